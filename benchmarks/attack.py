@@ -3,8 +3,8 @@
 usage: python benchmarks/attack.py PHOTOS [--every 25] [--short] [--folder DIR]
 
 Of all photos every 25th is attacked. Prints, over these: the mean cosine of PGD and APGD at 10 and 50 steps and of
-random signs, within 1, 4 and 8 levels; the better of both at 4 levels and 50 steps, and its share of the way to an
-unrelated image beside the shares of the paper's augmentations; and the cosine after each purifier. With --short, 4
+random signs, within 1, 4 and 8 levels; the better of both at 4 levels and 50 steps, and its relative shift of the way to an
+another image beside the relative shifts of the paper's augmentations; and the cosine after each purifier. With --short, 4
 levels and 50 steps alone. Ends with exit code 1 where the mean cosine at 4 levels and 50 steps is above 0.1.
 """
 
@@ -64,10 +64,12 @@ def attacked(photos: Sequence[str], out: Path, eps: int, steps: int, cosines: Co
 
 
 def measured(originals: Path, out: Path, **settings: Any) -> pl.DataFrame:
-    """Augmentation, mean cosine and share of the way of a study, with its interval."""
+    """Augmentation, mean cosine and relative shift of the way of a study, with its interval."""
     study = embedshift.run(originals, out=out, model=MODEL, **settings)
     table = study.summary().filter(metric="cosine_similarity")
-    return table.select("augmentation", "n", "mean", "share", "share_low", "share_high").sort("mean")
+    return table.select(
+        "augmentation", "n", "mean", "relative_shift", "relative_shift_low", "relative_shift_high"
+    ).sort("mean")
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ from embedshift.pipeline.draw import DrawnImage
 from embedshift.pipeline.plan import Plan, make_measures
 from embedshift.pipeline.records import measure
 from embedshift.registry import METRICS
-from embedshift.sources import Sample, images
+from embedshift.sources import ImageRef, images
 from machine import describe_machine
 
 NAMES = tuple(name for name in METRICS if METRICS[name].question == "attention")
@@ -44,7 +44,7 @@ def main() -> None:
     views, seeds = draw_views(original, "a.jpg", suite)
     maps = np.random.default_rng(0).random((len(views), given.size // 14, given.size // 14), np.float32)
     output = EncoderOutput(maps[:, 0], maps, "cls", {"rollout": maps})
-    image = DrawnImage(Sample("a.jpg", ""), "", views, seeds, {}, {})
+    image = DrawnImage(ImageRef("a.jpg", ""), "", views, seeds, {}, {})
     draw = functools.partial(draw_views, original, "a.jpg", suite)
     print(f"drawing its {len(views) - 1} views: {cheapest(draw, given.repeats):.1f} ms per image")
 

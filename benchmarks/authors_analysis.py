@@ -53,7 +53,7 @@ def main() -> None:
 def ours(folder: Path) -> Result:
     """From the shards."""
     import embedshift
-    from embedshift.questions.shape.tables import distances_of_images
+    from embedshift.questions.clusters.tables import distances_of_images
     from embedshift.statistics import clusters, summary
 
     started = time.perf_counter()

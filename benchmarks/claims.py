@@ -65,7 +65,7 @@ def print_nothing_true(pages: Pages, sizes: Sequence[int]) -> None:
     for images in sizes:
         alike, spread = pages("exchangeable", images, 0.0), pages("unequal", images, 0.0)
         wrong = [any(given(one, one)) for one in alike], [any(given(one, MEANS)) for one in spread]
-        print(f"| {images} | {share(wrong[0]):.4f} | {share(wrong[1]):.4f} |", flush=True)
+        print(f"| {images} | {fraction(wrong[0]):.4f} | {fraction(wrong[1]):.4f} |", flush=True)
 
 
 def print_something_true(pages: Pages, sizes: Sequence[int]) -> None:
@@ -79,7 +79,7 @@ def print_something_true(pages: Pages, sizes: Sequence[int]) -> None:
             held = {claim: rate(found, claim, HOLDS) for claim in [*sorted(MEANS), *OF_THE_REST]}
             denied = {claim: rate(found, claim, FAILS) for claim in held}
             worst = max(denied, key=lambda claim: denied[claim])
-            some = share([FAILS in given(one, true_of(seed)) for seed, one in enumerate(found)])
+            some = fraction([FAILS in given(one, true_of(seed)) for seed, one in enumerate(found)])
             means = [held[claim] for claim in MEANS]
             cells = [f"{min(means):.2f}, {sum(means) / len(means):.2f}"]
             cells += [f"{held[claim]:.2f}" for claim in OF_THE_REST]
@@ -99,10 +99,10 @@ def given(one: Page, claims: Iterable[str]) -> list[str]:
 
 def rate(found: Sequence[Page], claim: str, verdict: str) -> float:
     """How often a claim has a verdict, among the repetitions in which it is true."""
-    return share([one[claim] == verdict for seed, one in enumerate(found) if claim in true_of(seed)])
+    return fraction([one[claim] == verdict for seed, one in enumerate(found) if claim in true_of(seed)])
 
 
-def share(of: Sequence[bool]) -> float:
+def fraction(of: Sequence[bool]) -> float:
     return sum(of) / len(of)
 
 

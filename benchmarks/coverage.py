@@ -1,9 +1,9 @@
 """Do the intervals cover? Simulations of every kind of interval that a report shows.
 
-usage: python benchmarks/coverage.py [--repetitions 4000] [--only means differences shares ranks]
+usage: python benchmarks/coverage.py [--repetitions 4000] [--only means differences relative shifts ranks]
 
-Means have the bootstrap-t, shares of 0 and 1 Clopper and Pearson's interval at the effective number of values,
-differences of pairs the studentised max-T, shares of the way to an unrelated image the bootstrap-t with the floor
+Means have the bootstrap-t, relative shifts of 0 and 1 Clopper and Pearson's interval at the effective number of values,
+differences of pairs the studentised max-T, relative shifts the bootstrap-t with the baseline
 resampled. Several draws of an image are alike: their correlation is 0.5 (normal, lognormal: in the logarithm), and for
 0 and 1 the chances of images have a beta distribution with the correlation 1/3.
 """
@@ -17,8 +17,8 @@ import numpy as np
 from scipy import stats
 
 from embedshift.statistics import intervals
+from embedshift.statistics.baselines import relative_shifts, unit_pairs
 from embedshift.statistics.differences import contrasts
-from embedshift.statistics.floors import shares, unit_pairs
 from embedshift.statistics.sample import gather, of_values
 from embedshift.statistics.vectors import cosine, unit
 from machine import describe_machine
@@ -53,7 +53,7 @@ def binary(chance: float) -> Draw:
 
 
 def means(repetitions: int) -> None:
-    """Coverage of 95 % intervals of means and of shares of 0 and 1."""
+    """Coverage of 95 % intervals of means and of relative shifts of 0 and 1."""
     kinds: dict[str, tuple[Draw, float | None]] = {
         "normal": (normal, None), "lognormal": (lognormal, None),
         "0/1, p = 0.02": (binary(0.02), 0.02), "0/1, p = 0.5": (binary(0.5), 0.5),
@@ -67,30 +67,32 @@ def means(repetitions: int) -> None:
 
 
 def covered(draw: Draw, chance: float | None, n: int, draws: int, repetitions: int) -> float:
-    """The share of repetitions whose interval holds the truth."""
+    """The relative shift of repetitions whose interval holds the truth."""
     hits = []
     for block in range(-(-repetitions // TOGETHER)):
         rng = np.random.default_rng([block, n, draws])
         values = draw(rng, (n, draws, TOGETHER)) + (chance or 0.0)
         sample = gather([(values.sum(axis=1), np.full((n, TOGETHER), float(draws)))])
-        low, high = intervals.of_means(sample, seed=block) if chance is None else intervals.of_shares(sample)
+        low, high = (
+            intervals.mean_interval(sample, seed=block) if chance is None else intervals.proportion_interval(sample)
+        )
         hits.append((low <= (chance or 0.0)) & ((chance or 0.0) <= high))
     return float(np.mean(hits))
 
 
 def differences(repetitions: int) -> None:
-    """How often any pair of nine augmentations is settled although all means are equal."""
-    print(f"\nany of 36 pairs settled although all means are equal, {repetitions} repetitions a cell\n")
+    """How often any pair of nine augmentations is significant although all means are equal."""
+    print(f"\nany of 36 pairs significant although all means are equal, {repetitions} repetitions a cell\n")
     print("| values | n = 20 | n = 50 | n = 200 |\n|---|---|---|---|")
     for name, draw in (("exchangeable, normal", exchangeable), ("unequal spread and skew", unequal)):
         cells = []
         for n in (20, 50, 200):
             rng = np.random.default_rng(n)
-            settled = 0
+            significant = 0
             for seed in range(repetitions):
                 pairs = of_values(draw(rng, n)).combine(contrasts(9))
-                settled += bool(intervals.of_several(pairs, seed=seed).settled.any())
-            cells.append(f"{settled / repetitions:.3f}")
+                significant += bool(intervals.simultaneous_intervals(pairs, seed=seed).significant.any())
+            cells.append(f"{significant / repetitions:.3f}")
         print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
 
 
@@ -125,17 +127,17 @@ def unequal(rng: np.random.Generator, n: int) -> np.ndarray:
     return np.asarray(0.3 * rng.normal(size=(n, 1)) + spread * skewed / np.sqrt(np.exp(skew**2) - 1))
 
 
-def floors(repetitions: int) -> None:
-    """Coverage of shares: of images from outside the set (1), of a change like a blur, and of no change (0)."""
+def baselines(repetitions: int) -> None:
+    """Coverage of relative shifts: of images from outside the set (1), of a change like a blur, and of no change (0)."""
     rng = np.random.default_rng(0)
     dim = 64
     scale, cone = np.linspace(0.3, 1.5, dim), 1.2 * rng.normal(size=dim)
     many = rng.normal(size=(100_000, dim)) * scale + cone
     total = np.sum(unit(many), axis=0)
-    floor = (total @ total - len(many)) / (len(many) * (len(many) - 1))
-    truth = (1 - cosine(many, _changed(rng, many)).mean()) / (1 - floor)
-    print(f"\ncoverage of shares of the way to an unrelated image, {repetitions} repetitions a cell, %\n")
-    print("| change | true share | n = 8 | n = 20 | n = 50 | n = 200 |\n|---|---|---|---|---|---|")
+    baseline = (total @ total - len(many)) / (len(many) * (len(many) - 1))
+    truth = (1 - cosine(many, _changed(rng, many)).mean()) / (1 - baseline)
+    print(f"\ncoverage of relative shifts, {repetitions} repetitions a cell, %\n")
+    print("| change | true relative shift | n = 8 | n = 20 | n = 50 | n = 200 |\n|---|---|---|---|---|---|")
     wanted = {"an image from outside the set": 1.0, "a change like a blur": truth, "none": 0.0}
     hits = {name: [0, 0, 0, 0] for name in wanted}
     for place, n in enumerate((8, 20, 50, 200)):
@@ -145,8 +147,8 @@ def floors(repetitions: int) -> None:
             values = np.stack([cosine(vectors, view) for view in views], axis=1)
             values[:, 2] = 1.0
             sample = gather([(values, np.ones_like(values))], groups=[1] * n)
-            exact = unit_pairs(unit(vectors), np.ones(n), np.ones(n)).floor()
-            found = shares(sample, exact, 1.0, seed=seed)
+            exact = unit_pairs(unit(vectors), np.ones(n), np.ones(n)).baseline()
+            found = relative_shifts(sample, exact, 1.0, seed=seed)
             for k, (name, true) in enumerate(wanted.items()):
                 hits[name][place] += bool(found.low[k] <= true <= found.high[k])
     for name, true in wanted.items():
@@ -160,16 +162,16 @@ def _changed(rng: np.random.Generator, vectors: np.ndarray) -> np.ndarray:
 
 
 PARTS: dict[str, Callable[[int], None]] = {
-    "means": means, "differences": differences, "shares": floors, "ranks": rank_tests,
+    "means": means, "differences": differences, "relative_shifts": baselines, "ranks": rank_tests,
 }  # fmt: skip
 # Of the repetitions that are asked for.
-TAKEN = {"means": 1.0, "differences": 0.25, "shares": 0.25, "ranks": 0.04}
+TAKEN = {"means": 1.0, "differences": 0.25, "relative_shifts": 0.25, "ranks": 0.04}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
-        "--repetitions", type=int, default=4_000, help="differences and shares take a quarter, ranks 4 %%"
+        "--repetitions", type=int, default=4_000, help="differences and relative shifts take a quarter, ranks 4 %%"
     )
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     options = parser.parse_args()

@@ -93,7 +93,7 @@ def main() -> None:
     print(
         f"{options.images} images, {VIEWS} views each, batches of {BATCH}, {options.repeats} rounds; ms of CPU an image"
     )
-    print("views a second of one GPU   loader cores   share of a core, main process")
+    print("views a second of one GPU   loader cores   fraction of a core, main process")
     for views in GPUS:
         images = views / VIEWS
         print(f"{views:>25,}   {images * last['loaders'] / 1e3:12.1f}   {images * last['main'] / 1e3:12.2f}")

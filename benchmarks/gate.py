@@ -4,7 +4,7 @@ usage: python benchmarks/gate.py PHOTO_DIR [--photos 200]
 
 The reference is the bundled encoder. "worse" has noise on the weights of its last block, three times as large as they
 vary there; "other" has noise on all weights, a ten-thousandth of their spread. The script runs a study of a checkpoint,
-then `embedshift check --strict` against the reference: under no augmentation may the share rise by more than 0.02, nor
+then `embedshift check --strict` against the reference: under no augmentation may the relative shift rise by more than 0.02, nor
 recall@1 fall by more than 0.03. Ends with exit code 1 where the script does not stop the first and pass the second.
 """
 
@@ -34,8 +34,8 @@ rules:
   - name: no augmentation moves the embedding farther
     table: summary
     metric: cosine_similarity
-    column: share
-    unit: share
+    column: relative_shift
+    unit: fraction
     may_rise: 0.02
   - name: no augmentation hides more images
     table: search

@@ -1,12 +1,12 @@
-"""Do the intervals of paired differences cover? Of recall and of shares, on made studies whose difference is known.
+"""Do the intervals of paired differences cover? Of recall and of relative shifts, on made studies whose difference is known.
 
 usage: python benchmarks/gate_coverage.py [--repetitions 300]
 
 Recall: an image is lost or gained with the probabilities below. "Tango": as the gate has it; "bootstrap-t": of the
-differences of the images, which has no width where none differs. Shares: images are vectors around a common direction,
+differences of the images, which has no width where none differs. Relative shifts: images are vectors around a common direction,
 views are moved by an amount that is lognormal over images; the second encoder adds noise to every vector and moves
-views farther. "Linear": what each image adds to its share, paired, as the gate has it; "two intervals": those of both
-shares, as if the studies were of other images. Where there is no interval, it is counted as one from -1 to 1. Of shares
+views farther. "Linear": what each image adds to its relative shift, paired, as the gate has it; "two intervals": those of both
+relative shifts, as if the studies were of other images. Where there is no interval, it is counted as one from -1 to 1. Of relative shifts
 there are half as many repetitions.
 """
 
@@ -15,11 +15,11 @@ import time
 
 import numpy as np
 
-from embedshift.statistics.floors import Floor, shares, unit_pairs
-from embedshift.statistics.intervals import of_means
+from embedshift.statistics.baselines import Baseline, relative_shifts, unit_pairs
+from embedshift.statistics.intervals import mean_interval
 from embedshift.statistics.sample import gather, of_values
 from embedshift.statistics.vectors import cosine, unit
-from embedshift.study.gate.estimates import linearised, mover, of_shares
+from embedshift.study.gate.estimates import linearised, mover, proportion_interval
 from machine import describe_machine
 
 NUMBERS = (24, 50, 200)
@@ -54,9 +54,9 @@ def of_recall(gained: float, lost: float, images: int, repetitions: int) -> list
     for seed in range(repetitions):
         drawn = np.random.default_rng([seed, images]).uniform(size=images)
         apart = np.where(drawn < lost, -1.0, np.where(drawn > 1 - gained, 1.0, 0.0))
-        own = of_shares(apart)
+        own = proportion_interval(apart)
         found[0].add(own.low, own.high, gained - lost)
-        low, high = of_means(of_values(apart[:, None]), seed=seed)
+        low, high = mean_interval(of_values(apart[:, None]), seed=seed)
         found[1].add(low.item(), high.item(), gained - lost)
     return found
 
@@ -68,7 +68,7 @@ class World:
         self.moved, self.farther = moved, farther
         self.scale, self.cone = np.linspace(0.3, 1.5, DIM), 1.2 * np.random.default_rng(0).normal(size=DIM)
         both = self.encoded(np.random.default_rng(1), MANY)
-        self.truth = float(np.diff([_share(originals, views) for originals, views in both])[0])
+        self.truth = float(np.diff([_relative_shift(originals, views) for originals, views in both])[0])
 
     def encoded(self, rng: np.random.Generator, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
         """For both encoders the originals and the views `[count, DIM]`."""
@@ -79,16 +79,16 @@ class World:
         return [(originals, originals + away), (others, others + also)]
 
 
-def _floor(originals: np.ndarray) -> Floor:
+def _baseline(originals: np.ndarray) -> Baseline:
     one = np.ones(len(originals))
-    return unit_pairs(unit(originals), one, one).floor()
+    return unit_pairs(unit(originals), one, one).baseline()
 
 
-def _share(originals: np.ndarray, views: np.ndarray) -> float:
-    """Of so many images that the floor is that of sums."""
+def _relative_shift(originals: np.ndarray, views: np.ndarray) -> float:
+    """Of so many images that the baseline is that of sums."""
     total, count = unit(originals).sum(axis=0), len(originals)
-    floor = (total @ total - count) / (count * (count - 1))
-    return float((1 - cosine(originals, views).mean()) / (1 - floor))
+    baseline = (total @ total - count) / (count * (count - 1))
+    return float((1 - cosine(originals, views).mean()) / (1 - baseline))
 
 
 def of_two(world: World, images: int, repetitions: int) -> list[Hits]:
@@ -96,12 +96,12 @@ def of_two(world: World, images: int, repetitions: int) -> list[Hits]:
     for seed in range(repetitions):
         added, ends = [], []
         for originals, views in world.encoded(np.random.default_rng([seed, images]), images):
-            floor, values = _floor(originals), cosine(originals, views)
-            added.append(linearised(values, floor, 1.0))
+            baseline, values = _baseline(originals), cosine(originals, views)
+            added.append(linearised(values, baseline, 1.0))
             sample = gather([(values[:, None], np.ones((images, 1)))], groups=[1] * images)
-            own = shares(sample, floor, 1.0, seed=seed, limits=(-1.0, 1.0))
+            own = relative_shifts(sample, baseline, 1.0, seed=seed, limits=(-1.0, 1.0))
             ends.append([each.item() for each in (own.value, own.low, own.high)])
-        low, high = of_means(of_values((added[1] - added[0])[:, None]), seed=seed)
+        low, high = mean_interval(of_values((added[1] - added[0])[:, None]), seed=seed)
         found[0].add(low.item(), high.item(), world.truth)
         other = mover(ends[1], ends[0], images)
         found[1].add(other.low, other.high, world.truth)
@@ -119,7 +119,7 @@ def main() -> None:
         rows = [of_recall(gained, lost, images, repetitions) for images in NUMBERS]
         _row(f"gained {gained:g}, lost {lost:g}", rows)
     print()
-    _head("difference of shares", ("linear", "two intervals"))
+    _head("difference of relative shifts", ("linear", "two intervals"))
     for moved, farther in SHARES:
         world = World(moved, farther)
         rows = [of_two(world, images, repetitions // 2) for images in NUMBERS]

@@ -1,9 +1,9 @@
-"""Shares of heads: do they add up, what do they cost, and are they cause or depth?
+"""Contributions of heads: do they add up, what do they cost, and are they cause or depth?
 
 usage: python benchmarks/heads.py PHOTOS [--every 8] [--routed 2]
 
 Measures the bundled encoder twice on the same drawn views, image by image in turns, without and with `heads`; then puts
-heads of the last block back and follows some shifts through the whole network. Ends with exit code 1 where shares do
+heads of the last block back and follows some shifts through the whole network. Ends with exit code 1 where contributions do
 not add up to 1 within 1e-4, or cost more than a tenth of the encoder's time.
 """
 
@@ -26,7 +26,7 @@ from embedshift.encoders.dissection.route import put_back, route
 from embedshift.encoders.module import ModuleEncoder
 from embedshift.pipeline.draw import DrawnImage, draw_image
 from embedshift.pipeline.kept import Kept
-from embedshift.pipeline.prepare import Prepared, prepared
+from embedshift.pipeline.prepare import StudyContext, prepared
 from embedshift.pipeline.shard import measure_shards
 from embedshift.sources import Shard
 from machine import describe_machine
@@ -52,20 +52,20 @@ def main() -> None:
         rows = pl.concat(tables).filter(pl.col("view") != "original")
         off = _off(rows)
         ratio = seconds[:, 1].sum() / seconds[:, 0].sum()
-        print(f"{len(drawn)} photos, {rows.height} views: shares add up to 1 within {off:.1e}")
+        print(f"{len(drawn)} photos, {rows.height} views: contributions add up to 1 within {off:.1e}")
         print(f"CPU time with heads: {ratio:.3f} of that without; image by image {_quartiles(seconds)}")
-        _shares(rows)
+        _contributions(rows)
         _causes(split, drawn, rows, options.routed)
     print(describe_machine())
     sys.exit(0 if off < SUMS_TO and ratio < MOST else 1)
 
 
-def _drawn(study: Prepared) -> Iterator[object]:
+def _drawn(study: StudyContext) -> Iterator[object]:
     for sample in study.samples:
         yield draw_image(sample, study.source, study.plan)
 
 
-def _measure(drawn: list[DrawnImage], *studies: Prepared) -> tuple[Array, list[pl.DataFrame]]:
+def _measure(drawn: list[DrawnImage], *studies: StudyContext) -> tuple[Array, list[pl.DataFrame]]:
     """CPU seconds `[images, studies]`, and the rows of the last study."""
     seconds, tables = [], []
     for place, image in enumerate(drawn):
@@ -96,7 +96,7 @@ def _off(rows: pl.DataFrame) -> float:
     return float(np.abs(total - 1).max())
 
 
-def _shares(rows: pl.DataFrame) -> None:
+def _contributions(rows: pl.DataFrame) -> None:
     """What the last block carries, by augmentation."""
     depth = len(rows["mlps"][0])
     heads, mlps = _lists(rows, "heads"), _lists(rows, "mlps")
@@ -105,7 +105,7 @@ def _shares(rows: pl.DataFrame) -> None:
     weights = 1 - pl.col("cosine_similarity")
     table = table.with_columns(rows["cosine_similarity"])
     with pl.Config(tbl_rows=-1, float_precision=2, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True):
-        print("shares, each view weighted by its shift:")
+        print("contributions, each view weighted by its shift:")
         print(
             table.group_by("view", maintain_order=True).agg(
                 (pl.col(name) * weights).sum() / weights.sum() for name in ("last block", "all MLPs")
@@ -113,26 +113,26 @@ def _shares(rows: pl.DataFrame) -> None:
         )
 
 
-def _causes(study: Prepared, drawn: list[DrawnImage], rows: pl.DataFrame, routed: int) -> None:
-    """Heads of the last block put back, against their shares; and where the shifts of some images come in."""
+def _causes(study: StudyContext, drawn: list[DrawnImage], rows: pl.DataFrame, routed: int) -> None:
+    """Heads of the last block put back, against their contributions; and where the shifts of some images come in."""
     encoder = study.ready.encoder
     assert isinstance(encoder, ModuleEncoder)
     anatomy = Anatomy(encoder.tower)
     count = anatomy.heads
-    shares = _lists(rows, "heads")[:, -count:].reshape(len(drawn), -1, count)
+    contributions = _lists(rows, "heads")[:, -count:].reshape(len(drawn), -1, count)
     put: list[tuple[Array, Array]] = []
     names, entered = study.plan.suite.names, []
     for place, image in enumerate(drawn):
         pixels = torch.from_numpy(image.views).permute(0, 3, 1, 2).float()
         # Two views an image, all augmentations in turn.
         for view in itertools.islice(itertools.cycle(range(len(names))), 2 * place, 2 * place + 2):
-            put.append((put_back(anatomy, pixels[:1], pixels[view + 1 : view + 2]).numpy(), shares[place, view]))
+            put.append((put_back(anatomy, pixels[:1], pixels[view + 1 : view + 2]).numpy(), contributions[place, view]))
         if place < routed:
             entered.append(route(anatomy, pixels[:1], pixels[1:]))
     effects, direct = (np.stack(each) for each in zip(*put, strict=True))
     correlation = np.corrcoef(effects.ravel(), direct.ravel())[0, 1]
     same = (effects.argmax(axis=1) == direct.argmax(axis=1)).mean()
-    print(f"{len(put)} pairs, heads of block {len(anatomy.layers)} put back: r = {correlation:.2f} with their shares, "
+    print(f"{len(put)} pairs, heads of block {len(anatomy.layers)} put back: r = {correlation:.2f} with their contributions, "
           f"the same top head in {100 * same:.0f} %")  # fmt: skip
     if not entered:
         return

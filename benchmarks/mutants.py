@@ -1,9 +1,9 @@
 """Mutation testing: how many small changes of the code of a room its tests notice, by mutmut.
 
-usage: python benchmarks/mutants.py [statistics | store] [--share 0.3 | --only NAME ...] [--seed 0] [--keep DIR]
+usage: python benchmarks/mutants.py [statistics | store] [--fraction 0.3 | --only NAME ...] [--seed 0] [--keep DIR]
 
 A room's tests are those of tests/ROOM that are not slow, and the examples in its docstrings. They run on a copy of the
-code, so that nothing here is changed. A share is drawn by the last digit of a mutant's number in its function. With
+code, so that nothing here is changed. A fraction is drawn by the last digit of a mutant's number in its function. With
 --keep, `mutmut show NAME` prints one of them in DIR.
 """
 
@@ -42,7 +42,7 @@ track_dependencies = false
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("room", nargs="?", choices=["statistics", "store"], default="statistics")
-    parser.add_argument("--share", type=float, default=1.0, help="of the mutants, in tenths")
+    parser.add_argument("--fraction", type=float, default=1.0, help="of the mutants, in tenths")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", metavar="NAME", nargs="+", help="of mutants, as survivors of an earlier call")
     parser.add_argument("--processes", type=int, default=1)
@@ -51,7 +51,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         work = options.keep or Path(folder)
         prepare(work, options.room)
-        digits = "".join(sorted(random.Random(options.seed).sample("0123456789", max(1, round(10 * options.share)))))
+        digits = "".join(sorted(random.Random(options.seed).sample("0123456789", max(1, round(10 * options.fraction)))))
         run(work, options.processes, options.only or [f"embedshift.{options.room}.*__mutmut_*[{digits}]"])
         show(work, options.room, "those named" if options.only else f"those whose number ends with one of {digits}")
 
@@ -105,7 +105,7 @@ def show(work: Path, room: str, which: str) -> None:
         survivors += [name for name, status in ended.items() if status in ("survived", "no tests")]
     print(describe_machine())
     print(f"{room}: {which}")
-    print(f"{'file':20} {'mutants':>8} {'killed':>8} {'survived':>9} {'share':>7}")
+    print(f"{'file':20} {'mutants':>8} {'killed':>8} {'survived':>9} {'fraction':>7}")
     rows["all"] = sum(rows.values(), Counter())
     for name, counts in rows.items():
         if mutants := counts.total():

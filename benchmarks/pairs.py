@@ -4,7 +4,7 @@ usage: python benchmarks/pairs.py PHOTOS [--images 100] [--qualities 50 10]
 
 The originals are written as PNG at the encoder's size, so that both studies see the same ones. Only the decoder may
 differ: a study reads files with Pillow, the augmentation decodes with OpenCV. Ends with exit code 1 where
-views differ by more than 8 levels, or a share of the way by more than 0.002.
+views differ by more than 8 levels, or a relative shift of the way by more than 0.002.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from embedshift.statistics.summary import PAPER_METRICS
 from machine import describe_machine
 
 MODEL = "dinov2-small-offline"
-LEVELS, SHARE = 8, 0.002
+LEVELS, RELATIVE_SHIFT = 8, 0.002
 
 
 class Jpeg:
@@ -92,12 +92,16 @@ def main() -> None:
     print(describe_machine())
     print(f"{count} images at {', '.join(f'JPEG quality {quality}' for quality in options.qualities)}")
     print(f"views: at most {levels} levels apart")
-    shares = cosine[0].select("augmentation", read="share").hstack(cosine[1].select(drawn="share"))
+    relative_shifts = (
+        cosine[0].select("augmentation", read="relative_shift").hstack(cosine[1].select(drawn="relative_shift"))
+    )
     with pl.Config(tbl_rows=-1, float_precision=6, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True):
         print(apart)
-        print(shares)
-    far = (shares["read"] - shares["drawn"]).abs().max()
-    sys.exit(0 if count == options.images and levels <= LEVELS and isinstance(far, float) and far <= SHARE else 1)
+        print(relative_shifts)
+    far = (relative_shifts["read"] - relative_shifts["drawn"]).abs().max()
+    sys.exit(
+        0 if count == options.images and levels <= LEVELS and isinstance(far, float) and far <= RELATIVE_SHIFT else 1
+    )
 
 
 if __name__ == "__main__":

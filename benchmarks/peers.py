@@ -201,17 +201,19 @@ def _cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 def show(peers: Sequence[Peer], options: argparse.Namespace, apart: dict[str, tuple[float, float]]) -> None:
     """The table, as docs/performance.md has it."""
-    print("\n| | batch | images/s | views/s | forward pass alone, views/s | its share of the time | CPU s per image |")
+    print(
+        "\n| | batch | images/s | views/s | forward pass alone, views/s | its fraction of the time | CPU s per image |"
+    )
     print("|---|---|---|---|---|---|---|")
     for peer in peers:
         views = VIEWS if peer.name == "embedshift-study" else 1
         for passes in peer.passes.values():
             rates = [options.photos / each["seconds"] for each in passes]
             forward = [1 / each["forward"] for each in passes]
-            shares = [views * rate / alone for rate, alone in zip(rates, forward, strict=True)]
+            fractions = [views * rate / alone for rate, alone in zip(rates, forward, strict=True)]
             cells = [
                 peer.name, str(passes[0]["batch"]), _range(rates), _range([views * rate for rate in rates]),
-                _range(forward), _range(shares, 2), _range([each["cpu"] / options.photos for each in passes], 3),
+                _range(forward), _range(fractions, 2), _range([each["cpu"] / options.photos for each in passes], 3),
             ]  # fmt: skip
             print(f"| {' | '.join(cells)} |")
     print("\n| | seconds to load | cosine with transformers, lowest | the same without the mean | versions |")

@@ -52,7 +52,7 @@ def main() -> None:
         f"{options.photos} photos in shards of {options.shard_size}, 10 views each, CLIP ViT-B/32 with random weights, "
         f"{options.precision}"
     )
-    show("Ray against the local engine (share of its rate, target 0.90)", rounds, "ray", "local")
+    show("Ray against the local engine (fraction of its rate, target 0.90)", rounds, "ray", "local")
     print(f"tables: {'equal' if equal else 'DIFFERENT'}")
 
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from embedshift.questions.search.matching import auc_interval, auc_values
 from embedshift.questions.search.pairs import Pairs, pairs_of, threshold, thresholds
-from embedshift.statistics.intervals import of_means
-from embedshift.statistics.sample import Sample
+from embedshift.statistics.intervals import mean_interval
+from embedshift.statistics.sample import Estimates
 from machine import describe_machine
 from search_prediction import LARGER, WORLDS, World
 
@@ -29,7 +29,7 @@ KINDS = {
 Ends = tuple[float, float]
 
 
-def logit(sample: Sample) -> Ends:
+def logit(sample: Estimates) -> Ends:
     """The ends by the normal law of the logit; all where the AUC is 0 or 1."""
     value, error = sample.mean.item(), sample.error.item()
     if not 0 < value < 1:
@@ -39,13 +39,13 @@ def logit(sample: Sample) -> Ends:
     return low, high
 
 
-def three_ways(sample: Sample, seed: int) -> list[Ends]:
+def three_ways(sample: Estimates, seed: int) -> list[Ends]:
     """Intervals of an AUC."""
-    pair, t = auc_interval(sample), of_means(sample, seed=seed, low=0.0, high=1.0)
+    pair, t = auc_interval(sample), mean_interval(sample, seed=seed, low=0.0, high=1.0)
     return [(pair[0].item(), pair[1].item()), logit(sample), (t[0].item(), t[1].item())]
 
 
-def measured(originals: np.ndarray, views: np.ndarray) -> tuple[Pairs, Sample]:
+def measured(originals: np.ndarray, views: np.ndarray) -> tuple[Pairs, Estimates]:
     """Pairs of images, and the numbers of an AUC."""
     pairs = pairs_of(originals)
     return pairs, auc_values((originals * views).sum(axis=1)[:, None], pairs)

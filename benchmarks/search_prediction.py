@@ -2,9 +2,9 @@
 
 usage: python benchmarks/search_prediction.py [--repetitions 200]
 
-Embeddings of 384 dimensions lie in a cone as those of photos do: unrelated images have a mean cosine of 0.70 (standard
+Embeddings of 384 dimensions lie in a cone as those of photos do: other images have a mean cosine of 0.70 (standard
 deviation 0.11), with a heavy upper tail. A view is its original and noise, of a strength that is lognormal over images.
-"Error" is against the same 200 queries in the whole gallery; "coverage" is the share of intervals that hold the recall
+"Error" is against the same 200 queries in the whole gallery; "coverage" is the fraction of intervals that hold the recall
 of new queries, which is the mean over all queries of all galleries. Beside the package's way stand three simple ones:
 the recall as it is, a line in the logarithm of the size through the recalls in half and in the whole gallery, and one
 chance for all. Ends with 1 where a limit is missed; the last two kinds of gallery have none.

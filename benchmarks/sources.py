@@ -29,7 +29,7 @@ import embedshift
 from embedshift.config import make_config
 from embedshift.pipeline.draw import draw_image
 from embedshift.pipeline.prepare import prepared
-from embedshift.sources import Sample, Source, images, open_source, select, shuffle
+from embedshift.sources import ImageRef, Source, images, open_source, select, shuffle
 from embedshift.store.shards import Failure
 from machine import describe_machine
 
@@ -133,7 +133,7 @@ def reading_rates(places: dict[str, Path]) -> dict[tuple[str, str], float]:
     return rates
 
 
-def seconds_to_read(source: Source, samples: Sequence[Sample]) -> float:
+def seconds_to_read(source: Source, samples: Sequence[ImageRef]) -> float:
     """Of one pass over all images."""
     started = time.perf_counter()
     for sample in samples:

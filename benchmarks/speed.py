@@ -87,7 +87,7 @@ def compare(photos: list[Path], kinds: Sequence[str], repeats: int) -> None:
     for kind in encoders:
         show(f"study {kind} against the authors' order (times as fast)", rounds, "authors", f"study {kind}")
         show("    which the rate of matrix products would allow", rounds, "authors", f"limit {kind}")
-        show("    against the encoder alone (share of its rate)", rounds, f"encoder {kind}", f"study {kind}")
+        show("    against the encoder alone (fraction of its rate)", rounds, f"encoder {kind}", f"study {kind}")
         show("    which the CPU time of the loaders leaves", rounds, f"encoder {kind}", f"beside {kind}")
         show("    the encoder alone against torch's matrix product", rounds, f"limit {kind}", f"encoder {kind}")
         show("    against oneDNN's with packed weights", rounds, f"packed {kind}", f"encoder {kind}")

@@ -4,7 +4,7 @@ usage: python benchmarks/strength.py [PHOTOS] [--suite strength] [--size 224] [-
 
 Without PHOTOS it takes five photos of scikit-image. CPU seconds of one thread are those of one image, the mean over the
 photos; the paper's suite is drawn beside it, in turn. For the suite `strength` it then measures every parameter, shift
-and hidden share on the views, with the independent formulas of `tests/support/strength.py`, and ends with exit code 1
+and hidden relative shift on the views, with the independent formulas of `tests/support/strength.py`, and ends with exit code 1
 where one differs from what is recorded.
 """
 
@@ -96,7 +96,7 @@ def print_measured(photos: Mapping[str, Pixels]) -> bool:
     from embedshift.augmentations.changes import Cover, Graded, Warp
     from support.strength import MEASURED, covered, shown_displacement
 
-    print("\n| family | largest difference of the parameter | allowed | of displacement | of share hidden |")
+    print("\n| family | largest difference of the parameter | allowed | of displacement | of hidden |")
     print("|---|---|---|---|---|")
     good = True
     for name, (measured, allowed) in MEASURED.items():

@@ -2,10 +2,10 @@
 
 usage: python benchmarks/tolerance.py PHOTOS [--study DIR] [--draws 4]
 
-Runs the suite `strength`, or goes on with the study in DIR, and prints for each family the mean share at each level,
+Runs the suite `strength`, or goes on with the study in DIR, and prints for each family the mean relative shift at each level,
 whether it rises, and the strength at which it reaches 0.1. Then the first step of dropout: its standard error over
 images when both levels share a draw, and when the second level takes another draw. Ends with exit code 1 where a
-family's mean share falls, fewer than seven tolerances lie in the prototype's intervals, or sharing does not divide the
+family's mean relative shift falls, fewer than seven tolerances lie in the prototype's intervals, or sharing does not divide the
 standard error by three.
 """
 
@@ -22,8 +22,8 @@ import embedshift
 from embedshift.augmentations.family import FAMILIES
 from machine import describe_machine
 
-CRITERION, ENOUGH, GAIN = "share 0.1", 7, 3.0
-# Where a throw-away prototype's mean share reached 0.1, with its 95 % interval over 24 other draws: two ends a family.
+CRITERION, ENOUGH, GAIN = "relative shift 0.1", 7, 3.0
+# Where a throw-away prototype's mean relative shift reached 0.1, with its 95 % interval over 24 other draws: two ends a family.
 PROTOTYPE = {
     "noise": (0.059, 0.074), "blur": (0.005, 0.008), "color_jitter": (0.10, 0.19), "shift_scale_rotate": (0.13, 0.39),
     "elastic": (0.006, 0.013), "perspective": (0.05, 0.11), "brightness_contrast": (0.11, 0.22),
@@ -55,14 +55,16 @@ def main() -> None:
 def print_tolerances(study: embedshift.Study) -> bool:
     """The table of families; whether all rise and enough lie inside."""
     of_cosine = study.summary().filter(pl.col("metric") == "cosine_similarity")
-    shares = dict(of_cosine.select("augmentation", "share").iter_rows())
+    relative_shifts = dict(of_cosine.select("augmentation", "relative_shift").iter_rows())
     table = study.table("tolerance").filter(pl.col("criterion") == CRITERION)
     found = {row["family"]: row for row in table.iter_rows(named=True)}
     rising, inside = 0, 0
-    print("| family (unit) | share at levels 1 to 5 | rises | tolerance | prototype | |\n|---|---|---|---|---|---|")
+    print(
+        "| family (unit) | relative shift at levels 1 to 5 | rises | tolerance | prototype | |\n|---|---|---|---|---|---|"
+    )
     for name, (low, high) in PROTOTYPE.items():
         family = FAMILIES[name]
-        means = [shares[f"{name}@{level}"] for level in range(1, 6)]
+        means = [relative_shifts[f"{name}@{level}"] for level in range(1, 6)]
         value, start, end = (_number(found[name][column]) for column in ("value", "low", "high"))
         rises, is_inside = bool(np.all(np.diff([0, *means]) > 0)), low <= value <= high
         rising, inside = rising + rises, inside + is_inside
@@ -71,7 +73,7 @@ def print_tolerances(study: embedshift.Study) -> bool:
             f"{value:.3g} [{start:.3g} to {end:.3g}] | {low:g} to {high:g} | "
             f"{'inside' if is_inside else 'outside'} |"
         )
-    print(f"| flip | {shares['flip@1']:.3f} | | | | |\n")
+    print(f"| flip | {relative_shifts['flip@1']:.3f} | | | | |\n")
     print(f"{rising} of {len(PROTOTYPE)} families rise, {inside} tolerances lie inside\n")
     return rising == len(PROTOTYPE) and inside >= ENOUGH
 
@@ -83,13 +85,13 @@ def _number(value: float | None) -> float:
 
 def print_standard_errors(study: embedshift.Study) -> bool:
     """Of the step from the first to the second level of dropout; whether sharing a draw helps enough."""
-    floor = study.summary().filter(pl.col("metric") == "cosine_similarity")["floor"][0]
+    baseline = study.summary().filter(pl.col("metric") == "cosine_similarity")["baseline"][0]
     rows = study.rows().select("image_id", "view", "draw", "cosine_similarity").collect()
     first, second = (
         (1 - rows.filter(pl.col("view") == f"coarse_dropout@{level}").sort("draw", "image_id")["cosine_similarity"])
         .to_numpy()
         .reshape(study.info()["config"]["draws"], -1)
-        / (1 - floor)
+        / (1 - baseline)
         for level in (1, 2)
     )
     print("| step of dropout from 0.025 to 0.05 | mean | standard error | images that rise |\n|---|---|---|---|")

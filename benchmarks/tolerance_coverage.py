@@ -3,10 +3,10 @@
 usage: python benchmarks/tolerance_coverage.py [--repetitions 1000]
 
 Images are vectors around a common direction. A view is moved in a direction of its image and family, the same at all
-levels, by an amount that is lognormal over images, so that shares are skewed, and varies by a third from level to
-level, so that not all images rise at every level. The lengths of the steps are set so that the true mean shares are
-those below. "Ends": where the ends of the shares' intervals (bootstrap-t over images) reach 0.1, as tables have it.
-"Percentile": the middle 95 % of the tolerances of resamples of the images. Both resample the floor too.
+levels, by an amount that is lognormal over images, so that relative shifts are skewed, and varies by a third from level to
+level, so that not all images rise at every level. The lengths of the steps are set so that the true mean relative shifts are
+those below. "Ends": where the ends of the relative shifts' intervals (bootstrap-t over images) reach 0.1, as tables have it.
+"Percentile": the middle 95 % of the tolerances of resamples of the images. Both resample the baseline too.
 """
 
 import argparse
@@ -15,10 +15,10 @@ import time
 import numpy as np
 from scipy import optimize
 
-from embedshift.statistics.floors import Floor, shares, unit_pairs
+from embedshift.statistics.baselines import Baseline, relative_shifts, unit_pairs
 from embedshift.statistics.resamples import RESAMPLES, weights
-from embedshift.statistics.sample import Sample, gather
-from embedshift.statistics.tolerance import SHARE, strength_at, tolerance
+from embedshift.statistics.sample import Estimates, gather
+from embedshift.statistics.tolerance import RELATIVE_SHIFT, strength_at, tolerance
 from embedshift.statistics.vectors import cosine, unit
 from machine import describe_machine
 
@@ -36,18 +36,20 @@ FAMILIES = {
 
 
 class World:
-    """Images, and steps that give the families their true shares."""
+    """Images, and steps that give the families their true relative shifts."""
 
     def __init__(self) -> None:
         rng = np.random.default_rng(0)
         self.scale, self.cone = np.linspace(0.3, 1.5, DIM), 1.2 * rng.normal(size=DIM)
         many = self.originals(rng, MANY)
         total = np.sum(unit(many), axis=0)
-        floor = (total @ total - MANY) / (MANY * (MANY - 1))
+        baseline = (total @ total - MANY) / (MANY * (MANY - 1))
         self.steps, away = {}, self.away(rng, MANY)
         for name, wanted in FAMILIES.items():
-            self.steps[name] = [_step(many, away * uneven(rng, MANY), at * (1 - floor)) for at in wanted]
-        self.truth = {name: float(strength_at(LEVELS, [0.0, *wanted], SHARE)) for name, wanted in FAMILIES.items()}
+            self.steps[name] = [_step(many, away * uneven(rng, MANY), at * (1 - baseline)) for at in wanted]
+        self.truth = {
+            name: float(strength_at(LEVELS, [0.0, *wanted], RELATIVE_SHIFT)) for name, wanted in FAMILIES.items()
+        }
 
     def originals(self, rng: np.random.Generator, count: int) -> np.ndarray:
         """Embeddings `[count, DIM]`."""
@@ -57,15 +59,15 @@ class World:
         """Which way a family moves each image, and how far beside other images, `[count, DIM]`."""
         return np.asarray(rng.lognormal(size=(count, 1)) * rng.normal(size=(count, DIM)))
 
-    def sample(self, rng: np.random.Generator, count: int) -> tuple[Sample, Floor]:
-        """Cosines of some images, family by family and level by level, and their floor."""
+    def sample(self, rng: np.random.Generator, count: int) -> tuple[Estimates, Baseline]:
+        """Cosines of some images, family by family and level by level, and their baseline."""
         vectors, found = self.originals(rng, count), []
         for steps in self.steps.values():
             away = self.away(rng, count)
             found += [cosine(vectors, vectors + step * away * uneven(rng, count)) for step in steps]
         values = np.stack(found, axis=1)
-        floor = unit_pairs(unit(vectors), np.ones(count), np.ones(count)).floor()
-        return gather([(values, np.ones_like(values))], groups=[1] * count), floor
+        baseline = unit_pairs(unit(vectors), np.ones(count), np.ones(count)).baseline()
+        return gather([(values, np.ones_like(values))], groups=[1] * count), baseline
 
 
 def uneven(rng: np.random.Generator, count: int) -> np.ndarray:
@@ -79,23 +81,23 @@ def _step(vectors: np.ndarray, away: np.ndarray, distance: float) -> float:
     return float(found)
 
 
-def by_ends(sample: Sample, floor: Floor, seed: int) -> np.ndarray:
-    """Weak and strong ends by the shares' intervals, `[families, 2]`; infinite beyond the strongest level."""
-    found = shares(sample, floor, 1.0, seed=seed, limits=(-1.0, 1.0))
+def by_ends(sample: Estimates, baseline: Baseline, seed: int) -> np.ndarray:
+    """Weak and strong ends by the relative shifts' intervals, `[families, 2]`; infinite beyond the strongest level."""
+    found = relative_shifts(sample, baseline, 1.0, seed=seed, limits=(-1.0, 1.0))
     parts = (each.reshape(len(FAMILIES), -1) for each in (found.value, found.low, found.high))
-    made = [tolerance(LEVELS, mean, low, high, SHARE) for mean, low, high in zip(*parts, strict=True)]
+    made = [tolerance(LEVELS, mean, low, high, RELATIVE_SHIFT) for mean, low, high in zip(*parts, strict=True)]
     return np.nan_to_num([[each.low, each.high] for each in made], nan=np.inf)
 
 
-def by_percentiles(sample: Sample, floor: Floor, seed: int) -> np.ndarray:
+def by_percentiles(sample: Estimates, baseline: Baseline, seed: int) -> np.ndarray:
     """The same by the middle 95 % of resamples."""
     assert sample.grouped is not None
-    assert floor.pairs is not None
+    assert baseline.pairs is not None
     drawn = np.vstack(list(weights(sample.images, seed=seed, resamples=RESAMPLES)))
-    floors, _ = floor.pairs.means(drawn)
-    again = (1 - drawn @ sample.grouped / sample.images) / (1 - floors[:, None])
+    baselines, _ = baseline.pairs.means(drawn)
+    again = (1 - drawn @ sample.grouped / sample.images) / (1 - baselines[:, None])
     curves = np.pad(again.reshape(RESAMPLES, len(FAMILIES), -1), ((0, 0), (0, 0), (1, 0)))
-    at = np.nan_to_num(strength_at(LEVELS, curves, SHARE), nan=np.inf)
+    at = np.nan_to_num(strength_at(LEVELS, curves, RELATIVE_SHIFT), nan=np.inf)
     return np.stack([np.quantile(at, q, axis=0, method="nearest") for q in (0.025, 0.975)], axis=1)
 
 
@@ -109,14 +111,16 @@ def main() -> None:
     hits = {(way, n): np.zeros(len(names)) for way in ways for n in NUMBERS}
     for n in NUMBERS:
         for seed in range(repetitions):
-            sample, floor = world.sample(np.random.default_rng([seed, n]), n)
+            sample, baseline = world.sample(np.random.default_rng([seed, n]), n)
             for way, make in ways.items():
-                ends = make(sample, floor, seed)
+                ends = make(sample, baseline, seed)
                 hits[way, n] += (ends[:, 0] <= truth) & (truth <= ends[:, 1])
     print(f"\ncoverage of 95 % intervals of tolerances, {repetitions} repetitions, %\n")
     columns = [(way, n) for way in ways for n in NUMBERS]
     print(
-        "| family | true mean shares of levels 1 to 5 | " + " | ".join(f"{way}, n = {n}" for way, n in columns) + " |"
+        "| family | true mean relative shifts of levels 1 to 5 | "
+        + " | ".join(f"{way}, n = {n}" for way, n in columns)
+        + " |"
     )
     print("|---|---|" + "---|" * len(columns))
     for place, name in enumerate(names):

@@ -49,7 +49,7 @@ def main(folder: Path) -> None:
     )
 
     print("Choosing the threshold: at most 1 % of the pairs of different images reach it.")
-    study.search(fmr=[0.01])
+    study.search(false_match_rate=[0.01])
     print(study.thresholds())
     pairs = study.duplicates()
     pairs.write_csv(folder / "duplicates.csv")

@@ -47,11 +47,13 @@ def main(folder: Path) -> None:
             "grey": A.ToGray(p=1),
         },
     )
-    shares = (
-        study.summary().filter(metric="cosine_similarity").select("augmentation", "share", "share_low", "share_high")
+    relative_shifts = (
+        study.summary()
+        .filter(metric="cosine_similarity")
+        .select("augmentation", "relative_shift", "relative_shift_low", "relative_shift_high")
     )
-    print("How far the embedding moves: 0 = unchanged, 1 = as far as an unrelated image.")
-    print(shares)
+    print("How far the embedding moves: 0 = unchanged, 1 = as far as another image.")
+    print(relative_shifts)
     table = angles(study)
     table.write_csv(folder / "angles.csv")
     print(f"The metric of this script, also in {folder / 'angles.csv'}:")

@@ -49,7 +49,7 @@ SLOW_FILES = {
     "test_figures_comparison.py",
     "test_figures_layout.py",
     "test_figures_pictures.py",
-    "test_floor.py",
+    "test_baseline.py",
     "test_foreign_studies.py",
     "test_forked.py",
     "test_fuzz_store.py",

@@ -121,7 +121,7 @@ def test_the_rules_of_import_linter_are_held(copy):
 
 
 BREACHES = {
-    "No circle: each floor imports those below it": ("store/shards.py", "import embedshift.figures"),
+    "No circle: each baseline imports those below it": ("store/shards.py", "import embedshift.figures"),
     "The core knows no question": ("steps.py", "import embedshift.questions.claims.paper"),
     "No question imports another": ("questions/text/tables.py", "import embedshift.questions.claims.paper"),
     "What comes after the shards": ("questions/layers/tables.py", "import embedshift.questions.layers.measure"),
@@ -237,7 +237,7 @@ def test_reading_and_rebuilding_tables_imports_no_torch(tmp_path):
     text = """
 import sys
 import embedshift
-from embedshift.questions.shape import Tree
+from embedshift.questions.clusters import Tree
 study = embedshift.load(sys.argv[1])
 study.write_tables()
 assert len(study.rows().collect()) == 30

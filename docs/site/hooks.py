@@ -22,7 +22,7 @@ TERMS = {
     "augmentation": "A change of an image, for example a blur. What is random in it is drawn for each view.",
     "suite": "A named set of augmentations: `paper`, `strength`, `corruptions`, `style`, or your own.",
     "shift": "How far, and which way, the embedding of a view lies from that of its original.",
-    "share": "The shift as a fraction of the distance to an unrelated image: 0 = unchanged, 1 = as far as that.",
+    "relative_shift": "The shift as a fraction of the distance to another image: 0 = unchanged, 1 = as far as that.",
     "metric": "A number that compares a view with its original.",
     "study": "The folder that a run leaves: settings, shards, tables, figures and the report.",
     "shard": "A Parquet file with the rows of some images (64 by default). It is written whole or not at all.",

@@ -17,8 +17,8 @@ from embedshift.engines.again import hashes_now, worth_again
 from embedshift.engines.job import workers_of
 from embedshift.errors import EmbedshiftError
 from embedshift.pipeline.kept import images_kept
-from embedshift.pipeline.prepare import Prepared, prepared
-from embedshift.sources import Sample, Shard, note_roots
+from embedshift.pipeline.prepare import StudyContext, prepared
+from embedshift.sources import ImageRef, Shard, note_roots
 from embedshift.sources.base import storable
 from embedshift.store import folder, shards
 from embedshift.store.changed import later, measured_pixels
@@ -37,15 +37,7 @@ VERSIONS = ("torch", "transformers", "albumentations", "opencv-python-headless",
 
 @dataclass(frozen=True)
 class Start:
-    """The state of a run before its first shard.
-
-    Args:
-        out: The study's folder.
-        images: Images in total.
-        done: Images that earlier runs finished.
-        complete: Whether nothing is left to measure.
-        skipped: Reason → number of files that were skipped.
-    """
+    """The state of a run before its first shard."""
 
     out: Path
     images: int
@@ -65,26 +57,7 @@ def run_study(
     progress: Progress | None = None,
     on_start: Callable[[Start], None] = lambda _: None,
 ) -> Reader:
-    """Measures every image that is not measured yet, then writes the tables.
-
-    Args:
-        config: The settings.
-        out: The study's folder; created where it is missing. A finished study is left as it is, an unfinished one is
-            continued.
-        encoder: An `Encoder` to use in place of `config.model`.
-        suite: Augmentations to use in place of `config.augmentations`.
-        retry_failed: Try all failed images again, also in a finished study.
-        repair: Measure damaged shards again.
-        progress: Called as `progress(n)` whenever n more images are done.
-        on_start: Called once before the first shard.
-
-    Returns:
-        The finished study.
-
-    Raises:
-        EmbedshiftError: There is no image, the model cannot be loaded, the folder holds another study or is in use,
-            nothing could be measured, or this process is a fork in which Polars would hang.
-    """
+    """Measures every image that is not measured yet, then writes the tables."""
     refuse_fork()
     with prepared(config, out, encoder=encoder, suite=suite) as study, locked(out):
         ids = [sample.image_id for sample in study.samples]
@@ -133,7 +106,7 @@ def run_study(
     return Reader(out)
 
 
-def study_info(study: Prepared, records: Sequence[shards.ShardRecord], *, complete: bool) -> StudyInfo:
+def study_info(study: StudyContext, records: Sequence[shards.ShardRecord], *, complete: bool) -> StudyInfo:
     """Returns the content of study.json for a study and its finished shards."""
     config, plan = study.config, study.plan
     seconds: Counter[str] = Counter()
@@ -166,7 +139,7 @@ def study_info(study: Prepared, records: Sequence[shards.ShardRecord], *, comple
     )
 
 
-def _encoder_record(study: Prepared) -> EncoderRecord:
+def _encoder_record(study: StudyContext) -> EncoderRecord:
     encoder, plan = study.ready.encoder, study.plan
     said = EncoderInfo.of(encoder)
     return EncoderRecord(
@@ -189,11 +162,8 @@ def _encoder_record(study: Prepared) -> EncoderRecord:
     )
 
 
-def _again(study: Prepared, out: Path, done: Mapping[int, shards.ShardRecord], *, transient: bool) -> set[int]:
-    """Returns the finished shards to measure again because failed images in them can now be read.
-
-    A shard keeps its rows if an image that was measured has changed or is gone.
-    """
+def _again(study: StudyContext, out: Path, done: Mapping[int, shards.ShardRecord], *, transient: bool) -> set[int]:
+    """Returns the finished shards to measure again because failed images in them can now be read."""
     workers = workers_of(study.config)
     found = worth_again(study.shards, done, study.source, study.plan, workers=workers, transient=transient)
     for shard in study.shards:
@@ -208,7 +178,7 @@ def _again(study: Prepared, out: Path, done: Mapping[int, shards.ShardRecord], *
 
 
 def _changed(
-    study: Prepared, out: Path, done: Mapping[int, shards.ShardRecord], samples: Sequence[Sample]
+    study: StudyContext, out: Path, done: Mapping[int, shards.ShardRecord], samples: Sequence[ImageRef]
 ) -> list[str]:
     """Returns the ids of measured images whose pixels have changed since."""
     measured = measured_pixels(out, done, [storable(sample.image_id) for sample in samples])
@@ -217,7 +187,7 @@ def _changed(
     return sorted(name for name, pixels in now.items() if pixels != measured[name])
 
 
-def _job(study: Prepared, pending: Sequence[Shard], progress: Progress, out: Path) -> Job:
+def _job(study: StudyContext, pending: Sequence[Shard], progress: Progress, out: Path) -> Job:
     return Job(
         shards=pending,
         source=study.source,

@@ -194,7 +194,7 @@ def test_forty_megapixels(visit, tmp_path, of_study):
     assert "8000 x 5000" in page.inner_text("#original")
 
 
-def test_two_tabs_share_nothing(visit, own, of_study):
+def test_two_tabs_relative_shift_nothing(visit, own, of_study):
     first, second = opened(visit(), own[0]), opened(visit(), own[1])
     second.focus("#strength input[type=range]")
     second.keyboard.press("ArrowRight")

@@ -39,23 +39,23 @@ def by_hand(path):
     return MeanColour()(view[None]).embedding[0].astype(float)
 
 
-def test_the_share_by_hand(of_photos, photos):
+def test_the_relative_shift_by_hand(of_photos, photos):
     vectors = [by_hand(path) for path in sorted(photos.iterdir())]
-    floor = np.mean([cosine(u, v) for u, v in itertools.combinations(vectors, 2)])
+    baseline = np.mean([cosine(u, v) for u, v in itertools.combinations(vectors, 2)])
     original = open_original(OWN, "own.png", of_photos)
     found = look(original, JPEG, 5, of_photos)
     before, after = (MeanColour()(view[None]).embedding[0].astype(float) for view in (original.view, found.view))
     assert not np.array_equal(original.view, found.view)
     assert found.cosine == pytest.approx(cosine(before, after), abs=1e-12)
-    assert found.share == pytest.approx((1 - cosine(before, after)) / (1 - floor), abs=1e-9)
+    assert found.relative_shift == pytest.approx((1 - cosine(before, after)) / (1 - baseline), abs=1e-9)
     assert found.strength == "quality 5.0"
-    assert f"{floor:.3f}" in scale_in_words(of_photos.scale)
+    assert f"{baseline:.3f}" in scale_in_words(of_photos.scale)
     assert found.place is None
 
 
-def test_an_unchanged_image_has_share_0(of_study):
+def test_an_unchanged_image_has_relative_shift_0(of_study):
     found = look(open_original(OWN, "own.png", of_study), JPEG, 100, of_study)
-    assert (found.share, found.cosine, found.strength) == (0.0, pytest.approx(1.0), "unchanged")
+    assert (found.relative_shift, found.cosine, found.strength) == (0.0, pytest.approx(1.0), "unchanged")
     assert found.place.rank == 1
 
 
@@ -74,8 +74,8 @@ def test_an_image_of_the_study_has_the_numbers_of_its_rows(reader, of_study, pho
             assert found.place.rank == ranks[name, row["view"]]
             assert found.place.known == name
             assert found.place.of == 12
-            floor = means["floor"][0]
-            assert found.share == pytest.approx((1 - row["cosine_similarity"]) / (1 - floor), abs=1e-5)
+            baseline = means["baseline"][0]
+            assert found.relative_shift == pytest.approx((1 - row["cosine_similarity"]) / (1 - baseline), abs=1e-5)
 
 
 def test_the_view_alone_is_encoded(of_study):

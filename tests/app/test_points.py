@@ -19,22 +19,22 @@ from support.synthetic import make_study
 
 def test_every_point_is_a_row(reader):
     scale = scale_of(reader)
-    found = points(reader, "noise", "l2_distance", "share", scale)
+    found = points(reader, "noise", "l2_distance", "relative_shift", scale)
     rows = {row["image_id"]: row for row in reader.rows().collect().filter(view="noise").to_dicts()}
-    floor = reader.table("summary").filter(metric="cosine_similarity")["floor"][0]
+    baseline = reader.table("summary").filter(metric="cosine_similarity")["baseline"][0]
     assert sorted(found.ids) == sorted(rows)
     assert found.of == 12
     for name, x, y in zip(found.ids, found.x, found.y, strict=True):
         assert x == rows[name]["l2_distance"]
-        assert y == pytest.approx((1 - rows[name]["cosine_similarity"]) / (1 - floor), abs=1e-9)
+        assert y == pytest.approx((1 - rows[name]["cosine_similarity"]) / (1 - baseline), abs=1e-9)
     assert (np.diff(found.x) >= 0).all()
-    mean = reader.table("summary").filter(metric="cosine_similarity", augmentation="noise")["share"][0]
+    mean = reader.table("summary").filter(metric="cosine_similarity", augmentation="noise")["relative_shift"][0]
     assert found.y.mean() == pytest.approx(mean)
 
 
 def test_all_metrics_of_the_rows_may_stand_on_an_axis(reader):
     scale = scale_of(reader)
-    assert axes(reader)[0] == "share"
+    assert axes(reader)[0] == "relative_shift"
     assert {"l2_distance", "attention_similarity", "edge_preservation"} <= {*axes(reader)}
     for name in axes(reader):
         assert len(points(reader, "blur", name, name, scale).ids) == 12
@@ -42,27 +42,31 @@ def test_all_metrics_of_the_rows_may_stand_on_an_axis(reader):
 
 def test_filters(reader):
     scale = scale_of(reader)
-    everything = points(reader, "noise", "l2_distance", "share", scale)
-    one = points(reader, "noise", "l2_distance", "share", scale, holds="PICTURE-07")
+    everything = points(reader, "noise", "l2_distance", "relative_shift", scale)
+    one = points(reader, "noise", "l2_distance", "relative_shift", scale, holds="PICTURE-07")
     assert one.ids == ["picture-07.png"]
     least = float(np.median(everything.y))
-    far = points(reader, "noise", "l2_distance", "share", scale, least=least)
+    far = points(reader, "noise", "l2_distance", "relative_shift", scale, least=least)
     assert sorted(far.ids) == sorted(name for name, y in zip(everything.ids, everything.y, strict=True) if y >= least)
-    assert points(reader, "noise", "l2_distance", "share", scale, holds=".*").ids == []  # a text, no pattern
-    assert "No image is left" in chart(points(reader, "noise", "share", "share", scale, holds="none"), "share", "share")
+    assert points(reader, "noise", "l2_distance", "relative_shift", scale, holds=".*").ids == []  # a text, no pattern
+    assert "No image is left" in chart(
+        points(reader, "noise", "relative_shift", "relative_shift", scale, holds="none"),
+        "relative_shift",
+        "relative_shift",
+    )
 
 
-@pytest.mark.parametrize(("which", "x"), [("nothing", "share"), ("noise", "embedding"), ("noise", "image_id")])
+@pytest.mark.parametrize(("which", "x"), [("nothing", "relative_shift"), ("noise", "embedding"), ("noise", "image_id")])
 def test_what_the_study_does_not_have_is_a_line(reader, which, x):
     with pytest.raises(UsageError, match="does not have it"):
-        points(reader, which, x, "share", scale_of(reader))
+        points(reader, which, x, "relative_shift", scale_of(reader))
 
 
 def test_of_a_large_study_some_are_drawn_by_the_seed(reader, monkeypatch):
     monkeypatch.setattr(module, "MOST", 5)
-    found = points(reader, "noise", "share", "share", scale_of(reader))
+    found = points(reader, "noise", "relative_shift", "relative_shift", scale_of(reader))
     assert sorted(found.ids) == reader.sample_ids(5)
-    assert "5 images of 12 shown" in chart(found, "share", "share")
+    assert "5 images of 12 shown" in chart(found, "relative_shift", "relative_shift")
 
 
 def test_a_click_draws_the_views_again_with_their_numbers(reader):
@@ -91,7 +95,7 @@ def test_an_image_that_is_gone_is_a_line(tmp_path):
     assert "The image cannot be shown: No such file" in page
     shutil.rmtree(tmp_path / "study" / "pictures")
     assert detail(reader, "image-00001.png", "noise", scale_of(reader)).image is None
-    assert len(points(reader, "noise", "share", "share", scale_of(reader)).ids) == 4
+    assert len(points(reader, "noise", "relative_shift", "relative_shift", scale_of(reader)).ids) == 4
 
 
 def test_images_outside_of_the_folders_of_this_user_are_not_read(tmp_path, monkeypatch):
@@ -120,7 +124,7 @@ def test_names_and_reasons_are_text(tmp_path):
     reader = study.reader()
     scale = scale_of(reader)
     shown = [
-        chart(points(reader, "noise", "l2_distance", "share", scale), "l2_distance", "share"),
+        chart(points(reader, "noise", "l2_distance", "relative_shift", scale), "l2_distance", "relative_shift"),
         *(of_detail(detail(reader, name, "noise", scale), reader.metrics, "noise") for name in names),
         of_failures(reader.failures()),
     ]
@@ -128,11 +132,11 @@ def test_names_and_reasons_are_text(tmp_path):
     assert "1 image could not be measured" in shown[-1]
 
 
-def test_a_study_without_a_floor_has_points_without_a_share(tmp_path):
+def test_a_study_without_a_baseline_has_points_without_a_relative_shift(tmp_path):
     reader = make_study(tmp_path / "study", 1).reader()
     scale = scale_of(reader)
-    assert scale.floor is None
-    found = points(reader, "noise", "l2_distance", "share", scale)
+    assert scale.baseline is None
+    found = points(reader, "noise", "l2_distance", "relative_shift", scale)
     assert (found.ids, found.left_out) == ([], 1)
     assert len(points(reader, "noise", "l2_distance", "cosine_similarity", scale).ids) == 1
 
@@ -140,15 +144,15 @@ def test_a_study_without_a_floor_has_points_without_a_share(tmp_path):
 def test_of_several_draws_the_first_is_shown(tmp_path):
     reader = make_study(tmp_path / "study", 5, ["noise"], draws=3, with_pictures=True).reader()
     scale = scale_of(reader)
-    found = points(reader, "noise", "l2_distance", "share", scale)
+    found = points(reader, "noise", "l2_distance", "relative_shift", scale)
     first = reader.rows().collect().filter(view="noise", draw=0)
     assert sorted(found.x) == sorted(first["l2_distance"])
-    floor = scale.floor.value
+    baseline = scale.baseline.value
     cosine = first.filter(image_id="image-00002.png")["cosine_similarity"][0]
     shown = detail(reader, "image-00002.png", "noise", scale)
-    assert shown.shares == {"noise": pytest.approx((1 - cosine) / (1 - floor))}
+    assert shown.relative_shifts == {"noise": pytest.approx((1 - cosine) / (1 - baseline))}
 
 
 def test_one_point_has_axes(reader):
-    one = points(reader, "noise", "l2_distance", "share", scale_of(reader), holds="picture-07")
-    assert "50.00%" in chart(dataclasses.replace(one), "l2_distance", "share")
+    one = points(reader, "noise", "l2_distance", "relative_shift", scale_of(reader), holds="picture-07")
+    assert "50.00%" in chart(dataclasses.replace(one), "l2_distance", "relative_shift")

@@ -19,7 +19,7 @@ def flat(level):
 
 
 def distance(view, law):
-    """Largest distance between the shares of values up to each level, and those of a law whose values are clipped."""
+    """Largest distance between the fractions of values up to each level, and those of a law whose values are clipped."""
     steps = np.arange(255)  # at 255 both are 1
     found = np.array([(view <= step).mean() for step in steps])
     return np.abs(found - law(steps)).max()
@@ -57,7 +57,7 @@ def test_shot_noise_is_poisson(severity, level):
 
 
 @pytest.mark.parametrize("severity", SEVERITIES)
-def test_impulse_noise_replaces_the_published_share_by_black_and_white(severity):
+def test_impulse_noise_replaces_the_published_fraction_by_black_and_white(severity):
     view = view_of(flat(100), "impulse_noise", severity)
     assert set(np.unique(view)) == {0, 100, 255}
     for level in (0, 255):

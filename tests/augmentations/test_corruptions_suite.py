@@ -101,7 +101,7 @@ def test_change_rises_with_the_severity_where_the_standard_does(name):
     assert falling == FALLING.get(name, [])
 
 
-# How far a view of twice the side, halved, may lie from the view, as a share of the corruption's RMS. Not scaled: noise
+# How far a view of twice the side, halved, may lie from the view, as a fraction of the corruption's RMS. Not scaled: noise
 # has a value for each pixel, JPEG blocks of 8 x 8. Pillow's boxes have whole pixels, of which 1.67 or 2.52 are coarse.
 APART = dict.fromkeys(ALL, 0.08) | {"spatter": 0.25, "pixelate": 0.8}
 NOT_SCALED = ("gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise", "jpeg_compression")

@@ -1,4 +1,4 @@
-"""What rows record of a view (parameter, displacement, share hidden) is what is measured on it, in all families."""
+"""What rows record of a view (parameter, displacement, hidden) is what is measured on it, in all families."""
 
 import dataclasses
 
@@ -48,7 +48,7 @@ def test_displacement_and_hidden_are_those_of_a_warped_grid(name):
 
 @pytest.mark.parametrize("name", COVERS)
 @pytest.mark.parametrize("side", [224, 97, 16])
-def test_hidden_is_the_share_of_pixels_that_do_not_follow_the_image(name, side):
+def test_hidden_is_the_fraction_of_pixels_that_do_not_follow_the_image(name, side):
     for each in FAMILIES[name].augmentations():
         moved, hidden = each.moved_and_hidden(np.zeros((side, side, 3), np.uint8), 5)
         assert hidden == covered(each, side, 5).mean()

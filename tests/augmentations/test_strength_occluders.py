@@ -1,4 +1,4 @@
-"""Occluders of the suite `strength`: exact shares, nested places, the same fill, squares inside of the image."""
+"""Occluders of the suite `strength`: exact fractions, nested places, the same fill, squares inside of the image."""
 
 import itertools
 
@@ -28,11 +28,11 @@ def test_what_a_level_hides_the_next_one_hides_alike(name):
 
 
 @pytest.mark.parametrize("side", [224, 97, 16])
-@pytest.mark.parametrize("share", [0.001, 0.025, 0.4, 1.0])
-def test_dropout_hides_a_share_to_the_pixel(side, share):
+@pytest.mark.parametrize("fraction", [0.001, 0.025, 0.4, 1.0])
+def test_dropout_hides_a_fraction_to_the_pixel(side, fraction):
     for seed in range(4):
-        hidden = occluders.holes(side, share, np.random.default_rng(seed))
-        assert hidden.sum() == round(share * side * side)
+        hidden = occluders.holes(side, fraction, np.random.default_rng(seed))
+        assert hidden.sum() == round(fraction * side * side)
 
 
 def test_dropout_s_holes_are_the_paper_s_squares_at_random_places():
@@ -44,7 +44,7 @@ def test_dropout_s_holes_are_the_paper_s_squares_at_random_places():
         assert found <= 8
         counts += hidden
         shapes = [part.shape for part, inside in parts_of(parts, found) if inside]
-        # Where some overlap or reach over the rim the others are larger, so that the share is met.
+        # Where some overlap or reach over the rim the others are larger, so that the fraction is met.
         squares = [(height, width) for height, width in shapes if abs(height - width) <= 1 and 15 <= width <= 22]
         alone += len(squares)
     assert alone > 60 * 4
@@ -61,7 +61,7 @@ def parts_of(parts, found):
 
 def test_dropout_s_squares_grow_where_they_are():
     for seed in range(8):
-        weak, strong = (occluders.holes(SIDE, share, np.random.default_rng(seed)) for share in (0.01, 0.05))
+        weak, strong = (occluders.holes(SIDE, fraction, np.random.default_rng(seed)) for fraction in (0.01, 0.05))
         grown = binary_dilation(weak, np.ones((3, 3)), iterations=10)
         assert (strong & ~grown).sum() == 0
 
@@ -76,18 +76,18 @@ def test_dropout_is_filled_with_random_levels_per_pixel():
     assert abs(np.corrcoef(levels[:, 0], levels[:, 1])[0, 1]) < 0.03
 
 
-@pytest.mark.parametrize("share", [0.05, 0.2, 0.6, 1.0])
-def test_occlusion_is_one_grey_square_inside_of_the_image(share):
+@pytest.mark.parametrize("fraction", [0.05, 0.2, 0.6, 1.0])
+def test_occlusion_is_one_grey_square_inside_of_the_image(fraction):
     image, places = photo("coffee", SIDE), set()
     for seed in range(20):
-        down, across = np.nonzero(occluders.square(SIDE, share, np.random.default_rng(seed)))
+        down, across = np.nonzero(occluders.square(SIDE, fraction, np.random.default_rng(seed)))
         width = np.ptp(down) + 1
-        assert width == np.ptp(across) + 1 == round(SIDE * share**0.5)
+        assert width == np.ptp(across) + 1 == round(SIDE * fraction**0.5)
         assert len(down) == width * width
         places.add((down[0], across[0]))
-        view = FAMILIES["occlusion"].draw(image, share, seed)
+        view = FAMILIES["occlusion"].draw(image, fraction, seed)
         assert (view[down, across] == 128).all()
-    assert len(places) == (1 if share == 1 else 20)
+    assert len(places) == (1 if fraction == 1 else 20)
 
 
 def test_every_place_of_the_square_is_as_likely_as_every_other():

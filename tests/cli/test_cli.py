@@ -42,16 +42,18 @@ def test_summary_on_stdout_progress_on_stderr(cli, photos, clip, tmp_path):
     assert "clip (float32), 5 images; means, sorted by shift" in done.out
     study = embedshift.load(out)
     lines = done.out.splitlines()
-    assert [line for line in lines if line.startswith("  unrelated images")]
+    assert [line for line in lines if line.startswith("  other images")]
     for row in study.ranking().iter_rows(named=True):
         (line,) = [line for line in lines if line.split()[:1] == [row["augmentation"]]]
         assert f"{row['mean_performance']:.3f}" in line
-        share = study.summary().filter(augmentation=row["augmentation"], metric="cosine_similarity")["share"][0]
-        assert line.split()[1:3] == [f"{share:.3f}", "-"], "five images have no interval"
+        relative_shift = study.summary().filter(augmentation=row["augmentation"], metric="cosine_similarity")[
+            "relative_shift"
+        ][0]
+        assert line.split()[1:3] == [f"{relative_shift:.3f}", "-"], "five images have no interval"
         means = study.summary().filter(pl.col("augmentation") == row["augmentation"])["mean"]
         assert all(f"{mean:.3f}" in line for mean in means)
     assert "5 of 5 images measured" in done.out
-    assert "share: 0 = unchanged, 1 = as far as an unrelated image." in lines
+    assert "relative shift: 0 = unchanged, 1 = as far as another image." in lines
     assert f"Metrics: docs/metrics.md, `embedshift list metrics`. All numbers: {out / 'tables'}" in lines
     written = [f"  {out / name}" for name in ("study.json", "shards", "failures.parquet", "tables")]
     assert lines[-5:] == ["Written:", *written]

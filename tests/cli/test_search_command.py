@@ -28,9 +28,9 @@ def test_it_prints_recall_the_least_found_first(cli, study):
 
 
 def test_it_prints_thresholds_pairs_and_predictions(cli, study):
-    done = cli("search", study.folder, "--fmr", "0.1,0.02")
+    done = cli("search", study.folder, "--false_match_rate", "0.1,0.02")
     table = study.thresholds()
-    assert table["fmr"].to_list() == [0.1, 0.02]
+    assert table["false_match_rate"].to_list() == [0.1, 0.02]
     for value in table["threshold"]:
         assert f"{value:.4f}" in done.out
     pairs = study.duplicates()
@@ -46,7 +46,7 @@ def test_too_few_images_for_a_threshold_are_said(cli, study):
     assert study.thresholds().is_empty()
     assert "No thresholds for duplicates: 40 images have too few pairs for the default false-match rates." in done.out
     assert "thresholds by false-match rate" not in done.out
-    assert "thresholds by false-match rate" in cli("search", study.folder, "--fmr", "0.05").out
+    assert "thresholds by false-match rate" in cli("search", study.folder, "--false_match_rate", "0.05").out
 
 
 def test_json_has_the_tables(cli, study):
@@ -74,7 +74,7 @@ def test_the_tolerance_follows_the_search(cli, tmp_path):
     ("flags", "words"),
     [
         (("--queries", "some"), "--queries: give a number of at least 1, or all; not 'some'"),
-        (("--fmr", "0.000001"), "--fmr 1e-06 needs"),
+        (("--false_match_rate", "0.000001"), "--false-match-rate 1e-06 needs"),
         (("--gallery", "nowhere"), "--gallery: nowhere: No such file or directory"),
     ],
 )

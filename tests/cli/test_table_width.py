@@ -11,7 +11,13 @@ from support.graded import MADE, graded
 from support.synthetic import make_study
 
 RULES = [
-    {"name": "small shares", "table": "summary", "metric": "cosine_similarity", "column": "share", "at_most": 0.5},
+    {
+        "name": "small relative shifts",
+        "table": "summary",
+        "metric": "cosine_similarity",
+        "column": "relative_shift",
+        "at_most": 0.5,
+    },
     {"table": "search", "metric": "recall@1", "at_least": 0.9},
 ]
 
@@ -52,7 +58,7 @@ def printed(folder, cli, capsys, monkeypatch):
 COMMANDS = [
     ("compare", "a", "b"),
     ("compare", "a", "b", "c"),
-    ("search", "a", "--fmr", "0.1"),
+    ("search", "a", "--false_match_rate", "0.1"),
     ("check", "a"),
     ("verify", "a"),
 ]

@@ -23,9 +23,9 @@ def test_of_many_views_the_tolerances_alone(tmp_path):
     text = printed(study)
     rows = {line.split()[0]: line for line in text.splitlines() if line.strip()}
     value = study.tolerance().filter(family="darker")["value"][0]
-    share = study.strength().filter(family="darker", level=5, metric="cosine_similarity")["share"][0]
+    relative_shift = study.strength().filter(family="darker", level=5, metric="cosine_similarity")["relative_shift"][0]
     assert f"stops {value:#.2g}" in rows["darker"]
-    assert rows["darker"].split()[-1] == f"{share:.3f}"
+    assert rows["darker"].split()[-1] == f"{relative_shift:.3f}"
     assert {"closer", "once", "other", "stronger"} <= {*rows}
     assert "darker@1" not in text
 
@@ -33,7 +33,7 @@ def test_of_many_views_the_tolerances_alone(tmp_path):
 def test_of_few_views_the_tolerances_first(tmp_path):
     text = printed(make_study(tmp_path / "study", 10, graded(*MADE)))
     assert text.index("tolerance") < text.index("darker@5")
-    assert "unrelated images" in text
+    assert "other images" in text
 
 
 def test_of_other_augmentations_the_summary_alone(tmp_path):
@@ -42,5 +42,5 @@ def test_of_other_augmentations_the_summary_alone(tmp_path):
 
 def test_of_corruptions_the_mean_too(tmp_path):
     study = make_study(tmp_path / "study", 10, graded(corruption("fog"), corruption("snow")))
-    _, _, share, low, high = study.table("corruption").row(-1)
-    assert f"mean corruption share {share:.3f}, 95 % interval {low:.3f} to {high:.3f}" in printed(study)
+    _, _, relative_shift, low, high = study.table("corruption").row(-1)
+    assert f"mean corruption shift {relative_shift:.3f}, 95 % interval {low:.3f} to {high:.3f}" in printed(study)

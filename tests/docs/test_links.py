@@ -45,9 +45,9 @@ def test_a_link_outside_is_an_address(link):
 
 def test_a_broken_link_would_be_seen(tmp_path):
     page = ROOT / "docs" / "index.md"
-    assert broken(page, "share.md#the-interval") == ""
-    assert broken(page, "shares.md") == "no such file"
-    assert broken(page, "share.md#the-intervals") == "no such heading"
+    assert broken(page, "relative-shift.md#the-interval") == ""
+    assert broken(page, "relative_shifts.md") == "no such file"
+    assert broken(page, "relative-shift.md#the-intervals") == "no such heading"
     assert broken(page, "#1-install") == ""
     assert broken(page, "../..") == "outside the repository"
     assert sum(len(inside(page)) for page in PAGES) > 100

@@ -15,7 +15,7 @@ from embedshift.registry import METRICS, questions
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-SHOWN = ("index", "share", "reference/python", "recipes/index", "glossary")
+SHOWN = ("index", "relative_shift", "reference/python", "recipes/index", "glossary")
 # What a request says whose page is left before it ends.
 LEFT = "ERR_ABORTED"
 CONTRAST = """() => {
@@ -135,4 +135,4 @@ def test_what_the_package_declares_is_in_the_reference(site):
     assert "EmbedshiftError" in python
     assert "openai/clip-vit-base-patch32" in python, "defaults stand as values"
     words = (site / "glossary.html").read_text()
-    assert all(f"<strong>{term}</strong>" in words for term in ("share", "false-match rate", "head", "study"))
+    assert all(f"<strong>{term}</strong>" in words for term in ("relative_shift", "false-match rate", "head", "study"))

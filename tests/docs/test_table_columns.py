@@ -9,7 +9,7 @@ from embedshift.questions.heads import named, route, tokens, weighted
 from embedshift.questions.maps import tables as maps
 from embedshift.questions.text import search as text_search
 from embedshift.questions.text import zero_shot
-from embedshift.questions.worst import tables as worst
+from embedshift.questions.worst_case import tables as worst
 from embedshift.registry import questions
 from embedshift.store.table import tables_of
 from support.pages import ROOT

@@ -65,7 +65,7 @@ def test_rows_are_those_of_the_plain_study_to_rounding(plain, compiled):
 
 
 @pytest.mark.parametrize(("first", "then"), [("compiled", "plain"), ("plain", "compiled")])
-def test_a_compiled_and_a_plain_study_do_not_share_a_folder(first, then, photos, model, request):
+def test_a_compiled_and_a_plain_study_do_not_relative_shift_a_folder(first, then, photos, model, request):
     study, wanted = request.getfixturevalue(first), then == "compiled"
     assert study.info()["identity"].get("compile") == (None if wanted else True)
     there, now = ("null", "true") if wanted else ("true", "null")

@@ -13,12 +13,12 @@ from embedshift import load_encoder
 from embedshift.encoders.dissection.anatomy import Anatomy
 from embedshift.encoders.dissection.heads import unpacked
 from embedshift.encoders.dissection.secant import SecantAttention, pull_back
-from embedshift.encoders.dissection.split import Shares, parts_of, split
+from embedshift.encoders.dissection.split import HeadContributions, parts_of, split
 from embedshift.encoders.layers import LayerTap  # noqa: F401 - adds itself to the observations
 from embedshift.errors import UsageError
 from support import models
 from support.family_models import CASES, Case, save
-from support.heads_by_hand import NAMED, shares
+from support.heads_by_hand import NAMED, contributions
 from support.library_models import SMALL, make_open_clip, make_timm
 
 REFUSED = {("kosmos_2", "latents"), ("idefics", "latents"), ("idefics2", "latents")}
@@ -47,13 +47,13 @@ def as_pixels(views: np.ndarray) -> Tensor:
     return torch.from_numpy(views).permute(0, 3, 1, 2).float()
 
 
-def split_of(encoder, views: np.ndarray) -> Shares:
+def split_of(encoder, views: np.ndarray) -> HeadContributions:
     anatomy = Anatomy(encoder.tower)
     return split(anatomy, parts_of(anatomy, as_pixels(views[:1])), parts_of(anatomy, as_pixels(views[1:])))
 
 
 def check_exact(encoder) -> None:
-    """Shares sum to 1; the study's own pass, observed by heads and layers at once, gives them too, and is unchanged."""
+    """Contributions sum to 1; the study's own pass, observed by heads and layers at once, gives them too, and is unchanged."""
     views = noise(encoder)
     found = split_of(encoder, views)
     np.testing.assert_allclose(found.total, 1, rtol=0, atol=1e-4)
@@ -117,7 +117,7 @@ def test_heads_equal_a_slow_split_in_float64(kind: str, tmp_path: Path):
     pixels = torch.from_numpy(scaled.transpose(0, 3, 1, 2))
     for place in range(1, 4):
         runs = [lambda k=k: case.embedding(reference, pixels[k : k + 1]) for k in (0, place)]
-        heads, mlps, first = shares(reference, NAMED[kind], 4, *runs)
+        heads, mlps, first = contributions(reference, NAMED[kind], 4, *runs)
         assert heads.sum() + mlps.sum() + first == pytest.approx(1, abs=1e-9), "the slow split is exact too"
         np.testing.assert_allclose(found.heads[place - 1], heads, rtol=0, atol=1e-5)
         np.testing.assert_allclose(found.mlps[place - 1], mlps, rtol=0, atol=1e-5)
@@ -168,7 +168,7 @@ def test_the_only_head_that_depends_on_the_image_carries_all(tmp_path: Path):
     torch.testing.assert_close(found.heads.sum(dim=(1, 2)), torch.ones(3), rtol=0, atol=1e-4)
 
 
-def test_a_view_that_has_not_moved_has_no_shares(tmp_path: Path):
+def test_a_view_that_has_not_moved_has_no_contributions(tmp_path: Path):
     encoder = load_encoder(str(models.make("clip", tmp_path / "model")))
     views = noise(encoder, 3)
     views[1] = views[0]

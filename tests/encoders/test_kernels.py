@@ -21,7 +21,7 @@ HALF = (0.5, 0.5, 0.5)
 SMALL = Dinov2Config(hidden_size=32, num_hidden_layers=3, num_attention_heads=2, image_size=28, patch_size=7)
 # Whether oneDNN has products in bfloat16 here, native or emulated, by torch's own word: with AVX2 alone it has none.
 BFLOAT16 = torch.ops.mkldnn._is_mkldnn_bf16_supported()
-# What rounding to bfloat16, which keeps 8 bits, moves a number by at most, as a share of it.
+# What rounding to bfloat16, which keeps 8 bits, moves a number by at most, as a relative shift of it.
 ROUNDING = 2**-8
 
 

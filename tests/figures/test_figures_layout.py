@@ -94,7 +94,7 @@ def test_no_words_overlap_and_all_stay_inside(study, name):
             study.figure(name)
         return
     if name == "ruler" and study.kind == "one image":
-        with pytest.raises(EmbedshiftError, match="unrelated images are missing or as similar as equal ones"):
+        with pytest.raises(EmbedshiftError, match="other images are missing or as similar as equal ones"):
             study.figure(name)
         return
     assert overlaps(study.figure(name)) == []
@@ -140,7 +140,9 @@ def with_holes(study):
     layers = data.need("layers").with_columns(pl.when(no_layer).then(None).otherwise(pl.col("mean")).alias("mean"))
     still = pl.col("augmentation") == "noise"
     words = data.need("words").with_columns(pl.when(still).then(None).otherwise(pl.col("mean")).alias("mean"))
-    heads = data.need("heads").with_columns(pl.when(still).then(None).otherwise(pl.col("share")).alias("share"))
+    heads = data.need("heads").with_columns(
+        pl.when(still).then(None).otherwise(pl.col("relative_shift")).alias("relative_shift")
+    )
     made = {"summary": summary, "ranking": ranking, "layers": layers, "words": words, "heads": heads}
     return FigureInput(Holed(study.folder, made=made, changed=rows))
 

@@ -11,7 +11,7 @@ from scipy.cluster import hierarchy
 from scipy.spatial.distance import cdist, pdist, squareform
 
 from embedshift.figures.style import PALETTE
-from embedshift.questions.shape import Tree
+from embedshift.questions.clusters import Tree
 from support import mirrored
 from support.synthetic import make_study
 
@@ -131,8 +131,8 @@ def test_histograms_count_the_views_and_the_legend_gives_mean_and_sd(study, rows
         counts, edges = np.histogram(sample, bins="auto")
         bars = axes.patches
         np.testing.assert_allclose([bar.get_x() for bar in bars], edges[:-1], rtol=1e-9)
-        share = [bar.get_height() * bar.get_width() * len(sample) for bar in bars]
-        np.testing.assert_allclose(share, counts, atol=1e-9)
+        relative_shift = [bar.get_height() * bar.get_width() * len(sample) for bar in bars]
+        np.testing.assert_allclose(relative_shift, counts, atol=1e-9)
         x, y = next(line for line in axes.lines if len(line.get_xdata()) > 2).get_data()
         np.testing.assert_allclose(y, mirrored.density(sample, x, -1.0, 1.0), rtol=1e-9)
         (said,) = axes.get_legend().get_texts()

@@ -20,7 +20,7 @@ from support.mean_colour import MeanColour
 from support.pairs import QUALITIES, re_encoded, run_pairs, tiles, write_pairs
 
 COUNT = 9
-TABLES = ("summary", "ranking", "differences", "pairwise", "clusters", "directions", "shifts", "setlevel", "failures")
+TABLES = ("summary", "ranking", "differences", "pairwise", "clusters", "directions", "shifts", "geometry", "failures")
 
 
 @pytest.fixture(scope="module")

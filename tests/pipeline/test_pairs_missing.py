@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from embedshift.questions.shape import Tree
+from embedshift.questions.clusters import Tree
 from embedshift.statistics.summary import PAPER_METRICS
 from support import models
 from support.pairs import run_pairs, tiles, write_pairs
@@ -60,9 +60,9 @@ def test_numbers_are_of_the_images_that_have_the_variant(lacking, whole):
     assert_frame_equal(one.filter(q50), full.filter(q50), abs_tol=1e-12)
     plain = [name for name in columns if not name.startswith("ci")]
     assert_frame_equal(one.filter(q10).select(plain), few.filter(q10).select(plain), abs_tol=1e-12)
-    # The floor is over all originals.
-    floors = (each.summary().filter(there)["floor"] for each in (study, whole))
-    np.testing.assert_allclose(*floors, rtol=1e-12)
+    # The baseline is over all originals.
+    baselines = (each.summary().filter(there)["baseline"] for each in (study, whole))
+    np.testing.assert_allclose(*baselines, rtol=1e-12)
 
 
 def test_other_tables_skip_the_view(lacking, whole):
@@ -75,7 +75,7 @@ def test_other_tables_skip_the_view(lacking, whole):
         shifts.filter(augmentation="q10").select(own), few.filter(augmentation="q10").select(own), rel_tol=1e-5
     )
     assert_frame_equal(study.pairwise(), without.pairwise(), abs_tol=1e-12)
-    sets = [each.table("setlevel").filter(what="q10", metric="effective_rank")["value"][0] for each in (study, without)]
+    sets = [each.table("geometry").filter(what="q10", metric="effective_rank")["value"][0] for each in (study, without)]
     assert sets[0] == pytest.approx(sets[1], rel=1e-12)
     # Trees on means, for which embeddings are read.
     means = [each.clusters(Tree(on="means")) for each in (study, without)]

@@ -132,8 +132,8 @@ def test_the_figure_shows_the_summary(study):
 
 
 def test_figure_and_section_are_there_only_where_the_study_has_the_metrics(plain, study):
-    assert not FIGURES["attention_change"].possible(FigureInput(plain.reader()))
-    assert FIGURES["attention_change"].possible(FigureInput(study.reader()))
+    assert not FIGURES["attention_change"].is_available(FigureInput(plain.reader()))
+    assert FIGURES["attention_change"].is_available(FigureInput(study.reader()))
     without = plain.report(figures=["l2_bars"], formats=["svg"], pictures=False).read_text()
     assert 'id="looks"' not in without
     assert 'href="#looks"' not in without

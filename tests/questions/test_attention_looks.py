@@ -8,7 +8,7 @@ from embedshift.questions.attention.columns import ALIGNED, DIVERGENCE, PLAIN, R
 from embedshift.questions.attention.section import ends, looks
 from embedshift.questions.attention.tables import ALIGNMENT, SPREAD
 from embedshift.questions.attention.tables import looks as table_of
-from embedshift.statistics.intervals import of_several
+from embedshift.statistics.intervals import simultaneous_intervals
 from embedshift.statistics.sample import of_values
 from support.synthetic import make_study
 
@@ -45,10 +45,10 @@ def test_the_table_by_loops(values):
         part = table.filter(pl.col("what") == what, pl.col("n") > 0)
         assert part["difference"].to_numpy() == pytest.approx([np.nanmean(each[..., place]) for place in chosen])
         if what == SPREAD:  # as many values in every image: its value is the mean of its draws
-            together = of_several(of_values(each.mean(axis=1)), seed=3)
+            together = simultaneous_intervals(of_values(each.mean(axis=1)), seed=3)
             np.testing.assert_allclose(part["low"], together.low)
             np.testing.assert_allclose(part["high"], together.high)
-    assert table["settled"].to_list() == [True, False, False, True, True, False, False]
+    assert table["significant"].to_list() == [True, False, False, True, True, False, False]
     assert table.row(2)[3:] == (None, None, None, False)
 
 
@@ -56,7 +56,7 @@ def test_pairing_settles_what_overlapping_intervals_would_not(values):
     plain, aligned = (np.nanmean(values[name][..., 0], axis=1) for name in (PLAIN, ALIGNED))
     error = plain.std(ddof=1) / np.sqrt(30)
     assert abs(np.nanmean(aligned) - plain.mean()) < 2 * 2 * error, "an interval ends two standard errors off its mean"
-    assert table_of(rows_of(values), NAMES, seed=0)["settled"][0]
+    assert table_of(rows_of(values), NAMES, seed=0)["significant"][0]
 
 
 def test_one_metric_alone_and_few_images(values):
@@ -66,7 +66,7 @@ def test_one_metric_alone_and_few_images(values):
         few = table_of(rows_of({name: each[-images:] for name, each in values.items()}), NAMES, seed=0)
         assert few.filter(pl.col("n") > 0)["n"].to_list() == [images] * 6
         assert few["low"].null_count() == few["high"].null_count() == len(few)
-        assert not few["settled"].any()
+        assert not few["significant"].any()
         assert few["difference"].null_count() == 1
         said = " ".join(looks(few, [ALIGNED, RISE]))
         assert "cannot be tested with fewer than 8 images: flip (" in said
@@ -92,7 +92,7 @@ def test_it_is_there_only_where_it_was_measured(tmp_path):
 
 
 def table(*rows):
-    columns = ["augmentation", "what", "n", "difference", "low", "high", "settled"]
+    columns = ["augmentation", "what", "n", "difference", "low", "high", "significant"]
     return pl.DataFrame(list(rows), schema=columns, orient="row")
 
 
@@ -137,10 +137,10 @@ def test_the_ends_are_means_and_their_order_comes_from_the_pairs():
     assert ends(found, [DIVERGENCE]) == [most]
     pairs = pl.DataFrame(
         {"augmentation": ["flip", "turn", "turn"], "other": ["turn", "slant", "slant"],
-         "metric": [DIVERGENCE, DIVERGENCE, ROLLOUT], "settled": [True, False, True]}
+         "metric": [DIVERGENCE, DIVERGENCE, ROLLOUT], "significant": [True, False, True]}
     )  # fmt: skip
-    for settled, words in ((False, "not significant"), (True, "significant")):
-        given = pairs.with_columns(settled=pl.Series([True, settled, True]))
+    for significant, words in ((False, "not significant"), (True, "significant")):
+        given = pairs.with_columns(significant=pl.Series([True, significant, True]))
         wanted = [most, f"The difference between turn and the next augmentation, slant, is {words}."]
         assert ends(found, [DIVERGENCE], given) == wanted
         other_way = given.rename({"augmentation": "other", "other": "augmentation"})

@@ -152,7 +152,7 @@ def test_claims_on_means_and_spreads_are_those_of_a_slow_bootstrap(draws, holes)
 
 
 @pytest.mark.parametrize(("draws", "holes"), [(1, False), (2, True)])
-def test_shares_of_trees_and_of_the_exception_are_those_of_a_slow_bootstrap(draws, holes):
+def test_fractions_of_trees_and_of_the_exception_are_those_of_a_slow_bootstrap(draws, holes):
     rows = with_holes(blurred_world(draws)) if holes else blurred_world(draws)
     found = dict(claims(rows, NAMES, seed=11, resamples=RESAMPLES).select("claim", "estimate").iter_rows())
     slow = Slow(rows, draws)
@@ -207,13 +207,15 @@ def test_ranks_are_read_where_the_simultaneous_intervals_settle_a_pair_by_each_m
         of = {(m, n): rng.normal(size=(30, 1)) + 0.06 * i for m in METRICS for i, n in enumerate(NAMES)}
         evidence = gather([of])
         bootstrap = Bootstrap(evidence, metrics.contrasts(), seed=seed, resamples=399)
-        settled = []
+        significant = []
         for metric in (metrics.first, metrics.second):
             values = np.hstack([of[metric, name] for name in NAMES])
             pairs = np.stack([values[:, i] - values[:, j] for i, j in itertools.combinations(range(9), 2)], axis=1)
-            settled.append(intervals.of_several(sample.of_values(pairs), seed=seed, resamples=399).settled.any())
-        assert metrics.differ(bootstrap) == all(settled)
-        seen.add(all(settled))
+            significant.append(
+                intervals.simultaneous_intervals(sample.of_values(pairs), seed=seed, resamples=399).significant.any()
+            )
+        assert metrics.differ(bootstrap) == all(significant)
+        seen.add(all(significant))
     assert seen == {True, False}
 
 

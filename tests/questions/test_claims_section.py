@@ -26,7 +26,7 @@ def row(estimate, low, high, verdict):
         (None, "not testable", "–"),
     ],
 )
-def test_shares_are_cut_and_not_rounded(estimate, verdict, text):
+def test_fractions_are_cut_and_not_rounded(estimate, verdict, text):
     found = row(estimate, None, None, verdict)
     assert (found["estimate"], found["interval"]) == (text, "–")
 
@@ -48,7 +48,7 @@ def test_no_end_of_an_interval_reads_as_0_that_is_not(numbers, texts):
 
 def test_every_claim_says_in_a_few_words_what_each_verdict_takes():
     for claim in paper_claims():
-        takes = claim.test.takes
-        assert takes.startswith("Holds if")
-        assert "Does not hold if " in takes
-        assert len(takes) < 320, claim.name
+        requires = claim.test.requires
+        assert requires.startswith("Holds if")
+        assert "Does not hold if " in requires
+        assert len(requires) < 320, claim.name

@@ -1,4 +1,4 @@
-"""Which way: sums, cosines and shares against loops over the embeddings, and studies of the worst kind."""
+"""Which way: sums, cosines and relative shifts against loops over the embeddings, and studies of the worst kind."""
 
 import dataclasses
 import itertools
@@ -65,7 +65,7 @@ def by_loops(embedding, augmentations, draws):
         for i, a, d in itertools.product(there, range(augmentations), range(draws))
         if (v := vectors[i, 1 + d * augmentations + a]).any()
     }
-    found = {"mean": [], "shared": [], "null": [], "split_half": [], "cross_share": []}
+    found = {"mean": [], "resultant": [], "resultant_by_chance": [], "split_half": [], "relative_to_others": []}
     for a in range(augmentations):
         of = {key: shift for key, shift in shifts.items() if key[1] == a}
         length = np.mean([np.sqrt((shift**2).sum()) for shift in of.values()])
@@ -92,7 +92,12 @@ def check(shifts, wanted):
     cosines = [[cosine(u, v) for v in means] for u in means]
     np.testing.assert_allclose(shifts.directions(), cosines, rtol=0, atol=1e-6)
     # Sums of shifts are float32, all else is float64.
-    for name, tolerance in {"shared": 1e-7, "null": 1e-12, "cross_share": 1e-8, "split_half": 0.02}.items():
+    for name, tolerance in {
+        "resultant": 1e-7,
+        "resultant_by_chance": 1e-12,
+        "relative_to_others": 1e-8,
+        "split_half": 0.02,
+    }.items():
         np.testing.assert_allclose(getattr(shifts, name)(), wanted[name], rtol=0, atol=tolerance, err_msg=name)
 
 
@@ -127,24 +132,24 @@ def test_what_has_no_direction_is_not_a_number():
     still[:, 2] = 0  # the second augmentation has no embedding, the others do not move
     found = Shifts(sums_of(still, 3, 1), 1)
     assert np.isnan(found.directions()).all()
-    for values in (found.shared(), found.null(), found.split_half()):
+    for values in (found.resultant(), found.resultant_by_chance(), found.split_half()):
         assert np.isnan(values).all()
     assert found.sums["images"].tolist() == [6, 0, 6]
-    np.testing.assert_array_equal(found.cross_share(), [0, np.nan, 0])
+    np.testing.assert_array_equal(found.relative_to_others(), [0, np.nan, 0])
     assert sums_of(np.zeros((4, 4, 7)), 3, 1) == {}
     opposite = np.array([[[1, 0], [0, 1]], [[-1, 0], [0, -1]]], np.float32)
     cancelling = Shifts(sums_of(opposite, 1, 1), 1)
     assert np.isnan(cancelling.directions()).all()
-    assert cancelling.shared().tolist() == [0.0]
+    assert cancelling.resultant().tolist() == [0.0]
     assert cancelling.split_half() == pytest.approx([-1])
 
 
-def test_one_image_shares_all_with_itself():
+def test_one_image_relative_shifts_all_with_itself():
     found = Shifts(sums_of(made(1, 2, 1), 2, 1), 1)
-    assert found.shared() == pytest.approx([1, 1])
-    assert found.null() == pytest.approx([1, 1])
+    assert found.resultant() == pytest.approx([1, 1])
+    assert found.resultant_by_chance() == pytest.approx([1, 1])
     assert np.isnan(found.split_half()).all()
-    assert np.isnan(found.cross_share()).all()
+    assert np.isnan(found.relative_to_others()).all()
 
 
 def test_shifts_without_a_common_direction_have_the_null_and_those_with_one_do_not():
@@ -154,10 +159,10 @@ def test_shifts_without_a_common_direction_have_the_null_and_those_with_one_do_n
         own = np.repeat(0.01 * rng.normal(size=(400, 1, 60)), draws, axis=1)
         base = 1 + 0 * own[:, :1]
         found = Shifts(sums_of(np.concatenate([base, base + own], axis=1), 1, draws), draws)
-        assert found.null() == pytest.approx([0.05], rel=0.02)
-        assert found.shared() == pytest.approx(found.null(), rel=0.3)
+        assert found.resultant_by_chance() == pytest.approx([0.05], rel=0.02)
+        assert found.resultant() == pytest.approx(found.resultant_by_chance(), rel=0.3)
         common = Shifts(sums_of(np.concatenate([base, base + own + np.eye(60)[0]], axis=1), 1, draws), draws)
-        assert common.shared() > 0.9
+        assert common.resultant() > 0.9
         assert common.split_half() > 0.99
 
 
@@ -200,8 +205,15 @@ def test_tables_equal_loops_over_the_embeddings_of_a_study(tmp_path):
     assert len(numbers_of(study)) == 2 * 3 * 3
     np.testing.assert_allclose(matrix, [[cosine(u, v) for v in wanted["mean"]] for u in wanted["mean"]], atol=1e-6)
     table = study.table("shifts")
-    assert table.columns == ["augmentation", "images", "shared", "null", "split_half", "cross_share"]
-    for name in ("shared", "null", "split_half", "cross_share"):
+    assert table.columns == [
+        "augmentation",
+        "images",
+        "resultant",
+        "resultant_by_chance",
+        "split_half",
+        "relative_to_others",
+    ]
+    for name in ("resultant", "resultant_by_chance", "split_half", "relative_to_others"):
         np.testing.assert_allclose(table[name], wanted[name], rtol=0, atol=0.02 if name == "split_half" else 1e-7)
     vectors = embedding.astype(np.float64)
     of_images = np.eye(3)

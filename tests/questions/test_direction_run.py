@@ -54,11 +54,13 @@ def test_the_report_says_so(both):
     assert "In which direction augmentations move the embedding" in text
     assert "Distances between the views of augmentations" in text
     assert "move the embedding alike" not in text
-    section = text[text.index('<section id="direction"') : text.index('<section id="setlevel"')]
+    section = text[text.index('<section id="direction"') : text.index('<section id="geometry"')]
     shifts = both[0].table("shifts")
     for row in shifts.iter_rows(named=True):
-        assert f'{row["shared"]:.2f}</td><td class="number">{row["null"]:.2f}' in " ".join(section.split())
-    shown = [f"{value:.2f}" for value in shifts["cross_share"] if value > 0.5]
+        assert f'{row["resultant"]:.2f}</td><td class="number">{row["resultant_by_chance"]:.2f}' in " ".join(
+            section.split()
+        )
+    shown = [f"{value:.2f}" for value in shifts["relative_to_others"] if value > 0.5]
     assert 0 < len(shown) < 4
     assert all(f'<td class="number">{value}</td></tr>' in section for value in shown)
 
@@ -86,7 +88,7 @@ def test_the_size_of_shards(images, tmp_path):
         rtol=0, atol=1e-7,
     )  # fmt: skip
     one, other = (study.table("shifts") for study in (first, second))
-    for name in ("images", "shared", "null", "cross_share", "split_half"):
+    for name in ("images", "resultant", "resultant_by_chance", "relative_to_others", "split_half"):
         np.testing.assert_allclose(
             one[name].to_numpy().astype(float), other[name].to_numpy().astype(float), rtol=0, atol=1e-6
         )

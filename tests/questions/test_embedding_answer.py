@@ -5,21 +5,21 @@ import itertools
 import polars as pl
 import pytest
 
-from embedshift.questions.embedding.answer import how_far, is_it_settled, which_images
+from embedshift.questions.embedding.answer import how_far, is_significant, which_images
 from embedshift.questions.embedding.section import furthest
 from embedshift.report.numbers import decimals, fixed, listed, places_of
 
-COLUMNS = ("augmentation", "mean", "share", "share_low", "share_high")
+COLUMNS = ("augmentation", "mean", "relative_shift", "relative_shift_low", "relative_shift_high")
 NOISE, BLUR, FLIP = (
     ("noise", 0.5, 1.25, 1.1, 1.4), ("blur", 0.95, 0.125, 0.11, 0.14), ("flip", 0.99, 0.025, 0.02, 0.031)
 )  # fmt: skip
 
 
-def summary(*rows: tuple[object, ...], floor: float | None = 0.6) -> pl.DataFrame:
+def summary(*rows: tuple[object, ...], baseline: float | None = 0.6) -> pl.DataFrame:
     """The rows of the cosine."""
     schema = dict.fromkeys(COLUMNS[1:], pl.Float64)
     table = pl.DataFrame(rows, schema={"augmentation": pl.String} | schema, orient="row")
-    return table.with_columns(metric=pl.lit("cosine_similarity"), floor=pl.lit(floor, pl.Float64))
+    return table.with_columns(metric=pl.lit("cosine_similarity"), baseline=pl.lit(baseline, pl.Float64))
 
 
 def texts(sentences) -> list[str]:
@@ -29,27 +29,23 @@ def texts(sentences) -> list[str]:
 def test_names_the_ends_whatever_the_order_of_the_rows():
     cross = {"noise": 1.01, "flip": 0.02}
     first, crossed, second, scale = texts(how_far(summary(FLIP, NOISE, BLUR), "CLIP", 50, cross))
-    assert (
-        first
-        == "noise moves the embedding of CLIP furthest: 1.25 [1.10 to 1.40] of the distance to an unrelated image."
-    )
+    assert first == "noise moves the embedding of CLIP furthest: 1.25 [1.10 to 1.40] of the distance to another image."
     wanted = "is on average 1.01 times as far from its own original as from the originals of other images"
     assert crossed == f"A view under noise {wanted}: its embedding no longer identifies the image."
     assert second == "flip moves it least: 0.025 [0.020 to 0.031]."
-    assert "that between unrelated images of this set (1 − 0.600)" in scale
+    assert "that between other images of this set (1 − 0.600)" in scale
 
 
 def test_one_augmentation_and_no_interval():
     found = texts(how_far(summary(("blur", 0.95, 0.125, None, None)), "CLIP", 3, {}))
     assert (
-        found[0]
-        == "blur, the only augmentation, moves the embedding of CLIP: 0.12 of the distance to an unrelated image."
+        found[0] == "blur, the only augmentation, moves the embedding of CLIP: 0.12 of the distance to another image."
     )
     assert len(found) == 2
 
 
 @pytest.mark.parametrize(
-    ("rows", "floor", "wanted"),
+    ("rows", "baseline", "wanted"),
     [
         (
             [("a", 1.0, None, None, None), ("b", 1.0, None, None, None)],
@@ -65,24 +61,24 @@ def test_one_augmentation_and_no_interval():
         ([("a", None, None, None, None)], None, "No cosine similarity can be computed"),
     ],
 )
-def test_without_a_scale(rows, floor, wanted):
-    found = texts(how_far(summary(*rows, floor=floor), "CLIP", 50, {}))
+def test_without_a_scale(rows, baseline, wanted):
+    found = texts(how_far(summary(*rows, baseline=baseline), "CLIP", 50, {}))
     assert wanted in found[0]
-    assert all(sentence.startswith("There is no share") for sentence in found[1:])
+    assert all(sentence.startswith("There is no relative shift") for sentence in found[1:])
 
 
 def test_names_are_escaped():
     row = ("<b>x", 0.95, 0.125, 0.11, 0.14)
     assert "&lt;b&gt;x" in how_far(summary(row), "<i>", 50, {})[0]
     assert "&lt;i&gt;" in how_far(summary(row), "<i>", 50, {})[0]
-    pair = differences([("<b>x", "y")], settled=[])
-    assert all("<b>x" not in sentence for sentence in is_it_settled(pair, ["<b>x", "y"], 30))
+    pair = differences([("<b>x", "y")], significant=[])
+    assert all("<b>x" not in sentence for sentence in is_significant(pair, ["<b>x", "y"], 30))
 
 
-def differences(pairs, settled, difference=0.1) -> pl.DataFrame:
-    rows = [(one, other, "cosine_similarity", difference, (one, other) in settled) for one, other in pairs]
+def differences(pairs, significant, difference=0.1) -> pl.DataFrame:
+    rows = [(one, other, "cosine_similarity", difference, (one, other) in significant) for one, other in pairs]
     schema = {"augmentation": pl.String, "other": pl.String, "metric": pl.String, "difference": pl.Float64}
-    schema |= {"settled": pl.Boolean}
+    schema |= {"significant": pl.Boolean}
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
@@ -90,21 +86,21 @@ ORDER = ["noise", "blur", "jitter", "flip"]
 PAIRS = [*itertools.combinations(ORDER, 2)]
 
 
-def test_everything_is_settled():
-    found = texts(is_it_settled(differences(PAIRS, PAIRS), ORDER, 200))
+def test_everything_is_significant():
+    found = texts(is_significant(differences(PAIRS, PAIRS), ORDER, 200))
     assert found[0] == "All: with 200 images, every pair of augmentations differs significantly in cosine similarity."
     assert "approximate" not in found[-1]
 
 
-def test_nothing_is_settled():
-    found = texts(is_it_settled(differences(PAIRS, []), ORDER, 12))
+def test_nothing_is_significant():
+    found = texts(is_significant(differences(PAIRS, []), ORDER, 12))
     assert found[0].startswith("None: with 12 images, no pair")
     assert "approximate" in found[-1]
 
 
-def test_what_is_not_settled_is_named():
-    settled = [pair for pair in PAIRS if pair not in [("blur", "jitter"), ("jitter", "flip")]]
-    found = texts(is_it_settled(differences(PAIRS, settled), ORDER, 50))
+def test_what_is_not_significant_is_named():
+    significant = [pair for pair in PAIRS if pair not in [("blur", "jitter"), ("jitter", "flip")]]
+    found = texts(is_significant(differences(PAIRS, significant), ORDER, 50))
     assert found[0] == "4 of 6 pairs of augmentations differ significantly in cosine similarity."
     first, last = (
         "noise has the largest shift, significantly larger",
@@ -115,24 +111,24 @@ def test_what_is_not_settled_is_named():
 
 
 def test_nothing_differs():
-    found = texts(is_it_settled(differences(PAIRS, [], difference=0.0), ORDER, 50))
+    found = texts(is_significant(differences(PAIRS, [], difference=0.0), ORDER, 50))
     assert found == ["None: no augmentation moves the embedding more than another."]
 
 
 def test_few_images_are_no_order():
     rows = [(*row[:3], None, None) for row in (FLIP, NOISE)]
     first, _, scale = texts(how_far(summary(*rows), "CLIP", 3, {"noise": 1.0}))
-    ends = "0.025 under flip and 1.25 of the distance to an unrelated image under noise."
+    ends = "0.025 under flip and 1.25 of the distance to another image under noise."
     assert first == f"The embedding of CLIP moves between {ends}"
     assert "Brackets" not in scale
 
 
 def test_few_images_and_many_augmentations():
-    assert texts(is_it_settled(differences(PAIRS, PAIRS), ORDER, 7)) == [
+    assert texts(is_significant(differences(PAIRS, PAIRS), ORDER, 7)) == [
         "None: 7 images cannot be tested. Tests and intervals need at least 8 images."
     ]
-    assert is_it_settled(None, ["a"], 50) == []
-    assert texts(is_it_settled(None, [*map(str, range(30))], 50)) == [
+    assert is_significant(None, ["a"], 50) == []
+    assert texts(is_significant(None, [*map(str, range(30))], 50)) == [
         "Not tested: 30 augmentations are too many to compare all pairs."
     ]
 
@@ -144,12 +140,12 @@ def test_which_images():
             "images": [9, 9, 9],
             "far": [9, 2, 0],
             "image_id": ["a", "b", "c"],
-            "share": [2.0, 0.7, 0.1],
+            "relative_shift": [2.0, 0.7, 0.1],
         }
     )
     first, second = which_images(moved, "#gallery")
-    assert first.striptags() == "Images with a share above 0.5: all 9 under noise and 2 of 9 under blur."
-    wanted = "Largest shares: a under noise (2.00), b under blur (0.70) and c under flip (0.10). Show them."
+    assert first.striptags() == "Images with a relative shift above 0.5: all 9 under noise and 2 of 9 under blur."
+    wanted = "Largest relative shifts: a under noise (2.00), b under blur (0.70) and c under flip (0.10). Show them."
     assert second.striptags() == wanted
     many = pl.DataFrame(
         {
@@ -157,13 +153,13 @@ def test_which_images():
             "images": 9,
             "far": [9, 0, 1, 3, 2],
             "image_id": [*"vwxyz"],
-            "share": [2.0, 0.3, 0.6, 0.8, 0.7],
+            "relative_shift": [2.0, 0.3, 0.6, 0.8, 0.7],
         }
     )
     wanted = "all 9 under a, 3 of 9 under d and 2 of 9 under e; 2 or fewer under 1 other."
-    assert which_images(many)[0].striptags() == f"Images with a share above 0.5: {wanted}"
+    assert which_images(many)[0].striptags() == f"Images with a relative shift above 0.5: {wanted}"
     none = which_images(moved.with_columns(far=pl.lit(0)))
-    assert none[0] == "No image has a share above 0.5."
+    assert none[0] == "No image has a relative shift above 0.5."
     assert "Show" not in none[1]
     assert which_images(moved.clear()) == []
 
@@ -178,9 +174,21 @@ def test_furthest_images_equal_a_loop():
     table = summary(("blur", 0.7, 0.75, None, None), ("noise", 0.4, 1.5, None, None))
     found = furthest(pl.DataFrame(rows, schema=schema, orient="row").lazy(), table, ["noise", "blur"]).to_dicts()
     assert [row["augmentation"] for row in found] == ["noise", "blur"]
-    # Mean cosines by image: noise a 0.3, b 0.6; blur a 0.8, b 0.6; the floor is 0.6.
-    assert found[0] == {"augmentation": "noise", "images": 2, "far": 2, "image_id": "a", "share": pytest.approx(1.75)}
-    assert found[1] == {"augmentation": "blur", "images": 2, "far": 1, "image_id": "b", "share": pytest.approx(1.0)}
+    # Mean cosines by image: noise a 0.3, b 0.6; blur a 0.8, b 0.6; the baseline is 0.6.
+    assert found[0] == {
+        "augmentation": "noise",
+        "images": 2,
+        "far": 2,
+        "image_id": "a",
+        "relative_shift": pytest.approx(1.75),
+    }
+    assert found[1] == {
+        "augmentation": "blur",
+        "images": 2,
+        "far": 1,
+        "image_id": "b",
+        "relative_shift": pytest.approx(1.0),
+    }
     tied = pl.DataFrame([(name, view, 0.5) for name in "zyx" for view in ("original", "blur")], schema, orient="row")
     assert furthest(tied.lazy(), table, ["blur"])["image_id"].to_list() == ["x"]
 

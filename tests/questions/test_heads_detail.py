@@ -28,12 +28,12 @@ ROUTED = range(1, 11)
 
 def base(seed=0):
     rng = np.random.default_rng(seed)
-    shares = {name: rng.normal(size=(IMAGES, DRAWS, K)) for name in NAMES}
-    return headed(shares, {name: 1 - rng.lognormal(-3, 1, (IMAGES, DRAWS)) for name in NAMES}, SHAPE)
+    contributions = {name: rng.normal(size=(IMAGES, DRAWS, K)) for name in NAMES}
+    return headed(contributions, {name: 1 - rng.lognormal(-3, 1, (IMAGES, DRAWS)) for name in NAMES}, SHAPE)
 
 
 def with_tokens():
-    """One view of noise has no shares: null; one has NaN."""
+    """One view of noise has no contributions: null; one has NaN."""
     rng, rows = np.random.default_rng(1), base()
     count = rows.select(pl.len()).collect().item()
     made = {name: rng.normal(size=(count, 1 + CELLS)) for name in ("tokens_pattern", "tokens_values")}
@@ -63,16 +63,16 @@ def weighted(rows, name, numbers):
 def test_tokens_against_a_loop():
     rows = with_tokens()
     table = head_tokens(rows, NAMES, seed=0)
-    assert table.columns == ["augmentation", "term", "share", "ci_low", "ci_high"]
+    assert table.columns == ["augmentation", "term", "contribution", "ci_low", "ci_high"]
     assert table.select("augmentation", "term").rows() == [(n, t) for n in NAMES for t in ("pattern", "values")]
     for name in NAMES:
         wanted = weighted(
             rows, name, lambda row: row["tokens_pattern"] and [sum(row["tokens_pattern"]), sum(row["tokens_values"])]
         )
         found = table.filter(augmentation=name)
-        np.testing.assert_allclose(found["share"], wanted, rtol=1e-6)
-        assert (found["ci_low"] < found["share"]).all()
-        assert (found["share"] < found["ci_high"]).all()
+        np.testing.assert_allclose(found["contribution"], wanted, rtol=1e-6)
+        assert (found["ci_low"] < found["contribution"]).all()
+        assert (found["contribution"] < found["ci_high"]).all()
 
 
 def terms(row):
@@ -91,11 +91,11 @@ def test_routes_against_a_loop():
     assert table.select("augmentation", "layer", "part").rows() == [(name, *part) for name in NAMES for part in parts]
     for name in NAMES:
         found = table.filter(augmentation=name)
-        np.testing.assert_allclose(found["share"], weighted(rows, name, terms), rtol=1e-4, atol=1e-5)
-        assert found.filter(pl.col("part") != "absolute")["share"].sum() == pytest.approx(1, abs=1e-5)
+        np.testing.assert_allclose(found["contribution"], weighted(rows, name, terms), rtol=1e-4, atol=1e-5)
+        assert found.filter(pl.col("part") != "absolute")["contribution"].sum() == pytest.approx(1, abs=1e-5)
         assert found["ci_low"].null_count() == 0
     few = head_route(with_route(images=range(7)), NAMES, seed=0)
-    assert few["share"].null_count() == 0
+    assert few["contribution"].null_count() == 0
     assert few["ci_low"].null_count() == len(few), "seven images have no interval"
     assert head_route(with_route(images=()), NAMES, seed=0).is_empty()
 
@@ -110,39 +110,39 @@ def test_rounding_of_an_absolute_sum_is_no_spread():
     made["route_pooling"] = np.zeros(count)
     changed = detailed(rows.drop(made).lazy(), made, of_view=lambda row: int(row["image_id"].split(".")[0]) in ROUTED)
     absolute = head_route(changed, NAMES, seed=0).filter(part="absolute")
-    assert absolute["share"].is_between(1.01, 1.4).all()
+    assert absolute["contribution"].is_between(1.01, 1.4).all()
     assert (absolute["ci_high"].fill_null(1.0) < 1.5).all()
 
 
-def test_effects_stand_beside_the_shares_of_the_same_views():
+def test_effects_stand_beside_the_contributions_of_the_same_views():
     rows = with_route()
     table = head_effect(rows, NAMES, seed=0)
-    assert table.columns == ["augmentation", "head", "effect", "ci_low", "ci_high", "share"]
+    assert table.columns == ["augmentation", "head", "effect", "ci_low", "ci_high", "contribution"]
     assert table["head"].to_list() == [0, 1] * len(NAMES)
     for name in NAMES:
         found = table.filter(augmentation=name)
         effect = weighted(rows, name, lambda row: row["put_back"])
-        share = weighted(rows, name, lambda row: row["heads"][-WIDTH:] if row["put_back"] is not None else None)
+        contribution = weighted(rows, name, lambda row: row["heads"][-WIDTH:] if row["put_back"] is not None else None)
         of_all = weighted(rows, name, lambda row: row["heads"][-WIDTH:])
         np.testing.assert_allclose(found["effect"], effect, rtol=1e-6)
-        np.testing.assert_allclose(found["share"], share, rtol=1e-6)
-        assert np.abs(share - of_all).max() > 1e-3, "proves nothing"
+        np.testing.assert_allclose(found["contribution"], contribution, rtol=1e-6)
+        assert np.abs(contribution - of_all).max() > 1e-3, "proves nothing"
         assert (found["ci_low"] < found["effect"]).all()
         assert (found["effect"] < found["ci_high"]).all()
 
 
 def test_agreement_is_that_of_views_and_heads():
     rng = np.random.default_rng(0)
-    effects, shares = rng.normal(size=(2, 30, 4))
-    shares += effects
-    found = agreement(np.vstack([effects, [[np.nan, 9, 9, 9]]]), np.vstack([shares, [[1.0, 2, 3, 4]]]))
+    effects, contributions = rng.normal(size=(2, 30, 4))
+    contributions += effects
+    found = agreement(np.vstack([effects, [[np.nan, 9, 9, 9]]]), np.vstack([contributions, [[1.0, 2, 3, 4]]]))
     assert found.views == 30
-    assert found.correlation == pytest.approx(np.corrcoef(effects.ravel(), shares.ravel())[0, 1])
-    first = [max(range(4), key=one.__getitem__) == max(range(4), key=two.__getitem__) for one, two in zip(effects, shares, strict=True)]  # fmt: skip  # noqa: E501
+    assert found.correlation == pytest.approx(np.corrcoef(effects.ravel(), contributions.ravel())[0, 1])
+    first = [max(range(4), key=one.__getitem__) == max(range(4), key=two.__getitem__) for one, two in zip(effects, contributions, strict=True)]  # fmt: skip  # noqa: E501
     assert 0 < sum(first) < 30
     assert found.same_first == pytest.approx(sum(first) / 30)
-    assert np.isnan(agreement(np.ones((3, 2)), shares[:3, :2]).correlation)
-    nothing = agreement(effects[:0], shares[:0])
+    assert np.isnan(agreement(np.ones((3, 2)), contributions[:3, :2]).correlation)
+    nothing = agreement(effects[:0], contributions[:0])
     assert (nothing.views, np.isnan(nothing.correlation), np.isnan(nothing.same_first)) == (0, True, True)
 
 
@@ -150,10 +150,10 @@ def test_agreement_of_a_study_reads_the_last_block():
     rows = with_route()
     kept = rows.collect().drop_nulls("put_back")
     effects = np.array(kept["put_back"].to_list(), float)
-    shares = np.array(kept["heads"].to_list(), float)[:, -WIDTH:]
+    contributions = np.array(kept["heads"].to_list(), float)[:, -WIDTH:]
     found = agreement_of(rows, NAMES)
     assert found.views == len(kept) == len(ROUTED) * DRAWS * len(NAMES)
-    assert found.correlation == pytest.approx(np.corrcoef(effects.ravel(), shares.ravel())[0, 1])
+    assert found.correlation == pytest.approx(np.corrcoef(effects.ravel(), contributions.ravel())[0, 1])
 
 
 def moments(images=20, blocks=2, heads=3, width=4, texts=6):
@@ -214,7 +214,7 @@ def test_depth_draws_the_table(tmp_path, suite, depth, pooling, monkeypatch):
     rng, parts = np.random.default_rng(0), [(0, "input"), (0, "pooling"), (0, "absolute")]
     parts += [(layer, "pattern") for layer in range(1, depth + 1)]
     rows = [(name, *part, pooling if part[1] == "pooling" else rng.normal()) for name in suite for part in parts]
-    table = pl.DataFrame(rows, schema=["augmentation", "layer", "part", "share"], orient="row")
+    table = pl.DataFrame(rows, schema=["augmentation", "layer", "part", "contribution"], orient="row")
     # A made study has no route in its rows.
     monkeypatch.setattr("embedshift.questions.heads.depth.routed", lambda rows: ["1", "2", "3"])
     figure = FIGURES["heads_depth"].draw(with_table(study, "head_route", table))
@@ -224,7 +224,9 @@ def test_depth_draws_the_table(tmp_path, suite, depth, pooling, monkeypatch):
     cells = figure.axes[0].collections[0].get_array()
     bars = [bar.get_width() for bar in figure.axes[1].patches]
     for place, name in enumerate(order):
-        own = {(layer, part): share for _, layer, part, share in table.filter(augmentation=name).iter_rows()}
+        own = {
+            (layer, part): contribution for _, layer, part, contribution in table.filter(augmentation=name).iter_rows()
+        }
         wanted = [own[0, "input"], *(own[layer, "pattern"] for layer in range(1, depth + 1))]
         np.testing.assert_allclose(cells[place], wanted + ([pooling] if pooling else []))
         assert bars[place] == own[0, "absolute"]
@@ -237,7 +239,10 @@ def test_without_details_there_are_no_tables_and_figures(tmp_path):
         assert name not in study.table_names
     with pytest.raises(EmbedshiftError, match="no head_route here: it needs `heads_detail` route"):
         study.table("head_route")
-    for name, said in (("heads_depth", "no route; run it with"), ("head_tokens", "no shares of tokens; run it with")):
-        assert not FIGURES[name].possible(FigureInput(study.reader()))
+    for name, said in (
+        ("heads_depth", "no route; run it with"),
+        ("head_tokens", "no contributions of tokens; run it with"),
+    ):
+        assert not FIGURES[name].is_available(FigureInput(study.reader()))
         with pytest.raises(EmbedshiftError, match=said):
             study.figure(name)

@@ -117,9 +117,9 @@ def test_tokens_sum_to_the_heads_of_the_last_block(tokens):
     assert len(table) == 2 * len(tokens.augmentations)
     for name in tokens.augmentations:
         last = heads.filter(pl.col("augmentation") == name, pl.col("layer") == 3, pl.col("part") != "mlp")[
-            "share"
+            "contribution"
         ].sum()
-        assert table.filter(augmentation=name)["share"].sum() == pytest.approx(last, abs=1e-5)
+        assert table.filter(augmentation=name)["contribution"].sum() == pytest.approx(last, abs=1e-5)
     rows = tokens.rows().filter(pl.col("view") != ORIGINAL).collect()
     for row in rows.iter_rows(named=True):
         assert len(row["tokens_pattern"]) == len(row["tokens_values"]) == 1 + 16
@@ -157,11 +157,11 @@ def test_the_report_shows_tokens(tokens):
     section = section_of(tokens, "head_tokens")
     assert "token values" in section
     assert 'alt="Attention weights or token values: what carries the shift"' in section
-    share = tokens.table("head_tokens").filter(augmentation="noise", term="pattern")["share"].item()
+    contribution = tokens.table("head_tokens").filter(augmentation="noise", term="pattern")["contribution"].item()
     row = section[section.index("token values</th>") :]
     row = row[row.index("<bdi>noise</bdi>") :].split("</tr>")[0]
     shown = row.split('class="number">')[1].split(" %")[0].replace("−", "-")
-    assert float(shown) == pytest.approx(100 * share, abs=0.06)
+    assert float(shown) == pytest.approx(100 * contribution, abs=0.06)
     assert "The maps show" in section
     with pytest.raises(embedshift.EmbedshiftError, match="no image to show, because the source images are missing"):
         FIGURES["head_tokens"].draw(FigureInput(tokens.reader()))
@@ -180,24 +180,26 @@ def test_routes_are_those_of_a_sample(routed):
     for name in routed.augmentations:
         found = table.filter(augmentation=name)
         assert found["layer"].to_list() == [0, 0, 0, 1, 2, 3]
-        assert found.filter(pl.col("part") != "absolute")["share"].sum() == pytest.approx(1, abs=1e-4)
-        assert found.filter(part="absolute")["share"].item() > 1 - 1e-4
+        assert found.filter(pl.col("part") != "absolute")["contribution"].sum() == pytest.approx(1, abs=1e-4)
+        assert found.filter(part="absolute")["contribution"].item() > 1 - 1e-4
     assert table.filter(pl.col("part") != "absolute")["ci_low"].null_count() == 0
     effect = routed.table("head_effect")
     assert len(effect) == 9 * 4
     own = there.filter(view="blur")
     weight = 1 - own["cosine_similarity"].to_numpy()
     direct = np.array(own["heads"].to_list(), float)[:, -4:]
-    np.testing.assert_allclose(effect.filter(augmentation="blur")["share"], weight @ direct / weight.sum(), atol=1e-6)
+    np.testing.assert_allclose(
+        effect.filter(augmentation="blur")["contribution"], weight @ direct / weight.sum(), atol=1e-6
+    )
 
 
-def test_the_report_says_how_effects_and_shares_agree(routed):
+def test_the_report_says_how_effects_and_contributions_agree(routed):
     section = section_of(routed, "heads_depth")
     assert 'alt="At which block the shift arises"' in section
     there = routed.rows().drop_nulls("put_back").collect()
-    effects, shares = (np.array(there[name].to_list(), float)[:, -4:] for name in ("put_back", "heads"))
-    correlation = np.corrcoef(effects.ravel(), shares.ravel())[0, 1]
-    same = (effects.argmax(axis=1) == shares.argmax(axis=1)).mean()
+    effects, contributions = (np.array(there[name].to_list(), float)[:, -4:] for name in ("put_back", "heads"))
+    correlation = np.corrcoef(effects.ravel(), contributions.ravel())[0, 1]
+    same = (effects.argmax(axis=1) == contributions.argmax(axis=1)).mean()
     said = f"over {len(there)} views, the correlation is {correlation:.2f}, and the same head ranks first in {100 * same:.1f} %"  # fmt: skip  # noqa: E501
     assert said in section
     figure = routed.figure("heads_depth")

@@ -25,12 +25,12 @@ def shift(study, name):
     return 1 - cosine["mean"].item()
 
 
-def shares(study, name, part="head"):
-    """Shares of heads `[L, H]`, or of MLPs `[L]`, by a loop over the table."""
+def contributions(study, name, part="head"):
+    """Contributions of heads `[L, H]`, or of MLPs `[L]`, by a loop over the table."""
     found = {}
     for row in study.heads().filter(augmentation=name).iter_rows(named=True):
         if row["layer"] and (row["part"] == "mlp") == (part == "mlp"):
-            found.setdefault(row["layer"], []).append(row["share"])
+            found.setdefault(row["layer"], []).append(row["contribution"])
     return np.array([found[layer] for layer in sorted(found)]).squeeze()
 
 
@@ -39,18 +39,18 @@ def test_the_map_draws_the_table_on_one_scale(study):
     panels = [axes for axes in figure.axes if axes.get_title(loc="left")]
     order = sorted(SUITE, key=lambda name: -shift(study, name))
     assert [axes.get_title(loc="left") for axes in panels] == order
-    end = max(np.abs(shares(study, name)).max() for name in SUITE)
+    end = max(np.abs(contributions(study, name)).max() for name in SUITE)
     for axes, name in zip(panels, order, strict=True):
         heads, mlps = axes.collections
-        np.testing.assert_allclose(heads.get_array(), shares(study, name), rtol=1e-12)
-        np.testing.assert_allclose(np.ravel(mlps.get_array()), shares(study, name, "mlp"), rtol=1e-12)
+        np.testing.assert_allclose(heads.get_array(), contributions(study, name), rtol=1e-12)
+        np.testing.assert_allclose(np.ravel(mlps.get_array()), contributions(study, name, "mlp"), rtol=1e-12)
         assert heads.get_clim() == mlps.get_clim() == pytest.approx((-end, end))
         assert axes.get_ylim() == (5, 0), "the first block is on top"
         frame = axes.patches[0].get_xy()
-        row, column = np.unravel_index(shares(study, name).argmax(), (5, 4))
+        row, column = np.unravel_index(contributions(study, name).argmax(), (5, 4))
         assert frame == (column, row)
     caption = figure.texts[-1].get_text().replace("\n", " ")
-    assert "larger shares of MLPs have the same colour" in caption
+    assert "larger contributions of MLPs have the same colour" in caption
     assert "augmentations" not in caption
 
 
@@ -74,8 +74,8 @@ def test_bars_are_stacked_from_0_to_either_side_and_sum_to_the_shift(study):
         starts = np.array([[bar.get_x() for bar in bars] for bars in axes.containers])
         for place, name in enumerate(order):
             scale = shift(study, name) if scaled else 1.0
-            heads, mlps = shares(study, name).sum(axis=1), shares(study, name, "mlp")
-            single = study.heads().filter(augmentation=name, layer=0)["share"].to_numpy()
+            heads, mlps = contributions(study, name).sum(axis=1), contributions(study, name, "mlp")
+            single = study.heads().filter(augmentation=name, layer=0)["contribution"].to_numpy()
             wanted = {"input": single[0]}
             for kind, values in (("heads", heads), ("MLPs", mlps)):
                 wanted |= {f"{kind} of blocks 1–2": values[:2].sum(), f"{kind} of blocks 3–4": values[2:4].sum()}
@@ -115,21 +115,21 @@ def test_section_of_the_report(study):
     section, html = section_of(study)
     assert (study.folder / "figures" / "fig21_heads_map.svg").is_file()
     assert (study.folder / "figures" / "fig22_heads_bars.svg").is_file()
-    for term in ("attention heads", "MLP", "residual stream", "share"):
+    for term in ("attention heads", "MLP", "residual stream", "contribution"):
         assert f"<b>{term}</b>" in section
     for title in ("Which heads and MLPs carry the shift", "How much of the shift heads, MLPs and input carry"):
         assert html.count(f'alt="{title}') == section.count(f'alt="{title}') == 1  # not among the paper's figures
     assert "0.83" in section
     assert "86 %" in section
-    for term in ("head", "MLP", "share of the shift", "residual stream"):
+    for term in ("head", "MLP", "fraction of the shift", "residual stream"):
         assert re.search(rf"<dt[^>]*>{term}</dt>", html), term
     for name in SUITE:
         row = section[section.index(f"<bdi>{name}</bdi>") :].split("</tr>")[0]
-        heads, mlps = shares(study, name), shares(study, name, "mlp")
+        heads, mlps = contributions(study, name), contributions(study, name, "mlp")
         first = np.unravel_index(heads.argmax(), heads.shape)
         assert f"block {first[0] + 1}, head {first[1]}: " in row
         assert "<td>yes</td>" in row, "the made head carries ten times as much as the next"
-        numbers = [heads.sum(), mlps.sum(), heads[-1].sum() + mlps[-1], study.heads().filter(augmentation=name, part="input")["share"].item()]  # fmt: skip  # noqa: E501
+        numbers = [heads.sum(), mlps.sum(), heads[-1].sum() + mlps[-1], study.heads().filter(augmentation=name, part="input")["contribution"].item()]  # fmt: skip  # noqa: E501
         wanted = [f"{round(100 * each, 1) + 0.0:.1f} %".replace("-", "−") for each in numbers]
         assert re.findall(r'<td class="number">([^<]+)</td>', row) == wanted
     assert html.index('<section id="heads"') < html.index('<section id="figures"')
@@ -165,7 +165,7 @@ def test_clear_and_dashes():
         for name, own in numbers.items()
         for part, ends in zip(parts, [*[(0.0, 0.0, 0.0) if name != "still" else own[0]] * 3, *own, own[2]], strict=True)
     ]
-    columns = ["augmentation", "layer", "part", "share", "ci_low", "ci_high"]
+    columns = ["augmentation", "layer", "part", "contribution", "ci_low", "ci_high"]
     found = rows_of(pl.DataFrame(rows, schema=columns, orient="row"), ["still", "close", "clear"])
     still, close, clear = found["rows"]
     assert (found["depth"], found["width"]) == (1, 3)
@@ -178,6 +178,6 @@ def test_without_heads_there_is_no_section_and_no_figure(tmp_path):
     plain = make_study(tmp_path / "study", 8, SUITE)
     assert 'id="heads"' not in plain.report(figures=["radar"]).read_text()
     for name in ("heads_map", "heads_bars"):
-        assert not FIGURES[name].possible(FigureInput(plain.reader()))
+        assert not FIGURES[name].is_available(FigureInput(plain.reader()))
         with pytest.raises(EmbedshiftError, match="no heads; run it with `heads`"):
             plain.figure(name)

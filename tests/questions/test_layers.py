@@ -17,7 +17,7 @@ import embedshift
 from embedshift.errors import EmbedshiftError
 from embedshift.questions.layers import tables
 from embedshift.sources import open_source, shuffle
-from embedshift.statistics.intervals import of_means
+from embedshift.statistics.intervals import mean_interval
 from embedshift.statistics.sample import of_values
 from support import command, models
 from support.models import MEAN, SIZE, STD, Colours, pictures
@@ -119,7 +119,7 @@ def test_table_against_loops_over_the_rows(study):
         values = part[column].to_numpy()[:, row["layer"] - 1].astype(float)
         assert row["n"] == len(values) == 20
         assert row["mean"] == pytest.approx(values.mean(), rel=1e-12)
-        low, high = of_means(of_values(values.reshape(10, 2).mean(axis=1)[:, None]), seed=0)
+        low, high = mean_interval(of_values(values.reshape(10, 2).mean(axis=1)[:, None]), seed=0)
         most = 1.0 if row["metric"] == "cosine_similarity" else np.inf
         assert (row["ci_low"], row["ci_high"]) == pytest.approx((low.item(), min(high.item(), most)), rel=1e-9)
 

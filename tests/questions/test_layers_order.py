@@ -10,7 +10,7 @@ from PIL import Image
 import embedshift
 from embedshift.questions.layers.cka import cka
 from embedshift.questions.layers.measure import CkaSums
-from embedshift.sources import FolderSource, Sample, select, shuffle, split
+from embedshift.sources import FolderSource, ImageRef, select, shuffle, split
 from support import models
 from support.models import SIZE
 
@@ -63,7 +63,7 @@ def layers(folders, encoder) -> dict[Path, dict[str, np.ndarray]]:
     return found
 
 
-def of_order(samples: list[Sample], states: dict[str, np.ndarray]) -> np.ndarray:
+def of_order(samples: list[ImageRef], states: dict[str, np.ndarray]) -> np.ndarray:
     """CKA `[A, T, L]` of shards that are cut from an order."""
     terms = 0.0
     for shard in split(samples, EACH):
@@ -74,7 +74,7 @@ def of_order(samples: list[Sample], states: dict[str, np.ndarray]) -> np.ndarray
     return cka(terms)
 
 
-def in_study_order(folder: Path, seed: int) -> list[Sample]:
+def in_study_order(folder: Path, seed: int) -> list[ImageRef]:
     source = FolderSource([str(folder)])
     return shuffle(select(source.samples, limit=None, sample=None, seed=seed), source, seed=seed)[0]
 

@@ -55,7 +55,7 @@ def test_a_map_that_moves_with_its_image_is_the_same_once_aligned():
         plain = found[compared(name, "correlation")]
         assert plain[0] == plain[1] == pytest.approx(pearsonr(before.ravel(), mirrored.ravel()).statistic, abs=1e-6)
         assert plain[0] < 0.9
-    assert found.keys() == {"map_tokens_correlation", "map_tokens_aligned_correlation"}, "shares have no sign"
+    assert found.keys() == {"map_tokens_correlation", "map_tokens_aligned_correlation"}, "fractions have no sign"
 
 
 def test_the_same_map_has_not_changed():
@@ -97,7 +97,7 @@ def test_blurred_is_a_gaussian_of_a_tenth_of_the_side():
 
 def test_areas_are_those_of_the_trapezoidal_rule():
     cosines = RNG.random(2 * (STEPS - 1))
-    shares = np.linspace(0, 1, STEPS + 1)
-    deletion = np.trapezoid([0.9, *cosines[: STEPS - 1], 0.2], shares)
-    insertion = np.trapezoid([0.2, *cosines[STEPS - 1 :], 0.9], shares)
+    fractions = np.linspace(0, 1, STEPS + 1)
+    deletion = np.trapezoid([0.9, *cosines[: STEPS - 1], 0.2], fractions)
+    insertion = np.trapezoid([0.2, *cosines[STEPS - 1 :], 0.9], fractions)
     assert areas(cosines, 0.9, 0.2) == pytest.approx({"deletion": deletion, "insertion": insertion}, abs=1e-12)

@@ -122,16 +122,16 @@ def test_no_section_and_no_figure_without_maps(tmp_path):
 
 
 def table_of(**scores):
-    """Name → deletion, insertion, and whether each is settled to be better than random."""
+    """Name → deletion, insertion, and whether each is significant to be better than random."""
     rows = [
-        {"map": name, "score": kind, "n": 9, "mean": mean, "ci_low": None, "ci_high": None, "gain": 0.1, "settled": yes}
+        {"map": name, "score": kind, "n": 9, "mean": mean, "ci_low": None, "ci_high": None, "gain": 0.1, "significant": yes}
         for name, (means, better) in scores.items()
         for kind, mean, yes in zip(("deletion", "insertion"), means, better, strict=True)
     ]  # fmt: skip
     return pl.DataFrame(rows)
 
 
-def test_which_map_to_trust_is_said_only_as_far_as_it_is_settled():
+def test_which_map_to_trust_is_said_only_as_far_as_it_is_significant():
     both, no = (True, True), (False, False)
     one = table_of(attention=((0.7, 0.8), both), relevance=((0.6, 0.9), both))
     assert trusted(one).startswith("Relevance has the lowest deletion (0.600) and the highest insertion (0.900)")

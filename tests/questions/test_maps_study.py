@@ -14,7 +14,7 @@ import embedshift
 from embedshift import EmbedshiftError
 from embedshift.encoders.relevance import Explainer
 from embedshift.questions.maps.measure import blurred
-from embedshift.statistics.intervals import of_means
+from embedshift.statistics.intervals import mean_interval
 from embedshift.statistics.sample import of_values
 from embedshift.store.redraw import redraw
 from support import models
@@ -143,7 +143,7 @@ def test_the_table_of_changes_against_loops(study):
             assert row["mean"] is row["ci_low"] is None
             continue
         assert row["mean"] == pytest.approx(values.mean(), rel=1e-12)
-        low, high = of_means(of_values(values[:, None]), seed=3)
+        low, high = mean_interval(of_values(values[:, None]), seed=3)
         least, most = (
             (0.5, 1) if "similarity" in row["metric"] else (0, 1) if row["metric"] == "divergence" else (-1, 1)
         )
@@ -153,7 +153,7 @@ def test_the_table_of_changes_against_loops(study):
 
 def test_the_table_of_trust_against_loops(study):
     table = study.table("map_trust")
-    assert table.columns == ["map", "score", "n", "mean", "ci_low", "ci_high", "gain", "settled"]
+    assert table.columns == ["map", "score", "n", "mean", "ci_low", "ci_high", "gain", "significant"]
     rows = study.rows().filter(pl.col("map_tokens_original").is_not_null()).collect()
     assert table["map"].to_list()[::2] == ["attention", "relevance", "tokens", "random"]
     for row in table.iter_rows(named=True):
@@ -161,7 +161,7 @@ def test_the_table_of_trust_against_loops(study):
         assert (row["n"], row["mean"]) == (8, pytest.approx(values.mean(), rel=1e-12))
         assert row["ci_low"] < row["mean"] < row["ci_high"]
         if row["map"] == "random":
-            assert row["gain"] is row["settled"] is None
+            assert row["gain"] is row["significant"] is None
         else:
             sign = -1 if row["score"] == "deletion" else 1
             assert row["gain"] == pytest.approx(sign * (values - other).mean(), abs=1e-12)

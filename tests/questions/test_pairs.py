@@ -1,4 +1,4 @@
-"""Two unrelated images, for the floor under every metric: what each question measures of them, by direct calls."""
+"""Two other images, for the baseline under every metric: what each question measures of them, by direct calls."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,11 +10,11 @@ from embedshift.augmentations import load_suite
 from embedshift.config import StudyConfig
 from embedshift.encoders import EncoderOutput
 from embedshift.encoders.base import Preprocess
-from embedshift.pipeline.measure import Asked, Measure
+from embedshift.pipeline.measure import Measure, StudySwitches
 from embedshift.pipeline.plan import Plan, make_measures
 from embedshift.questions.text.measure import MEASURE as TextMeasure
 from embedshift.registry import METRICS, asked_metrics
-from embedshift.sources import Sample
+from embedshift.sources import ImageRef
 from embedshift.statistics.maps import scaled_map
 
 SIZE = 24
@@ -22,7 +22,7 @@ RNG = np.random.default_rng(0)
 VIEWS = RNG.integers(0, 256, (2, SIZE, SIZE, 3), dtype=np.uint8)
 EMBEDDING = RNG.normal(size=(2, 7)).astype(np.float32)
 MAPS, ROLLED = RNG.random((2, 2, 3, 4)).astype(np.float32)
-SAMPLES = [Sample("a.jpg", "a.jpg", caption="a cat"), Sample("b.jpg", "b.jpg", caption="a dog")]
+SAMPLES = [ImageRef("a.jpg", "a.jpg", caption="a cat"), ImageRef("b.jpg", "b.jpg", caption="a dog")]
 SUITE = load_suite("paper")
 OF_CLASSES = {"zero_shot_flip", "zero_shot_margin_shift"}
 
@@ -74,7 +74,7 @@ def test_strength():
         assert value == METRICS[name].function(VIEWS[0], VIEWS[1]).item()
 
 
-def test_an_encoder_without_attention_has_no_floor_of_it():
+def test_an_encoder_without_attention_has_no_baseline_of_it():
     assert of_pair("attention", plan_of("attention", "aligned"), EncoderOutput(EMBEDDING, None, None)) == {}
 
 
@@ -85,7 +85,7 @@ class Vectors:
 
     def measure(self) -> TextMeasure:
         config = StudyConfig(switches={"text": True, "labels": ("cat", "dog", "boat")})
-        measure = TextMeasure(Asked(config, SUITE, SAMPLES, asked_metrics(())))
+        measure = TextMeasure(StudySwitches(config, SUITE, SAMPLES, asked_metrics(())))
         given = {"captions": self.captions, "classes": self.classes}
         measure.vectors = {name: value for name, value in given.items() if value is not None}
         return measure
@@ -107,4 +107,4 @@ def test_text_has_the_first_image_s_caption_and_the_classes():
 
 def test_other_questions_have_none():
     plan, output = plan_of(), EncoderOutput(EMBEDDING, MAPS, "cls")
-    assert of_pair("embedding", plan, output) == {}, "its floor is exact, over all pairs"
+    assert of_pair("embedding", plan, output) == {}, "its baseline is exact, over all pairs"

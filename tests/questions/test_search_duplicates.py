@@ -35,8 +35,8 @@ def study(tmp_path):
 
 def test_they_are_the_pairs_that_reach_the_strictest_threshold(study):
     study.write_tables()
-    study.search(fmr=[0.1, 0.05])
-    least = study.thresholds().filter(fmr=0.05)["threshold"][0]
+    study.search(false_match_rate=[0.1, 0.05])
+    least = study.thresholds().filter(false_match_rate=0.05)["threshold"][0]
     expected = [pair for pair in pairs_of(study) if pair[2] >= least - 1e-7]
     assert len(expected) == int(0.05 * 60 * 59 / 2)
     assert [row[:2] for row in study.duplicates().rows()] == [pair[:2] for pair in expected]
@@ -46,7 +46,7 @@ def test_they_are_the_pairs_that_reach_the_strictest_threshold(study):
 def test_a_cluster_of_copies_has_all_its_pairs(study):
     revise_embeddings(study, copies(10, 15))
     study.write_tables()
-    study.search(fmr=[0.1])
+    study.search(false_match_rate=[0.1])
     equal = study.duplicates().filter(pl.col("cosine") > 1 - 1e-6)
     assert len(equal) == 15 * 14 / 2
 
@@ -54,7 +54,7 @@ def test_a_cluster_of_copies_has_all_its_pairs(study):
 def test_copies_are_listed_where_no_rate_has_a_threshold(study):
     revise_embeddings(study, copies(0, 20))
     study.write_tables()
-    study.search(fmr=[0.01])
+    study.search(false_match_rate=[0.01])
     assert study.thresholds()["threshold"].to_list() == [None]
     assert len(study.duplicates()) == 20 * 19 / 2
     assert study.duplicates()["cosine"].min() > 1 - 1e-6

@@ -86,11 +86,11 @@ def test_queries_are_the_first_in_the_study_s_order(study):
 
 
 def test_other_rates_make_no_search(study, searches):
-    study.search(fmr=[0.1, 0.05])
+    study.search(false_match_rate=[0.1, 0.05])
     assert searches == []
-    assert study.thresholds()["fmr"].to_list() == [0.1, 0.05]
+    assert study.thresholds()["false_match_rate"].to_list() == [0.1, 0.05]
     study.write_tables()
-    assert study.thresholds()["fmr"].to_list() == [0.1, 0.05]
+    assert study.thresholds()["false_match_rate"].to_list() == [0.1, 0.05]
 
 
 @pytest.mark.parametrize(
@@ -98,8 +98,8 @@ def test_other_rates_make_no_search(study, searches):
     [
         ({"queries": "many"}, "`queries`: give a number"),
         ({"queries": 0}, "`queries`: give a number"),
-        ({"fmr": ["0.1", "x"]}, "`fmr`: could not convert"),
-        ({"fmr": [1.5]}, "`fmr`: 1.5 is not a rate"),
+        ({"false_match_rate": ["0.1", "x"]}, "`false_match_rate`: could not convert"),
+        ({"false_match_rate": [1.5]}, "`false_match_rate`: 1.5 is not a rate"),
         ({"gallery": "nowhere"}, "`gallery`: nowhere: No such file"),
     ],
 )

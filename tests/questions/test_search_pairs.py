@@ -11,8 +11,8 @@ from embedshift.errors import UsageError
 from embedshift.questions.search.matching import RATES, auc, auc_interval, auc_values, matches, roc
 from embedshift.questions.search.pairs import (
     above,
-    check_fmr,
-    least_fmr,
+    check_false_match_rate,
+    least_false_match_rate,
     pairs_of,
     resampled_thresholds,
     threshold,
@@ -35,11 +35,11 @@ def slow_pairs(vectors):
     return {(i, j): np.float32((units[i] * units[j]).sum()) for i, j in itertools.combinations(range(len(units)), 2)}
 
 
-def slow_threshold(cosines, times, total, fmr):
-    """The least cosine whose share of all pairs, those above counted with it, is not above the rate."""
+def slow_threshold(cosines, times, total, false_match_rate):
+    """The least cosine whose fraction of all pairs, those above counted with it, is not above the rate."""
     least = np.inf
     for value in sorted(set(cosines[times > 0].tolist())):
-        if times[cosines >= value].sum() <= fmr * total + 1e-9:
+        if times[cosines >= value].sum() <= false_match_rate * total + 1e-9:
             least = min(least, value)
     return least
 
@@ -64,14 +64,14 @@ def test_pairs_of_a_thousand_images_equal_a_loop(thousand):
     assert (pairs.cosines == 1).sum() >= 9, "copies are equal whatever the rounding"
 
 
-@pytest.mark.parametrize("fmr", [3e-5, 1e-3, 0.013, 0.2, 0.99])
-def test_a_threshold_is_the_least_that_few_enough_pairs_reach(thousand, fmr):
+@pytest.mark.parametrize("false_match_rate", [3e-5, 1e-3, 0.013, 0.2, 0.99])
+def test_a_threshold_is_the_least_that_few_enough_pairs_reach(thousand, false_match_rate):
     _, pairs = thousand
     assert len(np.unique(pairs.cosines)) < 0.9 * len(pairs.cosines), "there are ties"
-    found, count = threshold(pairs, fmr), len(pairs.cosines)
-    assert (pairs.cosines >= found).sum() <= fmr * count
+    found, count = threshold(pairs, false_match_rate), len(pairs.cosines)
+    assert (pairs.cosines >= found).sum() <= false_match_rate * count
     next_lower = pairs.cosines[pairs.cosines < found].max()
-    assert (pairs.cosines >= next_lower).sum() > fmr * count
+    assert (pairs.cosines >= next_lower).sum() > false_match_rate * count
 
 
 def test_copies_beyond_the_rate_leave_no_threshold():
@@ -86,16 +86,18 @@ def test_copies_beyond_the_rate_leave_no_threshold():
 
 def test_resampled_thresholds_equal_an_explicit_list_of_images():
     vectors = made(40, d=6, seed=3, copies=3)
-    pairs, fmr = pairs_of(vectors), 0.03
-    found = resampled_thresholds(pairs, fmr, seed=5)
+    pairs, false_match_rate = pairs_of(vectors), 0.03
+    found = resampled_thresholds(pairs, false_match_rate, seed=5)
     drawn = np.vstack(list(weights(40, seed=5, resamples=2_000)))
     cosines = slow_pairs(vectors)
     for number in range(0, 2_000, 40):
         images = np.repeat(np.arange(40), drawn[number].astype(int))
         several = [tuple(sorted(pair)) for pair in itertools.combinations(images.tolist(), 2) if pair[0] != pair[1]]
         values = np.array([cosines[pair] for pair in several])
-        assert found[number] == pytest.approx(slow_threshold(values, np.ones(len(values)), len(values), fmr), abs=3e-7)
-    table = thresholds(pairs, [fmr], seed=5).row(0)
+        assert found[number] == pytest.approx(
+            slow_threshold(values, np.ones(len(values)), len(values), false_match_rate), abs=3e-7
+        )
+    table = thresholds(pairs, [false_match_rate], seed=5).row(0)
     assert table[2:] == pytest.approx(np.quantile(found, (0.025, 0.975)), abs=0.01)
     assert table[2] < table[1] < table[3]
 
@@ -103,22 +105,25 @@ def test_resampled_thresholds_equal_an_explicit_list_of_images():
 def test_more_pairs_are_looked_at_where_a_resample_needs_them():
     vectors = np.vstack([np.eye(30)[:2].repeat(6, axis=0) + 0.01 * made(12, d=30, seed=1), made(18, d=30)])
     pairs = pairs_of(vectors)
-    small, whole = (resampled_thresholds(pairs, fmr, seed=0) for fmr in (0.3, 0.9))
+    small, whole = (resampled_thresholds(pairs, false_match_rate, seed=0) for false_match_rate in (0.3, 0.9))
     assert (small >= whole).all()
     assert np.isfinite(whole).all()
 
 
 def test_a_rate_that_the_pairs_do_not_bear_is_refused():
-    assert least_fmr(200) == pytest.approx(10 / (200 * 199 / 2))
-    check_fmr([least_fmr(200), 0.5], 200)
-    for fmr, images, needed in [(1e-4, 50, 448), (1e-3, 100, 142), (1e-6, 8_000, 4_473)]:
-        if least_fmr(images) > fmr:
-            with pytest.raises(UsageError, match=rf"`fmr` {fmr:g} needs {needed} images .* there are {images}"):
-                check_fmr([fmr], images)
-        assert least_fmr(needed) <= fmr < least_fmr(needed - 1)
-    for fmr in (0.0, 1.0, -0.1):
+    assert least_false_match_rate(200) == pytest.approx(10 / (200 * 199 / 2))
+    check_false_match_rate([least_false_match_rate(200), 0.5], 200)
+    for false_match_rate, images, needed in [(1e-4, 50, 448), (1e-3, 100, 142), (1e-6, 8_000, 4_473)]:
+        if least_false_match_rate(images) > false_match_rate:
+            with pytest.raises(
+                UsageError,
+                match=rf"`false_match_rate` {false_match_rate:g} needs {needed} images .* there are {images}",
+            ):
+                check_false_match_rate([false_match_rate], images)
+        assert least_false_match_rate(needed) <= false_match_rate < least_false_match_rate(needed - 1)
+    for false_match_rate in (0.0, 1.0, -0.1):
         with pytest.raises(UsageError, match="between 0 and 1"):
-            check_fmr([fmr], 200)
+            check_false_match_rate([false_match_rate], 200)
     with pytest.raises(UsageError, match="measure more images"):
         thresholds(pairs_of(made(3)), [0.5], seed=0)
 
@@ -156,8 +161,8 @@ def test_roc_and_auc_equal_scikit_learn(tied):
         scores = np.concatenate([positives, tied.cosines])
         fpr, tpr, _ = roc_curve(labels, scores, drop_intermediate=False)
         part = points.filter(augmentation=name)
-        assert part["fmr"].to_list() == [rate for rate in RATES if rate >= least_fmr(90)]
-        wanted = [tpr[fpr <= rate * (1 + 1e-12)].max() for rate in part["fmr"]]
+        assert part["false_match_rate"].to_list() == [rate for rate in RATES if rate >= least_false_match_rate(90)]
+        wanted = [tpr[fpr <= rate * (1 + 1e-12)].max() for rate in part["false_match_rate"]]
         np.testing.assert_allclose(part["tpr"], wanted, atol=1e-12)
         row = areas.filter(augmentation=name).row(0, named=True)
         assert row["value"] == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
@@ -193,7 +198,7 @@ def test_an_auc_of_1_is_not_certain():
 
 
 def test_matches_count_views_and_their_interval_images():
-    at = pl.DataFrame({"fmr": [0.01, 0.001], "threshold": [0.7, None]})
+    at = pl.DataFrame({"false_match_rate": [0.01, 0.001], "threshold": [0.7, None]})
     values = views(90, 1, 0)
     table = matches({"one": values}, at)
     hits, count = int((np.round(values, 1) >= 0.7).sum()), int((~np.isnan(values)).sum())

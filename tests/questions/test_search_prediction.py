@@ -76,7 +76,9 @@ def test_the_mixture_fits_half_the_gallery(step):
     half = recall_among(of.ranks, 200, 100).mean()
     ends = [predicted(each, found.hits, 200, 100).mean() for each in found.kinds]
     tried = np.linspace(0, 1, 101)
-    off = [(share * ends[0] + (1 - share) * ends[1] - half) ** 2 + 1e-4 * (share - 0.5) ** 2 for share in tried]
+    off = [
+        (fraction * ends[0] + (1 - fraction) * ends[1] - half) ** 2 + 1e-4 * (fraction - 0.5) ** 2 for fraction in tried
+    ]
     assert found.narrow == pytest.approx(tried[np.argmin(off)], abs=0.01)
     assert found.at(200)[0] == pytest.approx((of.ranks == 1).mean())
 
@@ -93,7 +95,7 @@ def test_the_curve_passes_through_what_was_measured_and_falls():
     hits = of.ranks[:, 0] == 1
     assert 0.3 < hits.mean() < 0.97
     values = [predicted(pools(of, 1), hits, 200, size).mean() for size in (200, 201, 400, 1_000)]
-    # What the pools' members add has the mean 0: the pooled shares vary around their own mean.
+    # What the pools' members add has the mean 0: the pooled fractions vary around their own mean.
     assert values[0] == pytest.approx(hits.mean(), abs=1e-9)
     assert values == sorted(values, reverse=True)
     assert len(set(values)) == 4
@@ -107,7 +109,7 @@ def test_the_numbers_of_queries_are_what_the_prediction_changes_by():
     def again(times):
         weight = times / times.sum()
         members = times[pooled.members]
-        chance = (members * pooled.shares).sum(axis=1) / members.sum(axis=1)
+        chance = (members * pooled.fractions).sum(axis=1) / members.sum(axis=1)
         low, high = 1e-6, 1e6
         for _ in range(200):
             g = np.sqrt(low * high)

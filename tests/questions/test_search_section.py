@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from embedshift.figures import FigureInput, draw
-from embedshift.questions.search.returned import instead, rank_shares
+from embedshift.questions.search.returned import instead, rank_fractions
 from embedshift.questions.search.section import notes, section
 from embedshift.questions.search.thumbnails import thumbnails
 from embedshift.report import page
@@ -73,9 +73,9 @@ def test_figure_19_draws_each_kind_its_own_way_and_goes_on_where_the_measured_en
         sizes = (12, *SIZES[kind]) if kind == "predicted" else SIZES[kind]
         assert line.get_linestyle() == styles[kind]
         assert line.get_xdata().tolist() == [*sizes]
-        shares = [y / (12 / (12 + x)) for x, y in zip(*line.get_data(), strict=True)]
-        assert shares == pytest.approx([shares[0]] * len(shares))
-        assert round(shares[0], 9) in RECALL.values()
+        fractions = [y / (12 / (12 + x)) for x, y in zip(*line.get_data(), strict=True)]
+        assert fractions == pytest.approx([fractions[0]] * len(fractions))
+        assert round(fractions[0], 9) in RECALL.values()
 
 
 def test_figure_19_shows_the_nine_least_recalled_of_many(tmp_path):
@@ -132,8 +132,8 @@ def test_the_section_writes_the_numbers_of_the_tables(reader):
         (name, _), *texts = row
         own = ranks.filter(view=name)["rank"].to_list()
         bins = [[1], range(2, 6), range(6, 11), range(11, 101), range(101, 10**6)]
-        shares = [f"{100 * sum(rank in each for rank in own) / len(own):.1f} %" for each in bins]
-        assert [text for _, text in texts] == [*shares, f"{100 * RECALL[name]:.1f} %", f"{100 * RECALL[name]:.1f} %"]
+        fractions = [f"{100 * sum(rank in each for rank in own) / len(own):.1f} %" for each in bins]
+        assert [text for _, text in texts] == [*fractions, f"{100 * RECALL[name]:.1f} %", f"{100 * RECALL[name]:.1f} %"]
     assert [row[0][1] for row in cells(html, "search-thresholds")] == ["0.910", "0.960"]
     assert "1 in 100 pairs" in words(html)
     assert "1 in 1,000 pairs" in words(html)
@@ -175,9 +175,11 @@ def test_the_second_of_an_augmentation_waits_for_the_first_of_every_other():
     assert instead(ranks.with_columns(draw=pl.lit(1)), 4) == instead(ranks.with_columns(rank=pl.lit(1)), 4) == []
 
 
-def test_rank_shares_leave_out_views_without_a_rank():
+def test_rank_fractions_leave_out_views_without_a_rank():
     ranks = pl.DataFrame({"view": ["blur"] * 3 + ["noise"], "rank": [1, 101, None, None]})
-    assert {name: shares.tolist() for name, shares in rank_shares(ranks).items()} == {"blur": [0.5, 0, 0, 0, 0.5]}
+    assert {name: fractions.tolist() for name, fractions in rank_fractions(ranks).items()} == {
+        "blur": [0.5, 0, 0, 0, 0.5]
+    }
 
 
 def test_an_image_of_a_gallery_has_words_in_the_place_of_an_image(study):

@@ -36,19 +36,19 @@ def large(tmp_path_factory):
     return make_study(folder, 12, graded(*MANY), effect=effect, with_pictures=True)
 
 
-def by_share(study):
-    return study.tolerance().filter(criterion="share 0.1")
+def by_relative_shift(study):
+    return study.tolerance().filter(criterion="relative shift 0.1")
 
 
 def words(html):
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", html))
 
 
-def test_a_panel_per_family_shows_its_shares_from_level_0(small, families):
+def test_a_panel_per_family_shows_its_relative_shifts_from_level_0(small, families):
     figure = draw(small.reader(), "strength")
     panels = [axes for axes in figure.axes if axes.lines]
     titles = [axes.get_title(loc="left") for axes in panels]
-    found = dict(by_share(small).select("family", "value").iter_rows())
+    found = dict(by_relative_shift(small).select("family", "value").iter_rows())
     assert titles == [
         f"darker: {in_words(found['darker'], 'stops')}",
         f"closer: {in_words(found['closer'], CLOSER.unit)}",
@@ -57,7 +57,7 @@ def test_a_panel_per_family_shows_its_shares_from_level_0(small, families):
     for axes, family in zip(panels, MADE, strict=True):
         table = small.strength().filter(family=family.name, metric="cosine_similarity")
         line = next(line for line in axes.lines if line.get_markersize() == 3)
-        np.testing.assert_allclose(line.get_ydata(), [0.0, *table["share"]])
+        np.testing.assert_allclose(line.get_ydata(), [0.0, *table["relative_shift"]])
         ticks = [float(label.get_text()) for label in axes.get_xticklabels()]
         percent = 100 if family is CLOSER else 1
         assert ticks == pytest.approx([percent * each for each in (family.zero, *family.levels)])
@@ -67,9 +67,9 @@ def test_a_panel_per_family_shows_its_shares_from_level_0(small, families):
 def test_the_mark_of_the_tolerance_lies_on_the_curve(small, families):
     panel = next(axes for axes in draw(small.reader(), "strength").axes if axes.lines)
     ring = next(line for line in panel.lines if line.get_markersize() == 7)
-    share = curves(FigureInput(small.reader()))["darker"][0]
+    relative_shift = curves(FigureInput(small.reader()))["darker"][0]
     assert ring.get_ydata()[0] == pytest.approx(0.1)
-    assert np.interp(ring.get_xdata()[0], range(6), share) == pytest.approx(0.1)
+    assert np.interp(ring.get_xdata()[0], range(6), relative_shift) == pytest.approx(0.1)
 
 
 def test_where_images_may_not_be_shown_there_are_curves_alone(small, families):
@@ -87,7 +87,7 @@ def test_where_images_are_gone_there_are_curves_alone(tmp_path):
 def test_tolerances_stand_from_the_least_to_the_most_tolerant(large):
     axes = draw(large.reader(), "tolerance").axes[0]
     rows = [label.get_text() for label in axes.get_yticklabels()]
-    table, families = by_share(large), {family.name: family for family in large.reader().families}
+    table, families = by_relative_shift(large), {family.name: family for family in large.reader().families}
     values = {row["family"]: row["value"] for row in table.iter_rows(named=True)}
     at = {name: 9.0 if value is None else float(families[name].levels_at(value)) for name, value in values.items()}
     levels = {name.replace("_", " "): level for name, level in at.items()}
@@ -99,7 +99,7 @@ def test_tolerances_stand_from_the_least_to_the_most_tolerant(large):
 
 
 def test_of_many_views_one_level_of_each_family_is_shown(large):
-    data, tolerance = FigureInput(large.reader()), by_share(large)
+    data, tolerance = FigureInput(large.reader()), by_relative_shift(large)
     expected = []
     for family in MANY:
         row = tolerance.filter(family=family.name).to_dicts()
@@ -118,7 +118,7 @@ def test_of_many_views_one_level_of_each_family_is_shown(large):
     assert {*data.table("shifts")["augmentation"]} == {*expected}
     assert "the level nearest the tolerance" in data.caption()
     assert "the level nearest the tolerance" not in data.caption(every=True)
-    assert not FIGURES["ruler"].possible(data)
+    assert not FIGURES["ruler"].is_available(data)
 
 
 def test_of_few_views_all_are_shown(small):
@@ -131,7 +131,7 @@ def test_of_few_views_all_are_shown(small):
 def test_the_report_answers_with_tolerances(large, families):
     html = large.report(formats=["svg"]).read_text()
     answer = words(html[html.index('<section id="answer"') : html.index('<section id="summary"')])
-    found = {row["family"]: row for row in by_share(large).iter_rows(named=True)}
+    found = {row["family"]: row for row in by_relative_shift(large).iter_rows(named=True)}
     for name, family in (("darker", DARKER), ("closer", CLOSER)):
         assert f"{name} at {in_words(found[name]['value'], family.unit)}" in answer
     assert "It stays below a tenth at every measured strength under darker b." in answer
@@ -155,7 +155,7 @@ def test_the_report_of_few_views_has_both_answers(small, families):
     assert rows == ["darker", "closer", "once"]
     assert section.count("<img") == 2
     glossary = words(html[html.index('<section id="glossary"') :])
-    for term in ("family", "tolerance", "share hidden", "SSIM", "displacement"):
+    for term in ("family", "tolerance", "hidden", "SSIM", "displacement"):
         assert term in glossary
 
 
@@ -163,16 +163,16 @@ def test_the_report_of_corruptions_has_their_table_and_mean(tmp_path):
     study = make_study(tmp_path / "study", 10, graded(corruption("fog"), corruption("spatter")))
     html = study.report(figures=["strength"], formats=["svg"]).read_text()
     section = words(html[html.index('<section id="strength"') : html.index('<section id="summary"')])
-    mean = study.table("corruption").filter(pl.col("corruption") == "mean")["share"][0]
-    assert f"Mean corruption share: {mean:.2f}" in section or f"Mean corruption share: {mean:.3f}" in section
+    mean = study.table("corruption").filter(pl.col("corruption") == "mean")["relative_shift"][0]
+    assert f"Mean corruption shift: {mean:.2f}" in section or f"Mean corruption shift: {mean:.3f}" in section
     assert "over 1 of the 15 corruptions of ImageNet-C" in section
     assert "(spatter)" in section
 
 
-def test_without_a_share_the_report_says_so(tmp_path):
+def test_without_a_relative_shift_the_report_says_so(tmp_path):
     study = make_study(tmp_path / "study", 1, graded(DARKER))
     html = study.report(figures=["strength"], formats=["svg"]).read_text()
-    assert "There are no tolerances, because this study has no share" in words(html)
+    assert "There are no tolerances, because this study has no relative shift" in words(html)
     assert "How strong a change does the embedding tolerate?" not in html
 
 

@@ -6,9 +6,9 @@ import pytest
 from scipy.stats import binomtest
 
 from embedshift.errors import UsageError
-from embedshift.statistics.floors import shares, unit_pairs
+from embedshift.statistics.baselines import relative_shifts, unit_pairs
 from embedshift.statistics.sample import gather
-from embedshift.statistics.tolerance import missed_shares
+from embedshift.statistics.tolerance import missed_fractions
 from embedshift.statistics.vectors import unit
 from support.graded import CLOSER, DARKER, MADE, ONCE, STRENGTH_METRICS, corruption, graded
 from support.revised import without_vectors
@@ -31,19 +31,26 @@ def corrupted(tmp_path_factory):
 
 
 def share_of(study, *views):
-    """The mean share of some views of all images: mean cosine distance over that of all pairs of originals."""
+    """The mean relative shift of some views of all images: mean cosine distance over that of all pairs of originals."""
     rows = study.rows().collect()
     originals = np.stack(rows.filter(view="original")["embedding"].to_list()).astype(np.float64)
     units = originals / np.linalg.norm(originals, axis=1, keepdims=True)
-    floor = (units @ units.T)[~np.eye(len(units), dtype=bool)].mean()
+    baseline = (units @ units.T)[~np.eye(len(units), dtype=bool)].mean()
     cosine = rows.filter(pl.col("view").is_in(views))["cosine_similarity"].mean()
-    return (1 - cosine) / (1 - floor)
+    return (1 - cosine) / (1 - baseline)
 
 
 def test_strength_is_the_summary_by_family_and_level(study):
     table, summary = study.strength(), study.summary()
     assert table.columns[:6] == ["family", "level", "parameter", "unit", "metric", "n"]
-    assert table.columns[6:] == ["mean", "ci_low", "ci_high", "share", "share_low", "share_high"]
+    assert table.columns[6:] == [
+        "mean",
+        "ci_low",
+        "ci_high",
+        "relative_shift",
+        "relative_shift_low",
+        "relative_shift_high",
+    ]
     assert len(table) == 11 * len(study.metrics)
     assert {*STRENGTH_METRICS} <= {*table["metric"]}
     for family in MADE:
@@ -55,14 +62,14 @@ def test_strength_is_the_summary_by_family_and_level(study):
             assert part.select(part.columns[4:]).equals(own, null_equal=True)
 
 
-def test_tolerance_is_where_the_mean_share_reaches_a_tenth(study):
+def test_tolerance_is_where_the_mean_relative_shift_reaches_a_tenth(study):
     assert study.tolerance().columns == ["family", "unit", "criterion", "value", "low", "high", "reached"]
-    assert study.tolerance()["criterion"].to_list() == ["share 0.1"] * 2 + ["missed 5 %"] * 2
-    table = study.tolerance().filter(criterion="share 0.1")
+    assert study.tolerance()["criterion"].to_list() == ["relative shift 0.1"] * 2 + ["missed 5 %"] * 2
+    table = study.tolerance().filter(criterion="relative shift 0.1")
     assert table["family"].to_list() == ["darker", "closer"], "a family of one level has no tolerance"
     for family, row in zip((DARKER, CLOSER), table.iter_rows(named=True), strict=True):
         points = [(family.zero, 0.0)] + [(v.grade.parameter, share_of(study, v.name)) for v in family.augmentations()]
-        above = next(place for place, (_, share) in enumerate(points) if share >= 0.1)
+        above = next(place for place, (_, relative_shift) in enumerate(points) if relative_shift >= 0.1)
         (p, a), (q, b) = points[above - 1 : above + 1]
         assert row["value"] == pytest.approx(p + (0.1 - a) / (b - a) * (q - p))
         assert row["reached"]
@@ -77,7 +84,7 @@ def test_the_second_tolerance_is_where_5_percent_of_the_views_are_missed(study):
             view.grade.parameter: ranks.filter(view=view.name)["rank"].to_list() for view in family.augmentations()
         }
         points = [(family.zero, 0.0)] + [(at, np.mean([rank > 1 for rank in found])) for at, found in missed.items()]
-        above = next(place for place, (_, share) in enumerate(points) if share >= 0.05)
+        above = next(place for place, (_, relative_shift) in enumerate(points) if relative_shift >= 0.05)
         (p, a), (q, b) = points[above - 1 : above + 1]
         assert row["value"] == pytest.approx(p + (0.05 - a) / (b - a) * (q - p))
         assert row["reached"]
@@ -85,7 +92,7 @@ def test_the_second_tolerance_is_where_5_percent_of_the_views_are_missed(study):
 
 def test_the_interval_of_missed_views_is_clopper_and_pearson_s(study):
     ranks = study.search_ranks().filter(view="darker@5")["rank"]
-    found = missed_shares(study.search_ranks(), 1)["darker@5"]
+    found = missed_fractions(study.search_ranks(), 1)["darker@5"]
     low, high = binomtest(int((ranks > 1).sum()), 30).proportion_ci(0.95, "exact")
     assert found.tolist() == pytest.approx([(ranks > 1).mean(), low, high])
 
@@ -93,7 +100,7 @@ def test_the_interval_of_missed_views_is_clopper_and_pearson_s(study):
 def test_without_vectors_there_is_one_tolerance(tmp_path):
     study = make_study(tmp_path / "study", 12, graded(DARKER), with_tables=False)
     without_vectors(study)
-    assert study.tolerance()["criterion"].to_list() == ["share 0.1"]
+    assert study.tolerance()["criterion"].to_list() == ["relative shift 0.1"]
 
 
 def test_a_family_that_moves_too_little_has_no_tolerance(tmp_path):
@@ -109,11 +116,11 @@ def test_below_eight_images_there_is_a_value_and_no_interval(tmp_path):
     assert row["low"] is row["high"] is None
 
 
-def test_corruption_is_the_share_by_severity_and_their_means(corrupted):
+def test_corruption_is_the_relative_shift_by_severity_and_their_means(corrupted):
     table = corrupted.table("corruption")
-    assert table.columns == ["corruption", "severity", "share", "share_low", "share_high"]
+    assert table.columns == ["corruption", "severity", "relative_shift", "relative_shift_low", "relative_shift_high"]
     assert table["corruption"].unique(maintain_order=True).to_list() == ["fog", "snow", "spatter", "mean"]
-    found = {(name, severity): share for name, severity, share, *_ in table.iter_rows()}
+    found = {(name, severity): relative_shift for name, severity, relative_shift, *_ in table.iter_rows()}
     assert len(found) == len(table) == 3 * 6 + 1
     for family in NOISES:
         views = [view.name for view in family.augmentations()]
@@ -126,10 +133,10 @@ def test_corruption_is_the_share_by_severity_and_their_means(corrupted):
 def test_intervals_of_single_severities_are_those_of_the_summary(corrupted):
     table = corrupted.table("corruption").drop_nulls("severity")
     names = pl.format("{}@{}", "corruption", "severity").alias("augmentation")
-    own = corrupted.summary().filter(metric="cosine_similarity").select("augmentation", pl.col("^share.*$"))
+    own = corrupted.summary().filter(metric="cosine_similarity").select("augmentation", pl.col("^relative shift.*$"))
     joined = table.with_columns(names).join(own, on="augmentation", suffix="_summary")
     assert len(joined) == 15
-    for name in ("share", "share_low", "share_high"):
+    for name in ("relative_shift", "relative_shift_low", "relative_shift_high"):
         np.testing.assert_allclose(joined[name], joined[f"{name}_summary"], rtol=1e-12)
 
 
@@ -138,8 +145,8 @@ def test_the_interval_of_the_mean_takes_the_images_together(corrupted):
     views = [view.name for family in NOISES[:2] for view in family.augmentations()]
     values = np.stack([rows.filter(view=view)["cosine_similarity"].to_numpy() for view in views]).mean(axis=0)[:, None]
     units = unit(np.stack(rows.filter(view="original")["embedding"].to_list()))
-    floor = unit_pairs(units, np.ones(25), np.ones(25)).floor()
-    wanted = shares(gather([(values, np.ones_like(values))], groups=[1] * 25), floor, 1.0, seed=0)
+    baseline = unit_pairs(units, np.ones(25), np.ones(25)).baseline()
+    wanted = relative_shifts(gather([(values, np.ones_like(values))], groups=[1] * 25), baseline, 1.0, seed=0)
     low, high = corrupted.table("corruption").row(-1)[3:]
     np.testing.assert_allclose([low, high], [wanted.low.item(), wanted.high.item()], rtol=1e-9)
 
@@ -149,7 +156,7 @@ def test_corruptions_out_of_the_standard_have_no_mean_over_them(tmp_path):
     assert table["corruption"].unique().to_list() == ["spatter"]
 
 
-def test_one_image_has_no_share(tmp_path):
+def test_one_image_has_no_relative_shift(tmp_path):
     study = make_study(tmp_path / "study", 1, graded(NOISES[0]))
     assert study.table("corruption").is_empty()
     assert study.tolerance().row(0)[3:] == (None, None, None, False)

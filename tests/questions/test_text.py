@@ -45,7 +45,7 @@ def test_a_planted_direction_is_found(twelve, tmp_path):
     assert test["augmentation"].to_list() == [*NINE, "all"]
     assert each["rank"].to_list() == [1] * 9
     assert each["n"].to_list() == [12] * 9
-    assert each["settled"].all()
+    assert each["significant"].all()
     assert (each["low"] > 0.2).all()
     assert last["p_value"] < 0.001
     assert last["difference"] > 0.3
@@ -64,7 +64,7 @@ def test_seven_images_give_numbers_and_no_conclusion(photos, tmp_path):
     assert test["n"].to_list() == [7] * 10
     assert test["p_value"][-1] < 0.001
     assert test.select("own_low", "own_high", "low", "high").null_count().row(0) == (10,) * 4
-    assert not test["settled"].any()
+    assert not test["significant"].any()
     page = study.report(figures=[]).read_text()
     assert "Fewer than 8 images moved: these numbers allow no conclusion." in page
     assert "point to their phrases" not in page.split('id="text"')[1].split('class="lead"')[1]
@@ -185,7 +185,7 @@ def test_labels_alone_and_a_source_without_captions(tmp_path, clip, caplog):
     assert study.metrics[6:] == ["zero_shot_flip", "zero_shot_margin_shift"]
     assert "word_cosines" not in study.rows().collect_schema()
     assert study.info()["identity"]["questions"]["text"]["labels"]["count"] == 3
-    possible = {name for name in FIGURES if FIGURES[name].possible(FigureInput(study.reader()))}
+    possible = {name for name in FIGURES if FIGURES[name].is_available(FigureInput(study.reader()))}
     assert {"text", "words"} & possible == {"text"}
     page = study.report(figures=["text"], formats=["svg"]).read_text()
     assert "3 class names" in page

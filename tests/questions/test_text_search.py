@@ -12,7 +12,7 @@ import embedshift
 from embedshift import EmbedshiftError
 from embedshift.questions.text import search
 from embedshift.questions.text.search import caption_ranks, of_bounded, text_search
-from embedshift.statistics.intervals import of_means, of_shares
+from embedshift.statistics.intervals import mean_interval, proportion_interval
 from embedshift.statistics.sample import gather, of_values
 from embedshift.statistics.vectors import cosine
 from support.captioned import MARKS, NINE, Planted
@@ -93,7 +93,7 @@ def test_recall_is_that_of_scikit_learn():
 
 def test_where_many_images_differ_the_interval_is_the_bootstrap_s():
     values = RNG.normal(0.1, 0.2, (30, 2)).clip(-1, 1)
-    wanted = of_means(of_values(values), seed=3, low=-1.0, high=1.0)
+    wanted = mean_interval(of_values(values), seed=3, low=-1.0, high=1.0)
     np.testing.assert_array_equal(of_bounded(values, -1.0, 1.0, seed=3), wanted)
 
 
@@ -166,7 +166,7 @@ def test_the_table_by_slow_loops(study):
             assert (row["low"], row["high"]) == pytest.approx([end.item() for end in paired])
             if k:
                 exact = binomtest(int(before.sum()), 11).proportion_ci(method="exact")
-                ends = of_shares(gather([(after.sum(axis=1)[:, None], np.full((11, 1), 2.0))]))
+                ends = proportion_interval(gather([(after.sum(axis=1)[:, None], np.full((11, 1), 2.0))]))
                 assert (row["before_low"], row["before_high"]) == pytest.approx((exact.low, exact.high))
             else:
                 ends = of_bounded(after.mean(axis=1)[:, None], 0.0, 1.0, seed=0)

@@ -9,7 +9,7 @@ import embedshift
 from embedshift import EmbedshiftError
 from embedshift.questions.text.measure import zero_shot_flip, zero_shot_margin
 from embedshift.questions.text.zero_shot import zero_shot
-from embedshift.statistics.intervals import of_means, of_shares
+from embedshift.statistics.intervals import mean_interval, proportion_interval
 from embedshift.statistics.sample import gather, of_values
 from support.captioned import LABELS, MARKS, NINE, Planted
 from support.models import pictures
@@ -54,9 +54,9 @@ def test_the_table_by_slow_loops(study):
         assert row["n"] == kept.size == 20
         assert row["agreement"] == pytest.approx(kept.mean())
         assert (row["margin_before"], row["margin"]) == pytest.approx((np.mean([*before.values()]), margins.mean()))
-        shares = of_shares(gather([(kept.sum(axis=1)[:, None], np.full((10, 1), 2.0))]))
-        assert (row["ci_low"], row["ci_high"]) == pytest.approx([end.item() for end in shares])
-        means = of_means(of_values(margins.mean(axis=1)[:, None]), seed=0)
+        fractions = proportion_interval(gather([(kept.sum(axis=1)[:, None], np.full((10, 1), 2.0))]))
+        assert (row["ci_low"], row["ci_high"]) == pytest.approx([end.item() for end in fractions])
+        means = mean_interval(of_values(margins.mean(axis=1)[:, None]), seed=0)
         assert (row["margin_low"], row["margin_high"]) == pytest.approx([end.item() for end in means])
     assert 0 < table["agreement"].min() < table["agreement"].max()
 

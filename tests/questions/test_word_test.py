@@ -9,7 +9,7 @@ import pytest
 from embedshift.questions.text.section import verdict
 from embedshift.questions.text.tables import own_and_leads, word_test
 from embedshift.statistics import layout
-from embedshift.statistics.intervals import of_means, of_several
+from embedshift.statistics.intervals import mean_interval, simultaneous_intervals
 from embedshift.statistics.sample import of_values
 from support.synthetic import make_study
 
@@ -29,22 +29,22 @@ def test_words_and_their_test_by_slow_loops(tmp_path):
     means = {name: image_means(rows, name) for name in NAMES}
     for place, row in enumerate(study.words().to_dicts()):
         values = means[row["augmentation"]][:, [place % 3]]
-        low, high = of_means(of_values(values), seed=4)
+        low, high = mean_interval(of_values(values), seed=4)
         assert row["word"] == NAMES[place % 3]
         assert row["n"] == 2 * len(values)
         assert (row["mean"], row["ci_low"], row["ci_high"]) == pytest.approx((values.mean(), low.item(), high.item()))
     own = np.stack([means[name][:, place] for place, name in enumerate(NAMES)], axis=1)
     others = np.stack([np.delete(means[name], place, axis=1).mean(axis=1) for place, name in enumerate(NAMES)], axis=1)
-    together = of_several(of_values(own - others), seed=4)
+    together = simultaneous_intervals(of_values(own - others), seed=4)
     *each, last = study.word_test().to_dicts()
     for place, row in enumerate(each):
         assert row["n"] == layout.BLOCK + 20
         assert row["difference"] == pytest.approx((own - others)[:, place].mean())
         assert (row["low"], row["high"]) == pytest.approx((together.low[place], together.high[place]))
-        assert row["settled"] == (row["low"] > 0 or row["high"] < 0)
-        ends = of_means(of_values(own[:, [place]]), seed=4)
+        assert row["significant"] == (row["low"] > 0 or row["high"] < 0)
+        ends = mean_interval(of_values(own[:, [place]]), seed=4)
         assert (row["own_low"], row["own_high"]) == pytest.approx([end.item() for end in ends])
-    ends = of_means(of_values(own.mean(axis=1)[:, None]), seed=4)
+    ends = mean_interval(of_values(own.mean(axis=1)[:, None]), seed=4)
     assert (last["own_low"], last["own_high"]) == pytest.approx([end.item() for end in ends])
 
 
@@ -112,7 +112,7 @@ def test_shifts_that_point_away_are_not_said_to_point_to_their_words():
     """Own -0.10 against others -0.198: the lead is large, p small, and the sign wrong."""
     test = the_test_of(around(-0.198 + 0.098 * np.eye(9), 50))
     assert test["p_value"][-1] < 0.001
-    assert test["settled"].drop_nulls().all()
+    assert test["significant"].drop_nulls().all()
     assert test["own_high"][-1] < 0
     said = verdict(test)
     assert said.endswith("the shifts point away from their phrases.")

@@ -26,17 +26,17 @@ TRACES = {
     "strength": (None, None, None, set()),  # it says nothing of augmentations without strength
     "pixels": (None, None, None, {"patch_similarity", "edge_preservation", "detail_preservation"}),
     "profile": ("fig03_heatmap", None, "summary", set()),
-    "shape": ("fig04d_dendrogram", "clusters", None, {"pairwise"}),
+    "clusters": ("fig04d_dendrogram", "clusters", None, {"pairwise"}),
     "direction": ("fig14_directions", "directions", "direction", set()),
     "search": ("fig18_recall", "search", "search", set()),
-    "setlevel": (None, "setlevel", "setlevel", set()),
-    "worst": (None, None, None, set()),  # it says nothing of what no attack made
+    "geometry": (None, "geometry", "geometry", set()),
+    "worst_case": (None, None, None, set()),  # it says nothing of what no attack made
     "claims": (None, "claims", "claims", set()),
     "layers": ("fig10_depth", "layers", "layers", {"layer_l2_cls"}),
     "heads": ("fig21_heads_map", "heads", "heads", {"heads"}),
     "maps": ("fig26_maps_moved", "maps", "maps", {"map_relevance"}),
     "text": ("fig13_words", "words", "text", {"word_cosines"}),
-    "moved": ("fig04a_views", None, "gallery", set()),
+    "examples": ("fig04a_views", None, "gallery", set()),
 }
 # Each question is missing in two of the studies, and no two questions in the same two: of every two, one is once there
 # without the other, in whole studies that are far fewer than the questions.

@@ -89,8 +89,8 @@ def test_fits_and_is_drawn(visit, screenshots, width, scheme):
 
 def test_headings_sort_numbers_and_names(visit, study):
     page = visit()
-    shares = study.summary().filter(metric="cosine_similarity").sort("share", descending=True)
-    assert column(page, 1) == shares["augmentation"].to_list(), "the furthest moved first"
+    relative_shifts = study.summary().filter(metric="cosine_similarity").sort("relative_shift", descending=True)
+    assert column(page, 1) == relative_shifts["augmentation"].to_list(), "the furthest moved first"
     means = {row["augmentation"]: row["mean"] for row in study.summary().to_dicts() if row["metric"] == "l2_distance"}
     button = page.locator("#summary-table thead th:nth-child(4) button")
     heading = page.locator("#summary-table thead th:nth-child(4)")

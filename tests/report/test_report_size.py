@@ -7,7 +7,7 @@ import pyarrow as pa
 from PIL import Image
 
 from embedshift.augmentations.paper import PAPER
-from embedshift.questions.moved.extremes import extremes
+from embedshift.questions.examples.extremes import extremes
 from embedshift.sources import note_roots
 from embedshift.sources.images import pixels_hash
 from support.revised import revise_shard

@@ -34,12 +34,12 @@ class Equal(Blind):
         return EncoderOutput(np.ones((len(views), self.dim), np.float32), None, None)
 
 
-def darker(share: float) -> Callable[[Pixels, Any], Pixels]:
+def darker(relative_shift: float) -> Callable[[Pixels, Any], Pixels]:
     """An augmentation that fades the upper half: it turns the embedding a little."""
 
     def fade(image: Pixels, rng: Any) -> Pixels:
         view = image.copy()
-        view[:16] = (view[:16] * (1 - share)).astype(np.uint8)
+        view[:16] = (view[:16] * (1 - relative_shift)).astype(np.uint8)
         return view
 
     return fade
@@ -77,7 +77,7 @@ def page(images: Path, out: Path, **settings: Any) -> tuple[str, str]:
 def test_one_image_with_five_draws(images, tmp_path):
     text, answer = page(images, tmp_path / "study", limit=1, draws=5)
     assert "Mean cosine similarity with the original: from " in answer
-    assert "There is no share, because it needs at least two images." in answer
+    assert "There is no relative shift, because it needs at least two images." in answer
     assert "None: 1 image cannot be tested. Tests and intervals need at least 8 images." in answer
     assert "1 image is too few for intervals and significance tests: both need at least 8." in text
     assert not NO_INTERVAL.search(text), "five draws of one image are no five images"
@@ -88,7 +88,7 @@ def test_one_image_with_five_draws(images, tmp_path):
 def test_two_images(images, tmp_path):
     text, answer = page(images, tmp_path / "study", limit=2)
     assert re.search(
-        r"The embedding of mean-colour moves between 0\.\d+ under \w+ and .* of the distance to an unrelated image",
+        r"The embedding of mean-colour moves between 0\.\d+ under \w+ and .* of the distance to another image",
         answer,
     )
     assert "None: 2 images cannot be tested." in answer
@@ -108,7 +108,7 @@ def test_one_augmentation(images, tmp_path):
     text, answer = page(images, tmp_path / "study", augmentations={"dark": darker(0.5)})
     assert "dark, the only augmentation, moves the embedding of mean-colour: " in answer
     assert "Which differences are statistically significant?" not in answer
-    assert "Largest shares: " in answer
+    assert "Largest relative shifts: " in answer
     assert "The tree joins augmentations whose views" not in text
     assert "Of 27: 27 are not testable." in text
 
@@ -135,9 +135,9 @@ def test_an_encoder_without_attention(images, tmp_path):
 
 def test_constant_images(grey, tmp_path):
     text, answer = page(grey, tmp_path / "study")
-    assert "There is no share: the mean cosine similarity of unrelated images, 1.000, cannot be distinguished from 1." in answer  # fmt: skip  # noqa: E501
+    assert "There is no relative shift: the mean cosine similarity of other images, 1.000, cannot be distinguished from 1." in answer  # fmt: skip  # noqa: E501
     assert "Which images have the largest shift?" not in answer
-    assert "This study has no share" in text
+    assert "This study has no relative shift" in text
     assert "9 images repeat the pixels of another" in text
 
 

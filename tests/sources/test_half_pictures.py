@@ -30,9 +30,9 @@ JPEGS = {
 def test_a_jpeg_cut_anywhere_is_refused_with_zeros_behind_too(kind, zeros):
     data = encoded(LARGE, "JPEG", **JPEGS[kind])
     first = data.index(b"\xff\xda") / len(data)
-    for share in np.linspace(first + 0.05, 0.99, 25):
+    for fraction in np.linspace(first + 0.05, 0.99, 25):
         with pytest.raises(EmbedshiftError, match="damaged or ends early"):
-            decode(data[: int(len(data) * share)] + bytes(zeros * len(data)))
+            decode(data[: int(len(data) * fraction)] + bytes(zeros * len(data)))
 
 
 def test_a_jpeg_cut_with_an_end_glued_on_is_not_promised():
@@ -57,8 +57,8 @@ def test_zeros_inside_a_jpeg_are_not_promised():
     """Zeros are codes too: the picture has its size and is altered, or the codes run out and it is refused."""
     data = encoded(LARGE, "JPEG")
     full, outcomes = decode(data), set()
-    for share in np.linspace(0.2, 0.9, 15):
-        at = int(len(data) * share)
+    for fraction in np.linspace(0.2, 0.9, 15):
+        at = int(len(data) * fraction)
         try:
             found = decode(data[:at] + bytes(64) + data[at + 64 :])
         except EmbedshiftError as error:
@@ -73,8 +73,8 @@ def test_zeros_inside_a_jpeg_are_not_promised():
 @pytest.mark.parametrize("options", [{}, {"quality": 95}], ids=str)
 def test_a_webp_with_a_tail_of_zeros_is_refused(options):
     data = encoded(LARGE, "WEBP", **options)
-    for share in (0.3, 0.5, 0.7, 0.9, 0.97):
-        kept = int(len(data) * share)
+    for fraction in (0.3, 0.5, 0.7, 0.9, 0.97):
+        kept = int(len(data) * fraction)
         with pytest.raises(EmbedshiftError, match="damaged or ends early"):
             decode(data[:kept] + bytes(len(data) - kept))
 
@@ -90,8 +90,8 @@ def test_whole_webps_that_end_in_zeros_are_measured():
 def test_zeros_behind_a_lossless_webp_are_not_promised():
     """Its codes may be zeros for the rest of the picture: some pass, and look like a picture of one colour below."""
     data, outcomes = encoded(LARGE, "WEBP", lossless=True), set()
-    for share in np.linspace(0.1, 0.9, 9):
-        kept = int(len(data) * share)
+    for fraction in np.linspace(0.1, 0.9, 9):
+        kept = int(len(data) * fraction)
         try:
             outcomes.add(decode(data[:kept] + bytes(len(data) - kept)).shape)
         except EmbedshiftError:

@@ -92,7 +92,11 @@ def test_lossy_formats_come_near(kind):
 def test_a_file_cut_anywhere_is_refused_or_whole(kind):
     data = FILES[kind]
     full, size = decode(data), len(data)
-    cuts = {1, 2, 3, 7, 11, 19, 33, 60} | {size * share // 41 for share in range(1, 41)} | set(range(size - 24, size))
+    cuts = (
+        {1, 2, 3, 7, 11, 19, 33, 60}
+        | {size * fraction // 41 for fraction in range(1, 41)}
+        | set(range(size - 24, size))
+    )
     decoded = {cut for cut in cuts if whole_or_nothing(data[:cut], full)}
     assert decoded <= set(range(size - 8, size))
 
@@ -195,8 +199,8 @@ def test_sixteen_bits_are_shifted_and_not_clipped():
 
 
 def on_white(colour, alpha):
-    share = np.asarray(alpha, float)[..., None] / 255
-    return np.asarray(colour) * share + 255 * (1 - share)
+    fraction = np.asarray(alpha, float)[..., None] / 255
+    return np.asarray(colour) * fraction + 255 * (1 - fraction)
 
 
 def test_alpha_is_flattened_on_white():

@@ -14,7 +14,7 @@ from embedshift.config import files, read_config
 from embedshift.config.files import read_file
 from embedshift.errors import UsageError
 from embedshift.sources import open_source, read_again, select
-from embedshift.sources.base import Sample, captions_of
+from embedshift.sources.base import ImageRef, captions_of
 from support import fuzz
 
 SIZE = 40 * 2**30
@@ -185,7 +185,7 @@ def test_two_names_that_are_stored_as_one_are_refused(tmp_path):
     assert len(samples) == 2
     with pytest.raises(UsageError, match=r"two images have the id 'caf\\\\xe9\.jpg'"):
         select(samples, limit=None, sample=None, seed=0)
-    assert len(select([Sample("a", "1"), Sample("A", "2")], limit=None, sample=None, seed=0)) == 2
+    assert len(select([ImageRef("a", "1"), ImageRef("A", "2")], limit=None, sample=None, seed=0)) == 2
 
 
 CELLS = [b"one", b"two"]

@@ -10,7 +10,7 @@ import pytest
 import embedshift
 from embedshift import EmbedshiftError
 from embedshift.encoders import EncoderOutput
-from embedshift.sources import Sample, open_source, select, shuffle, split
+from embedshift.sources import ImageRef, open_source, select, shuffle, split
 from support.archives import write_parquet, write_tar
 from support.ordered import (
     BLOCKS,
@@ -183,7 +183,7 @@ def test_two_images_with_one_id_are_refused_and_both_are_named(tmp_path):
 
 
 def test_names_that_are_no_text_have_their_place():
-    samples = [Sample(name, name) for name in ("caf\udce9.png", "é.png", "\udcff.png", "b", "a|b", "")]
+    samples = [ImageRef(name, name) for name in ("caf\udce9.png", "é.png", "\udcff.png", "b", "a|b", "")]
     ordered, _ = shuffle(samples, open_source([]), seed=1)
     assert [each.image_id for each in ordered] == slowly([each.image_id for each in samples], 1)
 
@@ -209,7 +209,7 @@ def test_shards_are_slices_of_the_order_across_archives(parquets, size):
 
 def test_a_shard_is_a_fair_sample_of_the_classes():
     """Folders of classes, the usual layout: sorted, the first shard would be of one class."""
-    samples = [Sample(f"class-{number // 300}/{number:04}.jpg", str(number)) for number in range(1200)]
+    samples = [ImageRef(f"class-{number // 300}/{number:04}.jpg", str(number)) for number in range(1200)]
     ordered, _ = shuffle(samples, open_source([]), seed=0)
     for shard in split(ordered, 64)[:-1]:
         counts = [sum(sample.image_id.startswith(f"class-{k}/") for sample in shard.samples) for k in range(4)]

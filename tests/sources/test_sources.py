@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from embedshift import EmbedshiftError
-from embedshift.sources import FolderSource, Sample, select, split
+from embedshift.sources import FolderSource, ImageRef, select, split
 from embedshift.sources.base import storable
 
 
@@ -223,7 +223,7 @@ def test_the_description_tells_where_the_pictures_are(tree):
 
 # Selection and shards.
 
-SAMPLES = [Sample(f"{number:03}.jpg", f"/photos/{number:03}.jpg") for number in range(50)]
+SAMPLES = [ImageRef(f"{number:03}.jpg", f"/photos/{number:03}.jpg") for number in range(50)]
 
 
 def shuffled():
@@ -259,7 +259,7 @@ def test_a_sample_is_drawn_among_the_first():
 
 
 def test_two_images_with_one_id_are_refused_and_named():
-    twice = [Sample("a.jpg", "/x/a.jpg"), Sample("b.jpg", "/x/b.jpg"), Sample("a.jpg", "/y/a.jpg")]
+    twice = [ImageRef("a.jpg", "/x/a.jpg"), ImageRef("b.jpg", "/x/b.jpg"), ImageRef("a.jpg", "/y/a.jpg")]
     with pytest.raises(EmbedshiftError, match=r"'a\.jpg': /x/a\.jpg and /y/a\.jpg") as caught:
         select(twice, limit=1, sample=None, seed=0)
     assert caught.value.exit_code == 2

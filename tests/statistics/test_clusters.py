@@ -7,7 +7,7 @@ from scipy.spatial.distance import pdist, squareform
 from sklearn.cluster import AgglomerativeClustering
 
 from embedshift import EmbedshiftError
-from embedshift.questions.shape import Tree
+from embedshift.questions.clusters import Tree
 from embedshift.statistics.clusters import branches, clusters_of, distances_of_means, linkage_matrix, threshold
 
 LINKAGES = ("ward", "average", "complete", "single")

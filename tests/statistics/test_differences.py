@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from embedshift.statistics.differences import SCHEMA, differences, settled_pairs
+from embedshift.statistics.differences import SCHEMA, differences, significant_pairs
 from embedshift.statistics.sample import of_values
 from embedshift.statistics.summary import Measured
 from support.resampling import slow_max_t
@@ -43,18 +43,22 @@ def test_differences_equal_a_loop():
         for column, row in zip(columns.T, part.iter_rows(named=True), strict=True):
             assert row["difference"] == pytest.approx(column.mean(), abs=1e-12)
             if column.std() == 0:
-                assert (row["low"], row["high"], row["effect"], row["settled"]) == (0, 0, None, False)
+                assert (row["low"], row["high"], row["effect"], row["significant"]) == (0, 0, None, False)
                 continue
             error = column.std(ddof=1) / np.sqrt(len(column))
             assert row["effect"] == pytest.approx(column.mean() / column.std(ddof=1), rel=1e-9)
             assert (row["high"] - row["low"]) / 2 == pytest.approx(critical * error, rel=0.08)
-            assert row["settled"] == (row["low"] > 0 or row["high"] < 0)
+            assert row["significant"] == (row["low"] > 0 or row["high"] < 0)
 
 
 def test_pairing_settles_what_marginal_intervals_do_not():
     values = world()
     table = differences(measured(values), seed=0).filter(metric="cosine_similarity")
-    assert set(settled_pairs(table, "cosine_similarity")) >= {("blur", "noise"), ("noise", "blur"), ("flip", "noise")}
+    assert set(significant_pairs(table, "cosine_similarity")) >= {
+        ("blur", "noise"),
+        ("noise", "blur"),
+        ("flip", "noise"),
+    }
     cosine = values.reshape(-1, 4, 2)[:, :, 0]
     margin = 2 * cosine.std(axis=0, ddof=1) / np.sqrt(len(cosine))
     assert cosine[:, 0].mean() - margin[0] < cosine[:, 2].mean() + margin[2], "marginal intervals overlap"
@@ -63,7 +67,7 @@ def test_pairing_settles_what_marginal_intervals_do_not():
 def test_few_images_settle_nothing():
     table = differences(measured(world(n=7)), seed=0)
     assert table["low"].is_null().all()
-    assert not table["settled"].any()
+    assert not table["significant"].any()
     assert table["difference"].is_not_null().all()
 
 
@@ -73,8 +77,8 @@ def test_a_metric_that_one_augmentation_lacks():
     table = differences(measured(values), seed=0).filter(metric="cosine_similarity")
     lacking = table.filter(augmentation="blur")
     assert lacking["difference"].is_null().all()
-    assert not lacking["settled"].any()
-    assert table.filter(augmentation="noise", other="still")["settled"].all()
+    assert not lacking["significant"].any()
+    assert table.filter(augmentation="noise", other="still")["significant"].all()
 
 
 def test_a_pair_is_of_the_images_that_have_both():
@@ -85,7 +89,7 @@ def test_a_pair_is_of_the_images_that_have_both():
     values[hard, 2] = np.nan
     found = differences(measured(values), seed=0).row(0, named=True)
     assert (found["augmentation"], found["other"], found["metric"]) == ("blur", "flip", "cosine_similarity")
-    assert (found["difference"], found["low"], found["high"], found["settled"]) == (0, 0, 0, False)
+    assert (found["difference"], found["low"], found["high"], found["significant"]) == (0, 0, 0, False)
     table = differences(measured(values), seed=0).filter(augmentation="flip", other="noise", metric="cosine_similarity")
     both = np.delete(values, hard, axis=0)
     difference = both[:, 2] - both[:, 4]

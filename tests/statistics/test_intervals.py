@@ -13,7 +13,7 @@ from support.resampling import slow_bootstrap_t, slow_max_t
 @pytest.mark.parametrize("kind", ["normal", "lognormal"])
 def test_means_have_the_bootstrap_t(kind):
     values = getattr(np.random.default_rng(1), kind)(size=40)
-    low, high = (end.item() for end in intervals.of_means(of_values(values[:, None]), seed=0))
+    low, high = (end.item() for end in intervals.mean_interval(of_values(values[:, None]), seed=0))
     slow = slow_bootstrap_t(values, seed=3)
     # The ends of two sets of resamples differ by some per cent of the width.
     assert (low, high) == pytest.approx(slow, abs=0.08 * (slow[1] - slow[0]))
@@ -33,19 +33,19 @@ def test_resamples_without_spread_allow_no_simultaneous_interval():
 
 
 @pytest.mark.parametrize(("found", "of"), [(0, 50), (1, 50), (13, 50), (50, 50), (3, 8)])
-def test_shares_of_one_draw_have_clopper_and_pearson_s_interval(found, of):
+def test_relative_shifts_of_one_draw_have_clopper_and_pearson_s_interval(found, of):
     values = np.zeros((of, 1))
     values[:found] = 1.0
-    ends = [end.item() for end in intervals.of_shares(of_values(values))]
+    ends = [end.item() for end in intervals.proportion_interval(of_values(values))]
     wanted = stats.binomtest(found, of).proportion_ci(method="exact")
     assert ends == pytest.approx(list(wanted), abs=1e-9)
 
 
-def test_shares_of_several_draws_have_an_effective_number_between_images_and_views():
+def test_relative_shifts_of_several_draws_have_an_effective_number_between_images_and_views():
     rng = np.random.default_rng(0)
 
     def width(values):
-        low, high = intervals.of_shares(gather([(values.sum(axis=1, keepdims=True), np.full((40, 1), 5.0))]))
+        low, high = intervals.proportion_interval(gather([(values.sum(axis=1, keepdims=True), np.full((40, 1), 5.0))]))
         return (high - low).item()
 
     alike = np.repeat(rng.random((40, 1)) < 0.3, 5, axis=1).astype(float)
@@ -61,22 +61,25 @@ def test_shares_of_several_draws_have_an_effective_number_between_images_and_vie
 def test_guards_count_images_that_have_a_value():
     values = np.random.default_rng(0).normal(size=(30, 2))
     values[LEAST_IMAGES - 1 :, 1] = np.nan
-    for low, high in (intervals.of_means(of_values(values), seed=0), intervals.of_shares(of_values(values > 0))):
+    for low, high in (
+        intervals.mean_interval(of_values(values), seed=0),
+        intervals.proportion_interval(of_values(values > 0)),
+    ):
         assert np.isfinite(low[0])
         assert np.isfinite(high[0])
-    low, high = intervals.of_means(of_values(values), seed=0)
+    low, high = intervals.mean_interval(of_values(values), seed=0)
     assert np.isnan(low[1])
     assert np.isnan(high[1])
 
 
 def test_equal_values_have_an_interval_of_no_width_and_one_that_differs_has_no_upper_end():
-    equal = intervals.of_means(of_values(np.full((20, 1), 0.1)), seed=0)
+    equal = intervals.mean_interval(of_values(np.full((20, 1), 0.1)), seed=0)
     assert [end.item() for end in equal] == pytest.approx([0.1, 0.1])
     lone = np.zeros((20, 1))
     lone[4] = 1.0
     # A third of the resamples miss it and have no spread: nothing says how far the mean may lie above.
     for bounds in ({}, {"low": 0.0, "high": 1.0}):
-        assert np.isnan(intervals.of_means(of_values(lone), seed=0, **bounds)).all()
+        assert np.isnan(intervals.mean_interval(of_values(lone), seed=0, **bounds)).all()
 
 
 def test_one_number_without_a_bound_does_not_unsettle_the_others():
@@ -85,38 +88,38 @@ def test_one_number_without_a_bound_does_not_unsettle_the_others():
     values = rng.normal([3.0, 0.0, 2.0], 1.0, (30, 3))
     values[:, 1] = 0.0
     values[4, 1] = 1.0
-    assert intervals.of_several(of_values(values), seed=0).settled.tolist() == [True, False, True]
+    assert intervals.simultaneous_intervals(of_values(values), seed=0).significant.tolist() == [True, False, True]
     outlying = rng.normal([0.5, 0.0], [1.0, 0.01], (200, 2))
     outlying[3, 1] = 5.0
-    assert intervals.of_several(of_values(outlying), seed=0).settled.tolist() == [True, False]
+    assert intervals.simultaneous_intervals(of_values(outlying), seed=0).significant.tolist() == [True, False]
 
 
 def test_a_number_that_few_images_have_is_resampled_over_these():
     values = np.full((100, 2), np.nan)
     values[:, 0] = np.arange(100.0)
     values[:12, 1] = np.random.default_rng(0).lognormal(size=12)
-    found = [end[1] for end in intervals.of_means(of_values(values), seed=0)]
-    alone = [end.item() for end in intervals.of_means(of_values(values[:12, 1:]), seed=0)]
+    found = [end[1] for end in intervals.mean_interval(of_values(values), seed=0)]
+    alone = [end.item() for end in intervals.mean_interval(of_values(values[:12, 1:]), seed=0)]
     assert found == pytest.approx(alone, rel=1e-12)
 
 
 @pytest.mark.parametrize("kind", ["normal", "lognormal"])
-def test_several_means_share_the_critical_value_of_the_largest(kind):
+def test_several_means_relative_shift_the_critical_value_of_the_largest(kind):
     values = getattr(np.random.default_rng(3), kind)(size=(40, 6))
     values -= values.mean(axis=0)
-    found = intervals.of_several(of_values(values), seed=0)
+    found = intervals.simultaneous_intervals(of_values(values), seed=0)
     error = values.std(axis=0, ddof=1) / np.sqrt(40)
     critical = (found.high - found.low) / 2 / error
     np.testing.assert_allclose(critical, critical[0], rtol=1e-9)
     assert critical[0] == pytest.approx(slow_max_t(values, seed=7), rel=0.08)
-    assert not found.settled.any()
+    assert not found.significant.any()
 
 
-def test_what_never_varies_is_settled_only_where_it_differs():
+def test_what_never_varies_is_significant_only_where_it_differs():
     values = np.random.default_rng(0).normal(size=(20, 3))
     values[:, 1], values[:, 2] = 0.0, 0.4
-    found = intervals.of_several(of_values(values), seed=0)
-    assert found.settled.tolist() == [False, False, True]
+    found = intervals.simultaneous_intervals(of_values(values), seed=0)
+    assert found.significant.tolist() == [False, False, True]
     assert found.low[2] == found.high[2] == pytest.approx(0.4)
 
 
@@ -130,10 +133,10 @@ def test_the_normal_law_agrees_with_the_bootstrap_where_it_takes_over():
     assert above.values is None
     weights = np.vstack([np.ones(4), -np.eye(4)])
     for of in (lambda s: s, lambda s: s.combine(weights)):
-        both = [intervals.of_several(of(each), seed=1) for each in (inside, above)]
+        both = [intervals.simultaneous_intervals(of(each), seed=1) for each in (inside, above)]
         widths = [each.high - each.low for each in both]
         np.testing.assert_allclose(widths[0], widths[1], rtol=0.03)
-    ends = [intervals.of_means(each, seed=1) for each in (inside, above)]
+    ends = [intervals.mean_interval(each, seed=1) for each in (inside, above)]
     for side in (0, 1):
         np.testing.assert_allclose(ends[0][side], ends[1][side], rtol=0.01)
 
@@ -160,12 +163,14 @@ def test_the_jackknife_of_one_part_has_no_interval():
         assert np.isnan(end).all()
 
 
-def test_shares_of_several_draws_count_as_many_values_as_they_are_worth():
+def test_relative_shifts_of_several_draws_count_as_many_values_as_they_are_worth():
     """By hand: p (1 - p) over the variance of the mean between images, for images whose draws hang together."""
     images, draws = 12, 3
     rng = np.random.default_rng(4)
     hits = (rng.random((images, draws)) < rng.choice([0.2, 0.8], (images, 1))).astype(float)
-    low, high = intervals.of_shares(gather([(hits.sum(axis=1, keepdims=True), np.full((images, 1), float(draws)))]))
+    low, high = intervals.proportion_interval(
+        gather([(hits.sum(axis=1, keepdims=True), np.full((images, 1), float(draws)))])
+    )
     p, of_images = hits.mean(), hits.mean(axis=1)
     worth = p * (1 - p) / (sum((each - p) ** 2 for each in of_images) / images**2)
     worth *= (stats.t.ppf(0.975, images * draws - 1) / stats.t.ppf(0.975, images - 1)) ** 2

@@ -83,8 +83,8 @@ def test_a_map_that_counts_nowhere_has_no_value():
 def test_entropy_is_the_sum_over_patches():
     attention = stack((3, 4), 2)
     for map_, found in zip(attention, maps.attention_entropy(attention), strict=True):
-        shares = map_.ravel() / map_.sum()
-        assert found == pytest.approx(-sum(share * np.log(share) for share in shares), rel=1e-12)
+        fractions = map_.ravel() / map_.sum()
+        assert found == pytest.approx(-sum(fraction * np.log(fraction) for fraction in fractions), rel=1e-12)
     assert maps.attention_entropy(np.ones((5, 2))).item() == pytest.approx(np.log(10))
 
 

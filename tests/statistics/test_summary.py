@@ -26,7 +26,7 @@ def test_summary_equals_pandas(rows):
     frame = pd.DataFrame(rows)
     assert found.columns == [
         "augmentation", "metric", "n", "mean", "sd", "median", "q05", "q95", "ci_low", "ci_high",
-        "floor", "share", "share_low", "share_high", "images",
+        "baseline", "relative_shift", "relative_shift_low", "relative_shift_high", "images",
     ]  # fmt: skip
     assert found.select("augmentation", "metric").rows() == list(itertools.product(SUITE, METRICS))
     for row in found.iter_rows(named=True):
@@ -58,7 +58,7 @@ def test_one_image_one_draw():
     assert found["sd"].is_null().all()
     for column in ("median", "q05", "q95"):
         assert found[column].to_list() == found["mean"].to_list()
-    for column in ("ci_low", "ci_high", "share_low", "share_high"):
+    for column in ("ci_low", "ci_high", "relative_shift_low", "relative_shift_high"):
         assert found[column].is_null().all(), "one image has no interval"
 
 
@@ -130,7 +130,7 @@ def test_ranking_ignores_distance_and_optional_metrics():
     assert tables.ranking(pl.concat([summarised(rows), optional])).equals(ranking)
 
 
-def test_rank_1_is_the_least_changed_and_equal_means_share_a_rank():
+def test_rank_1_is_the_least_changed_and_equal_means_relative_shift_a_rank():
     values = (("a", 0.2), ("b", 0.9), ("c", 0.2), ("d", 0.1))
     summary = pl.DataFrame(
         [(name, metric, value) for name, value in values for metric in RADAR_METRICS],
@@ -153,7 +153,7 @@ def test_a_metric_that_one_augmentation_lacks_is_left_out_for_all():
 def test_the_interval_of_the_mean_performance_is_that_of_the_images_own_means():
     rows = records(images=30, draws=2)
     of = tables.measured(lazy(rows), SUITE, METRICS)
-    table = tables.performance(of, RADAR_METRICS, seed=4, floors={})
+    table = tables.performance(of, RADAR_METRICS, seed=4, baselines={})
     frame = pd.DataFrame(rows)
     for row in table.iter_rows(named=True):
         part = frame[frame["view"] == row["augmentation"]]

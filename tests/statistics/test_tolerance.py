@@ -10,7 +10,7 @@ from scipy.stats import binomtest
 from embedshift.statistics.families import MeasuredFamily
 from embedshift.statistics.tolerance import (
     COSINE,
-    missed_shares,
+    missed_fractions,
     of_curves,
     of_families,
     of_missed,
@@ -127,25 +127,25 @@ def test_the_value_lies_inside_of_its_interval_whatever_is_missing():
     assert whole > 500
 
 
-def test_missed_shares_are_those_of_a_binomial_law():
+def test_missed_relative_shifts_are_those_of_a_binomial_law():
     ranks = [1, 2, 1, None, 3, 1, 1, 2, 1, 1, 1, 1]
     table = pl.DataFrame({"view": ["blur"] * 12 + ["noise"] * 12, "rank": ranks + [1] * 12})
-    found = missed_shares(table, 1)
+    found = missed_fractions(table, 1)
     for view, missed, views in (("blur", 3, 11), ("noise", 0, 12)):
         interval = binomtest(missed, views).proportion_ci(method="exact")
         assert found[view].tolist() == pytest.approx([missed / views, interval.low, interval.high], abs=1e-9)
-    assert missed_shares(table, 2)["blur"][0] == pytest.approx(3 / 11)
+    assert missed_fractions(table, 2)["blur"][0] == pytest.approx(3 / 11)
 
 
 def test_a_family_reaches_its_targets_by_a_straight_line():
     families = [
         MeasuredFamily("blur", "sigma", 0.0, (1.0, 3.0), ("blur@1", "blur@2")),
         MeasuredFamily("jpeg", "quality", 100.0, (80.0, 40.0), ("jpeg@1", "jpeg@2")),
-        MeasuredFamily("once", "share", 0.0, (0.5,), ("once@1",)),
+        MeasuredFamily("once", "relative_shift", 0.0, (0.5,), ("once@1",)),
     ]
-    shares = {"blur@1": (0.2, 0.1, 0.3), "blur@2": (0.6, 0.5, 0.7), "jpeg@1": (0.1, 0.0, 0.2)}
-    shares |= {"jpeg@2": (0.2, 0.1, 0.25), "once@1": (1.0, 1.0, 1.0)}
-    table = of_curves(families, shares, "so far", 0.3)
+    relative_shifts = {"blur@1": (0.2, 0.1, 0.3), "blur@2": (0.6, 0.5, 0.7), "jpeg@1": (0.1, 0.0, 0.2)}
+    relative_shifts |= {"jpeg@2": (0.2, 0.1, 0.25), "once@1": (1.0, 1.0, 1.0)}
+    table = of_curves(families, relative_shifts, "so far", 0.3)
     assert table.rows() == [
         ("blur", "sigma", "so far", pytest.approx(1.5), pytest.approx(1.0), pytest.approx(2.0), True),
         ("jpeg", "quality", "so far", None, None, None, False),
@@ -153,10 +153,10 @@ def test_a_family_reaches_its_targets_by_a_straight_line():
     summary = pl.DataFrame(
         [
             (name, metric, *(ends if metric == COSINE else (9.0,) * 3))
-            for name, ends in shares.items()
+            for name, ends in relative_shifts.items()
             for metric in ("x", COSINE)
         ],
-        schema=["augmentation", "metric", "share", "share_low", "share_high"],
+        schema=["augmentation", "metric", "relative_shift", "relative_shift_low", "relative_shift_high"],
         orient="row",
     )
     assert of_families(families, summary, 0.3).drop("criterion").equals(table.drop("criterion"))

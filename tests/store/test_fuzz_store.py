@@ -68,7 +68,7 @@ def use(study: Study, rows: Any) -> None:
         lambda: study.rows().collect(),
         lambda: study.failures(),
         lambda: study.reader().records,
-        lambda: make_tables(study.reader(), ["pairwise", "clusters", "setlevel"]),
+        lambda: make_tables(study.reader(), ["pairwise", "clusters", "geometry"]),
         lambda: study.summary(),
         lambda: study.reader().unseen,
         lambda: study.reader().naming.places(list(study.reader().info.config["images"])),

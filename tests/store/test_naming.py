@@ -2,7 +2,7 @@
 
 import pytest
 
-from embedshift.store.naming import Naming, tails
+from embedshift.store.naming import ImageNaming, tails
 
 
 @pytest.mark.parametrize(
@@ -20,11 +20,11 @@ from embedshift.store.naming import Naming, tails
     ],
 )  # fmt: skip
 def test_texts_hold_no_folder_of_the_machine(source, text, shown):
-    assert Naming(source).text(text) == shown
+    assert ImageNaming(source).text(text) == shown
 
 
 def test_ids_are_kept_or_hashed_everywhere():
-    open_, closed = Naming({"root": "/data"}), Naming({"root": "/data"}, pictures=False)
+    open_, closed = ImageNaming({"root": "/data"}), ImageNaming({"root": "/data"}, pictures=False)
     assert open_.image("jane/1.png") == "jane/1.png"
     name = closed.image("jane/1.png")
     assert name != closed.image("jane/2.png")
@@ -45,7 +45,7 @@ def test_settings_keep_their_shape():
         "labels": "/x y/z/labels.txt",
     }
     expected = settings | {"images": ["b c", "s3://x/y"], "labels": "labels.txt"}
-    assert Naming({}).settings(settings) == expected
+    assert ImageNaming({}).settings(settings) == expected
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_settings_keep_their_shape():
     ],
 )
 def test_a_setting_keeps_every_slash_that_begins_no_path(name, shown):
-    assert Naming({}).setting(name) == shown
+    assert ImageNaming({}).setting(name) == shown
 
 
 @pytest.mark.parametrize(

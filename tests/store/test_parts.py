@@ -28,7 +28,7 @@ def study(made, tmp_path):
 USES = {
     "rows": lambda study: study.rows(),
     "records": lambda study: study.reader().records,
-    "sums": lambda study: study.reader().sums("floor"),
+    "sums": lambda study: study.reader().sums("baseline"),
     "tables": lambda study: study.write_tables(),
     "search": lambda study: study.search(queries="all"),
     "ids": lambda study: study.reader().image_ids(),

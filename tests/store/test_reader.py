@@ -11,7 +11,7 @@ import pytest
 from embedshift.augmentations import load_suite
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.registry import METRICS
-from embedshift.store.floors import floors, group_sizes
+from embedshift.store.baselines import baselines, group_sizes
 from embedshift.store.info import read_info
 from embedshift.store.labels import table_path
 from embedshift.store.table import Table, tables_of
@@ -105,11 +105,11 @@ def test_a_table_that_cannot_be_read_is_named(study):
     path.unlink()
 
 
-def test_a_metric_that_is_not_installed_here_has_no_floor(study, monkeypatch):
-    known = {name: floor.value for name, floor in floors(study.reader()).items()}
+def test_a_metric_that_is_not_installed_here_has_no_baseline(study, monkeypatch):
+    known = {name: baseline.value for name, baseline in baselines(study.reader()).items()}
     assert known.pop("l2_distance") > 0
     monkeypatch.delitem(METRICS._things, "l2_distance")
-    assert {name: floor.value for name, floor in floors(study.reader()).items()} == known
+    assert {name: baseline.value for name, baseline in baselines(study.reader()).items()} == known
 
 
 def test_two_questions_with_one_table_are_refused():
@@ -119,13 +119,13 @@ def test_two_questions_with_one_table_are_refused():
         tables_of([ours, ours])
 
 
-def test_exact_floors_have_the_groups_that_they_are_of(study):
-    known = floors(study.reader())
-    exact = {name: floor for name, floor in known.items() if floor.pairs is not None}
+def test_exact_baselines_have_the_groups_that_they_are_of(study):
+    known = baselines(study.reader())
+    exact = {name: baseline for name, baseline in known.items() if baseline.pairs is not None}
     name = next(iter(exact))
     assert sum(group_sizes(known)) == 9
     assert group_sizes({name: exact[name]}) == group_sizes(known)
-    assert group_sizes({other: floor for other, floor in known.items() if other not in exact}) is None
+    assert group_sizes({other: baseline for other, baseline in known.items() if other not in exact}) is None
 
 
 def test_places_in_a_family_are_read_and_others_than_a_run_writes_refused(tmp_path):

@@ -7,7 +7,7 @@ from PIL import Image
 
 import embedshift
 from embedshift.errors import EmbedshiftError
-from embedshift.sources import Sample, Shard, images, note_roots
+from embedshift.sources import ImageRef, Shard, images, note_roots
 from embedshift.store.changed import later, measured_pixels
 from embedshift.store.redraw import redraw
 from embedshift.store.shards import Failure, ShardRecord
@@ -108,9 +108,9 @@ def test_only_files_that_the_system_changed_later_are_looked_at(tmp_path):
     path = tmp_path / "a.png"
     Image.new("RGB", (3, 3)).save(path)
     samples = (
-        Sample("a.png", str(path)),
-        Sample("in-archive.png", str(path), archive="a.tar"),
-        Sample("gone.png", str(tmp_path / "gone.png")),
+        ImageRef("a.png", str(path)),
+        ImageRef("in-archive.png", str(path), archive="a.tar"),
+        ImageRef("gone.png", str(tmp_path / "gone.png")),
     )
     cut = [Shard(0, samples), Shard(1, samples)]
     time = path.stat().st_ctime

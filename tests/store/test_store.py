@@ -16,8 +16,8 @@ from embedshift.encoders.base import EncoderOutput
 from embedshift.errors import EmbedshiftError
 from embedshift.figures import FIGURES, FigureInput, draw, iter_figures
 from embedshift.pipeline.prepare import prepared
+from embedshift.questions.clusters import Tree
 from embedshift.questions.embedding import measure as embedding
-from embedshift.questions.shape import Tree
 from embedshift.sources import open_source, shuffle
 from embedshift.study import Study
 from support import command, models
@@ -103,7 +103,9 @@ def test_every_figure_and_the_report_come_out(both):
     of_full = FigureInput(full.reader())
     # The search alone needs embeddings.
     asked = {question.name for question in full.reader().questions} - {"search"}
-    assert drawn >= {name for name in FIGURES if FIGURES[name].question in asked and FIGURES[name].possible(of_full)}
+    assert drawn >= {
+        name for name in FIGURES if FIGURES[name].question in asked and FIGURES[name].is_available(of_full)
+    }
     assert len(drawn) >= 12
     text = lean.report(figures=["attention"], formats=["svg"]).read_text()
     assert "This study stored no embeddings, and attention maps of only one image per shard" in text

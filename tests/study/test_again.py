@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import embedshift
-from embedshift.questions.shape import Tree
+from embedshift.questions.clusters import Tree
 from support import command
 from support.models import MEAN, SIZE, STD, Colours, SmallTransformer, pictures
 from support.synthetic import make_study

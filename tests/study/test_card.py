@@ -59,18 +59,18 @@ def parsed(text):
     return make_config(given | more)
 
 
-def test_the_table_has_the_shares_of_the_summary_the_furthest_first(study):
+def test_the_table_has_the_relative_shifts_of_the_summary_the_furthest_first(study):
     headings, _, *rows = cells(study.card())
-    assert headings == ["augmentation", "share", "95 % interval", "found first by a search", "95 % interval"]
+    assert headings == ["augmentation", "relative_shift", "95 % interval", "found first by a search", "95 % interval"]
     summary = {row["augmentation"]: row for row in study.summary().filter(metric=COSINE).iter_rows(named=True)}
     recall = {row["augmentation"]: row for row in study.search().filter(metric="recall@1").iter_rows(named=True)}
     shown = [row[0].replace("\\_", "_") for row in rows]
-    assert shown == sorted(summary, key=lambda name: -summary[name]["share"])
-    for name, (_, share, ends, found, found_ends) in zip(shown, rows, strict=True):
-        places = len(share.partition(".")[2])
+    assert shown == sorted(summary, key=lambda name: -summary[name]["relative_shift"])
+    for name, (_, relative_shift, ends, found, found_ends) in zip(shown, rows, strict=True):
+        places = len(relative_shift.partition(".")[2])
         wanted = summary[name]
-        assert share == f"{wanted['share']:.{places}f}"
-        assert ends == f"{wanted['share_low']:.{places}f} to {wanted['share_high']:.{places}f}"
+        assert relative_shift == f"{wanted['relative_shift']:.{places}f}"
+        assert ends == f"{wanted['relative_shift_low']:.{places}f} to {wanted['relative_shift_high']:.{places}f}"
         assert float(found.removesuffix(" %")) == pytest.approx(100 * recall[name]["value"], abs=0.06)
         assert float(found_ends.split()[0]) == pytest.approx(100 * recall[name]["ci_low"], abs=0.06)
 
@@ -96,7 +96,7 @@ def test_without_a_search_there_is_no_column_of_it(study, tmp_path, monkeypatch)
     from embedshift.study.exports import card
 
     monkeypatch.setattr(card, "_recall", lambda reader: {})
-    assert cells(study.card())[0] == ["augmentation", "share", "95 % interval"]
+    assert cells(study.card())[0] == ["augmentation", "relative_shift", "95 % interval"]
 
 
 def test_no_name_is_markup(tmp_path):

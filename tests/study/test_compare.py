@@ -157,7 +157,7 @@ def test_command_line_prints_and_writes(studies, found, tmp_path, monkeypatch, c
     row = found.comparison.filter(study=B, metric="l2_distance").row(0, named=True)
     interval = f"{row['difference']:+#.2g} ({row['ci_low']:+#.2g} to {row['ci_high']:+#.2g})"
     assert interval in done.out
-    assert (f"{interval} *" in done.out) == row["settled"]
+    assert (f"{interval} *" in done.out) == row["significant"]
     largest = found.largest.row(0, named=True)
     assert f"{largest['column']} under {largest['augmentation']}: {largest['value']:.4g}" in done.out
     assert "warning: skipping 2 of 24 images" in done.err
@@ -204,7 +204,7 @@ def test_figures_draw_the_tables(found):
             expected = np.ma.masked_invalid(part["difference"].fill_null(np.nan))
             np.testing.assert_allclose(mark.get_offsets()[:, 0].filled(np.nan), expected.filled(np.nan), rtol=1e-12)
             filled = [tuple(colour[:3]) != (1.0, 1.0, 1.0) for colour in mark.get_facecolors()]
-            assert filled == part["settled"].to_list()
+            assert filled == part["significant"].to_list()
             if part["difference"].null_count():
                 continue
             ends = np.array([path[:, 0] for path in span.get_segments()])

@@ -1,4 +1,4 @@
-"""Differences between studies, their intervals and what is settled, against loops."""
+"""Differences between studies, their intervals and what is significant, against loops."""
 
 import numpy as np
 import polars as pl
@@ -70,12 +70,17 @@ def test_differences_and_intervals_equal_a_loop_over_the_same_resamples(studies,
         assert row["mean"] == pytest.approx(sides[other].mean(), abs=1e-12)
         assert row["reference_mean"] == pytest.approx(sides[0].mean(), abs=1e-12)
         if (metric, other) == ("l2_distance", 2):
-            assert [row[name] for name in ("difference", "ci_low", "ci_high", "settled")] == [None, None, None, False]
+            assert [row[name] for name in ("difference", "ci_low", "ci_high", "significant")] == [
+                None,
+                None,
+                None,
+                False,
+            ]
             continue
         assert row["difference"] == pytest.approx((sides[other] - sides[0]).mean(), abs=1e-12)
         seen.add((name, metric, other))
         if metric not in ENCODER_METRICS:  # of equal views
-            assert (row["difference"], row["ci_low"], row["ci_high"], row["settled"]) == (0, 0, 0, False)
+            assert (row["difference"], row["ci_low"], row["ci_high"], row["significant"]) == (0, 0, 0, False)
             continue
         pairs = {key: (values[other], values[0]) for key, values in used.items()}
         mean, error, t = deviations(pairs, [image for image in images if {(image, 0), (image, 1)} & {*pairs}], 2000)
@@ -85,7 +90,7 @@ def test_differences_and_intervals_equal_a_loop_over_the_same_resamples(studies,
         mean, error, t = deviations(pairs, images, 9999)
         every.setdefault((metric, other), {})[name] = np.abs(t)
     assert len(seen) == 5 * 6 * 2 - 5
-    settled = set()
+    significant = set()
     for row in found.comparison.filter(pl.col("metric").is_in(ENCODER_METRICS)).drop_nulls("difference").to_dicts():
         name, metric, other = row["augmentation"], row["metric"], {B: 1, C: 2}[row["study"]]
         values = [values_of(study, name, metric) for study in (studies[other], studies[0])]
@@ -93,9 +98,9 @@ def test_differences_and_intervals_equal_a_loop_over_the_same_resamples(studies,
         pairs = {k: v for k, v in pairs.items() if not np.isnan(v).any() and k[0] in images}
         mean, error, _ = deviations(pairs, images, 1)
         critical = np.sort(np.max([*every[metric, other].values()], axis=0))[9499]
-        assert row["settled"] == (abs(mean) > critical * error), row
-        settled.add(row["settled"])
-    assert settled == {True, False}
+        assert row["significant"] == (abs(mean) > critical * error), row
+        significant.add(row["significant"])
+    assert significant == {True, False}
 
 
 def test_fewer_than_eight_images_have_no_interval_and_settle_nothing(first, tmp_path, monkeypatch, capsys):
@@ -105,7 +110,7 @@ def test_fewer_than_eight_images_have_no_interval_and_settle_nothing(first, tmp_
         rows = embedshift.compare([first, other]).comparison.filter(pl.col("metric") == "cosine_similarity")
         assert rows["n"].to_list() == [2 * left] * 5
         assert rows["difference"].null_count() == 0
-        assert rows["settled"].to_list() == [there] * 5
+        assert rows["significant"].to_list() == [there] * 5
         assert rows["ci_low"].null_count() == rows["ci_high"].null_count() == (0 if there else 5)
     done = call(monkeypatch, capsys, "compare", first.folder, tmp_path / "7")
     assert f"{rows['difference'][0]:+#.2g}" in done.out

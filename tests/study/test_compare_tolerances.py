@@ -33,8 +33,8 @@ def second(first, tmp_path_factory):
     return variant(first, tmp_path_factory.mktemp("compare") / "b", further, **OTHER)
 
 
-def by_share(table):
-    return table.filter(criterion="share 0.1")
+def by_relative_shift(table):
+    return table.filter(criterion="relative shift 0.1")
 
 
 def columns(name):
@@ -45,11 +45,11 @@ def test_over_the_same_images_they_are_those_of_the_studies(first, second):
     table = embedshift.compare([first, second]).tolerances
     assert table.columns == ["family", "unit", "criterion", *columns(A), *columns(C)]
     assert table["family"].to_list() == ["darker", "closer"] * 2
-    assert table["criterion"].to_list() == ["share 0.1"] * 2 + ["missed 5 %"] * 2
+    assert table["criterion"].to_list() == ["relative shift 0.1"] * 2 + ["missed 5 %"] * 2
     for study, name in ((first, A), (second, C)):
         np.testing.assert_allclose(table.select(columns(name)), study.tolerance().select(ENDS), rtol=1e-9)
     assert table[C][0] < table[A][0], "stops: it gives way earlier"
-    assert table[C][1] > table[A][1], "share kept: it gives way earlier"
+    assert table[C][1] > table[A][1], "relative shift kept: it gives way earlier"
 
 
 def test_they_are_over_the_images_that_all_measured(first, tmp_path):
@@ -57,9 +57,13 @@ def test_they_are_over_the_images_that_all_measured(first, tmp_path):
     part = variant(first, tmp_path / "part", failed=lost, shard_size=64)
     other = variant(first, tmp_path / "other", further, failed=lost, shard_size=64, **OTHER)
     table = embedshift.compare([first, other]).tolerances
-    shares = by_share(table)
-    np.testing.assert_allclose(shares.select(columns(A)), by_share(part.tolerance()).select(ENDS), rtol=1e-9)
-    np.testing.assert_allclose(shares.select(columns(C)), by_share(other.tolerance()).select(ENDS), rtol=1e-9)
+    relative_shifts = by_relative_shift(table)
+    np.testing.assert_allclose(
+        relative_shifts.select(columns(A)), by_relative_shift(part.tolerance()).select(ENDS), rtol=1e-9
+    )
+    np.testing.assert_allclose(
+        relative_shifts.select(columns(C)), by_relative_shift(other.tolerance()).select(ENDS), rtol=1e-9
+    )
     assert table[A][0] != first.tolerance()["value"][0]
     ranks = first.search_ranks().filter(~pl.col("image_id").is_in(lost))
     wanted = of_missed(first.reader().families, ranks, 1)
@@ -76,7 +80,7 @@ def test_they_are_written_drawn_and_printed(first, second, tmp_path, monkeypatch
     wanted = [
         float(families[row["family"]].levels_at(row[name]))
         for name in (A, C)
-        for row in by_share(found.tolerances).iter_rows(named=True)
+        for row in by_relative_shift(found.tolerances).iter_rows(named=True)
     ]
     assert at == pytest.approx(wanted)
     printed = call(monkeypatch, capsys, "compare", first.folder, second.folder).out

@@ -140,22 +140,24 @@ def test_every_value_is_of_a_declared_field(study, tmp_path, media):
 def test_the_check_sees_a_value_of_another_kind():
     from embedshift.study.exports import documents
 
-    fields = [documents.field("share", documents.FLOAT)]
-    check({"share": 0.5}, fields)
+    fields = [documents.field("relative_shift", documents.FLOAT)]
+    check({"relative_shift": 0.5}, fields)
     with pytest.raises(AssertionError):
-        check({"share": "0.5"}, fields)
+        check({"relative_shift": "0.5"}, fields)
     with pytest.raises(KeyError):
         check({"other": 0.5}, fields)
 
 
-def test_shares_are_those_of_the_summary(study, folder):
-    """The mean of the images' shares is the summary's share, and metrics are those of the rows."""
+def test_relative_shifts_are_those_of_the_summary(study, folder):
+    """The mean of the images' relative shifts is the summary's relative shift, and metrics are those of the rows."""
     summary = {row["augmentation"]: row for row in study.summary().filter(metric=COSINE).iter_rows(named=True)}
     found = [each for each in samples(folder / "originals") if not each["tags"]]
     fields = read(folder / "originals", "metadata")["info"]["augmentations"]
     assert fields == {"noise": "noise", "blur": "blur", "jpeg_3": "jpeg@3"}
     for field, view in fields.items():
-        assert np.mean([each[field]["share"] for each in found]) == pytest.approx(summary[view]["share"])
+        assert np.mean([each[field]["relative_shift"] for each in found]) == pytest.approx(
+            summary[view]["relative_shift"]
+        )
     rows = study.rows().filter((pl.col("view") == "blur") & (pl.col("image_id") == found[1]["image_id"])).collect()
     assert {metric: found[1]["blur"][metric] for metric in study.metrics} == rows.select(study.metrics).to_dicts()[0]
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from embedshift.statistics.paired_shares import difference_of_shares
+from embedshift.statistics.paired_proportions import difference_of_relative_shifts
 from embedshift.study.gate.decision import AT_BOUND, BEYOND, FEW, MORE, NO_INTERVAL, Estimate, decide, images_needed
-from embedshift.study.gate.estimates import mover, of_shares
-from embedshift.study.gate.tables import _of_share
+from embedshift.study.gate.estimates import mover, proportion_interval
+from embedshift.study.gate.tables import _of_relative_shift
 
 INSIDE = Estimate(0.5, 0.4, 0.7, 100)
 
@@ -50,20 +50,20 @@ def test_how_many_images_would_do_by_the_root():
     assert decide(INSIDE, 0.5, least=True).note == AT_BOUND
 
 
-def test_how_many_images_would_do_of_a_share_by_the_binomial_law():
+def test_how_many_images_would_do_of_a_relative_shift_by_the_binomial_law():
     """The least number of images, all found, whose exact interval begins at 0.99: searched one by one."""
     images = 200
-    low, high = _of_share(1.0)(images)
+    low, high = _of_relative_shift(1.0)(images)
     assert low == pytest.approx(stats.binomtest(images, images).proportion_ci(method="exact").low)
-    found = Estimate(1.0, low, high, images, _of_share(1.0))
+    found = Estimate(1.0, low, high, images, _of_relative_shift(1.0))
     wanted = next(n for n in range(images, 2_000) if stats.binomtest(n, n).proportion_ci(method="exact").low >= 0.99)
     assert decide(found, 0.99, least=True).images_needed == wanted
     assert images_needed(Estimate(1.0, low, high, images), 0.99) != wanted, "the root is no guide near 1"
 
 
-def test_how_many_images_would_do_of_paired_shares():
-    found = of_shares(np.array([-1.0] + [0.0] * 199))
-    wanted = next(n for n in range(200, 400) if difference_of_shares(0, n / 200, n)[0] >= -0.025)
+def test_how_many_images_would_do_of_paired_proportions():
+    found = proportion_interval(np.array([-1.0] + [0.0] * 199))
+    wanted = next(n for n in range(200, 400) if difference_of_relative_shifts(0, n / 200, n)[0] >= -0.025)
     assert decide(found, -0.025, least=True).images_needed == wanted
     assert decide(found, -0.03, least=True).outcome == "kept"
 

@@ -6,10 +6,10 @@ import pytest
 
 import embedshift
 from embedshift.errors import UsageError
-from embedshift.statistics.paired_shares import difference_of_shares
+from embedshift.statistics.paired_proportions import difference_of_relative_shifts
 from embedshift.study.gate.paired import EQUAL, paired_with
 from embedshift.study.gate.paired import _added as added
-from embedshift.study.tolerances import floor_over
+from embedshift.study.tolerances import baseline_over
 from support.comparing import OTHER, moved, variant
 from support.gates import only, turned
 from support.searched import ranked, with_search
@@ -31,13 +31,13 @@ def second(first, tmp_path_factory):
     return with_search(made, {"blur": [[1, 1]] * 39 + [[2, 1]], "noise": [[1, 1]] * 8 + [[4, 1]] * 4 + [[1, 1]] * 28})
 
 
-def share(study, view, ids):
-    """The share of a view over some images, from its definition."""
+def relative_shift(study, view, ids):
+    """The relative shift of a view over some images, from its definition."""
     rows = study.rows().collect().filter(pl.col("image_id").is_in(ids))
     originals = np.stack(rows.filter(view="original")["embedding"].to_list()).astype(np.float64)
     units = originals / np.linalg.norm(originals, axis=1, keepdims=True)
-    floor = (units @ units.T)[~np.eye(len(units), dtype=bool)].mean()
-    return (1 - rows.filter(view=view)["cosine_similarity"].mean()) / (1 - floor)
+    baseline = (units @ units.T)[~np.eye(len(units), dtype=bool)].mean()
+    return (1 - rows.filter(view=view)["cosine_similarity"].mean()) / (1 - baseline)
 
 
 def test_recall_is_paired_by_image(first, second):
@@ -46,7 +46,7 @@ def test_recall_is_paired_by_image(first, second):
     gained, lost = 8 * 0.5, 2 * 0.5
     assert found.value == pytest.approx((gained - lost) / 40)
     # Images 8 and 9 have lost half a view in both.
-    assert (found.low, found.high) == pytest.approx(difference_of_shares(gained, lost, 40))
+    assert (found.low, found.high) == pytest.approx(difference_of_relative_shifts(gained, lost, 40))
     assert found.images == 40
     absolute = only(second, None, table="search", metric="recall@1", augmentation="noise", at_least=0.1)
     assert (absolute.images, absolute.value) == (40, pytest.approx(76 / 80)), "80 views"
@@ -54,10 +54,10 @@ def test_recall_is_paired_by_image(first, second):
     assert at_5.value == pytest.approx(5 / 40)
 
 
-def test_an_image_is_lost_or_decided_as_a_share(first, second):
+def test_an_image_is_lost_or_decided_as_a_relative_shift(first, second):
     found = only(second, first, table="search", metric="recall@1", augmentation="blur", may_fall=0.01)
     assert (found.outcome, found.value) == ("undecided", pytest.approx(-0.5 / 40))
-    assert (found.low, found.high) == pytest.approx(difference_of_shares(0, 0.5, 40))
+    assert (found.low, found.high) == pytest.approx(difference_of_relative_shifts(0, 0.5, 40))
     assert only(second, first, table="search", metric="recall@1", augmentation="blur", may_rise=0.2).outcome == "kept"
 
 
@@ -109,47 +109,72 @@ def test_a_mean_is_that_of_compare(first, second):
             assert [again.value, again.low] == [wanted["difference"], wanted["ci_low"]]
 
 
-def test_a_share_has_each_studys_own_floor(first, second):
+def test_a_relative_shift_has_each_studys_own_baseline(first, second):
     ids = sorted(first.reader().image_ids())
     found = only(
-        second, first, table="summary", column="share", metric="cosine_similarity", augmentation="noise", may_rise=9
+        second,
+        first,
+        table="summary",
+        column="relative_shift",
+        metric="cosine_similarity",
+        augmentation="noise",
+        may_rise=9,
     )
-    assert found.value == pytest.approx(share(second, "noise", ids) - share(first, "noise", ids), abs=1e-6)
+    assert found.value == pytest.approx(
+        relative_shift(second, "noise", ids) - relative_shift(first, "noise", ids), abs=1e-6
+    )
     assert found.low < found.value < found.high
 
 
-def test_a_share_is_paired_over_the_images_that_both_measured(first, tmp_path):
+def test_a_relative_shift_is_paired_over_the_images_that_both_measured(first, tmp_path):
     other = variant(first, tmp_path / "b", turned(2), failed=LOST, shard_size=64, **OTHER)
     ids = sorted(other.reader().image_ids())
     found = only(
-        other, first, table="summary", column="share", metric="cosine_similarity", augmentation="noise", may_rise=9
+        other,
+        first,
+        table="summary",
+        column="relative_shift",
+        metric="cosine_similarity",
+        augmentation="noise",
+        may_rise=9,
     )
     assert found.images == 38
-    assert found.value == pytest.approx(share(other, "noise", ids) - share(first, "noise", ids), abs=1e-6)
+    assert found.value == pytest.approx(
+        relative_shift(other, "noise", ids) - relative_shift(first, "noise", ids), abs=1e-6
+    )
 
 
-def test_what_an_image_adds_to_a_share_is_what_it_takes_away_when_it_goes(first):
-    """Pseudo-values of the jackknife: the share of all images and of all but one, the floor without it too."""
+def test_what_an_image_adds_to_a_relative_shift_is_what_it_takes_away_when_it_goes(first):
+    """Pseudo-values of the jackknife: the relative shift of all images and of all but one, the baseline without it too."""
     ids = sorted(first.reader().image_ids())
-    floor = floor_over(first.reader(), ids, "cosine_similarity")
-    found = added(first, floor, "noise", "cosine_similarity", ids)
-    whole = share(first, "noise", ids)
-    without = np.array([share(first, "noise", [each for each in ids if each != name]) for name in ids])
+    baseline = baseline_over(first.reader(), ids, "cosine_similarity")
+    found = added(first, baseline, "noise", "cosine_similarity", ids)
+    whole = relative_shift(first, "noise", ids)
+    without = np.array([relative_shift(first, "noise", [each for each in ids if each != name]) for name in ids])
     pseudo = 40 * whole - 39 * without
     assert found.mean() == pytest.approx(whole, abs=1e-9)
     assert np.corrcoef(found, pseudo)[0, 1] > 0.999
     assert found.std() == pytest.approx(pseudo.std(), rel=0.05)
 
 
-def test_a_share_with_a_measured_floor_has_the_wider_interval_of_two(first, second):
+def test_a_relative_shift_with_a_measured_baseline_has_the_wider_interval_of_two(first, second):
     rows = [
         each.summary().filter(metric="patch_similarity", augmentation="blur").to_dicts()[0] for each in (first, second)
     ]
     found = only(
-        second, first, table="summary", column="share", metric="patch_similarity", augmentation="blur", may_rise=9
+        second,
+        first,
+        table="summary",
+        column="relative_shift",
+        metric="patch_similarity",
+        augmentation="blur",
+        may_rise=9,
     )
-    assert found.value == pytest.approx(rows[1]["share"] - rows[0]["share"])
-    half = np.hypot(rows[1]["share"] - rows[1]["share_low"], rows[0]["share_high"] - rows[0]["share"])
+    assert found.value == pytest.approx(rows[1]["relative_shift"] - rows[0]["relative_shift"])
+    half = np.hypot(
+        rows[1]["relative_shift"] - rows[1]["relative_shift_low"],
+        rows[0]["relative_shift_high"] - rows[0]["relative_shift"],
+    )
     assert found.low == pytest.approx(found.value - half)
 
 
@@ -179,7 +204,7 @@ def test_few_images_decide_nothing(tmp_path):
     rules = [
         {"table": "search", "metric": ["recall@1", "mrr"], "may_fall": 0.9},
         {"table": "summary", "metric": "cosine_similarity", "may_fall": 1},
-        {"table": "summary", "metric": "cosine_similarity", "column": "share", "may_rise": 1},
+        {"table": "summary", "metric": "cosine_similarity", "column": "relative_shift", "may_rise": 1},
         {"table": "summary", "metric": "cosine_similarity", "at_least": -1},
     ]
     for result in embedshift.check(other, rules, first).results:

@@ -7,7 +7,7 @@ import yaml
 
 import embedshift
 from embedshift.errors import UsageError
-from embedshift.statistics.paired_shares import difference_of_shares
+from embedshift.statistics.paired_proportions import difference_of_relative_shifts
 from embedshift.study.gate import propose
 from support.comparing import OTHER, moved, variant
 from support.graded import MADE, graded
@@ -30,7 +30,7 @@ def test_a_study_of_200_images_decides_its_own_margins(tmp_path):
     margins = {rule["table"]: rule for rule in rules if "may_fall" in rule or "may_rise" in rule}
     assert margins["search"]["may_fall"] == 0.03
     assert "may fall by at most 0.03" in file.read_text()
-    assert "images allow" not in file.read_text().partition("share: how far")[0], "0.03 is not wide"
+    assert "images allow" not in file.read_text().partition("relative shift: how far")[0], "0.03 is not wide"
     assert margins["summary"]["may_rise"] >= 0.02
     other = variant(first, tmp_path / "b", moved(0.0, 1, 0.01), shard_size=64, **OTHER)
     with_search(other, {"blur": ranked(200, lost=1), "noise": ranked(200, lost=20)})
@@ -43,19 +43,22 @@ def test_bounds_are_ends_of_intervals_rounded_to_the_outside(tmp_path):
     study = with_search(make_study(tmp_path / "a", 50, TWO), {"blur": ranked(50), "noise": ranked(50, lost=10)})
     rules = rules_of(study, tmp_path / "rules.yaml")
     table = study.summary().filter(metric="cosine_similarity")
-    for view, high in table.select("augmentation", "share_high").iter_rows():
+    for view, high in table.select("augmentation", "relative_shift_high").iter_rows():
         (rule,) = (each for each in rules if "at_most" in each and each["augmentation"] == view)
         assert 0 <= rule["at_most"] - high < 0.01
     bounds = {rule["augmentation"]: rule["at_least"] for rule in rules if "at_least" in rule}
     assert bounds == {"blur": 0.92, "noise": 0.66}  # Clopper and Pearson: 0.9289 of 50 of 50, 0.6628 of 40
 
-    # Both margins are wide: recall's by its own formula, the share's by the root of the number of images.
+    # Both margins are wide: recall's by its own formula, the relative shift's by the root of the number of images.
     text = " ".join((tmp_path / "rules.yaml").read_text().replace("#", "").split())
-    recall, share = map(int, re.findall(r"is wide: about (\d+) images allow 0.05", text))
-    falls = [-min(difference_of_shares(gained, 1, images)[0] for gained in (0, 1)) for images in (recall - 1, recall)]
+    recall, relative_shift = map(int, re.findall(r"is wide: about (\d+) images allow 0.05", text))
+    falls = [
+        -min(difference_of_relative_shifts(gained, 1, images)[0] for gained in (0, 1))
+        for images in (recall - 1, recall)
+    ]
     assert falls[0] > 0.05 >= falls[1]
     (margin,) = (rule["may_rise"] for rule in rules if "may_rise" in rule)
-    assert share == pytest.approx(50 * (margin / 0.05) ** 2, abs=1)
+    assert relative_shift == pytest.approx(50 * (margin / 0.05) ** 2, abs=1)
 
 
 @pytest.mark.parametrize("step", [1.0, 0.1])
@@ -70,8 +73,11 @@ def test_a_suite_of_families_has_rules_of_tolerances(tmp_path, step):
         *[("darker", "at_least"), ("closer", "at_most")] * 2,
         *[("darker", "may_fall"), ("closer", "may_rise")] * 2,
     ]
-    assert [rule["criterion"] for rule in own] == [*["share 0.1"] * 2, *["missed 5 %"] * 2] * 2
-    assert {rule["family"]: rule["unit"] for rule in own} == {"darker": "stops", "closer": "share of the side kept"}
+    assert [rule["criterion"] for rule in own] == [*["relative shift 0.1"] * 2, *["missed 5 %"] * 2] * 2
+    assert {rule["family"]: rule["unit"] for rule in own} == {
+        "darker": "stops",
+        "closer": "relative shift of the side kept",
+    }
     absolute = [each for each in embedshift.check(study, file).results if each.operator.startswith("at")]
     assert [each.outcome for each in absolute] == ["kept"] * 4
     same = variant(study, tmp_path / "b", shard_size=64, **OTHER)

@@ -57,7 +57,7 @@ MISTAKES = {
     "percent": ([*OF_SEARCH, ("at_least", 95)], "the bound 95 is outside the range of recall@1, 0 to 1"),
     "unit": (
         [*OF_SEARCH, ("unit", "%"), ("at_least", 1)],
-        "unit '%' is wrong: value of recall@1 has unit 'share'",
+        "unit '%' is wrong: value of recall@1 has unit 'relative shift'",
     ),
     "unit of a number": (
         [("table", "summary"), ("metric", "cosine_similarity"), ("unit", "m"), ("at_least", 0)],
@@ -74,7 +74,10 @@ MISTAKES = {
     ),
     "differences": ([("table", "differences"), ("may_fall", 0)], "differences cannot be compared with a reference"),
     "comparison": ([("table", "comparison"), ("may_rise", 0)], "comparison cannot be compared with a reference"),
-    "spread": ([("table", "summary"), ("column", "sd"), ("judge", "value"), ("may_rise", 0)], "except mean, share"),
+    "spread": (
+        [("table", "summary"), ("column", "sd"), ("judge", "value"), ("may_rise", 0)],
+        "except mean, relative shift",
+    ),
     "missing table": ([("table", "tolerance"), ("unit", "stops"), ("at_least", 1)], "no tolerance here"),
     "no reference": ([("table", "comparison"), ("at_least", 0)], "table comparison needs a reference study"),
     "two lines": ([*OF_SEARCH, ("name", "a\nb"), ("at_least", 1)], "name: give one line of text"),
@@ -101,10 +104,10 @@ def test_a_tolerance_needs_its_unit(families):
     rule = [("table", "tolerance"), ("family", "closer"), ("at_most", 0.5)]
     assert "tolerance needs 'unit'" in refusal(families, *rule)
     line = refusal(families, *rule, ("unit", "stops"))
-    assert "unit 'stops' is wrong: value of closer has unit 'share of the side kept'" in line
-    fits = dict([*rule, ("unit", "share of the side kept")])
+    assert "unit 'stops' is wrong: value of closer has unit 'relative shift of the side kept'" in line
+    fits = dict([*rule, ("unit", "relative shift of the side kept")])
     results = embedshift.check(families, [fits]).results
-    assert [each.row["criterion"] for each in results] == ["share 0.1", "missed 5 %"]
+    assert [each.row["criterion"] for each in results] == ["relative shift 0.1", "missed 5 %"]
     line = refusal(families, *fits.items(), ("criterion", "missed"))
     assert "unknown criterion 'missed'" in line
 

@@ -11,7 +11,7 @@ from support.gates import only, turned
 from support.graded import CLOSER, DARKER, graded
 from support.synthetic import make_study
 
-SHARE = "share 0.1"
+RELATIVE_SHIFT = "relative shift 0.1"
 
 
 def farther(by):
@@ -25,8 +25,8 @@ def test_tolerances_are_compared_in_their_own_direction(tmp_path):
     table = embedshift.compare([first, other]).tolerances
     names = table.columns[3::3]
     for family, operator in ((DARKER, "may_fall"), (CLOSER, "may_rise")):
-        row = table.filter(family=family.name, criterion=SHARE).to_dicts()[0]
-        rule = {"table": "tolerance", "family": family.name, "criterion": SHARE, "unit": family.unit}
+        row = table.filter(family=family.name, criterion=RELATIVE_SHIFT).to_dicts()[0]
+        rule = {"table": "tolerance", "family": family.name, "criterion": RELATIVE_SHIFT, "unit": family.unit}
         found = only(other, first, **rule, **{operator: 0.0})
         assert found.value == pytest.approx(row[names[1]] - row[names[0]])
         assert (found.value < 0) == (operator == "may_fall")
@@ -39,24 +39,30 @@ def test_tolerances_are_compared_in_their_own_direction(tmp_path):
 def test_a_tolerance_beyond_the_strongest_level_counts_as_that_level(tmp_path):
     effect = {f"{family.name}@{level}": 0.01 * level for family in (DARKER, CLOSER) for level in range(1, 6)}
     first = make_study(tmp_path / "a", 30, graded(DARKER, CLOSER), effect=effect)
-    assert first.tolerance().filter(criterion=SHARE)["value"].is_null().all()
+    assert first.tolerance().filter(criterion=RELATIVE_SHIFT)["value"].is_null().all()
     other = variant(first, tmp_path / "b", farther(1.1), shard_size=64, **OTHER)
     worse = variant(first, tmp_path / "c", farther(900.0), shard_size=64, **OTHER)
     for family, operator in ((DARKER, "may_fall"), (CLOSER, "may_rise")):
-        rule = {"table": "tolerance", "family": family.name, "criterion": SHARE, "unit": family.unit, operator: 0.1}
+        rule = {
+            "table": "tolerance",
+            "family": family.name,
+            "criterion": RELATIVE_SHIFT,
+            "unit": family.unit,
+            operator: 0.1,
+        }
         found = only(other, first, **rule)
         assert (found.outcome, found.value, found.low, found.note) == ("kept", 0, 0, CAPPED)
         strongest, reached = family.levels[-1], only(worse, first, **rule)
         assert reached.outcome == "broken"
-        row = worse.tolerance().filter(family=family.name, criterion=SHARE)
+        row = worse.tolerance().filter(family=family.name, criterion=RELATIVE_SHIFT)
         assert reached.value == pytest.approx(row["value"][0] - strongest)
-    rule = {"table": "tolerance", "unit": DARKER.unit, "family": "darker", "criterion": SHARE}
+    rule = {"table": "tolerance", "unit": DARKER.unit, "family": "darker", "criterion": RELATIVE_SHIFT}
     outcomes = [
         only(first, None, **rule, **bound).outcome for bound in ({"at_least": 5}, {"at_least": 6}, {"at_most": 6})
     ]
     assert outcomes == ["kept", "undecided", "undecided"]
     assert only(first, None, **rule, at_most=4).outcome == "broken"
-    rule = {"table": "tolerance", "unit": CLOSER.unit, "family": "closer", "criterion": SHARE}
+    rule = {"table": "tolerance", "unit": CLOSER.unit, "family": "closer", "criterion": RELATIVE_SHIFT}
     assert [only(first, None, **rule, at_most=each).outcome for each in (0.25, 0.2)] == ["kept", "undecided"]
     assert [only(first, None, **rule, at_least=each).outcome for each in (0.3, 0.2)] == ["broken", "undecided"]
 

@@ -1,1 +1,1 @@
-"""What the tests of several rooms share: studies made of numbers, tiny models, independent references."""
+"""What the tests of several rooms relative shift: studies made of numbers, tiny models, independent references."""

@@ -10,7 +10,7 @@ import pyarrow as pa
 from embedshift.store.shards import fixed_lists, with_sums
 
 TEXT_METRICS = ("text_alignment_shift", "zero_shot_flip")
-# Optional metrics of attention, and their values for a change of x: a share of attention lost, or a rise.
+# Optional metrics of attention, and their values for a change of x: a relative shift of attention lost, or a rise.
 LOOKS: dict[str, Callable[[Any], Any]] = {
     "attention_entropy_rise": lambda x: 0.3 * x - 0.1,
     "attention_divergence": lambda x: 1 - np.exp(-0.2 * x),
@@ -58,26 +58,26 @@ def head_lengths(shape: tuple[int, int] | None) -> dict[str, int]:
 
 
 def with_heads(table: pa.Table, images: int, strengths: np.ndarray, draws: int, shape: tuple[int, int]) -> pa.Table:
-    """Blocks and heads: the last block carries most, its head 1 above all; views that did not turn have no shares."""
+    """Blocks and heads: the last block carries most, its head 1 above all; views that did not turn have no relative shifts."""
     depth, width = shape
     rng, views = np.random.default_rng(depth * width), images * len(strengths) * draws
-    share = rng.normal(0, 0.01, (views, depth * width + depth + 3))
-    share[:, (depth - 1) * width : depth * width] += 0.3 / width
-    share[:, depth * width - width + min(1, width - 1)] += rng.normal(0.2, 0.05, views)
-    share[:, depth * width + depth - 1] += 0.4
-    share[:, -2:] = 0.0  # a class token, and no rounding
-    share[:, 0] += 1 - share.sum(axis=1)
+    relative_shift = rng.normal(0, 0.01, (views, depth * width + depth + 3))
+    relative_shift[:, (depth - 1) * width : depth * width] += 0.3 / width
+    relative_shift[:, depth * width - width + min(1, width - 1)] += rng.normal(0.2, 0.05, views)
+    relative_shift[:, depth * width + depth - 1] += 0.4
+    relative_shift[:, -2:] = 0.0  # a class token, and no rounding
+    relative_shift[:, 0] += 1 - relative_shift.sum(axis=1)
     cosine = table["cosine_similarity"].to_numpy().reshape(images, -1)[:, 1:]
     missing = np.insert(cosine > 1 - 5e-13, 0, True, axis=1).ravel()
     start = 0
     for name, length in head_lengths(shape).items():
         values = np.zeros((images, len(missing) // images, length), np.float32)
-        values[:, 1:] = share[:, start : start + length].reshape(images, -1, length)
+        values[:, 1:] = relative_shift[:, start : start + length].reshape(images, -1, length)
         table = table.append_column(name, fixed_lists(values.reshape(-1, length), missing))
         start += length
     for place, name in enumerate(HEAD_NUMBERS, start):
         values = np.zeros(missing.shape)
-        values.reshape(images, -1)[:, 1:] = share[:, place].reshape(images, -1)
+        values.reshape(images, -1)[:, 1:] = relative_shift[:, place].reshape(images, -1)
         table = table.append_column(name, pa.array(values, pa.float64(), mask=missing))
     return table
 

@@ -43,7 +43,7 @@ def drawn(
     sds: Mapping[Key, float],
     skews: Mapping[Key, float],
 ) -> dict[Key, Values]:
-    """Values `[images, 1]` of numbers that share what an image adds to each."""
+    """Values `[images, 1]` of numbers that relative shift what an image adds to each."""
     image = rng.standard_normal(images)
     return {
         key: (means.get(key, 0.0) + image + sds.get(key, 1.0) * standard(rng, images, skews.get(key, 0.0)))[:, None]

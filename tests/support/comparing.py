@@ -14,7 +14,7 @@ from embedshift.store.shards import Failure, ShardRecord, write_failures, write_
 from embedshift.study import Study
 from support.remembered import write_tables
 from support.synthetic import make_study
-from support.unrelated import with_unrelated
+from support.unrelated import with_other_images
 
 ENCODER_METRICS = ("cosine_similarity", "l2_distance", "attention_similarity")
 A, B, C = "synthetic-encoder (float32)", "synthetic-encoder (bfloat16)", "other (float32)"
@@ -93,7 +93,7 @@ def variant(
         records.append(ShardRecord(index, content["config_hash"], len(chosen), lost, 8, {}))
         part = whole.filter(pl.col("image_id").is_in(chosen)).to_arrow().cast(columns)
         if chosen:
-            part = with_unrelated(part, content["identity"]["metrics"], len(part) // len(chosen), measured)
+            part = with_other_images(part, content["identity"]["metrics"], len(part) // len(chosen), measured)
         write_shard(folder, part.cast(columns.with_metadata(part.schema.metadata)), records[-1])
     write_failures(folder, records)
     write_tables(study)

@@ -1,4 +1,4 @@
-"""What tests of the corruptions share: a photo, one view of it, and how far two views lie apart."""
+"""What tests of the corruptions relative shift: a photo, one view of it, and how far two views lie apart."""
 
 import functools
 

@@ -204,7 +204,7 @@ def blip_projection(model: Any, pixels: Tensor) -> Tensor:
 
 
 def blip_2_projection(model: Any, pixels: Tensor) -> Tensor:
-    """What the vision class puts into its normalisation; it shares every weight with the whole model, which itself
+    """What the vision class puts into its normalisation; it relative shifts every weight with the whole model, which itself
     knows one size only."""
     vision: Any = hf.Blip2VisionModelWithProjection(model.config)
     vision.eval()

@@ -1,4 +1,4 @@
-"""What tests of the gate share: another encoder, and rules that have one result."""
+"""What tests of the gate relative shift: another encoder, and rules that have one result."""
 
 from collections.abc import Callable
 from typing import Any

@@ -29,7 +29,9 @@ def smaller(image: Pixels, parameter: float, rng: np.random.Generator) -> Pixels
 
 
 DARKER = Family("darker", "strength", Tones(darker), "stops", 0.0, (1.0, 2.0, 3.0, 4.0, 5.0))
-CLOSER = Family("closer", "strength", Tones(smaller), "share of the side kept", 1.0, (0.9, 0.75, 0.5, 0.35, 0.25))
+CLOSER = Family(
+    "closer", "strength", Tones(smaller), "relative shift of the side kept", 1.0, (0.9, 0.75, 0.5, 0.35, 0.25)
+)
 ONCE = Family("once", "strength", Tones(darker), "", 0.0, (1.0,))
 MADE = (DARKER, CLOSER, ONCE)
 

@@ -12,25 +12,28 @@ COLUMNS = ("heads", "mlps", "head_input", "head_pattern", "head_rest")
 
 
 def headed(
-    shares: Mapping[str, Values], cosine: Mapping[str, Values], shape: tuple[int, int], missing: float | None = None
+    relative_shifts: Mapping[str, Values],
+    cosine: Mapping[str, Values],
+    shape: tuple[int, int],
+    missing: float | None = None,
 ) -> pl.LazyFrame:
     """The rows, image by image and draw by draw.
 
     Args:
-        shares: Augmentation → `[images, draws, K]`, in the order of the columns; NaN in all K of a view without shares.
+        relative_shifts: Augmentation → `[images, draws, K]`, in the order of the columns; NaN in all K of a view without relative shifts.
         cosine: Augmentation → `[images, draws]`.
         shape: Blocks, and heads of each.
-        missing: What the columns of a view without shares hold: NaN; None = they are null.
+        missing: What the columns of a view without relative shifts hold: NaN; None = they are null.
     """
     depth, width = shape
     lengths = dict(zip(COLUMNS, (depth * width, depth, 1, 1, 1), strict=True))
     ends = np.cumsum([0, *lengths.values()])
     rows: list[dict[str, object]] = []
-    images, draws, _ = next(iter(shares.values())).shape
+    images, draws, _ = next(iter(relative_shifts.values())).shape
     for image in range(images):
         rows.append({"image_id": f"{image}.jpg", "view": "original", "draw": 0})
         for draw in range(draws):
-            for name, values in shares.items():
+            for name, values in relative_shifts.items():
                 own = values[image, draw]
                 row: dict[str, object] = {"image_id": f"{image}.jpg", "view": name, "draw": draw}
                 row["cosine_similarity"] = float(cosine[name][image, draw])

@@ -104,8 +104,8 @@ def unit_matrix(x: Array, y: Array) -> Array:
     return np.asarray((1 / s + 1 / t) / 2 * np.eye(len(x)) - 2 / (s * t * (s + t)) * np.outer(middle, middle))
 
 
-def shares(model: nn.Module, named: Named, heads: int, original: Any, view: Any) -> tuple[Array, Array, float]:
-    """Of one pair: shares of heads `[L, H]`, of feed-forward networks `[L]`, and of the input.
+def contributions(model: nn.Module, named: Named, heads: int, original: Any, view: Any) -> tuple[Array, Array, float]:
+    """Of one pair: contributions of heads `[L, H]`, of feed-forward networks `[L]`, and of the input.
 
     Args:
         model: In float64, with eager attention.

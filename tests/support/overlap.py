@@ -27,7 +27,7 @@ def drawn_texts(figure: Figure) -> list[tuple[str, Bbox]]:
 
 
 def overlaps(figure: Figure, *, slack: float = 1.0) -> list[str]:
-    """One line per pair of texts that share more than `slack` pixels, and per text that leaves the figure."""
+    """One line per pair of texts that relative shift more than `slack` pixels, and per text that leaves the figure."""
     texts = drawn_texts(figure)
     frame = figure.bbox
     found = [
@@ -39,5 +39,5 @@ def overlaps(figure: Figure, *, slack: float = 1.0) -> list[str]:
         width = min(a.x1, b.x1) - max(a.x0, b.x0)
         height = min(a.y1, b.y1) - max(a.y0, b.y0)
         if width > slack and height > slack:
-            found.append(f"{one!r} and {two!r} share {width:.0f} x {height:.0f} px")
+            found.append(f"{one!r} and {two!r} relative shift {width:.0f} x {height:.0f} px")
     return found

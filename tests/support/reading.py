@@ -64,7 +64,7 @@ class Reader:
 
     def read(self, block: Block, page: str) -> None:
         """Does what a block says; AssertionError, or its own error, where it does not work."""
-        self.large = self.large or "--fmr" in block.text
+        self.large = self.large or "--false_match_rate" in block.text
         if block.language in PYTHON:
             self._python(block, page)
         elif block.language in SHELL:

@@ -48,8 +48,8 @@ def records(
 def _within(metric: str, number: float) -> float:
     """Any number as a value that the metric can have."""
     low, high = METRICS_KNOWN[metric].low, METRICS_KNOWN[metric].high
-    share = 1 / (1 + np.exp(-number))
-    return float(low + (high - low) * share) if np.isfinite(high) else float(np.exp(number))
+    relative_shift = 1 / (1 + np.exp(-number))
+    return float(low + (high - low) * relative_shift) if np.isfinite(high) else float(np.exp(number))
 
 
 def lazy(rows: Rows, metrics: Sequence[str] = METRICS) -> pl.LazyFrame:

@@ -103,20 +103,20 @@ def attention_similarity(a: list[list[float]], b: list[list[float]], size: int) 
 rollout_similarity = attention_similarity
 
 
-def _shares(grid: list[list[float]]) -> list[float]:
+def _relative_shifts(grid: list[list[float]]) -> list[float]:
     cells = [value for row in grid for value in row]
     return [value / math.fsum(cells) for value in cells] if any(cells) else []
 
 
 def attention_entropy_rise(a: list[list[float]], b: list[list[float]], _size: int) -> float:
-    before, after = _shares(a), _shares(b)
+    before, after = _relative_shifts(a), _relative_shifts(b)
     if not before or not after:
         return math.nan
     return math.fsum(p * math.log(p) for p in before if p) - math.fsum(q * math.log(q) for q in after if q)
 
 
 def attention_divergence(a: list[list[float]], b: list[list[float]], _size: int) -> float:
-    p, q = _shares(a), _shares(b)
+    p, q = _relative_shifts(a), _relative_shifts(b)
     if not p or not q:
         return math.nan
     terms = [

@@ -38,14 +38,14 @@ def searched(reader: Reader, recall: dict[str, float], pairs: Sequence[tuple[str
     made = {
         "search": recalled(reader, recall),
         "thresholds": pl.DataFrame(
-            {"fmr": RATES, "threshold": [0.91, 0.96], "ci_low": [0.9, 0.95], "ci_high": [0.92, 0.97]}
+            {"false_match_rate": RATES, "threshold": [0.91, 0.96], "ci_low": [0.9, 0.95], "ci_high": [0.92, 0.97]}
         ),
         "gallery_sizes": pl.DataFrame(
             sizes, schema=["augmentation", "images", "recall", "ci_low", "ci_high", "kind"], orient="row"
         ),
-        "roc": pl.DataFrame(curve, schema=["augmentation", "fmr", "tpr"], orient="row"),
+        "roc": pl.DataFrame(curve, schema=["augmentation", "false_match_rate", "tpr"], orient="row"),
         "matches": pl.DataFrame(
-            matches, schema=["augmentation", "fmr", "n", "value", "ci_low", "ci_high"], orient="row"
+            matches, schema=["augmentation", "false_match_rate", "n", "value", "ci_low", "ci_high"], orient="row"
         ),
         "duplicates": pl.DataFrame(
             list(pairs), schema={"image_id": pl.String, "other": pl.String, "cosine": pl.Float64}, orient="row"

@@ -17,14 +17,14 @@ def with_search(study: Study, ranks: Ranks, overlap: Mapping[str, Sequence[float
     Args:
         study: A finished one.
         ranks: Augmentation → the ranks of every image's draws, image by image in the order of their ids.
-        overlap: Augmentation → the share of neighbours that each image's views keep; 1 where it is left out.
+        overlap: Augmentation → the fraction of neighbours that each image's views keep; 1 where it is left out.
     """
     ids = sorted(study.reader().image_ids())
     rows = [
         {"image_id": name, "view": view, "draw": draw, "rank": rank, "cosine": 0.9, "other": "x", "other_cosine": 0.5}
         | {"knn_overlap": 1.0 if overlap is None else overlap[view][place]}
-        for view, of_images in ranks.items()
-        for place, (name, draws) in enumerate(zip(ids, of_images, strict=True))
+        for view, per_image in ranks.items()
+        for place, (name, draws) in enumerate(zip(ids, per_image, strict=True))
         for draw, rank in enumerate(draws)
     ]
     table = pl.DataFrame(rows)

@@ -55,7 +55,7 @@ def _bordered(augmentation: Augmentation, border: int) -> Augmentation:
 
 
 def shown_displacement(augmentation: Augmentation, side: int, seed: int) -> tuple[float, float, float]:
-    """Root mean square of the measured shifts over the side: of pixels from inside, of all; share from outside."""
+    """Root mean square of the measured shifts over the side: of pixels from inside, of all; relative shift from outside."""
     places = shown_places(augmentation, side, seed)
     down, across = np.mgrid[:side, :side]
     squares = (places[..., 0] - across) ** 2 + (places[..., 1] - down) ** 2

@@ -48,7 +48,7 @@ from support.asked import (
 from support.graded import STRENGTH_METRICS, default_strength, with_grades
 from support.remembered import write_tables
 from support.shifts import with_shifts
-from support.unrelated import with_unrelated
+from support.unrelated import with_other_images
 
 SIZE = 32
 PIXEL_METRICS = PAPER_METRICS[3:]
@@ -93,7 +93,7 @@ def make_study(
         shard_size: Images per shard.
         with_tables: Whether the tables are written too.
         layers: Blocks whose shift is there too, as `layers` leaves it; 0 = none.
-        heads: Blocks and heads of each, whose shares are there too, as `heads` leaves them; None = none.
+        heads: Blocks and heads of each, whose relative shifts are there too, as `heads` leaves them; None = none.
         text: Whether captions, class names and a word for every augmentation are there, as `text` and `labels` leave
             them.
         looks: Whether the optional metrics of attention are there: `metrics` attention,aligned,rollout.
@@ -147,7 +147,9 @@ def make_study(
             table = with_text(table, len(part), np.array(strengths), draws)
         if graded:
             table = with_grades(table, graded, draws, seed, rng)
-        table = with_unrelated(with_shifts(table, len(names), draws), metrics, 1 + len(names) * draws, of or len(ids))
+        table = with_other_images(
+            with_shifts(table, len(names), draws), metrics, 1 + len(names) * draws, of or len(ids)
+        )
         columns = columns.with_metadata(table.schema.metadata)
         write_shard(folder, table.select(columns.names).cast(columns), records[-1])
     write_failures(folder, records)

@@ -1,4 +1,4 @@
-"""What a shard knows of unrelated images: its originals' vectors, and metrics of made pairs."""
+"""What a shard knows of other images: its originals' vectors, and metrics of made pairs."""
 
 import json
 from collections.abc import Sequence
@@ -11,12 +11,12 @@ import pyarrow as pa
 from embedshift.questions.embedding.measure import MEASURE
 from embedshift.store.shards import SUMS_KEY, with_sums
 
-# What a made metric gives for unrelated images, and how it varies; those of the embedding come from its vectors.
+# What a made metric gives for other images, and how it varies; those of the embedding come from its vectors.
 MADE, SPREAD, PAIRS = 0.6, 0.05, 64
 
 
-def with_unrelated(table: pa.Table, metrics: Sequence[str], views: int, images: int) -> pa.Table:
-    """A shard's rows with the sums that floors are made from, beside the sums that it has.
+def with_other_images(table: pa.Table, metrics: Sequence[str], views: int, images: int) -> pa.Table:
+    """A shard's rows with the sums that baselines are made from, beside the sums that it has.
 
     Args:
         table: The rows.
@@ -35,7 +35,7 @@ def with_unrelated(table: pa.Table, metrics: Sequence[str], views: int, images: 
             each.add(cast(Any, None), cast(Any, SimpleNamespace(embedding=vector[None])))
     pairs = np.full(len(metrics), float(PAIRS if len(originals) > 1 else 0))
     sums = {name: each.close() for name, each in own.items()} | {
-        "floor": {
+        "baseline": {
             "sums": MADE * pairs, "squares": (MADE**2 + SPREAD**2) * pairs, "pairs": pairs, "images": pairs,
         },
     }  # fmt: skip

@@ -11,7 +11,7 @@ from embedshift.arrays import Pixels, Values
 from embedshift.encoders.base import EncoderOutput
 
 SIZE, DIM = 32, 48
-# Augmentation → strength and the direction, by its number, that its shifts share.
+# Augmentation → strength and the direction, by its number, that its shifts relative shift.
 WAYS = {"a": (1.6, 0), "b": (0.3, 0), "c": (1.5, 1), "d": (0.3, 2)}
 
 

@@ -17,15 +17,7 @@ MOST_BYTES = 2 * 2**30
 
 @dataclass(frozen=True)
 class Place:
-    """What a search for a view found.
-
-    Args:
-        rank: Of the original of the view, 1 = it comes first; 0 where a vector has no direction.
-        of: Number of images that were searched.
-        nearest: The name of the nearest other image; "" where there is none.
-        cosine: Of the view with that image.
-        known: The name of the image in the study, where the study has the same pixels; else "".
-    """
+    """What a search for a view found."""
 
     rank: int
     of: int
@@ -35,18 +27,7 @@ class Place:
 
 
 class Among:
-    """The originals of a study, with room for one image more.
-
-    Args:
-        ids: Names of the images.
-        vectors: Their embeddings, float32 `[n, D]`.
-        pixels: Hashes of their pixels.
-
-    Example:
-        >>> among = Among(["a", "b"], np.array([[1, 0], [0, 1]]), ["x", "y"])
-        >>> among.find(np.array([1.0, 1.0]), np.array([1.0, 0.9]))
-        Place(rank=1, of=3, nearest='a', cosine=0.7432..., known='')
-    """
+    """The originals of a study, with room for one image more."""
 
     def __init__(self, ids: list[str], vectors: Floats, pixels: list[str]) -> None:
         self.ids = ids
@@ -71,15 +52,7 @@ class Among:
         return cls(found["image_id"].to_list(), found["embedding"].to_numpy(), found["pixels"].to_list())
 
     def find(self, original: Floats, view: Floats, pixels: str = "") -> Place:
-        """Where the original stands in a search for its view, among the study's originals and itself.
-
-        An image whose pixels the study has is not added once more: then it is looked for at its own place.
-
-        Args:
-            original: Embedding of the image `[D]`.
-            view: Embedding of its view `[D]`.
-            pixels: Hash of the image's pixels.
-        """
+        """Where the original stands in a search for its view, among the study's originals and itself."""
         known = self._places.get(pixels) if pixels else None
         with self._lock:
             gallery = self._own

@@ -17,17 +17,7 @@ PLACES = 60
 
 @dataclass(frozen=True)
 class Change:
-    """One entry of the list of changes.
-
-    Args:
-        label: What the list calls it: its suite, then its name.
-        kind: A family, which has a strength, or one augmentation.
-
-    Example:
-        >>> jpeg = Change("strength: jpeg", FAMILIES["jpeg"])
-        >>> jpeg.range, jpeg.first, jpeg.words(25)
-        ((5.0, 100.0, 1.0), 25, 'quality 25')
-    """
+    """One entry of the list of changes."""
 
     label: str
     kind: Family | Augmentation
@@ -69,18 +59,7 @@ class Change:
         return f"{self.family.unit}: {self.family.zero:g} leaves the image as it is; levels of the suite: {levels}"
 
     def draw(self, original: Pixels, name: str, parameter: float, *, seed: int = 0, draw: int = 0) -> Pixels:
-        """The view, uint8 `[S, S, 3]`: as a study with this seed draws it of an image with this name.
-
-        Args:
-            original: uint8 `[S, S, 3]`.
-            name: Of the image.
-            parameter: Of the family; without strength it plays no part.
-            seed: Of the study.
-            draw: Which draw.
-
-        Raises:
-            EmbedshiftError: where it cannot be drawn.
-        """
+        """The view, uint8 `[S, S, 3]`: as a study with this seed draws it of an image with this name."""
         if isinstance(self.kind, Augmentation):
             return self.kind.draw(original, view_seed(seed, name, self.kind.seed_name, draw))
         if self.family is not None and not math.isfinite(parameter):
@@ -93,15 +72,7 @@ class Change:
 
 
 def all_changes(own: Suite | None = None) -> dict[str, Change]:
-    """Every change by its label: the study's own single augmentations first, then families suite by suite.
-
-    Args:
-        own: The study's suite.
-
-    Example:
-        >>> list(all_changes())[:2], "corruptions: fog" in all_changes(), "paper: noise" in all_changes()
-        (['strength: noise', 'strength: blur'], True, True)
-    """
+    """Every change by its label: the study's own single augmentations first, then families suite by suite."""
     mine = [each for each in own or () if each.grade is None]
     found = [*_augmentations("study", mine)]
     unfrosted = tuple(name for name in corruptions.STANDARD if name != corruptions.frost.NAME)  # it needs textures
@@ -114,11 +85,7 @@ def all_changes(own: Suite | None = None) -> dict[str, Change]:
 
 
 def chosen(changes: Mapping[str, Change], label: str) -> Change:
-    """A change by its label.
-
-    Raises:
-        EmbedshiftError: for a label that is not in the list.
-    """
+    """A change by its label."""
     if label not in changes:
         raise EmbedshiftError("choose a change from the list")
     return changes[label]

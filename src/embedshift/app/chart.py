@@ -20,13 +20,7 @@ LISTED = 50
 
 
 def chart(found: Points, x: str, y: str) -> Markup:
-    """Points on two axes. A script of the page makes them answer to clicks and keys.
-
-    Args:
-        found: The points, sorted by x.
-        x: What the axis shows.
-        y: The same of the other axis.
-    """
+    """Points on two axes. A script of the page makes them answer to clicks and keys."""
     if not found.ids:
         return note("No image is left: change the filter.")
     (left, across), (bottom, up) = _ends(found.x), _ends(found.y)
@@ -97,8 +91,8 @@ def _view(shown: Detail, name: str) -> Markup:
     assert shown.image is not None
     cosine = shown.image.metrics.get(name, {}).get(COSINE)
     numbers = "" if name == ORIGINAL else f"cosine {fixed(cosine, 3)}"
-    if name in shown.shares:
-        numbers = f"share {with_interval(shown.shares[name], None, None)[0]}, {numbers}"
+    if name in shown.relative_shifts:
+        numbers = f"relative shift {with_interval(shown.relative_shifts[name], None, None)[0]}, {numbers}"
     view = shown.image.views[name]
     parts = picture(view, _plain(name), numbers)
     if name in shown.image.attention:

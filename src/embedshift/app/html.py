@@ -19,12 +19,7 @@ NO_MAP = "this encoder gives no attention map"
 
 
 def note(words: str, kind: str = "note") -> Markup:
-    """One line: of kind "note", or "error", which a screen reader says at once.
-
-    Example:
-        >>> note("<b>.png: the file is empty", "error")
-        Markup('<p class="line error" role="alert">&lt;b&gt;.png: the file is empty</p>')
-    """
+    """One line: of kind "note", or "error", which a screen reader says at once."""
     role = "alert" if kind == "error" else "status"
     return Markup('<p class="line {}" role="{}">{}</p>').format(kind, role, shorten(words, 600))
 
@@ -63,18 +58,11 @@ def of_look(shown: Look) -> Markup:
 
 
 def answer(shown: Look, scale: Scale, unsearched: str, has_map: bool) -> Markup:
-    """How far the embedding has moved: the ruler, the numbers, and what a search finds.
-
-    Args:
-        shown: The view.
-        scale: By which it is measured.
-        unsearched: Why no search was made; "" = none was asked for, or one was made.
-        has_map: Whether the encoder gives attention maps.
-    """
-    value = with_interval(_number(shown.share), None, None)[0]
+    """How far the embedding has moved: the ruler, the numbers, and what a search finds."""
+    value = with_interval(_number(shown.relative_shift), None, None)[0]
     lines = [
-        Markup("<p class='lead'>Share <b>{}</b>: {}</p>").format(value, in_words(shown.share)),
-        ruler(shown.share, scale),
+        Markup("<p class='lead'>Relative shift <b>{}</b>: {}</p>").format(value, in_words(shown.relative_shift)),
+        ruler(shown.relative_shift, scale),
         Markup("<p>Cosine of the two embeddings: <b>{}</b> (1 = unchanged).</p>").format(fixed(shown.cosine, 4)),
     ]
     if shown.place is not None:
@@ -87,30 +75,18 @@ def answer(shown: Look, scale: Scale, unsearched: str, has_map: bool) -> Markup:
 
 
 def in_words(value: float) -> str:
-    """A share as a sentence.
-
-    Example:
-        >>> in_words(0.0), in_words(0.31)
-        ('the embedding did not move.', 'the embedding moved 31.0 % of the distance to an unrelated image.')
-        >>> in_words(1.2)
-        'the embedding moved further than an unrelated image lies.'
-    """
+    """A relative shift as a sentence."""
     if math.isnan(value):
-        return "unrelated images give no scale."
+        return "other images give no scale."
     if abs(value) < 1e-6:
         return "the embedding did not move."
     if value > 1:
-        return "the embedding moved further than an unrelated image lies."
-    return f"the embedding moved {in_percent(value)[0]} of the distance to an unrelated image."
+        return "the embedding moved further than another image lies."
+    return f"the embedding moved {in_percent(value)[0]} of the distance to another image."
 
 
 def found(place: Place) -> Markup:
-    """What a search for the view finds.
-
-    Example:
-        >>> print(found(Place(3, 25, "<b>.png", 0.81)))
-        A search among ... (25 images) <b>finds it at place 3</b>. The nearest other image is <q>&lt;b&gt;.png</q>, ...
-    """
+    """What a search for the view finds."""
     among = Markup("the study's originals and this image ({:,} images)").format(place.of)
     if place.known:
         words = Markup("the study's originals ({:,} images, this one among them as <q>{}</q>)")
@@ -134,19 +110,14 @@ def ruler(value: float, scale: Scale) -> Markup:
         Markup('<span class="mark" style="left:{}"><i></i>{}<br>{}</span>').format(percent(place, *ends), *words)
         for place, words in ruler_of.marks(scale.near, scale.near_of).items()
     ]
-    label = f"ruler: 0 is the same image, 1 an unrelated image; the view is at {with_interval(value, None, None)[0]}"
+    label = f"ruler: 0 is the same image, 1 another image; the view is at {with_interval(value, None, None)[0]}"
     return Markup(
         '<div class="ruler" role="img" aria-label="{}">{}<span class="dot" style="left:{}"></span></div>'
     ).format(label, Markup("").join(ticks), percent(value, *ends))
 
 
 def percent(value: float, low: float, high: float) -> str:
-    """Where a value lies between two ends, for a style sheet.
-
-    Example:
-        >>> percent(0.5, 0.0, 2.0), percent(0.5, 2.0, 0.0)
-        ('25.00%', '75.00%')
-    """
+    """Where a value lies between two ends, for a style sheet."""
     return f"{100 * (value - low) / (high - low):.2f}%"
 
 

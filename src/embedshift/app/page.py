@@ -17,7 +17,7 @@ from markupsafe import Markup
 from embedshift.app import chart, html
 from embedshift.app.changes import Change, all_changes, chosen
 from embedshift.app.look import Bench, Original, look, open_original
-from embedshift.app.points import SHARE, axes, detail, points
+from embedshift.app.points import RELATIVE_SHIFT, axes, detail, points
 from embedshift.app.start import scale_in_words, scale_of
 from embedshift.augmentations import rebuild_suite
 from embedshift.config.files import read_file
@@ -45,12 +45,7 @@ class Tab:
 
 
 def make_page(bench: Bench | str, reader: Reader | None) -> gr.Blocks:
-    """The page.
-
-    Args:
-        bench: What an image of your own is measured by; or why none can be.
-        reader: The study; None without one.
-    """
+    """The page."""
     page: gr.Blocks
     with gr.Blocks(title="embedshift", analytics_enabled=False) as page:
         _html(_head(bench, reader))
@@ -81,12 +76,7 @@ def make_app(page: gr.Blocks, address: tuple[str, int]) -> fastapi.FastAPI:
 
 
 class _OneImage:
-    """The first tab of the page.
-
-    Args:
-        bench: What an image is measured by.
-        changes: What can be done to it.
-    """
+    """The first tab of the page."""
 
     def __init__(self, bench: Bench, changes: dict[str, Change]) -> None:
         self.bench, self.changes = bench, changes
@@ -146,11 +136,7 @@ class _OneImage:
 
 
 class _StudyImages:
-    """The second tab of the page.
-
-    Args:
-        reader: The study.
-    """
+    """The second tab of the page."""
 
     def __init__(self, reader: Reader) -> None:
         self.reader, self.scale = reader, scale_of(reader)
@@ -158,14 +144,14 @@ class _StudyImages:
     def build(self, page: gr.Blocks) -> None:
         """Lays it out, and says what answers to what."""
         names, known = self.reader.augmentations, axes(self.reader)
-        start = next((name for name in known if name not in (SHARE, "cosine_similarity")), known[-1])
+        start = next((name for name in known if name not in (RELATIVE_SHIFT, "cosine_similarity")), known[-1])
         with gr.Row():
             which = gr.Dropdown(names, value=names[0], label="Augmentation", min_width=140, elem_id="augmentation")
-            up = gr.Dropdown(known, value=SHARE, label="Vertical axis", min_width=140, elem_id="up")
+            up = gr.Dropdown(known, value=RELATIVE_SHIFT, label="Vertical axis", min_width=140, elem_id="up")
             across = gr.Dropdown(known, value=start, label="Horizontal axis", min_width=140, elem_id="across")
         with gr.Row():
             holds = gr.Textbox(value="", label="Name contains", min_width=140, elem_id="holds", max_length=300)
-            least = gr.Number(label="Share at least", value=0, min_width=140, elem_id="least")
+            least = gr.Number(label="Relative shift at least", value=0, min_width=140, elem_id="least")
         plot = _html("", "points", js=(HERE / "page.js").read_text())
         shown = _html("", "detail")
         _html(chart.of_failures(self.reader.failures()))

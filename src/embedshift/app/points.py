@@ -10,7 +10,7 @@ from embedshift.arrays import Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.errors import UsageError
 from embedshift.registry import METRICS
-from embedshift.statistics.floors import share
+from embedshift.statistics.baselines import relative_shift
 from embedshift.statistics.summary import COSINE
 from embedshift.store.reader import Reader
 from embedshift.store.redraw import RedrawnImage, iter_redrawn
@@ -19,20 +19,12 @@ from embedshift.store.redraw import RedrawnImage, iter_redrawn
 MOST = 4_000
 # Views of one image that a page shows; of more, those of the family.
 MOST_VIEWS = 20
-SHARE = "share"
+RELATIVE_SHIFT = "relative_shift"
 
 
 @dataclass(frozen=True)
 class Points:
-    """Images as points.
-
-    Args:
-        ids: Names of the images.
-        x: float64 `[n]`, without NaN.
-        y: float64 `[n]`, without NaN.
-        of: Images of the study that were measured.
-        left_out: Images that have no number on one of the axes.
-    """
+    """Images as points."""
 
     ids: list[str]
     x: Values
@@ -43,35 +35,23 @@ class Points:
 
 @dataclass(frozen=True)
 class Detail:
-    """What a click on a point shows.
-
-    Args:
-        image_id: The image.
-        image: It and its views; None where it cannot be read again.
-        missing: Why: of the image under "original", of views under their names.
-        shares: Augmentation → share.
-    """
+    """What a click on a point shows."""
 
     image_id: str
     image: RedrawnImage | None
     missing: Mapping[str, str]
-    shares: Mapping[str, float]
+    relative_shifts: Mapping[str, float]
 
 
 def axes(reader: Reader) -> list[str]:
-    """What an axis may show: the share of the cosine, then the metrics of the rows."""
-    return [SHARE, *reader.metrics]
+    """What an axis may show: the relative shift of the cosine, then the metrics of the rows."""
+    return [RELATIVE_SHIFT, *reader.metrics]
 
 
 def axis_label(name: str) -> str:
-    """What a reader calls an axis.
-
-    Example:
-        >>> axis_label("share"), axis_label("l2_distance")
-        ('share of the distance to an unrelated image', 'L2 distance (0 = no change)')
-    """
-    if name == SHARE:
-        return "share of the distance to an unrelated image"
+    """What a reader calls an axis."""
+    if name == RELATIVE_SHIFT:
+        return "relative shift"
     known = METRICS[name]
     return f"{known.label} ({known.no_change:g} = no change)"
 
@@ -86,20 +66,7 @@ def points(
     holds: str = "",
     least: float = 0.0,
 ) -> Points:
-    """One point per image, by its view of draw 0.
-
-    Args:
-        reader: The study.
-        augmentation: Which view.
-        x: What the axis shows: one of `axes`.
-        y: The same of the other axis.
-        scale: The study's.
-        holds: Only images whose name holds this text, whatever its case.
-        least: Only images whose share is at least this; 0 = all, those without a share too.
-
-    Raises:
-        UsageError: for an augmentation or a metric that the study does not have.
-    """
+    """One point per image, by its view of draw 0."""
     for kind, name, known in (
         ("augmentation", augmentation, reader.augmentations), ("metric", x, axes(reader)), ("metric", y, axes(reader)),
     ):  # fmt: skip
@@ -109,34 +76,24 @@ def points(
     rows = reader.rows().filter((pl.col("view") == augmentation) & (pl.col("draw") == 0))
     if of > MOST:
         rows = rows.filter(pl.col("image_id").is_in(reader.sample_ids(MOST)))
-    metrics = dict.fromkeys(name for name in (COSINE, x, y) if name != SHARE)
+    metrics = dict.fromkeys(name for name in (COSINE, x, y) if name != RELATIVE_SHIFT)
     found = rows.select("image_id", *metrics).collect()
-    found = found.with_columns(_shares(found, scale))
+    found = found.with_columns(_relative_shifts(found, scale))
     if holds:
         found = found.filter(pl.col("image_id").str.to_lowercase().str.contains(holds.lower(), literal=True))
     if least:
-        found = found.filter(pl.col(SHARE) >= least)
+        found = found.filter(pl.col(RELATIVE_SHIFT) >= least)
     kept = found.filter(pl.col(x).is_finite() & pl.col(y).is_finite()).sort(x, y, "image_id")
     return Points(kept["image_id"].to_list(), kept[x].to_numpy(), kept[y].to_numpy(), of, len(found) - len(kept))
 
 
 def detail(reader: Reader, image_id: str, augmentation: str, scale: Scale) -> Detail:
-    """An image of a study and its views, drawn again.
-
-    Args:
-        reader: The study.
-        image_id: Which image.
-        augmentation: Whose family is shown, where there are many views.
-        scale: The study's.
-
-    Raises:
-        UsageError: when the study has no image of that name.
-    """
+    """An image of a study and its views, drawn again."""
     wanted = shown_views(reader, augmentation)
     rows = reader.rows().filter((pl.col("image_id") == image_id) & (pl.col("draw") == 0) & (pl.col("view") != ORIGINAL))
     numbers = rows.select("view", COSINE).collect()
-    shares = dict(zip(numbers["view"], _shares(numbers, scale), strict=True))
-    kept = {name: shares[name] for name in wanted if shares.get(name) is not None}
+    relative_shifts = dict(zip(numbers["view"], _relative_shifts(numbers, scale), strict=True))
+    kept = {name: relative_shifts[name] for name in wanted if relative_shifts.get(name) is not None}
     if not reader.shows_images:
         return Detail(image_id, None, {ORIGINAL: reader.unseen}, kept)
     _, image = next(iter_redrawn(reader, [image_id], {image_id: wanted}))
@@ -157,9 +114,9 @@ def shown_views(reader: Reader, augmentation: str) -> list[str]:
     return same[:MOST_VIEWS] or [augmentation]
 
 
-def _shares(rows: pl.DataFrame, scale: Scale) -> pl.Series:
-    """The share of each row's cosine; null without a floor."""
-    if scale.floor is None:
-        return pl.Series(SHARE, [None] * len(rows), pl.Float64)
+def _relative_shifts(rows: pl.DataFrame, scale: Scale) -> pl.Series:
+    """The relative shift of each row's cosine; null without a baseline."""
+    if scale.baseline is None:
+        return pl.Series(RELATIVE_SHIFT, [None] * len(rows), pl.Float64)
     cosines = rows[COSINE].cast(pl.Float64).to_numpy()
-    return pl.Series(SHARE, share(cosines, scale.floor, METRICS[COSINE].no_change))
+    return pl.Series(RELATIVE_SHIFT, relative_shift(cosines, scale.baseline, METRICS[COSINE].no_change))

@@ -28,15 +28,7 @@ Application = Callable[[Message, Any, Send], Awaitable[None]]
 
 
 class Guard:
-    """Answers this machine's own page alone, and sends `POLICY` with every answer.
-
-    A page of somebody else in the same browser could name this server by a name of its own, or send it forms: the
-    first has another `Host`, the second another `Origin`.
-
-    Args:
-        app: What it guards.
-        port: Of the server.
-    """
+    """Answers this machine's own page alone, and sends `POLICY` with every answer."""
 
     def __init__(self, app: Application, port: int) -> None:
         self.app = app
@@ -66,16 +58,7 @@ class Guard:
 
 
 def take_port(port: int | None) -> socket.socket:
-    """A socket that nobody else has, of the port or of the first that is free from 7860 on.
-
-    Raises:
-        UsageError: where the port is taken.
-
-    Example:
-        >>> with take_port(None) as taken, take_port(None) as other:
-        ...     taken.getsockname()[1] != other.getsockname()[1]
-        True
-    """
+    """A socket that nobody else has, of the port or of the first that is free from 7860 on."""
     for number in (port,) if port is not None else range(FIRST_PORT, FIRST_PORT + PORTS):
         taken = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # else the port of a page that just ended is taken
@@ -92,17 +75,7 @@ def take_port(port: int | None) -> socket.socket:
 
 @contextlib.contextmanager
 def serving(make_page: Callable[[], Any], taken: socket.socket) -> Iterator[tuple[str, threading.Thread]]:
-    """While entered, the page is served; its address, and the thread that serves it.
-
-    Copies of uploaded files lie in a folder of their own, which is gone afterwards.
-
-    Args:
-        make_page: Makes the page.
-        taken: The socket that it is served on.
-
-    Raises:
-        EmbedshiftError: where it cannot be served.
-    """
+    """While entered, the page is served; its address, and the thread that serves it."""
     port = taken.getsockname()[1]
     before = os.environ.get("GRADIO_TEMP_DIR")
     with tempfile.TemporaryDirectory(prefix="embedshift-app-", ignore_cleanup_errors=True) as folder:
@@ -142,17 +115,7 @@ def _started(page: Any, taken: socket.socket, port: int) -> tuple[Any, threading
 
 
 def page_of(reader: Reader | None, photos: Callable[[Path], Path], model: str | None, device: str) -> Callable[[], Any]:
-    """Loads the encoder and gives what makes the page.
-
-    Args:
-        reader: The study; None without one.
-        photos: Copies the photographs, whose pairs give the scale without a study, into a folder, which it gives back.
-        model: The encoder; with a study, where its encoder lies now.
-        device: As `load_encoder`.
-
-    Raises:
-        EmbedshiftError: where the encoder cannot be loaded.
-    """
+    """Loads the encoder and gives what makes the page."""
     from embedshift.app.page import make_page
     from embedshift.app.start import by_photos, try_study
 

@@ -15,46 +15,28 @@ from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.figures.scale import nearest_cosine, nearest_of
 from embedshift.report.numbers import fixed
 from embedshift.sources import images
-from embedshift.statistics.floors import cosine_floor
+from embedshift.statistics.baselines import cosine_baseline
 from embedshift.statistics.summary import COSINE
-from embedshift.store.floors import floors
+from embedshift.store.baselines import baselines
 from embedshift.store.reader import Reader
 
 log = logging.getLogger(__name__)
 
 
 def by_photos(files: Sequence[Path], model: str, device: str = "auto") -> Bench:
-    """An encoder, with the scale that all pairs of some photographs give.
-
-    Args:
-        files: The photographs.
-        model: As `load_encoder`.
-        device: As `load_encoder`.
-
-    Raises:
-        EmbedshiftError: where the encoder cannot be loaded.
-    """
+    """An encoder, with the scale that all pairs of some photographs give."""
     spec = EncoderSpec(model=model, device=device)
     encoder = spec.load()
     bench = Bench(encoder, TITLES.get(model, model), spec, Scale(None, ""))
     vectors = [bench.encode(bench.sized(images.decode(file.read_bytes()))[None]).embedding[0] for file in files]
     joined = {"vectors": {"vectors": vectors}, "units": {}}
-    floor = cosine_floor(joined.__getitem__, len(files))  # type: ignore[arg-type]
+    baseline = cosine_baseline(joined.__getitem__, len(files))  # type: ignore[arg-type]
     words = f"the {len(files)} photographs of `embedshift demo`: a rough scale, since they are few"
-    return Bench(encoder, bench.title, spec, Scale(floor, words))
+    return Bench(encoder, bench.title, spec, Scale(baseline, words))
 
 
 def by_study(reader: Reader, model: str | None = None, device: str = "auto") -> Bench:
-    """The encoder of a study, with the scale and the search that the study gives.
-
-    Args:
-        reader: The study.
-        model: Where its encoder lies now; None = where study.json says.
-        device: As `load_encoder`.
-
-    Raises:
-        EmbedshiftError: where the encoder cannot be loaded; UsageError where it is not the one that the study measured.
-    """
+    """The encoder of a study, with the scale and the search that the study gives."""
     info = reader.info
     name, record = model or str(info.config.get("model")), info.encoder
     precision: Precision = next((each for each in get_args(Precision) if each == record.precision), "float32")
@@ -79,27 +61,21 @@ def by_study(reader: Reader, model: str | None = None, device: str = "auto") -> 
 
 
 def scale_of(reader: Reader) -> Scale:
-    """The scale of a study: its floor of the cosine, and how far the nearest other image lies on average."""
-    floor, measured = floors(reader).get(COSINE), reader.info.counts.measured
-    scale = Scale(floor, f"the {measured:,} images of the study")
-    near = nearest_cosine(reader.table("setlevel"))
-    if floor is None or near is None:
+    """The scale of a study: its baseline of the cosine, and how far the nearest other image lies on average."""
+    baseline, measured = baselines(reader).get(COSINE), reader.info.counts.measured
+    scale = Scale(baseline, f"the {measured:,} images of the study")
+    near = nearest_cosine(reader.table("geometry"))
+    if baseline is None or near is None:
         return scale
-    return Scale(floor, scale.source, scale.share(near), nearest_of(measured))
+    return Scale(baseline, scale.source, scale.relative_shift(near), nearest_of(measured))
 
 
 def scale_in_words(scale: Scale) -> str:
-    """Where 1 on the ruler comes from.
-
-    Example:
-        >>> from embedshift.statistics.floors import Floor
-        >>> print(scale_in_words(Scale(Floor(0.25, 0.01), "the 24 images of the study")))
-        1 on the ruler is the mean cosine of two unrelated images, 0.250, over all pairs of the 24 images of the study.
-    """
-    if scale.floor is None:
-        return f"There is no ruler: {scale.source} give no floor."
-    value = fixed(scale.floor.value, 3)
-    return f"1 on the ruler is the mean cosine of two unrelated images, {value}, over all pairs of {scale.source}."
+    """Where 1 on the ruler comes from."""
+    if scale.baseline is None:
+        return f"There is no ruler: {scale.source} give no baseline."
+    value = fixed(scale.baseline.value, 3)
+    return f"1 on the ruler is the mean cosine of two different images, {value}, over all pairs of {scale.source}."
 
 
 def try_study(reader: Reader, model: str | None, device: str) -> Bench | str:

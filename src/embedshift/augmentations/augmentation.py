@@ -21,13 +21,7 @@ ORIGINAL = "original"
 
 @dataclass(frozen=True)
 class Choice:
-    """Selects from a suite whose augmentations come in families.
-
-    Args:
-        families: Names of families; empty = the standard ones.
-        levels: Number of levels of each family; None = the family's own.
-        frost_textures: A folder with images of frost, for the corruption "frost".
-    """
+    """Selects from a suite whose augmentations come in families."""
 
     families: tuple[str, ...] = ()
     levels: int | None = None
@@ -36,15 +30,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Grade:
-    """The position of an augmentation in its family.
-
-    Args:
-        family: The family's name.
-        level: The level, from 1 (the weakest).
-        parameter: The strength at this level.
-        unit: The unit of the parameter.
-        zero: The parameter of level 0, the unchanged image.
-    """
+    """The position of an augmentation in its family."""
 
     family: str
     level: int

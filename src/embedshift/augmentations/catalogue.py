@@ -19,14 +19,7 @@ TRIAL_SIDE = 64
 
 @functools.cache
 def catalogue() -> dict[str, Transform]:
-    """Returns name → class of all public albumentations transforms of single images.
-
-    Some of them cannot be used; `build` finds out which.
-
-    Example:
-        >>> "Blur" in catalogue(), "Compose" in catalogue(), "CenterCrop3D" in catalogue()
-        (True, False, False)
-    """
+    """Returns name → class of all public albumentations transforms of single images."""
     package = transforms.albumentations()
     bases = (package.ImageOnlyTransform, package.DualTransform)
     public = {name: each for name, each in vars(package).items() if inspect.isclass(each) and name[0] != "_"}
@@ -38,22 +31,7 @@ def catalogue() -> dict[str, Transform]:
 
 
 def build(name: str, parameters: Mapping[str, Any]) -> Transform:
-    """Builds a transform by its name; it is always applied unless `p` is among its parameters.
-
-    Args:
-        name: A name in `catalogue`.
-        parameters: Parameter → plain JSON value.
-
-    Raises:
-        UsageError: A parameter is wrong, or the transform cannot be used; one line that says why.
-
-    Example:
-        >>> build("GaussianBlur", {"sigma_limit": [1, 2]}).sigma_limit
-        (1.0, 2.0)
-        >>> build("GaussianBlur", {"sigma": 1})
-        Traceback (most recent call last):
-        embedshift.errors.UsageError: unknown parameter of GaussianBlur 'sigma'; did you mean 'sigma_limit'? Known: ...
-    """
+    """Builds a transform by its name; it is always applied unless `p` is among its parameters."""
     kind = catalogue()[name]
     known = inspect.signature(kind).parameters
     for parameter, value in parameters.items():

@@ -12,11 +12,7 @@ from embedshift.config import Json
 
 @dataclass(frozen=True)
 class Chain(Traceable):
-    """Augmentations applied one after the other.
-
-    Args:
-        steps: Each step gets the output of the previous one. Step i is drawn with the i-th integer from `rng`.
-    """
+    """Augmentations applied one after the other."""
 
     steps: tuple[Augmentation, ...]
 

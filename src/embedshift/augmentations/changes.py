@@ -16,30 +16,13 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Geometry:
-    """Which part of the original each pixel of a view shows.
-
-    Args:
-        source: For every pixel of the view the place in the original that it shows, in pixels, x before y, float32
-            `[S, S, 2]`; None = nothing is moved.
-        hidden: The pixels that show something other than the original, bool `[S, S]`; None = none.
-    """
+    """Which part of the original each pixel of a view shows."""
 
     source: Floats | None = None
     hidden: Mask | None = None
 
     def displacement(self) -> float:
-        """Returns the root mean square of the distances by which pixels are moved, divided by the side.
-
-        Pixels whose source lies outside the original do not count.
-
-        Returns:
-            0 if nothing is moved; NaN if the view shows no pixel of the original.
-
-        Example:
-            >>> across, down = np.meshgrid(np.arange(10.0), np.arange(10.0))
-            >>> round(Geometry(np.stack([across + 2, down], axis=2).astype(np.float32)).displacement(), 3)
-            0.2
-        """
+        """Returns the root mean square of the distances by which pixels are moved, divided by the side."""
         if self.source is None:
             return 0.0
         side = len(self.source)
@@ -47,25 +30,12 @@ class Geometry:
         return float(np.sqrt((moved**2).sum(axis=1).mean()) / side) if len(moved) else float("nan")
 
     def covered(self, side: int) -> float:
-        """Returns the fraction of the view's pixels that do not show the original.
-
-        These are covered pixels, and pixels whose source lies outside the original.
-
-        Example:
-            >>> Geometry(hidden=np.eye(4, dtype=bool)).covered(4)
-            0.25
-        """
+        """Returns the fraction of the view's pixels that do not show the original."""
         lost = np.zeros((side, side), bool) if self.hidden is None else self.hidden
         return float((lost if self.source is None else lost | ~inside(self.source)).mean())
 
     def then(self, after: "Geometry") -> "Geometry":
-        """Combines this geometry with that of a change applied to the view.
-
-        Example:
-            >>> left = Geometry(grid(4) + np.float32([1, 0]))
-            >>> left.then(left).displacement(), left.then(left).covered(4)
-            (0.5, 0.5)
-        """
+        """Combines this geometry with that of a change applied to the view."""
         if after.source is None:
             return Geometry(self.source, _either(self.hidden, after.hidden))
         source, hidden = after.source, None
@@ -89,12 +59,7 @@ def _either(one: Mask | None, other: Mask | None) -> Mask | None:
 
 
 def grid(side: int) -> Floats:
-    """Returns the place of every pixel, x before y, float32 `[S, S, 2]`.
-
-    Example:
-        >>> grid(2).tolist()
-        [[[0.0, 0.0], [1.0, 0.0]], [[0.0, 1.0], [1.0, 1.0]]]
-    """
+    """Returns the place of every pixel, x before y, float32 `[S, S, 2]`."""
     line = np.arange(side, dtype=np.float32)
     return np.stack(np.meshgrid(line, line), axis=2)
 
@@ -125,11 +90,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Tones(Change):
-    """A change of colours or sharpness, or noise; it moves nothing.
-
-    Args:
-        draw: `(image, parameter, rng) -> view`.
-    """
+    """A change of colours or sharpness, or noise; it moves nothing."""
 
     draw: Callable[[Pixels, float, np.random.Generator], Pixels]
 
@@ -140,12 +101,7 @@ class Tones(Change):
 
 @dataclass(frozen=True)
 class Warp(Change):
-    """A change that moves pixels and samples them bilinearly.
-
-    Args:
-        source: `(side, parameter, rng)` → the place in the original for every pixel of the view, as `Geometry.source`.
-        border: OpenCV's border mode for places outside the original.
-    """
+    """A change that moves pixels and samples them bilinearly."""
 
     source: Callable[[int, float, np.random.Generator], Floats]
     border: int = cv2.BORDER_REFLECT_101
@@ -162,12 +118,7 @@ class Warp(Change):
 
 @dataclass(frozen=True)
 class Cover(Change):
-    """A change that covers a part of the image.
-
-    Args:
-        mask: `(side, parameter, rng)` → the pixels to cover, bool `[S, S]`; drawn before the fill.
-        fill: `(image, rng)` → the covering pixels, uint8 `[S, S, 3]`; the same at every strength.
-    """
+    """A change that covers a part of the image."""
 
     mask: Callable[[int, float, np.random.Generator], Mask]
     fill: Callable[[Pixels, np.random.Generator], Pixels]
@@ -196,12 +147,7 @@ class Traceable:
 
 @dataclass(frozen=True)
 class Graded(Traceable):
-    """A change at a fixed strength.
-
-    Args:
-        change: The change.
-        parameter: Its strength.
-    """
+    """A change at a fixed strength."""
 
     change: Change
     parameter: float

@@ -21,26 +21,7 @@ STEPS = 2.0**20
 
 
 def elastic(side: int, alpha: float, rng: np.random.Generator) -> Floats:
-    """Returns the place that each pixel shows: its own place, moved by smoothed noise.
-
-    Normal noise is divided by its largest value, blurred by a Gaussian of 60 pixels that repeats the border, and
-    multiplied by `alpha`. As in albumentations 2.0.8, the horizontal and the vertical field are stacked while they are
-    blurred, so that they mix where they meet. The displacement equals albumentations' to 2e-5 pixels up to 240 pixels,
-    and to 1e-4 pixels above.
-
-    Args:
-        side: S, in pixels.
-        alpha: Factor of the fields, in pixels.
-        rng: Draws the noise.
-
-    Returns:
-        Places, x before y, in pixels, float32 `[S, S, 2]`.
-
-    Example:
-        >>> moved = elastic(224, 30, np.random.default_rng(0)) - grid(224)
-        >>> bool(0.1 < np.hypot(*np.moveaxis(moved, 2, 0)).mean() < 0.7)
-        True
-    """
+    """Returns the place that each pixel shows: its own place, moved by smoothed noise."""
     noise = rng.standard_normal((2, side, side), dtype=np.float32)
     noise /= np.abs(noise).max()
     steps = _blurred(noise.reshape(2 * side, side).astype(np.float64), alpha * STEPS)
@@ -74,10 +55,7 @@ def _blurred(fields: Values, factor: float) -> Values:
 
 @functools.cache
 def _factors(length: int) -> tuple[Values, Values]:
-    """Returns two matrices whose product is the Gaussian, `[length, rank]` and `[rank, length]`.
-
-    The first spans the columns of the Gaussian, as random mixtures of them do (Halko, Martinsson and Tropp 2011).
-    """
+    """Returns two matrices whose product is the Gaussian, `[length, rank]` and `[rank, length]`."""
     blur = _blur(length)
     rank = min(length, max(RANK, length // 10))
     basis = np.linalg.qr(blur @ np.random.default_rng(0).standard_normal((length, rank)))[0]

@@ -116,17 +116,7 @@ def add(family: Family) -> None:
 
 
 def of_suite(suite: str, choice: Choice, standard: Sequence[str], others: Sequence[Family] = ()) -> list[Augmentation]:
-    """Returns the augmentations of a suite's families, each family from the weakest to the strongest level.
-
-    Args:
-        suite: The suite's name.
-        choice: The selected families and number of levels.
-        standard: Names of the families that are used if none is selected, in order.
-        others: Families that are not registered because they depend on the choice.
-
-    Raises:
-        UsageError: The suite does not have a selected family.
-    """
+    """Returns the augmentations of a suite's families, each family from the weakest to the strongest level."""
     known = {name: FAMILIES[name] for name in FAMILIES if FAMILIES[name].suite == suite}
     known |= {family.name: family for family in others}
     for name in choice.families:

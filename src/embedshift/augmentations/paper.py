@@ -24,12 +24,7 @@ PAPER: dict[str, tuple[str, Json]] = {
 
 
 def paper(choice: Choice) -> list[Augmentation]:
-    """Returns the paper's nine augmentations; each is always applied.
-
-    Example:
-        >>> [augmentation.name for augmentation in paper(Choice())][:3]
-        ['noise', 'blur', 'color_jitter']
-    """
+    """Returns the paper's nine augmentations; each is always applied."""
     return [_elastic() if name == "elastic" else _made(name) for name in PAPER]
 
 

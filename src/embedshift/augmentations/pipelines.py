@@ -21,25 +21,7 @@ Registered = Mapping[str, Sequence[Augmentation]]
 
 
 def read_pipelines(file: Path, registered: Registered) -> list[Augmentation]:
-    """Reads the augmentations of a file, in its order: name → one step, or a list of steps applied one after the other.
-
-    A step is the name of an albumentations transform or of a registered augmentation, or `name: {parameter: value}` for
-    a transform. Nothing in the file can run code.
-
-    Args:
-        file: A YAML file, see `read_yaml`.
-        registered: Name → the registered augmentations with this name.
-
-    Raises:
-        UsageError: One line that names the file, the pipeline and the step.
-
-    Example:
-        >>> import tempfile
-        >>> file = Path(tempfile.mkdtemp()) / "own.yaml"
-        >>> _ = file.write_text("night: [ISONoise, Blur: {blur_limit: 3}]")
-        >>> [(each.name, len(each.transform.steps)) for each in read_pipelines(file, {})]
-        [('night', 2)]
-    """
+    """Reads the augmentations of a file, in its order: name → one step, or a list of steps applied one after the other."""
     content = read_yaml(file)
     if not isinstance(content, dict) or not content:
         raise UsageError(f"{file}: give at least one pipeline, such as 'name: [step, step]'")

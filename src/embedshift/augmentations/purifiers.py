@@ -48,17 +48,11 @@ def bits(picture: Pixels, count: float) -> Pixels:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of purifier.
-
-    Args:
-        change: `(image, number) -> image`.
-        numbers: The accepted numbers, in words.
-        takes: Function of a number → whether it is accepted.
-    """
+    """A kind of purifier."""
 
     change: Callable[[Pixels, float], Pixels]
     numbers: str
-    takes: Callable[[float], bool]
+    requires: Callable[[float], bool]
 
 
 def _whole(*numbers: int) -> Callable[[float], bool]:
@@ -75,23 +69,12 @@ PURIFIERS: Mapping[str, Kind] = {
 
 
 def purifier(name: str) -> Callable[[Pixels], Pixels]:
-    """Returns the purifier of a name such as `jpeg:50`.
-
-    Raises:
-        UsageError: The kind or the number is not accepted.
-
-    Example:
-        >>> purifier("bits:1")(np.array([[[0, 100, 200]]], np.uint8)).tolist()
-        [[[0, 0, 255]]]
-        >>> purifier("jpeg:0")
-        Traceback (most recent call last):
-        embedshift.errors.UsageError: purifier 'jpeg:0': jpeg needs a quality from 1 to 100, such as jpeg:50
-    """
+    """Returns the purifier of a name such as `jpeg:50`."""
     kind, _, text = name.partition(":")
     if kind not in PURIFIERS:
         raise UsageError(f"purifier {name!r}: unknown kind; use one of {', '.join(PURIFIERS)}, such as jpeg:50")
     number = float(text) if re.fullmatch(r"(?=.)[0-9]{0,4}(\.[0-9]{1,4})?", text) else -1.0
-    if not PURIFIERS[kind].takes(number):
+    if not PURIFIERS[kind].requires(number):
         raise UsageError(f"purifier {name!r}: {kind} needs {PURIFIERS[kind].numbers}, such as {_EXAMPLES[kind]}")
     if name != f"{kind}:{number:g}":  # two spellings would be two views
         raise UsageError(f"purifier {name!r}: write it {kind}:{number:g}")

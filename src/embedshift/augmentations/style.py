@@ -53,18 +53,7 @@ def pencil_colour(image: Pixels, contrast: float, rng: np.random.Generator) -> P
 
 
 def oil(image: Pixels, radius: float, rng: np.random.Generator) -> Pixels:
-    """Flat strokes, by Kuwahara's filter.
-
-    Of four squares that have the pixel as a corner, the one whose grey levels vary least gives its mean colour.
-
-    Args:
-        image: uint8 `[S, S, 3]`.
-        radius: How far a square reaches from the pixel, divided by S.
-        rng: Not used.
-
-    Returns:
-        uint8 `[S, S, 3]`.
-    """
+    """Flat strokes, by Kuwahara's filter."""
     reach = max(1, round(radius * len(image)))
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     anchors = [(x, y) for y in (0, reach) for x in (0, reach)]
@@ -88,12 +77,7 @@ FILTERS = {
 
 
 def style(choice: Choice) -> list[Augmentation]:
-    """Returns thirteen styles from OpenCV and albumentations; they draw nothing at random and move nothing.
-
-    Example:
-        >>> [augmentation.name for augmentation in style(Choice())][:3]
-        ['stylization', 'smooth', 'oil']
-    """
+    """Returns thirteen styles from OpenCV and albumentations; they draw nothing at random and move nothing."""
     filters = [Augmentation(name, Graded(Tones(draw), by), version=1) for name, (draw, by) in FILTERS.items()]
     return filters + [Augmentation(name, transforms.make(kind, **given)) for name, (kind, given) in PLAIN.items()]
 

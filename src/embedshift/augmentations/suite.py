@@ -32,19 +32,7 @@ VIEWS: dict[str, tuple[str, ...]] = {}
 
 @dataclass(frozen=True)
 class Suite:
-    """Augmentations in a fixed order, each with its own name.
-
-    Args:
-        augmentations: The augmentations.
-        own: Whether they are the user's own, so that `try_out` checks them.
-
-    Raises:
-        UsageError: There is no augmentation, or two have the same name.
-
-    Example:
-        >>> Suite([Augmentation("mirror", lambda image, rng: image[:, ::-1])]).names
-        ('mirror',)
-    """
+    """Augmentations in a fixed order, each with its own name."""
 
     augmentations: Sequence[Augmentation]
     own: bool = False
@@ -82,22 +70,7 @@ class Suite:
         return {each.name: each.describe() for each in self.augmentations}
 
     def try_out(self, side: int) -> None:
-        """Draws the user's own augmentations once on a generated image, to find faults before a long run.
-
-        It refuses augmentations that always return another shape or dtype, and transforms and pipelines that always
-        fail. A callable that fails is accepted, because it may need content that the generated image lacks.
-
-        Args:
-            side: Side of the views in pixels.
-
-        Raises:
-            UsageError: An augmentation is refused; the message is its own error.
-
-        Example:
-            >>> load_suite({"rows": lambda image, rng: image[:10]}).try_out(32)
-            Traceback (most recent call last):
-            embedshift.errors.UsageError: augmentation 'rows' returned uint8 (10, 32, 3); it must be uint8 (32, 32, 3)
-        """
+        """Draws the user's own augmentations once on a generated image, to find faults before a long run."""
         for each in self.augmentations if self.own else ():
             error = failure(each, side)
             known = isinstance(each.transform, Chain) or transforms.is_transform(each.transform)
@@ -112,30 +85,7 @@ def load_suite(
     levels: int | None = None,
     frost_textures: str | None = None,
 ) -> Suite:
-    """Loads a suite by name, from a YAML file of pipelines, or from the user's dict.
-
-    Albumentations transforms in a dict are copied and their own `p` is set to 1: a view left unchanged by chance would
-    count as an encoder that does not move.
-
-    Args:
-        augmentations: The name of a suite; a YAML file, see `read_pipelines`; or a dict of name → albumentations
-            transform or callable `(image uint8 [S, S, 3], rng) -> uint8 [S, S, 3]`.
-        families: For a suite of families: names of families; empty = the standard ones.
-        levels: For a suite of families: number of levels of each; None = the family's own.
-        frost_textures: A folder with images of frost, for the corruption "frost".
-
-    Returns:
-        The suite.
-
-    Raises:
-        UsageError: The name is unknown, or the suite does not offer the choice.
-
-    Example:
-        >>> load_suite("paper").names[-1]
-        'coarse_dropout'
-        >>> load_suite("strength", families=["jpeg"], levels=2).names
-        ('jpeg@1', 'jpeg@2')
-    """
+    """Loads a suite by name, from a YAML file of pipelines, or from the user's dict."""
     choice = Choice(tuple(families), levels, frost_textures)
     if isinstance(augmentations, Path) or str(augmentations).endswith(ENDINGS):
         suite = Suite(read_pipelines(Path(str(augmentations)).expanduser(), _registered()), own=True)
@@ -156,30 +106,14 @@ def load_suite(
 
 
 def rebuild_suite(description: Mapping[str, Mapping[str, Any]]) -> Suite | None:
-    """Rebuilds a suite from a stored description, without variants and the user's own callables.
-
-    Views that a purifier makes from the original are included; views that it makes from a variant are not.
-
-    Args:
-        description: Name → the result of `Augmentation.describe`.
-
-    Returns:
-        The suite; None if no augmentation can be rebuilt.
-
-    Example:
-        >>> rebuild_suite(load_suite("paper").describe()).names == load_suite("paper").names
-        True
-    """
+    """Rebuilds a suite from a stored description, without variants and the user's own callables."""
     found = (_rebuilt(name, entry) for name, entry in description.items())
     rebuilt = [each for each in found if each is not None]
     return Suite(rebuilt) if rebuilt else None
 
 
 def _rebuilt(name: str, entry: Mapping[str, Any]) -> Augmentation | None:
-    """Rebuilds one augmentation; None for the user's own, for another version, or where it cannot be made.
-
-    The description may come from another person, so it makes only classes of albumentations, and no large image.
-    """
+    """Rebuilds one augmentation; None for the user's own, for another version, or where it cannot be made."""
     if max(map(abs, _numbers(entry)), default=0) > LARGEST:
         log.warning("augmentation %r cannot be redrawn for the report: a parameter is larger than %d", name, LARGEST)
         return None

@@ -59,22 +59,13 @@ def albumentations() -> types.ModuleType:
 
 
 def make(kind: str, **parameters: object) -> Transform:
-    """Makes an albumentations transform by the name of its class; it is always applied.
-
-    Example:
-        >>> make("HorizontalFlip").p
-        1.0
-    """
+    """Makes an albumentations transform by the name of its class; it is always applied."""
     with _quietly():
         return getattr(albumentations(), kind)(**parameters, p=1.0)
 
 
 def make_strictly(kind: Transform, **parameters: object) -> Transform:
-    """Makes a transform of a class and raises on wrong parameters, where albumentations would only warn.
-
-    Raises:
-        Exception: Of any kind, for wrong parameters.
-    """
+    """Makes a transform of a class and raises on wrong parameters, where albumentations would only warn."""
     # The check of parameters wraps the `__init__` of classes that have their own schema.
     checked = next(vars(each) for each in kind.__mro__ if "__init__" in vars(each))
     with _quietly():
@@ -106,14 +97,7 @@ def apply(transform: Transform, image: Pixels, seed: int) -> object:
 
 
 def move(mover: Transform, image: Pixels, values: Values, seed: int) -> Values:
-    """Moves values `[S, S]` as the view with the same seed moves its pixels; NaN elsewhere.
-
-    Args:
-        mover: The result of `mover_of` for the transform; not None.
-        image: The original view, uint8 `[S, S, 3]`.
-        values: float64 `[S, S]`.
-        seed: The view's seed.
-    """
+    """Moves values `[S, S]` as the view with the same seed moves its pixels; NaN elsewhere."""
     both = np.stack([values, np.ones_like(values)], axis=2).astype(np.float32)
     mover.set_random_seed(seed)
     moved = mover(image=image, mask=both)["mask"].astype(np.float64)
@@ -121,12 +105,7 @@ def move(mover: Transform, image: Pixels, values: Values, seed: int) -> Values:
 
 
 def mover_of(transform: Transform, *, covers: bool = False) -> Transform:
-    """Returns a copy that moves a mask as it moves an image, with zeros around; None if no part moves anything.
-
-    Args:
-        transform: Any albumentations transform.
-        covers: Whether dropped areas become zero in the mask too; otherwise they keep their values.
-    """
+    """Returns a copy that moves a mask as it moves an image, with zeros around; None if no part moves anything."""
     transform = copy.deepcopy(transform)
     parts = [(part, ".dropout." in type(part).__module__) for part in _parts(transform)]
     dual = albumentations().DualTransform

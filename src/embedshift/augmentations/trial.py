@@ -12,23 +12,13 @@ TRIES = 10
 
 
 def made_image(side: int) -> Pixels:
-    """Returns a smooth image of many colours, uint8 `[side, side, 3]`.
-
-    Example:
-        >>> made_image(32).shape
-        (32, 32, 3)
-    """
+    """Returns a smooth image of many colours, uint8 `[side, side, 3]`."""
     colours = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     return np.asarray(cv2.resize(colours, (side, side), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 def failure(augmentation: Augmentation, side: int) -> EmbedshiftError | None:
-    """Returns why an augmentation always fails on a generated image of `side` pixels; None if it does not.
-
-    Example:
-        >>> failure(Augmentation("mirror", lambda image, rng: image[:, ::-1]), 32) is None
-        True
-    """
+    """Returns why an augmentation always fails on a generated image of `side` pixels; None if it does not."""
     image, first = made_image(side), None
     for seed in range(TRIES):
         try:

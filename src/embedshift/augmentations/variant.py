@@ -21,20 +21,7 @@ def read_only(image: Pixels, rng: np.random.Generator) -> Pixels:
 
 @dataclass(frozen=True)
 class Variant(Augmentation):
-    """A version of every image that another program made.
-
-    Its geometry is unknown: metrics that need it are NaN, as for a user's callable.
-
-    Args:
-        name: Its name in rows, tables and figures.
-        transform: Raises, because a variant cannot be drawn.
-        bytes_hash: Hash over the bytes of all variants.
-        missing: Number of images that are measured without this variant.
-
-    Example:
-        >>> Variant("q50", bytes_hash="5f").describe()
-        {'variant': 'q50', 'hash': '5f'}
-    """
+    """A version of every image that another program made."""
 
     transform: Transform = read_only
     bytes_hash: str = ""
@@ -47,16 +34,7 @@ class Variant(Augmentation):
 
 @dataclass(frozen=True)
 class Purified(Variant):
-    """The original, or a variant, after a purifier; computed from the views that are read.
-
-    Args:
-        of: "original", or the name of the variant.
-        purifier: The purifier's name.
-
-    Example:
-        >>> Purified.made("q50", "jpeg:50").name, Purified.made("original", "bits:4").describe()
-        ('q50+jpeg:50', {'of': 'original', 'purifier': 'bits:4', 'version': 1})
-    """
+    """The original, or a variant, after a purifier; computed from the views that are read."""
 
     of: str = ORIGINAL
     purifier: str = ""
@@ -73,12 +51,7 @@ class Purified(Variant):
 
 
 def with_purified(variants: Sequence[Variant], purifiers: Sequence[str]) -> Iterator[Variant]:
-    """Yields the variants, then the original after each purifier, then every variant after each purifier.
-
-    Example:
-        >>> [each.name for each in with_purified([Variant("q50")], ["jpeg:50"])]
-        ['q50', 'original+jpeg:50', 'q50+jpeg:50']
-    """
+    """Yields the variants, then the original after each purifier, then every variant after each purifier."""
     yield from variants
     yield from (Purified.made(ORIGINAL, name) for name in purifiers)
     for each in variants:

@@ -16,21 +16,7 @@ from embedshift.sources import images
 
 
 def view_seed(seed: int, image_id: str, augmentation: str, draw: int) -> int:
-    """Returns the seed of one view; it depends only on the study's seed, the image, the augmentation and the draw.
-
-    Args:
-        seed: The study's seed.
-        image_id: The image's name in the study.
-        augmentation: `Augmentation.seed_name`: its name, or its family's name.
-        draw: The number of the draw, from 0.
-
-    Returns:
-        Big-endian integer of a 4-byte BLAKE2b digest, in `[0, 2**32)`.
-
-    Example:
-        >>> view_seed(0, "a.jpg", "noise", 0) == view_seed(0, "a.jpg", "noise", 0) != view_seed(0, "a.jpg", "blur", 0)
-        True
-    """
+    """Returns the seed of one view; it depends only on the study's seed, the image, the augmentation and the draw."""
     text = f"{seed}|{image_id}|{augmentation}|{draw}".encode("utf-8", "surrogateescape")
     return int.from_bytes(hashlib.blake2b(text, digest_size=4).digest(), "big")
 
@@ -45,28 +31,7 @@ def draw_views(
     before_each: Callable[[], object] = lambda: None,
     into: Pixels | None = None,
 ) -> tuple[Pixels, list[int]]:
-    """Draws all views of one image: the original first, then every augmentation of draw 0, of draw 1, and so on.
-
-    Args:
-        original: The original view, uint8 `[S, S, 3]`.
-        image_id: The image's name in the study.
-        suite: The A augmentations.
-        seed: The study's seed.
-        draws: Views per augmentation.
-        before_each: Called before each view is drawn.
-        into: An array for the views, uint8 `[1 + A * draws, S, S, 3]`; None = a new array.
-
-    Returns:
-        The views, uint8 `[1 + A * draws, S, S, 3]`, and their seeds (0 for the original).
-
-    Raises:
-        EmbedshiftError: An augmentation fails.
-
-    Example:
-        >>> views, seeds = draw_views(np.zeros((32, 32, 3), np.uint8), "a.jpg", load_suite("paper"), draws=2)
-        >>> views.shape, len(seeds)
-        ((19, 32, 32, 3), 19)
-    """
+    """Draws all views of one image: the original first, then every augmentation of draw 0, of draw 1, and so on."""
     keys = [(name, draw) for draw in range(draws) for name in suite.names]
     seeds = [view_seed(seed, image_id, suite[name].seed_name, draw) for name, draw in keys]
     views = np.empty((1 + len(keys), *original.shape), np.uint8) if into is None else into

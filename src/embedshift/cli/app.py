@@ -270,7 +270,7 @@ def _json(study: "Study") -> Json:
     from embedshift.store.table import tables_of
 
     info = study.info()
-    large = {table.name for table in tables_of(study.reader().questions) if table.of_images}
+    large = {table.name for table in tables_of(study.reader().questions) if table.per_image}
     tables = {name: study.table(name).to_dicts() for name in study.table_names if name not in large}
     head = {"study": str(study.folder), "config_hash": info["config_hash"], "encoder": info["encoder"]}
     return head | {"counts": info["counts"]} | tables

@@ -78,7 +78,7 @@ def search(
     queries: Annotated[
         str, typer.Option(help="Number of images whose views are queries, or all.", rich_help_panel=RARE)
     ] = "2000",
-    fmr: Annotated[
+    false_match_rate: Annotated[
         str,
         typer.Option(
             help="False-match rates of the thresholds, with commas. Default: 0.01,0.001, if there are enough images.",
@@ -95,7 +95,7 @@ def search(
 
     set_up_logging(quiet, lambda line: with_flags(line, app))
     study = load(folder)
-    found = study.search(queries=queries, fmr=names(fmr), gallery=gallery)
+    found = study.search(queries=queries, false_match_rate=names(false_match_rate), gallery=gallery)
     if as_json:
         tables = {name: study.table(name).to_dicts() for name in SEARCH_TABLES}
         say(json.dumps({"study": str(folder)} | tables))
@@ -138,7 +138,7 @@ def card(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A finished study.")],
     out: Annotated[Path | None, typer.Option(help="A file to write. Default: print it.")] = None,
 ) -> None:
-    """Write a Markdown section for a model card: what was measured, the table of shares, limits, citation."""
+    """Write a Markdown section for a model card: what was measured, the table of relative shifts, limits, citation."""
     from embedshift.cli.card import print_card
     from embedshift.cli.terminal import set_up_logging
 

@@ -13,15 +13,7 @@ from embedshift.study.comparison import Comparison
 
 
 def comparison_tables(found: Comparison, fits: Callable[[Table], bool]) -> list[Table]:
-    """Returns a table of the means of all studies and of their differences from the first, with intervals.
-
-    Metrics that are equal in all studies, such as those of equal pixels, are left out; without any other there is no
-    table.
-
-    Args:
-        found: The comparison.
-        fits: Whether the terminal is wide enough for a table; if not, each study but the first has a table of its own.
-    """
+    """Returns a table of the means of all studies and of their differences from the first, with intervals."""
     shown = found.side_by_side.filter(pl.col("augmentation").is_in(found.shown))
     first, *others = found.studies["study"].to_list()
     parts = [
@@ -98,7 +90,7 @@ def _with_interval(row: Mapping[str, float | None]) -> str:
     if row["ci_low"] is None or row["ci_high"] is None:
         return f"{row['difference']:+#.2g}"
     interval = f"({row['ci_low']:+#.2g} to {row['ci_high']:+#.2g})"
-    return f"{row['difference']:+#.2g} {interval}{' *' if row['settled'] else ''}"
+    return f"{row['difference']:+#.2g} {interval}{' *' if row['significant'] else ''}"
 
 
 def comparison_lines(found: Comparison) -> Iterator[str]:

@@ -11,21 +11,15 @@ from embedshift.engines.job import workers_of
 from embedshift.engines.loaders import Images, draw_all
 from embedshift.pipeline.draw import DrawnImage, draw_image
 from embedshift.pipeline.plan import Plan
-from embedshift.pipeline.prepare import Prepared
+from embedshift.pipeline.prepare import StudyContext
 from embedshift.sources import passed_over
-from embedshift.statistics.floors import GROUPS, KEPT
+from embedshift.statistics.baselines import GROUPS, KEPT
 
 PROBE_IMAGES, PROBE_BATCHES = 4, 3
 
 
-def estimate(study: Prepared) -> Iterator[str]:
-    """Yields lines with the images found, their views, the bytes to be written, and the expected time.
-
-    For the time, it draws a few of the images and encodes views of one.
-
-    Args:
-        study: The study, its encoder ready.
-    """
+def estimate(study: StudyContext) -> Iterator[str]:
+    """Yields lines with the images found, their views, the bytes to be written, and the expected time."""
     samples, plan, encoder = study.samples, study.plan, study.ready.encoder
     images, views, shards = len(samples), 1 + plan.views, len(study.shards)
     yield f"images: {images:,}{passed_over(study.source.skipped)}"
@@ -48,13 +42,7 @@ def estimate(study: Prepared) -> Iterator[str]:
 
 
 def shard_bytes(encoder: Encoder, plan: Plan, shards: int) -> float:
-    """Returns the bytes of all shards on disk, compressed, as measured on photographs.
-
-    Args:
-        encoder: The encoder whose vectors are stored.
-        plan: What the rows hold.
-        shards: Number of shards.
-    """
+    """Returns the bytes of all shards on disk, compressed, as measured on photographs."""
     cells = encoder.grid[0] * encoder.grid[1] if encoder.grid else 0
     vectors = encoder.dim + cells if plan.config.store == "all" else 0
     # A single number is twice as long as one in a list; columns of few images count by their fraction.
@@ -66,12 +54,12 @@ def shard_bytes(encoder: Encoder, plan: Plan, shards: int) -> float:
     # Numbers of vectors and lists, metrics, and the names of a row; then the names of an image.
     row = 0.92 * 4 * of_views + 7.5 * len(plan.metrics) + 4
     image = (1 + plan.views) * row + 0.92 * 4 * once + 80
-    # As text, in every shard: float32 shifts for each augmentation, float64 originals, and the sums for the floor.
+    # As text, in every shard: float32 shifts for each augmentation, float64 originals, and the sums for the baseline.
     size = -(-plan.images // shards)
-    floor = 4 * size
+    baseline = 4 * size
     if plan.images > KEPT:
-        floor = 4 * -(-KEPT * size // plan.images) + 8 * -(-size // max(1, plan.images // GROUPS))
-    sums = 4 / 3 * encoder.dim * (4 * len(plan.suite.names) + 8 + floor)
+        baseline = 4 * -(-KEPT * size // plan.images) + 8 * -(-size // max(1, plan.images // GROUPS))
+    sums = 4 / 3 * encoder.dim * (4 * len(plan.suite.names) + 8 + baseline)
     frame = 5_000
     return plan.images * image + shards * (sums + frame)
 
@@ -87,14 +75,7 @@ def _seconds_a_view(encoder: Encoder, image: DrawnImage, batch_size: int) -> flo
 
 
 def _pace(encoding: float, drawing: float, plan: Plan, encoder: Encoder) -> float:
-    """Returns seconds per image with loaders beside the encoder, limited by the slowest of both and shared cores.
-
-    Args:
-        encoding: Seconds to encode an image.
-        drawing: Seconds to draw one in one process.
-        plan: Gives the number of loaders.
-        encoder: Computes on the cores, or on another device.
-    """
+    """Returns seconds per image with loaders beside the encoder, limited by the slowest of both and shared cores."""
     workers = workers_of(plan.config)
     if not workers:
         return encoding + drawing
@@ -104,12 +85,7 @@ def _pace(encoding: float, drawing: float, plan: Plan, encoder: Encoder) -> floa
 
 
 def _size(count: float) -> str:
-    """Formats bytes as megabytes, or above 1,000 of them as gigabytes.
-
-    Example:
-        >>> _size(45_300_000), _size(2_345_000_000), _size(300_000)
-        ('45 MB', '2.3 GB', '0.3 MB')
-    """
+    """Formats bytes as megabytes, or above 1,000 of them as gigabytes."""
     if count >= 1e9:
         return f"{count / 1e9:,.1f} GB"
     return f"{count / 1e6:.{0 if count >= 1e7 else 1}f} MB"

@@ -20,14 +20,7 @@ RARE = "Rarely needed"
 
 
 def with_options(*kinds: type, skip: tuple[str, ...] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Gives a command an option for every field of some dataclasses, in place of its `**settings`.
-
-    Every default is None, so that a command knows which options were given, and a settings file can supply the rest.
-
-    Args:
-        *kinds: Dataclasses whose fields are made by `embedshift.registry.setting`.
-        skip: Fields that the command handles otherwise.
-    """
+    """Gives a command an option for every field of some dataclasses, in place of its `**settings`."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         signature = inspect.signature(command)
@@ -71,15 +64,7 @@ def chosen(kind: type, settings: Mapping[str, Any]) -> Any:
 
 
 def originals_and_variants(arguments: Sequence[str], pairs: bool) -> Json:
-    """Converts the arguments of `run` to settings: images, or the originals of pairs followed by their variants.
-
-    Raises:
-        UsageError: There are pairs with fewer than two arguments.
-
-    Example:
-        >>> originals_and_variants(["a", "b"], pairs=True), originals_and_variants(["a", "b"], pairs=False)
-        ({'images': ['a'], 'pairs': ['b']}, {'images': ['a', 'b'], 'pairs': None})
-    """
+    """Converts the arguments of `run` to settings: images, or the originals of pairs followed by their variants."""
     if not pairs:
         return {"images": [*arguments] or None, "pairs": None}
     if len(arguments) < 2:

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from embedshift.registry import METRICS
 from embedshift.statistics.summary import COSINE, PAPER_METRICS
-from embedshift.statistics.tolerance import MISSED, MISSED_CRITERION, SHARE, by_family
+from embedshift.statistics.tolerance import MISSED, MISSED_CRITERION, RELATIVE_SHIFT, by_family
 from embedshift.statistics.units import in_words, interval_in_words
 from embedshift.study import Study
 
@@ -15,7 +15,7 @@ PERFORMANCE = "mean\nperformance"
 
 
 def summary_table(study: Study) -> Table:
-    """Returns the summary for a terminal: shares of the distance to an unrelated image and means, furthest first."""
+    """Returns the summary for a terminal: relative shifts and means, furthest first."""
     reader = study.reader()
     encoder, measured = reader.info.encoder, reader.info.counts.measured
     title = f"{encoder.name} ({encoder.precision}), {measured} images; means, sorted by shift"
@@ -23,7 +23,7 @@ def summary_table(study: Study) -> Table:
     metrics = [m for m in PAPER_METRICS if m in reader.metrics]
     clusters = reader.table("clusters")
     table.add_column("augmentation", no_wrap=True)
-    table.add_column("share", justify="right")
+    table.add_column("relative shift", justify="right")
     table.add_column("95 % interval", justify="right", no_wrap=True)
     for heading in (
         *map(_heading, metrics),
@@ -38,25 +38,28 @@ def summary_table(study: Study) -> Table:
     for row in ranked:
         name = row["augmentation"]
         cosine = rows[name, COSINE]
-        cells = [number(cosine["share"]), _interval(cosine["share_low"], cosine["share_high"])]
+        cells = [
+            number(cosine["relative_shift"]),
+            _interval(cosine["relative_shift_low"], cosine["relative_shift_high"]),
+        ]
         cells += [number(rows[name, metric]["mean"]) for metric in metrics]
         cells += [number(row["mean_performance"])]
         if clusters is not None:
             cells += ["-" if cluster[name] is None else str(cluster[name])]
         table.add_row(name, *cells)
-    floors = [number(rows[ranked[0]["augmentation"], metric]["floor"]) for metric in metrics]
+    baselines = [number(rows[ranked[0]["augmentation"], metric]["baseline"]) for metric in metrics]
     table.add_section()
-    table.add_row("unrelated images", "1", "", *floors, number(ranked[0]["floor"]))
+    table.add_row("other images", "1", "", *baselines, number(ranked[0]["baseline"]))
     return table
 
 
 def tolerance_table(study: Study) -> Table:
-    """Returns for each family of rising strength its tolerance with interval, and the mean share at every level."""
+    """Returns for each family of rising strength its tolerance with interval, and the mean relative shift at every level."""
     reader = study.reader()
     encoder, measured = reader.info.encoder, reader.info.counts.measured
     title = (
-        f"{encoder.name} ({encoder.precision}), {measured} images; tolerance: the strength at which the mean share "
-        f"reaches {SHARE:g}"
+        f"{encoder.name} ({encoder.precision}), {measured} images; tolerance: the strength at which the mean relative shift "
+        f"reaches {RELATIVE_SHIFT:g}"
     )
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     table.add_column("family", no_wrap=True)
@@ -68,27 +71,24 @@ def tolerance_table(study: Study) -> Table:
     levels = max(len(family.views) for family in reader.families)
     for level in range(1, levels + 1):
         table.add_column(_level(level), justify="right", no_wrap=True)
-    shares = study.strength().filter(metric=COSINE).partition_by("family", as_dict=True, maintain_order=True)
+    relative_shifts = study.strength().filter(metric=COSINE).partition_by("family", as_dict=True, maintain_order=True)
     for family in reader.families:
         row, of_search = found.get(family.name), missed.get(family.name)
         words = "-" if row is None else in_words(row["value"], family.unit)
         interval = "" if row is None else interval_in_words(row["low"], row["high"], family.unit)
         lost = ["-" if of_search is None else in_words(of_search["value"], family.unit)] if missed else []
-        cells = map(number, shares[family.name,]["share"])
+        cells = map(number, relative_shifts[family.name,]["relative_shift"])
         table.add_row(family.name, words, interval or "-", *lost, *cells)
     corruption = reader.table("corruption")
     mean = None if corruption is None else corruption.filter(corruption="mean").to_dicts()
     if mean:
-        ends = _interval(mean[0]["share_low"], mean[0]["share_high"])
-        table.caption = f"mean corruption share {number(mean[0]['share'])}, 95 % interval {ends}"
+        ends = _interval(mean[0]["relative_shift_low"], mean[0]["relative_shift_high"])
+        table.caption = f"mean corruption shift {number(mean[0]['relative_shift'])}, 95 % interval {ends}"
     return table
 
 
 def result_tables(study: Study) -> Iterator[tuple[Table, list[str]]]:
-    """Yields the tables that a run prints: tolerances of families first, and only these if there are many views.
-
-    With each come the headings of columns that a narrow terminal leaves out, in this order.
-    """
+    """Yields the tables that a run prints: tolerances of families first, and only these if there are many views."""
     reader = study.reader()
     if "tolerance" in reader.table_names:
         levels = range(1, 1 + max(len(family.views) for family in reader.families))
@@ -105,12 +105,12 @@ def _heading(metric: str) -> str:
 
 
 def _level(level: int) -> str:
-    return f"share at\nlevel {level}"
+    return f"relative shift at\nlevel {level}"
 
 
 def legend(study: Study) -> Iterator[str]:
     """Yields what the columns of these tables mean, and where all numbers are."""
-    yield "share: 0 = unchanged, 1 = as far as an unrelated image."
+    yield "relative shift: 0 = unchanged, 1 = as far as another image."
     yield f"Metrics: docs/metrics.md, `embedshift list metrics`. All numbers: {study.folder / 'tables'}"
 
 

@@ -44,11 +44,11 @@ def threshold_table(study: Study) -> Table:
     matches = study.table("matches").drop_nulls("value")
     for row in study.thresholds().iter_rows(named=True):
         ends = "-" if row["ci_low"] is None else f"{row['ci_low']:.4f} to {row['ci_high']:.4f}"
-        own = matches.filter(fmr=row["fmr"]).sort("value", maintain_order=True)
+        own = matches.filter(false_match_rate=row["false_match_rate"]).sort("value", maintain_order=True)
         words = (
             [f"{own['value'][place]:.3f} {own['augmentation'][place]}" for place in (0, -1)] if len(own) else ["-", "-"]
         )
-        table.add_row(f"{row['fmr']:g}", f"{_number(row['threshold'], 4)}  {ends}", *words)
+        table.add_row(f"{row['false_match_rate']:g}", f"{_number(row['threshold'], 4)}  {ends}", *words)
     return table
 
 
@@ -56,7 +56,7 @@ def no_threshold(study: Study) -> str:
     """Returns why the study has no threshold: it has too few pairs of images for the default false-match rates."""
     images = study.info()["counts"]["measured"]
     words = f"No thresholds for duplicates: {images:,} images have too few pairs for the default false-match rates."
-    return f"{words} A larger rate needs fewer, for example `--fmr 0.05`."
+    return f"{words} A larger rate needs fewer, for example `--false-match-rate 0.05`."
 
 
 def lines(study: Study) -> Iterator[str]:

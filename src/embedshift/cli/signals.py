@@ -15,11 +15,7 @@ _SHOW_CURSOR = b"\x1b[?25h"
 
 
 class Signalled(BaseException):
-    """A signal told the command to end. It is no `Exception`, so that code which handles those does not catch it.
-
-    Args:
-        number: Number of the signal.
-    """
+    """A signal told the command to end. It is no `Exception`, so that code which handles those does not catch it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(STOPPED)
@@ -28,11 +24,7 @@ class Signalled(BaseException):
 
 @contextlib.contextmanager
 def stoppable() -> Iterator[None]:
-    """Inside the context the first signal raises `Signalled`; a second one, or some seconds, end the process at once.
-
-    Nothing is lost by that: a study is whole after every SIGKILL. A process forked meanwhile ends as if nothing of this
-    had been set up, and a signal that is ignored, as by `nohup`, stays ignored.
-    """
+    """Inside the context the first signal raises `Signalled`; a second one, or some seconds, end the process at once."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -60,10 +52,7 @@ def stoppable() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _watched(caught: list[signal.Signals]) -> Iterator[None]:
-    """Starts a thread that also gets every signal: the main one may wait in C, where no Python handler is called.
-
-    This occurs with Polars: once imported, it continues a read that a signal has interrupted.
-    """
+    """Starts a thread that also gets every signal: the main one may wait in C, where no Python handler is called."""
     heard, tells = socket.socketpair()
     tells.setblocking(False)
     before = signal.set_wakeup_fd(tells.fileno(), warn_on_full_buffer=False)

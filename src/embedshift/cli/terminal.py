@@ -84,12 +84,7 @@ class _Lines(logging.Handler):
 
 
 def set_up_logging(quiet: bool, words: Callable[[str], str]) -> None:
-    """Sets up log lines on stderr: our own steps and warnings of libraries; with `quiet` only our own warnings.
-
-    Args:
-        quiet: Whether to log only our own warnings and errors.
-        words: Replaces settings by flags.
-    """
+    """Sets up log lines on stderr: our own steps and warnings of libraries; with `quiet` only our own warnings."""
     logging.basicConfig(level=logging.ERROR if quiet else logging.WARNING, handlers=[_Lines(words)], force=True)
     logging.captureWarnings(True)
     log.setLevel(logging.WARNING if quiet else logging.INFO)
@@ -114,12 +109,7 @@ class _OfNames(Console):
 
 
 def print_table(table: Table, spare: Sequence[str] = ()) -> None:
-    """Prints a table on stdout, as wide as the terminal; without one, on 140 characters at least.
-
-    Args:
-        table: The table.
-        spare: Headings of the columns to leave out one after the other until the table fits; a line below names them.
-    """
+    """Prints a table on stdout, as wide as the terminal; without one, on 140 characters at least."""
     left: list[str] = []
     for heading in spare:
         if fits(table):

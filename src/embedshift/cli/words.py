@@ -9,16 +9,7 @@ STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-
 
 
 def printable(text: str, keep: str = "") -> str:
-    r"""Returns a text with its control characters written out.
-
-    Args:
-        text: Any text.
-        keep: Characters that stay unchanged.
-
-    Example:
-        >>> print(printable("a\x1b[2Jb\u202ec"))
-        a\x1b[2Jb\u202ec
-    """
+    """Returns a text with its control characters written out."""
     return STEERING.sub(lambda found: found[0] if found[0] in keep else ascii(found[0])[1:-1], text)
 
 

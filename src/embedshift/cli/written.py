@@ -8,19 +8,7 @@ _OTHERS = ("study.json", "shards", "failures.parquet", "tables", "figures")
 
 
 def written(folder: Path) -> Iterator[str]:
-    """Yields a line for each file and folder of a study.
-
-    Args:
-        folder: The study's folder.
-
-    Example:
-        >>> import tempfile
-        >>> folder = Path(tempfile.mkdtemp())
-        >>> (folder / "tables").mkdir()
-        >>> (folder / "report.html").touch()
-        >>> [line.replace(str(folder), "study") for line in written(folder)]
-        ['Written:', '  study/tables', 'Report: study/report.html']
-    """
+    """Yields a line for each file and folder of a study."""
     yield "Written:"
     yield from (f"  {folder / name}" for name in _OTHERS if (folder / name).exists())
     if (folder / REPORT).exists():

@@ -77,25 +77,13 @@ class StudyConfig:
     switches: Mapping[str, Any] = field(default_factory=dict)
 
     def of(self, kind: type[S]) -> S:
-        """Returns the settings of one question.
-
-        Args:
-            kind: The question's dataclass of switches.
-
-        Returns:
-            An instance of `kind`; fields that are not set have their defaults.
-
-        Example:
-            >>> from embedshift.questions.layers import Switches
-            >>> StudyConfig(switches={"layers": True}).of(Switches)
-            Switches(layers=True)
-        """
+        """Returns the settings of one question."""
         names = [each.name for each in dataclasses.fields(kind)]  # type: ignore[arg-type]
         return kind(**{name: self.switches[name] for name in names if name in self.switches})
 
     def asks(self, question: Question) -> bool:
         """Returns whether the study asks this question."""
-        if self.pairs and not question.of_pairs:
+        if self.pairs and not question.for_pairs:
             return False
         return question.is_asked(None if question.switches is None else self.of(question.switches))
 
@@ -116,22 +104,7 @@ def setting_names() -> list[str]:
 
 
 def make_config(given: Mapping[str, Any]) -> StudyConfig:
-    """Makes a checked `StudyConfig`.
-
-    Args:
-        given: Setting → value; settings that are left out have their defaults.
-
-    Returns:
-        The settings.
-
-    Raises:
-        UsageError: A name is unknown, a value is not accepted, or settings exclude each other.
-
-    Example:
-        >>> make_config({"draws": 0})
-        Traceback (most recent call last):
-        embedshift.errors.UsageError: draws: Input should be greater than or equal to 1
-    """
+    """Makes a checked `StudyConfig`."""
     switched, known = switch_names(), dict.fromkeys(setting_names())
     for name in given:
         if name not in known:
@@ -163,18 +136,7 @@ def _of_pairs(given: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def as_pairs(given: Any) -> Any:
-    """Converts the setting `pairs` to a list of texts `PATH` or `NAME=PATH`.
-
-    Args:
-        given: One path, several paths, or a mapping of name → path.
-
-    Raises:
-        UsageError: A name contains "/" or "=", or is empty.
-
-    Example:
-        >>> as_pairs("q50"), as_pairs({"cdn": "re-encoded"})
-        (['q50'], ['cdn=re-encoded'])
-    """
+    """Converts the setting `pairs` to a list of texts `PATH` or `NAME=PATH`."""
     if isinstance(given, str | os.PathLike):
         return [os.fspath(given)]
     if isinstance(given, Mapping):
@@ -186,18 +148,7 @@ def as_pairs(given: Any) -> Any:
 
 
 def validated(kind: type[S], given: Mapping[str, Any]) -> S:
-    """Makes a dataclass of settings from a mapping and checks its values.
-
-    Args:
-        kind: The dataclass.
-        given: Field → value.
-
-    Returns:
-        An instance of `kind`.
-
-    Raises:
-        UsageError: A value is not accepted; one line with every such field.
-    """
+    """Makes a dataclass of settings from a mapping and checks its values."""
     import pydantic  # a tenth of a second that `--help` does not need
 
     try:
@@ -208,17 +159,7 @@ def validated(kind: type[S], given: Mapping[str, Any]) -> S:
 
 
 def read_config(file: Path) -> Json:
-    """Reads settings from a YAML or JSON file.
-
-    Args:
-        file: A file of `name: value` lines.
-
-    Returns:
-        Setting → value, not checked; see `make_config`.
-
-    Raises:
-        UsageError: The file cannot be read or is not a mapping.
-    """
+    """Reads settings from a YAML or JSON file."""
     content = read_yaml(file)
     if not isinstance(content, dict):
         raise UsageError(f"{file}: give settings as 'name: value' lines")

@@ -16,12 +16,7 @@ EPS = {"linf": (4.0,), "l2": (1.0,)}
 
 @dataclass(frozen=True, kw_only=True)
 class AttackConfig:
-    """All settings of an attack, under the names of `embedshift.attack` and the command line.
-
-    Example:
-        >>> make_attack_config({"images": ["photos"], "norm": "l2"}).eps
-        (1.0,)
-    """
+    """All settings of an attack, under the names of `embedshift.attack` and the command line."""
 
     images: tuple[str, ...] = setting((), "A folder, several files and folders, or a .txt list of paths.")
     model: str = setting("openai/clip-vit-base-patch32", "Encoder: Hub id, local folder, or a name in `list encoders`.")
@@ -44,22 +39,7 @@ class AttackConfig:
 
 
 def make_attack_config(given: Mapping[str, Any]) -> AttackConfig:
-    """Makes a checked `AttackConfig`.
-
-    Args:
-        given: Setting → value; settings that are left out have their defaults.
-
-    Returns:
-        The settings, with the default budget of the norm if none is given.
-
-    Raises:
-        UsageError: A name is unknown, or a value is not accepted.
-
-    Example:
-        >>> make_attack_config({"eps": [0.5]})
-        Traceback (most recent call last):
-        embedshift.errors.UsageError: eps 0.5: linf counts whole pixel levels; give a whole number from 1 to 255
-    """
+    """Makes a checked `AttackConfig`."""
     known = dict.fromkeys(each.name for each in fields(AttackConfig))
     for name in given:
         if name not in known:

@@ -16,17 +16,7 @@ _KINDS = (
 
 
 def open_file(path: str | os.PathLike[str]) -> BinaryIO:
-    """Opens a regular file, or a link to one, for reading bytes.
-
-    Raises:
-        OSError: The file does not exist or cannot be read.
-        EmbedshiftError: The path is not a regular file; the message says what it is.
-
-    Example:
-        >>> open_file("/dev/null")
-        Traceback (most recent call last):
-        embedshift.errors.EmbedshiftError: a device, not a file
-    """
+    """Opens a regular file, or a link to one, for reading bytes."""
     if "\0" in os.fspath(path):
         raise EmbedshiftError("the name contains a zero byte, which no file name can have")
     # Before as well as after: to open a device may already do something, and a socket cannot be opened.
@@ -41,13 +31,7 @@ def open_file(path: str | os.PathLike[str]) -> BinaryIO:
 
 
 def open_own(path: str | os.PathLike[str]) -> BinaryIO:
-    """Opens a file that embedshift keeps, for reading and writing, unbuffered; creates it where it is missing.
-
-    If another user has put something else in its place, it is neither followed, nor emptied, nor waited for.
-
-    Raises:
-        OSError: The file cannot be opened; ELOOP for a link, EINVAL for anything but a regular file.
-    """
+    """Opens a file that embedshift keeps, for reading and writing, unbuffered; creates it where it is missing."""
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     opened = os.fdopen(os.open(path, flags, 0o666), "r+b", buffering=0)
     if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
@@ -57,27 +41,7 @@ def open_own(path: str | os.PathLike[str]) -> BinaryIO:
 
 
 def read_file(path: str | os.PathLike[str], most: int) -> bytes:
-    """Reads the bytes of a regular file.
-
-    Args:
-        path: Path of the file, or of a link to it.
-        most: Largest size in bytes; a larger file is refused before it is read.
-
-    Raises:
-        OSError: The file does not exist, cannot be read, or changes its size during reading.
-        EmbedshiftError: The path is not a regular file, or the file is too large; the message omits the path.
-
-    Example:
-        >>> import tempfile
-        >>> from pathlib import Path
-        >>> file = Path(tempfile.mkdtemp()) / "a.txt"
-        >>> _ = file.write_bytes(b"abc")
-        >>> read_file(file, 3)
-        b'abc'
-        >>> read_file(file, 2)
-        Traceback (most recent call last):
-        embedshift.errors.EmbedshiftError: larger than 2 bytes (3 bytes)
-    """
+    """Reads the bytes of a regular file."""
     with open_file(path) as file:
         size = os.fstat(file.fileno()).st_size
         refuse_larger(size, most)
@@ -88,16 +52,7 @@ def read_file(path: str | os.PathLike[str], most: int) -> bytes:
 
 
 def read_own(path: str | os.PathLike[str], most: int) -> bytes:
-    """Reads the bytes of a regular file that embedshift keeps and this user owns; does not follow links.
-
-    Args:
-        path: Path of the file.
-        most: Largest size in bytes; a larger file is refused before it is read.
-
-    Raises:
-        OSError: The file does not exist, cannot be read, is a link or no regular file, belongs to another user, or is
-            too large.
-    """
+    """Reads the bytes of a regular file that embedshift keeps and this user owns; does not follow links."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
     with os.fdopen(os.open(path, flags), "rb") as opened:
         found = os.fstat(opened.fileno())
@@ -107,11 +62,7 @@ def read_own(path: str | os.PathLike[str], most: int) -> bytes:
 
 
 def read_text(path: str | os.PathLike[str], most: int) -> str:
-    """Reads a UTF-8 text file, with or without a byte order mark, whatever the locale is.
-
-    Raises:
-        UsageError: The file cannot be read (see `read_file`) or is not UTF-8; the message has the path.
-    """
+    """Reads a UTF-8 text file, with or without a byte order mark, whatever the locale is."""
     try:
         return read_file(path, most).decode("utf-8-sig")
     except (OSError, EmbedshiftError) as error:
@@ -135,12 +86,7 @@ def _refuse_what_is_no_file(found: os.stat_result) -> None:
 
 
 def _size(count: int) -> str:
-    """Formats a number of bytes for people.
-
-    Example:
-        >>> _size(262_144), _size(40 * 2**30), _size(3 * 2**20 + 1)
-        ('256 kB', '40 GB', '3.0 MB')
-    """
+    """Formats a number of bytes for people."""
     for unit, name in ((2**30, "GB"), (2**20, "MB"), (2**10, "kB")):
         if count >= unit:
             return f"{count // unit} {name}" if count % unit == 0 else f"{count / unit:.1f} {name}"

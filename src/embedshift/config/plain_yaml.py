@@ -16,27 +16,7 @@ YAML_BYTES, YAML_DEPTH, YAML_TEXT = 256 * 1024, 20, 3500
 
 
 def read_yaml(file: Path) -> Any:
-    """Reads a YAML file as plain values; nothing in the file can run code or grow beyond the file's size.
-
-    Anchors, aliases and tags are refused, because aliases can repeat values without end and tags can call functions.
-    Keys that occur twice in a mapping are refused, because YAML would silently take the last one.
-
-    Args:
-        file: UTF-8, at most 256 kB; lists and mappings nested at most 20 deep; strings of at most 3,500 characters.
-
-    Returns:
-        None, bool, int, float, str or date; lists of these, and dicts.
-
-    Raises:
-        UsageError: One line with the place in the file.
-
-    Example:
-        >>> import tempfile
-        >>> file = Path(tempfile.mkdtemp()) / "a.yaml"
-        >>> _ = file.write_text("night: [ISONoise, {Blur: {p: 1}}]")
-        >>> read_yaml(file)
-        {'night': ['ISONoise', {'Blur': {'p': 1}}]}
-    """
+    """Reads a YAML file as plain values; nothing in the file can run code or grow beyond the file's size."""
     import yaml
 
     text, loader = read_text(file, YAML_BYTES), getattr(yaml, "CSafeLoader", yaml.SafeLoader)

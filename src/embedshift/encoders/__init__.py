@@ -133,42 +133,12 @@ def load_encoder(
 
 
 def check_name(model: str) -> None:
-    """Refuses a model that no loader knows; it imports no library and loads nothing.
-
-    Args:
-        model: As in `load_encoder`.
-
-    Raises:
-        UsageError: The name or the folder is unknown.
-
-    Example:
-        >>> check_name("models/mine/last")
-        Traceback (most recent call last):
-        embedshift.errors.UsageError: models/mine/last: no such folder
-    """
+    """Refuses a model that no loader knows; it imports no library and loads nothing."""
     _library(model)
 
 
 def load_text_encoder(model: str, *, device: str = "auto", precision: Precision = "float32") -> TextEncoder:
-    """Loads the text tower that belongs to an encoder, without its vision part.
-
-    Args:
-        model: As in `load_encoder`.
-        device: As in `load_encoder`.
-        precision: As in `load_encoder`.
-
-    Returns:
-        A `TextEncoder`: call it with N texts to get float32 `[N, D]`, in the space of the encoder's first embedding.
-
-    Raises:
-        UsageError: The model has no text tower.
-        EmbedshiftError: The model cannot be found, downloaded or loaded.
-
-    Example:
-        >>> load_text_encoder("dinov2-small-offline")
-        Traceback (most recent call last):
-        embedshift.errors.UsageError: dinov2-small-offline has no text tower: texts need a vision-language model ...
-    """
+    """Loads the text tower that belongs to an encoder, without its vision part."""
     library, name = _library(model)
     found: TextEncoder | None = None
     if library in TEXT_TOWERS:

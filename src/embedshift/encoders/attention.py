@@ -23,22 +23,7 @@ WITH_WEIGHTS = {"need_weights": True, "average_attn_weights": False}
 
 
 class AttentionTap(Listener):
-    """Captures the attention of one block during its forward pass, averaged over heads.
-
-    Args:
-        block: The module that runs the attention; the last attention in it counts.
-        rows: "first" = the row of the first query token, "mean" = the mean over all query tokens, "all" = every row.
-        taps: The tower's taps, if others listen to the block too.
-
-    Example:
-        >>> layer = nn.MultiheadAttention(8, 2, batch_first=True).eval()
-        >>> tap = AttentionTap(layer, rows="first")
-        >>> x = torch.ones(1, 5, 8)
-        >>> with torch.inference_mode():
-        ...     _ = layer(x, x, x, need_weights=False)
-        >>> tap.take().shape
-        torch.Size([1, 5])
-    """
+    """Captures the attention of one block during its forward pass, averaged over heads."""
 
     def __init__(self, block: nn.Module, *, rows: Rows, taps: Taps | None = None) -> None:
         self._rows = rows
@@ -46,11 +31,7 @@ class AttentionTap(Listener):
         self.remove = (taps or Taps()).listen(block, self)
 
     def take(self) -> Tensor | None:
-        """Returns the row `[B, T]` over all T key tokens, or all rows `[B, Q, T]`, float32, of the last pass.
-
-        Returns:
-            None if the last pass ran no attention that was captured.
-        """
+        """Returns the row `[B, T]` over all T key tokens, or all rows `[B, Q, T]`, float32, of the last pass."""
         row, self._row = self._row, None
         return row
 
@@ -103,22 +84,7 @@ def attention_weights(
     *,
     first: bool = False,
 ) -> Tensor:
-    """Returns the weights inside `scaled_dot_product_attention`, written out, float32 `[B, heads, Q, T]`.
-
-    Args:
-        query: `[B, heads, Q, d]`, or `[B, Q, d]` for one head.
-        key: `[B, heads, T, d]`, likewise.
-        attn_mask: As in torch; likewise dropout_p, is_causal, scale and enable_gqa.
-        dropout_p: Not applied.
-        is_causal: Whether a query sees only keys up to its own place.
-        scale: Factor of the scores; None = d^-0.5.
-        enable_gqa: Whether heads share keys.
-        first: Whether to compute only the first query's row.
-
-    Example:
-        >>> attention_weights(torch.ones(1, 2, 3, 4), torch.ones(1, 2, 5, 4))[0, 0, 0]
-        tensor([0.2000, 0.2000, 0.2000, 0.2000, 0.2000])
-    """
+    """Returns the weights inside `scaled_dot_product_attention`, written out, float32 `[B, heads, Q, T]`."""
     if query.ndim == 3:  # no dimension of heads
         query, key = query[:, None], key[:, None]
         attn_mask = attn_mask[:, None] if attn_mask is not None and attn_mask.ndim == 3 else attn_mask

@@ -42,13 +42,7 @@ def load_bundled(
     size: int | None = None,
     embedding: str | None = None,
 ) -> ModuleEncoder:
-    """Loads `dinov2-small-offline`; the first call rebuilds it into the user's cache (`encoders.cache`).
-
-    If no cache folder can be written, the model is rebuilt at every call.
-
-    Raises:
-        EmbedshiftError: The extra `offline` is not installed, or a file has another hash than expected.
-    """
+    """Loads `dinov2-small-offline`; the first call rebuilds it into the user's cache (`encoders.cache`)."""
     with contextlib.ExitStack() as stack:
         folder = _kept() or stack.enter_context(_for_once())
         encoder = load_huggingface(
@@ -122,12 +116,7 @@ def _save(tensors: dict[str, torch.Tensor], folder: Path) -> None:
 
 
 def backbone_tensors(onnx_file: Path) -> dict[str, torch.Tensor]:
-    """Reads the DINOv2 backbone of `vit_s_focus.onnx` as a state dict of `Dinov2Model`.
-
-    Tensors whose names begin with `backbone.` are kept. Weights of matrix products have no names there and are
-    transposed: the path of the node that uses a weight is its name. The two position embeddings differ in shape. The
-    mask token, which no forward pass here uses, is zeros.
-    """
+    """Reads the DINOv2 backbone of `vit_s_focus.onnx` as a state dict of `Dinov2Model`."""
     import onnx
     from onnx import numpy_helper
 

@@ -19,11 +19,7 @@ BROKEN = (OSError, RuntimeError, ValueError, RecursionError)
 
 
 def cache_folder() -> Path:
-    """Returns `$EMBEDSHIFT_CACHE`, else `embedshift` in `$XDG_CACHE_HOME`, `~/.cache`, or macOS's `~/Library/Caches`.
-
-    Raises:
-        RuntimeError: The home folder is unknown.
-    """
+    """Returns `$EMBEDSHIFT_CACHE`, else `embedshift` in `$XDG_CACHE_HOME`, `~/.cache`, or macOS's `~/Library/Caches`."""
     if "EMBEDSHIFT_CACHE" in os.environ:
         return Path(os.environ["EMBEDSHIFT_CACHE"])
     usual = "Library/Caches" if sys.platform == "darwin" else ".cache"
@@ -31,12 +27,7 @@ def cache_folder() -> Path:
 
 
 def recall(kind: str, key: str) -> Any:
-    """Returns the content stored under a key; None if this user's embedshift has stored none.
-
-    Args:
-        kind: A folder of the cache.
-        key: Hexadecimal digits.
-    """
+    """Returns the content stored under a key; None if this user's embedshift has stored none."""
     try:
         return json.loads(read_own(cache_folder() / kind / f"{key}.json", LARGEST))
     except BROKEN:
@@ -44,13 +35,7 @@ def recall(kind: str, key: str) -> Any:
 
 
 def note(kind: str, key: str, content: Any) -> None:
-    """Stores JSON under a key, completely or not at all; if nothing can be written, nothing is stored.
-
-    Args:
-        kind: As in `recall`.
-        key: As in `recall`.
-        content: Replaces what was stored under the key.
-    """
+    """Stores JSON under a key, completely or not at all; if nothing can be written, nothing is stored."""
     with contextlib.suppress(*BROKEN):
         folder = cache_folder() / kind
         folder.mkdir(parents=True, exist_ok=True)

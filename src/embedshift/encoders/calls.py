@@ -45,13 +45,7 @@ class Calls(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
     def times_as_fast(self, kernels: CpuKernels, dtype: torch.dtype, batch: int) -> float:
-        """Returns how many times as fast the replaced calls are: by medians or by fastest runs, the smaller of both.
-
-        Args:
-            kernels: Kernels on the module whose calls these are.
-            dtype: The dtype of matrix products.
-            batch: Number of views; fewer if a call takes longer than `CALL`.
-        """
+        """Returns how many times as fast the replaced calls are: by medians or by fastest runs, the smaller of both."""
         totals = np.zeros((2, 2))
         low = dtype != torch.float32
         with torch.inference_mode(), torch.autocast("cpu", dtype, enabled=low):

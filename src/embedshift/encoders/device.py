@@ -35,12 +35,7 @@ def to_device(views: Pixels, device: torch.device) -> Tensor:
 
 
 def from_device(tensors: Sequence[Tensor]) -> Callable[[], list[Floats]]:
-    """Starts copying tensors back from one device; the returned function waits and returns them as arrays.
-
-    Example:
-        >>> from_device([torch.ones(2)])()
-        [array([1., 1.], dtype=float32)]
-    """
+    """Starts copying tensors back from one device; the returned function waits and returns them as arrays."""
     beside = tensors[0].device.type == "cuda"
     there, copied = [tensor.to("cpu", non_blocking=beside) for tensor in tensors], None
     if beside:
@@ -56,23 +51,12 @@ def from_device(tensors: Sequence[Tensor]) -> Callable[[], list[Floats]]:
 
 
 def device_name(device: torch.device) -> str:
-    """Returns the kind of a device, and for a GPU its model, independent of its index.
-
-    Example:
-        >>> device_name(torch.device("cpu"))
-        'cpu'
-    """
+    """Returns the kind of a device, and for a GPU its model, independent of its index."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def takes_all_cores(encoder: Encoder) -> bool:
-    """Returns whether an encoder computes on the CPU, with a thread on each core; False if it does not give its device.
-
-    Example:
-        >>> class Elsewhere: device = "cuda:0"
-        >>> takes_all_cores(Elsewhere())
-        False
-    """
+    """Whether an encoder computes on the CPU, with a thread on each core; False if it does not give its device."""
     device = EncoderInfo.of(encoder).device
     return str(device).partition(":")[0] == "cpu" and torch.get_num_threads() >= cores()
 
@@ -84,11 +68,7 @@ def _best_device() -> str:
 
 
 def keep_memory() -> None:
-    """Tells glibc to keep freed memory for later use; with other C libraries it does nothing.
-
-    An encoder on a CPU requests the same tens of megabytes layer after layer. If they are returned to the kernel in
-    between, every request gets new pages, which took 15 % of the time of CLIP ViT-B/32 in float32.
-    """
+    """Tells glibc to keep freed memory for later use; with other C libraries it does nothing."""
     with contextlib.suppress(OSError, AttributeError):
         set_option = ctypes.CDLL("libc.so.6").mallopt
         set_option(M_MMAP_THRESHOLD, 2**30)

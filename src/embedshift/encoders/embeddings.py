@@ -15,11 +15,7 @@ def tower(module: Any) -> Any:
 
 
 def inputs(module: nn.Module, pixels: Tensor) -> dict[str, Any]:
-    """Returns the model's inputs for `pixels` `[B, 3, S, S]`: pixels, or patches if a Linear embeds the patches.
-
-    Positions are always interpolated. At the native size this changes nothing; at other sizes some families would
-    silently use wrong positions.
-    """
+    """Returns the model's inputs for `pixels` `[B, 3, S, S]`: pixels, or patches if a Linear embeds the patches."""
     embedding = getattr(getattr(tower(module), "embeddings", None), "patch_embedding", None)
     if not isinstance(embedding, nn.Linear):
         return {"pixel_values": pixels, "interpolate_pos_encoding": True}

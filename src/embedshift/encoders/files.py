@@ -15,17 +15,7 @@ from embedshift.errors import EmbedshiftError, reason
 
 
 def preprocess_of(source: str, family: Family, config: transformers.PretrainedConfig, offline: bool) -> Preprocess:
-    """Reads size, mean and std from the checkpoint's preprocessor_config.json, else from its config and its family.
-
-    Args:
-        source: Hub id or folder, for transformers.
-        family: Gives mean and std if no file does.
-        config: The checkpoint's configuration.
-        offline: Whether to use only the local cache.
-
-    Raises:
-        EmbedshiftError: The values make no sense, or the size is not given anywhere.
-    """
+    """Reads size, mean and std from the checkpoint's preprocessor_config.json, else from its config and its family."""
     found = _json(source, "processor_config.json", offline).get("image_processor")
     if found is None:
         found = _json(source, "preprocessor_config.json", offline)

@@ -8,19 +8,7 @@ from embedshift.encoders.structure import patch_embedding
 
 
 class PatchGrid:
-    """Derives the grid from the convolution that cuts images into patches; without one, the grid is a square of tokens.
-
-    Args:
-        tower: The part of an encoder that sees the image.
-
-    Example:
-        >>> import torch
-        >>> net = nn.Conv2d(3, 8, 4, stride=4)
-        >>> grid = PatchGrid(net)
-        >>> _ = net(torch.ones(1, 3, 8, 12))
-        >>> grid.patch, grid.of(7)
-        (4, (2, 3))
-    """
+    """Derives the grid from the convolution that cuts images into patches; without one, the grid is a square of tokens."""
 
     def __init__(self, tower: nn.Module) -> None:
         self._seen: tuple[int, int] | None = None
@@ -34,11 +22,7 @@ class PatchGrid:
         return self._seen or (int(tokens**0.5),) * 2
 
     def lay(self, row: Tensor, count: int) -> Tensor | None:
-        """Reduces weights of all tokens `[B, T]`, B = `count`, to those of the patches `[B, g_h, g_w]`.
-
-        Returns:
-            None if the tokens are not the patches of B views.
-        """
+        """Reduces weights of all tokens `[B, T]`, B = `count`, to those of the patches `[B, g_h, g_w]`."""
         height, width = self.of(row.shape[1])
         patches = row[:, row.shape[1] - height * width :]  # class and register tokens come first
         if height * width > row.shape[1] or len(row) != count:  # attention inside windows

@@ -41,26 +41,7 @@ def load_huggingface(
     size: int | None = None,
     embedding: str | None = None,
 ) -> ModuleEncoder:
-    """Loads the vision part of a checkpoint: a Hub id, or a local folder in the form of `save_pretrained`.
-
-    Weights are read from safetensors, or if there are none from `pytorch_model.bin` with `weights_only`. A full
-    unpickle and code from the Hub are never run. Without the Hub, files that an earlier run downloaded are used.
-
-    Args:
-        model: Hub id or folder.
-        name: Name in tables and reports; None = the id, or the folder's name.
-        device: As in `ModuleEncoder`.
-        precision: As in `ModuleEncoder`.
-        size: Input size in pixels; None = the checkpoint's own. Position embeddings are interpolated.
-        embedding: Name of one of the family's embeddings; None = its first.
-
-    Returns:
-        The encoder.
-
-    Raises:
-        EmbedshiftError: The model cannot be found, downloaded or trusted, its family is not known, or weights are
-            missing (they would be filled at random).
-    """
+    """Loads the vision part of a checkpoint: a Hub id, or a local folder in the form of `save_pretrained`."""
     found = find_checkpoint(model)
     chosen = found.family.choose(embedding)
     module = load_module(found, found.family.loader, found.family.drop + chosen.drop)
@@ -79,16 +60,7 @@ def load_huggingface(
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint that was found and whose family is known.
-
-    Args:
-        model: The name by which it was requested.
-        name: Name in tables and reports.
-        source: Hub id or folder, for transformers.
-        family: Its row of the table.
-        config: Its configuration.
-        offline: Whether to use only the local cache.
-    """
+    """A checkpoint that was found and whose family is known."""
 
     model: str
     name: str
@@ -160,11 +132,7 @@ def _config(source: str, model: str, offline: bool) -> tuple[Family, transformer
 
 
 def load_module(found: Checkpoint, class_name: str, drop: tuple[str, ...]) -> nn.Module:
-    """Loads a transformers class with the checkpoint's weights, without the children named in `drop`.
-
-    Raises:
-        EmbedshiftError: Weights cannot be loaded, or are missing (they would be filled at random).
-    """
+    """Loads a transformers class with the checkpoint's weights, without the children named in `drop`."""
     model, family = found.model, found.family
     loader = _without(getattr(transformers, class_name), drop)
     for name in INDEXES:

@@ -19,29 +19,7 @@ KERNELS = {torch.float32: (PRODUCTS,), torch.bfloat16: (PRODUCTS, ATTENTION)}
 
 
 class CpuKernels(TorchFunctionMode):
-    """Inside the context some functions of torch run through other kernels; nothing else changes.
-
-    "products": the linear layers and patch embeddings of a module, by oneDNN with packed weights. "attention": under
-    bfloat16 autocast, attention without a mask, in two batched products. While torch compiles, only attention and
-    float32 products are replaced. Results differ from torch's own by rounding. Whether the kernels are faster depends
-    on the processor; see `trial`.
-
-    Args:
-        module: The module, on the CPU, with its weights already cast. Later changes of its weights have no effect.
-        dtype: Dtype of matrix products, float32 or bfloat16; weights of another dtype stay with torch.
-        names: Names in `KERNELS`; None = all that exist for the dtype.
-
-    Raises:
-        RuntimeError: For "products": torch was built without oneDNN, or the CPU cannot compute in bfloat16.
-
-    Example:
-        >>> layer = nn.Linear(3, 2)
-        >>> x = torch.ones(4, 3)
-        >>> with torch.inference_mode(), CpuKernels(layer, torch.float32):
-        ...     fast = layer(x)
-        >>> torch.allclose(fast, layer(x), atol=1e-6)
-        True
-    """
+    """Inside the context some functions of torch run through other kernels; nothing else changes."""
 
     def __init__(self, module: nn.Module, dtype: torch.dtype, names: Collection[str] | None = None) -> None:
         super().__init__()

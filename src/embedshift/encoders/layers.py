@@ -12,22 +12,7 @@ from embedshift.errors import UsageError
 
 
 class LayerTap:
-    """Keeps the class token and the mean patch token of the output `[B, N, W]` of each of L similar blocks.
-
-    Args:
-        tower: The tower whose blocks run.
-
-    Raises:
-        UsageError: The tower has no sequence of similar blocks.
-
-    Example:
-        >>> net = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
-        >>> tap = LayerTap(Tower(net, has_cls=True, grid=lambda tokens: (2, 2)))
-        >>> with torch.inference_mode():
-        ...     _ = net(torch.ones(3, 5, 8))
-        >>> tap.take(ForwardPass(3, "cls", None, lambda row: None)).shape
-        (3, 2, 2, 8)
-    """
+    """Keeps the class token and the mean patch token of the output `[B, N, W]` of each of L similar blocks."""
 
     all_tokens = True  # the mean patch needs them
 
@@ -42,11 +27,7 @@ class LayerTap:
         self.depth = len(blocks)
 
     def take(self, done: ForwardPass) -> Floats:
-        """Returns the values of the pass, float32 `[B, L, T, W]`: class token, if there is one, and mean patch.
-
-        Raises:
-            UsageError: A block did not run exactly once, or its output is not `[B, N, W]`.
-        """
+        """Returns the values of the pass, float32 `[B, L, T, W]`: class token, if there is one, and mean patch."""
         count = done.views
         caught, self._caught = self._caught, []
         if len(caught) != self.depth:

@@ -19,12 +19,7 @@ def library(name: str) -> Any:
 
 
 def name_of(library: str, model: str) -> str:
-    """Returns a model's name in tables and reports: a local folder's name, else the name that loads it.
-
-    Example:
-        >>> name_of("timm", "vit_tiny_patch16_224"), name_of("timm", "local-dir:models/mine")
-        ('timm:vit_tiny_patch16_224', 'mine')
-    """
+    """Returns a model's name in tables and reports: a local folder's name, else the name that loads it."""
     if not model.startswith("local-dir:"):
         return f"{library}:{model}"
     return Path(model.removeprefix("local-dir:")).expanduser().resolve().name

@@ -31,31 +31,7 @@ Embed = Callable[[nn.Module, Tensor], Tensor]
 
 
 class ModuleEncoder(FasterPasses):
-    """An encoder made of a torch module and a function that reads the embedding from it.
-
-    The module is put into eval mode and moved to the device. A lower precision is used through autocast, which keeps
-    norms, softmax and the residual stream in float32.
-
-    Args:
-        module: The vision module.
-        embed: `(module, pixels [B, 3, S, S]) -> [B, D]`.
-        preprocess: Input size and normalisation.
-        name: Name in tables and reports.
-        device: "auto" = CUDA, else Apple's MPS, else the CPU; or any torch device.
-        precision: "float32", "bfloat16", "float16", or "auto" = the fastest of them here whose embeddings are close to
-            those in float32.
-        attention: The block that runs the attention. None = the pooling head of a module without class token, else the
-            last layer of its transformer.
-        tower: The part that sees the image, in which patches, class token, head and layers are searched; None = the
-            module.
-        embedding: Description of what `embed` reads, for the record.
-        revision: Origin of the weights, for the record.
-        shared: Whether the module is also used elsewhere. Its weights then stay as they are, and every pass casts them
-            to a lower precision.
-
-    Raises:
-        EmbedshiftError: The module cannot encode one black image of the input size.
-    """
+    """An encoder made of a torch module and a function that reads the embedding from it."""
 
     def __init__(
         self,
@@ -103,10 +79,7 @@ class ModuleEncoder(FasterPasses):
         return self.begin(views)()
 
     def begin(self, views: Pixels) -> Callable[[], EncoderOutput]:
-        """Starts a forward pass over views uint8 `[B, S, S, 3]`; the returned function waits for its output.
-
-        On a GPU the next pass may start meanwhile, unless observations are requested: these are waited for here.
-        """
+        """Starts a forward pass over views uint8 `[B, S, S, 3]`; the returned function waits for its output."""
         count = len(views)
         if count < self._batch:
             views = np.concatenate([views, np.zeros((self._batch - count, *views.shape[1:]), np.uint8)])
@@ -135,14 +108,7 @@ class ModuleEncoder(FasterPasses):
 
     @contextlib.contextmanager
     def compiling(self, batch: int) -> Iterator[None]:
-        """Inside the context passes are compiled for batches of `batch` views; black views fill up smaller ones.
-
-        Enter it after `observing`, so that the compiled pass captures the observations too. Embeddings then differ from
-        those of the plain pass by rounding.
-
-        Raises:
-            EmbedshiftError: It cannot be compiled here, for example without a C++ compiler.
-        """
+        """Inside the context passes are compiled for batches of `batch` views; black views fill up smaller ones."""
         log.info("compiling %s for batches of %d", self.name, batch)
         self._forward, self._batch = compiled(self._embed), batch
         try:
@@ -175,23 +141,7 @@ class ModuleEncoder(FasterPasses):
 
     @contextlib.contextmanager
     def differentiable(self) -> Iterator[Callable[[Tensor], Tensor]]:
-        """Gives a function from pixels to embeddings with exact gradients with respect to the pixels.
-
-        The function maps float32 `[B, 3, S, S]`, RGB in [0, 255], to `[B, D]`. Gradients of the weights are switched
-        off. Faster kernels, shortcut, compilation and inference mode are off, because they detach gradients.
-
-        Raises:
-            UsageError: The precision is lower than float32, so that weights are rounded.
-
-        Example:
-            >>> from embedshift.encoders.wrap import wrap
-            >>> net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 4))
-            >>> pixels = torch.full((1, 3, 8, 8), 100.0, requires_grad=True)
-            >>> with wrap(net, size=8, mean=(0.5,) * 3, std=(0.5,) * 3).differentiable() as embed:
-            ...     embed(pixels).sum().backward()
-            >>> pixels.grad.shape, net[1].weight.grad is None
-            (torch.Size([1, 3, 8, 8]), True)
-        """
+        """Gives a function from pixels to embeddings with exact gradients with respect to the pixels."""
         if self.precision != "float32":
             raise UsageError(f"{self.name}: gradients need `precision` float32, not {self.precision}")
         with frozen(self.module), self._listened.silent(), torch.inference_mode(False), torch.enable_grad():
@@ -202,11 +152,7 @@ class ModuleEncoder(FasterPasses):
 
     @contextlib.contextmanager
     def observing(self, names: Collection[str]) -> Iterator[None]:
-        """Inside the context every output holds `observed[name]` for each of the names of `OBSERVATIONS`.
-
-        Raises:
-            UsageError: A name is unknown, or the encoder cannot give this observation.
-        """
+        """Inside the context every output holds `observed[name]` for each of the names of `OBSERVATIONS`."""
         more, tower = [name for name in dict.fromkeys(names) if name not in self._taps], self.tower
         taps = [OBSERVATIONS[name] for name in more]
         try:

@@ -42,21 +42,7 @@ def load_openclip(
     size: int | None = None,
     embedding: str | None = None,
 ) -> ModuleEncoder:
-    """Loads the image tower of an open_clip model.
-
-    Args:
-        model: "ViT-B-32/laion2b_s34b_b79k" (a name and its weights), "hf-hub:owner/name" or "local-dir:folder".
-        device: As in `ModuleEncoder`.
-        precision: As in `ModuleEncoder`.
-        size: Input size in pixels; None = the checkpoint's own. Position embeddings are interpolated.
-        embedding: "projection", the only one.
-
-    Returns:
-        The encoder; its embedding is that of `encode_image(..., normalize=False)`.
-
-    Raises:
-        EmbedshiftError: The extra `openclip` is not installed, or the model cannot be found or loaded completely.
-    """
+    """Loads the image tower of an open_clip model."""
     chosen = OPEN_CLIP.choose(embedding)
     library("open_clip")
     try:
@@ -81,19 +67,7 @@ def load_openclip(
 
 
 def load_openclip_text(model: str, *, device: str = "auto", precision: Precision = "float32") -> ModuleTextEncoder:
-    """Loads the text tower of an open_clip model, with open_clip's own tokenizer.
-
-    Args:
-        model: As in `load_openclip`.
-        device: As in `ModuleEncoder`.
-        precision: As in `ModuleEncoder`.
-
-    Returns:
-        The text encoder; its vector is that of `encode_text(..., normalize=False)`.
-
-    Raises:
-        EmbedshiftError: As in `load_openclip`.
-    """
+    """Loads the text tower of an open_clip model, with open_clip's own tokenizer."""
     library("open_clip")
     try:
         with closed(local=_is_local(model)):

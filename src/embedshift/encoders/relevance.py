@@ -17,7 +17,7 @@ from embedshift.arrays import Floats, Pixels
 from embedshift.encoders.module import ModuleEncoder
 from embedshift.encoders.structure import like_blocks
 from embedshift.encoders.taps import Kwargs
-from embedshift.encoders.written import Attended, WrittenAttention
+from embedshift.encoders.written import AttendedTensor, AttentionInterceptor
 from embedshift.errors import UsageError
 
 RELEVANCE, TOKENS = "relevance", "tokens"
@@ -27,30 +27,7 @@ NORMS = (functional.layer_norm, functional.rms_norm)
 
 
 class Explainer:
-    """Computes maps that explain the embeddings of views.
-
-    Args:
-        encoder: The encoder.
-        names: Names of maps: "relevance", "tokens".
-
-    Raises:
-        UsageError: The encoder has no sequence of similar blocks, or its weights are rounded.
-
-    Example:
-        >>> import functools
-        >>> from embedshift.encoders.wrap import wrap
-        >>> class Net(nn.Module):
-        ...     def __init__(self):
-        ...         super().__init__()
-        ...         block = functools.partial(nn.TransformerEncoderLayer, 8, 2, 8, batch_first=True, norm_first=True)
-        ...         self.cut, self.blocks = nn.Conv2d(3, 8, 4, stride=4), nn.Sequential(block(), block())
-        ...     def forward(self, pixels):
-        ...         return self.blocks(self.cut(pixels).flatten(2).transpose(1, 2)).mean(dim=1)
-        >>> encoder = wrap(Net(), size=8, mean=(0.5,) * 3, std=(0.5,) * 3)
-        >>> maps = Explainer(encoder, ["relevance", "tokens"])(np.zeros((1, 8, 8, 3), np.uint8), np.ones(8))
-        >>> maps["relevance"].shape, maps["tokens"].shape
-        ((1, 2, 2), (1, 2, 2))
-    """
+    """Computes maps that explain the embeddings of views."""
 
     def __init__(self, encoder: ModuleEncoder, names: Collection[str]) -> None:
         self._encoder, self._names, self._tower = encoder, names, encoder.tower
@@ -59,19 +36,7 @@ class Explainer:
             raise self._refused("it has no sequence of similar blocks")
 
     def __call__(self, views: Pixels, target: Any) -> dict[str, Floats]:
-        """Returns the maps of views for one target, by name, float32 `[B, g_h, g_w]` each.
-
-        The maps explain the dot product of the embedding with the target, because the cosine with itself has no
-        gradient.
-
-        Args:
-            views: uint8 `[B, S, S, 3]`, RGB.
-            target: A vector in the space of the embedding, `[D]`.
-
-        Raises:
-            UsageError: Attention does not run from all tokens to all exactly once per block, or more than one attention
-                behind the blocks reads the embedding.
-        """
+        """Returns the maps of views for one target, by name, float32 `[B, g_h, g_w]` each."""
         parts = [self._some(views[start : start + VIEWS], target) for start in range(0, len(views), VIEWS)]
         return {name: np.concatenate([part[name] for part in parts]) for name in self._names}
 
@@ -104,7 +69,7 @@ class Explainer:
                 found[TOKENS] = self._tokens(mode, layers[-1], explained)
         return {name: self._laid(row) for name, row in found.items()}
 
-    def _layers(self, mode: "_BlockByBlock", count: int) -> tuple[list[Attended], list[Attended]]:
+    def _layers(self, mode: "_BlockByBlock", count: int) -> tuple[list[AttendedTensor], list[AttendedTensor]]:
         """Returns the attention of every block, and of the head that pools their tokens if there is one."""
         depth = len(self._blocks)
         layers, behind = mode.attended[:depth], mode.attended[depth:]
@@ -117,11 +82,8 @@ class Explainer:
             raise self._refused("its embedding comes from attention for which no rule is known")
         return layers, behind
 
-    def _tokens(self, mode: "_BlockByBlock", last: Attended, explained: Tensor) -> Tensor:
-        """Returns each token's contribution through the last block's attention and residual stream, `[B, T]`.
-
-        The MLP of that block does not take part.
-        """
+    def _tokens(self, mode: "_BlockByBlock", last: AttendedTensor, explained: Tensor) -> Tensor:
+        """Returns each token's contribution through the last block's attention and residual stream, `[B, T]`."""
         mode.closed = True
         (gradient,) = torch.autograd.grad(explained, [last.outputs])
         if not mode.has_gate or not gradient.any():
@@ -140,22 +102,14 @@ class Explainer:
 
 
 def _rolled(positive: list[Tensor], rows: Tensor) -> Tensor:
-    """Returns rows `[B, T]` of R, where R ← R + A R over the layers from the first to the last, from R = I.
-
-    It computes row by row from the last layer, so that R itself is never built.
-    """
+    """Returns rows `[B, T]` of R, where R ← R + A R over the layers from the first to the last, from R = I."""
     for layer in reversed(positive):
         rows = rows + torch.einsum("bt,bts->bs", rows, layer)
     return rows
 
 
-class _BlockByBlock(WrittenAttention):
-    """Written attention that knows the block in which it runs, and a gate before the MLP of the last block.
-
-    `places` has the block number of every attention, -1 for attention behind the blocks. While the gate is closed, no
-    gradient passes through the first norm behind the output projection of the last block's attention: only that block's
-    residual stream remains.
-    """
+class _BlockByBlock(AttentionInterceptor):
+    """Written attention that knows the block in which it runs, and a gate before the MLP of the last block."""
 
     def __init__(self, blocks: list[nn.Module]) -> None:
         super().__init__()

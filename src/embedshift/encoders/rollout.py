@@ -15,26 +15,7 @@ from embedshift.errors import UsageError
 
 
 class RolloutTap:
-    """Multiplies the attention of all similar blocks: `R_l = rows((A_l + I) / 2) R_{l-1}`, with `R_0 = I`.
-
-    A is the mean over heads, I stands for the residual connection, and `rows` scales each row to a sum of 1.
-
-    Args:
-        tower: The tower whose blocks run.
-
-    Raises:
-        UsageError: The tower has no sequence of similar blocks.
-
-    Example:
-        >>> layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, dropout=0.0)
-        >>> net = nn.TransformerEncoder(layer, 3, enable_nested_tensor=False)
-        >>> tap = RolloutTap(Tower(net, has_cls=True, grid=lambda tokens: (2, 2)))
-        >>> with torch.inference_mode():
-        ...     _ = net(torch.ones(2, 5, 8))
-        >>> whole = ForwardPass(2, "cls", None, lambda row: row)
-        >>> tap.take(whole).sum(axis=1).round(5).tolist()
-        [1.0, 1.0]
-    """
+    """Multiplies the attention of all similar blocks: `R_l = rows((A_l + I) / 2) R_{l-1}`, with `R_0 = I`."""
 
     all_tokens = False
 
@@ -48,14 +29,7 @@ class RolloutTap:
         self._taps = [_BlockTap(block, self._fold, tower.taps) for block in blocks]
 
     def take(self, done: ForwardPass) -> Floats:
-        """Returns how much of every patch reaches the query, float32 `[B, g_h, g_w]`.
-
-        The query is the first token, the mean of all rows, or their mean by the pooling head's weights.
-
-        Raises:
-            UsageError: A block did not run exactly once, the head pools other tokens than the blocks return, or
-                attention runs inside windows.
-        """
+        """Returns how much of every patch reaches the query, float32 `[B, g_h, g_w]`."""
         maps = done.on_grid(self._read(done))
         if maps is None:
             raise _no_rollout("its attention runs inside windows, not from all tokens to all")

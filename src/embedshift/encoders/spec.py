@@ -21,20 +21,7 @@ from embedshift.errors import UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderSpec:
-    """Which encoder to load, and which outputs it must give.
-
-    Args:
-        model: As in `load_encoder`.
-        device: As in `load_encoder`.
-        precision: As in `load_encoder`.
-        size: As in `load_encoder`.
-        embedding: As in `load_encoder`.
-        given: An encoder object of the user, in place of all these.
-        kernels: Kernels with which the study began; None = those that are faster here.
-        observations: Names of observations.
-        compile: Whether forward passes are compiled.
-        batch_size: Views per forward pass; None = by device, encoder and size alone.
-    """
+    """Which encoder to load, and which outputs it must give."""
 
     model: str
     device: str = "auto"
@@ -60,11 +47,7 @@ class EncoderSpec:
         )
 
     def text_tower(self, encoder: Encoder) -> TextEncoder | ReadsText:
-        """Returns the encoder's own text function, else the text tower that belongs to its weights.
-
-        Raises:
-            UsageError: There is none.
-        """
+        """Returns the encoder's own text function, else the text tower that belongs to its weights."""
         if isinstance(encoder, ReadsText):
             return encoder
         if self.given is not None:
@@ -82,11 +65,7 @@ class EncoderSpec:
         return usual_batch(str(EncoderInfo.of(encoder).device or "cpu"), encoder.grid)
 
     def chosen(self, encoder: Encoder) -> "EncoderSpec":
-        """Returns the specification with the choices made at loading, so that other processes compute alike.
-
-        Args:
-            encoder: The encoder that this specification loaded.
-        """
+        """Returns the specification with the choices made at loading, so that other processes compute alike."""
         precision = EncoderInfo.of(encoder).precision or self.precision
         kernels = encoder.kernels if isinstance(encoder, HasKernels) else None
         return replace(self, precision=precision, kernels=kernels if self.kernels is None else self.kernels)
@@ -99,11 +78,7 @@ class EncoderSpec:
 
     @contextlib.contextmanager
     def observed(self, encoder: Encoder) -> Iterator[None]:
-        """Inside the context the encoder gives the observations; afterwards it is as before.
-
-        Raises:
-            UsageError: The encoder cannot give them, or cannot be compiled although this is requested.
-        """
+        """Inside the context the encoder gives the observations; afterwards it is as before."""
         if self.compile and not isinstance(encoder, Compilable):
             raise UsageError(f"{encoder.name} cannot be compiled: it has no `compiling`; run without it")
         if not self.observations:

@@ -14,25 +14,7 @@ FEED_FORWARD = ("mlp", "ffn", "feed_forward")
 
 
 class ClassTokenShortcut:
-    """Inside the context, the feed-forward network of the last block computes only the first token.
-
-    After the attention of the last block nothing mixes the tokens any more. If only the class token is read, the others
-    need not be computed. The sum with the residual broadcasts, so that the other tokens then hold nonsense. The caller
-    must test whether an encoder reads none of them.
-
-    Args:
-        block: The last block; its feed-forward network has one of the usual names.
-
-    For this test set `wild`: it makes the values that are not computed far off, so that any use becomes visible.
-
-    Example:
-        >>> import torch
-        >>> block = nn.ModuleDict({"mlp": nn.Identity()})
-        >>> shortcut = ClassTokenShortcut(block)
-        >>> with shortcut:
-        ...     block["mlp"](torch.ones(2, 5, 8)).shape
-        torch.Size([2, 1, 8])
-    """
+    """Inside the context, the feed-forward network of the last block computes only the first token."""
 
     def __init__(self, block: nn.Module) -> None:
         self.on = False

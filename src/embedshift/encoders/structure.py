@@ -7,26 +7,12 @@ POOL_NAMES = ("attn_pool", "attnpool")
 
 
 def last_block(module: nn.Module) -> nn.Module | None:
-    """Returns the last of the longest sequence of similar blocks in `module`: the last layer of its transformer.
-
-    Example:
-        >>> net = nn.Sequential(nn.Conv2d(3, 8, 4), nn.ModuleList([nn.Linear(8, 8), nn.Linear(8, 8)]))
-        >>> last_block(net)
-        Linear(in_features=8, out_features=8, bias=True)
-    """
+    """Returns the last of the longest sequence of similar blocks in `module`: the last layer of its transformer."""
     return next(reversed(like_blocks(module)), None)
 
 
 def like_blocks(module: nn.Module) -> list[nn.Module]:
-    """Returns the longest sequence of similar blocks in `module`, in order; empty if there is none.
-
-    These are blocks of one class: the layers of its transformer.
-
-    Example:
-        >>> net = nn.Sequential(nn.Conv2d(3, 8, 4), nn.ModuleList([nn.Linear(8, 8), nn.Linear(8, 8)]))
-        >>> len(like_blocks(net))
-        2
-    """
+    """Returns the longest sequence of similar blocks in `module`, in order; empty if there is none."""
     run = run_of_blocks(module)
     return [] if run is None else list(run)
 
@@ -38,12 +24,7 @@ def run_of_blocks(module: nn.Module) -> nn.ModuleList | nn.Sequential | None:
 
 
 def patch_embedding(module: nn.Module) -> nn.Conv2d | None:
-    """Returns the convolution that cuts images into patches: the first whose stride equals its kernel.
-
-    Example:
-        >>> patch_embedding(nn.Sequential(nn.Conv2d(3, 8, 4, stride=4))).kernel_size
-        (4, 4)
-    """
+    """Returns the convolution that cuts images into patches: the first whose stride equals its kernel."""
     for part in module.modules():
         if isinstance(part, nn.Conv2d) and part.kernel_size == part.stride and part.kernel_size[0] > 1:
             return part

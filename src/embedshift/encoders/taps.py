@@ -32,22 +32,7 @@ class Listener:
 
 
 class Taps(TorchFunctionMode):
-    """The tap of one tower.
-
-    While a mode is active, `nn.MultiheadAttention` would use another kernel, which changes its output by rounding. It
-    therefore runs without the mode, and listeners get it as a whole.
-
-    Example:
-        >>> import torch
-        >>> class Heard(Listener):
-        ...     def heard(self, func, args, kwargs, result): print(func.__name__, tuple(result.shape))
-        >>> block, taps = nn.Linear(3, 2), Taps()
-        >>> stop = taps.listen(block, Heard())
-        >>> with torch.inference_mode():
-        ...     _ = block(torch.ones(1, 3))
-        linear (1, 2)
-        >>> stop()
-    """
+    """The tap of one tower."""
 
     def __init__(self) -> None:
         super().__init__()

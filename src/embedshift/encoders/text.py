@@ -35,23 +35,7 @@ SENTENCE = "A photo of 2 blurry, noisy and mirrored cats!"
 
 
 class ModuleTextEncoder:
-    """A text encoder made of a torch module, a tokenizer, and a function that reads the vector.
-
-    Args:
-        module: The text tower.
-        tokenize: Texts → the module's inputs, on the CPU.
-        read: `(module, tokens) -> [B, D]`.
-        name: Name in error messages.
-        device: As in `ModuleEncoder`.
-        precision: As in `ModuleEncoder`; "auto" is float32.
-
-    Example:
-        >>> net = nn.EmbeddingBag(128, 4)
-        >>> letters = lambda texts: {"ids": torch.tensor([[ord(letter) for letter in text] for text in texts])}
-        >>> encoder = ModuleTextEncoder(net, letters, lambda net, tokens: net(tokens["ids"]), "letters", device="cpu")
-        >>> encoder(["cat", "dog"]).shape
-        (2, 4)
-    """
+    """A text encoder made of a torch module, a tokenizer, and a function that reads the vector."""
 
     def __init__(
         self,
@@ -99,12 +83,7 @@ class ModuleTextEncoder:
 def load_huggingface_text(
     model: str, *, device: str = "auto", precision: Precision = "float32"
 ) -> ModuleTextEncoder | None:
-    """Loads the text tower of a transformers checkpoint, with its own tokenizer; None if its family has none.
-
-    Raises:
-        EmbedshiftError: The checkpoint or its tokenizer cannot be found, or weights are missing (they would be filled
-            at random).
-    """
+    """Loads the text tower of a transformers checkpoint, with its own tokenizer; None if its family has none."""
     found = find_checkpoint(model)
     text = found.family.text
     if text is None:

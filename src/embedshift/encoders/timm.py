@@ -25,22 +25,7 @@ def load_timm(
     size: int | None = None,
     embedding: str | None = None,
 ) -> ModuleEncoder:
-    """Loads a timm model.
-
-    Args:
-        model: "vit_small_patch16_224.augreg_in21k_ft_in1k", "hf-hub:owner/name" or "local-dir:folder".
-        device: As in `ModuleEncoder`.
-        precision: As in `ModuleEncoder`.
-        size: Input size in pixels; None = the checkpoint's own. Position embeddings are interpolated.
-        embedding: "pooled", the only one.
-
-    Returns:
-        The encoder; its embedding is that of `timm.create_model(..., num_classes=0)`: the class token, the mean of
-        patches or an attention pool, as the model was trained.
-
-    Raises:
-        EmbedshiftError: The extra `openclip` is not installed, or the model cannot be found or loaded completely.
-    """
+    """Loads a timm model."""
     chosen = TIMM.choose(embedding)
     timm = library("timm")
     _check_name(timm, model)
@@ -71,10 +56,7 @@ def load_timm(
 
 
 def _create(timm: Any, model: str, size: int | None) -> Any:
-    """Builds the model with all weights, then removes its classifier.
-
-    Built without the classifier, timm would not notice missing weights.
-    """
+    """Builds the model with all weights, then removes its classifier."""
     source, _, place = model.partition(":")
     local, folder = source == "local-dir", Path(place).expanduser()
     if local:

@@ -39,18 +39,7 @@ PASS = 0.15
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """An encoder as trials see it.
-
-    Args:
-        run: Runs one pass with torch's own kernels.
-        at: Precision → a context in which passes use it.
-        module: Its module.
-        name: Its name.
-        size: Side of its input in pixels.
-        batch: Views per pass in a study.
-        device: Its device.
-        own: Whether the module is the user's own, whose code the key of a verdict does not cover.
-    """
+    """An encoder as trials see it."""
 
     run: Callable[[Pixels], EncoderOutput]
     at: Callable[[Precision], AbstractContextManager[None]]
@@ -63,12 +52,7 @@ class Subject:
 
 
 class Trials:
-    """The trials of one encoder; results that its verdict has are not measured again.
-
-    Args:
-        subject: The encoder.
-        key: The key of its verdict.
-    """
+    """The trials of one encoder; results that its verdict has are not measured again."""
 
     def __init__(self, subject: Subject, key: str) -> None:
         self._subject, self._key = subject, key
@@ -101,10 +85,7 @@ class Trials:
         return self._verdict.costs[precision]
 
     def choose(self, asked: Precision) -> Precision:
-        """Returns the requested precision; for "auto" the fastest whose embeddings are close to float32.
-
-        It logs one line about the measurement: which precision "auto" became, or that float32 is faster on this CPU.
-        """
+        """Returns the requested precision; for "auto" the fastest whose embeddings are close to float32."""
         if asked == "auto":
             return self._fastest()
         if asked != "float32" and self._subject.device.type == "cpu" and (times := self.cost(asked).times) > FASTER:
@@ -215,10 +196,10 @@ def _pictures(count: int, size: int) -> Pixels:
     """Returns images of random squares, large and small, `[count, size, size, 3]`: closer to photographs than noise."""
     rng = np.random.default_rng(1)
     found = np.zeros((count, size, size, 3))
-    for parts, share in ((4, 0.5), (16, 0.3), (size, 0.2)):
+    for parts, fraction in ((4, 0.5), (16, 0.3), (size, 0.2)):
         side = -(-size // parts)
         squares = rng.uniform(0, 255, (count, parts, parts, 3))
-        found += share * squares.repeat(side, axis=1).repeat(side, axis=2)[:, :size, :size]
+        found += fraction * squares.repeat(side, axis=1).repeat(side, axis=2)[:, :size, :size]
     return found.astype(np.uint8)
 
 

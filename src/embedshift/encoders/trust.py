@@ -17,16 +17,7 @@ TOKENIZER_KEYS = {"clean", "strip_sep_token", "language", "reduction_mask", "add
 
 @contextlib.contextmanager
 def closed(*, local: bool) -> Iterator[None]:
-    """Inside the context a checkpoint's own code is refused, and a local checkpoint cannot reach the Hub.
-
-    Args:
-        local: Whether the checkpoint is a folder on this machine.
-
-    Example:
-        >>> with closed(local=True):
-        ...     huggingface_hub.constants.is_offline_mode()
-        True
-    """
+    """Inside the context a checkpoint's own code is refused, and a local checkpoint cannot reach the Hub."""
     # transformers asks on the terminal whether to run code wherever `trust_remote_code` was not passed on.
     asks: Any = transformers.dynamic_module_utils
     hub: Any = huggingface_hub.constants
@@ -39,17 +30,7 @@ def closed(*, local: bool) -> Iterator[None]:
 
 
 def check_config(config: transformers.PretrainedConfig, model: str) -> None:
-    """Removes settings that would choose kernels or weight files from a configuration; refuses what needs other code.
-
-    Raises:
-        EmbedshiftError: The weights are quantized.
-
-    Example:
-        >>> config = transformers.CLIPConfig(attn_implementation="owner/kernel")
-        >>> check_config(config, "mine")
-        >>> config._attn_implementation is None
-        True
-    """
+    """Removes settings that would choose kernels or weight files from a configuration; refuses what needs other code."""
     parts = [config, *(getattr(config, name, None) for name in config.sub_configs)]
     if any(getattr(part, "quantization_config", None) for part in parts):
         raise EmbedshiftError(f"{model}: its weights are quantized; give a checkpoint with full-precision weights")
@@ -59,18 +40,7 @@ def check_config(config: transformers.PretrainedConfig, model: str) -> None:
 
 
 def check_index(file: Path | None, model: str) -> None:
-    """Refuses an index of several weight files that names one outside its own folder.
-
-    Args:
-        file: "model.safetensors.index.json" or a similar file; None = there is none.
-        model: The checkpoint's name in error messages.
-
-    Raises:
-        EmbedshiftError: The index names such a file, or is no index.
-
-    Example:
-        >>> check_index(None, "mine")
-    """
+    """Refuses an index of several weight files that names one outside its own folder."""
     if file is None:
         return
     try:
@@ -85,20 +55,7 @@ def check_index(file: Path | None, model: str) -> None:
 
 
 def check_open_clip(config: dict[str, Any], model: str) -> None:
-    """Refuses an open_clip configuration that does more than describe two towers.
-
-    Args:
-        config: Its `model_cfg`.
-        model: The checkpoint's name in error messages.
-
-    Raises:
-        EmbedshiftError: The configuration names files or code.
-
-    Example:
-        >>> check_open_clip({"text_cfg": {"tokenizer_kwargs": {"trust_remote_code": True}}}, "mine")
-        Traceback (most recent call last):
-        embedshift.errors.EmbedshiftError: mine: its configuration sets 'trust_remote_code' for the tokenizer; ...
-    """
+    """Refuses an open_clip configuration that does more than describe two towers."""
     vision, text = config.get("vision_cfg") or {}, config.get("text_cfg") or {}
     name = vision.get("timm_model_name")
     if name is not None and not _is_plain(name):
@@ -112,16 +69,7 @@ def check_open_clip(config: dict[str, Any], model: str) -> None:
 
 
 def check_hf_text(config: dict[str, Any], model: str, *, local: bool) -> None:
-    """Refuses a text tower whose layout is another model's, if that model has its own code or needs the network.
-
-    Args:
-        config: As in `check_open_clip`.
-        model: The checkpoint's name in error messages.
-        local: Whether it is a folder on this machine; then only files that an earlier run downloaded are used.
-
-    Raises:
-        EmbedshiftError: The tower is refused.
-    """
+    """Refuses a text tower whose layout is another model's, if that model has its own code or needs the network."""
     name = (config.get("text_cfg") or {}).get("hf_model_name")
     if name is None:
         return
@@ -135,14 +83,7 @@ def check_hf_text(config: dict[str, Any], model: str, *, local: bool) -> None:
 
 
 def check_timm(folder: Path) -> None:
-    """Refuses a timm folder whose configuration would let weights be filled at random.
-
-    Args:
-        folder: The folder of its config.json.
-
-    Raises:
-        EmbedshiftError: The folder is refused.
-    """
+    """Refuses a timm folder whose configuration would let weights be filled at random."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     told = config.get("model_args") or {}
     classes = config.get("num_classes", config.get("pretrained_cfg", {}).get("num_classes"))

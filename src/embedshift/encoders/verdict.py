@@ -32,15 +32,7 @@ Distance = Annotated[float, Ge(0), Le(2)]
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What a lower precision costs and saves.
-
-    Args:
-        times: Seconds per pass as a multiple of those in float32.
-        largest: Largest cosine distance between an embedding and its float32 version; None = not measured, because the
-            precision is slower, or not finite.
-        mean: Mean of these distances.
-        pictures: Number of images behind them.
-    """
+    """What a lower precision costs and saves."""
 
     times: Times
     largest: Distance | None = None
@@ -50,14 +42,7 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """The results of trials; what was not tested yet is missing.
-
-    Args:
-        shortcut: Whether the class token's shortcut leaves embedding and attention unchanged.
-        equal: By precision: the kernels whose output equals that of torch's own.
-        factors: By precision and kernel: how many times as fast as torch's own it is.
-        costs: By precision: its cost.
-    """
+    """The results of trials; what was not tested yet is missing."""
 
     shortcut: bool | None = None
     equal: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -70,12 +55,7 @@ class Verdict:
 
 
 def read_verdict(key: str) -> Verdict:
-    """Reads a verdict from the cache; a damaged file counts as empty.
-
-    Example:
-        >>> read_verdict("0").shortcut is None
-        True
-    """
+    """Reads a verdict from the cache; a damaged file counts as empty."""
     content = recall(KIND, key)
     try:
         return validated(Verdict, content) if isinstance(content, dict) else Verdict()
@@ -84,27 +64,13 @@ def read_verdict(key: str) -> Verdict:
 
 
 def key_of(content: Mapping[str, Any]) -> str:
-    """Returns the key of a verdict: a hash over its subject, the processor and the versions.
-
-    Args:
-        content: What identifies the encoder, as JSON.
-
-    Example:
-        >>> key_of({"size": 224}) == key_of({"size": 32})
-        False
-    """
+    """Returns the key of a verdict: a hash over its subject, the processor and the versions."""
     text = json.dumps([VERSION, content, processor(), versions()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def structure(module: nn.Module) -> list[Any]:
-    """Returns what decides a module's passes in addition to its weights: the classes and plain settings of its parts.
-
-    Example:
-        >>> name, kind, settings = structure(nn.Sequential(nn.Dropout(0.5)))[1]
-        >>> name, kind, settings["p"]
-        ('0', 'torch.nn.modules.dropout.Dropout', 0.5)
-    """
+    """What decides a module's passes in addition to its weights: the classes and plain settings of its parts."""
     found: list[Any] = []
     for name, part in module.named_modules():
         kind = f"{type(part).__module__}.{type(part).__qualname__}"

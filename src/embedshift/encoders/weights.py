@@ -11,12 +11,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 
 def weights_hash(module: nn.Module) -> str:
-    """Returns SHA-256 over the names, dtypes, shapes and bytes of all weights; it does not depend on their device.
-
-    Example:
-        >>> weights_hash(nn.Identity())[:12]
-        'e3b0c44298fc'
-    """
+    """Returns SHA-256 over the names, dtypes, shapes and bytes of all weights; it does not depend on their device."""
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         values = tensor.detach().cpu().contiguous()
@@ -26,30 +21,14 @@ def weights_hash(module: nn.Module) -> str:
 
 
 def cast_weights(module: nn.Module, dtype: torch.dtype) -> None:
-    """Casts the weights of matrix products and convolutions once; autocast would do it in every pass.
-
-    Example:
-        >>> layer = nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2))
-        >>> cast_weights(layer, torch.bfloat16)
-        >>> [weight.dtype for weight in layer.parameters()][1:3]
-        [torch.bfloat16, torch.float32]
-    """
+    """Casts the weights of matrix products and convolutions once; autocast would do it in every pass."""
     for part in _products(module):
         part.to(dtype)
 
 
 @contextlib.contextmanager
 def cast_for_now(module: nn.Module, dtype: torch.dtype) -> Iterator[None]:
-    """Inside the context the weights are cast as by `cast_weights`; afterwards they are exactly as before.
-
-    Example:
-        >>> layer = nn.Linear(2, 2)
-        >>> with cast_for_now(layer, torch.bfloat16):
-        ...     layer.weight.dtype
-        torch.bfloat16
-        >>> layer.weight.dtype
-        torch.float32
-    """
+    """Inside the context the weights are cast as by `cast_weights`; afterwards they are exactly as before."""
     before = [(weight, weight.data) for part in _products(module) for weight in part.parameters()]
     cast_weights(module, dtype)
     try:
@@ -65,16 +44,7 @@ def _products(module: nn.Module) -> list[nn.Module]:
 
 @contextlib.contextmanager
 def frozen(module: nn.Module) -> Iterator[None]:
-    """Inside the context the weights have no gradients.
-
-    Example:
-        >>> layer = nn.Linear(2, 2)
-        >>> with frozen(layer):
-        ...     layer.weight.requires_grad
-        False
-        >>> layer.weight.requires_grad
-        True
-    """
+    """Inside the context the weights have no gradients."""
     learned = [each for each in module.parameters() if each.requires_grad]
     for each in learned:
         each.requires_grad_(False)

@@ -20,7 +20,7 @@ ARGUMENTS = (
 
 
 @dataclass(frozen=True)
-class Attended:
+class AttendedTensor:
     """One attention of a pass: weights `[B, heads, Q, T]`, values `[B, heads, T, d]`, outputs `[B, heads, Q, d]`."""
 
     weights: Tensor
@@ -28,23 +28,12 @@ class Attended:
     outputs: Tensor
 
 
-class WrittenAttention(TorchFunctionMode):
-    """Inside the context attention is written out, and kept in `attended` in the order in which it ran.
-
-    It handles scaled dot-product attention, `nn.MultiheadAttention`, and attention that a model writes out itself, as a
-    4-D softmax whose result enters a product.
-
-    Example:
-        >>> q = torch.ones(1, 1, 2, 4, requires_grad=True)
-        >>> with WrittenAttention() as mode:
-        ...     _ = functional.scaled_dot_product_attention(q, q, q)
-        >>> mode.attended[0].weights.requires_grad, tuple(mode.attended[0].outputs.shape)
-        (True, (1, 1, 2, 4))
-    """
+class AttentionInterceptor(TorchFunctionMode):
+    """Inside the context attention is written out, and kept in `attended` in the order in which it ran."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.attended: list[Attended] = []
+        self.attended: list[AttendedTensor] = []
         self._softmax: Tensor | None = None
 
     def attend(self, weights: Tensor, values: Tensor) -> Tensor:
@@ -74,7 +63,7 @@ class WrittenAttention(TorchFunctionMode):
 
     def _keep(self, weights: Tensor, values: Tensor) -> Tensor:
         outputs = self.attend(weights, values)
-        self.attended.append(Attended(weights, values, outputs))
+        self.attended.append(AttendedTensor(weights, values, outputs))
         return outputs
 
     def _scaled(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from embedshift.engines.loaders import Images, draw_all
 from embedshift.pipeline.draw import DrawnImage, draw_image, hash_image
 from embedshift.pipeline.plan import Plan
-from embedshift.sources import Sample, Shard, Source
+from embedshift.sources import ImageRef, Shard, Source
 from embedshift.sources.base import storable
 from embedshift.store.shards import ShardRecord
 
@@ -22,16 +22,7 @@ def worth_again(
     workers: int,
     transient: bool,
 ) -> set[int]:
-    """Returns the finished shards with a failed image that can be drawn now; reads only failed images.
-
-    Args:
-        cut: All shards of the study.
-        done: Records of the finished ones, by index.
-        source: Reads the images.
-        plan: What to draw.
-        workers: Number of loader processes.
-        transient: Whether to try only transient failures again.
-    """
+    """Returns the finished shards with a failed image that can be drawn now; reads only failed images."""
     failed = {
         (index, each.image_id)
         for index, record in done.items()
@@ -52,7 +43,7 @@ def worth_again(
     return {index for (index, _), image in zip(places, drawn, strict=True) if isinstance(image, DrawnImage)}
 
 
-def hashes_now(samples: Sequence[Sample], source: Source, plan: Plan, *, workers: int) -> dict[str, str | None]:
+def hashes_now(samples: Sequence[ImageRef], source: Source, plan: Plan, *, workers: int) -> dict[str, str | None]:
     """Returns image id → hash of the current pixels; None if an image cannot be read."""
     found = draw_all(Images(samples, source, plan, hash_image), min(workers, len(samples)))
     return {

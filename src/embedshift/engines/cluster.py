@@ -24,11 +24,7 @@ T = TypeVar("T")
 
 @contextlib.contextmanager
 def joined() -> Iterator[Any]:
-    """Gives Ray, on the cluster of `RAY_ADDRESS`, or started on this machine and stopped at the end.
-
-    Raises:
-        EmbedshiftError: Ray is not installed, does not answer, or fails in between.
-    """
+    """Gives Ray, on the cluster of `RAY_ADDRESS`, or started on this machine and stopped at the end."""
     try:
         import ray
         import ray.data
@@ -58,11 +54,7 @@ def joined() -> Iterator[Any]:
 
 @contextlib.contextmanager
 def _watched(head: str) -> Iterator[None]:
-    """Logs that the head of the cluster is gone, because Ray ends this process some time later without a message.
-
-    Args:
-        head: Its address, `host:port`.
-    """
+    """Logs that the head of the cluster is gone, because Ray ends this process some time later without a message."""
     host, _, port = head.rpartition(":")
     ended = threading.Event()
 
@@ -86,10 +78,7 @@ def _watched(head: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def over_cluster() -> Iterator[Callable[..., Any]]:
-    """Gives a `map` over the cores of a cluster, which is joined for more than one item.
-
-    Work that a worker cannot do, such as reading files on this process's own disk, is done here.
-    """
+    """Gives a `map` over the cores of a cluster, which is joined for more than one item."""
     with contextlib.ExitStack() as stack:
         ray: Any = None
         told = False

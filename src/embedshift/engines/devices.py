@@ -36,15 +36,7 @@ serve(int(sys.argv[1]))
 
 
 def device_names(device: str) -> list[str]:
-    """Returns the devices of a setting: all GPUs for "auto" and "cuda", else the names between its commas.
-
-    Raises:
-        EmbedshiftError: They are of several kinds, so that rows would depend on which device measured which shard.
-
-    Example:
-        >>> device_names("cuda:0, cuda:2")
-        ['cuda:0', 'cuda:2']
-    """
+    """Returns the devices of a setting: all GPUs for "auto" and "cuda", else the names between its commas."""
     if device in ("auto", "cuda") and torch.cuda.is_available():
         return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
     names = [name.strip() for name in device.split(",")]
@@ -54,11 +46,7 @@ def device_names(device: str) -> list[str]:
 
 
 def run_on_devices(job: Job) -> Iterator[Result]:
-    """Runs the local engine on every device of `job.device`; in this process for one device or one shard.
-
-    Raises:
-        EmbedshiftError: An encoder cannot be loaded on its device, or fails, or its process is killed.
-    """
+    """Runs the local engine on every device of `job.device`; in this process for one device or one shard."""
     names = device_names(job.device)[: len(job.shards)] if job.device else []
     parcel = _parcel(job, len(names)) if len(names) > 1 else None
     if parcel is None:
@@ -161,11 +149,7 @@ def _child(device: str) -> Iterator[_Child]:
 
 
 def serve(handle: int) -> None:
-    """Runs a child: loads the encoder, then measures the shards that it gets until the pipe ends.
-
-    Args:
-        handle: File descriptor of its end of the pipe.
-    """
+    """Runs a child: loads the encoder, then measures the shards that it gets until the pipe ends."""
     pipe: Connection[Any, Any] = Connection(handle)
     with contextlib.suppress(*GONE):
         try:

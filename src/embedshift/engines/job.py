@@ -17,17 +17,7 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """The work that an engine gets.
-
-    Args:
-        shards: The pending shards.
-        source: Reads the bytes of images.
-        plan: What to draw and measure, and the settings.
-        spec: Specification of the encoder, for processes that load their own.
-        ready: The encoder of this process; None = not loaded yet.
-        progress: Called as `progress(n)` whenever n more images are done.
-        folder: The study's folder, where outputs for unfinished shards are kept; None = they are not kept.
-    """
+    """The work that an engine gets."""
 
     shards: Sequence[Shard]
     source: Source
@@ -66,8 +56,5 @@ Engine = Callable[[Job], Iterator[Result]]
 
 
 def workers_of(config: StudyConfig) -> int:
-    """Returns the number of loader processes of a study; the default is one per core, at most 8.
-
-    With fewer, the encoder's threads on the other cores wait for the thread whose core the loader uses.
-    """
+    """Returns the number of loader processes of a study; the default is one per core, at most 8."""
     return min(8, cores()) if config.workers is None else config.workers

@@ -31,7 +31,7 @@ from embedshift.errors import EmbedshiftError
 from embedshift.pipeline.draw import DrawnImage, draw_image, out_of_reach
 from embedshift.pipeline.limit import TookTooLong
 from embedshift.pipeline.plan import Plan
-from embedshift.sources import Sample, Source
+from embedshift.sources import ImageRef, Source
 
 # The result for an image: a `DrawnImage`, or the hash of its pixels; else a `Failure`.
 Made = Any
@@ -49,16 +49,9 @@ _ONE_FORK = threading.Lock()
 
 @dataclass(frozen=True)
 class Images:
-    """Images to draw.
+    """Images to draw."""
 
-    Args:
-        samples: The images, in order.
-        source: Reads their bytes.
-        plan: What to draw.
-        work: The work on each image: `pipeline.draw.draw_image` or `hash_image`.
-    """
-
-    samples: Sequence[Sample]
+    samples: Sequence[ImageRef]
     source: Source
     plan: Plan
     work: Callable[..., Made]
@@ -79,14 +72,7 @@ class Images:
 
 
 def draw_all(images: Images, workers: int, *, in_turns: bool = False) -> Generator[Made, None, None]:
-    """Yields all images in order, drawn ahead by `workers` processes.
-
-    Args:
-        images: The images.
-        workers: Number of processes; 0 = this process draws, on demand.
-        in_turns: Whether the processes stand still while this process works on what they drew. Threads of an encoder
-            that has all cores wait for the one whose core a loader takes, so that both lose time.
-    """
+    """Yields all images in order, drawn ahead by `workers` processes."""
     if not workers:
         for place in range(len(images.samples)):
             yield _at_second_try(images, place, lambda place=place: images.draw(place))  # type: ignore[misc]
@@ -231,11 +217,7 @@ def _serve(pipe: "Connection[Made, tuple[int, int | None]]", images: Images, roo
 
 @contextlib.contextmanager
 def _one_opencv_thread() -> Iterator[None]:
-    """Sets OpenCV to one thread while workers are forked, and back.
-
-    The encoder uses the cores, and a thread pool in each worker would only slow it down. It is set before the fork: a
-    worker that ends an inherited pool would wait endlessly for threads that it does not have.
-    """
+    """Sets OpenCV to one thread while workers are forked, and back."""
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:

@@ -27,10 +27,7 @@ def run_local(job: Job) -> Iterator[Result]:
 
 
 def read_blocks(job: Job) -> None:
-    """Reads one image of every block that contains images of the shards.
-
-    Loaders that are then forked find the blocks in memory, if the source keeps them.
-    """
+    """Reads one image of every block that contains images of the shards."""
     if not job.workers or not job.source.block(job.shards[0].samples[0]):
         return
     blocks = {job.source.block(sample): sample for shard in job.shards for sample in shard.samples}

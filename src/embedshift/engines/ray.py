@@ -25,14 +25,7 @@ ATTEMPTS = 3
 
 
 def run_ray(job: Job) -> Iterator[Result]:
-    """Measures the shards on the cluster of `RAY_ADDRESS`, or on a Ray started on this machine.
-
-    A shard that raises is tried three times; one that still fails is named at the end, after the others are done. If an
-    encoder's process or node dies, Ray starts it and its shard again.
-
-    Raises:
-        EmbedshiftError: Ray is not installed, or shards have failed.
-    """
+    """Measures the shards on the cluster of `RAY_ADDRESS`, or on a Ray started on this machine."""
     if not job.shards:
         return
     with joined() as ray:
@@ -90,24 +83,7 @@ def _one_attempt(job: Job, ray: Any) -> Iterator[tuple[int, str, bytes]]:
 
 
 def _fit(nodes: Sequence[Mapping[str, float]], gpus: float, workers: int) -> tuple[int, int]:
-    """Returns the number of cores for each encoder, and the number of encoders that fit.
-
-    Without GPUs an encoder gets all cores of a node, because Ray sets its number of threads to the reserved cores; the
-    smallest node decides. With GPUs it gets one core for itself and one for each loader, as far as the cores per GPU
-    allow.
-
-    Args:
-        nodes: Resources of each node, as Ray reports them. A node without cores, such as a head that does no work, is
-            left out.
-        gpus: GPUs of one encoder.
-        workers: Loader processes beside it.
-
-    Example:
-        >>> _fit([{"CPU": 4.0}, {"CPU": 8.0}, {"memory": 1.0}], gpus=0, workers=3)
-        (4, 3)
-        >>> _fit([{"CPU": 16.0, "GPU": 8.0}, {"CPU": 2.0}], gpus=1, workers=7)
-        (2, 8)
-    """
+    """Returns the number of cores for each encoder, and the number of encoders that fit."""
     able = [node for node in nodes if node.get("CPU") and node.get("GPU", 0) >= gpus]
     places = [max(1, int(node["GPU"] / gpus)) if gpus else 1 for node in able]
     cores = max(1, int(min((node["CPU"] / count for node, count in zip(able, places, strict=True)), default=1)))

@@ -10,25 +10,7 @@ from embedshift.arrays import Pixels
 
 
 class Rooms:
-    """Places for the views of some images, in memory that forked processes share.
-
-    A place is free again when nobody holds its views any more.
-
-    Args:
-        count: Number of places; 0 if processes cannot share memory.
-        shape: Shape of the views of one image, `(1 + V, S, S, 3)`.
-
-    Example:
-        >>> rooms = Rooms(1, (2, 4, 4, 3))
-        >>> place = rooms.take()
-        >>> rooms.views(place)[:] = 7
-        >>> views = rooms.lend(place)
-        >>> views.shape, int(views.max()), rooms.take()
-        ((2, 4, 4, 3), 7, None)
-        >>> del views
-        >>> rooms.take()
-        0
-    """
+    """Places for the views of some images, in memory that forked processes share."""
 
     def __init__(self, count: int, shape: tuple[int, ...]) -> None:
         self._shape, self._bytes = shape, int(np.prod(shape))

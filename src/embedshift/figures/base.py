@@ -151,20 +151,7 @@ class FigureInput:
 
 @dataclass(frozen=True)
 class FigureKind:
-    """The declaration of a figure, of the paper or our own.
-
-    Args:
-        name: Its name on the command line, such as "dendrogram".
-        number: The paper's number with two digits first, "04d", or one beyond it; files are named fig<number>_<name>.
-        title: One line.
-        draw: Tables → matplotlib Figure; saves nothing.
-        images: Number of images that it shows by default; 0 = it shows no images.
-        of: Reader → ids of the images that it can show, from which the seed draws; by default all.
-        of_attention: Whether these images should have attention maps.
-        section: Whether it belongs in the section of its question rather than among the paper's figures.
-        without_images: Whether it can be drawn without its images, if they are gone or may not be shown.
-        possible: Whether a study has its data; the result is used as a truth value.
-    """
+    """The declaration of a figure, of the paper or our own."""
 
     name: str
     number: str
@@ -174,7 +161,7 @@ class FigureKind:
     of_attention: bool = False
     section: bool = False
     without_images: bool = False
-    possible: Callable[[FigureInput], object] = lambda _: True
+    is_available: Callable[[FigureInput], object] = lambda _: True
     of: Callable[[Reader], Sequence[str]] | None = None
 
     @property
@@ -205,7 +192,7 @@ def figure(
     of_attention: bool = False,
     section: bool = False,
     without_images: bool = False,
-    possible: Callable[[FigureInput], object] = lambda _: True,
+    is_available: Callable[[FigureInput], object] = lambda _: True,
     of: Callable[[Reader], Sequence[str]] | None = None,
 ) -> Callable[[Callable[..., Figure]], Draw]:
     """Registers the decorated function `(data, title) -> Figure` in `FIGURES` and applies our style.
@@ -223,7 +210,7 @@ def figure(
             with style.context():
                 return draw(data, title)
 
-        more = (images, of_attention, section, without_images, possible, of)
+        more = (images, of_attention, section, without_images, is_available, of)
         FIGURES.add(name, FigureKind(name, number, title, styled, *more))
         return styled
 

@@ -31,20 +31,7 @@ def images_of(data: FigureInput, name: str) -> tuple[RedrawnImage, ...]:
 
 
 def overlay(view: Pixels, values: Floats, *, signed: bool = False) -> Pixels:
-    """Lays a map over a view: dark for the least value, bright for the greatest.
-
-    Args:
-        view: uint8 `[S, S, 3]`.
-        values: float32 `[g_h, g_w]`.
-        signed: Whether the map has signs: red above 0, blue below, more colour for greater values.
-
-    Returns:
-        uint8 `[S, S, 3]`.
-
-    Example:
-        >>> overlay(np.zeros((4, 4, 3), np.uint8), np.eye(2, dtype=np.float32)).shape
-        (4, 4, 3)
-    """
+    """Lays a map over a view: dark for the least value, bright for the greatest."""
     if signed:
         large = upsample(values, len(view))
         scaled = 0.5 + 0.5 * large / (np.abs(large).max() or 1.0)

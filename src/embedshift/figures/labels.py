@@ -29,10 +29,7 @@ class Peak:
 
 
 def label_peaks(axes: Axes, peaks: Sequence[Peak]) -> None:
-    """Writes each name as near above its point as possible: inside the axes, on no other name, and best on no line.
-
-    A thin line joins a name that had to move away to its point. Call it last, because it fixes the layout.
-    """
+    """Writes each name as near above its point as possible: inside the axes, on no other name, and best on no line."""
     figure = axes.get_figure()
     assert isinstance(figure, Figure)
     figure.draw_without_rendering()

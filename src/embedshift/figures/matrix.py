@@ -16,17 +16,7 @@ from embedshift.statistics.clusters import branches
 def cells(
     axes: Axes, values: Values, rows: Sequence[str], columns: Sequence[str], inches: float, **options: Any
 ) -> Any:
-    """Draws a matrix with its names; a cell without a value is grey.
-
-    Args:
-        axes: The axes.
-        values: `[R, C]`.
-        rows: Names of rows, as text.
-        columns: Names of augmentations.
-        inches: Width of a column.
-        **options: Options of `Axes.pcolormesh`, and `written`: the format of each number, with `written_at`, its
-            points.
-    """
+    """Draws a matrix with its names; a cell without a value is grey."""
     lowest = float(np.nanmin(values, initial=1.0))
     settings: Json = {"cmap": COLOUR_MAP, "vmin": lowest, "vmax": max(1.0, lowest + 1e-9), "linewidth": 0.8} | options
     written, size = settings.pop("written", ""), settings.pop("written_at", 8)

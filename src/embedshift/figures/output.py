@@ -24,16 +24,7 @@ Images = int | Sequence[str] | None
 
 
 def draw(reader: Reader, name: str, *, images: Images = None) -> Figure:
-    """Draws one figure of a study.
-
-    Args:
-        reader: A finished study.
-        name: A name in `FIGURES`.
-        images: For figures that show images: ids, or how many to draw by the study's seed; at most 8.
-
-    Raises:
-        EmbedshiftError: The name is unknown, or an image is not in the study or cannot be read any more.
-    """
+    """Draws one figure of a study."""
     kind = FIGURES[name]
     return kind.draw(FigureInput(reader, _drawn(reader, kind, images)))
 
@@ -45,20 +36,7 @@ def save_figures(
     *,
     images: Images = None,
 ) -> list[Path]:
-    """Saves figures in the study's folder `figures/`, as fig04d_dendrogram.png and so on.
-
-    Figures that show images have 8 a page: fig01_attention.png, fig01_attention_p2.png. A figure that cannot be drawn
-    (its images are gone, the encoder gives no attention) is left out, and the log says why.
-
-    Args:
-        reader: A finished study, which also decides whether images may be shown.
-        names: Names in `FIGURES`; None = all.
-        formats: "png" (200 dpi), "svg", "pdf".
-        images: For figures that show images: ids, or how many to draw by the study's seed.
-
-    Returns:
-        The paths of the written files.
-    """
+    """Saves figures in the study's folder `figures/`, as fig04d_dendrogram.png and so on."""
     check_formats(formats)
     data = FigureInput(reader)
     there = [kind.name for kind in figures_of(data, names)]
@@ -80,20 +58,12 @@ def check_formats(formats: Sequence[str]) -> None:
 
 
 def figures_of(data: FigureInput, names: Sequence[str] | None = None) -> list[FigureKind]:
-    """Returns the figures of a study in the order of the paper; if images may not be shown, those without images.
-
-    Args:
-        data: The study.
-        names: Names in `FIGURES`, whether the study has them or not; None = all of its questions.
-
-    Raises:
-        UsageError: A name is unknown.
-    """
+    """Returns the figures of a study in the order of the paper; if images may not be shown, those without images."""
     asked = {question.name for question in data.reader.questions}
     return [
         kind
         for kind in known_figures(names)
-        if (names is not None or (kind.question in asked and kind.possible(data)))
+        if (names is not None or (kind.question in asked and kind.is_available(data)))
         and (data.reader.shows_images or kind.without_images or not kind.shows_images)
     ]
 
@@ -101,18 +71,7 @@ def figures_of(data: FigureInput, names: Sequence[str] | None = None) -> list[Fi
 def iter_figures(
     data: FigureInput, names: Sequence[str] | None = None, *, images: Images = None
 ) -> Iterator[tuple[FigureKind, str, Figure]]:
-    """Yields figures page by page, each with its file's name without the ending; first those without images.
-
-    If images may not be shown, all files of an earlier call are removed, because they may show images or ids.
-
-    Args:
-        data: The study.
-        names: Names in `FIGURES`; None = all of its questions.
-        images: For figures that show images: ids, or how many to draw by the study's seed.
-
-    Raises:
-        UsageError: A name or an image is unknown. A figure that cannot be drawn is logged and left out.
-    """
+    """Yields figures page by page, each with its file's name without the ending; first those without images."""
     if not data.reader.shows_images:
         for kind in known_figures(None):
             _remove(data.reader, f"{kind.stem}*")

@@ -25,7 +25,7 @@ _PNG_LEVEL = 3
 # Quality of images inside SVG files, at full colour resolution; smaller ones stay PNG.
 _JPEG = {"quality": 92, "subsampling": 0}
 _SMALL = 32 * 32
-# Share of the side at 200 dpi, and WebP quality (100 = lossless), best first: the first that fits is taken.
+# Fraction of the side at 200 dpi, and WebP quality (100 = lossless), best first: the first that fits is taken.
 _STEPS = ((1.0, 100), (1.0, 85), (0.75, 75), (0.5, 65), (0.4, 50), (0.3, 35))
 # How hard WebP tries without loss: the quickest at its best method takes a seventh of the time of 100, for 10 % more.
 _EFFORT = 0
@@ -33,12 +33,7 @@ _EFFORT = 0
 
 @dataclass(frozen=True)
 class ForPage:
-    """How a page needs a figure.
-
-    Args:
-        room: Number of bytes that it has for the figure at least.
-        photographs: Whether the figure shows images, which are too large inside SVG.
-    """
+    """How a page needs a figure."""
 
     room: int
     photographs: bool
@@ -46,30 +41,14 @@ class ForPage:
 
 @dataclass(frozen=True)
 class Rendered:
-    """A figure as bytes.
-
-    Args:
-        files: Format → content of the file.
-        forms: `data:` addresses of the figure for a page, the best first, down to the first that fits its room.
-    """
+    """A figure as bytes."""
 
     files: dict[str, bytes]
     forms: tuple[str, ...] = ()
 
 
 def render(figure: Figure, formats: Sequence[str], page: ForPage | None = None) -> Rendered:
-    """Renders a figure in some formats, once each; the figure itself is not changed.
-
-    Args:
-        figure: Any figure.
-        formats: Formats among png, svg, pdf.
-        page: How a page needs it; None = it is for no page.
-
-    Example:
-        >>> files = render(Figure((1, 1)), ["png", "svg"]).files
-        >>> files["png"][1:4], files["svg"][:5]
-        (b'PNG', b'<?xml')
-    """
+    """Renders a figure in some formats, once each; the figure itself is not changed."""
     vector = page is not None and not page.photographs
     wanted = dict.fromkeys((*formats, *(("svg",) if vector else ())))
     engine, dpi, canvas = figure.get_layout_engine(), figure.dpi, figure.canvas
@@ -93,12 +72,7 @@ def render(figure: Figure, formats: Sequence[str], page: ForPage | None = None) 
 
 
 def address(data: bytes, kind: str) -> str:
-    """Returns the bytes as a `data:` address of MIME type `kind`.
-
-    Example:
-        >>> address(b"abc", "image/webp")
-        'data:image/webp;base64,YWJj'
-    """
+    """Returns the bytes as a `data:` address of MIME type `kind`."""
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 

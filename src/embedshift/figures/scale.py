@@ -1,26 +1,15 @@
-"""The ruler of shares: from the same image to an unrelated one."""
+"""The ruler of relative shifts: from the same image to another one."""
 
 import polars as pl
 
 from embedshift.statistics.sample import OF_A_SET
 
-# Between these shares the nearest other image has a mark of its own; elsewhere its words would cover another mark's.
+# Between these relative shifts the nearest other image has a mark of its own; elsewhere its words would cover another mark's.
 _APART = 0.15, 0.85
 
 
 def marks(near: float | None, of: str = "other image") -> dict[float, tuple[str, str]]:
-    """The marks of the ruler: share → two lines of words.
-
-    Args:
-        near: Mean share of the nearest other image; None where it is not known.
-        of: Among which images it is the nearest.
-
-    Example:
-        >>> marks(0.5)
-        {0.0: ('same', 'image'), 1.0: ('unrelated', 'image'), 0.5: ('nearest', 'other image')}
-        >>> list(marks(0.9))
-        [0.0, 1.0]
-    """
+    """The marks of the ruler: relative shift → two lines of words."""
     found = {0.0: ("same", "image"), 1.0: ("unrelated", "image")}
     if near is not None and _APART[0] < near < _APART[1]:
         found[near] = "nearest", of
@@ -28,28 +17,18 @@ def marks(near: float | None, of: str = "other image") -> dict[float, tuple[str,
 
 
 def ends(low: float, high: float) -> tuple[float, float]:
-    """Where the ruler begins and ends, so that both marks and all shares from `low` to `high` are on it.
-
-    Example:
-        >>> ends(0.1, 0.4), ends(-0.5, 2.0)
-        ((-0.02, 1.12), (-0.5, 2.24))
-    """
+    """Where the ruler begins and ends, so that both marks and all relative shifts from `low` to `high` are on it."""
     return min(-0.02, low), 1.12 * max(1.0, high)
 
 
-def nearest_cosine(setlevel: pl.DataFrame | None) -> float | None:
+def nearest_cosine(geometry: pl.DataFrame | None) -> float | None:
     """Returns the mean cosine of an image with its nearest other one, from that table; None if it is not there."""
-    if setlevel is None:
+    if geometry is None:
         return None
-    found = setlevel.filter((pl.col("what") == "original") & (pl.col("metric") == "nearest_cosine"))["value"]
+    found = geometry.filter((pl.col("what") == "original") & (pl.col("metric") == "nearest_cosine"))["value"]
     return next(iter(found.drop_nulls().to_list()), None)
 
 
 def nearest_of(images: int) -> str:
-    """Returns among which images the nearest other one was looked for.
-
-    Example:
-        >>> nearest_of(8), nearest_of(13_312)
-        ('other image', 'of 512 images')
-    """
+    """Returns among which images the nearest other one was looked for."""
     return f"of {OF_A_SET} images" if images > OF_A_SET else "other image"

@@ -44,12 +44,7 @@ def context() -> AbstractContextManager[None]:
 
 
 def colours(names: Sequence[str]) -> dict[str, str]:
-    """Returns name → colour in suite order; "original" is grey and uses up none.
-
-    Example:
-        >>> colours(["original", "noise", "blur"])
-        {'original': '#6b6b6b', 'noise': '#D55E00', 'blur': '#0072B2'}
-    """
+    """Returns name → colour in suite order; "original" is grey and uses up none."""
     from embedshift.augmentations import ORIGINAL  # a process that only renders does without them
 
     augmentations = [name for name in names if name != ORIGINAL]
@@ -58,12 +53,7 @@ def colours(names: Sequence[str]) -> dict[str, str]:
 
 
 def contrast(colour: Any, other: Any) -> float:
-    """Returns the contrast of two colours as WCAG defines it, from 1 to 21.
-
-    Example:
-        >>> contrast("black", "white")
-        21.0
-    """
+    """Returns the contrast of two colours as WCAG defines it, from 1 to 21."""
     light = []
     for rgb in (to_rgb(colour), to_rgb(other)):
         linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in rgb]
@@ -72,12 +62,7 @@ def contrast(colour: Any, other: Any) -> float:
 
 
 def readable(colour: str) -> str:
-    """Returns the colour darkened for text on white, to a contrast of 4.5.
-
-    Example:
-        >>> readable("#0072B2"), readable("#E69F00")
-        ('#0072b2', '#996a00')
-    """
+    """Returns the colour darkened for text on white, to a contrast of 4.5."""
     while contrast(colour, "white") < 4.5:
         red, green, blue = to_rgb(colour)
         colour = to_hex((0.96 * red, 0.96 * green, 0.96 * blue))
@@ -85,67 +70,35 @@ def readable(colour: str) -> str:
 
 
 def human(name: str, most: int = 30) -> str:
-    """Formats a name for readers; a long one loses its middle, because names differ at both ends.
-
-    Example:
-        >>> human("shift_scale_rotate"), human("abcdefghij", 7)
-        ('shift scale rotate', 'abc…hij')
-    """
+    """Formats a name for readers; a long one loses its middle, because names differ at both ends."""
     # A dollar sign would start mathematics.
     text = name.replace("_", " ").replace("$", r"\$")
     return text if len(text) <= most else f"{text[: most // 2]}…{text[len(text) - (most - 1) // 2 :]}"
 
 
 def verbatim(name: str, most: int = 30) -> str:
-    """Returns the name of an encoder or a file unchanged; a long one loses its middle.
-
-    Example:
-        >>> verbatim("my_model"), verbatim("abcdefghij", 7)
-        ('my_model', 'abc…hij')
-    """
+    """Returns the name of an encoder or a file unchanged; a long one loses its middle."""
     return human(name.replace("_", "\0"), most).replace("\0", "_")
 
 
 def metric_label(metric: str) -> str:
-    """Returns a metric's name with its direction.
-
-    Example:
-        >>> metric_label("attention_similarity")
-        'attention similarity (1 = no change)'
-    """
+    """Returns a metric's name with its direction."""
     known = METRICS[metric]
     return f"{known.label} ({known.no_change:g} = no change)"
 
 
 def number(value: float, digits: int = 3) -> str:
-    """Formats a value; "n/a" if there is none.
-
-    Example:
-        >>> number(0.98765), number(float("nan"))
-        ('0.988', 'n/a')
-    """
+    """Formats a value; "n/a" if there is none."""
     return "n/a" if np.isnan(value) else f"{value:.{digits}f}"
 
 
 def wrap(text: str, inches: float, size: float = 8, *, bold: bool = False) -> str:
-    r"""Breaks `text` into lines of at most `inches` at `size` points.
-
-    Example:
-        >>> wrap("brightness contrast", 0.8)
-        'brightness\ncontrast'
-    """
+    """Breaks `text` into lines of at most `inches` at `size` points."""
     return "\n".join(textwrap.wrap(text, max(4, int(inches * 72 / ((0.67 if bold else 0.56) * size)))))
 
 
 def new_figure(caption: str, width: float, height: float, title: str) -> Figure:
-    """Makes an empty figure with its title at the top and its caption line at the bottom.
-
-    Args:
-        caption: What was measured, and how to read the figure.
-        width: In inches, at least 3.6.
-        height: In inches, without the caption.
-        title: One line.
-    """
+    """Makes an empty figure with its title at the top and its caption line at the bottom."""
     width = max(width, 3.6)
     lines = wrap(caption, width, CAPTION_SIZE)
     foot = _LINE * (lines.count("\n") + 1) + 2 * _MARGIN
@@ -161,15 +114,7 @@ def new_figure(caption: str, width: float, height: float, title: str) -> Figure:
 
 
 def column_names(names: Sequence[str], inches: float) -> tuple[list[str], bool, float]:
-    r"""Breaks names for columns of width `inches` into lines if their words fit, else turns them upright.
-
-    Returns:
-        The texts, whether they are upright, and their height below the columns in inches.
-
-    Example:
-        >>> column_names(["coarse_dropout", "noise"], 0.6)[:2]
-        (['coarse\ndropout', 'noise'], False)
-    """
+    """Breaks names for columns of width `inches` into lines if their words fit, else turns them upright."""
     shown = [human(name) for name in names]
     upright = any(len(word) > inches * 72 / (0.56 * 8) for text in shown for word in text.split())
     if upright:

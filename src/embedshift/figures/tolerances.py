@@ -8,27 +8,14 @@ from embedshift.statistics.families import MeasuredFamily
 
 
 def level_of(family: MeasuredFamily, value: float | None) -> float:
-    """Returns the position of a strength among the levels of its family; infinite for None.
-
-    Example:
-        >>> level_of(MeasuredFamily("jpeg", "quality", 100, (80, 50), ("jpeg@1", "jpeg@2")), 65.0)
-        1.5
-    """
+    """Returns the position of a strength among the levels of its family; infinite for None."""
     return np.inf if value is None else float(family.levels_at(value))
 
 
 def mark(
     axes: Axes, place: float, family: MeasuredFamily, ends: tuple[float | None, float | None, float | None], colour: str
 ) -> None:
-    """Draws one tolerance; its line goes to the strongest level if its end lies beyond; an open dot = not reached.
-
-    Args:
-        axes: Axes with the level as x.
-        place: The y position.
-        family: The family of the levels.
-        ends: The tolerance, and the ends of its interval; None as in the table `tolerance`.
-        colour: Colour of dot and line.
-    """
+    """Draws one tolerance; its line goes to the strongest level if its end lies beyond; an open dot = not reached."""
     value, *interval = (level_of(family, end) for end in ends)
     strongest = float(len(family.views))
     if np.isfinite(interval).any():

@@ -34,17 +34,7 @@ _CHILD = (
 
 
 class Renderers:
-    """Processes that render figures; leaving the context ends them.
-
-    Args:
-        figures: Expected number of figures; for a few no process is started.
-
-    Example:
-        >>> with Renderers(1) as renderers:
-        ...     for key, rendered in renderers.render_all([("empty", Figure((1, 1)), None)], ["svg"]):
-        ...         print(key, list(rendered.files))
-        empty ['svg']
-    """
+    """Processes that render figures; leaving the context ends them."""
 
     def __init__(self, figures: int) -> None:
         self._count = min(cores(), figures // _WORTH) if cores() > 1 else 0
@@ -74,12 +64,7 @@ class Renderers:
     def render_all(
         self, figures: Iterable[tuple[Key, Figure, ForPage | None]], formats: Sequence[str]
     ) -> Iterator[tuple[Key, Rendered]]:
-        """Yields figures as `render` returns them, in order; the next are drawn and rendered meanwhile.
-
-        Args:
-            figures: Each figure with a key, and how a page needs it.
-            formats: Formats among png, svg, pdf.
-        """
+        """Yields figures as `render` returns them, in order; the next are drawn and rendered meanwhile."""
         waiting: collections.deque[tuple[Key, Callable[[], Rendered]]] = collections.deque()
         for key, figure, page in figures:
             waiting.append((key, self._begun(figure, formats, page)))

@@ -28,12 +28,7 @@ OUT_OF_MEMORY = ("out of memory", "can't allocate memory")
 
 @dataclass
 class Batch:
-    """Number of views per forward pass; halved for good whenever memory is too small.
-
-    Example:
-        >>> Batch(40).size
-        40
-    """
+    """Number of views per forward pass; halved for good whenever memory is too small."""
 
     size: int
 
@@ -49,16 +44,7 @@ class Batch:
     def encode(
         self, encoder: Encoder, views: Sequence[Pixels], begun: Callable[[], EncoderOutput] | None = None
     ) -> "Encoded":
-        """Runs one forward pass, or several if memory ran out or the encoder failed.
-
-        Args:
-            encoder: Any encoder.
-            views: uint8 `[S, S, 3]` each.
-            begun: Returns the output of a pass over all of them that was started before, or raises its error.
-
-        Raises:
-            EmbedshiftError: The encoder fails for a black view too, or memory does not hold a single view.
-        """
+        """Runs one forward pass, or several if memory ran out or the encoder failed."""
         encoded = Encoded()
         while len(encoded) < len(views):
             part = views[len(encoded) : len(encoded) + self.size]
@@ -93,12 +79,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Pass:
-    """A forward pass.
-
-    Args:
-        finish: Waits for it, and continues as `Batch.encode` if it failed.
-        is_begun: Whether it runs already; one that does not should be finished before another is started.
-    """
+    """A forward pass."""
 
     finish: "Callable[[], Encoded]"
     is_begun: bool

@@ -14,7 +14,7 @@ from embedshift.augmentations.views import draw_views
 from embedshift.errors import EmbedshiftError, cause
 from embedshift.pipeline.limit import TookTooLong, time_limit
 from embedshift.pipeline.plan import Plan
-from embedshift.sources import PairedSource, Sample, Source, images, without_folders
+from embedshift.sources import ImageRef, PairedSource, Source, images, without_folders
 from embedshift.sources.base import storable
 from embedshift.store.shards import Failure
 
@@ -23,19 +23,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class DrawnImage:
-    """One image on its way to the encoder.
+    """One image on its way to the encoder."""
 
-    Args:
-        sample: The image.
-        pixels_hash: Hash of its decoded pixels.
-        views: The original at the encoder's size, then its views draw by draw, `[1 + A * draws, S, S, 3]`.
-        seeds: Seeds of the views.
-        pixels: Pixel metrics of the views, by name.
-        seconds: Seconds per stage.
-        missing: Places of missing views, where the original stands in.
-    """
-
-    sample: Sample
+    sample: ImageRef
     pixels_hash: str
     views: Pixels
     seeds: list[int]
@@ -77,43 +67,23 @@ class Clock:
 
 
 def draw_image(
-    sample: Sample, source: Source, plan: Plan, *, ends_process: bool = False, into: Pixels | None = None
+    sample: ImageRef, source: Source, plan: Plan, *, ends_process: bool = False, into: Pixels | None = None
 ) -> DrawnImage | Failure:
-    """Reads one image, draws or reads its views once, and measures their pixels; an error becomes a `Failure`.
-
-    Args:
-        sample: The image.
-        source: Reads its bytes.
-        plan: What to draw, and how long one step may take.
-        ends_process: Whether to end this process if a step cannot be stopped otherwise.
-        into: An array for the views, uint8 `[1 + A * draws, S, S, 3]`; None = a new array.
-
-    Raises:
-        TookTooLong: A step takes longer than the settings allow; the message is the stage.
-        MemoryError: Memory is too small. Both errors may vanish at another try.
-    """
+    """Reads one image, draws or reads its views once, and measures their pixels; an error becomes a `Failure`."""
     seconds = plan.config.image_timeout
     return guarded(lambda clock: _drawn(sample, source, plan, clock, into), sample, source, seconds, ends_process)
 
 
-def hash_image(sample: Sample, source: Source, plan: Plan, *, ends_process: bool = False) -> str | Failure:
+def hash_image(sample: ImageRef, source: Source, plan: Plan, *, ends_process: bool = False) -> str | Failure:
     """Returns the hash of an image's current pixels; arguments and errors as in `draw_image`."""
     seconds = plan.config.image_timeout
     return guarded(lambda clock: _hashed(sample, source, clock), sample, source, seconds, ends_process)
 
 
 def guarded(
-    work: Callable[[Clock], T], sample: Sample, source: Source, seconds: float, ends_process: bool = False
+    work: Callable[[Clock], T], sample: ImageRef, source: Source, seconds: float, ends_process: bool = False
 ) -> T | Failure:
-    """Runs some work on one image; an error becomes a `Failure`.
-
-    Args:
-        work: The work; it reports its stages to a clock.
-        sample: The image.
-        source: Its source.
-        seconds: Time limit of one step.
-        ends_process: As in `draw_image`; the errors are the same too.
-    """
+    """Runs some work on one image; an error becomes a `Failure`."""
     if sample.problem is not None:
         return Failure(storable(sample.image_id), "list", sample.problem)
     clock = Clock()
@@ -131,15 +101,8 @@ def guarded(
         return Failure(storable(sample.image_id), clock.stage, words, transient)
 
 
-def out_of_reach(sample: Sample, error: BaseException, seconds: float, tries: str) -> Failure:
-    """Returns the failure of an image whose last try was stopped.
-
-    Args:
-        sample: The image.
-        error: The reason why the last try stopped.
-        seconds: Time limit of one step.
-        tries: Number of tries, in words.
-    """
+def out_of_reach(sample: ImageRef, error: BaseException, seconds: float, tries: str) -> Failure:
+    """Returns the failure of an image whose last try was stopped."""
     stage = "draw"
     if isinstance(error, TookTooLong):
         stage, words = str(error), f"took longer than {seconds:g} s (`image_timeout`)"
@@ -153,14 +116,14 @@ def out_of_reach(sample: Sample, error: BaseException, seconds: float, tries: st
     return Failure(storable(sample.image_id), stage, f"{words}; tried {tries}", transient=True)
 
 
-def _hashed(sample: Sample, source: Source, clock: Clock) -> str:
+def _hashed(sample: ImageRef, source: Source, clock: Clock) -> str:
     with clock.at("read"):
         data = source.read(sample)
     with clock.at("decode"):
         return images.pixels_hash(images.decode(data))
 
 
-def _drawn(sample: Sample, source: Source, plan: Plan, clock: Clock, into: Pixels | None) -> DrawnImage:
+def _drawn(sample: ImageRef, source: Source, plan: Plan, clock: Clock, into: Pixels | None) -> DrawnImage:
     missing = tuple[int, ...]()
     with clock.at("read"):
         data = source.read(sample)
@@ -198,17 +161,9 @@ def sized(image: Pixels, plan: Plan) -> Pixels:
 
 
 def read_views(
-    original: Pixels, sample: Sample, source: PairedSource, plan: Plan, clock: Clock, into: Pixels | None = None
+    original: Pixels, sample: ImageRef, source: PairedSource, plan: Plan, clock: Clock, into: Pixels | None = None
 ) -> tuple[Pixels, list[int], tuple[int, ...]]:
-    """Returns the original and its variants, resized in the same way, and their purified versions.
-
-    Returns:
-        Views uint8 `[1 + A, S, S, 3]`; their seeds, which are 0; and the places of missing ones, where the original
-        stands in.
-
-    Raises:
-        EmbedshiftError: A variant cannot be read or decoded; the message begins with its name.
-    """
+    """Returns the original and its variants, resized in the same way, and their purified versions."""
     views: dict[str, Pixels | None] = {ORIGINAL: original}
     for each in plan.suite:
         if isinstance(each, Purified):  # it comes after the view from which it is made
@@ -222,7 +177,7 @@ def read_views(
     return stacked, [0] * len(stacked), tuple(missing)
 
 
-def _variant(name: str, sample: Sample, source: PairedSource, plan: Plan, clock: Clock) -> Pixels | None:
+def _variant(name: str, sample: ImageRef, source: PairedSource, plan: Plan, clock: Clock) -> Pixels | None:
     """Returns one variant at the encoder's size; None if it is missing."""
     variant = source.variant(name, sample)
     if variant is None:

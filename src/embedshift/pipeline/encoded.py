@@ -11,20 +11,12 @@ from embedshift.errors import EmbedshiftError
 
 
 def encode_views(encoder: Encoder, views: Pixels) -> EncoderOutput:
-    """Returns the encoder's output for views uint8 `[B, S, S, 3]`, as float32.
-
-    Raises:
-        EmbedshiftError: The output is no `EncoderOutput`, or has other shapes than the encoder declares.
-    """
+    """Returns the encoder's output for views uint8 `[B, S, S, 3]`, as float32."""
     return _checked(encoder(views), encoder, len(views))
 
 
 def begin_views(encoder: Encoder, views: Pixels) -> Callable[[], EncoderOutput]:
-    """Starts a pass; the returned function waits for its output. An encoder that is not `Pipelined` runs at once.
-
-    Raises:
-        EmbedshiftError: As in `encode_views`, here or in the returned function.
-    """
+    """Starts a pass; the returned function waits for its output. An encoder that is not `Pipelined` runs at once."""
     if not isinstance(encoder, Pipelined):
         output = encode_views(encoder, views)
         return lambda: output
@@ -33,12 +25,7 @@ def begin_views(encoder: Encoder, views: Pixels) -> Callable[[], EncoderOutput]:
 
 
 def unusable(output: EncoderOutput) -> str | None:
-    """Returns why nothing can be measured for some views; None if everything can.
-
-    Example:
-        >>> unusable(EncoderOutput(np.zeros((2, 8), np.float32), None, None))
-        "the encoder's embedding is a zero vector, which has no direction"
-    """
+    """Returns why nothing can be measured for some views; None if everything can."""
     for name, array in output.arrays().items():
         if not np.isfinite(array).all():
             return f"the encoder's {name} contains values that are not finite"

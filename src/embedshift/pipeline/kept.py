@@ -40,12 +40,7 @@ _HEAD = struct.Struct("<QQ32s32s")
 
 
 class Kept:
-    """The files of the shards in progress; its context writes missing outputs when it ends with an error.
-
-    Args:
-        folder: The study's folder; None = nothing is kept.
-        plan: What decides the rows.
-    """
+    """The files of the shards in progress; its context writes missing outputs when it ends with an error."""
 
     def __init__(self, folder: Path | None, plan: Plan) -> None:
         self._folder, self._plan = folder, plan
@@ -53,11 +48,7 @@ class Kept:
         self._pace = math.inf  # seconds an image of the last shard that was encoded as a whole
 
     def encoder(self, encoder: Encoder, shard: Shard) -> Encoder:
-        """Returns the encoder, which keeps its outputs for one shard until `done`.
-
-        A shard that would be finished before anything is written is not kept: hashing takes as long as all other work
-        beside a GPU.
-        """
+        """Returns the encoder, which keeps its outputs for one shard until `done`."""
         if self._folder is None:
             return encoder
         path, kept = kept_path(self._folder, shard.index), None
@@ -97,13 +88,7 @@ def images_kept(folder: Path, shard: Shard, plan: Plan) -> int:
 
 
 class KeepingEncoder:
-    """An encoder that appends its outputs to a file, and first returns those that the file holds already.
-
-    Args:
-        encoder: The encoder.
-        path: The file. It counts up to the first output that is cut, damaged, or of another study.
-        config_hash: Config hash of the study.
-    """
+    """An encoder that appends its outputs to a file, and first returns those that the file holds already."""
 
     def __init__(self, encoder: Encoder, path: Path, config_hash: str) -> None:
         self.name, self.dim, self.grid, self.size = encoder.name, encoder.dim, encoder.grid, encoder.size

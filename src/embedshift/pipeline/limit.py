@@ -19,23 +19,7 @@ class TookTooLong(BaseException):
 
 @contextlib.contextmanager
 def time_limit(seconds: float, *, ends_process: bool = False) -> Iterator[Callable[[], None]]:
-    """Raises `TookTooLong` in the block when a step takes longer.
-
-    An alarm stops waiting calls and Python code. A library that never returns to Python does not notice it; then the
-    process is ended, if this is allowed. There is no limit in other threads than the main one, which alone receives
-    alarms.
-
-    Args:
-        seconds: Time limit of one step.
-        ends_process: Whether this process may be ended, some seconds later.
-
-    Yields:
-        A function to call at the beginning of every further step.
-
-    Example:
-        >>> with time_limit(60) as next_step:
-        ...     next_step()
-    """
+    """Raises `TookTooLong` in the block when a step takes longer."""
     if threading.current_thread() is not threading.main_thread():
         yield _nothing
         return

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from embedshift.encoders.spec import EncoderSpec
     from embedshift.pipeline.draw import DrawnImage
     from embedshift.pipeline.plan import Plan
-    from embedshift.sources import Sample
+    from embedshift.sources import ImageRef
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Asked:
+class StudySwitches:
     """The input of a question when a study is prepared.
 
     Args:
@@ -48,10 +48,10 @@ class Asked:
 
     config: StudyConfig
     suite: "Suite"
-    samples: "Sequence[Sample]"
+    samples: "Sequence[ImageRef]"
     metrics: Sequence[str]
 
-    def drawn(self, count: int, among: "Sequence[Sample] | None" = None) -> frozenset[str]:
+    def drawn(self, count: int, among: "Sequence[ImageRef] | None" = None) -> frozenset[str]:
         """Returns the ids of `count` images, drawn by the study's seed, for expensive work on a few images."""
         ids = sorted(sample.image_id for sample in (self.samples if among is None else among))
         return frozenset(random.Random(self.config.seed).sample(ids, min(count, len(ids))))
@@ -71,7 +71,7 @@ class Measure:
 
     in_float32 = False
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, asked: StudySwitches) -> None:
         self.metrics = tuple(name for name in asked.metrics if METRICS[name].question == self.question)
 
     @property
@@ -131,11 +131,11 @@ class Measure:
         return {}
 
     def of_pair(
-        self, views: Pixels, output: "EncoderOutput", samples: "Sequence[Sample]", plan: "Plan"
+        self, views: Pixels, output: "EncoderOutput", samples: "Sequence[ImageRef]", plan: "Plan"
     ) -> dict[str, float]:
-        """Returns the metrics of two unrelated images, the second in place of a view, for the floor of every metric.
+        """Returns the metrics of two different images, the second in place of a view, for the baseline of every metric.
 
-        A missing metric has no floor from pairs.
+        A missing metric has no baseline from pairs.
 
         Args:
             views: Two originals, uint8 `[2, S, S, 3]`.
@@ -179,7 +179,7 @@ class Observer:
         """Returns the question's measure with data that only the encoder has; called once, before the first shard."""
         return measure
 
-    def begin(self, measure: Any, samples: "Sequence[Sample]") -> Any:
+    def begin(self, measure: Any, samples: "Sequence[ImageRef]") -> Any:
         """Returns the measure for one shard."""
         return measure
 

@@ -6,25 +6,14 @@ from dataclasses import dataclass
 from embedshift.augmentations import Suite
 from embedshift.config import StudyConfig
 from embedshift.encoders.base import Encoder, EncoderOutput, Preprocess
-from embedshift.pipeline.measure import Asked, Column, Measure
+from embedshift.pipeline.measure import Column, Measure, StudySwitches
 from embedshift.registry import asked_metrics
-from embedshift.sources import Sample
+from embedshift.sources import ImageRef
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What decides the rows of a study, except the images and the encoder.
-
-    Args:
-        config: The settings.
-        suite: The augmentations.
-        preprocess: The preprocessing that the encoder expects.
-        measures: The questions' measures.
-        columns: The list columns of the rows.
-        batch_size: Views per forward pass.
-        images: Number of images in the study.
-        config_hash: Config hash of the study.
-    """
+    """What decides the rows of a study, except the images and the encoder."""
 
     config: StudyConfig
     suite: Suite
@@ -46,13 +35,9 @@ class Plan:
         return len(self.suite.names) * self.config.draws
 
 
-def make_measures(config: StudyConfig, suite: Suite, samples: Sequence[Sample]) -> tuple[Measure, ...]:
-    """Returns the measures of the study's questions, in order.
-
-    Raises:
-        UsageError: A metric is unknown, or settings of a question make no sense.
-    """
-    asked = Asked(config, suite, samples, asked_metrics(config.metrics))
+def make_measures(config: StudyConfig, suite: Suite, samples: Sequence[ImageRef]) -> tuple[Measure, ...]:
+    """Returns the measures of the study's questions, in order."""
+    asked = StudySwitches(config, suite, samples, asked_metrics(config.metrics))
     parts = [question.part("measure") for question in config.asked()]
     return tuple(part.MEASURE(asked) for part in parts if part is not None)
 

@@ -20,9 +20,9 @@ from embedshift.pipeline.measure import Measure
 from embedshift.pipeline.plan import Plan, columns_of, make_measures, preprocess_of
 from embedshift.pipeline.ready import ReadyEncoder, ready
 from embedshift.sources import (
+    Estimates,
     Inspection,
     PairedSource,
-    Sample,
     Shard,
     Source,
     inspect,
@@ -43,20 +43,8 @@ MOST_BYTES = 2**30
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prepared:
-    """A study that is ready to run.
-
-    Args:
-        config: The settings.
-        source: Reads the images.
-        order: Name of the order of the images.
-        shards: All shards.
-        spec: Specification of the encoder.
-        ready: The loaded encoder.
-        plan: What decides the rows.
-        identity: Everything that can change a number; its hash decides which runs may share a folder.
-        pairs: For a study of pairs: the variants of each name.
-    """
+class StudyContext:
+    """A study that is ready to run."""
 
     config: StudyConfig
     source: Source
@@ -69,7 +57,7 @@ class Prepared:
     pairs: Mapping[str, Inspection] = field(default_factory=dict)
 
     @property
-    def samples(self) -> list[Sample]:
+    def samples(self) -> list[Estimates]:
         """All images, in order."""
         return [sample for shard in self.shards for sample in shard.samples]
 
@@ -77,7 +65,7 @@ class Prepared:
 @contextlib.contextmanager
 def prepared(
     config: StudyConfig, out: Path | None, *, encoder: Encoder | None = None, suite: Suite | None = None
-) -> Iterator[Prepared]:
+) -> Iterator[StudyContext]:
     """Gives the study with its images listed and its encoder ready, until the end of the block."""
     suite = suite or find_suite(config)
     if encoder is None:
@@ -109,7 +97,7 @@ def prepared(
         _refuse_more_than_memory(plan)
         cut = split(samples, config.shard_size)
         identity = study_identity(loaded.encoder, plan, cut, order)
-        yield Prepared(
+        yield StudyContext(
             config=config,
             source=source,
             order=order,
@@ -149,12 +137,8 @@ def find_suite(config: StudyConfig) -> Suite:
     )
 
 
-def list_images(config: StudyConfig, out: Path | None) -> tuple[Source, list[Sample], str]:
-    """Returns the source of the images, the study's images in order, and the name of that order.
-
-    Raises:
-        EmbedshiftError: There is no image, or the study's folder is that of the images.
-    """
+def list_images(config: StudyConfig, out: Path | None) -> tuple[Source, list[Estimates], str]:
+    """Returns the source of the images, the study's images in order, and the name of that order."""
     source = open_source(config.images)
     samples = select(source.samples, limit=config.limit, sample=config.sample, seed=config.seed)
     if not samples:
@@ -179,14 +163,7 @@ def begun_encoder(out: Path) -> EncoderRecord | None:
 def encoder_spec(
     config: StudyConfig, encoder: Encoder | None, measures: Sequence[Measure], begun: EncoderRecord | None = None
 ) -> EncoderSpec:
-    """Returns the specification of the study's encoder and its outputs.
-
-    Args:
-        config: The settings.
-        encoder: The user's own encoder, in place of the one in the settings.
-        measures: The questions' measures.
-        begun: The encoder with which the study began; choices that were measured then are kept.
-    """
+    """Returns the specification of the study's encoder and its outputs."""
     precision = config.precision
     if precision == "auto" and any(each.in_float32 for each in measures):
         precision = "float32"

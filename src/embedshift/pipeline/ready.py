@@ -13,7 +13,7 @@ from embedshift.encoders.spec import EncoderSpec
 from embedshift.errors import UsageError
 from embedshift.pipeline.draw import DrawnImage
 from embedshift.pipeline.measure import Measure, Observer
-from embedshift.sources import Sample
+from embedshift.sources import ImageRef
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class ReadyEncoder:
         """Returns the measures with data that only the encoder has."""
         return tuple(self._observer(each).prepare(each) for each in measures)
 
-    def begin(self, measures: Sequence[Measure], samples: Sequence[Sample]) -> list[Measure]:
+    def begin(self, measures: Sequence[Measure], samples: Sequence[ImageRef]) -> list[Measure]:
         """Returns the measures for one shard."""
         return [self._observer(each).begin(each, samples) for each in measures]
 
@@ -65,14 +65,7 @@ _NOTHING = Observer.__new__(Observer)  # does nothing, and looks at no encoder
 def ready(
     spec: EncoderSpec, config: StudyConfig, device: str | None = None, *, compiled: bool
 ) -> Iterator[ReadyEncoder]:
-    """Gives the encoder of a study, ready until the end of the block; afterwards a user's encoder is as before.
-
-    Args:
-        spec: Specification of the encoder.
-        config: The settings, which say which questions are asked.
-        device: Another device than that of the specification.
-        compiled: Whether to compile it if the study requests this.
-    """
+    """Gives the encoder of a study, ready until the end of the block; afterwards a user's encoder is as before."""
     # Before the encoder is observed, since observers may bring observations of their own.
     parts = {question.name: question.part("observe") for question in config.asked()}
     encoder = spec.load(device)

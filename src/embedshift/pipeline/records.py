@@ -34,14 +34,7 @@ def columns(encoder: Encoder, plan: Plan) -> pa.Schema:
 
 
 class Rows:
-    """The rows of the images of one shard: for each the original, then draw by draw the augmentations in suite order.
-
-    The table is made once, because making one for every image would take longer than measuring it.
-
-    Args:
-        schema: The columns, from `columns`.
-        plan: What decides the rows.
-    """
+    """The rows of the images of one shard: for each the original, then draw by draw the augmentations in suite order."""
 
     def __init__(self, schema: pa.Schema, plan: Plan) -> None:
         self._schema, self._plan = schema, plan

@@ -12,10 +12,10 @@ import pyarrow as pa
 from embedshift.arrays import Pixels
 from embedshift.encoders.base import Encoder, EncoderOutput
 from embedshift.pipeline import records
+from embedshift.pipeline.baseline import OtherImages
 from embedshift.pipeline.batches import Batch, Encoded
 from embedshift.pipeline.draw import Clock, DrawnImage
 from embedshift.pipeline.encoded import unusable
-from embedshift.pipeline.floor import UnrelatedImages
 from embedshift.pipeline.kept import Kept
 from embedshift.pipeline.measure import Sums
 from embedshift.pipeline.plan import Plan
@@ -29,12 +29,7 @@ Result = tuple[pa.Table, ShardRecord]
 
 @dataclass(frozen=True)
 class Step:
-    """A started pass.
-
-    Args:
-        finish: Reads its output and measures its images; returns the shard's rows if they are the last.
-        is_begun: As `Pass.is_begun`.
-    """
+    """A started pass."""
 
     finish: Callable[[], Result | None]
     is_begun: bool
@@ -43,15 +38,7 @@ class Step:
 def measure_shards(
     shards: Iterable[Shard], drawn: Iterator[DrawnImage | Failure], ready: ReadyEncoder, plan: Plan, kept: Kept
 ) -> Iterator[Result]:
-    """Yields the rows of each shard, and its record; batches never cross a shard.
-
-    Args:
-        shards: The shards.
-        drawn: Their images, in order.
-        ready: The encoder.
-        plan: What decides the rows.
-        kept: Keeps encoder outputs for shards in progress.
-    """
+    """Yields the rows of each shard, and its record; batches never cross a shard."""
     for result in _one_behind(_steps(shards, drawn, ready, plan, kept)):
         if result is not None:
             yield result
@@ -95,7 +82,7 @@ class _UnderWay:
         self._ready = ready
         self._measures = ready.begin(plan.measures, shard.samples)
         self._rows = records.Rows(records.columns(ready.encoder, plan), plan)
-        self._sums: dict[str, Sums] = {"floor": UnrelatedImages(self._measures, plan, len(shard.samples))}
+        self._sums: dict[str, Sums] = {"baseline": OtherImages(self._measures, plan, len(shard.samples))}
         self._sums |= {name: each for measure in self._measures for name, each in measure.sums(plan).items()}
         self._failures: list[Failure] = []
         self._waiting: list[DrawnImage] = []  # images whose views are not all encoded

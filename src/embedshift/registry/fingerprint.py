@@ -23,24 +23,7 @@ DEPTH = 5
 
 
 def fingerprint(thing: Any, besides: str = "") -> str:
-    """Returns a name and a hash that tell one user function or callable object from another.
-
-    The hash covers the code and state of the function, and the global constants, arrays, functions and classes that it
-    reads, up to three calls deep, also from the user's own modules (`settings.STRENGTH`). It does not cover global
-    lists, dicts and objects, which a run may change, or data read in another way, such as from a file. Of libraries it
-    covers only the names, because a study records their versions.
-
-    Args:
-        thing: A function, a method, a `functools.partial`, an object with `__call__`, or None.
-        besides: Further text that the hash covers.
-
-    Returns:
-        The function's name, "-", and eight hexadecimal digits.
-
-    Example:
-        >>> len({fingerprint(f) for f in (lambda x: x + 1, lambda x: x + 2, lambda x: x * 2)})
-        3
-    """
+    """Returns a name and a hash that tell one user function or callable object from another."""
     name = "output" if thing is None else _name(thing.func if isinstance(thing, functools.partial) else thing)
     text = json.dumps([besides, _described(thing, ())])
     return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

@@ -29,8 +29,8 @@ class Metric:
             unit's name.
         optional: Whether a study measures it only on request.
         asked_by: The setting that requests it.
-        floor: A function that computes its floor from the sums of the shards, such as
-            `embedshift.statistics.floors.cosine_floor`; None = the floor comes from sampled pairs.
+        baseline: A function that computes its baseline from the sums of the shards, such as
+            `embedshift.statistics.baselines.cosine_baseline`; None = the baseline comes from sampled pairs.
         depends_on: The part of its question's identity that two studies must share for their values to be comparable.
 
     Example:
@@ -50,7 +50,7 @@ class Metric:
     unit: str = ""
     optional: bool = False
     asked_by: str = "metrics"
-    floor: Callable[..., Any] | None = None
+    baseline: Callable[..., Any] | None = None
     depends_on: str = ""
 
     @property

@@ -61,11 +61,11 @@ class Question:
 
     package: str
     sentence: str
-    place: int
+    order: int
     switches: type | None = None
     is_asked: Callable[[Any], bool] = lambda _: True
     choices: type | None = None
-    of_pairs: bool = True
+    for_pairs: bool = True
     figures: Mapping[str, tuple[str, str]] = dataclasses.field(default_factory=dict, hash=False)
 
     @property
@@ -110,7 +110,7 @@ QUESTIONS: Registry[Question] = Registry("question", find_questions)
 
 def questions() -> list[Question]:
     """Returns all questions in order."""
-    return sorted((QUESTIONS[name] for name in QUESTIONS), key=lambda each: (each.place, each.name))
+    return sorted((QUESTIONS[name] for name in QUESTIONS), key=lambda each: (each.order, each.name))
 
 
 def import_parts(name: str) -> list[ModuleType]:

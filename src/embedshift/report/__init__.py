@@ -42,21 +42,7 @@ def build_report(
     formats: Sequence[str] = ("png", "svg"),
     images: Sequence[str] | int | None = None,
 ) -> Path:
-    """Makes everything after the shards again: tables, figures and `report.html`, in this order.
-
-    Args:
-        reader: A study. An unfinished one gives a report of its existing shards, which says so. The reader also decides
-            whether images may be shown; if not, neither the file nor `figures/` contains an image or an image id.
-        figures: Names in `embedshift.figures.FIGURES`; None = all.
-        formats: File formats of the figures: "png", "svg", "pdf".
-        images: For figures that show images: ids, or how many to draw by the study's seed.
-
-    Returns:
-        The path of `report.html`: one file that loads nothing, at most 10 MB for any number of images.
-
-    Raises:
-        EmbedshiftError: Nothing is measured yet, or a figure, format or image is unknown.
-    """
+    """Makes everything after the shards again: tables, figures and `report.html`, in this order."""
     check_formats(formats)
     records = reader.records
     measured = sum(record.images for record in records)

@@ -8,13 +8,7 @@ from embedshift.figures import FigureKind
 
 @dataclass(frozen=True)
 class DrawnFigure:
-    """A rendered figure.
-
-    Args:
-        kind: Its kind.
-        inches: Width and height in inches.
-        forms: `data:` addresses, the best first.
-    """
+    """A rendered figure."""
 
     kind: FigureKind
     inches: tuple[float, float]
@@ -23,17 +17,7 @@ class DrawnFigure:
 
 @dataclass(frozen=True)
 class EmbeddedFigure:
-    """A figure as the page holds it.
-
-    Args:
-        name: As `FigureKind.name`.
-        number: The paper's number, or one beyond it.
-        title: One line.
-        address: A `data:` address.
-        width: In CSS pixels.
-        height: In CSS pixels.
-        section: Whether it belongs in the section of its question.
-    """
+    """A figure as the page holds it."""
 
     name: str
     number: str
@@ -45,18 +29,13 @@ class EmbeddedFigure:
 
 
 def embed(figures: Sequence[DrawnFigure], budget: int) -> tuple[list[EmbeddedFigure], int]:
-    """Returns the figures in the order of the paper, and the number of those that did not fit.
-
-    Args:
-        figures: The figures.
-        budget: Largest number of bytes of all of them as `data:` addresses.
-    """
+    """Returns the figures in the order of the paper, and the number of those that did not fit."""
     left = budget
     done: list[tuple[str, EmbeddedFigure]] = []
     # Line drawings are small: the remaining bytes go to figures with images.
     for place, one in enumerate(sorted(figures, key=lambda each: each.kind.shows_images)):
-        share = left // (len(figures) - place)
-        found = next((form for form in one.forms if len(form) <= share), None)
+        fraction = left // (len(figures) - place)
+        found = next((form for form in one.forms if len(form) <= fraction), None)
         if found is not None:
             left -= len(found)
             width, height = (round(96 * inches) for inches in one.inches)

@@ -9,7 +9,7 @@ from embedshift.report.numbers import count, shorten
 from embedshift.statistics.families import MeasuredFamily, families_of
 from embedshift.store.copies import copies_line
 from embedshift.store.info import StudyInfo
-from embedshift.store.naming import Naming
+from embedshift.store.naming import ImageNaming
 from embedshift.store.parts import Part
 from embedshift.store.shards import Failure, ShardRecord
 
@@ -28,18 +28,9 @@ ATTENTION = {
 
 
 def facts(
-    info: StudyInfo, records: Sequence[ShardRecord], title: str, *, naming: Naming, copied: int, checksum: str
+    info: StudyInfo, records: Sequence[ShardRecord], title: str, *, naming: ImageNaming, copied: int, checksum: str
 ) -> dict[str, list[Fact]]:
-    """Returns headed lists of name and value.
-
-    Args:
-        info: The content of study.json.
-        records: Records of the finished shards.
-        title: The encoder's title.
-        naming: Names of places.
-        copied: Number of images that repeat another image's pixels.
-        checksum: Checksum over those of all shards.
-    """
+    """Returns headed lists of name and value."""
     encoder, identity, config = info.encoder, info.identity, info.config
     name, grid = naming.setting(encoder.name), encoder.grid
     attention = ATTENTION.get(encoder.attention_kind or "", "none: this encoder provides no attention")
@@ -109,7 +100,7 @@ def _described(entry: Mapping[str, Any]) -> str:
     return f"{kind}({', '.join(f'{key}={_value(value)}' for key, value in parameters.items())})"
 
 
-def configuration(info: StudyInfo, naming: Naming) -> str:
+def configuration(info: StudyInfo, naming: ImageNaming) -> str:
     """Returns the settings of the run as JSON, without folders; a long list of images is cut."""
     config = naming.settings(info.config) | {"images": naming.places(info.config["images"])}
     if len(config["images"]) > LISTED_PATHS:
@@ -123,7 +114,7 @@ def listed_checksums(parts: Sequence[Part]) -> tuple[list[Fact], int]:
     return shown, len(parts) - len(shown)
 
 
-def listed_failures(records: Sequence[ShardRecord], naming: Naming) -> tuple[list[Failure], int]:
+def listed_failures(records: Sequence[ShardRecord], naming: ImageNaming) -> tuple[list[Failure], int]:
     """Returns the first failures, with shortened reasons, and the number of failures not listed."""
     failures = [failure for record in records for failure in record.failures]
     shown = [
@@ -145,7 +136,7 @@ def headline(info: StudyInfo, measured: int) -> str:
     )
 
 
-def _variants(info: StudyInfo, naming: Naming) -> list[Fact]:
+def _variants(info: StudyInfo, naming: ImageNaming) -> list[Fact]:
     """Returns where the variants of each name come from, and how many are missing or stretched."""
     found: list[Fact] = []
     for name, each in info.pairs.items():
@@ -191,12 +182,7 @@ def _value(value: Any) -> str:
 
 
 def figure_note(shown: int, too_large: int) -> str:
-    """Returns a note on missing figures, and on the place of the files.
-
-    Example:
-        >>> figure_note(12, 0)
-        'The files in figures/ contain the same figures for print.'
-    """
+    """Returns a note on missing figures, and on the place of the files."""
     if not shown:
         return "This file contains no figure."
     left_out = f" {too_large} of them are too large for this page." if too_large else ""

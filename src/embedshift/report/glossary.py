@@ -12,27 +12,23 @@ TERMS = {
     "embedding": "The vector that an encoder outputs for an image. Similar images have embeddings with a small angle.",
     "view": "One changed copy of an image, at the input size of the encoder.",
     "draw": "One random realisation of an augmentation on an image. A study may use several draws.",
-    "unrelated images": "Pairs of two different images of the set, chosen at random.",
-    "floor": "The mean of a metric over pairs of unrelated images. A view at the floor is as far as another image.",
-    "share": "The shift as a fraction of the distance to an unrelated image: 0 = unchanged, 1 = as far as another one.",
+    "other images": "Pairs of two different images of the set, chosen at random.",
+    "baseline": "The mean of a metric over pairs of different images. A view at the baseline is as far as another image.",
+    "relative shift": "The shift as a fraction of the distance to another image: 0 = unchanged, 1 = as far as another one.",
     "interval": "A 95 % confidence interval: in 95 % of studies of such images it contains the true value.",
-    "significant": "The simultaneous 95 % interval of a difference does not contain 0. Tables call this “settled”.",
+    "significant": "The simultaneous 95 % interval of a difference does not contain 0.",
     "paired": "Compared image by image. An image that is hard under both augmentations does not widen the interval.",
     "simultaneous": "Of several intervals: with a probability of 95 %, all of them contain their true values.",
 }
 CORRECTED = {
     "Which of two augmentations changes a metric more": "Corrected over all pairs of augmentations of one metric, but "
     "not over the metrics.",
-    "Intervals of single means and shares": "Not corrected: each interval has a coverage of 95 % by itself.",
+    "Intervals of single means and relative shifts": "Not corrected: each interval has a coverage of 95 % by itself.",
 }
 
 
 def glossary(asked: Sequence[Question]) -> Section:
-    """Returns the section, with the terms of the questions that the study asked.
-
-    Args:
-        asked: The study's questions.
-    """
+    """Returns the section, with the terms of the questions that the study asked."""
     terms, corrected = dict(TERMS), dict(CORRECTED)
     for question in asked:
         part: Part | None = getattr(question.part("section"), "PART", None)

@@ -17,42 +17,21 @@ HEAT_COLOURS = "inferno"
 
 
 def shrink(image: Pixels, side: int) -> Pixels:
-    """Shrinks an image so that its longer side has at most `side` pixels, uint8 `[h, w, 3]`.
-
-    Example:
-        >>> shrink(np.zeros((40, 80, 3), np.uint8), 20).shape
-        (10, 20, 3)
-    """
+    """Shrinks an image so that its longer side has at most `side` pixels, uint8 `[h, w, 3]`."""
     small = Image.fromarray(image)
     small.thumbnail((side, side), Image.Resampling.LANCZOS)
     return np.asarray(small)
 
 
 def webp(image: Pixels, quality: int) -> bytes:
-    """Encodes an image, uint8 `[h, w, 3]` or `[h, w, 4]`, as WebP; quality 100 is lossless.
-
-    Example:
-        >>> webp(np.zeros((8, 8, 3), np.uint8), 80)[8:12]
-        b'WEBP'
-    """
+    """Encodes an image, uint8 `[h, w, 3]` or `[h, w, 4]`, as WebP; quality 100 is lossless."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "WEBP", quality=quality, method=4, lossless=quality == 100)
     return buffer.getvalue()
 
 
 def heat(attention: Floats) -> Pixels:
-    """Returns an attention map as a layer of warm colours: the more attention, the more opaque.
-
-    Args:
-        attention: `[g_h, g_w]`; scaled from its least to its greatest weight. A constant map is transparent.
-
-    Returns:
-        RGBA uint8, one pixel per cell, at most 32 x 32.
-
-    Example:
-        >>> heat(np.eye(2, dtype=np.float32))[..., 3].tolist()
-        [[230, 0], [0, 230]]
-    """
+    """Returns an attention map as a layer of warm colours: the more attention, the more opaque."""
     low, high = float(attention.min()), float(attention.max())
     scaled = (attention - low) / (high - low) if high > low else np.zeros_like(attention)
     rows, columns = (min(HEAT_SIDE, side) for side in scaled.shape)

@@ -9,23 +9,13 @@ MISSING = "–"
 
 
 def decimals(low: float, high: float) -> int:
-    """Returns the decimals that show the width of an interval with two figures; from 0 to 6.
-
-    Example:
-        >>> decimals(0.39, 0.65), decimals(36.3, 48.6), decimals(0.9932, 0.9956)
-        (2, 0, 4)
-    """
+    """Returns the decimals that show the width of an interval with two figures; from 0 to 6."""
     width = high - low
     return min(6, max(0, 1 - math.floor(math.log10(width)))) if width > 0 else 3
 
 
 def interval_decimals(low: float, high: float, least: int = 2) -> int:
-    """Returns decimals from `least` to 6 at which an interval that excludes 0 does not end in 0.
-
-    Example:
-        >>> interval_decimals(0.2, 0.4), interval_decimals(0.0004, 0.2)
-        (2, 4)
-    """
+    """Returns decimals from `least` to 6 at which an interval that excludes 0 does not end in 0."""
     places = max(least, decimals(low, high))
     while places < 6 and low * high > 0 and round(min(abs(low), abs(high)), places) == 0:
         places += 1
@@ -33,24 +23,14 @@ def interval_decimals(low: float, high: float, least: int = 2) -> int:
 
 
 def fixed(value: float | None, places: int) -> str:
-    """Formats the value with `places` decimals; a dash for None.
-
-    Example:
-        >>> fixed(0.98765, 3), fixed(None, 3), fixed(-0.00001, 3)
-        ('0.988', '–', '0.000')
-    """
+    """Formats the value with `places` decimals; a dash for None."""
     if value is None or math.isnan(value):
         return MISSING
     return f"{round(value, places) + 0.0:.{places}f}".replace("-", "−")  # no minus in front of a zero
 
 
 def with_interval(value: float | None, low: float | None, high: float | None) -> tuple[str, str]:
-    """Formats a share and its interval; without an interval with at least two figures and at most four decimals.
-
-    Example:
-        >>> with_interval(0.1234, 0.11, 0.14), with_interval(0.0123, None, None)
-        (('0.123', '0.110 to 0.140'), ('0.012', '–'))
-    """
+    """Formats a relative shift and its interval; without an interval with at least two figures and at most four decimals."""
     if value is None or low is None or high is None:
         return fixed(value, 2 if value is None or value >= 0.1 else 3 if value >= 0.01 else 4), MISSING
     places = interval_decimals(low, high)
@@ -58,12 +38,7 @@ def with_interval(value: float | None, low: float | None, high: float | None) ->
 
 
 def in_percent(value: float | None, low: float | None = None, high: float | None = None) -> tuple[str, str]:
-    """Formats a share and its interval in percent, with at least one decimal.
-
-    Example:
-        >>> in_percent(0.975, 0.943, 0.992), in_percent(0.5)
-        (('97.5 %', '94.3 to 99.2 %'), ('50.0 %', '–'))
-    """
+    """Formats a relative shift and its interval in percent, with at least one decimal."""
     if value is None:
         return MISSING, MISSING
     if low is None or high is None:
@@ -73,12 +48,7 @@ def in_percent(value: float | None, low: float | None = None, high: float | None
 
 
 def places_of(metric: str, largest: float | None) -> int:
-    """Returns decimals for a metric's column: three if it is bounded, else four figures of its largest value.
-
-    Example:
-        >>> places_of("cosine_similarity", 0.99), places_of("l2_distance", 42.5)
-        (3, 2)
-    """
+    """Returns decimals for a metric's column: three if it is bounded, else four figures of its largest value."""
     if metric in METRICS and math.isfinite(METRICS[metric].high):
         return 3
     if largest is None or not largest > 0:
@@ -87,31 +57,16 @@ def places_of(metric: str, largest: float | None) -> int:
 
 
 def count(number: int, noun: str) -> str:
-    """Formats a number with its noun.
-
-    Example:
-        >>> count(1, "image"), count(13312, "image")
-        ('1 image', '13,312 images')
-    """
+    """Formats a number with its noun."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def listed(words: Iterable[str]) -> str:
-    """Joins words as in a sentence.
-
-    Example:
-        >>> listed(["a", "b", "c"])
-        'a, b and c'
-    """
+    """Joins words as in a sentence."""
     *first, last = words
     return f"{', '.join(first)} and {last}" if first else last
 
 
 def shorten(text: str, most: int = 300) -> str:
-    """Cuts a text to at most `most` characters.
-
-    Example:
-        >>> shorten("abcdef", 4)
-        'abc…'
-    """
+    """Cuts a text to at most `most` characters."""
     return text if len(text) <= most else text[: most - 1] + "…"

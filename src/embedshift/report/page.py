@@ -47,12 +47,7 @@ def question_sections(page: PageInput) -> list[tuple[Section, Markup]]:
 
 
 def render(sections: Sequence[tuple[Section, Markup]], **content: Any) -> str:
-    """Returns the page.
-
-    Args:
-        sections: Sections with their HTML, in any order.
-        **content: The variables of `page.html.j2`.
-    """
+    """Returns the page."""
     ordered = sorted(sections, key=lambda pair: pair[0].place)
     contents = [(section.id, section.title) for section, _ in ordered]
     # Read as a file, because the function that returns it would import all of plotly.

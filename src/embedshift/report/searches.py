@@ -19,31 +19,16 @@ NAMED = 6
 
 
 def sentences(search: pl.DataFrame, among: str) -> list[Markup]:
-    """Describes how often a search finds the original first, and under which augmentations it rarely or mostly misses.
-
-    Args:
-        search: The table `search`.
-        among: What is searched among, in words.
-
-    Returns:
-        Sentences as HTML, every name escaped; none for a table without recall.
-
-    Example:
-        >>> rows = {"augmentation": ["noise", "blur"], "metric": ["recall@1"] * 2, "value": [0.1, 0.975],
-        ...     "ci_low": [0.06, 0.943], "ci_high": [0.15, 0.992]}
-        >>> for sentence in sentences(pl.DataFrame(rows), "the 200 images"): print(sentence.striptags())
-        A search among the 200 images ranks the original first for 97.5 % [94.3 to 99.2 %] of the views under blur and for 10.0 % [6.0 to 15.0 %] under noise.
-        It misses at most 5 % of the views under blur, and more than half of them under noise.
-    """  # noqa: E501
+    """Describes how often a search finds the original first, and under which augmentations it rarely or mostly misses."""
     rows = search.filter(pl.col("metric") == RECALL).drop_nulls("value").sort("value", maintain_order=True).to_dicts()
     if not rows:
         return []
     worst, best = rows[0], rows[-1]
     words = Markup("A search among {} ranks the original first for {} of the views under {}").format(
-        among, _share(best), Markup("<b>every</b> augmentation") if _alike(rows) else _name(best)
+        among, _fraction(best), Markup("<b>every</b> augmentation") if _alike(rows) else _name(best)
     )
     if not _alike(rows):
-        words += Markup(" and for {} under {}").format(_share(worst), _name(worst))
+        words += Markup(" and for {} under {}").format(_fraction(worst), _name(worst))
     if len(rows) == 1:
         return [words + "."]
     safe, lost = [row for row in rows if row["value"] >= SAFE][::-1], [row for row in rows if row["value"] < HALF]
@@ -64,12 +49,7 @@ def among(reader: Reader, images: int) -> str:
 
 
 def warning(info: StudyInfo, encoder: str) -> str:
-    """Returns a warning about the encoder that affects its search; "" if there is none.
-
-    Args:
-        info: The content of study.json.
-        encoder: The encoder's name.
-    """
+    """Returns a warning about the encoder that affects its search; "" if there is none."""
     if info.encoder.name != BUNDLED:
         return ""
     return (
@@ -82,7 +62,7 @@ def _alike(rows: Sequence[Json]) -> bool:
     return len(rows) > 1 and rows[0]["value"] == rows[-1]["value"]
 
 
-def _share(row: Json) -> Markup:
+def _fraction(row: Json) -> Markup:
     value, interval = in_percent(row["value"], row["ci_low"], row["ci_high"])
     return Markup("<b>{}</b>").format(value) + ("" if interval == MISSING else f" [{interval}]")
 

@@ -16,14 +16,7 @@ Plot = Json
 
 @dataclass(frozen=True)
 class PageInput:
-    """The input of sections.
-
-    Args:
-        data: The study's tables and rows.
-        encoder: The encoder's name.
-        figures: The figures that the page may hold, by name.
-        records: Records of the finished shards.
-    """
+    """The input of sections."""
 
     data: FigureInput
     encoder: str
@@ -43,20 +36,11 @@ class PageInput:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page with its own heading.
-
-    Args:
-        id: Id of the HTML element with which its template begins.
-        title: Its title in the page's contents.
-        place: Its position: 10 the answer, 20 the summary, 40 the charts, 80 the figures, 85 the paper's claims, 100
-            how it was measured, 110 the glossary.
-        content: The variables of its template, `section.html.j2` in the question's folder.
-        images: Key → `data:` address, for images that scripts show.
-    """
+    """A part of the page with its own heading."""
 
     id: str
     title: str
-    place: int
+    order: int
     content: Mapping[str, Any] = field(default_factory=dict)
     images: Mapping[str, str] = field(default_factory=dict)
 

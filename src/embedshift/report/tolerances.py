@@ -16,36 +16,18 @@ NAMED = 6
 
 
 def sentences(tolerance: pl.DataFrame, encoder: str, link: str = "") -> list[Markup]:
-    """Describes at which strengths the embedding has moved a tenth of the distance to an unrelated image.
-
-    Args:
-        tolerance: The table `tolerance`.
-        encoder: The encoder's name.
-        link: Address of the full list; "" = none.
-
-    Returns:
-        Sentences as HTML, every name escaped; none for a table without rows.
-
-    Example:
-        >>> rows = {"family": ["blur", "grey"], "unit": ["sigma / side", "mix"], "criterion": ["share 0.1"] * 2,
-        ...     "value": [0.0065, None], "low": [0.005, None], "high": [0.008, None], "reached": [True, False]}
-        >>> for sentence in sentences(pl.DataFrame(rows), "CLIP"): print(sentence.striptags())
-        The embedding of CLIP reaches a tenth of the distance to an unrelated image under blur at 0.65 % of the side [0.50 to 0.80 %].
-        It stays below a tenth at every measured strength under grey.
-    """  # noqa: E501
+    """Describes at which strengths the embedding has moved a tenth of the distance to another image."""
     rows = list(by_family(tolerance).values())
     reached, other = ([row for row in rows if row["reached"] == side] for side in (True, False))
     if not rows:
         return []
     if not reached:
-        words = (
-            "At every measured strength, the embedding of {} stays below a tenth of the distance to an unrelated image."
-        )
+        words = "At every measured strength, the embedding of {} stays below a tenth of the distance to another image."
         return [Markup(words).format(encoder)]
     named = Markup("; ").join(map(_named, reached[:NAMED]))
     more = len(reached) - NAMED
     rest = Markup("") if more < 1 else Markup("; and {} more, <a href='{}'>in the table</a>").format(more, link)
-    first = Markup("The embedding of {} reaches a tenth of the distance to an unrelated image under {}{}.").format(
+    first = Markup("The embedding of {} reaches a tenth of the distance to another image under {}{}.").format(
         encoder, named, rest
     )
     return [first, *([_not_reached(other)] if other else []), *_missed(tolerance)]

@@ -11,7 +11,7 @@ import fsspec
 from embedshift.config.files import read_file
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.registry import Registry
-from embedshift.sources.base import ENDINGS, IMAGE_BYTES, Sample, Shard, Source, passed_over, stem, without_folders
+from embedshift.sources.base import ENDINGS, IMAGE_BYTES, ImageRef, Shard, Source, passed_over, stem, without_folders
 from embedshift.sources.dataset import DatasetSource
 from embedshift.sources.folder import FolderSource, holds_study
 from embedshift.sources.inspection import Inspection, inspect
@@ -27,10 +27,10 @@ from embedshift.sources.variants import named_variants
 __all__ = [
     "SOURCES",
     "FolderSource",
+    "ImageRef",
     "Inspection",
     "PairedSource",
     "Roots",
-    "Sample",
     "Shard",
     "Source",
     "inspect",
@@ -58,23 +58,7 @@ SOURCES.add("dataset", DatasetSource)
 
 
 def open_source(paths: Sequence[str]) -> Source:
-    """Opens the source behind the arguments of a run; their content decides its kind.
-
-    Args:
-        paths: Folders, files, `.txt` lists, `.tar` and `.parquet` archives or folders of them, and datasets from
-            `save_to_disk`; local, or URLs that fsspec knows. `file.parquet#column` names a column.
-
-    Returns:
-        The source.
-
-    Raises:
-        EmbedshiftError: A path does not exist, or the paths are of several kinds.
-
-    Example:
-        >>> open_source(["photos.zip"])
-        Traceback (most recent call last):
-        embedshift.errors.UsageError: .../photos.zip: no such file or folder
-    """
+    """Opens the source behind the arguments of a run; their content decides its kind."""
     found = [pair for path in paths for entry in expand(path) for pair in _kinds(entry)]
     kinds = list(dict.fromkeys(kind for kind, _ in found))
     if len(kinds) > 1:
@@ -83,19 +67,9 @@ def open_source(paths: Sequence[str]) -> Source:
 
 
 def open_pairs(
-    originals: Source, samples: Sequence[Sample], pairs: Sequence[str], *, allow_missing: bool
+    originals: Source, samples: Sequence[ImageRef], pairs: Sequence[str], *, allow_missing: bool
 ) -> PairedSource:
-    """Opens images together with the variants that the setting `pairs` names.
-
-    Args:
-        originals: The source of the images.
-        samples: The images to measure.
-        pairs: `PATH` or `NAME=PATH` of each source of variants; `open_source` opens the path.
-        allow_missing: Whether an image may lack variants.
-
-    Raises:
-        EmbedshiftError: As in `named_variants`, `open_source` and `PairedSource`.
-    """
+    """Opens images together with the variants that the setting `pairs` names."""
     named = named_variants(pairs)
     sources = {name: open_source([path]) for name, path in named.items()}
     places = {
@@ -123,10 +97,7 @@ def _kinds(entry: str) -> list[tuple[str, str]]:
 
 
 def _names(entry: str) -> set[str]:
-    """Returns the names in a folder; empty for a file, and for a folder that cannot be listed.
-
-    Its source reports why it cannot.
-    """
+    """Returns the names in a folder; empty for a file, and for a folder that cannot be listed."""
     try:
         files, path = fsspec.url_to_fs(entry)
         return (
@@ -139,15 +110,7 @@ def _names(entry: str) -> set[str]:
 
 
 def read_again(description: Mapping[str, Any], roots: Roots | None = None) -> Callable[[str], bytes]:
-    """Returns a function that reads images of a finished study by their ids.
-
-    Args:
-        description: `Source.description`, from study.json.
-        roots: Where images may be read; None = anywhere.
-
-    Returns:
-        `image_id -> bytes`; it raises OSError or EmbedshiftError for an image that is gone or lies elsewhere.
-    """
+    """Returns a function that reads images of a finished study by their ids."""
     if description["kind"] == "folder":
         root = Path(description["root"])
 
@@ -162,18 +125,7 @@ def read_again(description: Mapping[str, Any], roots: Roots | None = None) -> Ca
 
 
 def variant_again(description: Mapping[str, Any], roots: Roots | None = None) -> Callable[[str], bytes]:
-    """Returns a function that reads the variants of a finished study by the ids of the images.
-
-    Args:
-        description: Description of the variants, from `variants` in `PairedSource.description`.
-        roots: Where they may be read; None = anywhere.
-
-    Returns:
-        `image_id -> bytes`; it raises OSError or EmbedshiftError for a variant that is gone or lies elsewhere.
-
-    Raises:
-        EmbedshiftError: All of them are gone.
-    """
+    """Returns a function that reads the variants of a finished study by the ids of the images."""
     return _reader(description, stem, roots)
 
 

@@ -25,18 +25,7 @@ LARGEST, NAME = 2**28, 200
 
 @dataclass(frozen=True, kw_only=True)
 class AttackedVariant:
-    """A folder of variants.
-
-    Args:
-        norm: Norm of its budget.
-        eps: Budget; for "linf" in levels of 255, for "l2" for values in [0, 1].
-        kind: "attack", or "control" = random signs.
-        through: The purifier that the attacker knew; "" = none.
-
-    Example:
-        >>> AttackedVariant(norm="linf", eps=4.0, through="jpeg:50").name, AttackedVariant(norm="l2", eps=0.5).name
-        ('linf-4-through-jpeg-50', 'l2-0.5')
-    """
+    """A folder of variants."""
 
     norm: Literal["linf", "l2"]
     eps: Annotated[float, Gt(0), Le(255)]
@@ -54,14 +43,7 @@ class AttackedVariant:
 
 @dataclass(frozen=True, kw_only=True)
 class AttackedImage:
-    """The results for one image.
-
-    Args:
-        pixels: Hash of the original's pixels at the encoder's size.
-        files: Folder → hash of the file's bytes.
-        cosine: Folder → cosine between the variant's embedding and the reference.
-        method: Folder → the method whose image was kept; empty for controls.
-    """
+    """The results for one image."""
 
     pixels: str
     files: Mapping[str, str]
@@ -81,17 +63,7 @@ class Failed:
 
 @dataclass(frozen=True, kw_only=True)
 class Attack:
-    """The content of attack.json.
-
-    Args:
-        embedshift: Version that wrote it.
-        encoder: Name of the attacked encoder.
-        identity: Everything that decides the images of all folders; attacks with equal identity may share a folder.
-        variants: Folder → description of its images.
-        images: Image id → results.
-        failures: Images that were not attacked.
-        versions: Versions of libraries.
-    """
+    """The content of attack.json."""
 
     embedshift: str
     encoder: Annotated[str, MaxLen(4_096)]
@@ -103,11 +75,7 @@ class Attack:
 
 
 def read_attack(folder: Path) -> Attack | None:
-    """Reads attack.json in a folder; None if there is none.
-
-    Raises:
-        UsageError: `embedshift attack` did not write it in this form.
-    """
+    """Reads attack.json in a folder; None if there is none."""
     file = folder / FILE
     if not os.path.lexists(file):
         return None
@@ -121,15 +89,7 @@ def read_attack(folder: Path) -> Attack | None:
 
 
 def file_of(folder: Path, variant: str, image_id: str) -> Path:
-    """Returns the path of an image's variant: its id with the ending of a PNG.
-
-    Raises:
-        EmbedshiftError: The id cannot be the name of a file below the folder.
-
-    Example:
-        >>> file_of(Path("adv"), "linf-4", "cats/tom.jpg").as_posix()
-        'adv/linf-4/cats/tom.png'
-    """
+    """Returns the path of an image's variant: its id with the ending of a PNG."""
     name = stem(image_id)
     if "\0" in name or any(not part or part.startswith(".") for part in name.split("/")):
         raise EmbedshiftError("its id cannot be used as a file name in a folder of images")
@@ -154,16 +114,8 @@ def _refuse_others(folder: Path, attack: Attack, variants: Sequence[str]) -> Non
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
-    """What a study stores about the attack on its images.
-
-    Args:
-        encoder: Name of the attacked encoder.
-        weights_hash: Hash of its weights.
-        steps: Steps of each method.
-        target: Whether images were moved towards another image; by default away from themselves.
-        variants: The study's variants that the attack made.
-    """
+class AttackRecord:
+    """What a study stores about the attack on its images."""
 
     encoder: Annotated[str, MaxLen(4_096)]
     weights_hash: Annotated[str, MaxLen(NAME)]
@@ -173,17 +125,7 @@ class Told:
 
 
 def attack_of(images: Sequence[str], variants: Mapping[str, str]) -> Json:
-    """Returns what a study stores about the attack that made its variants: the fields of `Told`; empty without attack.
-
-    An attack made them if attack.json lies beside the folder of the originals and beside their folders.
-
-    Args:
-        images: The study's `images`.
-        variants: Its variants: name → path.
-
-    Raises:
-        UsageError: As in `read_attack`, and if a file is not the one that the attack made.
-    """
+    """What a study stores about the attack that made its variants: the fields of `AttackRecord`; empty without attack."""
     if len(images) != 1 or is_url(images[0]) or not Path(images[0]).expanduser().is_dir():
         return {}
     originals = Path(images[0]).expanduser().resolve()
@@ -205,20 +147,12 @@ def attack_of(images: Sequence[str], variants: Mapping[str, str]) -> Json:
     return told if made else {}
 
 
-def told_of(told: Mapping[str, Any]) -> Told | None:
-    """Reads what a study's `identity` stores about the attack; None if it stores nothing.
-
-    Raises:
-        UsageError: A run did not write it in this form.
-
-    Example:
-        >>> told_of({}) is None
-        True
-    """
+def told_of(told: Mapping[str, Any]) -> AttackRecord | None:
+    """Reads what a study's `identity` stores about the attack; None if it stores nothing."""
     if not told:
         return None
     try:
-        return _typed(Told, dict(told))
+        return _typed(AttackRecord, dict(told))
     except ValueError as error:
         raise UsageError(f"{FILE} does not record what was attacked ({error!s:.200})") from error
 

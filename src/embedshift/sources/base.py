@@ -1,4 +1,4 @@
-"""The contract of a source, and functions that all sources share."""
+"""The contract of a source, and functions that all sources fraction."""
 
 import json
 import os
@@ -17,18 +17,8 @@ IMAGE_BYTES, TEXT_BYTES, LIST_BYTES = 2**30, 2**20, 2**28
 
 
 @dataclass(frozen=True, order=True)
-class Sample:
-    """One image of a source, not read yet.
-
-    Args:
-        image_id: Its name in the study.
-        location: Its place, for people; in a folder its path.
-        caption: Its text, if the source has one.
-        problem: A known reason why it cannot be read.
-        archive: The archive that holds it; empty in a folder.
-        position: Its place in the archive, in bytes or rows.
-        length: Its size in the archive, in bytes.
-    """
+class ImageRef:
+    """One image of a source, not read yet."""
 
     image_id: str
     location: str
@@ -48,18 +38,14 @@ class Shard:
     """A fixed slice of a study's samples: the unit of work, of resume, and of a cluster's tasks."""
 
     index: int
-    samples: tuple[Sample, ...]
+    samples: tuple[ImageRef, ...]
 
 
 class Source(Protocol):
-    """A collection of images.
-
-    `samples` may be in any order. `skipped` counts skipped files by ending. `description` goes into study.json, so that
-    a report can find the images again.
-    """
+    """A collection of images."""
 
     @property
-    def samples(self) -> Sequence[Sample]: ...  # noqa: D102
+    def samples(self) -> Sequence[ImageRef]: ...  # noqa: D102
 
     @property
     def skipped(self) -> Mapping[str, int]: ...  # noqa: D102
@@ -67,49 +53,28 @@ class Source(Protocol):
     @property
     def description(self) -> Mapping[str, Any]: ...  # noqa: D102
 
-    def read(self, sample: Sample) -> bytes:
+    def read(self, sample: ImageRef) -> bytes:
         """Reads the bytes of one image; raises OSError or EmbedshiftError with the reason."""
         ...
 
-    def block(self, sample: Sample) -> Block | None:
+    def block(self, sample: ImageRef) -> Block | None:
         """Returns the images that are read together with an image; None if each can be read by itself."""
         ...
 
 
 def stem(image_id: str) -> str:
-    """Returns an id without its ending; a text after a dot that is no image ending belongs to the name.
-
-    Example:
-        >>> stem("a/b.JPG"), stem("a/b.v2"), stem("b.v2.webp")
-        ('a/b', 'a/b.v2', 'b.v2')
-    """
+    """Returns an id without its ending; a text after a dot that is no image ending belongs to the name."""
     name, ending = os.path.splitext(image_id)
     return name if ending.lower() in ENDINGS | OTHER_ENDINGS else image_id
 
 
 def storable(text: str) -> str:
-    r"""Returns a name that Parquet can hold: bytes of a file name that are not UTF-8 become `\xNN`.
-
-    Example:
-        >>> storable("caf\udce9.jpg")
-        'caf\\xe9.jpg'
-    """
+    r"""Returns a name that Parquet can hold: bytes of a file name that are not UTF-8 become `\xNN`."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def captions_of(texts: Mapping[str, tuple[str, bytes]]) -> dict[str, str]:
-    """Returns captions beside images in img2dataset's layout: a `.txt`, or the `caption` of a `.json`; `.txt` wins.
-
-    Args:
-        texts: Name of the file → its stem and its content.
-
-    Returns:
-        Stem → caption.
-
-    Example:
-        >>> captions_of({"a.json": ("a", b'{"caption": "a cat"}'), "b.txt": ("b", b"a dog")})
-        {'a': 'a cat', 'b': 'a dog'}
-    """
+    """Returns captions beside images in img2dataset's layout: a `.txt`, or the `caption` of a `.json`; `.txt` wins."""
     found: dict[str, str] = {}
     for name, (stem, content) in sorted(texts.items()):  # .json comes before .txt
         text = content.decode("utf-8", "replace")
@@ -127,16 +92,7 @@ def captions_of(texts: Mapping[str, tuple[str, bytes]]) -> dict[str, str]:
 
 
 def without_folders(text: str, description: Mapping[str, Any]) -> str:
-    """Removes the folders of images from a text, because they mean nothing on another machine.
-
-    Args:
-        text: Any text.
-        description: `Source.description`.
-
-    Example:
-        >>> without_folders("/data/a b/c.tar ends early", {"kind": "tar", "paths": ["/data/a b/c.tar"]})
-        'c.tar ends early'
-    """
+    """Removes the folders of images from a text, because they mean nothing on another machine."""
     described = [description, *description.get("variants", {}).values()]
     folders = {folder.removeprefix("file://") for each in described for folder in _folders(each)}
     for folder in sorted(folders, key=len, reverse=True):
@@ -157,11 +113,6 @@ def count_ending(skipped: Counter[str], name: str) -> None:
 
 
 def passed_over(skipped: Mapping[str, int]) -> str:
-    """Describes skipped files; "" if there are none.
-
-    Example:
-        >>> passed_over({".txt": 2, ".md": 1})
-        ' (skipped:  1 .md, 2 .txt)'
-    """
+    """Describes skipped files; "" if there are none."""
     counted = ", ".join(f"{count} {ending}" for ending, count in sorted(skipped.items()))
     return f" (skipped:  {counted})" if counted else ""

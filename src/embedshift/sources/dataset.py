@@ -8,23 +8,13 @@ from typing import Any
 from embedshift.config import Json
 from embedshift.config.files import open_file
 from embedshift.errors import EmbedshiftError, MissingExtra, UsageError, reason
-from embedshift.sources.base import Block, Sample
+from embedshift.sources.base import Block, ImageRef
 from embedshift.sources.lists import is_url
 from embedshift.sources.parquet import CAPTION_COLUMNS, ID_COLUMNS, image_bytes, image_column, named_samples
 
 
 class DatasetSource:
-    """The images of saved datasets, split by split.
-
-    Ids and captions come from the columns that `ParquetSource` names; without an id column an `image_id` is
-    `<folder>#<row>`, or `<folder>/<split>#<row>`.
-
-    Args:
-        folders: Results of `Dataset.save_to_disk` or `DatasetDict.save_to_disk`; paths or fsspec URLs.
-
-    Raises:
-        EmbedshiftError: The library is not installed, or the folder is no dataset with images.
-    """
+    """The images of saved datasets, split by split."""
 
     def __init__(self, folders: Sequence[str]) -> None:
         self.skipped: Counter[str] = Counter()
@@ -35,16 +25,16 @@ class DatasetSource:
             self._splits[split] = _undecoded(data, self._columns[split])
         self.samples = [sample for split in self._splits for sample in self._list(split)]
 
-    def read(self, sample: Sample) -> bytes:
+    def read(self, sample: ImageRef) -> bytes:
         """Reads the bytes of one row's image."""
         column = self._columns[sample.archive]
         return image_bytes(self._splits[sample.archive][sample.position][column])
 
-    def block(self, sample: Sample) -> Block | None:
+    def block(self, sample: ImageRef) -> Block | None:
         """Returns None: every image can be read by itself."""
         return None
 
-    def _list(self, split: str) -> Iterator[Sample]:
+    def _list(self, split: str) -> Iterator[ImageRef]:
         data = self._splits[split]
         named = data.select_columns([c for c in ID_COLUMNS + CAPTION_COLUMNS if c in data.column_names])
         yield from named_samples(split, split, len(data), named.to_dict() if named.column_names else {})

@@ -14,7 +14,7 @@ from embedshift.sources.base import (
     IMAGE_BYTES,
     TEXT_BYTES,
     Block,
-    Sample,
+    ImageRef,
     captions_of,
     count_ending,
 )
@@ -24,27 +24,7 @@ log = logging.getLogger(__name__)
 
 
 class FolderSource:
-    """The images in folders (with all folders below), in single files, and in lists (`.txt`, one path a line).
-
-    Names that begin with a dot, and folders that hold a study of embedshift, are skipped; files with other endings are
-    counted in `skipped`. A text beside an image with the same name up to the last dot (`.txt`, or the `caption` of a
-    `.json`) is its caption. An `image_id` is the path below the single given folder, or below the common parent of all
-    given paths, with `/`.
-
-    Args:
-        paths: Folders, files and lists. Relative paths in a list start at the list's folder, others at the current one.
-
-    Raises:
-        EmbedshiftError: A path does not exist.
-
-    Example:
-        >>> import tempfile
-        >>> root = Path(tempfile.mkdtemp())
-        >>> for name in ("b.JPG", "a.png", "notes.md", ".hidden.png"): _ = (root / name).write_bytes(b"")
-        >>> source = FolderSource([str(root)])
-        >>> [s.image_id for s in source.samples], dict(source.skipped)
-        (['a.png', 'b.JPG'], {'.md': 1})
-    """
+    """The images in folders (with all folders below), in single files, and in lists (`.txt`, one path a line)."""
 
     def __init__(self, paths: Sequence[str]) -> None:
         self.skipped: Counter[str] = Counter()
@@ -64,7 +44,7 @@ class FolderSource:
         root = os.path.commonpath(parents) if parents else ""
         captions = self._captions({os.path.splitext(file)[0] for file in files})
         self.samples = [
-            Sample(
+            ImageRef(
                 os.path.relpath(file, root).replace(os.sep, "/"),
                 file,
                 captions.get(os.path.splitext(file)[0]),
@@ -74,11 +54,11 @@ class FolderSource:
         ]
         self.description = {"kind": "folder", "root": root}
 
-    def read(self, sample: Sample) -> bytes:
+    def read(self, sample: ImageRef) -> bytes:
         """Reads the bytes of one file."""
         return read_file(sample.location, IMAGE_BYTES)
 
-    def block(self, sample: Sample) -> Block | None:
+    def block(self, sample: ImageRef) -> Block | None:
         """Returns None: every image can be read by itself."""
         return None
 

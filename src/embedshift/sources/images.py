@@ -24,26 +24,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 
 
 def decode(data: bytes) -> Pixels:
-    """Decodes one image completely, by its content and not by its name.
-
-    EXIF orientation is applied, alpha is flattened on white, grey, palette and CMYK are converted, 16-bit values are
-    shifted right by 8, and of an animation the first frame is used.
-
-    Args:
-        data: The bytes of the file.
-
-    Returns:
-        RGB, uint8 `[H, W, 3]`.
-
-    Raises:
-        EmbedshiftError: The bytes are no image, end early, fail their checks or hold more than 100 megapixels.
-
-    Example:
-        >>> buffer = io.BytesIO()
-        >>> Image.new("L", (3, 2), 7).save(buffer, "PNG")
-        >>> decode(buffer.getvalue()).shape
-        (2, 3, 3)
-    """
+    """Decodes one image completely, by its content and not by its name."""
     if not data:
         raise EmbedshiftError("the file is empty")
     try:
@@ -65,20 +46,7 @@ def decode(data: bytes) -> Pixels:
 
 
 def upright_size(data: bytes) -> tuple[int, int] | None:
-    """Reads width and height of an image, turned by its EXIF orientation, from the header alone.
-
-    Args:
-        data: The bytes of the file.
-
-    Returns:
-        Width and height in pixels; None if the header cannot be read.
-
-    Example:
-        >>> buffer = io.BytesIO()
-        >>> Image.new("L", (3, 2), 7).save(buffer, "PNG")
-        >>> upright_size(buffer.getvalue())
-        (3, 2)
-    """
+    """Reads width and height of an image, turned by its EXIF orientation, from the header alone."""
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5  # a quarter turn to either side
@@ -177,22 +145,7 @@ def _high_byte(values: NDArray[np.generic], transparent: int | None) -> Image.Im
 
 
 def pixels_hash(image: Pixels) -> str:
-    """Returns a hash of an image's pixels, equal for exact copies in any file format.
-
-    The hash is over the shape and every k-th row, k = H / 128 rounded up: over all pixels of an image with at most 128
-    rows. Larger images that differ only between the hashed rows have equal hashes.
-
-    Args:
-        image: uint8 `[H, W, 3]`.
-
-    Returns:
-        BLAKE2b with a digest of 16 bytes, in hexadecimal.
-
-    Example:
-        >>> black = np.zeros((2, 6, 3), np.uint8)
-        >>> pixels_hash(black) == pixels_hash(black.copy()), pixels_hash(black) == pixels_hash(black.reshape(3, 4, 3))
-        (True, False)
-    """
+    """Returns a hash of an image's pixels, equal for exact copies in any file format."""
     step = -(-len(image) // HASHED_ROWS)
     found = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
     found.update(np.ascontiguousarray(image[::step]).data)
@@ -202,27 +155,7 @@ def pixels_hash(image: Pixels) -> str:
 def resize(
     image: Pixels, size: int, how: Resize = "squash", *, shortest: int | None = None, resample: int = 3
 ) -> Pixels:
-    """Resizes an image to `size` x `size`.
-
-    Args:
-        image: uint8 `[H, W, 3]`.
-        size: Side of the result in pixels.
-        how: "squash" = bilinear to the square, which changes the aspect ratio, as the paper does
-            (`albumentations.Resize`); "crop" = the encoder's own preprocessing: shortest side to `shortest` with an
-            antialiased filter, then the centre.
-        shortest: For "crop": length of the shortest side before the crop, in pixels; None = `size`.
-        resample: For "crop": Pillow's number of the filter (3 = bicubic, 2 = bilinear).
-
-    Returns:
-        uint8 `[size, size, 3]`.
-
-    Raises:
-        EmbedshiftError: "crop" would need an intermediate image of more than 100 megapixels.
-
-    Example:
-        >>> resize(np.zeros((4, 6, 3), np.uint8), 2).shape
-        (2, 2, 3)
-    """
+    """Resizes an image to `size` x `size`."""
     if how == "squash":
         if image.shape[:2] == (size, size):
             return image

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from embedshift.sources.base import Sample, stem
+from embedshift.sources.base import ImageRef, stem
 from embedshift.sources.images import upright_size
 from embedshift.sources.pairs import PairedSource
 
@@ -23,15 +23,7 @@ _AT_ONCE, _THREADS = 1024, 4
 
 @dataclass(frozen=True, kw_only=True)
 class Inspection:
-    """The variants of one name.
-
-    Args:
-        bytes_hash: Hash over the sorted stems and the hashes of the bytes.
-        count: Number that belong to an image of the study.
-        missing: Number of images that are measured without one.
-        stretched: Number whose aspect ratio differs from their image's by more than 2 %.
-        first: Id of the first such image.
-    """
+    """The variants of one name."""
 
     bytes_hash: str
     count: int
@@ -45,10 +37,7 @@ _Look = tuple[str, bool]
 
 
 def inspect(source: PairedSource) -> dict[str, Inspection]:
-    """Returns name → inspection of the variants of all images; reads every image and every variant once.
-
-    A variant that cannot be read gets a mark in place of its hash; it becomes a failure when it is measured.
-    """
+    """Returns name → inspection of the variants of all images; reads every image and every variant once."""
     count = sum(source.variant(name, sample) is not None for name in source.variants for sample in source.samples)
     log.info("hashing the bytes of %d variants", count)
     looks: dict[str, dict[str, _Look]] = {name: {} for name in source.variants}
@@ -67,10 +56,10 @@ def inspect(source: PairedSource) -> dict[str, Inspection]:
     return inspected
 
 
-def _all(source: PairedSource) -> Iterator[tuple[Sample, dict[str, _Look]]]:
+def _all(source: PairedSource) -> Iterator[tuple[ImageRef, dict[str, _Look]]]:
     """Yields every image with an inspection of its variants."""
     samples = sorted(source.samples, key=lambda sample: (source.block(sample) or ("", 0), sample.image_id))
-    # A source that reads blocks keeps the last of them, and threads cannot share it.
+    # A source that reads blocks keeps the last of them, and threads cannot fraction it.
     alone = all(source.block(sample) is None for sample in samples)
     with ThreadPoolExecutor(_THREADS * (os.cpu_count() or 1) if alone else 1) as threads:
         for start in range(0, len(samples), _AT_ONCE):
@@ -78,7 +67,7 @@ def _all(source: PairedSource) -> Iterator[tuple[Sample, dict[str, _Look]]]:
             yield from zip(part, threads.map(_look, itertools.repeat(source), part), strict=True)
 
 
-def _look(source: PairedSource, sample: Sample) -> dict[str, _Look]:
+def _look(source: PairedSource, sample: ImageRef) -> dict[str, _Look]:
     """Returns name → inspection of the variants of one image."""
     found: dict[str, _Look] = {}
     size = _size(source, sample)
@@ -96,7 +85,7 @@ def _look(source: PairedSource, sample: Sample) -> dict[str, _Look]:
     return found
 
 
-def _size(source: PairedSource, sample: Sample) -> tuple[int, int] | None:
+def _size(source: PairedSource, sample: ImageRef) -> tuple[int, int] | None:
     try:
         return upright_size(source.read(sample))
     except Exception:  # it will be a failure
@@ -104,12 +93,7 @@ def _size(source: PairedSource, sample: Sample) -> tuple[int, int] | None:
 
 
 def _stretched(one: tuple[int, int], other: tuple[int, int]) -> bool:
-    """Returns whether two sizes have aspect ratios that differ by more than 2 %.
-
-    Example:
-        >>> _stretched((400, 300), (200, 150)), _stretched((400, 300), (200, 155))
-        (False, True)
-    """
+    """Returns whether two sizes have aspect ratios that differ by more than 2 %."""
     ratio = one[0] * other[1] / (one[1] * other[0])
     return max(ratio, 1 / ratio) > STRETCHED
 

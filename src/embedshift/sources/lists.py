@@ -17,15 +17,7 @@ TABLE_ENDINGS = (".csv", ".tsv")
 
 
 def expand(path: str) -> list[str]:
-    """Returns the paths of one argument: itself, or those in a list (`.txt`, one a line); local ones become absolute.
-
-    Raises:
-        UsageError: The argument is empty, a local path that does not exist, a list that cannot be read, or a table.
-
-    Example:
-        >>> expand("s3://bucket/photos")
-        ['s3://bucket/photos']
-    """
+    """The paths of one argument: itself, or those in a list (`.txt`, one a line); local ones become absolute."""
     if not path.strip():
         raise UsageError("an empty path: name a folder, a file or a list of images")
     if is_url(path):
@@ -54,17 +46,7 @@ def is_url(path: str) -> bool:
 
 
 def open_place(place: str) -> IO[bytes]:
-    """Opens a local file, or what fsspec finds behind a URL.
-
-    Raises:
-        OSError: The file does not exist or cannot be read; a remote file system may raise its own errors.
-        EmbedshiftError: The local path is not a regular file.
-
-    Example:
-        >>> open_place("file:///dev/null")
-        Traceback (most recent call last):
-        embedshift.errors.EmbedshiftError: a device, not a file
-    """
+    """Opens a local file, or what fsspec finds behind a URL."""
     if not is_url(place):
         return open_file(place)
     files, path = fsspec.url_to_fs(place)
@@ -75,12 +57,7 @@ def open_place(place: str) -> IO[bytes]:
 
 
 def file_and_column(path: str) -> tuple[str, str]:
-    """Splits `file.parquet#column` at the `#`; returns any other path and "".
-
-    Example:
-        >>> file_and_column("/data/a.parquet#q50"), file_and_column("photos#1")
-        (('/data/a.parquet', 'q50'), ('photos#1', ''))
-    """
+    """Splits `file.parquet#column` at the `#`; returns any other path and ""."""
     found = _COLUMN.fullmatch(path)
     return (found[1], found[2]) if found else (path, "")
 

@@ -9,25 +9,17 @@ import random
 from collections.abc import Iterator, Sequence
 
 from embedshift.errors import UsageError
-from embedshift.sources.base import Block, Sample, Shard, Source, storable
+from embedshift.sources.base import Block, ImageRef, Shard, Source, storable
 
 # Number of blocks whose images are mixed, all of which are in a loader's memory.
 WINDOW = 8
 SHUFFLED, BLOCKS = "shuffled", f"blocks in drawn order, shuffled in windows of {WINDOW}"
 
 
-def select(samples: Sequence[Sample], *, limit: int | None, sample: int | None, seed: int) -> list[Sample]:
-    """Returns the images of a study: the first `limit` by sorted id, and of these `sample` drawn by the seed.
-
-    Raises:
-        UsageError: Two images have the same id; the message names both.
-
-    Example:
-        >>> [s.image_id for s in select([Sample("b", "2"), Sample("a", "1")], limit=1, sample=None, seed=0)]
-        ['a']
-    """
+def select(samples: Sequence[ImageRef], *, limit: int | None, sample: int | None, seed: int) -> list[ImageRef]:
+    """Returns the images of a study: the first `limit` by sorted id, and of these `sample` drawn by the seed."""
     ordered = sorted(samples, key=lambda s: (s.image_id, s.location, s.position))
-    first: dict[str, Sample] = {}
+    first: dict[str, ImageRef] = {}
     for other in ordered:
         # By the names under which they are stored: two names that differ may be stored as one.
         one = first.setdefault(storable(other.image_id), other)
@@ -41,18 +33,9 @@ def select(samples: Sequence[Sample], *, limit: int | None, sample: int | None, 
     return chosen
 
 
-def shuffle(samples: Sequence[Sample], source: Source, *, seed: int) -> tuple[list[Sample], str]:
-    """Returns the images in the order of the study, and the name of that order.
-
-    A hash of the seed and the id decides an image's place. If images are read in blocks, the blocks are ordered in this
-    way, and then the images of every `WINDOW` blocks.
-
-    Args:
-        samples: The images.
-        source: The source, which knows the blocks.
-        seed: The study's seed.
-    """
-    blocks: dict[Block | None, list[Sample]] = {}
+def shuffle(samples: Sequence[ImageRef], source: Source, *, seed: int) -> tuple[list[ImageRef], str]:
+    """Returns the images in the order of the study, and the name of that order."""
+    blocks: dict[Block | None, list[ImageRef]] = {}
     for sample in samples:
         blocks.setdefault(source.block(sample), []).append(sample)
     if not any(blocks):
@@ -64,21 +47,16 @@ def shuffle(samples: Sequence[Sample], source: Source, *, seed: int) -> tuple[li
     return [sample for window in windows for sample in _drawn([s for block in window for s in block], seed)], BLOCKS
 
 
-def split(samples: Sequence[Sample], size: int) -> list[Shard]:
-    """Cuts the images into shards of `size`.
-
-    Example:
-        >>> [len(s.samples) for s in split([Sample(str(i), "") for i in range(5)], 2)]
-        [2, 2, 1]
-    """
+def split(samples: Sequence[ImageRef], size: int) -> list[Shard]:
+    """Cuts the images into shards of `size`."""
     return [Shard(index, part) for index, part in enumerate(_slices(samples, size))]
 
 
-def _slices(samples: Sequence[Sample], size: int) -> Iterator[tuple[Sample, ...]]:
+def _slices(samples: Sequence[ImageRef], size: int) -> Iterator[tuple[ImageRef, ...]]:
     return (tuple(samples[start : start + size]) for start in range(0, len(samples), size))
 
 
-def _drawn(samples: Sequence[Sample], seed: int) -> list[Sample]:
+def _drawn(samples: Sequence[ImageRef], seed: int) -> list[ImageRef]:
     return sorted(samples, key=lambda sample: (_place(seed, sample.image_id), sample.image_id))
 
 

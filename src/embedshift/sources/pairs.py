@@ -7,35 +7,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from embedshift.errors import UsageError
-from embedshift.sources.base import Block, Sample, Source, stem
+from embedshift.sources.base import Block, ImageRef, Source, stem
 
 log = logging.getLogger(__name__)
 
-Groups = dict[str, list[Sample]]
+Groups = dict[str, list[ImageRef]]
 
 
 class PairedSource:
-    """Some images of a source, and the variants of each in other sources.
-
-    A variant has the id of its image, except for the ending. An image that lacks a variant fails, unless variants may
-    be missing; an image without any variant always fails. Variants that belong to no image are counted in `skipped`.
-
-    Args:
-        originals: The source of the images.
-        samples: The images to measure.
-        variants: Name → source of the variants.
-        places: Name → how a report finds them again, see `variants_again`.
-        allow_missing: Whether an image may lack variants.
-
-    Raises:
-        UsageError: Two images have the same stem, or two variants in one source; or no variant of a source belongs to
-            an image.
-    """
+    """Some images of a source, and the variants of each in other sources."""
 
     def __init__(
         self,
         originals: Source,
-        samples: Sequence[Sample],
+        samples: Sequence[ImageRef],
         variants: Mapping[str, Source],
         places: Mapping[str, Mapping[str, Any]],
         *,
@@ -46,7 +31,7 @@ class PairedSource:
         wanted = {sample.image_id: stem(sample.image_id) for sample in samples}
         refuse_equal("images", listed, wanted.values())
         self.skipped: Counter[str] = Counter(originals.skipped)
-        self._matched: dict[str, dict[str, Sample]] = {}
+        self._matched: dict[str, dict[str, ImageRef]] = {}
         for name, source in variants.items():
             found = by_stem(source.samples)
             refuse_equal(f"variants in {name}", found, wanted.values())
@@ -61,19 +46,19 @@ class PairedSource:
         """Names of the variants, in order."""
         return tuple(self._sources)
 
-    def variant(self, name: str, sample: Sample) -> Sample | None:
+    def variant(self, name: str, sample: ImageRef) -> ImageRef | None:
         """Returns one variant of an image; None if it is missing."""
         return self._matched[name].get(sample.image_id)
 
-    def read(self, sample: Sample) -> bytes:
+    def read(self, sample: ImageRef) -> bytes:
         """Reads the bytes of one image."""
         return self._originals.read(sample)
 
-    def read_variant(self, name: str, variant: Sample) -> bytes:
+    def read_variant(self, name: str, variant: ImageRef) -> bytes:
         """Reads the bytes of one variant."""
         return self._sources[name].read(variant)
 
-    def block(self, sample: Sample) -> Block | None:
+    def block(self, sample: ImageRef) -> Block | None:
         """Returns the images read together with an image, else those of its first variant that has a block."""
         blocks = [self._originals.block(sample)]
         blocks += [self._sources[name].block(each) for name in self.variants if (each := self.variant(name, sample))]
@@ -86,7 +71,7 @@ class PairedSource:
             self.skipped[f"no original: {name}"] = left
             log.info("%s: %d variants have no original and are skipped", name, left)
 
-    def _checked(self, sample: Sample) -> Sample:
+    def _checked(self, sample: ImageRef) -> ImageRef:
         """Returns the image, with the problem of missing variants if it has no other problem."""
         lacking = [name for name in self.variants if self.variant(name, sample) is None]
         enough = not lacking or (self._may_be_missing and len(lacking) < len(self._sources))
@@ -95,7 +80,7 @@ class PairedSource:
         return dataclasses.replace(sample, problem=f"no variant in {', '.join(lacking)}")
 
 
-def by_stem(samples: Sequence[Sample]) -> Groups:
+def by_stem(samples: Sequence[ImageRef]) -> Groups:
     """Groups samples by their ids without endings."""
     groups: Groups = {}
     for sample in samples:
@@ -112,7 +97,7 @@ def refuse_equal(what: str, groups: Groups, wanted: Any) -> None:
             raise UsageError(f"{words}: {one} and {other}; rename one")
 
 
-def _check_matches(name: str, matched: Mapping[str, Sample], samples: Sequence[Sample], source: Source) -> None:
+def _check_matches(name: str, matched: Mapping[str, ImageRef], samples: Sequence[ImageRef], source: Source) -> None:
     """Refuses a source without any matching variant; warns if few match."""
     if not matched:
         ours, theirs = (_first(each) for each in (samples, source.samples))
@@ -130,6 +115,6 @@ def _check_matches(name: str, matched: Mapping[str, Sample], samples: Sequence[S
         )  # fmt: skip
 
 
-def _first(samples: Sequence[Sample]) -> str:
+def _first(samples: Sequence[ImageRef]) -> str:
     """Returns the first ids, to show why they do not match."""
     return ", ".join(sorted(repr(sample.image_id) for sample in samples)[:2]) or "nothing (no files)"

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from embedshift.config import Json
 from embedshift.config.files import refuse_larger
 from embedshift.errors import EmbedshiftError, UsageError, cause, reason
-from embedshift.sources.base import IMAGE_BYTES, Block, Sample
+from embedshift.sources.base import IMAGE_BYTES, Block, ImageRef
 from embedshift.sources.lists import file_and_column, open_place
 from embedshift.sources.order import WINDOW
 
@@ -25,17 +25,7 @@ CAPTION_COLUMNS = ("caption", "text", "txt")
 
 
 class ParquetSource:
-    """The images in a column of Parquet files.
-
-    The column holds the bytes of image files, or Hugging Face's struct with `bytes`. An `image_id` is the column
-    `image_id`, else `key`, else `path`, else `<file>#<row>`; a caption is `caption`, else `text`, else `txt`.
-
-    Args:
-        files: Paths or fsspec URLs; `file.parquet#column` names the column.
-
-    Raises:
-        EmbedshiftError: A file is no Parquet, or has no such column with images.
-    """
+    """The images in a column of Parquet files."""
 
     def __init__(self, files: Sequence[str]) -> None:
         self.skipped: Counter[str] = Counter()
@@ -45,7 +35,7 @@ class ParquetSource:
         self.samples = [sample for file in files for sample in self._list(file)]
         self.description = {"kind": "parquet", "paths": list(files)}
 
-    def read(self, sample: Sample) -> bytes:
+    def read(self, sample: ImageRef) -> bytes:
         """Reads the bytes of one row; the most recent row groups stay in memory."""
         block = self.block(sample)
         if block not in self._groups:
@@ -64,7 +54,7 @@ class ParquetSource:
         self._groups.move_to_end(block)
         return image_bytes(self._groups[block][sample.position - self._starts[sample.archive][block[1]]].as_py())
 
-    def block(self, sample: Sample) -> Block:
+    def block(self, sample: ImageRef) -> Block:
         """Returns the row group of an image."""
         return sample.archive, bisect.bisect_right(self._starts[sample.archive], sample.position) - 1
 
@@ -72,7 +62,7 @@ class ParquetSource:
         """Leaves out the images in memory, which are not sent to other processes."""
         return self.__dict__ | {"_groups": collections.OrderedDict()}
 
-    def _list(self, path: str) -> Iterator[Sample]:
+    def _list(self, path: str) -> Iterator[ImageRef]:
         place, column = file_and_column(path)
         try:
             with open_place(place) as file:
@@ -93,31 +83,18 @@ class ParquetSource:
         yield from named_samples(path, os.path.basename(place), sum(groups), columns)
 
 
-def named_samples(archive: str, name: str, rows: int, columns: dict[str, list[Any]]) -> Iterator[Sample]:
+def named_samples(archive: str, name: str, rows: int, columns: dict[str, list[Any]]) -> Iterator[ImageRef]:
     """Yields one sample per row, with id and caption from their columns."""
     ids = next((columns[c] for c in ID_COLUMNS if c in columns), None)
     captions = next((columns[c] for c in CAPTION_COLUMNS if c in columns), None)
     for row in range(rows):
         image_id = f"{name}#{row}" if ids is None or ids[row] is None else str(ids[row])
         caption = None if captions is None or captions[row] is None else str(captions[row])
-        yield Sample(image_id, f"{archive}#{row}", caption, archive=archive, position=row)
+        yield ImageRef(image_id, f"{archive}#{row}", caption, archive=archive, position=row)
 
 
 def image_column(path: str, schema: pa.Schema, asked: str = "") -> str:
-    """Returns the column that holds the bytes of images.
-
-    Args:
-        path: Path of the file, for the error message.
-        schema: Its columns.
-        asked: The requested column; "" = the one with a usual name, or the only one.
-
-    Raises:
-        UsageError: There is no such column, or the requested one is missing or holds no bytes.
-
-    Example:
-        >>> image_column("a.parquet", pa.schema([("key", pa.string()), ("jpg", pa.binary())]))
-        'jpg'
-    """
+    """Returns the column that holds the bytes of images."""
     holding = [field.name for field in schema if _holds_bytes(field.type)]
     if asked and asked not in holding:
         words = "contains no bytes" if asked in schema.names else "does not exist"

@@ -28,13 +28,7 @@ def state_file() -> Path:
 
 
 def note_roots(description: Mapping[str, Any], locations: Sequence[str] = ()) -> None:
-    """Stores the places where a run reads images; if nothing can be written, nothing is stored.
-
-    Args:
-        description: `Source.description`.
-        locations: Places of the images. Their folders are stored if they share only the whole file system (`/`), which
-            is no root.
-    """
+    """Stores the places where a run reads images; if nothing can be written, nothing is stored."""
     known, file = set(_noted()), state_file()
     roots = dict.fromkeys(map(_real, places(description)))
     if os.sep in roots:
@@ -65,11 +59,7 @@ def own_places(description: Mapping[str, Any]) -> list[str]:
 
 @dataclass(frozen=True)
 class Roots:
-    """Places below which images may be read.
-
-    Args:
-        places: Real paths of folders and files, and URLs.
-    """
+    """Places below which images may be read."""
 
     places: Sequence[str]
 
@@ -79,17 +69,7 @@ class Roots:
         return cls((*_noted(), *(_real(str(place)) for place in more)))
 
     def check(self, place: str) -> None:
-        """Refuses a path or URL that is neither a root nor below one; a link counts as its target.
-
-        Raises:
-            EmbedshiftError: The place is refused.
-
-        Example:
-            >>> Roots(["/data/photos"]).check("/data/photos/a.png")
-            >>> Roots(["/data/photos"]).check("/data/photos/../secret.png")
-            Traceback (most recent call last):
-            embedshift.errors.EmbedshiftError: it is outside the folders from which images may be read
-        """
+        """Refuses a path or URL that is neither a root nor below one; a link counts as its target."""
         real = _real(place)
         below = any(real == root or real.startswith(root.rstrip("/") + "/") for root in self.places)
         if not below or (is_url(real) and ".." in real.split("/")):
@@ -97,16 +77,7 @@ class Roots:
 
 
 def moved(description: Mapping[str, Any], folder: Path) -> Json:
-    """Returns a description of the same images below another folder.
-
-    Images are looked up there by their ids; archives, and folders of variants, by their names.
-
-    Example:
-        >>> moved({"kind": "tar", "paths": ["/data/a.tar"]}, Path("/here"))
-        {'kind': 'tar', 'paths': ['/here/a.tar']}
-        >>> moved({"kind": "folder", "root": "/data"}, Path("/here"))
-        {'kind': 'folder', 'root': '/here'}
-    """
+    """Returns a description of the same images below another folder."""
     found: Json = {"kind": "folder", "root": str(folder)}
     if description["kind"] not in ("folder", "url"):
         found = {"kind": description["kind"], "paths": _named(description, folder)}

@@ -19,7 +19,7 @@ from embedshift.sources.base import (
     IMAGE_BYTES,
     TEXT_BYTES,
     Block,
-    Sample,
+    ImageRef,
     captions_of,
     count_ending,
 )
@@ -32,19 +32,7 @@ _END, _MOST_END, _PART = 2 * tarfile.BLOCKSIZE, 2**26, 2**16
 
 
 class TarSource:
-    """The images in tar files; an `image_id` is the member's name with its extension.
-
-    A text beside an image with the same name up to the last dot (`.txt`, or the `caption` of a `.json`) is its caption,
-    as in the WebDataset layout of img2dataset. A link to a member is that member under another name. A member that has
-    the name of an image but cannot be read is a sample with a `problem`.
-
-    Args:
-        archives: Paths or fsspec URLs of uncompressed tar files.
-
-    Raises:
-        EmbedshiftError: An archive is no tar, is compressed, damaged, or has no end: members behind the damage would be
-            lost silently.
-    """
+    """The images in tar files; an `image_id` is the member's name with its extension."""
 
     def __init__(self, archives: Sequence[str]) -> None:
         self.skipped: Counter[str] = Counter()
@@ -57,7 +45,7 @@ class TarSource:
             positions.sort()  # a link stands behind what it points to
         self.description = {"kind": "tar", "paths": list(archives)}
 
-    def read(self, sample: Sample) -> bytes:
+    def read(self, sample: ImageRef) -> bytes:
         """Reads the bytes of one member."""
         if _is_far(sample.archive):
             files, path = fsspec.url_to_fs(sample.archive)
@@ -70,14 +58,14 @@ class TarSource:
             raise EmbedshiftError(f"{sample.archive} ends early")
         return data
 
-    def block(self, sample: Sample) -> Block | None:
+    def block(self, sample: ImageRef) -> Block | None:
         """Returns a number of neighbouring members for an archive behind a URL; else None."""
         positions = self._positions.get(sample.archive)
         return (
             None if positions is None else (sample.archive, bisect.bisect_left(positions, sample.position) // MEMBERS)
         )
 
-    def _list(self, archive: str) -> Iterator[Sample]:
+    def _list(self, archive: str) -> Iterator[ImageRef]:
         try:
             with open_place(archive) as file, _opened(file) as tar:
                 members = _Members(tar, self.skipped)
@@ -95,7 +83,7 @@ class TarSource:
                 count_ending(self.skipped, name)
         for name, member in members.images:
             found, problem = members.resolved(name, member)
-            yield Sample(
+            yield ImageRef(
                 name,
                 f"{archive}: {name}",
                 captions.get(os.path.splitext(name)[0]),

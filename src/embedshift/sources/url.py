@@ -10,18 +10,11 @@ from fsspec.implementations.local import LocalFileSystem
 
 from embedshift.config.files import read_file
 from embedshift.errors import UsageError, reason
-from embedshift.sources.base import ENDINGS, IMAGE_BYTES, Block, Sample, count_ending
+from embedshift.sources.base import ENDINGS, IMAGE_BYTES, Block, ImageRef, count_ending
 
 
 class UrlSource:
-    """The images below URLs; an `image_id` is the path below the given URL, or below the common parent of several.
-
-    Args:
-        urls: Folders and files, all of one file system.
-
-    Raises:
-        EmbedshiftError: A URL leads to nothing, or its file system's package is not installed.
-    """
+    """The images below URLs; an `image_id` is the path below the given URL, or below the common parent of several."""
 
     def __init__(self, urls: Sequence[str]) -> None:
         self.skipped: Counter[str] = Counter()
@@ -37,11 +30,11 @@ class UrlSource:
         root = posixpath.commonpath(parents) if parents else ""
         scheme = urls[0].split("://")[0] if urls else ""
         self.samples = [
-            Sample(posixpath.relpath(path, root), path if "://" in path else f"{scheme}://{path}")
+            ImageRef(posixpath.relpath(path, root), path if "://" in path else f"{scheme}://{path}")
             for path in sorted(files)
         ]
 
-    def read(self, sample: Sample) -> bytes:
+    def read(self, sample: ImageRef) -> bytes:
         """Reads the bytes behind one URL."""
         files, path = fsspec.url_to_fs(sample.location)
         if isinstance(files, LocalFileSystem):
@@ -49,7 +42,7 @@ class UrlSource:
         data: bytes = files.cat_file(path)
         return data
 
-    def block(self, sample: Sample) -> Block | None:
+    def block(self, sample: ImageRef) -> Block | None:
         """Returns None: every image can be read by itself."""
         return None
 

@@ -12,17 +12,7 @@ _ENDING = re.compile(r"\.(tar|parquet|txt)$", re.IGNORECASE)
 
 
 def named_variants(pairs: Sequence[str]) -> dict[str, str]:
-    """Returns name → path for the texts of the setting `pairs`.
-
-    The name is the text before `=`, else the column of a Parquet file, else the name of the folder or archive.
-
-    Raises:
-        UsageError: Two names are equal.
-
-    Example:
-        >>> named_variants(["cdn=/data/a", "/data/q50/", "/data/q10.tar", "/data/b.parquet#webp"])
-        {'cdn': '/data/a', 'q50': '/data/q50/', 'q10': '/data/q10.tar', 'webp': '/data/b.parquet#webp'}
-    """
+    """Returns name → path for the texts of the setting `pairs`."""
     found: dict[str, str] = {}
     for text in pairs:
         name, path = _named(text)

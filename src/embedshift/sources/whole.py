@@ -8,18 +8,7 @@ _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 
 
 def shorter_webp(data: bytes) -> bytes | None:
-    """Returns a still WebP without the last bytes of its data if these are zeros, as after a broken download.
-
-    A complete image may end in zeros too; in an image of mostly one colour they may be half of the file. But its
-    decoder reads to the end. If decoding succeeds with fewer bytes, the decoder has filled the image from zeros that do
-    not belong to it.
-
-    Args:
-        data: The bytes of any file.
-
-    Returns:
-        The shorter file; None if it is something else, or does not end in zeros.
-    """
+    """Returns a still WebP without the last bytes of its data if these are zeros, as after a broken download."""
     if data[:4] + data[8:12] != b"RIFFWEBP":
         return None
     at = 12
@@ -35,16 +24,7 @@ def shorter_webp(data: bytes) -> bytes | None:
 
 
 def without_texts(data: bytes) -> bytes:
-    """Returns a PNG without its texts, which are not pixels; Pillow refuses texts of more than a megabyte.
-
-    Args:
-        data: Bytes that begin as a PNG does.
-
-    Example:
-        >>> ihdr, text = struct.pack(">I4sB4x", 1, b"IHDR", 0), struct.pack(">I4s2s4x", 2, b"tEXt", b"ab")
-        >>> without_texts(bytes(8) + text + ihdr) == bytes(8) + ihdr
-        True
-    """
+    """Returns a PNG without its texts, which are not pixels; Pillow refuses texts of more than a megabyte."""
     kept, at = [data[:8]], 8
     while at < len(data):
         length, name = struct.unpack(">I4s", data[at : at + 8].ljust(8, b"\0"))

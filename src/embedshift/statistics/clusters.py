@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 Linkage = Literal["ward", "average", "complete", "single"]
 
-# The authors' scripts cut the tree at this share of its height.
+# The authors' scripts cut the tree at this fraction of its height.
 CUT = 0.7
 
 
@@ -28,15 +28,7 @@ FEW = f"at most {MOST_AUGMENTATIONS} augmentations"
 
 
 def has_pairs(augmentations: Sequence[str]) -> bool:
-    """Returns whether tables, trees and figures of all pairs are made; if not, logs one line.
-
-    Args:
-        augmentations: Names of the augmentations.
-
-    Example:
-        >>> has_pairs(["noise", "blur"])
-        True
-    """
+    """Returns whether tables, trees and figures of all pairs are made; if not, logs one line."""
     if len(augmentations) > MOST_AUGMENTATIONS:
         _left_out(len(augmentations))
     return len(augmentations) <= MOST_AUGMENTATIONS
@@ -49,16 +41,7 @@ def _left_out(count: int) -> None:
 
 
 def linkage_matrix(distances: ArrayLike, linkage: str = "ward") -> Values:
-    """Returns the linkage matrix Z `[A - 1, 4]` of a distance matrix, as `scipy.cluster.hierarchy.linkage`.
-
-    Args:
-        distances: Square, symmetric `[A, A]`, zeros on the diagonal.
-        linkage: Name of a scipy linkage.
-
-    Example:
-        >>> linkage_matrix([[0.0, 1.0], [1.0, 0.0]])[0, 2].item()
-        1.0
-    """
+    """Returns the linkage matrix Z `[A - 1, 4]` of a distance matrix, as `scipy.cluster.hierarchy.linkage`."""
     matrix = np.asarray(distances, np.float64)
     if np.isnan(matrix).any():
         raise EmbedshiftError("clusters: no tree, because an embedding is zero and a distance undefined")
@@ -72,20 +55,7 @@ def threshold(linkage: Values) -> float:
 
 
 def clusters_of(distances: ArrayLike, augmentations: Sequence[str], linkage: str = "ward") -> pl.DataFrame:
-    """Returns the cluster of every augmentation (the paper's equation 1) and its place in the dendrogram.
-
-    Args:
-        distances: Square, symmetric `[A, A]`, zeros on the diagonal.
-        augmentations: Names, in suite order.
-        linkage: "ward" is the authors' choice; it treats the distances as if they were Euclidean.
-
-    Returns:
-        `augmentation, cluster, leaf`: clusters are numbered from 1 by first appearance in suite order, leaves from 0.
-
-    Example:
-        >>> clusters_of([[0, 9, 9], [9, 0, 1], [9, 1, 0]], ["noise", "blur", "flip"])["cluster"].to_list()
-        [1, 2, 2]
-    """
+    """Returns the cluster of every augmentation (the paper's equation 1) and its place in the dendrogram."""
     names = list(augmentations)
     if len(names) == 1:
         return pl.DataFrame({"augmentation": names, "cluster": [1], "leaf": [0]})
@@ -103,16 +73,7 @@ def clusters_of(distances: ArrayLike, augmentations: Sequence[str], linkage: str
 
 
 def distances_of_means(means: ArrayLike, metric: str = "euclidean") -> Values:
-    """Returns distances `[A, A]` between mean embeddings (the paper's equation 2).
-
-    Args:
-        means: Mean embeddings `[A, D]`.
-        metric: Any metric of scipy's `pdist`.
-
-    Example:
-        >>> distances_of_means([[0.0, 0.0], [3.0, 4.0]])[0, 1].item()
-        5.0
-    """
+    """Returns distances `[A, A]` between mean embeddings (the paper's equation 2)."""
     distance = scipy.spatial.distance  # SciPy imports its parts when they are first used
     try:
         return np.asarray(distance.squareform(distance.pdist(np.asarray(means, np.float64), metric=metric)))
@@ -122,13 +83,7 @@ def distances_of_means(means: ArrayLike, metric: str = "euclidean") -> Values:
 
 @dataclass(frozen=True)
 class Branches:
-    """A tree ready to draw: leaf i of `leaves` stands at position i.
-
-    Args:
-        positions: Positions of the four corners of each merge, along the leaves, float64 `[A - 1, 4]`.
-        heights: Heights of the same corners, float64 `[A - 1, 4]`.
-        leaves: Indices of the linked items, in the order of the drawing.
-    """
+    """A tree ready to draw: leaf i of `leaves` stands at position i."""
 
     positions: Values
     heights: Values
@@ -136,12 +91,7 @@ class Branches:
 
 
 def branches(linkage: Values) -> Branches:
-    """Returns the lines of scipy's dendrogram.
-
-    Example:
-        >>> branches(linkage_matrix([[0.0, 1.0], [1.0, 0.0]])).positions.tolist()
-        [[0.0, 0.0, 1.0, 1.0]]
-    """
+    """Returns the lines of scipy's dendrogram."""
     drawn = scipy.cluster.hierarchy.dendrogram(linkage, no_plot=True)
     # scipy puts the leaves at 5, 15, 25 ...
     return Branches((np.array(drawn["icoord"]) - 5) / 10, np.array(drawn["dcoord"]), drawn["leaves"])

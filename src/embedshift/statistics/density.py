@@ -12,22 +12,7 @@ _AT_ONCE = 4_096
 
 
 def density(values: Values, low: float = -np.inf, high: float = np.inf) -> tuple[Values, Values] | None:
-    """Returns a Gaussian kernel density estimate (Scott's bandwidth) where the values are.
-
-    Density beyond a bound is reflected there, so that the area under the curve is 1.
-
-    Args:
-        values: Sample `[N]`, from `low` to `high`.
-        low: The least possible value; the curve ends there.
-        high: The greatest possible value.
-
-    Returns:
-        x `[400]` and density `[400]`; None if there is no density: fewer than two values, or all equal.
-
-    Example:
-        >>> density(np.array([1.0, 1.0])) is None
-        True
-    """
+    """Returns a Gaussian kernel density estimate (Scott's bandwidth) where the values are."""
     if len(values) < 2 or np.ptp(values) <= 1e-9 * max(1.0, float(np.abs(values).max())):
         return None
     width = float(values.std(ddof=1)) * len(values) ** -0.2

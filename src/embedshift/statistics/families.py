@@ -16,15 +16,7 @@ ONE_LEVEL = "one level per family: the level nearest the tolerance, otherwise th
 
 @dataclass(frozen=True)
 class MeasuredFamily:
-    """One kind of change at the levels that a study measured.
-
-    Args:
-        name: The family's name.
-        unit: The unit of its parameter.
-        zero: The parameter of level 0, the unchanged image.
-        parameters: The parameters of levels 1, 2, …
-        views: Names of the augmentations at these levels, the weakest first.
-    """
+    """One kind of change at the levels that a study measured."""
 
     name: str
     unit: str
@@ -43,36 +35,18 @@ class MeasuredFamily:
         return len(self.views) > 1
 
     def levels_at(self, parameters: ArrayLike) -> Values:
-        """Converts strengths to positions among the levels, by linear interpolation; NaN stays NaN.
-
-        Example:
-            >>> family = MeasuredFamily("jpeg", "quality", 100, (80, 50), ("jpeg@1", "jpeg@2"))
-            >>> family.levels_at([100.0, 90.0, 65.0]).tolist()
-            [0.0, 0.5, 1.5]
-        """
+        """Converts strengths to positions among the levels, by linear interpolation; NaN stays NaN."""
         known, found = np.asarray(self.strengths, np.float64), np.asarray(parameters, np.float64)
         sign = 1.0 if known[-1] > known[0] else -1.0
         return np.asarray(np.interp(sign * found, sign * known, np.arange(len(known))))
 
     def nearest(self, parameter: float | None) -> str:
-        """Returns the view whose level is nearest to a strength; for None that of the strongest level.
-
-        Example:
-            >>> family = MeasuredFamily("jpeg", "quality", 100, (80, 50, 10), ("jpeg@1", "jpeg@2", "jpeg@3"))
-            >>> family.nearest(60), family.nearest(99), family.nearest(None)
-            ('jpeg@2', 'jpeg@1', 'jpeg@3')
-        """
+        """Returns the view whose level is nearest to a strength; for None that of the strongest level."""
         return self.views[-1 if parameter is None else max(1, round(float(self.levels_at(parameter)))) - 1]
 
 
 def families_of(augmentations: Mapping[str, Mapping[str, Any]]) -> tuple[MeasuredFamily, ...]:
-    """Returns the families in a suite's description, in its order; empty for a suite without families.
-
-    Example:
-        >>> from embedshift.augmentations import load_suite
-        >>> families_of(load_suite("strength", families=["jpeg"], levels=2).describe())[0].views
-        ('jpeg@1', 'jpeg@2')
-    """
+    """Returns the families in a suite's description, in its order; empty for a suite without families."""
     grades = {name: Grade(**entry["grade"]) for name, entry in augmentations.items() if "grade" in entry}
     found: list[MeasuredFamily] = []
     for family in dict.fromkeys(grade.family for grade in grades.values()):

@@ -49,14 +49,7 @@ def here(function: Callable[[A], T], items: Sequence[A]) -> Iterator[T]:
 
 @dataclass(frozen=True)
 class Slice:
-    """A group of rows that this process has.
-
-    Args:
-        whole: All rows.
-        start: Number of images before it.
-        first: Number of rows before it.
-        count: Number of its rows.
-    """
+    """A group of rows that this process has."""
 
     whole: pl.LazyFrame
     start: int
@@ -70,14 +63,7 @@ class Slice:
 
 @dataclass(frozen=True, eq=False)
 class Groups:
-    """The rows of a study in groups of `GROUP` images.
-
-    Args:
-        whole: All rows.
-        order: The layout of the rows.
-        items: The groups, in order; empty if there are no images.
-        over: The map that calls functions with the groups.
-    """
+    """The rows of a study in groups of `GROUP` images."""
 
     whole: pl.LazyFrame
     order: Layout
@@ -105,12 +91,7 @@ Read = Callable[[pl.LazyFrame], Iterator[tuple[Values, Values]]]
 
 
 def grouped(rows: Rows) -> Groups:
-    """Splits the rows of a study into groups.
-
-    Example:
-        >>> grouped(pl.LazyFrame({"view": ["original", "blur"] * 3})).order
-        Layout(images=3, views=('original', 'blur'))
-    """
+    """Splits the rows of a study into groups."""
     if isinstance(rows, Groups):
         return rows
     order = layout(rows)
@@ -119,17 +100,8 @@ def grouped(rows: Rows) -> Groups:
     return Groups(rows, order, [Slice(rows, start, start * views, count * views) for start, count in cuts])
 
 
-def gather(rows: Groups, read: Read, *, together: bool = True, sizes: Sequence[int] | None = None) -> sample.Sample:
-    """Returns the sample of a study's images, of which there is at least one, as `sample.gather` does.
-
-    Up to one group, it has the same bits. The sums of several groups are merged, which differs by rounding.
-
-    Args:
-        rows: The study.
-        read: Function that reads the numbers.
-        together: Whether the numbers will be combined.
-        sizes: Sizes of consecutive groups of images by which means are resampled.
-    """
+def gather(rows: Groups, read: Read, *, together: bool = True, sizes: Sequence[int] | None = None) -> sample.Estimates:
+    """Returns the sample of a study's images, of which there is at least one, as `sample.gather` does."""
     if len(rows.items) == 1 or rows.order.images <= sample.IN_MEMORY:
         parts = (part for group in rows.items for part in read(group.rows()))
         with threadpool_limits(1):

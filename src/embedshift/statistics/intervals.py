@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from embedshift.arrays import Values
 from embedshift.statistics.resamples import RESAMPLES, RESAMPLES_OF_MANY, studentised
-from embedshift.statistics.sample import Sample
+from embedshift.statistics.sample import Estimates
 
 # Below this number of images there is no interval, and no sentence that ranks.
 LEAST_IMAGES = 8
@@ -26,7 +26,9 @@ LEVEL = 0.95
 _FURTHEST = 10.0
 
 
-def of_means(sample: Sample, *, seed: int, low: ArrayLike = -np.inf, high: ArrayLike = np.inf) -> tuple[Values, Values]:
+def mean_interval(
+    sample: Estimates, *, seed: int, low: ArrayLike = -np.inf, high: ArrayLike = np.inf
+) -> tuple[Values, Values]:
     """Returns separate 95 % intervals of means: bootstrap-t, or the normal law if the values are not in memory.
 
     Args:
@@ -41,7 +43,7 @@ def of_means(sample: Sample, *, seed: int, low: ArrayLike = -np.inf, high: Array
 
     Example:
         >>> from embedshift.statistics.sample import of_values
-        >>> ends = of_means(of_values(np.arange(20.0)[:, None]), seed=0)
+        >>> ends = mean_interval(of_values(np.arange(20.0)[:, None]), seed=0)
         >>> [round(end.item(), 1) for end in ends]
         [6.9, 12.4]
     """
@@ -54,7 +56,7 @@ def of_means(sample: Sample, *, seed: int, low: ArrayLike = -np.inf, high: Array
     return np.maximum(below, least), np.minimum(above, most)
 
 
-def _bootstrap_t(sample: Sample, seed: int) -> tuple[Values, Values]:
+def _bootstrap_t(sample: Estimates, seed: int) -> tuple[Values, Values]:
     """Returns the ends of the intervals of means; infinite if they cannot be computed."""
     if sample.values is None:
         margin = scipy.special.stdtrit(np.maximum(sample.having - 1, 1), (1 + LEVEL) / 2) * sample.error
@@ -83,7 +85,7 @@ def equal_tailed(value: Values, error: Values, deviations: Values) -> tuple[Valu
     return low, high
 
 
-def known(sample: Sample, low: Values, high: Values) -> tuple[Values, Values]:
+def known(sample: Estimates, low: Values, high: Values) -> tuple[Values, Values]:
     """Replaces ends of intervals by NaN if there are too few images or an end is infinite."""
     there = (sample.having >= LEAST_IMAGES) & np.isfinite(low) & np.isfinite(high)
     return np.where(there, low, np.nan), np.where(there, high, np.nan)
@@ -93,7 +95,7 @@ def bounded(drawn: Values) -> NDArray[np.bool_]:
     """Returns whether the resamples allow a simultaneous interval: `[R, J]` → bool `[J]`.
 
     A number that differs in only one of many images has resamples with no or almost no spread. Its deviations would be
-    the largest of all, and no other number could be settled.
+    the largest of all, and no other number could be significant.
 
     Example:
         >>> bounded(np.array([[1.0, 1.0], [2.0, np.inf]])).tolist()
@@ -104,7 +106,7 @@ def bounded(drawn: Values) -> NDArray[np.bool_]:
     return np.asarray((np.abs(drawn) <= _FURTHEST).sum(axis=0) >= least)
 
 
-def of_shares(sample: Sample) -> tuple[Values, Values]:
+def proportion_interval(sample: Estimates) -> tuple[Values, Values]:
     """Returns 95 % intervals of proportions, by Clopper and Pearson at the effective number of values.
 
     The effective number is p (1 - p) divided by the variance of the mean between images (Korn and Graubard 1998), at
@@ -118,7 +120,7 @@ def of_shares(sample: Sample) -> tuple[Values, Values]:
 
     Example:
         >>> from embedshift.statistics.sample import of_values
-        >>> [round(end.item(), 3) for end in of_shares(of_values(np.zeros((50, 1))))]
+        >>> [round(end.item(), 3) for end in proportion_interval(of_values(np.zeros((50, 1))))]
         [0.0, 0.071]
     """
     p, n = np.clip(sample.mean, 0.0, 1.0), sample.having
@@ -179,21 +181,23 @@ def of_jackknife(whole: Values, without: Iterable[Values]) -> tuple[Values, Valu
 
 
 @dataclass(frozen=True)
-class Together:
+class SimultaneousIntervals:
     """Several numbers compared with 0 at once.
 
     Args:
         low: Lower ends of the simultaneous 95 % intervals, `[K]`; NaN if there are too few images.
         high: Upper ends, `[K]`.
-        settled: Whether the interval excludes 0, bool `[K]`.
+        significant: Whether the interval excludes 0, bool `[K]`.
     """
 
     low: Values
     high: Values
-    settled: NDArray[np.bool_]
+    significant: NDArray[np.bool_]
 
 
-def of_several(sample: Sample, *, seed: int, resamples: int = RESAMPLES_OF_MANY) -> Together:
+def simultaneous_intervals(
+    sample: Estimates, *, seed: int, resamples: int = RESAMPLES_OF_MANY
+) -> SimultaneousIntervals:
     """Returns simultaneous 95 % intervals of means, which hold all at once (studentised bootstrap, max-T).
 
     A number whose resamples have almost no spread gets no interval and does not affect the others (see `bounded`).
@@ -206,13 +210,13 @@ def of_several(sample: Sample, *, seed: int, resamples: int = RESAMPLES_OF_MANY)
     Example:
         >>> from embedshift.statistics.sample import of_values
         >>> rng = np.random.default_rng(0)
-        >>> of_several(of_values(rng.normal([0.0, 3.0], 1.0, (50, 2))), seed=0).settled.tolist()
+        >>> simultaneous_intervals(of_values(rng.normal([0.0, 3.0], 1.0, (50, 2))), seed=0).significant.tolist()
         [False, True]
     """
     there = (sample.having >= LEAST_IMAGES) & np.isfinite(sample.mean)
     if not there.any():
         nothing = np.full(len(sample.mean), np.nan)
-        return Together(nothing, nothing, np.zeros(len(nothing), bool))
+        return SimultaneousIntervals(nothing, nothing, np.zeros(len(nothing), bool))
     places = np.flatnonzero(there)
     t = np.abs(studentised(sample.columns(places), seed=seed, resamples=resamples))
     found = bounded(t)
@@ -222,4 +226,4 @@ def of_several(sample: Sample, *, seed: int, resamples: int = RESAMPLES_OF_MANY)
     with np.errstate(invalid="ignore"):
         margin = np.where(sample.error > 0, critical * sample.error, 0.0)
         low, high = known(sample, sample.mean - margin, sample.mean + margin)
-        return Together(low, high, (low > 0) | (high < 0))
+        return SimultaneousIntervals(low, high, (low > 0) | (high < 0))

@@ -15,36 +15,17 @@ BLOCK = 512
 
 @dataclass(frozen=True)
 class Layout:
-    """The order of a study's rows: image by image, each with the same views in the same order.
-
-    Args:
-        images: Number of images.
-        views: The `view` of each row of one image.
-    """
+    """The order of a study's rows: image by image, each with the same views in the same order."""
 
     images: int
     views: tuple[str, ...]
 
     def positions(self, view: str) -> list[int]:
-        """Returns the positions of a view among the rows of an image, one per draw.
-
-        Example:
-            >>> Layout(5, ("original", "blur", "flip", "blur", "flip")).positions("flip")
-            [2, 4]
-        """
+        """Returns the positions of a view among the rows of an image, one per draw."""
         return [place for place, name in enumerate(self.views) if name == view]
 
     def per_image(self, block: pl.DataFrame, view: str, columns: Sequence[str]) -> tuple[Values, Values]:
-        """Returns sums over the draws, and counts, of some columns of one view, without NaN and null.
-
-        Args:
-            block: Rows of whole images, from `blocks`.
-            view: Name of the view.
-            columns: K names.
-
-        Returns:
-            Sums `[b, K]` and counts `[b, K]`.
-        """
+        """Returns sums over the draws, and counts, of some columns of one view, without NaN and null."""
         return sums_and_counts(self.values(block, view, columns))
 
     def values(self, block: pl.DataFrame, view: str, columns: Sequence[str]) -> Values:
@@ -87,25 +68,13 @@ def blocks(rows: pl.LazyFrame, rows_per_image: int) -> Iterator[pl.DataFrame]:
 
 
 def sums_and_counts(values: Values) -> tuple[Values, Values]:
-    """Sums values over the draws and counts them, without NaN: `[b, draws, K]` → sums `[b, K]` and counts `[b, K]`.
-
-    Example:
-        >>> sums, counts = sums_and_counts(np.array([[[1.0], [2.0]], [[np.nan], [5.0]]]))
-        >>> sums.ravel().tolist(), counts.ravel().tolist()
-        ([3.0, 5.0], [2.0, 1.0])
-    """
+    """Sums values over the draws and counts them, without NaN: `[b, draws, K]` → sums `[b, K]` and counts `[b, K]`."""
     there = ~np.isnan(values)
     return np.where(there, values, 0.0).sum(axis=1), there.sum(axis=1).astype(np.float64)
 
 
 def side_by_side(parts: Iterable[tuple[Values, Values]]) -> tuple[Values, Values]:
-    """Concatenates sums and counts `[b, K]` of several parts along K.
-
-    Example:
-        >>> sums, counts = side_by_side([(np.ones((1, 1)), np.ones((1, 1))), (np.zeros((1, 2)), np.ones((1, 2)))])
-        >>> sums.tolist(), counts.shape
-        ([[1.0, 0.0, 0.0]], (1, 3))
-    """
+    """Concatenates sums and counts `[b, K]` of several parts along K."""
     sums, counts = zip(*parts, strict=True)
     return np.hstack(sums), np.hstack(counts)
 
@@ -113,14 +82,7 @@ def side_by_side(parts: Iterable[tuple[Values, Values]]) -> tuple[Values, Values
 def metric_parts(
     rows: pl.LazyFrame, order: Layout, augmentations: Sequence[str], metrics: Sequence[str]
 ) -> Iterator[tuple[Values, Values]]:
-    """Yields sums over the draws and counts of metrics, some images at a time: `[b, A * M]` each.
-
-    Args:
-        rows: The rows of a study.
-        order: Their layout.
-        augmentations: A names.
-        metrics: M columns.
-    """
+    """Yields sums over the draws and counts of metrics, some images at a time: `[b, A * M]` each."""
     for block in blocks(rows.select(metrics), len(order.views)):
         every = order.numbers(block, metrics)
         yield side_by_side(sums_and_counts(every[:, order.positions(name)]) for name in augmentations)
@@ -129,14 +91,7 @@ def metric_parts(
 def list_parts(
     rows: pl.LazyFrame, order: Layout, augmentations: Sequence[str], names: Sequence[str]
 ) -> Iterator[tuple[Values, Values]]:
-    """Yields the same for columns of lists, element by element, `[b, A * K * L]` each.
-
-    Args:
-        rows: The rows of a study.
-        order: Their layout.
-        augmentations: A names.
-        names: K columns of lists of L numbers, one list for every augmented view.
-    """
+    """Yields the same for columns of lists, element by element, `[b, A * K * L]` each."""
     moved, views = rows.filter(pl.col("view") != ORIGINAL).select(names), len(order.views) - 1
     places = [[place - 1 for place in order.positions(name)] for name in augmentations]
     for block in blocks(moved, views):
@@ -146,14 +101,6 @@ def list_parts(
 
 
 def pair_distances(rows: pl.LazyFrame, pairs: int) -> Iterator[Values]:
-    """Yields cosine distances between views of the same image and draw, some images at a time.
-
-    Args:
-        rows: The rows of a study.
-        pairs: Number of pairs of augmentations.
-
-    Yields:
-        `[b, draws, pairs]` for the images of a block (see `blocks`), in the order of the upper triangle.
-    """
+    """Yields cosine distances between views of the same image and draw, some images at a time."""
     for block in blocks(rows.filter(pl.col("view") == ORIGINAL).select("pairwise"), 1):
         yield block["pairwise"].explode().to_numpy().astype(np.float64).reshape(len(block), -1, pairs)

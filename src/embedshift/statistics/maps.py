@@ -13,35 +13,19 @@ from embedshift.arrays import Values
 ONE_THREAD = 2**18
 # Weights of one upsampled pixel add up to 1 only up to rounding, which must not be stretched to a map.
 CONSTANT = 1e-12
-# The share of its pixels that a view must have from the original: over a few, in one patch, any two maps look alike.
+# The fraction of its pixels that a view must have from the original: over a few, in one patch, any two maps look alike.
 LEAST_OVERLAP = 0.1
 
 
 def attention_entropy(maps: ArrayLike) -> Values:
-    """Returns the entropy of attention in nats: 0 = on one patch, ln(g_h g_w) = uniform; NaN for a map of zeros.
-
-    Args:
-        maps: `[..., g_h, g_w]`; each is scaled to a sum of 1.
-
-    Returns:
-        float64 `[...]`.
-
-    Example:
-        >>> attention_entropy([[[0.0, 2.0]], [[0.0, 0.0]]]).tolist()
-        [0.0, nan]
-    """
+    """Returns the entropy of attention in nats: 0 = on one patch, ln(g_h g_w) = uniform; NaN for a map of zeros."""
     with np.errstate(invalid="ignore"):
         flat = flattened(maps)
         return np.asarray(scipy.special.entr(flat / flat.sum(axis=-1, keepdims=True)).sum(axis=-1))
 
 
 def scaled_map(attention: ArrayLike, size: int) -> Values:
-    """Returns an attention map `[..., g_h, g_w]` at `[..., size, size]`, min-max scaled to [0, 1]; constant maps are 0.
-
-    Example:
-        >>> scaled_map([[1.0, 3.0]], 2).tolist()
-        [[0.0, 1.0], [0.0, 1.0]]
-    """
+    """An attention map `[..., g_h, g_w]` at `[..., size, size]`, min-max scaled to [0, 1]; constant maps are 0."""
     maps = np.asarray(attention, np.float64)
     scaled = np.empty((*maps.shape[:-2], size, size))
     for place in np.ndindex(maps.shape[:-2]):  # one by one, so that intermediate arrays stay in the processor's cache
@@ -69,16 +53,7 @@ def likeness(a: Values, b: Values, where: NDArray[np.bool_]) -> Values:
 
 
 def map_likeness(a: ArrayLike, b: ArrayLike, size: int) -> Values:
-    """Returns equation 6 of the maps of `scaled_map`, without building them.
-
-    Upsampling is linear, U = R A C', and its weights add up to 1, so that A can be scaled before it. For the difference
-    D of two scaled A's, the sum of U's squares over all pixels is the sum over all patches of D * (R'R D C'C).
-
-    Args:
-        a: Maps `[..., g_h, g_w]`.
-        b: Maps `[..., g_h, g_w]`.
-        size: Side of the upsampled maps, in pixels.
-    """
+    """Returns equation 6 of the maps of `scaled_map`, without building them."""
     difference = _scaled(a, size) - _scaled(b, size)
     rows, columns = (_products(cells, size) for cells in difference.shape[-2:])
     squares = difference * (rows @ difference @ columns)
@@ -105,20 +80,7 @@ def divergence(a: ArrayLike, b: ArrayLike) -> Values:
 
 
 def correlation(a: ArrayLike, b: ArrayLike, least: float = 0.0) -> Values:
-    """Returns Pearson's correlation of maps, over the places where both have values.
-
-    Args:
-        a: `[..., h, w]`, NaN where there is no value.
-        b: `[..., h, w]`, likewise.
-        least: Maps whose standard deviation is at most this count as constant.
-
-    Returns:
-        float64 `[...]` in [-1, 1]; NaN if a map is constant, or if both have less than `LEAST_OVERLAP` of the places.
-
-    Example:
-        >>> correlation([[1.0, 2.0, np.nan]], [[-2.0, -4.0, 9.0]]).item()
-        -1.0
-    """
+    """Returns Pearson's correlation of maps, over the places where both have values."""
     x, y = np.broadcast_arrays(np.asarray(a, np.float64), np.asarray(b, np.float64))
     there = ~(np.isnan(x) | np.isnan(y))
     count = there.sum(axis=(-2, -1))
@@ -153,19 +115,7 @@ def flattened(maps: ArrayLike) -> Values:
 
 
 def upsample(maps: ArrayLike, size: int) -> Values:
-    """Upsamples bilinearly with half-pixel centres and repeated edges, as OpenCV and torch (`align_corners=False`).
-
-    Args:
-        maps: `[..., g_h, g_w]`.
-        size: Side of the result in pixels, at least the larger of g_h and g_w.
-
-    Returns:
-        float64 `[..., size, size]`.
-
-    Example:
-        >>> upsample([[0.0, 1.0]], 4)[0].tolist()
-        [0.0, 0.25, 0.75, 1.0]
-    """
+    """Upsamples bilinearly with half-pixel centres and repeated edges, as OpenCV and torch (`align_corners=False`)."""
     values = np.asarray(maps, np.float64)
     rows, columns = values.shape[-2:]
     wide, tall = values @ _bilinear(columns, size).T, _bilinear(rows, size)
@@ -179,10 +129,10 @@ def upsample(maps: ArrayLike, size: int) -> Values:
 @functools.cache
 def _bilinear(cells: int, size: int) -> Values:
     """Returns the weights of cells in upsampled pixels, `[size, cells]`."""
-    left, share = _places(cells, size)
+    left, fraction = _places(cells, size)
     weights = np.zeros((size, cells))
-    weights[np.arange(size), left] = 1 - share
-    weights[np.arange(size), np.minimum(left + 1, cells - 1)] += share
+    weights[np.arange(size), left] = 1 - fraction
+    weights[np.arange(size), np.minimum(left + 1, cells - 1)] += fraction
     return weights
 
 
@@ -195,10 +145,7 @@ def _products(cells: int, size: int) -> Values:
 
 @functools.cache
 def _corners(cells: int, size: int) -> Values:
-    """Returns the weights of cells in the upsampled pixels that are the first or the last between two centres of cells.
-
-    Between the centres of four patches the upsampled map is bilinear: what is largest there lies in a corner.
-    """
+    """The weights of cells in the upsampled pixels that are the first or the last between two centres of cells."""
     left = _places(cells, size)[0]
     change = np.flatnonzero(np.diff(left))
     return np.asarray(_bilinear(cells, size)[np.unique(np.concatenate([[0], change, change + 1, [size - 1]]))])

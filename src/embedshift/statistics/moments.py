@@ -8,20 +8,7 @@ from embedshift.arrays import Values
 
 
 class Moments:
-    """Sums of products of image sums and counts: enough for means and covariances, for any number of images.
-
-    Args:
-        centre: Sums are taken around it, `[K]`, because squares of large numbers would cancel.
-        together: Whether numbers will be combined; this needs the products of all pairs, `[K, K]` in place of `[K]`.
-
-    Example:
-        >>> one, other = (Moments(np.zeros(1), together=False) for _ in range(2))
-        >>> one.add(np.array([[3.0]]), np.array([[1.0]]))
-        >>> other.add(np.array([[5.0]]), np.array([[2.0]]))
-        >>> one.merge(other)
-        >>> one.images, one.sums.item(), one.counts.item()
-        (2, 8.0, 3.0)
-    """
+    """Sums of products of image sums and counts: enough for means and covariances, for any number of images."""
 
     def __init__(self, centre: Values, together: bool) -> None:
         self.centre, self.together, self.images = centre, together, 0
@@ -47,12 +34,7 @@ class Moments:
 
 
 class GroupSums:
-    """Sums and counts by groups of consecutive images.
-
-    Args:
-        sizes: Numbers of images of the groups.
-        start: Number of images before the first one added.
-    """
+    """Sums and counts by groups of consecutive images."""
 
     def __init__(self, sizes: Sequence[int], start: int = 0) -> None:
         self.sizes = np.asarray(sizes, np.float64)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from embedshift.arrays import Values
-from embedshift.statistics.sample import Sample
+from embedshift.statistics.sample import Estimates
 
 # Of one interval; and where the largest of many deviations counts, whose tail is thinner.
 RESAMPLES, RESAMPLES_OF_MANY = 2_000, 9_999
@@ -15,15 +15,7 @@ _CHUNK = 2**21
 
 
 def weights(count: int, *, seed: int, resamples: int) -> Iterator[Values]:
-    """Yields how often each of `count` items is drawn in bootstrap resamples, some resamples at a time: `[r, count]`.
-
-    Equal seed, count and number of resamples give equal draws, so that numbers of different calls are paired.
-
-    Example:
-        >>> drawn = np.vstack(list(weights(3, seed=0, resamples=5)))
-        >>> drawn.shape, drawn.sum(axis=1).tolist()
-        ((5, 3), [3.0, 3.0, 3.0, 3.0, 3.0])
-    """
+    """Yields how often each of `count` items is drawn in bootstrap resamples, some resamples at a time: `[r, count]`."""
     if resamples * count <= _CHUNK:
         yield _kept_weights(count, seed, resamples)
     else:
@@ -47,12 +39,8 @@ def _drawn_weights(count: int, seed: int, resamples: int) -> Iterator[Values]:
         yield np.bincount(drawn.ravel(), minlength=size * count).reshape(size, count).astype(np.float64)
 
 
-def resampled(sample: Sample, *, seed: int, resamples: int) -> tuple[Values, Values]:
-    """Returns means of resamples of the images, and their standard errors, `[resamples, K]` each.
-
-    If the image values are in memory, they are resampled. Otherwise means are drawn from the normal law of the
-    covariance, with the standard errors of the sample.
-    """
+def resampled(sample: Estimates, *, seed: int, resamples: int) -> tuple[Values, Values]:
+    """Returns means of resamples of the images, and their standard errors, `[resamples, K]` each."""
     mean, error = np.nan_to_num(sample.mean), np.nan_to_num(sample.error)
     if sample.values is None:
         return mean + _normal(sample, seed, resamples) * error, np.tile(error, (resamples, 1))
@@ -71,7 +59,7 @@ def resampled(sample: Sample, *, seed: int, resamples: int) -> tuple[Values, Val
     return mean + means, errors
 
 
-def _normal(sample: Sample, seed: int, resamples: int) -> Values:
+def _normal(sample: Estimates, seed: int, resamples: int) -> Values:
     """Draws deviations in standard errors from the normal law, `[resamples, K]`."""
     if sample.covariance is None:
         raise ValueError("more images than are kept in memory, and no covariance of their numbers")
@@ -82,11 +70,8 @@ def _normal(sample: Sample, seed: int, resamples: int) -> Values:
     return np.asarray(np.random.default_rng(seed).standard_normal((resamples, len(root))) @ root.T)
 
 
-def studentised(sample: Sample, *, seed: int, resamples: int) -> Values:
-    """Returns deviations of the resampled means from the sample's, each in its own standard error, `[resamples, K]`.
-
-    They are infinite if a resample deviates but has no spread, and 0 if it has neither deviation nor spread.
-    """
+def studentised(sample: Estimates, *, seed: int, resamples: int) -> Values:
+    """Returns deviations of the resampled means from the sample's, each in its own standard error, `[resamples, K]`."""
     if sample.values is None:
         return _normal(sample, seed, resamples)
     means, errors = resampled(sample, seed=seed, resamples=resamples)

@@ -27,24 +27,14 @@ Exactly = Callable[[int, Places], Values]
 
 @dataclass(frozen=True)
 class Gallery:
-    """The vectors to search among.
-
-    Args:
-        vectors: float32 `[n, D]`, of any length; in memory, or in a memory-mapped file.
-        lengths: Their lengths, float64 `[n]`. A vector of length zero is never found.
-    """
+    """The vectors to search among."""
 
     vectors: Floats
     lengths: Values
 
     @classmethod
     def of(cls, vectors: ArrayLike) -> "Gallery":
-        """Makes a gallery of vectors `[n, D]`.
-
-        Example:
-            >>> Gallery.of([[3.0, 4.0], [0.0, 0.0]]).lengths.tolist()
-            [5.0, 0.0]
-        """
+        """Makes a gallery of vectors `[n, D]`."""
         array = np.asanyarray(vectors, np.float32)  # a mapped file stays one
         lengths = np.zeros(len(array))
         for start in range(0, len(array), BLOCK):
@@ -66,15 +56,7 @@ class Gallery:
             let_go(self.vectors, start + BLOCK)
 
     def cosines(self, queries: Values, places: Places) -> Values:
-        """Returns exact cosines of some of its vectors; equal vectors give equal bits.
-
-        Args:
-            queries: Unit vectors, float64 `[..., D]`.
-            places: The vectors' places in the gallery, `[...]`.
-
-        Returns:
-            float64 `[...]`; NaN for a vector without direction.
-        """
+        """Returns exact cosines of some of its vectors; equal vectors give equal bits."""
         with np.errstate(invalid="ignore", divide="ignore"):
             units = self.vectors[places].astype(np.float64) / self.lengths[places][..., None]
         return np.asarray((queries * units).sum(axis=-1))
@@ -92,14 +74,7 @@ def let_go(vectors: Floats, count: int) -> None:
 
 @dataclass(frozen=True)
 class Ranked:
-    """The result of a search, one entry per query.
-
-    Args:
-        rank: Rank of the right vector, 1 = the nearest, int64 `[q]`; 0 if query or right vector have no direction.
-        cosine: Cosine with the right vector, float64 `[q]`.
-        others: The highest cosines with other vectors, descending, float64 `[q, T]`; NaN if there are fewer.
-        places: Their places in the gallery, `[q, T]`, ties in order of place; -1 if there are fewer.
-    """
+    """The result of a search, one entry per query."""
 
     rank: Places
     cosine: Values
@@ -108,23 +83,7 @@ class Ranked:
 
 
 def search(queries: ArrayLike, right: ArrayLike, gallery: Gallery, *, count: int) -> Ranked:
-    """Ranks the right vectors, and finds the nearest other ones.
-
-    The rank is 1 + the number of other vectors whose cosine with the query is at least that of the right one: ties
-    count against the query.
-
-    Args:
-        queries: `[q, D]`, of any length.
-        right: Place of each query's right vector, `[q]`.
-        gallery: The n vectors.
-        count: Number T of other vectors to return.
-
-    Example:
-        >>> gallery = Gallery.of([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.0, 1.0]])
-        >>> found = search([[1.0, 0.0], [0.1, 1.0]], [0, 2], gallery, count=2)
-        >>> found.rank.tolist(), found.places.tolist()
-        ([1, 2], [[1, 2], [3, 1]])
-    """
+    """Ranks the right vectors, and finds the nearest other ones."""
     raw, own = np.asarray(queries, np.float64), np.asarray(right, np.int64)
     with np.errstate(invalid="ignore", divide="ignore"):
         exact = raw / np.linalg.norm(raw, axis=-1, keepdims=True)

@@ -23,7 +23,7 @@ _ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
-class Sample:
+class Estimates:
     """Means of K numbers over images, and their variation between images.
 
     Args:
@@ -67,7 +67,7 @@ class Sample:
         """Returns the means, with 0 for missing ones."""
         return np.nan_to_num(self.mean)
 
-    def paired(self, weights: ArrayLike) -> "Sample":
+    def paired(self, weights: ArrayLike) -> "Estimates":
         """Returns linear combinations, such as differences, over the images that have every number involved.
 
         Above `IN_MEMORY` images it behaves as `combine`.
@@ -88,7 +88,7 @@ class Sample:
         rounding = _ROUNDING * (np.abs(self.mean_or_0) @ np.abs(w))
         return dataclasses.replace(found, mean=np.where(np.abs(found.mean) <= rounding, 0.0, found.mean))
 
-    def of_those_that_have(self, least: int) -> Iterator[tuple[NDArray[np.intp], "Sample"]]:
+    def of_those_that_have(self, least: int) -> Iterator[tuple[NDArray[np.intp], "Estimates"]]:
         """Yields numbers that not all images have, but at least `least`: their places, and a sample of these images.
 
         Numbers of the same images come together.
@@ -101,7 +101,7 @@ class Sample:
             places = few[which.ravel() == number]
             yield places, of_values(self.own[np.ix_(images, places)])
 
-    def combine(self, weights: ArrayLike) -> "Sample":
+    def combine(self, weights: ArrayLike) -> "Estimates":
         """Returns linear combinations of the means.
 
         Args:
@@ -136,12 +136,12 @@ class Sample:
         else:
             raise ValueError("combinations need image values or their covariance")
         grouped = None if self.grouped is None else np.nan_to_num(self.grouped) @ w
-        return Sample(self.images, having, counts, mean, _blank(variance, mean), values, covariance, grouped)
+        return Estimates(self.images, having, counts, mean, _blank(variance, mean), values, covariance, grouped)
 
-    def columns(self, places: Sequence[int] | NDArray[np.intp]) -> "Sample":
+    def columns(self, places: Sequence[int] | NDArray[np.intp]) -> "Estimates":
         """Returns the sample of some of the numbers, by their places."""
         index = np.asarray(places, np.intp)
-        return Sample(
+        return Estimates(
             self.images,
             having=self.having[index],
             counts=self.counts[index],
@@ -154,7 +154,7 @@ class Sample:
         )
 
 
-def of_values(values: ArrayLike) -> Sample:
+def of_values(values: ArrayLike) -> Estimates:
     """Makes a sample of values in memory, one per image: `[n, K]`, NaN if there is none."""
     array = np.asarray(values, np.float64)
     there = ~np.isnan(array)
@@ -163,7 +163,7 @@ def of_values(values: ArrayLike) -> Sample:
 
 def gather(
     parts: Iterable[tuple[Values, Values]], *, together: bool = True, groups: Sequence[int] | None = None
-) -> Sample:
+) -> Estimates:
     """Makes a sample of images that arrive some at a time; memory does not grow with their number.
 
     Args:
@@ -199,7 +199,7 @@ def centre_of(parts: Iterable[tuple[Values, Values]]) -> Values:
     return np.nan_to_num(_from_values(list(parts)).mean)
 
 
-def with_groups(found: Sample, by_group: GroupSums | None) -> Sample:
+def with_groups(found: Estimates, by_group: GroupSums | None) -> Estimates:
     """Returns the sample with sums of its image values over groups, if there are groups."""
     if by_group is None or by_group.sums is None or by_group.counts is None:
         return found
@@ -208,7 +208,7 @@ def with_groups(found: Sample, by_group: GroupSums | None) -> Sample:
     return dataclasses.replace(found, grouped=np.asarray(found.mean * by_group.sizes[:, None] + rest))
 
 
-def of_moments(moments: Moments) -> Sample:
+def of_moments(moments: Moments) -> Estimates:
     """Returns the sample with means, and the variance or covariance of the image values."""
     with np.errstate(invalid="ignore", divide="ignore"):
         off = moments.sums / moments.counts
@@ -221,10 +221,10 @@ def of_moments(moments: Moments) -> Sample:
         else:
             products = moments.sum_sum - 2 * off * moments.sum_count + off**2 * moments.count_count
             covariance, variance = None, products / each**2 / (moments.images - 1)
-    return Sample(moments.images, moments.having, moments.counts, mean, _blank(variance, mean), None, covariance)
+    return Estimates(moments.images, moments.having, moments.counts, mean, _blank(variance, mean), None, covariance)
 
 
-def _from_values(kept: Sequence[tuple[Values, Values]]) -> Sample:
+def _from_values(kept: Sequence[tuple[Values, Values]]) -> Estimates:
     """Makes the sample of all kept values."""
     sums, counts = (np.vstack([part[side] for part in kept]) for side in (0, 1))
     total = counts.sum(axis=0)
@@ -233,7 +233,7 @@ def _from_values(kept: Sequence[tuple[Values, Values]]) -> Sample:
         values = mean + (sums - mean * counts) / (total / len(sums))
         own = None if (counts == counts[:1]).all() else sums / counts
     having = (counts > 0).sum(axis=0).astype(np.float64)
-    return Sample(len(sums), having, total, mean, _variance(values, mean), values, own=own)
+    return Estimates(len(sums), having, total, mean, _variance(values, mean), values, own=own)
 
 
 def _variance(values: Values, mean: Values) -> Values:

@@ -25,16 +25,7 @@ Places = NDArray[np.intp]
 
 
 def spreads(rows: Groups, augmentations: Sequence[str], metrics: Sequence[str]) -> Iterator[dict[str, object]]:
-    """Yields `n, sd, median, q05, q95` of the views of A augmentations, metric by metric, without NaN and null.
-
-    Args:
-        rows: The study.
-        augmentations: A names.
-        metrics: M columns.
-
-    Yields:
-        A times M dicts, augmentation by augmentation. sd (ddof = 1) and quantiles (linear) are None if there is none.
-    """
+    """Yields `n, sd, median, q05, q95` of the views of A augmentations, metric by metric, without NaN and null."""
     if len(rows.items) > 1:
         yield from _of_many(rows, augmentations, metrics)
         return
@@ -46,12 +37,7 @@ def spreads(rows: Groups, augmentations: Sequence[str], metrics: Sequence[str]) 
 
 
 def spread(values: Values) -> dict[str, object]:
-    """Returns the same for values in memory.
-
-    Example:
-        >>> spread(np.array([1.0, np.nan, 3.0]))["median"]
-        2.0
-    """
+    """Returns the same for values in memory."""
     # Sorted, since a stream may give the rows in another order, and sums in another order differ by rounding.
     used = _sorted(values)
     if not len(used):
@@ -63,13 +49,7 @@ def spread(values: Values) -> dict[str, object]:
 
 @dataclass(frozen=True)
 class Columns:
-    """K columns of values: one for each augmentation and metric.
-
-    Args:
-        order: The layout of the rows.
-        augmentations: A names.
-        metrics: M names.
-    """
+    """K columns of values: one for each augmentation and metric."""
 
     order: Layout
     augmentations: Sequence[str]
@@ -90,15 +70,7 @@ class Columns:
 
 @dataclass
 class Counted:
-    """The counts of a column; counts of groups can be merged.
-
-    Args:
-        count: Number of values.
-        total: Sum of their distances from a centre.
-        squares: Sum of the squares of these distances.
-        cells: Number of values by cell: below the first edge, on it, between it and the second, on the second, and so
-            on.
-    """
+    """The counts of a column; counts of groups can be merged."""
 
     count: int
     total: float
@@ -171,8 +143,8 @@ def _collected(
 
 def _ranks(count: int) -> Iterator[tuple[int, int, float]]:
     """Yields for each quantile the ranks of its two neighbours and the fraction of the way between them."""
-    for share in QUANTILES.values():
-        place = share * (count - 1)
+    for fraction in QUANTILES.values():
+        place = fraction * (count - 1)
         first = int(place)
         yield first, min(first + 1, count - 1), place - first
 
@@ -187,13 +159,7 @@ def _wanted(of: Counted) -> list[int]:
 
 
 def _described(of: Counted, edges: Values, held: dict[int, Values]) -> dict[str, object]:
-    """Returns the row of one column.
-
-    Args:
-        of: Its counts.
-        edges: Its edges.
-        held: Values of the cells that hold a quantile, sorted.
-    """
+    """Returns the row of one column."""
     if not of.count:
         return {"n": 0}
     ends = np.cumsum(of.cells)
@@ -204,8 +170,8 @@ def _described(of: Counted, edges: Values, held: dict[int, Values]) -> dict[str,
 
     found = {
         # By NumPy's own rule, so that it is the quantile of all values to the bit.
-        name: float(np.quantile([value(first), value(second)], share))
-        for name, (first, second, share) in zip(QUANTILES, _ranks(of.count), strict=True)
+        name: float(np.quantile([value(first), value(second)], fraction))
+        for name, (first, second, fraction) in zip(QUANTILES, _ranks(of.count), strict=True)
     }
     return {"n": of.count, "sd": of.sd(), **found}
 

@@ -10,10 +10,10 @@ import polars as pl
 from embedshift.arrays import Values
 from embedshift.registry import METRICS
 from embedshift.statistics import intervals
-from embedshift.statistics.floors import Floor, shares, shares_of_binary
+from embedshift.statistics.baselines import Baseline, relative_shifts, relative_shifts_of_binary
 from embedshift.statistics.groups import Rows, gather, grouped
 from embedshift.statistics.layout import metric_parts
-from embedshift.statistics.sample import Sample, of_values
+from embedshift.statistics.sample import Estimates, of_values
 from embedshift.statistics.spread import spreads
 
 # The paper's order, which tables and figures keep.
@@ -25,7 +25,7 @@ PAPER_METRICS = (
     "edge_preservation",
     "detail_preservation",
 )
-# Whose share is the headline; from FAR on views may have left the region where images lie.
+# Whose relative shift is the headline; from FAR on views may have left the region where images lie.
 COSINE, FAR = "cosine_similarity", 0.5
 # Those of which the paper takes the mean: its similarities.
 RADAR_METRICS = tuple(name for name in PAPER_METRICS if name != "l2_distance")
@@ -35,30 +35,24 @@ SUMMARY_SCHEMA: dict[str, type[pl.DataType]] = {
     "metric": pl.String,
     "n": pl.Int64,
     **dict.fromkeys(("mean", "sd", "median", "q05", "q95", "ci_low", "ci_high"), pl.Float64),
-    **dict.fromkeys(("floor", "share", "share_low", "share_high"), pl.Float64),
+    **dict.fromkeys(("baseline", "relative_shift", "relative_shift_low", "relative_shift_high"), pl.Float64),
     "images": pl.Int64,
 }
 PERFORMANCE_SCHEMA: dict[str, type[pl.DataType]] = {
     "augmentation": pl.String,
-    **dict.fromkeys(("ci_low", "ci_high", "floor"), pl.Float64),
+    **dict.fromkeys(("ci_low", "ci_high", "baseline"), pl.Float64),
 }
 
 
 @dataclass(frozen=True)
 class Measured:
-    """The metrics of all images: a sample of A x M numbers.
-
-    Args:
-        augmentations: A names, in suite order.
-        metrics: M names.
-        sample: Sample of `A * M` numbers, augmentation by augmentation.
-    """
+    """The metrics of all images: a sample of A x M numbers."""
 
     augmentations: tuple[str, ...]
     metrics: tuple[str, ...]
-    sample: Sample
+    sample: Estimates
 
-    def of(self, metric: str) -> Sample:
+    def of(self, metric: str) -> Estimates:
         """Returns one metric under every augmentation: a sample of A numbers."""
         first, count = self.metrics.index(metric), len(self.metrics)
         return self.sample.columns([first + count * place for place in range(len(self.augmentations))])
@@ -67,14 +61,7 @@ class Measured:
 def measured(
     rows: Rows, augmentations: Sequence[str], metrics: Sequence[str], sizes: Sequence[int] | None = None
 ) -> Measured:
-    """Reads the metrics of a study's rows once, as a stream; without images, the sample has no values.
-
-    Args:
-        rows: The rows of a study.
-        augmentations: A names.
-        metrics: M columns.
-        sizes: Sizes of consecutive groups of images, for shares of an exact floor.
-    """
+    """Reads the metrics of a study's rows once, as a stream; without images, the sample has no values."""
     study = grouped(rows)
     if not study.items:
         nothing = np.full((1, len(augmentations) * len(metrics)), np.nan)
@@ -83,25 +70,9 @@ def measured(
     return Measured(tuple(augmentations), tuple(metrics), gather(study, read, sizes=sizes))
 
 
-def summary(rows: Rows, of: Measured, *, seed: int, floors: Mapping[str, Floor] | None = None) -> pl.DataFrame:
-    """Returns for each augmentation and metric its mean with a 95 % interval, its spread, and its share.
-
-    Args:
-        rows: The rows of a study.
-        of: Their metrics.
-        seed: The study's seed; it decides the resamples.
-        floors: Metric → its floor.
-
-    Returns:
-        One row per augmentation and metric, in these orders: `augmentation, metric, n, mean, sd, median, q05, q95,
-            ci_low, ci_high, floor, share, share_low, share_high, images`. NaN and null are left out: `n` counts the
-            values, one per view, and `images` the images that have one. sd (ddof = 1) and quantiles (linear) are over
-            views. Intervals
-        are over images: bootstrap-t for means, Clopper and Pearson's for binary metrics; null for fewer than 8 images.
-            The share is (no change - mean) / (no change - floor): 0 = no change, 1 = as far as an unrelated image; null
-            if the metric has no floor, or one that is no scale (see `is_scale`).
-    """
-    columns = {metric: _of_metric(of.of(metric), metric, seed, (floors or {}).get(metric)) for metric in of.metrics}
+def summary(rows: Rows, of: Measured, *, seed: int, baselines: Mapping[str, Baseline] | None = None) -> pl.DataFrame:
+    """Returns for each augmentation and metric its mean with a 95 % interval, its spread, and its relative shift."""
+    columns = {metric: _of_metric(of.of(metric), metric, seed, (baselines or {}).get(metric)) for metric in of.metrics}
     described: list[dict[str, object]] = []
     spread = spreads(grouped(rows), of.augmentations, of.metrics)
     for place, name in enumerate(of.augmentations):
@@ -111,37 +82,33 @@ def summary(rows: Rows, of: Measured, *, seed: int, floors: Mapping[str, Floor] 
     return pl.DataFrame(described, schema=SUMMARY_SCHEMA).fill_nan(None)
 
 
-def _of_metric(sample: Sample, metric: str, seed: int, floor: Floor | None) -> dict[str, Values]:
+def _of_metric(sample: Estimates, metric: str, seed: int, baseline: Baseline | None) -> dict[str, Values]:
     """Returns columns of the summary for one metric, `[A]` each."""
     known = METRICS.get(metric)
     if known is not None and known.binary:
-        low, high = intervals.of_shares(sample)
+        low, high = intervals.proportion_interval(sample)
     else:
         bounds = {} if known is None else {"low": known.low, "high": known.high}
-        low, high = intervals.of_means(sample, seed=seed, **bounds)
+        low, high = intervals.mean_interval(sample, seed=seed, **bounds)
     found = {"mean": sample.mean, "ci_low": low, "ci_high": high, "images": sample.having}
-    if known is None or floor is None:
+    if known is None or baseline is None:
         return found
     if known.binary:
-        share = shares_of_binary(sample, floor, low, high)
+        relative_shift = relative_shifts_of_binary(sample, baseline, low, high)
     else:
         limits = (known.low, known.high) if np.isfinite((known.low, known.high)).all() else None
-        share = shares(sample, floor, known.no_change, seed=seed, limits=limits)
-    value = np.full(len(low), floor.value)
-    return found | {"floor": value, "share": share.value, "share_low": share.low, "share_high": share.high}
+        relative_shift = relative_shifts(sample, baseline, known.no_change, seed=seed, limits=limits)
+    value = np.full(len(low), baseline.value)
+    return found | {
+        "baseline": value,
+        "relative_shift": relative_shift.value,
+        "relative_shift_low": relative_shift.low,
+        "relative_shift_high": relative_shift.high,
+    }
 
 
 def ranking(summary: pl.DataFrame) -> pl.DataFrame:
-    """Returns `augmentation, mean_performance, rank`: the mean over the five radar metrics; rank 1 = least changed.
-
-    A metric without a mean for some augmentation is left out for all, because means over different metrics have no
-    order. Equal means share a rank.
-
-    Example:
-        >>> rows = [("flip", m, 0.9) for m in RADAR_METRICS] + [("noise", m, 0.5) for m in RADAR_METRICS]
-        >>> ranking(pl.DataFrame(rows, schema=["augmentation", "metric", "mean"], orient="row"))["rank"].to_list()
-        [1, 2]
-    """
+    """Returns `augmentation, mean_performance, rank`: the mean over the five radar metrics; rank 1 = least changed."""
     performance = pl.col("mean").mean().alias("mean_performance")
     kept = summary.with_columns(pl.col("mean").fill_nan(None)).filter(pl.col("metric").is_in(ranked_metrics(summary)))
     found = kept.group_by("augmentation", maintain_order=True).agg(performance)
@@ -164,28 +131,18 @@ def ranked_metrics(summary: pl.DataFrame) -> list[str]:
     return [metric for metric in RADAR_METRICS if often.get(metric) == count]
 
 
-def performance(of: Measured, metrics: Sequence[str], *, seed: int, floors: Mapping[str, Floor]) -> pl.DataFrame:
-    """Returns the interval of each augmentation's mean performance, and its floor: the mean of the metrics' floors.
-
-    Args:
-        of: The metrics of all images.
-        metrics: The metrics over which the mean is taken.
-        seed: The study's seed; it decides the resamples.
-        floors: Metric → its floor.
-
-    Returns:
-        `augmentation, ci_low, ci_high, floor`; null if there is none.
-    """
+def performance(of: Measured, metrics: Sequence[str], *, seed: int, baselines: Mapping[str, Baseline]) -> pl.DataFrame:
+    """Returns the interval of each augmentation's mean performance, and its baseline: the mean of the metrics' baselines."""
     count = len(of.augmentations)
     if not metrics:
         return pl.DataFrame({"augmentation": of.augmentations}, schema_overrides=PERFORMANCE_SCHEMA).select(
-            "augmentation", *(pl.lit(None, pl.Float64).alias(name) for name in ("ci_low", "ci_high", "floor"))
+            "augmentation", *(pl.lit(None, pl.Float64).alias(name) for name in ("ci_low", "ci_high", "baseline"))
         )
     places = [of.metrics.index(metric) for metric in metrics]
     # Only these metrics: others that a study measured must not change a bit.
     chosen = of.sample.columns([place * len(of.metrics) + each for place in range(count) for each in places])
     weights = np.kron(np.eye(count), np.full((len(places), 1), 1 / len(places)))
-    low, high = intervals.of_means(chosen.combine(weights), seed=seed)
-    floor = float(np.mean([floors[metric].value if metric in floors else np.nan for metric in metrics]))
-    columns = {"augmentation": of.augmentations, "ci_low": low, "ci_high": high, "floor": np.full(count, floor)}
+    low, high = intervals.mean_interval(chosen.combine(weights), seed=seed)
+    baseline = float(np.mean([baselines[metric].value if metric in baselines else np.nan for metric in metrics]))
+    columns = {"augmentation": of.augmentations, "ci_low": low, "ci_high": high, "baseline": np.full(count, baseline)}
     return pl.DataFrame(columns, schema=PERFORMANCE_SCHEMA).fill_nan(None)

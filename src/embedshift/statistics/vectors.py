@@ -12,22 +12,7 @@ MOST_AUGMENTATIONS = 20
 
 
 def cosine(u: ArrayLike, v: ArrayLike) -> Values:
-    """Returns the cosine of the angle between vectors.
-
-    Args:
-        u: `[..., D]`, any float dtype; computed in float64.
-        v: `[..., D]`, likewise.
-
-    Returns:
-        float64 `[...]` in [-1, 1]; NaN if a norm is zero: an undefined direction is never reported as 0.
-
-    Raises:
-        ValueError: The vectors differ in length.
-
-    Example:
-        >>> cosine([1.0, 0.0], [[2.0, 0.0], [0.0, 3.0]]).tolist()
-        [1.0, 0.0]
-    """
+    """Returns the cosine of the angle between vectors."""
     a, b = _vectors(u, v)
     with np.errstate(invalid="ignore", divide="ignore"):
         # Each vector by its own norm first: a product of norms would overflow or vanish for extreme vectors.
@@ -37,55 +22,25 @@ def cosine(u: ArrayLike, v: ArrayLike) -> Values:
 
 
 def distance(u: ArrayLike, v: ArrayLike) -> Values:
-    """Returns the Euclidean distance between vectors `[..., D]`, float64 `[...]`.
-
-    Raises:
-        ValueError: The vectors differ in length.
-
-    Example:
-        >>> distance([0.0, 0.0], [3.0, 4.0]).item()
-        5.0
-    """
+    """Returns the Euclidean distance between vectors `[..., D]`, float64 `[...]`."""
     a, b = _vectors(u, v)
     return np.asarray(np.linalg.norm(a - b, axis=-1))
 
 
 def pairwise_cosine_distances(views: ArrayLike) -> Values:
-    """Returns cosine distances between all pairs of views of one image.
-
-    Args:
-        views: Embeddings `[..., A, D]`, one per augmentation in suite order.
-
-    Returns:
-        float64 `[..., A * (A - 1) / 2]`: `1 - cos` of the upper triangle, row by row, in the order of
-        `scipy.spatial.distance.pdist`. In [0, 2]; NaN if a norm is zero.
-
-    Example:
-        >>> pairwise_cosine_distances([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]]).tolist()
-        [1.0, 2.0, 1.0]
-    """
+    """Returns cosine distances between all pairs of views of one image."""
     vectors = unit(views)  # before pairs are made, of which each view is in many
     first, second = _pairs(vectors.shape[-2])
     return np.asarray(1.0 - np.clip(np.sum(vectors[..., first, :] * vectors[..., second, :], axis=-1), -1.0, 1.0))
 
 
 def direction(end: ArrayLike, start: ArrayLike) -> Values:
-    """Returns the difference of two unit vectors, from `start` to `end`: float64 `[..., D]`; NaN if a norm is zero.
-
-    Example:
-        >>> direction([0.0, 2.0], [3.0, 0.0]).tolist()
-        [-1.0, 1.0]
-    """
+    """Returns the difference of two unit vectors, from `start` to `end`: float64 `[..., D]`; NaN if a norm is zero."""
     return unit(end) - unit(start)
 
 
 def unit(vectors: ArrayLike) -> Values:
-    """Scales vectors `[..., D]` to length 1, float64; NaN if a norm is zero.
-
-    Example:
-        >>> unit([3.0, 4.0]).tolist()
-        [0.6, 0.8]
-    """
+    """Scales vectors `[..., D]` to length 1, float64; NaN if a norm is zero."""
     values = np.asarray(vectors, np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(values / np.linalg.norm(values, axis=-1, keepdims=True))

@@ -7,21 +7,16 @@ from pathlib import Path
 
 import polars as pl
 
-from embedshift.sources import Sample, Shard
+from embedshift.sources import ImageRef, Shard
 from embedshift.store.shards import ShardRecord, shard_path
 
 # The most files with a later time that are read, because all of them may only have been moved.
 MOST_READ = 256
 
 
-def later(cut: Sequence[Shard], done: Mapping[int, ShardRecord]) -> list[Sample]:
-    """Returns up to 256 images of finished shards whose files changed after the shard was measured.
-
-    Args:
-        cut: All shards of the study.
-        done: Records of the finished ones, by index.
-    """
-    found: list[Sample] = []
+def later(cut: Sequence[Shard], done: Mapping[int, ShardRecord]) -> list[ImageRef]:
+    """Returns up to 256 images of finished shards whose files changed after the shard was measured."""
+    found: list[ImageRef] = []
     for shard in cut:
         if shard.index in done:
             written = done[shard.index].written
@@ -30,13 +25,7 @@ def later(cut: Sequence[Shard], done: Mapping[int, ShardRecord]) -> list[Sample]
 
 
 def measured_pixels(folder: Path, indices: Collection[int], image_ids: Collection[str]) -> dict[str, str]:
-    """Returns image id → hash of the measured pixels, for those of some images that were measured.
-
-    Args:
-        folder: The study's folder.
-        indices: Indices of its finished shards.
-        image_ids: Ids of the images.
-    """
+    """Returns image id → hash of the measured pixels, for those of some images that were measured."""
     if not image_ids or not indices:
         return {}
     rows = pl.scan_parquet([shard_path(folder, index) for index in sorted(indices)], glob=False)
@@ -44,7 +33,7 @@ def measured_pixels(folder: Path, indices: Collection[int], image_ids: Collectio
     return dict(rows.select("image_id", "pixels").collect().iter_rows())
 
 
-def _is_later(sample: Sample, time: float) -> bool:
+def _is_later(sample: ImageRef, time: float) -> bool:
     """Returns whether a file changed after a time, by its change time, which users cannot set."""
     with contextlib.suppress(OSError, ValueError):
         return not sample.archive and os.stat(sample.location).st_ctime > time

@@ -38,24 +38,14 @@ class NoChecksum(Damaged):
 
 @dataclass(frozen=True)
 class Digests:
-    """SHA-256 digests in hexadecimal.
-
-    Args:
-        file: Digest of the whole shard.
-        rows: Digest of the rows and the sums, equal for two runs of one study.
-    """
+    """SHA-256 digests in hexadecimal."""
 
     file: str
     rows: str
 
 
 def seal(path: Path, sums: bytes) -> None:
-    """Writes both digests into the footer of a shard that was written with `PLACEHOLDERS`.
-
-    Args:
-        path: The shard.
-        sums: Its sums, as stored in its metadata.
-    """
+    """Writes both digests into the footer of a shard that was written with `PLACEHOLDERS`."""
     with path.open("r+b") as file:
         start, footer = _footer(path, file)
         hashed = _hashed_up_to(file, start)
@@ -69,12 +59,7 @@ def seal(path: Path, sums: bytes) -> None:
 
 
 def digests(path: Path) -> Digests:
-    """Returns the digests of an undamaged shard.
-
-    Raises:
-        Damaged: Any bit differs, or the file is cut.
-        EmbedshiftError: The file cannot be read.
-    """
+    """Returns the digests of an undamaged shard."""
     try:
         with _opened(path) as file:
             start, footer = _footer(path, file)
@@ -114,10 +99,7 @@ def _footer(path: Path, file: BinaryIO) -> tuple[int, bytes]:
 
 
 def _place(footer: bytes, name: bytes) -> int:
-    """Returns where the digest of a name begins; 0 if there is none.
-
-    The last place counts, because names of images, which come before it in the footer, may hold anything.
-    """
+    """Returns where the digest of a name begins; 0 if there is none."""
     key = b"\x18" + bytes([len(name)]) + name + b"\x18" + bytes([len(_ZEROS)])  # as Thrift writes two texts
     found = footer.rfind(key)
     return found + len(key) if found >= 0 else 0

@@ -8,18 +8,7 @@ from typing import Any
 def differences(
     then: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "", *, words: tuple[str, str] = ("there", "now")
 ) -> list[str]:
-    """Describes the differences between two configurations, setting by setting.
-
-    Args:
-        then: The first configuration.
-        now: The second configuration.
-        prefix: Text before every name.
-        words: Names of the two configurations.
-
-    Example:
-        >>> differences({"seed": 0, "size": 224}, {"seed": 1, "size": 224})
-        ['seed: 0 there, 1 now']
-    """
+    """Describes the differences between two configurations, setting by setting."""
     found: list[str] = []
     for key in dict.fromkeys([*then, *now]):
         old, new = then.get(key), now.get(key)

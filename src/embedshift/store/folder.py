@@ -22,18 +22,7 @@ log = logging.getLogger(__name__)
 def resumable(
     out: Path, identity: Mapping[str, Any], config_hash: str, image_ids: Collection[str], *, repair: bool = False
 ) -> dict[int, shards.ShardRecord]:
-    """Returns the finished shards of this study; refuses another study in the folder and names the differences.
-
-    Args:
-        out: The folder.
-        identity: Everything that can change a number.
-        config_hash: Hash of the identity.
-        image_ids: Ids of the study's images.
-        repair: Whether to delete damaged shards, so that they are measured again.
-
-    Raises:
-        UsageError: The folder holds another study.
-    """
+    """Returns the finished shards of this study; refuses another study in the folder and names the differences."""
     stored = read_info(out) if Reader(out).exists() else None
     count = stored.parts if stored else -(-len(image_ids) // identity["shard_size"])
     found, damaged = _whole_parts(present(out, count).values(), repair=repair)

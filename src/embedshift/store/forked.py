@@ -13,16 +13,7 @@ _at_work = False
 
 
 def refuse_fork() -> None:
-    """Refuses a process that was forked, for example by `multiprocessing`, after Polars was used.
-
-    It works on Linux, if embedshift was imported before the fork; elsewhere nothing is refused.
-
-    Raises:
-        EmbedshiftError: Polars would hang.
-
-    Example:
-        >>> refuse_fork()
-    """
+    """Refuses a process that was forked, for example by `multiprocessing`, after Polars was used."""
     if _left_behind:
         raise EmbedshiftError(
             "this process was forked from one in which Polars was at work, and would hang: start it by "

@@ -16,15 +16,7 @@ from embedshift.store.parts import Part, outcomes
 
 @dataclass(frozen=True)
 class ShardGroup:
-    """Consecutive images of a study.
-
-    Args:
-        start: Number of images before it.
-        paths: The shards that contain it.
-        digests: Their checksums.
-        first: Number of rows of the first shard before it.
-        count: Number of its rows.
-    """
+    """Consecutive images of a study."""
 
     start: int
     paths: tuple[Path, ...]
@@ -33,11 +25,7 @@ class ShardGroup:
     count: int
 
     def rows(self) -> pl.LazyFrame:
-        """Returns its rows.
-
-        Raises:
-            EmbedshiftError: Its shards cannot be read, or are not those of the study.
-        """
+        """Returns its rows."""
         for path, found, digest in zip(self.paths, outcomes(self.paths), self.digests, strict=True):
             if isinstance(found, EmbedshiftError):
                 raise found
@@ -53,12 +41,7 @@ def scan(paths: Sequence[Path]) -> pl.LazyFrame:
 
 
 def groups_of(parts: Sequence[Part], over: Over) -> Groups:
-    """Returns the rows of a study's shards in groups.
-
-    Args:
-        parts: The shards, at least one.
-        over: The map that calls functions with the groups.
-    """
+    """Returns the rows of a study's shards in groups."""
     images = sum(part.record.images for part in parts)
     first = next((part for part in parts if part.record.images), None)
     whole = scan([part.path for part in parts])

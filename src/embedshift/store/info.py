@@ -59,25 +59,7 @@ class Counts:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyInfo:
-    """The content of study.json.
-
-    Args:
-        embedshift: Version that wrote it.
-        schema_version: Version of the rows and of this file.
-        complete: Whether the run has finished.
-        config: Setting → value.
-        config_hash: Hash of `identity`.
-        identity: Everything that can change a number.
-        questions: The questions asked, in order, and what each must know about the run.
-        augmentations: Names, in suite order.
-        encoder: The encoder.
-        source: Where images come from, so that they can be read again.
-        order: How they were ordered before they were cut into shards.
-        counts: Numbers of images and rows.
-        seconds: Seconds per stage.
-        versions: Versions of libraries.
-        pairs: For a study of pairs: by name the numbers of variants, and how many are missing or stretched.
-    """
+    """The content of study.json."""
 
     embedshift: str
     schema_version: int
@@ -127,12 +109,7 @@ class StudyInfo:
 
 
 def hash_of(identity: Mapping[str, Any]) -> str:
-    """Returns the hash that shards and study.json carry.
-
-    Example:
-        >>> hash_of({"seed": 0, "size": 32}) == hash_of({"size": 32, "seed": 0})
-        True
-    """
+    """Returns the hash that shards and study.json carry."""
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
@@ -155,11 +132,7 @@ def read_content(folder: Path) -> Json:
 
 
 def read_info(folder: Path) -> StudyInfo:
-    """Reads the study in a folder.
-
-    Raises:
-        UsageError: There is none, another version of embedshift wrote it, or no run wrote it in this form.
-    """
+    """Reads the study in a folder."""
     content = read_content(folder)
     version = content.get("schema_version")
     if version != SCHEMA_VERSION:

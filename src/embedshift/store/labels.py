@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from embedshift.errors import UsageError, reason
 from embedshift.store.info import read_info
-from embedshift.store.naming import Naming
+from embedshift.store.naming import ImageNaming
 from embedshift.store.parts import parts
 from embedshift.store.shards import write_whole
 
@@ -33,14 +33,7 @@ def table_path(folder: Path, name: str) -> Path:
 
 
 def labels_of(folder: Path, name: str) -> dict[str, str]:
-    """Returns what a table was made from, in addition to the current shards.
-
-    Empty if it was made from other shards, or does not exist.
-
-    Args:
-        folder: The study's folder.
-        name: Name of the table.
-    """
+    """Returns what a table was made from, in addition to the current shards."""
     if made_from(folder, name) != shards_hash(folder):
         return {}
     metadata = _metadata(folder, name)
@@ -54,13 +47,7 @@ def made_from(folder: Path, name: str) -> str:
 
 
 def read_table(folder: Path, name: str, image_ids: Callable[[], Iterable[str]]) -> pl.DataFrame:
-    """Reads a table, and restores the names of images if its file holds their hashes.
-
-    Args:
-        folder: The study's folder.
-        name: Name of the table.
-        image_ids: Function that returns the names of the study's images.
-    """
+    """Reads a table, and restores the names of images if its file holds their hashes."""
     path = table_path(folder, name)
     try:
         table = pl.read_parquet(path, glob=False)
@@ -71,19 +58,14 @@ def read_table(folder: Path, name: str, image_ids: Callable[[], Iterable[str]]) 
     hidden = _metadata(folder, name).get(_HIDDEN, b"").decode()
     if not hidden:
         return table
-    hashes = Naming({}, pictures=False)
+    hashes = ImageNaming({}, pictures=False)
     names = {hashes.image(image_id): image_id for image_id in image_ids()}
     return table.with_columns(pl.col(hidden.split(",")).replace(names))
 
 
 def with_hashes(table: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
-    """Replaces the names of images in a table by hashes.
-
-    Example:
-        >>> with_hashes(pl.DataFrame({"image_id": ["a/b.jpg"], "rank": [1]}), ["image_id"]).row(0)
-        ('image-579a090e', 1)
-    """
-    hashes = Naming({}, pictures=False)
+    """Replaces the names of images in a table by hashes."""
+    hashes = ImageNaming({}, pictures=False)
     names = {name: hashes.image(name) for column in columns for name in table[column].drop_nulls().unique()}
     return table.with_columns(pl.col(columns).replace(names)) if columns else table
 

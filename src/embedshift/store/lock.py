@@ -20,14 +20,7 @@ _AT_WORK = "another run is using this folder; wait for it or choose another `out
 
 @contextlib.contextmanager
 def locked(out: Path, inside: str = "shards") -> Iterator[None]:
-    """Creates the folder, and one inside it, and keeps other runs out.
-
-    The kernel holds the lock for this process alone and not for its children, so that it is freed whenever the process
-    ends.
-
-    Raises:
-        EmbedshiftError: Another run holds the lock, or the folder cannot be written.
-    """
+    """Creates the folder, and one inside it, and keeps other runs out."""
     if storable(str(out)) != str(out):  # Arrow and Polars open no such path
         raise UsageError(f"{storable(str(out))}: contains bytes that are not UTF-8; choose another `out`")
     try:

@@ -23,24 +23,14 @@ GALLERY = "gallery:"
 
 
 @dataclass(frozen=True)
-class Naming:
-    """The names that a report shows.
-
-    Args:
-        source: Where the images lie, from study.json.
-        pictures: Whether images may be shown. If not, a hash replaces every image id.
-    """
+class ImageNaming:
+    """The names that a report shows."""
 
     source: Mapping[str, Any]
     pictures: bool = True
 
     def image(self, image_id: str) -> str:
-        """Returns an image's id, or its hash.
-
-        Example:
-            >>> Naming({}).image("a/b.jpg"), Naming({}, pictures=False).image("a/b.jpg")
-            ('a/b.jpg', 'image-579a090e')
-        """
+        """Returns an image's id, or its hash."""
         if self.pictures:
             return image_id
         if image_id.startswith(GALLERY):
@@ -49,14 +39,7 @@ class Naming:
         return f"image-{hashed.hexdigest()}"
 
     def text(self, text: str, image_id: str = "") -> str:
-        """Returns a text without the folders of absolute paths, and with an image's name in place of its id.
-
-        Example:
-            >>> Naming({"root": "/data/my photos"}).text("/data/my photos/a.jpg: not like /srv/x/b.jpg")
-            'a.jpg: not like b.jpg'
-            >>> Naming({}, pictures=False).text("cannot read b.jpg", "a/b.jpg")
-            'cannot read image-579a090e'
-        """
+        """Returns a text without the folders of absolute paths, and with an image's name in place of its id."""
         short = _PATH.sub(r"\1", without_folders(text, self.source))
         if self.pictures or not image_id:
             return short
@@ -65,33 +48,18 @@ class Naming:
         return short
 
     def places(self, paths: Sequence[str]) -> list[str]:
-        """Shortens folders and files to as few trailing parts as tell them apart; URLs and relative paths stay.
-
-        Example:
-            >>> Naming({}).places(["/a/one/photos", "/a/two/photos", "s3://bucket/photos", "photos"])
-            ['one/photos', 'two/photos', 's3://bucket/photos', 'photos']
-        """
+        """Shortens folders and files to as few trailing parts as tell them apart; URLs and relative paths stay."""
         local = {path: path.removeprefix("file://") for path in paths}
         absolute = [path for path in local if local[path].startswith(("/", "~"))]
         short = dict(zip(absolute, tails([local[path] for path in absolute]), strict=True))
         return [self._file(path) or short.get(path, path) for path in paths]
 
     def setting(self, text: str) -> str:
-        """Returns a name without folders, if it is or ends in an absolute path.
-
-        Example:
-            >>> Naming({}).setting("open_clip/ViT-B-32:/data/my models/b.pt"), Naming({}).setting("openai/clip")
-            ('open_clip/ViT-B-32:b.pt', 'openai/clip')
-        """
+        """Returns a name without folders, if it is or ends in an absolute path."""
         return _LAST_PATH.sub(r"\1", text)
 
     def settings(self, value: Any) -> Any:
-        """Applies `setting` to the settings of a run, as JSON holds them.
-
-        Example:
-            >>> Naming({}).settings({"labels": "/data/labels.txt", "seed": 0})
-            {'labels': 'labels.txt', 'seed': 0}
-        """
+        """Applies `setting` to the settings of a run, as JSON holds them."""
         if isinstance(value, Mapping):
             return {name: self.settings(each) for name, each in value.items()}
         if isinstance(value, list | tuple):
@@ -107,12 +75,7 @@ class Naming:
 
 
 def tails(paths: Sequence[str | Path]) -> list[str]:
-    """Returns as few trailing parts of paths as tell the paths apart, the same number for each.
-
-    Example:
-        >>> tails(["/x/a", "/x/b"]), tails(["/x/a", "/y/a"])
-        (['a', 'b'], ['x/a', 'y/a'])
-    """
+    """Returns as few trailing parts of paths as tell the paths apart, the same number for each."""
     parts = [[part for part in Path(path).parts if part != "/"] for path in paths]
     different = len({tuple(each) for each in parts})
     counts = range(1, max(map(len, parts), default=1) + 1)

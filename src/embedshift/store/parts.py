@@ -22,14 +22,7 @@ _LIKE_A_PART = re.compile(r"(?!\.).*(^part-|\.parquet)", re.IGNORECASE | re.DOTA
 
 @dataclass(frozen=True)
 class Part:
-    """An undamaged shard on disk.
-
-    Args:
-        path: Its path.
-        record: Its record.
-        digests: Its checksums.
-        rows: Number of its rows.
-    """
+    """An undamaged shard on disk."""
 
     path: Path
     record: ShardRecord
@@ -42,15 +35,7 @@ _READ: dict[Path, tuple[State, Part]] = {}
 
 
 def present(folder: Path, count: int) -> dict[int, Path]:
-    """Returns the existing parts by index, in order, without reading them.
-
-    Args:
-        folder: The study's folder.
-        count: Number of parts of the study.
-
-    Raises:
-        UsageError: A file looks like a part but is none, such as a copy made by a file-sharing program.
-    """
+    """Returns the existing parts by index, in order, without reading them."""
     place = folder / "shards"
     names = {path.name for path in place.iterdir()} if place.is_dir() else set()
     paths = {index: path for index in range(count) if (path := shard_path(folder, index)).name in names}
@@ -75,12 +60,7 @@ def outcomes(paths: Iterable[Path]) -> list[Part | EmbedshiftError]:
 
 
 def parts(folder: Path, info: StudyInfo) -> list[Part]:
-    """Returns all parts of a study, in order; for an unfinished one those that exist.
-
-    Raises:
-        EmbedshiftError: A part is damaged, missing, duplicated or of another study, or all parts together differ from
-            study.json.
-    """
+    """Returns all parts of a study, in order; for an unfinished one those that exist."""
     paths = present(folder, info.parts)
     found: list[Part] = []
     for each in outcomes(paths.values()):

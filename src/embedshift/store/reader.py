@@ -22,7 +22,7 @@ from embedshift.store.forked import refuse_fork
 from embedshift.store.groups import groups_of, scan
 from embedshift.store.info import FILE, StudyInfo, read_info
 from embedshift.store.labels import read_table, table_path
-from embedshift.store.naming import Naming
+from embedshift.store.naming import ImageNaming
 from embedshift.store.parts import Part, parts
 from embedshift.store.shards import ShardRecord, shard_sums, write_failures
 from embedshift.store.table import tables_of
@@ -34,16 +34,7 @@ C = TypeVar("C")
 
 @dataclass(frozen=True, eq=False)
 class Reader:
-    """The results of a run, read from its folder.
-
-    Args:
-        folder: The study's folder.
-        choices: Settings for tables, figures and report: instances of the questions' `choices`.
-        made: Tables that are newer than those in the folder, by name.
-        pictures: Whether figures and reports may show images and their ids.
-        images_root: Where the study's images lie on this machine; None = where study.json says.
-        over: The map that sums over groups of images for tables.
-    """
+    """The results of a run, read from its folder."""
 
     folder: Path
     choices: Sequence[Any] = ()
@@ -71,9 +62,9 @@ class Reader:
         return read_info(self.folder)
 
     @functools.cached_property
-    def naming(self) -> Naming:
+    def naming(self) -> ImageNaming:
         """Names of images and places in outputs for others."""
-        return Naming(self.info.source, self.pictures)
+        return ImageNaming(self.info.source, self.pictures)
 
     @functools.cached_property
     def source(self) -> Mapping[str, Any]:
@@ -141,7 +132,7 @@ class Reader:
     def table_names(self) -> tuple[str, ...]:
         """Names of the tables that this study has: those of the core, then those of its questions."""
         core = ("summary", "ranking", "differences") if self.has_pairs else ("summary", "ranking")
-        return (*core, *(table.name for table in tables_of(self.questions) if table.possible(self)))
+        return (*core, *(table.name for table in tables_of(self.questions) if table.is_available(self)))
 
     def table(self, name: str) -> pl.DataFrame | None:
         """Returns a table by its name; None if the study does not have it."""
@@ -193,13 +184,7 @@ class Reader:
         return set(rows.select(pl.col("image_id").unique()).collect()["image_id"])
 
     def sample_ids(self, count: int, *, with_attention: bool = False) -> list[str]:
-        """Returns `count` image ids drawn by the study's seed, sorted.
-
-        Args:
-            count: Number of ids.
-            with_attention: For a study with `store="metrics"`: only images whose attention maps are stored, if there
-                are any.
-        """
+        """Returns `count` image ids drawn by the study's seed, sorted."""
         few = self.image_ids(with_attention=True) if with_attention and not self.info.has_vectors else set()
         return draw_ids(few or self.image_ids(), count, self.info.seed)
 
@@ -222,11 +207,6 @@ class Reader:
 
 
 def draw_ids(image_ids: Iterable[str], count: int, seed: int) -> list[str]:
-    """Returns `count` of the ids, drawn by the seed, sorted; all if there are fewer.
-
-    Example:
-        >>> draw_ids(["b", "a"], 5, seed=0)
-        ['a', 'b']
-    """
+    """Returns `count` of the ids, drawn by the seed, sorted; all if there are fewer."""
     ids = sorted(image_ids)
     return sorted(random.Random(seed).sample(ids, min(count, len(ids))))

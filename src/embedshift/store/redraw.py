@@ -23,15 +23,7 @@ LARGEST = 4_096
 
 @dataclass(frozen=True)
 class RedrawnImage:
-    """One image of a study with its views, for people to look at.
-
-    Args:
-        image_id: Its name in the study.
-        views: Name → uint8 `[S, S, 3]`, "original" first; views whose augmentation cannot be rebuilt are missing.
-        attention: Name → float32 `[g_h, g_w]`; empty for an encoder without attention.
-        metrics: Augmentation → metric → value.
-        missing: Augmentation → why its view cannot be drawn or read again.
-    """
+    """One image of a study with its views, for people to look at."""
 
     image_id: str
     views: dict[str, Pixels]
@@ -41,18 +33,7 @@ class RedrawnImage:
 
 
 def redraw(reader: Reader, image_ids: Sequence[str]) -> tuple[list[RedrawnImage], dict[str, str]]:
-    """Returns images with their views of draw 0, in the requested order.
-
-    Args:
-        reader: The study.
-        image_ids: Ids of the images.
-
-    Returns:
-        The images; and for the others image id → reason (the file is gone or cannot be read any more).
-
-    Raises:
-        UsageError: The study has no image with this id.
-    """
+    """Returns images with their views of draw 0, in the requested order."""
     found: list[RedrawnImage] = []
     missing: dict[str, str] = {}
     for image_id, image in iter_redrawn(reader, image_ids):
@@ -66,16 +47,7 @@ def redraw(reader: Reader, image_ids: Sequence[str]) -> tuple[list[RedrawnImage]
 def iter_redrawn(
     reader: Reader, image_ids: Sequence[str], only: Mapping[str, Collection[str]] | None = None
 ) -> Iterator[tuple[str, RedrawnImage | str]]:
-    """Yields images one after the other, as `redraw` returns them, so that few are in memory at a time.
-
-    Args:
-        reader: The study.
-        image_ids: Ids of the images.
-        only: Image id → the augmentations to draw; None = all.
-
-    Yields:
-        Image id, and the image or why it is missing.
-    """
+    """Yields images one after the other, as `redraw` returns them, so that few are in memory at a time."""
     info = reader.info
     suite = rebuild_suite(info.identity["augmentations"])
     wanted = reader.rows().filter(pl.col("image_id").is_in(list(image_ids)) & (pl.col("draw") == 0))

@@ -33,15 +33,7 @@ _HIDDEN = re.compile(r"\.part-(?P<index>\d{5,})(\.parquet\.\d+|(?P<kept>\.kept))
 
 @dataclass(frozen=True)
 class Failure:
-    """An image that was not measured: where it failed and why.
-
-    Args:
-        image_id: Its name in the study.
-        stage: One of list, read, decode, draw, encode, measure.
-        reason: Why, as text.
-        transient: Whether another try may succeed: the image could not be reached, took too long, or memory was too
-            small. A run that continues tries it again.
-    """
+    """An image that was not measured: where it failed and why."""
 
     image_id: str
     stage: str
@@ -51,17 +43,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class ShardRecord:
-    """The record of a finished shard, in its Parquet metadata.
-
-    Args:
-        index: Index of the shard.
-        config_hash: Config hash of its study.
-        images: Number of measured images.
-        failures: Images that were not measured.
-        batch_size: Views per forward pass.
-        seconds: Seconds per stage; read, decode, draw and pixels are summed over the workers.
-        written: Time of measurement, in seconds since 1970.
-    """
+    """The record of a finished shard, in its Parquet metadata."""
 
     index: int
     config_hash: str
@@ -80,19 +62,7 @@ def schema(
     *,
     graded: bool = False,
 ) -> pa.Schema:
-    """Returns the columns of a row.
-
-    Args:
-        dim: Length of an embedding; None if none is stored.
-        cells: g_h * g_w; None for an encoder without attention.
-        metrics: Names of metrics.
-        lists: Name → length of lists of float32; None = any length.
-        graded: Whether views may belong to families of rising strength.
-
-    Example:
-        >>> schema(512, 49, ["cosine_similarity"]).names[:5]
-        ['image_id', 'view', 'draw', 'view_seed', 'pixels']
-    """
+    """Returns the columns of a row."""
     attention = pa.list_(pa.float32(), cells) if cells else pa.list_(pa.float32())
     return pa.schema(
         [
@@ -161,11 +131,7 @@ def write_shard(folder: Path, table: pa.Table, record: ShardRecord) -> None:
 
 
 def write_whole(path: Path, write: Any) -> None:
-    """Calls `write(hidden path)` and moves the result to `path`, so that no reader or crash sees half a file.
-
-    Raises:
-        EmbedshiftError: It cannot be written, for example on a full disk.
-    """
+    """Calls `write(hidden path)` and moves the result to `path`, so that no reader or crash sees half a file."""
     hidden = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(exist_ok=True)
@@ -192,11 +158,7 @@ def _system_error(error: Exception) -> int | None:
 
 
 def read_record(path: Path) -> tuple[ShardRecord, Digests, int]:
-    """Returns a shard's record, its digests and its number of rows; reads every bit of the file.
-
-    Raises:
-        EmbedshiftError: The file is damaged, no shard, or of another version of embedshift.
-    """
+    """Returns a shard's record, its digests and its number of rows; reads every bit of the file."""
     try:
         found = digests(path)
     except NoChecksum:
@@ -223,23 +185,13 @@ def _content(path: Path) -> tuple[Json, int]:
 
 
 def another_schema(place: str, version: object) -> str:
-    """Returns the message for files of an older or newer embedshift.
-
-    Example:
-        >>> another_schema("study", 1)
-        'study: written with schema 1, this embedshift reads 4: run the study again into another folder'
-    """
+    """Returns the message for files of an older or newer embedshift."""
     words = f"written with schema {version}, this embedshift reads {SCHEMA_VERSION}"
     return f"{place}: {words}: run the study again into another folder"
 
 
 def with_sums(table: pa.Table, sums: Mapping[str, Mapping[str, Values]]) -> pa.Table:
-    """Returns a shard's rows with its sums in the metadata; leaves out empty sums.
-
-    Args:
-        table: The rows.
-        sums: Name → arrays by name, float64 or float32.
-    """
+    """Returns a shard's rows with its sums in the metadata; leaves out empty sums."""
     said = {name: {key: _packed(array) for key, array in arrays.items()} for name, arrays in sums.items() if arrays}
     return table.replace_schema_metadata({SUMS_KEY: json.dumps(said)}) if said else table
 

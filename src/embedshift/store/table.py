@@ -33,10 +33,10 @@ class Table:
     name: str
     make: "Callable[[Reader], pl.DataFrame]"
     reads: tuple[str, ...] = ()
-    possible: "Callable[[Reader], object]" = lambda _: True
-    takes: str = ""
+    is_available: "Callable[[Reader], object]" = lambda _: True
+    requires: str = ""
     labels: "Callable[[Reader], Mapping[str, str]] | None" = None
-    of_images: bool = False
+    per_image: bool = False
     names: tuple[str, ...] = ()
 
 

@@ -8,7 +8,7 @@ import polars as pl
 from embedshift.registry import Question
 from embedshift.statistics.differences import differences
 from embedshift.statistics.summary import measured, performance, ranked_metrics, ranking, summary
-from embedshift.store.floors import floors, group_sizes
+from embedshift.store.baselines import baselines, group_sizes
 from embedshift.store.labels import labels_of, read_table, table_path, with_hashes, write_labelled
 from embedshift.store.reader import Reader
 from embedshift.store.shards import write_whole
@@ -18,15 +18,9 @@ __all__ = ["Table", "make_tables", "tables_after", "tables_of", "write_tables"]
 
 
 def make_tables(reader: Reader, only: Collection[str] | None = None) -> dict[str, pl.DataFrame]:
-    """Makes the tables of a study from its shards.
-
-    Args:
-        reader: The study.
-        only: Names of the questions' tables to make; other tables that these read come from the folder. None = every
-            table.
-    """
+    """Makes the tables of a study from its shards."""
     made: dict[str, pl.DataFrame] = {}
-    tables = [each for each in tables_of(reader.questions) if each.possible(reader)]
+    tables = [each for each in tables_of(reader.questions) if each.is_available(reader)]
     tables = [each for each in tables if only is None or each.name in only]
     # First what reads no other table: it may be refused, as a tree on embeddings that are not stored.
     for table in tables:
@@ -58,29 +52,24 @@ def _made(table: Table, reader: Reader) -> pl.DataFrame:
 
 def _core_tables(reader: Reader) -> dict[str, pl.DataFrame]:
     """Returns the tables over all metrics; they share one sample of the images, so that they agree."""
-    seed, known = reader.info.seed, floors(reader)
+    seed, known = reader.info.seed, baselines(reader)
     of = measured(reader.groups, reader.augmentations, reader.metrics, group_sizes(known))
-    described = summary(reader.groups, of, seed=seed, floors=known)
-    intervals = performance(of, ranked_metrics(described), seed=seed, floors=known)
+    described = summary(reader.groups, of, seed=seed, baselines=known)
+    intervals = performance(of, ranked_metrics(described), seed=seed, baselines=known)
     order = ranking(described).join(intervals, on="augmentation", how="left", maintain_order="left")
     made = {"summary": described, "ranking": order}
     return made | ({"differences": differences(of, seed=seed)} if reader.has_pairs else {})
 
 
 def write_tables(reader: Reader, only: Collection[str] | None = None) -> None:
-    """Writes tables again from the shards, as CSV and Parquet; tables of single images only as Parquet.
-
-    Args:
-        reader: The study.
-        only: Names, as in `make_tables`.
-    """
+    """Writes tables again from the shards, as CSV and Parquet; tables of single images only as Parquet."""
     made, own = make_tables(reader, only), {table.name: table for table in tables_of(reader.questions)}
     # Before anything is written, because the files may contain them.
     labels = {name: each.labels(reader) for name, each in own.items() if each.labels is not None and name in made}
     for name, made_table in made.items():
         hidden = own[name].names if name in own and not reader.pictures else ()
         table = with_hashes(made_table, hidden)
-        if name not in own or not own[name].of_images:
+        if name not in own or not own[name].per_image:
             write_whole(reader.folder / "tables" / f"{name}.csv", table.write_csv)
         if name in labels:
             write_labelled(reader.folder, name, table, labels[name], hidden)

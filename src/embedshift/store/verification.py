@@ -19,13 +19,7 @@ from embedshift.store.shards import shard_path
 
 @dataclass(frozen=True)
 class Finding:
-    """The result for one file in the folder.
-
-    Args:
-        name: Name of the file below the folder.
-        problem: What is wrong and what to do, in one line; "" = it is whole.
-        checksum: SHA-256 of a whole shard, in hexadecimal.
-    """
+    """The result for one file in the folder."""
 
     name: str
     problem: str = ""
@@ -34,13 +28,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Verification:
-    """The results for a study's folder.
-
-    Args:
-        folder: The folder.
-        findings: One for each file of the study, or in the place of one.
-        checksum: Checksum over those of all shards; "" if a shard is damaged.
-    """
+    """The results for a study's folder."""
 
     folder: Path
     findings: Sequence[Finding]
@@ -62,13 +50,7 @@ class Verification:
 
 
 def verify(folder: Path) -> Verification:
-    """Reads everything in a study's folder: every bit and every column of its shards, and its tables.
-
-    A damaged folder, or one without a study, is a finding and raises no error.
-
-    Args:
-        folder: The study's folder.
-    """
+    """Reads everything in a study's folder: every bit and every column of its shards, and its tables."""
     try:
         info = read_info(folder)
     except EmbedshiftError as error:

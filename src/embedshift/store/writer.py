@@ -10,12 +10,7 @@ from embedshift.store.shards import ShardRecord, write_shard
 
 
 class ShardWriter:
-    """Writes shards one after the other; its context ends when all are written.
-
-    Args:
-        folder: The study's folder.
-        written: Called with the record of each shard on disk, in the thread that hands shards over.
-    """
+    """Writes shards one after the other; its context ends when all are written."""
 
     def __init__(self, folder: Path, written: Callable[[ShardRecord], object]) -> None:
         self._folder, self._written = folder, written
@@ -23,11 +18,7 @@ class ShardWriter:
         self._last: tuple[Future[None], ShardRecord] | None = None
 
     def write(self, table: pa.Table, record: ShardRecord) -> None:
-        """Starts to write a shard once the previous one is written.
-
-        Raises:
-            EmbedshiftError: The previous one could not be written.
-        """
+        """Starts to write a shard once the previous one is written."""
         self._wait()
         self._last = self._thread.submit(write_shard, self._folder, table, record), record
 

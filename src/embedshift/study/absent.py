@@ -12,9 +12,9 @@ def why_not(reader: Reader, name: str) -> str:
         return f"not finished, no table '{name}' yet; run the same command again"
     for each in (QUESTIONS[question] for question in QUESTIONS):
         table = next((table for table in tables_of([each]) if table.name == name), None)
-        if table is not None and table.takes and each in reader.questions:
+        if table is not None and table.requires and each in reader.questions:
             return f"no {name} here: it needs {table.takes}"
-        if table is not None and not each.of_pairs:
+        if table is not None and not each.for_pairs:
             return f"no {name} here: it is not available for pairs"
         if table is not None:
             return f"no {name} here; run the study with `{each.name}`"

@@ -41,14 +41,7 @@ def check_studies(studies: Sequence[Study]) -> None:
 
 
 def check_same_views(studies: Sequence[Study]) -> list[bool]:
-    """Refuses studies whose images, seed, draws, resize or augmentations differ; warns if sizes differ.
-
-    Returns:
-        For each study, whether its views have the first study's geometry, so that the same image gives equal pixels.
-
-    Raises:
-        EmbedshiftError: (exit code 2) One line that names the first study that differs, and what differs.
-    """
+    """Refuses studies whose images, seed, draws, resize or augmentations differ; warns if sizes differ."""
     first, same = studies[0], [True]
     for other in studies[1:]:
         words = f"in {first.folder}", f"in {other.folder}"
@@ -86,12 +79,7 @@ def _all_ids(study: Study) -> set[str]:
 
 
 def _other_images(first: Collection[str], other: Collection[str], words: tuple[str, str]) -> list[str]:
-    """Describes which images only one of two studies has.
-
-    Example:
-        >>> _other_images({"a.jpg", "b.jpg"}, {"a.jpg"}, ("in x", "in y"))
-        ['images: 1 only in x (b.jpg)']
-    """
+    """Describes which images only one of two studies has."""
     only = (sorted(set(first) - set(other)), sorted(set(other) - set(first)))
     return [
         f"images: {len(ids)} only {place} ({', '.join(ids[:3])}{', …' if len(ids) > 3 else ''})"
@@ -101,11 +89,7 @@ def _other_images(first: Collection[str], other: Collection[str], words: tuple[s
 
 
 def common_images(studies: Sequence[Study]) -> list[str]:
-    """Returns the sorted ids of the images that every study measured; a warning gives the number of the others.
-
-    Raises:
-        EmbedshiftError: There is no such image.
-    """
+    """Returns the sorted ids of the images that every study measured; a warning gives the number of the others."""
     measured = [study.reader().image_ids() for study in studies]
     common, all_ids = set.intersection(*measured), set.union(*measured)
     if not common:
@@ -138,17 +122,7 @@ def _basis(metric: str, info: StudyInfo) -> Any:
 
 
 def check_hashes(studies: Sequence[Study], image_ids: Sequence[str]) -> None:
-    """Refuses studies in which the same ids belong to different images, by the hashes of pixels before resizing.
-
-    Different versions of Pillow may decode a file to pixels that differ by one level; this gives only a warning.
-
-    Args:
-        studies: All others are compared with the first.
-        image_ids: Ids of the images that every study measured.
-
-    Raises:
-        EmbedshiftError: (exit code 2) One line with the first image that differs and how many differ.
-    """
+    """Refuses studies in which the same ids belong to different images, by the hashes of pixels before resizing."""
     first, *others = studies
     for other in others:
         both = _hashes(first, image_ids).join(_hashes(other, image_ids), on="image_id")
@@ -170,18 +144,7 @@ def _hashes(study: Study, image_ids: Sequence[str]) -> pl.DataFrame:
 
 
 def check_pixels(study: Study, reference: Study, own: Values, others: Values, image_ids: Sequence[str]) -> None:
-    """Refuses images whose views differ although their ids are equal, whatever the decoder.
-
-    Args:
-        study: A study whose views have the reference's geometry.
-        reference: The first study.
-        own: Patch similarity in the study, `[n, A, draws]`; it depends only on pixels.
-        others: Patch similarity of the same views in the reference, `[n, A, draws]`.
-        image_ids: Ids of the n images.
-
-    Raises:
-        EmbedshiftError: (exit code 2) Pixels differ more than between machines and versions of OpenCV.
-    """
+    """Refuses images whose views differ although their ids are equal, whatever the decoder."""
     apart = (np.abs(own - others) > SAME_PICTURE).any(axis=(1, 2))
     if apart.any():
         raise UsageError(
@@ -200,13 +163,6 @@ def study_names(studies: Sequence[Study]) -> list[str]:
 
 
 def distinct(names: Sequence[str], folders: Sequence[Path]) -> list[str]:
-    """Makes names unique by adding as little of the folder's path as tells them apart.
-
-    Example:
-        >>> distinct(["clip", "clip", "vit"], [Path("/x/a"), Path("/x/b"), Path("/x/c")])
-        ['clip, a', 'clip, b', 'vit']
-        >>> distinct(["clip", "clip"], [Path("/x/a"), Path("/y/a")])
-        ['clip, x/a', 'clip, y/a']
-    """
+    """Makes names unique by adding as little of the folder's path as tells them apart."""
     often = Counter(names)
     return [f"{name}, {tail}" if often[name] > 1 else name for name, tail in zip(names, tails(folders), strict=True)]

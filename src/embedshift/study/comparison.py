@@ -42,10 +42,10 @@ class Comparison:
             the reference's: `rank_correlation` by mean performance, `rank_correlation_cosine` by mean cosine
             similarity.
         comparison: One row per augmentation, metric and study except the first: `augmentation, metric, study,
-            reference, n, mean, reference_mean, difference, ci_low, ci_high, settled`. `difference` is mean minus
-            reference_mean, with its own 95 % interval (bootstrap-t of the differences of the images). `settled` says
+            reference, n, mean, reference_mean, difference, ci_low, ci_high, significant`. `difference` is mean minus
+            reference_mean, with its own 95 % interval (bootstrap-t of the differences of the images). `significant` says
             whether the difference is not 0, by intervals that hold at 95 % for all augmentations of the metric and
-            study at once. Fewer than eight images give no interval, and nothing is settled. A metric in an encoder's
+            study at once. Fewer than eight images give no interval, and nothing is significant. A metric in an encoder's
             own units (L2 distance) has a difference only between studies with the same weights.
         side_by_side: `augmentation, metric`, and one column of means per study.
         ranking: `study, augmentation, mean_performance, rank`, over the radar metrics that all studies have.

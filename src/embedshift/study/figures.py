@@ -71,7 +71,7 @@ def differences(data: "Comparison") -> Figure:
             rows, colour = data.comparison.filter(shown_rows(data), metric=metric, study=name), colours(names)[name]
             part = rows.select("difference", "ci_low", "ci_high")
             middle, low, high = part.cast(pl.Float64).fill_null(np.nan).to_numpy().T
-            faces = [colour if settled else "white" for settled in rows["settled"]]
+            faces = [colour if significant else "white" for significant in rows["significant"]]
             axes.hlines(place, low, high, color=colour, linewidth=1.6)
             axes.scatter(middle, place, s=16, facecolors=faces, edgecolors=colour, zorder=3)
         axes.set_xlabel(f"difference of\n{METRICS[metric].label}")
@@ -81,7 +81,7 @@ def differences(data: "Comparison") -> Figure:
 
 @comparison_figure("tolerances")
 def tolerances(data: "Comparison") -> Figure:
-    """One row per family: each study's tolerance by share on the scale of the family's levels, with its interval."""
+    """One row per family: each study's tolerance by relative shift on the scale of the family's levels, with its interval."""
     if data.tolerances.is_empty():
         raise UsageError("figure 'tolerances': the augmentations of these studies are not families")
     names, families = data.studies["study"].to_list(), {family.name: family for family in data.families}
@@ -109,23 +109,13 @@ def possible_figures(data: "Comparison") -> list[str]:
 
 
 def shown(data: "Comparison") -> list[str]:
-    """Returns the metrics that figures show: those of the encoder, where they can be compared, and always cosine.
-
-    Pixel metrics are only in the tables, because they are equal for the same views.
-    """
+    """Returns the metrics that figures show: those of the encoder, where they can be compared, and always cosine."""
     told = data.comparison.drop_nulls("difference")["metric"].unique(maintain_order=True)
     return ["cosine_similarity", *(m for m in told if METRICS[m].needs != "pixels" and m != "cosine_similarity")]
 
 
 def colours(names: list[str]) -> dict[str, str]:
-    """Returns study → colour: grey for the first, steps of one scale for the others.
-
-    Other colours already stand for augmentations.
-
-    Example:
-        >>> list(colours(["a", "b"]).values())
-        ['#b4b4b4', '#00224e']
-    """
+    """Returns study → colour: grey for the first, steps of one scale for the others."""
     scale = matplotlib.colormaps["cividis"](np.linspace(0, 0.85, max(2, len(names) - 1)))
     return {name: to_hex(colour) for name, colour in zip(names, ["#b4b4b4", *scale], strict=False)}
 

@@ -7,40 +7,18 @@ _MARKS = "\\`*_[]|#@~$"
 
 
 def escaped(text: str) -> str:
-    r"""Escapes a text for one line of Markdown, so that a reader sees the text itself.
-
-    Args:
-        text: Any text; line breaks become spaces, and characters that cannot be printed become question marks.
-
-    Example:
-        >>> escaped("a|b <c> *d*")
-        'a\\|b &lt;c> \\*d\\*'
-        >>> escaped("see https://x.org or www.x.org")
-        'see https\\://x.org or www\\.x.org'
-    """
+    """Escapes a text for one line of Markdown, so that a reader sees the text itself."""
     plain = printable(" ".join(text.split())).replace("&", "&amp;").replace("<", "&lt;")
     marked = "".join(f"\\{letter}" if letter in _MARKS else letter for letter in plain)
     return marked.replace("://", "\\://").replace("www.", "www\\.")
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    r"""Formats cells that are Markdown already as a table.
-
-    Example:
-        >>> print(table(["name", "value"], [["blur", "0.1"]]))
-        | name | value |
-        | --- | --- |
-        | blur | 0.1 |
-    """
+    """Formats cells that are Markdown already as a table."""
     lines = [headings, ["---"] * len(headings), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def printable(text: str) -> str:
-    r"""Replaces every character that cannot be printed with a question mark.
-
-    Example:
-        >>> printable("a\x1bb")
-        'a?b'
-    """
+    """Replaces every character that cannot be printed with a question mark."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -20,7 +20,7 @@ COMPARISON_SCHEMA: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("augmentation", "metric", "study", "reference"), pl.String),
     "n": pl.Int64,
     **dict.fromkeys(("mean", "reference_mean", "difference", "ci_low", "ci_high"), pl.Float64),
-    "settled": pl.Boolean,
+    "significant": pl.Boolean,
 }
 MEANS_SCHEMA: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("augmentation", "metric", "study"), pl.String),
@@ -30,18 +30,7 @@ STATISTICS = ("mean", "sd", "median", "q05", "q95", "ci_low", "ci_high")
 
 
 def comparable(metrics: Sequence[str], weights: Sequence[str]) -> NDArray[np.bool_]:
-    """Returns which metrics of each study can be compared with the first study's, bool `[S, K]`.
-
-    A metric in the encoder's own units (L2 distance) is comparable only between equal weights.
-
-    Args:
-        metrics: Names of K metrics.
-        weights: Hash of the weights of each of the S studies.
-
-    Example:
-        >>> comparable(["cosine_similarity", "l2_distance"], ["w", "w", "v"]).tolist()
-        [[True, True], [True, True], [True, False]]
-    """
+    """Returns which metrics of each study can be compared with the first study's, bool `[S, K]`."""
     free = np.array([metric in METRICS and METRICS[metric].unit != "encoder" for metric in metrics])
     equal = np.array([each == weights[0] for each in weights])
     return np.asarray(free[None, :] | equal[:, None])
@@ -50,28 +39,7 @@ def comparable(metrics: Sequence[str], weights: Sequence[str]) -> NDArray[np.boo
 def paired(
     values: Values, metric: str, names: Sequence[str], may_differ: NDArray[np.bool_], *, seed: int
 ) -> tuple[Values, list[list[Json]]]:
-    """Returns means of one metric, and differences from the first study with intervals, paired by image.
-
-    A view counts only if it has a value in every study that has this metric for this augmentation.
-
-    Args:
-        values: float64 `[S, n, A, draws]`: studies, images in the same order, augmentations, draws; NaN where there is
-            no value.
-        metric: The metric's name.
-        names: Names of the S studies.
-        may_differ: A column of `comparable`, bool `[S]`; studies with False get no difference.
-        seed: Decides the resamples of the images.
-
-    Returns:
-        Means `[S, A]`, NaN where a study does not have the metric; and for each augmentation one row per study except
-        the first, with the columns of `COMPARISON_SCHEMA` except `augmentation`.
-
-    Example:
-        >>> own = np.linspace(0.5, 0.9, 20)[None, :, None, None]
-        >>> _, [[row]] = paired(np.concatenate([own, own - 0.1]), "m", ["a", "b"], np.ones(2, bool), seed=0)
-        >>> round(row["difference"], 3), row["settled"]
-        (-0.1, True)
-    """
+    """Returns means of one metric, and differences from the first study with intervals, paired by image."""
     there = ~np.isnan(values)
     has = there.any(axis=(1, 3), keepdims=True)
     used = np.where((there | ~has).all(axis=0), values, np.nan)
@@ -81,15 +49,15 @@ def paired(
     rows: list[list[Json]] = [[] for _ in range(values.shape[2])]
     for s in range(1, len(names)):
         apart = gather([sums_and_counts((used[s] - used[0]).transpose(0, 2, 1))])
-        low, high = intervals.of_means(apart, seed=seed)
-        settled = intervals.of_several(apart, seed=seed).settled
+        low, high = intervals.mean_interval(apart, seed=seed)
+        significant = intervals.simultaneous_intervals(apart, seed=seed).significant
         for a, found in enumerate(rows):
             row: Json = {"metric": metric, "study": names[s], "reference": names[0]}
-            row |= {"n": int(min(number[0, a], number[s, a])), "settled": False}
+            row |= {"n": int(min(number[0, a], number[s, a])), "significant": False}
             row |= {"mean": known(means[s, a]), "reference_mean": known(means[0, a])}
             if row["n"] and may_differ[s]:
                 row |= {"difference": known(apart.mean[a]), "ci_low": known(low[a]), "ci_high": known(high[a])}
-                row["settled"] = bool(settled[a])
+                row["significant"] = bool(significant[a])
             found.append(row)
     return means, rows
 
@@ -100,10 +68,7 @@ def known(value: float) -> float | None:
 
 
 def rankings(means: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
-    """Returns `study, augmentation, mean_performance, rank` from `study, augmentation, metric, mean`.
-
-    Mean performance is over the radar metrics that all studies have, so that it has the same meaning in each.
-    """
+    """Returns `study, augmentation, mean_performance, rank` from `study, augmentation, metric, mean`."""
     having = means.drop_nulls("mean").group_by("metric").agg(pl.col("study").n_unique())
     shared = set(having.filter(pl.col("study") == len(names))["metric"]) & set(RADAR_METRICS)
     kept = means.filter(pl.col("metric").is_in(list(shared)))
@@ -114,11 +79,7 @@ def rankings(means: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
 
 
 def rank_correlations(means: pl.DataFrame, ranking: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
-    """Returns the Spearman correlation of each study's order of the augmentations with the first study's.
-
-    Returns:
-        One row per study: `rank_correlation` by mean performance, `rank_correlation_cosine` by mean cosine similarity.
-    """
+    """Returns the Spearman correlation of each study's order of the augmentations with the first study's."""
     cosine = means.filter(pl.col("metric") == "cosine_similarity")
     orders = {"rank_correlation": (ranking, "mean_performance"), "rank_correlation_cosine": (cosine, "mean")}
     found: dict[str, list[float | None]] = {}
@@ -129,23 +90,13 @@ def rank_correlations(means: pl.DataFrame, ranking: pl.DataFrame, names: Sequenc
 
 
 def spearman(first: pl.Series, second: pl.Series) -> float | None:
-    """Returns Spearman's rank correlation where both have a value; None if there is no order to compare.
-
-    Example:
-        >>> round(spearman(pl.Series([1.0, 2.0, 9.0]), pl.Series([1.0, 3.0, 2.0])), 6)
-        0.5
-    """
+    """Returns Spearman's rank correlation where both have a value; None if there is no order to compare."""
     both = pl.DataFrame({"first": first, "second": second}).drop_nulls()
     return None if len(both) < 2 else known(both.select(pl.corr("first", "second", method="spearman")).item())
 
 
 def largest_differences(summary: pl.DataFrame, reference: pl.DataFrame) -> pl.DataFrame:
-    """Finds for each metric the value of a summary that differs most from another summary.
-
-    Returns:
-        `metric, augmentation, column, value, reference_value, difference`, the largest difference first; `column` is
-        one of mean, sd, median, q05, q95, ci_low, ci_high.
-    """
+    """Finds for each metric the value of a summary that differs most from another summary."""
     keys = ["metric", "augmentation", "column"]
     here, there = (
         table.unpivot(STATISTICS, index=["metric", "augmentation"], variable_name="column", value_name=value)

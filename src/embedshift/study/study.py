@@ -19,7 +19,7 @@ from embedshift.study.exports import Exports
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from embedshift.questions.shape import Tree
+    from embedshift.questions.clusters import Tree
     from embedshift.store.verification import Verification
 
 
@@ -98,15 +98,15 @@ class Study(Exports):
         return found
 
     def summary(self) -> pl.DataFrame:
-        """One row per augmentation and metric: mean with 95 % interval, spread, floor and share with interval."""
+        """One row per augmentation and metric: mean with 95 % interval, spread, baseline and relative shift with interval."""
         return self.table("summary")
 
     def ranking(self) -> pl.DataFrame:
-        """Augmentations by `mean_performance`, with interval and floor; rank 1 changes the embedding least."""
+        """Augmentations by `mean_performance`, with interval and baseline; rank 1 changes the embedding least."""
         return self.table("ranking")
 
     def differences(self) -> pl.DataFrame:
-        """One row per metric and pair of augmentations: the difference paired by image, and whether it is settled."""
+        """One row per metric and pair of augmentations: the difference paired by image, and whether it is significant."""
         return self.table("differences")
 
     def directions(self) -> pl.DataFrame:
@@ -118,28 +118,30 @@ class Study(Exports):
         return self.table("strength")
 
     def tolerance(self) -> pl.DataFrame:
-        """One row per family: the strength at which the mean share of the cosine reaches 0.1, with its interval."""
+        """One row per family: the strength at which the mean relative shift of the cosine reaches 0.1, with its interval."""
         return self.table("tolerance")
 
     def search(
         self,
         *,
         queries: int | str | None = None,
-        fmr: Sequence[float | str] | None = None,
+        false_match_rate: Sequence[float | str] | None = None,
         gallery: str | Path | None = None,
     ) -> pl.DataFrame:
         """Search quality by augmentation: recall, mean reciprocal rank, overlap of neighbours and AUC.
 
         Args:
             queries: How many images to search with, in the study's order; "all" = every one. None = as before.
-            fmr: False-match rates of the thresholds for duplicates, between 0 and 1. None = as before.
+            false_match_rate: False-match rates of the thresholds for duplicates, between 0 and 1. None = as before.
             gallery: More images to search among: another study, or a Parquet or npy file of vectors; "" = none.
 
         Returns:
             `augmentation, metric, n, value, ci_low, ci_high`; computed again if an argument is given.
         """
-        if queries is not None or fmr is not None or gallery is not None:
-            self._search_again(None if queries is None else str(queries), fmr and tuple(fmr), gallery)
+        if queries is not None or false_match_rate is not None or gallery is not None:
+            self._search_again(
+                None if queries is None else str(queries), false_match_rate and tuple(false_match_rate), gallery
+            )
         return self.table("search")
 
     def search_ranks(self) -> pl.DataFrame:
@@ -160,7 +162,7 @@ class Study(Exports):
         Args:
             include_original: Add the original view as first row and column.
         """
-        tree = QUESTIONS["shape"].choices
+        tree = QUESTIONS["clusters"].choices
         assert tree is not None
         return self._made("pairwise", tree(include_original=include_original))
 
@@ -180,7 +182,7 @@ class Study(Exports):
         return self.table("layers")
 
     def heads(self) -> pl.DataFrame:
-        """Contribution of heads and MLPs to the shift: `augmentation, layer, part, share, ci_low, ci_high`."""
+        """Contribution of heads and MLPs to the shift: `augmentation, layer, part, relative_shift, ci_low, ci_high`."""
         return self.table("heads")
 
     def words(self) -> pl.DataFrame:
@@ -200,7 +202,7 @@ class Study(Exports):
         return self.table("text_search")
 
     def zero_shot(self) -> pl.DataFrame:
-        """By augmentation: the share of views that keep their original's class, and the margin of that class."""
+        """By augmentation: the relative shift of views that keep their original's class, and the margin of that class."""
         return self.table("zero_shot")
 
     def write_tables(self, tree: "Tree | None" = None) -> None:
@@ -263,13 +265,13 @@ class Study(Exports):
         reader = replace(self.reader(tree, *choices), pictures=pictures, images_root=root)
         return build_report(reader, figures=figures, formats=formats, images=images)
 
-    def _search_again(self, queries: str | None, fmr: Any, gallery: str | Path | None) -> None:
+    def _search_again(self, queries: str | None, false_match_rate: Any, gallery: str | Path | None) -> None:
         """Computes the search tables, and the tables that read them, again with other choices."""
         from embedshift.store.tables import tables_after, write_tables
 
         question = QUESTIONS["search"]
         assert question.choices is not None
-        reader = self.reader(question.choices(queries, fmr, None if gallery is None else str(gallery)))
+        reader = self.reader(question.choices(queries, false_match_rate, None if gallery is None else str(gallery)))
         if "search" not in reader.table_names:
             raise UsageError(f"{self.folder}: {why_not(reader, 'search')}")
         if not reader.info.complete:
@@ -279,7 +281,7 @@ class Study(Exports):
     def _made(self, name: str, tree: "Tree") -> pl.DataFrame:
         """Computes a table again with another tree."""
         reader = self.reader(tree)
-        made = {table.name: table.make for table in tables_of(reader.questions) if table.possible(reader)}
+        made = {table.name: table.make for table in tables_of(reader.questions) if table.is_available(reader)}
         if name not in made:
             raise UsageError(f"{self.folder}: {why_not(reader, name)}")
         return made[name](reader)

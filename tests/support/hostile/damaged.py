@@ -39,9 +39,9 @@ def _files() -> dict[str, tuple[str, bytes]]:
 
 def _cut() -> Iterator[Kind]:
     for name, (ending, data) in _files().items():
-        for share in (10, 50, 95):
-            cut = data[: len(data) * share // 100]
-            yield Kind(name=f"{name} cut at {share} %", ending=ending, data=cut, words="early|cut off")
+        for relative_shift in (10, 50, 95):
+            cut = data[: len(data) * relative_shift // 100]
+            yield Kind(name=f"{name} cut at {relative_shift} %", ending=ending, data=cut, words="early|cut off")
         if ending == ".jpg" and "jpeg" in name:
             tail = data[: len(data) // 2] + bytes(len(data))
             yield Kind(name=f"{name} with zeros behind", ending=ending, data=tail, words=_EARLY)
@@ -52,10 +52,10 @@ def _cut() -> Iterator[Kind]:
 
 def _altered() -> Iterator[Kind]:
     whole = encoded(PICTURE, "PNG")
-    for share in (15, 50, 85):
+    for relative_shift in (15, 50, 85):
         flipped_png = bytearray(whole)
-        flipped_png[len(whole) * share // 100] ^= 4
-        yield Kind(name=f"png bit flipped at {share} %", ending=".png", data=bytes(flipped_png), words=_EARLY)
+        flipped_png[len(whole) * relative_shift // 100] ^= 4
+        yield Kind(name=f"png bit flipped at {relative_shift} %", ending=".png", data=bytes(flipped_png), words=_EARLY)
     yield Kind(name="png without end", ending=".png", data=whole[:-12], words=_EARLY)
     yield Kind(name="png no pixels", ending=".png", data=png(0, 9, 8, 2, b""), words="not an image|early")
     gif = encoded(PICTURE.quantize(8), "GIF")

@@ -38,8 +38,8 @@ def kinds() -> Iterator[Kind]:
 
 def _pngs() -> Iterator[Kind]:
     alpha = _RNG.integers(0, 256, GREY.shape, dtype=np.uint8)
-    share = alpha[..., None] / 255
-    on_white = PHOTO * share + 255 * (1 - share)
+    relative_shift = alpha[..., None] / 255
+    on_white = PHOTO * relative_shift + 255 * (1 - relative_shift)
     deep, deep_grey = (_RNG.integers(0, 65536, shape, dtype=np.uint16) for shape in (PHOTO.shape, GREY.shape))
     indexed = PICTURE.quantize(32)
     palette = np.reshape(indexed.getpalette() or [], (-1, 3))

@@ -26,20 +26,7 @@ STANDARD = (
 
 
 def corruptions(choice: Choice) -> list[Augmentation]:
-    """Returns the fifteen standard corruptions at five severities; frost needs textures.
-
-    Four more corruptions are available by name.
-
-    Raises:
-        UsageError: Frost is selected without textures, textures are given without frost, or textures cannot be read.
-
-    Example:
-        >>> names = [each.name for each in corruptions(Choice())]
-        >>> len(names), names[0], names[-1]
-        (70, 'gaussian_noise@1', 'jpeg_compression@5')
-        >>> [each.name for each in corruptions(Choice(families=("spatter",)))][:2]
-        ['spatter@1', 'spatter@2']
-    """
+    """Returns the fifteen standard corruptions at five severities; frost needs textures."""
     textures = choice.frost_textures
     names = choice.families or tuple(name for name in STANDARD if name != frost.NAME or textures is not None)
     if not choice.families and textures is None:

@@ -26,13 +26,7 @@ def defocus_blur(image: Pixels, severity: float, rng: np.random.Generator) -> Pi
 
 
 def disk(radius: float, edge: float, scale: float) -> Floats:
-    """Returns the kernel of a lens out of focus, float32, sum 1.
-
-    Args:
-        radius: In pixels of the published images.
-        edge: Sigma of the Gaussian that smooths the edge, in the same pixels.
-        scale: Side of the view divided by the published side.
-    """
+    """Returns the kernel of a lens out of focus, float32, sum 1."""
     half = int(np.ceil(max(8, radius) * scale))
     places = np.arange(-half, half + 1)
     full = (places[:, None] ** 2 + places**2 <= (radius * scale) ** 2).astype(np.float32)

@@ -32,10 +32,7 @@ def jpeg_compression(image: Pixels, severity: float, rng: np.random.Generator) -
 
 
 def saturate(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:
-    """Stronger or weaker colours: the saturation s of HSV becomes c s + d.
-
-    A pixel without colour has hue 0 in HSV, so that d makes it reddish.
-    """
+    """Stronger or weaker colours: the saturation s of HSV becomes c s + d."""
     c, d = at(severity, (0.3, 0.0), (0.1, 0.0), (2.0, 0.0), (5.0, 0.1), (20.0, 0.2))
     high = image.max(axis=2).astype(np.float32)
     missing = high[..., None] - image

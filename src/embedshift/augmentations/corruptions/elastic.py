@@ -10,7 +10,7 @@ from embedshift.arrays import Floats, Pixels, Values
 from embedshift.augmentations.changes import grid, sampled
 from embedshift.augmentations.corruptions.standard import SIDE, Mixed, add, at, to_pixels, to_side
 
-# The published lengths are shares of 244, a slip for 224 that the standard keeps.
+# The published lengths are fractions of 244, a slip for 224 that the standard keeps.
 SLIP = 244
 
 
@@ -54,10 +54,7 @@ def _moves(side: int, severity: float, rng: np.random.Generator) -> tuple[Values
 
 @functools.cache
 def _wave(sigma: float) -> Values:
-    """Returns by how much a Gaussian cut at three sigma damps each cosine of a row mirrored at its ends.
-
-    With cosines, a Gaussian wider than the image costs no more than a narrow one.
-    """
+    """Returns by how much a Gaussian cut at three sigma damps each cosine of a row mirrored at its ends."""
     reach = np.arange(1, int(3 * sigma + 0.5) + 1)
     weights = np.exp(-(reach**2) / (2 * sigma**2))
     cosines = np.cos(np.pi * np.outer(np.arange(SIDE), reach) / SIDE)

@@ -20,11 +20,7 @@ NAME = "frost"
 
 
 class Frost(Change):
-    """Lays a square of one texture over the image: c x + d texture.
-
-    Args:
-        textures: uint8 `[H, W, 3]` each, of any size; textures smaller than 224 pixels are enlarged.
-    """
+    """Lays a square of one texture over the image: c x + d texture."""
 
     def __init__(self, textures: Sequence[Pixels]) -> None:
         self._textures = [_large(texture) for texture in textures]
@@ -43,11 +39,7 @@ class Frost(Change):
 
 
 def frost_family(folder: str) -> Family:
-    """Returns the corruption with the images of a folder; their bytes, in the order of their names, identify it.
-
-    Raises:
-        UsageError: The folder is missing or has no image, or an image cannot be read.
-    """
+    """Returns the corruption with the images of a folder; their bytes, in the order of their names, identify it."""
     # Its package also holds archives, whose readers a measure must not import.
     from embedshift.sources.base import ENDINGS, IMAGE_BYTES
 

@@ -26,10 +26,7 @@ def glass_source(side: int, severity: float, rng: np.random.Generator) -> Floats
 
 
 def _taken(side: int, severity: float, rng: np.random.Generator) -> Numbers:
-    """Returns the pixel from which each pixel takes its colour, x before y: `[2, S, S]`.
-
-    It is drawn at 224 x 224, so that a view twice as large moves squares of 2 x 2 pixels.
-    """
+    """Returns the pixel from which each pixel takes its colour, x before y: `[2, S, S]`."""
     _, reach, rounds = _published(severity)
     span = SIDE - 2 * reach
     taken = mixed(SIDE, reach, [rng.integers(-reach, reach, (span, span, 2)) for _ in range(rounds)])
@@ -41,23 +38,7 @@ def _taken(side: int, severity: float, rng: np.random.Generator) -> Numbers:
 
 
 def mixed(side: int, reach: int, rounds: Sequence[Numbers]) -> Numbers:
-    """Returns which pixel each pixel shows after some rounds of copying a neighbour's colour.
-
-    A round is a loop over the pixels, from the last row to the first and from right to left, without a margin as wide
-    as the reach: each pixel takes the colour that its neighbour has at that moment. (The published code intends to swap
-    the two, but copies.) This function replaces the loop by links: a pixel's colour is that of a neighbour that was
-    processed earlier, whose colour is that of a neighbour, and so on, until a colour of the previous round. All chains
-    are followed at once, and each step doubles the distance.
-
-    Args:
-        side: Side of the image in pixels.
-        reach: Largest distance of a neighbour, in pixels.
-        rounds: For each round the offsets of the neighbours, x before y: `[side - 2 reach, side - 2 reach, 2]` in the
-            order of the loop.
-
-    Returns:
-        Indices of pixels, row by row, `[side * side]`: exactly those of the loop.
-    """
+    """Returns which pixel each pixel shows after some rounds of copying a neighbour's colour."""
     count = side * side
     line = np.arange(side - reach, reach, -1)
     place = line[:, None] * side + line

@@ -21,12 +21,7 @@ SEVERITIES = (1, 2, 3, 4, 5)
 
 @dataclass(frozen=True)
 class Mixed(Tones):
-    """A change whose view shows, at each pixel, one place of the original or a mean over several.
-
-    Args:
-        draw: `(image, parameter, rng) -> view`.
-        source: `(side, parameter, rng)` → for every pixel the place, or the mean of the places, as `Geometry.source`.
-    """
+    """A change whose view shows, at each pixel, one place of the original or a mean over several."""
 
     source: Callable[[int, float, np.random.Generator], Floats]
 
@@ -36,12 +31,7 @@ class Mixed(Tones):
 
 
 def corruption(name: str, change: Change, *, version: int = 1, more: dict[str, Any] | None = None) -> Family:
-    """Makes a corruption as a family; its parameter is the severity, and only the five published ones exist.
-
-    Example:
-        >>> [each.name for each in corruption("haze", Change()).augmentations()][-1]
-        'haze@5'
-    """
+    """Makes a corruption as a family; its parameter is the severity, and only the five published ones exist."""
     return Family(
         name, "corruptions", change, "severity", 0, SEVERITIES,
         whole=True, published=True, version=version, more=more or {},
@@ -54,22 +44,12 @@ def add(name: str, change: Change, version: int = 1) -> None:
 
 
 def at(severity: float, *published: T) -> T:
-    """Returns the published value for a severity.
-
-    Example:
-        >>> at(2, 0.08, 0.12, 0.18, 0.26, 0.38)
-        0.12
-    """
+    """Returns the published value for a severity."""
     return published[int(severity) - 1]
 
 
 def to_pixels(levels: Any) -> Pixels:
-    """Converts grey levels to uint8; drops the fraction, as the published files do.
-
-    Example:
-        >>> to_pixels(np.array([-3.0, 7.9, 300.0])).tolist()
-        [0, 7, 255]
-    """
+    """Converts grey levels to uint8; drops the fraction, as the published files do."""
     return np.asarray(np.clip(levels, 0, 255).astype(np.uint8))
 
 
@@ -89,11 +69,7 @@ def smoothed(image: Any, sigma: float) -> Floats:
 
 
 def stretched(image: Any, factor: float) -> Floats:
-    """Enlarges the middle of an image `[S, S]` or `[S, S, 3]`, float32, to the size of the image, bilinearly.
-
-    The middle has the side ceil(S / factor). Its corners become the corners of a square with that side times the
-    factor, of which the first S rows and columns are kept.
-    """
+    """Enlarges the middle of an image `[S, S]` or `[S, S, 3]`, float32, to the size of the image, bilinearly."""
     side = len(image)
     step, start = stretch(side, factor)
     matrix = np.array([[step, 0, start], [0, step, start]])
@@ -102,34 +78,13 @@ def stretched(image: Any, factor: float) -> Floats:
 
 
 def stretch(side: int, factor: float) -> tuple[float, float]:
-    """Returns step and start of `stretched`: a pixel's place in the image is step times its own place plus start.
-
-    Example:
-        >>> stretch(224, 2.0)
-        (0.49775..., 56)
-    """
+    """Returns step and start of `stretched`: a pixel's place in the image is step times its own place plus start."""
     middle = int(np.ceil(side / factor))
     return (middle - 1) / (round(middle * factor) - 1), (side - middle) // 2
 
 
 def streak(radius: int, sigma: float, angle: float) -> tuple[Floats, tuple[int, int]]:
-    """Returns the kernel of a motion blur, one-sided as in ImageMagick, and its anchor.
-
-    Point i of 2 * radius + 1 lies i pixels from the anchor, rounded to whole pixels, and weighs exp(-i^2 / 2 sigma^2).
-
-    Args:
-        radius: In pixels.
-        sigma: In pixels.
-        angle: In degrees, downwards from the right.
-
-    Returns:
-        The kernel, float32, sum 1; and the place of point 0, x before y.
-
-    Example:
-        >>> kernel, anchor = streak(1, 2.0, 90.0)
-        >>> kernel.shape, anchor, bool(kernel[0, 0] > kernel[2, 0])
-        ((3, 1), (0, 0), True)
-    """
+    """Returns the kernel of a motion blur, one-sided as in ImageMagick, and its anchor."""
     along = np.arange(2 * radius + 1)
     turn = np.deg2rad(angle)
     across = np.ceil(along * np.cos(turn) - 0.5).astype(int)

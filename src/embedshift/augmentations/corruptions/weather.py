@@ -63,18 +63,12 @@ def fog(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:
     density, decay = at(severity, (1.5, 2.0), (2.0, 2.0), (2.5, 1.7), (2.5, 1.5), (3.0, 1.4))
     clouds = to_side(plasma(decay, rng)[:SIDE, :SIDE], len(image))
     brightest = float(image.max())
-    share = brightest / (brightest + 255 * density)
-    return to_pixels((image + np.float32(255 * density) * clouds[..., None]) * np.float32(share))
+    fraction = brightest / (brightest + 255 * density)
+    return to_pixels((image + np.float32(255 * density) * clouds[..., None]) * np.float32(fraction))
 
 
 def plasma(decay: float, rng: np.random.Generator, side: int = 256) -> Floats:
-    """Returns a seamless plasma fractal by the diamond-square algorithm: float32 `[side, side]` from 0 to 1.
-
-    Args:
-        decay: The wobble shrinks by the square of this factor whenever the mesh is halved.
-        rng: Draws the wobble.
-        side: A power of two.
-    """
+    """Returns a seamless plasma fractal by the diamond-square algorithm: float32 `[side, side]` from 0 to 1."""
     heights = np.zeros((side, side), np.float32)
     mesh, wobble = side, np.float32(1)
     while mesh > 1:
@@ -120,10 +114,10 @@ def spatter(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:
     if is_mud:
         cover = smoothed(liquid > least, strength)
         cover[cover < 0.8] = 0
-        share = to_side(cover, len(image))[..., None]
-        return to_pixels(image * (1 - share) + share * np.array(MUD, np.float32))
-    share = to_side(np.float32(strength) * _water(liquid), len(image))[..., None]
-    return to_pixels(image + share * np.array(WATER, np.float32))
+        fraction = to_side(cover, len(image))[..., None]
+        return to_pixels(image * (1 - fraction) + fraction * np.array(MUD, np.float32))
+    fraction = to_side(np.float32(strength) * _water(liquid), len(image))[..., None]
+    return to_pixels(image + fraction * np.array(WATER, np.float32))
 
 
 def _water(liquid: Floats) -> Floats:

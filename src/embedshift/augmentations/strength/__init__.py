@@ -16,12 +16,7 @@ STANDARD = (
 
 
 def strength(choice: Choice) -> list[Augmentation]:
-    """Returns eighteen families at five levels each, and the mirrored image.
-
-    Example:
-        >>> strength(Choice(families=("jpeg",)))[2].name, len(strength(Choice()))
-        ('jpeg@3', 91)
-    """
+    """Returns eighteen families at five levels each, and the mirrored image."""
     return of_suite("strength", choice, STANDARD)
 
 

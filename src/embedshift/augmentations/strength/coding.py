@@ -21,13 +21,7 @@ def jpeg(image: Pixels, quality: float, rng: np.random.Generator) -> Pixels:
 
 
 def downscale(image: Pixels, factor: float, rng: np.random.Generator) -> Pixels:
-    """Shrinks by a factor, each pixel the mean of those that it replaces, then enlarges bilinearly to the old size.
-
-    Example:
-        >>> image = np.repeat(np.array([[[0], [100], [40], [60]]], np.uint8), 3, axis=2).repeat(4, axis=0)
-        >>> downscale(image, 0.25, np.random.default_rng(0))[0, :, 0].tolist()
-        [50, 50, 50, 50]
-    """
+    """Shrinks by a factor, each pixel the mean of those that it replaces, then enlarges bilinearly to the old size."""
     side = len(image)
     small = max(1, round(factor * side))
     fewer = cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA)

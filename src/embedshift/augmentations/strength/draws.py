@@ -6,21 +6,11 @@ from embedshift.arrays import Values
 
 
 def signs(rng: np.random.Generator, count: int) -> Values:
-    """Returns random signs, +1 or -1, float64 `[count]`.
-
-    Example:
-        >>> set(signs(np.random.default_rng(0), 20).tolist()) == {-1.0, 1.0}
-        True
-    """
+    """Returns random signs, +1 or -1, float64 `[count]`."""
     return np.asarray(rng.integers(0, 2, count) * 2.0 - 1.0)
 
 
 def directions(rng: np.random.Generator, count: int) -> Values:
-    """Returns random directions as unit vectors, x before y, float64 `[count, 2]`.
-
-    Example:
-        >>> np.hypot(*directions(np.random.default_rng(0), 3).T).round(6).tolist()
-        [1.0, 1.0, 1.0]
-    """
+    """Returns random directions as unit vectors, x before y, float64 `[count, 2]`."""
     angle = rng.uniform(0.0, 2.0 * np.pi, count)
     return np.stack([np.cos(angle), np.sin(angle)], axis=1)

@@ -9,27 +9,13 @@ from embedshift.augmentations.family import Family, add
 
 
 def noise(image: Pixels, deviation: float, rng: np.random.Generator) -> Pixels:
-    """Adds normal noise to every pixel and channel; the standard deviation is a fraction of the range.
-
-    The noise field is drawn once and scaled.
-
-    Example:
-        >>> noise(np.full((64, 64, 3), 128, np.uint8), 0.1, np.random.default_rng(0)).std().round(1).item()
-        25.4
-    """
+    """Adds normal noise to every pixel and channel; the standard deviation is a fraction of the range."""
     field = rng.standard_normal(image.shape, dtype=np.float32)
     return np.clip(np.rint(image + field * np.float32(255.0 * deviation)), 0, 255).astype(np.uint8)
 
 
 def blur(image: Pixels, sigma: float, rng: np.random.Generator) -> Pixels:
-    """Gaussian blur; `sigma` is a fraction of the side.
-
-    Example:
-        >>> row = np.full((1, 9, 3), 0, np.uint8)
-        >>> row[:, 4] = 255
-        >>> blur(np.repeat(row, 9, axis=0), 1 / 9, np.random.default_rng(0))[4, :, 0].tolist()
-        [0, 1, 14, 62, 102, 62, 14, 1, 0]
-    """
+    """Gaussian blur; `sigma` is a fraction of the side."""
     return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma * len(image)), np.uint8)
 
 

@@ -10,102 +10,56 @@ from embedshift.augmentations.changes import Warp, grid
 from embedshift.augmentations.family import Family, add
 from embedshift.augmentations.strength.draws import directions, signs
 
-# The largest values of the paper's ShiftScaleRotate: shares of the side, of the size, degrees.
+# The largest values of the paper's ShiftScaleRotate: fractions of the side, of the size, degrees.
 SHIFT, SCALE, ROTATE = 0.0625, 0.1, 15.0
 # Elastic: standard deviation of the Gaussian that smooths the random field, divided by the side.
 SMOOTHNESS = 0.04
 
 
 def shift_scale_rotate(side: int, times: float, rng: np.random.Generator) -> Floats:
-    """Turns, scales and shifts by a multiple of the paper's largest values; four signs are drawn.
-
-    Example:
-        >>> shift_scale_rotate(16, 1.0, np.random.default_rng(0)).shape
-        (16, 16, 2)
-    """
+    """Turns, scales and shifts by a multiple of the paper's largest values; four signs are drawn."""
     across, down, scale, turn = signs(rng, 4) * times
     return _similar(side, ROTATE * turn, 1 + SCALE * scale, (SHIFT * across, SHIFT * down))
 
 
 def elastic(side: int, shift: float, rng: np.random.Generator) -> Floats:
-    """A smooth random displacement field; the root mean square of its lengths is `shift` times the side.
-
-    Normal noise is smoothed by a Gaussian and scaled. The field is drawn once, so that levels differ only in scale.
-
-    Example:
-        >>> moved = elastic(32, 0.05, np.random.default_rng(0)) - grid(32)
-        >>> round(float(np.sqrt((moved**2).sum(axis=2).mean())) / 32, 4)
-        0.05
-    """
+    """A smooth random displacement field; the root mean square of its lengths is `shift` times the side."""
     field = cv2.GaussianBlur(rng.standard_normal((side, side, 2), dtype=np.float32), (0, 0), SMOOTHNESS * side)
     length = np.sqrt(2 * np.mean(field**2))
     return np.asarray(grid(side) + field * np.float32(shift * side / length), np.float32)
 
 
 def perspective(side: int, shift: float, rng: np.random.Generator) -> Floats:
-    """A view from the side: every corner shows a place `shift` times the side away; directions are drawn.
-
-    Example:
-        >>> corner = perspective(101, 0.1, np.random.default_rng(0))[0, 0]
-        >>> round(float(np.hypot(*corner)), 3)
-        10.1
-    """
+    """A view from the side: every corner shows a place `shift` times the side away; directions are drawn."""
     corners = (side - 1) * np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32)
     shown = corners + (shift * side * directions(rng, 4)).astype(np.float32)
     return np.asarray(cv2.perspectiveTransform(grid(side), cv2.getPerspectiveTransform(corners, shown)), np.float32)
 
 
 def rotation(side: int, degrees: float, rng: np.random.Generator) -> Floats:
-    """Turns the image around its centre. One sign is drawn: clockwise or counter-clockwise.
-
-    Example:
-        >>> rotation(3, 90.0, np.random.default_rng(0))[0, 0].round(3).tolist() in ([0.0, 2.0], [2.0, 0.0])
-        True
-    """
+    """Turns the image around its centre. One sign is drawn: clockwise or counter-clockwise."""
     return _similar(side, degrees * signs(rng, 1)[0])
 
 
 def zoom_out(side: int, factor: float, rng: np.random.Generator) -> Floats:
-    """Shrinks the image by a factor, in the middle; nothing is drawn.
-
-    Example:
-        >>> zoom_out(5, 0.5, np.random.default_rng(0))[2, :, 0].tolist()
-        [-2.0, 0.0, 2.0, 4.0, 6.0]
-    """
+    """Shrinks the image by a factor, in the middle; nothing is drawn."""
     return _similar(side, scale=factor)
 
 
-def translation(side: int, share: float, rng: np.random.Generator) -> Floats:
-    """Shifts the image by a fraction of the side; the direction is drawn.
-
-    Example:
-        >>> moved = translation(20, 0.1, np.random.default_rng(0))[0, 0]
-        >>> round(float(np.hypot(*moved)), 3)
-        2.0
-    """
-    return _similar(side, shift=directions(rng, 1)[0] * share)
+def translation(side: int, fraction: float, rng: np.random.Generator) -> Floats:
+    """Shifts the image by a fraction of the side; the direction is drawn."""
+    return _similar(side, shift=directions(rng, 1)[0] * fraction)
 
 
 def crop(side: int, area: float, rng: np.random.Generator) -> Floats:
-    """Cuts out a square with a fraction of the area and enlarges it to the whole view; its place is drawn.
-
-    Example:
-        >>> source = crop(8, 0.25, np.random.default_rng(0))
-        >>> (source[0, -1] - source[0, 0]).tolist()  # from the first to the last centre of 8 pixels, each half as wide
-        [3.5, 0.0]
-    """
+    """Cuts out a square with a fraction of the area and enlarges it to the whole view; its place is drawn."""
     width = np.sqrt(area)
     left, top = (side * (1 - width) * rng.random(2) + (width - 1) / 2).tolist()
     return np.asarray(cv2.transform(grid(side), np.array([[width, 0, left], [0, width, top]])), np.float32)
 
 
 def flip(side: int, mirrored: float, rng: np.random.Generator) -> Floats:
-    """Mirrors left and right; nothing is drawn, and there is no strength.
-
-    Example:
-        >>> flip(3, 1, np.random.default_rng(0))[0, :, 0].tolist()
-        [2.0, 1.0, 0.0]
-    """
+    """Mirrors left and right; nothing is drawn, and there is no strength."""
     return np.ascontiguousarray(grid(side)[:, ::-1])
 
 

@@ -15,21 +15,7 @@ ALPHA, RHO = 0.75, 0.75
 
 
 def apgd(loss: Loss, start: Tensor, original: Tensor, budget: Budget, steps: int) -> Tensor:
-    """Returns the pixels with the lowest loss of all steps.
-
-    Args:
-        loss: Pixels `[1, 3, S, S]` → a number.
-        start: Pixels within the budget.
-        original: The centre of the budget.
-        budget: The set of allowed pixels.
-        steps: Number of steps.
-
-    Example:
-        >>> corner = torch.full((1, 3, 2, 2), 9.0)
-        >>> found = apgd(lambda x: (x - 200).square().sum(), corner, corner, Budget("linf", 4), steps=20)
-        >>> found.unique().tolist()
-        [13.0]
-    """
+    """Returns the pixels with the lowest loss of all steps."""
     size, checked = 2 * budget.radius, set(checkpoints(steps))
     before = here = best = start
     value, gradient = value_and_gradient(loss, here)
@@ -55,12 +41,7 @@ def apgd(loss: Loss, start: Tensor, original: Tensor, budget: Budget, steps: int
 
 
 def checkpoints(steps: int) -> list[int]:
-    """Returns the steps after which the step size may be halved: far apart at first, then closer together.
-
-    Example:
-        >>> checkpoints(100)
-        [22, 41, 57, 70, 80, 87, 93, 99]
-    """
+    """Returns the steps after which the step size may be halved: far apart at first, then closer together."""
     found, last, place = list[int](), 0.0, 0.22
     while place < 1:
         found.append(math.ceil(round(place * steps, 9)))

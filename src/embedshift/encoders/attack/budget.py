@@ -19,16 +19,7 @@ _HALVINGS = 30
 
 @dataclass(frozen=True)
 class Budget:
-    """All images whose distance from an original is at most `eps`.
-
-    Args:
-        norm: "linf" limits the change of each pixel value; "l2" limits the root of the sum of squares over all values.
-        eps: For "linf" in levels of 255; for "l2" for values in [0, 1].
-
-    Example:
-        >>> Budget("linf", 4).radius, Budget("l2", 1.0).radius
-        (4, 255.0)
-    """
+    """All images whose distance from an original is at most `eps`."""
 
     norm: Norm
     eps: float
@@ -67,12 +58,7 @@ class Budget:
         return self.project(original + torch.from_numpy(moved.astype(np.float32)), original)
 
     def rounded(self, pixels: Floats, original: Pixels) -> Pixels:
-        """Rounds to whole levels within the budget; plain rounding would leave an "l2" ball.
-
-        Args:
-            pixels: float `[S, S, 3]`.
-            original: uint8 `[S, S, 3]`.
-        """
+        """Rounds to whole levels within the budget; plain rounding would leave an "l2" ball."""
         base = original.astype(np.float64)
         if self.norm == "linf":
             radius = np.floor(self.radius)
@@ -93,10 +79,7 @@ class Budget:
         return found
 
     def random_signs(self, original: Pixels, seed: int) -> Pixels:
-        """Returns the control of an attack: an equally distant image in a random direction, each value up or down.
-
-        For "l2", whole levels are spread as evenly as possible, so that the budget is used up.
-        """
+        """Returns the control of an attack: an equally distant image in a random direction, each value up or down."""
         rng = np.random.default_rng(seed)
         signs = rng.integers(0, 2, original.shape) * 2 - 1
         count = original.size

@@ -16,20 +16,7 @@ Purify = Callable[[Pixels], Pixels]
 
 @dataclass(frozen=True)
 class Goal:
-    """The goal of an attack.
-
-    Args:
-        embed: The function that `ModuleEncoder.differentiable` gives.
-        reference: The embedding `[1, D]` to compare with.
-        towards: Whether the image shall move towards the reference; by default it shall move away.
-        purify: Applied to every image before it is encoded. Gradients pass it as if it changed nothing (BPDA,
-            Athalye et al. 2018).
-
-    Example:
-        >>> goal = Goal(lambda pixels: pixels.flatten(1), torch.tensor([[3.0, 0.0, 4.0]]))
-        >>> round(float(goal.loss(torch.tensor([[[[3.0]], [[0.0]], [[0.0]]]]))), 3)
-        0.6
-    """
+    """The goal of an attack."""
 
     embed: Embed
     reference: Tensor
@@ -53,11 +40,7 @@ class Goal:
 
 
 def reference_of(embed: Embed, picture: Pixels) -> Tensor:
-    """Returns the embedding `[1, D]` of an image uint8 `[S, S, 3]`, as a reference for others.
-
-    Raises:
-        EmbedshiftError: The embedding has no direction.
-    """
+    """Returns the embedding `[1, D]` of an image uint8 `[S, S, 3]`, as a reference for others."""
     with torch.no_grad():
         found = embed(as_pixels(picture)).detach()
     if not bool(torch.isfinite(found).all()) or not bool(found.norm() > 0):

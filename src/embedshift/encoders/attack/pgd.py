@@ -16,18 +16,7 @@ REACH = 2.5
 
 
 def pgd(loss: Loss, start: Tensor, original: Tensor, budget: Budget, steps: int) -> Tensor:
-    """Returns the pixels after the last step.
-
-    Args:
-        loss: Pixels `[1, 3, S, S]` → a number.
-        start: Pixels within the budget.
-        original: The centre of the budget.
-        budget: The set of allowed pixels.
-        steps: Number of steps.
-
-    Raises:
-        EmbedshiftError: foolbox is not installed.
-    """
+    """Returns the pixels after the last step."""
     foolbox, eagerpy = library("foolbox"), library("eagerpy")
     kinds = {"linf": "LinfProjectedGradientDescentAttack", "l2": "L2ProjectedGradientDescentAttack"}
     attack = getattr(foolbox.attacks, kinds[budget.norm])(rel_stepsize=REACH / steps, steps=steps, random_start=True)

@@ -19,13 +19,7 @@ METHODS = {"pgd": pgd, "apgd": apgd}
 
 @dataclass(frozen=True)
 class Found:
-    """An image that an attack found.
-
-    Args:
-        picture: uint8 `[S, S, 3]`, within the budget.
-        cosine: The cosine between its embedding and the reference.
-        method: "pgd" or "apgd".
-    """
+    """An image that an attack found."""
 
     picture: Pixels
     cosine: float
@@ -33,18 +27,7 @@ class Found:
 
 
 def worst(goal: Goal, original: Pixels, budget: Budget, *, steps: int, seed: int) -> Found:
-    """Returns the image that reaches a goal best.
-
-    With a purifier only APGD is used: gradients then ignore the purifier, and PGD keeps its last step even if it is
-    bad, whereas APGD keeps the best.
-
-    Args:
-        goal: The goal.
-        original: uint8 `[S, S, 3]`.
-        budget: The set of allowed images.
-        steps: Steps of each method.
-        seed: Decides the start.
-    """
+    """Returns the image that reaches a goal best."""
     middle = as_pixels(original)
     start = budget.start(middle, seed)
     found: list[Found] = []

@@ -20,13 +20,7 @@ ROUNDING = 1e-3
 
 @dataclass(frozen=True)
 class Layer:
-    """How the heads of one block reach the residual stream.
-
-    Args:
-        heads: Number of heads H.
-        weight: Weight of the projection that reads the concatenated heads, `[D, Z]`.
-        scale: Factor of the attention output per channel, `[D]`.
-    """
+    """How the heads of one block reach the residual stream."""
 
     heads: int
     weight: Tensor
@@ -34,18 +28,7 @@ class Layer:
 
 
 class Anatomy:
-    """The blocks and the readout of a tower, found by running it on two images of noise.
-
-    Args:
-        tower: The part of the encoder that sees the image.
-
-    Attributes:
-        readout: Function from the last block's tokens to the embedding.
-        layers: One `Layer` per block.
-
-    Raises:
-        UsageError: The embedding is not a sum over the parts of pre-norm blocks. The message omits the encoder's name.
-    """
+    """The blocks and the readout of a tower, found by running it on two images of noise."""
 
     def __init__(self, tower: Tower) -> None:
         self.tower = tower

@@ -18,14 +18,7 @@ from embedshift.errors import UsageError
 
 
 class HeadsTap:
-    """Keeps `[B, F]`: for every block, concatenated, the four vectors of `Parts` at the first token.
-
-    Args:
-        tower: The tower whose blocks run.
-
-    Raises:
-        UsageError: The embedding is not an exact sum over the parts of the blocks.
-    """
+    """Keeps `[B, F]`: for every block, concatenated, the four vectors of `Parts` at the first token."""
 
     all_tokens = False
 

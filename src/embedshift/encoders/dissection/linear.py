@@ -15,18 +15,7 @@ ROUNDING = 1e-3
 
 
 def of_heads(anatomy: Anatomy, blocks: Sequence[int]) -> list[Tensor]:
-    """Returns, for some blocks, the matrices that map head outputs to the embedding, float64 `[H, D', d]`.
-
-    A head's contribution to an embedding is its matrix times its output, divided by the standard deviation of the
-    stream in the last layer norm.
-
-    Args:
-        anatomy: Anatomy of an encoder whose embedding is read from one token by a layer norm and a projection.
-        blocks: Indices of blocks, from 0.
-
-    Raises:
-        UsageError: The readout has other parts. The message omits the encoder's name.
-    """
+    """Returns, for some blocks, the matrices that map head outputs to the embedding, float64 `[H, D', d]`."""
     after, found = projection(anatomy.readout, len(anatomy.layers[0].weight)), list[Tensor]()
     for layer in (anatomy.layers[block] for block in blocks):
         weight = (layer.scale[:, None] * layer.weight).double()

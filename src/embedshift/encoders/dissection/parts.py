@@ -15,14 +15,7 @@ from embedshift.encoders.written import PRODUCTS
 
 @dataclass(frozen=True)
 class Parts:
-    """What one block added to B views, at R of their tokens.
-
-    Args:
-        before: The stream before the block, `[B, R, D]`.
-        heads: The concatenated outputs of its H heads, before their projection, `[B, R, Z]`.
-        between: The stream between attention and feed-forward network, `[B, R, D]`.
-        after: The stream after the block, `[B, R, D]`.
-    """
+    """What one block added to B views, at R of their tokens."""
 
     before: Tensor
     heads: Tensor
@@ -31,20 +24,7 @@ class Parts:
 
 
 class BlockParts(Listener):
-    """Records the parts of one pre-norm block from its calls, without relying on the names of its modules.
-
-    Heads come from the attention; their projection is the first linear layer after it; the input of the second layer
-    norm is the stream between attention and feed-forward network.
-
-    Args:
-        first: Whether to keep only the first token.
-
-    Attributes:
-        count: Number of heads H, once known.
-        weight: Weight of the projection, `[D, Z]`, once known.
-        bias: Bias of the projection, `[D]` or None, once known.
-        merged: The heads' outputs, to compare with the projection's input; None if only the first token is kept.
-    """
+    """Records the parts of one pre-norm block from its calls, without relying on the names of its modules."""
 
     def __init__(self, *, first: bool) -> None:
         self.first = first
@@ -130,10 +110,7 @@ class BlockParts(Listener):
 
 
 def _heads_of(module: nn.MultiheadAttention, queries: Tensor, tokens: Tensor, mask: Tensor | None) -> Tensor:
-    """Returns the concatenated outputs of the heads, `[B, R, Z]`, for R query tokens of self-attention.
-
-    Keys and values are not computed for all tokens; their weights are moved to the other side of the product.
-    """
+    """Returns the concatenated outputs of the heads, `[B, R, Z]`, for R query tokens of self-attention."""
     heads, width = module.num_heads, module.embed_dim
     packed = module.in_proj_weight
     of_query, of_key, of_value = (

@@ -13,27 +13,7 @@ from embedshift.errors import UsageError
 
 
 class Readout:
-    """The embedding as a function of the tokens that the last block of a tower returns.
-
-    Args:
-        tower: The tower; it runs once, on one image of noise.
-
-    Attributes:
-        tokens: The last block's number of tokens T.
-        blocks: The blocks, first to last.
-        first_only: Whether only the first token is read.
-
-    Raises:
-        UsageError: There is no sequence of similar blocks, or their tokens are not `[B, T, D]`.
-
-    Example:
-        >>> block = nn.Linear(4, 4)
-        >>> net = nn.Sequential(nn.Unflatten(1, (6, 4)), nn.Sequential(block, nn.Linear(4, 4)), nn.Flatten())
-        >>> tower = Tower(net, True, lambda tokens: (1, 1), embed=lambda pixels: net(pixels[:, 0, 0]), size=24)
-        >>> readout = Readout(tower)
-        >>> readout.tokens, readout.first_only, readout(torch.ones(2, 6, 4)).shape
-        (6, False, torch.Size([2, 24]))
-    """
+    """The embedding as a function of the tokens that the last block of a tower returns."""
 
     def __init__(self, tower: Tower) -> None:
         run = run_of_blocks(tower.module)

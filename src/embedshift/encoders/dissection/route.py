@@ -9,7 +9,7 @@ from torch.nn import functional
 from embedshift.encoders.dissection.anatomy import Anatomy
 from embedshift.encoders.dissection.secant import pull_back
 from embedshift.encoders.observations import Tower
-from embedshift.encoders.written import WrittenAttention
+from embedshift.encoders.written import AttentionInterceptor
 from embedshift.errors import UsageError
 
 # How far from 1 the terms of a route may add up; they are many, and cancel.
@@ -18,15 +18,7 @@ INEXACT = 1e-2
 
 @dataclass(frozen=True)
 class Route:
-    """Where the shifts of P views enter. The terms add up to 1 for each view, and are NaN for one that did not move.
-
-    Attention weights, held at their means, pass changes on; the change of the weights themselves enters at their block.
-
-    Args:
-        patterns: Terms of the changed weights of each head of each block, `[P, L, H]`.
-        pooling: Terms of the changed weights of a pooling head, `[P]`.
-        input: Terms of the tokens that the first block gets, `[P]`.
-    """
+    """Where the shifts of P views enter. The terms add up to 1 for each view, and are NaN for one that did not move."""
 
     patterns: Tensor
     pooling: Tensor
@@ -44,16 +36,7 @@ class Route:
 
 
 def route(anatomy: Anatomy, original: Tensor, views: Tensor) -> Route:
-    """Returns the route of the shifts of P views through the whole network, by its secants, in one backward pass.
-
-    Args:
-        anatomy: Anatomy of the encoder.
-        original: Pixels of the original, float32 `[1, 3, S, S]` in [0, 255].
-        views: Pixels of P views, `[P, 3, S, S]`, likewise.
-
-    Raises:
-        UsageError: A block uses functions without a known secant. The message omits the encoder's name.
-    """
+    """Returns the route of the shifts of P views through the whole network, by its secants, in one backward pass."""
     count, depth = len(views), len(anatomy.layers)
     start, end = (_stream(anatomy, pixels, 0) for pixels in (original, views))
     pulled = pull_back(lambda tokens: anatomy.readout.from_block(0, tokens), start.expand(count, -1, -1), end)
@@ -70,19 +53,10 @@ def route(anatomy: Anatomy, original: Tensor, views: Tensor) -> Route:
 
 @torch.no_grad()
 def put_back(anatomy: Anatomy, original: Tensor, view: Tensor) -> Tensor:
-    """Returns how much of a view's shift vanishes when one head of the last block gives its output for the original.
-
-    Args:
-        anatomy: Anatomy of the encoder.
-        original: Pixels of the original, float32 `[1, 3, S, S]` in [0, 255].
-        view: Pixels of one view, likewise.
-
-    Returns:
-        `[H]`: 1 = all of 1 - cosine vanishes; below 0 = it grows.
-    """
+    """Returns how much of a view's shift vanishes when one head of the last block gives its output for the original."""
     heads, last = anatomy.layers[-1].heads, len(anatomy.layers) - 1
     old, new = (_stream(anatomy, pixels, last) for pixels in (original, view))
-    plain, patched = WrittenAttention(), _PutBack()
+    plain, patched = AttentionInterceptor(), _PutBack()
     with plain:
         before = anatomy.readout.from_block(last, torch.cat([old, new]))
     patched.outputs = plain.attended[0].outputs[:1]
@@ -92,7 +66,7 @@ def put_back(anatomy: Anatomy, original: Tensor, view: Tensor) -> Tensor:
     return 1 - (1 - functional.cosine_similarity(target, after)) / shifted
 
 
-class _PutBack(WrittenAttention):
+class _PutBack(AttentionInterceptor):
     """In the first attention of a pass over H equal images, head h of image h gives its output for another image."""
 
     outputs: Tensor | None = None

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from embedshift.encoders.taps import Kwargs
-from embedshift.encoders.written import WrittenAttention
+from embedshift.encoders.written import AttentionInterceptor
 
 ACTIVATIONS = (
     functional.gelu, functional.relu, functional.silu, functional.leaky_relu, functional.softplus,
@@ -23,19 +23,13 @@ ACTIVATIONS = (
 MULTIPLY = (torch.mul, Tensor.mul, Tensor.__mul__)
 # For inputs that differ by less, the secant is the derivative.
 SAME = 1e-9
-# A view whose unit embedding is nearer to the original's than this has not moved: it has no shares.
+# A view whose unit embedding is nearer to the original's than this has not moved: it has no contributions.
 UNMOVED = 1e-6
 
 
 @dataclass(frozen=True)
 class PullBack:
-    """How the shift of P pairs depends on the tokens to which it is pulled back.
-
-    Args:
-        weights: `[P, T, D]`: if `v` is a part of the change of the tokens, it carries the share `<weights, v>`.
-        patterns: For every attention on the way `[P, H]`: the shares that its changed weights carry, by head.
-        length: `[P]`: |u|, where u is the difference of the unit embeddings.
-    """
+    """How the shift of P pairs depends on the tokens to which it is pulled back."""
 
     weights: Tensor
     patterns: tuple[Tensor, ...]
@@ -47,24 +41,12 @@ class PullBack:
         return torch.where(self.length > UNMOVED, 1.0, torch.nan)
 
     def pattern(self, first: int = 0) -> Tensor:
-        """Returns the shares that the changed weights of all attentions from number `first` on carry, `[P]`."""
+        """Returns the contributions that the changed weights of all attentions from number `first` on carry, `[P]`."""
         return sum((each.sum(dim=1) for each in self.patterns[first:]), torch.zeros_like(self.length))
 
 
 def pull_back(function: Callable[[Tensor], Tensor], originals: Tensor, views: Tensor) -> PullBack:
-    """Pulls the shift between the unit embeddings of P pairs back to the tokens from which the embeddings are computed.
-
-    Args:
-        function: Tokens `[2 P, T, D]` → embeddings `[2 P, D']`.
-        originals: `[P, T, D]`.
-        views: `[P, T, D]`.
-
-    Example:
-        >>> x, y = torch.arange(6.0).reshape(1, 2, 3).sin(), torch.arange(6.0).reshape(1, 2, 3).cos()
-        >>> found = pull_back(lambda tokens: functional.layer_norm(tokens, (3,)).flatten(1) + 1, x, y)
-        >>> round((found.weights * (y - x)).sum().item(), 5)
-        1.0
-    """
+    """Pulls the shift between the unit embeddings of P pairs back to the tokens from which the embeddings are computed."""
     count, both = len(views), torch.cat([originals, views])
     mode = SecantAttention()
     with torch.enable_grad(), mode:
@@ -92,12 +74,8 @@ def _through_norm(wanted: Tensor, old: Tensor, new: Tensor, old_scale: Tensor, n
     return mean * wanted - curvature * middle * (middle * wanted).sum(dim=-1, keepdim=True)
 
 
-class SecantAttention(WrittenAttention):
-    """Inside the context every layer norm, activation, product and attention has its secant as backward pass.
-
-    Attention weights are held at their mean. The shares that their change carries are kept separately in `patterns`:
-    number of the attention → `[P, H]`, filled by the backward pass.
-    """
+class SecantAttention(AttentionInterceptor):
+    """Inside the context every layer norm, activation, product and attention has its secant as backward pass."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -189,7 +167,7 @@ class _Product(torch.autograd.Function):
 
 
 class _Attention(torch.autograd.Function):
-    """`Δ(A v) = mean(A) Δv + ΔA mean(v)`; the share of the second term is kept and not passed on."""
+    """`Δ(A v) = mean(A) Δv + ΔA mean(v)`; the contribution of the second term is kept and not passed on."""
 
     @staticmethod
     def forward(ctx: Any, weights: Tensor, values: Tensor, patterns: dict[int, Tensor], place: int) -> Tensor:

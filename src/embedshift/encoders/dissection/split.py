@@ -1,4 +1,4 @@
-"""The exact split of a shift into shares of heads, feed-forward networks, input and pooling pattern."""
+"""The exact split of a shift into contributions of heads, feed-forward networks, input and pooling pattern."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,21 +13,13 @@ from embedshift.encoders.dissection.secant import pull_back
 from embedshift.encoders.taps import Taps
 from embedshift.errors import UsageError
 
-# How far from 1 the shares of two images of noise may add up.
+# How far from 1 the contributions of two images of noise may add up.
 INEXACT = 1e-3
 
 
 @dataclass(frozen=True)
-class Shares:
-    """Shares of the shifts of P views; they add up to 1 for each view, and are NaN for one that has not moved.
-
-    Args:
-        heads: Shares of the heads, `[P, L, H]`.
-        mlps: Shares of the feed-forward networks, `[P, L]`.
-        input: Share of the first block's input, `[P]`.
-        pattern: Share of the changed weights of a pooling head, `[P]`.
-        rest: Share of biases and rounding inside the attention, `[P]`.
-    """
+class HeadContributions:
+    """Contributions of the shifts of P views; they add up to 1 for each view, and are NaN for one that has not moved."""
 
     heads: Tensor
     mlps: Tensor
@@ -37,23 +29,13 @@ class Shares:
 
     @property
     def total(self) -> Tensor:
-        """The sum of all shares, `[P]`."""
+        """The sum of all contributions, `[P]`."""
         return self.heads.sum(dim=(1, 2)) + self.mlps.sum(dim=1) + self.input + self.pattern + self.rest
 
 
 @torch.no_grad()
-def split(anatomy: Anatomy, original: Sequence[Parts], views: Sequence[Parts]) -> Shares:
-    """Splits the shift between the unit embeddings of an original and P of its views.
-
-    The stream after the last block is the sum of what the parts added. The shift, pulled back to it by the secants of
-    the readout, is therefore a sum over parts too: the share of a head is `sum over tokens of <Wᵀ (scale * weights),
-    change of the head's output>`.
-
-    Args:
-        anatomy: Anatomy of the encoder.
-        original: For each block, what its parts added to the original, for one view.
-        views: The same for the P views, at the same tokens.
-    """
+def split(anatomy: Anatomy, original: Sequence[Parts], views: Sequence[Parts]) -> HeadContributions:
+    """Splits the shift between the unit embeddings of an original and P of its views."""
     count = len(views[0].before)
     pulled = pull_back(anatomy.readout, original[-1].after.expand(count, -1, -1), views[-1].after)
     weights = pulled.weights[:, : views[0].before.shape[1]]
@@ -67,7 +49,7 @@ def split(anatomy: Anatomy, original: Sequence[Parts], views: Sequence[Parts]) -
         mlps.append((weights * ((new.after - new.between) - (old.after - old.between))).sum(dim=(1, 2)))
     first = (weights * (views[0].before - original[0].before)).sum(dim=(1, 2))
     moved = pulled.moved
-    return Shares(
+    return HeadContributions(
         torch.stack(heads, dim=1) * moved[:, None, None],
         torch.stack(mlps, dim=1) * moved[:, None],
         first * moved,
@@ -77,12 +59,7 @@ def split(anatomy: Anatomy, original: Sequence[Parts], views: Sequence[Parts]) -
 
 
 def parts_of(anatomy: Anatomy, pixels: Tensor) -> list[Parts]:
-    """Returns what the parts of every block add to B images at the tokens that are read, by a separate pass.
-
-    Args:
-        anatomy: Anatomy of the encoder.
-        pixels: float32 `[B, 3, S, S]` in [0, 255].
-    """
+    """Returns what the parts of every block add to B images at the tokens that are read, by a separate pass."""
     listeners = [BlockParts(first=anatomy.readout.first_only) for _ in anatomy.layers]
     with anatomy.tower.taps.silent(), listening(Taps(), anatomy.readout, listeners), torch.no_grad():
         anatomy.tower.embed(pixels)
@@ -91,11 +68,7 @@ def parts_of(anatomy: Anatomy, pixels: Tensor) -> list[Parts]:
 
 
 def check_exact(anatomy: Anatomy) -> None:
-    """Refuses an encoder whose parts do not add up, for example because of a resampler or an unknown function.
-
-    Raises:
-        UsageError: The parts do not add up. The message omits the encoder's name.
-    """
+    """Refuses an encoder whose parts do not add up, for example because of a resampler or an unknown function."""
     parts = parts_of(anatomy, noise(2, anatomy.tower.size))
     first, second = ([_row(each, place) for each in parts] for place in range(2))
     total = float(split(anatomy, first, second).total)

@@ -7,33 +7,20 @@ from torch import Tensor
 
 from embedshift.encoders.dissection.anatomy import Anatomy
 from embedshift.encoders.dissection.secant import pull_back
-from embedshift.encoders.written import Attended, WrittenAttention
+from embedshift.encoders.written import AttendedTensor, AttentionInterceptor
 
 
 @dataclass(frozen=True)
-class TokenShares:
-    """Shares of the shifts of P views that the last block's attention carries, by attended token.
-
-    With weights A and values v, `Δ(A v) = ΔA mean(v) + mean(A) Δv`.
-
-    Args:
-        pattern: The first term, `[P, T]`: equal content is attended to more or less.
-        values: The second term, `[P, T]`: the attended tokens have other content.
-    """
+class TokenContributions:
+    """Contributions of the shifts of P views that the last block's attention carries, by attended token."""
 
     pattern: Tensor
     values: Tensor
 
 
 @torch.no_grad()
-def by_tokens(anatomy: Anatomy, original: Tensor, views: Tensor) -> TokenShares:
-    """Splits the share of the last block's heads over the tokens to which they attend.
-
-    Args:
-        anatomy: Anatomy of the encoder.
-        original: Pixels of the original, float32 `[1, 3, S, S]` in [0, 255].
-        views: Pixels of P views, likewise.
-    """
+def by_tokens(anatomy: Anatomy, original: Tensor, views: Tensor) -> TokenContributions:
+    """Splits the contribution of the last block's heads over the tokens to which they attend."""
     count, layer = len(views), anatomy.layers[-1]
     (old, old_stream), (new, new_stream) = (_last(anatomy, pixels) for pixels in (original, views))
     pulled = pull_back(anatomy.readout, old_stream.expand(count, -1, -1), new_stream)
@@ -44,10 +31,10 @@ def by_tokens(anatomy: Anatomy, original: Tensor, views: Tensor) -> TokenShares:
     pattern = (changed * (wanted @ ((new.values + old.values) / 2).transpose(-2, -1))).sum(dim=(1, 2))
     values = (weights * (wanted @ (new.values - old.values).transpose(-2, -1))).sum(dim=(1, 2))
     moved = pulled.moved[:, None]
-    return TokenShares(pattern * moved, values * moved)
+    return TokenContributions(pattern * moved, values * moved)
 
 
-def _last(anatomy: Anatomy, pixels: Tensor) -> tuple[Attended, Tensor]:
+def _last(anatomy: Anatomy, pixels: Tensor) -> tuple[AttendedTensor, Tensor]:
     """Returns the last block's attention for some images, and the stream after it, at all tokens."""
     kept: list[Tensor] = []
 
@@ -55,7 +42,7 @@ def _last(anatomy: Anatomy, pixels: Tensor) -> tuple[Attended, Tensor]:
         kept.append(output[0] if isinstance(output, tuple) else output)
 
     handle = anatomy.readout.blocks[-1].register_forward_hook(keep)
-    mode = WrittenAttention()
+    mode = AttentionInterceptor()
     try:
         with anatomy.tower.taps.silent(), mode:
             anatomy.tower.embed(pixels)

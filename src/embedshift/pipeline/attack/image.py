@@ -12,7 +12,7 @@ from embedshift.encoders.attack.goal import Embed, Goal, reference_of
 from embedshift.encoders.attack.worst import worst
 from embedshift.errors import EmbedshiftError, cause
 from embedshift.pipeline.attack.pictures import Pictures
-from embedshift.sources import Sample, images
+from embedshift.sources import ImageRef, images
 from embedshift.sources.attacked import ORIGINALS, AttackedImage, AttackedVariant
 from embedshift.sources.base import storable
 from embedshift.store.shards import Failure
@@ -23,15 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Attacker:
-    """Attacks images, one after the other.
-
-    Args:
-        embed: The function that `ModuleEncoder.differentiable` gives.
-        target: The image to move towards, uint8 `[S, S, 3]`; None = away from the image itself.
-        steps: Steps of each method.
-        seed: Seed of the attack.
-        pictures: Where the images are stored.
-    """
+    """Attacks images, one after the other."""
 
     embed: Embed
     target: Pixels | None
@@ -41,19 +33,12 @@ class Attacker:
 
     def attack(
         self,
-        sample: Sample,
+        sample: ImageRef,
         original: Pixels,
         wanted: Mapping[str, AttackedVariant],
         before: AttackedImage | None,
     ) -> AttackedImage | Failure:
-        """Stores the original and its requested variants.
-
-        Args:
-            sample: The image.
-            original: The image at the encoder's size, uint8 `[S, S, 3]`.
-            wanted: Folder → the variant to make.
-            before: Earlier results for the image; undamaged files are kept.
-        """
+        """Stores the original and its requested variants."""
         try:
             return self._attacked(sample.image_id, original, wanted, before)
         except EmbedshiftError as error:

@@ -17,11 +17,7 @@ _HIDDEN = re.compile(rf"\.(.+\.png|{re.escape(FILE)})\.\d+")
 
 @dataclass(frozen=True)
 class Pictures:
-    """The store of an attack's images.
-
-    Args:
-        folder: The attack's folder.
-    """
+    """The store of an attack's images."""
 
     folder: Path
 

@@ -25,7 +25,7 @@ from embedshift.pipeline.attack.pictures import Pictures
 from embedshift.pipeline.draw import Clock, guarded, out_of_reach
 from embedshift.pipeline.limit import TookTooLong
 from embedshift.pipeline.plan import preprocess_of
-from embedshift.sources import Sample, Source, images, open_source, passed_over, select
+from embedshift.sources import ImageRef, Source, images, open_source, passed_over, select
 from embedshift.sources.attacked import FILE, ORIGINALS, Attack, AttackedImage, AttackedVariant, Failed, read_attack
 from embedshift.sources.base import IMAGE_BYTES, storable
 from embedshift.sources.pairs import by_stem, refuse_equal
@@ -49,7 +49,7 @@ class Inputs:
     config: AttackConfig
     how: Preprocess
 
-    def original(self, sample: Sample) -> Pixels | Failure:
+    def original(self, sample: ImageRef) -> Pixels | Failure:
         """Returns one image at the encoder's size, uint8 `[S, S, 3]`; a failure if it cannot be read at two tries."""
         for last in (False, True):
             try:
@@ -61,7 +61,7 @@ class Inputs:
             break
         return found
 
-    def _read(self, sample: Sample, clock: Clock) -> Pixels:
+    def _read(self, sample: ImageRef, clock: Clock) -> Pixels:
         with clock.at("read"):
             data = self.source.read(sample)
         with clock.at("decode"):
@@ -90,23 +90,7 @@ def run_attack(
     progress: Progress = lambda _: None,
     on_start: OnStart = lambda *_: None,
 ) -> Attack:
-    """Attacks every image that is not attacked yet.
-
-    Args:
-        config: The settings.
-        out: The attack's folder; created where it is missing. Results with the same settings are kept.
-        encoder: An encoder that is `Differentiable`, in place of `config.model`.
-        progress: Called as `progress(1)` whenever an image is done.
-        on_start: Called once before the first image, with the number of images, of those done before, and the skipped
-            files.
-
-    Returns:
-        The content of attack.json.
-
-    Raises:
-        EmbedshiftError: There is no image, the model cannot be loaded or gives no gradients, the folder holds another
-            attack or is in use, or nothing could be attacked.
-    """
+    """Attacks every image that is not attacked yet."""
     check_purifiers(config.through)
     library("foolbox")
     if encoder is None:
@@ -166,12 +150,8 @@ def variants_of(config: AttackConfig) -> list[AttackedVariant]:
     return found
 
 
-def list_images(config: AttackConfig, out: Path) -> tuple[Source, list[Sample]]:
-    """Returns the source of the images, and the images to attack, ordered by id.
-
-    Raises:
-        EmbedshiftError: There is no image, two differ only in their ending, or they lie in the attack's folder.
-    """
+def list_images(config: AttackConfig, out: Path) -> tuple[Source, list[ImageRef]]:
+    """Returns the source of the images, and the images to attack, ordered by id."""
     source = open_source(config.images)
     samples = select(source.samples, limit=config.limit, sample=config.sample, seed=config.seed)
     if not samples:
@@ -184,7 +164,7 @@ def list_images(config: AttackConfig, out: Path) -> tuple[Source, list[Sample]]:
 
 
 def identity_of(
-    config: AttackConfig, encoder: Encoder, how: Preprocess, samples: Sequence[Sample], target: Pixels | None
+    config: AttackConfig, encoder: Encoder, how: Preprocess, samples: Sequence[ImageRef], target: Pixels | None
 ) -> Json:
     """Returns everything that decides the images of all folders; the name of a folder gives the rest."""
     ids = "\n".join(sorted(storable(sample.image_id) for sample in samples))

@@ -8,5 +8,5 @@ FIGURES = {
 }
 QUESTIONS.add(
     "attention",
-    Question(__name__, "Does the encoder still look at the same parts of the image?", place=20, figures=FIGURES),
+    Question(__name__, "Does the encoder still look at the same parts of the image?", order=20, figures=FIGURES),
 )

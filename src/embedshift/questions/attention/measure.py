@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from embedshift.arrays import Floats, Pixels, Values
-from embedshift.pipeline.measure import Asked, Measure
+from embedshift.pipeline.measure import Measure, StudySwitches
 from embedshift.registry import METRICS, metric
 from embedshift.statistics.maps import aligned_likeness, attention_entropy, divergence, map_likeness, scaled_map
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from embedshift.encoders.base import EncoderOutput
     from embedshift.pipeline.draw import DrawnImage
     from embedshift.pipeline.plan import Plan
-    from embedshift.sources import Sample
+    from embedshift.sources import ImageRef
 
 
 @metric("attention similarity", "attention", no_change=1.0, low=0.5, high=1.0, higher_is_better=True)
@@ -159,7 +159,7 @@ def attention_divergence(a: ArrayLike, b: ArrayLike, size: int) -> Values:
 class MEASURE(Measure):
     """All metrics that need attention; they are null for encoders without it."""
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, asked: StudySwitches) -> None:
         super().__init__(asked)
         if asked.config.store == "metrics":
             # Without stored maps, claims about the spread of attention are tested on this metric.
@@ -178,9 +178,9 @@ class MEASURE(Measure):
         return values
 
     def of_pair(
-        self, views: Pixels, output: "EncoderOutput", samples: "Sequence[Sample]", plan: "Plan"
+        self, views: Pixels, output: "EncoderOutput", samples: "Sequence[ImageRef]", plan: "Plan"
     ) -> dict[str, float]:
-        """Compares the maps of two images; unrelated images share no motion, so that no map is moved."""
+        """Compares the maps of two images; other images share no motion, so that no map is moved."""
         values = self._unmoved(output, plan)
         if output.attention is not None and (names := self.needing("aligned")):
             one, other = scaled_map(output.attention, plan.preprocess.size)

@@ -33,18 +33,7 @@ def section(page: PageInput) -> Section | None:
 
 
 def looks(table: pl.DataFrame | None, metrics: Sequence[str]) -> list[str]:
-    """Describes the table `looks` in plain text.
-
-    Args:
-        table: The table `looks`; None if it is empty.
-        metrics: The study's attention metrics.
-
-    Example:
-        >>> table = pl.DataFrame({"augmentation": ["flip"], "what": [ALIGNMENT], "n": [30], "difference": [0.08],
-        ...     "low": [0.07], "high": [0.09], "settled": [True]})
-        >>> looks(table, [ALIGNED])
-        ['The movement of the image explains part of the change under flip (0.080 [0.070 to 0.090]).']
-    """
+    """Describes the table `looks` in plain text."""
     table = pl.DataFrame(schema=SCHEMA) if table is None else table
     sentences: list[str] = []
     if ALIGNED in metrics:
@@ -73,7 +62,7 @@ def _moved(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _spread(rows: Sequence[Row]) -> Iterator[str]:
-    """Yields where attention spreads or gathers, and where neither is settled."""
+    """Yields where attention spreads or gathers, and where neither is significant."""
     spreads, gathers, rest, few = _sorted(rows)
     parts = {"spreads out": spreads, "concentrates": gathers}
     phrases = [f"{word} under {listed(_value(row, ' nats') for row in part)}" for word, part in parts.items() if part]
@@ -85,12 +74,12 @@ def _spread(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _sorted(rows: Sequence[Row]) -> tuple[list[Row], list[Row], list[Row], list[Row]]:
-    """Splits rows into settled above 0, settled below 0, not settled, and too few images; drops empty ones."""
+    """Splits rows into significant above 0, significant below 0, not significant, and too few images; drops empty ones."""
     few = [row for row in rows if 0 < row["n"] < LEAST_IMAGES]
     known = [row for row in rows if row["n"] >= LEAST_IMAGES]
-    above = [row for row in known if row["settled"] and row["difference"] > 0]
-    below = [row for row in known if row["settled"] and row["difference"] < 0]
-    return above, below, [row for row in known if not row["settled"]], few
+    above = [row for row in known if row["significant"] and row["difference"] > 0]
+    below = [row for row in known if row["significant"] and row["difference"] < 0]
+    return above, below, [row for row in known if not row["significant"]], few
 
 
 def _too_few(rows: Sequence[Row], words: str) -> Iterator[str]:
@@ -100,19 +89,7 @@ def _too_few(rows: Sequence[Row], words: str) -> Iterator[str]:
 
 
 def ends(summary: pl.DataFrame, metrics: Sequence[str], differences: pl.DataFrame | None = None) -> list[str]:
-    """Returns under which augmentations attention changes most and least, and whether the first two differ.
-
-    Args:
-        summary: The table `summary`.
-        metrics: The study's attention metrics.
-        differences: The table `differences`; None if there is none, so that pairs are not mentioned.
-
-    Example:
-        >>> table = pl.DataFrame({"augmentation": ["flip", "turn"], "metric": DIVERGENCE, "images": [9, 9],
-        ...     "mean": [0.1, 0.4]})
-        >>> ends(table, [DIVERGENCE])
-        ['The mean divergence of the maps is largest under turn (0.400 bits) and smallest under flip (0.100 bits).']
-    """
+    """Returns under which augmentations attention changes most and least, and whether the first two differ."""
     sentences: list[str] = []
     for metric, words, unit, most_first in (
         (DIVERGENCE, "The mean divergence of the maps is", " bits", True),
@@ -145,7 +122,7 @@ def _first_two(order: Sequence[Row], metric: str, differences: pl.DataFrame | No
         pl.col("metric") == metric, pl.col("augmentation").is_in(pair), pl.col("other").is_in(pair)
     )
     if found.height:
-        significant = "significant" if found["settled"][0] else "not significant"
+        significant = "significant" if found["significant"][0] else "not significant"
         yield f"The difference between {pair[0]} and the next augmentation, {pair[1]}, is {significant}."
 
 

@@ -9,7 +9,7 @@ import polars as pl
 from embedshift.arrays import Values
 from embedshift.questions.attention.columns import ALIGNED, PLAIN, RISE
 from embedshift.statistics.groups import Rows, gather, grouped
-from embedshift.statistics.intervals import of_several
+from embedshift.statistics.intervals import simultaneous_intervals
 from embedshift.statistics.layout import Layout, blocks, side_by_side, sums_and_counts
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
@@ -23,25 +23,12 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     "what": pl.String,
     "n": pl.Int64,
     **dict.fromkeys(("difference", "low", "high"), pl.Float64),
-    "settled": pl.Boolean,
+    "significant": pl.Boolean,
 }
 
 
 def looks(rows: Rows, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
-    """Returns two differences per augmentation, each with an interval that holds for all augmentations at once.
-
-    Args:
-        rows: Rows of a study with aligned attention similarity, entropy rise, or both.
-        augmentations: Names, in suite order.
-        seed: The study's seed; it decides the resamples.
-
-    Returns:
-        `augmentation, what, n, difference, low, high, settled`. `what` is "alignment", the aligned minus the plain
-        attention similarity of the same view, without the augmentations that move nothing; or "entropy rise", the
-        view's entropy minus the original's, in nats. n counts the images that have a value. The intervals are
-        simultaneous over the augmentations of each `what`, and null for fewer than 8 images; `settled`: the interval
-        excludes 0.
-    """
+    """Returns two differences per augmentation, each with an interval that holds for all augmentations at once."""
     study = grouped(rows)
     there = study.columns.names()
     if not study.items:
@@ -54,10 +41,10 @@ def looks(rows: Rows, augmentations: Sequence[str], *, seed: int) -> pl.DataFram
             continue
         chosen = [place for place in range(len(augmentations)) if what == SPREAD or moves[2 * place]]
         part = sample.columns([2 * place + column for place in chosen])
-        together = of_several(part, seed=seed)
+        together = simultaneous_intervals(part, seed=seed)
         for k, place in enumerate(chosen):
             numbers = {"n": int(part.having[k]), "difference": part.mean[k]}
-            ends = {"low": together.low[k], "high": together.high[k], "settled": bool(together.settled[k])}
+            ends = {"low": together.low[k], "high": together.high[k], "significant": bool(together.significant[k])}
             made.append({"augmentation": augmentations[place], "what": what, **numbers, **ends})
     return pl.DataFrame(made, schema=SCHEMA).fill_nan(None)
 
@@ -81,4 +68,4 @@ def is_possible(reader: Reader) -> bool:
     return ALIGNED in reader.metrics or RISE in reader.metrics
 
 
-TABLES = (Table("looks", of_study, possible=is_possible),)
+TABLES = (Table("looks", of_study, is_available=is_possible),)

@@ -17,14 +17,7 @@ _ROUNDING = 1e-12
 
 
 class Bootstrap:
-    """The evidence and its resamples, drawn once for all contrasts.
-
-    Args:
-        evidence: The images' numbers.
-        contrasts: All contrasts that will be requested; those of numbers that the study lacks are left out.
-        seed: The study's seed.
-        resamples: Number R of resamples.
-    """
+    """The evidence and its resamples, drawn once for all contrasts."""
 
     def __init__(self, evidence: Evidence, contrasts: Iterable[Contrast], *, seed: int, resamples: int) -> None:
         self.evidence, self.seed, self.resamples = evidence, seed, resamples

@@ -16,13 +16,7 @@ Contrast = tuple[tuple[float, Key], ...]
 
 @dataclass(frozen=True)
 class Contrasts:
-    """J contrasts and their R resamples.
-
-    Args:
-        estimate: Their values, `[J]`.
-        error: Their standard errors, `[J]`.
-        drawn: Deviations of the resamples, in their own standard errors, `[J, R]`.
-    """
+    """J contrasts and their R resamples."""
 
     estimate: Values
     error: Values
@@ -35,10 +29,7 @@ class Contrasts:
             return np.where(self.estimate == 0, 0.0, self.estimate / self.error)
 
     def mirrored(self) -> "Contrasts":
-        """Returns the contrasts with each resample's deviations in both directions, which removes their skew.
-
-        A standard deviation and its standard error rise together, which gives the bootstrap the wrong skew.
-        """
+        """Returns the contrasts with each resample's deviations in both directions, which removes their skew."""
         return Contrasts(self.estimate, self.error, np.hstack([self.drawn, -self.drawn]))
 
     @property
@@ -47,37 +38,19 @@ class Contrasts:
         return not (self.estimate.any() or np.nan_to_num(self.error).any())
 
     def all_above(self) -> float:
-        """Returns the p of "not all are above 0": the largest one-sided p of one contrast (intersection-union).
-
-        Example:
-            >>> Contrasts(np.array([2.0]), np.ones(1), np.array([[0.0, 1.0, -1.0]])).all_above()
-            0.25
-        """
-        return float(share(self.drawn >= self.t[:, None]).max())
+        """Returns the p of "not all are above 0": the largest one-sided p of one contrast (intersection-union)."""
+        return float(fraction(self.drawn >= self.t[:, None]).max())
 
     def one_below(self) -> float:
-        """Returns the p of "none is below 0": that of the lowest contrast, among all (max-T).
-
-        Example:
-            >>> Contrasts(np.array([2.0, -2.0]), np.ones(2), np.array([[0.0, 3.0, -3.0], [0.0, 1.0, 1.0]])).one_below()
-            0.5
-        """
+        """Returns the p of "none is below 0": that of the lowest contrast, among all (max-T)."""
         return most_outlying(-self.drawn, -self.t)
 
     def one_differs(self) -> float:
-        """Returns the p of "all are 0", in both directions at once (max-T).
-
-        Example:
-            >>> Contrasts(np.array([-2.0]), np.ones(1), np.array([[0.0, 3.0, -1.0]])).one_differs()
-            0.5
-        """
+        """Returns the p of "all are 0", in both directions at once (max-T)."""
         return most_outlying(np.abs(self.drawn), np.abs(self.t))
 
     def smallest(self) -> tuple[float, float, float]:
-        """Returns the smallest contrast and its 95 % interval: the least pointwise lower and simultaneous upper end.
-
-        The ends are NaN if too many resamples have no spread.
-        """
+        """Returns the smallest contrast and its 95 % interval: the least pointwise lower and simultaneous upper end."""
         tail = (1 - intervals.LEVEL) / 2
         below = np.quantile(self.drawn, 1 - tail, axis=1, method="higher")
         known = intervals.bounded(self.drawn.T)
@@ -91,37 +64,18 @@ class Contrasts:
 
 
 def most_outlying(drawn: Values, found: Values) -> float:
-    """Returns the p of the most outlying of several numbers, among all that can be settled (max-T); 1 if none can.
-
-    Args:
-        drawn: Deviations of the resamples, `[J, R]`.
-        found: Deviations of the images, `[J]`.
-
-    Example:
-        >>> most_outlying(np.array([[1.0, 2.0, 3.0], [9.0, 7.0, 8.0]]), np.array([2.5, 8.5]))
-        0.5
-    """
+    """Returns the p of the most outlying of several numbers, among all that can be significant (max-T); 1 if none can."""
     known = intervals.bounded(drawn.T)
-    return float(share(drawn[known].max(axis=0) >= found[known].max())) if known.any() else 1.0
+    return float(fraction(drawn[known].max(axis=0) >= found[known].max())) if known.any() else 1.0
 
 
-def share(exceeding: NDArray[np.bool_]) -> Values:
-    """Returns a p value by resamples: (1 + those that exceed) / (1 + all), over the last axis.
-
-    Example:
-        >>> share(np.array([True, False, False])).item()
-        0.5
-    """
+def fraction(exceeding: NDArray[np.bool_]) -> Values:
+    """Returns a p value by resamples: (1 + those that exceed) / (1 + all), over the last axis."""
     return np.asarray((1 + exceeding.sum(axis=-1)) / (1 + exceeding.shape[-1]))
 
 
 def difference(metric: str, more: str, less: str, sign: float = 1.0) -> Contrast:
-    """Returns the mean of a metric under one augmentation minus that under another, times a sign.
-
-    Example:
-        >>> difference("l2_distance", "noise", "blur")
-        ((1.0, ('l2_distance', 'noise')), (-1.0, ('l2_distance', 'blur')))
-    """
+    """Returns the mean of a metric under one augmentation minus that under another, times a sign."""
     return between(((metric, more),), ((metric, less),), sign)
 
 

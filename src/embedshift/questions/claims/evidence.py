@@ -13,7 +13,7 @@ from embedshift.arrays import Values
 from embedshift.statistics import groups, sample
 from embedshift.statistics.groups import Groups
 from embedshift.statistics.layout import BLOCK, sums_and_counts
-from embedshift.statistics.sample import Sample, of_values
+from embedshift.statistics.sample import Estimates, of_values
 
 # What a number is of: `(metric, augmentation)` = a mean, `("sd", metric, augmentation)`, `("distance", augmentation,
 # augmentation)` in alphabetical order, `("entropy_rise", augmentation)`.
@@ -26,25 +26,15 @@ SPREAD_OF = ("cosine_similarity", "l2_distance")
 
 
 def distance(one: str, other: str) -> Key:
-    """Returns the key of the distance between two augmentations.
-
-    Example:
-        >>> distance("noise", "blur")
-        ('distance', 'blur', 'noise')
-    """
+    """Returns the key of the distance between two augmentations."""
     return ("distance", *sorted((one, other)))
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """A sample of images, and the meaning of each of its numbers.
+    """A sample of images, and the meaning of each of its numbers."""
 
-    Args:
-        sample: A sample of K numbers.
-        places: Key → place among the numbers; keys that the study lacks are missing.
-    """
-
-    sample: Sample
+    sample: Estimates
     places: Mapping[Key, int]
 
     def having(self, keys: Iterable[Key]) -> int:
@@ -52,12 +42,7 @@ class Evidence:
         return min(int(self.sample.having[self.places[key]]) if key in self.places else 0 for key in keys)
 
     def means(self, keys: Iterable[Key]) -> Values:
-        """Returns the means of existing keys, `[len(keys)]`.
-
-        Example:
-            >>> gather([{("l2_distance", "blur"): np.array([[1.0], [3.0]])}]).means([("l2_distance", "blur")]).tolist()
-            [2.0]
-        """
+        """Returns the means of existing keys, `[len(keys)]`."""
         return self.sample.mean[[self.places[key] for key in keys]]
 
 
@@ -66,16 +51,7 @@ NOTHING = Evidence(of_values(np.empty((1, 0))), {})
 
 
 def gather(blocks: Iterable[Block]) -> Evidence:
-    """Collects the evidence of images that arrive some at a time; memory does not grow with their number.
-
-    Args:
-        blocks: Values by key, the same keys in each block; no block if the study has nothing.
-
-    Example:
-        >>> evidence = gather([{("l2_distance", "blur"): np.array([[1.0], [3.0]])}])
-        >>> round(evidence.means([("sd", "l2_distance", "blur")]).item(), 4)
-        1.4142
-    """
+    """Collects the evidence of images that arrive some at a time; memory does not grow with their number."""
     waiting = iter(blocks)
     first = next(waiting, None)
     if first is None:
@@ -85,12 +61,7 @@ def gather(blocks: Iterable[Block]) -> Evidence:
 
 
 def gather_groups(rows: Groups, read: Callable[[pl.LazyFrame], Iterator[Block]]) -> Evidence:
-    """Collects the evidence of a study in groups.
-
-    Args:
-        rows: The study.
-        read: Function that yields the values; it can be pickled.
-    """
+    """Collects the evidence of a study in groups."""
     first = next(read(rows.head(BLOCK)), None) if rows.items else None
     if first is None:
         return NOTHING
@@ -106,12 +77,7 @@ def _numbers(
 
 @dataclass(frozen=True)
 class Form:
-    """How the values of some images become numbers of a sample.
-
-    Args:
-        places: Key → place among the numbers.
-        centres: Centres around which squares are taken, because plain squares would cancel.
-    """
+    """How the values of some images become numbers of a sample."""
 
     places: Mapping[Key, int]
     centres: Mapping[Key, float]
@@ -132,17 +98,13 @@ class Form:
         squares = {("sd", *key): (block[key] - centre) ** 2 for key, centre in self.centres.items()}
         return sums_and_counts(np.stack(list({**block, **squares}.values()), axis=2))
 
-    def evidence(self, found: Sample) -> Evidence:
+    def evidence(self, found: Estimates) -> Evidence:
         """Returns the evidence in a sample of these numbers."""
         return Evidence(_with_sds(found, self.places, self.centres), self.places)
 
 
-def _with_sds(found: Sample, places: Mapping[Key, int], centres: Mapping[Key, float]) -> Sample:
-    """Replaces means of squares around a centre by standard deviations (ddof = 1).
-
-    An image's value becomes its pseudo-value, s + ((x - m)^2 - s^2) / (2 s): s and its standard error are then those of
-    a mean, to the first order in 1 / n. The pseudo-value is a combination of the square and the value.
-    """
+def _with_sds(found: Estimates, places: Mapping[Key, int], centres: Mapping[Key, float]) -> Estimates:
+    """Replaces means of squares around a centre by standard deviations (ddof = 1)."""
     weights, mean = np.eye(len(places)), found.mean.copy()
     for key, centre in centres.items():
         at, to = places[key], places["sd", *key]

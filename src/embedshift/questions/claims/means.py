@@ -16,16 +16,10 @@ Names = Sequence[str]
 
 @dataclass(frozen=True)
 class AllAbove:
-    """A claim that holds if all contrasts are above 0, and does not hold if one is below 0.
-
-    Args:
-        contrasts: Contrasts in the metric's unit, each positive if the claim is right.
-        takes: What the two verdicts require, in words.
-        mirrored: Whether the bootstrap's deviations count in both directions, as for standard deviations.
-    """
+    """A claim that holds if all contrasts are above 0, and does not hold if one is below 0."""
 
     contrasts: tuple[Contrast, ...]
-    takes: str
+    requires: str
     mirrored: bool = False
 
     def find(self, bootstrap: Bootstrap) -> Finding | None:
@@ -43,14 +37,7 @@ class AllAbove:
 
 
 def order(metric: str, *groups: Names) -> AllAbove:
-    """Tests that groups are in order, the most changed first: each of a group minus each of the next group.
-
-    The contrasts are of the mean of a metric; its sign is reversed if a higher value means less change.
-
-    Example:
-        >>> len(order("l2_distance", ["noise"], ["blur", "elastic"]).contrasts)
-        2
-    """
+    """Tests that groups are in order, the most changed first: each of a group minus each of the next group."""
     contrasts = tuple(
         difference(metric, more, less, _sign(metric))
         for above, below in itertools.pairwise(groups)
@@ -76,19 +63,16 @@ def more_changed(metric: str, more: Names, less: Names) -> AllAbove:
 
 def _groups(quantity: tuple[str, ...], more: Names, less: Names, sign: float) -> AllAbove:
     above, below = ([(*quantity, name) for name in names] for names in (more, less))
-    takes = "Holds if the difference of the two group means is above 0. Does not hold if it is below 0."
-    return AllAbove((between(above, below, sign),), takes)
+    requires = "Holds if the difference of the two group means is above 0. Does not hold if it is below 0."
+    return AllAbove((between(above, below, sign),), requires)
 
 
 def entropy_rise(name: str) -> AllAbove:
     """Tests the mean over images of the entropy of the view's attention map minus its original's, in nats."""
-    takes = "Holds if the mean difference is above 0. Does not hold if it is below 0."
-    return AllAbove((((1.0, ("entropy_rise", name)),),), takes)
+    requires = "Holds if the mean difference is above 0. Does not hold if it is below 0."
+    return AllAbove((((1.0, ("entropy_rise", name)),),), requires)
 
 
 def _sign(metric: str) -> float:
-    """Returns the sign that turns a mean into a change: -1 if a higher value means less change.
-
-    A metric whose question is not installed was not measured, and has no mean.
-    """
+    """Returns the sign that turns a mean into a change: -1 if a higher value means less change."""
     return -1.0 if metric in METRICS and METRICS[metric].higher_is_better else 1.0

@@ -18,12 +18,7 @@ _EMBEDDING = {"l2_distance": "L2 distance", "cosine_similarity": "cosine similar
 
 
 def paper_claims() -> tuple[Claim, ...]:
-    """Returns all parts in order; built on demand, because they need the metrics of other questions.
-
-    Example:
-        >>> [claim.name for claim in paper_claims()][:3]
-        ['1a', '1b', '2a']
-    """
+    """Returns all parts in order; built on demand, because they need the metrics of other questions."""
     return tuple(_claims())
 
 

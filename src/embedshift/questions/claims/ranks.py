@@ -10,7 +10,7 @@ import numpy as np
 from embedshift.arrays import Values
 from embedshift.augmentations.paper import PAPER
 from embedshift.questions.claims.bootstrap import Bootstrap
-from embedshift.questions.claims.contrasts import Contrast, difference, share
+from embedshift.questions.claims.contrasts import Contrast, difference, fraction
 from embedshift.questions.claims.verdict import Finding
 from embedshift.statistics.intervals import LEAST_IMAGES, LEVEL
 
@@ -23,12 +23,7 @@ _FIGURES = 12
 
 @dataclass(frozen=True)
 class Metrics:
-    """Two metrics whose ranks over augmentations are compared.
-
-    Args:
-        first: A metric.
-        second: Another metric.
-    """
+    """Two metrics whose ranks over augmentations are compared."""
 
     first: str
     second: str
@@ -39,10 +34,7 @@ class Metrics:
         return tuple(tuple(difference(metric, *pair) for pair in pairs) for metric in (self.first, self.second))
 
     def differ(self, bootstrap: Bootstrap) -> bool:
-        """Returns whether each metric settles a pair, as in the table `differences`: simultaneous over its pairs.
-
-        One of the 95 % intervals of `intervals.of_several` excludes 0 if this p is at most 0.05.
-        """
+        """Returns whether each metric settles a pair, as in the table `differences`: simultaneous over its pairs."""
         return all(bootstrap.contrasts(pairs).one_differs() <= 1 - LEVEL + 1e-9 for pairs in self.pairs())
 
     def still(self, bootstrap: Bootstrap) -> bool:
@@ -59,14 +51,7 @@ class Metrics:
 
 
 def ranks(values: Values) -> Values:
-    """Returns ranks along the last axis, from 1; means that differ only by rounding share their mean rank.
-
-    All ranks of a row with a missing value are NaN.
-
-    Example:
-        >>> ranks(np.array([0.1 + 0.2, 0.3, 0.1])).tolist()
-        [2.5, 2.5, 1.0]
-    """
+    """Returns ranks along the last axis, from 1; means that differ only by rounding share their mean rank."""
     scale = np.abs(values).max(axis=-1, keepdims=True)
     rounded = np.round(values / np.where(scale > 0, scale, 1.0), _FIGURES)
     # By comparisons of the few values of a row, since the import of scipy.stats takes longer than all claims.
@@ -77,11 +62,7 @@ def ranks(values: Values) -> Values:
 
 @dataclass(frozen=True)
 class _OverRanks:
-    """A test of the ranks of augmentations by two metrics, each of which must differ between two of them.
-
-    Args:
-        metrics: The two metrics.
-    """
+    """A test of the ranks of augmentations by two metrics, each of which must differ between two of them."""
 
     metrics: Metrics
 
@@ -109,15 +90,10 @@ class _OverRanks:
 
 @dataclass(frozen=True)
 class Correlation(_OverRanks):
-    """Tests whether two metrics agree over augmentations: Spearman's correlation against permutations.
-
-    Args:
-        metrics: The two metrics.
-        names: The augmentations.
-    """
+    """Tests whether two metrics agree over augmentations: Spearman's correlation against permutations."""
 
     names: Names
-    takes = (
+    requires = (
         "Holds if the correlation is above that of nearly all random permutations of the augmentations. Does not hold "
         "if it is below. Testable only if each metric differs between at least two augmentations."
     )
@@ -127,16 +103,11 @@ class Correlation(_OverRanks):
         first, second = (ranks(bootstrap.evidence.means(keys)) for keys in self.metrics.keys(self.names))
         permuted = np.random.default_rng(bootstrap.seed).permuted(np.tile(first, (PERMUTATIONS, 1)), axis=1)
         estimate, by_chance = spearman(first, second).item(), spearman(permuted, second)
-        return Finding(estimate, p=(share(by_chance >= estimate).item(), share(by_chance <= estimate).item()))
+        return Finding(estimate, p=(fraction(by_chance >= estimate).item(), fraction(by_chance <= estimate).item()))
 
 
 def spearman(first: Values, second: Values) -> Values:
-    """Returns Pearson's correlation of ranks along the last axis; NaN if all are equal.
-
-    Example:
-        >>> spearman(np.array([1.0, 2.0, 3.0]), np.array([1.0, 3.0, 2.0])).item()
-        0.5
-    """
+    """Returns Pearson's correlation of ranks along the last axis; NaN if all are equal."""
     a, b = (each - each.mean(axis=-1, keepdims=True) for each in (first, second))
     with np.errstate(invalid="ignore"):
         found = (a * b).sum(axis=-1) / np.sqrt((a**2).sum(axis=-1) * (b**2).sum(axis=-1))
@@ -145,17 +116,10 @@ def spearman(first: Values, second: Values) -> Values:
 
 @dataclass(frozen=True)
 class Outlier(_OverRanks):
-    """Tests whether one augmentation falls more ranks behind than any other.
-
-    Falling behind = rank by the mean of the second metric minus rank by the mean of the first, both from the lowest.
-
-    Args:
-        metrics: The metrics; the augmentation falls behind in the first.
-        name: The augmentation.
-    """
+    """Tests whether one augmentation falls more ranks behind than any other."""
 
     name: str
-    takes = (
+    requires = (
         "Holds if it is the exception in nearly all resamples of the images. Does not hold if the same other "
         "augmentation is at least as far below in nearly all of them. Testable only if each metric differs between "
         "at least two augmentations."
@@ -170,5 +134,5 @@ class Outlier(_OverRanks):
         lead = behind[:, here] - behind[:, ~here]
         exception = np.asarray((lead > 0).all(axis=1))
         # By chance, any of the others leads more often than a given one: Bonferroni.
-        overtaken = min(1.0, lead.shape[1] * float(share((lead >= 0).T).min()))
-        return Finding(float(exception.mean()), p=(share(~exception).item(), overtaken))
+        overtaken = min(1.0, lead.shape[1] * float(fraction((lead >= 0).T).min()))
+        return Finding(float(exception.mean()), p=(fraction(~exception).item(), overtaken))

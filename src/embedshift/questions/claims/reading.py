@@ -21,18 +21,7 @@ ENTROPY_OF = ("blur", "shift_scale_rotate", "perspective")
 
 
 def read(rows: pl.LazyFrame, augmentations: Sequence[str], order: Layout | None = None) -> Iterator[Block]:
-    """Yields the values that the claims need; augmentations that are not the paper's are left out.
-
-    Args:
-        rows: Rows of a study. `embedding` is not read. `attention` is read only for three augmentations and the
-            original, and not at all if the study has `attention_entropy_rise`.
-        augmentations: Names, in suite order.
-        order: The layout of the rows; None = derived from them.
-
-    Yields:
-        Values by key, `[images, draws]`; NaN if there is none. Nothing if there are no images, or none of the paper's
-        augmentations.
-    """
+    """Yields the values that the claims need; augmentations that are not the paper's are left out."""
     order = order or layout(rows)
     names = [name for name in augmentations if name in PAPER]
     if not names or not order.images:
@@ -59,10 +48,7 @@ def _pairs(augmentations: Sequence[str]) -> tuple[list[Key], list[int]]:
 
 
 def _entropy_rises(rows: pl.LazyFrame, order: Layout, names: Sequence[str]) -> Iterator[Block]:
-    """Yields the entropy of each view's attention map minus its original's, in nats, block by block.
-
-    It reads the metric if the study has it, else the maps; nothing if there are no maps.
-    """
+    """Yields the entropy of each view's attention map minus its original's, in nats, block by block."""
     wanted = [name for name in ENTROPY_OF if name in names]
     columns = rows.collect_schema()
     if ENTROPY_RISE in columns and wanted:

@@ -35,35 +35,18 @@ def claim_rows(claims: pl.DataFrame) -> list[Row]:
 
 
 def places_of(estimate: float, low: float, high: float) -> int:
-    """Returns the decimals that show an interval's width and one figure of each number that is not 0; from 2 to 12.
-
-    Example:
-        >>> places_of(0.4, 0.3, 0.5), places_of(0.00004, 0.00001, 0.00008)
-        (2, 6)
-    """
+    """Returns the decimals that show an interval's width and one figure of each number that is not 0; from 2 to 12."""
     smallest = min((abs(value) for value in (estimate, low, high) if abs(value) > 1e-12), default=1.0)
     return min(12, max(2, decimals(low, high), math.ceil(-math.log10(smallest))))
 
 
 def cut(estimate: float | None) -> str:
-    """Formats a proportion or a correlation with three decimals, cut and not rounded.
-
-    So 0.9496 visibly stays below 0.95.
-
-    Example:
-        >>> cut(0.9496), cut(1.0), cut(-0.9999), cut(None)
-        ('0.949', '1.000', '−0.999', '–')
-    """
+    """Formats a proportion or a correlation with three decimals, cut and not rounded."""
     return fixed(None if estimate is None else math.trunc(round(estimate * 1000, 6)) / 1000, 3)
 
 
 def verdict_counts(claims: Sequence[Row]) -> str:
-    """Returns how many claims have which verdict, as text.
-
-    Example:
-        >>> verdict_counts([{"verdict": "holds"}, {"verdict": "undecided"}, {"verdict": "holds"}])
-        '2 hold, 1 is undecided'
-    """
+    """Returns how many claims have which verdict, as text."""
     words = {
         "holds": ("holds", "hold"),
         "does not hold": ("does not hold", "do not hold"),

@@ -9,7 +9,7 @@ from embedshift.questions.claims.verdict import Finding
 
 # Below it a bootstrap tree says little: a resample of so few images has too few different ones.
 LEAST_TREE = 20
-# Share of the trees that a verdict asks for.
+# Fraction of the trees that a verdict asks for.
 MOST = 0.95
 # "The distances differ": each against their mean.
 _APART: tuple[Contrast, ...] = tuple(between((key,), DISTANCES) for key in DISTANCES)
@@ -17,20 +17,13 @@ _APART: tuple[Contrast, ...] = tuple(between((key,), DISTANCES) for key in DISTA
 
 @dataclass(frozen=True)
 class OfTrees:
-    """A claim that holds if bootstrap trees show all conditions, and does not hold if they lack a single one.
-
-    Both verdicts first require that the distances differ: the p value is that of 36 equal distances.
-
-    Args:
-        conditions: The conditions of the claim.
-        contrasts: Each distance against the mean of all.
-    """
+    """A claim that holds if bootstrap trees show all conditions, and does not hold if they lack a single one."""
 
     conditions: Conditions
     contrasts: tuple[Contrast, ...] = _APART
 
     @property
-    def takes(self) -> str:
+    def requires(self) -> str:
         """What the two verdicts require, in words."""
         return (
             f"Holds if, in at least 95 % of {TREES:,} bootstrap trees, {self.conditions.words}. Does not hold if "
@@ -47,19 +40,13 @@ class OfTrees:
         if apart.still or not bootstrap.evidence.means(DISTANCES).max() > 0:
             return None
         shown = self.conditions(bootstrap.trees)
-        share = float(shown.all(axis=1).mean())
+        fraction = float(shown.all(axis=1).mean())
         if having < LEAST_TREE:
-            return Finding(share)
+            return Finding(fraction)
         p = apart.one_differs()
-        return Finding(share, p=(p, p), shown=(share >= MOST, lacking(shown)))
+        return Finding(fraction, p=(p, p), shown=(fraction >= MOST, lacking(shown)))
 
 
 def lacking(shown: Holding) -> bool:
-    """Returns whether trees `[R, C]` lack the same condition: all but 0.05 / C of them, as one may lack it by chance.
-
-    Example:
-        >>> import numpy as np
-        >>> lacking(np.array([[True, False]] * 40)), lacking(np.array([[True, False], [False, True]] * 20))
-        (True, False)
-    """
+    """Whether trees `[R, C]` lack the same condition: all but 0.05 / C of them, as one may lack it by chance."""
     return bool((~shown).mean(axis=0).max() >= 1 - (1 - MOST) / shown.shape[1])

@@ -17,23 +17,7 @@ from embedshift.store.tables import Table
 
 
 def claims(rows: Rows, augmentations: Sequence[str], *, seed: int, resamples: int = RESAMPLES_OF_MANY) -> pl.DataFrame:
-    """Tests the paper's claims on a study's images.
-
-    Args:
-        rows: Rows of a study; embeddings are not read.
-        augmentations: Names, in suite order; those that are not the paper's are left out.
-        seed: The study's seed; it decides the resamples and permutations.
-        resamples: Number of resamples.
-
-    Returns:
-        One row per testable part: `claim, statement, estimate, ci_low, ci_high, verdict, p_value, p_adjusted, takes`.
-            `takes` says what the verdicts "holds" and "does not hold" require; both require `p_adjusted` <= 0.05, by
-            Holm over both directions of all tested claims. `p_value` is that of the nearer direction. For claims about
-            means the estimate is the smallest of the differences that must be above 0; for claims about the tree (2, 3)
-            and the exception (7c) the proportion of the resamples that show it; for 7a and 7b a correlation. With too
-            few images a claim is undecided, without interval and p. A claim about something that the study does not
-            have, or where nothing differs, is "not testable", with null numbers.
-    """
+    """Tests the paper's claims on a study's images."""
     study = grouped(rows)
     reading = functools.partial(read, augmentations=augmentations, order=study.order)
     return verdicts(gather_groups(study, reading), seed=seed, resamples=resamples)

@@ -23,12 +23,7 @@ DISTANCES = tuple(distance(*pair) for pair in itertools.combinations(NAMES, 2))
 
 @dataclass(frozen=True)
 class Trees:
-    """Trees of the nine augmentations, in the paper's order.
-
-    Args:
-        heights: Heights at which two augmentations join (cophenetic distances), `[R, 9, 9]`, infinite on the diagonal.
-        cuts: The height at which each tree is cut, `[R]`.
-    """
+    """Trees of the nine augmentations, in the paper's order."""
 
     heights: Values
     cuts: Values
@@ -39,22 +34,13 @@ class Trees:
 
 
 def grow(distances: Values) -> Trees:
-    """Makes trees from mean distances `[R, 36]`.
-
-    Example:
-        >>> grow(np.arange(1.0, 37.0)[None]).heights[0, 0, 1].item()
-        1.0
-    """
+    """Makes trees from mean distances `[R, 36]`."""
     linkages = np.stack([linkage_matrix(squareform(row)) for row in distances])
     return Trees(_joining_heights(linkages), np.array([threshold(each) for each in linkages]))
 
 
 def _joining_heights(trees: Values) -> Values:
-    """Converts linkage matrices `[R, A - 1, 4]` to heights at which two leaves join, `[R, A, A]`, diagonal infinite.
-
-    It gives what `scipy.cluster.hierarchy.cophenet` gives for one tree, whose checks take most of the time for
-    thousands.
-    """
+    """Converts linkage matrices `[R, A - 1, 4]` to heights at which two leaves join, `[R, A, A]`, diagonal infinite."""
     count, leaves = len(trees), trees.shape[1] + 1
     heights = np.where(np.eye(leaves, dtype=bool), np.inf, np.zeros((count, 1, 1)))
     inside = np.zeros((count, 2 * leaves - 1, leaves), bool)  # of every cluster, the leaves
@@ -80,11 +66,7 @@ class Conditions(Protocol):
 
 @dataclass(frozen=True)
 class Alone:
-    """One augmentation joins none of the others below the cut, and the others all join each other below it.
-
-    Args:
-        name: The augmentation.
-    """
+    """One augmentation joins none of the others below the cut, and the others all join each other below it."""
 
     name: str
 
@@ -103,12 +85,7 @@ class Alone:
 
 @dataclass(frozen=True)
 class Branch:
-    """Some augmentations form a branch inside a larger cluster, which lacks another augmentation.
-
-    Args:
-        names: The augmentations of the branch.
-        without: The augmentation that does not join them below the cut.
-    """
+    """Some augmentations form a branch inside a larger cluster, which lacks another augmentation."""
 
     names: Sequence[str]
     without: str

@@ -28,15 +28,7 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of a test.
-
-    Args:
-        estimate: In the unit of the test; NaN if it cannot be computed.
-        low: Lower end of its interval; NaN if there is none.
-        high: Upper end, likewise.
-        p: p values of "holds" and of "does not hold"; None if there are too few images.
-        shown: Whether the further requirements of the two verdicts are met.
-    """
+    """The result of a test."""
 
     estimate: float
     low: float = np.nan
@@ -53,7 +45,7 @@ class Test(Protocol):
         """The contrasts that the test needs from the bootstrap."""
 
     @property
-    def takes(self) -> str:
+    def requires(self) -> str:
         """What the two verdicts require, in plain words."""
 
     def find(self, bootstrap: Bootstrap) -> Finding | None:
@@ -62,13 +54,7 @@ class Test(Protocol):
 
 @dataclass(frozen=True)
 class Claim:
-    """One testable part of a claim.
-
-    Args:
-        name: Number and letter, "1a".
-        statement: One sentence that names the augmentations.
-        test: Its test.
-    """
+    """One testable part of a claim."""
 
     name: str
     statement: str
@@ -82,7 +68,7 @@ def judge(claims: Sequence[Claim], bootstrap: Bootstrap) -> pl.DataFrame:
     adjusted = dict(zip(p, holm(list(p.values())).reshape(-1, 2).tolist(), strict=True))
     rows: list[dict[str, object]] = []
     for place, (claim, found) in enumerate(zip(claims, findings, strict=True)):
-        row: dict[str, object] = {"claim": claim.name, "statement": claim.statement, "takes": claim.test.takes}
+        row: dict[str, object] = {"claim": claim.name, "statement": claim.statement, "takes": claim.test.requires}
         if found is None:
             row["verdict"] = NOT_TESTABLE
         else:
@@ -100,12 +86,7 @@ def _verdict(adjusted: Sequence[float], shown: Sequence[bool]) -> str:
 
 
 def holm(p: ArrayLike) -> Values:
-    """Adjusts p values for their number (Holm 1979) and keeps their shape.
-
-    Example:
-        >>> holm([0.01, 0.03, 0.04]).round(3).tolist()
-        [0.03, 0.06, 0.06]
-    """
+    """Adjusts p values for their number (Holm 1979) and keeps their shape."""
     values = np.asarray(p, np.float64)
     order = np.argsort(values, axis=None, kind="stable")
     adjusted = np.empty(values.size)

@@ -7,5 +7,5 @@ FIGURES = {
 }
 QUESTIONS.add(
     "direction",
-    Question(__name__, "In which direction does an augmentation move the embedding?", place=55, figures=FIGURES),
+    Question(__name__, "In which direction does an augmentation move the embedding?", order=55, figures=FIGURES),
 )

@@ -19,12 +19,9 @@ WRITTEN = 12
 CELL, SMALL = 0.42, 0.24
 
 
-@figure("directions", section=True, possible=has_table("directions"))
+@figure("directions", section=True, is_available=has_table("directions"))
 def directions(data: FigureInput, title: str) -> Figure:
-    """The tree on 1 - cosine between mean shifts, and two matrices in its order.
-
-    Augmentations without a mean shift stand below the tree.
-    """
+    """The tree on 1 - cosine between mean shifts, and two matrices in its order."""
     tables = {name: table for name in PANELS if (table := data.table(name)) is not None}
     if "directions" not in tables:
         raise UsageError("this study has no sums of shifts; run it again in another folder")
@@ -55,15 +52,7 @@ def directions(data: FigureInput, title: str) -> Figure:
 
 
 def tree_of(cosines: Values) -> tuple[Values | None, list[int]]:
-    """Returns the linkage of the augmentations that have a direction, and the order of all, the others last.
-
-    Args:
-        cosines: Cosines between mean shifts, `[A, A]`; NaN in the rows and columns of augmentations without one.
-
-    Example:
-        >>> tree_of(np.array([[1.0, 0.1, 0.9], [0.1, 1.0, 0.0], [0.9, 0.0, 1.0]]))[1]
-        [1, 0, 2]
-    """
+    """Returns the linkage of the augmentations that have a direction, and the order of all, the others last."""
     there = np.flatnonzero(~np.isnan(np.diag(cosines)))
     without = [index for index in range(len(cosines)) if index not in there]
     if len(there) < 2:

@@ -20,21 +20,7 @@ if TYPE_CHECKING:
 
 
 class ShiftSums(Sums):
-    """Sums of shifts and of unit vectors; memory and file hold one vector per augmentation.
-
-    An embedding of length zero has no direction: such a view is left out, and all views of such an original.
-
-    Args:
-        augmentations: Number A of augmentations.
-        draws: Views per augmentation and image.
-
-    Example:
-        >>> sums = ShiftSums(augmentations=1, draws=1)
-        >>> sums.add_embedding([[2.0, 0.0], [0.0, 3.0]])
-        >>> found = sums.close()
-        >>> found["shifts"].tolist(), found["originals"].tolist(), round(found["lengths"].item(), 3)
-        ([[-1.0, 1.0]], [1.0, 0.0], 1.414)
-    """
+    """Sums of shifts and of unit vectors; memory and file hold one vector per augmentation."""
 
     def __init__(self, augmentations: int, draws: int) -> None:
         self._shape, self._sums = (draws, augmentations), dict[str, Values]()
@@ -68,14 +54,7 @@ class ShiftSums(Sums):
             self._sums[name] = array + self._sums[name] if name in self._sums else array
 
     def close(self) -> Mapping[str, Values]:
-        """Returns the sums; empty if no image has a direction.
-
-        `count`: number of images. `originals` `[D]`: sum of their unit vectors. `shifts` `[A, D]`: sums of shifts,
-        float32, which takes half of the bytes. `lost` `[A, D]`: sums of unit originals of views that are left out; only
-        if there are any. `images` `[A]`: number of images with a shift. `counts`, `lengths`, `squares` `[A]`: number of
-        shifts, sums of their lengths and of the squared lengths. `together` `[A]`: squared length of the sum over an
-        image's draws, summed over images.
-        """
+        """Returns the sums; empty if no image has a direction."""
         small: dict[str, Any] = {"shifts": self._sums["shifts"].astype(np.float32)} if self._sums else {}
         return self._sums | small
 

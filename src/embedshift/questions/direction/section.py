@@ -15,7 +15,7 @@ def section(page: PageInput) -> Section | None:
     content = {
         "rows": rows,
         "far": FAR,
-        "has_far": any(row["cross_share"] for row in rows),
+        "has_far": any(row["relative_to_others"] for row in rows),
         "several": len(rows) > 1,
         "images": page.data.images,
         "figure": page.figures.get("directions"),
@@ -24,24 +24,20 @@ def section(page: PageInput) -> Section | None:
 
 
 def row_of(row: Json) -> Json:
-    """Formats a row of the table `shifts`; the cross share is empty unless the share is above `FAR`.
-
-    Example:
-        >>> row_of({"augmentation": "blur", "images": 9, "shared": 0.5, "null": 0.33, "split_half": None,
-        ...     "cross_share": 0.2})["cross_share"]
-        ''
-    """
-    numbers = {name: fixed(row[name], 2) for name in ("shared", "null", "split_half", "cross_share")}
-    far = row["cross_share"] is not None and row["cross_share"] > FAR
-    return {"augmentation": row["augmentation"], **numbers} | ({} if far else {"cross_share": ""})
+    """Formats a row of the table `shifts`; the distance relative to others is empty unless the relative shift is above `FAR`."""
+    numbers = {
+        name: fixed(row[name], 2) for name in ("resultant", "resultant_by_chance", "split_half", "relative_to_others")
+    }
+    far = row["relative_to_others"] is not None and row["relative_to_others"] > FAR
+    return {"augmentation": row["augmentation"], **numbers} | ({} if far else {"relative_to_others": ""})
 
 
 TERMS = {
     "shift": "How far an embedding moves from original to view. Shift vector: the view's embedding minus that of its "
     "original, both normalised to length 1.",
-    "shared direction": "Length of the mean shift divided by the mean length of shifts: 1 = the same direction for all "
+    "resultant length": "Length of the mean shift divided by the mean length of shifts: 1 = the same direction for all "
     "images.",
-    "cross share": "Mean distance from a view's own original divided by that from the originals of other images.",
+    "distance relative to others": "Mean distance from a view's own original divided by that from the originals of other images.",
 }
 
 PART = Part(section, terms=TERMS)

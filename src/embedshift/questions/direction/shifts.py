@@ -16,12 +16,7 @@ _NOTHING = 1e-6
 
 @dataclass(frozen=True)
 class Shifts:
-    """Sums over the images of a study.
-
-    Args:
-        sums: The sums that `ShiftSums.close` of `measure.py` returns.
-        draws: Views per augmentation and image.
-    """
+    """Sums over the images of a study."""
 
     sums: Mapping[str, Values]
     draws: int
@@ -37,21 +32,16 @@ class Shifts:
         """Returns the cosines between mean shifts, `[A, A]`, in [-1, 1]; NaN for an augmentation without one."""
         return cosines(self.total, self.total)
 
-    def shared(self) -> Values:
+    def resultant(self) -> Values:
         """Returns the length of the mean shift divided by the mean length of shifts, `[A]`; 1 = equal directions."""
         return self._over_lengths(np.linalg.norm(np.nan_to_num(self.total), axis=-1))
 
-    def null(self) -> Values:
-        """Returns what `shared` would be for shifts whose directions are independent between images, `[A]`."""
+    def resultant_by_chance(self) -> Values:
+        """Returns what `resultant` would be for shifts whose directions are independent between images, `[A]`."""
         return self._over_lengths(np.sqrt(self.sums["together"]))
 
     def split_half(self) -> Values:
-        """Returns the cosine between mean shifts of two halves of the images, expected over all halvings, `[A]`.
-
-        It is the mean inner product of two halves divided by the mean square of one: in [-1, 1]; NaN for one image. It
-        needs no halves: for n images both follow from the inner products between images, summed over all pairs, and the
-        squares.
-        """
+        """Returns the cosine between mean shifts of two halves of the images, expected over all halvings, `[A]`."""
         squares, n = self.sums["together"], self.sums["images"]
         between = (np.nan_to_num(self.total) ** 2).sum(axis=-1) - squares
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -59,11 +49,8 @@ class Shifts:
             found = across / (squares / 2 + between * (n - 2) / (4 * (n - 1)))
         return np.where(self._moved() & (n > 1), np.clip(found, -1.0, 1.0), np.nan)
 
-    def cross_share(self) -> Values:
-        """Returns the mean cosine distance of views to their own originals divided by that to other originals, `[A]`.
-
-        NaN for one image, and if all originals and views are equal.
-        """
+    def relative_to_others(self) -> Values:
+        """The mean cosine distance of views to their own originals divided by that to other originals, `[A]`."""
         sums, counts = self.sums, self.sums["counts"]
         own = sums["squares"] / 2  # 1 - cos of unit vectors is half the square of their distance
         others = counts * (sums["count"] - 1)
@@ -82,33 +69,14 @@ class Shifts:
 
 
 def cosines(first: ArrayLike, second: ArrayLike) -> Values:
-    """Returns cosines between vectors `[A, D]` and vectors `[B, D]`, float64 `[A, B]`; NaN if one is NaN or zero.
-
-    Example:
-        >>> cosines([[1.0, 0.0], [0.0, 2.0]], [[0.0, 3.0]]).ravel().tolist()
-        [0.0, 1.0]
-    """
+    """Returns cosines between vectors `[A, D]` and vectors `[B, D]`, float64 `[A, B]`; NaN if one is NaN or zero."""
     with np.errstate(invalid="ignore", divide="ignore"):
         a, b = (v / np.linalg.norm(v, axis=-1, keepdims=True) for v in map(np.asarray, (first, second)))
         return np.asarray(np.clip(a @ b.T, -1.0, 1.0))
 
 
 def cosines_of_shifts(cosine: ArrayLike, distances: ArrayLike) -> Values:
-    r"""Cosine between the shifts of two views of one image, from the cosines of the three embeddings.
-
-    .. math:: \cos(d_a, d_b) = \frac{(1 - c_a) + (1 - c_b) - d_{ab}}{\sqrt{(2 - 2 c_a)(2 - 2 c_b)}}
-
-    Args:
-        cosine: Between the original and each view `[..., A]`.
-        distances: 1 - cosine between the views, pair by pair, in the order of the upper triangle `[..., P]`.
-
-    Returns:
-        float64 `[..., P]` in [-1, 1]; NaN where a view did not move, or has no direction.
-
-    Example:
-        >>> cosines_of_shifts([0.0, 0.0], [1.0]).round(3).item()
-        0.5
-    """
+    """Cosine between the shifts of two views of one image, from the cosines of the three embeddings."""
     far = 1 - np.asarray(cosine, np.float64)
     first, second = np.triu_indices(far.shape[-1], k=1)
     a, b = far[..., first], far[..., second]

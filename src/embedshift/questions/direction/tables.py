@@ -18,7 +18,7 @@ from embedshift.store.tables import Table
 SCHEMA: dict[str, type[pl.DataType]] = {
     "augmentation": pl.String,
     "images": pl.Int64,
-    **dict.fromkeys(("shared", "null", "split_half", "cross_share"), pl.Float64),
+    **dict.fromkeys(("resultant", "resultant_by_chance", "split_half", "relative_to_others"), pl.Float64),
 }
 # What the cosines of the shifts of one image are made from.
 COLUMNS = ("cosine_similarity", "pairwise")
@@ -32,32 +32,18 @@ def shifts_of(reader: Reader) -> Shifts | None:
 
 
 def directions(reader: Reader) -> pl.DataFrame:
-    """Returns the cosines between the mean shifts of augmentations.
-
-    Returns:
-        `augmentation` and one column per augmentation; symmetric, 1 on the diagonal, null if an augmentation has no
-        shift or its shifts cancel each other.
-    """
+    """Returns the cosines between the mean shifts of augmentations."""
     found = shifts_of(reader)
     return _square(None if found is None else found.directions(), reader.augmentations)
 
 
 def directions_of_images(reader: Reader) -> pl.DataFrame:
-    """Returns the mean, over images and draws, of the cosine between the shifts of two augmentations.
-
-    Returns:
-        As `directions`.
-    """
+    """Returns the mean, over images and draws, of the cosine between the shifts of two augmentations."""
     return _square(mean_cosines(reader.groups, reader.augmentations), reader.augmentations)
 
 
 def mean_cosines(rows: Rows, augmentations: Sequence[str]) -> Values | None:
-    """Returns the matrix `[A, A]`, read as a stream; None if rows do not hold the distances between views.
-
-    Args:
-        rows: The rows of a study.
-        augmentations: A names, in suite order.
-    """
+    """Returns the matrix `[A, A]`, read as a stream; None if rows do not hold the distances between views."""
     study, size = grouped(rows), len(augmentations)
     if not study.items or not {*COLUMNS} <= {*study.columns.names()}:
         return None
@@ -90,24 +76,17 @@ def _sums(group: Group, *, order: Layout, augmentations: Sequence[str]) -> tuple
 
 
 def shifts(reader: Reader) -> pl.DataFrame:
-    """Returns whether the shifts of an augmentation share a direction, and how far views are from other originals.
-
-    Returns:
-        `augmentation, images, shared, null, split_half, cross_share`: number of images with a shift; length of the mean
-        shift divided by the mean length; the value of this quotient without a common direction; cosine between the mean
-        shifts of two halves of the images, expected over all halvings; mean cosine distance to the own original divided
-        by that to other images' originals. Null if undefined.
-    """
+    """Returns whether the shifts of an augmentation share a direction, and how far views are from other originals."""
     found = shifts_of(reader)
     if found is None:
         return pl.DataFrame(schema=SCHEMA)
     columns = {
         "augmentation": reader.augmentations,
         "images": found.sums["images"],
-        "shared": found.shared(),
-        "null": found.null(),
+        "resultant": found.resultant(),
+        "resultant_by_chance": found.resultant_by_chance(),
         "split_half": found.split_half(),
-        "cross_share": found.cross_share(),
+        "relative_to_others": found.relative_to_others(),
     }
     return pl.DataFrame(columns).select(pl.col(name).cast(kind) for name, kind in SCHEMA.items()).fill_nan(None)
 
@@ -120,7 +99,7 @@ def _square(matrix: Values | None, names: Sequence[str]) -> pl.DataFrame:
 
 
 TABLES = (
-    Table("directions", directions, possible=lambda reader: reader.has_pairs, takes=FEW),
-    Table("directions_of_images", directions_of_images, possible=lambda reader: reader.has_pairs, takes=FEW),
+    Table("directions", directions, is_available=lambda reader: reader.has_pairs, requires=FEW),
+    Table("directions_of_images", directions_of_images, is_available=lambda reader: reader.has_pairs, requires=FEW),
     Table("shifts", shifts),
 )

@@ -7,6 +7,6 @@ FIGURES = {
     "cosine_histogram": ("04c", "Cosine similarity with the original: histogram"),
     "l2_bars": ("07", "Mean L2 distance from the original"),
     "sample_heatmap": ("09", "Cosine similarity with the original, by image"),
-    "ruler": ("15", "How far the embedding moves, as a share: 0 = unchanged, 1 = unrelated image"),
+    "ruler": ("15", "How far the embedding moves, as a relative shift: 0 = unchanged, 1 = another image"),
 }
-QUESTIONS.add("embedding", Question(__name__, "How far does the embedding move?", place=10, figures=FIGURES))
+QUESTIONS.add("embedding", Question(__name__, "How far does the embedding move?", order=10, figures=FIGURES))

@@ -1,4 +1,4 @@
-"""The report's answers to three questions, from the tables alone: how far, is it settled, and which images."""
+"""The report's answers to three questions, from the tables alone: how far, is it significant, and which images."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from embedshift.config import Json
 from embedshift.report.numbers import MISSING, count, fixed, listed, with_interval
-from embedshift.statistics.differences import settled_pairs
+from embedshift.statistics.differences import significant_pairs
 from embedshift.statistics.intervals import APPROXIMATE_BELOW, LEAST_IMAGES
 from embedshift.statistics.summary import COSINE, FAR
 
@@ -15,31 +15,14 @@ Row = Json
 
 # Means that differ by less are equal but for rounding.
 ROUNDING = 1e-12
-# From this cross share on, a view is no nearer to its own original than to others.
+# From this distance relative to others on, a view is no nearer to its own original than to others.
 _NO_NEARER = 0.95
 # Number of pairs that are named one by one.
 NAMED = 3
 
 
 def how_far(summary: pl.DataFrame, encoder: str, images: int, cross: Mapping[str, float]) -> list[Markup]:
-    """Describes which augmentations move the embedding most and least, as shares of the distance to an unrelated image.
-
-    Args:
-        summary: The table `summary`.
-        encoder: The encoder's name.
-        images: Number of measured images.
-        cross: Augmentation → its share by the cross baseline.
-
-    Returns:
-        Sentences as HTML, every name escaped.
-
-    Example:
-        >>> table = pl.DataFrame({"augmentation": ["noise", "flip"], "metric": [COSINE] * 2, "mean": [0.5, 0.97],
-        ...     "floor": [0.6] * 2, "share": [1.25, 0.075], "share_low": [1.1, 0.07], "share_high": [1.4, 0.08]})
-        >>> for sentence in how_far(table, "CLIP", 50, {"noise": 0.8})[:2]: print(sentence.striptags())
-        noise moves the embedding of CLIP furthest: 1.25 [1.10 to 1.40] of the distance to an unrelated image.
-        A view under noise is on average 0.80 times as far from its own original as from the originals of other images.
-    """
+    """Describes which augmentations move the embedding most and least, as relative shifts."""
     rows = sorted(
         summary.filter((pl.col("metric") == COSINE) & pl.col("mean").is_not_null()).iter_rows(named=True),
         key=lambda row: float(row["mean"]),
@@ -48,19 +31,21 @@ def how_far(summary: pl.DataFrame, encoder: str, images: int, cross: Mapping[str
         return [
             Markup("No cosine similarity can be computed: all embeddings of {} are zero or not finite.").format(encoder)
         ]
-    if rows[0]["share"] is None or rows[0]["mean"] > 1.0 - ROUNDING:
+    if rows[0]["relative_shift"] is None or rows[0]["mean"] > 1.0 - ROUNDING:
         return _without_scale(rows, encoder)
     most, least = rows[0], rows[-1]
-    scale = scale_of(most["floor"], images)
-    name, far = most["augmentation"], Markup("<b>{}</b> of the distance to an unrelated image").format(_share(most))
-    crossed = [_crossed(row, cross) for row in rows if row["share"] > FAR and row["augmentation"] in cross][:NAMED]
+    scale = scale_of(most["baseline"], images)
+    name, far = most["augmentation"], Markup("<b>{}</b> of the distance to another image").format(_relative_shift(most))
+    crossed = [_crossed(row, cross) for row in rows if row["relative_shift"] > FAR and row["augmentation"] in cross][
+        :NAMED
+    ]
     if len(rows) == 1:
         words = "<b>{}</b>, the only augmentation, moves the embedding of {}: {}."
         return [Markup(words).format(name, encoder, far), *crossed, scale]
     if least["mean"] - most["mean"] < ROUNDING:
         words = "All augmentations move the embedding of {} equally far: {}."
         return [Markup(words).format(encoder, far), *crossed, scale]
-    near = Markup("<b>{}</b>").format(_share(least))
+    near = Markup("<b>{}</b>").format(_relative_shift(least))
     if images < LEAST_IMAGES:
         words = "The embedding of {} moves between {} under <b>{}</b> and {} under <b>{}</b>."
         return [Markup(words).format(encoder, near, least["augmentation"], far, name), *crossed, scale]
@@ -69,20 +54,24 @@ def how_far(summary: pl.DataFrame, encoder: str, images: int, cross: Mapping[str
     return [first, *crossed, second, scale]
 
 
-def scale_of(floor: float, images: int) -> Markup:
-    """Explains a share: the floor, and the meaning of the brackets."""
-    words = "This fraction is the <b>share</b>: the mean cosine distance (1 − cosine similarity) between view and "
-    words += "original, divided by that between unrelated images of this set (1 − {}). 0 = unchanged, 1 = as far as "
+def scale_of(baseline: float, images: int) -> Markup:
+    """Explains a relative shift: the baseline, and the meaning of the brackets."""
+    words = (
+        "This fraction is the <b>relative shift</b>: the mean cosine distance (1 − cosine similarity) between view and "
+    )
+    words += "original, divided by that between other images of this set (1 − {}). 0 = unchanged, 1 = as far as "
     words += "another image.{}"
-    return Markup(words).format(fixed(floor, 3), "" if images < LEAST_IMAGES else " Brackets contain 95 % intervals.")
+    return Markup(words).format(
+        fixed(baseline, 3), "" if images < LEAST_IMAGES else " Brackets contain 95 % intervals."
+    )
 
 
 def _without_scale(rows: Sequence[Row], encoder: str) -> list[Markup]:
-    """Describes the case in which unrelated images give no scale."""
-    most, least, floor = rows[0], rows[-1], rows[0]["floor"]
+    """Describes the case in which other images give no scale."""
+    most, least, baseline = rows[0], rows[-1], rows[0]["baseline"]
     if most["mean"] > 1.0 - ROUNDING:
         first = Markup("No augmentation moves the embedding of {}: every mean cosine similarity is 1.").format(encoder)
-        if floor is not None and most["share"] is not None:
+        if baseline is not None and most["relative_shift"] is not None:
             return [first]
     elif len(rows) == 1:
         first = Markup(
@@ -92,14 +81,14 @@ def _without_scale(rows: Sequence[Row], encoder: str) -> list[Markup]:
         first = Markup(
             "Mean cosine similarity with the original: from {} under <b>{}</b> to {} under <b>{}</b>."
         ).format(fixed(most["mean"], 3), most["augmentation"], fixed(least["mean"], 3), least["augmentation"])
-    if floor is None:
-        return [first, Markup("There is no share, because it needs at least two images.")]
-    why = "There is no share: the mean cosine similarity of unrelated images, {}, cannot be distinguished from 1."
-    return [first, Markup(why).format(fixed(floor, 3))]
+    if baseline is None:
+        return [first, Markup("There is no relative shift, because it needs at least two images.")]
+    why = "There is no relative shift: the mean cosine similarity of other images, {}, cannot be distinguished from 1."
+    return [first, Markup(why).format(fixed(baseline, 3))]
 
 
-def _share(row: Row) -> str:
-    value, interval = with_interval(row["share"], row["share_low"], row["share_high"])
+def _relative_shift(row: Row) -> str:
+    value, interval = with_interval(row["relative_shift"], row["relative_shift_low"], row["relative_shift_high"])
     return value if interval == MISSING else f"{value} [{interval}]"
 
 
@@ -113,17 +102,8 @@ def _crossed(row: Row, cross: Mapping[str, float]) -> Markup:
     return Markup(words).format(row["augmentation"], fixed(value, 2), meaning)
 
 
-def is_it_settled(differences: pl.DataFrame | None, order: Sequence[str], images: int) -> list[Markup]:
-    """Describes whether these images decide which augmentation moves the embedding more, pair by pair.
-
-    Args:
-        differences: The table `differences`; None if there are too many augmentations.
-        order: Augmentations, the one that moves most first.
-        images: Number of measured images.
-
-    Returns:
-        Sentences as HTML.
-    """
+def is_significant(differences: pl.DataFrame | None, order: Sequence[str], images: int) -> list[Markup]:
+    """Describes whether these images decide which augmentation moves the embedding more, pair by pair."""
     if len(order) < 2:
         return []
     if images < LEAST_IMAGES:
@@ -134,9 +114,12 @@ def is_it_settled(differences: pl.DataFrame | None, order: Sequence[str], images
     cosine = differences.filter(pl.col("metric") == COSINE)
     if (cosine["difference"].fill_null(0.0).abs() < ROUNDING).all():
         return [Markup("None: no augmentation moves the embedding more than another.")]
-    settled = {*settled_pairs(differences, COSINE)}
+    significant = {*significant_pairs(differences, COSINE)}
     open_pairs = [
-        (one, other) for place, one in enumerate(order) for other in order[place + 1 :] if (one, other) not in settled
+        (one, other)
+        for place, one in enumerate(order)
+        for other in order[place + 1 :]
+        if (one, other) not in significant
     ]
     method = "The order depends on the strengths of the augmentations. Pairs are compared image by image, with 95 % "
     method += "intervals corrected for all pairs."
@@ -151,21 +134,21 @@ def is_it_settled(differences: pl.DataFrame | None, order: Sequence[str], images
         return [Markup(words).format(count(images, "image")), Markup(method)]
     words = "{} of {} pairs of augmentations differ significantly in cosine similarity."
     first = Markup(words).format(total - len(open_pairs), total)
-    return [first, _ends(order, settled), _not_settled(open_pairs), Markup(method)]
+    return [first, _ends(order, significant), _not_significant(open_pairs), Markup(method)]
 
 
-def _ends(order: Sequence[str], settled: set[tuple[str, str]]) -> Markup:
+def _ends(order: Sequence[str], significant: set[tuple[str, str]]) -> Markup:
     """Describes whether the first and the last of the order differ from all others."""
     parts: list[Markup] = []
     for name, ends in ((order[0], ("largest", "larger")), (order[-1], ("smallest", "smaller"))):
-        apart = all((name, other) in settled for other in order if other != name)
+        apart = all((name, other) in significant for other in order if other != name)
         but = "" if apart else "but not "
         words = "<b>{}</b> has the {} shift, {}significantly {} than all others."
         parts.append(Markup(words).format(name, ends[0], but, ends[1]))
     return Markup(" ").join(parts)
 
 
-def _not_settled(pairs: Sequence[tuple[str, str]]) -> Markup:
+def _not_significant(pairs: Sequence[tuple[str, str]]) -> Markup:
     named = [Markup("{} and {}").format(one, other) for one, other in pairs[:NAMED]]
     more = len(pairs) - len(named)
     rest = f"; and {more} more pairs in file tables/differences.csv" if more else ""
@@ -173,17 +156,7 @@ def _not_settled(pairs: Sequence[tuple[str, str]]) -> Markup:
 
 
 def which_images(moved: pl.DataFrame, link: str = "") -> list[Markup]:
-    """Describes which images an augmentation moves far.
-
-    Args:
-        moved: `augmentation, images, far, image_id, share`, the augmentation that moves most first: number of images
-            with a share, number of images that moved more than half the distance to an unrelated image, and the image
-            that moved furthest with its share.
-        link: Address of the gallery; "" = none.
-
-    Returns:
-        Sentences as HTML.
-    """
+    """Describes which images an augmentation moves far."""
     if moved.is_empty():
         return []
     far = moved.filter(pl.col("far") > 0).sort("far", descending=True, maintain_order=True)
@@ -194,18 +167,18 @@ def which_images(moved: pl.DataFrame, link: str = "") -> list[Markup]:
     if parts:
         least = far["far"][NAMED - 1] if far.height > NAMED else 0
         others = f"; {least} or fewer under {count(far.height - NAMED, 'other')}" if least else ""
-        words = "Images with a share above 0.5: {}{}."
+        words = "Images with a relative shift above 0.5: {}{}."
         first = Markup(words).format(Markup(listed(parts)), others)
     else:
-        first = Markup("No image has a share above 0.5.")
+        first = Markup("No image has a relative shift above 0.5.")
     top = [
         Markup("<bdi>{}</bdi> under {} ({})").format(
-            row["image_id"], row["augmentation"], with_interval(row["share"], None, None)[0]
+            row["image_id"], row["augmentation"], with_interval(row["relative_shift"], None, None)[0]
         )
         for row in moved.head(NAMED).iter_rows(named=True)
     ]
     see = Markup(" <a href='{}'>Show them.</a>").format(link) if link else ""
-    return [first, Markup("Largest shares: {}.{}").format(Markup(listed(top)), see)]
+    return [first, Markup("Largest relative shifts: {}.{}").format(Markup(listed(top)), see)]
 
 
 def _of(number: int, images: int) -> str:

@@ -18,10 +18,7 @@ SAMPLE = 50
 
 @figure("l2_density")
 def l2_density(data: FigureInput, title: str) -> Figure:
-    """Filled kernel density of the L2 distance per augmentation, with its name at the peak.
-
-    An augmentation with one value or equal values has no density; a dashed line marks its value.
-    """
+    """Filled kernel density of the L2 distance per augmentation, with its name at the peak."""
     samples = {name: data.values(name, "l2_distance") for name in data.augmentations}
     curves = {name: density(values, low=0.0) for name, values in samples.items()}
     spikes = {name: values[0] for name, values in samples.items() if len(values) and curves[name] is None}
@@ -52,11 +49,7 @@ def l2_density(data: FigureInput, title: str) -> Figure:
 
 @figure("cosine_histogram")
 def cosine_histogram(data: FigureInput, title: str) -> Figure:
-    """Histogram and kernel density of the cosine similarity per augmentation, with mean and sd in the legend.
-
-    Each augmentation has its own row on a common axis, because nine overlaid histograms cannot be read. Bins are
-    NumPy's "auto".
-    """
+    """Histogram and kernel density of the cosine similarity per augmentation, with mean and sd in the legend."""
     note = "bars: histogram; line: Gaussian kernel density; dotted: mean; each row has its own vertical scale"
     height = 0.9 + 0.46 * max(3, len(data.augmentations))
     figure = new_figure(data.caption(note), 8, height, title)

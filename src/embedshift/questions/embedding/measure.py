@@ -10,7 +10,7 @@ from embedshift.arrays import Floats, Values
 from embedshift.pipeline.measure import Measure, Sums
 from embedshift.registry import METRICS, metric
 from embedshift.statistics import vectors
-from embedshift.statistics.floors import GROUPS, KEPT, cosine_floor, distance_floor
+from embedshift.statistics.baselines import GROUPS, KEPT, cosine_baseline, distance_baseline
 
 if TYPE_CHECKING:
     from embedshift.encoders.base import EncoderOutput
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     low=-1.0,
     high=1.0,
     higher_is_better=True,
-    floor=cosine_floor,
+    baseline=cosine_baseline,
 )
 def cosine_similarity(u: ArrayLike, v: ArrayLike) -> Values:
     r"""Cosine of the angle between two embeddings (the paper's equation 4).
@@ -57,7 +57,7 @@ def cosine_similarity(u: ArrayLike, v: ArrayLike) -> Values:
     high=np.inf,
     higher_is_better=False,
     unit="encoder",
-    floor=distance_floor,
+    baseline=distance_baseline,
 )
 def l2_distance(u: ArrayLike, v: ArrayLike) -> Values:
     r"""Euclidean distance between two raw embeddings (the paper's equation 5).
@@ -82,11 +82,7 @@ def l2_distance(u: ArrayLike, v: ArrayLike) -> Values:
 
 
 class KeptVectors(Sums):
-    """The vectors of some originals of a shard, unchanged.
-
-    Args:
-        most: The largest number of vectors.
-    """
+    """The vectors of some originals of a shard, unchanged."""
 
     def __init__(self, most: int) -> None:
         self.most = most
@@ -103,19 +99,7 @@ class KeptVectors(Sums):
 
 
 class UnitSums(Sums):
-    """Sums of the originals' unit vectors by groups of images, from which the mean cosine of all pairs follows.
-
-    Args:
-        each: Images per group; the last group of a shard may have fewer.
-
-    Example:
-        >>> sums = UnitSums(each=2)
-        >>> for vector in ([3.0, 4.0], [0.0, 0.0], [0.0, 2.0]):
-        ...     sums.add_vector(np.array(vector))
-        >>> found = sums.close()
-        >>> found["images"].tolist(), found["valid"].tolist(), found["units"].tolist()
-        ([2.0, 1.0], [1.0, 1.0], [[0.6, 0.8], [0.0, 1.0]])
-    """
+    """Sums of the originals' unit vectors by groups of images, from which the mean cosine of all pairs follows."""
 
     def __init__(self, each: int) -> None:
         self.each = each

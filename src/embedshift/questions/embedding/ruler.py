@@ -1,4 +1,4 @@
-"""The ruler: every augmentation on a scale from the unchanged image to an unrelated one."""
+"""The ruler: every augmentation on a scale from the unchanged image to another one."""
 
 import numpy as np
 import polars as pl
@@ -12,33 +12,35 @@ from embedshift.statistics.intervals import LEAST_IMAGES
 from embedshift.statistics.summary import COSINE
 
 
-def has_share(data: FigureInput) -> bool:
-    """Returns whether unrelated images give a scale."""
-    return bool(np.isfinite(data.statistic("share", COSINE)).any())
+def has_relative_shift(data: FigureInput) -> bool:
+    """Returns whether other images give a scale."""
+    return bool(np.isfinite(data.statistic("relative_shift", COSINE)).any())
 
 
 def has_ruler(data: FigureInput) -> bool:
-    """Returns whether there is a scale, and augmentations are not selected levels near one share."""
-    return has_share(data) and not data.shows_one_level
+    """Returns whether there is a scale, and augmentations are not selected levels near one relative shift."""
+    return has_relative_shift(data) and not data.shows_one_level
 
 
 @figure(
     "ruler",
     section=True,
-    possible=has_ruler,
+    is_available=has_ruler,
 )
 def ruler(data: FigureInput, title: str) -> Figure:
     """One dot per augmentation with its interval, the furthest on top; lines at 0, the nearest other image, and 1."""
-    if not has_share(data):
+    if not has_relative_shift(data):
         raise EmbedshiftError(
-            "figure 'ruler': this study has no share, because unrelated images are missing or as similar as equal ones"
+            "figure 'ruler': this study has no relative shift, because other images are missing or as similar as equal ones"
         )
-    share, low, high = (data.statistic(name, COSINE) for name in ("share", "share_low", "share_high"))
-    order = np.argsort(-np.nan_to_num(share, nan=-np.inf), kind="stable")
+    relative_shift, low, high = (
+        data.statistic(name, COSINE) for name in ("relative_shift", "relative_shift_low", "relative_shift_high")
+    )
+    order = np.argsort(-np.nan_to_num(relative_shift, nan=-np.inf), kind="stable")
     names = [data.augmentations[place] for place in order]
-    note = "dot: mean share; line: 95 % interval (bootstrap over images)"
+    note = "dot: mean relative shift; line: 95 % interval (bootstrap over images)"
     if data.images < LEAST_IMAGES:
-        note = f"dot: mean share; no interval below {LEAST_IMAGES} images"
+        note = f"dot: mean relative shift; no interval below {LEAST_IMAGES} images"
     drawn = new_figure(data.caption(note), 7.5, 1.6 + 0.27 * len(names), title)
     axes = drawn.subplots()
     for place, words in scale.marks(nearest(data), scale.nearest_of(data.images)).items():
@@ -49,21 +51,21 @@ def ruler(data: FigureInput, title: str) -> Figure:
         )  # fmt: skip
     rows = np.arange(len(names))
     axes.hlines(rows, low[order], high[order], color=INK, linewidth=1.2, zorder=2)
-    axes.scatter(share[order], rows, s=26, c=[data.colours[name] for name in names], zorder=3)
-    right = np.where(np.isnan(high), share, high)[order]
-    for row, end, value in zip(rows, right, share[order], strict=True):
+    axes.scatter(relative_shift[order], rows, s=26, c=[data.colours[name] for name in names], zorder=3)
+    right = np.where(np.isnan(high), relative_shift, high)[order]
+    for row, end, value in zip(rows, right, relative_shift[order], strict=True):
         if np.isfinite(value):
             axes.annotate(number(value), (end, row), xytext=(6, 0), textcoords="offset points", va="center", fontsize=7)
     axes.set_yticks(rows, [human(name) for name in names])
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_xlim(scale.ends(float(np.nanmin(low, initial=0.0)), float(np.nanmax(right, initial=0.0))))
-    axes.set_xlabel("share: shift as a fraction of the distance to an unrelated image")
+    axes.set_xlabel("relative shift: shift as a fraction of the distance to another image")
     return drawn
 
 
 def nearest(data: FigureInput) -> float | None:
     """Returns the mean position of the nearest other image on the ruler; None if the study lacks it."""
-    found = scale.nearest_cosine(data.table("setlevel"))
-    floors = data.summary.filter(pl.col("metric") == COSINE)["floor"].drop_nulls()
-    return None if found is None or floors.is_empty() else (1.0 - found) / (1.0 - float(floors[0]))
+    found = scale.nearest_cosine(data.table("geometry"))
+    baselines = data.summary.filter(pl.col("metric") == COSINE)["baseline"].drop_nulls()
+    return None if found is None or baselines.is_empty() else (1.0 - found) / (1.0 - float(baselines[0]))

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from embedshift.arrays import Values
 from embedshift.figures import FigureInput
 from embedshift.figures.style import metric_label
-from embedshift.questions.embedding.answer import how_far, is_it_settled, scale_of, which_images
+from embedshift.questions.embedding.answer import how_far, is_significant, scale_of, which_images
 from embedshift.registry import METRICS
 from embedshift.report import searches
 from embedshift.report.charts import ROW_PIXELS, escaped, layout_of, short
@@ -33,19 +33,21 @@ def section(page: PageInput) -> Section:
     order = by_cosine(data.summary)
     moved = furthest(data.rows, data.summary, order)
     moved = moved.with_columns(pl.col("image_id").map_elements(page.reader.naming.image, pl.String))
-    link = "#gallery" if any(each.name == "moved" for each in page.reader.questions) else ""
+    link = "#gallery" if any(each.name == "examples" for each in page.reader.questions) else ""
     images = int(data.statistic("images", COSINE).min(initial=data.images))
-    cross_shares = {} if cross is None else dict(cross.select("augmentation", "cross_share").drop_nulls().iter_rows())
-    how = how_far(data.summary, page.encoder, images, cross_shares)
-    settled = is_it_settled(data.table("differences"), order, images)
+    relative_to_others = (
+        {} if cross is None else dict(cross.select("augmentation", "relative_to_others").drop_nulls().iter_rows())
+    )
+    how = how_far(data.summary, page.encoder, images, relative_to_others)
+    significant = is_significant(data.table("differences"), order, images)
     given_way, search, largest = _tolerances(page, images), _search(page), which_images(moved, link)
     if given_way and data.shows_one_level:  # how far one moves, and before which other, is a choice of the level
-        how, settled, search, largest = [], [], [], []
+        how, significant, search, largest = [], [], [], []
     answers = {
         "How strong a change does the embedding tolerate?": given_way,
         "How far does the embedding move?": how,
         "Does image search still find the original?": search,
-        "Which differences are statistically significant?": settled,
+        "Which differences are statistically significant?": significant,
         "Which images have the largest shift?": largest,
     }
     content = {
@@ -59,10 +61,12 @@ def section(page: PageInput) -> Section:
 def _tolerances(page: PageInput, images: int) -> list[Markup]:
     """Describes at which strength families of changes move the embedding; empty without families or without a scale."""
     table = page.data.table("tolerance")
-    floors = page.data.summary.filter((pl.col("metric") == COSINE) & pl.col("share").is_not_null())["floor"]
-    if table is None or floors.is_empty():
+    baselines = page.data.summary.filter((pl.col("metric") == COSINE) & pl.col("relative_shift").is_not_null())[
+        "baseline"
+    ]
+    if table is None or baselines.is_empty():
         return []
-    return [*sentences(table, page.encoder, "#tolerances"), scale_of(floors[0], images)]
+    return [*sentences(table, page.encoder, "#tolerances"), scale_of(baselines[0], images)]
 
 
 def _search(page: PageInput) -> list[Markup]:
@@ -82,18 +86,9 @@ def by_cosine(summary: pl.DataFrame) -> list[str]:
 
 
 def furthest(rows: pl.LazyFrame, summary: pl.DataFrame, order: Sequence[str]) -> pl.DataFrame:
-    """Returns how many images each augmentation moves over half the distance to an unrelated image, and the furthest.
-
-    Args:
-        rows: The rows of a study.
-        summary: Its table `summary`.
-        order: Augmentations.
-
-    Returns:
-        `augmentation, images, far, image_id, share`, in this order; empty if there is no floor.
-    """
-    floors = summary.filter((pl.col("metric") == COSINE) & pl.col("share").is_not_null())["floor"]
-    far, having = (dict.fromkeys(order if len(floors) else (), 0) for _ in range(2))
+    """How many images each augmentation moves over half the distance to another image, and the furthest."""
+    baselines = summary.filter((pl.col("metric") == COSINE) & pl.col("relative_shift").is_not_null())["baseline"]
+    far, having = (dict.fromkeys(order if len(baselines) else (), 0) for _ in range(2))
     first: dict[str, tuple[float, str]] = {}
     shape = layout(rows)
     for block in blocks(rows.select("image_id", COSINE), len(shape.views)) if far and shape.images else ():
@@ -101,18 +96,18 @@ def furthest(rows: pl.LazyFrame, summary: pl.DataFrame, order: Sequence[str]) ->
         for name in order:
             sums, counts = shape.per_image(block, name, [COSINE])
             with np.errstate(invalid="ignore", divide="ignore"):
-                shares = (1.0 - sums[:, 0] / counts[:, 0]) / (1.0 - floors[0])
-            far[name] += int((shares > FAR).sum())
-            having[name] += int(np.isfinite(shares).sum())
-            if np.isfinite(shares).any():
-                largest = float(np.nanmax(shares))
-                tied = ids.filter(pl.Series(shares == largest)).min()
-                # Of equal shares the first name, whatever the order of the images.
+                relative_shifts = (1.0 - sums[:, 0] / counts[:, 0]) / (1.0 - baselines[0])
+            far[name] += int((relative_shifts > FAR).sum())
+            having[name] += int(np.isfinite(relative_shifts).sum())
+            if np.isfinite(relative_shifts).any():
+                largest = float(np.nanmax(relative_shifts))
+                tied = ids.filter(pl.Series(relative_shifts == largest)).min()
+                # Of equal relative shifts the first name, whatever the order of the images.
                 here = (-largest, str(tied))
                 first[name] = min(first.get(name, here), here)
     found = [(name, having[name], far[name], first[name][1], -first[name][0]) for name in order if name in first]
     schema = {"augmentation": pl.String, **dict.fromkeys(("images", "far"), pl.Int64), "image_id": pl.String}
-    schema |= {"share": pl.Float64}
+    schema |= {"relative_shift": pl.Float64}
     return pl.DataFrame(found, schema=schema, orient="row")
 
 
@@ -123,15 +118,7 @@ def charts(page: PageInput) -> Iterator[Chart]:
 
 
 def distributions(data: FigureInput, metric: str) -> Plot:
-    """Returns one ridge per augmentation, all equally high, with mean and 95 % interval, the least changed on top.
-
-    Args:
-        data: The study's tables and rows.
-        metric: The column to show.
-
-    Returns:
-        `data` and `layout` of a plotly figure, without the page's colours.
-    """
+    """Returns one ridge per augmentation, all equally high, with mean and 95 % interval, the least changed on top."""
     facts = METRICS[metric]
     described = {row["augmentation"]: row for row in data.summary.iter_rows(named=True) if row["metric"] == metric}
     shown = [name for name in data.by_rank() if described[name]["mean"] is not None]
@@ -186,7 +173,7 @@ def _means(rows: Sequence[Mapping[str, Any]], metric: str, colours: Sequence[str
 TERMS = {
     "cosine similarity": "The cosine of the angle between two embeddings: 1 = same direction, 0 = right angle.",
     "L2 distance": "The Euclidean distance between two embeddings, in the encoder's own units.",
-    "ruler": "The figure that shows the share of every augmentation, from unchanged (0) to an unrelated image (1).",
+    "ruler": "The figure that shows the relative shift of every augmentation, from unchanged (0) to another image (1).",
 }
 
 PART = Part(section, charts, TERMS)

@@ -26,7 +26,7 @@ QUESTIONS.add(
     Question(
         __name__,
         "Which heads and layers carry the shift?",
-        place=72,
+        order=72,
         switches=Switches,
         is_asked=lambda switches: switches.heads or switches.heads_detail is not None or switches.bank is not None,
         figures=FIGURES,

@@ -24,17 +24,7 @@ MOST_TEXTS = 10_000
 def bank_and_space(
     spec: EncoderSpec, encoder: Encoder, anatomy: Anatomy, file: str | None
 ) -> tuple[tuple[str, ...], WordSpace]:
-    """Returns the texts, and the space in which the heads of the last blocks are compared with them.
-
-    Args:
-        spec: Specification of the study's encoder.
-        encoder: The loaded encoder.
-        anatomy: Its anatomy.
-        file: A file of texts, one a line; None = the names of ImageNet's classes as in open_clip.
-
-    Raises:
-        UsageError: There is no text tower or no text, or a head's contribution is not a matrix.
-    """
+    """Returns the texts, and the space in which the heads of the last blocks are compared with them."""
     texts = read_bank(file)
     blocks = range(max(0, len(anatomy.layers) - LAST_BLOCKS), len(anatomy.layers))
     try:
@@ -54,12 +44,7 @@ def bank_and_space(
 
 
 def read_bank(file: str | None) -> tuple[str, ...]:
-    """Reads the texts of a bank, each once; raises UsageError if there are none or too many.
-
-    Example:
-        >>> read_bank(None)[:2]
-        ('a photo of a tench', 'a photo of a goldfish')
-    """
+    """Reads the texts of a bank, each once; raises UsageError if there are none or too many."""
     if file is None:
         if importlib.util.find_spec("open_clip") is None:
             raise UsageError(

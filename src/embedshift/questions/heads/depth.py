@@ -9,8 +9,8 @@ from embedshift.errors import UsageError
 from embedshift.figures.base import FigureInput, figure, has_table
 from embedshift.figures.matrix import colour_bar
 from embedshift.figures.style import FAINT, INK, MUTED, human, new_figure
+from embedshift.questions.heads.contributions import COLOURS, furthest_first
 from embedshift.questions.heads.route import ABSOLUTE, PATTERN, routed
-from embedshift.questions.heads.shares import COLOURS, furthest_first
 from embedshift.report.numbers import count
 from embedshift.statistics.summary import COSINE
 
@@ -18,7 +18,7 @@ from embedshift.statistics.summary import COSINE
 ROW, BLOCK = 0.26, 0.3
 
 
-@figure("heads_depth", section=True, possible=has_table("head_route"))
+@figure("heads_depth", section=True, is_available=has_table("head_route"))
 def heads_depth(data: FigureInput, title: str) -> Figure:
     """One row per augmentation, the furthest on top: one cell per block at the left, the absolute sums at the right."""
     table = data.table("head_route")
@@ -28,18 +28,18 @@ def heads_depth(data: FigureInput, title: str) -> Figure:
     ways = {name: _way(table, name) for name in names}
     names = [name for name in names if np.isfinite(ways[name][0]).any()] or names[:1]
     columns = _columns(table)
-    shares, absolute = np.stack([ways[name][0] for name in names]), np.array([ways[name][1] for name in names])
-    notes = ["cell: share of the shift from changed attention weights of the block"]
+    contributions, absolute = np.stack([ways[name][0] for name in names]), np.array([ways[name][1] for name in names])
+    notes = ["cell: fraction of the shift from changed attention weights of the block"]
     if (followed := len(routed(data.rows))) < data.images:
         notes.insert(0, f"of {count(followed, 'image')} drawn by the seed")
     notes.append("bar: sum of absolute terms; the further above 1, the more terms cancel")
     width = BLOCK * len(columns)
     drawn = new_figure(data.caption(*notes), width + 5.0, ROW * len(names) + 1.5, title)
     left, right = drawn.subplots(1, 2, sharey=True, width_ratios=(width, 1.6))
-    end = float(np.nanmax(np.abs(shares), initial=0.0)) or 1.0
+    end = float(np.nanmax(np.abs(contributions), initial=0.0)) or 1.0
     edges = np.arange(len(columns) + 1), np.arange(len(names) + 1) - 0.5
     look = {"cmap": COLOURS, "vmin": -end, "vmax": end, "edgecolors": "white", "linewidth": 0.3}
-    mesh = left.pcolormesh(*edges, shares, **look)
+    mesh = left.pcolormesh(*edges, contributions, **look)
     step = -(-len(columns) // 12)
     shown = [place for place, words in enumerate(columns) if not words.isdigit() or (int(words) - 1) % step == 0]
     left.set_xticks([place + 0.5 for place in shown], [columns[place] for place in shown], rotation=90)
@@ -52,7 +52,7 @@ def heads_depth(data: FigureInput, title: str) -> Figure:
     right.set_xlabel("absolute sum")
     right.tick_params(axis="y", length=0)
     right.grid(axis="x")
-    colour_bar(drawn, mesh, right, "share of the shift")
+    colour_bar(drawn, mesh, right, "fraction of the shift")
     return drawn
 
 
@@ -63,13 +63,13 @@ def _columns(table: pl.DataFrame) -> list[str]:
 
 
 def _pools(table: pl.DataFrame) -> bool:
-    return bool((table.filter(part="pooling")["share"].fill_null(0.0) != 0).any())
+    return bool((table.filter(part="pooling")["contribution"].fill_null(0.0) != 0).any())
 
 
 def _way(table: pl.DataFrame, name: str) -> tuple[Values, float]:
-    """Returns one augmentation's shares in the order of the columns, and its absolute sum; NaN if there are none."""
-    own = table.filter(augmentation=name).with_columns(pl.col("share").fill_null(np.nan))
-    single = dict(own.filter(layer=0).select("part", "share").iter_rows())
-    blocks = own.filter(part=PATTERN).sort("layer")["share"].to_list()
+    """Returns one augmentation's contributions in the order of the columns, and its absolute sum; NaN if there are none."""
+    own = table.filter(augmentation=name).with_columns(pl.col("contribution").fill_null(np.nan))
+    single = dict(own.filter(layer=0).select("part", "contribution").iter_rows())
+    blocks = own.filter(part=PATTERN).sort("layer")["contribution"].to_list()
     pooling = [single["pooling"]] if _pools(table) else []
     return np.array([single["input"], *blocks, *pooling]), single[ABSOLUTE]

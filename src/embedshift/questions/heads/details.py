@@ -12,22 +12,12 @@ LONGEST = 60
 
 
 def place_of(layer: object, head: object) -> str:
-    """Returns the name of a head.
-
-    Example:
-        >>> place_of(12, "3")
-        'block 12, head 3'
-    """
+    """Returns the name of a head."""
     return f"block {layer}, head {head}"
 
 
 def words_of(data: FigureInput, rows: Sequence[Json]) -> list[Json]:
-    """Returns the words of the heads that the section's rows name, if they have any: `place`, `words`, `explained`.
-
-    Args:
-        data: The study.
-        rows: The rows from `rows_of`.
-    """
+    """Returns the words of the heads that the section's rows name, if they have any: `place`, `words`, `explained`."""
     table = data.table("head_words")
     if table is None:
         return []
@@ -49,15 +39,15 @@ def tokens_of(data: FigureInput, names: Sequence[str]) -> list[Json]:
     found: list[Json] = []
     for name in names:
         row: Json = {"augmentation": name}
-        for term, share, low, high in table.filter(augmentation=name).drop("augmentation").iter_rows():
-            said, interval = in_percent(share, low, high)
-            row[term] = {"share": said, "interval": interval}
+        for term, contribution, low, high in table.filter(augmentation=name).drop("augmentation").iter_rows():
+            said, interval = in_percent(contribution, low, high)
+            row[term] = {"contribution": said, "interval": interval}
         found.append(row)
     return found
 
 
 def agreement_said(data: FigureInput) -> Json | None:
-    """Returns how far shares and effects of heads agree in this study: `views`, `correlation`, `same_first`."""
+    """Returns how far contributions and effects of heads agree in this study: `views`, `correlation`, `same_first`."""
     if data.table("head_effect") is None:
         return None
     found = agreement_of(data.rows, data.augmentations)

@@ -15,8 +15,8 @@ from embedshift.errors import UsageError
 from embedshift.figures.base import FigureInput, figure, has_table
 from embedshift.figures.matrix import colour_bar
 from embedshift.figures.style import FAINT, INK, MUTED, human, new_figure, wrap
+from embedshift.questions.heads.contributions import COLOURS, HeadContributions, contributions_of, furthest_first
 from embedshift.questions.heads.depth import heads_depth
-from embedshift.questions.heads.shares import COLOURS, Shares, furthest_first, shares_of
 from embedshift.questions.heads.token_maps import head_tokens
 from embedshift.statistics.summary import COSINE
 
@@ -31,61 +31,62 @@ OTHERS = {"input": ("input", MUTED), "pattern": ("pooling pattern", "#009E73"), 
 LEAST = 0.005
 
 
-def _needed(data: FigureInput) -> tuple[dict[str, Shares], list[str], dict[str, float]]:
-    """Returns the shares, the augmentations with shares from the furthest on, and 1 - mean cosine of each."""
+def _needed(data: FigureInput) -> tuple[dict[str, HeadContributions], list[str], dict[str, float]]:
+    """Returns the contributions, the augmentations with contributions from the furthest on, and 1 - mean cosine of each."""
     table = data.table("heads")
     if table is None:
         raise UsageError("the study has no heads; run it with `heads`")
-    shares, shift = shares_of(table), 1 - data.statistic("mean", COSINE)
+    contributions, shift = contributions_of(table), 1 - data.statistic("mean", COSINE)
     names = furthest_first(data.augmentations, shift)
-    moved = [name for name in names if np.isfinite(shares[name].mlps).all()]
-    return shares, moved or names[:1], dict(zip(data.augmentations, shift.tolist(), strict=True))
+    moved = [name for name in names if np.isfinite(contributions[name].mlps).all()]
+    return contributions, moved or names[:1], dict(zip(data.augmentations, shift.tolist(), strict=True))
 
 
-@figure("heads_map", section=True, possible=has_table("heads"))
+@figure("heads_map", section=True, is_available=has_table("heads"))
 def heads_map(data: FigureInput, title: str) -> Figure:
-    """One panel per augmentation, the furthest first: one row per block, one cell per head, and the MLPs apart.
-
-    All panels share one colour scale, up to the greatest share of a head; an MLP beyond it has the colour of its end.
-    """
-    shares, names, _ = _needed(data)
+    """One panel per augmentation, the furthest first: one row per block, one cell per head, and the MLPs apart."""
+    contributions, names, _ = _needed(data)
     shown = names[:MOST_PANELS]
-    notes = ["red: carries the shift; blue: works against it", "frame: the head with the largest share"]
+    notes = ["red: carries the shift; blue: works against it", "frame: the head with the largest contribution"]
     if len(shown) < len(data.augmentations):
         notes.append(f"{len(shown)} of {len(data.augmentations)} augmentations: those with the largest shift")
-    of_heads = np.concatenate([shares[name].heads.ravel() for name in shown])
+    of_heads = np.concatenate([contributions[name].heads.ravel() for name in shown])
     end = float(np.nanmax(np.abs(of_heads), initial=0.0)) or 1.0
-    if (np.nan_to_num([shares[name].mlps for name in shown]) > end).any():
-        notes.append("the colour scale ends at the largest share of a head; larger shares of MLPs have the same colour")
+    if (np.nan_to_num([contributions[name].mlps for name in shown]) > end).any():
+        notes.append(
+            "the colour scale ends at the largest contribution of a head; larger contributions of MLPs have the same colour"
+        )
     columns = min(3, len(shown))
     lines = -(-len(shown) // columns)
     titles = [wrap(human(name), PANEL, 9, bold=True) for name in shown]
-    tall = max(0.8, ROW * shares[shown[0]].depth) + 0.32 + 0.15 * (1 + max(each.count("\n") for each in titles))
+    tall = max(0.8, ROW * contributions[shown[0]].depth) + 0.32 + 0.15 * (1 + max(each.count("\n") for each in titles))
     drawn = new_figure(data.caption(*notes), (PANEL + 0.25) * columns + 1.3, tall * lines + 0.5, title)
     grid = drawn.subplots(lines, columns, squeeze=False)
     for place, axes in enumerate(grid.flat):
         if place >= len(shown):
             axes.set_visible(False)
             continue
-        mesh = _panel(axes, shares[shown[place]], end)
+        mesh = _panel(axes, contributions[shown[place]], end)
         axes.set_title(titles[place])
         if place % columns == 0:
             axes.set_ylabel("block")
         if place + columns >= len(shown):
             axes.set_xlabel("head")
-    colour_bar(drawn, mesh, list(grid.flat), "share of the shift", extend="both", shrink=min(1.0, 2.5 / lines / tall))
+    colour_bar(
+        drawn, mesh, list(grid.flat), "fraction of the shift", extend="both", shrink=min(1.0, 2.5 / lines / tall)
+    )
     return drawn
 
 
-def _panel(axes: Axes, shares: Shares, end: float) -> Any:
+def _panel(axes: Axes, contributions: HeadContributions, end: float) -> Any:
     """Draws the heads and MLPs of one augmentation."""
-    depth, width = shares.heads.shape
+    depth, width = contributions.heads.shape
     rows = np.arange(depth + 1)
     look: Json = {"cmap": COLOURS, "vmin": -end, "vmax": end, "edgecolors": "white", "linewidth": 0.3}
-    mesh = axes.pcolormesh(np.arange(width + 1), rows, shares.heads, **look)
-    axes.pcolormesh(np.array([0, 1]) + width + GAP, rows, shares.mlps[:, None], **look)
-    if np.isfinite(shares.heads).any():
-        row, column = np.unravel_index(np.nanargmax(shares.heads), shares.heads.shape)
+    mesh = axes.pcolormesh(np.arange(width + 1), rows, contributions.heads, **look)
+    axes.pcolormesh(np.array([0, 1]) + width + GAP, rows, contributions.mlps[:, None], **look)
+    if np.isfinite(contributions.heads).any():
+        row, column = np.unravel_index(np.nanargmax(contributions.heads), contributions.heads.shape)
         axes.add_patch(Rectangle((float(column), float(row)), 1, 1, fill=False, edgecolor=INK, linewidth=1.1, zorder=3))
     axes.set(xlim=(0, width + GAP + 1), ylim=(depth, 0))
     heads, blocks = (np.arange(0, count, -(-count // 4)) for count in (width, depth))
@@ -96,16 +97,13 @@ def _panel(axes: Axes, shares: Shares, end: float) -> Any:
     return mesh
 
 
-@figure("heads_bars", section=True, possible=has_table("heads"))
+@figure("heads_bars", section=True, is_available=has_table("heads"))
 def heads_bars(data: FigureInput, title: str) -> Figure:
-    """One bar per augmentation, the furthest on top: in points of the shift at the left, as shares at the right.
-
-    Parts that work against the shift are drawn to the left of 0; the dot marks the sum.
-    """
-    shares, names, shift = _needed(data)
-    by_part = parts_of([shares[name] for name in names])
+    """One bar per augmentation, the furthest on top: in points of the shift at the left, as contributions at the right."""
+    contributions, names, shift = _needed(data)
+    by_part = parts_of([contributions[name] for name in names])
     shown = {words: values for words, (_, values) in by_part.items() if np.nanmax(np.abs(values), initial=0.0) >= LEAST}
-    notes = ["left: share × (1 − mean cosine)", "parts below 0 work against the shift; dot: sum of all parts"]
+    notes = ["left: contribution × (1 − mean cosine)", "parts below 0 work against the shift; dot: sum of all parts"]
     if lost := [words for words in by_part if words not in shown]:
         notes.append(f"not shown, below {100 * LEAST:g} % of every shift: {', '.join(lost)}")
     height = max(0.9 + 0.24 * len(names), 0.5 + 0.17 * len(shown))
@@ -129,40 +127,31 @@ def heads_bars(data: FigureInput, title: str) -> Figure:
     panels[0].set_yticks(rows, [human(name) for name in names])
     panels[0].tick_params(axis="y", length=0)
     panels[0].set_ylim(len(names) - 0.4, -0.6)
-    panels[0].set_xlabel("share × (1 − mean cosine)")
-    panels[1].set_xlabel("share of the shift")
+    panels[0].set_xlabel("contribution × (1 − mean cosine)")
+    panels[1].set_xlabel("fraction of the shift")
     panels[1].tick_params(axis="y", length=0)
     drawn.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper")
     return drawn
 
 
-def parts_of(shares: list[Shares]) -> dict[str, tuple[str, Values]]:
-    """Returns the parts of the bars by name, from the input to the last block: a colour, and shares `[A]`.
-
-    Example:
-        >>> one = Shares(np.ones((4, 2)) / 8, np.zeros(4), {"input": 0.0, "pattern": 0.0, "rest": 0.0})
-        >>> {words: values.item() for words, (_, values) in parts_of([one]).items() if values.any()}
-        {'heads of blocks 1–2': 0.5, 'heads of block 3': 0.25, 'heads of block 4': 0.25}
-    """
+def parts_of(contributions: list[HeadContributions]) -> dict[str, tuple[str, Values]]:
+    """Returns the parts of the bars by name, from the input to the last block: a colour, and contributions `[A]`."""
     found: dict[str, tuple[str, Values]] = {}
-    single = {name: (colour, np.array([each.single[name] for each in shares])) for name, (_, colour) in OTHERS.items()}
+    single = {
+        name: (colour, np.array([each.single[name] for each in contributions])) for name, (_, colour) in OTHERS.items()
+    }
     found[OTHERS["input"][0]] = single["input"]
-    blocks = groups(shares[0].depth)
+    blocks = groups(contributions[0].depth)
     for kind, colours in (("heads", BLUES), ("MLPs", ORANGES)):
         for (words, own), colour in zip(blocks.items(), colours[-len(blocks) :], strict=True):
-            values = [(each.heads.sum(axis=1) if kind == "heads" else each.mlps)[own].sum() for each in shares]
+            values = [(each.heads.sum(axis=1) if kind == "heads" else each.mlps)[own].sum() for each in contributions]
             one = kind == "MLPs" and words.startswith("block ")
             found[f"{'MLP' if one else kind} of {words}"] = colour, np.array(values)
     return found | {OTHERS[name][0]: single[name] for name in ("pattern", "rest")}
 
 
 def groups(depth: int) -> dict[str, slice]:
-    """Returns the blocks as bars group them: the last one alone, since it carries most, and the others in two halves.
-
-    Example:
-        >>> [*groups(12)], [*groups(2)]
-        (['blocks 1–6', 'blocks 7–11', 'block 12'], ['block 1', 'block 2'])
-    """
+    """The blocks as bars group them: the last one alone, since it carries most, and the others in two halves."""
     cuts = sorted({0, depth // 2, depth - 1, depth})
     found: dict[str, slice] = {}
     for start, stop in itertools.pairwise(cuts):

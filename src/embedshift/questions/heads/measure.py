@@ -1,11 +1,11 @@
-"""The shares of a view's shift that heads, feed-forward networks and input carry, received from the encoder."""
+"""The contributions of a view's shift that heads, feed-forward networks and input carry, received from the encoder."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from embedshift.config import Json
 from embedshift.errors import UsageError
-from embedshift.pipeline.measure import Asked, Column, Measure, Sums
+from embedshift.pipeline.measure import Column, Measure, StudySwitches, Sums
 from embedshift.questions.heads import Switches
 from embedshift.questions.heads.words import HeadMoments, WordSpace
 
@@ -18,23 +18,11 @@ ROUTED = 50
 
 
 class MEASURE(Measure):
-    """The split of every shift.
-
-    Attributes:
-        layers: Number of layers L, once the encoder is known.
-        heads: Number of heads H, once the encoder is known.
-        cells: Number of cells of the patch grid, once the encoder is known.
-        routed: Ids of the images whose shifts are followed through the network.
-        detailed: Number of images that get a detail.
-        bank: The texts that name heads; empty without a text tower.
-        space: How heads are compared with the texts; None without a text tower.
-        first: Id of the study's first image.
-        opens: Whether the current shard begins with that image.
-    """
+    """The split of every shift."""
 
     in_float32 = True
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, asked: StudySwitches) -> None:
         super().__init__(asked)
         config = asked.config
         self.settings = config.of(Switches)
@@ -59,7 +47,7 @@ class MEASURE(Measure):
         return ("heads",)
 
     def columns(self, probe: "EncoderOutput | None") -> Sequence[Column]:
-        """Returns the columns of shares of a view's shift, which add up to 1."""
+        """Returns the columns of contributions of a view's shift, which add up to 1."""
         lists = {"heads": self.layers * self.heads, "mlps": self.layers}
         numbers = ["head_input", "head_pattern", "head_rest"]
         if self.settings.heads_detail == "tokens":

@@ -19,21 +19,7 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 
 
 def head_words(sums: Mapping[str, Values], bank: Sequence[str], depth: int) -> pl.DataFrame:
-    """Returns at most five words for each head of the last blocks.
-
-    Args:
-        sums: Sums of the shards: `images`, `first` `[L', H, d]`, `second` `[L', H, d, d]`, and `texts` `[L', H, N, d]`;
-            empty if there are none.
-        bank: The N texts.
-        depth: Number of blocks L; the last L' have words.
-
-    Returns:
-        `layer, head, rank, word, explained`: ranks count from 1, the first pick; `explained` is the fraction of the
-        variance of the head's contributions along this pick and those before it. Empty below 8 images.
-
-    Raises:
-        UsageError: The bank has another number of texts than the sums.
-    """
+    """Returns at most five words for each head of the last blocks."""
     if float(sums.get("images", 0)) < LEAST_IMAGES or "texts" not in sums:
         return pl.DataFrame(schema=SCHEMA)
     texts, varied = sums["texts"], covariances(sums)

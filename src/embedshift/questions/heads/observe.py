@@ -16,7 +16,7 @@ from embedshift.encoders.dissection.heads import unpacked
 from embedshift.encoders.dissection.parts import Parts
 from embedshift.encoders.dissection.readout import noise
 from embedshift.encoders.dissection.route import put_back, route
-from embedshift.encoders.dissection.split import Shares, parts_of, split
+from embedshift.encoders.dissection.split import HeadContributions, parts_of, split
 from embedshift.encoders.dissection.tokens import by_tokens
 from embedshift.encoders.module import ModuleEncoder
 from embedshift.encoders.spec import EncoderSpec
@@ -25,7 +25,7 @@ from embedshift.pipeline.draw import DrawnImage
 from embedshift.pipeline.measure import Observer
 from embedshift.questions.heads.bank import bank_and_space
 from embedshift.questions.heads.measure import MEASURE
-from embedshift.sources import Sample
+from embedshift.sources import ImageRef
 
 log = logging.getLogger(__name__)
 
@@ -65,14 +65,14 @@ class OBSERVER(Observer):
             log.info("no texts for heads: %s", error)
         return made
 
-    def begin(self, measure: MEASURE, samples: Sequence[Sample]) -> MEASURE:
+    def begin(self, measure: MEASURE, samples: Sequence[ImageRef]) -> MEASURE:
         """Adds whether this shard keeps the texts."""
         made = copy.copy(measure)
         made.opens = any(sample.image_id == measure.first for sample in samples)
         return made
 
     def of_image(self, measure: MEASURE, image: DrawnImage, output: EncoderOutput) -> Mapping[str, Values]:
-        """Returns the shares of each view's shift."""
+        """Returns the contributions of each view's shift."""
         found = _joined(_columns(split(self.anatomy, *pair)) for pair in self._pairs(image, output.observed["heads"]))
         if measure.settings.heads_detail != "route" or image.sample.image_id in measure.routed:
             found |= self._detail(measure, image)
@@ -138,6 +138,10 @@ def _joined(parts: Iterable[dict[str, Tensor]]) -> dict[str, Values]:
     return {name: torch.cat([each[name] for each in found]).cpu().numpy() for name in found[0]}
 
 
-def _columns(shares: Shares) -> dict[str, Tensor]:
-    numbers = {"head_input": shares.input, "head_pattern": shares.pattern, "head_rest": shares.rest}
-    return {"heads": shares.heads.flatten(1), "mlps": shares.mlps, **numbers}
+def _columns(contributions: HeadContributions) -> dict[str, Tensor]:
+    numbers = {
+        "head_input": contributions.input,
+        "head_pattern": contributions.pattern,
+        "head_rest": contributions.rest,
+    }
+    return {"heads": contributions.heads.flatten(1), "mlps": contributions.mlps, **numbers}

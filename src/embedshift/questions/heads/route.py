@@ -16,23 +16,12 @@ DECIMALS = 4
 EFFECT_SCHEMA: dict[str, type[pl.DataType]] = {
     "augmentation": pl.String,
     "head": pl.Int64,
-    **dict.fromkeys(("effect", "ci_low", "ci_high", "share"), pl.Float64),
+    **dict.fromkeys(("effect", "ci_low", "ci_high", "contribution"), pl.Float64),
 }
 
 
 def head_route(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
-    """Returns for each augmentation and block how much of the mean shift enters by the block's changed attention.
-
-    Args:
-        rows: Rows of a study with `heads_detail` route.
-        augmentations: Names, in suite order.
-        seed: The study's seed; it decides the resamples.
-
-    Returns:
-        `augmentation, layer, part, share, ci_low, ci_high`: layers 1 to L have the part `pattern`; layer 0 has `input`,
-        `pooling`, and `absolute`, the sum of the absolute terms of each view. All but the last sum to 1. Null as in the
-        table `heads`.
-    """
+    """Returns for each augmentation and block how much of the mean shift enters by the block's changed attention."""
     rows, depth = _of_routed(rows), length_of(rows, MLPS)
 
     def terms(values: Values) -> Values:
@@ -51,69 +40,44 @@ def head_route(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) -
 
 
 def head_effect(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
-    """Returns for each augmentation and head of the last block how much of the shift vanishes when it is restored.
-
-    Args:
-        rows: Rows of a study with `heads_detail` route.
-        augmentations: Names, in suite order.
-        seed: The study's seed; it decides the resamples.
-
-    Returns:
-        `augmentation, head, effect, ci_low, ci_high, share`: `effect` is a fraction of 1 - cosine, weighted as shares
-        are; `share` is the share of the head over the same views, as in the table `heads`.
-    """
+    """Returns for each augmentation and head of the last block how much of the shift vanishes when it is restored."""
     rows = _of_routed(rows)
     count = length_of(rows, PUT_BACK)
 
     def last(values: Values) -> Values:
-        """Splits `[b, draws, H + L * H]` into the effects and the shares of the last block, `[b, draws, 2 * H]`."""
+        """Splits `[b, draws, H + L * H]` into the effects and the contributions of the last block, `[b, draws, 2 * H]`."""
         return np.concatenate([values[..., :count], values[..., -count:]], axis=2)
 
     made: list[pl.DataFrame] = []
     for name, numbers in of_augmentations(rows, augmentations, [PUT_BACK, HEADS], last, seed=seed):
         effect = {key: values[:count] for key, values in numbers.items()}
-        effect["effect"], share = effect.pop("share"), numbers["share"][count:]
-        made.append(pl.DataFrame({"augmentation": name, "head": [*range(count)], **effect, "share": share}))
+        effect["effect"], contribution = effect.pop("contribution"), numbers["contribution"][count:]
+        made.append(
+            pl.DataFrame({"augmentation": name, "head": [*range(count)], **effect, "contribution": contribution})
+        )
     frames = [pl.DataFrame(schema=EFFECT_SCHEMA), *(each.select(*EFFECT_SCHEMA) for each in made)]
     return pl.concat(frames).fill_nan(None)
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far direct shares and effects of heads agree.
-
-    Args:
-        views: Number of compared views.
-        correlation: Pearson's correlation over views and heads; NaN if one of both is constant.
-        same_first: Proportion of the views whose greatest share and greatest effect belong to one head; NaN without
-            views.
-    """
+    """How far direct contributions and effects of heads agree."""
 
     views: int
     correlation: float
     same_first: float
 
 
-def agreement(effects: Values, shares: Values) -> Agreement:
-    """Compares the effects of restored heads with the shares that the heads carry.
-
-    Args:
-        effects: Effects of N views and H heads, `[N, H]`; a view with a number that is not finite is left out.
-        shares: Shares of the same heads, `[N, H]`.
-
-    Example:
-        >>> found = agreement(np.array([[0.5, 0.1], [0.2, 0.4]]), np.array([[0.4, 0.0], [0.3, 0.2]]))
-        >>> found.views, round(found.correlation, 3), found.same_first
-        (2, 0.748, 0.5)
-    """
-    there = np.isfinite(effects).all(axis=1) & np.isfinite(shares).all(axis=1)
-    effects, shares = effects[there], shares[there]
+def agreement(effects: Values, contributions: Values) -> Agreement:
+    """Compares the effects of restored heads with the contributions that the heads carry."""
+    there = np.isfinite(effects).all(axis=1) & np.isfinite(contributions).all(axis=1)
+    effects, contributions = effects[there], contributions[there]
     if not len(effects):
         return Agreement(0, float("nan"), float("nan"))
-    off = effects.ravel() - effects.mean(), shares.ravel() - shares.mean()
+    off = effects.ravel() - effects.mean(), contributions.ravel() - contributions.mean()
     length = float(np.sqrt((off[0] ** 2).sum() * (off[1] ** 2).sum()))
     correlation = float(off[0] @ off[1]) / length if length > 0 else float("nan")
-    same = (effects.argmax(axis=1) == shares.argmax(axis=1)).mean()
+    same = (effects.argmax(axis=1) == contributions.argmax(axis=1)).mean()
     return Agreement(len(effects), correlation, float(same))
 
 

@@ -15,19 +15,7 @@ from embedshift.store.tables import Table
 
 
 def heads(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
-    """Returns for each augmentation and part of the encoder its share of the mean shift, with a 95 % interval.
-
-    Args:
-        rows: Rows of a study with heads.
-        augmentations: Names, in suite order.
-        seed: The study's seed; it decides the resamples.
-
-    Returns:
-        `augmentation, layer, part, share, ci_low, ci_high`: layer 0 has the parts `input`, `pattern` and `rest`; layers
-        1 (the first block) to L (the last) have their heads by number, "0" first, and `mlp`. The shares of an
-        augmentation sum to 1; they may be negative. Shares are null if no view has any; intervals are null below 8
-        images.
-    """
+    """Returns for each augmentation and part of the encoder its contribution of the mean shift, with a 95 % interval."""
     columns = [HEADS, MLPS, *SINGLE.values()]
     made: list[pl.DataFrame] = []
     for name, numbers in of_augmentations(rows, augmentations, columns, seed=seed):
@@ -71,8 +59,8 @@ def _can_be_named(reader: Reader) -> bool:
 
 TABLES = (
     Table("heads", _of_rows(heads)),
-    Table("head_words", _words, possible=_can_be_named, takes=f"a text tower, and {LEAST_IMAGES} images"),
-    Table("head_tokens", _of_rows(head_tokens), possible=_detail("tokens"), takes="`heads_detail` tokens"),
-    Table("head_route", _of_rows(head_route), possible=_detail("route"), takes="`heads_detail` route"),
-    Table("head_effect", _of_rows(head_effect), possible=_detail("route"), takes="`heads_detail` route"),
+    Table("head_words", _words, is_available=_can_be_named, requires=f"a text tower, and {LEAST_IMAGES} images"),
+    Table("head_tokens", _of_rows(head_tokens), is_available=_detail("tokens"), requires="`heads_detail` tokens"),
+    Table("head_route", _of_rows(head_route), is_available=_detail("route"), requires="`heads_detail` route"),
+    Table("head_effect", _of_rows(head_effect), is_available=_detail("route"), requires="`heads_detail` route"),
 )

@@ -16,38 +16,20 @@ from embedshift.arrays import Values
 # The number of last blocks whose heads get words, and words per head; earlier heads hardly reach the embedding.
 LAST_BLOCKS = 4
 WORDS = 5
-# Variance below this share of what there was at first is rounding.
+# Variance below this contribution of what there was at first is rounding.
 NOTHING = 1e-9
 
 
 @dataclass(frozen=True)
 class Picked:
-    """A text that was picked for a head.
-
-    Args:
-        text: Its place in the bank.
-        explained: The fraction of the head's variance along this and all earlier picks.
-    """
+    """A text that was picked for a head."""
 
     text: int
     explained: float
 
 
 def textspan(covariance: ArrayLike, texts: ArrayLike, count: int = WORDS) -> list[Picked]:
-    """Returns the texts that span most of a head's contributions.
-
-    Args:
-        covariance: Covariance of its contributions in an orthonormal basis of its space, `[d, d]`.
-        texts: Vectors of N texts in that basis, `[N, d]`.
-        count: Number of picks; at most d.
-
-    Returns:
-        The picks; fewer if no variance remains.
-
-    Example:
-        >>> [(each.text, round(each.explained, 2)) for each in textspan([[1, 0], [0, 3]], [[5, 0], [0, 5], [4, 4]])]
-        [(1, 0.75), (0, 1.0)]
-    """
+    """Returns the texts that span most of a head's contributions."""
     left, vectors = np.array(covariance, np.float64), np.array(texts, np.float64)
     whole, picks = float(np.trace(left)), list[Picked]()
     for _ in range(min(count, len(left))):

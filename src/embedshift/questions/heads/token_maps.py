@@ -16,7 +16,7 @@ from embedshift.figures.base import FigureInput, figure, has_table
 from embedshift.figures.images import images_of, page
 from embedshift.figures.matrix import colour_bar
 from embedshift.questions.heads.columns import TOKENS
-from embedshift.questions.heads.shares import COLOURS, furthest_first
+from embedshift.questions.heads.contributions import COLOURS, furthest_first
 from embedshift.statistics.summary import COSINE
 from embedshift.store.redraw import RedrawnImage
 
@@ -30,14 +30,11 @@ Maps = dict[tuple[str, str, str], Values]
 
 
 @figure("head_tokens", images=3, section=True,
-        possible=has_table("head_tokens"))  # fmt: skip
+        is_available=has_table("head_tokens"))  # fmt: skip
 def head_tokens(data: FigureInput, title: str) -> Figure:
-    """One row per image: the original; then the view that moves furthest, and the median one, with two maps each.
-
-    The maps show, patch by patch, how much of the shift changed attention and changed content carry.
-    """
+    """One row per image: the original; then the view that moves furthest, and the median one, with two maps each."""
     if data.table("head_tokens") is None:
-        raise UsageError("the study has no shares of tokens; run it with `heads_detail` tokens")
+        raise UsageError("the study has no contributions of tokens; run it with `heads_detail` tokens")
     images, names = images_of(data, "head_tokens"), shown_of(data)
     maps = maps_of(data, images, names)
     every = np.abs(np.concatenate([each.ravel() for each in maps.values()] or [np.zeros(1)]))
@@ -53,7 +50,7 @@ def head_tokens(data: FigureInput, title: str) -> Figure:
         drawn,
         ScalarMappable(scale, COLOURS),
         drawn.axes,
-        "share of the shift, by patch",
+        "fraction of the shift, by patch",
         extend="both",
         shrink=0.8,
         aspect=30,
@@ -68,7 +65,7 @@ def shown_of(data: FigureInput) -> list[str]:
 
 
 def maps_of(data: FigureInput, images: Sequence[RedrawnImage], names: Sequence[str]) -> Maps:
-    """Returns image, augmentation and term → shares of the patches `[g_h, g_w]`, of draw 0, if there are any."""
+    """Returns image, augmentation and term → contributions of the patches `[g_h, g_w]`, of draw 0, if there are any."""
     grid = data.reader.info.encoder.grid
     ids = [image.image_id for image in images]
     wanted = pl.col("image_id").is_in(ids) & pl.col("view").is_in(list(names)) & (pl.col("draw") == 0)
@@ -95,12 +92,7 @@ def _of_image(
     return pictures
 
 
-def coloured(shares: Values, scale: Normalize) -> Pixels:
-    """Converts shares `[g_h, g_w]` to an image, uint8 `[g_h, g_w, 3]`, with one pixel per patch.
-
-    Example:
-        >>> coloured(np.array([[-1.0, 0.0, 1.0]]), Normalize(-1, 1)).tolist()
-        [[[5, 48, 97], [247, 246, 246], [103, 0, 31]]]
-    """
-    colours = matplotlib.colormaps[COLOURS](scale(shares))[..., :3]
+def coloured(contributions: Values, scale: Normalize) -> Pixels:
+    """Converts contributions `[g_h, g_w]` to an image, uint8 `[g_h, g_w, 3]`, with one pixel per patch."""
+    colours = matplotlib.colormaps[COLOURS](scale(contributions))[..., :3]
     return np.asarray(np.rint(255 * colours), np.uint8)

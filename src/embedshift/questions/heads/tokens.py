@@ -17,17 +17,7 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 
 
 def head_tokens(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
-    """Returns for each augmentation how much of its mean shift the last block's attention carries, by reason.
-
-    Args:
-        rows: Rows of a study with `heads_detail` tokens.
-        augmentations: Names, in suite order.
-        seed: The study's seed; it decides the resamples.
-
-    Returns:
-        `augmentation, term, share, ci_low, ci_high`: `pattern` for changed attention, `values` for changed content;
-        both sum to the share of the last block's heads in the table `heads`. Null as in that table.
-    """
+    """Returns for each augmentation how much of its mean shift the last block's attention carries, by reason."""
     made = [
         pl.DataFrame({"augmentation": name, "term": [*TOKENS], **numbers})
         for name, numbers in of_augmentations(rows, augmentations, [*TOKENS.values()], _terms, seed=seed)

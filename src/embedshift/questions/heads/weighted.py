@@ -1,4 +1,4 @@
-"""Shares of an augmentation: those of its views, weighted by how far each view moves."""
+"""Contributions of an augmentation: those of its views, weighted by how far each view moves."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -10,7 +10,7 @@ from embedshift.statistics.layout import Layout, blocks, layout
 from embedshift.statistics.ratios import of_ratios
 from embedshift.statistics.summary import COSINE
 
-NUMBERS = ("share", "ci_low", "ci_high")
+NUMBERS = ("contribution", "ci_low", "ci_high")
 # Of the tables whose rows are parts of the encoder.
 PARTS: dict[str, type[pl.DataType]] = {
     "augmentation": pl.String,
@@ -28,22 +28,7 @@ def of_augmentations(
     *,
     seed: int,
 ) -> Iterator[tuple[str, dict[str, Values]]]:
-    """Yields for each augmentation K shares of its mean shift, with 95 % intervals.
-
-    A share is the mean over views of share * (1 - cosine), divided by the mean of 1 - cosine. Shares of small shifts,
-    which are noisy, count little. A view without shares is in neither mean.
-
-    Args:
-        rows: Rows of a study with heads.
-        augmentations: Names, in suite order.
-        columns: Lists and numbers of the rows.
-        of: Function of these columns side by side, `[b, draws, C]` → `[b, draws, K]`.
-        seed: The study's seed; it decides the resamples.
-
-    Yields:
-        The augmentation, and `share`, `ci_low` and `ci_high`, `[K]` each; NaN if there is none. Nothing if no image was
-        measured.
-    """
+    """Yields for each augmentation K contributions of its mean shift, with 95 % intervals."""
     order = layout(rows)
     for name in augmentations if order.images else ():
         ratios = of_ratios(_weighted(rows, order, name, columns, of), seed=seed)
@@ -53,26 +38,20 @@ def of_augmentations(
 def _weighted(
     rows: pl.LazyFrame, order: Layout, name: str, columns: Sequence[str], of: Callable[[Values], Values]
 ) -> Iterator[tuple[Values, Values]]:
-    """Yields, some images at a time, sums of share * (1 - cosine) over the draws `[b, K]`, and of 1 - cosine `[b]`."""
+    """Yields, some images at a time, sums of contribution * (1 - cosine) over the draws `[b, K]`, and of 1 - cosine `[b]`."""
     moved, draws = rows.filter(pl.col("view") == name).select(COSINE, *columns), len(order.positions(name))
     for block in blocks(moved, draws):
         shift = 1 - numbers_of(block, [COSINE]).reshape(-1, draws)
-        shares = numbers_of(block, columns)
-        shares = of(shares.reshape(*shift.shape, shares.shape[1]))
-        # A view without shares has null or NaN in all of them; so has one that did not move.
-        there = np.isfinite(shares).all(axis=2) & (shift > 0)
+        contributions = numbers_of(block, columns)
+        contributions = of(contributions.reshape(*shift.shape, contributions.shape[1]))
+        # A view without contributions has null or NaN in all of them; so has one that did not move.
+        there = np.isfinite(contributions).all(axis=2) & (shift > 0)
         weight = np.where(there, shift, 0.0)
-        yield (np.where(there[..., None], shares, 0.0) * weight[..., None]).sum(axis=1), weight.sum(axis=1)
+        yield (np.where(there[..., None], contributions, 0.0) * weight[..., None]).sum(axis=1), weight.sum(axis=1)
 
 
 def numbers_of(rows: pl.DataFrame, columns: Sequence[str]) -> Values:
-    """Concatenates columns of lists and of numbers, float64 `[n, C]`; null becomes NaN.
-
-    Example:
-        >>> rows = pl.DataFrame({"a": [[1.0, 2.0]], "b": [3.0]}, schema={"a": pl.Array(pl.Float32, 2), "b": pl.Float64})
-        >>> numbers_of(rows, ["a", "b"]).tolist()
-        [[1.0, 2.0, 3.0]]
-    """
+    """Concatenates columns of lists and of numbers, float64 `[n, C]`; null becomes NaN."""
     return np.column_stack([rows[name].to_numpy() for name in columns]).astype(np.float64)
 
 

@@ -16,24 +16,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WordSpace:
-    """How the contributions of some heads are read from the encoder's output, and the texts to compare with.
-
-    Args:
-        sizes: For each block, the widths of the stream and of its concatenated heads, as `HeadsTap` keeps them.
-        bases: For the L' last blocks of H heads, `[L', H, d, d]`: a head's output → its contribution in the basis.
-        texts: Vectors of N texts in each basis, `[L', H, N, d]`.
-    """
+    """How the contributions of some heads are read from the encoder's output, and the texts to compare with."""
 
     sizes: Sequence[tuple[int, int]]
     bases: Floats
     texts: Values
 
     def contributions(self, kept: Floats) -> Values:
-        """Returns what each of the heads adds to the embedding of one image, float64 `[L', H, d]`.
-
-        Args:
-            kept: The vector that `HeadsTap` kept for it, `[F]`.
-        """
+        """Returns what each of the heads adds to the embedding of one image, float64 `[L', H, d]`."""
         blocks, heads, width, _ = self.bases.shape
         starts = np.cumsum([0, *(3 * stream + merged for stream, merged in self.sizes)])
         stream = kept[starts[-1] - self.sizes[-1][0] : starts[-1]].astype(np.float64)
@@ -48,12 +38,7 @@ class WordSpace:
 
 
 class HeadMoments(Sums):
-    """First and second moments of the contributions of heads to the embeddings of originals.
-
-    Args:
-        space: How contributions are read.
-        with_texts: Whether to store the texts too; one shard of a study does.
-    """
+    """First and second moments of the contributions of heads to the embeddings of originals."""
 
     def __init__(self, space: WordSpace, *, with_texts: bool) -> None:
         self.space, self.with_texts = space, with_texts

@@ -20,7 +20,7 @@ QUESTIONS.add(
     Question(
         __name__,
         "After which block of the encoder does the shift appear?",
-        place=70,
+        order=70,
         switches=Switches,
         is_asked=lambda switches: switches.layers,
         figures=FIGURES,

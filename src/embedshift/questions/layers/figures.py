@@ -15,13 +15,9 @@ TOKEN_WORDS = {"cls": "class token", "patches": "mean patch token"}
 PANELS = {"cosine_similarity": "1 − mean cosine similarity", "cka": "linear CKA"}
 
 
-@figure("depth", section=True, possible=has_table("layers"))
+@figure("depth", section=True, is_available=has_table("layers"))
 def depth(data: FigureInput, title: str) -> Figure:
-    """One line per augmentation over the blocks: 1 - mean cosine above, CKA below, one column for each token.
-
-    The band is the 95 % interval. Strong augmentations lie far above the others, so the axis of 1 - cosine is
-    logarithmic; values at or below `UNMOVED` are drawn at its lower end.
-    """
+    """One line per augmentation over the blocks: 1 - mean cosine above, CKA below, one column for each token."""
     table = data.table("layers")
     if table is None:
         raise UsageError("this study has no layers; run it with `layers`")

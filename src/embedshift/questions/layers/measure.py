@@ -25,19 +25,7 @@ MINIBATCH = 64
 
 
 def shift(layers: ArrayLike) -> dict[str, Values]:
-    """Returns how far the views of one image moved from the original, layer by layer.
-
-    Args:
-        layers: `[1 + V, L, T, W]`, the original first; the T tokens are the last T of `TOKENS`.
-
-    Returns:
-        Column → float64 `[V, L]`: cosine similarity and L2 distance of each token.
-
-    Example:
-        >>> moved = shift([[[[1.0, 0.0]]], [[[0.0, 2.0]]]])
-        >>> {name: round(values.item(), 3) for name, values in moved.items()}
-        {'layer_cosine_patches': 0.0, 'layer_l2_patches': 2.236}
-    """
+    """Returns how far the views of one image moved from the original, layer by layer."""
     states = np.asarray(layers)
     return {
         column(metric, token): function(states[:1, :, place], states[1:, :, place])
@@ -48,22 +36,7 @@ def shift(layers: ArrayLike) -> dict[str, Values]:
 
 @dataclass
 class CkaSums(Sums):
-    """Terms of CKA, summed over minibatches of images; memory holds one minibatch.
-
-    Args:
-        draws: Views per augmentation.
-        images: Images in the minibatches so far. A last minibatch of fewer than `LEAST_MINIBATCH` is left out.
-        sums: float64 `[A, T, L, 3]`, the terms of each augmentation, token and layer, summed over draws and
-            minibatches; each minibatch is weighted by its number of images.
-
-    Example:
-        >>> rng, sums = np.random.default_rng(0), CkaSums(draws=1)
-        >>> for _ in range(5):
-        ...     sums.add_layers(rng.normal(size=(3, 2, 1, 4)))
-        >>> found = sums.close()
-        >>> found["images"].item(), found["terms"].shape
-        (5.0, (2, 1, 2, 3))
-    """
+    """Terms of CKA, summed over minibatches of images; memory holds one minibatch."""
 
     draws: int
     images: int = 0

@@ -21,24 +21,7 @@ def section(page: PageInput) -> Section | None:
 
 
 def rows_of(table: pl.DataFrame, images: int) -> Json:
-    """Returns what the section shows beside its figure, for the class token, or the mean patch if there is none.
-
-    Args:
-        table: The table `layers`.
-        images: Number of measured images.
-
-    Returns:
-        `depth`, the number of blocks; `token`, in words; `has_cls`; `has_cka`; `least_cka`; `rows`, one per
-        augmentation: name, 1 - mean cosine after the first and the last block, and the first block after which half of
-        the last block's change is reached, if the last block's interval excludes 0; `note`, the limits that the number
-        of images sets.
-
-    Example:
-        >>> table = pl.DataFrame({"augmentation": ["noise"] * 3, "layer": [1, 2, 3], "token": ["cls"] * 3,
-        ...     "metric": ["cosine_similarity"] * 3, "mean": [0.95, 0.8, 0.7], "ci_high": [0.96, 0.83, 0.74]})
-        >>> rows_of(table, 20)["rows"]
-        [{'augmentation': 'noise', 'first': '0.050', 'last': '0.30', 'half': 2}]
-    """
+    """Returns what the section shows beside its figure, for the class token, or the mean patch if there is none."""
     has_cls = "cls" in table["token"]
     token = "cls" if has_cls else "patches"
     cosine = table.filter(pl.col("metric") == "cosine_similarity", pl.col("token") == token)
@@ -46,8 +29,8 @@ def rows_of(table: pl.DataFrame, images: int) -> Json:
     for (name,), part in cosine.group_by("augmentation", maintain_order=True):
         changes = [None if mean is None else 1 - mean for mean in part.sort("layer")["mean"]]
         highest = part.sort("layer")["ci_high"][-1]
-        settled = images >= LEAST_IMAGES and highest is not None and highest < 1 - UNMOVED
-        half = half_way(changes) if settled else None
+        significant = images >= LEAST_IMAGES and highest is not None and highest < 1 - UNMOVED
+        half = half_way(changes) if significant else None
         rows.append({"augmentation": name, "first": change(changes[0]), "last": change(changes[-1]), "half": half})
     known = table.drop_nulls("mean")["metric"]
     return {
@@ -57,14 +40,7 @@ def rows_of(table: pl.DataFrame, images: int) -> Json:
 
 
 def note(images: int) -> str:
-    """Describes the limits that a number of images sets; "" if there are none.
-
-    Example:
-        >>> note(5)
-        'With 5 images there are no intervals, and the last column is empty: both need at least 8 images.'
-        >>> note(12), note(20)
-        ('With 12 images the intervals are approximate.', '')
-    """
+    """Describes the limits that a number of images sets; "" if there are none."""
     if images < LEAST_IMAGES:
         words = "there are no intervals, and the last column is empty"
         return f"With {count(images, 'image')} {words}: both need at least {LEAST_IMAGES} images."
@@ -72,12 +48,7 @@ def note(images: int) -> str:
 
 
 def change(value: float | None) -> str:
-    """Formats 1 - cosine with two figures.
-
-    Example:
-        >>> change(0.0471), change(0.00003), change(1e-8), change(None)
-        ('0.047', '0.000030', '0', '–')
-    """
+    """Formats 1 - cosine with two figures."""
     if value is None:
         return MISSING
     if value <= UNMOVED:
@@ -86,14 +57,7 @@ def change(value: float | None) -> str:
 
 
 def half_way(changes: list[float | None]) -> int | None:
-    """Returns the first block, from 1, whose 1 - mean cosine is at least half of the last block's.
-
-    None if the last block has no mean, or did not move.
-
-    Example:
-        >>> half_way([0.01, 0.3, 0.1, 0.4]), half_way([0.0, 0.0])
-        (2, None)
-    """
+    """Returns the first block, from 1, whose 1 - mean cosine is at least half of the last block's."""
     last = changes[-1]
     if last is None or not last > UNMOVED:
         return None

@@ -12,7 +12,7 @@ from embedshift.questions.layers.cka import LEAST_CKA, cka, interval
 from embedshift.questions.layers.columns import COMPARED, TOKENS, column
 from embedshift.registry import METRICS
 from embedshift.statistics.groups import Rows, gather, grouped
-from embedshift.statistics.intervals import of_means
+from embedshift.statistics.intervals import mean_interval
 from embedshift.statistics.layout import list_parts
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
@@ -29,14 +29,7 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 
 @dataclass(frozen=True)
 class Likeness:
-    """CKA of a study.
-
-    Args:
-        images: Number of images behind it.
-        value: `[A, T, L]`; NaN for fewer than `LEAST_CKA` images.
-        low: Lower ends of its 95 % intervals, `[A, T, L]`.
-        high: Upper ends, `[A, T, L]`.
-    """
+    """CKA of a study."""
 
     images: int
     value: Values
@@ -45,21 +38,7 @@ class Likeness:
 
 
 def layers(rows: Rows, augmentations: Sequence[str], alike: Likeness | None, *, draws: int, seed: int) -> pl.DataFrame:
-    """Returns for each augmentation, layer, token and metric n, the mean, and its 95 % interval.
-
-    Args:
-        rows: Rows of a study with layers.
-        augmentations: A names, in suite order.
-        alike: CKA; None if no minibatch was large enough.
-        draws: Views per augmentation.
-        seed: The study's seed; it decides the resamples.
-
-    Returns:
-        `augmentation, layer, token, metric, n, mean, ci_low, ci_high`; layers count from 1, the first block, to L, the
-        last. n counts the views that have a value; the interval is that of the mean over images, each with all its
-        draws. "cka" is one number for all images. Missing values are null: every interval for fewer than 8 images, CKA
-        for fewer than 30, and its interval for one shard.
-    """
+    """Returns for each augmentation, layer, token and metric n, the mean, and its 95 % interval."""
     study = grouped(rows)
     there = study.columns.names()
     tokens = [token for token in TOKENS if column("l2_distance", token) in there]
@@ -72,7 +51,7 @@ def layers(rows: Rows, augmentations: Sequence[str], alike: Likeness | None, *, 
     shape = len(augmentations), len(names), len(sample.mean) // (len(augmentations) * len(names))
     bounds = ([getattr(METRICS[metric], end) for _, metric in names] for end in ("low", "high"))
     least, most = (np.tile(np.repeat(each, shape[2]), shape[0]) for each in bounds)
-    ends = of_means(sample, seed=seed, low=least, high=most)
+    ends = mean_interval(sample, seed=seed, low=least, high=most)
     counts, means, low, high = (each.reshape(shape) for each in (sample.counts, sample.mean, *ends))
     made: list[pl.DataFrame] = []
     for place, name in enumerate(augmentations):

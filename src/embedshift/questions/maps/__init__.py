@@ -23,7 +23,7 @@ QUESTIONS.add(
     Question(
         __name__,
         "Which patches determine the embedding, and do they change?",
-        place=76,
+        order=76,
         switches=Switches,
         is_asked=lambda switches: switches != Switches(),
         figures=FIGURES,

@@ -24,30 +24,15 @@ BOUNDS = {
 
 
 def stored(name: str) -> tuple[str, str]:
-    """Returns the columns that hold a map: of the views, and of the original.
-
-    Example:
-        >>> stored("tokens")
-        ('map_tokens', 'map_tokens_original')
-    """
+    """Returns the columns that hold a map: of the views, and of the original."""
     return f"map_{name}", f"map_{name}_original"
 
 
 def compared(name: str, metric: str) -> str:
-    """Returns the column that compares a view's map with the original's.
-
-    Example:
-        >>> compared("tokens", "correlation")
-        'map_tokens_correlation'
-    """
+    """Returns the column that compares a view's map with the original's."""
     return f"map_{name}_{metric}"
 
 
 def score(name: str, kind: str) -> str:
-    """Returns the column that scores how well a map of the original identifies the patches that count.
-
-    Example:
-        >>> score("random", "deletion")
-        'map_random_deletion'
-    """
+    """Returns the column that scores how well a map of the original identifies the patches that count."""
     return f"map_{name}_{kind}"

@@ -33,7 +33,7 @@ def with_maps(reader: Reader) -> list[str]:
     "maps",
     images=2,
     section=True,
-    possible=has_table("maps"),
+    is_available=has_table("maps"),
     of=with_maps,
 )
 def maps(data: FigureInput, title: str) -> Figure:
@@ -90,17 +90,12 @@ def _laid(image: RedrawnImage, view: str, name: str, found: Stored) -> Pixels | 
 
 
 def metric_of(table: pl.DataFrame) -> str:
-    """Returns the comparison that figure and section show: aligned, if anything could be aligned.
-
-    Example:
-        >>> metric_of(pl.DataFrame({"metric": ["correlation", "aligned_correlation"], "n": [5, 0]}))
-        'correlation'
-    """
+    """Returns the comparison that figure and section show: aligned, if anything could be aligned."""
     aligned = table.filter(pl.col("metric") == ALIGNED_CORRELATION, pl.col("n") > 0)
     return CORRELATION if aligned.is_empty() else ALIGNED_CORRELATION
 
 
-@figure("maps_moved", section=True, possible=has_table("maps"))
+@figure("maps_moved", section=True, is_available=has_table("maps"))
 def maps_moved(data: FigureInput, title: str) -> Figure:
     """One panel per map; one dot per augmentation with its interval, the least changed embedding on top."""
     table = data.table("maps")

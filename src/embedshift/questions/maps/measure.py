@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from embedshift.arrays import Floats, Pixels, Values
 from embedshift.config import Json
 from embedshift.errors import UsageError
-from embedshift.pipeline.measure import Asked, Column, Measure
+from embedshift.pipeline.measure import Column, Measure, StudySwitches
 from embedshift.questions.maps import Switches
 from embedshift.questions.maps.columns import (
     ALIGNED,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 # Equal parts of the patches that are removed or shown one after the other.
 STEPS = 10
-# What a patch is replaced by: the image blurred by a Gaussian whose sigma is this share of its side.
+# What a patch is replaced by: the image blurred by a Gaussian whose sigma is this fraction of its side.
 BLUR = 0.1
 # Targets other than words.
 IMAGE, CAPTION = "image", "caption"
@@ -45,22 +45,7 @@ CONSTANT = 1e-6
 
 
 def compare(name: str, before: Floats, after: Floats, moved: Sequence[Values], size: int) -> dict[str, Values]:
-    """Compares the maps of an image's views with the original's; `[V]` by column.
-
-    Args:
-        name: Name of the map; it decides which comparisons make sense.
-        before: The original's map `[g_h, g_w]`.
-        after: The views' maps `[V, g_h, g_w]`.
-        moved: The original's map from `scaled_map`, moved as each view was: V times `[S, S]`, NaN where the view shows
-            nothing of the original.
-        size: Side S in pixels.
-
-    Example:
-        >>> maps = np.arange(8, dtype=np.float32).reshape(2, 2, 2)
-        >>> found = compare("tokens", maps[0], -maps[1:], [scaled_map(maps[0], 4)], 4)
-        >>> {name: values.round(6).tolist() for name, values in found.items()}
-        {'map_tokens_correlation': [-1.0], 'map_tokens_aligned_correlation': [-1.0]}
-    """
+    """Compares the maps of an image's views with the original's; `[V]` by column."""
     large = [scaled_map(view, size) for view in after]
     pairs = list(zip(moved, large, strict=True))
     ways: Mapping[str, Callable[[], Any]] = {
@@ -81,12 +66,7 @@ def blurred(original: Pixels) -> Pixels:
 
 
 def ranks(values: ArrayLike, ties: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Returns the rank of every patch, from 0 for the most relevant; the permutation `ties` orders equal ones.
-
-    Example:
-        >>> ranks([[0.0, 5.0], [0.0, 0.0]], np.array([3, 2, 1, 0])).tolist()
-        [[3, 0], [2, 1]]
-    """
+    """Returns the rank of every patch, from 0 for the most relevant; the permutation `ties` orders equal ones."""
     flat = np.asarray(values, np.float64).ravel()
     found = np.empty(len(flat), np.intp)
     found[np.lexsort((ties, -flat))] = np.arange(len(flat))
@@ -94,26 +74,13 @@ def ranks(values: ArrayLike, ties: NDArray[np.intp]) -> NDArray[np.intp]:
 
 
 def random_order(seed: int, image_id: str, cells: int) -> NDArray[np.intp]:
-    """Returns a permutation of the patches, decided by the study's seed and the image.
-
-    Example:
-        >>> random_order(0, "a.jpg", 4).tolist()
-        [0, 3, 2, 1]
-    """
+    """Returns a permutation of the patches, decided by the study's seed and the image."""
     name = image_id.encode("utf-8", "surrogateescape")
     return np.random.default_rng([seed, *name]).permutation(cells)
 
 
 def taken_away(original: Pixels, places: NDArray[np.intp]) -> Pixels:
-    """Returns the image without its first patches, and with only these: for 1 to `STEPS` - 1 parts of them.
-
-    Args:
-        original: uint8 `[S, S, 3]`.
-        places: Ranks of the patches, `[g_h, g_w]`, from `ranks`.
-
-    Returns:
-        uint8 `[2 (STEPS - 1), S, S, 3]`: first without them, then only them; hidden patches show `blurred`.
-    """
+    """Returns the image without its first patches, and with only these: for 1 to `STEPS` - 1 parts of them."""
     size, background = len(original), blurred(original)
     rows, columns = (np.arange(size) * cells // size for cells in places.shape)
     of_pixels = places[np.ix_(rows, columns)]
@@ -123,31 +90,18 @@ def taken_away(original: Pixels, places: NDArray[np.intp]) -> Pixels:
 
 
 def areas(cosines: ArrayLike, whole: float, nothing: float) -> dict[str, float]:
-    """Returns deletion and insertion: the area below the cosine over the fraction of patches removed, or shown.
-
-    Args:
-        cosines: Cosines of the images of `taken_away`.
-        whole: Cosine of the original.
-        nothing: Cosine of the blurred image.
-
-    Example:
-        >>> areas(np.linspace(0.9, 0.1, 9).tolist() * 2, 1.0, 0.0)
-        {'deletion': 0.5, 'insertion': 0.5}
-    """
+    """Returns deletion and insertion: the area below the cosine over the fraction of patches removed, or shown."""
     deletion, insertion = np.split(np.asarray(cosines, np.float64), 2)
     ends = (whole + nothing) / 2
     return {name: float((part.sum() + ends) / STEPS) for name, part in zip(SCORES, (deletion, insertion), strict=True)}
 
 
 class MEASURE(Measure):
-    """Maps of the images that the seed draws.
-
-    The observer sets `grid`, `has_attention`, and what is explained: `target` for words, `captions` by image.
-    """
+    """Maps of the images that the seed draws."""
 
     in_float32 = True
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, asked: StudySwitches) -> None:
         super().__init__(asked)
         config, switches = asked.config, asked.config.of(Switches)
         self.names, self.aim = _names(switches.maps), switches.maps_target.strip()

@@ -18,7 +18,7 @@ from embedshift.pipeline.encoded import encode_views
 from embedshift.pipeline.measure import Observer
 from embedshift.questions.maps.columns import ATTENTION, score
 from embedshift.questions.maps.measure import CAPTION, IMAGE, MEASURE, areas, blurred, taken_away
-from embedshift.sources import Sample
+from embedshift.sources import ImageRef
 from embedshift.statistics.vectors import cosine, unit
 
 
@@ -31,11 +31,7 @@ class OBSERVER(Observer):
         self._tower: Any = None
 
     def prepare(self, measure: MEASURE) -> MEASURE:
-        """Adds the grid of the maps, and the vector of the words to explain.
-
-        Raises:
-            UsageError: The encoder gives no maps.
-        """
+        """Adds the grid of the maps, and the vector of the words to explain."""
         size = self.encoder.size
         views = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), np.uint8)
         output = encode_views(self.encoder, views)
@@ -50,7 +46,7 @@ class OBSERVER(Observer):
         made.has_attention = self.encoder.grid == made.grid
         return made
 
-    def begin(self, measure: MEASURE, samples: Sequence[Sample]) -> MEASURE:
+    def begin(self, measure: MEASURE, samples: Sequence[ImageRef]) -> MEASURE:
         """Adds the vectors of the captions of one shard's images, if these are explained."""
         there = [each for each in samples if each.image_id in measure.images] if measure.aim == CAPTION else []
         if not there:

@@ -36,23 +36,12 @@ def section(page: PageInput) -> Section | None:
 
 
 def rows_of(trust: pl.DataFrame) -> list[Json]:
-    """Returns one row per map: its words, deletion and insertion with intervals, and whether both beat a random order.
-
-    Args:
-        trust: The table `map_trust`.
-
-    Example:
-        >>> table = pl.DataFrame({"map": ["relevance"] * 2, "score": ["deletion", "insertion"], "n": [9, 9],
-        ...     "mean": [0.61, 0.9], "ci_low": [0.5, 0.85], "ci_high": [0.7, 0.95], "gain": [0.2, 0.1],
-        ...     "settled": [True, False]})
-        >>> rows_of(table)[0]["verdict"], rows_of(table)[0]["deletion"]
-        ('deletion', ('0.61', '0.50 to 0.70'))
-    """
+    """One row per map: its words, deletion and insertion with intervals, and whether both beat a random order."""
     made: list[Json] = []
     for (name,), part in trust.group_by("map", maintain_order=True):
         rows = {row["score"]: row for row in part.iter_rows(named=True)}
         scores = {kind: with_interval(*(row[c] for c in ("mean", "ci_low", "ci_high"))) for kind, row in rows.items()}
-        better = [kind for kind in SCORES if rows[kind]["settled"] and rows[kind]["gain"] > 0]
+        better = [kind for kind in SCORES if rows[kind]["significant"] and rows[kind]["gain"] > 0]
         verdict = "both" if len(better) == 2 else better[0] if better else "neither"
         if name == RANDOM or min(row["n"] for row in rows.values()) < LEAST_IMAGES:
             verdict = MISSING
@@ -61,17 +50,7 @@ def rows_of(trust: pl.DataFrame) -> list[Json]:
 
 
 def trusted(trust: pl.DataFrame) -> str:
-    """Returns a sentence on which map has the best scores; "" below 8 images.
-
-    Args:
-        trust: The table `map_trust`.
-
-    Example:
-        >>> table = pl.DataFrame({"map": ["relevance"] * 2 + ["tokens"] * 2, "score": ["deletion", "insertion"] * 2,
-        ...     "n": [9] * 4, "mean": [0.61, 0.9, 0.7, 0.8], "settled": [True] * 4, "gain": [0.1] * 4})
-        >>> trusted(table)
-        'Relevance has the lowest deletion (0.610) and the highest insertion (0.900): it is the most reliable map.'
-    """
+    """Returns a sentence on which map has the best scores; "" below 8 images."""
     known = trust.filter(pl.col("map") != RANDOM, pl.col("n") >= LEAST_IMAGES).drop_nulls("mean")
     best = [
         known.filter(score=kind).sort("mean", descending=kind == "insertion", maintain_order=True).head(1).to_dicts()
@@ -82,7 +61,7 @@ def trusted(trust: pl.DataFrame) -> str:
     (deletion,), (insertion,) = best
     first, second = (WORDS[row["map"]] for row in (deletion, insertion))
     numbers = fixed(deletion["mean"], 3), fixed(insertion["mean"], 3)
-    if not any(row["settled"] and row["gain"] > 0 for row in known.iter_rows(named=True)):
+    if not any(row["significant"] and row["gain"] > 0 for row in known.iter_rows(named=True)):
         return "No map is significantly better than a random order by either score. Do not rely on them here."
     if first == second:
         words = f"has the lowest deletion ({numbers[0]}) and the highest insertion ({numbers[1]})"
@@ -92,17 +71,7 @@ def trusted(trust: pl.DataFrame) -> str:
 
 
 def ends(table: pl.DataFrame) -> list[str]:
-    """Returns for each map under which augmentations it changes most and least on average; empty below 8 images.
-
-    Args:
-        table: The table `maps`.
-
-    Example:
-        >>> table = pl.DataFrame({"augmentation": ["blur", "noise"], "map": ["relevance"] * 2, "n": [9, 9],
-        ...     "metric": ["correlation"] * 2, "mean": [0.9, 0.3]})
-        >>> ends(table)
-        ['Relevance changes most under noise (correlation 0.300) and least under blur (0.900).']
-    """
+    """Returns for each map under which augmentations it changes most and least on average; empty below 8 images."""
     made: list[str] = []
     known = table.filter(pl.col("metric") == metric_of(table), pl.col("n") >= LEAST_IMAGES).drop_nulls("mean")
     for (name,), part in known.group_by("map", maintain_order=True):

@@ -7,7 +7,7 @@ import polars as pl
 
 from embedshift.augmentations import ORIGINAL
 from embedshift.questions.maps.columns import ATTENTION, BOUNDS, COMPARED, RANDOM, SCORES, compared, score, stored
-from embedshift.statistics.intervals import of_means, of_several
+from embedshift.statistics.intervals import mean_interval, simultaneous_intervals
 from embedshift.statistics.layout import layout, metric_parts
 from embedshift.statistics.sample import gather, of_values
 from embedshift.store.reader import Reader
@@ -19,7 +19,7 @@ TRUST: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("map", "score"), pl.String),
     **NUMBERS,
     "gain": pl.Float64,
-    "settled": pl.Boolean,
+    "significant": pl.Boolean,
 }
 
 
@@ -36,25 +36,14 @@ def ids_of(rows: pl.LazyFrame, names: Sequence[str]) -> list[str]:
 
 
 def maps(rows: pl.LazyFrame, augmentations: Sequence[str], names: Sequence[str], *, seed: int) -> pl.DataFrame:
-    """Returns for each augmentation, map and metric n, the mean, and its 95 % interval.
-
-    Args:
-        rows: Rows of the images that have maps.
-        augmentations: A names, in suite order.
-        names: Names of the maps.
-        seed: The study's seed; it decides the resamples.
-
-    Returns:
-        `augmentation, map, metric, n, mean, ci_low, ci_high`. n counts views that have a value; the interval is that of
-        the mean over images, each with all its draws, null for fewer than 8 images.
-    """
+    """Returns for each augmentation, map and metric n, the mean, and its 95 % interval."""
     order = layout(rows)
     if not order.images:
         return pl.DataFrame(schema=MAPS)
     pairs = [(name, metric) for name in names for metric in COMPARED[name]]
     sample = gather(metric_parts(rows, order, augmentations, [compared(*pair) for pair in pairs]), together=False)
     low, high = (np.tile([BOUNDS[metric][end] for _, metric in pairs], len(augmentations)) for end in (0, 1))
-    ends = of_means(sample, seed=seed, low=low, high=high)
+    ends = mean_interval(sample, seed=seed, low=low, high=high)
     made = pl.DataFrame(
         {
             "augmentation": np.repeat(np.array(augmentations, object), len(pairs)),
@@ -68,35 +57,23 @@ def maps(rows: pl.LazyFrame, augmentations: Sequence[str], names: Sequence[str],
 
 
 def trust(rows: pl.LazyFrame, names: Sequence[str], *, seed: int) -> pl.DataFrame:
-    """Returns for each map and score n, the mean, its 95 % interval, and whether it beats a random order of patches.
-
-    Args:
-        rows: Rows of the images that have maps.
-        names: Names of the maps; "random" comes after them.
-        seed: The study's seed; it decides the resamples.
-
-    Returns:
-        `map, score, n, mean, ci_low, ci_high, gain, settled`. `gain` is how much better than random the map is, image
-        by
-        image: lower for deletion, higher for insertion. `settled`: the interval of the gain, simultaneous over all maps
-        and scores, excludes 0.
-    """
+    """Returns for each map and score n, the mean, its 95 % interval, and whether it beats a random order of patches."""
     pairs = [(name, kind) for name in (*names, RANDOM) for kind in SCORES]
     originals = rows.filter(pl.col("view") == ORIGINAL).select(score(*pair) for pair in pairs).collect()
     if originals.is_empty():
         return pl.DataFrame(schema=TRUST)
     values = originals.cast(pl.Float64).fill_null(np.nan).to_numpy()
     sample = of_values(values)
-    low, high = of_means(sample, seed=seed, low=-1.0, high=1.0)
+    low, high = mean_interval(sample, seed=seed, low=-1.0, high=1.0)
     better = values - np.tile(values[:, -2:], len(names) + 1)
     better[:, 0::2] *= -1
     gain = of_values(better[:, :-2])
-    settled = of_several(gain, seed=seed).settled
+    significant = simultaneous_intervals(gain, seed=seed).significant
     made = {
         "map": [name for name, _ in pairs],
         "score": [kind for _, kind in pairs],
         "n": sample.counts, "mean": sample.mean, "ci_low": low, "ci_high": high,
-        "gain": [*gain.mean, None, None], "settled": [*settled.tolist(), None, None],
+        "gain": [*gain.mean, None, None], "significant": [*significant.tolist(), None, None],
     }  # fmt: skip
     return pl.DataFrame(made).fill_nan(None).select(pl.col(name).cast(kind) for name, kind in TRUST.items())
 

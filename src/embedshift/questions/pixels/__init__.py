@@ -2,4 +2,4 @@
 
 from embedshift.registry import QUESTIONS, Question
 
-QUESTIONS.add("pixels", Question(__name__, "How much does an augmentation change the pixels?", place=30))
+QUESTIONS.add("pixels", Question(__name__, "How much does an augmentation change the pixels?", order=30))

@@ -13,7 +13,7 @@ from embedshift.registry import METRICS, metric
 if TYPE_CHECKING:
     from embedshift.encoders.base import EncoderOutput
     from embedshift.pipeline.plan import Plan
-    from embedshift.sources import Sample
+    from embedshift.sources import ImageRef
 
 PATCH_GRID = 4
 DETAIL_GRID = 8
@@ -167,19 +167,14 @@ class MEASURE(Measure):
         return {name: METRICS[name].function(views[:1], views[1:]) for name in self.metrics}
 
     def of_pair(
-        self, views: Pixels, output: "EncoderOutput", samples: "Sequence[Sample]", plan: "Plan"
+        self, views: Pixels, output: "EncoderOutput", samples: "Sequence[ImageRef]", plan: "Plan"
     ) -> dict[str, float]:
         """Compares the pixels of two images."""
         return {name: float(values[0]) for name, values in self.of_pixels(views).items()}
 
 
 def grey(image: Pixels) -> NDArray[np.float32]:
-    """Returns 299 R + 587 G + 114 B, in thousandths of a level, uint8 `[H, W, 3]` → float32 `[H, W]` in [0, 255000].
-
-    Example:
-        >>> grey(np.full((1, 1, 3), 100, np.uint8)).tolist()
-        [[100000.0]]
-    """
+    """Returns 299 R + 587 G + 114 B, in thousandths of a level, uint8 `[H, W, 3]` → float32 `[H, W]` in [0, 255000]."""
     import cv2
 
     return np.asarray(cv2.transform(image.astype(np.float32), THOUSANDTHS))

@@ -11,6 +11,6 @@ FIGURES = {
 QUESTIONS.add(
     "profile",
     Question(
-        __name__, "Which augmentation changes most in all similarity metrics together?", place=40, figures=FIGURES
+        __name__, "Which augmentation changes most in all similarity metrics together?", order=40, figures=FIGURES
     ),
 )

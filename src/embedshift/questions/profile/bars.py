@@ -7,30 +7,25 @@ from embedshift.arrays import Values
 from embedshift.figures.base import FigureInput, few, figure
 from embedshift.figures.style import INK, human, new_figure, number
 from embedshift.registry import METRICS
-from embedshift.statistics.differences import settled_pairs
+from embedshift.statistics.differences import significant_pairs
 
 
 def span(means: Values) -> tuple[float, float]:
-    """Returns the range of bars: from 0, or the least mean if negative, to 1; other ranges would exaggerate.
-
-    Example:
-        >>> span(np.array([0.5, np.nan]))
-        (0.0, 1.0)
-    """
+    """Returns the range of bars: from 0, or the least mean if negative, to 1; other ranges would exaggerate."""
     return min(0.0, float(np.nanmin(means, initial=0.0))), 1.0
 
 
 def least_changed(data: FigureInput, metric: str) -> str | None:
     """Returns the augmentation that changes a metric less than every other, if the paired differences settle it."""
     table = data.table("differences")
-    settled = {*settled_pairs(table, metric)} if table is not None else set()
+    significant = {*significant_pairs(table, metric)} if table is not None else set()
     means = dict(zip(data.augmentations, data.statistic("mean", metric), strict=True))
     first = max(means, key=means.__getitem__) if not np.isnan([*means.values()]).any() else None
-    apart = first is not None and all((first, other) in settled for other in means if other != first)
+    apart = first is not None and all((first, other) in significant for other in means if other != first)
     return first if apart and len(means) > 1 else None
 
 
-@figure("profile", possible=few)
+@figure("profile", is_available=few)
 def profile(data: FigureInput, title: str) -> Figure:
     """Five bars per augmentation, in the order of the ranking; "best" marks a metric that all others change more."""
     metrics, means = data.performance()
@@ -72,10 +67,7 @@ def profile(data: FigureInput, title: str) -> Figure:
 
 @figure("metric_bars")
 def metric_bars(data: FigureInput, title: str) -> Figure:
-    """One row of bars per augmentation in suite order, one column per metric, dashed at the metric's average.
-
-    The paper stacks a row's bars in one panel, where the averages of the metrics hide each other.
-    """
+    """One row of bars per augmentation in suite order, one column per metric, dashed at the metric's average."""
     metrics, means = data.performance()
     note = "means; dashed: average over the augmentations"
     height = 1.0 + 0.28 * len(data.augmentations)

@@ -14,26 +14,16 @@ from embedshift.registry import METRICS
 
 
 def closed(values: Values) -> Values:
-    """Returns the values with the first one repeated at the end, to close a line around a circle.
-
-    Example:
-        >>> closed(np.array([1.0, 2.0])).tolist()
-        [1.0, 2.0, 1.0]
-    """
+    """Returns the values with the first one repeated at the end, to close a line around a circle."""
     return np.append(values, values[:1])
 
 
 def innermost(means: Values) -> float:
-    """Returns the start of the radius: the tenth below the least mean, so that its point is not at the centre.
-
-    Example:
-        >>> innermost(np.array([0.56, 0.9]))
-        0.4
-    """
+    """Returns the start of the radius: the tenth below the least mean, so that its point is not at the centre."""
     return float(np.round(np.floor(np.nanmin(means, initial=1.0) * 10 - 1e-9) / 10 - 0.1, 1))
 
 
-@figure("radar", possible=few)
+@figure("radar", is_available=few)
 def radar(data: FigureInput, title: str) -> Figure:
     """One radar per augmentation over the radar metrics; a grey band reaches from the worst to the best of all."""
     metrics, means = data.performance()

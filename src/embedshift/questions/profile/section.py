@@ -1,4 +1,4 @@
-"""The report's first table: the share of the distance to an unrelated image, and the means of every metric."""
+"""The report's first table: the relative shift, and the means of every metric."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -29,32 +29,23 @@ def section(page: PageInput) -> Section:
         "table": table,
         "has_attention": page.info.encoder.grid is not None,
         "has_clusters": bool(clusters),
-        "has_share": any(row["share"]["value"] for row in table["rows"]),
+        "has_relative_shift": any(row["relative_shift"]["value"] for row in table["rows"]),
         "looks": len(data.metrics_needing("attention", "aligned", "rollout")) > 1,
         "images": data.images,
         "least": LEAST_IMAGES,
         "approximate": LEAST_IMAGES <= data.images < APPROXIMATE_BELOW,
         "variance": [
-            f"{METRICS[name].label} {100 * part:.0f} %" for name, part in variance_shares(data.summary) if part >= 0.01
+            f"{METRICS[name].label} {100 * part:.0f} %"
+            for name, part in variance_fractions(data.summary)
+            if part >= 0.01
         ],
         "left_out": [METRICS[name].label for name in page.reader.metrics if name in lacking],
     }
     return Section("summary", "Summary", 20, content)
 
 
-def variance_shares(summary: pl.DataFrame) -> list[tuple[str, float]]:
-    """Splits the variance of the mean performance over the augmentations: metric → its part, the largest first.
-
-    The mean performance is a mean of metrics, so its variance is the sum of their covariances with it; a part may be
-    below 0 if a metric goes the other way. Empty if nothing varies.
-
-    Example:
-        >>> rows = [(a, m, v) for m, step in (("cosine_similarity", 0.3), ("edge_preservation", 0.1))
-        ...     for a, v in (("blur", 1.0), ("noise", 1.0 - step))]
-        >>> table = pl.DataFrame(rows, schema=["augmentation", "metric", "mean"], orient="row")
-        >>> [(name, round(part, 2)) for name, part in variance_shares(table)]
-        [('cosine_similarity', 0.75), ('edge_preservation', 0.25)]
-    """
+def variance_fractions(summary: pl.DataFrame) -> list[tuple[str, float]]:
+    """Splits the variance of the mean performance over the augmentations: metric → its part, the largest first."""
     metrics = ranked_metrics(summary)
     means = {metric: summary.filter(pl.col("metric") == metric)["mean"].to_numpy() for metric in metrics}
     if not metrics or len(means[metrics[0]]) < 2:
@@ -74,18 +65,10 @@ def summary_table(
     metrics: Sequence[str],
     colours: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Returns columns and rows of the summary, the furthest moved first, and below them the floors.
-
-    Args:
-        summary: The table `summary`.
-        ranking: The table `ranking`.
-        clusters: Augmentation → cluster.
-        metrics: Columns, in order.
-        colours: Augmentation → colour.
-    """
+    """Returns columns and rows of the summary, the furthest moved first, and below them the baselines."""
     values = {(row["augmentation"], row["metric"]): row for row in summary.iter_rows(named=True)}
     columns: list[Row] = [{"title": "augmentation", "text": True}]
-    columns += [{"title": "share", "note": "0 = same, 1 = unrelated", "sorted": True}]
+    columns += [{"title": "relative shift", "note": "0 = same, 1 = unrelated", "sorted": True}]
     columns += [
         {"title": METRICS[name].label, "note": f"no change = {METRICS[name].no_change:g}", "more": name not in FIRST}
         for name in metrics
@@ -101,30 +84,30 @@ def summary_table(
         name = row["augmentation"]
         rows.append(
             {"augmentation": name, "colour": colours[name], "rank": row["rank"], "cluster": clusters.get(name)}
-            | {"share": _share(values[name, COSINE])}
+            | {"relative_shift": _relative_shift(values[name, COSINE])}
             | {"cells": [_cell(values[name, each], *scales[each]) | {"more": each not in FIRST} for each in metrics]}
             | {"performance": _performance(row)}
         )
-    rows.sort(key=lambda row: -float(row["share"]["order"]))
-    floors = [values[ranking["augmentation"][0], metric]["floor"] for metric in metrics]
+    rows.sort(key=lambda row: -float(row["relative_shift"]["order"]))
+    baselines = [values[ranking["augmentation"][0], metric]["baseline"] for metric in metrics]
     shown = [
-        {"text": fixed(floor, scales[metric][2]), "more": metric not in FIRST}
-        for metric, floor in zip(metrics, floors, strict=True)
+        {"text": fixed(baseline, scales[metric][2]), "more": metric not in FIRST}
+        for metric, baseline in zip(metrics, baselines, strict=True)
     ]
-    unrelated = {"cells": shown, "performance": fixed(ranking["floor"][0], 3)}
+    unrelated = {"cells": shown, "performance": fixed(ranking["baseline"][0], 3)}
     defaults = {"sorted": False, "text": False, "note": "", "more": False}
     return {"columns": [defaults | column for column in columns], "rows": rows, "unrelated": unrelated}
 
 
-def _share(row: Row) -> Row:
-    """Returns the cell of the share, and the sort key: the change of the cosine, which exists without a floor too."""
+def _relative_shift(row: Row) -> Row:
+    """Returns the cell of the relative shift, and the sort key: the change of the cosine, which exists without a baseline too."""
     change = -1.0 if row["mean"] is None else 1.0 - row["mean"]
-    text, interval = with_interval(row["share"], row["share_low"], row["share_high"])
-    tint = 0.0 if row["share"] is None else 100 * min(1.0, max(0.0, row["share"]))
+    text, interval = with_interval(row["relative_shift"], row["relative_shift_low"], row["relative_shift_high"])
+    tint = 0.0 if row["relative_shift"] is None else 100 * min(1.0, max(0.0, row["relative_shift"]))
     return {
         "text": text,
         "interval": interval,
-        "value": _sortable(row["share"]),
+        "value": _sortable(row["relative_shift"]),
         "order": change,
         "change": f"{tint:.0f}",
     }

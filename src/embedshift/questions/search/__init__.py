@@ -7,16 +7,10 @@ from embedshift.registry import QUESTIONS, Question
 
 @dataclass(frozen=True)
 class Choices:
-    """Settings of the search when its tables are made; None keeps the previous value, or the default.
-
-    Args:
-        queries: How many images to search with, in the study's order: a number, or "all".
-        fmr: False-match rates of the thresholds for duplicates.
-        gallery: More images to search among: another study, or a Parquet or npy file of vectors; "" = none.
-    """
+    """Settings of the search when its tables are made; None keeps the previous value, or the default."""
 
     queries: str | None = None
-    fmr: tuple[float | str, ...] | None = None
+    false_match_rate: tuple[float | str, ...] | None = None
     gallery: str | None = None
 
 
@@ -26,4 +20,4 @@ FIGURES = {
     "gallery": ("19", "Search in larger galleries: how often the original ranks first"),
     "roc": ("20", "Duplicate detection: matched views against false matches"),
 }
-QUESTIONS.add("search", Question(__name__, SENTENCE, place=12, choices=Choices, figures=FIGURES))
+QUESTIONS.add("search", Question(__name__, SENTENCE, order=12, choices=Choices, figures=FIGURES))

@@ -23,15 +23,7 @@ CHECKED = 256
 
 
 def searcher(gallery: Gallery, *, views: int, least: int = FROM) -> Look:
-    """Returns the search function for a gallery: exact, or FAISS from `least` vectors on, if it is installed.
-
-    The log says which, and the recall of FAISS, or about how long an exact search takes.
-
-    Args:
-        gallery: The vectors to search among.
-        views: Number of views that will be searched.
-        least: Number of vectors from which FAISS is used.
-    """
+    """Returns the search function for a gallery: exact, or FAISS from `least` vectors on, if it is installed."""
     exact: Look = functools.partial(_exact, gallery)
     if len(gallery) < least:
         return exact

@@ -18,7 +18,7 @@ STYLES = {"measured": "-", "predicted": "--", "bound": ":"}
 MARKS = dict(zip(DEEPER, ("o", "D"), strict=True))
 
 
-@figure("recall", section=True, possible=has_table("search"))
+@figure("recall", section=True, is_available=has_table("search"))
 def recall(data: FigureInput, title: str) -> Figure:
     """One row per augmentation: recall@1 with its interval, recall@5 and recall@10 faint; the least recalled on top."""
     found = {(row["augmentation"], row["metric"]): row for row in data.need("search").iter_rows(named=True)}
@@ -63,13 +63,10 @@ def by_recall(data: FigureInput) -> list[str]:
 @figure(
     "gallery",
     section=True,
-    possible=has_table("gallery_sizes"),
+    is_available=has_table("gallery_sizes"),
 )
 def gallery(data: FigureInput, title: str) -> Figure:
-    """Recall@1 over the number of images to search among: measured, predicted, and a lower bound.
-
-    One curve per augmentation; of more than nine, the least recalled.
-    """
+    """Recall@1 over the number of images to search among: measured, predicted, and a lower bound."""
     parts = data.need("gallery_sizes").partition_by("augmentation", as_dict=True)
     names = [name for name in by_recall(data) if (name,) in parts]
     few = [f"the {LINES} of {len(names)} augmentations with the lowest recall"] if len(names) > LINES else []
@@ -103,7 +100,7 @@ def _curve(axes: Axes, table: pl.DataFrame, colour: str, label: str) -> None:
         )  # fmt: skip
 
 
-@figure("roc", section=True, possible=has_table("roc"))
+@figure("roc", section=True, is_available=has_table("roc"))
 def roc(data: FigureInput, title: str) -> Figure:
     """The proportion of views that a threshold matches with their original, over that of pairs of different images."""
     parts = data.need("roc").partition_by("augmentation", as_dict=True)
@@ -114,9 +111,9 @@ def roc(data: FigureInput, title: str) -> Figure:
     axes = drawn.subplots()
     for name in by_recall(data):
         if (name,) in parts:
-            part = parts[name,].filter(pl.col("fmr") > 0).sort("fmr", "tpr")
-            axes.plot(part["fmr"], part["tpr"], color=data.colours[name], linewidth=1.3, label=human(name))
-    for rate in () if thresholds is None else thresholds["fmr"]:
+            part = parts[name,].filter(pl.col("false_match_rate") > 0).sort("false_match_rate", "tpr")
+            axes.plot(part["false_match_rate"], part["tpr"], color=data.colours[name], linewidth=1.3, label=human(name))
+    for rate in () if thresholds is None else thresholds["false_match_rate"]:
         axes.axvline(rate, color=MUTED, linewidth=0.8, linestyle="--", zorder=1, gid="threshold")
     axes.set_xscale("log")
     axes.set_xlabel("false-match rate: fraction of pairs of different images that match")

@@ -7,67 +7,45 @@ import numpy as np
 import polars as pl
 
 from embedshift.arrays import Values
-from embedshift.questions.search.pairs import CI, Pairs, borne, least_fmr
-from embedshift.statistics.intervals import clopper_pearson, known, of_shares
+from embedshift.questions.search.pairs import CI, Pairs, borne, least_false_match_rate
+from embedshift.statistics.intervals import clopper_pearson, known, proportion_interval
 from embedshift.statistics.layout import sums_and_counts
-from embedshift.statistics.sample import Sample, gather, of_values
+from embedshift.statistics.sample import Estimates, gather, of_values
 
 # False-match rates at which a ROC is read.
 RATES = np.logspace(-6, 0, 97)
 MATCHES: dict[str, type[pl.DataType]] = {
-    "augmentation": pl.String, "fmr": pl.Float64, "n": pl.Int64, "value": pl.Float64, **CI
+    "augmentation": pl.String, "false_match_rate": pl.Float64, "n": pl.Int64, "value": pl.Float64, **CI
 }  # fmt: skip
 AUC: dict[str, type[pl.DataType]] = {
     "augmentation": pl.String, "metric": pl.String, "n": pl.Int64, "value": pl.Float64, **CI
 }  # fmt: skip
-ROC: dict[str, type[pl.DataType]] = {"augmentation": pl.String, "fmr": pl.Float64, "tpr": pl.Float64}
+ROC: dict[str, type[pl.DataType]] = {"augmentation": pl.String, "false_match_rate": pl.Float64, "tpr": pl.Float64}
 
 
-def over_images(values: Values) -> Sample:
+def over_images(values: Values) -> Estimates:
     """Makes a sample of one number per view `[m, draws]` with the image as unit; NaN if a view has none."""
     return gather([sums_and_counts(np.asarray(values, np.float64)[:, :, None])])
 
 
 def matches(cosines: Mapping[str, Values], thresholds: pl.DataFrame) -> pl.DataFrame:
-    """Returns the proportion of views whose cosine with their original reaches each threshold, taken as known.
-
-    Args:
-        cosines: Augmentation → cosines `[m, draws]`; NaN if there is no direction.
-        thresholds: `fmr, threshold`; null if there is no threshold.
-
-    Returns:
-        `augmentation, fmr, n, value, ci_low, ci_high` with n views; the interval is over images, null below
-        `LEAST_IMAGES`.
-
-    Example:
-        >>> at = pl.DataFrame({"fmr": [0.01], "threshold": [0.9]})
-        >>> matches({"blur": np.array([[0.95], [0.8], [np.nan]])}, at).row(0)
-        ('blur', 0.01, 2, 0.5, None, None)
-    """
+    """Returns the proportion of views whose cosine with their original reaches each threshold, taken as known."""
     rows = []
     for name, values in cosines.items():
         single = values.astype(np.float32)
-        for fmr, least in thresholds.select("fmr", "threshold").iter_rows():
+        for false_match_rate, least in thresholds.select("false_match_rate", "threshold").iter_rows():
             if least is None or np.isnan(values).all():
-                rows.append((name, fmr, int((~np.isnan(values)).sum()), math.nan, math.nan, math.nan))
+                rows.append((name, false_match_rate, int((~np.isnan(values)).sum()), math.nan, math.nan, math.nan))
                 continue
             sample = over_images(np.where(np.isnan(values), np.nan, single >= np.float32(least)))
-            low, high = (end.item() for end in of_shares(sample))
-            rows.append((name, fmr, int(sample.counts.item()), sample.mean.item(), low, high))
+            low, high = (end.item() for end in proportion_interval(sample))
+            rows.append((name, false_match_rate, int(sample.counts.item()), sample.mean.item(), low, high))
     return pl.DataFrame(rows, schema=MATCHES, orient="row").fill_nan(None)
 
 
 def roc(cosines: Mapping[str, Values], pairs: Pairs) -> pl.DataFrame:
-    """Returns the proportion of views that match at the lowest allowed threshold, by false-match rate.
-
-    Args:
-        cosines: As in `matches`.
-        pairs: Pairs of different images: the negatives.
-
-    Returns:
-        `augmentation, fmr, tpr` at those of `RATES` for which there are enough pairs; no rows if a side is empty.
-    """
-    rates = RATES[least_fmr(pairs.images) <= RATES]
+    """Returns the proportion of views that match at the lowest allowed threshold, by false-match rate."""
+    rates = RATES[least_false_match_rate(pairs.images) <= RATES]
     rows: list[tuple[str, float, float]] = []
     for name, values in cosines.items():
         positives = np.sort(values[~np.isnan(values)].astype(np.float32))
@@ -82,15 +60,7 @@ def roc(cosines: Mapping[str, Values], pairs: Pairs) -> pl.DataFrame:
 
 
 def auc(cosines: Mapping[str, Values], pairs: Pairs) -> pl.DataFrame:
-    """Returns how often a view is nearer to its original than two different images are to each other; ties count half.
-
-    Args:
-        cosines: As in `matches`, for the rows from which `pairs` was made, in their order.
-        pairs: Pairs of different images: the negatives.
-
-    Returns:
-        `augmentation, metric, n, value, ci_low, ci_high` with n views; null if there is no view or no pair.
-    """
+    """How often a view is nearer to its original than two different images are to each other; ties count half."""
     rows = []
     for name, values in cosines.items():
         there = int((~np.isnan(values)).sum())
@@ -103,18 +73,8 @@ def auc(cosines: Mapping[str, Values], pairs: Pairs) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=AUC, orient="row").fill_nan(None)
 
 
-def auc_values(cosines: Values, pairs: Pairs) -> Sample:
-    """Returns numbers of images whose mean is the AUC and whose spread is its error, including that of the pairs.
-
-    .. math:: A + (a_i - A) + 2 (b_i - A)
-
-    (Hájek's projection on images) with a the proportion of pairs below the views of image i, and b the proportion of
-    views above its pairs: each image is on both sides of the comparison, and on the second in two places.
-
-    Args:
-        cosines: Cosines of one augmentation, `[m, draws]`.
-        pairs: Pairs of the same rows.
-    """
+def auc_values(cosines: Values, pairs: Pairs) -> Estimates:
+    """Returns numbers of images whose mean is the AUC and whose spread is its error, including that of the pairs."""
     found = ~np.isnan(cosines)
     positives = cosines[found].astype(np.float32)
     count = len(pairs.cosines)
@@ -124,26 +84,16 @@ def auc_values(cosines: Values, pairs: Pairs) -> Sample:
     views = over_images(placed)
     # The number of positives above each pair, ties half: a step at the first pair that each of them is above.
     steps = np.bincount(reach, minlength=count + 1) + np.bincount(above, minlength=count + 1)
-    share = np.cumsum(steps[:count]) / 2 / len(positives)
+    fraction = np.cumsum(steps[:count]) / 2 / len(positives)
     m = len(pairs.valid)
-    total = np.bincount(pairs.first, share, minlength=m) + np.bincount(pairs.second, share, minlength=m)
+    total = np.bincount(pairs.first, fraction, minlength=m) + np.bincount(pairs.second, fraction, minlength=m)
     assert views.values is not None
     by_pairs = total[pairs.valid] / (pairs.images - 1) - views.mean
     return of_values(views.values[pairs.valid] + 2 * by_pairs[:, None])
 
 
-def auc_interval(sample: Sample) -> tuple[Values, Values]:
-    """Returns the 95 % interval of an AUC: Clopper and Pearson's at the number of comparisons with the same error.
-
-    If nothing varies, as at an AUC of 1, it is that of n / 3 comparisons: n images give that many disjoint sets of
-    three, a view and a pair each, and none of these was out of order.
-
-    Args:
-        sample: The result of `auc_values`.
-
-    Returns:
-        Lower and upper end, `[1]` each; NaN for fewer than `LEAST_IMAGES` images.
-    """
+def auc_interval(sample: Estimates) -> tuple[Values, Values]:
+    """Returns the 95 % interval of an AUC: Clopper and Pearson's at the number of comparisons with the same error."""
     p = np.clip(sample.mean, 0.0, 1.0)
     with np.errstate(invalid="ignore", divide="ignore"):
         comparisons = np.where(sample.variance > 0, p * (1 - p) / sample.error**2, sample.images / 3)

@@ -23,21 +23,14 @@ MOST_IMAGES = 8_192
 _LEAST_PAIRS = 10
 _BLOCK = 512
 CI: dict[str, type[pl.DataType]] = dict.fromkeys(("ci_low", "ci_high"), pl.Float64)
-THRESHOLDS: dict[str, type[pl.DataType]] = {"fmr": pl.Float64, "threshold": pl.Float64, **CI}
+THRESHOLDS: dict[str, type[pl.DataType]] = {"false_match_rate": pl.Float64, "threshold": pl.Float64, **CI}
 Cosines = NDArray[np.float32]
 Places = NDArray[np.uint16]
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """All pairs of different images that have a direction, the most similar first.
-
-    Args:
-        cosines: float32, descending, `[P]`.
-        first: Row of the first image of each pair, the smaller one, `[P]`.
-        second: Row of the other image, `[P]`.
-        valid: Which of the m rows have a direction, bool `[m]`.
-    """
+    """All pairs of different images that have a direction, the most similar first."""
 
     cosines: Cosines
     first: Places
@@ -51,16 +44,7 @@ class Pairs:
 
 
 def pairs_of(originals: ArrayLike) -> Pairs:
-    """Returns the cosines of all pairs of at most `MOST_IMAGES` originals.
-
-    Args:
-        originals: Embeddings `[m, D]`; those of length zero are left out.
-
-    Example:
-        >>> pairs_of([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0], [0.0, 2.0]])
-        Pairs(cosines=array([1., 0., 0.], dtype=float32), first=array([2, 0, 0], dtype=uint16),
-              second=array([3, 2, 3], dtype=uint16), valid=array([ True, False, True, True]))
-    """
+    """Returns the cosines of all pairs of at most `MOST_IMAGES` originals."""
     units = unit(originals)
     if len(units) > MOST_IMAGES:
         raise ValueError(f"all pairs of {len(units)} images are too many: {MOST_IMAGES} at most")
@@ -81,85 +65,62 @@ def pairs_of(originals: ArrayLike) -> Pairs:
     return Pairs(cosines[order], first, second, valid)
 
 
-def least_fmr(images: int) -> float:
-    """Returns the least false-match rate that `images` images allow: that of ten pairs.
-
-    Example:
-        >>> round(least_fmr(200), 6)
-        0.000503
-    """
+def least_false_match_rate(images: int) -> float:
+    """Returns the least false-match rate that `images` images allow: that of ten pairs."""
     return _LEAST_PAIRS / (images * (images - 1) / 2) if images > 1 else math.inf
 
 
-def check_fmr(fmrs: Sequence[float], images: int) -> None:
-    """Refuses a false-match rate outside (0, 1), or one for which there are too few images.
-
-    Raises:
-        UsageError: A rate is refused; the message says how many images are needed.
-
-    Example:
-        >>> check_fmr([1e-2, 1e-4], images=200)
-        Traceback (most recent call last):
-        embedshift.errors.UsageError: `fmr` 0.0001 needs 448 images with non-zero embeddings, there are 200: ...
-    """
-    for fmr in fmrs:
-        if not 0 < fmr < 1:
-            raise UsageError(f"`fmr` {fmr:g} is not a false-match rate; use one between 0 and 1")
-        if fmr < least_fmr(images):
-            needed = math.ceil((1 + math.sqrt(1 + 8 * _LEAST_PAIRS / fmr)) / 2)
-            least = least_fmr(images)
+def check_false_match_rate(false_match_rates: Sequence[float], images: int) -> None:
+    """Refuses a false-match rate outside (0, 1), or one for which there are too few images."""
+    for false_match_rate in false_match_rates:
+        if not 0 < false_match_rate < 1:
+            raise UsageError(
+                f"`false_match_rate` {false_match_rate:g} is not a false-match rate; use one between 0 and 1"
+            )
+        if false_match_rate < least_false_match_rate(images):
+            needed = math.ceil((1 + math.sqrt(1 + 8 * _LEAST_PAIRS / false_match_rate)) / 2)
+            least = least_false_match_rate(images)
             instead = f"use {least:.2g} or more" if least < 1 else "measure more images"
             raise UsageError(
-                f"`fmr` {fmr:g} needs {needed} images with non-zero embeddings, there are {images}: {instead}"
+                f"`false_match_rate` {false_match_rate:g} needs {needed} images with non-zero embeddings, there are {images}: {instead}"
             )
 
 
-def borne(fmr: float, count: float) -> int:
+def borne(false_match_rate: float, count: float) -> int:
     """Returns how many of `count` pairs may match at a rate; rounding errors near integers are removed."""
-    return int(fmr * count * (1 + 1e-12) + 1e-9)
+    return int(false_match_rate * count * (1 + 1e-12) + 1e-9)
 
 
-def threshold(pairs: Pairs, fmr: float) -> float:
-    """Returns the least cosine that at most a fraction `fmr` of all pairs reaches.
-
-    Returns:
-        NaN if more pairs than that share the highest cosine, as with many copies.
-
-    Example:
-        >>> pairs = pairs_of([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
-        >>> round(threshold(pairs, 0.7), 4), threshold(pairs, 0.4)
-        (0.7071, nan)
-    """
-    may = borne(fmr, len(pairs.cosines))
+def threshold(pairs: Pairs, false_match_rate: float) -> float:
+    """Returns the least cosine that at most a fraction `false_match_rate` of all pairs reaches."""
+    may = borne(false_match_rate, len(pairs.cosines))
     if may >= len(pairs.cosines):
         return float(pairs.cosines[-1])
     above = np.searchsorted(-pairs.cosines, -pairs.cosines[may])  # those that reach more than the first one too many
     return float(pairs.cosines[above - 1]) if above else math.nan
 
 
-def resampled_thresholds(pairs: Pairs, fmr: float, seed: int) -> Values:
-    """Returns thresholds of resamples of the images: an image drawn c times counts c times, its copies are no pair.
-
-    Returns:
-        `[RESAMPLES]`; infinite if more pairs than `fmr` share the highest cosine of the resample.
-    """
+def resampled_thresholds(pairs: Pairs, false_match_rate: float, seed: int) -> Values:
+    """Returns thresholds of resamples of the images: an image drawn c times counts c times, its copies are no pair."""
     rows = np.cumsum(pairs.valid) - 1
-    some = min(len(pairs.cosines), 2 * borne(fmr, len(pairs.cosines)) + 200)
+    some = min(len(pairs.cosines), 2 * borne(false_match_rate, len(pairs.cosines)) + 200)
     found = [
         part
         for drawn in weights(pairs.images, seed=seed, resamples=RESAMPLES)
-        for part in _of_resamples(pairs, fmr, drawn.T.astype(np.float32), rows, some)
+        for part in _of_resamples(pairs, false_match_rate, drawn.T.astype(np.float32), rows, some)
     ]
     return np.concatenate(found)
 
 
-def _of_resamples(pairs: Pairs, fmr: float, drawn: Cosines, rows: NDArray[np.intp], some: int) -> list[Values]:
+def _of_resamples(
+    pairs: Pairs, false_match_rate: float, drawn: Cosines, rows: NDArray[np.intp], some: int
+) -> list[Values]:
     """Returns thresholds of resamples `[n, r]`, some at a time; doubles the number of pairs if `some` are too few."""
     step, found = max(1, 2**22 // some), []
     for start in range(0, drawn.shape[1], step):
         part = drawn[:, start : start + step]
         total = part.sum(axis=0, dtype=np.float64)
-        may = fmr * (total**2 - (part**2).sum(axis=0)) / 2 * (1 + 1e-12) + 1e-9
+        may = false_match_rate * (total**2 - (part**2).sum(axis=0)) / 2 * (1 + 1e-12) + 1e-9
         top = some
         while True:
             times = part[rows[pairs.first[:top]]] * part[rows[pairs.second[:top]]]
@@ -180,33 +141,21 @@ def _least_allowed(cosines: Cosines, times: Cosines, allowed: NDArray[np.bool_])
     return np.where(fits.any(axis=0), cosines[last].astype(np.float64), np.inf)
 
 
-def thresholds(pairs: Pairs, fmrs: Sequence[float], seed: int) -> pl.DataFrame:
-    """Returns thresholds at some false-match rates with 95 % intervals: percentiles over resamples of the images.
-
-    Returns:
-        `fmr, threshold, ci_low, ci_high`; `threshold` is null if there is none (see `threshold`), an end if resamples
-        have none, or there are fewer than `LEAST_IMAGES` images.
-
-    Raises:
-        UsageError: As in `check_fmr`.
-    """
-    check_fmr(fmrs, pairs.images)
+def thresholds(pairs: Pairs, false_match_rates: Sequence[float], seed: int) -> pl.DataFrame:
+    """Returns thresholds at some false-match rates with 95 % intervals: percentiles over resamples of the images."""
+    check_false_match_rate(false_match_rates, pairs.images)
     rows, tail = [], (1 - LEVEL) / 2
-    for fmr in fmrs:
+    for false_match_rate in false_match_rates:
         low = high = math.nan
         if pairs.images >= LEAST_IMAGES:
-            drawn = resampled_thresholds(pairs, fmr, seed)
+            drawn = resampled_thresholds(pairs, false_match_rate, seed)
             ends = np.quantile(drawn, (tail, 1 - tail), method="nearest")
             low, high = np.where(np.isfinite(ends), ends, np.nan).tolist()
-        rows.append((fmr, threshold(pairs, fmr), low, high))
+        rows.append((false_match_rate, threshold(pairs, false_match_rate), low, high))
     return pl.DataFrame(rows, schema=THRESHOLDS, orient="row").fill_nan(None)
 
 
 def above(pairs: Pairs, least: float) -> tuple[Places, Places, Cosines]:
-    """Returns the pairs whose cosine reaches a threshold, the most similar first; none if the threshold is NaN.
-
-    Returns:
-        Rows of the first image, of the other, and their cosines.
-    """
+    """Returns the pairs whose cosine reaches a threshold, the most similar first; none if the threshold is NaN."""
     count = 0 if math.isnan(least) else int(np.searchsorted(-pairs.cosines, -np.float32(least), side="right"))
     return pairs.first[:count], pairs.second[:count], pairs.cosines[:count]

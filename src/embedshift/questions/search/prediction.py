@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from embedshift.arrays import Values
 from embedshift.questions.search.matching import over_images
-from embedshift.statistics.intervals import clopper_pearson, known, of_means, of_shares
-from embedshift.statistics.sample import Sample
+from embedshift.statistics.intervals import clopper_pearson, known, mean_interval, proportion_interval
+from embedshift.statistics.sample import Estimates
 
 # What a table has: parts of the gallery that was searched, and how many times as large predictions and bounds go.
 PARTS, PREDICTED, BOUNDED = (8, 4, 2, 1), (2, 3, 4, 5), (10, 100)
@@ -36,15 +36,7 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 
 @dataclass(frozen=True)
 class Search:
-    """The results of searching the views of one augmentation among the originals of n images.
-
-    Args:
-        ranks: 1 + the number of other images whose cosine is at least that of the own original, `[m, draws]`; NaN if
-            the view or its original has no direction.
-        own: Cosine with the own original, `[m, draws]`.
-        others: The highest cosines with other images, descending, `[m, draws, T]`: `KEPT` of them, or all.
-        images: The size n of the gallery.
-    """
+    """The results of searching the views of one augmentation among the originals of n images."""
 
     ranks: Values
     own: Values
@@ -58,21 +50,7 @@ class Search:
 
 
 def recall_among(ranks: Values, images: int, size: int) -> Values:
-    r"""Returns the chance that a query finds its own original in a random part of the gallery that contains it.
-
-    .. math:: \binom{n - r}{N - 1} \Big/ \binom{n - 1}{N - 1}
-
-    for rank r: none of the r - 1 better ones is among the N - 1 others.
-
-    Args:
-        ranks: Ranks in the whole gallery, any shape; NaN gives NaN.
-        images: The size n of the gallery.
-        size: The size N of the part.
-
-    Example:
-        >>> recall_among(np.array([1.0, 2.0, 4.0]), images=4, size=2).round(3).tolist()
-        [1.0, 0.667, 0.0]
-    """
+    """Returns the chance that a query finds its own original in a random part of the gallery that contains it."""
     better, rest = np.asarray(ranks, np.float64) - 1, size - 1
     with np.errstate(invalid="ignore"):
         log = _log_choose(images - 1 - better, rest) - _log_choose(np.float64(images - 1), rest)
@@ -86,33 +64,19 @@ def _log_choose(of: Values | np.float64, some: int) -> Values:
 
 @dataclass(frozen=True)
 class Pools:
-    """The impostors for each of q queries: those of the queries most similar to it.
-
-    Args:
-        members: Places of the similar queries, including the query itself, `[q, K]`.
-        shares: Fraction of each member's cosines with other images that reach the query's own cosine, `[q, K]`.
-    """
+    """The impostors for each of q queries: those of the queries most similar to it."""
 
     members: NDArray[np.intp]
-    shares: Values
+    fractions: Values
 
     @property
     def chance(self) -> Values:
         """Returns the chance that a further image is as near to a query as its own original, `[q]`, below 1."""
-        return np.asarray(np.minimum(self.shares.mean(axis=1), 1 - 1e-12))
+        return np.asarray(np.minimum(self.fractions.mean(axis=1), 1 - 1e-12))
 
 
 def pools(search: Search, factor: int) -> Pools:
-    """Returns the most similar queries of each query that has a direction, in their order.
-
-    Queries are similar if their cosines with their own original and with the nearest other image are close, each in its
-    standard deviation over queries. Of m images these are sqrt(m / 2) queries, times the number of draws: the draws of
-    an image are similar, and would fill a pool with one image.
-
-    Args:
-        search: The search of one augmentation.
-        factor: Factor of the number of queries, and of the weight of the cosine with the own original.
-    """
+    """Returns the most similar queries of each query that has a direction, in their order."""
     own, others = search.own[search.found], search.others[search.found]
     both = np.stack([own, others[:, 0]], axis=1)
     spread = both.std(axis=0)
@@ -126,26 +90,7 @@ def pools(search: Search, factor: int) -> Pools:
 
 
 def predicted(pooled: Pools, hits: Values | NDArray[np.bool_], images: int, size: int) -> Values:
-    r"""Returns numbers whose mean is recall@1 in a gallery of another size, by the chances of one kind of pools.
-
-    Their mean is the prediction, their spread is its error.
-
-    .. math:: R(N) = \mathrm{mean}_i \; (1 - p_i)^{g (N - 1)}, \quad g: R(n) = \mathrm{mean}_i \; h_i
-
-    with p the chances by the pools and h the hits in the gallery of n. The chances say how misses grow with the
-    gallery; g makes the curve pass through the measured recall, because pooling makes queries more similar than they
-    are. The number of a query is its part of R, and the change of R if the query counted more: directly, through g, and
-    through the pools that contain it.
-
-    Args:
-        pooled: Pools of q queries.
-        hits: Whether a query finds its own original among n images, `[q]`.
-        images: The size n.
-        size: The size N.
-
-    Returns:
-        `[q]`; the hits themselves if all hit, none does, or all misses belong to queries without a near impostor.
-    """
+    """Returns numbers whose mean is recall@1 in a gallery of another size, by the chances of one kind of pools."""
     chance, recall = pooled.chance, float(hits.mean())
     rates = -np.log1p(-chance)
     log_growth = _growth(rates, recall, images)
@@ -154,7 +99,7 @@ def predicted(pooled: Pools, hits: Values | NDArray[np.bool_], images: int, size
     before, after = (_parts(rates, log_growth, of) for of in (images, size))
     slope = (size - 1) * (rates * after).mean() / ((images - 1) * (rates * before).mean())
     by_chance = np.exp(log_growth) * (slope * (images - 1) * before - (size - 1) * after) / (1 - chance)
-    moved = by_chance[:, None] * (pooled.shares - chance[:, None]) / pooled.members.shape[1]
+    moved = by_chance[:, None] * (pooled.fractions - chance[:, None]) / pooled.members.shape[1]
     as_member = np.bincount(pooled.members.ravel(), moved.ravel(), minlength=len(hits))
     return np.asarray(after + slope * (hits - before) + as_member)
 
@@ -173,14 +118,7 @@ def _parts(rates: Values, log_growth: float, size: int) -> Values:
 
 @dataclass(frozen=True)
 class Prediction:
-    """Recall@1 in larger galleries, by narrow and wide pools, mixed so that the curve fits half the gallery too.
-
-    Args:
-        search: The search of one augmentation.
-        hits: Whether each query with a direction finds its own original, `[q]`.
-        kinds: Narrow pools, which fit images in clusters, and wide ones, which fit evenly spread images.
-        narrow: The weight of the narrow ones in the mixture.
-    """
+    """Recall@1 in larger galleries, by narrow and wide pools, mixed so that the curve fits half the gallery too."""
 
     search: Search
     hits: NDArray[np.bool_]
@@ -196,23 +134,15 @@ class Prediction:
         narrow, wide = (predicted(each, hits, n, (n + 1) // 2).mean() for each in kinds)
         apart = narrow - wide
         # Equal weights if they hardly differ in half the gallery, which then cannot tell which one is right.
-        share = 0.5 + apart * (half - (narrow + wide) / 2) / (apart**2 + _HARDLY**2)
-        return cls(search, hits, kinds, float(np.clip(share, 0.0, 1.0)))
+        fraction = 0.5 + apart * (half - (narrow + wide) / 2) / (apart**2 + _HARDLY**2)
+        return cls(search, hits, kinds, float(np.clip(fraction, 0.0, 1.0)))
 
     def mixed(self, narrow: Values, wide: Values) -> Values:
         """Mixes the numbers of both kinds of pools."""
         return self.narrow * narrow + (1 - self.narrow) * wide
 
     def at(self, size: int) -> tuple[float, float, float]:
-        """Returns the recall in a gallery of N, and the ends of its 95 % interval, for new images.
-
-        The interval is Clopper and Pearson's at the effective number of images: the number that would give a proportion
-        the same error, at most the real number. If almost no query misses, the numbers of queries vary too little: the
-        lower end is then at most that of the curves through the lower end of the measured recall.
-
-        Returns:
-            Recall, lower and upper end; the ends are NaN for fewer than `LEAST_IMAGES` images.
-        """
+        """Returns the recall in a gallery of N, and the ends of its 95 % interval, for new images."""
         n, found = self.search.images, self.search.found
         numbers, hits = (np.full(found.shape, np.nan) for _ in range(2))
         numbers[found] = self.mixed(*(predicted(each, self.hits, n, size) for each in self.kinds))
@@ -222,7 +152,7 @@ class Prediction:
         with np.errstate(invalid="ignore", divide="ignore"):
             effective = np.fmin(p * (1 - p) / sample.error**2, sample.having)
         low, high = known(sample, *clopper_pearson(p * effective, effective))
-        least = of_shares(over_images(hits))[0].item()
+        least = proportion_interval(over_images(hits))[0].item()
         by_curve = self.mixed(*(np.asarray(_through(each, least, n, size)) for each in self.kinds))
         return p.item(), float(np.minimum(low.item(), by_curve)), high.item()
 
@@ -235,20 +165,7 @@ def _through(pooled: Pools, recall: float, images: int, size: int) -> float:
 
 
 def bound(search: Search, size: int) -> tuple[float, float] | None:
-    r"""Returns a lower bound of recall@1 in a far larger gallery for any law of the cosines, and its interval's end.
-
-    .. math:: R(N) \geq \mathrm{share}(own \geq t) - (N - 1) f(t)
-
-    where f is the fraction of cosines of views with other images that reach t: a query with own >= t misses only if one
-    of N - 1 images reaches t. The threshold t gives the highest bound among those that 20, 40, 80, … cosines reach.
-
-    Args:
-        search: Its `others` must hold all cosines that reach t.
-        size: The size N.
-
-    Returns:
-        Bound and lower end; None if no bound is above 0.
-    """
+    """Returns a lower bound of recall@1 in a far larger gallery for any law of the cosines, and its interval's end."""
     own, others = search.own[search.found], search.others[search.found]
     if not len(own):
         return None
@@ -257,26 +174,17 @@ def bound(search: Search, size: int) -> tuple[float, float] | None:
     thresholds = values[places[places < len(values)]]
     if others.shape[1] < search.images - 1:  # cut lists would give too small counts
         thresholds = thresholds[thresholds > others[:, -1].max()]
-    best: Sample | None = None
+    best: Estimates | None = None
     for threshold in thresholds:
         false = (search.others >= threshold).sum(axis=2) / (search.images - 1)
         numbers = over_images(np.where(search.found, (search.own >= threshold) - (size - 1) * false, np.nan))
         if numbers.mean.item() > (0.0 if best is None else best.mean.item()):
             best = numbers
-    return None if best is None else (best.mean.item(), of_means(best, seed=0, low=0.0, high=1.0)[0].item())
+    return None if best is None else (best.mean.item(), mean_interval(best, seed=0, low=0.0, high=1.0)[0].item())
 
 
 def gallery_sizes(searches: Mapping[str, Search]) -> pl.DataFrame:
-    """Returns recall@1 in galleries of other sizes.
-
-    Args:
-        searches: Augmentation → its search.
-
-    Returns:
-        `augmentation, images, recall, ci_low, ci_high, kind`: "measured" up to n images, exactly; "predicted" up to 5
-        n, from `LEAST` images on; "bound" beyond, if there is one: the recall is at least this high, and `ci_high` is
-        null. Intervals are for new images of the same kind; null below `LEAST_IMAGES` images.
-    """
+    """Returns recall@1 in galleries of other sizes."""
     rows: list[tuple[str, int, float, float | None, float | None, str]] = []
     for name, search in searches.items():
         if search.images < 2 or not search.found.any():
@@ -284,7 +192,7 @@ def gallery_sizes(searches: Mapping[str, Search]) -> pl.DataFrame:
         n = search.images
         for size in sorted({n // part for part in PARTS if n // part > 1}):
             sample = over_images(recall_among(search.ranks, n, size))
-            rows.append((name, size, sample.mean.item(), *_ends(of_shares(sample)), "measured"))
+            rows.append((name, size, sample.mean.item(), *_ends(proportion_interval(sample)), "measured"))
         if search.found.any(axis=1).sum() >= LEAST:
             prediction = Prediction.of(search)
             rows += [(name, times * n, *prediction.at(times * n), "predicted") for times in PREDICTED]

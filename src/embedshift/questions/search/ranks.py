@@ -40,13 +40,7 @@ Look = Callable[[Floats, Places, int], Ranked]
 
 @dataclass(frozen=True)
 class Found:
-    """The results of a study's search.
-
-    Args:
-        ranks: The table `search_ranks`: one row per view of the query images.
-        neighbours: The table `search_neighbours`: up to ten nearest other images of each query image.
-        searches: Augmentation → ranks and highest cosines with other images, for at most `PREDICTED_FROM` images.
-    """
+    """The results of a study's search."""
 
     ranks: pl.DataFrame
     neighbours: pl.DataFrame
@@ -54,14 +48,7 @@ class Found:
 
 
 def find(reader: Reader, among: Originals, queries: int | None, look: Look) -> Found:
-    """Searches for the originals of views.
-
-    Args:
-        reader: A study that stores vectors.
-        among: The vectors to search among.
-        queries: Number of query images, in the study's order; None = all.
-        look: The search function.
-    """
+    """Searches for the originals of views."""
     rows = reader.rows()
     order = layout(rows)
     count = order.images if queries is None else min(queries, order.images)
@@ -137,14 +124,7 @@ def _rows(
 
 
 def overlap(before: Places, after: Places) -> Values:
-    """Returns the proportion of the ten nearest other images that stay among the ten nearest: `[q, T]` each → `[q]`.
-
-    With fewer than ten other images it uses all. NaN if there is none, or a vector has no direction.
-
-    Example:
-        >>> overlap(np.array([[1, 2]]), np.array([[2, 3]])).tolist()
-        [0.5]
-    """
+    """Returns the proportion of the ten nearest other images that stay among the ten nearest: `[q, T]` each → `[q]`."""
     one, two = before[:, :NEIGHBOURS], after[:, :NEIGHBOURS]
     there = (one >= 0).sum(axis=1)
     both = ((one[:, :, None] == two[:, None, :]) & (one >= 0)[:, :, None]).any(axis=2).sum(axis=1)

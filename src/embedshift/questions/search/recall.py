@@ -6,9 +6,9 @@ import numpy as np
 import polars as pl
 
 from embedshift.arrays import Values
-from embedshift.statistics.intervals import of_means, of_shares
+from embedshift.statistics.intervals import mean_interval, proportion_interval
 from embedshift.statistics.layout import sums_and_counts
-from embedshift.statistics.sample import Sample, gather
+from embedshift.statistics.sample import Estimates, gather
 
 KS = (1, 5, 10)
 RECALLS = tuple(f"recall@{k}" for k in KS)
@@ -24,29 +24,16 @@ Numbers = dict[str, tuple[int, float, float, float]]
 
 
 def of_view(ranks: pl.DataFrame, *, seed: int) -> Numbers:
-    """Returns the metrics of one augmentation.
-
-    Recall@k is the proportion of views whose original is among the k nearest, with Clopper and Pearson's interval. The
-    mean reciprocal rank is the mean of 1 / rank, the overlap that of `knn_overlap`, with bootstrap-t intervals.
-
-    Args:
-        ranks: Its rows of `search_ranks`, image by image, equally many for each. Views without a rank are left out.
-        seed: Decides the resamples.
-
-    Example:
-        >>> ranks = pl.DataFrame({"image_id": ["a", "b"], "rank": [1, 3], "knn_overlap": [1.0, 0.5]})
-        >>> {name: numbers[1] for name, numbers in of_view(ranks, seed=0).items()}["mrr"]
-        0.6666666666666666
-    """
+    """Returns the metrics of one augmentation."""
     draws = max(1, len(ranks) // max(1, ranks["image_id"].n_unique()))
     rank, overlap = (by_image(ranks[name], draws) for name in ("rank", "knn_overlap"))
     with np.errstate(invalid="ignore"):
         found = [np.where(np.isnan(rank), np.nan, rank <= k) for k in KS]
-    shares = _sample(np.stack(found, axis=-1))
+    fractions = _sample(np.stack(found, axis=-1))
     means = _sample(np.stack([1.0 / rank, overlap], axis=-1))
-    low, high = of_shares(shares)
-    recalls = [(int(n), *ends) for n, *ends in zip(shares.counts, shares.mean, low, high, strict=True)]
-    ends = of_means(means, seed=seed, low=0.0, high=1.0)
+    low, high = proportion_interval(fractions)
+    recalls = [(int(n), *ends) for n, *ends in zip(fractions.counts, fractions.mean, low, high, strict=True)]
+    ends = mean_interval(means, seed=seed, low=0.0, high=1.0)
     ends[0][0], ends[1][0] = _of_mrr(ends[0][0], ends[1][0], means.variance[0], low[0], high[0])
     others = [(int(n), *numbers) for n, *numbers in zip(means.counts, means.mean, *ends, strict=True)]
     return dict(zip((*RECALLS, MRR, OVERLAP), map(_plain, recalls + others), strict=True))
@@ -57,16 +44,13 @@ def by_image(values: pl.Series, draws: int) -> Values:
     return values.cast(pl.Float64).fill_null(np.nan).to_numpy().reshape(-1, draws)
 
 
-def _sample(values: Values) -> Sample:
+def _sample(values: Values) -> Estimates:
     """Makes a sample of `[n, draws, K]`."""
     return gather([sums_and_counts(values)], together=False)
 
 
 def _of_mrr(low: float, high: float, variance: float, least: float, most: float) -> tuple[float, float]:
-    """Returns the interval of the mean reciprocal rank if few ranks differ from 1, so that a bootstrap has none.
-
-    A view not found first counts at most 1/2: recall@1 <= mean <= (1 + recall@1) / 2, and recall@1 has an interval.
-    """
+    """Returns the interval of the mean reciprocal rank if few ranks differ from 1, so that a bootstrap has none."""
     if variance > 0 and np.isfinite([low, high]).all():
         return low, high
     return least, (1 + most) / 2

@@ -7,14 +7,14 @@ import polars as pl
 from embedshift.augmentations import ORIGINAL
 from embedshift.config import Json
 from embedshift.questions.search.recall import AUC, KS, MRR, OVERLAP, RECALLS
-from embedshift.questions.search.returned import RANKS, instead, rank_shares
+from embedshift.questions.search.returned import RANKS, instead, rank_fractions
 from embedshift.questions.search.thumbnails import Key, Thumbnails, thumbnails
 from embedshift.report.numbers import count, fixed, in_percent, listed, shorten, with_interval
 from embedshift.report.searches import among, sentences, warning
 from embedshift.report.section import PageInput, Part, Section
 from embedshift.statistics.families import ONE_LEVEL
 from embedshift.statistics.intervals import APPROXIMATE_BELOW, LEAST_IMAGES
-from embedshift.store.naming import Naming
+from embedshift.store.naming import ImageNaming
 
 # Pairs that are shown as likely duplicates, and views that the search takes for another image.
 PAIRS, MISTAKES = 12, 6
@@ -63,17 +63,7 @@ def encoder_note(page: PageInput) -> str:
 
 
 def notes(images: int, searched: int, one_level: bool) -> list[str]:
-    """Returns notes to read before the numbers.
-
-    Args:
-        images: Number of images to search among.
-        searched: Number of query images.
-        one_level: Whether one level of each family is shown.
-
-    Example:
-        >>> notes(10, 10, False)[0]
-        'With 10 images, recall@10 and the neighbours kept are always 1, for any encoder.'
-    """
+    """Returns notes to read before the numbers."""
     trivial = [name for name, k in zip(RECALLS, KS, strict=True) if images <= k]
     trivial += ["the neighbours kept"] if images <= 1 + max(KS) else []
     found: list[str] = []
@@ -103,22 +93,22 @@ def row_of(name: str, table: pl.DataFrame, measured: set[str]) -> Json | None:
 
 
 def rank_rows(ranks: pl.DataFrame, matches: pl.DataFrame | None, names: Sequence[str]) -> Json:
-    """Returns proportions of the views by rank, and of those that thresholds match.
-
-    Returns:
-        `rates`, the false-match rates; `rows`, one per augmentation: its name, `shares` and `matches` as texts.
-    """
-    rates = [] if matches is None else matches["fmr"].unique(maintain_order=True).to_list()
-    matched = {} if matches is None else {(name, fmr): ends for name, fmr, _, *ends in matches.iter_rows()}
-    shares = rank_shares(ranks)
+    """Returns proportions of the views by rank, and of those that thresholds match."""
+    rates = [] if matches is None else matches["false_match_rate"].unique(maintain_order=True).to_list()
+    matched = (
+        {}
+        if matches is None
+        else {(name, false_match_rate): ends for name, false_match_rate, _, *ends in matches.iter_rows()}
+    )
+    fractions = rank_fractions(ranks)
     rows = [
         {
             "augmentation": name,
-            "shares": [in_percent(share)[0] for share in shares[name]],
+            "fractions": [in_percent(fraction)[0] for fraction in fractions[name]],
             "matches": [in_percent(*matched.get((name, rate), (None,))) for rate in rates],
         }
         for name in names
-        if name in shares
+        if name in fractions
     ]
     return {"rates": [rate_in_words(rate) for rate in rates], "rows": rows}
 
@@ -127,17 +117,12 @@ def threshold_rows(table: pl.DataFrame | None) -> list[Json]:
     """Returns thresholds with their intervals as texts."""
     if table is None:
         return []
-    rows = table.select("fmr", "threshold", "ci_low", "ci_high").iter_rows()
+    rows = table.select("false_match_rate", "threshold", "ci_low", "ci_high").iter_rows()
     return [{"rate": rate_in_words(rate), "numbers": with_interval(*ends)} for rate, *ends in rows]
 
 
 def rate_in_words(rate: float) -> str:
-    """Formats a false-match rate.
-
-    Example:
-        >>> rate_in_words(0.001), rate_in_words(0.03)
-        ('1 in 1,000', '3 in 100')
-    """
+    """Formats a false-match rate."""
     of = 100
     while round(rate * of) < 1 or abs(rate * of - round(rate * of)) > 1e-9:
         of *= 10
@@ -154,13 +139,13 @@ def keys_of(mistakes: Sequence[Json], pairs: Sequence[Json]) -> list[Key]:
     return found + [(row[end], ORIGINAL) for row in pairs for end in ("image_id", "other")]
 
 
-def pair(row: Mapping[str, str], shown: Thumbnails, naming: Naming) -> Json:
+def pair(row: Mapping[str, str], shown: Thumbnails, naming: ImageNaming) -> Json:
     """Formats a likely duplicate for the page."""
     images = [_image(row[end], ORIGINAL, "", shown, naming) for end in ("image_id", "other")]
     return {"cosine": fixed(float(row["cosine"]), 4), "images": images}
 
 
-def mistake(row: Json, shown: Thumbnails, naming: Naming) -> Json:
+def mistake(row: Json, shown: Thumbnails, naming: ImageNaming) -> Json:
     """Formats a view that the search takes for another image."""
     own, other = fixed(row["cosine"], 3), fixed(row["other_cosine"], 3)
     images = [
@@ -171,7 +156,7 @@ def mistake(row: Json, shown: Thumbnails, naming: Naming) -> Json:
     return {"augmentation": row["view"], "images": images}
 
 
-def _image(image_id: str, view: str, words: str, shown: Thumbnails, naming: Naming) -> Json:
+def _image(image_id: str, view: str, words: str, shown: Thumbnails, naming: ImageNaming) -> Json:
     name, key = naming.image(image_id), (image_id, view)
     return {
         "name": name,

@@ -21,17 +21,10 @@ VERSION = "1"
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings of a search.
-
-    Args:
-        queries: Number of query images, in the study's order; None = all.
-        fmrs: False-match rates, the largest first.
-        gallery: Name and hash of the additional gallery; "" = none.
-        lost: Whether an earlier gallery cannot be searched again.
-    """
+    """The settings of a search."""
 
     queries: int | None = QUERIES
-    fmrs: tuple[float, ...] = FMRS
+    false_match_rates: tuple[float, ...] = FMRS
     gallery: str = ""
     lost: bool = False
 
@@ -43,36 +36,31 @@ class Settings:
     @property
     def of_thresholds(self) -> dict[str, str]:
         """The labels of the tables that also depend on the false-match rates."""
-        return self.of_search | {"fmr": ",".join(map(repr, self.fmrs))}
+        return self.of_search | {"false_match_rate": ",".join(map(repr, self.false_match_rates))}
 
 
 def settings(reader: Reader) -> Settings:
-    """Returns the settings of a study's search.
-
-    Raises:
-        UsageError: A choice makes no sense.
-    """
+    """Returns the settings of a study's search."""
     chosen = reader.choice(Choices)
     of_thresholds, *of_search = (labels_of(reader.folder, name) for name in ("thresholds", *SEARCHED))
     kept = next((each for each in of_search if each.get("version") == VERSION), {})
     queries = parse_queries(kept.get("queries", str(QUERIES)) if chosen.queries is None else chosen.queries)
-    rates = of_thresholds["fmr"].split(",") if chosen.fmr is None and "fmr" in of_thresholds else chosen.fmr or FMRS
-    fmrs = parse_rates(rates)
+    rates = (
+        of_thresholds["false_match_rate"].split(",")
+        if chosen.false_match_rate is None and "false_match_rate" in of_thresholds
+        else chosen.false_match_rate or FMRS
+    )
+    false_match_rates = parse_rates(rates)
     if chosen.gallery is not None:
-        return Settings(queries, fmrs, gallery_label(chosen.gallery))
+        return Settings(queries, false_match_rates, gallery_label(chosen.gallery))
     # A gallery that is not named cannot be searched again, where queries differ or a table of that search is gone.
     again = kept.get("queries") != str(queries or ALL) or any(each != kept for each in of_search)
     had_one = any(each.get("gallery") for each in of_search)
-    return Settings(queries, fmrs, "" if again else kept["gallery"], lost=again and had_one)
+    return Settings(queries, false_match_rates, "" if again else kept["gallery"], lost=again and had_one)
 
 
 def parse_queries(text: str) -> int | None:
-    """Parses a number of images; None for all.
-
-    Example:
-        >>> parse_queries("all"), parse_queries("500")
-        (None, 500)
-    """
+    """Parses a number of images; None for all."""
     if text == ALL:
         return None
     if not text.isdecimal() or len(text) > 12 or int(text) < 1:
@@ -81,27 +69,18 @@ def parse_queries(text: str) -> int | None:
 
 
 def parse_rates(texts: tuple[str | float, ...] | list[str]) -> tuple[float, ...]:
-    """Parses false-match rates; returns each once, the largest first.
-
-    Example:
-        >>> parse_rates(["0.001", "0.01"])
-        (0.01, 0.001)
-    """
+    """Parses false-match rates; returns each once, the largest first."""
     try:
         rates = [float(text) for text in texts]
     except ValueError as error:
-        raise UsageError(f"`fmr`: {error}; give numbers between 0 and 1, with commas") from error
+        raise UsageError(f"`false_match_rate`: {error}; give numbers between 0 and 1, with commas") from error
     if wrong := [rate for rate in rates if not LEAST_RATE <= rate < 1]:
-        raise UsageError(f"`fmr`: {wrong[0]:g} is not a rate between {LEAST_RATE:g} and 1")
+        raise UsageError(f"`false_match_rate`: {wrong[0]:g} is not a rate between {LEAST_RATE:g} and 1")
     return tuple(sorted(set(rates), reverse=True))
 
 
 def gallery_label(path: str) -> str:
-    """Returns name and hash of a gallery; "" for none.
-
-    Raises:
-        UsageError: The path does not exist.
-    """
+    """Returns name and hash of a gallery; "" for none."""
     if not path:
         return ""
     place = Path(path).expanduser()

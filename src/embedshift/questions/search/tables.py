@@ -24,7 +24,7 @@ NEAR = 1e-7
 log = logging.getLogger(__name__)
 
 # What a study must have for these tables, as text.
-TAKES = "stored embeddings: run it with `store` all"
+REQUIRES = "stored embeddings: run it with `store` all"
 # Images whose pairs are all made; the number if a rate needs more; and the most rows of `duplicates`.
 PAIRED, MOST_PAIRED, LISTED = QUERIES, IN_MEMORY, 10_000
 # Columns that hold names of images.
@@ -44,12 +44,7 @@ def found(reader: Reader) -> Found:
 
 
 def search(reader: Reader) -> pl.DataFrame:
-    """Returns recall, mean reciprocal rank, overlap of neighbours and area under the curve, by augmentation.
-
-    Returns:
-        `augmentation, metric, n, value, ci_low, ci_high`; n counts views. The area under the curve (`auc`) compares
-        views and their originals with pairs of different originals, for at most the first `PAIRED` images.
-    """
+    """Returns recall, mean reciprocal rank, overlap of neighbours and area under the curve, by augmentation."""
     parts = _need(reader, "search_ranks").partition_by("view", as_dict=True, maintain_order=True)
     by_ranks = recall.table(
         {name: recall.of_view(parts[name,], seed=reader.info.seed) for name in reader.augmentations}
@@ -62,16 +57,12 @@ def search(reader: Reader) -> pl.DataFrame:
 
 
 def thresholds(reader: Reader) -> pl.DataFrame:
-    """Returns the cosines above which two images count as the same: `fmr, threshold, ci_low, ci_high`.
-
-    They come from the pairs of the first `PAIRED` images, or `MOST_PAIRED` if a rate needs more. A default rate for
-    which there are too few images is left out.
-    """
-    rates = settings(reader).fmrs
-    of_pairs = different(reader, PAIRED if min(rates) >= pairs.least_fmr(PAIRED) else MOST_PAIRED)
-    if not reader.choice(Choices).fmr:
-        rates = tuple(rate for rate in rates if rate >= pairs.least_fmr(of_pairs.images))
-    return pairs.thresholds(of_pairs, rates, reader.info.seed)
+    """Returns the cosines above which two images count as the same: `false_match_rate, threshold, ci_low, ci_high`."""
+    rates = settings(reader).false_match_rates
+    for_pairs = different(reader, PAIRED if min(rates) >= pairs.least_false_match_rate(PAIRED) else MOST_PAIRED)
+    if not reader.choice(Choices).false_match_rate:
+        rates = tuple(rate for rate in rates if rate >= pairs.least_false_match_rate(for_pairs.images))
+    return pairs.thresholds(for_pairs, rates, reader.info.seed)
 
 
 def matches(reader: Reader) -> pl.DataFrame:
@@ -80,28 +71,24 @@ def matches(reader: Reader) -> pl.DataFrame:
 
 
 def roc(reader: Reader) -> pl.DataFrame:
-    """Returns the proportion of views that match, by false-match rate: `augmentation, fmr, tpr`."""
+    """Returns the proportion of views that match, by false-match rate: `augmentation, false_match_rate, tpr`."""
     count = _compared(reader)
     return matching.roc(cosines(reader, count), different(reader, count))
 
 
 def duplicates(reader: Reader) -> pl.DataFrame:
-    """Returns pairs of different images whose cosine reaches the strictest threshold, the most similar first.
-
-    If no rate has a threshold because too many pairs share the highest cosine, as copies do, it returns these pairs.
-
-    Returns:
-        `image_id, other, cosine`, each pair once, at most `LISTED`: all pairs of the first `PAIRED` images; for other
-        query images, those with their nearest ten.
-    """
-    known, neighbours = _need(reader, "thresholds").sort("fmr")["threshold"], _need(reader, "search_neighbours")
+    """Returns pairs of different images whose cosine reaches the strictest threshold, the most similar first."""
+    known, neighbours = (
+        _need(reader, "thresholds").sort("false_match_rate")["threshold"],
+        _need(reader, "search_neighbours"),
+    )
     if known.is_empty():
         return pl.DataFrame(schema=DUPLICATES)
-    of_pairs = different(reader, PAIRED)
+    for_pairs = different(reader, PAIRED)
     strictest = known.drop_nulls().head(1).to_list()
-    least = strictest[0] if strictest else float(of_pairs.cosines[0])
+    least = strictest[0] if strictest else float(for_pairs.cosines[0])
     ids = reader.rows().filter(pl.col("view") == ORIGINAL).select("image_id").head(PAIRED).collect()["image_id"]
-    first, second, cosine = pairs.above(of_pairs, least)
+    first, second, cosine = pairs.above(for_pairs, least)
     exact = pl.DataFrame({"image_id": ids.gather(first), "other": ids.gather(second), "cosine": cosine.astype(float)})
     # The threshold is the cosine of a pair in float32.
     near = neighbours.filter(pl.col("cosine") >= least - NEAR, ~pl.col("other").str.starts_with(GALLERY))
@@ -154,12 +141,12 @@ def _table(
     labels: Callable[[Reader], Mapping[str, str]] = _of_search,
     **more: Any,
 ) -> Table:
-    return Table(name, make, reads, lambda reader: reader.info.has_vectors, takes=TAKES, labels=labels, **more)
+    return Table(name, make, reads, lambda reader: reader.info.has_vectors, requires=REQUIRES, labels=labels, **more)
 
 
 TABLES = (
-    _table("search_ranks", lambda reader: found(reader).ranks, of_images=True, names=NAMES),
-    _table("search_neighbours", lambda reader: found(reader).neighbours, of_images=True, names=NAMES),
+    _table("search_ranks", lambda reader: found(reader).ranks, per_image=True, names=NAMES),
+    _table("search_neighbours", lambda reader: found(reader).neighbours, per_image=True, names=NAMES),
     _table("gallery_sizes", lambda reader: gallery_sizes(found(reader).searches)),
     _table("search", search, "search_ranks"),
     _table("thresholds", thresholds, "search_ranks", labels=_of_thresholds),

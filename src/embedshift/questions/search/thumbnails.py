@@ -21,25 +21,14 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True)
 class Thumbnails:
-    """Images as `data:` addresses, and why some are missing.
-
-    Args:
-        addresses: Key → address.
-        missing: Key → why it cannot be shown, as text.
-    """
+    """Images as `data:` addresses, and why some are missing."""
 
     addresses: Mapping[Key, str] = field(default_factory=dict)
     missing: Mapping[Key, str] = field(default_factory=dict)
 
 
 def thumbnails(reader: Reader, keys: Sequence[Key], budget: int = BUDGET) -> Thumbnails:
-    """Draws the images of some keys again; none if the reader may not show images.
-
-    Args:
-        reader: The study; an image of a gallery has no file here.
-        keys: The keys, each as often as the page shows it.
-        budget: Largest number of bytes of all of them.
-    """
+    """Draws the images of some keys again; none if the reader may not show images."""
     if not reader.shows_images:
         return Thumbnails()
     missing = {key: "the gallery contains embeddings only" for key in keys if key[0].startswith(GALLERY)}

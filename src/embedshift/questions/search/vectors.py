@@ -26,13 +26,7 @@ ROWS, IN_MEMORY = 8_192, 512 * 2**20
 
 @dataclass(frozen=True)
 class Originals:
-    """All vectors to search among.
-
-    Args:
-        ids: Their names: those of the study's images in their order, then those of the gallery.
-        gallery: Their vectors.
-        images: Number of vectors of the study.
-    """
+    """All vectors to search among."""
 
     ids: pl.Series
     gallery: Gallery
@@ -40,16 +34,7 @@ class Originals:
 
 
 def originals(reader: Reader, path: str = "") -> Originals:
-    """Returns the originals of a study and the vectors of a gallery.
-
-    Args:
-        reader: A study that stores vectors.
-        path: Path of the gallery: another study, a Parquet file with a column of lists, or an npy file `[m, D]`; "" =
-            none.
-
-    Raises:
-        UsageError: The gallery cannot be read, or does not fit this encoder's embedding.
-    """
+    """Returns the originals of a study and the vectors of a gallery."""
     own = reader.rows().filter(pl.col("view") == ORIGINAL)
     names = [own.select("image_id").collect()["image_id"]]
     parts = [_vectors(own)]

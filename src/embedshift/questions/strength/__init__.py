@@ -8,5 +8,5 @@ FIGURES = {
 }
 QUESTIONS.add(
     "strength",
-    Question(__name__, "How strong a change does the embedding tolerate?", place=15, figures=FIGURES),
+    Question(__name__, "How strong a change does the embedding tolerate?", order=15, figures=FIGURES),
 )

@@ -1,4 +1,4 @@
-"""Figures 16 and 17: shares by strength for each family, and the tolerances of the encoder."""
+"""Figures 16 and 17: relative shifts by strength for each family, and the tolerances of the encoder."""
 
 from collections.abc import Mapping
 
@@ -18,7 +18,7 @@ from embedshift.report.images import shrink
 from embedshift.statistics.families import MeasuredFamily
 from embedshift.statistics.intervals import LEAST_IMAGES
 from embedshift.statistics.summary import COSINE
-from embedshift.statistics.tolerance import SHARE, by_family
+from embedshift.statistics.tolerance import RELATIVE_SHIFT, by_family
 from embedshift.statistics.units import axis_label, in_words, interval_in_words, parameter
 
 LINE, MARK = "#0072B2", "#D55E00"
@@ -32,20 +32,17 @@ WIDTH, HEIGHT, THUMB = 3.1, 1.15, 96
     images=1,
     section=True,
     without_images=True,
-    possible=has_table("strength"),
+    is_available=has_table("strength"),
 )
 def strength(data: FigureInput, title: str) -> Figure:
-    """One panel per family: mean shares with intervals by level, the tolerance, and one image at the levels.
-
-    Levels are evenly spaced, so that weak ones can be distinguished; between two levels the axis is linear.
-    """
+    """One panel per family: mean relative shifts with intervals by level, the tolerance, and one image at the levels."""
     families, rows = data.reader.families, curves(data)
     views = data.drawn[0].views if data.drawn else {}
     columns = min(COLUMNS, len(families))
     lines = -(-len(families) // columns)
     none = f"no interval below {LEAST_IMAGES} images"
-    note = f"mean share, {'95 % interval' if data.images >= LEAST_IMAGES else none}; levels at equal steps; "
-    note += f"dashed: share {SHARE:g}; ring and heading: the tolerance"
+    note = f"mean relative shift, {'95 % interval' if data.images >= LEAST_IMAGES else none}; levels at equal steps; "
+    note += f"dashed: relative shift {RELATIVE_SHIFT:g}; ring and heading: the tolerance"
     note += "; images: one example" if views else ""
     last = max(len(family.views) for family in families)
     strip = 0.87 * WIDTH / (1 + last) if views else 0.0
@@ -57,7 +54,7 @@ def strength(data: FigureInput, title: str) -> Figure:
     layout.set(h_pad=0.03, hspace=0.0)
     grid = drawn.add_gridspec(lines, columns)
     # The highest mean decides, and not the end of a wide interval, beside which all curves would be flat.
-    highest = max(0.15, *(float(np.nanmax(share, initial=0.0)) for share, *_ in rows.values()))
+    highest = max(0.15, *(float(np.nanmax(relative_shift, initial=0.0)) for relative_shift, *_ in rows.values()))
     tolerances = _tolerances(data)
     for place, family in enumerate(families):
         inner = grid[place // columns, place % columns].subgridspec(2, 1, height_ratios=(HEIGHT, max(strip, 1e-3)))
@@ -67,19 +64,24 @@ def strength(data: FigureInput, title: str) -> Figure:
         _strip(below, family, views)
         for each in (axes, below):
             each.set_xlim(-0.5, last + 0.5)
-    drawn.supylabel("share (0 = unchanged, 1 = unrelated image)", fontsize=8)
+    drawn.supylabel("relative shift (0 = unchanged, 1 = another image)", fontsize=8)
     return drawn
 
 
 def curves(data: FigureInput) -> dict[str, tuple[Values, Values, Values]]:
-    """Returns family → mean shares from level 0 on and the ends of their intervals, `[1 + L]` each."""
+    """Returns family → mean relative shifts from level 0 on and the ends of their intervals, `[1 + L]` each."""
     table = data.need("strength").filter(pl.col("metric") == COSINE)
     parts = table.partition_by("family", as_dict=True, maintain_order=True)
     found: dict[str, tuple[Values, Values, Values]] = {}
     for family in data.reader.families:
-        own = parts[family.name,].select("share", "share_low", "share_high").cast(pl.Float64).fill_null(np.nan)
-        share, low, high = np.pad(own.to_numpy().T, ((0, 0), (1, 0)))
-        found[family.name] = share, low, high
+        own = (
+            parts[family.name,]
+            .select("relative_shift", "relative_shift_low", "relative_shift_high")
+            .cast(pl.Float64)
+            .fill_null(np.nan)
+        )
+        relative_shift, low, high = np.pad(own.to_numpy().T, ((0, 0), (1, 0)))
+        found[family.name] = relative_shift, low, high
     return found
 
 
@@ -89,18 +91,18 @@ def _tolerances(data: FigureInput) -> dict[str, Json]:
 
 def _curve(axes: Axes, family: MeasuredFamily, numbers: tuple[Values, Values, Values], found: Json | None) -> None:
     """Draws the panel of one family."""
-    share, low, high = numbers
-    levels = np.arange(len(share))
-    axes.axhline(SHARE, color=MUTED, linewidth=0.8, linestyle="--", zorder=1)
+    relative_shift, low, high = numbers
+    levels = np.arange(len(relative_shift))
+    axes.axhline(RELATIVE_SHIFT, color=MUTED, linewidth=0.8, linestyle="--", zorder=1)
     axes.fill_between(levels, low, high, color=LINE, alpha=0.2, linewidth=0)
-    axes.plot(levels, share, color=LINE, linewidth=1.4, marker="o", markersize=3, zorder=3)
+    axes.plot(levels, relative_shift, color=LINE, linewidth=1.4, marker="o", markersize=3, zorder=3)
     title = human(family.name)
     if found is not None:
         title += f": {in_words(found['value'], family.unit)}"
     if found is not None and found["reached"]:
         at = float(family.levels_at(found["value"]))
-        axes.vlines(at, 0, SHARE, color=MARK, linewidth=1.0, zorder=2)
-        axes.plot(at, SHARE, marker="o", markersize=7, markerfacecolor="none", markeredgecolor=MARK, zorder=4)
+        axes.vlines(at, 0, RELATIVE_SHIFT, color=MARK, linewidth=1.0, zorder=2)
+        axes.plot(at, RELATIVE_SHIFT, marker="o", markersize=7, markerfacecolor="none", markeredgecolor=MARK, zorder=4)
     axes.set_title(title, fontsize=8)
     axes.set_xticks(levels, [parameter(value, family.unit) for value in family.strengths], fontsize=7)
     axes.tick_params(axis="y", labelsize=7)
@@ -122,14 +124,14 @@ def _strip(axes: Axes, family: MeasuredFamily, views: Mapping[str, Pixels]) -> N
 @figure(
     "tolerance",
     section=True,
-    possible=has_table("tolerance"),
+    is_available=has_table("tolerance"),
 )
 def tolerance(data: FigureInput, title: str) -> Figure:
     """One row per family: the tolerance among its levels, with its interval; the least tolerant on top."""
     families = {family.name: family for family in data.reader.families}
     rows = sorted(_tolerances(data).values(), key=lambda row: level_of(families[row["family"]], row["value"]))
     last = max(len(family.views) for family in families.values())
-    note = f"dot: strength at which the mean share reaches {SHARE:g}, hollow if the strongest level "
+    note = f"dot: strength at which the mean relative shift reaches {RELATIVE_SHIFT:g}, hollow if the strongest level "
     note += "does not reach it; line: 95 % interval"
     drawn = new_figure(data.caption(note, every=True), 7.8, 1.1 + 0.26 * len(rows), title)
     axes = drawn.subplots()

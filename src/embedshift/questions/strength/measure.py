@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from embedshift.arrays import Pixels, Values
-from embedshift.pipeline.measure import Asked, Measure
+from embedshift.pipeline.measure import Measure, StudySwitches
 from embedshift.registry import METRICS, metric
 
 if TYPE_CHECKING:
     from embedshift.encoders.base import EncoderOutput
     from embedshift.pipeline.plan import Plan
-    from embedshift.sources import Sample
+    from embedshift.sources import ImageRef
 
 # Of the structural similarity: window, its standard deviation, and the constants for levels of 0 to 255.
 WINDOW, SIGMA, C1, C2 = 11, 1.5, (0.01 * 255) ** 2, (0.03 * 255) ** 2
@@ -113,7 +113,7 @@ def displacement(source: ArrayLike) -> Values:
     return np.reshape(found, places.shape[:-3])
 
 
-@metric("share hidden", "strength", no_change=0.0, low=0.0, high=1.0, higher_is_better=False, optional=True)
+@metric("hidden", "strength", no_change=0.0, low=0.0, high=1.0, higher_is_better=False, optional=True)
 def hidden(covered: NDArray[np.bool_]) -> Values:
     """Fraction of the view's pixels that show nothing of the original: covered, or outside its frame.
 
@@ -133,7 +133,7 @@ def hidden(covered: NDArray[np.bool_]) -> Values:
 class MEASURE(Measure):
     """The strength of every change: for families of rising strength, and on request."""
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, asked: StudySwitches) -> None:
         super().__init__(asked)
         if asked.suite.is_graded:
             self.metrics = ("rms", "dissimilarity", "displacement", "hidden")
@@ -154,7 +154,7 @@ class MEASURE(Measure):
         return {name: both[name] for name in names}
 
     def of_pair(
-        self, views: Pixels, output: "EncoderOutput", samples: "Sequence[Sample]", plan: "Plan"
+        self, views: Pixels, output: "EncoderOutput", samples: "Sequence[ImageRef]", plan: "Plan"
     ) -> dict[str, float]:
         """Compares the pixels of two images."""
         return {name: float(values[0]) for name, values in self.of_pixels(views).items()}

@@ -1,4 +1,4 @@
-"""The report's section on strength: tolerances and shares of every family, and the table of corruptions."""
+"""The report's section on strength: tolerances and relative shifts of every family, and the table of corruptions."""
 
 from collections.abc import Sequence
 
@@ -14,11 +14,11 @@ from embedshift.report.section import PageInput, Part, Section
 from embedshift.report.tolerances import sentences
 from embedshift.statistics.families import MeasuredFamily
 from embedshift.statistics.summary import COSINE
-from embedshift.statistics.tolerance import MISSED, MISSED_CRITERION, SHARE, by_family
+from embedshift.statistics.tolerance import MISSED, MISSED_CRITERION, RELATIVE_SHIFT, by_family
 from embedshift.statistics.units import axis_label, in_words, interval_in_words, parameter
 
 # How strong a change was, by the measured views: column of the page → metric.
-MEASURED = {"rms": "RMS of pixels", "displacement": "displacement", "hidden": "share hidden"}
+MEASURED = {"rms": "RMS of pixels", "displacement": "displacement", "hidden": "hidden"}
 
 
 def section(page: PageInput) -> Section | None:
@@ -28,12 +28,14 @@ def section(page: PageInput) -> Section | None:
         return None
     tolerance = page.data.table("tolerance")
     found, missed = by_family(tolerance), by_family(tolerance, MISSED_CRITERION)
-    has_share = table["share"].is_not_null().any()
+    has_relative_shift = table["relative_shift"].is_not_null().any()
     corruption = page.data.table("corruption")
     content = {
-        "sentences": [] if tolerance is None or not has_share else sentences(tolerance, page.encoder, "#tolerances"),
-        "has_share": has_share,
-        "share": SHARE,
+        "sentences": []
+        if tolerance is None or not has_relative_shift
+        else sentences(tolerance, page.encoder, "#tolerances"),
+        "has_relative_shift": has_relative_shift,
+        "relative_shift": RELATIVE_SHIFT,
         "levels": max(len(family.views) for family in families),
         "measured": list(MEASURED.values()),
         "missed": f"{100 * MISSED:g} %" if missed else "",
@@ -52,22 +54,21 @@ def section(page: PageInput) -> Section | None:
 
 
 def row_of(family: MeasuredFamily, table: pl.DataFrame, found: Sequence[Json | None]) -> Json:
-    """Formats a family: its tolerances, the strength of the change there, and its shares by level.
-
-    Args:
-        family: The family.
-        table: Its rows of `strength`.
-        found: Its rows of `tolerance`, by share and, if there is a search, by missed views; None if it has one level.
-    """
+    """Formats a family: its tolerances, the strength of the change there, and its relative shifts by level."""
     value = found[0]["value"] if found and found[0] else None
     cosine = table.filter(metric=COSINE)
-    shares = cosine.select("share", "share_low", "share_high").rows()
+    relative_shifts = cosine.select("relative_shift", "relative_shift_low", "relative_shift_high").rows()
     cells = []
-    for strength, (share, low, high) in zip(family.parameters, shares, strict=True):
-        _, interval = with_interval(share, low, high)
-        tint = 0.0 if share is None else 100 * min(1.0, max(0.0, share))
+    for strength, (relative_shift, low, high) in zip(family.parameters, relative_shifts, strict=True):
+        _, interval = with_interval(relative_shift, low, high)
+        tint = 0.0 if relative_shift is None else 100 * min(1.0, max(0.0, relative_shift))
         cells.append(
-            {"text": fixed(share, 3), "note": parameter(strength, family.unit), "interval": interval, "change": tint}
+            {
+                "text": fixed(relative_shift, 3),
+                "note": parameter(strength, family.unit),
+                "interval": interval,
+                "change": tint,
+            }
         )
     return {
         "family": human(family.name),
@@ -119,13 +120,13 @@ TERMS = {
     "family": "One kind of change at levels of increasing strength. At all levels, an image gets the same random "
     "choices, such as sign and position.",
     "level": "One strength of a family. Level 0 is the image itself.",
-    "tolerance": f"The strength at which the mean share reaches {SHARE:g}, interpolated linearly between levels.",
-    "share hidden": "The fraction of a view's pixels that show nothing of the original: covered, or outside its frame.",
+    "tolerance": f"The strength at which the mean relative shift reaches {RELATIVE_SHIFT:g}, interpolated linearly between levels.",
+    "hidden": "The fraction of a view's pixels that show nothing of the original: covered, or outside its frame.",
     "displacement": "How far pixels moved: root mean square, as a fraction of the image side.",
     "RMS of pixels": "Root mean square of the pixel differences, as a fraction of the pixel range.",
     "SSIM": "Structural similarity of two images in brightness, contrast and structure; 1 = equal.",
-    "mean corruption share": "The mean share over severities, then over corruptions: like ImageNet-C's mean corruption "
-    "error, with the share instead of the error and without dividing by a baseline model.",
+    "mean corruption shift": "The mean relative shift over severities, then over corruptions: like ImageNet-C's mean corruption "
+    "error, with the relative shift instead of the error and without dividing by a baseline model.",
 }
 CORRECTED = {"Tolerances of families": "Not corrected: each interval has a coverage of 95 % by itself."}
 

@@ -1,4 +1,4 @@
-"""The mean corruption share: ImageNet-C's mean corruption error with the share in place of the error."""
+"""The mean corruption shift: ImageNet-C's mean corruption error with the relative shift in place of the error."""
 
 from collections.abc import Sequence
 
@@ -19,19 +19,7 @@ def corruptions_of(families: Sequence[MeasuredFamily]) -> list[MeasuredFamily]:
 
 
 def mean_weights(corruptions: Sequence[MeasuredFamily]) -> Values:
-    r"""Returns weights for means over C corruptions at V severities in total, `[V, C]` or `[V, C + 1]`.
-
-    The column of a corruption is the mean over its severities. The last column is the mean of these over the K standard
-    corruptions; it is missing if there is none:
-
-    .. math:: \frac{1}{K} \sum_c \frac{1}{5} \sum_s \mathrm{share}(c, s)
-
-    Example:
-        >>> fog, spatter = (MeasuredFamily(name, UNIT, 0, (1, 2), (f"{name}@1", f"{name}@2")) for name in
-        ...     ("fog", "spatter"))
-        >>> mean_weights([fog, spatter]).tolist()
-        [[0.5, 0.0, 0.5], [0.5, 0.0, 0.5], [0.0, 0.5, 0.0], [0.0, 0.5, 0.0]]
-    """
+    """Returns weights for means over C corruptions at V severities in total, `[V, C]` or `[V, C + 1]`."""
     counts = [len(family.views) for family in corruptions]
     each = np.repeat(np.eye(len(counts)), counts, axis=0) / np.repeat(counts, counts)[:, None]
     counted = np.array([family.name in STANDARD for family in corruptions], np.float64)

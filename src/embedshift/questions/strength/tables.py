@@ -4,14 +4,14 @@ import numpy as np
 import polars as pl
 
 from embedshift.questions.strength.standard import MEAN, corruptions_of, mean_weights
-from embedshift.statistics.floors import shares
+from embedshift.statistics.baselines import relative_shifts
 from embedshift.statistics.summary import COSINE, measured
 from embedshift.statistics.tolerance import of_families, of_missed
-from embedshift.store.floors import floors, group_sizes
+from embedshift.store.baselines import baselines, group_sizes
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
 
-NUMBERS = ("mean", "ci_low", "ci_high", "share", "share_low", "share_high")
+NUMBERS = ("mean", "ci_low", "ci_high", "relative_shift", "relative_shift_low", "relative_shift_high")
 STRENGTH_SCHEMA: dict[str, type[pl.DataType]] = {
     "family": pl.String,
     "level": pl.Int64,
@@ -24,19 +24,14 @@ STRENGTH_SCHEMA: dict[str, type[pl.DataType]] = {
 CORRUPTION_SCHEMA: dict[str, type[pl.DataType]] = {
     "corruption": pl.String,
     "severity": pl.Int64,
-    **dict.fromkeys(("share", "share_low", "share_high"), pl.Float64),
+    **dict.fromkeys(("relative_shift", "relative_shift_low", "relative_shift_high"), pl.Float64),
 }
 # What a study must have for these tables, as text.
-TAKES = "a suite of families: `augmentations` strength or corruptions"
+REQUIRES = "a suite of families: `augmentations` strength or corruptions"
 
 
 def strength(reader: Reader) -> pl.DataFrame:
-    """Returns the summary by family and level.
-
-    Returns:
-        `family, level, parameter, unit, metric, n, mean, ci_low, ci_high, share, share_low, share_high`: one row per
-        family, level from 1 and metric; the numbers are those of the table `summary`.
-    """
+    """Returns the summary by family and level."""
     found = {(row["augmentation"], row["metric"]): row for row in _summary(reader).iter_rows(named=True)}
     rows = [
         {"family": family.name, "level": level, "parameter": parameter, "unit": family.unit, "metric": metric}
@@ -49,36 +44,25 @@ def strength(reader: Reader) -> pl.DataFrame:
 
 
 def tolerances(reader: Reader) -> pl.DataFrame:
-    """Returns the strengths that the encoder tolerates, by family and criterion.
-
-    Returns:
-        As `of_curves` of `statistics/tolerance.py`: rows of the criterion `share 0.1`; then, if the study's search has
-        ranks, rows of `missed 5 %`: the strength at which that many views do not find their original first.
-    """
+    """Returns the strengths that the encoder tolerates, by family and criterion."""
     ranks = reader.table("search_ranks")
-    by_share = of_families(reader.families, _summary(reader))
+    by_relative_shift = of_families(reader.families, _summary(reader))
     if ranks is None or ranks.is_empty():
-        return by_share
-    return pl.concat([by_share, of_missed(reader.families, ranks, reader.info.draws)])
+        return by_relative_shift
+    return pl.concat([by_relative_shift, of_missed(reader.families, ranks, reader.info.draws)])
 
 
 def corruption(reader: Reader) -> pl.DataFrame:
-    """Returns shares of the corruptions by severity, their means over severities, and the mean over corruptions.
-
-    Returns:
-        `corruption, severity, share, share_low, share_high`: one row per corruption and severity; rows without severity
-        are the mean over the severities; the last, `mean`, is the mean of these over ImageNet-C's fifteen, or those
-        that were measured.
-    """
+    """Returns relative shifts of the corruptions by severity, their means over severities, and the mean over corruptions."""
     corruptions = corruptions_of(reader.families)
     views = [view for family in corruptions for view in family.views]
-    known = floors(reader)
+    known = baselines(reader)
     if COSINE not in known:
         return pl.DataFrame(schema=CORRUPTION_SCHEMA)
     of = measured(reader.groups, views, [COSINE], group_sizes(known))
-    # Of one number an image, the mean cosine over views: since the floor is one number, its share is the mean share.
+    # Of one number an image, the mean cosine over views: since the baseline is one number, its relative shift is the mean relative shift.
     weights = np.hstack([np.eye(len(views)), mean_weights(corruptions)])
-    found = shares(of.sample.combine(weights), known[COSINE], 1.0, seed=reader.info.seed, limits=(-1.0, 1.0))
+    found = relative_shifts(of.sample.combine(weights), known[COSINE], 1.0, seed=reader.info.seed, limits=(-1.0, 1.0))
     names: list[tuple[str, int | None]] = []
     names += [(family.name, level) for family in corruptions for level in range(1, 1 + len(family.views))]
     names += [(family.name, None) for family in corruptions] + [(MEAN, None)]
@@ -100,7 +84,9 @@ def _has_strength(reader: Reader) -> bool:
 
 
 TABLES = (
-    Table("strength", strength, reads=("summary",), possible=lambda reader: reader.families, takes=TAKES),
-    Table("tolerance", tolerances, reads=("summary", "search_ranks"), possible=_has_strength, takes=TAKES),
-    Table("corruption", corruption, possible=lambda reader: corruptions_of(reader.families), takes="corruptions"),
+    Table("strength", strength, reads=("summary",), is_available=lambda reader: reader.families, requires=REQUIRES),
+    Table("tolerance", tolerances, reads=("summary", "search_ranks"), is_available=_has_strength, requires=REQUIRES),
+    Table(
+        "corruption", corruption, is_available=lambda reader: corruptions_of(reader.families), requires="corruptions"
+    ),
 )

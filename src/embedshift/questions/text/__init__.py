@@ -25,7 +25,7 @@ QUESTIONS.add(
     Question(
         __name__,
         "Does the image still match its text?",
-        place=80,
+        order=80,
         switches=Switches,
         is_asked=lambda switches: switches.text or switches.labels is not None or switches.words is not None,
         figures=FIGURES,

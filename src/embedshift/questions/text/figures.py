@@ -23,7 +23,7 @@ TEXT_AXES = {
 @figure(
     "text",
     section=True,
-    possible=lambda data: data.metrics_needing("text"),
+    is_available=lambda data: data.metrics_needing("text"),
 )
 def text(data: FigureInput, title: str) -> Figure:
     """One panel per text metric: its mean under every augmentation, with the 95 % interval."""
@@ -49,7 +49,7 @@ def text(data: FigureInput, title: str) -> Figure:
     return figure
 
 
-@figure("words", section=True, possible=has_table("words"))
+@figure("words", section=True, is_available=has_table("words"))
 def words(data: FigureInput, title: str) -> Figure:
     """Mean cosine between every augmentation's shift and every word's direction; its own word has a frame."""
     table = data.table("words")

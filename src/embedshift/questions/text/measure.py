@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from embedshift.arrays import Pixels, Values
 from embedshift.config import Json
-from embedshift.pipeline.measure import Asked, Column, Measure
+from embedshift.pipeline.measure import Column, Measure, StudySwitches
 from embedshift.questions.text import Switches
 from embedshift.registry import metric
 from embedshift.statistics.vectors import cosine, direction
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from embedshift.encoders.base import EncoderOutput
     from embedshift.pipeline.draw import DrawnImage
     from embedshift.pipeline.plan import Plan
-    from embedshift.sources import Sample
+    from embedshift.sources import ImageRef
 
 # Of vectors of length 1: rounding of float32 moves one by less, and that is no direction.
 UNMOVED = 1e-6
@@ -131,21 +131,7 @@ def zero_shot_margin_shift(original: ArrayLike, view: ArrayLike, classes: ArrayL
 
 
 def zero_shot_margin(original: ArrayLike, view: ArrayLike, classes: ArrayLike) -> Values:
-    """Returns the lead of the original's class over the next class, in the cosines of a view.
-
-    Args:
-        original: Original embeddings `[..., D]`.
-        view: Embeddings of the views `[..., D]`, or the originals again.
-        classes: Vectors of the class names `[C, D]`, two at least.
-
-    Returns:
-        float64 `[...]` in [-2, 2], for an original 0 or more: the cosine with the class that fits the original best
-        minus the highest cosine with another class; below 0 = the view flipped. NaN if a norm is zero.
-
-    Example:
-        >>> zero_shot_margin([1.0, 0.0], [[2.0, 0.0], [0.0, 2.0]], [[1.0, 0.0], [0.0, 1.0]]).tolist()
-        [1.0, -1.0]
-    """
+    """Returns the lead of the original's class over the next class, in the cosines of a view."""
     before, after = (cosine(np.asarray(each)[..., None, :], classes) for each in (original, view))
     before, after = np.broadcast_arrays(before, after)
     own = np.argmax(before, axis=-1)[..., None]
@@ -156,41 +142,16 @@ def zero_shot_margin(original: ArrayLike, view: ArrayLike, classes: ArrayLike) -
 
 
 def word_cosines(original: ArrayLike, view: ArrayLike, directions: ArrayLike) -> Values:
-    r"""Returns the cosine between a shift and the direction of each word: whether the shift points to the word.
-
-    .. math:: \cos(\hat v - \hat o,\ t_w), \quad \hat x = x / \|x\|
-
-    Both embeddings are first scaled to length 1, as in the directional similarity of StyleGAN-NADA and InstructPix2Pix,
-    because these encoders are trained on directions alone.
-
-    Args:
-        original: Original embeddings `[..., D]`.
-        view: Embeddings of the views `[..., D]`.
-        directions: Directions of the words `[W, D]`; see `direction`.
-
-    Returns:
-        float64 `[..., W]` in [-1, 1]; 0 = shift and word are unrelated. NaN if the view did not move.
-
-    Raises:
-        ValueError: The vectors differ in length.
-
-    Example:
-        >>> word_cosines([1.0, 0.0], [[0.0, 1.0], [3.0, 0.0]], [[-1.0, 1.0]]).round(6).tolist()
-        [[1.0], [nan]]
-    """
+    """Returns the cosine between a shift and the direction of each word: whether the shift points to the word."""
     shift = direction(view, original)
     still = np.linalg.norm(shift, axis=-1, keepdims=True) <= UNMOVED
     return np.asarray(cosine(np.where(still, 0.0, shift)[..., None, :], directions))
 
 
 class MEASURE(Measure):
-    """Texts, and their relation to the views.
+    """Texts, and their relation to the views."""
 
-    The observer, which has a text tower, fills `vectors`: "classes" `[C, D]`, "directions" `[W, D]`, and "captions",
-    image id → `[D]`, for the images of one shard; and `dim`, the length of a vector.
-    """
-
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, asked: StudySwitches) -> None:
         super().__init__(asked)
         # Listing metrics must not import this.
         from embedshift.questions.text.texts import gather
@@ -234,12 +195,12 @@ class MEASURE(Measure):
         return values
 
     def of_pair(
-        self, views: Pixels, output: "EncoderOutput", samples: "Sequence[Sample]", plan: "Plan"
+        self, views: Pixels, output: "EncoderOutput", samples: "Sequence[ImageRef]", plan: "Plan"
     ) -> dict[str, float]:
         """Compares the second image with the caption and the class of the first."""
         return {name: float(values[0]) for name, values in self._of_metrics(output, samples[0]).items()}
 
-    def _of_metrics(self, output: "EncoderOutput", sample: "Sample") -> dict[str, Values]:
+    def _of_metrics(self, output: "EncoderOutput", sample: "ImageRef") -> dict[str, Values]:
         """Compares the first embedding with the others, by the caption of one image and by the classes."""
         original, views = output.embedding[:1], output.embedding[1:]
         values: dict[str, Values] = {}

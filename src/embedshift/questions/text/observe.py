@@ -15,7 +15,7 @@ from embedshift.pipeline.measure import Observer
 from embedshift.questions.text.measure import MEASURE
 from embedshift.questions.text.texts import TEMPLATES, has_caption
 from embedshift.registry import fingerprint
-from embedshift.sources import Sample
+from embedshift.sources import ImageRef
 from embedshift.statistics.vectors import direction, unit
 
 
@@ -41,7 +41,7 @@ class OBSERVER(Observer):
         made.tower = str(getattr(self.read, "weights_hash", None) or fingerprint(_code(self.read)))
         return made
 
-    def begin(self, measure: MEASURE, samples: Sequence[Sample]) -> MEASURE:
+    def begin(self, measure: MEASURE, samples: Sequence[ImageRef]) -> MEASURE:
         """Adds the vectors of the captions of one shard's images."""
         there = [sample for sample in samples if has_caption(sample)] if measure.texts.captions else []
         if not there:
@@ -52,11 +52,7 @@ class OBSERVER(Observer):
         return made
 
     def encode(self, texts: Sequence[str]) -> Values:
-        """Returns vectors of N texts, float64 `[N, dim]`.
-
-        Raises:
-            UsageError: They are not in the space of the encoder's embedding.
-        """
+        """Returns vectors of N texts, float64 `[N, dim]`."""
         vectors = np.asarray(self.read(list(texts)), np.float64)
         if vectors.shape != (len(texts), self.encoder.dim):
             raise UsageError(

@@ -7,7 +7,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from embedshift.arrays import Floats, Values
-from embedshift.statistics.intervals import LEAST_IMAGES, of_means, of_shares
+from embedshift.statistics.intervals import LEAST_IMAGES, mean_interval, proportion_interval
 from embedshift.statistics.layout import Layout, blocks, layout, sums_and_counts
 from embedshift.statistics.sample import gather, of_values
 from embedshift.statistics.vectors import cosine, unit
@@ -27,25 +27,7 @@ _CHUNK = 2**22
 
 
 def caption_ranks(captions: ArrayLike, places: ArrayLike, own: ArrayLike, gallery: Iterable[Floats]) -> Values:
-    """Returns the rank of each caption's own image in V galleries: 1 + other images with a cosine as high or higher.
-
-    Ties count against the caption. Cosines are float32 products; those too close to the own image's are computed again
-    in float64, so that ranks are exact. An image without a direction does not compete.
-
-    Args:
-        captions: Vectors of Q captions `[Q, D]`.
-        places: Place of each caption's own image in the galleries, int `[Q]`.
-        own: Cosine of each caption with its own image in each gallery `[Q, V]`, from `cosine`; NaN = none.
-        gallery: Vectors of the N images, some at a time and in order, `[b, V, D]` each.
-
-    Returns:
-        float64 `[Q, V]`: 1 to N; NaN where `own` is NaN.
-
-    Example:
-        >>> gallery = np.array([[[1.0, 0.0]], [[0.0, 1.0]], [[0.6, 0.8]]])
-        >>> caption_ranks([[1.0, 0.0], [1.0, 0.0]], [0, 1], [[1.0], [0.0]], [gallery]).ravel().tolist()
-        [1.0, 3.0]
-    """
+    """Returns the rank of each caption's own image in V galleries: 1 + other images with a cosine as high or higher."""
     texts, where, known = np.asarray(captions, np.float64), np.asarray(places), np.asarray(own, np.float64)
     short, rivals, start = unit(texts).astype(np.float32), np.zeros(known.shape), 0
     for block in gallery:
@@ -73,24 +55,7 @@ def _ahead(texts: Values, short: Floats, own: Values, vectors: Floats) -> NDArra
 
 
 def text_search(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
-    """Returns how well captions find their own images, among the originals and among each augmentation's views.
-
-    The queries are the captions of the first `QUERIES` images that have one. Before, all originals are searched; after,
-    the views of all images under one augmentation, draw by draw. Equal captions of several images are separate queries,
-    and only the own image counts as found.
-
-    Args:
-        rows: Rows of a study with `embedding` and `caption_vector`.
-        augmentations: A names, in suite order.
-        seed: The study's seed; it decides the resamples.
-
-    Returns:
-        `augmentation, metric, n, before, before_low, before_high, value, ci_low, ci_high, difference, low, high`: one
-        row per augmentation and metric, which is "recall@1", "recall@5", "recall@10" (the proportion of captions whose
-        own image is among the first k; missing if k covers all images) or "mrr" (mean of 1 / rank). n counts the views
-        of the query images; a missing view is left out of `before` too. The difference is value minus before, paired by
-        image. 95 % intervals are over images, each on its own; null below 8 images.
-    """
+    """Returns how well captions find their own images, among the originals and among each augmentation's views."""
     order = layout(rows)
     found = _queries(rows, order)
     if not found:
@@ -146,39 +111,24 @@ def _numbers(before: Values, after: Values, *, seed: int) -> list[Values]:
     both = ~(np.isnan(before) | np.isnan(after))
     sums, counts = sums_and_counts(np.where(both, after, np.nan).reshape(count, draws, -1))
     paired = np.where(both.any(axis=1), before[:, 0], np.nan).reshape(count, -1)
-    sample, is_share = gather([(sums, counts)]), np.tile(np.arange(metrics) < metrics - 1, augmentations)
+    sample, is_fraction = gather([(sums, counts)]), np.tile(np.arange(metrics) < metrics - 1, augmentations)
     with np.errstate(invalid="ignore"):
         own = sums / counts
     columns = [sample.counts]
     for part, values in ((of_values(paired), paired), (sample, own)):
-        ends = zip(of_shares(part), of_bounded(values, 0.0, 1.0, seed=seed), strict=True)
-        columns += [part.mean, *(np.where(is_share, share, mean) for share, mean in ends)]
+        ends = zip(proportion_interval(part), of_bounded(values, 0.0, 1.0, seed=seed), strict=True)
+        columns += [part.mean, *(np.where(is_fraction, fraction, mean) for fraction, mean in ends)]
     return [*columns, of_values(own - paired).mean, *of_bounded(own - paired, -1.0, 1.0, seed=seed)]
 
 
 def of_bounded(values: Values, least: float, most: float, *, seed: int) -> tuple[Values, Values]:
-    """Returns 95 % intervals of means of bounded values, none of zero width: bootstrap-t if enough images differ.
-
-    If fewer than 8 images differ from the usual value (the median), the proportions of images below and above it are at
-    most the upper ends of Clopper and Pearson's intervals, and these images have the least and greatest value at worst.
-
-    Args:
-        values: One per image `[n, K]`, NaN if there is none.
-        least: The least possible value.
-        most: The greatest possible value.
-        seed: Decides the resamples.
-
-    Returns:
-        Lower and upper ends, `[K]` each; NaN for fewer than 8 images that have a value.
-
-    Example:
-        >>> [round(end.item(), 3) for end in of_bounded(np.zeros((50, 1)), -1.0, 1.0, seed=0)]
-        [-0.071, 0.071]
-    """
-    low, high = of_means(of_values(values), seed=seed, low=least, high=most)
+    """Returns 95 % intervals of means of bounded values, none of zero width: bootstrap-t if enough images differ."""
+    low, high = mean_interval(of_values(values), seed=seed, low=least, high=most)
     nothing = np.isnan(values)
     usual = np.nanmedian(np.where(nothing.all(axis=0), 0.0, values), axis=0)
-    below, above = (of_shares(of_values(np.where(nothing, np.nan, off)))[1] for off in (values < usual, values > usual))
+    below, above = (
+        proportion_interval(of_values(np.where(nothing, np.nan, off)))[1] for off in (values < usual, values > usual)
+    )
     differ = (~nothing & (values != usual)).sum(axis=0)
     found = (differ >= LEAST_IMAGES) & (high > low)
     return (

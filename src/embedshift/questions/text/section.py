@@ -26,22 +26,7 @@ def section(page: PageInput) -> Section:
 
 
 def against(asked: Mapping[str, Any], test: pl.DataFrame | None) -> Json:
-    """Returns what the section shows beside its figures.
-
-    Args:
-        asked: The texts of the study, as in study.json.
-        test: The table `word_test`; None without words.
-
-    Returns:
-        `captions`, the number of images that have one; `labels`, the number of classes; `templates`; `original`, the
-        phrase of the original; `rows`, one per augmentation with a word: its phrase, the mean cosine with it and with
-        the others, its rank, and whether it points to its own word; `verdict`, the result of the test, "" if there is
-        none.
-
-    Example:
-        >>> against({"labels": {"count": 3}, "templates": ["a photo of a {}."]}, None)["labels"]
-        3
-    """
+    """Returns what the section shows beside its figures."""
     phrases = asked.get("words", {})
     rows = [] if test is None else test.filter(pl.col("rank").is_not_null()).to_dicts()
     return {
@@ -65,17 +50,12 @@ def against(asked: Mapping[str, Any], test: pl.DataFrame | None) -> Json:
 
 
 def points(row: Mapping[str, Any]) -> bool:
-    """Returns whether an augmentation points to its own word: the nearest one, with cosine and lead settled above 0."""
-    return bool(row["rank"] == 1 and (row["own_low"] or 0) > 0 and row["settled"] and row["difference"] > 0)
+    """Returns whether an augmentation points to its own word: the nearest one, with cosine and lead significant above 0."""
+    return bool(row["rank"] == 1 and (row["own_low"] or 0) > 0 and row["significant"] and row["difference"] > 0)
 
 
 def pointing(row: Mapping[str, Any]) -> str:
-    """Formats the same as text; a dash without intervals.
-
-    Example:
-        >>> pointing({"rank": 3, "own_low": 0.1, "own_high": 0.2, "high": -0.1}), pointing({"own_low": None})
-        ('no', '–')
-    """
+    """Formats the same as text; a dash without intervals."""
     if row["own_low"] is None:
         return MISSING
     if points(row):
@@ -84,18 +64,7 @@ def pointing(row: Mapping[str, Any]) -> str:
 
 
 def verdict(test: pl.DataFrame) -> str:
-    """Describes the test of words in a few sentences; "" if there was none.
-
-    Example:
-        >>> all = {"augmentation": "all", "n": 50, "rank": None, "own": 0.2, "own_low": 0.18, "own_high": 0.22}
-        >>> all |= {"others": 0.05, "difference": 0.15, "p_value": 0.0001, "settled": None}
-        >>> rows = [all | {"augmentation": name, "rank": 1, "settled": True, "p_value": None} for name in "abc"]
-        >>> print(verdict(pl.DataFrame([*rows, all])))
-        The mean cosine of a shift is 0.200 with its own phrase and 0.050 with the other phrases: a lead of 0.150. Of
-        10,000 random permutations of the phrases, 0 gave a lead as large or larger (p = 0.0001). The 95 % interval of
-        the first cosine is 0.180 to 0.220. For 3 of 3 augmentations, the own phrase is the nearest, and cosine and lead
-        are significantly above 0. So the shifts point to their phrases.
-    """
+    """Describes the test of words in a few sentences; "" if there was none."""
     found = test.filter(pl.col("augmentation") == ALL, pl.col("p_value").is_not_null()).to_dicts()
     if not found:
         return ""
@@ -134,25 +103,7 @@ def _meaning(row: Mapping[str, Any], found: int, words: int, places: int) -> str
 
 
 def searched(table: pl.DataFrame | None, images: int) -> Json:
-    """Returns the search by captions for the section.
-
-    Args:
-        table: The table `text_search`; None without stored vectors of captions.
-        images: Number of images to search among.
-
-    Returns:
-        `search`: rows with the name of an augmentation and cells, number and interval, of recall@1 and mrr, each
-        before, after and the difference; `found`, a sentence; `queries`, the largest number of query captions.
-
-    Example:
-        >>> row = {"augmentation": "blur", "metric": "recall@1", "n": 50, "before": 0.5, "value": 0.2}
-        >>> row |= {"before_low": 0.36, "before_high": 0.64, "ci_low": 0.1, "ci_high": 0.34}
-        >>> row |= {"difference": -0.3, "low": -0.44, "high": -0.16}
-        >>> print(searched(pl.DataFrame([row, row | {"metric": "mrr"}]), 300)["found"])
-        Among 300 images, a caption ranks its own image first in 50 % of cases (95 % interval 36 to 64 %) for the
-        originals, and in 20 % (10 to 34 %) under blur, the lowest rate. The rate falls significantly under 1 of 1
-        augmentations, not corrected for their number.
-    """
+    """Returns the search by captions for the section."""
     if table is None or table.is_empty():
         return {"search": []}
     of = {(row["augmentation"], row["metric"]): row for row in table.iter_rows(named=True)}
@@ -190,21 +141,7 @@ def _first(images: int) -> str:
 
 
 def classified(table: pl.DataFrame | None) -> Json:
-    """Returns the zero-shot classes for the section.
-
-    Args:
-        table: The table `zero_shot`; None without class names.
-
-    Returns:
-        `classes`: rows with the name of an augmentation, agreement, and margin of the originals and of the views, each
-        as number and interval.
-
-    Example:
-        >>> row = {"augmentation": "blur", "agreement": 0.9, "ci_low": None, "ci_high": None}
-        >>> row |= {"margin_before": 0.021, "margin": 0.012, "margin_low": 0.010, "margin_high": 0.014}
-        >>> classified(pl.DataFrame([row]))["classes"][0]["margin"]
-        ('0.0120', '0.0100 to 0.0140')
-    """
+    """Returns the zero-shot classes for the section."""
     rows = [] if table is None else table.to_dicts()
     return {
         "classes": [
@@ -219,14 +156,11 @@ def classified(table: pl.DataFrame | None) -> Json:
     }
 
 
-def percent(*shares: float) -> str:
-    """Formats a proportion, or the ends of its interval, in percent.
-
-    Example:
-        >>> percent(0.5), percent(0.364, 0.998)
-        ('50 %', '36 to 99.8 %')
-    """
-    texts = (fixed(100 * share, 0 if 0.01 <= share <= 0.99 or share in (0, 1) else 1) for share in shares)
+def percent(*fractions: float) -> str:
+    """Formats a proportion, or the ends of its interval, in percent."""
+    texts = (
+        fixed(100 * fraction, 0 if 0.01 <= fraction <= 0.99 or fraction in (0, 1) else 1) for fraction in fractions
+    )
     return f"{' to '.join(texts)} %"
 
 

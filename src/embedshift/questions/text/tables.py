@@ -12,9 +12,9 @@ from embedshift.questions.text.search import text_search
 from embedshift.questions.text.zero_shot import zero_shot
 from embedshift.statistics import groups
 from embedshift.statistics.groups import Rows, grouped
-from embedshift.statistics.intervals import of_means, of_several
+from embedshift.statistics.intervals import mean_interval, simultaneous_intervals
 from embedshift.statistics.layout import layout, list_parts
-from embedshift.statistics.sample import Sample, gather
+from embedshift.statistics.sample import Estimates, gather
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
 
@@ -32,32 +32,19 @@ TEST_SCHEMA: dict[str, type[pl.DataType]] = {
     "n": pl.Int64,
     "rank": pl.Int64,
     **dict.fromkeys(("own", "own_low", "own_high", "others", "difference", "low", "high"), pl.Float64),
-    "settled": pl.Boolean,
+    "significant": pl.Boolean,
     "p_value": pl.Float64,
 }
 
 
 def words(rows: Rows, augmentations: Sequence[str], named: Sequence[str], *, seed: int) -> pl.DataFrame:
-    """Returns the mean cosine between the shift of every augmentation and the direction of every word.
-
-    Args:
-        rows: Rows of a study with `word_cosines`.
-        augmentations: A names, in suite order.
-        named: The W augmentations that have a word, in the order of the lists.
-        seed: The study's seed; it decides the resamples.
-
-    Returns:
-        `augmentation, word, n, mean, ci_low, ci_high`, one row per pair, A x W; a word has the name of its
-        augmentation. n counts the views that moved; the interval is the 95 % interval of the mean over images, each
-        with all its draws.
-        Missing values are null: the intervals for fewer than 8 images.
-    """
+    """Returns the mean cosine between the shift of every augmentation and the direction of every word."""
     study = grouped(rows)
     if not study.items:
         return pl.DataFrame(schema=WORDS_SCHEMA)
     read = functools.partial(list_parts, order=study.order, augmentations=augmentations, names=["word_cosines"])
     sample = groups.gather(study, read, together=False)
-    low, high = of_means(sample, seed=seed, low=-1.0, high=1.0)
+    low, high = mean_interval(sample, seed=seed, low=-1.0, high=1.0)
     pairs = [(augmentation, word) for augmentation in augmentations for word in named]
     return pl.DataFrame(
         {
@@ -73,26 +60,14 @@ def words(rows: Rows, augmentations: Sequence[str], named: Sequence[str], *, see
 
 
 def matrix(table: pl.DataFrame, column: str = "mean") -> tuple[list[str], list[str], Values]:
-    """Returns a column of `words` as a matrix: names of augmentations, names of words, float64 `[A, W]`, NaN for null.
-
-    Example:
-        >>> table = pl.DataFrame({"augmentation": ["a", "a"], "word": ["a", "b"], "mean": [0.5, None]})
-        >>> matrix(table)[2].tolist()
-        [[0.5, nan]]
-    """
+    """A column of `words` as a matrix: names of augmentations, names of words, float64 `[A, W]`, NaN for null."""
     names, named = (table[name].unique(maintain_order=True).to_list() for name in ("augmentation", "word"))
     values = table[column].fill_null(np.nan).to_numpy().astype(np.float64)
     return names, named, values.reshape(len(names), len(named))
 
 
 def tested(table: pl.DataFrame) -> tuple[list[str], Values]:
-    """Returns the K augmentations that have a word and moved, and their part of `words`, `[K, K]`.
-
-    Example:
-        >>> table = pl.DataFrame({"augmentation": ["a", "b"], "word": ["a", "a"], "mean": [0.5, 0.1]})
-        >>> tested(table)[0]
-        ['a']
-    """
+    """Returns the K augmentations that have a word and moved, and their part of `words`, `[K, K]`."""
     names, named, values = matrix(table)
     kept = [name for name in names if name in named and not np.isnan(values[names.index(name)]).any()]
     return kept, values[np.ix_([names.index(name) for name in kept], [named.index(name) for name in kept])]
@@ -100,18 +75,8 @@ def tested(table: pl.DataFrame) -> tuple[list[str], Values]:
 
 def own_and_leads(
     rows: pl.LazyFrame, augmentations: Sequence[str], named: Sequence[str], kept: Sequence[str]
-) -> Sample | None:
-    """Returns for every image, for K augmentations, the cosine with the own word, then its lead over the others' mean.
-
-    Args:
-        rows: Rows of a study with `word_cosines`.
-        augmentations: Names, in suite order.
-        named: The augmentations that have a word, in the order of the lists.
-        kept: The K names.
-
-    Returns:
-        A sample of K cosines, then K leads; None for fewer than two augmentations.
-    """
+) -> Estimates | None:
+    """For every image, for K augmentations, the cosine with the own word, then its lead over the others' mean."""
     if len(kept) < 2:
         return None
     place, word = ([names.index(name) for name in kept] for names in (augmentations, named))
@@ -130,33 +95,8 @@ def own_and_leads(
     return gather(parts())
 
 
-def word_test(table: pl.DataFrame, sample: Sample | None, *, seed: int) -> pl.DataFrame:
-    """Tests whether shifts point to their own words rather than to those of the others.
-
-    Augmentations without a word, or whose views never moved, are left out. Over the rest, the mean of the diagonal of
-    `words` minus the mean of the other cells is compared with 10,000 permutations of the words' labels;
-    `p_value = (1 + permutations that reach it) / (1 + 10,000)`, one-sided. With W words no p value can be below about
-    1 / W!: three words give 1/6 at best.
-
-    Args:
-        table: The table `words`.
-        sample: The result of `own_and_leads` for the augmentations that `tested` keeps.
-        seed: The study's seed; it decides permutations and resamples.
-
-    Returns:
-        For each augmentation `n`, the images in which it moved; the `rank` of its own word (1 = no other is nearer to
-        its shift); the mean cosine with it, `own`, with its 95 % interval `own_low, own_high`; the mean cosine with the
-        `others`; the `difference` of the two, with simultaneous 95 % intervals `low, high` over the augmentations; and
-        `settled`: whether that interval excludes 0. Then one row "all" with the means over the augmentations, the
-        interval of its own cosine, and the `p_value`. Intervals are null for fewer than 8 images; for fewer than two
-        augmentations only `rank` and `own` have values.
-
-    Example:
-        >>> pairs = [(a, b, float(a == b)) for a in "abc" for b in "abc"]
-        >>> table = pl.DataFrame(pairs, schema=["augmentation", "word", "mean"], orient="row")
-        >>> word_test(table, None, seed=0).row(-1, named=True)["difference"]
-        1.0
-    """
+def word_test(table: pl.DataFrame, sample: Estimates | None, *, seed: int) -> pl.DataFrame:
+    """Tests whether shifts point to their own words rather than to those of the others."""
     kept, square = tested(table)
     made: list[dict[str, object]] = []
     for place, name in enumerate(kept):
@@ -171,22 +111,22 @@ def word_test(table: pl.DataFrame, sample: Sample | None, *, seed: int) -> pl.Da
     return found.fill_nan(None)
 
 
-def _add_intervals(made: list[dict[str, object]], sample: Sample, seed: int) -> None:
+def _add_intervals(made: list[dict[str, object]], sample: Estimates, seed: int) -> None:
     """Adds the intervals of each augmentation's own cosine and lead, and of the mean own cosine in the last row."""
     count = len(made) - 1
     cosines, leads = sample.columns(range(count)), sample.columns(range(count, 2 * count))
     mean = cosines.combine(np.full((count, 1), 1 / count))
     lows, highs = (np.append(*ends) for ends in zip(_of_cosines(cosines, seed), _of_cosines(mean, seed), strict=True))
-    images, together = np.append(cosines.having, mean.having), of_several(leads, seed=seed)
+    images, together = np.append(cosines.having, mean.having), simultaneous_intervals(leads, seed=seed)
     for place, row in enumerate(made):
         row |= {"n": int(images[place]), "own_low": lows[place], "own_high": highs[place]}
         if place < count:
             ends = {"low": together.low[place], "high": together.high[place]}
-            row |= ends | {"settled": bool(together.settled[place])}
+            row |= ends | {"significant": bool(together.significant[place])}
 
 
-def _of_cosines(sample: Sample, seed: int) -> tuple[Values, Values]:
-    return of_means(sample, seed=seed, low=-1.0, high=1.0)
+def _of_cosines(sample: Estimates, seed: int) -> tuple[Values, Values]:
+    return mean_interval(sample, seed=seed, low=-1.0, high=1.0)
 
 
 def _permuted(square: Values, seed: int) -> dict[str, float]:
@@ -225,18 +165,18 @@ def test_of_study(reader: Reader) -> pl.DataFrame:
 
 
 TABLES = (
-    Table("words", words_of_study, possible=phrases),
-    Table("word_test", test_of_study, reads=("words",), possible=phrases),
+    Table("words", words_of_study, is_available=phrases),
+    Table("word_test", test_of_study, reads=("words",), is_available=phrases),
     Table(
         "text_search",
         lambda reader: text_search(reader.rows(), reader.augmentations, seed=reader.info.seed),
-        possible=lambda reader: reader.identity_of("text").get("caption_vectors"),
-        takes="`text`, captions, and stored vectors (`store` all)",
+        is_available=lambda reader: reader.identity_of("text").get("caption_vectors"),
+        requires="`text`, captions, and stored vectors (`store` all)",
     ),
     Table(
         "zero_shot",
         lambda reader: zero_shot(reader.rows(), reader.augmentations, seed=reader.info.seed),
-        possible=lambda reader: "zero_shot_margin_shift" in reader.metrics,
-        takes="class names, by `labels`",
+        is_available=lambda reader: "zero_shot_margin_shift" in reader.metrics,
+        requires="class names, by `labels`",
     ),
 )

@@ -17,7 +17,7 @@ from embedshift.questions.text import Switches
 from embedshift.registry import unknown_name
 
 if TYPE_CHECKING:
-    from embedshift.sources import Sample
+    from embedshift.sources import ImageRef
 
 log = logging.getLogger(__name__)
 
@@ -42,14 +42,7 @@ TEMPLATES = ("a photo of a {}.", "a photo of the {}.", "a photo of one {}.", "a 
 
 @dataclass(frozen=True)
 class Texts:
-    """The texts of a study; vectors depend only on them and on the text tower.
-
-    Args:
-        words: Phrases of the original view and of every augmentation that has one; empty = not requested.
-        labels: Names of classes; empty = not requested.
-        captions: Number of images that have one; 0 = none, or not requested.
-        captions_hash: Hash over ids and captions.
-    """
+    """The texts of a study; vectors depend only on them and on the text tower."""
 
     words: Mapping[str, str]
     labels: tuple[str, ...]
@@ -76,17 +69,8 @@ class Texts:
         return found
 
 
-def gather(switches: Switches, augmentations: Sequence[str], samples: "Sequence[Sample]") -> Texts:
-    """Collects the texts that a study requests.
-
-    Args:
-        switches: Its settings.
-        augmentations: Names, in suite order.
-        samples: Its images.
-
-    Raises:
-        UsageError: A file of labels or words cannot be read or makes no sense.
-    """
+def gather(switches: Switches, augmentations: Sequence[str], samples: "Sequence[ImageRef]") -> Texts:
+    """Collects the texts that a study requests."""
     wanted = switches.text or switches.words is not None
     words = _words(switches.words, augmentations) if wanted else {}
     given = [(s.image_id, s.caption) for s in samples if has_caption(s)] if wanted else []
@@ -100,7 +84,7 @@ def gather(switches: Switches, augmentations: Sequence[str], samples: "Sequence[
     return Texts(words, labels, len(given), _hash([f"{image}\n{caption}" for image, caption in given]))
 
 
-def has_caption(sample: "Sample") -> bool:
+def has_caption(sample: "ImageRef") -> bool:
     """Returns whether its caption has a word."""
     return bool(sample.caption and sample.caption.strip())
 

@@ -7,7 +7,7 @@ import polars as pl
 
 from embedshift.arrays import Values
 from embedshift.augmentations import ORIGINAL
-from embedshift.statistics.intervals import of_means, of_shares
+from embedshift.statistics.intervals import mean_interval, proportion_interval
 from embedshift.statistics.layout import blocks, layout, side_by_side, sums_and_counts
 from embedshift.statistics.sample import gather
 
@@ -20,20 +20,7 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 
 
 def zero_shot(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
-    """Returns the agreement of views with their originals on the class, and the lead of that class.
-
-    Args:
-        rows: Rows of a study with `zero_shot_flip`, `zero_shot_margin_shift` and `zero_shot_margin`.
-        augmentations: A names, in suite order.
-        seed: The study's seed; it decides the resamples.
-
-    Returns:
-        `augmentation, n, agreement, ci_low, ci_high, margin_before, margin, margin_low, margin_high`, one row per
-        augmentation. n counts the views; the agreement is the proportion of views that keep the class of the original.
-        The margin of a view is its cosine with that class minus the highest with another; `margin_before` is the mean
-        of the originals, `margin` that of the views. 95 % intervals are over images: Clopper and Pearson's for the
-        agreement, bootstrap-t for the margin; null below 8 images.
-    """
+    """Returns the agreement of views with their originals on the class, and the lead of that class."""
     order = layout(rows)
     if not order.images:
         return pl.DataFrame(schema=SCHEMA)
@@ -47,8 +34,8 @@ def zero_shot(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) ->
 
     sample = gather(parts(), together=False)
     agreement, before, margin = (sample.columns(range(place, 3 * len(augmentations), 3)) for place in range(3))
-    ends = of_means(margin, seed=seed, low=-2.0, high=2.0)
-    numbers = (agreement.mean, *of_shares(agreement), before.mean, margin.mean, *ends)
+    ends = mean_interval(margin, seed=seed, low=-2.0, high=2.0)
+    numbers = (agreement.mean, *proportion_interval(agreement), before.mean, margin.mean, *ends)
     columns = {"augmentation": augmentations, "n": agreement.counts.astype(np.int64)}
     return pl.DataFrame(columns | dict(zip(NUMBERS, numbers, strict=True)), schema=SCHEMA).fill_nan(None)
 

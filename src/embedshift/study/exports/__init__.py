@@ -88,8 +88,8 @@ class Exports:
     ) -> Path:
         """Writes a dataset in the format `FiftyOneDataset`, which FiftyOne imports. FiftyOne need not be installed.
 
-        Each augmentation is a field with the means of an image's metrics over its draws, and with `share`: the shift as
-        a fraction of the distance to an unrelated image. Images that were not measured have the tag "failed" and the
+        Each augmentation is a field with the means of an image's metrics over its draws, and with `relative_shift`: the shift as
+        a fraction of the distance to another image. Images that were not measured have the tag "failed" and the
         field `failure`. FiftyOne loads the folder by
         `fo.Dataset.from_dir(out, dataset_type=fo.types.FiftyOneDataset)`.
 
@@ -113,7 +113,7 @@ class Exports:
             >>> import json, tempfile
             >>> out = study.to_fiftyone(Path(tempfile.mkdtemp()) / "fiftyone")
             >>> sample = json.loads((out / "samples.json").read_text())["samples"][0]
-            >>> sample["image_id"], round(sample["noise"]["share"], 2)
+            >>> sample["image_id"], round(sample["noise"]["relative_shift"], 2)
             ('image-00000.png', 0.85)
         """
         from embedshift.study.exports.fiftyone import to_fiftyone
@@ -125,7 +125,7 @@ class Exports:
     def card(self) -> str:
         """Returns a Markdown section for the model card of the encoder.
 
-        It says what was measured, has a table of shares with 95 % intervals and of the recall of a search if the study
+        It says what was measured, has a table of relative shifts with 95 % intervals and of the recall of a search if the study
         has one, the limits, the command that repeats the measurement, and a citation. Names are escaped, and no path of
         this machine is in it. It has no front matter, so that it fits into a card that exists.
 

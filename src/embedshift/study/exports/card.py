@@ -12,7 +12,7 @@ from embedshift.report.numbers import MISSING, count, in_percent, listed, with_i
 from embedshift.statistics.intervals import LEAST_IMAGES
 from embedshift.statistics.summary import COSINE
 from embedshift.store.info import FILE
-from embedshift.store.naming import Naming
+from embedshift.store.naming import ImageNaming
 from embedshift.store.reader import Reader
 from embedshift.study.markdown import escaped, printable, table
 
@@ -40,8 +40,8 @@ def card(reader: Reader) -> str:
         raise UsageError(f"{reader.folder}: not finished; run the same command again first")
     summary = reader.table("summary")
     assert summary is not None
-    rows = summary.filter(metric=COSINE).sort("share", descending=True, nulls_last=True).to_dicts()
-    parts = [HEADING, *_measured(reader), _shares(reader, rows), _reading(reader, rows)]
+    rows = summary.filter(metric=COSINE).sort("relative_shift", descending=True, nulls_last=True).to_dicts()
+    parts = [HEADING, *_measured(reader), _relative_shifts(reader, rows), _reading(reader, rows)]
     parts += [
         "### Limits",
         _limits(reader),
@@ -71,14 +71,14 @@ def _measured(reader: Reader) -> list[str]:
     return ["\n".join(f"- **{name}:** {value}" for name, value in facts)]
 
 
-def _shares(reader: Reader, rows: Sequence[Json]) -> str:
-    """The table of shares, the furthest moved first, and of recall where the study has a search."""
+def _relative_shifts(reader: Reader, rows: Sequence[Json]) -> str:
+    """The table of relative shifts, the furthest moved first, and of recall where the study has a search."""
     recall = _recall(reader)
-    headings = ["augmentation", "share", "95 % interval"]
+    headings = ["augmentation", "relative_shift", "95 % interval"]
     headings += ["found first by a search", "95 % interval"] if recall else []
     lines = []
     for row in rows:
-        value, ends = with_interval(row["share"], row["share_low"], row["share_high"])
+        value, ends = with_interval(row["relative_shift"], row["relative_shift_low"], row["relative_shift_high"])
         found = recall.get(row["augmentation"], {})
         more = in_percent(found.get("value"), found.get("ci_low"), found.get("ci_high")) if recall else ()
         lines.append([escaped(row["augmentation"]), value, ends, *more])
@@ -96,14 +96,14 @@ def _recall(reader: Reader) -> dict[str, Json]:
 
 def _reading(reader: Reader, rows: Sequence[Json]) -> str:
     """How to read the table."""
-    floor = next((row["floor"] for row in rows if row["floor"] is not None), None)
-    mean = "" if floor is None else f" (mean cosine {floor:.3f})"
+    baseline = next((row["baseline"] for row in rows if row["baseline"] is not None), None)
+    mean = "" if baseline is None else f" (mean cosine {baseline:.3f})"
     text = (
-        "**Share:** the mean shift of the embedding (1 − cosine) as a fraction of that between two unrelated images "
+        "**Relative shift:** the mean shift of the embedding (1 − cosine) as a fraction of that between two different images "
         f"of this set{mean}: 0 = unchanged, 1 = as far as another image."
     )
-    if any(row["share"] is None for row in rows):
-        text += f" {MISSING}: unrelated images do not lie apart far enough for a share."
+    if any(row["relative_shift"] is None for row in rows):
+        text += f" {MISSING}: other images do not lie apart far enough for a relative shift."
     if recall := _recall(reader):
         queries = max(row["n"] for row in recall.values())
         text += (
@@ -119,7 +119,7 @@ def _limits(reader: Reader) -> str:
         f"The numbers hold for {count(info.counts.measured, 'image')} and images like them, at the strengths of these "
         "augmentations. Other images can give other numbers.",
         "Intervals are over images. They are not corrected for the number of augmentations.",
-        "A small share does not say that the embedding is good, and a large one not that it is bad: a change that "
+        "A small relative shift does not say that the embedding is good, and a large one not that it is bad: a change that "
         "matters to a task should move it.",
     ]
     if info.counts.measured < LEAST_IMAGES:
@@ -147,13 +147,8 @@ def _command(reader: Reader) -> str:
     return f"{fenced(text, 'sh')}\n\n{' '.join(notes)}"
 
 
-def _pair(text: str, naming: Naming) -> str:
-    """A setting NAME=PATH or PATH, without the folders of the path.
-
-    Example:
-        >>> _pair("cdn=/data/q50", Naming({}))
-        'cdn=q50'
-    """
+def _pair(text: str, naming: ImageNaming) -> str:
+    """A setting NAME=PATH or PATH, without the folders of the path."""
     name, path = re.fullmatch(r"([^/=]+=)?(.*)", text, re.DOTALL).groups("")  # type: ignore[union-attr]
     return f"{name}{naming.setting(path)}"
 
@@ -182,14 +177,7 @@ def _citation(reader: Reader) -> str:
 
 
 def fenced(text: str, language: str) -> str:
-    """Returns a block of code whose fence is longer than any run of backticks in it.
-
-    Example:
-        >>> print(fenced("a ``` b", "sh"))
-        ````sh
-        a ``` b
-        ````
-    """
+    """Returns a block of code whose fence is longer than any run of backticks in it."""
     fence = "```"
     while fence in text:
         fence += "`"

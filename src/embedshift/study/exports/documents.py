@@ -21,24 +21,12 @@ _DYNAMIC = "fiftyone.core.odm.embedded_document.DynamicEmbeddedDocument"
 # Names that fields of samples have already.
 _TAKEN = frozenset((
     "id", "filepath", "tags", "metadata", "media_type", "created_at", "last_modified_at", "group", "frames",
-    "media_reference", "image_id", "caption", "failure", "embedding", "attention", "augmentation", "share", "original",
+    "media_reference", "image_id", "caption", "failure", "embedding", "attention", "augmentation", "relative_shift", "original",
 ))  # fmt: skip
 
 
 def field(name: str, kind: str, *, of: str | None = None, fields: Sequence[Json] = (), **more: Any) -> Json:
-    """Describes one field of a dataset.
-
-    Args:
-        name: Its name.
-        kind: Its class in `fiftyone.core.fields`.
-        of: The class of its document, by its full name.
-        fields: The fields of its document.
-        more: Other parts of the description.
-
-    Example:
-        >>> field("share", FLOAT)["ftype"]
-        'fiftyone.core.fields.FloatField'
-    """
+    """Describes one field of a dataset."""
     nothing = dict.fromkeys(("subfield", "description", "info", "created_at"))
     named = {"name": name, "ftype": f"fiftyone.core.fields.{kind}", "embedded_doc_type": of, "fields": [*fields]}
     return named | nothing | {"db_field": name, "read_only": False} | more
@@ -85,13 +73,7 @@ def heatmap_field(name: str) -> Json:
 
 
 def dataset(fields: Sequence[Json], info: Json, *, slices: Sequence[str] = ()) -> Json:
-    """Returns the document of a dataset, the content of metadata.json.
-
-    Args:
-        fields: Those of its samples beyond the default ones.
-        info: What the dataset says of itself.
-        slices: Of its groups, the default one first; empty where it has no groups.
-    """
+    """Returns the document of a dataset, the content of metadata.json."""
     found: Json = {
         "name": "embedshift",
         "version": VERSION,
@@ -112,26 +94,14 @@ def dataset(fields: Sequence[Json], info: Json, *, slices: Sequence[str] = ()) -
 
 
 def sample(key: str, path: str, tags: Sequence[str], values: Mapping[str, Any]) -> Json:
-    """Returns the document of one sample.
-
-    Args:
-        key: What decides its id and its place in a random order; another for each sample.
-        path: Of its image: absolute, or below the folder of the dataset.
-        tags: Of the sample.
-        values: Its other fields.
-    """
+    """Returns the document of one sample."""
     place = int.from_bytes(hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=6).digest()) / 2**48
     known = {"_id": object_id(key), "filepath": path, "tags": [*tags], "metadata": None, "_media_type": "image"}
     return known | {"_rand": place} | dict(values)
 
 
 def object_id(key: str) -> Json:
-    """Returns an id that the key decides, so that an export can be repeated.
-
-    Example:
-        >>> len(object_id("a.jpg")["$oid"])
-        24
-    """
+    """Returns an id that the key decides, so that an export can be repeated."""
     return {"$oid": hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=12).hexdigest()}
 
 
@@ -146,36 +116,21 @@ def group(key: str, name: str) -> Json:
 
 
 def heatmap(key: str, values: Any) -> Json:
-    """Returns the value of a `heatmap_field`.
-
-    Args:
-        key: What decides its id.
-        values: `[rows, columns]`; shown from the least to the greatest.
-    """
+    """Returns the value of a `heatmap_field`."""
     ends = [float(np.min(values)), float(np.max(values))]
     head = {"_id": object_id(f"heatmap {key}"), "_cls": "Heatmap", "tags": []}
     return head | {"map": array(values), "map_path": None, "range": ends}
 
 
 def array(values: Any) -> Json:
-    """Returns an array as FiftyOne keeps it: `numpy.save`, compressed by zlib, as binary data.
-
-    Example:
-        >>> sorted(array([1.0, 2.0])["$binary"])
-        ['base64', 'subType']
-    """
+    """Returns an array as FiftyOne keeps it: `numpy.save`, compressed by zlib, as binary data."""
     buffer = io.BytesIO()
     np.save(buffer, np.asarray(values), allow_pickle=False)
     return {"$binary": {"base64": base64.b64encode(zlib.compress(buffer.getvalue())).decode(), "subType": "00"}}
 
 
 def field_names(names: Sequence[str]) -> dict[str, str]:
-    """Returns a name of a field for each name: letters, digits and underscores, and none that is taken.
-
-    Example:
-        >>> field_names(["noise", "jpeg@3", "jpeg 3", "tags"])
-        {'noise': 'noise', 'jpeg@3': 'jpeg_3', 'jpeg 3': 'jpeg_3_2', 'tags': 'tags_2'}
-    """
+    """Returns a name of a field for each name: letters, digits and underscores, and none that is taken."""
     found: dict[str, str] = {}
     used = set(_TAKEN)
     for name in names:

@@ -28,48 +28,37 @@ from embedshift.study.exports.media import Media, check_media, path_of, reading
 
 log = logging.getLogger(__name__)
 
-DATA, FAILED, SHARE = "data", "failed", "share"
+DATA, FAILED, RELATIVE_SHIFT = "data", "failed", "relative_shift"
 # Images whose rows are in memory at once.
 _AT_ONCE = 256
 
 
 @dataclass(frozen=True)
 class Export:
-    """What all samples of an export share.
-
-    Args:
-        reader: The study.
-        out: The folder.
-        names: Augmentation → name of its field, or of its slice.
-        floor: The mean cosine of unrelated images; None where it is no scale.
-        embeddings: Whether samples have their embeddings.
-        images: Ids of the measured images.
-        whole: Whether these are all of them.
-        failures: Image id → stage and reason of the images that were not measured.
-    """
+    """What all samples of an export share."""
 
     reader: Reader
     out: Path
     names: dict[str, str]
-    floor: float | None
+    baseline: float | None
     embeddings: bool
     images: list[str]
     whole: bool
     failures: dict[str, str]
 
     def values(self, row: Json) -> dict[str, float | None]:
-        """The numbers of a view: its metrics, and the share of its cosine."""
+        """The numbers of a view: its metrics, and the relative shift of its cosine."""
         found = {metric: _finite(row[metric]) for metric in self.reader.metrics}
         cosine, no_change = found.get(COSINE), METRICS[COSINE].no_change
-        found[SHARE] = None
-        if cosine is not None and self.floor is not None:
-            found[SHARE] = (no_change - cosine) / (no_change - self.floor)
+        found[RELATIVE_SHIFT] = None
+        if cosine is not None and self.baseline is not None:
+            found[RELATIVE_SHIFT] = (no_change - cosine) / (no_change - self.baseline)
         return found
 
     @property
     def numbers(self) -> list[str]:
         """The names of these numbers."""
-        return [*self.reader.metrics, SHARE]
+        return [*self.reader.metrics, RELATIVE_SHIFT]
 
 
 def to_fiftyone(
@@ -104,16 +93,16 @@ def _export(reader: Reader, out: Path, images: int | Sequence[str] | None, embed
         if unknown := [image_id for image_id in chosen if image_id not in known]:
             raise UsageError(f"{unknown[0]}: no such image in {reader.folder}")
     names = documents.field_names(reader.augmentations)
-    return Export(reader, out, names, _floor(reader), embeddings, chosen, images is None, failures)
+    return Export(reader, out, names, _baseline(reader), embeddings, chosen, images is None, failures)
 
 
-def _floor(reader: Reader) -> float | None:
-    """The floor of the cosine; None where the study's summary has no share of it."""
+def _baseline(reader: Reader) -> float | None:
+    """The baseline of the cosine; None where the study's summary has no relative shift of it."""
     summary = reader.table("summary")
     if summary is None:
         raise UsageError(f"{reader.folder}: not finished; run the same command again first")
-    floors = summary.filter(metric=COSINE).drop_nulls(SHARE)["floor"]
-    return None if floors.is_empty() else float(floors[0])
+    baselines = summary.filter(metric=COSINE).drop_nulls(RELATIVE_SHIFT)["baseline"]
+    return None if baselines.is_empty() else float(baselines[0])
 
 
 def _originals(export: Export) -> Iterator[Json]:
@@ -234,8 +223,8 @@ def _fields(export: Export, *, grouped: bool) -> list[Json]:
 
 
 def _words(name: str) -> str:
-    if name == SHARE:
-        return "the shift as a fraction of the distance to an unrelated image"
+    if name == RELATIVE_SHIFT:
+        return "the shift as a fraction of the distance to another image"
     return METRICS[name].label
 
 
@@ -249,7 +238,7 @@ def _info(export: Export) -> Json:
         "config_hash": info.config_hash,
         "encoder": encoder | {"revision": info.encoder.revision, "precision": info.encoder.precision},
         "augmentations": {name: view for view, name in export.names.items()},
-        "floor_of_cosine": export.floor,
+        "baseline_of_cosine": export.baseline,
         "images": counts,
     }
 

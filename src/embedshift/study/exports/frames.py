@@ -12,15 +12,7 @@ if TYPE_CHECKING:
 
 
 def rows_frame(reader: Reader, *, embeddings: bool) -> pl.DataFrame:
-    """Returns one row per image, view and draw, with every column that holds one value.
-
-    Args:
-        reader: The study.
-        embeddings: Whether `embedding` is there too, a fixed-size list of float32 as the last column.
-
-    Raises:
-        UsageError: If nothing is measured yet.
-    """
+    """Returns one row per image, view and draw, with every column that holds one value."""
     rows = reader.rows()
     flat = [name for name, kind in rows.collect_schema().items() if not kind.is_nested() and name != "pixels"]
     return rows.select([*flat, *(["embedding"] if embeddings else [])]).collect()

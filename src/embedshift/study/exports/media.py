@@ -17,15 +17,7 @@ IN_ARCHIVE = "it lies in an archive or behind a URL and is no file of its own"
 
 
 def reader_of(folder: Path, images_root: str | Path | None = None) -> Reader:
-    """Returns the study as it is now.
-
-    Args:
-        folder: The study's folder.
-        images_root: The folder that holds its images on this machine; None = where the run read them.
-
-    Raises:
-        UsageError: If there is no such folder.
-    """
+    """Returns the study as it is now."""
     root = None if images_root is None else Path(images_root).expanduser()
     if root is not None and not root.is_dir():
         raise UsageError(f"`images_root`: {root}: no such folder")
@@ -33,30 +25,13 @@ def reader_of(folder: Path, images_root: str | Path | None = None) -> Reader:
 
 
 def check_media(media: str) -> None:
-    """Raises UsageError for a name that is none of `Media`.
-
-    Example:
-        >>> check_media("links")
-        Traceback (most recent call last):
-        embedshift.errors.UsageError: media: 'links' is none of originals, copies, views
-    """
+    """Raises UsageError for a name that is none of `Media`."""
     if media not in get_args(Media):
         raise UsageError(f"media: {media!r} is none of {', '.join(get_args(Media))}")
 
 
 def original_files(reader: Reader, image_ids: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
-    """Finds the files of images that are files of their own.
-
-    A study from somebody else may name any file of this machine, so only files below the folders that runs of this
-    user have read, or below `images_root`, are named.
-
-    Args:
-        reader: The study.
-        image_ids: Which images.
-
-    Returns:
-        Image id → absolute path of a file that can be read, and image id → why there is none.
-    """
+    """Finds the files of images that are files of their own."""
     found: dict[str, str] = {}
     without: dict[str, str] = {}
     source = reader.source
@@ -84,11 +59,7 @@ def path_of(reader: Reader, image_id: str) -> str:
 
 
 def reading(reader: Reader) -> Callable[[str], bytes]:
-    """Returns `image_id -> bytes` of the originals; it raises OSError or EmbedshiftError for one that is gone.
-
-    Raises:
-        UsageError: If all of them are gone, or may not be read.
-    """
+    """Returns `image_id -> bytes` of the originals; it raises OSError or EmbedshiftError for one that is gone."""
     if reader.unseen:
         raise UsageError(f"{reader.folder}: {reader.unseen}; name their folder with `images_root`")
     try:

@@ -24,28 +24,7 @@ COMPARISON = "comparison"
 
 @dataclass(frozen=True)
 class Result:
-    """The result of a rule for one row of its table.
-
-    Args:
-        rule: The rule's name; without a name, its content.
-        number: The rule's place in the file, from 1.
-        outcome: "kept", "broken", or "undecided" (too few images to decide).
-        table: Name of the table.
-        row: Key column → value, which identify the row.
-        column: Name of the column.
-        unit: Unit of the numbers; "" = without unit.
-        operator: "at_least", "at_most", "may_fall" or "may_rise".
-        bound: The rule's bound, in `unit`.
-        judge: What decides: "interval" or "value".
-        value: The row's value; for "may_fall" and "may_rise" the study's value minus the reference's. None if there is
-            none, or if it lies outside the measured range.
-        low: Lower end of the 95 % interval; None as for `value`.
-        high: Upper end of the 95 % interval; None as for `value`.
-        images: Number of images behind the value.
-        images_needed: About how many images would decide the rule if the numbers stay as they are; None if it is
-            decided, or if no number of images would decide it.
-        note: A remark for the reader; "" = none.
-    """
+    """The result of a rule for one row of its table."""
 
     rule: str
     number: int
@@ -216,11 +195,6 @@ def _finite(value: float) -> float | None:
 
 
 def counted(checked: Checked) -> str:
-    """Returns how many results are kept, broken and undecided, as text.
-
-    Example:
-        >>> counted(Checked(Path("study"), None, ()))
-        '0 kept, 0 broken, 0 undecided'
-    """
+    """Returns how many results are kept, broken and undecided, as text."""
     often = Counter(result.outcome for result in checked.results)
     return ", ".join(f"{often[outcome]} {outcome}" for outcome in ("kept", "broken", "undecided"))

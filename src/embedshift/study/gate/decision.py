@@ -23,18 +23,7 @@ NO_VALUE = "no value"
 
 @dataclass(frozen=True)
 class Estimate:
-    """A measured number with its interval.
-
-    Args:
-        value: The number; NaN if there is none, infinite if it lies outside the measured range.
-        low: Lower end of its 95 % interval; NaN if there is none, infinite if it lies outside the measured range.
-        high: Upper end, likewise.
-        images: Number of images behind it.
-        at: Function of a number of images → the ends that they would give at the same numbers. None = the ends approach
-            the value with the square root of the number of images.
-        edge: For an infinite value, the last number that was measured.
-        note: A remark for the reader.
-    """
+    """A measured number with its interval."""
 
     value: float
     low: float
@@ -53,12 +42,7 @@ class Estimate:
         return self.value, self.value
 
     def ends(self, images: int) -> tuple[float, float]:
-        """Returns the interval that `images` images would give.
-
-        Example:
-            >>> Estimate(0.5, 0.25, 0.75, 100).ends(400)
-            (0.375, 0.625)
-        """
+        """Returns the interval that `images` images would give."""
         if self.at is not None:
             return self.at(images)
         scale = math.sqrt(self.images / images)
@@ -85,22 +69,7 @@ class Decision:
 
 
 def decide(found: Estimate, bound: float, *, least: bool, by_interval: bool = True) -> Decision:
-    """Decides a rule by the position of a number, or of its interval, relative to a bound.
-
-    Kept if the interval's end towards the bound is on the good side; broken if the whole interval is on the bad side.
-
-    Args:
-        found: The measured number.
-        bound: Where the good side begins; the bound itself is good.
-        least: Whether the good side lies above the bound.
-        by_interval: Whether the interval decides; otherwise the value does.
-
-    Example:
-        >>> decide(Estimate(0.95, 0.91, 0.97, 100), 0.9, least=True).outcome
-        'kept'
-        >>> decide(Estimate(0.95, 0.91, 0.97, 100), 0.94, least=True)
-        Decision(outcome='undecided', images_needed=1600, note='')
-    """
+    """Decides a rule by the position of a number, or of its interval, relative to a bound."""
     if not least:
         found, bound = found.mirrored(), -bound
     slack = ROUNDING * max(1.0, abs(bound))
@@ -122,15 +91,7 @@ def decide(found: Estimate, bound: float, *, least: bool, by_interval: bool = Tr
 
 
 def images_needed(found: Estimate, bound: float) -> int | None:
-    """Returns how many images would bring the interval to one side of a bound, if the numbers stay as they are.
-
-    Returns:
-        The least such number; None if no number of images would do.
-
-    Example:
-        >>> images_needed(Estimate(0.5, 0.25, 0.75, 100), 0.375)
-        400
-    """
+    """Returns how many images would bring the interval to one side of a bound, if the numbers stay as they are."""
 
     def decided(images: int) -> bool:
         low, high = found.ends(images)

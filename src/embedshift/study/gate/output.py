@@ -18,13 +18,7 @@ HEADINGS = ("outcome", "rule", "row", "value", "95 % interval", "required", "ima
 
 
 def headline(checked: Checked, *, strict: bool) -> str:
-    """Returns the verdict as one sentence.
-
-    Example:
-        >>> from pathlib import Path
-        >>> headline(Checked(Path("study"), None, ()), strict=True)
-        'study passes: 0 kept, 0 broken, 0 undecided'
-    """
+    """Returns the verdict as one sentence."""
     against = "" if checked.against is None else f" against {checked.against}"
     nothing = checked.outcome == "undecided" and not checked.of("kept")
     verdict = "does not pass" if not checked.passes(strict=strict) else "is undecided" if nothing else "passes"
@@ -75,7 +69,7 @@ def cells(result: Result) -> Sequence[str]:
     low, high = (number(end, signed=relative) for end in (result.low, result.high))
     missing = result.low is None and result.high is None
     images, needed = (MISSING if each is None else f"{each:,}" for each in (result.images, result.images_needed))
-    unit = f" {result.unit}" if result.unit not in ("", "share") else ""
+    unit = f" {result.unit}" if result.unit not in ("", "relative_shift") else ""
     return (
         result.outcome, result.rule, result.place, number(result.value, signed=relative),
         MISSING if missing else f"{low} to {high}", _MUST[result.operator].format(f"{result.bound:g}{unit}"),
@@ -84,12 +78,7 @@ def cells(result: Result) -> Sequence[str]:
 
 
 def number(value: float | None, *, signed: bool = False) -> str:
-    """Formats a number with four significant figures and at most five decimals; a dash for None.
-
-    Example:
-        >>> number(0.98765), number(0.01, signed=True), number(-0.0000712), number(None)
-        ('0.9877', '+0.01', '-0.00007', '-')
-    """
+    """Formats a number with four significant figures and at most five decimals; a dash for None."""
     if value is None:
         return MISSING
     short = round(value, 5) + 0.0  # no minus in front of a zero

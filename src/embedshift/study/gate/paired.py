@@ -13,16 +13,16 @@ from embedshift.arrays import Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.errors import UsageError
 from embedshift.registry import METRICS
-from embedshift.statistics.floors import Floor, is_scale
-from embedshift.statistics.intervals import of_means
+from embedshift.statistics.baselines import Baseline, is_scale
+from embedshift.statistics.intervals import mean_interval
 from embedshift.statistics.sample import gather, of_values
 from embedshift.statistics.tolerance import by_family
 from embedshift.study import checks
 from embedshift.study.gate.decision import Estimate
-from embedshift.study.gate.estimates import by_degrees, linearised, mover, of_shares
+from embedshift.study.gate.estimates import by_degrees, linearised, mover, proportion_interval
 from embedshift.study.gate.tables import RECALL, Strengths, number, strengths
 from embedshift.study.study import Study
-from embedshift.study.tolerances import floor_over, tolerances
+from embedshift.study.tolerances import baseline_over, tolerances
 
 EQUAL = "kept by definition: both studies have equal weights and settings"
 CAPPED = "a tolerance beyond the strongest level counts as the strongest level"
@@ -31,14 +31,7 @@ _OWN, _REFERENCE = "own", "reference"
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """A study and its reference.
-
-    Args:
-        study: The study to check.
-        reference: The study to compare it with.
-        ids: Sorted ids of the images that both measured.
-        equal: Whether weights, and all settings that can change a number, are equal.
-    """
+    """A study and its reference."""
 
     study: Study
     reference: Study
@@ -75,9 +68,9 @@ class Pair:
         return tolerances([each.reader() for each in self.both], [_OWN, _REFERENCE], self.ids)
 
     @functools.cached_property
-    def floors(self) -> Callable[[str], list[Floor | None]]:
-        """Function of a metric's name → its floor in both studies, over the images that both measured."""
-        return functools.cache(lambda metric: [floor_over(each.reader(), self.ids, metric) for each in self.both])
+    def baselines(self) -> Callable[[str], list[Baseline | None]]:
+        """Function of a metric's name → its baseline in both studies, over the images that both measured."""
+        return functools.cache(lambda metric: [baseline_over(each.reader(), self.ids, metric) for each in self.both])
 
 
 def _beside(study: Study) -> int:
@@ -88,11 +81,7 @@ def _beside(study: Study) -> int:
 
 
 def paired_with(study: Study, reference: Study) -> Pair:
-    """Makes a pair of a study and its reference.
-
-    Raises:
-        EmbedshiftError: (exit code 2) The studies are not of the same images and views, as in `compare`.
-    """
+    """Makes a pair of a study and its reference."""
     both = [reference, study]
     checks.check_studies(both)
     checks.check_same_views(both)
@@ -104,17 +93,7 @@ def paired_with(study: Study, reference: Study) -> Pair:
 
 
 def difference(pair: Pair, table: str, column: str, row: Mapping[str, Any]) -> Estimate:
-    """Returns the study's number minus the reference's, with its 95 % interval.
-
-    Args:
-        pair: The studies.
-        table: A table with paired columns.
-        column: One of these columns.
-        row: The row of the study's table.
-
-    Raises:
-        UsageError: The number cannot be compared.
-    """
+    """Returns the study's number minus the reference's, with its 95 % interval."""
     if pair.equal:
         return Estimate(0.0, 0.0, 0.0, len(pair.ids), note=EQUAL)
     if table == "search":
@@ -124,15 +103,11 @@ def difference(pair: Pair, table: str, column: str, row: Mapping[str, Any]) -> E
     metric = row["metric"]
     if metric not in pair.metrics:
         raise UsageError(f"{metric} is measured differently in {pair.reference.folder}")
-    return (of_share if column == "share" else of_mean)(pair, row["augmentation"], metric)
+    return (of_relative_shift if column == "relative_shift" else of_mean)(pair, row["augmentation"], metric)
 
 
 def of_search(pair: Pair, augmentation: str, metric: str) -> Estimate:
-    """Returns the difference in recall, in mean reciprocal rank, or in the share of kept neighbours.
-
-    Each image has a number from 0 to 1, the mean over its draws. Recall is a proportion (`of_shares`); the others vary
-    continuously (`by_degrees`).
-    """
+    """Returns the difference in recall, in mean reciprocal rank, or in the relative shift of kept neighbours."""
     recall = RECALL.fullmatch(metric)
     if recall is not None:
         value = (pl.col("rank") <= int(recall[1])).cast(pl.Float64)
@@ -145,62 +120,64 @@ def of_search(pair: Pair, augmentation: str, metric: str) -> Estimate:
     here, there = (_ranks(each, augmentation, value) for each in pair.ranks)
     sums, counts = _joined(here, there, pair.ids)
     apart = sums / counts
-    return of_shares(apart) if recall is not None else by_degrees(apart, pair.seed)
+    return proportion_interval(apart) if recall is not None else by_degrees(apart, pair.seed)
 
 
 def of_mean(pair: Pair, augmentation: str, metric: str) -> Estimate:
     """Returns the difference in a metric's mean: bootstrap-t over the images; Tango's interval if it is binary."""
     infos = [each.reader().info for each in pair.both]
     if METRICS[metric].unit == "encoder" and infos[0].encoder.weights_hash != infos[1].encoder.weights_hash:
-        raise UsageError(f"{metric} has different units in different encoders; compare its share: 'column: share'")
+        raise UsageError(
+            f"{metric} has different units in different encoders; compare its relative shift: 'column: relative_shift'"
+        )
     here, there = (_values(each, augmentation, metric) for each in pair.both)
     sums, counts = _joined(here, there, pair.ids)
     if METRICS[metric].binary:
-        return of_shares(sums / counts)
+        return proportion_interval(sums / counts)
     if not len(sums):
         return Estimate(math.nan, math.nan, math.nan, 0)
     sample = gather([(sums[:, None], counts[:, None])])
-    low, high = of_means(sample, seed=pair.seed)
+    low, high = mean_interval(sample, seed=pair.seed)
     return Estimate(sample.mean.item(), low.item(), high.item(), len(sums))
 
 
-def of_share(pair: Pair, augmentation: str, metric: str) -> Estimate:
-    """Returns the difference in the share of a metric; each study has its own floor.
-
-    With up to 1,024 images whose vectors are stored, the interval is the bootstrap-t of the differences of the images'
-    contributions (`linearised`). Otherwise `mover` combines the intervals of the two shares.
-    """
+def of_relative_shift(pair: Pair, augmentation: str, metric: str) -> Estimate:
+    """Returns the difference in the relative shift of a metric; each study has its own baseline."""
     parts = [
-        _added(each, floor, augmentation, metric, pair.ids)
-        for each, floor in zip(pair.both, pair.floors(metric), strict=True)
+        _added(each, baseline, augmentation, metric, pair.ids)
+        for each, baseline in zip(pair.both, pair.baselines(metric), strict=True)
     ]
     if any(part is None for part in parts):
-        return _of_two_shares(pair, augmentation, metric)
+        return _of_two_relative_shifts(pair, augmentation, metric)
     own, other = (part for part in parts if part is not None)
     there = ~np.isnan(own) & ~np.isnan(other)
     if not there.any():
         return Estimate(math.nan, math.nan, math.nan, 0)
     sample = of_values((own - other)[there, None])
-    low, high = of_means(sample, seed=pair.seed)
+    low, high = mean_interval(sample, seed=pair.seed)
     return Estimate(sample.mean.item(), low.item(), high.item(), int(there.sum()))
 
 
-def _added(study: Study, floor: Floor | None, augmentation: str, metric: str, ids: Sequence[str]) -> Values | None:
-    """Returns each image's contribution to a share, `[n]`, with the share as mean; None if vectors are missing."""
-    if floor is None or floor.pairs is None or len(floor.pairs.images) != len(ids):
+def _added(
+    study: Study, baseline: Baseline | None, augmentation: str, metric: str, ids: Sequence[str]
+) -> Values | None:
+    """Returns each image's contribution to a relative shift, `[n]`, with the relative shift as mean; None if vectors are missing."""
+    if baseline is None or baseline.pairs is None or len(baseline.pairs.images) != len(ids):
         return None
     order = _order(study, ids)
-    if not is_scale(floor, METRICS[metric].no_change):
+    if not is_scale(baseline, METRICS[metric].no_change):
         return np.full(len(ids), np.nan)
     values = _values(study, augmentation, metric).group_by("image_id").agg(pl.col("value").mean())
     own = order.join(values, on="image_id", how="left", maintain_order="left")["value"].fill_null(np.nan).to_numpy()
-    return linearised(own, floor, METRICS[metric].no_change)[np.argsort(order["image_id"].to_numpy())]
+    return linearised(own, baseline, METRICS[metric].no_change)[np.argsort(order["image_id"].to_numpy())]
 
 
-def _of_two_shares(pair: Pair, augmentation: str, metric: str) -> Estimate:
+def _of_two_relative_shifts(pair: Pair, augmentation: str, metric: str) -> Estimate:
     wanted = (pl.col("augmentation") == augmentation) & (pl.col("metric") == metric)
     rows = [each.summary().filter(wanted).to_dicts()[0] for each in pair.both]
-    ends = [[number(row[name]) for name in ("share", "share_low", "share_high")] for row in rows]
+    ends = [
+        [number(row[name]) for name in ("relative_shift", "relative_shift_low", "relative_shift_high")] for row in rows
+    ]
     return mover(ends[0], ends[1], min(row["images"] for row in rows))
 
 

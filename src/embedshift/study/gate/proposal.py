@@ -12,18 +12,18 @@ import polars as pl
 from embedshift.config import Json
 from embedshift.errors import UsageError
 from embedshift.statistics.intervals import LEAST_IMAGES
-from embedshift.statistics.paired_shares import difference_of_shares
+from embedshift.statistics.paired_proportions import difference_of_relative_shifts
 from embedshift.statistics.summary import COSINE
 from embedshift.study.gate.decision import Ends, Estimate, images_needed
 from embedshift.study.gate.estimates import mover
 from embedshift.study.gate.tables import estimate, images_of, strengths
 from embedshift.study.study import Study, load
 
-# Margins are multiples of this, and a share's is never below the second.
-STEP, LEAST_SHARE = 0.005, 0.02
+# Margins are multiples of this, and a relative shift's is never below the second.
+STEP, LEAST_FRACTION = 0.005, 0.02
 # A tolerance's margin is never below this part of the way from no change to the strongest level.
 LEAST_TOLERANCE = 0.05
-# Margins above these are called wide: of a recall or a share, and of a tolerance as part of the same way.
+# Margins above these are called wide: of a recall or a relative shift, and of a tolerance as part of the same way.
 WIDE, WIDE_TOLERANCE = 0.05, 0.2
 _ROOT = "if intervals shrink with the root of the number of images"
 
@@ -41,18 +41,7 @@ rules:
 
 
 def propose(study: Study | str | Path, file: str | Path = "rules.yaml") -> Path:
-    """Writes a commented file of rules that the study keeps.
-
-    Args:
-        study: A finished study of 8 images or more, or its folder.
-        file: The file to write.
-
-    Returns:
-        The path of the file.
-
-    Raises:
-        UsageError: The file exists already, or the study has no interval to derive a bound from.
-    """
+    """Writes a commented file of rules that the study keeps."""
     own, path = study if isinstance(study, Study) else load(study), Path(file)
     if not own.is_complete():
         raise UsageError(f"{own.folder}: not finished; run the same command again first")
@@ -66,7 +55,7 @@ def propose(study: Study | str | Path, file: str | Path = "rules.yaml") -> Path:
     text = _HEAD.format(study=_line(own.folder.name), encoder=encoder, images=info.counts.measured)
     parts = [part for part in (*_of_search(own), *_of_shares(own), *_of_tolerances(own)) if part[1]]
     if not parts:
-        raise UsageError(f"{own.folder}: no share, search or tolerance here to take a bound from")
+        raise UsageError(f"{own.folder}: no relative shift, search or tolerance here to take a bound from")
     for comment, rules in parts:
         text += indent(fill(comment, 110), "  # ") + "\n" + "".join(map(_written, rules)) + "\n"
     try:
@@ -120,7 +109,7 @@ def _of_search(study: Study) -> Iterator[Part]:
 
 def _one_lost(images: int) -> tuple[float, float]:
     """Returns how far recall may have fallen if one image is lost and at most one is gained, as two signed ends."""
-    fall = -min(difference_of_shares(gained, 1, images)[0] for gained in (0, 1))
+    fall = -min(difference_of_relative_shifts(gained, 1, images)[0] for gained in (0, 1))
     return -fall, fall
 
 
@@ -134,24 +123,31 @@ def _wide(margin: float, images: int, at: Ends | None = None) -> str:
 
 def _of_shares(study: Study) -> Iterator[Part]:
     table = study.summary().filter(pl.col("metric") == COSINE)
-    rows = _known(table, "share_high")
+    rows = _known(table, "relative_shift_high")
     if not rows:
         return
-    chosen = {"table": "summary", "metric": COSINE, "column": "share"}
+    chosen = {"table": "summary", "metric": COSINE, "column": "relative_shift"}
     if not study.reader().families:
         yield (
-            "share: how far the embedding moves; 0 = unchanged, 1 = as far as another image. "
+            "relative shift: how far the embedding moves; 0 = unchanged, 1 = as far as another image. "
             "Bounds: upper ends of this study's intervals.",
             [
-                {**chosen, "augmentation": row["augmentation"], "at_most": rounded(row["share_high"], "0.01", up=True)}
+                {
+                    **chosen,
+                    "augmentation": row["augmentation"],
+                    "at_most": rounded(row["relative_shift_high"], "0.01", up=True),
+                }
                 for row in rows
             ],
         )
-    widest = max(max(row["share"] - row["share_low"], row["share_high"] - row["share"]) for row in rows)
-    margin = max(LEAST_SHARE, rounded(widest, str(STEP), up=True))
+    widest = max(
+        max(row["relative_shift"] - row["relative_shift_low"], row["relative_shift_high"] - row["relative_shift"])
+        for row in rows
+    )
+    margin = max(LEAST_FRACTION, rounded(widest, str(STEP), up=True))
     yield (
-        f"The share may rise by at most {margin:g} under any augmentation: the width of the widest interval here, at "
-        f"least {LEAST_SHARE:g}. Similar checkpoints, paired by image, have narrower intervals."
+        f"The relative shift may rise by at most {margin:g} under any augmentation: the width of the widest interval here, at "
+        f"least {LEAST_FRACTION:g}. Similar checkpoints, paired by image, have narrower intervals."
         f"{_wide(margin, study.reader().info.counts.measured)}",
         [{**chosen, "may_rise": margin}],
     )
@@ -179,7 +175,7 @@ def _of_tolerances(study: Study) -> Iterator[Part]:
             root = Estimate(0.0, -margin, margin, known.images)
             wide.append((row["family"], images_needed(root, -limit) if all(map(math.isfinite, ends)) else None))
     yield (
-        "tolerance: the strength at which the mean share reaches 0.1, or a search misses 5 % of the views. "
+        "tolerance: the strength at which the mean relative shift reaches 0.1, or a search misses 5 % of the views. "
         "Bounds: weak ends of this study's intervals. "
         "For units that fall as the change gets stronger, such as quality, lower is better.",
         kept,
@@ -188,15 +184,7 @@ def _of_tolerances(study: Study) -> Iterator[Part]:
 
 
 def _wide_ones(wide: Sequence[tuple[str, int | None]]) -> str:
-    """Returns sentences on wide margins of tolerances; "" for none.
-
-    Args:
-        wide: Families, each with the images that would narrow its margin to what is not wide; None = not known.
-
-    Example:
-        >>> _wide_ones([("jpeg", 40), ("blur", None)]).partition(": ")[2]
-        'jpeg, blur. More images narrow them.'
-    """
+    """Returns sentences on wide margins of tolerances; "" for none."""
     if not wide:
         return ""
     names, needed = zip(*wide, strict=True)
@@ -211,23 +199,13 @@ def _known(table: pl.DataFrame, column: str) -> list[Json]:
 
 
 def rounded(value: float, step: str, *, up: bool) -> float:
-    """Rounds a number up or down to a multiple of a decimal step.
-
-    Example:
-        >>> rounded(0.0279, "0.005", up=True), rounded(0.97, "0.01", up=False)
-        (0.03, 0.97)
-    """
+    """Rounds a number up or down to a multiple of a decimal step."""
     steps = (Decimal(repr(float(value))) / Decimal(step)).to_integral_value(ROUND_CEILING if up else ROUND_FLOOR)
     return float(steps * Decimal(step))
 
 
 def two_figures(value: float, *, up: bool) -> float:
-    """Rounds a number up or down to two significant figures.
-
-    Example:
-        >>> two_figures(0.01234, up=True), two_figures(47.9, up=False), two_figures(0.0, up=True)
-        (0.013, 47.0, 0.0)
-    """
+    """Rounds a number up or down to two significant figures."""
     if value == 0:
         return 0.0
     return rounded(value, str(Decimal(1).scaleb(math.floor(math.log10(abs(value))) - 1)), up=up)

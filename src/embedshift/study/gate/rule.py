@@ -22,20 +22,7 @@ _MOST, _EXPONENT = 1e12, re.compile(r"[-+]?\d+[eE][-+]?\d{1,3}")
 
 @dataclass(frozen=True)
 class Rule:
-    """A bound on the numbers of some rows of a table.
-
-    Args:
-        number: The rule's place in the file, from 1.
-        table: Name of the table.
-        column: Name of the column.
-        operator: "at_least" or "at_most" for the number itself; "may_fall" or "may_rise" for its change against the
-            reference study.
-        bound: The bound, in the column's unit.
-        where: Key column → the values that a row may have; a key that is left out may have any value.
-        by_interval: Whether the interval's end decides; otherwise the value does.
-        unit: The unit that the author of the rule wrote; None = none was written.
-        name: The name in outputs; "" = table, column, operator and bound.
-    """
+    """A bound on the numbers of some rows of a table."""
 
     number: int
     table: str
@@ -54,25 +41,13 @@ class Rule:
 
     @property
     def title(self) -> str:
-        """The rule's name; without a name, its content.
-
-        Example:
-            >>> Rule(1, "search", "value", "may_fall", 0.01).title
-            'search: value may fall by 0.01'
-        """
+        """The rule's name; without a name, its content."""
         words = self.operator.replace("_", " ") + (" by" if self.is_relative else "")
         return self.name or f"{self.table}: {self.column} {words} {self.bound:.10g}"
 
 
 def read_rules(file: Path) -> list[Rule]:
-    """Reads the rules of a YAML file: `rules:` and a list of flat mappings.
-
-    Args:
-        file: A file that `embedshift.config.plain_yaml.read_yaml` accepts.
-
-    Raises:
-        UsageError: One line with the file and the rule's number.
-    """
+    """Reads the rules of a YAML file: `rules:` and a list of flat mappings."""
     content = read_yaml(file)
     if not isinstance(content, dict) or set(content) != {"rules"} or not isinstance(content["rules"], list):
         raise UsageError(f"{file}: the file must contain 'rules:' with a list of rules, and nothing else")
@@ -83,18 +58,7 @@ def read_rules(file: Path) -> list[Rule]:
 
 
 def as_rules(content: Sequence[Any]) -> Iterator[Rule]:
-    """Yields the rules of a list of mappings.
-
-    Raises:
-        UsageError: One line with the rule's number.
-
-    Example:
-        >>> list(as_rules([{"table": "search", "metric": "recall@1", "may_fall": 0.01}]))[0].title
-        'search: value may fall by 0.01'
-        >>> list(as_rules([{"table": "search", "metrik": "recall@1", "may_fall": 0.01}]))
-        Traceback (most recent call last):
-        embedshift.errors.UsageError: rule 1: unknown key 'metrik'; did you mean 'metric'? Known: ...
-    """
+    """Yields the rules of a list of mappings."""
     if not content:
         raise UsageError("the list of rules is empty")
     for number, entry in enumerate(content, start=1):

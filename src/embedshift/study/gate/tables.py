@@ -23,14 +23,7 @@ RECALL = re.compile(r"recall@(\d+)")
 
 @dataclass(frozen=True)
 class Judged:
-    """The rules that a table allows.
-
-    Args:
-        keys: Columns that identify rows.
-        columns: Number column → the two columns of its interval; the default column first.
-        paired: Columns that can be compared with a reference.
-        needs_unit: Whether a rule must name the unit.
-    """
+    """The rules that a table allows."""
 
     keys: tuple[str, ...]
     columns: Mapping[str, tuple[str, str] | None]
@@ -42,8 +35,8 @@ _SPREAD = dict.fromkeys(("sd", "median", "q05", "q95"))
 TABLES: dict[str, Judged] = {
     "summary": Judged(
         ("augmentation", "metric"),
-        {"mean": ("ci_low", "ci_high"), "share": ("share_low", "share_high"), **_SPREAD},
-        ("mean", "share"),
+        {"mean": ("ci_low", "ci_high"), "relative_shift": ("relative_shift_low", "relative_shift_high"), **_SPREAD},
+        ("mean", "relative_shift"),
     ),
     "tolerance": Judged(("family", "criterion"), {"value": ("low", "high")}, ("value",), needs_unit=True),
     "search": Judged(("augmentation", "metric"), {"value": ("ci_low", "ci_high")}, ("value",)),
@@ -53,11 +46,7 @@ TABLES: dict[str, Judged] = {
 
 
 def chosen_rows(table: pl.DataFrame, name: str, where: Mapping[str, Sequence[str | int]]) -> Iterator[Json]:
-    """Yields the rows that a rule is about.
-
-    Raises:
-        UsageError: No row has one of the values, or the table is empty.
-    """
+    """Yields the rows that a rule is about."""
     for key, values in where.items():
         known = table[key].drop_nulls().unique(maintain_order=True).to_list()
         for value in map(str, values):
@@ -69,20 +58,15 @@ def chosen_rows(table: pl.DataFrame, name: str, where: Mapping[str, Sequence[str
 
 
 def unit_of(table: str, column: str, row: Mapping[str, Any]) -> str:
-    """Returns the unit of a number; "" = a number without unit.
-
-    Example:
-        >>> unit_of("summary", "share", {"metric": "cosine_similarity"})
-        'share'
-    """
+    """Returns the unit of a number; "" = a number without unit."""
     if table == "tolerance":
         return str(row["unit"])
-    if table == "search" or column == "share":
-        return "share"
+    if table == "search" or column == "relative_shift":
+        return "relative_shift"
     metric = METRICS.get(row["metric"])
     if metric is None or column == "effect":
         return ""
-    return "share" if metric.binary else metric.unit
+    return "relative_shift" if metric.binary else metric.unit
 
 
 def check_unit(given: str | None, table: str, column: str, row: Mapping[str, Any]) -> None:
@@ -118,9 +102,11 @@ def estimate(study: Study, table: str, column: str, row: Mapping[str, Any]) -> E
     ends = TABLES[table].columns[column]
     low, high = (math.nan, math.nan) if ends is None else (number(row[end]) for end in ends)
     value = number(row[column])
-    is_share = table == "search" and RECALL.fullmatch(row["metric"]) is not None
-    is_share |= table == "summary" and column == "mean" and row["metric"] in METRICS and METRICS[row["metric"]].binary
-    return Estimate(value, low, high, images_of(study, row), _of_share(value) if is_share else None)
+    is_fraction = table == "search" and RECALL.fullmatch(row["metric"]) is not None
+    is_fraction |= (
+        table == "summary" and column == "mean" and row["metric"] in METRICS and METRICS[row["metric"]].binary
+    )
+    return Estimate(value, low, high, images_of(study, row), _of_relative_shift(value) if is_fraction else None)
 
 
 def images_of(study: Study, row: Mapping[str, Any]) -> int:
@@ -137,7 +123,7 @@ def number(value: float | None) -> float:
     return math.nan if value is None else float(value)
 
 
-def _of_share(value: float) -> Ends:
+def _of_relative_shift(value: float) -> Ends:
     """Returns a function of n: Clopper and Pearson's interval of the same proportion with n images."""
 
     def ends(images: int) -> tuple[float, float]:
@@ -149,15 +135,7 @@ def _of_share(value: float) -> Ends:
 
 @dataclass(frozen=True)
 class Strengths:
-    """What is known about a tolerance in addition to its row.
-
-    Args:
-        strongest: Parameter of the strongest level that has a share; NaN if none has one.
-        way: The distance from no change to that parameter.
-        rises: Whether a stronger change has a larger parameter.
-        has_interval: Whether a level has an interval.
-        images: Number of images behind the levels.
-    """
+    """What is known about a tolerance in addition to its row."""
 
     strongest: float
     way: float
@@ -171,19 +149,19 @@ class Strengths:
 
 
 def strengths(study: Study, name: str, criterion: str) -> Strengths:
-    """Returns a family's strengths by one criterion; shares count all images, search counts the queries."""
+    """Returns a family's strengths by one criterion; relative shifts count all images, search counts the queries."""
     family = next(each for each in study.reader().families if each.name == name)
     rises, way = family.strengths[-1] > family.strengths[0], abs(family.parameters[-1] - family.zero)
     if criterion == MISSED_CRITERION:
         searched = study.search_ranks()["image_id"].n_unique()
         return Strengths(family.parameters[-1], way, rises, searched >= LEAST_IMAGES, searched)
-    shares = study.summary().filter(pl.col("metric") == COSINE, pl.col("share").is_not_null())
-    having = set(shares["augmentation"])
+    relative_shifts = study.summary().filter(pl.col("metric") == COSINE, pl.col("relative_shift").is_not_null())
+    having = set(relative_shifts["augmentation"])
     measured = [each for each, view in zip(family.parameters, family.views, strict=True) if view in having]
-    own = shares.filter(pl.col("augmentation").is_in(family.views))
+    own = relative_shifts.filter(pl.col("augmentation").is_in(family.views))
     strongest = measured[-1] if measured else math.nan
     images = study.reader().info.counts.measured
-    there = images >= LEAST_IMAGES and not own["share_low"].is_null().all()
+    there = images >= LEAST_IMAGES and not own["relative_shift_low"].is_null().all()
     return Strengths(strongest, abs(strongest - family.zero), rises, there, images)
 
 

@@ -17,7 +17,7 @@ QUESTIONS.add(
     Question(
         __name__,
         "Which block adds most to the shift?",
-        place=75,
+        order=75,
         switches=Switches,
         is_asked=lambda switches: switches.jumps,
         figures={"jumps": ("20", "What every block adds to the shift")},

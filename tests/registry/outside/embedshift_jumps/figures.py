@@ -4,7 +4,7 @@ from embedshift.figures import figure, has_table
 from embedshift.figures.style import new_figure
 
 
-@figure("jumps", section=True, possible=has_table("jumps"))
+@figure("jumps", section=True, is_available=has_table("jumps"))
 def draw(data, title):
     """A line per augmentation over the blocks."""
     drawn = new_figure(data.caption("mean over views"), 5, 3, title)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from embedshift.pipeline.measure import Asked, Column, Measure
+from embedshift.pipeline.measure import Column, Measure, StudySwitches
 from embedshift.registry import metric
 
 LOOK = {"no_change": 0.0, "low": 0.0, "high": np.inf, "higher_is_better": False}
@@ -30,7 +30,7 @@ class MEASURE(Measure):
 
     observations = ("layers",)
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, asked: StudySwitches) -> None:
         super().__init__(asked)
         self.metrics = ("largest_jump",)
 

@@ -1,4 +1,4 @@
-"""The table `jumps`: mean jump per augmentation and block, as a share of the mean largest one."""
+"""The table `jumps`: mean jump per augmentation and block, as a relative shift of the mean largest one."""
 
 import polars as pl
 

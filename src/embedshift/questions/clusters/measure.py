@@ -1,0 +1,40 @@
+"""Distances between the views of one image."""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from embedshift.arrays import Values
+from embedshift.config import Json
+from embedshift.pipeline.measure import Column, Measure, StudySwitches
+from embedshift.statistics.vectors import MOST_AUGMENTATIONS, pairwise_cosine_distances
+
+if TYPE_CHECKING:
+    from embedshift.encoders.base import EncoderOutput
+    from embedshift.pipeline.draw import DrawnImage
+    from embedshift.pipeline.plan import Plan
+
+
+class MEASURE(Measure):
+    """The cosine distance of every pair of augmentations, draw by draw; nothing if there are too many pairs."""
+
+    def __init__(self, asked: StudySwitches) -> None:
+        super().__init__(asked)
+        count = len(asked.suite.names)
+        self._has_pairs = count <= MOST_AUGMENTATIONS
+        self._length = math.comb(count, 2) * asked.config.draws
+
+    def columns(self, probe: "EncoderOutput | None") -> Sequence[Column]:
+        """Returns one list column for the original's row."""
+        return [Column("pairwise", self._length, of="original")] if self._has_pairs else []
+
+    def of_output(self, image: "DrawnImage", output: "EncoderOutput", plan: "Plan") -> dict[str, Values]:
+        """Returns the distances between the embeddings of the augmented views."""
+        if not self._has_pairs:
+            return {}
+        views = output.embedding[1:].reshape(plan.config.draws, len(plan.suite.names), -1)
+        return {"pairwise": pairwise_cosine_distances(views)}
+
+    def identity(self) -> Json:
+        """Returns that rows have no distances, if they have none."""
+        return {} if self._has_pairs else {"pairwise": False}

@@ -1,0 +1,122 @@
+"""The tables `pairwise` and `clusters`: distances between augmentations, and groups of close ones."""
+
+import functools
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from embedshift.arrays import Values
+from embedshift.augmentations import ORIGINAL
+from embedshift.errors import UsageError
+from embedshift.questions.clusters import Tree
+from embedshift.statistics.clusters import FEW, clusters_of, distances_of_means
+from embedshift.statistics.groups import Group, Rows, grouped
+from embedshift.statistics.layout import pair_distances
+from embedshift.store.reader import Reader
+from embedshift.store.tables import Table
+
+log = logging.getLogger(__name__)
+
+
+def tree_of(reader: Reader) -> Tree:
+    """Returns the chosen settings of the tree."""
+    return reader.choice(Tree)
+
+
+def height_label(tree: Tree) -> str:
+    """Describes the height of a merge."""
+    on = "mean cosine distance" if tree.on == "images" else f"{tree.metric} distance of mean embeddings"
+    return f"height of the merge ({tree.linkage} linkage on {on})"
+
+
+def leaves(reader: Reader) -> list[str]:
+    """Returns the names of the tree's leaves, in suite order; the original first if it is one."""
+    return [ORIGINAL, *reader.augmentations] if tree_of(reader).include_original else reader.augmentations
+
+
+@functools.lru_cache(maxsize=4)
+def distances(reader: Reader) -> Values:
+    """Returns the distance matrix of the tree `[A, A]`, in the order of `leaves`."""
+    tree = tree_of(reader)
+    if tree.on == "images":
+        return pairwise(reader).drop("augmentation").to_numpy()
+    if not reader.info.has_vectors:
+        words = "was run with `store` metrics; clusters on means need `store` all, which keeps the embeddings"
+        raise UsageError(f"{reader.folder} {words}")
+    return distances_of_means(mean_embeddings(reader.rows(), leaves(reader)), tree.metric)
+
+
+@functools.lru_cache(maxsize=4)
+def pairwise(reader: Reader) -> pl.DataFrame:
+    """Returns the mean over images and draws of `1 - cos` between the views of the same image and draw."""
+    return distances_of_images(reader.groups, reader.augmentations, include_original=tree_of(reader).include_original)
+
+
+def distances_of_images(rows: Rows, augmentations: Sequence[str], *, include_original: bool = False) -> pl.DataFrame:
+    """Returns the mean over images and draws of `1 - cos` between the views of the same image and draw."""
+    size = len(augmentations)
+    matrix = np.zeros((size, size))
+    first, second = np.triu_indices(size, k=1)
+    if len(first):
+        matrix[first, second] = matrix[second, first] = _mean_distances(rows, len(first))
+    names = list(augmentations)
+    if include_original:
+        means = (
+            grouped(rows)
+            .whole.filter(pl.col("view") != ORIGINAL)
+            .group_by("view")
+            .agg((1.0 - pl.col("cosine_similarity").fill_nan(None)).mean().alias("distance"))
+            .collect()
+        )
+        far = dict(means.iter_rows())
+        edge = np.array([far[name] for name in names], dtype=np.float64)
+        matrix = np.block([[np.zeros((1, 1)), edge[None]], [edge[:, None], matrix]])
+        names = [ORIGINAL, *names]
+    return pl.DataFrame({"augmentation": names} | dict(zip(names, matrix, strict=True)))
+
+
+def _mean_distances(rows: Rows, pairs: int) -> Values:
+    """Returns means over images and draws without NaN; NaN for a pair without values."""
+    sums, counts = np.zeros(pairs), np.zeros(pairs)
+    for part, there in grouped(rows).each(functools.partial(_sums, pairs=pairs)):
+        sums, counts = sums + part, counts + there
+    with np.errstate(invalid="ignore"):
+        return np.asarray(sums / counts)
+
+
+def _sums(group: Group, *, pairs: int) -> tuple[Values, Values]:
+    """Returns sums and numbers of the distances of one group, `[P]` each."""
+    sums, counts = np.zeros(pairs), np.zeros(pairs)
+    for values in pair_distances(group.rows(), pairs):
+        there = ~np.isnan(values)
+        sums += np.where(there, values, 0.0).sum(axis=(0, 1))
+        counts += there.sum(axis=(0, 1))
+    return sums, counts
+
+
+def mean_embeddings(rows: pl.LazyFrame, augmentations: Sequence[str]) -> Values:
+    """Returns the mean embedding of each augmentation over the images and draws that have one, float64 `[A, D]`."""
+    means: list[Values] = []
+    for name in augmentations:
+        part = rows.filter(pl.col("view") == name).select("embedding").drop_nulls().collect()["embedding"]
+        means.append(part.to_numpy().astype(np.float64).mean(axis=0))
+    return np.stack(means)
+
+
+@functools.lru_cache(maxsize=4)
+def clusters(reader: Reader) -> pl.DataFrame:
+    """Returns the cluster of every augmentation and its place in the dendrogram: `augmentation, cluster, leaf`."""
+    matrix, names = distances(reader), leaves(reader)
+    if np.isnan(matrix).any():
+        log.warning("no tree of augmentations: an embedding is zero, so a distance is undefined")
+        nothing = {"cluster": pl.lit(None, pl.Int64), "leaf": pl.lit(None, pl.Int64)}
+        return pl.DataFrame({"augmentation": names}).with_columns(**nothing)
+    return clusters_of(matrix, names, tree_of(reader).linkage)
+
+
+TABLES = (
+    Table("pairwise", pairwise, is_available=lambda reader: reader.has_pairs, requires=FEW),
+    Table("clusters", clusters, is_available=lambda reader: reader.has_pairs, requires=FEW),
+)

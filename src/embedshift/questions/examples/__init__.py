@@ -1,0 +1,11 @@
+"""Which images have the largest, a typical and the smallest shift?"""
+
+from embedshift.registry import QUESTIONS, Question
+
+FIGURES = {
+    "views": ("04a", "An image and its augmented views"),
+}
+QUESTIONS.add(
+    "examples",
+    Question(__name__, "Which images have the largest, a typical and the smallest shift?", order=90, figures=FIGURES),
+)

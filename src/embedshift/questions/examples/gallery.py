@@ -1,0 +1,141 @@
+"""The gallery: for each augmentation the images that moved most, typically and least, as small images."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import polars as pl
+
+from embedshift.arrays import Pixels
+from embedshift.augmentations import ORIGINAL
+from embedshift.questions.examples.extremes import extremes
+from embedshift.report.images import address, heat, shrink, webp
+from embedshift.store.reader import Reader
+from embedshift.store.redraw import RedrawnImage, iter_redrawn
+
+# Images of each kind, longest side in pixels, WebP quality: tried in this order until the gallery fits.
+STEPS = ((3, 224, 80), (3, 192, 75), (3, 160, 65), (2, 160, 60), (2, 128, 50), (1, 128, 45), (1, 96, 35))
+KINDS = {"most": "Largest shift", "typical": "Typical", "least": "Smallest shift"}
+
+
+@dataclass(frozen=True)
+class Card:
+    """One image under one augmentation."""
+
+    augmentation: str
+    kind: str
+    image_id: str
+    metrics: dict[str, float | None]
+    pictures: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """All cards, each image once, and what could not be shown."""
+
+    cards: list[Card]
+    pictures: dict[str, str] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    unread: dict[tuple[str, str], str] = field(default_factory=dict)
+    undrawable: list[str] = field(default_factory=list)
+    left_out: int = 0
+
+
+Small = dict[tuple[str, str], Pixels]
+
+
+def build_gallery(reader: Reader, order: Sequence[str], *, budget: int) -> Gallery:
+    """Builds the gallery of the extremes of every augmentation."""
+    found = {name: extremes(reader.rows(), name, count=STEPS[0][0]) for name in order}
+    keys = [(name, kind, image) for name in order for kind in KINDS for image in found[name][kind]]
+    values = _metrics(reader, [image for _, _, image in keys])
+    if not reader.shows_images:
+        return Gallery([Card(name, kind, image, values[image, name]) for name, kind, image in keys])
+    photos, heats, missing, unread = _load(reader, keys)
+    for count, side, quality in STEPS:
+        kept = [(name, kind, image) for name, kind, image in keys if image in found[name][kind][:count]]
+        cards = [
+            Card(name, kind, image, values[image, name], _pictures(name, image, photos, heats))
+            for name, kind, image in kept
+        ]
+        used = {key for card in cards for key in card.pictures.values()}
+        encoded = dict(_encode(photos, heats, used, side, quality))
+        if sum(map(len, encoded.values())) <= budget:
+            break
+    undrawable = [name for name in order if "callable" in reader.info.identity["augmentations"][name]]
+    fitting = list(_within(encoded, budget))
+    short = {key: f"p{number}" for number, key in enumerate(fitting)}
+    cards = [replace(card, pictures={p: short[k] for p, k in card.pictures.items() if k in short}) for card in cards]
+    pictures = {short[key]: encoded[key] for key in fitting}
+    return Gallery(cards, pictures, missing, unread, undrawable, len(encoded) - len(fitting))
+
+
+def _metrics(reader: Reader, image_ids: Sequence[str]) -> dict[tuple[str, str], dict[str, float | None]]:
+    """Returns image and augmentation → metric → value, of draw 0."""
+    metrics = reader.metrics
+    rows = (
+        reader.rows()
+        .filter((pl.col("draw") == 0) & (pl.col("view") != ORIGINAL) & pl.col("image_id").is_in(sorted(set(image_ids))))
+        .select("image_id", "view", *metrics)
+        .collect()
+    )
+    return {(row.pop("image_id"), row.pop("view")): row for row in rows.iter_rows(named=True)}
+
+
+def _load(
+    reader: Reader, keys: Sequence[tuple[str, str, str]]
+) -> tuple[Small, Small, dict[str, str], dict[tuple[str, str], str]]:
+    """Returns images and attention maps at thumbnail size, and why images and variants are missing."""
+    wanted: dict[str, list[str]] = {}
+    for name, _, image_id in keys:
+        wanted.setdefault(image_id, []).append(name)
+    photos: Small = {}
+    heats: Small = {}
+    missing: dict[str, str] = {}
+    unread: dict[tuple[str, str], str] = {}
+    for image_id, image in iter_redrawn(reader, list(wanted), wanted):
+        if isinstance(image, str):
+            missing[image_id] = image
+            continue
+        unread |= {(image_id, name): why for name, why in image.missing.items()}
+        for view in (ORIGINAL, *wanted[image_id]):
+            _keep(image, view, photos, heats)
+    return photos, heats, missing, unread
+
+
+def _keep(image: RedrawnImage, view: str, photos: Small, heats: Small) -> None:
+    if view in image.views:
+        photos[image.image_id, view] = shrink(image.views[view], STEPS[0][1])
+        if view in image.attention:
+            heats[image.image_id, view] = heat(image.attention[view])
+
+
+def _pictures(name: str, image_id: str, photos: Small, heats: Small) -> dict[str, str]:
+    places = {"original": ORIGINAL, "view": name}
+    shown = {place: _key("photo", image_id, view) for place, view in places.items() if (image_id, view) in photos}
+    return shown | {
+        f"{place}_attention": _key("heat", image_id, view)
+        for place, view in places.items()
+        if (image_id, view) in heats
+    }
+
+
+def _key(kind: str, image_id: str, view: str) -> str:
+    return f"{kind}|{view}|{image_id}"
+
+
+def _encode(photos: Small, heats: Small, used: set[str], side: int, quality: int) -> Iterator[tuple[str, str]]:
+    for kind, pictures in (("photo", photos), ("heat", heats)):
+        for (image_id, view), picture in pictures.items():
+            key = _key(kind, image_id, view)
+            if key in used:
+                data = webp(shrink(picture, side), quality) if kind == "photo" else webp(picture, 100)
+                yield key, address(data, "image/webp")
+
+
+def _within(encoded: Mapping[str, str], budget: int) -> Iterator[str]:
+    """Yields the keys of as many images as fit."""
+    total = 0
+    for key, picture in encoded.items():
+        total += len(picture)
+        if total <= budget:
+            yield key

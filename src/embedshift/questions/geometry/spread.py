@@ -1,0 +1,62 @@
+"""The spread of a set of embeddings: uniformity, effective rank, nearest neighbour. Pure NumPy and SciPy."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from embedshift.arrays import Values
+from embedshift.statistics.intervals import LEAST_IMAGES, of_jackknife
+from embedshift.statistics.vectors import unit
+
+# Of the jackknife.
+GROUPS = 8
+
+
+def uniformity(vectors: ArrayLike) -> float:
+    """How evenly directions are spread over the sphere (Wang and Isola 2020), from all pairs."""
+    units = _units(vectors)
+    if len(units) < 2:
+        return float("nan")
+    first, second = np.triu_indices(len(units), k=1)
+    squares = 2 - 2 * np.clip(units @ units.T, -1.0, 1.0)[first, second]
+    return float(np.log(np.exp(-2 * squares).mean()))
+
+
+def effective_rank(vectors: ArrayLike) -> float:
+    """How many directions a set of vectors fills (Roy and Vetterli 2007; RankMe, Garrido et al. 2023)."""
+    values = np.asarray(vectors, np.float64)
+    small = values.T @ values if values.shape[0] > values.shape[1] else values @ values.T
+    squares = np.linalg.eigvalsh(small)
+    # Squares below the rounding of the largest are singular values of 0.
+    squares = squares[squares > len(squares) * np.finfo(np.float64).eps * squares.max(initial=0.0)]
+    if not len(squares):
+        return float("nan")
+    fractions = np.sqrt(squares) / np.sqrt(squares).sum()
+    return float(np.exp(-(fractions * np.log(fractions)).sum()))
+
+
+def nearest_cosine(vectors: ArrayLike) -> float:
+    """Mean over vectors `[n, D]` of the cosine with the nearest other vector; NaN for fewer than two directions."""
+    units = _units(vectors)
+    if len(units) < 2:
+        return float("nan")
+    cosines = np.clip(units @ units.T, -1.0, 1.0)
+    np.fill_diagonal(cosines, -np.inf)
+    return float(cosines.max(axis=1).mean())
+
+
+def jackknife(statistic: Callable[[Values], float], vectors: Values) -> tuple[float, float]:
+    """Returns a statistic's 95 % interval by the jackknife over `GROUPS` groups of images, with Student's t."""
+    vectors = vectors[np.isfinite(unit(vectors)).all(axis=-1)]
+    if len(vectors) < LEAST_IMAGES:
+        return float("nan"), float("nan")
+    group = np.arange(len(vectors)) % GROUPS
+    without = (np.asarray(statistic(vectors[group != left_out])) for left_out in range(GROUPS))
+    low, high = of_jackknife(np.asarray(statistic(vectors)), without)
+    return float(low), float(high)
+
+
+def _units(vectors: ArrayLike) -> Values:
+    units = unit(vectors)
+    return units[np.isfinite(units).all(axis=-1)]

@@ -1,0 +1,94 @@
+"""The table `geometry`: numbers of the whole set of originals, and of the views of each augmentation."""
+
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import polars as pl
+
+from embedshift.arrays import Values
+from embedshift.augmentations import ORIGINAL
+from embedshift.questions.geometry.spread import effective_rank, jackknife, nearest_cosine, uniformity
+from embedshift.statistics.groups import gather
+from embedshift.statistics.intervals import mean_interval
+from embedshift.statistics.layout import Layout, metric_parts
+from embedshift.statistics.sample import OF_A_SET, of_values
+from embedshift.store.reader import Reader
+from embedshift.store.tables import Table
+
+SCHEMA: dict[str, type[pl.DataType]] = {
+    "what": pl.String,
+    "metric": pl.String,
+    **dict.fromkeys(("value", "ci_low", "ci_high"), pl.Float64),
+}
+# What, metric, value and the ends of its interval.
+Row = tuple[str, str, float, float, float]
+# Statistics of a set, with their least and greatest values.
+SPREAD = {"uniformity": (uniformity, -8.0, 0.0), "effective_rank": (effective_rank, 1.0, np.inf)}
+NAN = float("nan")
+
+
+def geometry(reader: Reader) -> pl.DataFrame:
+    """Returns numbers of the set."""
+    if not reader.groups.items:
+        return pl.DataFrame(schema=SCHEMA)
+    rows = [*alignment(reader), *(_of_vectors(reader) if reader.info.has_vectors else ())]
+    names = [ORIGINAL, *reader.augmentations]
+    rows.sort(key=lambda row: names.index(row[0]))
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row").fill_nan(None)
+
+
+def alignment(reader: Reader) -> Iterator[Row]:
+    """Yields the mean squared distance between unit vectors of view and original: 2 - 2 cos, over images and draws."""
+    names = reader.augmentations
+    read = functools.partial(_squares, order=reader.groups.order, augmentations=names)
+    sample = gather(reader.groups, read, together=False)
+    ends = mean_interval(sample, seed=reader.info.seed, low=0.0, high=4.0)
+    yield from _rows(names, "alignment", sample.mean, *ends)
+
+
+def _squares(rows: pl.LazyFrame, *, order: Layout, augmentations: Sequence[str]) -> Iterator[tuple[Values, Values]]:
+    for sums, counts in metric_parts(rows, order, augmentations, ["cosine_similarity"]):
+        yield 2 * counts - 2 * sums, counts
+
+
+def _of_vectors(reader: Reader) -> Iterator[Row]:
+    """Yields the numbers that need the embeddings, set by set."""
+    sets = first_embeddings(reader)
+    originals = sets[ORIGINAL].astype(np.float64)
+    norms = np.linalg.norm(originals, axis=-1)
+    ratios: list[Values] = []
+    for name, vectors in sets.items():
+        values = vectors.astype(np.float64)
+        there = values[~np.isnan(values).any(axis=-1)]  # a view may be missing
+        for metric, (statistic, least, most) in SPREAD.items():
+            value = statistic(there)
+            interval = jackknife(statistic, there) if np.isfinite(value) else (NAN, NAN)
+            low, high = np.clip(np.array(interval), least, min(most, *there.shape)).tolist()
+            yield name, metric, value, low, high
+        if name == ORIGINAL:
+            yield name, "nearest_cosine", nearest_cosine(values), NAN, NAN
+        else:
+            with np.errstate(invalid="ignore", divide="ignore"):
+                ratios.append(np.where(norms > 0, np.linalg.norm(values, axis=-1) / norms, np.nan))
+    sample = of_values(np.stack(ratios, axis=-1))
+    ends = mean_interval(sample, seed=reader.info.seed, low=0.0)
+    yield from _rows(reader.augmentations, "norm_ratio", sample.mean, *ends)
+
+
+def _rows(names: Sequence[str], metric: str, value: Values, low: Values, high: Values) -> Iterator[Row]:
+    for name, *numbers in zip(names, value.tolist(), low.tolist(), high.tolist(), strict=True):
+        yield (name, metric, *numbers)
+
+
+def first_embeddings(reader: Reader) -> Mapping[str, Values]:
+    """Returns draw 0 of the embeddings of the first images: view → float32 `[n, D]`, the original first."""
+    part = reader.groups.head(OF_A_SET).filter(pl.col("draw") == 0)
+    read = part.select("view", "embedding").collect()
+    names = [ORIGINAL, *reader.augmentations]
+    vectors = read["embedding"].to_numpy()
+    vectors = vectors.reshape(-1, len(names), vectors.shape[-1])
+    return {name: vectors[:, read["view"][: len(names)].to_list().index(name)] for name in names}
+
+
+TABLES = (Table("geometry", geometry),)

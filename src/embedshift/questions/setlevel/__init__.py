@@ -1,5 +1,0 @@
-"""How does the set of embeddings change as a whole?"""
-
-from embedshift.registry import QUESTIONS, Question
-
-QUESTIONS.add("setlevel", Question(__name__, "How does the set of embeddings change as a whole?", place=57))

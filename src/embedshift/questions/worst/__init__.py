@@ -1,7 +1,0 @@
-"""How far does the worst change within a budget move the embedding, and how much do purifiers undo?"""
-
-from embedshift.registry import QUESTIONS, Question
-
-SENTENCE = "How far does the worst change within a budget move the embedding, and how much do purifiers undo?"
-
-QUESTIONS.add("worst", Question(__name__, SENTENCE, place=16))

@@ -1,0 +1,46 @@
+"""What a study keeps of the attack that made its variants, and how far natural changes move the same originals."""
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from embedshift.config import Json
+from embedshift.errors import UsageError
+from embedshift.pipeline.measure import Column, Measure, StudySwitches
+from embedshift.questions.worst_case.columns import NATURAL, SUITE
+
+if TYPE_CHECKING:
+    from embedshift.encoders.base import EncoderOutput
+
+log = logging.getLogger(__name__)
+
+
+class MEASURE(Measure):
+    """The content of attack.json for the study's identity; if an attack made the variants, natural changes too."""
+
+    def __init__(self, asked: StudySwitches) -> None:
+        super().__init__(asked)
+        self.seed, self.natural = asked.config.seed, tuple[str, ...]()
+        self._told: Json = {}
+        if asked.config.pairs:
+            # With pyarrow, which a list of metrics must not wait for.
+            from embedshift.sources.attacked import attack_of
+            from embedshift.sources.variants import named_variants
+
+            try:
+                self._told = attack_of(asked.config.images, named_variants(asked.config.pairs))
+            except UsageError as error:
+                log.warning("%s: the report cannot name the attack that made the variants", error)
+
+        if self._told:
+            from embedshift.augmentations import load_suite
+
+            self.natural = tuple(load_suite(SUITE).names)
+
+    def columns(self, probe: "EncoderOutput | None") -> Sequence[Column]:
+        """Returns the column of cosines between an original and its views under the paper's augmentations."""
+        return [Column(NATURAL, len(self.natural), of="original")] if self.natural else []
+
+    def identity(self) -> Json:
+        """Returns the fields of `AttackRecord`; empty if no attack made the variants."""
+        return self._told

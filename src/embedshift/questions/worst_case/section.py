@@ -1,0 +1,123 @@
+"""The report's section on the worst case within a budget: relative shifts by eps, controls, purifiers, and images."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import polars as pl
+from markupsafe import Markup
+
+from embedshift.config import Json
+from embedshift.questions.worst_case.columns import NATURAL
+from embedshift.questions.worst_case.pictures import pictures
+from embedshift.report.numbers import MISSING, decimals, fixed, with_interval
+from embedshift.report.section import PageInput, Part, Section
+from embedshift.sources.attacked import AttackRecord, told_of
+from embedshift.statistics.summary import COSINE
+
+# Columns of the table of purifiers.
+PURIFIED = ("clean", "before", "after", "recovered")
+
+
+def section(page: PageInput) -> Section | None:
+    """Returns the section; None if no attack made the variants and no purifier was requested."""
+    told = told_of(page.reader.identity_of("worst_case"))
+    worst, purify = (page.data.table(name) for name in ("worst", "purify"))
+    if (worst is None or worst.is_empty()) and (purify is None or purify.is_empty()):
+        return None
+    rows = [] if worst is None else worst.to_dicts()
+    attacks = [row for row in rows if row["kind"] == "attack" and not row["through"]]
+    content = {
+        "lead": list(_lead(page, told, rows)),
+        "rows": [_row(row) for row in rows],
+        "baseline": _baseline(page),
+        "purified": [] if purify is None else [_purified(row, told) for row in purify.iter_rows(named=True)],
+        "columns": PURIFIED,
+        "pictures": pictures(page.reader, [row["variant"] for row in attacks]),
+    }
+    return Section("worst", "Worst case", 16, {"worst": content})
+
+
+def _lead(page: PageInput, told: AttackRecord | None, rows: list[Json]) -> Iterator[Markup]:
+    """Yields which encoder was attacked and which is measured; then how far each budget goes."""
+    if told is None:
+        return
+    attacked = page.reader.naming.setting(told.encoder)
+    what = "towards that of one other image" if told.target else "away from that of the original"
+    words = "An attack changed the pixels in {} steps along gradients of <b>{}</b>, to move the embedding {}."
+    transferred = " This study measures <b>{}</b>, which the attack did not use: the attack is transferred."
+    yield Markup(words).format(told.steps, attacked, what) + (
+        Markup(" This study measures the same encoder.")
+        if told.weights_hash == page.info.encoder.weights_hash
+        else Markup(transferred).format(page.encoder)
+    )
+    controls = {(row["norm"], row["eps"]): row for row in rows if row["kind"] == "control"}
+    for row in rows:
+        if row["kind"] == "attack" and not row["through"] and row["mean"] is not None:
+            control = controls.get((row["norm"], row["eps"]))
+            beside = "" if control is None else f"; with random signs it is {fixed(control['mean'], 3)}"
+            yield Markup("With a budget of {}, the mean cosine falls to <b>{}</b>{}.").format(
+                budget(row), fixed(row["mean"], 3), beside
+            )
+
+
+def budget(row: Mapping[str, Any]) -> str:
+    """Describes a budget."""
+    return f"{row['eps']:g} of 255 levels" if row["norm"] == "linf" else f"L2 distance {row['eps']:g}"
+
+
+def _row(row: Json) -> Json:
+    """Formats one variant."""
+    kinds = {"control": "random signs", NATURAL: "natural change"}
+    what = f"attack through {row['through']}" if row["through"] else "attack"
+    relative_shift, relative_shift_interval = with_interval(
+        row["relative_shift"], row["relative_shift_low"], row["relative_shift_high"]
+    )
+    return {
+        "variant": "" if row["kind"] == NATURAL else row["variant"],
+        "budget": row["variant"] if row["kind"] == NATURAL else budget(row),
+        "what": kinds.get(row["kind"], what),
+        "n": row["n"],
+        "cosine": _cosine(row["mean"], row["ci_low"], row["ci_high"]),
+        "relative_shift": (relative_shift, relative_shift_interval),
+    }
+
+
+def _baseline(page: PageInput) -> str:
+    """Formats the mean cosine of other images; "" if the study has none."""
+    baselines = page.data.summary.filter((pl.col("metric") == COSINE) & pl.col("relative_shift").is_not_null())[
+        "baseline"
+    ]
+    return "" if baselines.is_empty() else fixed(baselines[0], 3)
+
+
+def _purified(row: Mapping[str, Any], told: AttackRecord | None) -> Json:
+    """Formats one variant after one purifier, and whether the attack knew the purifier."""
+    variant = told.variants.get(row["variant"]) if told else None
+    numbers = [[row[f"{name}{end}"] for end in ("", "_low", "_high")] for name in PURIFIED]
+    return {
+        "variant": row["variant"],
+        "purifier": row["purifier"],
+        "known": variant is not None and variant.through == row["purifier"],
+        "cells": [_cosine(*values) for values in numbers],
+    }
+
+
+def _cosine(value: float | None, low: float | None, high: float | None) -> tuple[str, str]:
+    """Formats a number and its interval, with at least three decimals."""
+    if value is None or low is None or high is None:
+        return fixed(value, 3), MISSING
+    places = max(3, decimals(low, high))
+    return fixed(value, places), f"{fixed(low, places)} to {fixed(high, places)}"
+
+
+TERMS = {
+    "budget": "How much an attack may change the pixels of an image. linf: the largest change of a value, in levels of "
+    "255. l2: the root of the summed squares of all changes, with values in [0, 1].",
+    "random signs": "The control for an attack: every value goes up or down at random, as far as the budget allows.",
+    "purifier": "A fixed change of an image before it is encoded, such as JPEG, that may undo an attack. Static: the "
+    "attack did not know the purifier.",
+    "recovered": "The fraction of a variant's shift that a purifier undoes: (after − before) / (1 − before).",
+}
+CORRECTED = {"The worst case within a budget": "Not corrected: each interval has a coverage of 95 % by itself."}
+
+PART = Part(section, terms=TERMS, corrected=CORRECTED)

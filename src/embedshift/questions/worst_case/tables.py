@@ -1,0 +1,119 @@
+"""The tables `worst` and `purify`: the variants of an attack by budget, and what purifiers undo."""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from embedshift.augmentations import ORIGINAL, load_suite
+from embedshift.questions.worst_case.columns import NATURAL, SUITE
+from embedshift.sources.attacked import AttackedVariant, told_of
+from embedshift.statistics.intervals import mean_interval
+from embedshift.statistics.sample import Estimates, of_values
+from embedshift.statistics.summary import COSINE, measured
+from embedshift.store.reader import Reader
+from embedshift.store.tables import Table
+
+NUMBERS = ("mean", "ci_low", "ci_high", "relative_shift", "relative_shift_low", "relative_shift_high")
+WORST_SCHEMA: dict[str, type[pl.DataType]] = {
+    **dict.fromkeys(("variant", "norm"), pl.String),
+    "eps": pl.Float64,
+    **dict.fromkeys(("kind", "through"), pl.String),
+    "n": pl.Int64,
+    **dict.fromkeys(NUMBERS, pl.Float64),
+}
+ENDS = ("", "_low", "_high")
+PURIFY_SCHEMA: dict[str, type[pl.DataType]] = {
+    **dict.fromkeys(("variant", "purifier"), pl.String),
+    "n": pl.Int64,
+    **{f"{name}{end}": pl.Float64 for name in ("clean", "before", "after", "recovered") for end in ENDS},
+}
+
+
+def worst(reader: Reader) -> pl.DataFrame:
+    """The variants of an attack by norm and budget, each followed by those through purifiers and its control."""
+    told = told_of(reader.identity_of("worst_case"))
+    summary = reader.table("summary")
+    if told is None or summary is None:
+        return pl.DataFrame(schema=WORST_SCHEMA)
+    found = {row["augmentation"]: row for row in summary.filter(metric=COSINE).iter_rows(named=True)}
+    variants = {name: each for name, each in told.variants.items() if name in found}
+    rows = [
+        {"variant": name, **vars(variants[name]), **{key: found[name][key] for key in ("n", *NUMBERS)}}
+        for name in sorted(variants, key=lambda name: _place(variants[name]))
+    ]
+    baseline = next((row["baseline"] for row in found.values()), None)
+    return pl.DataFrame([*rows, *_natural(reader, baseline)], schema=WORST_SCHEMA)
+
+
+def _natural(reader: Reader, baseline: float | None) -> list[dict[str, Any]]:
+    """Returns rows of the paper's augmentations, the furthest first."""
+    lists = reader.rows().filter(pl.col("view") == ORIGINAL).select(NATURAL).drop_nulls().collect()[NATURAL]
+    if lists.is_empty():
+        return []
+    names, sample = load_suite(SUITE).names, of_values(np.array(lists.to_list(), np.float64))
+    low, high = mean_interval(sample, seed=reader.info.seed, low=-1.0, high=1.0)
+    rows: list[dict[str, Any]] = []
+    for place in np.argsort(sample.mean, kind="stable"):
+        mean, ends = float(sample.mean[place]), [float(end[place]) for end in (low, high)]
+        relative_shift = None if baseline is None else (1 - mean) / (1 - baseline)
+        numbers = dict.fromkeys(NUMBERS) | {
+            "mean": mean,
+            "ci_low": ends[0],
+            "ci_high": ends[1],
+            "relative_shift": relative_shift,
+        }
+        words = {"variant": names[place], "kind": NATURAL, "through": ""}
+        rows.append(words | {"n": int(sample.counts[place])} | numbers)
+    return rows
+
+
+def purify(reader: Reader) -> pl.DataFrame:
+    """Returns what each purifier costs an unchanged image, and what it undoes of each variant."""
+    made = [entry for entry in reader.info.identity["augmentations"].values() if "purifier" in entry]
+    pairs = [(entry["of"], entry["purifier"]) for entry in made if entry["of"] != ORIGINAL]
+    views = [view for of, name in pairs for view in (f"{ORIGINAL}+{name}", of, f"{of}+{name}")]
+    if any(view not in reader.augmentations for view in views):
+        return pl.DataFrame(schema=PURIFY_SCHEMA)
+    sample = measured(reader.groups, views, [COSINE]).sample
+    rows = []
+    for place, (of, name) in enumerate(pairs):
+        own = sample.columns([3 * place, 3 * place + 1, 3 * place + 2])
+        rows.append({"variant": of, "purifier": name, "n": int(own.counts[2]), **_numbers(own, reader.info.seed)})
+    return pl.DataFrame(rows, schema=PURIFY_SCHEMA).fill_nan(None)
+
+
+def _numbers(own: Estimates, seed: int) -> dict[str, Any]:
+    """Returns the numbers of one variant and one purifier, from the cosines clean, before and after."""
+    low, high = mean_interval(own, seed=seed, low=-1.0, high=1.0)
+    found: dict[str, Any] = {}
+    for each, *ends in zip(("clean", "before", "after"), own.mean, low, high, strict=True):
+        found |= {f"{each}{end}": float(value) for end, value in zip(ENDS, ends, strict=True)}
+    clean, before, after = own.mean
+    if not before < clean:
+        return found
+    # The mean of after - (1 - r) before is r, and around it a ratio varies as this does over the mean of 1 - before.
+    ratio = (after - before) / (1 - before)
+    low, high = mean_interval(own.combine([[0.0], [ratio - 1], [1.0]]), seed=seed)
+    numbers = (ratio, *(ratio + (end[0] - ratio) / (1 - before) for end in (low, high)))
+    return found | {f"recovered{end}": min(1.0, float(value)) for end, value in zip(ENDS, numbers, strict=True)}
+
+
+def _place(variant: AttackedVariant) -> tuple[str, float, str, str]:
+    return variant.norm, variant.eps, variant.kind, variant.through
+
+
+def _is_purified(reader: Reader) -> bool:
+    return any("purifier" in entry for entry in reader.info.identity["augmentations"].values())
+
+
+TABLES = (
+    Table(
+        "worst",
+        worst,
+        reads=("summary",),
+        is_available=lambda reader: reader.identity_of("worst_case"),
+        requires="variants that an attack made",
+    ),
+    Table("purify", purify, is_available=_is_purified, requires="`purify`"),
+)

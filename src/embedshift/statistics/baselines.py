@@ -1,0 +1,201 @@
+"""The baseline of a metric, its value for other images, and relative shifts: shifts as fractions of the distance to it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import scipy
+from numpy.typing import ArrayLike
+
+from embedshift.arrays import Values
+from embedshift.statistics.intervals import LEVEL, equal_tailed, known
+from embedshift.statistics.resamples import RESAMPLES, over, resampled, weights
+from embedshift.statistics.sample import Estimates
+from embedshift.statistics.vectors import unit
+
+# Originals whose vectors a study keeps: of so many images, the baseline is exact over all pairs whatever the metric; and
+# groups of images that a larger study's sums are kept by.
+KEPT, GROUPS = 1_024, 512
+# The number of standard errors by which a baseline must differ from no change to be a scale.
+_DISTINCT = 3.0
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The mean of a metric over pairs of different images."""
+
+    value: float
+    error: float
+    pairs: "Pairs | None" = None
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """A kernel summed over all pairs of different images, by pairs of groups of images."""
+
+    sums: Values
+    counts: Values
+    images: Values
+
+    def means(self, drawn: Values) -> tuple[Values, Values]:
+        """Returns the metric's mean over all pairs when groups are resampled, and its derivatives."""
+        kernel, number = drawn @ self.sums, drawn @ self.counts
+        with np.errstate(invalid="ignore", divide="ignore"):
+            total = (number * drawn).sum(axis=1)
+            mean = (kernel * drawn).sum(axis=1) / total
+            slope = 2 * (kernel - mean[:, None] * number) / total[:, None]
+        return mean, slope
+
+    def baseline(self) -> Baseline:
+        """Returns the baseline, with its standard error by the delta method."""
+        count = len(self.images)
+        mean, slope = self.means(np.ones((1, count)))
+        error = np.sqrt(count / max(1, count - 1) * np.square(slope).sum())
+        return Baseline(float(mean[0]), float(error), self)
+
+
+Joined = Callable[[str], Mapping[str, Values]]
+
+
+def cosine_baseline(joined: Joined, images: int) -> Baseline | None:
+    """Returns the exact mean cosine of all pairs of images, from their vectors or from sums of their unit vectors."""
+    kept = joined("vectors").get("vectors", np.zeros((0, 1)))
+    if len(kept) == images:
+        units = unit(kept)
+        valid = np.asarray(~np.isnan(units).any(axis=1), np.float64)
+        return unit_pairs(np.nan_to_num(units), valid, np.ones(images)).baseline()
+    sums = joined("units")
+    if not sums or sums["images"].sum() != images:
+        return None
+    sums = merged(sums)
+    return unit_pairs(sums["units"], sums["valid"], sums["images"]).baseline()
+
+
+def unit_pairs(units: Values, valid: Values, images: Values) -> Pairs:
+    """Returns the cosines of all pairs of images, from sums of their unit vectors by group."""
+    kernel, counts = units @ units.T, np.outer(valid, valid)
+    diagonal = np.arange(len(units))
+    kernel[diagonal, diagonal] -= valid  # an image with itself: cosine 1
+    counts[diagonal, diagonal] -= valid
+    return Pairs(kernel, counts, images)
+
+
+def distance_baseline(joined: Joined, images: int) -> Baseline | None:
+    """Returns the mean L2 distance of all pairs among at most `KEPT` originals; of all images if all are kept."""
+    kept = joined("vectors").get("vectors", np.zeros((0, 1)))
+    kept = kept[:: max(1, -(-len(kept) // KEPT))]  # of many shards, each of which keeps one at least
+    if len(kept) < 2:
+        return None
+    one = np.ones(len(kept))
+    distance = scipy.spatial.distance  # SciPy imports its parts when they are first used
+    found = Pairs(distance.squareform(distance.pdist(kept)), np.outer(one, one) - np.eye(len(kept)), one).baseline()
+    return found if len(kept) == images else Baseline(found.value, found.error)
+
+
+def of_sampled_pairs(total: float, squares: float, pairs: float, images: float) -> Baseline:
+    """Returns the baseline of a metric that was measured on some pairs of originals."""
+    if pairs < 1:
+        return Baseline(np.nan, np.nan)
+    mean = total / pairs
+    variance = max(0.0, squares / pairs - mean**2) * pairs / max(1, pairs - 1)
+    return Baseline(mean, float(np.sqrt(variance / max(1.0, min(pairs, images / 2)))))
+
+
+def merged(sums: Mapping[str, Values], most: int = GROUPS) -> dict[str, Values]:
+    """Merges consecutive groups of the sums until there are at most `most`."""
+    count = len(sums["images"])
+    each = -(-count // most)
+    return {name: np.add.reduceat(array, np.arange(0, count, each), axis=0) for name, array in sums.items()}
+
+
+@dataclass(frozen=True)
+class RelativeShifts:
+    """Shifts as relative shifts, `[A]`: 0 = no change, 1 = as far as another image."""
+
+    value: Values
+    low: Values
+    high: Values
+
+
+def relative_shifts(
+    sample: Estimates, baseline: Baseline, no_change: float, *, seed: int, limits: tuple[float, float] | None = None
+) -> RelativeShifts:
+    """Returns the relative shifts (no change - mean) / (no change - baseline) with 95 % intervals; the baseline is resampled too."""
+    scale = no_change - baseline.value
+    nothing = np.full(len(sample.mean), np.nan)
+    if not is_scale(baseline, no_change):
+        return RelativeShifts(nothing, nothing, nothing)
+    value = relative_shift(sample.mean, baseline, no_change)
+    if baseline.pairs is None or sample.grouped is None:
+        low, high = _with_sampled_baseline(sample, baseline, value, no_change, seed)
+    else:
+        low, high = _with_exact_baseline(sample, baseline.pairs, value, no_change, seed)
+    low, high = known(sample, low, high)
+    bounds = sorted((no_change - bound) / scale for bound in limits) if limits else (-np.inf, np.inf)
+    return RelativeShifts(value, *(np.clip(end, *bounds) + 0.0 for end in (low, high)))
+
+
+def relative_shift(values: ArrayLike, baseline: Baseline, no_change: float) -> Values:
+    """Values of a metric as relative shifts; NaN where the baseline is no scale."""
+    found = (no_change - np.asarray(values, np.float64)) / (no_change - baseline.value or np.nan)
+    # No negative zero, which would be printed with its sign.
+    return found + 0.0 if is_scale(baseline, no_change) else np.full(found.shape, np.nan)
+
+
+def is_scale(baseline: Baseline, no_change: float) -> bool:
+    """Returns whether a baseline is at least three standard errors away from no change, so that relative shifts make sense."""
+    scale = abs(no_change - baseline.value)
+    return bool(np.isfinite(scale) and scale > max(_DISTINCT * baseline.error, 1e-9 * max(1.0, abs(no_change))))
+
+
+def relative_shifts_of_binary(sample: Estimates, baseline: Baseline, low: Values, high: Values) -> RelativeShifts:
+    """Returns the relative shifts of a binary metric, from its own intervals and the baseline's error (Zou and Donner 2008)."""
+    if not baseline.value > _DISTINCT * baseline.error:
+        nothing = np.full(len(sample.mean), np.nan)
+        return RelativeShifts(nothing, nothing, nothing)
+    value = sample.mean / baseline.value
+    far = scipy.special.ndtri((1 + LEVEL) / 2) * value * baseline.error / baseline.value
+    below, above = value - low / baseline.value, high / baseline.value - value
+    ends = np.maximum(value - np.hypot(below, far), 0.0), value + np.hypot(above, far)
+    return RelativeShifts(value, *(end + 0.0 for end in ends))
+
+
+def _with_sampled_baseline(
+    sample: Estimates, baseline: Baseline, value: Values, no_change: float, seed: int
+) -> tuple[Values, Values]:
+    """Returns the ends of the intervals; the baseline comes from separate pairs and is drawn from its normal law."""
+    means, errors = resampled(sample, seed=seed, resamples=RESAMPLES)
+    drawn = baseline.value + baseline.error * np.random.default_rng([seed, 1]).standard_normal((RESAMPLES, 1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        again = (no_change - means) / (no_change - drawn)
+        spread = np.sqrt(errors**2 + (again * baseline.error) ** 2) / np.abs(no_change - drawn)
+        error = np.sqrt(sample.error**2 + (value * baseline.error) ** 2) / abs(no_change - baseline.value)
+    return _ends(value, error, again, spread)
+
+
+def _with_exact_baseline(
+    sample: Estimates, pairs: Pairs, value: Values, no_change: float, seed: int
+) -> tuple[Values, Values]:
+    """Returns the ends of the intervals; groups of images are resampled, for the means and the baseline together."""
+    assert sample.grouped is not None
+    count = len(pairs.images)
+    drawn = np.vstack([np.ones((1, count)), *weights(count, seed=seed, resamples=RESAMPLES)])
+    images = drawn @ pairs.images
+    baselines, slopes = pairs.means(drawn)
+    scale = no_change - baselines
+    spread = np.empty((len(drawn), len(value)))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = drawn @ sample.grouped / images[:, None]
+        again = (no_change - means) / scale[:, None]
+        for place in range(len(value)):
+            own = (sample.grouped[:, place] - np.outer(means[:, place], pairs.images)) / images[:, None]
+            added = (again[:, place, None] * slopes - own) / scale[:, None]
+            spread[:, place] = np.sqrt(count / max(1, count - 1) * (drawn * added**2).sum(axis=1))
+    return _ends(value, spread[0], again[1:], spread[1:])
+
+
+def _ends(value: Values, error: Values, again: Values, spread: Values) -> tuple[Values, Values]:
+    """Returns the ends of the bootstrap-t: each resample's deviation counts in its own standard error."""
+    # In a resample without spread, rounding would look like a tiny spread.
+    t = over(again - value, np.where(spread < 1e-6 * error, 0.0, spread), np.nan_to_num(error))
+    return equal_tailed(value, error, np.where(np.isnan(t), 0.0, t))

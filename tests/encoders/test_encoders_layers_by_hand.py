@@ -1,0 +1,15 @@
+"""Small cases worked by hand."""
+
+import torch
+from torch import nn
+
+from embedshift.encoders import layers
+from embedshift.encoders.observations import ForwardPass, Tower
+
+
+def test_layer_tap():
+    net = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
+    tap = layers.LayerTap(Tower(net, has_cls=True, grid=lambda tokens: (2, 2)))
+    with torch.inference_mode():
+        _ = net(torch.ones(3, 5, 8))
+    assert tap.take(ForwardPass(3, "cls", None, lambda row: None)).shape == (3, 2, 2, 8)

@@ -1,0 +1,17 @@
+"""Small cases worked by hand."""
+
+import torch
+from torch import nn
+
+from embedshift.encoders import rollout
+from embedshift.encoders.observations import ForwardPass, Tower
+
+
+def test_rollout_tap():
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, dropout=0.0)
+    net = nn.TransformerEncoder(layer, 3, enable_nested_tensor=False)
+    tap = rollout.RolloutTap(Tower(net, has_cls=True, grid=lambda tokens: (2, 2)))
+    with torch.inference_mode():
+        _ = net(torch.ones(2, 5, 8))
+    whole = ForwardPass(2, "cls", None, lambda row: row)
+    assert tap.take(whole).sum(axis=1).round(5).tolist() == [1.0, 1.0]

@@ -1,0 +1,85 @@
+"""Small cases worked by hand."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from embedshift.figures import images, scale, style, tolerances, workers
+from embedshift.figures import render as render_module
+from embedshift.statistics.families import MeasuredFamily
+
+
+def test_images_overlay():
+    assert images.overlay(np.zeros((4, 4, 3), np.uint8), np.eye(2, dtype=np.float32)).shape == (4, 4, 3)
+
+
+def test_render_render():
+    files = render_module.render(Figure((1, 1)), ["png", "svg"]).files
+    assert (files["png"][1:4], files["svg"][:5]) == (b"PNG", b"<?xml")
+
+
+def test_render_address():
+    assert render_module.address(b"abc", "image/webp") == "data:image/webp;base64,YWJj"
+
+
+def test_scale_marks():
+    assert scale.marks(0.5) == {0.0: ("same", "image"), 1.0: ("unrelated", "image"), 0.5: ("nearest", "other image")}
+    assert list(scale.marks(0.9)) == [0.0, 1.0]
+
+
+def test_scale_ends():
+    assert (scale.ends(0.1, 0.4), scale.ends(-0.5, 2.0)) == ((-0.02, 1.12), (-0.5, 2.24))
+
+
+def test_scale_nearest_of():
+    assert (scale.nearest_of(8), scale.nearest_of(13312)) == ("other image", "of 512 images")
+
+
+def test_style_colours():
+    assert style.colours(["original", "noise", "blur"]) == {
+        "original": "#6b6b6b",
+        "noise": "#D55E00",
+        "blur": "#0072B2",
+    }
+
+
+def test_style_contrast():
+    assert style.contrast("black", "white") == 21.0
+
+
+def test_style_readable():
+    assert (style.readable("#0072B2"), style.readable("#E69F00")) == ("#0072b2", "#996a00")
+
+
+def test_style_human():
+    assert (style.human("shift_scale_rotate"), style.human("abcdefghij", 7)) == ("shift scale rotate", "abc…hij")
+
+
+def test_style_verbatim():
+    assert (style.verbatim("my_model"), style.verbatim("abcdefghij", 7)) == ("my_model", "abc…hij")
+
+
+def test_style_metric_label():
+    assert style.metric_label("attention_similarity") == "attention similarity (1 = no change)"
+
+
+def test_style_number():
+    assert (style.number(0.98765), style.number(float("nan"))) == ("0.988", "n/a")
+
+
+def test_style_wrap():
+    assert style.wrap("brightness contrast", 0.8) == "brightness\ncontrast"
+
+
+def test_style_column_names():
+    assert style.column_names(["coarse_dropout", "noise"], 0.6)[:2] == (["coarse\ndropout", "noise"], False)
+
+
+def test_tolerances_level_of():
+    assert tolerances.level_of(MeasuredFamily("jpeg", "quality", 100, (80, 50), ("jpeg@1", "jpeg@2")), 65.0) == 1.5
+
+
+def test_workers_renderers():
+    with workers.Renderers(1) as renderers:
+        for key, rendered in renderers.render_all([("empty", Figure((1, 1)), None)], ["svg"]):
+            print(key, list(rendered.files))
+    # UNCONVERTED "empty ['svg']"

@@ -1,0 +1,31 @@
+"""Small cases worked by hand."""
+
+import polars as pl
+
+from embedshift.questions.attention import section as section_module
+from embedshift.questions.attention.columns import ALIGNED, DIVERGENCE
+from embedshift.questions.attention.tables import ALIGNMENT
+
+
+def test_looks():
+    table = pl.DataFrame(
+        {
+            "augmentation": ["flip"],
+            "what": [ALIGNMENT],
+            "n": [30],
+            "difference": [0.08],
+            "low": [0.07],
+            "high": [0.09],
+            "significant": [True],
+        }
+    )
+    assert section_module.looks(table, [ALIGNED]) == [
+        "The movement of the image explains part of the change under flip (0.080 [0.070 to 0.090])."
+    ]
+
+
+def test_ends():
+    table = pl.DataFrame({"augmentation": ["flip", "turn"], "metric": DIVERGENCE, "images": [9, 9], "mean": [0.1, 0.4]})
+    assert section_module.ends(table, [DIVERGENCE]) == [
+        "The mean divergence of the maps is largest under turn (0.400 bits) and smallest under flip (0.100 bits)."
+    ]
