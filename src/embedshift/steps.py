@@ -19,7 +19,7 @@ from embedshift.errors import EmbedshiftError
 from embedshift.pipeline.prepare import StudyContext, prepared
 from embedshift.sources import ImageRef, Shard, remember_roots
 from embedshift.sources.base import storable
-from embedshift.store import folder, shards
+from embedshift.store import resume, shards
 from embedshift.store.changed import changed_images, measured_pixels
 from embedshift.store.copies import copies, copies_line
 from embedshift.store.forked import refuse_fork
@@ -63,7 +63,7 @@ def run_study(
     with prepared(config, out, encoder=encoder, suite=suite) as study, locked(out):
         ids = [sample.image_id for sample in study.samples]
         remember_roots(study.source.description, [sample.location for sample in study.samples])
-        done = folder.resumable(out, study.identity, study.plan.config_hash, ids, repair=repair)
+        done = resume.resumable(out, study.identity, study.plan.config_hash, ids, repair=repair)
         finished = len(done) == len(study.shards) and Reader(out).is_complete()
         if retry_failed or not finished:
             for index in _shards_to_retry(study, out, done, transient=not retry_failed):

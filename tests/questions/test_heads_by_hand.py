@@ -4,10 +4,10 @@ import numpy as np
 import polars as pl
 from matplotlib.colors import Normalize
 
-from embedshift.questions.heads import bank, contributions, details, figures, token_maps, weighted
+from embedshift.questions.heads import arrays, bank, details, figures, token_maps, weighted
 from embedshift.questions.heads import section as section_module
 from embedshift.questions.heads import textspan as textspan_module
-from embedshift.questions.heads.contributions import HeadContributions
+from embedshift.questions.heads.arrays import ContributionArrays
 
 
 def test_bank_read_bank():
@@ -19,7 +19,7 @@ def test_details_place_of():
 
 
 def test_figures_parts_of():
-    one = HeadContributions(np.ones((4, 2)) / 8, np.zeros(4), {"input": 0.0, "pattern": 0.0, "rest": 0.0})
+    one = ContributionArrays(np.ones((4, 2)) / 8, np.zeros(4), {"input": 0.0, "pattern": 0.0, "rest": 0.0})
     assert {words: values.item() for words, (_, values) in figures.parts_of([one]).items() if values.any()} == {
         "heads of blocks 1–2": 0.5,
         "heads of block 3": 0.25,
@@ -54,11 +54,11 @@ def test_section_is_clear():
 def test_contributions_contributions_of():
     parts = {"layer": [0, 0, 0, 1, 1, 1], "part": ["input", "pattern", "rest", "0", "1", "mlp"]}
     table = pl.DataFrame({"augmentation": ["noise"] * 6, **parts, "contribution": [0.0, 0.0, 0.0, 0.5, 0.3, 0.2]})
-    assert contributions.contributions_of(table)["noise"].heads.tolist() == [[0.5, 0.3]]
+    assert arrays.contributions_of(table)["noise"].heads.tolist() == [[0.5, 0.3]]
 
 
 def test_contributions_furthest_first():
-    assert contributions.furthest_first(["blur", "noise", "still"], np.array([0.1, 0.4, np.nan])) == [
+    assert arrays.furthest_first(["blur", "noise", "still"], np.array([0.1, 0.4, np.nan])) == [
         "noise",
         "blur",
         "still",

@@ -8,9 +8,9 @@ import torch
 
 from embedshift import load_encoder
 from embedshift.encoders.dissection.anatomy import Anatomy
+from embedshift.encoders.dissection.contributions import block_parts
 from embedshift.encoders.dissection.linear import head_matrices
 from embedshift.encoders.dissection.parts import Parts
-from embedshift.encoders.dissection.split import block_parts
 from embedshift.errors import UsageError
 from embedshift.questions.heads.textspan import covariances, textspan
 from embedshift.questions.heads.words import HeadMoments, WordSpace

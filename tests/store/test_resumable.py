@@ -4,7 +4,7 @@ import pytest
 
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.store.checksum import Damaged
-from embedshift.store.folder import differences, resumable
+from embedshift.store.resume import differences, resumable
 from embedshift.store.shards import Failure
 from support.synthetic import make_study
 

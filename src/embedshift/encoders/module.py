@@ -65,7 +65,7 @@ class ModuleEncoder:
         # Normalisation as one multiply-add on the device: x / 255 / std - mean / std.
         scale = 1.0 / (255.0 * torch.tensor(self.std))
         self._scale = scale.view(1, 3, 1, 1).to(self.device)
-        self._shift = (-torch.tensor(self.mean) / torch.tensor(self.std)).view(1, 3, 1, 1).to(self.device)
+        self._offset = (-torch.tensor(self.mean) / torch.tensor(self.std)).view(1, 3, 1, 1).to(self.device)
         self._shared = shared
         self._embed = self._forward = embed
         self._batch = 0  # views that every pass is filled up to, once compiled
@@ -103,7 +103,7 @@ class ModuleEncoder:
     def _begin(self, views: Pixels) -> Callable[[], EncoderOutput]:
         with torch.inference_mode(), self._active_shortcut(), self._packed or contextlib.nullcontext():
             pixels = to_device(views, self.device).permute(0, 3, 1, 2).float()
-            pixels = pixels.mul_(self._scale).add_(self._shift)
+            pixels = pixels.mul_(self._scale).add_(self._offset)
             low = self.precision != "float32"
             with torch.autocast(self.device.type, DTYPES[self.precision], enabled=low):
                 embedding = self._forward(self.module, pixels)
@@ -221,7 +221,7 @@ class ModuleEncoder:
             yield self._embed_pixels
 
     def _embed_pixels(self, pixels: Tensor) -> Tensor:
-        return self._embed(self.module, pixels.to(self.device) * self._scale + self._shift)
+        return self._embed(self.module, pixels.to(self.device) * self._scale + self._offset)
 
     @contextlib.contextmanager
     def observing(self, names: Collection[str]) -> Iterator[None]:

@@ -25,15 +25,15 @@ T = TypeVar("T")
 
 @dataclass
 class Clock:
-    """Seconds per stage, and the current stage; `began` is called when a stage begins."""
+    """Seconds per stage, and the current stage; `on_stage` is called when a stage begins."""
 
     seconds: dict[str, float] = field(default_factory=dict)
     stage: str = ""
-    began: Callable[[], None] = lambda: None
+    on_stage: Callable[[], None] = lambda: None
     _last: float = field(default_factory=time.perf_counter)
 
     def restart(self) -> None:
-        """Leaves out the time since the last lap."""
+        """Starts to count; the time since the last lap belongs to no stage."""
         self._last = time.perf_counter()
 
     def lap(self, stage: str) -> None:
@@ -46,7 +46,7 @@ class Clock:
     def at(self, stage: str) -> Iterator[None]:
         """Makes a block one stage: its time counts there, and an error in it fails there."""
         self.stage = stage
-        self.began()
+        self.on_stage()
         yield
         self.lap(stage)
 
@@ -73,7 +73,8 @@ def guarded(
         return Failure(storable(sample.image_id), "list", sample.problem)
     clock = Clock()
     try:
-        with time_limit(seconds, ends_process=ends_process) as clock.began:
+        with time_limit(seconds, ends_process=ends_process) as restart_limit:
+            clock.on_stage = restart_limit
             return work(clock)
     except TookTooLong as error:
         raise TookTooLong(clock.stage) from error
@@ -121,10 +122,10 @@ def _draw(sample: ImageRef, source: Source, plan: StudyPlan, clock: Clock, into:
         with clock.at("draw"):
             seed, draws = plan.config.seed, plan.config.draws
             views, seeds = draw_views(
-                original, sample.image_id, plan.suite, seed=seed, draws=draws, before_each=clock.began, into=into
+                original, sample.image_id, plan.suite, seed=seed, draws=draws, before_each=clock.on_stage, into=into
             )
     clock.stage = "measure"
-    clock.began()
+    clock.on_stage()
     pixels: dict[str, Values] = {}
     for measure in plan.measures:
         pixels |= measure.of_pixels(views) | measure.of_seeds(original, seeds[1:], plan)

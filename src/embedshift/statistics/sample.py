@@ -136,7 +136,9 @@ class Estimates:
         else:
             raise ValueError("combinations need image values or their covariance")
         grouped = None if self.grouped is None else np.nan_to_num(self.grouped) @ w
-        return Estimates(self.images, having, counts, mean, _blank(variance, mean), values, covariance, grouped)
+        return Estimates(
+            self.images, having, counts, mean, _zero_if_rounding(variance, mean), values, covariance, grouped
+        )
 
     def columns(self, positions: Sequence[int] | NDArray[np.intp]) -> "Estimates":
         """Returns the sample of some of the numbers, by their positions."""
@@ -221,7 +223,9 @@ def estimates_from_moments(moments: Moments) -> Estimates:
         else:
             products = moments.sum_sum - 2 * off * moments.sum_count + off**2 * moments.count_count
             covariance, variance = None, products / per_image**2 / (moments.images - 1)
-    return Estimates(moments.images, moments.having, moments.counts, mean, _blank(variance, mean), None, covariance)
+    return Estimates(
+        moments.images, moments.having, moments.counts, mean, _zero_if_rounding(variance, mean), None, covariance
+    )
 
 
 def _from_values(kept: Sequence[tuple[Values, Values]]) -> Estimates:
@@ -240,9 +244,9 @@ def _variance(values: Values, mean: Values) -> Values:
     if len(values) < 2:
         return np.full(values.shape[1], np.nan)
     variance = ((values - mean) ** 2).sum(axis=0) / (len(values) - 1)
-    return _blank(variance, mean)
+    return _zero_if_rounding(variance, mean)
 
 
-def _blank(variance: Values, mean: Values) -> Values:
+def _zero_if_rounding(variance: Values, mean: Values) -> Values:
     with np.errstate(invalid="ignore"):
         return np.where(variance <= (_ROUNDING * np.maximum(1.0, np.abs(mean))) ** 2, 0.0, variance)

@@ -27,7 +27,7 @@ METADATA_KEY = b"embedshift"
 SUMS_KEY = b"embedshift.sums"
 # Where a view stands in its family; null on the original.
 GRADES = {"family": pa.string(), "level": pa.int32(), "parameter": pa.float64()}
-_NONE: Mapping[str, int | None] = {}
+_NO_LISTS: Mapping[str, int | None] = {}
 # Names of hidden files that a run makes beside its shards.
 _HIDDEN = re.compile(r"\.part-\d{5,}\.parquet\.\d+")
 
@@ -59,7 +59,7 @@ def schema(
     dim: int | None,
     cells: int | None,
     metrics: Sequence[str],
-    lists: Mapping[str, int | None] = _NONE,
+    lists: Mapping[str, int | None] = _NO_LISTS,
     *,
     graded: bool = False,
 ) -> pa.Schema:

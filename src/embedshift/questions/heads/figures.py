@@ -15,7 +15,7 @@ from embedshift.errors import UsageError
 from embedshift.figures.base import FigureInput, figure, has_table
 from embedshift.figures.matrix import colour_bar
 from embedshift.figures.style import FAINT, INK, MUTED, human, new_figure, wrap
-from embedshift.questions.heads.contributions import COLOURS, HeadContributions, contributions_of, furthest_first
+from embedshift.questions.heads.arrays import COLOURS, ContributionArrays, contributions_of, furthest_first
 from embedshift.questions.heads.token_maps import head_tokens
 from embedshift.statistics.summary import COSINE
 
@@ -30,7 +30,7 @@ OTHERS = {"input": ("input", MUTED), "pattern": ("pooling pattern", "#009E73"), 
 LEAST = 0.005
 
 
-def _shown_contributions(data: FigureInput) -> tuple[dict[str, HeadContributions], list[str], dict[str, float]]:
+def _shown_contributions(data: FigureInput) -> tuple[dict[str, ContributionArrays], list[str], dict[str, float]]:
     """Returns the contributions, the augmentations that have them, the furthest first, and 1 - mean cosine of each."""
     table = data.table("heads")
     if table is None:
@@ -77,7 +77,7 @@ def heads_map(data: FigureInput, title: str) -> Figure:
     return drawn
 
 
-def _panel(axes: Axes, contributions: HeadContributions, end: float) -> Any:
+def _panel(axes: Axes, contributions: ContributionArrays, end: float) -> Any:
     """Draws the heads and MLPs of one augmentation."""
     depth, width = contributions.heads.shape
     rows = np.arange(depth + 1)
@@ -133,7 +133,7 @@ def heads_bars(data: FigureInput, title: str) -> Figure:
     return drawn
 
 
-def parts_of(contributions: list[HeadContributions]) -> dict[str, tuple[str, Values]]:
+def parts_of(contributions: list[ContributionArrays]) -> dict[str, tuple[str, Values]]:
     """Returns the parts of the bars by name, from the input to the last block: a colour, and contributions `[A]`."""
     parts: dict[str, tuple[str, Values]] = {}
     single = {

@@ -12,9 +12,9 @@ from torch import Tensor
 from embedshift.arrays import Floats, Values
 from embedshift.encoders.base import Encoder, EncoderOutput
 from embedshift.encoders.dissection.anatomy import Anatomy
-from embedshift.encoders.dissection.heads import unpack
+from embedshift.encoders.dissection.contributions import HeadContributions, block_parts, split
 from embedshift.encoders.dissection.parts import Parts
-from embedshift.encoders.dissection.split import HeadContributions, block_parts, split
+from embedshift.encoders.dissection.tap import unpack
 from embedshift.encoders.dissection.tokens import token_contributions
 from embedshift.encoders.module import ModuleEncoder
 from embedshift.encoders.spec import EncoderSpec

@@ -4,8 +4,8 @@ import numpy as np
 import polars as pl
 
 from embedshift.config import Json
+from embedshift.questions.heads.arrays import contributions_of, furthest_first
 from embedshift.questions.heads.columns import MLP
-from embedshift.questions.heads.contributions import contributions_of, furthest_first
 from embedshift.questions.heads.details import head_name, tokens_of, words_of
 from embedshift.report.numbers import MISSING, in_percent
 from embedshift.report.section import PageInput, Part, Section

@@ -15,8 +15,8 @@ from embedshift.errors import UsageError
 from embedshift.figures.base import FigureInput, figure, has_table
 from embedshift.figures.images import drawn_images, page
 from embedshift.figures.matrix import colour_bar
+from embedshift.questions.heads.arrays import COLOURS, furthest_first
 from embedshift.questions.heads.columns import TOKENS
-from embedshift.questions.heads.contributions import COLOURS, furthest_first
 from embedshift.statistics.summary import COSINE
 from embedshift.store.redraw import RedrawnImage
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from embedshift.arrays import Floats
 from embedshift.encoders.dissection.anatomy import Anatomy
+from embedshift.encoders.dissection.contributions import check_exact
 from embedshift.encoders.dissection.parts import BlockParts, Parts
-from embedshift.encoders.dissection.split import check_exact
 from embedshift.encoders.observations import OBSERVATIONS, ForwardPass, Tower
 from embedshift.errors import UsageError
 

@@ -14,7 +14,7 @@ COLOURS = "RdBu_r"
 
 
 @dataclass(frozen=True)
-class HeadContributions:
+class ContributionArrays:
     """The contributions of one augmentation's shift."""
 
     heads: Values
@@ -26,15 +26,15 @@ class HeadContributions:
         return len(self.mlps)
 
 
-def contributions_of(table: pl.DataFrame) -> dict[str, HeadContributions]:
+def contributions_of(table: pl.DataFrame) -> dict[str, ContributionArrays]:
     """Returns the contributions of every augmentation of a table `heads`, in its order."""
-    by_augmentation: dict[str, HeadContributions] = {}
+    by_augmentation: dict[str, ContributionArrays] = {}
     for (name,), part in table.group_by("augmentation", maintain_order=True):
         contribution = part["contribution"].cast(pl.Float64).fill_null(np.nan).to_numpy()
         blocks = contribution[len(SINGLE) :].reshape(part["layer"].n_unique() - 1, -1)
         assert part["part"][-1] == MLP
         single = dict(zip(part["part"].head(len(SINGLE)), contribution[: len(SINGLE)].tolist(), strict=True))
-        by_augmentation[str(name)] = HeadContributions(blocks[:, :-1], blocks[:, -1], single)
+        by_augmentation[str(name)] = ContributionArrays(blocks[:, :-1], blocks[:, -1], single)
     return by_augmentation
 
 
