@@ -52,7 +52,8 @@ def test_a_marked_range_shows_its_first_image_and_its_views(visit, reader, width
     page.mouse.move(end, middles[4][1] + 30, steps=5)
     page.mouse.up()
     page.wait_for_selector(f"#detail-message h3:has-text('{marked[0]}')")
-    assert f"{len(marked)} images marked" in page.inner_text("#counted")
+    # While the mouse moves, the page counts what is marked so far.
+    page.wait_for_selector(f"#counted:has-text('{len(marked)} images marked')")
     page.wait_for_function("document.querySelectorAll('#views img').length === 20")
     cosine = row(reader, marked[0], "noise")["cosine_similarity"]
     assert f"cosine {cosine:.3f}" in page.locator("#views .caption-label", has_text="noise").first.inner_text()
@@ -134,3 +135,4 @@ def test_names_and_reasons_are_text(visit, tmp_path):
         page.get_by_text("1 image could not be measured").click()
         page.wait_for_selector("#failures [role=gridcell]:has-text('<b>broken</b>.jpg')")
         assert page.locator("img[onerror], img[src='x'], main script, b:text('broken')").count() == 0
+        page.context.close()  # before the server, whose page would ask in vain

@@ -135,4 +135,4 @@ def test_what_the_package_declares_is_in_the_reference(site):
     assert "EmbedshiftError" in python
     assert "openai/clip-vit-base-patch32" in python, "defaults stand as values"
     words = (site / "glossary.html").read_text()
-    assert all(f"<strong>{term}</strong>" in words for term in ("relative_shift", "false-match rate", "head", "study"))
+    assert all(f"<strong>{term}</strong>" in words for term in ("relative shift", "false-match rate", "head", "study"))

@@ -11,4 +11,4 @@ def test_patch_grid():
     net = nn.Conv2d(3, 8, 4, stride=4)
     grid = grid_module.PatchGrid(net)
     _ = net(torch.ones(1, 3, 8, 12))
-    assert (grid.patch, grid.of(7)) == (4, (2, 3))
+    assert (grid.patch, grid.shape(7)) == (4, (2, 3))

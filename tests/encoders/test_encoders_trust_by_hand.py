@@ -8,8 +8,8 @@ from embedshift import errors
 from embedshift.encoders import trust
 
 
-def test_closed():
-    with trust.closed(local=True):
+def test_no_remote_code():
+    with trust.no_remote_code(local=True):
         assert huggingface_hub.constants.is_offline_mode()
 
 

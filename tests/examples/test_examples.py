@@ -94,7 +94,7 @@ def test_attention_and_heads(tmp_path):
     assert figures(notebook) == 3
     heads = embedshift.load(tmp_path / "build" / "attention_and_heads" / "heads-study").heads()
     for _, part in heads.group_by("augmentation"):
-        assert part["relative_shift"].sum() == pytest.approx(1, abs=1e-4)
+        assert part["contribution"].sum() == pytest.approx(1, abs=1e-4)
 
 
 @pytest.mark.slow

@@ -141,7 +141,7 @@ def with_holes(study):
     still = pl.col("augmentation") == "noise"
     words = data.need("words").with_columns(pl.when(still).then(None).otherwise(pl.col("mean")).alias("mean"))
     heads = data.need("heads").with_columns(
-        pl.when(still).then(None).otherwise(pl.col("relative_shift")).alias("relative_shift")
+        pl.when(still).then(None).otherwise(pl.col("contribution")).alias("contribution")
     )
     made = {"summary": summary, "ranking": ranking, "layers": layers, "words": words, "heads": heads}
     return FigureInput(Holed(study.folder, made=made, changed=rows))

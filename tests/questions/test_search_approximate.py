@@ -42,7 +42,7 @@ def test_faiss_finds_what_an_exact_search_finds(world, caplog):
     deep = exact.rank > 100
     assert deep.sum() > 20
     assert (found.rank[deep] == exact.rank[deep]).mean() > 0.9
-    both = (found.places[:, :10, None] == exact.places[:, None, :10]).any(axis=2).mean()
+    both = (found.positions[:, :10, None] == exact.positions[:, None, :10]).any(axis=2).mean()
     assert both > 0.97
 
 
