@@ -1,11 +1,12 @@
 """Two revisions of this repository on the same images: which tables (CSV) and figures (SVG) differ.
 
-usage: python benchmarks/same.py BEFORE AFTER PHOTO_DIR [--images 64] [--renamed benchmarks/renamed.json]
+usage: python benchmarks/same.py BEFORE AFTER PHOTO_DIR [--images 64] [--renamed FILE] [--first CODE]
 
 For a change that must change no number. Every revision is checked out beside this one and run with this Python. Tables
 are compared byte for byte; of an SVG all but Matplotlib's ids and the date, and where only coordinates differ, by how
 much. With --renamed, tables of BEFORE get the names of AFTER first: `tables`, `columns` and `values` (of a cell), each
-an old name with its new one.
+an old name with its new one (`benchmarks/renamed.json`). --first is Python that BEFORE runs first, to leave out what AFTER has
+cut by a decision.
 """
 
 import argparse
@@ -38,13 +39,14 @@ def main() -> None:
     parser.add_argument("folder", metavar="PHOTO_DIR", type=Path)
     parser.add_argument("--images", type=int, default=64)
     parser.add_argument("--renamed", type=Path, help="JSON: names of tables, columns and cells, old and new")
+    parser.add_argument("--first", default="", help="Python that BEFORE runs first")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         outs: list[Path] = []
-        for revision in (options.before, options.after):
+        for revision, first in ((options.before, options.first), (options.after, "")):
             out = Path(temporary) / f"studies-{len(outs)}"
             with checked_out(revision, Path(temporary) / f"code-{len(outs)}") as code:
-                run(code, out, options.folder.resolve(), options.images)
+                run(code, out, options.folder.resolve(), options.images, first)
             outs.append(out)
         if options.renamed is not None:
             rename(outs[0], json.loads(options.renamed.read_text()))
@@ -63,13 +65,13 @@ def checked_out(revision: str, folder: Path) -> Iterator[Path]:
         subprocess.run([*git, "remove", "--force", str(folder)], check=True)
 
 
-def run(code: Path, out: Path, photos: Path, images: int) -> None:
+def run(code: Path, out: Path, photos: Path, images: int, first: str) -> None:
     """The demo, a study of a folder with all that can be asked for without texts, and one of two families."""
 
     def embedshift(*arguments: str | Path) -> None:
         environment = {**os.environ, "PYTHONPATH": str(code / "src")}
         subprocess.run(
-            [sys.executable, "-c", COMMAND, *map(str, arguments)],
+            [sys.executable, "-c", f"{first}\n{COMMAND}", *map(str, arguments)],
             env=environment,
             check=True,
             stdout=subprocess.DEVNULL,
