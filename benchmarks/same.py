@@ -5,8 +5,8 @@ usage: python benchmarks/same.py BEFORE AFTER PHOTO_DIR [--images 64] [--renamed
 For a change that must change no number. Every revision is checked out beside this one and run with this Python. Tables
 are compared byte for byte; of an SVG all but Matplotlib's ids and the date, and where only coordinates differ, by how
 much. With --renamed, tables of BEFORE get the names of AFTER first: `tables`, `columns` and `values` (of a cell), each
-an old name with its new one (`benchmarks/renamed.json`). --first is Python that BEFORE runs first, to leave out what AFTER has
-cut by a decision.
+an old name with its new one (`benchmarks/renamed.json`). --first is Python that BEFORE runs first, to leave out what
+AFTER has cut by a decision.
 """
 
 import argparse

@@ -48,6 +48,7 @@ SLOW_FILES = {
     "test_embedding_charts.py",
     "test_exactness.py",
     "test_examples.py",
+    "test_gallery.py",
     "test_families.py",
     "test_figures_comparison.py",
     "test_figures_layout.py",
