@@ -204,3 +204,10 @@ def test_the_stated_error_is_that_of_the_encoder(monkeypatch):
     np.testing.assert_allclose(cost.largest, wanted.max(), rtol=1e-3)
     np.testing.assert_allclose(cost.mean, wanted.mean(), rtol=1e-3)
     assert cost.largest < precision.LARGEST_ERROR
+
+
+def test_a_pass_that_other_work_makes_long_makes_no_study_long(monkeypatch):
+    seconds = iter([9.0, 0.001])
+    monkeypatch.setattr(kernels, "timed", lambda work: (next(seconds), work()))
+    assert chosen(views=1_000).kernels == ()
+    assert next(seconds, None) is None  # the second pass was enough
