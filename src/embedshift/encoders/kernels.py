@@ -5,6 +5,7 @@ packed weights, which torch's compiler uses, is faster by a tenth to a fifth on 
 differ by rounding, so study.json names the kernels with which a study began, and whoever continues it uses the same.
 """
 
+import math
 import statistics
 from collections.abc import Callable, Iterator
 from typing import Any
