@@ -146,10 +146,11 @@ def test_a_process_that_gets_the_specification_computes_alike(monkeypatch):
     spec = EncoderSpec(model="small", given=small)
     with spec.using_kernels(small):
         spec = spec.resolved(small, MANY)
-        assert (spec.precision, spec.kernels) == ("bfloat16", ("products",))
+        assert spec.precision == "bfloat16"
+        assert spec.kernels == small.kernels  # none without AVX-512
         sent = pickle.loads(pickle.dumps(spec))
         with sent.using_kernels(sent.given):
-            assert sent.given.kernels == ("products",)
+            assert sent.given.kernels == spec.kernels
             np.testing.assert_array_equal(sent.given(VIEWS).embedding, small(VIEWS).embedding)
         np.testing.assert_allclose(copy.deepcopy(small)(VIEWS).embedding, small(VIEWS).embedding, atol=0.02)
     assert small.kernels == ()
