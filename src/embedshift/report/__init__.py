@@ -17,7 +17,7 @@ from embedshift.report import embedded, facts, page
 from embedshift.report.answers import first_screen
 from embedshift.report.embedded import DrawnFigure, EmbeddedFigure
 from embedshift.report.glossary import glossary
-from embedshift.report.section import Chart, PageInput, Section
+from embedshift.report.section import Chart, PageInput, Section, parts_of_page
 from embedshift.store import shards
 from embedshift.store.copies import copies
 from embedshift.store.parts import study_checksum
@@ -134,10 +134,9 @@ def _page(given: PageInput, figures: Sequence[EmbeddedFigure], too_large: int) -
 
 
 def _charts(given: PageInput) -> Iterator[Chart]:
-    for question in given.reader.questions:
-        part = question.part("section")
-        if part is not None and part.PART.charts:
-            yield from part.PART.charts(given)
+    for _, part in parts_of_page(given.reader.questions):
+        if part.charts:
+            yield from part.charts(given)
 
 
 def _figures(figures: Sequence[EmbeddedFigure], too_large: int) -> Section:

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from embedshift.config import Json
 from embedshift.report.page import fill
-from embedshift.report.section import Answer, PageInput, Section
+from embedshift.report.section import Answer, PageInput, Section, parts_of_page
 from embedshift.statistics.differences import significant_pairs
 from embedshift.statistics.families import ONE_LEVEL
 from embedshift.statistics.summary import COSINE, ROUNDING
@@ -45,9 +45,8 @@ def first_screen(page: PageInput) -> Section:
 
 def _filled(page: PageInput) -> list[_FilledAnswer]:
     filled = []
-    for question in page.reader.questions:
-        part = question.part("section")
-        answer = part.PART.answer(page) if part is not None and part.PART.answer else None
+    for question, part in parts_of_page(page.reader.questions):
+        answer = part.answer(page) if part.answer else None
         if answer is not None:
             html = fill(f"{question.name}/answer.html.j2", answer.content)
             filled.append(_FilledAnswer(question.order, answer, html))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from embedshift.registry import Question
-from embedshift.report.section import Part, Section
+from embedshift.report.section import Section, parts_of_page
 
 # What every page has; questions add their own.
 TERMS = {
@@ -30,10 +30,8 @@ CORRECTED = {
 def glossary(questions: Sequence[Question]) -> Section:
     """Returns the section, with the terms of the questions that the study asked."""
     terms, corrected = dict(TERMS), dict(CORRECTED)
-    for question in questions:
-        part: Part | None = getattr(question.part("section"), "PART", None)
-        if part is not None:
-            terms |= part.terms
-            corrected |= part.corrected
+    for _, part in parts_of_page(questions):
+        terms |= part.terms
+        corrected |= part.corrected
     ordered = sorted(terms.items(), key=lambda pair: pair[0].lower())
     return Section("glossary", "Glossary", {"terms": ordered, "corrected": corrected})

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from embedshift.registry import questions
 from embedshift.report import numbers
-from embedshift.report.section import PageInput, Section
+from embedshift.report.section import PageInput, Section, parts_of_page
 from embedshift.statistics.intervals import APPROXIMATE_BELOW, LEAST_IMAGES
 
 
@@ -55,9 +55,8 @@ class PlacedSection:
 def question_sections(page: PageInput) -> list[PlacedSection]:
     """Returns the sections of the study's questions, each at the position of its question."""
     placed: list[PlacedSection] = []
-    for question in page.reader.questions:
-        part = question.part("section")
-        section = part.PART.section(page) if part is not None and part.PART.section else None
+    for question, part in parts_of_page(page.reader.questions):
+        section = part.section(page) if part.section else None
         if section is not None:
             html = fill(f"{question.name}/section.html.j2", section.content)
             placed.append(PlacedSection(question.order, section, html))

@@ -6,6 +6,7 @@ from typing import Any
 
 from embedshift.config import Json
 from embedshift.figures import FigureInput
+from embedshift.registry import Question
 from embedshift.report.embedded import EmbeddedFigure
 from embedshift.store.info import StudyInfo
 from embedshift.store.reader import Reader
@@ -80,3 +81,11 @@ class Part:
     answer: Callable[[PageInput], Answer | None] | None = None
     terms: Mapping[str, str] = field(default_factory=dict)
     corrected: Mapping[str, str] = field(default_factory=dict)
+
+
+def parts_of_page(questions: Sequence[Question]) -> Iterator[tuple[Question, Part]]:
+    """Yields the questions that have a part of the page, each with its part."""
+    for question in questions:
+        module = question.part("section")
+        if module is not None:
+            yield question, module.PART
