@@ -124,6 +124,30 @@ def test_no_answer_overtakes_a_later_one(visit, own, of_study, monkeypatch):
     assert page.input_value("#strength input[type=number]") == "0.6"
 
 
+def test_the_later_of_two_steps_at_once_is_answered(visit, own, of_study):
+    """The first of two requests is held back for half a second."""
+    page, held = opened(visit(), own[0]), []
+
+    def hold(route):
+        held.append(route)
+        if len(held) > 1:
+            route.continue_()
+
+    page.route("**/queue/join*", hold)
+    page.evaluate("""async () => {
+        const slider = document.querySelector("#strength input[type=range]");
+        for (const value of [24, 22]) {
+            slider.value = value;
+            slider.dispatchEvent(new Event("input", {bubbles: true}));
+            await new Promise(next => setTimeout(next, 0));
+        }
+    }""")
+    page.wait_for_timeout(500)
+    held[0].continue_()
+    page.wait_for_timeout(1500)
+    expect(page, own[0], "strength: jpeg", 22, of_study)
+
+
 def test_a_field_that_was_emptied_is_a_line(visit, own, of_study):
     page = opened(visit(), own[0])
     for field in ("draw", "strength"):

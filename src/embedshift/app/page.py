@@ -1,6 +1,7 @@
 """The page: one image of the user, and the images of a study. This file alone imports Gradio."""
 
 import os
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 import gradio as gr
 import polars as pl
 from markupsafe import Markup
+from PIL import Image
 from starlette.middleware import Middleware
 
 from embedshift.app import words
@@ -42,7 +44,18 @@ CSS = """
 .grid-wrap { max-height: none !important; }
 .error { font-weight: 600; }
 """
-Pictures = list[tuple[Pixels, str]]
+# Gradio sends two steps that follow closely side by side, and answers them as they arrive: one after the other.
+IN_ORDER = """<script>
+const send = window.fetch;
+let before = Promise.resolve();
+window.fetch = (url, options) => {
+  if (!String(url).includes("/queue/join")) return send(url, options);
+  const answer = before.then(() => send(url, options));
+  before = answer.catch(() => null);
+  return answer;
+};
+</script>"""
+Pictures = list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -77,7 +90,8 @@ def launch(page: gr.Blocks, host: str, port: int | None, guard: Any) -> None:
         server_name=host, server_port=port, prevent_thread_lock=True, quiet=True, share=False, inbrowser=False,
         footer_links=[], run_history=False, ssr_mode=False, pwa=False, mcp_server=False, enable_monitoring=False,
         num_workers=0, max_file_size=IMAGE_BYTES, app_kwargs={"middleware": [Middleware(guard)]},
-        css=CSS, theme=gr.themes.Base(font=fonts, font_mono=["ui-monospace", "DejaVu Sans Mono", "monospace"]),
+        css=CSS, head=IN_ORDER,
+        theme=gr.themes.Base(font=fonts, font_mono=["ui-monospace", "DejaVu Sans Mono", "monospace"]),
     )  # fmt: skip
 
 
@@ -103,9 +117,7 @@ class _ImageTab:
                 message = gr.HTML(
                     words.message("Choose an image of your own. It stays on this machine."), elem_id="message"
                 )
-                pictures = gr.Gallery(
-                    label="Original and view", columns=2, height="auto", format="png", elem_id="pictures"
-                )
+                pictures = gr.Gallery(label="Original and view", columns=2, height="auto", elem_id="pictures")
         fields = [upload, tab, change, strength, draw]
         shown = [upload, tab, strength, message, pictures, answer, scale]
         steps = [upload.upload, change.input, strength.input, draw.input]
@@ -157,7 +169,7 @@ class _StudyTab:
         counted = gr.HTML(elem_id="counted")
         image = gr.Dropdown(label="Image", info=MARK, elem_id="image")
         message = gr.HTML(elem_id="detail-message")
-        pictures = gr.Gallery(label="Views", columns=4, height="auto", format="png", visible=False, elem_id="views")
+        pictures = gr.Gallery(label="Views", columns=4, height="auto", visible=False, elem_id="views")
         metrics = gr.Dataframe(label="All metrics", interactive=False, type="polars", visible=False, elem_id="metrics")
         failures = self.reader.failures()
         if len(failures):
@@ -233,7 +245,8 @@ def _slider(change: Change) -> dict[str, Any]:
 def _comparison_pictures(original: Original, view: MeasuredView) -> Pictures:
     """Original and view beside each other, and their attention maps below."""
     width, height = original.size
-    first = [(original.view, f"original: {original.name}, {width} x {height}"), (view.view, f"view: {view.change}")]
+    first = [(_file(original.view), f"original: {original.name}, {width} x {height}")]
+    first.append((_file(view.view), f"view: {view.change}"))
     maps = [(original.view, original.attention, "original"), (view.view, view.attention, "view")]
     return first + [_attention(image, values, name) for image, values, name in maps if values is not None]
 
@@ -248,14 +261,22 @@ def _view_pictures(shown: ImageViews) -> Pictures:
             numbers.append(f"relative shift {with_interval(shown.shifts[name], None, None)[0]}")
         if name != ORIGINAL:
             numbers.append(f"cosine {fixed(shown.image.metrics.get(name, {}).get(COSINE), 3)}")
-        pictures.append((view, ", ".join(numbers)))
+        pictures.append((_file(view), ", ".join(numbers)))
         if name in shown.image.attention:
             pictures.append(_attention(view, shown.image.attention[name], name))
     return pictures
 
 
-def _attention(view: Pixels, values: Floats, name: str) -> tuple[Pixels, str]:
-    return overlay(view, values), f"attention, {name}"
+def _attention(view: Pixels, values: Floats, name: str) -> tuple[str, str]:
+    return _file(overlay(view, values)), f"attention, {name}"
+
+
+def _file(pixels: Pixels) -> str:
+    """A new PNG: Gradio itself writes equal images to the same file, which a browser may be reading."""
+    handle, path = tempfile.mkstemp(suffix=".png", dir=os.environ["GRADIO_TEMP_DIR"])
+    with open(handle, "wb") as file:
+        Image.fromarray(pixels).save(file, "png")
+    return path
 
 
 def _read_and_delete(path: Path) -> bytes:
