@@ -13,8 +13,8 @@ from embedshift.config import StudyConfig
 from embedshift.encoders import TITLES, Encoder
 from embedshift.encoders.base import EncoderInfo
 from embedshift.engines import Job, Progress, find_engine, find_map
+from embedshift.engines.finished_shards import current_hashes, shards_to_retry
 from embedshift.engines.job import loader_count
-from embedshift.engines.retry import current_hashes, shards_to_retry
 from embedshift.errors import EmbedshiftError
 from embedshift.pipeline.prepare import StudyContext, prepared
 from embedshift.sources import ImageRef, Shard, remember_roots
