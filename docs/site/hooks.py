@@ -133,6 +133,15 @@ def metrics() -> Iterator[str]:
     yield from _table(("metric", "what it is", "unit", "range", "no change", "measured with"), rows)
 
 
+def metrics_of_every_run() -> Iterator[str]:
+    """The metrics that no option asks for, with the value of an unchanged view."""
+    from embedshift.registry import METRICS
+
+    shown = [metric for metric in (METRICS[name] for name in METRICS) if not metric.optional]
+    rows = [(f"`{metric.name}`", metric.summary, _number(metric.no_change)) for metric in shown]
+    yield from _table(("metric", "what it is", "no change"), rows)
+
+
 def _number(value: float) -> str:
     return {"inf": "∞", "-inf": "−∞"}.get(f"{value:g}", f"{value:g}".replace("-", "−"))
 
@@ -236,6 +245,7 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]
 PARTS: dict[str, Callable[[], Iterator[str]]] = {
     "command line": command_line,
     "metrics": metrics,
+    "metrics of every run": metrics_of_every_run,
     "questions": questions,
     "tables": tables,
     "glossary": glossary,
