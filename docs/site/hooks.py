@@ -133,6 +133,15 @@ def metrics() -> Iterator[str]:
     yield from _table(("metric", "what it is", "unit", "range", "no change", "measured with"), rows)
 
 
+def metrics_of_every_run() -> Iterator[str]:
+    """The metrics that no option asks for, with the value of an unchanged view."""
+    from embedshift.registry import METRICS
+
+    shown = [metric for metric in (METRICS[name] for name in METRICS) if not metric.optional]
+    rows = [(f"`{metric.name}`", metric.summary, _number(metric.no_change)) for metric in shown]
+    yield from _table(("metric", "what it is", "no change"), rows)
+
+
 def _number(value: float) -> str:
     return {"inf": "∞", "-inf": "−∞"}.get(f"{value:g}", f"{value:g}".replace("-", "−"))
 
@@ -175,6 +184,36 @@ def glossary() -> Iterator[str]:
         yield f"- **{term}**: {words}" + (f" *({sentence})*" if sentence else "")
 
 
+def claims() -> Iterator[str]:
+    """Every part of the paper's claims, and what its two verdicts require."""
+    from embedshift.questions.claims.paper import paper_claims
+
+    yield from _table(
+        ("part", "statement", "what the verdicts require"),
+        [(claim.name, claim.statement, claim.test.requires) for claim in paper_claims()],
+    )
+
+
+def paper_augmentations() -> Iterator[str]:
+    """The paper's nine augmentations with the class of albumentations and its parameters."""
+    from embedshift.augmentations.paper import PAPER
+
+    rows = []
+    for name, (kind, settings) in PAPER.items():
+        parameters = ", ".join(f"{key}={value!r}" for key, value in settings.items())
+        rows.append((f"`{name}`", f"`{kind}({parameters})`"))
+    yield from _table(("augmentation", "of albumentations"), rows)
+
+
+def words() -> Iterator[str]:
+    """The phrase of the original, and of each of the paper's augmentations."""
+    from embedshift.augmentations import ORIGINAL
+    from embedshift.questions.text.texts import WORDS
+
+    rows = [("(the original)" if name == ORIGINAL else f"`{name}`", phrase) for name, phrase in WORDS.items()]
+    yield from _table(("augmentation", "its word"), rows)
+
+
 def examples() -> Iterator[str]:
     """The scripts and notebooks of `examples/`: the first line of each, and of scripts the whole text."""
     folder = ROOT / "examples"
@@ -206,7 +245,12 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]
 PARTS: dict[str, Callable[[], Iterator[str]]] = {
     "command line": command_line,
     "metrics": metrics,
+    "metrics of every run": metrics_of_every_run,
     "questions": questions,
     "tables": tables,
+    "glossary": glossary,
+    "claims": claims,
+    "augmentations of the paper": paper_augmentations,
+    "words of augmentations": words,
     "examples": examples,
 }

@@ -54,7 +54,7 @@ def test_summary_on_stdout_progress_on_stderr(cli, photos, clip, tmp_path):
         assert all(f"{mean:.3f}" in line for mean in means)
     assert "5 of 5 images measured" in done.out
     assert "relative shift: 0 = unchanged, 1 = as far as another image." in lines
-    assert f"Metrics: docs/metrics.md, `embedshift list metrics`. All numbers: {out / 'tables'}" in lines
+    assert f"Metrics: `embedshift list metrics`. All numbers: {out / 'tables'}" in lines
     written = [f"  {out / name}" for name in ("study.json", "shards", "failures.parquet", "tables")]
     assert lines[-5:] == ["Written:", *written]
     assert "{'.md': 1}" in done.err
