@@ -210,3 +210,24 @@ PARTS: dict[str, Callable[[], Iterator[str]]] = {
     "tables": tables,
     "examples": examples,
 }
+
+
+def encoders() -> Iterator[str]:
+    """Every family of encoders: types, a checkpoint, its embeddings, its attention, and whether it reads text."""
+    from embedshift.encoders import FAMILIES
+
+    rows = []
+    for family in FAMILIES:
+        title = f"{family.title} ({', '.join(f'`{kind}`' for kind in family.model_types)})"
+        found = [each.definition for each in family.embeddings]
+        if len(found) > 1:
+            found = [f"`{each.name}`: {each.definition}" for each in family.embeddings]
+        attention = family.attention or "`cls`, else `pool`, else `mean`"
+        text = "yes" if family.text is not None else "–"
+        rows.append((title.removesuffix(" ()"), f"`{family.example}`", "; ".join(found), attention, text))
+    yield from _table(
+        ("family (`model_type`)", "for example", "embedding, the default first", "attention", "text"), rows
+    )
+
+
+PARTS["encoders"] = encoders

@@ -16,7 +16,7 @@ from support.tokenizers_made import make_clip
 SIDE = 64
 # Pages whose studies have many views, or that attack: seconds each.
 SLOW = (
-    "attack.md", "checkpoints.md", "compare.md", "conceptual-captions.md", "corruptions.md", "ecosystem.md",
+    "attack.md", "check.md", "conceptual-captions.md", "corruptions.md", "ecosystem.md",
     "fine-tuning.md", "pairs.md", "strength.md", "text.md", "tolerance.md",
 )  # fmt: skip
 ENCODES = ("embedshift run", "embedshift attack")
