@@ -213,7 +213,7 @@ PARTS: dict[str, Callable[[], Iterator[str]]] = {
 
 
 def encoders() -> Iterator[str]:
-    """Every family of encoders: types, a checkpoint, its embeddings, its attention, and whether it reads text."""
+    """Every family of encoders: types, a checkpoint, its embeddings and its attention."""
     from embedshift.encoders import FAMILIES
 
     rows = []
@@ -223,11 +223,8 @@ def encoders() -> Iterator[str]:
         if len(found) > 1:
             found = [f"`{each.name}`: {each.definition}" for each in family.embeddings]
         attention = family.attention or "`cls`, else `pool`, else `mean`"
-        text = "yes" if family.text is not None else "–"
-        rows.append((title.removesuffix(" ()"), f"`{family.example}`", "; ".join(found), attention, text))
-    yield from _table(
-        ("family (`model_type`)", "for example", "embedding, the default first", "attention", "text"), rows
-    )
+        rows.append((title.removesuffix(" ()"), f"`{family.example}`", "; ".join(found), attention))
+    yield from _table(("family (`model_type`)", "for example", "embedding, the default first", "attention"), rows)
 
 
 PARTS["encoders"] = encoders
