@@ -181,7 +181,7 @@ def examples() -> Iterator[str]:
     for path in sorted(folder.glob("*.py")):
         text = path.read_text(encoding="utf-8")
         title = (ast.get_docstring(ast.parse(text)) or path.stem).splitlines()[0]
-        yield from (f"## {path.name}", "", title, "", f"```sh\npython examples/{path.name}\n```", "")
+        yield from (f"### {path.name}", "", title, "", f"```sh\npython examples/{path.name}\n```", "")
         yield from (
             '??? note "The script"',
             "    ```python",
@@ -192,7 +192,7 @@ def examples() -> Iterator[str]:
     for path in sorted(folder.glob("*.ipynb")):
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         words = next(("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"), path.stem)
-        yield from (f"## {path.name}", "", words.splitlines()[0].lstrip("# "), "")
+        yield from (f"### {path.name}", "", words.splitlines()[0].lstrip("# "), "")
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
