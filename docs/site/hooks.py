@@ -220,7 +220,7 @@ def examples() -> Iterator[str]:
     for path in sorted(folder.glob("*.py")):
         text = path.read_text(encoding="utf-8")
         title = (ast.get_docstring(ast.parse(text)) or path.stem).splitlines()[0]
-        yield from (f"## {path.name}", "", title, "", f"```sh\npython examples/{path.name}\n```", "")
+        yield from (f"### {path.name}", "", title, "", f"```sh\npython examples/{path.name}\n```", "")
         yield from (
             '??? note "The script"',
             "    ```python",
@@ -231,7 +231,7 @@ def examples() -> Iterator[str]:
     for path in sorted(folder.glob("*.ipynb")):
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         words = next(("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"), path.stem)
-        yield from (f"## {path.name}", "", words.splitlines()[0].lstrip("# "), "")
+        yield from (f"### {path.name}", "", words.splitlines()[0].lstrip("# "), "")
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -254,3 +254,21 @@ PARTS: dict[str, Callable[[], Iterator[str]]] = {
     "words of augmentations": words,
     "examples": examples,
 }
+
+
+def encoders() -> Iterator[str]:
+    """Every family of encoders: types, a checkpoint, its embeddings and its attention."""
+    from embedshift.encoders import FAMILIES
+
+    rows = []
+    for family in FAMILIES:
+        title = f"{family.title} ({', '.join(f'`{kind}`' for kind in family.model_types)})"
+        found = [each.definition for each in family.embeddings]
+        if len(found) > 1:
+            found = [f"`{each.name}`: {each.definition}" for each in family.embeddings]
+        attention = family.attention or "`cls`, else `pool`, else `mean`"
+        rows.append((title.removesuffix(" ()"), f"`{family.example}`", "; ".join(found), attention))
+    yield from _table(("family (`model_type`)", "for example", "embedding, the default first", "attention"), rows)
+
+
+PARTS["encoders"] = encoders

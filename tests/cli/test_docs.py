@@ -80,7 +80,7 @@ def test_a_wrong_command_would_be_seen(line):
         parse(line)
 
 
-PROMISES = ("docs/reliability.md", "SECURITY.md")
+PROMISES = ("docs/verified.md", "SECURITY.md")
 
 
 @pytest.mark.parametrize("page", PROMISES)

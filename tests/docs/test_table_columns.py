@@ -32,14 +32,13 @@ DECLARED = {
 
 
 def described():
-    """Table → the columns that its part of the page names."""
-    parts = re.split(r"^## (.+)$", PAGE, flags=re.MULTILINE)
+    """Table → the columns that its row of the page names; ± stands for two more."""
     found = {}
-    for heads, part in zip(parts[1::2], parts[2::2], strict=True):
-        prose = part.split(" and\n")[0].split("\n|")[0]
-        cells = re.findall(r"^\| (`.+?) \|", part, re.MULTILINE)
-        names = re.findall(r"`([a-z_0-9]+)`", " ".join([prose, *cells]))
-        found |= {head: set(names) for head in heads.split(", ")}
+    for row in re.findall(r"^\| (`.+) \|$", PAGE, re.MULTILINE):
+        heads, *_, cell = row.split(" | ")
+        names = re.findall(r"`([a-z_0-9]+)`( ±)?", cell)
+        columns = {f"{name}{end}" for name, more in names for end in (("", "_low", "_high") if more else ("",))}
+        found |= dict.fromkeys(re.findall(r"`(\w+)`", heads), columns)
     return found
 
 
