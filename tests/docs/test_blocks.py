@@ -16,8 +16,8 @@ from support.tokenizers_made import make_clip
 SIDE = 64
 # Pages whose studies have many views, or that attack: seconds each.
 SLOW = (
-    "attack.md", "checkpoints.md", "compare.md", "conceptual-captions.md", "corruptions.md", "ecosystem.md",
-    "fine-tuning.md", "pairs.md", "strength.md", "text.md", "tolerance.md",
+    "attack.md", "augmentations.md", "checkpoints.md", "compare.md", "conceptual-captions.md", "ecosystem.md",
+    "fine-tuning.md", "pairs.md", "text.md", "tolerance.md",
 )  # fmt: skip
 ENCODES = ("embedshift run", "embedshift attack")
 WITH_CODE = [page for page in PAGES if any(each.is_code and each.reason is None for each in blocks(page.read_text()))]
