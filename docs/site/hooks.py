@@ -196,27 +196,19 @@ def examples() -> Iterator[str]:
 
 
 def families() -> Iterator[str]:
-    """Every family of the suite `strength` with its parameter at each level; what only `--families` names stands last."""
-    from embedshift.augmentations import load_suite
-    from embedshift.augmentations.family import FAMILIES
-
-    chosen = dict.fromkeys(view.grade.family for view in load_suite("strength") if view.grade is not None)
-    others = [name for name in FAMILIES if FAMILIES[name].suite == "strength" and name not in chosen]
+    """Every family of strength with its parameter at each level; those that only `--families` names stand last."""
     rows = []
-    for family in (FAMILIES[name] for name in (*chosen, *others)):
+    for family, _ in _families("strength"):
         levels = "–" if len(family.levels) == 1 else " ".join(_number(level) for level in family.levels)
         rows.append((f"`{family.name}`", _what_it_does(family), family.unit, _number(family.zero), levels))
     yield from _table(("family", "what it does", "unit", "level 0", "levels 1 to 5"), rows)
 
 
 def corruptions() -> Iterator[str]:
-    """Every corruption of ImageNet-C that needs no textures, and whether the suite has it or only `--families`."""
-    from embedshift.augmentations import load_suite
-    from embedshift.augmentations.family import FAMILIES
-
-    chosen = dict.fromkeys(view.grade.family for view in load_suite("corruptions") if view.grade is not None)
-    others = [name for name in FAMILIES if FAMILIES[name].suite == "corruptions" and name not in chosen]
-    rows = [(f"`{name}`", _what_it_does(FAMILIES[name]), "" if name in chosen else "extra") for name in (*chosen, *others)]
+    """Every corruption of ImageNet-C that needs no textures; what only `--families` names is marked."""
+    rows = []
+    for family, in_suite in _families("corruptions"):
+        rows.append((f"`{family.name}`", _what_it_does(family), "" if in_suite else "extra"))
     yield from _table(("corruption", "what it does", ""), rows)
 
 
@@ -224,8 +216,21 @@ def purifiers() -> Iterator[str]:
     """Every purifier with the numbers that it takes."""
     from embedshift.augmentations.purifiers import PURIFIERS
 
-    rows = [(f"`{name}`", (kind.change.__doc__ or "").splitlines()[0], kind.numbers) for name, kind in PURIFIERS.items()]
+    rows = []
+    for name, kind in PURIFIERS.items():
+        rows.append((f"`{name}`", (kind.change.__doc__ or "").splitlines()[0], kind.numbers))
     yield from _table(("purifier", "what it does", "its number"), rows)
+
+
+def _families(suite: str) -> Iterator[tuple[Any, bool]]:
+    """The families of a suite in its order, and whether a run measures them without `--families`."""
+    from embedshift.augmentations import load_suite
+    from embedshift.augmentations.family import FAMILIES
+
+    chosen = dict.fromkeys(view.grade.family for view in load_suite(suite) if view.grade is not None)
+    others = [name for name in FAMILIES if FAMILIES[name].suite == suite and name not in chosen]
+    for name in (*chosen, *others):
+        yield FAMILIES[name], name in chosen
 
 
 def _what_it_does(family: Any) -> str:
