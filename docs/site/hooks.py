@@ -234,6 +234,53 @@ def examples() -> Iterator[str]:
         yield from (f"### {path.name}", "", words.splitlines()[0].lstrip("# "), "")
 
 
+def families() -> Iterator[str]:
+    """Every family of strength with its parameter at each level; those that only `--families` names stand last."""
+    rows = []
+    for family, _ in _families("strength"):
+        levels = "–" if len(family.levels) == 1 else " ".join(_number(level) for level in family.levels)
+        rows.append((f"`{family.name}`", _what_it_does(family), family.unit, _number(family.zero), levels))
+    yield from _table(("family", "what it does", "unit", "level 0", "levels 1 to 5"), rows)
+
+
+def corruptions() -> Iterator[str]:
+    """Every corruption of ImageNet-C that needs no textures; what only `--families` names is marked."""
+    rows = []
+    for family, in_suite in _families("corruptions"):
+        rows.append((f"`{family.name}`", _what_it_does(family), "" if in_suite else "extra"))
+    yield from _table(("corruption", "what it does", ""), rows)
+
+
+def purifiers() -> Iterator[str]:
+    """Every purifier with the numbers that it takes."""
+    from embedshift.augmentations.purifiers import PURIFIERS
+
+    rows = []
+    for name, kind in PURIFIERS.items():
+        rows.append((f"`{name}`", (kind.change.__doc__ or "").splitlines()[0], kind.numbers))
+    yield from _table(("purifier", "what it does", "its number"), rows)
+
+
+def _families(suite: str) -> Iterator[tuple[Any, bool]]:
+    """The families of a suite in its order, and whether a run measures them without `--families`."""
+    from embedshift.augmentations import load_suite
+    from embedshift.augmentations.family import FAMILIES
+
+    chosen = dict.fromkeys(view.grade.family for view in load_suite(suite) if view.grade is not None)
+    others = [name for name in FAMILIES if FAMILIES[name].suite == suite and name not in chosen]
+    for name in (*chosen, *others):
+        yield FAMILIES[name], name in chosen
+
+
+def _what_it_does(family: Any) -> str:
+    """The first line of the docstring of the function that changes the image, or its name."""
+    change = family.change
+    function = next(getattr(change, name) for name in ("draw", "mask", "source") if hasattr(change, name))
+    words = (function.__doc__ or f"{family.name.replace('_', ' ').capitalize()}.").splitlines()[0]
+    words = words.removeprefix("Returns ")
+    return words[0].upper() + words[1:]
+
+
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
     """A table of Markdown, and the empty line after it."""
     yield from (f"| {' | '.join(heads)} |", "|" + "---|" * len(heads))
@@ -253,6 +300,9 @@ PARTS: dict[str, Callable[[], Iterator[str]]] = {
     "augmentations of the paper": paper_augmentations,
     "words of augmentations": words,
     "examples": examples,
+    "families of strength": families,
+    "corruptions": corruptions,
+    "purifiers": purifiers,
 }
 
 

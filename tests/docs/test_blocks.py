@@ -16,8 +16,8 @@ from support.tokenizers_made import make_clip
 SIDE = 64
 # Pages whose studies have many views, or that attack: seconds each.
 SLOW = (
-    "attack.md", "check.md", "corruptions.md", "ecosystem.md", "fine-tuning.md", "pairs.md", "paper.md", "strength.md",
-    "text.md", "tolerance.md",
+    "attack.md", "augmentations.md", "check.md", "ecosystem.md", "fine-tuning.md", "pairs.md", "paper.md", "text.md",
+    "tolerance.md",
 )  # fmt: skip
 ENCODES = ("embedshift run", "embedshift attack")
 WITH_CODE = [page for page in PAGES if any(each.is_code and each.reason is None for each in blocks(page.read_text()))]

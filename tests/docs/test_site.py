@@ -10,6 +10,8 @@ from threading import Thread
 
 import pytest
 
+from embedshift.augmentations.family import FAMILIES
+from embedshift.augmentations.purifiers import PURIFIERS
 from embedshift.registry import METRICS, questions
 
 pytestmark = pytest.mark.slow
@@ -134,5 +136,7 @@ def test_what_the_package_declares_is_in_the_reference(site):
     assert [name for name in public if name not in python] == []
     assert "EmbedshiftError" in python
     assert "openai/clip-vit-base-patch32" in python, "defaults stand as values"
+    changes = "".join((site / f"{name}.html").read_text() for name in ("tolerance", "augmentations", "attack"))
+    assert all(f"<code>{name}</code>" in changes for name in (*FAMILIES, *PURIFIERS))
     words = (site / "glossary.html").read_text()
     assert all(f"<strong>{term}</strong>" in words for term in ("relative shift", "false-match rate", "head", "study"))
