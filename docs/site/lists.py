@@ -56,8 +56,8 @@ def metrics() -> Iterator[str]:
         asked = "every run"
         if each.optional:
             asked = f"`--metrics {each.needs}`" if each.asked_by == "metrics" else f"`--{each.asked_by}`"
-        unit = {"encoder": "the encoder's unit"}.get(each.unit, each.unit)
-        span = f"{_number(each.low)} to {_number(each.high)} {unit}".strip()
+        unit = {"": "", "encoder": ", in the encoder's unit"}.get(each.unit, f" {each.unit}")
+        span = f"{_number(each.low)} to {_number(each.high)}{unit}"
         rows.append((f"`{each.name}`", each.summary, span, _number(each.no_change), asked))
     yield from table(("metric", "what it is", "range", "no change", "measured with"), rows)
 
@@ -84,12 +84,12 @@ def glossary() -> Iterator[str]:
     from embedshift.report.glossary import TERMS as OF_REPORTS
 
     terms = dict(OF_REPORTS)
-    for question in declared():
-        part: Any = getattr(question.part("section"), "PART", None)
-        terms |= part.terms if part is not None else {}
-    if both := terms.keys() & TERMS.keys():
-        raise SystemExit(f"the report explains {', '.join(sorted(both))} already")
-    for term, words in sorted((terms | TERMS).items(), key=lambda pair: pair[0].lower()):
+    parts: Any = [getattr(question.part("section"), "PART", None) for question in declared()]
+    for more in (*(part.terms for part in parts if part is not None), TERMS):
+        if twice := [term for term in terms.keys() & more.keys() if terms[term] != more[term]]:
+            raise SystemExit(f"two definitions of {', '.join(sorted(twice))}")
+        terms |= more
+    for term, words in sorted(terms.items(), key=lambda pair: pair[0].lower()):
         yield f"- **{term}**: {words}"
 
 

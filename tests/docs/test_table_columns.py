@@ -15,7 +15,7 @@ from embedshift.store.table import tables_of
 from support.pages import ROOT
 from support.synthetic import make_study
 
-PAGE = (ROOT / "docs" / "reference" / "tables.md").read_text()
+PAGE = (ROOT / "docs" / "reference" / "tables.md").read_text().partition("## Questions")[0]
 # Tables with a column for each augmentation.
 SQUARE = ("pairwise", "directions", "directions_of_images")
 # Tables that no made study has, by what they are made of.
