@@ -110,9 +110,9 @@ def tables() -> Iterator[str]:
     from embedshift.store.table import installed_tables
 
     rows = []
-    for name, (question, table) in installed_tables().items():
+    for name, (question, declared) in installed_tables().items():
         fields = [] if question.choices is None else dataclasses.fields(question.choices)
-        rows.append((f"`{name}()`", table.doc, ", ".join(f"`{field.name}`" for field in fields) or "–"))
+        rows.append((f"`{name}()`", declared.doc, ", ".join(f"`{field.name}`" for field in fields) or "–"))
     yield from table(("method", "what it returns", "settings"), rows)
 
 

@@ -1,7 +1,7 @@
 """The lists that stand in pages, made from what the package declares.
 
-    python docs/site/lists.py            # writes each list between `<!-- made: NAME -->` and `<!-- end -->`
-    python docs/site/lists.py --check    # names the pages whose lists are old, and ends with exit code 1
+python docs/site/lists.py            # writes each list between `<!-- made: NAME -->` and `<!-- end -->`
+python docs/site/lists.py --check    # names the pages whose lists are old, and ends with exit code 1
 """
 
 import ast
@@ -17,12 +17,10 @@ PLACE = re.compile(r"^<!-- made: (?P<name>.+?) -->\n.*?^<!-- end -->$", re.MULTI
 # Words of the pages that neither the report nor one of its questions explains.
 TERMS = {
     "gallery": "The images among which a search looks.",
-    "image": "What a study measures: a file, a row of a table, or a member of an archive. It has an id.",
     "metric": "A number that compares a view with its original.",
     "original": "The view of an image without any change.",
     "pair": "An original and a variant of it that something else made, as a CDN or a scanner.",
     "question": "A part of a study with its own numbers, tables, figures and section of the report.",
-    "row": "The numbers of one image, view and draw.",
     "shard": "A Parquet file with the rows of some images (64 by default).",
     "study": "The folder that a run leaves: settings, shards, tables, figures and the report.",
     "suite": "A named set of augmentations: `paper`, `strength`, `corruptions`, `style`, or your own.",
@@ -67,19 +65,16 @@ def _number(value: float) -> str:
 
 
 def questions() -> Iterator[str]:
-    """Every question with its tables and its figures."""
+    """Every question with its figures."""
     from embedshift.registry import questions as declared
-    from embedshift.store.table import tables_of
 
-    rows = []
-    for each in declared():
-        tables = ", ".join(f"`{table.name}`" for table in tables_of([each]))
-        rows.append((f"`{each.name}`", tables or "–", ", ".join(f"`{name}`" for name in each.figures) or "–"))
-    yield from table(("question", "tables", "figures"), rows)
+    rows = [(f"`{each.name}`", ", ".join(f"`{name}`" for name in each.figures) or "–") for each in declared()]
+    yield from table(("question", "figures"), rows)
 
 
 def glossary() -> Iterator[str]:
-    """The terms of the report, of its questions and of these pages, one definition each."""
+    """The terms of the report, of its questions and of these pages, one definition each; metrics have a list."""
+    from embedshift.registry import METRICS
     from embedshift.registry import questions as declared
     from embedshift.report.glossary import TERMS as OF_REPORTS
 
@@ -90,7 +85,8 @@ def glossary() -> Iterator[str]:
             raise SystemExit(f"two definitions of {', '.join(sorted(twice))}")
         terms |= more
     for term, words in sorted(terms.items(), key=lambda pair: pair[0].lower()):
-        yield f"- **{term}**: {words}"
+        if term.lower().replace(" ", "_") not in METRICS:
+            yield f"- **{term}**: {words}"
 
 
 def claims() -> Iterator[str]:
@@ -102,6 +98,7 @@ def claims() -> Iterator[str]:
     requirements: dict[str, list[str]] = {}
     for claim in paper_claims():
         both = re.sub(rf"(mean|deviation of) ({measures})", r"\1 L2 distance, cosine similarity", claim.statement)
+        both = re.sub(r"(under) \w+(?=: the entropy)", r"\1 blur, shift_scale_rotate, perspective", both)
         statements.setdefault(both, []).append(claim.name)
         requires = re.sub(r"\ball \d+ (?=paired)", "all ", claim.test.requires)
         requirements.setdefault(re.sub(r"\bthe \d (?=join)", "they ", requires), []).append(claim.name)
@@ -204,9 +201,11 @@ def encoders() -> Iterator[str]:
         found = [each.definition for each in family.embeddings]
         if len(found) > 1:
             found = [f"`{each.name}`: {each.definition}" for each in family.embeddings]
-        attention = family.attention or "`cls`, else `pool`, else `mean`"
+        attention = "" if family.attention == "cls" else family.attention or "the first of `cls`, `pool`, `mean`"
         rows.append((title.removesuffix(" ()"), f"`{family.example}`", "; ".join(found), attention))
-    yield from table(("family (`model_type`)", "for example", "embedding, the default first", "attention"), rows)
+    yield from table(
+        ("family (`model_type`)", "for example", "embedding, the default first", "attention, if not `cls`"), rows
+    )
 
 
 LISTS: dict[str, Callable[[], Iterator[str]]] = {
@@ -234,7 +233,7 @@ def main(check: bool) -> int:
             if not check:
                 path.write_text(now, encoding="utf-8")
     for name in old:
-        print(f"{name}: {'old; run python docs/site/lists.py' if check else 'written'}")
+        sys.stdout.write(f"{name}: {'old; run python docs/site/lists.py' if check else 'written'}\n")
     return int(check and bool(old))
 
 

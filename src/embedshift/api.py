@@ -64,8 +64,8 @@ def run(
     instead of returning it to the system (`embedshift.encoders.device.keep_memory`).
 
     Args:
-        images: A folder, several files and folders, tar or Parquet files, a saved dataset, a URL of these, or a `.txt` list
-            with one path or URL a line.
+        images: A folder, several files and folders, tar or Parquet files, a saved dataset, a URL of these, or a `.txt`
+            list with one path or URL a line.
         out: The study's folder; it is created where it is missing.
         model: The name of a registered encoder, a Hugging Face Hub id, a local folder, a name of open_clip or timm
             ("timm:vit_small_patch16_224"), or any object that satisfies `Encoder`.

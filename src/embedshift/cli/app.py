@@ -110,7 +110,8 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 @with_options(StudyConfig, *switches(), skip=("images", "pairs"))
 def run(
     images: Annotated[
-        list[str] | None, typer.Argument(help="A folder, files, tar or Parquet files, a saved dataset, a URL, or a .txt list.")
+        list[str] | None,
+        typer.Argument(help="A folder, files, tar or Parquet files, a saved dataset, a URL, or a .txt list."),
     ] = None,
     pairs: Annotated[
         bool, typer.Option("--pairs", help="Measure pairs from files: give ORIGINALS VARIANTS... as IMAGES.")

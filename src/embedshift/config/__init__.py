@@ -46,7 +46,9 @@ class StudyConfig:
         3
     """
 
-    images: tuple[str, ...] = setting((), "A folder, files, tar or Parquet files, a saved dataset, a URL, or a .txt list.")
+    images: tuple[str, ...] = setting(
+        (), "A folder, files, tar or Parquet files, a saved dataset, a URL, or a .txt list."
+    )
     model: str = setting("openai/clip-vit-base-patch32", "Encoder: Hub id, local folder, or a name in `list encoders`.")
     embedding: str | None = setting(None, "Which vector of the encoder. Default: the family's first.", rare=True)
     augmentations: str = setting("paper", "A suite in `list augmentations`, or a YAML file of pipelines.")
