@@ -69,7 +69,7 @@ def run_study(
             for index in _shards_to_retry(study, out, done, transient=not retry_failed):
                 del done[index]
         pending = [shard for shard in study.shards if shard.index not in done]
-        complete = finished and not pending
+        complete = finished and not pending and not _altered_tables(out)
         if changed := _changed_images(study, out, done, changed_images(study.shards, done)):
             log.warning(
                 "%d images have changed since they were measured (first: %s); their rows describe the earlier pixels",
@@ -105,6 +105,13 @@ def run_study(
             log.warning(copies_line(copied))
         study_info(study, out, records, tables, complete=True).write(out)
     return Reader(out)
+
+
+def _altered_tables(out: Path) -> list[str]:
+    """Returns and logs the files of tables of a finished study that are not as they were written."""
+    if altered := Reader(out).altered_tables():
+        log.warning("%d tables are not as they were written (first: %s): made again", len(altered), altered[0])
+    return altered
 
 
 def study_info(

@@ -197,12 +197,17 @@ def _unpack(packed: Mapping[str, Any]) -> Values:
     return values.reshape(packed["shape"]).astype(np.float64)
 
 
-def write_failures(folder: Path, records: Sequence[ShardRecord]) -> None:
-    """Writes failures.parquet again from the shards: one row per image that was not measured."""
+def failures_table(records: Sequence[ShardRecord]) -> pa.Table:
+    """Returns the failures of some shards: one row per image that was not measured."""
     failures = [f for record in records for f in record.failures]
     kinds = {"image_id": pa.string(), "stage": pa.string(), "reason": pa.string(), "transient": pa.bool_()}
     schema = pa.schema(list(kinds.items()))
-    table = pa.Table.from_batches([], schema)
-    if failures:  # to make an array, Arrow imports pandas if it is installed
-        table = pa.Table.from_pylist([asdict(failure) for failure in failures], schema)
+    if not failures:  # to make an array, Arrow imports pandas if it is installed
+        return pa.Table.from_batches([], schema)
+    return pa.Table.from_pylist([asdict(failure) for failure in failures], schema)
+
+
+def write_failures(folder: Path, records: Sequence[ShardRecord]) -> None:
+    """Writes failures.parquet again from the shards."""
+    table = failures_table(records)
     write_atomically(folder / "failures.parquet", lambda hidden: pq.write_table(table, hidden))

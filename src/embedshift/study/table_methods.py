@@ -36,7 +36,6 @@ def table_made_again(reader: Reader, name: str, choices: object, settings: Mappi
         return entry.table.make(chosen)
     if not reader.info.complete:
         raise UsageError(f"{reader.folder}: not finished; run the same command again first")
-    update_tables(chosen, tables_after(chosen, entry.question))
-    made = chosen.table(name)
+    made = update_tables(chosen, tables_after(chosen, entry.question)).table(name)
     assert made is not None
     return made
