@@ -21,7 +21,7 @@ from embedshift.store.parts import (
     study_checksum,
 )
 from embedshift.store.reader import Reader
-from embedshift.store.shards import shard_path
+from embedshift.store.shards import FAILURES, shard_path
 from embedshift.store.table_files import alteration, is_figure_or_report
 
 
@@ -67,7 +67,7 @@ def verify(folder: Path) -> Verification:
         findings[0] = Finding(FILE, _counts(folder, info, undamaged))
     if not any(finding.problem for finding in findings):
         if info.complete:  # else a run that goes on makes it again
-            findings.append(Finding("failures.parquet", _failures(folder / "failures.parquet", undamaged)))
+            findings.append(Finding(FAILURES, _failures(folder / FAILURES, info, undamaged)))
         findings += _other_files(folder, info, measured_checksum(undamaged))
     checksum = study_checksum(undamaged) if not any(finding.problem for finding in findings) else ""
     return Verification(folder, findings, checksum)
@@ -118,7 +118,7 @@ def _counts(folder: Path, info: StudyInfo, undamaged: Sequence[Part]) -> str:
     return "" if rows == info.counts.rows else f"it lists {info.counts.rows} rows, but the shards contain {rows}"
 
 
-def _failures(path: Path, undamaged: Sequence[Part]) -> str:
+def _failures(path: Path, info: StudyInfo, undamaged: Sequence[Part]) -> str:
     """Returns where failures.parquet differs from the shards."""
     if not path.is_file():
         return "missing; make the report again"
@@ -128,13 +128,16 @@ def _failures(path: Path, undamaged: Sequence[Part]) -> str:
         return f"{path}: cannot be read ({reason(error):.200}); delete it and make the report again"
     if listed != [asdict(failure) for part in undamaged for failure in part.record.failures]:
         return "does not match the failures in the shards; delete it and make the report again"
+    if FAILURES in info.files and (problem := alteration(path.parent, FAILURES, info, str)):
+        return f"{problem}; make the report again"
     return ""
 
 
 def _other_files(folder: Path, info: StudyInfo, shards: str) -> Iterator[Finding]:
     """Yields the findings about tables, figures and report.html."""
     tables = {f"tables/{name}.parquet" for name in Reader(folder).table_names} if info.complete else set()
-    for name in sorted(tables | {name for name in info.files if not name.startswith("shards/")}):
+    files = {name for name in info.files if name != FAILURES and not name.startswith("shards/")}
+    for name in sorted(tables | files):
         path = folder / name
         if path.exists():
             problem = alteration(folder, name, info, lambda: shards)
