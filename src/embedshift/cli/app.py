@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 import embedshift
+from embedshift.cli.failures import FailureLimit, failure_limit, refuse_failures
 from embedshift.cli.options import (
     RARE,
     choices,
@@ -123,6 +124,14 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Estimate time and disk space; write nothing.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed images again.")] = False,
     repair: Annotated[bool, typer.Option("--repair", help="Measure damaged shards again.")] = False,
+    max_failed: Annotated[
+        FailureLimit | None,
+        typer.Option(
+            parser=failure_limit,
+            metavar="N",
+            help="Exit with code 1 if more images failed: a number, or a fraction such as 0.01.",
+        ),
+    ] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
     **settings: Any,
@@ -151,6 +160,8 @@ def run(
     assert out is not None
     retries = {"retry_failed": retry_failed, "repair": repair}
     _measure(given_settings, out, quiet=quiet, as_json=as_json, report=not no_report, retries=retries)
+    if max_failed is not None:
+        refuse_failures(out, max_failed)
 
 
 @app.command()

@@ -93,11 +93,12 @@ def _hub_has(model: str) -> bool:
         huggingface_hub.HfApi().model_info(model, timeout=HUB_SECONDS)
     except (huggingface_hub.errors.RepositoryNotFoundError, huggingface_hub.errors.HFValidationError) as error:
         raise EmbedshiftError(
-            f"{model}: neither a local folder nor an accessible model on the Hugging Face Hub; check the name, or "
+            f"{model}: no such folder, and no accessible model on the Hugging Face Hub; check the name, or "
             "log in for a gated model"
         ) from error
     except Exception as error:
-        log.info("the Hugging Face Hub does not answer (%s); using the local cache", reason(error))
+        words = "%s: no such folder, and the Hugging Face Hub does not answer (%s); using the local cache"
+        log.info(words, model, reason(error))
         return False
     return True
 
@@ -121,8 +122,8 @@ def _config(source: str, model: str, offline: bool) -> tuple[Family, transformer
         except Exception as error:
             if offline:
                 raise EmbedshiftError(
-                    f"{model}: the Hugging Face Hub cannot be reached and the model is not in the local cache. Give a "
-                    f"local folder with the model, or use the bundled encoder: `model` {BUNDLED}"
+                    f"{model}: no such folder, and not in the local cache of the Hugging Face Hub, which cannot be "
+                    f"reached. Give a local folder with the model, or use the bundled encoder: `model` {BUNDLED}"
                 ) from error
             words = "it has no model_type" if isinstance(error, KeyError) else _first_line(error)
             hint = f". For timm or open_clip use timm:hf-hub:{model} or open_clip:hf-hub:{model}"
