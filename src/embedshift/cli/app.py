@@ -26,7 +26,7 @@ from embedshift.cli.options import (
     with_flags,
     with_options,
 )
-from embedshift.cli.signals import Signalled, stoppable
+from embedshift.cli.signals import STOPPED, Signalled, stoppable
 from embedshift.cli.words import printable, say
 from embedshift.cli.written import written
 from embedshift.config import BUNDLED, Json, StudyConfig
@@ -78,16 +78,18 @@ def main() -> None:
         os.execve(sys.executable, python, os.environ | {"PYTHONUTF8": "1"})
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names may hold bytes that are no text
-    with stoppable():
+    with stoppable() as received:
         try:
             app(standalone_mode=True)
-        except EmbedshiftError as error:
-            _fail(with_flags(str(error), app), error.exit_code)
-        except Signalled as error:
-            _fail(str(error), error.exit_code)
-        except OSError as error:
-            words = f"{error.filename or 'input or output'}: {error.strerror or reason(error)}"
-            _fail(words, EmbedshiftError.exit_code)
+        except (Exception, Signalled) as error:
+            if received:  # whatever the error: a library in C may have made its own of the signal
+                _fail(STOPPED, 128 + received[0])
+            elif isinstance(error, EmbedshiftError):
+                _fail(with_flags(str(error), app), error.exit_code)
+            elif isinstance(error, OSError):
+                words = f"{error.filename or 'input or output'}: {error.strerror or reason(error)}"
+                _fail(words, EmbedshiftError.exit_code)
+            raise
 
 
 def _fail(line: str, code: int) -> None:
