@@ -109,6 +109,18 @@ def test_what_cannot_be_made_again_is_refused(study, monkeypatch, capsys):
     assert done.line.startswith("error: ")
 
 
+def test_a_search_with_the_settings_of_the_stored_one_writes_nothing(study):
+    """As somebody asks who may only read the study."""
+    study.table("search", queries="10")
+    before = contents(study)
+    assert study.table("search", queries="10").height
+    assert contents(study) == before
+    path = study.folder / "tables" / "gallery_sizes.parquet"
+    path.write_bytes(path.read_bytes()[:-1])
+    study.table("search", queries="10")
+    assert contents(study) == before, "written again where one is not as it was"
+
+
 def test_failures_are_those_of_the_shards(study):
     pl.DataFrame({"image_id": ["a"], "stage": ["read"], "reason": ["x"], "transient": [False]}).write_parquet(
         study.folder / "failures.parquet"

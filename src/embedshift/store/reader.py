@@ -8,6 +8,7 @@ import polars as pl
 
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.store.shard_reader import ShardReader, draw_ids
+from embedshift.store.table import installed_tables
 from embedshift.store.table_files import is_figure_or_report, read_table, table_path
 from embedshift.store.tables import make_table
 
@@ -41,13 +42,18 @@ class Reader(ShardReader):
 
     def _make_again(self, name: str, problem: str) -> pl.DataFrame:
         """Makes a table from the shards, in memory alone: only a run and a report write."""
-        path = table_path(self.folder, name)
+        path, entry = table_path(self.folder, name), installed_tables().get(name)
+        recorded = self.info.tables[name].settings if name in self.info.tables else {}
         try:
+            if entry and entry.table.settings and recorded not in ({}, entry.table.settings(self)):
+                raise UsageError(f"it was made with {', '.join(f'{key} {recorded[key]}' for key in recorded)}")
             table = make_table(self, name)
         except EmbedshiftError as error:
             words = f"{path}: {problem}, and it cannot be made again from the shards"
-            raise UsageError(f"{words} ({error}); run the study again") from error
-        log.warning("%s: %s; it was made again from the shards. Make the report again to write it", path, problem)
+            raise UsageError(f"{words} ({error}); make the report again") from error
+        usual = " with the usual settings" if entry and entry.question.choices and not entry.table.settings else ""
+        words = "%s: %s; it was made again from the shards%s. Make the report again to write it"
+        log.warning(words, path, problem, usual)
         return table
 
     def altered_tables(self) -> list[str]:

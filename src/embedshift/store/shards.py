@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -142,7 +143,9 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> str:
     except OSError as error:
         if error.errno is None:
             raise
-        words = "free space or choose another folder, and run the same command again"
+        refused = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+        first = "copy the study to a folder of your own" if refused else "free space"
+        words = f"{first} or choose another folder, and run the same command again"
         raise EmbedshiftError(f"{path}: cannot be written ({os.strerror(error.errno)}); {words}") from error
     finally:
         with contextlib.suppress(OSError):
