@@ -150,6 +150,8 @@ def recorded_checksum(folder: Path, info: StudyInfo) -> str:
 def _rows_recorded(path: Path) -> str:
     try:
         state = file_state(path)
+        if path in _READ and _READ[path][0] == state:
+            return _READ[path][1].rows_checksum
         if path not in _ROWS_RECORDED or _ROWS_RECORDED[path][0] != state:
             open_file(path).close()  # refuses what is no file, for which the reader would wait
             _ROWS_RECORDED[path] = state, read_record(path)[1]
