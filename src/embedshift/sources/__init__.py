@@ -94,6 +94,8 @@ def _kinds(entry: str) -> list[tuple[str, str]]:
     for ending, kind in ((".tar", "tar"), (".parquet", "parquet")):
         if file_and_column(entry)[0].lower().endswith(ending):
             return [(kind, entry)]
+    if not is_url(entry) and not os.path.isdir(entry):
+        return [("folder", entry)]
     names = _names(entry)
     if "dataset_dict.json" in names or {"state.json", "dataset_info.json"} <= names:
         return [("dataset", entry)]

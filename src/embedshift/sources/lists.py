@@ -36,7 +36,7 @@ def expand(path: str) -> list[str]:
         lines = read_file(path, LIST_BYTES).removeprefix(codecs.BOM_UTF8).splitlines()
     except (OSError, EmbedshiftError) as error:
         raise UsageError(f"{path}: {cause(error)}") from error
-    entries = [os.fsdecode(line.strip()) for line in lines if line.strip()]
+    entries = dict.fromkeys(os.fsdecode(line) for line in dict.fromkeys(map(bytes.strip, lines)) if line)
     return [_resolve(entry, os.path.dirname(path)) for entry in entries]
 
 
@@ -66,6 +66,7 @@ def _resolve(entry: str, folder: str) -> str:
     if is_url(entry):
         return entry
     beside_list = os.path.normpath(os.path.join(folder, os.path.expanduser(entry)))
+    if os.path.exists(file_and_column(beside_list)[0]):
+        return beside_list
     in_working_folder = os.path.abspath(entry)
-    found_beside, found_here = (os.path.exists(file_and_column(path)[0]) for path in (beside_list, in_working_folder))
-    return in_working_folder if found_here and not found_beside else beside_list
+    return in_working_folder if os.path.exists(file_and_column(in_working_folder)[0]) else beside_list
