@@ -1,9 +1,12 @@
 """Converts arguments and lists of files to paths and URLs."""
 
 import codecs
+import errno
 import os
 import re
-from typing import IO
+import threading
+from collections.abc import Callable
+from typing import IO, TypeVar
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -14,6 +17,10 @@ from embedshift.sources.base import LIST_BYTES
 
 _COLUMN = re.compile(r"(.+\.parquet)#(.+)", re.IGNORECASE | re.DOTALL)
 TABLE_ENDINGS = (".csv", ".tsv")
+# Seconds that a server has for its first answer about a URL.
+ANSWER = 30.0
+
+T = TypeVar("T")
 
 
 def expand(path: str) -> list[str]:
@@ -52,8 +59,30 @@ def open_location(location: str) -> IO[bytes]:
     files, path = fsspec.url_to_fs(location)
     if isinstance(files, LocalFileSystem):
         return open_file(path)
-    opened: IO[bytes] = files.open(path, "rb")
+    opened: IO[bytes] = answered(lambda: files.open(path, "rb"))
     return opened
+
+
+def answered(ask: Callable[[], T]) -> T:
+    """Returns what a first question to a server gives; TimeoutError if there is no answer in time."""
+    results: list[T] = []
+    errors: list[Exception] = []
+
+    def wait() -> None:
+        try:
+            results.append(ask())
+        except Exception as error:
+            errors.append(error)
+
+    # Libraries wait for minutes, each in its own way; a thread that waits on holds up nothing.
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    thread.join(ANSWER)
+    if errors:
+        raise errors[0]
+    if not results:
+        raise OSError(errno.ETIMEDOUT, f"its server did not answer in {ANSWER:g} s; check the address, or try later")
+    return results[0]
 
 
 def file_and_column(path: str) -> tuple[str, str]:
