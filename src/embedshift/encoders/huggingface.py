@@ -18,6 +18,7 @@ from embedshift.encoders.embeddings import READERS, tower
 from embedshift.encoders.families import MODEL_TYPES, family_of
 from embedshift.encoders.family import Family
 from embedshift.encoders.files import checkpoint_file, read_preprocess
+from embedshift.encoders.folder import check_folder
 from embedshift.encoders.module import ModuleEncoder
 from embedshift.encoders.trust import check_config, check_index, no_remote_code
 from embedshift.errors import EmbedshiftError, reason
@@ -79,6 +80,8 @@ def find_checkpoint(model: str) -> Checkpoint:
     """Returns the checkpoint of a Hub id or a local folder; EmbedshiftError if none of a known family exists."""
     folder = Path(model).expanduser()
     local = folder.is_dir()
+    if local:
+        check_folder(folder)
     source = str(folder) if local else model
     offline = not local and not _hub_has(model)
     family, config = _config(source, model, offline)

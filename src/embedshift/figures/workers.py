@@ -1,6 +1,7 @@
 """Renders figures in other processes, one per core, while this process draws the next figure.
 
-A figure that a process cannot render is rendered here, so that its errors and warnings are the same.
+A figure that a process cannot render, or does not in time, is rendered here, so that its errors and warnings are the
+same.
 """
 
 import contextlib
@@ -9,7 +10,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
 import types
 import warnings
 from collections import deque
@@ -19,13 +19,15 @@ from typing import TypeVar
 
 from matplotlib.figure import Figure
 
-from embedshift.config.machine import cores
+from embedshift.config.machine import cores, end_with_parent
 from embedshift.figures.render import PageLimits, Rendered, render
 
 Key = TypeVar("Key")
 
 # Figures for which a process is worth its start, and figures that wait for each process.
 _WORTH, _AHEAD = 4, 4
+# Seconds for the start of a process and a figure; beyond them it may be stopped.
+_PATIENCE = 120.0
 
 
 class Renderers:
@@ -39,7 +41,9 @@ class Renderers:
     def __enter__(self) -> "Renderers":
         if self._count:
             spawn = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self._count, mp_context=spawn, initializer=_set_up)
+            self._pool = ProcessPoolExecutor(
+                self._count, mp_context=spawn, initializer=_set_up, initargs=(os.getpid(),)
+            )
             with _without_main_module(), contextlib.suppress(OSError):  # no process could be started
                 for _ in range(self._count):
                     self._pool.submit(os.getpid)  # starts a process
@@ -47,6 +51,7 @@ class Renderers:
 
     def __exit__(self, *_: object) -> None:
         if self._pool is not None:
+            self._end()
             self._pool.shutdown(cancel_futures=True)
 
     def render_all(
@@ -73,24 +78,26 @@ class Renderers:
 
         def rendered() -> Rendered:
             try:
-                return future.result()
+                return future.result(_PATIENCE)
+            except TimeoutError:
+                self._end()
             except Exception:  # of the figure, of its pickle, or because the process has ended
-                return render_here()
+                pass
+            return render_here()
 
         return rendered
 
+    def _end(self) -> None:
+        """Ends the processes, also those that are stopped, for which `shutdown` would wait."""
+        for process in list(((self._pool and self._pool._processes) or {}).values()):
+            process.kill()
 
-def _set_up() -> None:
+
+def _set_up(parent: int) -> None:
     """Prepares a process: it ends with its parent, at Ctrl-C without a traceback, and a warning is an error."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     warnings.simplefilter("error", UserWarning)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    if (parent := multiprocessing.parent_process()) is not None:
-        parent.join()
-    os._exit(1)
+    end_with_parent(parent)
 
 
 @contextlib.contextmanager
