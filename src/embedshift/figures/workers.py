@@ -15,6 +15,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from multiprocessing import resource_tracker
 from typing import TypeVar
 
 from matplotlib.figure import Figure
@@ -44,7 +45,8 @@ class Renderers:
             self._pool = ProcessPoolExecutor(
                 self._count, mp_context=spawn, initializer=_set_up, initargs=(os.getpid(),)
             )
-            with _without_main_module(), contextlib.suppress(OSError):  # no process could be started
+            resource_tracker.ensure_running()  # else the first process starts it, which unblocks the signals
+            with _without_main_module(), _interrupts_blocked(), contextlib.suppress(OSError):  # none could be started
                 for _ in range(self._count):
                     self._pool.submit(os.getpid)  # starts a process
         return self
@@ -96,8 +98,19 @@ class Renderers:
 def _set_up(parent: int) -> None:
     """Prepares a process: it ends with its parent, at Ctrl-C without a traceback, and a warning is an error."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     warnings.simplefilter("error", UserWarning)
     end_with_parent(parent)
+
+
+@contextlib.contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Lets Ctrl-C wait, also in processes started meanwhile: while they import, they would print a traceback."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager
