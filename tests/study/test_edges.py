@@ -66,7 +66,7 @@ def test_an_encoder_of_zeros_measures_nothing(photos, tmp_path):
         embedshift.run(photos, out=tmp_path / "study", model=Constant(0.0), workers=0)
 
 
-def test_failures_are_made_again_where_they_are_gone(photos, tmp_path):
+def test_failures_are_those_of_the_shards_where_their_file_is_gone(photos, tmp_path):
     (photos / "broken.png").write_bytes(b"no picture")
     study = embedshift.run(photos, out=tmp_path / "study", model=Constant(), workers=0, shard_size=2)
     path = study.folder / "failures.parquet"
@@ -74,7 +74,7 @@ def test_failures_are_made_again_where_they_are_gone(photos, tmp_path):
     assert content["image_id"].to_list() == ["broken.png"]
     path.unlink()
     assert study.failures().equals(content)
-    assert path.is_file()
+    assert not path.exists(), "reading writes nothing"
 
 
 class OfTheUsersOwn(ImageOnlyTransform):
