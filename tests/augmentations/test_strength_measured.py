@@ -8,6 +8,8 @@ import pytest
 from embedshift.augmentations.family import FAMILIES
 from support.strength import MEASURED, covered, photo, shown_displacement
 
+pytestmark = pytest.mark.slow
+
 WARPS = (
     "shift_scale_rotate", "elastic", "perspective", "rotation", "zoom_out", "translation", "crop", "flip",
 )  # fmt: skip

@@ -10,6 +10,8 @@ import pytest
 from support import command
 from support.synthetic import make_study
 
+pytestmark = pytest.mark.slow
+
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 

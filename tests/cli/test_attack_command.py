@@ -12,6 +12,8 @@ import embedshift
 from support import command
 from support.models import make, pictures
 
+pytestmark = pytest.mark.slow
+
 STEPS = 10
 
 

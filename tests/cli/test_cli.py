@@ -158,6 +158,7 @@ def test_wrong_usage(arguments, words, cli, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("images", "views", "settings"),
     [
@@ -233,6 +234,7 @@ def test_version_help_and_no_command(cli):
         assert f"--{option}" in text
 
 
+@pytest.mark.slow
 def test_demo_measures_eight_photographs(cli, tmp_path, monkeypatch):
     """Without its figures and report, which take longest and have tests of their own."""
     reported = []
@@ -249,6 +251,7 @@ def test_demo_measures_eight_photographs(cli, tmp_path, monkeypatch):
     assert sorted(ranks.values()) == list(range(1, 10))
 
 
+@pytest.mark.slow
 def test_the_installed_command(tmp_path):
     """As a process: the entry point of the package, its exit codes, and a stdout that nobody reads."""
     entry = Path(sys.executable).parent / "embedshift"

@@ -7,6 +7,8 @@ from support import command
 from support.models import pictures
 from support.processes import run_python
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("arguments", "words"),

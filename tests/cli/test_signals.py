@@ -12,6 +12,8 @@ from embedshift.cli.signals import SECONDS
 from support import command
 from support.models import pictures
 
+pytestmark = pytest.mark.slow
+
 # A run whose augmentation waits for a pipe that nobody writes to, as for a file on a disk that has gone.
 BLOCKED = """
 import os, sys

@@ -10,6 +10,8 @@ import embedshift
 from embedshift import EmbedshiftError
 from support import command, models
 
+pytestmark = pytest.mark.slow
+
 IMAGES, SHARD = 3, 2
 
 

@@ -21,6 +21,8 @@ from support.family_models import CASES, Case, save
 from support.heads_by_hand import NAMED, contributions
 from support.library_models import SMALL, make_open_clip, make_timm
 
+pytestmark = pytest.mark.slow
+
 REFUSED = {("kosmos_2", "latents"), ("idefics", "latents"), ("idefics2", "latents")}
 DEPTH = 3
 TIMM = {

@@ -16,6 +16,8 @@ from support.family_models import CASES, save
 from support.heads_by_hand import norm_matrix, unit_matrix
 from support.library_models import make_open_clip
 
+pytestmark = pytest.mark.slow
+
 HEADS, KINDS = 4, ("clip", "siglip", "blip_itm", "blip_2_itm", "idefics2", "dinov3", "dinov2_registers")
 
 

@@ -21,6 +21,8 @@ from support import models
 from support.family_models import CASES, Case, blip, idefics, save, tower_pass
 from support.refusals import refused
 
+pytestmark = pytest.mark.slow
+
 BY_KIND = {case.kind: case for case in CASES[::-1]}  # the default embedding of each
 Folder = Callable[[str], Path]
 

@@ -13,6 +13,8 @@ from embedshift.encoders.relevance import Explainer
 from support import models
 from support.family_models import CASES, save, tower_of
 
+pytestmark = pytest.mark.slow
+
 VIEWS = np.random.default_rng(0).integers(0, 256, (3, models.SIZE, models.SIZE, 3), dtype=np.uint8)
 PATCHES = (models.SIZE // models.PATCH) ** 2
 KINDS = {case.kind: case for case in CASES if case.name is None}

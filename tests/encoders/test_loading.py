@@ -166,6 +166,7 @@ def test_the_hub_is_not_asked_when_it_is_switched_off(monkeypatch):
     refused("openai/clip-vit-base-patch32", "cannot be reached", "local folder", "`model` dinov2-small-offline")
 
 
+@pytest.mark.slow
 def test_a_hub_that_does_not_answer_is_one_line_within_20_seconds(tmp_path):
     """A server that accepts and says nothing, which is worse than none."""
     (tmp_path / "a.png").write_bytes(b"")

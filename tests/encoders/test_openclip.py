@@ -18,6 +18,8 @@ from support import models
 from support.attention_by_hand import multihead_row, slow_row
 from support.refusals import refused
 
+pytestmark = pytest.mark.slow
+
 TEXT = {"context_length": 8, "vocab_size": 99, "width": 16, "heads": 2, "layers": 1}
 VIT = {"image_size": 32, "patch_size": 8, "width": 32, "head_width": 8, "layers": 3}
 PICTURES = {"size": 32, "mean": models.MEAN, "std": models.STD, "interpolation": "bilinear"}

@@ -18,6 +18,8 @@ from support.family_models import BERT, CASES, PATCH, blip_2, save, siglip2_inpu
 from support.refusals import refused
 from support.tokenizers_made import END, save_tokenizer
 
+pytestmark = pytest.mark.slow
+
 BY_KIND = {case.kind: case for case in CASES[::-1]}
 TEXTS = ["a photo of a cat", "the noisy dog of a boat", "itap", "a word that no one knows"]
 LONG = "a small red boat " * 30

@@ -16,6 +16,8 @@ from support import models
 from support.attention_by_hand import slow_row
 from support.refusals import refused
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 3, "num_heads": 4}
 NAFLEX = {key: value for key, value in SMALL.items() if key != "img_size"}
 CASES = {

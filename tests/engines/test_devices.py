@@ -24,6 +24,8 @@ from support import mean_colour, models
 from support.mean_colour import MeanColour
 from support.tokenizers_made import make_clip
 
+pytestmark = pytest.mark.slow
+
 SHARDS = 5
 
 

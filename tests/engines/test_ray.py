@@ -21,6 +21,8 @@ from embedshift.sources import open_source, shuffle
 from support.mean_colour import MeanColour
 from support.tokenizers_made import make_clip
 
+pytestmark = pytest.mark.slow
+
 
 class DiesOnce(MeanColour):
     """Kills its own process at the first batch that it ever encodes, as a lost worker does."""

@@ -21,6 +21,8 @@ from support.overlap import drawn_texts, overlaps
 from support.report_fixtures import LONG
 from support.synthetic import make_study
 
+pytestmark = pytest.mark.slow
+
 # Those of families of rising strength, maps and details of heads are drawn elsewhere.
 ELSEWHERE = ("head_tokens",)
 OF_ANY_STUDY = [

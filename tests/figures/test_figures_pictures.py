@@ -17,6 +17,8 @@ from embedshift.questions.attention.figures import overlay
 from embedshift.sources import remember_roots
 from support.synthetic import SIZE, make_study
 
+pytestmark = pytest.mark.slow
+
 NAMES = ["noise", "blur", "horizontal_flip", "coarse_dropout"]
 
 

@@ -14,6 +14,8 @@ from embedshift.encoders.bundled import cached_folder
 from embedshift.encoders.families import IMAGENET_MEAN, IMAGENET_STD
 from support import exactness, models
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -10,6 +10,8 @@ from embedshift.encoders import EncoderOutput
 from support.mean_colour import MeanColour
 from support.synthetic import write_pictures
 
+pytestmark = pytest.mark.slow
+
 COUNT, BAD = 6, "3.png"
 SUITE = {"mirror": lambda image, rng: image[:, ::-1], "dark": lambda image, rng: image // 2}
 

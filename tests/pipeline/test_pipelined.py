@@ -7,6 +7,8 @@ from embedshift.encoders.base import Pipelined
 from support.mean_colour import MeanColour
 from support.synthetic import write_pictures
 
+pytestmark = pytest.mark.slow
+
 IMAGES, VIEWS, SHARD = 7, 10, 3
 
 

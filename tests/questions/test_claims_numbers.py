@@ -19,6 +19,8 @@ from embedshift.statistics.resamples import weights
 from support.claims_trees import branch_inside, noise_alone
 from support.claims_world import COLOR, GEOMETRIC, LEAST, METRICS, NAMES, world
 
+pytestmark = pytest.mark.slow
+
 RESAMPLES = 399
 SPREADING = ["blur", "shift_scale_rotate", "perspective"]
 

@@ -7,6 +7,8 @@ from embedshift.questions.claims.evidence import gather
 from embedshift.questions.claims.tables import verdicts
 from support.claims_simulated import OF_THE_REST, exchangeable, ordered, true_claims, unequal
 
+pytestmark = pytest.mark.slow
+
 GIVEN = ("holds", "does not hold")
 
 

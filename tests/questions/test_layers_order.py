@@ -14,6 +14,8 @@ from embedshift.sources import FolderSource, ImageRef, select, shuffle, split
 from support import models
 from support.models import SIZE
 
+pytestmark = pytest.mark.slow
+
 CLASSES, EACH, SEEDS = 5, 64, range(10)
 
 

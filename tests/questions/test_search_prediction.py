@@ -7,6 +7,8 @@ from scipy.spatial.distance import cdist
 
 from embedshift.questions.search.prediction import KEPT, SearchRanks, bound, gallery_sizes, predict, recall_among
 
+pytestmark = pytest.mark.slow
+
 
 def cosines(views, originals):
     return 1 - cdist(views, originals, "cosine")

@@ -15,6 +15,8 @@ from embedshift.study.gate.tables import TABLES
 from support import models
 from support.models import pictures
 
+pytestmark = pytest.mark.slow
+
 OPTIONAL = [each.name for each in questions() if each.name != "embedding"]
 SWITCHES = {
     "layers": {"layers": True},

@@ -17,6 +17,8 @@ import embedshift
 from support import models
 from support.models import SIZE, pictures
 
+pytestmark = pytest.mark.slow
+
 PACKAGE = Path(__file__).parent / "outside" / "embedshift_jumps"
 SOURCES = Path(embedshift.__file__).parent
 

@@ -4,6 +4,8 @@ import pytest
 
 from support.report_fixtures import CLOSING, NASTY, TOO_WIDE
 
+pytestmark = pytest.mark.slow
+
 WIDTHS = (1280, 380)
 
 POOR_CONTRAST = """() => {

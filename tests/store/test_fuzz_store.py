@@ -19,6 +19,8 @@ from support import fuzz
 from support.revised import say_identity
 from support.synthetic import make_study
 
+pytestmark = pytest.mark.slow
+
 NAMES = ["noise", "blur"]
 PLAIN = st.one_of(
     st.none(), st.booleans(), st.integers(-(10**6), 10**6), st.integers(), st.floats(), st.text(max_size=8),

@@ -12,6 +12,8 @@ from embedshift.store.checksum import with_checksum
 from embedshift.store.shards import shard_path
 from support.models import Colours, pictures
 
+pytestmark = pytest.mark.slow
+
 IMAGES, SHARD = 6, 2
 
 

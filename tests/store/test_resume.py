@@ -15,6 +15,8 @@ import embedshift
 from support import command, models
 from support.models import Colours, pictures
 
+pytestmark = pytest.mark.slow
+
 # Four images a shard at least: the terms of CKA need as many.
 SHARDS, SHARD = 5, 4
 

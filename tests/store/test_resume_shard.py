@@ -16,6 +16,8 @@ from support import counted, models
 from support.counted import SHARD, VIEWS, Counted
 from support.models import pictures
 
+pytestmark = pytest.mark.slow
+
 IMAGES = 2 * SHARD + 1
 
 
@@ -111,7 +113,6 @@ def test_a_batch_that_the_memory_does_not_hold(photos, tmp_path):
     assert_same(second, first)
 
 
-@pytest.mark.slow
 def test_processes_of_several_devices_continue_what_one_began(photos, tmp_path):
     clip = str(models.make("clip", tmp_path / "clip"))
     settings = {"model": clip, "layers": True}

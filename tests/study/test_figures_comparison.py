@@ -9,6 +9,8 @@ from support.overlap import overlaps
 from support.report_fixtures import LONG
 from support.synthetic import make_study
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("number", "suite", "by"),
