@@ -16,6 +16,7 @@ from embedshift import load_encoder
 from embedshift.encoders.families import CLIP_MEAN, CLIP_STD
 from support import models
 from support.attention_by_hand import multihead_row, slow_row
+from support.matrix import first_only
 from support.refusals import refused
 
 pytestmark = pytest.mark.slow
@@ -124,7 +125,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("kind", CASES)
+@pytest.mark.parametrize("kind", first_only(CASES))
 def test_embedding_and_attention_equal_open_clips_own(kind, tmp_path):
     row, attention_kind, sizes, patch = CASES[kind]
     folder = make(kind, tmp_path / kind)
