@@ -109,6 +109,7 @@ def test_refusals_are_one_line_with_flags(photos, model, adv, tmp_path, cli):
         assert words in done.line
 
 
+@pytest.mark.matrix
 def test_a_transfer_study_says_who_was_attacked_and_who_is_measured(adv, tmp_path, cli):
     other = make("clip_vision", tmp_path / "other")
     variants = [adv / name for name in ("linf-8", "control-linf-8")]

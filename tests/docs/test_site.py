@@ -12,7 +12,7 @@ import pytest
 
 from embedshift.registry import METRICS, questions
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.matrix]
 
 ROOT = Path(__file__).parents[2]
 SHOWN = ("index", "relative-shift", "reference/python", "recipes/index", "glossary")

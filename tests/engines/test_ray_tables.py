@@ -18,7 +18,7 @@ from embedshift.store.tables import make_tables
 from support.revised import revise_shard, say_metrics
 from support.synthetic import make_study
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.matrix]
 
 IMAGES = 2_500
 

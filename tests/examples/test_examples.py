@@ -48,6 +48,7 @@ def table(path):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.matrix
 def test_own_augmentation_and_metric(tmp_path):
     code, _, written = run("own_augmentation_and_metric.py", tmp_path, "elsewhere")
     assert code == 0
@@ -59,6 +60,7 @@ def test_own_augmentation_and_metric(tmp_path):
     assert all(0 < each < 90 for each in degrees.values())
 
 
+@pytest.mark.matrix
 def test_compare_with_a_gate(tmp_path):
     code, out, written = run("compare_with_a_gate.py", tmp_path)
     assert code == 3
@@ -79,6 +81,7 @@ def test_find_duplicates(tmp_path):
     assert first == {frozenset((f"{name}.png", f"{name}-copy.jpg")) for name in names}
 
 
+@pytest.mark.matrix
 def test_first_look(tmp_path):
     notebook = execute("first_look.ipynb", tmp_path)
     assert figures(notebook) == 3
@@ -86,6 +89,7 @@ def test_first_look(tmp_path):
     assert len(embedshift.load(tmp_path / "build" / "first_look" / "first-study").rows().collect()) == 80
 
 
+@pytest.mark.matrix
 def test_attention_and_heads(tmp_path):
     notebook = execute("attention_and_heads.ipynb", tmp_path)
     assert figures(notebook) == 3
@@ -94,6 +98,7 @@ def test_attention_and_heads(tmp_path):
         assert part["contribution"].sum() == pytest.approx(1, abs=1e-4)
 
 
+@pytest.mark.matrix
 def test_an_error_in_a_notebook_would_be_seen(tmp_path, monkeypatch):
     from nbclient.exceptions import CellExecutionError
 

@@ -45,6 +45,7 @@ def test_bundled_encoder_on_16_pictures(pictures, tmp_path):
     assert not exactness.over_tolerance(found)
 
 
+@pytest.mark.matrix
 def test_bundled_encoder_at_its_own_size_with_draws(pictures, tmp_path):
     settings = {"draws": 2, "seed": 5, "limit": 2}
     study = embedshift.run(pictures, out=tmp_path / "study", model="dinov2-small-offline", **settings)
@@ -63,6 +64,7 @@ def test_clip_saved_and_loaded_on_16_pictures(pictures, tmp_path):
     assert (attention.max(axis=1) > 3 * attention.mean(axis=1)).mean() > 0.5
 
 
+@pytest.mark.matrix
 def test_full_size_clip(pictures, tmp_path):
     torch.manual_seed(0)
     model = CLIPModel._from_config(CLIPConfig())
@@ -103,6 +105,7 @@ def test_every_family_equals_eager(kind, size, tmp_path):
     assert np.abs(embedding[0] - embedding[1]).max() > 0.1
 
 
+@pytest.mark.matrix
 def test_a_difference_is_found(pictures, tmp_path):
     """The comparison itself: other weights, another mean or another image are not within the tolerances."""
     folder = models.make("clip", tmp_path / "clip")

@@ -44,6 +44,7 @@ def study(tmp_path_factory):
     return found
 
 
+@pytest.mark.matrix
 def test_markup_is_text(visit, study):
     page = visit()  # which sees that there is no dialog, no error and no request
     page.select_option("#filter", value="all")

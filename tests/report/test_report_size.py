@@ -13,7 +13,7 @@ from embedshift.store.info import write_content
 from support.revised import revise_shard
 from support.synthetic import make_study
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.matrix]
 
 LIMIT = 10_000_000
 
