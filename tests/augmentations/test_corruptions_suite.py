@@ -136,6 +136,7 @@ def test_small_views_are_drawn(side, textures):
 
 
 @pytest.mark.slow
+@pytest.mark.matrix
 def test_workers_and_batch_sizes_give_the_same_rows(tmp_path, textures):
     folder = tmp_path / "images"
     folder.mkdir()

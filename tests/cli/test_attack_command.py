@@ -46,6 +46,7 @@ def arguments(photos, out, model, *more):
     return ["attack", photos, "--out", out, "--model", model, "--device", "cpu", "--eps", "4,8", *more]
 
 
+@pytest.mark.matrix
 def test_killed_and_gone_on_with_it_leaves_the_same_bytes(photos, model, adv, tmp_path, cli):
     out, given = tmp_path / "adv", ("--steps", STEPS, "--quiet")
     process = command.start(*arguments(photos, out, model, *given), OMP_NUM_THREADS="1")

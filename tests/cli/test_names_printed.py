@@ -65,6 +65,7 @@ def test_lines_and_tables(capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.matrix
 def test_a_process_with_hostile_names(tmp_path):
     """File names, the name of a model, and a damaged file's error."""
     photos = pictures(tmp_path / "photos", 2)

@@ -271,6 +271,7 @@ def test_idefics_without_a_resampler(tmp_path):
     assert load_encoder(str(path))(views(32)).attention_kind == "cls"
 
 
+@pytest.mark.matrix
 def test_a_large_text_part_is_never_in_memory(tmp_path):
     """Peak of a process of its own; bfloat16, since float32 files are only mapped and would cost nothing."""
     script = Path(__file__).parents[2] / "benchmarks" / "encoder_memory.py"

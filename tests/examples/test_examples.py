@@ -48,7 +48,6 @@ def table(path):
         return list(csv.DictReader(file))
 
 
-@pytest.mark.matrix
 def test_own_augmentation_and_metric(tmp_path):
     code, _, written = run("own_augmentation_and_metric.py", tmp_path, "elsewhere")
     assert code == 0
@@ -69,6 +68,7 @@ def test_compare_with_a_gate(tmp_path):
     assert (written / "comparison" / "side_by_side.csv").is_file()
 
 
+@pytest.mark.matrix
 def test_find_duplicates(tmp_path):
     code, out, written = run("find_duplicates.py", tmp_path)
     pairs = table(written / "duplicates.csv")

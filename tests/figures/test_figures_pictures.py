@@ -94,6 +94,7 @@ def test_overlay_is_brightest_where_the_attention_is():
     assert len(np.unique(flat.reshape(-1, 3), axis=0)) == 1
 
 
+@pytest.mark.matrix
 def test_galleries_have_pages_of_eight_and_old_pages_go(study):
     images = [f"image-{number:05d}.png" for number in range(17)]
     paths = save_figures(study.reader(), ["attention", "views"], ["png"], images=images)

@@ -36,6 +36,7 @@ def few(folder: Path, pictures: Path, count: int) -> Path:
     return folder
 
 
+@pytest.mark.matrix
 def test_bundled_encoder_on_16_pictures(pictures, tmp_path):
     """At half its size, which is a quarter of the work; `benchmarks/verify.py` does the same at 224."""
     study = embedshift.run(pictures, out=tmp_path / "study", model="dinov2-small-offline", size=112)
