@@ -10,15 +10,16 @@ TESTED_WITH := pytest pytest-xdist hypothesis import-linter junitparser playwrig
 UNTESTED := src/embedshift/app tests/app tests/examples
 FUZZ_EXAMPLES ?= 5000
 # Without its byte code, every process of the tests would compile all of it again.
-PYTEST = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+PYTEST = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations 10
+QUICK := -m 'not slow and not matrix'
 # A CPU without AVX-512: bfloat16 is emulated there.
 AVX2 := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick lowest newest fuzz isa opencv coverage mutants chaos soak audit lint format types docs wheel smoke check clean
+.PHONY: help demo test test-all quick lowest newest fuzz isa opencv coverage mutants chaos soak audit lint format types docs wheel smoke check clean
 
 help: ## This list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
 
 # Stamps: an install is repeated only when pyproject.toml has changed since.
 .venv/user: pyproject.toml
@@ -34,11 +35,14 @@ help: ## This list
 demo: .venv/user ## Measure the bundled encoder on eight photographs; prints the table and what was written
 	$(BIN)/embedshift demo --out $(OUT)
 
-test: .venv/dev ## Install what tests need, run all of them, a process for each core up to four
+test: .venv/dev ## Install what tests need, run every promise's test, a process for each core up to four: five minutes
+	$(PYTEST) -m 'not matrix'
+
+test-all: .venv/dev ## All tests, also the further cases of each promise: as CI does
 	$(PYTEST)
 
-quick: .venv/dev ## The tests that need no browser, no Ray and no other families: a minute and a half
-	$(PYTEST) -m 'not slow'
+quick: .venv/dev ## The tests that need no browser, no Ray and no other families: a minute
+	$(PYTEST) $(QUICK)
 
 build/lowest/installed: pyproject.toml .ci/lowest.py
 	$(PYTHON) -m venv --clear build/lowest
@@ -55,23 +59,23 @@ build/newest/installed: pyproject.toml
 lowest newest: BIN = build/$@/bin
 
 lowest: build/lowest/installed ## The quick tests with the lowest versions that pyproject.toml allows, in build/lowest
-	$(PYTEST) -m 'not slow' $(UNTESTED:%=--ignore=%)
+	$(PYTEST) $(QUICK) $(UNTESTED:%=--ignore=%)
 
 newest: build/newest/installed ## The quick tests with the newest versions that there are, in build/newest
-	$(PYTEST) -m 'not slow'
+	$(PYTEST) $(QUICK)
 
 fuzz: .venv/dev ## Random broken input for what reads files: FUZZ_EXAMPLES of each test
 	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(PYTEST) tests/*/test_fuzz_*.py
 
 isa: .venv/dev ## The encoders' tests as on a CPU without AVX-512
-	$(AVX2) $(PYTEST) tests/encoders
+	$(AVX2) $(PYTEST) -m 'not matrix' tests/encoders
 
 build/opencv/installed: .venv/dev
 	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target build/opencv 'opencv-python-headless>=4.10.0.84,<5'
 	touch $@
 
 opencv: build/opencv/installed ## The quick tests of augmentations and images with the newest OpenCV 4
-	PYTHONPATH=$(CURDIR)/build/opencv $(PYTEST) -m 'not slow' tests/augmentations tests/sources
+	PYTHONPATH=$(CURDIR)/build/opencv $(PYTEST) $(QUICK) tests/augmentations tests/sources
 
 coverage: .venv/dev ## All tests, and which lines of src they run: 95 % at least
 	$(PYTEST) --cov
@@ -111,7 +115,7 @@ wheel: .venv/dev ## Build the wheel
 smoke: .venv/dev ## Build the wheel, install it alone far from here, run its demo
 	$(BIN)/python .ci/smoke.py
 
-check: lint types docs audit test isa wheel smoke ## All of it, as CI does
+check: lint types docs audit test-all isa wheel smoke ## All of it, as CI does
 
 clean: ## Remove what was built
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -209,6 +209,7 @@ def loaded(text: str, *arguments: str, of: tuple[str, ...] = HEAVY) -> list[str]
     return ast.literal_eval(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_importing_embedshift_imports_no_torch():
     assert loaded("import embedshift; embedshift.run; import embedshift.cli.listing") == []
     assert loaded("import torch") == ["torch"], "the test can see it"
@@ -228,10 +229,12 @@ except SystemExit as end:
     assert loaded(text, of=TO_HELP) == []
 
 
+@pytest.mark.slow
 def test_measures_import_no_tables_and_no_figures():
     assert loaded("from embedshift.registry import METRICS; assert len(METRICS)", of=TO_MEASURE) == []
 
 
+@pytest.mark.slow
 def test_reading_and_rebuilding_tables_imports_no_torch(tmp_path):
     make_study(tmp_path / "study", images=3)
     text = """

@@ -12,6 +12,8 @@ from PIL import Image
 from embedshift.app.changes import all_changes
 from embedshift.app.measured import measure_view, open_original
 
+pytestmark = [pytest.mark.slow, pytest.mark.matrix]
+
 CHANGES = all_changes()
 MARKUP = ("<img src=x onerror=alert(1)>.png", "${alert(2)}{{value}}.png", "'\"><script>alert(3)<`script>.png")
 

@@ -8,6 +8,8 @@ from embedshift.store.shards import Failure
 from support.report_fixtures import CLOSING, NASTY
 from support.synthetic import make_study
 
+pytestmark = [pytest.mark.slow, pytest.mark.matrix]
+
 POINTS = "#points svg [aria-roledescription=point]"
 COUNTED = f"document.querySelectorAll('{POINTS}').length"
 

@@ -136,6 +136,7 @@ def test_a_view_does_not_depend_on_what_was_drawn_before():
         np.testing.assert_array_equal(few[name].draw(PICTURE, view_seed(0, "1", name, 0)), alone[1, name])
 
 
+@pytest.mark.slow
 def test_bytes_are_equal_in_another_process_that_has_no_torch():
     text = """
         import hashlib, json, sys

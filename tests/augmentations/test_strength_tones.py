@@ -66,6 +66,7 @@ def test_gamma_is_a_power_or_its_inverse():
     assert signs_seen("gamma", candidates, 0.51) == {0, 1}
 
 
+@pytest.mark.slow
 def test_brightness_contrast_is_a_line_through_mid_grey():
     def candidates(amount):
         pairs = itertools.product((-amount, amount), repeat=2)

@@ -14,6 +14,7 @@ from skimage import data
 
 from embedshift.augmentations import load_suite, rebuild_suite
 from embedshift.augmentations.style import FILTERS, PLAIN, oil
+from support.matrix import first_only
 from support.processes import run_python
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -165,7 +166,8 @@ def test_styles_are_known_by_version_or_parameters_and_drawn_again():
         np.testing.assert_array_equal(rebuilt[name].draw(NOISE, 0), drawn(name, NOISE))
 
 
-@pytest.mark.parametrize("threads", [1, 4])
+@pytest.mark.slow
+@pytest.mark.parametrize("threads", first_only([1, 4]))
 def test_bytes_are_equal_in_another_process_with_any_number_of_threads(threads):
     text = f"""
         import hashlib, json, cv2

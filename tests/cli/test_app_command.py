@@ -8,7 +8,10 @@ import urllib.request
 import pytest
 
 from support import command
+from support.matrix import first_only
 from support.synthetic import make_study
+
+pytestmark = pytest.mark.slow
 
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -46,7 +49,7 @@ def test_an_encoder_that_is_not_known(cli):
     assert "did you mean 'dinov2-small-offline'" in done.line
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", first_only([signal.SIGINT, signal.SIGTERM]))
 def test_it_prints_its_address_and_a_signal_ends_it(number, tmp_path):
     study, scratch = make_study(tmp_path / "study", 3), tmp_path / "scratch"
     scratch.mkdir()

@@ -12,6 +12,8 @@ import embedshift
 from support import command
 from support.models import make, pictures
 
+pytestmark = pytest.mark.slow
+
 STEPS = 10
 
 
@@ -44,6 +46,7 @@ def arguments(photos, out, model, *more):
     return ["attack", photos, "--out", out, "--model", model, "--device", "cpu", "--eps", "4,8", *more]
 
 
+@pytest.mark.matrix
 def test_killed_and_gone_on_with_it_leaves_the_same_bytes(photos, model, adv, tmp_path, cli):
     out, given = tmp_path / "adv", ("--steps", STEPS, "--quiet")
     process = command.start(*arguments(photos, out, model, *given), OMP_NUM_THREADS="1")
@@ -107,6 +110,7 @@ def test_refusals_are_one_line_with_flags(photos, model, adv, tmp_path, cli):
         assert words in done.line
 
 
+@pytest.mark.matrix
 def test_a_transfer_study_says_who_was_attacked_and_who_is_measured(adv, tmp_path, cli):
     other = make("clip_vision", tmp_path / "other")
     variants = [adv / name for name in ("linf-8", "control-linf-8")]

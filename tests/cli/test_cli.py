@@ -20,6 +20,7 @@ from embedshift.encoders.families import FAMILIES
 from embedshift.figures import FIGURES
 from embedshift.registry import METRICS, questions
 from support import command, models
+from support.matrix import first_only
 from support.models import pictures
 
 
@@ -158,14 +159,17 @@ def test_wrong_usage(arguments, words, cli, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("images", "views", "settings"),
-    [
-        (60, 28, ["--draws", 3]),
-        (60, 10, ["--store", "metrics"]),
-        (6, 92, ["--augmentations", "strength", "--families", "jpeg", "--levels", 91]),
-        (6, 92, ["--augmentations", "strength", "--families", "jpeg", "--levels", 91, "--shard-size", 2]),
-    ],
+    first_only(
+        [
+            (60, 28, ["--draws", 3]),
+            (60, 10, ["--store", "metrics"]),
+            (6, 92, ["--augmentations", "strength", "--families", "jpeg", "--levels", 91]),
+            (6, 92, ["--augmentations", "strength", "--families", "jpeg", "--levels", 91, "--shard-size", 2]),
+        ]
+    ),
 )
 def test_dry_run_writes_nothing_and_is_near(images, views, settings, cli, clip, tmp_path, monkeypatch):
     """Bytes within a fifth of what the run then writes."""
@@ -233,6 +237,7 @@ def test_version_help_and_no_command(cli):
         assert f"--{option}" in text
 
 
+@pytest.mark.slow
 def test_demo_measures_eight_photographs(cli, tmp_path, monkeypatch):
     """Without its figures and report, which take longest and have tests of their own."""
     reported = []
@@ -249,6 +254,7 @@ def test_demo_measures_eight_photographs(cli, tmp_path, monkeypatch):
     assert sorted(ranks.values()) == list(range(1, 10))
 
 
+@pytest.mark.slow
 def test_the_installed_command(tmp_path):
     """As a process: the entry point of the package, its exit codes, and a stdout that nobody reads."""
     entry = Path(sys.executable).parent / "embedshift"

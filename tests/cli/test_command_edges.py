@@ -7,6 +7,8 @@ from support import command
 from support.models import pictures
 from support.processes import run_python
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
@@ -40,6 +42,7 @@ main()
 ASCII = {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 
+@pytest.mark.matrix
 def test_ids_are_the_same_in_a_locale_of_ascii(tmp_path):
     photos = pictures(tmp_path / "photos", 2)
     (photos / "picture-00.png").rename(photos / "é猫.png")

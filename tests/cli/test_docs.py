@@ -78,15 +78,3 @@ def test_commands_are_found_where_they_stand():
 def test_a_wrong_command_would_be_seen(line):
     with pytest.raises(Exception, match=r"(?i)no such option|not a valid|should be|missing"):
         parse(line)
-
-
-PROMISES = ("docs/verified.md", "SECURITY.md")
-
-
-@pytest.mark.parametrize("page", PROMISES)
-def test_the_tests_that_a_page_names_are_there(page):
-    named = re.findall(r"`((?:tests|benchmarks)/[\w/]+\.py)(?:::(\w+))?`", (ROOT / page).read_text())
-    assert len(named) > 8
-    for file, test in named:
-        assert not test or f"def {test}(" in (ROOT / file).read_text(), f"{file}::{test}"
-        assert (ROOT / file).is_file(), file

@@ -3,6 +3,7 @@
 import json
 import re
 
+import pytest
 from PIL import Image
 from rich.table import Table
 from rich.text import Text
@@ -63,6 +64,8 @@ def test_lines_and_tables(capsys):
         assert words in out
 
 
+@pytest.mark.slow
+@pytest.mark.matrix
 def test_a_process_with_hostile_names(tmp_path):
     """File names, the name of a model, and a damaged file's error."""
     photos = pictures(tmp_path / "photos", 2)

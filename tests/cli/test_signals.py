@@ -10,7 +10,10 @@ import pytest
 
 from embedshift.cli.signals import SECONDS
 from support import command
+from support.matrix import first_only
 from support.models import pictures
+
+pytestmark = pytest.mark.slow
 
 # A run whose augmentation waits for a pipe that nobody writes to, as for a file on a disk that has gone.
 BLOCKED = """
@@ -55,7 +58,7 @@ def gone(group: int) -> bool:
     return False
 
 
-@pytest.mark.parametrize(("number", "workers"), [(signal.SIGINT, 0), (signal.SIGTERM, 1)])
+@pytest.mark.parametrize(("number", "workers"), first_only([(signal.SIGINT, 0), (signal.SIGTERM, 1)]))
 def test_a_signal_ends_a_run_that_waits(number, workers, tmp_path):
     process = start_blocked(tmp_path, workers)
     process.send_signal(number)
@@ -84,7 +87,7 @@ main()
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", first_only([signal.SIGINT, signal.SIGTERM]))
 def test_a_signal_ends_what_waits_in_c(number):
     process = command.start_python(WAITS_IN_C)
     assert process.stdout.readline() == "waiting\n"
@@ -118,7 +121,7 @@ def start_stubborn(rest: int = 0, first: str = "") -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("rest", [0, 60])
+@pytest.mark.parametrize("rest", first_only([0, 60]))
 def test_every_signal_has_its_code(number, rest):
     process = start_stubborn(rest)
     process.send_signal(number)

@@ -14,11 +14,6 @@ from support.reading import Reader, studies_to_read
 from support.tokenizers_made import make_clip
 
 SIDE = 64
-# Pages whose studies have many views, or that attack: seconds each.
-SLOW = (
-    "attack.md", "augmentations.md", "check.md", "ecosystem.md", "fine-tuning.md", "pairs.md", "paper.md", "text.md",
-    "tolerance.md",
-)  # fmt: skip
 ENCODES = ("embedshift run", "embedshift attack")
 WITH_CODE = [page for page in PAGES if any(each.is_code and each.reason is None for each in blocks(page.read_text()))]
 
@@ -44,9 +39,8 @@ def reader(ready, tmp_path, monkeypatch, cli):
     return Reader(tmp_path, *ready, cli)
 
 
-@pytest.mark.parametrize(
-    "page", [pytest.param(page, marks=[pytest.mark.slow] * (page.name in SLOW), id=page_id(page)) for page in WITH_CODE]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("page", WITH_CODE, ids=page_id)
 def test_blocks_run_in_order(page, reader):
     for block in blocks(page.read_text()):
         if block.reason is None:

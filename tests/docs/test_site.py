@@ -14,7 +14,7 @@ from embedshift.augmentations.family import FAMILIES
 from embedshift.augmentations.purifiers import PURIFIERS
 from embedshift.registry import METRICS, questions
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.matrix]
 
 ROOT = Path(__file__).parents[2]
 SHOWN = ("index", "relative-shift", "reference/python", "check", "glossary")

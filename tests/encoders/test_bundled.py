@@ -17,6 +17,8 @@ from embedshift.encoders import bundled
 from embedshift.encoders.families import IMAGENET_MEAN, IMAGENET_STD
 from support.network import no_network
 
+pytestmark = pytest.mark.slow
+
 
 def backbone_output(file: Path, pixels: np.ndarray) -> np.ndarray:
     """The last hidden state inside the graph: what its final layer norm gives, exposed as an output."""

@@ -9,6 +9,9 @@ from transformers import Dinov2Config, Dinov2Model
 import embedshift
 from embedshift import EmbedshiftError
 from support import command, models
+from support.matrix import first_only
+
+pytestmark = pytest.mark.slow
 
 IMAGES, SHARD = 3, 2
 
@@ -64,7 +67,7 @@ def test_rows_are_those_of_the_plain_study_to_rounding(plain, compiled):
             assert found[name].equals(wanted[name], null_equal=True), name
 
 
-@pytest.mark.parametrize(("first", "then"), [("compiled", "plain"), ("plain", "compiled")])
+@pytest.mark.parametrize(("first", "then"), first_only([("compiled", "plain"), ("plain", "compiled")]))
 def test_a_compiled_and_a_plain_study_do_not_relative_shift_a_folder(first, then, photos, model, request):
     study, wanted = request.getfixturevalue(first), then == "compiled"
     assert study.info()["identity"].get("compile") == (None if wanted else True)
@@ -76,6 +79,7 @@ def test_a_compiled_and_a_plain_study_do_not_relative_shift_a_folder(first, then
     assert caught.value.exit_code == 2
 
 
+@pytest.mark.matrix
 def test_a_shard_that_is_missing_is_made_again_equal(compiled, photos, model, monkeypatch, capsys):
     parts = [compiled.folder / "shards" / f"part-0000{index}.parquet" for index in range(2)]
     before, kept = compiled.rows().collect(), parts[1].stat().st_mtime_ns
@@ -99,6 +103,7 @@ def test_an_encoder_that_cannot_be_compiled_is_one_line(photos, tmp_path):
     assert list((tmp_path / "study").rglob("part-*")) == []
 
 
+@pytest.mark.matrix
 def test_one_shard_on_two_devices_is_measured_here_and_compiled(photos, model, tmp_path):
     """A process for one shard is not started; a study that says compiled holds no row that was not."""
     before = traced()

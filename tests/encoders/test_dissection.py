@@ -20,6 +20,9 @@ from support import models
 from support.family_models import CASES, Case, save
 from support.heads_by_hand import NAMED, contributions
 from support.library_models import SMALL, make_open_clip, make_timm
+from support.matrix import first_only
+
+pytestmark = pytest.mark.slow
 
 REFUSED = {("kosmos_2", "latents"), ("idefics", "latents"), ("idefics2", "latents")}
 DEPTH = 3
@@ -73,7 +76,7 @@ def check_exact(encoder) -> None:
         torch.testing.assert_close(again.mlps, found.mlps, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.kind}-{case.name}")
+@pytest.mark.parametrize("case", first_only(CASES), ids=lambda case: f"{case.kind}-{case.name}")
 def test_families_of_transformers(case: Case, tmp_path: Path):
     encoder = load_encoder(str(save(case, tmp_path / "model")), embedding=case.name)
     if (case.kind, case.name) in REFUSED:
@@ -85,12 +88,12 @@ def test_families_of_transformers(case: Case, tmp_path: Path):
     check_exact(encoder)
 
 
-@pytest.mark.parametrize("name", TIMM)
+@pytest.mark.parametrize("name", first_only(TIMM))
 def test_families_of_timm(name: str, tmp_path: Path):
     check_exact(load_encoder(str(make_timm(tmp_path / "model", name, **TIMM[name]))))
 
 
-@pytest.mark.parametrize("kind", OPEN_CLIP)
+@pytest.mark.parametrize("kind", first_only(OPEN_CLIP))
 def test_families_of_open_clip(kind: str, tmp_path: Path):
     check_exact(load_encoder(str(make_open_clip(tmp_path / "model", layers=DEPTH, **OPEN_CLIP[kind]))))
 
@@ -105,7 +108,7 @@ def test_models_that_are_no_stack_of_blocks_are_refused(name: str, settings: dic
         load_encoder(str(folder)).observing(["heads"]).__enter__()
 
 
-@pytest.mark.parametrize("kind", NAMED)
+@pytest.mark.parametrize("kind", first_only(NAMED))
 def test_heads_equal_a_slow_split_in_float64(kind: str, tmp_path: Path):
     case = next(case for case in CASES if case.kind == kind)
     folder = save(case, tmp_path / "model")

@@ -15,6 +15,9 @@ from support import models
 from support.family_models import CASES, save
 from support.heads_by_hand import norm_matrix, unit_matrix
 from support.library_models import make_open_clip
+from support.matrix import first_only
+
+pytestmark = pytest.mark.slow
 
 HEADS, KINDS = 4, ("clip", "siglip", "blip_itm", "blip_2_itm", "idefics2", "dinov3", "dinov2_registers")
 
@@ -29,7 +32,7 @@ def dinov2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return models.make("dinov2", tmp_path_factory.mktemp("dinov2") / "model")
 
 
-@pytest.mark.parametrize("kind", [*KINDS, "open_clip"])
+@pytest.mark.parametrize("kind", first_only([*KINDS, "open_clip"]))
 def test_tokens_add_up_to_the_last_blocks_heads(kind: str, tmp_path: Path):
     if kind == "open_clip":
         folder = make_open_clip(tmp_path / "model", layers=3, ls_init_value=0.3)

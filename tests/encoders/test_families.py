@@ -19,7 +19,10 @@ from embedshift import EmbedshiftError, load_encoder
 from embedshift.encoders import FAMILIES
 from support import models
 from support.family_models import CASES, Case, blip, idefics, save, tower_pass
+from support.matrix import first_only
 from support.refusals import refused
+
+pytestmark = pytest.mark.slow
 
 BY_KIND = {case.kind: case for case in CASES[::-1]}  # the default embedding of each
 Folder = Callable[[str], Path]
@@ -62,7 +65,7 @@ def expected(case: Case, reference: object, size: int) -> tuple[np.ndarray, np.n
     return embedding.numpy(), row[:, -grid * grid :].reshape(-1, grid, grid).numpy()
 
 
-@pytest.mark.parametrize("case", CASES, ids=ids)
+@pytest.mark.parametrize("case", first_only(CASES), ids=ids)
 def test_embedding_and_attention_equal_the_librarys_eager_pass(case, folder):
     reference = case.reference(folder(case.kind))
     for size in (None, 48):  # the checkpoint's own, and another
@@ -81,7 +84,7 @@ def test_embedding_and_attention_equal_the_librarys_eager_pass(case, folder):
         np.testing.assert_allclose(output.attention, attention, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["blip_itm", "blip_caption", "blip_2_itm", "blip_2_caption"])
+@pytest.mark.parametrize("kind", first_only(["blip_itm", "blip_caption", "blip_2_itm", "blip_2_caption"]))
 def test_a_smaller_size_interpolates_where_the_library_would_use_wrong_positions(kind, folder):
     case, size = BY_KIND[kind], 24
     reference = case.reference(folder(kind))
@@ -95,7 +98,7 @@ def test_a_smaller_size_interpolates_where_the_library_would_use_wrong_positions
     assert (right - wrong).abs().max() > 0.01, "the library does go wrong without a word"
 
 
-@pytest.mark.parametrize("kind", BY_KIND)
+@pytest.mark.parametrize("kind", first_only(BY_KIND))
 def test_bfloat16_files_are_read_as_float32_and_no_text_part_is_in_memory(kind, tmp_path):
     case = BY_KIND[kind]
     path = save(case, tmp_path / kind, torch.bfloat16)
@@ -142,7 +145,7 @@ def without(path: Path, *lost: str) -> None:
     save_file(weights, file, metadata={"format": "pt"})
 
 
-@pytest.mark.parametrize("kind", BY_KIND)
+@pytest.mark.parametrize("kind", first_only(BY_KIND))
 def test_a_missing_vision_weight_is_refused_by_name(kind, copy):
     path = copy(kind)
     names = sorted(load_file(path / "model.safetensors"))
@@ -155,20 +158,22 @@ def test_a_missing_vision_weight_is_refused_by_name(kind, copy):
 
 @pytest.mark.parametrize(
     ("kind", "lost", "embedding"),
-    [
-        ("clip", "visual_projection.weight", None),
-        ("siglip", "vision_model.head.probe", None),
-        ("siglip2", "vision_model.head.attention.in_proj_weight", None),
-        ("blip_itm", "vision_proj.weight", None),
-        ("blip_model", "visual_projection.weight", None),
-        ("blip_2_itm", "vision_projection.weight", None),
-        ("blip_2_itm", "query_tokens", None),
-        ("blip_2_caption", "qformer.layernorm.weight", None),
-        ("kosmos_2", "image_to_text_projection.dense.weight", "latents"),
-        ("idefics", "model.perceiver_resampler.latents", "latents"),
-        ("idefics2", "model.connector.perceiver_resampler.latents", "latents"),
-        ("idefics3", "model.connector.modality_projection.proj.weight", "latents"),
-    ],
+    first_only(
+        [
+            ("clip", "visual_projection.weight", None),
+            ("siglip", "vision_model.head.probe", None),
+            ("siglip2", "vision_model.head.attention.in_proj_weight", None),
+            ("blip_itm", "vision_proj.weight", None),
+            ("blip_model", "visual_projection.weight", None),
+            ("blip_2_itm", "vision_projection.weight", None),
+            ("blip_2_itm", "query_tokens", None),
+            ("blip_2_caption", "qformer.layernorm.weight", None),
+            ("kosmos_2", "image_to_text_projection.dense.weight", "latents"),
+            ("idefics", "model.perceiver_resampler.latents", "latents"),
+            ("idefics2", "model.connector.perceiver_resampler.latents", "latents"),
+            ("idefics3", "model.connector.modality_projection.proj.weight", "latents"),
+        ]
+    ),
 )
 def test_what_makes_the_embedding_is_never_filled_at_random(kind, lost, embedding, copy):
     path = copy(kind)
@@ -180,13 +185,15 @@ def test_what_makes_the_embedding_is_never_filled_at_random(kind, lost, embeddin
 
 @pytest.mark.parametrize(
     ("kind", "bare"),
-    [
-        ("blip_itm", hf.BlipVisionModel),
-        ("blip_2_itm", hf.Blip2VisionModel),
-        ("kosmos_2", hf.models.kosmos2.modeling_kosmos2.Kosmos2VisionModel),
-        ("idefics2", hf.models.idefics2.modeling_idefics2.Idefics2VisionTransformer),
-        ("idefics3", hf.Idefics3VisionTransformer),
-    ],
+    first_only(
+        [
+            ("blip_itm", hf.BlipVisionModel),
+            ("blip_2_itm", hf.Blip2VisionModel),
+            ("kosmos_2", hf.models.kosmos2.modeling_kosmos2.Kosmos2VisionModel),
+            ("idefics2", hf.models.idefics2.modeling_idefics2.Idefics2VisionTransformer),
+            ("idefics3", hf.Idefics3VisionTransformer),
+        ]
+    ),
 )
 def test_names_that_the_bare_class_would_not_find(kind, bare, copy):
     """The vision weights are there under other names: transformers' own class would fill every one at random."""
@@ -231,7 +238,7 @@ FEW = {"mirror": lambda image, rng: image[:, ::-1], "dark": lambda image, rng: i
 WITH_THE_PAPERS_NINE = ("clip", "siglip", "idefics2")  # one for each kind of attention
 
 
-@pytest.mark.parametrize("case", CASES, ids=ids)
+@pytest.mark.parametrize("case", first_only(CASES), ids=ids)
 def test_a_study_with_every_family(case, folder, tmp_path):
     photos = models.pictures(tmp_path / "photos", 2)
     whole = case.kind in WITH_THE_PAPERS_NINE and case.name is None
@@ -264,6 +271,7 @@ def test_idefics_without_a_resampler(tmp_path):
     assert load_encoder(str(path))(views(32)).attention_kind == "cls"
 
 
+@pytest.mark.matrix
 def test_a_large_text_part_is_never_in_memory(tmp_path):
     """Peak of a process of its own; bfloat16, since float32 files are only mapped and would cost nothing."""
     script = Path(__file__).parents[2] / "benchmarks" / "encoder_memory.py"

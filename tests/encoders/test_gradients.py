@@ -12,6 +12,9 @@ from embedshift.encoders.kernels import PackedWeights
 from embedshift.encoders.relevance import Explainer
 from support import models
 from support.family_models import CASES, save, tower_of
+from support.matrix import first_only
+
+pytestmark = pytest.mark.slow
 
 VIEWS = np.random.default_rng(0).integers(0, 256, (3, models.SIZE, models.SIZE, 3), dtype=np.uint8)
 PATCHES = (models.SIZE // models.PATCH) ** 2
@@ -45,7 +48,9 @@ def directional(embed, dtype):
     return (gradient * direction).sum().item(), ((above - below) / (2 * step)).item()
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.kind}-{case.name}" if case.name else case.kind)
+@pytest.mark.parametrize(
+    "case", first_only(CASES), ids=lambda case: f"{case.kind}-{case.name}" if case.name else case.kind
+)
 def test_gradients_of_every_family_equal_finite_differences(case, folder):
     encoder = load_encoder(str(folder(case.kind)), embedding=case.name)
     before = encoder(VIEWS)  # in inference mode, which leaves its own tensors in what a model caches
@@ -132,7 +137,7 @@ def product(a, b):
     return [[sum(x * y for x, y in zip(row, column, strict=True)) for column in zip(*b, strict=True)] for row in a]
 
 
-@pytest.mark.parametrize("kind", ["clip", "dinov2_registers", "siglip", "idefics2"])
+@pytest.mark.parametrize("kind", first_only(["clip", "dinov2_registers", "siglip", "idefics2"]))
 def test_relevance_equals_loops_over_an_eager_pass_in_float64(kind, folder):
     case = KINDS[kind]
     encoder = load_encoder(str(folder(kind)))
@@ -159,7 +164,7 @@ def test_relevance_equals_loops_over_an_eager_pass_in_float64(kind, folder):
         assert wanted.max() > 1.5 * wanted.mean(), "a map that is even shows nothing"
 
 
-@pytest.mark.parametrize("kind", ["clip", "dinov2"])
+@pytest.mark.parametrize("kind", first_only(["clip", "dinov2"]))
 def test_tokens_are_what_each_patch_brings_by_the_last_attention_and_sum_to_all_of_it(kind, folder):
     """By the block's own weights, in float64: head by head, token by token."""
     encoder = load_encoder(str(folder(kind)))

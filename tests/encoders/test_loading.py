@@ -18,6 +18,7 @@ from embedshift import load_encoder
 from embedshift.encoders import huggingface
 from embedshift.encoders.families import FAMILIES
 from support import command, models
+from support.matrix import first_only
 from support.refusals import refused
 
 VIEWS = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
@@ -28,7 +29,7 @@ def clip(tmp_path: Path) -> Path:
     return models.make("clip", tmp_path / "clip")
 
 
-@pytest.mark.parametrize("kind", models.MAKERS)
+@pytest.mark.parametrize("kind", first_only(models.MAKERS))
 def test_missing_weights_are_named_never_filled(kind, tmp_path):
     folder = models.make(kind, tmp_path / kind)
     file = folder / "model.safetensors"
@@ -166,6 +167,7 @@ def test_the_hub_is_not_asked_when_it_is_switched_off(monkeypatch):
     refused("openai/clip-vit-base-patch32", "cannot be reached", "local folder", "`model` dinov2-small-offline")
 
 
+@pytest.mark.slow
 def test_a_hub_that_does_not_answer_is_one_line_within_20_seconds(tmp_path):
     """A server that accepts and says nothing, which is worse than none."""
     (tmp_path / "a.png").write_bytes(b"")

@@ -16,7 +16,10 @@ from embedshift import load_encoder
 from embedshift.encoders.families import CLIP_MEAN, CLIP_STD
 from support import models
 from support.attention_by_hand import multihead_row, slow_row
+from support.matrix import first_only
 from support.refusals import refused
+
+pytestmark = pytest.mark.slow
 
 TEXT = {"context_length": 8, "vocab_size": 99, "width": 16, "heads": 2, "layers": 1}
 VIT = {"image_size": 32, "patch_size": 8, "width": 32, "head_width": 8, "layers": 3}
@@ -122,7 +125,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("kind", CASES)
+@pytest.mark.parametrize("kind", first_only(CASES))
 def test_embedding_and_attention_equal_open_clips_own(kind, tmp_path):
     row, attention_kind, sizes, patch = CASES[kind]
     folder = make(kind, tmp_path / kind)

@@ -15,8 +15,11 @@ from embedshift import load_encoder
 from embedshift.encoders import FAMILIES, TextEncoder, load_text_encoder
 from support import models
 from support.family_models import BERT, CASES, PATCH, blip_2, save, siglip2_inputs
+from support.matrix import first_only
 from support.refusals import refused
 from support.tokenizers_made import END, save_tokenizer
+
+pytestmark = pytest.mark.slow
 
 BY_KIND = {case.kind: case for case in CASES[::-1]}
 TEXTS = ["a photo of a cat", "the noisy dog of a boat", "itap", "a word that no one knows"]
@@ -75,7 +78,7 @@ def text_vectors(kind, folder, texts):
         return model.get_text_features(**given).pooler_output.numpy()
 
 
-@pytest.mark.parametrize("kind", [*SCORED, "blip_2_itm"])
+@pytest.mark.parametrize("kind", first_only([*SCORED, "blip_2_itm"]))
 def test_vectors_equal_those_of_the_whole_model(kind, folder):
     encoder = load_text_encoder(str(folder(kind)))
     expected = text_vectors(kind, folder, TEXTS)
@@ -89,7 +92,7 @@ def test_vectors_equal_those_of_the_whole_model(kind, folder):
     assert encoder([]).shape == (0, encoder.dim)
 
 
-@pytest.mark.parametrize("kind", SCORED)
+@pytest.mark.parametrize("kind", first_only(SCORED))
 def test_a_cosine_with_a_picture_is_the_models_own_score(kind, folder):
     """So the text's vector is in the space of the embedding that a study measures."""
     views = np.random.default_rng(0).integers(0, 256, (3, models.SIZE, models.SIZE, 3), dtype=np.uint8)
@@ -167,7 +170,7 @@ def test_what_is_refused(folder, tmp_path, monkeypatch):
     refused_text(tmp_path / "none", "no such folder", code=2)
 
 
-@pytest.mark.parametrize("kind", ["dinov2", "vit", "blip_caption", "blip_2_caption", "kosmos_2"])
+@pytest.mark.parametrize("kind", first_only(["dinov2", "vit", "blip_caption", "blip_2_caption", "kosmos_2"]))
 def test_models_without_a_text_tower(kind, tmp_path):
     path = save(BY_KIND[kind], tmp_path / kind)
     refused_text(
@@ -209,7 +212,7 @@ OPEN_CLIP = {
 }
 
 
-@pytest.mark.parametrize("kind", OPEN_CLIP)
+@pytest.mark.parametrize("kind", first_only(OPEN_CLIP))
 def test_vectors_equal_open_clips_own(kind, tmp_path):
     path = tmp_path / kind
     path.mkdir()

@@ -14,7 +14,10 @@ import embedshift
 from embedshift import load_encoder
 from support import models
 from support.attention_by_hand import slow_row
+from support.matrix import first_only
 from support.refusals import refused
+
+pytestmark = pytest.mark.slow
 
 SMALL = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 3, "num_heads": 4}
 NAFLEX = {key: value for key, value in SMALL.items() if key != "img_size"}
@@ -66,7 +69,7 @@ def reference(folder: Path, x: torch.Tensor, kind: str, size: int | None) -> tup
     return output, slow_row(q, k, from_cls=True).numpy()
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", first_only(CASES))
 def test_embedding_and_attention_equal_timms_own(name, tmp_path):
     naflex = name.startswith("naflex")
     folder = make(name, tmp_path / "mine", **(NAFLEX if naflex else SMALL))

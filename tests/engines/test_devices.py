@@ -24,6 +24,8 @@ from support import mean_colour, models
 from support.mean_colour import MeanColour
 from support.tokenizers_made import make_clip
 
+pytestmark = pytest.mark.slow
+
 SHARDS = 5
 
 
@@ -88,6 +90,7 @@ def job(photos, tmp_path):
         )
 
 
+@pytest.mark.matrix
 def test_an_error_in_a_process_is_its_own_line(job, started):
     with pytest.raises(EmbedshiftError, match=r"^/no/such/model: no such folder$") as caught:
         list(devices.run_on_devices(replace(job, spec=EncoderSpec(model="/no/such/model"))))
@@ -130,6 +133,7 @@ with prepared(config, Path(sys.argv[2]), encoder=mean_colour.MeanColour()) as st
 """
 
 
+@pytest.mark.matrix
 def test_ctrl_c_leaves_no_process_behind(tmp_path):
     photos = models.pictures(tmp_path / "photos", 2 * SHARDS)  # small: hundreds are drawn before the first row
     process = subprocess.Popen(

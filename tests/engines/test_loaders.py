@@ -21,6 +21,7 @@ from embedshift.pipeline.draw import draw_image
 from embedshift.pipeline.limit import TookTooLong, time_limit
 from embedshift.pipeline.prepare import prepared
 from support import command
+from support.matrix import first_only
 from support.mean_colour import MeanColour
 from support.synthetic import write_pictures
 
@@ -99,7 +100,8 @@ WORDS = {
 }
 
 
-@pytest.mark.parametrize("do", WORDS, ids=lambda do: do.__name__)
+@pytest.mark.slow
+@pytest.mark.parametrize("do", first_only(WORDS), ids=lambda do: do.__name__)
 def test_an_image_that_ends_its_loader_is_tried_alone_and_then_a_failure(tmp_path, photos, do, monkeypatch):
     monkeypatch.setattr("embedshift.pipeline.limit.GRACE", 0.5)
     study, pids = run(tmp_path, photos, do, tries=9)
@@ -113,7 +115,8 @@ def test_an_image_that_ends_its_loader_is_tried_alone_and_then_a_failure(tmp_pat
     assert len(set(pids)) == 2, "twice, in two processes"
 
 
-@pytest.mark.parametrize("do", [die, wait, no_memory], ids=lambda do: do.__name__)
+@pytest.mark.slow
+@pytest.mark.parametrize("do", first_only([die, wait, no_memory]), ids=lambda do: do.__name__)
 def test_an_image_that_is_well_at_the_second_try_is_measured(tmp_path, photos, do):
     study, pids = run(tmp_path, photos, do, tries=1)
     assert study.failures().is_empty()
@@ -122,7 +125,7 @@ def test_an_image_that_is_well_at_the_second_try_is_measured(tmp_path, photos, d
     assert study.rows().collect().equals(whole.rows().collect(), null_equal=True)
 
 
-@pytest.mark.parametrize("do", [wait, no_memory], ids=lambda do: do.__name__)
+@pytest.mark.parametrize("do", first_only([wait, no_memory]), ids=lambda do: do.__name__)
 def test_without_loaders_the_second_try_has_a_process_of_its_own(tmp_path, photos, do):
     study, pids = run(tmp_path, photos, do, tries=9, workers=0)
     assert study.failures()["image_id"].to_list() == ["2.png"]
@@ -143,7 +146,7 @@ def test_the_time_is_no_part_of_the_identity(tmp_path, photos):
     assert embedshift.run(photos, image_timeout=1, **settings).info()["config_hash"] == first
 
 
-@pytest.mark.parametrize("in_turns", [False, True])
+@pytest.mark.parametrize("in_turns", first_only([False, True]))
 def test_loaders_that_are_killed_lose_nothing(tmp_path, photos, in_turns):
     """The second image kills the loader of the first, which is done, and with it that of all others in its queue."""
     write_pictures(photos, [f"{n}.png" for n in range(6, 30)], 1)

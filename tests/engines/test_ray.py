@@ -21,6 +21,8 @@ from embedshift.sources import open_source, shuffle
 from support.mean_colour import MeanColour
 from support.tokenizers_made import make_clip
 
+pytestmark = pytest.mark.slow
+
 
 class DiesOnce(MeanColour):
     """Kills its own process at the first batch that it ever encodes, as a lost worker does."""
@@ -107,6 +109,7 @@ def test_rows_and_tables_equal_the_local_engines(photos, tmp_path):
     assert same(local, run(photos, tmp_path / "two", "ray", draws=2, concurrency=2, workers=0))
 
 
+@pytest.mark.matrix
 def test_pairs_travel_too(photos, tmp_path):
     (tmp_path / "pairs").mkdir()
     for path in sorted(photos.iterdir())[:-1]:
@@ -118,6 +121,7 @@ def test_pairs_travel_too(photos, tmp_path):
     assert local.failures().sort("image_id")["stage"].to_list() == ["decode", "list"]
 
 
+@pytest.mark.matrix
 def test_a_named_model_is_loaded_by_the_actor_and_gives_layers_and_texts(photos, tmp_path):
     settings = {"encoder": str(make_clip(tmp_path / "clip")), "shard_size": 4, "layers": True, "text": True}
     local, cluster = (run(photos, tmp_path / engine, engine, **settings) for engine in ("local", "ray"))
@@ -130,12 +134,14 @@ def test_a_named_model_is_loaded_by_the_actor_and_gives_layers_and_texts(photos,
     np.testing.assert_allclose(*terms, rtol=1e-4)
 
 
+@pytest.mark.matrix
 def test_an_actor_that_dies_is_replaced_and_its_shard_done_again(photos, tmp_path):
     lost = run(photos, tmp_path / "lost", "ray", DiesOnce(tmp_path / "died"))
     assert (tmp_path / "died").exists(), "nothing was killed"
     assert same(lost, run(photos, tmp_path / "local", "local"))
 
 
+@pytest.mark.matrix
 def test_a_run_that_is_killed_as_a_whole_goes_on(photos, tmp_path):
     out = tmp_path / "study"
     process = subprocess.Popen(
@@ -170,6 +176,7 @@ def parts(out):
     return {path.name: path.stat().st_mtime_ns for path in (out / "shards").glob("part-*.parquet")}
 
 
+@pytest.mark.matrix
 def test_a_shard_that_fails_for_good_is_named_and_the_others_are_kept(photos, tmp_path):
     source = open_source([str(photos)])
     order = [sample.image_id for sample in shuffle(source.samples, source, seed=0)[0]]
@@ -190,6 +197,7 @@ def test_a_shard_that_fails_for_good_is_named_and_the_others_are_kept(photos, tm
     assert same(finished, run(photos, tmp_path / "local", "local"))
 
 
+@pytest.mark.matrix
 def test_ray_goes_on_with_what_another_engine_began(photos, tmp_path):
     whole = run(photos, tmp_path / "whole", "local")
     begun = run(photos, tmp_path / "begun", "local")
@@ -212,6 +220,7 @@ def _broken():
     raise OSError("no weights here")
 
 
+@pytest.mark.matrix
 def test_an_encoder_that_cannot_be_loaded_there_is_one_line(photos, tmp_path):
     with pytest.raises(EmbedshiftError, match=r"^the Ray cluster failed: .*no weights here"):
         run(photos, tmp_path / "study", "ray", CannotBeLoaded())

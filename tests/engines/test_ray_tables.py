@@ -18,6 +18,8 @@ from embedshift.store.tables import make_tables
 from support.revised import revise_shard, say_metrics
 from support.synthetic import make_study
 
+pytestmark = [pytest.mark.slow, pytest.mark.matrix]
+
 IMAGES = 2_500
 
 

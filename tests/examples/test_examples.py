@@ -11,6 +11,8 @@ import pytest
 
 import embedshift
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SCRIPTS = sorted(path.name for path in EXAMPLES.glob("*.py"))
 NOTEBOOKS = sorted(path.name for path in EXAMPLES.glob("*.ipynb"))
@@ -46,7 +48,6 @@ def table(path):
         return list(csv.DictReader(file))
 
 
-@pytest.mark.slow
 def test_own_augmentation_and_metric(tmp_path):
     code, _, written = run("own_augmentation_and_metric.py", tmp_path, "elsewhere")
     assert code == 0
@@ -58,7 +59,7 @@ def test_own_augmentation_and_metric(tmp_path):
     assert all(0 < each < 90 for each in degrees.values())
 
 
-@pytest.mark.slow
+@pytest.mark.matrix
 def test_compare_with_a_gate(tmp_path):
     code, out, written = run("compare_with_a_gate.py", tmp_path)
     assert code == 3
@@ -67,7 +68,7 @@ def test_compare_with_a_gate(tmp_path):
     assert (written / "comparison" / "side_by_side.csv").is_file()
 
 
-@pytest.mark.slow
+@pytest.mark.matrix
 def test_find_duplicates(tmp_path):
     code, out, written = run("find_duplicates.py", tmp_path)
     pairs = table(written / "duplicates.csv")
@@ -80,7 +81,7 @@ def test_find_duplicates(tmp_path):
     assert first == {frozenset((f"{name}.png", f"{name}-copy.jpg")) for name in names}
 
 
-@pytest.mark.slow
+@pytest.mark.matrix
 def test_first_look(tmp_path):
     notebook = execute("first_look.ipynb", tmp_path)
     assert figures(notebook) == 3
@@ -88,7 +89,7 @@ def test_first_look(tmp_path):
     assert len(embedshift.load(tmp_path / "build" / "first_look" / "first-study").rows().collect()) == 80
 
 
-@pytest.mark.slow
+@pytest.mark.matrix
 def test_attention_and_heads(tmp_path):
     notebook = execute("attention_and_heads.ipynb", tmp_path)
     assert figures(notebook) == 3
@@ -97,7 +98,7 @@ def test_attention_and_heads(tmp_path):
         assert part["contribution"].sum() == pytest.approx(1, abs=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.matrix
 def test_an_error_in_a_notebook_would_be_seen(tmp_path, monkeypatch):
     from nbclient.exceptions import CellExecutionError
 

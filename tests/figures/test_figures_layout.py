@@ -17,9 +17,12 @@ from embedshift.augmentations.paper import PAPER
 from embedshift.figures import FIGURES, FigureInput, save_figures
 from embedshift.figures.style import PALETTE, contrast, readable
 from embedshift.store.reader import Reader
+from support.matrix import first_only
 from support.overlap import drawn_texts, overlaps
 from support.report_fixtures import LONG
 from support.synthetic import make_study
+
+pytestmark = pytest.mark.slow
 
 # Those of families of rising strength, maps and details of heads are drawn elsewhere.
 ELSEWHERE = ("head_tokens",)
@@ -71,7 +74,8 @@ def study_of(kind, folder):
 
 
 @pytest.fixture(
-    scope="module", params=["nine", "twenty", "no attention", "one image", "one augmentation", "like one another"]
+    scope="module",
+    params=first_only(["nine", "twenty", "no attention", "one image", "one augmentation", "like one another"]),
 )
 def study(request, tmp_path_factory):
     study = study_of(request.param, tmp_path_factory.mktemp("layout") / "study")

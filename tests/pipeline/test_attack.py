@@ -17,6 +17,8 @@ from support.archives import write_parquet
 from support.mean_colour import MeanColour
 from support.models import MEAN, SIZE, STD, make, pictures
 
+pytestmark = pytest.mark.slow
+
 STEPS = 12
 
 

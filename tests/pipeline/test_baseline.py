@@ -18,6 +18,8 @@ from embedshift.registry import METRICS
 from embedshift.statistics import baselines as baselines_of
 from support.mean_colour import MeanColour
 
+pytestmark = pytest.mark.slow
+
 METRICS_OF_PAIRS = ("attention_similarity", "patch_similarity", "edge_preservation", "detail_preservation")
 SUITE = {
     "same": lambda image, rng: image,

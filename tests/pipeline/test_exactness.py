@@ -13,6 +13,9 @@ from embedshift.cli.demo import copy_photos
 from embedshift.encoders.bundled import cached_folder
 from embedshift.encoders.families import IMAGENET_MEAN, IMAGENET_STD
 from support import exactness, models
+from support.matrix import first_only
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +36,7 @@ def few(folder: Path, pictures: Path, count: int) -> Path:
     return folder
 
 
+@pytest.mark.matrix
 def test_bundled_encoder_on_16_pictures(pictures, tmp_path):
     """At half its size, which is a quarter of the work; `benchmarks/verify.py` does the same at 224."""
     study = embedshift.run(pictures, out=tmp_path / "study", model="dinov2-small-offline", size=112)
@@ -42,6 +46,7 @@ def test_bundled_encoder_on_16_pictures(pictures, tmp_path):
     assert not exactness.over_tolerance(found)
 
 
+@pytest.mark.matrix
 def test_bundled_encoder_at_its_own_size_with_draws(pictures, tmp_path):
     settings = {"draws": 2, "seed": 5, "limit": 2}
     study = embedshift.run(pictures, out=tmp_path / "study", model="dinov2-small-offline", **settings)
@@ -60,6 +65,7 @@ def test_clip_saved_and_loaded_on_16_pictures(pictures, tmp_path):
     assert (attention.max(axis=1) > 3 * attention.mean(axis=1)).mean() > 0.5
 
 
+@pytest.mark.matrix
 def test_full_size_clip(pictures, tmp_path):
     torch.manual_seed(0)
     model = CLIPModel._from_config(CLIPConfig())
@@ -82,8 +88,8 @@ TYPES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("size", [models.SIZE, 56])
-@pytest.mark.parametrize("kind", models.MAKERS)
+@pytest.mark.parametrize("size", first_only([models.SIZE, 56]))
+@pytest.mark.parametrize("kind", first_only(models.MAKERS))
 def test_every_family_equals_eager(kind, size, tmp_path):
     folder = models.make(kind, tmp_path / kind)
     encoder = embedshift.load_encoder(str(folder), size=size)
@@ -100,6 +106,7 @@ def test_every_family_equals_eager(kind, size, tmp_path):
     assert np.abs(embedding[0] - embedding[1]).max() > 0.1
 
 
+@pytest.mark.matrix
 def test_a_difference_is_found(pictures, tmp_path):
     """The comparison itself: other weights, another mean or another image are not within the tolerances."""
     folder = models.make("clip", tmp_path / "clip")

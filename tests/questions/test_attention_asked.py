@@ -17,6 +17,8 @@ from embedshift.registry import METRICS, asked_metrics
 from embedshift.statistics.summary import PAPER_METRICS
 from support import models
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = ["attention", "aligned", "rollout"]
 OPTIONAL = (RISE, DIVERGENCE, ALIGNED, ROLLOUT)
 

@@ -18,6 +18,9 @@ from embedshift.statistics import intervals, sample
 from embedshift.statistics.resamples import weights
 from support.claims_trees import branch_inside, noise_alone
 from support.claims_world import COLOR, GEOMETRIC, LEAST, METRICS, NAMES, world
+from support.matrix import first_only
+
+pytestmark = pytest.mark.slow
 
 RESAMPLES = 399
 SPREADING = ["blur", "shift_scale_rotate", "perspective"]
@@ -134,7 +137,7 @@ def with_holes(rows: pl.LazyFrame) -> pl.LazyFrame:
     return frame.with_columns(pl.when(hole).then(np.nan).otherwise(pl.col(m)).alias(m) for m in METRICS).lazy()
 
 
-@pytest.mark.parametrize(("draws", "holes"), [(1, False), (3, True)])
+@pytest.mark.parametrize(("draws", "holes"), first_only([(1, False), (3, True)]))
 def test_claims_on_means_and_spreads_are_those_of_a_slow_bootstrap(draws, holes):
     rows = with_holes(blurred_world(draws)) if holes else blurred_world(draws)
     table = {row["claim"]: row for row in claims(rows, NAMES, seed=11, resamples=RESAMPLES).iter_rows(named=True)}
@@ -151,7 +154,7 @@ def test_claims_on_means_and_spreads_are_those_of_a_slow_bootstrap(draws, holes)
         assert row["p_value"] == min(found.p)
 
 
-@pytest.mark.parametrize(("draws", "holes"), [(1, False), (2, True)])
+@pytest.mark.parametrize(("draws", "holes"), first_only([(1, False), (2, True)]))
 def test_fractions_of_trees_and_of_the_exception_are_those_of_a_slow_bootstrap(draws, holes):
     rows = with_holes(blurred_world(draws)) if holes else blurred_world(draws)
     found = dict(claims(rows, NAMES, seed=11, resamples=RESAMPLES).select("claim", "estimate").iter_rows())

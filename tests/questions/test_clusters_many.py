@@ -8,6 +8,8 @@ from embedshift.questions.clusters import Tree
 from support.mean_colour import MeanColour
 from support.models import pictures
 
+pytestmark = pytest.mark.slow
+
 
 def darker(number):
     return lambda image, rng: (image * (1 - 0.02 * number)).astype(image.dtype)

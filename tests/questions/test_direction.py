@@ -20,6 +20,8 @@ from support.shifts import shift_sums
 from support.synthetic import make_study
 from support.ways import Ways, write_images
 
+pytestmark = pytest.mark.slow
+
 
 def made(count=13, augmentations=3, draws=2, dim=7, seed=0):
     rng = np.random.default_rng(seed)

@@ -8,6 +8,8 @@ from embedshift.questions.direction.figures import tree_of
 from support.shifts import shift_sums
 from support.ways import WAYS, Ways, suite, write_images
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):

@@ -12,6 +12,8 @@ from embedshift.questions.embedding.section import distributions
 from support import mirrored
 from support.synthetic import make_study
 
+pytestmark = pytest.mark.slow
+
 
 def data_of(folder, *given, **settings) -> FigureInput:
     return FigureInput(make_study(folder, *given, **settings).reader())

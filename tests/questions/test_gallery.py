@@ -17,6 +17,8 @@ from embedshift.report.images import heat, shrink, webp
 from embedshift.store.redraw import iter_redrawn, redraw
 from support.synthetic import make_study
 
+pytestmark = pytest.mark.slow
+
 PLENTY = 10_000_000
 
 

@@ -19,6 +19,8 @@ from support.overlap import overlaps
 from support.tokenizers_made import make_clip
 from support.words_by_hand import contributions, published
 
+pytestmark = pytest.mark.slow
+
 BANK = ("a cat", "a dog", "<b>red</b> boat", "a small picture", "an image", "the photo")
 
 

@@ -12,6 +12,8 @@ from embedshift.questions.heads.figures import MOST_PANELS
 from embedshift.questions.heads.section import rows_of
 from support.synthetic import make_study
 
+pytestmark = pytest.mark.slow
+
 SUITE = ["noise", "blur", "elastic"]
 
 

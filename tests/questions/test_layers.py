@@ -23,6 +23,8 @@ from support import command, models
 from support.models import MEAN, SIZE, STD, Colours, pictures
 from support.synthetic import make_study
 
+pytestmark = pytest.mark.slow
+
 SAME = {"same": lambda image, rng: image, "also_same": lambda image, rng: image.copy()}
 SMALL = {"dark": lambda image, rng: image // 3, "mirror": lambda image, rng: image[:, ::-1]}
 DEPTH = 3

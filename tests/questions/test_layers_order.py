@@ -14,6 +14,8 @@ from embedshift.sources import FolderSource, ImageRef, select, shuffle, split
 from support import models
 from support.models import SIZE
 
+pytestmark = pytest.mark.slow
+
 CLASSES, EACH, SEEDS = 5, 64, range(10)
 
 
@@ -104,6 +106,7 @@ def test_sorted_names_fail_the_same_test(folders, layers):
     assert not agree(*found).any()
 
 
+@pytest.mark.matrix
 def test_a_study_gives_what_the_order_gives(folders, layers, encoder, tmp_path):
     for folder in folders:
         study = embedshift.run(

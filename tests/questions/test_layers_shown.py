@@ -11,6 +11,8 @@ from embedshift.figures import FigureInput, iter_figures
 from embedshift.questions.layers.section import half_way
 from support.synthetic import make_study
 
+pytestmark = pytest.mark.slow
+
 
 def test_section_of_the_report(tmp_path):
     study = make_study(tmp_path / "study", 40, ["noise", "blur"], layers=4, shard_size=20)

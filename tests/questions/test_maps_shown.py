@@ -21,6 +21,8 @@ from support import models
 from support.overlap import overlaps
 from support.synthetic import make_study
 
+pytestmark = pytest.mark.slow
+
 AUGMENTATIONS = {"flip": A.HorizontalFlip(p=1), "blur": A.GaussianBlur(p=1), "darker": A.RandomGamma((200, 200), p=1)}
 NAMES = ("attention", "relevance", "tokens")
 

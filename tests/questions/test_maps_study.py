@@ -21,6 +21,8 @@ from support import models
 from support.captioned import captioned
 from support.models import SIZE, Colours, pictures
 
+pytestmark = pytest.mark.slow
+
 AUGMENTATIONS = {
     "flip": A.HorizontalFlip(p=1),
     "dark": lambda image, rng: image // 3,

@@ -9,6 +9,8 @@ from embedshift.store.info import write_content
 from support import revised
 from support.synthetic import make_study
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("noise", "blur")
 
 

@@ -14,6 +14,8 @@ from embedshift.store.tables import update_tables
 from support.revised import revise_embeddings, without_vectors
 from support.synthetic import make_study
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def study(tmp_path):

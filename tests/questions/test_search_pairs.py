@@ -22,6 +22,8 @@ from embedshift.statistics.intervals import clopper_pearson
 from embedshift.statistics.resamples import weights
 from embedshift.statistics.sample import estimates_from_values
 
+pytestmark = pytest.mark.slow
+
 
 def made(n, d=12, seed=0, copies=0):
     """Vectors in a cone with whole coordinates, so that some cosines tie, some of them exact copies."""

@@ -7,6 +7,8 @@ from scipy.spatial.distance import cdist
 
 from embedshift.questions.search.prediction import KEPT, SearchRanks, bound, gallery_sizes, predict, recall_among
 
+pytestmark = pytest.mark.slow
+
 
 def cosines(views, originals):
     return 1 - cdist(views, originals, "cosine")
@@ -37,6 +39,7 @@ def test_recall_in_a_part_is_scipys_hypergeometric():
         np.testing.assert_allclose(found, [*wanted, np.nan], atol=1e-12)
 
 
+@pytest.mark.matrix
 def test_recall_in_a_part_is_that_of_random_parts():
     table, n, size = world(30, 0), 30, 9
     rng, hits = np.random.default_rng(1), []
@@ -84,6 +87,7 @@ def test_no_prediction_where_most_views_are_not_found():
     assert "predicted" not in gallery_sizes({"a": search(world(39, 1), 39)})["kind"].to_list()
 
 
+@pytest.mark.matrix
 def test_predictions_meet_larger_galleries_and_intervals_hold_new_queries():
     n, larger = 120, 480
     errors, held, truth = [], 0, []

@@ -25,6 +25,8 @@ from support.search_tables import RATES, SIZES, recalled, searched
 from support.sentences import paragraphs, sentence
 from support.synthetic import make_study
 
+pytestmark = pytest.mark.slow
+
 RECALL = {"noise": 0.25, "blur": 0.975, "elastic": 0.6}
 
 

@@ -14,6 +14,8 @@ from embedshift.statistics.units import in_words
 from support.graded import CLOSER, DARKER, MADE, corruption, graded, register
 from support.synthetic import make_study
 
+pytestmark = pytest.mark.slow
+
 # Above 20 views in all.
 MANY = (*MADE, *(replace(DARKER, name=name) for name in ("darker_a", "darker_b")))
 

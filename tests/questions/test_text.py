@@ -18,6 +18,8 @@ from support import command
 from support.captioned import LABELS, MARKS, NINE, Planted
 from support.models import pictures
 
+pytestmark = pytest.mark.slow
+
 CONTRACT = [
     "image_id", "view", "draw", "view_seed", "pixels", "embedding", "attention", "cosine_similarity",
     "l2_distance", "attention_similarity", "patch_similarity", "edge_preservation", "detail_preservation", "pairwise",

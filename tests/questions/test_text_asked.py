@@ -14,6 +14,8 @@ from support import command, models
 from support.captioned import LABELS, Planted
 from support.models import Colours, TinyNet, pictures
 
+pytestmark = pytest.mark.slow
+
 
 def test_resumed_and_with_workers_it_is_equal(study, photos, clip, tmp_path):
     settings = {"model": clip, "shard_size": 3, "draws": 2, "text": True, "labels": list(LABELS)}

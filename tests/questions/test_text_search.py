@@ -18,6 +18,8 @@ from embedshift.statistics.vectors import cosine
 from support.captioned import MARKS, NINE, Planted
 from support.models import pictures
 
+pytestmark = pytest.mark.slow
+
 RNG = np.random.default_rng(0)
 SETTINGS = {"augmentations": MARKS, "workers": 0, "text": True, "draws": 2}
 # Images without a caption, and two captions that are equal.

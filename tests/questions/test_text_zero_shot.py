@@ -14,6 +14,8 @@ from embedshift.statistics.sample import estimates_from_values, gather
 from support.captioned import LABELS, MARKS, NINE, Planted
 from support.models import pictures
 
+pytestmark = pytest.mark.slow
+
 RNG = np.random.default_rng(0)
 
 

@@ -24,6 +24,7 @@ def image_means(rows, name):
                      part.partition_by("image_id", maintain_order=True)])  # fmt: skip
 
 
+@pytest.mark.slow
 def test_words_and_their_test_by_slow_loops(tmp_path):
     study = make_study(tmp_path / "study", layout.BLOCK + 20, NAMES, text=True, draws=2, seed=4)
     rows = study.rows().collect()

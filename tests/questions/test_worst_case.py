@@ -16,6 +16,8 @@ from embedshift.errors import UsageError
 from embedshift.sources.attacked import AttackedVariant, attack_identity, read_attack_record
 from support.models import MEAN, SIZE, STD, pictures
 
+pytestmark = pytest.mark.slow
+
 COUNT = 9
 
 

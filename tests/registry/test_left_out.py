@@ -13,7 +13,10 @@ from embedshift.statistics.summary import RADAR_METRICS
 from embedshift.store.table import tables_of
 from embedshift.study.gate.tables import TABLES
 from support import models
+from support.matrix import first_only
 from support.models import pictures
+
+pytestmark = pytest.mark.slow
 
 OPTIONAL = [each.name for each in questions() if each.name != "embedding"]
 SWITCHES = {
@@ -84,7 +87,7 @@ def test_every_question_is_tried():
     assert set(TRACES) == set(OPTIONAL) == set(MISSING)
 
 
-@pytest.mark.parametrize("number", [None, *range(STUDIES)])
+@pytest.mark.parametrize("number", first_only([*range(STUDIES), None]))
 def test_without_them_the_others_run_and_report(number, photos, model, tmp_path, monkeypatch):
     missing = {name for name in OPTIONAL if number in MISSING[name]}
     leave_out(missing, monkeypatch)

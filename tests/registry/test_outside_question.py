@@ -19,6 +19,8 @@ from support import models
 from support.models import SIZE, pictures
 from support.pages import ROOT, blocks
 
+pytestmark = pytest.mark.slow
+
 PACKAGE = Path(__file__).parent / "outside" / "embedshift_jumps"
 SOURCES = Path(embedshift.__file__).parent
 

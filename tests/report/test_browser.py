@@ -2,7 +2,10 @@
 
 import pytest
 
+from support.matrix import first_only
 from support.report_fixtures import CLOSING, NASTY, TOO_WIDE
+
+pytestmark = pytest.mark.slow
 
 WIDTHS = (1280, 380)
 
@@ -65,8 +68,8 @@ def column(page, number):
     return page.locator(f"#summary-table tbody tr > *:nth-child({number})").all_inner_texts()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("scheme", first_only(["light", "dark"]))
+@pytest.mark.parametrize("width", first_only(WIDTHS))
 def test_fits_and_is_drawn(visit, screenshots, width, scheme):
     page = visit(width, scheme)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -172,7 +175,7 @@ def test_every_scrolling_part_can_be_reached_by_keyboard(visit):
     assert hidden == 0
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", first_only(["light", "dark"]))
 def test_theme_follows_the_system_until_the_button(visit, scheme):
     page = visit(1600, scheme)
     ground = "getComputedStyle(document.body).backgroundColor"
@@ -186,7 +189,7 @@ def test_theme_follows_the_system_until_the_button(visit, scheme):
     assert (page.evaluate(ground), page.evaluate(ink)) == first
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", first_only(["light", "dark"]))
 def test_text_stands_out_from_its_ground(visit, scheme):
     page = visit(1600, scheme)
     # WCAG's contrast of every text against the nearest ground that is not see-through.

@@ -9,6 +9,8 @@ from support.graded import DARKER, MADE, graded
 from support.report_fixtures import TOO_WIDE
 from support.synthetic import make_study
 
+pytestmark = [pytest.mark.slow, pytest.mark.matrix]
+
 FAMILIES_MADE = (*MADE, *(replace(DARKER, name=f"darker_{letter}") for letter in "abcdefghijklmno"))
 
 

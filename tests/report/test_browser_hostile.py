@@ -6,6 +6,8 @@ from PIL import Image
 import embedshift
 from support.models import pictures, vision_and_letters
 
+pytestmark = pytest.mark.slow
+
 MARKUP = "<img src=x onerror=alert({0})><script>alert({0})</script>{{{{7*7}}}}'\"</script></style>"
 # Slashes cannot stand in a file's name.
 NAMES = [f"{place}<img src=x onerror=alert({place})>{{{{7*7}}}}'\"<`script>.png" for place in range(4)]
@@ -42,6 +44,7 @@ def study(tmp_path_factory):
     return found
 
 
+@pytest.mark.matrix
 def test_markup_is_text(visit, study):
     page = visit()  # which sees that there is no dialog, no error and no request
     page.select_option("#filter", value="all")

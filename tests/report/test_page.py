@@ -14,6 +14,8 @@ from embedshift.store.shards import Failure
 from support.report_fixtures import CLOSING, NASTY
 from support.synthetic import make_study
 
+pytestmark = pytest.mark.slow
+
 
 class Reader(HTMLParser):
     """Tags, what they refer to, the text outside scripts, and the content of each script."""

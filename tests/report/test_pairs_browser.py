@@ -6,6 +6,8 @@ import embedshift
 from support.mean_colour import MeanColour
 from support.pairs import QUALITIES, tiles, write_pairs
 
+pytestmark = [pytest.mark.slow, pytest.mark.matrix]
+
 
 @pytest.fixture
 def study(tmp_path):

@@ -14,6 +14,8 @@ from embedshift.store.redraw import redraw
 from support.mean_colour import MeanColour
 from support.pairs import QUALITIES, tiles, write_pairs
 
+pytestmark = pytest.mark.slow
+
 PLENTY = 10_000_000
 
 

@@ -17,6 +17,8 @@ from support.mean_colour import MeanColour
 from support.models import pictures
 from support.synthetic import make_study
 
+pytestmark = pytest.mark.slow
+
 ROOT = "root-7f3a of-jane"
 
 

@@ -34,6 +34,7 @@ def study(tmp_path_factory) -> Study:
     return make_study(tmp_path_factory.mktemp("command") / "study", 8, with_pictures=True)
 
 
+@pytest.mark.slow
 def test_rebuilds_everything_without_torch(study):
     for path in (study.folder / "tables").iterdir():
         path.unlink()
@@ -85,6 +86,7 @@ def test_no_study_there_is_one_line(tmp_path, cli):
     assert "no study here" in done.line
 
 
+@pytest.mark.slow
 def test_run_writes_a_report_once(tmp_path, cli):
     write_pictures(tmp_path / "photos", ["a.png", "b.png", "c.png"])
     model, out = make("clip", tmp_path / "model"), tmp_path / "study"

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from PIL import Image
 
 from embedshift.augmentations.paper import PAPER
@@ -11,6 +12,8 @@ from embedshift.sources.images import pixels_hash
 from embedshift.store.info import write_content
 from support.revised import revise_shard
 from support.synthetic import make_study
+
+pytestmark = [pytest.mark.slow, pytest.mark.matrix]
 
 LIMIT = 10_000_000
 

@@ -15,6 +15,8 @@ from embedshift.arrays import Pixels
 from embedshift.encoders.base import EncoderOutput
 from support.mean_colour import MeanColour
 
+pytestmark = pytest.mark.slow
+
 NO_INTERVAL = re.compile(r"\d \[−?\d")
 
 

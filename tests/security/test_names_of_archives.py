@@ -8,6 +8,8 @@ from support.command import call
 from support.mean_colour import MeanColour
 from support.models import pictures
 
+pytestmark = pytest.mark.slow
+
 NAMES = [
     "../../x.jpg",
     "/etc/absolute.jpg",

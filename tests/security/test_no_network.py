@@ -16,6 +16,8 @@ from support.models import pictures
 from support.network import no_network
 from support.tokenizers_made import make_clip
 
+pytestmark = pytest.mark.slow
+
 KINDS = {case.kind: case for case in CASES}
 
 

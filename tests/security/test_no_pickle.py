@@ -13,6 +13,8 @@ import embedshift
 from support.mean_colour import MeanColour
 from support.models import pictures
 
+pytestmark = pytest.mark.slow
+
 SRC = Path(embedshift.__file__).parent
 # Each hands a job to processes that it started itself, through their own pipe: never a file, never the network.
 PIPES = {

@@ -72,6 +72,7 @@ def test_every_kind_of_source_gives_the_bytes_of_the_folder(photos, tmp_path):
         assert {name: again(name) for name in NAMES} == folder, place
 
 
+@pytest.mark.slow
 def test_the_rows_of_a_study_do_not_depend_on_the_kind(photos, tmp_path):
     net = nn.Sequential(nn.Conv2d(3, 4, 8, stride=8), nn.Flatten(), nn.Linear(4 * 16, 8))
     encoder = embedshift.wrap(net, size=32, mean=(0.5,) * 3, std=(0.5,) * 3)
@@ -234,6 +235,7 @@ def test_a_report_says_that_its_archive_is_gone_and_keeps_the_numbers(photos, tm
     assert "no such file" in missing[NAMES[0]]
 
 
+@pytest.mark.slow
 def test_a_comparison_of_an_archive_out_of_order_keeps_each_images_rows_in_order(tmp_path):
     """Rows of one image that changed places would be read as other augmentations, and give other intervals."""
     names = [f"{number:03}.png" for number in np.random.default_rng(1).permutation(40)]

@@ -16,6 +16,8 @@ from embedshift.sources.base import storable
 from embedshift.sources.images import decode, resize
 from support import hostile, mean_colour, memory
 
+pytestmark = pytest.mark.slow
+
 
 class Brightness(mean_colour.MeanColour):
     """Mean colours, which are not zero where a picture is black."""

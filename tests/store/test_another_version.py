@@ -9,6 +9,8 @@ import embedshift
 from support.mean_colour import MeanColour
 from support.models import pictures
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def release(monkeypatch):

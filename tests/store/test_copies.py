@@ -15,6 +15,8 @@ from support.mean_colour import MeanColour
 from support.models import pictures
 from support.synthetic import make_study
 
+pytestmark = pytest.mark.slow
+
 SUITE = {"dark": lambda image, rng: image // 2}
 
 

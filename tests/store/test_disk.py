@@ -12,6 +12,8 @@ from embedshift.store.shards import write_atomically
 from embedshift.store.table_files import write_table
 from support.synthetic import make_study
 
+pytestmark = pytest.mark.slow
+
 # A file system that holds no more: the limit on the size of a file stops every writer in the same place.
 PROGRAM = """
 import resource, sys, embedshift

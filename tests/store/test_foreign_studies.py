@@ -15,6 +15,8 @@ from support import command
 from support.revised import say_identity
 from support.synthetic import make_study
 
+pytestmark = pytest.mark.slow
+
 FLIP = load_suite("paper").describe()["horizontal_flip"]
 
 

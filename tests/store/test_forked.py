@@ -17,7 +17,10 @@ from embedshift.store.reader import Reader
 from support.mean_colour import MeanColour
 from support.synthetic import make_study, write_pictures
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the threads of a process")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the threads of a process"),
+]
 
 
 def in_fork(work):

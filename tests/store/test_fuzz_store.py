@@ -19,6 +19,8 @@ from support import fuzz
 from support.revised import say_identity
 from support.synthetic import make_study
 
+pytestmark = pytest.mark.slow
+
 NAMES = ["noise", "blur"]
 PLAIN = st.one_of(
     st.none(), st.booleans(), st.integers(-(10**6), 10**6), st.integers(), st.floats(), st.text(max_size=8),
@@ -97,6 +99,7 @@ def again(made: Any, study: Study) -> None:
             shutil.copy(origin, path)
 
 
+@pytest.mark.matrix
 @fuzz.settings
 @given(st.data())
 def test_any_value_of_study_json(made, study, data):
@@ -109,6 +112,7 @@ def test_any_value_of_study_json(made, study, data):
     use(study, made[1])
 
 
+@pytest.mark.matrix
 @fuzz.settings
 @given(st.data())
 def test_any_value_of_the_identity_with_the_hash_of_it(made, study, data):
@@ -122,6 +126,7 @@ def test_any_value_of_the_identity_with_the_hash_of_it(made, study, data):
     use(study, made[1])
 
 
+@pytest.mark.matrix
 @fuzz.settings
 @given(st.binary(max_size=200) | st.text(max_size=200).map(lambda text: json.dumps(text).encode()))
 def test_any_bytes_in_the_place_of_study_json(made, study, content):
@@ -164,6 +169,7 @@ def test_any_damage_of_a_shard(made, study, index, flips, cut, put):
     use(study, made[1])
 
 
+@pytest.mark.matrix
 @fuzz.settings
 @given(st.sampled_from(["summary", "ranking", "search", "clusters"]), FRACTIONS, st.binary(max_size=12))
 def test_any_cut_of_a_table(made, study, name, cut, put):

@@ -13,7 +13,10 @@ import pytest
 
 import embedshift
 from support import command, models
+from support.matrix import first_only
 from support.models import Colours, pictures
+
+pytestmark = pytest.mark.slow
 
 # Four images a shard at least: the terms of CKA need as many.
 SHARDS, SHARD = 5, 4
@@ -99,6 +102,7 @@ def test_killed_and_run_again(photos, clip, whole, tmp_path, monkeypatch, capsys
     assert_same(out, whole)
 
 
+@pytest.mark.matrix
 def test_ctrl_c_leaves_a_directory_that_goes_on(photos, clip, whole, tmp_path, monkeypatch, capsys):
     out = tmp_path / "study"
     given = arguments(photos, out, clip, workers=1)
@@ -164,7 +168,7 @@ CHANGES = [
 ]
 
 
-@pytest.mark.parametrize("finished", [True, False])
+@pytest.mark.parametrize("finished", first_only([True, False]))
 def test_another_configuration_is_refused_and_named(finished, small, tmp_path):
     out = tmp_path / "study"
     run(small, out)
@@ -186,6 +190,7 @@ def test_another_configuration_is_refused_and_named(finished, small, tmp_path):
     assert set(run(small, out).rows().collect()["image_id"]) == {f"picture-0{i}.png" for i in range(6)}
 
 
+@pytest.mark.matrix
 def test_precision_and_model_of_a_checkpoint_are_part_of_the_study(small, clip, tmp_path):
     out = tmp_path / "study"
     run(small, out, model=clip)

@@ -14,7 +14,10 @@ from embedshift.steps import run_study
 from embedshift.store.shards import SUMS_KEY, shard_path
 from support import counted, models
 from support.counted import SHARD, VIEWS, Counted
+from support.matrix import first_only
 from support.models import pictures
+
+pytestmark = pytest.mark.slow
 
 IMAGES = 2 * SHARD + 1
 
@@ -57,7 +60,9 @@ def stopped(photos: Path, out: Path, log: Path, batches: int, **settings) -> Cou
     return Counted(log)
 
 
-@pytest.mark.parametrize(("workers", "signal_sent"), [(0, signal.SIGKILL), (2, signal.SIGKILL), (2, signal.SIGTERM)])
+@pytest.mark.parametrize(
+    ("workers", "signal_sent"), first_only([(0, signal.SIGKILL), (2, signal.SIGKILL), (2, signal.SIGTERM)])
+)
 def test_killed_in_the_middle_of_a_shard(workers, signal_sent, photos, whole, tmp_path):
     out, encoder = tmp_path / "study", Counted(tmp_path / "log")
     process = subprocess.Popen(
@@ -83,6 +88,7 @@ def test_killed_in_the_middle_of_a_shard(workers, signal_sent, photos, whole, tm
     assert_same(out, whole)
 
 
+@pytest.mark.matrix
 def test_stopped_again_and_again(photos, whole, tmp_path):
     """Each run that finishes a shard leaves one less to the next; a run that finishes none leaves nothing."""
     out = tmp_path / "study"
@@ -102,6 +108,7 @@ def test_an_image_of_an_unfinished_shard_that_changed_is_measured_as_it_is_now(t
     assert_same(out, tmp_path / "new")
 
 
+@pytest.mark.matrix
 def test_a_batch_that_the_memory_does_not_hold(photos, tmp_path):
     first, second = (tmp_path / name for name in ("first", "second"))
     counted.run(photos, first, Counted(tmp_path / "log", memory=9))
@@ -111,7 +118,7 @@ def test_a_batch_that_the_memory_does_not_hold(photos, tmp_path):
     assert_same(second, first)
 
 
-@pytest.mark.slow
+@pytest.mark.matrix
 def test_processes_of_several_devices_continue_what_one_began(photos, tmp_path):
     clip = str(models.make("clip", tmp_path / "clip"))
     settings = {"model": clip, "layers": True}

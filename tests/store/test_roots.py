@@ -19,6 +19,8 @@ from support import command
 from support.models import Colours, pictures
 from support.synthetic import make_study
 
+pytestmark = pytest.mark.slow
+
 LINE = "this user has not run embedshift on the image folders named in this study"
 
 

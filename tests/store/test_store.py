@@ -23,6 +23,8 @@ from embedshift.study import Study
 from support import command, models
 from support.models import Colours, pictures
 
+pytestmark = pytest.mark.slow
+
 RISE = "attention_entropy_rise"
 
 

@@ -9,6 +9,8 @@ from support import command
 from support.models import MEAN, SIZE, STD, Colours, SmallTransformer, pictures
 from support.synthetic import make_study
 
+pytestmark = pytest.mark.slow
+
 
 class Reads:
     """A user's own encoder that reads texts, over a module that gets hooks."""

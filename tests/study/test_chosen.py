@@ -15,6 +15,8 @@ from embedshift.store.info import write_content
 from support import command, models
 from support.speeds import set_speeds
 
+pytestmark = pytest.mark.slow
+
 # Whether oneDNN has products in bfloat16 on this processor.
 BFLOAT16 = torch.ops.mkldnn._is_mkldnn_bf16_supported()
 

@@ -19,6 +19,8 @@ from support.comparing import SUITE, A, B, C, first_study, moved, three_studies,
 from support.revised import say_identity
 from support.synthetic import make_study
 
+pytestmark = pytest.mark.slow
+
 RADAR = [name for name in PAPER_METRICS if name != "l2_distance"]
 
 

@@ -9,6 +9,8 @@ import embedshift
 from support.command import call
 from support.comparing import ENCODER_METRICS, A, B, C, first_study, moved, three_studies, variant
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory):

@@ -11,6 +11,8 @@ from support.command import call
 from support.comparing import first_study, moved, variant
 from support.mean_colour import MeanColour
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory):

@@ -15,6 +15,8 @@ from support.comparing import OTHER, A, C, first_study, variant
 from support.graded import CLOSER, DARKER, MADE, graded
 from support.synthetic import make_study
 
+pytestmark = pytest.mark.slow
+
 ENDS = ("value", "low", "high")
 
 

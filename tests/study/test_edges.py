@@ -15,6 +15,8 @@ from embedshift.augmentations import load_suite, rebuild_suite
 from embedshift.encoders import EncoderOutput
 from support.synthetic import make_study
 
+pytestmark = pytest.mark.slow
+
 
 class Constant:
     """An encoder that gives one vector, whatever it sees."""

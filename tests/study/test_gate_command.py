@@ -19,6 +19,8 @@ from support.revised import without_vectors
 from support.searched import ranked, with_search
 from support.synthetic import make_study
 
+pytestmark = pytest.mark.slow
+
 KEPT = {"table": "search", "metric": "recall@1", "augmentation": "blur", "at_least": 0.5, "name": "blur is found"}
 BROKEN = {
     "table": "search",

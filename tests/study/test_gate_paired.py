@@ -16,6 +16,8 @@ from support.gates import only, turned
 from support.searched import ranked, with_search
 from support.synthetic import make_study
 
+pytestmark = pytest.mark.slow
+
 EFFECT = {"blur": 0.3, "noise": 1.0}
 LOST = ("image-00003.png", "image-00009.png")
 

@@ -15,6 +15,8 @@ from support.revised import without_vectors
 from support.searched import ranked, with_search
 from support.synthetic import make_study
 
+pytestmark = pytest.mark.slow
+
 TWO = ["blur", "noise"]
 
 

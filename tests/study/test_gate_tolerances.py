@@ -11,6 +11,8 @@ from support.gates import only, turned
 from support.graded import CLOSER, DARKER, graded
 from support.synthetic import make_study
 
+pytestmark = pytest.mark.slow
+
 RELATIVE_SHIFT = "relative shift 0.1"
 
 

@@ -14,6 +14,8 @@ from support import command
 from support.mean_colour import MeanColour
 from support.synthetic import write_pictures
 
+pytestmark = pytest.mark.slow
+
 SUITE = {"mirror": lambda image, rng: image[:, ::-1], "dark": lambda image, rng: np.maximum(image // 2, 1)}
 LOST, BROKEN = "2.png", "5.png"
 

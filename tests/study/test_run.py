@@ -20,6 +20,8 @@ from embedshift.encoders import Preprocess
 from support import command, models, reference
 from support.models import Colours, pictures
 
+pytestmark = pytest.mark.slow
+
 RADAR = ("cosine_similarity", "attention_similarity", "patch_similarity", "edge_preservation", "detail_preservation")
 METRICS = ("cosine_similarity", "l2_distance", *RADAR[1:])
 

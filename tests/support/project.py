@@ -16,7 +16,7 @@ def pyproject() -> dict[str, Any]:
 
 def make_targets() -> set[str]:
     """The names that `make` takes."""
-    lines = re.findall(r"^([a-z][a-z ]*):(?!=)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    lines = re.findall(r"^([a-z][a-z -]*):(?!=)", (ROOT / "Makefile").read_text(), re.MULTILINE)
     return {name for line in lines for name in line.split()}
 
 
