@@ -9,7 +9,6 @@ from transformers import Dinov2Config, Dinov2Model
 import embedshift
 from embedshift import EmbedshiftError
 from support import command, models
-from support.matrix import first_only
 
 pytestmark = pytest.mark.slow
 
@@ -52,6 +51,7 @@ def compiled(photos, model, tmp_path_factory):
     return study
 
 
+@pytest.mark.matrix
 def test_rows_are_those_of_the_plain_study_to_rounding(plain, compiled):
     found, wanted = (study.rows().collect() for study in (compiled, plain))
     assert found.schema == wanted.schema
@@ -67,7 +67,8 @@ def test_rows_are_those_of_the_plain_study_to_rounding(plain, compiled):
             assert found[name].equals(wanted[name], null_equal=True), name
 
 
-@pytest.mark.parametrize(("first", "then"), first_only([("compiled", "plain"), ("plain", "compiled")]))
+@pytest.mark.matrix
+@pytest.mark.parametrize(("first", "then"), [("compiled", "plain"), ("plain", "compiled")])
 def test_a_compiled_and_a_plain_study_do_not_relative_shift_a_folder(first, then, photos, model, request):
     study, wanted = request.getfixturevalue(first), then == "compiled"
     assert study.info()["identity"].get("compile") == (None if wanted else True)

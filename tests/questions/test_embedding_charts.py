@@ -55,6 +55,7 @@ def test_equal_values_have_no_curve(tmp_path):
     assert len(distributions(one, "l2_distance")["data"]) == 1
 
 
+@pytest.mark.matrix
 def test_size_does_not_grow_with_images(tmp_path):
     small, large = (data_of(tmp_path / str(n), n, ["noise", "blur"]) for n in (30, 3000))
     sizes = [len(json.dumps(distributions(each, "l2_distance"))) for each in (small, large)]

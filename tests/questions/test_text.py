@@ -16,6 +16,7 @@ from embedshift.figures import FIGURES, FigureInput
 from embedshift.questions.text.texts import TEMPLATES, WORDS
 from support import command
 from support.captioned import LABELS, MARKS, NINE, Planted
+from support.matrix import first_only
 from support.models import pictures
 
 pytestmark = pytest.mark.slow
@@ -72,7 +73,7 @@ def test_seven_images_give_numbers_and_no_conclusion(photos, tmp_path):
     assert "point to their phrases" not in page.split('id="text"')[1].split('class="lead"')[1]
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", first_only([0, 1]))
 def test_texts_that_know_nothing_show_nothing(twelve, tmp_path, seed):
     study = planted(twelve, tmp_path / "s", model=Planted(knows=False), seed=seed)
     assert study.word_test()["p_value"][-1] > 0.05
@@ -202,6 +203,7 @@ def test_labels_alone_and_a_source_without_captions(tmp_path, clip, caplog):
 # Without the model.
 
 
+@pytest.mark.matrix
 def test_tables_and_report_are_rebuilt_without_torch(study, tmp_path):
     before = {name: getattr(study, name)() for name in ("summary", "words", "word_test")}
     for file in (study.folder / "tables").iterdir():

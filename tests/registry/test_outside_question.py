@@ -16,6 +16,7 @@ from PIL import Image
 import embedshift
 from embedshift.registry import questions
 from support import models
+from support.matrix import first_only
 from support.models import SIZE, pictures
 from support.pages import ROOT, blocks
 
@@ -59,8 +60,13 @@ def made(site, tmp_path_factory) -> tuple[Path, Path, str]:
     folder = tmp_path_factory.mktemp("outside")
     photos, model = pictures(folder / "photos", 6), str(models.make("dinov2", folder / "dinov2"))
     out = folder / "study"
-    done = call(site, "run", photos, "--out", out, "--model", model, "--jumps", "--workers", 0, "--batch-size", 20)
-    assert done.returncode == 0, done.stderr
+    settings = ["--jumps", "--workers", 0, "--batch-size", 20, "--no-report"]
+    for command in (
+        ["run", photos, "--out", out, "--model", model, *settings],
+        ["report", out, "--figures", "jumps", "--format", "svg"],
+    ):
+        done = call(site, *command)
+        assert done.returncode == 0, done.stderr
     return out, photos, model
 
 
@@ -181,7 +187,7 @@ def test_a_package_that_cannot_be_imported_ends_no_command(site, tmp_path):
     assert "the question 'jumps' of another package cannot be loaded (ModuleNotFoundError: " in done.stderr
 
 
-@pytest.mark.parametrize("part", ["measure", "figures"])
+@pytest.mark.parametrize("part", first_only(["measure", "figures"]))
 def test_nor_does_one_of_whose_files_one_cannot(part, site, made, tmp_path):
     shutil.copytree(site, tmp_path / "site")
     (tmp_path / "site" / "embedshift_jumps" / f"{part}.py").write_text("import no_such_module")

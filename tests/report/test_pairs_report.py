@@ -117,6 +117,7 @@ def test_without_pictures_no_name_is_shown(study, pairs):
     assert str(pairs) not in html
 
 
+@pytest.mark.matrix
 def test_every_figure_can_be_drawn_of_pairs_that_lack_some(study, caplog):
     study.report(formats=["svg"])
     drawn = {path.stem for path in (study.folder / "figures").iterdir()}
