@@ -9,20 +9,20 @@ import time
 import pytest
 
 import embedshift
-from support import command
-from support.models import make, pictures
+from support import command, studies
+from support.models import make
 
 STEPS = 10
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return make("vit", tmp_path_factory.mktemp("model") / "tiny")
+def model():
+    return studies.checkpoint("vit")
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    return pictures(tmp_path_factory.mktemp("photos"), 3)
+def photos():
+    return studies.pictures(3)
 
 
 @pytest.fixture(scope="module")

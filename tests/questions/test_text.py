@@ -14,7 +14,7 @@ import embedshift
 from embedshift import EmbedshiftError
 from embedshift.figures import FIGURES, FigureInput
 from embedshift.questions.text.texts import TEMPLATES, WORDS
-from support import command
+from support import command, studies
 from support.captioned import LABELS, MARKS, NINE, Planted
 from support.models import pictures
 
@@ -29,8 +29,8 @@ CONTRACT = [
 
 
 @pytest.fixture(scope="module")
-def twelve(tmp_path_factory):
-    return pictures(tmp_path_factory.mktemp("twelve"), 12)
+def twelve():
+    return studies.pictures(12)
 
 
 def planted(photos, out, **settings):
@@ -201,6 +201,7 @@ def test_labels_alone_and_a_source_without_captions(tmp_path, clip, caplog):
 
 
 def test_tables_and_report_are_rebuilt_without_torch(study, tmp_path):
+    study = studies.copied(study, tmp_path / "study")
     before = {name: getattr(study, name)() for name in ("summary", "words", "word_test")}
     for file in (study.folder / "tables").iterdir():
         file.unlink()

@@ -12,8 +12,7 @@ from embedshift.registry import METRICS, QUESTIONS, questions, switch_names
 from embedshift.statistics.summary import RADAR_METRICS
 from embedshift.store.table import tables_of
 from embedshift.study.gate.tables import TABLES
-from support import models
-from support.models import pictures
+from support import models, studies
 
 OPTIONAL = [each.name for each in questions() if each.name != "embedding"]
 SWITCHES = {
@@ -54,8 +53,8 @@ MISSING = dict(zip(OPTIONAL, itertools.combinations(range(STUDIES), 2), strict=F
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    return pictures(tmp_path_factory.mktemp("photos"), 5)
+def photos():
+    return studies.pictures(5)
 
 
 @pytest.fixture(scope="module")
