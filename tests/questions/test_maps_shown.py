@@ -17,9 +17,8 @@ from embedshift.figures import FigureInput, iter_figures
 from embedshift.figures.images import overlay
 from embedshift.questions.maps.section import largest_and_smallest_changes, most_reliable, trust_rows
 from embedshift.store.redraw import redraw
-from support import models
+from support import models, studies
 from support.overlap import overlaps
-from support.synthetic import make_study
 
 AUGMENTATIONS = {"flip": A.HorizontalFlip(p=1), "blur": A.GaussianBlur(p=1), "darker": A.RandomGamma((200, 200), p=1)}
 NAMES = ("attention", "relevance", "tokens")
@@ -112,9 +111,8 @@ assert "torch" not in sys.modules
     assert all(sentence in words for sentence in sentences)
 
 
-def test_no_section_and_no_figure_without_maps(tmp_path):
-    study = make_study(tmp_path / "study", 5, ["noise", "blur"])
-    study.report(figures=["l2_bars"])
+def test_no_section_and_no_figure_without_maps():
+    study = studies.plain()
     assert 'id="maps"' not in (study.folder / "report.html").read_text()
     for name in ("maps", "maps_moved"):
         with pytest.raises(EmbedshiftError, match=r"the study has no maps; run it with `maps`|no image to show"):

@@ -72,11 +72,14 @@ def write_tables(study: Study) -> None:
     record_files(study.folder, checksums, info.tables)
 
 
-def changed() -> list[str]:
-    """What was changed since it was made, of all that this process asked for since it last called this."""
-    before = {folder: json.loads(folder.with_suffix(".json").read_text()) for folder in _asked}
+def changed() -> list[Path]:
+    """The files that were changed since they were made, of all that this process has asked for since it last called."""
+    found: list[Path] = []
+    for folder in _asked:
+        before, now = json.loads(folder.with_suffix(".json").read_text()), _files(folder)
+        found += [folder / name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
     _asked.clear()
-    return [folder.name for folder, files in before.items() if _files(folder) != files]
+    return found
 
 
 def described(value: Any) -> Any:

@@ -12,7 +12,8 @@ from embedshift.encoders import Encoder
 from embedshift.sources import remember_roots
 from embedshift.store.info import read_content, write_content
 from embedshift.study import Study
-from support import captioned, models, tokenizers_made
+from support import captioned, comparing, models, tokenizers_made
+from support.graded import MADE, graded
 from support.once import made
 from support.synthetic import make_study
 
@@ -41,6 +42,38 @@ def copied(study: Study, folder: Path) -> Study:
     return Study(folder)
 
 
+def every() -> Study:
+    """40 images in two shards, with all that a question can add; three augmentations, the strongest first."""
+    asked = {"layers": 5, "heads": (5, 4), "text": True, "looks": True}
+    return synthetic(40, ["noise", "elastic", "blur"], shard_size=20, with_pictures=True, **asked)
+
+
+def every_reported() -> Study:
+    """The same with a report and the figures of layers and heads."""
+    return reported(every(), figures=["depth", "heads_map", "heads_bars"], formats=["svg"])
+
+
+def few(images: int) -> Study:
+    """A study with layers and heads of so few images that numbers lack intervals or CKA; its report has no figure."""
+    return reported(synthetic(images, ["noise", "blur"], layers=3, heads=(2, 2)), figures=[])
+
+
+def plain() -> Study:
+    """8 images and two augmentations of the paper, with nothing else, and a report with one figure."""
+    return reported(synthetic(8, ["noise", "blur"]), figures=["radar"], formats=["svg"])
+
+
+def families() -> Study:
+    """30 images with pictures under the views of three families."""
+    return synthetic(30, graded(*MADE), with_pictures=True)
+
+
+def compared() -> list[Study]:
+    """A study of 24 images, two draws and five augmentations, and two of other encoders that it is compared with."""
+    folder = made(_compared)
+    return [Study(folder / name) for name in "abc"]
+
+
 def pictures(count: int, **settings: Any) -> Path:
     """Smooth pictures that differ, as `models.pictures` draws them."""
     return made(models.pictures, count, **settings)
@@ -54,6 +87,10 @@ def captioned_pictures() -> Path:
 def checkpoint(kind: str) -> Path:
     """A tiny checkpoint of one of `models.MAKERS`, or "reader": a CLIP with both towers and a tokenizer."""
     return made(tokenizers_made.make_clip) if kind == "reader" else made(_checkpoint, kind)
+
+
+def _compared(folder: Path) -> None:
+    comparing.three_studies(comparing.first_study(folder / "a"), folder)
 
 
 def _checkpoint(folder: Path, kind: str) -> None:
