@@ -42,6 +42,11 @@ def copied(study: Study, folder: Path) -> Study:
     return Study(folder)
 
 
+def paper() -> Study:
+    """12 images with pictures under the paper's augmentations."""
+    return synthetic(12, with_pictures=True)
+
+
 def every() -> Study:
     """40 images in two shards, with all that a question can add; three augmentations, the strongest first."""
     asked = {"layers": 5, "heads": (5, 4), "text": True, "looks": True}
