@@ -15,6 +15,7 @@ from embedshift.study import Study
 from support import captioned, comparing, models, tokenizers_made
 from support.graded import MADE, graded
 from support.once import made
+from support.pairs import run_pairs, tiles, write_pairs
 from support.synthetic import make_study
 
 
@@ -79,6 +80,12 @@ def compared() -> list[Study]:
     return [Study(folder / name) for name in "abc"]
 
 
+def paired() -> tuple[Path, Study]:
+    """Nine images with two variants, and their study by mean colours."""
+    pairs = made(_pairs)
+    return pairs, Study(made(_paired, pairs))
+
+
 def pictures(count: int, **settings: Any) -> Path:
     """Smooth pictures that differ, as `models.pictures` draws them."""
     return made(models.pictures, count, **settings)
@@ -96,6 +103,14 @@ def checkpoint(kind: str) -> Path:
 
 def _compared(folder: Path) -> None:
     comparing.three_studies(comparing.first_study(folder / "a"), folder)
+
+
+def _pairs(folder: Path) -> None:
+    write_pairs(folder, tiles(9))
+
+
+def _paired(folder: Path, pairs: Path) -> None:
+    run_pairs(pairs, folder)
 
 
 def _checkpoint(folder: Path, kind: str) -> None:
