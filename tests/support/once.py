@@ -57,7 +57,7 @@ def write_tables(study: Study) -> None:
     Args:
         study: One without tables.
     """
-    if not root.is_absolute():  # a benchmark
+    if not root.is_absolute():  # the examples of docstrings
         study.write_tables()
         return
     content = {name: value for name, value in study.info().items() if name not in ("checksum", "source")}
