@@ -60,8 +60,8 @@ def every_reported() -> Study:
 
 
 def few(images: int) -> Study:
-    """A study with layers and heads of so few images that numbers lack intervals or CKA; its report has no figure."""
-    return reported(synthetic(images, ["noise", "blur"], layers=3, heads=(2, 2)), figures=[])
+    """A study of so few images that numbers lack intervals, or CKA; its report has no figure."""
+    return reported(synthetic(images, ["noise", "blur"], layers=3, heads=(2, 2), looks=True), figures=[])
 
 
 def plain() -> Study:
