@@ -21,7 +21,7 @@ def study() -> Study:
         Failure("<b>broken</b>.jpg", "decode", "the picture is damaged </script><script>alert(4)</script>"),
         Failure("gone.jpg", "read", "No such file or directory"),
     ]
-    return studies.reported(studies.synthetic(names, with_pictures=True, failures=failures))
+    return studies.reported(studies.synthetic(names, with_pictures=True, failures=failures), formats=["svg"])
 
 
 @pytest.fixture(scope="session")

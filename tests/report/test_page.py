@@ -56,7 +56,7 @@ def page(html):
 
 def small(folder, **settings):
     """A study whose report takes a second: no figures."""
-    options = {key: settings.pop(key) for key in ("pictures", "figures") if key in settings}
+    options = {key: settings.pop(key) for key in ("pictures", "figures", "formats") if key in settings}
     study = make_study(folder / "study", 6, **{"augmentations": ["noise", "blur"], **settings})
     study.report(**({"figures": []} | options))
     return study, (study.folder / "report.html").read_text()
@@ -125,11 +125,11 @@ def test_without_pictures_no_picture_is_even_opened(tmp_path, monkeypatch):
         raise AssertionError("a picture was opened")
 
     monkeypatch.setattr("embedshift.sources.images.decode", refuse)
-    study, text = small(tmp_path, with_pictures=True, pictures=False, figures=None)
+    study, text = small(tmp_path, with_pictures=True, pictures=False, figures=None, formats=["svg"])
     numbers = re.findall(r"<figcaption>Figure (\w+) of the paper</figcaption>", text)
     assert len(numbers) == 10
     assert not {"1", "4a"} & set(numbers)
-    assert len(list((study.folder / "figures").glob("*.png"))) == 15  # with which way, the ruler, and the search's
+    assert len(list((study.folder / "figures").glob("*.svg"))) == 15  # with which way, the ruler, and the search's
     assert json.loads(Reader(text).scripts[0])["pictures"] == {}
     assert "This report was made without images: each name is replaced by a hash, and no figure shows an image." in text
 

@@ -77,8 +77,8 @@ def test_a_setting_of_a_loaded_encoder_is_refused_even_where_it_is_the_default(s
         embedshift.run(photos, out=tmp_path / "study", model=Colours(), **setting)
 
 
-def test_a_wrong_tree_is_refused_before_anything_is_computed(monkeypatch, capsys):
-    study = studies.plain()
+def test_a_wrong_tree_is_refused_before_anything_is_computed(tmp_path, monkeypatch, capsys):
+    study = studies.copied(studies.plain(), tmp_path / "study")
     monkeypatch.setattr("embedshift.store.tables.summary", lambda *_, **__: pytest.fail("it was computed"))
     refused = command.call(monkeypatch, capsys, "report", study.folder, "--linkage", "word")
     assert refused.code == 2
@@ -111,7 +111,7 @@ def test_footers_are_read_once_a_report(tmp_path, monkeypatch):
     read, real = [], parts.read_record
     monkeypatch.setattr(parts, "read_record", lambda path: read.append(path) or real(path))
     parts._READ.clear()
-    study.report(images=12)
+    study.report(images=12, figures=["views", "l2_bars"], formats=["svg"])
     assert len(read) == 3
 
 

@@ -98,7 +98,7 @@ def captioned_pictures() -> Path:
 
 def checkpoint(kind: str) -> Path:
     """A tiny checkpoint of one of `models.MAKERS`, or "reader": a CLIP with both towers and a tokenizer."""
-    return made(tokenizers_made.make_clip) if kind == "reader" else made(_checkpoint, kind)
+    return made(_checkpoint, kind) / kind
 
 
 def _compared(folder: Path) -> None:
@@ -114,7 +114,10 @@ def _paired(folder: Path, pairs: Path) -> None:
 
 
 def _checkpoint(folder: Path, kind: str) -> None:
-    models.make(kind, folder)
+    if kind == "reader":
+        tokenizers_made.make_clip(folder / kind)
+    else:
+        models.make(kind, folder / kind)
 
 
 def _run(folder: Path, images: Path, model: Path | Encoder | str, **settings: Any) -> None:
