@@ -19,7 +19,7 @@ from embedshift.encoders import ENCODERS
 from embedshift.encoders.families import FAMILIES
 from embedshift.figures import FIGURES
 from embedshift.registry import METRICS, questions
-from support import command, models
+from support import command, models, studies
 from support.matrix import first_only
 from support.models import pictures
 
@@ -32,8 +32,8 @@ def photos(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def clip(tmp_path_factory) -> str:
-    return str(models.make("clip", tmp_path_factory.mktemp("models") / "clip"))
+def clip() -> str:
+    return str(studies.checkpoint("clip"))
 
 
 def test_summary_on_stdout_progress_on_stderr(cli, photos, clip, tmp_path):

@@ -12,6 +12,7 @@ from embedshift.questions.text import zero_shot
 from embedshift.questions.worst_case import tables as worst
 from embedshift.registry import questions
 from embedshift.store.table import tables_of
+from support import studies
 from support.pages import ROOT
 from support.synthetic import make_study
 
@@ -47,11 +48,11 @@ def made(tmp_path_factory):
     """Table → its columns, in studies that have nearly all tables."""
     folder = tmp_path_factory.mktemp("tables")
     graded = [view for view in load_suite("corruptions") if view.grade is not None][:10]
-    studies = [
-        make_study(folder / "all", 20, looks=True, layers=2, heads=(2, 2), text=True),
+    both = [
+        studies.every(),
         make_study(folder / "families", 10, graded),
     ]
-    return {name: study.table(name).columns for study in studies for name in study.table_names} | DECLARED
+    return {name: study.table(name).columns for study in both for name in study.table_names} | DECLARED
 
 
 def test_every_table_has_its_columns_in_the_reference(made):

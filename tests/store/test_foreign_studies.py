@@ -51,7 +51,7 @@ def test_an_augmentation_that_cannot_be_made_is_left_out(name, study):
     found, missing = redraw(with_mirror(study, ODD[name]).reader(), ["image-00000.png"])
     assert missing == {}
     assert set(found[0].views) == {"original", "noise"}
-    study.report(figures=["views"])
+    study.report(figures=["views"], formats=["svg"])
 
 
 def test_an_augmentation_that_fails_is_said_of_its_view(study):

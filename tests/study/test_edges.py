@@ -98,7 +98,7 @@ def test_a_class_of_the_users_own_is_left_out_where_it_is_not_known(tmp_path):
 
 
 def test_a_report_without_pictures_takes_earlier_pictures_away(tmp_path):
-    study = make_study(tmp_path / "study", 3, with_pictures=True)
+    study = make_study(tmp_path / "study", 4, ["noise"], with_pictures=True)
     study.report(figures=["attention", "views", "heatmap"])
     stems = {path.stem for path in (study.folder / "figures").iterdir()}
     assert stems == {"fig01_attention", "fig04a_views", "fig03_heatmap"}

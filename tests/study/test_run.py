@@ -17,7 +17,7 @@ from PIL import Image
 
 import embedshift
 from embedshift.encoders import Preprocess
-from support import command, models, reference
+from support import command, reference, studies
 from support.models import Colours, pictures
 
 pytestmark = pytest.mark.slow
@@ -27,13 +27,13 @@ METRICS = ("cosine_similarity", "l2_distance", *RADAR[1:])
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory) -> Path:
-    return pictures(tmp_path_factory.mktemp("photos"), 7)
+def photos() -> Path:
+    return studies.pictures(7)
 
 
 @pytest.fixture(scope="module")
-def clip(tmp_path_factory) -> str:
-    return str(models.make("clip", tmp_path_factory.mktemp("models") / "clip"))
+def clip() -> str:
+    return str(studies.checkpoint("clip"))
 
 
 def rows_of(study: embedshift.Study) -> pl.DataFrame:
