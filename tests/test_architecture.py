@@ -13,6 +13,7 @@ import grimp
 import pytest
 
 from embedshift.config import BUNDLED
+from support.matrix import first_only
 from support.synthetic import make_study
 
 ROOT = Path(__file__).parents[1]
@@ -215,7 +216,8 @@ def test_importing_embedshift_imports_no_torch():
     assert loaded("import torch") == ["torch"], "the test can see it"
 
 
-@pytest.mark.parametrize("command", ["--help", "run --help", "report --help", "--version"])
+@pytest.mark.slow
+@pytest.mark.parametrize("command", first_only(["--help", "run --help", "report --help", "--version"]))
 def test_help_waits_for_nothing_heavy(command):
     text = f"""
 import sys

@@ -103,6 +103,7 @@ def test_a_file_that_is_no_image_is_a_line(of_study, data, words):
         open_original(data, "a.png", of_study)
 
 
+@pytest.mark.slow
 def test_forty_megapixels_are_read_and_more_than_the_limit_are_refused(of_study):
     large = png(np.broadcast_to(np.uint8([10, 200, 30]), (5_000, 8_000, 3)))
     found = open_original(large, "large.png", of_study)

@@ -77,6 +77,7 @@ def test_the_views_of_an_image_are_drawn_again_with_their_numbers(reader):
         image_views(reader, "../../etc/passwd", "noise", scale_of(reader))
 
 
+@pytest.mark.slow
 def test_an_image_that_is_gone_is_a_line(tmp_path):
     study = make_study(tmp_path / "study", 4, ["noise"], with_pictures=True)
     (tmp_path / "study" / "pictures" / "image-00002.png").unlink()

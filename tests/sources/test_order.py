@@ -12,6 +12,7 @@ from embedshift import EmbedshiftError
 from embedshift.encoders import EncoderOutput
 from embedshift.sources import ImageRef, open_source, select, shuffle, split
 from support.archives import write_parquet, write_tar
+from support.matrix import first_only
 from support.ordered import (
     BLOCKS,
     BLOCKS_OF_TWO,
@@ -227,7 +228,7 @@ class MeanColour:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", first_only([0, 2]))
 def test_a_study_has_its_rows_in_this_order_and_says_which_it_is(tmp_path, workers):
     ids = [f"{number:02}.png" for number in range(20)]
     write_pictures(tmp_path / "photos", ids)

@@ -80,6 +80,7 @@ def arguments(photos: Path, out: Path, clip: str, workers: int) -> list[object]:
     return ["run", photos, "--out", out, "--model", clip, *settings]
 
 
+@pytest.mark.matrix
 def test_killed_and_run_again(photos, clip, whole, tmp_path, monkeypatch, capsys):
     out = tmp_path / "study"
     given = arguments(photos, out, clip, 2)

@@ -106,6 +106,7 @@ def test_an_encoder_that_gives_less_than_it_says_is_one_line(photos, tmp_path):
     assert caught.value.exit_code == 2
 
 
+@pytest.mark.matrix
 def test_footers_are_read_once_a_report(tmp_path, monkeypatch):
     from embedshift.store import parts
 

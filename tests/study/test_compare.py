@@ -179,6 +179,7 @@ def test_json_is_one_object(studies, found, monkeypatch, capsys):
     assert told["comparison"] == found.comparison.to_dicts()
 
 
+@pytest.mark.matrix
 def test_it_needs_no_torch(studies, tmp_path):
     text = "import sys, embedshift; embedshift.compare(sys.argv[1:3], out=sys.argv[3]); print('torch' in sys.modules)"
     arguments = [str(study.folder) for study in studies[:2]] + [str(tmp_path / "out")]

