@@ -29,6 +29,7 @@ from embedshift.cli.signals import Signalled, stoppable
 from embedshift.cli.words import printable, say
 from embedshift.cli.written import written
 from embedshift.config import BUNDLED, Json, StudyConfig
+from embedshift.config.machine import NO_SPACE, too_little_space, without_space
 from embedshift.errors import EmbedshiftError, UsageError, reason
 
 if TYPE_CHECKING:
@@ -84,6 +85,10 @@ def main() -> None:
             _fail(with_flags(str(error), app), error.exit_code)
         except Signalled as error:
             _fail(str(error), error.exit_code)
+        except ImportError as error:
+            if not without_space(error):
+                raise
+            _fail(with_flags(NO_SPACE, app), EmbedshiftError.exit_code)
         except OSError as error:
             words = f"{error.filename or 'input or output'}: {error.strerror or reason(error)}"
             _fail(words, EmbedshiftError.exit_code)
@@ -104,6 +109,8 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
     if version:
         say(embedshift.__version__)
         raise typer.Exit
+    if too_little_space():
+        raise EmbedshiftError(NO_SPACE)
 
 
 @app.command()
