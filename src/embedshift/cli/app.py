@@ -30,6 +30,7 @@ from embedshift.cli.signals import STOPPED, Signalled, stoppable
 from embedshift.cli.words import printable, say
 from embedshift.cli.written import written
 from embedshift.config import BUNDLED, Json, StudyConfig
+from embedshift.config.machine import NO_SPACE, too_little_space, without_space
 from embedshift.errors import EmbedshiftError, UsageError, reason
 
 if TYPE_CHECKING:
@@ -86,6 +87,8 @@ def main() -> None:
                 _fail(STOPPED, 128 + received[0])
             elif isinstance(error, EmbedshiftError):
                 _fail(with_flags(str(error), app), error.exit_code)
+            elif isinstance(error, ImportError) and without_space(error):
+                _fail(with_flags(NO_SPACE, app), EmbedshiftError.exit_code)
             elif isinstance(error, OSError):
                 words = f"{error.filename or 'input or output'}: {error.strerror or reason(error)}"
                 _fail(words, EmbedshiftError.exit_code)
@@ -107,6 +110,8 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
     if version:
         say(embedshift.__version__)
         raise typer.Exit
+    if too_little_space():
+        raise EmbedshiftError(NO_SPACE)
 
 
 @app.command()
