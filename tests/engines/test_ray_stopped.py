@@ -14,7 +14,7 @@ from support.mean_colour import MeanColour
 from support.models import pictures
 from support.processes import state
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.matrix]
 
 
 class Disturbed(MeanColour):
