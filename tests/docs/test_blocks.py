@@ -1,6 +1,7 @@
 """Every code block of the pages is run, page by page and in order, or says why it is not."""
 
 import functools
+import re
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,12 @@ def page_id(page):
     return str(page.relative_to(ROOT))
 
 
+def marks_of(page):
+    """A page that measures more than two studies takes seconds: `make test` leaves it to `make test-all`."""
+    code = "\n".join(block.text for block in blocks(page.read_text()) if block.is_code and block.reason is None)
+    return [pytest.mark.matrix] * (len(re.findall(r"^embedshift (?:run|attack) |embedshift\.run\(", code, re.M)) > 2)
+
+
 @pytest.fixture(scope="module")
 def ready(tmp_path_factory):
     """The eight photographs of the demo, small; a tiny encoder; studies."""
@@ -40,7 +47,7 @@ def reader(ready, tmp_path, monkeypatch, cli):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", WITH_CODE, ids=page_id)
+@pytest.mark.parametrize("page", [pytest.param(page, marks=marks_of(page), id=page_id(page)) for page in WITH_CODE])
 def test_blocks_run_in_order(page, reader):
     for block in blocks(page.read_text()):
         if block.reason is None:
