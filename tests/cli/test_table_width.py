@@ -10,6 +10,8 @@ from support.comparing import C, three_studies
 from support.graded import MADE, graded
 from support.synthetic import make_study
 
+pytestmark = pytest.mark.slow
+
 RULES = [
     {
         "name": "small relative shifts",

@@ -12,6 +12,8 @@ from embedshift.statistics.intervals import simultaneous_intervals
 from embedshift.statistics.sample import estimates_from_values
 from support.synthetic import make_study
 
+pytestmark = pytest.mark.slow
+
 NAMES = ["flip", "noise", "turn", "own"]
 
 

@@ -30,6 +30,7 @@ def test_dendrogram_is_scipys(tmp_path, tree):
     assert len(named) == len(set(found))
 
 
+@pytest.mark.slow
 def test_plotly_accepts_every_key_of_the_tree(tmp_path):
     chart = dendrogram(FigureInput(make_study(tmp_path / "study", 40).reader()))
     go.Figure(chart)  # raises for a name that plotly does not know
