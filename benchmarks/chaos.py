@@ -1,8 +1,8 @@
 """Disturbs runs in every way that a run of days meets, and holds what they finish to an undisturbed run.
 
-`chaos.py` runs the real command line on made images with a tiny CLIP whose weights are random: 25 SIGKILLs at seeded
-moments, other signals, a full and a read-only disk, killed loaders, device processes, Ray workers and heads, two runs
-at once, file times of a clock that jumps, images that change before a run goes on. After each fault the same command
+`chaos.py` runs the real command line on made images with a tiny CLIP whose weights are random: 25 SIGKILLs and 10
+SIGSTOPs at seeded moments, other signals, a full and a read-only disk, killed loaders, device processes, Ray workers
+and heads, two runs at once, file times of a clock that jumps, images that change. After each fault the same command
 is run again where the line of the error says so. `--short` is a small part of it. Ends with 1 when anything differs.
 """
 
@@ -136,6 +136,25 @@ def signals(world: World) -> Iterator[Outcome]:
         yield goes_on(world, out, number.name, *world.finish(process))
 
 
+def stopped_at_random(world: World) -> Iterator[Outcome]:
+    """A random process of a run is stopped (SIGSTOP): a loader is replaced; else SIGTERM ends all of them."""
+    moments = random.Random(0)
+    for number in range(10):
+        flags = ("--device", "cpu,cpu") if number % 2 else ("--image-timeout", "5")
+        out, moment = world.out(), moments.uniform(0.25, 0.9) * world.seconds
+        process = world.start(out, *flags)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(moment)
+        found = descendants(process.pid) or [process.pid]
+        with contextlib.suppress(ProcessLookupError):  # the run may have ended
+            os.kill(moments.choice(found), signal.SIGSTOP)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(50)  # the limit of a step and the patience with a loader
+        process.terminate()
+        process.send_signal(signal.SIGCONT)
+        yield goes_on(world, out, f"SIGSTOP {number + 1}", *world.finish(process), *flags)
+
+
 def full_disk(world: World) -> Iterator[Outcome]:
     with small_disk(world, "size=200k") as disk:
         if disk is not None:
@@ -259,7 +278,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="faults whose function's name holds this text")
     given = parser.parse_args()
     few: list[Fault] = [signals, killed_loaders, full_disk, two_runs]
-    more: list[Fault] = [read_only_disk, killed_device, killed_ray, clock_that_jumps, changed_source]
+    more: list[Fault] = [stopped_at_random, read_only_disk, killed_device, killed_ray, clock_that_jumps, changed_source]
     kills = 3 if given.short else given.kills
     wrong, started = 0, time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:

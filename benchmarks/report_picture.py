@@ -1,15 +1,13 @@
-"""The screenshots of a report for the README: its first section and its gallery, 1,600 pixels wide, in light.
+"""The screenshot of a report for the README: its first section, 1,600 pixels wide, in light.
 
 usage: python benchmarks/report_picture.py STUDY [FOLDER]
 """
 
 import argparse
-import io
 import os
 import shutil
 from pathlib import Path
 
-from PIL import Image
 from playwright.sync_api import FloatRect, sync_playwright
 
 FOLDER = Path(__file__).parents[1] / "docs" / "images"
@@ -33,12 +31,9 @@ def main() -> None:
         height = page.evaluate("document.querySelectorAll('main section')[1].getBoundingClientRect().top + scrollY")
         first: FloatRect = {"x": 0, "y": 0, "width": WIDTH, "height": height - MARGIN}
         page.screenshot(path=folder / "report.png", clip=first, full_page=True)
-        gallery = page.locator("#gallery").screenshot()
         browser.close()
-    # Photographs: as PNG a megabyte.
-    Image.open(io.BytesIO(gallery)).convert("RGB").save(folder / "gallery.webp", quality=85, method=6)
-    for path in (folder / "report.png", folder / "gallery.webp"):
-        print(f"{path}: {path.stat().st_size / 1e3:.0f} KB")
+    path = folder / "report.png"
+    print(f"{path}: {path.stat().st_size / 1e3:.0f} KB")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
 """Being here, this file puts `tests/` on the path: `from support.synthetic import make_study`."""
 
+import os
 import resource
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 
-from support import command
+from embedshift.sources import remember_roots
+from support import command, once
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -28,13 +30,23 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Roots of images and what is kept of encoders lie in folders of the tests, not in those of whoever runs them."""
+    run = tmp_path_factory.getbasetemp()
+    once.root = (run.parent if "PYTEST_XDIST_WORKER" in os.environ else run) / "made-once"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         patch.setenv("EMBEDSHIFT_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.delenv("COLUMNS", raising=False)  # the width of a terminal, by which tables lose columns
         # A report would start processes that import matplotlib; commands and tests/figures/test_render.py have them.
         patch.setattr("embedshift.figures.workers.cores", lambda: 1)
+        remember_roots({"root": str(once.root)})
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def as_it_was_made() -> Iterator[None]:
+    """No test changes what other files read."""
+    yield
+    assert once.changed() == []
 
 
 @pytest.fixture(scope="module")

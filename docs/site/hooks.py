@@ -1,60 +1,45 @@
-"""Makes the parts of pages that the package itself declares, so that they cannot go stale.
+"""Makes the site's copies of pages outside `docs`, and the two references that only the site has.
 
-MkDocs calls the functions whose names begin with `on_`. A page asks for a part by a comment of its own line,
-`<!-- made: command line -->`.
+MkDocs calls the functions whose names begin with `on_`. A page asks for a reference by a comment of its own line,
+`<!-- at build: command line -->`; `lists.py` writes the lists that stand in the pages themselves.
 """
 
-import ast
 import dataclasses
-import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from lists import table  # beside this file; MkDocs looks there
+
 ROOT = Path(__file__).parents[2]
-# Pages of the repository's root that the site has too.
-OUTSIDE = ("ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
-MADE = re.compile(r"^<!-- made: (.+?) -->$", re.MULTILINE)
-# Words of the pages that no question of the report explains.
-TERMS = {
-    "image": "What a study measures: a file, a row of a table, or a member of an archive. It has an id.",
-    "original": "The view of an image without any change, at the size that the encoder reads.",
-    "augmentation": "A change of an image, for example a blur. What is random in it is drawn for each view.",
-    "suite": "A named set of augmentations: `paper`, `strength`, `corruptions`, `style`, or your own.",
-    "shift": "How far, and which way, the embedding of a view lies from that of its original.",
-    "relative shift": "The shift as a fraction of the distance to another image: 0 = unchanged, 1 = as far as that.",
-    "metric": "A number that compares a view with its original.",
-    "study": "The folder that a run leaves: settings, shards, tables, figures and the report.",
-    "shard": "A Parquet file with the rows of some images (64 by default). It is written whole or not at all.",
-    "row": "The numbers of one image, view and draw.",
-    "table": "What is computed from the rows, for example `summary`; a CSV and a Parquet file.",
-    "report": "`report.html`: one page with the answers, figures and tables of a study.",
-    "question": "A part of a study with its own numbers, tables, figures and section of the report.",
-    "gallery": "The images among which a search looks.",
-    "pair": "An original and a variant of it that something else made, as a CDN or a scanner.",
-    "threshold": "The cosine from which on two images count as the same.",
-}
+# Pages outside `docs` that the site has too.
+OUTSIDE = ("ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "benchmarks/VERIFIED.md")
+AT_BUILD = re.compile(r"^<!-- at build: (.+?) -->$", re.MULTILINE)
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Adds the pages of the repository's root, in the folder `project`."""
+    """Adds the pages outside `docs`, in the folder `project`."""
     from mkdocs.structure.files import File
 
     for name in OUTSIDE:
-        files.append(File.generated(config, f"project/{name.lower()}", content=_outside(name)))
+        files.append(File.generated(config, _copy(name), content=_outside(name)))
     return files
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """The page with its parts made, and with links to pages of the root that lead to their copies."""
+    """The page with its parts made, and with links to pages outside `docs` that lead to their copies."""
     for name in OUTSIDE:
-        markdown = markdown.replace(f"](../{name}", f"](project/{name.lower()}")
-    return MADE.sub(lambda found: "\n".join(PARTS[found[1]]()), markdown)
+        markdown = markdown.replace(f"](../{name}", f"]({_copy(name)}")
+    return AT_BUILD.sub(lambda found: "\n".join(PARTS[found[1]]()), markdown)
+
+
+def _copy(name: str) -> str:
+    return f"project/{Path(name).name.lower()}"
 
 
 def _outside(name: str) -> str:
-    """A page of the root with its links as they are from `project/`."""
+    """A page outside `docs` with its links as they are from `project/`."""
     text = (ROOT / name).read_text(encoding="utf-8")
     text = re.sub(r"\]\(docs/", "](../", text)
     for other in OUTSIDE:
@@ -75,10 +60,10 @@ def command_line() -> Iterator[str]:
         arguments = [each for each in command.params if each.param_type_name == "argument"]
         if arguments:
             rows = [(f"`{_metavar(each)}`", each.help, "required" if each.required else "") for each in arguments]
-            yield from _table(("argument", "meaning", ""), rows)
+            yield from table(("argument", "meaning", ""), rows)
         for panel, options in _panels(command).items():
             yield from (f"### {panel}", "", "")
-            yield from _table(("option", "value", "meaning"), [_option(each) for each in options])
+            yield from table(("option", "value", "meaning"), [_option(each) for each in options])
 
 
 def _usage(name: str, command: Any) -> str:
@@ -120,93 +105,15 @@ def _kind(option: Any) -> str:
     return {"int": "INTEGER", "str": "TEXT"}.get(name, name.upper())
 
 
-def metrics() -> Iterator[str]:
-    """Every registered metric: what is measured, unit, range, the value of an unchanged view, and what asks for it."""
-    from embedshift.registry import METRICS
-
-    rows = []
-    for each in (METRICS[name] for name in METRICS):
-        asked = f"`--{each.asked_by}`" if each.optional else "every run"
-        unit = {"": "–", "encoder": "the encoder's own"}.get(each.unit, each.unit)
-        span = f"{_number(each.low)} to {_number(each.high)}"
-        rows.append((f"`{each.name}`", each.summary, unit, span, _number(each.no_change), asked))
-    yield from _table(("metric", "what it is", "unit", "range", "no change", "measured with"), rows)
-
-
-def _number(value: float) -> str:
-    return {"inf": "∞", "-inf": "−∞"}.get(f"{value:g}", f"{value:g}".replace("-", "−"))
-
-
-def questions() -> Iterator[str]:
-    """Every question with its tables and its figures."""
-    from embedshift.registry import questions as declared
-    from embedshift.store.table import tables_of
-
-    rows = []
-    for each in declared():
-        tables = ", ".join(f"`{table.name}`" for table in tables_of([each]))
-        rows.append((f"`{each.name}`", each.sentence, tables or "–", ", ".join(f"`{name}`" for name in each.figures)))
-    yield from _table(("question", "what it asks", "tables", "figures"), rows)
-
-
 def tables() -> Iterator[str]:
     """Every table of the questions as a method of `Study`, with what it holds and the settings it takes."""
     from embedshift.store.table import installed_tables
 
     rows = []
-    for name, (question, table) in installed_tables().items():
+    for name, (question, declared) in installed_tables().items():
         fields = [] if question.choices is None else dataclasses.fields(question.choices)
-        rows.append((f"`{name}()`", table.doc, ", ".join(f"`{field.name}`" for field in fields) or "–"))
-    yield from _table(("method", "what it returns", "settings"), rows)
+        rows.append((f"`{name}()`", declared.doc, ", ".join(f"`{field.name}`" for field in fields) or "–"))
+    yield from table(("method", "what it returns", "settings"), rows)
 
 
-def glossary() -> Iterator[str]:
-    """The terms of the report, of its questions and of these pages, one definition each."""
-    from embedshift.registry import questions as declared
-    from embedshift.report.glossary import TERMS as OF_REPORTS
-
-    terms = {term: (words, "") for term, words in OF_REPORTS.items()}
-    for question in declared():
-        part: Any = getattr(question.part("section"), "PART", None)
-        for term, words in (part.terms if part is not None else {}).items():
-            terms.setdefault(term, (words, question.sentence))
-    terms |= {term: (words, "") for term, words in TERMS.items()}
-    for term, (words, sentence) in sorted(terms.items(), key=lambda pair: pair[0].lower()):
-        yield f"- **{term}**: {words}" + (f" *({sentence})*" if sentence else "")
-
-
-def examples() -> Iterator[str]:
-    """The scripts and notebooks of `examples/`: the first line of each, and of scripts the whole text."""
-    folder = ROOT / "examples"
-    for path in sorted(folder.glob("*.py")):
-        text = path.read_text(encoding="utf-8")
-        title = (ast.get_docstring(ast.parse(text)) or path.stem).splitlines()[0]
-        yield from (f"## {path.name}", "", title, "", f"```sh\npython examples/{path.name}\n```", "")
-        yield from (
-            '??? note "The script"',
-            "    ```python",
-            *(f"    {line}" for line in text.splitlines()),
-            "    ```",
-            "",
-        )
-    for path in sorted(folder.glob("*.ipynb")):
-        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        words = next(("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"), path.stem)
-        yield from (f"## {path.name}", "", words.splitlines()[0].lstrip("# "), "")
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """A table of Markdown, and the empty line after it."""
-    yield from (f"| {' | '.join(heads)} |", "|" + "---|" * len(heads))
-    for row in rows:
-        yield "| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in row) + " |"
-    yield ""
-
-
-PARTS: dict[str, Callable[[], Iterator[str]]] = {
-    "command line": command_line,
-    "metrics": metrics,
-    "questions": questions,
-    "tables": tables,
-    "examples": examples,
-}
+PARTS: dict[str, Callable[[], Iterator[str]]] = {"command line": command_line, "tables": tables}

@@ -64,7 +64,8 @@ def run(
     instead of returning it to the system (`embedshift.encoders.device.keep_memory`).
 
     Args:
-        images: A folder, several files and folders, or a `.txt` list with one path a line.
+        images: A folder, several files and folders, tar or Parquet files, a saved dataset, a URL of these, or a `.txt`
+            list with one path or URL a line.
         out: The study's folder; it is created where it is missing.
         model: The name of a registered encoder, a Hugging Face Hub id, a local folder, a name of open_clip or timm
             ("timm:vit_small_patch16_224"), or any object that satisfies `Encoder`.
@@ -90,7 +91,7 @@ def run(
             None = "float32".
         device: "auto", or torch devices with commas ("cuda:0,cuda:2"); None = "auto".
         engine: "local" uses this machine, "ray" a Ray cluster.
-        workers: Processes that load images; 0 = this process loads them, None = one per core.
+        workers: Processes that load images; 0 = this process loads them, None = one per core, at most 8.
         batch_size: Views per forward pass; None = chosen by the device.
         shard_size: Images per shard.
         store: "all", or "metrics" to store no embeddings, and attention maps of only one image per shard.

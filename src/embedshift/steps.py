@@ -3,9 +3,10 @@
 import importlib.metadata
 import logging
 import platform
+import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from embedshift.augmentations import Suite
@@ -13,8 +14,8 @@ from embedshift.config import StudyConfig
 from embedshift.encoders import TITLES, Encoder
 from embedshift.encoders.base import EncoderInfo
 from embedshift.engines import Job, Progress, find_engine, find_map
+from embedshift.engines.finished_shards import current_hashes, shards_to_retry
 from embedshift.engines.job import loader_count
-from embedshift.engines.retry import current_hashes, shards_to_retry
 from embedshift.errors import EmbedshiftError
 from embedshift.pipeline.prepare import StudyContext, prepared
 from embedshift.sources import ImageRef, Shard, remember_roots
@@ -23,9 +24,9 @@ from embedshift.store import resume, shards
 from embedshift.store.changed import changed_images, measured_pixels
 from embedshift.store.copies import copies, copies_line
 from embedshift.store.forked import refuse_fork
-from embedshift.store.info import Counts, EncoderRecord, StudyInfo, read_info
+from embedshift.store.info import Counts, EncoderRecord, ShardPixels, StudyInfo, read_info
 from embedshift.store.lock import locked
-from embedshift.store.parts import shard_checksums
+from embedshift.store.parts import shard_checksums, shard_name, shard_pixels
 from embedshift.store.reader import Reader
 from embedshift.store.table_files import WrittenFiles
 from embedshift.store.tables import write_tables
@@ -47,6 +48,15 @@ class Start:
     skipped: Mapping[str, int]
 
 
+@dataclass(frozen=True)
+class Origin:
+    """What a study fixed when it began: its id, the pixels of its shards, and those of shards that are lost now."""
+
+    study_id: str
+    pixels: Mapping[str, ShardPixels] = field(default_factory=dict)
+    lost: Mapping[str, ShardPixels] = field(default_factory=dict)
+
+
 def run_study(
     config: StudyConfig,
     out: Path,
@@ -63,13 +73,15 @@ def run_study(
     with prepared(config, out, encoder=encoder, suite=suite) as study, locked(out):
         ids = [sample.image_id for sample in study.samples]
         remember_roots(study.source.description, [sample.location for sample in study.samples])
+        stored = read_info(out) if Reader(out).exists() else None
         done = resume.resumable(out, study.identity, study.plan.config_hash, ids, repair=repair)
+        origin = _origin(stored, done)
         finished = len(done) == len(study.shards) and Reader(out).is_complete()
         if retry_failed or not finished:
             for index in _shards_to_retry(study, out, done, transient=not retry_failed):
                 del done[index]
         pending = [shard for shard in study.shards if shard.index not in done]
-        complete = finished and not pending
+        complete = finished and not pending and not _altered_tables(out)
         if changed := _changed_images(study, out, done, changed_images(study.shards, done)):
             log.warning(
                 "%d images have changed since they were measured (first: %s); their rows describe the earlier pixels",
@@ -79,38 +91,74 @@ def run_study(
         on_start(Start(out, len(ids), images_done, complete, study.source.skipped))
         if complete:
             return Reader(out)
-        tables = _recorded_tables(out)
-        study_info(study, out, list(done.values()), tables, complete=False).write(out)
-        shards.write_failures(out, list(done.values()))
-
-        def written(record: shards.ShardRecord) -> None:
-            done[record.index] = record
-            if record.failures:
-                shards.write_failures(out, [done[index] for index in sorted(done)])
-
-        with ShardWriter(out, written) as writer:
-            for result in find_engine(config.engine)(_job(study, pending, progress)):
-                writer.write(*result)
-        records = [done[index] for index in sorted(done)]
-        if not any(record.images for record in records):
-            first = records[0].failures[0]
-            raise EmbedshiftError(
-                f"no image could be measured: all {len(ids)} failed, first {first.image_id}: {first.reason}"
-            )
-        study_info(study, out, records, tables, complete=False).write(out)
+        files = _recorded_tables(stored)
+        study_info(study, out, list(done.values()), origin, files, complete=False).write(out)
+        records = _measure(study, out, done, origin, pending, progress)
+        study_info(study, out, records, origin, files, complete=False).write(out)
         with find_map(config.engine) as ordered_map:
             # Workers on other machines need the absolute path.
-            tables = write_tables(Reader(out.absolute() if config.engine == "ray" else out, ordered_map=ordered_map))
+            files = write_tables(Reader(out.absolute() if config.engine == "ray" else out, ordered_map=ordered_map))
+        files.files.update(shards.write_failures(out, records))
         if copied := copies(Reader(out)):
             log.warning(copies_line(copied))
-        study_info(study, out, records, tables, complete=True).write(out)
+        study_info(study, out, records, origin, files, complete=True).write(out)
     return Reader(out)
 
 
+def _origin(stored: StudyInfo | None, done: Mapping[int, shards.ShardRecord]) -> Origin:
+    """Returns the id and pixels of the study in the folder; a new id if there is none."""
+    if stored is None:  # or its study.json was deleted
+        return Origin(next((record.study_id for record in done.values()), uuid.uuid4().hex))
+    names = {shard_name(shards.shard_path(Path(), index)) for index in done}
+    return Origin(stored.study_id, stored.pixels, {name: stored.pixels[name] for name in stored.pixels.keys() - names})
+
+
+def _measure(
+    study: StudyContext,
+    out: Path,
+    done: dict[int, shards.ShardRecord],
+    origin: Origin,
+    pending: Sequence[Shard],
+    progress: Progress | None,
+) -> list[shards.ShardRecord]:
+    """Measures and writes the shards that are left; returns the records of all, in order."""
+    shards.write_failures(out, list(done.values()))
+
+    def written(record: shards.ShardRecord) -> None:
+        done[record.index] = record
+        if record.failures:
+            shards.write_failures(out, [done[index] for index in sorted(done)])
+
+    with ShardWriter(out, written, origin.study_id, origin.lost) as writer:
+        for result in find_engine(study.config.engine)(_job(study, pending, progress)):
+            writer.write(*result)
+    records = [done[index] for index in sorted(done)]
+    if not any(record.images for record in records):
+        first = records[0].failures[0]
+        images = len(study.samples)
+        raise EmbedshiftError(
+            f"no image could be measured: all {images} failed, first {first.image_id}: {first.reason}"
+        )
+    return records
+
+
+def _altered_tables(out: Path) -> list[str]:
+    """Returns and logs the files of tables of a finished study that are not as they were written."""
+    if altered := Reader(out).altered_tables():
+        log.warning("%d tables are not as they were written (first: %s): made again", len(altered), altered[0])
+    return altered
+
+
 def study_info(
-    study: StudyContext, out: Path, records: Sequence[shards.ShardRecord], tables: WrittenFiles, *, complete: bool
+    study: StudyContext,
+    out: Path,
+    records: Sequence[shards.ShardRecord],
+    origin: Origin,
+    written: WrittenFiles,
+    *,
+    complete: bool,
 ) -> StudyInfo:
-    """Returns the content of study.json for a study, its finished shards and its tables."""
+    """Returns the content of study.json for a study, its finished shards, and the files made from them."""
     config, plan = study.config, study.plan
     seconds: Counter[str] = Counter()
     for record in records:
@@ -139,18 +187,19 @@ def study_info(
         ),
         seconds={stage: round(value, 3) for stage, value in seconds.items()},
         versions={name: importlib.metadata.version(name) for name in VERSIONS} | {"python": platform.python_version()},
-        files=shard_checksums(shards.shard_path(out, record.index) for record in records) | tables.files,
-        tables=tables.tables,
+        study_id=origin.study_id,
+        pixels={**origin.pixels, **shard_pixels(records)},
+        files=shard_checksums(shards.shard_path(out, record.index) for record in records) | written.files,
+        tables=written.tables,
     )
 
 
-def _recorded_tables(out: Path) -> WrittenFiles:
+def _recorded_tables(stored: StudyInfo | None) -> WrittenFiles:
     """Returns what study.json records of the tables of an earlier run, some of which may be kept."""
-    if not Reader(out).exists():
+    if stored is None:
         return WrittenFiles()
-    info = read_info(out)
-    files = {name: checksum for name, checksum in info.files.items() if name.startswith("tables/")}
-    return WrittenFiles(files, dict(info.tables))
+    files = {name: checksum for name, checksum in stored.files.items() if name.startswith("tables/")}
+    return WrittenFiles(files, dict(stored.tables))
 
 
 def _encoder_record(study: StudyContext) -> EncoderRecord:

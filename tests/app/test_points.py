@@ -79,7 +79,7 @@ def test_the_views_of_an_image_are_drawn_again_with_their_numbers(reader):
 
 @pytest.mark.slow
 def test_an_image_that_is_gone_is_a_line(tmp_path):
-    study = make_study(tmp_path / "study", 4, with_pictures=True)
+    study = make_study(tmp_path / "study", 4, ["noise"], with_pictures=True)
     (tmp_path / "study" / "pictures" / "image-00002.png").unlink()
     reader = study.reader()
     found = image_views(reader, "image-00002.png", "noise", scale_of(reader))
@@ -91,7 +91,7 @@ def test_an_image_that_is_gone_is_a_line(tmp_path):
 
 
 def test_images_outside_of_the_folders_of_this_user_are_not_read(tmp_path, monkeypatch):
-    study = make_study(tmp_path / "study", 3, with_pictures=True)
+    study = make_study(tmp_path / "study", 4, ["noise"], with_pictures=True)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "nobody"))
     reader = study.reader()
     found = image_views(reader, "image-00001.png", "noise", scale_of(reader))
@@ -109,7 +109,7 @@ def test_of_many_views_those_of_the_family_are_shown(tmp_path):
 
 
 def test_a_study_without_a_baseline_has_points_without_a_relative_shift(tmp_path):
-    reader = make_study(tmp_path / "study", 1).reader()
+    reader = make_study(tmp_path / "study", 1, ["noise"]).reader()
     scale = scale_of(reader)
     assert scale.baseline is None
     table, how_many = points(reader, NOISE, scale)

@@ -7,9 +7,8 @@ import urllib.request
 
 import pytest
 
-from support import command
+from support import command, studies
 from support.matrix import first_only
-from support.synthetic import make_study
 
 pytestmark = pytest.mark.slow
 
@@ -32,8 +31,8 @@ def test_without_its_extra(cli, monkeypatch):
     assert done.line == "error: the page needs the extra 'app': pip install 'embedshift[app]'"
 
 
-def test_a_port_that_is_taken(cli, tmp_path):
-    study = make_study(tmp_path / "study", 3)
+def test_a_port_that_is_taken(cli):
+    study = studies.plain()
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -51,7 +50,7 @@ def test_an_encoder_that_is_not_known(cli):
 
 @pytest.mark.parametrize("number", first_only([signal.SIGINT, signal.SIGTERM]))
 def test_it_prints_its_address_and_a_signal_ends_it(number, tmp_path):
-    study, scratch = make_study(tmp_path / "study", 3), tmp_path / "scratch"
+    study, scratch = studies.plain(), tmp_path / "scratch"
     scratch.mkdir()
     process = command.start("app", study.folder, "--no-browser", TMPDIR=str(scratch))
     address = process.stdout.readline().strip()

@@ -9,8 +9,8 @@ import time
 import pytest
 
 import embedshift
-from support import command
-from support.models import make, pictures
+from support import command, studies
+from support.models import make
 
 pytestmark = pytest.mark.slow
 
@@ -18,13 +18,13 @@ STEPS = 10
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return make("vit", tmp_path_factory.mktemp("model") / "tiny")
+def model():
+    return studies.checkpoint("vit")
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    return pictures(tmp_path_factory.mktemp("photos"), 3)
+def photos():
+    return studies.pictures(3)
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,7 @@ def test_a_transfer_study_says_who_was_attacked_and_who_is_measured(adv, tmp_pat
     assert done.code == 0
     html = (tmp_path / "study" / "report.html").read_text()
     section = html[html.index('<section id="worst"') :].partition("</section>")[0]
-    assert "10 steps along gradients of <b>tiny</b>" in section
+    assert "10 steps along gradients of <b>vit</b>" in section
     assert "This study measures <b>other</b>, which the attack did not use: the attack is transferred." in section
     assert section.count('<img src="data:image/webp;base64,') == 2 * 3
     assert "linf-8: difference × 16" in section

@@ -19,7 +19,7 @@ from embedshift.encoders import ENCODERS
 from embedshift.encoders.families import FAMILIES
 from embedshift.figures import FIGURES
 from embedshift.registry import METRICS, questions
-from support import command, models
+from support import command, models, studies
 from support.matrix import first_only
 from support.models import pictures
 
@@ -32,8 +32,8 @@ def photos(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def clip(tmp_path_factory) -> str:
-    return str(models.make("clip", tmp_path_factory.mktemp("models") / "clip"))
+def clip() -> str:
+    return str(studies.checkpoint("clip"))
 
 
 @pytest.mark.slow
@@ -56,7 +56,7 @@ def test_summary_on_stdout_progress_on_stderr(cli, photos, clip, tmp_path):
         assert all(f"{mean:.3f}" in line for mean in means)
     assert "5 of 5 images measured" in done.out
     assert "relative shift: 0 = unchanged, 1 = as far as another image." in lines
-    assert f"Metrics: docs/metrics.md, `embedshift list metrics`. All numbers: {out / 'tables'}" in lines
+    assert f"Metrics: `embedshift list metrics`. All numbers: {out / 'tables'}" in lines
     written = [f"  {out / name}" for name in ("study.json", "shards", "failures.parquet", "tables")]
     assert lines[-5:] == ["Written:", *written]
     assert "{'.md': 1}" in done.err

@@ -71,7 +71,7 @@ def test_commands_are_found_where_they_stand():
     text = "Run `embedshift list encoders`:\n```sh\nembedshift run a \\\n  --out b  # why\n```\nembedshift run away"
     assert commands(text) == ["list encoders", "run a    --out b  # why"]
     assert list(parse("run a b --out c --limit 3  # why")["images"]) == ["a", "b"]
-    assert all(PAGES[name] for name in ("README.md", "conceptual-captions.md", "cluster.md"))
+    assert all(PAGES[name] for name in ("README.md", "paper.md", "cluster.md"))
 
 
 @pytest.mark.parametrize("line", ["run a --no-such-option 3", "run a --limit many", "run a --precision bf16", "list"])

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 import embedshift
-from support import models
+from support import studies
 from support.mean_colour import MeanColour
 from support.pairs import tiles, write_pairs
 
@@ -17,8 +17,8 @@ def pairs(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return str(models.make("dinov2", tmp_path_factory.mktemp("models") / "dinov2"))
+def model():
+    return str(studies.checkpoint("dinov2"))
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import yaml
 from embedshift.cli.results import result_tables
 from embedshift.cli.terminal import print_table
 from embedshift.study import Study
+from support import studies
 from support.comparing import C, three_studies
-from support.graded import MADE, graded
 from support.synthetic import make_study
 
 pytestmark = pytest.mark.slow
@@ -33,7 +33,7 @@ def folder(tmp_path_factory):
     """Studies under short names: `a` with the paper's augmentations, `b` and `c` of other encoders, `families`."""
     folder = tmp_path_factory.mktemp("width")
     three_studies(make_study(folder / "a", 24, seed=3), folder)
-    make_study(folder / "families", 12, graded(*MADE))
+    studies.copied(studies.families(), folder / "families")
     (folder / "rules.yaml").write_text(yaml.safe_dump({"rules": RULES}))
     return folder
 

@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from embedshift.cli.results import result_tables
+from support import studies
 from support.graded import CLOSER, DARKER, MADE, corruption, graded
 from support.synthetic import make_study
 
@@ -33,14 +34,14 @@ def test_of_many_views_the_tolerances_alone(tmp_path):
     assert "darker@1" not in text
 
 
-def test_of_few_views_the_tolerances_first(tmp_path):
-    text = printed(make_study(tmp_path / "study", 10, graded(*MADE)))
+def test_of_few_views_the_tolerances_first():
+    text = printed(studies.families())
     assert text.index("tolerance") < text.index("darker@5")
     assert "other images" in text
 
 
-def test_of_other_augmentations_the_summary_alone(tmp_path):
-    assert "tolerance" not in printed(make_study(tmp_path / "study", 10))
+def test_of_other_augmentations_the_summary_alone():
+    assert "tolerance" not in printed(studies.plain())
 
 
 def test_of_corruptions_the_mean_too(tmp_path):

@@ -51,7 +51,7 @@ def test_what_else_the_pages_name_is_there():
 
 def test_the_pages_of_promises_name_many():
     assert len({path for path, _ in TESTS}) > 40
-    for page in ("docs/verified.md", "docs/reliability.md", "SECURITY.md"):
+    for page in ("docs/verified.md", "SECURITY.md"):
         assert len(NAMED.findall((ROOT / page).read_text())) > 8
 
 

@@ -8,7 +8,7 @@ from transformers import Dinov2Config, Dinov2Model
 
 import embedshift
 from embedshift import EmbedshiftError
-from support import command, models
+from support import command, models, studies
 
 pytestmark = pytest.mark.slow
 
@@ -16,8 +16,8 @@ IMAGES, SHARD = 3, 2
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    return models.pictures(tmp_path_factory.mktemp("photos"), IMAGES)
+def photos():
+    return studies.pictures(IMAGES)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from embedshift import load_encoder
 from embedshift.encoders.dissection.anatomy import Anatomy
 from embedshift.encoders.dissection.contributions import block_parts, split
 from embedshift.encoders.dissection.tokens import token_contributions
-from support import models
+from support import models, studies
 from support.family_models import CASES, save
 from support.heads_by_hand import norm_matrix, unit_matrix
 from support.library_models import make_open_clip
@@ -28,8 +28,8 @@ def images(encoder) -> Tensor:
 
 
 @pytest.fixture(scope="module")
-def dinov2(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return models.make("dinov2", tmp_path_factory.mktemp("dinov2") / "model")
+def dinov2() -> Path:
+    return studies.checkpoint("dinov2")
 
 
 @pytest.mark.parametrize("kind", first_only([*KINDS, "open_clip"]))

@@ -20,7 +20,7 @@ from embedshift.encoders.spec import EncoderSpec
 from embedshift.engines import Job, devices
 from embedshift.pipeline.prepare import prepared
 from embedshift.steps import run_study
-from support import mean_colour, models
+from support import mean_colour, models, studies
 from support.mean_colour import MeanColour
 from support.tokenizers_made import make_clip
 
@@ -30,13 +30,13 @@ SHARDS = 5
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    return models.pictures(tmp_path_factory.mktemp("photos"), 2 * SHARDS, width=800, height=600)
+def photos():
+    return studies.pictures(2 * SHARDS, width=800, height=600)
 
 
 @pytest.fixture(scope="module")
-def clip(tmp_path_factory):
-    return str(models.make("clip", tmp_path_factory.mktemp("models") / "clip"))
+def clip():
+    return str(studies.checkpoint("clip"))
 
 
 @pytest.fixture

@@ -204,7 +204,7 @@ def test_coloured_names_can_be_read_on_white():
 
 
 def test_the_users_own_style_changes_nothing_and_is_left_alone(tmp_path):
-    study = make_study(tmp_path / "study", 6, ["noise", "blur"])
+    study = make_study(tmp_path / "study", 6, ["noise", "blur", "elastic"])
     plain = save_figures(study.reader(), ["l2_bars"], ["svg"])[0].read_bytes()
     with matplotlib.rc_context({"font.size": 20, "axes.facecolor": "black", "svg.hashsalt": "mine"}):
         assert save_figures(study.reader(), ["l2_bars"], ["svg"])[0].read_bytes() == plain

@@ -13,9 +13,10 @@ import embedshift
 from embedshift.augmentations.purifiers import purifier
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.sources import images
+from support import studies
 from support.archives import write_parquet
 from support.mean_colour import MeanColour
-from support.models import MEAN, SIZE, STD, make, pictures
+from support.models import MEAN, SIZE, STD, pictures
 
 pytestmark = pytest.mark.slow
 
@@ -23,8 +24,8 @@ STEPS = 12
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return str(make("vit", tmp_path_factory.mktemp("model") / "tiny"))
+def model():
+    return str(studies.checkpoint("vit"))
 
 
 @pytest.fixture(scope="module")

@@ -9,14 +9,15 @@ from PIL import Image
 
 import embedshift
 from embedshift.encoders import EncoderOutput
-from support.models import Colours, pictures
+from support import studies
+from support.models import Colours
 
 RADAR = ("cosine_similarity", "attention_similarity", "patch_similarity", "edge_preservation", "detail_preservation")
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory) -> Path:
-    return pictures(tmp_path_factory.mktemp("photos"), 7)
+def photos() -> Path:
+    return studies.pictures(7)
 
 
 def rows_of(study: embedshift.Study) -> pl.DataFrame:

@@ -15,9 +15,10 @@ from torch import nn
 import embedshift
 from embedshift import EmbedshiftError
 from embedshift.statistics.summary import PAPER_METRICS
+from support import studies
 from support.archives import write_parquet, write_tar
 from support.mean_colour import MeanColour
-from support.pairs import QUALITIES, re_encoded, run_pairs, tiles, write_pairs
+from support.pairs import QUALITIES, re_encoded, run_pairs, tiles
 
 pytestmark = pytest.mark.slow
 
@@ -26,8 +27,8 @@ TABLES = ("summary", "ranking", "differences", "pairwise", "clusters", "directio
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return write_pairs(tmp_path_factory.mktemp("pairs"), tiles(COUNT))
+def made():
+    return studies.paired()[0]
 
 
 @pytest.fixture
@@ -49,8 +50,8 @@ def decoded(file):
 
 
 @pytest.fixture(scope="module")
-def whole(made, tmp_path_factory):
-    return run_pairs(made, tmp_path_factory.mktemp("whole") / "study")
+def whole():
+    return studies.paired()[1]
 
 
 def test_rows_are_of_the_files_as_pillow_decodes_them(made, whole):

@@ -9,16 +9,15 @@ from polars.testing import assert_frame_equal
 
 from embedshift.questions.clusters import Tree
 from embedshift.statistics.summary import PAPER_METRICS
-from support import models
+from support import models, studies
 from support.pairs import run_pairs, tiles, write_pairs
 
 COUNT = 9
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("whole")
-    return run_pairs(write_pairs(folder / "pairs", tiles(COUNT)), folder / "study")
+def whole():
+    return studies.paired()[1]
 
 
 @pytest.fixture(scope="module")

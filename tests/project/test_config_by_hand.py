@@ -50,10 +50,6 @@ def test_files_read_file():
         files.read_file(file, 2)
 
 
-def test_files_size():
-    assert (files._size(262144), files._size(40 * 2**30), files._size(3 * 2**20 + 1)) == ("256 kB", "40 GB", "3.0 MB")
-
-
 def test_machine_cores():
     assert machine.cores() >= 1
 

@@ -2,22 +2,21 @@
 
 import pytest
 
-import embedshift
-from support.captioned import LABELS, captioned
-from support.tokenizers_made import make_clip
+from support import studies
+from support.captioned import LABELS
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    return captioned(tmp_path_factory.mktemp("photos"))
+def photos():
+    return studies.captioned_pictures()
 
 
 @pytest.fixture(scope="module")
-def clip(tmp_path_factory):
-    return str(make_clip(tmp_path_factory.mktemp("models") / "clip"))
+def clip():
+    return str(studies.checkpoint("reader"))
 
 
 @pytest.fixture(scope="module")
-def study(photos, clip, tmp_path_factory):
-    out = tmp_path_factory.mktemp("text") / "study"
-    return embedshift.run(photos, out=out, model=clip, workers=0, shard_size=3, draws=2, text=True, labels=list(LABELS))
+def study(photos):
+    model = studies.checkpoint("reader")
+    return studies.measured(photos, model, shard_size=3, draws=2, text=True, labels=list(LABELS))

@@ -12,7 +12,7 @@ import embedshift
 from embedshift import EmbedshiftError
 from embedshift.augmentations import load_suite
 from embedshift.encoders import EncoderOutput
-from support.models import pictures
+from support import studies
 
 SIZE = 64
 MOVING = ["shift_scale_rotate", "horizontal_flip", "elastic", "perspective"]
@@ -51,8 +51,8 @@ def columns(study, name):
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    return pictures(tmp_path_factory.mktemp("photos"), 6)
+def photos():
+    return studies.pictures(6)
 
 
 @pytest.mark.parametrize("name", MOVING)

@@ -15,7 +15,7 @@ from embedshift.questions.attention.columns import ALIGNED, DIVERGENCE, PLAIN, R
 from embedshift.questions.claims.tables import claims
 from embedshift.registry import METRICS, asked_metrics
 from embedshift.statistics.summary import PAPER_METRICS
-from support import models
+from support import models, studies
 
 pytestmark = pytest.mark.slow
 
@@ -24,13 +24,13 @@ OPTIONAL = (RISE, DIVERGENCE, ALIGNED, ROLLOUT)
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    return models.pictures(tmp_path_factory.mktemp("photos"), 8)
+def photos():
+    return studies.pictures(8)
 
 
 @pytest.fixture(scope="module")
-def clip(tmp_path_factory) -> str:
-    return str(models.make("clip", tmp_path_factory.mktemp("models") / "clip"))
+def clip() -> str:
+    return str(studies.checkpoint("clip"))
 
 
 @pytest.fixture(scope="module")

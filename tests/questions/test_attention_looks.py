@@ -10,6 +10,7 @@ from embedshift.questions.attention.tables import ALIGNMENT, SPREAD
 from embedshift.questions.attention.tables import looks as table_of
 from embedshift.statistics.intervals import simultaneous_intervals
 from embedshift.statistics.sample import estimates_from_values
+from support import studies
 from support.synthetic import make_study
 
 pytestmark = pytest.mark.slow
@@ -76,17 +77,17 @@ def test_one_metric_alone_and_few_images(values):
 
 
 def test_it_is_there_only_where_it_was_measured(tmp_path):
-    without = make_study(tmp_path / "without", 9, ["noise", "blur"])
-    assert "looks" not in without.table_names
-    study = make_study(tmp_path / "with", 9, ["noise", "blur"], looks=True)
+    assert "looks" not in studies.plain().table_names
+    study = studies.few(12)
     assert len(study.table("looks")) == 4
-    page = study.report(figures=[], formats=["svg"]).read_text()
+    page = (study.folder / "report.html").read_text()
     text = page.split('id="looks"')[1].split("</section>")[0]
     for sentence in look_sentences(study.table("looks"), [ALIGNED, RISE]):
         assert sentence.replace("'", "&#39;") in text
     assert "Intervals of fewer than 20 images are approximate." in text
     assert "with 95 % intervals in brackets" in text
-    one = make_study(tmp_path / "one", 1, ["noise", "blur"], looks=True).report(figures=[], formats=["svg"]).read_text()
+    one = (studies.few(1).folder / "report.html").read_text()
+    assert 'id="looks"' in one
     assert "intervals in brackets" not in one
     nothing = make_study(tmp_path / "nothing", 9, ["noise", "blur"], looks=True, grid=None)
     assert nothing.table("looks")["n"].to_list() == [0] * 4

@@ -45,7 +45,7 @@ def test_studies_with_hardly_anything_of_the_paper_do_not_fail(tmp_path, names):
 
 @pytest.mark.slow
 def test_augmentations_of_the_user_change_nothing(tmp_path):
-    study = make_study(tmp_path / "study", 10, ["fog", *NAMES[:4], "sepia", *NAMES[4:]], draws=2)
+    study = make_study(tmp_path / "study", 10, ["fog", *NAMES[:4], "sepia", *NAMES[4:]], draws=2, with_tables=False)
     rows = study.rows().collect()
     keep = [n for n in study.augmentations if n in PAPER]
     pairs = [(a, b) for i, a in enumerate(study.augmentations) for b in study.augmentations[i + 1 :]]
@@ -60,7 +60,7 @@ def test_augmentations_of_the_user_change_nothing(tmp_path):
 
 
 def test_the_order_of_the_suite_does_not_matter(tmp_path):
-    study = make_study(tmp_path / "study", 10)
+    study = make_study(tmp_path / "study", 10, with_tables=False)
     rows = study.rows().collect()
     order = [3, 0, 8, 1, 7, 2, 6, 4, 5]
     names = [NAMES[i] for i in order]

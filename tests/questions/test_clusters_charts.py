@@ -10,12 +10,13 @@ from scipy.spatial.distance import squareform
 from embedshift.figures import FigureInput
 from embedshift.questions.clusters import Tree, tables
 from embedshift.questions.clusters.section import dendrogram
+from support import studies
 from support.synthetic import make_study
 
 
 @pytest.mark.parametrize("tree", [Tree(), Tree("average", include_original=True), Tree("single", on="means")])
-def test_dendrogram_is_scipys(tmp_path, tree):
-    reader = make_study(tmp_path / "study", 30).reader(tree)
+def test_dendrogram_is_scipys(tree):
+    reader = studies.paper().reader(tree)
     chart = dendrogram(FigureInput(reader))
     matrix = hierarchy.linkage(squareform(tables.distances(reader), checks=False), tree.linkage)
     labels = hierarchy.dendrogram(matrix, no_plot=True, labels=tables.clusters(reader)["augmentation"].to_list())["ivl"]
@@ -30,9 +31,8 @@ def test_dendrogram_is_scipys(tmp_path, tree):
     assert len(named) == len(set(found))
 
 
-@pytest.mark.slow
-def test_plotly_accepts_every_key_of_the_tree(tmp_path):
-    chart = dendrogram(FigureInput(make_study(tmp_path / "study", 40).reader()))
+def test_plotly_accepts_every_key_of_the_tree():
+    chart = dendrogram(FigureInput(studies.paper().reader()))
     go.Figure(chart)  # raises for a name that plotly does not know
     json.dumps(chart, allow_nan=False)
 

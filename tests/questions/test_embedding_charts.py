@@ -9,7 +9,7 @@ import pytest
 
 from embedshift.figures import FigureInput
 from embedshift.questions.embedding.section import distributions
-from support import mirrored
+from support import mirrored, studies
 from support.synthetic import make_study
 
 pytestmark = pytest.mark.slow
@@ -20,8 +20,8 @@ def data_of(folder, *given, **settings) -> FigureInput:
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return data_of(tmp_path_factory.mktemp("charts") / "study", 40)
+def data():
+    return FigureInput(studies.paper().reader())
 
 
 @pytest.mark.parametrize("metric", ["cosine_similarity", "l2_distance"])
@@ -57,7 +57,7 @@ def test_equal_values_have_no_curve(tmp_path):
 
 @pytest.mark.matrix
 def test_size_does_not_grow_with_images(tmp_path):
-    small, large = (data_of(tmp_path / str(n), n, ["noise", "blur"]) for n in (30, 3000))
+    small, large = (data_of(tmp_path / str(n), n, ["noise", "blur"]) for n in (30, 600))
     sizes = [len(json.dumps(distributions(each, "l2_distance"))) for each in (small, large)]
     assert sizes[1] < 1.1 * sizes[0]
 

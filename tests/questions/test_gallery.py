@@ -15,6 +15,7 @@ from embedshift.questions.examples.extremes import extremes
 from embedshift.questions.examples.gallery import build_gallery
 from embedshift.report.images import heat, shrink, webp
 from embedshift.store.redraw import iter_redrawn, redraw
+from support import studies
 from support.matrix import first_only
 from support.synthetic import make_study
 
@@ -24,8 +25,8 @@ PLENTY = 10_000_000
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    return make_study(tmp_path_factory.mktemp("gallery") / "study", 12, with_pictures=True)
+def study():
+    return studies.paper()
 
 
 def pixels(address: str) -> np.ndarray:
@@ -44,7 +45,7 @@ def test_extremes_are_those_of_a_plain_sort(study):
 
 @pytest.mark.parametrize("images", first_only([1, 2, 4, 7]))
 def test_no_image_stands_twice_in_a_small_study(tmp_path, images):
-    found = extremes(make_study(tmp_path / "s", images).rows(), "noise")
+    found = extremes(make_study(tmp_path / "s", images, ["noise"], with_tables=False).rows(), "noise")
     shown = [image for kind in found.values() for image in kind]
     assert len(set(shown)) == len(shown)
     assert found["most"]
@@ -97,7 +98,7 @@ def test_without_pictures_no_picture_is_read(study, monkeypatch):
 
 
 def test_a_source_that_is_gone_keeps_its_numbers(tmp_path):
-    study = make_study(tmp_path / "s", 9, with_pictures=True)
+    study = studies.copied(studies.paper(), tmp_path / "s")
     (tmp_path / "s" / "pictures" / "image-00004.png").unlink()
     (tmp_path / "s" / "pictures" / "image-00005.png").write_text("no picture")
     gallery = build_gallery(study.reader(), list(PAPER), budget=PLENTY)

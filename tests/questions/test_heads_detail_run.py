@@ -11,12 +11,10 @@ from embedshift.figures import FIGURES, FigureInput
 from embedshift.questions.heads.token_maps import maps_of, shown_of
 from embedshift.statistics.vectors import unit
 from embedshift.store.redraw import redraw
-from support import models
+from support import studies
 from support.family_models import CASES
 from support.heads_by_hand import NAMED
-from support.models import pictures
 from support.overlap import overlaps
-from support.tokenizers_made import make_clip
 from support.words_by_hand import contributions, published
 
 pytestmark = pytest.mark.slow
@@ -25,18 +23,18 @@ BANK = ("a cat", "a dog", "<b>red</b> boat", "a small picture", "an image", "the
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    return pictures(tmp_path_factory.mktemp("photos"), 9)
+def photos():
+    return studies.pictures(9)
 
 
 @pytest.fixture(scope="module")
-def clip(tmp_path_factory):
-    return make_clip(tmp_path_factory.mktemp("models") / "clip")
+def clip():
+    return studies.checkpoint("reader")
 
 
 @pytest.fixture(scope="module")
-def dinov2(tmp_path_factory):
-    return models.make("dinov2", tmp_path_factory.mktemp("models") / "dinov2")
+def dinov2():
+    return studies.checkpoint("dinov2")
 
 
 @pytest.fixture(scope="module")

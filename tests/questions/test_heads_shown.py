@@ -10,17 +10,18 @@ from embedshift import EmbedshiftError
 from embedshift.figures import FIGURES, FigureInput
 from embedshift.questions.heads.figures import MOST_PANELS
 from embedshift.questions.heads.section import rows_of
+from support import studies
 from support.matrix import first_only
 from support.synthetic import make_study
 
 pytestmark = pytest.mark.slow
 
-SUITE = ["noise", "blur", "elastic"]
+SUITE = ["noise", "elastic", "blur"]
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    return make_study(tmp_path_factory.mktemp("heads") / "study", 24, SUITE, heads=(5, 4))
+def study():
+    return studies.every()
 
 
 def shift(study, name):
@@ -109,12 +110,13 @@ def test_legend_names_each_part_once(study):
 
 
 def section_of(study):
-    html = study.report(figures=["heads_map", "heads_bars"]).read_text()
+    html = (study.folder / "report.html").read_text()
     assert 'href="#heads"' in html
     return html[html.index('<section id="heads"') :].split("</section>")[0], html
 
 
-def test_section_of_the_report(study):
+def test_section_of_the_report():
+    study = studies.every_reported()
     section, html = section_of(study)
     assert (study.folder / "figures" / "fig21_heads_map.svg").is_file()
     assert (study.folder / "figures" / "fig22_heads_bars.svg").is_file()
@@ -136,9 +138,8 @@ def test_section_of_the_report(study):
     assert html.index('<section id="heads"') < html.index('<section id="figures"')
 
 
-def test_figures_are_introduced_only_where_they_are(study):
-    html = study.report(figures=["radar"]).read_text()
-    section = html[html.index('<section id="heads"') :].split("</section>")[0]
+def test_figures_are_introduced_only_where_they_are():
+    section, _ = section_of(studies.few(12))
     assert "figure" not in section
     assert "<table>" in section
 
@@ -147,8 +148,8 @@ def test_figures_are_introduced_only_where_they_are(study):
     ("images", "said"),
     first_only([(1, "With 1 image, there are no intervals."), (12, "With 12 images, intervals are approximate.")]),
 )
-def test_the_section_says_what_the_number_of_images_allows(tmp_path, images, said):
-    section, _ = section_of(make_study(tmp_path / "study", images, ["noise"], heads=(2, 2)))
+def test_the_section_says_what_the_number_of_images_allows(images, said):
+    section, _ = section_of(studies.few(images))
     assert said in section
     assert ("<td>–</td>" in section) == (images < 8), "clear"
 
@@ -175,9 +176,9 @@ def test_clear_and_dashes():
     assert (still["heads"], still["mlps"], still["last"], still["input"]) == ([], "–", "–", "–")
 
 
-def test_without_heads_there_is_no_section_and_no_figure(tmp_path):
-    plain = make_study(tmp_path / "study", 8, SUITE)
-    assert 'id="heads"' not in plain.report(figures=["radar"]).read_text()
+def test_without_heads_there_is_no_section_and_no_figure():
+    plain = studies.plain()
+    assert 'id="heads"' not in (plain.folder / "report.html").read_text()
     for name in ("heads_map", "heads_bars"):
         assert not FIGURES[name].is_available(FigureInput(plain.reader()))
         with pytest.raises(EmbedshiftError, match="no heads; run it with `heads`"):

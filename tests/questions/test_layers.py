@@ -19,8 +19,8 @@ from embedshift.questions.layers import tables
 from embedshift.sources import open_source, shuffle
 from embedshift.statistics.intervals import mean_interval
 from embedshift.statistics.sample import estimates_from_values
-from support import command, models
-from support.models import MEAN, SIZE, STD, Colours, pictures
+from support import command, studies
+from support.models import MEAN, SIZE, STD, Colours
 from support.synthetic import make_study
 
 pytestmark = pytest.mark.slow
@@ -31,13 +31,13 @@ DEPTH = 3
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    return pictures(tmp_path_factory.mktemp("photos"), 10)
+def photos():
+    return studies.pictures(10)
 
 
 @pytest.fixture(scope="module")
-def dinov2(tmp_path_factory):
-    return str(models.make("dinov2_registers", tmp_path_factory.mktemp("models") / "dinov2"))
+def dinov2():
+    return str(studies.checkpoint("dinov2_registers"))
 
 
 def run(photos, out, model, augmentations=SMALL, **settings):

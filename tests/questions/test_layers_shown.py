@@ -9,15 +9,17 @@ import pytest
 
 from embedshift.figures import FigureInput, iter_figures
 from embedshift.questions.layers.section import half_way
+from support import studies
 from support.matrix import first_only
 from support.synthetic import make_study
 
 pytestmark = pytest.mark.slow
 
+SUITE = ["noise", "elastic", "blur"]
 
-def test_section_of_the_report(tmp_path):
-    study = make_study(tmp_path / "study", 40, ["noise", "blur"], layers=4, shard_size=20)
-    study.report(figures=["depth"])
+
+def test_section_of_the_report():
+    study = studies.every_reported()
     assert (study.folder / "figures" / "fig10_depth.svg").is_file()
     html = (study.folder / "report.html").read_text()
     section = html[html.index('<section id="layers"') :]
@@ -28,7 +30,7 @@ def test_section_of_the_report(tmp_path):
     assert 'alt="Shift after every block' in section
     assert html.count('alt="Shift after every block') == 1  # not among the paper's figures
     cosine = study.layers().filter(pl.col("token") == "cls", pl.col("metric") == "cosine_similarity")
-    for name in ("noise", "blur"):
+    for name in SUITE:
         changes = [1 - mean for mean in cosine.filter(pl.col("augmentation") == name)["mean"]]
         half = 1 + [change >= changes[-1] / 2 for change in changes].index(True)
         row = section[section.index(f"<bdi>{name}</bdi>") :].split("</tr>")[0]
@@ -41,12 +43,13 @@ def test_section_of_the_report(tmp_path):
         [
             (1, ["With 1 image there are no intervals", "needs at least 30 images"], ["approximate"]),
             (12, ["With 12 images the intervals are approximate", "needs at least 30"], ["no intervals"]),
-            (30, ["unrelated patterns"], ["With 30 images", "needs at least"]),
+            (40, ["unrelated patterns"], ["With 40 images", "needs at least"]),
         ]
     ),
 )
-def test_the_section_says_what_the_number_of_images_allows(tmp_path, images, said, unsaid):
-    html = make_study(tmp_path / "study", images, ["noise", "blur"], layers=3).report(figures=["depth"]).read_text()
+def test_the_section_says_what_the_number_of_images_allows(images, said, unsaid):
+    study = studies.few(images) if images < 30 else studies.every_reported()
+    html = (study.folder / "report.html").read_text()
     section = html[html.index('<section id="layers"') :].split("</section>")[0]
     assert [words in section for words in said] == [True] * len(said)
     assert [words in section for words in unsaid] == [False] * len(unsaid)
@@ -58,23 +61,22 @@ def test_what_did_not_move_has_no_half_way():
 
 
 def test_no_section_and_no_figure_without_layers(tmp_path, caplog):
-    study = make_study(tmp_path / "study", 5, ["noise", "blur"])
-    study.report(figures=["radar"])
+    study = studies.copied(studies.plain(), tmp_path / "study")
     assert 'id="layers"' not in (study.folder / "report.html").read_text()
     names = [kind.name for kind, _, _ in iter_figures(FigureInput(dataclasses.replace(study.reader(), pictures=False)))]
     assert "radar" in names
     assert "depth" not in " ".join(names) + caplog.text
 
 
-def test_the_figure_draws_the_table(tmp_path):
-    study = make_study(tmp_path / "study", 40, ["noise", "blur", "elastic"], layers=5, shard_size=20)
+def test_the_figure_draws_the_table():
+    study = studies.every()
     figure, table = study.figure("depth"), study.layers()
     shown = [(token, metric) for metric in ("cosine_similarity", "cka") for token in ("cls", "patches")]
     assert len(figure.axes) == len(shown)
     for axes, (token, metric) in zip(figure.axes, shown, strict=True):
         assert axes.get_yscale() == ("log" if metric == "cosine_similarity" else "linear")
-        assert [line.get_label() for line in axes.lines] == ["noise", "blur", "elastic"]
-        for line, name, band in zip(axes.lines, ["noise", "blur", "elastic"], axes.collections, strict=True):
+        assert [line.get_label() for line in axes.lines] == SUITE
+        for line, name, band in zip(axes.lines, SUITE, axes.collections, strict=True):
             part = table.filter(augmentation=name, token=token, metric=metric)
             mean, low, high = (part[column].to_numpy() for column in ("mean", "ci_low", "ci_high"))
             if metric == "cosine_similarity":

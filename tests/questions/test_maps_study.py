@@ -17,9 +17,9 @@ from embedshift.questions.maps.measure import blurred
 from embedshift.statistics.intervals import mean_interval
 from embedshift.statistics.sample import estimates_from_values
 from embedshift.store.redraw import redraw
-from support import models
+from support import models, studies
 from support.captioned import captioned
-from support.models import SIZE, Colours, pictures
+from support.models import SIZE, Colours
 
 pytestmark = pytest.mark.slow
 
@@ -33,13 +33,13 @@ COLUMNS = [f"map_{name}_correlation" for name in ("attention", *NAMES)]
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    return pictures(tmp_path_factory.mktemp("photos"), 10)
+def photos():
+    return studies.pictures(10)
 
 
 @pytest.fixture(scope="module")
-def dinov2(tmp_path_factory):
-    return str(models.make("dinov2", tmp_path_factory.mktemp("models") / "dinov2"))
+def dinov2():
+    return str(studies.checkpoint("dinov2"))
 
 
 def run(photos, out, model, **settings):

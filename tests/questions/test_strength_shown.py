@@ -11,6 +11,7 @@ from matplotlib.collections import PathCollection
 from embedshift.figures import FIGURES, FigureInput, draw, save_figures
 from embedshift.questions.strength.figures import curves
 from embedshift.statistics.units import in_words
+from support import studies
 from support.graded import CLOSER, DARKER, MADE, corruption, graded, register
 from support.synthetic import make_study
 
@@ -26,8 +27,8 @@ def families(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory):
-    return make_study(tmp_path_factory.mktemp("shown") / "small", 12, graded(*MADE), with_pictures=True)
+def small():
+    return studies.families()
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +75,8 @@ def test_the_mark_of_the_tolerance_lies_on_the_curve(small, families):
     assert np.interp(ring.get_xdata()[0], range(6), relative_shift) == pytest.approx(0.1)
 
 
-def test_where_images_may_not_be_shown_there_are_curves_alone(small, families):
-    reader = replace(small.reader(), pictures=False)
+def test_where_images_may_not_be_shown_there_are_curves_alone(small, families, tmp_path):
+    reader = replace(studies.copied(small, tmp_path / "study").reader(), pictures=False)
     figure = draw(reader, "strength")
     assert not any(axes.images for axes in figure.axes)
     assert [path.name for path in save_figures(reader, ["strength"], ["png"])] == ["fig16_strength.png"]
@@ -147,8 +148,9 @@ def test_the_report_answers_with_tolerances(large, families):
     assert "5 levels, stops: 1, 2, 3, 4, 5" in measured
 
 
-def test_the_report_of_few_views_has_both_answers(small, families):
-    html = small.report(figures=["strength", "tolerance", "ruler"], formats=["svg"]).read_text()
+def test_the_report_of_few_views_has_both_answers(small, families, tmp_path):
+    study = studies.copied(small, tmp_path / "study")
+    html = study.report(figures=["strength", "tolerance", "ruler"], formats=["svg"]).read_text()
     answer = words(html[html.index('<section id="answer"') : html.index('<section id="strength"')])
     assert "How strong a change does the embedding tolerate?" in answer
     assert "Which differences are statistically significant?" in answer
@@ -178,6 +180,6 @@ def test_without_a_relative_shift_the_report_says_so(tmp_path):
     assert "How strong a change does the embedding tolerate?" not in html
 
 
-def test_a_study_without_families_has_no_section(tmp_path):
-    html = make_study(tmp_path / "study", 9).report(figures=["ruler"], formats=["svg"]).read_text()
+def test_a_study_without_families_has_no_section():
+    html = (studies.plain().folder / "report.html").read_text()
     assert '<section id="strength"' not in html

@@ -10,6 +10,7 @@ from embedshift.statistics.baselines import relative_shifts, unit_pairs
 from embedshift.statistics.sample import gather
 from embedshift.statistics.tolerance import missed_fractions
 from embedshift.statistics.vectors import unit
+from support import studies
 from support.graded import CLOSER, DARKER, MADE, ONCE, STRENGTH_METRICS, corruption, graded
 from support.revised import without_vectors
 from support.synthetic import make_study
@@ -20,9 +21,8 @@ NOISES = [corruption(name) for name in ("fog", "snow", "spatter")]
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    """30 images, 12 views of three families."""
-    return make_study(tmp_path_factory.mktemp("graded") / "study", 30, graded(*MADE))
+def study():
+    return studies.families()
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import embedshift
 from embedshift import EmbedshiftError
 from embedshift.figures import FIGURES, FigureInput
 from embedshift.questions.text.texts import TEMPLATES, WORDS
-from support import command
+from support import command, studies
 from support.captioned import LABELS, MARKS, NINE, Planted
 from support.matrix import first_only
 from support.models import pictures
@@ -32,8 +32,8 @@ CONTRACT = [
 
 
 @pytest.fixture(scope="module")
-def twelve(tmp_path_factory):
-    return pictures(tmp_path_factory.mktemp("twelve"), 12)
+def twelve():
+    return studies.pictures(12)
 
 
 def planted(photos, out, **settings):
@@ -55,7 +55,7 @@ def test_a_planted_direction_is_found(twelve, tmp_path):
     assert last["own_low"] > 0.3
     means = study.words()["mean"].to_numpy().reshape(9, 9)
     assert np.diag(means).min() > means[~np.eye(9, dtype=bool)].max() + 0.3
-    page = " ".join(study.report(figures=["words"]).read_text().split())
+    page = " ".join(study.report(figures=["words"], formats=["svg"]).read_text().split())
     assert "significantly above 0. So the shifts point to their phrases." in page
     assert "approximate for fewer than 20 images" in page
     assert page.count("<td>yes</td>") == 9
@@ -205,6 +205,7 @@ def test_labels_alone_and_a_source_without_captions(tmp_path, clip, caplog):
 
 @pytest.mark.matrix
 def test_tables_and_report_are_rebuilt_without_torch(study, tmp_path):
+    study = studies.copied(study, tmp_path / "study")
     before = {name: getattr(study, name)() for name in ("summary", "words", "word_test")}
     for file in (study.folder / "tables").iterdir():
         file.unlink()

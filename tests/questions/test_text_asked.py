@@ -1,6 +1,7 @@
 """Studies with texts: what makes them the same study, what is refused, and the command line."""
 
 import json
+import shutil
 
 import numpy as np
 import polars as pl
@@ -10,7 +11,7 @@ import torch
 import embedshift
 from embedshift import EmbedshiftError
 from embedshift.questions.text.tables import phrases
-from support import command, models
+from support import command, models, studies
 from support.captioned import LABELS, Planted
 from support.models import Colours, TinyNet, pictures
 
@@ -29,6 +30,7 @@ def test_resumed_and_with_workers_it_is_equal(study, photos, clip, tmp_path):
 
 
 def test_another_text_is_another_study(study, photos, clip, tmp_path):
+    study, photos = studies.copied(study, tmp_path / "study"), shutil.copytree(photos, tmp_path / "photos")
     settings = {"model": clip, "shard_size": 3, "draws": 2, "workers": 0, "text": True, "labels": list(LABELS)}
 
     def refused(*words, **others):
@@ -40,13 +42,8 @@ def test_another_text_is_another_study(study, photos, clip, tmp_path):
     refused("contains another study", "questions.text.labels.hash", labels=["cat", "dog"])
     refused("questions.text.words.blur", '"out of focus"', words={"blur": "out of focus"})
     refused("questions.text: ", text=False, labels=None)
-    caption = photos / "picture-00.txt"
-    text = caption.read_text()
-    caption.write_text("another one")
-    try:
-        refused("questions.text.captions.hash")
-    finally:
-        caption.write_text(text)
+    (photos / "picture-00.txt").write_text("another one")
+    refused("questions.text.captions.hash")
 
 
 def test_the_users_own_words_and_augmentations(photos, tmp_path, caplog):

@@ -11,8 +11,8 @@ from embedshift.questions.text.measure import zero_shot_flip, zero_shot_margin
 from embedshift.questions.text.zero_shot import zero_shot
 from embedshift.statistics.intervals import mean_interval, proportion_interval
 from embedshift.statistics.sample import estimates_from_values, gather
+from support import studies
 from support.captioned import LABELS, MARKS, NINE, Planted
-from support.models import pictures
 
 pytestmark = pytest.mark.slow
 
@@ -20,8 +20,8 @@ RNG = np.random.default_rng(0)
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    return pictures(tmp_path_factory.mktemp("photos"), 10)
+def photos():
+    return studies.pictures(10)
 
 
 class Unsure(Planted):

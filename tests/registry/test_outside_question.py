@@ -14,9 +14,11 @@ import pytest
 from PIL import Image
 
 import embedshift
+from embedshift.registry import questions
 from support import models
 from support.matrix import first_only
 from support.models import SIZE, pictures
+from support.pages import ROOT, blocks
 
 pytestmark = pytest.mark.slow
 
@@ -74,6 +76,23 @@ def test_it_is_one_small_folder_and_no_file_of_ours_names_it():
     assert [file for file in SOURCES.rglob("*") if file.is_file() and b"jumps" in file.read_bytes()] == []
 
 
+def test_contributing_shows_lines_of_the_package():
+    """So what it shows is run by the tests of this file."""
+    files = [file.read_text() for file in PACKAGE.iterdir() if file.is_file()]
+    shown = [
+        block for block in blocks((ROOT / "CONTRIBUTING.md").read_text()) if Path(__file__).name in (block.reason or "")
+    ]
+    assert len(shown) == 5
+    for block in shown:
+        assert sum(block.text in file for file in files) == 1, f"CONTRIBUTING.md, line {block.line}"
+
+
+def test_figures_of_ours_leave_numbers_for_other_packages():
+    numbers = [number for question in questions() for number, _ in question.figures.values()]
+    assert len(set(numbers)) == len(numbers)
+    assert max(int(number[:2]) for number in numbers) < 90
+
+
 def test_every_row_holds_its_number_and_its_list(made):
     """Against the layers of the same views, encoded again, distance by distance."""
     out, photos, model = made
@@ -100,7 +119,7 @@ def test_table_figure_and_section_are_there(made):
     assert len(table) == 9 * 3
     summary = pl.read_csv(out / "tables" / "summary.csv").filter(metric="largest_jump")
     assert summary["n"].to_list() == [6] * 9
-    assert (out / "figures" / "fig30_jumps.svg").is_file()
+    assert (out / "figures" / "fig90_jumps.svg").is_file()
     html = (out / "report.html").read_text()
     assert 'href="#jumps"' in html
     section = html[html.index('<section id="jumps">') :].split("</section>")[0]
@@ -152,7 +171,7 @@ def test_run_and_list_know_it_while_it_is_installed(site):
         ("--jumps", ("run", "--help")),
         ("Rarely needed: embedshift_jumps", ("run", "--help")),
         ("Which block adds most to the shift?", ("list", "questions")),
-        ("[30] What every block adds to the shift", ("list", "figures")),
+        ("[90] What every block adds to the shift", ("list", "figures")),
         ("Off by default (--jumps)", ("list", "metrics")),
     ):
         assert words in call(site, *where).stdout

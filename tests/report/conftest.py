@@ -9,22 +9,19 @@ from playwright.sync_api import Browser, BrowserContext, Page
 
 from embedshift.store.shards import Failure
 from embedshift.study import Study
+from support import studies
 from support.report_fixtures import CLOSING, NASTY
-from support.synthetic import make_study
 
 
 @pytest.fixture(scope="session")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+def study() -> Study:
     """Fourteen images with pictures, names of the worst kind, two failures, and a report with all figures."""
-    folder = tmp_path_factory.mktemp("report") / "study"
     names = [*NASTY, CLOSING, *(f"plain-{index}.png" for index in range(7))]
     failures = [
         Failure("<b>broken</b>.jpg", "decode", "the picture is damaged </script><script>alert(4)</script>"),
         Failure("gone.jpg", "read", "No such file or directory"),
     ]
-    made = make_study(folder, names, with_pictures=True, failures=failures)
-    made.report()
-    return made
+    return studies.reported(studies.synthetic(names, with_pictures=True, failures=failures), formats=["svg"])
 
 
 @pytest.fixture(scope="session")

@@ -40,7 +40,7 @@ def study(tmp_path_factory):
         words={hostile(1): hostile(5), hostile(2): hostile(6)},
         workers=0,
     )
-    found.report()
+    found.report(formats=["svg"])
     return found
 
 

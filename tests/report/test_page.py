@@ -59,8 +59,8 @@ def page(html):
 
 def small(folder, **settings):
     """A study whose report takes a second: no figures."""
-    options = {key: settings.pop(key) for key in ("pictures", "figures") if key in settings}
-    study = make_study(folder / "study", settings.pop("images", 6), **settings)
+    options = {key: settings.pop(key) for key in ("pictures", "figures", "formats") if key in settings}
+    study = make_study(folder / "study", 6, **{"augmentations": ["noise", "blur"], **settings})
     study.report(**({"figures": []} | options))
     return study, (study.folder / "report.html").read_text()
 
@@ -128,11 +128,11 @@ def test_without_pictures_no_picture_is_even_opened(tmp_path, monkeypatch):
         raise AssertionError("a picture was opened")
 
     monkeypatch.setattr("embedshift.sources.images.decode", refuse)
-    study, text = small(tmp_path, with_pictures=True, pictures=False, figures=None)
+    study, text = small(tmp_path, with_pictures=True, pictures=False, figures=None, formats=["svg"])
     numbers = re.findall(r"<figcaption>Figure (\w+) of the paper</figcaption>", text)
     assert len(numbers) == 10
     assert not {"1", "4a"} & set(numbers)
-    assert len(list((study.folder / "figures").glob("*.png"))) == 15  # with which way, the ruler, and the search's
+    assert len(list((study.folder / "figures").glob("*.svg"))) == 15  # with which way, the ruler, and the search's
     assert json.loads(Reader(text).scripts[0])["pictures"] == {}
     assert "This report was made without images: each name is replaced by a hash, and no figure shows an image." in text
 
@@ -152,7 +152,7 @@ def test_sources_that_are_gone(tmp_path):
 
 
 def test_an_unfinished_study_says_so(tmp_path):
-    study = make_study(tmp_path / "study", 20, shard_size=5)
+    study = make_study(tmp_path / "study", 20, ["noise", "blur"], shard_size=5)
     (study.folder / "shards" / "part-00003.parquet").unlink()
     (study.folder / "shards" / "part-00002.parquet").unlink()
     (study.folder / "failures.parquet").unlink()
@@ -161,13 +161,13 @@ def test_an_unfinished_study_says_so(tmp_path):
     study.report(figures=[])
     said = Reader((study.folder / "report.html").read_text()).said
     assert "Unfinished: 10 of 20 images." in said
-    assert "10 images, 9 augmentations, 90 augmented views and 10 originals" in said
+    assert "10 images, 2 augmentations, 20 augmented views and 10 originals" in said
     assert not study.is_complete()
     assert study.summary()["n"].unique().to_list() == [10]
 
 
 def test_nothing_measured_yet(tmp_path):
-    study = make_study(tmp_path / "study", 4, with_tables=False)
+    study = make_study(tmp_path / "study", 4, ["noise"], with_tables=False)
     (study.folder / "shards" / "part-00000.parquet").unlink()
     write_content(study.folder, study.info() | {"complete": False})
     with pytest.raises(EmbedshiftError, match="no image is measured yet"):

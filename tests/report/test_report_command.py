@@ -9,9 +9,10 @@ import pytest
 from embedshift.cli import app
 from embedshift.errors import EmbedshiftError
 from embedshift.study import Study
+from support import studies
 from support.command import untouched_logging
 from support.models import make
-from support.synthetic import make_study, write_pictures
+from support.synthetic import write_pictures
 
 # Runs the command line as a user does, and tells at the end whether torch was imported.
 PROGRAM = """
@@ -31,7 +32,7 @@ def command(*arguments) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory) -> Study:
-    return make_study(tmp_path_factory.mktemp("command") / "study", 8, with_pictures=True)
+    return studies.copied(studies.paper(), tmp_path_factory.mktemp("command") / "study")
 
 
 @pytest.mark.slow

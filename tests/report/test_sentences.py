@@ -69,7 +69,7 @@ def page(images: Path, out: Path, **settings: Any) -> tuple[str, str]:
     """The page as text, and the section with the answer."""
     given = {"model": MeanColour(), "workers": 0} | settings
     study = embedshift.run(images, out=out, **given)
-    text = study.report(figures=["ruler"]).read_text()
+    text = study.report(figures=["ruler"], formats=["svg"]).read_text()
     main = text[text.index("<main>") : text.index("</main>")]
     plain = re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", main)))
     plain = re.sub(r" ([,.;:)])", r"\1", plain)

@@ -207,8 +207,9 @@ def test_weights_lie_in_the_folder(copy, tmp_path):
             (folder / file).write_text(json.dumps(index))
             refused(folder, f"{file} names weights outside its folder", place)
             (folder / file).unlink()
-    (folder / "model.safetensors.index.json").write_text("[" * 100_000)
-    refused(folder, "is not an index of weights")
+    for content, words in (("[]", "is not an index of weights"), ("[" * 100_000, "JSON that is nested too deeply")):
+        (folder / "model.safetensors.index.json").write_text(content)
+        refused(folder, words)
     (folder / "model.safetensors.index.json").unlink()
     change(folder / "config.json", transformers_weights="../outside.safetensors")
     refused(folder, "its weights cannot be loaded")

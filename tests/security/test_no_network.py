@@ -58,6 +58,6 @@ def test_a_run_and_its_report(tmp_path):
         study = embedshift.run(
             photos, out=tmp_path / "s", model=str(clip), augmentations=dark, labels=["cat", "boat"], workers=0
         )
-        study.report(figures=["views"])
+        study.report(figures=["views"], formats=["svg"])
     assert tried == []
     assert (tmp_path / "s" / "report.html").exists()

@@ -102,7 +102,7 @@ def test_captions_of_the_webdataset_layout(photos, tmp_path):
     assert [(s.image_id, s.caption) for s in source.samples] == [
         ("000.jpg", "a cat"), ("001.jpg", "a dog"), ("002.jpg", None), ("006.jpg", "half ?"),
     ]  # fmt: skip
-    assert source.skipped == {".txt": 1, ".cls": 1}
+    assert source.skipped == {".txt": 1, ".cls": 1, "hidden": 1}
 
 
 def test_archives_of_a_folder_are_one_collection_and_shards_run_across_them(photos, tmp_path):

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import embedshift
-from support import command, models
+from support import command, studies
 
 pytestmark = pytest.mark.slow
 
@@ -87,8 +87,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def clip(tmp_path_factory) -> str:
-    return str(models.make("clip", tmp_path_factory.mktemp("models") / "clip"))
+def clip() -> str:
+    return str(studies.checkpoint("clip"))
 
 
 def stored(name: bytes) -> str:

@@ -16,7 +16,6 @@ from embedshift.sources import (
     completeness,
     folder,
     images,
-    inspection,
     lists,
     order,
     parquet,
@@ -104,13 +103,6 @@ def test_images_pixels_hash():
 
 def test_images_resize():
     assert images.resize(np.zeros((4, 6, 3), np.uint8), 2).shape == (2, 2, 3)
-
-
-def test_inspection_stretched():
-    assert (inspection._stretched((400, 300), (200, 150)), inspection._stretched((400, 300), (200, 155))) == (
-        False,
-        True,
-    )
 
 
 def test_lists_expand():

@@ -14,8 +14,9 @@ from embedshift import EmbedshiftError
 from embedshift.store import forked
 from embedshift.store.forked import refuse_fork
 from embedshift.store.reader import Reader
+from support import studies
 from support.mean_colour import MeanColour
-from support.synthetic import make_study, write_pictures
+from support.synthetic import write_pictures
 
 pytestmark = [
     pytest.mark.slow,
@@ -50,7 +51,7 @@ def use_polars():
 
 def test_a_run_and_a_study_are_refused(tmp_path):
     write_pictures(tmp_path / "photos", ["a.png", "b.png"], 0)
-    study = make_study(tmp_path / "made", 3)
+    study = studies.plain()
     use_polars()
     settings = {"out": tmp_path / "study", "model": MeanColour(), "workers": 0}
     for work in (

@@ -8,12 +8,13 @@ import pytest
 import embedshift
 from embedshift.errors import EmbedshiftError
 from embedshift.store.lock import locked
-from support.models import Colours, pictures
+from support import studies
+from support.models import Colours
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    return pictures(tmp_path_factory.mktemp("photos"), 2)
+def photos():
+    return studies.pictures(2)
 
 
 def run(photos, out, **settings):

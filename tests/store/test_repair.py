@@ -10,8 +10,9 @@ import embedshift
 from embedshift.errors import EmbedshiftError
 from embedshift.store.checksum import with_checksum
 from embedshift.store.shards import shard_path
+from support import studies
 from support.matrix import first_only
-from support.models import Colours, pictures
+from support.models import Colours
 
 pytestmark = pytest.mark.slow
 
@@ -19,8 +20,8 @@ IMAGES, SHARD = 6, 2
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    return pictures(tmp_path_factory.mktemp("photos"), IMAGES)
+def photos():
+    return studies.pictures(IMAGES)
 
 
 def run(photos, out, encoder=None, **settings):
@@ -105,7 +106,7 @@ def test_a_shard_of_another_version_is_not_damage(photos, out):
     said = json.dumps(with_checksum(json.loads(table.schema.metadata[b"embedshift"]) | {"schema_version": 3}))
     pq.write_table(table.replace_schema_metadata({b"embedshift": said}), path)
     (out / "study.json").unlink()
-    with pytest.raises(EmbedshiftError, match=r"written with schema 3, this embedshift reads 5"):
+    with pytest.raises(EmbedshiftError, match=r"written with schema 3, this embedshift reads 6"):
         run(photos, out, repair=True)
     assert path.exists()
 

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 import embedshift
-from support import command, models
+from support import command, models, studies
 from support.matrix import first_only
 from support.models import Colours, pictures
 
@@ -23,14 +23,14 @@ SHARDS, SHARD = 5, 4
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory) -> Path:
+def photos() -> Path:
     """Large enough that a shard takes a while."""
-    return pictures(tmp_path_factory.mktemp("photos"), SHARD * SHARDS, width=1000, height=800)
+    return studies.pictures(SHARD * SHARDS, width=1000, height=800)
 
 
 @pytest.fixture(scope="module")
-def clip(tmp_path_factory) -> str:
-    return str(models.make("clip", tmp_path_factory.mktemp("models") / "clip"))
+def clip() -> str:
+    return str(studies.checkpoint("clip"))
 
 
 @pytest.fixture(scope="module")

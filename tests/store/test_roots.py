@@ -102,7 +102,7 @@ def test_what_lies_below_a_root():
 
 
 def test_a_foreign_study_shows_no_image_and_says_so_once(study, state, monkeypatch, capsys):
-    study.report(figures=["views"])
+    study.report(figures=["views"], formats=["svg"])
     assert shown(study) > 0
     forget(state)
     done = command.call(monkeypatch, capsys, "report", study.folder, "--figures", "views,dendrogram")

@@ -35,8 +35,8 @@ def line(folder: Path, version: object) -> str:
 
 @pytest.mark.parametrize("version", [1, 99, None])
 def test_a_study_of_another_version_is_refused_by_whoever_reads_it(version, tmp_path, monkeypatch, capsys):
-    folder = of_version(make_study(tmp_path / "study", 3).folder, version)
-    other = make_study(tmp_path / "other", 3).folder
+    folder = of_version(make_study(tmp_path / "study", 4, ["noise"]).folder, version)
+    other = make_study(tmp_path / "other", 4, ["noise"]).folder
     for use in (
         lambda: embedshift.load(folder),
         lambda: embedshift.compare([other, folder]),
@@ -52,7 +52,7 @@ def test_a_study_of_another_version_is_refused_by_whoever_reads_it(version, tmp_
 
 
 def test_a_study_file_that_is_not_whole_is_one_line(tmp_path):
-    folder = make_study(tmp_path / "study", 3).folder
+    folder = make_study(tmp_path / "study", 4, ["noise"]).folder
     content = json.loads((folder / "study.json").read_text())
     for gone in ("encoder", "counts", "augmentations", "identity"):
         write_content(folder, {key: value for key, value in content.items() if key != gone})
@@ -63,7 +63,7 @@ def test_a_study_file_that_is_not_whole_is_one_line(tmp_path):
 
 def test_study_json_comes_back_as_it_was_written(tmp_path):
     """Field by field, against the file's own JSON."""
-    folder = make_study(tmp_path / "study", 3, layers=2).folder
+    folder = make_study(tmp_path / "study", 4, ["noise"], layers=2).folder
     info = read_info(folder)
     info.write(tmp_path)
     assert json.loads((tmp_path / "study.json").read_text()) == json.loads((folder / "study.json").read_text()) | {

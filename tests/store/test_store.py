@@ -20,7 +20,7 @@ from embedshift.questions.clusters import Tree
 from embedshift.questions.embedding import measure as embedding
 from embedshift.sources import open_source, shuffle
 from embedshift.study import Study
-from support import command, models
+from support import command, studies
 from support.models import Colours, pictures
 
 pytestmark = pytest.mark.slow
@@ -53,8 +53,8 @@ def mapped(order) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def clip(tmp_path_factory) -> str:
-    return str(models.make("clip", tmp_path_factory.mktemp("models") / "clip"))
+def clip() -> str:
+    return str(studies.checkpoint("clip"))
 
 
 @pytest.fixture(scope="module")

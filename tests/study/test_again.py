@@ -5,7 +5,7 @@ import pytest
 
 import embedshift
 from embedshift.questions.clusters import Tree
-from support import command
+from support import command, studies
 from support.models import MEAN, SIZE, STD, Colours, SmallTransformer, pictures
 from support.synthetic import make_study
 
@@ -80,7 +80,7 @@ def test_a_setting_of_a_loaded_encoder_is_refused_even_where_it_is_the_default(s
 
 
 def test_a_wrong_tree_is_refused_before_anything_is_computed(tmp_path, monkeypatch, capsys):
-    study = make_study(tmp_path / "study", 3)
+    study = studies.copied(studies.plain(), tmp_path / "study")
     monkeypatch.setattr("embedshift.store.tables.summary", lambda *_, **__: pytest.fail("it was computed"))
     refused = command.call(monkeypatch, capsys, "report", study.folder, "--linkage", "word")
     assert refused.code == 2
@@ -110,11 +110,11 @@ def test_an_encoder_that_gives_less_than_it_says_is_one_line(photos, tmp_path):
 def test_footers_are_read_once_a_report(tmp_path, monkeypatch):
     from embedshift.store import parts
 
-    study = make_study(tmp_path / "study", 12, shard_size=4, with_pictures=True)
+    study = make_study(tmp_path / "study", 12, ["noise", "blur"], shard_size=4, with_pictures=True)
     read, real = [], parts.read_record
     monkeypatch.setattr(parts, "read_record", lambda path: read.append(path) or real(path))
     parts._READ.clear()
-    study.report(images=12)
+    study.report(images=12, figures=["views", "l2_bars"], formats=["svg"])
     assert len(read) == 3
 
 

@@ -12,7 +12,7 @@ import embedshift
 from embedshift.errors import EmbedshiftError
 from embedshift.pipeline.ready import ready
 from embedshift.store.info import write_content
-from support import command, models
+from support import command, models, studies
 from support.speeds import set_speeds
 
 pytestmark = pytest.mark.slow
@@ -22,8 +22,8 @@ BFLOAT16 = torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    return models.pictures(tmp_path_factory.mktemp("photos"), 3)
+def photos():
+    return studies.pictures(3)
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,9 @@ import embedshift
 from embedshift.errors import EmbedshiftError
 from embedshift.statistics.summary import PAPER_METRICS
 from support.command import call
-from support.comparing import SUITE, A, B, C, first_study, moved, three_studies, variant
+from support.comparing import SUITE, A, B, C, moved, variant
 from support.revised import say_identity
+from support.studies import compared
 from support.synthetic import make_study
 
 pytestmark = pytest.mark.slow
@@ -25,13 +26,13 @@ RADAR = [name for name in PAPER_METRICS if name != "l2_distance"]
 
 
 @pytest.fixture(scope="module")
-def first(tmp_path_factory):
-    return first_study(tmp_path_factory.mktemp("compare") / "a")
+def first(studies):
+    return studies[0]
 
 
 @pytest.fixture(scope="module")
-def studies(first, tmp_path_factory):
-    return three_studies(first, tmp_path_factory.mktemp("compare"))
+def studies():
+    return compared()
 
 
 @pytest.fixture(scope="module")

@@ -7,19 +7,20 @@ import pytest
 
 import embedshift
 from support.command import call
-from support.comparing import ENCODER_METRICS, A, B, C, first_study, moved, three_studies, variant
+from support.comparing import ENCODER_METRICS, A, B, C, moved, variant
+from support.studies import compared
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def first(tmp_path_factory):
-    return first_study(tmp_path_factory.mktemp("compare") / "a")
+def first(studies):
+    return studies[0]
 
 
 @pytest.fixture(scope="module")
-def studies(first, tmp_path_factory):
-    return three_studies(first, tmp_path_factory.mktemp("compare"))
+def studies():
+    return compared()
 
 
 @pytest.fixture(scope="module")

@@ -8,15 +8,16 @@ from PIL import Image
 import embedshift
 from embedshift.errors import EmbedshiftError
 from support.command import call
-from support.comparing import first_study, moved, variant
+from support.comparing import moved, variant
 from support.mean_colour import MeanColour
+from support.studies import compared
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def first(tmp_path_factory):
-    return first_study(tmp_path_factory.mktemp("refused") / "a")
+def first():
+    return compared()[0]
 
 
 def one_draw(rows):

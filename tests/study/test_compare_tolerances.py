@@ -10,8 +10,9 @@ from matplotlib.collections import PathCollection
 import embedshift
 from embedshift.errors import UsageError
 from embedshift.statistics.tolerance import missed_tolerances
+from support import studies
 from support.command import call
-from support.comparing import OTHER, A, C, first_study, variant
+from support.comparing import OTHER, A, C, variant
 from support.graded import CLOSER, DARKER, MADE, graded
 from support.synthetic import make_study
 
@@ -26,8 +27,8 @@ def further(rows):
 
 
 @pytest.fixture(scope="module")
-def first(tmp_path_factory):
-    return make_study(tmp_path_factory.mktemp("compare") / "a", 24, graded(*MADE))
+def first():
+    return studies.families()
 
 
 @pytest.fixture(scope="module")
@@ -91,8 +92,7 @@ def test_they_are_written_drawn_and_printed(first, second, tmp_path, monkeypatch
 
 
 def test_other_studies_have_none(tmp_path):
-    first = first_study(tmp_path / "a")
-    found = embedshift.compare([first, variant(first, tmp_path / "b", **OTHER)], out=tmp_path / "out")
+    found = embedshift.compare(studies.compared()[::2], out=tmp_path / "out")
     assert found.tolerances.is_empty()
     assert not (tmp_path / "out" / "tolerances.csv").exists()
     assert "tolerances" not in found.to_dicts()

@@ -3,13 +3,8 @@
 import pytest
 
 from embedshift import errors
-from embedshift.store.naming import ImageNaming
 from embedshift.study.exports import card as card_module
 from embedshift.study.exports import documents, media
-
-
-def test_card_pair():
-    assert card_module._pair("cdn=/data/q50", ImageNaming({})) == "cdn=q50"
 
 
 def test_card_fenced():

@@ -217,7 +217,7 @@ def test_few_images_decide_nothing(tmp_path):
 
 
 def test_searches_of_other_galleries_are_not_compared(tmp_path):
-    first = make_study(tmp_path / "a", 20, ["blur"])
+    first = make_study(tmp_path / "a", 24, ["blur"])
     other = variant(first, tmp_path / "b", turned(3), shard_size=64, **OTHER)
     np.save(tmp_path / "more.npy", np.ones((5, 8), np.float32))
     other.search(gallery=tmp_path / "more.npy")

@@ -10,7 +10,7 @@ from support.synthetic import make_study
 
 
 def test_a_study_that_is_not_finished_has_no_rules(tmp_path):
-    study = make_study(tmp_path / "a", 12, ["blur"])
+    study = make_study(tmp_path / "a", 24, ["blur"])
     write_content(study.folder, study.info() | {"complete": False})
     with pytest.raises(UsageError, match=r"a: not finished; run the same command again first"):
         propose(study.folder, tmp_path / "rules.yaml")
@@ -18,7 +18,7 @@ def test_a_study_that_is_not_finished_has_no_rules(tmp_path):
 
 
 def test_a_table_that_is_not_there_says_why(tmp_path):
-    study = make_study(tmp_path / "a", 12, ["blur"])
+    study = make_study(tmp_path / "a", 24, ["blur"])
     with pytest.raises(UsageError, match=r"no table 'nonsense' here; it has .*summary"):
         study.table("nonsense")
     (study.folder / "tables" / "summary.parquet").unlink()

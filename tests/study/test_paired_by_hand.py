@@ -9,10 +9,6 @@ from embedshift.study.paired import checks, overview
 from embedshift.study.paired import estimate as estimate_module
 
 
-def test_checks_other_images():
-    assert checks._other_images({"a.jpg", "b.jpg"}, {"a.jpg"}, ("in x", "in y")) == ["images: 1 only in x (b.jpg)"]
-
-
 def test_checks_distinct():
     assert checks.distinct(["clip", "clip", "vit"], [Path("/x/a"), Path("/x/b"), Path("/x/c")]) == [
         "clip, a",

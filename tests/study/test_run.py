@@ -17,7 +17,7 @@ from PIL import Image
 
 import embedshift
 from embedshift.encoders import Preprocess
-from support import command, models, reference
+from support import command, reference, studies
 from support.models import Colours, pictures
 
 pytestmark = pytest.mark.slow
@@ -27,13 +27,13 @@ METRICS = ("cosine_similarity", "l2_distance", *RADAR[1:])
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory) -> Path:
-    return pictures(tmp_path_factory.mktemp("photos"), 7)
+def photos() -> Path:
+    return studies.pictures(7)
 
 
 @pytest.fixture(scope="module")
-def clip(tmp_path_factory) -> str:
-    return str(models.make("clip", tmp_path_factory.mktemp("models") / "clip"))
+def clip() -> str:
+    return str(studies.checkpoint("clip"))
 
 
 def rows_of(study: embedshift.Study) -> pl.DataFrame:
@@ -123,7 +123,7 @@ def test_metadata_and_files_of_a_study(photos, clip, tmp_path):
     rows = study.rows().collect()["image_id"].unique(maintain_order=True).to_list()
     assert rows == [name for name in order if name != "picture-02.png"]
     assert info["order"] == "shuffled"
-    assert {s["schema_version"] for s in said} == {5} == {info["schema_version"]}
+    assert {s["schema_version"] for s in said} == {6} == {info["schema_version"]}
     assert {s["config_hash"] for s in said} == {info["config_hash"]}
     assert len(info["config_hash"]) == 64
     assert [f["image_id"] for s in said for f in s["failures"]] == ["picture-02.png"]

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 from embedshift.store.info import identity_hash, write_content
 from embedshift.store.shards import Failure, ShardRecord, write_failures, write_shard
 from embedshift.study import Study
+from support.once import write_tables
 from support.other_images import with_other_images
-from support.remembered import write_tables
 from support.revised import record_shards
 from support.synthetic import make_study
 

@@ -1,8 +1,13 @@
-"""Python text in a process of its own."""
+"""Python text in a process of its own, and what became of processes."""
 
+import contextlib
+import os
+import signal
 import subprocess
 import sys
 import textwrap
+import threading
+import time
 
 
 def run_python(text: str, *arguments: str, timeout: float | None = None) -> str:
@@ -11,3 +16,28 @@ def run_python(text: str, *arguments: str, timeout: float | None = None) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def children() -> list[int]:
+    """The processes of this one that have not ended."""
+    with open(f"/proc/self/task/{threading.get_native_id()}/children") as file:
+        return [int(pid) for pid in file.read().split() if state(int(pid)) not in "XZ"]
+
+
+def state(pid: int) -> str:
+    """What a process does, in the system's own letter: T if it is stopped, Z if it has ended."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/stat") as file:
+        return file.read().rpartition(")")[2].split()[0]
+    return "Z"
+
+
+def group_is_gone(group: int, seconds: float = 10) -> bool:
+    """Whether no process of a group is left, after some seconds at most; those that are left are ended."""
+    for _ in range(int(seconds / 0.05)):
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.05)
+    os.killpg(group, signal.SIGKILL)
+    return False

@@ -46,8 +46,8 @@ from support.asked import (
     with_text,
 )
 from support.graded import STRENGTH_METRICS, default_strength, with_grades
+from support.once import write_tables
 from support.other_images import with_other_images
-from support.remembered import write_tables
 from support.shifts import with_shifts
 
 SIZE = 32

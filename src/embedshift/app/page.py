@@ -2,8 +2,8 @@
 
 import os
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 # Before Gradio is imported, which reads them then: nothing is sent anywhere.
@@ -18,12 +18,12 @@ from starlette.middleware import Middleware
 
 from embedshift.app import words
 from embedshift.app.changes import Change, all_changes, chosen
+from embedshift.app.events import read_and_delete, uploaded
 from embedshift.app.measured import MeasuredView, Original, PageEncoder, measure_view, open_original
 from embedshift.app.points import SHIFT, ImageViews, PointChoice, axes, axis_label, image_views, points
 from embedshift.app.start import scale_in_words, scale_of
 from embedshift.arrays import Floats, Pixels
 from embedshift.augmentations import ORIGINAL, rebuild_suite
-from embedshift.config.files import read_file
 from embedshift.errors import EmbedshiftError, cause
 from embedshift.figures.images import overlay
 from embedshift.report.numbers import count, fixed, metric_decimals, shorten, with_interval
@@ -83,13 +83,17 @@ def make_page(page_encoder: PageEncoder | str, reader: Reader | None) -> gr.Bloc
     return page
 
 
-def launch(page: gr.Blocks, host: str, port: int | None, guard: Any) -> None:
-    """Serves the page with local fonts in a thread of its own; `guard` is an ASGI middleware."""
+def launch(page: gr.Blocks, host: str, port: int | None, guard: Callable[..., Any]) -> None:
+    """Serves the page with local fonts in a thread of its own.
+
+    `guard` makes an ASGI middleware of an application and of the kinds of the fields of each event.
+    """
+    fields = {number: [field.get_block_name() for field in event.inputs] for number, event in page.fns.items()}
     fonts = ["system-ui", "-apple-system", "Segoe UI", "Liberation Sans", "DejaVu Sans", "sans-serif"]
     page.launch(
         server_name=host, server_port=port, prevent_thread_lock=True, quiet=True, share=False, inbrowser=False,
         footer_links=[], run_history=False, ssr_mode=False, pwa=False, mcp_server=False, enable_monitoring=False,
-        num_workers=0, max_file_size=IMAGE_BYTES, app_kwargs={"middleware": [Middleware(guard)]},
+        num_workers=0, max_file_size=IMAGE_BYTES, app_kwargs={"middleware": [Middleware(guard, fields)]},
         css=CSS, head=IN_ORDER,
         theme=gr.themes.Base(font=fonts, font_mono=["ui-monospace", "DejaVu Sans Mono", "monospace"]),
     )  # fmt: skip
@@ -121,20 +125,19 @@ class _ImageTab:
         fields = [upload, tab, change, strength, draw]
         shown = [upload, tab, strength, message, pictures, answer, scale]
         steps = [upload.upload, change.input, strength.input, draw.input]
-        # Gradio checks that a file was uploaded here. Further preprocessing would drop its name, whose seeds the views
-        # have, and fail where a field is empty.
+        # Gradio's preprocessing would drop the name of a file, whose seeds the views have, and fail where a field is
+        # empty; `uploaded` checks the file.
         gr.on(steps, self.answer, fields, shown, preprocess=False, **EVENT)
 
     def answer(self, file: Any, tab: TabState, label: Any, strength: Any, draw: Any) -> list[Any]:
         """What the fields ask for, as the page shows it. An uploaded file is read and deleted."""
         slider, subject = gr.skip(), ""
         try:
-            if file:
-                name = file["orig_name"] or Path(file["path"]).name
-                subject = f"{name}: "
-                tab = replace(
-                    tab, original=open_original(_read_and_delete(Path(file["path"])), name, self.page_encoder)
-                )
+            if file is not None:
+                if (upload := uploaded(file)) is None:
+                    raise EmbedshiftError("choose a file on this page; no other file is opened")
+                subject = f"{upload[0]}: "
+                tab = replace(tab, original=open_original(read_and_delete(upload[1]), upload[0], self.page_encoder))
                 subject = ""
             change = chosen(self.changes, label)
             if label != tab.label:
@@ -179,17 +182,22 @@ class _StudyTab:
         # A dropdown's or a number's `input`, but a text's `change`: its `input` is typing alone, without pasting.
         steps = [augmentation.input, across.input, up.input, name_part.change, least.input]
         steps += [page.load, plot.select, plot.double_click]
-        gr.on(steps, self.show_points, fields, [plot, counted, image], **EVENT)
-        image.change(self.show_image, [augmentation, image], [message, pictures, metrics], **EVENT)
+        # Gradio's preprocessing would print a traceback for a name that the lists do not have.
+        gr.on(steps, self.show_points, fields, [plot, counted, image], preprocess=False, **EVENT)
+        shown = [message, pictures, metrics]
+        image.change(self.show_image, [augmentation, image], shown, preprocess=False, **EVENT)
 
     def show_points(
-        self, augmentation: str, across: str, up: str, name_part: str, least: float | None, event: gr.EventData
+        self, augmentation: str, across: str, up: str, name_part: str | None, least: float | None, event: gr.EventData
     ) -> tuple[Any, Any, Any]:
         """The points, and the list of their images; of a range that was marked in the plot, the list alone."""
-        choice = PointChoice(augmentation, across, up, name_part, least or 0.0)
-        shown, how_many = points(self.reader, choice, self.scale)
+        choice = PointChoice(augmentation, across, up, name_part or "", least or 0.0)
+        try:
+            shown, how_many = points(self.reader, choice, self.scale)
+        except EmbedshiftError as error:
+            return gr.skip(), words.message(str(error), is_error=True), gr.skip()
         marked = event._data.get("index") if isinstance(event._data, dict) else None  # of the plot's `select` alone
-        if marked:
+        if isinstance(marked, list) and [type(end) in (int, float) for end in marked] == [True, True]:
             ids = shown.filter(pl.col("x").is_between(*marked))["name"].to_list()
             how_many = f"{how_many}; {count(len(ids), 'image')} marked"
             return gr.skip(), words.message(how_many), gr.Dropdown(ids, value=next(iter(ids), None))
@@ -277,11 +285,3 @@ def _file(pixels: Pixels) -> str:
     with open(handle, "wb") as file:
         Image.fromarray(pixels).save(file, "png")
     return path
-
-
-def _read_and_delete(path: Path) -> bytes:
-    """The bytes of an uploaded file, which is deleted."""
-    try:
-        return read_file(str(path), IMAGE_BYTES)
-    finally:
-        path.unlink(missing_ok=True)

@@ -77,6 +77,8 @@ def points(reader: Reader, choice: PointChoice, scale: Scale) -> tuple[pl.DataFr
 
 
 def image_views(reader: Reader, image_id: str, augmentation: str, scale: Scale) -> ImageViews:
+    if augmentation not in reader.augmentations:
+        raise UsageError(f"augmentation {augmentation!r}: the study does not have it")
     names = shown_views(reader, augmentation)
     rows = reader.rows().filter((pl.col("image_id") == image_id) & (pl.col("draw") == 0) & (pl.col("view") != ORIGINAL))
     cosines = rows.select("view", COSINE).collect()

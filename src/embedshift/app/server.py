@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
 
+from embedshift.app.events import EVENT_BYTES, JOIN, POSTS, Fields, delete_uploads, problem
 from embedshift.config import BUNDLED
 from embedshift.errors import UsageError
 from embedshift.store.reader import Reader
@@ -22,16 +23,17 @@ POLICY = (
 )
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
+Receive = Callable[[], Awaitable[Message]]
 Application = Callable[[Message, Any, Send], Awaitable[None]]
 
 
 class Guard:
-    """Answers this machine's own page alone, and sends `POLICY` with every answer."""
+    """Answers this machine's own page and its events alone, and sends `POLICY` with each answer."""
 
-    def __init__(self, app: Application) -> None:
-        self.app = app
+    def __init__(self, app: Application, fields: Fields | None = None) -> None:
+        self.app, self.fields = app, fields or {}
 
-    async def __call__(self, scope: Message, receive: Any, send: Send) -> None:
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             return await self.app(scope, receive, send)
         headers = dict(scope["headers"])
@@ -39,11 +41,18 @@ class Guard:
         origin = headers.get(b"origin", b"").removeprefix(b"http://")
         if headers.get(b"host") not in hosts or (origin and origin not in hosts):
             if scope["type"] == "http":
-                await send({"type": "http.response.start", "status": 403, "headers": []})
-                await send({"type": "http.response.body", "body": b"only this machine's own page is answered"})
-            else:
-                await send({"type": "websocket.close"})
-            return None
+                return await _refuse(send, 403, "only this machine's own page is answered")
+            return await send({"type": "websocket.close"})
+        if scope.get("method") not in (None, "GET", "HEAD"):
+            path = scope["path"].rstrip("/")
+            if scope["method"] != "POST" or path not in POSTS:
+                return await _refuse(send, 403, "the page has no such request")
+            if path == JOIN:
+                body = await _body(receive)
+                if words := problem(body, self.fields) if len(body) <= EVENT_BYTES else "too long":
+                    delete_uploads(body)
+                    return await _refuse(send, 400, f"the page has no such event: {words}")
+                receive = _again(body, receive)
 
         async def with_policy(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -52,6 +61,31 @@ class Guard:
             await send(message)
 
         return await self.app(scope, receive, with_policy)
+
+
+async def _refuse(send: Send, status: int, words: str) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", b"text/plain")]})
+    await send({"type": "http.response.body", "body": words.encode()})
+
+
+async def _body(receive: Receive) -> bytes:
+    """Returns the bytes of a request, or of one that is too long its beginning."""
+    body, more = b"", True
+    while more and len(body) <= EVENT_BYTES:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    return body
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """Returns a `receive` that first gives a body that was read before."""
+    first: list[Message] = [{"type": "http.request", "body": body}]
+
+    async def received() -> Message:
+        return first.pop() if first else await receive()
+
+    return received
 
 
 @contextlib.contextmanager

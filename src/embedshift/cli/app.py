@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 import embedshift
+from embedshift.cli.failures import FailureLimit, failure_limit, refuse_failures
 from embedshift.cli.options import (
     RARE,
     choices,
@@ -25,10 +26,11 @@ from embedshift.cli.options import (
     with_flags,
     with_options,
 )
-from embedshift.cli.signals import Signalled, stoppable
+from embedshift.cli.signals import STOPPED, Signalled, stoppable
 from embedshift.cli.words import printable, say
 from embedshift.cli.written import written
 from embedshift.config import BUNDLED, Json, StudyConfig
+from embedshift.config.machine import NO_SPACE, too_little_space, without_space
 from embedshift.errors import EmbedshiftError, UsageError, reason
 
 if TYPE_CHECKING:
@@ -77,16 +79,20 @@ def main() -> None:
         os.execve(sys.executable, python, os.environ | {"PYTHONUTF8": "1"})
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names may hold bytes that are no text
-    with stoppable():
+    with stoppable() as received:
         try:
             app(standalone_mode=True)
-        except EmbedshiftError as error:
-            _fail(with_flags(str(error), app), error.exit_code)
-        except Signalled as error:
-            _fail(str(error), error.exit_code)
-        except OSError as error:
-            words = f"{error.filename or 'input or output'}: {error.strerror or reason(error)}"
-            _fail(words, EmbedshiftError.exit_code)
+        except (Exception, Signalled) as error:
+            if received:  # whatever the error: a library in C may have made its own of the signal
+                _fail(STOPPED, 128 + received[0])
+            elif isinstance(error, EmbedshiftError):
+                _fail(with_flags(str(error), app), error.exit_code)
+            elif isinstance(error, ImportError) and without_space(error):
+                _fail(with_flags(NO_SPACE, app), EmbedshiftError.exit_code)
+            elif isinstance(error, OSError):
+                words = f"{error.filename or 'input or output'}: {error.strerror or reason(error)}"
+                _fail(words, EmbedshiftError.exit_code)
+            raise
 
 
 def _fail(line: str, code: int) -> None:
@@ -104,13 +110,16 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
     if version:
         say(embedshift.__version__)
         raise typer.Exit
+    if too_little_space():
+        raise EmbedshiftError(NO_SPACE)
 
 
 @app.command()
 @with_options(StudyConfig, *switches(), skip=("images", "pairs"))
 def run(
     images: Annotated[
-        list[str] | None, typer.Argument(help="A folder, several files and folders, or a .txt list of paths.")
+        list[str] | None,
+        typer.Argument(help="A folder, files, tar or Parquet files, a saved dataset, a URL, or a .txt list."),
     ] = None,
     pairs: Annotated[
         bool, typer.Option("--pairs", help="Measure pairs from files: give ORIGINALS VARIANTS... as IMAGES.")
@@ -123,6 +132,14 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Estimate time and disk space; write nothing.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed images again.")] = False,
     repair: Annotated[bool, typer.Option("--repair", help="Measure damaged shards again.")] = False,
+    max_failed: Annotated[
+        FailureLimit | None,
+        typer.Option(
+            parser=failure_limit,
+            metavar="N",
+            help="Exit with code 1 if more images failed: a number, or a fraction such as 0.01.",
+        ),
+    ] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
     **settings: Any,
@@ -151,6 +168,8 @@ def run(
     assert out is not None
     retries = {"retry_failed": retry_failed, "repair": repair}
     _measure(given_settings, out, quiet=quiet, as_json=as_json, report=not no_report, retries=retries)
+    if max_failed is not None:
+        refuse_failures(out, max_failed)
 
 
 @app.command()

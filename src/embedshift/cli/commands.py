@@ -20,7 +20,9 @@ SEARCH_TABLES = ("search", "thresholds", "matches", "gallery_sizes", "duplicates
 @app.command()
 @with_options(AttackConfig, skip=("images",))
 def attack(
-    images: Annotated[list[str], typer.Argument(help="A folder, several files and folders, or a .txt list of paths.")],
+    images: Annotated[
+        list[str], typer.Argument(help="A folder, files, tar or Parquet files, a saved dataset, a URL, or a .txt list.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder for the attacked images.", parser=output_path, metavar="PATH")],
     quiet: Quiet = False,
     as_json: AsJson = False,

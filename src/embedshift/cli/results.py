@@ -118,7 +118,7 @@ def _level(level: int) -> str:
 def legend(study: Study) -> Iterator[str]:
     """Yields what the columns of these tables mean, and where all numbers are."""
     yield "relative shift: 0 = unchanged, 1 = as far as another image."
-    yield f"Metrics: docs/metrics.md, `embedshift list metrics`. All numbers: {study.folder / 'tables'}"
+    yield f"Metrics: `embedshift list metrics`. All numbers: {study.folder / 'tables'}"
 
 
 def _undefined_last(value: float | None) -> tuple[bool, float]:

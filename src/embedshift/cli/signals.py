@@ -1,12 +1,15 @@
 """Handles Ctrl-C and other signals that end a command: it exits within seconds, with one line and an exit code."""
 
 import contextlib
+import functools
 import os
 import signal
 import socket
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import Any
 
 STOPPED = "stopped; run the same command again to resume"
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
@@ -17,16 +20,16 @@ _SHOW_CURSOR = b"\x1b[?25h"
 class Signalled(BaseException):
     """A signal told the command to end. It is no `Exception`, so that code which handles those does not catch it."""
 
-    def __init__(self, number: int) -> None:
-        super().__init__(STOPPED)
-        self.exit_code = 128 + number
-
 
 @contextlib.contextmanager
-def stoppable() -> Iterator[None]:
-    """Inside the context the first signal raises `Signalled`; a second one or some seconds end the process at once."""
+def stoppable() -> Iterator[list[int]]:
+    """Inside the context the first signal raises `Signalled`; a second one or some seconds end the process at once.
+
+    It gives the list to which the number of the signal is added.
+    """
+    received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield received
         return
     process, before = os.getpid(), {number: signal.getsignal(number) for number in SIGNALS}
 
@@ -37,15 +40,19 @@ def stoppable() -> Iterator[None]:
             return
         for caught_signal in caught:
             signal.signal(caught_signal, _ignore_signal)
-        raise Signalled(number)
+        received.append(number)
+        raise Signalled(STOPPED)
 
     caught = [number for number in SIGNALS if before[number] in (signal.SIG_DFL, signal.default_int_handler)]
     with _watched(caught):
         for number in caught:
             signal.signal(number, on_signal)
+        hook = sys.unraisablehook
+        sys.unraisablehook = functools.partial(_print_unraisable, hook)
         try:
-            yield
+            yield received
         finally:
+            sys.unraisablehook = hook
             for number in caught:
                 signal.signal(number, before[number])
 
@@ -78,6 +85,12 @@ def _next(receiver: socket.socket, caught: list[signal.Signals]) -> int:
     while (number := int.from_bytes(receiver.recv(1), "big")) and number not in caught:
         pass
     return number  # 0: the listener has gone
+
+
+def _print_unraisable(hook: Callable[[Any], object], unraisable: Any) -> None:
+    """Prints what went wrong where nothing can be raised, such as a destructor, unless it is the signal."""
+    if not isinstance(unraisable.exc_value, Signalled):
+        hook(unraisable)
 
 
 def _ignore_signal(_number: int, _frame: FrameType | None) -> None:

@@ -46,7 +46,9 @@ class StudyConfig:
         3
     """
 
-    images: tuple[str, ...] = setting((), "A folder, several files and folders, or a .txt list of paths.")
+    images: tuple[str, ...] = setting(
+        (), "A folder, files, tar or Parquet files, a saved dataset, a URL, or a .txt list."
+    )
     model: str = setting("openai/clip-vit-base-patch32", "Encoder: Hub id, local folder, or a name in `list encoders`.")
     embedding: str | None = setting(None, "Which vector of the encoder. Default: the family's first.", rare=True)
     augmentations: str = setting("paper", "A suite in `list augmentations`, or a YAML file of pipelines.")
@@ -66,7 +68,7 @@ class StudyConfig:
     precision: Precision = setting("float32", "float32, bfloat16, float16, or auto (the fastest).")
     device: str = setting("auto", "auto (all GPUs), cpu, mps, or GPUs such as cuda:0,cuda:2.")
     engine: Literal["local", "ray"] = setting("local", "What runs the shards: local or ray.")
-    workers: Annotated[int, Ge(0)] | None = setting(None, "Loader processes. Default: one per core.")
+    workers: Annotated[int, Ge(0)] | None = setting(None, "Loader processes. Default: one per core, at most 8.")
     batch_size: AtLeast1 | None = setting(None, "Views per forward pass. Default: depends on the device.")
     shard_size: AtLeast1 = setting(64, "Images per shard.", rare=True)
     image_timeout: Seconds = setting(60.0, "Time limit in seconds to read, decode or augment an image.", rare=True)

@@ -1,7 +1,46 @@
-"""Resources that the machine gives this process."""
+"""Resources that the machine gives this process, and how its child processes end."""
 
+import ctypes
 import os
+import signal
+import sys
+import threading
+import time
+
+_PR_SET_PDEATHSIG = 1
+# Bytes of address space with less than which libraries do not load, or wait for memory for ever.
+_LEAST_SPACE = 3 * 2**29
+NO_SPACE = "too little address space for the libraries: raise the limit of this process (`ulimit -v`) to 3 GB or more"
 
 
 def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def too_little_space() -> bool:
+    """Returns whether the address space of this process is limited to less than the libraries need."""
+    if sys.platform == "win32":
+        return False
+    import resource
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return 0 <= limit < _LEAST_SPACE  # no limit is below 0, or very large
+
+
+def without_space(error: ImportError) -> bool:
+    """Returns whether a library could not be loaded because there was no address space for it."""
+    return any(words in str(error) for words in ("failed to map segment", "annot allocate memory"))
+
+
+def end_with_parent(parent: int) -> None:
+    """Ends this process as soon as its parent has ended; on Linux also if it is stopped (SIGSTOP) by then."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    # Elsewhere, and if the parent ended before the call.
+    threading.Thread(target=watch, daemon=True).start()

@@ -8,6 +8,7 @@ from typing import TypedDict, Unpack
 from embedshift.config import BUNDLED, Precision
 from embedshift.encoders.base import Encoder, EncoderOutput, Preprocess, TextEncoder
 from embedshift.encoders.families import FAMILIES
+from embedshift.encoders.folder import check_folder
 from embedshift.errors import UsageError
 from embedshift.registry import Registry, unknown_name
 
@@ -171,6 +172,7 @@ def _split_name(model: str) -> tuple[str, str]:
 
 def _detect_library(folder: Path) -> str:
     """Returns the library that wrote the checkpoint in a folder, judged by its files; the default is transformers."""
+    check_folder(folder)
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

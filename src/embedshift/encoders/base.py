@@ -10,6 +10,7 @@ import numpy as np
 
 from embedshift.arrays import Floats, Pixels
 from embedshift.config import Precision
+from embedshift.errors import EmbedshiftError
 
 # Side of the largest image that an encoder gets; one batch takes some hundred megabytes.
 LARGEST = 4096
@@ -117,6 +118,10 @@ class Preprocess:
             return self
         shortest = None if self.shortest is None else round(self.shortest * size / self.size)
         return Preprocess(size, self.mean, self.std, shortest, self.resample)
+
+
+class TokenizerError(EmbedshiftError):
+    """A checkpoint has no tokenizer that can be used, so that only its vision part can be."""
 
 
 @runtime_checkable

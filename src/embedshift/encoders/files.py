@@ -48,10 +48,15 @@ def _native(config: Any) -> int | None:
 
 def _json(source: str, name: str, offline: bool) -> dict[str, Any]:
     path = checkpoint_file(source, name, offline)
+    if path is None:
+        return {}
     try:
-        return {} if path is None else dict(json.loads(path.read_text(encoding="utf-8")))
-    except (TypeError, ValueError, RecursionError) as error:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise EmbedshiftError(f"{path}: not a JSON object ({reason(error)})") from error
+    if not isinstance(content, dict):
+        raise EmbedshiftError(f"{path}: not a JSON object (it is a {type(content).__name__})")
+    return content
 
 
 def checkpoint_file(source: str, name: str, offline: bool) -> Path | None:

@@ -18,6 +18,7 @@ from embedshift.encoders.embeddings import READERS, tower
 from embedshift.encoders.families import MODEL_TYPES, family_of
 from embedshift.encoders.family import Family
 from embedshift.encoders.files import checkpoint_file, read_preprocess
+from embedshift.encoders.folder import check_folder
 from embedshift.encoders.module import ModuleEncoder
 from embedshift.encoders.trust import check_config, check_index, no_remote_code
 from embedshift.errors import EmbedshiftError, reason
@@ -79,6 +80,8 @@ def find_checkpoint(model: str) -> Checkpoint:
     """Returns the checkpoint of a Hub id or a local folder; EmbedshiftError if none of a known family exists."""
     folder = Path(model).expanduser()
     local = folder.is_dir()
+    if local:
+        check_folder(folder)
     source = str(folder) if local else model
     offline = not local and not _hub_has(model)
     family, config = _config(source, model, offline)
@@ -93,11 +96,12 @@ def _hub_has(model: str) -> bool:
         huggingface_hub.HfApi().model_info(model, timeout=HUB_SECONDS)
     except (huggingface_hub.errors.RepositoryNotFoundError, huggingface_hub.errors.HFValidationError) as error:
         raise EmbedshiftError(
-            f"{model}: neither a local folder nor an accessible model on the Hugging Face Hub; check the name, or "
+            f"{model}: no such folder, and no accessible model on the Hugging Face Hub; check the name, or "
             "log in for a gated model"
         ) from error
     except Exception as error:
-        log.info("the Hugging Face Hub does not answer (%s); using the local cache", reason(error))
+        words = "%s: no such folder, and the Hugging Face Hub does not answer (%s); using the local cache"
+        log.info(words, model, reason(error))
         return False
     return True
 
@@ -121,8 +125,8 @@ def _config(source: str, model: str, offline: bool) -> tuple[Family, transformer
         except Exception as error:
             if offline:
                 raise EmbedshiftError(
-                    f"{model}: the Hugging Face Hub cannot be reached and the model is not in the local cache. Give a "
-                    f"local folder with the model, or use the bundled encoder: `model` {BUNDLED}"
+                    f"{model}: no such folder, and not in the local cache of the Hugging Face Hub, which cannot be "
+                    f"reached. Give a local folder with the model, or use the bundled encoder: `model` {BUNDLED}"
                 ) from error
             words = "it has no model_type" if isinstance(error, KeyError) else _first_line(error)
             hint = f". For timm or open_clip use timm:hf-hub:{model} or open_clip:hf-hub:{model}"

@@ -15,6 +15,7 @@ from embedshift.config import Precision
 from embedshift.encoders.base import Preprocess
 from embedshift.encoders.embeddings import READERS
 from embedshift.encoders.families import CLIP_MEAN, CLIP_STD, OPEN_CLIP
+from embedshift.encoders.folder import check_folder
 from embedshift.encoders.libraries import RESAMPLE, display_name, library
 from embedshift.encoders.module import ModuleEncoder
 from embedshift.encoders.text import ModuleTextEncoder
@@ -111,6 +112,7 @@ def _locate(model: str) -> tuple[dict[str, Any], dict[str, Any], Path]:
         folder = Path(location).expanduser()
         if not folder.is_dir():
             raise UsageError(f"{folder}: no such folder")
+        check_folder(folder)
         content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         weights = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
         if weights is None:

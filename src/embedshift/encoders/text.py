@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from embedshift.config import Precision
+from embedshift.encoders.base import TokenizerError
 from embedshift.encoders.device import find_device
 from embedshift.encoders.files import checkpoint_file
 from embedshift.encoders.huggingface import Checkpoint, find_checkpoint, load_module, quiet
@@ -98,7 +99,7 @@ def load_huggingface_text(
 def _tokenizer(checkpoint: Checkpoint, *, padded: bool) -> Tokenize:
     if not any(checkpoint_file(checkpoint.source, name, checkpoint.offline) for name in TOKENIZER_FILES):
         # transformers would silently make an empty one.
-        raise EmbedshiftError(
+        raise TokenizerError(
             f"{checkpoint.model}: no tokenizer in the checkpoint ({TOKENIZER_FILES[0]} or similar): it cannot encode "
             "texts"
         )
@@ -110,7 +111,7 @@ def _tokenizer(checkpoint: Checkpoint, *, padded: bool) -> Tokenize:
         except Exception as error:
             lacking = "sentencepiece" in str(error) and importlib.util.find_spec("sentencepiece") is None
             words = "it needs: pip install sentencepiece" if lacking else reason(error)[:300]
-            raise EmbedshiftError(f"{checkpoint.model}: its tokenizer cannot be loaded ({words})") from error
+            raise TokenizerError(f"{checkpoint.model}: its tokenizer cannot be loaded ({words})") from error
     longest = min(_longest(checkpoint.config), tokenizer.model_max_length)
     tokenizer.padding_side = "right"  # Siglip2Tokenizer pads at the left, as no tower was trained
 

@@ -9,6 +9,7 @@ from embedshift.config import Precision
 from embedshift.encoders.base import Preprocess
 from embedshift.encoders.embeddings import READERS
 from embedshift.encoders.families import TIMM
+from embedshift.encoders.folder import check_folder
 from embedshift.encoders.libraries import RESAMPLE, display_name, library
 from embedshift.encoders.module import ModuleEncoder
 from embedshift.encoders.trust import check_timm, no_remote_code
@@ -59,6 +60,7 @@ def _create(timm: Any, model: str, size: int | None) -> Any:
     source, _, location = model.partition(":")
     local, folder = source == "local-dir", Path(location).expanduser()
     if local:
+        check_folder(folder)
         check_timm(folder)
         if not any(folder.glob("*.safetensors")):
             log.info(

@@ -39,7 +39,7 @@ def joined() -> Iterator[Any]:
             ray.init(address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
         except (ConnectionError, RuntimeError) as error:
             raise EmbedshiftError(
-                f"no Ray answers at {address} ({reason(error)[:200]}); see docs/cluster.md"
+                f"no Ray answers at {address} ({reason(error)[:200]}); start it there by `ray start --head`"
             ) from error
     try:
         with _watched(ray.get_runtime_context().gcs_address):

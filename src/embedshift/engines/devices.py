@@ -1,7 +1,8 @@
 """Several devices in one machine: one process with its own encoder for each, and one queue of shards.
 
 The processes are started and not forked, because CUDA does not survive a fork. Each is connected by a pipe: if one side
-ends, the other reads the end of the pipe and stops.
+ends, the other reads the end of the pipe and stops. A child says every few seconds that it works; one that is silent,
+for example because it is stopped, is ended.
 """
 
 import contextlib
@@ -10,6 +11,8 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, Pipe, wait
@@ -18,7 +21,7 @@ from typing import Any
 import torch
 
 from embedshift.engines.job import Job
-from embedshift.engines.loaders import GONE, receive
+from embedshift.engines.loaders import GONE, limit_waits, receive
 from embedshift.engines.local import read_blocks, run_local
 from embedshift.errors import EmbedshiftError, UsageError, reason
 from embedshift.pipeline.ready import ready
@@ -26,10 +29,14 @@ from embedshift.pipeline.shard import Result
 
 log = logging.getLogger(__name__)
 
+# Seconds between two words of a child, and those of silence after which it is ended; it is silent while it imports.
+WORD, SILENCE = 5.0, 300.0
 # A child leaves Ctrl-C to its parent, who ends it.
 CHILD = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.SIG_IGN)
+from embedshift.config.machine import end_with_parent
+end_with_parent(int(sys.argv[2]))
 from embedshift.engines.devices import serve
 serve(int(sys.argv[1]))
 """
@@ -66,8 +73,17 @@ def _hand_out(job: Job, children: Sequence["_Child"]) -> Iterator[Result]:
     """Gives each child shards whenever it asks for more, and yields its results."""
     remaining = list(job.shards)
     busy = {child.pipe: child for child in children}
+    silent = dict.fromkeys(busy, 0.0)
     while busy:
-        for pipe in wait(list(busy)):
+        # At most one `WORD` at a time: if this process itself was stopped, as by Ctrl-Z, its children were too.
+        started = time.monotonic()
+        spoke = wait(list(busy), WORD)
+        waited = min(time.monotonic() - started, WORD)
+        for end, child in busy.items():
+            silent[end] = 0.0 if end in spoke else silent[end] + waited
+            if silent[end] > SILENCE:
+                raise child.ended(f"did not answer for {SILENCE:g} s, perhaps because it was stopped,")
+        for pipe in spoke:
             child = busy[pipe]  # type: ignore[index]
             message = child.receive()
             if message is None and remaining:
@@ -122,35 +138,45 @@ class _Child:
         try:
             yield
         except GONE as error:
-            code = self.process.wait()
-            raise EmbedshiftError(
-                f"the process of device {self.device} stopped unexpectedly (exit code {code}), perhaps out of memory. "
-                "Run the same command again to resume"
-            ) from error
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(WORD)
+            raise self.ended("stopped unexpectedly") from error
+
+    def ended(self, what: str) -> EmbedshiftError:
+        """Ends the process if it has not ended; returns the error that says what it did."""
+        code = self.process.poll()
+        self.process.kill()  # SIGTERM would wait until a stopped process goes on
+        self.process.wait()
+        words = "and was ended" if code is None else f"(exit code {code}), perhaps out of memory"
+        return EmbedshiftError(
+            f"the process of device {self.device} {what} {words}. Run the same command again to resume"
+        )
 
 
 @contextlib.contextmanager
 def _child(device: str) -> Iterator[_Child]:
     parent_end, child_end = Pipe()
     process = subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(child_end.fileno())],
+        [sys.executable, "-c", CHILD, str(child_end.fileno()), str(os.getpid())],
         pass_fds=[child_end.fileno()],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )
     child_end.close()
+    limit_waits(parent_end, SILENCE)
     try:
         yield _Child(device, process, parent_end)
     finally:
         parent_end.close()
-        process.terminate()
+        process.kill()  # also if it is stopped
         process.wait()
 
 
 def serve(handle: int) -> None:
     """Runs a child: loads the encoder, then measures the shards that it gets until the pipe ends."""
-    pipe: Connection[Any, Any] = Connection(handle)
+    pipe = _SharedPipe(Connection(handle))
+    threading.Thread(target=_say_that_it_works, args=(pipe,), daemon=True).start()
     with contextlib.suppress(*GONE):
         try:
             job: Job = pickle.loads(pipe.recv())
@@ -167,6 +193,24 @@ def serve(handle: int) -> None:
             raise
         except Exception as error:
             pipe.send(error if isinstance(error, EmbedshiftError) else EmbedshiftError(reason(error)))
+
+
+class _SharedPipe:
+    """A pipe through which threads send whole messages."""
+
+    def __init__(self, pipe: "Connection[Any, Any]") -> None:
+        self.recv, self._pipe, self._lock = pipe.recv, pipe, threading.Lock()
+
+    def send(self, message: object) -> None:
+        with self._lock:
+            self._pipe.send(message)
+
+
+def _say_that_it_works(pipe: _SharedPipe) -> None:
+    with contextlib.suppress(*GONE):
+        while True:
+            pipe.send(0)  # so many more images
+            time.sleep(WORD)
 
 
 def _ignore(_count: int) -> None:

@@ -1,9 +1,10 @@
 """Loader processes: they read, decode and draw images ahead of the encoder, which takes them in order.
 
 Each process has its own pipe, whose other end nobody else holds. If a process ends, even while it sends, this side
-reads the end of the pipe, and images of the other processes are not lost. The image that it was drawing is tried once
-more, alone in a new process; so is an image that took too long or too much memory. If that fails in the same way, the
-image is a failure, and the run continues.
+reads the end of the pipe, and images of the other processes are not lost. A process that does not answer, for example
+because it is stopped, is ended. The image that it was drawing is tried once more, alone in a new process; so is an
+image that took too long or too much memory. If that fails in the same way, the image is a failure, and the run
+continues.
 """
 
 import collections
@@ -12,6 +13,8 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import socket
+import struct
 import sys
 import threading
 import time
@@ -26,11 +29,12 @@ import cv2
 from threadpoolctl import threadpool_limits
 
 from embedshift.arrays import Pixels
+from embedshift.config.machine import end_with_parent
 from embedshift.engines.slots import ViewSlots
 from embedshift.errors import EmbedshiftError
 from embedshift.pipeline.draw import draw_image, stopped_failure
 from embedshift.pipeline.drawn import DrawnImage
-from embedshift.pipeline.limit import TookTooLong
+from embedshift.pipeline.limit import AT_EACH_STEP, GRACE, TookTooLong
 from embedshift.pipeline.study_plan import StudyPlan
 from embedshift.sources import ImageRef, Source
 
@@ -40,8 +44,10 @@ ImageResult = Any
 BYTES_AHEAD = 16 * 2**20
 # Of images, if views are small. A pipe holds the requests for about a thousand; a full one would block this process.
 MOST_AHEAD = 256
-# Errors of a pipe whose other end is gone.
-GONE = (EOFError, ConnectionError)
+# Errors of a pipe whose other end is gone, or does not read.
+GONE = (EOFError, ConnectionError, BlockingIOError)
+# Seconds after which a loader says that a new step has begun, and those beyond the limit of a step without a word.
+WORD, PATIENCE = 1.0, 30.0
 # Errors that end the drawing of an image without an image or a failure.
 ENDED = (TookTooLong, MemoryError, *GONE)
 # A process that is forked while another's pipe is made would keep the end of that open.
@@ -136,15 +142,17 @@ class _Loader:
         self._slots = self._images.view_slots(self._workers)  # new ones where a process has ended that may hold some
         with _ONE_FORK, _one_opencv_thread():
             self._pipe, child_end = context.Pipe()
-            self.process = context.Process(target=_serve, args=(child_end, self._images, self._slots), daemon=True)
+            arguments = child_end, self._images, self._slots, os.getpid()
+            self.process = context.Process(target=_serve, args=arguments, daemon=True)
             self.process.start()
             child_end.close()
+        limit_waits(self._pipe, self._images.plan.config.image_timeout + GRACE + PATIENCE)
         # It takes drawn images while the encoder works; otherwise a loader would wait.
         self._thread = ThreadPoolExecutor(1)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.process.kill()  # it may hang, and its images are not needed any more
+        self.process.kill()  # it may hang or be stopped, and its images are not needed any more
         self.process.join()
         self._thread.shutdown(cancel_futures=True)
         self._pipe.close()
@@ -172,7 +180,8 @@ class _Loader:
             raise
 
     def _receive(self, slots: ViewSlots, slot: int | None) -> ImageResult:
-        result = receive(self._pipe)
+        while (result := receive(self._pipe)) is None:  # a new step has begun
+            pass
         if slot is not None and isinstance(result, DrawnImage):
             return replace(result, views=slots.lend(slot))
         slots.release(slot)
@@ -182,25 +191,38 @@ class _Loader:
 
 
 def receive(pipe: "Connection[Any, Any]") -> Any:
-    """Returns the next message of another process; raises one of `GONE` if it ended, even within a message."""
+    """Returns the next message of another process; raises one of `GONE` if it ended or its limit of time passed."""
     try:
         return pipe.recv()
     except OSError as error:
         raise EOFError from error
 
 
-def _serve(pipe: "Connection[ImageResult, tuple[int, int | None]]", images: Images, slots: ViewSlots) -> None:
+def limit_waits(pipe: "Connection[Any, Any]", seconds: float) -> None:
+    """Limits how long this end of a pipe waits for the other, which may be stopped; even within a message."""
+    # The system begins anew if this process itself was stopped, as by Ctrl-Z.
+    limit = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))
+    with socket.socket(fileno=os.dup(pipe.fileno())) as end:
+        end.setblocking(True)  # whatever `socket.setdefaulttimeout` says
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            end.setsockopt(socket.SOL_SOCKET, option, limit)
+
+
+def _serve(
+    pipe: "Connection[ImageResult, tuple[int, int | None]]", images: Images, slots: ViewSlots, parent: int
+) -> None:
     threadpool_limits(1)  # the other cores are those of other loaders, and of the encoder
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, who ends its loaders
-    parent = os.getppid()
+    end_with_parent(parent)  # it would wait for ever to hand over its images
+    said = time.monotonic()
 
-    def watch() -> None:
-        # A loader whose parent was killed would wait for ever to hand over its images.
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
+    def say_that_it_works() -> None:
+        nonlocal said
+        if (now := time.monotonic()) - said > WORD:
+            said = now
+            pipe.send(None)
 
-    threading.Thread(target=watch, daemon=True).start()
+    AT_EACH_STEP.append(say_that_it_works)
     with contextlib.suppress(*GONE):
         while True:
             index, slot = pipe.recv()

@@ -14,6 +14,7 @@ from typing import Any
 from embedshift.config import Json
 from embedshift.engines.cluster import joined
 from embedshift.engines.job import Job
+from embedshift.engines.roll import called, speak
 from embedshift.errors import EmbedshiftError, reason
 from embedshift.pipeline.ready import ready
 from embedshift.pipeline.shard import Result
@@ -28,11 +29,11 @@ def run_ray(job: Job) -> Iterator[Result]:
     """Measures the shards on the cluster of `RAY_ADDRESS`, or on a Ray started on this machine."""
     if not job.shards:
         return
-    with joined() as ray:
-        yield from _attempts(job, ray)
+    with joined() as ray, called(ray) as roll:
+        yield from _attempts(job, ray, roll)
 
 
-def _attempts(job: Job, ray: Any) -> Iterator[Result]:
+def _attempts(job: Job, ray: Any, roll: Any) -> Iterator[Result]:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
@@ -42,7 +43,7 @@ def _attempts(job: Job, ray: Any) -> Iterator[Result]:
     errors: dict[int, str] = {}
     for attempt in range(1, ATTEMPTS + 1):
         errors.clear()
-        for index, error, result in _one_attempt(replace(job, shards=remaining), ray):
+        for index, error, result in _one_attempt(replace(job, shards=remaining), ray, roll):
             if error:
                 errors[index] = error
                 log.warning("shard %d failed (%s), attempt %d of %d", index, error, attempt, ATTEMPTS)
@@ -59,7 +60,7 @@ def _attempts(job: Job, ray: Any) -> Iterator[Result]:
     )
 
 
-def _one_attempt(job: Job, ray: Any) -> Iterator[tuple[int, str, bytes]]:
+def _one_attempt(job: Job, ray: Any, roll: Any) -> Iterator[tuple[int, str, bytes]]:
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     config = job.config
     gpus = config.num_gpus if config.num_gpus is not None else float(any(node.get("GPU") for node in nodes))
@@ -70,7 +71,7 @@ def _one_attempt(job: Job, ray: Any) -> Iterator[tuple[int, str, bytes]]:
     blocks = ray.data.from_items([{"position": i} for i in range(len(job.shards))], override_num_blocks=len(job.shards))
     done = blocks.map_batches(
         _MeasureShards,
-        fn_constructor_args=(parcel,),
+        fn_constructor_args=(parcel, roll),
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(size=concurrency, max_tasks_in_flight_per_actor=2),
         num_cpus=cores,
@@ -97,9 +98,10 @@ def _fit(nodes: Sequence[Mapping[str, float]], gpus: float, workers: int) -> tup
 class _MeasureShards:
     """The actor: one encoder that measures shard after shard."""
 
-    def __init__(self, parcel: Any) -> None:
+    def __init__(self, parcel: Any, roll: Any) -> None:
         import ray
 
+        speak(ray, roll)
         job: Job = ray.get(parcel)
         # Ready for the whole life of the actor, which ends with its process.
         self._life = contextlib.ExitStack()

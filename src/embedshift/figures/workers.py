@@ -1,6 +1,7 @@
 """Renders figures in other processes, one per core, while this process draws the next figure.
 
-A figure that a process cannot render is rendered here, so that its errors and warnings are the same.
+A figure that a process cannot render, or does not in time, is rendered here, so that its errors and warnings are the
+same.
 """
 
 import contextlib
@@ -9,23 +10,25 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
 import types
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from multiprocessing import resource_tracker
 from typing import TypeVar
 
 from matplotlib.figure import Figure
 
-from embedshift.config.machine import cores
+from embedshift.config.machine import cores, end_with_parent
 from embedshift.figures.render import PageLimits, Rendered, render
 
 Key = TypeVar("Key")
 
 # Figures for which a process is worth its start, and figures that wait for each process.
 _WORTH, _AHEAD = 4, 4
+# Seconds for the start of a process and a figure; beyond them it may be stopped.
+_PATIENCE = 120.0
 
 
 class Renderers:
@@ -39,14 +42,18 @@ class Renderers:
     def __enter__(self) -> "Renderers":
         if self._count:
             spawn = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self._count, mp_context=spawn, initializer=_set_up)
-            with _without_main_module(), contextlib.suppress(OSError):  # no process could be started
+            self._pool = ProcessPoolExecutor(
+                self._count, mp_context=spawn, initializer=_set_up, initargs=(os.getpid(),)
+            )
+            resource_tracker.ensure_running()  # else the first process starts it, which unblocks the signals
+            with _without_main_module(), _interrupts_blocked(), contextlib.suppress(OSError):  # none could be started
                 for _ in range(self._count):
                     self._pool.submit(os.getpid)  # starts a process
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._pool is not None:
+            self._end()
             self._pool.shutdown(cancel_futures=True)
 
     def render_all(
@@ -73,24 +80,37 @@ class Renderers:
 
         def rendered() -> Rendered:
             try:
-                return future.result()
+                return future.result(_PATIENCE)
+            except TimeoutError:
+                self._end()
             except Exception:  # of the figure, of its pickle, or because the process has ended
-                return render_here()
+                pass
+            return render_here()
 
         return rendered
 
+    def _end(self) -> None:
+        """Ends the processes, also those that are stopped, for which `shutdown` would wait."""
+        for process in list(((self._pool and self._pool._processes) or {}).values()):
+            process.kill()
 
-def _set_up() -> None:
+
+def _set_up(parent: int) -> None:
     """Prepares a process: it ends with its parent, at Ctrl-C without a traceback, and a warning is an error."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     warnings.simplefilter("error", UserWarning)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent(parent)
 
 
-def _end_with_parent() -> None:
-    if (parent := multiprocessing.parent_process()) is not None:
-        parent.join()
-    os._exit(1)
+@contextlib.contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Lets Ctrl-C wait, also in processes started meanwhile: while they import, they would print a traceback."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager

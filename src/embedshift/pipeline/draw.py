@@ -97,7 +97,7 @@ def stopped_failure(sample: ImageRef, error: BaseException, seconds: float, trie
     else:
         words = (
             "its loader process ended while reading, decoding or augmenting it: out of memory, a fault in a library, "
-            f"or a step that took longer than {seconds:g} s (`image_timeout`)"
+            f"a step that took longer than {seconds:g} s (`image_timeout`), or a process that was stopped"
         )
     return Failure(storable(sample.image_id), stage, f"{words}; tried {tries}", transient=True)
 

@@ -11,6 +11,8 @@ from typing import TextIO
 
 # Seconds that a step has to end itself before its process is ended.
 GRACE = 5.0
+# What this process also does when a step begins.
+AT_EACH_STEP: list[Callable[[], None]] = []
 
 
 class TookTooLong(BaseException):
@@ -31,6 +33,8 @@ def time_limit(seconds: float, *, ends_process: bool = False) -> Iterator[Callab
         signal.setitimer(signal.ITIMER_REAL, seconds)
         if ends_process:
             faulthandler.dump_traceback_later(seconds + GRACE, exit=True, file=_nowhere())
+        for action in AT_EACH_STEP:
+            action()
 
     handler, timer = signal.signal(signal.SIGALRM, stop), signal.getitimer(signal.ITIMER_REAL)
     try:

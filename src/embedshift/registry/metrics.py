@@ -1,5 +1,6 @@
 """The registry of metrics: numbers per view, and how to read them."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -83,10 +84,19 @@ def metric(
 
     Returns:
         The decorator; it returns the function unchanged.
+
+    Raises:
+        UsageError: The function is not in the `measure.py` of a question.
     """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        name = function.__name__
+        name, module = function.__name__, function.__module__
+        if not re.fullmatch(r"(.+\.)?\w+\.measure", module):
+            raise UsageError(
+                f"the metric {name!r} is defined in {module}, where no question measures it. Compute it after the run "
+                "from study.rows(), or define it in the measure.py of a question; a package adds one by the entry "
+                "point embedshift.questions ('Add a question' in CONTRIBUTING.md)"
+            )
         METRICS.add(name, Metric(name, label, needs, function, no_change, low, high, higher_is_better, **options))
         return function
 

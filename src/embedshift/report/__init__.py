@@ -53,7 +53,7 @@ def build_report(
     if not measured:
         raise UsageError(f"{reader.folder}: no image is measured yet; run the study first")
     with Renderers(len(known_figures(figures))) as renderers:  # they start while the tables are made
-        shards.write_failures(reader.folder, records)
+        failures = shards.write_failures(reader.folder, records)
         reader = update_tables(reader)
         data = FigureInput(reader)
         if reader.pictures and reader.unseen:
@@ -69,7 +69,7 @@ def build_report(
     # A name may hold bytes that are not UTF-8: they are written as they are read, escaped.
     content = html.encode("utf-8", "backslashreplace")
     files[path.name] = shards.write_atomically(path, lambda hidden: hidden.write_bytes(content))
-    record_files(reader.folder, files)
+    record_files(reader.folder, files | failures)
     return path
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import fsspec
 
 from embedshift.config.files import read_file
-from embedshift.errors import EmbedshiftError, UsageError
+from embedshift.errors import EmbedshiftError, UsageError, cause
 from embedshift.registry import Registry
 from embedshift.sources.base import (
     ENDINGS,
@@ -24,7 +24,7 @@ from embedshift.sources.base import (
 from embedshift.sources.dataset import DatasetSource
 from embedshift.sources.folder import FolderSource, holds_study
 from embedshift.sources.inspection import Inspection, inspect
-from embedshift.sources.lists import expand, file_and_column, is_url
+from embedshift.sources.lists import answered, expand, file_and_column, is_url
 from embedshift.sources.order import select, shuffle, split
 from embedshift.sources.pairs import PairedSource
 from embedshift.sources.parquet import ParquetSource
@@ -94,6 +94,8 @@ def _kinds(entry: str) -> list[tuple[str, str]]:
     for ending, kind in ((".tar", "tar"), (".parquet", "parquet")):
         if file_and_column(entry)[0].lower().endswith(ending):
             return [(kind, entry)]
+    if not is_url(entry) and not os.path.isdir(entry):
+        return [("folder", entry)]
     names = _names(entry)
     if "dataset_dict.json" in names or {"state.json", "dataset_info.json"} <= names:
         return [("dataset", entry)]
@@ -109,11 +111,10 @@ def _names(entry: str) -> set[str]:
     """Returns the names in a folder; empty for a file, and for a folder that cannot be listed."""
     try:
         files, path = fsspec.url_to_fs(entry)
-        return (
-            {posixpath.basename(name.rstrip("/")) for name in files.ls(path, detail=False)}
-            if files.isdir(path)
-            else set()
-        )
+        is_folder = answered(lambda: files.isdir(path))
+        return {posixpath.basename(name.rstrip("/")) for name in files.ls(path, detail=False)} if is_folder else set()
+    except TimeoutError as error:
+        raise UsageError(f"{entry}: {cause(error)}") from error
     except Exception:
         return set()
 

@@ -3,11 +3,12 @@
 import hashlib
 import io
 import warnings
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from embedshift.arrays import Pixels
 from embedshift.config import Resize
@@ -21,6 +22,9 @@ STRIP = 4_000_000
 HASHED_ROWS = 128
 # Pillow opens more formats, some through external programs (EPS); only plain image formats are read.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+# Numbers of a TIFF's tags, of signed samples, and of a picture whose 0 is white.
+DEPTH, COLOURS, SAMPLES = 258, 262, 339
+SIGNED, WHITE_IS_0 = 2, 0
 
 
 def decode(data: bytes) -> Pixels:
@@ -39,7 +43,7 @@ def decode(data: bytes) -> Pixels:
     except Image.DecompressionBombError as error:
         raise EmbedshiftError(_too_large("size in the header")) from error
     except UnidentifiedImageError as error:
-        raise EmbedshiftError("not an image in a known format, or cut off early") from error
+        raise EmbedshiftError(_unread_tiff(data) or "not an image in a known format, or cut off early") from error
     except Exception as error:
         words = " ".join(str(error).split()) or type(error).__name__
         raise EmbedshiftError(f"the image is damaged or ends early ({words})") from error
@@ -115,19 +119,53 @@ def _turned(pixels: Pixels, orientation: int) -> Pixels:
 
 def _rgb(image: Image.Image) -> Pixels:
     """Returns RGB `[H, W, 3]` of a loaded image, strip by strip; copies of the whole would multiply its memory."""
-    rows = max(1, STRIP // image.width)
+    rows, bits = max(1, STRIP // image.width), _depth(image)
     if rows >= image.height:
-        return np.asarray(_to_rgb(image))
+        return np.asarray(_to_rgb(image, bits))
     pixels = np.empty((image.height, image.width, 3), np.uint8)
     for top in range(0, image.height, rows):
         strip = image.crop((0, top, image.width, min(top + rows, image.height)))
-        pixels[top : top + rows] = np.asarray(_to_rgb(strip))
+        pixels[top : top + rows] = np.asarray(_to_rgb(strip, bits))
     return pixels
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _depth(image: Image.Image) -> int:
+    """Returns the bits of a channel with more than 8, below 0 if 0 is white; refuses pixels without a fixed range."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return 16
+    tags = image.tag_v2
+    depth, samples = (_numbers(tags.get(tag)) for tag in (DEPTH, SAMPLES))
+    if SIGNED in samples:
+        raise EmbedshiftError("signed pixels have no fixed range; convert the image to 8 or 16 bits without sign")
+    if max(depth, default=8) > 16 and image.mode != "F":
+        raise EmbedshiftError("the image has more than 16 bits per channel; convert it to 8 or 16 bits")
+    return (-1 if tags.get(COLOURS) == WHITE_IS_0 else 1) * max(depth, default=16)
+
+
+def _unread_tiff(data: bytes) -> str:
+    """Says how deep a TIFF is whose depth no decoder reads; "" for anything else."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            file = io.BytesIO(data)
+            tags = TiffImagePlugin.ImageFileDirectory_v2(file.read(8))
+            file.seek(tags.next)
+            tags.load(file)
+        (bits,) = {*_numbers(tags.get(DEPTH))}
+    except Exception:  # no TIFF, or a damaged one
+        return ""
+    return f"a TIFF of {bits} bits per channel is not read; convert it to 8 or 16 bits" if bits not in (8, 16) else ""
+
+
+def _numbers(value: Any) -> tuple[int, ...]:
+    """Returns the numbers of a tag, which may hold one, several or anything."""
+    values = value if isinstance(value, tuple) else (value,)
+    return tuple(number for number in values if isinstance(number, int))
+
+
+def _to_rgb(image: Image.Image, bits: int) -> Image.Image:
     if image.mode.startswith("I;16") or image.mode == "I":
-        return _high_byte(np.asarray(image), image.info.get("transparency")).convert("RGB")
+        return _high_byte(np.asarray(image), image.info.get("transparency"), bits).convert("RGB")
     if image.mode == "F":
         raise EmbedshiftError("floating-point pixels have no fixed range; convert the image to 8 or 16 bits")
     if image.has_transparency_data:
@@ -137,11 +175,12 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")  # it would copy
 
 
-def _high_byte(values: NDArray[np.generic], transparent: int | None) -> Image.Image:
+def _high_byte(values: NDArray[np.generic], transparent: int | None, bits: int) -> Image.Image:
     wide = values.astype(np.int64)
-    if wide.min() < 0 or wide.max() > 0xFFFF:
+    if wide.min() < 0 or wide.max() >> abs(bits):
         raise EmbedshiftError("the image has more than 16 bits per channel; convert it to 8 or 16 bits")
-    return Image.fromarray(np.where(wide == transparent, 255, wide >> 8).astype(np.uint8))
+    high = wide >> (abs(bits) - 8)
+    return Image.fromarray(np.where(wide == transparent, 255, high if bits > 0 else 255 - high).astype(np.uint8))
 
 
 def pixels_hash(image: Pixels) -> str:

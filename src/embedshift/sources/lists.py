@@ -1,9 +1,12 @@
 """Converts arguments and lists of files to paths and URLs."""
 
 import codecs
+import errno
 import os
 import re
-from typing import IO
+import threading
+from collections.abc import Callable
+from typing import IO, TypeVar
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -14,6 +17,10 @@ from embedshift.sources.base import LIST_BYTES
 
 _COLUMN = re.compile(r"(.+\.parquet)#(.+)", re.IGNORECASE | re.DOTALL)
 TABLE_ENDINGS = (".csv", ".tsv")
+# Seconds that a server has for its first answer about a URL.
+ANSWER = 30.0
+
+T = TypeVar("T")
 
 
 def expand(path: str) -> list[str]:
@@ -36,7 +43,7 @@ def expand(path: str) -> list[str]:
         lines = read_file(path, LIST_BYTES).removeprefix(codecs.BOM_UTF8).splitlines()
     except (OSError, EmbedshiftError) as error:
         raise UsageError(f"{path}: {cause(error)}") from error
-    entries = [os.fsdecode(line.strip()) for line in lines if line.strip()]
+    entries = dict.fromkeys(os.fsdecode(line) for line in dict.fromkeys(map(bytes.strip, lines)) if line)
     return [_resolve(entry, os.path.dirname(path)) for entry in entries]
 
 
@@ -52,8 +59,30 @@ def open_location(location: str) -> IO[bytes]:
     files, path = fsspec.url_to_fs(location)
     if isinstance(files, LocalFileSystem):
         return open_file(path)
-    opened: IO[bytes] = files.open(path, "rb")
+    opened: IO[bytes] = answered(lambda: files.open(path, "rb"))
     return opened
+
+
+def answered(ask: Callable[[], T]) -> T:
+    """Returns what a first question to a server gives; TimeoutError if there is no answer in time."""
+    results: list[T] = []
+    errors: list[Exception] = []
+
+    def wait() -> None:
+        try:
+            results.append(ask())
+        except Exception as error:
+            errors.append(error)
+
+    # Libraries wait for minutes, each in its own way; a thread that waits on holds up nothing.
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    thread.join(ANSWER)
+    if errors:
+        raise errors[0]
+    if not results:
+        raise OSError(errno.ETIMEDOUT, f"its server did not answer in {ANSWER:g} s; check the address, or try later")
+    return results[0]
 
 
 def file_and_column(path: str) -> tuple[str, str]:
@@ -66,6 +95,7 @@ def _resolve(entry: str, folder: str) -> str:
     if is_url(entry):
         return entry
     beside_list = os.path.normpath(os.path.join(folder, os.path.expanduser(entry)))
+    if os.path.exists(file_and_column(beside_list)[0]):
+        return beside_list
     in_working_folder = os.path.abspath(entry)
-    found_beside, found_here = (os.path.exists(file_and_column(path)[0]) for path in (beside_list, in_working_folder))
-    return in_working_folder if found_here and not found_beside else beside_list
+    return in_working_folder if os.path.exists(file_and_column(in_working_folder)[0]) else beside_list

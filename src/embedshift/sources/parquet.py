@@ -75,8 +75,10 @@ class ParquetSource:
                 columns = named.to_pydict()
         except FileNotFoundError as error:
             raise UsageError(f"{location}: no such file") from error
-        except EmbedshiftError as error:
-            raise UsageError(f"{location}: {error}") from error
+        except UsageError:
+            raise
+        except (TimeoutError, EmbedshiftError) as error:
+            raise UsageError(f"{location}: {cause(error)}") from error
         except Exception as error:  # errors of Arrow, of a file system, or of invalid texts
             raise UsageError(f"{location}: not Parquet ({cause(error)})") from error
         yield from named_samples(path, os.path.basename(location), sum(groups), columns)
@@ -105,6 +107,9 @@ def image_column(path: str, schema: pa.Schema, requested: str = "") -> str:
     candidates = [name for name in IMAGE_COLUMNS if name in holding] or (likely if len(likely) == 1 else [])
     if not candidates:
         columns = ", ".join(schema.names)
+        if named := next((name for name in IMAGE_COLUMNS if name in schema.names), None):
+            kind = str(schema.field(named).type)[:200]
+            raise UsageError(f"{path}: the column {named!r} contains {kind}, not the bytes of images (binary)")
         raise UsageError(f"{path}: no column with the bytes of images (it has {columns})")
     return candidates[0]
 
@@ -113,7 +118,8 @@ def _holds_bytes(kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):
         return _holds_bytes(kind.value_type)
     if pa.types.is_struct(kind):
-        return bool(kind.get_field_index("bytes") >= 0)
+        # A column of paths alone has bytes of no type; its rows say that no path is opened.
+        return any(f.name == "bytes" and (pa.types.is_null(f.type) or _holds_bytes(f.type)) for f in kind)
     kinds = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary)
     return any(is_kind(kind) for is_kind in kinds)
 
@@ -129,5 +135,7 @@ def image_bytes(value: Any) -> bytes:
         value = value.get("bytes")
     if value is None:
         raise EmbedshiftError("the row contains no image")
+    if not isinstance(value, bytes):
+        raise EmbedshiftError(f"the row contains no bytes, but a value of the type {type(value).__name__}")
     refuse_larger(len(value), IMAGE_BYTES)
     return bytes(value)

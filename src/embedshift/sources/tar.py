@@ -110,7 +110,11 @@ class _Members:
             name = member.name.removeprefix("./")
             if member.isreg():
                 self._files[posixpath.normpath(name)] = member
-            if not member.isdir() and not any(part.startswith(".") for part in name.split("/")):
+            if member.isdir():
+                continue
+            if any(part.startswith(".") and part not in (".", "..") for part in name.split("/")):
+                self.skipped["hidden"] += 1
+            else:
                 self._note(name, member)
 
     def _note(self, name: str, member: tarfile.TarInfo) -> None:

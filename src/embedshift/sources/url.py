@@ -9,8 +9,9 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from embedshift.config.files import read_file
-from embedshift.errors import UsageError, reason
+from embedshift.errors import UsageError, cause, reason
 from embedshift.sources.base import ENDINGS, IMAGE_BYTES, Block, ImageRef, count_ending
+from embedshift.sources.lists import answered
 
 
 class UrlSource:
@@ -58,9 +59,11 @@ def _find(url: str) -> tuple[str, list[str]]:
     """Returns the folder where ids start, and the files below it, both without the scheme if fsspec omits it."""
     try:
         files, path = fsspec.url_to_fs(url)
-        if files.isfile(path) and not files.isdir(path):
+        if answered(lambda: files.isfile(path)) and not files.isdir(path):
             return posixpath.dirname(path), [path]
         paths = list(files.find(path))
+    except TimeoutError as error:
+        raise UsageError(f"{url}: {cause(error)}") from error
     except Exception as error:
         raise UsageError(f"{url}: cannot be listed ({reason(error)})") from error
     if not paths:

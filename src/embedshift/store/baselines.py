@@ -8,13 +8,13 @@ import numpy as np
 from embedshift.arrays import Values
 from embedshift.registry import METRICS
 from embedshift.statistics.baselines import GROUPS, KEPT, Baseline, sampled_baseline
-from embedshift.store.reader import Reader
+from embedshift.store.shard_reader import ShardReader
 
 # Shards above which baselines use only a part of the sums of all shards: memory would grow by two vectors a shard.
 MANY = 4_096
 
 
-def baselines(reader: Reader) -> dict[str, Baseline]:
+def baselines(reader: ShardReader) -> dict[str, Baseline]:
     """Baselines are exact over all pairs where the metric declares how, else over the measured pairs."""
     sampled = reader.sums("baseline")
     images = sum(record.images for record in reader.records)
@@ -34,7 +34,7 @@ def baselines(reader: Reader) -> dict[str, Baseline]:
     }
 
 
-def _joined(reader: Reader, name: str) -> Mapping[str, Values]:
+def _joined(reader: ShardReader, name: str) -> Mapping[str, Values]:
     """Returns the concatenated sums of all shards under a name; empty if there are none."""
     all_sums = len(reader.records) <= MANY or name not in ("units", "vectors")
     count = 0 if all_sums else sum(len(next(iter(part.values()))) for part in reader.shard_sums(name))

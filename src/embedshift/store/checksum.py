@@ -17,8 +17,8 @@ from embedshift.config import Json
 from embedshift.config.files import open_file
 from embedshift.errors import EmbedshiftError
 
-# Size, time of change and inode of a file.
-State = tuple[int, int, int]
+# Size, times of change (one of which a program may set) and inode of a file.
+State = tuple[int, int, int, int]
 # The checksums of files that this process wrote or read, and the states of the files then.
 _CHECKSUMS: dict[Path, tuple[State, str]] = {}
 
@@ -34,7 +34,7 @@ class Damaged(EmbedshiftError):
 def file_state(path: Path) -> State:
     """Whatever changes when a file is written again."""
     stat = path.stat()
-    return stat.st_size, stat.st_mtime_ns, stat.st_ino
+    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
 
 
 def file_checksum(path: Path) -> str:

@@ -67,6 +67,13 @@ class TableRecord(Model):
     hidden: tuple[str, ...] = ()
 
 
+class ShardPixels(Model):
+    """The number of measured images in a shard, and the digest over their ids and pixels."""
+
+    images: Natural
+    digest: str
+
+
 class _Config(Model):
     shard_size: AtLeast1
     images: list[str]
@@ -189,7 +196,11 @@ class StudyInfo(Model):
     versions: Mapping[str, str] = {}
     # The variants of a study of pairs, by name.
     pairs: Mapping[str, Annotated[Mapping[str, Any], _unchanged(_Pair)]] = {}
-    # Name of a shard, table, figure or report → SHA-256 of its file.
+    # Random; its shards hold it too, so that one of another study with equal settings is not taken for its own.
+    study_id: str = ""
+    # Name of a shard → its pixels when it was first measured. They stay when the shard is measured again.
+    pixels: Mapping[str, ShardPixels] = {}
+    # Name of a shard, table, figure or report, or of failures.parquet → SHA-256 of its file.
     files: Mapping[str, str] = {}
     tables: Mapping[str, TableRecord] = {}
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import polars as pl
 import pyarrow.parquet as pq
 
+from embedshift.config.files import open_file
 from embedshift.errors import EmbedshiftError, UsageError, reason
 from embedshift.store.checksum import Damaged, State, file_checksum, file_state, rows_checksum
-from embedshift.store.info import StudyInfo
+from embedshift.store.info import ShardPixels, StudyInfo
 from embedshift.store.shards import SUMS_KEY, ShardRecord, read_record, shard_path
 
 # Hashing and reading beside each other; more threads gain nothing on one disk.
@@ -34,6 +35,8 @@ class Part:
 
 # The parts that this process has read, and the states of their files then.
 _READ: dict[Path, tuple[State, Part]] = {}
+# The same of shards whose records alone were read: the checksums of their rows as they were written.
+_ROWS_RECORDED: dict[Path, tuple[State, str]] = {}
 
 
 def existing_shards(folder: Path, count: int) -> dict[int, Path]:
@@ -56,6 +59,14 @@ def shard_name(path: Path) -> str:
 def shard_checksums(paths: Iterable[Path]) -> dict[str, str]:
     """Returns the checksums of shards as study.json records them."""
     return {shard_name(path): file_checksum(path) for path in paths}
+
+
+def shard_pixels(records: Iterable[ShardRecord]) -> dict[str, ShardPixels]:
+    """Returns the pixels of shards as study.json records them."""
+    return {
+        shard_name(shard_path(Path(), record.index)): ShardPixels(images=record.images, digest=record.pixels)
+        for record in records
+    }
 
 
 def read_parts(paths: Iterable[Path], info: StudyInfo | None) -> list[Part | EmbedshiftError]:
@@ -88,14 +99,26 @@ def parts(folder: Path, info: StudyInfo) -> list[Part]:
     return usable
 
 
+def _is_of_study(record: ShardRecord, info: StudyInfo) -> bool:
+    return (record.config_hash, record.study_id) == (info.config_hash, info.study_id)
+
+
 def refuse_foreign(part: Part, info: StudyInfo) -> None:
-    """Refuses a shard that was measured with other settings, or lacks rows that study.json implies."""
-    if part.record.config_hash != info.config_hash:
+    """Refuses a shard of another study or of other images, or one that lacks rows that study.json implies."""
+    if not _is_of_study(part.record, info):
         raise UsageError(f"{part.path}: a shard of another study; move it elsewhere and run the study again")
+    refuse_other_pixels(part.path, part.record, info.pixels.get(shard_name(part.path)))
     views = 1 + len(info.augmentations) * info.draws
     if part.rows != part.record.images * views:
         words = f"{part.rows} rows, expected {part.record.images} images of {views} views"
         raise UsageError(f"{part.path}: {words}; move it elsewhere and run the study again")
+
+
+def refuse_other_pixels(path: Path, record: ShardRecord, first: ShardPixels | None) -> None:
+    """Refuses a shard whose images have other pixels than when the study first measured them."""
+    if first is not None and record.images == first.images and record.pixels != first.digest:
+        words = "its images have other pixels than when the study measured them first"
+        raise UsageError(f"{path}: {words}; restore the images, or choose another `out`")
 
 
 def refuse_counts(folder: Path, info: StudyInfo, usable: Iterable[Part]) -> None:
@@ -116,6 +139,25 @@ def study_checksum(usable: Iterable[Part]) -> str:
 def measured_checksum(usable: Iterable[Part]) -> str:
     """Returns one checksum over the rows and sums of all parts; equal for two runs of one study."""
     return hashlib.sha256("\n".join(part.rows_checksum for part in usable).encode()).hexdigest()
+
+
+def recorded_checksum(folder: Path, info: StudyInfo) -> str:
+    """Returns the `measured_checksum` of the shards as their records give it, without reading their rows."""
+    checksums = map(_rows_recorded, existing_shards(folder, info.shard_count).values())
+    return hashlib.sha256("\n".join(checksums).encode()).hexdigest()
+
+
+def _rows_recorded(path: Path) -> str:
+    try:
+        state = file_state(path)
+        if path in _READ and _READ[path][0] == state:
+            return _READ[path][1].rows_checksum
+        if path not in _ROWS_RECORDED or _ROWS_RECORDED[path][0] != state:
+            open_file(path).close()  # refuses what is no file, for which the reader would wait
+            _ROWS_RECORDED[path] = state, read_record(path)[1]
+    except OSError as error:
+        raise EmbedshiftError(f"{path}: cannot be read ({error.strerror})") from error
+    return _ROWS_RECORDED[path][1]
 
 
 def _recorded_checksum(path: Path, info: StudyInfo | None) -> str | None:
@@ -141,7 +183,7 @@ def _read_part(path: Path, info: StudyInfo | None) -> Part | EmbedshiftError:
         recorded = _recorded_checksum(path, info)
         if recorded is None:
             _check_rows(path, rows_checksum)
-        elif info and recorded != checksum and record.config_hash == info.config_hash:
+        elif info and recorded != checksum and _is_of_study(record, info):
             raise Damaged(path, "its content does not match its checksum")
         _READ[path] = state, Part(path, record, checksum, rows_checksum, rows)
         return _READ[path][1]

@@ -13,7 +13,7 @@ from embedshift.store import shards
 from embedshift.store.checksum import Damaged
 from embedshift.store.differences import differences
 from embedshift.store.info import StudyInfo, read_info
-from embedshift.store.parts import Part, existing_shards, read_parts
+from embedshift.store.parts import Part, existing_shards, read_parts, refuse_foreign
 from embedshift.store.reader import Reader
 
 log = logging.getLogger(__name__)
@@ -33,6 +33,7 @@ def resumable(
         if stored_identity.get("images") != identity["images"]:
             changes += _added_and_removed(parts, count, image_ids)
         raise UsageError(f"{out} contains another study: {'; '.join(changes)}. Choose another `out`, or delete it")
+    refuse_other_studies(parts, stored)
     for damage in damaged:
         if not hashes:  # no readable file says which study it belongs to
             raise damage
@@ -41,6 +42,16 @@ def resumable(
     for path in shards.leftovers(out):
         path.unlink()
     return {part.record.index: part.record for part in parts}
+
+
+def refuse_other_studies(parts: Sequence[Part], stored: StudyInfo | None) -> None:
+    """Refuses shards with the settings of the study, but of another one, such as a study of other images."""
+    for part in parts:
+        if stored is not None:
+            refuse_foreign(part, stored)
+        elif part.record.study_id != parts[0].record.study_id:
+            words = "shards of two studies with equal settings"
+            raise UsageError(f"{parts[0].path} and {part.path}: {words}; move those of the other one elsewhere")
 
 
 def _undamaged_parts(

@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -22,8 +23,9 @@ from embedshift.config import Json
 from embedshift.errors import EmbedshiftError, reason
 from embedshift.store.checksum import Damaged, is_intact, remember, rows_checksum, with_checksum
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 METADATA_KEY = b"embedshift"
+FAILURES = "failures.parquet"
 SUMS_KEY = b"embedshift.sums"
 # Where a view stands in its family; null on the original.
 GRADES = {"family": pa.string(), "level": pa.int32(), "parameter": pa.float64()}
@@ -53,6 +55,9 @@ class ShardRecord:
     batch_size: int
     seconds: dict[str, float] = field(default_factory=dict)
     written: float = 0.0
+    # The study's random id, and a digest over the ids and pixels of the measured images; the writer adds both.
+    study_id: str = ""
+    pixels: str = ""
 
 
 def schema(
@@ -138,7 +143,9 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> str:
     except OSError as error:
         if error.errno is None:
             raise
-        words = "free space or choose another folder, and run the same command again"
+        refused = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+        first = "copy the study to a folder of your own" if refused else "free space"
+        words = f"{first} or choose another folder, and run the same command again"
         raise EmbedshiftError(f"{path}: cannot be written ({os.strerror(error.errno)}); {words}") from error
     finally:
         with contextlib.suppress(OSError):
@@ -178,6 +185,13 @@ def with_sums(table: pa.Table, sums: Mapping[str, Mapping[str, Values]]) -> pa.T
     return table.replace_schema_metadata({SUMS_KEY: json.dumps(packed)}) if packed else table
 
 
+def pixels_digest(table: pa.Table) -> str:
+    """Returns a digest over the ids of a shard's images and the hashes of their pixels."""
+    originals = table.select(["image_id", "pixels"]).filter(table["pixels"].is_valid())
+    lines = json.dumps([originals["image_id"].to_pylist(), originals["pixels"].to_pylist()])
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
 def shard_sums(paths: Iterable[Path], name: str) -> Iterator[dict[str, Values]]:
     """Yields the sums of shards under a name, shard by shard."""
     for path in paths:
@@ -197,12 +211,18 @@ def _unpack(packed: Mapping[str, Any]) -> Values:
     return values.reshape(packed["shape"]).astype(np.float64)
 
 
-def write_failures(folder: Path, records: Sequence[ShardRecord]) -> None:
-    """Writes failures.parquet again from the shards: one row per image that was not measured."""
+def failures_table(records: Sequence[ShardRecord]) -> pa.Table:
+    """Returns the failures of some shards: one row per image that was not measured."""
     failures = [f for record in records for f in record.failures]
     kinds = {"image_id": pa.string(), "stage": pa.string(), "reason": pa.string(), "transient": pa.bool_()}
     schema = pa.schema(list(kinds.items()))
-    table = pa.Table.from_batches([], schema)
-    if failures:  # to make an array, Arrow imports pandas if it is installed
-        table = pa.Table.from_pylist([asdict(failure) for failure in failures], schema)
-    write_atomically(folder / "failures.parquet", lambda hidden: pq.write_table(table, hidden))
+    if not failures:  # to make an array, Arrow imports pandas if it is installed
+        return pa.Table.from_batches([], schema)
+    return pa.Table.from_pylist([asdict(failure) for failure in failures], schema)
+
+
+def write_failures(folder: Path, records: Sequence[ShardRecord]) -> dict[str, str]:
+    """Writes failures.parquet again from the shards; returns its name and SHA-256, for study.json."""
+    table = failures_table(records)
+    checksum = write_atomically(folder / FAILURES, lambda hidden: pq.write_table(table, hidden))
+    return {FAILURES: checksum}

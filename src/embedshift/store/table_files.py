@@ -7,8 +7,9 @@ from pathlib import Path
 import polars as pl
 import pyarrow.parquet as pq
 
-from embedshift.errors import UsageError, reason
-from embedshift.store.info import StudyInfo, TableRecord, read_info
+from embedshift.errors import EmbedshiftError, UsageError, reason
+from embedshift.store.checksum import file_checksum
+from embedshift.store.info import FILE, StudyInfo, TableRecord, read_info
 from embedshift.store.naming import ImageNaming
 from embedshift.store.shards import write_atomically
 
@@ -48,6 +49,24 @@ def read_table(folder: Path, name: str, info: StudyInfo, image_ids: Callable[[],
     hashes = ImageNaming({}, pictures=False)
     names = {hashes.image(image_id): image_id for image_id in image_ids()}
     return table.with_columns(pl.col(hidden).replace(names))
+
+
+def alteration(folder: Path, file: str, info: StudyInfo, shards: Callable[[], str]) -> str:
+    """Returns why a table, figure or report is not the one that was made from the shards; "" = it is.
+
+    `shards` returns the checksum of the rows of all shards.
+    """
+    table = Path(file).stem if file.startswith("tables/") else None
+    if file not in info.files or (table is not None and table not in info.tables):
+        return f"{FILE} does not record it"
+    try:
+        if file_checksum(folder / file) != info.files[file]:
+            return "its content does not match its checksum"
+        if table is not None and info.tables[table].shards != shards():
+            return "made from other shards"
+    except EmbedshiftError as error:
+        return str(error).removeprefix(f"{folder / file}: ")
+    return ""
 
 
 def with_hashes(table: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:

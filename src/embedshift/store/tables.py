@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Collection
+from typing import TypeVar
 
 import polars as pl
 
@@ -10,14 +11,16 @@ from embedshift.statistics.differences import differences
 from embedshift.statistics.summary import measured, performance, ranked_metrics, ranking, summary
 from embedshift.store.baselines import baselines, group_sizes
 from embedshift.store.info import TableRecord
-from embedshift.store.reader import Reader
+from embedshift.store.shard_reader import ShardReader
 from embedshift.store.table import Table, tables_of
 from embedshift.store.table_files import WrittenFiles, read_table, record_files, table_path, with_hashes, write_table
 
-__all__ = ["Table", "make_tables", "tables_after", "tables_of", "update_tables", "write_tables"]
+__all__ = ["Table", "make_table", "make_tables", "tables_after", "tables_of", "update_tables", "write_tables"]
+
+R = TypeVar("R", bound=ShardReader)
 
 
-def make_tables(reader: Reader, only: Collection[str] | None = None) -> dict[str, pl.DataFrame]:
+def make_tables(reader: ShardReader, only: Collection[str] | None = None) -> dict[str, pl.DataFrame]:
     made: dict[str, pl.DataFrame] = {}
     tables = [table for table in tables_of(reader.questions) if table.is_available(reader)]
     tables = [table for table in tables if only is None or table.name in only]
@@ -33,7 +36,13 @@ def make_tables(reader: Reader, only: Collection[str] | None = None) -> dict[str
     return {name: made[name] for name in reader.table_names if name in made}
 
 
-def tables_after(reader: Reader, question: Question) -> set[str]:
+def make_table(reader: ShardReader, name: str) -> pl.DataFrame:
+    """Makes one table from the shards and the tables that it reads."""
+    core = name not in {table.name for table in tables_of(reader.questions)}
+    return (_core_tables(reader) if core else make_tables(reader, {name}))[name]
+
+
+def tables_after(reader: ShardReader, question: Question) -> set[str]:
     """Returns the names of a question's tables, and of all tables that read one of them."""
     names = {table.name for table in tables_of([question])}
     for table in tables_of(reader.questions):
@@ -42,14 +51,14 @@ def tables_after(reader: Reader, question: Question) -> set[str]:
     return names
 
 
-def _make(table: Table[Reader], reader: Reader) -> pl.DataFrame:
+def _make(table: Table[ShardReader], reader: ShardReader) -> pl.DataFrame:
     """Returns the table; the stored one if it was made from the same data."""
     if table.settings is not None and reader.kept_settings(table.name) == table.settings(reader):
         return read_table(reader.folder, table.name, reader.info, reader.image_ids)
     return table.make(reader)
 
 
-def _core_tables(reader: Reader) -> dict[str, pl.DataFrame]:
+def _core_tables(reader: ShardReader) -> dict[str, pl.DataFrame]:
     """Returns the tables over all metrics; they share one sample of the images, so that they agree."""
     seed, by_metric = reader.info.seed, baselines(reader)
     measurements = measured(reader.groups, reader.augmentations, reader.metrics, group_sizes(by_metric))
@@ -60,7 +69,7 @@ def _core_tables(reader: Reader) -> dict[str, pl.DataFrame]:
     return made | ({"differences": differences(measurements, seed=seed)} if reader.has_pairs else {})
 
 
-def write_tables(reader: Reader, only: Collection[str] | None = None) -> WrittenFiles:
+def write_tables(reader: ShardReader, only: Collection[str] | None = None) -> WrittenFiles:
     """Writes tables again from the shards, as CSV and Parquet; tables of single images only as Parquet."""
     made, declared = make_tables(reader, only), {table.name: table for table in tables_of(reader.questions)}
     # Before anything is written, because they may be those of the tables that are there.
@@ -76,7 +85,7 @@ def write_tables(reader: Reader, only: Collection[str] | None = None) -> Written
     return written
 
 
-def update_tables(reader: Reader, only: Collection[str] | None = None) -> Reader:
+def update_tables(reader: R, only: Collection[str] | None = None) -> R:
     """Writes tables as `write_tables` does, records them in study.json, and returns a reader that knows them."""
     written = write_tables(reader, only)
     record_files(reader.folder, written.files, written.tables)

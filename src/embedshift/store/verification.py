@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import polars as pl
 import pyarrow.parquet as pq
 
 from embedshift.config import Json
 from embedshift.errors import EmbedshiftError, reason
-from embedshift.store.checksum import file_checksum
 from embedshift.store.info import FILE, StudyInfo, read_info
 from embedshift.store.parts import (
     Part,
@@ -21,8 +21,8 @@ from embedshift.store.parts import (
     study_checksum,
 )
 from embedshift.store.reader import Reader
-from embedshift.store.shards import shard_path
-from embedshift.store.table_files import is_figure_or_report
+from embedshift.store.shards import FAILURES, shard_path
+from embedshift.store.table_files import alteration, is_figure_or_report
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def verify(folder: Path) -> Verification:
         findings[0] = Finding(FILE, _counts(folder, info, undamaged))
     if not any(finding.problem for finding in findings):
         if info.complete:  # else a run that goes on makes it again
-            findings.append(Finding("failures.parquet", _failures(Reader(folder), undamaged)))
+            findings.append(Finding(FAILURES, _failures(folder / FAILURES, info, undamaged)))
         findings += _other_files(folder, info, measured_checksum(undamaged))
     checksum = study_checksum(undamaged) if not any(finding.problem for finding in findings) else ""
     return Verification(folder, findings, checksum)
@@ -118,35 +118,31 @@ def _counts(folder: Path, info: StudyInfo, undamaged: Sequence[Part]) -> str:
     return "" if rows == info.counts.rows else f"it lists {info.counts.rows} rows, but the shards contain {rows}"
 
 
-def _failures(reader: Reader, undamaged: Sequence[Part]) -> str:
+def _failures(path: Path, info: StudyInfo, undamaged: Sequence[Part]) -> str:
     """Returns where failures.parquet differs from the shards."""
-    if not (reader.folder / "failures.parquet").is_file():
+    if not path.is_file():
         return "missing; make the report again"
     try:
-        listed = reader.failures().to_dicts()
-    except EmbedshiftError as error:
-        return reason(error)
+        listed = pl.read_parquet(path, glob=False).to_dicts()
+    except (OSError, pl.exceptions.PolarsError) as error:
+        return f"{path}: cannot be read ({reason(error):.200}); delete it and make the report again"
     if listed != [asdict(failure) for part in undamaged for failure in part.record.failures]:
         return "does not match the failures in the shards; delete it and make the report again"
+    if FAILURES in info.files and (problem := alteration(path.parent, FAILURES, info, str)):
+        return f"{problem}; make the report again"
     return ""
 
 
 def _other_files(folder: Path, info: StudyInfo, shards: str) -> Iterator[Finding]:
     """Yields the findings about tables, figures and report.html."""
     tables = {f"tables/{name}.parquet" for name in Reader(folder).table_names} if info.complete else set()
-    for name in sorted(tables | {name for name in info.files if not name.startswith("shards/")}):
-        path, problem = folder / name, ""
-        try:
-            if not path.exists():
-                problem = "missing" if info.complete and not is_figure_or_report(name) else ""
-            elif name not in info.files or (name in tables and path.stem not in info.tables):
-                problem = f"{FILE} does not record it"
-            elif file_checksum(path) != info.files[name]:
-                problem = "its content does not match its checksum"
-            elif name in tables and info.tables[path.stem].shards != shards:
-                problem = "made from other shards"
-        except EmbedshiftError as error:
-            problem = reason(error)
+    files = {name for name in info.files if name != FAILURES and not name.startswith("shards/")}
+    for name in sorted(tables | files):
+        path = folder / name
+        if path.exists():
+            problem = alteration(folder, name, info, lambda: shards)
+        else:
+            problem = "missing" if info.complete and not is_figure_or_report(name) else ""
         if problem or path.exists():
             advice = f"{problem}; make the report again"
             yield Finding(name, advice if problem else "", "" if problem else info.files[name])

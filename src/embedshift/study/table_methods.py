@@ -25,7 +25,7 @@ def table_method(read: Callable[..., pl.DataFrame], table: Table[Any]) -> Callab
 
 
 def table_made_again(reader: Reader, name: str, choices: object, settings: Mapping[str, Any]) -> pl.DataFrame:
-    """Makes a table with other choices; one that is kept is written again, with the tables that depend on it."""
+    """Makes a table with other choices; one that is kept is written, with those that depend on it, if they differ."""
     if name not in reader.table_names:
         raise UsageError(f"{reader.folder}: {reason_for_absence(reader, name)}")
     entry = installed_tables().get(name)
@@ -36,7 +36,17 @@ def table_made_again(reader: Reader, name: str, choices: object, settings: Mappi
         return entry.table.make(chosen)
     if not reader.info.complete:
         raise UsageError(f"{reader.folder}: not finished; run the same command again first")
-    update_tables(chosen, tables_after(chosen, entry.question))
+    names = tables_after(chosen, entry.question)
+    if not all(_is_kept(chosen, table) for table in names):
+        chosen = update_tables(chosen, names)
     made = chosen.table(name)
     assert made is not None
     return made
+
+
+def _is_kept(reader: Reader, name: str) -> bool:
+    """Returns whether the file of a table is as it would be written now, so that it need not be."""
+    file, table = f"tables/{name}.parquet", installed_tables()[name].table
+    if not (reader.folder / file).is_file() or reader.altered(file):
+        return False
+    return table.settings is None or reader.kept_settings(name) == table.settings(reader)

@@ -1,4 +1,4 @@
-"""The ten claims of the paper, in testable parts; docs/claims.md explains how each is read."""
+"""The ten claims of the paper, in testable parts; docs/paper.md explains how each is read."""
 
 from collections.abc import Callable, Iterator, Sequence
 

@@ -58,7 +58,7 @@ def verdict_counts(claims: Sequence[Row]) -> str:
 
 
 TERMS = {
-    "undecided": "Verdict on a claim: these images show neither that it holds nor that it does not.",
+    "undecided": "Verdict on a claim, or on a rule of embedshift check: these images do not decide it either way.",
     "not testable": "Verdict on a claim: the study lacks the data for it, or nothing differs.",
 }
 CORRECTED = {"Verdicts on the paper's claims": "Corrected over both directions of all claims on the page (Holm)."}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from embedshift.arrays import Floats, Values
-from embedshift.encoders.base import Encoder, EncoderOutput
+from embedshift.encoders.base import Encoder, EncoderOutput, TokenizerError
 from embedshift.encoders.dissection.anatomy import Anatomy
 from embedshift.encoders.dissection.contributions import HeadContributions, block_parts, split
 from embedshift.encoders.dissection.parts import Parts
@@ -49,10 +49,12 @@ class OBSERVER(Observer):
         heads = EncoderHeads(layers=len(self.anatomy.layers), heads=self.anatomy.heads, cells=self.cells)
         try:
             bank, space = bank_and_space(self.spec, self.encoder, self.anatomy, measure.bank_file)
-        except UsageError as error:
+        except (UsageError, TokenizerError) as error:
             if measure.bank_file is not None:
                 raise UsageError(f"`bank`: {error}") from error
-            log.info("no texts for heads: %s", error)
+            # A model without a text tower never has words; one without its tokenizer may be an incomplete copy.
+            level = logging.WARNING if isinstance(error, TokenizerError) else logging.INFO
+            log.log(level, "no texts for heads: %s", error)
             return measure.with_encoder(heads)
         return measure.with_encoder(replace(heads, bank=bank, space=space))
 

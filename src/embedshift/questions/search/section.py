@@ -153,9 +153,9 @@ def _image(image_id: str, view: str, words: str, shown: Thumbnails, naming: Imag
 
 
 TERMS = {
-    "recall@k": "The fraction of views whose original is among the first k search results.",
+    "recall@k": "The fraction of searches whose correct result is among the first k.",
     "rank": "The position of a view's original in its search: 1 + the number of other images at least as close.",
-    "mean reciprocal rank": "The mean of 1 / rank: 1 = every original ranks first.",
+    "mean reciprocal rank": "The mean of 1 / rank of the correct result; 1 = always first.",
     "neighbours kept": "The fraction of an original's ten nearest images that are also among the view's ten nearest.",
     "false-match rate": "The fraction of pairs of different images whose cosine reaches a threshold.",
     "area under the curve": "The probability that a view is closer to its original than two different images are to "

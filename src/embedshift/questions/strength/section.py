@@ -126,8 +126,7 @@ TERMS = {
     "displacement": "How far pixels moved: root mean square, as a fraction of the image side.",
     "RMS of pixels": "Root mean square of the pixel differences, as a fraction of the pixel range.",
     "SSIM": "Structural similarity of two images in brightness, contrast and structure; 1 = equal.",
-    "mean corruption shift": "The mean relative shift over severities, then over corruptions: like ImageNet-C's mean "
-    "corruption error, with the relative shift instead of the error and without dividing by a baseline model.",
+    "mean corruption shift": "The mean relative shift over severities, then over corruptions.",
 }
 CORRECTED = {"Tolerances of families": "Not corrected: each interval has a coverage of 95 % by itself."}
 

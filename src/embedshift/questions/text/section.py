@@ -145,7 +145,7 @@ def percent(*fractions: float) -> str:
 TERMS = {
     "caption": "A text that describes an image.",
     "recall@k": "The fraction of searches whose correct result is among the first k.",
-    "mrr": "Mean reciprocal rank: the mean of 1 / rank of the correct result; 1 = always first.",
+    "mean reciprocal rank": "The mean of 1 / rank of the correct result; 1 = always first.",
     "zero-shot": "Classification without training: the class whose text fits the image best.",
     "flip": "The zero-shot class of a view differs from that of its original.",
     "margin": "How much better the original's class fits than the next class; below 0, the view flipped.",

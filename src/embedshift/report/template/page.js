@@ -45,7 +45,9 @@ function drawCharts() {
     const plot = document.getElementById(id);
     const buttons = ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"];
     const traces = chart.data.map((trace) => painted(trace, getComputedStyle(plot).color));
-    Plotly.react(plot, traces, themed(chart.layout, plot), { responsive: true, displaylogo: false, modeBarButtonsToRemove: buttons });
+    Plotly.react(plot, traces, themed(chart.layout, plot), {
+      responsive: true, displaylogo: false, modeBarButtonsToRemove: buttons, typesetMath: false, // a $ is a $
+    });
   }
 }
 

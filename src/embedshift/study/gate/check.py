@@ -12,7 +12,7 @@ import polars as pl
 from embedshift.config import Json
 from embedshift.errors import UsageError
 from embedshift.study.gate.decision import Decision, Outcome, decide
-from embedshift.study.gate.tables import chosen_rows
+from embedshift.study.gate.tables import chosen_rows, refuse_impossible
 from embedshift.study.paired import Estimate, PairedStudies, pair_studies
 from embedshift.study.paired.estimate import no_estimate
 from embedshift.study.paired.means import compare_means
@@ -193,7 +193,9 @@ def _estimate(rule: "Rule", study: Study, paired: PairedStudies | None, row: Jso
         return Estimate(0.0, 0.0, 0.0, len(paired.ids), note=EQUAL)
     if paired is not None and rule.is_relative:
         return table.differences[column](paired, row)
-    return table.estimate(study, table, column, row)
+    estimate = table.estimate(study, table, column, row)
+    refuse_impossible(estimate, table, column, row)
+    return estimate
 
 
 def _finite(value: float) -> float | None:

@@ -33,6 +33,20 @@ def column_estimate(study: Study, table: "CheckedTable", column: str, row: Row) 
     return Estimate(value, low, high, images_behind(study, row), interval_at)
 
 
+def refuse_impossible(estimate: Estimate, table: "CheckedTable", column: str, row: Row) -> None:
+    """Raises UsageError for a number that cannot be: beyond its limits, or with ends of its interval exchanged."""
+    least, most = (0.0, 1.0) if table.is_proportion(column, row) else table.limits(column, row)
+    slack = 1e-6  # numbers are rounded
+    problem = ""
+    if estimate.value < least - slack or estimate.value > most + slack:
+        problem = f"{column} {estimate.value:g} is beyond {least:g} and {most:g}"
+    elif estimate.low > estimate.high:
+        problem = f"the interval of {column} begins at {estimate.low:g} and ends at {estimate.high:g}"
+    if problem:
+        place = ", ".join(str(row[key]) for key in table.keys)
+        raise UsageError(f"{place}: {problem}, which cannot be; make the report again, or update the metric's limits")
+
+
 def images_behind(study: Study, row: Row) -> int:
     info = study.reader().info
     if row.get("images") is not None:

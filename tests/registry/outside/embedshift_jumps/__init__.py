@@ -20,6 +20,6 @@ QUESTIONS.add(
         order=75,
         switches=Switches,
         is_asked=lambda switches: switches.jumps,
-        figures={"jumps": ("30", "What every block adds to the shift")},
+        figures={"jumps": ("90", "What every block adds to the shift")},
     ),
 )

@@ -1,0 +1,43 @@
+"""Checks the files of a model's folder before any library reads them."""
+
+import contextlib
+import json
+import os
+from pathlib import Path
+
+from embedshift.config.files import open_file, read_file, refuse_larger
+from embedshift.errors import EmbedshiftError, cause
+
+# Bytes of the largest file of each kind that a loader reads from a model's folder.
+SETTINGS_BYTES = 2**26
+BYTES = dict.fromkeys((".json", ".txt", ".model", ".jinja"), 2**28) | dict.fromkeys(
+    (".safetensors", ".bin", ".pt", ".pth"), 2**38
+)
+# Larger than settings, and only their lists are long: libraries read them.
+VOCABULARIES = ("tokenizer.json", "vocab.json")
+
+
+def check_folder(folder: Path) -> None:
+    """Refuses a model's folder with anything but regular files of limited size, and JSON of limited depth, to read.
+
+    Libraries would wait for a FIFO, and take a file that they cannot open for one that is not there.
+    """
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError as error:
+        raise EmbedshiftError(f"{folder}: {cause(error)}") from error
+    for name in names:
+        path, ending = folder / name, os.path.splitext(name)[1].lower()
+        try:
+            if ending == ".json" and name not in VOCABULARIES:
+                with contextlib.suppress(ValueError):  # whoever needs the file says that it is no JSON
+                    json.loads(read_file(path, SETTINGS_BYTES))
+            elif ending in BYTES:
+                with open_file(path) as file:
+                    refuse_larger(os.fstat(file.fileno()).st_size, BYTES[ending])
+        except RecursionError as error:
+            raise EmbedshiftError(f"{path}: JSON that is nested too deeply; refused") from error
+        except FileNotFoundError as error:
+            raise EmbedshiftError(f"{path}: a link to nothing; restore the file or remove the link") from error
+        except (OSError, EmbedshiftError) as error:
+            raise EmbedshiftError(f"{path}: {cause(error)}") from error

@@ -1,0 +1,199 @@
+"""`ShardReader`: the shards of a study on disk and what study.json says of them. It imports no torch."""
+
+import dataclasses
+import functools
+import logging
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import polars as pl
+
+from embedshift.arrays import Values
+from embedshift.errors import EmbedshiftError, UsageError
+from embedshift.registry import METRICS, Question, questions
+from embedshift.sources import Roots, moved, own_places
+from embedshift.statistics.clusters import has_pairs
+from embedshift.statistics.families import MeasuredFamily, families_of
+from embedshift.statistics.groups import Groups, OrderedMap, map_here
+from embedshift.store.forked import refuse_fork
+from embedshift.store.groups import scan, study_groups
+from embedshift.store.info import FILE, StudyInfo, read_info
+from embedshift.store.naming import ImageNaming
+from embedshift.store.parts import Part, measured_checksum, parts, recorded_checksum
+from embedshift.store.shards import ShardRecord, failures_table, shard_sums
+from embedshift.store.table import tables_of
+from embedshift.store.table_files import alteration, table_path
+
+log = logging.getLogger(__name__)
+
+C = TypeVar("C")
+
+
+@dataclass(frozen=True, eq=False)
+class ShardReader:
+    """A study without its tables, read from its folder: all that a table is made from."""
+
+    folder: Path
+    choices: Sequence[Any] = ()
+    made: Mapping[str, pl.DataFrame] = dataclasses.field(default_factory=dict)
+    pictures: bool = True
+    images_root: Path | None = None
+    ordered_map: OrderedMap = map_here
+
+    def __post_init__(self) -> None:
+        refuse_fork()
+
+    def exists(self) -> bool:
+        return (self.folder / FILE).is_file()
+
+    @functools.cached_property
+    def info(self) -> StudyInfo:
+        return read_info(self.folder)
+
+    @functools.cached_property
+    def naming(self) -> ImageNaming:
+        """Names of images and places in outputs for others."""
+        return ImageNaming(self.info.source, self.pictures)
+
+    @functools.cached_property
+    def source(self) -> Mapping[str, Any]:
+        """Description of where its images are read again."""
+        return self.info.source if self.images_root is None else moved(self.info.source, self.images_root)
+
+    @functools.cached_property
+    def roots(self) -> Roots:
+        """The places below which its images may be read."""
+        return Roots.allowed(*([] if self.images_root is None else [self.images_root]))
+
+    @functools.cached_property
+    def unseen(self) -> str:
+        """Why none of its images may be read, in one line; "" = they may."""
+        try:
+            for location in own_places(self.source):
+                self.roots.check(location)
+        except EmbedshiftError:
+            return "made without images: this user has not run embedshift on the image folders named in this study"
+        return ""
+
+    @property
+    def shows_images(self) -> bool:
+        """Whether figures and reports show images: they may, and their place is known."""
+        return self.pictures and not self.unseen
+
+    @property
+    def augmentations(self) -> list[str]:
+        """Names of the augmentations, in the order of the suite."""
+        return list(self.info.augmentations)
+
+    @functools.cached_property
+    def families(self) -> tuple[MeasuredFamily, ...]:
+        """The families whose views it measured; empty if augmentations have no strength."""
+        return families_of(self.info.identity["augmentations"])
+
+    @property
+    def metrics(self) -> list[str]:
+        """Names of the metrics that are installed here, in the order of their columns."""
+        return [name for name in self.info.metrics if name in METRICS]
+
+    @functools.cached_property
+    def questions(self) -> list[Question]:
+        """The questions that the study asked, in order; one that is not installed is logged and left out."""
+        installed = {question.name: question for question in questions()}
+        for name in self.info.questions:
+            if name not in installed:
+                log.warning("the question %r is not installed here: its tables, figures and metrics are left out", name)
+        return [installed[name] for name in self.info.questions if name in installed]
+
+    def identity_of(self, question: str) -> Mapping[str, Any]:
+        """Returns what a question added to the study's identity; empty if it was not asked."""
+        return self.info.questions.get(question, {})
+
+    def choice(self, kind: type[C]) -> C:
+        """Returns the choices of one kind; its defaults if there are none."""
+        return next((choice for choice in self.choices if isinstance(choice, kind)), None) or kind()
+
+    @property
+    def has_pairs(self) -> bool:
+        """Whether tables, trees and figures of all pairs of augmentations are made; if not, it logs this once."""
+        return has_pairs(self.augmentations)
+
+    @functools.cached_property
+    def table_names(self) -> tuple[str, ...]:
+        """Names of the tables that this study has: those of the core, then those of its questions."""
+        core = ("summary", "ranking", "differences") if self.has_pairs else ("summary", "ranking")
+        return (*core, *(table.name for table in tables_of(self.questions) if table.is_available(self)))
+
+    def altered(self, file: str) -> str:
+        """Returns why a table, figure or report is not as this study's shards made it; "" = it is."""
+        return alteration(self.folder, file, self.info, lambda: recorded_checksum(self.folder, self.info))
+
+    def kept_settings(self, name: str) -> Mapping[str, str]:
+        """Returns the settings of a stored table; empty if it is of other shards, changed, or not there."""
+        exists, file = table_path(self.folder, name).is_file(), f"tables/{name}.parquet"
+        if not exists or alteration(self.folder, file, self.info, self.measured_checksum):
+            return {}
+        return self.info.tables[name].settings
+
+    def rows(self) -> pl.LazyFrame:
+        """All rows as a lazy frame: one row per image, view and draw, in the order of the shards."""
+        return scan([part.path for part in self._measured()])
+
+    @functools.cached_property
+    def groups(self) -> Groups:
+        """All rows in groups of images, as they are at the first access."""
+        return study_groups(self._measured(), self.ordered_map)
+
+    def _measured(self) -> list[Part]:
+        """Returns the shards; UsageError if there is none."""
+        if measured := self.parts():
+            return measured
+        raise UsageError(f"{self.folder}: no image is measured yet; run the study first")
+
+    def parts(self) -> list[Part]:
+        """The study's current shards, in order, each checked for damage."""
+        return parts(self.folder, self.info)
+
+    def measured_checksum(self) -> str:
+        """One checksum over all rows and sums; equal for two runs of one study."""
+        return measured_checksum(self.parts())
+
+    @functools.cached_property
+    def records(self) -> list[ShardRecord]:
+        """The records of the finished shards."""
+        return [part.record for part in self.parts()]
+
+    def shard_sums(self, name: str) -> Iterator[dict[str, Values]]:
+        """Yields the sums under a name, shard by shard."""
+        return shard_sums((part.path for part in self.parts()), name)
+
+    def sums(self, name: str) -> dict[str, Values]:
+        """Returns the sums of all shards together; empty if there are none."""
+        total: dict[str, Values] = {}
+        for part in self.shard_sums(name):
+            total |= {key: array + total[key] if key in total else array for key, array in part.items()}
+        return total
+
+    def image_ids(self, *, with_attention: bool = False) -> set[str]:
+        """Returns the ids of all measured images, or of those whose attention maps are stored."""
+        if not self.parts():
+            return set()
+        rows = self.rows().filter(pl.col("attention").is_not_null()) if with_attention else self.rows()
+        return set(rows.select(pl.col("image_id").unique()).collect()["image_id"])
+
+    def sample_ids(self, count: int, *, with_attention: bool = False) -> list[str]:
+        """Returns `count` image ids drawn by the study's seed, sorted."""
+        with_maps = self.image_ids(with_attention=True) if with_attention and not self.info.has_vectors else set()
+        return draw_ids(with_maps or self.image_ids(), count, self.info.seed)
+
+    def failures(self) -> pl.DataFrame:
+        """One row per image that was not measured: `image_id, stage, reason, transient`."""
+        return pl.DataFrame(failures_table(self.records))
+
+
+def draw_ids(image_ids: Iterable[str], count: int, seed: int) -> list[str]:
+    """Returns `count` of the ids, drawn by the seed, sorted; all if there are fewer."""
+    ids = sorted(image_ids)
+    return sorted(random.Random(seed).sample(ids, min(count, len(ids))))

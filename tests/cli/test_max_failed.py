@@ -1,0 +1,69 @@
+"""`--max-failed`: more failed images than that end with exit code 1, after everything is written."""
+
+import shutil
+
+import pytest
+
+from embedshift.cli.failures import failure_limit
+from embedshift.encoders import ENCODERS
+from embedshift.errors import UsageError
+from embedshift.study import Study
+from support import command
+from support.mean_colour import MeanColour
+from support.models import pictures
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def encoder(monkeypatch):
+    monkeypatch.setitem(ENCODERS._entries, "mean-colour", lambda **_settings: MeanColour())
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    photos = pictures(tmp_path / "photos", 5)
+    for name in sorted(photos.iterdir())[:2]:
+        name.write_bytes(b"no image")
+
+    def call(*arguments):
+        settings = ("--model", "mean-colour", "--workers", 0, "--augmentations", "strength", "--families", "blur")
+        return command.call(monkeypatch, capsys, "run", photos, "--out", tmp_path / "out", *settings, *arguments)
+
+    return call
+
+
+@pytest.mark.parametrize(("limit", "code"), [("2", 0), ("0.4", 0), ("1.0", 0), ("1", 1), ("0.39", 1), ("0", 1)])
+def test_more_failures_than_that_end_with_1(limit, code, run, tmp_path):
+    done = run("--max-failed", limit, "--no-report")
+    assert done.code == code, done.err
+    study = Study(tmp_path / "out")
+    assert study.is_complete()
+    assert not study.verify().damaged
+    assert "3 of 5 images measured" in done.out
+    last = done.err.splitlines()[-1]
+    words = f"error: 2 of 5 images could not be measured, more than --max-failed {limit}; the study is "
+    assert last.startswith(words) == bool(code)
+
+
+def test_the_report_is_written_before_and_a_finished_study_answers_alike(run, tmp_path):
+    assert run("--max-failed", 0).code == 1
+    assert (tmp_path / "out" / "report.html").is_file()
+    assert run("--max-failed", 0, "--json").code == 1
+    assert run().code == 0
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1.5", "2.0", "five", "5%", "1e2", "nan", "0.1.2"])
+def test_what_is_no_limit_is_one_line_before_anything_is_measured(text, run, tmp_path):
+    with pytest.raises(UsageError, match="give a number of images such as 10, or a fraction such as"):
+        failure_limit(text)
+    shutil.rmtree(tmp_path / "out", ignore_errors=True)
+    assert run(f"--max-failed={text}").code == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_fraction_is_exact():
+    """In binary 0.29 of 100 is less than 29."""
+    assert failure_limit("0.29").of(100) == 29
+    assert failure_limit(".5").of(3) == 1.5
+    assert failure_limit("1.").of(7) == failure_limit("7").of(1) == 7

@@ -1,0 +1,36 @@
+"""A mistyped folder of a model says first that there is no such folder, and only then speaks of the Hub."""
+
+import pytest
+
+from embedshift.encoders import huggingface
+from support.refusals import refused
+
+
+def say_nothing(*_arguments, **_settings):
+    raise TimeoutError("no answer")
+
+
+@pytest.mark.parametrize("name", ["checkpoints/clip-finetuned", "models/no such one"])
+def test_no_such_folder_comes_before_the_hub(name, tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name.split("/")[0]).mkdir()
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    caplog.set_level("INFO", "embedshift")
+    monkeypatch.setattr(huggingface.huggingface_hub.HfApi, "model_info", say_nothing)
+    refused(name, f"{name}: no such folder, and not in the local cache of the Hugging Face Hub", "cannot be reached")
+    assert caplog.records[0].message.startswith(f"{name}: no such folder, and the Hugging Face Hub does not answer")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    refused(name, f"{name}: no such folder, and not in the local cache of the Hugging Face Hub", "cannot be reached")
+
+
+def test_a_name_that_the_hub_does_not_know(monkeypatch):
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    response = type("Response", (), {"headers": {}, "status_code": 404, "request": None})()
+    error = huggingface.huggingface_hub.errors.RepositoryNotFoundError("404", response=response)
+
+    def unknown(*_arguments, **_settings):
+        raise error
+
+    monkeypatch.setattr(huggingface.huggingface_hub.HfApi, "model_info", unknown)
+    refused("checkpoints/clip", "checkpoints/clip: no such folder, and no accessible model on the Hugging Face Hub")

@@ -1,0 +1,72 @@
+"""A process that renders figures and is stopped (SIGSTOP) holds up nothing, and is not left behind."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from test_render import PARENT, figure, two_cores
+
+from embedshift.figures import workers
+from embedshift.figures.render import render
+from embedshift.figures.workers import Renderers
+from support.processes import children, state
+
+pytestmark = pytest.mark.slow
+
+
+def stop_all():
+    pids = [process.pid for process in multiprocessing.active_children()]
+    assert len(pids) == 2
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+
+
+def test_figures_are_rendered_here_when_the_processes_are_stopped(monkeypatch):
+    two_cores(monkeypatch)
+    monkeypatch.setattr(workers, "_PATIENCE", 1.0)
+    with Renderers(8) as renderers:
+        stop_all()
+        started = time.monotonic()
+        found = dict(renderers.render_all([(k, figure(str(k)), None) for k in range(6)], ["svg"]))
+    assert found == {k: render(figure(str(k)), ["svg"]) for k in range(6)}
+    assert time.monotonic() - started < 20, "the patience is that of one figure, not of every one"
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt])
+def test_leaving_ends_processes_that_are_stopped(error, monkeypatch):
+    two_cores(monkeypatch)
+    with pytest.raises(error) if error else Renderers(1), Renderers(8) as renderers:
+        list(renderers.render_all([(0, figure(), None)], ["svg"]))
+        stop_all()
+        if error:
+            raise error
+    assert multiprocessing.active_children() == []
+    assert all("resource_tracker" in command_of(pid) for pid in children())
+
+
+def command_of(pid):
+    with open(f"/proc/{pid}/cmdline") as file:
+        return file.read()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_stopped_processes_end_with_the_process_that_started_them(number):
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    pids = [int(pid) for pid in parent.stdout.readline().split()]
+    time.sleep(5)  # their start
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    parent.send_signal(number)
+    parent.wait(20)
+    for _ in range(100):
+        if all(state(pid) in "XZ" for pid in pids):
+            return
+        time.sleep(0.05)
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    raise AssertionError("stopped processes are left")

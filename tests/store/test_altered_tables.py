@@ -1,0 +1,179 @@
+"""A table that is not the one its shards made is never used; nothing but a run and a report writes."""
+
+import json
+import shutil
+
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+
+from embedshift.errors import UsageError
+from embedshift.store.shards import shard_path
+from embedshift.store.table_files import record_files, write_table
+from embedshift.study import Study
+from embedshift.study.gate import check
+from support import command
+from support.revised import revise_embeddings
+from support.synthetic import make_study
+
+pytestmark = pytest.mark.slow
+NAMES = ["noise", "blur"]
+RULE = {"table": "summary", "metric": "cosine_similarity", "at_least": 0.99, "judge": "value"}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    study = make_study(tmp_path_factory.mktemp("made") / "study", 40, NAMES, shard_size=16)
+    study.report(figures=["l2_density"], formats=["svg"])
+    return study
+
+
+@pytest.fixture
+def study(made, tmp_path):
+    return Study(shutil.copytree(made.folder, tmp_path / "study"))
+
+
+def alter(study, name="summary", **cells):
+    """Sets cells of a table in every row, with all else of its Parquet file as it was."""
+    path = study.folder / "tables" / f"{name}.parquet"
+    table = pl.read_parquet(path).with_columns(pl.lit(value).alias(column) for column, value in cells.items())
+    arrow = table.to_arrow().cast(pq.read_schema(path))
+    pq.write_table(arrow, path, compression="zstd")
+
+
+def contents(study):
+    return {path: path.read_bytes() for path in sorted(study.folder.rglob("*")) if path.is_file()}
+
+
+def test_a_table_that_was_altered_is_made_again_in_memory_with_a_line(study, made, caplog):
+    alter(study, mean=0.9999, ci_low=0.9998, ci_high=0.9321)
+    before = contents(study)
+    assert study.summary().equals(made.summary())
+    (line,) = [record.message for record in caplog.records]
+    assert "summary.parquet: its content does not match its checksum; it was made again from the shards" in line
+    assert contents(study) == before
+
+
+def test_check_judges_the_numbers_of_the_shards(study, made):
+    truth = check(made, [RULE])
+    alter(study, mean=0.9999, ci_low=0.9998, ci_high=0.9321)
+    found = check(study, [RULE])
+    assert found.outcome == truth.outcome == "broken"
+    assert [result.value for result in found.results] == [result.value for result in truth.results]
+
+
+def test_card_and_json_print_the_numbers_of_the_shards(study, made, monkeypatch, capsys):
+    truth = command.call(monkeypatch, capsys, "card", made.folder).out
+    for name in ("summary", "ranking", "search"):
+        alter(study, name, **{"value" if name == "search" else "baseline": 0.123456})
+    done = command.call(monkeypatch, capsys, "card", study.folder)
+    assert done.code == 0
+    assert done.out == truth.replace(str(made.folder), str(study.folder))
+    assert "summary.parquet" in done.err
+    assert "search.parquet" in done.err
+
+
+@pytest.mark.parametrize("name", ["clusters", "search_ranks", "thresholds", "geometry", "shifts"])
+def test_tables_of_questions_are_made_again_too(name, study, made):
+    path = study.folder / "tables" / f"{name}.parquet"
+    shutil.copy(study.folder / "tables" / "summary.parquet", path)
+    assert study.table(name).equals(made.table(name))
+
+
+def test_a_table_of_other_shards_is_not_used(study, made):
+    """Its file is as it was written, but a shard has since been measured again."""
+    revise_embeddings(study, lambda vectors: vectors[::-1], shard=0)
+    assert not study.table("geometry").equals(made.table("geometry"))
+    stale = pl.read_parquet(study.folder / "tables" / "geometry.parquet")
+    assert stale.equals(made.table("geometry"))
+
+
+def test_a_table_that_study_json_does_not_record_is_not_used(study, made):
+    content = json.loads((study.folder / "study.json").read_text())
+    del content["tables"]["summary"]
+    from embedshift.store.info import write_content
+
+    write_content(study.folder, content)
+    alter(study, mean=0.5)
+    assert study.summary().equals(made.summary())
+
+
+def test_what_cannot_be_made_again_is_refused(study, monkeypatch, capsys):
+    alter(study, mean=0.9999)
+    path = shard_path(study.folder, 1)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(UsageError, match=r"summary\.parquet: its content .* cannot be made again .*part-00001"):
+        study.summary()
+    done = command.call(monkeypatch, capsys, "card", study.folder)
+    assert done.code == 2
+    assert done.line.startswith("error: ")
+
+
+def test_a_search_with_the_settings_of_the_stored_one_writes_nothing(study):
+    """As somebody asks who may only read the study."""
+    study.table("search", queries="10")
+    before = contents(study)
+    assert study.table("search", queries="10").height
+    assert contents(study) == before
+    path = study.folder / "tables" / "gallery_sizes.parquet"
+    path.write_bytes(path.read_bytes()[:-1])
+    study.table("search", queries="10")
+    assert contents(study) == before, "written again where one is not as it was"
+
+
+def test_failures_are_those_of_the_shards(study):
+    pl.DataFrame({"image_id": ["a"], "stage": ["read"], "reason": ["x"], "transient": [False]}).write_parquet(
+        study.folder / "failures.parquet"
+    )
+    before = contents(study)
+    assert study.failures().is_empty()
+    (study.folder / "failures.parquet").unlink()
+    assert study.failures().is_empty()
+    assert len(contents(study)) == len(before) - 1, "reading writes nothing"
+
+
+def test_a_report_that_was_altered_is_not_called_up_to_date(study):
+    assert study.is_reported()
+    for path in (study.folder / "report.html", next((study.folder / "figures").iterdir())):
+        whole = path.read_bytes()
+        path.write_bytes(whole.replace(b"0", b"1", 1))
+        assert not study.is_reported()
+        path.write_bytes(whole)
+        assert study.is_reported()
+
+
+def test_a_report_writes_the_tables_again(study, made):
+    alter(study, mean=0.9999)
+    (study.folder / "tables" / "ranking.csv").write_text("augmentation,rank\n")
+    assert {finding.name for finding in study.verify().damaged} == {"tables/summary.parquet", "tables/ranking.csv"}
+    study.report(figures=["l2_density"], formats=["svg"])
+    assert not study.verify().damaged
+    for name in ("summary.parquet", "ranking.csv"):
+        assert (study.folder / "tables" / name).read_bytes() == (made.folder / "tables" / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("cells", "words"),
+    [
+        ({"mean": 1.3}, "mean 1.3 is beyond -1 and 1"),
+        ({"ci_low": 0.9998, "ci_high": 0.9321}, "the interval of mean begins at 0.9998 and ends at 0.9321"),
+    ],
+)
+def test_check_refuses_what_cannot_be(cells, words, study):
+    """Even in a table whose checksum study.json gives."""
+    table = study.summary().with_columns(pl.lit(value).alias(column) for column, value in cells.items())
+    checksum = write_table(study.folder / "tables" / "summary.parquet", table)
+    record_files(study.folder, {"tables/summary.parquet": checksum})
+    with pytest.raises(UsageError, match=f"noise, cosine_similarity: {words}, which cannot be"):
+        check(study, [RULE])
+
+
+def test_check_refuses_a_probability_beyond_0_and_1(study):
+    table = study.table("search").with_columns(value=pl.lit(1.5))
+    record_files(
+        study.folder,
+        {"tables/search.parquet": write_table(study.folder / "tables" / "search.parquet", table)},
+    )
+    rule = {"table": "search", "metric": "recall@1", "at_least": 0.9, "judge": "value"}
+    with pytest.raises(UsageError, match=r"value 1\.5 is beyond 0 and 1"):
+        check(study, [rule])
