@@ -133,6 +133,7 @@ BREACHES = {
 }
 
 
+@pytest.mark.slow
 def test_every_rule_can_be_broken(copy):
     for name, line in BREACHES.values():
         file = copy / "embedshift" / name
@@ -185,6 +186,7 @@ def test_the_name_of_the_bundled_encoder_is_written_once():
     assert [name for name, tree in TREES.items() if any(map(is_name, ast.walk(tree)))] == ["config/__init__.py"]
 
 
+@pytest.mark.slow
 def test_only_one_file_imports_albumentations():
     found = {name for name, tree in TREES.items() if "albumentations" in {each.split(".")[0] for each in imports(tree)}}
     assert found == {"augmentations/transforms.py"}

@@ -90,6 +90,7 @@ def test_level_0_is_the_image_itself():
 FALLING = {"elastic_transform": [2], "saturate": [2], "glass_blur": [1, 3]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
 def test_change_rises_with_the_severity_where_the_standard_does(name):
     images = [photo(each) for each in ("astronaut", "chelsea", "coffee", "rocket")]
@@ -207,6 +208,7 @@ def test_golden_hashes(name):
     assert hashlib.sha256(np.ascontiguousarray(view).tobytes()).hexdigest() == HASHES[name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", golden.STORED)
 def test_golden_views_within_eight_levels(name):
     # Filters and interpolation differ by a few levels between processors and versions; a drop at its threshold by more.

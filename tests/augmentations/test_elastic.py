@@ -10,6 +10,8 @@ from embedshift.augmentations.changes import grid
 from embedshift.augmentations.elastic import REACH, elastic
 from embedshift.sources import images
 
+pytestmark = pytest.mark.slow
+
 SIZE = 224
 
 

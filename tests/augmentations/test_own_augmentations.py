@@ -224,6 +224,7 @@ def test_the_description_of_a_callable_follows_its_defaults_and_what_it_closes_o
     assert described(Dim(2).__call__) != described(Dim(3).__call__)
 
 
+@pytest.mark.slow
 def test_the_description_of_a_callable_that_was_typed_in_follows_its_constants():
     text = """
         import json

@@ -247,6 +247,7 @@ def test_families_cannot_be_chosen_of_a_file(suite_of, tmp_path):
         load_suite(tmp_path / "own.yaml", levels=3)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_whatever_may_be_named_is_written_down_and_drawn_again(suite_of):
     """All transforms that can be used as they are: in albumentations 2.0.8 more than eighty."""

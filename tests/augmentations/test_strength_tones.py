@@ -13,6 +13,8 @@ from scipy.stats import kstest
 from embedshift.augmentations.family import FAMILIES
 from support.strength import photo
 
+pytestmark = pytest.mark.slow
+
 SIDE = 48
 
 
@@ -66,7 +68,6 @@ def test_gamma_is_a_power_or_its_inverse():
     assert signs_seen("gamma", candidates, 0.51) == {0, 1}
 
 
-@pytest.mark.slow
 def test_brightness_contrast_is_a_line_through_mid_grey():
     def candidates(amount):
         pairs = itertools.product((-amount, amount), repeat=2)

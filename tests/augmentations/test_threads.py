@@ -16,6 +16,8 @@ from embedshift.sources import images
 from support import kernels
 from support.matrix import first_only
 
+pytestmark = pytest.mark.slow
+
 SIDE, ELASTIC = 224, 64
 # Where OpenCV's or albumentations' own filters and interpolation differ between instruction sets, on these images: the
 # most levels, and the most of a million values.

@@ -36,6 +36,7 @@ def clip() -> str:
     return str(studies.checkpoint("clip"))
 
 
+@pytest.mark.slow
 def test_summary_on_stdout_progress_on_stderr(cli, photos, clip, tmp_path):
     out = tmp_path / "study"
     done = cli("run", photos, "--out", out, "--model", clip, "--no-report")
@@ -64,6 +65,7 @@ def test_summary_on_stdout_progress_on_stderr(cli, photos, clip, tmp_path):
     assert "measured" not in done.err
 
 
+@pytest.mark.slow
 def test_json_is_one_object_and_quiet_is_quiet(cli, photos, clip, tmp_path):
     out = tmp_path / "study"
     done = cli("run", photos, "--out", out, "--model", clip, "--json", "--quiet", "--no-report")
@@ -77,6 +79,7 @@ def test_json_is_one_object_and_quiet_is_quiet(cli, photos, clip, tmp_path):
         assert found[table] == getattr(study, table)().to_dicts()
 
 
+@pytest.mark.slow
 def test_config_file_and_flags_that_win(cli, photos, clip, tmp_path):
     file = tmp_path / "study.yaml"
     file.write_text(yaml.safe_dump({"images": str(photos), "model": clip, "seed": 3, "limit": 4, "draws": 2}))
@@ -206,6 +209,7 @@ def names(done: command.Done) -> list[str]:
     return [line.split()[0] for line in done.out.splitlines()]
 
 
+@pytest.mark.slow
 def test_lists_are_the_registries(cli):
     assert names(cli("list", "metrics")) == list(METRICS)
     assert sorted(names(cli("list", "figures"))) == sorted(FIGURES)

@@ -26,6 +26,7 @@ def places(pairs):
     return [pairs / name for name in ("originals", "q50", "q10")]
 
 
+@pytest.mark.slow
 def test_flag_file_and_python_are_the_same_study(cli, pairs, places, model, tmp_path):
     settings = ["--model", model, "--workers", "0", "--no-report"]
     done = cli("run", "--pairs", *places, "--out", tmp_path / "flag", "--json", *settings)

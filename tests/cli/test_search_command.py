@@ -62,6 +62,7 @@ def test_queries_and_gallery(cli, study, tmp_path):
     assert study.search_ranks()["image_id"].n_unique() == 12
 
 
+@pytest.mark.slow
 def test_the_tolerance_follows_the_search(cli, tmp_path):
     study = make_study(tmp_path / "study", 40, graded(DARKER))
     before = study.tolerance().filter(criterion="missed 5 %")["value"][0]

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 HEAVY = {
     "albumentations", "cv2", "jinja2", "matplotlib", "pandas", "plotly", "polars", "pyarrow", "scipy.fft",
     "scipy.spatial", "scipy.special", "scipy.stats", "torch", "transformers",

@@ -10,6 +10,8 @@ from support import studies
 from support.comparing import C, three_studies
 from support.synthetic import make_study
 
+pytestmark = pytest.mark.slow
+
 RULES = [
     {
         "name": "small relative shifts",

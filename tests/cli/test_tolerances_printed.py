@@ -3,12 +3,15 @@
 import io
 from dataclasses import replace
 
+import pytest
 from rich.console import Console
 
 from embedshift.cli.results import result_tables
 from support import studies
 from support.graded import CLOSER, DARKER, MADE, corruption, graded
 from support.synthetic import make_study
+
+pytestmark = pytest.mark.slow
 
 
 def printed(study):

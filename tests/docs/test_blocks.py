@@ -14,6 +14,8 @@ from support.pages import DATA, PAGES, PYTHON, ROOT, SHELL, TEXT, Block, blocks,
 from support.reading import Reader, studies_to_read
 from support.tokenizers_made import make_clip
 
+pytestmark = pytest.mark.slow
+
 SIDE = 64
 ENCODES = ("embedshift run", "embedshift attack")
 WITH_CODE = [page for page in PAGES if any(each.is_code and each.reason is None for each in blocks(page.read_text()))]
@@ -46,7 +48,6 @@ def reader(ready, tmp_path, monkeypatch, cli):
     return Reader(tmp_path, *ready, cli)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("page", [pytest.param(page, marks=marks_of(page), id=page_id(page)) for page in WITH_CODE])
 def test_blocks_run_in_order(page, reader):
     for block in blocks(page.read_text()):

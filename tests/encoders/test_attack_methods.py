@@ -83,6 +83,7 @@ def printed(loss, start, original, budget, steps):
     return x_max, halvings
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ripples", [0.0, 2.0])
 def test_apgd_is_the_printed_algorithm(ripples):
     halved = 0

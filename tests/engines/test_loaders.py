@@ -25,6 +25,8 @@ from support.matrix import first_only
 from support.mean_colour import MeanColour
 from support.synthetic import write_pictures
 
+pytestmark = pytest.mark.slow
+
 COUNT = 6
 
 
@@ -100,7 +102,6 @@ WORDS = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("do", first_only(WORDS), ids=lambda do: do.__name__)
 def test_an_image_that_ends_its_loader_is_tried_alone_and_then_a_failure(tmp_path, photos, do, monkeypatch):
     monkeypatch.setattr("embedshift.pipeline.limit.GRACE", 0.5)
@@ -115,7 +116,6 @@ def test_an_image_that_ends_its_loader_is_tried_alone_and_then_a_failure(tmp_pat
     assert len(set(pids)) == 2, "twice, in two processes"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("do", first_only([die, wait, no_memory]), ids=lambda do: do.__name__)
 def test_an_image_that_is_well_at_the_second_try_is_measured(tmp_path, photos, do):
     study, pids = run(tmp_path, photos, do, tries=1)

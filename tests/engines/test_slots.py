@@ -17,6 +17,8 @@ from embedshift.pipeline.prepare import prepared
 from support.mean_colour import MeanColour
 from support.synthetic import write_pictures
 
+pytestmark = pytest.mark.slow
+
 COUNT = 30
 
 

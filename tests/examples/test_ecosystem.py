@@ -25,6 +25,7 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_every_block_of_python_runs(here):
     names = {}
     with plt.style.context("default"):

@@ -92,6 +92,7 @@ def test_density_curves_are_scipys_and_mirrored_at_zero(study, rows):
     assert "0 = no change" in axes.get_xlabel()
 
 
+@pytest.mark.slow
 def test_density_names_stand_at_their_peaks_or_are_joined_to_them(tmp_path):
     study = make_study(tmp_path / "study", 70, NAMES, effect=dict.fromkeys(NAMES[:-1], 0.2))
     figure = study.figure("l2_density")

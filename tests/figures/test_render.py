@@ -19,6 +19,8 @@ from embedshift.figures.render import DPI, PageLimits, render
 from embedshift.figures.workers import Renderers
 from support.matrix import first_only
 
+pytestmark = pytest.mark.slow
+
 PHOTO = np.random.default_rng(0).integers(0, 255, (64, 48, 3), np.uint8).repeat(4, 0).repeat(4, 1)
 
 

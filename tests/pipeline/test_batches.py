@@ -8,6 +8,8 @@ from embedshift import EmbedshiftError
 from embedshift.encoders import EncoderOutput
 from support.synthetic import write_pictures
 
+pytestmark = pytest.mark.slow
+
 
 class SmallMemory:
     """An encoder whose device holds `most` views, and says what torch says of more; remembers its batches."""

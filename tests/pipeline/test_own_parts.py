@@ -57,6 +57,7 @@ def test_own_augmentation_that_fails_is_a_failure_of_its_image(photos, tmp_path)
     assert set(failures["reason"]) == {"augmentation 'picky' failed: ValueError: too bright for me"}
 
 
+@pytest.mark.slow
 def test_an_encoder_without_attention(photos, tmp_path):
     study = embedshift.run(photos, out=tmp_path / "study", model=Colours(), workers=0)
     rows = rows_of(study)
@@ -81,6 +82,7 @@ class Sick(Colours):
         return EncoderOutput(output.embedding, None, None)
 
 
+@pytest.mark.slow
 def test_embeddings_that_are_not_finite_are_failures(photos, tmp_path):
     encoder = Sick()
     healthy = rows_of(embedshift.run(photos, out=tmp_path / "healthy", model=Colours(), workers=0))

@@ -20,6 +20,8 @@ from support.archives import write_parquet, write_tar
 from support.mean_colour import MeanColour
 from support.pairs import QUALITIES, re_encoded, run_pairs, tiles
 
+pytestmark = pytest.mark.slow
+
 COUNT = 9
 TABLES = ("summary", "ranking", "differences", "pairwise", "clusters", "directions", "shifts", "geometry", "failures")
 

@@ -73,6 +73,7 @@ def test_values_move_as_the_view_s_pixels(name):
         np.testing.assert_array_equal(suite[name].draw(picture, seed), view)  # no trace is left in the suite
 
 
+@pytest.mark.slow
 def test_an_encoder_that_follows_the_picture_is_not_punished(photos, tmp_path):
     study = embedshift.run(photos, out=tmp_path / "study", model=Follower(), metrics=["aligned"], draws=2, workers=0)
     for name in MOVING:
@@ -88,6 +89,7 @@ def test_an_encoder_that_follows_the_picture_is_not_punished(photos, tmp_path):
     assert columns(study, "noise")[0].max() < 0.99
 
 
+@pytest.mark.slow
 def test_an_encoder_that_stares_at_one_place_is_found_out(photos, tmp_path):
     study = embedshift.run(photos, out=tmp_path / "study", model=Follower(stares=True), metrics=["aligned"], workers=0)
     for name in ("shift_scale_rotate", "horizontal_flip", "perspective"):
@@ -96,6 +98,7 @@ def test_an_encoder_that_stares_at_one_place_is_found_out(photos, tmp_path):
         assert aligned.max() < 0.999, name
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_own_augmentations(photos, tmp_path):
     own = {

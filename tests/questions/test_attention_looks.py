@@ -13,6 +13,8 @@ from embedshift.statistics.sample import estimates_from_values
 from support import studies
 from support.synthetic import make_study
 
+pytestmark = pytest.mark.slow
+
 NAMES = ["flip", "noise", "turn", "own"]
 
 

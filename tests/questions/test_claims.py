@@ -163,11 +163,13 @@ def test_section_4_is_confirmed_where_perspective_is_minimal():
     assert found["5e"] == found["5f"] == "holds"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("part", "group"), CASES)
 def test_the_opposite_does_not_hold(part, group):
     assert found_together("denied", group)[part] == "does not hold"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("part", "group"), CASES)
 def test_what_the_images_cannot_tell_is_undecided(part, group):
     assert found_together("undecided", group)[part] == "undecided"

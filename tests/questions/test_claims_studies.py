@@ -43,6 +43,7 @@ def test_studies_with_hardly_anything_of_the_paper_do_not_fail(tmp_path, names):
     assert set(study.claims()["verdict"]) == {"not testable"}
 
 
+@pytest.mark.slow
 def test_augmentations_of_the_user_change_nothing(tmp_path):
     study = make_study(tmp_path / "study", 10, ["fog", *NAMES[:4], "sepia", *NAMES[4:]], draws=2, with_tables=False)
     rows = study.rows().collect()
@@ -73,6 +74,7 @@ def test_the_order_of_the_suite_does_not_matter(tmp_path):
     compare(claims(study.rows(), NAMES, seed=0, resamples=100), claims(turned, names, seed=0, resamples=100))
 
 
+@pytest.mark.slow
 def test_an_encoder_without_attention_leaves_only_its_claims_out(tmp_path):
     study = make_study(tmp_path / "study", 12, grid=None)
     table = study.claims()
@@ -155,6 +157,7 @@ def test_no_images_are_not_testable(paper_world):
     assert set(verdicts(paper_world.filter(pl.col("image_id") == "none")).values()) == {"not testable"}
 
 
+@pytest.mark.slow
 def test_the_table_is_written_and_read_back(tmp_path):
     study = make_study(tmp_path / "study", 12, seed=3)
     table = study.claims()

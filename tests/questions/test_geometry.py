@@ -61,6 +61,7 @@ def test_the_jackknife_equals_loops_and_gives_the_t_interval_of_a_mean():
     assert np.isnan(jackknife(uniformity, vectors[:7])).all()
 
 
+@pytest.mark.slow
 def test_the_interval_of_uniformity_covers():
     """The truth by 4,000 vectors; normal vectors around a mean, 40 at a time."""
     rng = np.random.default_rng(5)
@@ -131,6 +132,7 @@ def section_of(study):
     return " ".join(text[start : text.index("</section>", start)].split())
 
 
+@pytest.mark.slow
 def test_the_section_says_how_many_images_and_what_is_not_stored(study, tmp_path):
     text = section_of(study)
     assert (

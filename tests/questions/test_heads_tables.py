@@ -112,6 +112,7 @@ def test_few_images_have_no_interval_and_nothing_moved_no_contribution():
     assert heads(headed(contributions, cosine, SHAPE), NAMES, seed=0)["ci_low"].null_count() == 0
 
 
+@pytest.mark.slow
 def test_from_the_shards_to_the_table(tmp_path):
     study = make_study(tmp_path / "study", 20, NAMES, heads=(4, 3), shard_size=8)
     table = study.heads()

@@ -27,6 +27,7 @@ def test_it_is_the_jackknife_over_shards():
     assert [end.item() for end in found] == pytest.approx([low, high], rel=1e-9)
 
 
+@pytest.mark.slow
 def test_it_covers():
     rng = np.random.default_rng(1)
     true = cka(sum(shard(rng, 2000, 1.0) for _ in range(5)))[0]

@@ -25,6 +25,7 @@ def world():
     return Gallery.of(vectors), queries, own
 
 
+@pytest.mark.slow
 def test_faiss_finds_what_an_exact_search_finds(world, caplog):
     gallery, queries, own = world
     with caplog.at_level(logging.INFO, "embedshift"):

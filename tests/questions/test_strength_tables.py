@@ -15,6 +15,8 @@ from support.graded import CLOSER, DARKER, MADE, ONCE, STRENGTH_METRICS, corrupt
 from support.revised import without_vectors
 from support.synthetic import make_study
 
+pytestmark = pytest.mark.slow
+
 NOISES = [corruption(name) for name in ("fog", "snow", "spatter")]
 
 

@@ -253,6 +253,7 @@ def test_a_module_is_known_by_its_weights_and_not_by_its_hooks():
     assert fingerprint(inside(net)) == before != fingerprint(inside(other))
 
 
+@pytest.mark.slow
 def test_objects_in_arrays_and_sets_are_the_same_in_every_process():
     """Their bytes are addresses, their order is drawn anew."""
     program = """

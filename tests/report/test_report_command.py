@@ -50,6 +50,7 @@ def test_rebuilds_everything_without_torch(study):
     assert (study.folder / "report.html").read_text().count("of the paper</figcaption>") == 2
 
 
+@pytest.mark.slow
 def test_options_of_the_tree_reach_tables_and_page(study, cli):
     done = cli(
         "report", study.folder, "--figures", "dendrogram", "--linkage", "average", "--clusters-on", "means",

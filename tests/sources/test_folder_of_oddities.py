@@ -13,6 +13,8 @@ from PIL import Image
 import embedshift
 from support import command, studies
 
+pytestmark = pytest.mark.slow
+
 
 def smooth(seed: int = 0, width: int = 64, height: int = 48) -> Image.Image:
     rng = np.random.default_rng(seed)

@@ -71,6 +71,7 @@ def all_of(path):
         return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", first_only(sorted(SMALL)))
 @fuzz.settings
 @given(data=st.data())

@@ -83,6 +83,7 @@ def test_it_says_what_was_measured(study):
     assert "Revision" not in text, "a local folder has none"
 
 
+@pytest.mark.slow
 def test_few_images_have_no_interval_and_it_says_so(tmp_path):
     text = make_study(tmp_path / "study", 5, ["noise"]).card()
     assert "Fewer than 8 images give no interval." in text

@@ -12,6 +12,8 @@ from embedshift.study.gate.tables import proportion_interval
 from embedshift.study.paired import Estimate
 from embedshift.study.paired.estimate import mover, proportion_difference
 
+pytestmark = pytest.mark.slow
+
 INSIDE = Estimate(0.5, 0.4, 0.7, 100)
 
 
