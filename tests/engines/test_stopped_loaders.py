@@ -15,6 +15,7 @@ from embedshift.engines.loaders import Images, draw_all
 from embedshift.pipeline.draw import draw_image
 from embedshift.pipeline.prepare import prepared
 from support import command
+from support.matrix import first_only
 from support.mean_colour import MeanColour
 from support.models import pictures
 from support.processes import children, group_is_gone
@@ -73,6 +74,7 @@ def test_an_image_whose_loader_is_stopped_is_tried_once_more(tmp_path, photos):
     assert children() == []
 
 
+@pytest.mark.matrix
 def test_an_image_whose_loader_is_stopped_twice_is_a_failure(tmp_path, photos):
     study, tried = run(tmp_path, photos, tries=9)
     (failure,) = study.failures().rows(named=True)
@@ -83,7 +85,7 @@ def test_an_image_whose_loader_is_stopped_twice_is_a_failure(tmp_path, photos):
     assert children() == []
 
 
-@pytest.mark.parametrize("in_turns", [False, True])
+@pytest.mark.parametrize("in_turns", first_only([False, True]))
 def test_loaders_that_are_stopped_lose_nothing(tmp_path, photos, in_turns):
     config = make_config({"images": [str(photos)], "image_timeout": 1.0})
     drawn = []
@@ -98,6 +100,7 @@ def test_loaders_that_are_stopped_lose_nothing(tmp_path, photos, in_turns):
     assert children() == []
 
 
+@pytest.mark.matrix
 def test_a_loader_that_is_slow_but_works_is_not_ended(tmp_path, photos):
     """Steps of 0.8 s of each image, 4 s in all: beyond the patience for one."""
     slow = {f"slow {n}": lambda image, rng: (time.sleep(0.8), image)[1] for n in range(5)}
@@ -126,7 +129,7 @@ main()
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", first_only([signal.SIGINT, signal.SIGTERM, signal.SIGKILL]))
 def test_whatever_ends_a_run_leaves_no_stopped_loader_behind(number, tmp_path):
     arguments = ["run", pictures(tmp_path / "photos", 2), "--out", tmp_path / "out", "--model", "mean-colour"]
     process = command.start_python(STOPPED, *arguments, "--augmentations", "stopped", "--workers", 1)

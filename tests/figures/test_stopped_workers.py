@@ -13,6 +13,7 @@ from test_render import PARENT, figure, two_cores
 from embedshift.figures import workers
 from embedshift.figures.render import render
 from embedshift.figures.workers import Renderers
+from support.matrix import first_only
 from support.processes import children, state
 
 pytestmark = pytest.mark.slow
@@ -37,7 +38,7 @@ def test_figures_are_rendered_here_when_the_processes_are_stopped(monkeypatch):
     assert multiprocessing.active_children() == []
 
 
-@pytest.mark.parametrize("error", [None, KeyboardInterrupt])
+@pytest.mark.parametrize("error", first_only([None, KeyboardInterrupt]))
 def test_leaving_ends_processes_that_are_stopped(error, monkeypatch):
     two_cores(monkeypatch)
     with pytest.raises(error) if error else Renderers(1), Renderers(8) as renderers:
@@ -54,7 +55,7 @@ def command_of(pid):
         return file.read()
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", first_only([signal.SIGKILL, signal.SIGTERM, signal.SIGINT]))
 def test_stopped_processes_end_with_the_process_that_started_them(number):
     parent = subprocess.Popen([sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     pids = [int(pid) for pid in parent.stdout.readline().split()]

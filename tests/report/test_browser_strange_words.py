@@ -5,7 +5,7 @@ import pytest
 import embedshift
 from support.models import pictures, vision_and_letters
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.matrix]
 
 # What charts, figures, templates, styles, links, right-to-left text, JavaScript and JSON would read in another way.
 STRANGE = [
