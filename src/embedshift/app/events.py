@@ -57,8 +57,8 @@ def problem(body: bytes, fields: Fields) -> str:
         return "it has no such number"
     if not isinstance(event.get("session_hash"), str) or not isinstance(event.get("trigger_id"), int | None):
         return "it has no session"
-    if not isinstance(event.get("event_data"), dict | None):
-        return "its own data are no object"
+    if not isinstance(event.get("event_data"), dict | str | None):  # a text that changes sends itself
+        return "its own data are of another type"
     if not isinstance(data, list) or len(data) != len(fields[number]):
         return f"it has {len(fields[number])} fields"
     for kind, value in zip(fields[number], data, strict=True):
