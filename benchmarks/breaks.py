@@ -19,7 +19,18 @@ from pathlib import Path
 from machine import describe_machine
 
 ROOT = Path(__file__).parents[1]
-CARRIED = ("src", "tests", "docs", "benchmarks", "examples", "pyproject.toml", "README.md", "Makefile", "mkdocs.yml")
+CARRIED = (
+    ".ci",
+    "src",
+    "tests",
+    "docs",
+    "benchmarks",
+    "examples",
+    "pyproject.toml",
+    "README.md",
+    "Makefile",
+    "mkdocs.yml",
+)
 
 
 @dataclass(frozen=True)
