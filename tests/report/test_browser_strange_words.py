@@ -3,9 +3,10 @@
 import pytest
 
 import embedshift
+from support.matrix import first_only
 from support.models import pictures, vision_and_letters
 
-pytestmark = [pytest.mark.slow, pytest.mark.matrix]
+pytestmark = pytest.mark.slow
 
 # What charts, figures, templates, styles, links, right-to-left text, JavaScript and JSON would read in another way.
 STRANGE = [
@@ -52,7 +53,7 @@ def study(tmp_path_factory):
     return study
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", first_only(["light", "dark"]))
 def test_strange_words_are_text(visit, study, scheme):
     page = visit(scheme=scheme)  # which sees that there is no dialog, no error and no request
     assert set(page.locator("#filter option").all_text_contents()) == {*STRANGE[:12], "all augmentations"}
@@ -70,6 +71,7 @@ def test_strange_words_are_text(visit, study, scheme):
     assert page.evaluate("({}).polluted === undefined && Object.keys(Object.prototype).length === 0")
 
 
+@pytest.mark.matrix
 def test_every_chart_is_hovered(visit, study):
     """A chart writes its labels again where the pointer is."""
     page = visit()
