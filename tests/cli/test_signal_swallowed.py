@@ -72,4 +72,7 @@ def test_a_report_that_is_stopped_while_it_draws(seconds, tmp_path):
     process.send_signal(signal.SIGTERM)
     done = command.finish(process, timeout=30)
     assert "Traceback" not in done.err
-    assert (done.code, done.err.splitlines()[-1]) in ((143, f"error: {STOPPED}"), (0, "writing the report"))
+    if "report.html" in done.out:  # it had ended before the signal came: Python itself was leaving
+        assert done.code in (0, -signal.SIGTERM)
+    else:
+        assert (done.code, done.err.splitlines()[-1]) == (143, f"error: {STOPPED}")
