@@ -146,7 +146,7 @@ def baselines(repetitions: int) -> None:
             views = (outside, _changed(rng, vectors), vectors)
             values = np.stack([cosine(vectors, view) for view in views], axis=1)
             values[:, 2] = 1.0
-            sample = gather([(values, np.ones_like(values))], groups=[1] * n)
+            sample = gather([(values, np.ones_like(values))], chunks=[1] * n)
             exact = unit_pairs(unit(vectors), np.ones(n), np.ones(n)).baseline()
             found = relative_shifts(sample, exact, 1.0, seed=seed)
             for k, (name, true) in enumerate(wanted.items()):

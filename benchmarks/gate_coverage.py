@@ -98,7 +98,7 @@ def of_two(world: World, images: int, repetitions: int) -> list[Hits]:
         for originals, views in world.encoded(np.random.default_rng([seed, images]), images):
             baseline, values = _baseline(originals), cosine(originals, views)
             added.append(shift_contributions(values, baseline, 1.0))
-            sample = gather([(values[:, None], np.ones((images, 1)))], groups=[1] * images)
+            sample = gather([(values[:, None], np.ones((images, 1)))], chunks=[1] * images)
             own = relative_shifts(sample, baseline, 1.0, seed=seed, limits=(-1.0, 1.0))
             ends.append([each.item() for each in (own.value, own.low, own.high)])
         low, high = mean_interval(estimates_from_values((added[1] - added[0])[:, None]), seed=seed)

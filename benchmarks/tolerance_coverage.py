@@ -67,7 +67,7 @@ class World:
             found += [cosine(vectors, vectors + step * away * uneven(rng, count)) for step in steps]
         values = np.stack(found, axis=1)
         baseline = unit_pairs(unit(vectors), np.ones(count), np.ones(count)).baseline()
-        return gather([(values, np.ones_like(values))], groups=[1] * count), baseline
+        return gather([(values, np.ones_like(values))], chunks=[1] * count), baseline
 
 
 def uneven(rng: np.random.Generator, count: int) -> np.ndarray:
@@ -91,11 +91,11 @@ def by_ends(sample: Estimates, baseline: Baseline, seed: int) -> np.ndarray:
 
 def by_percentiles(sample: Estimates, baseline: Baseline, seed: int) -> np.ndarray:
     """The same by the middle 95 % of resamples."""
-    assert sample.grouped is not None
+    assert sample.chunked is not None
     assert baseline.pairs is not None
     drawn = np.vstack(list(weights(sample.images, seed=seed, resamples=RESAMPLES)))
     baselines, _ = baseline.pairs.means(drawn)
-    again = (1 - drawn @ sample.grouped / sample.images) / (1 - baselines[:, None])
+    again = (1 - drawn @ sample.chunked / sample.images) / (1 - baselines[:, None])
     curves = np.pad(again.reshape(RESAMPLES, len(FAMILIES), -1), ((0, 0), (0, 0), (1, 0)))
     at = np.nan_to_num(strength_at(LEVELS, curves, RELATIVE_SHIFT), nan=np.inf)
     return np.stack([np.quantile(at, q, axis=0, method="nearest") for q in (0.025, 0.975)], axis=1)

@@ -10,7 +10,7 @@ import ray
 from embedshift import EmbedshiftError
 from embedshift.engines import cluster
 from embedshift.engines.cluster import cluster_map
-from embedshift.statistics import groups, sample
+from embedshift.statistics import chunks, sample
 from embedshift.statistics.layout import BLOCK
 from embedshift.store.reader import Reader
 from embedshift.store.shards import shard_path
@@ -36,7 +36,7 @@ def two_workers():
 def small_groups():
     """Five groups; this process alone cuts them, so that workers need not know."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(groups, "GROUP", BLOCK)
+        patch.setattr(chunks, "CHUNK", BLOCK)
         patch.setattr(sample, "IN_MEMORY", BLOCK - 1)
         yield
 
@@ -96,9 +96,9 @@ def test_a_worker_that_cannot_read_the_shards_leaves_them_to_the_driver(folder, 
 
 def test_other_shards_under_the_same_path_are_no_shards_of_the_study(tmp_path):
     study = make_study(tmp_path / "study", 20, ["noise"], shard_size=10, with_tables=False)
-    group = Reader(study.folder).groups.items[0]
+    chunk = Reader(study.folder).chunks.items[0]
     revise_shard(study.folder, 1, lambda rows: rows, written=1.0)
-    found, problem = cluster._try(lambda item: item.rows(), group)
+    found, problem = cluster._try(lambda item: item.rows(), chunk)
     assert found is None
     assert problem.startswith(f"{shard_path(study.folder, 1)}: the shard changed while the tables were being made")
 

@@ -148,7 +148,7 @@ def test_the_interval_of_the_mean_takes_the_images_together(corrupted):
     values = np.stack([rows.filter(view=view)["cosine_similarity"].to_numpy() for view in views]).mean(axis=0)[:, None]
     units = unit(np.stack(rows.filter(view="original")["embedding"].to_list()))
     baseline = unit_pairs(units, np.ones(25), np.ones(25)).baseline()
-    wanted = relative_shifts(gather([(values, np.ones_like(values))], groups=[1] * 25), baseline, 1.0, seed=0)
+    wanted = relative_shifts(gather([(values, np.ones_like(values))], chunks=[1] * 25), baseline, 1.0, seed=0)
     low, high = corrupted.table("corruption").row(-1)[3:]
     np.testing.assert_allclose([low, high], [wanted.low.item(), wanted.high.item()], rtol=1e-9)
 

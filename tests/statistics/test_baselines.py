@@ -83,7 +83,7 @@ def test_a_vector_without_a_length_has_no_cosine():
     assert cosine_baseline(grouped.__getitem__, 12).value == pytest.approx(brute(kept, cosine), abs=1e-12)
 
 
-def test_groups_that_are_merged_give_the_same_baseline():
+def test_chunks_that_are_merged_give_the_same_baseline():
     vectors = cone(50)
     sums = by_groups(vectors, [1] * 50)
     few = merged(sums, most=8)
@@ -153,7 +153,7 @@ def test_relative_shifts_and_their_intervals_equal_a_slow_loop():
     vectors = cone(14, d=6, seed=4)
     moved = vectors + 0.7 * np.random.default_rng(5).normal(size=vectors.shape)
     cosines = cosine(vectors, moved)
-    sample = gather([(cosines[:, None], np.ones((14, 1)))], groups=[1] * 14)
+    sample = gather([(cosines[:, None], np.ones((14, 1)))], chunks=[1] * 14)
     baseline = unit_pairs(**by_groups(vectors, [1] * 14)).baseline()
     found = relative_shifts(sample, baseline, 1.0, seed=0)
     value, low, high = slow_share(vectors, cosines, resamples=600)
@@ -204,7 +204,7 @@ def test_one_changed_image_of_many_gives_no_upper_end():
     vectors = cone(30)
     cosines = np.ones((30, 1))
     cosines[4] = 0.9
-    sample = gather([(cosines, np.ones((30, 1)))], groups=[1] * 30)
+    sample = gather([(cosines, np.ones((30, 1)))], chunks=[1] * 30)
     found = relative_shifts(
         sample, unit_pairs(**by_groups(vectors, [1] * 30)).baseline(), 1.0, seed=0, limits=(-1.0, 1.0)
     )
@@ -248,7 +248,7 @@ def test_relative_shifts_of_0_and_1_beside_a_baseline_that_is_no_scale_are_not_t
 
 
 def test_identity_has_a_relative_shift_of_nothing():
-    sample = gather([(np.ones((20, 1)), np.ones((20, 1)))], groups=[1] * 20)
+    sample = gather([(np.ones((20, 1)), np.ones((20, 1)))], chunks=[1] * 20)
     baseline = unit_pairs(**by_groups(cone(20), [1] * 20)).baseline()
     found = relative_shifts(sample, baseline, 1.0, seed=0)
     assert found.value.item() == found.low.item() == found.high.item() == 0
@@ -265,7 +265,7 @@ def test_no_relative_shift_is_printed_as_minus_zero():
 
 
 def test_two_images_have_a_baseline_and_no_interval():
-    sample = gather([(np.full((2, 1), 0.9), np.ones((2, 1)))], groups=[1, 1])
+    sample = gather([(np.full((2, 1), 0.9), np.ones((2, 1)))], chunks=[1, 1])
     pairs = Pairs(np.array([[0.0, 0.3], [0.3, 0.0]]), np.array([[0.0, 1.0], [1.0, 0.0]]), np.ones(2))
     found = relative_shifts(sample, Baseline(0.3, 0.0, pairs), 1.0, seed=0)
     assert found.value.item() == pytest.approx(0.1 / 0.7)

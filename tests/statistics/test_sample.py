@@ -46,9 +46,9 @@ def test_without_holes_image_values_are_the_means_over_draws():
 @pytest.mark.parametrize("together", [True, False])
 def test_above_the_limit_moments_give_what_values_gave(monkeypatch, holes, together):
     values = made(n=80, holes=holes)
-    inside = gather(parts_of(values, 7), groups=[30, 50])
+    inside = gather(parts_of(values, 7), chunks=[30, 50])
     monkeypatch.setattr(samples, "IN_MEMORY", 20)
-    above = gather(parts_of(values, 7), together=together, groups=[30, 50])
+    above = gather(parts_of(values, 7), together=together, chunks=[30, 50])
     assert above.values is None
     assert above.images == inside.images == 80
     for name in ("mean", "variance", "having", "counts", "grouped"):
@@ -76,11 +76,11 @@ def test_combinations_are_paired_and_miss_what_is_missing():
     assert found.having.tolist() == [30, 0]
 
 
-def test_groups_add_up_image_values():
+def test_chunks_add_up_image_values():
     values = made(n=12, draws=2, holes=0.1)
-    found = gather(parts_of(values, 5), groups=[3, 4, 5])
-    for group, part in enumerate((slice(0, 3), slice(3, 7), slice(7, 12))):
-        np.testing.assert_allclose(found.grouped[group], found.values[part].sum(axis=0), rtol=1e-12)
+    found = gather(parts_of(values, 5), chunks=[3, 4, 5])
+    for chunk, part in enumerate((slice(0, 3), slice(3, 7), slice(7, 12))):
+        np.testing.assert_allclose(found.chunked[chunk], found.values[part].sum(axis=0), rtol=1e-12)
 
 
 def test_rounding_is_no_variance():

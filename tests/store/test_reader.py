@@ -10,7 +10,7 @@ import pytest
 from embedshift.augmentations import load_suite
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.registry import METRICS
-from embedshift.store.baselines import baselines, group_sizes
+from embedshift.store.baselines import baselines, chunk_sizes
 from embedshift.store.checksum import file_checksum
 from embedshift.store.info import TableRecord, read_info, write_content
 from embedshift.store.table import Table, tables_of
@@ -121,9 +121,9 @@ def test_exact_baselines_have_the_groups_that_they_are_of(study):
     known = baselines(study.reader())
     exact = {name: baseline for name, baseline in known.items() if baseline.pairs is not None}
     name = next(iter(exact))
-    assert sum(group_sizes(known)) == 9
-    assert group_sizes({name: exact[name]}) == group_sizes(known)
-    assert group_sizes({other: baseline for other, baseline in known.items() if other not in exact}) is None
+    assert sum(chunk_sizes(known)) == 9
+    assert chunk_sizes({name: exact[name]}) == chunk_sizes(known)
+    assert chunk_sizes({other: baseline for other, baseline in known.items() if other not in exact}) is None
 
 
 def test_places_in_a_family_are_read_and_others_than_a_run_writes_refused(tmp_path):

@@ -14,7 +14,7 @@ from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.prepare import StudyContext
 from embedshift.pipeline.study_plan import StudyPlan
 from embedshift.sources import describe_skipped
-from embedshift.statistics.baselines import GROUPS, KEPT
+from embedshift.statistics.baselines import CHUNKS, KEPT
 
 PROBE_IMAGES, PROBE_BATCHES = 4, 3
 
@@ -59,7 +59,7 @@ def shard_bytes(encoder: Encoder, plan: StudyPlan, shards: int) -> float:
     size = -(-plan.images // shards)
     baseline = 4 * size
     if plan.images > KEPT:
-        baseline = 4 * -(-KEPT * size // plan.images) + 8 * -(-size // max(1, plan.images // GROUPS))
+        baseline = 4 * -(-KEPT * size // plan.images) + 8 * -(-size // max(1, plan.images // CHUNKS))
     sums = 4 / 3 * encoder.dim * (4 * len(plan.suite.names) + 8 + baseline)
     frame = 5_000
     return plan.images * image + shards * (sums + frame)

@@ -14,8 +14,8 @@ from embedshift.statistics.sample import Estimates
 from embedshift.statistics.vectors import unit
 
 # Originals whose vectors a study keeps: up to so many images, the baseline of every metric is exact over all pairs.
-# And the groups of images by which a larger study keeps its sums.
-KEPT, GROUPS = 1_024, 512
+# And the chunks of images by which a larger study keeps its sums.
+KEPT, CHUNKS = 1_024, 512
 # The number of standard errors by which a baseline must differ from no change to be a scale.
 _DISTINCT = 3.0
 
@@ -31,14 +31,14 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Pairs:
-    """A kernel summed over all pairs of different images, by pairs of groups of images."""
+    """A kernel summed over all pairs of different images, by pairs of chunks of images."""
 
     sums: Values
     counts: Values
     images: Values
 
     def means(self, drawn: Values) -> tuple[Values, Values]:
-        """Returns the metric's mean over all pairs when groups are resampled, and its derivatives."""
+        """Returns the metric's mean over all pairs when chunks are resampled, and its derivatives."""
         kernel, number = drawn @ self.sums, drawn @ self.counts
         with np.errstate(invalid="ignore", divide="ignore"):
             total = (number * drawn).sum(axis=1)
@@ -72,7 +72,7 @@ def cosine_baseline(read_sums: ReadSums, images: int) -> Baseline | None:
 
 
 def unit_pairs(units: Values, valid: Values, images: Values) -> Pairs:
-    """Returns the cosines of all pairs of images, from sums of their unit vectors by group."""
+    """Returns the cosines of all pairs of images, from sums of their unit vectors by chunk."""
     kernel, counts = units @ units.T, np.outer(valid, valid)
     diagonal = np.arange(len(units))
     kernel[diagonal, diagonal] -= valid  # an image with itself: cosine 1
@@ -102,11 +102,11 @@ def sampled_baseline(total: float, squares: float, pairs: float, images: float) 
     return Baseline(mean, float(np.sqrt(variance / max(1.0, min(pairs, images / 2)))))
 
 
-def merged(sums: Mapping[str, Values], most: int = GROUPS) -> dict[str, Values]:
-    """Merges consecutive groups of the sums until there are at most `most`."""
+def merged(sums: Mapping[str, Values], most: int = CHUNKS) -> dict[str, Values]:
+    """Merges consecutive chunks of the sums until there are at most `most`."""
     count = len(sums["images"])
-    group_size = -(-count // most)
-    return {name: np.add.reduceat(array, np.arange(0, count, group_size), axis=0) for name, array in sums.items()}
+    chunk_size = -(-count // most)
+    return {name: np.add.reduceat(array, np.arange(0, count, chunk_size), axis=0) for name, array in sums.items()}
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def relative_shifts(
     if not is_scale(baseline, no_change):
         return RelativeShifts(nothing, nothing, nothing)
     value = relative_shift(sample.mean, baseline, no_change)
-    if baseline.pairs is None or sample.grouped is None:
+    if baseline.pairs is None or sample.chunked is None:
         low, high = _with_sampled_baseline(sample, baseline, value, no_change, seed)
     else:
         low, high = _with_exact_baseline(sample, baseline.pairs, value, no_change, seed)
@@ -177,8 +177,8 @@ def _with_sampled_baseline(
 def _with_exact_baseline(
     sample: Estimates, pairs: Pairs, value: Values, no_change: float, seed: int
 ) -> tuple[Values, Values]:
-    """Returns the ends of the intervals; groups of images are resampled, for the means and the baseline together."""
-    assert sample.grouped is not None
+    """Returns the ends of the intervals; chunks of images are resampled, for the means and the baseline together."""
+    assert sample.chunked is not None
     count = len(pairs.images)
     drawn = np.vstack([np.ones((1, count)), *weights(count, seed=seed, resamples=RESAMPLES)])
     images = drawn @ pairs.images
@@ -186,10 +186,10 @@ def _with_exact_baseline(
     scale = no_change - baselines
     spread = np.empty((len(drawn), len(value)))
     with np.errstate(invalid="ignore", divide="ignore"):
-        means = drawn @ sample.grouped / images[:, None]
+        means = drawn @ sample.chunked / images[:, None]
         resampled_shifts = (no_change - means) / scale[:, None]
         for column in range(len(value)):
-            off = (sample.grouped[:, column] - np.outer(means[:, column], pairs.images)) / images[:, None]
+            off = (sample.chunked[:, column] - np.outer(means[:, column], pairs.images)) / images[:, None]
             added = (resampled_shifts[:, column, None] * slopes - off) / scale[:, None]
             spread[:, column] = np.sqrt(count / max(1, count - 1) * (drawn * added**2).sum(axis=1))
     return _ends(value, spread[0], resampled_shifts[1:], spread[1:])

@@ -33,8 +33,8 @@ class Moments:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
-class GroupSums:
-    """Sums and counts by groups of consecutive images."""
+class ChunkSums:
+    """Sums and counts by chunks of consecutive images."""
 
     def __init__(self, sizes: Sequence[int], start: int = 0) -> None:
         self.sizes = np.asarray(sizes, np.float64)
@@ -45,12 +45,12 @@ class GroupSums:
     def add(self, sums: Values, counts: Values) -> None:
         if self.sums is None or self.counts is None:
             self.sums, self.counts = (np.zeros((len(self.sizes), sums.shape[1])) for _ in range(2))
-        group = np.searchsorted(self.ends, self.seen + np.arange(len(sums)), side="right")
-        np.add.at(self.sums, group, sums)
-        np.add.at(self.counts, group, counts)
+        chunk = np.searchsorted(self.ends, self.seen + np.arange(len(sums)), side="right")
+        np.add.at(self.sums, chunk, sums)
+        np.add.at(self.counts, chunk, counts)
         self.seen += len(sums)
 
-    def merge(self, other: "GroupSums") -> None:
+    def merge(self, other: "ChunkSums") -> None:
         if other.sums is not None and other.counts is not None:
             self.sums = other.sums if self.sums is None else self.sums + other.sums
             self.counts = other.counts if self.counts is None else self.counts + other.counts

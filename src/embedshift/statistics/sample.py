@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from embedshift.arrays import Values
-from embedshift.statistics.moments import GroupSums, Moments
+from embedshift.statistics.moments import ChunkSums, Moments
 
 # Up to this number of images, resamples use their values; above, the normal law of their covariance, which is
 # then as good and does not grow with the number of images.
@@ -35,7 +35,7 @@ class Estimates:
         values: One value per image `[n, K]`, whose mean is `mean` and whose variance is n times that of the mean; None
             above `IN_MEMORY` images.
         covariance: Covariance of the image values `[K, K]`; None if it was not requested, and up to `IN_MEMORY` images.
-        grouped: Sums of the image values over groups of images, `[G, K]`; None without groups.
+        chunked: Sums of the image values over chunks of images, `[G, K]`; None without chunks.
         image_means: The mean of each image `[n, K]`, NaN if it has no value; None if all images have equally many
             values, so that `values` are these means, and above `IN_MEMORY` images.
     """
@@ -47,7 +47,7 @@ class Estimates:
     variance: Values
     values: Values | None = None
     covariance: Values | None = None
-    grouped: Values | None = None
+    chunked: Values | None = None
     image_means: Values | None = None
 
     @property
@@ -135,9 +135,9 @@ class Estimates:
             variance = np.diag(covariance).copy()
         else:
             raise ValueError("combinations need image values or their covariance")
-        grouped = None if self.grouped is None else np.nan_to_num(self.grouped) @ w
+        chunked = None if self.chunked is None else np.nan_to_num(self.chunked) @ w
         return Estimates(
-            self.images, having, counts, mean, _zero_if_rounding(variance, mean), values, covariance, grouped
+            self.images, having, counts, mean, _zero_if_rounding(variance, mean), values, covariance, chunked
         )
 
     def columns(self, positions: Sequence[int] | NDArray[np.intp]) -> "Estimates":
@@ -151,7 +151,7 @@ class Estimates:
             variance=self.variance[index],
             values=None if self.values is None else self.values[:, index],
             covariance=None if self.covariance is None else self.covariance[np.ix_(index, index)],
-            grouped=None if self.grouped is None else self.grouped[:, index],
+            chunked=None if self.chunked is None else self.chunked[:, index],
             image_means=None if self.image_means is None else self.image_means[:, index],
         )
 
@@ -164,14 +164,14 @@ def estimates_from_values(values: ArrayLike) -> Estimates:
 
 
 def gather(
-    parts: Iterable[tuple[Values, Values]], *, together: bool = True, groups: Sequence[int] | None = None
+    parts: Iterable[tuple[Values, Values]], *, together: bool = True, chunks: Sequence[int] | None = None
 ) -> Estimates:
     """Makes a sample of images that arrive some at a time; memory does not grow with their number.
 
     Args:
         parts: For each image the sums over its draws and the numbers of values, `[b, K]` each.
         together: Whether numbers will be combined above `IN_MEMORY` images, which needs their covariance.
-        groups: Sizes of consecutive groups of images, for `grouped`.
+        chunks: Sizes of consecutive chunks of images, for `chunked`.
 
     Example:
         >>> sample = gather([(np.array([[3.0], [5.0]]), np.array([[2.0], [1.0]]))])
@@ -180,10 +180,10 @@ def gather(
     """
     kept: list[tuple[Values, Values]] = []
     moments: Moments | None = None
-    by_group = None if groups is None else GroupSums(groups)
+    by_chunk = None if chunks is None else ChunkSums(chunks)
     for sums, counts in parts:
-        if by_group is not None:
-            by_group.add(sums, counts)
+        if by_chunk is not None:
+            by_chunk.add(sums, counts)
         if moments is not None:
             moments.add(sums, counts)
             continue
@@ -193,7 +193,7 @@ def gather(
             for part in kept:
                 moments.add(*part)
             kept = []
-    return with_groups(_from_values(kept) if moments is None else estimates_from_moments(moments), by_group)
+    return with_chunks(_from_values(kept) if moments is None else estimates_from_moments(moments), by_chunk)
 
 
 def centre_of(parts: Iterable[tuple[Values, Values]]) -> Values:
@@ -201,13 +201,13 @@ def centre_of(parts: Iterable[tuple[Values, Values]]) -> Values:
     return np.nan_to_num(_from_values(list(parts)).mean)
 
 
-def with_groups(estimates: Estimates, by_group: GroupSums | None) -> Estimates:
-    """Returns the sample with sums of its image values over groups, if there are groups."""
-    if by_group is None or by_group.sums is None or by_group.counts is None:
+def with_chunks(estimates: Estimates, by_chunk: ChunkSums | None) -> Estimates:
+    """Returns the sample with sums of its image values over chunks, if there are chunks."""
+    if by_chunk is None or by_chunk.sums is None or by_chunk.counts is None:
         return estimates
     with np.errstate(invalid="ignore", divide="ignore"):
-        rest = (by_group.sums - estimates.mean * by_group.counts) / (estimates.counts / estimates.images)
-    return dataclasses.replace(estimates, grouped=np.asarray(estimates.mean * by_group.sizes[:, None] + rest))
+        rest = (by_chunk.sums - estimates.mean * by_chunk.counts) / (estimates.counts / estimates.images)
+    return dataclasses.replace(estimates, chunked=np.asarray(estimates.mean * by_chunk.sizes[:, None] + rest))
 
 
 def estimates_from_moments(moments: Moments) -> Estimates:

@@ -1,7 +1,7 @@
 """Standard deviations and quantiles of the values of single views, exact for any number of images.
 
-The values of a single group of images are sorted. Those of several groups are first counted, group by group, between
-some values of the first group; then the values around each quantile are collected. Both ways give the same quantiles;
+The values of a single chunk of images are sorted. Those of several chunks are first counted, chunk by chunk, between
+some values of the first chunk; then the values around each quantile are collected. Both ways give the same quantiles;
 standard deviations differ by rounding.
 """
 
@@ -14,20 +14,20 @@ import polars as pl
 from numpy.typing import NDArray
 
 from embedshift.arrays import Values
-from embedshift.statistics.groups import Group, Groups
+from embedshift.statistics.chunks import Chunk, Chunks
 from embedshift.statistics.layout import Layout, blocks
 
 QUANTILES = {"q05": 0.05, "median": 0.5, "q95": 0.95}
-# Values between which those of many groups are counted: a thousandth of all lies between two of them.
+# Values between which those of many chunks are counted: a thousandth of all lies between two of them.
 EDGES = 1_024
 
 Places = NDArray[np.intp]
 
 
-def spreads(rows: Groups, augmentations: Sequence[str], metrics: Sequence[str]) -> Iterator[dict[str, object]]:
+def spreads(rows: Chunks, augmentations: Sequence[str], metrics: Sequence[str]) -> Iterator[dict[str, object]]:
     """Yields `n, sd, median, q05, q95` of the views of A augmentations, metric by metric, without NaN and null."""
     if len(rows.items) > 1:
-        yield from _spreads_of_groups(rows, augmentations, metrics)
+        yield from _spreads_of_chunks(rows, augmentations, metrics)
         return
     for name in augmentations:
         part = rows.all_rows.filter(pl.col("view") == name).select(pl.col(metrics).cast(pl.Float64))
@@ -70,7 +70,7 @@ class Columns:
 
 @dataclass
 class Counted:
-    """The counts of a column; counts of groups can be merged."""
+    """The counts of a column; counts of chunks can be merged."""
 
     count: int
     total: float
@@ -78,7 +78,7 @@ class Counted:
     cells: NDArray[np.int64]
 
     def merge(self, other: "Counted") -> None:
-        """Adds the values of the groups that follow."""
+        """Adds the values of the chunks that follow."""
         self.count += other.count
         self.total += other.total
         self.squares += other.squares
@@ -90,19 +90,19 @@ class Counted:
         return float(np.sqrt(max(0.0, self.squares - self.total**2 / self.count) / (self.count - 1)))
 
 
-def _spreads_of_groups(
-    rows: Groups, augmentations: Sequence[str], metrics: Sequence[str]
+def _spreads_of_chunks(
+    rows: Chunks, augmentations: Sequence[str], metrics: Sequence[str]
 ) -> Iterator[dict[str, object]]:
     columns = Columns(rows.order, augmentations, metrics)
     edges = [_edges(values) for values in columns.sorted(rows.items[0].rows())]
-    counted = rows.map_groups(functools.partial(_counted, columns=columns, edges=edges))
+    counted = rows.map_chunks(functools.partial(_counted, columns=columns, edges=edges))
     totals = next(counted)
-    for group_counts in counted:
-        for total, counts in zip(totals, group_counts, strict=True):
+    for chunk_counts in counted:
+        for total, counts in zip(totals, chunk_counts, strict=True):
             total.merge(counts)
     wanted = [_wanted(column) for column in totals]
     values_by_cell: list[dict[int, list[Values]]] = [{cell: [] for cell in cells} for cells in wanted]
-    for collected in rows.map_groups(functools.partial(_collected, columns=columns, edges=edges, wanted=wanted)):
+    for collected in rows.map_chunks(functools.partial(_collected, columns=columns, edges=edges, wanted=wanted)):
         for column_values, part in zip(values_by_cell, collected, strict=True):
             for cell, values in part.items():
                 column_values[cell].append(values)
@@ -121,10 +121,10 @@ def _cuts(values: Values, edges: Values) -> Places:
     return np.stack([np.searchsorted(values, edges, "left"), np.searchsorted(values, edges, "right")], axis=1).ravel()
 
 
-def _counted(group: Group, *, columns: Columns, edges: Sequence[Values]) -> list[Counted]:
-    """Returns the counts of one group, column by column."""
+def _counted(chunk: Chunk, *, columns: Columns, edges: Sequence[Values]) -> list[Counted]:
+    """Returns the counts of one chunk, column by column."""
     counts = []
-    for values, column_edges in zip(columns.sorted(group.rows()), edges, strict=True):
+    for values, column_edges in zip(columns.sorted(chunk.rows()), edges, strict=True):
         off = values - (column_edges[len(column_edges) // 2] if len(column_edges) else 0.0)
         cells = np.diff(_cuts(values, column_edges), prepend=0, append=len(values)).astype(np.int64)
         counts.append(Counted(len(values), float(off.sum()), float((off**2).sum()), cells))
@@ -132,11 +132,11 @@ def _counted(group: Group, *, columns: Columns, edges: Sequence[Values]) -> list
 
 
 def _collected(
-    group: Group, *, columns: Columns, edges: Sequence[Values], wanted: Sequence[Sequence[int]]
+    chunk: Chunk, *, columns: Columns, edges: Sequence[Values], wanted: Sequence[Sequence[int]]
 ) -> list[dict[int, Values]]:
-    """Returns the values of one group in the wanted cells, column by column."""
+    """Returns the values of one chunk in the wanted cells, column by column."""
     collected = []
-    for values, column_edges, cells in zip(columns.sorted(group.rows()), edges, wanted, strict=True):
+    for values, column_edges, cells in zip(columns.sorted(chunk.rows()), edges, wanted, strict=True):
         ends = [0, *_cuts(values, column_edges).tolist(), len(values)]
         # Copies, because a slice keeps the whole array in memory.
         collected.append({cell: values[ends[cell] : ends[cell + 1]].copy() for cell in cells})

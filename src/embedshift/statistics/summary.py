@@ -11,7 +11,7 @@ from embedshift.arrays import Values
 from embedshift.registry import METRICS
 from embedshift.statistics import intervals
 from embedshift.statistics.baselines import Baseline, relative_shifts, relative_shifts_of_binary
-from embedshift.statistics.groups import Rows, gather, grouped
+from embedshift.statistics.chunks import Rows, chunked, gather
 from embedshift.statistics.layout import metric_parts
 from embedshift.statistics.sample import Estimates, estimates_from_values
 from embedshift.statistics.spread import spreads
@@ -64,7 +64,7 @@ def measured(
     rows: Rows, augmentations: Sequence[str], metrics: Sequence[str], sizes: Sequence[int] | None = None
 ) -> Measured:
     """Reads the metrics of a study's rows once, as a stream; without images, the sample has no values."""
-    study = grouped(rows)
+    study = chunked(rows)
     if not study.items:
         nothing = np.full((1, len(augmentations) * len(metrics)), np.nan)
         return Measured(tuple(augmentations), tuple(metrics), estimates_from_values(nothing))
@@ -79,7 +79,7 @@ def summary(rows: Rows, study: Measured, *, seed: int, baselines: Mapping[str, B
         for metric in study.metrics
     }
     described: list[dict[str, object]] = []
-    spread = spreads(grouped(rows), study.augmentations, study.metrics)
+    spread = spreads(chunked(rows), study.augmentations, study.metrics)
     for position, name in enumerate(study.augmentations):
         for metric in study.metrics:
             row = {column: array[position] for column, array in columns[metric].items()}

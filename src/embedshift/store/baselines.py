@@ -7,7 +7,7 @@ import numpy as np
 
 from embedshift.arrays import Values
 from embedshift.registry import METRICS
-from embedshift.statistics.baselines import GROUPS, KEPT, Baseline, sampled_baseline
+from embedshift.statistics.baselines import CHUNKS, KEPT, Baseline, sampled_baseline
 from embedshift.store.shard_reader import ShardReader
 
 # Shards above which baselines use only a part of the sums of all shards: memory would grow by two vectors a shard.
@@ -38,7 +38,7 @@ def _joined(reader: ShardReader, name: str) -> Mapping[str, Values]:
     """Returns the concatenated sums of all shards under a name; empty if there are none."""
     all_sums = len(reader.records) <= MANY or name not in ("units", "vectors")
     count = 0 if all_sums else sum(len(next(iter(part.values()))) for part in reader.shard_sums(name))
-    return joined(reader.shard_sums(name), units=-(-count // GROUPS), vectors=-(-count // KEPT))
+    return joined(reader.shard_sums(name), units=-(-count // CHUNKS), vectors=-(-count // KEPT))
 
 
 def joined(parts: Iterable[Mapping[str, Values]], *, units: int = 0, vectors: int = 0) -> Mapping[str, Values]:
@@ -62,7 +62,7 @@ def joined(parts: Iterable[Mapping[str, Values]], *, units: int = 0, vectors: in
     return {key: np.stack(rows) for key, rows in rows_by_key.items()}
 
 
-def group_sizes(by_metric: Mapping[str, Baseline]) -> list[int] | None:
-    """Returns the sizes of the groups of images by which exact baselines are resampled; None without exact ones."""
+def chunk_sizes(by_metric: Mapping[str, Baseline]) -> list[int] | None:
+    """Returns the sizes of the chunks of images by which exact baselines are resampled; None without exact ones."""
     pairs = [baseline.pairs for baseline in by_metric.values() if baseline.pairs is not None]
     return [int(count) for count in pairs[0].images] if pairs else None

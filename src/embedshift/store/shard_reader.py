@@ -15,11 +15,11 @@ from embedshift.arrays import Values
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.registry import METRICS, Question, questions
 from embedshift.sources import Roots, moved, own_places
+from embedshift.statistics.chunks import Chunks, OrderedMap, map_here
 from embedshift.statistics.clusters import has_pairs
 from embedshift.statistics.families import MeasuredFamily, families_of
-from embedshift.statistics.groups import Groups, OrderedMap, map_here
+from embedshift.store.chunks import scan, study_chunks
 from embedshift.store.forked import refuse_fork
-from embedshift.store.groups import scan, study_groups
 from embedshift.store.info import FILE, StudyInfo, read_info
 from embedshift.store.naming import ImageNaming
 from embedshift.store.parts import Part, measured_checksum, parts, recorded_checksum
@@ -142,9 +142,9 @@ class ShardReader:
         return scan([part.path for part in self._measured()])
 
     @functools.cached_property
-    def groups(self) -> Groups:
-        """All rows in groups of images, as they are at the first access."""
-        return study_groups(self._measured(), self.ordered_map)
+    def chunks(self) -> Chunks:
+        """All rows in chunks of images, as they are at the first access."""
+        return study_chunks(self._measured(), self.ordered_map)
 
     def _measured(self) -> list[Part]:
         """Returns the shards; UsageError if there is none."""

@@ -9,7 +9,7 @@ import polars as pl
 from embedshift.registry import Question
 from embedshift.statistics.differences import differences
 from embedshift.statistics.summary import measured, performance, ranked_metrics, ranking, summary
-from embedshift.store.baselines import baselines, group_sizes
+from embedshift.store.baselines import baselines, chunk_sizes
 from embedshift.store.info import TableRecord
 from embedshift.store.shard_reader import ShardReader
 from embedshift.store.table import Table, tables_of
@@ -61,8 +61,8 @@ def _make(table: Table[ShardReader], reader: ShardReader) -> pl.DataFrame:
 def _core_tables(reader: ShardReader) -> dict[str, pl.DataFrame]:
     """Returns the tables over all metrics; they share one sample of the images, so that they agree."""
     seed, by_metric = reader.info.seed, baselines(reader)
-    measurements = measured(reader.groups, reader.augmentations, reader.metrics, group_sizes(by_metric))
-    metrics = summary(reader.groups, measurements, seed=seed, baselines=by_metric)
+    measurements = measured(reader.chunks, reader.augmentations, reader.metrics, chunk_sizes(by_metric))
+    metrics = summary(reader.chunks, measurements, seed=seed, baselines=by_metric)
     intervals = performance(measurements, ranked_metrics(metrics), seed=seed, baselines=by_metric)
     order = ranking(metrics).join(intervals, on="augmentation", how="left", maintain_order="left")
     made = {"summary": metrics, "ranking": order}

@@ -8,7 +8,7 @@ import polars as pl
 
 from embedshift.arrays import Values
 from embedshift.questions.attention.columns import ALIGNED, PLAIN, RISE
-from embedshift.statistics.groups import Rows, gather, grouped
+from embedshift.statistics.chunks import Rows, chunked, gather
 from embedshift.statistics.intervals import simultaneous_intervals
 from embedshift.statistics.layout import Layout, blocks, side_by_side, sums_and_counts
 from embedshift.store.reader import Reader
@@ -29,7 +29,7 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 
 def looks(rows: Rows, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
     """Returns two differences per augmentation, each with an interval that holds for all augmentations at once."""
-    study = grouped(rows)
+    study = chunked(rows)
     stored_columns = study.columns.names()
     if not study.items:
         return pl.DataFrame(schema=SCHEMA)
@@ -63,7 +63,7 @@ def _differences(rows: pl.LazyFrame, *, order: Layout, augmentations: Sequence[s
 
 
 def looks_table(reader: Reader) -> pl.DataFrame:
-    return looks(reader.groups, reader.augmentations, seed=reader.info.seed)
+    return looks(reader.chunks, reader.augmentations, seed=reader.info.seed)
 
 
 def has_optional_metric(reader: Reader) -> bool:

@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 
 from embedshift.arrays import Values
-from embedshift.statistics import groups, sample
-from embedshift.statistics.groups import Groups
+from embedshift.statistics import chunks, sample
+from embedshift.statistics.chunks import Chunks
 from embedshift.statistics.layout import BLOCK, sums_and_counts
 from embedshift.statistics.sample import Estimates, estimates_from_values
 
@@ -60,12 +60,12 @@ def gather(blocks: Iterable[Block]) -> Evidence:
     return layout.evidence(sample.gather(map(layout.sums_and_counts, itertools.chain([first], remaining))))
 
 
-def gather_groups(rows: Groups, read: Callable[[pl.LazyFrame], Iterator[Block]]) -> Evidence:
+def gather_chunks(rows: Chunks, read: Callable[[pl.LazyFrame], Iterator[Block]]) -> Evidence:
     first = next(read(rows.head(BLOCK)), None) if rows.items else None
     if first is None:
         return NO_EVIDENCE
     layout = BlockLayout.from_block(first)
-    return layout.evidence(groups.gather(rows, functools.partial(_numbers, read=read, layout=layout)))
+    return layout.evidence(chunks.gather(rows, functools.partial(_numbers, read=read, layout=layout)))
 
 
 def _numbers(

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 import polars as pl
 
 from embedshift.questions.claims.bootstrap import Bootstrap
-from embedshift.questions.claims.evidence import Evidence, gather_groups
+from embedshift.questions.claims.evidence import Evidence, gather_chunks
 from embedshift.questions.claims.paper import paper_claims
 from embedshift.questions.claims.reading import read
 from embedshift.questions.claims.verdict import judge
-from embedshift.statistics.groups import Rows, grouped
+from embedshift.statistics.chunks import Rows, chunked
 from embedshift.statistics.resamples import RESAMPLES_OF_MANY
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
@@ -18,9 +18,9 @@ from embedshift.store.tables import Table
 
 def claims(rows: Rows, augmentations: Sequence[str], *, seed: int, resamples: int = RESAMPLES_OF_MANY) -> pl.DataFrame:
     """Tests the paper's claims on a study's images."""
-    study = grouped(rows)
+    study = chunked(rows)
     reading = functools.partial(read, augmentations=augmentations, order=study.order)
-    return verdicts(gather_groups(study, reading), seed=seed, resamples=resamples)
+    return verdicts(gather_chunks(study, reading), seed=seed, resamples=resamples)
 
 
 def verdicts(evidence: Evidence, *, seed: int, resamples: int = RESAMPLES_OF_MANY) -> pl.DataFrame:
@@ -31,7 +31,7 @@ def verdicts(evidence: Evidence, *, seed: int, resamples: int = RESAMPLES_OF_MAN
 
 
 def claims_table(reader: Reader) -> pl.DataFrame:
-    return claims(reader.groups, reader.augmentations, seed=reader.info.seed)
+    return claims(reader.chunks, reader.augmentations, seed=reader.info.seed)
 
 
 DOC = "One row per claim of the paper: its estimate on these images, interval, p values and verdict."

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from embedshift.arrays import Values
 from embedshift.questions.direction.shifts import STILL, Shifts, cosines_of_shifts
+from embedshift.statistics.chunks import Chunk, Rows, chunked
 from embedshift.statistics.clusters import FEW
-from embedshift.statistics.groups import Group, Rows, grouped
 from embedshift.statistics.layout import Layout, blocks, sums_and_counts
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
@@ -37,33 +37,33 @@ def directions(reader: Reader) -> pl.DataFrame:
 
 def directions_of_images(reader: Reader) -> pl.DataFrame:
     """Returns the mean, over images and draws, of the cosine between the shifts of two augmentations."""
-    return _square(mean_cosines(reader.groups, reader.augmentations), reader.augmentations)
+    return _square(mean_cosines(reader.chunks, reader.augmentations), reader.augmentations)
 
 
 def mean_cosines(rows: Rows, augmentations: Sequence[str]) -> Values | None:
     """Returns the matrix `[A, A]`, read as a stream; None if rows do not hold the distances between views."""
-    study, size = grouped(rows), len(augmentations)
+    study, size = chunked(rows), len(augmentations)
     if not study.items or not {*COLUMNS} <= {*study.columns.names()}:
         return None
     first, second = np.triu_indices(size, k=1)
     sums, counts, moved = np.zeros(len(first)), np.zeros(len(first)), np.zeros(size, bool)
-    for group_sums, group_counts, group_moved in study.map_groups(
+    for chunk_sums, chunk_counts, chunk_moved in study.map_chunks(
         functools.partial(_sums, order=study.order, augmentations=augmentations)
     ):
-        sums, counts, moved = sums + group_sums, counts + group_counts, moved | group_moved
+        sums, counts, moved = sums + chunk_sums, counts + chunk_counts, moved | chunk_moved
     matrix = np.diag(np.where(moved, 1.0, np.nan))
     with np.errstate(invalid="ignore"):
         matrix[first, second] = matrix[second, first] = sums / counts
     return matrix
 
 
-def _sums(group: Group, *, order: Layout, augmentations: Sequence[str]) -> tuple[Values, Values, NDArray[np.bool_]]:
-    """Returns sums and numbers of the cosines of one group, pair by pair, and which augmentations moved an image."""
+def _sums(chunk: Chunk, *, order: Layout, augmentations: Sequence[str]) -> tuple[Values, Values, NDArray[np.bool_]]:
+    """Returns sums and numbers of the cosines of one chunk, pair by pair, and which augmentations moved an image."""
     size = len(augmentations)
     view_positions = [order.positions(name) for name in augmentations]
     pairs = size * (size - 1) // 2
     sums, counts, moved = np.zeros(pairs), np.zeros(pairs), np.zeros(size, bool)
-    for block in blocks(group.rows().select(COLUMNS), len(order.views)):
+    for block in blocks(chunk.rows().select(COLUMNS), len(order.views)):
         cosines = order.numbers(block, COLUMNS[:1])[..., 0]
         by_augmentation = np.stack([cosines[:, positions] for positions in view_positions], axis=-1)
         moved |= (2 - 2 * by_augmentation >= STILL).any(axis=(0, 1))

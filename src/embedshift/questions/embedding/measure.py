@@ -10,7 +10,7 @@ from embedshift.arrays import Floats, Values
 from embedshift.pipeline.measure import Measure, Sums
 from embedshift.registry import METRICS, metric
 from embedshift.statistics import vectors
-from embedshift.statistics.baselines import GROUPS, KEPT, cosine_baseline, distance_baseline
+from embedshift.statistics.baselines import CHUNKS, KEPT, cosine_baseline, distance_baseline
 
 if TYPE_CHECKING:
     from embedshift.encoders.base import EncoderOutput
@@ -98,12 +98,12 @@ class KeptVectors(Sums):
 
 
 class UnitSums(Sums):
-    """Sums of the originals' unit vectors by groups of images, from which the mean cosine of all pairs follows."""
+    """Sums of the originals' unit vectors by chunks of images, from which the mean cosine of all pairs follows."""
 
-    def __init__(self, group_size: int) -> None:
-        self.group_size = group_size
+    def __init__(self, chunk_size: int) -> None:
+        self.chunk_size = chunk_size
         self._waiting: list[Values] = []
-        self._groups: list[tuple[float, float, Values]] = []
+        self._chunks: list[tuple[float, float, Values]] = []
 
     def add(self, image: "DrawnImage", output: "EncoderOutput") -> None:
         self.add_vector(output.embedding[0])
@@ -111,20 +111,20 @@ class UnitSums(Sums):
     def add_vector(self, vector: ArrayLike) -> None:
         """Adds an image, by its original's embedding `[D]`."""
         self._waiting.append(vectors.unit(vector))
-        if len(self._waiting) == self.group_size:
-            self._close_group()
+        if len(self._waiting) == self.chunk_size:
+            self._close_chunk()
 
     def close(self) -> Mapping[str, Values]:
-        """Returns by group: `images` and `valid` (number whose vector has a length), `[G]`, and `units`, `[G, D]`."""
-        self._close_group()
-        names = ("images", "valid", "units") if self._groups else ()
-        return {name: np.stack([group[index] for group in self._groups]) for index, name in enumerate(names)}
+        """Returns by chunk: `images` and `valid` (number whose vector has a length), `[G]`, and `units`, `[G, D]`."""
+        self._close_chunk()
+        names = ("images", "valid", "units") if self._chunks else ()
+        return {name: np.stack([chunk[index] for chunk in self._chunks]) for index, name in enumerate(names)}
 
-    def _close_group(self) -> None:
+    def _close_chunk(self) -> None:
         if self._waiting:
             units = np.stack(self._waiting)
             valid = ~np.isnan(units).any(axis=1)
-            self._groups.append((float(len(units)), float(valid.sum()), units[valid].sum(axis=0)))
+            self._chunks.append((float(len(units)), float(valid.sum()), units[valid].sum(axis=0)))
             self._waiting = []
 
 
@@ -138,4 +138,4 @@ class MEASURE(Measure):
         if plan.images <= KEPT:
             return {"vectors": KeptVectors(KEPT)}
         kept = -(-KEPT * plan.config.shard_size // plan.images)
-        return {"vectors": KeptVectors(kept), "units": UnitSums(max(1, plan.images // GROUPS))}
+        return {"vectors": KeptVectors(kept), "units": UnitSums(max(1, plan.images // CHUNKS))}

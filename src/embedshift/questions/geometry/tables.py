@@ -9,7 +9,7 @@ import polars as pl
 from embedshift.arrays import Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.questions.geometry.spread import effective_rank, jackknife, nearest_cosine, uniformity
-from embedshift.statistics.groups import gather
+from embedshift.statistics.chunks import gather
 from embedshift.statistics.intervals import mean_interval
 from embedshift.statistics.layout import Layout, metric_parts
 from embedshift.statistics.sample import OF_A_SET, estimates_from_values
@@ -29,7 +29,7 @@ NAN = float("nan")
 
 
 def geometry(reader: Reader) -> pl.DataFrame:
-    if not reader.groups.items:
+    if not reader.chunks.items:
         return pl.DataFrame(schema=SCHEMA)
     rows = [*alignment(reader), *(_vector_rows(reader) if reader.info.has_vectors else ())]
     names = [ORIGINAL, *reader.augmentations]
@@ -40,8 +40,8 @@ def geometry(reader: Reader) -> pl.DataFrame:
 def alignment(reader: Reader) -> Iterator[Row]:
     """Yields the mean squared distance between unit vectors of view and original: 2 - 2 cos, over images and draws."""
     names = reader.augmentations
-    read_squares = functools.partial(_squares, order=reader.groups.order, augmentations=names)
-    sample = gather(reader.groups, read_squares, together=False)
+    read_squares = functools.partial(_squares, order=reader.chunks.order, augmentations=names)
+    sample = gather(reader.chunks, read_squares, together=False)
     interval = mean_interval(sample, seed=reader.info.seed, low=0.0, high=4.0)
     yield from _rows(names, "alignment", sample.mean, *interval)
 
@@ -82,7 +82,7 @@ def _rows(names: Sequence[str], metric: str, value: Values, low: Values, high: V
 
 def first_embeddings(reader: Reader) -> Mapping[str, Values]:
     """Returns draw 0 of the embeddings of the first images: view → float32 `[n, D]`, the original first."""
-    first_draw = reader.groups.head(OF_A_SET).filter(pl.col("draw") == 0)
+    first_draw = reader.chunks.head(OF_A_SET).filter(pl.col("draw") == 0)
     rows = first_draw.select("view", "embedding").collect()
     names = [ORIGINAL, *reader.augmentations]
     vectors = rows["embedding"].to_numpy()

@@ -11,7 +11,7 @@ from embedshift.arrays import Values
 from embedshift.questions.layers.cka import LEAST_CKA, cka, interval
 from embedshift.questions.layers.columns import COMPARED, TOKENS, column
 from embedshift.registry import METRICS
-from embedshift.statistics.groups import Rows, gather, grouped
+from embedshift.statistics.chunks import Rows, chunked, gather
 from embedshift.statistics.intervals import mean_interval
 from embedshift.statistics.layout import list_parts
 from embedshift.store.reader import Reader
@@ -41,7 +41,7 @@ def layers(
     rows: Rows, augmentations: Sequence[str], cka_of_study: StudyCka | None, *, draws: int, seed: int
 ) -> pl.DataFrame:
     """Returns for each augmentation, layer, token and metric n, the mean, and its 95 % interval."""
-    study = grouped(rows)
+    study = chunked(rows)
     stored_columns = study.columns.names()
     tokens = [token for token in TOKENS if column("l2_distance", token) in stored_columns]
     token_metrics = [(token, metric) for token in tokens for metric in COMPARED]
@@ -96,7 +96,7 @@ def study_cka(reader: Reader) -> StudyCka | None:
 
 def layers_table(reader: Reader) -> pl.DataFrame:
     info = reader.info
-    return layers(reader.groups, reader.augmentations, study_cka(reader), draws=info.draws, seed=info.seed)
+    return layers(reader.chunks, reader.augmentations, study_cka(reader), draws=info.draws, seed=info.seed)
 
 
 DOC = "Shift by depth: `augmentation, layer, token, metric, n, mean, ci_low, ci_high`; layer 1 = the first block."

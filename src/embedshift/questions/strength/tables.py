@@ -7,7 +7,7 @@ from embedshift.questions.strength.standard import MEAN, corruptions_of, mean_we
 from embedshift.statistics.baselines import relative_shifts
 from embedshift.statistics.summary import COSINE, measured
 from embedshift.statistics.tolerance import missed_tolerances, relative_shift_tolerances
-from embedshift.store.baselines import baselines, group_sizes
+from embedshift.store.baselines import baselines, chunk_sizes
 from embedshift.store.reader import Reader
 from embedshift.store.table import Rules, Table
 
@@ -57,7 +57,7 @@ def corruption(reader: Reader) -> pl.DataFrame:
     baselines_by_metric = baselines(reader)
     if COSINE not in baselines_by_metric:
         return pl.DataFrame(schema=CORRUPTION_SCHEMA)
-    cosines = measured(reader.groups, views, [COSINE], group_sizes(baselines_by_metric))
+    cosines = measured(reader.chunks, views, [COSINE], chunk_sizes(baselines_by_metric))
     # Of one number an image, the mean cosine over views: the baseline is one number, so this gives the mean
     # relative shift.
     weights = np.hstack([np.eye(len(views)), mean_weights(corruptions)])

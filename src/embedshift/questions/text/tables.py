@@ -10,8 +10,8 @@ from embedshift.arrays import Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.questions.text.search import text_search
 from embedshift.questions.text.zero_shot import zero_shot
-from embedshift.statistics import groups
-from embedshift.statistics.groups import Rows, grouped
+from embedshift.statistics import chunks
+from embedshift.statistics.chunks import Rows, chunked
 from embedshift.statistics.intervals import mean_interval, simultaneous_intervals
 from embedshift.statistics.layout import layout, list_parts
 from embedshift.statistics.sample import Estimates, gather
@@ -39,11 +39,11 @@ TEST_SCHEMA: dict[str, type[pl.DataType]] = {
 
 def words(rows: Rows, augmentations: Sequence[str], phrase_names: Sequence[str], *, seed: int) -> pl.DataFrame:
     """Returns the mean cosine between the shift of every augmentation and the direction of every word."""
-    study = grouped(rows)
+    study = chunked(rows)
     if not study.items:
         return pl.DataFrame(schema=WORDS_SCHEMA)
     read = functools.partial(list_parts, order=study.order, augmentations=augmentations, names=["word_cosines"])
-    sample = groups.gather(study, read, together=False)
+    sample = chunks.gather(study, read, together=False)
     low, high = mean_interval(sample, seed=seed, low=-1.0, high=1.0)
     pairs = [(augmentation, word) for augmentation in augmentations for word in phrase_names]
     return pl.DataFrame(
@@ -154,7 +154,7 @@ def phrases(reader: Reader) -> dict[str, str]:
 
 
 def words_table(reader: Reader) -> pl.DataFrame:
-    return words(reader.groups, reader.augmentations, [*phrases(reader)], seed=reader.info.seed)
+    return words(reader.chunks, reader.augmentations, [*phrases(reader)], seed=reader.info.seed)
 
 
 def word_test_table(reader: Reader) -> pl.DataFrame:

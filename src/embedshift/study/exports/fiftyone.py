@@ -20,7 +20,7 @@ from embedshift.errors import EmbedshiftError, UsageError, cause
 from embedshift.registry import METRICS
 from embedshift.sources.base import ENDINGS
 from embedshift.statistics.summary import COSINE
-from embedshift.store.groups import scan
+from embedshift.store.chunks import scan
 from embedshift.store.reader import Reader
 from embedshift.store.redraw import RedrawnImage, iter_redrawn
 from embedshift.store.shards import write_atomically

@@ -13,7 +13,7 @@ from embedshift.statistics.baselines import Baseline, relative_shifts
 from embedshift.statistics.intervals import LEAST_IMAGES
 from embedshift.statistics.summary import COSINE, measured
 from embedshift.statistics.tolerance import MISSED_CRITERION, missed_tolerances, relative_shift_tolerances
-from embedshift.store.baselines import group_sizes
+from embedshift.store.baselines import chunk_sizes
 from embedshift.study.paired.estimate import Estimate
 from embedshift.study.study import Study
 
@@ -26,7 +26,7 @@ def study_tolerances(study: Study, ids: Sequence[str], baseline: Baseline | None
     views = [view for family in families for view in family.views]
     value = low = high = np.full(len(views), np.nan)
     if baseline is not None:
-        sample = measured(reader.rows().filter(chosen), views, [COSINE], group_sizes({COSINE: baseline})).sample
+        sample = measured(reader.rows().filter(chosen), views, [COSINE], chunk_sizes({COSINE: baseline})).sample
         cosine = relative_shifts(sample, baseline, METRICS[COSINE].no_change, seed=reader.info.seed, limits=(-1.0, 1.0))
         value, low, high = cosine.value, cosine.low, cosine.high
     summary = pl.DataFrame(

@@ -1,4 +1,4 @@
-"""Partials of groups of images: merged they are the numbers of all rows at once, wherever each was computed."""
+"""Partials of chunks of images: merged they are the numbers of all rows at once, wherever each was computed."""
 
 import pickle
 from collections.abc import Sequence
@@ -8,11 +8,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from embedshift.statistics import groups, sample
-from embedshift.statistics.groups import Groups, gather, grouped
+from embedshift.statistics import chunks, sample
+from embedshift.statistics.chunks import Chunks, chunked, gather
 from embedshift.statistics.layout import BLOCK, metric_parts
 from embedshift.statistics.spread import spreads
-from embedshift.store.groups import study_groups
+from embedshift.store.chunks import study_chunks
 from embedshift.store.reader import Reader
 from embedshift.store.shards import Failure
 from embedshift.store.tables import make_tables
@@ -26,8 +26,8 @@ IMAGES = 3 * BLOCK + 77
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    """Groups of one block, so that few images are many groups."""
-    monkeypatch.setattr(groups, "GROUP", BLOCK)
+    """Chunks of one block, so that few images are many chunks."""
+    monkeypatch.setattr(chunks, "CHUNK", BLOCK)
     monkeypatch.setattr(sample, "IN_MEMORY", BLOCK - 1)
 
 
@@ -48,7 +48,7 @@ def rows(values):
     return pl.DataFrame({"view": VIEWS * IMAGES, **columns}).lazy()
 
 
-def read(study: Groups):
+def read(study: Chunks):
     return partial(metric_parts, order=study.order, augmentations=NAMES, metrics=METRICS)
 
 
@@ -59,14 +59,14 @@ def of_image(values, name):
 
 
 def test_a_study_is_cut_by_its_images_alone(rows):
-    study = grouped(rows)
-    assert [group.start for group in study.items] == [0, 512, 1024, 1536]
-    assert pl.concat([group.rows().collect() for group in study.items]).equals(rows.collect(), null_equal=True)
+    study = chunked(rows)
+    assert [chunk.start for chunk in study.items] == [0, 512, 1024, 1536]
+    assert pl.concat([chunk.rows().collect() for chunk in study.items]).equals(rows.collect(), null_equal=True)
 
 
 def test_merged_sums_are_those_of_all_rows_at_once(rows, values):
     sizes = [500, 600, IMAGES - 1_100]
-    found = gather(grouped(rows), read(grouped(rows)), sizes=sizes)
+    found = gather(chunked(rows), read(chunked(rows)), sizes=sizes)
     for place, name in enumerate(NAMES):
         sums, counts = (each[:, :3] for each in of_image(values, name))
         columns = slice(4 * place, 4 * place + 3)
@@ -77,7 +77,7 @@ def test_merged_sums_are_those_of_all_rows_at_once(rows, values):
         np.testing.assert_allclose(found.variance[columns], image.var(axis=0, ddof=1), rtol=1e-9)
         np.testing.assert_allclose(found.covariance[columns, columns], np.cov(image.T), rtol=1e-7, atol=1e-9)
         wanted = [part.sum(axis=0) for part in np.split(image, np.cumsum(sizes)[:-1])]
-        np.testing.assert_allclose(found.grouped[:, columns], wanted, rtol=1e-12)
+        np.testing.assert_allclose(found.chunked[:, columns], wanted, rtol=1e-12)
 
 
 def test_who_computes_a_partial_changes_no_bit(rows):
@@ -86,8 +86,8 @@ def test_who_computes_a_partial_changes_no_bit(rows):
         done = [pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(function))(item))) for item in reversed(items)]
         return reversed(done)
 
-    study = grouped(rows)
-    other = Groups(study.all_rows, study.order, study.items, backwards)
+    study = chunked(rows)
+    other = Chunks(study.all_rows, study.order, study.items, backwards)
     for together in (True, False):
         one, two = (gather(each, read(study), together=together, sizes=[9, IMAGES - 9]) for each in (study, other))
         for name, number in vars(one).items():
@@ -95,8 +95,8 @@ def test_who_computes_a_partial_changes_no_bit(rows):
     assert [*spreads(study, NAMES, METRICS)] == [*spreads(other, NAMES, METRICS)]
 
 
-def test_quantiles_of_many_groups_are_those_of_all_values_to_the_bit(rows, values):
-    for number, found in enumerate(spreads(grouped(rows), NAMES, METRICS)):
+def test_quantiles_of_many_chunks_are_those_of_all_values_to_the_bit(rows, values):
+    for number, found in enumerate(spreads(chunked(rows), NAMES, METRICS)):
         name, metric = NAMES[number // 4], number % 4
         every = values[:, [place for place, view in enumerate(VIEWS) if view == name], metric].ravel()
         every = every[~np.isnan(every)]
@@ -107,22 +107,22 @@ def test_quantiles_of_many_groups_are_those_of_all_values_to_the_bit(rows, value
 
 
 def test_other_shards_with_the_same_images_give_the_same_bits(tmp_path):
-    """Shards are how images are stored; groups are cut by images."""
+    """Shards are how images are stored; chunks are cut by images."""
     made = []
     for size in (100, 1_000):
         study = make_study(tmp_path / str(size), BLOCK + 300, NAMES, shard_size=size, with_tables=False)
         reader = Reader(study.folder)
-        made.append([group.rows().select("image_id", "view").collect() for group in reader.groups.items])
-        assert [len(group.paths) for group in reader.groups.items] == ([6, 4] if size == 100 else [1, 1])
+        made.append([chunk.rows().select("image_id", "view").collect() for chunk in reader.chunks.items])
+        assert [len(chunk.paths) for chunk in reader.chunks.items] == ([6, 4] if size == 100 else [1, 1])
         assert [len(each) for each in made[-1]] == [3 * BLOCK, 3 * 300]
     assert all(one.equals(other) for one, other in zip(*made, strict=True))
 
 
-def test_a_study_of_many_groups_has_the_tables_of_one(tmp_path, monkeypatch):
+def test_a_study_of_many_chunks_has_the_tables_of_one(tmp_path, monkeypatch):
     study = make_study(tmp_path / "study", BLOCK + 300, NAMES, shard_size=100, with_tables=False)
     say_metrics(study)
     many = make_tables(Reader(study.folder))
-    monkeypatch.setattr(groups, "GROUP", 64 * BLOCK)
+    monkeypatch.setattr(chunks, "CHUNK", 64 * BLOCK)
     one = make_tables(Reader(study.folder))
     assert list(one) == list(many)
     for name, table in one.items():
@@ -134,8 +134,8 @@ def test_a_study_of_many_groups_has_the_tables_of_one(tmp_path, monkeypatch):
             np.testing.assert_allclose(*numbers, rtol=1e-4, atol=1e-7, err_msg=f"{name} {column}")
 
 
-def test_a_study_without_images_has_no_group(tmp_path):
+def test_a_study_without_images_has_no_chunk(tmp_path):
     lost = [Failure("one.png", "decode", "no picture")]
     study = make_study(tmp_path / "study", 0, NAMES, failures=lost, with_tables=False)
-    found = study_groups(Reader(study.folder).parts(), groups.map_here)
+    found = study_chunks(Reader(study.folder).parts(), chunks.map_here)
     assert (found.order.images, [*found.items]) == (0, [])

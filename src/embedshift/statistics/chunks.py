@@ -1,7 +1,7 @@
-"""Groups of consecutive images: tables are summed group by group, on any process, and merged.
+"""Chunks of consecutive images: tables are summed chunk by chunk, on any process, and merged.
 
-The groups depend only on the number of images, and partial sums are merged in order. So a table has the same bits
-whichever process computed which group.
+The chunks depend only on the number of images, and partial sums are merged in order. So a table has the same bits
+whichever process computed which chunk.
 """
 
 import functools
@@ -15,16 +15,16 @@ from threadpoolctl import threadpool_limits
 from embedshift.arrays import Values
 from embedshift.statistics import sample
 from embedshift.statistics.layout import BLOCK, Layout, layout
-from embedshift.statistics.moments import GroupSums, Moments
+from embedshift.statistics.moments import ChunkSums, Moments
 
-# Images of a group: whole blocks, so that the blocks of a study are those that it has uncut.
-GROUP = 64 * BLOCK
+# Images of a chunk: whole blocks, so that the blocks of a study are those that it has uncut.
+CHUNK = 64 * BLOCK
 
 A = TypeVar("A")
 T = TypeVar("T")
 
 
-class Group(Protocol):
+class Chunk(Protocol):
     """Consecutive images of a study; it can be pickled if another process reads it."""
 
     @property
@@ -48,7 +48,7 @@ def map_here(function: Callable[[A], T], items: Sequence[A]) -> Iterator[T]:
 
 @dataclass(frozen=True)
 class Slice:
-    """A group of rows that this process has."""
+    """A chunk of rows that this process has."""
 
     all_rows: pl.LazyFrame
     start: int
@@ -60,73 +60,73 @@ class Slice:
 
 
 @dataclass(frozen=True, eq=False)
-class Groups:
-    """The rows of a study in groups of `GROUP` images."""
+class Chunks:
+    """The rows of a study in chunks of `CHUNK` images."""
 
     all_rows: pl.LazyFrame
     order: Layout
-    items: Sequence[Group]
+    items: Sequence[Chunk]
     ordered_map: OrderedMap = map_here
 
     @functools.cached_property
     def columns(self) -> pl.Schema:
         return self.all_rows.collect_schema()
 
-    def map_groups(self, function: Callable[[Group], T]) -> Iterator[T]:
-        """Yields the results of a function that can be pickled for each group, in order."""
+    def map_chunks(self, function: Callable[[Chunk], T]) -> Iterator[T]:
+        """Yields the results of a function that can be pickled for each chunk, in order."""
         return self.ordered_map(functools.partial(_on_one_thread, function), self.items)
 
     def head(self, images: int) -> pl.LazyFrame:
-        """Returns the rows of the first images, at most one group."""
+        """Returns the rows of the first images, at most one chunk."""
         return self.items[0].rows().head(images * len(self.order.views))
 
 
-# What tables take: the rows of a study, or groups of them.
-Rows = pl.LazyFrame | Groups
+# What tables take: the rows of a study, or chunks of them.
+Rows = pl.LazyFrame | Chunks
 # Reads sums over the draws and counts of K numbers, some images at a time: `[b, K]` each. It can be pickled.
 Read = Callable[[pl.LazyFrame], Iterator[tuple[Values, Values]]]
 
 
-def grouped(rows: Rows) -> Groups:
-    """Splits the rows of a study into groups."""
-    if isinstance(rows, Groups):
+def chunked(rows: Rows) -> Chunks:
+    """Splits the rows of a study into chunks."""
+    if isinstance(rows, Chunks):
         return rows
     order = layout(rows)
     views = len(order.views)
-    cuts = [(start, min(GROUP, order.images - start)) for start in range(0, order.images, GROUP)]
-    return Groups(rows, order, [Slice(rows, start, start * views, count * views) for start, count in cuts])
+    cuts = [(start, min(CHUNK, order.images - start)) for start in range(0, order.images, CHUNK)]
+    return Chunks(rows, order, [Slice(rows, start, start * views, count * views) for start, count in cuts])
 
 
-def gather(rows: Groups, read: Read, *, together: bool = True, sizes: Sequence[int] | None = None) -> sample.Estimates:
+def gather(rows: Chunks, read: Read, *, together: bool = True, sizes: Sequence[int] | None = None) -> sample.Estimates:
     """Returns the sample of a study's images, of which there is at least one, as `sample.gather` does."""
     if len(rows.items) == 1 or rows.order.images <= sample.IN_MEMORY:
-        parts = (part for group in rows.items for part in read(group.rows()))
+        parts = (part for chunk in rows.items for part in read(chunk.rows()))
         with threadpool_limits(1):
-            return sample.gather(parts, together=together, groups=sizes)
+            return sample.gather(parts, together=together, chunks=sizes)
     centre = sample.centre_of(read(rows.head(sample.IN_MEMORY // BLOCK * BLOCK + BLOCK)))
     work = functools.partial(_sums, read=read, centre=centre, together=together, sizes=sizes)
-    partials = rows.map_groups(work)
-    moments, by_group = next(partials)
-    for group_moments, group_sums in partials:
-        moments.merge(group_moments)
-        if by_group is not None and group_sums is not None:
-            by_group.merge(group_sums)
-    return sample.with_groups(sample.estimates_from_moments(moments), by_group)
+    partials = rows.map_chunks(work)
+    moments, by_chunk = next(partials)
+    for chunk_moments, chunk_sums in partials:
+        moments.merge(chunk_moments)
+        if by_chunk is not None and chunk_sums is not None:
+            by_chunk.merge(chunk_sums)
+    return sample.with_chunks(sample.estimates_from_moments(moments), by_chunk)
 
 
 def _sums(
-    group: Group, *, read: Read, centre: Values, together: bool, sizes: Sequence[int] | None
-) -> tuple[Moments, GroupSums | None]:
+    chunk: Chunk, *, read: Read, centre: Values, together: bool, sizes: Sequence[int] | None
+) -> tuple[Moments, ChunkSums | None]:
     moments = Moments(centre, together)
-    by_group = None if sizes is None else GroupSums(sizes, group.start)
-    for sums, counts in read(group.rows()):
+    by_chunk = None if sizes is None else ChunkSums(sizes, chunk.start)
+    for sums, counts in read(chunk.rows()):
         moments.add(sums, counts)
-        if by_group is not None:
-            by_group.add(sums, counts)
-    return moments, by_group
+        if by_chunk is not None:
+            by_chunk.add(sums, counts)
+    return moments, by_chunk
 
 
-def _on_one_thread(function: Callable[[Group], T], group: Group) -> T:
+def _on_one_thread(function: Callable[[Chunk], T], chunk: Chunk) -> T:
     """Calls a function on one thread: the products of a block are small, and threads may sum in another order."""
     with threadpool_limits(1):
-        return function(group)
+        return function(chunk)

@@ -1,4 +1,4 @@
-"""Groups of a study's images in its shards, which any process can read under the same path."""
+"""Chunks of a study's images in its shards, which any process can read under the same path."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -8,15 +8,15 @@ from pathlib import Path
 import polars as pl
 
 from embedshift.errors import EmbedshiftError
-from embedshift.statistics import groups
-from embedshift.statistics.groups import Groups, OrderedMap
+from embedshift.statistics import chunks
+from embedshift.statistics.chunks import Chunks, OrderedMap
 from embedshift.statistics.layout import Layout
 from embedshift.store.checksum import file_checksum
 from embedshift.store.parts import Part
 
 
 @dataclass(frozen=True)
-class ShardGroup:
+class ShardChunk:
     """Consecutive images of a study."""
 
     start: int
@@ -37,23 +37,23 @@ def scan(paths: Sequence[Path]) -> pl.LazyFrame:
     return pl.scan_parquet(list(paths), glob=False)
 
 
-def study_groups(parts: Sequence[Part], ordered_map: OrderedMap) -> Groups:
-    """Groups of consecutive images; the rows of one group may come from two shards or more."""
+def study_chunks(parts: Sequence[Part], ordered_map: OrderedMap) -> Chunks:
+    """Chunks of consecutive images; the rows of one chunk may come from two shards or more."""
     images = sum(part.record.images for part in parts)
     first = next((part for part in parts if part.record.images), None)
     rows = scan([part.path for part in parts])
     if first is None:
-        return Groups(rows, Layout(0, ()), [], ordered_map)
+        return Chunks(rows, Layout(0, ()), [], ordered_map)
     views = scan([first.path]).select("view").head(first.rows // first.record.images).collect()["view"]
-    return Groups(rows, Layout(images, tuple(views)), list(_cut(parts, images, len(views))), ordered_map)
+    return Chunks(rows, Layout(images, tuple(views)), list(_cut(parts, images, len(views))), ordered_map)
 
 
-def _cut(parts: Sequence[Part], images: int, views: int) -> Iterator[ShardGroup]:
-    """Yields the groups, each with the shards that hold one of its images."""
+def _cut(parts: Sequence[Part], images: int, views: int) -> Iterator[ShardChunk]:
+    """Yields the chunks, each with the shards that hold one of its images."""
     ends = list(itertools.accumulate(part.record.images for part in parts))
     index = 0
-    for start in range(0, images, groups.GROUP):
-        end = min(start + groups.GROUP, images)
+    for start in range(0, images, chunks.CHUNK):
+        end = min(start + chunks.CHUNK, images)
         while ends[index] <= start:
             index += 1
         last = index
@@ -62,4 +62,4 @@ def _cut(parts: Sequence[Part], images: int, views: int) -> Iterator[ShardGroup]
         members = parts[index : last + 1]
         earlier_images = ends[index] - parts[index].record.images
         paths, checksums = tuple(part.path for part in members), tuple(part.checksum for part in members)
-        yield ShardGroup(start, paths, checksums, (start - earlier_images) * views, (end - start) * views)
+        yield ShardChunk(start, paths, checksums, (start - earlier_images) * views, (end - start) * views)
