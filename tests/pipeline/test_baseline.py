@@ -108,7 +108,7 @@ def test_a_large_study_keeps_sums_by_groups_and_some_vectors(tmp_path, monkeypat
     folder = write_images(tmp_path / "images", 50)
     small = baselines(run(folder, tmp_path / "small", shard_size=10))
     monkeypatch.setattr(embedding, "KEPT", 20)
-    monkeypatch.setattr(embedding, "GROUPS", 12)
+    monkeypatch.setattr(embedding, "CHUNKS", 12)
     study = run(folder, tmp_path / "large", shard_size=10)
     large = baselines(study)
     assert large["cosine_similarity"] == pytest.approx(small["cosine_similarity"], abs=1e-10)
