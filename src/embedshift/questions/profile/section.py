@@ -153,6 +153,7 @@ def _sortable(value: float | None) -> str:
 TERMS = {
     "mean performance": "The paper's overall score: the mean of its similarity metrics. It mixes the response of the "
     "encoder with the change of the pixels.",
+    "aligned": "After moving the original as the view was moved, over what the view shows of it.",
     "patch similarity": "Similarity of the pixels of original and view, in a 4 x 4 grid.",
     "edge preservation": "Similarity of the edge strength at each position.",
     "detail preservation": "Similarity of the contrast in an 8 x 8 grid.",
