@@ -95,7 +95,8 @@ class Correlation(_RankTest):
     names: Names
     requires = (
         "Holds if the correlation is above that of nearly all random permutations of the augmentations. Does not hold "
-        "if it is below. Testable only if each metric differs between at least two augmentations."
+        "if it is below. Its unit is the augmentation: more images cannot decide it. Testable only if each metric "
+        "differs between at least two augmentations."
     )
 
     def rank_finding(self, bootstrap: Bootstrap) -> Finding:
