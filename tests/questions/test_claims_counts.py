@@ -13,9 +13,9 @@ from embedshift.questions.claims.paper import paper_claims
 from embedshift.statistics import sample
 from embedshift.statistics.baselines import Baseline, unit_pairs
 from embedshift.statistics.resamples import weights
+from support import studies
 from support.claims_world import NAMES, table_of, world
 from support.matrix import first_only
-from support.synthetic import make_study
 
 RESAMPLES, SEED = 399, 3
 OTHERS = ("cosine_similarity", "attention_similarity", "patch_similarity", "edge_preservation")
@@ -145,8 +145,8 @@ def test_what_was_not_measured_is_said_with_the_metric_that_lacks():
 
 
 @pytest.mark.slow
-def test_a_study_counts_what_its_summary_shows(tmp_path):
-    study = make_study(tmp_path / "study", 40)
+def test_a_study_counts_what_its_summary_shows():
+    study = studies.paper()
     shifts = study.summary().filter(metric="cosine_similarity")["relative_shift"]
     found = {row["claim"]: row for row in study.claims().iter_rows(named=True)}
     for part, level in (("11a", 0.1), ("11b", 0.5)):

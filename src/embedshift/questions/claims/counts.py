@@ -58,7 +58,7 @@ class MostAltered:
         shifts = 1.0 - cosines.mean - count * (cosines.chunked - np.outer(pairs.images, cosines.mean)) / images
         without = [each.sum() - 2 * each.sum(axis=1) + each.diagonal() for each in (pairs.sums, pairs.counts)]
         mean = pairs.sums.sum() / pairs.counts.sum()
-        left_out = np.divide(*without, out=np.full(count, mean), where=without[1] > 0)
+        left_out = np.divide(without[0], without[1], out=np.full(count, mean), where=without[1] > 0)
         baseline = mean - (count - 1) * (left_out - left_out.mean())
         return estimates_from_values(shifts - self.level * (1.0 - baseline)[:, None])
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -66,17 +67,12 @@ def pipeline(data: FigureInput, title: str) -> Figure:
             _cut(axes, picture, step.cells)
             _arrow(drawn, (left - ACROSS, bottom + SIDE / 2), (left, bottom + SIDE / 2))
         _words(drawn, left + SIDE / 2, upper + SIDE + 0.05, step.title, ha="center", va="bottom", fontweight="bold")
-        values = [(METRICS[m].label, image.metrics[view].get(m)) for m in PAPER_METRICS if _needs(m) == step.needs]
-        values = [(label, value) for label, value in values if value is not None]
-        if values:
-            _arrow(drawn, (left + 0.1, upper), (left + 0.1, lower + SIDE), "<|-|>")
-        lines = "\n".join(f"{label} {number(value)}" for label, value in values)
-        _words(drawn, left + 0.22, upper - DOWN / 2, lines, va="center", linespacing=1.5)
+        _arrow(drawn, (left + 0.1, upper), (left + 0.1, lower + SIDE), "<|-|>")
+        compared = [name for name in PAPER_METRICS if name in METRICS and METRICS[name].needs == step.needs]
+        values = {METRICS[name].label: image.metrics[view].get(name) for name in compared}
+        lines = [f"{label} {number(value)}" for label, value in values.items() if value is not None]
+        _words(drawn, left + 0.22, upper - DOWN / 2, "\n".join(lines), va="center", linespacing=1.5)
     return drawn
-
-
-def _needs(metric: str) -> str:
-    return METRICS[metric].needs if metric in METRICS else ""
 
 
 def _steps(data: FigureInput, image: RedrawnImage, view: str) -> list[Column]:
@@ -162,6 +158,6 @@ def _arrow(drawn: Figure, start: tuple[float, float], end: tuple[float, float], 
     )  # fmt: skip
 
 
-def _words(drawn: Figure, x: float, y: float, text: str, **how: object) -> None:
-    settings = {"fontsize": WORDS, "color": INK} | how
+def _words(drawn: Figure, x: float, y: float, text: str, **how: Any) -> None:
+    settings: dict[str, Any] = {"fontsize": WORDS, "color": INK} | how
     drawn.text(x, y, text, transform=drawn.dpi_scale_trans, **settings)
