@@ -26,11 +26,7 @@ class MostAltered:
     level: float
     # Shifts and baseline are resampled together, and not with the others.
     contrasts: tuple[Contrast, ...] = ()
-
-    @property
-    def requires(self) -> str:
-        """What the two verdicts require, in words."""
-        return f"Holds if at least {MOST} of the {len(NAMES)} are above {self.level}. Does not hold if fewer are."
+    requires = f"Holds if at least {MOST} are. Does not hold if fewer are."
 
     def find(self, bootstrap: Bootstrap) -> Finding | None:
         """Returns how many are above the level, with its interval."""
@@ -78,8 +74,7 @@ class Rank:
     name: str
     metrics: Sequence[str]
     requires = (
-        f"Holds if fewer than {LEAST_CHANGED} of the others have a higher mean. Does not hold if {LEAST_CHANGED} or "
-        "more have. The estimate is the rank."
+        f"Holds if fewer than {LEAST_CHANGED} others have a higher mean. Does not hold if {LEAST_CHANGED} or more have."
     )
 
     @property

@@ -53,7 +53,10 @@ def pipeline(data: FigureInput, title: str) -> Figure:
     view = names[len(names) // 2]
     steps = _steps(data, image, view)
     name = verbatim(data.reader.naming.image(image.image_id))
-    note = f"{name}; framed: the view whose augmentation has the median mean shift; embedding: blue below 0, red above"
+    note = (
+        f"{name}; framed: the view whose augmentation has the median mean shift; no change is 1 (L2: 0); "
+        "each attention map has its own scale; embedding: blue below 0, red above"
+    )
     width, height = LEFT + (1 + len(steps)) * (SIDE + ACROSS) - ACROSS + LEFT, ABOVE + 2 * SIDE + DOWN + 0.1
     drawn = new_figure(data.caption(note), width, height, title)
     drawn.set_layout_engine("none")
