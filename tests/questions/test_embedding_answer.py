@@ -43,7 +43,7 @@ def test_names_the_ends_whatever_the_order_of_the_rows():
     first, crossed, second, scale = how_far(summary(FLIP, NOISE, BLUR), "CLIP", 50, cross)
     assert first == "noise moves the embedding of CLIP furthest: 1.25 [1.10 to 1.40] of the distance to another image."
     wanted = "is on average 1.01 times as far from its own original as from the originals of other images"
-    assert crossed == f"A view under noise {wanted}."
+    assert crossed == f"A view under noise {wanted}: its embedding no longer identifies the image."
     assert second == "flip moves it least: 0.025 [0.020 to 0.031]."
     assert "that between different images of this set (1 − 0.600)" in scale
 

@@ -9,6 +9,8 @@ from embedshift.report.numbers import with_interval
 from embedshift.report.section import Answer, PageInput
 from embedshift.statistics.summary import COSINE, FAR, ROUNDING
 
+# From this distance relative to others on, a view is no nearer to its own original than to others.
+NO_NEARER = 0.95
 # Augmentations whose distance to other originals the answer gives.
 NAMED = 3
 
@@ -45,6 +47,7 @@ def shift_extremes(summary: pl.DataFrame, encoder: str, images: int, relative_to
         "is_moved": most["mean"] <= 1.0 - ROUNDING,
         "are_equal": least["mean"] - most["mean"] < ROUNDING,
         "lost_views": [{"augmentation": name, "times": relative_to_others[name]} for name in far[:NAMED]],
+        "no_nearer": NO_NEARER,
     }
 
 
