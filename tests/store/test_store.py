@@ -125,6 +125,8 @@ def test_attention_is_drawn_of_images_that_have_it(both, order, mapped, caplog):
     assert lean.image_ids(with_attention=True) == set(mapped)
     assert shown(draw(lean, "attention", images=3)) == mapped
     assert shown(draw(lean, "views", images=7)) == sorted(lean.image_ids())
+    pipeline = [text.get_text() for axes in draw(lean, "pipeline").axes for text in axes.texts]
+    assert pipeline == ["not stored"] * 2, "the embeddings, but not the attention"
     assert shown(draw(lean, "attention", images=[order[1], *mapped[:2]])) == mapped[:2]
     assert f"omits {order[1]}: its attention is not stored (`store` metrics)" in caplog.text
     with pytest.raises(EmbedshiftError, match="no image to show"):

@@ -172,6 +172,7 @@ class FigureKind:
     title: str
     draw: Callable[[FigureInput], Figure]
     images: int = 0
+    single: bool = False
     shows_attention: bool = False
     section: bool = False
     without_images: bool = False
@@ -203,6 +204,7 @@ def figure(
     name: str,
     *,
     images: int = 0,
+    single: bool = False,
     shows_attention: bool = False,
     section: bool = False,
     without_images: bool = False,
@@ -224,7 +226,7 @@ def figure(
             with style.context():
                 return draw(data, title)
 
-        options = (images, shows_attention, section, without_images, is_available, candidates)
+        options = (images, single, shows_attention, section, without_images, is_available, candidates)
         FIGURES.add(name, FigureKind(name, number, title, styled, *options))
         return styled
 
