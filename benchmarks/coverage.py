@@ -3,9 +3,9 @@
 usage: python benchmarks/coverage.py [--repetitions 4000] [--only means differences relative_shifts ranks]
 
 Means have the bootstrap-t, proportions Clopper and Pearson's interval at the effective number of values, differences of
-pairs the studentised max-T, relative shifts the bootstrap-t with the baseline resampled. Several draws of an image are
-alike: their correlation is 0.5 (normal, lognormal: in the logarithm), and for 0 and 1 the chances of images have a beta
-distribution with the correlation 1/3.
+pairs the studentised max-T, relative shifts the bootstrap-t with the baseline resampled, of the logarithm for the lower
+end if every image moved. Several draws of an image are alike: their correlation is 0.5 (normal, lognormal: in the
+logarithm), and for 0 and 1 the chances of images have a beta distribution with the correlation 1/3.
 """
 
 import argparse
@@ -17,7 +17,14 @@ import numpy as np
 from scipy import stats
 
 from embedshift.statistics import intervals
-from embedshift.statistics.baselines import relative_shifts, unit_pairs
+from embedshift.statistics.baselines import (
+    Pairs,
+    bootstrap_t,
+    log_bootstrap_t,
+    relative_shifts,
+    unit_pairs,
+    with_exact_baseline,
+)
 from embedshift.statistics.differences import contrasts
 from embedshift.statistics.sample import estimates_from_values, gather
 from embedshift.statistics.vectors import cosine, unit
@@ -128,37 +135,85 @@ def unequal(rng: np.random.Generator, n: int) -> np.ndarray:
 
 
 def baselines(repetitions: int) -> None:
-    """Coverage of relative shifts: of images from outside the set (1), of a change like a blur, of no change (0)."""
-    rng = np.random.default_rng(0)
-    dim = 64
-    scale, cone = np.linspace(0.3, 1.5, dim), 1.2 * rng.normal(size=dim)
-    many = rng.normal(size=(100_000, dim)) * scale + cone
-    total = np.sum(unit(many), axis=0)
-    baseline = (total @ total - len(many)) / (len(many) * (len(many) - 1))
-    truth = (1 - cosine(many, _changed(rng, many)).mean()) / (1 - baseline)
-    print(f"\ncoverage of relative shifts, {repetitions} repetitions a cell, %\n")
-    print("| change | true relative shift | n = 8 | n = 20 | n = 50 | n = 200 |\n|---|---|---|---|---|---|")
-    wanted = {"an image from outside the set": 1.0, "a change like a blur": truth, "none": 0.0}
-    hits = {name: [0, 0, 0, 0] for name in wanted}
-    for place, n in enumerate((8, 20, 50, 200)):
+    """Coverage of relative shifts by every kind of interval: that of the tables, and what others would do."""
+    numbers, world = (8, 12, 20, 50, 200), Shifted()
+    print(f"\ncoverage of relative shifts, {repetitions} repetitions a cell, %; in brackets: intervals that reach 0\n")
+    print("| change | true relative shift | interval | " + " | ".join(f"n = {n}" for n in numbers) + " |")
+    print("|---|---|---|" + "---|" * len(numbers))
+    hits: dict[str, list[np.ndarray]] = {}
+    zeros: dict[str, list[np.ndarray]] = {}
+    for n in numbers:
+        covered: dict[str, list[np.ndarray]] = {}
+        reached: dict[str, list[np.ndarray]] = {}
         for seed in range(repetitions):
-            vectors, outside = (rng.normal(size=(n, dim)) * scale + cone for _ in range(2))
-            views = (outside, _changed(rng, vectors), vectors)
-            values = np.stack([cosine(vectors, view) for view in views], axis=1)
-            values[:, 2] = 1.0
-            sample = gather([(values, np.ones_like(values))], chunks=[1] * n)
-            exact = unit_pairs(unit(vectors), np.ones(n), np.ones(n)).baseline()
-            found = relative_shifts(sample, exact, 1.0, seed=seed)
-            for k, (name, true) in enumerate(wanted.items()):
-                hits[name][place] += bool(found.low[k] <= true <= found.high[k])
-    for name, true in wanted.items():
-        cells = " | ".join(f"{100 * hit / repetitions:.1f}" for hit in hits[name])
-        print(f"| {name} | {true:.3f} | {cells} |")
+            for kind, (low, high) in world.intervals(np.random.default_rng([seed, n]), n, seed).items():
+                covered.setdefault(kind, []).append((low <= world.truth) & (world.truth <= high))
+                reached.setdefault(kind, []).append(low <= 0)
+        for kind, found in covered.items():
+            hits.setdefault(kind, []).append(100 * np.mean(found, axis=0))
+            zeros.setdefault(kind, []).append(100 * np.mean(reached[kind], axis=0))
+    for column, (name, true) in enumerate(zip(CHANGES, world.truth, strict=True)):
+        for kind, found in hits.items():
+            cells = [f"{each[column]:.1f} [{zero[column]:.1f}]" for each, zero in zip(found, zeros[kind], strict=True)]
+            print(f"| {name} | {true:.3f} | {kind} | " + " | ".join(cells) + " |", flush=True)
 
 
-def _changed(rng: np.random.Generator, vectors: np.ndarray) -> np.ndarray:
-    """The vectors, each moved by an amount of its own."""
-    return vectors + 0.3 * rng.lognormal(size=(len(vectors), 1)) * rng.normal(size=vectors.shape)
+# Change → standard deviation of the logarithm of an image's amount; its distance grows with the square of the amount.
+AMOUNTS = {"even amounts": 0.0, "skewed as photographs": 0.4, "strongly skewed": 0.7, "extremely skewed": 1.0}
+CHANGES = (*AMOUNTS, "most far, some near", "an image from outside the set", "none")
+# Dimensions of the vectors, and images that give the true values.
+DIM, MANY = 64, 200_000
+
+
+class Shifted:
+    """Vectors in a cone, and the same changed by amounts that differ from image to image."""
+
+    def __init__(self) -> None:
+        rng = np.random.default_rng(0)
+        self.scale, self.cone = np.linspace(0.3, 1.5, DIM), 1.2 * rng.normal(size=DIM)
+        total, far, parts = np.zeros(DIM), np.zeros(len(CHANGES)), 20
+        for _ in range(parts):
+            vectors, values = self.draw(rng, MANY // parts)
+            total, far = total + unit(vectors).sum(axis=0), far + (1 - values).sum(axis=0)
+        baseline = (total @ total - MANY) / (MANY * (MANY - 1))
+        self.truth = far / MANY / (1 - baseline)
+        self.truth[-2] = 1.0
+
+    def draw(self, rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """Vectors `[n, DIM]`, and the cosines of their views `[n, changes]`."""
+        vectors, outside = (rng.normal(size=(n, DIM)) * self.scale + self.cone for _ in range(2))
+        amounts = [0.3 * rng.lognormal(sigma=sigma, size=(n, 1)) for sigma in AMOUNTS.values()]
+        views = [vectors + amount * rng.normal(size=vectors.shape) for amount in amounts]
+        views.append(np.where(rng.random((n, 1)) < 0.25, views[0], outside))
+        values = [cosine(vectors, view) for view in (*views, outside)]
+        return vectors, np.stack([*values, np.ones(n)], axis=1)
+
+    def intervals(self, rng: np.random.Generator, n: int, seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        vectors, values = self.draw(rng, n)
+        sample = gather([(values, np.ones_like(values))], chunks=[1] * n)
+        exact = unit_pairs(unit(vectors), np.ones(n), np.ones(n)).baseline()
+        found = relative_shifts(sample, exact, 1.0, seed=seed)
+        assert exact.pairs is not None
+        numbers = with_exact_baseline(sample, exact.pairs, 1.0, seed=seed)
+        return {
+            "as in the tables": (found.low, found.high),
+            "bootstrap-t": bootstrap_t(*numbers),
+            "bootstrap-t of the logarithm": log_bootstrap_t(*numbers),
+            "jackknife of the logarithm": log_jackknife(values, exact.pairs),
+        }
+
+
+def log_jackknife(values: np.ndarray, pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
+    """95 % intervals of relative shifts from cosines `[n, K]`, by the logarithms without each of the images."""
+    every = np.ones((1, len(values)))
+
+    def logarithms(images: np.ndarray) -> np.ndarray:
+        means = images @ values / images.sum(axis=1, keepdims=True)
+        return np.asarray(np.log((1 - means) / (1 - pairs.means(images)[0][:, None])))
+
+    with np.errstate(invalid="ignore", divide="ignore"):
+        low, high = intervals.jackknife_interval(logarithms(every)[0], logarithms(every - np.eye(len(values))))
+    return np.exp(low), np.exp(high)
 
 
 PARTS: dict[str, Callable[[int], None]] = {

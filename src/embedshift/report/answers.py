@@ -70,15 +70,13 @@ def differences_content(differences: pl.DataFrame | None, order: Sequence[str], 
     if differences is None or len(order) < 2:
         return content
     by_pairs = ordered(differences, COSINE, order)
-    names, pairs = by_pairs.names, list(itertools.combinations(by_pairs.names, 2))
+    pairs = list(itertools.combinations(by_pairs.names, 2))
+    told_apart = [pair for pair in pairs if pair in by_pairs.significant and pair in by_pairs.ratios]
     cosine = differences.filter(pl.col("metric") == COSINE)["difference"]
     return content | {
         "any_difference": not (cosine.fill_null(0.0).abs() < ROUNDING).all(),
         "pairs": len(pairs),
         "open_pairs": [pair for pair in pairs if pair not in by_pairs.significant],
-        "most": by_pairs.most,
-        "least": by_pairs.least,
-        "next": (names[1], times(by_pairs.ratios.get((by_pairs.most[0], names[1])))),
-        "previous": (names[-2], times(by_pairs.ratios.get((names[-2], by_pairs.least[0])))),
+        "ratio": (*told_apart[0], *times(*by_pairs.ratios[told_apart[0]])) if told_apart else None,
         "without_ratio": len(pairs) - len(by_pairs.ratios) // 2,
     }

@@ -37,13 +37,10 @@ def with_interval(value: float | None, low: float | None, high: float | None) ->
     return fixed(value, places), f"{fixed(low, places)} to {fixed(high, places)}"
 
 
-def times(ratio: tuple[float, float, float] | None) -> tuple[str, str] | None:
-    """Formats a ratio and its interval, with as many decimals as tell it from 1; None without an interval."""
-    if ratio is None or math.isnan(ratio[1]) or math.isnan(ratio[2]):
-        return None
-    places = interval_decimals(ratio[1] - 1, ratio[2] - 1, 0)
-    value, low, high = (fixed(number, places) for number in ratio)
-    return value, f"{low} to {high}"
+def times(ratio: float, low: float, high: float) -> tuple[str, str]:
+    """Formats a ratio and its interval, with as many decimals as tell it from 1."""
+    places = interval_decimals(low - 1, high - 1, 0)
+    return fixed(ratio, places), f"{fixed(low, places)} to {fixed(high, places)}"
 
 
 def in_percent(value: float | None, low: float | None = None, high: float | None = None) -> tuple[str, str]:

@@ -7,6 +7,7 @@ has no logarithm: pairs with an augmentation that leaves an image unmoved are co
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -39,7 +40,7 @@ def differences(study: Measured, *, seed: int) -> pl.DataFrame:
     return pl.concat(tables).fill_nan(None) if tables else pl.DataFrame(schema=SCHEMA)
 
 
-def _by_difference(paired: Estimates, seed: int) -> dict[str, Values]:
+def _by_difference(paired: Estimates, seed: int) -> dict[str, Any]:
     """Returns the columns of a metric, `[pairs]` each, without ratios."""
     corrected = intervals.simultaneous_intervals(paired, seed=seed)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -49,7 +50,7 @@ def _by_difference(paired: Estimates, seed: int) -> dict[str, Values]:
     return {"difference": paired.mean, "effect": effect} | none | ends
 
 
-def _by_ratio(both: Estimates, columns: dict[str, Values], seed: int) -> dict[str, Values]:
+def _by_ratio(both: Estimates, columns: dict[str, Any], seed: int) -> dict[str, Any]:
     """Returns the columns of a distance: its pairs are compared at once, each by its ratio if it has one."""
     count = len(both.mean) // 2
     has_logarithm = (both.having[count:] == both.having[:count]) & (both.having[:count] > 0)
@@ -98,7 +99,7 @@ def ordered(table: pl.DataFrame, metric: str, names: Sequence[str]) -> Order:
     rises = metric in METRICS and not METRICS[metric].higher_is_better
     more: list[tuple[str, str]] = []
     significant: set[tuple[str, str]] = set()
-    ratios = {}
+    ratios: dict[tuple[str, str], tuple[float, float, float]] = {}
     rows = table.filter(pl.col("metric") == metric, pl.col("difference").is_not_null())
     for row in rows.filter(pl.col("augmentation").is_in(names), pl.col("other").is_in(names)).iter_rows(named=True):
         pair = row["augmentation"], row["other"]
