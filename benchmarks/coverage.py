@@ -1,6 +1,6 @@
 """Do the intervals cover? Simulations of every kind of interval that a report shows.
 
-usage: python benchmarks/coverage.py [--repetitions 4000] [--only means differences relative_shifts ranks]
+usage: python benchmarks/coverage.py [--repetitions 4000] [--only means differences ratios relative_shifts ranks]
 
 Means have the bootstrap-t, proportions Clopper and Pearson's interval at the effective number of values, differences of
 pairs the studentised max-T, relative shifts the bootstrap-t with the baseline resampled, of the logarithm for the lower
@@ -35,6 +35,7 @@ TOGETHER = 100
 NUMBERS = (8, 20, 50, 500)
 DRAWS = (1, 5)
 Draw = Callable[[np.random.Generator, tuple[int, int, int]], np.ndarray]
+Residual = Callable[[np.random.Generator, int], np.ndarray]
 
 
 def normal(rng: np.random.Generator, shape: tuple[int, int, int]) -> np.ndarray:
@@ -101,6 +102,45 @@ def differences(repetitions: int) -> None:
                 significant += bool(intervals.simultaneous_intervals(pairs, seed=seed).significant.any())
             cells.append(f"{significant / repetitions:.3f}")
         print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
+
+
+def ratios(repetitions: int) -> None:
+    """Ratios of distances: how often a pair is significant although no ratio differs from 1, and how many are found."""
+    found: dict[str, list[str]] = {}
+    for n in (8, 20, 50):
+        rng = np.random.default_rng(n)
+        for name, residual in RESIDUALS.items():
+            hits = [_found(logarithms(rng, n, residual), seed // TOGETHER) > 0 for seed in range(repetitions)]
+            found.setdefault(f"a false pair: {name}", []).append(f"{np.mean(hits):.3f}")
+        worlds = [logarithms(rng, n, RESIDUALS["normal"]) + np.log(DEMO) for _ in range(repetitions // 4)]
+        for name, values in (("by ratio", worlds), ("by difference", [1 - np.exp(world) for world in worlds])):
+            pairs = np.mean([_found(each, seed // TOGETHER) for seed, each in enumerate(values)])
+            found.setdefault(f"pairs found of 36, {name}", []).append(f"{pairs:.1f}")
+    print(f"\nratios of distances of nine augmentations, {repetitions} repetitions a cell, a quarter for pairs found\n")
+    print("| simulation | n = 8 | n = 20 | n = 50 |\n|---|---|---|---|")
+    for name, cells in found.items():
+        print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
+
+
+def _found(values: np.ndarray, seed: int) -> int:
+    """How many pairs of columns are significant."""
+    pairs = estimates_from_values(values).paired(contrasts(values.shape[1]))
+    return int(intervals.simultaneous_intervals(pairs, seed=seed, resamples=1_999).significant.sum())
+
+
+def logarithms(rng: np.random.Generator, n: int, residual: Residual) -> np.ndarray:
+    """Logarithms of nine distances an image, all of one mean: an effect of the image, and a residual."""
+    return np.asarray(0.5 * rng.normal(size=(n, 1)) + 0.6 * residual(rng, n))
+
+
+# Mean relative shifts of the nine augmentations in the demo.
+DEMO = (1.163, 0.119, 0.109, 0.080, 0.054, 0.029, 0.026, 0.020, 0.006)
+RESIDUALS: dict[str, Residual] = {
+    "normal": lambda rng, n: rng.normal(size=(n, 9)),
+    "skewed": lambda rng, n: (1 - rng.exponential(size=(n, 9))) * np.where(np.arange(9) % 2, 1, -1),
+    "unequal spread": lambda rng, n: rng.normal(size=(n, 9)) * np.linspace(0.3, 3.0, 9),
+    "unequal spread and skew": lambda rng, n: unequal(rng, n),
+}
 
 
 def rank_tests(repetitions: int) -> None:
@@ -217,16 +257,19 @@ def log_jackknife(values: np.ndarray, pairs: Pairs) -> tuple[np.ndarray, np.ndar
 
 
 PARTS: dict[str, Callable[[int], None]] = {
-    "means": means, "differences": differences, "relative_shifts": baselines, "ranks": rank_tests,
+    "means": means, "differences": differences, "ratios": ratios, "relative_shifts": baselines, "ranks": rank_tests,
 }  # fmt: skip
 # Of the repetitions that are asked for.
-TAKEN = {"means": 1.0, "differences": 0.25, "relative_shifts": 0.25, "ranks": 0.04}
+TAKEN = {"means": 1.0, "differences": 0.25, "ratios": 0.25, "relative_shifts": 0.25, "ranks": 0.04}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
-        "--repetitions", type=int, default=4_000, help="differences and relative shifts take a quarter, ranks 4 %%"
+        "--repetitions",
+        type=int,
+        default=4_000,
+        help="differences, ratios and relative shifts take a quarter, ranks 4 %%",
     )
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     options = parser.parse_args()

@@ -9,7 +9,8 @@ import pytest
 
 from embedshift.statistics import sample as samples
 from embedshift.statistics.baselines import Baseline
-from embedshift.statistics.differences import SCHEMA, differences, ordered
+from embedshift.statistics.differences import SCHEMA, contrasts, differences, ordered
+from embedshift.statistics.intervals import simultaneous_intervals
 from embedshift.statistics.summary import measured, moving
 from support.matrix import first_only
 from support.resampling import slow_max_t
@@ -125,3 +126,17 @@ def test_an_order_takes_the_means_where_there_is_no_ratio_and_only_the_names_tha
     found = order_of(rows, ["a", "b", "c"])
     assert (found.most, found.least) == (["a", "c"], ["b"])
     assert {("b", "c"), ("c", "b")} == found.ratios.keys()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("residuals", first_only(["skewed", "unequal"]))
+def test_equal_augmentations_are_seldom_told_apart(residuals):
+    """At most 6 % of studies, but for the error of the simulation; skewed, or of unequal spread."""
+    rng, studies = np.random.default_rng(0), 250
+    wrong = 0
+    for _ in range(studies):
+        skewed, unequal = 1 - rng.exponential(size=(20, 9)), rng.normal(0, np.linspace(0.2, 2, 9), (20, 9))
+        logarithms = 0.5 * rng.normal(size=(20, 1)) + (skewed if residuals == "skewed" else unequal)
+        pairs = samples.estimates_from_values(logarithms).paired(contrasts(9))
+        wrong += bool(simultaneous_intervals(pairs, seed=0, resamples=999).significant.any())
+    assert wrong / studies <= 0.06 + 2 * math.sqrt(0.06 * 0.94 / studies)
