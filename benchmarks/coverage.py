@@ -174,14 +174,15 @@ def unequal(rng: np.random.Generator, n: int) -> np.ndarray:
     return np.asarray(0.3 * rng.normal(size=(n, 1)) + spread * skewed / np.sqrt(np.exp(skew**2) - 1))
 
 
-def baselines(repetitions: int) -> None:
+def baselines(repetitions: int, numbers: tuple[int, ...] = (8, 12, 20, 50, 200)) -> None:
     """Coverage of relative shifts by every kind of interval: that of the tables, and what others would do."""
-    numbers, world = (8, 12, 20, 50, 200), Shifted()
+    world = Shifted()
     print(f"\ncoverage of relative shifts, {repetitions} repetitions a cell, %; in brackets: intervals that reach 0\n")
     print("| change | true relative shift | interval | " + " | ".join(f"n = {n}" for n in numbers) + " |")
     print("|---|---|---|" + "---|" * len(numbers))
     hits: dict[str, list[np.ndarray]] = {}
     zeros: dict[str, list[np.ndarray]] = {}
+    uppers: dict[str, list[np.ndarray]] = {}
     for n in numbers:
         covered: dict[str, list[np.ndarray]] = {}
         reached: dict[str, list[np.ndarray]] = {}
@@ -189,6 +190,8 @@ def baselines(repetitions: int) -> None:
             for kind, (low, high) in world.intervals(np.random.default_rng([seed, n]), n, seed).items():
                 covered.setdefault(kind, []).append((low <= world.truth) & (world.truth <= high))
                 reached.setdefault(kind, []).append(low <= 0)
+                if n == numbers[0]:
+                    uppers.setdefault(kind, []).append(np.log(high[:-1] / world.truth[:-1]))
         for kind, found in covered.items():
             hits.setdefault(kind, []).append(100 * np.mean(found, axis=0))
             zeros.setdefault(kind, []).append(100 * np.mean(reached[kind], axis=0))
@@ -196,6 +199,10 @@ def baselines(repetitions: int) -> None:
         for kind, found in hits.items():
             cells = [f"{each[column]:.1f} [{zero[column]:.1f}]" for each, zero in zip(found, zeros[kind], strict=True)]
             print(f"| {name} | {true:.3f} | {kind} | " + " | ".join(cells) + " |", flush=True)
+    print(f"\nthe upper end in multiples of the true value, n = {numbers[0]}, geometric means\n")
+    print("| interval | " + " | ".join(CHANGES[:-1]) + " |\n|---|" + "---|" * len(CHANGES[:-1]))
+    for kind, ends in uppers.items():
+        print(f"| {kind} | " + " | ".join(f"{each:.1f}" for each in np.exp(np.mean(ends, axis=0))) + " |")
 
 
 # Change → standard deviation of the logarithm of an image's amount; its distance grows with the square of the amount.
