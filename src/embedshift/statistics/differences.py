@@ -77,20 +77,14 @@ def contrasts(count: int) -> Values:
 
 @dataclass(frozen=True)
 class Order:
-    """Augmentations by how much they change one metric.
-
-    Args:
-        names: All, the one that changes it most first.
-        most: Those that no other changes it significantly more than: with 95 % probability one of them is the first.
-        least: Those that no other changes it significantly less than.
-        significant: Pairs that differ significantly, each in both orders.
-        ratios: Pairs of distances → their ratio with its interval, in both orders; NaN = no interval.
-    """
+    """Augmentations by how much they change one metric, and their pairs, each in both orders."""
 
     names: list[str]
+    # That no other changes it significantly more than, and less than: with 95 % probability the true ends are here.
     most: list[str]
     least: list[str]
     significant: set[tuple[str, str]]
+    # Of distances, with their intervals; NaN = no interval.
     ratios: dict[tuple[str, str], tuple[float, float, float]]
 
 
@@ -113,8 +107,7 @@ def ordered(table: pl.DataFrame, metric: str, names: Sequence[str]) -> Order:
         if row["significant"]:
             significant |= {pair, pair[::-1]}
     ahead = Counter(first for first, _ in more)
-    behind = {last for first, last in more if (first, last) in significant}
-    before = {first for first, last in more if (first, last) in significant}
+    before, behind = ({pair[end] for pair in more if pair in significant} for end in (0, 1))
     return Order(
         sorted(names, key=lambda name: -ahead[name]),
         most=[name for name in names if name not in behind],
