@@ -186,12 +186,13 @@ def _with_sampled_baseline(
 
 def _every_unit_moved(sample: Estimates, baseline: Baseline, no_change: float) -> NDArray[np.bool_]:
     """Returns whether every image, or every chunk of images, moved in the direction of the baseline, bool `[A]`."""
-    units = sample.values
+    units = sample.values if sample.image_means is None else sample.image_means
     if baseline.pairs is not None and sample.chunked is not None:
         units = sample.chunked / baseline.pairs.images[:, None]
     if units is None:
         return np.zeros(len(sample.mean), bool)
-    return np.asarray(((no_change - units) / (no_change - baseline.value) > STILL).all(axis=0))
+    still = (no_change - units) / (no_change - baseline.value) <= STILL
+    return np.asarray(~still.any(axis=0))
 
 
 def with_exact_baseline(

@@ -53,7 +53,8 @@ def _by_difference(paired: Estimates, seed: int) -> dict[str, Any]:
 def _by_ratio(both: Estimates, columns: dict[str, Any], seed: int) -> dict[str, Any]:
     """Returns the columns of a distance: its pairs are compared at once, each by its ratio if it has one."""
     count = len(both.mean) // 2
-    has_logarithm = (both.having[count:] == both.having[:count]) & (both.having[:count] > 0)
+    # As many views have a logarithm as have a value.
+    has_logarithm = (both.counts[count:] == both.counts[:count]) & (both.counts[:count] > 0)
     first, second = np.triu_indices(count, k=1)
     has_ratio = has_logarithm[first] & has_logarithm[second]
     weights = contrasts(count)

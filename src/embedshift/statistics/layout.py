@@ -90,7 +90,7 @@ def metric_parts(
     """Yields sums over the draws and counts of metrics, some images at a time: `[b, A * M]` each.
 
     Those of the logarithms of `distances` follow, `[b, A * D]`: metric → no change, and the distance up to which a view
-    did not move.
+    did not move, so that it has no logarithm.
     """
     chosen = [metrics.index(name) for name in distances or {}]
     no_change, still = np.array([*(distances or {}).values()]).reshape(-1, 2).T
@@ -98,16 +98,10 @@ def metric_parts(
         values = order.numbers(block, metrics)
         by_augmentation = [values[:, order.positions(name)] for name in augmentations]
         parts = [sums_and_counts(views) for views in by_augmentation]
-        if chosen:
-            parts += [_logarithms(np.abs(views[..., chosen] - no_change), still) for views in by_augmentation]
+        for views in by_augmentation if chosen else ():
+            away = np.abs(views[..., chosen] - no_change)
+            parts.append(sums_and_counts(np.log(np.where(away > still, away, np.nan))))
         yield side_by_side(parts)
-
-
-def _logarithms(distances: Values, still: Values) -> tuple[Values, Values]:
-    """Returns sums over the draws and counts of logarithms, `[b, D]` each; none for an image with a still view."""
-    sums, counts = sums_and_counts(np.log(np.where(distances > still, distances, np.nan)))
-    moved = ~(distances <= still).any(axis=1)
-    return np.where(moved, sums, 0.0), np.where(moved, counts, 0.0)
 
 
 def list_parts(
