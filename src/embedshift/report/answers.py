@@ -8,9 +8,10 @@ import polars as pl
 from markupsafe import Markup
 
 from embedshift.config import Json
+from embedshift.report.numbers import times
 from embedshift.report.page import fill
 from embedshift.report.section import Answer, PageInput, Section, parts_of_page
-from embedshift.statistics.differences import significant_pairs
+from embedshift.statistics.differences import ordered
 from embedshift.statistics.families import ONE_LEVEL
 from embedshift.statistics.summary import COSINE, ROUNDING
 
@@ -60,7 +61,7 @@ def _differences(page: PageInput) -> Json:
 
 
 def differences_content(differences: pl.DataFrame | None, order: Sequence[str], images: int) -> Json:
-    """Returns which pairs of augmentations differ significantly in cosine similarity."""
+    """Returns which pairs of augmentations differ significantly in how far they move the embedding."""
     content: Json = {
         "augmentations": len(order),
         "images": images,
@@ -68,18 +69,14 @@ def differences_content(differences: pl.DataFrame | None, order: Sequence[str], 
     }
     if differences is None or len(order) < 2:
         return content
-    significant = {*significant_pairs(differences, COSINE)}
-    pairs = list(itertools.combinations(order, 2))
-
-    def end(name: str) -> Json:
-        is_apart = all((name, other) in significant for other in order if other != name)
-        return {"augmentation": name, "is_apart": is_apart}
-
+    by_pairs = ordered(differences, COSINE, order)
+    pairs = list(itertools.combinations(by_pairs.names, 2))
+    told_apart = [pair for pair in pairs if pair in by_pairs.significant and pair in by_pairs.ratios]
     cosine = differences.filter(pl.col("metric") == COSINE)["difference"]
     return content | {
         "any_difference": not (cosine.fill_null(0.0).abs() < ROUNDING).all(),
         "pairs": len(pairs),
-        "open_pairs": [pair for pair in pairs if pair not in significant],
-        "first": end(order[0]),
-        "last": end(order[-1]),
+        "open_pairs": [pair for pair in pairs if pair not in by_pairs.significant],
+        "ratio": (*told_apart[0], *times(*by_pairs.ratios[told_apart[0]])) if told_apart else None,
+        "without_ratio": len(pairs) - len(by_pairs.ratios) // 2,
     }

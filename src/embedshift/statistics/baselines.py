@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from embedshift.arrays import Values
 from embedshift.statistics.intervals import LEVEL, ends_or_nan, equal_tailed
 from embedshift.statistics.resamples import RESAMPLES, in_standard_errors, resampled, weights
 from embedshift.statistics.sample import Estimates
-from embedshift.statistics.vectors import unit
+from embedshift.statistics.vectors import STILL, unit
 
 # Originals whose vectors a study keeps: up to so many images, the baseline of every metric is exact over all pairs.
 # And the chunks of images by which a larger study keeps its sums.
@@ -121,16 +121,23 @@ class RelativeShifts:
 def relative_shifts(
     sample: Estimates, baseline: Baseline, no_change: float, *, seed: int, limits: tuple[float, float] | None = None
 ) -> RelativeShifts:
-    """Returns (no change - mean) / (no change - baseline) with 95 % intervals; the baseline is resampled too."""
+    """Returns (no change - mean) / (no change - baseline) with 95 % intervals; the baseline is resampled too.
+
+    The ends come from the bootstrap-t. In few images its lower end may be below 0; if every image moved, the lower end
+    is that of the bootstrap-t of the logarithm.
+    """
     scale = no_change - baseline.value
     nothing = np.full(len(sample.mean), np.nan)
     if not is_scale(baseline, no_change):
         return RelativeShifts(nothing, nothing, nothing)
     value = relative_shift(sample.mean, baseline, no_change)
     if baseline.pairs is None or sample.chunked is None:
-        low, high = _with_sampled_baseline(sample, baseline, value, no_change, seed)
+        numbers = _with_sampled_baseline(sample, baseline, value, no_change, seed)
     else:
-        low, high = _with_exact_baseline(sample, baseline.pairs, value, no_change, seed)
+        numbers = with_exact_baseline(sample, baseline.pairs, no_change, seed=seed)
+    low, high = bootstrap_t(*numbers)
+    moved = _every_unit_moved(sample, baseline, no_change)
+    low[moved] = log_bootstrap_t(*(each[..., moved] for each in numbers))[0]
     low, high = ends_or_nan(sample, low, high)
     bounds = sorted((no_change - bound) / scale for bound in limits) if limits else (-np.inf, np.inf)
     return RelativeShifts(value, *(np.clip(end, *bounds) + 0.0 for end in (low, high)))
@@ -163,40 +170,62 @@ def relative_shifts_of_binary(sample: Estimates, baseline: Baseline, low: Values
 
 def _with_sampled_baseline(
     sample: Estimates, baseline: Baseline, value: Values, no_change: float, seed: int
-) -> tuple[Values, Values]:
-    """Returns the ends of the intervals; the baseline comes from separate pairs and is drawn from its normal law."""
+) -> tuple[Values, Values, Values, Values]:
+    """Returns the relative shifts and their standard errors `[A]`, then both of resamples `[R, A]`.
+
+    The baseline comes from separate pairs and is drawn from its normal law.
+    """
     means, errors = resampled(sample, seed=seed, resamples=RESAMPLES)
     drawn = baseline.value + baseline.error * np.random.default_rng([seed, 1]).standard_normal((RESAMPLES, 1))
     with np.errstate(invalid="ignore", divide="ignore"):
-        resampled_shifts = (no_change - means) / (no_change - drawn)
-        spread = np.sqrt(errors**2 + (resampled_shifts * baseline.error) ** 2) / np.abs(no_change - drawn)
+        shifts = (no_change - means) / (no_change - drawn)
+        spread = np.sqrt(errors**2 + (shifts * baseline.error) ** 2) / np.abs(no_change - drawn)
         error = np.sqrt(sample.error**2 + (value * baseline.error) ** 2) / abs(no_change - baseline.value)
-    return _ends(value, error, resampled_shifts, spread)
+    return value, error, shifts, spread
 
 
-def _with_exact_baseline(
-    sample: Estimates, pairs: Pairs, value: Values, no_change: float, seed: int
-) -> tuple[Values, Values]:
-    """Returns the ends of the intervals; chunks of images are resampled, for the means and the baseline together."""
+def _every_unit_moved(sample: Estimates, baseline: Baseline, no_change: float) -> NDArray[np.bool_]:
+    """Returns whether every image, or every chunk of images, moved in the direction of the baseline, bool `[A]`."""
+    units = sample.values if sample.image_means is None else sample.image_means
+    if baseline.pairs is not None and sample.chunked is not None:
+        units = sample.chunked / baseline.pairs.images[:, None]
+    if units is None:
+        return np.zeros(len(sample.mean), bool)
+    still = (no_change - units) / (no_change - baseline.value) <= STILL
+    return np.asarray(~still.any(axis=0))
+
+
+def with_exact_baseline(
+    sample: Estimates, pairs: Pairs, no_change: float, *, seed: int
+) -> tuple[Values, Values, Values, Values]:
+    """Returns the same; chunks of images are resampled, for the means and the baseline together."""
     assert sample.chunked is not None
     count = len(pairs.images)
     drawn = np.vstack([np.ones((1, count)), *weights(count, seed=seed, resamples=RESAMPLES)])
     images = drawn @ pairs.images
     baselines, slopes = pairs.means(drawn)
     scale = no_change - baselines
-    spread = np.empty((len(drawn), len(value)))
+    spread = np.empty((len(drawn), sample.chunked.shape[1]))
     with np.errstate(invalid="ignore", divide="ignore"):
         means = drawn @ sample.chunked / images[:, None]
-        resampled_shifts = (no_change - means) / scale[:, None]
-        for column in range(len(value)):
+        shifts = (no_change - means) / scale[:, None]
+        for column in range(spread.shape[1]):
             off = (sample.chunked[:, column] - np.outer(means[:, column], pairs.images)) / images[:, None]
-            added = (resampled_shifts[:, column, None] * slopes - off) / scale[:, None]
+            added = (shifts[:, column, None] * slopes - off) / scale[:, None]
             spread[:, column] = np.sqrt(count / max(1, count - 1) * (drawn * added**2).sum(axis=1))
-    return _ends(value, spread[0], resampled_shifts[1:], spread[1:])
+    return shifts[0], spread[0], shifts[1:], spread[1:]
 
 
-def _ends(value: Values, error: Values, resampled_shifts: Values, spread: Values) -> tuple[Values, Values]:
+def bootstrap_t(value: Values, error: Values, resampled: Values, spread: Values) -> tuple[Values, Values]:
     """Returns the ends of the bootstrap-t: each resample's deviation counts in its own standard error."""
     # In a resample without spread, rounding would look like a tiny spread.
-    t = in_standard_errors(resampled_shifts - value, np.where(spread < 1e-6 * error, 0.0, spread), np.nan_to_num(error))
+    t = in_standard_errors(resampled - value, np.where(spread < 1e-6 * error, 0.0, spread), np.nan_to_num(error))
     return equal_tailed(value, error, np.where(np.isnan(t), 0.0, t))
+
+
+def log_bootstrap_t(value: Values, error: Values, resampled: Values, spread: Values) -> tuple[Values, Values]:
+    """Returns the ends of the bootstrap-t of the logarithm, which are above 0; NaN if a number is not."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        numbers = np.log(value), error / value, np.log(resampled), spread / resampled
+        low, high = (np.exp(end) for end in bootstrap_t(*numbers))
+    return low, high

@@ -34,7 +34,7 @@ class Metrics:
         return tuple(tuple(difference(metric, *pair) for pair in pairs) for metric in (self.first, self.second))
 
     def differ(self, bootstrap: Bootstrap) -> bool:
-        """Returns whether each metric settles a pair, as in the table `differences`: simultaneous over its pairs."""
+        """Returns whether each metric settles a pair, by the differences of means, simultaneous over its pairs."""
         return all(bootstrap.contrasts(pairs).one_differs() <= 1 - LEVEL + 1e-9 for pairs in self.pairs())
 
     def is_constant(self, bootstrap: Bootstrap) -> bool:

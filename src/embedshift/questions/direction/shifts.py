@@ -7,9 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from embedshift.arrays import Values
+from embedshift.statistics.vectors import STILL
 
-# A shift whose square is smaller is rounding: the view did not move.
-STILL = 1e-12
 # A sum that is shorter, beside the lengths that were summed, is the rounding of float32.
 _ROUNDING = 1e-6
 

@@ -8,10 +8,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from embedshift.arrays import Values
-from embedshift.questions.direction.shifts import STILL, Shifts, cosines_of_shifts
+from embedshift.questions.direction.shifts import Shifts, cosines_of_shifts
 from embedshift.statistics.chunks import Chunk, Rows, chunked
 from embedshift.statistics.clusters import FEW
 from embedshift.statistics.layout import Layout, blocks, sums_and_counts
+from embedshift.statistics.vectors import STILL
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
 

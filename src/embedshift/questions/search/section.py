@@ -6,7 +6,7 @@ import polars as pl
 
 from embedshift.augmentations import ORIGINAL
 from embedshift.config import Json
-from embedshift.questions.search.answer import answer, recall_summary
+from embedshift.questions.search.answer import answer, recall_summary, searched_images
 from embedshift.questions.search.recall import AUC, KS, MRR, OVERLAP, RECALLS
 from embedshift.questions.search.returned import RANKS, rank_fractions, search_mistakes
 from embedshift.questions.search.thumbnails import Key, Thumbnails, thumbnails
@@ -41,7 +41,10 @@ def section(page: PageInput) -> Section | None:
         "searched": searched,
         "always_1": trivial(page.data.images),
         "one_level": ONE_LEVEL if page.data.shows_one_level else "",
-        "columns": [TITLES.get(name, name) for name in COLUMNS if name in measured],
+        "columns": [
+            (TITLES.get(name, name), by_chance(name, searched_images(page))) for name in COLUMNS if name in measured
+        ],
+        "has_auc": AUC in measured,
         "rows": [row for name in page.data.augmentations if (row := row_of(name, table, measured))],
         "rank_names": list(RANKS),
         "ranks": rank_rows(ranks, page.data.table("matches"), page.data.augmentations),
@@ -62,6 +65,12 @@ def nearest_neighbour(page: PageInput) -> str:
     median = neighbours.group_by("image_id").agg(pl.col("cosine").max())["cosine"].median()
     assert isinstance(median, float)
     return fixed(median, 2)
+
+
+def by_chance(name: str, images: int) -> str:
+    """Returns the recall that a random order has, k of n; "" if it is below 0.1 %, and for other metrics."""
+    chance = min(1.0, dict(zip(RECALLS, KS, strict=True)).get(name, 0) / images)
+    return in_percent(chance)[0] if chance >= 1e-3 else ""
 
 
 def trivial(images: int) -> list[str]:
