@@ -8,10 +8,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from embedshift.arrays import Values
+from embedshift.questions.direction.offset import centred_shifts
 from embedshift.questions.direction.shifts import STILL, Shifts, cosines_of_shifts
+from embedshift.statistics.baselines import RelativeShifts
 from embedshift.statistics.chunks import Chunk, Rows, chunked
 from embedshift.statistics.clusters import FEW
 from embedshift.statistics.layout import Layout, blocks, sums_and_counts
+from embedshift.statistics.summary import COSINE
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
 
@@ -91,6 +94,17 @@ def shifts(reader: Reader) -> pl.DataFrame:
     return pl.DataFrame(columns).select(pl.col(name).cast(kind) for name, kind in SCHEMA.items()).fill_nan(None)
 
 
+def offset_columns(reader: Reader) -> pl.DataFrame:
+    """Returns columns of `summary`, null for other metrics; centred relative shifts need the embeddings."""
+    nothing = np.full(len(reader.augmentations), np.nan)
+    study_shifts, centred = shift_sums(reader), RelativeShifts(nothing, nothing, nothing)
+    if reader.info.has_vectors and reader.chunks.items:
+        centred = centred_shifts(reader.chunks, reader.augmentations, reader.info.seed)
+    columns = {f"centred_shift{end}": getattr(centred, end[1:] or "value") for end in ("", "_low", "_high")}
+    columns["common_offset"] = nothing if study_shifts is None else study_shifts.common_offset()
+    return pl.DataFrame({"augmentation": reader.augmentations, "metric": COSINE} | columns).fill_nan(None)
+
+
 def _square(matrix: Values | None, names: Sequence[str]) -> pl.DataFrame:
     """Returns a square table; empty without a matrix."""
     if matrix is None:
@@ -119,3 +133,4 @@ TABLES = (
         doc="How much the shifts of one augmentation have in common, and how far its views are from other originals.",
     ),
 )
+SUMMARY = (offset_columns,)
