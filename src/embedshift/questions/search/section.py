@@ -17,6 +17,8 @@ from embedshift.store.naming import ImageNaming
 
 # Pairs that are shown as likely duplicates, and views that the search takes for another image.
 PAIRS, MISTAKES = 12, 6
+# The fraction of views, and their number, above which one first result is a hub; and at least twice that of originals.
+HUB, FEW = 0.05, 5
 COLUMNS = (*RECALLS, MRR, OVERLAP, AUC)
 TITLES = {MRR: "mean reciprocal rank", OVERLAP: "neighbours kept", AUC: "area under the curve"}
 
@@ -43,6 +45,7 @@ def section(page: PageInput) -> Section | None:
         "one_level": ONE_LEVEL if page.data.shows_one_level else "",
         "columns": [TITLES.get(name, name) for name in COLUMNS if name in measured],
         "rows": [row for name in page.data.augmentations if (row := row_of(name, table, measured))],
+        "hubs": hubs(page.data.table("hubs"), page.data.augmentations, searched),
         "rank_names": list(RANKS),
         "ranks": rank_rows(ranks, page.data.table("matches"), page.data.augmentations),
         "thresholds": threshold_rows(page.data.table("thresholds")),
@@ -62,6 +65,19 @@ def nearest_neighbour(page: PageInput) -> str:
     median = neighbours.group_by("image_id").agg(pl.col("cosine").max())["cosine"].median()
     assert isinstance(median, float)
     return fixed(median, 2)
+
+
+def hubs(table: pl.DataFrame | None, names: Sequence[str], images: int) -> Json:
+    """Returns the augmentations under which one image comes first for many views, the worst first."""
+    rows = [] if table is None else table.filter(pl.col("augmentation").is_in(names)).drop_nulls("largest").to_dicts()
+    before = max((row["largest"] for row in rows if row["side"] == "original"), default=0.0)
+    # Draws of one image have alike results, so that they count once.
+    many = [row for row in rows if row["side"] == "view" and row["largest"] > max(HUB, 2 * before, FEW / images)]
+    many.sort(key=lambda row: -float(row["largest"]))
+    return {
+        "many": [(row["augmentation"], in_percent(row["largest"])[0]) for row in many],
+        "before": in_percent(before)[0],
+    }
 
 
 def trivial(images: int) -> list[str]:
@@ -157,6 +173,7 @@ TERMS = {
     "rank": "The position of a view's original in its search: 1 + the number of other images at least as close.",
     "mean reciprocal rank": "The mean of 1 / rank of the correct result; 1 = always first.",
     "neighbours kept": "The fraction of an original's ten nearest images that are also among the view's ten nearest.",
+    "hub": "An image that comes first for many queries that have nothing else in common.",
     "false-match rate": "The fraction of pairs of different images whose cosine reaches a threshold.",
     "area under the curve": "The probability that a view is closer to its original than two different images are to "
     "each other; 1 = always.",
