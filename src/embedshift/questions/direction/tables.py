@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from embedshift.arrays import Values
 from embedshift.questions.direction.offset import centred_shifts
 from embedshift.questions.direction.shifts import STILL, Shifts, cosines_of_shifts
-from embedshift.statistics.baselines import RelativeShifts
 from embedshift.statistics.chunks import Chunk, Rows, chunked
 from embedshift.statistics.clusters import FEW
 from embedshift.statistics.layout import Layout, blocks, sums_and_counts
@@ -23,6 +22,7 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     "images": pl.Int64,
     **dict.fromkeys(("resultant", "resultant_by_chance", "split_half", "relative_to_others"), pl.Float64),
 }
+CENTRED = ("centred_shift", "centred_shift_low", "centred_shift_high")
 # What the cosines of the shifts of one image are made from.
 COLUMNS = ("cosine_similarity", "pairwise")
 
@@ -96,13 +96,13 @@ def shifts(reader: Reader) -> pl.DataFrame:
 
 def offset_columns(reader: Reader) -> pl.DataFrame:
     """Returns columns of `summary`, null for other metrics; centred relative shifts need the embeddings."""
-    nothing = np.full(len(reader.augmentations), np.nan)
-    study_shifts, centred = shift_sums(reader), RelativeShifts(nothing, nothing, nothing)
+    names, study_shifts = reader.augmentations, shift_sums(reader)
+    columns = dict.fromkeys((*CENTRED, "common_offset"), np.full(len(names), np.nan))
     if reader.info.has_vectors and reader.chunks.items:
-        centred = centred_shifts(reader.chunks, reader.augmentations, reader.info.seed)
-    columns = {f"centred_shift{end}": getattr(centred, end[1:] or "value") for end in ("", "_low", "_high")}
-    columns["common_offset"] = nothing if study_shifts is None else study_shifts.common_offset()
-    return pl.DataFrame({"augmentation": reader.augmentations, "metric": COSINE} | columns).fill_nan(None)
+        columns |= zip(CENTRED, centred_shifts(reader.chunks, names, reader.info.seed), strict=True)
+    if study_shifts is not None:
+        columns["common_offset"] = study_shifts.common_offset()
+    return pl.DataFrame({"augmentation": names, "metric": COSINE, **columns}).fill_nan(None)
 
 
 def _square(matrix: Values | None, names: Sequence[str]) -> pl.DataFrame:

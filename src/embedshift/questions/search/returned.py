@@ -48,10 +48,7 @@ def hubs(results: Mapping[str, Positions], names: Sequence[str], images: int) ->
 
 
 def hub(results: Positions, images: int) -> tuple[float, float]:
-    """Returns the largest fraction of queries `[q, k]` with one first result, and the skewness of k-occurrences.
-
-    The k-occurrences of an image are the queries that have it among their first k (Radovanović et al. 2010).
-    """
+    """The largest fraction of queries `[q, k]` with one first result; skewness of k-occurrences (Radovanović 2010)."""
     results = results[(results >= 0).any(axis=1)]
     if not results.size:
         return float("nan"), float("nan")

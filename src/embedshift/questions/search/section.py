@@ -69,15 +69,14 @@ def nearest_neighbour(page: PageInput) -> str:
 
 def hubs(table: pl.DataFrame | None, names: Sequence[str], images: int) -> Json:
     """Returns the augmentations under which one image comes first for many views, the worst first."""
-    rows = [] if table is None else table.filter(pl.col("augmentation").is_in(names)).drop_nulls("largest").to_dicts()
-    before = max((row["largest"] for row in rows if row["side"] == "original"), default=0.0)
+    if table is None:
+        return {"many": []}
+    shown = table.filter(pl.col("augmentation").is_in(names)).drop_nulls("largest").sort("largest", descending=True)
+    before = shown.filter(side="original")["largest"].max() or 0.0
     # Draws of one image have alike results, so that they count once.
-    many = [row for row in rows if row["side"] == "view" and row["largest"] > max(HUB, 2 * before, FEW / images)]
-    many.sort(key=lambda row: -float(row["largest"]))
-    return {
-        "many": [(row["augmentation"], in_percent(row["largest"])[0]) for row in many],
-        "before": in_percent(before)[0],
-    }
+    least = pl.max_horizontal(pl.lit(HUB), 2 * pl.lit(before), FEW / images)
+    many = shown.filter(pl.col("largest") > least, side="view").select("augmentation", "largest").rows()
+    return {"many": [(name, in_percent(largest)[0]) for name, largest in many], "before": in_percent(before)[0]}
 
 
 def trivial(images: int) -> list[str]:
@@ -173,7 +172,7 @@ TERMS = {
     "rank": "The position of a view's original in its search: 1 + the number of other images at least as close.",
     "mean reciprocal rank": "The mean of 1 / rank of the correct result; 1 = always first.",
     "neighbours kept": "The fraction of an original's ten nearest images that are also among the view's ten nearest.",
-    "hub": "An image that comes first for many queries that have nothing else in common.",
+    "hub": "An image that comes first for many queries.",
     "false-match rate": "The fraction of pairs of different images whose cosine reaches a threshold.",
     "area under the curve": "The probability that a view is closer to its original than two different images are to "
     "each other; 1 = always.",

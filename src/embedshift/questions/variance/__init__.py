@@ -2,5 +2,4 @@
 
 from embedshift.registry import QUESTIONS, Question
 
-SENTENCE = "How much do images differ, and how much the draws of one image?"
-QUESTIONS.add("variance", Question(__name__, SENTENCE, order=58, for_pairs=False))
+QUESTIONS.add("variance", Question(__name__, "How much do images differ, and how much draws of one image?", order=58))
