@@ -11,8 +11,6 @@ from embedshift.questions.search.section import hubs
 from embedshift.statistics.retrieval import Gallery, search
 from support import studies
 
-VIEWS = ["noise", "elastic", "blur"]
-
 
 def by_libraries(queries, originals, own=None):
     """The largest fraction and the skewness; `own` = the queries are the originals, which do not find themselves."""
@@ -104,8 +102,8 @@ def table_of(before, **largest):
     ],
 )  # fmt: skip
 def test_the_sentence_is_about_more_than_a_handful(before, views, images, wanted):
-    assert hubs(table_of(before, **views), [*views], images)["many"] == wanted
+    assert hubs(table_of(before, **views), images)["many"] == wanted
 
 
 def test_without_the_table_there_is_no_sentence():
-    assert hubs(None, VIEWS, 40)["many"] == []
+    assert hubs(None, 40)["many"] == []

@@ -39,8 +39,8 @@ TERMS = {
     "original, both normalised to length 1.",
     "resultant length": "Length of the mean shift divided by the mean length of shifts: 1 = the same direction for all "
     "images.",
-    "centred relative shift": "The relative shift once the originals' mean is subtracted from all embeddings.",
-    "common offset": "Squared length of the mean shift over the mean squared length of shifts, from pairs of images.",
+    "centred relative shift": "The relative shift after the originals' mean is subtracted from all embeddings.",
+    "common offset": "The fraction of the mean squared shift that all images have in common.",
     "distance relative to others": "Mean distance from a view's own original divided by that from the other originals.",
 }
 

@@ -45,7 +45,7 @@ def section(page: PageInput) -> Section | None:
         "one_level": ONE_LEVEL if page.data.shows_one_level else "",
         "columns": [TITLES.get(name, name) for name in COLUMNS if name in measured],
         "rows": [row for name in page.data.augmentations if (row := row_of(name, table, measured))],
-        "hubs": hubs(page.data.table("hubs"), page.data.augmentations, searched),
+        "hubs": hubs(page.data.table("hubs"), searched),
         "rank_names": list(RANKS),
         "ranks": rank_rows(ranks, page.data.table("matches"), page.data.augmentations),
         "thresholds": threshold_rows(page.data.table("thresholds")),
@@ -67,15 +67,15 @@ def nearest_neighbour(page: PageInput) -> str:
     return fixed(median, 2)
 
 
-def hubs(table: pl.DataFrame | None, names: Sequence[str], images: int) -> Json:
+def hubs(table: pl.DataFrame | None, images: int) -> Json:
     """Returns the augmentations under which one image comes first for many views, the worst first."""
     if table is None:
         return {"many": []}
-    shown = table.filter(pl.col("augmentation").is_in(names)).drop_nulls("largest").sort("largest", descending=True)
-    before = shown.filter(side="original")["largest"].max() or 0.0
+    worst = table.drop_nulls("largest").sort("largest", descending=True, maintain_order=True)
+    before = worst.filter(side="original")["largest"].max() or 0.0
     # Draws of one image have alike results, so that they count once.
     least = pl.max_horizontal(pl.lit(HUB), 2 * pl.lit(before), FEW / images)
-    many = shown.filter(pl.col("largest") > least, side="view").select("augmentation", "largest").rows()
+    many = worst.filter(pl.col("largest") > least, side="view").select("augmentation", "largest").rows()
     return {"many": [(name, in_percent(largest)[0]) for name, largest in many], "before": in_percent(before)[0]}
 
 
@@ -172,7 +172,6 @@ TERMS = {
     "rank": "The position of a view's original in its search: 1 + the number of other images at least as close.",
     "mean reciprocal rank": "The mean of 1 / rank of the correct result; 1 = always first.",
     "neighbours kept": "The fraction of an original's ten nearest images that are also among the view's ten nearest.",
-    "hub": "An image that comes first for many queries.",
     "false-match rate": "The fraction of pairs of different images whose cosine reaches a threshold.",
     "area under the curve": "The probability that a view is closer to its original than two different images are to "
     "each other; 1 = always.",

@@ -60,10 +60,10 @@ def split(sample: Estimates) -> tuple[Values, Values, Values]:
     parts = np.zeros((1, *total.shape)) if sample.chunked is None else sample.chunked.reshape(-1, *total.shape)
     log_ratio, size = mean_squares(total)
     with np.errstate(invalid="ignore"):
-        low, high = jackknife_interval(log_ratio, mean_squares(total - parts)[0])
-        fractions = [np.maximum(1 - size / (np.expm1(log) + size), 0.0) for log in (log_ratio, low, high)]
-    has_interval = np.minimum(total[0], len(parts)) >= LEAST_IMAGES
-    return fractions[0], *(np.where(has_interval, end, np.nan) for end in fractions[1:])
+        ends = jackknife_interval(log_ratio, mean_squares(total - parts)[0])
+        fraction, low, high = (np.maximum(1 - size / (np.expm1(log) + size), 0.0) for log in (log_ratio, *ends))
+    is_few = np.minimum(total[0], len(parts)) < LEAST_IMAGES
+    return fraction, np.where(is_few, np.nan, low), np.where(is_few, np.nan, high)
 
 
 def mean_squares(sums: Values) -> tuple[Values, Values]:
