@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from embedshift.questions.direction.measure import ShiftSums
-from embedshift.questions.direction.offset import centred_shifts
 from embedshift.questions.direction.shifts import Shifts
+from embedshift.questions.direction.tables import centred_shifts
 from embedshift.statistics.chunks import chunked
 from support import studies
 from support.matrix import first_only
@@ -139,4 +139,7 @@ def test_summary_has_the_numbers_of_the_cosine_alone():
     rows = study.rows().select("embedding").collect()["embedding"].to_numpy().reshape(40, 4, -1)
     cosine = summary.filter(metric="cosine_similarity")
     assert cosine["centred_shift"].to_list() == pytest.approx(by_loops(rows, 3), rel=1e-10)
-    assert cosine["common_offset"].null_count() == 0
+    for augmentation, offset in enumerate(cosine["common_offset"]):
+        shifts = [unit(each[1 + augmentation].astype(float)) - unit(each[0].astype(float)) for each in rows]
+        products = [a @ b for a, b in itertools.permutations(shifts, 2)]
+        assert offset == pytest.approx(np.mean(products) / np.mean([a @ a for a in shifts]), abs=1e-5)

@@ -1,15 +1,20 @@
 """The table `hubs` against scikit-learn and SciPy, with a planted hub, and the sentence about it."""
 
+import dataclasses
+
 import numpy as np
 import polars as pl
 import pytest
 from scipy.stats import skew
 from sklearn.neighbors import NearestNeighbors
 
+from embedshift.figures import FigureInput
 from embedshift.questions.search.returned import first_results, hub
-from embedshift.questions.search.section import hubs
+from embedshift.questions.search.section import hubs, section
+from embedshift.report.section import PageInput
 from embedshift.statistics.retrieval import Gallery, search
 from support import studies
+from support.sentences import paragraphs
 
 
 def by_libraries(queries, originals, own=None):
@@ -107,3 +112,13 @@ def test_the_sentence_is_about_more_than_a_handful(before, views, images, wanted
 
 def test_without_the_table_there_is_no_sentence():
     assert hubs(None, 40)["many"] == []
+
+
+@pytest.mark.slow
+def test_the_page_says_so():
+    reader = studies.every().reader()
+    made = {"hubs": table_of(0.05, noise=0.625, blur=0.3, elastic=0.05)}
+    page_input = PageInput(FigureInput(dataclasses.replace(reader, made=made)), "CLIP", {}, reader.records)
+    text = paragraphs("search/section.html.j2", section(page_input).content)
+    wanted = "one image comes first for 62.5 % of the views under noise and one image comes first for 30.0 %"
+    assert any(line.startswith(f"Hubs: {wanted} of the views under blur.") and "5.0 % of them" in line for line in text)
