@@ -25,7 +25,7 @@ def section(page: PageInput) -> Section | None:
 
 def row_of(row: Json) -> Json:
     """Formats a row of the table `shifts`; `relative_to_others` only where the relative shift is above `FAR`."""
-    numbers = {
+    numbers: Json = {
         name: fixed(row[name], 2) for name in ("resultant", "resultant_by_chance", "split_half", "relative_to_others")
     }
     numbers["offset"] = in_percent(row.get("common_offset"))[0]

@@ -72,9 +72,9 @@ def hubs(table: pl.DataFrame | None, images: int) -> Json:
     if table is None:
         return {"many": []}
     worst = table.drop_nulls("largest").sort("largest", descending=True, maintain_order=True)
-    before = worst.filter(side="original")["largest"].max() or 0.0
+    before = float(worst.filter(side="original")["largest"].to_numpy().max(initial=0.0))
     # Draws of one image have alike results, so that they count once.
-    least = pl.max_horizontal(pl.lit(HUB), 2 * pl.lit(before), FEW / images)
+    least = max(HUB, 2 * before, FEW / images)
     many = worst.filter(pl.col("largest") > least, side="view").select("augmentation", "largest").rows()
     return {"many": [(name, in_percent(largest)[0]) for name, largest in many], "before": in_percent(before)[0]}
 
