@@ -9,6 +9,7 @@ from embedshift.questions.heads import named, tokens
 from embedshift.questions.maps import tables as maps
 from embedshift.questions.text import search as text_search
 from embedshift.questions.text import zero_shot
+from embedshift.questions.variance import tables as variance
 from embedshift.questions.worst_case import tables as worst
 from embedshift.registry import questions
 from embedshift.store.table import tables_of
@@ -27,6 +28,7 @@ DECLARED = {
     "map_trust": maps.TRUST,
     "text_search": text_search.SCHEMA,
     "zero_shot": zero_shot.SCHEMA,
+    "variance": variance.SCHEMA,
     "worst": worst.WORST_SCHEMA,
     "purify": worst.PURIFY_SCHEMA,
 }

@@ -79,6 +79,11 @@ def test_numbers_do_not_need_the_vectors(both):
     full, lean = both
     for name in ("directions", "directions_of_images", "shifts"):
         assert lean.table(name).equals(full.table(name)), name
+    offsets = [study.summary().filter(metric="cosine_similarity")["common_offset"] for study in both]
+    assert offsets[0].null_count() == 0
+    assert offsets[0].equals(offsets[1])
+    assert full.summary()["centred_shift"].drop_nulls().len() == 4
+    assert lean.summary()["centred_shift"].drop_nulls().is_empty()
 
 
 def test_the_size_of_shards(images, tmp_path):

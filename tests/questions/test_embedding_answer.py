@@ -75,6 +75,18 @@ def test_what_is_not_told_apart_is_not_ranked():
     assert len(untested) == 2
 
 
+def test_beside_a_far_shift_stands_what_is_left_once_the_mean_is_subtracted():
+    columns = {"common_offset": 0.497, "centred_shift": 0.986, "centred_shift_low": 0.87, "centred_shift_high": 1.09}
+    table = summary(NOISE, BLUR).with_columns(pl.lit(value).alias(name) for name, value in columns.items())
+    wanted = (
+        "A common offset makes up 50 % of its mean squared shift; once the originals' mean is subtracted, "
+        "its relative shift is 0.99 [0.87 to 1.09]."
+    )
+    lines = [" ".join(line.split()) for line in how_far(table, "CLIP", 50, {"noise": 0.9, "blur": 0.1})]
+    assert sum(wanted in line for line in lines) == 1
+    assert lines[1].startswith("A view under noise")
+
+
 def test_one_augmentation_and_no_interval():
     found = how_far(summary(("blur", 0.95, 0.125, None, None)), "CLIP", 3, {})
     assert (

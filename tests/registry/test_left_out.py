@@ -36,6 +36,7 @@ TRACES = {
     "direction": ("fig14_directions", "directions", "direction", set()),
     "search": ("fig18_recall", "search", "search", set()),
     "geometry": (None, "geometry", "geometry", set()),
+    "variance": (None, None, None, set()),  # it says nothing of one draw
     "worst_case": (None, None, None, set()),  # it says nothing of what no attack made
     "claims": (None, "claims", "claims", set()),
     "layers": ("fig10_depth", "layers", "layers", {"layer_l2_cls"}),
@@ -52,7 +53,7 @@ ANSWERS = {
 RULES = {"search": {"table": "search", "metric": "recall@1", "at_least": 0.0, "judge": "value"}}
 # Each question is missing in two of the studies, and no two questions in the same two: of every two, one is once there
 # without the other, in whole studies that are far fewer than the questions.
-STUDIES = 6
+STUDIES = 7
 MISSING = dict(zip(OPTIONAL, itertools.combinations(range(STUDIES), 2), strict=False))
 
 

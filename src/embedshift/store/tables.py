@@ -66,6 +66,10 @@ def _core_tables(reader: ShardReader) -> dict[str, pl.DataFrame]:
     metrics = summary(reader.chunks, measurements, seed=seed, baselines=by_metric)
     intervals = performance(measurements, ranked_metrics(metrics), seed=seed, baselines=by_metric)
     order = ranking(metrics).join(intervals, on="augmentation", how="left", maintain_order="left")
+    for question in reader.questions:
+        # Functions of a reader: each returns augmentation, metric and its columns.
+        for columns in getattr(question.part("tables"), "SUMMARY", ()):
+            metrics = metrics.join(columns(reader), on=("augmentation", "metric"), how="left", maintain_order="left")
     made = {"summary": metrics, "ranking": order}
     return made | ({"differences": differences(measurements, seed=seed)} if reader.has_pairs else {})
 

@@ -1,16 +1,17 @@
 """The report's section on directions."""
 
 from embedshift.config import Json
-from embedshift.report.numbers import fixed
+from embedshift.report.numbers import fixed, in_percent, with_interval
 from embedshift.report.section import PageInput, Part, Section
-from embedshift.statistics.summary import FAR
+from embedshift.statistics.summary import COSINE, FAR
 
 
 def section(page: PageInput) -> Section | None:
     table = page.data.table("shifts")
     if table is None:
         return None
-    rows = [row_of(row) for row in table.iter_rows(named=True)]
+    cosine = page.data.summary.filter(metric=COSINE).drop("images")
+    rows = [row_of(row) for row in table.join(cosine, on="augmentation", maintain_order="left").iter_rows(named=True)]
     content = {
         "rows": rows,
         "far": FAR,
@@ -24,9 +25,11 @@ def section(page: PageInput) -> Section | None:
 
 def row_of(row: Json) -> Json:
     """Formats a row of the table `shifts`; `relative_to_others` only where the relative shift is above `FAR`."""
-    numbers = {
+    numbers: Json = {
         name: fixed(row[name], 2) for name in ("resultant", "resultant_by_chance", "split_half", "relative_to_others")
     }
+    numbers["offset"] = in_percent(row.get("common_offset"))[0]
+    numbers["centred"] = with_interval(*(row.get(f"centred_shift{end}") for end in ("", "_low", "_high")))
     far = row["relative_to_others"] is not None and row["relative_to_others"] > FAR
     return {"augmentation": row["augmentation"], **numbers} | ({} if far else {"relative_to_others": ""})
 
@@ -36,6 +39,8 @@ TERMS = {
     "original, both normalised to length 1.",
     "resultant length": "Length of the mean shift divided by the mean length of shifts: 1 = the same direction for all "
     "images.",
+    "centred relative shift": "The relative shift after the originals' mean is subtracted from all embeddings.",
+    "common offset": "The fraction of the mean squared shift that all images have in common.",
     "distance relative to others": "Mean distance from a view's own original divided by that from the other originals.",
 }
 

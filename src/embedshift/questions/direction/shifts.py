@@ -39,6 +39,14 @@ class Shifts:
         """Returns what `resultant` would be for shifts whose directions are independent between images, `[A]`."""
         return self._relative_to_lengths(np.sqrt(self.sums["together"]))
 
+    def common_offset(self) -> Values:
+        """Returns the squared length of the mean shift over the mean squared length, from pairs of images, `[A]`."""
+        counts, n = self.sums["counts"], self.sums["images"]
+        between = (np.nan_to_num(self.total) ** 2).sum(axis=-1) - self.sums["together"]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            fraction = between * n / (n - 1) / (counts * self.sums["squares"])
+        return np.where(self._moved() & (n > 1), fraction, np.nan)
+
     def split_half(self) -> Values:
         """Returns the cosine between mean shifts of two halves of the images, expected over all halvings, `[A]`."""
         squares, n = self.sums["together"], self.sums["images"]

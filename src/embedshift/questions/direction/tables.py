@@ -1,18 +1,22 @@
-"""The tables `directions`, `directions_of_images` and `shifts`: where augmentations move the embedding."""
+"""The tables `directions`, `directions_of_images` and `shifts`, and columns of `summary`: where embeddings move."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from embedshift.arrays import Values
+from embedshift.augmentations import ORIGINAL
 from embedshift.questions.direction.shifts import Shifts, cosines_of_shifts
-from embedshift.statistics.chunks import Chunk, Rows, chunked
+from embedshift.statistics.baselines import KEPT, Baseline, cosine_baseline, relative_shifts
+from embedshift.statistics.chunks import Chunk, Chunks, Rows, chunked
 from embedshift.statistics.clusters import FEW
-from embedshift.statistics.layout import Layout, blocks, sums_and_counts
-from embedshift.statistics.vectors import STILL
+from embedshift.statistics.layout import BLOCK, Layout, blocks, side_by_side, sums_and_counts
+from embedshift.statistics.sample import gather
+from embedshift.statistics.summary import COSINE
+from embedshift.statistics.vectors import STILL, cosine, unit
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
 
@@ -21,6 +25,9 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     "images": pl.Int64,
     **dict.fromkeys(("resultant", "resultant_by_chance", "split_half", "relative_to_others"), pl.Float64),
 }
+# A unit vector that is nearer to the mean lies at it, but for the rounding of float32.
+_NEAR = 1e-6
+CENTRED = ("centred_shift", "centred_shift_low", "centred_shift_high")
 # What the cosines of the shifts of one image are made from.
 COLUMNS = ("cosine_similarity", "pairwise")
 
@@ -92,6 +99,45 @@ def shifts(reader: Reader) -> pl.DataFrame:
     return pl.DataFrame(columns).select(pl.col(name).cast(kind) for name, kind in SCHEMA.items()).fill_nan(None)
 
 
+def offset_columns(reader: Reader) -> pl.DataFrame:
+    """Returns columns of `summary`, null for other metrics; centred relative shifts need the embeddings."""
+    names, study_shifts = reader.augmentations, shift_sums(reader)
+    columns = dict.fromkeys((*CENTRED, "common_offset"), np.full(len(names), np.nan))
+    if reader.info.has_vectors and reader.chunks.items:
+        columns |= zip(CENTRED, centred_shifts(reader.chunks, names, reader.info.seed), strict=True)
+    if study_shifts is not None:
+        columns["common_offset"] = study_shifts.common_offset()
+    return pl.DataFrame({"augmentation": names, "metric": COSINE, **columns}).fill_nan(None)
+
+
+def centred_shifts(study: Chunks, augmentations: list[str], seed: int) -> tuple[Values, Values, Values]:
+    """Returns relative shifts of the cosine after the originals' mean is subtracted, from the first images."""
+    rows = study.head(KEPT)
+    embeddings = rows.filter(pl.col("view") == ORIGINAL).select("embedding").collect()["embedding"].to_numpy()
+    units = unit(embeddings)
+    mean = np.nan_to_num(units).sum(axis=0) / max(1, np.isfinite(units[:, 0]).sum())
+    originals = centred(embeddings, mean)
+
+    def cosines() -> Iterator[tuple[Values, Values]]:
+        for index, block in enumerate(blocks(rows.select("embedding"), len(study.order.views))):
+            views = block["embedding"].to_numpy().reshape(-1, len(study.order.views), originals.shape[1])
+            own = originals[index * BLOCK :][: len(views)]
+            values = np.stack([cosine(own, centred(views[:, view], mean)) for view in range(views.shape[1])], axis=1)
+            yield side_by_side(sums_and_counts(values[:, study.order.positions(name), None]) for name in augmentations)
+
+    sums = {"vectors": {"vectors": originals}}
+    baseline = cosine_baseline(lambda name: sums.get(name, {}), len(originals)) or Baseline(np.nan, np.nan)
+    sample = gather(cosines(), together=False, chunks=[1] * len(originals))
+    shifts = relative_shifts(sample, baseline, 1.0, seed=seed, limits=(-1.0, 1.0))
+    return shifts.value, shifts.low, shifts.high
+
+
+def centred(vectors: Values, mean: Values) -> Values:
+    """Returns unit vectors minus their mean, `[..., D]`; NaN for one that lies at it."""
+    off = unit(vectors) - mean
+    return np.where(np.linalg.norm(off, axis=-1, keepdims=True) > _NEAR, off, np.nan)
+
+
 def _square(matrix: Values | None, names: Sequence[str]) -> pl.DataFrame:
     """Returns a square table; empty without a matrix."""
     if matrix is None:
@@ -120,3 +166,4 @@ TABLES = (
         doc="How much the shifts of one augmentation have in common, and how far its views are from other originals.",
     ),
 )
+SUMMARY = (offset_columns,)

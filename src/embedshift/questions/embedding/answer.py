@@ -38,11 +38,7 @@ def shift_extremes(
     if not rows:
         return {"encoder": encoder, "augmentations": 0}
     most, least = rows[0], rows[-1]
-    far = [
-        row["augmentation"]
-        for row in rows
-        if (row["relative_shift"] or 0.0) > FAR and row["augmentation"] in relative_to_others
-    ]
+    far = [row for row in rows if (row["relative_shift"] or 0.0) > FAR and row["augmentation"] in relative_to_others]
     by_name = {row["augmentation"]: _formatted(row) for row in rows}
     order = None if pairs is None or images < LEAST_IMAGES else ordered(pairs, COSINE, list(by_name))
     return {
@@ -57,8 +53,13 @@ def shift_extremes(
         "images": images,
         "is_moved": most["mean"] <= 1.0 - ROUNDING,
         "are_equal": least["mean"] - most["mean"] < ROUNDING,
-        "lost_views": [{"augmentation": name, "times": relative_to_others[name]} for name in far[:NAMED]],
+        "lost_views": [_lost(row, relative_to_others[row["augmentation"]]) for row in far[:NAMED]],
     }
+
+
+def _lost(row: Json, times: float) -> Json:
+    centred = with_interval(*(row.get(f"centred_shift{end}") for end in ("", "_low", "_high")))
+    return {"augmentation": row["augmentation"], "times": times, "centred": centred, "offset": row.get("common_offset")}
 
 
 def _formatted(row: Json) -> Json:

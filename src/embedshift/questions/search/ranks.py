@@ -15,6 +15,7 @@ from embedshift.arrays import Floats, Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.config.machine import cores
 from embedshift.questions.search.prediction import KEPT, SearchRanks
+from embedshift.questions.search.returned import first_results, hubs
 from embedshift.questions.search.vectors import Originals
 from embedshift.statistics.layout import Layout, blocks, layout
 from embedshift.statistics.retrieval import Positions, Ranked
@@ -45,6 +46,7 @@ class SearchResults:
     ranks: pl.DataFrame
     neighbours: pl.DataFrame
     searches: dict[str, SearchRanks]
+    hubs: pl.DataFrame
 
 
 def search_views(reader: Reader, originals: Originals, queries: int | None, function: SearchFunction) -> SearchResults:
@@ -54,6 +56,7 @@ def search_views(reader: Reader, originals: Originals, queries: int | None, func
     part = rows.head(count * len(order.views)).select("view", "draw", "embedding")
     tables: list[tuple[pl.DataFrame, pl.DataFrame]] = []
     kept: dict[str, list[SearchRanks]] = {name: [] for name in reader.augmentations}
+    found: dict[str, list[Positions]] = {name: [] for name in order.views}
     start = 0
     # One product a thread is faster by a quarter than products that share the cores.
     with ThreadPoolExecutor(_threads()) as pool, threadpool_limits(1):
@@ -71,11 +74,16 @@ def search_views(reader: Reader, originals: Originals, queries: int | None, func
                 kept[name].append(
                     _combined_draws([results[view] for view in order.positions(name)], len(originals.gallery))
                 )
+            for name, result in zip(order.views if predicted else (), results, strict=False):
+                others = result.positions[:, :NEIGHBOURS]
+                first = others if name == ORIGINAL else first_results(result, positions, NEIGHBOURS)
+                found[name].append(first[: PREDICTED_FROM - start])
             start += len(vectors)
     return SearchResults(
         ranks=pl.concat(ranks for ranks, _ in tables),
         neighbours=pl.concat(neighbours for _, neighbours in tables),
         searches={name: _joined_blocks(parts) for name, parts in kept.items()},
+        hubs=hubs({view: np.concatenate(parts) for view, parts in found.items()}, [*kept], len(originals.gallery)),
     )
 
 

@@ -17,6 +17,8 @@ from embedshift.store.naming import ImageNaming
 
 # Pairs that are shown as likely duplicates, and views that the search takes for another image.
 PAIRS, MISTAKES = 12, 6
+# The fraction of views, and their number, above which one first result is a hub; and at least twice that of originals.
+HUB, FEW = 0.05, 5
 COLUMNS = (*RECALLS, MRR, OVERLAP, AUC)
 TITLES = {MRR: "mean reciprocal rank", OVERLAP: "neighbours kept", AUC: "area under the curve"}
 
@@ -46,6 +48,7 @@ def section(page: PageInput) -> Section | None:
         ],
         "has_auc": AUC in measured,
         "rows": [row for name in page.data.augmentations if (row := row_of(name, table, measured))],
+        "hubs": hubs(page.data.table("hubs"), searched),
         "rank_names": list(RANKS),
         "ranks": rank_rows(ranks, page.data.table("matches"), page.data.augmentations),
         "thresholds": threshold_rows(page.data.table("thresholds")),
@@ -71,6 +74,18 @@ def by_chance(name: str, images: int) -> str:
     """Returns the recall that a random order has, k of n; "" if it is below 0.1 %, and for other metrics."""
     chance = min(1.0, dict(zip(RECALLS, KS, strict=True)).get(name, 0) / images)
     return in_percent(chance)[0] if chance >= 1e-3 else ""
+
+
+def hubs(table: pl.DataFrame | None, images: int) -> Json:
+    """Returns the augmentations under which one image comes first for many views, the worst first."""
+    if table is None:
+        return {"many": []}
+    worst = table.drop_nulls("largest").sort("largest", descending=True, maintain_order=True)
+    before = float(worst.filter(side="original")["largest"].to_numpy().max(initial=0.0))
+    # Draws of one image have alike results, so that they count once.
+    least = max(HUB, 2 * before, FEW / images)
+    many = worst.filter(pl.col("largest") > least, side="view").select("augmentation", "largest").rows()
+    return {"many": [(name, in_percent(largest)[0]) for name, largest in many], "before": in_percent(before)[0]}
 
 
 def trivial(images: int) -> list[str]:

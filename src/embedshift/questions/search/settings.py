@@ -14,7 +14,7 @@ QUERIES, FALSE_MATCH_RATES, ALL = 2_000, (0.01, 0.001), "all"
 # Ten pairs of a hundred million images give a higher rate.
 LEAST_RATE = 1e-15
 # Tables that one search makes.
-SEARCHED = ("search_ranks", "search_neighbours", "gallery_sizes")
+SEARCHED = ("search_ranks", "search_neighbours", "gallery_sizes", "hubs")
 # Increased when a change of this question changes its tables.
 VERSION = "1"
 

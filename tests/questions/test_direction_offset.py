@@ -1,0 +1,145 @@
+"""The common offset and the centred relative shift: against loops over images, and where an offset was planted."""
+
+import itertools
+
+import numpy as np
+import polars as pl
+import pytest
+
+from embedshift.questions.direction.measure import ShiftSums
+from embedshift.questions.direction.shifts import Shifts
+from embedshift.questions.direction.tables import centred_shifts
+from embedshift.statistics.chunks import chunked
+from support import studies
+from support.matrix import first_only
+
+NUMBERS = ("centred_shift", "centred_shift_low", "centred_shift_high", "common_offset")
+
+
+def unit(vector):
+    return vector / np.sqrt((vector * vector).sum())
+
+
+def embeddings(count=30, dim=6, augmentations=2, draws=2, offset=0.0, seed=0):
+    """`[n, 1 + A * draws, D]`: originals around an axis, and views that move at random and by an offset."""
+    rng = np.random.default_rng(seed)
+    originals = rng.normal(size=(count, 1, dim)) + 3 * np.eye(dim)[0]
+    moved = rng.normal(size=(count, augmentations * draws, dim)) * 0.4 + offset * np.eye(dim)[1]
+    return np.concatenate([originals, originals + moved], axis=1).astype(np.float32)
+
+
+def rows_of(vectors, names):
+    """The rows of a study with these embeddings."""
+    count, rows, dim = vectors.shape
+    views = ["original", *[*names] * ((rows - 1) // len(names))]
+    draws = [0, *np.repeat(np.arange((rows - 1) // len(names)), len(names)).tolist()]
+    columns = {"view": views * count, "draw": draws * count}
+    lists = pl.Series("embedding", vectors.reshape(-1, dim), dtype=pl.Array(pl.Float32, dim))
+    missing = np.isnan(vectors).all(axis=2).ravel().tolist()
+    return pl.DataFrame(columns | {"embedding": lists, "missing": missing}).select(
+        "view", "draw", pl.when(~pl.col("missing")).then("embedding").alias("embedding")
+    )
+
+
+def by_loops(vectors, augmentations):
+    """The centred relative shift of each augmentation, image by image."""
+    vectors = vectors.astype(np.float64)
+    mean = sum(unit(each[0]) for each in vectors) / len(vectors)
+    originals = [unit(unit(each[0]) - mean) for each in vectors]
+    pairs = [a @ b for a, b in itertools.permutations(originals, 2)]
+    shifts = []
+    for augmentation in range(augmentations):
+        cosines = [
+            own @ unit(unit(view) - mean)
+            for own, each in zip(originals, vectors, strict=True)
+            for view in each[1 + augmentation :: augmentations]
+            if not np.isnan(view).any()
+        ]
+        shifts.append((1 - np.mean(cosines)) / (1 - np.mean(pairs)))
+    return shifts
+
+
+@pytest.mark.parametrize("count", first_only([30, 9]))
+def test_centred_relative_shifts_are_those_of_loops(count):
+    vectors = embeddings(count)
+    vectors[3, 2] = np.nan  # a view that was not drawn
+    value, low, high = centred_shifts(chunked(rows_of(vectors, "ab").lazy()), ["a", "b"], 0)
+    assert value == pytest.approx(by_loops(vectors, 2), rel=1e-10)
+    assert (low < value).all()
+    assert (value < high).all()
+
+
+def test_a_large_study_gives_the_number_of_its_first_1024_images():
+    vectors = embeddings(1_100, dim=3, augmentations=1, draws=1)
+    units = vectors[:1_024].astype(np.float64) / np.linalg.norm(vectors[:1_024].astype(np.float64), axis=2)[..., None]
+    off = units - units[:, 0].mean(axis=0)
+    off /= np.linalg.norm(off, axis=2, keepdims=True)
+    together = off[:, 0] @ off[:, 0].T
+    baseline = (together.sum() - np.trace(together)) / (1_024 * 1_023)
+    wanted = (1 - (off[:, 0] * off[:, 1]).sum(axis=1).mean()) / (1 - baseline)
+    value, low, high = centred_shifts(chunked(rows_of(vectors, "a").lazy()), ["a"], 0)
+    assert value == pytest.approx([wanted], rel=1e-10)
+    assert 0 < high - low < 0.25 * wanted
+
+
+def test_the_way_out_of_a_cone_counts_less_once_the_mean_is_subtracted():
+    vectors = embeddings(60, offset=9.0)
+    vectors[:, 2::2] = embeddings(60)[:, 2::2]  # the second augmentation has no offset
+    units = vectors.astype(np.float64) / np.linalg.norm(vectors.astype(np.float64), axis=2, keepdims=True)
+    together = units[:, 0] @ units[:, 0].T
+    plain = (1 - np.mean((units[:, :1] * units[:, [1, 3]]).sum(axis=2))) / (1 - (together.sum() - 60) / (60 * 59))
+    _, _, high = centred_shifts(chunked(rows_of(vectors, "ab").lazy()), ["a", "b"], 0)
+    assert high[0] < plain
+    sums = ShiftSums(2, 2)
+    for each in vectors:
+        sums.add_embedding(each)
+    first, second = Shifts(sums.close(), 2).common_offset()
+    assert first > 0.8
+    assert abs(second) < 0.1
+
+
+def test_what_lies_at_the_mean_has_no_direction():
+    for same in (np.ones((9, 3, 4), np.float32), np.zeros((9, 3, 4), np.float32), embeddings(1, augmentations=1)):
+        assert np.isnan(centred_shifts(chunked(rows_of(same, "a").lazy()), ["a"], 0)).all()
+
+
+@pytest.mark.parametrize("count", [2, 12])
+def test_the_common_offset_is_that_of_all_pairs_of_images(count):
+    vectors = embeddings(count, augmentations=1, draws=3, offset=1.0).astype(np.float64)
+    sums = ShiftSums(1, 3)
+    for each in vectors:
+        sums.add_embedding(each)
+    shifts = [[unit(view) - unit(each[0]) for view in each[1:]] for each in vectors]
+    products = [a @ b for one, two in itertools.permutations(shifts, 2) for a in one for b in two]
+    squares = [a @ a for one in shifts for a in one]
+    assert Shifts(sums.close(), 3).common_offset() == pytest.approx([np.mean(products) / np.mean(squares)], rel=1e-5)
+
+
+def test_shifts_without_a_common_offset_have_none_on_average():
+    found = []
+    for seed in range(200):
+        vectors = embeddings(8, dim=5, augmentations=1, draws=1, seed=seed)
+        vectors[:, 1] = vectors[:, 0] + 0.01 * np.random.default_rng([seed, 1]).normal(size=(8, 5))
+        sums = ShiftSums(1, 1)
+        for each in vectors:
+            sums.add_embedding(each)
+        found.append(Shifts(sums.close(), 1).common_offset().item())
+    assert abs(np.mean(found)) < 3 * np.std(found) / np.sqrt(200)
+    assert np.std(found) > 0.03  # one study's number varies
+
+
+def test_summary_has_the_numbers_of_the_cosine_alone():
+    study = studies.every()
+    summary = study.summary()
+    assert tuple(summary.columns[-4:]) == NUMBERS
+    assert (
+        summary.filter(pl.col("metric") != "cosine_similarity").select(NUMBERS).null_count().row(0)
+        == (len(summary) - 3,) * 4
+    )
+    rows = study.rows().select("embedding").collect()["embedding"].to_numpy().reshape(40, 4, -1)
+    cosine = summary.filter(metric="cosine_similarity")
+    assert cosine["centred_shift"].to_list() == pytest.approx(by_loops(rows, 3), rel=1e-10)
+    for augmentation, offset in enumerate(cosine["common_offset"]):
+        shifts = [unit(each[1 + augmentation].astype(float)) - unit(each[0].astype(float)) for each in rows]
+        products = [a @ b for a, b in itertools.permutations(shifts, 2)]
+        assert offset == pytest.approx(np.mean(products) / np.mean([a @ a for a in shifts]), abs=1e-5)
