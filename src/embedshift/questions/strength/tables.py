@@ -47,7 +47,7 @@ def tolerances(reader: Reader) -> pl.DataFrame:
     by_relative_shift = relative_shift_tolerances(reader.families, _summary(reader))
     if ranks is None or ranks.is_empty():
         return by_relative_shift
-    return pl.concat([by_relative_shift, missed_tolerances(reader.families, ranks, reader.info.draws)])
+    return pl.concat([by_relative_shift, missed_tolerances(reader.families, ranks, reader.info.draws, reader.units)])
 
 
 def corruption(reader: Reader) -> pl.DataFrame:
