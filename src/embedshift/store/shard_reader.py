@@ -159,6 +159,13 @@ class ShardReader:
             raise UsageError(f"{self.folder}: its groups are of other images; choose `groups` again")
         return units
 
+    def units_of(self, image_ids: Sequence[str]) -> Units | None:
+        """Returns the number of the group of some images; None if images are independent."""
+        if self.units is None:
+            return None
+        positions = {image_id: position for position, image_id in enumerate(self.ordered_ids())}
+        return self.units[[positions[image_id] for image_id in image_ids]]
+
     def ordered_ids(self) -> list[str]:
         """Returns the ids of the measured images in the order of the rows."""
         return self.rows().filter(pl.col("view") == ORIGINAL).select("image_id").collect()["image_id"].to_list()
