@@ -13,7 +13,6 @@ from embedshift.engines import Progress
 from embedshift.errors import UsageError
 from embedshift.sources.attacked import Attack
 from embedshift.steps import run_study
-from embedshift.store.groups import MAPPING
 from embedshift.store.groups import Choice as GroupChoice
 from embedshift.study import Study, load
 from embedshift.study.comparison import compare
@@ -144,7 +143,7 @@ def run(
         "compile": compile, "families": families, "levels": levels, "pairs": pairs, "allow_missing": allow_missing,
         "num_gpus": num_gpus, "concurrency": concurrency, "image_timeout": image_timeout,
         "frost_textures": None if frost_textures is None else str(frost_textures),
-        "groups": MAPPING if isinstance(groups, Mapping) else None if groups is None else str(groups),
+        "groups": None if groups is None or isinstance(groups, Mapping) else str(groups),
     } | switches  # fmt: skip
     encoder, suite = _encoder(model, encoder_settings), _suite(augmentations)
     given["model"] = model if isinstance(model, str) else model.name

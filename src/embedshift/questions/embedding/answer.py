@@ -20,7 +20,7 @@ def answer(page: PageInput) -> Answer:
     shifts = page.data.table("shifts")
     columns = "augmentation", "relative_to_others"
     relative_to_others = {} if shifts is None else dict(shifts.select(*columns).drop_nulls().iter_rows())
-    content = shift_extremes(page.data.summary, page.encoder, page.data.images_with(COSINE), relative_to_others)
+    content = shift_extremes(page.data.summary, page.encoder, page.data.units_with(COSINE), relative_to_others)
     return Answer("How far does the embedding move?", content, figure=page.figures.get("ruler"))
 
 

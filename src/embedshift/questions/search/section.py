@@ -7,6 +7,7 @@ import polars as pl
 from embedshift.augmentations import ORIGINAL
 from embedshift.config import Json
 from embedshift.questions.search.answer import answer, recall_summary
+from embedshift.questions.search.near import near_duplicates
 from embedshift.questions.search.recall import AUC, KS, MRR, OVERLAP, RECALLS
 from embedshift.questions.search.returned import RANKS, rank_fractions, search_mistakes
 from embedshift.questions.search.thumbnails import Key, Thumbnails, thumbnails
@@ -31,6 +32,9 @@ def section(page: PageInput) -> Section | None:
     mistakes = search_mistakes(ranks.filter(pl.col("view").is_in(page.data.augmentations)), MISTAKES)
     pairs = page.data.table("duplicates")
     likely = [] if pairs is None else pairs.sort("cosine", descending=True, maintain_order=True).head(PAIRS).to_dicts()
+    near = near_duplicates(page.reader)
+    if near and not likely:  # too few images for a threshold
+        likely = nearest_pairs(page)
     shown = thumbnails(page.reader, image_keys(mistakes, likely))
     searched = ranks["image_id"].n_unique()
     measured = set(table.drop_nulls("value")["metric"])
@@ -39,6 +43,10 @@ def section(page: PageInput) -> Section | None:
         "neighbour": nearest_neighbour(page),
         "images": page.data.images,
         "searched": searched,
+        "units": min(searched, page.data.units),
+        "unit": page.data.unit,
+        "has_groups": page.info.groups is not None,
+        "near": near,
         "always_1": trivial(page.data.images),
         "one_level": ONE_LEVEL if page.data.shows_one_level else "",
         "columns": [TITLES.get(name, name) for name in COLUMNS if name in measured],
@@ -62,6 +70,12 @@ def nearest_neighbour(page: PageInput) -> str:
     median = neighbours.group_by("image_id").agg(pl.col("cosine").max())["cosine"].median()
     assert isinstance(median, float)
     return fixed(median, 2)
+
+
+def nearest_pairs(page: PageInput) -> list[Json]:
+    """Returns the nearest pairs of originals, from their neighbours."""
+    neighbours = page.data.need("search_neighbours").filter(pl.col("image_id") < pl.col("other"))
+    return neighbours.sort("cosine", "image_id", "other", descending=[True, False, False]).head(PAIRS).to_dicts()
 
 
 def trivial(images: int) -> list[str]:
