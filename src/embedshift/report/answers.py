@@ -40,6 +40,8 @@ def first_screen(page: PageInput) -> Section:
         "answers": answers,
         "figure": next((filled.answer.figure for filled in answers if filled.answer.figure), None),
         "one_level": ONE_LEVEL if one_level else "",
+        "images": page.data.images,
+        "groups": page.info.groups,
     }
     return Section("answer", "Main results", content)
 
@@ -57,7 +59,9 @@ def _filled(page: PageInput) -> list[_FilledAnswer]:
 
 
 def _differences(page: PageInput) -> Json:
-    return differences_content(page.data.table("differences"), page.data.by_shift(), page.data.images_with(COSINE))
+    return differences_content(page.data.table("differences"), page.data.by_shift(), page.data.units_with(COSINE)) | {
+        "unit": page.data.unit
+    }
 
 
 def differences_content(differences: pl.DataFrame | None, order: Sequence[str], images: int) -> Json:

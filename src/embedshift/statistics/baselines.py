@@ -54,12 +54,18 @@ class Pairs:
         return Baseline(float(mean[0]), float(error), self)
 
 
+# Returns sums of all shards by their name. If images belong to groups, "vectors" also has the `group` of each vector's
+# image, and the `size` of that group in the study.
 ReadSums = Callable[[str], Mapping[str, Values]]
+Kernel = Callable[[Values], tuple[Values, Values]]
 
 
 def cosine_baseline(read_sums: ReadSums, images: int) -> Baseline | None:
     """Returns the exact mean cosine of all pairs of images, from their vectors or from sums of their unit vectors."""
-    kept = read_sums("vectors").get("vectors", np.zeros((0, 1)))
+    vectors = read_sums("vectors")
+    kept = vectors.get("vectors", np.zeros((0, 1)))
+    if "group" in vectors:
+        return _between_groups(vectors, images, _cosines)
     if len(kept) == images:
         units = unit(kept)
         valid = np.asarray(~np.isnan(units).any(axis=1), np.float64)
@@ -82,19 +88,52 @@ def unit_pairs(units: Values, valid: Values, images: Values) -> Pairs:
 
 def distance_baseline(read_sums: ReadSums, images: int) -> Baseline | None:
     """Returns the mean L2 distance of all pairs among at most `KEPT` originals; of all images if all are kept."""
-    kept = read_sums("vectors").get("vectors", np.zeros((0, 1)))
-    kept = kept[:: max(1, -(-len(kept) // KEPT))]  # of many shards, each of which keeps one at least
+    vectors = read_sums("vectors")
+    if "group" in vectors:
+        return _between_groups(vectors, images, _distances)
+    kept = _thinned(vectors.get("vectors", np.zeros((0, 1))))
     if len(kept) < 2:
         return None
-    ones = np.ones(len(kept))
-    distance = scipy.spatial.distance  # SciPy imports its parts when they are first used
-    distances = distance.squareform(distance.pdist(kept))
-    baseline = Pairs(distances, np.outer(ones, ones) - np.eye(len(kept)), ones).baseline()
+    distances, counts = _distances(kept)
+    baseline = Pairs(distances, counts - np.eye(len(kept)), np.ones(len(kept))).baseline()
     return baseline if len(kept) == images else Baseline(baseline.value, baseline.error)
 
 
+def _between_groups(vectors: Mapping[str, Values], images: int, kernel: Kernel) -> Baseline:
+    """Returns the mean of a kernel over pairs of images of different groups, in which each group counts once.
+
+    So copies of an image, which are a group, do not move it.
+    """
+    kept, group, size = (_thinned(vectors[name]) for name in ("vectors", "group", "size"))
+    groups, first, numbers = np.unique(group, return_index=True, return_inverse=True)
+    weights = np.zeros((len(groups), len(kept)))
+    weights[numbers, np.arange(len(kept))] = 1 / size
+    sums, counts = (weights @ matrix @ weights.T for matrix in kernel(kept))
+    np.fill_diagonal(sums, 0.0)
+    np.fill_diagonal(counts, 0.0)
+    baseline = Pairs(sums, counts, size[first]).baseline()
+    return baseline if len(kept) == images else Baseline(baseline.value, baseline.error)
+
+
+def _thinned(kept: Values) -> Values:
+    return kept[:: max(1, -(-len(kept) // KEPT))]  # of many shards, each of which keeps one at least
+
+
+def _cosines(vectors: Values) -> tuple[Values, Values]:
+    """Returns the cosines of vectors `[n, n]`, 0 if a norm is zero, and whether there is one."""
+    units = unit(vectors)
+    valid = np.asarray(~np.isnan(units).any(axis=1), np.float64)
+    units = np.nan_to_num(units)
+    return units @ units.T, np.outer(valid, valid)
+
+
+def _distances(vectors: Values) -> tuple[Values, Values]:
+    distance = scipy.spatial.distance  # SciPy imports its parts when they are first used
+    return distance.squareform(distance.pdist(vectors)), np.ones((len(vectors), len(vectors)))
+
+
 def sampled_baseline(total: float, squares: float, pairs: float, images: float) -> Baseline:
-    """Returns the baseline of a metric that was measured on some pairs of originals."""
+    """Returns the baseline of a metric that was measured on some pairs of originals; images are counted as units."""
     if pairs < 1:
         return Baseline(np.nan, np.nan)
     mean = total / pairs

@@ -40,6 +40,7 @@ SUMMARY_SCHEMA: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("mean", "sd", "median", "q05", "q95", "ci_low", "ci_high"), pl.Float64),
     **dict.fromkeys(("baseline", "relative_shift", "relative_shift_low", "relative_shift_high"), pl.Float64),
     "images": pl.Int64,
+    "groups": pl.Int64,
 }
 PERFORMANCE_SCHEMA: dict[str, type[pl.DataType]] = {
     "augmentation": pl.String,
@@ -118,7 +119,8 @@ def _metric_columns(sample: Estimates, metric: str, seed: int, baseline: Baselin
     else:
         bounds = {} if definition is None else {"low": definition.low, "high": definition.high}
         low, high = intervals.mean_interval(sample, seed=seed, **bounds)
-    columns = {"mean": sample.mean, "ci_low": low, "ci_high": high, "images": sample.having}
+    columns = {"mean": sample.mean, "ci_low": low, "ci_high": high, "images": sample.images_having}
+    columns |= {} if sample.units is None else {"groups": sample.having}
     if definition is None or baseline is None:
         return columns
     if definition.binary:

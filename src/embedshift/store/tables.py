@@ -86,7 +86,9 @@ def write_tables(reader: ShardReader, only: Collection[str] | None = None) -> Wr
         if name not in declared or not declared[name].per_image:
             written.files[f"tables/{name}.csv"] = write_table(path.with_suffix(".csv"), table)
         written.files[f"tables/{name}.parquet"] = write_table(path, table)
-        written.tables[name] = TableRecord(shards=shards, settings=settings.get(name, {}), hidden=hidden)
+        written.tables[name] = TableRecord(
+            shards=shards, groups=reader.info.groups_digest, settings=settings.get(name, {}), hidden=hidden
+        )
     return written
 
 

@@ -31,9 +31,10 @@ def section(page: PageInput) -> Section:
         "has_clusters": bool(clusters),
         "has_relative_shift": any(row["relative_shift"]["value"] for row in table["rows"]),
         "looks": len(data.metrics_needing("attention", "aligned", "rollout")) > 1,
-        "images": data.images,
+        "units": data.units,
+        "unit": data.unit,
         "least": LEAST_IMAGES,
-        "approximate": LEAST_IMAGES <= data.images < APPROXIMATE_BELOW,
+        "approximate": LEAST_IMAGES <= data.units < APPROXIMATE_BELOW,
         "variance": [
             f"{METRICS[name].label} {100 * part:.0f} %"
             for name, part in variance_fractions(data.summary)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from embedshift.config import BUNDLED, Json
+from embedshift.questions.search.near import near_duplicates
 from embedshift.report.numbers import in_percent
 from embedshift.report.section import Answer, PageInput
 
@@ -17,7 +18,10 @@ CHANCE = 0.01
 
 def answer(page: PageInput) -> Answer | None:
     table = page.data.table("search")
-    return None if table is None else Answer("Does image search still find the original?", recall_summary(page, table))
+    if table is None:
+        return None
+    content = recall_summary(page, table) | {"near": near_duplicates(page.reader)}
+    return Answer("Does image search still find the original?", content)
 
 
 def recall_summary(page: PageInput, table: pl.DataFrame) -> Json:

@@ -49,7 +49,7 @@ def tolerances(reader: Reader) -> pl.DataFrame:
     ranks = reader.table("search_ranks")
     tables = [relative_shift_tolerances(reader.families, _summary(reader))]
     if ranks is not None and not ranks.is_empty():
-        tables.append(missed_tolerances(reader.families, ranks, reader.info.draws))
+        tables.append(missed_tolerances(reader.families, ranks, reader.info.draws, reader.units))
     falls = pl.col("family").replace_strict(falls_of(reader), default=None, return_dtype=pl.String)
     return pl.concat(tables).with_columns(falls.alias("falls"))
 
