@@ -104,16 +104,27 @@ def test_the_scans_of_a_jpeg_are_found():
     assert completeness.jpeg_scans(jpeg_parts.PLAIN[:300]) == (0xC0, False)
 
 
-def test_a_damaged_fax_shows_the_same_pixels_whatever_the_memory_held():
+def damaged_fax():
     data = encoded(Image.fromarray(GREY > 127), "TIFF", compression="group4")
     np.testing.assert_array_equal(decode(data), three(255 * (GREY > 127)))
     middle = len(data) // 2
-    damaged = data[:middle] + b"\xff\xff\0\x10\x01" + data[middle + 5 :]
-    shown = set()
+    return data[:middle] + b"\xff\xff\0\x10\x01" + data[middle + 5 :]
+
+
+def half_a_jpeg():
+    tags = {tiff_parts.COMPRESSION: 7, tiff_parts.PHOTOMETRIC: 6, tiff_parts.SUBSAMPLING: [1, 1]}
+    whole, half = (encoded(PHOTO[:rows], "JPEG", subsampling=0) for rows in (90, 48))
+    np.testing.assert_array_equal(decode(tiff_parts.plain(PHOTO, tags, whole)), decode(whole))
+    return tiff_parts.plain(PHOTO, tags, half)
+
+
+@pytest.mark.parametrize("damaged", [damaged_fax, half_a_jpeg])
+def test_a_damaged_tiff_shows_the_same_pixels_whatever_the_memory_held(damaged):
+    data, shown = damaged(), set()
     for level in range(12):
         for size in range(100, 60_000, 2000):
             np.full(size, level * 37 % 256, np.uint8)
-        shown.add(decode(damaged).tobytes())
+        shown.add(decode(data).tobytes())
     assert len(shown) == 1
 
 

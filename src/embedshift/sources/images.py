@@ -33,6 +33,8 @@ HASHED_ROWS = 128
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 # What a decoder puts where a JPEG has no codes; inks are inverted.
 GREY = {127, 128}
+# Numbers of run lengths in a BMP.
+RUNS = (1, 2)
 # Factors from levels of 2 and 4 bits to those of 8, which the clear level of a PNG needs too.
 LEVELS = {"L;2": 85, "L;4": 17}
 
@@ -91,17 +93,20 @@ def _checked_pixels(data: bytes) -> tuple[Pixels, int]:
         _check_header(image, data)
         if _is_for_opencv(image):
             return _by_opencv(data), 1
+        frame = image.tile[0][1] if image.tile else None
         image.load()
         if _lacks_pixels(image, data):
             raise EmbedshiftError("the image is damaged or ends early (some of its pixels are missing)")
+        if image.format == "GIF" and frame and "transparency" not in image.info:
+            _put_on_background(image, frame)
         return _rgb(image), _orientation(image)
 
 
 def _is_for_opencv(image: ImageFile.ImageFile) -> bool:
-    """Returns whether Pillow may misread a file: BMPs with some tables of greys or runs, and faxes."""
+    """Returns whether Pillow may misread a file, as it does BMPs with some tables of greys, or with run lengths."""
     if isinstance(image, TiffImagePlugin.TiffImageFile):
-        return tiff.is_fax(image)
-    return image.format == "BMP" and image.mode in ("1", "L", "P")
+        return tiff.is_for_opencv(image)
+    return image.format == "BMP" and (image.mode in ("1", "L", "P") or image.info.get("compression") in RUNS)
 
 
 def _by_opencv(data: bytes) -> Pixels:
@@ -140,6 +145,14 @@ def _lacks_pixels(image: ImageFile.ImageFile, data: bytes) -> bool:
     if scanned and frame != LOSSLESS and not GREY.issuperset(last if isinstance(last, tuple) else (last,)):
         return False
     return not scanned or lacks_restarts(data) or not _shows(image, with_more_codes(data))
+
+
+def _put_on_background(image: ImageFile.ImageFile, frame: tuple[int, int, int, int]) -> None:
+    """Gives a GIF its own background around its first frame, where Pillow puts the first colour of its table."""
+    if frame != (0, 0, *image.size):
+        content = image.crop(frame)
+        image.paste(image.info.get("background", 0), (0, 0, *image.size))
+        image.paste(content, frame)
 
 
 def _shows(image: ImageFile.ImageFile, data: bytes) -> bool:

@@ -51,11 +51,13 @@ def size(image: TiffImagePlugin.TiffImageFile) -> tuple[int, int]:
 
 
 def is_fax(image: TiffImagePlugin.TiffImageFile) -> bool:
-    """Returns whether a picture is coded as by a fax machine.
-
-    Pillow puts what its memory happens to hold where such codes are damaged; OpenCV puts zeros.
-    """
+    """Returns whether a picture is coded as by a fax machine."""
     return image.info.get("compression") in ("group3", "group4", "tiff_ccitt", "tiff_raw_16")
+
+
+def is_for_opencv(image: TiffImagePlugin.TiffImageFile) -> bool:
+    """Returns whether Pillow shows what its memory happens to hold where codes are damaged; OpenCV puts zeros there."""
+    return is_fax(image) or (image.info.get("compression") == "jpeg" and image.mode in ("L", "RGB", "CMYK"))
 
 
 def depth(image: TiffImagePlugin.TiffImageFile) -> int:

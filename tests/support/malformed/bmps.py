@@ -216,5 +216,9 @@ def _runs() -> dict[str, tuple[bytes, Any]]:
         "runs of 8 bits called 4": (rle(4, whole8 + end), OTHER),
         "runs of 4 bits in 8": (_bmp(8, whole4 + end, _TABLE, compression=2, colours=16), REFUSED),
         "runs of 8 bits in 24": (_bmp(24, whole8 + end, _TABLE, compression=1), REFUSED),
+        "runs of 24 bits in lines of 60 million": (
+            _bmp(24, b"\1\1\0\0" * 3 + end, compression=1, width=60_000_000, height=1),
+            REFUSED,
+        ),
         "runs from above": (rle(8, b"\0\0".join(rows8[::-1]) + end, height=-_HEIGHT), (_SHOWN, REFUSED)),
     }

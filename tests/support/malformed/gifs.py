@@ -76,6 +76,14 @@ def _screens() -> dict[str, tuple[bytes, Any]]:
         "screen of no size": (_gif(frame, width=0, height=0), _EITHER),
         "screen smaller than its frame": (_gif(frame, width=20, height=10), None),
         "screen larger than its frame": (_gif(frame, width=60, height=50), _on(_COLOURS[0], 60, 50, 0, 0)),
+        "screen of another background": (
+            _gif(frame, width=60, height=50, back=5),
+            _on(_COLOURS[5], 60, 50, 0, 0),
+        ),
+        "frame in a corner of its background": (
+            _gif(_frame(left=20, top=20), width=60, height=50, back=9),
+            _on(_COLOURS[9], 60, 50, 20, 20),
+        ),
         "screen of 65535 x 65535": (_gif(frame, width=65_535, height=65_535), REFUSED),
         "frame beyond the screen": (_gif(_frame(left=10, top=5)), None),
         "frame far beyond the screen": (_gif(_frame(left=60_000, top=60_000)), REFUSED),
