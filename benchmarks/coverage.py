@@ -1,11 +1,11 @@
 """Do the intervals cover? Simulations of every kind of interval that a report shows.
 
-usage: python benchmarks/coverage.py [--repetitions 4000] [--only means differences relative_shifts ranks]
+usage: python benchmarks/coverage.py [--repetitions 4000] [--only means differences ratios relative_shifts ranks]
 
 Means have the bootstrap-t, proportions Clopper and Pearson's interval at the effective number of values, differences of
-pairs the studentised max-T, relative shifts the bootstrap-t with the baseline resampled. Several draws of an image are
-alike: their correlation is 0.5 (normal, lognormal: in the logarithm), and for 0 and 1 the chances of images have a beta
-distribution with the correlation 1/3.
+pairs the studentised max-T, relative shifts the bootstrap-t with the baseline resampled, of the logarithm for the lower
+end if every image moved. Several draws of an image are alike: their correlation is 0.5 (normal, lognormal: in the
+logarithm), and for 0 and 1 the chances of images have a beta distribution with the correlation 1/3.
 """
 
 import argparse
@@ -17,7 +17,14 @@ import numpy as np
 from scipy import stats
 
 from embedshift.statistics import intervals
-from embedshift.statistics.baselines import relative_shifts, unit_pairs
+from embedshift.statistics.baselines import (
+    Pairs,
+    bootstrap_t,
+    log_bootstrap_t,
+    relative_shifts,
+    unit_pairs,
+    with_exact_baseline,
+)
 from embedshift.statistics.differences import contrasts
 from embedshift.statistics.sample import estimates_from_values, gather
 from embedshift.statistics.vectors import cosine, unit
@@ -28,6 +35,7 @@ TOGETHER = 100
 NUMBERS = (8, 20, 50, 500)
 DRAWS = (1, 5)
 Draw = Callable[[np.random.Generator, tuple[int, int, int]], np.ndarray]
+Residual = Callable[[np.random.Generator, int], np.ndarray]
 
 
 def normal(rng: np.random.Generator, shape: tuple[int, int, int]) -> np.ndarray:
@@ -96,6 +104,45 @@ def differences(repetitions: int) -> None:
         print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
 
 
+def ratios(repetitions: int) -> None:
+    """Ratios of distances: how often a pair is significant although no ratio differs from 1, and how many are found."""
+    found: dict[str, list[str]] = {}
+    for n in (8, 20, 50):
+        rng = np.random.default_rng(n)
+        for name, residual in RESIDUALS.items():
+            hits = [_found(logarithms(rng, n, residual), seed // TOGETHER) > 0 for seed in range(repetitions)]
+            found.setdefault(f"a false pair: {name}", []).append(f"{np.mean(hits):.3f}")
+        worlds = [logarithms(rng, n, RESIDUALS["normal"]) + np.log(DEMO) for _ in range(repetitions // 4)]
+        for name, values in (("by ratio", worlds), ("by difference", [1 - np.exp(world) for world in worlds])):
+            pairs = np.mean([_found(each, seed // TOGETHER) for seed, each in enumerate(values)])
+            found.setdefault(f"pairs found of 36, {name}", []).append(f"{pairs:.1f}")
+    print(f"\nratios of distances of nine augmentations, {repetitions} repetitions a cell, a quarter for pairs found\n")
+    print("| simulation | n = 8 | n = 20 | n = 50 |\n|---|---|---|---|")
+    for name, cells in found.items():
+        print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
+
+
+def _found(values: np.ndarray, seed: int) -> int:
+    """How many pairs of columns are significant."""
+    pairs = estimates_from_values(values).paired(contrasts(values.shape[1]))
+    return int(intervals.simultaneous_intervals(pairs, seed=seed, resamples=1_999).significant.sum())
+
+
+def logarithms(rng: np.random.Generator, n: int, residual: Residual) -> np.ndarray:
+    """Logarithms of nine distances an image, all of one mean: an effect of the image, and a residual."""
+    return np.asarray(0.5 * rng.normal(size=(n, 1)) + 0.6 * residual(rng, n))
+
+
+# Mean relative shifts of the nine augmentations in the demo.
+DEMO = (1.163, 0.119, 0.109, 0.080, 0.054, 0.029, 0.026, 0.020, 0.006)
+RESIDUALS: dict[str, Residual] = {
+    "normal": lambda rng, n: rng.normal(size=(n, 9)),
+    "skewed": lambda rng, n: (1 - rng.exponential(size=(n, 9))) * np.where(np.arange(9) % 2, 1, -1),
+    "unequal spread": lambda rng, n: rng.normal(size=(n, 9)) * np.linspace(0.3, 3.0, 9),
+    "unequal spread and skew": lambda rng, n: unequal(rng, n),
+}
+
+
 def rank_tests(repetitions: int) -> None:
     """How often tests of ranks reject, of the values whose means are equal: why the tables do without them."""
     print(
@@ -127,51 +174,109 @@ def unequal(rng: np.random.Generator, n: int) -> np.ndarray:
     return np.asarray(0.3 * rng.normal(size=(n, 1)) + spread * skewed / np.sqrt(np.exp(skew**2) - 1))
 
 
-def baselines(repetitions: int) -> None:
-    """Coverage of relative shifts: of images from outside the set (1), of a change like a blur, of no change (0)."""
-    rng = np.random.default_rng(0)
-    dim = 64
-    scale, cone = np.linspace(0.3, 1.5, dim), 1.2 * rng.normal(size=dim)
-    many = rng.normal(size=(100_000, dim)) * scale + cone
-    total = np.sum(unit(many), axis=0)
-    baseline = (total @ total - len(many)) / (len(many) * (len(many) - 1))
-    truth = (1 - cosine(many, _changed(rng, many)).mean()) / (1 - baseline)
-    print(f"\ncoverage of relative shifts, {repetitions} repetitions a cell, %\n")
-    print("| change | true relative shift | n = 8 | n = 20 | n = 50 | n = 200 |\n|---|---|---|---|---|---|")
-    wanted = {"an image from outside the set": 1.0, "a change like a blur": truth, "none": 0.0}
-    hits = {name: [0, 0, 0, 0] for name in wanted}
-    for place, n in enumerate((8, 20, 50, 200)):
+def baselines(repetitions: int, numbers: tuple[int, ...] = (8, 12, 20, 50, 200)) -> None:
+    """Coverage of relative shifts by every kind of interval: that of the tables, and what others would do."""
+    world = Shifted()
+    print(f"\ncoverage of relative shifts, {repetitions} repetitions a cell, %; in brackets: intervals that reach 0\n")
+    print("| change | true relative shift | interval | " + " | ".join(f"n = {n}" for n in numbers) + " |")
+    print("|---|---|---|" + "---|" * len(numbers))
+    hits: dict[str, list[np.ndarray]] = {}
+    zeros: dict[str, list[np.ndarray]] = {}
+    uppers: dict[str, list[np.ndarray]] = {}
+    for n in numbers:
+        covered: dict[str, list[np.ndarray]] = {}
+        reached: dict[str, list[np.ndarray]] = {}
         for seed in range(repetitions):
-            vectors, outside = (rng.normal(size=(n, dim)) * scale + cone for _ in range(2))
-            views = (outside, _changed(rng, vectors), vectors)
-            values = np.stack([cosine(vectors, view) for view in views], axis=1)
-            values[:, 2] = 1.0
-            sample = gather([(values, np.ones_like(values))], chunks=[1] * n)
-            exact = unit_pairs(unit(vectors), np.ones(n), np.ones(n)).baseline()
-            found = relative_shifts(sample, exact, 1.0, seed=seed)
-            for k, (name, true) in enumerate(wanted.items()):
-                hits[name][place] += bool(found.low[k] <= true <= found.high[k])
-    for name, true in wanted.items():
-        cells = " | ".join(f"{100 * hit / repetitions:.1f}" for hit in hits[name])
-        print(f"| {name} | {true:.3f} | {cells} |")
+            for kind, (low, high) in world.intervals(np.random.default_rng([seed, n]), n, seed).items():
+                covered.setdefault(kind, []).append((low <= world.truth) & (world.truth <= high))
+                reached.setdefault(kind, []).append(low <= 0)
+                if n == numbers[0]:
+                    uppers.setdefault(kind, []).append(np.log(high[:-1] / world.truth[:-1]))
+        for kind, found in covered.items():
+            hits.setdefault(kind, []).append(100 * np.mean(found, axis=0))
+            zeros.setdefault(kind, []).append(100 * np.mean(reached[kind], axis=0))
+    for column, (name, true) in enumerate(zip(CHANGES, world.truth, strict=True)):
+        for kind, found in hits.items():
+            cells = [f"{each[column]:.1f} [{zero[column]:.1f}]" for each, zero in zip(found, zeros[kind], strict=True)]
+            print(f"| {name} | {true:.3f} | {kind} | " + " | ".join(cells) + " |", flush=True)
+    print(f"\nthe upper end in multiples of the true value, n = {numbers[0]}, geometric means\n")
+    print("| interval | " + " | ".join(CHANGES[:-1]) + " |\n|---|" + "---|" * len(CHANGES[:-1]))
+    for kind, ends in uppers.items():
+        print(f"| {kind} | " + " | ".join(f"{each:.1f}" for each in np.exp(np.mean(ends, axis=0))) + " |")
 
 
-def _changed(rng: np.random.Generator, vectors: np.ndarray) -> np.ndarray:
-    """The vectors, each moved by an amount of its own."""
-    return vectors + 0.3 * rng.lognormal(size=(len(vectors), 1)) * rng.normal(size=vectors.shape)
+# Change → standard deviation of the logarithm of an image's amount; its distance grows with the square of the amount.
+AMOUNTS = {"even amounts": 0.0, "skewed as photographs": 0.4, "strongly skewed": 0.7, "extremely skewed": 1.0}
+CHANGES = (*AMOUNTS, "most far, some near", "an image from outside the set", "none")
+# Dimensions of the vectors, and images that give the true values.
+DIM, MANY = 64, 200_000
+
+
+class Shifted:
+    """Vectors in a cone, and the same changed by amounts that differ from image to image."""
+
+    def __init__(self) -> None:
+        rng = np.random.default_rng(0)
+        self.scale, self.cone = np.linspace(0.3, 1.5, DIM), 1.2 * rng.normal(size=DIM)
+        total, far, parts = np.zeros(DIM), np.zeros(len(CHANGES)), 20
+        for _ in range(parts):
+            vectors, values = self.draw(rng, MANY // parts)
+            total, far = total + unit(vectors).sum(axis=0), far + (1 - values).sum(axis=0)
+        baseline = (total @ total - MANY) / (MANY * (MANY - 1))
+        self.truth = far / MANY / (1 - baseline)
+        self.truth[-2] = 1.0
+
+    def draw(self, rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """Vectors `[n, DIM]`, and the cosines of their views `[n, changes]`."""
+        vectors, outside = (rng.normal(size=(n, DIM)) * self.scale + self.cone for _ in range(2))
+        amounts = [0.3 * rng.lognormal(sigma=sigma, size=(n, 1)) for sigma in AMOUNTS.values()]
+        views = [vectors + amount * rng.normal(size=vectors.shape) for amount in amounts]
+        views.append(np.where(rng.random((n, 1)) < 0.25, views[0], outside))
+        values = [cosine(vectors, view) for view in (*views, outside)]
+        return vectors, np.stack([*values, np.ones(n)], axis=1)
+
+    def intervals(self, rng: np.random.Generator, n: int, seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        vectors, values = self.draw(rng, n)
+        sample = gather([(values, np.ones_like(values))], chunks=[1] * n)
+        exact = unit_pairs(unit(vectors), np.ones(n), np.ones(n)).baseline()
+        found = relative_shifts(sample, exact, 1.0, seed=seed)
+        assert exact.pairs is not None
+        numbers = with_exact_baseline(sample, exact.pairs, 1.0, seed=seed)
+        return {
+            "as in the tables": (found.low, found.high),
+            "bootstrap-t": bootstrap_t(*numbers),
+            "bootstrap-t of the logarithm": log_bootstrap_t(*numbers),
+            "jackknife of the logarithm": log_jackknife(values, exact.pairs),
+        }
+
+
+def log_jackknife(values: np.ndarray, pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
+    """95 % intervals of relative shifts from cosines `[n, K]`, by the logarithms without each of the images."""
+    every = np.ones((1, len(values)))
+
+    def logarithms(images: np.ndarray) -> np.ndarray:
+        means = images @ values / images.sum(axis=1, keepdims=True)
+        return np.asarray(np.log((1 - means) / (1 - pairs.means(images)[0][:, None])))
+
+    with np.errstate(invalid="ignore", divide="ignore"):
+        low, high = intervals.jackknife_interval(logarithms(every)[0], logarithms(every - np.eye(len(values))))
+    return np.exp(low), np.exp(high)
 
 
 PARTS: dict[str, Callable[[int], None]] = {
-    "means": means, "differences": differences, "relative_shifts": baselines, "ranks": rank_tests,
+    "means": means, "differences": differences, "ratios": ratios, "relative_shifts": baselines, "ranks": rank_tests,
 }  # fmt: skip
 # Of the repetitions that are asked for.
-TAKEN = {"means": 1.0, "differences": 0.25, "relative_shifts": 0.25, "ranks": 0.04}
+TAKEN = {"means": 1.0, "differences": 0.25, "ratios": 0.25, "relative_shifts": 0.25, "ranks": 0.04}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
-        "--repetitions", type=int, default=4_000, help="differences and relative shifts take a quarter, ranks 4 %%"
+        "--repetitions",
+        type=int,
+        default=4_000,
+        help="differences, ratios and relative shifts take a quarter, ranks 4 %%",
     )
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     options = parser.parse_args()

@@ -99,6 +99,12 @@ def claims() -> Iterator[str]:
     for claim in paper_claims():
         both = re.sub(rf"(mean|deviation of) ({measures})", r"\1 L2 distance, cosine similarity", claim.statement)
         both = re.sub(r"(under) \w+(?=: the entropy)", r"\1 blur, shift_scale_rotate, perspective", both)
+        both = re.sub(r"(above 0\.1|above 0\.5)(?= \(intro)", "above 0.1, 0.5", both)
+        both = re.sub(
+            r"^with(out detail preservation| detail preservation aligned)(?=,)",
+            "without detail preservation (12a), or with it aligned (12b)",
+            both,
+        )
         statements.setdefault(both, []).append(claim.name)
         requires = re.sub(r"\ball \d+ (?=paired)", "all ", claim.test.requires)
         requirements.setdefault(re.sub(r"\bthe \d (?=join)", "they ", requires), []).append(claim.name)

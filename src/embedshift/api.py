@@ -13,6 +13,7 @@ from embedshift.engines import Progress
 from embedshift.errors import UsageError
 from embedshift.sources.attacked import Attack
 from embedshift.steps import run_study
+from embedshift.store.groups import Choice as GroupChoice
 from embedshift.study import Study, load
 from embedshift.study.comparison import compare
 from embedshift.study.gate import check
@@ -48,6 +49,7 @@ def run(
     batch_size: int | None = None,
     shard_size: int = DEFAULTS.shard_size,
     store: Store = DEFAULTS.store,
+    groups: GroupChoice | None = None,
     compile: bool = DEFAULTS.compile,
     num_gpus: float | None = None,
     concurrency: int | None = None,
@@ -95,6 +97,9 @@ def run(
         batch_size: Views per forward pass; None = chosen by the device.
         shard_size: Images per shard.
         store: "all", or "metrics" to store no embeddings, and attention maps of only one image per shard.
+        groups: Which images are not independent, such as the frames of a scene: "folder" (one group per parent folder),
+            "near" (near-duplicates), "none", a CSV or Parquet file with the columns image_id and group, or a mapping.
+            All intervals then resample groups, and only images of different groups are compared with each other.
         compile: Compile the encoder before measuring.
         num_gpus: With "ray": GPUs for each encoder; None = 1 if the cluster has any.
         concurrency: With "ray": how many encoders run at a time; None = as many as fit.
@@ -138,14 +143,15 @@ def run(
         "compile": compile, "families": families, "levels": levels, "pairs": pairs, "allow_missing": allow_missing,
         "num_gpus": num_gpus, "concurrency": concurrency, "image_timeout": image_timeout,
         "frost_textures": None if frost_textures is None else str(frost_textures),
+        "groups": None if groups is None or isinstance(groups, Mapping) else str(groups),
     } | switches  # fmt: skip
     encoder, suite = _encoder(model, encoder_settings), _suite(augmentations)
     given["model"] = model if isinstance(model, str) else model.name
     if not pairs or augmentations != DEFAULTS.augmentations:
         given["augmentations"] = str(augmentations) if isinstance(augmentations, str | Path) else "custom"
     run_study(
-        make_config(given), Path(out), encoder=encoder, suite=suite, retry_failed=retry_failed, repair=repair,
-        progress=progress,
+        make_config(given), Path(out), encoder=encoder, suite=suite, groups=groups, retry_failed=retry_failed,
+        repair=repair, progress=progress,
     )  # fmt: skip
     return Study(Path(out))
 

@@ -6,7 +6,7 @@ import platform
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from embedshift.augmentations import Suite
@@ -24,6 +24,8 @@ from embedshift.store import resume, shards
 from embedshift.store.changed import changed_images, measured_pixels
 from embedshift.store.copies import copies, copies_line
 from embedshift.store.forked import refuse_fork
+from embedshift.store.groups import FILE as GROUPS
+from embedshift.store.groups import NEAR, Choice, choose, find_groups, write_groups
 from embedshift.store.info import Counts, EncoderRecord, ShardPixels, StudyInfo, read_info
 from embedshift.store.lock import locked
 from embedshift.store.parts import shard_checksums, shard_name, shard_pixels
@@ -63,6 +65,7 @@ def run_study(
     *,
     encoder: Encoder | None = None,
     suite: Suite | None = None,
+    groups: Choice | None = None,
     retry_failed: bool = False,
     repair: bool = False,
     progress: Progress | None = None,
@@ -70,8 +73,11 @@ def run_study(
 ) -> Reader:
     """Measures every image that is not measured yet, then writes the tables."""
     refuse_fork()
+    groups = config.groups if groups is None else groups
     with prepared(config, out, encoder=encoder, suite=suite) as study, locked(out):
         ids = [sample.image_id for sample in study.samples]
+        if groups not in (None, NEAR):
+            find_groups(groups, [storable(image_id) for image_id in ids], list)  # refused before hours of work
         remember_roots(study.source.description, [sample.location for sample in study.samples])
         stored = read_info(out) if Reader(out).exists() else None
         done = resume.resumable(out, study.identity, study.plan.config_hash, ids, repair=repair)
@@ -81,7 +87,7 @@ def run_study(
             for index in _shards_to_retry(study, out, done, transient=not retry_failed):
                 del done[index]
         pending = [shard for shard in study.shards if shard.index not in done]
-        complete = finished and not pending and not _altered_tables(out)
+        complete = finished and not pending and not _altered_tables(out) and not _other_groups(out, groups)
         if changed := _changed_images(study, out, done, changed_images(study.shards, done)):
             log.warning(
                 "%d images have changed since they were measured (first: %s); their rows describe the earlier pixels",
@@ -94,11 +100,14 @@ def run_study(
         files = _recorded_tables(stored)
         study_info(study, out, list(done.values()), origin, files, complete=False).write(out)
         records = _measure(study, out, done, origin, pending, progress)
+        chosen, group_files = write_groups(out, choose(Reader(out), groups))
+        files = replace(files, groups=chosen, files=files.files | group_files)
         study_info(study, out, records, origin, files, complete=False).write(out)
         with find_map(config.engine) as ordered_map:
             # Workers on other machines need the absolute path.
             files = write_tables(Reader(out.absolute() if config.engine == "ray" else out, ordered_map=ordered_map))
-        files.files.update(shards.write_failures(out, records))
+        files = replace(files, groups=chosen)
+        files.files.update(shards.write_failures(out, records) | group_files)
         if copied := copies(Reader(out)):
             log.warning(copies_line(copied))
         study_info(study, out, records, origin, files, complete=True).write(out)
@@ -149,6 +158,14 @@ def _altered_tables(out: Path) -> list[str]:
     return altered
 
 
+def _other_groups(out: Path, groups: Choice | None) -> bool:
+    """Returns whether the chosen groups are other ones than those of a finished study."""
+    if groups is None:
+        return False
+    chosen, stored = choose(Reader(out), groups), Reader(out).info.groups
+    return (None if chosen is None else chosen.record) != stored
+
+
 def study_info(
     study: StudyContext,
     out: Path,
@@ -191,6 +208,7 @@ def study_info(
         pixels={**origin.pixels, **shard_pixels(records)},
         files=shard_checksums(shards.shard_path(out, record.index) for record in records) | written.files,
         tables=written.tables,
+        groups=written.groups,
     )
 
 
@@ -198,8 +216,8 @@ def _recorded_tables(stored: StudyInfo | None) -> WrittenFiles:
     """Returns what study.json records of the tables of an earlier run, some of which may be kept."""
     if stored is None:
         return WrittenFiles()
-    files = {name: checksum for name, checksum in stored.files.items() if name.startswith("tables/")}
-    return WrittenFiles(files, dict(stored.tables))
+    kept = {name: checksum for name, checksum in stored.files.items() if name.startswith("tables/") or name == GROUPS}
+    return WrittenFiles(kept, dict(stored.tables), stored.groups)
 
 
 def _encoder_record(study: StudyContext) -> EncoderRecord:

@@ -44,9 +44,17 @@ def test_views_are_scipy_s_samples_at_the_recorded_places(name):
         assert difference.mean() < 1
 
 
-def around_the_centre(transform):
-    """The transform with the centre of the image in the place of the corner."""
-    return SimilarityTransform(translation=(-CENTRE, -CENTRE)) + transform + SimilarityTransform(translation=(CENTRE, CENTRE))  # fmt: skip  # noqa: E501
+def around_the_centre(transform, pivot=(0.0, 0.0)):
+    """The transform with a point in the place of the corner: the centre of the image, or sides from it."""
+    there = CENTRE + SIDE * np.asarray(pivot)
+    return SimilarityTransform(translation=-there) + transform + SimilarityTransform(translation=there)
+
+
+def drawn(seed, signs, *parts):
+    """What a family draws behind its signs: uniform numbers between two ends."""
+    rng = np.random.default_rng(seed)
+    rng.integers(0, 2, signs)
+    return [rng.uniform(low, high, count) for low, high, count in parts]
 
 
 def is_one_of(source, transforms):
@@ -63,27 +71,64 @@ def both(value):
 @pytest.mark.parametrize("seed", range(6))
 def test_rotation_zoom_and_shift_are_scikit_image_s(seed):
     rng = np.random.default_rng
-    turns = [around_the_centre(EuclideanTransform(rotation=np.deg2rad(angle))) for angle in both(20)]
+    (pivot,) = drawn(seed, 1, (-1 / 16, 1 / 16, 2))
+    turns = [around_the_centre(EuclideanTransform(rotation=np.deg2rad(angle)), pivot) for angle in both(20)]
     assert is_one_of(warps.rotation(SIDE, 20, rng(seed)), turns)
-    assert is_one_of(warps.zoom_out(SIDE, 0.5, rng(seed)), [around_the_centre(SimilarityTransform(scale=0.5))])
+    (pivot,) = drawn(seed, 0, (-1 / 16, 1 / 16, 2))
+    assert is_one_of(warps.zoom_out(SIDE, 0.5, rng(seed)), [around_the_centre(SimilarityTransform(scale=0.5), pivot)])
+    ((across, down),) = drawn(seed, 4, (1 / 2, 3 / 2, 2))
     every = [
         around_the_centre(SimilarityTransform(scale=1 + scale, rotation=np.deg2rad(turn), translation=(x, y)))
         for scale in both(0.15)
         for turn in both(22.5)
-        for x in both(1.5 * 0.0625 * SIDE)
-        for y in both(1.5 * 0.0625 * SIDE)
+        for x in both(1.5 * 0.0625 * SIDE * across)
+        for y in both(1.5 * 0.0625 * SIDE * down)
     ]
     assert is_one_of(warps.shift_scale_rotate(SIDE, 1.5, rng(seed)), every)
+    _, (phase,) = drawn(seed, 0, (0, 1, 1), (-1 / 32, 1 / 32, 1))
     moved = grid(SIDE) - warps.translation(SIDE, 0.1, rng(seed))
-    np.testing.assert_allclose(np.hypot(*moved.reshape(-1, 2).T), 0.1 * SIDE, atol=1e-3)
+    np.testing.assert_allclose(np.hypot(*moved.reshape(-1, 2).T), (0.1 + phase) * SIDE, atol=1e-3)
     assert np.ptp(moved.reshape(-1, 2), axis=0).max() < 1e-3
+
+
+def lengths(fraction, seeds):
+    """How far each seed shifts, in sides."""
+    return np.array([np.hypot(*warps.translation(8, fraction, np.random.default_rng(s))[0, 0]) / 8 for s in seeds])
+
+
+@pytest.mark.parametrize("fraction", [0.001, 0.025, 0.0625, 0.2])
+def test_shifts_end_at_every_phase_of_a_patch_and_have_the_level_s_length_on_average(fraction):
+    off = lengths(fraction, range(400)) - fraction
+    patch = min(fraction, 1 / 16)
+    counts, _ = np.histogram(off, np.linspace(-patch / 2, patch / 2, 5))
+    assert counts.sum() == 400
+    assert counts.min() > 70, "each quarter of a patch"
+    assert abs(off.mean()) < 0.05 * patch
+    phases = off / patch
+    np.testing.assert_allclose(phases, (lengths(0.4, range(400)) - 0.4) * 16, atol=2e-3)  # the same at every level
+
+
+@pytest.mark.parametrize("name", ["rotation", "zoom_out"])
+def test_all_levels_leave_the_same_place_where_it_is_near_the_centre(name):
+    places = []
+    for seed in range(20):
+        fixed = []
+        for level in FAMILIES[name].levels:
+            source = WARPS[name](SIDE, level, np.random.default_rng(seed)).astype(float)
+            across, down = source[0, 1] - source[0, 0], source[1, 0] - source[0, 0]
+            fixed.append(np.linalg.solve(np.eye(2) - np.stack([across, down], axis=1), source[0, 0]))
+        np.testing.assert_allclose(fixed, [fixed[0]] * 5, atol=0.05)
+        places.append((np.array(fixed[0]) - CENTRE) / SIDE)
+    assert np.abs(places).max() < 1 / 16 + 1e-3
+    assert (np.ptp(places, axis=0) > 1 / 16).all()
 
 
 def test_signs_and_directions_differ_between_seeds():
     def found(source, parameter):
         return [source(SIDE, parameter, np.random.default_rng(seed))[0, 0] for seed in range(40)]
 
-    assert len({tuple(place.round(1)) for place in found(warps.rotation, 20)}) == 2
+    turned = [warps.rotation(SIDE, 20, np.random.default_rng(seed)) for seed in range(40)]
+    assert len({tuple((source[0, 1] - source[0, 0]).round(3)) for source in turned}) == 2
     assert len({tuple(place.round(1)) for place in found(warps.shift_scale_rotate, 1)}) > 10
     shifts = np.array(found(warps.translation, 0.1))
     quadrants = {tuple(np.sign(shift)) for shift in shifts}
@@ -93,12 +138,9 @@ def test_signs_and_directions_differ_between_seeds():
 
 def test_a_whole_view_is_scikit_image_s():
     rotated = FAMILIES["rotation"].draw(image(), 45, 4)
-    wanted = [
-        warp(
-            image(), around_the_centre(EuclideanTransform(rotation=np.deg2rad(angle))).inverse, order=1, mode="reflect"
-        )
-        for angle in both(45)
-    ]
+    (pivot,) = drawn(4, 1, (-1 / 16, 1 / 16, 2))
+    turns = [around_the_centre(EuclideanTransform(rotation=np.deg2rad(angle)), pivot) for angle in both(45)]
+    wanted = [warp(image(), turn.inverse, order=1, mode="reflect") for turn in turns]
     assert min(np.abs(rotated - 255 * each).mean() for each in wanted) < 1
     assert max(np.abs(rotated - 255 * each).mean() for each in wanted) > 10
     mirrored = FAMILIES["flip"].draw(image(), 1, 4)

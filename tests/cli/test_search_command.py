@@ -25,6 +25,8 @@ def test_it_prints_recall_the_least_found_first(cli, study):
     assert [row[0] for row in rows] == sorted(NAMES, key=recall.__getitem__)
     assert [row[1] for row in rows] == [f"{recall[row[0]]:.3f}" for row in rows]
     assert "search among 40 originals" in done.out
+    chance = next(line.split() for line in done.out.splitlines() if "by chance" in line)
+    assert chance == ["by", "chance", "0.025", "0.125", "0.250"]
 
 
 def test_it_prints_thresholds_pairs_and_predictions(cli, study):

@@ -160,6 +160,7 @@ def holed(tmp_path_factory):
     return with_holes(make_study(tmp_path_factory.mktemp("holed") / "study", 12, names, **asked))
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("name", [name for name in OF_ANY_STUDY if not FIGURES[name].shows_images])
 def test_missing_values_are_said_or_left_out(holed, name):
     if name == "clustermap":
@@ -222,11 +223,11 @@ def test_files_are_the_same_bytes_every_time(tmp_path, ending):
     assert not list((study.folder / "figures").glob(".*"))
 
 
-def test_the_twelve_of_the_paper_and_ours_have_their_names_and_numbers(tmp_path):
+def test_those_of_the_paper_and_ours_have_their_names_and_numbers(tmp_path):
     study = make_study(tmp_path / "study", 6, ["noise", "blur", "elastic"], with_pictures=True)
     paths = save_figures(study.reader(), formats=["png"])
     assert [path.name for path in paths] == [
-        "fig01_attention.png", "fig03_heatmap.png", "fig04a_views.png", "fig04b_l2_density.png",
+        "fig01_attention.png", "fig02_pipeline.png", "fig03_heatmap.png", "fig04a_views.png", "fig04b_l2_density.png",
         "fig04c_cosine_histogram.png", "fig04d_dendrogram.png", "fig05_radar.png", "fig06_profile.png",
         "fig07_l2_bars.png", "fig08a_clustermap.png", "fig08b_metric_bars.png", "fig09_sample_heatmap.png",
         "fig14_directions.png", "fig15_ruler.png", "fig18_recall.png", "fig19_gallery.png", "fig20_roc.png",
@@ -247,6 +248,7 @@ def test_wrong_names_and_formats_are_refused(tmp_path, caplog):
             assert refused.value.exit_code == 2
 
 
+@pytest.mark.matrix
 def test_drawing_imports_no_torch_and_opens_no_window(tmp_path):
     asked = {"layers": 3, "heads": (3, 4), "text": True, "looks": True}
     study = make_study(tmp_path / "study", 4, ["noise", "blur"], with_pictures=True, **asked)

@@ -1,4 +1,4 @@
-"""Figures 1 and 4a: the pictures that they show, their titles, and galleries in pages."""
+"""Figures 1, 2 and 4a: the pictures that they show, their titles, and galleries in pages."""
 
 import dataclasses
 import logging
@@ -82,6 +82,47 @@ def test_attention_lies_over_every_view(study, rows):
         assert row[0].get_ylabel() == image
 
 
+def test_the_pipeline_follows_one_view_from_pixels_to_metrics(study, rows):
+    image = "image-00007.png"
+    figure = study.figure("pipeline", images=[image])
+    cosines = study.summary().filter(metric="cosine_similarity").sort("mean")
+    view = cosines["augmentation"][2]  # of four, the upper middle one
+    drawn, pair = views(study, image), [rows[image, name] for name in ("original", view)]
+    maps = [np.array(row["attention"]).reshape(4, 4) for row in pair]
+    original, *small, up_patches, patches, up_attention, attention, up_vector, vector = map(shown, figure.axes)
+    for panel, name in zip(
+        [original, *small, up_patches, patches], ["original", *NAMES, "original", view], strict=True
+    ):
+        np.testing.assert_array_equal(panel, drawn[name])
+    framed = [axes for axes in figure.axes if any(spine.get_visible() for spine in axes.spines.values())]
+    np.testing.assert_array_equal(shown(framed[0]), drawn[view])
+    assert len(framed) == 1
+    np.testing.assert_array_equal(up_attention, overlay(drawn["original"], maps[0]))
+    np.testing.assert_array_equal(attention, overlay(drawn[view], maps[1]))
+    vectors = np.array([row["embedding"] for row in pair])
+    scaled = 0.5 + 0.5 * vectors / np.abs(vectors).max()
+    for cells, values in zip((up_vector, vector), matplotlib.colormaps["RdBu_r"](scaled)[..., :3] * 255, strict=True):
+        np.testing.assert_allclose(cells.reshape(9, 3), np.vstack([values, [255] * 3]), atol=0.51)
+    words = "\n".join(text.get_text() for text in figure.texts)
+    for label, metric in (("cosine similarity", "cosine_similarity"), ("detail preservation", "detail_preservation")):
+        assert f"{label} {pair[1][metric]:.3f}" in words
+    assert "4 × 4 patches" in words
+    assert f"4 augmentations; framed:\n{view.replace('_', ' ')}" in words
+
+
+def test_the_pipeline_shows_what_there_is(tmp_path):
+    """Without attention there are neither patches nor maps; one page, however many images were asked for."""
+    study = make_study(tmp_path / "study", 12, NAMES, grid=None, with_pictures=True)
+    figure = study.figure("pipeline", images=9)
+    assert len(figure.axes) == 1 + len(NAMES) + 2 * 2
+    words = "\n".join(text.get_text() for text in figure.texts)
+    assert "patches" not in words
+    assert "attention" not in words
+    assert [path.name for path in save_figures(study.reader(), ["pipeline"], ["png"], images=9)] == [
+        "fig02_pipeline.png"
+    ]
+
+
 def test_overlay_is_brightest_where_the_attention_is():
     view = np.full((64, 64, 3), 120, np.uint8)
     attention = np.random.default_rng(0).random((4, 4)).astype(np.float32)
@@ -122,7 +163,7 @@ def test_figures_with_pictures_are_left_out_when_the_sources_are_gone(tmp_path, 
     study = make_study(tmp_path / "study", 4, NAMES)
     remember_roots(study.reader().info.source)
     with caplog.at_level(logging.WARNING, logger="embedshift"):
-        paths = save_figures(study.reader(), ["attention", "views", "l2_bars"], ["png"])
+        paths = save_figures(study.reader(), ["attention", "views", "pipeline", "l2_bars"], ["png"])
     assert [path.name for path in paths] == ["fig07_l2_bars.png"]
     assert "skipping figure 'attention': " in caplog.text
     assert "No such file" in caplog.text
@@ -138,5 +179,5 @@ def test_no_attention_no_figure_of_it(tmp_path, caplog):
 
 def test_pictures_can_be_left_out(tmp_path):
     study = make_study(tmp_path / "study", 4, NAMES, with_pictures=True)
-    paths = save_figures(dataclasses.replace(study.reader(), pictures=False), ["views", "l2_bars"], ["png"])
+    paths = save_figures(dataclasses.replace(study.reader(), pictures=False), ["pipeline", "views", "l2_bars"], ["png"])
     assert [path.name for path in paths] == ["fig07_l2_bars.png"]

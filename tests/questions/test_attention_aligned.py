@@ -147,7 +147,5 @@ def test_what_cannot_be_moved_is_said_in_one_line():
         def apply_to_mask(self, mask, **params):
             raise ValueError("no\nmasks")
 
-    with pytest.raises(
-        EmbedshiftError, match=r"'odd' cannot move an attention map \(ValueError: no masks\): leave out"
-    ):
+    with pytest.raises(EmbedshiftError, match=r"'odd' cannot be aligned \(ValueError: no masks\): leave out"):
         load_suite({"odd": Odd(p=1)})["odd"].warp(WHITE, np.zeros((SIZE, SIZE)), 0)

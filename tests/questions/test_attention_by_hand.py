@@ -27,5 +27,5 @@ def test_looks():
 def test_ends():
     table = pl.DataFrame({"augmentation": ["flip", "turn"], "metric": DIVERGENCE, "images": [9, 9], "mean": [0.1, 0.4]})
     assert section_module.extremes(table, [DIVERGENCE]) == [
-        "The mean divergence of the maps is largest under turn (0.400 bits) and smallest under flip (0.100 bits)."
+        "The mean divergence of the maps is between 0.400 bits (turn) and 0.100 bits (flip)."
     ]

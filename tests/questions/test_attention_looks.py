@@ -76,6 +76,7 @@ def test_one_metric_alone_and_few_images(values):
         assert not {"[", "spreads", "motion", "stays"} & {*said.replace("[", " [ ").split()}
 
 
+@pytest.mark.matrix
 def test_it_is_there_only_where_it_was_measured(tmp_path):
     assert "looks" not in studies.plain().table_names
     study = studies.few(12)
@@ -134,24 +135,27 @@ def summary(metric, means, n=9):
     return pl.DataFrame(columns, schema_overrides={"mean": pl.Float64})
 
 
-def test_the_ends_are_means_and_their_order_comes_from_the_pairs():
+def test_the_ends_are_those_that_the_pairs_leave():
     found = summary(DIVERGENCE, {"flip": 0.1, "turn": 0.4, "slant": 0.39, "own": None})
-    most = "The mean divergence of the maps is largest under turn (0.400 bits) and smallest under flip (0.100 bits)."
-    assert extremes(found, [DIVERGENCE]) == [most]
-    pairs = pl.DataFrame(
-        {"augmentation": ["flip", "turn", "turn"], "other": ["turn", "slant", "slant"],
-         "metric": [DIVERGENCE, DIVERGENCE, ROLLOUT], "significant": [True, False, True]}
-    )  # fmt: skip
-    for significant, words in ((False, "not significant"), (True, "significant")):
-        given = pairs.with_columns(significant=pl.Series([True, significant, True]))
-        wanted = [most, f"The difference between turn and the next augmentation, slant, is {words}."]
-        assert extremes(found, [DIVERGENCE], given) == wanted
-        other_way = given.rename({"augmentation": "other", "other": "augmentation"})
-        assert extremes(found, [DIVERGENCE], other_way) == wanted
-    assert extremes(found, [DIVERGENCE], pairs.head(0)) == [most], "no pairs above 20 augmentations"
+    words = "The mean divergence of the maps is"
+    between = f"{words} between 0.400 bits (turn) and 0.100 bits (flip)"
+    assert extremes(found, [DIVERGENCE]) == [f"{between}."], "no pairs above 20 augmentations"
+    rows = [("flip", "turn", -0.3, True), ("turn", "slant", 0.01, False), ("slant", "flip", 0.29, True)]
+    schema = ["augmentation", "other", "difference", "significant"]
+    pairs = pl.DataFrame(rows, schema, orient="row").with_columns(metric=pl.lit(DIVERGENCE))
+    tied = "turn (0.400 bits) and slant (0.390 bits), without a significant difference between these 2"
+    least = f"{words} smallest under flip (0.100 bits)."
+    assert extremes(found, [DIVERGENCE], pairs) == [f"{words} largest under {tied}.", least]
+    told_apart = extremes(found, [DIVERGENCE], pairs.with_columns(significant=True))
+    assert told_apart == [f"{words} largest under turn (0.400 bits).", least]
+    open_pairs = pairs.with_columns(significant=False)
+    none = f"{between}, without a significant difference between augmentations."
+    assert extremes(found, [DIVERGENCE], open_pairs) == [none]
     rolled = summary(ROLLOUT, {"flip": 0.7, "turn": 0.9})
-    assert extremes(rolled, [DIVERGENCE, ROLLOUT]) == [
-        "The mean similarity of the rollout maps is lowest under flip (0.700) and highest under turn (0.900)."
+    lower = pl.DataFrame([("flip", "turn", -0.2, True)], schema, orient="row").with_columns(metric=pl.lit(ROLLOUT))
+    assert extremes(rolled, [DIVERGENCE, ROLLOUT], lower) == [
+        "The mean similarity of the rollout maps is lowest under flip (0.700).",
+        "The mean similarity of the rollout maps is highest under turn (0.900).",
     ]
 
 

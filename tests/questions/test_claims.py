@@ -6,13 +6,11 @@ import polars as pl
 import pytest
 
 from embedshift.questions.claims.paper import paper_claims
-from embedshift.questions.claims.tables import claims
-from support.claims_world import COLOR, COSINE, LEAST, NAMES, world
+from support.claims_world import COLOR, COSINE, LEAST, NAMES, table_of, world
 
 
-def verdicts(rows: pl.LazyFrame, names=tuple(NAMES), resamples=9_999) -> dict[str, str]:
-    table = claims(rows, list(names), seed=0, resamples=resamples)
-    return dict(table.select("claim", "verdict").iter_rows())
+def verdicts(rows: pl.LazyFrame) -> dict[str, str]:
+    return dict(table_of(rows).select("claim", "verdict").iter_rows())
 
 
 def l2(**values):
@@ -33,6 +31,14 @@ def detail(values):
 
 def edge(values):
     return {"means": {"edge_preservation": values}}
+
+
+def patch(**values):
+    return {"means": {"patch_similarity": values}}
+
+
+def aligned_detail(**values):
+    return {"means": {"aligned_detail_preservation": values}}
 
 
 def wide(metric, sd, **values):
@@ -76,6 +82,10 @@ DENIED = {
     "10a": {"temperature": {"blur": 0.5}},
     "10b": {"temperature": {"shift_scale_rotate": 0.5}},
     "10c": {"temperature": {"perspective": 0.5}},
+    "11a": cosine(**dict.fromkeys([*COLOR, "perspective", *LEAST], 0.99)),
+    "11b": cosine(blur=0.9, coarse_dropout=0.9),
+    "12a": patch(horizontal_flip=0.1),
+    "12b": aligned_detail(horizontal_flip=0.0),
 }
 UNDECIDED = {
     "1a": wide("l2_distance", 1.0, noise=10.0, blur=10.0),
@@ -108,6 +118,10 @@ UNDECIDED = {
     "10a": {"temperature": {"blur": 1.0}},
     "10b": {"temperature": {"shift_scale_rotate": 1.0}},
     "10c": {"temperature": {"perspective": 1.0}},
+    "11a": cosine(blur=0.955, coarse_dropout=0.99, **dict.fromkeys(LEAST, 0.99)),
+    "11b": cosine(blur=0.775, color_jitter=0.9),
+    "12a": patch(horizontal_flip=0.4),
+    "12b": aligned_detail(horizontal_flip=0.22),
 }
 # Parts whose worlds touch different numbers, so that one world shows them all.
 GROUPS = (
@@ -119,6 +133,10 @@ GROUPS = (
     ("5e", "5f", "7a", "7b"),
     ("7c",),
     ("9a", "9b"),
+    ("11a",),
+    ("11b",),
+    ("12a",),
+    ("12b",),
 )
 SECTION_4 = {"means": {"l2_distance": {"perspective": 2.0}, "cosine_similarity": {"perspective": 0.9}}}
 
@@ -145,7 +163,7 @@ def paper_world() -> pl.LazyFrame:
 
 def test_every_claim_of_the_paper_has_parts_that_name_augmentations():
     parts = [claim.name for claim in paper_claims()]
-    assert {int(part[:-1]) for part in parts} == set(range(1, 11))
+    assert {int(part[:-1]) for part in parts} == set(range(1, 13))
     assert len(set(parts)) == len(parts)
     assert set(parts) == set(DENIED) == set(UNDECIDED) == {part for part, _ in CASES}
     assert all(any(name in claim.statement for name in [*NAMES, "all nine"]) for claim in paper_claims())
@@ -184,11 +202,12 @@ def test_ranks_are_not_testable_where_a_metric_settles_no_pair(metric):
 
 
 def test_estimates_are_those_of_the_made_world(paper_world):
-    estimate = dict(claims(paper_world, NAMES, seed=0, resamples=50).select("claim", "estimate").iter_rows())
+    estimate = dict(table_of(paper_world, resamples=50).select("claim", "estimate").iter_rows())
     known = {
         "1a": 10 - 7, "1b": 0.65 - 0.5, "2a": 1, "3a": 1, "3b": 1, "4a": 4.8 - 1.2, "4b": 0.94 - 0.76,
         "5a": 7 - 5.2, "5b": 0.74 - 0.65, "5c": 6.5 - 5.2, "5d": 0.74 - 0.675, "5e": 4.8 - 7, "5f": 0.65 - 0.76,
         "6a": 0.2, "6b": 0.01, "6c": 5 - 1, "6d": 0.95 - 0.75, "7a": 1, "7b": 1, "7c": 1,
         "8a": 0.85 - 0.8, "8b": 0.95 - 0.87, "9a": 10 - 7, "9b": 0.65 - 0.5,
+        "11a": 8, "11b": 6, "12a": 3, "12b": 3,
     }  # fmt: skip
     assert {part: estimate[part] for part in known} == pytest.approx(known, abs=1e-9)

@@ -144,7 +144,7 @@ def test_claims_on_means_and_spreads_are_those_of_a_slow_bootstrap(draws, holes)
     bootstrap = Bootstrap(gather(read(rows, NAMES)), asked(), seed=11, resamples=RESAMPLES)
     slow = Slow(rows, draws)
     expected = slow.contrasts()
-    assert len(expected) == len(table) - 6
+    assert set(table) - set(expected) == {"2a", "3a", "3b", "7a", "7b", "7c", "11a", "11b", "12a", "12b"}
     resamples = drawn(slow.images, 11, RESAMPLES)
     tests = {claim.name: claim.test for claim in paper_claims()}
     for part, values in expected.items():
@@ -251,7 +251,10 @@ def test_above_what_is_kept_in_memory_the_covariance_gives_the_same(monkeypatch)
         one, other = (each.contrasts(claim.test.contrasts) for each in (kept, summed))
         np.testing.assert_allclose(other.estimate, one.estimate, atol=1e-12)
         np.testing.assert_allclose(other.error, one.error, rtol=1e-9)
-        p = [claim.test.find(each).p for each in (kept, summed)]
+        p = [getattr(claim.test.find(each), "p", None) for each in (kept, summed)]
+        if claim.name[:2] == "11":  # they need a baseline
+            assert p == [None, None]
+            continue
         np.testing.assert_allclose(*p, atol=0.06, err_msg=claim.name)
 
 

@@ -8,8 +8,8 @@ from embedshift.questions.claims.section import claim_rows
 from embedshift.questions.claims.verdict import SCHEMA
 
 
-def row(estimate, low, high, verdict):
-    given = {"claim": "1a", "estimate": estimate, "ci_low": low, "ci_high": high, "verdict": verdict}
+def row(estimate, low, high, verdict, claim="1a"):
+    given = {"claim": claim, "estimate": estimate, "ci_low": low, "ci_high": high, "verdict": verdict}
     (found,) = claim_rows(pl.DataFrame([given], schema=SCHEMA))
     return found
 
@@ -44,6 +44,12 @@ def test_fractions_are_cut_and_not_rounded(estimate, verdict, text):
 def test_no_end_of_an_interval_reads_as_0_that_is_not(numbers, texts):
     found = row(*numbers, "undecided")
     assert (found["estimate"], found["interval"]) == texts
+
+
+def test_numbers_of_augmentations_and_ranks_are_whole():
+    assert [row(*each, "undecided", "11a")["estimate"] for each in ((2.0, 1.0, 4.0), (2.0, None, None))] == ["2", "2"]
+    assert row(8.0, 7.0, 9.0, "does not hold", "12a")["interval"] == "7 to 9"
+    assert row(None, None, None, "not testable", "12b")["estimate"] == "–"
 
 
 def test_every_claim_says_in_a_few_words_what_each_verdict_takes():

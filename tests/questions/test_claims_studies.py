@@ -9,7 +9,9 @@ from embedshift.augmentations.paper import PAPER
 from embedshift.questions.claims.paper import paper_claims
 from embedshift.questions.claims.tables import claims
 from embedshift.questions.claims.verdict import SCHEMA
-from support.claims_world import METRICS, NAMES, world
+from embedshift.statistics.summary import COSINE
+from embedshift.store.baselines import baselines
+from support.claims_world import LATER, METRICS, NAMES, table_of, world
 from support.synthetic import make_study
 
 NUMBERS = ("estimate", "ci_low", "ci_high", "p_value", "p_adjusted")
@@ -21,7 +23,7 @@ def paper_world() -> pl.LazyFrame:
 
 
 def verdicts(rows: pl.LazyFrame, names=tuple(NAMES), resamples=1_999) -> dict[str, str]:
-    table = claims(rows, list(names), seed=0, resamples=resamples)
+    table = table_of(rows, names, resamples)
     return dict(table.select("claim", "verdict").iter_rows())
 
 
@@ -32,7 +34,7 @@ def test_parts_without_their_augmentations_are_not_testable(paper_world):
     untestable = {part for part, verdict in found.items() if verdict == "not testable"}
     # 5e, 5f: perspective less than all but the three least, of which elastic is one.
     assert untestable == set(found) - {"5e", "5f", "10a", "10b", "10c"}
-    table = claims(rows, names, seed=0, resamples=50).filter(pl.col("verdict") == "not testable")
+    table = table_of(rows, names, resamples=50).filter(pl.col("verdict") == "not testable")
     assert table.select(pl.col("estimate", "ci_low", "ci_high").is_null().all()).row(0) == (True, True, True)
     assert verdicts(without(paper_world, "noise"), [*names[1:], "elastic"])["6a"] == "holds"
 
@@ -79,8 +81,8 @@ def test_an_encoder_without_attention_leaves_only_its_claims_out(tmp_path):
     study = make_study(tmp_path / "study", 12, grid=None)
     table = study.claims()
     untestable = table.filter(pl.col("verdict") == "not testable")["claim"].to_list()
-    assert untestable == ["8a", "8b", "10a", "10b", "10c"]
-    assert table.filter(pl.col("claim").is_in(untestable))["estimate"].null_count() == 5
+    assert untestable == ["8a", "8b", "10a", "10b", "10c", "12b"]
+    assert table.filter(pl.col("claim").is_in(untestable))["estimate"].null_count() == 6
 
 
 def test_embeddings_are_not_read(paper_world):
@@ -95,17 +97,17 @@ def test_embeddings_are_not_read(paper_world):
 
 @pytest.mark.parametrize("images", [1, 2, 7])
 def test_few_images_decide_nothing(images):
-    table = claims(world(images), NAMES, seed=0, resamples=50)
-    assert set(table["verdict"]) == {"undecided"}
-    # One image has no standard deviation.
+    table = table_of(world(images), resamples=50)
+    # One image has no standard deviation, and no other image.
+    assert set(table["verdict"]) == ({"undecided", "not testable"} if images == 1 else {"undecided"})
     nothing = table.filter(pl.col("estimate").is_null())["claim"].to_list()
-    assert nothing == (["6a", "6b"] if images == 1 else [])
+    assert nothing == (["6a", "6b", "11a", "11b"] if images == 1 else [])
     for column in NUMBERS[1:]:
         assert table[column].null_count() == len(table), column
 
 
 def test_one_image_with_many_draws_decides_nothing():
-    assert set(verdicts(world(1, draws=20), resamples=50).values()) == {"undecided"}
+    assert set(verdicts(world(1, draws=20), resamples=50).values()) == {"undecided", "not testable"}
 
 
 @pytest.mark.parametrize(("images", "trees"), [(8, "undecided"), (19, "undecided"), (20, "holds")])
@@ -119,16 +121,16 @@ def test_images_that_have_no_value_do_not_count():
     rows = world(40).with_columns(
         pl.when(pl.col("image_id") > "006.jpg").then(None).otherwise(pl.col(m)).alias(m) for m in METRICS[2:]
     )
-    table = claims(rows, NAMES, seed=0, resamples=1_999)
-    few = table.filter(pl.col("claim").is_in(["7a", "7b", "7c", "8a", "8b"]))
+    table = table_of(rows, resamples=1_999)
+    few = table.filter(pl.col("claim").is_in(["7a", "7b", "7c", "8a", "8b", "12a", "12b"]))
     assert set(few["verdict"]) == {"undecided"}
-    assert few["p_value"].null_count() == few["ci_low"].null_count() == 5
+    assert few["p_value"].null_count() == few["ci_low"].null_count() == 7
     assert dict(table.select("claim", "verdict").iter_rows())["1a"] == "holds"
 
 
 def test_a_study_in_which_nothing_moves_is_not_testable():
-    same = {metric: dict.fromkeys(NAMES, 1.0) for metric in METRICS}
-    still = {metric: dict.fromkeys(NAMES, 0.0) for metric in METRICS}
+    same = {metric: dict.fromkeys(NAMES, 1.0) for metric in (*METRICS, *LATER)}
+    still = {metric: dict.fromkeys(NAMES, 0.0) for metric in (*METRICS, *LATER)}
     pairs = {(a, b): 0.0 for i, a in enumerate(NAMES) for b in NAMES[i + 1 :]}
     rows = world(30, 1, same, still, pairs, pairs).with_columns(attention_entropy_rise=pl.lit(0.0))
     table = claims(rows, NAMES, seed=0, resamples=50)
@@ -138,10 +140,11 @@ def test_a_study_in_which_nothing_moves_is_not_testable():
 
 @pytest.mark.parametrize("rounding", [1e-16, -1e-16, 1e-15])
 def test_what_rounding_leaves_of_equal_numbers_moves_nothing(rounding):
-    same = {metric: {name: 0.5 + (name == "noise") * rounding for name in NAMES} for metric in METRICS}
-    still = {metric: dict.fromkeys(NAMES, 0.0) for metric in METRICS}
+    metrics = (*METRICS, *LATER)
+    same = {metric: {name: 0.5 + (name == "noise") * rounding for name in NAMES} for metric in metrics}
+    still = {metric: dict.fromkeys(NAMES, 0.0) for metric in metrics}
     found = verdicts(world(30, 1, same, still))
-    assert {found[part] for part in found if part[:-1] in "1456789"} == {"not testable"}
+    assert {found[part] for part in found if part[:-1] in (*"1456789", "12")} == {"not testable"}
 
 
 def test_the_same_offset_in_every_image_is_no_tie():
@@ -167,7 +170,7 @@ def test_the_table_is_written_and_read_back(tmp_path):
     assert table["claim"].to_list() == [claim.name for claim in paper_claims()]
     assert set(table["verdict"]) <= {"holds", "does not hold", "undecided", "not testable"}
     assert pl.read_csv(study.folder / "tables" / "claims.csv").equals(table)
-    compare(table, claims(study.rows(), study.augmentations, seed=3))
+    compare(table, claims(study.rows(), study.augmentations, seed=3, baseline=baselines(study.reader())[COSINE]))
     (study.folder / "tables" / "claims.parquet").unlink()
     assert not study.is_complete()
 

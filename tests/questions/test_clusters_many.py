@@ -38,5 +38,5 @@ def test_rows_hold_the_distances_of_twenty_augmentations_at_most(count, tmp_path
         with pytest.raises(EmbedshiftError, match=r"it needs at most 20 augmentations"):
             made()
     # Claims on means are tested all the same; those on trees are not testable.
-    assert len(study.claims()) == 27
+    assert len(study.claims()) == 31
     assert study.report(figures=["heatmap"], formats=["svg"]).is_file()

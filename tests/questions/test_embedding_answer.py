@@ -40,12 +40,39 @@ def which_images(moved) -> list[str]:
 
 def test_names_the_ends_whatever_the_order_of_the_rows():
     cross = {"noise": 1.01, "flip": 0.02}
-    first, crossed, second, scale = how_far(summary(FLIP, NOISE, BLUR), "CLIP", 50, cross)
+    pairs = differences(itertools.combinations(("noise", "blur", "flip"), 2), None)
+    first, crossed, second, scale = how_far(summary(FLIP, NOISE, BLUR), "CLIP", 50, cross, pairs)
     assert first == "noise moves the embedding of CLIP furthest: 1.25 [1.10 to 1.40] of the distance to another image."
-    wanted = "is on average 1.01 times as far from its own original as from the originals of other images"
-    assert crossed == f"A view under noise {wanted}: its embedding no longer identifies the image."
+    wanted = "is on average 1.01 times as far from its own original as from the originals of other images."
+    assert crossed == f"A view under noise {wanted}"
     assert second == "flip moves it least: 0.025 [0.020 to 0.031]."
     assert "that between different images of this set (1 − 0.600)" in scale
+
+
+def test_what_is_not_told_apart_is_not_ranked():
+    rows, names = (FLIP, NOISE, BLUR), ("noise", "blur", "flip")
+    pairs = [*itertools.combinations(names, 2)]
+    wanted = {
+        (("noise", "flip"),): [
+            "noise (1.25 [1.10 to 1.40]) and blur (0.125 [0.110 to 0.140]) move the embedding of CLIP furthest, in "
+            "fractions of the distance to another image: no significant difference between them.",
+            "flip (0.025 [0.020 to 0.031]) and blur (0.125 [0.110 to 0.140]) move it least: no significant difference "
+            "between them.",
+        ],
+        (): [
+            "The embedding of CLIP moves between 0.025 [0.020 to 0.031] under flip and 1.25 [1.10 to 1.40] of the "
+            "distance to another image under noise: no significant difference between the augmentations."
+        ],
+    }
+    for significant, sentences in wanted.items():
+        assert how_far(summary(*rows), "CLIP", 50, {}, differences(pairs, significant))[:-1] == sentences
+    rows = [NOISE, *((name, 0.9 + place / 100, 0.1 - place / 100, 0, 1) for place, name in enumerate("abcde"))]
+    tied = how_far(summary(*rows), "CLIP", 50, {}, differences([("noise", name) for name in "abcde"], None))
+    assert tied[1] == "e, d, c, b and a (0.06 to 0.10) move it least: no significant difference between them."
+    rows = (FLIP, NOISE, BLUR)
+    untested = how_far(summary(*rows), "CLIP", 50, {})
+    assert untested[0].endswith("of the distance to another image under noise."), "no table of pairs"
+    assert len(untested) == 2
 
 
 def test_beside_a_far_shift_stands_what_is_left_once_the_mean_is_subtracted():
@@ -100,11 +127,14 @@ def test_names_are_escaped():
     assert "<b>x" not in fill("differences.html.j2", differences_content(pair, ["<b>x", "y"], 30))
 
 
-def differences(pairs, significant, difference=0.1) -> pl.DataFrame:
-    rows = [(one, other, "cosine_similarity", difference, (one, other) in significant) for one, other in pairs]
-    schema = {"augmentation": pl.String, "other": pl.String, "metric": pl.String, "difference": pl.Float64}
-    schema |= {"significant": pl.Boolean}
-    return pl.DataFrame(rows, schema=schema, orient="row")
+def differences(pairs, significant, difference=-0.1, ratio=(14.0, 8.0, 26.0)) -> pl.DataFrame:
+    """Of pairs whose first one moves the embedding further; None = all are significant."""
+    columns = ("difference", "ratio", "ratio_low", "ratio_high")
+    rows = [
+        (*pair, "cosine_similarity", difference, *ratio, significant is None or pair in significant) for pair in pairs
+    ]
+    schema = dict.fromkeys(("augmentation", "other", "metric"), pl.String) | dict.fromkeys(columns, pl.Float64)
+    return pl.DataFrame(rows, schema={**schema, "significant": pl.Boolean}, orient="row")
 
 
 ORDER = ["noise", "blur", "jitter", "flip"]
@@ -112,9 +142,18 @@ PAIRS = [*itertools.combinations(ORDER, 2)]
 
 
 def test_everything_is_significant():
-    found = which_differ(differences(PAIRS, PAIRS), ORDER, 200)
-    assert found[0] == "All: with 200 images, every pair of augmentations differs significantly in cosine similarity."
-    assert "approximate" not in found[-1]
+    found = which_differ(differences(PAIRS, PAIRS), ORDER[::-1], 200)
+    assert found[:2] == [
+        "All: with 200 images, every pair of augmentations differs significantly in how far it moves the embedding.",
+        "noise moves the embedding 14 times as far as blur [8 to 26].",
+    ]
+    assert found[2].endswith("corrected for all pairs.")
+    by_means = which_differ(differences(PAIRS, PAIRS, ratio=(None, None, None)), ORDER[::-1], 200)
+    wanted = "6 pairs without a ratio, because an image does not move at all, are compared by means."
+    assert len(by_means) == 2
+    assert by_means[1].endswith(wanted)
+    close = which_differ(differences(PAIRS, PAIRS, ratio=(1.0512, 1.0041, 1.101)), ORDER, 200)
+    assert close[1] == "noise moves the embedding 1.051 times as far as blur [1.004 to 1.101]."
 
 
 def test_nothing_is_significant():
@@ -126,13 +165,14 @@ def test_nothing_is_significant():
 def test_what_is_not_significant_is_named():
     significant = [pair for pair in PAIRS if pair not in [("blur", "jitter"), ("jitter", "flip")]]
     found = which_differ(differences(PAIRS, significant), ORDER, 50)
-    assert found[0] == "4 of 6 pairs of augmentations differ significantly in cosine similarity."
-    first, last = (
-        "noise has the largest shift, significantly larger",
-        "flip has the smallest shift, but not significantly smaller",
-    )
-    assert found[1] == f"{first} than all others. {last} than all others."
-    assert found[2] == "No significant difference between blur and jitter; jitter and flip."
+    words = "4 of 6 pairs of augmentations differ significantly in how far they move the embedding."
+    assert found[:3] == [
+        words,
+        "No significant difference between blur and jitter; jitter and flip.",
+        "noise moves the embedding 14 times as far as blur [8 to 26].",
+    ]
+    found = which_differ(differences(PAIRS, [("blur", "flip"), ("noise", "flip")]), ORDER, 50)
+    assert found[2] == "noise moves the embedding 14 times as far as flip [8 to 26].", "the first that are told apart"
 
 
 def test_nothing_differs():

@@ -80,7 +80,7 @@ def test_section_trusted():
     )
     assert (
         section_module.most_reliable(table)
-        == "Relevance has the lowest deletion (0.610) and the highest insertion (0.900): it is the most reliable map."
+        == "Relevance has the lowest mean deletion (0.610) and the highest mean insertion (0.900) of these images."
     )
 
 
@@ -95,5 +95,5 @@ def test_section_ends():
         }
     )
     assert section_module.largest_and_smallest_changes(table) == [
-        "Relevance changes most under noise (correlation 0.300) and least under blur (0.900)."
+        "Relevance: mean correlation from 0.300 under noise to 0.900 under blur."
     ]

@@ -101,7 +101,7 @@ def test_more_noise_is_less_alike(name):
     # Not for the uint8 metric: that it cannot tell is why it is off by default. Entropy may rise or fall, and
     # a class is the same or another.
     metric, rng = METRICS[name], np.random.default_rng(3)
-    of_pixels = metric.needs in {"pixels", "strength"}
+    of_pixels = metric.needs in {"pixels", "aligned_pixels", "strength"}
     thing = {
         "embedding": lambda: rng.normal(size=256),
         "attention": lambda: rng.random((7, 7)),
@@ -147,6 +147,12 @@ BAD_SHAPES = {
     "attention": MAPS,
     "rollout": MAPS,
     "aligned": [maps[:2] for maps in MAPS],
+    "aligned_pixels": [
+        *OTHER_SIZES,
+        (np.ones((8, 8)), np.ones((8, 8), np.uint8)),
+        (np.ones((8, 8, 4)), np.ones((8, 8, 4), np.uint8)),
+        (np.ones((2, 8, 8, 3)), np.ones((3, 8, 8, 3), np.uint8)),
+    ],
     "pixels": [
         *OTHER_SIZES,
         (np.ones((8, 8), np.uint8), np.ones((8, 8), np.uint8)),
@@ -181,6 +187,9 @@ def test_names_and_order_of_the_metrics():
         "aligned_attention_similarity": "aligned",
         "rollout_similarity": "rollout",
         "patch_similarity_uint8": "pixels",
+        **dict.fromkeys(
+            ("aligned_patch_similarity", "aligned_edge_preservation", "aligned_detail_preservation"), "aligned_pixels"
+        ),
         "text_alignment_shift": "text",
         "zero_shot_flip": "text",
         "zero_shot_margin_shift": "text",

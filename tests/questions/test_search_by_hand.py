@@ -41,7 +41,8 @@ def test_pairs_pairs_of():
         "True,",
         "False,",
         "True,",
-        "True]))",
+        "True]),",
+        "units=None)",
     ]
 
 

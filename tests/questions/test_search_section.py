@@ -46,7 +46,7 @@ def html_of(reader):
 
 
 def sentences(table, images=12):
-    content = {"recall": recall_extremes(table), "images": images, "gallery": "", "is_weak": False}
+    content = {"recall": recall_extremes(table), "images": images, "gallery": "", "is_weak": False, "chance": "8.3 %"}
     return paragraphs("search/answer.html.j2", content)
 
 
@@ -114,9 +114,13 @@ def test_sentences_name_the_best_the_worst_and_where_more_is_missed_than_found(s
     table = recalled(study.reader(), RECALL)
     assert sentences(table) == [
         "A search among the 12 images ranks the original first for 97.5 % [87.5 to 100.0 %] of the views under blur "
-        "and for 25.0 % [15.0 to 35.0 %] under noise.",
-        "It misses at most 5 % of the views under blur, and more than half of them under noise.",
+        "and for 25.0 % [15.0 to 35.0 %] under noise. By chance it would be 8.3 %.",
+        "It misses more than half of the views under noise.",
     ]
+    surer = table.with_columns(ci_low=pl.max_horizontal("ci_low", pl.col("value") - 0.02))
+    wanted = "It misses at most 5 % of the views under blur, and more than half of them under noise."
+    assert sentences(surer)[1] == wanted
+    assert len(sentences(surer.with_columns(ci_low=None, ci_high=None))) == 1, "without an interval"
 
 
 def test_sentences_of_one_of_equals_of_many_and_of_none(study):
@@ -125,10 +129,13 @@ def test_sentences_of_one_of_equals_of_many_and_of_none(study):
 
     interval = "70.0 % [60.0 to 80.0 %]"
     assert said({"<b>": 0.7}) == [
-        f"A search among the 12 images ranks the original first for {interval} of the views under <b>."
+        f"A search among the 12 images ranks the original first for {interval} of the views under <b>. By "
+        "chance it would be 8.3 %."
     ]
-    assert said({"a": 1.0, "b": 1.0})[1] == "It misses at most 5 % of the views under every augmentation."
+    assert said({"a": 0.1, "b": 0.1})[1] == "It misses more than half of the views under every augmentation."
     assert "under every augmentation" in said({"a": 0.7, "b": 0.7})[0]
+    tied = f"100.0 % [90.0 to 100.0 %] of the views under a and b and for {interval} under c and d."
+    assert tied in said({"a": 1.0, "c": 0.7, "b": 1.0, "d": 0.7})[0]
     many = {f"own_{number}": 0.1 + number / 100 for number in range(9)} | {"easy": 0.99}
     assert "own_5 and 3 more." in said(many)[1]
     assert sentences(recalled(study.reader(), {"a": 0.7}).with_columns(value=pl.lit(None, pl.Float64))) == []
@@ -231,6 +238,15 @@ def test_thumbnails_keep_within_their_budget(study):
     total = sum(len(whole.addresses[key]) for key in keys)
     assert total <= 250_000
     assert sum(len(text) for text in thumbnails(study.reader(), keys, total - 1).addresses.values()) * 2 < total
+
+
+def test_recall_stands_beside_chance(reader, tmp_path):
+    assert re.findall("by chance (.*?) ", words(html_of(reader))) == ["8.3", "41.7", "83.3"]
+    assert "By chance it would be 8.3 %." in words(html_of(reader))
+    sizes = pl.DataFrame({"augmentation": "noise", "images": [9_000], "recall": 0.5, "kind": "measured"})
+    among = dataclasses.replace(reader, made={**reader.made, "gallery_sizes": sizes})
+    assert re.findall("by chance (.*?) ", words(html_of(among))) == ["0.1"]
+    assert "By chance it would be" not in words(html_of(among))
 
 
 def test_without_vectors_one_line_says_what_it_needs(tmp_path):

@@ -1,9 +1,11 @@
 """The tables `strength`, `tolerance` and `corruption`, against the rows of made studies."""
 
+import itertools
+
 import numpy as np
 import polars as pl
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binomtest, ttest_rel
 
 from embedshift.errors import UsageError
 from embedshift.statistics.baselines import relative_shifts, unit_pairs
@@ -65,7 +67,7 @@ def test_strength_is_the_summary_by_family_and_level(study):
 
 
 def test_tolerance_is_where_the_mean_relative_shift_reaches_a_tenth(study):
-    assert study.tolerance().columns == ["family", "unit", "criterion", "value", "low", "high", "reached"]
+    assert study.tolerance().columns == ["family", "unit", "criterion", "value", "low", "high", "reached", "falls"]
     assert study.tolerance()["criterion"].to_list() == ["relative shift 0.1"] * 2 + ["missed 5 %"] * 2
     table = study.tolerance().filter(criterion="relative shift 0.1")
     assert table["family"].to_list() == ["darker", "closer"], "a family of one level has no tolerance"
@@ -109,6 +111,24 @@ def test_a_family_that_moves_too_little_has_no_tolerance(tmp_path):
     views = graded(DARKER)
     table = make_study(tmp_path / "study", 20, views, effect=dict.fromkeys([v.name for v in views], 0.05)).tolerance()
     assert table.select("value", "low", "high", "reached").row(0) == (None, None, None, False)
+
+
+def test_a_family_that_falls_by_more_than_the_paired_interval_is_said_to(tmp_path):
+    """Weaker levels that move further: by far, and by less than images differ."""
+    effect = {f"darker@{level}": shift for level, shift in enumerate((0.2, 0.8, 0.4, 0.9, 0.3), 1)}
+    effect |= {f"closer@{level}": shift for level, shift in enumerate((0.2, 0.3, 0.4, 0.5, 0.499), 1)}
+    study = make_study(tmp_path / "study", 30, graded(*MADE), effect=effect)
+    falls = study.tolerance().select("family", "falls").unique()
+    assert dict(falls.iter_rows()) == {"darker": "2 to 3", "closer": None}
+    rows = study.rows().collect()
+    cosine = [rows.filter(view=f"darker@{level}")["cosine_similarity"].to_numpy() for level in range(1, 6)]
+    paired = {(i + 1, j + 1): ttest_rel(cosine[j], cosine[i]) for i, j in itertools.combinations(range(5), 2)}
+    falling = [pair for pair, test in paired.items() if test.statistic > 0 and test.pvalue < 0.05 / 20]
+    assert falling[0] == (2, 3)
+    section = study.report(figures=[]).read_text().partition('id="tolerances"')[2].partition("</table>")[0]
+    assert (
+        section.count("not monotone: falls from level ") == section.count("not monotone: falls from level 2 to 3") == 1
+    )
 
 
 def test_below_eight_images_there_is_a_value_and_no_interval(tmp_path):
@@ -161,7 +181,7 @@ def test_corruptions_out_of_the_standard_have_no_mean_over_them(tmp_path):
 def test_one_image_has_no_relative_shift(tmp_path):
     study = make_study(tmp_path / "study", 1, graded(NOISES[0]))
     assert study.table("corruption").is_empty()
-    assert study.tolerance().row(0)[3:] == (None, None, None, False)
+    assert study.tolerance().row(0)[3:] == (None, None, None, False, None)
 
 
 def test_other_studies_do_not_have_them(tmp_path, study):

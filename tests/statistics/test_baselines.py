@@ -1,6 +1,7 @@
 """Baselines against all pairs in loops, and relative shifts against slow loops over resamples."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -130,22 +131,27 @@ def test_sampled_pairs_are_no_more_than_half_the_images():
     assert np.isnan(sampled_baseline(0, 0, 0, 0).value)
 
 
-def slow_share(vectors, cosines, resamples=3_000):
-    """The bootstrap-t interval of a relative shift in a loop; the standard error of each resample by the jackknife."""
+def slow_share(vectors, cosines, resamples=3_000, of=float, slope=lambda value: 1.0):
+    """The bootstrap-t interval of a relative shift in a loop; the standard error of each resample by the jackknife.
+
+    Of a function of the relative shift where one is given, with its slope.
+    """
 
     def relative_shift(index):
         units = vectors[index] / np.linalg.norm(vectors[index], axis=1, keepdims=True)
         similar, other = units @ units.T, index[:, None] != index[None]
         return (1 - cosines[index].mean()) / (1 - similar[other].mean())
 
-    def error(index):
+    def number(index):
+        value = relative_shift(index)
         left = [relative_shift(np.delete(index, place)) for place in range(len(index))]
-        return np.sqrt((len(index) - 1) / len(index) * np.sum((left - np.mean(left)) ** 2))
+        error = np.sqrt((len(index) - 1) / len(index) * np.sum((left - np.mean(left)) ** 2))
+        return of(value), error * slope(value)
 
     rng, whole = np.random.default_rng(1), np.arange(len(vectors))
-    value, spread = relative_shift(whole), error(whole)
-    again = [rng.integers(len(whole), size=len(whole)) for _ in range(resamples)]
-    low, high = np.quantile([(relative_shift(index) - value) / error(index) for index in again], (0.025, 0.975))
+    value, spread = number(whole)
+    again = [number(rng.integers(len(whole), size=len(whole))) for _ in range(resamples)]
+    low, high = np.quantile([(each - value) / error for each, error in again], (0.025, 0.975))
     return value, value - high * spread, value - low * spread
 
 
@@ -160,6 +166,28 @@ def test_relative_shifts_and_their_intervals_equal_a_slow_loop():
     assert found.value.item() == pytest.approx(value, rel=1e-12)
     assert found.low.item() == pytest.approx(low, abs=0.12 * (high - low))
     assert found.high.item() == pytest.approx(high, abs=0.2 * (high - low))
+
+
+def test_where_every_image_moved_the_lower_end_is_of_the_logarithm_and_above_0():
+    vectors = cone(9, d=6, seed=1)
+    cosines = 1 - 0.02 * np.random.default_rng(4).lognormal(0, 2.0, 9)
+    pairs = unit_pairs(**by_groups(vectors, [1] * 9))
+
+    def ends(values, baseline, **more):
+        found = relative_shifts(gather([(values[:, None], np.ones((9, 1)))], **more), baseline, 1.0, seed=0)
+        return found.low.item(), found.high.item()
+
+    whole, separate = pairs.baseline(), Baseline(0.4, 1e-9)
+    exact, sampled = ends(cosines, whole, chunks=[1] * 9), ends(cosines, separate)
+    plain = slow_share(vectors, cosines, 600)
+    logarithm = slow_share(vectors, cosines, 600, math.log, lambda value: 1 / value)
+    assert plain[1] < 0 < exact[0]
+    assert math.log(exact[0]) == pytest.approx(logarithm[1], abs=0.15 * (logarithm[0] - logarithm[1]))
+    assert 0 < sampled[0] < (1 - cosines.mean()) / 0.6 < sampled[1]
+    for still in (1.0, 1 - 1e-14):
+        cosines[np.argmax(cosines)] = still
+        assert ends(cosines, whole, chunks=[1] * 9)[0] < 0
+        assert ends(cosines, separate)[0] < 0
 
 
 def test_a_relative_shift_of_a_sampled_baseline_counts_the_error_of_the_baseline():

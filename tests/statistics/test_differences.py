@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from embedshift.statistics.differences import SCHEMA, differences, significant_pairs
+from embedshift.statistics.differences import SCHEMA, differences, ordered
 from embedshift.statistics.sample import estimates_from_values
 from embedshift.statistics.summary import Measured
 from support.resampling import slow_max_t
@@ -54,7 +54,7 @@ def test_differences_equal_a_loop():
 def test_pairing_settles_what_marginal_intervals_do_not():
     values = world()
     table = differences(measured(values), seed=0).filter(metric="cosine_similarity")
-    assert set(significant_pairs(table, "cosine_similarity")) >= {
+    assert ordered(table, "cosine_similarity", NAMES).significant >= {
         ("blur", "noise"),
         ("noise", "blur"),
         ("flip", "noise"),

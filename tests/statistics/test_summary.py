@@ -26,7 +26,7 @@ def test_summary_equals_pandas(rows):
     frame = pd.DataFrame(rows)
     assert found.columns == [
         "augmentation", "metric", "n", "mean", "sd", "median", "q05", "q95", "ci_low", "ci_high",
-        "baseline", "relative_shift", "relative_shift_low", "relative_shift_high", "images",
+        "baseline", "relative_shift", "relative_shift_low", "relative_shift_high", "images", "groups",
     ]  # fmt: skip
     assert found.select("augmentation", "metric").rows() == list(itertools.product(SUITE, METRICS))
     for row in found.iter_rows(named=True):

@@ -119,11 +119,14 @@ def shown(figure) -> list[str]:
     return [axes.get_ylabel() for axes in figure.axes if axes.get_ylabel()]
 
 
+@pytest.mark.matrix
 def test_attention_is_drawn_of_images_that_have_it(both, order, mapped, caplog):
     lean = both[1].reader()
     assert lean.image_ids(with_attention=True) == set(mapped)
     assert shown(draw(lean, "attention", images=3)) == mapped
     assert shown(draw(lean, "views", images=7)) == sorted(lean.image_ids())
+    pipeline = [text.get_text() for axes in draw(lean, "pipeline").axes for text in axes.texts]
+    assert pipeline == ["not stored"] * 2, "the embeddings, but not the attention"
     assert shown(draw(lean, "attention", images=[order[1], *mapped[:2]])) == mapped[:2]
     assert f"omits {order[1]}: its attention is not stored (`store` metrics)" in caplog.text
     with pytest.raises(EmbedshiftError, match="no image to show"):
@@ -193,7 +196,7 @@ class Wide(Colours):
 def test_a_million_images_take_one_and_a_half_gigabytes_at_most(tmp_path, monkeypatch):
     for module in (embedding, estimate):  # so many of 64 images as of a million: one a shard
         monkeypatch.setattr(module, "KEPT", 1)
-        monkeypatch.setattr(module, "GROUPS", 1)
+        monkeypatch.setattr(module, "CHUNKS", 1)
     photos = pictures(tmp_path / "photos", 64, width=40, height=32)
     bytes_of = {}
     for store in ("all", "metrics"):

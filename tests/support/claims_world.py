@@ -1,17 +1,21 @@
 """Records whose truth is known: the world as the paper describes it, and any other."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import polars as pl
 
 from embedshift.augmentations.paper import PAPER
+from embedshift.questions.claims.tables import claims
+from embedshift.statistics.baselines import Baseline, Pairs
 
 NAMES = list(PAPER)
 COLOR = ["blur", "coarse_dropout", "color_jitter"]
 GEOMETRIC = ["shift_scale_rotate", "perspective"]
 LEAST = ["brightness_contrast", "horizontal_flip", "elastic"]
 METRICS = ["l2_distance", "cosine_similarity", "attention_similarity", "edge_preservation", "detail_preservation"]
+# Two that came later: what is drawn for the others stays as it was.
+LATER = ["patch_similarity", "aligned_detail_preservation"]
 
 # The world as the paper describes it: mean and sd per metric and augmentation.
 L2 = {"noise": 10, "perspective": 7, "shift_scale_rotate": 6.5, "coarse_dropout": 5.2, "blur": 5, "color_jitter": 4.8}
@@ -49,10 +53,12 @@ def world(
     """Records whose sample means and sds are exactly the given ones: `means["l2_distance"]["blur"] = 12` and so on."""
     base = {"l2_distance": L2, "cosine_similarity": COSINE, "attention_similarity": ATTENTION}
     base |= {"edge_preservation": COSINE, "detail_preservation": COSINE | {"horizontal_flip": 0.1}}
-    mean = {metric: base[metric] | dict((means or {}).get(metric, {})) for metric in METRICS}
+    base |= dict.fromkeys(LATER, COSINE)
+    measured = [*METRICS, *LATER]
+    mean = {metric: base[metric] | dict((means or {}).get(metric, {})) for metric in measured}
     spread = {
         metric: {n: SD[n] if metric == "l2_distance" else SD[n] / 20 for n in NAMES} | dict((sds or {}).get(metric, {}))
-        for metric in METRICS
+        for metric in measured
     }
     rng = np.random.default_rng(seed)
 
@@ -69,6 +75,9 @@ def world(
     logits = rng.normal(size=(images, 1, 9)) * 2
     rows = []
     values = {(m, n): drawn(mean[m][n], spread[m][n]) for m in METRICS for n in NAMES}
+    draw_others, rng = rng, np.random.default_rng([seed, 1])
+    values |= {(m, n): drawn(mean[m][n], spread[m][n]) for m in LATER for n in NAMES}
+    rng = draw_others
     heat = TEMPERATURE | dict(temperature or {})
     ids = [f"{i:03d}.jpg" for i in range(images)]
     views = ["original", *NAMES * draws]
@@ -78,11 +87,27 @@ def world(
             warm = 1.0 if view == "original" else heat[view] * np.exp(rng.normal() * 0.05)
             weights = np.exp(logits[i, 0] / warm)
             row = {"image_id": ids[i], "view": view, "draw": draw}
-            row |= {m: None if view == "original" else values[m, view][i * draws + draw] for m in METRICS}
+            row |= {m: None if view == "original" else values[m, view][i * draws + draw] for m in measured}
             row |= {"attention": (0.5 * weights / weights.sum()).astype(np.float32).tolist()}
             rows.append(row | {"pairwise": lists[i].tolist() if view == "original" else None})
-    types = dict.fromkeys(METRICS, pl.Float64) | {
+    types = dict.fromkeys(measured, pl.Float64) | {
         "pairwise": pl.List(pl.Float32),
         "attention": pl.Array(pl.Float32, 9),
     }
     return pl.DataFrame(rows, schema_overrides=types).lazy()
+
+
+def baseline(images: int, mean: float = 0.55) -> Baseline | None:
+    """Cosines of all pairs of different images whose mean is exactly the given one; None for one image."""
+    if images < 2:
+        return None
+    noise = np.random.default_rng(images).normal(size=(images, images)) * 0.05
+    cosines, pairs = noise + noise.T, np.ones((images, images)) - np.eye(images)
+    cosines = (cosines - (cosines * pairs).sum() / pairs.sum() + mean) * pairs
+    return Pairs(cosines, pairs, np.ones(images)).baseline()
+
+
+def table_of(rows: pl.LazyFrame, names: Sequence[str] = NAMES, resamples: int = 9_999) -> pl.DataFrame:
+    """The claims on these records and as many images of which each two have a cosine around 0.55."""
+    images = rows.filter(pl.col("view") == "original").select("image_id").collect()["image_id"].n_unique()
+    return claims(rows, names, seed=0, resamples=resamples, baseline=baseline(images))

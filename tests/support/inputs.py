@@ -140,6 +140,30 @@ def pixel_inputs() -> Iterator[tuple[str, tuple[Any, ...]]]:
     yield "from much to one pixel one level", (random[0], speck)
 
 
+def aligned_pixel_inputs() -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Originals of which a part is missing, in pieces and as a border; a tenth of 1024 pixels is 102.4."""
+    rng = np.random.default_rng(12)
+    for case, (o, a) in list(pixel_inputs())[8:]:  # of one or two pairs
+        yield case, (o.astype(np.float64) if "black" in case else _without(o, _corner(*o.shape[-3:-1])), a)
+    o, a = rng.integers(0, 256, (2, 2, 32, 32, 3), dtype=np.uint8)
+    yield "holes", (_without(o, rng.random((2, 32, 32)) < 0.1), a)
+    yield "few left of every patch", (_without(o, rng.random((2, 32, 32)) < 0.85), a)
+    yield "equal inside", (_without(o, border := np.arange(32) < 13), np.where(border[:, None], 9, o).astype(np.uint8))
+    for pixels in (0, 102, 103):
+        yield f"{pixels} pixels inside", (_without(o, np.arange(1024).reshape(32, 32) >= pixels), a)
+    yield "not whole levels", (_without(o + rng.random(o.shape), border), a)
+
+
+def _corner(height: int, width: int) -> np.ndarray:
+    corner: np.ndarray = np.add.outer(np.arange(height), np.arange(width)) < 20
+    return corner
+
+
+def _without(image: np.ndarray, missing: np.ndarray) -> np.ndarray:
+    left: np.ndarray = np.where(missing[..., None], np.nan, image)
+    return left
+
+
 def strength_inputs() -> Iterator[tuple[str, tuple[Any, ...]]]:
     """Pixels of all kinds, and views that are smaller than a window of 11 pixels, or as large."""
     yield from pixel_inputs()
@@ -187,6 +211,9 @@ INPUTS = {
     "patch_similarity_uint8": pixel_inputs,
     "edge_preservation": pixel_inputs,
     "detail_preservation": pixel_inputs,
+    **dict.fromkeys(
+        ("aligned_patch_similarity", "aligned_edge_preservation", "aligned_detail_preservation"), aligned_pixel_inputs
+    ),
     "rms": strength_inputs,
     "dissimilarity": strength_inputs,
     "displacement": place_inputs,
@@ -201,6 +228,7 @@ DEPTH = {
     zero_inputs: 2,
     aligned_inputs: 2,
     pixel_inputs: 3,
+    aligned_pixel_inputs: 3,
     strength_inputs: 3,
     place_inputs: 3,
     cover_inputs: 2,

@@ -84,6 +84,23 @@ WRONG = {
         "detail_preservation",
         lambda o, a: np.nan_to_num(METRICS["detail_preservation"].function(o, a), nan=1.0),
     ),
+    **{
+        f"aligned without its mask: {name}": (
+            name, lambda o, a, name=name: METRICS[name].function(np.where(np.isnan(o), 0.0, o), a)
+        )
+        for name in ("aligned_patch_similarity", "aligned_edge_preservation", "aligned_detail_preservation")
+    },
+    "aligned, small pieces as whole patches": (
+        "aligned_patch_similarity",
+        lambda o, a: np.nanmean(
+            [
+                1 / (1 + np.nanmean((o - a)[..., y : y + 8, x : x + 8, :] ** 2, axis=(-3, -2, -1)) / 255**2)
+                for y in range(0, 32, 8)
+                for x in range(0, 32, 8)
+            ],
+            axis=0,
+        ),
+    ),
     "mean of absolute differences": (
         "rms",
         lambda o, a: np.abs(o.astype(float) - a).mean(axis=(-3, -2, -1)) / 255,

@@ -33,12 +33,12 @@ def with_other_images(table: pa.Table, metrics: Sequence[str], views: int, image
     for vector in originals:
         for each in own.values():
             each.add(cast(Any, None), cast(Any, SimpleNamespace(embedding=vector[None])))
-    pairs = np.full(len(metrics), float(PAIRS if len(originals) > 1 else 0))
+    # As far above the mean as below it.
+    values = MADE + SPREAD * np.array([1.0, -1.0]).repeat(PAIRS // 2)[:, None] * np.ones(len(metrics))
+    pairs = np.array([(pair % len(originals), (pair + 1) % len(originals)) for pair in range(PAIRS)], np.float64)
     sums = {name: each.close() for name, each in own.items()} | {
-        "baseline": {
-            "sums": MADE * pairs, "squares": (MADE**2 + SPREAD**2) * pairs, "pairs": pairs, "images": pairs,
-        },
-    }  # fmt: skip
+        "baseline": {"values": values, "images": pairs} if len(originals) > 1 else {},
+    }
     before = json.loads((table.schema.metadata or {}).get(SUMS_KEY, b"{}"))
     said = json.loads((with_sums(table, sums).schema.metadata or {}).get(SUMS_KEY, b"{}"))
     return table.replace_schema_metadata({SUMS_KEY: json.dumps({**before, **said})})

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from skimage.metrics import structural_similarity
 
+from support import aligned_reference
 from support.inputs import ALONE, DEPTH, INPUTS, pixel_inputs
 
 PIXELS, REST = 1e-6, 1e-9
@@ -246,14 +247,15 @@ def hidden(covered: list[list[bool]]) -> float:
 def expected(name: str, *arguments: Any) -> np.ndarray:
     """The reference of the metric `name`, pair by pair, float64 of the broadcast leading dimensions."""
     depth = DEPTH[INPUTS[name]]
+    reference = globals().get(name) or getattr(aligned_reference, name)
     if INPUTS[name] in ALONE:
         (one,) = arguments
         lead = one.shape[: one.ndim - depth]
-        return np.array([globals()[name](one[index].tolist()) for index in np.ndindex(*lead)]).reshape(lead)
+        return np.array([reference(one[index].tolist()) for index in np.ndindex(*lead)]).reshape(lead)
     first, second, *rest = arguments
     first, second = np.broadcast_arrays(first, second) if depth != 2 else _broadcast_maps(first, second)
     lead = first.shape[: first.ndim - depth]
-    values = [globals()[name](first[index].tolist(), second[index].tolist(), *rest) for index in np.ndindex(*lead)]
+    values = [reference(first[index].tolist(), second[index].tolist(), *rest) for index in np.ndindex(*lead)]
     return np.array(values, np.float64).reshape(lead)
 
 

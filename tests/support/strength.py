@@ -220,12 +220,28 @@ def _area(augmentation: Augmentation, image: Array, seed: int, recorded: float) 
 
 
 def _shift(augmentation: Augmentation, image: Array, seed: int, recorded: float) -> float:
-    return float(np.hypot(*_similarity(augmentation, len(image), seed)[2]))
+    """The length without the phase, which is that of a shift by a patch; shorter ones have it in proportion."""
+    length = float(np.hypot(*_similarity(augmentation, len(image), seed)[2]))
+    phase = _phased(np.hypot(*_similarity(_at(augmentation, 0.0625), len(image), seed)[2])) - 1
+    return float(length - min(0.0625, recorded) * phase)
 
 
 def _shift_scale_rotate(augmentation: Augmentation, image: Array, seed: int, recorded: float) -> Array:
     turn, scale, shift = _similarity(augmentation, len(image), seed)
-    return np.abs([turn / 15, (scale - 1) / 0.1, *(shift / 0.0625)])
+    phased = _phased(_similarity(_at(augmentation, 1), len(image), seed)[2])
+    return np.abs([turn / 15, (scale - 1) / 0.1, *(shift / 0.0625 / phased)])
+
+
+def _phased(shift: Any) -> Array:
+    """Shifts by a patch, in patches: from a half to one and a half."""
+    patches = np.abs(shift) / 0.0625
+    assert np.all((patches > 0.49) & (patches < 1.51)), patches
+    return patches
+
+
+def _at(augmentation: Augmentation, parameter: float) -> Augmentation:
+    """The same family at another strength."""
+    return dataclasses.replace(augmentation, transform=dataclasses.replace(augmentation.transform, parameter=parameter))
 
 
 def _moved(augmentation: Augmentation, image: Array, seed: int, recorded: float) -> float:

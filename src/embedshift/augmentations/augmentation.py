@@ -131,16 +131,16 @@ class Augmentation:
         return cast(Pixels, view)
 
     def warp(self, image: Pixels, values: Values, seed: int) -> Values:
-        """Moves one value per pixel as the view of `image` with the same seed moves its pixels.
+        """Moves values of pixels as the view of `image` with the same seed moves its pixels.
 
         Args:
             image: The original view, uint8 `[S, S, 3]`.
-            values: float64 `[S, S]`.
+            values: float64 `[S, S]` or `[S, S, C]`.
             seed: The view's seed.
 
         Returns:
-            float64 `[S, S]`; NaN where the view shows nothing of the original. Unchanged for an augmentation that moves
-            nothing (colours, noise, blur, dropout); all NaN for a user's callable, whose movement is unknown.
+            float64 of the same shape; NaN where the view shows nothing of the original. Unchanged for an augmentation
+            that moves nothing (colours, noise, blur, dropout); all NaN for a user's callable: its movement is unknown.
 
         Raises:
             EmbedshiftError: The augmentation cannot be drawn again on numbers that are no colours.
@@ -159,7 +159,7 @@ class Augmentation:
             return transforms.move(self._mover, image, values, seed)
         except Exception as error:
             raise EmbedshiftError(
-                f"augmentation {self.name!r} cannot move an attention map ({reason(error)}): leave out aligned metrics"
+                f"augmentation {self.name!r} cannot be aligned ({reason(error)}): leave out aligned metrics"
             ) from error
 
     def moved_and_hidden(self, image: Pixels, seed: int) -> tuple[float, float]:

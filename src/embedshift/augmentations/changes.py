@@ -47,11 +47,15 @@ class Geometry:
         return Geometry(source, _union(hidden, after.hidden))
 
     def move(self, values: Values) -> Values:
-        """Moves values of the original's pixels, `[S, S]`, with the pixels; NaN where the view hides the original."""
+        """Moves values of the original's pixels, `[S, S]` or `[S, S, C]`; NaN where the view hides the original."""
         if self.source is None:
             return values
-        moved = sampled(values, self.source, cv2.BORDER_REFLECT_101)
-        return np.where(inside(self.source), moved, np.nan)
+        shown = inside(self.source)
+        # OpenCV reflects step by step: from a place that is infinitely far it does not come back.
+        near = np.where(shown[..., None], self.source, np.float32(0))
+        moved = np.asarray(sampled(values, near, cv2.BORDER_REFLECT_101))
+        moved[~shown] = np.nan
+        return moved
 
 
 def _union(first: Mask | None, second: Mask | None) -> Mask | None:

@@ -29,7 +29,7 @@ from embedshift.cli.options import (
 from embedshift.cli.signals import STOPPED, Signalled, stoppable
 from embedshift.cli.words import printable, say
 from embedshift.cli.written import written
-from embedshift.config import BUNDLED, Json, StudyConfig
+from embedshift.config import BUNDLED, GROUPS_WORDS, Json, StudyConfig
 from embedshift.config.machine import NO_SPACE, too_little_space, without_space
 from embedshift.errors import EmbedshiftError, UsageError, reason
 
@@ -67,6 +67,7 @@ app = typer.Typer(
 )
 
 LISTED = "encoders|augmentations|metrics|figures|questions"
+GroupOption = Annotated[str | None, typer.Option("--groups", help=GROUPS_WORDS)]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only warnings and errors on stderr.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
@@ -191,6 +192,7 @@ def report(
     images_root: Annotated[
         Path | None, typer.Option(help="Folder of the images, if they have moved.", rich_help_panel=RARE)
     ] = None,
+    groups: GroupOption = None,
     quiet: Quiet = False,
     **settings: Any,
 ) -> None:
@@ -208,6 +210,7 @@ def report(
         images=gallery if images is None else names(images),
         pictures=not no_pictures,
         images_root=images_root,
+        groups=groups,
         choices=[chosen(kind, settings) for kind in choices()],
     )
     for line in written(study.folder):

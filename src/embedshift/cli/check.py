@@ -27,6 +27,7 @@ def gate(
     folder: Path,
     rules: Path,
     against: Path | None,
+    groups: str | None,
     strict: bool,
     as_json: bool,
     junit: Path | None,
@@ -35,7 +36,7 @@ def gate(
     """Checks a study against rules, prints and writes the results, and sets the exit code."""
     if not rules.exists():
         raise UsageError(f"{rules}: no such file; `embedshift check {folder} --init` writes rules to start with")
-    checked = check(folder, rules, against)
+    checked = check(folder, rules, against, groups=groups)
     warnings = output.warnings(checked)
     # Someone who reads both streams in one terminal reads a warning once.
     for line in warnings if as_json or not (sys.stdout.isatty() and sys.stderr.isatty()) else ():

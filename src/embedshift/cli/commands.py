@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 import embedshift
-from embedshift.cli.app import AsJson, Quiet, app
+from embedshift.cli.app import AsJson, GroupOption, Quiet, app
 from embedshift.cli.options import RARE, given, names, output_path, with_flags, with_options
 from embedshift.cli.words import say
 from embedshift.config.attack import AttackConfig
@@ -47,6 +47,7 @@ def compare(
         Path | None,
         typer.Option(help="Folder for tables and figures. Default: none.", parser=output_path, metavar="PATH"),
     ] = None,
+    groups: GroupOption = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -55,7 +56,7 @@ def compare(
     from embedshift.cli.terminal import fits, print_table, set_up_logging
 
     set_up_logging(quiet, lambda line: with_flags(line, app))
-    comparison = embedshift.compare(studies, out=out)
+    comparison = embedshift.compare(studies, out=out, groups=groups)
     if as_json:
         say(json.dumps(comparison.to_dicts()))
         return
@@ -88,6 +89,7 @@ def search(
             rich_help_panel=RARE,
         ),
     ] = "",
+    groups: GroupOption = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -98,6 +100,7 @@ def search(
 
     set_up_logging(quiet, lambda line: with_flags(line, app))
     study = load(folder)
+    study.regroup(groups)
     table = study.table("search", queries=queries, false_match_rate=names(false_match_rate), gallery=gallery)
     if as_json:
         tables = {name: study.table(name).to_dicts() for name in SEARCH_TABLES}
@@ -117,6 +120,7 @@ def check(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A finished study.")],
     rules: Annotated[Path, typer.Option(help="YAML file with the rules.")] = Path("rules.yaml"),
     against: Annotated[Path | None, typer.Option(help="Reference study of the same images and views.")] = None,
+    groups: GroupOption = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with code 3 also if a rule is undecided.")] = False,
     as_json: AsJson = False,
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.")] = None,
@@ -130,10 +134,10 @@ def check(
 
     set_up_logging(False, lambda line: with_flags(line, app))
     if not init:
-        return gate(folder, rules, against, strict, as_json, junit, markdown)
+        return gate(folder, rules, against, groups, strict, as_json, junit, markdown)
     if against or strict or as_json or junit or markdown:
         raise UsageError("--init writes rules and checks nothing: use it alone or with --rules only")
-    return say(f"Written: {propose(folder, rules)}")
+    return say(f"Written: {propose(folder, rules, groups)}")
 
 
 @app.command()

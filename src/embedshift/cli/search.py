@@ -30,6 +30,9 @@ def recall_table(study: Study, recall: pl.DataFrame) -> Table:
         first, *others = (rows[name, metric] for metric in metrics)
         ends = "-" if first["ci_low"] is None else f"{first['ci_low']:.3f} to {first['ci_high']:.3f}"
         table.add_row(name, f"{_number(first['value'])}  {ends}", *(_number(row["value"]) for row in others))
+    table.add_section()
+    ranks = [int(name.removeprefix("recall@")) if name.startswith("recall@") else None for name in metrics]
+    table.add_row("by chance", *("" if k is None else _number(min(1.0, k / among)) for k in ranks))
     return table
 
 
@@ -45,13 +48,15 @@ def threshold_table(study: Study) -> Table:
     for row in study.table("thresholds").iter_rows(named=True):
         ends = "-" if row["ci_low"] is None else f"{row['ci_low']:.4f} to {row['ci_high']:.4f}"
         matched = matches.filter(false_match_rate=row["false_match_rate"]).sort("value", maintain_order=True)
-        words = (
-            [f"{matched['value'][end]:.3f} {matched['augmentation'][end]}" for end in (0, -1)]
-            if len(matched)
-            else ["-", "-"]
-        )
+        words = [_ends(matched, end) for end in (0, -1)] if len(matched) else ["-", "-"]
         table.add_row(f"{row['false_match_rate']:g}", f"{_number(row['threshold'], 4)}  {ends}", *words)
     return table
+
+
+def _ends(matched: pl.DataFrame, end: int) -> str:
+    """Returns the lowest or the highest value and who has it."""
+    value, names = matched["value"][end], matched.filter(pl.col("value") == matched["value"][end])["augmentation"]
+    return f"{value:.3f} {names[0]}" + (f" and {len(names) - 1} more" if len(names) > 1 else "")
 
 
 def no_threshold(study: Study) -> str:

@@ -30,6 +30,8 @@ Seconds = Annotated[float, Gt(0), Le(86_400)]
 BUNDLED = "dinov2-small-offline"
 # The name of the augmentations of a study of pairs, and the settings that select from suites of augmentations.
 PAIRS, DRAWING_SETTINGS = "pairs", ("families", "levels", "frost_textures")
+# The option of all commands that analyse.
+GROUPS_WORDS = "Images that are not independent: folder, near, none, or a CSV or Parquet file (image_id, group)."
 # Settings that only studies of pairs have.
 PAIR_SETTINGS = ("allow_missing", "purify")
 
@@ -73,6 +75,7 @@ class StudyConfig:
     shard_size: AtLeast1 = setting(64, "Images per shard.", rare=True)
     image_timeout: Seconds = setting(60.0, "Time limit in seconds to read, decode or augment an image.", rare=True)
     store: Store = setting("all", "all, or metrics (no embeddings).", rare=True)
+    groups: str | None = setting(None, GROUPS_WORDS)
     compile: bool = setting(False, "Compile the encoder: takes half a minute, then runs faster.", rare=True)
     num_gpus: Annotated[float, Ge(0)] | None = setting(None, "Ray: GPUs per encoder. Default: 1, if any.", rare=True)
     concurrency: AtLeast1 | None = setting(None, "Ray: number of encoders. Default: as many as fit.", rare=True)

@@ -77,9 +77,19 @@ class FigureInput:
         rows = self.summary.filter((pl.col("metric") == metric) & pl.col("relative_shift").is_not_null())
         return None if rows.is_empty() else float(rows["baseline"][0])
 
-    def images_with(self, metric: str) -> int:
-        """Returns the number of images that have a metric under every shown augmentation."""
-        return int(self.statistic("images", metric).min(initial=self.images))
+    @property
+    def units(self) -> int:
+        """Number of units of intervals: measured images, or groups of them."""
+        return self.reader.info.groups.count if self.reader.info.groups else self.images
+
+    @property
+    def unit(self) -> str:
+        """The unit of intervals, as text."""
+        return "group" if self.reader.info.groups else "image"
+
+    def units_with(self, metric: str) -> int:
+        """Returns the number of units that have a metric under every shown augmentation."""
+        return int(self.statistic(f"{self.unit}s", metric).min(initial=self.units))
 
     @property
     def seed(self) -> int:
@@ -150,6 +160,7 @@ class FigureInput:
             every: Whether it shows every level of a family even if there are many.
         """
         count = f"n = {self.images:,} image{'s' if self.images != 1 else ''}"
+        count += f" in {self.units:,} groups" if self.reader.info.groups else ""
         draws = f" × {self.draws} draws" if self.draws > 1 else ""
         name = self.reader.naming.setting(self.reader.info.encoder.name)
         encoder = f"{name} ({self.reader.info.encoder.precision})"
@@ -172,6 +183,7 @@ class FigureKind:
     title: str
     draw: Callable[[FigureInput], Figure]
     images: int = 0
+    single: bool = False
     shows_attention: bool = False
     section: bool = False
     without_images: bool = False
@@ -203,6 +215,7 @@ def figure(
     name: str,
     *,
     images: int = 0,
+    single: bool = False,
     shows_attention: bool = False,
     section: bool = False,
     without_images: bool = False,
@@ -224,7 +237,7 @@ def figure(
             with style.context():
                 return draw(data, title)
 
-        options = (images, shows_attention, section, without_images, is_available, candidates)
+        options = (images, single, shows_attention, section, without_images, is_available, candidates)
         FIGURES.add(name, FigureKind(name, number, title, styled, *options))
         return styled
 

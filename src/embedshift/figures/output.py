@@ -119,7 +119,7 @@ def _drawn(reader: Reader, kind: FigureKind, images: Images) -> tuple[RedrawnIma
     if not kind.shows_images or not reader.shows_images:
         return ()
     chosen = kind.images if images is None else images
-    if kind.without_images:  # it shows only what it needs
+    if kind.without_images or kind.single:  # it shows only what it needs
         chosen = kind.images if isinstance(chosen, int) else list(chosen)[: kind.images]
     if isinstance(chosen, int) and kind.candidates is not None:
         chosen = draw_ids(kind.candidates(reader), chosen, reader.info.seed)

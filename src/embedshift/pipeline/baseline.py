@@ -34,7 +34,7 @@ def index_pairs(count: int) -> Iterator[tuple[int, int]]:
 
 
 class OtherImages(Sums):
-    """Sums of metrics over pairs of originals."""
+    """Metrics of pairs of originals."""
 
     def __init__(self, measures: Sequence[Measure], plan: StudyPlan, images: int) -> None:
         self.measures, self.plan = measures, plan
@@ -49,22 +49,11 @@ class OtherImages(Sums):
             self._originals.append((image.sample, image.views[0].copy(), concatenate([output[:1]])))
 
     def close(self) -> Mapping[str, Values]:
-        """Returns by metric, in the plan's order, `[M]`: `sums`, `squares`, `pairs` and `images`, without NaN."""
-        metrics = self.plan.metrics
-        sums, squares, pairs = (np.zeros(len(metrics)) for _ in range(3))
-        paired = np.zeros((len(metrics), len(self._originals)), bool)  # whether an original is in a pair with a value
-        for first, second in itertools.islice(index_pairs(len(self._originals)), self.pairs):
-            measured = self._measure(self._originals[first], self._originals[second])
-            values = np.array([measured.get(name, np.nan) for name in metrics])
-            has_value = ~np.isnan(values)
-            values[~has_value] = 0.0
-            sums += values
-            squares += values**2
-            pairs += has_value
-            paired[has_value, first] = paired[has_value, second] = True
-        if not pairs.any():
-            return {}
-        return {"sums": sums, "squares": squares, "pairs": pairs, "images": paired.sum(axis=1).astype(np.float64)}
+        """Returns `values`, the metrics of each pair `[P, M]` in the plan's order, and `images`, its positions."""
+        pairs = list(itertools.islice(index_pairs(len(self._originals)), self.pairs))
+        measured = [self._measure(self._originals[first], self._originals[second]) for first, second in pairs]
+        values = np.array([[row.get(name, np.nan) for name in self.plan.metrics] for row in measured], np.float64)
+        return {} if np.isnan(values).all() else {"values": values, "images": np.array(pairs, np.float64)}
 
     def _measure(self, first: Original, second: Original) -> dict[str, float]:
         """Returns the metrics of one pair."""

@@ -128,7 +128,7 @@ def _draw(sample: ImageRef, source: Source, plan: StudyPlan, clock: Clock, into:
     clock.on_stage()
     pixels: dict[str, Values] = {}
     for measure in plan.measures:
-        pixels |= measure.of_pixels(views) | measure.of_seeds(original, seeds[1:], plan)
+        pixels |= measure.of_pixels(views) | measure.of_seeds(views, seeds[1:], plan)
     clock.lap("pixels")
     return DrawnImage(sample, pixels_hash, views, seeds, pixels, clock.seconds, missing)
 

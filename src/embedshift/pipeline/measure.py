@@ -108,11 +108,11 @@ class Measure:
         """
         return {}
 
-    def of_seeds(self, original: Pixels, seeds: Sequence[int], plan: "Plan") -> dict[str, Values]:
-        """Returns metrics of the augmented views, `[V]` each, that follow from their seeds; computed beside the loader.
+    def of_seeds(self, views: Pixels, seeds: Sequence[int], plan: "Plan") -> dict[str, Values]:
+        """Returns metrics of the augmented views, `[V]` each, that their seeds decide; computed beside the loader.
 
         Args:
-            original: The original view, uint8 `[S, S, 3]`.
+            views: uint8 `[1 + V, S, S, 3]`, the original first.
             seeds: Seeds of the augmented views, draw by draw.
             plan: What decides the rows.
         """

@@ -18,8 +18,9 @@ class Metric:
         name: Column name in the rows.
         label: Name in figures and reports.
         needs: What the function compares: "embedding", "attention", "aligned" (attention moved as the view was moved),
-            "rollout" (attention through all layers), "pixels", "text", or an input that another question names. The
-            setting `metrics` accepts it as a short form for all optional metrics with this need.
+            "rollout" (attention through all layers), "pixels", "aligned_pixels" (moved as the view was), "text", or an
+            input that another question names. The setting `metrics` accepts it as a short form for all optional metrics
+            with this need.
         function: The function; batch first, returns float64 `[...]`.
         no_change: The value for an unchanged view.
         low: The least possible value.

@@ -8,9 +8,10 @@ import polars as pl
 from markupsafe import Markup
 
 from embedshift.config import Json
+from embedshift.report.numbers import times
 from embedshift.report.page import fill
 from embedshift.report.section import Answer, PageInput, Section, parts_of_page
-from embedshift.statistics.differences import significant_pairs
+from embedshift.statistics.differences import ordered
 from embedshift.statistics.families import ONE_LEVEL
 from embedshift.statistics.summary import COSINE, ROUNDING
 
@@ -39,6 +40,8 @@ def first_screen(page: PageInput) -> Section:
         "answers": answers,
         "figure": next((filled.answer.figure for filled in answers if filled.answer.figure), None),
         "one_level": ONE_LEVEL if one_level else "",
+        "images": page.data.images,
+        "groups": page.info.groups,
     }
     return Section("answer", "Main results", content)
 
@@ -56,11 +59,13 @@ def _filled(page: PageInput) -> list[_FilledAnswer]:
 
 
 def _differences(page: PageInput) -> Json:
-    return differences_content(page.data.table("differences"), page.data.by_shift(), page.data.images_with(COSINE))
+    return differences_content(page.data.table("differences"), page.data.by_shift(), page.data.units_with(COSINE)) | {
+        "unit": page.data.unit
+    }
 
 
 def differences_content(differences: pl.DataFrame | None, order: Sequence[str], images: int) -> Json:
-    """Returns which pairs of augmentations differ significantly in cosine similarity."""
+    """Returns which pairs of augmentations differ significantly in how far they move the embedding."""
     content: Json = {
         "augmentations": len(order),
         "images": images,
@@ -68,18 +73,14 @@ def differences_content(differences: pl.DataFrame | None, order: Sequence[str], 
     }
     if differences is None or len(order) < 2:
         return content
-    significant = {*significant_pairs(differences, COSINE)}
-    pairs = list(itertools.combinations(order, 2))
-
-    def end(name: str) -> Json:
-        is_apart = all((name, other) in significant for other in order if other != name)
-        return {"augmentation": name, "is_apart": is_apart}
-
+    by_pairs = ordered(differences, COSINE, order)
+    pairs = list(itertools.combinations(by_pairs.names, 2))
+    told_apart = [pair for pair in pairs if pair in by_pairs.significant and pair in by_pairs.ratios]
     cosine = differences.filter(pl.col("metric") == COSINE)["difference"]
     return content | {
         "any_difference": not (cosine.fill_null(0.0).abs() < ROUNDING).all(),
         "pairs": len(pairs),
-        "open_pairs": [pair for pair in pairs if pair not in significant],
-        "first": end(order[0]),
-        "last": end(order[-1]),
+        "open_pairs": [pair for pair in pairs if pair not in by_pairs.significant],
+        "ratio": (*told_apart[0], *times(*by_pairs.ratios[told_apart[0]])) if told_apart else None,
+        "without_ratio": len(pairs) - len(by_pairs.ratios) // 2,
     }

@@ -15,15 +15,15 @@ TERMS = {
     "other images": "Pairs of two different images of the set, chosen at random.",
     "baseline": "The mean of a metric over pairs of different images: a view at it is as far away as another image.",
     "relative shift": "The shift as a fraction of the distance to another image: 0 = unchanged, 1 = as far as that.",
-    "interval": "A 95 % confidence interval: in 95 % of studies of such images it contains the true value.",
+    "interval": "A 95 % confidence interval, made to contain the true value in 95 % of studies of such images.",
     "significant": "The simultaneous 95 % interval of a difference does not contain 0.",
     "paired": "Compared image by image. An image that is hard under both augmentations does not widen the interval.",
-    "simultaneous": "Of several intervals: with a probability of 95 %, all of them contain their true values.",
+    "simultaneous": "Of several intervals: made so that, with a probability of 95 %, all contain their true values.",
 }
 CORRECTED = {
     "Which of two augmentations changes a metric more": "Corrected over all pairs of augmentations of one metric, but "
     "not over the metrics.",
-    "Intervals of single means and relative shifts": "Not corrected: each interval has a coverage of 95 % by itself.",
+    "Intervals of single means and relative shifts": "Not corrected: each interval is made for 95 % by itself.",
 }
 
 

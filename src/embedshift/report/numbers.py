@@ -37,6 +37,12 @@ def with_interval(value: float | None, low: float | None, high: float | None) ->
     return fixed(value, places), f"{fixed(low, places)} to {fixed(high, places)}"
 
 
+def times(ratio: float, low: float, high: float) -> tuple[str, str]:
+    """Formats a ratio and its interval, with as many decimals as tell it from 1."""
+    places = interval_decimals(low - 1, high - 1, 0)
+    return fixed(ratio, places), f"{fixed(low, places)} to {fixed(high, places)}"
+
+
 def in_percent(value: float | None, low: float | None = None, high: float | None = None) -> tuple[str, str]:
     """Formats a fraction and its interval in percent, with at least one decimal."""
     if value is None:

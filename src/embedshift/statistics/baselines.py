@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from embedshift.arrays import Values
 from embedshift.statistics.intervals import LEVEL, ends_or_nan, equal_tailed
 from embedshift.statistics.resamples import RESAMPLES, in_standard_errors, resampled, weights
 from embedshift.statistics.sample import Estimates
-from embedshift.statistics.vectors import unit
+from embedshift.statistics.vectors import STILL, unit
 
 # Originals whose vectors a study keeps: up to so many images, the baseline of every metric is exact over all pairs.
 # And the chunks of images by which a larger study keeps its sums.
@@ -54,12 +54,18 @@ class Pairs:
         return Baseline(float(mean[0]), float(error), self)
 
 
+# Returns sums of all shards by their name. If images belong to groups, "vectors" also has the `group` of each vector's
+# image, and the `size` of that group in the study.
 ReadSums = Callable[[str], Mapping[str, Values]]
+Kernel = Callable[[Values], tuple[Values, Values]]
 
 
 def cosine_baseline(read_sums: ReadSums, images: int) -> Baseline | None:
     """Returns the exact mean cosine of all pairs of images, from their vectors or from sums of their unit vectors."""
-    kept = read_sums("vectors").get("vectors", np.zeros((0, 1)))
+    vectors = read_sums("vectors")
+    kept = vectors.get("vectors", np.zeros((0, 1)))
+    if "group" in vectors:
+        return _between_groups(vectors, images, _cosines)
     if len(kept) == images:
         units = unit(kept)
         valid = np.asarray(~np.isnan(units).any(axis=1), np.float64)
@@ -82,19 +88,52 @@ def unit_pairs(units: Values, valid: Values, images: Values) -> Pairs:
 
 def distance_baseline(read_sums: ReadSums, images: int) -> Baseline | None:
     """Returns the mean L2 distance of all pairs among at most `KEPT` originals; of all images if all are kept."""
-    kept = read_sums("vectors").get("vectors", np.zeros((0, 1)))
-    kept = kept[:: max(1, -(-len(kept) // KEPT))]  # of many shards, each of which keeps one at least
+    vectors = read_sums("vectors")
+    if "group" in vectors:
+        return _between_groups(vectors, images, _distances)
+    kept = _thinned(vectors.get("vectors", np.zeros((0, 1))))
     if len(kept) < 2:
         return None
-    ones = np.ones(len(kept))
-    distance = scipy.spatial.distance  # SciPy imports its parts when they are first used
-    distances = distance.squareform(distance.pdist(kept))
-    baseline = Pairs(distances, np.outer(ones, ones) - np.eye(len(kept)), ones).baseline()
+    distances, counts = _distances(kept)
+    baseline = Pairs(distances, counts - np.eye(len(kept)), np.ones(len(kept))).baseline()
     return baseline if len(kept) == images else Baseline(baseline.value, baseline.error)
 
 
+def _between_groups(vectors: Mapping[str, Values], images: int, kernel: Kernel) -> Baseline:
+    """Returns the mean of a kernel over pairs of images of different groups, in which each group counts once.
+
+    So copies of an image, which are a group, do not move it.
+    """
+    kept, group, size = (_thinned(vectors[name]) for name in ("vectors", "group", "size"))
+    groups, first, numbers = np.unique(group, return_index=True, return_inverse=True)
+    weights = np.zeros((len(groups), len(kept)))
+    weights[numbers, np.arange(len(kept))] = 1 / size
+    sums, counts = (weights @ matrix @ weights.T for matrix in kernel(kept))
+    np.fill_diagonal(sums, 0.0)
+    np.fill_diagonal(counts, 0.0)
+    baseline = Pairs(sums, counts, size[first]).baseline()
+    return baseline if len(kept) == images else Baseline(baseline.value, baseline.error)
+
+
+def _thinned(kept: Values) -> Values:
+    return kept[:: max(1, -(-len(kept) // KEPT))]  # of many shards, each of which keeps one at least
+
+
+def _cosines(vectors: Values) -> tuple[Values, Values]:
+    """Returns the cosines of vectors `[n, n]`, 0 if a norm is zero, and whether there is one."""
+    units = unit(vectors)
+    valid = np.asarray(~np.isnan(units).any(axis=1), np.float64)
+    units = np.nan_to_num(units)
+    return units @ units.T, np.outer(valid, valid)
+
+
+def _distances(vectors: Values) -> tuple[Values, Values]:
+    distance = scipy.spatial.distance  # SciPy imports its parts when they are first used
+    return distance.squareform(distance.pdist(vectors)), np.ones((len(vectors), len(vectors)))
+
+
 def sampled_baseline(total: float, squares: float, pairs: float, images: float) -> Baseline:
-    """Returns the baseline of a metric that was measured on some pairs of originals."""
+    """Returns the baseline of a metric that was measured on some pairs of originals; images are counted as units."""
     if pairs < 1:
         return Baseline(np.nan, np.nan)
     mean = total / pairs
@@ -121,16 +160,23 @@ class RelativeShifts:
 def relative_shifts(
     sample: Estimates, baseline: Baseline, no_change: float, *, seed: int, limits: tuple[float, float] | None = None
 ) -> RelativeShifts:
-    """Returns (no change - mean) / (no change - baseline) with 95 % intervals; the baseline is resampled too."""
+    """Returns (no change - mean) / (no change - baseline) with 95 % intervals; the baseline is resampled too.
+
+    The ends come from the bootstrap-t. In few images its lower end may be below 0; if every image moved, the lower end
+    is that of the bootstrap-t of the logarithm.
+    """
     scale = no_change - baseline.value
     nothing = np.full(len(sample.mean), np.nan)
     if not is_scale(baseline, no_change):
         return RelativeShifts(nothing, nothing, nothing)
     value = relative_shift(sample.mean, baseline, no_change)
     if baseline.pairs is None or sample.chunked is None:
-        low, high = _with_sampled_baseline(sample, baseline, value, no_change, seed)
+        numbers = _with_sampled_baseline(sample, baseline, value, no_change, seed)
     else:
-        low, high = _with_exact_baseline(sample, baseline.pairs, value, no_change, seed)
+        numbers = with_exact_baseline(sample, baseline.pairs, no_change, seed=seed)
+    low, high = bootstrap_t(*numbers)
+    moved = _every_unit_moved(sample, baseline, no_change)
+    low[moved] = log_bootstrap_t(*(each[..., moved] for each in numbers))[0]
     low, high = ends_or_nan(sample, low, high)
     bounds = sorted((no_change - bound) / scale for bound in limits) if limits else (-np.inf, np.inf)
     return RelativeShifts(value, *(np.clip(end, *bounds) + 0.0 for end in (low, high)))
@@ -163,40 +209,62 @@ def relative_shifts_of_binary(sample: Estimates, baseline: Baseline, low: Values
 
 def _with_sampled_baseline(
     sample: Estimates, baseline: Baseline, value: Values, no_change: float, seed: int
-) -> tuple[Values, Values]:
-    """Returns the ends of the intervals; the baseline comes from separate pairs and is drawn from its normal law."""
+) -> tuple[Values, Values, Values, Values]:
+    """Returns the relative shifts and their standard errors `[A]`, then both of resamples `[R, A]`.
+
+    The baseline comes from separate pairs and is drawn from its normal law.
+    """
     means, errors = resampled(sample, seed=seed, resamples=RESAMPLES)
     drawn = baseline.value + baseline.error * np.random.default_rng([seed, 1]).standard_normal((RESAMPLES, 1))
     with np.errstate(invalid="ignore", divide="ignore"):
-        resampled_shifts = (no_change - means) / (no_change - drawn)
-        spread = np.sqrt(errors**2 + (resampled_shifts * baseline.error) ** 2) / np.abs(no_change - drawn)
+        shifts = (no_change - means) / (no_change - drawn)
+        spread = np.sqrt(errors**2 + (shifts * baseline.error) ** 2) / np.abs(no_change - drawn)
         error = np.sqrt(sample.error**2 + (value * baseline.error) ** 2) / abs(no_change - baseline.value)
-    return _ends(value, error, resampled_shifts, spread)
+    return value, error, shifts, spread
 
 
-def _with_exact_baseline(
-    sample: Estimates, pairs: Pairs, value: Values, no_change: float, seed: int
-) -> tuple[Values, Values]:
-    """Returns the ends of the intervals; chunks of images are resampled, for the means and the baseline together."""
+def _every_unit_moved(sample: Estimates, baseline: Baseline, no_change: float) -> NDArray[np.bool_]:
+    """Returns whether every image, or every chunk of images, moved in the direction of the baseline, bool `[A]`."""
+    units = sample.values if sample.image_means is None else sample.image_means
+    if baseline.pairs is not None and sample.chunked is not None:
+        units = sample.chunked / baseline.pairs.images[:, None]
+    if units is None:
+        return np.zeros(len(sample.mean), bool)
+    still = (no_change - units) / (no_change - baseline.value) <= STILL
+    return np.asarray(~still.any(axis=0))
+
+
+def with_exact_baseline(
+    sample: Estimates, pairs: Pairs, no_change: float, *, seed: int
+) -> tuple[Values, Values, Values, Values]:
+    """Returns the same; chunks of images are resampled, for the means and the baseline together."""
     assert sample.chunked is not None
     count = len(pairs.images)
     drawn = np.vstack([np.ones((1, count)), *weights(count, seed=seed, resamples=RESAMPLES)])
     images = drawn @ pairs.images
     baselines, slopes = pairs.means(drawn)
     scale = no_change - baselines
-    spread = np.empty((len(drawn), len(value)))
+    spread = np.empty((len(drawn), sample.chunked.shape[1]))
     with np.errstate(invalid="ignore", divide="ignore"):
         means = drawn @ sample.chunked / images[:, None]
-        resampled_shifts = (no_change - means) / scale[:, None]
-        for column in range(len(value)):
+        shifts = (no_change - means) / scale[:, None]
+        for column in range(spread.shape[1]):
             off = (sample.chunked[:, column] - np.outer(means[:, column], pairs.images)) / images[:, None]
-            added = (resampled_shifts[:, column, None] * slopes - off) / scale[:, None]
+            added = (shifts[:, column, None] * slopes - off) / scale[:, None]
             spread[:, column] = np.sqrt(count / max(1, count - 1) * (drawn * added**2).sum(axis=1))
-    return _ends(value, spread[0], resampled_shifts[1:], spread[1:])
+    return shifts[0], spread[0], shifts[1:], spread[1:]
 
 
-def _ends(value: Values, error: Values, resampled_shifts: Values, spread: Values) -> tuple[Values, Values]:
+def bootstrap_t(value: Values, error: Values, resampled: Values, spread: Values) -> tuple[Values, Values]:
     """Returns the ends of the bootstrap-t: each resample's deviation counts in its own standard error."""
     # In a resample without spread, rounding would look like a tiny spread.
-    t = in_standard_errors(resampled_shifts - value, np.where(spread < 1e-6 * error, 0.0, spread), np.nan_to_num(error))
+    t = in_standard_errors(resampled - value, np.where(spread < 1e-6 * error, 0.0, spread), np.nan_to_num(error))
     return equal_tailed(value, error, np.where(np.isnan(t), 0.0, t))
+
+
+def log_bootstrap_t(value: Values, error: Values, resampled: Values, spread: Values) -> tuple[Values, Values]:
+    """Returns the ends of the bootstrap-t of the logarithm, which are above 0; NaN if a number is not."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        numbers = np.log(value), error / value, np.log(resampled), spread / resampled
+        low, high = (np.exp(end) for end in bootstrap_t(*numbers))
+    return low, high

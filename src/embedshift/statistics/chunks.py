@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+import numpy as np
 import polars as pl
 from threadpoolctl import threadpool_limits
 
-from embedshift.arrays import Values
+from embedshift.arrays import Units, Values
 from embedshift.statistics import sample
 from embedshift.statistics.layout import BLOCK, Layout, layout
-from embedshift.statistics.moments import ChunkSums, Moments
+from embedshift.statistics.moments import ChunkSums, GroupSums, Moments
 
 # Images of a chunk: whole blocks, so that the blocks of a study are those that it has uncut.
 CHUNK = 64 * BLOCK
@@ -61,12 +62,13 @@ class Slice:
 
 @dataclass(frozen=True, eq=False)
 class Chunks:
-    """The rows of a study in chunks of `CHUNK` images."""
+    """The rows of a study in chunks of `CHUNK` images, and the group of each image if images belong to groups."""
 
     all_rows: pl.LazyFrame
     order: Layout
     items: Sequence[Chunk]
     ordered_map: OrderedMap = map_here
+    units: Units | None = None
 
     @functools.cached_property
     def columns(self) -> pl.Schema:
@@ -102,7 +104,12 @@ def gather(rows: Chunks, read: Read, *, together: bool = True, sizes: Sequence[i
     if len(rows.items) == 1 or rows.order.images <= sample.IN_MEMORY:
         parts = (part for chunk in rows.items for part in read(chunk.rows()))
         with threadpool_limits(1):
-            return sample.gather(parts, together=together, chunks=sizes)
+            return sample.gather(parts, together=together, chunks=sizes, units=rows.units)
+    if rows.units is not None:
+        groups = GroupSums(rows.units)
+        for part, present in rows.map_chunks(functools.partial(_group_sums, read=read, units=rows.units)):
+            groups.merge(part, present)
+        return sample.estimates_of_groups(groups, together=together, by_group=sizes is not None)
     centre = sample.centre_of(read(rows.head(sample.IN_MEMORY // BLOCK * BLOCK + BLOCK)))
     work = functools.partial(_sums, read=read, centre=centre, together=together, sizes=sizes)
     partials = rows.map_chunks(work)
@@ -124,6 +131,15 @@ def _sums(
         if by_chunk is not None:
             by_chunk.add(sums, counts)
     return moments, by_chunk
+
+
+def _group_sums(chunk: Chunk, *, read: Read, units: Units) -> tuple[GroupSums, Units]:
+    """Returns the sums of the groups that have an image in a chunk, and the numbers of these groups."""
+    present, numbers = np.unique(units[chunk.start : chunk.start + CHUNK], return_inverse=True)
+    groups = GroupSums(numbers)
+    for sums, counts in read(chunk.rows()):
+        groups.add(sums, counts)
+    return groups, present
 
 
 def _on_one_thread(function: Callable[[Chunk], T], chunk: Chunk) -> T:

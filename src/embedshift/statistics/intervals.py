@@ -1,4 +1,4 @@
-"""Intervals of means, of proportions, and of several numbers at once. The unit of resampling is the image.
+"""Intervals of means, of proportions, and of several numbers at once. The unit of resampling is that of the sample.
 
 Means have Efron's bootstrap-t: each resample's deviation counts in its own standard error, so that skewed and small
 samples are covered. Proportions have Clopper and Pearson's interval at the effective number of values. Several numbers
@@ -13,11 +13,11 @@ import numpy as np
 import scipy
 from numpy.typing import ArrayLike, NDArray
 
-from embedshift.arrays import Values
+from embedshift.arrays import Units, Values
 from embedshift.statistics.resamples import RESAMPLES, RESAMPLES_OF_MANY, studentised
 from embedshift.statistics.sample import Estimates, estimates_from_values
 
-# Below this number of images there is no interval, and no sentence that ranks.
+# Below this number of images, or of groups of images, there is no interval, and no sentence that ranks.
 LEAST_IMAGES = 8
 # Below this number the report says that intervals are approximate.
 APPROXIMATE_BELOW = 20
@@ -230,7 +230,9 @@ def simultaneous_intervals(
         return SimultaneousIntervals(low, high, (low > 0) | (high < 0))
 
 
-def bounded_interval(values: Values, least: float, most: float, *, seed: int) -> tuple[Values, Values]:
+def bounded_interval(
+    values: Values, least: float, most: float, *, seed: int, units: Units | None = None
+) -> tuple[Values, Values]:
     """Returns 95 % intervals of means of bounded values, none of zero width: bootstrap-t if enough images differ.
 
     If fewer than 8 images differ from the usual value (the median), the proportions of images below and above it are at
@@ -241,22 +243,23 @@ def bounded_interval(values: Values, least: float, most: float, *, seed: int) ->
         least: The least possible value.
         most: The greatest possible value.
         seed: Decides the resamples.
+        units: The group of each image; None = images are independent.
 
     Returns:
-        Lower and upper ends, `[K]` each; NaN for fewer than 8 images that have a value.
+        Lower and upper ends, `[K]` each; NaN for fewer than 8 images, or groups, that have a value.
 
     Example:
         >>> [round(end.item(), 3) for end in bounded_interval(np.zeros((50, 1)), -1.0, 1.0, seed=0)]
         [-0.071, 0.071]
     """
-    low, high = mean_interval(estimates_from_values(values), seed=seed, low=least, high=most)
+    low, high = mean_interval(estimates_from_values(values, units), seed=seed, low=least, high=most)
     nothing = np.isnan(values)
     usual = np.nanmedian(np.where(nothing.all(axis=0), 0.0, values), axis=0)
     below, above = (
-        proportion_interval(estimates_from_values(np.where(nothing, np.nan, off)))[1]
+        proportion_interval(estimates_from_values(np.where(nothing, np.nan, off), units))[1]
         for off in (values < usual, values > usual)
     )
-    differ = (~nothing & (values != usual)).sum(axis=0)
+    differ = estimates_from_values(np.where(~nothing & (values != usual), 1.0, np.nan), units).having
     has_bootstrap = (differ >= LEAST_IMAGES) & (high > low)
     return (
         np.where(has_bootstrap, low, usual - below * (usual - least)),

@@ -1,6 +1,6 @@
 """The layout of a study's rows, image by image, and readers of their numbers in blocks of images."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,12 +81,27 @@ def side_by_side(parts: Iterable[tuple[Values, Values]]) -> tuple[Values, Values
 
 
 def metric_parts(
-    rows: pl.LazyFrame, order: Layout, augmentations: Sequence[str], metrics: Sequence[str]
+    rows: pl.LazyFrame,
+    order: Layout,
+    augmentations: Sequence[str],
+    metrics: Sequence[str],
+    distances: Mapping[str, tuple[float, float]] | None = None,
 ) -> Iterator[tuple[Values, Values]]:
-    """Yields sums over the draws and counts of metrics, some images at a time: `[b, A * M]` each."""
+    """Yields sums over the draws and counts of metrics, some images at a time: `[b, A * M]` each.
+
+    Those of the logarithms of `distances` follow, `[b, A * D]`: metric → no change, and the distance up to which a view
+    did not move, so that it has no logarithm.
+    """
+    chosen = [metrics.index(name) for name in distances or {}]
+    no_change, still = np.array([*(distances or {}).values()]).reshape(-1, 2).T
     for block in blocks(rows.select(metrics), len(order.views)):
         values = order.numbers(block, metrics)
-        yield side_by_side(sums_and_counts(values[:, order.positions(name)]) for name in augmentations)
+        by_augmentation = [values[:, order.positions(name)] for name in augmentations]
+        parts = [sums_and_counts(views) for views in by_augmentation]
+        for views in by_augmentation if chosen else ():
+            away = np.abs(views[..., chosen] - no_change)
+            parts.append(sums_and_counts(np.log(np.where(away > still, away, np.nan))))
+        yield side_by_side(parts)
 
 
 def list_parts(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from embedshift.arrays import Values
+from embedshift.arrays import Units, Values
 
 
 class Moments:
@@ -54,3 +54,35 @@ class ChunkSums:
         if other.sums is not None and other.counts is not None:
             self.sums = other.sums if self.sums is None else self.sums + other.sums
             self.counts = other.counts if self.counts is None else self.counts + other.counts
+
+
+class GroupSums:
+    """Sums and counts by group of images, and the number of images that have a value."""
+
+    def __init__(self, units: Units) -> None:
+        self.units, self.seen = units, 0
+        self.sums = self.counts = np.zeros((0, 0))
+        self.having = np.zeros(0)
+
+    def add(self, sums: Values, counts: Values) -> None:
+        self._allocate(sums.shape[1])
+        units = self.units[self.seen : self.seen + len(sums)]
+        order = np.argsort(units, kind="stable")
+        present, first = np.unique(units[order], return_index=True)
+        self.sums[present] += np.add.reduceat(sums[order], first, axis=0)
+        self.counts[present] += np.add.reduceat(counts[order], first, axis=0)
+        self.having += (counts > 0).sum(axis=0)
+        self.seen += len(sums)
+
+    def merge(self, other: "GroupSums", present: Units) -> None:
+        """Adds the images that follow, whose groups have the numbers `present` here."""
+        self._allocate(other.sums.shape[1])
+        self.sums[present] += other.sums
+        self.counts[present] += other.counts
+        self.having += other.having
+        self.seen += other.seen
+
+    def _allocate(self, width: int) -> None:
+        if not len(self.sums):
+            self.sums, self.counts = (np.zeros((int(self.units.max()) + 1, width)) for _ in range(2))
+            self.having = np.zeros(width)

@@ -1,16 +1,18 @@
-"""Ratios of sums over images, with intervals. The unit of resampling is the image."""
+"""Ratios of sums over images, with intervals. The unit of resampling is the image, or its group."""
 
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from embedshift.arrays import Values
+from embedshift.arrays import Units, Values
 from embedshift.statistics.intervals import ends_or_nan, equal_tailed, mean_interval
 from embedshift.statistics.resamples import RESAMPLES, in_standard_errors, weights
 from embedshift.statistics.sample import gather
 
 
-def ratio_interval(parts: Iterable[tuple[Values, Values]], *, seed: int) -> tuple[Values, Values, Values]:
+def ratio_interval(
+    parts: Iterable[tuple[Values, Values]], *, seed: int, units: Units | None = None
+) -> tuple[Values, Values, Values]:
     """Returns K sums over images, each divided by one sum over the same images, with 95 % intervals of these ratios."""
     kept: list[Values] = []
 
@@ -20,10 +22,11 @@ def ratio_interval(parts: Iterable[tuple[Values, Values]], *, seed: int) -> tupl
             yield above, np.repeat(below[:, None], above.shape[1], axis=1)
 
     # With denominators for counts, the mean is the ratio, and the image values are its linear approximation.
-    sample = gather(counted(), together=False)
+    sample = gather(counted(), together=False, units=units)
     if sample.values is None:
         return sample.mean, *mean_interval(sample, seed=seed)
     below = np.concatenate(kept)
+    below = below if sample.units is None else np.bincount(sample.units, weights=below).astype(np.float64)
     size = below / (below.mean() or 1.0)
     off = np.nan_to_num(sample.values - sample.mean)
     drawn = weights(sample.images, seed=seed, resamples=RESAMPLES)

@@ -27,11 +27,14 @@ Exactly = Callable[[int, Positions], Values]
 
 @dataclass(frozen=True)
 class Gallery:
+    """Vectors `[n, D]`, and the group of each: one of the right vector's group is no result of a search."""
+
     vectors: Floats
     lengths: Values
+    groups: Positions | None = None
 
     @classmethod
-    def of(cls, vectors: ArrayLike) -> "Gallery":
+    def of(cls, vectors: ArrayLike, groups: Positions | None = None) -> "Gallery":
         """Makes a gallery of vectors `[n, D]`."""
         array = np.asanyarray(vectors, np.float32)  # a mapped file stays one
         lengths = np.zeros(len(array))
@@ -39,7 +42,7 @@ class Gallery:
             part = array[start : start + BLOCK].astype(np.float64)
             lengths[start : start + BLOCK] = np.linalg.norm(part, axis=1)
             release_memory(array, start + BLOCK)
-        return cls(array, lengths)
+        return cls(array, lengths, groups)
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -52,6 +55,10 @@ class Gallery:
             scale = (1.0 / np.where(none, 1.0, lengths)).astype(np.float32)
             yield start, self.vectors[start : start + BLOCK] * scale[:, None], none
             release_memory(self.vectors, start + BLOCK)
+
+    def same_group(self, own: Positions | None, start: int) -> NDArray[np.bool_] | None:
+        """Returns which vectors of a block are of each query's own group, `[q, b]`; None without groups."""
+        return None if own is None or self.groups is None else own[:, None] == self.groups[start : start + BLOCK]
 
     def cosines(self, queries: Values, positions: Positions) -> Values:
         """Returns exact cosines of some of its vectors; equal vectors give equal bits."""
@@ -91,8 +98,9 @@ def search(queries: ArrayLike, right: ArrayLike, gallery: Gallery, *, count: int
     count = min(count, max(0, len(gallery) - 1))
     nearest, better = _Nearest(len(raw), min(count + SPARE, len(gallery)) if count else 0), np.zeros(len(raw), np.int64)
     single, limits = units.astype(np.float32), np.nan_to_num(cosine)[:, None]
+    own = None if gallery.groups is None else gallery.groups[targets]
     for start, block, none in gallery.blocks():
-        cosines = _with_others(single, targets - start, block, none)
+        cosines = _with_others(single, targets - start, block, none, gallery.same_group(own, start))
         better += _better(cosines, limits, functools.partial(_exactly, gallery, units, start))
         nearest.add(cosines, start)
     rank = np.where(np.isfinite(cosine), 1 + better, 0)
@@ -103,20 +111,26 @@ def search(queries: ArrayLike, right: ArrayLike, gallery: Gallery, *, count: int
     )
 
 
-def count_closer(queries: Values, limits: Values, gallery: Gallery, right: ArrayLike) -> Positions:
-    """Counts for each query the vectors, without its right one, whose cosine is at least a limit."""
+def count_closer(
+    queries: Values, limits: Values, gallery: Gallery, right: ArrayLike, own: Positions | None = None
+) -> Positions:
+    """Counts for each query the vectors, without the right one and its `own` group, whose cosine reaches a limit."""
     single, targets = queries.astype(np.float32), np.asarray(right, np.int64)
     closer = np.zeros(len(queries), np.int64)
     for start, block, none in gallery.blocks():
-        cosines = _with_others(single, targets - start, block, none)
+        cosines = _with_others(single, targets - start, block, none, gallery.same_group(own, start))
         closer += _better(cosines, limits[:, None], functools.partial(_exactly, gallery, queries, start))
     return closer
 
 
-def _with_others(queries: Floats, right: Positions, block: Floats, none: NDArray[np.bool_]) -> Floats:
-    """Returns cosines with the vectors of a block; −inf with the right one and with those without a direction."""
+def _with_others(
+    queries: Floats, right: Positions, block: Floats, none: NDArray[np.bool_], same: NDArray[np.bool_] | None
+) -> Floats:
+    """Returns cosines with the vectors of a block; −inf with the right one, its group, and without a direction."""
     cosines = queries @ block.T
     cosines[:, none] = -np.inf
+    if same is not None:
+        cosines[same] = -np.inf
     here = np.flatnonzero((right >= 0) & (right < len(block)))
     cosines[here, right[here]] = -np.inf
     return cosines

@@ -1,6 +1,7 @@
 """A sample of images: the mean of every measured number, and all data that intervals need.
 
-The unit is the image: several draws of an image give one number, so that an image counts once.
+The unit is the image: several draws of an image give one number, so that an image counts once. If images belong to
+groups, the unit is the group: its value is the linear approximation of the mean over all images.
 """
 
 import dataclasses
@@ -10,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from embedshift.arrays import Values
-from embedshift.statistics.moments import ChunkSums, Moments
+from embedshift.arrays import Units, Values
+from embedshift.statistics.moments import ChunkSums, GroupSums, Moments
 
 # Up to this number of images, resamples use their values; above, the normal law of their covariance, which is
 # then as good and does not grow with the number of images.
@@ -27,8 +28,8 @@ class Estimates:
     """Means of K numbers over images, and their variation between images.
 
     Args:
-        images: Number n of images.
-        having: Number of images that have a value, `[K]`.
+        images: Number n of units: images, or groups of images.
+        having: Number of units that have a value, `[K]`.
         counts: Number of values over images and draws, `[K]`.
         mean: Mean over all values, `[K]`; NaN if there is none.
         variance: Variance of the image values (ddof = 1), `[K]`.
@@ -38,6 +39,8 @@ class Estimates:
         chunked: Sums of the image values over chunks of images, `[G, K]`; None without chunks.
         image_means: The mean of each image `[n, K]`, NaN if it has no value; None if all images have equally many
             values, so that `values` are these means, and above `IN_MEMORY` images.
+        units: Of a sample of groups: the group of each image.
+        of_images: Of a sample of groups: number of images that have a value, `[K]`.
     """
 
     images: int
@@ -49,6 +52,13 @@ class Estimates:
     covariance: Values | None = None
     chunked: Values | None = None
     image_means: Values | None = None
+    units: Units | None = None
+    of_images: Values | None = None
+
+    @property
+    def images_having(self) -> Values:
+        """Returns the number of images that have a value, `[K]`."""
+        return self.having if self.of_images is None else self.of_images
 
     @property
     def error(self) -> Values:
@@ -57,7 +67,13 @@ class Estimates:
 
     @property
     def sd(self) -> Values:
-        """Returns standard deviations over the images that have a value, `[K]` (ddof = 1), for one value per image."""
+        """Returns standard deviations over the images that have a value, `[K]` (ddof = 1), for one value per image.
+
+        NaN for groups with more than `IN_MEMORY` images.
+        """
+        if self.units is not None:
+            none = np.full(len(self.mean), np.nan)
+            return none if self.image_means is None else estimates_from_values(self.image_means).sd
         n, h = self.images, self.having
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.asarray(np.sqrt(self.variance * (n - 1) / (h - 1)) * h / n)
@@ -84,7 +100,7 @@ class Estimates:
         if self.image_means is None:
             return self.combine(w)
         lacking = np.isnan(self.image_means) @ np.abs(w) > 0
-        combined = estimates_from_values(np.where(lacking, np.nan, np.nan_to_num(self.image_means) @ w))
+        combined = estimates_from_values(np.where(lacking, np.nan, np.nan_to_num(self.image_means) @ w), self.units)
         rounding = _ROUNDING * (np.abs(self.mean_or_0) @ np.abs(w))
         return dataclasses.replace(combined, mean=np.where(np.abs(combined.mean) <= rounding, 0.0, combined.mean))
 
@@ -99,7 +115,8 @@ class Estimates:
         present, which = np.unique(~np.isnan(self.image_means[:, few]), axis=1, return_inverse=True)
         for number, images in enumerate(present.T):
             columns = few[which.ravel() == number]
-            yield columns, estimates_from_values(self.image_means[np.ix_(images, columns)])
+            units = None if self.units is None else self.units[images]
+            yield columns, estimates_from_values(self.image_means[np.ix_(images, columns)], units)
 
     def combine(self, weights: ArrayLike) -> "Estimates":
         """Returns linear combinations of the means.
@@ -124,8 +141,9 @@ class Estimates:
         # A difference of equal numbers may differ from 0 by rounding.
         mean = np.where(np.abs(mean) <= _ROUNDING * (np.abs(self.mean_or_0) @ np.abs(w)), 0.0, mean)
         mean = np.where(lost, np.nan, mean)
-        having, counts = (
-            np.where(used, number[:, None], np.inf).min(axis=0, initial=np.inf) for number in (self.having, self.counts)
+        having, counts, of_images = (
+            np.where(used, number[:, None], np.inf).min(axis=0, initial=np.inf)
+            for number in (self.having, self.counts, self.images_having)
         )
         values = None if self.values is None else np.nan_to_num(self.values) @ w
         covariance = None if self.covariance is None else w.T @ np.nan_to_num(self.covariance) @ w
@@ -137,8 +155,9 @@ class Estimates:
             raise ValueError("combinations need image values or their covariance")
         chunked = None if self.chunked is None else np.nan_to_num(self.chunked) @ w
         return Estimates(
-            self.images, having, counts, mean, _zero_if_rounding(variance, mean), values, covariance, chunked
-        )
+            self.images, having, counts, mean, _zero_if_rounding(variance, mean), values, covariance, chunked,
+            units=self.units, of_images=None if self.units is None else of_images,
+        )  # fmt: skip
 
     def columns(self, positions: Sequence[int] | NDArray[np.intp]) -> "Estimates":
         """Returns the sample of some of the numbers, by their positions."""
@@ -153,31 +172,40 @@ class Estimates:
             covariance=None if self.covariance is None else self.covariance[np.ix_(index, index)],
             chunked=None if self.chunked is None else self.chunked[:, index],
             image_means=None if self.image_means is None else self.image_means[:, index],
+            units=self.units,
+            of_images=None if self.of_images is None else self.of_images[index],
         )
 
 
-def estimates_from_values(values: ArrayLike) -> Estimates:
-    """Makes a sample of values in memory, one per image: `[n, K]`, NaN if there is none."""
+def estimates_from_values(values: ArrayLike, units: Units | None = None) -> Estimates:
+    """Makes a sample of values in memory, one per image: `[n, K]`, NaN if there is none; `units` as in `gather`."""
     array = np.asarray(values, np.float64)
     present = ~np.isnan(array)
-    return gather([(np.where(present, array, 0.0), present.astype(np.float64))])
+    return gather([(np.where(present, array, 0.0), present.astype(np.float64))], units=units)
 
 
 def gather(
-    parts: Iterable[tuple[Values, Values]], *, together: bool = True, chunks: Sequence[int] | None = None
+    parts: Iterable[tuple[Values, Values]],
+    *,
+    together: bool = True,
+    chunks: Sequence[int] | None = None,
+    units: Units | None = None,
 ) -> Estimates:
     """Makes a sample of images that arrive some at a time; memory does not grow with their number.
 
     Args:
         parts: For each image the sums over its draws and the numbers of values, `[b, K]` each.
         together: Whether numbers will be combined above `IN_MEMORY` images, which needs their covariance.
-        chunks: Sizes of consecutive chunks of images, for `chunked`.
+        chunks: Sizes of consecutive chunks of images, for `chunked`; with `units`, of the groups.
+        units: The group of each image, for a sample of groups; may be longer. None = every image is a unit.
 
     Example:
         >>> sample = gather([(np.array([[3.0], [5.0]]), np.array([[2.0], [1.0]]))])
         >>> sample.having.item(), sample.counts.item(), round(sample.mean.item(), 3)
         (2.0, 3.0, 2.667)
     """
+    if units is not None:
+        return _gather_groups(parts, units, together, chunks is not None)
     kept: list[tuple[Values, Values]] = []
     moments: Moments | None = None
     by_chunk = None if chunks is None else ChunkSums(chunks)
@@ -194,6 +222,34 @@ def gather(
                 moments.add(*part)
             kept = []
     return with_chunks(_from_values(kept) if moments is None else estimates_from_moments(moments), by_chunk)
+
+
+def _gather_groups(parts: Iterable[tuple[Values, Values]], units: Units, together: bool, by_group: bool) -> Estimates:
+    groups, kept = GroupSums(units), list[Values]()
+    for sums, counts in parts:
+        groups.add(sums, counts)
+        if groups.seen <= IN_MEMORY:
+            with np.errstate(invalid="ignore"):
+                kept.append(sums / counts)
+    image_means = np.vstack(kept) if groups.seen <= IN_MEMORY else None
+    return estimates_of_groups(groups, together=together, by_group=by_group, image_means=image_means)
+
+
+def estimates_of_groups(
+    groups: GroupSums, *, together: bool, by_group: bool = False, image_means: Values | None = None
+) -> Estimates:
+    """Returns the sample of groups, from sums over the images of each; `by_group` gives `chunked`, by group."""
+    present, units, sizes = np.unique(groups.units[: groups.seen], return_inverse=True, return_counts=True)
+    sums, counts = groups.sums[present], groups.counts[present]
+    blocks = [slice(start, start + IN_MEMORY) for start in range(0, len(present), IN_MEMORY)]
+    estimates = gather(((sums[block], counts[block]) for block in blocks), together=together)
+    chunked = None
+    if by_group and estimates.values is not None:
+        off = (estimates.values - estimates.mean) * (groups.seen / estimates.images)
+        chunked = estimates.mean * sizes[:, None] + off
+    return dataclasses.replace(
+        estimates, chunked=chunked, image_means=image_means, units=units, of_images=groups.having
+    )
 
 
 def centre_of(parts: Iterable[tuple[Values, Values]]) -> Values:

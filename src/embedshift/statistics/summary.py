@@ -15,6 +15,7 @@ from embedshift.statistics.chunks import Rows, chunked, gather
 from embedshift.statistics.layout import metric_parts
 from embedshift.statistics.sample import Estimates, estimates_from_values
 from embedshift.statistics.spread import spreads
+from embedshift.statistics.vectors import STILL
 
 # The paper's order, which tables and figures keep.
 PAPER_METRICS = (
@@ -26,11 +27,11 @@ PAPER_METRICS = (
     "detail_preservation",
 )
 # Whose relative shift is the headline; from FAR on views may have left the region where images lie.
-COSINE, FAR = "cosine_similarity", 0.5
+COSINE, L2, FAR = "cosine_similarity", "l2_distance", 0.5
 # Means that differ by less are equal but for rounding.
 ROUNDING = 1e-12
 # Those of which the paper takes the mean: its similarities.
-RADAR_METRICS = tuple(name for name in PAPER_METRICS if name != "l2_distance")
+RADAR_METRICS = tuple(name for name in PAPER_METRICS if name != L2)
 
 SUMMARY_SCHEMA: dict[str, type[pl.DataType]] = {
     "augmentation": pl.String,
@@ -39,6 +40,7 @@ SUMMARY_SCHEMA: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("mean", "sd", "median", "q05", "q95", "ci_low", "ci_high"), pl.Float64),
     **dict.fromkeys(("baseline", "relative_shift", "relative_shift_low", "relative_shift_high"), pl.Float64),
     "images": pl.Int64,
+    "groups": pl.Int64,
 }
 PERFORMANCE_SCHEMA: dict[str, type[pl.DataType]] = {
     "augmentation": pl.String,
@@ -53,23 +55,45 @@ class Measured:
     augmentations: tuple[str, ...]
     metrics: tuple[str, ...]
     sample: Estimates
+    distances: tuple[str, ...] = ()
 
     def for_metric(self, metric: str) -> Estimates:
         """Returns one metric under every augmentation: a sample of A numbers."""
-        first, count = self.metrics.index(metric), len(self.metrics)
-        return self.sample.columns([first + count * augmentation for augmentation in range(len(self.augmentations))])
+        return self.sample.columns(self._positions(self.metrics.index(metric), len(self.metrics)))
+
+    def with_logarithms(self, distance: str) -> Estimates:
+        """Returns one of `distances` under every augmentation, then its logarithms: a sample of 2 x A numbers."""
+        values = self._positions(self.metrics.index(distance), len(self.metrics))
+        first = len(self.augmentations) * len(self.metrics) + self.distances.index(distance)
+        return self.sample.columns([*values, *self._positions(first, len(self.distances))])
+
+    def _positions(self, first: int, step: int) -> list[int]:
+        return [first + step * augmentation for augmentation in range(len(self.augmentations))]
 
 
 def measured(
-    rows: Rows, augmentations: Sequence[str], metrics: Sequence[str], sizes: Sequence[int] | None = None
+    rows: Rows,
+    augmentations: Sequence[str],
+    metrics: Sequence[str],
+    sizes: Sequence[int] | None = None,
+    distances: Mapping[str, tuple[float, float]] | None = None,
 ) -> Measured:
     """Reads the metrics of a study's rows once, as a stream; without images, the sample has no values."""
-    study = chunked(rows)
+    study, distances = chunked(rows), distances or {}
     if not study.items:
-        nothing = np.full((1, len(augmentations) * len(metrics)), np.nan)
-        return Measured(tuple(augmentations), tuple(metrics), estimates_from_values(nothing))
-    read = functools.partial(metric_parts, order=study.order, augmentations=augmentations, metrics=metrics)
-    return Measured(tuple(augmentations), tuple(metrics), gather(study, read, sizes=sizes))
+        nothing = estimates_from_values(np.full((1, len(augmentations) * (len(metrics) + len(distances))), np.nan))
+        return Measured(tuple(augmentations), tuple(metrics), nothing, tuple(distances))
+    read = functools.partial(
+        metric_parts, order=study.order, augmentations=augmentations, metrics=metrics, distances=distances
+    )
+    return Measured(tuple(augmentations), tuple(metrics), gather(study, read, sizes=sizes), tuple(distances))
+
+
+def moving(metrics: Sequence[str], baselines: Mapping[str, Baseline]) -> dict[str, tuple[float, float]]:
+    """Returns the metrics that are distances between embeddings → no change, and the distance that is rounding."""
+    far = baselines[L2].value if L2 in baselines else 0.0
+    still = {COSINE: (1.0, STILL / 2), L2: (0.0, float(np.sqrt(STILL)) * far)}
+    return {name: still[name] for name in metrics if name in still}
 
 
 def summary(rows: Rows, study: Measured, *, seed: int, baselines: Mapping[str, Baseline] | None = None) -> pl.DataFrame:
@@ -95,7 +119,8 @@ def _metric_columns(sample: Estimates, metric: str, seed: int, baseline: Baselin
     else:
         bounds = {} if definition is None else {"low": definition.low, "high": definition.high}
         low, high = intervals.mean_interval(sample, seed=seed, **bounds)
-    columns = {"mean": sample.mean, "ci_low": low, "ci_high": high, "images": sample.having}
+    columns = {"mean": sample.mean, "ci_low": low, "ci_high": high, "images": sample.images_having}
+    columns |= {} if sample.units is None else {"groups": sample.having}
     if definition is None or baseline is None:
         return columns
     if definition.binary:

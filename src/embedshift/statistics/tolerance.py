@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike
 
-from embedshift.arrays import Values
+from embedshift.arrays import Units, Values
 from embedshift.config import Json
 from embedshift.statistics.families import MeasuredFamily
 from embedshift.statistics.intervals import proportion_interval
@@ -81,9 +81,11 @@ def relative_shift_tolerances(
     return tolerances_from_curves(families, relative_shifts, f"relative shift {target:g}", target)
 
 
-def missed_tolerances(families: Sequence[MeasuredFamily], ranks: pl.DataFrame, draws: int) -> pl.DataFrame:
+def missed_tolerances(
+    families: Sequence[MeasuredFamily], ranks: pl.DataFrame, draws: int, units: Units | None = None
+) -> pl.DataFrame:
     """Returns for each family the strength at which 5 % of the views do not find their original first."""
-    return tolerances_from_curves(families, missed_fractions(ranks, draws), MISSED_CRITERION, MISSED)
+    return tolerances_from_curves(families, missed_fractions(ranks, draws, units), MISSED_CRITERION, MISSED)
 
 
 def tolerances_from_curves(
@@ -100,12 +102,12 @@ def tolerances_from_curves(
     return pl.DataFrame(rows, schema=SCHEMA).fill_nan(None)
 
 
-def missed_fractions(ranks: pl.DataFrame, draws: int) -> dict[str, Values]:
+def missed_fractions(ranks: pl.DataFrame, draws: int, units: Units | None = None) -> dict[str, Values]:
     """Returns the proportion of each augmentation's views that do not find their original first, with its interval."""
     fractions: dict[str, Values] = {}
     for (view,), part in ranks.select("view", pl.col("rank") > 1).partition_by("view", as_dict=True).items():
         missed = part["rank"].cast(pl.Float64).fill_null(np.nan).to_numpy().reshape(-1, draws, 1)
-        sample = gather([sums_and_counts(missed)])
+        sample = gather([sums_and_counts(missed)], units=units)
         fractions[view] = np.concatenate([sample.mean, *proportion_interval(sample)])
     return fractions
 

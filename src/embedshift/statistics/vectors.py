@@ -9,6 +9,8 @@ from embedshift.arrays import Values
 
 # Above this number of augmentations there are too many pairs to read, so that nothing over all pairs is made.
 MOST_AUGMENTATIONS = 20
+# A shift of unit vectors whose square is smaller is rounding: the view did not move.
+STILL = 1e-12
 
 
 def cosine(u: ArrayLike, v: ArrayLike) -> Values:

@@ -1,11 +1,12 @@
 """Computes the baseline of every metric from the shards' sums over pairs of images."""
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
-from embedshift.arrays import Values
+from embedshift.arrays import Units, Values
 from embedshift.registry import METRICS
 from embedshift.statistics.baselines import CHUNKS, KEPT, Baseline, sampled_baseline
 from embedshift.store.shard_reader import ShardReader
@@ -16,7 +17,7 @@ MANY = 4_096
 
 def baselines(reader: ShardReader) -> dict[str, Baseline]:
     """Baselines are exact over all pairs where the metric declares how, else over the measured pairs."""
-    sampled = reader.sums("baseline")
+    sampled = _sampled(reader)
     images = sum(record.images for record in reader.records)
     joined = functools.cache(functools.partial(_joined, reader))
     by_metric: dict[str, Baseline | None] = {}
@@ -34,11 +35,54 @@ def baselines(reader: ShardReader) -> dict[str, Baseline]:
     }
 
 
+def _sampled(reader: ShardReader) -> dict[str, Values]:
+    """Adds up the measured pairs of originals of different groups, in which each group counts once; empty for none."""
+    total: Values | None = None
+    units, used = reader.units, list[tuple[Units, NDArray[np.bool_]]]()
+    sizes = None if units is None else np.bincount(units)
+    for start, part in reader.placed_sums("baseline"):
+        pairs = start + part["images"].astype(np.intp)
+        weights = np.ones(len(pairs))
+        if units is not None and sizes is not None:
+            pairs = units[pairs]
+            weights = (pairs[:, 0] != pairs[:, 1]) / sizes[pairs].prod(axis=1)
+        has_value = ~np.isnan(part["values"]) & (weights > 0)[:, None]
+        values, weights = np.where(has_value, part["values"], 0.0), has_value * weights[:, None]
+        # One after the other: sums in another order differ by rounding.
+        products = weights * values, weights * values**2, weights, weights**2
+        sums = np.stack([np.cumsum(product, axis=0)[-1] for product in products])
+        total = sums if total is None else sums + total
+        used.append((pairs, has_value))
+    if total is None:
+        return {}
+    # Weighted pairs count as so many of equal weight (Kish).
+    with np.errstate(invalid="ignore"):
+        scale = total[2] / total[3]
+    pairs, has_value = (np.concatenate(arrays) for arrays in zip(*used, strict=True))
+    images = [float(len(np.unique(pairs[column]))) for column in has_value.T]
+    return {
+        "sums": total[0] * scale,
+        "squares": total[1] * scale,
+        "pairs": total[2] * scale,
+        "images": np.array(images),
+    }
+
+
 def _joined(reader: ShardReader, name: str) -> Mapping[str, Values]:
     """Returns the concatenated sums of all shards under a name; empty if there are none."""
     all_sums = len(reader.records) <= MANY or name not in ("units", "vectors")
     count = 0 if all_sums else sum(len(next(iter(part.values()))) for part in reader.shard_sums(name))
-    return joined(reader.shard_sums(name), units=-(-count // CHUNKS), vectors=-(-count // KEPT))
+    parts = reader.shard_sums(name) if name != "vectors" or reader.units is None else _grouped_vectors(reader)
+    return joined(parts, units=-(-count // CHUNKS), vectors=-(-count // KEPT))
+
+
+def _grouped_vectors(reader: ShardReader) -> Iterator[Mapping[str, Values]]:
+    """Yields the vectors that shards keep, those of their first images, with the group of each and its size."""
+    assert reader.units is not None
+    sizes = np.bincount(reader.units)
+    for start, part in reader.placed_sums("vectors"):
+        groups = reader.units[start : start + len(part["vectors"])]
+        yield part | {"group": groups.astype(np.float64), "size": sizes[groups].astype(np.float64)}
 
 
 def joined(parts: Iterable[Mapping[str, Values]], *, units: int = 0, vectors: int = 0) -> Mapping[str, Values]:

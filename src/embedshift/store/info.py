@@ -59,10 +59,19 @@ class Counts(Model):
     skipped: Mapping[str, Natural]
 
 
+class GroupsRecord(Model):
+    """How images were grouped ("folder", "near", "mapping" or a file's name), and a digest of each image's group."""
+
+    chosen: str
+    count: Natural
+    digest: str
+
+
 class TableRecord(Model):
     """What a table was made from, the settings of one that is kept, and the columns that hold hashes of names."""
 
     shards: str
+    groups: str = ""
     settings: Mapping[str, str] = {}
     hidden: tuple[str, ...] = ()
 
@@ -203,6 +212,18 @@ class StudyInfo(Model):
     # Name of a shard, table, figure or report, or of failures.parquet → SHA-256 of its file.
     files: Mapping[str, str] = {}
     tables: Mapping[str, TableRecord] = {}
+    # The groups of images that the tables are made with; None = images are independent.
+    groups: GroupsRecord | None = None
+
+    @property
+    def units(self) -> int:
+        """Number of units of intervals: groups, or measured images."""
+        return self.groups.count if self.groups else self.counts.measured
+
+    @property
+    def groups_digest(self) -> str:
+        """The digest of the groups; "" = images are independent."""
+        return self.groups.digest if self.groups else ""
 
     @property
     def seed(self) -> int:

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 import polars as pl
 
-from embedshift.arrays import Values
+from embedshift.arrays import Units, Values
+from embedshift.augmentations import ORIGINAL
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.registry import METRICS, Question, questions
 from embedshift.sources import Roots, moved, own_places
@@ -20,12 +21,14 @@ from embedshift.statistics.clusters import has_pairs
 from embedshift.statistics.families import MeasuredFamily, families_of
 from embedshift.store.chunks import scan, study_chunks
 from embedshift.store.forked import refuse_fork
+from embedshift.store.groups import FILE as GROUPS
+from embedshift.store.groups import stored_units
 from embedshift.store.info import FILE, StudyInfo, read_info
 from embedshift.store.naming import ImageNaming
 from embedshift.store.parts import Part, measured_checksum, parts, recorded_checksum
 from embedshift.store.shards import ShardRecord, failures_table, shard_sums
 from embedshift.store.table import tables_of
-from embedshift.store.table_files import alteration, table_path
+from embedshift.store.table_files import OTHER_GROUPS, alteration, table_path
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +136,7 @@ class ShardReader:
     def kept_settings(self, name: str) -> Mapping[str, str]:
         """Returns the settings of a stored table; empty if it is of other shards, changed, or not there."""
         exists, file = table_path(self.folder, name).is_file(), f"tables/{name}.parquet"
-        if not exists or alteration(self.folder, file, self.info, self.measured_checksum):
+        if not exists or alteration(self.folder, file, self.info, self.measured_checksum) not in ("", OTHER_GROUPS):
             return {}
         return self.info.tables[name].settings
 
@@ -144,7 +147,28 @@ class ShardReader:
     @functools.cached_property
     def chunks(self) -> Chunks:
         """All rows in chunks of images, as they are at the first access."""
-        return study_chunks(self._measured(), self.ordered_map)
+        return dataclasses.replace(study_chunks(self._measured(), self.ordered_map), units=self.units)
+
+    @functools.cached_property
+    def units(self) -> Units | None:
+        """The number of each image's group, in the order of the rows; None if images are independent."""
+        if self.info.groups is None:
+            return None
+        units = stored_units(self.folder, self.info.files.get(GROUPS, ""))
+        if len(units) != sum(record.images for record in self.records):
+            raise UsageError(f"{self.folder}: its groups are of other images; choose `groups` again")
+        return units
+
+    def units_of(self, image_ids: Sequence[str]) -> Units | None:
+        """Returns the number of the group of some images; None if images are independent."""
+        if self.units is None:
+            return None
+        positions = {image_id: position for position, image_id in enumerate(self.ordered_ids())}
+        return self.units[[positions[image_id] for image_id in image_ids]]
+
+    def ordered_ids(self) -> list[str]:
+        """Returns the ids of the measured images in the order of the rows."""
+        return self.rows().filter(pl.col("view") == ORIGINAL).select("image_id").collect()["image_id"].to_list()
 
     def _measured(self) -> list[Part]:
         """Returns the shards; UsageError if there is none."""
@@ -167,7 +191,14 @@ class ShardReader:
 
     def shard_sums(self, name: str) -> Iterator[dict[str, Values]]:
         """Yields the sums under a name, shard by shard."""
-        return shard_sums((part.path for part in self.parts()), name)
+        return (sums for _, sums in self.placed_sums(name))
+
+    def placed_sums(self, name: str) -> Iterator[tuple[int, dict[str, Values]]]:
+        """Yields the same, each with the number of images before its shard."""
+        start = 0
+        for part in self.parts():
+            yield from ((start, sums) for sums in shard_sums([part.path], name))
+            start += part.record.images
 
     def sums(self, name: str) -> dict[str, Values]:
         """Returns the sums of all shards together; empty if there are none."""

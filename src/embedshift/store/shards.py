@@ -23,7 +23,7 @@ from embedshift.config import Json
 from embedshift.errors import EmbedshiftError, reason
 from embedshift.store.checksum import Damaged, is_intact, remember, rows_checksum, with_checksum
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 METADATA_KEY = b"embedshift"
 FAILURES = "failures.parquet"
 SUMS_KEY = b"embedshift.sums"

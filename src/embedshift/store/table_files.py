@@ -9,9 +9,11 @@ import pyarrow.parquet as pq
 
 from embedshift.errors import EmbedshiftError, UsageError, reason
 from embedshift.store.checksum import file_checksum
-from embedshift.store.info import FILE, StudyInfo, TableRecord, read_info
+from embedshift.store.info import FILE, GroupsRecord, StudyInfo, TableRecord, read_info
 from embedshift.store.naming import ImageNaming
 from embedshift.store.shards import write_atomically
+
+OTHER_GROUPS = "made with other groups of images"
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,7 @@ class WrittenFiles:
 
     files: dict[str, str] = field(default_factory=dict)
     tables: dict[str, TableRecord] = field(default_factory=dict)
+    groups: GroupsRecord | None = None
 
 
 def table_path(folder: Path, name: str) -> Path:
@@ -64,6 +67,8 @@ def alteration(folder: Path, file: str, info: StudyInfo, shards: Callable[[], st
             return "its content does not match its checksum"
         if table is not None and info.tables[table].shards != shards():
             return "made from other shards"
+        if table is not None and info.tables[table].groups != info.groups_digest:
+            return OTHER_GROUPS
     except EmbedshiftError as error:
         return str(error).removeprefix(f"{folder / file}: ")
     return ""

@@ -8,7 +8,7 @@ import polars as pl
 
 from embedshift.registry import Question
 from embedshift.statistics.differences import differences
-from embedshift.statistics.summary import measured, performance, ranked_metrics, ranking, summary
+from embedshift.statistics.summary import measured, moving, performance, ranked_metrics, ranking, summary
 from embedshift.store.baselines import baselines, chunk_sizes
 from embedshift.store.info import TableRecord
 from embedshift.store.shard_reader import ShardReader
@@ -61,7 +61,8 @@ def _make(table: Table[ShardReader], reader: ShardReader) -> pl.DataFrame:
 def _core_tables(reader: ShardReader) -> dict[str, pl.DataFrame]:
     """Returns the tables over all metrics; they share one sample of the images, so that they agree."""
     seed, by_metric = reader.info.seed, baselines(reader)
-    measurements = measured(reader.chunks, reader.augmentations, reader.metrics, chunk_sizes(by_metric))
+    distances = moving(reader.metrics, by_metric) if reader.has_pairs else {}
+    measurements = measured(reader.chunks, reader.augmentations, reader.metrics, chunk_sizes(by_metric), distances)
     metrics = summary(reader.chunks, measurements, seed=seed, baselines=by_metric)
     intervals = performance(measurements, ranked_metrics(metrics), seed=seed, baselines=by_metric)
     order = ranking(metrics).join(intervals, on="augmentation", how="left", maintain_order="left")
@@ -85,7 +86,9 @@ def write_tables(reader: ShardReader, only: Collection[str] | None = None) -> Wr
         if name not in declared or not declared[name].per_image:
             written.files[f"tables/{name}.csv"] = write_table(path.with_suffix(".csv"), table)
         written.files[f"tables/{name}.parquet"] = write_table(path, table)
-        written.tables[name] = TableRecord(shards=shards, settings=settings.get(name, {}), hidden=hidden)
+        written.tables[name] = TableRecord(
+            shards=shards, groups=reader.info.groups_digest, settings=settings.get(name, {}), hidden=hidden
+        )
     return written
 
 

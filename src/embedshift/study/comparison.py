@@ -12,6 +12,7 @@ from embedshift.errors import UsageError
 from embedshift.statistics.families import MeasuredFamily
 from embedshift.statistics.tolerance import by_family
 from embedshift.statistics.vectors import MOST_AUGMENTATIONS
+from embedshift.store.groups import Choice
 from embedshift.store.reader import Reader
 from embedshift.store.table_files import write_table
 from embedshift.study.paired import PairedStudies, overview, pair_studies
@@ -135,7 +136,9 @@ class Comparison:
         return written
 
 
-def compare(studies: Sequence[Study | str | Path], *, out: str | Path | None = None) -> Comparison:
+def compare(
+    studies: Sequence[Study | str | Path], *, out: str | Path | None = None, groups: Choice | None = None
+) -> Comparison:
     """Compares finished studies of the same images and views, paired by image.
 
     Images that one of the studies could not measure are left out of all; a warning gives their number. View sizes may
@@ -144,6 +147,8 @@ def compare(studies: Sequence[Study | str | Path], *, out: str | Path | None = N
     Args:
         studies: Two or more studies or their folders. The first is the reference.
         out: A folder for tables and figures; None = nothing is written.
+        groups: Which images are not independent, as in `embedshift.run`, for all studies, which keep them; "near" is
+            found in the first. None = as they are.
 
     Returns:
         The tables, over the images that all studies measured.
@@ -166,7 +171,7 @@ def compare(studies: Sequence[Study | str | Path], *, out: str | Path | None = N
         >>> compare([folder / "flat", folder / "pool"]).studies["study"].to_list()
         ['flat (float32)', 'pool (float32)']
     """
-    paired = pair_studies([study if isinstance(study, Study) else load(study) for study in studies])
+    paired = pair_studies([study if isinstance(study, Study) else load(study) for study in studies], groups)
     differences, means = compare_means(paired)
     ranking = overview.rankings(means, paired.names)
     correlations = overview.rank_correlations(means, ranking, paired.names)

@@ -120,7 +120,7 @@ def tolerances(data: FigureInput) -> Figure:
 def shown_metrics(data: FigureInput) -> list[str]:
     """Returns the metrics that figures show: those of the encoder, where they can be compared, and always cosine."""
     metrics = data.comparison.drop_nulls("difference")["metric"].unique(maintain_order=True)
-    return [COSINE, *(metric for metric in metrics if METRICS[metric].needs != "pixels" and metric != COSINE)]
+    return [COSINE, *(metric for metric in metrics if METRICS[metric].question != "pixels" and metric != COSINE)]
 
 
 def colours(names: list[str]) -> dict[str, str]:

@@ -9,6 +9,7 @@ import polars as pl
 
 from embedshift.config import Json
 from embedshift.errors import UsageError
+from embedshift.store.groups import Choice, set_groups
 from embedshift.store.info import read_content, read_info
 from embedshift.store.reader import Reader
 from embedshift.store.table import installed_tables
@@ -90,11 +91,13 @@ class Study(Exports):
         Args:
             name: One of `table_names`.
             choices: Choices of its question, such as `embedshift.questions.clusters.Tree`; None = as it was written.
-            **settings: The same choices by their names, such as `queries="all"`; None = not given.
+            **settings: The same choices by their names, such as `queries="all"`, or `groups` for `regroup`; None = not
+                given.
 
         Raises:
             UsageError: The study does not have it. All methods that return a table raise this error too.
         """
+        self.regroup(settings.pop("groups", None))
         reader = self.reader()
         settings = {key: value for key, value in settings.items() if value is not None}
         if choices is not None or settings:
@@ -125,6 +128,20 @@ class Study(Exports):
 
     def __dir__(self) -> Iterable[str]:
         return [*super().__dir__(), *installed_tables()]
+
+    def regroup(self, groups: Choice | None) -> None:
+        """Chooses which images are not independent, and makes all tables again with these groups.
+
+        Args:
+            groups: As in `embedshift.run`; None = as they are.
+
+        Raises:
+            UsageError: An image has no group, all have one, or the study was run with `store="metrics"`.
+        """
+        from embedshift.store.tables import update_tables
+
+        if set_groups(self.reader(), groups):
+            update_tables(self.reader())
 
     def write_tables(self, tree: object = None) -> None:
         """Computes every table again from the shards and writes it as CSV and Parquet.
@@ -161,6 +178,7 @@ class Study(Exports):
         images: Sequence[str] | int | None = None,
         pictures: bool = True,
         images_root: str | Path | None = None,
+        groups: Choice | None = None,
         choices: Sequence[Any] = (),
     ) -> Path:
         """Computes tables, figures and `report.html` again from the shards.
@@ -174,6 +192,7 @@ class Study(Exports):
                 replaces every image id.
             images_root: The folder that holds the images on this machine; None = where the run read them, if this user
                 ran it.
+            groups: Which images are not independent, as in `embedshift.run`; None = as they are.
             choices: More choices for tables and report: instances of the questions' `choices`.
 
         Returns:
@@ -182,6 +201,7 @@ class Study(Exports):
         from embedshift.report import build_report
 
         root = check_images_root(images_root)
+        set_groups(self.reader(), groups)
         reader = replace(self.reader(tree, *choices), pictures=pictures, images_root=root)
         return build_report(reader, figures=figures, formats=formats, images=images)
 

@@ -16,7 +16,7 @@ def table_method(read: Callable[..., pl.DataFrame], table: Table[Any]) -> Callab
     """Returns the method `study.NAME` of a table, with the table's documentation."""
 
     def method(choices: object = None, /, **settings: Any) -> pl.DataFrame:
-        given = choices is not None or any(value is not None for value in settings.values())
+        given = choices is not None or any(settings[name] is not None for name in settings if name != "groups")
         return read(table.name, choices if given else table.choices, **settings)
 
     method.__name__ = method.__qualname__ = table.name

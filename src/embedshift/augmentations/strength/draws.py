@@ -14,3 +14,8 @@ def directions(rng: np.random.Generator, count: int) -> Values:
     """Returns random directions as unit vectors, x before y, float64 `[count, 2]`."""
     angle = rng.uniform(0.0, 2.0 * np.pi, count)
     return np.stack([np.cos(angle), np.sin(angle)], axis=1)
+
+
+def phases(rng: np.random.Generator, count: int) -> Values:
+    """Returns random phases, from -0.5 to 0.5, float64 `[count]`."""
+    return rng.uniform(-0.5, 0.5, count)

@@ -8,18 +8,21 @@ import numpy as np
 from embedshift.arrays import Floats, Values
 from embedshift.augmentations.changes import Warp, grid
 from embedshift.augmentations.family import Family, add
-from embedshift.augmentations.strength.draws import directions, signs
+from embedshift.augmentations.strength.draws import directions, phases, signs
 
 # The largest values of the paper's ShiftScaleRotate: fractions of the side, of the size, degrees.
 SHIFT, SCALE, ROTATE = 0.0625, 0.1, 15.0
 # Elastic: standard deviation of the Gaussian that smooths the random field, divided by the side.
 SMOOTHNESS = 0.04
+# About a patch, of the side. A shift by whole patches moves an embedding less than one by half a patch. So shifts end,
+# and images turn and shrink around a point, anywhere within such a phase; a level's mean over phases is the level.
+PHASE = 0.0625
 
 
 def shift_scale_rotate(side: int, times: float, rng: np.random.Generator) -> Floats:
-    """Turns, scales and shifts by a multiple of the paper's largest values; four signs are drawn."""
+    """Turns, scales and shifts by a multiple of the paper's largest values; four signs and a phase are drawn."""
     across, down, scale, turn = signs(rng, 4) * times
-    return _similar(side, ROTATE * turn, 1 + SCALE * scale, (SHIFT * across, SHIFT * down))
+    return _similar(side, ROTATE * turn, 1 + SCALE * scale, np.multiply((across, down), _ending(SHIFT, phases(rng, 2))))
 
 
 def elastic(side: int, shift: float, rng: np.random.Generator) -> Floats:
@@ -37,18 +40,23 @@ def perspective(side: int, shift: float, rng: np.random.Generator) -> Floats:
 
 
 def rotation(side: int, degrees: float, rng: np.random.Generator) -> Floats:
-    """Turns the image around its centre. One sign is drawn: clockwise or counter-clockwise."""
-    return _similar(side, degrees * signs(rng, 1)[0])
+    """Turns the image, clockwise or counter-clockwise, around a point near its centre; both are drawn."""
+    return _similar(side, degrees * signs(rng, 1)[0], pivot=2 * PHASE * phases(rng, 2))
 
 
 def zoom_out(side: int, factor: float, rng: np.random.Generator) -> Floats:
-    """Shrinks the image by a factor, in the middle; nothing is drawn."""
-    return _similar(side, scale=factor)
+    """Shrinks the image by a factor around a point near its centre, which is drawn."""
+    return _similar(side, scale=factor, pivot=2 * PHASE * phases(rng, 2))
 
 
 def translation(side: int, fraction: float, rng: np.random.Generator) -> Floats:
-    """Shifts the image by a fraction of the side; the direction is drawn."""
-    return _similar(side, shift=directions(rng, 1)[0] * fraction)
+    """Shifts the image by a fraction of the side; direction and phase are drawn."""
+    return _similar(side, shift=directions(rng, 1)[0] * _ending(fraction, phases(rng, 1)))
+
+
+def _ending(shift: float, phase: Values) -> Values:
+    """Returns a shift that ends at a phase; one that is shorter than a patch keeps at least half of its length."""
+    return np.asarray(shift + min(PHASE, shift) * phase)
 
 
 def crop(side: int, area: float, rng: np.random.Generator) -> Floats:
@@ -64,12 +72,16 @@ def flip(side: int, mirrored: float, rng: np.random.Generator) -> Floats:
 
 
 def _similar(
-    side: int, degrees: float = 0.0, scale: float = 1.0, shift: tuple[float, float] | Values = (0.0, 0.0)
+    side: int,
+    degrees: float = 0.0,
+    scale: float = 1.0,
+    shift: tuple[float, float] | Values = (0.0, 0.0),
+    pivot: tuple[float, float] | Values = (0.0, 0.0),
 ) -> Floats:
-    """Returns the places of an image turned and scaled around its centre, then shifted by fractions of the side."""
-    turn, centre, (across, down) = np.deg2rad(degrees), (side - 1) / 2, np.multiply(shift, side)
+    """Returns the places of an image turned and scaled around a pivot, then shifted; both in sides, from the centre."""
+    turn, centre = np.deg2rad(degrees), (side - 1) / 2 + np.multiply(pivot, side)
     back = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]]) / scale
-    start = centre - (back * (centre + across, centre + down)).sum(axis=1)
+    start = centre - (back * (centre + np.multiply(shift, side))).sum(axis=1)
     return np.asarray(cv2.transform(grid(side), np.column_stack([back, start])), np.float32)
 
 
@@ -81,19 +93,22 @@ def _add(
     levels: tuple[float, ...],
     *,
     black: bool = False,
+    version: int = 1,
 ) -> None:
     """Registers a family with reflected borders and, if asked, its variant with black borders."""
-    add(Family(name, "strength", Warp(source), unit, zero, levels))
+    add(Family(name, "strength", Warp(source), unit, zero, levels, version=version))
     if black:
         warp, variant = Warp(source, cv2.BORDER_CONSTANT), f"{name}_black"
-        add(Family(variant, "strength", warp, unit, zero, levels, drawn_as=name))
+        add(Family(variant, "strength", warp, unit, zero, levels, drawn_as=name, version=version))
 
 
-_add("shift_scale_rotate", shift_scale_rotate, "x the paper's maximum", 0, (0.25, 0.5, 1, 1.5, 2), black=True)
+_add(
+    "shift_scale_rotate", shift_scale_rotate, "x the paper's maximum", 0, (0.25, 0.5, 1, 1.5, 2), black=True, version=2
+)
 _add("elastic", elastic, "RMS shift / side", 0, (0.0025, 0.005, 0.01, 0.02, 0.04))
 _add("perspective", perspective, "RMS corner shift / side", 0, (0.025, 0.05, 0.1, 0.2, 0.3))
-_add("rotation", rotation, "degrees", 0, (5, 10, 20, 45, 90), black=True)
-_add("zoom_out", zoom_out, "factor", 1, (0.9, 0.75, 0.5, 0.35, 0.25), black=True)
-_add("translation", translation, "shift / side", 0, (0.025, 0.05, 0.1, 0.2, 0.4), black=True)
+_add("rotation", rotation, "degrees", 0, (5, 10, 20, 45, 90), black=True, version=2)
+_add("zoom_out", zoom_out, "factor", 1, (0.9, 0.75, 0.5, 0.35, 0.25), black=True, version=2)
+_add("translation", translation, "shift / side", 0, (0.025, 0.05, 0.1, 0.2, 0.4), black=True, version=2)
 _add("crop", crop, "area kept", 1, (0.9, 0.7, 0.5, 0.3, 0.1))
 _add("flip", flip, "mirrored", 0, (1,))

@@ -11,6 +11,7 @@ from embedshift.questions.attention.tables import ALIGNMENT, SCHEMA, SPREAD
 from embedshift.report.facts import ATTENTION
 from embedshift.report.numbers import fixed, interval_decimals, listed
 from embedshift.report.section import PageInput, Part, Section
+from embedshift.statistics.differences import Order, ordered
 from embedshift.statistics.intervals import APPROXIMATE_BELOW, LEAST_IMAGES
 
 Row = Json
@@ -89,7 +90,7 @@ def _few_images_sentence(rows: Sequence[Row], words: str) -> Iterator[str]:
 
 
 def extremes(summary: pl.DataFrame, metrics: Sequence[str], differences: pl.DataFrame | None = None) -> list[str]:
-    """Returns under which augmentations attention changes most and least, and whether the first two differ."""
+    """Returns under which augmentations attention changes most and least, as far as the pairs settle it."""
     sentences: list[str] = []
     for metric, words, unit, most_first in (
         (DIVERGENCE, "The mean divergence of the maps is", " bits", True),
@@ -99,31 +100,28 @@ def extremes(summary: pl.DataFrame, metrics: Sequence[str], differences: pl.Data
         part = part.filter(pl.col("images") >= LEAST_IMAGES)
         order = part.sort("mean", descending=most_first, maintain_order=True).to_dicts()
         if metric in metrics and len(order) > 1:
-            sentences.append(
-                _extremes_sentence(order, words, unit, ("largest", "smallest") if most_first else ("lowest", "highest"))
-            )
-            sentences += _first_two_sentence(order, metric, differences)
+            ends = ("largest", "smallest") if most_first else ("lowest", "highest")
+            names = [row["augmentation"] for row in order]
+            by_pairs = None if differences is None else ordered(differences, metric, names)
+            sentences += _extremes_sentences(order, words, unit, ends, by_pairs)
     return sentences
 
 
-def _extremes_sentence(order: Sequence[Row], words: str, unit: str, ends: tuple[str, str]) -> str:
-    most, least = (f"{row['augmentation']} ({fixed(row['mean'], 3)}{unit})" for row in (order[0], order[-1]))
-    if order[0]["mean"] == order[-1]["mean"]:
-        return f"{words} equal under all augmentations ({fixed(order[0]['mean'], 3)}{unit})."
-    return f"{words} {ends[0]} under {most} and {ends[1]} under {least}."
-
-
-def _first_two_sentence(order: Sequence[Row], metric: str, differences: pl.DataFrame | None) -> Iterator[str]:
-    """Yields whether the two augmentations that change most differ, if the table of pairs has them."""
-    pair = [order[0]["augmentation"], order[1]["augmentation"]]
-    if differences is None:
-        return
-    rows = differences.filter(
-        pl.col("metric") == metric, pl.col("augmentation").is_in(pair), pl.col("other").is_in(pair)
-    )
-    if rows.height:
-        significant = "significant" if rows["significant"][0] else "not significant"
-        yield f"The difference between {pair[0]} and the next augmentation, {pair[1]}, is {significant}."
+def _extremes_sentences(
+    rows: Sequence[Row], words: str, unit: str, ends: tuple[str, str], order: Order | None
+) -> Iterator[str]:
+    """Yields the range of the means, and which augmentations the pairs leave for its ends."""
+    shown = {row["augmentation"]: f"{row['augmentation']} ({fixed(row['mean'], 3)}{unit})" for row in rows}
+    if rows[0]["mean"] == rows[-1]["mean"]:
+        yield f"{words} equal under all augmentations ({fixed(rows[0]['mean'], 3)}{unit})."
+    elif order is None or not order.significant:
+        first, last = (f"{fixed(row['mean'], 3)}{unit} ({row['augmentation']})" for row in (rows[0], rows[-1]))
+        none = "" if order is None else ", without a significant difference between augmentations"
+        yield f"{words} between {first} and {last}{none}."
+    else:
+        for end, names in zip(ends, (order.most, order.least), strict=True):
+            tied = f", without a significant difference between these {len(names)}" if len(names) > 1 else ""
+            yield f"{words} {end} under {listed(shown[name] for name in names)}{tied}."
 
 
 def _value(row: Row, unit: str = "") -> str:

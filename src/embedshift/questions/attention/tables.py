@@ -43,7 +43,7 @@ def looks(rows: Rows, augmentations: Sequence[str], *, seed: int) -> pl.DataFram
         part = sample.columns([2 * index + column for index in indices])
         simultaneous = simultaneous_intervals(part, seed=seed)
         for k, index in enumerate(indices):
-            numbers = {"n": int(part.having[k]), "difference": part.mean[k]}
+            numbers = {"n": int(part.images_having[k]), "difference": part.mean[k]}
             ends = {
                 "low": simultaneous.low[k],
                 "high": simultaneous.high[k],

@@ -11,6 +11,7 @@ from embedshift.questions.claims.evidence import Evidence, Key
 from embedshift.questions.claims.trees import DISTANCES, TREES, Trees, grow
 from embedshift.statistics.intervals import LEAST_IMAGES
 from embedshift.statistics.resamples import resampled, studentised
+from embedshift.statistics.sample import Estimates
 
 # A contrast below this multiple of its numbers is rounding.
 _ROUNDING = 1e-12
@@ -51,11 +52,12 @@ class Bootstrap:
             for weight, key in contrast:
                 weights[columns[key], column] += weight
         combined = sample.combine(weights)
-        rounding = _ROUNDING * (np.abs(weights).T @ np.abs(np.nan_to_num(sample.mean)))
-        estimate, error = (
-            np.where(np.abs(values) <= rounding, 0.0, values) for values in (combined.mean, combined.error)
-        )
+        return self.drawn(combined, _ROUNDING * (np.abs(weights).T @ np.abs(np.nan_to_num(sample.mean))))
+
+    def drawn(self, sample: Estimates, rounding: Values | float = 0.0) -> Contrasts:
+        """Returns the numbers of a sample as contrasts; those below `rounding` are 0."""
+        estimate, error = (np.where(np.abs(values) <= rounding, 0.0, values) for values in (sample.mean, sample.error))
         few = sample.images < LEAST_IMAGES
-        drawn = studentised(combined, seed=self.seed, resamples=1 if few else self.resamples)
+        drawn = studentised(sample, seed=self.seed, resamples=1 if few else self.resamples)
         # Where no image differs from another, resamples deviate by rounding alone.
         return Contrasts(estimate, error, np.where(error[:, None] == 0, 0.0, drawn.T))

@@ -1,5 +1,6 @@
 """Contrasts of means, and the p values of claims about them, by resamples of the images."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -49,13 +50,35 @@ class Contrasts:
         """Returns the p of "all are 0", in both directions at once (max-T)."""
         return most_outlying(np.abs(self.drawn), np.abs(self.t))
 
+    def number_above(self) -> tuple[float, float, float]:
+        """Returns how many are above 0, and its 95 % interval: what simultaneous intervals show, and leave open."""
+        shown = [
+            sign * self.t > np.quantile(self._furthest(sign), (1 + intervals.LEVEL) / 2, method="higher")
+            for sign in (1, -1)
+        ]
+        above, below = (int((self._is_bounded & side).sum()) for side in shown)
+        return float((self.estimate > 0).sum()), float(above), float(len(self.t) - below)
+
+    def at_least_above(self, least: int) -> tuple[float, float]:
+        """Returns the p of "fewer than `least` are above 0" and of "so many are" (partial conjunction, max-T)."""
+        sides = ((1, least), (-1, len(self.t) - least + 1))
+        last = [np.sort(np.where(self._is_bounded, sign * self.t, -np.inf))[-number] for sign, number in sides]
+        above, below = (float(fraction(self._furthest(s) >= t)) for (s, _), t in zip(sides, last, strict=True))
+        return above, below
+
+    @functools.cached_property
+    def _is_bounded(self) -> NDArray[np.bool_]:
+        return intervals.bounded(self.drawn.T)
+
+    def _furthest(self, sign: int) -> Values:
+        """Returns the largest deviation of each resample to one side, among the contrasts that can be significant."""
+        return np.asarray((sign * self.drawn[self._is_bounded]).max(axis=0, initial=-np.inf))
+
     def smallest(self) -> tuple[float, float, float]:
         """Returns the smallest contrast and its 95 % interval: the least pointwise lower and simultaneous upper end."""
         tail = (1 - intervals.LEVEL) / 2
         below = np.quantile(self.drawn, 1 - tail, axis=1, method="higher")
-        is_bounded = intervals.bounded(self.drawn.T)
-        furthest = (-self.drawn[is_bounded]).max(axis=0, initial=-np.inf)
-        above = np.where(is_bounded, np.quantile(furthest, 1 - tail, method="higher"), np.inf)
+        above = np.where(self._is_bounded, np.quantile(self._furthest(-1), 1 - tail, method="higher"), np.inf)
         with np.errstate(invalid="ignore"):
             low = np.where(self.error > 0, self.estimate - below * self.error, self.estimate).min()
             high = np.where(self.error > 0, self.estimate + above * self.error, self.estimate).min()

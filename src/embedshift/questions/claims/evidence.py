@@ -11,6 +11,7 @@ import polars as pl
 
 from embedshift.arrays import Values
 from embedshift.statistics import chunks, sample
+from embedshift.statistics.baselines import Baseline
 from embedshift.statistics.chunks import Chunks
 from embedshift.statistics.layout import BLOCK, sums_and_counts
 from embedshift.statistics.sample import Estimates, estimates_from_values
@@ -36,10 +37,15 @@ class Evidence:
 
     sample: Estimates
     columns: Mapping[Key, int]
+    baseline: Baseline | None = None
 
     def having(self, keys: Iterable[Key]) -> int:
         """Returns how many images have a value of each of the keys; 0 if a key is missing."""
         return min(int(self.sample.having[self.columns[key]]) if key in self.columns else 0 for key in keys)
+
+    def measures(self, metric: str) -> bool:
+        """Returns whether any image has a value of a metric."""
+        return any(self.sample.having[column] for key, column in self.columns.items() if key[0] == metric)
 
     def means(self, keys: Iterable[Key]) -> Values:
         """Returns the means of existing keys, `[len(keys)]`."""
@@ -60,12 +66,18 @@ def gather(blocks: Iterable[Block]) -> Evidence:
     return layout.evidence(sample.gather(map(layout.sums_and_counts, itertools.chain([first], remaining))))
 
 
-def gather_chunks(rows: Chunks, read: Callable[[pl.LazyFrame], Iterator[Block]]) -> Evidence:
+def gather_chunks(
+    rows: Chunks, read: Callable[[pl.LazyFrame], Iterator[Block]], baseline: Baseline | None = None
+) -> Evidence:
+    """Collects the evidence of a study, with sums over the chunks of images by which its baseline is resampled."""
     first = next(read(rows.head(BLOCK)), None) if rows.items else None
     if first is None:
         return NO_EVIDENCE
     layout = BlockLayout.from_block(first)
-    return layout.evidence(chunks.gather(rows, functools.partial(_numbers, read=read, layout=layout)))
+    pairs = None if baseline is None else baseline.pairs
+    sizes = None if pairs is None else [int(count) for count in pairs.images]
+    numbers = chunks.gather(rows, functools.partial(_numbers, read=read, layout=layout), sizes=sizes)
+    return dataclasses.replace(layout.evidence(numbers), baseline=baseline)
 
 
 def _numbers(

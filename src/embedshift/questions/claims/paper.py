@@ -1,11 +1,12 @@
-"""The ten claims of the paper, in testable parts; docs/paper.md explains how each is read."""
+"""The claims of the paper, in testable parts; docs/paper.md explains how each is read."""
 
 from collections.abc import Callable, Iterator, Sequence
 
 from embedshift.augmentations.paper import PAPER
+from embedshift.questions.claims.counts import MostAltered, Rank
 from embedshift.questions.claims.means import entropy_rise, more_changed, more_spread, order
 from embedshift.questions.claims.ranks import Correlation, Metrics, Outlier
-from embedshift.questions.claims.reading import ENTROPY_AUGMENTATIONS
+from embedshift.questions.claims.reading import ALIGNED_DETAIL, ENTROPY_AUGMENTATIONS
 from embedshift.questions.claims.support import TreeTest
 from embedshift.questions.claims.trees import Alone, Branch
 from embedshift.questions.claims.verdict import Claim, Test
@@ -79,6 +80,18 @@ def _claims() -> Iterator[Claim]:
     )
     yield from _preservation()
     yield from _attention()
+    yield from _added()
+
+
+def _added() -> Iterator[Claim]:
+    for part, level in (("11a", 0.1), ("11b", 0.5)):
+        words = f"of all nine relative shifts of the cosine at least five are above {level}"
+        yield Claim(part, f"{words} (introduction: most augmentations alter the semantics)", MostAltered(level))
+    others = ("cosine_similarity", "attention_similarity", "patch_similarity", "edge_preservation")
+    flip = "horizontal_flip is among the three least changed by mean performance (section 4: only the grid lowers it)"
+    yield Claim("12a", f"without detail preservation, {flip}", Rank("horizontal_flip", others))
+    aligned = Rank("horizontal_flip", (*others, ALIGNED_DETAIL))
+    yield Claim("12b", f"with detail preservation aligned, {flip}", aligned, optional=ALIGNED_DETAIL)
 
 
 def _preservation() -> Iterator[Claim]:

@@ -34,7 +34,7 @@ class Metrics:
         return tuple(tuple(difference(metric, *pair) for pair in pairs) for metric in (self.first, self.second))
 
     def differ(self, bootstrap: Bootstrap) -> bool:
-        """Returns whether each metric settles a pair, as in the table `differences`: simultaneous over its pairs."""
+        """Returns whether each metric settles a pair, by the differences of means, simultaneous over its pairs."""
         return all(bootstrap.contrasts(pairs).one_differs() <= 1 - LEVEL + 1e-9 for pairs in self.pairs())
 
     def is_constant(self, bootstrap: Bootstrap) -> bool:
@@ -95,7 +95,8 @@ class Correlation(_RankTest):
     names: Names
     requires = (
         "Holds if the correlation is above that of nearly all random permutations of the augmentations. Does not hold "
-        "if it is below. Testable only if each metric differs between at least two augmentations."
+        "if it is below. Its unit is the augmentation: more images cannot decide it. Testable only if each metric "
+        "differs between two augmentations."
     )
 
     def rank_finding(self, bootstrap: Bootstrap) -> Finding:
@@ -122,7 +123,7 @@ class Outlier(_RankTest):
     requires = (
         "Holds if it is the exception in nearly all resamples of the images. Does not hold if the same other "
         "augmentation is at least as far below in nearly all of them. Testable only if each metric differs between "
-        "at least two augmentations."
+        "two augmentations."
     )
 
     def rank_finding(self, bootstrap: Bootstrap) -> Finding:

@@ -12,6 +12,8 @@ from embedshift.report.section import PageInput, Part, Section
 
 Row = Json
 
+# Claims whose estimate is a number of augmentations, or a rank.
+WHOLE = ("11", "12")
 VERDICTS = {"holds": "holds", "does not hold": "fails"}
 
 
@@ -26,9 +28,10 @@ def claim_rows(claims: pl.DataFrame) -> list[Row]:
     for row in claims.iter_rows(named=True):
         low, high = row["ci_low"], row["ci_high"]
         has_interval = low is not None and high is not None
-        places = metric_decimals(row["estimate"], low, high) if has_interval else 3
+        is_whole = row["claim"].startswith(WHOLE)
+        places = 0 if is_whole else metric_decimals(row["estimate"], low, high) if has_interval else 3
         interval = f"{fixed(low, places)} to {fixed(high, places)}" if has_interval else MISSING
-        estimate = fixed(row["estimate"], places) if has_interval else cut(row["estimate"])
+        estimate = fixed(row["estimate"], places) if has_interval or is_whole else cut(row["estimate"])
         rows.append(row | {"estimate": estimate, "interval": interval, "kind": VERDICTS.get(row["verdict"], "open")})
     return rows
 

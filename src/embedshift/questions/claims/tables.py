@@ -10,17 +10,29 @@ from embedshift.questions.claims.evidence import Evidence, gather_chunks
 from embedshift.questions.claims.paper import paper_claims
 from embedshift.questions.claims.reading import read
 from embedshift.questions.claims.verdict import judge
+from embedshift.registry import METRICS
+from embedshift.statistics.baselines import Baseline, is_scale
 from embedshift.statistics.chunks import Rows, chunked
 from embedshift.statistics.resamples import RESAMPLES_OF_MANY
+from embedshift.statistics.summary import COSINE
+from embedshift.store.baselines import baselines
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
 
 
-def claims(rows: Rows, augmentations: Sequence[str], *, seed: int, resamples: int = RESAMPLES_OF_MANY) -> pl.DataFrame:
-    """Tests the paper's claims on a study's images."""
+def claims(
+    rows: Rows,
+    augmentations: Sequence[str],
+    *,
+    seed: int,
+    resamples: int = RESAMPLES_OF_MANY,
+    baseline: Baseline | None = None,
+) -> pl.DataFrame:
+    """Tests the paper's claims on a study's images; those on relative shifts need the baseline of the cosine."""
     study = chunked(rows)
     reading = functools.partial(read, augmentations=augmentations, order=study.order)
-    return verdicts(gather_chunks(study, reading), seed=seed, resamples=resamples)
+    scale = baseline if baseline is not None and is_scale(baseline, METRICS[COSINE].no_change) else None
+    return verdicts(gather_chunks(study, reading, scale), seed=seed, resamples=resamples)
 
 
 def verdicts(evidence: Evidence, *, seed: int, resamples: int = RESAMPLES_OF_MANY) -> pl.DataFrame:
@@ -31,7 +43,8 @@ def verdicts(evidence: Evidence, *, seed: int, resamples: int = RESAMPLES_OF_MAN
 
 
 def claims_table(reader: Reader) -> pl.DataFrame:
-    return claims(reader.chunks, reader.augmentations, seed=reader.info.seed)
+    baseline = baselines(reader).get(COSINE)
+    return claims(reader.chunks, reader.augmentations, seed=reader.info.seed, baseline=baseline)
 
 
 DOC = "One row per claim of the paper: its estimate on these images, interval, p values and verdict."

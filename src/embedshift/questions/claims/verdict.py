@@ -50,11 +50,12 @@ class Test(Protocol):
 
 @dataclass(frozen=True)
 class Claim:
-    """One testable part of a claim."""
+    """One testable part of a claim, and the optional metric that it is about."""
 
     name: str
     statement: str
     test: Test
+    optional: str = ""
 
 
 def judge(claims: Sequence[Claim], bootstrap: Bootstrap) -> pl.DataFrame:
@@ -67,6 +68,8 @@ def judge(claims: Sequence[Claim], bootstrap: Bootstrap) -> pl.DataFrame:
         row: dict[str, object] = {"claim": claim.name, "statement": claim.statement, "requires": claim.test.requires}
         if finding is None:
             row["verdict"] = NOT_TESTABLE
+            if claim.optional and not bootstrap.evidence.measures(claim.optional):
+                row["requires"] = f"Not measured: run with --metrics {claim.optional}. {claim.test.requires}"
         else:
             row |= {"estimate": finding.estimate, "ci_low": finding.low, "ci_high": finding.high, "verdict": UNDECIDED}
         if finding is not None and index in p:

@@ -1,25 +1,28 @@
 """Directions from sums over images: mean shifts, their agreement, and the cosine of two shifts of one image."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from embedshift.arrays import Values
+from embedshift.statistics.vectors import STILL
 
-# A shift whose square is smaller is rounding: the view did not move.
-STILL = 1e-12
 # A sum that is shorter, beside the lengths that were summed, is the rounding of float32.
 _ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
 class Shifts:
-    """Sums over the images of a study."""
+    """Sums over the images of a study; if images belong to groups, `groups` holds those of each group.
+
+    Then halves, chance and other originals are those of groups; all three are NaN without the sums of groups.
+    """
 
     sums: Mapping[str, Values]
     draws: int
+    groups: Sequence[Mapping[str, Values]] | None = None
 
     @property
     def total(self) -> Values:
@@ -35,6 +38,17 @@ class Shifts:
     def resultant(self) -> Values:
         """Returns the length of the mean shift divided by the mean length of shifts, `[A]`; 1 = equal directions."""
         return self._relative_to_lengths(np.linalg.norm(np.nan_to_num(self.total), axis=-1))
+
+    def by_group(self) -> "Shifts":
+        """Returns the sums in which a group counts as an image."""
+        if not self.groups:
+            return Shifts({name: np.full(array.shape, np.nan) for name, array in self.sums.items()}, self.draws)
+        total: dict[str, Values] = {}
+        for group in self.groups:
+            total |= {name: array + total[name] if name in total else array for name, array in group.items()}
+        total["together"] = np.sum([(group["shifts"] ** 2).sum(axis=-1) for group in self.groups], axis=0)
+        total["images"] = np.sum([group["images"] > 0 for group in self.groups], axis=0)
+        return Shifts(total, self.draws, self.groups)
 
     def resultant_by_chance(self) -> Values:
         """Returns what `resultant` would be for shifts whose directions are independent between images, `[A]`."""
@@ -61,13 +75,21 @@ class Shifts:
         """The mean cosine distance of views to their own originals divided by that to other originals, `[A]`."""
         sums, counts = self.sums, self.sums["counts"]
         own_distances = sums["squares"] / 2  # 1 - cos of unit vectors is half the square of their distance
-        other_pairs = counts * (sums["count"] - 1)
-        views = sums["shifts"] + self.draws * sums["originals"] - sums.get("lost", 0.0)
+        within, within_pairs = counts - own_distances, counts
+        if self.groups:
+            within = np.sum([self._to_originals(group) for group in self.groups], axis=0)
+            within_pairs = np.sum([group["counts"] * group["count"] for group in self.groups], axis=0)
+        other_pairs = counts * sums["count"] - within_pairs
         with np.errstate(invalid="ignore", divide="ignore"):
-            mean_to_others = 1 - (views @ sums["originals"] - (counts - own_distances)) / other_pairs
+            mean_to_others = 1 - (self._to_originals(sums) - within) / other_pairs
             return np.where(
                 (other_pairs > 0) & (mean_to_others > STILL), own_distances / counts / mean_to_others, np.nan
             )
+
+    def _to_originals(self, sums: Mapping[str, Values]) -> Values:
+        """Returns the sums of the cosines of all views with all originals, `[A]`."""
+        views = sums["shifts"] + self.draws * sums["originals"] - sums.get("lost", 0.0)
+        return np.asarray(views @ sums["originals"])
 
     def _relative_to_lengths(self, values: Values) -> Values:
         moved = self._moved()

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -9,14 +10,15 @@ from numpy.typing import NDArray
 
 from embedshift.arrays import Values
 from embedshift.augmentations import ORIGINAL
-from embedshift.questions.direction.shifts import STILL, Shifts, cosines_of_shifts
+from embedshift.questions.direction.measure import ShiftSums
+from embedshift.questions.direction.shifts import Shifts, cosines_of_shifts
 from embedshift.statistics.baselines import KEPT, Baseline, cosine_baseline, relative_shifts
 from embedshift.statistics.chunks import Chunk, Chunks, Rows, chunked
 from embedshift.statistics.clusters import FEW
 from embedshift.statistics.layout import BLOCK, Layout, blocks, side_by_side, sums_and_counts
 from embedshift.statistics.sample import gather
 from embedshift.statistics.summary import COSINE
-from embedshift.statistics.vectors import cosine, unit
+from embedshift.statistics.vectors import STILL, cosine, unit
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
 
@@ -88,13 +90,14 @@ def shifts(reader: Reader) -> pl.DataFrame:
     study_shifts = shift_sums(reader)
     if study_shifts is None:
         return pl.DataFrame(schema=SCHEMA)
+    units = study_shifts if reader.units is None else _of_groups(reader, study_shifts)
     columns = {
         "augmentation": reader.augmentations,
         "images": study_shifts.sums["images"],
         "resultant": study_shifts.resultant(),
-        "resultant_by_chance": study_shifts.resultant_by_chance(),
-        "split_half": study_shifts.split_half(),
-        "relative_to_others": study_shifts.relative_to_others(),
+        "resultant_by_chance": units.resultant_by_chance(),
+        "split_half": units.split_half(),
+        "relative_to_others": units.relative_to_others(),
     }
     return pl.DataFrame(columns).select(pl.col(name).cast(kind) for name, kind in SCHEMA.items()).fill_nan(None)
 
@@ -136,6 +139,19 @@ def centred(vectors: Values, mean: Values) -> Values:
     """Returns unit vectors minus their mean, `[..., D]`; NaN for one that lies at it."""
     off = unit(vectors) - mean
     return np.where(np.linalg.norm(off, axis=-1, keepdims=True) > _NEAR, off, np.nan)
+
+
+def _of_groups(reader: Reader, study_shifts: Shifts) -> Shifts:
+    """Returns sums in which a group counts as an image, of the first images; NaN if embeddings are not stored."""
+    groups: dict[int, ShiftSums] = {}
+    if reader.units is not None and reader.info.has_vectors:
+        rows = reader.chunks.head(KEPT).select("embedding").collect()["embedding"].to_numpy()
+        views = len(reader.chunks.order.views)
+        for number, vectors in zip(reader.units.tolist(), rows.reshape(-1, views, rows.shape[-1]), strict=False):
+            sums = groups.setdefault(number, ShiftSums(len(reader.augmentations), reader.info.draws))
+            sums.add_embedding(vectors)
+    parts = [closed for group in groups.values() if (closed := group.close())]
+    return replace(study_shifts, groups=parts).by_group()
 
 
 def _square(matrix: Values | None, names: Sequence[str]) -> pl.DataFrame:

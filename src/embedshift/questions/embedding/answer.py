@@ -7,10 +7,10 @@ import polars as pl
 from embedshift.config import Json
 from embedshift.report.numbers import with_interval
 from embedshift.report.section import Answer, PageInput
+from embedshift.statistics.differences import ordered
+from embedshift.statistics.intervals import LEAST_IMAGES
 from embedshift.statistics.summary import COSINE, FAR, ROUNDING
 
-# From this distance relative to others on, a view is no nearer to its own original than to others.
-NO_NEARER = 0.95
 # Augmentations whose distance to other originals the answer gives.
 NAMED = 3
 
@@ -20,21 +20,32 @@ def answer(page: PageInput) -> Answer:
     shifts = page.data.table("shifts")
     columns = "augmentation", "relative_to_others"
     relative_to_others = {} if shifts is None else dict(shifts.select(*columns).drop_nulls().iter_rows())
-    content = shift_extremes(page.data.summary, page.encoder, page.data.images_with(COSINE), relative_to_others)
+    units, pairs = page.data.units_with(COSINE), page.data.table("differences")
+    content = shift_extremes(page.data.summary, page.encoder, units, relative_to_others, pairs)
     return Answer("How far does the embedding move?", content, figure=page.figures.get("ruler"))
 
 
-def shift_extremes(summary: pl.DataFrame, encoder: str, images: int, relative_to_others: Mapping[str, float]) -> Json:
-    """Returns the augmentations with the largest and the smallest shift, for the template."""
+def shift_extremes(
+    summary: pl.DataFrame,
+    encoder: str,
+    images: int,
+    relative_to_others: Mapping[str, float],
+    pairs: pl.DataFrame | None = None,
+) -> Json:
+    """Returns the augmentations with the largest and the smallest shift, by means and by their pairs."""
     measured = summary.filter((pl.col("metric") == COSINE) & pl.col("mean").is_not_null())
     rows = sorted(measured.iter_rows(named=True), key=lambda row: float(row["mean"]))
     if not rows:
         return {"encoder": encoder, "augmentations": 0}
     most, least = rows[0], rows[-1]
     far = [row for row in rows if (row["relative_shift"] or 0.0) > FAR and row["augmentation"] in relative_to_others]
+    by_name = {row["augmentation"]: _formatted(row) for row in rows}
+    order = None if pairs is None or images < LEAST_IMAGES else ordered(pairs, COSINE, list(by_name))
     return {
         "encoder": encoder,
         "augmentations": len(rows),
+        "furthest": order and [by_name[name] for name in order.most],
+        "nearest": order and [by_name[name] for name in reversed(order.least)],
         "most": _formatted(most),
         "least": _formatted(least),
         "baseline": most["baseline"],
@@ -43,7 +54,6 @@ def shift_extremes(summary: pl.DataFrame, encoder: str, images: int, relative_to
         "is_moved": most["mean"] <= 1.0 - ROUNDING,
         "are_equal": least["mean"] - most["mean"] < ROUNDING,
         "lost_views": [_lost(row, relative_to_others[row["augmentation"]]) for row in far[:NAMED]],
-        "no_nearer": NO_NEARER,
     }
 
 

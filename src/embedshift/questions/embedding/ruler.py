@@ -38,9 +38,9 @@ def ruler(data: FigureInput, title: str) -> Figure:
     )
     order = np.argsort(-np.nan_to_num(relative_shift, nan=-np.inf), kind="stable")
     names = [data.augmentations[index] for index in order]
-    note = "dot: mean relative shift; line: 95 % interval (bootstrap over images)"
-    if data.images < LEAST_IMAGES:
-        note = f"dot: mean relative shift; no interval below {LEAST_IMAGES} images"
+    note = f"dot: mean relative shift; line: 95 % interval (bootstrap over {data.unit}s)"
+    if data.units < LEAST_IMAGES:
+        note = f"dot: mean relative shift; no interval below {LEAST_IMAGES} {data.unit}s"
     drawn = new_figure(data.caption(note), 7.5, 1.6 + 0.27 * len(names), title)
     axes = drawn.subplots()
     for position, lines in scale.marks(nearest(data), scale.nearest_of(data.images)).items():

@@ -3,6 +3,7 @@
 from embedshift.registry import QUESTIONS, Question
 
 FIGURES = {
+    "pipeline": ("02", "One image through the pipeline"),
     "views": ("04a", "An image and its augmented views"),
 }
 QUESTIONS.add(

@@ -1,10 +1,13 @@
-"""Figure 4a: an image and its augmented views."""
+"""Figures 2 and 4a: an image through the pipeline, and its augmented views."""
 
 from matplotlib.figure import Figure
 
 from embedshift.augmentations import ORIGINAL
 from embedshift.figures.base import FigureInput, figure
 from embedshift.figures.images import drawn_images, page
+from embedshift.questions.examples import pipeline
+
+__all__ = ["pipeline", "views"]
 
 
 @figure("views", images=1)

@@ -3,14 +3,14 @@
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from embedshift.arrays import Values
+from embedshift.arrays import Units, Values
 from embedshift.statistics.intervals import LEAST_IMAGES, jackknife_interval
 from embedshift.statistics.vectors import unit
 
 # Of the jackknife.
-GROUPS = 8
+PARTS = 8
 
 
 def uniformity(vectors: ArrayLike) -> float:
@@ -36,25 +36,40 @@ def effective_rank(vectors: ArrayLike) -> float:
     return float(np.exp(-(fractions * np.log(fractions)).sum()))
 
 
-def nearest_cosine(vectors: ArrayLike) -> float:
-    """Mean over vectors `[n, D]` of the cosine with the nearest other vector; NaN for fewer than two directions."""
-    units = _units(vectors)
-    if len(units) < 2:
+def nearest_cosine(vectors: ArrayLike, groups: Units | None = None) -> float:
+    """Mean over vectors `[n, D]` of the cosine with the nearest vector of another group; NaN if there is none."""
+    directions = unit(vectors)
+    present = np.isfinite(directions).all(axis=-1)
+    directions, numbers = directions[present], _numbers(np.asarray(present), groups)
+    if len(np.unique(numbers)) < 2:
         return float("nan")
-    cosines = np.clip(units @ units.T, -1.0, 1.0)
-    np.fill_diagonal(cosines, -np.inf)
+    cosines = np.clip(directions @ directions.T, -1.0, 1.0)
+    cosines[numbers[:, None] == numbers] = -np.inf
     return float(cosines.max(axis=1).mean())
 
 
-def jackknife(statistic: Callable[[Values], float], vectors: Values) -> tuple[float, float]:
-    """Returns a statistic's 95 % interval by the jackknife over `GROUPS` groups of images, with Student's t."""
-    vectors = vectors[np.isfinite(unit(vectors)).all(axis=-1)]
-    if len(vectors) < LEAST_IMAGES:
+def jackknife(
+    statistic: Callable[[Values], float], vectors: Values, groups: Units | None = None
+) -> tuple[float, float]:
+    """Returns a statistic's 95 % interval by the jackknife over `PARTS` parts of the images, with Student's t.
+
+    Images of one group are in one part.
+    """
+    present = np.isfinite(unit(vectors)).all(axis=-1)
+    vectors, numbers = vectors[present], _numbers(np.asarray(present), groups)
+    if len(np.unique(numbers)) < LEAST_IMAGES:
         return float("nan"), float("nan")
-    group = np.arange(len(vectors)) % GROUPS
-    without = (np.asarray(statistic(vectors[group != left_out])) for left_out in range(GROUPS))
+    part = numbers % PARTS
+    without = (np.asarray(statistic(vectors[part != left_out])) for left_out in range(PARTS))
     low, high = jackknife_interval(np.asarray(statistic(vectors)), without)
     return float(low), float(high)
+
+
+def _numbers(present: NDArray[np.bool_], groups: Units | None) -> Units:
+    """Returns the number of the group of each vector that is present; each is alone without groups."""
+    if groups is None:
+        return np.arange(present.sum())
+    return np.unique(groups[: len(present)][present], return_inverse=True)[1]
 
 
 def _units(vectors: ArrayLike) -> Values:

@@ -25,7 +25,9 @@ def section(page: PageInput) -> Section | None:
     content |= {"words": words_of(page.data, content["rows"]), "tokens": tokens_of(page.data, names)}
     drawn = {"map": "heads_map", "bars": "heads_bars", "token_maps": "head_tokens"}
     figures = {key: page.figures.get(name) for key, name in drawn.items()}
-    return Section("heads", "Heads and MLPs", {"heads": content | figures | {"images": page.data.images}})
+    return Section(
+        "heads", "Heads and MLPs", {"heads": content | figures | {"images": page.data.units, "unit": page.data.unit}}
+    )
 
 
 def rows_of(table: pl.DataFrame, names: list[str]) -> Json:

@@ -8,17 +8,18 @@ from embedshift.questions.heads.columns import HEADS, MLP, MLPS, SINGLE
 from embedshift.questions.heads.named import head_words
 from embedshift.questions.heads.tokens import head_tokens
 from embedshift.questions.heads.weighted import PARTS, contribution_intervals, length_of
+from embedshift.statistics.chunks import Rows, chunked
 from embedshift.statistics.intervals import LEAST_IMAGES
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
 
 
-def heads(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
+def heads(rows: Rows, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
     """By augmentation and part of the encoder: its contribution to the mean shift, with a 95 % interval."""
-    columns = [HEADS, MLPS, *SINGLE.values()]
+    rows, columns = chunked(rows), [HEADS, MLPS, *SINGLE.values()]
     parts: list[pl.DataFrame] = []
     for name, numbers in contribution_intervals(rows, augmentations, columns, seed=seed):
-        part = pl.DataFrame(_parts(rows), schema=["layer", "part"], orient="row").with_columns(
+        part = pl.DataFrame(_parts(rows.all_rows), schema=["layer", "part"], orient="row").with_columns(
             pl.lit(name).alias("augmentation"), *(pl.Series(key, values) for key, values in numbers.items())
         )
         # The order of the columns is that of the parts; the sort is stable.
@@ -36,7 +37,7 @@ def _parts(rows: pl.LazyFrame) -> list[tuple[int, str]]:
 
 
 def _from_rows(make: Callable[..., pl.DataFrame]) -> Callable[[Reader], pl.DataFrame]:
-    return lambda reader: make(reader.rows(), reader.augmentations, seed=reader.info.seed)
+    return lambda reader: make(reader.chunks, reader.augmentations, seed=reader.info.seed)
 
 
 def _has_tokens(reader: Reader) -> bool:

@@ -8,6 +8,7 @@ import polars as pl
 from embedshift.arrays import Values
 from embedshift.questions.heads.columns import TOKENS
 from embedshift.questions.heads.weighted import NUMBERS, contribution_intervals
+from embedshift.statistics.chunks import Rows
 
 SCHEMA: dict[str, type[pl.DataType]] = {
     "augmentation": pl.String,
@@ -16,7 +17,7 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 }
 
 
-def head_tokens(rows: pl.LazyFrame, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
+def head_tokens(rows: Rows, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
     """Returns for each augmentation how much of its mean shift the last block's attention carries, by reason."""
     tables = [
         pl.DataFrame({"augmentation": name, "term": [*TOKENS], **numbers})

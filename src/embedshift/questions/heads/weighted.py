@@ -6,7 +6,8 @@ import numpy as np
 import polars as pl
 
 from embedshift.arrays import Values
-from embedshift.statistics.layout import Layout, blocks, layout
+from embedshift.statistics.chunks import Rows, chunked
+from embedshift.statistics.layout import Layout, blocks
 from embedshift.statistics.ratios import ratio_interval
 from embedshift.statistics.summary import COSINE
 
@@ -21,7 +22,7 @@ PARTS: dict[str, type[pl.DataType]] = {
 
 
 def contribution_intervals(
-    rows: pl.LazyFrame,
+    rows: Rows,
     augmentations: Sequence[str],
     columns: Sequence[str],
     combine: Callable[[Values], Values] = np.asarray,
@@ -29,9 +30,10 @@ def contribution_intervals(
     seed: int,
 ) -> Iterator[tuple[str, dict[str, Values]]]:
     """Yields for each augmentation K contributions of its mean shift, with 95 % intervals."""
-    order = layout(rows)
-    for name in augmentations if order.images else ():
-        ratios = ratio_interval(_weighted(rows, order, name, columns, combine), seed=seed)
+    study = chunked(rows)
+    for name in augmentations if study.order.images else ():
+        weighted = _weighted(study.all_rows, study.order, name, columns, combine)
+        ratios = ratio_interval(weighted, seed=seed, units=study.units)
         yield name, dict(zip(NUMBERS, ratios, strict=True))
 
 

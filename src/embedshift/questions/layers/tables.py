@@ -91,7 +91,9 @@ def study_cka(reader: Reader) -> StudyCka | None:
     if images < LEAST_CKA:
         nothing = np.full(terms.shape[:-1], np.nan)
         return StudyCka(images, nothing, nothing, nothing)
-    return StudyCka(images, cka(terms), *interval(terms, (part["terms"] for part in reader.shard_sums("cka"))))
+    # Shards, which are left out one by one, do not hold whole groups.
+    parts = (part["terms"] for part in reader.shard_sums("cka")) if reader.units is None else ()
+    return StudyCka(images, cka(terms), *interval(terms, parts))
 
 
 def layers_table(reader: Reader) -> pl.DataFrame:

@@ -63,22 +63,21 @@ def most_reliable(trust: pl.DataFrame) -> str:
     if not any(row["significant"] and row["gain"] > 0 for row in scored.iter_rows(named=True)):
         return "No map is significantly better than a random order by either score. Do not rely on them here."
     if first == second:
-        words = f"has the lowest deletion ({numbers[0]}) and the highest insertion ({numbers[1]})"
-        return f"{_capital(first)} {words}: it is the most reliable map."
+        words = f"has the lowest mean deletion ({numbers[0]}) and the highest mean insertion ({numbers[1]})"
+        return f"{_capital(first)} {words} of these images."
     words = f"has the lowest deletion ({numbers[0]}), {second} has the highest insertion ({numbers[1]})"
     return f"{_capital(first)} {words}: no map is best by both scores."
 
 
 def largest_and_smallest_changes(table: pl.DataFrame) -> list[str]:
-    """Returns for each map under which augmentations it changes most and least on average; empty below 8 images."""
+    """Returns for each map the range of its mean correlations over the augmentations; empty below 8 images."""
     sentences: list[str] = []
     compared = table.filter(pl.col("metric") == shown_metric(table), pl.col("n") >= LEAST_IMAGES).drop_nulls("mean")
     for (name,), part in compared.group_by("map", maintain_order=True):
         order = part.sort("mean", maintain_order=True).to_dicts()
         if len(order) > 1:
-            most, least = (f"{row['augmentation']} (%s{fixed(row['mean'], 3)})" for row in (order[0], order[-1]))
-            words = f"changes most under {most % 'correlation '} and least under {least % ''}"
-            sentences.append(f"{_capital(WORDS[str(name)])} {words}.")
+            low, high = (f"{fixed(row['mean'], 3)} under {row['augmentation']}" for row in (order[0], order[-1]))
+            sentences.append(f"{_capital(WORDS[str(name)])}: mean correlation from {low} to {high}.")
     return sentences
 
 

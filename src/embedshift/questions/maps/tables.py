@@ -1,6 +1,7 @@
 """The tables `maps` and `map_trust`: how far maps change, and how well they identify important patches."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -16,8 +17,9 @@ from embedshift.questions.maps.columns import (
     map_columns,
     score_column,
 )
+from embedshift.statistics.chunks import Rows, chunked
 from embedshift.statistics.intervals import mean_interval, simultaneous_intervals
-from embedshift.statistics.layout import layout, metric_parts
+from embedshift.statistics.layout import metric_parts
 from embedshift.statistics.sample import estimates_from_values, gather
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
@@ -43,15 +45,15 @@ def image_ids(rows: pl.LazyFrame, names: Sequence[str]) -> list[str]:
     return mapped.select("image_id").collect()["image_id"].to_list()
 
 
-def maps(rows: pl.LazyFrame, augmentations: Sequence[str], names: Sequence[str], *, seed: int) -> pl.DataFrame:
+def maps(rows: Rows, augmentations: Sequence[str], names: Sequence[str], *, seed: int) -> pl.DataFrame:
     """Returns for each augmentation, map and metric n, the mean, and its 95 % interval."""
-    order = layout(rows)
-    if not order.images:
+    study = chunked(rows)
+    if not study.order.images:
         return pl.DataFrame(schema=MAPS)
     pairs = [(name, metric) for name in names for metric in COMPARISONS[name]]
-    sample = gather(
-        metric_parts(rows, order, augmentations, [comparison_column(*pair) for pair in pairs]), together=False
-    )
+    columns = [comparison_column(*pair) for pair in pairs]
+    parts = metric_parts(study.all_rows, study.order, augmentations, columns)
+    sample = gather(parts, together=False, units=study.units)
     low, high = (np.tile([BOUNDS[metric][end] for _, metric in pairs], len(augmentations)) for end in (0, 1))
     interval = mean_interval(sample, seed=seed, low=low, high=high)
     table = pl.DataFrame(
@@ -66,18 +68,19 @@ def maps(rows: pl.LazyFrame, augmentations: Sequence[str], names: Sequence[str],
     return table.fill_nan(None).select(pl.col(name).cast(kind) for name, kind in MAPS.items())
 
 
-def trust(rows: pl.LazyFrame, names: Sequence[str], *, seed: int) -> pl.DataFrame:
+def trust(rows: Rows, names: Sequence[str], *, seed: int) -> pl.DataFrame:
     """Returns for each map and score n, the mean, its 95 % interval, and whether it beats a random order of patches."""
     pairs = [(name, kind) for name in (*names, RANDOM) for kind in SCORES]
-    originals = rows.filter(pl.col("view") == ORIGINAL).select(score_column(*pair) for pair in pairs).collect()
+    study, scores = chunked(rows), [score_column(*pair) for pair in pairs]
+    originals = study.all_rows.filter(pl.col("view") == ORIGINAL).select(scores).collect()
     if originals.is_empty():
         return pl.DataFrame(schema=TRUST)
     values = originals.cast(pl.Float64).fill_null(np.nan).to_numpy()
-    sample = estimates_from_values(values)
+    sample = estimates_from_values(values, study.units)
     low, high = mean_interval(sample, seed=seed, low=-1.0, high=1.0)
     better = values - np.tile(values[:, -2:], len(names) + 1)
     better[:, 0::2] *= -1
-    gain = estimates_from_values(better[:, :-2])
+    gain = estimates_from_values(better[:, :-2], study.units)
     significant = simultaneous_intervals(gain, seed=seed).significant
     columns = {
         "map": [name for name, _ in pairs],
@@ -88,9 +91,11 @@ def trust(rows: pl.LazyFrame, names: Sequence[str], *, seed: int) -> pl.DataFram
     return pl.DataFrame(columns).fill_nan(None).select(pl.col(name).cast(kind) for name, kind in TRUST.items())
 
 
-def _rows(reader: Reader) -> pl.LazyFrame:
+def _rows(reader: Reader) -> Rows:
+    """Returns the rows of the images that have maps."""
     rows = reader.rows()
-    return rows.filter(pl.col("image_id").is_in(image_ids(rows, map_names(reader))))
+    ids = image_ids(rows, map_names(reader))
+    return replace(chunked(rows.filter(pl.col("image_id").is_in(ids))), units=reader.units_of(ids))
 
 
 def maps_table(reader: Reader) -> pl.DataFrame:

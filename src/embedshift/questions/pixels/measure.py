@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from embedshift.arrays import Pixels, Values
 from embedshift.pipeline.measure import Measure
+from embedshift.questions.pixels.aligned import compared, edge_strength, in_patches, mean_of_present
 from embedshift.registry import METRICS, metric
 
 if TYPE_CHECKING:
@@ -149,26 +150,90 @@ def detail_preservation(o: Pixels, a: Pixels) -> Values:
         nan
     """
     _require_views(o, a)
-    before, after = np.broadcast_arrays(_patch_sd(o), _patch_sd(a))
-    valid = before >= UNIFORM
-    kept = np.where(after >= UNIFORM, after, 0.0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        # exp(-|ln r|) = min(r, 1 / r), which is defined at r = 0 too.
-        ratio = np.where(valid, np.minimum(kept / before, before / np.where(kept > 0, kept, np.inf)), 0.0)
-        ratio = np.where(kept > 0, ratio, 0.0)
-        return np.asarray(ratio.sum(axis=(-2, -1)) / valid.sum(axis=(-2, -1)))
+    return _kept_detail(*np.broadcast_arrays(_patch_sd(o), _patch_sd(a)))
+
+
+ALIGNED: dict[str, Any] = {"no_change": 1.0, "high": 1.0, "higher_is_better": True, "optional": True}
+
+
+@metric("aligned patch similarity", "aligned_pixels", low=0.5, **ALIGNED)
+def aligned_patch_similarity(o: Values, a: Values) -> Values:
+    """Patch similarity, after moving the original in the same way as the view.
+
+    What the view does not show of the original is not compared. A patch counts if a tenth of it is compared.
+
+    Args:
+        o: Originals, moved, NaN where the view shows nothing of them, `[..., S, S, 3]`.
+        a: Augmented views, `[..., S, S, 3]`.
+
+    Returns:
+        float64 `[...]` in [0.5, 1]; 1 = only motion; NaN if less than a tenth of the view can be compared.
+
+    Example:
+        >>> half = np.where(np.arange(8)[:, None, None] < 4, np.zeros((8, 8, 3)), np.nan)
+        >>> aligned_patch_similarity(half, np.full((8, 8, 3), 255)).item()
+        0.5
+    """
+    before, after = compared(o, a)
+    _, mse = in_patches(((before - after) ** 2).mean(axis=-1), PATCH_GRID)
+    return mean_of_present(1.0 / (1.0 + mse / 255**2), (-2, -1))
+
+
+@metric("aligned edge preservation", "aligned_pixels", low=0.0, **ALIGNED)
+def aligned_edge_preservation(o: Values, a: Values) -> Values:
+    """Edge preservation, after moving the original in the same way as the view.
+
+    Pixels count that are compared together with their neighbours. Arguments, NaN: as in `aligned_patch_similarity`.
+
+    Returns:
+        float64 `[...]` in [0, 1]; 1 = only motion.
+
+    Example:
+        >>> aligned_edge_preservation(np.full((8, 8, 3), 9.0), np.full((8, 8, 3), 7)).item()
+        1.0
+    """
+    before, after = (edge_strength(part @ THOUSANDTHS[0]) for part in compared(o, a))
+    return np.asarray(1.0 - mean_of_present(np.abs(before - after), (-2, -1)))
+
+
+@metric("aligned detail preservation", "aligned_pixels", low=0.0, **ALIGNED)
+def aligned_detail_preservation(o: Values, a: Values) -> Values:
+    """Detail preservation, after moving the original in the same way as the view.
+
+    Patches, arguments and NaN: as in `aligned_patch_similarity` and `detail_preservation`.
+
+    Returns:
+        float64 `[...]` in [0, 1]; 1 = only motion.
+
+    Example:
+        >>> aligned_detail_preservation(np.full((8, 8, 3), 9.0), np.full((8, 8, 3), 7)).item()
+        nan
+    """
+    parts = [in_patches(part @ THOUSANDTHS[0], DETAIL_GRID) for part in compared(o, a)]
+    variances = (mean_of_present((patches - means[..., None]) ** 2, (-1,)) for patches, means in parts)
+    return _kept_detail(*(np.sqrt(variance) / 1000.0 for variance in variances))
 
 
 class MEASURE(Measure):
-    """All metrics that need only pixels; computed beside the loader."""
+    """All metrics that need no encoder; computed beside the loader."""
 
     def of_pixels(self, views: Pixels) -> dict[str, Values]:
-        return {name: METRICS[name].function(views[:1], views[1:]) for name in self.metrics}
+        return {name: METRICS[name].function(views[:1], views[1:]) for name in self.needing("pixels")}
+
+    def of_seeds(self, views: Pixels, seeds: Sequence[int], plan: "Plan") -> dict[str, Values]:
+        """Compares views with the original, moved and rounded alike; OpenCV places float32 as exactly as uint8."""
+        names = self.needing("aligned_pixels")
+        drawn = zip([*plan.suite] * plan.config.draws, seeds, views[1:], strict=True) if names else ()
+        original, rows = views[0].astype(np.float32), list[list[Values]]()
+        for augmentation, seed, view in drawn:
+            moved = np.rint(augmentation.warp(views[0], original, seed))
+            rows.append([METRICS[name].function(moved, view) for name in names])
+        return dict(zip(names, np.transpose(rows), strict=True))
 
     def of_pair(
         self, views: Pixels, output: "EncoderOutput", samples: "Sequence[ImageRef]", plan: "Plan"
     ) -> dict[str, float]:
-        return {name: float(values[0]) for name, values in self.of_pixels(views).items()}
+        return {name: METRICS[name].function(*views).item() for name in self.metrics}
 
 
 def grey(image: Pixels) -> NDArray[np.float32]:
@@ -184,6 +249,15 @@ def _require_views(o: Pixels, a: Pixels) -> None:
         raise ValueError(
             f"pixel metrics compare uint8 [..., S, S, 3] of one size, not {o.dtype} {o.shape} and {a.dtype} {a.shape}"
         )
+
+
+def _kept_detail(before: Values, after: Values) -> Values:
+    """Returns equation 12 from the standard deviations of the patches, over those that the original has."""
+    valid = before >= UNIFORM
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = np.minimum(after / before, before / after)  # exp(-|ln r|) = min(r, 1 / r)
+        ratio = np.where(valid & (after >= UNIFORM), ratio, 0.0)
+        return np.asarray(ratio.sum(axis=(-2, -1)) / valid.sum(axis=(-2, -1)))
 
 
 def _mean_over_patches(mse: Values) -> Values:

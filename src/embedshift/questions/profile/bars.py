@@ -7,7 +7,7 @@ from embedshift.arrays import Values
 from embedshift.figures.base import FigureInput, few, figure
 from embedshift.figures.style import INK, human, new_figure, number
 from embedshift.registry import METRICS
-from embedshift.statistics.differences import significant_pairs
+from embedshift.statistics.differences import ordered
 
 
 def span(means: Values) -> tuple[float, float]:
@@ -16,13 +16,10 @@ def span(means: Values) -> tuple[float, float]:
 
 
 def least_changed(data: FigureInput, metric: str) -> str | None:
-    """Returns the augmentation that changes a metric less than every other, if the paired differences settle it."""
+    """Returns the augmentation that changes a metric less than every other, if the pairs settle it."""
     table = data.table("differences")
-    significant = {*significant_pairs(table, metric)} if table is not None else set()
-    means = dict(zip(data.augmentations, data.statistic("mean", metric), strict=True))
-    first = max(means, key=means.__getitem__) if not np.isnan([*means.values()]).any() else None
-    is_apart = first is not None and all((first, other) in significant for other in means if other != first)
-    return first if is_apart and len(means) > 1 else None
+    least = [] if table is None else ordered(table, metric, data.augmentations).least
+    return least[0] if len(least) == 1 else None
 
 
 @figure("profile", is_available=few)

@@ -31,9 +31,10 @@ def section(page: PageInput) -> Section:
         "has_clusters": bool(clusters),
         "has_relative_shift": any(row["relative_shift"]["value"] for row in table["rows"]),
         "looks": len(data.metrics_needing("attention", "aligned", "rollout")) > 1,
-        "images": data.images,
+        "units": data.units,
+        "unit": data.unit,
         "least": LEAST_IMAGES,
-        "approximate": LEAST_IMAGES <= data.images < APPROXIMATE_BELOW,
+        "approximate": LEAST_IMAGES <= data.units < APPROXIMATE_BELOW,
         "variance": [
             f"{METRICS[name].label} {100 * part:.0f} %"
             for name, part in variance_fractions(data.summary)
@@ -153,6 +154,7 @@ def _sortable(value: float | None) -> str:
 TERMS = {
     "mean performance": "The paper's overall score: the mean of its similarity metrics. It mixes the response of the "
     "encoder with the change of the pixels.",
+    "aligned": "After moving the original as the view was moved, over what the view shows of it.",
     "patch similarity": "Similarity of the pixels of original and view, in a 4 x 4 grid.",
     "edge preservation": "Similarity of the edge strength at each position.",
     "detail preservation": "Similarity of the contrast in an 8 x 8 grid.",

@@ -1,30 +1,47 @@
 """The question's answer on the first screen: how often a search finds the original first."""
 
+from collections.abc import Sequence
+
 import polars as pl
 
 from embedshift.config import BUNDLED, Json
+from embedshift.questions.search.near import near_duplicates
 from embedshift.report.numbers import in_percent
 from embedshift.report.section import Answer, PageInput
 
 RECALL = "recall@1"
-# Recall from which a search misses few, and below which it misses more than it finds.
+# A search misses few if recall is above it, and more than it finds if recall is below it, with the whole interval.
 SAFE, HALF = 0.95, 0.5
+# Recall by chance that is worth saying.
+CHANCE = 0.01
 
 
 def answer(page: PageInput) -> Answer | None:
     table = page.data.table("search")
-    return None if table is None else Answer("Does image search still find the original?", recall_summary(page, table))
+    if table is None:
+        return None
+    content = recall_summary(page, table) | {"near": near_duplicates(page.reader)}
+    return Answer("Does image search still find the original?", content)
 
 
 def recall_summary(page: PageInput, table: pl.DataFrame) -> Json:
     gallery = page.reader.kept_settings("search_ranks").get("gallery", "").partition("|")[0]
+    chance = 1 / searched_images(page)
     return {
         "recall": recall_extremes(table),
+        "chance": in_percent(chance)[0] if chance >= CHANCE else "",
         "images": page.data.images,
         "gallery": gallery and page.reader.naming.setting(gallery),
         "encoder": page.encoder,
         "is_weak": page.info.encoder.name == BUNDLED,
     }
+
+
+def searched_images(page: PageInput) -> int:
+    """Returns the number of images among which a search looks, those of a gallery too."""
+    sizes = page.data.table("gallery_sizes")
+    measured = [] if sizes is None else sizes.filter(kind="measured")["images"].to_list()
+    return max(measured, default=page.data.images)
 
 
 def recall_extremes(table: pl.DataFrame) -> Json:
@@ -35,13 +52,16 @@ def recall_extremes(table: pl.DataFrame) -> Json:
         return {"augmentations": 0}
     return {
         "augmentations": len(rows),
-        "best": _formatted(rows[-1]),
-        "worst": _formatted(rows[0]),
-        "are_equal": len(rows) > 1 and rows[0]["value"] == rows[-1]["value"],
-        "safe": [row["augmentation"] for row in reversed(rows) if row["value"] >= SAFE],
-        "lost": [row["augmentation"] for row in rows if row["value"] < HALF],
+        "best": _formatted([row for row in rows if row["value"] == rows[-1]["value"]]),
+        "worst": _formatted([row for row in rows if row["value"] == rows[0]["value"]]),
+        "safe": [row["augmentation"] for row in reversed(rows) if (row["ci_low"] or 0.0) >= SAFE],
+        "lost": [row["augmentation"] for row in rows if row["ci_high"] is not None and row["ci_high"] < HALF],
     }
 
 
-def _formatted(row: Json) -> Json:
-    return {"augmentation": row["augmentation"], "recall": in_percent(row["value"], row["ci_low"], row["ci_high"])}
+def _formatted(rows: Sequence[Json]) -> Json:
+    """Returns augmentations of equal recall, with its widest interval."""
+    low, high = rows[0]["ci_low"], rows[0]["ci_high"]
+    if low is not None:
+        low, high = min(row["ci_low"] for row in rows), max(row["ci_high"] for row in rows)
+    return {"names": [row["augmentation"] for row in rows], "recall": in_percent(rows[0]["value"], low, high)}

@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 LEAST_GALLERY = 200_000
 # Cells that a query searches, and the most vectors by which a cell is trained.
 CELLS_SEARCHED, VECTORS_PER_CELL = 64, 64
+# Images of a query's own group beyond which its nearest others may be fewer than wanted.
+MOST_OF_GROUP = 1_024
 # Queries by which its recall is measured.
 RECALL_QUERIES = 256
 
@@ -81,10 +83,11 @@ def _approximate(gallery: Gallery, index: Any, queries: Floats, originals: Posit
         units = raw / np.linalg.norm(raw, axis=-1, keepdims=True)
     has_direction = np.isfinite(units).all(axis=-1)
     cosine = gallery.cosines(units, originals)
-    _, indices = index.search(np.nan_to_num(units).astype(np.float32), max(count, KEPT) + 1)
-    places = np.where(
-        (indices == originals[:, None]) | ~has_direction[:, None] | (gallery.lengths[indices] == 0), -1, indices
-    ).astype(np.int64)
+    groups = np.arange(len(gallery)) if gallery.groups is None else gallery.groups
+    own = min(MOST_OF_GROUP, int(np.bincount(groups).max()))
+    _, indices = index.search(np.nan_to_num(units).astype(np.float32), max(count, KEPT) + own)
+    same = groups[indices] == groups[originals][:, None]
+    places = np.where(same | ~has_direction[:, None] | (gallery.lengths[indices] == 0), -1, indices).astype(np.int64)
     cosines = _cosines(gallery, units, places)
     order = np.lexsort((places, -np.where(places >= 0, np.round(cosines, 12), -np.inf)), axis=1)
     places, cosines = np.take_along_axis(places, order, 1), np.take_along_axis(cosines, order, 1)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 import polars as pl
 
-from embedshift.arrays import Values
+from embedshift.arrays import Units, Values
 from embedshift.questions.search.pairs import CI, Pairs, allowed_pairs, least_false_match_rate
 from embedshift.statistics.intervals import clopper_pearson, ends_or_nan, proportion_interval
 from embedshift.statistics.layout import sums_and_counts
@@ -23,12 +23,12 @@ AUC: dict[str, type[pl.DataType]] = {
 ROC: dict[str, type[pl.DataType]] = {"augmentation": pl.String, "false_match_rate": pl.Float64, "tpr": pl.Float64}
 
 
-def image_estimates(values: Values) -> Estimates:
-    """Makes a sample of one number per view `[m, draws]` with the image as unit; NaN if a view has none."""
-    return gather([sums_and_counts(np.asarray(values, np.float64)[:, :, None])])
+def image_estimates(values: Values, units: Units | None = None) -> Estimates:
+    """Makes a sample of one number per view `[m, draws]` with image or group as unit; NaN if a view has none."""
+    return gather([sums_and_counts(np.asarray(values, np.float64)[:, :, None])], units=units)
 
 
-def matches(cosines: Mapping[str, Values], thresholds: pl.DataFrame) -> pl.DataFrame:
+def matches(cosines: Mapping[str, Values], thresholds: pl.DataFrame, units: Units | None = None) -> pl.DataFrame:
     """Returns the proportion of views whose cosine with their original reaches a threshold, which counts as exact."""
     rows = []
     for name, values in cosines.items():
@@ -37,7 +37,7 @@ def matches(cosines: Mapping[str, Values], thresholds: pl.DataFrame) -> pl.DataF
             if threshold is None or np.isnan(values).all():
                 rows.append((name, false_match_rate, int((~np.isnan(values)).sum()), math.nan, math.nan, math.nan))
                 continue
-            sample = image_estimates(np.where(np.isnan(values), np.nan, single >= np.float32(threshold)))
+            sample = image_estimates(np.where(np.isnan(values), np.nan, single >= np.float32(threshold)), units)
             low, high = (end.item() for end in proportion_interval(sample))
             rows.append((name, false_match_rate, int(sample.counts.item()), sample.mean.item(), low, high))
     return pl.DataFrame(rows, schema=MATCHES, orient="row").fill_nan(None)
@@ -45,7 +45,7 @@ def matches(cosines: Mapping[str, Values], thresholds: pl.DataFrame) -> pl.DataF
 
 def roc(cosines: Mapping[str, Values], pairs: Pairs) -> pl.DataFrame:
     """Returns the proportion of views that match at the lowest allowed threshold, by false-match rate."""
-    rates = RATES[least_false_match_rate(pairs.images) <= RATES]
+    rates = RATES[least_false_match_rate(pairs.equivalent_images) <= RATES]
     rows: list[tuple[str, float, float]] = []
     for name, values in cosines.items():
         positives = np.sort(values[~np.isnan(values)].astype(np.float32))
@@ -90,8 +90,10 @@ def auc_values(cosines: Values, pairs: Pairs) -> Estimates:
     m = len(pairs.valid)
     total = np.bincount(pairs.first, fraction, minlength=m) + np.bincount(pairs.second, fraction, minlength=m)
     assert views.values is not None
-    by_pairs = total[pairs.valid] / (pairs.images - 1) - views.mean
-    return estimates_from_values(views.values[pairs.valid] + 2 * by_pairs[:, None])
+    partners = np.bincount(pairs.first, minlength=m) + np.bincount(pairs.second, minlength=m)
+    per_image = 2 * count / pairs.images
+    by_pairs = total[pairs.valid] / per_image - views.mean * (partners[pairs.valid] / per_image)
+    return estimates_from_values(views.values[pairs.valid] + 2 * by_pairs[:, None], pairs.units)
 
 
 def auc_interval(sample: Estimates) -> tuple[Values, Values]:

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from embedshift.arrays import Values
+from embedshift.arrays import Units, Values
 from embedshift.errors import UsageError
 from embedshift.statistics.intervals import LEAST_IMAGES, LEVEL
 from embedshift.statistics.resamples import RESAMPLES, weights
@@ -30,39 +30,51 @@ Indices = NDArray[np.uint16]
 
 @dataclass(frozen=True)
 class Pairs:
-    """All pairs of different images that have a direction, the most similar first."""
+    """All pairs of images that have a direction and are of different groups, the most similar first.
+
+    `units` are the groups of the images that have a direction; None if images are independent.
+    """
 
     cosines: Cosines
     first: Indices
     second: Indices
     valid: NDArray[np.bool_]
+    units: Units | None = None
 
     @property
     def images(self) -> int:
         """The number n of images that have a direction."""
         return int(self.valid.sum())
 
+    @property
+    def equivalent_images(self) -> int:
+        """The number of independent images that have as many pairs."""
+        return (1 + math.isqrt(1 + 8 * len(self.cosines))) // 2 if len(self.cosines) else min(1, self.images)
 
-def all_pairs(originals: ArrayLike) -> Pairs:
-    """Returns the cosines of all pairs of at most `MOST_IMAGES` originals."""
-    units = unit(originals)
-    if len(units) > MOST_IMAGES:
-        raise ValueError(f"all pairs of {len(units)} images are too many: {MOST_IMAGES} at most")
-    valid = np.asarray(np.isfinite(units).all(axis=1))
+
+def all_pairs(originals: ArrayLike, units: Units | None = None) -> Pairs:
+    """Returns the cosines of all pairs of at most `MOST_IMAGES` originals, whose groups are `units`."""
+    vectors = unit(originals)
+    if len(vectors) > MOST_IMAGES:
+        raise ValueError(f"all pairs of {len(vectors)} images are too many: {MOST_IMAGES} at most")
+    valid = np.asarray(np.isfinite(vectors).all(axis=1))
     rows = np.flatnonzero(valid).astype(np.uint16)
-    units = units[valid]
-    n = len(units)
+    vectors = vectors[valid]
+    n = len(vectors)
     cosines = np.empty(n * (n - 1) // 2, np.float32)
     end = 0
     for start in range(0, n, _BLOCK):
-        block = np.clip(units[start : start + _BLOCK] @ units[start:].T, -1.0, 1.0)
+        block = np.clip(vectors[start : start + _BLOCK] @ vectors[start:].T, -1.0, 1.0)
         for row, row_cosines in enumerate(block):
             begin, end = end, end + n - start - row - 1
             cosines[begin:end] = row_cosines[row + 1 :]
     order = np.argsort(-cosines, kind="stable")
     first = np.repeat(rows, np.arange(n)[::-1])[order]
     second = np.concatenate([rows[:0], *(rows[row + 1 :] for row in range(n))])[order]
-    return Pairs(cosines[order], first, second, valid)
+    if units is None:
+        return Pairs(cosines[order], first, second, valid)
+    apart = units[first] != units[second]
+    return Pairs(cosines[order][apart], first[apart], second[apart], valid, units[: len(valid)][valid])
 
 
 def least_false_match_rate(images: int) -> float:
@@ -103,26 +115,36 @@ def threshold(pairs: Pairs, false_match_rate: float) -> float:
 
 
 def resampled_thresholds(pairs: Pairs, false_match_rate: float, seed: int) -> Values:
-    """Returns thresholds of resamples of the images: an image drawn c times counts c times, its copies are no pair."""
+    """Returns thresholds of resamples of the images: an image drawn c times counts c times, its copies are no pair.
+
+    Where images belong to groups, groups are drawn.
+    """
     rows = np.cumsum(pairs.valid) - 1
     top = min(len(pairs.cosines), 2 * allowed_pairs(false_match_rate, len(pairs.cosines)) + 200)
+    units = np.arange(pairs.images) if pairs.units is None else np.unique(pairs.units, return_inverse=True)[1]
+    sizes = np.bincount(units)
     parts = [
         part
-        for counts in weights(pairs.images, seed=seed, resamples=RESAMPLES)
-        for part in _weighted_thresholds(pairs, false_match_rate, counts.T.astype(np.float32), rows, top)
+        for drawn in weights(len(sizes), seed=seed, resamples=RESAMPLES)
+        for part in _weighted_thresholds(
+            pairs, false_match_rate, drawn[:, units].T.astype(np.float32), ((drawn * sizes) ** 2).sum(axis=1), rows, top
+        )
     ]
     return np.concatenate(parts)
 
 
 def _weighted_thresholds(
-    pairs: Pairs, false_match_rate: float, counts: Cosines, rows: NDArray[np.intp], top: int
+    pairs: Pairs, false_match_rate: float, counts: Cosines, within: Values, rows: NDArray[np.intp], top: int
 ) -> list[Values]:
-    """Returns thresholds of resamples `[n, r]`, some at a time; starts with the `top` pairs, then doubles them."""
+    """Returns thresholds of resamples `[n, r]`, some at a time; starts with the `top` pairs, then doubles them.
+
+    `within` is the number of ordered pairs within groups, of an image with itself too, `[r]`.
+    """
     step, thresholds = max(1, 2**22 // top), list[Values]()
     for start in range(0, counts.shape[1], step):
         part = counts[:, start : start + step]
         total = part.sum(axis=0, dtype=np.float64)
-        allowed = false_match_rate * (total**2 - (part**2).sum(axis=0)) / 2 * (1 + 1e-12) + 1e-9
+        allowed = false_match_rate * (total**2 - within[start : start + step]) / 2 * (1 + 1e-12) + 1e-9
         count = top
         while True:
             times = part[rows[pairs.first[:count]]] * part[rows[pairs.second[:count]]]
@@ -145,11 +167,11 @@ def _least_allowed(cosines: Cosines, times: Cosines, allowed: NDArray[np.bool_])
 
 def thresholds(pairs: Pairs, false_match_rates: Sequence[float], seed: int) -> pl.DataFrame:
     """Returns thresholds at some false-match rates with 95 % intervals: percentiles over resamples of the images."""
-    check_false_match_rate(false_match_rates, pairs.images)
+    check_false_match_rate(false_match_rates, pairs.equivalent_images)
     rows, tail = [], (1 - LEVEL) / 2
     for false_match_rate in false_match_rates:
         low = high = math.nan
-        if pairs.images >= LEAST_IMAGES:
+        if (pairs.images if pairs.units is None else len(np.unique(pairs.units))) >= LEAST_IMAGES:
             resampled = resampled_thresholds(pairs, false_match_rate, seed)
             ends = np.quantile(resampled, (tail, 1 - tail), method="nearest")
             low, high = np.where(np.isfinite(ends), ends, np.nan).tolist()

@@ -11,7 +11,7 @@ import polars as pl
 import scipy
 from numpy.typing import NDArray
 
-from embedshift.arrays import Values
+from embedshift.arrays import Units, Values
 from embedshift.questions.search.matching import image_estimates
 from embedshift.statistics.intervals import clopper_pearson, ends_or_nan, mean_interval, proportion_interval
 from embedshift.statistics.sample import Estimates
@@ -34,12 +34,13 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 
 @dataclass(frozen=True)
 class SearchRanks:
-    """The results of searching the views of one augmentation among the originals of n images."""
+    """The results of searching the views of one augmentation among the originals of n images, and their groups."""
 
     ranks: Values
     own_cosines: Values
     other_cosines: Values
     images: int
+    units: Units | None = None
 
     @property
     def has_direction(self) -> NDArray[np.bool_]:
@@ -65,7 +66,7 @@ def predict(search: SearchRanks, size: int) -> tuple[float, float, float]:
     n, half = search.images, (search.images + 1) // 2
     steps = float(np.log(size / n) / np.log(n / half))
     hits = np.where(search.has_direction, search.ranks == 1, np.nan)
-    sample = image_estimates(hits + (hits - recall_among(search.ranks, n, half)) * steps)
+    sample = image_estimates(hits + (hits - recall_among(search.ranks, n, half)) * steps, search.units)
     lowest = -steps * float(recall_among(np.array(2.0), n, half))
     p, error = (sample.mean - lowest) / (1 - lowest), sample.error / (1 - lowest)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -89,7 +90,8 @@ def bound(search: SearchRanks, size: int) -> tuple[float, float] | None:
     for threshold in thresholds:
         false = (search.other_cosines >= threshold).sum(axis=2) / (search.images - 1)
         numbers = image_estimates(
-            np.where(search.has_direction, (search.own_cosines >= threshold) - (size - 1) * false, np.nan)
+            np.where(search.has_direction, (search.own_cosines >= threshold) - (size - 1) * false, np.nan),
+            search.units,
         )
         if numbers.mean.item() > (0.0 if best is None else best.mean.item()):
             best = numbers
@@ -104,7 +106,7 @@ def gallery_sizes(searches: Mapping[str, SearchRanks]) -> pl.DataFrame:
             continue
         n, recall = search.images, 0.0
         for size in sorted({n // part for part in PARTS if n // part > 1}):
-            sample = image_estimates(recall_among(search.ranks, n, size))
+            sample = image_estimates(recall_among(search.ranks, n, size), search.units)
             recall = sample.mean.item()
             low, high = proportion_interval(sample)
             rows.append((name, size, recall, low.item(), high.item(), "measured"))

@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from embedshift.arrays import Floats, Values
+from embedshift.arrays import Floats, Units, Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.config.machine import cores
 from embedshift.questions.search.prediction import KEPT, SearchRanks
@@ -72,7 +72,7 @@ def search_views(reader: Reader, originals: Originals, queries: int | None, func
             tables.append(_tables(results, order, block["draw"][: len(order.views)].to_list(), originals, start))
             for name in kept if predicted else ():
                 kept[name].append(
-                    _combined_draws([results[view] for view in order.positions(name)], len(originals.gallery))
+                    _combined_draws([results[view] for view in order.positions(name)], originals.searched)
                 )
             for name, result in zip(order.views if predicted else (), results, strict=False):
                 others = result.positions[:, :NEIGHBOURS]
@@ -82,7 +82,7 @@ def search_views(reader: Reader, originals: Originals, queries: int | None, func
     return SearchResults(
         ranks=pl.concat(ranks for ranks, _ in tables),
         neighbours=pl.concat(neighbours for _, neighbours in tables),
-        searches={name: _joined_blocks(parts) for name, parts in kept.items()},
+        searches={name: _joined_blocks(parts, reader.units) for name, parts in kept.items()},
         hubs=hubs({view: np.concatenate(parts) for view, parts in found.items()}, [*kept], len(originals.gallery)),
     )
 
@@ -101,11 +101,11 @@ def _combined_draws(draws: Sequence[Ranked], images: int) -> SearchRanks:
     )
 
 
-def _joined_blocks(parts: Sequence[SearchRanks]) -> SearchRanks:
+def _joined_blocks(parts: Sequence[SearchRanks], units: Units | None) -> SearchRanks:
     names = "ranks", "own_cosines", "other_cosines"
     rank, own_cosines, other_cosines = (np.concatenate([getattr(part, name) for part in parts]) for name in names)
     return SearchRanks(
-        rank[:PREDICTED_FROM], own_cosines[:PREDICTED_FROM], other_cosines[:PREDICTED_FROM], parts[0].images
+        rank[:PREDICTED_FROM], own_cosines[:PREDICTED_FROM], other_cosines[:PREDICTED_FROM], parts[0].images, units
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import polars as pl
 
-from embedshift.arrays import Values
+from embedshift.arrays import Units, Values
 from embedshift.statistics.intervals import mean_interval, proportion_interval
 from embedshift.statistics.layout import sums_and_counts
 from embedshift.statistics.sample import Estimates, gather
@@ -23,14 +23,14 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 Numbers = dict[str, tuple[int, float, float, float]]
 
 
-def recall_metrics(ranks: pl.DataFrame, *, seed: int) -> Numbers:
+def recall_metrics(ranks: pl.DataFrame, *, seed: int, units: Units | None = None) -> Numbers:
     """Returns the metrics of one augmentation."""
     draws = max(1, len(ranks) // max(1, ranks["image_id"].n_unique()))
     rank, overlap = (by_image(ranks[name], draws) for name in ("rank", "knn_overlap"))
     with np.errstate(invalid="ignore"):
         is_recalled = [np.where(np.isnan(rank), np.nan, rank <= k) for k in KS]
-    fractions = _estimates(np.stack(is_recalled, axis=-1))
-    means = _estimates(np.stack([1.0 / rank, overlap], axis=-1))
+    fractions = _estimates(np.stack(is_recalled, axis=-1), units)
+    means = _estimates(np.stack([1.0 / rank, overlap], axis=-1), units)
     low, high = proportion_interval(fractions)
     recalls = [(int(n), *ends) for n, *ends in zip(fractions.counts, fractions.mean, low, high, strict=True)]
     ends = mean_interval(means, seed=seed, low=0.0, high=1.0)
@@ -44,9 +44,9 @@ def by_image(values: pl.Series, draws: int) -> Values:
     return values.cast(pl.Float64).fill_null(np.nan).to_numpy().reshape(-1, draws)
 
 
-def _estimates(values: Values) -> Estimates:
+def _estimates(values: Values, units: Units | None) -> Estimates:
     """Makes a sample of `[n, draws, K]`."""
-    return gather([sums_and_counts(values)], together=False)
+    return gather([sums_and_counts(values)], together=False, units=units)
 
 
 def _mrr_interval(low: float, high: float, variance: float, least: float, most: float) -> tuple[float, float]:

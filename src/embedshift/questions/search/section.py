@@ -6,7 +6,8 @@ import polars as pl
 
 from embedshift.augmentations import ORIGINAL
 from embedshift.config import Json
-from embedshift.questions.search.answer import answer, recall_summary
+from embedshift.questions.search.answer import answer, recall_summary, searched_images
+from embedshift.questions.search.near import near_duplicates
 from embedshift.questions.search.recall import AUC, KS, MRR, OVERLAP, RECALLS
 from embedshift.questions.search.returned import RANKS, rank_fractions, search_mistakes
 from embedshift.questions.search.thumbnails import Key, Thumbnails, thumbnails
@@ -33,6 +34,9 @@ def section(page: PageInput) -> Section | None:
     mistakes = search_mistakes(ranks.filter(pl.col("view").is_in(page.data.augmentations)), MISTAKES)
     pairs = page.data.table("duplicates")
     likely = [] if pairs is None else pairs.sort("cosine", descending=True, maintain_order=True).head(PAIRS).to_dicts()
+    near = near_duplicates(page.reader)
+    if near and not likely:  # too few images for a threshold
+        likely = nearest_pairs(page)
     shown = thumbnails(page.reader, image_keys(mistakes, likely))
     searched = ranks["image_id"].n_unique()
     measured = set(table.drop_nulls("value")["metric"])
@@ -41,9 +45,16 @@ def section(page: PageInput) -> Section | None:
         "neighbour": nearest_neighbour(page),
         "images": page.data.images,
         "searched": searched,
+        "units": min(searched, page.data.units),
+        "unit": page.data.unit,
+        "has_groups": page.info.groups is not None,
+        "near": near,
         "always_1": trivial(page.data.images),
         "one_level": ONE_LEVEL if page.data.shows_one_level else "",
-        "columns": [TITLES.get(name, name) for name in COLUMNS if name in measured],
+        "columns": [
+            (TITLES.get(name, name), by_chance(name, searched_images(page))) for name in COLUMNS if name in measured
+        ],
+        "has_auc": AUC in measured,
         "rows": [row for name in page.data.augmentations if (row := row_of(name, table, measured))],
         "hubs": hubs(page.data.table("hubs"), searched),
         "rank_names": list(RANKS),
@@ -67,6 +78,12 @@ def nearest_neighbour(page: PageInput) -> str:
     return fixed(median, 2)
 
 
+def by_chance(name: str, images: int) -> str:
+    """Returns the recall that a random order has, k of n; "" if it is below 0.1 %, and for other metrics."""
+    chance = min(1.0, dict(zip(RECALLS, KS, strict=True)).get(name, 0) / images)
+    return in_percent(chance)[0] if chance >= 1e-3 else ""
+
+
 def hubs(table: pl.DataFrame | None, images: int) -> Json:
     """Returns the augmentations under which one image comes first for many views, the worst first."""
     if table is None:
@@ -77,6 +94,12 @@ def hubs(table: pl.DataFrame | None, images: int) -> Json:
     least = max(HUB, 2 * before, FEW / images)
     many = worst.filter(pl.col("largest") > least, side="view").select("augmentation", "largest").rows()
     return {"many": [(name, in_percent(largest)[0]) for name, largest in many], "before": in_percent(before)[0]}
+
+
+def nearest_pairs(page: PageInput) -> list[Json]:
+    """Returns the nearest pairs of originals, from their neighbours."""
+    neighbours = page.data.need("search_neighbours").filter(pl.col("image_id") < pl.col("other"))
+    return neighbours.sort("cosine", "image_id", "other", descending=[True, False, False]).head(PAIRS).to_dicts()
 
 
 def trivial(images: int) -> list[str]:

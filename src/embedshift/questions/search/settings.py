@@ -25,11 +25,13 @@ class Settings:
     false_match_rates: tuple[float, ...] = FALSE_MATCH_RATES
     gallery: str = ""
     gallery_is_lost: bool = False
+    groups: str = ""
 
     @property
     def for_ranks(self) -> dict[str, str]:
         """The settings of the tables of ranks."""
-        return {"version": VERSION, "queries": str(self.queries or ALL), "gallery": self.gallery}
+        groups = {"groups": self.groups} if self.groups else {}
+        return {"version": VERSION, "queries": str(self.queries or ALL), "gallery": self.gallery} | groups
 
     @property
     def for_thresholds(self) -> dict[str, str]:
@@ -44,12 +46,14 @@ def settings(reader: Reader) -> Settings:
     previous = next((labels for labels in stored if labels.get("version") == VERSION), {})
     queries = parse_queries(str(previous.get("queries", QUERIES) if chosen.queries is None else chosen.queries))
     rates = parse_rates(_rates(reader, chosen.false_match_rate))
+    groups = reader.info.groups_digest
     if chosen.gallery is not None:
-        return Settings(queries, rates, gallery_label(str(chosen.gallery)))
-    if previous.get("queries") == str(queries or ALL) and all(labels == previous for labels in stored):
-        return Settings(queries, rates, previous["gallery"])
+        return Settings(queries, rates, gallery_label(str(chosen.gallery)), groups=groups)
+    is_same = previous.get("queries") == str(queries or ALL) and previous.get("groups", "") == groups
+    if is_same and all(labels == previous for labels in stored):
+        return Settings(queries, rates, previous["gallery"], groups=groups)
     # The search is repeated, and its tables do not hold the path of the gallery.
-    return Settings(queries, rates, gallery_is_lost=any(labels.get("gallery") for labels in stored))
+    return Settings(queries, rates, gallery_is_lost=any(labels.get("gallery") for labels in stored), groups=groups)
 
 
 def _rates(reader: Reader, chosen: Sequence[float | str] | None) -> Sequence[float | str]:

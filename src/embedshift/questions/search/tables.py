@@ -46,10 +46,10 @@ def search_results(reader: Reader) -> SearchResults:
 def search(reader: Reader) -> pl.DataFrame:
     """Returns recall, mean reciprocal rank, overlap of neighbours and area under the curve, by augmentation."""
     parts = _need(reader, "search_ranks").partition_by("view", as_dict=True, maintain_order=True)
+    seed, units, count = reader.info.seed, reader.units, _compared(reader)
     by_ranks = recall.table(
-        {name: recall.recall_metrics(parts[name,], seed=reader.info.seed) for name in reader.augmentations}
+        {name: recall.recall_metrics(parts[name,], seed=seed, units=units) for name in reader.augmentations}
     )
-    count = _compared(reader)
     rows = pl.concat([by_ranks, matching.auc(cosines(reader, count), original_pairs(reader, count))])
     position = {name: index for index, name in enumerate(reader.augmentations)}
     order = pl.col("augmentation").replace_strict(position, return_dtype=pl.Int64)
@@ -63,13 +63,13 @@ def thresholds(reader: Reader) -> pl.DataFrame:
         reader, PAIRED if min(rates) >= pairs.least_false_match_rate(PAIRED) else MOST_PAIRED
     )
     if not reader.choice(Choices).false_match_rate:
-        rates = tuple(rate for rate in rates if rate >= pairs.least_false_match_rate(pairs_of_images.images))
+        rates = tuple(rate for rate in rates if rate >= pairs.least_false_match_rate(pairs_of_images.equivalent_images))
     return pairs.thresholds(pairs_of_images, rates, reader.info.seed)
 
 
 def matches(reader: Reader) -> pl.DataFrame:
     """Returns the proportion of views that reach each threshold with their own original."""
-    return matching.matches(cosines(reader), _need(reader, "thresholds"))
+    return matching.matches(cosines(reader), _need(reader, "thresholds"), reader.units)
 
 
 def roc(reader: Reader) -> pl.DataFrame:
@@ -105,7 +105,7 @@ def duplicates(reader: Reader) -> pl.DataFrame:
 def original_pairs(reader: Reader, count: int) -> pairs.Pairs:
     """Returns all pairs of the first originals."""
     rows = reader.rows().filter(pl.col("view") == ORIGINAL).select("embedding").head(count)
-    return pairs.all_pairs(rows.collect()["embedding"].to_numpy())
+    return pairs.all_pairs(rows.collect()["embedding"].to_numpy(), reader.units)
 
 
 def cosines(reader: Reader, count: int | None = None) -> Mapping[str, Values]:

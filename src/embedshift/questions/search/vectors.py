@@ -31,6 +31,14 @@ class Originals:
     gallery: Gallery
     images: int
 
+    @property
+    def searched(self) -> int:
+        """The number of originals that a view is searched among; their mean, if those of its group are left out."""
+        groups = self.gallery.groups
+        if groups is None:
+            return len(self.gallery)
+        return 1 + round(len(groups) - float(np.bincount(groups)[groups[: self.images]].mean()))
+
 
 def originals(reader: Reader, path: str = "") -> Originals:
     """Returns the originals of a study and the vectors of a gallery."""
@@ -54,7 +62,10 @@ def originals(reader: Reader, path: str = "") -> Originals:
         memory[filled : filled + len(part)] = np.where(np.isfinite(part).all(axis=1, keepdims=True), part, 0.0)
         filled += len(part)
         release_memory(memory, filled)
-    return Originals(pl.concat(names), Gallery.of(memory[:filled]), images)
+    groups = None
+    if reader.units is not None:  # an image of the gallery is a group of its own
+        groups = np.concatenate([reader.units, len(reader.units) + np.arange(filled - images)])
+    return Originals(pl.concat(names), Gallery.of(memory[:filled], groups), images)
 
 
 def _vectors(rows: pl.LazyFrame, column: str = "embedding") -> Iterator[Floats]:

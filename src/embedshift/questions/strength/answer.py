@@ -21,7 +21,7 @@ def answer(page: PageInput) -> Answer | None:
         "tolerances": tolerances_of(table),
         "encoder": page.encoder,
         "baseline": baseline,
-        "images": page.data.images_with(COSINE),
+        "images": page.data.units_with(COSINE),
     }
     figure = page.figures.get("tolerance") if page.data.shows_one_level else None
     title = "How strong a change does the embedding tolerate?"

@@ -40,8 +40,8 @@ def strength(data: FigureInput, title: str) -> Figure:
     views = data.drawn[0].views if data.drawn else {}
     columns = min(COLUMNS, len(families))
     lines = -(-len(families) // columns)
-    none = f"no interval below {LEAST_IMAGES} images"
-    note = f"mean relative shift, {'95 % interval' if data.images >= LEAST_IMAGES else none}; levels at equal steps; "
+    none = f"no interval below {LEAST_IMAGES} {data.unit}s"
+    note = f"mean relative shift, {'95 % interval' if data.units >= LEAST_IMAGES else none}; levels at equal steps; "
     note += f"dashed: relative shift {RELATIVE_SHIFT:g}; ring and heading: the tolerance"
     note += "; images: one example" if views else ""
     last = max(len(family.views) for family in families)

@@ -75,6 +75,7 @@ def family_row(family: MeasuredFamily, table: pl.DataFrame, tolerances: Sequence
         "family": human(family.name),
         "unit": axis_label(family.unit),
         "tolerances": [_tolerance(row, family.unit) for row in tolerances],
+        "falls": tolerances[0]["falls"] if tolerances and tolerances[0] else None,
         "measured": [_percent(_mean_at(family, table.filter(metric=name), value)) for name in MEASURED],
         "cells": cells,
     }

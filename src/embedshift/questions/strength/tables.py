@@ -1,10 +1,13 @@
 """The tables `strength`, `tolerance` and `corruption`: how far changes move the embedding, level by level."""
 
+import itertools
+
 import numpy as np
 import polars as pl
 
 from embedshift.questions.strength.standard import MEAN, corruptions_of, mean_weights
 from embedshift.statistics.baselines import relative_shifts
+from embedshift.statistics.intervals import simultaneous_intervals
 from embedshift.statistics.summary import COSINE, measured
 from embedshift.statistics.tolerance import missed_tolerances, relative_shift_tolerances
 from embedshift.store.baselines import baselines, chunk_sizes
@@ -44,10 +47,28 @@ def strength(reader: Reader) -> pl.DataFrame:
 
 def tolerances(reader: Reader) -> pl.DataFrame:
     ranks = reader.table("search_ranks")
-    by_relative_shift = relative_shift_tolerances(reader.families, _summary(reader))
-    if ranks is None or ranks.is_empty():
-        return by_relative_shift
-    return pl.concat([by_relative_shift, missed_tolerances(reader.families, ranks, reader.info.draws)])
+    tables = [relative_shift_tolerances(reader.families, _summary(reader))]
+    if ranks is not None and not ranks.is_empty():
+        tables.append(missed_tolerances(reader.families, ranks, reader.info.draws, reader.units))
+    falls = pl.col("family").replace_strict(falls_of(reader), default=None, return_dtype=pl.String)
+    return pl.concat(tables).with_columns(falls.alias("falls"))
+
+
+def falls_of(reader: Reader) -> dict[str, str]:
+    """Returns by family two levels of which the weaker moves the embedding further, if any do: "1 to 2".
+
+    The intervals of their differences are paired by image and simultaneous over the families' pairs of levels.
+    """
+    families = [family for family in reader.families if family.has_strength]
+    views = [view for family in families for view in family.views]
+    pairs = [(f, pair) for f in families for pair in itertools.combinations(range(len(f.views)), 2)]
+    weights = np.zeros((len(views), len(pairs)))
+    for column, (family, levels) in enumerate(pairs):
+        weights[[views.index(family.views[level]) for level in levels], column] = -1.0, 1.0
+    cosines = measured(reader.chunks, views, [COSINE]).sample
+    low = simultaneous_intervals(cosines.paired(weights), seed=reader.info.seed).low
+    falling = [pairs[column] for column in np.flatnonzero(low > 0)[::-1]]  # of several, the first stays
+    return {family.name: f"{weaker + 1} to {stronger + 1}" for family, (weaker, stronger) in falling}
 
 
 def corruption(reader: Reader) -> pl.DataFrame:

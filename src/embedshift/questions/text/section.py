@@ -100,7 +100,7 @@ def search_content(table: pl.DataFrame | None, images: int) -> Json | None:
             {"augmentation": name, "cells": [*_cells(by_metric.get((name, "recall@1"))), *_cells(by_metric[name, MRR])]}
             for name in names
         ],
-        "least": None if first.is_empty() else _lowest(first.sort("value", maintain_order=True).row(0, named=True)),
+        "least": None if first.is_empty() else _lowest(first.filter(pl.col("value") == pl.col("value").min())),
         "falling": first.filter(pl.col("high") < 0).height,
         "measured": first.height,
         "images": images,
@@ -114,14 +114,15 @@ def _cells(row: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     return [(MISSING, MISSING) if row is None else with_interval(*(row[name] for name in names)) for names in columns]
 
 
-def _lowest(row: Mapping[str, Any]) -> Json:
-    """Returns an augmentation with its recall before and after, each with the ends of its interval, in percent."""
+def _lowest(rows: pl.DataFrame) -> Json:
+    """Returns augmentations of equal recall with recall before and after, each with its interval, in percent."""
+    row = rows.row(0, named=True)
     ends = {"before": ("before_low", "before_high"), "value": ("ci_low", "ci_high")}
     before, after = (
         (percent(row[name]), "" if row["ci_low"] is None else percent(*(row[end] for end in interval)))
         for name, interval in ends.items()
     )
-    return {"augmentation": row["augmentation"], "before": before, "after": after}
+    return {"names": rows["augmentation"].to_list(), "before": before, "after": after}
 
 
 def class_rows(table: pl.DataFrame | None) -> list[Json]:

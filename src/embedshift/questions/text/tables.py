@@ -13,7 +13,7 @@ from embedshift.questions.text.zero_shot import zero_shot
 from embedshift.statistics import chunks
 from embedshift.statistics.chunks import Rows, chunked
 from embedshift.statistics.intervals import mean_interval, simultaneous_intervals
-from embedshift.statistics.layout import layout, list_parts
+from embedshift.statistics.layout import list_parts
 from embedshift.statistics.sample import Estimates, gather
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
@@ -74,11 +74,12 @@ def tested(table: pl.DataFrame) -> tuple[list[str], Values]:
 
 
 def own_and_leads(
-    rows: pl.LazyFrame, augmentations: Sequence[str], phrase_names: Sequence[str], kept: Sequence[str]
+    rows: Rows, augmentations: Sequence[str], phrase_names: Sequence[str], kept: Sequence[str]
 ) -> Estimates | None:
     """For every image, for K augmentations, the cosine with the own word, then its lead over the others' mean."""
     if len(kept) < 2:
         return None
+    study = chunked(rows)
     augmentation, phrase = ([names.index(name) for name in kept] for names in (augmentations, phrase_names))
     # The lead of each augmentation's own word over the mean of the others.
     lead = (len(kept) * np.eye(len(kept)) - 1) / (len(kept) - 1)
@@ -87,12 +88,12 @@ def own_and_leads(
         return cells.reshape(-1, len(augmentations), len(phrase_names))[:, augmentation][:, :, phrase]
 
     def parts() -> Iterator[tuple[Values, Values]]:
-        for sums, counts in list_parts(rows, layout(rows), augmentations, ["word_cosines"]):
+        for sums, counts in list_parts(study.all_rows, study.order, augmentations, ["word_cosines"]):
             own = np.diagonal(square(sums), axis1=1, axis2=2)
             views = np.diagonal(square(counts), axis1=1, axis2=2)  # one that moved has a cosine with every word
             yield np.hstack([own, (square(sums) * lead).sum(axis=2)]), np.hstack([views, views])
 
-    return gather(parts())
+    return gather(parts(), units=study.units)
 
 
 def word_test(table: pl.DataFrame, sample: Estimates | None, *, seed: int) -> pl.DataFrame:
@@ -119,7 +120,8 @@ def _add_intervals(rows: list[dict[str, object]], sample: Estimates, seed: int) 
     lows, highs = (
         np.append(*ends) for ends in zip(_cosine_interval(cosines, seed), _cosine_interval(mean, seed), strict=True)
     )
-    images, simultaneous = np.append(cosines.having, mean.having), simultaneous_intervals(leads, seed=seed)
+    images = np.append(cosines.images_having, mean.images_having)
+    simultaneous = simultaneous_intervals(leads, seed=seed)
     for index, row in enumerate(rows):
         row |= {"n": int(images[index]), "own_low": lows[index], "own_high": highs[index]}
         if index < count:
@@ -160,7 +162,7 @@ def words_table(reader: Reader) -> pl.DataFrame:
 def word_test_table(reader: Reader) -> pl.DataFrame:
     table = reader.table("words")
     assert table is not None
-    sample = own_and_leads(reader.rows(), reader.augmentations, [*phrases(reader)], tested(table)[0])
+    sample = own_and_leads(reader.chunks, reader.augmentations, [*phrases(reader)], tested(table)[0])
     return word_test(table, sample, seed=reader.info.seed)
 
 
@@ -180,14 +182,14 @@ TABLES: tuple[Table[Reader], ...] = (
     ),
     Table(
         "text_search",
-        lambda reader: text_search(reader.rows(), reader.augmentations, seed=reader.info.seed),
+        lambda reader: text_search(reader.chunks, reader.augmentations, seed=reader.info.seed),
         is_available=lambda reader: reader.identity_of("text").get("caption_vectors"),
         requires="`text`, captions, and stored vectors (`store` all)",
         doc="Search by caption before and after each augmentation: recall@1, recall@5, recall@10 and mrr.",
     ),
     Table(
         "zero_shot",
-        lambda reader: zero_shot(reader.rows(), reader.augmentations, seed=reader.info.seed),
+        lambda reader: zero_shot(reader.chunks, reader.augmentations, seed=reader.info.seed),
         is_available=lambda reader: "zero_shot_margin_shift" in reader.metrics,
         requires="class names, by `labels`",
         doc="By augmentation: the fraction of views that keep their original's class, and the margin of that class.",

@@ -48,10 +48,11 @@ def worst(reader: Reader) -> pl.DataFrame:
 
 def _natural(reader: Reader, baseline: float | None) -> list[dict[str, Any]]:
     """Returns rows of the paper's augmentations, the furthest first."""
-    lists = reader.rows().filter(pl.col("view") == ORIGINAL).select(NATURAL).drop_nulls().collect()[NATURAL]
-    if lists.is_empty():
+    originals = reader.rows().filter(pl.col("view") == ORIGINAL).select("image_id", NATURAL).drop_nulls().collect()
+    if originals.is_empty():
         return []
-    names, sample = load_suite(SUITE).names, estimates_from_values(np.array(lists.to_list(), np.float64))
+    values, units = np.array(originals[NATURAL].to_list(), np.float64), reader.units_of(originals["image_id"].to_list())
+    names, sample = load_suite(SUITE).names, estimates_from_values(values, units)
     low, high = mean_interval(sample, seed=reader.info.seed, low=-1.0, high=1.0)
     rows: list[dict[str, Any]] = []
     for index in np.argsort(sample.mean, kind="stable"):

@@ -116,12 +116,13 @@ def _limits(reader: Reader) -> str:
     limits = [
         f"The numbers hold for {count(info.counts.measured, 'image')} and images like them, at the strengths of these "
         "augmentations. Other images can give other numbers.",
-        "Intervals are over images. They are not corrected for the number of augmentations.",
+        f"Intervals are over {'groups of ' if info.groups else ''}images. They are not corrected for the number of "
+        "augmentations.",
         "A small relative shift does not say that the embedding is good, and a large one not that it is bad: a change "
         "that matters to a task should move it.",
     ]
-    if info.counts.measured < LEAST_IMAGES:
-        limits.append(f"Fewer than {LEAST_IMAGES} images give no interval.")
+    if info.units < LEAST_IMAGES:
+        limits.append(f"Fewer than {LEAST_IMAGES} {'groups of ' if info.groups else ''}images give no interval.")
     if info.counts.failed:
         limits.append(f"{count(info.counts.failed, 'image')} could not be measured.")
     if _recall(reader):

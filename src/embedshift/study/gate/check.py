@@ -11,6 +11,7 @@ import polars as pl
 
 from embedshift.config import Json
 from embedshift.errors import UsageError
+from embedshift.store.groups import Choice
 from embedshift.study.gate.decision import Decision, Outcome, decide
 from embedshift.study.gate.tables import chosen_rows, refuse_impossible
 from embedshift.study.paired import Estimate, PairedStudies, pair_studies
@@ -93,6 +94,8 @@ def check(
     study: Study | str | Path,
     rules: str | Path | Sequence[Mapping[str, Any]],
     against: Study | str | Path | None = None,
+    *,
+    groups: Choice | None = None,
 ) -> Checked:
     """Checks a finished study against rules, for example before an encoder replaces the one in production.
 
@@ -101,6 +104,7 @@ def check(
         rules: A YAML file, or a list of rules as dicts; see `docs/check.md`.
         against: A reference study of the same images and views, or its folder. Rules with `may_fall` or `may_rise` need
             it; without it they are undecided.
+        groups: Which images are not independent, as in `compare`; None = as they are.
 
     Returns:
         One result per rule and row.
@@ -133,7 +137,9 @@ def check(
         file, parsed = f"{rules}: ", read_rules(Path(rules))
     else:
         file, parsed = "", list(as_rules(rules))
-    paired = None if reference is None else pair_studies([reference, study])
+    if reference is None:
+        study.regroup(groups)
+    paired = None if reference is None else pair_studies([reference, study], groups)
     tables: dict[str, pl.DataFrame] = {}
     results: list[Result] = []
     for rule in parsed:

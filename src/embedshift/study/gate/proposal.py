@@ -14,6 +14,7 @@ from embedshift.errors import UsageError
 from embedshift.statistics.intervals import LEAST_IMAGES
 from embedshift.statistics.paired_proportions import difference_of_proportions
 from embedshift.statistics.summary import COSINE
+from embedshift.store.groups import Choice
 from embedshift.study.gate.decision import images_needed
 from embedshift.study.gate.tables import images_behind
 from embedshift.study.markdown import printable
@@ -46,16 +47,16 @@ rules:
 """
 
 
-def propose(study: Study | str | Path, file: str | Path = "rules.yaml") -> Path:
+def propose(study: Study | str | Path, file: str | Path = "rules.yaml", groups: Choice | None = None) -> Path:
     """Writes a commented file of rules that the study keeps."""
     study, path = study if isinstance(study, Study) else load(study), Path(file)
     if not study.is_complete():
         raise UsageError(f"{study.folder}: not finished; run the same command again first")
+    study.regroup(groups)
     info = study.reader().info
-    if info.counts.measured < LEAST_IMAGES:
-        raise UsageError(
-            f"{study.folder}: {info.counts.measured} images are too few for intervals; measure {LEAST_IMAGES} or more"
-        )
+    if info.units < LEAST_IMAGES:
+        words = f"{info.units} {'groups of ' if info.groups else ''}images"
+        raise UsageError(f"{study.folder}: {words} are too few for intervals; measure {LEAST_IMAGES} or more")
     encoder = printable(study.reader().naming.setting(info.encoder.name))
     text = _HEAD.format(study=printable(study.folder.name), encoder=encoder, images=info.counts.measured)
     parts = [part for part in (*_search_rules(study), *_shift_rules(study), *_tolerance_rules(study)) if part[1]]
@@ -143,7 +144,7 @@ def _shift_rules(study: Study) -> Iterator[Part]:
     yield (
         f"The relative shift may rise by at most {margin:g} under any augmentation: the width of the widest interval "
         f"here, at least {LEAST_SHIFT_MARGIN:g}. Similar checkpoints, paired by image, have narrower intervals."
-        f"{_wide_margin(margin, study.reader().info.counts.measured)}",
+        f"{_wide_margin(margin, study.reader().info.units)}",
         [{**chosen, "may_rise": margin}],
     )
 

@@ -29,7 +29,8 @@ def column_estimate(study: Study, table: "CheckedTable", column: str, row: Row) 
     ends = table.columns[column]
     value = _nan_if_none(row[column])
     low, high = (math.nan, math.nan) if ends is None else (_nan_if_none(row[end]) for end in ends)
-    interval_at = proportion_interval(value) if table.is_proportion(column, row) else None
+    binomial = table.is_proportion(column, row) and study.reader().info.groups is None
+    interval_at = proportion_interval(value) if binomial else None
     return Estimate(value, low, high, images_behind(study, row), interval_at)
 
 
@@ -48,7 +49,10 @@ def refuse_impossible(estimate: Estimate, table: "CheckedTable", column: str, ro
 
 
 def images_behind(study: Study, row: Row) -> int:
+    """Returns the number of images behind a row of a table, or of groups of images."""
     info = study.reader().info
+    if info.groups is not None:
+        return int(row.get("groups") or info.units)
     if row.get("images") is not None:
         return int(row["images"])
     # n counts views.

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from embedshift.arrays import Values
 from embedshift.config import Json
@@ -142,6 +143,19 @@ def check_hashes(readers: Sequence[Reader], image_ids: Sequence[str]) -> None:
 def _hashes(reader: Reader, image_ids: Sequence[str]) -> pl.DataFrame:
     chosen = pl.col("pixels").is_not_null() & pl.col("image_id").is_in(list(image_ids))
     return reader.rows().filter(chosen).select("image_id", "pixels").collect()
+
+
+def check_groups(readers: Sequence[Reader], positions: Sequence[NDArray[np.intp]]) -> None:
+    """Refuses studies whose common images, at these positions, belong to different groups."""
+    units = [
+        np.arange(len(images)) if reader.units is None else reader.units[images]
+        for reader, images in zip(readers, positions, strict=True)
+    ]
+    for reader, other in zip(readers[1:], units[1:], strict=True):
+        both = {*zip(units[0].tolist(), other.tolist(), strict=True)}
+        if not len(both) == len(np.unique(units[0])) == len(np.unique(other)):
+            words = f"{reader.folder} and {readers[0].folder} have different groups of images"
+            raise UsageError(f"{words}: choose them for both by `groups`")
 
 
 def check_pixels(

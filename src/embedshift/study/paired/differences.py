@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from embedshift.arrays import Values
+from embedshift.arrays import Units, Values
 from embedshift.errors import UsageError
 from embedshift.registry import METRICS
 from embedshift.statistics.baselines import is_scale
@@ -23,7 +23,7 @@ from embedshift.study.paired.estimate import (
     proportion_difference,
     shift_contributions,
 )
-from embedshift.study.paired.studies import PairedStudies
+from embedshift.study.paired.studies import PairedStudies, units_in_order
 from embedshift.study.paired.tolerances import capped, measured_range
 
 CAPPED = "a tolerance beyond the strongest level counts as the strongest level"
@@ -42,9 +42,12 @@ def search_difference(paired: PairedStudies, row: Mapping[str, Any]) -> Estimate
         number = pl.col("knn_overlap")
     else:
         raise UsageError(f"{metric} describes pairs of images and has no difference per image; use at_least or at_most")
-    sums, counts = _image_differences(*(_search_values(paired, s, augmentation, number) for s in (0, 1)))
+    reference, study = (_search_values(paired, s, augmentation, number) for s in (0, 1))
+    sums, counts, units = _image_differences(reference, study, paired.units)
     differences = sums / counts
-    return proportion_difference(differences) if recall else fraction_difference(differences, paired.seed)
+    if recall:
+        return proportion_difference(differences, units)
+    return fraction_difference(differences, paired.seed, units)
 
 
 def metric_difference(paired: PairedStudies, row: Mapping[str, Any]) -> Estimate:
@@ -55,10 +58,11 @@ def metric_difference(paired: PairedStudies, row: Mapping[str, Any]) -> Estimate
         raise UsageError(
             f"{metric} has different units in different encoders; compare its relative shift: 'column: relative_shift'"
         )
-    sums, counts = _image_differences(*paired.values(metric, [row["augmentation"]])[:, :, 0])
+    reference, study = paired.values(metric, [row["augmentation"]])[:, :, 0]
+    sums, counts, units = _image_differences(reference, study, paired.units)
     if METRICS[metric].binary:
-        return proportion_difference(sums / counts)
-    return mean_difference(sums, counts, paired.seed)
+        return proportion_difference(sums / counts, units)
+    return mean_difference(sums, counts, paired.seed, units)
 
 
 def shift_difference(paired: PairedStudies, row: Mapping[str, Any]) -> Estimate:
@@ -70,13 +74,17 @@ def shift_difference(paired: PairedStudies, row: Mapping[str, Any]) -> Estimate:
     if reference is None or study is None:
         return _difference_of_intervals(paired, row)
     has_both = ~np.isnan(study) & ~np.isnan(reference)
-    return mean_difference((study - reference)[has_both], np.ones(has_both.sum()), paired.seed)
+    units = None if paired.units is None else paired.units[has_both]
+    return mean_difference((study - reference)[has_both], np.ones(has_both.sum()), paired.seed, units)
 
 
 def _contributions(paired: PairedStudies, study: int, metric: str, values: Values) -> Values | None:
     """Returns what each image adds to a study's relative shift, `[n]`, from `[n, draws]`; None without vectors."""
     baseline, images = paired.baselines[study].get(metric), len(paired.ids)
-    if baseline is None or baseline.pairs is None or len(baseline.pairs.images) != images:
+    units = units_in_order(paired.readers[study], paired.positions[study])
+    if baseline is None or baseline.pairs is None:
+        return None
+    if len(baseline.pairs.images) != (images if units is None else len(np.unique(units))):
         return None
     contributions = np.full(images, np.nan)
     if is_scale(baseline, METRICS[metric].no_change):
@@ -84,7 +92,9 @@ def _contributions(paired: PairedStudies, study: int, metric: str, values: Value
         with np.errstate(invalid="ignore"):
             means = (sums / counts)[:, 0]
         in_study_order = np.argsort(paired.positions[study])
-        contributions[in_study_order] = shift_contributions(means[in_study_order], baseline, METRICS[metric].no_change)
+        contributions[in_study_order] = shift_contributions(
+            means[in_study_order], baseline, METRICS[metric].no_change, units
+        )
     return contributions
 
 
@@ -98,7 +108,7 @@ def _difference_of_intervals(paired: PairedStudies, row: Mapping[str, Any]) -> E
                 for name in ("relative_shift", "relative_shift_low", "relative_shift_high")
             ]
         )
-        images.append(study_row["images"])
+        images.append(study_row["groups"] or study_row["images"])
     return mover(ends[1], ends[0], min(images))
 
 
@@ -111,7 +121,8 @@ def tolerance_difference(paired: PairedStudies, row: Mapping[str, Any]) -> Estim
     ranges = [measured_range(study, family, criterion) for study in paired.studies]
     reference, study = (capped(table.row(0, named=True), levels) for table, levels in zip(tables, ranges, strict=True))
     is_capped = any(table["value"][0] is None for table in tables)
-    images = min(len(paired.ids), *(levels.images for levels in ranges))
+    units = len(paired.ids) if paired.units is None else len(np.unique(paired.units))
+    images = min(units, *(levels.images for levels in ranges))
     return mover(study, reference, images, CAPPED if is_capped else "")
 
 
@@ -131,8 +142,8 @@ def _search_values(paired: PairedStudies, study: int, augmentation: str, number:
     return numbers.fill_null(np.nan).to_numpy().reshape(-1, draws)
 
 
-def _image_differences(reference: Values, study: Values) -> tuple[Values, Values]:
-    """Returns each image's sum of differences over the draws and their number, `[m]`, for images that have any."""
+def _image_differences(reference: Values, study: Values, units: Units | None) -> tuple[Values, Values, Units | None]:
+    """Returns sums and numbers of differences over the draws, and groups, `[m]`, of the images that have any."""
     sums, counts = sums_and_counts((study - reference)[..., None])
     some = counts[:, 0] > 0
-    return sums[some, 0], counts[some, 0]
+    return sums[some, 0], counts[some, 0], None if units is None else units[some]

@@ -5,19 +5,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import stdtrit
 
-from embedshift.arrays import Values
+from embedshift.arrays import Units, Values
 from embedshift.statistics.baselines import Baseline
 from embedshift.statistics.intervals import LEAST_IMAGES, LEVEL, mean_interval
 from embedshift.statistics.paired_proportions import difference_of_proportions
-from embedshift.statistics.sample import estimates_from_values, gather
+from embedshift.statistics.sample import Estimates, estimates_from_values, gather
 
 Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A measured number with its 95 % interval."""
+    """A measured number with its 95 % interval; groups count as images if images belong to groups."""
 
     value: float
     low: float
@@ -39,38 +40,49 @@ def no_estimate(note: str = "") -> Estimate:
     return Estimate(math.nan, math.nan, math.nan, 0, note=note)
 
 
-def mean_difference(sums: Values, counts: Values, seed: int) -> Estimate:
-    """Returns the mean of differences with the bootstrap-t over images."""
+def mean_difference(sums: Values, counts: Values, seed: int, units: Units | None = None) -> Estimate:
+    """Returns the mean of differences with the bootstrap-t over images, or over groups of images."""
     if not len(sums):
         return no_estimate()
-    sample = gather([(sums[:, None], counts[:, None])])
+    sample = gather([(sums[:, None], counts[:, None])], units=units)
     low, high = mean_interval(sample, seed=seed)
-    return Estimate(sample.mean.item(), low.item(), high.item(), len(sums))
+    return Estimate(sample.mean.item(), low.item(), high.item(), sample.images)
 
 
-def proportion_difference(differences: Values) -> Estimate:
+def proportion_difference(differences: Values, units: Units | None = None) -> Estimate:
     """The difference of two proportions with Tango's score interval, from each image's gain of -1 to 1, `[n]`."""
-    images = len(differences)
-    if not images:
+    if not len(differences):
         return no_estimate()
+    sample = estimates_from_values(differences[:, None], units)
+    images, sd = sample.images, float(differences.std(ddof=min(1, len(differences) - 1)))
+    per_unit = 1.0 if units is None else _effective(sample, sd) / images
     gained, lost = (float(np.maximum(part, 0.0).mean()) for part in (differences, -differences))
 
     def interval_at(number: int) -> Interval:
-        return difference_of_proportions(gained * number, lost * number, number)
+        effective = number * per_unit
+        return difference_of_proportions(gained * effective, lost * effective, effective)
 
     low, high = interval_at(images) if images >= LEAST_IMAGES else (math.nan, math.nan)
     return Estimate(gained - lost, low, high, images, interval_at)
 
 
-def fraction_difference(differences: Values, seed: int) -> Estimate:
+def _effective(sample: Estimates, sd: float) -> float:
+    """Returns the number of independent images with the same error as a sample of groups (Korn and Graubard 1998)."""
+    images = float(sample.counts.item())
+    if not sample.variance.item() > 0:
+        return float(sample.images)
+    t = stdtrit(images - 1, (1 + LEVEL) / 2) / stdtrit(sample.images - 1, (1 + LEVEL) / 2)
+    return min(images, float((sd / sample.error.item()) ** 2 * t**2))
+
+
+def fraction_difference(differences: Values, seed: int, units: Units | None = None) -> Estimate:
     """Returns the difference of two means of numbers from 0 to 1, from each image's difference, `[n]`."""
-    images = len(differences)
-    score = proportion_difference(differences)
+    score = proportion_difference(differences, units)
+    images = score.images
     if images < LEAST_IMAGES:
         return score
-    low, high = (
-        end.item() for end in mean_interval(estimates_from_values(differences[:, None]), seed=seed, low=-1.0, high=1.0)
-    )
+    sample = estimates_from_values(differences[:, None], units)
+    low, high = (end.item() for end in mean_interval(sample, seed=seed, low=-1.0, high=1.0))
     if math.isnan(low):
         return score
     value = float(differences.mean())
@@ -84,12 +96,14 @@ def fraction_difference(differences: Values, seed: int) -> Estimate:
     return Estimate(value, *interval_at(images), images, interval_at)
 
 
-def shift_contributions(values: Values, baseline: Baseline, no_change: float) -> Values:
+def shift_contributions(values: Values, baseline: Baseline, no_change: float, units: Units | None = None) -> Values:
     """Returns each image's contribution to a relative shift, `[n]`; their mean is the relative shift."""
     assert baseline.pairs is not None
     mean, scale = np.nanmean(values), no_change - baseline.value
     relative_shift = (no_change - mean) / scale
-    slope = baseline.pairs.means(np.ones((1, len(values))))[1][0]
+    slope = baseline.pairs.means(np.ones((1, len(baseline.pairs.images))))[1][0]
+    if units is not None:  # a group's is spread over its images
+        slope = (slope / baseline.pairs.images)[np.unique(units, return_inverse=True)[1]]
     # The slopes of all images add up to 0; those of images without a value go to the others.
     from_baseline = relative_shift * len(values) * slope / scale
     from_baseline = from_baseline - np.mean(from_baseline[~np.isnan(values)])

@@ -62,7 +62,7 @@ def metric_differences(paired: PairedStudies, metric: str, values: Values) -> tu
     comparable, names = paired.same_unit(metric), paired.names
     rows: list[list[Json]] = [[] for _ in range(values.shape[2])]
     for s in range(1, len(names)):
-        sample = gather([sums_and_counts((used[s] - used[0]).transpose(0, 2, 1))])
+        sample = gather([sums_and_counts((used[s] - used[0]).transpose(0, 2, 1))], units=paired.units)
         low, high = intervals.mean_interval(sample, seed=paired.seed)
         significant = intervals.simultaneous_intervals(sample, seed=paired.seed).significant
         for a, augmentation_rows in enumerate(rows):

@@ -1,10 +1,12 @@
 """What a comparison says besides paired differences: the studies, their rankings, and the largest difference."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import polars as pl
 
 from embedshift.statistics import summary as tables
+from embedshift.statistics.chunks import chunked
 from embedshift.statistics.summary import COSINE, RADAR_METRICS
 from embedshift.store.naming import tails
 from embedshift.study.paired.means import none_if_nan
@@ -65,7 +67,7 @@ def largest_differences(paired: PairedStudies) -> pl.DataFrame:
     """Returns for each study and metric the value of `summary` that differs most from the reference's."""
     summaries = [
         tables.summary(rows, tables.measured(rows, paired.augmentations, paired.metrics), seed=paired.seed)
-        for rows in paired.rows()
+        for rows in (replace(chunked(rows), units=paired.units) for rows in paired.rows())
     ]
     parts = []
     for s, name in list(enumerate(paired.names))[1:]:

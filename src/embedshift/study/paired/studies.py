@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from embedshift.arrays import Values
+from embedshift.arrays import Units, Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.errors import UsageError
 from embedshift.registry import METRICS
@@ -17,6 +17,7 @@ from embedshift.statistics.layout import Layout, blocks, layout
 from embedshift.statistics.summary import COSINE
 from embedshift.statistics.tolerance import SCHEMA
 from embedshift.store.baselines import baselines
+from embedshift.store.groups import NEAR, NONE, Choice
 from embedshift.store.reader import Reader
 from embedshift.study.paired import checks
 from embedshift.study.paired.tolerances import study_tolerances
@@ -72,6 +73,11 @@ class PairedStudies:
         """Returns for each study whether the metric has the same unit as in the reference, `[S]`."""
         return np.array(self.same_weights) | (METRICS[metric].unit != "encoder")
 
+    @functools.cached_property
+    def units(self) -> Units | None:
+        """The group of each common image, `[n]`; None if images are independent."""
+        return None if self.reference.units is None else self.reference.units[self.positions[0]]
+
     def rows(self) -> list[pl.LazyFrame]:
         """Returns the rows of the common images of each study, in the same order."""
         common = pl.col("image_id").is_in(self.ids)
@@ -120,7 +126,13 @@ class PairedStudies:
             return [pl.DataFrame(schema=SCHEMA) for _ in self.studies]
         searched = all("search_ranks" in reader.table_names for reader in self.readers)
         return [
-            study_tolerances(study, self.ids, self.baselines[s].get(COSINE), searched=searched)
+            study_tolerances(
+                study,
+                self.ids,
+                self.baselines[s].get(COSINE),
+                units_in_order(self.readers[s], self.positions[s]),
+                searched=searched,
+            )
             for s, study in enumerate(self.studies)
         ]
 
@@ -140,14 +152,22 @@ def _baselines_over(reader: Reader, images: NDArray[np.intp]) -> dict[str, Basel
         return all_images
     parts = [part["vectors"] for part in reader.shard_sums("vectors")]
     vectors = np.concatenate(parts) if parts else np.zeros((0, 1))
+    sums = {"vectors": vectors[images]} if len(vectors) == count else {}
+    if sums and (units := units_in_order(reader, images)) is not None:
+        sums |= {"group": units.astype(np.float64), "size": np.bincount(units)[units].astype(np.float64)}
     common: dict[str, Baseline | None] = {}
     for metric, baseline in all_images.items():
         exact = METRICS[metric].baseline
-        if exact is None or len(vectors) != count:
+        if exact is None or not sums:
             common[metric] = Baseline(baseline.value, baseline.error)
         else:
-            common[metric] = exact({"vectors": {"vectors": vectors[images]}, "units": {}}.__getitem__, len(images))
+            common[metric] = exact({"vectors": sums, "units": {}}.__getitem__, len(images))
     return {metric: baseline for metric, baseline in common.items() if baseline is not None}
+
+
+def units_in_order(reader: Reader, images: NDArray[np.intp]) -> Units | None:
+    """Returns the group of each of some images of a study, in its order; None if images are independent."""
+    return None if reader.units is None else reader.units[np.sort(images)]
 
 
 def image_ids(reader: Reader) -> pl.Series:
@@ -160,11 +180,24 @@ def _gallery_size(study: Study) -> int:
     return max(study.table("gallery_sizes").filter(kind="measured")["images"].to_list(), default=images) - images
 
 
-def pair_studies(studies: Sequence[Study]) -> PairedStudies:
-    """Pairs two or more studies by image."""
+def pair_studies(studies: Sequence[Study], groups: Choice | None = None) -> PairedStudies:
+    """Pairs two or more studies by image; all have the same groups of images."""
     checks.check_finished(studies)
     readers = [study.reader() for study in studies]
     same_pixels = checks.check_same_views(readers)
     ids = checks.common_images(readers)
     checks.check_hashes(readers, ids)
-    return PairedStudies(studies, ids, same_pixels)
+    first, *others = studies
+    first.regroup(groups)
+    for study in others:
+        study.regroup(_same_groups(first, study) if groups == NEAR else groups)
+    paired = PairedStudies(studies, ids, same_pixels)
+    checks.check_groups(paired.readers, paired.positions)
+    return paired
+
+
+def _same_groups(first: Study, study: Study) -> Choice:
+    """Returns the groups of one study for the images of another; an image that only one has is a group of its own."""
+    units = first.reader().units
+    numbers = {} if units is None else dict(zip(first.reader().ordered_ids(), units.tolist(), strict=True))
+    return {image_id: numbers.get(image_id) for image_id in study.reader().ordered_ids()} if numbers else NONE

@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from embedshift.arrays import Units
 from embedshift.registry import METRICS
 from embedshift.statistics.baselines import Baseline, relative_shifts
+from embedshift.statistics.chunks import chunked
 from embedshift.statistics.intervals import LEAST_IMAGES
 from embedshift.statistics.summary import COSINE, measured
 from embedshift.statistics.tolerance import MISSED_CRITERION, missed_tolerances, relative_shift_tolerances
@@ -18,15 +20,18 @@ from embedshift.study.paired.estimate import Estimate
 from embedshift.study.study import Study
 
 
-def study_tolerances(study: Study, ids: Sequence[str], baseline: Baseline | None, *, searched: bool) -> pl.DataFrame:
-    """Returns a study's table `tolerance` over some of its images."""
+def study_tolerances(
+    study: Study, ids: Sequence[str], baseline: Baseline | None, units: Units | None, *, searched: bool
+) -> pl.DataFrame:
+    """Returns a study's table `tolerance` over some of its images, which have the groups `units` in its order."""
     reader = study.reader()
     families = [family for family in reader.families if family.has_strength]
     chosen = pl.col("image_id").is_in(list(ids))
     views = [view for family in families for view in family.views]
     value = low = high = np.full(len(views), np.nan)
     if baseline is not None:
-        sample = measured(reader.rows().filter(chosen), views, [COSINE], chunk_sizes({COSINE: baseline})).sample
+        rows = replace(chunked(reader.rows().filter(chosen)), units=units)
+        sample = measured(rows, views, [COSINE], chunk_sizes({COSINE: baseline})).sample
         cosine = relative_shifts(sample, baseline, METRICS[COSINE].no_change, seed=reader.info.seed, limits=(-1.0, 1.0))
         value, low, high = cosine.value, cosine.low, cosine.high
     summary = pl.DataFrame(
@@ -35,7 +40,8 @@ def study_tolerances(study: Study, ids: Sequence[str], baseline: Baseline | None
     table = relative_shift_tolerances(families, summary.with_columns(metric=pl.lit(COSINE)))
     if not searched:
         return table
-    return pl.concat([table, missed_tolerances(families, study.search_ranks().filter(chosen), reader.info.draws)])
+    ranks = study.search_ranks().filter(chosen)
+    return pl.concat([table, missed_tolerances(families, ranks, reader.info.draws, units)])
 
 
 @dataclass(frozen=True)
@@ -51,10 +57,11 @@ class MeasuredRange:
 
 def measured_range(study: Study, family_name: str, criterion: str) -> MeasuredRange:
     """Returns a family's range by one criterion; relative shifts count all images, search counts the queries."""
+    info = study.reader().info
     family = next(family for family in study.reader().families if family.name == family_name)
     rises, strongest = family.strengths[-1] > family.strengths[0], family.parameters[-1]
     if criterion == MISSED_CRITERION:
-        images = study.search_ranks()["image_id"].n_unique()
+        images = info.groups.count if info.groups else study.search_ranks()["image_id"].n_unique()
         return MeasuredRange(strongest, abs(strongest - family.zero), rises, images >= LEAST_IMAGES, images)
     in_family = pl.col("augmentation").is_in(family.views)
     table = study.summary().filter(pl.col("metric") == COSINE, pl.col("relative_shift").is_not_null(), in_family)
@@ -64,7 +71,7 @@ def measured_range(study: Study, family_name: str, criterion: str) -> MeasuredRa
         for parameter, view in zip(family.parameters, family.views, strict=True)
         if view in with_relative_shift
     ]
-    strongest, images = levels[-1] if levels else math.nan, study.reader().info.counts.measured
+    strongest, images = levels[-1] if levels else math.nan, info.units
     has_interval = images >= LEAST_IMAGES and not table["relative_shift_low"].is_null().all()
     return MeasuredRange(strongest, abs(strongest - family.zero), rises, has_interval, images)
 

@@ -1,0 +1,51 @@
+"""Near-duplicates: images that are closer to each other than an image is to its views under the mildest change."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import scipy
+from numpy.typing import ArrayLike
+
+from embedshift.arrays import Units
+from embedshift.statistics.vectors import unit
+
+# The mildest change counts only if it is small itself: a relative shift of at most this.
+_SMALL = 0.1
+# A cosine closer to 1 is that of an unchanged embedding.
+_UNMOVED = 1e-9
+_BLOCK = 512
+
+
+def near_cosine(medians: Iterable[float | None], baseline: float) -> float:
+    """Returns the cosine from which two images are near-duplicates, from each augmentation's median cosine.
+
+    Example:
+        >>> near_cosine([0.5, 0.99, 1.0], 0.6)
+        0.99
+    """
+    moved = [median for median in medians if median is not None and median < 1 - _UNMOVED]
+    return max([*moved, 1 - _SMALL * (1 - baseline)])
+
+
+def mean_cosine(vectors: ArrayLike) -> float:
+    """Returns the mean cosine of all pairs of vectors; 0 for fewer than two."""
+    units = np.nan_to_num(unit(vectors))
+    count = len(units)
+    return float((np.square(units.sum(axis=0)).sum() - count) / max(1, count * (count - 1)))
+
+
+def components(vectors: ArrayLike, least: float) -> Units:
+    """Returns the connected components of vectors `[n, D]`, two of which are connected by a cosine of `least`.
+
+    Example:
+        >>> components([[1.0, 0.0], [0.0, 1.0], [0.9, 0.1], [0.8, 0.2]], 0.99).tolist()
+        [0, 1, 0, 0]
+    """
+    units = np.nan_to_num(unit(vectors)).astype(np.float32)
+    labels = np.arange(len(units))
+    for start in range(0, len(units), _BLOCK):
+        rows, columns = np.nonzero(units[start : start + _BLOCK] @ units[start:].T >= np.float32(least))
+        ends = labels[start + rows], labels[start + columns]
+        graph = scipy.sparse.coo_array((np.ones(len(rows)), ends), shape=(len(units), len(units)))
+        labels = scipy.sparse.csgraph.connected_components(graph, directed=False)[1][labels]
+    return np.asarray(labels, np.intp)

@@ -1,0 +1,204 @@
+"""Groups of images: chosen by command and function, kept by study.json, and in every number of the analysis."""
+
+import shutil
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+import embedshift
+from embedshift.errors import UsageError
+from embedshift.questions.search.near import near_duplicates
+from embedshift.store.groups import stored_units
+from embedshift.store.info import write_content
+from embedshift.store.reader import Reader
+from embedshift.study import Study, load
+from support import command, studies
+from support.mean_colour import MeanColour
+
+pytestmark = pytest.mark.slow
+
+SCENES, FRAMES = 10, 4
+CHANGES = {
+    "dark": lambda image, rng: (image * 0.9).astype("uint8"),
+    "noise": lambda image, rng: rng.integers(0, 256, image.shape, dtype=np.uint8),
+}
+
+
+def write_scenes(folder, scenes=SCENES, frames=FRAMES):
+    rng = np.random.default_rng(0)
+    for scene in range(scenes):
+        (folder / f"scene-{scene}").mkdir(parents=True)
+        colours = rng.integers(60, 200, (4, 4, 3))
+        for frame in range(frames):
+            pixels = np.kron(colours + rng.integers(-30, 30, (4, 4, 3)), np.ones((8, 8, 1)))
+            Image.fromarray(pixels.astype("uint8")).save(folder / f"scene-{scene}" / f"{frame}.png")
+    return folder
+
+
+def run(images, out, **settings):
+    given = {"model": MeanColour(), "augmentations": CHANGES, "workers": 0, "shard_size": 16} | settings
+    return embedshift.run(images, out=out, **given)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    return write_scenes(tmp_path_factory.mktemp("photos") / "images")
+
+
+@pytest.fixture(scope="module")
+def grouped(photos, tmp_path_factory):
+    return run(photos, tmp_path_factory.mktemp("grouped") / "study", groups="folder")
+
+
+@pytest.fixture
+def plain():
+    return studies.synthetic([f"scene-{i % 10}/{i}.png" for i in range(30)], ["noise", "blur"])
+
+
+def tables(study):
+    return {name: study.table(name).drop("effect", strict=False) for name in study.table_names}
+
+
+def test_a_run_keeps_its_groups_and_is_not_measured_again(photos, grouped, tmp_path):
+    stored = grouped.info()["groups"]
+    assert (stored["chosen"], stored["count"]) == ("folder", SCENES)
+    later = run(photos, tmp_path / "study")
+    assert later.info()["groups"] is None
+    assert later.info()["config_hash"] == grouped.info()["config_hash"]
+    assert set(later.summary()["groups"]) == {None}
+    before = {path: path.stat().st_mtime_ns for path in (later.folder / "shards").iterdir()}
+    run(photos, tmp_path / "study", groups="folder")
+    assert later.info()["groups"] == stored
+    assert {path: path.stat().st_mtime_ns for path in (later.folder / "shards").iterdir()} == before
+    for name, table in tables(later).items():
+        assert table.equals(grouped.table(name).drop("effect", strict=False)), name
+    run(photos, tmp_path / "study")  # without groups they stay
+    assert later.info()["groups"] == stored
+    assert not later.verify().damaged
+    cosine = later.summary().filter(metric="cosine_similarity")
+    assert cosine["groups"].to_list() == [SCENES] * 2
+    assert cosine["images"].to_list() == [SCENES * FRAMES] * 2
+    vectors = later.rows().filter(pl.col("view") == "original").select("image_id", "embedding").collect()
+    units = vectors["embedding"].to_numpy().astype(float)
+    units /= np.linalg.norm(units, axis=1, keepdims=True)
+    scenes = np.array([name.split("/")[0] for name in vectors["image_id"]])
+    apart = scenes[:, None] != scenes
+    assert cosine["baseline"][0] == pytest.approx((units @ units.T)[apart].mean(), abs=1e-12)
+
+
+def test_every_command_takes_groups(grouped, tmp_path, monkeypatch, capsys):
+    study = studies.copied(grouped, tmp_path / "study")
+    study.regroup("none")
+    assert study.info()["groups"] is None
+    file = tmp_path / "groups.csv"
+    ids = pl.DataFrame({"image_id": study.reader().ordered_ids()})
+    ids.with_columns(group=pl.col("image_id").str.slice(0, 7)).write_csv(file)
+
+    def succeeds(*arguments):
+        done = command.call(monkeypatch, capsys, *arguments)
+        assert done.code == 0, done.err
+        return study.info()["groups"]
+
+    stored = grouped.info()["groups"]
+    assert succeeds("search", study.folder, "--groups", file) == stored | {"chosen": "groups.csv"}
+    assert study.search().equals(grouped.search())
+    study.regroup("none")
+    rules = tmp_path / "rules.yaml"
+    assert succeeds("check", study.folder, "--rules", rules, "--init", "--groups", "folder") == stored
+    assert succeeds("check", study.folder, "--rules", rules, "--groups", "none") is None
+    copy = studies.copied(study, tmp_path / "copy")
+    assert succeeds("compare", study.folder, copy.folder, "--groups", "folder") == stored == copy.info()["groups"]
+    assert succeeds("report", study.folder, "--groups", "none", "--figures", "ruler") is None
+    done = command.call(monkeypatch, capsys, "compare", study.folder, copy.folder)
+    assert done.code != 0
+    assert "have different groups of images: choose them for both by --groups" in done.line
+
+
+def test_groups_come_from_files_and_mappings_or_are_refused(plain, tmp_path):
+    study = studies.copied(plain, tmp_path / "study")
+    ids = study.reader().ordered_ids()
+    mapping = {name: int(name[6]) // 2 for name in ids}
+    study.regroup(mapping)
+    assert study.info()["groups"] | {"digest": ""} == {"chosen": "mapping", "count": 5, "digest": ""}
+    table = pl.DataFrame({"image_id": ids, "group": [str(mapping[name]) for name in ids], "other": 1})
+    table.write_parquet(tmp_path / "g.parquet")
+    digest = study.info()["groups"]["digest"]
+    study.regroup(tmp_path / "g.parquet")
+    assert study.info()["groups"] == {"chosen": "g.parquet", "count": 5, "digest": digest}
+    # An image whose group is empty is alone.
+    table.with_columns(group=pl.when(pl.col("group") == "0").then(None).otherwise("group")).write_csv(
+        tmp_path / "g.csv"
+    )
+    study.regroup(tmp_path / "g.csv")
+    assert study.info()["groups"]["count"] == 4 + sum(group == 0 for group in mapping.values())
+    table.head(20).write_csv(tmp_path / "few.csv")
+    pl.concat([table, table.head(1)]).write_csv(tmp_path / "double.csv")
+    table.drop("group").write_csv(tmp_path / "none.csv")
+    wrong = {"few.csv": "no group for 10 of 30 images", "double.csv": "more than one row", "none.csv": "CSV or Parquet"}
+    for file, words in (wrong | {"missing.csv": "neither folder, near or none"}).items():
+        with pytest.raises(UsageError, match=words):
+            study.regroup(tmp_path / file)
+    with pytest.raises(UsageError, match="all images are in one group"):
+        study.regroup(dict.fromkeys(ids, "one"))
+    assert study.info()["groups"]["chosen"] == "g.csv"
+
+
+def test_tables_that_were_made_with_other_groups_are_made_again(plain, tmp_path, caplog):
+    study = studies.copied(plain, tmp_path / "study")
+    before = study.summary()
+    study.regroup("folder")
+    after = study.summary()
+    assert not after.equals(before)
+    content = study.info()
+    write_content(study.folder, content | {"groups": None})
+    assert Reader(study.folder).altered("tables/summary.parquet") == "made with other groups of images"
+    assert load(study.folder).summary().equals(before)
+    assert "made with other groups" in caplog.text
+    write_content(study.folder, content)
+    (study.folder / "groups.parquet").write_bytes(b"")
+    stored_units.cache_clear()
+    with pytest.raises(UsageError, match=r"groups\.parquet: .*choose `groups` again"):
+        Study(study.folder).write_tables()
+    study.regroup("none")
+    assert study.summary().equals(before)
+
+
+def test_a_study_without_vectors_takes_groups_when_it_is_run_alone(photos, grouped, tmp_path):
+    study = run(photos, tmp_path / "study", store="metrics", groups="folder")
+    assert study.summary().filter(pl.col("metric").is_in(grouped.metrics)).equals(grouped.summary())
+    assert study.info()["groups"] == grouped.info()["groups"]
+    with pytest.raises(UsageError, match="takes `groups` only when it is run"):
+        study.report(groups="none")
+    with pytest.raises(UsageError, match="needs stored embeddings"):
+        run(photos, tmp_path / "study", store="metrics", groups="near")
+
+
+def test_near_copies_are_reported_and_grouped(tmp_path):
+    """40 photos, and 40 near-copies of some of them."""
+    rng = np.random.default_rng(1)
+    photos = [np.kron(rng.integers(0, 256, (4, 4, 3)), np.ones((16, 16, 1))).astype("uint8") for _ in range(40)]
+    (tmp_path / "few").mkdir()
+    for number, photo in enumerate(photos):
+        Image.fromarray(photo).save(tmp_path / "few" / f"{number:02}.png")
+    shutil.copytree(tmp_path / "few", tmp_path / "many")
+    for number in range(40):
+        own = photos[number % 7 if number < 30 else 39 - number % 3]
+        noisy = np.clip(own + rng.normal(0, 1.5, own.shape), 0, 255).astype(np.uint8)
+        Image.fromarray(noisy).save(tmp_path / "many" / f"copy-{number:02}.png")
+    changes = {"pale": lambda image, rng: 255 - (255 - image) // 2, "noise": CHANGES["noise"]}
+    few = run(tmp_path / "few", tmp_path / "one", augmentations=changes)
+    many = run(tmp_path / "many", tmp_path / "two", augmentations=changes)
+    figures = {"figures": ["ruler"], "formats": ["svg"]}
+    page = " ".join(many.report(**figures).read_text().split())
+    assert "50 of 80 images are near-duplicates." in page
+    assert "makes 10 groups of them" in page
+    assert "Intervals take the 80 images as independent." in page
+    assert near_duplicates(few.reader()) is None
+    shown = many.report(groups="near", **figures).read_text()
+    assert "The images belong to 40 groups (near)." in " ".join(shown.split())
+    assert "near-duplicates.</strong>" not in shown
+    baseline = {name: study.summary()["baseline"][0] for name, study in (("few", few), ("many", many))}
+    assert baseline["many"] == pytest.approx(baseline["few"], abs=0.005)
+    assert many.info()["groups"]["count"] == 40
