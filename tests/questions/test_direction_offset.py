@@ -1,5 +1,6 @@
 """The common offset and the centred relative shift: against loops over images, and where an offset was planted."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -126,6 +127,41 @@ def test_shifts_without_a_common_offset_have_none_on_average():
         found.append(Shifts(sums.close(), 1).common_offset().item())
     assert abs(np.mean(found)) < 3 * np.std(found) / np.sqrt(200)
     assert np.std(found) > 0.03  # one study's number varies
+
+
+def test_copies_of_an_image_in_one_group_change_nothing():
+    vectors = embeddings(12, offset=1.0)
+    times, study = np.arange(12) % 3 + 1, chunked(rows_of(vectors, "ab").lazy())
+    groups = np.repeat(np.arange(12), times)
+    copied = dataclasses.replace(chunked(rows_of(vectors[groups], "ab").lazy()), units=groups)
+    twice = dataclasses.replace(chunked(rows_of(np.repeat(vectors, 2, axis=0), "ab").lazy()), units=np.arange(24) // 2)
+    wanted = centred_shifts(study, ["a", "b"], 0)
+    np.testing.assert_allclose(centred_shifts(twice, ["a", "b"], 0), wanted, rtol=1e-9)
+    # Views count one by one; from the originals' mean and baseline, in which a group counts once.
+    units = vectors.astype(np.float64) / np.linalg.norm(vectors.astype(np.float64), axis=2, keepdims=True)
+    off = units - units[:, 0].mean(axis=0)
+    off /= np.linalg.norm(off, axis=2, keepdims=True)
+    together = off[:, 0] @ off[:, 0].T
+    distance = 1 - (off[:, :1] * off[:, [1, 3]]).sum(axis=2).mean(axis=1)
+    value = (distance * times).sum() / times.sum() / (1 - (together.sum() - 12) / (12 * 11))
+    assert centred_shifts(copied, ["a", "b"], 0)[0][0] == pytest.approx(value, rel=1e-9)
+
+
+def test_the_common_offset_of_groups_is_that_of_all_pairs_of_groups():
+    vectors, groups = embeddings(9, augmentations=1, offset=1.0).astype(np.float64), [0, 0, 0, 1, 1, 2, 3, 3, 4]
+    parts = {number: ShiftSums(1, 2) for number in groups}
+    for number, each in zip(groups, vectors, strict=True):
+        parts[number].add_embedding(each)
+    closed = [sums.close() for sums in parts.values()]
+    found = Shifts(closed[0], 2, closed).by_group().common_offset()
+    shifts = [[unit(view) - unit(each[0]) for view in each[1:]] for each in vectors]
+    products = [
+        a @ b
+        for (one, of), (two, other) in itertools.permutations(zip(shifts, groups, strict=True), 2)
+        if of != other
+        for a, b in itertools.product(one, two)
+    ]
+    assert found == pytest.approx([np.mean(products) / np.mean([a @ a for one in shifts for a in one])], rel=1e-5)
 
 
 def test_summary_has_the_numbers_of_the_cosine_alone():

@@ -1,5 +1,6 @@
 """The split of variance against SciPy's analysis of variance and loops, its interval by simulation, and the page."""
 
+import dataclasses
 import functools
 import math
 
@@ -64,10 +65,12 @@ def test_the_fraction_is_that_of_an_analysis_of_variance_where_draws_failed(imag
     assert high - low > 0.01
 
 
-def test_the_interval_is_the_jackknife_over_chunks_of_images():
+def test_the_interval_is_the_jackknife_over_chunks_and_groups_of_images():
     values = drawn(24, 3, 0.5)
     read = functools.partial(moments, order=layout(rows_of(values)), names=["a"], metric="cosine_similarity")
     found = split(gather(chunked(rows_of(values)), read, together=False, sizes=[2] * 12))
+    grouped = dataclasses.replace(chunked(rows_of(values)), units=np.arange(24) // 2)
+    np.testing.assert_allclose(split(gather(grouped, read, together=False, sizes=[1] * 24)), found, rtol=1e-9)
     size, without = 3.0, [by_hand(np.delete(values, [k, k + 1], axis=0)) for k in range(0, 24, 2)]
     full, *logs = (math.log(1 + size * image / (1 - image)) for image in (by_hand(values), *without))
     half = stats.t.ppf(0.975, 11) * math.sqrt(11 / 12 * sum((each - np.mean(logs)) ** 2 for each in logs))

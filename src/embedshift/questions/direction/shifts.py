@@ -59,7 +59,8 @@ class Shifts:
         counts, n = self.sums["counts"], self.sums["images"]
         between = (np.nan_to_num(self.total) ** 2).sum(axis=-1) - self.sums["together"]
         with np.errstate(invalid="ignore", divide="ignore"):
-            fraction = between * n / (n - 1) / (counts * self.sums["squares"])
+            within = np.sum([group["counts"] ** 2 for group in self.groups], axis=0) if self.groups else counts**2 / n
+            fraction = between / (counts**2 - within) / (self.sums["squares"] / counts)
         return np.where(self._moved() & (n > 1), fraction, np.nan)
 
     def split_half(self) -> Values:

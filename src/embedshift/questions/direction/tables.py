@@ -109,7 +109,8 @@ def offset_columns(reader: Reader) -> pl.DataFrame:
     if reader.info.has_vectors and reader.chunks.items:
         columns |= zip(CENTRED, centred_shifts(reader.chunks, names, reader.info.seed), strict=True)
     if study_shifts is not None:
-        columns["common_offset"] = study_shifts.common_offset()
+        units = study_shifts if reader.units is None else _of_groups(reader, study_shifts)
+        columns["common_offset"] = units.common_offset()
     return pl.DataFrame({"augmentation": names, "metric": COSINE, **columns}).fill_nan(None)
 
 
@@ -117,8 +118,10 @@ def centred_shifts(study: Chunks, augmentations: list[str], seed: int) -> tuple[
     """Returns relative shifts of the cosine after the originals' mean is subtracted, from the first images."""
     rows = study.head(KEPT)
     embeddings = rows.filter(pl.col("view") == ORIGINAL).select("embedding").collect()["embedding"].to_numpy()
-    units = unit(embeddings)
-    mean = np.nan_to_num(units).sum(axis=0) / max(1, np.isfinite(units[:, 0]).sum())
+    groups = np.arange(len(embeddings)) if study.units is None else study.units[: len(embeddings)]
+    units, size = unit(embeddings), np.bincount(groups)[groups].astype(np.float64)
+    weights = np.where(np.isfinite(units), 1 / size[:, None], 0.0)  # each group counts once
+    mean = (weights * np.nan_to_num(units)).sum(axis=0) / np.maximum(weights.sum(axis=0), 1 / len(units))
     originals = centred(embeddings, mean)
 
     def cosines() -> Iterator[tuple[Values, Values]]:
@@ -128,9 +131,10 @@ def centred_shifts(study: Chunks, augmentations: list[str], seed: int) -> tuple[
             values = np.stack([cosine(own, centred(views[:, view], mean)) for view in range(views.shape[1])], axis=1)
             yield side_by_side(sums_and_counts(values[:, study.order.positions(name), None]) for name in augmentations)
 
-    sums = {"vectors": {"vectors": originals}}
+    vectors = {"vectors": originals} | ({} if study.units is None else {"group": groups.astype(float), "size": size})
+    sums = {"vectors": vectors}
     baseline = cosine_baseline(lambda name: sums.get(name, {}), len(originals)) or Baseline(np.nan, np.nan)
-    sample = gather(cosines(), together=False, chunks=[1] * len(originals))
+    sample = gather(cosines(), together=False, chunks=[1] * len(originals), units=study.units)
     shifts = relative_shifts(sample, baseline, 1.0, seed=seed, limits=(-1.0, 1.0))
     return shifts.value, shifts.low, shifts.high
 
