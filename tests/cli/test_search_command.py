@@ -1,10 +1,13 @@
 """`embedshift search`: what it prints, its exit codes, and what stays for a report."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
+import polars as pl
 import pytest
 
+from embedshift.cli.search import threshold_table
 from support.graded import DARKER, graded
 from support.revised import without_vectors
 from support.synthetic import make_study
@@ -41,6 +44,16 @@ def test_it_prints_thresholds_pairs_and_predictions(cli, study):
     first = pairs.row(0, named=True)
     assert f"{first['cosine']:.4f}  {first['image_id']}  {first['other']}" in done.out
     assert "Predicted recall@1 among 200 images:" in done.out
+
+
+def test_equal_ends_are_counted_and_not_one_of_them_named_alone():
+    values = {"noise": 0.25, "blur": 1.0, "flip": 0.5, "elastic": 1.0, "crop": 1.0}
+    columns = {"augmentation": [*values], "false_match_rate": 0.01, "value": [*values.values()]}
+    thresholds = {"false_match_rate": [0.01], "threshold": [0.9], "ci_low": [0.88], "ci_high": [0.92]}
+    tables = {"matches": pl.DataFrame(columns), "thresholds": pl.DataFrame(thresholds)}
+    printed = threshold_table(SimpleNamespace(table=tables.__getitem__))
+    cells = [next(iter(column.cells)) for column in printed.columns]
+    assert cells == ["0.01", "0.9000  0.8800 to 0.9200", "0.250 noise", "1.000 blur and 2 more"]
 
 
 def test_too_few_images_for_a_threshold_are_said(cli, study):

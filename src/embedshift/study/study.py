@@ -116,7 +116,7 @@ class Study(Exports):
         return self.table("ranking")
 
     def differences(self) -> pl.DataFrame:
-        """One row per metric and pair of augmentations: the difference paired by image, and whether significant."""
+        """One row per metric and pair of augmentations: difference and ratio, paired by image, and if significant."""
         return self.table("differences")
 
     def __getattr__(self, name: str) -> Callable[..., pl.DataFrame]:
