@@ -117,7 +117,7 @@ def test_a_family_that_moves_too_little_has_no_tolerance(tmp_path):
 def test_a_family_that_falls_by_more_than_the_paired_interval_is_said_to(tmp_path):
     """Weaker levels that move further: by far, and by less than images differ."""
     effect = {f"darker@{level}": shift for level, shift in enumerate((0.2, 0.8, 0.4, 0.9, 0.3), 1)}
-    effect |= {f"closer@{level}": shift for level, shift in enumerate((0.2, 0.3, 0.4, 0.5, 0.499), 1)}
+    effect |= {f"closer@{level}": shift for level, shift in enumerate((0.2, 0.3, 0.4, 0.5, 0.44), 1)}
     study = make_study(tmp_path / "study", 30, graded(*MADE), effect=effect)
     falls = study.tolerance().select("family", "falls").unique()
     assert dict(falls.iter_rows()) == {"darker": "2 to 3", "closer": None}
