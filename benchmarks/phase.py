@@ -12,6 +12,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 import embedshift
 from embedshift.arrays import Pixels, Values
@@ -33,7 +34,7 @@ def main() -> None:
     decoded = [images.decode(source.read(photo)) for photo in source.samples[: options.count]]
     photos = [images.resize(photo, encoder.size, "squash") for photo in decoded]
     half = round(PHASE * encoder.size / 2)
-    shifts = np.arange(LENGTHS[-1] + half)
+    shifts = range(LENGTHS[-1] + half)
     units = np.stack([unit_rows(encoder(np.stack([shifted(photo, s) for s in shifts])).embedding) for photo in photos])
     originals = units[:, 0]
     baseline = (1.0 - originals @ originals.T)[~np.eye(len(photos), dtype=bool)].mean()
@@ -51,7 +52,7 @@ def shifted(photo: Pixels, pixels: int) -> Pixels:
     return np.asarray(sampled(photo, grid(len(photo)) - np.float32(pixels), cv2.BORDER_REFLECT_101), np.uint8)
 
 
-def unit_rows(vectors: Values) -> Values:
+def unit_rows(vectors: ArrayLike) -> Values:
     values = np.asarray(vectors, np.float64)
     return np.asarray(values / np.linalg.norm(values, axis=1, keepdims=True))
 

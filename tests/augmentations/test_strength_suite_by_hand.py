@@ -8,6 +8,16 @@ from embedshift.augmentations.changes import grid
 from embedshift.augmentations.strength import coding, draws, grain, occluders, tones, warps
 
 
+class Middle(np.random.Generator):
+    """Draws the middle of every range, so that phases are 0."""
+
+    def uniform(self, low, high, size):
+        return np.full(size, (low + high) / 2)
+
+
+MIDDLE = Middle(np.random.PCG64(0))
+
+
 def test_strength_strength():
     assert (strength_module.strength(Choice(families=("jpeg",)))[2].name, len(strength_module.strength(Choice()))) == (
         "jpeg@3",
@@ -95,16 +105,21 @@ def test_warps_perspective():
 
 
 def test_warps_rotation():
-    assert warps.rotation(3, 90.0, np.random.default_rng(0))[0, 0].round(3).tolist() in ([0.0, 2.0], [2.0, 0.0])
+    assert warps.rotation(3, 90.0, MIDDLE)[0, 0].round(3).tolist() in ([0.0, 2.0], [2.0, 0.0])
 
 
 def test_warps_zoom_out():
-    assert warps.zoom_out(5, 0.5, np.random.default_rng(0))[2, :, 0].tolist() == [-2.0, 0.0, 2.0, 4.0, 6.0]
+    assert warps.zoom_out(5, 0.5, MIDDLE)[2, :, 0].tolist() == [-2.0, 0.0, 2.0, 4.0, 6.0]
 
 
 def test_warps_translation():
-    moved = warps.translation(20, 0.1, np.random.default_rng(0))[0, 0]
+    moved = warps.translation(20, 0.1, MIDDLE)[0, 0]
     assert round(float(np.hypot(*moved)), 3) == 2.0
+
+
+def test_draws_phases():
+    assert draws.phases(np.random.default_rng(0), 2).round(3).tolist() == [0.137, -0.23]
+    assert draws.phases(MIDDLE, 1).tolist() == [0.0]
 
 
 def test_warps_crop():

@@ -1,6 +1,7 @@
 """The tables `strength`, `tolerance` and `corruption`, against the rows of made studies."""
 
 import itertools
+import re
 
 import numpy as np
 import polars as pl
@@ -116,7 +117,7 @@ def test_a_family_that_moves_too_little_has_no_tolerance(tmp_path):
 def test_a_family_that_falls_by_more_than_the_paired_interval_is_said_to(tmp_path):
     """Weaker levels that move further: by far, and by less than images differ."""
     effect = {f"darker@{level}": shift for level, shift in enumerate((0.2, 0.8, 0.4, 0.9, 0.3), 1)}
-    effect |= {f"closer@{level}": shift for level, shift in enumerate((0.2, 0.3, 0.4, 0.5, 0.499), 1)}
+    effect |= {f"closer@{level}": shift for level, shift in enumerate((0.2, 0.3, 0.4, 0.5, 0.44), 1)}
     study = make_study(tmp_path / "study", 30, graded(*MADE), effect=effect)
     falls = study.tolerance().select("family", "falls").unique()
     assert dict(falls.iter_rows()) == {"darker": "2 to 3", "closer": None}
@@ -126,9 +127,7 @@ def test_a_family_that_falls_by_more_than_the_paired_interval_is_said_to(tmp_pat
     falling = [pair for pair, test in paired.items() if test.statistic > 0 and test.pvalue < 0.05 / 20]
     assert falling[0] == (2, 3)
     section = study.report(figures=[]).read_text().partition('id="tolerances"')[2].partition("</table>")[0]
-    assert (
-        section.count("not monotone: falls from level ") == section.count("not monotone: falls from level 2 to 3") == 1
-    )
+    assert re.findall(r"not monotone: falls from level (.*?)<", section) == ["2 to 3"]
 
 
 def test_below_eight_images_there_is_a_value_and_no_interval(tmp_path):
