@@ -142,7 +142,7 @@ def test_what_was_not_measured_is_said_with_the_metric_that_lacks():
     rows = world(12).drop("aligned_detail_preservation")
     found = {row["claim"]: row for row in table_of(rows, resamples=50).iter_rows(named=True)}
     requires = {claim.name: claim.test.requires for claim in paper_claims()}
-    said = f"Not measured: run with --metrics aligned_detail_preservation. {requires['12b']}"
+    said = f"Not measured: run with `metrics` aligned_detail_preservation. {requires['12b']}"
     assert {part: row["requires"] for part, row in found.items()} == requires | {"12b": said}
     assert [part for part, row in found.items() if row["verdict"] == "not testable"] == ["12b"]
 
