@@ -80,7 +80,10 @@ def test_the_count_of_relative_shifts_is_that_of_a_slow_bootstrap(size, level):
     originals, cosines = units_of(30)
     evidence = evidence_of(originals, cosines, size)
     found = MostAltered(level).find(Bootstrap(evidence, [], seed=SEED, resamples=RESAMPLES))
-    wanted, p = slow_count(slow_contrasts(originals, cosines, level, size), 5)
+    contrasts = slow_contrasts(originals, cosines, level, size)
+    together = MostAltered(level)._together(evidence.sample, evidence.baseline.pairs)
+    np.testing.assert_allclose(together.values, contrasts, atol=1e-12)
+    wanted, p = slow_count(contrasts, 5)
     assert (found.estimate, found.low, found.high) == wanted
     assert found.p == pytest.approx(p, abs=2 / RESAMPLES)
     assert 0 < wanted[1] < wanted[0] < wanted[2] < 9 or level != 0.3, "a number that never moves tests nothing"
@@ -139,7 +142,7 @@ def test_what_was_not_measured_is_said_with_the_metric_that_lacks():
     rows = world(12).drop("aligned_detail_preservation")
     found = {row["claim"]: row for row in table_of(rows, resamples=50).iter_rows(named=True)}
     requires = {claim.name: claim.test.requires for claim in paper_claims()}
-    said = f"Not measured: run with --metrics aligned_detail_preservation. {requires['12b']}"
+    said = f"Not measured: run with `metrics` aligned_detail_preservation. {requires['12b']}"
     assert {part: row["requires"] for part, row in found.items()} == requires | {"12b": said}
     assert [part for part, row in found.items() if row["verdict"] == "not testable"] == ["12b"]
 

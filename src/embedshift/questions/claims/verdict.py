@@ -69,7 +69,7 @@ def judge(claims: Sequence[Claim], bootstrap: Bootstrap) -> pl.DataFrame:
         if finding is None:
             row["verdict"] = NOT_TESTABLE
             if claim.optional and not bootstrap.evidence.measures(claim.optional):
-                row["requires"] = f"Not measured: run with --metrics {claim.optional}. {claim.test.requires}"
+                row["requires"] = f"Not measured: run with `metrics` {claim.optional}. {claim.test.requires}"
         else:
             row |= {"estimate": finding.estimate, "ci_low": finding.low, "ci_high": finding.high, "verdict": UNDECIDED}
         if finding is not None and index in p:
