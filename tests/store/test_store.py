@@ -193,7 +193,7 @@ class Wide(Colours):
 def test_a_million_images_take_one_and_a_half_gigabytes_at_most(tmp_path, monkeypatch):
     for module in (embedding, estimate):  # so many of 64 images as of a million: one a shard
         monkeypatch.setattr(module, "KEPT", 1)
-        monkeypatch.setattr(module, "GROUPS", 1)
+        monkeypatch.setattr(module, "CHUNKS", 1)
     photos = pictures(tmp_path / "photos", 64, width=40, height=32)
     bytes_of = {}
     for store in ("all", "metrics"):
