@@ -1,9 +1,10 @@
 """Disturbs runs in every way that a run of days meets, and holds what they finish to an undisturbed run.
 
-`chaos.py` runs the real command line on made images with a tiny CLIP whose weights are random: 25 SIGKILLs and 10
-SIGSTOPs at seeded moments, other signals, a full and a read-only disk, killed loaders, device processes, Ray workers
-and heads, two runs at once, file times of a clock that jumps, images that change. After each fault the same command
-is run again where the line of the error says so. `--short` is a small part of it. Ends with 1 when anything differs.
+`chaos.py` runs the real command line on made images with a tiny CLIP whose weights are random: 30 SIGKILLs, 10
+SIGSTOPs and 10 SIGTERMs to random processes at seeded moments, other signals, a full and a read-only disk, killed
+loaders, device processes, Ray workers and heads, two runs at once, file times of a clock that jumps, images that
+change. After each fault the same command is run again where the line of the error says so. `--short` is a small part
+of it. Ends with 1 when anything differs.
 """
 
 import argparse
@@ -11,7 +12,6 @@ import contextlib
 import functools
 import os
 import random
-import resource
 import shutil
 import signal
 import subprocess
@@ -19,85 +19,20 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-
-from machine import describe_machine
-from process_tree import descendants, end_of_group
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 import polars as pl
 from PIL import Image
 
 import embedshift
-from support import models
-from support.synthetic import write_pictures
+from chaos_world import IMAGES, WAIT, Process, World
+from machine import describe_machine
+from process_tree import descendants
 
-IMAGES, SHARD = 24, 4
-WAIT = 180
-
-
-@dataclass
-class World:
-    """Images, a model, and the study that nothing disturbed."""
-
-    scratch: Path
-    draws: int
-    count: int = 0
-
-    def __post_init__(self) -> None:
-        self.photos, self.model = self.scratch / "images", self.scratch / "clip"
-        write_pictures(self.photos, [f"{n:02}.png" for n in range(IMAGES - 1)], 0)
-        (self.photos / "broken.jpg").write_bytes(b"no image")
-        models.make("clip", self.model)
-        self.whole = self.scratch / "whole"
-        started = time.monotonic()
-        code, line = self.finish(self.start(self.whole))
-        assert code == 0, line
-        self.seconds = time.monotonic() - started
-
-    def out(self) -> Path:
-        """A new folder for a study."""
-        self.count += 1
-        return self.scratch / f"study-{self.count}"
-
-    def start(self, out: Path, *flags: str, limit: int | None = None, photos: Path | None = None) -> "Process":
-        """The command, as a process and a group of its own; `limit`: bytes of a file that it may write."""
-        settings = ["--draws", str(self.draws), "--shard-size", str(SHARD), "--workers", "2", "--no-report", *flags]
-        command = [sys.executable, "-c", "from embedshift.cli import main; main()", "run", str(photos or self.photos)]
-        return subprocess.Popen(
-            [*command, "--model", str(self.model), "--out", str(out), *settings],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-            preexec_fn=None if limit is None else lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-        )
-
-    def finish(self, process: "Process", patience: float = 10) -> tuple[int, str]:
-        """Its exit code and its last line; after so many seconds, none of its processes may be left."""
-        out, err = process.communicate(timeout=WAIT)
-        assert "Traceback" not in err, err
-        left = end_of_group(process.pid, patience)
-        assert not left, f"processes left: {left}"
-        lines = [line for line in (err if process.returncode else out).splitlines() if line.strip()]
-        return process.returncode, next((line for line in lines if "error:" in line), lines[-1] if lines else "")
-
-    def same(self, out: Path) -> str:
-        """Whether rows, failures, counts and all tables are those of the undisturbed run."""
-        study, whole = embedshift.load(out), embedshift.load(self.whole)
-        different = [name for name in whole.table_names if not study.table(name).equals(whole.table(name))]
-        for name, one, other in (
-            ("rows", study.rows().collect(), whole.rows().collect()),
-            ("failures", study.failures(), whole.failures()),
-        ):
-            different += [] if one.equals(other, null_equal=True) else [name]
-        different += [] if study.info()["counts"] == whole.info()["counts"] else ["counts"]
-        return "equal" if not different else f"DIFFERENT: {', '.join(different)}"
+# What is disturbed at random, with the flags of its run; "figures" is a report of the whole study.
+KINDS = {"loaders": ("--image-timeout", "5"), "devices": ("--device", "cpu,cpu"), "figures": ()}
 
 
-Process = subprocess.Popen[str]
 Outcome = tuple[str, str, str]
 Fault = Callable[[World], Iterator[Outcome]]
 
@@ -114,17 +49,33 @@ def goes_on(world: World, out: Path, name: str, code: int, line: str, *flags: st
     return name, f"{code}: {line}", world.same(out) if again == 0 else f"NOT FINISHED: {last}"
 
 
-def killed_at_random(world: World, seed: int, kills: int) -> Iterator[Outcome]:
-    moments = random.Random(seed)
-    for number in range(kills):
-        out, moment = world.out(), moments.uniform(0.25, 1.0) * world.seconds
-        process = world.start(out)
+def at_random(world: World, number: signal.Signals, count: int, seed: int) -> Iterator[Outcome]:
+    """A signal to a random process (the main one, loaders, devices, figure workers) at a random moment of a run."""
+    moments = random.Random(f"{seed} {number.name}")
+    for turn in range(count):
+        kind, flags = list(KINDS.items())[turn % len(KINDS)]
+        out, report = world.out(), kind == "figures"
+        if report:
+            shutil.copytree(world.whole, out)
+        start = functools.partial(world.report, out) if report else functools.partial(world.start, out, *flags)
+        process = start()
+        moment = moments.uniform(0.25, 0.9) * (world.report_seconds if report else world.seconds)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(moment)
-        process.kill()
-        code, _ = world.finish(process)
-        done = len(list((out / "shards").glob("part-*.parquet"))) if (out / "shards").is_dir() else 0
-        yield goes_on(world, out, f"SIGKILL {number + 1}", code, f"at {moment:.1f} s, {done} of 6 shards")
+        processes = [process.pid, *descendants(process.pid)]
+        victim = process.pid if number == signal.SIGTERM else moments.choice(processes)
+        with contextlib.suppress(ProcessLookupError):  # the run may have ended
+            os.kill(victim, number)
+        if number == signal.SIGSTOP:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(50)  # the limit of a step and the patience with a loader
+            process.terminate()
+            process.send_signal(signal.SIGCONT)
+        code, line = world.finish(process)
+        whom = "main" if victim == process.pid else "child"
+        name = f"{number.name} {turn + 1}, {kind}, {whom}"
+        again, last = world.finish(start())
+        yield name, f"at {moment:.1f} s, {code}: {line}", world.same(out) if again == 0 else f"NOT FINISHED: {last}"
 
 
 def signals(world: World) -> Iterator[Outcome]:
@@ -134,25 +85,6 @@ def signals(world: World) -> Iterator[Outcome]:
         wait_for_shard(out, process)
         process.send_signal(number)
         yield goes_on(world, out, number.name, *world.finish(process))
-
-
-def stopped_at_random(world: World) -> Iterator[Outcome]:
-    """A random process of a run is stopped (SIGSTOP): a loader is replaced; else SIGTERM ends all of them."""
-    moments = random.Random(0)
-    for number in range(10):
-        flags = ("--device", "cpu,cpu") if number % 2 else ("--image-timeout", "5")
-        out, moment = world.out(), moments.uniform(0.25, 0.9) * world.seconds
-        process = world.start(out, *flags)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(moment)
-        found = descendants(process.pid) or [process.pid]
-        with contextlib.suppress(ProcessLookupError):  # the run may have ended
-            os.kill(moments.choice(found), signal.SIGSTOP)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(50)  # the limit of a step and the patience with a loader
-        process.terminate()
-        process.send_signal(signal.SIGCONT)
-        yield goes_on(world, out, f"SIGSTOP {number + 1}", *world.finish(process), *flags)
 
 
 def full_disk(world: World) -> Iterator[Outcome]:
@@ -273,20 +205,27 @@ def _rows(rows: pl.DataFrame, image_id: str) -> pl.DataFrame:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--kills", type=int, default=25)
-    parser.add_argument("--short", action="store_true", help="three kills, signals, loaders, disks and two runs")
+    parser.add_argument("--kills", type=int, default=30, help="SIGKILLs; a third as many SIGSTOPs and SIGTERMs")
+    parser.add_argument(
+        "--short", action="store_true", help="three kills, a SIGTERM, signals, loaders, disks and two runs"
+    )
     parser.add_argument("--only", default="", help="faults whose function's name holds this text")
     given = parser.parse_args()
     few: list[Fault] = [signals, killed_loaders, full_disk, two_runs]
-    more: list[Fault] = [stopped_at_random, read_only_disk, killed_device, killed_ray, clock_that_jumps, changed_source]
+    more: list[Fault] = [read_only_disk, killed_device, killed_ray, clock_that_jumps, changed_source]
     kills = 3 if given.short else given.kills
     wrong, started = 0, time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
         world = World(Path(scratch), draws=4 if given.short else 8)
         print(f"undisturbed: {world.seconds:.1f} s", flush=True)
-        faults: list[Fault] = [functools.partial(killed_at_random, seed=given.seed, kills=kills), *few]
-        for fault in faults + ([] if given.short else more):
-            if given.only not in getattr(fault, "__name__", "killed_at_random"):
+        random_signals = {signal.SIGKILL: kills, signal.SIGTERM: kills // 3}
+        random_signals |= {} if given.short else {signal.SIGSTOP: kills // 3}
+        faults: list[Fault] = [
+            functools.partial(at_random, number=number, count=count, seed=given.seed)
+            for number, count in random_signals.items()
+        ]
+        for fault in faults + few + ([] if given.short else more):
+            if given.only not in getattr(fault, "__name__", "at_random"):
                 continue
             for name, seen, found in fault(world):
                 print(f"{name:32} {found:14} {seen[:200]}", flush=True)

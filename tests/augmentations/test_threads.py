@@ -93,6 +93,7 @@ with threadpool_limits(2, "blas"):
 """
 
 
+@pytest.mark.matrix
 def test_rows_of_loaders_are_those_of_the_process_itself(originals, tmp_path):
     photos = tmp_path / "photos"
     photos.mkdir()

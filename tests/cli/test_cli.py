@@ -258,6 +258,7 @@ def test_demo_measures_eight_photographs(cli, tmp_path, monkeypatch):
     assert sorted(ranks.values()) == list(range(1, 10))
 
 
+@pytest.mark.matrix
 @pytest.mark.slow
 def test_the_installed_command(tmp_path):
     """As a process: the entry point of the package, its exit codes, and a stdout that nobody reads."""

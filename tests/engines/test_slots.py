@@ -55,6 +55,7 @@ def test_all_images_held_at_once_are_those_that_are_drawn_here(photos, monkeypat
         assert all(np.array_equal(there.pixels[name], values) for name, values in here.pixels.items())
 
 
+@pytest.mark.matrix
 def test_a_run_takes_all_of_its_views_from_shared_memory(photos, tmp_path, monkeypatch):
     seen = []
 

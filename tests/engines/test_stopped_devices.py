@@ -40,6 +40,7 @@ def test_a_process_that_is_stopped_is_ended_with_one_line(before, job, started, 
     assert children() == []
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("number", first_only([signal.SIGINT, signal.SIGKILL]))
 def test_whatever_ends_a_run_leaves_no_stopped_process_behind(number, tmp_path):
     """Both processes of the devices are stopped, and the loader of one."""

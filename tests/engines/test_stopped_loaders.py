@@ -129,6 +129,7 @@ main()
 """
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("number", first_only([signal.SIGINT, signal.SIGTERM, signal.SIGKILL]))
 def test_whatever_ends_a_run_leaves_no_stopped_loader_behind(number, tmp_path):
     arguments = ["run", pictures(tmp_path / "photos", 2), "--out", tmp_path / "out", "--model", "mean-colour"]

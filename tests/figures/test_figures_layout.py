@@ -160,6 +160,7 @@ def holed(tmp_path_factory):
     return with_holes(make_study(tmp_path_factory.mktemp("holed") / "study", 12, names, **asked))
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("name", [name for name in OF_ANY_STUDY if not FIGURES[name].shows_images])
 def test_missing_values_are_said_or_left_out(holed, name):
     if name == "clustermap":
@@ -247,6 +248,7 @@ def test_wrong_names_and_formats_are_refused(tmp_path, caplog):
             assert refused.value.exit_code == 2
 
 
+@pytest.mark.matrix
 def test_drawing_imports_no_torch_and_opens_no_window(tmp_path):
     asked = {"layers": 3, "heads": (3, 4), "text": True, "looks": True}
     study = make_study(tmp_path / "study", 4, ["noise", "blur"], with_pictures=True, **asked)

@@ -116,6 +116,7 @@ def test_figures_are_rendered_here_when_a_process_is_killed(monkeypatch):
     assert found == {k: render(figure(str(k)), ["svg"]) for k in range(3)}
 
 
+@pytest.mark.matrix
 def test_an_error_of_a_figure_is_what_it_was(monkeypatch):
     two_cores(monkeypatch)
     broken = figure("$\\frac$")
@@ -164,6 +165,7 @@ print(key, *rendered.files)
 """
 
 
+@pytest.mark.matrix
 def test_a_script_without_a_guard_is_run_once(tmp_path):
     """Its figures are rendered in other processes nevertheless."""
     script = tmp_path / "script.py"

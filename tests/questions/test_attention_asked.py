@@ -133,6 +133,7 @@ def test_the_figure_shows_the_summary(study):
     assert [label.get_text().replace(" ", "_") for label in panels[0].get_yticklabels()] == names
 
 
+@pytest.mark.matrix
 def test_figure_and_section_are_there_only_where_the_study_has_the_metrics(plain, study):
     assert not FIGURES["attention_change"].is_available(FigureInput(plain.reader()))
     assert FIGURES["attention_change"].is_available(FigureInput(study.reader()))

@@ -76,6 +76,7 @@ def test_one_metric_alone_and_few_images(values):
         assert not {"[", "spreads", "motion", "stays"} & {*said.replace("[", " [ ").split()}
 
 
+@pytest.mark.matrix
 def test_it_is_there_only_where_it_was_measured(tmp_path):
     assert "looks" not in studies.plain().table_names
     study = studies.few(12)

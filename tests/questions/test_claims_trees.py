@@ -89,6 +89,7 @@ def test_failing_in_one_way_or_another_is_not_the_failure_of_one_condition():
     assert found.shown == (False, False)
 
 
+@pytest.mark.matrix
 @pytest.mark.slow
 def test_a_branch_that_is_true_by_a_hair_is_rarely_denied():
     ties = {frozenset(("blur", name)): 0.1 for name in GEOMETRIC} | {frozenset(GEOMETRIC): 0.0999}

@@ -237,6 +237,7 @@ def test_augmentations_without_a_direction_stand_below_the_tree():
     assert tree_of(np.array([[1.0]])) == (None, [0])
 
 
+@pytest.mark.matrix
 def test_above_twenty_augmentations_one_line_says_what_is_left_out(tmp_path, caplog):
     names = [f"own_{index}" for index in range(21)]
     clusters._left_out.cache_clear()
@@ -274,6 +275,7 @@ def test_views_that_do_not_move_still_have_their_tables(tmp_path):
     assert '<section id="direction"' in study.report(figures=[]).read_text()
 
 
+@pytest.mark.matrix
 def test_a_study_without_the_sums_has_empty_tables_and_no_section(tmp_path):
     study = make_study(tmp_path / "study", 3, ["noise", "blur"])
     path = study.folder / "shards" / "part-00000.parquet"

@@ -6,7 +6,7 @@ from embedshift.questions.embedding import measure
 
 
 def test_unit_sums():
-    sums = measure.UnitSums(group_size=2)
+    sums = measure.UnitSums(chunk_size=2)
     for vector in ([3.0, 4.0], [0.0, 0.0], [0.0, 2.0]):
         sums.add_vector(np.array(vector))
     found = sums.close()

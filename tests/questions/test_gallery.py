@@ -73,6 +73,7 @@ def test_thumbnails_show_the_view_and_its_attention(study):
     assert card.metrics == pytest.approx(image.metrics["blur"])
 
 
+@pytest.mark.matrix
 def test_every_budget_is_kept(study, monkeypatch):
     whole = build_gallery(study.reader(), list(PAPER), budget=PLENTY)
     total = sum(map(len, whole.pictures.values()))

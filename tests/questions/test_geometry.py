@@ -61,6 +61,7 @@ def test_the_jackknife_equals_loops_and_gives_the_t_interval_of_a_mean():
     assert np.isnan(jackknife(uniformity, vectors[:7])).all()
 
 
+@pytest.mark.matrix
 @pytest.mark.slow
 def test_the_interval_of_uniformity_covers():
     """The truth by 4,000 vectors; normal vectors around a mean, 40 at a time."""

@@ -140,6 +140,7 @@ def test_maps_are_those_of_the_rows_on_one_scale(tokens):
         np.testing.assert_array_equal((red > blue)[strong], (wanted > 0)[strong])
 
 
+@pytest.mark.matrix
 def test_the_report_shows_tokens(tokens):
     section = section_of(tokens, "head_tokens")
     assert "token values" in section

@@ -58,6 +58,7 @@ def test_the_map_draws_the_table_on_one_scale(study):
     assert "augmentations" not in caption
 
 
+@pytest.mark.matrix
 def test_the_map_shows_the_strongest_of_many_and_says_so(tmp_path):
     names = [f"change_{number}" for number in range(MOST_PANELS + 3)]
     study = make_study(tmp_path / "study", 8, names, heads=(2, 3))

@@ -126,6 +126,7 @@ def test_table_against_loops_over_the_rows(study):
         assert (row["ci_low"], row["ci_high"]) == pytest.approx((low.item(), min(high.item(), most)), rel=1e-9)
 
 
+@pytest.mark.matrix
 def test_few_images_have_no_interval_and_no_cka(tmp_path):
     for images, intervals, alike in ((7, False, False), (8, True, False), (29, True, False), (30, True, True)):
         table = make_study(tmp_path / str(images), images, ["noise", "blur"], layers=3, shard_size=15).layers()

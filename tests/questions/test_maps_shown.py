@@ -89,6 +89,7 @@ def test_the_figure_of_changes_draws_the_table(study):
     assert "maps of 8 images" in figure.texts[-1].get_text().replace("\n", " ")
 
 
+@pytest.mark.matrix
 def test_the_section_tells_the_tables_and_is_made_without_torch(study):
     code = f"""
 import sys, embedshift

@@ -148,6 +148,7 @@ def test_the_report_answers_with_tolerances(large, families):
     assert "5 levels, stops: 1, 2, 3, 4, 5" in measured
 
 
+@pytest.mark.matrix
 def test_the_report_of_few_views_has_both_answers(small, families, tmp_path):
     study = studies.copied(small, tmp_path / "study")
     html = study.report(figures=["strength", "tolerance", "ruler"], formats=["svg"]).read_text()

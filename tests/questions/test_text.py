@@ -61,6 +61,7 @@ def test_a_planted_direction_is_found(twelve, tmp_path):
     assert page.count("<td>yes</td>") == 9
 
 
+@pytest.mark.matrix
 def test_seven_images_give_numbers_and_no_conclusion(photos, tmp_path):
     study = planted(photos, tmp_path / "study", draws=5)
     test = study.word_test()
@@ -180,6 +181,7 @@ def test_rows_hold_what_was_asked_for_and_no_more(study, photos, clip, tmp_path)
     )
 
 
+@pytest.mark.matrix
 def test_labels_alone_and_a_source_without_captions(tmp_path, clip, caplog):
     bare = pictures(tmp_path / "bare", 2)
     names = tmp_path / "names.txt"

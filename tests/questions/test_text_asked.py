@@ -18,6 +18,7 @@ from support.models import Colours, TinyNet, pictures
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.matrix
 def test_resumed_and_with_workers_it_is_equal(study, photos, clip, tmp_path):
     settings = {"model": clip, "shard_size": 3, "draws": 2, "text": True, "labels": list(LABELS)}
     again = embedshift.run(photos, out=tmp_path / "study", workers=1, **settings)

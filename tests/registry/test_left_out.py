@@ -87,6 +87,7 @@ def test_every_question_is_tried():
     assert set(TRACES) == set(OPTIONAL) == set(MISSING)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("number", first_only([*range(STUDIES), None]))
 def test_without_them_the_others_run_and_report(number, photos, model, tmp_path, monkeypatch):
     missing = {name for name in OPTIONAL if number in MISSING[name]}

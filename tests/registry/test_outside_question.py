@@ -153,6 +153,7 @@ def test_study_check_and_the_first_screen_have_it(site, made, tmp_path):
     assert "unknown table 'jumps'" in call(None, "check", out, "--rules", rules).stderr
 
 
+@pytest.mark.matrix
 def test_the_report_is_made_again_with_it_and_does_without_where_it_is_gone(site, made, tmp_path):
     out = tmp_path / "study"
     shutil.copytree(made[0], out)
@@ -166,6 +167,7 @@ def test_the_report_is_made_again_with_it_and_does_without_where_it_is_gone(site
     assert 'id="jumps"' not in (out / "report.html").read_text()
 
 
+@pytest.mark.matrix
 def test_run_and_list_know_it_while_it_is_installed(site):
     for words, where in (
         ("--jumps", ("run", "--help")),

@@ -211,6 +211,7 @@ def test_charts_zoom_and_tell_numbers(visit):
     until(page, "(old) => document.getElementById('l2')._fullLayout.xaxis.range[0] > old", before[0])
 
 
+@pytest.mark.matrix
 def test_without_scripts_tables_and_figures_are_there(browser, study):
     context = browser.new_context(java_script_enabled=False, viewport={"width": 1600, "height": 900})
     page = context.new_page()

@@ -123,6 +123,7 @@ def test_how_it_was_measured(page):
         assert words in said, words
 
 
+@pytest.mark.matrix
 def test_without_pictures_no_picture_is_even_opened(tmp_path, monkeypatch):
     def refuse(_):
         raise AssertionError("a picture was opened")

@@ -106,6 +106,7 @@ def test_a_variant_that_is_gone_is_missing_and_the_rest_stands(study, pairs):
     assert str(pairs) not in html
 
 
+@pytest.mark.matrix
 def test_the_page_says_where_variants_come_from_and_what_is_wrong_with_them(study, pairs):
     html = page(study)
     assert '<section id="claims"' not in html

@@ -99,6 +99,7 @@ def test_two_images(images, tmp_path):
     assert "Of 27: 27 are undecided." in text
 
 
+@pytest.mark.matrix
 def test_twelve_images_are_approximate(images, tmp_path):
     text, answer = page(images, tmp_path / "study", limit=12)
     assert NO_INTERVAL.search(answer)
@@ -115,6 +116,7 @@ def test_one_augmentation(images, tmp_path):
     assert "Of 27: 27 are not testable." in text
 
 
+@pytest.mark.matrix
 def test_twenty_augmentations_and_one_more(images, tmp_path):
     suite = {f"dark{number}": darker(0.03 * (number + 1)) for number in range(21)}
     first = dict(list(suite.items())[:20])
@@ -135,6 +137,7 @@ def test_an_encoder_without_attention(images, tmp_path):
     assert "attention" not in answer
 
 
+@pytest.mark.matrix
 def test_constant_images(grey, tmp_path):
     text, answer = page(grey, tmp_path / "study")
     assert (
@@ -145,6 +148,7 @@ def test_constant_images(grey, tmp_path):
     assert "9 images repeat the pixels of another" in text
 
 
+@pytest.mark.matrix
 def test_equal_embeddings(images, tmp_path):
     text, answer = page(images, tmp_path / "study", model=Equal())
     assert "No augmentation moves the embedding of mean-colour: every mean cosine similarity is 1." in answer

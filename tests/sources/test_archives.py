@@ -236,6 +236,7 @@ def test_a_report_says_that_its_archive_is_gone_and_keeps_the_numbers(photos, tm
     assert "no such file" in missing[NAMES[0]]
 
 
+@pytest.mark.matrix
 @pytest.mark.slow
 def test_a_comparison_of_an_archive_out_of_order_keeps_each_images_rows_in_order(tmp_path):
     """Rows of one image that changed places would be read as other augmentations, and give other intervals."""

@@ -51,7 +51,7 @@ def test_above_the_limit_moments_give_what_values_gave(monkeypatch, holes, toget
     above = gather(parts_of(values, 7), together=together, chunks=[30, 50])
     assert above.values is None
     assert above.images == inside.images == 80
-    for name in ("mean", "variance", "having", "counts", "grouped"):
+    for name in ("mean", "variance", "having", "counts", "chunked"):
         np.testing.assert_allclose(getattr(above, name), getattr(inside, name), rtol=1e-8, err_msg=name)
     if together:
         np.testing.assert_allclose(above.covariance, np.cov(inside.values.T), rtol=1e-6, atol=1e-9)

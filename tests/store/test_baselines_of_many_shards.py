@@ -36,6 +36,7 @@ def test_consecutive_groups_are_added_wherever_shards_end(step):
         np.testing.assert_allclose(found[name].sum(axis=0), sums.sum(axis=0), rtol=1e-12)
 
 
+@pytest.mark.matrix
 def test_a_study_has_the_same_baselines(tmp_path, monkeypatch):
     images = KEPT + 600
     study = make_study(tmp_path / "study", images, ["noise"], shard_size=4, with_tables=False, grid=None)

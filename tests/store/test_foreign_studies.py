@@ -12,6 +12,7 @@ from embedshift.store.checksum import with_checksum
 from embedshift.store.info import write_content
 from embedshift.store.redraw import redraw
 from support import command
+from support.matrix import first_only
 from support.revised import say_identity
 from support.synthetic import make_study
 
@@ -45,7 +46,7 @@ ODD = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ODD)
+@pytest.mark.parametrize("name", first_only(ODD))
 def test_an_augmentation_that_cannot_be_made_is_left_out(name, study):
     assert rebuild_suite({"mirror": ODD[name], "flip": FLIP}).names == ("flip",)
     found, missing = redraw(with_mirror(study, ODD[name]).reader(), ["image-00000.png"])
@@ -141,6 +142,7 @@ def test_failures_that_are_cut_are_those_of_the_shards(study):
     assert study.failures().is_empty()
 
 
+@pytest.mark.matrix
 def test_names_beyond_ascii_under_an_ascii_locale(tmp_path):
     study = make_study(tmp_path / "study", ["é.png", "ü.png", "日本.png"], ["noise", "blur"], with_pictures=True)
     ascii_alone = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

@@ -71,6 +71,7 @@ def test_a_fork_of_a_fork_is_refused_too():
     assert isinstance(in_fork(lambda: in_fork(refuse_fork)), EmbedshiftError)
 
 
+@pytest.mark.matrix
 def test_polars_that_is_only_imported_works_in_a_fork():
     """Where nothing has used it: that a table is filtered in the fork shows that the refusal is no guess."""
     program = (

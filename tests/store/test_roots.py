@@ -120,6 +120,7 @@ def test_a_foreign_study_shows_no_image_and_says_so_once(study, state, monkeypat
         study.figure("views")
 
 
+@pytest.mark.matrix
 def test_images_root_shows_them_on_another_machine(study, state, tmp_path, monkeypatch, capsys):
     forget(state)
     shutil.move(study.folder / "pictures", tmp_path / "elsewhere")

@@ -119,6 +119,7 @@ def shown(figure) -> list[str]:
     return [axes.get_ylabel() for axes in figure.axes if axes.get_ylabel()]
 
 
+@pytest.mark.matrix
 def test_attention_is_drawn_of_images_that_have_it(both, order, mapped, caplog):
     lean = both[1].reader()
     assert lean.image_ids(with_attention=True) == set(mapped)

@@ -33,6 +33,7 @@ def photos(tmp_path):
     return pictures(tmp_path / "photos", 3)
 
 
+@pytest.mark.matrix
 def test_an_encoder_that_reads_texts_is_known_again(photos, tmp_path):
     given = {"out": tmp_path / "study", "text": True, "workers": 0}
     study = embedshift.run(photos, model=Reads(), **given)

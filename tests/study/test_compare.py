@@ -122,6 +122,7 @@ def test_images_that_failed_somewhere_are_left_out_of_all_and_counted(studies, c
     assert caplog.text == ""
 
 
+@pytest.mark.matrix
 def test_an_encoder_without_attention_is_compared_in_the_rest(first, tmp_path):
     def blind(rows):
         return moved(0.01, 1)(rows).with_columns(attention_similarity=pl.lit(None, pl.Float64))
@@ -220,6 +221,7 @@ def test_an_unknown_figure_is_named(found):
         found.figure("mean")
 
 
+@pytest.mark.matrix
 def test_metrics_against_other_texts_are_left_out(tmp_path, caplog):
     one = make_study(tmp_path / "a", 8, ["noise", "blur"], text=True)
     same = variant(one, tmp_path / "b", encoder={"name": "b"})

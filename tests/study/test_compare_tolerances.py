@@ -73,6 +73,7 @@ def test_they_are_over_the_images_that_all_measured(first, tmp_path):
     np.testing.assert_allclose(table.filter(criterion="missed 5 %").select(columns(A)), wanted.select(ENDS), rtol=1e-9)
 
 
+@pytest.mark.matrix
 def test_they_are_written_drawn_and_printed(first, second, tmp_path, monkeypatch, capsys):
     found = embedshift.compare([first, second], out=tmp_path / "out")
     assert pl.read_csv(tmp_path / "out" / "tolerances.csv").columns == found.tolerances.columns
@@ -100,6 +101,7 @@ def test_other_studies_have_none(tmp_path):
         found.figure("tolerances")
 
 
+@pytest.mark.matrix
 def test_of_many_views_figures_show_one_level_of_each_family(tmp_path):
     many = [*MADE, *(replace(DARKER, name=name) for name in ("darker_a", "darker_b")), replace(CLOSER, name="closer_a")]
     first = make_study(tmp_path / "a", 10, graded(*many))

@@ -97,6 +97,7 @@ def test_a_class_of_the_users_own_is_left_out_where_it_is_not_known(tmp_path):
     assert rebuild_suite({"mine": {"callable": "x", "text_hash": "y"}}) is None
 
 
+@pytest.mark.matrix
 def test_a_report_without_pictures_takes_earlier_pictures_away(tmp_path):
     study = make_study(tmp_path / "study", 4, ["noise"], with_pictures=True)
     study.report(figures=["attention", "views", "heatmap"])

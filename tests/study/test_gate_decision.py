@@ -122,6 +122,7 @@ def test_an_end_beyond_the_strongest_level_cannot_be_found_by_more_images_alone(
     assert decide(found, 4.9, least=False).note == BEYOND
 
 
+@pytest.mark.matrix
 def test_two_intervals_of_numbers_that_are_independent_cover_their_difference():
     rng = np.random.default_rng(0)
     own, other = rng.normal(3.0, 2.0, (2_000, 40)), rng.normal(1.0, 1.0, (2_000, 40))

@@ -63,6 +63,7 @@ def test_bounds_are_ends_of_intervals_rounded_to_the_outside(tmp_path):
     assert relative_shift == pytest.approx(50 * (margin / 0.05) ** 2, abs=1)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("step", first_only([1.0, 0.1]))
 def test_a_suite_of_families_has_rules_of_tolerances(tmp_path, step):
     """All reached, and with a tenth of the steps none."""

@@ -38,6 +38,7 @@ def test_tolerances_are_compared_in_their_own_direction(tmp_path):
         assert only(other, first, **rule, **{operator: 9.0}).outcome == "kept"
 
 
+@pytest.mark.matrix
 def test_a_tolerance_beyond_the_strongest_level_counts_as_that_level(tmp_path):
     effect = {f"{family.name}@{level}": 0.01 * level for family in (DARKER, CLOSER) for level in range(1, 6)}
     first = make_study(tmp_path / "a", 30, graded(DARKER, CLOSER), effect=effect)

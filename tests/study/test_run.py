@@ -18,6 +18,7 @@ from PIL import Image
 import embedshift
 from embedshift.encoders import Preprocess
 from support import command, reference, studies
+from support.matrix import first_only
 from support.models import Colours, pictures
 
 pytestmark = pytest.mark.slow
@@ -65,6 +66,7 @@ def test_workers_and_engine_change_no_bit(photos, clip, tmp_path):
             assert getattr(other, table)().equals(getattr(studies[0], table)(), null_equal=True)
 
 
+@pytest.mark.matrix
 def test_views_drawn_in_this_process_before_do_not_hang_the_workers(photos, tmp_path):
     """OpenCV's own threads, once begun, do not survive a fork; in a process of its own, which can be ended."""
     code = """
@@ -167,7 +169,7 @@ def test_batch_sizes_agree(photos, clip, tmp_path):
             np.testing.assert_allclose(other[name].to_numpy(), one[name].to_numpy(), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("batch_size", [1, 3, 10, 64])
+@pytest.mark.parametrize("batch_size", first_only([3, 1, 10, 64]))
 def test_batches_are_full_and_never_cross_a_shard(batch_size, photos, tmp_path):
     encoder = Colours()
     embedshift.run(photos, out=tmp_path / "study", model=encoder, batch_size=batch_size, shard_size=5, workers=0)

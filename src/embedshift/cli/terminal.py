@@ -54,7 +54,8 @@ def progress(
         now = time.monotonic()
         rate = state["new"] / max(now - state["begun"], 1e-9)
         bar.update(task, advance=count, rate=_rate(rate))
-        if bar.disable and now - state["logged"] > LINE_SECONDS:
+        # A process that has loaded its encoder counts 0 images: there may be no rate yet.
+        if bar.disable and state["new"] and now - state["logged"] > LINE_SECONDS:
             state["logged"] = now
             done = state["done"] + state["new"]
             left = (state["total"] - done) / rate

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
+from embedshift.engines.roll import SILENCE
 from embedshift.errors import EmbedshiftError, MissingExtra, reason
 
 log = logging.getLogger(__name__)
@@ -115,8 +116,9 @@ def _results(ray: Any, function: Callable[[A], T], items: Sequence[A]) -> Iterat
             return
         item, reference = waiting.popleft()
         try:
-            result, problem = ray.get(reference)
-        except ray.exceptions.RayError as error:  # its process or node died, again and again
+            result, problem = ray.get(reference, timeout=SILENCE)
+        except ray.exceptions.RayError as error:  # its process or node died, again and again, or does not answer
+            ray.cancel(reference, force=True)
             result, problem = None, reason(error)
         yield item, result, problem
 

@@ -1,0 +1,30 @@
+"""The lines of progress without a terminal: images done, their rate and the time left."""
+
+import logging
+from types import SimpleNamespace
+
+import pytest
+
+from embedshift.cli import terminal
+
+START = {"done": 4, "images": 24, "complete": False, "out": "study", "skipped": {}}
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The seconds that the lines see."""
+    now = SimpleNamespace(seconds=100.0)
+    monkeypatch.setattr(terminal, "time", SimpleNamespace(monotonic=lambda: now.seconds))
+    return now
+
+
+def test_no_line_has_a_rate_before_an_image_is_measured(clock, caplog):
+    caplog.set_level(logging.INFO, "embedshift")
+    with terminal.progress(False) as (on_start, step):
+        on_start(SimpleNamespace(**START))
+        clock.seconds += 60
+        step(0)  # as a device's process says that its encoder is loaded
+        assert len(caplog.messages) == 2
+        clock.seconds += 60
+        step(10)
+    assert caplog.messages[-1] == "14 of 24 images, 12.0 s/image, 120 s left"
