@@ -6,6 +6,8 @@ Shards are made of random numbers (one is made, then copied with other ids), 10 
 largest size needs some 15 GB of disk for a while. Each size is analysed in a process of its own, torch not imported:
 every table that a study has by default but those of the search, which `benchmarks/search.py` measures.
 
+With `--groups 10`, images belong to groups of so many, at random.
+
 With `--linked`, 100,000, 1,000,000 and 10,000,000 images by simulation, see `linked.py`: some ten megabytes of disk.
 """
 
@@ -22,6 +24,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from embedshift.store.groups import Groups, write_groups
+from embedshift.store.info import read_info
+from embedshift.store.reader import Reader
 from embedshift.store.shards import shard_path, write_shard
 from linked import link_study
 from machine import describe_machine
@@ -49,6 +54,7 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=512)
     parser.add_argument("--shard-size", type=int, default=2_048, help="images of a shard; a run makes shards of 64")
     parser.add_argument("--linked", action="store_true", help="shards are links to a few")
+    parser.add_argument("--groups", type=int, help="images of a group")
     options = parser.parse_args()
     sizes = [100_000, 1_000_000, 10_000_000] if options.linked else [13_312, 133_120, 500_000]
     measured = []
@@ -59,6 +65,8 @@ def main() -> None:
                 images = link_study(folder / "study", images, options.dim, options.shard_size)
             else:
                 write_shards(folder / "study", images, options.dim, options.shard_size)
+            if options.groups:
+                group_images(folder / "study", images, options.groups)
             started, before = time.perf_counter(), os.times()
             command = [sys.executable, "-c", PROGRAM, str(folder / "study")]
             command += [str(Path(__file__).parent)] if options.linked else []
@@ -98,6 +106,15 @@ def write_shards(folder: Path, images: int, dim: int, size: int = 2_048) -> None
         write_shard(study.folder, part, replace(record, index=index, images=count))
     record_shards(folder)
     say_counts(folder, images, images * rows)
+
+
+def group_images(folder: Path, images: int, size: int) -> None:
+    """Lets study.json say that the images belong to groups, as a run leaves it."""
+    groups = np.random.default_rng(1).permutation(images) // size
+    chosen = Groups("mapping", Reader(folder).ordered_ids(), [str(number) for number in groups])
+    record, file = write_groups(folder, chosen)
+    info = read_info(folder)
+    info.model_copy(update={"groups": record, "files": {**info.files, **file}}).write(folder)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ def main() -> None:
     options = parser.parse_args()
     logging.disable(logging.WARNING)
     # What a shard of a million images keeps of its originals: one vector, and one sum.
-    vars(measure).update(KEPT=1, GROUPS=1)
+    vars(measure).update(KEPT=1, CHUNKS=1)
     photos = [sample.location for sample in FolderSource([str(options.folder)]).samples[: options.photos]]
     torch.manual_seed(0)
     config = CLIPConfig(vision_config={"num_hidden_layers": options.layers})

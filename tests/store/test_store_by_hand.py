@@ -101,7 +101,7 @@ def test_shards_schema():
 def test_shards_schema_message():
     assert (
         shards.schema_message("study", 1)
-        == "study: written with schema 1, this embedshift reads 6: run the study again into another folder"
+        == "study: written with schema 1, this embedshift reads 7: run the study again into another folder"
     )
 
 

@@ -58,7 +58,7 @@ def plain():
 
 
 def tables(study):
-    return {name: study.table(name).drop("effect", strict=False) for name in study.table_names}
+    return {name: study.table(name) for name in study.table_names}
 
 
 def test_a_run_keeps_its_groups_and_is_not_measured_again(photos, grouped, tmp_path):
@@ -73,7 +73,7 @@ def test_a_run_keeps_its_groups_and_is_not_measured_again(photos, grouped, tmp_p
     assert later.info()["groups"] == stored
     assert {path: path.stat().st_mtime_ns for path in (later.folder / "shards").iterdir()} == before
     for name, table in tables(later).items():
-        assert table.equals(grouped.table(name).drop("effect", strict=False)), name
+        assert table.equals(grouped.table(name)), name
     run(photos, tmp_path / "study")  # without groups they stay
     assert later.info()["groups"] == stored
     assert not later.verify().damaged
@@ -86,6 +86,22 @@ def test_a_run_keeps_its_groups_and_is_not_measured_again(photos, grouped, tmp_p
     scenes = np.array([name.split("/")[0] for name in vectors["image_id"]])
     apart = scenes[:, None] != scenes
     assert cosine["baseline"][0] == pytest.approx((units @ units.T)[apart].mean(), abs=1e-12)
+
+
+@pytest.mark.parametrize("way", ["workers", "resumed", "near"])
+def test_tables_are_equal_however_the_run_went(photos, grouped, tmp_path, way):
+    settings = {"workers": 2} if way == "workers" else {}
+    study = run(photos, tmp_path / "study", groups="folder", **settings)
+    if way != "workers":
+        study.regroup("near" if way == "near" else "folder")
+        stored = study.info()["groups"]
+        (study.folder / "shards" / "part-00001.parquet").unlink()
+        run(photos, tmp_path / "study")
+        assert study.info()["groups"] == stored
+    if way == "near":
+        study.regroup("folder")
+    for name, table in tables(study).items():
+        assert table.equals(tables(grouped)[name]), name
 
 
 def test_every_command_takes_groups(grouped, tmp_path, monkeypatch, capsys):

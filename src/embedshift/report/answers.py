@@ -59,16 +59,18 @@ def _filled(page: PageInput) -> list[_FilledAnswer]:
 
 
 def _differences(page: PageInput) -> Json:
-    return differences_content(page.data.table("differences"), page.data.by_shift(), page.data.units_with(COSINE)) | {
-        "unit": page.data.unit
-    }
+    data = page.data
+    return differences_content(data.table("differences"), data.by_shift(), data.units_with(COSINE), data.unit)
 
 
-def differences_content(differences: pl.DataFrame | None, order: Sequence[str], images: int) -> Json:
+def differences_content(
+    differences: pl.DataFrame | None, order: Sequence[str], images: int, unit: str = "image"
+) -> Json:
     """Returns which pairs of augmentations differ significantly in how far they move the embedding."""
     content: Json = {
         "augmentations": len(order),
         "images": images,
+        "unit": unit,
         "is_tested": differences is not None,
     }
     if differences is None or len(order) < 2:
