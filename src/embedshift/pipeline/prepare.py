@@ -35,7 +35,8 @@ from embedshift.sources import (
     shuffle,
     split,
 )
-from embedshift.store.info import EncoderRecord, identity_hash, read_info
+from embedshift.store.info import identity_hash, read_info
+from embedshift.store.records import EncoderRecord
 
 log = logging.getLogger(__name__)
 
