@@ -89,7 +89,7 @@ class _Source(Model):
     kind: str
     root: str | None = None
     paths: list[str] | None = None
-    variants: "Mapping[str, _Source]" = {}
+    variants: Mapping[str, "_Source"] = {}
 
     @pydantic.model_validator(mode="after")
     def _has_location(self) -> Self:
