@@ -26,11 +26,10 @@ from embedshift.store.copies import copies, copies_line
 from embedshift.store.forked import refuse_fork
 from embedshift.store.groups import FILE as GROUPS
 from embedshift.store.groups import NEAR, Choice, choose, find_groups, write_groups
-from embedshift.store.info import StudyInfo, read_info
+from embedshift.store.info import Counts, EncoderRecord, ShardPixels, StudyInfo, read_info
 from embedshift.store.lock import locked
 from embedshift.store.parts import shard_checksums, shard_name, shard_pixels
 from embedshift.store.reader import Reader
-from embedshift.store.records import Counts, EncoderRecord, ShardPixels
 from embedshift.store.table_files import WrittenFiles
 from embedshift.store.tables import write_tables
 from embedshift.store.writer import ShardWriter

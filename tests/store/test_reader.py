@@ -12,8 +12,7 @@ from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.registry import METRICS
 from embedshift.store.baselines import baselines, chunk_sizes
 from embedshift.store.checksum import file_checksum
-from embedshift.store.info import read_info, write_content
-from embedshift.store.records import TableRecord
+from embedshift.store.info import TableRecord, read_info, write_content
 from embedshift.store.table import Table, tables_of
 from embedshift.store.table_files import record_files, table_path
 from embedshift.study import Study

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
-from embedshift.store.records import TableRecord
+from embedshift.store.info import TableRecord
 from embedshift.store.table_files import record_files, table_path, write_table
 from embedshift.study import Study
 

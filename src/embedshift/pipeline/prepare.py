@@ -35,8 +35,7 @@ from embedshift.sources import (
     shuffle,
     split,
 )
-from embedshift.store.info import identity_hash, read_info
-from embedshift.store.records import EncoderRecord
+from embedshift.store.info import EncoderRecord, identity_hash, read_info
 
 log = logging.getLogger(__name__)
 

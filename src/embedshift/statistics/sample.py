@@ -119,10 +119,18 @@ class Estimates:
             yield columns, estimates_from_values(self.image_means[np.ix_(images, columns)], units)
 
     def combine(self, weights: ArrayLike) -> "Estimates":
-        """Returns a sample of linear combinations of the means; NaN if a number with a weight is missing.
+        """Returns linear combinations of the means.
 
         Args:
             weights: `[K, J]`.
+
+        Returns:
+            A sample of J numbers; NaN if a number with a weight is missing.
+
+        Example:
+            >>> sample = estimates_from_values(np.array([[1.0, 0.5], [3.0, 1.0]]))
+            >>> sample.combine([[1.0], [-1.0]]).mean.item()
+            1.25
         """
         w = np.asarray(weights, np.float64)
         used = w != 0

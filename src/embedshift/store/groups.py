@@ -15,8 +15,7 @@ from embedshift.augmentations import ORIGINAL
 from embedshift.errors import EmbedshiftError, UsageError, reason
 from embedshift.statistics.near import components, mean_cosine, near_cosine
 from embedshift.store.checksum import file_checksum
-from embedshift.store.info import read_info
-from embedshift.store.records import GroupsRecord
+from embedshift.store.info import GroupsRecord, read_info
 from embedshift.store.shards import write_atomically
 from embedshift.store.table_files import is_figure_or_report
 

@@ -13,8 +13,7 @@ import pyarrow.parquet as pq
 from embedshift.config.files import open_file
 from embedshift.errors import EmbedshiftError, UsageError, reason
 from embedshift.store.checksum import Damaged, State, file_checksum, file_state, rows_checksum
-from embedshift.store.info import StudyInfo
-from embedshift.store.records import ShardPixels
+from embedshift.store.info import ShardPixels, StudyInfo
 from embedshift.store.shards import SUMS_KEY, ShardRecord, read_record, shard_path
 
 # Hashing and reading beside each other; more threads gain nothing on one disk.

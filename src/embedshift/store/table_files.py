@@ -9,9 +9,8 @@ import pyarrow.parquet as pq
 
 from embedshift.errors import EmbedshiftError, UsageError, reason
 from embedshift.store.checksum import file_checksum
-from embedshift.store.info import FILE, StudyInfo, read_info
+from embedshift.store.info import FILE, GroupsRecord, StudyInfo, TableRecord, read_info
 from embedshift.store.naming import ImageNaming
-from embedshift.store.records import GroupsRecord, TableRecord
 from embedshift.store.shards import write_atomically
 
 OTHER_GROUPS = "made with other groups of images"

@@ -10,7 +10,7 @@ from embedshift.registry import Question
 from embedshift.statistics.differences import differences
 from embedshift.statistics.summary import measured, moving, performance, ranked_metrics, ranking, summary
 from embedshift.store.baselines import baselines, chunk_sizes
-from embedshift.store.records import TableRecord
+from embedshift.store.info import TableRecord
 from embedshift.store.shard_reader import ShardReader
 from embedshift.store.table import Table, tables_of
 from embedshift.store.table_files import WrittenFiles, read_table, record_files, table_path, with_hashes, write_table

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from embedshift.store.info import ShardPixels
 from embedshift.store.parts import refuse_other_pixels, shard_name
-from embedshift.store.records import ShardPixels
 from embedshift.store.shards import ShardRecord, pixels_digest, shard_path, write_shard
 
 log = logging.getLogger(__name__)
