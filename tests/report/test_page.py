@@ -108,7 +108,7 @@ def test_every_number_of_the_summary_is_there(page, study):
 
 def test_all_figures_of_the_paper(html):
     numbers = re.findall(r"<figcaption>Figure (\w+) of the paper</figcaption>", html)
-    assert numbers == ["1", "3", "4a", "4b", "4c", "4d", "5", "6", "7", "8a", "8b", "9"]
+    assert numbers == ["1", "2", "3", "4a", "4b", "4c", "4d", "5", "6", "7", "8a", "8b", "9"]
 
 
 def test_no_caption_repeats_the_title_in_its_figure(page, html):

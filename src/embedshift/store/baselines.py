@@ -15,6 +15,8 @@ from embedshift.store.shard_reader import ShardReader
 MANY = 4_096
 
 
+# Several tables of a study need them, which would read the sums of all shards again.
+@functools.lru_cache(maxsize=1)
 def baselines(reader: ShardReader) -> dict[str, Baseline]:
     """Baselines are exact over all pairs where the metric declares how, else over the measured pairs."""
     sampled = _sampled(reader)

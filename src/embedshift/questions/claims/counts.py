@@ -34,15 +34,13 @@ class MostAltered:
         having, baseline = evidence.having(keys), evidence.baseline
         if not having or baseline is None:
             return None
-        columns = [evidence.columns[key] for key in keys]
+        cosines = evidence.sample.columns([evidence.columns[key] for key in keys])
         if baseline.pairs is None:
-            contrasts = self._apart(bootstrap, evidence.sample.columns(columns), baseline)
+            contrasts = self._apart(bootstrap, cosines, baseline)
         else:
-            contrasts = bootstrap.drawn(self._together(evidence.sample.columns(columns), baseline.pairs))
+            contrasts = bootstrap.drawn(self._together(cosines, baseline.pairs))
         number = contrasts.number_above()
-        if min(having, evidence.sample.images) < LEAST_IMAGES:
-            return Finding(number[0])
-        return Finding(*number, p=contrasts.at_least_above(MOST))
+        return Finding(number[0]) if having < LEAST_IMAGES else Finding(*number, p=contrasts.at_least_above(MOST))
 
     def _together(self, cosines: Estimates, pairs: Pairs) -> Estimates:
         """Returns distances minus the level's, over what the baseline is resampled by: images, or chunks of many.
@@ -52,9 +50,9 @@ class MostAltered:
         assert cosines.chunked is not None
         count, images = len(pairs.images), pairs.images.sum()
         shifts = 1.0 - cosines.mean - count * (cosines.chunked - np.outer(pairs.images, cosines.mean)) / images
-        without = [each.sum() - 2 * each.sum(axis=1) + each.diagonal() for each in (pairs.sums, pairs.counts)]
+        sums, counts = (each.sum() - 2 * each.sum(axis=1) + each.diagonal() for each in (pairs.sums, pairs.counts))
         mean = pairs.sums.sum() / pairs.counts.sum()
-        left_out = np.divide(without[0], without[1], out=np.full(count, mean), where=without[1] > 0)
+        left_out = np.divide(sums, counts, out=np.full(count, mean), where=counts > 0)
         baseline = mean - (count - 1) * (left_out - left_out.mean())
         return estimates_from_values(shifts - self.level * (1.0 - baseline)[:, None])
 
@@ -80,26 +78,19 @@ class Rank:
     @property
     def contrasts(self) -> tuple[Contrast, ...]:
         """Each other augmentation minus this one: by all metrics, then without attention, which an encoder may lack."""
-        return tuple(contrast for metrics in self._choices() for contrast in self._others(metrics))
-
-    def _choices(self) -> tuple[Sequence[str], ...]:
-        return self.metrics, [metric for metric in self.metrics if metric != "attention_similarity"]
-
-    def _others(self, metrics: Sequence[str]) -> tuple[Contrast, ...]:
-        own = [(metric, self.name) for metric in metrics]
-        return tuple(between([(m, name) for m in metrics], own) for name in NAMES if name != self.name)
+        others = [name for name in NAMES if name != self.name]
+        choices = self.metrics, [metric for metric in self.metrics if metric != "attention_similarity"]
+        keys = [[[(metric, name) for metric in metrics] for name in (self.name, *others)] for metrics in choices]
+        return tuple(between(other, own) for own, *rest in keys for other in rest)
 
     def find(self, bootstrap: Bootstrap) -> Finding | None:
         """Returns the rank, with its interval."""
-        choices = map(self._others, self._choices())
-        selected = next((contrasts for contrasts in choices if bootstrap.having(contrasts)), None)
-        if selected is None:
+        both = self.contrasts[: len(NAMES) - 1], self.contrasts[len(NAMES) - 1 :]
+        selected = both[0] if bootstrap.having(both[0]) else both[1]
+        having = bootstrap.having(selected)
+        if not having or bootstrap.contrasts(selected).all_zero:
             return None
         contrasts = bootstrap.contrasts(selected)
-        if contrasts.all_zero:
-            return None
         number, low, high = contrasts.number_above()
-        if bootstrap.having(selected) < LEAST_IMAGES:
-            return Finding(1 + number)
-        more, fewer = contrasts.at_least_above(LEAST_CHANGED)
-        return Finding(1 + number, 1 + low, 1 + high, p=(fewer, more))
+        p = contrasts.at_least_above(LEAST_CHANGED)[::-1]
+        return Finding(1 + number) if having < LEAST_IMAGES else Finding(1 + number, 1 + low, 1 + high, p)

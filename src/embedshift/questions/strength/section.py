@@ -129,6 +129,6 @@ TERMS = {
     "SSIM": "Structural similarity of two images in brightness, contrast and structure; 1 = equal.",
     "mean corruption shift": "The mean relative shift over severities, then over corruptions.",
 }
-CORRECTED = {"Tolerances of families": "Not corrected: each interval has a coverage of 95 % by itself."}
+CORRECTED = {"Tolerances of families": "Not corrected: each interval is made for 95 % by itself."}
 
 PART = Part(section, answer=answer, terms=TERMS, corrected=CORRECTED)

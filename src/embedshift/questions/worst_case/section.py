@@ -111,6 +111,6 @@ TERMS = {
     "attack did not know the purifier.",
     "recovered": "The fraction of a variant's shift that a purifier undoes: (after − before) / (1 − before).",
 }
-CORRECTED = {"The worst case within a budget": "Not corrected: each interval has a coverage of 95 % by itself."}
+CORRECTED = {"The worst case within a budget": "Not corrected: each interval is made for 95 % by itself."}
 
 PART = Part(section, terms=TERMS, corrected=CORRECTED)
