@@ -83,7 +83,17 @@ def test_the_area_under_the_curve_compares_with_pairs_of_groups():
     wanted = np.mean([np.mean([(value > cosine) for cosine in between]) for value in values[:, 0]])
     sample = matching.auc_values(values, pairs)
     assert sample.mean.item() == pytest.approx(wanted, abs=1e-4)
-    assert sample.images == len(np.unique(UNITS))
+    # Of every image: the part of pairs below its view, and how far the views lie above its own pairs (Hájek).
+    sums, counts = np.zeros(IMAGES), np.zeros(IMAGES)
+    for cosine, a, b in slow_pairs():
+        sums[[a, b]] += (values[:, 0] > -cosine).mean()
+        counts[[a, b]] += 1
+    below = np.array([np.mean([value > cosine for cosine in between]) for value in values[:, 0]])
+    numbers = below + 2 * (sums - wanted * counts) / counts.mean()
+    error = np.sqrt(sum(((numbers - wanted)[group == UNITS].sum()) ** 2 for group in set(UNITS)) / IMAGES**2)
+    groups = len(np.unique(UNITS))
+    assert sample.images == groups
+    assert sample.error.item() == pytest.approx(error * np.sqrt(groups / (groups - 1)), rel=1e-3)
 
 
 def test_captions_are_ranked_among_other_groups():

@@ -7,8 +7,12 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+import embedshift
+from embedshift.errors import UsageError
 from embedshift.store.shards import SUMS_KEY
 from support import studies
+from support.comparing import OTHER, variant
+from support.gates import turned
 from support.other_images import with_other_images
 from support.revised import revise_shard, say_counts
 from support.shifts import with_shifts
@@ -55,16 +59,19 @@ def copied_images(table, metrics):
     return with_shifts(with_other_images(rows, metrics, views, IMAGES * COPIES), len(NAMES), 1)
 
 
+def with_copies(single, folder):
+    study = studies.copied(single, folder)
+    revise_shard(study.folder, 0, partial(copied_images, metrics=study.metrics), images=IMAGES * COPIES)
+    say_counts(study.folder, IMAGES * COPIES, IMAGES * COPIES * (1 + len(NAMES)))
+    study.regroup("folder")
+    return study
+
+
 @pytest.fixture(scope="module")
 def both(tmp_path_factory):
     asked = {"layers": 3, "heads": (3, 2), "text": True, "looks": True}
     single = studies.synthetic(IMAGES, NAMES, shard_size=IMAGES * COPIES, **asked)
-    study = studies.copied(single, tmp_path_factory.mktemp("copies") / "study")
-    change = partial(copied_images, metrics=study.metrics)
-    revise_shard(study.folder, 0, change, images=IMAGES * COPIES)
-    say_counts(study.folder, IMAGES * COPIES, IMAGES * COPIES * (1 + len(NAMES)))
-    study.regroup("folder")
-    return single, study
+    return single, with_copies(single, tmp_path_factory.mktemp("copies") / "study")
 
 
 @pytest.mark.parametrize("name", SAME)
@@ -106,3 +113,52 @@ def test_no_table_has_an_interval_for_seven_groups(both, tmp_path):
         for column in ends:
             assert table[column].is_null().all(), (name, column)
     assert counted > 25
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory):
+    """A reference and another encoder, as they are and with grouped copies."""
+    folder = tmp_path_factory.mktemp("pairs")
+    first = studies.synthetic(IMAGES, NAMES, shard_size=IMAGES * COPIES)
+    second = variant(first, folder / "second", turned(1), shard_size=IMAGES * COPIES, **OTHER)
+    return (first, second), tuple(
+        with_copies(study, folder / f"copies-{study.folder.name}") for study in (first, second)
+    )
+
+
+def test_a_comparison_of_grouped_copies_is_that_of_the_images(pairs):
+    single, grouped = (embedshift.compare(studies).comparison.drop("n") for studies in pairs)
+    assert single["ci_low"].is_not_null().any()
+    keys = ["augmentation", "metric", "significant"]
+    assert grouped.select(keys).equals(single.select(keys))
+    for column in ("mean", "reference_mean", "difference", "ci_low", "ci_high"):
+        np.testing.assert_allclose(
+            grouped[column].fill_null(np.nan), single[column].fill_null(np.nan), rtol=1e-6, atol=1e-12, err_msg=column
+        )
+
+
+RULES = [
+    {"table": "summary", "metric": "cosine_similarity", "may_fall": 0.1},
+    {"table": "summary", "metric": "cosine_similarity", "column": "relative_shift", "may_rise": 0.1},
+    {"table": "search", "metric": "recall@1", "may_fall": 0.2},
+]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=["mean", "relative shift", "recall"])
+def test_a_rule_on_grouped_copies_is_decided_as_on_the_images(pairs, rule):
+    single, grouped = (embedshift.check(second, [rule], first).results for first, second in pairs)
+    for found, wanted in zip(grouped, single, strict=True):
+        assert (found.row, found.outcome, found.images) == (wanted.row, wanted.outcome, IMAGES)
+        assert found.value == pytest.approx(wanted.value, rel=1e-9, abs=1e-12)
+        # Of a proportion Student's t replaces the normal law.
+        close = 0.2 * (wanted.high - wanted.low) if rule["table"] == "search" else 1e-9
+        assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high), abs=close)
+
+
+def test_studies_of_other_groups_are_not_compared(pairs):
+    first, second = pairs[1]
+    second.regroup("none")
+    with pytest.raises(UsageError, match="have different groups of images: choose them for both by `groups`"):
+        embedshift.compare([first, second])
+    assert embedshift.compare([first, second], groups="near").studies["compared"].to_list() == [IMAGES * COPIES] * 2
+    assert first.info()["groups"]["digest"] == second.info()["groups"]["digest"]

@@ -57,10 +57,11 @@ class ChunkSums:
 
 
 class GroupSums:
-    """Sums and counts by group of images, and the number of images that have a value."""
+    """Sums and counts by group of images, the number of images that have a value, and the means of at most `kept`."""
 
-    def __init__(self, units: Units) -> None:
-        self.units, self.seen = units, 0
+    def __init__(self, units: Units, kept: int = 0) -> None:
+        self.units, self.kept, self.seen = units, kept, 0
+        self._means: list[Values] = []
         self.sums = self.counts = np.zeros((0, 0))
         self.having = np.zeros(0)
 
@@ -73,6 +74,14 @@ class GroupSums:
         self.counts[present] += np.add.reduceat(counts[order], first, axis=0)
         self.having += (counts > 0).sum(axis=0)
         self.seen += len(sums)
+        if self.seen <= self.kept:
+            with np.errstate(invalid="ignore"):
+                self._means.append(sums / counts)
+
+    @property
+    def image_means(self) -> Values | None:
+        """Returns the mean of each image, NaN if it has no value; None for more than `kept` images."""
+        return np.vstack(self._means) if self.seen <= self.kept else None
 
     def merge(self, other: "GroupSums", present: Units) -> None:
         """Adds the images that follow, whose groups have the numbers `present` here."""

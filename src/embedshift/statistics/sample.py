@@ -67,13 +67,9 @@ class Estimates:
 
     @property
     def sd(self) -> Values:
-        """Returns standard deviations over the images that have a value, `[K]` (ddof = 1), for one value per image.
-
-        NaN for groups with more than `IN_MEMORY` images.
-        """
-        if self.units is not None:
-            none = np.full(len(self.mean), np.nan)
-            return none if self.image_means is None else estimates_from_values(self.image_means).sd
+        """Returns standard deviations over the images that have a value, `[K]` (ddof = 1), for one value per image."""
+        if self.units is not None:  # NaN above `IN_MEMORY` images
+            return self.mean * np.nan if self.image_means is None else estimates_from_values(self.image_means).sd
         n, h = self.images, self.having
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.asarray(np.sqrt(self.variance * (n - 1) / (h - 1)) * h / n)
@@ -205,7 +201,10 @@ def gather(
         (2.0, 3.0, 2.667)
     """
     if units is not None:
-        return _gather_groups(parts, units, together, chunks is not None)
+        groups = GroupSums(units, IN_MEMORY)
+        for part in parts:
+            groups.add(*part)
+        return estimates_of_groups(groups, together=together, by_group=chunks is not None)
     kept: list[tuple[Values, Values]] = []
     moments: Moments | None = None
     by_chunk = None if chunks is None else ChunkSums(chunks)
@@ -224,20 +223,7 @@ def gather(
     return with_chunks(_from_values(kept) if moments is None else estimates_from_moments(moments), by_chunk)
 
 
-def _gather_groups(parts: Iterable[tuple[Values, Values]], units: Units, together: bool, by_group: bool) -> Estimates:
-    groups, kept = GroupSums(units), list[Values]()
-    for sums, counts in parts:
-        groups.add(sums, counts)
-        if groups.seen <= IN_MEMORY:
-            with np.errstate(invalid="ignore"):
-                kept.append(sums / counts)
-    image_means = np.vstack(kept) if groups.seen <= IN_MEMORY else None
-    return estimates_of_groups(groups, together=together, by_group=by_group, image_means=image_means)
-
-
-def estimates_of_groups(
-    groups: GroupSums, *, together: bool, by_group: bool = False, image_means: Values | None = None
-) -> Estimates:
+def estimates_of_groups(groups: GroupSums, *, together: bool, by_group: bool = False) -> Estimates:
     """Returns the sample of groups, from sums over the images of each; `by_group` gives `chunked`, by group."""
     present, units, sizes = np.unique(groups.units[: groups.seen], return_inverse=True, return_counts=True)
     sums, counts = groups.sums[present], groups.counts[present]
@@ -247,9 +233,8 @@ def estimates_of_groups(
     if by_group and estimates.values is not None:
         off = (estimates.values - estimates.mean) * (groups.seen / estimates.images)
         chunked = estimates.mean * sizes[:, None] + off
-    return dataclasses.replace(
-        estimates, chunked=chunked, image_means=image_means, units=units, of_images=groups.having
-    )
+    means = groups.image_means
+    return dataclasses.replace(estimates, chunked=chunked, image_means=means, units=units, of_images=groups.having)
 
 
 def centre_of(parts: Iterable[tuple[Values, Values]]) -> Values:

@@ -147,7 +147,7 @@ def _table(folder: Path, checksum: str) -> pl.DataFrame:
     try:
         if file_checksum(path) != checksum:
             raise UsageError("its content does not match its checksum")
-        return pl.read_parquet(path, glob=False)
+        return pl.read_parquet(path, glob=False).select(pl.col("image_id", "group").cast(pl.String))
     except (EmbedshiftError, OSError, pl.exceptions.PolarsError) as error:
         words = str(error).removeprefix(f"{path}: ")
         raise UsageError(f"{path}: {words}; choose `groups` again") from error

@@ -4,28 +4,22 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 import pydantic
 from annotated_types import Ge, Le
 from pydantic_core import core_schema
 
-from embedshift.config import AtLeast1, Json, Resize, Store
+from embedshift.config import AtLeast1, Json
 from embedshift.errors import UsageError, reason
-from embedshift.sources import SOURCES
 from embedshift.sources.base import storable
 from embedshift.statistics.families import families_of
+from embedshift.store import described
 from embedshift.store.checksum import is_intact, with_checksum
+from embedshift.store.described import Model, Natural
 from embedshift.store.shards import SCHEMA_VERSION, schema_message, write_atomically
 
 FILE = "study.json"
-Natural = Annotated[int, Ge(0)]
-
-
-class Model(pydantic.BaseModel):
-    """A part of study.json; fields that it does not name are only printed or compared."""
-
-    model_config = pydantic.ConfigDict(frozen=True)
 
 
 class EncoderRecord(Model):
@@ -83,92 +77,6 @@ class ShardPixels(Model):
     digest: str
 
 
-class _Config(Model):
-    shard_size: AtLeast1
-    images: list[str]
-    store: Store
-
-
-class _Grade(Model):
-    family: str
-    level: AtLeast1
-    parameter: float
-    unit: str
-    zero: float
-
-
-class _Transform(Model):
-    name: str = pydantic.Field(alias="__class_fullname__")
-
-
-class _Augmentation(Model):
-    """An augmentation in the form of `Augmentation.describe`, or one of its steps, which alone have a name."""
-
-    name: str | None = None
-    grade: _Grade | None = None
-    steps: "tuple[_Augmentation, ...] | None" = None
-    purifier: str | None = None
-    of: str | None = None
-    variant: Any = None
-    hash: str | None = None
-    albumentations: _Transform | None = None
-    callable: Any = None
-    version: int | None = None
-
-    @pydantic.model_validator(mode="after")
-    def _is_complete(self) -> Self:
-        if self.purifier is not None:
-            complete = self.of is not None and self.version is not None
-        elif self.variant is not None:
-            complete = self.hash is not None
-        elif self.steps is not None:
-            complete = all(step.name is not None for step in self.steps)
-        else:
-            complete = any(part is not None for part in (self.albumentations, self.callable, self.version))
-        if not complete:
-            raise ValueError("an augmentation is described in part")
-        return self
-
-
-class _Images(Model):
-    ids_hash: str
-
-
-class _Identity(Model):
-    images: _Images
-    seed: Natural
-    draws: AtLeast1
-    size: AtLeast1
-    resize: Resize
-    precision: str
-    metrics: list[str]
-    augmentations: dict[str, _Augmentation]
-    questions: dict[str, dict[str, Any]]
-    versions: dict[str, str]
-
-
-class _Source(Model):
-    kind: str
-    root: str | None = None
-    paths: list[str] | None = None
-    variants: "dict[str, _Source]" = {}
-
-    @pydantic.model_validator(mode="after")
-    def _has_location(self) -> Self:
-        if self.kind not in SOURCES:
-            raise ValueError(f"unknown kind {self.kind:.40}")
-        if (self.root is None) if self.kind == "folder" else (self.paths is None):
-            raise ValueError("it has no location")
-        return self
-
-
-class _Pair(Model):
-    count: Natural
-    missing: Natural
-    stretched: Natural
-    first: str | None
-
-
 def _unchanged(model: type[Model]) -> Any:
     """Validates JSON by a model and keeps it as it is, because its hash is over its own text."""
 
@@ -189,22 +97,22 @@ class StudyInfo(Model):
     embedshift: str
     schema_version: int
     complete: bool
-    config: Annotated[Mapping[str, Any], _unchanged(_Config)]
+    config: Annotated[Mapping[str, Any], _unchanged(described.Config)]
     config_hash: str
     # Everything that can change a number.
-    identity: Annotated[Mapping[str, Any], _unchanged(_Identity)]
+    identity: Annotated[Mapping[str, Any], _unchanged(described.Identity)]
     # The questions asked, in order, and what they must know about the run.
     questions: Mapping[str, Mapping[str, Any]]
     augmentations: tuple[str, ...]
     encoder: EncoderRecord
-    source: Annotated[Mapping[str, Any], _unchanged(_Source)]
+    source: Annotated[Mapping[str, Any], _unchanged(described.Source)]
     # How images were ordered before they were cut into shards.
     order: str
     counts: Counts
     seconds: Mapping[str, float] = {}
     versions: Mapping[str, str] = {}
     # The variants of a study of pairs, by name.
-    pairs: Mapping[str, Annotated[Mapping[str, Any], _unchanged(_Pair)]] = {}
+    pairs: Mapping[str, Annotated[Mapping[str, Any], _unchanged(described.Pair)]] = {}
     # Random; its shards hold it too, so that one of another study with equal settings is not taken for its own.
     study_id: str = ""
     # Name of a shard → its pixels when it was first measured. They stay when the shard is measured again.
