@@ -9,8 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from embedshift.arrays import Values
-from embedshift.questions.direction.measure import ShiftSums
-from embedshift.questions.direction.shifts import STILL, Shifts, cosines_of_shifts
+from embedshift.questions.direction.shifts import STILL, Shifts, added, cosines_of_shifts, image_sums
 from embedshift.statistics.baselines import KEPT
 from embedshift.statistics.chunks import Chunk, Rows, chunked
 from embedshift.statistics.clusters import FEW
@@ -97,15 +96,13 @@ def shifts(reader: Reader) -> pl.DataFrame:
 
 def _of_groups(reader: Reader, study_shifts: Shifts) -> Shifts:
     """Returns sums in which a group counts as an image, of the first images; NaN if embeddings are not stored."""
-    groups: dict[int, ShiftSums] = {}
+    groups: dict[int, dict[str, Values]] = {}
     if reader.units is not None and reader.info.has_vectors:
         rows = reader.chunks.head(KEPT).select("embedding").collect()["embedding"].to_numpy()
-        views = len(reader.chunks.order.views)
+        shape, views = (reader.info.draws, len(reader.augmentations)), len(reader.chunks.order.views)
         for number, vectors in zip(reader.units.tolist(), rows.reshape(-1, views, rows.shape[-1]), strict=False):
-            sums = groups.setdefault(number, ShiftSums(len(reader.augmentations), reader.info.draws))
-            sums.add_embedding(vectors)
-    parts = [closed for group in groups.values() if (closed := group.close())]
-    return replace(study_shifts, groups=parts).by_group()
+            groups[number] = added(groups.get(number, {}), image_sums(vectors, shape))
+    return replace(study_shifts, groups=[group for group in groups.values() if group]).by_group()
 
 
 def _square(matrix: Values | None, names: Sequence[str]) -> pl.DataFrame:
