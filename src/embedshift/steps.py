@@ -24,8 +24,9 @@ from embedshift.store import resume, shards
 from embedshift.store.changed import changed_images, measured_pixels
 from embedshift.store.copies import copies, copies_line
 from embedshift.store.forked import refuse_fork
+from embedshift.store.grouping import choose
 from embedshift.store.groups import FILE as GROUPS
-from embedshift.store.groups import NEAR, Choice, choose, find_groups, write_groups
+from embedshift.store.groups import NEAR, Choice, find_groups, write_groups
 from embedshift.store.info import Counts, EncoderRecord, ShardPixels, StudyInfo, read_info
 from embedshift.store.lock import locked
 from embedshift.store.parts import shard_checksums, shard_name, shard_pixels

@@ -9,7 +9,8 @@ import polars as pl
 
 from embedshift.config import Json
 from embedshift.errors import UsageError
-from embedshift.store.groups import Choice, set_groups
+from embedshift.store.grouping import set_groups
+from embedshift.store.groups import Choice
 from embedshift.store.info import read_content, read_info
 from embedshift.store.reader import Reader
 from embedshift.store.table import installed_tables

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from embedshift.arrays import Values
 from embedshift.pipeline.measure import Measure, Sums
-from embedshift.statistics.vectors import unit
+from embedshift.questions.direction.shifts import added, image_sums
 
 if TYPE_CHECKING:
     from embedshift.encoders.base import EncoderOutput
@@ -30,27 +30,7 @@ class ShiftSums(Sums):
 
     def add_embedding(self, embedding: ArrayLike) -> None:
         """Adds an image: `[1 + A * draws, D]`, the original first, then draw by draw."""
-        vectors = unit(embedding)
-        original, views = vectors[0], vectors[1:].reshape(*self._shape, -1)
-        if not np.isfinite(original).all():
-            return
-        finite = np.asarray(np.isfinite(views).all(axis=-1))
-        shifts = views - original
-        shifts[~finite] = 0.0
-        image_shifts, lengths = shifts.sum(axis=0), np.linalg.norm(shifts, axis=-1)
-        image_sums = {
-            "count": np.ones(()),
-            "originals": original,
-            "shifts": image_shifts,
-            "images": finite.any(axis=0).astype(np.float64),
-            "counts": finite.sum(axis=0, dtype=np.float64),
-            "lengths": lengths.sum(axis=0),
-            "squares": (lengths**2).sum(axis=0),
-            "together": (image_shifts**2).sum(axis=-1),
-            **({} if finite.all() else {"lost": (~finite).sum(axis=0)[:, None] * original}),
-        }
-        for name, array in image_sums.items():
-            self._sums[name] = array + self._sums[name] if name in self._sums else array
+        self._sums = added(self._sums, image_sums(embedding, self._shape))
 
     def close(self) -> Mapping[str, Values]:
         """Returns the sums; empty if no image has a direction."""

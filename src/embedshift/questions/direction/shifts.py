@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from embedshift.arrays import Values
-from embedshift.statistics.vectors import STILL
+from embedshift.statistics.vectors import STILL, unit
 
 # A sum that is shorter, beside the lengths that were summed, is the rounding of float32.
 _ROUNDING = 1e-6
@@ -45,7 +45,7 @@ class Shifts:
             return Shifts({name: np.full(array.shape, np.nan) for name, array in self.sums.items()}, self.draws)
         total: dict[str, Values] = {}
         for group in self.groups:
-            total |= {name: array + total[name] if name in total else array for name, array in group.items()}
+            total = added(total, group)
         total["together"] = np.sum([(group["shifts"] ** 2).sum(axis=-1) for group in self.groups], axis=0)
         total["images"] = np.sum([group["images"] > 0 for group in self.groups], axis=0)
         return Shifts(total, self.draws, self.groups)
@@ -99,6 +99,33 @@ class Shifts:
 
     def _moved(self) -> NDArray[np.bool_]:
         return np.asarray(self.sums["squares"] > STILL * self.sums["counts"])
+
+
+def image_sums(embedding: ArrayLike, shape: tuple[int, int]) -> dict[str, Values]:
+    """Returns the sums of one image `[1 + A * draws, D]` of the shape (draws, A); empty without a direction."""
+    vectors = unit(embedding)
+    original, views = vectors[0], vectors[1:].reshape(*shape, -1)
+    if not np.isfinite(original).all():
+        return {}
+    finite = np.asarray(np.isfinite(views).all(axis=-1))
+    shifts = views - original
+    shifts[~finite] = 0.0
+    image_shifts, lengths = shifts.sum(axis=0), np.linalg.norm(shifts, axis=-1)
+    return {
+        "count": np.ones(()),
+        "originals": original,
+        "shifts": image_shifts,
+        "images": finite.any(axis=0).astype(np.float64),
+        "counts": finite.sum(axis=0, dtype=np.float64),
+        "lengths": lengths.sum(axis=0),
+        "squares": (lengths**2).sum(axis=0),
+        "together": (image_shifts**2).sum(axis=-1),
+        **({} if finite.all() else {"lost": (~finite).sum(axis=0)[:, None] * original}),
+    }
+
+
+def added(sums: Mapping[str, Values], more: Mapping[str, Values]) -> dict[str, Values]:
+    return {**sums, **{name: array + sums[name] if name in sums else array for name, array in more.items()}}
 
 
 def cosines(first: ArrayLike, second: ArrayLike) -> Values:

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from embedshift.arrays import Values
 from embedshift.augmentations import ORIGINAL
-from embedshift.questions.direction.measure import ShiftSums
-from embedshift.questions.direction.shifts import Shifts, cosines_of_shifts
+from embedshift.questions.direction.shifts import Shifts, added, cosines_of_shifts, image_sums
 from embedshift.statistics.baselines import KEPT, Baseline, cosine_baseline, relative_shifts
 from embedshift.statistics.chunks import Chunk, Chunks, Rows, chunked
 from embedshift.statistics.clusters import FEW
@@ -147,15 +146,13 @@ def centred(vectors: Values, mean: Values) -> Values:
 
 def _of_groups(reader: Reader, study_shifts: Shifts) -> Shifts:
     """Returns sums in which a group counts as an image, of the first images; NaN if embeddings are not stored."""
-    groups: dict[int, ShiftSums] = {}
+    groups: dict[int, dict[str, Values]] = {}
     if reader.units is not None and reader.info.has_vectors:
         rows = reader.chunks.head(KEPT).select("embedding").collect()["embedding"].to_numpy()
-        views = len(reader.chunks.order.views)
+        shape, views = (reader.info.draws, len(reader.augmentations)), len(reader.chunks.order.views)
         for number, vectors in zip(reader.units.tolist(), rows.reshape(-1, views, rows.shape[-1]), strict=False):
-            sums = groups.setdefault(number, ShiftSums(len(reader.augmentations), reader.info.draws))
-            sums.add_embedding(vectors)
-    parts = [closed for group in groups.values() if (closed := group.close())]
-    return replace(study_shifts, groups=parts).by_group()
+            groups[number] = added(groups.get(number, {}), image_sums(vectors, shape))
+    return replace(study_shifts, groups=[group for group in groups.values() if group]).by_group()
 
 
 def _square(matrix: Values | None, names: Sequence[str]) -> pl.DataFrame:

@@ -1,0 +1,57 @@
+"""Chooses the groups of a study's images, and finds near-duplicates among them."""
+
+import functools
+
+import polars as pl
+
+from embedshift.augmentations import ORIGINAL
+from embedshift.errors import UsageError
+from embedshift.statistics.near import components, mean_cosine, near_cosine
+from embedshift.store.groups import FILE, FOLDER, NEAR, NONE, Choice, Groups, find_groups, read_groups, write_groups
+from embedshift.store.info import read_info
+from embedshift.store.shard_reader import ShardReader
+from embedshift.store.table_files import is_figure_or_report
+
+# Images whose pairs are all compared to find near-duplicates.
+MOST_NEAR = 2**16
+
+
+def choose(reader: ShardReader, choice: Choice | None) -> Groups | None:
+    """Returns the chosen groups of a study's images; None = those that it has, whose new images are alone."""
+    ids, stored = reader.ordered_ids(), reader.info.groups
+    if choice is None and stored is not None and stored.chosen not in (FOLDER, NEAR):
+        before = dict(read_groups(reader.folder, reader.info.files.get(FILE, "")).iter_rows())
+        return Groups(stored.chosen, ids, [before.get(image_id) for image_id in ids])
+    wanted = choice if choice is not None else NONE if stored is None else stored.chosen
+    return find_groups(wanted, ids, functools.partial(_near, reader))
+
+
+def _near(reader: ShardReader) -> list[str | None]:
+    """Returns names of the connected components of near-duplicates."""
+    if not reader.info.has_vectors:
+        raise UsageError(f"{reader.folder}: `groups` {NEAR} needs stored embeddings: run it with `store` all")
+    if reader.chunks.order.images > MOST_NEAR:
+        raise UsageError(f"{reader.folder}: `groups` {NEAR} compares all pairs of at most {MOST_NEAR:,} images")
+    vectors = reader.rows().filter(pl.col("view") == ORIGINAL).select("embedding").collect()["embedding"].to_numpy()
+    cosine = pl.col("cosine_similarity").fill_nan(None)
+    views = reader.rows().filter(pl.col("view") != ORIGINAL).group_by("view").agg(cosine.median()).collect()
+    least = near_cosine(views["cosine_similarity"], mean_cosine(vectors))
+    return [str(number) for number in components(vectors, least)]
+
+
+def set_groups(reader: ShardReader, choice: Choice | None) -> bool:
+    """Records other groups in study.json; returns whether they differ, so that all tables must be made again."""
+    if choice is None:
+        return False
+    if not reader.info.complete:
+        raise UsageError(f"{reader.folder}: not finished; run the same command again first")
+    if not reader.info.has_vectors:
+        raise UsageError(f"{reader.folder}: run with `store` metrics, which takes `groups` only when it is run")
+    groups = choose(reader, choice)
+    if (None if groups is None else groups.record) == reader.info.groups:
+        return False
+    record, file = write_groups(reader.folder, groups)
+    info = read_info(reader.folder)
+    files = {name: checksum for name, checksum in info.files.items() if not (is_figure_or_report(name) or name == FILE)}
+    info.model_copy(update={"groups": record, "files": files | file}).write(reader.folder)
+    return True
