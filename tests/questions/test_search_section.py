@@ -46,12 +46,20 @@ def html_of(reader):
 
 
 def sentences(table, images=12):
-    content = {"recall": recall_extremes(table), "images": images, "gallery": "", "is_weak": False, "chance": "8.3 %"}
+    content = {
+        "recall": recall_extremes(table),
+        "images": images,
+        "gallery": "",
+        "is_weak": False,
+        "chance": "8.3 %",
+        "near": None,
+    }
     return paragraphs("search/answer.html.j2", content)
 
 
 def notes(images, searched):
     shown = {"images": images, "searched": searched, "always_1": trivial(images), "one_level": ""}
+    shown |= {"units": searched, "unit": "image"}
     return sentence("search/sentences.html.j2", "notes", shown)
 
 

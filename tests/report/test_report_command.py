@@ -101,8 +101,8 @@ def test_run_writes_a_report_once(tmp_path, cli):
     second = cli(*arguments)
     assert second.code == 0, second.err
     assert second.out.splitlines()[-1] == f"Report: {out / 'report.html'}"
-    # The paper's twelve, which way, the ruler, recall and galleries; three images bear no rate of false matches.
-    assert len(list((out / "figures").glob("*.png"))) == 16
+    # The paper's thirteen, which way, the ruler, recall and galleries; three images bear no rate of false matches.
+    assert len(list((out / "figures").glob("*.png"))) == 17
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
     assert cli(*arguments).code == 0
     after = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
