@@ -3,17 +3,26 @@
 import hashlib
 import io
 import warnings
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageChops, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from embedshift.arrays import Pixels
 from embedshift.config import Resize
 from embedshift.errors import EmbedshiftError
-from embedshift.sources.completeness import shorter_webp, without_texts
+from embedshift.sources import tiff
+from embedshift.sources.completeness import (
+    LOSSLESS,
+    jpeg_scans,
+    lacks_lines,
+    lacks_restarts,
+    shorter_webp,
+    with_alpha,
+    with_more_codes,
+    without_texts,
+)
 
 MAX_PIXELS = 100_000_000
 # Pixels that are converted at once.
@@ -22,9 +31,12 @@ STRIP = 4_000_000
 HASHED_ROWS = 128
 # Pillow opens more formats, some through external programs (EPS); only plain image formats are read.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
-# Numbers of a TIFF's tags, of signed samples, and of a picture whose 0 is white.
-DEPTH, COLOURS, SAMPLES = 258, 262, 339
-SIGNED, WHITE_IS_0 = 2, 0
+# What a decoder puts where a JPEG has no codes; inks are inverted.
+GREY = {127, 128}
+# Numbers of run lengths in a BMP.
+RUNS = (1, 2)
+# Factors from levels of 2 and 4 bits to those of 8, which the clear level of a PNG needs too.
+LEVELS = {"L;2": 85, "L;4": 17}
 
 
 def decode(data: bytes) -> Pixels:
@@ -43,7 +55,7 @@ def decode(data: bytes) -> Pixels:
     except Image.DecompressionBombError as error:
         raise EmbedshiftError(_too_large("size in the header")) from error
     except UnidentifiedImageError as error:
-        raise EmbedshiftError(_unread_tiff(data) or "not an image in a known format, or cut off early") from error
+        raise EmbedshiftError(tiff.unread(data) or "not an image in a known format, or cut off early") from error
     except Exception as error:
         words = " ".join(str(error).split()) or type(error).__name__
         raise EmbedshiftError(f"the image is damaged or ends early ({words})") from error
@@ -53,8 +65,10 @@ def upright_size(data: bytes) -> tuple[int, int] | None:
     """Reads width and height of an image, turned by its EXIF orientation, from the header alone."""
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5  # a quarter turn to either side
-            return image.size[::-1] if turned else image.size
+            is_turned = _orientation(image) >= 5  # a quarter turn to either side
+            # Pillow gives the size of a TIFF upright already, and other sizes as they are stored.
+            stored = tiff.size(image) if isinstance(image, TiffImagePlugin.TiffImageFile) else image.size
+            return stored[::-1] if is_turned else stored
     except Exception:  # decoding reports the error
         return None
 
@@ -65,7 +79,7 @@ def _pixels(data: bytes) -> tuple[Pixels, int]:
         # A broken download may end in zeros, which decode as pixels. Without them, the decoder misses what is missing.
         data = data.rstrip(b"\0")
     try:
-        return _checked_pixels(data)
+        return _checked_pixels(with_alpha(data))
     except ValueError as error:
         if "MAX_TEXT" not in str(error):
             raise
@@ -76,8 +90,79 @@ def _checked_pixels(data: bytes) -> tuple[Pixels, int]:
     with _opened(data) as image:
         image.verify()  # the checksums that Pillow does not look at while it decodes
     with _opened(data) as image:
+        _check_header(image, data)
+        if _is_for_opencv(image):
+            return _by_opencv(data), 1
+        frame = image.tile[0][1] if image.tile else None
         image.load()
+        if _lacks_pixels(image, data):
+            raise EmbedshiftError("the image is damaged or ends early (some of its pixels are missing)")
+        if image.format == "GIF" and frame and "transparency" not in image.info:
+            _put_on_background(image, frame)
         return _rgb(image), _orientation(image)
+
+
+def _is_for_opencv(image: ImageFile.ImageFile) -> bool:
+    """Returns whether Pillow may misread a file, as it does BMPs with some tables of greys, or with run lengths."""
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        return tiff.is_for_opencv(image)
+    return image.format == "BMP" and (image.mode in ("1", "L", "P") or image.info.get("compression") in RUNS)
+
+
+def _by_opencv(data: bytes) -> Pixels:
+    """Returns the pixels of a file that OpenCV reads, upright."""
+    found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    if found is None:
+        raise EmbedshiftError("the image is damaged or ends early (its codes end, or are no codes)")
+    return np.ascontiguousarray(found[..., ::-1], dtype=np.uint8)
+
+
+def _check_header(image: ImageFile.ImageFile, data: bytes) -> None:
+    """Refuses what Pillow would read wrongly, and puts right what it takes from a header wrongly."""
+    how = image.tile[0][3] if image.tile else None
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        tiff.check(image, data)
+    elif image.format == "GIF" and isinstance(how, tuple) and how[0] == 0:
+        raise EmbedshiftError("the image is damaged or ends early (codes of 0 bits)")
+    elif image.format == "PNG" and image.mode == "P" and not (image.palette and image.palette.palette):
+        raise EmbedshiftError("the image is damaged or ends early (a table of no colours)")
+    elif "transparency" in image.info and how in LEVELS:
+        image.info["transparency"] = image.info["transparency"] * LEVELS[str(how)] & 255
+    elif "transparency" in image.info and how == "RGB;16B":  # Pillow keeps 8 of 16 bits, and finds no clear pixel
+        raise EmbedshiftError("a PNG of 16 bits with a clear colour is not read; convert it to 8 bits")
+
+
+def _lacks_pixels(image: ImageFile.ImageFile, data: bytes) -> bool:
+    """Returns whether a loaded JPEG or PNG holds fewer pixels than it has; Pillow fills them up without a word."""
+    right, low = image.size
+    if image.format == "PNG":
+        is_black = not np.asarray(image.crop((0, low - 1, right, low))).any()
+        return ("interlace" in image.info or is_black) and lacks_lines(data)
+    if not data.startswith(b"\xff\xd8"):
+        return False
+    frame, scanned = jpeg_scans(data)
+    last = image.getpixel((right - 1, low - 1))
+    if scanned and frame != LOSSLESS and not GREY.issuperset(last if isinstance(last, tuple) else (last,)):
+        return False
+    return not scanned or lacks_restarts(data) or not _shows(image, with_more_codes(data))
+
+
+def _put_on_background(image: ImageFile.ImageFile, frame: tuple[int, int, int, int]) -> None:
+    """Gives a GIF its own background around its first frame, where Pillow puts the first colour of its table."""
+    if frame != (0, 0, *image.size):
+        content = image.crop(frame)
+        image.paste(image.info.get("background", 0), (0, 0, *image.size))
+        image.paste(content, frame)
+
+
+def _shows(image: ImageFile.ImageFile, data: bytes) -> bool:
+    """Returns whether bytes show the same picture as a loaded image."""
+    try:
+        with _opened(data) as other:
+            other.load()
+            return ImageChops.difference(image, other).getbbox() is None
+    except Exception:
+        return False
 
 
 def _opened(data: bytes) -> ImageFile.ImageFile:
@@ -100,10 +185,12 @@ def _too_large(size: str) -> str:
 
 
 def _orientation(image: Image.Image) -> int:
+    """Returns the EXIF number from 1 to 8; 1 for any other, as viewers take it."""
     try:
-        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+        found = image.getexif().get(ExifTags.Base.Orientation)
     except Exception:  # the pixels may be fine although the EXIF block is unreadable
         return 1
+    return found if isinstance(found, int) and 1 <= found <= 8 else 1
 
 
 def _turned(pixels: Pixels, orientation: int) -> Pixels:
@@ -119,7 +206,7 @@ def _turned(pixels: Pixels, orientation: int) -> Pixels:
 
 def _rgb(image: Image.Image) -> Pixels:
     """Returns RGB `[H, W, 3]` of a loaded image, strip by strip; copies of the whole would multiply its memory."""
-    rows, bits = max(1, STRIP // image.width), _depth(image)
+    rows, bits = max(1, STRIP // image.width), _bits(image)
     if rows >= image.height:
         return np.asarray(_to_rgb(image, bits))
     pixels = np.empty((image.height, image.width, 3), np.uint8)
@@ -129,38 +216,9 @@ def _rgb(image: Image.Image) -> Pixels:
     return pixels
 
 
-def _depth(image: Image.Image) -> int:
-    """Returns the bits of a channel with more than 8, below 0 if 0 is white; refuses pixels without a fixed range."""
-    if not isinstance(image, TiffImagePlugin.TiffImageFile):
-        return 16
-    tags = image.tag_v2
-    depth, samples = (_numbers(tags.get(tag)) for tag in (DEPTH, SAMPLES))
-    if SIGNED in samples:
-        raise EmbedshiftError("signed pixels have no fixed range; convert the image to 8 or 16 bits without sign")
-    if max(depth, default=8) > 16 and image.mode != "F":
-        raise EmbedshiftError("the image has more than 16 bits per channel; convert it to 8 or 16 bits")
-    return (-1 if tags.get(COLOURS) == WHITE_IS_0 else 1) * max(depth, default=16)
-
-
-def _unread_tiff(data: bytes) -> str:
-    """Says how deep a TIFF is whose depth no decoder reads; "" for anything else."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            file = io.BytesIO(data)
-            tags = TiffImagePlugin.ImageFileDirectory_v2(file.read(8))
-            file.seek(tags.next)
-            tags.load(file)
-        (bits,) = {*_numbers(tags.get(DEPTH))}
-    except Exception:  # no TIFF, or a damaged one
-        return ""
-    return f"a TIFF of {bits} bits per channel is not read; convert it to 8 or 16 bits" if bits not in (8, 16) else ""
-
-
-def _numbers(value: Any) -> tuple[int, ...]:
-    """Returns the numbers of a tag, which may hold one, several or anything."""
-    values = value if isinstance(value, tuple) else (value,)
-    return tuple(number for number in values if isinstance(number, int))
+def _bits(image: Image.Image) -> int:
+    """Returns the bits of a channel with more than 8, below 0 if 0 is white."""
+    return tiff.depth(image) if isinstance(image, TiffImagePlugin.TiffImageFile) else 16
 
 
 def _to_rgb(image: Image.Image, bits: int) -> Image.Image:
