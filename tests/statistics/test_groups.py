@@ -163,12 +163,11 @@ def test_some_vectors_of_a_large_study_estimate_the_same_baseline():
     units = rng.integers(0, 150, 3 * KEPT) // rng.integers(1, 4, 3 * KEPT)  # groups of unequal size
     units = np.unique(units, return_inverse=True)[1]
     vectors = scenes[units] + 0.3 * rng.normal(size=(len(units), 16))
-    exact = [mean_between_groups(vectors[units < 60], units[units < 60], cosine)]
     sums = vectors_of(vectors, units, KEPT)
     found = cosine_baseline({"vectors": sums}.__getitem__, len(units))
     shown = np.array([cosine(scenes[a], scenes[b]) for a, b in itertools.combinations(range(150), 2)])
     assert abs(found.value - shown.mean() / (1 + 0.09 / 1.09)) < 4 * found.error
-    assert abs(exact[0] - found.value) < 0.1
+    assert found.pairs is None
 
 
 def test_near_duplicates_are_connected():
@@ -188,5 +187,7 @@ def test_near_duplicates_are_connected():
 
 
 def test_the_mildest_change_that_moves_decides_what_is_near():
-    assert near_cosine([0.7, 0.98, None, 1.0], 0.6) == 0.98
+    assert near_cosine([0.7, 0.97, None, 1.0], 0.6) == 0.97
+    assert near_cosine([0.7, 0.9999], 0.6) == pytest.approx(0.98)  # copies under any change of their own
+    assert near_cosine([1.0], 0.6) == pytest.approx(0.98)
     assert near_cosine([0.5], 0.6) == pytest.approx(0.96)  # noise alone is not mild

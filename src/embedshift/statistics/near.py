@@ -9,8 +9,9 @@ from numpy.typing import ArrayLike
 from embedshift.arrays import Units
 from embedshift.statistics.vectors import unit
 
-# The mildest change counts only if it is small itself: a relative shift of at most this.
-_SMALL = 0.1
+# Relative distances: images this near are near-duplicates even if the mildest change is milder, and those that are
+# not as near as the second are none even if it is stronger.
+_NEAR, _SMALL = 0.05, 0.1
 # A cosine closer to 1 is that of an unchanged embedding.
 _UNMOVED = 1e-9
 _BLOCK = 512
@@ -20,11 +21,12 @@ def near_cosine(medians: Iterable[float | None], baseline: float) -> float:
     """Returns the cosine from which two images are near-duplicates, from each augmentation's median cosine.
 
     Example:
-        >>> near_cosine([0.5, 0.99, 1.0], 0.6)
-        0.99
+        >>> near_cosine([0.5, 0.97, 1.0], 0.6)
+        0.97
     """
-    moved = [median for median in medians if median is not None and median < 1 - _UNMOVED]
-    return max([*moved, 1 - _SMALL * (1 - baseline)])
+    mildest = max((median for median in medians if median is not None and median < 1 - _UNMOVED), default=1.0)
+    nearest, furthest = (1 - distance * (1 - baseline) for distance in (_NEAR, _SMALL))
+    return max(min(mildest, nearest), furthest)
 
 
 def mean_cosine(vectors: ArrayLike) -> float:

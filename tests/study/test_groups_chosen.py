@@ -88,7 +88,7 @@ def test_a_run_keeps_its_groups_and_is_not_measured_again(photos, grouped, tmp_p
     assert cosine["baseline"][0] == pytest.approx((units @ units.T)[apart].mean(), abs=1e-12)
 
 
-@pytest.mark.parametrize("way", ["workers", "resumed", "near"])
+@pytest.mark.parametrize("way", ["workers", "resumed", pytest.param("near", marks=pytest.mark.matrix)])
 def test_tables_are_equal_however_the_run_went(photos, grouped, tmp_path, way):
     settings = {"workers": 2} if way == "workers" else {}
     study = run(photos, tmp_path / "study", groups="folder", **settings)
