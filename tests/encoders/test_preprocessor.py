@@ -89,6 +89,9 @@ def test_what_is_recorded_of_a_checkpoint(clip, tmp_path):
         {"image_std": [1e999, 0.5, 0.5]},
         {"resample": 99},
         {"resample": "best"},
+        {"do_rescale": False},
+        {"rescale_factor": 1.0},
+        {"rescale_factor": float("nan")},
     ],
     ids=str,
 )

@@ -29,6 +29,9 @@ def read_preprocess(source: str, family: Family, config: transformers.Pretrained
         )
         if min(std) <= 0 or not np.isfinite([*mean, *std]).all():
             raise ValueError(f"mean {mean}, std {std}")
+        factor = settings.get("rescale_factor")
+        if settings.get("do_rescale") is False or not (factor is None or abs(255 * float(factor) - 1) < 1e-3):
+            raise ValueError(f"pixels are not scaled by 1/255: do_rescale {settings.get('do_rescale')}, by {factor}")
         resample = Image.Resampling(int(settings.get("resample") or 3))
     except Exception as error:
         raise EmbedshiftError(f"{source}: its preprocessor_config.json is not valid ({reason(error)[:300]})") from error

@@ -28,7 +28,7 @@ def measured_pixels(folder: Path, indices: Collection[int], image_ids: Collectio
     """Returns image id → hash of the measured pixels, for those of some images that were measured."""
     if not image_ids or not indices:
         return {}
-    rows = pl.scan_parquet([shard_path(folder, index) for index in sorted(indices)], glob=False)
+    rows = pl.scan_parquet([shard_path(folder, index).absolute() for index in sorted(indices)], glob=False)
     rows = rows.filter(pl.col("pixels").is_not_null() & pl.col("image_id").is_in(list(image_ids)))
     return dict(rows.select("image_id", "pixels").collect().iter_rows())
 

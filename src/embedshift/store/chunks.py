@@ -34,7 +34,7 @@ class ShardChunk:
 
 def scan(paths: Sequence[Path]) -> pl.LazyFrame:
     # A list, since polars would take brackets in the folder's name for a pattern.
-    return pl.scan_parquet(list(paths), glob=False)
+    return pl.scan_parquet([path.absolute() for path in paths], glob=False)
 
 
 def study_chunks(parts: Sequence[Part], ordered_map: OrderedMap) -> Chunks:

@@ -196,10 +196,10 @@ def _read_part(path: Path, info: StudyInfo | None) -> Part | EmbedshiftError:
 def _check_rows(path: Path, checksum: str) -> None:
     """Raises Damaged if the rows or sums of a shard differ from their checksum, or two readers read other rows."""
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path.absolute()) as file:
             table, metadata = file.read(), file.metadata.metadata
         equal = rows_checksum(table, metadata.get(SUMS_KEY, b"")) == checksum
-        equal = equal and pl.read_parquet(path, glob=False).equals(pl.DataFrame(table), null_equal=True)
+        equal = equal and pl.read_parquet(path.absolute(), glob=False).equals(pl.DataFrame(table), null_equal=True)
     except Exception as error:
         raise Damaged(path, reason(error)) from error
     if not equal:

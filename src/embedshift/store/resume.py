@@ -74,7 +74,7 @@ def _added_and_removed(parts: Sequence[Part], count: int, image_ids: Collection[
     """Returns the names of added or removed images, as far as the finished shards know."""
     before = {failure.image_id for part in parts for failure in part.record.failures}
     if parts:
-        rows = pl.scan_parquet([part.path for part in parts], glob=False)
+        rows = pl.scan_parquet([part.path.absolute() for part in parts], glob=False)
         before |= set(rows.select("image_id").collect()["image_id"])
     now = {storable(image_id) for image_id in image_ids}
     added = sorted(now - before) if len(parts) == count else []  # else they may only be still to come

@@ -26,6 +26,8 @@ from embedshift.store.checksum import Damaged, is_intact, remember, rows_checksu
 SCHEMA_VERSION = 7
 METADATA_KEY = b"embedshift"
 FAILURES = "failures.parquet"
+# Folders within a study. Somebody else's study may have a link in place of one, and would overwrite what is there.
+INSIDE = ("shards", "tables", "figures")
 SUMS_KEY = b"embedshift.sums"
 # Where a view stands in its family; null on the original.
 GRADES = {"family": pa.string(), "level": pa.int32(), "parameter": pa.float64()}
@@ -129,9 +131,12 @@ def write_shard(folder: Path, table: pa.Table, record: ShardRecord) -> None:
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> str:
     """Calls `write(hidden path)` and moves the result to `path`, so that no reader or crash sees half a file."""
-    hidden = path.with_name(f".{path.name}.{os.getpid()}")
+    # Absolute, since Arrow would take a relative path such as "clip:v1/shards" for a URI.
+    hidden = path.absolute().with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(exist_ok=True)
+        if path.parent.is_symlink() and path.parent.name in INSIDE:
+            raise EmbedshiftError(f"{path.parent}: a link to another folder; replace it by a folder of the study")
         hidden.unlink(missing_ok=True)  # it may be a link
         write(hidden)
         with open(hidden, "rb") as file:
@@ -155,7 +160,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> str:
 def read_record(path: Path) -> tuple[ShardRecord, str, int]:
     """Returns a shard's record, the checksum of its rows and sums as it was written, and its number of rows."""
     try:
-        metadata = pq.read_metadata(path)
+        metadata = pq.read_metadata(path.absolute())
         content: Json = dict(json.loads(metadata.metadata[METADATA_KEY]))
     except Exception as error:
         raise Damaged(path, reason(error)) from error
@@ -195,7 +200,7 @@ def pixels_digest(table: pa.Table) -> str:
 def shard_sums(paths: Iterable[Path], name: str) -> Iterator[dict[str, Values]]:
     """Yields the sums of shards under a name, shard by shard."""
     for path in paths:
-        packed = json.loads((pq.read_metadata(path).metadata or {}).get(SUMS_KEY, "{}"))
+        packed = json.loads((pq.read_metadata(path.absolute()).metadata or {}).get(SUMS_KEY, "{}"))
         if name in packed:
             yield {key: _unpack(array) for key, array in packed[name].items()}
 

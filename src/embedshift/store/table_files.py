@@ -41,7 +41,7 @@ def read_table(folder: Path, name: str, info: StudyInfo, image_ids: Callable[[],
     """Reads a table, and restores the names of images if its file holds their hashes."""
     path = table_path(folder, name)
     try:
-        table = pl.read_parquet(path, glob=False)
+        table = pl.read_parquet(path.absolute(), glob=False)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise UsageError(
             f"{path}: cannot be read ({reason(error):.200}); delete it and make the report again"

@@ -98,7 +98,7 @@ def _decoded(part: Part, info: StudyInfo) -> str:
     """Returns what is wrong with a shard whose bytes are unchanged; "" = nothing."""
     try:
         refuse_foreign(part, info)
-        table = pq.read_table(part.path)
+        table = pq.read_table(part.path.absolute())
         table.validate(full=True)
     except Exception as error:
         return reason(error)
@@ -123,7 +123,7 @@ def _failures(path: Path, info: StudyInfo, undamaged: Sequence[Part]) -> str:
     if not path.is_file():
         return "missing; make the report again"
     try:
-        listed = pl.read_parquet(path, glob=False).to_dicts()
+        listed = pl.read_parquet(path.absolute(), glob=False).to_dicts()
     except (OSError, pl.exceptions.PolarsError) as error:
         return f"{path}: cannot be read ({reason(error):.200}); delete it and make the report again"
     if listed != [asdict(failure) for part in undamaged for failure in part.record.failures]:

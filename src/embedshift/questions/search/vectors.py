@@ -88,7 +88,9 @@ def _gallery(reader: Reader, path: Path) -> tuple[pl.Series, Iterator[Floats]]:
     if path.is_dir():
         raise UsageError(f"`gallery`: {path}: no study in this folder")
     try:
-        ids, vectors = _read_npy(path) if path.suffix == ".npy" else _read_parquet(pl.scan_parquet(path, glob=False))
+        ids, vectors = (
+            _read_npy(path) if path.suffix == ".npy" else _read_parquet(pl.scan_parquet(path.absolute(), glob=False))
+        )
     except UsageError as error:
         raise UsageError(f"`gallery`: {path}: {error}") from error
     except Exception as error:  # errors that depend on the file's content
@@ -98,8 +100,18 @@ def _gallery(reader: Reader, path: Path) -> tuple[pl.Series, Iterator[Floats]]:
 
 def _checked(path: Path, vectors: Iterator[Floats]) -> Iterator[Floats]:
     """Yields the vectors of a file and refuses wrong content, which is known only during reading."""
+    row = 0
     try:
-        yield from vectors
+        for part in vectors:
+            usable = np.isfinite(part).all(axis=-1) & (np.abs(part) > 0).any(axis=-1)
+            if not usable.all():
+                raise UsageError(
+                    f"`gallery`: {path}: row {row + int(np.argmin(usable))} is no vector: not finite, or all 0"
+                )
+            row += len(part)
+            yield part
+    except UsageError:
+        raise
     except Exception as error:
         raise UsageError(_unreadable(path, error)) from error
 

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import polars as pl
 
+from embedshift.errors import UsageError
 from embedshift.questions.strength.standard import MEAN, corruptions_of, mean_weights
 from embedshift.statistics.baselines import relative_shifts
 from embedshift.statistics.intervals import simultaneous_intervals
@@ -97,7 +98,8 @@ def corruption(reader: Reader) -> pl.DataFrame:
 
 def _summary(reader: Reader) -> pl.DataFrame:
     summary = reader.table("summary")
-    assert summary is not None
+    if summary is None:
+        raise UsageError(f"{reader.folder}: has no table `summary`; make the report again")
     return summary
 
 

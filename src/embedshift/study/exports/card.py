@@ -38,7 +38,8 @@ def card(reader: Reader) -> str:
     if not reader.is_complete():
         raise UsageError(f"{reader.folder}: not finished; run the same command again first")
     summary = reader.table("summary")
-    assert summary is not None
+    if summary is None:
+        raise UsageError(f"{reader.folder}: has no table `summary`; make the report again")
     rows = summary.filter(metric=COSINE).sort("relative_shift", descending=True, nulls_last=True).to_dicts()
     parts = [HEADING, _facts(reader), _relative_shifts(reader, rows), _how_to_read(reader, rows)]
     parts += [
