@@ -22,6 +22,7 @@ from embedshift.encoders.base import Preprocess
 from embedshift.encoders.embeddings import READERS
 from embedshift.encoders.families import CLIP_MEAN, CLIP_STD
 from embedshift.encoders.module import ModuleEncoder
+from embedshift.pipeline import baseline
 from embedshift.questions.embedding import measure
 from embedshift.sources import FolderSource
 from embedshift.study import Study
@@ -39,6 +40,7 @@ def main() -> None:
     logging.disable(logging.WARNING)
     # What a shard of a million images keeps of its originals: one vector, and one sum.
     vars(measure).update(KEPT=1, CHUNKS=1)
+    vars(baseline).update(LEAST_PAIRS=1)
     photos = [sample.location for sample in FolderSource([str(options.folder)]).samples[: options.photos]]
     torch.manual_seed(0)
     config = CLIPConfig(vision_config={"num_hidden_layers": options.layers})

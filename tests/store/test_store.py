@@ -15,6 +15,7 @@ from embedshift.config import make_config
 from embedshift.encoders.base import EncoderOutput
 from embedshift.errors import EmbedshiftError
 from embedshift.figures import FIGURES, FigureInput, draw, iter_figures
+from embedshift.pipeline import baseline as other_images
 from embedshift.pipeline.prepare import prepared
 from embedshift.questions.clusters import Tree
 from embedshift.questions.embedding import measure as embedding
@@ -197,6 +198,7 @@ def test_a_million_images_take_one_and_a_half_gigabytes_at_most(tmp_path, monkey
     for module in (embedding, estimate):  # so many of 64 images as of a million: one a shard
         monkeypatch.setattr(module, "KEPT", 1)
         monkeypatch.setattr(module, "CHUNKS", 1)
+    monkeypatch.setattr(other_images, "LEAST_PAIRS", 1)
     photos = pictures(tmp_path / "photos", 64, width=40, height=32)
     bytes_of = {}
     for store in ("all", "metrics"):
