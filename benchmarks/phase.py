@@ -38,7 +38,7 @@ def main() -> None:
     units = np.stack([unit_rows(encoder(np.stack([shifted(photo, s) for s in shifts])).embedding) for photo in photos])
     originals = units[:, 0]
     baseline = (1.0 - originals @ originals.T)[~np.eye(len(photos), dtype=bool)].mean()
-    moved = (1.0 - np.einsum("nd,nsd->ns", originals, units)).mean(axis=0) / baseline
+    moved = (1.0 - np.einsum("if,isf->is", originals, units)).mean(axis=0) / baseline
     print(describe_machine())
     print(f"{encoder.name}, {len(photos)} photos of {encoder.size} pixels, baseline {1 - baseline:.3f}")
     print("| shift along both axes, px | relative shift | mean over phases |\n|---|---|---|")
