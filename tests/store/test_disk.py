@@ -30,7 +30,7 @@ def test_a_full_disk_is_one_line_with_the_file(tmp_path):
     study = make_study(tmp_path / "study", 12, ["noise", "blur"])
     before = {path.name: path.read_bytes() for path in (study.folder / "tables").iterdir()}
     found = {}
-    for limit in (60, 1200, 3000):
+    for limit in (60, 1200, 3500):
         program = [sys.executable, "-c", PROGRAM, str(study.folder), str(limit)]
         found[limit] = subprocess.run(program, capture_output=True, text=True, check=True).stdout
     for line in found.values():
