@@ -152,7 +152,9 @@ def test_the_tables_do_not_depend_on_how_they_were_measured(tmp_path):
     first = run(folder, tmp_path / "first", shard_size=7).summary()
     for name, settings in (("metrics", {"store": "metrics"}), ("workers", {"workers": 2})):
         again = run(folder, tmp_path / name, shard_size=7, **settings).summary()
-        assert again.filter(pl.col("metric").is_in(first["metric"].implode())).equals(first, null_equal=True), name
+        again = again.filter(pl.col("metric").is_in(first["metric"].implode()))
+        needs_vectors = pl.selectors.starts_with("centred_") if name == "metrics" else ()
+        assert again.drop(needs_vectors).equals(first.drop(needs_vectors), null_equal=True), name
 
 
 def test_images_of_one_colour_and_one_image_have_no_scale(tmp_path):
