@@ -17,7 +17,7 @@ def test_estimate_size():
     assert (estimate_module._size(45300000), estimate_module._size(2345000000), estimate_module._size(300000)) == (
         "45 MB",
         "2.3 GB",
-        "0.3 MB",
+        "0.30 MB",
     )
 
 

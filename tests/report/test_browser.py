@@ -218,5 +218,5 @@ def test_without_scripts_tables_and_figures_are_there(browser, study):
     page.goto((study.folder / "report.html").as_uri())
     assert page.locator("#summary-table tbody tr").count() == 9
     assert page.locator("noscript").is_visible()
-    assert page.locator("#figures .paper img").count() == 12
+    assert page.locator("#figures .paper img").count() == 13
     context.close()

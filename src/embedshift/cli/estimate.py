@@ -9,6 +9,7 @@ from embedshift.config.machine import cores
 from embedshift.encoders.base import Encoder, EncoderInfo
 from embedshift.engines.job import loader_count
 from embedshift.engines.loaders import Images, draw_all
+from embedshift.pipeline.baseline import pair_count
 from embedshift.pipeline.draw import draw_image
 from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.prepare import StudyContext
@@ -55,12 +56,14 @@ def shard_bytes(encoder: Encoder, plan: StudyPlan, shards: int) -> float:
     # Numbers of vectors and lists, metrics, and the names of a row; then the names of an image.
     row = 0.92 * 4 * per_view + 7.5 * len(plan.metrics) + 4
     image = (1 + plan.views) * row + 0.92 * 4 * per_image + 80
-    # As text, in every shard: float32 shifts for each augmentation, float64 originals, and the sums for the baseline.
+    # As text, in every shard: float32 shifts for each augmentation, float64 originals, the sums for the baseline, and
+    # the metrics of pairs of originals with the positions of both.
     size = -(-plan.images // shards)
     baseline = 4 * size
     if plan.images > KEPT:
         baseline = 4 * -(-KEPT * size // plan.images) + 8 * -(-size // max(1, plan.images // CHUNKS))
-    sums = 4 / 3 * encoder.dim * (4 * len(plan.suite.names) + 8 + baseline)
+    pairs = pair_count(size, plan.images) * (len(plan.metrics) + 2)
+    sums = 4 / 3 * (encoder.dim * (4 * len(plan.suite.names) + 8 + baseline) + 8 * pairs)
     frame = 5_000
     return plan.images * image + shards * (sums + frame)
 
@@ -89,7 +92,7 @@ def _size(count: float) -> str:
     """Formats bytes as megabytes, or above 1,000 of them as gigabytes."""
     if count >= 1e9:
         return f"{count / 1e9:,.1f} GB"
-    return f"{count / 1e6:.{0 if count >= 1e7 else 1}f} MB"
+    return f"{count / 1e6:.{0 if count >= 1e7 else 1 if count >= 1e6 else 2}f} MB"
 
 
 def _duration(seconds: float) -> str:

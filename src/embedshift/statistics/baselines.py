@@ -264,7 +264,7 @@ def bootstrap_t(value: Values, error: Values, resampled: Values, spread: Values)
 
 def log_bootstrap_t(value: Values, error: Values, resampled: Values, spread: Values) -> tuple[Values, Values]:
     """Returns the ends of the bootstrap-t of the logarithm, which are above 0; NaN if a number is not."""
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         numbers = np.log(value), error / value, np.log(resampled), spread / resampled
         low, high = (np.exp(end) for end in bootstrap_t(*numbers))
     return low, high
