@@ -24,7 +24,7 @@ from embedshift.store import resume, shards
 from embedshift.store.changed import changed_images, measured_pixels
 from embedshift.store.copies import copies, copies_line
 from embedshift.store.forked import refuse_fork
-from embedshift.store.grouping import choose
+from embedshift.store.grouping import are_stored, choose
 from embedshift.store.groups import FILE as GROUPS
 from embedshift.store.groups import NEAR, Choice, find_groups, write_groups
 from embedshift.store.info import Counts, EncoderRecord, ShardPixels, StudyInfo, read_info
@@ -161,10 +161,8 @@ def _altered_tables(out: Path) -> list[str]:
 
 def _other_groups(out: Path, groups: Choice | None) -> bool:
     """Returns whether the chosen groups are other ones than those of a finished study."""
-    if groups is None:
-        return False
-    chosen, stored = choose(Reader(out), groups), Reader(out).info.groups
-    return (None if chosen is None else chosen.record) != stored
+    reader = Reader(out)
+    return groups is not None and not are_stored(reader, choose(reader, groups))
 
 
 def study_info(

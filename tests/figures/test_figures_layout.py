@@ -261,4 +261,5 @@ assert "torch" not in sys.modules
 import matplotlib.pyplot
 assert not matplotlib.pyplot.get_fignums()
 """
-    subprocess.run([sys.executable, "-c", code], check=True)
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr

@@ -111,10 +111,10 @@ def _is_for_opencv(image: ImageFile.ImageFile) -> bool:
 
 def _by_opencv(data: bytes) -> Pixels:
     """Returns the pixels of a file that OpenCV reads, upright."""
-    found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    if found is None:
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    if pixels is None:
         raise EmbedshiftError("the image is damaged or ends early (its codes end, or are no codes)")
-    return np.ascontiguousarray(found[..., ::-1], dtype=np.uint8)
+    return np.ascontiguousarray(pixels[..., ::-1], dtype=np.uint8)
 
 
 def _check_header(image: ImageFile.ImageFile, data: bytes) -> None:
@@ -187,10 +187,10 @@ def _too_large(size: str) -> str:
 def _orientation(image: Image.Image) -> int:
     """Returns the EXIF number from 1 to 8; 1 for any other, as viewers take it."""
     try:
-        found = image.getexif().get(ExifTags.Base.Orientation)
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
     except Exception:  # the pixels may be fine although the EXIF block is unreadable
         return 1
-    return found if isinstance(found, int) and 1 <= found <= 8 else 1
+    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
 
 
 def _turned(pixels: Pixels, orientation: int) -> Pixels:

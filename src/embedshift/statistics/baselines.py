@@ -100,10 +100,8 @@ def distance_baseline(read_sums: ReadSums, images: int) -> Baseline | None:
 
 
 def _between_groups(vectors: Mapping[str, Values], images: int, kernel: Kernel) -> Baseline:
-    """Returns the mean of a kernel over pairs of images of different groups, in which each group counts once.
-
-    So copies of an image, which are a group, do not move it.
-    """
+    """Returns the mean of a kernel over pairs of images of different groups, in which each group counts once."""
+    # So copies of an image, which are a group, do not move it.
     kept, group, size = (_thinned(vectors[name]) for name in ("vectors", "group", "size"))
     groups, first, numbers = np.unique(group, return_index=True, return_inverse=True)
     weights = np.zeros((len(groups), len(kept)))
@@ -176,7 +174,7 @@ def relative_shifts(
         numbers = with_exact_baseline(sample, baseline.pairs, no_change, seed=seed)
     low, high = bootstrap_t(*numbers)
     moved = _every_unit_moved(sample, baseline, no_change)
-    low[moved] = log_bootstrap_t(*(each[..., moved] for each in numbers))[0]
+    low[moved] = log_bootstrap_t(*(number[..., moved] for number in numbers))[0]
     low, high = ends_or_nan(sample, low, high)
     bounds = sorted((no_change - bound) / scale for bound in limits) if limits else (-np.inf, np.inf)
     return RelativeShifts(value, *(np.clip(end, *bounds) + 0.0 for end in (low, high)))
@@ -210,10 +208,8 @@ def relative_shifts_of_binary(sample: Estimates, baseline: Baseline, low: Values
 def _with_sampled_baseline(
     sample: Estimates, baseline: Baseline, value: Values, no_change: float, seed: int
 ) -> tuple[Values, Values, Values, Values]:
-    """Returns the relative shifts and their standard errors `[A]`, then both of resamples `[R, A]`.
-
-    The baseline comes from separate pairs and is drawn from its normal law.
-    """
+    """Returns the relative shifts and their standard errors `[A]`, then both of resamples `[R, A]`."""
+    # The baseline comes from separate pairs and is drawn from its normal law.
     means, errors = resampled(sample, seed=seed, resamples=RESAMPLES)
     drawn = baseline.value + baseline.error * np.random.default_rng([seed, 1]).standard_normal((RESAMPLES, 1))
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -39,6 +39,11 @@ def _near(reader: ShardReader) -> list[str | None]:
     return [str(number) for number in components(vectors, least)]
 
 
+def are_stored(reader: ShardReader, groups: Groups | None) -> bool:
+    """Returns whether these are the groups that a study has."""
+    return (None if groups is None else groups.record) == reader.info.groups
+
+
 def set_groups(reader: ShardReader, choice: Choice | None) -> bool:
     """Records other groups in study.json; returns whether they differ, so that all tables must be made again."""
     if choice is None:
@@ -48,7 +53,7 @@ def set_groups(reader: ShardReader, choice: Choice | None) -> bool:
     if not reader.info.has_vectors:
         raise UsageError(f"{reader.folder}: run with `store` metrics, which takes `groups` only when it is run")
     groups = choose(reader, choice)
-    if (None if groups is None else groups.record) == reader.info.groups:
+    if are_stored(reader, groups):
         return False
     record, file = write_groups(reader.folder, groups)
     info = read_info(reader.folder)

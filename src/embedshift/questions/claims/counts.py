@@ -43,14 +43,12 @@ class MostAltered:
         return Finding(number[0]) if having < LEAST_IMAGES else Finding(*number, p=contrasts.at_least_above(MOST))
 
     def _together(self, cosines: Estimates, pairs: Pairs) -> Estimates:
-        """Returns distances minus the level's, over what the baseline is resampled by: images, or chunks of many.
-
-        What a unit adds to the baseline is what leaving it out takes away (jackknife).
-        """
+        """Returns distances minus the level's, over what the baseline is resampled by: images, or chunks of many."""
         assert cosines.chunked is not None
         count, images = len(pairs.images), pairs.images.sum()
         shifts = 1.0 - cosines.mean - count * (cosines.chunked - np.outer(pairs.images, cosines.mean)) / images
-        sums, counts = (each.sum() - 2 * each.sum(axis=1) + each.diagonal() for each in (pairs.sums, pairs.counts))
+        # What a unit adds to the baseline is what leaving it out takes away (jackknife).
+        sums, counts = (total.sum() - 2 * total.sum(axis=1) + total.diagonal() for total in (pairs.sums, pairs.counts))
         mean = pairs.sums.sum() / pairs.counts.sum()
         left_out = np.divide(sums, counts, out=np.full(count, mean), where=counts > 0)
         baseline = mean - (count - 1) * (left_out - left_out.mean())

@@ -56,7 +56,7 @@ def search_views(reader: Reader, originals: Originals, queries: int | None, func
     part = rows.head(count * len(order.views)).select("view", "draw", "embedding")
     tables: list[tuple[pl.DataFrame, pl.DataFrame]] = []
     kept: dict[str, list[SearchRanks]] = {name: [] for name in reader.augmentations}
-    found: dict[str, list[Positions]] = {name: [] for name in order.views}
+    firsts: dict[str, list[Positions]] = {name: [] for name in order.views}
     start = 0
     # One product a thread is faster by a quarter than products that share the cores.
     with ThreadPoolExecutor(_threads()) as pool, threadpool_limits(1):
@@ -77,13 +77,13 @@ def search_views(reader: Reader, originals: Originals, queries: int | None, func
             for name, result in zip(order.views if predicted else (), results, strict=False):
                 others = result.positions[:, :NEIGHBOURS]
                 first = others if name == ORIGINAL else first_results(result, positions, NEIGHBOURS)
-                found[name].append(first[: PREDICTED_FROM - start])
+                firsts[name].append(first[: PREDICTED_FROM - start])
             start += len(vectors)
     return SearchResults(
         ranks=pl.concat(ranks for ranks, _ in tables),
         neighbours=pl.concat(neighbours for _, neighbours in tables),
         searches={name: _joined_blocks(parts, reader.units) for name, parts in kept.items()},
-        hubs=hubs({view: np.concatenate(parts) for view, parts in found.items()}, [*kept], len(originals.gallery)),
+        hubs=hubs({view: np.concatenate(parts) for view, parts in firsts.items()}, [*kept], len(originals.gallery)),
     )
 
 
