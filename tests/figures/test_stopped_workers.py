@@ -13,6 +13,7 @@ from test_render import PARENT, figure, two_cores
 from embedshift.figures import workers
 from embedshift.figures.render import render
 from embedshift.figures.workers import Renderers
+from support import command
 from support.matrix import first_only
 from support.processes import children, state
 
@@ -71,3 +72,11 @@ def test_stopped_processes_end_with_the_process_that_started_them(number):
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
     raise AssertionError("stopped processes are left")
+
+
+def test_a_parent_that_leaves_at_once_leaves_no_warning_behind():
+    """The process that removes its semaphores says nothing after the last line of a command that was stopped."""
+    program = "import os; os.sched_getaffinity = lambda _: {0, 1}\n"
+    program += "from embedshift.figures.workers import Renderers\nRenderers(8).__enter__()\nos._exit(3)"
+    process = command.start_python(program)
+    assert command.finish(process, timeout=60) == command.Done(3, "", "")

@@ -41,11 +41,11 @@ class Renderers:
 
     def __enter__(self) -> "Renderers":
         if self._count:
+            _start_tracker()
             spawn = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(
                 self._count, mp_context=spawn, initializer=_set_up, initargs=(os.getpid(),)
             )
-            resource_tracker.ensure_running()  # else the first process starts it, which unblocks the signals
             with _without_main_module(), _interrupts_blocked(), contextlib.suppress(OSError):  # none could be started
                 for _ in range(self._count):
                     self._pool.submit(os.getpid)  # starts a process
@@ -101,6 +101,16 @@ def _set_up(parent: int) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     warnings.simplefilter("error", UserWarning)
     end_with_parent(parent)
+
+
+def _start_tracker() -> None:
+    """Starts the process that removes the semaphores of the pool, without its warning where a signal ends us first.
+
+    The pool would start it too, but that unblocks the signals.
+    """
+    sys.warnoptions.append(silent := "ignore:resource_tracker:UserWarning")  # it inherits them as arguments
+    resource_tracker.ensure_running()
+    sys.warnoptions.remove(silent)
 
 
 @contextlib.contextmanager
