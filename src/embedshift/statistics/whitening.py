@@ -24,14 +24,14 @@ class Whitening:
 
     def __call__(self, vectors: Floats) -> Floats:
         """Maps vectors of any length, `[n, D]`, to unit vectors, float32 `[n, D]`; a vector of length 0 stays one."""
-        mapped = (unit(np.asarray(vectors, np.float32)) - self.mean) @ self.matrix
-        return unit(mapped)
+        centred = unit(vectors) - self.mean
+        return unit(centred @ self.matrix)
 
 
-def unit(vectors: Floats) -> Floats:
+def unit(vectors: Floats | Values) -> Floats:
     """Returns vectors at length 1, `[n, D]`; a vector of length 0 stays one."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.where(lengths > 0, lengths, 1.0), np.float32)
+    return (vectors / np.where(lengths > 0, lengths, 1.0)).astype(np.float32)
 
 
 def whitening(mean: Values, moment: Values, ridge: float = RIDGE) -> Whitening:
@@ -47,4 +47,4 @@ def whitening(mean: Values, moment: Values, ridge: float = RIDGE) -> Whitening:
     variances, directions = np.linalg.eigh(moment)
     added = ridge * float(np.trace(moment)) / len(moment)
     matrix = (directions / np.sqrt(np.maximum(variances, 0.0) + added)) @ directions.T
-    return Whitening(np.asarray(mean, np.float32), np.asarray(matrix, np.float32))
+    return Whitening(mean.astype(np.float32), matrix.astype(np.float32))
