@@ -54,7 +54,7 @@ def pencil_colour(image: Pixels, contrast: float, rng: np.random.Generator) -> P
 
 def oil(image: Pixels, radius: float, rng: np.random.Generator) -> Pixels:
     """Flat strokes, by Kuwahara's filter."""
-    reach = max(1, round(radius * len(image)))
+    reach = max(1, round(radius * min(image.shape[:2])))
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     anchors = [(x, y) for y in (0, reach) for x in (0, reach)]
     means = np.stack([_mean(image, reach, anchor) for anchor in anchors])

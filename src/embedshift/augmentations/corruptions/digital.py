@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from embedshift.arrays import Pixels
-from embedshift.augmentations.changes import Tones
+from embedshift.augmentations.changes import Tones, shorter, size_of
 from embedshift.augmentations.corruptions.standard import SIDE, add, at, to_pixels
 
 
@@ -18,9 +18,10 @@ def contrast(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels
 
 
 def pixelate(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:
-    """Pixelation: the means over boxes, enlarged; the number of boxes is the same for every view size."""
+    """Pixelation: the means over boxes, enlarged; the number of boxes along the shorter side is always the same."""
     few = int(SIDE * at(severity, 0.6, 0.5, 0.4, 0.3, 0.25))
-    small = Image.fromarray(image).resize((few, few), Image.Resampling.BOX)
+    height, width = (max(1, round(length * few / shorter(size_of(image)))) for length in size_of(image))
+    small = Image.fromarray(image).resize((width, height), Image.Resampling.BOX)
     return np.asarray(small.resize(image.shape[1::-1], Image.Resampling.BOX))
 
 
