@@ -6,7 +6,7 @@ from typing import Any
 
 from embedshift.augmentations import Suite, load_suite
 from embedshift.augmentations.views import make_views
-from embedshift.config import Json, Precision, Resize, Store, StudyConfig, make_config
+from embedshift.config import ApplyTo, Json, Precision, Resize, Store, StudyConfig, make_config
 from embedshift.config.attack import make_attack_config
 from embedshift.encoders import Encoder, load_encoder
 from embedshift.engines import Progress
@@ -31,6 +31,8 @@ def run(
     augmentations: str | Path | Mapping[str, Any] = DEFAULTS.augmentations,
     pairs: str | Path | Sequence[str | Path] | Mapping[str, str | Path] = (),
     allow_missing: bool = DEFAULTS.allow_missing,
+    apply_to: ApplyTo = DEFAULTS.apply_to,
+    longest: int = DEFAULTS.longest,
     families: Sequence[str] = DEFAULTS.families,
     levels: int | None = None,
     frost_textures: str | Path | None = None,
@@ -72,10 +74,14 @@ def run(
         model: The name of a registered encoder, a Hugging Face Hub id, a local folder, a name of open_clip or timm
             ("timm:vit_small_patch16_224"), or any object that satisfies `Encoder`.
         augmentations: The name of a registered suite, a YAML file of pipelines, or a dict of name → albumentations
-            transform or callable `(image uint8 [S, S, 3], rng) -> uint8 [S, S, 3]`.
+            transform or callable `(image uint8 [H, W, 3], rng) -> uint8 [H, W, 3]`.
         pairs: Ready-made variants of the images, measured in place of augmentations: folders or archives, or a mapping
             of name → path; see `docs/pairs.md`.
         allow_missing: With `pairs`: accept images without a variant.
+        apply_to: "input" changes the image at the encoder's size, as the paper does; "file" changes it at its own size,
+            and then resizes original and view. Lengths in pixels are then the file's, and fractions of the side those
+            of its shorter side.
+        longest: With "file": larger images are first reduced to this longest side, in pixels.
         families: With the suites "strength" and "corruptions": measure only these families; empty = the standard ones.
         levels: With the suite "strength": the number of levels of each family, from 1; None = five.
         frost_textures: With the suite "corruptions": a folder with images of frost. Without it, the corruption "frost"
@@ -140,6 +146,7 @@ def run(
         "images": [str(path) for path in ([images] if isinstance(images, str | Path) else images)],
         "metrics": metrics, "limit": limit, "sample": sample, "seed": seed, "draws": draws, "resize": resize,
         "engine": engine, "workers": workers, "batch_size": batch_size, "shard_size": shard_size, "store": store,
+        "apply_to": apply_to, "longest": longest,
         "compile": compile, "families": families, "levels": levels, "pairs": pairs, "allow_missing": allow_missing,
         "num_gpus": num_gpus, "concurrency": concurrency, "image_timeout": image_timeout,
         "frost_textures": None if frost_textures is None else str(frost_textures),

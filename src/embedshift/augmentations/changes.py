@@ -26,8 +26,8 @@ def shorter(of: Sides) -> int:
     return min(sides(of))
 
 
-def size_of(image: Pixels) -> tuple[int, int]:
-    """Returns height and width of an image."""
+def size_of(image: NDArray[Any]) -> tuple[int, int]:
+    """Returns height and width of an image, or of values of its pixels."""
     return image.shape[0], image.shape[1]
 
 

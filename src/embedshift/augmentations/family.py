@@ -8,6 +8,7 @@ import numpy as np
 
 from embedshift.arrays import Pixels
 from embedshift.augmentations.augmentation import Augmentation, Choice, Grade
+from embedshift.augmentations.canvas import Canvas
 from embedshift.augmentations.changes import Change, Graded
 from embedshift.errors import UsageError
 from embedshift.registry import Registry, unknown_name
@@ -93,18 +94,19 @@ class Family:
         seeded_by = self.drawn_as or self.name
         return Augmentation(f"{self.name}@{level}", change, grade, seeded_by, self.version, self.extra)
 
-    def draw(self, image: Pixels, parameter: float, seed: int) -> Pixels:
+    def draw(self, image: Pixels | Canvas, parameter: float, seed: int) -> Pixels:
         """Draws a view at any strength.
 
         Args:
-            image: uint8 `[S, S, 3]`.
+            image: uint8 `[S, S, 3]`, or a canvas.
             parameter: The strength, in `unit`.
             seed: The view's seed.
 
         Returns:
             uint8 `[S, S, 3]`; the image itself at the parameter of level 0.
         """
-        return image if parameter == self.zero else self.at(1, parameter).draw(image, seed)
+        canvas = Canvas.around(image)
+        return canvas.original if parameter == self.zero else canvas.draw(self.at(1, parameter), seed)
 
 
 FAMILIES: Registry[Family] = Registry("augmentation family")

@@ -96,11 +96,12 @@ def apply(transform: Transform, image: Pixels, seed: int) -> object:
 
 
 def move(mover: Transform, image: Pixels, values: Values, seed: int) -> Values:
-    """Moves values `[S, S]` or `[S, S, C]` as the view with the same seed moves its pixels; NaN elsewhere."""
+    """Moves values `[H, W]` or `[H, W, C]` as the view with the same seed moves its pixels; NaN elsewhere."""
     values_and_mask = np.dstack([values, np.ones(values.shape[:2])]).astype(np.float32)
     mover.set_random_seed(seed)
     moved = mover(image=image, mask=values_and_mask)["mask"].astype(np.float64)
-    return np.where(moved[..., -1:] > INSIDE, moved[..., :-1], np.nan).reshape(values.shape)
+    shape = moved.shape[:2] + values.shape[2:]
+    return np.where(moved[..., -1:] > INSIDE, moved[..., :-1], np.nan).reshape(shape)
 
 
 def mover_of(transform: Transform, *, covers: bool = False) -> Transform:

@@ -107,8 +107,7 @@ def draw_all(images: Images, workers: int, *, in_turns: bool = False) -> Generat
 
 def _ahead(plan: StudyPlan, workers: int) -> int:
     """Returns how many images are requested at a time."""
-    bytes_per_image = (1 + plan.views) * plan.preprocess.size**2 * 3
-    return max(workers, min(MOST_AHEAD, (1 + workers) * BYTES_AHEAD // bytes_per_image))
+    return max(workers, min(MOST_AHEAD, (1 + workers) * BYTES_AHEAD // plan.bytes_per_image))
 
 
 def _take(images: Images, index: int, loaders: Sequence["_Loader"]) -> ImageResult:

@@ -115,22 +115,24 @@ def _draw(sample: ImageRef, source: Source, plan: StudyPlan, clock: Clock, into:
         data = source.read(sample)
     with clock.at("decode"):
         image = images.decode(data)
-        pixels_hash, original = images.pixels_hash(image), sized(image, plan)
+        pixels_hash, canvas = images.pixels_hash(image), plan.canvas(image)
+        del image  # it may be large
     if isinstance(source, PairedSource):
-        views, seeds, missing = read_views(original, sample, source, plan, clock, into)
+        views, seeds, missing = read_views(canvas.image, sample, source, plan, clock, into)
     else:
         with clock.at("draw"):
             seed, draws = plan.config.seed, plan.config.draws
             views, seeds = draw_views(
-                original, sample.image_id, plan.suite, seed=seed, draws=draws, before_each=clock.on_stage, into=into
+                canvas, sample.image_id, plan.suite, seed=seed, draws=draws, before_each=clock.on_stage, into=into
             )
     clock.stage = "measure"
     clock.on_stage()
     pixels: dict[str, Values] = {}
     for measure in plan.measures:
-        pixels |= measure.of_pixels(views) | measure.of_seeds(views, seeds[1:], plan)
+        pixels |= measure.of_pixels(views) | measure.of_seeds(views, seeds[1:], plan, canvas)
     clock.lap("pixels")
-    return DrawnImage(sample, pixels_hash, views, seeds, pixels, clock.seconds, missing)
+    file = canvas if canvas.to_input else None
+    return DrawnImage(sample, pixels_hash, views, seeds, pixels, clock.seconds, missing, file)
 
 
 def _memory_error(error: BaseException | None) -> MemoryError | None:
@@ -138,14 +140,6 @@ def _memory_error(error: BaseException | None) -> MemoryError | None:
     while error is not None and not isinstance(error, MemoryError):
         error = error.__cause__
     return error
-
-
-def sized(image: Pixels, plan: Plan) -> Pixels:
-    """Resizes an image `[H, W, 3]` to the encoder's size `[S, S, 3]`."""
-    preprocess = plan.preprocess
-    return images.resize(
-        image, preprocess.size, plan.config.resize, shortest=preprocess.shortest, resample=preprocess.resample
-    )
 
 
 def read_views(
@@ -176,6 +170,6 @@ def _variant(name: str, sample: ImageRef, source: PairedSource, plan: Plan, cloc
                 raise EmbedshiftError(variant.problem)
             data = source.read_variant(name, variant)
         with clock.at("decode"):
-            return sized(images.decode(data), plan)
+            return plan.to_input(images.decode(data))
     except Exception as error:
         raise EmbedshiftError(f"{name}: {cause(error)}") from error

@@ -87,7 +87,8 @@ def prepared(
         spec = spec.resolved(loaded.encoder, len(samples) * views)
         measures = loaded.prepare(measures)
         preprocess = encoder_preprocess(loaded.encoder, EncoderInfo.of(loaded.encoder).preprocess)
-        suite.try_out(preprocess.size)
+        longest = config.longest
+        suite.try_out(preprocess.size if config.apply_to == "input" else (3 * longest // 4, longest))
         plan = StudyPlan(
             config=config,
             suite=suite,

@@ -20,6 +20,8 @@ LISTED_FAILURES = 50
 LISTED_PATHS = 5
 LISTED_PARTS = 200
 
+ON_FILES = "the file's image, reduced where its longest side has more than {:,} pixels, before it is resized"
+
 ATTENTION = {
     "cls": "the last layer's weights from the CLS token to the patches, mean over heads",
     "pool": "the attention-pooling head's weights to the patches, mean over heads",
@@ -60,6 +62,7 @@ def facts(
             ("checksum of the shards", checksum),
             ("seed", str(config["seed"])),
             ("views per augmentation", str(config["draws"])),
+            *([("augmentations change", ON_FILES.format(identity["longest"]))] if "longest" in identity else []),
             ("batch size", ", ".join(map(str, sizes)) + " views" if sizes else "–"),
             ("seconds by stage", _seconds(records)),
             ("embedshift", info.embedshift),

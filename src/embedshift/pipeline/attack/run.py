@@ -36,6 +36,7 @@ from embedshift.sources.attacked import (
 )
 from embedshift.sources.base import IMAGE_BYTES, storable
 from embedshift.sources.pairs import by_stem, refuse_duplicate_stems
+from embedshift.sources.to_input import ToInput
 from embedshift.store.differences import differences
 from embedshift.store.lock import locked
 from embedshift.store.shards import Failure, write_atomically
@@ -84,9 +85,7 @@ class ImageReader:
     def sized(self, picture: Pixels) -> Pixels:
         """Resizes an image to the encoder's size."""
         preprocess = self.preprocess
-        return images.resize(
-            picture, preprocess.size, self.config.resize, shortest=preprocess.shortest, resample=preprocess.resample
-        )
+        return ToInput(preprocess.size, self.config.resize, preprocess.shortest, preprocess.resample)(picture)
 
 
 def run_attack(
