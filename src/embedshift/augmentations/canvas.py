@@ -43,10 +43,15 @@ class Canvas:
 
     def draw(self, augmentation: Augmentation, seed: int) -> Pixels:
         """Draws one view, as the encoder's input uint8 `[S, S, 3]`."""
+        changed = self.changed(augmentation, seed)
+        return changed if self.to_input is None else self.to_input(changed)
+
+    def changed(self, augmentation: Augmentation, seed: int) -> Pixels:
+        """Draws one view at its own size, uint8 `[H, W, 3]`."""
         if self.to_input is None:
             return augmentation.draw(self.image, seed)
         try:
-            return self.to_input(augmentation.draw(self.image, seed, any_size=True))
+            return augmentation.draw(self.image, seed, any_size=True)
         except EmbedshiftError as error:
             height, width = size_of(self.image)
             raise type(error)(f"{error} (on the file, {width} x {height} pixels)") from error

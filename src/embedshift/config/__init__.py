@@ -113,6 +113,12 @@ class StudyConfig:
         return settings
 
 
+def setting_of_study(name: str, words: str = "") -> Any:
+    """Declares a setting that a study has too, with its default; `words` replace its line for `--help`."""
+    field = StudyConfig.__dataclass_fields__[name]
+    return setting(field.default, words or field.metadata["words"], rare=field.metadata["rare"])
+
+
 def setting_names() -> list[str]:
     """Returns the names of all settings of a run, including those of the questions."""
     return [field.name for field in dataclasses.fields(StudyConfig) if field.name != "switches"] + [*switch_names()]
