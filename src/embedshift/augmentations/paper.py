@@ -36,8 +36,8 @@ def descriptions() -> dict[str, str]:
         "blur": f"Gaussian blur, kernel of {kernel} pixels",
         "color_jitter": f"Brightness {up_to['brightness']}, contrast {up_to['contrast']}, saturation "
         f"{up_to['saturation']}, hue {up_to['hue']} of the circle, in a drawn order",
-        "shift_scale_rotate": f"Shifted by {up_to['shift_limit']} of the side, scaled by {up_to['scale_limit']}, turned "
-        f"by ±{plain(similar['rotate_limit'])} degrees; black border",
+        "shift_scale_rotate": f"Shifted by {up_to['shift_limit']} of the side, scaled by {up_to['scale_limit']}, "
+        f"turned by ±{plain(similar['rotate_limit'])} degrees; black border",
         "horizontal_flip": "Mirrored left to right",
         "elastic": f"Warped by noise of amplitude {plain(warp['alpha'])}, smoothed by a sigma of {SIGMA} pixels",
         "perspective": f"A view from the side: corners move inwards, sd {corner} of the side",

@@ -1,17 +1,13 @@
-"""The numbers of augmentations, drawn within ranges and written in descriptions."""
+"""The numbers of augmentations: drawn within ranges, and written in descriptions."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-# The value of each number of a view.
-Drawn = dict[str, Any]
-
 
 class Range(NamedTuple):
-    """A range from which a number is drawn; `format(range, "%")` writes it in percent.
+    """The ends of a range; `format(range, "%")` writes them in percent.
 
     Example:
         >>> f"{Range(0.44, 0.88)}; {Range(-0.12, 0.12):%}; {Range(75, 75)}"
@@ -27,28 +23,18 @@ class Range(NamedTuple):
         return f"{words} %" if spec == "%" else words
 
 
-@dataclass(frozen=True)
-class OneOf:
-    """Values of which one is drawn."""
-
-    values: tuple[str, ...]
-
-    def __format__(self, spec: str) -> str:
-        return " or ".join((", ".join(self.values[:-1]), self.values[-1]))
+# Ranges, and words of which one is drawn.
+Ranges = Mapping[str, Range | tuple[str, ...]]
 
 
-Numbers = Mapping[str, Range | OneOf]
-
-
-def drawn(numbers: Numbers, rng: np.random.Generator) -> Drawn:
+def drawn(ranges: Ranges, rng: np.random.Generator) -> dict[str, Any]:
     """Draws every number evenly within its range."""
     return {
-        name: float(rng.uniform(*entry)) if isinstance(entry, Range) else entry.values[rng.integers(len(entry.values))]
-        for name, entry in numbers.items()
+        name: float(rng.uniform(*entry)) if isinstance(entry, Range) else entry[rng.integers(len(entry))]
+        for name, entry in ranges.items()
     }
 
 
 def plain(number: float) -> str:
     """Writes a number as short as it is, without a zero before the point: ".44", "1,600"."""
-    text = f"{round(number, 10):,.6g}"
-    return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
+    return f"{round(number, 10):,.6g}".replace("0.", ".", abs(number) < 1)

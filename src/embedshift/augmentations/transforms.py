@@ -88,9 +88,11 @@ def to_dict(transform: Transform) -> Json:
 
 def described(transform: Transform) -> str:
     """Returns one line on a transform or a callable: its own `description`, its docstring's first line, or its repr."""
+    while isinstance(transform, functools.partial):  # whose repr may hold paths
+        transform = transform.func
     own = getattr(transform, "description", None)
     words = own if isinstance(own, str) else (getattr(transform, "__doc__", None) or "").strip().split("\n")[0]
-    if is_transform(transform) or isinstance(transform, functools.partial) or not words:
+    if is_transform(transform) or not words:
         words = re.sub(r" at 0x[0-9a-f]+", "", repr(transform))
     return " ".join(words.split())[:MOST_LETTERS]
 
