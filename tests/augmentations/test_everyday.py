@@ -39,9 +39,8 @@ def far(view: np.ndarray, wanted: object) -> float:
 def sampled(image: np.ndarray, source: np.ndarray) -> np.ndarray:
     """The image at places `[H, W, 2]`, x before y, bilinearly."""
     places = source[..., ::-1].transpose(2, 0, 1)
-    layers = [scipy.ndimage.map_coordinates(layer.astype(float), places, order=1, mode="mirror") for layer in image.T]
-    return np.dstack([scipy.ndimage.map_coordinates(image[..., c].astype(float), places, order=1, mode="mirror")
-                      for c in range(len(layers))])  # fmt: skip
+    layers = np.moveaxis(image.astype(float), 2, 0)
+    return np.dstack([scipy.ndimage.map_coordinates(layer, places, order=1, mode="mirror") for layer in layers])
 
 
 def test_the_suite_has_its_sixteen_changes_in_order_and_is_for_files():
@@ -58,14 +57,18 @@ def test_recompression_is_that_of_pillow_at_its_quality(name):
     assert by_quality[numbers["quality"]] < 0.3
 
 
-def test_a_messenger_halves_a_small_image_and_limits_a_large_one():
-    view, numbers = drawn("messenger")
-    small = as_jpeg(np.asarray(Image.fromarray(PHOTO).resize((144, 96), Image.Resampling.BOX)), numbers["quality"])
-    assert far(view, Image.fromarray(small).resize((288, 192), Image.Resampling.BILINEAR)) < 0.7
-    large = np.asarray(Image.fromarray(PHOTO[:8]).resize((3200, 80)))
-    view, numbers = drawn("messenger", large)
-    small = as_jpeg(np.asarray(Image.fromarray(large).resize((1600, 40), Image.Resampling.BOX)), numbers["quality"])
-    assert far(view, Image.fromarray(small).resize((3200, 80), Image.Resampling.BILINEAR)) < 0.7
+@pytest.mark.parametrize(("size", "small"), [((288, 192), (144, 96)), ((3200, 80), (1600, 40))])
+def test_a_messenger_halves_a_small_image_and_limits_a_large_one(size, small):
+    image = np.asarray(Image.fromarray(PHOTO).resize(size))
+    view, numbers = drawn("messenger", image)
+    assert numbers == {"longest": 1600, "quality": 70}
+    shrunk = np.asarray(Image.fromarray(image).resize(small, Image.Resampling.BOX))
+    by_quality = {
+        quality: far(view, Image.fromarray(as_jpeg(shrunk, quality)).resize(size, Image.Resampling.BILINEAR))
+        for quality in range(50, 91, 5)
+    }
+    assert min(by_quality, key=by_quality.get) == 70
+    assert by_quality[70] < 1.5
 
 
 def test_a_thumbnail_has_256_pixels_or_half():
@@ -100,14 +103,10 @@ def test_a_screenshot_shows_the_image_inside_its_borders(seed):
 
 def shrunk(image: np.ndarray, rows: int) -> np.ndarray:
     """The mean over the part of the image that each new row covers."""
-    step, lines = len(image) / rows, []
+    step, first, lines = len(image) / rows, np.arange(len(image)), []
     for row in range(rows):
-        covers = np.clip(
-            np.minimum(np.arange(len(image)) + 1, (row + 1) * step) - np.maximum(np.arange(len(image)), row * step),
-            0,
-            1,
-        )  # noqa: E501
-        lines.append(np.tensordot(covers / step, image, 1))
+        covers = np.minimum(first + 1, (row + 1) * step) - np.maximum(first, row * step)
+        lines.append(np.tensordot(np.clip(covers, 0, 1) / step, image, 1))
     return np.stack(lines)
 
 
@@ -162,9 +161,10 @@ def test_a_warm_or_cold_filter_multiplies_red_and_blue(seed):
 def test_sharpening_adds_what_a_gaussian_removes(seed):
     view, numbers = drawn("sharpen", seed=seed)
     blurred = scipy.ndimage.gaussian_filter(PHOTO.astype(float), numbers["radius"] * 288, axes=(0, 1), mode="mirror")
-    wanted = np.clip(PHOTO + numbers["amount"] * (PHOTO - blurred), 0, 255)
-    assert far(view, wanted) < 0.5
-    assert far(view, np.clip(PHOTO + 0.8 * numbers["amount"] * (PHOTO - blurred), 0, 255)) > 0.7
+    removed, inner = PHOTO - blurred, (view > 0) & (view < 255)
+    added = (view - PHOTO)[inner]
+    assert np.abs(added - numbers["amount"] * removed[inner]).mean() < 0.5
+    assert (added @ removed[inner]) / (removed[inner] @ removed[inner]) == pytest.approx(numbers["amount"], rel=0.05)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -179,7 +179,8 @@ def test_a_turn_is_that_of_pillow_and_shows_no_border(seed):
     scale = float(np.hypot(*(last - first)) / 287)
     turned = Image.fromarray(PHOTO).rotate(-numbers["degrees"], Image.Resampling.BILINEAR)
     half = scale * np.array([144, 96])
-    box = tuple(np.concatenate([(144, 96) - half, (144, 96) + half]))
+    centre = np.array([144, 96])
+    box = (*(centre - half), *(centre + half))
     wanted = turned.transform((288, 192), Image.Transform.EXTENT, box, Image.Resampling.BILINEAR)
     assert far(view, wanted) < 4 < far(view, PHOTO)
     edge = source.reshape(-1, 2)
@@ -200,7 +201,7 @@ def test_a_scan_is_aslant_tinted_and_noisy(seed):
     wanted = 255 * (np.asarray(image, float) / 255) ** numbers["gamma"] * paper
     noise = (view - wanted)[2:-2, 2:-2][(wanted[2:-2, 2:-2] > 30) & (wanted[2:-2, 2:-2] < 225)]
     assert noise.std() == pytest.approx(255 * numbers["noise"], rel=0.05)
-    assert abs(noise.mean()) < 0.15
+    assert noise.mean() == pytest.approx(0.5, abs=0.2), "Pillow drops the fraction of a level"
 
 
 @pytest.mark.parametrize("name", ["crop_90", "screenshot", "rotate_3", "mirror", "scan"])

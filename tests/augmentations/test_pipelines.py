@@ -15,7 +15,6 @@ from embedshift.augmentations.chain import Chain
 from embedshift.augmentations.changes import Geometry
 from embedshift.augmentations.family import FAMILIES
 from embedshift.augmentations.views import make_views, view_seed
-
 from support.mean_colour import MeanColour
 from support.models import pictures
 

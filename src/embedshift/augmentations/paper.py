@@ -40,7 +40,8 @@ def descriptions() -> dict[str, str]:
         f"turned by ±{plain(similar['rotate_limit'])} degrees; black border",
         "horizontal_flip": "Mirrored left to right",
         "elastic": f"Warped by noise of amplitude {plain(warp['alpha'])}, smoothed by a sigma of {SIGMA} pixels",
-        "perspective": f"A view from the side: corners move inwards, sd {corner} of the side",
+        "perspective": f"A view from the side: corners move inwards, sd {corner} of the side; right and bottom are "
+        "cut further",
         "brightness_contrast": f"Brightness {up_to['brightness_limit']} of the range, contrast "
         f"{up_to['contrast_limit']}",
         "coarse_dropout": f"{count} squares of {side} pixels a side, of random colours",

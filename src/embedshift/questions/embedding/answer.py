@@ -22,9 +22,7 @@ def answer(page: PageInput) -> Answer:
     columns = "augmentation", "relative_to_others"
     relative_to_others = {} if shifts is None else dict(shifts.select(*columns).drop_nulls().iter_rows())
     units, pairs = page.data.units_with(COSINE), page.data.table("differences")
-    content = shift_extremes(
-        page.data.summary, page.encoder, units, relative_to_others, pairs, page.info.descriptions
-    )
+    content = shift_extremes(page.data.summary, page.encoder, units, relative_to_others, pairs, page.info.descriptions)
     return Answer("How far does the embedding move?", content, figure=page.figures.get("ruler"))
 
 
