@@ -58,6 +58,11 @@ class Change:
         return "unchanged" if parameter == self.family.zero else in_words(parameter, self.family.unit)
 
     @property
+    def what(self) -> str:
+        """One line that says what it is."""
+        return self.kind.what_it_does if isinstance(self.kind, Family) else self.kind.description
+
+    @property
     def hint(self) -> str:
         """How the slider is read: its unit, where it leaves the image as it is, and the levels of the suite."""
         if self.family is None:
@@ -90,7 +95,9 @@ def all_changes(study_suite: Suite | None = None) -> dict[str, Change]:
     changes += _families("strength", SUITES["strength"](Choice()))
     changes += _families("corruptions", SUITES["corruptions"](Choice(families=without_frost)))
     changes += [
-        Change("paper", augmentation.name.replace("_", " "), augmentation) for augmentation in SUITES["paper"](Choice())
+        Change(suite, augmentation.name.replace("_", " "), augmentation)
+        for suite in ("everyday", "paper")
+        for augmentation in SUITES[suite](Choice())
     ]
     return {change.label: change for change in changes}
 

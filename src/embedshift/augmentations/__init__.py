@@ -1,12 +1,13 @@
 """Augmentations and suites, the views that they draw by a seed, and where they move pixels."""
 
-from embedshift.augmentations import corruptions, strength, style
+from embedshift.augmentations import corruptions, everyday, strength, style
 from embedshift.augmentations.augmentation import ORIGINAL, Augmentation, Choice, Grade
 from embedshift.augmentations.paper import PAPER
-from embedshift.augmentations.suite import SUITES, VIEWS, Suite, load_suite, rebuild_suite
+from embedshift.augmentations.suite import DEFAULTS, SUITES, VIEWS, Suite, load_suite, rebuild_suite
 from embedshift.augmentations.variant import Purified, Variant, with_purified
 
 __all__ = [
+    "DEFAULTS",
     "ORIGINAL",
     "PAPER",
     "SUITES",
@@ -18,6 +19,7 @@ __all__ = [
     "Suite",
     "Variant",
     "corruptions",
+    "everyday",
     "load_suite",
     "rebuild_suite",
     "strength",

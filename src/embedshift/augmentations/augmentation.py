@@ -51,6 +51,8 @@ class Augmentation:
         version: For a callable of a built-in suite, which its name and this number identify. None = the user's own
             callable, which its code identifies.
         extra: Further data that decides its views, as JSON.
+        description: One line that says what it is; "" = the transform's class and parameters, the first line of the
+            callable's docstring, or its name.
 
     Raises:
         UsageError: The name is not allowed, or the transform is not callable.
@@ -67,6 +69,7 @@ class Augmentation:
     seeded_by: str = ""
     version: int | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+    description: str = ""
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name or self.name in (ORIGINAL, "augmentation"):
@@ -75,6 +78,8 @@ class Augmentation:
             raise UsageError(
                 f"augmentation {self.name!r}: give an albumentations transform or a callable (image, rng) -> image"
             )
+        if not self.description:
+            object.__setattr__(self, "description", transforms.described(self.transform))
 
     @property
     def seed_name(self) -> str:
@@ -103,6 +108,17 @@ class Augmentation:
             raise UsageError(
                 f"augmentation {self.name!r}: give a callable (image, rng) -> image instead ({reason(error)})"
             ) from error
+
+    def parameters(self, seed: int) -> Json:
+        """Returns the numbers that decide the view with this seed, as far as they are known; JSON.
+
+        Args:
+            seed: The view's seed.
+        """
+        if self.grade is not None:
+            return {self.grade.unit: self.grade.parameter}
+        known = getattr(self.transform, "parameters", None)
+        return known(np.random.default_rng(seed)) if isinstance(self.transform, Traceable) and known else {}
 
     def draw(self, image: Pixels, seed: int, *, any_size: bool = False) -> Pixels:
         """Draws one view of an image.

@@ -16,6 +16,10 @@ class Chain(Traceable):
 
     steps: tuple[Augmentation, ...]
 
+    @property
+    def description(self) -> str:
+        return ", then ".join(step.description for step in self.steps)
+
     def __call__(self, image: Pixels, rng: np.random.Generator) -> Pixels:
         for step, seed in zip(self.steps, self._seeds(rng), strict=True):
             image = step.draw(image, seed, any_size=True)

@@ -27,8 +27,10 @@ log = logging.getLogger(__name__)
 LARGEST = 20_000
 
 SUITES: Registry[Callable[[Choice], Sequence[Augmentation]]] = Registry("augmentation suite")
-# The views of a suite that takes long to make only to be listed: its transforms import albumentations.
-VIEWS: dict[str, tuple[str, ...]] = {}
+# Name → description of the views of a suite that takes long to make: its transforms import albumentations.
+VIEWS: dict[str, Mapping[str, str]] = {}
+# The settings of a run that a suite is meant for.
+DEFAULTS: dict[str, Mapping[str, str]] = {}
 
 
 @dataclass(frozen=True)

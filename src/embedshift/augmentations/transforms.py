@@ -5,6 +5,7 @@ import copy
 import functools
 import importlib
 import os
+import re
 import sys
 import types
 import warnings
@@ -21,6 +22,8 @@ from embedshift.config import Json
 Transform = Any
 # How much of the original a moved pixel must hold to be compared: all except rounding.
 INSIDE = 0.999
+# Of a description that somebody else wrote.
+MOST_LETTERS = 200
 
 
 @contextlib.contextmanager
@@ -81,6 +84,17 @@ def to_dict(transform: Transform) -> Json:
     """Returns a transform as JSON; raises for transforms that have no description, such as `Lambda`."""
     described: Json = albumentations().to_dict(transform)["transform"]
     return described
+
+
+def described(transform: Transform) -> str:
+    """Returns one line on a transform or a callable: its own `description`, its docstring's first line, or its repr."""
+    while isinstance(transform, functools.partial):  # whose repr may hold paths
+        transform = transform.func
+    own = getattr(transform, "description", None)
+    words = own if isinstance(own, str) else (getattr(transform, "__doc__", None) or "").strip().split("\n")[0]
+    if is_transform(transform) or not words:
+        words = re.sub(r" at 0x[0-9a-f]+", "", repr(transform))
+    return " ".join(words.split())[:MOST_LETTERS]
 
 
 def from_dict(described: Json) -> Transform:

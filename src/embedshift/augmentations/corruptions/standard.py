@@ -29,16 +29,13 @@ class TonesWithSource(Tones):
         return Geometry(self.source(of, parameter, rng))
 
 
-def corruption(name: str, change: Change, *, version: int = 1, extra: dict[str, Any] | None = None) -> Family:
+def corruption(name: str, change: Change, **fields: Any) -> Family:
     """Makes a corruption as a family; its parameter is the severity, and only the five published ones exist."""
-    return Family(
-        name, "corruptions", change, "severity", 0, SEVERITIES,
-        integer=True, published=True, version=version, extra=extra or {},
-    )  # fmt: skip
+    return Family(name, "corruptions", change, "severity", 0, SEVERITIES, integer=True, published=True, **fields)
 
 
-def add(name: str, change: Change, version: int = 1) -> None:
-    family.add(corruption(name, change, version=version))
+def add(name: str, change: Change, version: int = 1, **constants: Sequence[float]) -> None:
+    family.add(corruption(name, change, version=version, constants=constants))
 
 
 def at(severity: float, *published: T) -> T:

@@ -17,6 +17,8 @@ from embedshift.augmentations.corruptions.standard import (
     to_side,
 )
 
+# What brightness adds at the five severities.
+LIGHT = (0.1, 0.2, 0.3, 0.4, 0.5)
 WATER, MUD = (175, 238, 238), (63, 42, 20)
 
 
@@ -89,7 +91,7 @@ def plasma(decay: float, rng: np.random.Generator, side: int = 256) -> Floats:
 
 def brightness(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:
     """More light: c is added to the value of HSV, which keeps the proportions of the colours."""
-    added = 255 * at(severity, 0.1, 0.2, 0.3, 0.4, 0.5)
+    added = 255 * at(severity, *LIGHT)
     value = np.arange(256.0)
     after = np.minimum(value + added, 255)
     ratio = np.divide(after, value, out=np.zeros(256), where=value > 0)
@@ -132,5 +134,5 @@ def _water(liquid: Floats) -> Floats:
 
 add("snow", Tones(snow), version=2)
 add("fog", Tones(fog))
-add("brightness", Tones(brightness))
+add("brightness", Tones(brightness), c=LIGHT)
 add("spatter", Tones(spatter))
