@@ -7,7 +7,8 @@ import pytest
 import scipy.ndimage
 from PIL import Image, ImageEnhance, ImageOps
 
-from embedshift.augmentations import DEFAULTS, load_suite
+from embedshift.augmentations import load_suite
+from embedshift.config import make_config
 from embedshift.augmentations.everyday import CAPTION, CHANGES, INTERFACE, Range
 from support.strength import photo
 
@@ -45,7 +46,10 @@ def sampled(image: np.ndarray, source: np.ndarray) -> np.ndarray:
 
 def test_the_suite_has_its_sixteen_changes_in_order_and_is_for_files():
     assert SUITE.names == NAMES
-    assert DEFAULTS["everyday"] == {"apply_to": "file", "resize": "crop"}
+    config = make_config({"augmentations": "everyday"})
+    assert (config.apply_to, config.resize) == ("file", "crop")
+    config = make_config({"augmentations": "everyday", "apply_to": "input", "resize": "squash"})
+    assert (config.apply_to, config.resize) == ("input", "squash")
 
 
 @pytest.mark.parametrize("name", ["recompress_75", "recompress_40"])

@@ -3,11 +3,10 @@
 from embedshift.augmentations import corruptions, everyday, strength, style
 from embedshift.augmentations.augmentation import ORIGINAL, Augmentation, Choice, Grade
 from embedshift.augmentations.paper import PAPER
-from embedshift.augmentations.suite import DEFAULTS, SUITES, VIEWS, Suite, load_suite, rebuild_suite
+from embedshift.augmentations.suite import SUITES, VIEWS, Suite, load_suite, rebuild_suite
 from embedshift.augmentations.variant import Purified, Variant, with_purified
 
 __all__ = [
-    "DEFAULTS",
     "ORIGINAL",
     "PAPER",
     "SUITES",

@@ -19,7 +19,7 @@ from embedshift.augmentations.changes import Geometry, Traceable, sampled
 from embedshift.augmentations.ranges import Range, Ranges, drawn
 from embedshift.augmentations.strength.coding import jpeg
 from embedshift.augmentations.strength.tones import GREY
-from embedshift.augmentations.suite import DEFAULTS, SUITES
+from embedshift.augmentations.suite import SUITES
 
 Size = tuple[int, int]  # height and width
 Drawn = dict[str, Any]  # the numbers of a view
@@ -297,4 +297,3 @@ def everyday(choice: Choice) -> list[Augmentation]:
 
 
 SUITES.add("everyday", everyday)
-DEFAULTS["everyday"] = {"apply_to": "file", "resize": "crop"}

@@ -29,8 +29,6 @@ LARGEST = 20_000
 SUITES: Registry[Callable[[Choice], Sequence[Augmentation]]] = Registry("augmentation suite")
 # Name → description of the views of a suite that takes long to make: its transforms import albumentations.
 VIEWS: dict[str, Mapping[str, str]] = {}
-# The settings of a run that a suite is meant for.
-DEFAULTS: dict[str, Mapping[str, str]] = {}
 
 
 @dataclass(frozen=True)

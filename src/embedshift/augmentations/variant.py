@@ -1,5 +1,6 @@
 """Variants: views that another program made and that are read, not drawn; and views purified from them."""
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,16 +22,19 @@ def read_only(image: Pixels, rng: np.random.Generator) -> Pixels:
 
 @dataclass(frozen=True)
 class Variant(Augmentation):
-    """A version of every image that another program made."""
+    """A version of every image that another program made, or with `is_written` that embedshift wrote with its seed."""
 
     transform: Transform = read_only
     bytes_hash: str = ""
     missing: int = 0
     description: str = "made by another program"
+    is_written: bool = False
 
     def describe(self) -> Json:
-        """Returns its description as JSON, with the number of missing images if there are any."""
-        return {"variant": self.name, "hash": self.bytes_hash} | ({"missing": self.missing} if self.missing else {})
+        """Returns its description as JSON, with the number of missing images if there are any, and its family."""
+        described: Json = {"variant": self.name, "hash": self.bytes_hash}
+        described |= {"missing": self.missing} if self.missing else {}
+        return described | ({"grade": dataclasses.asdict(self.grade)} if self.grade else {})
 
 
 @dataclass(frozen=True)

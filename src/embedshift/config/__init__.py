@@ -27,6 +27,8 @@ Store = Literal["all", "metrics"]
 AtLeast1 = Annotated[int, Ge(1)]
 Seconds = Annotated[float, Gt(0), Le(86_400)]
 
+# The settings of a suite of what happens to files, where none are given.
+SUITE_SETTINGS: Mapping[str, Json] = {"everyday": {"apply_to": "file", "resize": "crop"}}
 # The longest side of a file whose image is not reduced, in pixels.
 LONGEST = 1024
 # The name of the encoder that the extra `offline` brings.
@@ -148,6 +150,7 @@ def _with_pair_defaults(given: Mapping[str, Any]) -> Mapping[str, Any]:
         for name in PAIR_SETTINGS:
             if given.get(name):
                 raise UsageError(f"`{name}` needs `pairs`")
+        given = {**SUITE_SETTINGS.get(str(given.get("augmentations")), {}), **given}
         if given.get("longest") not in (None, LONGEST) and given.get("apply_to") != "file":
             raise UsageError("`longest` needs `apply_to` file")
         return given

@@ -68,8 +68,8 @@ def iter_redrawn(
         yield from ((image_id, reason(error)) for image_id in image_ids)
         return
     variant_readers = {
-        name: _variant_reader(description, reader.roots)
-        for name, description in reader.source.get("variants", {}).items()
+        name.partition("/")[0]: _variant_reader(description, reader.roots)  # of the first draw
+        for name, description in reversed(reader.source.get("variants", {}).items())
     }
     for image_id in image_ids:
         rows, chosen = stored[(image_id,)], only and only[image_id]
