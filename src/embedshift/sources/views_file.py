@@ -93,7 +93,7 @@ def view_path(folder: Path, view: str, image_id: str, format: str) -> Path:
     name = stem(image_id)
     for part in (*view.split("/"), *name.split("/")):
         if not part or part.startswith(".") or "\0" in part:
-            raise EmbedshiftError("its id cannot be used as a file name in a folder of images")
+            raise EmbedshiftError(f"{part!r:.40} cannot be used as a file name in a folder of images")
     return folder / view / f"{name}.{'jpg' if format == 'jpeg' else format}"
 
 
@@ -113,14 +113,19 @@ def read_views_file(path: Path) -> WrittenViews:
 @functools.lru_cache(maxsize=1)
 def _read(path: Path, _changed: int, _size: int) -> WrittenViews:
     try:
-        return typed(WrittenViews, json.loads(read_text(path, LARGEST)))
-    except (ValueError, RecursionError) as error:
+        views = typed(WrittenViews, json.loads(read_text(path, LARGEST)))
+        if not views.augmentations:
+            raise ValueError("no augmentation")
+        for folder in views.folders:
+            view_path(path.parent, folder, ORIGINALS, views.format)
+        return views
+    except (ValueError, RecursionError, EmbedshiftError) as error:
         raise UsageError(f"{path}: not a file written by `embedshift views` ({error!s:.200})") from error
 
 
 def views_text(views: WrittenViews) -> str:
     """Returns the text of views.json, escaped, because a name may hold bytes that are no text."""
-    return json.dumps(dataclasses.asdict(views))
+    return json.dumps(dataclasses.asdict(dataclasses.replace(views, images=dict(sorted(views.images.items())))))
 
 
 class ViewsSource:
