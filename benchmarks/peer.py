@@ -209,7 +209,6 @@ def embedshift_original(given: Given) -> Work:
     from embedshift.config import make_config
     from embedshift.encoders.device import keep_memory
     from embedshift.engines.loaders import Images, draw_all
-    from embedshift.pipeline.draw import sized
     from embedshift.pipeline.prepare import prepared
     from embedshift.sources.images import decode
 
@@ -220,7 +219,7 @@ def embedshift_original(given: Given) -> Work:
         samples = sorted(study.samples, key=lambda sample: sample.image_id)
 
     def original(sample: Any, source: Any, plan: Any, *, ends_process: bool = False) -> Any:
-        return sized(decode(source.read(sample)), plan)
+        return plan.to_input(decode(source.read(sample)), plan)
 
     def embed(batch: int | None) -> Any:
         views = draw_all(Images(samples, study.source, study.plan, original), given.threads)

@@ -23,7 +23,7 @@ TERMS = {
     "question": "A part of a study with its own numbers, tables, figures and section of the report.",
     "shard": "A Parquet file with the rows of some images (64 by default).",
     "study": "The folder that a run leaves: settings, shards, tables, figures and the report.",
-    "suite": "A named set of augmentations: `paper`, `strength`, `corruptions`, `style`, or your own.",
+    "suite": "A named set of augmentations: `paper`, `strength`, `corruptions`, `style`, `everyday`, or your own.",
     "threshold": "The cosine from which on two images count as the same.",
 }
 
@@ -127,14 +127,23 @@ def examples() -> Iterator[str]:
 
 
 def paper_augmentations() -> Iterator[str]:
-    """The paper's nine augmentations with the class of albumentations and its parameters."""
+    """The paper's nine augmentations: what they are, and the class of albumentations and its parameters."""
+    from embedshift.augmentations import VIEWS
     from embedshift.augmentations.paper import PAPER
 
     rows = []
     for name, (kind, settings) in PAPER.items():
         parameters = ", ".join(f"{key}={value!r}" for key, value in settings.items())
-        rows.append((f"`{name}`", f"`{kind}({parameters})`"))
-    yield from table(("augmentation", "of albumentations"), rows)
+        rows.append((f"`{name}`", VIEWS["paper"][name], f"`{kind}({parameters})`"))
+    yield from table(("augmentation", "what it is", "of albumentations"), rows)
+
+
+def everyday() -> Iterator[str]:
+    """Every change of the suite `everyday` with what it is."""
+    from embedshift.augmentations import load_suite
+
+    rows = [(f"`{each.name}`", each.description) for each in load_suite("everyday")]
+    yield from table(("augmentation", "what it is"), rows)
 
 
 def words() -> Iterator[str]:
@@ -155,7 +164,7 @@ def families() -> Iterator[str]:
             continue
         names = ", ".join(f"`{each}`" for each in (name, f"{name}_black") if each in families)
         levels = "–" if len(family.levels) == 1 else " ".join(map(_number, (family.zero, *family.levels)))
-        rows.append((names, _what_it_does(family), family.unit, levels))
+        rows.append((names, family.what_it_does, family.unit, levels))
     yield from table(("family", "what it does", "unit", "levels 0 to 5"), rows)
 
 
@@ -163,7 +172,7 @@ def corruptions() -> Iterator[str]:
     """Every corruption of ImageNet-C that needs no textures; what only `--families` names is marked."""
     rows = []
     for family, in_suite in _families("corruptions"):
-        rows.append((f"`{family.name}`" + ("" if in_suite else " (extra)"), _what_it_does(family)))
+        rows.append((f"`{family.name}`" + ("" if in_suite else " (extra)"), family.what_it_does))
     yield from table(("corruption", "what it does"), rows)
 
 
@@ -186,15 +195,6 @@ def _families(suite: str) -> Iterator[tuple[Any, bool]]:
     others = [name for name in FAMILIES if FAMILIES[name].suite == suite and name not in chosen]
     for name in (*chosen, *others):
         yield FAMILIES[name], name in chosen
-
-
-def _what_it_does(family: Any) -> str:
-    """The first line of the docstring of the function that changes the image, or its name."""
-    change = family.change
-    function = next(getattr(change, name) for name in ("draw", "mask", "source") if hasattr(change, name))
-    words = (function.__doc__ or f"{family.name.replace('_', ' ').capitalize()}.").splitlines()[0]
-    words = words.removeprefix("Returns ")
-    return words[0].upper() + words[1:]
 
 
 def encoders() -> Iterator[str]:
@@ -220,6 +220,7 @@ LISTS: dict[str, Callable[[], Iterator[str]]] = {
     "glossary": glossary,
     "claims": claims,
     "augmentations of the paper": paper_augmentations,
+    "augmentations of every day": everyday,
     "words of augmentations": words,
     "examples": examples,
     "families of strength": families,

@@ -10,7 +10,7 @@ from embedshift.errors import EmbedshiftError
 from embedshift.store import forked as _forked  # noqa: F401 - it watches forks from the first import on
 
 if TYPE_CHECKING:
-    from embedshift.api import Study, attack, check, compare, load, load_encoder, make_views, run, wrap
+    from embedshift.api import Study, attack, check, compare, load, load_encoder, make_views, run, wrap, write_views
 
 __all__ = [
     "EmbedshiftError",
@@ -23,6 +23,7 @@ __all__ = [
     "make_views",
     "run",
     "wrap",
+    "write_views",
 ]
 
 __version__ = importlib.metadata.version("embedshift")

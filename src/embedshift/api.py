@@ -6,19 +6,21 @@ from typing import Any
 
 from embedshift.augmentations import Suite, load_suite
 from embedshift.augmentations.views import make_views
-from embedshift.config import Json, Precision, Resize, Store, StudyConfig, make_config
+from embedshift.config import ApplyTo, Json, Precision, Resize, Store, StudyConfig, make_config
 from embedshift.config.attack import make_attack_config
+from embedshift.config.views import make_views_config
 from embedshift.encoders import Encoder, load_encoder
 from embedshift.engines import Progress
 from embedshift.errors import UsageError
 from embedshift.sources.attacked import Attack
+from embedshift.sources.views_file import WrittenViews
 from embedshift.steps import run_study
 from embedshift.store.groups import Choice as GroupChoice
 from embedshift.study import Study, load
 from embedshift.study.comparison import compare
 from embedshift.study.gate import check
 
-__all__ = ["Study", "attack", "check", "compare", "load", "load_encoder", "make_views", "run", "wrap"]
+__all__ = ["Study", "attack", "check", "compare", "load", "load_encoder", "make_views", "run", "wrap", "write_views"]
 
 DEFAULTS = StudyConfig()
 
@@ -31,6 +33,8 @@ def run(
     augmentations: str | Path | Mapping[str, Any] = DEFAULTS.augmentations,
     pairs: str | Path | Sequence[str | Path] | Mapping[str, str | Path] = (),
     allow_missing: bool = DEFAULTS.allow_missing,
+    apply_to: ApplyTo | None = None,
+    longest: int = DEFAULTS.longest,
     families: Sequence[str] = DEFAULTS.families,
     levels: int | None = None,
     frost_textures: str | Path | None = None,
@@ -41,7 +45,7 @@ def run(
     seed: int = DEFAULTS.seed,
     draws: int = DEFAULTS.draws,
     size: int | None = None,
-    resize: Resize = DEFAULTS.resize,
+    resize: Resize | None = None,
     precision: Precision | None = None,
     device: str | None = None,
     engine: str = DEFAULTS.engine,
@@ -72,10 +76,14 @@ def run(
         model: The name of a registered encoder, a Hugging Face Hub id, a local folder, a name of open_clip or timm
             ("timm:vit_small_patch16_224"), or any object that satisfies `Encoder`.
         augmentations: The name of a registered suite, a YAML file of pipelines, or a dict of name → albumentations
-            transform or callable `(image uint8 [S, S, 3], rng) -> uint8 [S, S, 3]`.
+            transform or callable `(image uint8 [H, W, 3], rng) -> uint8 [H, W, 3]`.
         pairs: Ready-made variants of the images, measured in place of augmentations: folders or archives, or a mapping
             of name → path; see `docs/pairs.md`.
         allow_missing: With `pairs`: accept images without a variant.
+        apply_to: "input" changes the image at the encoder's size, as the paper does; "file" changes it at its own size,
+            and then resizes original and view. Lengths in pixels are then the file's, and fractions of the side those
+            of its shorter side.
+        longest: With "file": larger images are first reduced to this longest side, in pixels.
         families: With the suites "strength" and "corruptions": measure only these families; empty = the standard ones.
         levels: With the suite "strength": the number of levels of each family, from 1; None = five.
         frost_textures: With the suite "corruptions": a folder with images of frost. Without it, the corruption "frost"
@@ -138,13 +146,16 @@ def run(
     encoder_settings = {name: value for name, value in encoder_settings.items() if value is not None}
     given: Json = encoder_settings | {
         "images": [str(path) for path in ([images] if isinstance(images, str | Path) else images)],
-        "metrics": metrics, "limit": limit, "sample": sample, "seed": seed, "draws": draws, "resize": resize,
+        "metrics": metrics, "limit": limit, "sample": sample, "seed": seed, "draws": draws,
         "engine": engine, "workers": workers, "batch_size": batch_size, "shard_size": shard_size, "store": store,
-        "compile": compile, "families": families, "levels": levels, "pairs": pairs, "allow_missing": allow_missing,
+        "longest": longest, "compile": compile,
+        "families": families, "levels": levels, "pairs": pairs, "allow_missing": allow_missing,
         "num_gpus": num_gpus, "concurrency": concurrency, "image_timeout": image_timeout,
         "frost_textures": None if frost_textures is None else str(frost_textures),
         "groups": None if groups is None or isinstance(groups, Mapping) else str(groups),
     } | switches  # fmt: skip
+    given |= {} if apply_to is None else {"apply_to": apply_to}
+    given |= {} if resize is None else {"resize": resize}
     encoder, suite = _encoder(model, encoder_settings), _suite(augmentations)
     given["model"] = model if isinstance(model, str) else model.name
     if not pairs or augmentations != DEFAULTS.augmentations:
@@ -202,6 +213,51 @@ def attack(
     given = {"images": [str(path) for path in ([images] if isinstance(images, str | Path) else images)], **settings}
     given["model"] = model if isinstance(model, str) else model.name
     return run_attack(make_attack_config(given), Path(out), encoder=encoder, progress=progress or (lambda _: None))
+
+
+def write_views(
+    images: str | Path | Sequence[str | Path],
+    *,
+    out: str | Path,
+    augmentations: str | Path | Mapping[str, Any] = DEFAULTS.augmentations,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> WrittenViews:
+    """Writes the views of images as files, for `run(pairs="DIR/views.json")` and for other programs.
+
+    Args:
+        images: As in `run`.
+        out: The folder of the files: `original`, one folder for each augmentation, and views.json. What is there from
+            an earlier call with the same settings is kept.
+        augmentations: As in `run`.
+        progress: Called as `progress(n)` whenever n more images are written.
+        **settings: Fields of `ViewsConfig`: `families`, `levels`, `frost_textures`, `apply_to` ("file" or "input"),
+            `longest`, `size` and `resize` (of the input), `format` ("png", "jpeg", "webp"), `quality`, `limit`,
+            `sample`, `seed`, `draws`, `workers`, `image_timeout`.
+
+    Returns:
+        The content of views.json: by image the hash of each file, its seed and its parameters, and all failures.
+
+    Raises:
+        UsageError: A path is missing, a name or value is not accepted, or the folder holds other views.
+        EmbedshiftError: No image was found or written, or the folder cannot be written.
+
+    Example:
+        >>> import tempfile, numpy as np
+        >>> from PIL import Image
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> Image.fromarray(np.zeros((8, 12, 3), np.uint8)).save(folder / "a.bmp")
+        >>> mirror = {"mirror": lambda image, rng: image[:, ::-1]}
+        >>> views = write_views(folder, out=folder.parent / f"{folder.name}-views", augmentations=mirror, workers=0)
+        >>> sorted(views.images["a.bmp"].files)
+        ['mirror', 'original']
+    """
+    from embedshift.engines.written_views import write_views as write
+
+    given: Json = {"images": [str(path) for path in ([images] if isinstance(images, str | Path) else images)]}
+    given["augmentations"] = str(augmentations) if isinstance(augmentations, str | Path) else "custom"
+    suite, config = _suite(augmentations), make_views_config(given | settings)
+    return write(config, Path(out), suite=suite, progress=progress or (lambda _: None))
 
 
 def _encoder(model: str | Encoder, settings: Mapping[str, Any]) -> Encoder | None:

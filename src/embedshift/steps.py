@@ -190,6 +190,7 @@ def study_info(
         identity=study.identity,
         questions={question.name: identities.get(question.name, {}) for question in config.asked()},
         augmentations=plan.suite.names,
+        descriptions={augmentation.name: augmentation.description for augmentation in plan.suite},
         encoder=_encoder_record(study),
         source=dict(study.source.description),
         pairs={name: asdict(variants) for name, variants in study.pairs.items()},

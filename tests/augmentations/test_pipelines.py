@@ -15,7 +15,6 @@ from embedshift.augmentations.chain import Chain
 from embedshift.augmentations.changes import Geometry
 from embedshift.augmentations.family import FAMILIES
 from embedshift.augmentations.views import make_views, view_seed
-from embedshift.report.facts import _described
 from support.mean_colour import MeanColour
 from support.models import pictures
 
@@ -100,7 +99,7 @@ def test_a_suite_is_known_by_its_content_and_drawn_again_from_it(suite_of):
             np.testing.assert_array_equal(again[name].draw(IMAGE, 5), suite[name].draw(IMAGE, 5))
     newer = {"phone": {"steps": [stored["phone"]["steps"][0] | {"version": 99}, stored["phone"]["steps"][1]]}}
     assert rebuild_suite(newer) is None, "another version drew other views"
-    assert _described(stored["phone"]).startswith("jpeg@4 built-in function, version 1, then GaussianBlur(")
+    assert suite["phone"].description.startswith("Writes the image as JPEG and reads it again (quality: 10), then Gaus")
 
 
 MOVED = "both: [HorizontalFlip, {Affine: {translate_px: {x: 7, y: -5}, rotate: 20}}, ISONoise, jpeg@2, VerticalFlip]"

@@ -7,6 +7,7 @@ from typing import Any
 
 from embedshift.arrays import Pixels
 from embedshift.augmentations import SUITES, Augmentation, Choice, Suite, corruptions
+from embedshift.augmentations.canvas import Canvas
 from embedshift.augmentations.family import FAMILIES, Family
 from embedshift.augmentations.views import view_seed
 from embedshift.errors import EmbedshiftError
@@ -57,6 +58,11 @@ class Change:
         return "unchanged" if parameter == self.family.zero else in_words(parameter, self.family.unit)
 
     @property
+    def what(self) -> str:
+        """One line that says what it is."""
+        return self.kind.what_it_does if isinstance(self.kind, Family) else self.kind.description
+
+    @property
     def hint(self) -> str:
         """How the slider is read: its unit, where it leaves the image as it is, and the levels of the suite."""
         if self.family is None:
@@ -64,10 +70,10 @@ class Change:
         levels = ", ".join(f"{level:.3g}" for level in self.family.levels)
         return f"{self.family.unit}: {self.family.zero:g} leaves the image as it is; levels of the suite: {levels}"
 
-    def draw(self, original: Pixels, name: str, parameter: float, *, seed: int = 0, draw: int = 0) -> Pixels:
+    def draw(self, original: Pixels | Canvas, name: str, parameter: float, *, seed: int = 0, draw: int = 0) -> Pixels:
         """The view, uint8 `[S, S, 3]`, as a study with this seed draws it of an image with this name."""
         if isinstance(self.kind, Augmentation):
-            return self.kind.draw(original, view_seed(seed, name, self.kind.seed_name, draw))
+            return Canvas.around(original).draw(self.kind, view_seed(seed, name, self.kind.seed_name, draw))
         if self.family is not None and not math.isfinite(parameter):
             raise EmbedshiftError(f"{self.label}: the strength is no number")
         low, high, _ = self.range
@@ -89,7 +95,9 @@ def all_changes(study_suite: Suite | None = None) -> dict[str, Change]:
     changes += _families("strength", SUITES["strength"](Choice()))
     changes += _families("corruptions", SUITES["corruptions"](Choice(families=without_frost)))
     changes += [
-        Change("paper", augmentation.name.replace("_", " "), augmentation) for augmentation in SUITES["paper"](Choice())
+        Change(suite, augmentation.name.replace("_", " "), augmentation)
+        for suite in ("everyday", "paper")
+        for augmentation in SUITES[suite](Choice())
     ]
     return {change.label: change for change in changes}
 

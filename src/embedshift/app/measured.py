@@ -8,13 +8,15 @@ import numpy as np
 from embedshift.app.changes import Change
 from embedshift.app.originals import Originals, SearchResult
 from embedshift.arrays import Floats, Pixels
-from embedshift.config import Resize
+from embedshift.augmentations.canvas import Canvas
+from embedshift.config import LONGEST, ApplyTo, Resize
 from embedshift.encoders.base import Encoder, EncoderInfo, EncoderOutput
 from embedshift.encoders.spec import EncoderSpec
 from embedshift.errors import EmbedshiftError
 from embedshift.pipeline.plan import encoder_preprocess
 from embedshift.registry import METRICS
 from embedshift.sources import images
+from embedshift.sources.to_input import ToInput
 from embedshift.statistics.baselines import Baseline, relative_shift
 from embedshift.statistics.summary import COSINE
 
@@ -42,6 +44,8 @@ class PageEncoder:
     spec: EncoderSpec
     scale: Scale
     resize: Resize = "squash"
+    apply_to: ApplyTo = "input"
+    longest: int = LONGEST
     seed: int = 0
     originals: Originals | None = None
     not_searched: str = ""
@@ -55,12 +59,11 @@ class PageEncoder:
             raise EmbedshiftError(f"{self.title} gives no number for this image")
         return output
 
-    def resized(self, image: Pixels) -> Pixels:
-        """An image uint8 `[H, W, 3]` as the encoder takes it, `[S, S, 3]`."""
+    def canvas(self, image: Pixels) -> Canvas:
+        """What changes of an image uint8 `[H, W, 3]`, and how the encoder takes it."""
         preprocess = encoder_preprocess(self.encoder, EncoderInfo.of(self.encoder).preprocess)
-        return images.resize(
-            image, preprocess.size, self.resize, shortest=preprocess.shortest, resample=preprocess.resample
-        )
+        to_input = ToInput(preprocess.size, self.resize, preprocess.shortest, preprocess.resample)
+        return Canvas.of(image, to_input, self.apply_to, self.longest)
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,7 @@ class Original:
     embedding: Floats
     attention: Floats | None
     pixels: str
+    canvas: Canvas
 
 
 @dataclass(frozen=True)
@@ -88,18 +92,19 @@ class MeasuredView:
 def open_original(data: bytes, name: str, page_encoder: PageEncoder) -> Original:
     """Decodes the bytes of a file as every source of a study does, and encodes the image."""
     image = images.decode(data)
-    view = page_encoder.resized(image)
+    canvas = page_encoder.canvas(image)
+    view = canvas.original
     output = page_encoder.encode(view[None])
     attention = None if output.attention is None else output.attention[0]
     size = image.shape[1], image.shape[0]
-    return Original(name, size, view, output.embedding[0], attention, images.pixels_hash(image))
+    return Original(name, size, view, output.embedding[0], attention, images.pixels_hash(image), canvas)
 
 
 def measure_view(
     original: Original, change: Change, parameter: float, page_encoder: PageEncoder, *, draw: int = 0
 ) -> MeasuredView:
     """Draws one view of an image, encodes it alone and measures it."""
-    view = change.draw(original.view, original.name, parameter, seed=page_encoder.seed, draw=draw)
+    view = change.draw(original.canvas, original.name, parameter, seed=page_encoder.seed, draw=draw)
     output = page_encoder.encode(view[None])
     cosine = float(METRICS[COSINE].function(original.embedding, output.embedding[0]))
     result = None

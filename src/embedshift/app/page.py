@@ -150,7 +150,7 @@ class _ImageTab:
             view = measure_view(tab.original, change, float(strength), self.page_encoder, draw=max(int(draw), 0))
         except Exception as error:  # of whatever the file holds, and whatever draws or encodes
             return [None, tab, slider, words.message(subject + cause(error), is_error=True), *[gr.skip()] * 3]
-        answer = words.answer(view, self.page_encoder.not_searched, tab.original.attention is not None)
+        answer = words.answer(view, change.what, self.page_encoder.not_searched, tab.original.attention is not None)
         bars = words.scale_bars(view.relative_shift, self.page_encoder.scale)
         return [None, tab, slider, "", _comparison_pictures(tab.original, view), answer, bars]
 
@@ -216,6 +216,8 @@ class _StudyTab:
         except EmbedshiftError as error:
             return words.message(str(error), is_error=True), *hidden
         lines = [Markup("<h3>{}</h3>").format(shorten(image_id, 200))]
+        if description := self.reader.info.descriptions.get(augmentation):
+            lines.append(words.message(f"{augmentation}: {description}"))
         for name, reason in shown.missing.items():
             subject = "The image" if name == ORIGINAL else name
             lines.append(words.message(f"{subject} cannot be shown: {reason}", is_error=True))

@@ -7,7 +7,7 @@ from typing import get_args
 
 from embedshift.app.measured import PageEncoder, Scale
 from embedshift.app.originals import Originals
-from embedshift.config import Precision, Resize
+from embedshift.config import LONGEST, Precision
 from embedshift.encoders import TITLES
 from embedshift.encoders.base import EncoderInfo
 from embedshift.encoders.spec import EncoderSpec
@@ -28,9 +28,8 @@ def encoder_from_photos(files: Sequence[Path], model: str, device: str = "auto")
     spec = EncoderSpec(model=model, device=device)
     encoder = spec.load()
     page_encoder = PageEncoder(encoder, TITLES.get(model, model), spec, Scale(None, ""))
-    vectors = [
-        page_encoder.encode(page_encoder.resized(images.decode(file.read_bytes()))[None]).embedding[0] for file in files
-    ]
+    views = [page_encoder.canvas(images.decode(file.read_bytes())).original for file in files]
+    vectors = [page_encoder.encode(view[None]).embedding[0] for view in views]
     sums = {"vectors": {"vectors": vectors}, "units": {}}
     baseline = cosine_baseline(sums.__getitem__, len(files))  # type: ignore[arg-type]
     words = f"the {len(files)} photographs of `embedshift demo`: a rough scale, since they are few"
@@ -49,13 +48,15 @@ def encoder_from_study(reader: Reader, model: str | None = None, device: str = "
     encoder = spec.load()
     if encoder.weights_hash != record.weights_hash or EncoderInfo.of(encoder).embedding_name != record.embedding:
         raise UsageError(f"{name}: not the encoder that {reader.folder} was measured with; name it by `model`")
-    originals, resize = Originals.from_study(reader), info.identity["resize"]
+    originals, identity = Originals.from_study(reader), info.identity
     return PageEncoder(
         encoder=encoder,
         title=record.title or name,
         spec=spec,
         scale=scale_of(reader),
-        resize=next(name for name in get_args(Resize) if name == resize),
+        resize=identity["resize"],
+        apply_to=identity.get("apply_to", "input"),
+        longest=identity.get("longest", LONGEST),
         seed=info.seed,
         originals=originals if isinstance(originals, Originals) else None,
         not_searched=originals if isinstance(originals, str) else "",

@@ -15,8 +15,9 @@ def message(text: str, *, is_error: bool = False) -> Markup:
     return Markup('<p class="{}" role="{}">{}</p>').format(kind, role, shorten(text, 600))
 
 
-def answer(view: MeasuredView, not_searched: str, has_attention: bool) -> Markup:
+def answer(view: MeasuredView, what: str, not_searched: str, has_attention: bool) -> Markup:
     lines = [
+        Markup("{}").format(what),
         Markup("{}").format(shift_in_words(view.relative_shift)),
         Markup("Cosine of the two embeddings: <b>{}</b> (1 = unchanged).").format(fixed(view.cosine, 4)),
     ]

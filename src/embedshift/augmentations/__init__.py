@@ -1,6 +1,6 @@
 """Augmentations and suites, the views that they draw by a seed, and where they move pixels."""
 
-from embedshift.augmentations import corruptions, strength, style
+from embedshift.augmentations import corruptions, everyday, strength, style
 from embedshift.augmentations.augmentation import ORIGINAL, Augmentation, Choice, Grade
 from embedshift.augmentations.paper import PAPER
 from embedshift.augmentations.suite import SUITES, VIEWS, Suite, load_suite, rebuild_suite
@@ -18,6 +18,7 @@ __all__ = [
     "Suite",
     "Variant",
     "corruptions",
+    "everyday",
     "load_suite",
     "rebuild_suite",
     "strength",

@@ -10,7 +10,7 @@ import numpy as np
 
 from embedshift.arrays import Pixels, Values
 from embedshift.augmentations import transforms
-from embedshift.augmentations.changes import Geometry, Traceable, grid
+from embedshift.augmentations.changes import Geometry, Traceable, grid, size_of
 from embedshift.augmentations.transforms import Transform
 from embedshift.config import Json
 from embedshift.errors import EmbedshiftError, UsageError, reason
@@ -45,12 +45,14 @@ class Augmentation:
 
     Args:
         name: The name of its views in rows, tables and figures.
-        transform: An albumentations transform, or a callable `(image uint8 [S, S, 3], rng) -> uint8 [S, S, 3]`.
+        transform: An albumentations transform, or a callable `(image uint8 [H, W, 3], rng) -> uint8 [H, W, 3]`.
         grade: Its position in a family; None = it belongs to none.
         seeded_by: The name from which the seeds of its views derive; "" = its own name.
         version: For a callable of a built-in suite, which its name and this number identify. None = the user's own
             callable, which its code identifies.
         extra: Further data that decides its views, as JSON.
+        description: One line that says what it is; "" = the transform's class and parameters, the first line of the
+            callable's docstring, or its name.
 
     Raises:
         UsageError: The name is not allowed, or the transform is not callable.
@@ -67,6 +69,7 @@ class Augmentation:
     seeded_by: str = ""
     version: int | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+    description: str = ""
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name or self.name in (ORIGINAL, "augmentation"):
@@ -75,6 +78,8 @@ class Augmentation:
             raise UsageError(
                 f"augmentation {self.name!r}: give an albumentations transform or a callable (image, rng) -> image"
             )
+        if not self.description:
+            object.__setattr__(self, "description", transforms.described(self.transform))
 
     @property
     def seed_name(self) -> str:
@@ -104,15 +109,27 @@ class Augmentation:
                 f"augmentation {self.name!r}: give a callable (image, rng) -> image instead ({reason(error)})"
             ) from error
 
-    def draw(self, image: Pixels, seed: int) -> Pixels:
+    def parameters(self, seed: int) -> Json:
+        """Returns the numbers that decide the view with this seed, as far as they are known; JSON.
+
+        Args:
+            seed: The view's seed.
+        """
+        if self.grade is not None:
+            return {self.grade.unit: self.grade.parameter}
+        known = getattr(self.transform, "parameters", None)
+        return known(np.random.default_rng(seed)) if isinstance(self.transform, Traceable) and known else {}
+
+    def draw(self, image: Pixels, seed: int, *, any_size: bool = False) -> Pixels:
         """Draws one view of an image.
 
         Args:
-            image: uint8 `[S, S, 3]`; not changed.
+            image: uint8 `[H, W, 3]`; not changed.
             seed: Decides the view alone.
+            any_size: Allow a view of another height and width.
 
         Returns:
-            The view, uint8 `[S, S, 3]`.
+            The view, uint8 `[H, W, 3]`.
 
         Raises:
             EmbedshiftError: The transform fails.
@@ -125,17 +142,19 @@ class Augmentation:
                 view = self.transform(image.copy(), np.random.default_rng(seed))
         except Exception as error:
             raise EmbedshiftError(f"augmentation {self.name!r} failed: {reason(error)}") from error
-        if not isinstance(view, np.ndarray) or view.shape != image.shape or view.dtype != np.uint8:
+        shape: tuple[int, ...] = view.shape if isinstance(view, np.ndarray) and view.dtype == np.uint8 else ()
+        if shape != image.shape and not (any_size and len(shape) == 3 and shape[2] == 3 and 0 not in shape):
             returned = f"{view.dtype} {view.shape}" if isinstance(view, np.ndarray) else type(view).__name__
-            raise UsageError(f"augmentation {self.name!r} returned {returned}; it must be uint8 {image.shape}")
+            wanted = "[H, W, 3]" if any_size else image.shape
+            raise UsageError(f"augmentation {self.name!r} returned {returned}; it must be uint8 {wanted}")
         return cast(Pixels, view)
 
     def warp(self, image: Pixels, values: Values, seed: int) -> Values:
         """Moves values of pixels as the view of `image` with the same seed moves its pixels.
 
         Args:
-            image: The original view, uint8 `[S, S, 3]`.
-            values: float64 `[S, S]` or `[S, S, C]`.
+            image: The original, uint8 `[H, W, 3]`.
+            values: float64 `[H, W]` or `[H, W, C]`.
             seed: The view's seed.
 
         Returns:
@@ -166,7 +185,7 @@ class Augmentation:
         """Returns how far the view of `image` with this seed moves pixels, and how much of the view hides the original.
 
         Args:
-            image: The original view, uint8 `[S, S, 3]`.
+            image: The original, uint8 `[H, W, 3]`.
             seed: The view's seed.
 
         Returns:
@@ -180,13 +199,13 @@ class Augmentation:
             (0.566, 0.0)
         """
         geometry = self.geometry(image, seed)
-        return (np.nan, np.nan) if geometry is None else (geometry.displacement(), geometry.covered(len(image)))
+        return (np.nan, np.nan) if geometry is None else (geometry.displacement(), geometry.covered(size_of(image)))
 
     def geometry(self, image: Pixels, seed: int) -> Geometry | None:
         """Returns where each pixel of the view comes from; None if a user's callable takes part.
 
         Args:
-            image: The original view, uint8 `[S, S, 3]`.
+            image: The original, uint8 `[H, W, 3]`.
             seed: The view's seed.
         """
         if isinstance(self.transform, Traceable):
@@ -195,7 +214,7 @@ class Augmentation:
             return None
         if self._coverer is None:
             return Geometry()
-        positions = np.moveaxis(grid(len(image)), 2, 0).astype(np.float64)
+        positions = np.moveaxis(grid(size_of(image)), 2, 0).astype(np.float64)
         moved = np.nan_to_num([self.warp(image, axis, seed) for axis in positions], nan=np.inf)
         uncovered = transforms.move(self._coverer, image, np.ones(image.shape[:2]), seed)
         return Geometry(np.moveaxis(moved.astype(np.float32), 0, 2), np.isnan(uncovered))

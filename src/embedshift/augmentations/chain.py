@@ -16,9 +16,13 @@ class Chain(Traceable):
 
     steps: tuple[Augmentation, ...]
 
+    @property
+    def description(self) -> str:
+        return ", then ".join(step.description for step in self.steps)
+
     def __call__(self, image: Pixels, rng: np.random.Generator) -> Pixels:
         for step, seed in zip(self.steps, self._seeds(rng), strict=True):
-            image = step.draw(image, seed)
+            image = step.draw(image, seed, any_size=True)
         return image
 
     def geometry(self, image: Pixels, rng: np.random.Generator) -> Geometry | None:
@@ -28,7 +32,7 @@ class Chain(Traceable):
             after = step.geometry(image, seed)
             if after is None:
                 return None
-            geometry, image = geometry.then(after), step.draw(image, seed)
+            geometry, image = geometry.then(after), step.draw(image, seed, any_size=True)
         return geometry
 
     def describe(self) -> Json:

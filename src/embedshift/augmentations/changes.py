@@ -12,6 +12,23 @@ from embedshift.arrays import Floats, Pixels, Values
 from embedshift.config import Json
 
 Mask = NDArray[np.bool_]
+# Height and width in pixels; of a square, its side alone.
+Sides = int | tuple[int, int]
+
+
+def sides(of: Sides) -> tuple[int, int]:
+    """Returns height and width."""
+    return (of, of) if isinstance(of, int) else of
+
+
+def shorter(of: Sides) -> int:
+    """Returns the side that lengths in fractions of the side are fractions of."""
+    return min(sides(of))
+
+
+def size_of(image: NDArray[Any]) -> tuple[int, int]:
+    """Returns height and width of an image, or of values of its pixels."""
+    return image.shape[0], image.shape[1]
 
 
 @dataclass(frozen=True)
@@ -25,13 +42,13 @@ class Geometry:
         """Returns the root mean square of the distances by which pixels are moved, divided by the side."""
         if self.source is None:
             return 0.0
-        side = len(self.source)
-        moved = (self.source - grid(side))[inside(self.source)].astype(np.float64)
-        return float(np.sqrt((moved**2).sum(axis=1).mean()) / side) if len(moved) else float("nan")
+        size = size_of(self.source)
+        moved = (self.source - grid(size))[inside(self.source)].astype(np.float64)
+        return float(np.sqrt((moved**2).sum(axis=1).mean()) / shorter(size)) if len(moved) else float("nan")
 
-    def covered(self, side: int) -> float:
+    def covered(self, of: Sides) -> float:
         """Returns the fraction of the view's pixels that do not show the original."""
-        hidden = np.zeros((side, side), bool) if self.hidden is None else self.hidden
+        hidden = np.zeros(sides(of), bool) if self.hidden is None else self.hidden
         return float((hidden if self.source is None else hidden | ~inside(self.source)).mean())
 
     def then(self, after: "Geometry") -> "Geometry":
@@ -47,10 +64,10 @@ class Geometry:
         return Geometry(source, _union(hidden, after.hidden))
 
     def move(self, values: Values) -> Values:
-        """Moves values of the original's pixels, `[S, S]` or `[S, S, C]`; NaN where the view hides the original."""
+        """Moves values of the original's pixels, `[H, W]` or `[H, W, C]`; NaN where the view hides the original."""
         if self.source is None:
             return values
-        shown = inside(self.source)
+        shown = inside(self.source, size_of(values))
         # OpenCV reflects step by step: from a place that is infinitely far it does not come back.
         near = np.where(shown[..., None], self.source, np.float32(0))
         moved = np.asarray(sampled(values, near, cv2.BORDER_REFLECT_101))
@@ -62,15 +79,16 @@ def _union(first: Mask | None, second: Mask | None) -> Mask | None:
     return second if first is None else first if second is None else first | second
 
 
-def grid(side: int) -> Floats:
-    """Returns the place of every pixel, x before y, float32 `[S, S, 2]`."""
-    line = np.arange(side, dtype=np.float32)
-    return np.stack(np.meshgrid(line, line), axis=2)
+def grid(of: Sides) -> Floats:
+    """Returns the place of every pixel, x before y, float32 `[H, W, 2]`."""
+    height, width = sides(of)
+    return np.stack(np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)), axis=2)
 
 
-def inside(source: Floats) -> Mask:
-    """Returns which places `[S, S, 2]` lie inside an image, up to half a pixel beyond the pixel centres: `[S, S]`."""
-    return np.asarray(((source > -0.5) & (source < len(source) - 0.5)).all(axis=2))
+def inside(source: Floats, of: Sides | None = None) -> Mask:
+    """Returns which places lie in an image, up to half a pixel beyond the pixel centres; None = one of their number."""
+    height, width = size_of(source) if of is None else sides(of)
+    return np.asarray(((source > -0.5) & (source < np.array([width, height], np.float32) - 0.5)).all(axis=2))
 
 
 def sampled(values: Any, source: Floats, border: int) -> Any:
@@ -84,10 +102,10 @@ class Change:
     """Changes an image by a parameter; the default `geometry` moves and hides nothing."""
 
     def __call__(self, image: Pixels, parameter: float, rng: np.random.Generator) -> Pixels:
-        """Returns the view of `image` uint8 `[S, S, 3]`; parameter and `rng` decide it."""
+        """Returns the view of `image` uint8 `[H, W, 3]`; parameter and `rng` decide it."""
         raise NotImplementedError
 
-    def geometry(self, side: int, parameter: float, rng: np.random.Generator) -> Geometry | None:
+    def geometry(self, of: Sides, parameter: float, rng: np.random.Generator) -> Geometry | None:
         """Returns the geometry of the view that an equal `rng` draws; None = unknown."""
         return Geometry()
 
@@ -106,30 +124,30 @@ class Tones(Change):
 class Warp(Change):
     """A change that moves pixels and samples them bilinearly."""
 
-    source: Callable[[int, float, np.random.Generator], Floats]
+    source: Callable[[Sides, float, np.random.Generator], Floats]
     border: int = cv2.BORDER_REFLECT_101
 
     def __call__(self, image: Pixels, parameter: float, rng: np.random.Generator) -> Pixels:
-        source = self.source(len(image), parameter, rng)
+        source = self.source(size_of(image), parameter, rng)
         return np.asarray(sampled(image, source, self.border), np.uint8)
 
-    def geometry(self, side: int, parameter: float, rng: np.random.Generator) -> Geometry:
-        return Geometry(self.source(side, parameter, rng))
+    def geometry(self, of: Sides, parameter: float, rng: np.random.Generator) -> Geometry:
+        return Geometry(self.source(of, parameter, rng))
 
 
 @dataclass(frozen=True)
 class Cover(Change):
     """A change that covers a part of the image."""
 
-    mask: Callable[[int, float, np.random.Generator], Mask]
+    mask: Callable[[Sides, float, np.random.Generator], Mask]
     fill: Callable[[Pixels, np.random.Generator], Pixels]
 
     def __call__(self, image: Pixels, parameter: float, rng: np.random.Generator) -> Pixels:
-        hidden = self.mask(len(image), parameter, rng)
+        hidden = self.mask(size_of(image), parameter, rng)
         return np.where(hidden[..., None], self.fill(image, rng), image)
 
-    def geometry(self, side: int, parameter: float, rng: np.random.Generator) -> Geometry:
-        return Geometry(hidden=self.mask(side, parameter, rng))
+    def geometry(self, of: Sides, parameter: float, rng: np.random.Generator) -> Geometry:
+        return Geometry(hidden=self.mask(of, parameter, rng))
 
 
 class Traceable:
@@ -156,4 +174,4 @@ class Graded(Traceable):
 
     def geometry(self, image: Pixels, rng: np.random.Generator) -> Geometry | None:
         """Returns the geometry of the view that an equal `rng` draws; None = unknown."""
-        return self.change.geometry(len(image), self.parameter, rng)
+        return self.change.geometry(size_of(image), self.parameter, rng)

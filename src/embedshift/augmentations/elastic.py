@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from embedshift.arrays import Floats, Values
-from embedshift.augmentations.changes import Geometry, Warp, grid
+from embedshift.augmentations.changes import Geometry, Sides, Warp, grid, sides
 from embedshift.augmentations.transforms import INSIDE
 
 # Sigma of the Gaussian, in pixels at every side, as in the paper's scripts.
@@ -20,13 +20,13 @@ REACH, RANK = 4 * SIGMA, 24
 STEPS = 2.0**20
 
 
-def elastic(side: int, alpha: float, rng: np.random.Generator) -> Floats:
+def elastic(of: Sides, alpha: float, rng: np.random.Generator) -> Floats:
     """Returns the place that each pixel shows: its own place, moved by smoothed noise."""
-    noise = rng.standard_normal((2, side, side), dtype=np.float32)
+    noise = rng.standard_normal((2, *sides(of)), dtype=np.float32)
     noise /= np.abs(noise).max()
-    steps = _blurred(noise.reshape(2 * side, side).astype(np.float64), alpha * STEPS)
+    steps = _blurred(noise.reshape(-1, noise.shape[2]).astype(np.float64), alpha * STEPS)
     moved = np.rint(steps, out=steps).astype(np.float32).reshape(noise.shape) / np.float32(STEPS)
-    return np.asarray(grid(side) + cv2.merge([*moved]), np.float32)
+    return np.asarray(grid(of) + cv2.merge([*moved]), np.float32)
 
 
 @dataclass(frozen=True)
@@ -35,25 +35,25 @@ class Elastic(Warp):
 
     border: int = cv2.BORDER_CONSTANT
 
-    def geometry(self, side: int, parameter: float, rng: np.random.Generator) -> Geometry:
+    def geometry(self, of: Sides, parameter: float, rng: np.random.Generator) -> Geometry:
         """Returns the places that the view shows; infinite where black is mixed in, as in albumentations transforms."""
-        source = self.source(side, parameter, rng)
-        least, most = INSIDE - 1, side - INSIDE
+        source, (height, width) = self.source(of, parameter, rng), sides(of)
+        least, most = np.float32(INSIDE - 1), np.array([width - INSIDE, height - INSIDE], np.float32)
         is_inside = ((source >= least) & (source <= most)).all(axis=2, keepdims=True)
         return Geometry(np.where(is_inside, source, np.float32(np.inf)))
 
 
 def _blurred(fields: Values, factor: float) -> Values:
-    """Blurs both fields, stacked `[2 * side, side]`, and multiplies them by a factor."""
-    tall, side = fields.shape
-    spread, gather = _factors(side)
-    if side <= REACH:
+    """Blurs both fields, stacked `[2 * height, width]`, and multiplies them by a factor."""
+    tall, width = fields.shape
+    spread, gather = _factors(width)
+    if tall <= 2 * REACH:
         return (_blur(tall) @ (fields @ gather.T) * factor) @ spread.T
     spread_down, gather_down = _factors(tall)
     return (spread_down @ (gather_down @ (fields @ gather.T)) * factor) @ spread.T
 
 
-@functools.cache
+@functools.lru_cache(8)  # files have many sizes
 def _factors(length: int) -> tuple[Values, Values]:
     """Returns two matrices whose product is the Gaussian, `[length, rank]` and `[rank, length]`."""
     blur = _blur(length)
@@ -62,7 +62,7 @@ def _factors(length: int) -> tuple[Values, Values]:
     return basis, basis.T @ blur
 
 
-@functools.cache
+@functools.lru_cache(2)
 def _blur(length: int) -> Values:
     """Returns the Gaussian as a matrix `[length, length]` that acts on a line of pixels."""
     weights = cv2.getGaussianKernel(2 * REACH + 1, SIGMA, cv2.CV_32F).astype(np.float64)

@@ -8,7 +8,9 @@ import numpy as np
 
 from embedshift.arrays import Pixels
 from embedshift.augmentations.augmentation import Augmentation, Choice, Grade
+from embedshift.augmentations.canvas import Canvas
 from embedshift.augmentations.changes import Change, Graded
+from embedshift.augmentations.ranges import plain
 from embedshift.errors import UsageError
 from embedshift.registry import Registry, unknown_name
 
@@ -32,6 +34,7 @@ class Family:
         drawn_as: The family whose seeds it uses; "" = its own.
         version: Increased whenever its views change.
         extra: Further data that decides its views, as JSON.
+        constants: The published value for each severity, by the name that `what_it_does` gives it.
 
     Example:
         >>> FAMILIES["jpeg"].unit, FAMILIES["jpeg"].at(1, 50.0).name
@@ -49,6 +52,25 @@ class Family:
     drawn_as: str = ""
     version: int = 1
     extra: Mapping[str, Any] = field(default_factory=dict)
+    constants: Mapping[str, Sequence[float]] = field(default_factory=dict)
+
+    @property
+    def what_it_does(self) -> str:
+        """The first line of the docstring of the function that changes the image, or the name."""
+        function = next(
+            getattr(self.change, part) for part in ("draw", "mask", "source", "__class__") if hasattr(self.change, part)
+        )
+        words = (function.__doc__ or f"{self.name.replace('_', ' ').capitalize()}.").splitlines()[0]
+        words = words.removeprefix("Returns ").replace("`", "")
+        return words[0].upper() + words[1:]
+
+    def description(self, *parameters: float) -> str:
+        """Returns one line on what is done at these strengths."""
+        numbers: dict[str, Sequence[float]] = {self.unit: parameters} if len(self.levels) > 1 else {}
+        numbers |= {name: [values[int(number) - 1] for number in parameters] for name, values in self.constants.items()}
+        words = self.what_it_does.removesuffix(".") + ("; black border" if self.drawn_as else "")
+        listed = "; ".join(f"{name}: {', '.join(map(plain, values))}" for name, values in numbers.items())
+        return f"{words} ({listed})" if listed else words
 
     def parameter(self, level: int, count: int) -> float:
         """Returns the parameter of a level, interpolated linearly between the family's own levels.
@@ -90,21 +112,22 @@ class Family:
         """
         grade = Grade(self.name, level, parameter, self.unit, self.zero)
         change = Graded(self.change, parameter)
-        seeded_by = self.drawn_as or self.name
-        return Augmentation(f"{self.name}@{level}", change, grade, seeded_by, self.version, self.extra)
+        seeded_by, words = self.drawn_as or self.name, self.description(parameter)
+        return Augmentation(f"{self.name}@{level}", change, grade, seeded_by, self.version, self.extra, words)
 
-    def draw(self, image: Pixels, parameter: float, seed: int) -> Pixels:
+    def draw(self, image: Pixels | Canvas, parameter: float, seed: int) -> Pixels:
         """Draws a view at any strength.
 
         Args:
-            image: uint8 `[S, S, 3]`.
+            image: uint8 `[S, S, 3]`, or a canvas.
             parameter: The strength, in `unit`.
             seed: The view's seed.
 
         Returns:
             uint8 `[S, S, 3]`; the image itself at the parameter of level 0.
         """
-        return image if parameter == self.zero else self.at(1, parameter).draw(image, seed)
+        canvas = Canvas.around(image)
+        return canvas.original if parameter == self.zero else canvas.draw(self.at(1, parameter), seed)
 
 
 FAMILIES: Registry[Family] = Registry("augmentation family")

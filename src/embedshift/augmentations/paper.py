@@ -3,7 +3,9 @@
 from embedshift.augmentations import transforms
 from embedshift.augmentations.augmentation import Augmentation, Choice
 from embedshift.augmentations.changes import Graded
+from embedshift.augmentations.corruptions.noise import GAUSSIAN
 from embedshift.augmentations.elastic import SIGMA, Elastic, elastic
+from embedshift.augmentations.ranges import Range, plain
 from embedshift.augmentations.suite import SUITES, VIEWS
 from embedshift.config import Json
 
@@ -23,22 +25,46 @@ PAPER: dict[str, tuple[str, Json]] = {
 }
 
 
+def descriptions() -> dict[str, str]:
+    """Returns one line on each of the nine, with the numbers of `PAPER`."""
+    noise, blur, jitter, similar, _, warp, perspective, tones, holes = (settings for _, settings in PAPER.values())
+    up_to = {key: f"±{plain(100 * value)} %" for key, value in (jitter | similar | tones).items()}
+    sd, kernel, corner = (Range(*ends) for ends in (noise["std_range"], blur["blur_limit"], perspective["scale"]))
+    count, side = Range(*holes["num_holes_range"]), Range(*holes["hole_height_range"])
+    return {
+        "noise": f"Gaussian noise, sd {sd} of the range; ImageNet-C's strongest is {plain(GAUSSIAN[-1])}",
+        "blur": f"Gaussian blur, kernel of {kernel} pixels",
+        "color_jitter": f"Brightness {up_to['brightness']}, contrast {up_to['contrast']}, saturation "
+        f"{up_to['saturation']}, hue {up_to['hue']} of the circle, in a drawn order",
+        "shift_scale_rotate": f"Shifted by {up_to['shift_limit']} of the side, scaled by {up_to['scale_limit']}, "
+        f"turned by ±{plain(similar['rotate_limit'])} degrees; black border",
+        "horizontal_flip": "Mirrored left to right",
+        "elastic": f"Warped by noise of amplitude {plain(warp['alpha'])}, smoothed by a sigma of {SIGMA} pixels",
+        "perspective": f"A view from the side: corners move inwards, sd {corner} of the side; right and bottom are "
+        "cut further",
+        "brightness_contrast": f"Brightness {up_to['brightness_limit']} of the range, contrast "
+        f"{up_to['contrast_limit']}",
+        "coarse_dropout": f"{count} squares of {side} pixels a side, of random colours",
+    }
+
+
 def paper(choice: Choice) -> list[Augmentation]:
     """Returns the paper's nine augmentations; each is always applied."""
-    return [_elastic() if name == "elastic" else _augmentation(name) for name in PAPER]
+    words = descriptions()
+    return [_elastic(words[name]) if name == "elastic" else _augmentation(name, words[name]) for name in PAPER]
 
 
-def _augmentation(name: str) -> Augmentation:
+def _augmentation(name: str, words: str) -> Augmentation:
     kind, settings = PAPER[name]
-    return Augmentation(name, transforms.make(kind, **settings))
+    return Augmentation(name, transforms.make(kind, **settings), description=words)
 
 
-def _elastic() -> Augmentation:
+def _elastic(words: str) -> Augmentation:
     """Draws what albumentations draws, in a quarter of its time; a few pixels in a million differ by one level."""
     alpha = PAPER["elastic"][1]["alpha"]
     change = Graded(Elastic(elastic), alpha)
-    return Augmentation("elastic", change, version=4, extra={"alpha": alpha, "sigma": SIGMA})
+    return Augmentation("elastic", change, version=4, extra={"alpha": alpha, "sigma": SIGMA}, description=words)
 
 
 SUITES.add("paper", paper)
-VIEWS["paper"] = tuple(PAPER)
+VIEWS["paper"] = descriptions()

@@ -10,6 +10,7 @@ from embedshift.arrays import Pixels, Values
 from embedshift.augmentations import transforms
 from embedshift.augmentations.augmentation import Augmentation, Choice
 from embedshift.augmentations.changes import Graded, Tones
+from embedshift.augmentations.ranges import plain
 from embedshift.augmentations.suite import SUITES, VIEWS
 from embedshift.config import Json
 
@@ -18,16 +19,28 @@ SIDE = 224
 # OpenCV's defaults: the reach of its edge-preserving filters, and the shade of a pencil drawing.
 REACH, SHADE = 60.0, 0.05
 
-# Albumentations filters: name → class and parameters, none of them random.
-PLAIN: dict[str, tuple[str, Json]] = {
-    "sepia": ("ToSepia", {}),  # brown, as an old print
-    "posterize": ("Posterize", {"num_bits": 2}),  # four levels a channel
-    "solarize": ("Solarize", {"threshold_range": (0.5, 0.5)}),  # bright values inverted
-    "negative": ("InvertImg", {}),  # all values inverted
-    "equalize": ("Equalize", {}),  # each channel's values spread evenly over the range
-    "clahe": ("CLAHE", {"clip_limit": (4, 4)}),  # the same for lightness, in 8 x 8 tiles, its contrast limited
-    "emboss": ("Emboss", {"alpha": (1, 1), "strength": (1, 1)}),  # a relief, lit from one corner
-    "superpixels": ("Superpixels", {"p_replace": (1, 1), "n_segments": (100, 100)}),  # a mosaic of 100 even patches
+# Albumentations filters: name → class, parameters, none of them random, and what is done.
+PLAIN: dict[str, tuple[str, Json, str]] = {
+    "sepia": ("ToSepia", {}, "Brown, as an old print"),
+    "posterize": ("Posterize", {"num_bits": 2}, "Only {num_bits} bits a channel"),
+    "solarize": (
+        "Solarize",
+        {"threshold_range": (0.5, 0.5)},
+        "Values above {threshold_range[0]} of the range inverted",
+    ),
+    "negative": ("InvertImg", {}, "All values inverted"),
+    "equalize": ("Equalize", {}, "Each channel's values spread evenly over the range"),
+    "clahe": (
+        "CLAHE",
+        {"clip_limit": (4, 4)},
+        "Lightness spread evenly in tiles, its contrast limited to {clip_limit[0]}",
+    ),
+    "emboss": ("Emboss", {"alpha": (1, 1), "strength": (1, 1)}, "A relief, lit from one corner"),
+    "superpixels": (
+        "Superpixels",
+        {"p_replace": (1, 1), "n_segments": (100, 100)},
+        "A mosaic of {n_segments[0]} even patches",
+    ),
 }
 
 
@@ -54,7 +67,7 @@ def pencil_colour(image: Pixels, contrast: float, rng: np.random.Generator) -> P
 
 def oil(image: Pixels, radius: float, rng: np.random.Generator) -> Pixels:
     """Flat strokes, by Kuwahara's filter."""
-    reach = max(1, round(radius * len(image)))
+    reach = max(1, round(radius * min(image.shape[:2])))
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     anchors = [(x, y) for y in (0, reach) for x in (0, reach)]
     means = np.stack([_mean(image, reach, anchor) for anchor in anchors])
@@ -79,10 +92,12 @@ FILTERS = {
 def style(choice: Choice) -> list[Augmentation]:
     """Returns thirteen styles from OpenCV and albumentations; they draw nothing at random and move nothing."""
     filters = [
-        Augmentation(name, Graded(Tones(draw), strength), version=1) for name, (draw, strength) in FILTERS.items()
+        Augmentation(name, Graded(Tones(draw), strength), version=1, description=VIEWS["style"][name])
+        for name, (draw, strength) in FILTERS.items()
     ]
     return filters + [
-        Augmentation(name, transforms.make(kind, **parameters)) for name, (kind, parameters) in PLAIN.items()
+        Augmentation(name, transforms.make(kind, **parameters), description=VIEWS["style"][name])
+        for name, (kind, parameters, _) in PLAIN.items()
     ]
 
 
@@ -104,4 +119,7 @@ def _mean(values: Any, reach: int, anchor: tuple[int, int]) -> Values:
 
 
 SUITES.add("style", style)
-VIEWS["style"] = (*FILTERS, *PLAIN)
+VIEWS["style"] = {
+    name: f"{transforms.described(draw).removesuffix('.')} ({'radius' if draw is oil else 'edge'}: {plain(strength)})"
+    for name, (draw, strength) in FILTERS.items()
+} | {name: words.format(**parameters) for name, (_, parameters, words) in PLAIN.items()}

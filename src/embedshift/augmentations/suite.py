@@ -11,6 +11,7 @@ from typing import Any
 from embedshift.augmentations import transforms
 from embedshift.augmentations.augmentation import ORIGINAL, Augmentation, Choice, Grade
 from embedshift.augmentations.chain import Chain
+from embedshift.augmentations.changes import Sides
 from embedshift.augmentations.family import FAMILIES
 from embedshift.augmentations.pipelines import ENDINGS, read_pipelines
 from embedshift.augmentations.transforms import Transform
@@ -26,8 +27,8 @@ log = logging.getLogger(__name__)
 LARGEST = 20_000
 
 SUITES: Registry[Callable[[Choice], Sequence[Augmentation]]] = Registry("augmentation suite")
-# The views of a suite that takes long to make only to be listed: its transforms import albumentations.
-VIEWS: dict[str, tuple[str, ...]] = {}
+# Name → description of the views of a suite that takes long to make: its transforms import albumentations.
+VIEWS: dict[str, Mapping[str, str]] = {}
 
 
 @dataclass(frozen=True)
@@ -69,10 +70,10 @@ class Suite:
         """Returns name → `Augmentation.describe()`."""
         return {augmentation.name: augmentation.describe() for augmentation in self.augmentations}
 
-    def try_out(self, side: int) -> None:
+    def try_out(self, of: Sides) -> None:
         """Draws the user's own augmentations once on a generated image, to find faults before a long run."""
         for augmentation in self.augmentations if self.is_custom else ():
-            error = failure(augmentation, side)
+            error = failure(augmentation, of)
             is_built_in = isinstance(augmentation.transform, Chain) or transforms.is_transform(augmentation.transform)
             if error is not None and (is_built_in or isinstance(error, UsageError)):
                 raise UsageError(str(error)) from error

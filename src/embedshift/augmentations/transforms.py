@@ -5,6 +5,7 @@ import copy
 import functools
 import importlib
 import os
+import re
 import sys
 import types
 import warnings
@@ -21,6 +22,8 @@ from embedshift.config import Json
 Transform = Any
 # How much of the original a moved pixel must hold to be compared: all except rounding.
 INSIDE = 0.999
+# Of a description that somebody else wrote.
+MOST_LETTERS = 200
 
 
 @contextlib.contextmanager
@@ -83,6 +86,17 @@ def to_dict(transform: Transform) -> Json:
     return described
 
 
+def described(transform: Transform) -> str:
+    """Returns one line on a transform or a callable: its own `description`, its docstring's first line, or its repr."""
+    while isinstance(transform, functools.partial):  # whose repr may hold paths
+        transform = transform.func
+    own = getattr(transform, "description", None)
+    words = own if isinstance(own, str) else (getattr(transform, "__doc__", None) or "").strip().split("\n")[0]
+    if is_transform(transform) or not words:
+        words = re.sub(r" at 0x[0-9a-f]+", "", repr(transform))
+    return " ".join(words.split())[:MOST_LETTERS]
+
+
 def from_dict(described: Json) -> Transform:
     """Makes the transform of a description; raises KeyError for a class that only the user's program knows."""
     package = albumentations()  # before the block, which puts its stub into a package that is there
@@ -96,11 +110,12 @@ def apply(transform: Transform, image: Pixels, seed: int) -> object:
 
 
 def move(mover: Transform, image: Pixels, values: Values, seed: int) -> Values:
-    """Moves values `[S, S]` or `[S, S, C]` as the view with the same seed moves its pixels; NaN elsewhere."""
+    """Moves values `[H, W]` or `[H, W, C]` as the view with the same seed moves its pixels; NaN elsewhere."""
     values_and_mask = np.dstack([values, np.ones(values.shape[:2])]).astype(np.float32)
     mover.set_random_seed(seed)
     moved = mover(image=image, mask=values_and_mask)["mask"].astype(np.float64)
-    return np.where(moved[..., -1:] > INSIDE, moved[..., :-1], np.nan).reshape(values.shape)
+    shape = moved.shape[:2] + values.shape[2:]
+    return np.where(moved[..., -1:] > INSIDE, moved[..., :-1], np.nan).reshape(shape)
 
 
 def mover_of(transform: Transform, *, covers: bool = False) -> Transform:

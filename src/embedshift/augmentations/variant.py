@@ -1,5 +1,6 @@
 """Variants: views that another program made and that are read, not drawn; and views purified from them."""
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,15 +22,19 @@ def read_only(image: Pixels, rng: np.random.Generator) -> Pixels:
 
 @dataclass(frozen=True)
 class Variant(Augmentation):
-    """A version of every image that another program made."""
+    """A version of every image that another program made, or with `is_written` that embedshift wrote with its seed."""
 
     transform: Transform = read_only
     bytes_hash: str = ""
     missing: int = 0
+    description: str = "made by another program"
+    is_written: bool = False
 
     def describe(self) -> Json:
-        """Returns its description as JSON, with the number of missing images if there are any."""
-        return {"variant": self.name, "hash": self.bytes_hash} | ({"missing": self.missing} if self.missing else {})
+        """Returns its description as JSON, with the number of missing images if there are any, and its family."""
+        described: Json = {"variant": self.name, "hash": self.bytes_hash}
+        described |= {"missing": self.missing} if self.missing else {}
+        return described | ({"grade": dataclasses.asdict(self.grade)} if self.grade else {})
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,8 @@ class Purified(Variant):
 
     @classmethod
     def make(cls, source: str, name: str, **fields: Any) -> "Purified":
-        return cls(f"{source}+{name}", purifier(name), source=source, purifier=name, **fields)
+        description = f"the {source if source == ORIGINAL else f'view {source}'} after {name}"
+        return cls(f"{source}+{name}", purifier(name), source=source, purifier=name, description=description, **fields)
 
     def describe(self) -> Json:
         variant = {} if self.source == ORIGINAL else super().describe() | {"variant": self.source}

@@ -9,10 +9,11 @@ import numpy as np
 
 from embedshift.arrays import Pixels
 from embedshift.augmentations.augmentation import ORIGINAL
+from embedshift.augmentations.canvas import Canvas
 from embedshift.augmentations.suite import Suite, load_suite
-from embedshift.config import Resize
+from embedshift.config import LONGEST, ApplyTo, Resize
 from embedshift.errors import UsageError
-from embedshift.sources import images
+from embedshift.sources.to_input import ToInput
 
 
 def view_seed(seed: int, image_id: str, augmentation: str, draw: int) -> int:
@@ -22,7 +23,7 @@ def view_seed(seed: int, image_id: str, augmentation: str, draw: int) -> int:
 
 
 def draw_views(
-    original: Pixels,
+    original: Pixels | Canvas,
     image_id: str,
     suite: Suite,
     *,
@@ -32,13 +33,15 @@ def draw_views(
     into: Pixels | None = None,
 ) -> tuple[Pixels, list[int]]:
     """Draws all views of one image: the original first, then every augmentation of draw 0, of draw 1, and so on."""
+    canvas = Canvas.around(original)
+    original = canvas.original
     keys = [(name, draw) for draw in range(draws) for name in suite.names]
     seeds = [view_seed(seed, image_id, suite[name].seed_name, draw) for name, draw in keys]
     views = np.empty((1 + len(keys), *original.shape), np.uint8) if into is None else into
     views[0] = original
     for view, (name, _), number in zip(views[1:], keys, seeds, strict=True):
         before_each()
-        view[:] = suite[name].draw(original, number)
+        view[:] = canvas.draw(suite[name], number)
     return views, [0, *seeds]
 
 
@@ -50,6 +53,10 @@ def make_views(
     size: int = 224,
     augmentations: str | Path | Mapping[str, Any] = "paper",
     resize: Resize = "squash",
+    shortest: int | None = None,
+    resample: int = 3,
+    apply_to: ApplyTo = "input",
+    longest: int = LONGEST,
     draw: int = 0,
     **choice: Any,
 ) -> dict[str, Pixels]:
@@ -61,7 +68,11 @@ def make_views(
         seed: The study's seed.
         size: The encoder's input size S, in pixels.
         augmentations: The name of a registered suite, a YAML file of pipelines, or a dict of transforms or callables.
-        resize: "squash" or "crop", see `embedshift.sources.images.resize`.
+        resize: "squash" or "crop".
+        shortest: For "crop": the shortest side before the crop, as in `encoder.shortest` of study.json; None = `size`.
+        resample: For "crop": Pillow's number of the filter, as in `encoder.resample` of study.json.
+        apply_to: "input" changes the image at the encoder's size, "file" at its own.
+        longest: For "file": larger images are first reduced to this longest side, in pixels.
         draw: The number of the draw, from 0.
         **choice: For a suite of families: `families`, `levels`, `frost_textures`; see `load_suite`.
 
@@ -80,6 +91,6 @@ def make_views(
     if not (isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3):
         raise UsageError("make_views: give the image as RGB uint8 [H, W, 3]")
     suite = load_suite(augmentations, **choice)
-    original = images.resize(image, size, resize)
+    canvas = Canvas.of(image, ToInput(size, resize, shortest, resample), apply_to, longest)
     seeds = {augmentation.name: view_seed(seed, image_id, augmentation.seed_name, draw) for augmentation in suite}
-    return {ORIGINAL: original} | {name: suite[name].draw(original, number) for name, number in seeds.items()}
+    return {ORIGINAL: canvas.original} | {name: canvas.draw(suite[name], number) for name, number in seeds.items()}

@@ -141,6 +141,7 @@ def run(
             help="Exit with code 1 if more images failed: a number, or a fraction such as 0.01.",
         ),
     ] = None,
+    describe: Annotated[bool, typer.Option("--describe", help="Print what each augmentation is, too.")] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
     **settings: Any,
@@ -168,7 +169,7 @@ def run(
         return
     assert out is not None
     retries = {"retry_failed": retry_failed, "repair": repair}
-    _measure(given_settings, out, quiet=quiet, as_json=as_json, report=not no_report, retries=retries)
+    _measure(given_settings, out, describe, quiet=quiet, as_json=as_json, report=not no_report, retries=retries)
     if max_failed is not None:
         refuse_failures(out, max_failed)
 
@@ -249,7 +250,16 @@ def list_names(
         say(with_flags(f"{name:{width}}  {text}", app))
 
 
-def _measure(settings: Json, out: Path, *, quiet: bool, as_json: bool, report: bool = True, retries: Json = {}) -> None:  # noqa: B006 - only read
+def _measure(
+    settings: Json,
+    out: Path,
+    describe: bool = False,
+    *,
+    quiet: bool,
+    as_json: bool,
+    report: bool = True,
+    retries: Json = {},  # noqa: B006 - only read
+) -> None:
     from embedshift.cli.terminal import print_table, progress
     from embedshift.config import make_config
     from embedshift.steps import run_study
@@ -263,7 +273,8 @@ def _measure(settings: Json, out: Path, *, quiet: bool, as_json: bool, report: b
             step(count)
 
         run_study(make_config(settings), out, **retries, progress=measured, on_start=on_start)
-    from embedshift.cli.results import legend, result_tables  # after the first lines, which wait for no table
+    # After the first lines, which wait for no table.
+    from embedshift.cli.results import legend, result_tables, what_they_are
     from embedshift.study import Study
 
     seconds, study = time.monotonic() - started, Study(out)
@@ -275,7 +286,7 @@ def _measure(settings: Json, out: Path, *, quiet: bool, as_json: bool, report: b
     else:
         for table, spare in result_tables(study):
             print_table(table, spare)
-        for line in legend(study):
+        for line in (*(what_they_are(study) if describe else ()), *legend(study)):
             say(line)
         when = f"in {seconds:.1f} s" if steps else "before; nothing was left to do"
         say(f"{counts.measured} of {counts.images} images measured {when}.")

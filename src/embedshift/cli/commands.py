@@ -11,6 +11,7 @@ from embedshift.cli.app import AsJson, GroupOption, Quiet, app
 from embedshift.cli.options import RARE, given, names, output_path, with_flags, with_options
 from embedshift.cli.words import say
 from embedshift.config.attack import AttackConfig
+from embedshift.config.views import ViewsConfig
 from embedshift.errors import UsageError
 
 # The question's tables that `--json` contains.
@@ -36,6 +37,27 @@ def attack(
     config = make_attack_config({"images": images, **given(settings)})
     set_up_logging(quiet, lambda line: with_flags(line, app))
     attack_and_print(config, out, quiet=quiet, as_json=as_json)
+
+
+@app.command()
+@with_options(ViewsConfig, skip=("images",))
+def views(
+    images: Annotated[
+        list[str], typer.Argument(help="A folder, files, tar or Parquet files, a saved dataset, a URL, or a .txt list.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the files.", parser=output_path, metavar="PATH")],
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+    **settings: Any,
+) -> None:
+    """Write the changed images as files, for `run --pairs DIR/views.json` and for other programs."""
+    from embedshift.cli.terminal import set_up_logging
+    from embedshift.cli.views import write_and_print
+    from embedshift.config.views import make_views_config
+
+    config = make_views_config({"images": images, **given(settings)})
+    set_up_logging(quiet, lambda line: with_flags(line, app))
+    write_and_print(config, out, quiet=quiet, as_json=as_json)
 
 
 @app.command()

@@ -25,7 +25,9 @@ def estimate(study: StudyContext) -> Iterator[str]:
     samples, plan, encoder = study.samples, study.plan, study.ready.encoder
     images, views, shards = len(samples), 1 + plan.views, len(study.shards)
     yield f"images: {images:,}{describe_skipped(study.source.skipped)}"
-    yield f"views: {views} per image, {images * views:,} in total, in {shards:,} {'shard' if shards == 1 else 'shards'}"
+    on_files = f", drawn on files of up to {plan.config.longest:,} pixels" if plan.config.apply_to == "file" else ""
+    cut = f"in {shards:,} {'shard' if shards == 1 else 'shards'}"
+    yield f"views: {views} per image, {images * views:,} in total, {cut}{on_files}"
     yield f"disk space: about {_size(shard_bytes(encoder, plan, shards))} for shards, plus tables and figures"
     step = max(1, images // PROBE_IMAGES)
     started = time.perf_counter()

@@ -17,15 +17,15 @@ def _encoders() -> Iterator[tuple[str, str]]:
 
 def _augmentations() -> Iterator[tuple[str, str]]:
     from embedshift.augmentations import SUITES, VIEWS, Choice
+    from embedshift.augmentations.family import FAMILIES
 
     for name in SUITES:
-        if name in VIEWS:
-            names = views = list(VIEWS[name])
-        else:
-            suite = SUITES[name](Choice())
-            views = [view.name for view in suite]
-            names = list(dict.fromkeys(view.grade.family if view.grade else view.name for view in suite))
-        yield name, f"{len(views)} views: {', '.join(names)}"
+        suite = () if name in VIEWS else SUITES[name](Choice())
+        words = VIEWS.get(name) or {view.name: view.description for view in suite if not view.grade}
+        families = (FAMILIES[family] for family in dict.fromkeys(view.grade.family for view in suite if view.grade))
+        yield name, f"{len(words) or len(suite)} views"
+        yield from ((f"  {family.name}", family.description(*family.levels)) for family in families)
+        yield from ((f"  {view}", description) for view, description in words.items())
 
 
 def _metrics() -> Iterator[tuple[str, str]]:

@@ -70,9 +70,12 @@ def originals_and_variants(arguments: Sequence[str], pairs: bool) -> Json:
     """Converts the arguments of `run` to settings: images, or the originals of pairs followed by their variants."""
     if not pairs:
         return {"images": [*arguments] or None, "pairs": None}
+    if len(arguments) == 1 and Path(arguments[0]).name == "views.json":
+        return {"images": [*arguments], "pairs": [*arguments]}
     if len(arguments) < 2:
         raise UsageError(
-            "`pairs` needs the originals and at least one folder of variants: --pairs ORIGINALS VARIANTS..."
+            "`pairs` needs the originals and at least one folder of variants, --pairs ORIGINALS VARIANTS..., or what "
+            "`embedshift views` wrote: --pairs DIR/views.json"
         )
     return {"images": [*arguments[:1]], "pairs": [*arguments[1:]]}
 

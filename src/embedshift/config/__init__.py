@@ -22,10 +22,15 @@ Json = dict[str, Any]
 # "auto" is only a request: an encoder computes in one of the other three.
 Precision = Literal["float32", "bfloat16", "float16", "auto"]
 Resize = Literal["squash", "crop"]
+ApplyTo = Literal["input", "file"]
 Store = Literal["all", "metrics"]
 AtLeast1 = Annotated[int, Ge(1)]
 Seconds = Annotated[float, Gt(0), Le(86_400)]
 
+# The settings of a suite of what happens to files, where none are given.
+SUITE_SETTINGS: Mapping[str, Json] = {"everyday": {"apply_to": "file", "resize": "crop"}}
+# The longest side of a file whose image is not reduced, in pixels.
+LONGEST = 1024
 # The name of the encoder that the extra `offline` brings.
 BUNDLED = "dinov2-small-offline"
 # The name of the augmentations of a study of pairs, and the settings that select from suites of augmentations.
@@ -57,6 +62,10 @@ class StudyConfig:
     pairs: tuple[str, ...] = setting((), "Variants of every image instead of augmentations: PATH or NAME=PATH each.")
     allow_missing: bool = setting(False, "With pairs: allow images without a variant.", rare=True)
     purify: tuple[str, ...] = setting((), "With pairs: purifiers, such as jpeg:50,median:3; adds views.", rare=True)
+    apply_to: ApplyTo = setting("input", "What changes: input (the image at the encoder's size) or file (at its own).")
+    longest: Annotated[int, Ge(32), Le(16_384)] = setting(
+        LONGEST, "With apply_to file: reduce larger images to this longest side first.", rare=True
+    )
     families: tuple[str, ...] = setting((), "Families of strength or corruptions, separated by commas. Default: all.")
     levels: AtLeast1 | None = setting(None, "Levels per family of strength. Default: 5.")
     frost_textures: str | None = setting(None, "Folder of frost textures, for corruption frost.", rare=True)
@@ -106,6 +115,12 @@ class StudyConfig:
         return settings
 
 
+def setting_of_study(name: str, words: str = "") -> Any:
+    """Declares a setting that a study has too, with its default; `words` replace its line for `--help`."""
+    field = StudyConfig.__dataclass_fields__[name]
+    return setting(field.default, words or field.metadata["words"], rare=field.metadata["rare"])
+
+
 def setting_names() -> list[str]:
     """Returns the names of all settings of a run, including those of the questions."""
     return [field.name for field in dataclasses.fields(StudyConfig) if field.name != "switches"] + [*switch_names()]
@@ -135,8 +150,12 @@ def _with_pair_defaults(given: Mapping[str, Any]) -> Mapping[str, Any]:
         for name in PAIR_SETTINGS:
             if given.get(name):
                 raise UsageError(f"`{name}` needs `pairs`")
+        given = {**SUITE_SETTINGS.get(str(given.get("augmentations")), {}), **given}
+        if given.get("longest") not in (None, LONGEST) and given.get("apply_to") != "file":
+            raise UsageError("`longest` needs `apply_to` file")
         return given
-    nothing = {"augmentations": (PAIRS,), "draws": (1,), **dict.fromkeys(DRAWING_SETTINGS, ((), [], None))}
+    nothing: Json = {"augmentations": (PAIRS,), "draws": (1,), "apply_to": ("input",)}
+    nothing |= dict.fromkeys(DRAWING_SETTINGS, ((), [], None))
     if others := [name for name, values in nothing.items() if name in given and given[name] not in values]:
         words = ", ".join(f"`{name}`" for name in others)
         raise UsageError(

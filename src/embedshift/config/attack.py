@@ -6,18 +6,12 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le
 
-from embedshift.config import AtLeast1, Resize, Seconds, StudyConfig, validated
+from embedshift.config import AtLeast1, Resize, Seconds, setting_of_study, validated
 from embedshift.errors import UsageError
 from embedshift.registry import setting, unknown_name
 
 # The default budget of each norm: "linf" in levels of 255, "l2" of values in [0, 1].
 EPS = {"linf": (4.0,), "l2": (1.0,)}
-
-
-def setting_of_study(name: str, words: str = "") -> Any:
-    """Declares a setting that a study has too, with its default; `words` replace its line for `--help`."""
-    field = StudyConfig.__dataclass_fields__[name]
-    return setting(field.default, words or field.metadata["words"], rare=field.metadata["rare"])
 
 
 @dataclass(frozen=True, kw_only=True)

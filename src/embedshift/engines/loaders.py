@@ -36,6 +36,7 @@ from embedshift.pipeline.draw import draw_image, stopped_failure
 from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.limit import AT_EACH_STEP, GRACE, TookTooLong
 from embedshift.pipeline.study_plan import StudyPlan
+from embedshift.pipeline.written_views import ViewsPlan
 from embedshift.sources import ImageRef, Source
 
 # The result for an image: a `DrawnImage`, or the hash of its pixels; else a `Failure`.
@@ -58,7 +59,7 @@ _ONE_FORK = threading.Lock()
 class Images:
     samples: Sequence[ImageRef]
     source: Source
-    plan: StudyPlan
+    plan: StudyPlan | ViewsPlan
     work: Callable[..., ImageResult]
 
     def draw(self, index: int, *, ends_process: bool = False, into: Pixels | None = None) -> ImageResult:
@@ -69,11 +70,12 @@ class Images:
     def view_slots(self, workers: int) -> ViewSlots:
         """Returns the memory in which one of `workers` loaders puts its views."""
         plan = self.plan
+        if not isinstance(plan, StudyPlan) or self.work is not draw_image or not isinstance(_context(), ForkContext):
+            return ViewSlots(0, ())
         views, size = 1 + plan.views, plan.preprocess.size
         # Images drawn ahead, and those that wait for two passes of the encoder.
         images = _ahead(plan, workers) + 2 * plan.batch_size // views + 2
-        shared = self.work is draw_image and isinstance(_context(), ForkContext)
-        return ViewSlots(-(-images // workers) + 1 if shared else 0, (views, size, size, 3))
+        return ViewSlots(-(-images // workers) + 1, (views, size, size, 3))
 
 
 def draw_all(images: Images, workers: int, *, in_turns: bool = False) -> Generator[ImageResult, None, None]:
@@ -105,10 +107,9 @@ def draw_all(images: Images, workers: int, *, in_turns: bool = False) -> Generat
             yield _take(images, waiting.popleft(), loaders)
 
 
-def _ahead(plan: StudyPlan, workers: int) -> int:
+def _ahead(plan: StudyPlan | ViewsPlan, workers: int) -> int:
     """Returns how many images are requested at a time."""
-    bytes_per_image = (1 + plan.views) * plan.preprocess.size**2 * 3
-    return max(workers, min(MOST_AHEAD, (1 + workers) * BYTES_AHEAD // bytes_per_image))
+    return max(workers, min(MOST_AHEAD, (1 + workers) * BYTES_AHEAD // plan.bytes_per_image))
 
 
 def _take(images: Images, index: int, loaders: Sequence["_Loader"]) -> ImageResult:

@@ -9,8 +9,8 @@ from typing import TypeVar
 import numpy as np
 
 from embedshift.arrays import Pixels, Values
-from embedshift.augmentations import ORIGINAL, Purified
-from embedshift.augmentations.views import draw_views
+from embedshift.augmentations import ORIGINAL, Purified, Variant
+from embedshift.augmentations.views import draw_views, view_seed
 from embedshift.errors import EmbedshiftError, cause
 from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.limit import TookTooLong, time_limit
@@ -18,6 +18,7 @@ from embedshift.pipeline.plan import Plan
 from embedshift.pipeline.study_plan import StudyPlan
 from embedshift.sources import ImageRef, PairedSource, Source, images, without_folders
 from embedshift.sources.base import storable
+from embedshift.sources.views_file import folder_of
 from embedshift.store.shards import Failure
 
 T = TypeVar("T")
@@ -115,22 +116,24 @@ def _draw(sample: ImageRef, source: Source, plan: StudyPlan, clock: Clock, into:
         data = source.read(sample)
     with clock.at("decode"):
         image = images.decode(data)
-        pixels_hash, original = images.pixels_hash(image), sized(image, plan)
+        pixels_hash, canvas = images.pixels_hash(image), plan.canvas(image)
+        del image  # it may be large
     if isinstance(source, PairedSource):
-        views, seeds, missing = read_views(original, sample, source, plan, clock, into)
+        views, seeds, missing = read_views(canvas.image, sample, source, plan, clock, into)
     else:
         with clock.at("draw"):
             seed, draws = plan.config.seed, plan.config.draws
             views, seeds = draw_views(
-                original, sample.image_id, plan.suite, seed=seed, draws=draws, before_each=clock.on_stage, into=into
+                canvas, sample.image_id, plan.suite, seed=seed, draws=draws, before_each=clock.on_stage, into=into
             )
     clock.stage = "measure"
     clock.on_stage()
     pixels: dict[str, Values] = {}
     for measure in plan.measures:
-        pixels |= measure.of_pixels(views) | measure.of_seeds(views, seeds[1:], plan)
+        pixels |= measure.of_pixels(views) | measure.of_seeds(views, seeds[1:], plan, canvas)
     clock.lap("pixels")
-    return DrawnImage(sample, pixels_hash, views, seeds, pixels, clock.seconds, missing)
+    file = canvas if canvas.to_input else None
+    return DrawnImage(sample, pixels_hash, views, seeds, pixels, clock.seconds, missing, file)
 
 
 def _memory_error(error: BaseException | None) -> MemoryError | None:
@@ -140,29 +143,27 @@ def _memory_error(error: BaseException | None) -> MemoryError | None:
     return error
 
 
-def sized(image: Pixels, plan: Plan) -> Pixels:
-    """Resizes an image `[H, W, 3]` to the encoder's size `[S, S, 3]`."""
-    preprocess = plan.preprocess
-    return images.resize(
-        image, preprocess.size, plan.config.resize, shortest=preprocess.shortest, resample=preprocess.resample
-    )
-
-
 def read_views(
     original: Pixels, sample: ImageRef, source: PairedSource, plan: Plan, clock: Clock, into: Pixels | None = None
 ) -> tuple[Pixels, list[int], tuple[int, ...]]:
     """Returns the original and its variants, resized in the same way, and their purified versions."""
-    views: dict[str, Pixels | None] = {ORIGINAL: original}
-    for augmentation in plan.suite:
-        if isinstance(augmentation, Purified):  # it comes after the view from which it is made
-            with clock.at("draw"):
-                source_view = views[augmentation.source]
-                views[augmentation.name] = None if source_view is None else augmentation.draw(source_view, 0)
-        else:
-            views[augmentation.name] = _variant(augmentation.name, sample, source, plan, clock)
-    missing = [index for index, view in enumerate(views.values()) if view is None]
-    stacked = np.stack([original if view is None else view for view in views.values()], out=into)
-    return stacked, [0] * len(stacked), tuple(missing)
+    views, draws = [original], plan.config.draws
+    seeds, missing = [0], list[int]()
+    for draw in range(draws):
+        drawn: dict[str, Pixels | None] = {ORIGINAL: original}
+        for augmentation in plan.suite:
+            name = augmentation.name
+            if isinstance(augmentation, Purified):  # it comes after the view from which it is made
+                with clock.at("draw"):
+                    source_view = drawn[augmentation.source]
+                    drawn[name] = None if source_view is None else augmentation.draw(source_view, 0)
+            else:
+                drawn[name] = _variant(folder_of(name, draw, draws), sample, source, plan, clock)
+            written = isinstance(augmentation, Variant) and augmentation.is_written
+            seeds.append(view_seed(plan.config.seed, sample.image_id, augmentation.seed_name, draw) if written else 0)
+            missing += [len(views)] if drawn[name] is None else []
+            views.append(original if (view := drawn[name]) is None else view)
+    return np.stack(views, out=into), seeds, tuple(missing)
 
 
 def _variant(name: str, sample: ImageRef, source: PairedSource, plan: Plan, clock: Clock) -> Pixels | None:
@@ -176,6 +177,6 @@ def _variant(name: str, sample: ImageRef, source: PairedSource, plan: Plan, cloc
                 raise EmbedshiftError(variant.problem)
             data = source.read_variant(name, variant)
         with clock.at("decode"):
-            return sized(images.decode(data), plan)
+            return plan.to_input(images.decode(data))
     except Exception as error:
         raise EmbedshiftError(f"{name}: {cause(error)}") from error

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from embedshift.arrays import Pixels, Values
+from embedshift.augmentations.canvas import Canvas
 from embedshift.sources import ImageRef
 
 
@@ -15,6 +16,15 @@ class DrawnImage:
     pixels: dict[str, Values]
     seconds: dict[str, float]
     missing: tuple[int, ...] = ()
+    file: Canvas | None = None
+
+    @property
+    def canvas(self) -> Canvas:
+        """What augmentations change: the file's image, or the encoder's input."""
+        return self.file or Canvas(self.views[0])
 
     def without_views(self) -> "DrawnImage":
         return replace(self, views=self.views[:0].copy())
+
+    def without_pixels(self) -> "DrawnImage":
+        return replace(self.without_views(), file=None)

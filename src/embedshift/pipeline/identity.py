@@ -34,6 +34,7 @@ def study_identity(encoder: Encoder, plan: StudyPlan, cut: Sequence[Shard], orde
         "draws": config.draws,
         "precision": info.precision or "float32",
         **crop,
+        **({"apply_to": config.apply_to, "longest": config.longest} if config.apply_to != "input" else {}),
         "batch_size": plan.batch_size,
         "shard_size": config.shard_size,
         "metrics": list(plan.metrics),

@@ -11,6 +11,7 @@ from embedshift.registry import METRICS
 
 if TYPE_CHECKING:
     from embedshift.augmentations import Suite
+    from embedshift.augmentations.canvas import Canvas
     from embedshift.encoders.base import Encoder, EncoderOutput
     from embedshift.encoders.spec import EncoderSpec
     from embedshift.pipeline.drawn import DrawnImage
@@ -108,13 +109,14 @@ class Measure:
         """
         return {}
 
-    def of_seeds(self, views: Pixels, seeds: Sequence[int], plan: "Plan") -> dict[str, Values]:
+    def of_seeds(self, views: Pixels, seeds: Sequence[int], plan: "Plan", canvas: "Canvas") -> dict[str, Values]:
         """Returns metrics of the augmented views, `[V]` each, that their seeds decide; computed beside the loader.
 
         Args:
             views: uint8 `[1 + V, S, S, 3]`, the original first.
             seeds: Seeds of the augmented views, draw by draw.
             plan: What decides the rows.
+            canvas: What the augmentations changed.
         """
         return {}
 

@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 
+from embedshift.arrays import Pixels
 from embedshift.augmentations import Suite
+from embedshift.augmentations.canvas import Canvas
 from embedshift.config import StudyConfig
 from embedshift.encoders.base import Encoder, Preprocess
+from embedshift.sources.to_input import ToInput
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +23,22 @@ class Plan:
     def views(self) -> int:
         """Number of augmented views of an image."""
         return len(self.suite.names) * self.config.draws
+
+    @property
+    def bytes_per_image(self) -> int:
+        """Number of bytes that an image holds on its way to the encoder."""
+        file = self.config.longest**2 if self.config.apply_to == "file" else 0
+        return 3 * (file + (1 + self.views) * self.preprocess.size**2)
+
+    @property
+    def to_input(self) -> ToInput:
+        """How images become the encoder's input."""
+        preprocess = self.preprocess
+        return ToInput(preprocess.size, self.config.resize, preprocess.shortest, preprocess.resample)
+
+    def canvas(self, image: Pixels) -> Canvas:
+        """Returns what augmentations change of a decoded image."""
+        return Canvas.of(image, self.to_input, self.config.apply_to, self.config.longest)
 
 
 def encoder_preprocess(encoder: Encoder, declared: Preprocess | None) -> Preprocess:

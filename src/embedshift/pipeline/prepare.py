@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from embedshift.augmentations import Suite, Variant, load_suite, with_purified
+from embedshift.augmentations.augmentation import Grade
 from embedshift.augmentations.purifiers import check_purifiers
 from embedshift.config import Precision, StudyConfig
 from embedshift.encoders import Encoder, check_name
@@ -35,6 +36,9 @@ from embedshift.sources import (
     shuffle,
     split,
 )
+from embedshift.sources.base import hash_of
+from embedshift.sources.variants import written_views
+from embedshift.sources.views_file import folder_of
 from embedshift.store.info import EncoderRecord, identity_hash, read_info
 
 log = logging.getLogger(__name__)
@@ -67,6 +71,7 @@ def prepared(
     config: StudyConfig, out: Path | None, *, encoder: Encoder | None = None, suite: Suite | None = None
 ) -> Iterator[StudyContext]:
     """Gives the study with its images listed and its encoder ready, until the end of the block."""
+    config = _with_written_views(config)
     suite = suite or find_suite(config)
     if encoder is None:
         check_name(config.model)
@@ -76,10 +81,7 @@ def prepared(
     log.info("images: %s, views: %s per image%s", f"{len(samples):,}", f"{views:,}", _loading(config, encoder))
     pairs = inspect(source) if isinstance(source, PairedSource) else {}
     if pairs:
-        variants = [
-            Variant(name, bytes_hash=inspection.bytes_hash, missing=inspection.missing)
-            for name, inspection in pairs.items()
-        ]
+        variants = [_inspected(variant, pairs, config.draws) for variant in find_variants(config)]
         suite = Suite([*with_purified(variants, config.purify)])
     measures = make_measures(config, suite, samples)
     spec = encoder_spec(config, encoder, measures, begun=None if out is None else begun_encoder(out))
@@ -87,7 +89,8 @@ def prepared(
         spec = spec.resolved(loaded.encoder, len(samples) * views)
         measures = loaded.prepare(measures)
         preprocess = encoder_preprocess(loaded.encoder, EncoderInfo.of(loaded.encoder).preprocess)
-        suite.try_out(preprocess.size)
+        longest = config.longest
+        suite.try_out(preprocess.size if config.apply_to == "input" else (3 * longest // 4, longest))
         plan = StudyPlan(
             config=config,
             suite=suite,
@@ -131,13 +134,46 @@ def find_suite(config: StudyConfig) -> Suite:
     """Returns the suite in the settings; for pairs the variants, whose bytes are not known yet."""
     if config.pairs:
         check_purifiers(config.purify)
-        return Suite([*with_purified([Variant(name) for name in named_variants(config.pairs)], config.purify)])
+        return Suite([*with_purified(find_variants(config), config.purify)])
     return load_suite(
         config.augmentations,
         families=config.families,
         levels=config.levels,
         frost_textures=config.frost_textures,
     )
+
+
+def find_variants(config: StudyConfig) -> list[Variant]:
+    """Returns the variants in the settings, with all that a file of written views says of them."""
+    if (views := written_views(config.pairs)) is None:
+        return [Variant(name) for name in named_variants(config.pairs)]
+    return [
+        Variant(
+            name,
+            grade=None if entry.grade is None else Grade(**vars(entry.grade)),
+            seeded_by=entry.seeded_by,
+            description=entry.description,
+            is_written=True,
+        )
+        for name, entry in views.augmentations.items()
+    ]
+
+
+def _inspected(variant: Variant, pairs: Mapping[str, Inspection], draws: int) -> Variant:
+    """Returns a variant with the hash of its files in all draws, and the number of missing ones."""
+    inspections = [pairs[folder_of(variant.name, draw, draws)] for draw in range(draws)]
+    hashes = [inspection.bytes_hash for inspection in inspections]
+    bytes_hash = hashes[0] if draws == 1 else hash_of("\n".join(hashes).encode())
+    return replace(variant, bytes_hash=bytes_hash, missing=sum(inspection.missing for inspection in inspections))
+
+
+def _with_written_views(config: StudyConfig) -> StudyConfig:
+    """Takes the seed and the number of draws from a file of written views."""
+    if (views := written_views(config.pairs)) is None:
+        return config
+    if config.seed not in (StudyConfig.seed, views.seed):
+        raise UsageError(f"`seed` {config.seed}: the views were drawn with the seed {views.seed}; leave it out")
+    return replace(config, seed=views.seed, draws=views.draws)
 
 
 def list_images(config: StudyConfig, out: Path | None) -> tuple[Source, list[ImageRef], str]:

@@ -61,7 +61,7 @@ class Rows:
             self._maps.append(output.attention)
         if everything:
             self._embeddings.append(output.embedding)
-        self._images.append(image.without_views())
+        self._images.append(image.without_pixels())
         self._values.append(values)
 
     def table(self) -> pa.Table:

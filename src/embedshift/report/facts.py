@@ -2,11 +2,10 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from embedshift.augmentations import ORIGINAL
 from embedshift.report.numbers import count, shorten
-from embedshift.statistics.families import MeasuredFamily, families_of
+from embedshift.statistics.families import families_of
 from embedshift.store.copies import copies_line
 from embedshift.store.info import StudyInfo
 from embedshift.store.naming import ImageNaming
@@ -19,6 +18,8 @@ Fact = tuple[str, str]
 LISTED_FAILURES = 50
 LISTED_PATHS = 5
 LISTED_PARTS = 200
+
+ON_FILES = "the file's image, reduced where its longest side has more than {:,} pixels, before it is resized"
 
 ATTENTION = {
     "cls": "the last layer's weights from the CLS token to the patches, mean over heads",
@@ -60,6 +61,7 @@ def facts(
             ("checksum of the shards", checksum),
             ("seed", str(config["seed"])),
             ("views per augmentation", str(config["draws"])),
+            *([("augmentations change", ON_FILES.format(identity["longest"]))] if "longest" in identity else []),
             ("batch size", ", ".join(map(str, sizes)) + " views" if sizes else "–"),
             ("seconds by stage", _seconds(records)),
             ("embedshift", info.embedshift),
@@ -68,35 +70,12 @@ def facts(
     }
 
 
-def augmentation_lines(info: StudyInfo) -> list[Fact]:
-    """Returns each augmentation, or family, with its description: class and parameters, or the user's own function."""
-    described = info.identity["augmentations"]
-    families = {family.views[0]: family for family in families_of(described)}
-    later = {view for family in families.values() for view in family.views[1:]}
+def augmentation_lines(info: StudyInfo) -> list[tuple[str, str, str]]:
+    """Returns each augmentation with what it is, and all that decides its views as JSON."""
     return [
-        _family_line(families[name], described[name]) if name in families else (name, _described(described[name]))
-        for name in info.augmentations
-        if name not in later
+        (name, info.descriptions.get(name, ""), json.dumps(entry, ensure_ascii=False))
+        for name, entry in info.identity["augmentations"].items()
     ]
-
-
-def _family_line(family: MeasuredFamily, entry: Mapping[str, Any]) -> Fact:
-    levels = ", ".join(f"{parameter:g}" for parameter in family.parameters)
-    return family.name, f"{_described(entry)}; {count(len(family.views), 'level')}, {family.unit}: {levels}"
-
-
-def _described(entry: Mapping[str, Any]) -> str:
-    if "steps" in entry:
-        return ", then ".join(f"{step.get('built_in', '')} {_described(step)}".strip() for step in entry["steps"])
-    if "variant" in entry:
-        return f"read from files, not drawn; hash of the bytes {entry['hash']}"
-    if "callable" in entry:
-        return f"user function {entry['callable']}"
-    if "albumentations" not in entry:
-        return f"built-in function, version {entry['version']}"
-    parameters = dict(entry["albumentations"])
-    kind = parameters.pop("__class_fullname__")
-    return f"{kind}({', '.join(f'{key}={_value(value)}' for key, value in parameters.items())})"
 
 
 def configuration(info: StudyInfo, naming: ImageNaming) -> str:
@@ -172,12 +151,6 @@ def _seconds(records: Sequence[ShardRecord]) -> str:
         for stage, seconds in record.seconds.items():
             total[stage] = total.get(stage, 0.0) + seconds
     return ", ".join(f"{stage} {seconds:,.1f}" for stage, seconds in total.items()) or "–"
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, list):
-        return "(" + ", ".join(map(_value, value)) + ")"
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def figure_note(shown: int, too_large: int) -> str:

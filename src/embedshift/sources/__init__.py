@@ -32,6 +32,7 @@ from embedshift.sources.roots import Roots, moved, own_places, remember_roots
 from embedshift.sources.tar import TarSource
 from embedshift.sources.url import UrlSource
 from embedshift.sources.variants import named_variants
+from embedshift.sources.views_file import ViewsSource, is_views_file
 
 __all__ = [
     "SOURCES",
@@ -64,6 +65,7 @@ SOURCES.add("url", UrlSource)
 SOURCES.add("tar", TarSource)
 SOURCES.add("parquet", ParquetSource)
 SOURCES.add("dataset", DatasetSource)
+SOURCES.add("views", ViewsSource)
 
 
 def open_source(paths: Sequence[str]) -> Source:
@@ -91,6 +93,8 @@ def open_pairs(
 
 def _kinds(entry: str) -> list[tuple[str, str]]:
     """Returns the kind of a path, with the archives in it if it is a folder of archives."""
+    if is_views_file(entry):
+        return [("views", entry)]
     for ending, kind in ((".tar", "tar"), (".parquet", "parquet")):
         if file_and_column(entry)[0].lower().endswith(ending):
             return [(kind, entry)]
@@ -151,7 +155,7 @@ def _reader(description: Mapping[str, Any], name: Callable[[str], str], roots: R
         if name(image_id) not in samples:
             raise EmbedshiftError("it is no longer in its source")
         sample = samples[name(image_id)]
-        if kind == "folder":  # a list may name any file, and a link may lead anywhere
+        if kind in ("folder", "views"):  # a list may name any file, and a link may lead anywhere
             _check(roots, sample.location)
         return source.read(sample)
 

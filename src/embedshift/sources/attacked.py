@@ -1,22 +1,19 @@
 """attack.json: the results of `embedshift attack` and everything that decides them; read as untrusted data."""
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, MaxLen
 
 from embedshift.config import Json
-from embedshift.config.files import read_file, read_text
+from embedshift.config.files import read_file, read_text, typed
 from embedshift.errors import EmbedshiftError, UsageError
-from embedshift.sources.base import IMAGE_BYTES, stem
+from embedshift.sources.base import IMAGE_BYTES, hash_of, stem
 from embedshift.sources.lists import is_url
-
-T = TypeVar("T")
 
 FILE, ORIGINALS = "attack.json", "original"
 # Largest size of a file that is read, and longest name that a report shows from it, in bytes.
@@ -75,7 +72,7 @@ def read_attack(folder: Path) -> Attack | None:
     if not os.path.lexists(file):
         return None
     try:
-        attack = _typed(Attack, json.loads(read_text(file, LARGEST)))
+        attack = typed(Attack, json.loads(read_text(file, LARGEST)))
         if wrong := [name for name, variant in attack.variants.items() if name != variant.name]:
             raise ValueError(f"the folder of a variant cannot be named {wrong[0]!r:.80}")
         return attack
@@ -94,7 +91,7 @@ def variant_path(folder: Path, variant: str, image_id: str) -> Path:
 def file_hash(path: Path) -> str:
     """Returns the hash of a file's bytes; "" if it cannot be read."""
     try:
-        return hashlib.blake2b(read_file(path, IMAGE_BYTES), digest_size=16).hexdigest()
+        return hash_of(read_file(path, IMAGE_BYTES))
     except (OSError, EmbedshiftError):
         return ""
 
@@ -147,16 +144,6 @@ def read_attack_record(stored: Mapping[str, Any]) -> AttackRecord | None:
     if not stored:
         return None
     try:
-        return _typed(AttackRecord, dict(stored))
+        return typed(AttackRecord, dict(stored))
     except ValueError as error:
         raise UsageError(f"{FILE} does not record what was attacked ({error!s:.200})") from error
-
-
-def _typed(kind: type[T], content: Any) -> T:
-    import pydantic  # a tenth of a second that `--help` does not need
-
-    try:
-        return pydantic.TypeAdapter(kind).validate_python(content)
-    except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error

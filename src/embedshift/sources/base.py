@@ -1,5 +1,6 @@
 """The contract of a source, and functions that all sources share."""
 
+import hashlib
 import json
 import os
 import re
@@ -66,6 +67,11 @@ def stem(image_id: str) -> str:
     """Returns an id without its ending; a text after a dot that is no image ending belongs to the name."""
     name, ending = os.path.splitext(image_id)
     return name if ending.lower() in ENDINGS | OTHER_ENDINGS else image_id
+
+
+def hash_of(data: bytes) -> str:
+    """Returns the hash of a file's bytes."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 def storable(text: str) -> str:

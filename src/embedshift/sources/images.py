@@ -257,14 +257,15 @@ def resize(
         if image.shape[:2] == (size, size):
             return image
         return np.asarray(cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
-    edge = max(shortest or size, size)
     height, width = image.shape[:2]
-    if height <= width:
-        new_height, new_width = edge, int(edge * width / height)
-    else:
-        new_height, new_width = int(edge * height / width), edge
+    new_height, new_width = with_shortest(height, width, max(shortest or size, size))
     if new_height * new_width > MAX_PIXELS:
         raise EmbedshiftError(f"an image of {width} x {height} is too elongated to be cropped; use `resize` squash")
     scaled = np.asarray(Image.fromarray(image).resize((new_width, new_height), Image.Resampling(resample)))
     top, left = (new_height - size) // 2, (new_width - size) // 2
     return np.ascontiguousarray(scaled[top : top + size, left : left + size])
+
+
+def with_shortest(height: int, width: int, edge: int) -> tuple[int, int]:
+    """Returns height and width of an image whose shorter side is scaled to `edge` pixels."""
+    return (edge, int(edge * width / height)) if height <= width else (int(edge * height / width), edge)

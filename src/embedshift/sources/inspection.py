@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from embedshift.sources.base import ImageRef, stem
+from embedshift.sources.base import ImageRef, hash_of, stem
 from embedshift.sources.images import upright_size
 from embedshift.sources.pairs import PairedSource
 
@@ -80,7 +80,7 @@ def _check_variants(source: PairedSource, sample: ImageRef) -> dict[str, _Varian
             continue
         variant_size = upright_size(data)
         checks[name] = (
-            hashlib.blake2b(data, digest_size=16).hexdigest(),
+            hash_of(data),
             bool(size and variant_size and _stretched(size, variant_size)),
         )
     return checks

@@ -15,7 +15,7 @@ from embedshift.config.files import open_file, read_file
 from embedshift.errors import EmbedshiftError, UsageError, cause
 from embedshift.sources.base import LIST_BYTES
 
-_COLUMN = re.compile(r"(.+\.parquet)#(.+)", re.IGNORECASE | re.DOTALL)
+_COLUMN = re.compile(r"(.+(?:\.parquet|\bviews\.json))#(.+)", re.IGNORECASE | re.DOTALL)
 TABLE_ENDINGS = (".csv", ".tsv")
 # Seconds that a server has for its first answer about a URL.
 ANSWER = 30.0
@@ -86,7 +86,7 @@ def answered(ask: Callable[[], T]) -> T:
 
 
 def file_and_column(path: str) -> tuple[str, str]:
-    """Splits `file.parquet#column` at the `#`; returns any other path and ""."""
+    """Splits `file.parquet#column` and `views.json#folder` at the `#`; returns any other path and ""."""
     match = _COLUMN.fullmatch(path)
     return (match[1], match[2]) if match else (path, "")
 

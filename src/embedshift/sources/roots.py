@@ -54,7 +54,10 @@ def places(description: Mapping[str, Any]) -> list[str]:
 
 def own_places(description: Mapping[str, Any]) -> list[str]:
     """Returns the same without those of variants."""
-    return [*([description["root"]] if "root" in description else []), *description.get("paths", ())]
+    paths = description.get("paths", ())
+    if description.get("kind") == "views":  # beside the file that names them
+        paths = [os.path.dirname(file_and_column(path)[0]) for path in paths]
+    return [*([description["root"]] if "root" in description else []), *paths]
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,11 @@ def moved(description: Mapping[str, Any], folder: Path) -> Json:
 
 
 def _paths_below(description: Mapping[str, Any], folder: Path) -> list[str]:
-    return [str(folder / os.path.basename(path.rstrip("/"))) for path in description["paths"]]
+    return [
+        str(folder / os.path.basename(file.rstrip("/"))) + path.removeprefix(file)
+        for path in description["paths"]
+        for file in [file_and_column(path)[0]]
+    ]
 
 
 def _stored_roots() -> list[str]:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Self
 import pydantic
 from annotated_types import Ge
 
-from embedshift.config import AtLeast1, Resize, Store
+from embedshift.config import LONGEST, ApplyTo, AtLeast1, Resize, Store
 from embedshift.sources import SOURCES
 
 Natural = Annotated[int, Ge(0)]
@@ -74,6 +74,8 @@ class Identity(Model):
     draws: AtLeast1
     size: AtLeast1
     resize: Resize
+    apply_to: ApplyTo = "input"
+    longest: AtLeast1 = LONGEST
     precision: str
     metrics: list[str]
     augmentations: dict[str, Augmentation]

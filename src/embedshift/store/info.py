@@ -105,6 +105,8 @@ class StudyInfo(Model):
     # The questions asked, in order, and what they must know about the run.
     questions: Mapping[str, Mapping[str, Any]]
     augmentations: tuple[str, ...]
+    # Name of an augmentation → one line that says what it is.
+    descriptions: Mapping[str, str] = {}
     encoder: EncoderRecord
     source: Annotated[Mapping[str, Any], _unchanged(described.Source)]
     # How images were ordered before they were cut into shards.

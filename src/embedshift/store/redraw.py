@@ -9,9 +9,12 @@ import polars as pl
 
 from embedshift.arrays import Floats, Pixels
 from embedshift.augmentations import ORIGINAL, Suite, rebuild_suite
+from embedshift.augmentations.canvas import Canvas
 from embedshift.augmentations.variant import purified_of
+from embedshift.config import LONGEST
 from embedshift.errors import EmbedshiftError, UsageError, cause, reason
 from embedshift.sources import Roots, image_reader, images, variant_reader
+from embedshift.sources.to_input import ToInput
 from embedshift.store.info import StudyInfo
 from embedshift.store.reader import Reader
 
@@ -56,7 +59,7 @@ def iter_redrawn(
     unknown = [image_id for image_id in image_ids if (image_id,) not in stored]
     if unknown:
         raise UsageError(f"{unknown[0]}: no such image in {reader.folder}")
-    if info.encoder.size > LARGEST:
+    if max(info.encoder.size, info.identity.get("longest", 0)) > LARGEST:
         yield from ((image_id, f"views of more than {LARGEST:,} pixels a side are not drawn") for image_id in image_ids)
         return
     try:
@@ -65,31 +68,37 @@ def iter_redrawn(
         yield from ((image_id, reason(error)) for image_id in image_ids)
         return
     variant_readers = {
-        name: _variant_reader(description, reader.roots)
-        for name, description in reader.source.get("variants", {}).items()
+        name.partition("/")[0]: _variant_reader(description, reader.roots)  # of the first draw
+        for name, description in reversed(reader.source.get("variants", {}).items())
     }
     for image_id in image_ids:
         rows, chosen = stored[(image_id,)], only and only[image_id]
-        original = _decoded(read, image_id, info, rows["pixels"].drop_nulls().to_list())
-        if isinstance(original, str):
-            yield image_id, original
+        canvas = _canvas(read, image_id, info, rows["pixels"].drop_nulls().to_list())
+        if isinstance(canvas, str):
+            yield image_id, canvas
             continue
-        views = {ORIGINAL: original} | _views(original, rows, suite, chosen)
+        views = {ORIGINAL: canvas.original} | _views(canvas, rows, suite, chosen)
         views |= _read_views(image_id, rows, variant_readers, chosen, info)
         missing = {name: view for name, view in views.items() if isinstance(view, str)}
         drawn = {name: view for name, view in views.items() if not isinstance(view, str)}
         yield image_id, _redrawn(image_id, drawn, rows, info.encoder.grid, reader.metrics, missing)
 
 
-def _decoded(read: Read, image_id: str, info: StudyInfo, measured: Collection[str] = ()) -> Pixels | str:
-    """Returns an image at the encoder's size, uint8 `[S, S, 3]`; or why it cannot be read or has changed."""
-    encoder = info.encoder
+def _decoded(read: Read, image_id: str, info: StudyInfo) -> Pixels | str:
+    """Returns an image at the encoder's size, uint8 `[S, S, 3]`; or why it cannot be read."""
+    canvas = _canvas(read, image_id, info)
+    return canvas if isinstance(canvas, str) else canvas.original
+
+
+def _canvas(read: Read, image_id: str, info: StudyInfo, measured: Collection[str] = ()) -> Canvas | str:
+    """Returns what augmentations change of an image; or why it cannot be read or has changed."""
+    encoder, identity = info.encoder, info.identity
     try:
         pixels = images.decode(read(image_id))
         if measured and images.pixels_hash(pixels) not in measured:
             return "it has changed since it was measured"
-        resize = info.identity["resize"]
-        return images.resize(pixels, encoder.size, resize, shortest=encoder.shortest, resample=encoder.resample)
+        to_input = ToInput(encoder.size, identity["resize"], encoder.shortest, encoder.resample)
+        return Canvas.of(pixels, to_input, identity.get("apply_to", "input"), identity.get("longest", LONGEST))
     except (OSError, ValueError, EmbedshiftError) as error:  # ValueError: no name of a file
         return cause(error)
 
@@ -124,14 +133,14 @@ def _read_views(
 
 
 def _views(
-    original: Pixels, rows: pl.DataFrame, suite: Suite | None, only: Collection[str] | None
+    canvas: Canvas, rows: pl.DataFrame, suite: Suite | None, only: Collection[str] | None
 ) -> dict[str, Pixels | str]:
     """Returns the views, drawn again; or why one cannot be drawn."""
     views: dict[str, Pixels | str] = {}
     for name, seed in rows.select("view", "view_seed").iter_rows():
         if suite and name in suite and (only is None or name in only):
             try:
-                views[name] = suite[name].draw(original, seed)
+                views[name] = canvas.draw(suite[name], seed)
             except EmbedshiftError as error:
                 views[name] = reason(error)
     return views

@@ -34,6 +34,7 @@ GRADES = {"family": pa.string(), "level": pa.int32(), "parameter": pa.float64()}
 _NO_LISTS: Mapping[str, int | None] = {}
 # Names of hidden files that a run makes beside its shards.
 _HIDDEN = re.compile(r"\.part-\d{5,}\.parquet\.\d+")
+_HIDDEN_IMAGE = re.compile(r"\..+\.(png|jpg|webp|json)\.\d+")
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,13 @@ def leftovers(folder: Path) -> Iterator[Path]:
     for path in (folder / "shards").iterdir():
         if _HIDDEN.fullmatch(path.name) and stat.S_ISREG(path.lstat().st_mode):
             yield path
+
+
+def delete_incomplete(folder: Path) -> None:
+    """Deletes the hidden files that killed runs left in a folder of written images."""
+    for path in folder.rglob(".*"):
+        if _HIDDEN_IMAGE.fullmatch(path.name):
+            path.unlink()
 
 
 def write_shard(folder: Path, table: pa.Table, record: ShardRecord) -> None:

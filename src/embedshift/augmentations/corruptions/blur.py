@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from embedshift.arrays import Floats, Pixels, Values
-from embedshift.augmentations.changes import Tones, grid
+from embedshift.augmentations.changes import Sides, Tones, grid, shorter, sides, size_of
 from embedshift.augmentations.corruptions.standard import (
     SIDE,
     TonesWithSource,
@@ -15,6 +15,7 @@ from embedshift.augmentations.corruptions.standard import (
     gaussian_blurred,
     motion_blurred,
     motion_kernel,
+    scale_of,
     to_pixels,
 )
 
@@ -22,7 +23,7 @@ from embedshift.augmentations.corruptions.standard import (
 def defocus_blur(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:
     """Defocus: the mean over a disk with a smoothed edge."""
     radius, edge = at(severity, (3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5))
-    return to_pixels(cv2.filter2D(image, cv2.CV_32F, disk(radius, edge, len(image) / SIDE)))
+    return to_pixels(cv2.filter2D(image, cv2.CV_32F, disk(radius, edge, scale_of(size_of(image)))))
 
 
 def disk(radius: float, edge: float, scale: float) -> Floats:
@@ -36,20 +37,20 @@ def disk(radius: float, edge: float, scale: float) -> Floats:
 
 def motion_blur(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:
     """Motion blur along a line within 45 degrees of the horizontal."""
-    return to_pixels(motion_blurred(image, *_drawn_kernel(len(image), severity, rng)))
+    return to_pixels(motion_blurred(image, *_drawn_kernel(size_of(image), severity, rng)))
 
 
-def motion_source(side: int, severity: float, rng: np.random.Generator) -> Floats:
+def motion_source(of: Sides, severity: float, rng: np.random.Generator) -> Floats:
     """Returns the mean of the places that each pixel shows; the one-sided kernel puts them all on one side."""
-    kernel, (across, down) = _drawn_kernel(side, severity, rng)
+    kernel, (across, down) = _drawn_kernel(of, severity, rng)
     x = (kernel.sum(axis=0, dtype=np.float64) * (np.arange(kernel.shape[1]) - across)).sum()
     y = (kernel.sum(axis=1, dtype=np.float64) * (np.arange(kernel.shape[0]) - down)).sum()
-    return grid(side) + np.array([x, y], np.float32)
+    return grid(of) + np.array([x, y], np.float32)
 
 
-def _drawn_kernel(side: int, severity: float, rng: np.random.Generator) -> tuple[Floats, tuple[int, int]]:
+def _drawn_kernel(of: Sides, severity: float, rng: np.random.Generator) -> tuple[Floats, tuple[int, int]]:
     radius, sigma = at(severity, (10, 3), (15, 5), (15, 8), (15, 12), (20, 15))
-    scale = side / SIDE
+    scale = scale_of(of)
     return motion_kernel(max(1, round(radius * scale)), sigma * scale, rng.uniform(-45, 45))
 
 
@@ -62,10 +63,14 @@ def zoom_blur(image: Pixels, severity: float, rng: np.random.Generator) -> Pixel
     return to_pixels(total / (len(factors) + 1))
 
 
-def zoom_source(side: int, severity: float, rng: np.random.Generator) -> Floats:
+def zoom_source(of: Sides, severity: float, rng: np.random.Generator) -> Floats:
     """Returns the mean of the places that the enlargements show at each pixel."""
-    steps, starts = np.array([(1, 0), *(enlargement(side, factor) for factor in _factors(severity))]).mean(axis=0)
-    return np.asarray(grid(side) * steps + starts, np.float32)
+    both = [
+        np.array([(1, 0), *(enlargement(length, factor) for factor in _factors(severity))]).mean(axis=0)
+        for length in sides(of)[::-1]
+    ]
+    steps, starts = np.transpose(both)
+    return np.asarray(grid(of) * steps + starts, np.float32)
 
 
 def _factors(severity: float) -> Values:
@@ -76,7 +81,7 @@ def _factors(severity: float) -> Values:
 
 def gaussian_blur(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:
     sigma = at(severity, 1, 2, 3, 4, 6)
-    return to_pixels(gaussian_blurred(image, sigma * len(image) / SIDE))
+    return to_pixels(gaussian_blurred(image, sigma * shorter(size_of(image)) / SIDE))
 
 
 add("defocus_blur", Tones(defocus_blur))

@@ -7,8 +7,8 @@ import numpy as np
 import scipy
 
 from embedshift.arrays import Floats, Pixels, Values
-from embedshift.augmentations.changes import grid, sampled
-from embedshift.augmentations.corruptions.standard import SIDE, TonesWithSource, add, at, to_pixels, to_side
+from embedshift.augmentations.changes import Sides, grid, sampled, sides, size_of
+from embedshift.augmentations.corruptions.standard import SIDE, TonesWithSource, add, at, scale_of, to_pixels, to_side
 
 # The published lengths are fractions of 244, a slip for 224 that the standard keeps.
 SLIP = 244
@@ -16,27 +16,28 @@ SLIP = 244
 
 def elastic_transform(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:
     """The published corruption in two steps: an affine map, then places moved by smooth noise; both bilinear."""
-    side = len(image)
-    affine, positions = _maps(side, severity, rng)
-    turned = cv2.warpAffine(image.astype(np.float32), affine, (side, side), borderMode=cv2.BORDER_REFLECT_101)
+    height, width = size_of(image)
+    affine, positions = _maps((height, width), severity, rng)
+    turned = cv2.warpAffine(image.astype(np.float32), affine, (width, height), borderMode=cv2.BORDER_REFLECT_101)
     return to_pixels(sampled(turned, positions, cv2.BORDER_REFLECT))
 
 
-def elastic_source(side: int, severity: float, rng: np.random.Generator) -> Floats:
+def elastic_source(of: Sides, severity: float, rng: np.random.Generator) -> Floats:
     """Returns the place that each pixel shows after both steps."""
-    affine, positions = _maps(side, severity, rng)
+    affine, positions = _maps(of, severity, rng)
     # The second step finds the first one's image mirrored beyond its edge.
-    mirrored = side - 0.5 - np.abs(side - 0.5 - (np.abs(positions + 0.5) - 0.5))
+    end = np.array(sides(of)[::-1], np.float32) - 0.5
+    mirrored = end - np.abs(end - (np.abs(positions + 0.5) - 0.5))
     inverse = cv2.invertAffineTransform(affine)
     return np.asarray(mirrored[..., :1] * inverse[:, 0] + mirrored[..., 1:] * inverse[:, 1] + inverse[:, 2], np.float32)
 
 
-def _maps(side: int, severity: float, rng: np.random.Generator) -> tuple[Values, Floats]:
-    """Returns the affine map `[2, 3]`, and for each pixel the place in the mapped image that it shows, `[S, S, 2]`."""
+def _maps(of: Sides, severity: float, rng: np.random.Generator) -> tuple[Values, Floats]:
+    """Returns the affine map `[2, 3]`, and for each pixel the place in the mapped image that it shows, `[H, W, 2]`."""
     length, sigma, corner = at(
         severity, (2, 0.7, 0.1), (2, 0.08, 0.2), (0.05, 0.01, 0.02), (0.07, 0.01, 0.02), (0.12, 0.01, 0.02)
     )
-    scale = side / SIDE
+    scale = np.array(sides(of)[::-1]) / SIDE
     middle, arm = SIDE // 2, SIDE // 3
     points = np.array([[middle + arm] * 2, [middle + arm, middle - arm], [middle - arm] * 2], np.float64)
     moved = points + rng.uniform(-corner * SLIP, corner * SLIP, points.shape)
@@ -46,10 +47,10 @@ def _maps(side: int, severity: float, rng: np.random.Generator) -> tuple[Values,
     wave = _wave(sigma * SLIP)
     # Not imported by name: SciPy imports its parts when they are first used.
     smooth = scipy.fft.idctn(scipy.fft.dctn(noise, axes=(1, 2)) * (wave[:, None] * wave), axes=(1, 2)) * (
-        length * SLIP * scale
+        length * SLIP * scale_of(of)
     )
-    shift = np.stack([to_side(field.astype(np.float32), side) for field in smooth], axis=2)
-    return np.asarray(cv2.getAffineTransform(before, after), np.float64), grid(side) + np.asarray(shift, np.float32)
+    shift = np.stack([to_side(field.astype(np.float32), of) for field in smooth], axis=2)
+    return np.asarray(cv2.getAffineTransform(before, after), np.float64), grid(of) + np.asarray(shift, np.float32)
 
 
 @functools.cache

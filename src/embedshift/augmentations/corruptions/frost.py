@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from embedshift.arrays import Pixels
-from embedshift.augmentations.changes import Change
-from embedshift.augmentations.corruptions.standard import SIDE, at, corruption, to_pixels
+from embedshift.augmentations.changes import Change, size_of
+from embedshift.augmentations.corruptions.standard import SIDE, at, corruption, to_pixels, to_side
 from embedshift.augmentations.family import Family
 from embedshift.config.files import read_file
 from embedshift.errors import UsageError
@@ -29,11 +29,7 @@ class Frost(Change):
         kept, added = at(parameter, (1, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75))
         texture = self._textures[rng.integers(len(self._textures))]
         top, left = (rng.integers(length - SIDE + 1) for length in texture.shape[:2])
-        side = len(image)
-        frost = texture[top : top + SIDE, left : left + SIDE]
-        if side != SIDE:
-            interpolation = cv2.INTER_LINEAR if side > SIDE else cv2.INTER_AREA
-            frost = np.asarray(cv2.resize(frost, (side, side), interpolation=interpolation), np.uint8)
+        frost = to_side(texture[top : top + SIDE, left : left + SIDE], size_of(image))
         return to_pixels(np.float32(kept) * image + np.float32(added) * frost)
 
 

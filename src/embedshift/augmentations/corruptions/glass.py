@@ -6,35 +6,45 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedshift.arrays import Floats, Pixels
-from embedshift.augmentations.corruptions.standard import SIDE, TonesWithSource, add, at, gaussian_blurred, to_pixels
+from embedshift.augmentations.changes import Sides, shorter, sides, size_of
+from embedshift.augmentations.corruptions.standard import (
+    SIDE,
+    TonesWithSource,
+    add,
+    at,
+    gaussian_blurred,
+    scale_of,
+    to_pixels,
+)
 
 Numbers = NDArray[np.int64]
 
 
 def glass_blur(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:
     """Frosted glass: a Gaussian, neighbours mixed at random, the same Gaussian again."""
-    side = len(image)
-    sigma = _published(severity)[0] * side / SIDE
-    across, down = _source_pixels(side, severity, rng)
+    of = size_of(image)
+    sigma = _published(severity)[0] * shorter(of) / SIDE
+    across, down = _source_pixels(of, severity, rng)
     return to_pixels(gaussian_blurred(to_pixels(gaussian_blurred(image, sigma))[down, across], sigma))
 
 
-def glass_source(side: int, severity: float, rng: np.random.Generator) -> Floats:
+def glass_source(of: Sides, severity: float, rng: np.random.Generator) -> Floats:
     """Returns the mean of the places that the second Gaussian combines at each pixel."""
-    sigma = _published(severity)[0] * side / SIDE
-    return gaussian_blurred(np.moveaxis(_source_pixels(side, severity, rng), 0, 2), sigma)
+    sigma = _published(severity)[0] * shorter(of) / SIDE
+    return gaussian_blurred(np.moveaxis(_source_pixels(of, severity, rng), 0, 2), sigma)
 
 
-def _source_pixels(side: int, severity: float, rng: np.random.Generator) -> Numbers:
-    """Returns the pixel from which each pixel takes its colour, x before y: `[2, S, S]`."""
+def _source_pixels(of: Sides, severity: float, rng: np.random.Generator) -> Numbers:
+    """Returns the pixel from which each pixel takes its colour, x before y: `[2, H, W]`."""
     _, reach, rounds = _published(severity)
     span = SIDE - 2 * reach
     source = shown_pixels(SIDE, reach, [rng.integers(-reach, reach, (span, span, 2)) for _ in range(rounds)])
     moved = np.stack([source % SIDE, source // SIDE]).reshape(2, SIDE, SIDE) - np.mgrid[:SIDE, :SIDE][::-1]
-    pixel = np.arange(side)
-    cell = (2 * pixel + 1) * SIDE // (2 * side)
-    near = np.rint(moved[:, cell[:, None], cell] * (side / SIDE)).astype(np.int64)
-    return np.asarray(np.clip(near + np.stack(np.meshgrid(pixel, pixel)), 0, side - 1))
+    height, width = sides(of)
+    row, column = ((2 * np.arange(length) + 1) * SIDE // (2 * length) for length in (height, width))
+    near = np.rint(moved[:, row[:, None], column] * scale_of(of)).astype(np.int64)
+    most = np.array([width - 1, height - 1])[:, None, None]
+    return np.asarray(np.clip(near + np.mgrid[:height, :width][::-1], 0, most))
 
 
 def shown_pixels(side: int, reach: int, rounds: Sequence[Numbers]) -> Numbers:

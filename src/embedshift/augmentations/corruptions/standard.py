@@ -9,7 +9,7 @@ import numpy as np
 
 from embedshift.arrays import Floats, Pixels
 from embedshift.augmentations import family
-from embedshift.augmentations.changes import Change, Geometry, Tones
+from embedshift.augmentations.changes import Change, Geometry, Sides, Tones, shorter, sides
 from embedshift.augmentations.family import Family
 
 T = TypeVar("T")
@@ -23,22 +23,19 @@ SEVERITIES = (1, 2, 3, 4, 5)
 class TonesWithSource(Tones):
     """A change whose view shows, at each pixel, one place of the original or a mean over several."""
 
-    source: Callable[[int, float, np.random.Generator], Floats]
+    source: Callable[[Sides, float, np.random.Generator], Floats]
 
-    def geometry(self, side: int, parameter: float, rng: np.random.Generator) -> Geometry:
-        return Geometry(self.source(side, parameter, rng))
+    def geometry(self, of: Sides, parameter: float, rng: np.random.Generator) -> Geometry:
+        return Geometry(self.source(of, parameter, rng))
 
 
-def corruption(name: str, change: Change, *, version: int = 1, extra: dict[str, Any] | None = None) -> Family:
+def corruption(name: str, change: Change, **fields: Any) -> Family:
     """Makes a corruption as a family; its parameter is the severity, and only the five published ones exist."""
-    return Family(
-        name, "corruptions", change, "severity", 0, SEVERITIES,
-        integer=True, published=True, version=version, extra=extra or {},
-    )  # fmt: skip
+    return Family(name, "corruptions", change, "severity", 0, SEVERITIES, integer=True, published=True, **fields)
 
 
-def add(name: str, change: Change, version: int = 1) -> None:
-    family.add(corruption(name, change, version=version))
+def add(name: str, change: Change, version: int = 1, **constants: Sequence[float]) -> None:
+    family.add(corruption(name, change, version=version, constants=constants))
 
 
 def at(severity: float, *published: T) -> T:
@@ -51,12 +48,18 @@ def to_pixels(levels: Any) -> Pixels:
     return np.asarray(np.clip(levels, 0, 255).astype(np.uint8))
 
 
-def to_side(layer: Floats, side: int) -> Floats:
-    """Resizes a layer drawn at 224 x 224, float32, to the side of the view."""
-    if side == len(layer):
+def scale_of(of: Sides) -> float:
+    """Returns the factor by which published lengths grow."""
+    return shorter(of) / SIDE
+
+
+def to_side(layer: Any, of: Sides) -> Any:
+    """Stretches a layer drawn at 224 x 224 over the view."""
+    height, width = sides(of)
+    if layer.shape[:2] == (height, width):
         return layer
-    interpolation = cv2.INTER_LINEAR if side > len(layer) else cv2.INTER_AREA
-    return np.asarray(cv2.resize(layer, (side, side), interpolation=interpolation), np.float32)
+    interpolation = cv2.INTER_LINEAR if min(height, width) > len(layer) else cv2.INTER_AREA
+    return cv2.resize(layer, (width, height), interpolation=interpolation)
 
 
 def gaussian_blurred(image: Any, sigma: float) -> Floats:
@@ -67,18 +70,18 @@ def gaussian_blurred(image: Any, sigma: float) -> Floats:
 
 
 def enlarged(image: Any, factor: float) -> Floats:
-    """Enlarges the middle of an image `[S, S]` or `[S, S, 3]`, float32, to the size of the image, bilinearly."""
-    side = len(image)
-    step, start = enlargement(side, factor)
-    matrix = np.array([[step, 0, start], [0, step, start]])
+    """Enlarges the middle of an image `[H, W]` or `[H, W, 3]`, float32, to the size of the image, bilinearly."""
+    height, width = image.shape[:2]
+    (across, left), (down, top) = enlargement(width, factor), enlargement(height, factor)
+    matrix = np.array([[across, 0, left], [0, down, top]])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return np.asarray(cv2.warpAffine(image, matrix, (side, side), flags=flags, borderMode=cv2.BORDER_REPLICATE))
+    return np.asarray(cv2.warpAffine(image, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE))
 
 
 def enlargement(side: int, factor: float) -> tuple[float, float]:
     """Returns step and start of `enlarged`: a pixel's place in the image is step times its own place plus start."""
     middle = int(np.ceil(side / factor))
-    return (middle - 1) / (round(middle * factor) - 1), (side - middle) // 2
+    return (middle - 1) / max(1, round(middle * factor) - 1), (side - middle) // 2
 
 
 def motion_kernel(radius: int, sigma: float, angle: float) -> tuple[Floats, tuple[int, int]]:

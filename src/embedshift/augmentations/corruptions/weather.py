@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from embedshift.arrays import Floats, Pixels, Values
-from embedshift.augmentations.changes import Tones
+from embedshift.augmentations.changes import Tones, size_of
 from embedshift.augmentations.corruptions.standard import (
     SIDE,
     add,
@@ -17,13 +17,15 @@ from embedshift.augmentations.corruptions.standard import (
     to_side,
 )
 
+# What brightness adds at the five severities.
+LIGHT = (0.1, 0.2, 0.3, 0.4, 0.5)
 WATER, MUD = (175, 238, 238), (63, 42, 20)
 
 
 def snow(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:
     """Falling flakes over a whitened image."""
     kept = np.float32(at(severity, 0.8, 0.7, 0.7, 0.65, 0.55))
-    falling = to_side(_falling(severity, rng), len(image))
+    falling = to_side(_falling(severity, rng), size_of(image))
     colours = image.astype(np.float32)
     light = cv2.cvtColor(colours, cv2.COLOR_RGB2GRAY)[..., None] * np.float32(1.5) + np.float32(127.5)
     white = kept * colours + (1 - kept) * np.maximum(colours, light)
@@ -61,7 +63,7 @@ def _enlarged(noise: Floats, factor: float) -> Values:
 def fog(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:
     """Fog over the image: (x + c plasma) m / (m + c), where m is the image's largest value."""
     density, decay = at(severity, (1.5, 2.0), (2.0, 2.0), (2.5, 1.7), (2.5, 1.5), (3.0, 1.4))
-    clouds = to_side(plasma(decay, rng)[:SIDE, :SIDE], len(image))
+    clouds = to_side(plasma(decay, rng)[:SIDE, :SIDE], size_of(image))
     brightest = float(image.max())
     fraction = brightest / (brightest + 255 * density)
     return to_pixels((image + np.float32(255 * density) * clouds[..., None]) * np.float32(fraction))
@@ -89,7 +91,7 @@ def plasma(decay: float, rng: np.random.Generator, side: int = 256) -> Floats:
 
 def brightness(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:
     """More light: c is added to the value of HSV, which keeps the proportions of the colours."""
-    added = 255 * at(severity, 0.1, 0.2, 0.3, 0.4, 0.5)
+    added = 255 * at(severity, *LIGHT)
     value = np.arange(256.0)
     after = np.minimum(value + added, 255)
     ratio = np.divide(after, value, out=np.zeros(256), where=value > 0)
@@ -114,9 +116,9 @@ def spatter(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:
     if is_mud:
         cover = gaussian_blurred(liquid > least, strength)
         cover[cover < 0.8] = 0
-        fraction = to_side(cover, len(image))[..., None]
+        fraction = to_side(cover, size_of(image))[..., None]
         return to_pixels(image * (1 - fraction) + fraction * np.array(MUD, np.float32))
-    fraction = to_side(np.float32(strength) * _water(liquid), len(image))[..., None]
+    fraction = to_side(np.float32(strength) * _water(liquid), size_of(image))[..., None]
     return to_pixels(image + fraction * np.array(WATER, np.float32))
 
 
@@ -132,5 +134,5 @@ def _water(liquid: Floats) -> Floats:
 
 add("snow", Tones(snow), version=2)
 add("fog", Tones(fog))
-add("brightness", Tones(brightness))
+add("brightness", Tones(brightness), c=LIGHT)
 add("spatter", Tones(spatter))

@@ -22,10 +22,10 @@ def jpeg(image: Pixels, quality: float, rng: np.random.Generator) -> Pixels:
 
 def downscale(image: Pixels, factor: float, rng: np.random.Generator) -> Pixels:
     """Shrinks by a factor, each pixel the mean of those that it replaces, then enlarges bilinearly to the old size."""
-    side = len(image)
-    small = max(1, round(factor * side))
-    shrunk = cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.resize(shrunk, (side, side), interpolation=cv2.INTER_LINEAR), np.uint8)
+    height, width = image.shape[:2]
+    small = max(1, round(factor * width)), max(1, round(factor * height))
+    shrunk = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(shrunk, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 add(Family("jpeg", "strength", Tones(jpeg), "quality", 100, (80, 50, 25, 10, 5), integer=True))

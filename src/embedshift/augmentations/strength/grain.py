@@ -16,7 +16,7 @@ def noise(image: Pixels, deviation: float, rng: np.random.Generator) -> Pixels:
 
 def blur(image: Pixels, sigma: float, rng: np.random.Generator) -> Pixels:
     """Gaussian blur; `sigma` is a fraction of the side."""
-    return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma * len(image)), np.uint8)
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma * min(image.shape[:2])), np.uint8)
 
 
 add(Family("noise", "strength", Tones(noise), "sd / range", 0, (0.03, 0.06, 0.12, 0.24, 0.48)))

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from embedshift.arrays import Floats, Values
-from embedshift.augmentations.changes import Warp, grid
+from embedshift.augmentations.changes import Sides, Warp, grid, shorter, sides
 from embedshift.augmentations.family import Family, add
 from embedshift.augmentations.strength.draws import directions, phases, signs
 
@@ -19,39 +19,41 @@ SMOOTHNESS = 0.04
 PHASE = 0.0625
 
 
-def shift_scale_rotate(side: int, times: float, rng: np.random.Generator) -> Floats:
+def shift_scale_rotate(of: Sides, times: float, rng: np.random.Generator) -> Floats:
     """Turns, scales and shifts by a multiple of the paper's largest values; four signs and a phase are drawn."""
     across, down, scale, turn = signs(rng, 4) * times
-    return _similar(side, ROTATE * turn, 1 + SCALE * scale, np.multiply((across, down), _ending(SHIFT, phases(rng, 2))))
+    return _similar(of, ROTATE * turn, 1 + SCALE * scale, np.multiply((across, down), _ending(SHIFT, phases(rng, 2))))
 
 
-def elastic(side: int, shift: float, rng: np.random.Generator) -> Floats:
+def elastic(of: Sides, shift: float, rng: np.random.Generator) -> Floats:
     """A smooth random displacement field; the root mean square of its lengths is `shift` times the side."""
-    field = cv2.GaussianBlur(rng.standard_normal((side, side, 2), dtype=np.float32), (0, 0), SMOOTHNESS * side)
+    side, noise = shorter(of), rng.standard_normal((*sides(of), 2), dtype=np.float32)
+    field = cv2.GaussianBlur(noise, (0, 0), SMOOTHNESS * side)
     length = np.sqrt(2 * np.mean(field**2))
-    return np.asarray(grid(side) + field * np.float32(shift * side / length), np.float32)
+    return np.asarray(grid(of) + field * np.float32(shift * side / length), np.float32)
 
 
-def perspective(side: int, shift: float, rng: np.random.Generator) -> Floats:
+def perspective(of: Sides, shift: float, rng: np.random.Generator) -> Floats:
     """A view from the side: every corner shows a place `shift` times the side away; directions are drawn."""
-    corners = (side - 1) * np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32)
-    shown = corners + (shift * side * directions(rng, 4)).astype(np.float32)
-    return np.asarray(cv2.perspectiveTransform(grid(side), cv2.getPerspectiveTransform(corners, shown)), np.float32)
+    bottom, right = np.maximum(np.subtract(sides(of), 1), 1)  # four corners of a line are no square
+    corners = np.array([[0, 0], [right, 0], [right, bottom], [0, bottom]], np.float32)
+    shown = corners + (shift * shorter(of) * directions(rng, 4)).astype(np.float32)
+    return np.asarray(cv2.perspectiveTransform(grid(of), cv2.getPerspectiveTransform(corners, shown)), np.float32)
 
 
-def rotation(side: int, degrees: float, rng: np.random.Generator) -> Floats:
+def rotation(of: Sides, degrees: float, rng: np.random.Generator) -> Floats:
     """Turns the image, clockwise or counter-clockwise, around a point near its centre; both are drawn."""
-    return _similar(side, degrees * signs(rng, 1)[0], pivot=2 * PHASE * phases(rng, 2))
+    return _similar(of, degrees * signs(rng, 1)[0], pivot=2 * PHASE * phases(rng, 2))
 
 
-def zoom_out(side: int, factor: float, rng: np.random.Generator) -> Floats:
+def zoom_out(of: Sides, factor: float, rng: np.random.Generator) -> Floats:
     """Shrinks the image by a factor around a point near its centre, which is drawn."""
-    return _similar(side, scale=factor, pivot=2 * PHASE * phases(rng, 2))
+    return _similar(of, scale=factor, pivot=2 * PHASE * phases(rng, 2))
 
 
-def translation(side: int, fraction: float, rng: np.random.Generator) -> Floats:
+def translation(of: Sides, fraction: float, rng: np.random.Generator) -> Floats:
     """Shifts the image by a fraction of the side; direction and phase are drawn."""
-    return _similar(side, shift=directions(rng, 1)[0] * _ending(fraction, phases(rng, 1)))
+    return _similar(of, shift=directions(rng, 1)[0] * _ending(fraction, phases(rng, 1)))
 
 
 def _ending(shift: float, phase: Values) -> Values:
@@ -59,35 +61,36 @@ def _ending(shift: float, phase: Values) -> Values:
     return np.asarray(shift + min(PHASE, shift) * phase)
 
 
-def crop(side: int, area: float, rng: np.random.Generator) -> Floats:
-    """Cuts out a square with a fraction of the area and enlarges it to the whole view; its place is drawn."""
+def crop(of: Sides, area: float, rng: np.random.Generator) -> Floats:
+    """Cuts out a part of the image's shape with a fraction of the area, and enlarges it; its place is drawn."""
     width = np.sqrt(area)
-    left, top = (side * (1 - width) * rng.random(2) + (width - 1) / 2).tolist()
-    return np.asarray(cv2.transform(grid(side), np.array([[width, 0, left], [0, width, top]])), np.float32)
+    left, top = (np.array(sides(of)[::-1]) * (1 - width) * rng.random(2) + (width - 1) / 2).tolist()
+    return np.asarray(cv2.transform(grid(of), np.array([[width, 0, left], [0, width, top]])), np.float32)
 
 
-def flip(side: int, mirrored: float, rng: np.random.Generator) -> Floats:
+def flip(of: Sides, mirrored: float, rng: np.random.Generator) -> Floats:
     """Mirrors left and right; nothing is drawn, and there is no strength."""
-    return np.ascontiguousarray(grid(side)[:, ::-1])
+    return np.ascontiguousarray(grid(of)[:, ::-1])
 
 
 def _similar(
-    side: int,
+    of: Sides,
     degrees: float = 0.0,
     scale: float = 1.0,
     shift: tuple[float, float] | Values = (0.0, 0.0),
     pivot: tuple[float, float] | Values = (0.0, 0.0),
 ) -> Floats:
     """Returns the places of an image turned and scaled around a pivot, then shifted; both in sides, from the centre."""
-    turn, centre = np.deg2rad(degrees), (side - 1) / 2 + np.multiply(pivot, side)
+    side, (height, width) = shorter(of), sides(of)
+    turn, centre = np.deg2rad(degrees), np.array([(width - 1) / 2, (height - 1) / 2]) + np.multiply(pivot, side)
     back = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]]) / scale
     start = centre - (back * (centre + np.multiply(shift, side))).sum(axis=1)
-    return np.asarray(cv2.transform(grid(side), np.column_stack([back, start])), np.float32)
+    return np.asarray(cv2.transform(grid(of), np.column_stack([back, start])), np.float32)
 
 
 def _add(
     name: str,
-    source: Callable[[int, float, np.random.Generator], Floats],
+    source: Callable[[Sides, float, np.random.Generator], Floats],
     unit: str,
     zero: float,
     levels: tuple[float, ...],

@@ -1,6 +1,5 @@
 """Attacks one image, without any influence of other images, and stores it with its variants."""
 
-import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from embedshift.encoders.attack.goal import Embed, Goal, reference_embedding
 from embedshift.encoders.attack.worst import worst_image
 from embedshift.errors import EmbedshiftError, cause
 from embedshift.sources import ImageRef, images
-from embedshift.sources.attacked import FILE, ORIGINALS, AttackedImage, AttackedVariant, file_hash, variant_path
+from embedshift.sources.attacked import ORIGINALS, AttackedImage, AttackedVariant, file_hash, variant_path
 from embedshift.sources.base import storable
 from embedshift.store.shards import Failure, write_atomically
 
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 # Files that a killed run may leave.
-_HIDDEN = re.compile(rf"\.(.+\.png|{re.escape(FILE)})\.\d+")
 
 
 @dataclass(frozen=True)
@@ -93,10 +91,3 @@ class Attacker:
         return variant in record.files and record.files[variant] == file_hash(
             variant_path(self.folder, variant, image_id)
         )
-
-
-def delete_incomplete(folder: Path) -> None:
-    """Deletes incomplete files of killed runs from an attack's folder."""
-    for path in folder.rglob(".*"):
-        if _HIDDEN.fullmatch(path.name):
-            path.unlink()

@@ -20,7 +20,7 @@ from embedshift.encoders import Encoder, check_name, load_encoder
 from embedshift.encoders.attack.worst import fixed_threads
 from embedshift.encoders.base import Differentiable, EncoderInfo, Preprocess
 from embedshift.errors import EmbedshiftError, UsageError, cause
-from embedshift.pipeline.attack.image import Attacker, delete_incomplete
+from embedshift.pipeline.attack.image import Attacker
 from embedshift.pipeline.draw import Clock, guarded, stopped_failure
 from embedshift.pipeline.limit import TookTooLong
 from embedshift.pipeline.plan import encoder_preprocess
@@ -36,9 +36,10 @@ from embedshift.sources.attacked import (
 )
 from embedshift.sources.base import IMAGE_BYTES, storable
 from embedshift.sources.pairs import by_stem, refuse_duplicate_stems
+from embedshift.sources.to_input import ToInput
 from embedshift.store.differences import differences
 from embedshift.store.lock import locked
-from embedshift.store.shards import Failure, write_atomically
+from embedshift.store.shards import Failure, delete_incomplete, write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -84,9 +85,7 @@ class ImageReader:
     def sized(self, picture: Pixels) -> Pixels:
         """Resizes an image to the encoder's size."""
         preprocess = self.preprocess
-        return images.resize(
-            picture, preprocess.size, self.config.resize, shortest=preprocess.shortest, resample=preprocess.resample
-        )
+        return ToInput(preprocess.size, self.config.resize, preprocess.shortest, preprocess.resample)(picture)
 
 
 def run_attack(

@@ -199,7 +199,7 @@ def _aligned(name: str, image: "DrawnImage", maps: Floats, plan: "Plan") -> Valu
     """Returns a metric of the views' maps and the original's map, moved as each view was; `[A * draws]`."""
     before, augmentations = scaled_map(maps[0], plan.preprocess.size), [*plan.suite] * plan.config.draws
     moved = (
-        augmentation.warp(image.views[0], before, seed)
+        image.canvas.warp(augmentation, before, seed)
         for augmentation, seed in zip(augmentations, image.seeds[1:], strict=True)
     )
     after = (scaled_map(view, plan.preprocess.size) for view in maps[1:])

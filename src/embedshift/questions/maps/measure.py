@@ -166,7 +166,7 @@ class MEASURE(Measure):
     def _moved(self, image: "DrawnImage", before: Values) -> Iterator[Values]:
         """Yields the original's map, moved as each view was."""
         for augmentation, seed in zip([*self.suite] * self.draws, image.seeds[1:], strict=True):
-            yield augmentation.warp(image.views[0], before, seed)
+            yield image.canvas.warp(augmentation, before, seed)
 
     def orders(self, image_id: str, maps: Mapping[str, Floats]) -> dict[str, NDArray[np.intp]]:
         """Returns the order in which patches are removed, by map, and a random order; `[g_h, g_w]` each."""

@@ -12,6 +12,7 @@ from embedshift.questions.pixels.aligned import compared, edge_strength, in_patc
 from embedshift.registry import METRICS, metric
 
 if TYPE_CHECKING:
+    from embedshift.augmentations.canvas import Canvas
     from embedshift.encoders.base import EncoderOutput
     from embedshift.pipeline.plan import Plan
     from embedshift.sources import ImageRef
@@ -220,13 +221,13 @@ class MEASURE(Measure):
     def of_pixels(self, views: Pixels) -> dict[str, Values]:
         return {name: METRICS[name].function(views[:1], views[1:]) for name in self.needing("pixels")}
 
-    def of_seeds(self, views: Pixels, seeds: Sequence[int], plan: "Plan") -> dict[str, Values]:
+    def of_seeds(self, views: Pixels, seeds: Sequence[int], plan: "Plan", canvas: "Canvas") -> dict[str, Values]:
         """Compares views with the original, moved and rounded alike; OpenCV places float32 as exactly as uint8."""
         names = self.needing("aligned_pixels")
         drawn = zip([*plan.suite] * plan.config.draws, seeds, views[1:], strict=True) if names else ()
         original, rows = views[0].astype(np.float32), list[list[Values]]()
         for augmentation, seed, view in drawn:
-            moved = np.rint(augmentation.warp(views[0], original, seed))
+            moved = np.rint(canvas.warp(augmentation, original, seed))
             rows.append([METRICS[name].function(moved, view) for name in names])
         return dict(zip(names, np.transpose(rows), strict=True))
 
@@ -261,7 +262,6 @@ def _kept_detail(before: Values, after: Values) -> Values:
 
 
 def _mean_over_patches(mse: Values) -> Values:
-    """Returns equation 7 from the mean squared differences `[..., 4, 4]`."""
     return np.asarray(np.mean(1.0 / (1.0 + mse / 255**2), axis=(-2, -1)))
 
 

@@ -24,6 +24,8 @@ def section(page: PageInput) -> Section:
     data, cluster_table = page.data, page.data.table("clusters")
     clusters = {} if cluster_table is None else dict(cluster_table.select("augmentation", "cluster").iter_rows())
     table = summary_table(data.summary, data.ranking, clusters, page.reader.metrics, data.colours)
+    for row in table["rows"]:
+        row["description"] = page.info.descriptions.get(row["augmentation"], "")
     lacking = {*RADAR_METRICS} - {*ranked_metrics(data.summary)}
     content = {
         "table": table,

@@ -11,6 +11,7 @@ from embedshift.pipeline.measure import Measure, StudySwitches
 from embedshift.registry import METRICS, metric
 
 if TYPE_CHECKING:
+    from embedshift.augmentations.canvas import Canvas
     from embedshift.encoders.base import EncoderOutput
     from embedshift.pipeline.plan import Plan
     from embedshift.sources import ImageRef
@@ -140,14 +141,14 @@ class MEASURE(Measure):
         names = [name for name in ("rms", "dissimilarity") if name in self.metrics]
         return {name: METRICS[name].function(views[:1], views[1:]) for name in names}
 
-    def of_seeds(self, views: Pixels, seeds: Sequence[int], plan: "Plan") -> dict[str, Values]:
+    def of_seeds(self, views: Pixels, seeds: Sequence[int], plan: "Plan", canvas: "Canvas") -> dict[str, Values]:
         """Returns what the augmentations report about themselves."""
         names = [name for name in ("displacement", "hidden") if name in self.metrics]
         if not names:
             return {}
         suite = [*plan.suite] * plan.config.draws
         pairs = zip(suite, seeds, strict=True)
-        numbers = np.array([augmentation.moved_and_hidden(views[0], seed) for augmentation, seed in pairs])
+        numbers = np.array([canvas.moved_and_hidden(augmentation, seed) for augmentation, seed in pairs])
         by_name = dict(zip(("displacement", "hidden"), numbers.T, strict=True))
         return {name: by_name[name] for name in names}
 

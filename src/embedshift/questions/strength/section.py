@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 
 from embedshift.augmentations.corruptions import STANDARD
+from embedshift.augmentations.family import FAMILIES
 from embedshift.config import Json
 from embedshift.figures.style import human
 from embedshift.questions.strength.answer import answer, tolerances_of
@@ -74,6 +75,7 @@ def family_row(family: MeasuredFamily, table: pl.DataFrame, tolerances: Sequence
     return {
         "family": human(family.name),
         "unit": axis_label(family.unit),
+        "what": FAMILIES[family.name].what_it_does if family.name in FAMILIES else "",
         "tolerances": [_tolerance(row, family.unit) for row in tolerances],
         "falls": tolerances[0]["falls"] if tolerances and tolerances[0] else None,
         "measured": [_percent(_mean_at(family, table.filter(metric=name), value)) for name in MEASURED],

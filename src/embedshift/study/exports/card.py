@@ -74,14 +74,15 @@ def _relative_shifts(reader: Reader, rows: Sequence[Json]) -> str:
     """The table of relative shifts, the largest first, and of recall if the study has a search."""
     recall = _recall(reader)
     headings = ["augmentation", "relative shift", "95 % interval"]
-    headings += ["found first by a search", "95 % interval"] if recall else []
+    headings += [*(["found first by a search", "95 % interval"] if recall else []), "what it is"]
     lines = []
     for row in rows:
         value, ends = with_interval(row["relative_shift"], row["relative_shift_low"], row["relative_shift_high"])
         recall_row = recall.get(row["augmentation"], {})
         recall_numbers = [recall_row.get(name) for name in ("value", "ci_low", "ci_high")]
         recall_cells = in_percent(*recall_numbers) if recall else ()
-        lines.append([escaped(row["augmentation"]), value, ends, *recall_cells])
+        words = escaped(reader.info.descriptions.get(row["augmentation"], ""))
+        lines.append([escaped(row["augmentation"]), value, ends, *recall_cells, words])
     return table(headings, lines)
 
 

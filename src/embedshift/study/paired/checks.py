@@ -23,7 +23,7 @@ from embedshift.study.study import Study
 log = logging.getLogger(__name__)
 
 # What must be equal for the views to be the same ones, but for their size.
-SAME = ("seed", "draws", "resize", "augmentations")
+SAME = ("seed", "draws", "resize", "augmentations", "apply_to", "longest")
 # Machines and versions of OpenCV draw the same view up to 5 levels apart. Patch similarity is 1 / (1 + x²) with
 # x = root of the MSE / 255, nowhere steeper than 0.65, so that moves it by 0.013 at most: what moves it more is another
 # picture.
@@ -62,7 +62,7 @@ def check_same_views(readers: Sequence[Reader]) -> list[bool]:
 
 
 def _settings(info: StudyInfo) -> Json:
-    return {name: info.identity[name] for name in SAME}
+    return {name: info.identity[name] for name in SAME if name in info.identity}
 
 
 def _geometry(info: StudyInfo) -> Json:

@@ -1,0 +1,94 @@
+"""`Canvas`: the image that augmentations change, and what the encoder sees of it and of its views."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from embedshift.arrays import Pixels, Values
+from embedshift.augmentations.augmentation import Augmentation
+from embedshift.augmentations.changes import Geometry, grid, sampled, size_of
+from embedshift.config import LONGEST, ApplyTo
+from embedshift.errors import EmbedshiftError
+from embedshift.sources.to_input import ToInput, reduced
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """The image that augmentations change.
+
+    Args:
+        image: The encoder's square input, or the image of the file, uint8 `[H, W, 3]`.
+        to_input: How the image of a file and its views become the input; None = the image is the input.
+    """
+
+    image: Pixels
+    to_input: ToInput | None = None
+
+    @classmethod
+    def of(cls, image: Pixels, to_input: ToInput, apply_to: ApplyTo = "input", longest: int = LONGEST) -> "Canvas":
+        """Returns what augmentations change of a decoded image."""
+        if apply_to == "input":
+            return cls(to_input(image))
+        return cls(reduced(image, longest), to_input)
+
+    @classmethod
+    def around(cls, image: "Pixels | Canvas") -> "Canvas":
+        return image if isinstance(image, Canvas) else cls(image)
+
+    @property
+    def original(self) -> Pixels:
+        """The encoder's input without a change, uint8 `[S, S, 3]`."""
+        return self.image if self.to_input is None else self.to_input(self.image)
+
+    def draw(self, augmentation: Augmentation, seed: int) -> Pixels:
+        """Draws one view, as the encoder's input uint8 `[S, S, 3]`."""
+        changed = self.changed(augmentation, seed)
+        return changed if self.to_input is None else self.to_input(changed)
+
+    def changed(self, augmentation: Augmentation, seed: int) -> Pixels:
+        """Draws one view at its own size, uint8 `[H, W, 3]`."""
+        if self.to_input is None:
+            return augmentation.draw(self.image, seed)
+        try:
+            return augmentation.draw(self.image, seed, any_size=True)
+        except EmbedshiftError as error:
+            height, width = size_of(self.image)
+            raise type(error)(f"{error} (on the file, {width} x {height} pixels)") from error
+
+    def warp(self, augmentation: Augmentation, values: Values, seed: int) -> Values:
+        """Moves values of the input's pixels as `Augmentation.warp` does."""
+        if self.to_input is None:
+            return augmentation.warp(self.image, values, seed)
+        geometry = self._geometry(augmentation, seed, self.to_input)
+        return np.full_like(values, np.nan) if geometry is None else geometry.move(values)
+
+    def moved_and_hidden(self, augmentation: Augmentation, seed: int) -> tuple[float, float]:
+        """Returns how far pixels of the input are moved and how much is hidden, as `Augmentation.moved_and_hidden`."""
+        if self.to_input is None:
+            return augmentation.moved_and_hidden(self.image, seed)
+        geometry = self._geometry(augmentation, seed, self.to_input)
+        return (np.nan, np.nan) if geometry is None else (geometry.displacement(), geometry.covered(self.to_input.size))
+
+    def _geometry(self, augmentation: Augmentation, seed: int, to_input: ToInput) -> Geometry | None:
+        """Returns where each pixel of a view's input comes from in the original's input."""
+        of_file = augmentation.geometry(self.image, seed)
+        return None if of_file is None else _of_input(of_file, size_of(self.image), to_input)
+
+
+def _of_input(geometry: Geometry, original: tuple[int, int], to_input: ToInput) -> Geometry:
+    """Returns the geometry of the inputs that are made of a file of height and width `original`, and of its view."""
+    view = original if geometry.source is None else size_of(geometry.source)
+    start, step = to_input.places(*view)
+    places = grid(to_input.size) * step + start  # in the view
+    hidden = geometry.hidden
+    if hidden is not None:
+        across, down = (np.clip(np.rint(places[..., axis]).astype(int), 0, view[1 - axis] - 1) for axis in (0, 1))
+        hidden = hidden[down, across]
+    if geometry.source is None:
+        return Geometry(None, hidden)
+    with np.errstate(invalid="ignore"):  # what is not shown is infinitely far
+        moved = np.pad(geometry.source - grid(view), ((1, 1), (1, 1), (0, 0)), mode="reflect", reflect_type="odd")
+        places = places + sampled(moved, (places + 1).astype(np.float32), cv2.BORDER_REPLICATE)
+        start, step = to_input.places(*original)
+        return Geometry(((places - start) / step).astype(np.float32), hidden)
