@@ -150,7 +150,7 @@ def odd(tmp_path_factory):
     )
 
 
-@pytest.mark.parametrize("name", [*ODD, "16-bit.png"])
+@pytest.mark.parametrize("name", ["line.png", *ODD, "16-bit.png"])
 def test_odd_files(odd, name):
     folder, own, graded = odd
     shown = np.asarray(Image.fromarray(decode((folder / name).read_bytes())))
