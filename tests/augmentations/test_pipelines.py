@@ -156,7 +156,7 @@ def test_a_step_sees_what_the_one_before_it_gave():
             seen.append(image)
             return Geometry()
 
-        def draw(self, image, seed, **_):
+        def draw(self, image, seed):
             return image
 
     Chain((Augmentation("mirror", A.HorizontalFlip(p=1)), Watcher())).geometry(IMAGE, np.random.default_rng(0))
