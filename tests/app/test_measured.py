@@ -15,6 +15,7 @@ from embedshift.app.start import encoder_from_study, scale_in_words, try_encoder
 from embedshift.augmentations import rebuild_suite
 from embedshift.errors import EmbedshiftError, UsageError
 from support.mean_colour import MeanColour
+from support.models import pictures
 
 CHANGES = all_changes()
 JPEG = CHANGES["strength: jpeg"]
@@ -57,6 +58,20 @@ def test_an_unchanged_image_has_relative_shift_0(of_study):
     found = measure_view(open_original(OWN, "own.png", of_study), JPEG, 100, of_study)
     assert (found.relative_shift, found.cosine, found.change) == (0.0, pytest.approx(1.0), "jpeg unchanged")
     assert found.search.rank == 1
+
+
+def test_the_page_of_a_study_of_files_changes_the_file(encoder, tmp_path):
+    photos = pictures(tmp_path / "photos", 2)
+    on_files = {"apply_to": "file", "longest": 48, "resize": "crop"}
+    study = embedshift.run(photos, out=tmp_path / "study", model=encoder, workers=0, **on_files)
+    page = encoder_from_study(study.reader())
+    changes = all_changes(rebuild_suite(study.info()["identity"]["augmentations"]))
+    original = open_original((photos / "picture-00.png").read_bytes(), "picture-00.png", page)
+    for row in study.rows().collect().filter(image_id="picture-00.png").to_dicts()[1:]:
+        found = measure_view(original, changes[f"study: {row['view']}"], 0.0, page)
+        assert found.cosine == pytest.approx(row["cosine_similarity"], abs=1e-6)
+        np.testing.assert_array_equal(MeanColour()(found.view[None]).embedding[0], row["embedding"])
+    assert measure_view(original, JPEG, 100, page).cosine == pytest.approx(1)
 
 
 def test_an_image_of_the_study_has_the_numbers_of_its_rows(reader, of_study, photos):

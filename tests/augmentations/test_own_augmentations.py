@@ -158,7 +158,7 @@ def test_what_always_fails_is_seen_before_the_run(transform, words):
 
 def test_built_in_suites_are_not_tried_out(monkeypatch):
     drawn = []
-    monkeypatch.setattr(Augmentation, "draw", lambda *given, **_: drawn.append(given))
+    monkeypatch.setattr(Augmentation, "draw", lambda *given: drawn.append(given))
     load_suite("paper").try_out(40)
     assert drawn == []
     load_suite({"fine": darker}).try_out(40)

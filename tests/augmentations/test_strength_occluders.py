@@ -80,7 +80,7 @@ def test_dropout_is_filled_with_random_levels_per_pixel():
 def test_occlusion_is_one_grey_square_inside_of_the_image(fraction):
     image, places = photo("coffee", SIDE), set()
     for seed in range(20):
-        down, across = np.nonzero(occluders.square(SIDE, fraction, np.random.default_rng(seed)))
+        down, across = np.nonzero(occluders.rectangle(SIDE, fraction, np.random.default_rng(seed)))
         width = np.ptp(down) + 1
         assert width == np.ptp(across) + 1 == round(SIDE * fraction**0.5)
         assert len(down) == width * width
@@ -91,7 +91,7 @@ def test_occlusion_is_one_grey_square_inside_of_the_image(fraction):
 
 
 def test_every_place_of_the_square_is_as_likely_as_every_other():
-    tops = [np.nonzero(occluders.square(8, 0.15, np.random.default_rng(seed)))[0][0] for seed in range(2000)]
+    tops = [np.nonzero(occluders.rectangle(8, 0.15, np.random.default_rng(seed)))[0][0] for seed in range(2000)]
     counts = np.bincount(tops)
     assert len(counts) == 8 - 3 + 1
     assert counts.min() > 0.8 * 2000 / 6

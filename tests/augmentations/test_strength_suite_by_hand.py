@@ -62,8 +62,8 @@ def test_occluders_holes():
     assert occluders.holes(28, 0.1, np.random.default_rng(0)).sum().item() == round(0.1 * 28 * 28)
 
 
-def test_occluders_square():
-    assert occluders.square(10, 0.1, np.random.default_rng(0)).sum().item() == 9
+def test_occluders_rectangle():
+    assert occluders.rectangle(10, 0.1, np.random.default_rng(0)).sum().item() == 9
 
 
 def test_tones_color_jitter():

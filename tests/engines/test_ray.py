@@ -110,6 +110,13 @@ def test_rows_and_tables_equal_the_local_engines(photos, tmp_path):
 
 
 @pytest.mark.matrix
+def test_changes_of_files_are_those_of_the_local_engine(photos, tmp_path):
+    settings = {"apply_to": "file", "longest": 40, "resize": "crop", "metrics": ["aligned"]}
+    local, cluster = (run(photos, tmp_path / engine, engine, **settings) for engine in ("local", "ray"))
+    assert same(local, cluster)
+
+
+@pytest.mark.matrix
 def test_pairs_travel_too(photos, tmp_path):
     (tmp_path / "pairs").mkdir()
     for path in sorted(photos.iterdir())[:-1]:

@@ -22,7 +22,7 @@ class Chain(Traceable):
 
     def __call__(self, image: Pixels, rng: np.random.Generator) -> Pixels:
         for step, seed in zip(self.steps, self._seeds(rng), strict=True):
-            image = step.draw(image, seed, any_size=True)
+            image = step.draw(image, seed)
         return image
 
     def geometry(self, image: Pixels, rng: np.random.Generator) -> Geometry | None:
@@ -32,7 +32,7 @@ class Chain(Traceable):
             after = step.geometry(image, seed)
             if after is None:
                 return None
-            geometry, image = geometry.then(after), step.draw(image, seed, any_size=True)
+            geometry, image = geometry.then(after), step.draw(image, seed)
         return geometry
 
     def describe(self) -> Json:

@@ -20,10 +20,10 @@ def trial_image(of: Sides) -> Pixels:
 
 def failure(augmentation: Augmentation, of: Sides) -> EmbedshiftError | None:
     """Returns why an augmentation always fails on a generated image of a side, or of a file's height and width."""
-    image, first = trial_image(of), None
+    image, first, options = trial_image(of), None, {} if isinstance(of, int) else {"any_size": True}
     for seed in range(TRIES):
         try:
-            augmentation.draw(image, seed, any_size=not isinstance(of, int))
+            augmentation.draw(image, seed, **options)
         except EmbedshiftError as error:
             first = first or error
         else:

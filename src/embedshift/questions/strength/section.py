@@ -36,6 +36,7 @@ def section(page: PageInput) -> Section | None:
         "encoder": page.encoder,
         "has_relative_shift": has_relative_shift,
         "relative_shift": RELATIVE_SHIFT,
+        "longest": page.reader.info.identity.get("longest"),
         "levels": max(len(family.views) for family in families),
         "measured": list(MEASURED.values()),
         "missed": f"{100 * MISSED:g} %" if by_missed else "",

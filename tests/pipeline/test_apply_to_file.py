@@ -1,0 +1,180 @@
+"""Studies whose changes are drawn on the file: the same views everywhere, and files of odd sizes and kinds."""
+
+import albumentations as A
+import cv2
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+import embedshift
+from embedshift.cli.estimate import estimate
+from embedshift.config import make_config
+from embedshift.errors import EmbedshiftError, UsageError
+from embedshift.pipeline.prepare import prepared
+from embedshift.sources.images import decode
+from embedshift.store.redraw import redraw
+from support.mean_colour import MeanColour
+
+FILE = {"apply_to": "file", "longest": 64, "resize": "crop"}
+CHOSEN = {"augmentations": "strength", "families": ("jpeg", "rotation", "coarse_dropout", "crop"), "levels": 1}
+ODD = (
+    "line.png",
+    "tall.png",
+    "tiny.png",
+    "large.jpg",
+    "turned.jpg",
+    "grey.png",
+    "palette.png",
+    "alpha.png",
+    "cmyk.jpg",
+)
+
+
+def run(photos, out, **settings):
+    settings = {"shard_size": 2, "workers": 0, **FILE, **CHOSEN, **settings}
+    return embedshift.run(photos, out=out, model=MeanColour(), **settings)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    folder, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
+    for number, shape in enumerate([(40, 50), (50, 40), (90, 120), (33, 33), (150, 60)]):
+        coarse = rng.integers(0, 256, (7, 7, 3), dtype=np.uint8)
+        Image.fromarray(coarse).resize(shape[::-1]).save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def study(photos, tmp_path_factory):
+    return run(photos, tmp_path_factory.mktemp("study") / "study")
+
+
+def test_rows_are_those_of_make_views_and_of_views_drawn_again(study, photos):
+    rows, names = study.rows().collect(), sorted(path.name for path in photos.iterdir())
+    redrawn, missing = redraw(study.reader(), names)
+    assert missing == {}
+    for name, again in zip(names, redrawn, strict=True):
+        pixels = np.asarray(Image.open(photos / name).convert("RGB"))
+        choice = {"families": CHOSEN["families"], "levels": 1}
+        views = embedshift.make_views(pixels, image_id=name, size=32, augmentations="strength", **FILE, **choice)
+        assert list(again.views) == list(views)
+        for view, drawn in views.items():
+            np.testing.assert_array_equal(again.views[view], drawn)
+            row = rows.filter(image_id=name, view=view)
+            np.testing.assert_array_equal(row["embedding"].to_numpy()[0], MeanColour()(drawn[None]).embedding[0])
+    assert (rows.filter(pl.col("view").str.starts_with("crop"))["displacement"] > 0).all()
+    assert rows.filter(pl.col("view").str.starts_with("jpeg"))["displacement"].to_list() == [0] * 5
+
+
+@pytest.mark.slow
+def test_rows_are_equal_with_any_loaders_and_when_a_run_goes_on(study, photos, tmp_path):
+    rows = study.rows().collect()
+    for workers in (1, 2):
+        assert run(photos, tmp_path / str(workers), workers=workers).rows().collect().equals(rows)
+    (tmp_path / "1" / "shards" / "part-00001.parquet").unlink()
+    done = []
+    again = run(photos, tmp_path / "1", workers=2, progress=done.append)
+    assert sum(done) == 2
+    assert again.rows().collect().equals(rows)
+
+
+def test_the_study_says_so_and_is_not_mixed_with_another(study, photos, tmp_path):
+    identity = study.info()["identity"]
+    assert (identity["apply_to"], identity["longest"]) == ("file", 64)
+    with pytest.raises(UsageError, match="longest: 64 there, 48 now"):
+        run(photos, study.folder, longest=48)
+    as_input = run(photos, tmp_path / "input", apply_to="input", longest=1024)
+    assert not {"apply_to", "longest"} & as_input.info()["identity"].keys(), "as in every study before"
+    with pytest.raises(UsageError, match=r'apply_to: "file" in .*, null in'):
+        embedshift.compare([study, as_input])
+    views = [each.rows().filter(pl.col("view") != "original").collect()["cosine_similarity"] for each in (study, as_input)]  # fmt: skip  # noqa: E501
+    assert (views[0] != views[1]).all()
+
+
+def test_the_cost_is_told_before_a_run(photos):
+    config = make_config({"images": [str(photos)], "augmentations": "paper", "apply_to": "file"})
+    with prepared(config, None, encoder=MeanColour()) as ready:
+        assert any("drawn on files of up to 1,024 pixels" in line for line in estimate(ready))
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"longest": 512}, "`longest` needs `apply_to` file"),
+        ({"apply_to": "file", "pairs": ["other"]}, "`apply_to` cannot be combined with `pairs`"),
+        ({"apply_to": "file", "longest": 8}, "longest"),
+        ({"apply_to": "image"}, "apply_to"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(given, words):
+    with pytest.raises(UsageError, match=words):
+        make_config({"images": ["photos"], **given})
+
+
+def odd_files(folder):
+    """File → the pixels that it shows, in RGB."""
+    rng = np.random.default_rng(1)
+    colours = np.asarray(Image.fromarray(rng.integers(0, 256, (5, 5, 3), np.uint8)).resize((60, 45)))
+    grey, clear = colours[..., 0], np.dstack([colours, np.full((45, 60), 128, np.uint8)])
+    wide = (grey.astype(np.uint16) << 8) + 7
+    made = {
+        "line.png": Image.fromarray(rng.integers(0, 256, (1, 500, 3), dtype=np.uint8)),
+        "tall.png": Image.fromarray(rng.integers(0, 256, (500, 2, 3), dtype=np.uint8)),
+        "tiny.png": Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)),
+        "large.jpg": Image.fromarray(colours).resize((1200, 900)),
+        "grey.png": Image.fromarray(grey),
+        "palette.png": Image.fromarray(colours).quantize(32),
+        "alpha.png": Image.fromarray(clear),
+        "cmyk.jpg": Image.fromarray(colours).convert("CMYK"),
+        "16-bit.png": Image.fromarray(wide),
+    }
+    folder.mkdir()
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    made["large.jpg"].save(folder / "turned.jpg", exif=turned)
+    for name, image in made.items():
+        image.save(folder / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory):
+    folder, squash = odd_files(tmp_path_factory.mktemp("odd") / "files"), {"resize": "squash", "metrics": ["aligned"]}
+    own = {"mirror": A.HorizontalFlip(p=1), "negative": lambda image, rng: 255 - image}
+    others = {"augmentations": own, "families": (), "levels": None}
+    return (
+        folder,
+        run(folder, folder.parent / "own", **squash, **others),
+        run(folder, folder.parent / "graded", **squash),
+    )
+
+
+@pytest.mark.parametrize("name", ["line.png", *ODD, "16-bit.png"])
+def test_odd_files(odd, name):
+    folder, own, graded = odd
+    shown = np.asarray(Image.fromarray(decode((folder / name).read_bytes())))
+    height, width = (max(1, round(length * min(1, 64 / max(shown.shape)))) for length in shown.shape[:2])
+    small = Image.fromarray(shown).resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
+    view = cv2.resize(np.asarray(small), (32, 32), interpolation=cv2.INTER_LINEAR)
+    for study in (own, graded):
+        assert study.failures().filter(image_id=name).to_dicts() == []
+        rows = study.rows().filter(pl.col("image_id") == name).collect()
+        (embedding,) = rows.filter(view="original")["embedding"].to_numpy()
+        np.testing.assert_array_equal(embedding, MeanColour()(view[None]).embedding[0])
+        assert rows.filter(pl.col("view") != "original")["cosine_similarity"].is_finite().all()
+    mirrored = own.rows().filter((pl.col("image_id") == name) & (pl.col("view") == "mirror")).collect()
+    assert mirrored["aligned_attention_similarity"].item() > 0.99
+    moved = graded.rows().filter((pl.col("image_id") == name) & (pl.col("view") != "original")).collect()
+    assert moved.filter(view="crop@1")["displacement"].item() > 0.05
+    assert moved.filter(view="coarse_dropout@1")["hidden"].item() == pytest.approx(0.4, abs=0.12)
+
+
+def test_a_change_that_needs_more_pixels_than_a_file_has_says_so(odd, tmp_path):
+    paper = {"augmentations": "paper", "families": (), "levels": None, "limit": 2}
+    with pytest.raises(EmbedshiftError, match=r"line\.png"):
+        run([odd[0] / "line.png"], tmp_path / "line", resize="squash", **paper)
+    study = run([odd[0] / "tiny.png", odd[0] / "grey.png"], tmp_path / "tiny", resize="squash", **paper)
+    (failure,) = study.failures().to_dicts()
+    assert failure["image_id"] == "tiny.png"
+    assert failure["reason"].endswith("(on the file, 8 x 8 pixels)")
