@@ -26,7 +26,7 @@ class Variant(Augmentation):
     transform: Transform = read_only
     bytes_hash: str = ""
     missing: int = 0
-    description: str = "made by another program"
+    description: str = "Made by another program"
 
     def describe(self) -> Json:
         """Returns its description as JSON, with the number of missing images if there are any."""
@@ -42,7 +42,7 @@ class Purified(Variant):
 
     @classmethod
     def make(cls, source: str, name: str, **fields: Any) -> "Purified":
-        description = f"the {source if source == ORIGINAL else f'view {source}'} after {name}"
+        description = f"The {source if source == ORIGINAL else f'view {source}'} after {name}"
         return cls(f"{source}+{name}", purifier(name), source=source, purifier=name, description=description, **fields)
 
     def describe(self) -> Json:
