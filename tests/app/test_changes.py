@@ -64,6 +64,13 @@ def test_a_parameter_outside_of_the_slider_is_its_end_and_one_that_is_no_number_
         jpeg.draw(IMAGE, "a", float("nan"))
 
 
+def test_every_change_says_what_it_is():
+    assert all(len(change.what) > 5 for change in CHANGES.values())
+    assert CHANGES["paper: noise"].what.startswith("Gaussian noise, sd .44 to .88")
+    assert CHANGES["everyday: scan"].what.startswith("Printed and scanned")
+    assert CHANGES["strength: jpeg"].what == "Writes the image as JPEG and reads it again."
+
+
 def test_an_unknown_label_is_a_line():
     with pytest.raises(EmbedshiftError, match="from the list"):
         chosen(CHANGES, "strength: nothing")

@@ -39,7 +39,10 @@ def clip() -> str:
 @pytest.mark.slow
 def test_summary_on_stdout_progress_on_stderr(cli, photos, clip, tmp_path):
     out = tmp_path / "study"
-    done = cli("run", photos, "--out", out, "--model", clip, "--no-report")
+    done = cli("run", photos, "--out", out, "--model", clip, "--no-report", "--describe")
+    assert (
+        "\nnoise                Gaussian noise, sd .44 to .88 of the range; ImageNet-C's strongest is .38\n" in done.out
+    )
     assert done.code == 0
     assert "clip (float32), 5 images; means, sorted by shift" in done.out
     study = embedshift.load(out)
@@ -218,7 +221,10 @@ def test_lists_are_the_registries(cli):
     assert all(model_type in encoders.out for family in FAMILIES for model_type in family.model_types)
     augmentations = cli("list", "augmentations")
     assert set(names(augmentations)) >= set(SUITES)
-    assert all(name in augmentations.out for name in PAPER)
+    assert all(f"  {name} " in augmentations.out for name in PAPER)
+    assert re.search(r"^  noise +Gaussian noise, sd \.44 to \.88 of the range", augmentations.out, re.MULTILINE)
+    assert re.search(r"^  jpeg +Writes the image .* \(quality: 80, 50, 25, 10, 5\)$", augmentations.out, re.MULTILINE)
+    assert re.search(r"^  mirror +Mirrored left to right$", augmentations.out, re.MULTILINE)
     assert names(cli("list", "questions")) == [question.name for question in questions()]
     # The library speaks of settings, a person at a terminal types flags.
     assert not any("`" in cli("list", kind).out for kind in LISTS)

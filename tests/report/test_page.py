@@ -117,9 +117,18 @@ def test_no_caption_repeats_the_title_in_its_figure(page, html):
     assert not {*captions} & {*page.alts}
 
 
+def test_the_summary_and_the_first_screen_say_what_augmentations_are(html):
+    noise = "Gaussian noise, sd .44 to .88 of the range; ImageNet-C&#39;s strongest is .38"
+    summary = html.partition('<section id="summary"')[2].partition("</section>")[0]
+    assert summary.count('<small class="what">') == 9
+    assert f'<bdi>noise</bdi><small class="what">{noise}</small>' in summary
+    first = html.partition('<section id="answer"')[2].partition("</section>")[0]
+    assert f"<p><b>noise</b>: {noise}.</p>" in first
+
+
 def test_how_it_was_measured(page):
     said = page.said
-    for words in ("1" * 64, "0" * 64, "16 images", "14 images", "2 images", "GaussNoise(", "encode 1.0", "torch 2"):
+    for words in ("1" * 64, "0" * 64, "16 images", "14 images", "2 images", "GaussNoise", "encode 1.0", "torch 2"):
         assert words in said, words
 
 

@@ -59,12 +59,15 @@ def parsed(text):
 
 def test_the_table_has_the_relative_shifts_of_the_summary_the_furthest_first(study):
     headings, _, *rows = cells(study.card())
-    assert headings == ["augmentation", "relative shift", "95 % interval", "found first by a search", "95 % interval"]
+    found_first = ["found first by a search", "95 % interval"]
+    assert headings == ["augmentation", "relative shift", "95 % interval", *found_first, "what it is"]
+    descriptions = study.info()["descriptions"]
     summary = {row["augmentation"]: row for row in study.summary().filter(metric=COSINE).iter_rows(named=True)}
     recall = {row["augmentation"]: row for row in study.search().filter(metric="recall@1").iter_rows(named=True)}
     shown = [row[0].replace("\\_", "_") for row in rows]
     assert shown == sorted(summary, key=lambda name: -summary[name]["relative_shift"])
-    for name, (_, relative_shift, ends, found, found_ends) in zip(shown, rows, strict=True):
+    for name, (_, relative_shift, ends, found, found_ends, words) in zip(shown, rows, strict=True):
+        assert words.replace("\\", "") == descriptions[name]
         places = len(relative_shift.partition(".")[2])
         wanted = summary[name]
         assert relative_shift == f"{wanted['relative_shift']:.{places}f}"
@@ -95,14 +98,14 @@ def test_without_a_search_there_is_no_column_of_it(study, tmp_path, monkeypatch)
     from embedshift.study.exports import card
 
     monkeypatch.setattr(card, "_recall", lambda reader: {})
-    assert cells(study.card())[0] == ["augmentation", "relative shift", "95 % interval"]
+    assert cells(study.card())[0] == ["augmentation", "relative shift", "95 % interval", "what it is"]
 
 
 def test_no_name_is_markup(tmp_path):
     """Read as CommonMark, the names are the texts themselves: every mark in them has a backslash, or is an entity."""
     study = make_study(tmp_path / "study", 8, ["noise", HOSTILE], encoder=HOSTILE)
     text = study.card()
-    assert all(len(row) == 5 for row in cells(text))
+    assert all(len(row) == 6 for row in cells(text))
     prose = re.sub(r"```sh.*?```|```bibtex.*?```", "", text, flags=re.DOTALL)
     for raw in ("<img", "[d](", "*c*", "`f`", "$g$", "http://", "www.h", " @i"):
         assert raw not in prose, raw

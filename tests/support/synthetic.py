@@ -123,6 +123,8 @@ def make_study(
     info["identity"]["questions"] = told
     info["identity"]["metrics"] = list(metrics)
     info["identity"]["augmentations"] |= {each.name: each.describe() for each in graded}
+    known = {each.name: each.description for each in (*load_suite("paper"), *graded)}
+    info["descriptions"] = {name: known.get(name, f"what {name} is") for name in names}
     info["config_hash"] = identity_hash(info["identity"])
     numbers = [*metrics, *(HEAD_NUMBERS if heads else ())]
     columns = schema(dim, grid and grid[0] * grid[1], numbers, lists, graded=bool(graded))

@@ -40,10 +40,7 @@ SLANT = {f"corner_{corner}_{axis}": Range(0, 0.02) for corner in range(1, 5) for
 class Everyday(Traceable):
     """A change by numbers that are drawn first, so that an equal `rng` draws equal ones for view and geometry.
 
-    Args:
-        change: Returns the view of an image of any size; None = the image is sampled at the places of `where`.
-        ranges: The numbers.
-        where: Returns the geometry of a view of a size; None = nothing is moved or hidden.
+    Without `change` the image is sampled at the places of `where`; without `where` nothing is moved or hidden.
     """
 
     change: Callable[[Pixels, Drawn, np.random.Generator], Pixels] | None
@@ -85,25 +82,14 @@ def cropped(size: Size, numbers: Drawn) -> Geometry:
 
 
 def screenshot(image: Pixels, numbers: Drawn, rng: np.random.Generator) -> Pixels:
-    rows, columns = _framed(image.shape[:2], numbers)
-    view = np.empty_like(image)
-    view[:] = INTERFACE[numbers["colour"]]
-    size = columns.stop - columns.start, rows.stop - rows.start
-    view[rows, columns] = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    geometry = framed(image.shape[:2], numbers)
+    view, source = _moved(image, geometry), np.asarray(geometry.source)
+    view[((source < -0.5) | (source > np.array(image.shape[1::-1]) - 0.5)).any(axis=2)] = INTERFACE[numbers["colour"]]
     return view
 
 
 def framed(size: Size, numbers: Drawn) -> Geometry:
-    inside = _framed(size, numbers)
-    steps = [side / (part.stop - part.start) for side, part in zip(size, inside, strict=True)]
-    down, across = ((0.5 - part.start) * step - 0.5 for part, step in zip(inside, steps, strict=True))
-    return _mapped(size, [[steps[1], 0, across], [0, steps[0], down]])
-
-
-def _framed(size: Size, numbers: Drawn) -> tuple[slice, slice]:
-    """Returns the rows and columns that show the image inside its borders."""
-    borders = [min(round(numbers["border"] * side), (side - 1) // 2) for side in size]
-    return slice(borders[0], size[0] - borders[0]), slice(borders[1], size[1] - borders[1])
+    return _around(size, np.eye(2) / (1 - 2 * numbers["border"]))
 
 
 def turned(size: Size, numbers: Drawn) -> Geometry:
@@ -111,12 +97,11 @@ def turned(size: Size, numbers: Drawn) -> Geometry:
     turn, (height, width) = math.radians(numbers["degrees"]), size
     cosine, sine = math.cos(turn), math.sin(turn)
     scale = 1 / (cosine + abs(sine) * max(height / width, width / height))
-    back, centre = scale * np.array([[cosine, sine], [-sine, cosine]]), (np.array([width, height]) - 1) / 2
-    return _mapped(size, np.column_stack([back, centre - back @ centre]))
+    return _around(size, scale * np.array([[cosine, sine], [-sine, cosine]]))
 
 
 def mirrored(size: Size, numbers: Drawn) -> Geometry:
-    return _mapped(size, [[-1, 0, size[1] - 1], [0, 1, 0]])
+    return _around(size, np.diag([-1, 1]))
 
 
 def scan(image: Pixels, numbers: Drawn, rng: np.random.Generator) -> Pixels:
@@ -214,6 +199,12 @@ def _toned(image: Pixels, curve: Values) -> Pixels:
     """Replaces every level by the value of a curve `[256]`, or of one a channel, `[256, 3]`."""
     table = np.clip(np.rint(curve), 0, 255).astype(np.uint8).reshape(1, 256, -1)
     return np.asarray(cv2.LUT(image, table), np.uint8)
+
+
+def _around(size: Size, back: Values) -> Geometry:
+    """Returns the places that a matrix `[2, 2]` gives around the centre."""
+    centre = (np.array(size[::-1]) - 1) / 2
+    return _mapped(size, np.column_stack([back, centre - back @ centre]))
 
 
 def _mapped(size: Size, matrix: Any) -> Geometry:

@@ -1,5 +1,7 @@
 """The paper's suite: nine augmentations with the strengths of the authors' scripts."""
 
+from typing import Any
+
 from embedshift.augmentations import transforms
 from embedshift.augmentations.augmentation import Augmentation, Choice
 from embedshift.augmentations.changes import Graded
@@ -25,27 +27,28 @@ PAPER: dict[str, tuple[str, Json]] = {
 }
 
 
+# What they are; a range stands for two numbers, and ± for one.
+WORDS = {
+    "noise": "Gaussian noise, sd {std_range} of the range; ImageNet-C's strongest is {strongest}",
+    "blur": "Gaussian blur, kernel of {blur_limit} pixels",
+    "color_jitter": "Brightness {brightness:%}, contrast {contrast:%}, saturation {saturation:%}, hue {hue:%} of the "
+    "circle, in a drawn order",
+    "shift_scale_rotate": "Shifted by {shift_limit:%} of the side, scaled by {scale_limit:%}, turned by {rotate_limit} "
+    "degrees; black border",
+    "horizontal_flip": "Mirrored left to right",
+    "elastic": "Warped by noise of amplitude {alpha.high:g}, smoothed by a sigma of {sigma.high:g} pixels",
+    "perspective": "A view from the side: corners move inwards, sd {scale} of the side; right and bottom are cut more",
+    "brightness_contrast": "Brightness {brightness_limit:%} of the range, contrast {contrast_limit:%}",
+    "coarse_dropout": "{num_holes_range} squares of {hole_height_range} pixels a side, of random colours",
+}
+
+
 def descriptions() -> dict[str, str]:
     """Returns one line on each of the nine, with the numbers of `PAPER`."""
-    noise, blur, jitter, similar, _, warp, perspective, tones, holes = (settings for _, settings in PAPER.values())
-    up_to = {key: f"±{plain(100 * value)} %" for key, value in (jitter | similar | tones).items()}
-    sd, kernel, corner = (Range(*ends) for ends in (noise["std_range"], blur["blur_limit"], perspective["scale"]))
-    count, side = Range(*holes["num_holes_range"]), Range(*holes["hole_height_range"])
-    return {
-        "noise": f"Gaussian noise, sd {sd} of the range; ImageNet-C's strongest is {plain(GAUSSIAN[-1])}",
-        "blur": f"Gaussian blur, kernel of {kernel} pixels",
-        "color_jitter": f"Brightness {up_to['brightness']}, contrast {up_to['contrast']}, saturation "
-        f"{up_to['saturation']}, hue {up_to['hue']} of the circle, in a drawn order",
-        "shift_scale_rotate": f"Shifted by {up_to['shift_limit']} of the side, scaled by {up_to['scale_limit']}, "
-        f"turned by ±{plain(similar['rotate_limit'])} degrees; black border",
-        "horizontal_flip": "Mirrored left to right",
-        "elastic": f"Warped by noise of amplitude {plain(warp['alpha'])}, smoothed by a sigma of {SIGMA} pixels",
-        "perspective": f"A view from the side: corners move inwards, sd {corner} of the side; right and bottom are "
-        "cut further",
-        "brightness_contrast": f"Brightness {up_to['brightness_limit']} of the range, contrast "
-        f"{up_to['contrast_limit']}",
-        "coarse_dropout": f"{count} squares of {side} pixels a side, of random colours",
-    }
+    written: dict[str, Any] = {"strongest": plain(GAUSSIAN[-1])}
+    for key, value in (entry for _, settings in PAPER.values() for entry in settings.items() if entry[0] != "fill"):
+        written[key] = Range(*value) if isinstance(value, tuple) else Range(-value, value)
+    return {name: words.format(**written) for name, words in WORDS.items()}
 
 
 def paper(choice: Choice) -> list[Augmentation]:

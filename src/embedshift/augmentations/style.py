@@ -23,23 +23,15 @@ REACH, SHADE = 60.0, 0.05
 PLAIN: dict[str, tuple[str, Json, str]] = {
     "sepia": ("ToSepia", {}, "Brown, as an old print"),
     "posterize": ("Posterize", {"num_bits": 2}, "Only {num_bits} bits a channel"),
-    "solarize": (
-        "Solarize",
-        {"threshold_range": (0.5, 0.5)},
-        "Values above {threshold_range[0]} of the range inverted",
-    ),
+    "solarize": ("Solarize", {"threshold_range": (0.5, 0.5)}, "Values above {threshold_range[0]} inverted"),
     "negative": ("InvertImg", {}, "All values inverted"),
     "equalize": ("Equalize", {}, "Each channel's values spread evenly over the range"),
-    "clahe": (
-        "CLAHE",
-        {"clip_limit": (4, 4)},
-        "Lightness spread evenly in tiles, its contrast limited to {clip_limit[0]}",
-    ),
+    "clahe": ("CLAHE", {"clip_limit": (4, 4)}, "Lightness evened in tiles, its contrast limited to {clip_limit[0]}"),
     "emboss": ("Emboss", {"alpha": (1, 1), "strength": (1, 1)}, "A relief, lit from one corner"),
     "superpixels": (
         "Superpixels",
         {"p_replace": (1, 1), "n_segments": (100, 100)},
-        "A mosaic of {n_segments[0]} even patches",
+        "{n_segments[0]} even patches",
     ),
 }
 

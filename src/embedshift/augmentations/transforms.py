@@ -90,8 +90,8 @@ def described(transform: Transform) -> str:
     """Returns one line on a transform or a callable: its own `description`, its docstring's first line, or its repr."""
     while isinstance(transform, functools.partial):  # whose repr may hold paths
         transform = transform.func
-    own = getattr(transform, "description", None)
-    words = own if isinstance(own, str) else (getattr(transform, "__doc__", None) or "").strip().split("\n")[0]
+    said = (getattr(transform, name, None) for name in ("description", "__doc__"))
+    words = next((text.strip().split("\n")[0] for text in said if isinstance(text, str)), "")
     if is_transform(transform) or not words:
         words = re.sub(r" at 0x[0-9a-f]+", "", repr(transform))
     return " ".join(words.split())[:MOST_LETTERS]

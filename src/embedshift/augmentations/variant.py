@@ -27,7 +27,7 @@ class Variant(Augmentation):
     transform: Transform = read_only
     bytes_hash: str = ""
     missing: int = 0
-    description: str = "made by another program"
+    description: str = "Made by another program"
     is_written: bool = False
 
     def describe(self) -> Json:
@@ -46,7 +46,7 @@ class Purified(Variant):
 
     @classmethod
     def make(cls, source: str, name: str, **fields: Any) -> "Purified":
-        description = f"the {source if source == ORIGINAL else f'view {source}'} after {name}"
+        description = f"The {source if source == ORIGINAL else f'view {source}'} after {name}"
         return cls(f"{source}+{name}", purifier(name), source=source, purifier=name, description=description, **fields)
 
     def describe(self) -> Json:

@@ -169,7 +169,12 @@ def run(
         return
     assert out is not None
     retries = {"retry_failed": retry_failed, "repair": repair}
-    _measure(given_settings, out, describe, quiet=quiet, as_json=as_json, report=not no_report, retries=retries)
+    _measure(given_settings, out, quiet=quiet, as_json=as_json, report=not no_report, retries=retries)
+    if describe and not as_json:
+        from embedshift.cli.listing import descriptions
+
+        for line in descriptions(out):
+            say(line)
     if max_failed is not None:
         refuse_failures(out, max_failed)
 
@@ -250,16 +255,7 @@ def list_names(
         say(with_flags(f"{name:{width}}  {text}", app))
 
 
-def _measure(
-    settings: Json,
-    out: Path,
-    describe: bool = False,
-    *,
-    quiet: bool,
-    as_json: bool,
-    report: bool = True,
-    retries: Json = {},  # noqa: B006 - only read
-) -> None:
+def _measure(settings: Json, out: Path, *, quiet: bool, as_json: bool, report: bool = True, retries: Json = {}) -> None:  # noqa: B006 - only read
     from embedshift.cli.terminal import print_table, progress
     from embedshift.config import make_config
     from embedshift.steps import run_study
@@ -273,8 +269,7 @@ def _measure(
             step(count)
 
         run_study(make_config(settings), out, **retries, progress=measured, on_start=on_start)
-    # After the first lines, which wait for no table.
-    from embedshift.cli.results import legend, result_tables, what_they_are
+    from embedshift.cli.results import legend, result_tables  # after the first lines, which wait for no table
     from embedshift.study import Study
 
     seconds, study = time.monotonic() - started, Study(out)
@@ -286,7 +281,7 @@ def _measure(
     else:
         for table, spare in result_tables(study):
             print_table(table, spare)
-        for line in (*(what_they_are(study) if describe else ()), *legend(study)):
+        for line in legend(study):
             say(line)
         when = f"in {seconds:.1f} s" if steps else "before; nothing was left to do"
         say(f"{counts.measured} of {counts.images} images measured {when}.")

@@ -1,6 +1,7 @@
 """The content of `embedshift list`; each kind is imported when it is listed, to keep the others fast."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from embedshift.registry import questions
 
@@ -48,6 +49,14 @@ def _figures() -> Iterator[tuple[str, str]]:
 def _questions() -> Iterator[tuple[str, str]]:
     for question in questions():
         yield question.name, question.sentence
+
+
+def descriptions(folder: Path) -> Iterator[str]:
+    """Yields one line on every augmentation of a study."""
+    from embedshift.store.info import read_info
+
+    known = read_info(folder).descriptions
+    yield from (f"{name:{max(map(len, known))}}  {words}" for name, words in known.items())
 
 
 LISTS: dict[str, Callable[[], Iterator[tuple[str, str]]]] = {

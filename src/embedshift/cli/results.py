@@ -121,13 +121,6 @@ def legend(study: Study) -> Iterator[str]:
     yield f"Metrics: `embedshift list metrics`. All numbers: {study.folder / 'tables'}"
 
 
-def what_they_are(study: Study) -> Iterator[str]:
-    """Yields one line on every augmentation."""
-    descriptions = study.reader().info.descriptions
-    width = max(map(len, descriptions), default=0)
-    yield from (f"{name:{width}}  {words}" for name, words in descriptions.items())
-
-
 def _undefined_last(value: float | None) -> tuple[bool, float]:
     return value is None, value or 0.0
 
