@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from embedshift.config import Json
 from embedshift.errors import EmbedshiftError, reason
+from embedshift.store.contents import content_problems
 from embedshift.store.info import FILE, StudyInfo, read_info
 from embedshift.store.parts import (
     Part,
@@ -81,10 +82,15 @@ def _shards(folder: Path, info: StudyInfo, findings: list[Finding]) -> Iterator[
         findings.append(Finding("shards", reason(error)))
         return
     by_index = dict(zip(paths, read_parts(paths.values(), info), strict=True))
+    whole = [part for part in by_index.values() if isinstance(part, Part)]
+    problems = {part.path: _decoded(part, info) for part in whole}
+    whole = [part for part in whole if not problems[part.path]]
+    wrong = content_problems(whole, info, Reader(folder).lists, vectors=True)
+    problems |= {part.path: problem for part, problem in wrong}
     for index in range(info.shard_count):
         name, part = shard_name(shard_path(folder, index)), by_index.get(index)
         if isinstance(part, Part):
-            problem = _decoded(part, info)
+            problem = problems[part.path]
             findings.append(Finding(name, problem, "" if problem else part.checksum))
             if not problem:
                 yield part
