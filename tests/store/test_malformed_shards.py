@@ -62,29 +62,45 @@ def twice(rows):
 
 
 MALFORMED = {
-    "rows permuted": (lambda rows: rows.take(list(range(11, -1, -1))), "column 'view' has 'blur' where it must"),
-    "an image twice": (twice, "names an image twice|3 different images"),
+    "rows permuted": (
+        lambda rows: rows.take(list(range(11, -1, -1))),
+        "column 'view' has 'blur', where another value belongs",
+    ),
+    "an image twice": (twice, "names an image twice"),
     "views apart": (lambda rows: put(rows, "image_id", rows["image_id"].take([*range(1, 12), 0])), "'image_id' has"),
     "a view like a path": (cell("view", 4, "../../x"), r"column 'view' has '\.\./\.\./x'"),
     "a view of another name": (cell("view", 4, "sepia"), "column 'view' has 'sepia'"),
-    "a draw below 0": (cell("draw", 4, -5), "column 'draw' has -5 where"),
+    "a draw below 0": (cell("draw", 4, -5), "column 'draw' has -5, where"),
     "vectors of another length": (shorter, r"column 'embedding' is fixed_size_list<element: float>\[5\], not"),
     "a number as text": (retyped("l2_distance", pa.string()), "column 'l2_distance' is string, not double"),
     "another type of a list": (retyped("attention", pa.list_(pa.float32())), "column 'attention' is list<"),
-    "a column that is missing": (lambda rows: rows.drop_columns(["edge_preservation"]), "no column 'edge_preservation"),
-    "no pairs": (lambda rows: rows.drop_columns(["pairwise"]), "no column 'pairwise'"),
+    "a column that is missing": (
+        lambda rows: rows.drop_columns(["edge_preservation"]),
+        "column 'edge_preservation' is missing, not double",
+    ),
+    "no pairs": (lambda rows: rows.drop_columns(["pairwise"]), "column 'pairwise' is missing, not list"),
     "a column of its own": (
-        lambda rows: rows.append_column("more", pa.nulls(12, pa.float64())), "'more' is not as in the other shards",
+        lambda rows: rows.append_column("more", pa.nulls(12, pa.float64())),
+        "'more' is double, not in the other shards",
     ),
     "a cosine of 9": (cell("cosine_similarity", 5, 9.0), r"'cosine_similarity' has 9\.0, beyond -1\.0 to 1\.0"),
     "a distance without end": (cell("l2_distance", 5, np.inf), "column 'l2_distance' has inf, beyond 0"),
-    "a cosine of NaN": (cell("cosine_similarity", 5, np.nan), "'cosine_similarity' has no value for 1 of"),
-    "no cosine": (cell("cosine_similarity", 5, None), "'cosine_similarity' has no value for 1 of"),
-    "pairs of a wrong number": (cell("pairwise", 3, [0.5] * 4), "'pairwise' has a list of 4 numbers, not 1"),
-    "pairs of NaN": (cell("pairwise", 3, [np.nan]), "'pairwise' has a number that is not finite"),
-    "an embedding of NaN": (cell("embedding", 4, lambda old: [np.nan, *old[1:]]), "'embedding' has a number that is"),
-    "no embedding": (cell("embedding", 4, None), "column 'embedding' has no value for a view"),
-}  # fmt: skip
+    "a cosine of NaN": (
+        cell("cosine_similarity", 5, np.nan),
+        "'cosine_similarity' has (nan|None), where a number belongs",
+    ),
+    "no cosine": (cell("cosine_similarity", 5, None), "'cosine_similarity' has (nan|None), where a number belongs"),
+    "pairs of a wrong number": (
+        cell("pairwise", 3, [0.5] * 4),
+        r"'pairwise' has \[0.5, 0.5, 0.5, 0.5\], where a list of 1 ",
+    ),
+    "pairs of NaN": (cell("pairwise", 3, [np.nan]), "'pairwise' has nan, where a number belongs"),
+    "an embedding of NaN": (
+        cell("embedding", 4, lambda old: [np.nan, *old[1:]]),
+        "'embedding' has nan, where a number",
+    ),
+    "no embedding": (cell("embedding", 4, None), "column 'embedding' has None, where a vector"),
+}
 
 
 @pytest.mark.parametrize("case", MALFORMED)
@@ -96,7 +112,7 @@ def test_a_malformed_shard_is_one_line_wherever_it_is_read(case, study, monkeypa
     before = {path: path.read_bytes() for path in study.folder.rglob("*.*") if path.is_file()}
     done = command.call(monkeypatch, capsys, "report", study.folder, "--figures", "l2_density")
     assert done.code == 1
-    assert f"part-00001.parquet: {damaged.problem}" in done.line or "3 different images" in damaged.problem
+    assert f"part-00001.parquet: {damaged.problem}" in done.line
     assert "delete the file and run the study again to measure it" in done.line
     assert pl.Series([done.line, damaged.problem]).str.contains(words).all(), (done.line, damaged.problem)
     assert {path: path.read_bytes() for path in study.folder.rglob("*.*") if path.is_file()} == before

@@ -16,7 +16,7 @@ import embedshift
 from embedshift.errors import EmbedshiftError
 from embedshift.statistics.summary import PAPER_METRICS
 from support.command import call
-from support.comparing import SUITE, A, B, C, moved, variant
+from support.comparing import ENCODER_METRICS, SUITE, A, B, C, moved, variant
 from support.revised import revise_shard, say_identity
 from support.studies import compared
 from support.synthetic import make_study
@@ -94,7 +94,7 @@ def test_largest_difference_of_the_summary_equals_a_search(first, tmp_path):
     told = found.filter(pl.col("difference") != 0)
     columns = ("difference", "augmentation", "column", "value", "reference_value")
     assert {row["metric"]: tuple(row[c] for c in columns) for row in told.iter_rows(named=True)} == expected
-    assert set(expected) == {"cosine_similarity", "l2_distance", "attention_similarity"}
+    assert set(expected) == {*ENCODER_METRICS}
     assert found["difference"].abs().is_sorted(descending=True)
     assert set(found["study"]) == {B}
     assert set(found["reference"]) == {A}

@@ -58,8 +58,7 @@ def originals(reader: Reader, path: str = "") -> Originals:
             raise UsageError(
                 f"`gallery`: {path}: its vectors have {part.shape[-1]} numbers, those of this encoder {dim}"
             )
-        # A vector that is not of numbers has no direction, and is never found.
-        memory[filled : filled + len(part)] = np.where(np.isfinite(part).all(axis=1, keepdims=True), part, 0.0)
+        memory[filled : filled + len(part)] = part
         filled += len(part)
         release_memory(memory, filled)
     groups = None
