@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from embedshift.store import parts
 from embedshift.store.shards import ShardRecord, read_record, shard_path, write_shard
@@ -46,8 +47,8 @@ def link_study(folder: Path, images: int, dim: int, size: int) -> int:
 def take_links_for_shards() -> None:
     """Lets this process read such a study: a link may hold another shard than its name says."""
 
-    def read(path: Path) -> tuple[ShardRecord, str, int]:
-        record, checksum, rows = read_record(path)
-        return replace(record, index=int(path.stem.removeprefix("part-"))), checksum, rows
+    def read(path: Path) -> tuple[ShardRecord, str, pq.FileMetaData]:
+        record, checksum, metadata = read_record(path)
+        return replace(record, index=int(path.stem.removeprefix("part-"))), checksum, metadata
 
     parts.__dict__["read_record"] = read

@@ -96,7 +96,7 @@ def test_a_planted_payload_is_refused_and_does_not_run(form, tmp_path):
         file.write_bytes(pickle.dumps({"extra": Payload(marker)}))
     else:
         assert b"touch" in zipfile.ZipFile(file).read(next(n for n in zipfile.ZipFile(file).namelist() if "pkl" in n))
-    refused(folder, "weights cannot be loaded")
+    refused(folder, "weights cannot be loaded (its pickle is damaged or holds more than weights; give safetensors)")
     assert not marker.exists()
     with contextlib.suppress(Exception):
         torch.load(file, weights_only=False)  # the payload does work

@@ -17,6 +17,7 @@ from embedshift.augmentations import load_suite
 from embedshift.config import make_config
 from embedshift.engines import loaders
 from embedshift.engines.loaders import Images, draw_all
+from embedshift.pipeline import prepare
 from embedshift.pipeline.draw import draw_image
 from embedshift.pipeline.limit import TookTooLong, time_limit
 from embedshift.pipeline.prepare import prepared
@@ -233,6 +234,14 @@ def test_more_views_of_an_image_than_memory_holds_are_refused(tmp_path, photos):
         embedshift.run(photos, out=tmp_path / "study", model=MeanColour(), draws=1_000_000_000)
     assert caught.value.exit_code == 2
     assert (2**30 // (32 * 32 * 3) - 1) // 9 == 38836
+    strength = {"augmentations": "strength", "families": ("noise",)}
+    with pytest.raises(embedshift.EmbedshiftError, match="levels: Input should be less than or equal to 1000"):
+        embedshift.run(photos, out=tmp_path / "study", model=MeanColour(), levels=1_000_000, **strength)
+    with study_of(photos) as study:
+        config = dataclasses.replace(study.plan.config, levels=900)
+        large = dataclasses.replace(study.plan, config=config, preprocess=study.plan.preprocess.at(8192))
+    with pytest.raises(embedshift.EmbedshiftError, match=r"^`levels` 900: .* 9 of 8192 pixels .*; at most 4 views fit"):
+        prepare._refuse_more_than_memory(large)
 
 
 def test_a_limit_leaves_alarm_and_timer_as_they_were():

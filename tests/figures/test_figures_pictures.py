@@ -162,11 +162,16 @@ def test_images_are_drawn_by_the_seed(study):
 def test_figures_with_pictures_are_left_out_when_the_sources_are_gone(tmp_path, caplog):
     study = make_study(tmp_path / "study", 4, NAMES)
     remember_roots(study.reader().info.source)
+    old = [study.folder / "figures" / name for name in ("fig04a_views.png", "fig04a_views_p2.svg", "fig04a_views2.png")]
+    old[0].parent.mkdir(exist_ok=True)
+    for path in old:
+        path.write_bytes(b"of an earlier report")
     with caplog.at_level(logging.WARNING, logger="embedshift"):
         paths = save_figures(study.reader(), ["attention", "views", "pipeline", "l2_bars"], ["png"])
     assert [path.name for path in paths] == ["fig07_l2_bars.png"]
     assert "skipping figure 'attention': " in caplog.text
     assert "No such file" in caplog.text
+    assert [path.exists() for path in old] == [False, False, True]
 
 
 def test_no_attention_no_figure_of_it(tmp_path, caplog):

@@ -1,5 +1,6 @@
 """Folders, files and lists → samples: ids, order, what is passed over, and what is refused."""
 
+import logging
 import os
 import random
 from pathlib import Path
@@ -125,12 +126,16 @@ def test_a_folder_called_txt_is_a_folder(tree):
     assert ids(tree("photos.txt/a.jpg") / "photos.txt") == ["a.jpg"]
 
 
-def test_a_folder_that_holds_a_study_is_passed_over(tree):
+def test_a_folder_that_holds_a_study_is_passed_over(tree, caplog):
+    caplog.set_level(logging.INFO, logger="embedshift")
     root = tree("a.jpg", "study/study.json", "study/shards/part-00000.parquet", "study/figures/x.png", "study/photos/y.jpg")  # fmt: skip  # noqa: E501
     source = FolderSource([str(root)])
     assert [sample.image_id for sample in source.samples] == ["a.jpg"]
     assert not source.skipped
     assert ids(root / "study" / "photos") == ["y.jpg"]
+    # Images in the folder of a study itself may be measured again; its figures are none.
+    assert ids(root / "study") == ["photos/y.jpg"]
+    assert f"{root / 'study'}: holds a study too; skipping the study's own figures" in caplog.text
     # A file of that name alone makes no study.
     assert ids(tree("mine/study.json", "mine/b.jpg", below="other")) == ["mine/b.jpg"]
 

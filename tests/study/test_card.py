@@ -1,5 +1,6 @@
 """The section for a model card: its numbers are the study's, its command is taken, and no name is markup."""
 
+import os
 import re
 import shlex
 
@@ -183,3 +184,18 @@ def test_the_command_prints_or_writes_it(study, tmp_path, cli):
     assert done.out == f"Written: {tmp_path / 'card.md'}\n"
     assert cli("card", study.folder, "--out", tmp_path).line.endswith("is a folder; name a file")
     assert cli("card", tmp_path / "nowhere").code == 2
+
+
+def test_the_command_overwrites_no_file_of_a_study_and_waits_for_no_fifo(study, tmp_path, cli):
+    before = {path: path.read_bytes() for path in study.folder.rglob("*") if path.is_file()}
+    (tmp_path / "link").symlink_to(study.folder / "study.json")
+    for out in ("study.json", "failures.parquet", "report.html", "tables/summary.csv", "tables/new.md", "shards/a"):
+        assert f"{out}: belongs to the study in " in cli("card", study.folder, "--out", study.folder / out).line
+    assert "belongs to the study in " in cli("card", study.folder, "--out", tmp_path / "link").line
+    assert {path: path.read_bytes() for path in study.folder.rglob("*") if path.is_file()} == before
+    os.mkfifo(tmp_path / "fifo")
+    assert cli("card", study.folder, "--out", tmp_path / "fifo").line.endswith("fifo: No such device or address")
+    reader = os.open(tmp_path / "fifo", os.O_RDONLY | os.O_NONBLOCK)
+    assert cli("card", study.folder, "--out", tmp_path / "fifo").code == 0
+    assert os.read(reader, 100_000).decode() == study.card()
+    os.close(reader)

@@ -68,7 +68,7 @@ def test_differences_and_intervals_equal_a_loop_over_the_same_resamples(studies,
         }
         other = {B: 1, C: 2}[row["study"]]
         sides = {index: np.array([values[index] for values in used.values()]) for index in (0, other)}
-        assert row["n"] == len(used) == (40 if (name, metric) == ("blur", "cosine_similarity") else 44)
+        assert row["n"] == len(used) == (40 if (name, metric) == ("blur", "detail_preservation") else 44)
         assert row["reference"] == A
         assert row["mean"] == pytest.approx(sides[other].mean(), abs=1e-12)
         assert row["reference_mean"] == pytest.approx(sides[0].mean(), abs=1e-12)
@@ -109,7 +109,7 @@ def test_differences_and_intervals_equal_a_loop_over_the_same_resamples(studies,
 def test_fewer_than_eight_images_have_no_interval_and_settle_nothing(first, tmp_path, monkeypatch, capsys):
     names = sorted(first.reader().image_ids())
     for left, there in ((8, True), (7, False)):
-        other = variant(first, tmp_path / str(left), moved(0.5, 1), failed=tuple(names[left:]), encoder={"name": "b"})
+        other = variant(first, tmp_path / str(left), moved(-0.5, 1), failed=tuple(names[left:]), encoder={"name": "b"})
         rows = embedshift.compare([first, other]).comparison.filter(pl.col("metric") == "cosine_similarity")
         assert rows["n"].to_list() == [2 * left] * 5
         assert rows["difference"].null_count() == 0

@@ -39,10 +39,10 @@ REFUSED = {
     ),
     "suite": (
         {
-            "identity": {"augmentations": {"blur": None, "blurred": {"callable": "def blurred(): ..."}}},
-            "rows": lambda rows: rows.with_columns(pl.col("view").replace("blur", "blurred")),
+            "identity": {"augmentations": {"perspective": None, "tilt": {"callable": "def tilt(): ..."}}},
+            "rows": lambda rows: rows.with_columns(pl.col("view").replace("perspective", "tilt")),
         },
-        "augmentations.blur: {",
+        "augmentations.perspective: {",
     ),
 }
 
@@ -178,7 +178,7 @@ def test_nothing_in_common_is_an_error(first, tmp_path):
 
 def test_another_view_size_is_told_and_not_refused(first, tmp_path, caplog):
     def rescaled(rows):
-        return moved(0.1, 1)(rows).with_columns(pl.col("patch_similarity") * 0.9)
+        return moved(0.1, 1)(rows).with_columns(patch_similarity=1 - (1 - pl.col("patch_similarity")) * 0.9)
 
     other = variant(first, tmp_path / "b", rescaled, encoder={"name": "b", "size": 64}, identity={"size": 64})
     found = embedshift.compare([first, other])

@@ -2,6 +2,7 @@
 
 import html
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -177,6 +178,9 @@ def test_a_file_that_cannot_be_written_is_named(check, tmp_path):
     assert done.code == 1
     assert done.err.endswith(f"error: {tmp_path / 'none' / 'gate.xml'}: No such file or directory\n")
     assert "1 kept" in done.out, "the verdict is not lost"
+    for option in ("--junit", "--markdown"):
+        os.mkfifo(tmp_path / option)
+        assert check([KEPT], option, tmp_path / option).err.endswith(f"{option}: No such device or address\n")
 
 
 def test_a_reference_is_named_and_a_strange_name_is_no_harm(study, tmp_path, check):

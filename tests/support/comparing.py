@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 
+from embedshift.registry import METRICS
 from embedshift.store.info import identity_hash, write_content
 from embedshift.store.shards import Failure, ShardRecord, write_failures, write_shard
 from embedshift.study import Study
@@ -16,7 +17,9 @@ from support.other_images import with_other_images
 from support.revised import record_shards
 from support.synthetic import make_study
 
-ENCODER_METRICS = ("cosine_similarity", "l2_distance", "attention_similarity")
+# The last is none of the encoder: it stands for those that may have no value.
+DETAIL = "detail_preservation"
+ENCODER_METRICS = ("cosine_similarity", "l2_distance", "attention_similarity", DETAIL)
 A, B, C = "synthetic-encoder (float32)", "synthetic-encoder (bfloat16)", "other (float32)"
 OTHER = {"encoder": {"name": "other", "weights_hash": "2" * 64}, "identity": {"weights_hash": "2" * 64}}
 SUITE = ["noise", "blur", "horizontal_flip", "elastic", "perspective"]
@@ -34,15 +37,17 @@ def moved(by: float, seed: int, spread: float = 0.02) -> Callable[[pl.DataFrame]
 
     def change(rows: pl.DataFrame) -> pl.DataFrame:
         noise = {name: by + spread * rng.normal(size=len(rows)) for name in ENCODER_METRICS}
-        return rows.with_columns(pl.col(name) + pl.Series(values) for name, values in noise.items())
+        limits = {name: (METRICS[name].low, METRICS[name].high) for name in noise}
+        changed = {name: (pl.col(name) + pl.Series(values)).clip(*limits[name]) for name, values in noise.items()}
+        return rows.with_columns(**changed)
 
     return change
 
 
 def holes(rows: pl.DataFrame) -> pl.DataFrame:
-    """Some cosines of the view that are not a number."""
+    """Some values of the view that are not a number, as of an image without detail."""
     chosen = (pl.col("view") == "blur") & pl.col("image_id").is_in(["image-00002.png", "image-00006.png"])
-    return rows.with_columns(pl.when(chosen).then(np.nan).otherwise("cosine_similarity").alias("cosine_similarity"))
+    return rows.with_columns(pl.when(chosen).then(np.nan).otherwise(DETAIL).alias(DETAIL))
 
 
 def three_studies(first: Study, folder: Path) -> list[Study]:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from embedshift.cli.words import printable, say
-from embedshift.errors import UsageError
+from embedshift.cli.written import write_text
 from embedshift.study import load
 
 
@@ -13,7 +13,5 @@ def print_card(folder: Path, out: Path | None) -> None:
     if out is None:
         print(printable(text, keep="\n"), end="")
         return
-    if out.is_dir():
-        raise UsageError(f"{out}: is a folder; name a file")
-    out.write_text(text, encoding="utf-8")
+    write_text(out, text)
     say(f"Written: {out}")

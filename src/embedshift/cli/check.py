@@ -14,6 +14,7 @@ from embedshift.cli.app import app
 from embedshift.cli.options import with_flags
 from embedshift.cli.terminal import fits, print_table
 from embedshift.cli.words import say
+from embedshift.cli.written import write_text
 from embedshift.errors import UsageError
 from embedshift.study.gate import Checked, check, output
 
@@ -49,11 +50,10 @@ def gate(
         for line in warnings:
             say(f"warning: {with_flags(line, app)}")
         say(with_flags(output.headline(checked, strict=strict), app))
-    # Not through a temporary file: a workflow's path may be a pipe, or the only file that it may write.
     if junit is not None:
-        junit.write_text(output.to_junit(checked, strict=strict), encoding="utf-8")
+        write_text(junit, output.to_junit(checked, strict=strict))
     if markdown is not None:
-        markdown.write_text(output.to_markdown(checked, strict=strict), encoding="utf-8")
+        write_text(markdown, output.to_markdown(checked, strict=strict))
     if not checked.passes(strict=strict):
         raise typer.Exit(BROKEN)
 

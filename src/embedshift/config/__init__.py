@@ -67,7 +67,7 @@ class StudyConfig:
         LONGEST, "With apply_to file: reduce larger images to this longest side first.", rare=True
     )
     families: tuple[str, ...] = setting((), "Families of strength or corruptions, separated by commas. Default: all.")
-    levels: AtLeast1 | None = setting(None, "Levels per family of strength. Default: 5.")
+    levels: Annotated[int, Ge(1), Le(1000)] | None = setting(None, "Levels per family of strength. Default: 5.")
     frost_textures: str | None = setting(None, "Folder of frost textures, for corruption frost.", rare=True)
     metrics: tuple[str, ...] = setting((), "Optional metrics in addition to the six default ones, separated by commas.")
     limit: AtLeast1 | None = setting(None, "Use only the first N images, sorted by id.")

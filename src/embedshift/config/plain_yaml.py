@@ -1,5 +1,6 @@
 """Reads YAML files of settings, pipelines, texts and rules as plain values."""
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 # Bytes of a file, lists and mappings in each other, characters of one text (Python prints no number of more than 4,300
 # digits).
 YAML_BYTES, YAML_DEPTH, YAML_TEXT = 256 * 1024, 20, 3500
+_BASE_60 = re.compile(r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?")
 
 
 def read_yaml(file: Path) -> Any:
@@ -49,6 +51,8 @@ def _require_plain_values(events: "Iterable[yaml.Event]") -> None:
             words = f"nested deeper than {YAML_DEPTH} lists and mappings"
         elif len(getattr(event, "value", "")) > YAML_TEXT:
             words = f"a text of more than {YAML_TEXT:,} characters"
+        elif isinstance(event, yaml.ScalarEvent) and event.implicit[0] and _BASE_60.fullmatch(event.value):
+            words = f"{event.value:.60} is a number to the base 60 in YAML; write a plain number, or put it in quotes"
         else:
             continue
         raise UsageError(f"{_line(event.start_mark)}{words}")

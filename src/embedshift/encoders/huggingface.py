@@ -20,7 +20,7 @@ from embedshift.encoders.family import Family
 from embedshift.encoders.files import checkpoint_file, read_preprocess
 from embedshift.encoders.folder import check_folder
 from embedshift.encoders.module import ModuleEncoder
-from embedshift.encoders.trust import check_config, check_index, no_remote_code
+from embedshift.encoders.trust import check_config, check_index, no_remote_code, short_reason
 from embedshift.errors import EmbedshiftError, reason
 
 log = logging.getLogger(__name__)
@@ -128,7 +128,7 @@ def _config(source: str, model: str, offline: bool) -> tuple[Family, transformer
                     f"{model}: no such folder, and not in the local cache of the Hugging Face Hub, which cannot be "
                     f"reached. Give a local folder with the model, or use the bundled encoder: `model` {BUNDLED}"
                 ) from error
-            words = "it has no model_type" if isinstance(error, KeyError) else _first_line(error)
+            words = "it has no model_type" if isinstance(error, KeyError) else short_reason(error)
             hint = f". For timm or open_clip use timm:hf-hub:{model} or open_clip:hf-hub:{model}"
             raise EmbedshiftError(
                 f"{model}: no usable config.json ({words}){'' if Path(source).is_dir() else hint}"
@@ -156,7 +156,7 @@ def load_module(checkpoint: Checkpoint, class_name: str, drop: tuple[str, ...]) 
                 **(family.options if class_name == family.loader else {}),
             )
         except Exception as error:
-            raise EmbedshiftError(f"{model}: its weights cannot be loaded ({_first_line(error)})") from error
+            raise EmbedshiftError(f"{model}: its weights cannot be loaded ({short_reason(error)})") from error
     missing = sorted(info["missing_keys"])
     if missing:
         raise EmbedshiftError(
@@ -196,7 +196,3 @@ def quiet() -> Iterator[None]:
         hf_logging.set_verbosity(level)
         if bar:
             show()
-
-
-def _first_line(error: Exception) -> str:
-    return reason(error)[:300]

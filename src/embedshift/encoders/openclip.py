@@ -19,8 +19,8 @@ from embedshift.encoders.folder import check_folder
 from embedshift.encoders.libraries import RESAMPLE, display_name, library
 from embedshift.encoders.module import ModuleEncoder
 from embedshift.encoders.text import ModuleTextEncoder
-from embedshift.encoders.trust import check_hf_text, check_open_clip, no_remote_code
-from embedshift.errors import EmbedshiftError, UsageError, reason
+from embedshift.encoders.trust import check_hf_text, check_open_clip, no_remote_code, short_reason
+from embedshift.errors import EmbedshiftError, UsageError
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ def load_openclip(
     except EmbedshiftError:
         raise
     except Exception as error:
-        raise EmbedshiftError(f"open_clip:{model}: cannot be loaded ({reason(error)[:300]})") from error
+        raise EmbedshiftError(f"open_clip:{model}: cannot be loaded ({short_reason(error)})") from error
     preprocess = Preprocess(native, mean, std, native, RESAMPLE.get(settings.get("interpolation", ""), 3))
     return ModuleEncoder(
         visual,
@@ -79,7 +79,7 @@ def load_openclip_text(model: str, *, device: str = "auto", precision: Precision
     except EmbedshiftError:
         raise
     except Exception as error:
-        raise EmbedshiftError(f"open_clip:{model}: its text tower cannot be loaded ({reason(error)[:300]})") from error
+        raise EmbedshiftError(f"open_clip:{model}: its text tower cannot be loaded ({short_reason(error)})") from error
     return ModuleTextEncoder(
         text,
         lambda texts: {"text": tokenizer(texts)},

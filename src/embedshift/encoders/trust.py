@@ -9,7 +9,7 @@ from typing import Any
 import huggingface_hub
 import transformers
 
-from embedshift.errors import EmbedshiftError
+from embedshift.errors import EmbedshiftError, reason
 
 # What decides how open_clip cleans a text; other keywords reach transformers, or name files.
 TOKENIZER_KEYS = {"clean", "strip_sep_token", "language", "reduction_mask", "additional_special_tokens"}
@@ -94,3 +94,9 @@ def check_timm(folder: Path) -> None:
 
 def _is_plain(name: Any) -> bool:
     return isinstance(name, str) and not set(name) & set(":/\\")
+
+
+def short_reason(error: Exception) -> str:
+    """Returns why a model cannot be loaded, in one line; torch's own would advise to run the code in its pickle."""
+    pickle = "its pickle is damaged or holds more than weights; give safetensors"
+    return pickle if "weights_only" in reason(error) else reason(error)[:300]

@@ -85,6 +85,8 @@ def iter_figures(
         except UsageError:  # the user asked for something that does not exist
             raise
         except EmbedshiftError as error:
+            for pages in ("", "_p*"):  # of an earlier report
+                _remove(data.reader, f"{kind.stem}{pages}.*")
             log.warning("skipping figure '%s': %s", kind.name, str(error).removeprefix(f"figure '{kind.name}': "))
 
 

@@ -123,10 +123,12 @@ def _loading(config: StudyConfig, encoder: Encoder | None) -> str:
 def _refuse_more_than_memory(plan: StudyPlan) -> None:
     bytes_per_view = plan.preprocess.size**2 * 3
     if (1 + plan.views) * bytes_per_view > MOST_BYTES:
-        most = (MOST_BYTES // bytes_per_view - 1) // len(plan.suite.names)
+        most, draws = MOST_BYTES // bytes_per_view - 1, plan.config.draws
+        name = "draws" if draws > 1 else "levels" if plan.config.levels else "augmentations"
+        at_most = f"{most // len(plan.suite.names)} draws" if draws > 1 else f"{most} views"
         raise UsageError(
-            f"`draws` {plan.config.draws}: all views of an image are in memory at once, and "
-            f"{plan.views:,} of {plan.preprocess.size} pixels take more than 1 GiB; at most {most} draws fit"
+            f"`{name}` {getattr(plan.config, name)}: all views of an image are in memory at once, and "
+            f"{plan.views:,} of {plan.preprocess.size} pixels take more than 1 GiB; at most {at_most} fit"
         )
 
 

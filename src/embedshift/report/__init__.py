@@ -53,8 +53,8 @@ def build_report(
     if not measured:
         raise UsageError(f"{reader.folder}: no image is measured yet; run the study first")
     with Renderers(len(known_figures(figures))) as renderers:  # they start while the tables are made
-        failures = shards.write_failures(reader.folder, records)
         reader = update_tables(reader)
+        failures = shards.write_failures(reader.folder, records)
         data = FigureInput(reader)
         if reader.pictures and reader.unseen:
             log.warning("%s; give the folder that contains them as `images_root`", reader.unseen)

@@ -2,6 +2,7 @@
 
 import os
 import posixpath
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,8 @@ __all__ = [
     "without_folders",
 ]
 
+_COMPRESSED = re.compile(r"\.(tar\.\w+|tgz|tbz2?|txz|zip|7z|rar)$", re.IGNORECASE)
+
 SOURCES: Registry[Callable[[Sequence[str]], Source]] = Registry("source")
 SOURCES.add("folder", FolderSource)
 SOURCES.add("url", UrlSource)
@@ -95,6 +98,13 @@ def _kinds(entry: str) -> list[tuple[str, str]]:
     """Returns the kind of a path, with the archives in it if it is a folder of archives."""
     if is_views_file(entry):
         return [("views", entry)]
+    if is_url(entry):
+        try:
+            fsspec.url_to_fs(entry)
+        except ImportError as error:
+            raise UsageError(f"{entry}: {error}; install what is missing, or give a local path") from error
+    if _COMPRESSED.search(entry):
+        raise UsageError(f"{entry}: a compressed archive; unpack it, or give a .tar that is not compressed")
     for ending, kind in ((".tar", "tar"), (".parquet", "parquet")):
         if file_and_column(entry)[0].lower().endswith(ending):
             return [(kind, entry)]

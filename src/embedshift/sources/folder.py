@@ -84,6 +84,9 @@ class FolderSource:
         ancestors = {folder: [Path(os.path.realpath(folder))]}
         for parent, folders, names in os.walk(folder, followlinks=True, onerror=note):
             above = ancestors.pop(parent)
+            if holds_study(parent):  # the folder that was named: others are left out below
+                log.info("%s: holds a study too; skipping the study's own figures", parent)
+                folders[:] = [name for name in folders if name != "figures"]
             kept: list[str] = []
             for name in sorted(folders):
                 path = os.path.join(parent, name)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from embedshift.config.files import read_file
+from embedshift.config.files import read_file, refuse_larger
 from embedshift.errors import UsageError, cause, reason
 from embedshift.sources.base import ENDINGS, IMAGE_BYTES, Block, ImageRef, count_ending
 from embedshift.sources.lists import answered
@@ -39,7 +39,8 @@ class UrlSource:
         files, path = fsspec.url_to_fs(sample.location)
         if isinstance(files, LocalFileSystem):
             return read_file(path, IMAGE_BYTES)
-        data: bytes = files.cat_file(path)
+        data: bytes = files.cat_file(path, end=IMAGE_BYTES + 1)
+        refuse_larger(len(data), IMAGE_BYTES)
         return data
 
     def block(self, sample: ImageRef) -> Block | None:

@@ -32,7 +32,7 @@ def _near(reader: ShardReader) -> list[str | None]:
         raise UsageError(f"{reader.folder}: `groups` {NEAR} needs stored embeddings: run it with `store` all")
     if reader.chunks.order.images > MOST_NEAR:
         raise UsageError(f"{reader.folder}: `groups` {NEAR} compares all pairs of at most {MOST_NEAR:,} images")
-    vectors = reader.rows().filter(pl.col("view") == ORIGINAL).select("embedding").collect()["embedding"].to_numpy()
+    vectors = reader.vectors(reader.rows().filter(pl.col("view") == ORIGINAL).select("embedding").collect())
     cosine = pl.col("cosine_similarity").fill_nan(None)
     views = reader.rows().filter(pl.col("view") != ORIGINAL).group_by("view").agg(cosine.median()).collect()
     least = near_cosine(views["cosine_similarity"], mean_cosine(vectors))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from embedshift.config.files import open_file
@@ -31,12 +32,15 @@ class Part:
     checksum: str
     rows_checksum: str
     rows: int
+    schema: pa.Schema
 
 
 # The parts that this process has read, and the states of their files then.
 _READ: dict[Path, tuple[State, Part]] = {}
 # The same of shards whose records alone were read: the checksums of their rows as they were written.
 _ROWS_RECORDED: dict[Path, tuple[State, str]] = {}
+# One object for all shards of equal columns.
+_SCHEMAS: dict[pa.Schema, pa.Schema] = {}
 
 
 def existing_shards(folder: Path, count: int) -> dict[int, Path]:
@@ -177,7 +181,7 @@ def _read_part(path: Path, info: StudyInfo | None) -> Part | EmbedshiftError:
     """Reads a part, or returns the error why it cannot be used."""
     try:
         state, checksum = file_state(path), file_checksum(path)
-        record, rows_checksum, rows = read_record(path)
+        record, rows_checksum, metadata = read_record(path)
         if shard_path(path.parent.parent, record.index) != path:
             raise UsageError(f"{path}: contains shard {record.index} but has another name; move it elsewhere")
         recorded = _recorded_checksum(path, info)
@@ -185,7 +189,9 @@ def _read_part(path: Path, info: StudyInfo | None) -> Part | EmbedshiftError:
             _check_rows(path, rows_checksum)
         elif info and recorded != checksum and _is_of_study(record, info):
             raise Damaged(path, "its content does not match its checksum")
-        _READ[path] = state, Part(path, record, checksum, rows_checksum, rows)
+        schema = metadata.schema.to_arrow_schema().remove_metadata()
+        schema = _SCHEMAS.setdefault(schema, schema)
+        _READ[path] = state, Part(path, record, checksum, rows_checksum, metadata.num_rows, schema)
         return _READ[path][1]
     except OSError as error:
         return EmbedshiftError(f"{path}: cannot be read ({error.strerror})")

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import polars as pl
 
-from embedshift.arrays import Units, Values
+from embedshift.arrays import Floats, Units, Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.registry import METRICS, Question, questions
@@ -20,6 +21,7 @@ from embedshift.statistics.chunks import Chunks, OrderedMap, map_here
 from embedshift.statistics.clusters import has_pairs
 from embedshift.statistics.families import MeasuredFamily, families_of
 from embedshift.store.chunks import scan, study_chunks
+from embedshift.store.contents import refuse_contents
 from embedshift.store.forked import refuse_fork
 from embedshift.store.groups import FILE as GROUPS
 from embedshift.store.groups import stored_units
@@ -173,12 +175,27 @@ class ShardReader:
     def _measured(self) -> list[Part]:
         """Returns the shards; UsageError if there is none."""
         if measured := self.parts():
+            refuse_contents(measured, self.info, self.lists)
             return measured
         raise UsageError(f"{self.folder}: no image is measured yet; run the study first")
 
     def parts(self) -> list[Part]:
         """The study's current shards, in order, each checked for damage."""
         return parts(self.folder, self.info)
+
+    @functools.cached_property
+    def lists(self) -> dict[str, int]:
+        """Columns with a list of numbers for every original → its length, as the study's questions declare them."""
+        parts = [question.part("tables") for question in self.questions]
+        declared = [lists(self) for part in parts for lists in getattr(part, "LISTS", ())]
+        return {name: length for lists in declared for name, length in lists.items()}
+
+    def vectors(self, rows: pl.DataFrame) -> Floats:
+        """Returns the embeddings of some rows; refuses a shard with one that is not finite."""
+        found = rows["embedding"].to_numpy()
+        if not np.isfinite(found).all():
+            refuse_contents(self.parts(), self.info, self.lists, vectors=True)
+        return found
 
     def measured_checksum(self) -> str:
         """One checksum over all rows and sums; equal for two runs of one study."""

@@ -165,8 +165,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> str:
             hidden.unlink(missing_ok=True)
 
 
-def read_record(path: Path) -> tuple[ShardRecord, str, int]:
-    """Returns a shard's record, the checksum of its rows and sums as it was written, and its number of rows."""
+def read_record(path: Path) -> tuple[ShardRecord, str, pq.FileMetaData]:
+    """Returns a shard's record, the checksum of its rows and sums as it was written, and the metadata of its file."""
     try:
         metadata = pq.read_metadata(path.absolute())
         content: Json = dict(json.loads(metadata.metadata[METADATA_KEY]))
@@ -181,7 +181,7 @@ def read_record(path: Path) -> tuple[ShardRecord, str, int]:
     try:
         checksum = fields.pop("rows_checksum")
         fields["failures"] = tuple(Failure(**failure) for failure in fields["failures"])
-        return ShardRecord(**fields), checksum, metadata.num_rows
+        return ShardRecord(**fields), checksum, metadata
     except (KeyError, TypeError) as error:
         raise Damaged(path, reason(error)) from error
 
@@ -198,10 +198,10 @@ def with_sums(table: pa.Table, sums: Mapping[str, Mapping[str, Values]]) -> pa.T
     return table.replace_schema_metadata({SUMS_KEY: json.dumps(packed)}) if packed else table
 
 
-def pixels_digest(table: pa.Table) -> str:
-    """Returns a digest over the ids of a shard's images and the hashes of their pixels."""
-    originals = table.select(["image_id", "pixels"]).filter(table["pixels"].is_valid())
-    lines = json.dumps([originals["image_id"].to_pylist(), originals["pixels"].to_pylist()])
+def pixels_digest(ids: Sequence[str], pixels: Sequence[str | None]) -> str:
+    """Returns a digest over the ids of images and the hashes of their pixels; rows without a hash do not count."""
+    kept = [index for index, value in enumerate(pixels) if value is not None]
+    lines = json.dumps([[ids[index] for index in kept], [pixels[index] for index in kept]])
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
@@ -210,7 +210,10 @@ def shard_sums(paths: Iterable[Path], name: str) -> Iterator[dict[str, Values]]:
     for path in paths:
         packed = json.loads((pq.read_metadata(path.absolute()).metadata or {}).get(SUMS_KEY, "{}"))
         if name in packed:
-            yield {key: _unpack(array) for key, array in packed[name].items()}
+            try:
+                yield {key: _unpack(array) for key, array in packed[name].items()}
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise Damaged(path, f"the sums {name!r}: {reason(error)}") from error
 
 
 def _pack(values: Values) -> Json:

@@ -34,7 +34,8 @@ class ShardWriter:
 
     def write(self, table: pa.Table, record: ShardRecord) -> None:
         self._wait()
-        record = replace(record, study_id=self._study_id, pixels=pixels_digest(table))
+        digest = pixels_digest(table["image_id"].to_pylist(), table["pixels"].to_pylist())
+        record = replace(record, study_id=self._study_id, pixels=digest)
         path = shard_path(self._folder, record.index)
         first = self._first.get(shard_name(path))
         refuse_other_pixels(path, record, first)

@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,6 +19,12 @@ from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
 
 log = logging.getLogger(__name__)
+
+
+def pairwise_length(reader: Reader) -> dict[str, int]:
+    """Returns the length of the column `pairwise`, if it is there."""
+    length = math.comb(len(reader.augmentations), 2) * reader.info.draws
+    return {"pairwise": length} if reader.identity_of("clusters").get("pairwise", True) else {}
 
 
 def tree_of(reader: Reader) -> Tree:
@@ -113,6 +120,8 @@ def clusters(reader: Reader) -> pl.DataFrame:
     return clusters_of(matrix, names, tree_of(reader).linkage)
 
 
+# Functions of a reader: each returns columns with a list for every original, and its length.
+LISTS = (pairwise_length,)
 TABLES: tuple[Table[Reader], ...] = (
     Table(
         "pairwise",

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import polars as pl
 
-from embedshift.arrays import Values
+from embedshift.arrays import Floats, Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.questions.geometry.spread import effective_rank, jackknife, nearest_cosine, uniformity
 from embedshift.statistics.chunks import gather
@@ -82,12 +82,12 @@ def _rows(names: Sequence[str], metric: str, value: Values, low: Values, high: V
         yield (name, metric, *numbers)
 
 
-def first_embeddings(reader: Reader) -> Mapping[str, Values]:
+def first_embeddings(reader: Reader) -> Mapping[str, Floats]:
     """Returns draw 0 of the embeddings of the first images: view → float32 `[n, D]`, the original first."""
     first_draw = reader.chunks.head(OF_A_SET).filter(pl.col("draw") == 0)
     rows = first_draw.select("view", "embedding").collect()
     names = [ORIGINAL, *reader.augmentations]
-    vectors = rows["embedding"].to_numpy()
+    vectors = reader.vectors(rows)
     vectors = vectors.reshape(-1, len(names), vectors.shape[-1])
     return {name: vectors[:, rows["view"][: len(names)].to_list().index(name)] for name in names}
 

@@ -24,7 +24,7 @@ def near_duplicates(reader: Reader) -> Json | None:
         return None
     least = near_cosine(cosines["median"], cosines["baseline"][0])
     vectors = reader.rows().filter(pl.col("view") == ORIGINAL).select("embedding").head(COMPARED).collect()
-    labels = components(vectors["embedding"].to_numpy(), least)
+    labels = components(reader.vectors(vectors), least)
     units = np.arange(len(labels)) if reader.units is None else reader.units[: len(labels)]
     joined = np.bincount(np.unique(np.stack([labels, units], axis=1), axis=0)[:, 0]) > 1
     images = int(joined[labels].sum())

@@ -62,7 +62,7 @@ def search_views(reader: Reader, originals: Originals, queries: int | None, func
     with ThreadPoolExecutor(_threads()) as pool, threadpool_limits(1):
         for block in blocks(part, len(order.views)):
             predicted = start < PREDICTED_FROM
-            vectors = block["embedding"].to_numpy()
+            vectors = reader.vectors(block)
             vectors = vectors.reshape(-1, len(order.views), vectors.shape[-1])
             positions = np.arange(start, start + len(vectors))
             search_view = functools.partial(

@@ -105,7 +105,7 @@ def duplicates(reader: Reader) -> pl.DataFrame:
 def original_pairs(reader: Reader, count: int) -> pairs.Pairs:
     """Returns all pairs of the first originals."""
     rows = reader.rows().filter(pl.col("view") == ORIGINAL).select("embedding").head(count)
-    return pairs.all_pairs(rows.collect()["embedding"].to_numpy(), reader.units)
+    return pairs.all_pairs(reader.vectors(rows.collect()), reader.units)
 
 
 def cosines(reader: Reader, count: int | None = None) -> Mapping[str, Values]:

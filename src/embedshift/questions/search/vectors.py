@@ -3,7 +3,7 @@
 import itertools
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ def originals(reader: Reader, path: str = "") -> Originals:
     """Returns the originals of a study and the vectors of a gallery."""
     rows = reader.rows().filter(pl.col("view") == ORIGINAL)
     names = [rows.select("image_id").collect()["image_id"]]
-    parts = [_vectors(rows)]
+    parts = [_vectors(rows, reader.vectors)]
     images = count = len(names[0])
     if path:
         gallery_ids, gallery_vectors = _gallery(reader, Path(path).expanduser())
@@ -58,8 +58,7 @@ def originals(reader: Reader, path: str = "") -> Originals:
             raise UsageError(
                 f"`gallery`: {path}: its vectors have {part.shape[-1]} numbers, those of this encoder {dim}"
             )
-        # A vector that is not of numbers has no direction, and is never found.
-        memory[filled : filled + len(part)] = np.where(np.isfinite(part).all(axis=1, keepdims=True), part, 0.0)
+        memory[filled : filled + len(part)] = part
         filled += len(part)
         release_memory(memory, filled)
     groups = None
@@ -68,10 +67,10 @@ def originals(reader: Reader, path: str = "") -> Originals:
     return Originals(pl.concat(names), Gallery.of(memory[:filled], groups), images)
 
 
-def _vectors(rows: pl.LazyFrame, column: str = "embedding") -> Iterator[Floats]:
-    for batch in rows.select(column).collect_batches(chunk_size=ROWS, maintain_order=True):
+def _vectors(rows: pl.LazyFrame, read: Callable[[pl.DataFrame], Floats]) -> Iterator[Floats]:
+    for batch in rows.select("embedding").collect_batches(chunk_size=ROWS, maintain_order=True):
         if len(batch):
-            yield batch[column].to_numpy()
+            yield read(batch)
 
 
 def _allocate(count: int, dim: int, folder: Path) -> Floats:
@@ -149,7 +148,7 @@ def _read_study(reader: Reader, other: Reader) -> tuple[pl.Series, Iterator[Floa
     ids = kept.select(pl.lit(GALLERY) + pl.col("image_id")).collect().to_series()
     if duplicates := len(originals.select("view").collect()) - len(ids):
         log.info("%d images of the gallery are also in the study; skipping them in the gallery", duplicates)
-    return ids.alias("image_id"), _vectors(kept)
+    return ids.alias("image_id"), _vectors(kept, other.vectors)
 
 
 def _read_parquet(rows: pl.LazyFrame) -> tuple[pl.Series, Iterator[Floats]]:
@@ -164,4 +163,5 @@ def _read_parquet(rows: pl.LazyFrame) -> tuple[pl.Series, Iterator[Floats]]:
     length = int(rows.select(pl.len()).collect().item())
     width = int(rows.select(pl.col(column).first()).collect()[column].explode().len())
     fixed = rows.select(pl.col(column).cast(pl.List(pl.Float32)).list.to_array(width).alias("embedding"))
-    return pl.Series("image_id", [f"{GALLERY}{row}" for row in range(length)], pl.String), _vectors(fixed)
+    ids = pl.Series("image_id", [f"{GALLERY}{row}" for row in range(length)], pl.String)
+    return ids, _vectors(fixed, lambda batch: batch["embedding"].to_numpy())
