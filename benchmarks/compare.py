@@ -35,7 +35,7 @@ def main() -> None:
             name = f"noise-{noise:g}" if noise else "same"
             with_noise(folder / name, "encoder.layer.11.", noise)
             study = embedshift.run(
-                options.folder, out=folder / f"{name}-study", model=folder / name, limit=options.images
+                options.folder, out=folder / f"{name}-study", model=str(folder / name), limit=options.images
             )
             found = embedshift.compare([reference, study])
             print(f"{noise:g} sd: {found.verdict}", flush=True)
@@ -48,7 +48,8 @@ def main() -> None:
             parts = found.agreement.iter_rows(named=True)
             numbers.append([f"{noise:g} sd", *cells, *(with_ends(row, "value", "ci", ".3f") for row in parts)])
             ratios = found.comparison.filter(pl.col("augmentation") != "all", metric="relative_shift")
-            print(f"  ratios by augmentation: {ratios['ratio'].min():.2f} to {ratios['ratio'].max():.2f}")
+            least, *_, most = ratios["ratio"].sort()
+            print(f"  ratios by augmentation: {least:.2f} to {most:.2f}")
     print("\n| noise | times as far | recall@1 | twice as far / half as far | neighbours@10 | CKA |")
     print("|---|---|---|---|---|---|")
     for line in numbers:

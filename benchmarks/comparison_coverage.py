@@ -78,8 +78,9 @@ def found(world: World, images: int, seed: int) -> dict[str, tuple[Values, Value
         one = np.ones(images)
         baseline: Baseline = unit_pairs(unit(originals), one, one).baseline()
         measured.append(shifts(distances[..., None], baseline, jackknife_deviations(baseline)))
-    sample = log_ratios(*measured)
-    fixed = log_ratios(*(Shifts(each.relative, 0 * each.off) for each in measured))
+    sample = log_ratios(measured[0], measured[1])
+    still = [Shifts(each.relative, 0 * each.off) for each in measured]
+    fixed = log_ratios(still[0], still[1])
     overall, every = over_augmentations(sample, np.ones(9, bool)), simultaneous_intervals(sample, seed=seed)
     return {
         "all": t_interval(overall),
