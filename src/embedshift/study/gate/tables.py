@@ -79,6 +79,7 @@ class CheckedTable(Rules):
 
     differences: Mapping[str, Callable[[PairedStudies, Row], Estimate]] = field(default_factory=dict)
     estimate: "Callable[[Study, CheckedTable, str, Row], Estimate]" = column_estimate
+    of_both: Callable[[PairedStudies], pl.DataFrame] | None = None
 
 
 def _metric_unit(column: str, row: Row) -> str:
@@ -121,10 +122,19 @@ CORE = {
         unit=_metric_unit,
     ),
     "comparison": Rules(
-        keys=("augmentation", "metric", "study", "reference"),
-        columns={"difference": ("ci_low", "ci_high")},
+        keys=("augmentation", "metric"),
+        columns={"difference": ("ci_low", "ci_high"), "ratio": ("ratio_low", "ratio_high")},
         unit=_metric_unit,
+        limits=lambda column, row: (0.0 if column == "ratio" else -math.inf, math.inf),
     ),
+    "agreement": Rules(
+        keys=("metric",), columns={"value": ("ci_low", "ci_high")}, limits=lambda column, row: (-1.0, 1.0)
+    ),
+}
+
+# Tables of a study and its reference → how they are made.
+OF_BOTH: Mapping[str, Callable[[PairedStudies], pl.DataFrame]] = {
+    "comparison": lambda paired: compare_means(paired)[0],
 }
 
 
@@ -150,6 +160,7 @@ def _add_tables() -> None:
             **vars(rules),
             differences=DIFFERENCES.get(name, {}),
             estimate=ESTIMATES.get(name, column_estimate),
+            of_both=OF_BOTH.get(name),
         )
         TABLES.add(name, checked)
 
