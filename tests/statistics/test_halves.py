@@ -28,7 +28,9 @@ def test_halves_are_unit_vectors_of_the_turned_ones():
 def test_directions_have_haars_measure():
     """Cosines of two orthogonal vectors in a random half, against SciPy's rotations."""
     first, second = np.eye(16, dtype=np.float32)[:2]
-    cosines = [float(half[0] @ half[1]) for pair in halves(np.stack([first, second]), seed=0, rotations=500) for half in pair]
+    cosines = [
+        float(half[0] @ half[1]) for pair in halves(np.stack([first, second]), seed=0, rotations=500) for half in pair
+    ]
     turned = special_ortho_group(16, seed=1).rvs(1_000)[:, :2, :8]
     turned /= np.linalg.norm(turned, axis=-1, keepdims=True)
     assert ks_2samp(cosines, (turned[:, 0] * turned[:, 1]).sum(axis=-1)).pvalue > 0.01

@@ -12,15 +12,15 @@ import polars as pl
 from embedshift.config import Json
 from embedshift.errors import UsageError
 from embedshift.store.groups import Choice
-from embedshift.study.gate.decision import Decision, Outcome, decide
-from embedshift.study.gate.tables import chosen_rows, refuse_impossible
+from embedshift.study.gate.decision import Outcome, decide
+from embedshift.study.gate.tables import chosen_rows, paired_estimate, refuse_impossible
 from embedshift.study.paired import Estimate, PairedStudies, pair_studies
 from embedshift.study.study import Study, load
 
 if TYPE_CHECKING:
     from embedshift.study.gate.rule import Rule
 
-EQUAL = "kept by definition: both studies have equal weights and settings"
+EQUAL = "equal by definition: both studies have equal weights and settings"
 
 
 @dataclass(frozen=True)
@@ -184,10 +184,13 @@ def _results(rule: "Rule", study: Study, paired: PairedStudies | None, table: pl
 def _estimate(rule: "Rule", study: Study, paired: PairedStudies | None, row: Json) -> Estimate:
     """Returns the number that a rule bounds: that of the table's row, or its difference from the reference."""
     column, table = rule.column, rule.checked_table
-    if paired is not None and paired.are_equal and (rule.is_relative or rule.table == COMPARISON):
-        return Estimate(0.0, 0.0, 0.0, len(paired.ids), note=EQUAL)
-    if paired is not None and rule.is_relative:
-        return table.differences[column](paired, row)
+    if paired is not None and rule.needs_reference:
+        if paired.are_equal:
+            same = 0.0 if rule.is_relative or column == "difference" else 1.0
+            return Estimate(same, same, same, len(paired.ids), note=EQUAL)
+        return (
+            table.differences[column](paired, row) if rule.is_relative else paired_estimate(paired, table, column, row)
+        )
     estimate = table.estimate(study, table, column, row)
     refuse_impossible(estimate, table, column, row)
     return estimate

@@ -34,11 +34,13 @@ def headline(checked: Checked, *, strict: bool) -> str:
 def what_decides(checked: Checked) -> str:
     """Returns how many images would decide the undecided results."""
     undecided = checked.of("undecided")
-    needed = [result.images_needed for result in undecided if result.images_needed is not None]
+    needed = sorted({result.images_needed for result in undecided if result.images_needed is not None})
     if not needed:
         return "more images alone do not decide; the warnings say why"
-    results = f"{len(needed)} of them" if len(needed) < len(undecided) else "all" if len(needed) > 1 else "it"
-    return f"about {max(needed):,} images would decide {results}"
+    numbers = " to ".join(f"{number:,}" for number in dict.fromkeys((needed[0], needed[-1])))
+    count = sum(result.images_needed is not None for result in undecided)
+    results = f"{count} of them" if count < len(undecided) else "it" if count == 1 else "them"
+    return f"about {numbers} images would decide {results}"
 
 
 def warnings(checked: Checked) -> list[str]:

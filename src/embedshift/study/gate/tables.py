@@ -14,12 +14,15 @@ from embedshift.statistics.intervals import clopper_pearson
 from embedshift.store.table import Row, Rules, installed_tables
 from embedshift.study.paired import Estimate, PairedStudies
 from embedshift.study.paired.differences import (
+    RECALL,
     metric_difference,
     search_difference,
     shift_difference,
     tolerance_difference,
 )
 from embedshift.study.paired.estimate import Interval
+from embedshift.study.paired.means import compare_means
+from embedshift.study.paired.ratios import agreements
 from embedshift.study.paired.tolerances import tolerance_estimate
 from embedshift.study.study import Study
 
@@ -32,6 +35,21 @@ def column_estimate(study: Study, table: "CheckedTable", column: str, row: Row) 
     binomial = table.is_proportion(column, row) and study.reader().info.groups is None
     interval_at = proportion_interval(value) if binomial else None
     return Estimate(value, low, high, images_behind(study, row), interval_at)
+
+
+def paired_estimate(paired: PairedStudies, table: "CheckedTable", column: str, row: Row) -> Estimate:
+    """Returns a row's number of a table of both studies; intervals of ratios shrink on the scale of logarithms."""
+    if column == "difference" and RECALL.fullmatch(row["metric"]):
+        return search_difference(paired, row)
+    value, low, high = (_nan_if_none(row[name]) for name in (column, *(table.columns[column] or ())))
+    if column != "ratio":
+        return Estimate(value, low, high, paired.unit_count)
+
+    def interval_at(images: int) -> Interval:
+        root = math.sqrt(paired.unit_count / images)
+        return value * (low / value) ** root, value * (high / value) ** root
+
+    return Estimate(value, low, high, paired.unit_count, interval_at)
 
 
 def refuse_impossible(estimate: Estimate, table: "CheckedTable", column: str, row: Row) -> None:
@@ -135,6 +153,7 @@ CORE = {
 # Tables of a study and its reference → how they are made.
 OF_BOTH: Mapping[str, Callable[[PairedStudies], pl.DataFrame]] = {
     "comparison": lambda paired: compare_means(paired)[0],
+    "agreement": agreements,
 }
 
 

@@ -1,0 +1,156 @@
+"""By how much a study may differ from its reference and still be equal to it: the margins of the rules of a pair.
+
+Equal encoders are random halves of the reference's own dimensions, compared as the gate compares two studies.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy.special import ndtri, stdtrit
+
+from embedshift.arrays import Floats, Units, Values
+from embedshift.augmentations import ORIGINAL
+from embedshift.statistics import shift_ratios
+from embedshift.statistics.agreement import COMPARED, METRICS
+from embedshift.statistics.baselines import KEPT, cosine_baseline
+from embedshift.statistics.halves import finds_original, halves, view_distances
+from embedshift.statistics.intervals import LEVEL
+from embedshift.statistics.layout import blocks, layout
+from embedshift.statistics.paired_proportions import difference_of_proportions
+from embedshift.statistics.shift_ratios import Shifts
+from embedshift.store.reader import Reader
+from embedshift.study.paired.estimate import Estimate, proportion_difference
+from embedshift.study.paired.ratios import ALL
+
+# The least margins of a ratio: of an augmentation, and of all.
+LEAST, LEAST_OF_ALL = 1.10, 1.05
+# The fraction of equal encoders that may miss a margin of a ratio under any augmentation.
+MISSED = 0.05
+# Agreement of a study and that of the halves are of the same images, so that no interval is between them: standard
+# deviations of the halves below their mean.
+BELOW = 3.0
+# Images whose views are halved, where there are few augmentations; the least number; and the most views of them.
+MOST_IMAGES, FEW_IMAGES, MOST_VIEWS = KEPT, 256, 20_000
+
+
+@dataclass(frozen=True)
+class Margins:
+    """What an equal encoder keeps: by augmentation, with "all"; by metric.
+
+    Args:
+        ratio: How many times as far it may move; nothing where there is no relative shift.
+        recall: How much less of recall@1 it may have.
+        agreement: The least agreement.
+    """
+
+    ratio: dict[str, float]
+    recall: dict[str, float]
+    agreement: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Half:
+    """One encoder: unit vectors of originals `[m, D]`, and of all views of the first n, `[n, A, draws, D]`."""
+
+    originals: Floats
+    views: Floats
+
+    def shifts(self, units: Units | None) -> Shifts:
+        n, dim = len(self.views), self.views.shape[-1]
+        distances = view_distances(self.originals[:n], self.views.reshape(n, -1, dim)).reshape(self.views.shape[:-1])
+        sums = {"vectors": self.originals[:n].astype(np.float64)}
+        if units is not None:
+            sums |= {"group": units.astype(np.float64), "size": np.bincount(units)[units].astype(np.float64)}
+        baseline = cosine_baseline({"vectors": sums, "units": {}}.__getitem__, n)
+        assert baseline is not None
+        return shift_ratios.shifts(distances, baseline, shift_ratios.jackknife_deviations(baseline))
+
+    def found(self, units: Units | None) -> Values:
+        n, dim = len(self.views), self.views.shape[-1]
+        found = finds_original(self.originals[:n], self.views.reshape(n, -1, dim), units)
+        return found.reshape(self.views.shape[:-1]).astype(np.float64)
+
+
+def margins(reader: Reader, included: Sequence[str]) -> Margins:
+    """Returns the margins that the halves of a study's embeddings give; `included`: what "all" is about."""
+    originals, views = _vectors(reader)
+    units = None if reader.units is None else reader.units[: len(originals)]
+    names, in_all = [*reader.augmentations, ALL], np.isin(reader.augmentations, included)
+    ratios, falls, floors = margins_of(originals, views, in_all, reader.info.units, reader.info.seed, units)
+    return Margins(
+        {name: float(margin) for name, margin in zip(names, ratios, strict=True) if not math.isnan(margin)},
+        dict(zip(names, falls.tolist(), strict=True)),
+        dict(zip(METRICS, floors.tolist(), strict=True)),
+    )
+
+
+def margins_of(
+    originals: Floats, views: Floats, in_all: NDArray[np.bool_], images: int, seed: int, units: Units | None = None
+) -> tuple[Values, Values, Values]:
+    """Returns ratios `[A + 1]`, falls of recall `[A + 1]` and floors of agreement, for a study of so many images.
+
+    Args:
+        originals: `[m, D]`.
+        views: Of the first n originals, `[n, A, draws, D]`.
+        in_all: Which augmentations the last margin is about, `[A]`.
+        images: Number of images, or groups, of the study, of which these are some.
+        seed: Decides the rotations.
+        units: The group of each original.
+    """
+    n = len(views)
+    of_views = None if units is None else np.unique(units[:n], return_inverse=True)[1]
+    variances, falls, agreements = list[Values](), list[Values](), list[list[float]]()
+    for pair in halves(np.concatenate([originals, views.reshape(-1, views.shape[-1])]), seed=seed):
+        first, second = (
+            Half(half[: len(originals)], half[len(originals) :].reshape(*views.shape[:-1], -1)) for half in pair
+        )
+        sample = shift_ratios.log_ratios(first.shifts(of_views), second.shifts(of_views), of_views)
+        overall = shift_ratios.over_augmentations(sample, in_all)
+        variances.append(np.append(sample.variance, overall.variance) / sample.images)
+        falls.append(_falls(second.found(of_views) - first.found(of_views), in_all, of_views))
+        agreements.append([of(first.originals, second.originals, units)[0] for of in METRICS.values()])
+    # Of a large study some images are halved; errors fall with the root of the number.
+    fewer = math.sqrt((n if of_views is None else of_views.max() + 1) / images)
+    floors = np.mean(agreements, axis=0) - BELOW * np.std(agreements, axis=0, ddof=1)
+    return _ratio_margins(np.sqrt(np.mean(variances, axis=0)) * fewer, images), np.max(falls, axis=0) * fewer, floors
+
+
+def _ratio_margins(errors: Values, images: int) -> Values:
+    """Returns margins that an interval reaches for 5 % of equal encoders at most, `[A + 1]`, the last of all."""
+    count = len(errors) - 1
+    tails = (1 - LEVEL) / 2 / np.array([count] * count + [1])
+    widths = stdtrit(images - 1, 1 - tails) + ndtri(1 - MISSED / count)
+    return np.asarray(np.maximum(np.exp(widths * errors), [LEAST] * count + [LEAST_OF_ALL]))
+
+
+def _falls(gains: Values, in_all: NDArray[np.bool_], units: Units | None) -> Values:
+    """Returns how far recall may fall by the intervals of gains, in either direction, `[A + 1]`."""
+    estimates = recall_differences(gains, in_all, units)
+    # At least as far as if one image is lost, and one gained.
+    least = -difference_of_proportions(1, 1, estimates[0].images)[0]
+    of_each = [max(each.high, -each.low, least) for each in estimates[:-1]]
+    return np.array([*of_each, max(estimates[-1].high, -estimates[-1].low)])
+
+
+def recall_differences(gains: Values, in_all: NDArray[np.bool_], units: Units | None) -> list[Estimate]:
+    """Returns the differences of recall by augmentation, and of all views of some, from gains `[n, A, draws]`."""
+    of_images = np.arange(len(gains)) if units is None else units
+    views = gains[:, in_all].reshape(len(gains), -1)
+    of_each = [proportion_difference(gains[:, a].mean(axis=1), units) for a in range(gains.shape[1])]
+    return [*of_each, proportion_difference(views.ravel(), np.repeat(of_images, views.shape[1]))]
+
+
+def _vectors(reader: Reader) -> tuple[Floats, Floats]:
+    """Returns embeddings of originals `[m, D]`, and of all views of the first n of them, `[n, A, draws, D]`."""
+    order = layout(reader.rows())
+    positions = [position for name in reader.augmentations for position in order.positions(name)]
+    count = min(order.images, MOST_IMAGES, max(FEW_IMAGES, MOST_VIEWS // len(positions)))
+    rows = reader.rows().select("view", "embedding")
+    parts = [block["embedding"].to_numpy() for block in blocks(rows.head(count * len(order.views)), len(order.views))]
+    views = np.concatenate(parts).reshape(count, len(order.views), -1)[:, positions]
+    originals = rows.filter(pl.col("view") == ORIGINAL).head(COMPARED).collect()["embedding"].to_numpy()
+    return originals, views.reshape(count, len(reader.augmentations), -1, views.shape[-1])
