@@ -41,9 +41,9 @@ def search_difference(paired: PairedStudies, row: Mapping[str, Any], study: int 
     metric, is_all = row["metric"], row["augmentation"] == ALL
     chosen = np.isin(paired.augmentations, unsaturated(paired) if is_all else row["augmentation"])
     values = [search_values(paired, s, metric)[:, chosen] for s in (0, study)]
-    if same := same_numbers(paired, study):
-        return same
     differences = (values[1] - values[0]).reshape(len(paired.ids), -1)
+    if same := same_numbers(paired, study, differences):
+        return same
     is_recall, some = RECALL.fullmatch(metric), ~np.isnan(differences)
     if is_recall and is_all:
         units = np.arange(len(paired.ids)) if paired.units is None else paired.units

@@ -158,14 +158,15 @@ def tail_difference(paired: PairedStudies, augmentation: str, study: int = 1) ->
     some = ~np.isnan(own).all(axis=1)
     units = None if paired.units is None else paired.units[some]
     differences = np.nanmean((own - reference)[some], axis=1)
-    return same_numbers(paired, study) or mean_of_fractions(differences, paired.seed, units)
+    return same_numbers(paired, study, differences) or mean_of_fractions(differences, paired.seed, units)
 
 
-def same_numbers(paired: PairedStudies, study: int) -> Estimate | None:
-    """Returns no difference for a study all of whose views have the reference's cosine; None for others."""
+def same_numbers(paired: PairedStudies, study: int, differences: Values) -> Estimate | None:
+    """Returns no difference where all are 0 and every view has the same cosine in both encoders, else None."""
     values = paired.values(COSINE)
-    same = np.array_equal(values[0], values[study], equal_nan=True)
-    return Estimate(0.0, 0.0, 0.0, paired.unit_count, note="all views have the same cosine in both") if same else None
+    if np.nan_to_num(differences).any() or not np.array_equal(values[0], values[study], equal_nan=True):
+        return None
+    return Estimate(0.0, 0.0, 0.0, paired.unit_count)
 
 
 def _chosen(paired: PairedStudies, shifts: ShiftComparison, augmentation: str) -> NDArray[np.bool_]:
