@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.special import ndtri, stdtrit
+from scipy.special import stdtrit
 
 from embedshift.arrays import Floats, Units, Values
 from embedshift.augmentations import ORIGINAL
@@ -28,23 +28,21 @@ from embedshift.study.paired.ratios import ALL
 
 # The least margins of a ratio: of an augmentation, and of all.
 LEAST, LEAST_OF_ALL = 1.10, 1.05
-# The fraction of equal encoders that may miss a margin of a ratio under any augmentation.
-MISSED = 0.05
 # Agreement of a study and that of the halves are of the same images, so that no interval is between them: standard
 # deviations of the halves below their mean.
-BELOW = 3.0
+BELOW = 4.0
 # Images whose views are halved, where there are few augmentations; the least number; and the most views of them.
 MOST_IMAGES, FEW_IMAGES, MOST_VIEWS = KEPT, 256, 20_000
 
 
 @dataclass(frozen=True)
 class Margins:
-    """What an equal encoder keeps: by augmentation, with "all"; by metric.
+    """What an equal encoder keeps.
 
     Args:
-        ratio: How many times as far it may move; nothing where there is no relative shift.
-        recall: How much less of recall@1 it may have.
-        agreement: The least agreement.
+        ratio: How many times as far it may move, over "all" augmentations and by augmentation.
+        recall: How much less of recall@1 it may have, over the same.
+        agreement: The least agreement, by metric.
     """
 
     ratio: dict[str, float]
@@ -79,13 +77,13 @@ def margins(reader: Reader, included: Sequence[str]) -> Margins:
     """Returns the margins that the halves of a study's embeddings give; `included`: what "all" is about."""
     originals, views = _vectors(reader)
     units = None if reader.units is None else reader.units[: len(originals)]
-    names, in_all = [*reader.augmentations, ALL], np.isin(reader.augmentations, included)
-    ratios, falls, floors = margins_of(originals, views, in_all, reader.info.units, reader.info.seed, units)
-    return Margins(
-        {name: float(margin) for name, margin in zip(names, ratios, strict=True) if not math.isnan(margin)},
-        dict(zip(names, falls.tolist(), strict=True)),
-        dict(zip(METRICS, floors.tolist(), strict=True)),
+    in_all = np.isin(reader.augmentations, included)
+    *by_augmentation, floors = margins_of(originals, views, in_all, reader.info.units, reader.info.seed, units)
+    names = [ALL, *reader.augmentations] if in_all.any() else reader.augmentations
+    ratio, recall = (
+        dict(zip(names, np.roll(numbers, 1)[-len(names) :].tolist(), strict=True)) for numbers in by_augmentation
     )
+    return Margins(ratio, recall, dict(zip(METRICS, floors.tolist(), strict=True)))
 
 
 def margins_of(
@@ -120,18 +118,16 @@ def margins_of(
 
 
 def _ratio_margins(errors: Values, images: int) -> Values:
-    """Returns margins that an interval reaches for 5 % of equal encoders at most, `[A + 1]`, the last of all."""
+    """Returns ratios twice as far from 1 as the ends of the intervals of equal encoders, `[A + 1]`, the last of all."""
     count = len(errors) - 1
     tails = (1 - LEVEL) / 2 / np.array([count] * count + [1])
-    widths = stdtrit(images - 1, 1 - tails) + ndtri(1 - MISSED / count)
-    return np.asarray(np.maximum(np.exp(widths * errors), [LEAST] * count + [LEAST_OF_ALL]))
+    return np.asarray(np.maximum(np.exp(2 * stdtrit(images - 1, 1 - tails) * errors), [LEAST] * count + [LEAST_OF_ALL]))
 
 
 def _falls(gains: Values, in_all: NDArray[np.bool_], units: Units | None) -> Values:
     """Returns how far recall may fall by the intervals of gains, in either direction, `[A + 1]`."""
     estimates = recall_differences(gains, in_all, units)
-    # At least as far as if one image is lost, and one gained.
-    least = -difference_of_proportions(1, 1, estimates[0].images)[0]
+    least = -difference_of_proportions(0, 1, estimates[0].images)[0]  # that of one lost image
     of_each = [max(each.high, -each.low, least) for each in estimates[:-1]]
     return np.array([*of_each, max(estimates[-1].high, -estimates[-1].low)])
 

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from pathlib import Path
 
@@ -25,8 +25,8 @@ from embedshift.study.study import Study, load
 _HEAD = """\
 # Rules for `embedshift check STUDY --against {study}`, from {study}: {encoder}, {images} images.
 #
-# Equal encoders are halves of this encoder's dimensions, drawn at random {rotations} times: these rules keep them. A row
-# is kept if its 95 % interval is within the bound, broken if the whole interval is beyond it, otherwise undecided.
+# Equal encoders are random halves of this encoder's dimensions, drawn {rotations} times: these rules keep them.
+# A row is kept if its 95 % interval is within the bound, broken if the whole interval is beyond it, else undecided.
 # Widen or narrow the margins as your product needs.
 
 rules:
@@ -84,30 +84,27 @@ def _lines(rules: Iterable[Json], start: str = "  - ") -> str:
 
 
 def _paired_rules(study: Study, reader: Reader) -> Iterator[str]:
+    """Yields the rules of relative shifts, recall and agreement, each with its comment."""
     shifts = _shifts(study)
     found = margins(reader, [name for name, (value, _) in shifts.items() if value < SATURATED])
-    of = {"table": "comparison", "metric": RELATIVE_SHIFT, "column": "ratio"}
     ratios = [
-        {**of, "augmentation": name, "at_most": rounded(found.ratio[name], "0.01", up=True)}
-        for name in _order(found.ratio)
+        {"table": "comparison", "metric": RELATIVE_SHIFT, "column": "ratio", "augmentation": name}
+        | {"at_most": rounded(ratio, "0.01", up=True)}
+        for name, ratio in found.ratio.items()
+        if name in shifts or name == ALL
     ]
     yield _RATIO + _lines(ratios) if ratios else "  # No rules of relative shifts: the images are not apart.\n"
-    of = {"table": "comparison", "metric": "recall@1"}
     falls = [
-        {**of, "augmentation": name, "at_least": -rounded(found.recall[name], "0.005", up=True)}
-        for name in _order(found.recall)
+        {"table": "comparison", "metric": "recall@1", "augmentation": name}
+        | {"at_least": -rounded(fall, "0.005", up=True)}
+        for name, fall in found.recall.items()
     ]
     searched = "search_ranks" in reader.table_names
     yield _RECALL + _lines(falls) if searched else "  # No rules of recall: this study has no search.\n"
-    least = {"table": "agreement", "judge": "value"}
     yield _AGREEMENT + _lines(
-        {**least, "metric": metric, "at_least": rounded(floor, "0.005", up=False)}
+        {"table": "agreement", "metric": metric, "judge": "value", "at_least": rounded(floor, "0.005", up=False)}
         for metric, floor in found.agreement.items()
     )
-
-
-def _order(by_augmentation: Mapping[str, float]) -> list[str]:
-    return sorted(by_augmentation, key=lambda name: name != ALL)
 
 
 def _shifts(study: Study) -> dict[str, tuple[float, float]]:
@@ -139,7 +136,8 @@ def _absolute_bounds(study: Study, reader: Reader) -> Iterator[Json]:
         recall = study.search().filter(pl.col("metric") == "recall@1").drop_nulls("ci_low")
         for name, low in recall.select("augmentation", "ci_low").iter_rows():
             of = {"table": "search", "metric": "recall@1", "augmentation": name}
-            yield {**of, "at_least": rounded(low, "0.01", up=False)}
+            if (bound := rounded(low, "0.01", up=False)) > 0:
+                yield {**of, "at_least": bound}
 
 
 def rounded(value: float, step: str, *, up: bool) -> float:
