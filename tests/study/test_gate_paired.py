@@ -7,10 +7,8 @@ import pytest
 import embedshift
 from embedshift.errors import UsageError
 from embedshift.statistics.paired_proportions import difference_of_proportions
-from embedshift.store.baselines import baselines
 from embedshift.study.gate.check import EQUAL
 from embedshift.study.paired import pair_studies
-from embedshift.study.paired.estimate import shift_contributions
 from support.comparing import OTHER, moved, variant
 from support.gates import only, turned
 from support.searched import ranked, with_search
@@ -148,18 +146,11 @@ def test_a_relative_shift_is_paired_over_the_images_that_both_measured(first, tm
     )
 
 
-def test_what_an_image_adds_to_a_relative_shift_is_what_it_takes_away_when_it_goes(first):
-    """Pseudo-values of the jackknife: of all images and of all but one, the baseline without it too."""
-    ids = sorted(first.reader().image_ids())
-    rows = first.rows().filter(pl.col("view") == "noise").collect()
-    cosines = rows.group_by("image_id").agg(pl.col("cosine_similarity").mean()).sort("image_id")["cosine_similarity"]
-    found = shift_contributions(cosines.to_numpy(), baselines(first.reader())["cosine_similarity"], no_change=1.0)
-    whole = relative_shift(first, "noise", ids)
-    without = np.array([relative_shift(first, "noise", [other for other in ids if other != name]) for name in ids])
-    pseudo = 40 * whole - 39 * without
-    assert found.mean() == pytest.approx(whole, abs=1e-9)
-    assert np.corrcoef(found, pseudo)[0, 1] > 0.999
-    assert found.std() == pytest.approx(pseudo.std(), rel=0.05)
+def test_a_relative_shift_has_the_interval_of_the_comparison(first, second):
+    rule = {"table": "summary", "column": "relative_shift", "metric": "cosine_similarity", "augmentation": "noise"}
+    found = only(second, first, **rule, may_rise=9)
+    again = only(second, first, table="comparison", metric="relative_shift", augmentation="noise", at_most=9)
+    assert (found.value, found.low, found.high) == pytest.approx((again.value, again.low, again.high))
 
 
 def test_a_relative_shift_with_a_measured_baseline_has_the_wider_interval_of_two(first, second):

@@ -9,8 +9,6 @@ from embedshift.arrays import Floats, Units, Values
 from embedshift.statistics.whitening import unit
 
 ROTATIONS = 30
-# Cosines from float32 products that differ by less are ties, which count against the right one.
-_TIE = 1e-6
 
 
 def halves(vectors: Floats, *, seed: int, rotations: int = ROTATIONS) -> Iterator[tuple[Floats, Floats]]:
@@ -37,5 +35,5 @@ def finds_original(originals: Floats, views: Floats, units: Units | None = None)
         cosines = views[:, position] @ originals.T
         own = cosines.diagonal().copy()
         cosines[same_group] = -np.inf
-        found[:, position] = cosines.max(axis=1) < own - _TIE
+        found[:, position] = cosines.max(axis=1) < own - 1e-6  # less is a tie of float32
     return found

@@ -36,21 +36,6 @@ MOST_IMAGES, FEW_IMAGES, MOST_VIEWS = KEPT, 256, 20_000
 
 
 @dataclass(frozen=True)
-class Margins:
-    """What an equal encoder keeps.
-
-    Args:
-        ratio: How many times as far it may move, over "all" augmentations and by augmentation.
-        recall: How much less of recall@1 it may have, over the same.
-        agreement: The least agreement, by metric.
-    """
-
-    ratio: dict[str, float]
-    recall: dict[str, float]
-    agreement: dict[str, float]
-
-
-@dataclass(frozen=True)
 class Half:
     """One encoder: unit vectors of originals `[m, D]`, and of all views of the first n, `[n, A, draws, D]`."""
 
@@ -73,8 +58,11 @@ class Half:
         return found.reshape(self.views.shape[:-1]).astype(np.float64)
 
 
-def margins(reader: Reader, included: Sequence[str]) -> Margins:
-    """Returns the margins that the halves of a study's embeddings give; `included`: what "all" is about."""
+def margins(reader: Reader, included: Sequence[str]) -> tuple[dict[str, float], dict[str, float], dict[str, float]]:
+    """Returns how many times as far an equal encoder may move, how much less recall@1 it may have, its least agreement.
+
+    The first two are by augmentation, with "all" over those that are included, the last is by metric.
+    """
     originals, views = _vectors(reader)
     units = None if reader.units is None else reader.units[: len(originals)]
     in_all = np.isin(reader.augmentations, included)
@@ -83,7 +71,7 @@ def margins(reader: Reader, included: Sequence[str]) -> Margins:
     ratio, recall = (
         dict(zip(names, np.roll(numbers, 1)[-len(names) :].tolist(), strict=True)) for numbers in by_augmentation
     )
-    return Margins(ratio, recall, dict(zip(METRICS, floors.tolist(), strict=True)))
+    return ratio, recall, dict(zip(METRICS, floors.tolist(), strict=True))
 
 
 def margins_of(
@@ -91,13 +79,8 @@ def margins_of(
 ) -> tuple[Values, Values, Values]:
     """Returns ratios `[A + 1]`, falls of recall `[A + 1]` and floors of agreement, for a study of so many images.
 
-    Args:
-        originals: `[m, D]`.
-        views: Of the first n originals, `[n, A, draws, D]`.
-        in_all: Which augmentations the last margin is about, `[A]`.
-        images: Number of images, or groups, of the study, of which these are some.
-        seed: Decides the rotations.
-        units: The group of each original.
+    Embeddings are of originals `[m, D]` and of all views of the first n, `[n, A, draws, D]`; the last margins are those
+    over the augmentations `in_all`.
     """
     n = len(views)
     of_views = None if units is None else np.unique(units[:n], return_inverse=True)[1]
@@ -127,17 +110,17 @@ def _ratio_margins(errors: Values, images: int) -> Values:
 def _falls(gains: Values, in_all: NDArray[np.bool_], units: Units | None) -> Values:
     """Returns how far recall may fall by the intervals of gains, in either direction, `[A + 1]`."""
     estimates = recall_differences(gains, in_all, units)
-    least = -difference_of_proportions(0, 1, estimates[0].images)[0]  # that of one lost image
-    of_each = [max(each.high, -each.low, least) for each in estimates[:-1]]
-    return np.array([*of_each, max(estimates[-1].high, -estimates[-1].low)])
+    falls = np.array([max(each.high, -each.low) for each in estimates])
+    one_lost = -difference_of_proportions(0, 1, estimates[0].images)[0]
+    return np.append(np.maximum(falls[:-1], one_lost), falls[-1])
 
 
 def recall_differences(gains: Values, in_all: NDArray[np.bool_], units: Units | None) -> list[Estimate]:
-    """Returns the differences of recall by augmentation, and of all views of some, from gains `[n, A, draws]`."""
-    of_images = np.arange(len(gains)) if units is None else units
-    views = gains[:, in_all].reshape(len(gains), -1)
-    of_each = [proportion_difference(gains[:, a].mean(axis=1), units) for a in range(gains.shape[1])]
-    return [*of_each, proportion_difference(views.ravel(), np.repeat(of_images, views.shape[1]))]
+    """Returns the differences of recall by augmentation, and over some, from gains `[n, A, draws]`."""
+    means, of_images = gains.mean(axis=2), np.arange(len(gains)) if units is None else units
+    overall, count = means[:, in_all].ravel(), int(in_all.sum())
+    of_each = [proportion_difference(column, units) for column in means.T]
+    return [*of_each, proportion_difference(overall, np.repeat(of_images, count), per_equal=count)]
 
 
 def _vectors(reader: Reader) -> tuple[Floats, Floats]:

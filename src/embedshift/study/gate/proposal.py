@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from pathlib import Path
@@ -35,16 +36,12 @@ _RATIO = f"""\
   # How many times as far the embedding may move; "{ALL}": the geometric mean over the augmentations whose relative
   # shift here is below {SATURATED:g}.
 """
-_RECALL = """\
-  # How much of recall@1, the views whose original ranks first, may be lost.
-"""
+_RECALL = "  # How much of recall@1, the views whose original ranks first, may be lost.\n"
 _AGREEMENT = f"""\
   # Whether both encoders see the same neighbours: {BELOW:g} standard deviations below the mean of the halves. The value
   # decides, because the halves are of the same images. Delete these rules if the new encoder is of another kind.
 """
-_ABSOLUTE = """\
-  # Bounds on a study alone, which this one keeps: the ends of its intervals. Without the "#" a line is a rule.
-"""
+_ABSOLUTE = "  # Bounds on a study alone, which this one keeps: ends of its intervals. Without # they are rules.\n"
 
 
 def propose(study: Study | str | Path, file: str | Path = "rules.yaml", groups: Choice | None = None) -> Path:
@@ -77,33 +74,31 @@ def propose(study: Study | str | Path, file: str | Path = "rules.yaml", groups: 
 
 def _lines(rules: Iterable[Json], start: str = "  - ") -> str:
     """Returns rules as lines of YAML, in which names are JSON."""
-    flat = (
-        ", ".join(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in rule.items()) for rule in rules
-    )
-    return "".join(f"{start}{{{line}}}\n" for line in flat)
+    flat = (re.sub(r'"(\w+)": ', r"\1: ", json.dumps(rule, ensure_ascii=False)) for rule in rules)
+    return "".join(f"{start}{line}\n" for line in flat)
 
 
 def _paired_rules(study: Study, reader: Reader) -> Iterator[str]:
     """Yields the rules of relative shifts, recall and agreement, each with its comment."""
     shifts = _shifts(study)
-    found = margins(reader, [name for name, (value, _) in shifts.items() if value < SATURATED])
+    ratio, recall, floors = margins(reader, [name for name, (value, _) in shifts.items() if value < SATURATED])
     ratios = [
         {"table": "comparison", "metric": RELATIVE_SHIFT, "column": "ratio", "augmentation": name}
-        | {"at_most": rounded(ratio, "0.01", up=True)}
-        for name, ratio in found.ratio.items()
+        | {"at_most": rounded(margin, "0.01", up=True)}
+        for name, margin in ratio.items()
         if name in shifts or name == ALL
     ]
     yield _RATIO + _lines(ratios) if ratios else "  # No rules of relative shifts: the images are not apart.\n"
     falls = [
         {"table": "comparison", "metric": "recall@1", "augmentation": name}
         | {"at_least": -rounded(fall, "0.005", up=True)}
-        for name, fall in found.recall.items()
+        for name, fall in recall.items()
     ]
     searched = "search_ranks" in reader.table_names
     yield _RECALL + _lines(falls) if searched else "  # No rules of recall: this study has no search.\n"
     yield _AGREEMENT + _lines(
         {"table": "agreement", "metric": metric, "judge": "value", "at_least": rounded(floor, "0.005", up=False)}
-        for metric, floor in found.agreement.items()
+        for metric, floor in floors.items()
     )
 
 
@@ -119,10 +114,8 @@ def _absolute_bounds(study: Study, reader: Reader) -> Iterator[Json]:
     """Yields bounds on the numbers of a study alone: by augmentation, or tolerances of families."""
     if "tolerance" in reader.table_names:
         for row in study.tolerance().iter_rows(named=True):
-            estimate, rises = (
-                tolerance_estimate(study, row),
-                measured_range(study, row["family"], row["criterion"]).rises,
-            )
+            estimate = tolerance_estimate(study, row)
+            rises = measured_range(study, row["family"], row["criterion"]).rises
             weak_end = estimate.low if rises else estimate.high
             if math.isfinite(weak_end):
                 of = {"table": "tolerance", **{key: row[key] for key in ("family", "criterion", "unit")}}
