@@ -25,10 +25,8 @@ def headline(checked: Checked, *, strict: bool) -> str:
         return f"INCONCLUSIVE: {words}: {counted(checked)}; {what_decides(checked)}"
     if checked.outcome == "kept":
         return f"{words} passes: {counted(checked)}"
-    first, *others = checked.of("broken")
-    required = cells(first)[HEADINGS.index("required")]
-    more = f", and {len(others)} more" if others else ""
-    return f"{words} does not pass: {counted(checked)}; broken: {first.rule} ({first.place}: {required}){more}"
+    _, _, place, value, _, required, *_ = cells(checked.of("broken")[0])
+    return f"{words} does not pass: {counted(checked)}; first broken: {place} is {value}, required: {required}"
 
 
 def what_decides(checked: Checked) -> str:
