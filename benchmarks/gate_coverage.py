@@ -5,7 +5,7 @@ usage: python benchmarks/gate_coverage.py [--repetitions 300]
 Recall: an image is lost or gained with the probabilities below. "Tango": as the gate has it; "bootstrap-t": of the
 differences of the images, which has no width where none differs. Relative shifts: images are vectors around a common
 direction, views are moved by an amount that is lognormal over images; the second encoder adds noise to every vector and
-moves views farther. "Linear": what each image adds to the relative shift, paired, as the gate has it; "two intervals":
+moves views farther. "Paired": bootstrap-t of the jackknife's values of the images, as the gate has it; "two intervals":
 those of both relative shifts, as if the studies were of different images. Where there is no interval, it is counted as
 one from -1 to 1. Of relative shifts there are half as many repetitions.
 """
@@ -15,11 +15,12 @@ import time
 
 import numpy as np
 
+from embedshift.statistics import shift_ratios
 from embedshift.statistics.baselines import Baseline, relative_shifts, unit_pairs
 from embedshift.statistics.intervals import mean_interval
 from embedshift.statistics.sample import estimates_from_values, gather
 from embedshift.statistics.vectors import cosine, unit
-from embedshift.study.paired.estimate import mover, proportion_difference, shift_contributions
+from embedshift.study.paired.estimate import mover, proportion_difference
 from machine import describe_machine
 
 NUMBERS = (24, 50, 200)
@@ -97,11 +98,12 @@ def of_two(world: World, images: int, repetitions: int) -> list[Hits]:
         added, ends = [], []
         for originals, views in world.encoded(np.random.default_rng([seed, images]), images):
             baseline, values = _baseline(originals), cosine(originals, views)
-            added.append(shift_contributions(values, baseline, 1.0))
+            distances = (1 - values)[:, None, None]
+            added.append(shift_ratios.shifts(distances, baseline, shift_ratios.jackknife_deviations(baseline)))
             sample = gather([(values[:, None], np.ones((images, 1)))], chunks=[1] * images)
             own = relative_shifts(sample, baseline, 1.0, seed=seed, limits=(-1.0, 1.0))
             ends.append([each.item() for each in (own.value, own.low, own.high)])
-        low, high = mean_interval(estimates_from_values((added[1] - added[0])[:, None]), seed=seed)
+        low, high = mean_interval(shift_ratios.shift_differences(*added), seed=seed)
         found[0].add(low.item(), high.item(), world.truth)
         other = mover(ends[1], ends[0], images)
         found[1].add(other.low, other.high, world.truth)
@@ -119,7 +121,7 @@ def main() -> None:
         rows = [of_recall(gained, lost, images, repetitions) for images in NUMBERS]
         _row(f"gained {gained:g}, lost {lost:g}", rows)
     print()
-    _head("difference of relative shifts", ("linear", "two intervals"))
+    _head("difference of relative shifts", ("paired", "two intervals"))
     for moved, farther in SHIFTS:
         world = World(moved, farther)
         rows = [of_two(world, images, repetitions // 2) for images in NUMBERS]

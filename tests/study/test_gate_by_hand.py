@@ -41,13 +41,6 @@ def test_output_number():
     ) == ("0.9877", "+0.01", "-0.00007", "-")
 
 
-def test_proposal_wide_tolerances():
-    assert (
-        proposal._wide_tolerances([("jpeg", 40), ("blur", None)]).partition(": ")[2]
-        == "jpeg, blur. More images narrow them."
-    )
-
-
 def test_proposal_rounded():
     assert (proposal.rounded(0.0279, "0.005", up=True), proposal.rounded(0.97, "0.01", up=False)) == (0.03, 0.97)
 

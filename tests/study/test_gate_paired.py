@@ -7,10 +7,8 @@ import pytest
 import embedshift
 from embedshift.errors import UsageError
 from embedshift.statistics.paired_proportions import difference_of_proportions
-from embedshift.store.baselines import baselines
 from embedshift.study.gate.check import EQUAL
 from embedshift.study.paired import pair_studies
-from embedshift.study.paired.estimate import shift_contributions
 from support.comparing import OTHER, moved, variant
 from support.gates import only, turned
 from support.searched import ranked, with_search
@@ -19,6 +17,7 @@ from support.synthetic import make_study
 pytestmark = pytest.mark.slow
 
 EFFECT = {"blur": 0.3, "noise": 1.0}
+AGREEMENT = [{"table": "agreement", "at_least": 0.5, "judge": "value"}]
 LOST = ("image-00003.png", "image-00009.png")
 
 
@@ -147,18 +146,11 @@ def test_a_relative_shift_is_paired_over_the_images_that_both_measured(first, tm
     )
 
 
-def test_what_an_image_adds_to_a_relative_shift_is_what_it_takes_away_when_it_goes(first):
-    """Pseudo-values of the jackknife: of all images and of all but one, the baseline without it too."""
-    ids = sorted(first.reader().image_ids())
-    rows = first.rows().filter(pl.col("view") == "noise").collect()
-    cosines = rows.group_by("image_id").agg(pl.col("cosine_similarity").mean()).sort("image_id")["cosine_similarity"]
-    found = shift_contributions(cosines.to_numpy(), baselines(first.reader())["cosine_similarity"], no_change=1.0)
-    whole = relative_shift(first, "noise", ids)
-    without = np.array([relative_shift(first, "noise", [other for other in ids if other != name]) for name in ids])
-    pseudo = 40 * whole - 39 * without
-    assert found.mean() == pytest.approx(whole, abs=1e-9)
-    assert np.corrcoef(found, pseudo)[0, 1] > 0.999
-    assert found.std() == pytest.approx(pseudo.std(), rel=0.05)
+def test_a_relative_shift_has_the_interval_of_the_comparison(first, second):
+    rule = {"table": "summary", "column": "relative_shift", "metric": "cosine_similarity", "augmentation": "noise"}
+    found = only(second, first, **rule, may_rise=9)
+    again = only(second, first, table="comparison", metric="relative_shift", augmentation="noise", at_most=9)
+    assert (found.value, found.low, found.high) == pytest.approx((again.value, again.low, again.high))
 
 
 def test_a_relative_shift_with_a_measured_baseline_has_the_wider_interval_of_two(first, second):
@@ -190,6 +182,8 @@ def test_equal_weights_and_settings_keep_every_rule_by_definition(first, tmp_pat
         {"table": "search", "metric": "recall@1", "may_fall": 0},
         {"table": "summary", "metric": "l2_distance", "may_rise": 0},
         {"table": "comparison", "metric": "cosine_similarity", "at_least": 0},
+        {"table": "comparison", "metric": "relative_shift", "column": "ratio", "at_most": 1},
+        {"table": "agreement", "at_least": 1},
     ]
     checked = embedshift.check(twin, rules, first)
     assert checked.outcome == "kept"
@@ -198,9 +192,38 @@ def test_equal_weights_and_settings_keep_every_rule_by_definition(first, tmp_pat
     assert not pair_studies([first, other]).are_equal
 
 
-def test_without_a_reference_nothing_relative_is_decided(first):
-    found = only(first, None, table="search", metric="recall@1", augmentation="blur", may_fall=0.5)
-    assert (found.outcome, found.value, found.note) == ("undecided", None, "needs a reference study (`against`)")
+def test_rows_of_the_comparison_are_judged_with_their_own_numbers(first, second):
+    table = embedshift.compare([first, second]).comparison
+    for metric, column, bound in (
+        ("relative_shift", "ratio", {"at_most": 9}),
+        ("recall@1", "difference", {"at_least": -1}),
+    ):
+        for view in ("all", "blur", "noise"):
+            found = only(second, first, table="comparison", metric=metric, column=column, augmentation=view, **bound)
+            ends = ("ratio", "ratio_low", "ratio_high") if column == "ratio" else ("difference", "ci_low", "ci_high")
+            row = table.filter(metric=metric, augmentation=view).row(0, named=True)
+            assert (found.value, found.low, found.high) == pytest.approx(tuple(row[end] for end in ends))
+            assert (found.outcome, found.images, found.row) == ("kept", 40, {"augmentation": view, "metric": metric})
+
+
+def test_images_that_would_decide_a_ratio_by_the_root_on_the_scale_of_logarithms(first, second):
+    ratio = {"table": "comparison", "metric": "relative_shift", "column": "ratio", "augmentation": "noise"}
+    found = only(second, first, **ratio, at_most=9)
+    bound = np.sqrt(found.value * found.high)
+    wanted = np.ceil(40 * (np.log(found.high / found.value) / np.log(bound / found.value)) ** 2)
+    open_result = only(second, first, **ratio, at_most=float(bound))
+    assert (open_result.outcome, open_result.images_needed) == ("undecided", pytest.approx(wanted, abs=1))
+
+
+def test_agreement_is_judged_by_its_table(first, second, tmp_path):
+    ratios = {result.row["metric"]: result for result in embedshift.check(second, AGREEMENT, first).results}
+    assert set(ratios) == {"neighbours@10", "cka"}
+    for metric, row in (
+        (row["metric"], row) for row in embedshift.compare([first, second]).agreement.iter_rows(named=True)
+    ):
+        found = ratios[metric]
+        assert (found.value, found.low, found.high) == pytest.approx((row["value"], row["ci_low"], row["ci_high"]))
+        assert found.outcome == ("kept" if row["value"] >= 0.5 else "broken"), "the value decides"
 
 
 def test_few_images_decide_nothing(tmp_path):

@@ -1,17 +1,16 @@
-"""Rules to begin with: which tables they are of, that the study keeps them, and that its images can decide margins."""
-
-import re
+"""Rules to begin with: of which rows they are, that an equal study keeps them, and what is left out."""
 
 import pytest
 import yaml
 
 import embedshift
 from embedshift.errors import UsageError
-from embedshift.statistics.paired_proportions import difference_of_proportions
+from embedshift.store.reader import Reader
 from embedshift.study.gate import propose
-from support.comparing import OTHER, moved, variant
+from embedshift.study.gate.proposal import rounded
+from support.comparing import OTHER, variant
+from support.gates import turned
 from support.graded import MADE, graded
-from support.matrix import first_only
 from support.revised import without_vectors
 from support.searched import ranked, with_search
 from support.synthetic import make_study
@@ -25,87 +24,84 @@ def rules_of(study, file):
     return yaml.safe_load(propose(study, file).read_text())["rules"]
 
 
-def test_a_study_of_200_images_decides_its_own_margins(tmp_path):
-    first = make_study(tmp_path / "a", 200, TWO, effect={"blur": 0.2, "noise": 1.0})
-    with_search(first, {"blur": ranked(200), "noise": ranked(200, lost=20)})
+def commented(file):
+    """The rules that are comments."""
+    lines = [line.strip()[2:] for line in file.read_text().splitlines() if line.strip().startswith("# - {")]
+    return yaml.safe_load("\n".join(lines)) if lines else []
+
+
+def test_rules_are_of_a_pair_and_an_equal_study_keeps_them(tmp_path):
+    ranks = {"blur": ranked(40), "noise": ranked(40, lost=8)}
+    first = with_search(make_study(tmp_path / "a", 40, TWO, effect={"blur": 0.2, "noise": 2.0}, dim=32), ranks)
     file = tmp_path / "rules.yaml"
     rules = rules_of(first, file)
-    margins = {rule["table"]: rule for rule in rules if "may_fall" in rule or "may_rise" in rule}
-    assert margins["search"]["may_fall"] == 0.03
-    assert "may fall by at most 0.03" in file.read_text()
-    assert "images allow" not in file.read_text().partition("relative shift: how far")[0], "0.03 is not wide"
-    assert margins["summary"]["may_rise"] >= 0.02
-    other = variant(first, tmp_path / "b", moved(0.0, 1, 0.01), shard_size=64, **OTHER)
-    with_search(other, {"blur": ranked(200, lost=1), "noise": ranked(200, lost=20)})
-    relative = [result for result in embedshift.check(other, file, first).results if result.operator.startswith("may")]
-    assert len(relative) == 4
-    assert {result.outcome for result in relative} == {"kept"}
+    assert [(rule["table"], rule["metric"], rule.get("augmentation")) for rule in rules] == [
+        *[("comparison", "relative_shift", name) for name in ("all", *TWO)],
+        *[("comparison", "recall@1", name) for name in ("all", *TWO)],
+        ("agreement", "neighbours@10", None),
+        ("agreement", "cka", None),
+    ]
+    same = with_search(variant(first, tmp_path / "b", shard_size=64, **OTHER), ranks)
+    assert {result.outcome for result in embedshift.check(same, file, first).results} == {"kept"}
+    other = with_search(variant(first, tmp_path / "c", turned(1), shard_size=64, **OTHER), ranks)
+    assert embedshift.check(other, file, first).outcome == "broken", "other embeddings"
 
 
-def test_bounds_are_ends_of_intervals_rounded_to_the_outside(tmp_path):
+def test_absolute_bounds_are_comments_that_the_study_keeps(tmp_path):
     study = with_search(make_study(tmp_path / "a", 50, TWO), {"blur": ranked(50), "noise": ranked(50, lost=10)})
-    rules = rules_of(study, tmp_path / "rules.yaml")
-    table = study.summary().filter(metric="cosine_similarity")
-    for view, high in table.select("augmentation", "relative_shift_high").iter_rows():
-        (rule,) = (each for each in rules if "at_most" in each and each["augmentation"] == view)
-        assert 0 <= rule["at_most"] - high < 0.01
-    bounds = {rule["augmentation"]: rule["at_least"] for rule in rules if "at_least" in rule}
-    assert bounds == {"blur": 0.92, "noise": 0.66}  # Clopper and Pearson: 0.9289 of 50 of 50, 0.6628 of 40
-
-    # Both margins are wide: recall's by its own formula, the relative shift's by the root of the number of images.
-    text = " ".join((tmp_path / "rules.yaml").read_text().replace("#", "").split())
-    recall, relative_shift = map(int, re.findall(r"is wide: about (\d+) images allow 0.05", text))
-    falls = [
-        -min(difference_of_proportions(gained, 1, images)[0] for gained in (0, 1)) for images in (recall - 1, recall)
-    ]
-    assert falls[0] > 0.05 >= falls[1]
-    (margin,) = (rule["may_rise"] for rule in rules if "may_rise" in rule)
-    assert relative_shift == pytest.approx(50 * (margin / 0.05) ** 2, abs=1)
-
-
-@pytest.mark.matrix
-@pytest.mark.parametrize("step", first_only([1.0, 0.1]))
-def test_a_suite_of_families_has_rules_of_tolerances(tmp_path, step):
-    """All reached, and with a tenth of the steps none."""
-    effect = None if step == 1.0 else {view.name: 0.02 for view in graded(*MADE)}
-    study = make_study(tmp_path / "a", 40, graded(*MADE), effect=effect)
     file = tmp_path / "rules.yaml"
-    rules = rules_of(study, file)
-    own = [rule for rule in rules if rule["table"] == "tolerance"]
-    assert [(rule["family"], [*rule][-1]) for rule in own] == [
-        *[("darker", "at_least"), ("closer", "at_most")] * 2,
-        *[("darker", "may_fall"), ("closer", "may_rise")] * 2,
-    ]
-    assert [rule["criterion"] for rule in own] == [*["relative shift 0.1"] * 2, *["missed 5 %"] * 2] * 2
-    assert {rule["family"]: rule["unit"] for rule in own} == {
-        "darker": "stops",
-        "closer": "fraction of the side kept",
+    rules_of(study, file)
+    bounds = commented(file)
+    shifts = study.summary().filter(metric="cosine_similarity").select("augmentation", "relative_shift_high")
+    assert {rule["augmentation"]: rule["at_most"] for rule in bounds if "at_most" in rule} == {
+        name: rounded(high, "0.01", up=True) for name, high in shifts.iter_rows()
     }
-    absolute = [each for each in embedshift.check(study, file).results if each.operator.startswith("at")]
-    assert [each.outcome for each in absolute] == ["kept"] * 4
-    same = variant(study, tmp_path / "b", shard_size=64, **OTHER)
-    relative = [each for each in embedshift.check(same, file, study).results if each.operator.startswith("may")]
-    assert len(relative) == 2 * 11 + 2 * 2
-    assert {each.outcome for each in relative} == {"kept"}
+    # Clopper and Pearson: 0.9289 of 50 of 50, 0.6628 of 40.
+    assert {rule["augmentation"]: rule["at_least"] for rule in bounds if "at_least" in rule} == {
+        "blur": 0.92,
+        "noise": 0.66,
+    }
+    assert {result.outcome for result in embedshift.check(study, bounds).results} == {"kept"}
 
 
-def test_only_tables_that_are_there_have_rules(tmp_path):
-    rules = rules_of(without_vectors(make_study(tmp_path / "a", 20, TWO)), tmp_path / "rules.yaml")
-    assert {rule["table"] for rule in rules} == {"summary"}
+def test_families_have_bounds_of_tolerances(tmp_path):
+    study = make_study(tmp_path / "a", 40, graded(*MADE))
+    file = tmp_path / "rules.yaml"
+    assert len(rules_of(study, file)) == 2 * 12 + 2
+    bounds = commented(file)
+    assert [(rule["family"], rule["criterion"], [*rule][-1]) for rule in bounds] == [
+        (family, criterion, bound)
+        for criterion in ("relative shift 0.1", "missed 5 %")
+        for family, bound in (("darker", "at_least"), ("closer", "at_most"))
+    ]
+    assert {result.outcome for result in embedshift.check(study, bounds).results} == {"kept"}
+
+
+def test_what_a_study_lacks_has_no_rules(tmp_path, monkeypatch):
+    study = make_study(tmp_path / "a", 9, TWO, effect={"blur": 50.0, "noise": 50.0}, dim=64)
+    assert study.summary().filter(metric="cosine_similarity")["relative_shift"].min() >= 0.9
+    whole = Reader.table_names.func
+    lacking = property(lambda reader: tuple(name for name in whole(reader) if name != "search_ranks"))
+    monkeypatch.setattr(Reader, "table_names", lacking)
+    rules = rules_of(study, tmp_path / "rules.yaml")
+    assert [rule.get("augmentation") for rule in rules] == [*TWO, None, None], "all augmentations are saturated"
+    assert "No rules of recall: this study has no search" in (tmp_path / "rules.yaml").read_text()
 
 
 def test_names_of_any_kind_are_read_back(tmp_path):
     names = ["off", "12", 'a: "b" # c', "ü|<x>"]
     study = make_study(tmp_path / "a", 20, names)
     file = tmp_path / "rules.yaml"
-    assert [rule["augmentation"] for rule in rules_of(study, file) if "at_most" in rule] == names
-    assert not embedshift.check(study, file).of("broken")
+    assert [rule["augmentation"] for rule in rules_of(study, file) if "at_most" in rule] == ["all", *names]
+    assert not embedshift.check(study, file, variant(study, tmp_path / "b", **OTHER)).of("broken")
 
 
-def test_few_images_and_a_file_that_is_there_are_refused(tmp_path):
+def test_what_gives_no_margins_is_refused(tmp_path):
     with pytest.raises(UsageError, match="7 images are too few for intervals; measure 8 or more"):
         propose(make_study(tmp_path / "a", 7, TWO), tmp_path / "rules.yaml")
-    study = make_study(tmp_path / "b", 9, TWO)
+    with pytest.raises(UsageError, match="no embeddings here to take margins from"):
+        propose(without_vectors(make_study(tmp_path / "b", 9, TWO)), tmp_path / "rules.yaml")
+    study = make_study(tmp_path / "c", 9, TWO)
     (tmp_path / "rules.yaml").write_text("mine")
     with pytest.raises(UsageError, match="is there already"):
         propose(study, tmp_path / "rules.yaml")

@@ -36,7 +36,10 @@ def refusal(study, *lines, against=None):
 OF_SEARCH = (("table", "search"), ("metric", "recall@1"))
 MISTAKES = {
     "table": ([("table", "serach"), ("at_least", 1)], "unknown table 'serach'; did you mean 'search'?"),
-    "no table": ([("metric", "recall@1"), ("at_least", 1)], "name its table: summary, differences, comparison, tol"),
+    "no table": (
+        [("metric", "recall@1"), ("at_least", 1)],
+        "name its table: summary, differences, comparison, agreement, tol",
+    ),
     "key": ([*OF_SEARCH, ("augmentatoin", "blur"), ("at_least", 1)], "unknown key 'augmentatoin'; did you mean"),
     "key of another table": ([*OF_SEARCH, ("family", "blur"), ("at_least", 1)], "unknown key 'family'"),
     "column": ([*OF_SEARCH, ("column", "ci_low"), ("at_least", 1)], "unknown column 'ci_low'. Known: value"),
@@ -79,7 +82,7 @@ MISTAKES = {
         "except mean, relative_shift",
     ),
     "missing table": ([("table", "tolerance"), ("unit", "stops"), ("at_least", 1)], "no tolerance here"),
-    "no reference": ([("table", "comparison"), ("at_least", 0)], "table comparison needs a reference study"),
+    "a column that is gone": ([("table", "comparison"), ("study", "a"), ("at_least", 0)], "unknown key 'study'"),
     "two lines": ([*OF_SEARCH, ("name", "a\nb"), ("at_least", 1)], "name: give one line of text"),
 }
 
@@ -91,6 +94,13 @@ def test_a_mistake_gives_one_line_that_names_the_rule(study, name):
     assert line.startswith("rule 1: ")
     assert words in line
     assert "\n" not in line
+
+
+def test_rules_of_two_studies_need_a_reference(study):
+    rules = [{"table": "search", "metric": "recall@1", "at_least": 0}, {"table": "comparison", "at_least": 0}]
+    rules += [{"table": "agreement", "at_least": 0}, {"table": "search", "metric": "recall@1", "may_fall": 0.1}]
+    with pytest.raises(UsageError, match=r"^3 of 4 rules need a reference study: .*`against` \(first: rule 2\)$"):
+        embedshift.check(study, rules)
 
 
 def test_what_cannot_be_paired_is_refused(study, other):
@@ -168,8 +178,8 @@ def test_filters_choose_rows(study):
         ({"table": "summary", "metric": "cosine_similarity", "at_least": 10**400}, "give a number"),
     ],
 )
-def test_a_bound_that_nothing_can_break_is_refused(study, rule, words):
-    assert words in refusal(study, *rule.items(), against=None)
+def test_a_bound_that_nothing_can_break_is_refused(study, other, rule, words):
+    assert words in refusal(study, *rule.items(), against=other)
 
 
 def test_a_number_with_an_exponent_is_a_number(study, tmp_path):

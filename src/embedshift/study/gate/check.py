@@ -12,19 +12,15 @@ import polars as pl
 from embedshift.config import Json
 from embedshift.errors import UsageError
 from embedshift.store.groups import Choice
-from embedshift.study.gate.decision import Decision, Outcome, decide
-from embedshift.study.gate.tables import chosen_rows, refuse_impossible
+from embedshift.study.gate.decision import Outcome, decide
+from embedshift.study.gate.tables import chosen_rows, paired_estimate, refuse_impossible
 from embedshift.study.paired import Estimate, PairedStudies, pair_studies
-from embedshift.study.paired.estimate import no_estimate
-from embedshift.study.paired.means import compare_means
 from embedshift.study.study import Study, load
 
 if TYPE_CHECKING:
     from embedshift.study.gate.rule import Rule
 
-NO_REFERENCE = "needs a reference study (`against`)"
-EQUAL = "kept by definition: both studies have equal weights and settings"
-COMPARISON = "comparison"
+EQUAL = "equal by definition: both studies have equal weights and settings"
 
 
 @dataclass(frozen=True)
@@ -102,15 +98,15 @@ def check(
     Args:
         study: The study to check, or its folder.
         rules: A YAML file, or a list of rules as dicts; see `docs/check.md`.
-        against: A reference study of the same images and views, or its folder. Rules with `may_fall` or `may_rise` need
-            it; without it they are undecided.
+        against: A reference study of the same images and views, or its folder. Rules of the tables `comparison` and
+            `agreement`, and rules with `may_fall` or `may_rise`, need it.
         groups: Which images are not independent, as in `compare`; None = as they are.
 
     Returns:
         One result per rule and row.
 
     Raises:
-        UsageError: A rule is wrong, a table is missing, or the studies cannot be compared.
+        UsageError: A rule is wrong or lacks its reference, a table is missing, or the studies cannot be compared.
 
     Example:
         >>> import tempfile
@@ -138,6 +134,9 @@ def check(
     else:
         file, parsed = "", list(as_rules(rules))
     if reference is None:
+        if paired_rules := [rule.number for rule in parsed if rule.needs_reference]:
+            words = f"{len(paired_rules)} of {len(parsed)} rules need a reference study: give it by `against`"
+            raise UsageError(f"{file}{words} (first: rule {paired_rules[0]})")
         study.regroup(groups)
     paired = None if reference is None else pair_studies([reference, study], groups)
     tables: dict[str, pl.DataFrame] = {}
@@ -145,19 +144,12 @@ def check(
     for rule in parsed:
         try:
             if rule.table not in tables:
-                tables[rule.table] = _table(rule.table, study, paired)
+                of_both = rule.checked_table.of_both
+                tables[rule.table] = of_both(paired) if of_both and paired else study.table(rule.table)
             results += _results(rule, study, paired, tables[rule.table])
         except UsageError as error:
             raise UsageError(f"{file}rule {rule.number}: {error}") from error
     return Checked(study.folder, None if reference is None else reference.folder, tuple(results))
-
-
-def _table(name: str, study: Study, paired: PairedStudies | None) -> pl.DataFrame:
-    if name != COMPARISON:
-        return study.table(name)
-    if paired is None:
-        raise UsageError(f"table {name} {NO_REFERENCE}")
-    return compare_means(paired)[0]
 
 
 def _results(rule: "Rule", study: Study, paired: PairedStudies | None, table: pl.DataFrame) -> Iterator[Result]:
@@ -167,11 +159,8 @@ def _results(rule: "Rule", study: Study, paired: PairedStudies | None, table: pl
         bound = -bound
     for row in chosen_rows(table, rule.table, rule.where):
         rule.check_row(row)
-        if rule.is_relative and paired is None:
-            estimate, decision = no_estimate(), Decision("undecided", note=NO_REFERENCE)
-        else:
-            estimate = _estimate(rule, study, paired, row)
-            decision = decide(estimate, bound, least=least, by_interval=rule.judge == "interval")
+        estimate = _estimate(rule, study, paired, row)
+        decision = decide(estimate, bound, least=least, by_interval=rule.judge == "interval")
         yield Result(
             rule=rule.title,
             number=rule.number,
@@ -195,10 +184,13 @@ def _results(rule: "Rule", study: Study, paired: PairedStudies | None, table: pl
 def _estimate(rule: "Rule", study: Study, paired: PairedStudies | None, row: Json) -> Estimate:
     """Returns the number that a rule bounds: that of the table's row, or its difference from the reference."""
     column, table = rule.column, rule.checked_table
-    if paired is not None and paired.are_equal and (rule.is_relative or rule.table == COMPARISON):
-        return Estimate(0.0, 0.0, 0.0, len(paired.ids), note=EQUAL)
-    if paired is not None and rule.is_relative:
-        return table.differences[column](paired, row)
+    if paired is not None and rule.needs_reference:
+        if paired.are_equal:
+            same = 0.0 if rule.is_relative or column == "difference" else 1.0
+            return Estimate(same, same, same, len(paired.ids), note=EQUAL)
+        return (
+            table.differences[column](paired, row) if rule.is_relative else paired_estimate(paired, table, column, row)
+        )
     estimate = table.estimate(study, table, column, row)
     refuse_impossible(estimate, table, column, row)
     return estimate

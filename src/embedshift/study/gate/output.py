@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 
 from embedshift.config import Json
-from embedshift.study.gate.check import NO_REFERENCE, Checked, Result, counted
+from embedshift.study.gate.check import Checked, Result, counted
 from embedshift.study.markdown import escaped, printable, table
 
 MISSING = "-"
@@ -18,36 +18,32 @@ HEADINGS = ("outcome", "rule", "row", "value", "95 % interval", "required", "ima
 
 
 def headline(checked: Checked, *, strict: bool) -> str:
+    """Returns the verdict in one sentence; it names what is broken, or how many images would decide."""
     against = "" if checked.against is None else f" against {checked.against}"
-    nothing = checked.outcome == "undecided" and not checked.of("kept")
-    verdict = "does not pass" if not checked.passes(strict=strict) else "is undecided" if nothing else "passes"
-    words = f"{checked.study}{against} {verdict}: {counted(checked)}"
-    return f"{words}. No rule is decided: {what_decides(checked)}." if nothing else words
+    words = f"{checked.study}{against}"
+    if checked.outcome == "undecided":
+        return f"INCONCLUSIVE: {words}: {counted(checked)}; {what_decides(checked)}"
+    if checked.outcome == "kept":
+        return f"{words} passes: {counted(checked)}"
+    _, _, place, value, _, required, *_ = cells(checked.of("broken")[0])
+    return f"{words} does not pass: {counted(checked)}; first broken: {place} is {value}, required: {required}"
 
 
 def what_decides(checked: Checked) -> str:
-    """Returns what to do about the undecided results: measure more images, or give a reference."""
+    """Returns how many images would decide the undecided results."""
     undecided = checked.of("undecided")
-    needed = sorted(result.images_needed for result in undecided if result.images_needed is not None)
-    steps = []
-    if needed:
-        number = f"{needed[0]:,}" if needed[0] == needed[-1] else f"{needed[0]:,} to {needed[-1]:,}"
-        results = "it" if len(undecided) == 1 else "them" if len(needed) == len(undecided) else f"{len(needed)} of them"
-        steps.append(f"measure more images (about {number} would decide {results})")
-    if any(result.note == NO_REFERENCE for result in undecided):
-        steps.append("give a reference study (`against`)")
-    return ", and ".join(steps) or "the warnings say why"
+    needed = sorted({result.images_needed for result in undecided if result.images_needed is not None})
+    if not needed:
+        return "more images alone do not decide; the warnings say why"
+    numbers = " to ".join(f"{number:,}" for number in dict.fromkeys((needed[0], needed[-1])))
+    count = sum(result.images_needed is not None for result in undecided)
+    results = f"{count} of them" if count < len(undecided) else "it" if count == 1 else "them"
+    return f"about {numbers} images would decide {results}"
 
 
 def warnings(checked: Checked) -> list[str]:
-    """Returns one line for each undecided result, and one line for all that lack a reference study."""
-    undecided = checked.of("undecided")
-    no_reference = [result for result in undecided if result.note == NO_REFERENCE]
-    own_line = [result for result in undecided if len(no_reference) < 2 or result.note != NO_REFERENCE]
-    lines = [f"{result.rule} ({result.place}): {explanation(result)}" for result in own_line]
-    if len(no_reference) > 1:
-        lines.append(f"{len(no_reference)} results of rules with may_fall or may_rise: undecided; each {NO_REFERENCE}")
-    return lines
+    """Returns one line for each undecided result."""
+    return [f"{result.rule} ({result.place}): {explanation(result)}" for result in checked.of("undecided")]
 
 
 def explanation(result: Result) -> str:

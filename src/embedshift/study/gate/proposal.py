@@ -1,72 +1,70 @@
-"""Proposes first rules: bounds that a study keeps, and margins that its number of images can decide."""
+"""Proposes first rules: what a study that is equal to this one keeps; as comments, bounds on this study alone."""
 
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from pathlib import Path
-from textwrap import fill, indent
 
 import polars as pl
 
 from embedshift.config import Json
 from embedshift.errors import UsageError
+from embedshift.statistics.halves import ROTATIONS
 from embedshift.statistics.intervals import LEAST_IMAGES
-from embedshift.statistics.paired_proportions import difference_of_proportions
+from embedshift.statistics.shift_ratios import SATURATED
 from embedshift.statistics.summary import COSINE
 from embedshift.store.groups import Choice
-from embedshift.study.gate.decision import images_needed
-from embedshift.study.gate.tables import images_behind
+from embedshift.store.reader import Reader
+from embedshift.study.gate.margins import BELOW, margins
 from embedshift.study.markdown import printable
-from embedshift.study.paired import Estimate
-from embedshift.study.paired.estimate import Interval, mover
+from embedshift.study.paired.ratios import ALL, RELATIVE_SHIFT
 from embedshift.study.paired.tolerances import measured_range, tolerance_estimate
 from embedshift.study.study import Study, load
 
-# Margins are multiples of this, and that of a relative shift is never below the second.
-STEP, LEAST_SHIFT_MARGIN = 0.005, 0.02
-# A tolerance's margin is never below this part of the distance from no change to the strongest level.
-LEAST_TOLERANCE = 0.05
-# Margins above these are called wide: of a recall or a relative shift, and of a tolerance as part of the same distance.
-WIDE, WIDE_TOLERANCE = 0.05, 0.2
-_ROOT = "if intervals shrink with the root of the number of images"
-
-# A comment, and the rules under it.
-Part = tuple[str, list[Json]]
-
 _HEAD = """\
-# Rules for `embedshift check`, written from {study}: {encoder}, {images} images.
-# Adapt the bounds to the needs of your product.
+# Rules for `embedshift check STUDY --against {study}`, from {study}: {encoder}, {images} images.
 #
-# at_least, at_most: bounds on the numbers of the checked study.
-# may_fall, may_rise: the largest change against a reference study of the same images and views.
-# A rule is kept if the whole 95 % interval satisfies it, broken if the whole interval violates it, and otherwise
-# undecided. Without a filter (augmentation, metric, family), the rule applies to every row.
+# Equal encoders are random halves of this encoder's dimensions, drawn {rotations} times: these rules keep them.
+# A row is kept if its 95 % interval is within the bound, broken if the whole interval is beyond it, else undecided.
+# Widen or narrow the margins as your product needs.
 
 rules:
 """
+_RATIO = f"""\
+  # How many times as far the embedding may move; "{ALL}": the geometric mean over the augmentations whose relative
+  # shift here is below {SATURATED:g}.
+"""
+_RECALL = "  # How much of recall@1, the views whose original ranks first, may be lost.\n"
+_AGREEMENT = f"""\
+  # Whether both encoders see the same neighbours: {BELOW:g} standard deviations below the mean of the halves. The value
+  # decides, because the halves are of the same images. Delete these rules if the new encoder is of another kind.
+"""
+_ABSOLUTE = "  # Bounds on a study alone, which this one keeps: ends of its intervals. Without # they are rules.\n"
 
 
 def propose(study: Study | str | Path, file: str | Path = "rules.yaml", groups: Choice | None = None) -> Path:
-    """Writes a commented file of rules that the study keeps."""
+    """Writes a commented file of rules that a study keeps that is equal to this one."""
     study, path = study if isinstance(study, Study) else load(study), Path(file)
     if not study.is_complete():
         raise UsageError(f"{study.folder}: not finished; run the same command again first")
     study.regroup(groups)
-    info = study.reader().info
+    reader = study.reader()
+    info, name = reader.info, printable(study.folder.name)
     if info.units < LEAST_IMAGES:
         words = f"{info.units} {'groups of ' if info.groups else ''}images"
         raise UsageError(f"{study.folder}: {words} are too few for intervals; measure {LEAST_IMAGES} or more")
-    encoder = printable(study.reader().naming.setting(info.encoder.name))
-    text = _HEAD.format(study=printable(study.folder.name), encoder=encoder, images=info.counts.measured)
-    parts = [part for part in (*_search_rules(study), *_shift_rules(study), *_tolerance_rules(study)) if part[1]]
-    if not parts:
-        raise UsageError(f"{study.folder}: no relative shift, search or tolerance here to take a bound from")
-    for comment, rules in parts:
-        text += indent(fill(comment, 110), "  # ") + "\n" + "".join(map(_yaml, rules)) + "\n"
+    if not info.has_vectors or info.encoder.dim < 2:
+        raise UsageError(f"{study.folder}: no embeddings here to take margins from; run it with `store` all")
+    encoder = printable(reader.naming.setting(info.encoder.name))
+    text = _HEAD.format(study=name, encoder=encoder, images=info.counts.measured, rotations=ROTATIONS)
+    text += "\n".join(_paired_rules(study, reader))
+    if bounds := [*_absolute_bounds(study, reader)]:
+        text += "\n" + _ABSOLUTE + _lines(bounds, "  # - ")
     try:
         with path.open("x", encoding="utf-8") as opened:
-            opened.write(text.rstrip() + "\n")
+            opened.write(text)
     except FileExistsError as error:
         raise UsageError(f"{path}: is there already; name another file with `rules`, or delete it") from error
     except OSError as error:
@@ -74,126 +72,65 @@ def propose(study: Study | str | Path, file: str | Path = "rules.yaml", groups: 
     return path
 
 
-def _yaml(rule: Json) -> str:
-    first, *others = (f"{key}: {json.dumps(value, ensure_ascii=False)}\n" for key, value in rule.items())
-    return f"  - {first}" + "".join(f"    {line}" for line in others)
+def _lines(rules: Iterable[Json], start: str = "  - ") -> str:
+    """Returns rules as lines of YAML, in which names are JSON."""
+    flat = (re.sub(r'"(\w+)": ', r"\1: ", json.dumps(rule, ensure_ascii=False)) for rule in rules)
+    return "".join(f"{start}{line}\n" for line in flat)
 
 
-def _search_rules(study: Study) -> Iterator[Part]:
-    if "search" not in study.table_names:
-        return
-    recall = study.search().filter(pl.col("metric") == "recall@1")
-    if recall.is_empty():
-        return
-    rows = recall.drop_nulls("ci_low").to_dicts()
-    bounds = [(row["augmentation"], rounded(row["ci_low"], "0.01", up=False)) for row in rows]
-    chosen = {"table": "search", "metric": "recall@1"}
-    if not study.reader().families:
-        yield (
-            "recall@1: the fraction of views whose original ranks first. Bounds: lower ends of this study's intervals.",
-            [{**chosen, "augmentation": name, "at_least": bound} for name, bound in bounds if bound > 0],
-        )
-    images = min(images_behind(study, row) for row in recall.iter_rows(named=True))
-    if images < LEAST_IMAGES:
-        return
-    margin = rounded(_one_lost(images)[1], str(STEP), up=True)
-    yield (
-        f"recall@1 may fall by at most {margin:g} under any augmentation. {images} images can decide this "
-        f"if one image is lost and at most one is gained.{_wide_margin(margin, images, interval_at=_one_lost)}",
-        [{**chosen, "may_fall": margin}],
+def _paired_rules(study: Study, reader: Reader) -> Iterator[str]:
+    """Yields the rules of relative shifts, recall and agreement, each with its comment."""
+    shifts = _shifts(study)
+    ratio, recall, floors = margins(reader, [name for name, (value, _) in shifts.items() if value < SATURATED])
+    ratios = [
+        {"table": "comparison", "metric": RELATIVE_SHIFT, "column": "ratio", "augmentation": name}
+        | {"at_most": rounded(margin, "0.01", up=True)}
+        for name, margin in ratio.items()
+        if name in shifts or name == ALL
+    ]
+    yield _RATIO + _lines(ratios) if ratios else "  # No rules of relative shifts: the images are not apart.\n"
+    falls = [
+        {"table": "comparison", "metric": "recall@1", "augmentation": name}
+        | {"at_least": -rounded(fall, "0.005", up=True)}
+        for name, fall in recall.items()
+    ]
+    searched = "search_ranks" in reader.table_names
+    yield _RECALL + _lines(falls) if searched else "  # No rules of recall: this study has no search.\n"
+    yield _AGREEMENT + _lines(
+        {"table": "agreement", "metric": metric, "judge": "value", "at_least": rounded(floor, "0.005", up=False)}
+        for metric, floor in floors.items()
     )
 
 
-def _one_lost(images: int) -> Interval:
-    """Returns how far recall may have fallen if one image is lost and at most one is gained, as two signed ends."""
-    fall = -min(difference_of_proportions(gained, 1, images)[0] for gained in (0, 1))
-    return -fall, fall
+def _shifts(study: Study) -> dict[str, tuple[float, float]]:
+    """Returns relative shifts with the upper ends of their intervals, by augmentation."""
+    rows = study.summary().filter(pl.col("metric") == COSINE).drop_nulls("relative_shift_high")
+    return {
+        row["augmentation"]: (row["relative_shift"], row["relative_shift_high"]) for row in rows.iter_rows(named=True)
+    }
 
 
-def _wide_margin(margin: float, images: int, interval_at: Callable[[int], Interval] | None = None) -> str:
-    """Returns a sentence on a wide margin that gives the images for a margin of `WIDE`; "" if it is not wide."""
-    if margin <= WIDE:
-        return ""
-    needed = images_needed(Estimate(0.0, -margin, margin, images, interval_at), -WIDE, least=True)
-    return f" The margin is wide: about {needed:,} images allow {WIDE:g}{'' if interval_at else f', {_ROOT}'}."
-
-
-def _shift_rules(study: Study) -> Iterator[Part]:
-    rows = study.summary().filter(pl.col("metric") == COSINE).drop_nulls("relative_shift_high").to_dicts()
-    if not rows:
+def _absolute_bounds(study: Study, reader: Reader) -> Iterator[Json]:
+    """Yields bounds on the numbers of a study alone: by augmentation, or tolerances of families."""
+    if "tolerance" in reader.table_names:
+        for row in study.tolerance().iter_rows(named=True):
+            estimate = tolerance_estimate(study, row)
+            rises = measured_range(study, row["family"], row["criterion"]).rises
+            weak_end = estimate.low if rises else estimate.high
+            if math.isfinite(weak_end):
+                of = {"table": "tolerance", **{key: row[key] for key in ("family", "criterion", "unit")}}
+                yield {**of, "at_least" if rises else "at_most": two_figures(weak_end, up=not rises)}
+    if reader.families:
         return
-    chosen = {"table": "summary", "metric": COSINE, "column": "relative_shift"}
-    if not study.reader().families:
-        yield (
-            "relative shift: how far the embedding moves; 0 = unchanged, 1 = as far as another image. "
-            "Bounds: upper ends of this study's intervals.",
-            [
-                {
-                    **chosen,
-                    "augmentation": row["augmentation"],
-                    "at_most": rounded(row["relative_shift_high"], "0.01", up=True),
-                }
-                for row in rows
-            ],
-        )
-    widest = max(
-        max(row["relative_shift"] - row["relative_shift_low"], row["relative_shift_high"] - row["relative_shift"])
-        for row in rows
-    )
-    margin = max(LEAST_SHIFT_MARGIN, rounded(widest, str(STEP), up=True))
-    yield (
-        f"The relative shift may rise by at most {margin:g} under any augmentation: the width of the widest interval "
-        f"here, at least {LEAST_SHIFT_MARGIN:g}. Similar checkpoints, paired by image, have narrower intervals."
-        f"{_wide_margin(margin, study.reader().info.units)}",
-        [{**chosen, "may_rise": margin}],
-    )
-
-
-def _tolerance_rules(study: Study) -> Iterator[Part]:
-    if "tolerance" not in study.table_names:
-        return
-    bounds: list[Json] = []
-    margins: list[Json] = []
-    wide: list[tuple[str, int | None]] = []
-    for row in study.tolerance().iter_rows(named=True):
-        estimate = tolerance_estimate(study, row)
-        measured = measured_range(study, row["family"], row["criterion"])
-        chosen = {"table": "tolerance", **{key: row[key] for key in ("family", "criterion", "unit")}}
-        weak_end = estimate.low if measured.rises else estimate.high
-        if not math.isfinite(weak_end):
-            continue
-        least, fall = ("at_least", "may_fall") if measured.rises else ("at_most", "may_rise")
-        bounds.append({**chosen, least: two_figures(weak_end, up=not measured.rises)})
-        ends = (estimate.value, estimate.low, estimate.high)
-        within = [end if math.isfinite(end) else measured.strongest for end in ends]
-        margin = max(mover(within, within, 1).high, LEAST_TOLERANCE * measured.width)
-        margins.append({**chosen, fall: two_figures(margin, up=True)})
-        if margin > (limit := WIDE_TOLERANCE * measured.width):
-            interval = Estimate(0.0, -margin, margin, measured.images)
-            wide.append(
-                (row["family"], images_needed(interval, -limit, least=True) if all(map(math.isfinite, ends)) else None)
-            )
-    yield (
-        "tolerance: the strength at which the mean relative shift reaches 0.1, or a search misses 5 % of the views. "
-        "Bounds: weak ends of this study's intervals. "
-        "For units that fall as the change gets stronger, such as quality, lower is better.",
-        bounds,
-    )
-    yield (
-        f"Margins: differences that this study could not distinguish from no difference.{_wide_tolerances(wide)}",
-        margins,
-    )
-
-
-def _wide_tolerances(wide: Sequence[tuple[str, int | None]]) -> str:
-    """Returns sentences on wide margins of tolerances; "" for none."""
-    if not wide:
-        return ""
-    names, needed = zip(*wide, strict=True)
-    most = None if None in needed else max(needed)
-    remedy = "More images narrow them." if most is None else f"About {most:,} images narrow them, {_ROOT}."
-    words = f"Wide margins, above {100 * WIDE_TOLERANCE:g} % of the way from no change to the strongest level"
-    return f" {words}: {printable(', '.join(dict.fromkeys(names)))}. {remedy}"
+    for name, (_, high) in _shifts(study).items():
+        of = {"table": "summary", "metric": COSINE, "column": "relative_shift", "augmentation": name}
+        yield {**of, "at_most": rounded(high, "0.01", up=True)}
+    if "search" in reader.table_names:
+        recall = study.search().filter(pl.col("metric") == "recall@1").drop_nulls("ci_low")
+        for name, low in recall.select("augmentation", "ci_low").iter_rows():
+            of = {"table": "search", "metric": "recall@1", "augmentation": name}
+            if (bound := rounded(low, "0.01", up=False)) > 0:
+                yield {**of, "at_least": bound}
 
 
 def rounded(value: float, step: str, *, up: bool) -> float:

@@ -88,8 +88,13 @@ class Rule(BaseModel):
 
     @property
     def is_relative(self) -> bool:
-        """Whether the rule needs a reference study."""
+        """Whether the rule bounds a change."""
         return self.operator in RELATIVE
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether the rule is about a study and its reference."""
+        return self.is_relative or self.checked_table.of_both is not None
 
     @property
     def title(self) -> str:

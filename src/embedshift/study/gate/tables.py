@@ -14,12 +14,15 @@ from embedshift.statistics.intervals import clopper_pearson
 from embedshift.store.table import Row, Rules, installed_tables
 from embedshift.study.paired import Estimate, PairedStudies
 from embedshift.study.paired.differences import (
+    RECALL,
     metric_difference,
     search_difference,
     shift_difference,
     tolerance_difference,
 )
 from embedshift.study.paired.estimate import Interval
+from embedshift.study.paired.means import compare_means
+from embedshift.study.paired.ratios import agreements
 from embedshift.study.paired.tolerances import tolerance_estimate
 from embedshift.study.study import Study
 
@@ -32,6 +35,21 @@ def column_estimate(study: Study, table: "CheckedTable", column: str, row: Row) 
     binomial = table.is_proportion(column, row) and study.reader().info.groups is None
     interval_at = proportion_interval(value) if binomial else None
     return Estimate(value, low, high, images_behind(study, row), interval_at)
+
+
+def paired_estimate(paired: PairedStudies, table: "CheckedTable", column: str, row: Row) -> Estimate:
+    """Returns a row's number of a table of both studies; intervals of ratios shrink on the scale of logarithms."""
+    if column == "difference" and RECALL.fullmatch(row["metric"]):
+        return search_difference(paired, row)
+    value, low, high = (_nan_if_none(row[name]) for name in (column, *(table.columns[column] or ())))
+    if column != "ratio":
+        return Estimate(value, low, high, paired.unit_count)
+
+    def interval_at(images: int) -> Interval:
+        root = math.sqrt(paired.unit_count / images)
+        return value * (low / value) ** root, value * (high / value) ** root
+
+    return Estimate(value, low, high, paired.unit_count, interval_at)
 
 
 def refuse_impossible(estimate: Estimate, table: "CheckedTable", column: str, row: Row) -> None:
@@ -79,6 +97,7 @@ class CheckedTable(Rules):
 
     differences: Mapping[str, Callable[[PairedStudies, Row], Estimate]] = field(default_factory=dict)
     estimate: "Callable[[Study, CheckedTable, str, Row], Estimate]" = column_estimate
+    of_both: Callable[[PairedStudies], pl.DataFrame] | None = None
 
 
 def _metric_unit(column: str, row: Row) -> str:
@@ -121,10 +140,20 @@ CORE = {
         unit=_metric_unit,
     ),
     "comparison": Rules(
-        keys=("augmentation", "metric", "study", "reference"),
-        columns={"difference": ("ci_low", "ci_high")},
+        keys=("augmentation", "metric"),
+        columns={"difference": ("ci_low", "ci_high"), "ratio": ("ratio_low", "ratio_high")},
         unit=_metric_unit,
+        limits=lambda column, row: (0.0 if column == "ratio" else -math.inf, math.inf),
     ),
+    "agreement": Rules(
+        keys=("metric",), columns={"value": ("ci_low", "ci_high")}, limits=lambda column, row: (-1.0, 1.0)
+    ),
+}
+
+# Tables of a study and its reference → how they are made.
+OF_BOTH: Mapping[str, Callable[[PairedStudies], pl.DataFrame]] = {
+    "comparison": lambda paired: compare_means(paired)[0],
+    "agreement": agreements,
 }
 
 
@@ -150,6 +179,7 @@ def _add_tables() -> None:
             **vars(rules),
             differences=DIFFERENCES.get(name, {}),
             estimate=ESTIMATES.get(name, column_estimate),
+            of_both=OF_BOTH.get(name),
         )
         TABLES.add(name, checked)
 

@@ -14,8 +14,9 @@ import polars as pl
 from embedshift.arrays import Units, Values
 from embedshift.errors import UsageError
 from embedshift.registry import METRICS
-from embedshift.statistics.baselines import is_scale
+from embedshift.statistics.intervals import mean_interval
 from embedshift.statistics.layout import sums_and_counts
+from embedshift.statistics.summary import COSINE
 from embedshift.study.paired.estimate import (
     Estimate,
     fraction_difference,
@@ -23,10 +24,9 @@ from embedshift.study.paired.estimate import (
     mean_of_fractions,
     mover,
     proportion_difference,
-    shift_contributions,
 )
-from embedshift.study.paired.ratios import ALL, same_numbers, unsaturated
-from embedshift.study.paired.studies import PairedStudies, units_in_order
+from embedshift.study.paired.ratios import ALL, compare_shifts, same_numbers, unsaturated
+from embedshift.study.paired.studies import PairedStudies
 from embedshift.study.paired.tolerances import capped, measured_range
 
 CAPPED = "a tolerance beyond the strongest level counts as the strongest level"
@@ -75,36 +75,14 @@ def metric_difference(paired: PairedStudies, row: Mapping[str, Any]) -> Estimate
 
 
 def shift_difference(paired: PairedStudies, row: Mapping[str, Any]) -> Estimate:
-    """Returns the difference in the relative shift of a metric; each study has its own baseline."""
-    metric = row["metric"]
-    _check_metric(paired, metric)
-    values = paired.values(metric, [row["augmentation"]])[:, :, 0]
-    reference, study = (_contributions(paired, s, metric, values[s]) for s in (0, 1))
-    if reference is None or study is None:
+    """Returns the difference in the relative shift of a metric: of cosines by bootstrap-t, else from both intervals."""
+    _check_metric(paired, row["metric"])
+    shifts = compare_shifts(paired) if row["metric"] == COSINE else None
+    if shifts is None:
         return _difference_of_intervals(paired, row)
-    has_both = ~np.isnan(study) & ~np.isnan(reference)
-    units = None if paired.units is None else paired.units[has_both]
-    return mean_difference((study - reference)[has_both], np.ones(has_both.sum()), paired.seed, units)
-
-
-def _contributions(paired: PairedStudies, study: int, metric: str, values: Values) -> Values | None:
-    """Returns what each image adds to a study's relative shift, `[n]`, from `[n, draws]`; None without vectors."""
-    baseline, images = paired.baselines[study].get(metric), len(paired.ids)
-    units = units_in_order(paired.readers[study], paired.positions[study])
-    if baseline is None or baseline.pairs is None:
-        return None
-    if len(baseline.pairs.images) != (images if units is None else len(np.unique(units))):
-        return None
-    contributions = np.full(images, np.nan)
-    if is_scale(baseline, METRICS[metric].no_change):
-        sums, counts = sums_and_counts(values[..., None])
-        with np.errstate(invalid="ignore"):
-            means = (sums / counts)[:, 0]
-        in_study_order = np.argsort(paired.positions[study])
-        contributions[in_study_order] = shift_contributions(
-            means[in_study_order], baseline, METRICS[metric].no_change, units
-        )
-    return contributions
+    sample = shifts.differences.columns([paired.augmentations.index(row["augmentation"])])
+    low, high = mean_interval(sample, seed=paired.seed)
+    return Estimate(sample.mean.item(), low.item(), high.item(), sample.images)
 
 
 def _difference_of_intervals(paired: PairedStudies, row: Mapping[str, Any]) -> Estimate:

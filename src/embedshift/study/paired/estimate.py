@@ -8,7 +8,6 @@ import numpy as np
 from scipy.special import stdtrit
 
 from embedshift.arrays import Units, Values
-from embedshift.statistics.baselines import Baseline
 from embedshift.statistics.intervals import LEAST_IMAGES, LEVEL, mean_interval
 from embedshift.statistics.paired_proportions import difference_of_proportions
 from embedshift.statistics.sample import Estimates, estimates_from_values, gather
@@ -105,20 +104,6 @@ def mean_of_fractions(differences: Values, seed: int, units: Units | None = None
     if (differ.sum() if units is None else len(np.unique(units[differ]))) < LEAST_IMAGES:
         return fraction_difference(differences, seed, units)
     return mean_difference(differences, np.ones(len(differences)), seed, units)
-
-
-def shift_contributions(values: Values, baseline: Baseline, no_change: float, units: Units | None = None) -> Values:
-    """Returns each image's contribution to a relative shift, `[n]`; their mean is the relative shift."""
-    assert baseline.pairs is not None
-    mean, scale = np.nanmean(values), no_change - baseline.value
-    relative_shift = (no_change - mean) / scale
-    slope = baseline.pairs.means(np.ones((1, len(baseline.pairs.images))))[1][0]
-    if units is not None:  # a group's is spread over its images
-        slope = (slope / baseline.pairs.images)[np.unique(units, return_inverse=True)[1]]
-    # The slopes of all images add up to 0; those of images without a value go to the others.
-    from_baseline = relative_shift * len(values) * slope / scale
-    from_baseline = from_baseline - np.mean(from_baseline[~np.isnan(values)])
-    return np.asarray(relative_shift + (mean - values) / scale + from_baseline)
 
 
 def mover(number: Sequence[float], subtracted: Sequence[float], images: int, note: str = "") -> Estimate:
