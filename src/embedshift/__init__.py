@@ -10,11 +10,24 @@ from embedshift.errors import EmbedshiftError
 from embedshift.store import forked as _forked  # noqa: F401 - it watches forks from the first import on
 
 if TYPE_CHECKING:
-    from embedshift.api import Study, attack, check, compare, load, load_encoder, make_views, run, wrap
+    from embedshift.api import (
+        Study,
+        Whitening,
+        attack,
+        check,
+        compare,
+        load,
+        load_encoder,
+        make_views,
+        run,
+        whiten,
+        wrap,
+    )
 
 __all__ = [
     "EmbedshiftError",
     "Study",
+    "Whitening",
     "attack",
     "check",
     "compare",
@@ -22,6 +35,7 @@ __all__ = [
     "load_encoder",
     "make_views",
     "run",
+    "whiten",
     "wrap",
 ]
 

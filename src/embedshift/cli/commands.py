@@ -141,6 +141,32 @@ def check(
 
 
 @app.command()
+def whiten(
+    studies: Annotated[
+        list[Path], typer.Argument(metavar="DIR...", help="Finished studies of one encoder that store embeddings.")
+    ],
+    out: Annotated[Path, typer.Option(help="File for the map: MAP.npz.", parser=output_path, metavar="PATH")],
+    onnx: Annotated[Path | None, typer.Option(help="Write the map as an ONNX graph, too.")] = None,
+    choice: Annotated[
+        str | None,
+        typer.Option(
+            "--map",
+            help="Write this map: centred, originals or shifts. Default: the recommended one, or else shifts.",
+            rich_help_panel=RARE,
+        ),
+    ] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fit a linear map that makes embeddings less sensitive to changes; show what a search finds with it."""
+    from embedshift.cli.terminal import set_up_logging
+    from embedshift.cli.whiten import whiten_and_print
+
+    set_up_logging(quiet, lambda line: with_flags(line, app))
+    whiten_and_print(studies, out, onnx, choice, as_json)
+
+
+@app.command()
 def card(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A finished study.")],
     out: Annotated[Path | None, typer.Option(help="A file to write. Default: print it.")] = None,

@@ -42,6 +42,10 @@ class ShiftMoments:
         """The mean of the originals, `[D]`."""
         return self.total / max(self.originals, 1)
 
+    def centred(self) -> Whitening:
+        """Returns the map that subtracts the mean of the originals alone."""
+        return whitening(self.mean, np.zeros_like(self.products))
+
     def by_originals(self) -> Whitening:
         """Returns the map that whitens the originals around their mean."""
         return whitening(self.mean, self.products / max(self.originals, 1) - np.outer(self.mean, self.mean))

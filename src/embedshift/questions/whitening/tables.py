@@ -1,0 +1,167 @@
+"""The table `whitening`: what a search finds with each map, before and after, for changes that were not fitted."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import polars as pl
+
+from embedshift.arrays import Units, Values
+from embedshift.augmentations import ORIGINAL
+from embedshift.questions.whitening import Choices
+from embedshift.questions.whitening.held_out import AS_IS, Images, Results, results
+from embedshift.statistics.intervals import LEAST_IMAGES, mean_interval
+from embedshift.statistics.layout import layout, sums_and_counts
+from embedshift.statistics.paired_proportions import difference_of_proportions
+from embedshift.statistics.sample import Estimates, gather
+from embedshift.store.reader import Reader
+from embedshift.store.table import Table
+from embedshift.store.table_files import table_path
+
+# Images at most, and numbers of their vectors: 1 GiB.
+IMAGES, NUMBERS = 2_000, 2**28
+RECALL, ALL, HUB = "recall@1", "all", "hub"
+SCHEMA: dict[str, type[pl.DataType]] = {
+    **dict.fromkeys(("map", "augmentation", "metric"), pl.String),
+    **dict.fromkeys(("before", "after", "difference", "ci_low", "ci_high"), pl.Float64),
+    "recommended": pl.Boolean,
+}
+# Metric → one number per image and draw, by augmentation: `[n, draws, A]`.
+Numbers = dict[str, Values]
+# Augmentation, metric, before, after, difference and the ends of its interval.
+Row = tuple[str, str, float, float, float, float, float]
+# Metrics that are proportions of views.
+PROPORTIONS = ("recall", "matched", "class_agreement")
+
+
+def whitening(reader: Reader) -> pl.DataFrame:
+    images = read_images(reader)
+    names, units = list(images.views), images.units if images.has_groups else None
+    if len(np.unique(images.units)) < 2 or not names:
+        return pl.DataFrame(schema=SCHEMA)
+    numbers: dict[str, dict[str, Numbers]] = {}
+    hubs: dict[str, list[float]] = {}
+    for name, augmentation, result in results(images):
+        numbers.setdefault(name, {})[augmentation] = _numbers(result)
+        hubs.setdefault(name, []).append(_largest(result))
+    by_map = {name: _by_augmentation([parts[each] for each in names]) for name, parts in numbers.items()}
+    chosen = recommended(by_map, units, reader.info.seed)
+    rows: list[tuple[object, ...]] = []
+    for name in by_map:
+        if name != AS_IS:
+            part = _rows(by_map[AS_IS], by_map[name], names, units, reader.info.seed)
+            part += _hub_rows(hubs[AS_IS], hubs[name], names)
+            rows += [(name, *row, name == chosen) for row in sorted(part, key=lambda row: [*names, ALL].index(row[0]))]
+    return pl.DataFrame(rows, SCHEMA, orient="row").fill_nan(None)
+
+
+def read_images(reader: Reader) -> Images:
+    """Returns the first images of the study, in the order that its seed drew."""
+    order, dim = layout(reader.rows()), reader.info.encoder.dim
+    count = min(order.images, IMAGES, max(1, NUMBERS // max(1, len(order.views) * dim)))
+    rows = reader.rows().head(count * len(order.views)).select("embedding").collect()
+    vectors = np.nan_to_num(rows["embedding"].to_numpy()).reshape(count, len(order.views), dim)
+    family_of = {view: family.name for family in reader.families for view in family.views}
+    return Images(
+        vectors[:, order.views.index(ORIGINAL)],
+        {name: vectors[:, order.positions(name)] for name in reader.augmentations},
+        {name: family_of.get(name, name) for name in reader.augmentations},
+        np.arange(count) if reader.units is None else reader.units[:count],
+        reader.units is not None,
+    )
+
+
+def _numbers(result: Results) -> Numbers:
+    numbers = {RECALL: np.where(np.isnan(result.rank), np.nan, result.rank <= 1), "mrr": 1 / result.rank}
+    numbers |= {f"matched@{rate:g}": matched for rate, matched in result.matched.items()}
+    numbers |= {"neighbours@10": result.kept}
+    return numbers if np.isnan(result.same_class).all() else numbers | {"class_agreement": result.same_class}
+
+
+def _largest(result: Results) -> float:
+    """Returns the largest fraction of views with one and the same first result."""
+    first = result.first[result.first >= 0]
+    return float(np.bincount(first).max() / len(first)) if len(first) else np.nan
+
+
+def _by_augmentation(parts: Sequence[Numbers]) -> Numbers:
+    return {metric: np.stack([part[metric] for part in parts], axis=-1) for metric in parts[0]}
+
+
+def recommended(by_map: Mapping[str, Numbers], units: Units | None, seed: int) -> str:
+    """Returns the simplest map whose recall is not worse than the best within its paired interval."""
+    means = {name: differences(numbers[RECALL], units).mean[-1] for name, numbers in by_map.items()}
+    best = max(means, key=lambda name: means[name])
+    for name, numbers in by_map.items():
+        gain = numbers[RECALL] - by_map[best][RECALL]
+        if name == best or not intervals(gain, differences(gain, units), RECALL, seed)[1][-1] < 0:
+            return name
+    return best
+
+
+def _rows(before: Numbers, after: Numbers, names: Sequence[str], units: Units | None, seed: int) -> list[Row]:
+    """Returns augmentation, metric and numbers, for each augmentation and the mean over all."""
+    rows: list[Row] = []
+    for metric in before:
+        old, new, gain = before[metric], after[metric], after[metric] - before[metric]
+        sample = differences(gain, units)
+        ends = intervals(gain, sample, metric, seed)
+        means = [differences(values, units).mean for values in (old, new)]
+        for name, *row in zip([*names, ALL], *means, sample.mean, *ends, strict=True):
+            rows.append((name, metric, *map(float, row)))
+    return rows
+
+
+def _hub_rows(before: Sequence[float], after: Sequence[float], names: Sequence[str]) -> list[Row]:
+    """Returns the same for hubs, which have no interval: the largest of many numbers has none over images."""
+    rows = [*zip(names, before, after, strict=True), (ALL, float(np.mean(before)), float(np.mean(after)))]
+    return [(name, HUB, old, new, new - old, np.nan, np.nan) for name, old, new in rows]
+
+
+def differences(values: Values, units: Units | None) -> Estimates:
+    """Returns the sample of `[n, draws, A]`, and of the mean over the augmentations."""
+    sample, count = gather([sums_and_counts(values)], units=units), values.shape[-1]
+    return sample.combine(np.hstack([np.eye(count), np.full((count, 1), 1 / count)]))
+
+
+def intervals(values: Values, sample: Estimates, metric: str, seed: int) -> tuple[Values, Values]:
+    """Returns 95 % intervals of paired differences of numbers from 0 to 1, `[n, draws, A]`.
+
+    Differences of proportions, and those without a bootstrap-t, have Tango's interval at the effective number of views.
+    """
+    low, high = mean_interval(sample, seed=seed, low=-1.0, high=1.0)
+    if sample.images < LEAST_IMAGES:
+        return low, high
+    filled = np.nan_to_num(values)
+    gained, lost = ((side * filled).clip(0).sum(axis=(0, 1)) for side in (1, -1))
+    counts = np.maximum((~np.isnan(values)).sum(axis=(0, 1)), 1)
+    gained, lost = (np.append(part / counts, (part / counts).mean()) for part in (gained, lost))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        effective = (gained + lost - (gained - lost) ** 2) * sample.images / sample.variance
+    effective = np.where(sample.variance > 0, np.minimum(effective, np.append(counts, counts.sum())), sample.images)
+    is_proportion = metric.startswith(PROPORTIONS)
+    for column in np.flatnonzero(~np.isnan(sample.mean)):
+        if is_proportion or np.isnan(low[column]) or not sample.variance[column] > 0:
+            number = effective[column]
+            ends = difference_of_proportions(gained[column] * number, lost[column] * number, number)
+            low[column], high[column] = ends
+    return low, high
+
+
+def _is_available(reader: Reader) -> object:
+    """Whether it is asked for now, or was made before."""
+    asked = reader.choice(Choices).measured or table_path(reader.folder, "whitening").is_file()
+    return asked and reader.info.has_vectors and bool(reader.augmentations)
+
+
+DOC = "What a search finds before and after each map, for images and changes that the map was not fitted to."
+TABLES = (
+    Table(
+        "whitening",
+        whitening,
+        is_available=_is_available,
+        requires="stored embeddings and views: run it with `store` all",
+        settings=lambda reader: {"version": "1", "groups": reader.info.groups_digest},
+        doc=DOC,
+        choices=Choices(measured=True),
+    ),
+)
