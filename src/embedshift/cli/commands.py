@@ -15,6 +15,9 @@ from embedshift.errors import UsageError
 
 # The question's tables that `--json` contains.
 SEARCH_TABLES = ("search", "thresholds", "matches", "gallery_sizes", "duplicates")
+WhitenOption = Annotated[
+    Path | None, typer.Option(help="Map the embeddings by this file of `whiten`; nothing is written.")
+]
 
 
 @app.command()
@@ -89,6 +92,7 @@ def search(
             rich_help_panel=RARE,
         ),
     ] = "",
+    whiten: WhitenOption = None,
     groups: GroupOption = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -97,9 +101,10 @@ def search(
     from embedshift.cli.search import lines, no_threshold, recall_table, threshold_table
     from embedshift.cli.terminal import print_table, set_up_logging
     from embedshift.study import load
+    from embedshift.study.whitening import WhitenedStudy
 
     set_up_logging(quiet, lambda line: with_flags(line, app))
-    study = load(folder)
+    study = load(folder) if whiten is None else WhitenedStudy(folder, whiten)
     study.regroup(groups)
     table = study.table("search", queries=queries, false_match_rate=names(false_match_rate), gallery=gallery)
     if as_json:

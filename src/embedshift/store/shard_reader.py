@@ -19,7 +19,8 @@ from embedshift.sources import Roots, moved, own_places
 from embedshift.statistics.chunks import Chunks, OrderedMap, map_here
 from embedshift.statistics.clusters import has_pairs
 from embedshift.statistics.families import MeasuredFamily, families_of
-from embedshift.store.chunks import scan, study_chunks
+from embedshift.statistics.whitening import Whitening
+from embedshift.store.chunks import scan, study_chunks, whitened
 from embedshift.store.forked import refuse_fork
 from embedshift.store.groups import FILE as GROUPS
 from embedshift.store.groups import stored_units
@@ -45,6 +46,8 @@ class ShardReader:
     pictures: bool = True
     images_root: Path | None = None
     ordered_map: OrderedMap = map_here
+    # Embeddings are read through this map.
+    whitening: Whitening | None = None
 
     def __post_init__(self) -> None:
         refuse_fork()
@@ -136,13 +139,18 @@ class ShardReader:
     def kept_settings(self, name: str) -> Mapping[str, str]:
         """Returns the settings of a stored table; empty if it is of other shards, changed, or not there."""
         exists, file = table_path(self.folder, name).is_file(), f"tables/{name}.parquet"
-        if not exists or alteration(self.folder, file, self.info, self.measured_checksum) not in ("", OTHER_GROUPS):
+        if (
+            self.whitening is not None
+            or not exists
+            or alteration(self.folder, file, self.info, self.measured_checksum) not in ("", OTHER_GROUPS)
+        ):
             return {}
         return self.info.tables[name].settings
 
     def rows(self) -> pl.LazyFrame:
         """All rows as a lazy frame: one row per image, view and draw, in the order of the shards."""
-        return scan([part.path for part in self._measured()])
+        rows = scan([part.path for part in self._measured()])
+        return rows if self.whitening is None else whitened(rows, self.whitening)
 
     @functools.cached_property
     def chunks(self) -> Chunks:

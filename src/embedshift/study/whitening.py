@@ -6,12 +6,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from embedshift.errors import UsageError
 from embedshift.statistics.whitening import Whitening
+from embedshift.store.groups import Choice
+from embedshift.store.reader import Reader
 from embedshift.store.shift_moments import ShiftMoments, shift_moments
+from embedshift.store.table import installed_tables, tables_of
+from embedshift.store.tables import make_tables
 from embedshift.study.onnx_map import write_onnx
 from embedshift.study.study import Study, load
 
@@ -56,13 +61,41 @@ def whiten(
     if chosen == "shifts" and not moments.shifts:
         raise UsageError("`map` shifts needs views of augmentations, and these studies have none; choose originals")
     encoder = readers[0].info.encoder
-    known = {"name": chosen, "encoder": encoder.weights_hash, "embedding": encoder.embedding or ""}
-    fitted = replace(MAPS[chosen](moments), **known, version=version("embedshift"))
+    known = chosen, encoder.weights_hash, encoder.embedding or "", version("embedshift")
+    unnamed = MAPS[chosen](moments)
+    fitted = Whitening(unnamed.mean, unnamed.matrix, *known)
     if onnx is not None:
         write_onnx(fitted, Path(onnx))
     if out is not None:
         fitted.save(out)
     return fitted
+
+
+class WhitenedStudy(Study):
+    """A study as it would be if its embeddings came through a map; its tables are made in memory."""
+
+    def __init__(self, folder: str | Path, path: str | Path) -> None:
+        super().__init__(Path(folder))
+        self.whitening_map, self._made = Whitening.load(path), dict[str, pl.DataFrame]()
+        check_studies([load(folder)])
+        own, fitted = super().reader().info.encoder, self.whitening_map
+        if (own.dim, own.weights_hash, own.embedding or "") != (len(fitted.mean), fitted.encoder, fitted.embedding):
+            raise UsageError(f"{path}: fitted to embeddings of another encoder than {folder} has")
+
+    def reader(self, *choices: Any) -> Reader:
+        return replace(super().reader(*choices), whitening=self.whitening_map, made=self._made)
+
+    def regroup(self, groups: Choice | None) -> None:
+        Study(self.folder).regroup(groups)
+
+    def table(self, name: str, choices: object = None, /, **settings: Any) -> pl.DataFrame:
+        """Makes the tables of the table's question on first use."""
+        self.regroup(settings.pop("groups", None))
+        if choices is not None or settings or name not in self._made:
+            question = installed_tables()[name].question
+            chosen = choices if question.choices is None or choices is not None else question.choices(**settings)
+            self._made |= make_tables(self.reader(chosen), {table.name for table in tables_of([question])})
+        return self._made[name]
 
 
 def whitening_tables(studies: Sequence[Study]) -> list[pl.DataFrame]:

@@ -58,6 +58,8 @@ def originals(reader: Reader, path: str = "") -> Originals:
             raise UsageError(
                 f"`gallery`: {path}: its vectors have {part.shape[-1]} numbers, those of this encoder {dim}"
             )
+        if filled >= images and reader.whitening is not None:  # of the gallery
+            part = reader.whitening(part)
         # A vector that is not of numbers has no direction, and is never found.
         memory[filled : filled + len(part)] = np.where(np.isfinite(part).all(axis=1, keepdims=True), part, 0.0)
         filled += len(part)

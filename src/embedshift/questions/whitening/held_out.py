@@ -18,6 +18,8 @@ RATES, LEAST_PAIRS = (0.01, 0.001), 10
 # Cosines of float32 that differ less are ties.
 TIE = 1e-6
 Map = Callable[[Floats], Floats]
+# Fold → map.
+Fit = Callable[[int], Map]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +39,10 @@ class Images:
     families: Mapping[str, str]
     units: Units
     has_groups: bool
+
+    @property
+    def draws(self) -> int:
+        return int(next(iter(self.views.values())).shape[1])
 
     @property
     def folds(self) -> NDArray[np.intp]:
@@ -67,13 +73,13 @@ class Results:
 def results(images: Images) -> Iterator[tuple[str, str, Results]]:
     """Yields the name of a map, an augmentation, and its results, for "as it is" and then all `MAPS`."""
     names, fits = list(images.views), _Fits(images)
-    for name, fit in ((AS_IS, lambda fold: unit), (CENTRED, fits.centred), (ORIGINALS, fits.originals)):
+    simple: dict[str, Fit] = {AS_IS: lambda fold: unit, CENTRED: fits.centred, ORIGINALS: fits.originals}
+    for name, fit in simple.items():
         yield from ((name, view, found) for view, found in _tried(images, fit, names))
     for family in dict.fromkeys(images.families.values()):
-        fit = fits.shifts(family)
-        if fit is not None:
-            members = [name for name in names if images.families[name] == family]
-            yield from ((SHIFTS, view, found) for view, found in _tried(images, fit, members))
+        members = [name for name in names if images.families[name] == family]
+        if len(members) < len(names):
+            yield from ((SHIFTS, view, found) for view, found in _tried(images, fits.shifts(members), members))
 
 
 class _Fits:
@@ -86,12 +92,8 @@ class _Fits:
 
     def _moments(self, fold: int, names: Sequence[str]) -> ShiftMoments:
         inside = self.folds == fold
-        views = (self.images.views[name][inside, draw] for name in names for draw in range(self._draws))
+        views = (self.images.views[name][inside, draw] for name in names for draw in range(self.images.draws))
         return moments_of(self.images.originals[inside], views)
-
-    @property
-    def _draws(self) -> int:
-        return next(iter(self.images.views.values())).shape[1]
 
     def centred(self, fold: int) -> Map:
         return (self.all - self.by_fold[fold]).centred()
@@ -99,11 +101,8 @@ class _Fits:
     def originals(self, fold: int) -> Map:
         return (self.all - self.by_fold[fold]).by_originals()
 
-    def shifts(self, family: str) -> Callable[[int], Map] | None:
-        """Returns the same without one family of changes; None if it is the only one."""
-        members = [name for name, other in self.images.families.items() if other == family]
-        if len(members) == len(self.images.families):
-            return None
+    def shifts(self, members: Sequence[str]) -> Fit:
+        """Returns the same without some changes."""
         of_family = [self._moments(fold, members) for fold in range(len(self.by_fold))]
         total = sum(of_family[1:], of_family[0])
 
@@ -117,8 +116,7 @@ class _Fits:
 
 def _tried(images: Images, fit: Callable[[int], Map], names: Sequence[str]) -> Iterator[tuple[str, Results]]:
     """Yields the results of some augmentations with a map for each fold."""
-    count, folds = len(images.originals), images.folds
-    draws = next(iter(images.views.values())).shape[1]
+    count, draws, folds = len(images.originals), images.draws, images.folds
     pairs = np.full((count, count), np.nan, np.float32)
     numbers = {name: np.full((4, count, draws), np.nan) for name in names}
     firsts = {name: np.full((count, draws), -1) for name in names}
@@ -160,7 +158,7 @@ class _Search:
     def __init__(self, gallery: Floats, inside: NDArray[np.intp], units: Units | None) -> None:
         self.gallery, self.inside, self.units = gallery, inside, units
         self.rows = np.arange(len(inside))
-        self.lost = ~gallery.any(axis=1)
+        self.lost = np.asarray(~gallery.any(axis=1))
         own = inside[:, None] == np.arange(len(gallery))
         self.own_group = own if units is None else units[inside][:, None] == units
         self.no_result = self.own_group | self.lost
@@ -174,7 +172,7 @@ class _Search:
         """Returns cosine, rank, neighbours kept and same class, `[4, q]`, and who comes first, for views `[q, D]`."""
         cosines = views @ self.gallery.T
         own = cosines[self.rows, self.inside].copy()
-        missing = ~views.any(axis=1) | self.lost[self.inside]
+        missing = np.asarray(~views.any(axis=1)) | self.lost[self.inside]
         same_class = np.full(len(views), np.nan)
         if self.units is not None:
             first = np.where(self.no_class, -np.inf, cosines).argmax(axis=1)

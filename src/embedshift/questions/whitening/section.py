@@ -66,8 +66,6 @@ def chosen(table: pl.DataFrame) -> Json | None:
     return rows[0] | {"interval": _interval(rows[0])} if rows else None
 
 
-TERMS = {
-    "whitening": "A linear map after which embeddings vary equally much in every direction, of originals or of shifts."
-}
+TERMS = {"whitening": "A linear map after which originals, or shifts, vary equally in every direction."}
 
 PART = Part(section, terms=TERMS)

@@ -34,9 +34,12 @@ PROPORTIONS = ("recall", "matched", "class_agreement")
 
 
 def whitening(reader: Reader) -> pl.DataFrame:
-    images = read_images(reader)
+    return table_of(read_images(reader), reader.info.seed)
+
+
+def table_of(images: Images, seed: int) -> pl.DataFrame:
     names, units = list(images.views), images.units if images.has_groups else None
-    if len(np.unique(images.units)) < 2 or not names:
+    if len(np.unique(images.units)) < 2:
         return pl.DataFrame(schema=SCHEMA)
     numbers: dict[str, dict[str, Numbers]] = {}
     hubs: dict[str, list[float]] = {}
@@ -44,11 +47,11 @@ def whitening(reader: Reader) -> pl.DataFrame:
         numbers.setdefault(name, {})[augmentation] = _numbers(result)
         hubs.setdefault(name, []).append(_largest(result))
     by_map = {name: _by_augmentation([parts[each] for each in names]) for name, parts in numbers.items()}
-    chosen = recommended(by_map, units, reader.info.seed)
+    chosen = recommended(by_map, units, seed)
     rows: list[tuple[object, ...]] = []
     for name in by_map:
         if name != AS_IS:
-            part = _rows(by_map[AS_IS], by_map[name], names, units, reader.info.seed)
+            part = _rows(by_map[AS_IS], by_map[name], names, units, seed)
             part += _hub_rows(hubs[AS_IS], hubs[name], names)
             rows += [(name, *row, name == chosen) for row in sorted(part, key=lambda row: [*names, ALL].index(row[0]))]
     return pl.DataFrame(rows, SCHEMA, orient="row").fill_nan(None)
