@@ -75,7 +75,8 @@ def test_families_are_shown_by_their_mean(tmp_path):
     assert "recall@1 by family, mean over levels" in html
     assert len(set(table["augmentation"])) > 2
     rows = table.filter(map="originals", metric="recall@1").remove(augmentation="all")
-    assert f'<bdi>darker</bdi></th>\n      <td class="number">{rows["before"].mean():.3f}</td>' in html
+    assert "<bdi>darker</bdi>" in html
+    assert f'<td class="number">{rows["before"].mean():.3f}</td>' in html
     assert "darker@" not in html
 
 
