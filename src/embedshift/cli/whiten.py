@@ -1,7 +1,7 @@
 """The output of `embedshift whiten`: what a search finds with each map, a recommendation, and how to apply the file."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -42,32 +42,36 @@ def whiten_and_print(folders: Sequence[Path], out: Path, onnx: Path | None, choi
 
 def whitening_table(study: Study, table: pl.DataFrame) -> Table:
     """Returns metrics, mean over the augmentations, and recall by augmentation: as it is, and with each map."""
-    title = f"{study.reader().info.encoder.name}: search for views of images and changes that the map was not fitted to"
+    title = (
+        f"{study.reader().info.encoder.name}: search for views of images and changes that the map was not fitted to; "
+        "* = the 95 % interval of the difference excludes 0"
+    )
     printed = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
-    printed.add_column("metric, mean over augmentations", no_wrap=True)
-    printed.add_column("as it is", justify="right")
     maps = table["map"].unique(maintain_order=True).to_list()
-    for name in maps:
-        printed.add_column(f"{name}, difference with 95 % interval", justify="right")
+    printed.add_column("mean over augmentations", no_wrap=True)
+    for name in ("as it is", *maps):
+        printed.add_column(name, justify="right", no_wrap=True)
     means = table.filter(augmentation="all")
     for metric in means["metric"].unique(maintain_order=True):
-        printed.add_row(metric, *_cells(means.filter(metric=metric), maps))
+        printed.add_row(metric, *_cells(means.filter(metric=metric)))
     names = [name for name in table["augmentation"].unique(maintain_order=True) if name != "all"]
     if len(names) <= MOST_AUGMENTATIONS and maps:
         printed.add_section()
         printed.add_row("recall@1")
         for name in names:
-            printed.add_row(f"  {name}", *_cells(table.filter(augmentation=name, metric="recall@1"), maps))
+            printed.add_row(f"  {name}", *_cells(table.filter(augmentation=name, metric="recall@1")))
     return printed
 
 
-def _cells(rows: pl.DataFrame, maps: Sequence[str]) -> Iterator[str]:
-    by_map = {row["map"]: row for row in rows.iter_rows(named=True)}
-    yield number(next(iter(by_map.values()))["before"])
-    for name in maps:
-        row = by_map[name]
-        ends = "" if row["ci_low"] is None else f" ({row['ci_low']:+.3f} to {row['ci_high']:+.3f})"
-        yield f"{number(row['after'])}{ends}"
+def _cells(rows: pl.DataFrame) -> list[str]:
+    """Returns the value as it is, and that of each map."""
+    cells = [f"{number(row['after'])}{'*' if _differs(row) else ' '}" for row in rows.iter_rows(named=True)]
+    return [f"{number(rows['before'][0])} ", *cells]
+
+
+def _differs(row: Mapping[str, float | None]) -> bool:
+    low, high = row["ci_low"], row["ci_high"]
+    return low is not None and high is not None and not low <= 0 <= high
 
 
 def sentence(table: pl.DataFrame) -> str:
