@@ -21,18 +21,8 @@ from embedshift.study.gate import check
 from embedshift.study.whitening import whiten
 
 __all__ = [
-    "Study",
-    "Whitening",
-    "attack",
-    "check",
-    "compare",
-    "load",
-    "load_encoder",
-    "make_views",
-    "run",
-    "whiten",
-    "wrap",
-]
+    "Study", "Whitening", "attack", "check", "compare", "load", "load_encoder", "make_views", "run", "whiten", "wrap"
+]  # fmt: skip
 
 DEFAULTS = StudyConfig()
 

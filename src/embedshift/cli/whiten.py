@@ -15,8 +15,11 @@ from embedshift.cli.words import say
 from embedshift.study import Study, load
 from embedshift.study.whitening import MAPS, check_studies, recommendation, whitening_tables
 
-# Above this number of augmentations only the means over all are printed.
-MOST_AUGMENTATIONS = 20
+# What follows a file that is loaded.
+LINES = (
+    'x = vectors / np.linalg.norm(vectors, axis=1, keepdims=True) - file["mean"]',
+    'x = x @ file["matrix"]; x /= np.linalg.norm(x, axis=1, keepdims=True)',
+)
 
 
 def whiten_and_print(folders: Sequence[Path], out: Path, onnx: Path | None, choice: str | None, as_json: bool) -> None:
@@ -36,12 +39,13 @@ def whiten_and_print(folders: Sequence[Path], out: Path, onnx: Path | None, choi
         print_table(whitening_table(study, table), ())
         say(sentence(table))
     say(f"Written: {out}, the map {fitted.name!r}" + (f"; {onnx}" if onnx else "") + ". Apply it in three lines:")
-    for line in numpy_lines(out):
+    say(f"  file = np.load({str(out)!r})")
+    for line in LINES:
         say(f"  {line}")
 
 
 def whitening_table(study: Study, table: pl.DataFrame) -> Table:
-    """Returns metrics, mean over the augmentations, and recall by augmentation: as it is, and with each map."""
+    """Returns the metrics, mean over the augmentations: as it is, and with each map."""
     title = (
         f"{study.reader().info.encoder.name}: search for views of images and changes that the map was not fitted to; "
         "* = the 95 % interval of the difference excludes 0"
@@ -54,12 +58,6 @@ def whitening_table(study: Study, table: pl.DataFrame) -> Table:
     means = table.filter(augmentation="all")
     for metric in means["metric"].unique(maintain_order=True):
         printed.add_row(metric, *_cells(means.filter(metric=metric)))
-    names = [name for name in table["augmentation"].unique(maintain_order=True) if name != "all"]
-    if len(names) <= MOST_AUGMENTATIONS and maps:
-        printed.add_section()
-        printed.add_row("recall@1")
-        for name in names:
-            printed.add_row(f"  {name}", *_cells(table.filter(augmentation=name, metric="recall@1")))
     return printed
 
 
@@ -86,11 +84,3 @@ def sentence(table: pl.DataFrame) -> str:
     numbers = f"recall@1 {row['before']:.3f} → {row['after']:.3f}, {row['difference']:+.3f}{ends}"
     simpler = ", the simplest that is not worse than the best" if row["map"] != [*MAPS][-1] else ""
     return f"Recommended: {row['map']}{simpler}: {numbers}."
-
-
-def numpy_lines(out: Path) -> list[str]:
-    return [
-        f"file = np.load({str(out)!r})",
-        'x = vectors / np.linalg.norm(vectors, axis=1, keepdims=True) - file["mean"]',
-        'x = x @ file["matrix"]; x /= np.linalg.norm(x, axis=1, keepdims=True)',
-    ]

@@ -1,9 +1,9 @@
 """Linear maps that whiten embeddings, so that directions in which views of one image differ count less."""
 
-import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy
@@ -52,23 +52,23 @@ class Whitening:
         lengths = np.linalg.norm(given, axis=1, keepdims=True)
         return np.where(lengths > 0, unit((unit(given) - self.mean) @ self.matrix), np.float32(0))
 
+    @property
+    def described(self) -> dict[str, str]:
+        """What a file says of it."""
+        return {"map": self.name, "encoder": self.encoder, "embedding": self.embedding, "embedshift": self.version}
+
     def save(self, path: str | Path) -> None:
         """Writes an npz file of `mean`, `matrix`, `dim`, `map`, `encoder`, `embedding` and `embedshift`.
 
         Raises:
             UsageError: The file cannot be written.
         """
-        file = Path(path)
-        hidden = file.with_name(f".{file.name}.{os.getpid()}")
-        texts = {"map": self.name, "encoder": self.encoder, "embedding": self.embedding, "embedshift": self.version}
+        texts: dict[str, Any] = self.described
         try:
-            with hidden.open("wb") as opened:
-                np.savez(opened, mean=self.mean, matrix=self.matrix, dim=len(self.mean), **texts)  # type: ignore[arg-type]
-            hidden.replace(file)
+            with Path(path).open("wb") as file:
+                np.savez(file, mean=self.mean, matrix=self.matrix, dim=len(self.mean), **texts)
         except OSError as error:
-            raise UsageError(f"{file}: cannot be written ({reason(error)})") from error
-        finally:
-            hidden.unlink(missing_ok=True)
+            raise UsageError(f"{path}: cannot be written ({reason(error)})") from error
 
     @classmethod
     def load(cls, path: str | Path) -> "Whitening":
@@ -82,11 +82,8 @@ class Whitening:
                 mean, matrix, dim = file["mean"], file["matrix"], int(file["dim"])
                 texts = [str(file[name]) for name in ("map", "encoder", "embedding", "embedshift")]
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
-            words = (
-                "no such file"
-                if isinstance(error, FileNotFoundError)
-                else f"no map of `embedshift whiten` ({reason(error):.200})"
-            )
+            missing = isinstance(error, FileNotFoundError)
+            words = "no such file" if missing else f"no map of `embedshift whiten` ({reason(error):.200})"
             raise UsageError(f"{path}: {words}") from error
         if mean.shape != (dim,) or matrix.shape != (dim, dim) or {mean.dtype, matrix.dtype} != {np.dtype(np.float32)}:
             raise UsageError(f"{path}: no map of `embedshift whiten` (mean {mean.shape}, matrix {matrix.shape})")

@@ -1,10 +1,9 @@
 """Moments of the embeddings of a study, read as a stream: what maps that whiten embeddings are fitted to."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from embedshift.arrays import Floats, Values
 from embedshift.augmentations import ORIGINAL
@@ -69,24 +68,13 @@ def moments_of(originals: Floats, views: Iterable[Floats] = ()) -> ShiftMoments:
     return ShiftMoments(len(kept), kept.sum(axis=0, dtype=np.float64), (kept.T @ kept).astype(np.float64), there, moved)
 
 
-def shift_moments(
-    reader: ShardReader, *, images: NDArray[np.bool_] | None = None, views: Collection[str] | None = None
-) -> ShiftMoments:
-    """Returns the moments of a study's originals and of its shifts, read as a stream.
-
-    Args:
-        reader: A study that stores embeddings.
-        images: Which images to read, in the study's order; None = all.
-        views: The augmentations whose shifts to read; None = all.
-    """
-    rows = reader.rows()
-    order, dim, start = layout(rows), reader.info.encoder.dim, 0
-    wanted = set(reader.augmentations if views is None else views)
-    total = ShiftMoments(0, np.zeros(dim), np.zeros((dim, dim)), 0, np.zeros((dim, dim)))
+def shift_moments(reader: ShardReader) -> ShiftMoments:
+    """Returns the moments of a study's originals and of its shifts, read as a stream."""
+    rows, dim = reader.rows(), reader.info.encoder.dim
+    order = layout(rows)
+    original, views = order.views.index(ORIGINAL), range(len(order.views))
+    total = moments_of(np.zeros((0, dim), np.float32))
     for block in blocks(rows.select("embedding"), len(order.views)):
         vectors = block["embedding"].to_numpy().reshape(-1, len(order.views), dim)
-        part = vectors if images is None else vectors[images[start : start + len(vectors)]]
-        start += len(vectors)
-        moved = (part[:, place] for place, name in enumerate(order.views) if name in wanted)
-        total += moments_of(part[:, order.views.index(ORIGINAL)], moved)
+        total += moments_of(vectors[:, original], (vectors[:, view] for view in views if view != original))
     return total

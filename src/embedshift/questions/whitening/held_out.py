@@ -1,5 +1,6 @@
 """Maps fitted to some images and changes, and tried on others: what a search finds with them, view by view."""
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -7,19 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedshift.arrays import Floats, Units, Values
+from embedshift.statistics.retrieval import Gallery, Positions, search
 from embedshift.statistics.whitening import unit
 from embedshift.store.shift_moments import ShiftMoments, moments_of
 
 AS_IS, CENTRED, ORIGINALS, SHIFTS = "as it is", "centred", "originals", "shifts"
-MAPS = (CENTRED, ORIGINALS, SHIFTS)
 FOLDS, NEIGHBOURS = 5, 10
 # False-match rates, and the least number of false pairs for which one is defined.
 RATES, LEAST_PAIRS = (0.01, 0.001), 10
-# Cosines of float32 that differ less are ties.
-TIE = 1e-6
-Map = Callable[[Floats], Floats]
+RECALL, CLASS = "recall@1", "class_agreement"
 # Fold → map.
-Fit = Callable[[int], Map]
+Fit = Callable[[int], Callable[[Floats], Floats]]
+# Metric → one number per image and draw, `[n, draws]`, NaN without a vector; who comes first, -1 for none.
+Results = tuple[dict[str, Values], Positions]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,116 +31,99 @@ class Images:
         originals: `[n, D]`.
         views: Augmentation → `[n, draws, D]`.
         families: Augmentation → the family that is left out with it.
-        units: The number of each image's group; without groups, of the image.
-        has_groups: Whether images belong to groups.
+        units: The number of each image's group, `[n]`; None if images are independent.
     """
 
     originals: Floats
     views: Mapping[str, Floats]
     families: Mapping[str, str]
-    units: Units
-    has_groups: bool
+    units: Units | None = None
 
-    @property
-    def draws(self) -> int:
-        return int(next(iter(self.views.values())).shape[1])
-
-    @property
+    @functools.cached_property
     def folds(self) -> NDArray[np.intp]:
         """The fold of each image; images of a group are in one fold."""
-        return np.unique(self.units, return_inverse=True)[1] % FOLDS
+        units = np.arange(len(self.originals)) if self.units is None else self.units
+        return np.unique(units, return_inverse=True)[1] % FOLDS
 
+    def moments(self, names: Sequence[str]) -> list[ShiftMoments]:
+        """Returns the moments of each fold, with the shifts of some augmentations."""
+        return [self._moments(self.folds == fold, names) for fold in range(int(self.folds.max()) + 1)]
 
-@dataclass(frozen=True, eq=False)
-class Results:
-    """What views of held-out images find with a map, for one augmentation: `[n, draws]` each, NaN without a vector.
-
-    Args:
-        rank: The position of its own original among all originals; ties count against it.
-        first: The position of the image that comes first.
-        kept: The fraction of the original's ten nearest other images that are among the ten nearest to the view.
-        same_class: Whether the nearest other image is of the same group, where images belong to groups.
-        matched: False-match rate → whether the cosine reaches the threshold that this fraction of pairs of different
-            originals reaches.
-    """
-
-    rank: Values
-    first: NDArray[np.int64]
-    kept: Values
-    same_class: Values
-    matched: Mapping[float, Values]
+    def _moments(self, inside: NDArray[np.bool_], names: Sequence[str]) -> ShiftMoments:
+        views = (draw for name in names for draw in self.views[name][inside].swapaxes(0, 1))
+        return moments_of(self.originals[inside], views)
 
 
 def results(images: Images) -> Iterator[tuple[str, str, Results]]:
-    """Yields the name of a map, an augmentation, and its results, for "as it is" and then all `MAPS`."""
-    names, fits = list(images.views), _Fits(images)
-    simple: dict[str, Fit] = {AS_IS: lambda fold: unit, CENTRED: fits.centred, ORIGINALS: fits.originals}
-    for name, fit in simple.items():
+    """Yields the name of a map, an augmentation, and its results, from the simplest map to the least simple."""
+    names, by_fold = list(images.views), images.moments(list(images.views))
+    rest = [functools.reduce(ShiftMoments.__add__, by_fold) - part for part in by_fold]
+    maps: dict[str, Fit] = {
+        AS_IS: lambda fold: unit,
+        CENTRED: lambda fold: rest[fold].centred(),
+        ORIGINALS: lambda fold: rest[fold].by_originals(),
+    }
+    for name, fit in maps.items():
         yield from ((name, view, found) for view, found in _tried(images, fit, names))
     for family in dict.fromkeys(images.families.values()):
-        members = [name for name in names if images.families[name] == family]
-        if len(members) < len(names):
-            yield from ((SHIFTS, view, found) for view, found in _tried(images, fits.shifts(members), members))
+        others = [name for name in names if images.families[name] != family]
+        if others:
+            members = [name for name in names if name not in others]
+            kept = images.moments(others)
+            fitted = [(functools.reduce(ShiftMoments.__add__, kept) - part).by_shifts() for part in kept]
+            yield from ((SHIFTS, view, found) for view, found in _tried(images, fitted.__getitem__, members))
 
 
-class _Fits:
-    """Maps by the images outside of a fold."""
-
-    def __init__(self, images: Images) -> None:
-        self.images, self.folds = images, images.folds
-        self.by_fold = [self._moments(fold, list(images.views)) for fold in range(int(self.folds.max()) + 1)]
-        self.all = sum(self.by_fold[1:], self.by_fold[0])
-
-    def _moments(self, fold: int, names: Sequence[str]) -> ShiftMoments:
-        inside = self.folds == fold
-        views = (self.images.views[name][inside, draw] for name in names for draw in range(self.images.draws))
-        return moments_of(self.images.originals[inside], views)
-
-    def centred(self, fold: int) -> Map:
-        return (self.all - self.by_fold[fold]).centred()
-
-    def originals(self, fold: int) -> Map:
-        return (self.all - self.by_fold[fold]).by_originals()
-
-    def shifts(self, members: Sequence[str]) -> Fit:
-        """Returns the same without some changes."""
-        of_family = [self._moments(fold, members) for fold in range(len(self.by_fold))]
-        total = sum(of_family[1:], of_family[0])
-
-        def fit(fold: int) -> Map:
-            rest, left_out = self.all - self.by_fold[fold], total - of_family[fold]
-            count, products = rest.shifts - left_out.shifts, rest.shift_products - left_out.shift_products
-            return ShiftMoments(rest.originals, rest.total, rest.products, count, products).by_shifts()
-
-        return fit
-
-
-def _tried(images: Images, fit: Callable[[int], Map], names: Sequence[str]) -> Iterator[tuple[str, Results]]:
-    """Yields the results of some augmentations with a map for each fold."""
-    count, draws, folds = len(images.originals), images.draws, images.folds
+def _tried(images: Images, fit: Fit, names: Sequence[str]) -> Iterator[tuple[str, Results]]:
+    """Yields the results of some augmentations, each image with the map of its fold."""
+    count, draws = images.views[names[0]].shape[:2]
     pairs = np.full((count, count), np.nan, np.float32)
-    numbers = {name: np.full((4, count, draws), np.nan) for name in names}
+    metrics = [RECALL, "mrr", "cosine", "neighbours@10", *([] if images.units is None else [CLASS])]
+    numbers = {name: np.full((len(metrics), count, draws), np.nan) for name in names}
     firsts = {name: np.full((count, draws), -1) for name in names}
-    for fold in range(int(folds.max()) + 1):
-        inside, mapped = np.flatnonzero(folds == fold), fit(fold)
-        gallery = mapped(images.originals)
-        search = _Search(gallery, inside, images.units if images.has_groups else None)
-        pairs[inside] = search.pairs
+    for fold in range(int(images.folds.max()) + 1):
+        inside, mapped = np.flatnonzero(images.folds == fold), fit(fold)
+        vectors = mapped(images.originals)
+        pairs[inside] = _other_cosines(vectors, inside, images.units)
+        gallery = Gallery.of(vectors, images.units)
+        near = search(vectors[inside], inside, gallery, count=NEIGHBOURS).positions
         for name in names:
             for draw in range(draws):
-                numbers[name][:, inside, draw], firsts[name][inside, draw] = search.of(
-                    mapped(np.nan_to_num(images.views[name][inside, draw]))
-                )
+                views = mapped(images.views[name][inside, draw])
+                numbers[name][:, inside, draw], firsts[name][inside, draw] = _found(views, inside, gallery, near)
     thresholds = _thresholds(pairs[~np.isnan(pairs)])
     for name in names:
-        cosine, rank, kept, same_class = numbers[name]
-        with np.errstate(invalid="ignore"):
-            matched = {rate: np.where(np.isnan(cosine), np.nan, cosine >= least) for rate, least in thresholds.items()}
-        yield name, Results(rank, firsts[name], kept, same_class, matched)
+        by_metric = dict(zip(metrics, numbers[name], strict=True))
+        cosine = by_metric.pop("cosine")
+        for rate, least in thresholds.items():
+            by_metric[f"matched@{rate:g}"] = np.where(np.isnan(cosine), np.nan, cosine >= least)
+        yield name, (by_metric, firsts[name])
+
+
+def _found(views: Floats, own: NDArray[np.intp], gallery: Gallery, near: Positions) -> tuple[Values, Positions]:
+    """Returns the numbers of one view of some images, and who comes first."""
+    ranked = search(views, own, gallery, count=NEIGHBOURS)
+    missing, others, there = ranked.rank == 0, ranked.positions, near >= 0
+    kept = ((near[:, :, None] == others[:, None, :]) & there[:, :, None]).any(axis=2).sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        numbers = [ranked.rank == 1, 1 / ranked.rank, ranked.cosine, kept / there.sum(axis=1)]
+    if gallery.groups is not None:
+        nearest = search(views, own, Gallery.of(gallery.vectors), count=1).positions[:, 0]
+        alone = np.bincount(gallery.groups)[gallery.groups[own]] < 2
+        numbers.append(np.where(alone, np.nan, gallery.groups[nearest] == gallery.groups[own]))
+    first = np.where(ranked.rank == 1, own, others[:, 0]) if others.shape[1] else own
+    return np.where(missing, np.nan, np.stack(numbers)), np.where(missing, -1, first)
+
+
+def _other_cosines(vectors: Floats, inside: NDArray[np.intp], units: Units | None) -> Floats:
+    """Returns the cosines of some originals with all of other groups; NaN for the rest."""
+    groups, lost = np.arange(len(vectors)) if units is None else units, np.asarray(~vectors.any(axis=1))
+    none = (groups[inside, None] == groups) | lost | lost[inside, None]
+    return np.where(none, np.nan, vectors[inside] @ vectors.T)
 
 
 def _thresholds(cosines: Floats) -> dict[float, float]:
-    """Returns false-match rates that ten pairs allow, and the least cosine that no more pairs reach, infinite if none.
+    """Returns the rates that ten pairs allow, with the least cosine that no more pairs reach; infinite for none.
 
     Each pair has two cosines: by the map of the one image's fold, and by that of the other's.
     """
@@ -150,47 +134,3 @@ def _thresholds(cosines: Floats) -> dict[float, float]:
             refused = -np.partition(-cosines, allowed)[allowed]
             thresholds[rate] = float(cosines[cosines > refused].min(initial=np.inf))
     return thresholds
-
-
-class _Search:
-    """Searches for views of some images `inside` among all originals."""
-
-    def __init__(self, gallery: Floats, inside: NDArray[np.intp], units: Units | None) -> None:
-        self.gallery, self.inside, self.units = gallery, inside, units
-        self.rows = np.arange(len(inside))
-        self.lost = np.asarray(~gallery.any(axis=1))
-        own = inside[:, None] == np.arange(len(gallery))
-        self.own_group = own if units is None else units[inside][:, None] == units
-        self.no_result = self.own_group | self.lost
-        self.pairs = np.where(self.no_result | self.lost[inside][:, None], np.nan, gallery[inside] @ gallery.T)
-        self.near = _nearest(np.where(np.isnan(self.pairs), -np.inf, self.pairs))
-        if units is not None:
-            self.no_class = self.lost | own
-            self.in_class = (units[inside][:, None] == units[~self.lost]).sum(axis=1) > 1
-
-    def of(self, views: Floats) -> tuple[Values, NDArray[np.intp]]:
-        """Returns cosine, rank, neighbours kept and same class, `[4, q]`, and who comes first, for views `[q, D]`."""
-        cosines = views @ self.gallery.T
-        own = cosines[self.rows, self.inside].copy()
-        missing = np.asarray(~views.any(axis=1)) | self.lost[self.inside]
-        same_class = np.full(len(views), np.nan)
-        if self.units is not None:
-            first = np.where(self.no_class, -np.inf, cosines).argmax(axis=1)
-            same_class = np.where(self.in_class, self.units[first] == self.units[self.inside], np.nan)
-        cosines[self.no_result] = -np.inf
-        better = (cosines >= own[:, None] - TIE).sum(axis=1)
-        first = np.where(better > 0, cosines.argmax(axis=1), self.inside)
-        near = _nearest(cosines)
-        counts = (self.near >= 0).sum(axis=1)
-        common = ((self.near[:, :, None] == near[:, None, :]) & (self.near >= 0)[:, :, None]).any(axis=2).sum(axis=1)
-        kept = np.where(counts > 0, common / np.maximum(counts, 1), np.nan)
-        numbers = np.stack([own, 1.0 + better, kept, same_class])
-        numbers[:, missing] = np.nan
-        return numbers, np.where(missing, -1, first)
-
-
-def _nearest(cosines: Floats) -> NDArray[np.intp]:
-    """Returns the positions of the highest cosines of each row, `NEIGHBOURS` at most; -1 for one of −inf."""
-    count = min(NEIGHBOURS, cosines.shape[1])
-    positions = np.argpartition(-cosines, count - 1, axis=1)[:, :count]
-    return np.where(np.isneginf(np.take_along_axis(cosines, positions, 1)), -1, positions)

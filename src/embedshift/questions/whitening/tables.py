@@ -1,6 +1,6 @@
 """The table `whitening`: what a search finds with each map, before and after, for changes that were not fitted."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -8,10 +8,11 @@ import polars as pl
 from embedshift.arrays import Units, Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.questions.whitening import Choices
-from embedshift.questions.whitening.held_out import AS_IS, Images, Results, results
+from embedshift.questions.whitening.held_out import AS_IS, CLASS, RECALL, Images, Results, results
 from embedshift.statistics.intervals import LEAST_IMAGES, mean_interval
 from embedshift.statistics.layout import layout, sums_and_counts
 from embedshift.statistics.paired_proportions import difference_of_proportions
+from embedshift.statistics.retrieval import Positions
 from embedshift.statistics.sample import Estimates, gather
 from embedshift.store.reader import Reader
 from embedshift.store.table import Table
@@ -19,75 +20,61 @@ from embedshift.store.table_files import table_path
 
 # Images at most, and numbers of their vectors: 1 GiB.
 IMAGES, NUMBERS = 2_000, 2**28
-RECALL, ALL, HUB = "recall@1", "all", "hub"
+ALL, HUB = "all", "hub"
 SCHEMA: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("map", "augmentation", "metric"), pl.String),
     **dict.fromkeys(("before", "after", "difference", "ci_low", "ci_high"), pl.Float64),
     "recommended": pl.Boolean,
 }
-# Metric → one number per image and draw, by augmentation: `[n, draws, A]`.
+# Metric → one number per image, draw and augmentation: `[n, draws, A]`.
 Numbers = dict[str, Values]
 # Augmentation, metric, before, after, difference and the ends of its interval.
 Row = tuple[str, str, float, float, float, float, float]
 # Metrics that are proportions of views.
-PROPORTIONS = ("recall", "matched", "class_agreement")
+PROPORTIONS = ("recall", "matched", CLASS)
 
 
 def whitening(reader: Reader) -> pl.DataFrame:
-    return table_of(read_images(reader), reader.info.seed)
-
-
-def table_of(images: Images, seed: int) -> pl.DataFrame:
-    names, units = list(images.views), images.units if images.has_groups else None
-    if len(np.unique(images.units)) < 2:
-        return pl.DataFrame(schema=SCHEMA)
-    numbers: dict[str, dict[str, Numbers]] = {}
-    hubs: dict[str, list[float]] = {}
-    for name, augmentation, result in results(images):
-        numbers.setdefault(name, {})[augmentation] = _numbers(result)
-        hubs.setdefault(name, []).append(_largest(result))
-    by_map = {name: _by_augmentation([parts[each] for each in names]) for name, parts in numbers.items()}
-    chosen = recommended(by_map, units, seed)
-    rows: list[tuple[object, ...]] = []
-    for name in by_map:
-        if name != AS_IS:
-            part = _rows(by_map[AS_IS], by_map[name], names, units, seed)
-            part += _hub_rows(hubs[AS_IS], hubs[name], names)
-            rows += [(name, *row, name == chosen) for row in sorted(part, key=lambda row: [*names, ALL].index(row[0]))]
-    return pl.DataFrame(rows, SCHEMA, orient="row").fill_nan(None)
-
-
-def read_images(reader: Reader) -> Images:
-    """Returns the first images of the study, in the order that its seed drew."""
+    """Makes the table from the first images of the study, in the order that its seed drew."""
     order, dim = layout(reader.rows()), reader.info.encoder.dim
-    count = min(order.images, IMAGES, max(1, NUMBERS // max(1, len(order.views) * dim)))
+    count = min(order.images, IMAGES, max(1, NUMBERS // (len(order.views) * dim)))
     rows = reader.rows().head(count * len(order.views)).select("embedding").collect()
     vectors = np.nan_to_num(rows["embedding"].to_numpy()).reshape(count, len(order.views), dim)
     family_of = {view: family.name for family in reader.families for view in family.views}
-    return Images(
+    images = Images(
         vectors[:, order.views.index(ORIGINAL)],
         {name: vectors[:, order.positions(name)] for name in reader.augmentations},
         {name: family_of.get(name, name) for name in reader.augmentations},
-        np.arange(count) if reader.units is None else reader.units[:count],
-        reader.units is not None,
+        None if reader.units is None else reader.units[:count],
     )
+    return table_of(images, reader.info.seed)
 
 
-def _numbers(result: Results) -> Numbers:
-    numbers = {RECALL: np.where(np.isnan(result.rank), np.nan, result.rank <= 1), "mrr": 1 / result.rank}
-    numbers |= {f"matched@{rate:g}": matched for rate, matched in result.matched.items()}
-    numbers |= {"neighbours@10": result.kept}
-    return numbers if np.isnan(result.same_class).all() else numbers | {"class_agreement": result.same_class}
+def table_of(images: Images, seed: int) -> pl.DataFrame:
+    names, units = list(images.views), images.units
+    if not images.folds.any():  # one image, or one group
+        return pl.DataFrame(schema=SCHEMA)
+    parts: dict[str, dict[str, Results]] = {}
+    for name, augmentation, found in results(images):
+        parts.setdefault(name, {})[augmentation] = found
+    metrics = parts[AS_IS][names[0]][0]
+    by_map = {
+        name: {metric: np.stack([found[each][0][metric] for each in names], axis=-1) for metric in metrics}
+        for name, found in parts.items()
+    }
+    hubs = {name: [_largest(found[each][1]) for each in names] for name, found in parts.items()}
+    chosen = recommended(by_map, units, seed)
+    rows: list[tuple[object, ...]] = []
+    for name in [*by_map][1:]:
+        part = [*_rows(by_map[AS_IS], by_map[name], names, units, seed), *_hubs(hubs[AS_IS], hubs[name], names)]
+        rows += [(name, *row, name == chosen) for row in sorted(part, key=lambda row: [*names, ALL].index(row[0]))]
+    return pl.DataFrame(rows, SCHEMA, orient="row").fill_nan(None)
 
 
-def _largest(result: Results) -> float:
+def _largest(first: Positions) -> float:
     """Returns the largest fraction of views with one and the same first result."""
-    first = result.first[result.first >= 0]
-    return float(np.bincount(first).max() / len(first)) if len(first) else np.nan
-
-
-def _by_augmentation(parts: Sequence[Numbers]) -> Numbers:
-    return {metric: np.stack([part[metric] for part in parts], axis=-1) for metric in parts[0]}
+    counts = np.bincount(first[first >= 0])
+    return float(counts.max() / counts.sum()) if len(counts) else np.nan
 
 
 def recommended(by_map: Mapping[str, Numbers], units: Units | None, seed: int) -> str:
@@ -101,23 +88,21 @@ def recommended(by_map: Mapping[str, Numbers], units: Units | None, seed: int) -
     return best
 
 
-def _rows(before: Numbers, after: Numbers, names: Sequence[str], units: Units | None, seed: int) -> list[Row]:
-    """Returns augmentation, metric and numbers, for each augmentation and the mean over all."""
-    rows: list[Row] = []
+def _rows(before: Numbers, after: Numbers, names: Sequence[str], units: Units | None, seed: int) -> Iterator[Row]:
     for metric in before:
-        old, new, gain = before[metric], after[metric], after[metric] - before[metric]
+        gain = after[metric] - before[metric]
         sample = differences(gain, units)
-        ends = intervals(gain, sample, metric, seed)
-        means = [differences(values, units).mean for values in (old, new)]
-        for name, *row in zip([*names, ALL], *means, sample.mean, *ends, strict=True):
-            rows.append((name, metric, *map(float, row)))
-    return rows
+        columns = [differences(values, units).mean for values in (before[metric], after[metric])]
+        columns += [sample.mean, *intervals(gain, sample, metric, seed)]
+        for name, *row in zip([*names, ALL], *columns, strict=True):
+            yield (name, metric, *map(float, row))
 
 
-def _hub_rows(before: Sequence[float], after: Sequence[float], names: Sequence[str]) -> list[Row]:
-    """Returns the same for hubs, which have no interval: the largest of many numbers has none over images."""
-    rows = [*zip(names, before, after, strict=True), (ALL, float(np.mean(before)), float(np.mean(after)))]
-    return [(name, HUB, old, new, new - old, np.nan, np.nan) for name, old, new in rows]
+def _hubs(before: Sequence[float], after: Sequence[float], names: Sequence[str]) -> Iterator[Row]:
+    """Yields rows without an interval: the largest of many numbers has none over images."""
+    numbers = [(float(np.mean(side)), *side) for side in (before, after)]
+    for name, old, new in zip([ALL, *names], *numbers, strict=True):
+        yield name, HUB, old, new, new - old, np.nan, np.nan
 
 
 def differences(values: Values, units: Units | None) -> Estimates:
@@ -150,13 +135,12 @@ def intervals(values: Values, sample: Estimates, metric: str, seed: int) -> tupl
     return low, high
 
 
-def _is_available(reader: Reader) -> object:
-    """Whether it is asked for now, or was made before."""
-    asked = reader.choice(Choices).measured or table_path(reader.folder, "whitening").is_file()
-    return asked and reader.info.has_vectors and bool(reader.augmentations)
+def _is_available(reader: Reader) -> bool:
+    """Returns whether it is asked for now, or was made before."""
+    is_asked = reader.choice(Choices).measured or table_path(reader.folder, "whitening").is_file()
+    return is_asked and reader.info.has_vectors and bool(reader.augmentations)
 
 
-DOC = "What a search finds before and after each map, for images and changes that the map was not fitted to."
 TABLES = (
     Table(
         "whitening",
@@ -164,7 +148,7 @@ TABLES = (
         is_available=_is_available,
         requires="stored embeddings and views: run it with `store` all",
         settings=lambda reader: {"version": "1", "groups": reader.info.groups_digest},
-        doc=DOC,
+        doc="What a search finds before and after each map, for images and changes that the map was not fitted to.",
         choices=Choices(measured=True),
     ),
 )

@@ -23,8 +23,7 @@ def images_of(count: int, spread: Sequence[float], *, units: np.ndarray | None =
         name: (originals[:, None] + factor * spread * rng.normal(size=(count, draws, dim))).astype(np.float32)
         for name, factor in strength.items()
     }
-    numbers = np.arange(count) if units is None else units
-    return Images(originals.astype(np.float32), views, TOGETHER, numbers, units is not None)
+    return Images(originals.astype(np.float32), views, TOGETHER, units)
 
 
 def mapped(kind: str, images: Images, fitted: np.ndarray, left_out: str, vectors: np.ndarray) -> np.ndarray:
@@ -51,7 +50,8 @@ def mapped(kind: str, images: Images, fitted: np.ndarray, left_out: str, vectors
 
 def by_loop(images: Images, kind: str, view: str) -> dict[str, float]:
     """All metrics of one augmentation with one map."""
-    count, groups = len(images.originals), images.units
+    count = len(images.originals)
+    groups = np.arange(count) if images.units is None else images.units
     fold = np.unique(groups, return_inverse=True)[1] % 5
     galleries = [
         mapped(kind, images, np.flatnonzero(fold != part), TOGETHER[view], images.originals) for part in range(5)
@@ -126,7 +126,7 @@ def test_one_family_leaves_no_shifts_to_fit() -> None:
     images = images_of(30, np.ones(4))
     blurs = {name: views for name, views in images.views.items() if name != "noise"}
     families = {name: TOGETHER[name] for name in blurs}
-    table = table_of(Images(images.originals, blurs, families, images.units, False), seed=0)
+    table = table_of(Images(images.originals, blurs, families), seed=0)
     assert set(table["map"]) == {"centred", "originals"}
 
 
