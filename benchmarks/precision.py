@@ -13,7 +13,6 @@ import tempfile
 from pathlib import Path
 
 import embedshift
-from embedshift.cli.comparison import comparison_lines
 from embedshift.sources import FolderSource
 from fullsize import save_clip
 from machine import describe_machine
@@ -40,7 +39,7 @@ def main() -> None:
         found = embedshift.compare(studies)
     print(describe_machine())
     print(f"{options.model} on {found.studies['compared'][0]} photos")
-    print(*comparison_lines(found), sep="\n")
+    print(found.verdict, found.largest, sep="\n")
 
 
 if __name__ == "__main__":

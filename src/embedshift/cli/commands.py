@@ -55,7 +55,7 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Compare studies of the same images and views: encoders, precisions or checkpoints, paired by image."""
-    from embedshift.cli.comparison import compared_tolerances, comparison_lines, comparison_tables, no_difference
+    from embedshift.cli.comparison import compared_tolerances, comparison_tables, no_difference, ratio_tables
     from embedshift.cli.terminal import fits, print_table, set_up_logging
 
     set_up_logging(quiet, lambda line: with_flags(line, app))
@@ -63,15 +63,14 @@ def compare(
     if as_json:
         say(json.dumps(comparison.to_dicts()))
         return
-    if not comparison.tolerances.is_empty():
-        print_table(compared_tolerances(comparison))
+    for sentence in comparison.verdict.splitlines():
+        say(sentence)
     tables = comparison_tables(comparison, fits)
-    for table in tables:
+    tolerances = [] if comparison.tolerances.is_empty() else [compared_tolerances(comparison)]
+    for table in (*ratio_tables(comparison), *tolerances, *tables):
         print_table(table)
     if not tables:
         say(no_difference(comparison))
-    for line in comparison_lines(comparison):
-        say(line)
     if out is not None:
         say(f"Written: {out}")
 

@@ -1,6 +1,6 @@
-"""The output of a comparison: means of all studies side by side, their differences, their tolerances."""
+"""The output of a comparison: ratios, means of all studies side by side, their differences, their tolerances."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import polars as pl
 from rich.box import SIMPLE_HEAD
@@ -10,6 +10,26 @@ from embedshift.cli.results import number
 from embedshift.statistics.families import ONE_LEVEL
 from embedshift.statistics.units import in_words, interval_in_words
 from embedshift.study.comparison import Comparison
+from embedshift.study.comparison_page import HEADINGS, ratio_cells
+from embedshift.study.paired.ratios import ALL
+
+
+def ratio_tables(comparison: Comparison) -> list[Table]:
+    """Returns for each study a table of its relative shifts beside the first's, with their ratios, and of recall."""
+    shown, tables = pl.col("augmentation").is_in([ALL, *comparison.shown]), []
+    for (study,), rows in comparison.comparison.filter(shown).group_by("study", maintain_order=True):
+        title = (
+            f"{study} against {rows['reference'][0]}: relative shifts, and how many times as far; * = significant, "
+            "corrected for all augmentations"
+        )
+        table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+        for place, heading in enumerate(HEADINGS):
+            table.add_column(heading.replace(", ", ",\n"), justify="right" if place else "left", no_wrap=not place)
+        for cells in ratio_cells(rows):
+            table.add_row(*cells)
+        if table.row_count:
+            tables.append(table)
+    return tables
 
 
 def comparison_tables(comparison: Comparison, fits: Callable[[Table], bool]) -> list[Table]:
@@ -94,21 +114,3 @@ def _with_interval(row: Mapping[str, float | None]) -> str:
         return f"{row['difference']:+#.2g}"
     interval = f"({row['ci_low']:+#.2g} to {row['ci_high']:+#.2g})"
     return f"{row['difference']:+#.2g} {interval}{' *' if row['significant'] else ''}"
-
-
-def comparison_lines(comparison: Comparison) -> Iterator[str]:
-    """Yields each study's largest difference of a summary value, and how similarly it orders the augmentations."""
-    for study in comparison.studies.iter_rows(named=True):
-        rows = comparison.largest.filter(study=study["study"])
-        if rows.is_empty():
-            continue
-        yield f"{study['study']} against {rows['reference'][0]}:"
-        for row in rows.filter(pl.col("difference") != 0).iter_rows(named=True):
-            yield (
-                f"  largest difference in {row['metric']}: {row['difference']:+#.2g} ({row['column']} under "
-                f"{row['augmentation']}: {row['value']:.4g} against {row['reference_value']:.4g})"
-            )
-        orders = number(study["rank_correlation"]), number(study["rank_correlation_cosine"])
-        yield "  rank correlation of the augmentations (Spearman): mean performance {}, cosine similarity {}".format(
-            *orders
-        )

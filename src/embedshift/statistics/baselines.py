@@ -46,6 +46,12 @@ class Pairs:
             slope = 2 * (kernel - mean[:, None] * number) / total[:, None]
         return mean, slope
 
+    def without_each(self) -> Values:
+        """Returns the metric's mean over the pairs without each chunk of images, `[G]`."""
+        kernel, number = (m.sum() - 2 * m.sum(axis=1) + np.diagonal(m) for m in (self.sums, self.counts))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray(kernel / number)
+
     def baseline(self) -> Baseline:
         """Returns the baseline, with its standard error by the delta method."""
         count = len(self.images)

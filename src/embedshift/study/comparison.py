@@ -17,6 +17,8 @@ from embedshift.store.reader import Reader
 from embedshift.store.table_files import write_table
 from embedshift.study.paired import PairedStudies, overview, pair_studies
 from embedshift.study.paired.means import compare_means
+from embedshift.study.paired.ratios import ALL, agreements
+from embedshift.study.paired.verdict import verdict
 from embedshift.study.study import Study, load
 
 if TYPE_CHECKING:
@@ -36,11 +38,17 @@ class Comparison:
             the reference's: `rank_correlation` by mean performance, `rank_correlation_cosine` by mean cosine
             similarity.
         comparison: One row per augmentation, metric and study except the first: `augmentation, metric, study,
-            reference, n, mean, reference_mean, difference, ci_low, ci_high, significant`. `difference` is mean minus
-            reference_mean, with its own 95 % interval (bootstrap-t of the differences of the images). `significant`
-            says whether the difference is not 0, by intervals that hold at 95 % for all augmentations of the metric
-            and study at once. Fewer than eight images give no interval, and nothing is significant. A metric in an
-            encoder's own units (L2 distance) has a difference only between studies with the same weights.
+            reference, n, mean, reference_mean, difference, ci_low, ci_high, ratio, ratio_low, ratio_high, significant`.
+            `difference` is mean minus reference_mean, with its own 95 % interval. `ratio` says how many times as far
+            the views move (metric `relative_shift`), by intervals that hold at 95 % for all augmentations at once, as
+            `significant` does for every metric. Augmentation `all` is the mean over those whose relative shift is below
+            0.9 in the reference; of ratios, the geometric mean. Metric `tail` is the fraction of views that move more
+            than twice as far as in the other study. Fewer than eight images give no interval, and nothing is
+            significant. A metric in an encoder's own units (L2 distance) has a difference only between studies with the
+            same weights.
+        agreement: How alike both encoders see the originals: `study, reference, metric, value, ci_low, ci_high`, with
+            the metrics `neighbours@10` and `cka`. Empty if a study stores no embeddings.
+        verdict: What is decided, and what is not: one sentence for each study except the first.
         side_by_side: `augmentation, metric`, and one column of means per study.
         ranking: `study, augmentation, mean_performance, rank`, over the radar metrics that all studies have.
         largest: For each study and metric the value of `summary` that differs most from the reference's: `study,
@@ -57,12 +65,15 @@ class Comparison:
     ranking: pl.DataFrame
     largest: pl.DataFrame
     tolerances: pl.DataFrame
+    agreement: pl.DataFrame
+    verdict: str
     families: tuple[MeasuredFamily, ...] = ()
 
     @property
     def tables(self) -> dict[str, pl.DataFrame]:
         """All tables by name; `tolerances` only if it has rows."""
-        tables = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "families"}
+        tables = {field.name: getattr(self, field.name) for field in fields(self)}
+        tables = {name: table for name, table in tables.items() if isinstance(table, pl.DataFrame)}
         return {name: table for name, table in tables.items() if name != "tolerances" or not table.is_empty()}
 
     @property
@@ -77,28 +88,30 @@ class Comparison:
         tolerances, reference = by_family(self.tolerances), self.studies["study"][0]
         return [family.nearest(tolerances.get(family.name, {}).get(reference)) for family in self.families]
 
-    def to_dicts(self) -> dict[str, list[Json]]:
-        """Returns all tables by name, each as a list of its rows, ready for JSON."""
-        return {name: table.to_dicts() for name, table in self.tables.items()}
+    def to_dicts(self) -> Json:
+        """Returns the verdict, and all tables by name, each as a list of its rows, ready for JSON."""
+        return {"verdict": self.verdict} | {name: table.to_dicts() for name, table in self.tables.items()}
 
     def figure(self, name: str) -> "Figure":
         """Draws a figure with matplotlib.
 
         Args:
-            name: "means" (bars side by side), "differences" (with their intervals) or "tolerances".
+            name: "ratios" (of relative shifts), "means" (bars side by side), "differences" (with their intervals) or
+                "tolerances".
 
         Raises:
             EmbedshiftError: The name is unknown, or there are no tolerances to draw.
         """
         from embedshift.study.comparison_figures import COMPARISON_FIGURES, FigureInput
 
-        shown = pl.col("augmentation").is_in(self.shown)
+        shown, overall = pl.col("augmentation").is_in(self.shown), pl.col("augmentation") == ALL
         return COMPARISON_FIGURES[name](
             FigureInput(
                 names=self.studies["study"].to_list(),
                 images=self.studies["compared"][0],
                 augmentations=self.shown,
-                comparison=self.comparison.filter(shown),
+                comparison=self.comparison.filter(shown & ~overall),
+                overall=self.comparison.filter(overall),
                 side_by_side=self.side_by_side.filter(shown),
                 tolerances=self.tolerances,
                 families=self.families,
@@ -106,7 +119,7 @@ class Comparison:
         )
 
     def save(self, out: str | Path, formats: Sequence[str] = ("png", "svg")) -> list[Path]:
-        """Writes every table as CSV and Parquet, and all figures.
+        """Writes every table as CSV and Parquet, all figures, and the page `comparison.md`.
 
         Args:
             out: A folder that holds no study; created where it is missing.
@@ -120,6 +133,7 @@ class Comparison:
         """
         from embedshift.figures import check_formats, save
         from embedshift.study.comparison_figures import COMPARISON_FIGURES
+        from embedshift.study.comparison_page import page
 
         check_formats(formats)
         folder = _folder(out)
@@ -133,6 +147,9 @@ class Comparison:
                 continue
             figure = self.figure(name)
             written += [save(figure, folder / "figures" / f"compare_{name}.{ending}") for ending in formats]
+        picture = next((f"figures/compare_ratios.{ending}" for ending in ("svg", "png") if ending in formats), "")
+        written.append(folder / "comparison.md")
+        written[-1].write_text(page(self.comparison, self.agreement, self.verdict, picture), encoding="utf-8")
         return written
 
 
@@ -175,6 +192,7 @@ def compare(
     differences, means = compare_means(paired)
     ranking = overview.rankings(means, paired.names)
     correlations = overview.rank_correlations(means, ranking, paired.names)
+    agreement = agreements(paired)
     comparison = Comparison(
         studies=overview.described_studies(paired).hstack(correlations),
         comparison=differences,
@@ -182,6 +200,8 @@ def compare(
         ranking=ranking,
         largest=overview.largest_differences(paired),
         tolerances=_tolerances(paired),
+        agreement=agreement,
+        verdict=verdict(differences, agreement),
         families=paired.reference.families,
     )
     if out is not None:

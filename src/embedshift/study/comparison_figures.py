@@ -1,4 +1,4 @@
-"""Figures of a comparison: means side by side, differences with intervals, and tolerances."""
+"""Figures of a comparison: ratios of relative shifts, means side by side, differences, and tolerances."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -19,8 +19,10 @@ from embedshift.figures.style import FAINT, MUTED, human, new_figure, number, ve
 from embedshift.figures.tolerances import level_axis, mark
 from embedshift.registry import METRICS, Registry
 from embedshift.statistics.families import MeasuredFamily
+from embedshift.statistics.shift_ratios import SATURATED
 from embedshift.statistics.summary import COSINE
 from embedshift.statistics.tolerance import by_family
+from embedshift.study.paired.ratios import ALL, RELATIVE_SHIFT
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,15 @@ class FigureInput:
     images: int
     augmentations: list[str]
     comparison: pl.DataFrame
+    overall: pl.DataFrame
     side_by_side: pl.DataFrame
     tolerances: pl.DataFrame
     families: Sequence[MeasuredFamily]
 
 
+# The numbers at the ticks of an axis of ratios, and the most of them; powers of ten if there would be more.
+RATIOS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 2, 3, 5, 10, 20, 50, 100)
+MOST_TICKS = 12
 Draw = Callable[[FigureInput], Figure]
 COMPARISON_FIGURES: Registry[Draw] = Registry("comparison figure")
 
@@ -52,6 +58,32 @@ def comparison_figure(name: str) -> Callable[[Draw], Draw]:
         return COMPARISON_FIGURES.add(name, styled)
 
     return register
+
+
+@comparison_figure("ratios")
+def ratios(data: FigureInput) -> Figure:
+    """For each augmentation one dot per study except the first: how many times as far its views move, on a log axis."""
+    names, augmentations = data.names[1:], [ALL, *data.augmentations]
+    rows = pl.concat([data.overall, data.comparison]).filter(metric=RELATIVE_SHIFT)
+    note = "dot: ratio of relative shifts, filled if significant; line: 95 % interval, for all augmentations at once"
+    height = 1.1 + 0.18 * len(names) + max(0.28, 0.13 * len(names)) * len(augmentations)
+    figure = new_figure(_caption(data, note), 6.5, height, f"How many times as far as {_name(data.names[0])}")
+    axes = figure.subplots()
+    axes.axvline(1, color=MUTED, linewidth=0.8)
+    for name, positions in zip(names, _bar_positions(len(augmentations), len(names)), strict=True):
+        _dots(axes, rows.filter(study=name), positions, ("ratio", "ratio_low", "ratio_high"), colours(data.names)[name])
+    _ratio_axis(axes)
+    saturated = set(rows.filter(pl.col("reference_mean") >= SATURATED)["augmentation"])
+    labels = [human(name) + (" (not in all)" if name in saturated else "") for name in augmentations]
+    axes.set_yticks(np.arange(len(augmentations)), labels)
+    axes.set_ylim(len(augmentations) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel("ratio of relative shifts (1 = as far)")
+    axes.hlines(0.5, 0, 1, MUTED, linewidth=0.8, transform=axes.get_yaxis_transform())
+    if len(names) > 1:
+        handles = [Patch(color=colours(data.names)[name], label=_name(name)) for name in names]
+        axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), borderpad=0.2)
+    return figure
 
 
 @comparison_figure("means")
@@ -83,12 +115,8 @@ def differences(data: FigureInput) -> Figure:
     for axes, metric in zip(panels, shown_metrics(data), strict=True):
         axes.axvline(0, color=MUTED, linewidth=0.8)
         for name, positions in zip(names[1:], _bar_positions(len(augmentations), len(names) - 1), strict=True):
-            rows, colour = data.comparison.filter(metric=metric, study=name), colours(names)[name]
-            part = rows.select("difference", "ci_low", "ci_high")
-            middle, low, high = part.cast(pl.Float64).fill_null(np.nan).to_numpy().T
-            faces = [colour if significant else "white" for significant in rows["significant"]]
-            axes.hlines(positions, low, high, color=colour, linewidth=1.6)
-            axes.scatter(middle, positions, s=16, facecolors=faces, edgecolors=colour, zorder=3)
+            rows = data.comparison.filter(metric=metric, study=name)
+            _dots(axes, rows, positions, ("difference", "ci_low", "ci_high"), colours(names)[name])
         axes.set_xlabel(f"difference of\n{METRICS[metric].label}")
         axes.locator_params(axis="x", nbins=4)
     return figure
@@ -120,13 +148,34 @@ def tolerances(data: FigureInput) -> Figure:
 def shown_metrics(data: FigureInput) -> list[str]:
     """Returns the metrics that figures show: those of the encoder, where they can be compared, and always cosine."""
     metrics = data.comparison.drop_nulls("difference")["metric"].unique(maintain_order=True)
-    return [COSINE, *(metric for metric in metrics if METRICS[metric].question != "pixels" and metric != COSINE)]
+    encoders = [metric for metric in metrics if metric in METRICS and METRICS[metric].question != "pixels"]
+    return [COSINE, *(metric for metric in encoders if metric != COSINE)]
 
 
 def colours(names: list[str]) -> dict[str, str]:
     """Returns study → colour: grey for the first, steps of one scale for the others."""
     scale = matplotlib.colormaps["cividis"](np.linspace(0, 0.85, max(2, len(names) - 1)))
     return {name: to_hex(colour) for name, colour in zip(names, ["#b4b4b4", *scale], strict=False)}
+
+
+def _ratio_axis(axes: Axes) -> None:
+    """Makes the axis of ratios logarithmic, with round numbers at its ticks, and 1 among them."""
+    axes.set_xscale("log")
+    low, high = min(axes.get_xlim()[0], 0.9), max(axes.get_xlim()[1], 1.12)
+    ticks = [tick for tick in RATIOS if low <= tick <= high]
+    if len(ticks) > MOST_TICKS:
+        ticks = [10.0**power for power in range(int(np.ceil(np.log10(low))), int(np.log10(high)) + 1)]
+    axes.set_xlim(low, high)
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
+
+
+def _dots(axes: Axes, rows: pl.DataFrame, positions: Values, columns: Sequence[str], colour: str) -> None:
+    """Draws numbers with their intervals: dots that are filled if significant."""
+    middle, low, high = rows.select(columns).cast(pl.Float64).fill_null(np.nan).to_numpy().T
+    faces = [colour if significant else "white" for significant in rows["significant"]]
+    axes.hlines(positions, low, high, color=colour, linewidth=1.6)
+    axes.scatter(middle, positions, s=16, facecolors=faces, edgecolors=colour, zorder=3)
 
 
 def _bar_positions(augmentations: int, studies: int) -> list[Values]:

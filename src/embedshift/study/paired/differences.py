@@ -19,10 +19,12 @@ from embedshift.study.paired.estimate import (
     Estimate,
     fraction_difference,
     mean_difference,
+    mean_of_fractions,
     mover,
     proportion_difference,
     shift_contributions,
 )
+from embedshift.study.paired.ratios import ALL, same_numbers, unsaturated
 from embedshift.study.paired.studies import PairedStudies, units_in_order
 from embedshift.study.paired.tolerances import capped, measured_range
 
@@ -30,24 +32,27 @@ CAPPED = "a tolerance beyond the strongest level counts as the strongest level"
 RECALL = re.compile(r"recall@(\d+)")
 
 
-def search_difference(paired: PairedStudies, row: Mapping[str, Any]) -> Estimate:
-    """Returns the difference in recall, in mean reciprocal rank, or in the fraction of kept neighbours."""
-    augmentation, metric = row["augmentation"], row["metric"]
-    recall = RECALL.fullmatch(metric)
-    if recall is not None:
-        number = (pl.col("rank") <= int(recall[1])).cast(pl.Float64)
-    elif metric == "mrr":
-        number = 1 / pl.col("rank")
-    elif metric.startswith("knn_overlap"):
-        number = pl.col("knn_overlap")
-    else:
-        raise UsageError(f"{metric} describes pairs of images and has no difference per image; use at_least or at_most")
-    reference, study = (_search_values(paired, s, augmentation, number) for s in (0, 1))
-    sums, counts, units = _image_differences(reference, study, paired.units)
-    differences = sums / counts
-    if recall:
-        return proportion_difference(differences, units)
-    return fraction_difference(differences, paired.seed, units)
+def search_difference(paired: PairedStudies, row: Mapping[str, Any], study: int = 1) -> Estimate:
+    """Returns the difference in recall, in mean reciprocal rank, or in the fraction of kept neighbours.
+
+    The row `all` is the mean over the augmentations that are not saturated. Its recall counts views, as many as are
+    independent of each other within images or groups.
+    """
+    metric, is_all = row["metric"], row["augmentation"] == ALL
+    chosen = np.isin(paired.augmentations, unsaturated(paired) if is_all else row["augmentation"])
+    values = [search_values(paired, s, metric)[:, chosen] for s in (0, study)]
+    differences = (values[1] - values[0]).reshape(len(paired.ids), -1)
+    if same := same_numbers(paired, study, differences):
+        return same
+    is_recall, some = RECALL.fullmatch(metric), ~np.isnan(differences)
+    if is_recall and is_all:
+        units = np.arange(len(paired.ids)) if paired.units is None else paired.units
+        return proportion_difference(differences[some], np.repeat(units, differences.shape[1])[some.ravel()])
+    has_any = some.any(axis=1)
+    means, units_of = np.nanmean(differences[has_any], axis=1), None if paired.units is None else paired.units[has_any]
+    if is_recall:
+        return proportion_difference(means, units_of)
+    return (mean_of_fractions if is_all else fraction_difference)(means, paired.seed, units_of)
 
 
 def metric_difference(paired: PairedStudies, row: Mapping[str, Any]) -> Estimate:
@@ -121,8 +126,7 @@ def tolerance_difference(paired: PairedStudies, row: Mapping[str, Any]) -> Estim
     ranges = [measured_range(study, family, criterion) for study in paired.studies]
     reference, study = (capped(table.row(0, named=True), levels) for table, levels in zip(tables, ranges, strict=True))
     is_capped = any(table["value"][0] is None for table in tables)
-    units = len(paired.ids) if paired.units is None else len(np.unique(paired.units))
-    images = min(units, *(levels.images for levels in ranges))
+    images = min(paired.unit_count, *(levels.images for levels in ranges))
     return mover(study, reference, images, CAPPED if is_capped else "")
 
 
@@ -131,15 +135,27 @@ def _check_metric(paired: PairedStudies, metric: str) -> None:
         raise UsageError(f"{metric} is measured differently in {paired.reference.folder}")
 
 
-def _search_values(paired: PairedStudies, study: int, augmentation: str, number: pl.Expr) -> Values:
-    """Returns a number of the table `search_ranks`, `[n, draws]`; NaN for views that were not searched with."""
-    draws = paired.reference.info.draws
-    ids = pl.DataFrame({"image_id": paired.ids}, schema={"image_id": pl.String})
-    views = ids.join(pl.DataFrame({"draw": range(draws)}, schema={"draw": pl.Int64}), how="cross")
-    ranks = paired.search_ranks[study].filter(pl.col("view") == augmentation)
-    ranked = ranks.select("image_id", pl.col("draw").cast(pl.Int64), number.cast(pl.Float64).alias("number"))
-    numbers = views.join(ranked, on=["image_id", "draw"], how="left", maintain_order="left")["number"]
-    return numbers.fill_null(np.nan).to_numpy().reshape(-1, draws)
+def search_values(paired: PairedStudies, study: int, metric: str) -> Values:
+    """Returns a number of the search for every view, `[n, A, draws]`; NaN for views that were not searched with."""
+    recall = RECALL.fullmatch(metric)
+    if recall is not None:
+        number = (pl.col("rank") <= int(recall[1])).cast(pl.Float64)
+    elif metric == "mrr":
+        number = 1 / pl.col("rank")
+    elif metric.startswith("knn_overlap"):
+        number = pl.col("knn_overlap")
+    else:
+        raise UsageError(f"{metric} describes pairs of images and has no difference per image; use at_least or at_most")
+    values = np.full((len(paired.ids), len(paired.augmentations), paired.reference.info.draws), np.nan)
+    places = [
+        pl.DataFrame({"image_id": paired.ids}).with_row_index("image"),
+        pl.DataFrame({"view": paired.augmentations}).with_row_index("augmentation"),
+    ]
+    ranks = paired.search_ranks[study].select("image_id", "view", "draw", number.cast(pl.Float64).alias("number"))
+    ranks = ranks.join(places[0], on="image_id").join(places[1], on="view")
+    index = tuple(ranks[name].to_numpy() for name in ("image", "augmentation", "draw"))
+    values[index] = ranks["number"].fill_null(np.nan).to_numpy()
+    return values
 
 
 def _image_differences(reference: Values, study: Values, units: Units | None) -> tuple[Values, Values, Units | None]:

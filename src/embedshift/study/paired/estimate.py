@@ -96,6 +96,14 @@ def fraction_difference(differences: Values, seed: int, units: Units | None = No
     return Estimate(value, *interval_at(images), images, interval_at)
 
 
+def mean_of_fractions(differences: Values, seed: int, units: Units | None = None) -> Estimate:
+    """Returns the same of means over augmentations; images that are not there count only if fewer than 8 differ."""
+    differ = differences != 0
+    if (differ.sum() if units is None else len(np.unique(units[differ]))) < LEAST_IMAGES:
+        return fraction_difference(differences, seed, units)
+    return mean_difference(differences, np.ones(len(differences)), seed, units)
+
+
 def shift_contributions(values: Values, baseline: Baseline, no_change: float, units: Units | None = None) -> Values:
     """Returns each image's contribution to a relative shift, `[n]`; their mean is the relative shift."""
     assert baseline.pairs is not None

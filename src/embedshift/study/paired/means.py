@@ -1,57 +1,72 @@
-"""Means of all metrics side by side and their differences from the reference: the table `comparison`."""
+"""The table `comparison`: every number of every study beside the reference's, by augmentation and over all."""
 
+import logging
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from embedshift.arrays import Values
 from embedshift.config import Json
+from embedshift.errors import UsageError
 from embedshift.statistics import intervals
 from embedshift.statistics.layout import sums_and_counts
-from embedshift.statistics.sample import gather
+from embedshift.statistics.sample import Estimates, gather
+from embedshift.statistics.shift_ratios import over_augmentations, t_interval
 from embedshift.study.paired import checks
+from embedshift.study.paired.differences import search_difference, search_values
+from embedshift.study.paired.estimate import Estimate
+from embedshift.study.paired.ratios import ALL, RELATIVE_SHIFT, TAIL, compare_shifts, tail_difference, unsaturated
 from embedshift.study.paired.studies import PairedStudies
 
 COMPARISON_SCHEMA: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("augmentation", "metric", "study", "reference"), pl.String),
     "n": pl.Int64,
     **dict.fromkeys(("mean", "reference_mean", "difference", "ci_low", "ci_high"), pl.Float64),
+    **dict.fromkeys(("ratio", "ratio_low", "ratio_high"), pl.Float64),
     "significant": pl.Boolean,
 }
 MEANS_SCHEMA: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("augmentation", "metric", "study"), pl.String),
     "mean": pl.Float64,
 }
+# Column → values over all augmentations, then by augmentation, `[1 + A]`.
+Columns = dict[str, NDArray[Any]]
+log = logging.getLogger(__name__)
 
 
 def compare_means(paired: PairedStudies) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Returns the table `comparison`, and `augmentation, metric, study, mean`; one metric at a time is in memory."""
     means: list[Values] = []
-    rows: list[list[list[Json]]] = []
+    rows: list[Json] = [row for s in range(1, len(paired.names)) for row in _shift_rows(paired, s)]
+    rows += _search_rows(paired)
     for metric in paired.metrics:
         values = paired.values(metric)
         if metric == "patch_similarity":
             checks.check_pixels(paired.readers, values, paired.ids, paired.same_pixels)
         mean, metric_rows = metric_differences(paired, metric, values)
         means.append(mean)
-        rows.append(metric_rows)
-    differences = [
-        {"augmentation": augmentation, **row}
-        for a, augmentation in enumerate(paired.augmentations)
-        for metric_rows in rows
-        for row in metric_rows[a]
-    ]
+        rows += metric_rows
+    table = pl.DataFrame(rows, COMPARISON_SCHEMA).fill_nan(None)
+    order = {name: place for place, name in enumerate((ALL, *paired.augmentations))}
+    metrics = {name: place for place, name in enumerate(dict.fromkeys(table["metric"]))}
+    places = (
+        pl.col(name).replace_strict(numbers, return_dtype=pl.Int64)
+        for name, numbers in (("augmentation", order), ("metric", metrics))
+    )
     side_by_side = [
         {"augmentation": augmentation, "metric": metric, "study": name, "mean": none_if_nan(mean[s, a])}
         for a, augmentation in enumerate(paired.augmentations)
         for metric, mean in zip(paired.metrics, means, strict=True)
         for s, name in enumerate(paired.names)
     ]
-    return pl.DataFrame(differences, COMPARISON_SCHEMA), pl.DataFrame(side_by_side, MEANS_SCHEMA)
+    return table.sort(*places, maintain_order=True), pl.DataFrame(side_by_side, MEANS_SCHEMA)
 
 
-def metric_differences(paired: PairedStudies, metric: str, values: Values) -> tuple[Values, list[list[Json]]]:
+def metric_differences(paired: PairedStudies, metric: str, values: Values) -> tuple[Values, list[Json]]:
     """Returns means of one metric, and differences from the reference with intervals, paired by image."""
     has_value = ~np.isnan(values)
     has_metric = has_value.any(axis=(1, 3), keepdims=True)
@@ -59,21 +74,96 @@ def metric_differences(paired: PairedStudies, metric: str, values: Values) -> tu
     counts = (~np.isnan(used)).sum(axis=(1, 3))
     with np.errstate(invalid="ignore"):
         means = np.nansum(used, axis=(1, 3)) / counts
-    comparable, names = paired.same_unit(metric), paired.names
-    rows: list[list[Json]] = [[] for _ in range(values.shape[2])]
-    for s in range(1, len(names)):
+    rows: list[Json] = []
+    for s, is_comparable in list(enumerate(paired.same_unit(metric)))[1:]:
         sample = gather([sums_and_counts((used[s] - used[0]).transpose(0, 2, 1))], units=paired.units)
-        low, high = intervals.mean_interval(sample, seed=paired.seed)
-        significant = intervals.simultaneous_intervals(sample, seed=paired.seed).significant
-        for a, augmentation_rows in enumerate(rows):
-            row: Json = {"metric": metric, "study": names[s], "reference": names[0]}
-            row |= {"n": int(min(counts[0, a], counts[s, a])), "significant": False}
-            row |= {"mean": none_if_nan(means[s, a]), "reference_mean": none_if_nan(means[0, a])}
-            if row["n"] and comparable[s]:
-                row |= {"difference": none_if_nan(sample.mean[a]), "significant": bool(significant[a])}
-                row |= {"ci_low": none_if_nan(low[a]), "ci_high": none_if_nan(high[a])}
-            augmentation_rows.append(row)
+        columns = _differences(paired, sample) if is_comparable else {}
+        n = np.minimum(counts[0], counts[s])
+        rows += _rows(paired, s, metric, n, (means[0], means[s]), columns)
     return means, rows
+
+
+def _rows(
+    paired: PairedStudies, s: int, metric: str, n: Values, means: tuple[Values, Values], columns: Columns
+) -> Iterator[Json]:
+    """Yields the rows of one metric and study: over all augmentations, then by augmentation."""
+    included = np.isin(paired.augmentations, unsaturated(paired)) & (n > 0)
+    counts = [n[included].sum(), *n]
+    reference, study = ([mean[included].mean() if included.any() else np.nan, *mean] for mean in means)
+    for a, augmentation in enumerate((ALL, *paired.augmentations)):
+        row: Json = {"augmentation": augmentation, "metric": metric, "study": paired.names[s]}
+        row |= {"reference": paired.names[0], "n": int(counts[a]), "significant": False}
+        row |= {"mean": study[a], "reference_mean": reference[a]}
+        yield row | ({name: column[a].item() for name, column in columns.items()} if counts[a] else {})
+
+
+def _differences(paired: PairedStudies, sample: Estimates) -> Columns:
+    """Returns differences with their own intervals and what is significant, over all and by augmentation."""
+    overall = over_augmentations(sample, np.isin(paired.augmentations, unsaturated(paired)))
+    ends = [intervals.mean_interval(part, seed=paired.seed) for part in (overall, sample)]
+    low, high = (np.concatenate(parts) for parts in zip(*ends, strict=True))
+    significant = intervals.simultaneous_intervals(sample, seed=paired.seed).significant
+    return {
+        "difference": np.concatenate([overall.mean, sample.mean]),
+        "ci_low": low,
+        "ci_high": high,
+        "significant": np.concatenate([(low[:1] > 0) | (high[:1] < 0), significant]),
+    }
+
+
+def _shift_rows(paired: PairedStudies, s: int) -> Iterator[Json]:
+    """Yields the rows of the relative shift, with ratios, and those of its tail."""
+    shifts = compare_shifts(paired, s)
+    if shifts is None:
+        return
+    views = (~np.isnan(shifts.much_farther[0])).sum(axis=(0, 2))
+    columns = _differences(paired, shifts.differences)
+    overall = over_augmentations(shifts.log_ratios, shifts.included)
+    together = intervals.simultaneous_intervals(shifts.log_ratios, seed=paired.seed)
+    low, high = (np.append(*ends) for ends in zip(t_interval(overall), (together.low, together.high), strict=True))
+    ratios = np.append(overall.mean, shifts.log_ratios.mean), low, high
+    columns |= {f"ratio{end}": np.exp(number) for end, number in zip(("", "_low", "_high"), ratios, strict=True)}
+    columns["significant"] = (low > 0) | (high < 0)
+    yield from _rows(paired, s, RELATIVE_SHIFT, views, shifts.means, columns)
+    estimates = [tail_difference(paired, name, s) for name in (ALL, *paired.augmentations)]
+    with np.errstate(invalid="ignore"):
+        reference, study = (np.nansum(far, axis=(0, 2)) / views for far in shifts.much_farther)
+    tail = shifts.much_farther[1] - shifts.much_farther[0]
+    yield from _rows(paired, s, TAIL, views, (reference, study), _estimated(paired, estimates, tail))
+
+
+def _search_rows(paired: PairedStudies) -> Iterator[Json]:
+    """Yields the rows of the numbers of the search that each view has; none if a study has no search like the first."""
+    if not all("search_ranks" in reader.table_names for reader in paired.readers):
+        return
+    try:
+        paired.search_ranks  # noqa: B018
+    except UsageError as error:
+        log.warning("skipping the search: %s", error)
+        return
+    for metric in paired.studies[0].table("search")["metric"].unique(maintain_order=True):
+        if metric == "auc":  # of pairs of images
+            continue
+        values = [search_values(paired, s, metric) for s in range(len(paired.studies))]
+        for s in range(1, len(values)):
+            both = ~np.isnan(values[s] - values[0])
+            n = both.sum(axis=(0, 2))
+            with np.errstate(invalid="ignore"):
+                means = [np.where(both, values[each], 0.0).sum(axis=(0, 2)) / n for each in (0, s)]
+            names = (ALL, *paired.augmentations)
+            estimates = [search_difference(paired, {"metric": metric, "augmentation": name}, s) for name in names]
+            columns = _estimated(paired, estimates, values[s] - values[0])
+            yield from _rows(paired, s, metric, n, (means[0], means[1]), columns)
+
+
+def _estimated(paired: PairedStudies, estimates: list[Estimate], differences: Values) -> Columns:
+    """Returns the columns of estimated differences; significant by all augmentations at once, `[n, A, draws]`."""
+    value, low, high = np.array([(each.value, each.low, each.high) for each in estimates]).T
+    sample = gather([sums_and_counts(differences.transpose(0, 2, 1))], units=paired.units)
+    significant = intervals.simultaneous_intervals(sample, seed=paired.seed).significant
+    overall = (low[:1] > 0) | (high[:1] < 0)
+    ends = {"difference": value, "ci_low": low, "ci_high": high}
+    return ends | {"significant": np.append(overall, significant & ((low[1:] > 0) | (high[1:] < 0)))}
 
 
 def none_if_nan(value: float) -> float | None:

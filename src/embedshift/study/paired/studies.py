@@ -78,6 +78,11 @@ class PairedStudies:
         """The group of each common image, `[n]`; None if images are independent."""
         return None if self.reference.units is None else self.reference.units[self.positions[0]]
 
+    @property
+    def unit_count(self) -> int:
+        """The number of common images, or of their groups."""
+        return len(self.ids) if self.units is None else len(np.unique(self.units))
+
     def rows(self) -> list[pl.LazyFrame]:
         """Returns the rows of the common images of each study, in the same order."""
         common = pl.col("image_id").is_in(self.ids)

@@ -1,0 +1,124 @@
+"""How many times as far the views of one encoder move as those of another: relative shifts, paired by image.
+
+The logarithm of a ratio is a mean over images and the difference of both baselines. Its error is that of the jackknife:
+every unit, an image or a group, is left out of the mean and of both baselines.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy
+from numpy.typing import NDArray
+
+from embedshift.arrays import Units, Values
+from embedshift.statistics.baselines import Baseline
+from embedshift.statistics.intervals import LEVEL, ends_or_nan
+from embedshift.statistics.layout import sums_and_counts
+from embedshift.statistics.sample import Estimates, estimates_from_values, gather
+
+# Added to a relative shift before its logarithm, so that views that moved by rounding decide nothing.
+LEAST = 1e-6
+# The relative shift of the reference from which an augmentation says nothing about how far an encoder moves.
+SATURATED = 0.9
+# How many times as far is much farther.
+MUCH = 2.0
+
+
+@dataclass(frozen=True)
+class Shifts:
+    """How far the views of an encoder move.
+
+    Args:
+        relative: The relative shift of every view, `[n, A, draws]`; NaN if there is none.
+        off: The jackknife's deviation of the logarithm of the distance to the baseline for each unit, `[U]`; mean 0.
+    """
+
+    relative: Values
+    off: Values
+
+
+def shifts(distances: Values, baseline: Baseline, deviations: Values) -> Shifts:
+    """Returns the shifts of views whose distance from their original is 1 - cosine, by the mean cosine of pairs."""
+    return Shifts(np.maximum(distances, 0.0) / (1 - baseline.value), deviations)
+
+
+def jackknife_deviations(baseline: Baseline) -> Values:
+    """Returns for each unit U - 1 times what it adds to the logarithm of 1 - baseline, less their mean, `[U]`."""
+    assert baseline.pairs is not None
+    without = baseline.pairs.without_each()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        off = (len(without) - 1) * (np.log(1 - baseline.value) - np.log(1 - without))
+    return np.asarray(off - off.mean())
+
+
+def normal_deviations(baseline: Baseline, units: int, seed: Sequence[int]) -> Values:
+    """Returns deviations with the baseline's standard error from the normal law, for one whose pairs are not kept."""
+    off = np.random.default_rng(seed).standard_normal(units)
+    off = (off - off.mean()) / off.std(ddof=1)
+    return np.asarray(off * np.sqrt(units) * baseline.error / (1 - baseline.value))
+
+
+def log_ratios(reference: Shifts, study: Shifts, units: Units | None = None) -> Estimates:
+    """Returns the mean logarithms of the ratios of relative shifts for each augmentation, as a sample of the units.
+
+    Example:
+        >>> moved = np.array([[[0.1]], [[0.2]], [[0.4]]])
+        >>> sample = log_ratios(Shifts(moved, np.zeros(3)), Shifts(1.5 * moved, np.zeros(3)))
+        >>> round(np.exp(sample.mean).item(), 3)
+        1.5
+    """
+    # A larger baseline makes every relative shift smaller, but not those that are `LEAST`.
+    moves = [_means(each.relative / (each.relative + LEAST), *_both(reference, study)) for each in (reference, study)]
+    off = np.outer(reference.off, moves[0]) - np.outer(study.off, moves[1])
+    return _sample(view_log_ratios(reference, study), off, units)
+
+
+def shift_differences(reference: Shifts, study: Shifts, units: Units | None = None) -> Estimates:
+    """Returns the differences of the relative shifts for each augmentation, as a sample of the units."""
+    means = relative_shift_means(reference, study)
+    off = np.outer(reference.off, means[0]) - np.outer(study.off, means[1])
+    return _sample(study.relative - reference.relative, off, units)
+
+
+def relative_shift_means(reference: Shifts, study: Shifts) -> tuple[Values, Values]:
+    """Returns both encoders' relative shifts, `[A]` each, over the views that both have."""
+    both = _both(reference, study)
+    return _means(reference.relative, *both), _means(study.relative, *both)
+
+
+def view_log_ratios(reference: Shifts, study: Shifts) -> Values:
+    """Returns the logarithm of every view's ratio, `[n, A, draws]`."""
+    return np.asarray(np.log(study.relative + LEAST) - np.log(reference.relative + LEAST))
+
+
+def over_augmentations(sample: Estimates, included: NDArray[np.bool_]) -> Estimates:
+    """Returns the mean over some augmentations, bool `[A]`, as a sample of one number; NaN for none."""
+    chosen = included & ~np.isnan(sample.mean)
+    if not chosen.any():
+        return estimates_from_values(np.full((sample.images, 1), np.nan))
+    return sample.combine(np.where(chosen, 1 / chosen.sum(), 0.0)[:, None])
+
+
+def t_interval(sample: Estimates, level: float = LEVEL) -> tuple[Values, Values]:
+    """Returns the ends of Student's interval of each mean, `[K]`; NaN for fewer than 8 units."""
+    margin = scipy.special.stdtrit(max(sample.images - 1, 1), (1 + level) / 2) * sample.error
+    return ends_or_nan(sample, sample.mean - margin, sample.mean + margin)
+
+
+def _both(reference: Shifts, study: Shifts) -> tuple[NDArray[np.bool_]]:
+    return (~np.isnan(reference.relative) & ~np.isnan(study.relative),)
+
+
+def _means(values: Values, used: NDArray[np.bool_]) -> Values:
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(used, values, 0.0).sum(axis=(0, 2)) / used.sum(axis=(0, 2)))
+
+
+def _sample(values: Values, off: Values, units: Units | None) -> Estimates:
+    """Returns the sample of means `[n, A, draws]` whose image values have the deviations of the baselines, `[U, A]`."""
+    means = gather([sums_and_counts(values.transpose(0, 2, 1))], together=False, units=units)
+    assert means.values is not None
+    sample = estimates_from_values(means.values + off)
+    return dataclasses.replace(sample, mean=means.mean, having=means.having, counts=means.counts)

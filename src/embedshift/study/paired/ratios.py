@@ -1,0 +1,218 @@
+"""How many times as far a study's views move as the reference's, and whether both see the same neighbours."""
+
+import functools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from embedshift.arrays import Units, Values
+from embedshift.augmentations import ORIGINAL
+from embedshift.statistics import agreement as statistics
+from embedshift.statistics import shift_ratios
+from embedshift.statistics.baselines import CHUNKS, Baseline, is_scale
+from embedshift.statistics.sample import IN_MEMORY, Estimates
+from embedshift.statistics.shift_ratios import Shifts
+from embedshift.statistics.summary import COSINE
+from embedshift.study.paired.estimate import Estimate, mean_of_fractions, no_estimate
+from embedshift.study.paired.studies import PairedStudies
+
+# The row over all augmentations but the saturated ones; and the metrics that only a comparison has.
+ALL, RELATIVE_SHIFT, TAIL = "all", "relative_shift", "tail"
+AGREEMENT_SCHEMA: dict[str, type[pl.DataType]] = {
+    **dict.fromkeys(("study", "reference", "metric"), pl.String),
+    **dict.fromkeys(("value", "ci_low", "ci_high"), pl.Float64),
+}
+
+
+@dataclass(frozen=True)
+class ShiftComparison:
+    """The shifts of a study beside those of its reference.
+
+    Args:
+        reference: The reference's shifts.
+        study: Those of the study.
+        units: The unit of each image, `[n]`: what is left out at once; None = every image.
+        included: Whether an augmentation counts in the row `all`, bool `[A]`.
+    """
+
+    reference: Shifts
+    study: Shifts
+    units: Units | None
+    included: NDArray[np.bool_]
+
+    @functools.cached_property
+    def log_ratios(self) -> Estimates:
+        return shift_ratios.log_ratios(self.reference, self.study, self.units)
+
+    @functools.cached_property
+    def differences(self) -> Estimates:
+        return shift_ratios.shift_differences(self.reference, self.study, self.units)
+
+    @functools.cached_property
+    def means(self) -> tuple[Values, Values]:
+        """The relative shifts of the reference and of the study, `[A]` each."""
+        return shift_ratios.relative_shift_means(self.reference, self.study)
+
+    @functools.cached_property
+    def much_farther(self) -> tuple[Values, Values]:
+        """Whether each view moves twice as far in the reference, and in the study, `[n, A, draws]`; NaN for none."""
+        logs = shift_ratios.view_log_ratios(self.reference, self.study)
+        lacking, least = np.isnan(logs), math.log(shift_ratios.MUCH)
+        return np.where(lacking, np.nan, logs < -least), np.where(lacking, np.nan, logs > least)
+
+
+@functools.lru_cache(maxsize=8)
+def compare_shifts(paired: PairedStudies, study: int = 1) -> ShiftComparison | None:
+    """Returns the shifts of a study beside the reference's; None if a baseline is no scale."""
+    chosen = [paired.baselines[s].get(COSINE) for s in (0, study)]
+    baselines = [baseline for baseline in chosen if baseline is not None and is_scale(baseline, 1.0)]
+    if len(baselines) < 2 or COSINE not in paired.metrics:
+        return None
+    units, deviations = _deviations(paired, study, baselines)
+    values = paired.values(COSINE)
+    first, second = (
+        shift_ratios.shifts(1 - values[s], baseline, off)
+        for s, baseline, off in zip((0, study), baselines, deviations, strict=True)
+    )
+    return ShiftComparison(first, second, units, np.isin(paired.augmentations, unsaturated(paired)))
+
+
+@functools.lru_cache(maxsize=4)
+def unsaturated(paired: PairedStudies) -> list[str]:
+    """Returns the augmentations under which the reference's relative shift is below 0.9, or unknown."""
+    baseline = paired.baselines[0].get(COSINE)
+    if baseline is None or not is_scale(baseline, 1.0) or COSINE not in paired.metrics:
+        return paired.augmentations
+    values = paired.values(COSINE)[0]
+    with np.errstate(invalid="ignore"):
+        means = np.nansum(values, axis=(0, 2)) / (~np.isnan(values)).sum(axis=(0, 2))
+    saturated = (1 - means) / (1 - baseline.value) >= shift_ratios.SATURATED
+    return [name for name, is_saturated in zip(paired.augmentations, saturated, strict=True) if not is_saturated]
+
+
+def _deviations(
+    paired: PairedStudies, study: int, baselines: list[Baseline]
+) -> tuple[Units | None, tuple[Values, Values]]:
+    """Returns the unit of each image that the jackknife leaves out, and the deviations of both baselines."""
+    places = [_places(paired, s, baseline) for s, baseline in zip((0, study), baselines, strict=True)]
+    first, second = places
+    if first is not None and second is not None:
+        numbers, at = np.unique(first, return_index=True)
+        if len({*zip(first.tolist(), second.tolist(), strict=True)}) == len(numbers) == len(np.unique(second)):
+            off = [shift_ratios.jackknife_deviations(baseline) for baseline in baselines]
+            units = None if paired.units is None and len(numbers) == len(first) else first
+            return units, (off[0][numbers], off[1][second[at]])
+    units = paired.units
+    if units is not None or len(paired.ids) > IN_MEMORY:
+        units = np.unique(np.arange(len(paired.ids)) if units is None else units, return_inverse=True)[1]
+        units = units if units.max() < IN_MEMORY else units % CHUNKS
+    count = len(paired.ids) if units is None else len(np.unique(units))
+    drawn = [shift_ratios.normal_deviations(each, count, (paired.seed, s)) for s, each in enumerate(baselines)]
+    return units, (drawn[0], drawn[1])
+
+
+def _places(paired: PairedStudies, study: int, baseline: Baseline) -> Units | None:
+    """Returns which part of a baseline's pairs each common image is in, `[n]`; None if they are of other images."""
+    if baseline.pairs is None:
+        return None
+    order, units = np.argsort(np.argsort(paired.positions[study])), paired.readers[study].units
+    if units is not None:
+        places = np.unique(units[paired.positions[study]], return_inverse=True)[1]
+        return places if len(baseline.pairs.images) == places.max() + 1 else None
+    sizes = baseline.pairs.images.astype(np.intp)
+    return np.repeat(np.arange(len(sizes)), sizes)[order] if sizes.sum() == len(order) else None
+
+
+def shift_ratio(paired: PairedStudies, augmentation: str, study: int = 1) -> Estimate:
+    """Returns how many times as far a study's views move as the reference's, with its own 95 % interval.
+
+    Args:
+        paired: The studies.
+        augmentation: An augmentation, or "all": the geometric mean over those that are not saturated.
+        study: The position of the study.
+    """
+    shifts = compare_shifts(paired, study)
+    if shifts is None:
+        return no_estimate("the images of a study are not apart: there is no relative shift")
+    sample = shift_ratios.over_augmentations(shifts.log_ratios, _chosen(paired, shifts, augmentation))
+    value, images = sample.mean.item(), paired.unit_count
+    low, high = (end.item() for end in shift_ratios.t_interval(sample))
+
+    def interval_at(number: int) -> tuple[float, float]:
+        scale = math.sqrt(images / number)
+        return math.exp(value - (value - low) * scale), math.exp(value + (high - value) * scale)
+
+    return Estimate(math.exp(value), math.exp(low), math.exp(high), images, interval_at)
+
+
+def tail_difference(paired: PairedStudies, augmentation: str, study: int = 1) -> Estimate:
+    """Returns the fraction of views that move twice as far in a study, less that of the reference."""
+    shifts = compare_shifts(paired, study)
+    if shifts is None:
+        return no_estimate()
+    chosen = _chosen(paired, shifts, augmentation)
+    reference, own = (far[:, chosen].reshape(len(paired.ids), -1) for far in shifts.much_farther)
+    some = ~np.isnan(own).all(axis=1)
+    units = None if paired.units is None else paired.units[some]
+    differences = np.nanmean((own - reference)[some], axis=1)
+    return same_numbers(paired, study, differences) or mean_of_fractions(differences, paired.seed, units)
+
+
+def same_numbers(paired: PairedStudies, study: int, differences: Values) -> Estimate | None:
+    """Returns no difference where all are 0 and every view has the same cosine in both encoders, else None."""
+    values = paired.values(COSINE)
+    if np.nan_to_num(differences).any() or not np.array_equal(values[0], values[study], equal_nan=True):
+        return None
+    return Estimate(0.0, 0.0, 0.0, paired.unit_count)
+
+
+def _chosen(paired: PairedStudies, shifts: ShiftComparison, augmentation: str) -> NDArray[np.bool_]:
+    if augmentation == ALL:
+        return shifts.included
+    return np.array([name == augmentation for name in paired.augmentations])
+
+
+def agreement(paired: PairedStudies, metric: str, study: int = 1) -> Estimate:
+    """Returns how alike the originals of a study and of the reference are: "neighbours@10" or "cka"."""
+    images = compared_images(paired)
+    vectors = originals(paired)
+    if vectors is None:
+        return no_estimate("a study stores no embeddings: run it with `store` all")
+    units = None if paired.units is None else paired.units[images]
+    value, low, high = statistics.agreement(metric, vectors[0], vectors[study], units)
+    return Estimate(value, low, high, paired.unit_count)
+
+
+def compared_images(paired: PairedStudies) -> NDArray[np.intp]:
+    """Returns the places of the common images whose originals are compared: the first in the order of the reference."""
+    return np.argsort(paired.positions[0])[: statistics.COMPARED]
+
+
+@functools.lru_cache(maxsize=2)
+def originals(paired: PairedStudies) -> list[Values] | None:
+    """Returns the embeddings of the compared originals of each study; None if one does not store them."""
+    if not all(reader.info.has_vectors for reader in paired.readers):
+        return None
+    ids = pl.DataFrame({"image_id": np.array(paired.ids)[compared_images(paired)]}, schema={"image_id": pl.String})
+    vectors = []
+    for reader in paired.readers:
+        rows = reader.rows().filter(pl.col("view") == ORIGINAL, pl.col("image_id").is_in(ids["image_id"].implode()))
+        table = ids.join(
+            rows.select("image_id", "embedding").collect(), on="image_id", how="left", maintain_order="left"
+        )
+        vectors.append(table["embedding"].to_numpy().astype(np.float64))
+    return vectors
+
+
+def agreements(paired: PairedStudies) -> pl.DataFrame:
+    """Returns the table `agreement`; empty if a study stores no embeddings."""
+    pairs = [(s, metric) for s in range(1, len(paired.names)) for metric in statistics.METRICS]
+    estimates = [agreement(paired, metric, s) for s, metric in pairs if originals(paired) is not None]
+    rows = [
+        (paired.names[s], paired.names[0], metric, estimate.value, estimate.low, estimate.high)
+        for (s, metric), estimate in zip(pairs, estimates, strict=False)
+    ]
+    return pl.DataFrame(rows, AGREEMENT_SCHEMA, orient="row").fill_nan(None)

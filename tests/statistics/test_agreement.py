@@ -1,0 +1,87 @@
+"""Kept neighbours and CKA: against loops over images, and over all quadruples of images."""
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from embedshift.statistics import agreement
+
+
+def encoders(images, seed=0, noise=0.5):
+    rng = np.random.default_rng(seed)
+    first = rng.normal(size=(images, 6)) + 0.5
+    return first, np.hstack([first[:, ::-1], rng.normal(size=(images, 2))]) + noise * rng.normal(size=(images, 8))
+
+
+def slow_neighbours(vectors, images, units, count):
+    found = {}
+    for i in images:
+        others = [j for j in images if units[j] != units[i]]
+        cosine = {j: vectors[i] @ vectors[j] / np.linalg.norm(vectors[i]) / np.linalg.norm(vectors[j]) for j in others}
+        found[i] = set(sorted(others, key=lambda j: -cosine[j])[:count])
+    return found
+
+
+def slow_kept(sides, images, units, count):
+    first, second = (slow_neighbours(side, images, units, count) for side in sides)
+    return np.mean([len(first[i] & second[i]) / count for i in images])
+
+
+@pytest.mark.parametrize("grouped", [False, True], ids=["images", "groups"])
+def test_kept_neighbours_and_their_interval_equal_a_loop_without_each_unit(grouped):
+    sides = encoders(27)
+    units = np.arange(27) // 3 if grouped else np.arange(27)
+    images = np.arange(27)
+    value, low, high = agreement.agreement("neighbours@10", *sides, units if grouped else None)
+    assert value == pytest.approx(slow_kept(sides, images, units, 10), abs=1e-12)
+    assert 0.3 < value < 0.95
+    without = [slow_kept(sides, images[units != unit], units, 10) for unit in np.unique(units)]
+    count = len(without)
+    error = np.sqrt((count - 1) / count * np.square(np.array(without) - np.mean(without)).sum())
+    expected = stats.t.interval(0.95, count - 1, loc=value, scale=error)
+    assert (low, high) == pytest.approx((max(expected[0], 0), min(expected[1], 1)), abs=1e-9)
+
+
+def slow_hsic(first, second):
+    """The mean over all quadruples of different images, which is Song's estimator."""
+    grams = [side @ side.T for side in (first, second)]
+    terms = [
+        grams[0][i, j] * (grams[1][i, j] + grams[1][q, r] - 2 * grams[1][i, q])
+        for i, j, q, r in itertools.permutations(range(len(first)), 4)
+    ]
+    return np.mean(terms)
+
+
+def slow_cka(first, second):
+    return slow_hsic(first, second) / np.sqrt(slow_hsic(first, first) * slow_hsic(second, second))
+
+
+@pytest.mark.parametrize("grouped", [False, True], ids=["images", "groups"])
+def test_cka_equals_the_mean_over_all_quadruples_and_is_jackknifed(grouped):
+    sides = encoders(9, seed=1, noise=0.2)
+    units = np.repeat(np.arange(4), (1, 2, 3, 3)) if grouped else None
+    value, without = agreement.linear_cka(*sides, units)
+    assert value == pytest.approx(slow_cka(*sides), rel=1e-9)
+    groups = np.arange(9) if units is None else units
+    expected = [slow_cka(*(side[groups != unit] for side in sides)) for unit in np.unique(groups)[:3]]
+    assert [float(part) for part in without][:3] == pytest.approx(expected, rel=1e-9)
+
+
+def test_cka_of_independent_vectors_is_0_on_average_and_1_of_turned_ones():
+    rng = np.random.default_rng(0)
+    values = [agreement.linear_cka(rng.normal(size=(30, 40)), rng.normal(size=(30, 40)))[0] for _ in range(60)]
+    assert abs(np.mean(values)) < 0.01
+    vectors = rng.normal(size=(20, 5))
+    turned = 3 * vectors @ np.linalg.qr(rng.normal(size=(5, 5)))[0] + 7
+    assert agreement.agreement("cka", vectors, turned)[0] == pytest.approx(1)
+    for metric in agreement.METRICS:
+        assert agreement.agreement(metric, vectors, vectors) == (1.0, 1.0, 1.0)
+
+
+def test_fewer_than_eight_units_have_no_interval():
+    vectors, _ = encoders(7)
+    assert np.isnan(agreement.agreement("cka", vectors, vectors)[1:]).all()
+    sides, units = encoders(21), np.arange(21) // 3
+    assert np.isnan(agreement.agreement("neighbours@10", *sides, units)[1:]).all()
