@@ -90,6 +90,13 @@ def test_search_with_a_map_writes_nothing(cli, study, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in study.folder.rglob("*")} == before
 
 
+def test_compare_with_a_map_sets_a_study_against_itself(cli, study, tmp_path):
+    embedshift.whiten(study, map="centred", out=tmp_path / "map.npz")
+    done = cli("compare", study.folder, "--whiten", tmp_path / "map.npz")
+    assert done.code == 0, done.err
+    assert "(float32, whitened) moves" in done.out
+
+
 def test_a_file_that_is_no_map_is_one_line(cli, study, tmp_path):
     (tmp_path / "map.npz").write_text("map")
     done = cli("search", study.folder, "--whiten", tmp_path / "map.npz")

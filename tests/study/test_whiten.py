@@ -6,14 +6,17 @@ from typing import Any
 
 import numpy as np
 import onnx
+import polars as pl
 import pytest
 from onnx.reference import ReferenceEvaluator
 
 import embedshift
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.store.info import read_content, write_content
+from embedshift.store.shift_moments import moments_of
+from embedshift.store.whitened import whitened_sums
 from embedshift.study import Study
-from embedshift.study.whitening import WhitenedStudy
+from embedshift.study.whitening import WhitenedStudy, whitened
 from support import studies
 from support.revised import without_vectors
 from support.synthetic import make_study
@@ -126,12 +129,12 @@ def test_a_map_of_another_encoder_is_refused(study: Study, tmp_path: Path) -> No
 
 def test_a_whitened_study_reads_its_vectors_through_the_map(study: Study, tmp_path: Path) -> None:
     fitted = embedshift.whiten(study, map="shifts", out=tmp_path / "map.npz")
-    whitened = WhitenedStudy(study.folder, tmp_path / "map.npz")
-    assert np.allclose(vectors_of(whitened), fitted(vectors_of(study)), atol=1e-6)
+    mapped = WhitenedStudy(study.folder, tmp_path / "map.npz")
+    assert np.allclose(vectors_of(mapped), fitted(vectors_of(study)), atol=1e-6)
     before = {path: path.stat().st_mtime_ns for path in study.folder.rglob("*")}
-    table, kept = whitened.table("search", queries="20"), whitened.table("search_ranks")
+    table, kept = mapped.table("search", queries="20"), mapped.table("search_ranks")
     vectors = fitted(vectors_of(study)).reshape(40, 4, 6)
-    views = list(whitened.reader().chunks.order.views)
+    views = list(mapped.reader().chunks.order.views)
     originals = vectors[:, views.index("original")]
     for name in study.augmentations:
         cosines = vectors[:20, views.index(name)] @ originals.T
@@ -140,3 +143,50 @@ def test_a_whitened_study_reads_its_vectors_through_the_map(study: Study, tmp_pa
         assert kept.filter(view=name)["rank"].to_list() == ranks.tolist()
         assert table.filter(augmentation=name, metric="recall@1")["value"].item() == (ranks == 1).mean()
     assert {path: path.stat().st_mtime_ns for path in study.folder.rglob("*")} == before
+
+
+def test_a_whitened_study_is_compared_by_its_mapped_vectors(study: Study, tmp_path: Path) -> None:
+    fitted = embedshift.whiten(study, map="centred", out=tmp_path / "map.npz")
+    comparison = embedshift.compare(whitened([study.folder], tmp_path / "map.npz"))
+    views = study.reader().chunks.order.views
+    rows = comparison.comparison
+    for place, vectors in enumerate((vectors_of(study), fitted(vectors_of(study)))):
+        units = vectors.reshape(40, 4, 6).astype(np.float64)
+        units /= np.linalg.norm(units, axis=-1, keepdims=True)
+        originals = units[:, views.index("original")]
+        pairs = originals @ originals.T
+        baseline = (pairs.sum() - 40) / (40 * 39)
+        for name in study.augmentations:
+            cosine = (units[:, views.index(name)] * originals).sum(axis=1)
+            expected = {"cosine_similarity": cosine.mean(), "relative_shift": (1 - cosine.mean()) / (1 - baseline)}
+            for metric, value in expected.items():
+                row = rows.filter(augmentation=name, metric=metric)
+                assert row[("reference_mean", "mean")[place]].item() == pytest.approx(value, abs=1e-6)
+    assert comparison.studies["study"].to_list() == [
+        "synthetic-encoder (float32)",
+        "synthetic-encoder (float32, whitened)",
+    ]
+    assert rows.filter(metric="l2_distance")["difference"].is_null().all()
+    assert rows.filter(metric="patch_similarity")["difference"].abs().max() == 0
+
+
+def test_sums_of_unit_vectors_are_those_of_mapped_originals() -> None:
+    rng = np.random.default_rng(0)
+    originals = rng.normal(size=(7, 3)).astype(np.float32)
+    fitted = moments_of(originals).by_originals()
+    rows = pl.LazyFrame({"embedding": originals}, schema={"embedding": pl.Array(pl.Float32, 3)})
+    sums = {"images": np.array([4.0, 3.0]), "valid": np.array([4.0, 3.0]), "units": np.zeros((2, 3))}
+    mapped = whitened_sums("units", sums, rows, fitted)
+    assert np.allclose(
+        mapped["units"], [fitted(originals[:4]).sum(axis=0), fitted(originals[4:]).sum(axis=0)], atol=1e-6
+    )
+    assert mapped["images"].tolist() == [4, 3]
+    assert whitened_sums("layers", sums, rows, fitted) == sums
+
+
+def test_of_several_studies_the_first_stays_as_it_is(study: Study, tmp_path: Path) -> None:
+    embedshift.whiten(study, map="shifts", out=tmp_path / "map.npz")
+    other = studies.copied(study, tmp_path / "other")
+    opened = whitened([study.folder, other.folder], tmp_path / "map.npz")
+    assert [each.folder for each in opened] == [study.folder, other.folder]
+    assert [each.reader().whitening is None for each in opened] == [True, False]

@@ -16,7 +16,8 @@ from embedshift.errors import UsageError
 # The question's tables that `--json` contains.
 SEARCH_TABLES = ("search", "thresholds", "matches", "gallery_sizes", "duplicates")
 WhitenOption = Annotated[
-    Path | None, typer.Option(help="Map the embeddings by this file of `whiten`; nothing is written.")
+    Path | None,
+    typer.Option(help="Map embeddings by this file of `whiten`; in a comparison, of the studies after the first."),
 ]
 
 
@@ -50,6 +51,7 @@ def compare(
         Path | None,
         typer.Option(help="Folder for tables and figures. Default: none.", parser=output_path, metavar="PATH"),
     ] = None,
+    whiten: WhitenOption = None,
     groups: GroupOption = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -57,9 +59,11 @@ def compare(
     """Compare studies of the same images and views: encoders, precisions or checkpoints, paired by image."""
     from embedshift.cli.comparison import compared_tolerances, comparison_tables, no_difference, ratio_tables
     from embedshift.cli.terminal import fits, print_table, set_up_logging
+    from embedshift.study.whitening import whitened
 
     set_up_logging(quiet, lambda line: with_flags(line, app))
-    comparison = embedshift.compare(studies, out=out, groups=groups)
+    given = studies if whiten is None else whitened(studies, whiten)
+    comparison = embedshift.compare(given, out=out, groups=groups)
     if as_json:
         say(json.dumps(comparison.to_dicts()))
         return

@@ -11,7 +11,6 @@ from embedshift.errors import EmbedshiftError
 from embedshift.statistics import chunks
 from embedshift.statistics.chunks import Chunks, OrderedMap
 from embedshift.statistics.layout import Layout
-from embedshift.statistics.whitening import Whitening
 from embedshift.store.checksum import file_checksum
 from embedshift.store.parts import Part
 
@@ -36,17 +35,6 @@ class ShardChunk:
 def scan(paths: Sequence[Path]) -> pl.LazyFrame:
     # A list, since polars would take brackets in the folder's name for a pattern.
     return pl.scan_parquet([path.absolute() for path in paths], glob=False)
-
-
-def whitened(rows: pl.LazyFrame, whitening: Whitening) -> pl.LazyFrame:
-    """Returns the rows with their embeddings mapped when they are read."""
-    kind = pl.Array(pl.Float32, len(whitening.mean))
-
-    def mapped(vectors: pl.Series) -> pl.Series:
-        return pl.Series(vectors.name, whitening(vectors.to_numpy()), dtype=kind)
-
-    column = pl.col("embedding").map_batches(mapped, return_dtype=kind, is_elementwise=True)
-    return rows.with_columns(column)
 
 
 def study_chunks(parts: Sequence[Part], ordered_map: OrderedMap) -> Chunks:

@@ -16,11 +16,11 @@ from embedshift.augmentations import ORIGINAL
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.registry import METRICS, Question, questions
 from embedshift.sources import Roots, moved, own_places
-from embedshift.statistics.chunks import Chunks, OrderedMap, map_here
+from embedshift.statistics.chunks import Chunks, OrderedMap, chunked, map_here
 from embedshift.statistics.clusters import has_pairs
 from embedshift.statistics.families import MeasuredFamily, families_of
 from embedshift.statistics.whitening import Whitening
-from embedshift.store.chunks import scan, study_chunks, whitened
+from embedshift.store.chunks import scan, study_chunks
 from embedshift.store.forked import refuse_fork
 from embedshift.store.groups import FILE as GROUPS
 from embedshift.store.groups import stored_units
@@ -30,6 +30,7 @@ from embedshift.store.parts import Part, measured_checksum, parts, recorded_chec
 from embedshift.store.shards import ShardRecord, failures_table, shard_sums
 from embedshift.store.table import tables_of
 from embedshift.store.table_files import OTHER_GROUPS, alteration, table_path
+from embedshift.store.whitened import WhitenedRows, whitened_sums
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +103,14 @@ class ShardReader:
     @property
     def metrics(self) -> list[str]:
         """Names of the metrics that are installed here, in the order of their columns."""
-        return [name for name in self.info.metrics if name in METRICS]
+        names = [name for name in self.info.metrics if name in METRICS]
+        # Text is compared with embeddings as they are.
+        return names if self.whitening is None else [name for name in names if METRICS[name].needs != "text"]
+
+    @property
+    def weights(self) -> str:
+        """The hash of what makes its embeddings."""
+        return self.info.encoder.weights_hash + ("" if self.whitening is None else ", whitened")
 
     @functools.cached_property
     def questions(self) -> list[Question]:
@@ -149,13 +157,21 @@ class ShardReader:
 
     def rows(self) -> pl.LazyFrame:
         """All rows as a lazy frame: one row per image, view and draw, in the order of the shards."""
-        rows = scan([part.path for part in self._measured()])
-        return rows if self.whitening is None else whitened(rows, self.whitening)
+        if self._whitened_rows is not None:
+            return self._whitened_rows.rows()
+        return scan([part.path for part in self._measured()])
+
+    @functools.cached_property
+    def _whitened_rows(self) -> WhitenedRows | None:
+        if self.whitening is None:
+            return None
+        return WhitenedRows(scan([part.path for part in self._measured()]), self.whitening)
 
     @functools.cached_property
     def chunks(self) -> Chunks:
         """All rows in chunks of images, as they are at the first access."""
-        return dataclasses.replace(study_chunks(self._measured(), self.ordered_map), units=self.units)
+        rows = study_chunks(self._measured(), self.ordered_map) if self.whitening is None else chunked(self.rows())
+        return dataclasses.replace(rows, units=self.units)
 
     @functools.cached_property
     def units(self) -> Units | None:
@@ -205,7 +221,10 @@ class ShardReader:
         """Yields the same, each with the number of images before its shard."""
         start = 0
         for part in self.parts():
-            yield from ((start, sums) for sums in shard_sums([part.path], name))
+            originals = scan([part.path]).filter(pl.col("view") == ORIGINAL)
+            for sums in shard_sums([part.path], name):
+                mapped = sums if self.whitening is None else whitened_sums(name, sums, originals, self.whitening)
+                yield start, mapped
             start += part.record.images
 
     def sums(self, name: str) -> dict[str, Values]:

@@ -92,10 +92,19 @@ class WhitenedStudy(Study):
         """Makes the tables of the table's question on first use."""
         self.regroup(settings.pop("groups", None))
         if choices is not None or settings or name not in self._made:
-            question = installed_tables()[name].question
+            entry = installed_tables().get(name)
+            if entry is None:
+                raise UsageError(f"{self.folder}: no table '{name}' with a map")
+            question = entry.question
             chosen = choices if question.choices is None or choices is not None else question.choices(**settings)
             self._made |= make_tables(self.reader(chosen), {table.name for table in tables_of([question])})
         return self._made[name]
+
+
+def whitened(folders: Sequence[Path], path: Path) -> list[Study]:
+    """Returns the first study as it is and the others with a map; one study alone is both."""
+    first, *others = folders
+    return [load(first), *(WhitenedStudy(folder, path) for folder in others or [first])]
 
 
 def whitening_tables(studies: Sequence[Study]) -> list[pl.DataFrame]:
