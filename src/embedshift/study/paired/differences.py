@@ -35,19 +35,22 @@ RECALL = re.compile(r"recall@(\d+)")
 def search_difference(paired: PairedStudies, row: Mapping[str, Any], study: int = 1) -> Estimate:
     """Returns the difference in recall, in mean reciprocal rank, or in the fraction of kept neighbours.
 
-    The row `all` is the mean over the augmentations that are not saturated. Its recall counts views, as many as are
-    independent of each other within images or groups.
+    The row `all` is the mean over the augmentations that are not saturated. Its recall counts the augmentations of an
+    image as images of one group.
     """
     metric, is_all = row["metric"], row["augmentation"] == ALL
     chosen = np.isin(paired.augmentations, unsaturated(paired) if is_all else row["augmentation"])
-    values = [search_values(paired, s, metric)[:, chosen] for s in (0, study)]
-    differences = (values[1] - values[0]).reshape(len(paired.ids), -1)
+    reference, own = (search_values(paired, s, metric)[:, chosen] for s in (0, study))
+    sums, counts = sums_and_counts((own - reference).transpose(0, 2, 1))
+    with np.errstate(invalid="ignore"):
+        differences = sums / counts
     if same := same_numbers(paired, study, differences):
         return same
     is_recall, some = RECALL.fullmatch(metric), ~np.isnan(differences)
     if is_recall and is_all:
         units = np.arange(len(paired.ids)) if paired.units is None else paired.units
-        return proportion_difference(differences[some], np.repeat(units, differences.shape[1])[some.ravel()])
+        views = np.repeat(units, differences.shape[1])[some.ravel()]
+        return proportion_difference(differences[some], views, per_equal=differences.shape[1])
     has_any = some.any(axis=1)
     means, units_of = np.nanmean(differences[has_any], axis=1), None if paired.units is None else paired.units[has_any]
     if is_recall:

@@ -49,13 +49,16 @@ def mean_difference(sums: Values, counts: Values, seed: int, units: Units | None
     return Estimate(sample.mean.item(), low.item(), high.item(), sample.images)
 
 
-def proportion_difference(differences: Values, units: Units | None = None) -> Estimate:
-    """The difference of two proportions with Tango's score interval, from each image's gain of -1 to 1, `[n]`."""
+def proportion_difference(differences: Values, units: Units | None = None, per_equal: float = 1.0) -> Estimate:
+    """The difference of two proportions with Tango's score interval, from each image's gain of -1 to 1, `[n]`.
+
+    Of units, it counts the number of independent images with the same error; if none differs, `per_equal` a unit.
+    """
     if not len(differences):
         return no_estimate()
     sample = estimates_from_values(differences[:, None], units)
     images, sd = sample.images, float(differences.std(ddof=min(1, len(differences) - 1)))
-    per_unit = 1.0 if units is None else _effective(sample, sd) / images
+    per_unit = 1.0 if units is None else _effective(sample, sd, per_equal) / images
     gained, lost = (float(np.maximum(part, 0.0).mean()) for part in (differences, -differences))
 
     def interval_at(number: int) -> Interval:
@@ -66,11 +69,11 @@ def proportion_difference(differences: Values, units: Units | None = None) -> Es
     return Estimate(gained - lost, low, high, images, interval_at)
 
 
-def _effective(sample: Estimates, sd: float) -> float:
+def _effective(sample: Estimates, sd: float, per_equal: float) -> float:
     """Returns the number of independent images with the same error as a sample of groups (Korn and Graubard 1998)."""
     images = float(sample.counts.item())
     if not sample.variance.item() > 0:
-        return float(sample.images)
+        return per_equal * sample.images
     t = stdtrit(images - 1, (1 + LEVEL) / 2) / stdtrit(sample.images - 1, (1 + LEVEL) / 2)
     return min(images, float((sd / sample.error.item()) ** 2 * t**2))
 

@@ -8,8 +8,9 @@ import polars as pl
 from embedshift.statistics.shift_ratios import SATURATED
 from embedshift.study.paired.ratios import ALL, RELATIVE_SHIFT
 
-# Two encoders are called equal if the whole interval of their ratio is within this factor of 1.
-EQUAL = 1.05
+# Two encoders are called equal if the whole interval of their ratio is within this factor of 1, or within the second
+# although they differ; and two searches within this difference.
+EQUAL, NEARLY, AS_MANY = 1.05, 1.01, 0.01
 # The most names in a row.
 NAMED = 5
 UNDECIDED = "not decided"
@@ -56,12 +57,12 @@ def _decided(low: float | None, high: float | None) -> str:
     """Returns what an interval of a ratio says: nothing more where it leaves out 1."""
     if low is None or high is None:
         return f": {UNDECIDED}"
-    if low > 1 or high < 1:
-        return ""
-    if low == high:
+    if low == high == 1:
         return ": no difference"
-    furthest = max(high, 1 / low)
-    return f": equal within {100 * (furthest - 1):.1g} %" if furthest <= EQUAL else f": {UNDECIDED}"
+    furthest, decided = max(high, 1 / low), low > 1 or high < 1
+    if furthest <= (NEARLY if decided else EQUAL):
+        return f": equal within {100 * (furthest - 1):.1g} %"
+    return "" if decided else f": {UNDECIDED}"
 
 
 def _both_sides(counted: pl.DataFrame) -> str:
@@ -82,6 +83,8 @@ def _found(row: Row) -> str:
     words = f"search finds {abs(points):.1f} % {word} originals" if points else "search finds as many originals"
     if low is not None and high is not None:
         words += " [{:.1f} to {:.1f}]".format(*sorted((100 * sign * low, 100 * sign * high)))
+        if max(-low, high) <= AS_MANY:
+            return f"{words}: equal within {100 * max(-low, high):.1g} %"
     return words if row["significant"] else f"{words}: {UNDECIDED}"
 
 

@@ -1,0 +1,250 @@
+"""How many times as far: the rows of ratios, search and agreement, and the sentence that they come down to."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+from scipy import stats
+
+import embedshift
+from embedshift.study.paired import agreement, pair_studies, shift_ratio
+from embedshift.study.paired.verdict import verdict
+from support import studies
+from support.command import call
+from support.comparing import EFFECT, SUITE, variant
+from support.pairs import MeanColour
+from support.synthetic import make_study
+
+pytestmark = pytest.mark.slow
+
+B = "b (float32)"
+
+
+def farther(factors, spread=0.2, seed=0):
+    """Another encoder, whose views move so many times as far under each augmentation, image by image."""
+    rng = np.random.default_rng(seed)
+
+    def change(rows):
+        factor = pl.col("view").replace_strict(factors, default=1.0, return_dtype=pl.Float64)
+        noise = pl.Series(np.exp(spread * rng.normal(size=len(rows))))
+        return rows.with_columns((1 - (1 - pl.col("cosine_similarity")) * factor * noise).alias("cosine_similarity"))
+
+    return change
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory):
+    """24 images, five augmentations, two draws, and a noise that moves views as far as another image."""
+    folder = tmp_path_factory.mktemp("ratios")
+    study = make_study(folder / "made", 24, SUITE, effect=EFFECT, draws=2, seed=3)
+    return variant(study, folder / "a", farther({"noise": 3.0}, 0.0))
+
+
+@pytest.fixture(scope="module")
+def other(first, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("other")
+    factors = {"noise": 0.8, "blur": 1.5, "horizontal_flip": 1.4, "elastic": 1.2, "perspective": 2.6}
+    return variant(first, folder / "b", farther(factors), encoder={"name": "b"}, identity={"weights_hash": "2" * 64})
+
+
+@pytest.fixture(scope="module")
+def found(first, other):
+    return embedshift.compare([first, other])
+
+
+def distances(study):
+    """Image → its original, and augmentation → distances of its views, from the shards."""
+    images = {}
+    for row in pq.read_table(study.folder / "shards").to_pylist():
+        views = images.setdefault(row["image_id"], [None, {}])[1]
+        if row["view"] == "original":
+            images[row["image_id"]][0] = np.array(row["embedding"]) / np.linalg.norm(row["embedding"])
+        else:
+            views.setdefault(row["view"], []).append(1 - row["cosine_similarity"])
+    return images
+
+
+def log_ratio(sides, names, augmentation):
+    """The mean logarithm over some images; each side has its own baseline of the same images."""
+    logs = []
+    for images in sides:
+        pairs = [images[i][0] @ images[j][0] for i in names for j in names if i != j]
+        moved = np.array([images[name][1][augmentation] for name in names])
+        logs.append(np.log(moved / (1 - np.mean(pairs)) + 1e-6).mean())
+    return logs[1] - logs[0]
+
+
+def jackknifed(sides, names, augmentations, units):
+    """Value and standard error of the mean over augmentations, without each unit."""
+
+    def value(chosen):
+        return np.mean([log_ratio(sides, chosen, augmentation) for augmentation in augmentations])
+
+    without = [value([name for name in names if units[name] != unit]) for unit in sorted(set(units.values()))]
+    count = len(without)
+    return value(names), np.sqrt((count - 1) / count * np.square(np.array(without) - np.mean(without)).sum()), count
+
+
+def row_of(found, augmentation, metric):
+    return found.comparison.row(
+        by_predicate=(pl.col("augmentation") == augmentation) & (pl.col("metric") == metric), named=True
+    )
+
+
+def test_ratios_equal_a_loop_that_leaves_out_each_image(first, other, found):
+    sides, names = [distances(first), distances(other)], sorted(distances(first))
+    value, error, count = jackknifed(sides, names, SUITE[1:], {name: name for name in names})
+    row = row_of(found, "all", "relative_shift")
+    expected = np.exp(stats.t.interval(0.95, count - 1, loc=value, scale=error))
+    assert row["ratio"] == pytest.approx(np.exp(value), rel=1e-9)
+    assert (row["ratio_low"], row["ratio_high"]) == pytest.approx(tuple(expected), rel=1e-4)
+    assert row["significant"]
+    own = shift_ratio(pair_studies([first, other]), "all")
+    assert (own.value, own.low, own.high, own.images) == (row["ratio"], row["ratio_low"], row["ratio_high"], 24)
+    for name in SUITE:
+        value, error, _ = jackknifed(sides, names, [name], {name: name for name in names})
+        row, own = row_of(found, name, "relative_shift"), shift_ratio(pair_studies([first, other]), name)
+        assert row["ratio"] == own.value == pytest.approx(np.exp(value), rel=1e-9)
+        assert own.high == pytest.approx(np.exp(value + stats.t.ppf(0.975, 23) * error), rel=1e-4)
+        assert row["ratio_low"] < own.low < own.high < row["ratio_high"], "for all augmentations at once"
+        logs = [np.concatenate([each[1][name] for _, each in sorted(side.items())]) for side in sides]
+        scales = [np.exp(log_ratio([side, side], names, name)) for side in sides]
+        assert scales == [1, 1]
+        moved = [np.mean(part) for part in logs]
+        assert row["mean"] / row["reference_mean"] == pytest.approx(moved[1] / moved[0], rel=1e-9), "equal baselines"
+        assert row["difference"] == pytest.approx(row["mean"] - row["reference_mean"], abs=1e-12)
+
+
+def test_the_fraction_that_moves_twice_as_far_is_counted(first, other, found):
+    sides = [distances(first), distances(other)]
+    far = {
+        name: np.concatenate([np.array(sides[1][i][1][name]) / sides[0][i][1][name] for i in sorted(sides[0])])
+        for name in SUITE
+    }
+    for name in SUITE:
+        row = row_of(found, name, "tail")
+        assert row["mean"] == pytest.approx((far[name] > 2).mean(), abs=1e-9)
+        assert row["reference_mean"] == pytest.approx((far[name] < 0.5).mean(), abs=1e-9)
+    row = row_of(found, "all", "tail")
+    assert row["difference"] == pytest.approx(np.mean([(far[n] > 2).mean() - (far[n] < 0.5).mean() for n in SUITE[1:]]))
+
+
+def test_search_rows_hold_the_tables_of_both_studies(first, other, found):
+    tables = [{(r["augmentation"], r["metric"]): r for r in s.table("search").to_dicts()} for s in (first, other)]
+    metrics = [metric for metric in first.table("search")["metric"].unique() if metric != "auc"]
+    for metric in metrics:
+        for name in SUITE:
+            row = row_of(found, name, metric)
+            assert row["mean"] == pytest.approx(tables[1][name, metric]["value"], abs=1e-12)
+            assert row["reference_mean"] == pytest.approx(tables[0][name, metric]["value"], abs=1e-12)
+        mean = np.mean([tables[1][name, metric]["value"] for name in SUITE[1:]])
+        assert row_of(found, "all", metric)["mean"] == pytest.approx(mean, abs=1e-12)
+    assert set(found.comparison["augmentation"]) == {"all", *SUITE}
+
+
+def test_the_sentence_names_what_is_saturated_and_both_sides(first, found, tmp_path):
+    assert found.verdict.startswith(f"{B} moves 1.")
+    row = row_of(found, "all", "relative_shift")
+    assert (
+        f"[{row['ratio_low']:.2f} to {row['ratio_high']:.2f}] over 4 augmentations; noise is left out" in found.verdict
+    )
+    assert "% of neighbours are kept" in found.verdict
+    factors = {"blur": 1.4, "horizontal_flip": 1.4, "elastic": 1 / 1.4, "perspective": 1 / 1.4}
+    even = embedshift.compare([first, variant(first, tmp_path / "c", farther(factors, 0.05), encoder={"name": "c"})])
+    assert row_of(even, "all", "relative_shift")["ratio"] == pytest.approx(1, abs=0.02)
+    assert "equal within" in even.verdict
+    low, high = (
+        even.comparison.filter(metric="relative_shift", study="c (float32)")
+        .filter(~pl.col("augmentation").is_in(["all", "noise"]))["ratio"]
+        .sort()[[0, -1]]
+    )
+    assert f"its ratios lie on both sides of 1, from {low:.2f} under " in even.verdict
+    assert f" to {high:.2f} under " in even.verdict
+
+
+def test_an_encoder_against_itself_under_another_name(first, tmp_path, monkeypatch, capsys):
+    same = embedshift.compare([first, variant(first, tmp_path / "b", encoder={"name": "b"})])
+    shifts = same.comparison.filter(metric="relative_shift")
+    assert shifts.select("ratio", "ratio_low", "ratio_high").unique().rows() == [(1.0, 1.0, 1.0)]
+    assert same.comparison.drop_nulls("ci_low").select("difference", "ci_low", "ci_high").unique().rows() == [(0, 0, 0)]
+    assert same.agreement.select("value", "ci_low", "ci_high").unique().rows() == [(1.0, 1.0, 1.0)]
+    assert "moves 1.00 times as far" in same.verdict
+    assert "no difference; " in same.verdict
+    assert "search finds the same originals; 100 % of neighbours are kept" in same.verdict
+
+
+def test_groups_are_left_out_as_one(first, other):
+    names = sorted(distances(first))
+    groups = {name: f"g{number % 12}" for number, name in enumerate(names)}
+    sides = [distances(first), distances(other)]
+    paired = pair_studies([first, other], groups)
+    estimate = shift_ratio(paired, "all")
+    value, _, _ = jackknifed(sides, names, SUITE[1:], groups)
+    assert estimate.images == agreement(paired, "cka").images == 12
+    assert np.log(estimate.value) == pytest.approx(value, abs=0.01), "its baseline counts pairs of different groups"
+    own = shift_ratio(pair_studies([first, other], "none"), "all")
+    assert (estimate.low, estimate.high) != (own.low, own.high)
+
+
+def test_few_images_decide_nothing(first, tmp_path):
+    names = sorted(first.reader().image_ids())
+    found = embedshift.compare([first, variant(first, tmp_path / "b", farther({"blur": 3.0}), failed=tuple(names[7:]))])
+    assert found.comparison["ratio_low"].null_count() == len(found.comparison)
+    assert not found.comparison["significant"].any()
+    assert "times as far" in found.verdict
+    assert ": not decided" in found.verdict
+    assert found.agreement["ci_low"].null_count() == 2
+    found.figure("ratios")
+
+
+def test_without_stored_embeddings_there_is_no_agreement(tmp_path):
+    images = studies.pictures(9)
+    settings = {"model": MeanColour(), "workers": 0, "store": "metrics"}
+    made = [embedshift.run(images, out=tmp_path / name, **settings) for name in "ab"]
+    found = embedshift.compare(made)
+    assert found.agreement.is_empty()
+    assert "recall@1" not in found.comparison["metric"]
+    assert "neighbours" not in found.verdict
+
+
+def test_the_sentence_comes_first(first, other, found, tmp_path, monkeypatch, capsys):
+    done = call(monkeypatch, capsys, "compare", first.folder, other.folder, "--out", tmp_path / "out")
+    assert done.out.splitlines()[0] == found.verdict
+    told = json.loads(call(monkeypatch, capsys, "compare", first.folder, other.folder, "--json").out)
+    assert told["verdict"] == found.verdict
+    page = (tmp_path / "out" / "comparison.md").read_text()
+    assert page.splitlines()[2].replace("\\", "") == found.verdict
+    assert "](figures/compare_ratios.svg)" in page
+    assert (tmp_path / "out" / "figures" / "compare_ratios.svg").is_file()
+    assert pl.read_parquet(tmp_path / "out" / "agreement.parquet").equals(found.agreement)
+
+
+@pytest.mark.parametrize(
+    ("ends", "said"),
+    [
+        ((1.17, 1.04, 1.33), "b moves 1.17 times as far as a [1.04 to 1.33] over 1 augmentation;"),
+        ((1.03, 1.00 - 1e-4, 1.06), "over 1 augmentation: not decided;"),
+        ((1.001, 0.995, 1.01), "over 1 augmentation: equal within 1 %;"),
+        ((1.0007, 1.0004, 1.001), "over 1 augmentation: equal within 0.1 %;"),
+        ((0.5, None, None), "b moves 0.50 times as far as a over 1 augmentation: not decided;"),
+    ],
+)
+def test_what_an_interval_says(ends, said):
+    names = ("ratio", "ratio_low", "ratio_high")
+    shift = {
+        "metric": "relative_shift",
+        "reference_mean": 0.2,
+        "significant": False,
+        **dict(zip(names, ends, strict=True)),
+    }
+    search = {"metric": "recall@1", "difference": -0.004, "ci_low": -0.011, "ci_high": 0.003, "significant": False}
+    rows = [{"augmentation": "all"} | shift, {"augmentation": "blur"} | shift, {"augmentation": "all"} | search]
+    table = pl.DataFrame([{"study": "b", "reference": "a"} | row for row in rows], infer_schema_length=None)
+    kept = {"study": "b", "metric": "neighbours@10", "value": 0.612, "ci_low": 0.57, "ci_high": 0.65}
+    sentence = verdict(table, pl.DataFrame([kept]))
+    assert said in sentence
+    assert sentence.endswith(
+        "; search finds 0.4 % fewer originals [-0.3 to 1.1]: not decided; 61 % of neighbours are kept [57 to 65]."
+    )
