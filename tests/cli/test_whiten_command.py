@@ -47,6 +47,14 @@ def test_it_prints_the_table_a_recommendation_and_lines_that_apply_the_file(cli,
     assert (tmp_path / "map.onnx").is_file()
 
 
+def test_80_characters_hold_the_table(cli, study, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    done = cli("whiten", study.folder, "--out", tmp_path / "map.npz")
+    table = done.out[: done.out.index("No map" if "No map" in done.out else "Recommended")]
+    assert max(len(line) for line in table.splitlines()) <= 80
+    assert all(name in table for name in ("centred", "originals", "shifts", "neighbours@10"))
+
+
 def test_json_holds_the_tables_and_the_recommendation(cli, study, tmp_path):
     done = cli("whiten", study.folder, "--out", tmp_path / "map.npz", "--map", "centred", "--json")
     content = json.loads(done.out)
