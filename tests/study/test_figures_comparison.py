@@ -25,5 +25,5 @@ def test_no_words_overlap(tmp_path, by, suite, number):
         for k in range(1, number)
     ]
     found = embedshift.compare([first, *others])
-    for name in ("means", "differences"):
+    for name in ("ratios", "means", "differences"):
         assert overlaps(found.figure(name)) == []
