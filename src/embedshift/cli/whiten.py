@@ -1,7 +1,7 @@
 """The output of `embedshift whiten`: what a search finds with each map, a recommendation, and how to apply the file."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -63,13 +63,9 @@ def whitening_table(study: Study, table: pl.DataFrame) -> Table:
 
 def _cells(rows: pl.DataFrame) -> list[str]:
     """Returns the value as it is, and that of each map."""
-    cells = [f"{number(row['after'])}{'*' if _differs(row) else ' '}" for row in rows.iter_rows(named=True)]
+    differs = rows.select(((pl.col("ci_low") > 0) | (pl.col("ci_high") < 0)).fill_null(False)).to_series()
+    cells = [f"{number(after)}{'*' if star else ' '}" for after, star in zip(rows["after"], differs, strict=True)]
     return [f"{number(rows['before'][0])} ", *cells]
-
-
-def _differs(row: Mapping[str, float | None]) -> bool:
-    low, high = row["ci_low"], row["ci_high"]
-    return low is not None and high is not None and not low <= 0 <= high
 
 
 def sentence(table: pl.DataFrame) -> str:
