@@ -10,11 +10,25 @@ from embedshift.errors import EmbedshiftError
 from embedshift.store import forked as _forked  # noqa: F401 - it watches forks from the first import on
 
 if TYPE_CHECKING:
-    from embedshift.api import Study, attack, check, compare, load, load_encoder, make_views, run, wrap, write_views
+    from embedshift.api import (
+        Study,
+        Whitening,
+        attack,
+        check,
+        compare,
+        load,
+        load_encoder,
+        make_views,
+        run,
+        whiten,
+        wrap,
+        write_views,
+    )
 
 __all__ = [
     "EmbedshiftError",
     "Study",
+    "Whitening",
     "attack",
     "check",
     "compare",
@@ -22,6 +36,7 @@ __all__ = [
     "load_encoder",
     "make_views",
     "run",
+    "whiten",
     "wrap",
     "write_views",
 ]

@@ -14,13 +14,18 @@ from embedshift.engines import Progress
 from embedshift.errors import UsageError
 from embedshift.sources.attacked import Attack
 from embedshift.sources.views_file import WrittenViews
+from embedshift.statistics.whitening import Whitening
 from embedshift.steps import run_study
 from embedshift.store.groups import Choice as GroupChoice
 from embedshift.study import Study, load
 from embedshift.study.comparison import compare
 from embedshift.study.gate import check
+from embedshift.study.whitening import whiten
 
-__all__ = ["Study", "attack", "check", "compare", "load", "load_encoder", "make_views", "run", "wrap", "write_views"]
+__all__ = [
+    "Study", "Whitening", "attack", "check", "compare", "load", "load_encoder", "make_views", "run", "whiten", "wrap",
+    "write_views",
+]  # fmt: skip
 
 DEFAULTS = StudyConfig()
 

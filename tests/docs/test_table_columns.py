@@ -10,6 +10,7 @@ from embedshift.questions.maps import tables as maps
 from embedshift.questions.text import search as text_search
 from embedshift.questions.text import zero_shot
 from embedshift.questions.variance import tables as variance
+from embedshift.questions.whitening import tables as whitening
 from embedshift.questions.worst_case import tables as worst
 from embedshift.registry import questions
 from embedshift.store.table import tables_of
@@ -29,6 +30,7 @@ DECLARED = {
     "text_search": text_search.SCHEMA,
     "zero_shot": zero_shot.SCHEMA,
     "variance": variance.SCHEMA,
+    "whitening": whitening.SCHEMA,
     "worst": worst.WORST_SCHEMA,
     "purify": worst.PURIFY_SCHEMA,
 }

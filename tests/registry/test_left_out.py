@@ -35,6 +35,7 @@ TRACES = {
     "clusters": ("fig04d_dendrogram", "clusters", None, {"pairwise"}),
     "direction": ("fig14_directions", "directions", "direction", set()),
     "search": ("fig18_recall", "search", "search", set()),
+    "whitening": (None, None, "whitening", set()),  # its table is made on request
     "geometry": (None, "geometry", "geometry", set()),
     "variance": (None, None, None, set()),  # it says nothing of one draw
     "worst_case": (None, None, None, set()),  # it says nothing of what no attack made

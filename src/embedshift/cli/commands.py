@@ -16,6 +16,10 @@ from embedshift.errors import UsageError
 
 # The question's tables that `--json` contains.
 SEARCH_TABLES = ("search", "thresholds", "matches", "gallery_sizes", "duplicates")
+WhitenOption = Annotated[
+    Path | None,
+    typer.Option(help="Map embeddings by this file of `whiten`; in a comparison, of the studies after the first."),
+]
 
 
 @app.command()
@@ -69,6 +73,7 @@ def compare(
         Path | None,
         typer.Option(help="Folder for tables and figures. Default: none.", parser=output_path, metavar="PATH"),
     ] = None,
+    whiten: WhitenOption = None,
     groups: GroupOption = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -76,9 +81,11 @@ def compare(
     """Compare studies of the same images and views: encoders, precisions or checkpoints, paired by image."""
     from embedshift.cli.comparison import compared_tolerances, comparison_tables, no_difference, ratio_tables
     from embedshift.cli.terminal import fits, print_table, set_up_logging
+    from embedshift.study.whitening import whitened
 
     set_up_logging(quiet, lambda line: with_flags(line, app))
-    comparison = embedshift.compare(studies, out=out, groups=groups)
+    given = studies if whiten is None else whitened(studies, whiten)
+    comparison = embedshift.compare(given, out=out, groups=groups)
     if as_json:
         say(json.dumps(comparison.to_dicts()))
         return
@@ -110,6 +117,7 @@ def search(
             rich_help_panel=RARE,
         ),
     ] = "",
+    whiten: WhitenOption = None,
     groups: GroupOption = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -118,9 +126,10 @@ def search(
     from embedshift.cli.search import lines, no_threshold, recall_table, threshold_table
     from embedshift.cli.terminal import print_table, set_up_logging
     from embedshift.study import load
+    from embedshift.study.whitening import WhitenedStudy
 
     set_up_logging(quiet, lambda line: with_flags(line, app))
-    study = load(folder)
+    study = load(folder) if whiten is None else WhitenedStudy(folder, whiten)
     study.regroup(groups)
     table = study.table("search", queries=queries, false_match_rate=names(false_match_rate), gallery=gallery)
     if as_json:
@@ -159,6 +168,32 @@ def check(
     if against or strict or as_json or junit or markdown:
         raise UsageError("--init writes rules and checks nothing: use it alone or with --rules only")
     return say(f"Written: {propose(folder, rules, groups)}")
+
+
+@app.command()
+def whiten(
+    studies: Annotated[
+        list[Path], typer.Argument(metavar="DIR...", help="Finished studies of one encoder that store embeddings.")
+    ],
+    out: Annotated[Path, typer.Option(help="File for the map: MAP.npz.", parser=output_path, metavar="PATH")],
+    onnx: Annotated[Path | None, typer.Option(help="Write the map as an ONNX graph, too.")] = None,
+    choice: Annotated[
+        str | None,
+        typer.Option(
+            "--map",
+            help="Write this map: centred, originals or shifts. Default: the recommended one, or else shifts.",
+            rich_help_panel=RARE,
+        ),
+    ] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fit a linear map that makes embeddings less sensitive to changes; show what a search finds with it."""
+    from embedshift.cli.terminal import set_up_logging
+    from embedshift.cli.whiten import whiten_and_print
+
+    set_up_logging(quiet, lambda line: with_flags(line, app))
+    whiten_and_print(studies, out, onnx, choice, as_json)
 
 
 @app.command()

@@ -7,6 +7,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from embedshift.study import Study
+from embedshift.study.whitening import WhitenedStudy
 
 # Number of likely duplicates to print.
 PRINTED = 10
@@ -81,6 +82,9 @@ def lines(study: Study) -> Iterator[str]:
         for row in largest.iter_rows(named=True):
             ends = "" if row["ci_low"] is None else f" ({row['ci_low']:.3f} to {row['ci_high']:.3f})"
             yield f"  {row['recall']:.3f}{ends}  {row['augmentation']}"
+    if isinstance(study, WhitenedStudy):
+        yield "With the map; nothing was written. On images that it was fitted to, it may look better than on others."
+        return
     yield f"Tables: {study.folder / 'tables'}. `embedshift report {study.folder}` adds them to the report."
 
 

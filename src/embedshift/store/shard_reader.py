@@ -17,9 +17,10 @@ from embedshift.augmentations import ORIGINAL
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.registry import METRICS, Question, questions
 from embedshift.sources import Roots, moved, own_places
-from embedshift.statistics.chunks import Chunks, OrderedMap, map_here
+from embedshift.statistics.chunks import Chunks, OrderedMap, chunked, map_here
 from embedshift.statistics.clusters import has_pairs
 from embedshift.statistics.families import MeasuredFamily, families_of
+from embedshift.statistics.whitening import Whitening
 from embedshift.store.chunks import scan, study_chunks
 from embedshift.store.contents import refuse_contents
 from embedshift.store.forked import refuse_fork
@@ -31,6 +32,7 @@ from embedshift.store.parts import Part, measured_checksum, parts, recorded_chec
 from embedshift.store.shards import ShardRecord, failures_table, shard_sums
 from embedshift.store.table import tables_of
 from embedshift.store.table_files import OTHER_GROUPS, alteration, table_path
+from embedshift.store.whitened import WhitenedRows, whitened_sums
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +49,8 @@ class ShardReader:
     pictures: bool = True
     images_root: Path | None = None
     ordered_map: OrderedMap = map_here
+    # Embeddings are read through this map.
+    whitening: Whitening | None = None
 
     def __post_init__(self) -> None:
         refuse_fork()
@@ -101,7 +105,14 @@ class ShardReader:
     @property
     def metrics(self) -> list[str]:
         """Names of the metrics that are installed here, in the order of their columns."""
-        return [name for name in self.info.metrics if name in METRICS]
+        names = [name for name in self.info.metrics if name in METRICS]
+        # Text is compared with embeddings as they are.
+        return names if self.whitening is None else [name for name in names if METRICS[name].needs != "text"]
+
+    @property
+    def weights(self) -> str:
+        """The hash of what makes its embeddings."""
+        return self.info.encoder.weights_hash + ("" if self.whitening is None else ", whitened")
 
     @functools.cached_property
     def questions(self) -> list[Question]:
@@ -138,18 +149,31 @@ class ShardReader:
     def kept_settings(self, name: str) -> Mapping[str, str]:
         """Returns the settings of a stored table; empty if it is of other shards, changed, or not there."""
         exists, file = table_path(self.folder, name).is_file(), f"tables/{name}.parquet"
-        if not exists or alteration(self.folder, file, self.info, self.measured_checksum) not in ("", OTHER_GROUPS):
+        if (
+            self.whitening is not None
+            or not exists
+            or alteration(self.folder, file, self.info, self.measured_checksum) not in ("", OTHER_GROUPS)
+        ):
             return {}
         return self.info.tables[name].settings
 
     def rows(self) -> pl.LazyFrame:
         """All rows as a lazy frame: one row per image, view and draw, in the order of the shards."""
+        if self._whitened_rows is not None:
+            return self._whitened_rows.rows()
         return scan([part.path for part in self._measured()])
+
+    @functools.cached_property
+    def _whitened_rows(self) -> WhitenedRows | None:
+        if self.whitening is None:
+            return None
+        return WhitenedRows(scan([part.path for part in self._measured()]), self.whitening)
 
     @functools.cached_property
     def chunks(self) -> Chunks:
         """All rows in chunks of images, as they are at the first access."""
-        return dataclasses.replace(study_chunks(self._measured(), self.ordered_map), units=self.units)
+        rows = study_chunks(self._measured(), self.ordered_map) if self.whitening is None else chunked(self.rows())
+        return dataclasses.replace(rows, units=self.units)
 
     @functools.cached_property
     def units(self) -> Units | None:
@@ -214,7 +238,10 @@ class ShardReader:
         """Yields the same, each with the number of images before its shard."""
         start = 0
         for part in self.parts():
-            yield from ((start, sums) for sums in shard_sums([part.path], name))
+            originals = scan([part.path]).filter(pl.col("view") == ORIGINAL)
+            for sums in shard_sums([part.path], name):
+                mapped = sums if self.whitening is None else whitened_sums(name, sums, originals, self.whitening)
+                yield start, mapped
             start += part.record.images
 
     def sums(self, name: str) -> dict[str, Values]:

@@ -7,7 +7,7 @@ import polars as pl
 
 from embedshift.errors import UsageError
 from embedshift.store.reader import Reader
-from embedshift.store.table import Table, installed_tables
+from embedshift.store.table import InstalledTable, Table, installed_tables
 from embedshift.store.tables import tables_after, update_tables
 from embedshift.study.absent import reason_for_absence
 
@@ -26,13 +26,16 @@ def table_method(read: Callable[..., pl.DataFrame], table: Table[Any]) -> Callab
 
 def table_made_again(reader: Reader, name: str, choices: object, settings: Mapping[str, Any]) -> pl.DataFrame:
     """Makes a table with other choices; one that is kept is written, with those that depend on it, if they differ."""
-    if name not in reader.table_names:
-        raise UsageError(f"{reader.folder}: {reason_for_absence(reader, name)}")
     entry = installed_tables().get(name)
+    chosen = reader
+    if entry is not None and entry.question.choices is not None:
+        chosen = Reader(reader.folder, (entry.question.choices(**settings) if choices is None else choices,))
+    is_asked = name in chosen.table_names
+    if not is_asked and not (entry and _needs_no_run(chosen, entry)):
+        raise UsageError(f"{reader.folder}: {reason_for_absence(reader, name)}")
     if entry is None or entry.question.choices is None:
         raise UsageError(f"the table {name!r} has no settings")
-    chosen = Reader(reader.folder, (entry.question.choices(**settings) if choices is None else choices,))
-    if entry.table.settings is None:
+    if entry.table.settings is None or not is_asked:
         return entry.table.make(chosen)
     if not reader.info.complete:
         raise UsageError(f"{reader.folder}: not finished; run the same command again first")
@@ -42,6 +45,15 @@ def table_made_again(reader: Reader, name: str, choices: object, settings: Mappi
     made = chosen.table(name)
     assert made is not None
     return made
+
+
+def _needs_no_run(reader: Reader, entry: InstalledTable) -> bool:
+    """Returns whether a study that was run before the question was installed has what the table is made from."""
+    return (
+        entry.question not in reader.questions
+        and not entry.question.switches
+        and bool(entry.table.is_available(reader))
+    )
 
 
 def _is_kept(reader: Reader, name: str) -> bool:

@@ -58,6 +58,8 @@ def originals(reader: Reader, path: str = "") -> Originals:
             raise UsageError(
                 f"`gallery`: {path}: its vectors have {part.shape[-1]} numbers, those of this encoder {dim}"
             )
+        if filled >= images and reader.whitening is not None:  # of the gallery
+            part = reader.whitening(part)
         memory[filled : filled + len(part)] = part
         filled += len(part)
         release_memory(memory, filled)

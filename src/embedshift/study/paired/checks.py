@@ -34,7 +34,8 @@ def check_finished(studies: Sequence[Study]) -> None:
     """Refuses fewer than two studies, one that is given twice, and one that is not finished."""
     if len(studies) < 2:
         raise UsageError("name at least two studies to compare")
-    for folder, count in Counter(study.folder.resolve() for study in studies).items():
+    given = Counter((study.folder.resolve(), study.reader().whitening is None) for study in studies)
+    for (folder, _), count in given.items():
         if count > 1:
             raise UsageError(f"{folder}: given {count} times; name different studies")
     for study in studies:
@@ -174,7 +175,11 @@ def check_pixels(
 def study_names(readers: Sequence[Reader]) -> list[str]:
     """Names studies by encoder and precision, and adds folders where these are equal."""
     return distinct(
-        [f"{reader.naming.setting(reader.info.encoder.name)} ({reader.info.encoder.precision})" for reader in readers],
+        [
+            f"{reader.naming.setting(reader.info.encoder.name)} ({reader.info.encoder.precision}"
+            f"{'' if reader.whitening is None else ', whitened'})"
+            for reader in readers
+        ],
         [reader.folder.resolve() for reader in readers],
     )
 

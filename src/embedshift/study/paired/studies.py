@@ -60,7 +60,7 @@ class PairedStudies:
     @functools.cached_property
     def same_weights(self) -> list[bool]:
         """For each study, whether it has the reference's weights."""
-        weights = [reader.info.encoder.weights_hash for reader in self.readers]
+        weights = [reader.weights for reader in self.readers]
         return [study_weights == weights[0] for study_weights in weights]
 
     @functools.cached_property

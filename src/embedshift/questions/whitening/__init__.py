@@ -1,0 +1,16 @@
+"""Would a linear map make the embeddings less sensitive to changes?"""
+
+from dataclasses import dataclass
+
+from embedshift.registry import QUESTIONS, Question
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Whether the table is made; if not, it is there only where it was made before, as it takes long."""
+
+    measured: bool = False
+
+
+SENTENCE = "Would whitening make the embeddings less sensitive to changes?"
+QUESTIONS.add("whitening", Question(__name__, SENTENCE, order=18, choices=Choices))

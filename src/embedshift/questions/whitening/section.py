@@ -1,0 +1,58 @@
+"""The report's section on maps that whiten: what a search finds with each, or the command that measures it."""
+
+import polars as pl
+
+from embedshift.config import Json
+from embedshift.questions.whitening.held_out import RECALL
+from embedshift.questions.whitening.tables import ALL, IMAGES
+from embedshift.report.numbers import fixed, with_interval
+from embedshift.report.section import PageInput, Part, Section
+
+TITLES = {"mrr": "mean reciprocal rank", "neighbours@10": "neighbours kept", "hub": "largest hub"}
+
+
+def section(page: PageInput) -> Section | None:
+    """Returns the section; None if the study stores no vectors, or has no views."""
+    if not page.info.has_vectors or not page.data.augmentations:
+        return None
+    table = page.data.table("whitening")
+    if table is None or table.is_empty():
+        return Section("whitening", "Whitening", {"whitening": {"rows": [], "few": table is not None}})
+    means = table.filter(augmentation=ALL)
+    family_of = {view: family.name for family in page.reader.families for view in family.views}
+    best = means.filter("recommended", metric=RECALL).to_dicts()
+    content = {
+        "maps": means["map"].unique(maintain_order=True).to_list(),
+        "rows": [_row(TITLES.get(str(name), name), rows) for (name,), rows in _by(means, "metric")],
+        "recall": recall_rows(table.filter(pl.col("augmentation") != ALL, metric=RECALL), family_of),
+        "by": "family, mean over levels" if family_of else "augmentation",
+        "chosen": best[0] | {"interval": _interval(best[0])} if best else None,
+        "images": min(IMAGES, page.data.images),
+    }
+    return Section("whitening", "Whitening", {"whitening": content})
+
+
+def recall_rows(recall: pl.DataFrame, family_of: dict[str, str]) -> list[Json]:
+    """Returns recall by augmentation, or the mean over the levels of each family."""
+    families = pl.col("augmentation").replace(family_of)
+    means = recall.group_by(families, "map", maintain_order=True).agg(pl.col("before", "after").mean(), ci_low=None)
+    return [_row(name, rows) for (name,), rows in _by(means, "augmentation")]
+
+
+def _by(table: pl.DataFrame, column: str) -> "pl.dataframe.group_by.GroupBy":
+    return table.group_by(column, maintain_order=True)
+
+
+def _row(name: object, rows: pl.DataFrame) -> Json:
+    """Returns the value as it is, and with each map the value and the interval of the difference."""
+    maps = [{"value": fixed(row["after"], 3), "interval": _interval(row)} for row in rows.iter_rows(named=True)]
+    return {"name": name, "cells": [{"value": fixed(rows["before"][0], 3), "interval": ""}, *maps]}
+
+
+def _interval(row: Json) -> str:
+    return "" if row["ci_low"] is None else with_interval(row["difference"], row["ci_low"], row["ci_high"])[1]
+
+
+TERMS = {"whitening": "A linear map after which originals, or shifts, vary equally in every direction."}
+
+PART = Part(section, terms=TERMS)

@@ -1,0 +1,154 @@
+"""The table `whitening`: what a search finds with each map, before and after, for changes that were not fitted."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import polars as pl
+
+from embedshift.arrays import Units, Values
+from embedshift.augmentations import ORIGINAL
+from embedshift.questions.whitening import Choices
+from embedshift.questions.whitening.held_out import AS_IS, CLASS, RECALL, Images, Results, results
+from embedshift.statistics.intervals import LEAST_IMAGES, mean_interval
+from embedshift.statistics.layout import layout, sums_and_counts
+from embedshift.statistics.paired_proportions import difference_of_proportions
+from embedshift.statistics.retrieval import Positions
+from embedshift.statistics.sample import Estimates, gather
+from embedshift.store.reader import Reader
+from embedshift.store.table import Table
+from embedshift.store.table_files import table_path
+
+# Images at most, and numbers of their vectors: 1 GiB.
+IMAGES, NUMBERS = 2_000, 2**28
+ALL, HUB = "all", "hub"
+SCHEMA: dict[str, type[pl.DataType]] = {
+    **dict.fromkeys(("map", "augmentation", "metric"), pl.String),
+    **dict.fromkeys(("before", "after", "difference", "ci_low", "ci_high"), pl.Float64),
+    "recommended": pl.Boolean,
+}
+# Metric → one number per image, draw and augmentation: `[n, draws, A]`.
+Numbers = dict[str, Values]
+# Augmentation, metric, before, after, difference and the ends of its interval.
+Row = tuple[str, str, float, float, float, float, float]
+# Metrics that are proportions of views.
+PROPORTIONS = ("recall", "matched", CLASS)
+
+
+def whitening(reader: Reader) -> pl.DataFrame:
+    """Makes the table from the first images of the study, in the order that its seed drew."""
+    order, dim = layout(reader.rows()), reader.info.encoder.dim
+    count = min(order.images, IMAGES, max(1, NUMBERS // (len(order.views) * dim)))
+    rows = reader.rows().head(count * len(order.views)).select("embedding").collect()
+    vectors = np.nan_to_num(rows["embedding"].to_numpy()).reshape(count, len(order.views), dim)
+    family_of = {view: family.name for family in reader.families for view in family.views}
+    images = Images(
+        vectors[:, order.views.index(ORIGINAL)],
+        {name: vectors[:, order.positions(name)] for name in reader.augmentations},
+        {name: family_of.get(name, name) for name in reader.augmentations},
+        None if reader.units is None else reader.units[:count],
+    )
+    return table_of(images, reader.info.seed)
+
+
+def table_of(images: Images, seed: int) -> pl.DataFrame:
+    names, units = list(images.views), images.units
+    if not images.folds.any():  # one image, or one group
+        return pl.DataFrame(schema=SCHEMA)
+    parts: dict[str, dict[str, Results]] = {}
+    for name, augmentation, found in results(images):
+        parts.setdefault(name, {})[augmentation] = found
+    metrics = parts[AS_IS][names[0]][0]
+    by_map = {
+        name: {metric: np.stack([found[each][0][metric] for each in names], axis=-1) for metric in metrics}
+        for name, found in parts.items()
+    }
+    hubs = {name: [_largest(found[each][1]) for each in names] for name, found in parts.items()}
+    chosen = recommended(by_map, units, seed)
+    rows: list[tuple[object, ...]] = []
+    for name in [*by_map][1:]:
+        part = [*_rows(by_map[AS_IS], by_map[name], names, units, seed), *_hubs(hubs[AS_IS], hubs[name], names)]
+        rows += [(name, *row, name == chosen) for row in sorted(part, key=lambda row: [*names, ALL].index(row[0]))]
+    return pl.DataFrame(rows, SCHEMA, orient="row").fill_nan(None)
+
+
+def _largest(first: Positions) -> float:
+    """Returns the largest fraction of views with one and the same first result."""
+    counts = np.bincount(first[first >= 0])
+    return float(counts.max() / counts.sum()) if len(counts) else np.nan
+
+
+def recommended(by_map: Mapping[str, Numbers], units: Units | None, seed: int) -> str:
+    """Returns the simplest map whose recall is not worse than the best within its paired interval."""
+    means = {name: differences(numbers[RECALL], units).mean[-1] for name, numbers in by_map.items()}
+    best = max(means, key=lambda name: means[name])
+    for name, numbers in by_map.items():
+        gain = numbers[RECALL] - by_map[best][RECALL]
+        if name == best or not intervals(gain, differences(gain, units), RECALL, seed)[1][-1] < 0:
+            return name
+    return best
+
+
+def _rows(before: Numbers, after: Numbers, names: Sequence[str], units: Units | None, seed: int) -> Iterator[Row]:
+    for metric in before:
+        gain = after[metric] - before[metric]
+        sample = differences(gain, units)
+        columns = [differences(values, units).mean for values in (before[metric], after[metric])]
+        columns += [sample.mean, *intervals(gain, sample, metric, seed)]
+        for name, *row in zip([*names, ALL], *columns, strict=True):
+            yield (name, metric, *map(float, row))
+
+
+def _hubs(before: Sequence[float], after: Sequence[float], names: Sequence[str]) -> Iterator[Row]:
+    """Yields rows without an interval: the largest of many numbers has none over images."""
+    numbers = [(float(np.mean(side)), *side) for side in (before, after)]
+    for name, old, new in zip([ALL, *names], *numbers, strict=True):
+        yield name, HUB, old, new, new - old, np.nan, np.nan
+
+
+def differences(values: Values, units: Units | None) -> Estimates:
+    """Returns the sample of `[n, draws, A]`, and of the mean over the augmentations."""
+    sample, count = gather([sums_and_counts(values)], units=units), values.shape[-1]
+    return sample.combine(np.hstack([np.eye(count), np.full((count, 1), 1 / count)]))
+
+
+def intervals(values: Values, sample: Estimates, metric: str, seed: int) -> tuple[Values, Values]:
+    """Returns 95 % intervals of paired differences of numbers from 0 to 1, `[n, draws, A]`.
+
+    Differences of proportions, and those without a bootstrap-t, have Tango's interval at the effective number of views.
+    """
+    low, high = mean_interval(sample, seed=seed, low=-1.0, high=1.0)
+    if sample.images < LEAST_IMAGES:
+        return low, high
+    filled = np.nan_to_num(values)
+    gained, lost = ((side * filled).clip(0).sum(axis=(0, 1)) for side in (1, -1))
+    counts = np.maximum((~np.isnan(values)).sum(axis=(0, 1)), 1)
+    gained, lost = (np.append(part / counts, (part / counts).mean()) for part in (gained, lost))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        effective = (gained + lost - (gained - lost) ** 2) * sample.images / sample.variance
+    effective = np.where(sample.variance > 0, np.minimum(effective, np.append(counts, counts.sum())), sample.images)
+    is_proportion = metric.startswith(PROPORTIONS)
+    for column in np.flatnonzero(~np.isnan(sample.mean)):
+        if is_proportion or np.isnan(low[column]) or not sample.variance[column] > 0:
+            number = effective[column]
+            ends = difference_of_proportions(gained[column] * number, lost[column] * number, number)
+            low[column], high[column] = ends
+    return low, high
+
+
+def _is_available(reader: Reader) -> bool:
+    """Returns whether it is asked for now, or was made before."""
+    is_asked = reader.choice(Choices).measured or table_path(reader.folder, "whitening").is_file()
+    return is_asked and reader.info.has_vectors and bool(reader.augmentations)
+
+
+TABLES = (
+    Table(
+        "whitening",
+        whitening,
+        is_available=_is_available,
+        requires="stored embeddings and views: run it with `store` all",
+        settings=lambda reader: {"version": "1", "groups": reader.info.groups_digest},
+        doc="What a search finds before and after each map, for images and changes that the map was not fitted to.",
+        choices=Choices(measured=True),
+    ),
+)

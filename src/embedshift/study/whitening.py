@@ -1,0 +1,137 @@
+"""Fits the map that whitens the embeddings of studies, and writes it for use elsewhere."""
+
+import functools
+import operator
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from embedshift.errors import UsageError
+from embedshift.statistics.whitening import Whitening
+from embedshift.store.groups import Choice
+from embedshift.store.reader import Reader
+from embedshift.store.shift_moments import ShiftMoments, shift_moments
+from embedshift.store.table import installed_tables, tables_of
+from embedshift.store.tables import make_tables
+from embedshift.study.onnx_map import write_onnx
+from embedshift.study.study import Study, load
+
+MAPS = {"centred": ShiftMoments.centred, "originals": ShiftMoments.by_originals, "shifts": ShiftMoments.by_shifts}
+
+
+def whiten(
+    studies: Study | str | Path | Sequence[Study | str | Path],
+    *,
+    out: str | Path | None = None,
+    map: str | None = None,
+    onnx: str | Path | None = None,
+) -> Whitening:
+    """Fits a linear map after which embeddings are less sensitive to the changes that studies measured.
+
+    Args:
+        studies: One study or several of one encoder, or their folders; each must store its embeddings.
+        out: An npz file to write the map to; `Whitening.load` reads it. None = it is not written.
+        map: "centred" subtracts the mean of the originals, "originals" also whitens the originals, "shifts" whitens the
+            shifts. None = the one that the table `whitening` of the studies recommends, or "shifts" if it recommends
+            none; that table is made where it is missing.
+        onnx: An ONNX file to write the map to; needs `onnx`.
+
+    Returns:
+        The map; call it with embeddings `[n, D]`.
+
+    Raises:
+        UsageError: A study stores no embeddings, is not finished, or has another encoder than the first; or the map is
+            unknown, or needs views that there are not.
+        EmbedshiftError: `onnx` is not installed.
+
+    Example:
+        >>> whitened = embedshift.whiten("study", out="map.npz")(vectors)
+    """
+    opened = [study if isinstance(study, Study) else load(study) for study in _listed(studies)]
+    check_studies(opened)
+    readers = [study.reader() for study in opened]
+    if map is not None and map not in MAPS:
+        raise UsageError(f"`map` {map!r}: choose one of {', '.join(MAPS)}")
+    moments = functools.reduce(operator.add, (shift_moments(reader) for reader in readers))
+    chosen = map or recommendation(whitening_tables(opened)) or ("shifts" if moments.shifts else "originals")
+    if chosen == "shifts" and not moments.shifts:
+        raise UsageError("`map` shifts needs views of augmentations, and these studies have none; choose originals")
+    encoder = readers[0].info.encoder
+    known = chosen, encoder.weights_hash, encoder.embedding or "", version("embedshift")
+    unnamed = MAPS[chosen](moments)
+    fitted = Whitening(unnamed.mean, unnamed.matrix, *known)
+    if onnx is not None:
+        write_onnx(fitted, Path(onnx))
+    if out is not None:
+        fitted.save(out)
+    return fitted
+
+
+class WhitenedStudy(Study):
+    """A study as it would be if its embeddings came through a map; its tables are made in memory."""
+
+    def __init__(self, folder: str | Path, path: str | Path) -> None:
+        super().__init__(Path(folder))
+        self.whitening_map, self._made = Whitening.load(path), dict[str, pl.DataFrame]()
+        check_studies([load(folder)])
+        own, fitted = super().reader().info.encoder, self.whitening_map
+        if (own.dim, own.weights_hash, own.embedding or "") != (len(fitted.mean), fitted.encoder, fitted.embedding):
+            raise UsageError(f"{path}: fitted to embeddings of another encoder than {folder} has")
+
+    def reader(self, *choices: Any) -> Reader:
+        return replace(super().reader(*choices), whitening=self.whitening_map, made=self._made)
+
+    def regroup(self, groups: Choice | None) -> None:
+        Study(self.folder).regroup(groups)
+
+    def table(self, name: str, choices: object = None, /, **settings: Any) -> pl.DataFrame:
+        """Makes the tables of the table's question on first use."""
+        self.regroup(settings.pop("groups", None))
+        if choices is not None or settings or name not in self._made:
+            entry = installed_tables().get(name)
+            if entry is None:
+                raise UsageError(f"{self.folder}: no table '{name}' with a map")
+            question = entry.question
+            chosen = choices if question.choices is None or choices is not None else question.choices(**settings)
+            self._made |= make_tables(self.reader(chosen), {table.name for table in tables_of([question])})
+        return self._made[name]
+
+
+def whitened(folders: Sequence[Path], path: Path) -> list[Study]:
+    """Returns the first study as it is and the others with a map; one study alone is both."""
+    first, *others = folders
+    return [load(first), *(WhitenedStudy(folder, path) for folder in others or [first])]
+
+
+def whitening_tables(studies: Sequence[Study]) -> list[pl.DataFrame]:
+    """Returns the table `whitening` of each study that has views."""
+    return [study.whitening() for study in studies if study.augmentations]
+
+
+def recommendation(tables: Sequence[pl.DataFrame]) -> str | None:
+    """Returns the map that the tables recommend, of several the least simple; None if no map helps."""
+    names = [name for table in tables for name in table.filter("recommended")["map"].unique()]
+    return max(names, key=list(MAPS).index, default=None)
+
+
+def _listed(studies: Study | str | Path | Sequence[Study | str | Path]) -> Sequence[Study | str | Path]:
+    return [studies] if isinstance(studies, Study | str | Path) else studies
+
+
+def check_studies(studies: Sequence[Study]) -> None:
+    """Refuses studies whose embeddings are missing, or are of different encoders."""
+    if not studies:
+        raise UsageError("no study given: name one or more folders")
+    readers = [study.reader() for study in studies]
+    for reader in readers:
+        if not reader.info.has_vectors:
+            raise UsageError(f"{reader.folder}: stores no embeddings; run it with `store` all")
+        if not reader.info.complete:
+            raise UsageError(f"{reader.folder}: not finished; run the same command again first")
+        own, first = reader.info.encoder, readers[0].info.encoder
+        if (own.weights_hash, own.embedding, own.dim) != (first.weights_hash, first.embedding, first.dim):
+            raise UsageError(f"{reader.folder}: of another encoder than {readers[0].folder}; whiten them separately")

@@ -1,0 +1,112 @@
+"""`embedshift whiten`: what it prints and writes; and `--whiten` of other commands."""
+
+import json
+
+import numpy as np
+import pytest
+
+import embedshift
+from embedshift.figures import FigureInput
+from embedshift.questions.whitening.section import section
+from embedshift.report import page
+from embedshift.report.section import PageInput
+from support.graded import DARKER, graded
+from support.synthetic import make_study
+
+NAMES = ("noise", "blur", "horizontal_flip")
+
+
+@pytest.fixture
+def study(tmp_path):
+    return make_study(tmp_path / "study", 40, NAMES, dim=6)
+
+
+def html_of(study):
+    reader = study.reader()
+    made = section(PageInput(FigureInput(reader), "CLIP", {}, reader.records))
+    return str(page.fill("whitening/section.html.j2", made.content))
+
+
+def test_it_prints_the_table_a_recommendation_and_lines_that_apply_the_file(cli, study, tmp_path):
+    out = tmp_path / "map.npz"
+    done = cli("whiten", study.folder, "--out", out, "--onnx", tmp_path / "map.onnx")
+    assert done.code == 0, done.err
+    table = study.whitening()
+    for row in table.filter(metric="recall@1", augmentation="all").iter_rows(named=True):
+        assert f"{row['after']:.3f}{'' if row['ci_low'] <= 0 <= row['ci_high'] else '*'} " in done.out
+    chosen = table.filter("recommended", augmentation="all", metric="recall@1").to_dicts()
+    assert ("No map helps" in done.out) == (not chosen)
+    if chosen:
+        assert f"Recommended: {chosen[0]['map']}" in done.out
+    vectors = study.rows().select("embedding").collect()["embedding"].to_numpy()
+    lines = [line.strip() for line in done.out.splitlines() if line.strip().startswith(("file =", "x ="))]
+    assert len(lines) == 3
+    names = {"np": np, "vectors": vectors}
+    exec("\n".join(lines), names)
+    assert np.abs(names["x"] - embedshift.Whitening.load(out)(vectors)).max() < 1e-5
+    assert (tmp_path / "map.onnx").is_file()
+
+
+def test_80_characters_hold_the_table(cli, study, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    done = cli("whiten", study.folder, "--out", tmp_path / "map.npz")
+    table = done.out[: done.out.index("No map" if "No map" in done.out else "Recommended")]
+    assert max(len(line) for line in table.splitlines()) <= 80
+    assert all(name in table for name in ("centred", "originals", "shifts", "neighbours@10"))
+
+
+def test_json_holds_the_tables_and_the_recommendation(cli, study, tmp_path):
+    done = cli("whiten", study.folder, "--out", tmp_path / "map.npz", "--map", "centred", "--json")
+    content = json.loads(done.out)
+    assert content["written"] == embedshift.Whitening.load(tmp_path / "map.npz").name == "centred"
+    assert content["whitening"] == {str(study.folder): study.whitening().to_dicts()}
+
+
+def test_the_table_is_made_on_request_and_kept_by_a_report(cli, study, tmp_path):
+    assert "whitening" not in study.table_names
+    assert "embedshift whiten DIR --out map.npz" in html_of(study)
+    assert cli("whiten", study.folder, "--out", tmp_path / "map.npz").code == 0
+    file = study.folder / "tables" / "whitening.parquet"
+    written = file.stat().st_mtime_ns
+    assert study.whitening().equals(study.table("whitening"))
+    assert file.stat().st_mtime_ns == written
+    html = html_of(study)
+    row = study.whitening().filter(map="shifts", augmentation="all", metric="mrr").to_dicts()[0]
+    assert f"{row['after']:.3f}" in html
+    assert ("No map helps" in html) == (not study.whitening()["recommended"].any())
+
+
+def test_families_are_shown_by_their_mean(tmp_path):
+    study = make_study(tmp_path / "study", 20, graded(DARKER), dim=6)
+    table = study.whitening()
+    html = html_of(study)
+    assert "recall@1 by family, mean over levels" in html
+    assert len(set(table["augmentation"])) > 2
+    rows = table.filter(map="originals", metric="recall@1").remove(augmentation="all")
+    assert "<bdi>darker</bdi>" in html
+    assert f'<td class="number">{rows["before"].mean():.3f}</td>' in html
+    assert "darker@" not in html
+
+
+def test_search_with_a_map_writes_nothing(cli, study, tmp_path):
+    embedshift.whiten(study, map="shifts", out=tmp_path / "map.npz")
+    plain = json.loads(cli("search", study.folder, "--json").out)["search"]
+    before = {path: path.stat().st_mtime_ns for path in study.folder.rglob("*")}
+    assert json.loads(cli("search", study.folder, "--json", "--whiten", tmp_path / "map.npz").out)["search"] != plain
+    done = cli("search", study.folder, "--whiten", tmp_path / "map.npz")
+    assert "nothing was written" in done.out
+    assert {path: path.stat().st_mtime_ns for path in study.folder.rglob("*")} == before
+
+
+def test_compare_with_a_map_sets_a_study_against_itself(cli, study, tmp_path):
+    embedshift.whiten(study, map="centred", out=tmp_path / "map.npz")
+    done = cli("compare", study.folder, "--whiten", tmp_path / "map.npz")
+    assert done.code == 0, done.err
+    assert "(float32, whitened) moves" in done.out
+
+
+def test_a_file_that_is_no_map_is_one_line(cli, study, tmp_path):
+    (tmp_path / "map.npz").write_text("map")
+    done = cli("search", study.folder, "--whiten", tmp_path / "map.npz")
+    assert done.code == 2
+    assert "no map of `embedshift whiten`" in done.line

@@ -1,0 +1,192 @@
+"""`embedshift.whiten`: the map, its files, and what is refused."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import polars as pl
+import pytest
+from onnx.reference import ReferenceEvaluator
+
+import embedshift
+from embedshift.errors import EmbedshiftError, UsageError
+from embedshift.store.info import read_content, write_content
+from embedshift.store.shift_moments import moments_of
+from embedshift.store.whitened import whitened_sums
+from embedshift.study import Study
+from embedshift.study.whitening import WhitenedStudy, whitened
+from support import studies
+from support.revised import without_vectors
+from support.synthetic import make_study
+
+
+@pytest.fixture(scope="module")
+def study() -> Study:
+    return studies.synthetic(40, ["noise", "blur", "horizontal_flip"], dim=6)
+
+
+def vectors_of(study: Study) -> np.ndarray:
+    return study.rows().select("embedding").collect()["embedding"].to_numpy()
+
+
+def runtime(path: Path) -> Any:
+    try:
+        import onnxruntime
+    except ImportError:
+        return ReferenceEvaluator(str(path))
+    return onnxruntime.InferenceSession(str(path))
+
+
+@pytest.mark.parametrize("kind", ["centred", "originals", "shifts"])
+def test_numpy_class_and_onnx_agree(study: Study, kind: str, tmp_path: Path) -> None:
+    path, graph = tmp_path / "map.npz", tmp_path / "map.onnx"
+    fitted = embedshift.whiten(study, out=path, map=kind, onnx=graph)
+    vectors = vectors_of(study)
+    file = np.load(path, allow_pickle=False)
+    x = vectors / np.linalg.norm(vectors, axis=1, keepdims=True) - file["mean"]
+    x = x @ file["matrix"]
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    onnx.checker.check_model(str(graph), full_check=True)
+    for run in (runtime(graph), ReferenceEvaluator(str(graph))):
+        assert np.abs(run.run(None, {"embeddings": vectors})[0] - x).max() < 1e-5
+        assert not run.run(None, {"embeddings": np.zeros((1, 6), np.float32)})[0].any()
+    loaded = embedshift.Whitening.load(path)
+    assert np.abs(loaded(vectors) - x).max() < 1e-5
+    info = study.reader().info
+    assert (loaded.name, loaded.encoder) == (fitted.name, fitted.encoder) == (kind, info.encoder.weights_hash)
+    assert loaded.version == str(file["embedshift"]) == embedshift.__version__
+
+
+def test_without_a_choice_it_is_the_recommended_map_or_by_shifts(study: Study, tmp_path: Path) -> None:
+    own = studies.copied(study, tmp_path / "study")
+    recommended = own.whitening().filter("recommended")["map"].unique().to_list()
+    assert embedshift.whiten(own).name == (recommended or ["shifts"])[0]
+
+
+def test_studies_together_are_fitted_as_one(tmp_path: Path) -> None:
+    halves = [make_study(tmp_path / str(seed), 10, ["noise"], seed=seed, dim=6) for seed in (1, 2)]
+    fitted = embedshift.whiten(halves, map="shifts")
+    originals, shifts = [], []
+    for half in halves:
+        vectors = vectors_of(half).reshape(-1, 2, 6).astype(np.float64)
+        units = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+        originals.append(units[:, 0])
+        shifts.append(units[:, 1] - units[:, 0])
+    moment = np.concatenate(shifts).T @ np.concatenate(shifts) / 20
+    expected = np.linalg.inv(moment + 0.1 * np.trace(moment) / 6 * np.eye(6))
+    found = fitted.matrix.astype(np.float64) @ fitted.matrix.T
+    assert np.allclose(fitted.mean, np.concatenate(originals).mean(axis=0), atol=1e-6)
+    assert np.allclose(found / found[0, 0], expected / expected[0, 0], atol=1e-4)
+
+
+def test_originals_are_whitened_around_their_mean(tmp_path: Path) -> None:
+    alone = make_study(tmp_path / "alone", 10, ["noise"], dim=6)
+    reader = alone.reader()
+    fitted = embedshift.whiten(alone, map="originals")
+    units = vectors_of(alone).reshape(-1, 2, 6)[:, reader.chunks.order.views.index("original")].astype(np.float64)
+    units /= np.linalg.norm(units, axis=1, keepdims=True)
+    covariance = np.cov(units.T, bias=True)
+    expected = np.linalg.inv(covariance + 0.1 * np.trace(covariance) / 6 * np.eye(6))
+    found = fitted.matrix.astype(np.float64) @ fitted.matrix.T
+    assert np.allclose(found / found[0, 0], expected / expected[0, 0], atol=1e-3)
+
+
+def test_studies_that_do_not_fit_are_refused(study: Study, tmp_path: Path) -> None:
+    other = make_study(tmp_path / "other", 10, ["noise"], dim=6, encoder="another")
+    content = read_content(other.folder)
+    write_content(other.folder, content | {"encoder": content["encoder"] | {"weights_hash": "0"}})
+    with pytest.raises(UsageError, match="of another encoder than"):
+        embedshift.whiten([study, other])
+    write_content(other.folder, content | {"complete": False})
+    with pytest.raises(UsageError, match="not finished"):
+        embedshift.whiten(other)
+    write_content(other.folder, content)
+    without_vectors(other)
+    with pytest.raises(UsageError, match="stores no embeddings"):
+        embedshift.whiten(other)
+    with pytest.raises(UsageError, match="no study given"):
+        embedshift.whiten([])
+    with pytest.raises(UsageError, match="choose one of centred, originals, shifts"):
+        embedshift.whiten(study, map="pca")
+
+
+def test_onnx_that_is_missing_is_named_in_one_line(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(EmbedshiftError, match=r"pip install 'embedshift\[offline\]'"):
+        embedshift.whiten(study, map="shifts", onnx=tmp_path / "map.onnx")
+
+
+def test_a_map_of_another_encoder_is_refused(study: Study, tmp_path: Path) -> None:
+    wide = make_study(tmp_path / "wide", 10, ["noise"], dim=8)
+    embedshift.whiten(wide, map="shifts", out=tmp_path / "map.npz")
+    with pytest.raises(UsageError, match=r"map\.npz: fitted to embeddings of another encoder"):
+        WhitenedStudy(study.folder, tmp_path / "map.npz")
+
+
+def test_a_whitened_study_reads_its_vectors_through_the_map(study: Study, tmp_path: Path) -> None:
+    fitted = embedshift.whiten(study, map="shifts", out=tmp_path / "map.npz")
+    mapped = WhitenedStudy(study.folder, tmp_path / "map.npz")
+    assert np.allclose(vectors_of(mapped), fitted(vectors_of(study)), atol=1e-6)
+    before = {path: path.stat().st_mtime_ns for path in study.folder.rglob("*")}
+    table, kept = mapped.table("search", queries="20"), mapped.table("search_ranks")
+    vectors = fitted(vectors_of(study)).reshape(40, 4, 6)
+    views = list(mapped.reader().chunks.order.views)
+    originals = vectors[:, views.index("original")]
+    for name in study.augmentations:
+        cosines = vectors[:20, views.index(name)] @ originals.T
+        own = cosines[np.arange(20), np.arange(20)]
+        ranks = (cosines >= own[:, None] - 1e-7).sum(axis=1)
+        assert kept.filter(view=name)["rank"].to_list() == ranks.tolist()
+        assert table.filter(augmentation=name, metric="recall@1")["value"].item() == (ranks == 1).mean()
+    assert {path: path.stat().st_mtime_ns for path in study.folder.rglob("*")} == before
+
+
+def test_a_whitened_study_is_compared_by_its_mapped_vectors(study: Study, tmp_path: Path) -> None:
+    fitted = embedshift.whiten(study, map="centred", out=tmp_path / "map.npz")
+    comparison = embedshift.compare(whitened([study.folder], tmp_path / "map.npz"))
+    views = study.reader().chunks.order.views
+    rows = comparison.comparison
+    for place, vectors in enumerate((vectors_of(study), fitted(vectors_of(study)))):
+        units = vectors.reshape(40, 4, 6).astype(np.float64)
+        units /= np.linalg.norm(units, axis=-1, keepdims=True)
+        originals = units[:, views.index("original")]
+        pairs = originals @ originals.T
+        baseline = (pairs.sum() - 40) / (40 * 39)
+        for name in study.augmentations:
+            cosine = (units[:, views.index(name)] * originals).sum(axis=1)
+            expected = {"cosine_similarity": cosine.mean(), "relative_shift": (1 - cosine.mean()) / (1 - baseline)}
+            for metric, value in expected.items():
+                row = rows.filter(augmentation=name, metric=metric)
+                assert row[("reference_mean", "mean")[place]].item() == pytest.approx(value, abs=1e-6)
+    assert comparison.studies["study"].to_list() == [
+        "synthetic-encoder (float32)",
+        "synthetic-encoder (float32, whitened)",
+    ]
+    assert rows.filter(metric="l2_distance")["difference"].is_null().all()
+    assert rows.filter(metric="patch_similarity")["difference"].abs().max() == 0
+
+
+def test_sums_of_unit_vectors_are_those_of_mapped_originals() -> None:
+    rng = np.random.default_rng(0)
+    originals = rng.normal(size=(7, 3)).astype(np.float32)
+    fitted = moments_of(originals).by_originals()
+    rows = pl.LazyFrame({"embedding": originals}, schema={"embedding": pl.Array(pl.Float32, 3)})
+    sums = {"images": np.array([4.0, 3.0]), "valid": np.array([4.0, 3.0]), "units": np.zeros((2, 3))}
+    mapped = whitened_sums("units", sums, rows, fitted)
+    assert np.allclose(
+        mapped["units"], [fitted(originals[:4]).sum(axis=0), fitted(originals[4:]).sum(axis=0)], atol=1e-6
+    )
+    assert mapped["images"].tolist() == [4, 3]
+    assert whitened_sums("layers", sums, rows, fitted) == sums
+
+
+def test_of_several_studies_the_first_stays_as_it_is(study: Study, tmp_path: Path) -> None:
+    embedshift.whiten(study, map="shifts", out=tmp_path / "map.npz")
+    other = studies.copied(study, tmp_path / "other")
+    opened = whitened([study.folder, other.folder], tmp_path / "map.npz")
+    assert [each.folder for each in opened] == [study.folder, other.folder]
+    assert [each.reader().whitening is None for each in opened] == [True, False]
