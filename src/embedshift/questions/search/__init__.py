@@ -22,4 +22,6 @@ FIGURES = {
     "gallery": ("19", "Search in larger galleries: how often the original ranks first"),
     "roc": ("20", "Duplicate detection: matched views against false matches"),
 }
-QUESTIONS.add("search", Question(__name__, SENTENCE, order=16, choices=Choices, figures=FIGURES))
+QUESTIONS.add(
+    "search", Question(__name__, SENTENCE, order=16, choices=Choices, for_originals=True, figures=FIGURES)
+)

@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 REQUIRES = "stored embeddings: run it with `store` all"
 # Images whose pairs are all made; the number if a rate needs more; and the most rows of `duplicates`.
 PAIRED, MOST_PAIRED, LISTED = QUERIES, IN_MEMORY, 10_000
+# Tables that need no views.
+OF_ORIGINALS = ("thresholds", "duplicates")
 # Columns that hold names of images.
 NAMES = ("image_id", "other")
 DUPLICATES: dict[str, type[pl.DataType]] = {"image_id": pl.String, "other": pl.String, "cosine": pl.Float64}
@@ -145,7 +147,7 @@ def _table(
         name,
         make,
         reads,
-        lambda reader: reader.info.has_vectors,
+        lambda reader: reader.info.has_vectors and (name in OF_ORIGINALS or reader.augmentations),
         requires=REQUIRES,
         settings=settings,
         doc=DOCS[name],
@@ -180,7 +182,7 @@ TABLES = (
     _table("gallery_sizes", lambda reader: gallery_sizes(search_results(reader).searches)),
     _table("hubs", lambda reader: search_results(reader).hubs),
     _table("search", search, "search_ranks", rules=RULES),
-    _table("thresholds", thresholds, "search_ranks", settings=_threshold_settings),
+    _table("thresholds", thresholds, settings=_threshold_settings),
     _table("matches", matches, "search_ranks", "thresholds", settings=_threshold_settings),
     _table("roc", roc, "search_ranks"),
     _table("duplicates", duplicates, "search_neighbours", "thresholds", settings=_threshold_settings, names=NAMES),
