@@ -1,0 +1,105 @@
+"""Maps that whiten, and the files that hold them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from embedshift.errors import UsageError
+from embedshift.statistics.whitening import Whitening, whitening
+
+RNG = np.random.default_rng(5)
+
+
+def test_the_map_whitens_what_it_was_fitted_to() -> None:
+    shifts = RNG.normal(size=(500, 6)) @ RNG.normal(size=(6, 6))
+    fitted = whitening(np.zeros(6), shifts.T @ shifts / 500, ridge=0.0)
+    white = shifts @ fitted.matrix.astype(np.float64)
+    covariance = white.T @ white / 500
+    assert np.allclose(covariance, covariance[0, 0] * np.eye(6), atol=1e-4 * covariance[0, 0])
+
+
+def test_the_ridge_is_added_to_every_direction() -> None:
+    variances = np.array([4.0, 1.0, 0.0])
+    matrix = whitening(np.zeros(3), np.diag(variances), ridge=0.3).matrix
+    assert np.allclose(matrix @ matrix.T, np.diag(variances.mean() / (variances + 0.3 * variances.mean())), atol=1e-6)
+
+
+def test_without_shifts_vectors_are_centred_alone() -> None:
+    fitted = whitening(np.array([0.5, 0.0]), np.zeros((2, 2)))
+    assert np.allclose(fitted(np.array([[0.0, 9.0]])), [[-0.4472136, 0.8944272]])
+
+
+def test_three_lines_of_numpy_give_the_same(tmp_path: Path) -> None:
+    moment = RNG.normal(size=(8, 8))
+    fitted = whitening(RNG.normal(size=8) / 9, moment @ moment.T)
+    fitted.save(tmp_path / "map.npz")
+    vectors = RNG.normal(size=(20, 8)).astype(np.float32)
+    file = np.load(tmp_path / "map.npz", allow_pickle=False)
+    whitened = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True) - file["mean"]) @ file["matrix"]
+    whitened /= np.linalg.norm(whitened, axis=1, keepdims=True)
+    assert np.abs(Whitening.load(tmp_path / "map.npz")(vectors) - whitened).max() < 1e-6
+    assert {"mean": file["mean"].dtype, "matrix": file["matrix"].dtype} == dict.fromkeys(("mean", "matrix"), np.float32)
+    assert int(file["dim"]) == 8
+
+
+def test_a_vector_without_direction_stays_so() -> None:
+    assert not whitening(np.full(3, 0.2), np.eye(3))(np.zeros((2, 3))).any()
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 4), (2, 3, 3)])
+def test_vectors_of_another_length_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(UsageError, match=r"give vectors \[n, 3\]"):
+        whitening(np.zeros(3), np.eye(3))(np.ones(shape))
+
+
+def _pickled(path: Path) -> None:
+    np.savez(
+        path, mean=np.array([None], object), matrix=np.eye(1), dim=1, map="", encoder="", embedding="", embedshift=""
+    )
+
+
+def _cut(path: Path) -> None:
+    whitening(np.zeros(3), np.eye(3)).save(path)
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def _flipped(path: Path) -> None:
+    whitening(np.zeros(3), np.eye(3)).save(path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 255
+    path.write_bytes(bytes(content))
+
+
+def _not_finite(path: Path) -> None:
+    Whitening(np.full(2, np.nan, np.float32), np.eye(2, dtype=np.float32)).save(path)
+
+
+WRONG = {
+    "missing": lambda path: None,
+    "pickled": _pickled,
+    "cut": _cut,
+    "flipped": _flipped,
+    "no zip": lambda path: path.write_text("mean"),
+    "one array": lambda path: np.save(path.open("wb"), np.eye(3)),
+    "other names": lambda path: np.savez(path, a=np.eye(3)),
+    "not finite": _not_finite,
+    "shape": lambda path: Whitening(np.zeros(2, np.float32), np.eye(3, dtype=np.float32)).save(path),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_file_that_holds_no_map_is_refused_in_one_line(wrong: str, tmp_path: Path) -> None:
+    WRONG[wrong](tmp_path / "map.npz")
+    with pytest.raises(UsageError, match=r"map\.npz: ") as error:
+        Whitening.load(tmp_path / "map.npz")
+    assert "\n" not in str(error.value)
+
+
+def test_a_map_that_cannot_be_written_leaves_no_file(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be written"):
+        whitening(np.zeros(3), np.eye(3)).save(tmp_path / "missing" / "map.npz")
+    (tmp_path / "map.npz").mkdir()
+    with pytest.raises(UsageError, match="cannot be written"):
+        whitening(np.zeros(3), np.eye(3)).save(tmp_path / "map.npz")
+    assert [path.name for path in tmp_path.iterdir()] == ["map.npz"]
