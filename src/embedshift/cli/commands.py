@@ -89,6 +89,16 @@ def search(
             rich_help_panel=RARE,
         ),
     ] = "",
+    threshold: Annotated[
+        float | None, typer.Option(help="List pairs from this cosine on as likely duplicates.", rich_help_panel=RARE)
+    ] = None,
+    expected_false: Annotated[
+        float | None,
+        typer.Option(
+            help="List likely duplicates until so many of them are expected to be false. Default: 1.",
+            rich_help_panel=RARE,
+        ),
+    ] = None,
     groups: GroupOption = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -101,12 +111,20 @@ def search(
     set_up_logging(quiet, lambda line: with_flags(line, app))
     study = load(folder)
     study.regroup(groups)
-    table = study.table("search", queries=queries, false_match_rate=names(false_match_rate), gallery=gallery)
+    table = study.table(
+        "search" if study.augmentations else "duplicates",
+        queries=queries,
+        false_match_rate=names(false_match_rate),
+        gallery=gallery,
+        threshold=threshold,
+        expected_false=expected_false,
+    )
     if as_json:
-        tables = {name: study.table(name).to_dicts() for name in SEARCH_TABLES}
+        tables = {name: study.table(name).to_dicts() for name in SEARCH_TABLES if name in study.table_names}
         say(json.dumps({"study": str(folder)} | tables))
         return
-    print_table(recall_table(study, table), ("knn_overlap@10", "recall@5", "recall@10"))
+    if study.augmentations:
+        print_table(recall_table(study, table), ("knn_overlap@10", "recall@5", "recall@10"))
     if len(study.table("thresholds")):
         print_table(threshold_table(study))
     else:

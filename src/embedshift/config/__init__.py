@@ -141,10 +141,12 @@ def _refuse_settings_of_views(config: StudyConfig) -> None:
     needs_views = {question.switches for question in questions() if not question.for_originals}
     parts = [switches for switches in config.switches if type(switches) in needs_views]
     fields = [(part, field) for part in parts for field in dataclasses.fields(part)]
-    fields += [(config, field) for field in dataclasses.fields(config) if field.name in ("draws", "metrics")]
+    fields += [(config, field) for field in dataclasses.fields(config) if field.name in ("draws", "metrics", "store")]
     if others := [field.name for part, field in fields if getattr(part, field.name) != field.default]:
         words = ", ".join(f"`{name}`" for name in others)
-        raise UsageError(f"{words} cannot be combined with `augmentations` none: without views nothing is compared")
+        raise UsageError(
+            f"{words} cannot be combined with `augmentations` none, which measures the embeddings of originals alone"
+        )
 
 
 def _with_pair_defaults(given: Mapping[str, Any]) -> Mapping[str, Any]:
