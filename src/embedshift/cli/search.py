@@ -45,13 +45,12 @@ def threshold_table(study: Study) -> Table:
     table.add_column("threshold, 95 % interval", no_wrap=True)
     table.add_column("views matched:\nlowest")
     table.add_column("highest")
-    matches = study.reader().table("matches")
+    matches = study.table("matches").drop_nulls("value") if study.augmentations else None
     for row in study.table("thresholds").iter_rows(named=True):
         ends = "-" if row["ci_low"] is None else f"{row['ci_low']:.4f} to {row['ci_high']:.4f}"
         words = ["-", "-"]
         if matches is not None:
-            matched = matches.drop_nulls("value").filter(false_match_rate=row["false_match_rate"])
-            matched = matched.sort("value", maintain_order=True)
+            matched = matches.filter(false_match_rate=row["false_match_rate"]).sort("value", maintain_order=True)
             words = [_ends(matched, end) for end in (0, -1)] if len(matched) else words
         table.add_row(f"{row['false_match_rate']:g}", f"{_number(row['threshold'], 4)}  {ends}", *words)
     return table
@@ -73,9 +72,9 @@ def no_threshold(study: Study) -> str:
 def lines(study: Study) -> Iterator[str]:
     """Yields the likely duplicates, the prediction for larger galleries, and where all results are."""
     yield from duplicate_lines(study)
-    sizes = study.reader().table("gallery_sizes")
-    predicted = None if sizes is None else sizes.filter(kind="predicted").drop_nulls("recall")
-    if predicted is not None and len(predicted):
+    sizes = study.table("gallery_sizes") if study.augmentations else pl.DataFrame()
+    predicted = sizes.filter(kind="predicted").drop_nulls("recall") if len(sizes) else sizes
+    if len(predicted):
         largest = predicted.filter(pl.col("images") == pl.col("images").max()).sort("recall", maintain_order=True)
         yield f"Predicted recall@1 among {largest['images'][0]:,} images:"
         for row in largest.iter_rows(named=True):

@@ -8,9 +8,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from embedshift.arrays import Floats, Units, Values
 
-# The tail begins at a twentieth of the pairs, the nearest: at fewer where cosines are not whitened, whose tail is short, and
-# in a large set: at ten for each image, but not below 20 pairs. The nearest tenth of those may be copies.
+# The tail begins at a twentieth of the pairs, the nearest; at fewer where cosines are not whitened, and in a large set:
+# at ten for each image. There are 20 at least. The nearest tenth of those may be copies, at first the nearest half.
 START, START_PLAIN, OF_AN_IMAGE, LEAST_PAIRS, NEAREST = 0.05, 0.02, 10, 20, 0.1
+# Embeddings with this cosine are equal but for rounding.
+EQUAL = 1 - 1e-6
 # Pairs at a cosine that so few pairs of different images are expected to reach are copies.
 SURE = 0.1
 # Images, or groups, below which there are too few pairs; and the pairs that show the tail: of so many images at most
@@ -59,7 +61,7 @@ def _scaled(cosines: ArrayLike) -> Values:
 def fit_tail(vectors: Floats, units: Units | None, *, is_whitened: bool, seed: int) -> Tail | None:
     """Fits the tail of unit vectors `[n, D]` of images, or of groups `units`; None for too few, or if all are alike.
 
-    It is fitted again without the pairs that are surely copies by it, until there are no more of them.
+    It is fitted again without the pairs that it says are surely copies, until there are none.
     """
     count = len(vectors)
     groups = np.arange(count) if units is None else units
@@ -69,23 +71,26 @@ def fit_tail(vectors: Floats, units: Units | None, *, is_whitened: bool, seed: i
     pairs = float(count**2 - np.square(sizes).sum()) / 2
     drawn = np.sort(np.random.default_rng(seed).permutation(count)[: min(DRAWN, max(1, SAMPLED // count))])
     cosines = np.concatenate([(vectors @ vectors[row])[groups != groups[row]] for row in drawn])
+    cosines = cosines[cosines < EQUAL]
+    if len(cosines) < LEAST_PAIRS:
+        return None
     above = min(START if is_whitened else START_PLAIN, OF_AN_IMAGE * count / pairs)
     above = max(above, LEAST_PAIRS / pairs)
-    tail, remaining = _tail_of(cosines, pairs, above), 0
+    tail, remaining = _tail_of(cosines, pairs, above, nearest=0.5), 0
     while tail is not None and remaining != len(cosines):
         remaining = len(cosines)
         cosines = cosines[cosines < tail.threshold(SURE)]
-        tail = _tail_of(cosines, pairs, above)
+        tail = _tail_of(cosines, pairs, above, nearest=NEAREST)
     return tail
 
 
-def _tail_of(cosines: Floats, pairs: float, above: float) -> Tail | None:
+def _tail_of(cosines: Floats, pairs: float, above: float, nearest: float) -> Tail | None:
     """Returns the tail with the most likely rate where the nearest pairs are censored: they count, but not how near."""
-    ends = np.quantile(cosines, (1 - above, 1 - NEAREST * above))
-    start, nearest = (float(end) for end in _scaled(ends))
+    ends = np.quantile(cosines, (1 - above, 1 - nearest * above))
+    start, end = (float(value) for value in _scaled(ends))
     beyond = _scaled(cosines[cosines > ends[0]])
-    total = float((np.minimum(beyond, nearest) - start).sum())
-    inner = np.count_nonzero(beyond < nearest)
+    total = float((np.minimum(beyond, end) - start).sum())
+    inner = np.count_nonzero(beyond < end)
     return Tail(pairs, above, start, inner / total) if total > 0 and inner else None
 
 

@@ -9,15 +9,13 @@ import scipy
 from embedshift.arrays import Floats
 from embedshift.questions.search.settings import settings
 from embedshift.questions.search.vectors import originals
-from embedshift.statistics.duplicates import cosines_of, fit_tail, pairs_above
+from embedshift.statistics.duplicates import EQUAL, cosines_of, fit_tail, pairs_above
 from embedshift.statistics.whitening import unit
 from embedshift.store.reader import Reader
 from embedshift.store.shift_moments import shift_moments
 
 # The most images whose pairs are all compared, and the most pairs that are listed.
 COMPARED, LISTED = 200_000, 10_000
-# Pairs whose embeddings are equal but for rounding, which are listed where there is no tail.
-EQUAL = 1 - 1e-9
 DUPLICATES: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("image_id", "other"), pl.String),
     **dict.fromkeys(("cosine", "whitened"), pl.Float64),
