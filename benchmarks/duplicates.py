@@ -117,7 +117,7 @@ def space(vectors: Floats, matrix: Floats | None) -> Floats:
 
 def print_nearest(base: Floats, matrix: Floats, names: list[str]) -> None:
     vectors = space(base, matrix)
-    tail = fit_tail(vectors, None, is_whitened=True, seed=0)
+    tail = fit_tail(vectors, None, seed=0)
     assert tail is not None
     first, second = pairs_above(vectors, tail.threshold(3.0), 8)
     for one, other in zip(first, second, strict=True):
@@ -138,7 +138,7 @@ def case(
         chosen = np.array([*sources, *others, *sources], np.int64)
         planted_copies = [copies[source][kind] for source, kind in zip(sources, kinds, strict=True)]
         vectors = space(np.stack([*base[chosen[:photos]], *planted_copies]), matrix)
-        tail = fit_tail(vectors, None, is_whitened=matrix is not None, seed=0)
+        tail = fit_tail(vectors, None, seed=0)
         assert tail is not None
         first, second = pairs_above(vectors, tail.threshold(EXPECTED_FALSE), 10_000)
         same = chosen[first] == chosen[second]
@@ -167,7 +167,7 @@ def large(images: int) -> bool:
     vectors[-1_000:] = vectors[:1_000] + 0.3 * rng.standard_normal((1_000, 384), np.float32)
     started = time.perf_counter()
     vectors = unit(vectors)
-    tail = fit_tail(vectors, None, is_whitened=True, seed=0)
+    tail = fit_tail(vectors, None, seed=0)
     assert tail is not None
     first, second = pairs_above(vectors, tail.threshold(EXPECTED_FALSE), 10_000)
     seconds = time.perf_counter() - started

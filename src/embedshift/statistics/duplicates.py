@@ -8,9 +8,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from embedshift.arrays import Floats, Units, Values
 
-# The tail begins at a twentieth of the pairs, the nearest; at fewer where cosines are not whitened, and in a large set:
-# at ten for each image. There are 20 at least. The nearest tenth of those may be copies, at first the nearest half.
-START, START_PLAIN, OF_AN_IMAGE, LEAST_PAIRS, NEAREST = 0.05, 0.02, 10, 20, 0.1
+# The tail begins at a fiftieth of the pairs, the nearest; in a large set at fewer: at ten for each image. There are 20 at
+# least. The nearest tenth of those may be copies; at first half of a tail that is as much longer.
+START, OF_AN_IMAGE, LEAST_PAIRS, NEAREST, FIRST_NEAREST, FIRST_LONGER = 0.02, 10, 20, 0.1, 0.5, 2.5
 # Embeddings with this cosine are equal but for rounding.
 EQUAL = 1 - 1e-6
 # Pairs at a cosine that so few pairs of different images are expected to reach are copies.
@@ -29,36 +29,40 @@ Positions = NDArray[np.int64]
 class Tail:
     """How many of the pairs of different images reach a cosine, far above most of them.
 
-    Beyond `start` their fraction falls exponentially with -log(1 - cosine), because the fraction of points within a
-    small distance is a power of it.
+    Beyond `start` their fraction falls exponentially with the cosine, or, where that would still expect pairs at 1, with
+    -log(1 - cosine), because the fraction of points within a small distance is a power of it.
 
     Args:
         pairs: Number of pairs of different images.
         above: The fraction of them beyond `start`.
-        start: -log(1 - cosine) where the tail begins.
+        start: The cosine where the tail begins, on its scale.
         rate: How fast the fraction falls.
+        is_linear: Whether the scale is the cosine itself.
     """
 
     pairs: float
     above: float
     start: float
     rate: float
+    is_linear: bool
 
     def expected(self, cosines: ArrayLike) -> Values:
         """Returns how many pairs of different images are expected at these cosines or above."""
-        fraction = self.above * np.exp(-self.rate * (_scaled(cosines) - self.start))
+        fraction = self.above * np.exp(-self.rate * (_scaled(cosines, self.is_linear) - self.start))
         return np.asarray(self.pairs * np.minimum(fraction, 1.0))
 
     def threshold(self, expected: float) -> float:
         """Returns the cosine from which so many are expected; never below `start`."""
-        return float(-np.expm1(-self.start - max(0.0, np.log(self.pairs * self.above / expected)) / self.rate))
+        value = self.start + max(0.0, np.log(self.pairs * self.above / expected)) / self.rate
+        return float(value if self.is_linear else -np.expm1(-value))
 
 
-def _scaled(cosines: ArrayLike) -> Values:
-    return -np.log1p(-np.minimum(np.asarray(cosines, np.float64), 1 - 1e-15))
+def _scaled(cosines: ArrayLike, is_linear: bool) -> Values:
+    values = np.asarray(cosines, np.float64)
+    return values if is_linear else -np.log1p(-np.minimum(values, 1 - 1e-15))
 
 
-def fit_tail(vectors: Floats, units: Units | None, *, is_whitened: bool, seed: int) -> Tail | None:
+def fit_tail(vectors: Floats, units: Units | None, *, seed: int) -> Tail | None:
     """Fits the tail of unit vectors `[n, D]` of images, or of groups `units`; None for too few, or if all are alike.
 
     It is fitted again without the pairs that it says are surely copies, until there are none.
@@ -74,24 +78,28 @@ def fit_tail(vectors: Floats, units: Units | None, *, is_whitened: bool, seed: i
     cosines = cosines[cosines < EQUAL]
     if len(cosines) < LEAST_PAIRS:
         return None
-    above = min(START if is_whitened else START_PLAIN, OF_AN_IMAGE * count / pairs)
-    above = max(above, LEAST_PAIRS / pairs)
-    tail, remaining = _tail_of(cosines, pairs, above, nearest=0.5), 0
+    above = max(min(START, OF_AN_IMAGE * count / pairs), LEAST_PAIRS / pairs)
+    tail, remaining = _tail_of(cosines, pairs, min(0.5, FIRST_LONGER * above), FIRST_NEAREST), 0
     while tail is not None and remaining != len(cosines):
         remaining = len(cosines)
         cosines = cosines[cosines < tail.threshold(SURE)]
-        tail = _tail_of(cosines, pairs, above, nearest=NEAREST)
+        tail = _tail_of(cosines, pairs, above, NEAREST)
     return tail
 
 
 def _tail_of(cosines: Floats, pairs: float, above: float, nearest: float) -> Tail | None:
     """Returns the tail with the most likely rate where the nearest pairs are censored: they count, but not how near."""
     ends = np.quantile(cosines, (1 - above, 1 - nearest * above))
-    start, end = (float(value) for value in _scaled(ends))
-    beyond = _scaled(cosines[cosines > ends[0]])
-    total = float((np.minimum(beyond, end) - start).sum())
-    inner = np.count_nonzero(beyond < end)
-    return Tail(pairs, above, start, inner / total) if total > 0 and inner else None
+    tail = None
+    for is_linear in (True, False):
+        start, end = (float(value) for value in _scaled(ends, is_linear))
+        beyond = _scaled(cosines[cosines > ends[0]], is_linear)
+        total = float((np.minimum(beyond, end) - start).sum())
+        inner = np.count_nonzero(beyond < end)
+        tail = Tail(pairs, above, start, inner / total, is_linear) if total > 0 and inner else None
+        if tail is not None and tail.expected(1.0) <= SURE:
+            break
+    return tail
 
 
 def pairs_above(vectors: Floats, least: float, most: int) -> tuple[Positions, Positions]:

@@ -38,7 +38,7 @@ def duplicates(reader: Reader) -> pl.DataFrame:
     vectors, units = study.gallery.vectors[rows], None if reader.units is None else reader.units[rows]
     plain, whitened = unit(vectors), _whitened(reader, vectors)
     space = plain if whitened is None else whitened
-    tail = fit_tail(space, units, is_whitened=whitened is not None, seed=reader.info.seed)
+    tail = fit_tail(space, units, seed=reader.info.seed)
     if chosen.threshold is not None:
         pairs = pairs_above(plain, chosen.threshold, LISTED)
     else:
