@@ -29,8 +29,8 @@ Positions = NDArray[np.int64]
 class Tail:
     """How many of the pairs of different images reach a cosine, far above most of them.
 
-    Beyond `start` their fraction falls exponentially with the cosine, or, where that would still expect pairs at 1, with
-    -log(1 - cosine), because the fraction of points within a small distance is a power of it.
+    Beyond `start` their fraction falls exponentially with the cosine, or, where that would still expect pairs at 1,
+    with -log(1 - cosine), because the fraction of points within a small distance is a power of it.
 
     Args:
         pairs: Number of pairs of different images.
