@@ -106,6 +106,7 @@ def search(
     """Test whether image search still finds the original of a changed image, and list likely duplicates."""
     from embedshift.cli.search import lines, no_threshold, recall_table, threshold_table
     from embedshift.cli.terminal import print_table, set_up_logging
+    from embedshift.statistics.duplicates import EXPECTED_FALSE
     from embedshift.study import load
 
     set_up_logging(quiet, lambda line: with_flags(line, app))
@@ -117,7 +118,7 @@ def search(
         false_match_rate=names(false_match_rate),
         gallery=gallery,
         threshold=threshold,
-        expected_false=expected_false,
+        expected_false=EXPECTED_FALSE if threshold is None and expected_false is None else expected_false,
     )
     if as_json:
         tables = {name: study.table(name).to_dicts() for name in SEARCH_TABLES if name in study.table_names}

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from embedshift.arrays import Floats, Units, Values
 
-# The tail begins at a fiftieth of the pairs, the nearest; in a large set at fewer: at ten for each image. There are 20 at
+# The tail begins at a fiftieth of the pairs, the nearest; in a large set at fewer: at ten for each image; at 20 at
 # least. The nearest tenth of those may be copies; at first half of a tail that is as much longer.
 START, OF_AN_IMAGE, LEAST_PAIRS, NEAREST, FIRST_NEAREST, FIRST_LONGER = 0.02, 10, 20, 0.1, 0.5, 2.5
 # Embeddings with this cosine are equal but for rounding.
