@@ -39,10 +39,8 @@ def test_it_prints_thresholds_pairs_and_predictions(cli, study):
     for value in table["threshold"]:
         assert f"{value:.4f}" in done.out
     pairs = study.duplicates()
-    assert len(pairs) > 10
-    assert f"(10 of {len(pairs)} that reach the strictest threshold):" in done.out
-    first = pairs.row(0, named=True)
-    assert f"{first['cosine']:.4f}  {first['image_id']}  {first['other']}" in done.out
+    assert pairs.is_empty()
+    assert "No duplicates found: no two images have embeddings so near that 1 such pair" in done.out
     assert "Predicted recall@1 among 200 images:" in done.out
 
 
@@ -51,7 +49,7 @@ def test_equal_ends_are_counted_and_not_one_of_them_named_alone():
     columns = {"augmentation": [*values], "false_match_rate": 0.01, "value": [*values.values()]}
     thresholds = {"false_match_rate": [0.01], "threshold": [0.9], "ci_low": [0.88], "ci_high": [0.92]}
     tables = {"matches": pl.DataFrame(columns), "thresholds": pl.DataFrame(thresholds)}
-    printed = threshold_table(SimpleNamespace(table=tables.__getitem__))
+    printed = threshold_table(SimpleNamespace(table=tables.__getitem__, augmentations=[*values]))
     cells = [next(iter(column.cells)) for column in printed.columns]
     assert cells == ["0.01", "0.9000  0.8800 to 0.9200", "0.250 noise", "1.000 blur and 2 more"]
 
@@ -68,6 +66,28 @@ def test_json_has_the_tables(cli, study):
     found = json.loads(cli("search", study.folder, "--json").out)
     assert found["search"] == study.search().to_dicts()
     assert {*found} == {"study", "search", "thresholds", "matches", "gallery_sizes", "duplicates"}
+
+
+def test_the_nearest_pairs_are_printed_by_group(cli, study):
+    done = cli("search", study.folder, "--threshold", "0.5")
+    pairs = study.duplicates()
+    assert len(pairs) > 10
+    together, images = pairs["group"].n_unique(), len({*pairs["image_id"], *pairs["other"]})
+    assert f"{len(pairs)} pairs, in {together} groups of together {images} images, have a cosine of 0.5" in done.out
+    assert [line.split()[-2:] for line in done.out.splitlines() if line.startswith("  group ")] == [
+        [*row] for row in pairs.head(10).select("image_id", "other").rows()
+    ]
+    assert f"and {len(pairs) - 10} more" in done.out
+    assert cli("search", study.folder, "--expected-false", "1").code == 0
+    assert study.duplicates().is_empty()
+
+
+def test_a_wrong_threshold_is_one_line(cli, study):
+    for options in (("--threshold", "2"), ("--expected-false", "0"), ("--threshold", "0.9", "--expected-false", "2")):
+        done = cli("search", study.folder, *options)
+        assert done.code == 2
+        assert options[0] in done.err
+        assert "Traceback" not in done.err
 
 
 def test_queries_and_gallery(cli, study, tmp_path):

@@ -73,8 +73,8 @@ def test_find_duplicates(tmp_path):
     code, out, written = run("find_duplicates.py", tmp_path)
     pairs = table(written / "duplicates.csv")
     assert code == 0
-    assert f"8 of {len(pairs)} pairs shown; all are in build/find_duplicates/duplicates.csv" in out
-    assert len(pairs) > 8
+    assert f"{min(8, len(pairs))} of {len(pairs)} pairs shown; all are in build/find_duplicates/duplicates.csv" in out
+    assert 4 <= len(pairs) <= 8
     assert "4 of 4 copies are among" in out
     first = {frozenset((row["image_id"], row["other"])) for row in pairs[:4]}
     names = ("astronaut-0", "camera-0", "chelsea-0", "china-0")

@@ -8,6 +8,8 @@ import polars as pl
 
 from embedshift.store.reader import Reader
 
+DUPLICATES = {"image_id": pl.String, "other": pl.String, "cosine": pl.Float64, "whitened": pl.Float64}
+DUPLICATES |= {"group": pl.Int64, "expected_false": pl.Float64}
 SIZES = {"measured": (3, 6, 12), "predicted": (24, 48), "bound": (120, 1200)}
 RATES = (0.01, 0.001)
 
@@ -48,7 +50,7 @@ def searched(reader: Reader, recall: dict[str, float], pairs: Sequence[tuple[str
             matches, schema=["augmentation", "false_match_rate", "n", "value", "ci_low", "ci_high"], orient="row"
         ),
         "duplicates": pl.DataFrame(
-            list(pairs), schema={"image_id": pl.String, "other": pl.String, "cosine": pl.Float64}, orient="row"
+            [(*pair, None, number, 0.5) for number, pair in enumerate(pairs, 1)], schema=DUPLICATES, orient="row"
         ),
     }
     return replace(reader, made={**reader.made, **made})

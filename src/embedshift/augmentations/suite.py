@@ -17,7 +17,7 @@ from embedshift.augmentations.pipelines import ENDINGS, read_pipelines
 from embedshift.augmentations.transforms import Transform
 from embedshift.augmentations.trial import failure
 from embedshift.augmentations.variant import purified_of
-from embedshift.config import Json
+from embedshift.config import NO_AUGMENTATIONS, Json
 from embedshift.errors import UsageError, reason
 from embedshift.registry import Registry
 
@@ -29,6 +29,7 @@ LARGEST = 20_000
 SUITES: Registry[Callable[[Choice], Sequence[Augmentation]]] = Registry("augmentation suite")
 # Name → description of the views of a suite that takes long to make: its transforms import albumentations.
 VIEWS: dict[str, Mapping[str, str]] = {}
+SUITES.add(NO_AUGMENTATIONS, lambda choice: ())
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Suite:
     _by_name: dict[str, Augmentation] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not self.augmentations:
+        if self.is_custom and not self.augmentations:
             raise UsageError("augmentations: give at least one")
         for augmentation in self.augmentations:
             if augmentation.name in self._by_name:

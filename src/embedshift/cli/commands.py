@@ -118,6 +118,16 @@ def search(
         ),
     ] = "",
     whiten: WhitenOption = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="List pairs from this cosine on as likely duplicates.", rich_help_panel=RARE)
+    ] = None,
+    expected_false: Annotated[
+        float | None,
+        typer.Option(
+            help="List likely duplicates until so many of them are expected to be false. Default: 1.",
+            rich_help_panel=RARE,
+        ),
+    ] = None,
     groups: GroupOption = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -125,18 +135,27 @@ def search(
     """Test whether image search still finds the original of a changed image, and list likely duplicates."""
     from embedshift.cli.search import lines, no_threshold, recall_table, threshold_table
     from embedshift.cli.terminal import print_table, set_up_logging
+    from embedshift.statistics.duplicates import EXPECTED_FALSE
     from embedshift.study import load
     from embedshift.study.whitening import WhitenedStudy
 
     set_up_logging(quiet, lambda line: with_flags(line, app))
     study = load(folder) if whiten is None else WhitenedStudy(folder, whiten)
     study.regroup(groups)
-    table = study.table("search", queries=queries, false_match_rate=names(false_match_rate), gallery=gallery)
+    table = study.table(
+        "search" if study.augmentations else "duplicates",
+        queries=queries,
+        false_match_rate=names(false_match_rate),
+        gallery=gallery,
+        threshold=threshold,
+        expected_false=EXPECTED_FALSE if threshold is None and expected_false is None else expected_false,
+    )
     if as_json:
-        tables = {name: study.table(name).to_dicts() for name in SEARCH_TABLES}
+        tables = {name: study.table(name).to_dicts() for name in SEARCH_TABLES if name in study.table_names}
         say(json.dumps({"study": str(folder)} | tables))
         return
-    print_table(recall_table(study, table), ("knn_overlap@10", "recall@5", "recall@10"))
+    if study.augmentations:
+        print_table(recall_table(study, table), ("knn_overlap@10", "recall@5", "recall@10"))
     if len(study.table("thresholds")):
         print_table(threshold_table(study))
     else:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from embedshift.cli.search import duplicate_lines
 from embedshift.registry import METRICS
 from embedshift.statistics.summary import COSINE, PAPER_METRICS
 from embedshift.statistics.tolerance import MISSED, MISSED_CRITERION, RELATIVE_SHIFT, by_family
@@ -93,6 +94,8 @@ def tolerance_table(study: Study) -> Table:
 def result_tables(study: Study) -> Iterator[tuple[Table, list[str]]]:
     """Yields the tables that a run prints: tolerances of families first, and only these if there are many views."""
     reader = study.reader()
+    if not reader.augmentations:
+        return
     if "tolerance" in reader.table_names:
         levels = range(1, 1 + max(len(family.views) for family in reader.families))
         yield tolerance_table(study), [_level(level) for level in (*levels[1::2], *levels[::2])]
@@ -116,7 +119,11 @@ def _level(level: int) -> str:
 
 
 def legend(study: Study) -> Iterator[str]:
-    """Yields what the columns of these tables mean, and where all numbers are."""
+    """Yields what the columns of these tables mean, and where all numbers are; of originals alone the duplicates."""
+    if not study.augmentations:
+        yield from duplicate_lines(study)
+        yield f"All numbers: {study.folder / 'tables'}"
+        return
     yield "relative shift: 0 = unchanged, 1 = as far as another image."
     yield f"Metrics: `embedshift list metrics`. All numbers: {study.folder / 'tables'}"
 

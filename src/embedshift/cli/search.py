@@ -6,10 +6,11 @@ import polars as pl
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from embedshift.statistics.duplicates import rule_in_words
 from embedshift.study import Study
 from embedshift.study.whitening import WhitenedStudy
 
-# Number of likely duplicates to print.
+# Number of pairs of likely duplicates to print.
 PRINTED = 10
 
 
@@ -45,11 +46,13 @@ def threshold_table(study: Study) -> Table:
     table.add_column("threshold, 95 % interval", no_wrap=True)
     table.add_column("views matched:\nlowest")
     table.add_column("highest")
-    matches = study.table("matches").drop_nulls("value")
+    matches = study.table("matches").drop_nulls("value") if study.augmentations else None
     for row in study.table("thresholds").iter_rows(named=True):
         ends = "-" if row["ci_low"] is None else f"{row['ci_low']:.4f} to {row['ci_high']:.4f}"
-        matched = matches.filter(false_match_rate=row["false_match_rate"]).sort("value", maintain_order=True)
-        words = [_ends(matched, end) for end in (0, -1)] if len(matched) else ["-", "-"]
+        words = ["-", "-"]
+        if matches is not None:
+            matched = matches.filter(false_match_rate=row["false_match_rate"]).sort("value", maintain_order=True)
+            words = [_ends(matched, end) for end in (0, -1)] if len(matched) else words
         table.add_row(f"{row['false_match_rate']:g}", f"{_number(row['threshold'], 4)}  {ends}", *words)
     return table
 
@@ -68,14 +71,10 @@ def no_threshold(study: Study) -> str:
 
 
 def lines(study: Study) -> Iterator[str]:
-    """Yields the nearest pairs of different images, the prediction for larger galleries, and where all results are."""
-    pairs = study.table("duplicates")
-    if len(pairs):
-        shown = min(PRINTED, len(pairs))
-        yield f"Nearest pairs of different images ({shown} of {len(pairs):,} that reach the strictest threshold):"
-    for row in pairs.head(PRINTED).iter_rows(named=True):
-        yield f"  {row['cosine']:.4f}  {row['image_id']}  {row['other']}"
-    predicted = study.table("gallery_sizes").filter(kind="predicted").drop_nulls("recall")
+    """Yields the likely duplicates, the prediction for larger galleries, and where all results are."""
+    yield from duplicate_lines(study)
+    sizes = study.table("gallery_sizes") if study.augmentations else pl.DataFrame()
+    predicted = sizes.filter(kind="predicted").drop_nulls("recall") if len(sizes) else sizes
     if len(predicted):
         largest = predicted.filter(pl.col("images") == pl.col("images").max()).sort("recall", maintain_order=True)
         yield f"Predicted recall@1 among {largest['images'][0]:,} images:"
@@ -86,6 +85,22 @@ def lines(study: Study) -> Iterator[str]:
         yield "With the map; nothing was written. On images that it was fitted to, it may look better than on others."
         return
     yield f"Tables: {study.folder / 'tables'}. `embedshift report {study.folder}` adds them to the report."
+
+
+def duplicate_lines(study: Study) -> Iterator[str]:
+    """Yields the likely duplicates, the nearest first, or that there are none, and the rule that says so."""
+    reader = study.reader()
+    units = reader.info.counts.measured if reader.units is None else len(set(reader.units))
+    pairs, rule = study.table("duplicates"), rule_in_words(reader.kept_settings("duplicates"), units)
+    if pairs.is_empty():
+        yield f"No duplicates found: no two images have {rule}."
+        return
+    images, groups = pl.concat([pairs["image_id"], pairs["other"]]).n_unique(), pairs["group"].n_unique()
+    yield f"Likely duplicates: {len(pairs):,} pairs, in {groups:,} groups of together {images:,} images, have {rule}:"
+    for row in pairs.head(PRINTED).iter_rows(named=True):
+        yield f"  group {row['group']}  cosine {row['cosine']:.4f}  {row['image_id']}  {row['other']}"
+    if len(pairs) > PRINTED:
+        yield f"  and {len(pairs) - PRINTED:,} more in {study.folder / 'tables' / 'duplicates.csv'}"
 
 
 def _number(value: float | None, places: int = 3) -> str:

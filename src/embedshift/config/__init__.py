@@ -35,6 +35,8 @@ LONGEST = 1024
 BUNDLED = "dinov2-small-offline"
 # The name of the augmentations of a study of pairs, and the settings that select from suites of augmentations.
 PAIRS, DRAWING_SETTINGS = "pairs", ("families", "levels", "frost_textures")
+# The suite of a study of originals alone, which is enough to find duplicates.
+NO_AUGMENTATIONS = "none"
 # The option of all commands that analyse.
 GROUPS_WORDS = "Images that are not independent: folder, near, none, or a CSV or Parquet file (image_id, group)."
 # Settings that only studies of pairs have.
@@ -98,6 +100,8 @@ class StudyConfig:
         """Returns whether the study asks this question."""
         if self.pairs and not question.for_pairs:
             return False
+        if self.augmentations == NO_AUGMENTATIONS and not question.for_originals:
+            return False
         return question.is_asked(None if question.switches is None else self.of(question.switches))
 
     def asked(self) -> list[Question]:
@@ -141,7 +145,23 @@ def make_config(given: Mapping[str, Any]) -> StudyConfig:
         for question in questions()
         if question.switches
     )
-    return validated(StudyConfig, {**study_settings, "switches": switches})
+    config = validated(StudyConfig, {**study_settings, "switches": switches})
+    if config.augmentations == NO_AUGMENTATIONS:
+        _refuse_settings_of_views(config)
+    return config
+
+
+def _refuse_settings_of_views(config: StudyConfig) -> None:
+    """Refuses settings that have no effect on a study of originals alone."""
+    needs_views = {question.switches for question in questions() if not question.for_originals}
+    parts = [switches for switches in config.switches if type(switches) in needs_views]
+    fields = [(part, field) for part in parts for field in dataclasses.fields(part)]
+    fields += [(config, field) for field in dataclasses.fields(config) if field.name in ("draws", "metrics", "store")]
+    if others := [field.name for part, field in fields if getattr(part, field.name) != field.default]:
+        words = ", ".join(f"`{name}`" for name in others)
+        raise UsageError(
+            f"{words} cannot be combined with `augmentations` none, which measures the embeddings of originals alone"
+        )
 
 
 def _with_pair_defaults(given: Mapping[str, Any]) -> Mapping[str, Any]:

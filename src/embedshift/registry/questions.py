@@ -57,6 +57,7 @@ class Question:
         is_asked: Function of these settings → whether a study asks the question; the default is always.
         choices: A frozen dataclass of its settings for tables and report; None = no settings.
         for_pairs: Whether it makes sense for pairs, whose views another program made.
+        for_originals: Whether it makes sense for a study of originals alone.
         figures: Name → number and title of each figure that its `figures.py` draws, so that figures can be listed
             without importing matplotlib.
     """
@@ -68,6 +69,7 @@ class Question:
     is_asked: Callable[[Any], bool] = lambda _: True
     choices: type | None = None
     for_pairs: bool = True
+    for_originals: bool = False
     figures: Mapping[str, tuple[str, str]] = dataclasses.field(default_factory=dict, hash=False)
 
     @property

@@ -119,6 +119,7 @@ def _page(given: PageInput, figures: Sequence[EmbeddedFigure], too_large: int) -
     placed_sections = [
         page.PlacedSection(ORDER[name], section, page.fill(f"{name}.html.j2", section.content))
         for name, section in report_sections.items()
+        if info.augmentations or name not in ("charts", "figures")
     ]
     pictures = {key: address for placed in question_sections for key, address in placed.section.images.items()}
     return page.render(

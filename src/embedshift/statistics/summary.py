@@ -80,7 +80,7 @@ def measured(
 ) -> Measured:
     """Reads the metrics of a study's rows once, as a stream; without images, the sample has no values."""
     study, distances = chunked(rows), distances or {}
-    if not study.items:
+    if not study.items or not augmentations or not metrics:
         nothing = estimates_from_values(np.full((1, len(augmentations) * (len(metrics) + len(distances))), np.nan))
         return Measured(tuple(augmentations), tuple(metrics), nothing, tuple(distances))
     read = functools.partial(

@@ -33,9 +33,12 @@ def _near(reader: ShardReader) -> list[str | None]:
     if reader.chunks.order.images > MOST_NEAR:
         raise UsageError(f"{reader.folder}: `groups` {NEAR} compares all pairs of at most {MOST_NEAR:,} images")
     vectors = reader.vectors(reader.rows().filter(pl.col("view") == ORIGINAL).select("embedding").collect())
-    cosine = pl.col("cosine_similarity").fill_nan(None)
-    views = reader.rows().filter(pl.col("view") != ORIGINAL).group_by("view").agg(cosine.median()).collect()
-    least = near_cosine(views["cosine_similarity"], mean_cosine(vectors))
+    medians: list[float] = []
+    if reader.augmentations:
+        cosine = pl.col("cosine_similarity").fill_nan(None)
+        views = reader.rows().filter(pl.col("view") != ORIGINAL).group_by("view").agg(cosine.median()).collect()
+        medians = views["cosine_similarity"].to_list()
+    least = near_cosine(medians, mean_cosine(vectors))
     return [str(number) for number in components(vectors, least)]
 
 

@@ -120,6 +120,8 @@ def _read_views(
     image_id: str, rows: pl.DataFrame, variants: Mapping[str, Read], only: Collection[str] | None, info: StudyInfo
 ) -> dict[str, Pixels | str]:
     """Returns the measured variants, and their purified versions; or why one cannot be read."""
+    if not variants:
+        return {}
     measured = rows.filter(pl.col("cosine_similarity").is_not_null())["view"].to_list()
     names = [name for name in measured if only is None or name in only]
     views = {name: _decoded(variants[name], image_id, info) for name in names if name in variants}

@@ -10,6 +10,8 @@ def reason_for_absence(reader: Reader, name: str) -> str:
         return f"not finished, no table '{name}' yet; run the same command again"
     if name in (tables := installed_tables()):
         question, table = tables[name]
+        if not reader.augmentations:
+            return f"no {name} here: it needs augmentations"
         if table.requires and question in reader.questions:
             return f"no {name} here: it needs {table.requires}"
         if not question.for_pairs:

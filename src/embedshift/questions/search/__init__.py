@@ -14,6 +14,8 @@ class Choices:
     queries: str | int | None = None
     false_match_rate: Sequence[float | str] | None = None
     gallery: str | Path | None = None
+    threshold: float | None = None
+    expected_false: float | None = None
 
 
 SENTENCE = "Does image search still find the original, and which images are duplicates?"
@@ -22,4 +24,4 @@ FIGURES = {
     "gallery": ("19", "Search in larger galleries: how often the original ranks first"),
     "roc": ("20", "Duplicate detection: matched views against false matches"),
 }
-QUESTIONS.add("search", Question(__name__, SENTENCE, order=16, choices=Choices, figures=FIGURES))
+QUESTIONS.add("search", Question(__name__, SENTENCE, order=16, choices=Choices, for_originals=True, figures=FIGURES))

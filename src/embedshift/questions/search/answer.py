@@ -6,8 +6,10 @@ import polars as pl
 
 from embedshift.config import BUNDLED, Json
 from embedshift.questions.search.near import near_duplicates
+from embedshift.questions.search.settings import settings
 from embedshift.report.numbers import in_percent
 from embedshift.report.section import Answer, PageInput
+from embedshift.statistics.duplicates import rule_in_words
 
 RECALL = "recall@1"
 # A search misses few if recall is above it, and more than it finds if recall is below it, with the whole interval.
@@ -19,9 +21,17 @@ CHANCE = 0.01
 def answer(page: PageInput) -> Answer | None:
     table = page.data.table("search")
     if table is None:
-        return None
+        pairs = page.data.table("duplicates")
+        return None if pairs is None else Answer("Which images are duplicates?", found_duplicates(page, pairs))
     content = recall_summary(page, table) | {"near": near_duplicates(page.reader)}
     return Answer("Does image search still find the original?", content)
+
+
+def found_duplicates(page: PageInput, pairs: pl.DataFrame) -> Json:
+    """Returns the numbers of pairs, groups and images, and the rule by which they are duplicates."""
+    images = pl.concat([pairs["image_id"], pairs["other"]]).n_unique()
+    counts = {"pairs": len(pairs), "groups": pairs["group"].n_unique(), "images": images}
+    return {"duplicates": counts, "rule": rule_in_words(settings(page.reader).for_duplicates, page.data.units)}
 
 
 def recall_summary(page: PageInput, table: pl.DataFrame) -> Json:

@@ -1,12 +1,12 @@
 """The report's section on search: recall, ranks, thresholds for duplicates, and images found instead."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import polars as pl
 
 from embedshift.augmentations import ORIGINAL
 from embedshift.config import Json
-from embedshift.questions.search.answer import answer, recall_summary, searched_images
+from embedshift.questions.search.answer import answer, found_duplicates, recall_summary, searched_images
 from embedshift.questions.search.near import near_duplicates
 from embedshift.questions.search.recall import AUC, KS, MRR, OVERLAP, RECALLS
 from embedshift.questions.search.returned import RANKS, rank_fractions, search_mistakes
@@ -16,8 +16,8 @@ from embedshift.report.section import PageInput, Part, Section
 from embedshift.statistics.families import ONE_LEVEL
 from embedshift.store.naming import ImageNaming
 
-# Pairs that are shown as likely duplicates, and views that the search takes for another image.
-PAIRS, MISTAKES = 12, 6
+# Groups of duplicates that are shown, images of each, and views that the search takes for another image.
+GROUPS, IMAGES, MISTAKES = 12, 4, 6
 # The fraction of views, and their number, above which one first result is a hub; and at least twice that of originals.
 HUB, FEW = 0.05, 5
 COLUMNS = (*RECALLS, MRR, OVERLAP, AUC)
@@ -28,19 +28,15 @@ def section(page: PageInput) -> Section | None:
     """Returns the section; one line if the study stores no vectors."""
     if not page.info.has_vectors:
         return Section("search", "Search", {"search": None})
-    table, ranks = page.data.table("search"), page.data.table("search_ranks")
-    if table is None or ranks is None:
+    table, ranks, pairs = (page.data.table(name) for name in ("search", "search_ranks", "duplicates"))
+    if pairs is None:
         return None
+    if table is None or ranks is None:  # of originals alone
+        return Section("search", "Duplicates", {"search": duplicates_content(page, pairs, [])})
     mistakes = search_mistakes(ranks.filter(pl.col("view").is_in(page.data.augmentations)), MISTAKES)
-    pairs = page.data.table("duplicates")
-    likely = [] if pairs is None else pairs.sort("cosine", descending=True, maintain_order=True).head(PAIRS).to_dicts()
-    near = near_duplicates(page.reader)
-    if near and not likely:  # too few images for a threshold
-        likely = nearest_pairs(page)
-    shown = thumbnails(page.reader, image_keys(mistakes, likely))
     searched = ranks["image_id"].n_unique()
     measured = set(table.drop_nulls("value")["metric"])
-    content = {
+    content = duplicates_content(page, pairs, mistakes) | {
         "recall_summary": recall_summary(page, table),
         "neighbour": nearest_neighbour(page),
         "images": page.data.images,
@@ -48,7 +44,7 @@ def section(page: PageInput) -> Section | None:
         "units": min(searched, page.data.units),
         "unit": page.data.unit,
         "has_groups": page.info.groups is not None,
-        "near": near,
+        "near": near_duplicates(page.reader),
         "always_1": trivial(page.data.images),
         "one_level": ONE_LEVEL if page.data.shows_one_level else "",
         "columns": [
@@ -59,11 +55,7 @@ def section(page: PageInput) -> Section | None:
         "hubs": hubs(page.data.table("hubs"), searched),
         "rank_names": list(RANKS),
         "ranks": rank_rows(ranks, page.data.table("matches"), page.data.augmentations),
-        "thresholds": threshold_rows(page.data.table("thresholds")),
         "figures": {name: page.figures.get(name) for name in ("recall", "gallery", "roc")},
-        "pairs": [pair(row, shown, page.reader.naming) for row in likely],
-        "mistakes": [mistake(row, shown, page.reader.naming) for row in mistakes],
-        "pictures": page.reader.pictures,
     }
     return Section("search", "Search", {"search": content})
 
@@ -94,12 +86,6 @@ def hubs(table: pl.DataFrame | None, images: int) -> Json:
     least = max(HUB, 2 * before, FEW / images)
     many = worst.filter(pl.col("largest") > least, side="view").select("augmentation", "largest").rows()
     return {"many": [(name, in_percent(largest)[0]) for name, largest in many], "before": in_percent(before)[0]}
-
-
-def nearest_pairs(page: PageInput) -> list[Json]:
-    """Returns the nearest pairs of originals, from their neighbours."""
-    neighbours = page.data.need("search_neighbours").filter(pl.col("image_id") < pl.col("other"))
-    return neighbours.sort("cosine", "image_id", "other", descending=[True, False, False]).head(PAIRS).to_dicts()
 
 
 def trivial(images: int) -> list[str]:
@@ -154,18 +140,40 @@ def rate_in_words(rate: float) -> str:
     return f"{round(rate * denominator):,} in {denominator:,}"
 
 
-def image_keys(mistakes: Sequence[Json], pairs: Sequence[Json]) -> list[Key]:
+def image_keys(mistakes: Sequence[Json], groups: Sequence[Json]) -> list[Key]:
     """Returns the images of the section, each as often as it occurs there."""
     keys: list[Key] = []
     for row in mistakes:
         keys += [(row["image_id"], row["view"]), (row["image_id"], ORIGINAL), (row["other"], ORIGINAL)]
-    return keys + [(row[end], ORIGINAL) for row in pairs for end in ("image_id", "other")]
+    return keys + [(image_id, ORIGINAL) for group in groups for image_id in group["ids"]]
 
 
-def pair(row: Mapping[str, str], shown: Thumbnails, naming: ImageNaming) -> Json:
-    """Formats a likely duplicate for the page."""
-    images = [_image(row[end], ORIGINAL, "", shown, naming) for end in ("image_id", "other")]
-    return {"cosine": fixed(float(row["cosine"]), 4), "images": images}
+def duplicates_content(page: PageInput, pairs: pl.DataFrame, mistakes: Sequence[Json]) -> Json:
+    """Returns what the section says of duplicates, and all that it shows images of."""
+    groups = duplicate_groups(pairs)
+    shown = thumbnails(page.reader, image_keys(mistakes, groups[:GROUPS]))
+    naming = page.reader.naming
+    return found_duplicates(page, pairs) | {
+        "thresholds": threshold_rows(page.data.table("thresholds")),
+        "is_whitened": pairs["whitened"].count() > 0,
+        "groups": [
+            group | {"images": [_image(image_id, ORIGINAL, "", shown, naming) for image_id in group["ids"]]}
+            for group in groups[:GROUPS]
+        ],
+        "mistakes": [mistake(row, shown, naming) for row in mistakes],
+        "pictures": page.reader.pictures,
+    }
+
+
+def duplicate_groups(pairs: pl.DataFrame) -> list[Json]:
+    """Returns the groups of duplicates, each with its number of images, their range of cosines, and a few images."""
+    groups = []
+    for part in pairs.partition_by("group", maintain_order=True):
+        ids = list(dict.fromkeys(image_id for row in part.select("image_id", "other").iter_rows() for image_id in row))
+        cosines = part["cosine"].sort().to_list()
+        ends = dict.fromkeys(fixed(cosine, 4) for cosine in (cosines[0], cosines[-1]))
+        groups.append({"count": len(ids), "ids": ids[:IMAGES], "cosine": " to ".join(ends)})
+    return groups
 
 
 def mistake(row: Json, shown: Thumbnails, naming: ImageNaming) -> Json:
@@ -198,7 +206,7 @@ TERMS = {
     "false-match rate": "The fraction of pairs of different images whose cosine reaches a threshold.",
     "area under the curve": "The probability that a view is closer to its original than two different images are to "
     "each other; 1 = always.",
-    "likely duplicates": "The pairs of different files with the highest cosines. Check them by eye.",
+    "likely duplicates": "Pairs of images nearer than different images are expected to be. Check them by eye.",
 }
 CORRECTED = {"Recall, ranks, thresholds and matches of a search": "Not corrected."}
 

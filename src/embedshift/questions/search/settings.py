@@ -3,11 +3,12 @@
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from embedshift.errors import UsageError
 from embedshift.questions.search import Choices
+from embedshift.statistics.duplicates import EXPECTED_FALSE
 from embedshift.store.reader import Reader
 
 QUERIES, FALSE_MATCH_RATES, ALL = 2_000, (0.01, 0.001), "all"
@@ -16,7 +17,7 @@ LEAST_RATE = 1e-15
 # Tables that one search makes.
 SEARCHED = ("search_ranks", "search_neighbours", "gallery_sizes", "hubs")
 # Increased when a change of this question changes its tables.
-VERSION = "1"
+VERSION, DUPLICATES_VERSION = "1", "2"
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,9 @@ class Settings:
     gallery: str = ""
     gallery_is_lost: bool = False
     groups: str = ""
+    # The cosine from which pairs are duplicates; None = that at which so many false pairs are expected.
+    threshold: float | None = None
+    expected_false: float = EXPECTED_FALSE
 
     @property
     def for_ranks(self) -> dict[str, str]:
@@ -38,15 +42,41 @@ class Settings:
         """The settings of the tables that also depend on the false-match rates."""
         return self.for_ranks | {"false_match_rate": ",".join(map(repr, self.false_match_rates))}
 
+    @property
+    def for_duplicates(self) -> dict[str, str]:
+        """The settings of the table of duplicates."""
+        given = "expected_false" if self.threshold is None else "threshold"
+        groups = {"groups": self.groups} if self.groups else {}
+        return {"version": DUPLICATES_VERSION, given: repr(getattr(self, given))} | groups
+
 
 def settings(reader: Reader) -> Settings:
     """The settings of a study's search: those chosen now, else those of the stored tables, else the defaults."""
+    return replace(_of_views(reader), **_of_duplicates(reader))
+
+
+def _of_duplicates(reader: Reader) -> dict[str, float]:
+    """Returns the number of false pairs that is expected, or the threshold."""
+    chosen, stored = reader.choice(Choices), reader.kept_settings("duplicates")
+    given = {"threshold": chosen.threshold, "expected_false": chosen.expected_false}
+    numbers = {name: value for name, value in given.items() if value is not None}
+    if len(numbers) > 1:
+        raise UsageError("`threshold` and `expected_false` both say from which cosine: give one of them")
+    for name, (low, high) in {"threshold": (-1, 1), "expected_false": (1e-9, 1e9)}.items():
+        if name in numbers and not low <= numbers[name] <= high:
+            raise UsageError(f"`{name}` {numbers[name]:g}: give a number between {low:g} and {high:g}")
+    return numbers or {name: float(stored[name]) for name in given if name in stored}
+
+
+def _of_views(reader: Reader) -> Settings:
     chosen = reader.choice(Choices)
     stored = [reader.kept_settings(name) for name in SEARCHED]
     previous = next((labels for labels in stored if labels.get("version") == VERSION), {})
     queries = parse_queries(str(previous.get("queries", QUERIES) if chosen.queries is None else chosen.queries))
     rates = parse_rates(_rates(reader, chosen.false_match_rate))
     groups = reader.info.groups_digest
+    if chosen.gallery and not reader.augmentations:
+        raise UsageError("`gallery` is searched with views, which a study of originals alone lacks; leave it out")
     if chosen.gallery is not None:
         return Settings(queries, rates, gallery_label(str(chosen.gallery)), groups=groups)
     is_same = previous.get("queries") == str(queries or ALL) and previous.get("groups", "") == groups

@@ -11,25 +11,25 @@ from embedshift.arrays import Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.questions.search import Choices, matching, pairs, recall
 from embedshift.questions.search.approximate import search_function
+from embedshift.questions.search.duplicates import duplicates
 from embedshift.questions.search.prediction import gallery_sizes
 from embedshift.questions.search.ranks import SearchResults, search_views
 from embedshift.questions.search.settings import QUERIES, settings
 from embedshift.questions.search.vectors import originals
 from embedshift.statistics.sample import IN_MEMORY
-from embedshift.store.naming import GALLERY
 from embedshift.store.reader import Reader
 from embedshift.store.table import Rules, Table
 
-NEAR = 1e-7
 log = logging.getLogger(__name__)
 
 # What a study must have for these tables, as text.
 REQUIRES = "stored embeddings: run it with `store` all"
-# Images whose pairs are all made; the number if a rate needs more; and the most rows of `duplicates`.
-PAIRED, MOST_PAIRED, LISTED = QUERIES, IN_MEMORY, 10_000
+# Images whose pairs are all made, and the number if a rate needs more.
+PAIRED, MOST_PAIRED = QUERIES, IN_MEMORY
+# Tables that need no views.
+OF_ORIGINALS = ("thresholds", "duplicates")
 # Columns that hold names of images.
 NAMES = ("image_id", "other")
-DUPLICATES: dict[str, type[pl.DataType]] = {"image_id": pl.String, "other": pl.String, "cosine": pl.Float64}
 
 
 @functools.lru_cache(maxsize=1)
@@ -78,29 +78,6 @@ def roc(reader: Reader) -> pl.DataFrame:
     return matching.roc(cosines(reader, count), original_pairs(reader, count))
 
 
-def duplicates(reader: Reader) -> pl.DataFrame:
-    """Returns pairs of different images whose cosine reaches the strictest threshold, the most similar first."""
-    by_rate = _need(reader, "thresholds").sort("false_match_rate")["threshold"]
-    neighbours = _need(reader, "search_neighbours")
-    if by_rate.is_empty():
-        return pl.DataFrame(schema=DUPLICATES)
-    pairs_of_images = original_pairs(reader, PAIRED)
-    strictest = by_rate.drop_nulls().head(1).to_list()
-    threshold = strictest[0] if strictest else float(pairs_of_images.cosines[0])
-    ids = reader.rows().filter(pl.col("view") == ORIGINAL).select("image_id").head(PAIRED).collect()["image_id"]
-    first, second, cosine = pairs.pairs_above(pairs_of_images, threshold)
-    exact = pl.DataFrame({"image_id": ids.gather(first), "other": ids.gather(second), "cosine": cosine.astype(float)})
-    # The threshold is the cosine of a pair in float32.
-    near = neighbours.filter(pl.col("cosine") >= threshold - NEAR, ~pl.col("other").str.starts_with(GALLERY))
-    both = pl.concat([exact, near.select(*DUPLICATES)], how="vertical_relaxed")
-    # The image whose name comes first is named first: a pair may be found from both sides.
-    earlier, later = pl.min_horizontal("image_id", "other"), pl.max_horizontal("image_id", "other")
-    unique = both.select(earlier.alias("image_id"), later.alias("other"), "cosine").unique(
-        ["image_id", "other"], keep="first", maintain_order=True
-    )
-    return unique.sort("cosine", descending=True, maintain_order=True).head(LISTED)
-
-
 @functools.lru_cache(maxsize=1)
 def original_pairs(reader: Reader, count: int) -> pairs.Pairs:
     """Returns all pairs of the first originals."""
@@ -145,7 +122,7 @@ def _table(
         name,
         make,
         reads,
-        lambda reader: reader.info.has_vectors,
+        lambda reader: reader.info.has_vectors and (name in OF_ORIGINALS or reader.augmentations),
         requires=REQUIRES,
         settings=settings,
         doc=DOCS[name],
@@ -170,7 +147,7 @@ DOCS = {
     "hubs": "How many queries have one and the same first result, originals and views; skewness of 10-occurrences.",
     "matches": "The proportion of views that reach each threshold with their own original.",
     "roc": "The proportion of views that match, by false-match rate.",
-    "duplicates": "Pairs of different images whose cosine reaches the strictest threshold, the nearest pair first.",
+    "duplicates": "Likely duplicates: pairs of images nearer than different images are expected to be, in groups.",
 }
 
 
@@ -180,8 +157,8 @@ TABLES = (
     _table("gallery_sizes", lambda reader: gallery_sizes(search_results(reader).searches)),
     _table("hubs", lambda reader: search_results(reader).hubs),
     _table("search", search, "search_ranks", rules=RULES),
-    _table("thresholds", thresholds, "search_ranks", settings=_threshold_settings),
+    _table("thresholds", thresholds, settings=_threshold_settings),
     _table("matches", matches, "search_ranks", "thresholds", settings=_threshold_settings),
     _table("roc", roc, "search_ranks"),
-    _table("duplicates", duplicates, "search_neighbours", "thresholds", settings=_threshold_settings, names=NAMES),
+    _table("duplicates", duplicates, settings=lambda reader: settings(reader).for_duplicates, names=NAMES),
 )

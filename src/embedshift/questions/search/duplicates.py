@@ -1,0 +1,70 @@
+"""The table `duplicates`: pairs of images that are nearer than different images are expected to be."""
+
+import logging
+
+import numpy as np
+import polars as pl
+import scipy
+
+from embedshift.arrays import Floats
+from embedshift.questions.search.settings import settings
+from embedshift.questions.search.vectors import originals
+from embedshift.statistics.duplicates import EQUAL, cosines_of, fit_tail, pairs_above
+from embedshift.statistics.whitening import unit
+from embedshift.store.reader import Reader
+from embedshift.store.shift_moments import shift_moments
+
+# The most images whose pairs are all compared, and the most pairs that are listed.
+COMPARED, LISTED = 200_000, 10_000
+DUPLICATES: dict[str, type[pl.DataType]] = {
+    **dict.fromkeys(("image_id", "other"), pl.String),
+    **dict.fromkeys(("cosine", "whitened"), pl.Float64),
+    "group": pl.Int64,
+    "expected_false": pl.Float64,
+}
+log = logging.getLogger(__name__)
+
+
+def duplicates(reader: Reader) -> pl.DataFrame:
+    """Returns the pairs, the nearest first; `group` numbers the sets of images that they connect.
+
+    Pairs within one group of the user are listed too, but the tail is that of pairs between groups.
+    """
+    chosen, study = settings(reader), originals(reader)
+    has_direction = np.flatnonzero(study.gallery.lengths > 0)
+    if len(has_direction) > COMPARED:
+        log.warning("duplicates are searched for among the first %s images", f"{COMPARED:,}")
+    rows = has_direction[:COMPARED]
+    vectors, units = study.gallery.vectors[rows], None if reader.units is None else reader.units[rows]
+    plain, whitened = unit(vectors), _whitened(reader, vectors)
+    space = plain if whitened is None else whitened
+    tail = fit_tail(space, units, seed=reader.info.seed)
+    if chosen.threshold is not None:
+        pairs = pairs_above(plain, chosen.threshold, LISTED)
+    else:
+        pairs = pairs_above(space, EQUAL if tail is None else min(EQUAL, tail.threshold(chosen.expected_false)), LISTED)
+    cosines = cosines_of(vectors, *pairs)
+    decisive = cosines if whitened is None else cosines_of(whitened, *pairs)
+    edges = scipy.sparse.coo_array((np.ones(len(cosines)), pairs), shape=(len(rows), len(rows)))
+    names = study.ids.gather(rows)
+    table = pl.DataFrame(
+        {
+            "one": names.gather(pairs[0]),
+            "two": names.gather(pairs[1]),
+            "cosine": cosines,
+            "whitened": None if whitened is None else decisive,
+            "group": scipy.sparse.csgraph.connected_components(edges, directed=False)[1][pairs[0]],
+            "expected_false": None if tail is None else tail.expected(decisive),
+            "decisive": decisive,
+        }
+    )
+    ends = {"image_id": pl.min_horizontal("one", "two"), "other": pl.max_horizontal("one", "two")}
+    ordered = table.with_columns(**ends).sort("decisive", "image_id", "other", descending=[True, False, False])
+    numbered = ordered.with_row_index().with_columns(group=pl.col("index").min().over("group").rank("dense"))
+    return numbered.select(pl.col(name).cast(kind) for name, kind in DUPLICATES.items())
+
+
+def _whitened(reader: Reader, vectors: Floats) -> Floats | None:
+    """Returns originals in the space that the shifts of the study whiten; None if it has no shifts."""
+    moments = shift_moments(reader)
+    return moments.by_shifts()(vectors) if moments.shift_products.any() else None

@@ -1,0 +1,151 @@
+"""Duplicates: pairs of images that are nearer than the nearest of that many different images are expected to be."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from embedshift.arrays import Floats, Units, Values
+
+# The tail begins at a fiftieth of the pairs, the nearest; in a large set at fewer: at ten for each image; at 20 at
+# least. The nearest tenth of those may be copies; at first half of a tail that is as much longer.
+START, OF_AN_IMAGE, LEAST_PAIRS, NEAREST, FIRST_NEAREST, FIRST_LONGER = 0.02, 10, 20, 0.1, 0.5, 2.5
+# Embeddings with this cosine are equal but for rounding.
+EQUAL = 1 - 1e-6
+# Pairs at a cosine that so few pairs of different images are expected to reach are copies.
+SURE = 0.1
+# Images, or groups, below which there are too few pairs; and the pairs that show the tail: of so many images at most
+# with all others.
+LEAST_IMAGES, SAMPLED, DRAWN = 20, 50_000_000, 1_000
+# Rows and columns of cosines at once, and the largest error of one in float32.
+_ROWS, _COLUMNS, _NEAR = 1_024, 8_192, 1e-5
+# False pairs that are expected in the whole set, unless the user chooses.
+EXPECTED_FALSE = 1.0
+Positions = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Tail:
+    """How many of the pairs of different images reach a cosine, far above most of them.
+
+    Beyond `start` their fraction falls exponentially with the cosine, or, where that would still expect pairs at 1,
+    with -log(1 - cosine), because the fraction of points within a small distance is a power of it.
+
+    Args:
+        pairs: Number of pairs of different images.
+        above: The fraction of them beyond `start`.
+        start: The cosine where the tail begins, on its scale.
+        rate: How fast the fraction falls.
+        is_linear: Whether the scale is the cosine itself.
+    """
+
+    pairs: float
+    above: float
+    start: float
+    rate: float
+    is_linear: bool
+
+    def expected(self, cosines: ArrayLike) -> Values:
+        """Returns how many pairs of different images are expected at these cosines or above."""
+        fraction = self.above * np.exp(-self.rate * (_scaled(cosines, self.is_linear) - self.start))
+        return np.asarray(self.pairs * np.minimum(fraction, 1.0))
+
+    def threshold(self, expected: float) -> float:
+        """Returns the cosine from which so many are expected; never below `start`."""
+        value = self.start + max(0.0, np.log(self.pairs * self.above / expected)) / self.rate
+        return float(value if self.is_linear else -np.expm1(-value))
+
+
+def _scaled(cosines: ArrayLike, is_linear: bool) -> Values:
+    values = np.asarray(cosines, np.float64)
+    return values if is_linear else -np.log1p(-np.minimum(values, 1 - 1e-15))
+
+
+def fit_tail(vectors: Floats, units: Units | None, *, seed: int) -> Tail | None:
+    """Fits the tail of unit vectors `[n, D]` of images, or of groups `units`; None for too few, or if all are alike.
+
+    It is fitted again without the pairs that it says are surely copies, until there are none.
+    """
+    count = len(vectors)
+    groups = np.arange(count) if units is None else units
+    sizes = np.bincount(groups).astype(np.float64)
+    if np.count_nonzero(sizes) < LEAST_IMAGES:
+        return None
+    pairs = float(count**2 - np.square(sizes).sum()) / 2
+    drawn = np.sort(np.random.default_rng(seed).permutation(count)[: min(DRAWN, max(1, SAMPLED // count))])
+    cosines = np.concatenate([(vectors @ vectors[row])[groups != groups[row]] for row in drawn])
+    cosines = cosines[cosines < EQUAL]
+    if len(cosines) < LEAST_PAIRS:
+        return None
+    above = max(min(START, OF_AN_IMAGE * count / pairs), LEAST_PAIRS / pairs)
+    tail, remaining = _tail_of(cosines, pairs, min(0.5, FIRST_LONGER * above), FIRST_NEAREST), 0
+    while tail is not None and remaining != len(cosines):
+        remaining = len(cosines)
+        cosines = cosines[cosines < tail.threshold(SURE)]
+        tail = _tail_of(cosines, pairs, above, NEAREST)
+    return tail
+
+
+def _tail_of(cosines: Floats, pairs: float, above: float, nearest: float) -> Tail | None:
+    """Returns the tail with the most likely rate where the nearest pairs are censored: they count, but not how near."""
+    ends = np.quantile(cosines, (1 - above, 1 - nearest * above))
+    tail = None
+    for is_linear in (True, False):
+        start, end = (float(value) for value in _scaled(ends, is_linear))
+        beyond = _scaled(cosines[cosines > ends[0]], is_linear)
+        total = float((np.minimum(beyond, end) - start).sum())
+        inner = np.count_nonzero(beyond < end)
+        tail = Tail(pairs, above, start, inner / total, is_linear) if total > 0 and inner else None
+        if tail is not None and tail.expected(1.0) <= SURE:
+            break
+    return tail
+
+
+def pairs_above(vectors: Floats, least: float, most: int) -> tuple[Positions, Positions]:
+    """Returns the pairs of unit vectors `[n, D]` with a cosine of `least` or more, the nearest first, `most` at most.
+
+    Cosines come block by block, so that memory does not grow with the number of pairs.
+    """
+    first, second, cosines = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
+    for top in range(0, len(vectors), _ROWS):
+        for left in range(top, len(vectors), _COLUMNS):
+            block = (vectors[top : top + _ROWS] @ vectors[left : left + _COLUMNS].T).ravel()
+            width = min(_COLUMNS, len(vectors) - left)
+            places = np.flatnonzero(block >= np.float32(least - _NEAR))
+            places = places[left + places % width > top + places // width]
+            if len(places) > most:
+                places = places[np.argsort(-block[places], kind="stable")[:most]]
+            rows, columns = top + places // width, left + places % width
+            exact = cosines_of(vectors, rows, columns)
+            near = exact >= least
+            first, second = np.append(first, rows[near]), np.append(second, columns[near])
+            cosines = np.append(cosines, exact[near])
+            if len(cosines) > most:
+                kept = np.lexsort((second, first, -cosines))[:most]
+                first, second, cosines = first[kept], second[kept], cosines[kept]
+                least = max(least, float(cosines[-1]))
+    order = np.lexsort((second, first, -cosines))
+    return first[order], second[order]
+
+
+def cosines_of(vectors: ArrayLike, first: Positions, second: Positions) -> Values:
+    """Returns the cosines of some pairs of vectors `[n, D]`, in float64; 1 at most."""
+    given = np.asarray(vectors)
+    cosines = np.empty(len(first))
+    for start in range(0, len(first), _COLUMNS):
+        part = slice(start, start + _COLUMNS)
+        ends = (given[places[part]].astype(np.float64) for places in (first, second))
+        one, other = (end / np.linalg.norm(end, axis=1, keepdims=True) for end in ends)
+        cosines[part] = (one * other).sum(axis=1)
+    return np.clip(cosines, -1.0, 1.0)
+
+
+def rule_in_words(settings: Mapping[str, str], units: int) -> str:
+    """Returns which pairs of `units` images, or groups, are duplicates by the settings of their table."""
+    if "threshold" in settings:
+        return f"a cosine of {float(settings['threshold']):g} or more"
+    if units < LEAST_IMAGES:
+        return f"equal embeddings (fewer than {LEAST_IMAGES} images, or groups, show no more without a threshold)"
+    expected = float(settings.get("expected_false", EXPECTED_FALSE))
+    return f"embeddings so near that {expected:g} such pair of different images is expected in the whole set"
