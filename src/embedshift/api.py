@@ -38,6 +38,7 @@ def run(
     embedding: str | None = None,
     limit: int | None = None,
     sample: int | None = None,
+    until: float | None = None,
     seed: int = DEFAULTS.seed,
     draws: int = DEFAULTS.draws,
     size: int | None = None,
@@ -85,6 +86,9 @@ def run(
         embedding: The name of one of the encoder's vectors; None = the first that its family offers.
         limit: Measure only the first N images in the order of their ids; None = all.
         sample: Measure N of these images, drawn by the seed; None = all.
+        until: A width from 0 to 1, such as 0.1. Images are measured, in the order drawn by the seed, until the 95 %
+            interval of every relative shift r ends within `until` x max(0.1, r) of it; `limit` or all images are the
+            most. It is tested after every shard, not before 64 images (or 20 groups). A later run without it goes on.
         seed: Decides every draw and the order of the images; 0 or more.
         draws: Views of each image and augmentation, from 1.
         size: Side S of the square views in pixels, from 8; None = the encoder's own.
@@ -138,7 +142,7 @@ def run(
     encoder_settings = {name: value for name, value in encoder_settings.items() if value is not None}
     given: Json = encoder_settings | {
         "images": [str(path) for path in ([images] if isinstance(images, str | Path) else images)],
-        "metrics": metrics, "limit": limit, "sample": sample, "seed": seed, "draws": draws, "resize": resize,
+        "metrics": metrics, "limit": limit, "sample": sample, "until": until, "seed": seed, "draws": draws, "resize": resize,
         "engine": engine, "workers": workers, "batch_size": batch_size, "shard_size": shard_size, "store": store,
         "compile": compile, "families": families, "levels": levels, "pairs": pairs, "allow_missing": allow_missing,
         "num_gpus": num_gpus, "concurrency": concurrency, "image_timeout": image_timeout,

@@ -2,19 +2,23 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+from embedshift.engines.job import loader_count
 from embedshift.engines.loaders import Images, draw_all
 from embedshift.pipeline.draw import draw_image, hash_image
 from embedshift.pipeline.drawn import DrawnImage
+from embedshift.pipeline.prepare import StudyContext
 from embedshift.pipeline.study_plan import StudyPlan
 from embedshift.sources import ImageRef, Shard, Source
 from embedshift.sources.base import storable
+from embedshift.store.changed import measured_pixels
 from embedshift.store.shards import ShardRecord
 
 log = logging.getLogger(__name__)
 
 
-def shards_to_retry(
+def _drawable_shards(
     cut: Sequence[Shard],
     done: Mapping[int, ShardRecord],
     source: Source,
@@ -53,3 +57,28 @@ def current_hashes(
         storable(sample.image_id): result if isinstance(result, str) else None
         for sample, result in zip(samples, hashes, strict=True)
     }
+
+
+def shards_to_retry(study: StudyContext, out: Path, done: Mapping[int, ShardRecord], *, transient: bool) -> set[int]:
+    """Returns the finished shards to measure again because failed images in them can now be read."""
+    workers = loader_count(study.config)
+    readable = _drawable_shards(study.shards, done, study.source, study.plan, workers=workers, transient=transient)
+    for shard in study.shards:
+        if shard.index in readable and (changed := changed_among(study, out, done, shard.samples)):
+            readable.remove(shard.index)
+            log.warning(
+                "shard %d keeps its rows and failures: %d of its images have changed since they were measured (first: "
+                "%s); restore them, or choose another `out`",
+                shard.index, len(changed), changed[0],
+            )  # fmt: skip
+    return readable
+
+
+def changed_among(
+    study: StudyContext, out: Path, done: Mapping[int, ShardRecord], samples: Sequence[ImageRef]
+) -> list[str]:
+    """Returns the ids of measured images whose pixels have changed since."""
+    measured = measured_pixels(out, done, [storable(sample.image_id) for sample in samples])
+    candidates = [sample for sample in samples if storable(sample.image_id) in measured]
+    now = current_hashes(candidates, study.source, study.plan, workers=loader_count(study.config)) if candidates else {}
+    return sorted(name for name, pixels in now.items() if pixels != measured[name])

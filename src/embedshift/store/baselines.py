@@ -1,7 +1,8 @@
 """Computes the baseline of every metric from the shards' sums over pairs of images."""
 
 import functools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sized
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +16,28 @@ from embedshift.store.shard_reader import ShardReader
 MANY = 4_096
 
 
+class Summed(Protocol):
+    """Finished shards with their sums: those of a study, or the first ones of a run."""
+
+    @property
+    def records(self) -> Sized:
+        """Their records."""
+
+    @property
+    def units(self) -> Units | None:
+        """The number of each image's group."""
+
+    def placed_sums(self, name: str) -> Iterator[tuple[int, dict[str, Values]]]:
+        """Yields the sums under a name, each with the number of images before its shard."""
+
+
 # Several tables of a study need them, which would read the sums of all shards again.
 @functools.lru_cache(maxsize=1)
 def baselines(reader: ShardReader) -> dict[str, Baseline]:
     """Baselines are exact over all pairs where the metric declares how, else over the measured pairs."""
     sampled = _sampled(reader)
     images = sum(record.images for record in reader.records)
-    joined = functools.cache(functools.partial(_joined, reader))
+    joined = functools.cache(functools.partial(joined_sums, reader))
     by_metric: dict[str, Baseline | None] = {}
     for column, name in enumerate(reader.info.metrics):
         if name not in METRICS:
@@ -70,20 +86,21 @@ def _sampled(reader: ShardReader) -> dict[str, Values]:
     }
 
 
-def _joined(reader: ShardReader, name: str) -> Mapping[str, Values]:
+def joined_sums(shards: Summed, name: str) -> Mapping[str, Values]:
     """Returns the concatenated sums of all shards under a name; empty if there are none."""
-    all_sums = len(reader.records) <= MANY or name not in ("units", "vectors")
-    count = 0 if all_sums else sum(len(next(iter(part.values()))) for part in reader.shard_sums(name))
-    parts = reader.shard_sums(name) if name != "vectors" or reader.units is None else _grouped_vectors(reader)
+    all_sums = len(shards.records) <= MANY or name not in ("units", "vectors")
+    count = 0 if all_sums else sum(len(next(iter(part.values()))) for _, part in shards.placed_sums(name))
+    sums = (part for _, part in shards.placed_sums(name))
+    parts = sums if name != "vectors" or shards.units is None else _grouped_vectors(shards)
     return joined(parts, units=-(-count // CHUNKS), vectors=-(-count // KEPT))
 
 
-def _grouped_vectors(reader: ShardReader) -> Iterator[Mapping[str, Values]]:
+def _grouped_vectors(shards: Summed) -> Iterator[Mapping[str, Values]]:
     """Yields the vectors that shards keep, those of their first images, with the group of each and its size."""
-    assert reader.units is not None
-    sizes = np.bincount(reader.units)
-    for start, part in reader.placed_sums("vectors"):
-        groups = reader.units[start : start + len(part["vectors"])]
+    assert shards.units is not None
+    sizes = np.bincount(shards.units)
+    for start, part in shards.placed_sums("vectors"):
+        groups = shards.units[start : start + len(part["vectors"])]
         yield part | {"group": groups.astype(np.float64), "size": sizes[groups].astype(np.float64)}
 
 
