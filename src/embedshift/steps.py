@@ -169,14 +169,14 @@ def _measure(
         if record.failures:
             shards.write_failures(out, [done[index] for index in sorted(done)])
 
-    with ShardWriter(out, written, origin.study_id, origin.lost) as writer:
-        with contextlib.closing(find_engine(study.config.engine)(_job(study, pending, progress))) as results:
-            for result in results:
-                writer.write(*result)
-                if enough is not None:
-                    writer.wait()
-                    if enough.until.shards:
-                        break
+    measured = contextlib.closing(find_engine(study.config.engine)(_job(study, pending, progress)))
+    with ShardWriter(out, written, origin.study_id, origin.lost) as writer, measured as results:
+        for result in results:
+            writer.write(*result)
+            if enough is not None:
+                writer.wait()
+                if enough.until.shards:
+                    break
     if enough is not None:
         done = discard(out, enough.until, done)
     records = [done[index] for index in sorted(done)]

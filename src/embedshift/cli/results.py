@@ -9,6 +9,7 @@ from embedshift.registry import METRICS
 from embedshift.statistics.summary import COSINE, PAPER_METRICS
 from embedshift.statistics.tolerance import MISSED, MISSED_CRITERION, RELATIVE_SHIFT, by_family
 from embedshift.statistics.units import in_words, interval_in_words
+from embedshift.store.enough import why_ended
 from embedshift.study import Study
 
 PERFORMANCE = "mean\nperformance"
@@ -118,6 +119,8 @@ def _level(level: int) -> str:
 def legend(study: Study) -> Iterator[str]:
     """Yields what the columns of these tables mean, and where all numbers are."""
     yield "relative shift: 0 = unchanged, 1 = as far as another image."
+    if ended := why_ended(study.reader().info):
+        yield ended
     yield f"Metrics: `embedshift list metrics`. All numbers: {study.folder / 'tables'}"
 
 

@@ -29,7 +29,8 @@ def pair_count(shard_images: int, study_images: int) -> int:
 
 
 def images_of_sums(end: int, study_images: int) -> int:
-    """Returns for how many images a shard's sums are made, whose last image has this number: the study may end there."""
+    """Returns for how many images the sums of a shard are made; `end` is the number of its last image."""
+    # At least as fine as in a study that ends there, as `until` may.
     return min(study_images, max(KEPT + 1, end))
 
 

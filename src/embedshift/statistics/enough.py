@@ -8,7 +8,7 @@ from embedshift.statistics.baselines import Baseline, is_scale, relative_shift, 
 from embedshift.statistics.intervals import LEVEL
 from embedshift.statistics.sample import Estimates
 
-# Below this relative shift the width is a fraction of it, since nothing that hardly moves can be known relative to zero.
+# A smaller relative shift counts as this one: what hardly moves cannot be known in relation to itself.
 SMALL = 0.1
 # Before so many images, or groups of images, no interval is trusted to say that it is narrow.
 LEAST_IMAGES, LEAST_GROUPS = 64, 20

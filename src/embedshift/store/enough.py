@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from embedshift.arrays import Units, Values
 from embedshift.registry import METRICS
-from embedshift.statistics.enough import has_least, widths
+from embedshift.statistics.enough import SMALL, has_least, widths
 from embedshift.statistics.layout import layout, metric_parts
 from embedshift.statistics.sample import gather
 from embedshift.statistics.summary import COSINE
@@ -38,14 +38,14 @@ class Enough:
     def __init__(
         self, folder: Path, until: Until, augmentations: Sequence[str], seed: int, shards: int, groups: Groups | None
     ) -> None:
-        self.until, self.records, self.units = until, list[ShardRecord](), None
+        self.until, self.records = until, list[ShardRecord]()
         self._folder, self._augmentations, self._seed, self._shards = folder, augmentations, seed, shards
         self._groups = None if groups is None else dict(zip(groups.ids, groups.names, strict=True))
         self._waiting: dict[int, ShardRecord] = {}
         self._parts: list[tuple[Values, Values]] = []
         self._ids: list[str] = []
         self._sums: dict[str, list[tuple[int, dict[str, Values]]]] = {name: [] for name in SUMS}
-        self.units: Units | None
+        self.units: Units | None = None
 
     def add(self, record: ShardRecord) -> None:
         """Takes a finished shard, in any order; `until.shards` says how many are enough, once they are."""
@@ -95,15 +95,30 @@ class Enough:
             width, limits = self.until.width, (metric.low, metric.high)
             found = widths(sample, baseline, metric.no_change, limits, seed=self._seed, enough=width)
         widest = int(np.argmax(np.nan_to_num(found, nan=np.inf)))
-        update = {"augmentation": self._augmentations[widest], "present": float(found[widest]), "images": images}
-        update |= {"groups": None if self.units is None else sample.images, "present": _or_none(found[widest])}
-        if has_least(sample, images) and (found <= width).all():
-            update["shards"] = len(self.records)
-        self.until = self.until.model_copy(update=update)
+        is_enough = has_least(sample, images) and (found <= width).all()
+        self.until = Until(
+            width=width,
+            kept=self.until.kept,
+            shards=len(self.records) if is_enough else None,
+            images=images,
+            groups=None if self.units is None else sample.images,
+            augmentation=self._augmentations[widest],
+            present=float(found[widest]) if np.isfinite(found[widest]) else None,
+        )
 
 
-def _or_none(number: float) -> float | None:
-    return float(number) if np.isfinite(number) else None
+def why_ended(info: StudyInfo) -> str:
+    """Returns in one sentence why a finished study that was asked by `until` has so many images; "" for others."""
+    until = info.until
+    if not info.complete or until is None:
+        return ""
+    tried = f"{info.images_tried:,} of {info.counts.images:,} images"
+    far = "has no interval" if until.present is None else f"ends within {until.present:.2g} x max({SMALL}, r)"
+    widest = f"the widest, of {until.augmentation}, {far}" if until.augmentation else "none has an interval"
+    if until.shards is None:
+        return f"All {tried} were measured, but `until` {until.width:g} was not reached: {widest}."
+    rule = f"the interval of every relative shift r ends within {until.width:g} x max({SMALL}, r) of it"
+    return f"Ended after {tried} by `until` {until.width:g}: {rule}; {widest}."
 
 
 def asked(
