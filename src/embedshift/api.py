@@ -144,9 +144,9 @@ def run(
         "images": [str(path) for path in ([images] if isinstance(images, str | Path) else images)],
         "metrics": metrics, "limit": limit, "sample": sample, "until": until, "seed": seed, "draws": draws,
         "resize": resize, "engine": engine, "workers": workers, "batch_size": batch_size, "shard_size": shard_size,
-        "store": store, "compile": compile, "families": families, "levels": levels, "pairs": pairs, "allow_missing": allow_missing,
-        "num_gpus": num_gpus, "concurrency": concurrency, "image_timeout": image_timeout,
-        "frost_textures": None if frost_textures is None else str(frost_textures),
+        "store": store, "compile": compile, "families": families, "levels": levels, "pairs": pairs,
+        "allow_missing": allow_missing, "num_gpus": num_gpus, "concurrency": concurrency,
+        "image_timeout": image_timeout, "frost_textures": None if frost_textures is None else str(frost_textures),
         "groups": None if groups is None or isinstance(groups, Mapping) else str(groups),
     } | switches  # fmt: skip
     encoder, suite = _encoder(model, encoder_settings), _suite(augmentations)
