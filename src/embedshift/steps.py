@@ -102,7 +102,8 @@ def run_study(
                 "%d images have changed since they were measured (first: %s); their rows describe the earlier pixels",
                 len(changed), changed[0],
             )  # fmt: skip
-        start = Start(out, len(ids), _images(done), complete, study.source.skipped)
+        images_done = sum(record.images + len(record.failures) for record in done.values())
+        start = Start(out, len(ids), images_done, complete, study.source.skipped)
         if complete:
             on_start(start)
             return Reader(out)
@@ -140,10 +141,6 @@ def _enough(study: StudyContext, out: Path, until: Until, groups: Choice | None)
         log.warning("`until` %g: the first images are of few archives: they must be like all others", until.width)
     all_groups = choose(Reader(out), groups, [storable(sample.image_id) for sample in study.samples])
     return Enough(out, until, study.plan.suite.names, study.config.seed, len(study.shards), all_groups)
-
-
-def _images(done: Mapping[int, shards.ShardRecord]) -> int:
-    return sum(record.images + len(record.failures) for record in done.values())
 
 
 def _measure(

@@ -19,8 +19,8 @@ from embedshift.config import make_config
 from embedshift.encoders.spec import EncoderSpec
 from embedshift.engines import Job, devices
 from embedshift.pipeline.prepare import prepared
-from embedshift.statistics import enough
 from embedshift.steps import run_study
+from embedshift.store import enough
 from support import mean_colour, models, studies
 from support.mean_colour import MeanColour
 from support.tokenizers_made import make_clip

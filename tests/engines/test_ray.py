@@ -18,7 +18,7 @@ import embedshift
 from embedshift import EmbedshiftError
 from embedshift.engines import cluster as joining
 from embedshift.sources import open_source, shuffle
-from embedshift.statistics import enough
+from embedshift.store import enough
 from support import studies
 from support.mean_colour import MeanColour
 from support.tokenizers_made import make_clip

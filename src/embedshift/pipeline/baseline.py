@@ -28,15 +28,9 @@ def pair_count(shard_images: int, study_images: int) -> int:
     return min(max(count, shard_images // IMAGES_PER_PAIR), shard_images * (shard_images - 1) // 2)
 
 
-def images_of_sums(end: int, study_images: int) -> int:
-    """Returns for how many images the sums of a shard are made; `end` is the number of its last image."""
-    # At least as fine as in a study that ends there, as `until` may.
-    return min(study_images, max(KEPT + 1, end))
-
-
 def plan_of_sums(plan: StudyPlan, shard: int) -> StudyPlan:
-    """Returns the plan for the sums of a shard."""
-    return replace(plan, images=images_of_sums((shard + 1) * plan.config.shard_size, plan.images))
+    """Returns the plan for the sums of a shard: as fine as those of a study that ends with it, as `until` may."""
+    return replace(plan, images=min(plan.images, max(KEPT + 1, (shard + 1) * plan.config.shard_size)))
 
 
 def index_pairs(count: int) -> Iterator[tuple[int, int]]:

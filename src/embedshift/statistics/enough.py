@@ -32,8 +32,3 @@ def widths(
         return np.asarray(student)
     shown = relative_shifts(sample, baseline, no_change, seed=seed, limits=limits)
     return np.asarray(np.maximum(student, np.maximum(shown.high - value, value - shown.low) / scale))
-
-
-def has_least(sample: Estimates, images: int) -> bool:
-    """Returns whether a sample has so many images, and groups, that its intervals may end a run."""
-    return images >= LEAST_IMAGES and (sample.units is None or sample.images >= LEAST_GROUPS)

@@ -5,17 +5,16 @@ a run that was killed; shards behind it are not kept.
 """
 
 import functools
-import logging
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from embedshift.arrays import Units, Values
+from embedshift.arrays import Values
 from embedshift.registry import METRICS
-from embedshift.statistics.enough import SMALL, has_least, widths
+from embedshift.statistics.enough import LEAST_GROUPS, LEAST_IMAGES, SMALL, widths
 from embedshift.statistics.layout import layout, metric_parts
 from embedshift.statistics.sample import gather
 from embedshift.statistics.summary import COSINE
@@ -24,8 +23,6 @@ from embedshift.store.chunks import scan
 from embedshift.store.groups import Groups
 from embedshift.store.info import StudyInfo, Until
 from embedshift.store.shards import ShardRecord, shard_path, shard_sums
-
-log = logging.getLogger(__name__)
 
 # The fraction of images that a shard must add for a test of its own.
 STEP = 0.02
@@ -38,25 +35,22 @@ class Enough:
     def __init__(
         self, folder: Path, until: Until, augmentations: Sequence[str], seed: int, shards: int, groups: Groups | None
     ) -> None:
-        self.until, self.records = until, list[ShardRecord]()
+        self.until, self._next = until, 0
         self._folder, self._augmentations, self._seed, self._shards = folder, augmentations, seed, shards
-        self._groups = None if groups is None else dict(zip(groups.ids, groups.names, strict=True))
+        self._group = None if groups is None else dict(zip(groups.ids, groups.names, strict=True))
         self._waiting: dict[int, ShardRecord] = {}
         self._parts: list[tuple[Values, Values]] = []
         self._ids: list[str] = []
         self._sums: dict[str, list[tuple[int, dict[str, Values]]]] = {name: [] for name in SUMS}
-        self.units: Units | None = None
 
     def add(self, record: ShardRecord) -> None:
         """Takes a finished shard, in any order; `until.shards` says how many are enough, once they are."""
         self._waiting[record.index] = record
-        while self.until.shards is None and len(self.records) in self._waiting:
-            self._take(self._waiting.pop(len(self.records)))
-            if self._is_due(len(self.records)):
+        while self.until.shards is None and self._next in self._waiting:
+            self._take(self._waiting.pop(self._next))
+            self._next += 1
+            if self._is_due(self._next):
                 self._test()
-
-    def placed_sums(self, name: str) -> Iterator[tuple[int, dict[str, Values]]]:
-        yield from self._sums[name]
 
     def note(self) -> str:
         """Returns how wide the widest interval is."""
@@ -65,7 +59,6 @@ class Enough:
 
     def _take(self, record: ShardRecord) -> None:
         start, path = len(self._ids), shard_path(self._folder, record.index)
-        self.records.append(record)
         if not record.images:
             return
         rows = scan([path])
@@ -81,27 +74,25 @@ class Enough:
         return shards >= self.until.kept and (steps[0] < steps[1] or shards in (1, self._shards))
 
     def _test(self) -> None:
-        names = self._groups
-        self.units = None if names is None else Groups("", self._ids, [names[name] for name in self._ids]).units
-        metric, images = METRICS[COSINE], len(self._ids)
+        group, metric, images = self._group, METRICS[COSINE], len(self._ids)
+        units = None if group is None else Groups("", self._ids, [group[name] for name in self._ids]).units
         if not images or not self._augmentations or metric.baseline is None:
             return
         with threadpool_limits(1):  # threads may sum in another order
-            baseline = metric.baseline(functools.partial(joined_sums, self), images)
+            joined = functools.partial(joined_sums, self._sums.__getitem__, self._next, units)
+            baseline = metric.baseline(joined, images)
             if baseline is None:
                 return
             sizes = None if baseline.pairs is None else [int(count) for count in baseline.pairs.images]
-            sample = gather(self._parts, chunks=sizes, units=self.units)
+            sample = gather(self._parts, chunks=sizes, units=units)
             width, limits = self.until.width, (metric.low, metric.high)
             found = widths(sample, baseline, metric.no_change, limits, seed=self._seed, enough=width)
         widest = int(np.argmax(np.nan_to_num(found, nan=np.inf)))
-        is_enough = has_least(sample, images) and (found <= width).all()
+        has_least = images >= LEAST_IMAGES and (units is None or sample.images >= LEAST_GROUPS)
         self.until = Until(
             width=width,
             kept=self.until.kept,
-            shards=len(self.records) if is_enough else None,
-            images=images,
-            groups=None if self.units is None else sample.images,
+            shards=self._next if has_least and (found <= width).all() else None,
             augmentation=self._augmentations[widest],
             present=float(found[widest]) if np.isfinite(found[widest]) else None,
         )

@@ -62,16 +62,11 @@ class GroupsRecord(Model):
 
 
 class Until(Model):
-    """The width that `until` asked for, the shards that it keeps in any case, and how many were enough, if any were.
-
-    `augmentation` has the widest interval of the `images`, and groups, that were tested last; `present` is its width.
-    """
+    """The width of `until`, the shards kept in any case, how many are enough, and the widest interval at present."""
 
     width: float
     kept: Natural = 0
     shards: AtLeast1 | None = None
-    images: Natural = 0
-    groups: Natural | None = None
     augmentation: str = ""
     present: float | None = None
 
