@@ -17,7 +17,7 @@ import polars as pl
 from embedshift.arrays import Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.statistics.baselines import KEPT, Baseline, cosine_baseline, relative_shifts
-from embedshift.statistics.enough import LEAST_IMAGES, widths
+from embedshift.statistics.enough import LEAST, has_least, widths
 from embedshift.statistics.sample import Estimates, gather
 from embedshift.statistics.summary import COSINE
 from embedshift.statistics.vectors import unit
@@ -59,9 +59,11 @@ def stopped(cosines: Values, vectors: Values, width: float, shard: int, seed: in
     drawn = np.random.default_rng([seed, shard]).integers(len(vectors), size=MOST * shard)
     for images in range(shard, MOST * shard + 1, shard):
         part = drawn[:images]
-        if images < LEAST_IMAGES:
+        if images < LEAST[0]:
             continue
         sample, baseline = estimates(cosines[part], vectors[part])
+        if not has_least(sample, images):
+            continue
         if (widths(sample, baseline, 1.0, (-1.0, 1.0), seed=seed, enough=width) <= width).all():
             break
     shown = relative_shifts(sample, baseline, 1.0, seed=seed, limits=(-1.0, 1.0))

@@ -12,7 +12,8 @@ import embedshift
 from embedshift import steps
 from embedshift.engines.devices import run_on_devices
 from embedshift.errors import UsageError
-from embedshift.statistics.enough import LEAST_GROUPS, LEAST_IMAGES
+from embedshift.statistics.enough import LEAST, SKEWNESS, has_least
+from embedshift.statistics.sample import estimates_from_values
 from embedshift.store.info import read_content, write_content
 from embedshift.store.verification import verify
 from support import command, models
@@ -92,14 +93,14 @@ def shown_widths(study):
 
 def test_it_ends_at_the_first_shard_whose_tables_have_narrow_intervals(photos, ended, whole, tmp_path):
     end, (cosines, units) = end_of(ended), cosines_and_units(whole)
-    assert LEAST_IMAGES < end * SHARD < IMAGES
+    assert LEAST[0] < end * SHARD < IMAGES
     assert (shown_widths(ended) <= WIDTH).all()
     assert (student_widths(cosines[: end * SHARD], units[: end * SHARD]) <= WIDTH).all()
     until = ended.reader().info.until
     assert until.present == pytest.approx(shown_widths(ended).max(), rel=1e-12)
     assert until.augmentation == [*SUITE][shown_widths(ended).argmax()]
     # One shard less is not enough: a study of these images alone says so.
-    for shards in range(LEAST_IMAGES // SHARD, end):
+    for shards in range(LEAST[0] // SHARD, end):
         if (student_widths(cosines[: shards * SHARD], units[: shards * SHARD]) > 0.95 * WIDTH).any():
             continue
         shutil.copytree(whole.folder, tmp_path / str(shards))
@@ -197,7 +198,7 @@ def test_all_images_are_measured_where_the_width_is_not_reached(photos, tmp_path
 
 
 def test_groups_must_be_twenty_and_known_beforehand(photos, ended, tmp_path):
-    folders = {f"picture-{index:02d}.png": str(index % (LEAST_GROUPS - 1)) for index in range(IMAGES)}
+    folders = {f"picture-{index:02d}.png": str(index % (LEAST[1] - 1)) for index in range(IMAGES)}
     study = run(photos, tmp_path / "few", groups=folders, until=1.0)
     assert study.reader().info.ended is None
     pairs = {f"picture-{index:02d}.png": str(index // 2) for index in range(IMAGES)}
@@ -227,3 +228,13 @@ def test_the_line_of_progress_has_the_widest(photos, tmp_path):
     )
     present = read_content(tmp_path / "study")["until"]
     assert notes[0]() == f"{present['augmentation']} ±{present['present']:.2g}, ends at ±{WIDTH}"
+
+
+@pytest.mark.parametrize("count", [64, 255, 256])
+def test_skewed_shifts_need_more_images(count):
+    values = np.random.default_rng(0).lognormal(sigma=2.0, size=(count, 2)) * [1, 0] + [0, 1]
+    even = np.random.default_rng(0).normal(size=(count, 2))
+    assert (stats.skew(values[:, 0]) > SKEWNESS, abs(stats.skew(even)).max() > SKEWNESS) == (True, False)
+    assert has_least(estimates_from_values(even), count)
+    assert has_least(estimates_from_values(values), count) == (count >= 256)
+    assert not has_least(estimates_from_values(even[:63]), 63)

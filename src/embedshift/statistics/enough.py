@@ -10,8 +10,9 @@ from embedshift.statistics.sample import Estimates
 
 # A smaller relative shift counts as this one: what hardly moves cannot be known in relation to itself.
 SMALL = 0.1
-# Before so many images, or groups of images, no interval is trusted to say that it is narrow.
-LEAST_IMAGES, LEAST_GROUPS = 64, 20
+# Images, and groups of them, below which no interval is trusted to be narrow: a sample may lack the few images that an
+# augmentation moves far. So they are more if an augmentation's shifts are skewed, by more than an exponential law's.
+LEAST, LEAST_OF_SKEWED, SKEWNESS = (64, 20), (256, 64), 2.0
 
 
 def widths(
@@ -32,3 +33,11 @@ def widths(
         return np.asarray(student)
     shown = relative_shifts(sample, baseline, no_change, seed=seed, limits=limits)
     return np.asarray(np.maximum(student, np.maximum(shown.high - value, value - shown.low) / scale))
+
+
+def has_least(sample: Estimates, images: int) -> bool:
+    """Returns whether a sample has so many images, and groups of images, that narrow intervals may end a run."""
+    off = np.zeros((1, 1)) if sample.values is None else np.nan_to_num(sample.values - sample.mean)
+    skewness = np.abs((off**3).mean(axis=0)) / np.maximum(np.square(off).mean(axis=0), 1e-300) ** 1.5
+    least_images, least_groups = LEAST_OF_SKEWED if (skewness > SKEWNESS).any() else LEAST
+    return images >= least_images and (sample.units is None or sample.images >= least_groups)

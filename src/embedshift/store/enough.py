@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from embedshift.arrays import Values
 from embedshift.registry import METRICS
-from embedshift.statistics.enough import LEAST_GROUPS, LEAST_IMAGES, SMALL, widths
+from embedshift.statistics.enough import SMALL, has_least, widths
 from embedshift.statistics.layout import layout, metric_parts
 from embedshift.statistics.sample import gather
 from embedshift.statistics.summary import COSINE
@@ -88,11 +88,10 @@ class Enough:
             width, limits = self.until.width, (metric.low, metric.high)
             found = widths(sample, baseline, metric.no_change, limits, seed=self._seed, enough=width)
         widest = int(np.argmax(np.nan_to_num(found, nan=np.inf)))
-        has_least = images >= LEAST_IMAGES and (units is None or sample.images >= LEAST_GROUPS)
         self.until = Until(
             width=width,
             kept=self.until.kept,
-            shards=self._next if has_least and (found <= width).all() else None,
+            shards=self._next if has_least(sample, images) and (found <= width).all() else None,
             augmentation=self._augmentations[widest],
             present=float(found[widest]) if np.isfinite(found[widest]) else None,
         )
