@@ -1,6 +1,7 @@
 """The steps of a run in their order: list images, load the encoder, plan, lock, measure, write tables."""
 
 import contextlib
+import functools
 import importlib.metadata
 import logging
 import platform
@@ -22,7 +23,7 @@ from embedshift.sources import Shard, remember_roots
 from embedshift.sources.base import storable
 from embedshift.sources.order import SHUFFLED, WINDOW
 from embedshift.store import resume, shards
-from embedshift.store.changed import changed_images
+from embedshift.store.changed import changed_images, measured_pixels
 from embedshift.store.copies import copies, copies_line
 from embedshift.store.enough import Enough, asked, discard
 from embedshift.store.forked import refuse_fork
@@ -89,15 +90,16 @@ def run_study(
         origin = _origin(stored, done)
         until, goes_on = asked(stored, config.until, done, lambda: _other_groups(out, groups))
         finished = stored is not None and len(done) == stored.shard_count and Reader(out).is_complete() and not goes_on
+        measured = functools.partial(measured_pixels, out, done)
         if retry_failed or not finished:
-            for index in (retried := shards_to_retry(study, out, done, transient=not retry_failed)):
+            for index in (retried := shards_to_retry(study, measured, done, transient=not retry_failed)):
                 del done[index]
             finished = finished and not retried
         if finished and stored is not None:
             until = stored.until
         pending = [] if finished else [shard for shard in study.shards if shard.index not in done]
         complete = finished and not _altered_tables(out) and not _other_groups(out, groups)
-        if changed := changed_among(study, out, done, changed_images(study.shards, done)):
+        if changed := changed_among(study, measured, changed_images(study.shards, done)):
             log.warning(
                 "%d images have changed since they were measured (first: %s); their rows describe the earlier pixels",
                 len(changed), changed[0],

@@ -10,6 +10,8 @@ from scipy import stats
 
 import embedshift
 from embedshift import steps
+from embedshift.augmentations import load_suite
+from embedshift.config import make_config
 from embedshift.engines.devices import run_on_devices
 from embedshift.errors import UsageError
 from embedshift.statistics.enough import LEAST, SKEWNESS, has_least
@@ -180,7 +182,7 @@ def test_an_ended_study_is_whole_and_says_why_it_ended(photos, ended, tmp_path, 
     assert study.is_complete()
     images = end_of(ended) * SHARD
     page = study.report(figures=[]).read_text()
-    words = f"Ended after {images} of {IMAGES} images by --until {WIDTH}: "
+    words = f"Ended after {images} of {IMAGES} images by until {WIDTH}: "
     assert words in page
     assert f"{WIDTH} x max(0.1, r)" in page
     (tmp_path / "study" / "shards" / "part-00001.parquet").unlink()
@@ -193,7 +195,7 @@ def test_all_images_are_measured_where_the_width_is_not_reached(photos, tmp_path
     assert (info.ended, info.shard_count) == (None, 5)
     assert info.until.present == pytest.approx(student_widths(*cosines_and_units(study)).max(), rel=0.02)
     assert (
-        "All 80 of 80 images were measured, but --until 0.001 was not reached: " in study.report(figures=[]).read_text()
+        "All 80 of 80 images were measured, but until 0.001 was not reached: " in study.report(figures=[]).read_text()
     )
 
 
@@ -220,10 +222,10 @@ def test_the_line_of_progress_has_the_widest(photos, tmp_path):
     notes = []
     settings = {"images": [str(photos)], "until": WIDTH, "workers": 0, "shard_size": SHARD, "limit": 64}
     steps.run_study(
-        embedshift.config.make_config(settings),
+        make_config(settings),
         tmp_path / "study",
         encoder=MeanColour(),
-        suite=embedshift.api.load_suite(SUITE),
+        suite=load_suite(SUITE),
         on_start=lambda start: notes.append(start.note),
     )
     present = read_content(tmp_path / "study")["until"]

@@ -1,8 +1,7 @@
 """Looks again at images of finished shards: those that failed, and those that may have changed since."""
 
 import logging
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 
 from embedshift.engines.job import loader_count
 from embedshift.engines.loaders import Images, draw_all
@@ -12,10 +11,12 @@ from embedshift.pipeline.prepare import StudyContext
 from embedshift.pipeline.study_plan import StudyPlan
 from embedshift.sources import ImageRef, Shard, Source
 from embedshift.sources.base import storable
-from embedshift.store.changed import measured_pixels
 from embedshift.store.shards import ShardRecord
 
 log = logging.getLogger(__name__)
+
+# Returns image id → hash of the pixels that were measured, of some images.
+Measured = Callable[[Sequence[str]], Mapping[str, str]]
 
 
 def _drawable_shards(
@@ -59,12 +60,14 @@ def current_hashes(
     }
 
 
-def shards_to_retry(study: StudyContext, out: Path, done: Mapping[int, ShardRecord], *, transient: bool) -> set[int]:
+def shards_to_retry(
+    study: StudyContext, measured: Measured, done: Mapping[int, ShardRecord], *, transient: bool
+) -> set[int]:
     """Returns the finished shards to measure again because failed images in them can now be read."""
     workers = loader_count(study.config)
     readable = _drawable_shards(study.shards, done, study.source, study.plan, workers=workers, transient=transient)
     for shard in study.shards:
-        if shard.index in readable and (changed := changed_among(study, out, done, shard.samples)):
+        if shard.index in readable and (changed := changed_among(study, measured, shard.samples)):
             readable.remove(shard.index)
             log.warning(
                 "shard %d keeps its rows and failures: %d of its images have changed since they were measured (first: "
@@ -74,11 +77,9 @@ def shards_to_retry(study: StudyContext, out: Path, done: Mapping[int, ShardReco
     return readable
 
 
-def changed_among(
-    study: StudyContext, out: Path, done: Mapping[int, ShardRecord], samples: Sequence[ImageRef]
-) -> list[str]:
+def changed_among(study: StudyContext, measured: Measured, samples: Sequence[ImageRef]) -> list[str]:
     """Returns the ids of measured images whose pixels have changed since."""
-    measured = measured_pixels(out, done, [storable(sample.image_id) for sample in samples])
-    candidates = [sample for sample in samples if storable(sample.image_id) in measured]
+    pixels = measured([storable(sample.image_id) for sample in samples])
+    candidates = [sample for sample in samples if storable(sample.image_id) in pixels]
     now = current_hashes(candidates, study.source, study.plan, workers=loader_count(study.config)) if candidates else {}
-    return sorted(name for name, pixels in now.items() if pixels != measured[name])
+    return sorted(name for name, current in now.items() if current != pixels[name])

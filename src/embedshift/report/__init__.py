@@ -130,7 +130,7 @@ def _page(given: PageInput, figures: Sequence[EmbeddedFigure], too_large: int) -
         headline=facts.headline(info, measured),
         unseen=given.reader.unseen if given.reader.pictures else "",
         unfinished=None if info.complete else (measured, info.counts.images),
-        ended=why_ended(info).replace("`until`", "--until"),
+        ended=why_ended(info).replace("`", ""),
         data={"charts": {chart.id: chart.plot for chart in charts}, "pictures": pictures},
     )
 

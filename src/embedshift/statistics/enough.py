@@ -38,6 +38,7 @@ def widths(
 def has_least(sample: Estimates, images: int) -> bool:
     """Returns whether a sample has so many images, and groups of images, that narrow intervals may end a run."""
     off = np.zeros((1, 1)) if sample.values is None else np.nan_to_num(sample.values - sample.mean)
-    skewness = np.abs((off**3).mean(axis=0)) / np.maximum(np.square(off).mean(axis=0), 1e-300) ** 1.5
+    with np.errstate(invalid="ignore", divide="ignore"):
+        skewness = np.abs((off**3).mean(axis=0)) / np.square(off).mean(axis=0) ** 1.5
     least_images, least_groups = LEAST_OF_SKEWED if (skewness > SKEWNESS).any() else LEAST
     return images >= least_images and (sample.units is None or sample.images >= least_groups)

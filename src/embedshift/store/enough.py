@@ -1,4 +1,4 @@
-"""Whether the first shards of a study are enough: `--until` ends a run when every relative shift is known closely.
+"""Whether the first shards of a study are enough: `until` ends a run when every relative shift is known closely.
 
 The end depends only on the rows of these shards. So it is the same whatever measured them, in whatever order, and after
 a run that was killed; shards behind it are not kept.
