@@ -1,5 +1,7 @@
 """The steps of a run in their order: list images, load the encoder, plan, lock, measure, write tables."""
 
+import contextlib
+import functools
 import importlib.metadata
 import logging
 import platform
@@ -14,20 +16,21 @@ from embedshift.config import StudyConfig
 from embedshift.encoders import TITLES, Encoder
 from embedshift.encoders.base import EncoderInfo
 from embedshift.engines import Job, Progress, find_engine, find_map
-from embedshift.engines.finished_shards import current_hashes, shards_to_retry
-from embedshift.engines.job import loader_count
+from embedshift.engines.finished_shards import changed_among, shards_to_retry
 from embedshift.errors import EmbedshiftError
 from embedshift.pipeline.prepare import StudyContext, prepared
-from embedshift.sources import ImageRef, Shard, remember_roots
+from embedshift.sources import Shard, remember_roots
 from embedshift.sources.base import storable
+from embedshift.sources.order import SHUFFLED, WINDOW
 from embedshift.store import resume, shards
 from embedshift.store.changed import changed_images, measured_pixels
 from embedshift.store.copies import copies, copies_line
+from embedshift.store.enough import Enough, asked, discard
 from embedshift.store.forked import refuse_fork
 from embedshift.store.grouping import are_stored, choose
 from embedshift.store.groups import FILE as GROUPS
 from embedshift.store.groups import NEAR, Choice, find_groups, write_groups
-from embedshift.store.info import Counts, EncoderRecord, ShardPixels, StudyInfo, read_info
+from embedshift.store.info import Counts, EncoderRecord, ShardPixels, StudyInfo, Until, read_info
 from embedshift.store.lock import locked
 from embedshift.store.parts import shard_checksums, shard_name, shard_pixels
 from embedshift.store.reader import Reader
@@ -49,6 +52,8 @@ class Start:
     done: int
     complete: bool
     skipped: Mapping[str, int]
+    # What the line of progress adds.
+    note: Callable[[], str] = str
 
 
 @dataclass(frozen=True)
@@ -83,27 +88,36 @@ def run_study(
         stored = read_info(out) if Reader(out).exists() else None
         done = resume.resumable(out, study.identity, study.plan.config_hash, ids, repair=repair)
         origin = _origin(stored, done)
-        finished = len(done) == len(study.shards) and Reader(out).is_complete()
+        until, goes_on = asked(stored, config.until, done, lambda: _other_groups(out, groups))
+        finished = stored is not None and len(done) == stored.shard_count and Reader(out).is_complete() and not goes_on
+        measured = functools.partial(measured_pixels, out, done)
         if retry_failed or not finished:
-            for index in _shards_to_retry(study, out, done, transient=not retry_failed):
+            for index in (retried := shards_to_retry(study, measured, done, transient=not retry_failed)):
                 del done[index]
-        pending = [shard for shard in study.shards if shard.index not in done]
-        complete = finished and not pending and not _altered_tables(out) and not _other_groups(out, groups)
-        if changed := _changed_images(study, out, done, changed_images(study.shards, done)):
+            finished = finished and not retried
+        if finished and stored is not None:
+            until = stored.until
+        pending = [] if finished else [shard for shard in study.shards if shard.index not in done]
+        complete = finished and not _altered_tables(out) and not _other_groups(out, groups)
+        if changed := changed_among(study, measured, changed_images(study.shards, done)):
             log.warning(
                 "%d images have changed since they were measured (first: %s); their rows describe the earlier pixels",
                 len(changed), changed[0],
             )  # fmt: skip
         images_done = sum(record.images + len(record.failures) for record in done.values())
-        on_start(Start(out, len(ids), images_done, complete, study.source.skipped))
+        start = Start(out, len(ids), images_done, complete, study.source.skipped)
         if complete:
+            on_start(start)
             return Reader(out)
         files = _recorded_tables(stored)
-        study_info(study, out, list(done.values()), origin, files, complete=False).write(out)
-        records = _measure(study, out, done, origin, pending, progress)
+        study_info(study, out, list(done.values()), origin, files, until).write(out)
+        enough = None if finished or until is None else _enough(study, out, until, groups)
+        on_start(start if enough is None else replace(start, note=enough.note))
+        records = _measure(study, out, done, origin, pending, progress, enough)
+        until = until if enough is None else enough.until
         chosen, group_files = write_groups(out, choose(Reader(out), groups))
         files = replace(files, groups=chosen, files=files.files | group_files)
-        study_info(study, out, records, origin, files, complete=False).write(out)
+        study_info(study, out, records, origin, files, until).write(out)
         with find_map(config.engine) as ordered_map:
             # Workers on other machines need the absolute path.
             files = write_tables(Reader(out.absolute() if config.engine == "ray" else out, ordered_map=ordered_map))
@@ -111,7 +125,7 @@ def run_study(
         files.files.update(shards.write_failures(out, records) | group_files)
         if copied := copies(Reader(out)):
             log.warning(copies_line(copied))
-        study_info(study, out, records, origin, files, complete=True).write(out)
+        study_info(study, out, records, origin, files, until, complete=True).write(out)
     return Reader(out)
 
 
@@ -123,6 +137,14 @@ def _origin(stored: StudyInfo | None, done: Mapping[int, shards.ShardRecord]) ->
     return Origin(stored.study_id, stored.pixels, {name: stored.pixels[name] for name in stored.pixels.keys() - names})
 
 
+def _enough(study: StudyContext, out: Path, until: Until, groups: Choice | None) -> Enough:
+    """Returns what says when the shards are enough."""
+    if study.order != SHUFFLED and len({study.source.block(sample) for sample in study.samples}) > WINDOW:
+        log.warning("`until` %g: the first images are of few archives: they must be like all others", until.width)
+    all_groups = choose(Reader(out), groups, [storable(sample.image_id) for sample in study.samples])
+    return Enough(out, until, study.plan.suite.names, study.config.seed, len(study.shards), all_groups)
+
+
 def _measure(
     study: StudyContext,
     out: Path,
@@ -130,18 +152,32 @@ def _measure(
     origin: Origin,
     pending: Sequence[Shard],
     progress: Progress | None,
+    enough: Enough | None,
 ) -> list[shards.ShardRecord]:
-    """Measures and writes the shards that are left; returns the records of all, in order."""
+    """Measures and writes the shards that are left, or as many as are enough; returns the records of all, in order."""
     shards.write_failures(out, list(done.values()))
+    if enough is not None:
+        for record in done.values():
+            enough.add(record)
+        pending = [] if enough.until.shards else pending
 
     def written(record: shards.ShardRecord) -> None:
         done[record.index] = record
+        if enough is not None:
+            enough.add(record)
         if record.failures:
             shards.write_failures(out, [done[index] for index in sorted(done)])
 
-    with ShardWriter(out, written, origin.study_id, origin.lost) as writer:
-        for result in find_engine(study.config.engine)(_job(study, pending, progress)):
+    measured = contextlib.closing(find_engine(study.config.engine)(_job(study, pending, progress)))
+    with ShardWriter(out, written, origin.study_id, origin.lost) as writer, measured as results:
+        for result in results:
             writer.write(*result)
+            if enough is not None:
+                writer.wait()
+                if enough.until.shards:
+                    break
+    if enough is not None:
+        done = discard(out, enough.until, done)
     records = [done[index] for index in sorted(done)]
     if not any(record.images for record in records):
         first = records[0].failures[0]
@@ -171,8 +207,9 @@ def study_info(
     records: Sequence[shards.ShardRecord],
     origin: Origin,
     written: WrittenFiles,
+    until: Until | None,
     *,
-    complete: bool,
+    complete: bool = False,
 ) -> StudyInfo:
     """Returns the content of study.json for a study, its finished shards, and the files made from them."""
     config, plan = study.config, study.plan
@@ -209,6 +246,7 @@ def study_info(
         files=shard_checksums(shards.shard_path(out, record.index) for record in records) | written.files,
         tables=written.tables,
         groups=written.groups,
+        until=until,
     )
 
 
@@ -241,33 +279,6 @@ def _encoder_record(study: StudyContext) -> EncoderRecord:
         attention_kind=info.attention_kind,
         kernels=study.spec.kernels,
     )
-
-
-def _shards_to_retry(
-    study: StudyContext, out: Path, done: Mapping[int, shards.ShardRecord], *, transient: bool
-) -> set[int]:
-    """Returns the finished shards to measure again because failed images in them can now be read."""
-    workers = loader_count(study.config)
-    readable = shards_to_retry(study.shards, done, study.source, study.plan, workers=workers, transient=transient)
-    for shard in study.shards:
-        if shard.index in readable and (changed := _changed_images(study, out, done, shard.samples)):
-            readable.remove(shard.index)
-            log.warning(
-                "shard %d keeps its rows and failures: %d of its images have changed since they were measured (first: "
-                "%s); restore them, or choose another `out`",
-                shard.index, len(changed), changed[0],
-            )  # fmt: skip
-    return readable
-
-
-def _changed_images(
-    study: StudyContext, out: Path, done: Mapping[int, shards.ShardRecord], samples: Sequence[ImageRef]
-) -> list[str]:
-    """Returns the ids of measured images whose pixels have changed since."""
-    measured = measured_pixels(out, done, [storable(sample.image_id) for sample in samples])
-    candidates = [sample for sample in samples if storable(sample.image_id) in measured]
-    now = current_hashes(candidates, study.source, study.plan, workers=loader_count(study.config)) if candidates else {}
-    return sorted(name for name, pixels in now.items() if pixels != measured[name])
 
 
 def _job(study: StudyContext, pending: Sequence[Shard], progress: Progress | None) -> Job:

@@ -19,6 +19,7 @@ from embedshift.config import make_config
 from embedshift.encoders.spec import EncoderSpec
 from embedshift.engines import Job, devices
 from embedshift.pipeline.prepare import prepared
+from embedshift.statistics import enough
 from embedshift.steps import run_study
 from support import mean_colour, models, studies
 from support.mean_colour import MeanColour
@@ -73,6 +74,19 @@ def test_two_processes_give_the_rows_of_one_layers_and_texts_too(photos, tmp_pat
         assert getattr(two, table)().equals(getattr(one, table)()), table
     # Too few images for a number, enough for its terms.
     np.testing.assert_array_equal(*(study.reader().sums("cka")["terms"] for study in (one, two)))
+
+
+@pytest.mark.matrix
+def test_two_processes_end_where_one_does(clip, tmp_path, monkeypatch, started):
+    monkeypatch.setattr(enough, "LEAST", (8, 8))
+    monkeypatch.setattr(enough, "LEAST_OF_SKEWED", (8, 8))
+    settings = {"images": [str(studies.pictures(40))], "model": clip, "shard_size": 4, "until": 0.6}
+    one, two = (
+        run_study(make_config(settings | {"device": device}), tmp_path / device) for device in ("cpu", "cpu, cpu")
+    )
+    assert len(started) == 2
+    assert 8 <= one.info.counts.measured < 40
+    assert two.measured_checksum() == one.measured_checksum()
 
 
 @pytest.fixture

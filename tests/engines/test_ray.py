@@ -18,6 +18,8 @@ import embedshift
 from embedshift import EmbedshiftError
 from embedshift.engines import cluster as joining
 from embedshift.sources import open_source, shuffle
+from embedshift.statistics import enough
+from support import studies
 from support.mean_colour import MeanColour
 from support.tokenizers_made import make_clip
 
@@ -113,6 +115,18 @@ def test_rows_and_tables_equal_the_local_engines(photos, tmp_path):
 def test_changes_of_files_are_those_of_the_local_engine(photos, tmp_path):
     settings = {"apply_to": "file", "longest": 40, "resize": "crop", "metrics": ["aligned"]}
     local, cluster = (run(photos, tmp_path / engine, engine, **settings) for engine in ("local", "ray"))
+    assert same(local, cluster)
+
+
+@pytest.mark.matrix
+def test_a_run_that_until_ends_is_the_local_engines(tmp_path, monkeypatch):
+    monkeypatch.setattr(enough, "LEAST", (8, 8))
+    monkeypatch.setattr(enough, "LEAST_OF_SKEWED", (8, 8))
+    photos, settings = studies.pictures(60), {"until": 0.6, "shard_size": 4}
+    local = run(photos, tmp_path / "local", "local", **settings)
+    cluster = run(photos, tmp_path / "ray", "ray", concurrency=2, **settings)
+    assert 8 <= local.reader().info.counts.measured < 60
+    assert cluster.reader().measured_checksum() == local.reader().measured_checksum()
     assert same(local, cluster)
 
 

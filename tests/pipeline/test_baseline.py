@@ -121,6 +121,18 @@ def test_a_large_study_keeps_sums_by_groups_and_some_vectors(tmp_path, monkeypat
     assert relative_shift["relative_shift_low"].is_not_null().all()
 
 
+@pytest.mark.matrix
+def test_the_first_shards_of_a_large_study_have_the_sums_of_a_small_one(tmp_path, monkeypatch):
+    folder = write_images(tmp_path / "images", 50)
+    for module in (embedding, baseline):
+        monkeypatch.setattr(module, "KEPT", 20)
+    monkeypatch.setattr(embedding, "CHUNKS", 12)
+    study = run(folder, tmp_path / "study", shard_size=10)
+    assert [len(part["vectors"]) for part in study.reader().shard_sums("vectors")] == [10, 10, 7, 5, 4]
+    sizes = [part["images"].tolist() for part in study.reader().shard_sums("units")]
+    assert sizes == [[1] * 10, [1] * 10, [2] * 5, [3, 3, 3, 1], [4, 4, 2]]
+
+
 def test_many_shards_keep_one_vector_each_and_some_are_used(tmp_path, monkeypatch):
     folder = write_images(tmp_path / "images", 50)
     for module in (embedding, baselines_of):

@@ -282,7 +282,7 @@ def _measure(settings: Json, out: Path, *, quiet: bool, as_json: bool, report: b
         for table, spare in result_tables(study):
             print_table(table, spare)
         for line in legend(study):
-            say(line)
+            say(with_flags(line, app))
         when = f"in {seconds:.1f} s" if steps else "before; nothing was left to do"
         say(f"{counts.measured} of {counts.images} images measured {when}.")
         for line in written(study.folder):
@@ -301,4 +301,4 @@ def _json(study: "Study") -> Json:
     large = {table.name for table in tables_of(study.reader().questions) if table.per_image}
     tables = {name: study.table(name).to_dicts() for name in study.table_names if name not in large}
     head = {"study": str(study.folder), "config_hash": info["config_hash"], "encoder": info["encoder"]}
-    return head | {"counts": info["counts"]} | tables
+    return head | {"counts": info["counts"], "until": info["until"]} | tables

@@ -24,6 +24,8 @@ def estimate(study: StudyContext) -> Iterator[str]:
     """Yields lines with the images found, their views, the bytes to be written, and the expected time."""
     samples, plan, encoder = study.samples, study.plan, study.ready.encoder
     images, views, shards = len(samples), 1 + plan.views, len(study.shards)
+    if plan.config.until is not None:
+        yield f"--until {plan.config.until:g} may end the run earlier; the numbers below are those of all images"
     yield f"images: {images:,}{describe_skipped(study.source.skipped)}"
     on_files = f", drawn on files of up to {plan.config.longest:,} pixels" if plan.config.apply_to == "file" else ""
     cut = f"in {shards:,} {'shard' if shards == 1 else 'shards'}"

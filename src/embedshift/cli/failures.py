@@ -34,9 +34,10 @@ def refuse_failures(folder: Path, limit: FailureLimit) -> None:
     """Raises EmbedshiftError if more images of a finished study failed than may."""
     from embedshift.store.info import read_info
 
-    counts = read_info(folder).counts
-    if counts.failed > limit.of(counts.images):
+    info = read_info(folder)
+    failed, tried = info.counts.failed, info.images_tried
+    if failed > limit.of(tried):
         raise EmbedshiftError(
-            f"{counts.failed} of {counts.images} images could not be measured, more than --max-failed {limit.text}; "
+            f"{failed} of {tried} images could not be measured, more than --max-failed {limit.text}; "
             f"the study is complete without them: {folder}"
         )

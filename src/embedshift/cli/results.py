@@ -10,6 +10,7 @@ from embedshift.registry import METRICS
 from embedshift.statistics.summary import COSINE, PAPER_METRICS
 from embedshift.statistics.tolerance import MISSED, MISSED_CRITERION, RELATIVE_SHIFT, by_family
 from embedshift.statistics.units import in_words, interval_in_words
+from embedshift.store.enough import why_ended
 from embedshift.study import Study
 
 PERFORMANCE = "mean\nperformance"
@@ -125,6 +126,8 @@ def legend(study: Study) -> Iterator[str]:
         yield f"All numbers: {study.folder / 'tables'}"
         return
     yield "relative shift: 0 = unchanged, 1 = as far as another image."
+    if ended := why_ended(study.reader().info):
+        yield ended
     yield f"Metrics: `embedshift list metrics`. All numbers: {study.folder / 'tables'}"
 
 

@@ -35,10 +35,12 @@ def progress(
     columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
     bar = Progress(*columns, TimeRemainingColumn(), console=err_console, disable=quiet or not err_console.is_terminal)
     task = bar.add_task("", total=None, rate="")
+    notes: list[Callable[[], str]] = []
     state = {"begun": 0.0, "logged": 0.0, "done": 0, "total": 0, "new": 0}
 
     def on_start(start: "Start") -> None:
         state.update(begun=time.monotonic(), logged=time.monotonic(), done=start.done, total=start.images)
+        notes[:] = [start.note]
         bar.update(task, total=start.images, completed=start.done)
         if start.complete:
             log.info("%s: this study is already finished; nothing to do", start.out)
@@ -53,13 +55,14 @@ def progress(
         state["new"] += count
         now = time.monotonic()
         rate = state["new"] / max(now - state["begun"], 1e-9)
-        bar.update(task, advance=count, rate=_rate(rate))
+        words = ", ".join([_rate(rate), *filter(None, (note() for note in notes))])
+        bar.update(task, advance=count, rate=words)
         # A process that has loaded its encoder counts 0 images: there may be no rate yet.
         if bar.disable and state["new"] and now - state["logged"] > LINE_SECONDS:
             state["logged"] = now
             done = state["done"] + state["new"]
             left = (state["total"] - done) / rate
-            log.info("%d of %d images, %s, %.0f s left", done, state["total"], _rate(rate), left)
+            log.info("%d of %d images, %s, %.0f s left", done, state["total"], words, left)
 
     with bar:
         yield on_start, step

@@ -74,6 +74,9 @@ class StudyConfig:
     metrics: tuple[str, ...] = setting((), "Optional metrics in addition to the six default ones, separated by commas.")
     limit: AtLeast1 | None = setting(None, "Use only the first N images, sorted by id.")
     sample: AtLeast1 | None = setting(None, "Use only N images, drawn by the seed.")
+    until: Annotated[float, Gt(0), Le(1)] | None = setting(
+        None, "End when every relative shift r is known to within this times r (or 0.1, if r is less): 0.1."
+    )
     seed: Annotated[int, Ge(0)] = setting(0, "Seed of all draws and of the order of the images.")
     draws: AtLeast1 = setting(1, "Views per image and augmentation.")
     size: Annotated[int, Ge(8)] | None = setting(None, "Input size in pixels. Default: that of the encoder.")

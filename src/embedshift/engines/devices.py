@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any
@@ -52,7 +52,7 @@ def device_names(device: str) -> list[str]:
     return names
 
 
-def run_on_devices(job: Job) -> Iterator[Result]:
+def run_on_devices(job: Job) -> Generator[Result, None, None]:
     """Runs the local engine on every device of `job.device`; in this process for one device or one shard."""
     names = device_names(job.device)[: len(job.shards)] if job.device else []
     parcel = _parcel(job, len(names)) if len(names) > 1 else None
@@ -89,6 +89,8 @@ def _hand_out(job: Job, children: Sequence["_Child"]) -> Iterator[Result]:
             if message is None and remaining:
                 # Several, because loaders read ahead only within them; fewer at the end, so that all finish together.
                 count = max(1, len(remaining) // (2 * len(children)))
+                if job.config.until is not None:  # in the study's order, whose first shards may be enough
+                    count = min(count, 2)
                 child.send(remaining[:count])
                 del remaining[:count]
             elif message is None:

@@ -1,11 +1,13 @@
 """Looks again at images of finished shards: those that failed, and those that may have changed since."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from embedshift.engines.job import loader_count
 from embedshift.engines.loaders import Images, draw_all
 from embedshift.pipeline.draw import draw_image, hash_image
 from embedshift.pipeline.drawn import DrawnImage
+from embedshift.pipeline.prepare import StudyContext
 from embedshift.pipeline.study_plan import StudyPlan
 from embedshift.sources import ImageRef, Shard, Source
 from embedshift.sources.base import storable
@@ -13,8 +15,11 @@ from embedshift.store.shards import ShardRecord
 
 log = logging.getLogger(__name__)
 
+# Returns image id → hash of the pixels that were measured, of some images.
+Measured = Callable[[Sequence[str]], Mapping[str, str]]
 
-def shards_to_retry(
+
+def _drawable_shards(
     cut: Sequence[Shard],
     done: Mapping[int, ShardRecord],
     source: Source,
@@ -53,3 +58,28 @@ def current_hashes(
         storable(sample.image_id): result if isinstance(result, str) else None
         for sample, result in zip(samples, hashes, strict=True)
     }
+
+
+def shards_to_retry(
+    study: StudyContext, measured: Measured, done: Mapping[int, ShardRecord], *, transient: bool
+) -> set[int]:
+    """Returns the finished shards to measure again because failed images in them can now be read."""
+    workers = loader_count(study.config)
+    readable = _drawable_shards(study.shards, done, study.source, study.plan, workers=workers, transient=transient)
+    for shard in study.shards:
+        if shard.index in readable and (changed := changed_among(study, measured, shard.samples)):
+            readable.remove(shard.index)
+            log.warning(
+                "shard %d keeps its rows and failures: %d of its images have changed since they were measured (first: "
+                "%s); restore them, or choose another `out`",
+                shard.index, len(changed), changed[0],
+            )  # fmt: skip
+    return readable
+
+
+def changed_among(study: StudyContext, measured: Measured, samples: Sequence[ImageRef]) -> list[str]:
+    """Returns the ids of measured images whose pixels have changed since."""
+    pixels = measured([storable(sample.image_id) for sample in samples])
+    candidates = [sample for sample in samples if storable(sample.image_id) in pixels]
+    now = current_hashes(candidates, study.source, study.plan, workers=loader_count(study.config)) if candidates else {}
+    return sorted(name for name, current in now.items() if current != pixels[name])

@@ -1,6 +1,6 @@
 """`Job`: the work that an engine gets."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 
 from embedshift.config import StudyConfig
@@ -49,7 +49,7 @@ class Job:
 
 
 # Yields the rows and the record of each shard as it is done, in any order.
-Engine = Callable[[Job], Iterator[Result]]
+Engine = Callable[[Job], Generator[Result, None, None]]
 
 
 def loader_count(config: StudyConfig) -> int:

@@ -7,7 +7,7 @@ The rows of a shard return to the driver, which writes them; workers need no com
 import contextlib
 import logging
 import pickle
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 ATTEMPTS = 3
 
 
-def run_ray(job: Job) -> Iterator[Result]:
+def run_ray(job: Job) -> Generator[Result, None, None]:
     """Measures the shards on the cluster of `RAY_ADDRESS`, or on a Ray started on this machine."""
     if not job.shards:
         return

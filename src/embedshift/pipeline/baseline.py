@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.measure import Measure, Sums
 from embedshift.pipeline.study_plan import StudyPlan
 from embedshift.sources import ImageRef
+from embedshift.statistics.baselines import KEPT
 
 # Pairs of a study, or all that exist; and images per pair in a large study.
 LEAST_PAIRS, IMAGES_PER_PAIR = 200, 16
@@ -24,6 +26,11 @@ def pair_count(shard_images: int, study_images: int) -> int:
     """Returns how many pairs of originals a shard measures."""
     count = -(-LEAST_PAIRS * shard_images // max(1, study_images))
     return min(max(count, shard_images // IMAGES_PER_PAIR), shard_images * (shard_images - 1) // 2)
+
+
+def plan_of_sums(plan: StudyPlan, shard: int) -> StudyPlan:
+    """Returns the plan for the sums of a shard: as fine as those of a study that ends with it, as `until` may."""
+    return replace(plan, images=min(plan.images, max(KEPT + 1, (shard + 1) * plan.config.shard_size)))
 
 
 def index_pairs(count: int) -> Iterator[tuple[int, int]]:

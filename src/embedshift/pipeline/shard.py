@@ -11,7 +11,7 @@ import pyarrow as pa
 from embedshift.arrays import Pixels
 from embedshift.encoders.base import EncoderOutput, concatenate
 from embedshift.pipeline import records
-from embedshift.pipeline.baseline import OtherImages
+from embedshift.pipeline.baseline import OtherImages, plan_of_sums
 from embedshift.pipeline.batches import BatchEncoder, Started
 from embedshift.pipeline.draw import Clock
 from embedshift.pipeline.drawn import DrawnImage
@@ -76,9 +76,10 @@ class _ShardInProgress:
         self.clock, self._loading = Clock(), Counter[str]()
         self._measures = ready.begin(plan.measures, shard.samples)
         self._rows = records.Rows(records.columns(ready.encoder, plan), plan)
-        self._sums: dict[str, Sums] = {"baseline": OtherImages(self._measures, plan, len(shard.samples))}
+        for_sums = plan_of_sums(plan, shard.index)
+        self._sums: dict[str, Sums] = {"baseline": OtherImages(self._measures, for_sums, len(shard.samples))}
         for measure in self._measures:
-            self._sums |= measure.sums(plan)
+            self._sums |= measure.sums(for_sums)
         self._failures: list[Failure] = []
         self._images = deque[DrawnImage]()
         # Of the first views of these images: outputs, and for each view why the encoder failed.

@@ -20,6 +20,7 @@ from embedshift.report.glossary import glossary
 from embedshift.report.section import Chart, PageInput, Section, parts_of_page
 from embedshift.store import shards
 from embedshift.store.copies import copies
+from embedshift.store.enough import why_ended
 from embedshift.store.parts import study_checksum
 from embedshift.store.reader import Reader
 from embedshift.store.table_files import record_files
@@ -130,6 +131,7 @@ def _page(given: PageInput, figures: Sequence[EmbeddedFigure], too_large: int) -
         headline=facts.headline(info, measured),
         unseen=given.reader.unseen if given.reader.pictures else "",
         unfinished=None if info.complete else (measured, info.counts.images),
+        ended=why_ended(info).replace("`", ""),
         data={"charts": {chart.id: chart.plot for chart in charts}, "pictures": pictures},
     )
 
@@ -158,7 +160,7 @@ def _measured(given: PageInput) -> Section:
         "more_checksums": more_checksums,
         "failures": failures,
         "more_failures": more_failures,
-        "unfinished": not given.info.complete,
+        "unfinished": not given.info.complete or given.info.ended,
         "augmentations": facts.augmentation_lines(given.info),
         "configuration": facts.configuration(given.info, naming),
     }

@@ -221,8 +221,20 @@ def _with_sampled_baseline(
     with np.errstate(invalid="ignore", divide="ignore"):
         shifts = (no_change - means) / (no_change - drawn)
         spread = np.sqrt(errors**2 + (shifts * baseline.error) ** 2) / np.abs(no_change - drawn)
-        error = np.sqrt(sample.error**2 + (value * baseline.error) ** 2) / abs(no_change - baseline.value)
-    return value, error, shifts, spread
+    return value, _error_with_sampled_baseline(sample, baseline, no_change), shifts, spread
+
+
+def _error_with_sampled_baseline(sample: Estimates, baseline: Baseline, no_change: float) -> Values:
+    value = relative_shift(sample.mean, baseline, no_change)
+    error = np.sqrt(sample.error**2 + (value * baseline.error) ** 2) / abs(no_change - baseline.value)
+    return np.asarray(error)
+
+
+def standard_errors(sample: Estimates, baseline: Baseline, no_change: float) -> Values:
+    """Returns the standard errors of relative shifts, `[A]`, by the delta method: no resamples, so in milliseconds."""
+    if baseline.pairs is None or sample.chunked is None:
+        return _error_with_sampled_baseline(sample, baseline, no_change)
+    return with_exact_baseline(sample, baseline.pairs, no_change, seed=0, resamples=0)[1]
 
 
 def _every_unit_moved(sample: Estimates, baseline: Baseline, no_change: float) -> NDArray[np.bool_]:
@@ -237,12 +249,12 @@ def _every_unit_moved(sample: Estimates, baseline: Baseline, no_change: float) -
 
 
 def with_exact_baseline(
-    sample: Estimates, pairs: Pairs, no_change: float, *, seed: int
+    sample: Estimates, pairs: Pairs, no_change: float, *, seed: int, resamples: int = RESAMPLES
 ) -> tuple[Values, Values, Values, Values]:
     """Returns the same; chunks of images are resampled, for the means and the baseline together."""
     assert sample.chunked is not None
     count = len(pairs.images)
-    drawn = np.vstack([np.ones((1, count)), *weights(count, seed=seed, resamples=RESAMPLES)])
+    drawn = np.vstack([np.ones((1, count)), *(weights(count, seed=seed, resamples=resamples) if resamples else ())])
     images = drawn @ pairs.images
     baselines, slopes = pairs.means(drawn)
     scale = no_change - baselines

@@ -1,7 +1,7 @@
 """Computes the baseline of every metric from the shards' sums over pairs of images."""
 
 import functools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +15,17 @@ from embedshift.store.shard_reader import ShardReader
 MANY = 4_096
 
 
+# The sums of shards under a name, each with the number of images before its shard.
+Placed = Iterable[tuple[int, dict[str, Values]]]
+
+
 # Several tables of a study need them, which would read the sums of all shards again.
 @functools.lru_cache(maxsize=1)
 def baselines(reader: ShardReader) -> dict[str, Baseline]:
     """Baselines are exact over all pairs where the metric declares how, else over the measured pairs."""
     sampled = _sampled(reader)
     images = sum(record.images for record in reader.records)
-    joined = functools.cache(functools.partial(_joined, reader))
+    joined = functools.cache(functools.partial(joined_sums, reader.placed_sums, len(reader.records), reader.units))
     by_metric: dict[str, Baseline | None] = {}
     for column, name in enumerate(reader.info.metrics):
         if name not in METRICS:
@@ -70,21 +74,24 @@ def _sampled(reader: ShardReader) -> dict[str, Values]:
     }
 
 
-def _joined(reader: ShardReader, name: str) -> Mapping[str, Values]:
+def joined_sums(
+    placed_sums: Callable[[str], Placed], shards: int, groups: Units | None, name: str
+) -> Mapping[str, Values]:
     """Returns the concatenated sums of all shards under a name; empty if there are none."""
-    all_sums = len(reader.records) <= MANY or name not in ("units", "vectors")
-    count = 0 if all_sums else sum(len(next(iter(part.values()))) for part in reader.shard_sums(name))
-    parts = reader.shard_sums(name) if name != "vectors" or reader.units is None else _grouped_vectors(reader)
-    return joined(parts, units=-(-count // CHUNKS), vectors=-(-count // KEPT))
+    all_sums = shards <= MANY or name not in ("units", "vectors")
+    count = 0 if all_sums else sum(len(next(iter(part.values()))) for _, part in placed_sums(name))
+    placed = placed_sums(name)
+    if name == "vectors" and groups is not None:
+        placed = _grouped_vectors(placed, groups)
+    return joined((part for _, part in placed), units=-(-count // CHUNKS), vectors=-(-count // KEPT))
 
 
-def _grouped_vectors(reader: ShardReader) -> Iterator[Mapping[str, Values]]:
+def _grouped_vectors(placed: Placed, units: Units) -> Iterator[tuple[int, dict[str, Values]]]:
     """Yields the vectors that shards keep, those of their first images, with the group of each and its size."""
-    assert reader.units is not None
-    sizes = np.bincount(reader.units)
-    for start, part in reader.placed_sums("vectors"):
-        groups = reader.units[start : start + len(part["vectors"])]
-        yield part | {"group": groups.astype(np.float64), "size": sizes[groups].astype(np.float64)}
+    sizes = np.bincount(units)
+    for start, part in placed:
+        groups = units[start : start + len(part["vectors"])]
+        yield start, part | {"group": groups.astype(np.float64), "size": sizes[groups].astype(np.float64)}
 
 
 def joined(parts: Iterable[Mapping[str, Values]], *, units: int = 0, vectors: int = 0) -> Mapping[str, Values]:

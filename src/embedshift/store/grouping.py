@@ -1,6 +1,7 @@
 """Chooses the groups of a study's images, and finds near-duplicates among them."""
 
 import functools
+from collections.abc import Sequence
 
 import polars as pl
 
@@ -16,13 +17,19 @@ from embedshift.store.table_files import is_figure_or_report
 MOST_NEAR = 2**16
 
 
-def choose(reader: ShardReader, choice: Choice | None) -> Groups | None:
-    """Returns the chosen groups of a study's images; None = those that it has, whose new images are alone."""
-    ids, stored = reader.ordered_ids(), reader.info.groups
+def choose(reader: ShardReader, choice: Choice | None, ids: Sequence[str] | None = None) -> Groups | None:
+    """Returns the chosen groups of a study's images, or of all `ids` that it may get.
+
+    None = those that it has, whose new images are alone.
+    """
+    all_ids, stored = ids is not None, reader.info.groups
+    ids = reader.ordered_ids() if ids is None else ids
     if choice is None and stored is not None and stored.chosen not in (FOLDER, NEAR):
         before = dict(read_groups(reader.folder, reader.info.files.get(FILE, "")).iter_rows())
         return Groups(stored.chosen, ids, [before.get(image_id) for image_id in ids])
     wanted = choice if choice is not None else NONE if stored is None else stored.chosen
+    if all_ids and wanted == NEAR:
+        raise UsageError(f"`until` cannot be combined with `groups` {NEAR}, which compares all images; choose others")
     return find_groups(wanted, ids, functools.partial(_near, reader))
 
 

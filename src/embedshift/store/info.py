@@ -61,6 +61,16 @@ class GroupsRecord(Model):
     digest: str
 
 
+class Until(Model):
+    """The width of `until`, the shards kept in any case, how many are enough, and the widest interval at present."""
+
+    width: float
+    kept: Natural = 0
+    shards: AtLeast1 | None = None
+    augmentation: str = ""
+    present: float | None = None
+
+
 class TableRecord(Model):
     """What a table was made from, the settings of one that is kept, and the columns that hold hashes of names."""
 
@@ -125,6 +135,13 @@ class StudyInfo(Model):
     tables: Mapping[str, TableRecord] = {}
     # The groups of images that the tables are made with; None = images are independent.
     groups: GroupsRecord | None = None
+    # What the last run was asked for by `until`; None = all images.
+    until: Until | None = None
+
+    @property
+    def ended(self) -> Until | None:
+        """Where `until` ended the study; None = it holds all images, or is not finished."""
+        return self.until if self.complete and self.until and self.until.shards else None
 
     @property
     def units(self) -> int:
@@ -148,7 +165,14 @@ class StudyInfo(Model):
     @property
     def shard_count(self) -> int:
         """Number of shards of the finished study."""
+        if self.ended and self.ended.shards:
+            return self.ended.shards
         return -(-self.counts.images // int(self.config["shard_size"]))
+
+    @property
+    def images_tried(self) -> int:
+        """Number of images of the finished study that were measured or failed."""
+        return min(self.counts.images, self.shard_count * int(self.config["shard_size"]))
 
     @property
     def metrics(self) -> list[str]:

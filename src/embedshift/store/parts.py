@@ -129,8 +129,8 @@ def refuse_counts(folder: Path, info: StudyInfo, usable: Iterable[Part]) -> None
     """Refuses a finished study whose shards hold other numbers of images than study.json."""
     counts, records = info.counts, [part.record for part in usable]
     measured, failed = sum(record.images for record in records), sum(len(record.failures) for record in records)
-    if (measured, failed) != (counts.measured, counts.failed) or measured + failed != counts.images:
-        listed = f"study.json lists {counts.measured} and {counts.failed} of {counts.images}"
+    if (measured, failed) != (counts.measured, counts.failed) or measured + failed != info.images_tried:
+        listed = f"study.json lists {counts.measured} and {counts.failed} of {info.images_tried}"
         words = f"{measured} measured and {failed} failed images, but {listed}"
         raise UsageError(f"{folder}: its shards contain {words}; run the study again")
 

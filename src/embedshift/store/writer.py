@@ -33,7 +33,7 @@ class ShardWriter:
         self._last: tuple[Future[None], ShardRecord] | None = None
 
     def write(self, table: pa.Table, record: ShardRecord) -> None:
-        self._wait()
+        self.wait()
         digest = pixels_digest(table["image_id"].to_pylist(), table["pixels"].to_pylist())
         record = replace(record, study_id=self._study_id, pixels=digest)
         path = shard_path(self._folder, record.index)
@@ -49,14 +49,15 @@ class ShardWriter:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
-            self._wait()  # a shard that was begun is written, whatever ended the run
+            self.wait()  # a shard that was begun is written, whatever ended the run
         except Exception:
             if kind is None:
                 raise
         finally:
             self._thread.shutdown()
 
-    def _wait(self) -> None:
+    def wait(self) -> None:
+        """Returns when the last shard is written."""
         if self._last is not None:
             (future, record), self._last = self._last, None
             future.result()

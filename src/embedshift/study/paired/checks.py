@@ -49,7 +49,9 @@ def check_same_views(readers: Sequence[Reader]) -> list[bool]:
     for other in readers[1:]:
         words = f"in {first.folder}", f"in {other.folder}"
         different = differences(_settings(first.info), _settings(other.info), words=words)
-        different += _other_images(_all_ids(first), _all_ids(other), words)
+        # Of the same images, `until` may have ended one study before the other.
+        if not (first.info.ended or other.info.ended) or first.info.identity["images"] != other.info.identity["images"]:
+            different += _other_images(_all_ids(first), _all_ids(other), words)
         if different:
             raise UsageError(
                 f"{other.folder} does not have the same images and views as {first.folder}: {'; '.join(different)}"
@@ -97,8 +99,9 @@ def common_images(readers: Sequence[Reader]) -> list[str]:
     if not common:
         raise EmbedshiftError("no image was measured by every study: there is nothing to compare")
     if skipped := len(all_ids) - len(common):
-        counts = [(len(all_ids - ids), reader.folder) for reader, ids in zip(readers, measured, strict=True)]
-        failed = [f"{count} failed in {folder}" for count, folder in counts if count]
+        counts = [(len(all_ids - ids), reader) for reader, ids in zip(readers, measured, strict=True)]
+        words = [f"{'not measured' if reader.info.ended else 'failed'} in {reader.folder}" for _, reader in counts]
+        failed = [f"{count} {said}" for (count, _), said in zip(counts, words, strict=True) if count]
         log.warning("skipping %d of %d images: %s", skipped, len(all_ids), ", ".join(failed))
     return sorted(common)
 

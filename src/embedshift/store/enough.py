@@ -1,0 +1,140 @@
+"""Whether the first shards of a study are enough: `until` ends a run when every relative shift is known closely.
+
+The end depends only on the rows of these shards. So it is the same whatever measured them, in whatever order, and after
+a run that was killed; shards behind it are not kept.
+"""
+
+import functools
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from embedshift.arrays import Values
+from embedshift.registry import METRICS
+from embedshift.statistics.enough import SMALL, has_least, widths
+from embedshift.statistics.layout import layout, metric_parts
+from embedshift.statistics.sample import gather
+from embedshift.statistics.summary import COSINE
+from embedshift.store.baselines import joined_sums
+from embedshift.store.chunks import scan
+from embedshift.store.groups import Groups
+from embedshift.store.info import StudyInfo, Until
+from embedshift.store.shards import ShardRecord, shard_path, shard_sums
+
+# The fraction of images that a shard must add for a test of its own.
+STEP = 0.02
+SUMS = ("vectors", "units")
+
+
+class Enough:
+    """The shards before which every shard is finished, with their values in memory, and the test of their intervals."""
+
+    def __init__(
+        self, folder: Path, until: Until, augmentations: Sequence[str], seed: int, shards: int, groups: Groups | None
+    ) -> None:
+        self.until, self._next = until, 0
+        self._folder, self._augmentations, self._seed, self._shards = folder, augmentations, seed, shards
+        self._group = None if groups is None else dict(zip(groups.ids, groups.names, strict=True))
+        self._waiting: dict[int, ShardRecord] = {}
+        self._parts: list[tuple[Values, Values]] = []
+        self._ids: list[str] = []
+        self._sums: dict[str, list[tuple[int, dict[str, Values]]]] = {name: [] for name in SUMS}
+
+    def add(self, record: ShardRecord) -> None:
+        """Takes a finished shard, in any order; `until.shards` says how many are enough, once they are."""
+        self._waiting[record.index] = record
+        while self.until.shards is None and self._next in self._waiting:
+            self._take(self._waiting.pop(self._next))
+            self._next += 1
+            if self._is_due(self._next):
+                self._test()
+
+    def note(self) -> str:
+        """Returns how wide the widest interval is."""
+        present, width = self.until.present, f"{self.until.width:g}"
+        return "" if present is None else f"{self.until.augmentation} ±{present:.2g}, ends at ±{width}"
+
+    def _take(self, record: ShardRecord) -> None:
+        start, path = len(self._ids), shard_path(self._folder, record.index)
+        if not record.images:
+            return
+        rows = scan([path])
+        order = layout(rows)
+        self._parts.extend(metric_parts(rows, order, self._augmentations, [COSINE]))
+        self._ids += rows.select("image_id").collect()["image_id"].gather_every(len(order.views)).to_list()
+        for name, sums in self._sums.items():
+            sums += [(start, part) for part in shard_sums([path], name)]
+
+    def _is_due(self, shards: int) -> bool:
+        """Returns whether so many shards are tested: each if it adds enough images, else in steps of so many."""
+        steps = [math.floor(math.log(count) / math.log1p(STEP)) for count in (max(1, shards - 1), shards)]
+        return shards >= self.until.kept and (steps[0] < steps[1] or shards in (1, self._shards))
+
+    def _test(self) -> None:
+        group, metric, images = self._group, METRICS[COSINE], len(self._ids)
+        units = None if group is None else Groups("", self._ids, [group[name] for name in self._ids]).units
+        if not images or not self._augmentations or metric.baseline is None:
+            return
+        with threadpool_limits(1):  # threads may sum in another order
+            joined = functools.partial(joined_sums, self._sums.__getitem__, self._next, units)
+            baseline = metric.baseline(joined, images)
+            if baseline is None:
+                return
+            sizes = None if baseline.pairs is None else [int(count) for count in baseline.pairs.images]
+            sample = gather(self._parts, chunks=sizes, units=units)
+            width, limits = self.until.width, (metric.low, metric.high)
+            found = widths(sample, baseline, metric.no_change, limits, seed=self._seed, enough=width)
+        widest = int(np.argmax(np.nan_to_num(found, nan=np.inf)))
+        self.until = Until(
+            width=width,
+            kept=self.until.kept,
+            shards=self._next if has_least(sample, images) and (found <= width).all() else None,
+            augmentation=self._augmentations[widest],
+            present=float(found[widest]) if np.isfinite(found[widest]) else None,
+        )
+
+
+def why_ended(info: StudyInfo) -> str:
+    """Returns in one sentence why a finished study that was asked by `until` has so many images; "" for others."""
+    until = info.until
+    if not info.complete or until is None:
+        return ""
+    tried = f"{info.images_tried:,} of {info.counts.images:,} images"
+    far = "has no interval" if until.present is None else f"ends within {until.present:.2g} x max({SMALL}, r)"
+    widest = f"the widest, of {until.augmentation}, {far}" if until.augmentation else "none has an interval"
+    if until.shards is None:
+        return f"All {tried} were measured, but `until` {until.width:g} was not reached: {widest}."
+    rule = f"the interval of every relative shift r ends within {until.width:g} x max({SMALL}, r) of it"
+    return f"Ended after {tried} by `until` {until.width:g}: {rule}; {widest}."
+
+
+def asked(
+    stored: StudyInfo | None, width: float | None, done: Collection[int], other_groups: Callable[[], bool]
+) -> tuple[Until | None, bool]:
+    """Returns what a run is asked, and whether it goes on with a study that `until` ended before.
+
+    Shards that a command with another width has measured are kept, whatever their intervals.
+    """
+    before, ended = (None, None) if stored is None else (stored.until, stored.ended)
+    goes_on = ended is not None and (width is None or width < ended.width)
+    if ended is not None and len(done) == ended.shards:
+        goes_on = goes_on or other_groups()
+    if width is None:
+        return None, goes_on
+    if before is not None and before.width == width and not goes_on:
+        return Until(width=width, kept=before.kept), goes_on
+    first_missing = next(index for index in range(len(done) + 1) if index not in done)
+    return Until(width=width, kept=0 if stored is None else first_missing), goes_on
+
+
+def discard(folder: Path, until: Until | None, done: Mapping[int, ShardRecord]) -> dict[int, ShardRecord]:
+    """Deletes the shards behind the end; returns the others."""
+    if until is None or until.shards is None:
+        return dict(done)
+    for index in done:
+        if index >= until.shards:
+            shard_path(folder, index).unlink(missing_ok=True)
+    return {index: record for index, record in done.items() if index < until.shards}
