@@ -8,8 +8,8 @@ import scipy.ndimage
 from PIL import Image, ImageEnhance, ImageOps
 
 from embedshift.augmentations import load_suite
-from embedshift.config import make_config
 from embedshift.augmentations.everyday import CAPTION, CHANGES, INTERFACE, Range
+from embedshift.config import make_config
 from support.strength import photo
 
 NAMES = (
