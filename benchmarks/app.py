@@ -55,7 +55,8 @@ def in_browser(page: Page) -> float:
 def on_server(page_encoder: PageEncoder, original: Original, quality: int) -> float:
     """Seconds of the same without a browser."""
     started = time.perf_counter()
-    answer(measure_view(original, all_changes()["strength: jpeg"], quality, page_encoder), "", has_attention=True)
+    view = measure_view(original, all_changes()["strength: jpeg"], quality, page_encoder)
+    answer(view, "", page_encoder.not_searched, has_attention=True)
     return time.perf_counter() - started
 
 

@@ -130,7 +130,7 @@ def case(
     rng: np.random.Generator,
 ) -> bool:  # fmt: skip
     """Draws collections and prints the mean numbers; returns whether a limit is missed."""
-    false, found, by_kind = [], 0, np.zeros((2, len(MILD) + len(EDITS)))
+    false, found, by_kind = [], 0, np.zeros((2, len(MILD) + len(EDITS)), int)
     for _ in range(draws):
         sources = rng.permutation([*copies])[:count]
         others = [number for number in rng.permutation(len(base)) if number not in sources][: photos - count]
@@ -145,8 +145,7 @@ def case(
         false.append(int((~same).sum()))
         found += int(same.sum())
         hit = np.maximum(first, second)[same] - photos
-        np.add.at(by_kind, (0, kinds[hit]), 1)
-        np.add.at(by_kind, (1, kinds), 1)
+        by_kind += [np.bincount(of, minlength=by_kind.shape[1]) for of in (kinds[hit], kinds)]
     part = found / max(1, draws * count)
     name = "plain" if matrix is None else "whitened"
     print(

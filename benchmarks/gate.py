@@ -89,8 +89,8 @@ def outcomes(first: Half, second: Half, margins: tuple[np.ndarray, ...], in_all:
     ]
     value = np.append(sample.mean, overall.mean)
     found = [
-        decide(Estimate(*numbers, n), bound, least=False).outcome
-        for *numbers, bound in zip(value, *ends, np.log(ratios), strict=True)
+        decide(Estimate(number, low, high, n), bound, least=False).outcome
+        for number, low, high, bound in zip(value, *ends, np.log(ratios), strict=True)
     ]
     recalls = recall_differences(second.found(None) - first.found(None), in_all, None)
     found += [decide(each, -fall, least=True).outcome for each, fall in zip(recalls, falls, strict=True)]

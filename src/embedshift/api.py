@@ -8,12 +8,11 @@ from embedshift.augmentations import Suite, load_suite
 from embedshift.augmentations.views import make_views
 from embedshift.config import ApplyTo, Json, Precision, Resize, Store, StudyConfig, make_config
 from embedshift.config.attack import make_attack_config
-from embedshift.config.views import make_views_config
 from embedshift.encoders import Encoder, load_encoder
 from embedshift.engines import Progress
+from embedshift.engines.written_views import write_views
 from embedshift.errors import UsageError
 from embedshift.sources.attacked import Attack
-from embedshift.sources.views_file import WrittenViews
 from embedshift.statistics.whitening import Whitening
 from embedshift.steps import run_study
 from embedshift.store.groups import Choice as GroupChoice
@@ -222,51 +221,6 @@ def attack(
     given = {"images": [str(path) for path in ([images] if isinstance(images, str | Path) else images)], **settings}
     given["model"] = model if isinstance(model, str) else model.name
     return run_attack(make_attack_config(given), Path(out), encoder=encoder, progress=progress or (lambda _: None))
-
-
-def write_views(
-    images: str | Path | Sequence[str | Path],
-    *,
-    out: str | Path,
-    augmentations: str | Path | Mapping[str, Any] = DEFAULTS.augmentations,
-    progress: Progress | None = None,
-    **settings: Any,
-) -> WrittenViews:
-    """Writes the views of images as files, for `run(pairs="DIR/views.json")` and for other programs.
-
-    Args:
-        images: As in `run`.
-        out: The folder of the files: `original`, one folder for each augmentation, and views.json. What is there from
-            an earlier call with the same settings is kept.
-        augmentations: As in `run`.
-        progress: Called as `progress(n)` whenever n more images are written.
-        **settings: Fields of `ViewsConfig`: `families`, `levels`, `frost_textures`, `apply_to` ("file" or "input"),
-            `longest`, `size` and `resize` (of the input), `format` ("png", "jpeg", "webp"), `quality`, `limit`,
-            `sample`, `seed`, `draws`, `workers`, `image_timeout`.
-
-    Returns:
-        The content of views.json: by image the hash of each file, its seed and its parameters, and all failures.
-
-    Raises:
-        UsageError: A path is missing, a name or value is not accepted, or the folder holds other views.
-        EmbedshiftError: No image was found or written, or the folder cannot be written.
-
-    Example:
-        >>> import tempfile, numpy as np
-        >>> from PIL import Image
-        >>> folder = Path(tempfile.mkdtemp())
-        >>> Image.fromarray(np.zeros((8, 12, 3), np.uint8)).save(folder / "a.bmp")
-        >>> mirror = {"mirror": lambda image, rng: image[:, ::-1]}
-        >>> views = write_views(folder, out=folder.parent / f"{folder.name}-views", augmentations=mirror, workers=0)
-        >>> sorted(views.images["a.bmp"].files)
-        ['mirror', 'original']
-    """
-    from embedshift.engines.written_views import write_views as write
-
-    given: Json = {"images": [str(path) for path in ([images] if isinstance(images, str | Path) else images)]}
-    given["augmentations"] = str(augmentations) if isinstance(augmentations, str | Path) else "custom"
-    suite, config = _suite(augmentations), make_views_config(given | settings)
-    return write(config, Path(out), suite=suite, progress=progress or (lambda _: None))
 
 
 def _encoder(model: str | Encoder, settings: Mapping[str, Any]) -> Encoder | None:

@@ -22,6 +22,7 @@ from embedshift.cli.options import (
     names,
     originals_and_variants,
     output_path,
+    require_images,
     switches,
     with_flags,
     with_options,
@@ -152,10 +153,7 @@ def run(
 
     flags = given({**settings, **originals_and_variants(images or [], pairs)})
     given_settings = ({} if config is None else read_config(config)) | flags
-    if not given_settings.get("images"):
-        raise UsageError("no images given: name a folder, files, or a .txt list of paths")
-    if "" in given_settings["images"]:
-        raise UsageError("the path of an image is empty: name a folder, files, or a .txt list of paths")
+    require_images(given_settings)
     if out is None and not dry_run:
         raise UsageError("no folder given for the study: use --out DIR")
     set_up_logging(quiet, lambda line: with_flags(line, app))
@@ -173,8 +171,7 @@ def run(
     if describe and not as_json:
         from embedshift.cli.listing import descriptions
 
-        for line in descriptions(out):
-            say(line)
+        say("\n".join(descriptions(out)))
     if max_failed is not None:
         refuse_failures(out, max_failed)
 
@@ -285,8 +282,7 @@ def _measure(settings: Json, out: Path, *, quiet: bool, as_json: bool, report: b
             say(with_flags(line, app))
         when = f"in {seconds:.1f} s" if steps else "before; nothing was left to do"
         say(f"{counts.measured} of {counts.images} images measured {when}.")
-        for line in written(study.folder):
-            say(line)
+        say("\n".join(written(study.folder)))
     for first in study.failures().head(1).iter_rows(named=True):
         log.warning(
             "%d of %d images could not be measured (first: %s, stage %s: %s); %s lists all of them",

@@ -80,6 +80,14 @@ def originals_and_variants(arguments: Sequence[str], pairs: bool) -> Json:
     return {"images": [*arguments[:1]], "pairs": [*arguments[1:]]}
 
 
+def require_images(settings: Mapping[str, Any]) -> None:
+    """Refuses settings without images, and empty paths, which would be the current folder."""
+    if not settings.get("images"):
+        raise UsageError("no images given: name a folder, files, or a .txt list of paths")
+    if "" in settings["images"]:
+        raise UsageError("the path of an image is empty: name a folder, files, or a .txt list of paths")
+
+
 def names(text: str) -> list[str]:
     """Splits a text at its commas."""
     return [name.strip() for name in text.split(",") if name.strip()]

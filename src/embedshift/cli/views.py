@@ -8,7 +8,7 @@ from pathlib import Path
 from embedshift.cli.terminal import progress
 from embedshift.cli.words import say
 from embedshift.config.views import ViewsConfig
-from embedshift.engines.written_views import write_views
+from embedshift.engines.written_views import write_configured
 from embedshift.sources.views_file import FILE
 from embedshift.steps import Start
 
@@ -21,7 +21,7 @@ def write_and_print(config: ViewsConfig, out: Path, *, quiet: bool, as_json: boo
         def begin(images: int, done: int, skipped: Mapping[str, int]) -> None:
             on_start(Start(out, images, done, False, skipped))
 
-        views = write_views(config, out, progress=step, on_start=begin)
+        views = write_configured(config, out, progress=step, on_start=begin)
     counts = {"written": len(views.images), "failed": len(views.failures)}
     if as_json:
         names = list(views.augmentations)

@@ -8,11 +8,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from embedshift.augmentations import Suite, load_suite
 from embedshift.config import Json
 from embedshift.config.machine import cores
-from embedshift.config.views import ViewsConfig
+from embedshift.config.views import ViewsConfig, make_views_config
 from embedshift.engines.job import Progress
 from embedshift.engines.loaders import Images, draw_all
 from embedshift.errors import EmbedshiftError, UsageError
@@ -46,6 +47,50 @@ _TIMES, _SECONDS = 20.0, 5.0
 
 
 def write_views(
+    images: str | Path | Sequence[str | Path],
+    *,
+    out: str | Path,
+    augmentations: str | Path | Mapping[str, Any] = ViewsConfig.augmentations,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> WrittenViews:
+    """Writes the views of images as files, for `run(pairs="DIR/views.json")` and for other programs.
+
+    Args:
+        images: As in `run`.
+        out: The folder of the files: `original`, one folder for each augmentation, and views.json. What is there from
+            an earlier call with the same settings is kept.
+        augmentations: As in `run`.
+        progress: Called as `progress(n)` whenever n more images are written.
+        **settings: Fields of `ViewsConfig`: `families`, `levels`, `frost_textures`, `apply_to` ("file" or "input"),
+            `longest`, `size` and `resize` (of the input), `format` ("png", "jpeg", "webp"), `quality`, `limit`,
+            `sample`, `seed`, `draws`, `workers`, `image_timeout`.
+
+    Returns:
+        The content of views.json: by image the hash of each file, its seed and its parameters, and all failures.
+
+    Raises:
+        UsageError: A path is missing, a name or value is not accepted, or the folder holds other views.
+        EmbedshiftError: No image was found or written, or the folder cannot be written.
+
+    Example:
+        >>> import tempfile, numpy as np
+        >>> from PIL import Image
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> Image.fromarray(np.zeros((8, 12, 3), np.uint8)).save(folder / "a.bmp")
+        >>> mirror = {"mirror": lambda image, rng: image[:, ::-1]}
+        >>> views = write_views(folder, out=folder.parent / f"{folder.name}-views", augmentations=mirror, workers=0)
+        >>> sorted(views.images["a.bmp"].files)
+        ['mirror', 'original']
+    """
+    given: Json = {"images": [str(path) for path in ([images] if isinstance(images, str | Path) else images)]}
+    named = isinstance(augmentations, str | Path)
+    suite = None if named else load_suite(augmentations)
+    config = make_views_config({**given, "augmentations": str(augmentations) if named else "custom", **settings})
+    return write_configured(config, Path(out), suite=suite, progress=progress or (lambda _: None))
+
+
+def write_configured(
     config: ViewsConfig,
     out: Path,
     *,
