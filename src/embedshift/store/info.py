@@ -86,7 +86,8 @@ def _unchanged(model: type[Model]) -> Any:
 
     def schema(_: Any, handler: pydantic.GetCoreSchemaHandler) -> core_schema.CoreSchema:
         unchanged = core_schema.plain_serializer_function_ser_schema(lambda value: value)
-        return core_schema.no_info_wrap_validator_function(validate, handler(model), serialization=unchanged)
+        of_model = handler.generate_schema(model)
+        return core_schema.no_info_wrap_validator_function(validate, of_model, serialization=unchanged)
 
     return pydantic.GetPydanticSchema(schema)
 
