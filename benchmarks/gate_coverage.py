@@ -103,7 +103,7 @@ def of_two(world: World, images: int, repetitions: int) -> list[Hits]:
             sample = gather([(values[:, None], np.ones((images, 1)))], chunks=[1] * images)
             own = relative_shifts(sample, baseline, 1.0, seed=seed, limits=(-1.0, 1.0))
             ends.append([each.item() for each in (own.value, own.low, own.high)])
-        low, high = mean_interval(shift_ratios.shift_differences(*added), seed=seed)
+        low, high = mean_interval(shift_ratios.shift_differences(added[0], added[1]), seed=seed)
         found[0].add(low.item(), high.item(), world.truth)
         other = mover(ends[1], ends[0], images)
         found[1].add(other.low, other.high, world.truth)
