@@ -1,74 +1,64 @@
-"""Do two encoders see the same neighbours? Kept neighbours and linear CKA of the same images, by the jackknife."""
+"""Do two encoders see the same neighbours? Kept neighbours and linear CKA of the same images, with their errors."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
 
 from embedshift.arrays import Units, Values
-from embedshift.statistics.intervals import LEAST_IMAGES, jackknife_interval
+from embedshift.statistics.intervals import LEAST_IMAGES, LEVEL
 from embedshift.statistics.vectors import unit
 
 NEIGHBOURS = 10
 # Images whose pairs are compared.
 COMPARED = 2_000
 
-Positions = NDArray[np.int64]
-# Value, and the value without each unit.
-Jackknifed = tuple[float, Iterator[Values]]
 
-
-def neighbours_kept(first: ArrayLike, second: ArrayLike, units: Units | None = None) -> Jackknifed:
+def neighbours_kept(first: ArrayLike, second: ArrayLike, units: Units | None = None) -> tuple[float, float]:
     """Returns the mean fraction of an image's nearest 10 other images by cosine that are so in both sets `[n, D]`.
 
-    Images of its own group are no neighbours. Of fewer than 21 images, the nearest half of the others count.
+    Images of its own group are no neighbours. Of fewer than 21 images, the nearest half of the others count. The second
+    number is the standard error over images and their neighbours, by the jackknife for pairs with Efron and Stein's
+    correction (1981), without which it counts what is particular to a pair twice.
 
     Example:
         >>> angles = np.linspace(0.1, 3.0, 9) ** 2 / 4
         >>> circle = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-        >>> neighbours_kept(circle, circle[:, ::-1])[0]
-        1.0
+        >>> neighbours_kept(circle, circle[:, ::-1])
+        (1.0, 0.0)
     """
     own = np.arange(len(np.asarray(first))) if units is None else np.unique(units, return_inverse=True)[1]
-    sizes = np.bincount(own)
-    count = min(NEIGHBOURS, max(1, (len(own) - int(sizes.max())) // 2))
-    lists = [_nearest(vectors, own, count + int(sizes.max())) for vectors in (first, second)]
-    overlap = _overlap(*(nearest[:, :count] for nearest in lists)) / count
-
-    def without_each() -> Iterator[Values]:
-        total, units_of = overlap.sum(), [np.where(nearest >= 0, own[nearest], -1) for nearest in lists]
-        for unit_number in range(len(sizes)):
-            taken = [of == unit_number for of in units_of]
-            changed = (taken[0][:, :count] | taken[1][:, :count]).any(axis=1) & (own != unit_number)
-            kept = []
-            for nearest, gone in zip(lists, taken, strict=True):
-                order = np.argsort(gone[changed], axis=1, kind="stable")[:, :count]
-                kept.append(np.take_along_axis(nearest[changed], order, axis=1))
-            left = own == unit_number
-            there = total - overlap[left].sum() - overlap[changed].sum() + _overlap(*kept).sum() / count
-            yield np.asarray(there / (len(own) - left.sum()))
-
-    return float(overlap.mean()), without_each()
+    number = int(own.max()) + 1
+    count = min(NEIGHBOURS, max(1, (len(own) - int(np.bincount(own).max())) // 2))
+    is_near = [_is_near(vectors, own, count) for vectors in (first, second)]
+    both, either = is_near[0] & is_near[1], (is_near[0].astype(np.float64) + is_near[1]) / 2
+    value = float(both.sum() / either.sum())
+    beyond = np.zeros((number, number))
+    np.add.at(beyond, (own[:, None], own), both - value * either)
+    pairs = beyond + beyond.T
+    sums = pairs.sum(axis=1)
+    particular = pairs - (sums[:, None] + sums) / max(1, number - 2)
+    np.fill_diagonal(particular, 0.0)
+    variance = number / max(1, number - 1) * np.square(sums).sum() - np.square(particular).sum() / 2
+    return value, float(np.sqrt(max(variance, 0.0)) / either.sum())
 
 
-def _nearest(vectors: ArrayLike, own: NDArray[np.intp], count: int) -> Positions:
-    """Returns the positions of the nearest images outside each image's unit, nearest first; -1 if there are fewer."""
+def _is_near(vectors: ArrayLike, own: NDArray[np.intp], count: int) -> NDArray[np.bool_]:
+    """Returns whether the second image is among the nearest to the first outside its unit, `[n, n]`."""
     units = np.nan_to_num(unit(vectors))
     cosines = np.round(units @ units.T, 12)  # equal vectors are ties, in order of position
     cosines[own[:, None] == own] = -np.inf
-    nearest = np.argsort(-cosines, axis=1, kind="stable")[:, :count]
-    return np.where(np.isneginf(np.take_along_axis(cosines, nearest, axis=1)), -1, nearest)
+    is_near = np.zeros(cosines.shape, bool)
+    np.put_along_axis(is_near, np.argsort(-cosines, axis=1, kind="stable")[:, :count], values=True, axis=1)
+    return is_near & ~np.isneginf(cosines)
 
 
-def _overlap(first: Positions, second: Positions) -> Values:
-    """Returns how many positions both lists of each row have in common."""
-    return np.asarray(((first[:, :, None] == second[:, None]) & (first >= 0)[:, :, None]).sum(axis=(1, 2)), np.float64)
-
-
-def linear_cka(first: ArrayLike, second: ArrayLike, units: Units | None = None) -> Jackknifed:
+def linear_cka(first: ArrayLike, second: ArrayLike, units: Units | None = None) -> tuple[float, float]:
     """Returns the linear CKA of two sets of vectors `[n, D]` (Kornblith 2019), by Song's unbiased HSIC (2012).
 
-    It is 1 if the second are the first turned and scaled, and 0 on average if they are independent.
+    It is 1 if the second are the first turned and scaled, and 0 on average if they are independent. The second number
+    is its standard error by the jackknife over images, or groups.
 
     Example:
         >>> vectors = np.random.default_rng(0).normal(size=(20, 3))
@@ -80,7 +70,7 @@ def linear_cka(first: ArrayLike, second: ArrayLike, units: Units | None = None) 
     both, one, other = (_hsic(grams[a], grams[b], own) for a, b in ((0, 1), (0, 0), (1, 1)))
     with np.errstate(invalid="ignore", divide="ignore"):
         full, *without = np.clip(both / np.sqrt(one * other), -1.0, 1.0)
-    return float(full), iter(without)
+    return float(full), float(np.sqrt(len(without) - 1) * np.std(without))
 
 
 def _gram(vectors: ArrayLike) -> Values:
@@ -112,7 +102,7 @@ def _hsic(first: Values, second: Values, own: NDArray[np.intp] | None) -> Values
         return np.asarray(t + a * b / ((m - 1) * (m - 2)) - 2 * c / (m - 2))
 
 
-METRICS: dict[str, Callable[[ArrayLike, ArrayLike, Units | None], Jackknifed]] = {
+METRICS: dict[str, Callable[[ArrayLike, ArrayLike, Units | None], tuple[float, float]]] = {
     f"neighbours@{NEIGHBOURS}": neighbours_kept,
     "cka": linear_cka,
 }
@@ -123,8 +113,7 @@ def agreement(
 ) -> tuple[float, float, float]:
     """Returns one of `METRICS` of the same images in two encoders, with its 95 % interval; NaN for fewer than 8."""
     count = len(np.asarray(first)) if units is None else len(np.unique(units))
-    value, without = METRICS[metric](first, second, units)
-    if count < LEAST_IMAGES:
-        return value, np.nan, np.nan
-    low, high = jackknife_interval(np.asarray(value), without)
-    return value, max(float(low), min(0.0, value)), min(float(high), 1.0)
+    value, error = METRICS[metric](first, second, units)
+    margin = scipy.special.stdtrit(count - 1, (1 + LEVEL) / 2) * error if count >= LEAST_IMAGES else np.nan
+    low, high = np.clip([value - margin, value + margin], min(0.0, value), 1.0)
+    return value, float(low), float(high)

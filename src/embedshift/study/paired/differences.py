@@ -3,6 +3,7 @@
 Each function takes a reference and one study, and the row of a table that holds the number.
 """
 
+import functools
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -116,6 +117,7 @@ def _check_metric(paired: PairedStudies, metric: str) -> None:
         raise UsageError(f"{metric} is measured differently in {paired.reference.folder}")
 
 
+@functools.lru_cache(maxsize=8)
 def search_values(paired: PairedStudies, study: int, metric: str) -> Values:
     """Returns a number of the search for every view, `[n, A, draws]`; NaN for views that were not searched with."""
     recall = RECALL.fullmatch(metric)

@@ -163,10 +163,14 @@ def tail_difference(paired: PairedStudies, augmentation: str, study: int = 1) ->
 
 def same_numbers(paired: PairedStudies, study: int, differences: Values) -> Estimate | None:
     """Returns no difference where all are 0 and every view has the same cosine in both encoders, else None."""
+    is_same = not np.nan_to_num(differences).any() and _same_cosines(paired, study)
+    return Estimate(0.0, 0.0, 0.0, paired.unit_count) if is_same else None
+
+
+@functools.lru_cache(maxsize=8)
+def _same_cosines(paired: PairedStudies, study: int) -> bool:
     values = paired.values(COSINE)
-    if np.nan_to_num(differences).any() or not np.array_equal(values[0], values[study], equal_nan=True):
-        return None
-    return Estimate(0.0, 0.0, 0.0, paired.unit_count)
+    return np.array_equal(values[0], values[study], equal_nan=True)
 
 
 def _chosen(paired: PairedStudies, shifts: ShiftComparison, augmentation: str) -> NDArray[np.bool_]:
