@@ -158,7 +158,7 @@ def copies(photos: Path) -> int:
         _embedshift(folder, "run", photos, "--limit", 40, "--model", BUNDLED, "--out", "reference", "--no-report")
         _embedshift(folder, "check", "reference", "--init", "--rules", "gate.yaml")
         for noise, wanted in COPIES.items():
-            with_noise(folder / f"noise-{noise}", float(noise))
+            with_noise(folder / f"noise-{noise}", "encoder.layer.11.", float(noise))
             study = f"study-{noise}"
             _embedshift(
                 folder, "run", photos, "--limit", 40, "--model", f"noise-{noise}", "--out", study, "--no-report"
@@ -179,13 +179,13 @@ def _embedshift(folder: Path, *arguments: object) -> subprocess.CompletedProcess
     )
 
 
-def with_noise(folder: Path, noise: float) -> None:
-    """A checkpoint of the bundled encoder with noise on the weight matrices of its last block."""
+def with_noise(folder: Path, part: str, noise: float) -> None:
+    """A checkpoint of the bundled encoder with noise on the weight matrices of one of its parts."""
     load_bundled()
     shutil.copytree(cached_folder(), folder)
     weights, drawn = load_file(folder / WEIGHTS), torch.Generator().manual_seed(0)
     for name, tensor in weights.items():
-        if name.startswith("encoder.layer.11.") and tensor.ndim > 1:
+        if name.startswith(part) and tensor.ndim > 1:
             tensor += noise * tensor.std() * torch.randn(tensor.shape, generator=drawn)
     save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
 
