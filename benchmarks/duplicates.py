@@ -145,8 +145,7 @@ def case(
         false.append(int((~same).sum()))
         found += int(same.sum())
         hit = np.maximum(first, second)[same] - photos
-        np.add.at(by_kind, (0, kinds[hit]), 1)
-        np.add.at(by_kind, (1, kinds), 1)
+        by_kind += np.stack([np.bincount(part, minlength=by_kind.shape[1]) for part in (kinds[hit], kinds)])
     part = found / max(1, draws * count)
     name = "plain" if matrix is None else "whitened"
     print(

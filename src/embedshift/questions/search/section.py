@@ -28,7 +28,8 @@ def section(page: PageInput) -> Section | None:
     """Returns the section; one line if the study stores no vectors."""
     if not page.info.has_vectors:
         return Section("search", "Search", {"search": None})
-    table, ranks, pairs = (page.data.table(name) for name in ("search", "search_ranks", "duplicates"))
+    table, ranks = page.data.table("search"), page.data.table("search_ranks")
+    pairs = page.reader.table("duplicates")  # which may be empty
     if pairs is None:
         return None
     if table is None or ranks is None:  # of originals alone

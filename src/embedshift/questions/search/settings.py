@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from embedshift.errors import UsageError
 from embedshift.questions.search import Choices
@@ -55,7 +56,7 @@ def settings(reader: Reader) -> Settings:
     return replace(_of_views(reader), **_of_duplicates(reader))
 
 
-def _of_duplicates(reader: Reader) -> dict[str, float]:
+def _of_duplicates(reader: Reader) -> dict[str, Any]:
     """Returns the number of false pairs that is expected, or the threshold."""
     chosen, stored = reader.choice(Choices), reader.kept_settings("duplicates")
     given = {"threshold": chosen.threshold, "expected_false": chosen.expected_false}
