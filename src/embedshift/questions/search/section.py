@@ -169,7 +169,7 @@ def duplicates_content(page: PageInput, pairs: pl.DataFrame, mistakes: Sequence[
 def duplicate_groups(pairs: pl.DataFrame) -> list[Json]:
     """Returns the groups of duplicates, each with its number of images, their range of cosines, and a few images."""
     groups = []
-    for part in pairs.partition_by("group", maintain_order=True):
+    for part in pairs.partition_by("group", maintain_order=True) if len(pairs) else ():
         ids = list(dict.fromkeys(image_id for row in part.select("image_id", "other").iter_rows() for image_id in row))
         cosines = part["cosine"].sort().to_list()
         ends = dict.fromkeys(fixed(cosine, 4) for cosine in (cosines[0], cosines[-1]))
