@@ -130,7 +130,7 @@ def case(
     rng: np.random.Generator,
 ) -> bool:  # fmt: skip
     """Draws collections and prints the mean numbers; returns whether a limit is missed."""
-    false, found, by_kind = [], 0, np.zeros((2, len(MILD) + len(EDITS)), int)
+    false, found, by_kind = [], 0, np.zeros((2, len(MILD) + len(EDITS)))
     for _ in range(draws):
         sources = rng.permutation([*copies])[:count]
         others = [number for number in rng.permutation(len(base)) if number not in sources][: photos - count]
@@ -145,7 +145,7 @@ def case(
         false.append(int((~same).sum()))
         found += int(same.sum())
         hit = np.maximum(first, second)[same] - photos
-        by_kind += [np.bincount(of, minlength=by_kind.shape[1]) for of in (kinds[hit], kinds)]
+        by_kind += np.stack([np.bincount(part, minlength=by_kind.shape[1]) for part in (kinds[hit], kinds)])
     part = found / max(1, draws * count)
     name = "plain" if matrix is None else "whitened"
     print(

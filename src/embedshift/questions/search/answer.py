@@ -21,7 +21,7 @@ CHANCE = 0.01
 def answer(page: PageInput) -> Answer | None:
     table = page.data.table("search")
     if table is None:
-        pairs = page.data.table("duplicates")
+        pairs = page.reader.table("duplicates")
         return None if pairs is None else Answer("Which images are duplicates?", found_duplicates(page, pairs))
     content = recall_summary(page, table) | {"near": near_duplicates(page.reader)}
     return Answer("Does image search still find the original?", content)

@@ -28,7 +28,8 @@ def section(page: PageInput) -> Section | None:
     """Returns the section; one line if the study stores no vectors."""
     if not page.info.has_vectors:
         return Section("search", "Search", {"search": None})
-    table, ranks, pairs = (page.data.table(name) for name in ("search", "search_ranks", "duplicates"))
+    table, ranks = page.data.table("search"), page.data.table("search_ranks")
+    pairs = page.reader.table("duplicates")  # which may be empty
     if pairs is None:
         return None
     if table is None or ranks is None:  # of originals alone
@@ -168,7 +169,7 @@ def duplicates_content(page: PageInput, pairs: pl.DataFrame, mistakes: Sequence[
 def duplicate_groups(pairs: pl.DataFrame) -> list[Json]:
     """Returns the groups of duplicates, each with its number of images, their range of cosines, and a few images."""
     groups = []
-    for part in pairs.partition_by("group", maintain_order=True):
+    for part in pairs.partition_by("group", maintain_order=True) if len(pairs) else ():
         ids = list(dict.fromkeys(image_id for row in part.select("image_id", "other").iter_rows() for image_id in row))
         cosines = part["cosine"].sort().to_list()
         ends = dict.fromkeys(fixed(cosine, 4) for cosine in (cosines[0], cosines[-1]))
