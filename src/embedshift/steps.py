@@ -99,11 +99,7 @@ def run_study(
             until = stored.until
         pending = [] if finished else [shard for shard in study.shards if shard.index not in done]
         complete = finished and not _altered_tables(out) and not _other_groups(out, groups)
-        if changed := changed_among(study, measured, changed_images(study.shards, done)):
-            log.warning(
-                "%d images have changed since they were measured (first: %s); their rows describe the earlier pixels",
-                len(changed), changed[0],
-            )  # fmt: skip
+        _warn_of_changes(changed_among(study, measured, changed_images(study.shards, done)))
         images_done = sum(record.images + len(record.failures) for record in done.values())
         start = Start(out, len(ids), images_done, complete, study.source.skipped)
         if complete:
@@ -127,6 +123,12 @@ def run_study(
             log.warning(copies_line(copied))
         study_info(study, out, records, origin, files, until, complete=True).write(out)
     return Reader(out)
+
+
+def _warn_of_changes(changed: Sequence[str]) -> None:
+    if changed:
+        words = "%d images have changed since they were measured (first: %s); their rows describe the earlier pixels"
+        log.warning(words, len(changed), changed[0])
 
 
 def _origin(stored: StudyInfo | None, done: Mapping[int, shards.ShardRecord]) -> Origin:

@@ -167,6 +167,7 @@ def test_it_is_finished_for_a_wider_width_and_goes_on_for_a_narrower_one_and_wit
     assert end_of(run(photos, tmp_path / "study", progress=pytest.fail)) == end_of(whole)
 
 
+@pytest.mark.matrix
 def test_what_another_command_measured_is_kept(photos, ended, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run(photos, tmp_path / "study", until=None, progress=killer(SHARD * (end_of(ended) + 2)))
@@ -175,7 +176,7 @@ def test_what_another_command_measured_is_kept(photos, ended, tmp_path):
     assert end_of(run(photos, tmp_path / "study")) >= kept
 
 
-def test_an_ended_study_is_whole_and_says_why_it_ended(photos, ended, tmp_path, monkeypatch, capsys):
+def test_an_ended_study_is_whole_and_says_why_it_ended(ended, tmp_path):
     shutil.copytree(ended.folder, tmp_path / "study")
     assert not verify(tmp_path / "study").damaged
     study = embedshift.load(tmp_path / "study")
@@ -189,6 +190,7 @@ def test_an_ended_study_is_whole_and_says_why_it_ended(photos, ended, tmp_path, 
     assert [finding.name for finding in verify(tmp_path / "study").damaged][-1] == "shards/part-00001.parquet"
 
 
+@pytest.mark.matrix
 def test_all_images_are_measured_where_the_width_is_not_reached(photos, tmp_path):
     study = run(photos, tmp_path / "study", until=0.001, limit=80)
     info = study.reader().info
@@ -199,6 +201,7 @@ def test_all_images_are_measured_where_the_width_is_not_reached(photos, tmp_path
     )
 
 
+@pytest.mark.matrix
 def test_groups_must_be_twenty_and_known_beforehand(photos, ended, tmp_path):
     folders = {f"picture-{index:02d}.png": str(index % (LEAST[1] - 1)) for index in range(IMAGES)}
     study = run(photos, tmp_path / "few", groups=folders, until=1.0)
