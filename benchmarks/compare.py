@@ -33,7 +33,7 @@ def main() -> None:
         reference = embedshift.run(options.folder, out=folder / "reference", model=BUNDLED, limit=options.images)
         for noise in NOISES:
             name = f"noise-{noise:g}" if noise else "same"
-            with_noise(folder / name, noise)
+            with_noise(folder / name, "encoder.layer.11.", noise)
             study = embedshift.run(
                 options.folder, out=folder / f"{name}-study", model=str(folder / name), limit=options.images
             )

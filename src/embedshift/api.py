@@ -162,8 +162,7 @@ def run(
         "image_timeout": image_timeout, "frost_textures": None if frost_textures is None else str(frost_textures),
         "groups": None if groups is None or isinstance(groups, Mapping) else str(groups),
     } | switches  # fmt: skip
-    given |= {} if apply_to is None else {"apply_to": apply_to}
-    given |= {} if resize is None else {"resize": resize}
+    given |= {name: value for name, value in (("apply_to", apply_to), ("resize", resize)) if value is not None}
     encoder, suite = _encoder(model, encoder_settings), _suite(augmentations)
     given["model"] = model if isinstance(model, str) else model.name
     if not pairs or augmentations != DEFAULTS.augmentations:

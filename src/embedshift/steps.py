@@ -119,8 +119,7 @@ def run_study(
             files = write_tables(Reader(out.absolute() if config.engine == "ray" else out, ordered_map=ordered_map))
         files = replace(files, groups=chosen)
         files.files.update(shards.write_failures(out, records) | group_files)
-        if copied := copies(Reader(out)):
-            log.warning(copies_line(copied))
+        _warn_of_copies(Reader(out))
         study_info(study, out, records, origin, files, until, complete=True).write(out)
     return Reader(out)
 
@@ -129,6 +128,11 @@ def _warn_of_changes(changed: Sequence[str]) -> None:
     if changed:
         words = "%d images have changed since they were measured (first: %s); their rows describe the earlier pixels"
         log.warning(words, len(changed), changed[0])
+
+
+def _warn_of_copies(reader: Reader) -> None:
+    if copied := copies(reader):
+        log.warning(copies_line(copied))
 
 
 def _origin(stored: StudyInfo | None, done: Mapping[int, shards.ShardRecord]) -> Origin:

@@ -69,7 +69,7 @@ def test_a_dry_run_estimates_and_writes_nothing(cli, places, model, tmp_path):
 REFUSED = {
     "one argument": (
         ["{o}"],
-        "--pairs needs the originals and at least one folder of variants: --pairs ORIGINALS VARIANTS...",
+        "--pairs needs the originals and at least one folder of variants, --pairs ORIGINALS VARIANTS..., or what",
     ),
     "no argument": ([], "--pairs needs the originals"),
     "a suite": (

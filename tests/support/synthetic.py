@@ -294,8 +294,7 @@ def _info(
         "order": "shuffled",
         "counts": {
             "images": len(ids) + len(failures), "measured": len(ids), "failed": len(failures),
-            "rows": len(ids) * (1 + len(names) * draws), "skipped": {},
-        },
+            "rows": len(ids) * (1 + len(names) * draws), "skipped": {}},
         "seconds": {"encode": 1.0},
         "versions": {"torch": "2", "transformers": "5", "python": "3.11"},
     }  # fmt: skip

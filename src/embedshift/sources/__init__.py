@@ -1,5 +1,6 @@
 """Sources of images: each lists its samples and reads the bytes of one."""
 
+import contextlib
 import os
 import posixpath
 import re
@@ -100,7 +101,8 @@ def _kinds(entry: str) -> list[tuple[str, str]]:
         return [("views", entry)]
     if is_url(entry):
         try:
-            fsspec.url_to_fs(entry)
+            with contextlib.suppress(ValueError):  # an unknown scheme, which cannot be listed either
+                fsspec.url_to_fs(entry)
         except ImportError as error:
             raise UsageError(f"{entry}: {error}; install what is missing, or give a local path") from error
     if _COMPRESSED.search(entry):

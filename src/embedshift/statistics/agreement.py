@@ -33,7 +33,7 @@ def neighbours_kept(first: ArrayLike, second: ArrayLike, units: Units | None = N
     count = min(NEIGHBOURS, max(1, (len(own) - int(np.bincount(own).max())) // 2))
     is_near = [_is_near(vectors, own, count) for vectors in (first, second)]
     both, either = is_near[0] & is_near[1], (is_near[0].astype(np.float64) + is_near[1]) / 2
-    value = float(both.sum() / either.sum())
+    value = float(both.sum() / either.sum()) if either.any() else np.nan
     beyond = np.zeros((number, number))
     np.add.at(beyond, (own[:, None], own), both - value * either)
     pairs = beyond + beyond.T
@@ -41,7 +41,7 @@ def neighbours_kept(first: ArrayLike, second: ArrayLike, units: Units | None = N
     particular = pairs - (sums[:, None] + sums) / max(1, number - 2)
     np.fill_diagonal(particular, 0.0)
     variance = number / max(1, number - 1) * np.square(sums).sum() - np.square(particular).sum() / 2
-    return value, float(np.sqrt(max(variance, 0.0)) / either.sum())
+    return value, float(np.sqrt(max(variance, 0.0)) / max(1.0, either.sum()))
 
 
 def _is_near(vectors: ArrayLike, own: NDArray[np.intp], count: int) -> NDArray[np.bool_]:

@@ -49,7 +49,17 @@ def whiten(
         EmbedshiftError: `onnx` is not installed.
 
     Example:
-        >>> whitened = embedshift.whiten("study", out="map.npz")(vectors)
+        >>> import tempfile, numpy as np
+        >>> from embedshift import run, wrap
+        >>> from PIL import Image
+        >>> from torch import nn
+        >>> folder, rng = Path(tempfile.mkdtemp()), np.random.default_rng(0)
+        >>> for name in "abcdefghij":
+        ...     Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8)).save(folder / f"{name}.png")
+        >>> encoder = wrap(nn.Flatten(), size=8, mean=(0.5,) * 3, std=(0.5,) * 3)
+        >>> study = run(folder, out=folder / "study", model=encoder, augmentations="paper", workers=0)
+        >>> whiten(study, out=folder / "map.npz")(np.ones((2, 192), np.float32)).shape
+        (2, 192)
     """
     opened = [study if isinstance(study, Study) else load(study) for study in _listed(studies)]
     check_studies(opened)

@@ -24,7 +24,7 @@ from embedshift.study.paired.tolerances import measured_range, tolerance_estimat
 from embedshift.study.study import Study, load
 
 _HEAD = """\
-# Rules for `embedshift check STUDY --against {study}`, from {study}: {encoder}, {images} images.
+# Rules for `embedshift check`, against {study}, from {study}: {encoder}, {images} images.
 #
 # Equal encoders are random halves of this encoder's dimensions, drawn {rotations} times: these rules keep them.
 # A row is kept if its 95 % interval is within the bound, broken if the whole interval is beyond it, else undecided.

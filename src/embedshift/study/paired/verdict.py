@@ -37,7 +37,8 @@ def _parts(rows: pl.DataFrame, agreement: pl.DataFrame) -> Iterator[str]:
         yield _both_sides(counted)
     for row in rows.filter(augmentation=ALL, metric="recall@1").iter_rows(named=True):
         yield _found(row)
-    for row in agreement.filter(pl.col("metric").str.starts_with("neighbours")).iter_rows(named=True):
+    neighbours = pl.col("metric").str.starts_with("neighbours")
+    for row in agreement.filter(neighbours).drop_nulls("value").iter_rows(named=True):
         yield f"{100 * row['value']:.0f} % of neighbours are kept{_ends(row, 'ci', 100, '.0f')}"
 
 
