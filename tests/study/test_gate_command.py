@@ -89,7 +89,7 @@ def test_people_read_a_table_and_warnings(check):
         assert part in broken
     assert re.search(r"undecided +all \| are \*found\*.* at least 0.99 +60 +368", done.out)
     assert lines[-1].endswith(
-        "does not pass: 1 kept, 1 broken, 1 undecided; first broken: noise, recall@1 is 0.6667, required: at least 0.95"
+        "does not pass: 1 kept, 1 broken, 1 undecided; broken: noise, recall@1 is 0.6667, required: at least 0.95"
     )
     warning = "warning: all | are *found* (blur, recall@1): undecided with 60 images; about 368 would decide it"
     assert warning in done.out

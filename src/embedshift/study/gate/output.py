@@ -14,6 +14,8 @@ _MUST = {
     "may_fall": "fall by at most {}",
     "may_rise": "rise by at most {}",
 }
+# The most broken results that the verdict names.
+NAMED = 3
 HEADINGS = ("outcome", "rule", "row", "value", "95 % interval", "required", "images", "images needed")
 
 
@@ -25,8 +27,10 @@ def headline(checked: Checked, *, strict: bool) -> str:
         return f"INCONCLUSIVE: {words}: {counted(checked)}; {what_decides(checked)}"
     if checked.outcome == "kept":
         return f"{words} passes: {counted(checked)}"
-    _, _, place, value, _, required, *_ = cells(checked.of("broken")[0])
-    return f"{words} does not pass: {counted(checked)}; first broken: {place} is {value}, required: {required}"
+    broken = checked.of("broken")
+    named = [f"{place} is {value}, required: {required}" for _, _, place, value, _, required, *_ in map(cells, broken)]
+    more = f"; and {len(named) - NAMED} more" if len(named) > NAMED else ""
+    return f"{words} does not pass: {counted(checked)}; broken: {'; '.join(named[:NAMED])}{more}"
 
 
 def what_decides(checked: Checked) -> str:
