@@ -6,7 +6,7 @@ from typing import Any
 
 from embedshift.augmentations import Suite, load_suite
 from embedshift.augmentations.views import make_views
-from embedshift.config import ApplyTo, Json, Precision, Resize, Store, StudyConfig, make_config
+from embedshift.config import ApplyTo, Json, Precision, Resize, Store, StudyConfig, as_paths, make_config
 from embedshift.config.attack import make_attack_config
 from embedshift.encoders import Encoder, load_encoder
 from embedshift.engines import Progress
@@ -154,7 +154,7 @@ def run(
     encoder_settings = {"embedding": embedding, "size": size, "precision": precision, "device": device}
     encoder_settings = {name: value for name, value in encoder_settings.items() if value is not None}
     given: Json = encoder_settings | {
-        "images": [str(path) for path in ([images] if isinstance(images, str | Path) else images)],
+        "images": as_paths(images),
         "metrics": metrics, "limit": limit, "sample": sample, "until": until, "seed": seed, "draws": draws,
         "engine": engine, "workers": workers, "batch_size": batch_size, "shard_size": shard_size, "store": store,
         "longest": longest, "compile": compile, "families": families, "levels": levels, "pairs": pairs,
@@ -217,7 +217,7 @@ def attack(
 
     encoder_settings: Json = {name: settings[name] for name in ("device", "size", "embedding") if name in settings}
     encoder = _encoder(model, encoder_settings)
-    given = {"images": [str(path) for path in ([images] if isinstance(images, str | Path) else images)], **settings}
+    given = {"images": as_paths(images), **settings}
     given["model"] = model if isinstance(model, str) else model.name
     return run_attack(make_attack_config(given), Path(out), encoder=encoder, progress=progress or (lambda _: None))
 

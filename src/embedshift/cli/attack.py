@@ -2,31 +2,25 @@
 
 import json
 import logging
-from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from embedshift.cli.terminal import print_table, progress
+from embedshift.cli.terminal import print_table, writing_progress
 from embedshift.cli.words import say
 from embedshift.config import Json
 from embedshift.config.attack import AttackConfig
 from embedshift.pipeline.attack.run import run_attack
 from embedshift.sources.attacked import FILE, ORIGINALS, Attack, AttackedVariant
-from embedshift.steps import Start
 
 log = logging.getLogger("embedshift")
 
 
 def attack_and_print(config: AttackConfig, out: Path, *, quiet: bool, as_json: bool) -> None:
-    with progress(quiet, "attacking") as (on_start, step):
-
-        def begin(images: int, done: int, skipped: Mapping[str, int]) -> None:
-            on_start(Start(out, images, done, False, skipped))
-
-        attack = run_attack(config, out, progress=step, on_start=begin)
+    with writing_progress(quiet, "attacking", out) as (on_start, step):
+        attack = run_attack(config, out, progress=step, on_start=on_start)
     names = sorted(attack.variants, key=lambda name: _variant_order(attack.variants[name]))
     rows = [_row(attack, name) for name in names]
     counts = {"attacked": len(attack.images), "failed": len(attack.failures)}

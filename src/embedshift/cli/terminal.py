@@ -6,7 +6,8 @@ import os
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -66,6 +67,17 @@ def progress(
 
     with bar:
         yield on_start, step
+
+
+@contextlib.contextmanager
+def writing_progress(
+    quiet: bool, doing: str, out: Path
+) -> Iterator[tuple[Callable[[int, int, Mapping[str, int]], None], Callable[[int], None]]]:
+    """Gives the same for a folder of written images, whose start has the images, those done, and skipped files."""
+    from embedshift.steps import Start
+
+    with progress(quiet, doing) as (on_start, step):
+        yield lambda images, done, skipped: on_start(Start(out, images, done, False, skipped)), step
 
 
 def _rate(per_second: float) -> str:

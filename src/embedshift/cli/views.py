@@ -2,26 +2,20 @@
 
 import json
 import logging
-from collections.abc import Mapping
 from pathlib import Path
 
-from embedshift.cli.terminal import progress
+from embedshift.cli.terminal import writing_progress
 from embedshift.cli.words import say
 from embedshift.config.views import ViewsConfig
 from embedshift.engines.written_views import write_configured
 from embedshift.sources.views_file import FILE
-from embedshift.steps import Start
 
 log = logging.getLogger("embedshift")
 
 
 def write_and_print(config: ViewsConfig, out: Path, *, quiet: bool, as_json: bool) -> None:
-    with progress(quiet, "writing") as (on_start, step):
-
-        def begin(images: int, done: int, skipped: Mapping[str, int]) -> None:
-            on_start(Start(out, images, done, False, skipped))
-
-        views = write_configured(config, out, progress=step, on_start=begin)
+    with writing_progress(quiet, "writing", out) as (on_start, step):
+        views = write_configured(config, out, progress=step, on_start=on_start)
     counts = {"written": len(views.images), "failed": len(views.failures)}
     if as_json:
         names = list(views.augmentations)

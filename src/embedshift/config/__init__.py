@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -185,6 +185,11 @@ def _with_pair_defaults(given: Mapping[str, Any]) -> Mapping[str, Any]:
             f"{words} cannot be combined with `pairs`, whose views are read from files; leave one of them out"
         )
     return {**given, "augmentations": PAIRS, "pairs": as_pairs(given["pairs"])}
+
+
+def as_paths(images: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[str]:
+    """Converts what Python gives as images to a list of texts."""
+    return [str(path) for path in ([images] if isinstance(images, str | os.PathLike) else images)]
 
 
 def as_pairs(given: Any) -> Any:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from embedshift.config import StudyConfig
 from embedshift.config.machine import cores
+from embedshift.config.views import ViewsConfig
 from embedshift.encoders.spec import EncoderSpec
 from embedshift.pipeline.ready import ReadyEncoder
 from embedshift.pipeline.shard import Result
@@ -52,6 +53,6 @@ class Job:
 Engine = Callable[[Job], Generator[Result, None, None]]
 
 
-def loader_count(config: StudyConfig) -> int:
-    """Returns the number of loader processes of a study; the default is one per core, at most 8."""
+def loader_count(config: StudyConfig | ViewsConfig) -> int:
+    """Returns the number of loader processes; the default is one per core, at most 8."""
     return min(8, cores()) if config.workers is None else config.workers

@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from embedshift.augmentations import Suite, load_suite
-from embedshift.config import Json
-from embedshift.config.machine import cores
+from embedshift.config import Json, as_paths
 from embedshift.config.views import ViewsConfig, make_views_config
-from embedshift.engines.job import Progress
+from embedshift.engines.job import Progress, loader_count
 from embedshift.engines.loaders import Images, draw_all
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.pipeline.draw import hash_image
 from embedshift.pipeline.written_views import WRITE, ViewsPlan, write_image
-from embedshift.sources import ImageRef, Source, describe_skipped, open_source, select
+from embedshift.sources import ImageRef, Source, open_images
 from embedshift.sources.attacked import FailedImage
 from embedshift.sources.base import storable
 from embedshift.sources.pairs import by_stem, refuse_duplicate_stems
@@ -83,10 +82,10 @@ def write_views(
         >>> sorted(views.images["a.bmp"].files)
         ['mirror', 'original']
     """
-    given: Json = {"images": [str(path) for path in ([images] if isinstance(images, str | Path) else images)]}
     named = isinstance(augmentations, str | Path)
     suite = None if named else load_suite(augmentations)
-    config = make_views_config({**given, "augmentations": str(augmentations) if named else "custom", **settings})
+    given = {"images": as_paths(images), "augmentations": str(augmentations) if named else "custom"}
+    config = make_views_config({**given, **settings})
     return write_configured(config, Path(out), suite=suite, progress=progress or (lambda _: None))
 
 
@@ -102,7 +101,7 @@ def write_configured(
     plan = ViewsPlan(config=config, suite=suite or _suite(config), out=out)
     _refuse_names(plan.suite)
     source, samples = _list_images(config, out)
-    workers = min(8, cores()) if config.workers is None else config.workers
+    workers = loader_count(config)
     with locked(out, ORIGINALS):
         views = _begun(plan, samples)
         delete_incomplete(out)
@@ -136,10 +135,7 @@ def _refuse_names(suite: Suite) -> None:
 
 
 def _list_images(config: ViewsConfig, out: Path) -> tuple[Source, list[ImageRef]]:
-    source = open_source(config.images)
-    samples = select(source.samples, limit=config.limit, sample=config.sample, seed=config.seed)
-    if not samples:
-        raise EmbedshiftError(f"no image in {', '.join(config.images) or 'nothing'}{describe_skipped(source.skipped)}")
+    source, samples = open_images(config.images, limit=config.limit, sample=config.sample, seed=config.seed)
     refuse_duplicate_stems("images", by_stem(samples), by_stem(samples))
     root = source.description.get("root")
     if root is not None and Path(root).resolve() in (out.resolve(), *out.resolve().parents):

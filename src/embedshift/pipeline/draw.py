@@ -10,6 +10,7 @@ import numpy as np
 
 from embedshift.arrays import Pixels, Values
 from embedshift.augmentations import ORIGINAL, Purified, Variant
+from embedshift.augmentations.canvas import Canvas
 from embedshift.augmentations.views import draw_views, view_seed
 from embedshift.errors import EmbedshiftError, cause
 from embedshift.pipeline.drawn import DrawnImage
@@ -112,12 +113,7 @@ def _hash(sample: ImageRef, source: Source, clock: Clock) -> str:
 
 def _draw(sample: ImageRef, source: Source, plan: StudyPlan, clock: Clock, into: Pixels | None) -> DrawnImage:
     missing = tuple[int, ...]()
-    with clock.at("read"):
-        data = source.read(sample)
-    with clock.at("decode"):
-        image = images.decode(data)
-        pixels_hash, canvas = images.pixels_hash(image), plan.canvas(image)
-        del image  # it may be large
+    pixels_hash, canvas = read_canvas(sample, source, plan.canvas, clock)
     if isinstance(source, PairedSource):
         views, seeds, missing = read_views(canvas.image, sample, source, plan, clock, into)
     else:
@@ -134,6 +130,17 @@ def _draw(sample: ImageRef, source: Source, plan: StudyPlan, clock: Clock, into:
     clock.lap("pixels")
     file = canvas if canvas.to_input else None
     return DrawnImage(sample, pixels_hash, views, seeds, pixels, clock.seconds, missing, file)
+
+
+def read_canvas(
+    sample: ImageRef, source: Source, canvas_of: Callable[[Pixels], Canvas], clock: Clock
+) -> tuple[str, Canvas]:
+    """Reads and decodes an image; returns the hash of its pixels, and what augmentations change of it."""
+    with clock.at("read"):
+        data = source.read(sample)
+    with clock.at("decode"):
+        image = images.decode(data)
+        return images.pixels_hash(image), canvas_of(image)  # the image itself, which may be large, is not kept
 
 
 def _memory_error(error: BaseException | None) -> MemoryError | None:

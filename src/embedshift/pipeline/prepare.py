@@ -15,7 +15,7 @@ from embedshift.config import Precision, StudyConfig
 from embedshift.encoders import Encoder, check_name
 from embedshift.encoders.base import EncoderInfo
 from embedshift.encoders.spec import EncoderSpec
-from embedshift.errors import EmbedshiftError, UsageError
+from embedshift.errors import UsageError
 from embedshift.pipeline.identity import study_identity
 from embedshift.pipeline.measure import Measure
 from embedshift.pipeline.plan import encoder_preprocess
@@ -27,12 +27,10 @@ from embedshift.sources import (
     PairedSource,
     Shard,
     Source,
-    describe_skipped,
     inspect,
     named_variants,
+    open_images,
     open_pairs,
-    open_source,
-    select,
     shuffle,
     split,
 )
@@ -180,10 +178,7 @@ def _with_written_views(config: StudyConfig) -> StudyConfig:
 
 def list_images(config: StudyConfig, out: Path | None) -> tuple[Source, list[ImageRef], str]:
     """Returns the source of the images, the study's images in order, and the name of that order."""
-    source = open_source(config.images)
-    samples = select(source.samples, limit=config.limit, sample=config.sample, seed=config.seed)
-    if not samples:
-        raise EmbedshiftError(f"no image in {', '.join(config.images) or 'nothing'}{describe_skipped(source.skipped)}")
+    source, samples = open_images(config.images, limit=config.limit, sample=config.sample, seed=config.seed)
     if config.pairs:
         source = open_pairs(source, samples, config.pairs, allow_missing=config.allow_missing)
         samples = source.samples

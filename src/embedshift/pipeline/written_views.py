@@ -14,8 +14,8 @@ from embedshift.augmentations.views import view_seed
 from embedshift.config import Json
 from embedshift.config.views import ViewsConfig
 from embedshift.errors import EmbedshiftError
-from embedshift.pipeline.draw import Clock, guarded
-from embedshift.sources import ImageRef, Source, images
+from embedshift.pipeline.draw import Clock, guarded, read_canvas
+from embedshift.sources import ImageRef, Source
 from embedshift.sources.base import hash_of, storable
 from embedshift.sources.to_input import ToInput
 from embedshift.sources.views_file import ORIGINALS, WrittenImage, folder_of, view_path
@@ -66,12 +66,7 @@ def write_image(
 
 def _write(sample: ImageRef, source: Source, plan: ViewsPlan, clock: Clock) -> WrittenImage:
     config, image_id = plan.config, storable(sample.image_id)
-    with clock.at("read"):
-        data = source.read(sample)
-    with clock.at("decode"):
-        image = images.decode(data)
-        pixels_hash, canvas = images.pixels_hash(image), plan.canvas(image)
-        del image  # it may be large
+    pixels_hash, canvas = read_canvas(sample, source, plan.canvas, clock)
     files: dict[str, str] = {}
     seeds: dict[str, int] = {}
     parameters: dict[str, Json] = {}

@@ -50,6 +50,7 @@ __all__ = [
     "inspect",
     "moved",
     "named_variants",
+    "open_images",
     "open_pairs",
     "open_source",
     "own_places",
@@ -79,6 +80,17 @@ def open_source(paths: Sequence[str]) -> Source:
     if len(kinds) > 1:
         raise UsageError(f"images of several kinds ({', '.join(kinds)}); use one kind per study")
     return SOURCES[kinds[0] if kinds else "folder"](list(dict.fromkeys(entry for _, entry in entries)))
+
+
+def open_images(
+    paths: Sequence[str], *, limit: int | None, sample: int | None, seed: int
+) -> tuple[Source, list[ImageRef]]:
+    """Opens the source of images, and selects some of them; EmbedshiftError if there are none."""
+    source = open_source(paths)
+    samples = select(source.samples, limit=limit, sample=sample, seed=seed)
+    if not samples:
+        raise EmbedshiftError(f"no image in {', '.join(paths) or 'nothing'}{describe_skipped(source.skipped)}")
+    return source, samples
 
 
 def open_pairs(

@@ -24,7 +24,7 @@ from embedshift.pipeline.attack.image import Attacker
 from embedshift.pipeline.draw import Clock, guarded, stopped_failure
 from embedshift.pipeline.limit import TookTooLong
 from embedshift.pipeline.plan import encoder_preprocess
-from embedshift.sources import ImageRef, Source, describe_skipped, images, open_source, select
+from embedshift.sources import ImageRef, Source, images, open_images
 from embedshift.sources.attacked import (
     FILE,
     ORIGINALS,
@@ -171,10 +171,7 @@ def attack_variants(config: AttackConfig) -> list[AttackedVariant]:
 
 def list_images(config: AttackConfig, out: Path) -> tuple[Source, list[ImageRef]]:
     """Returns the source of the images, and the images to attack, ordered by id."""
-    source = open_source(config.images)
-    samples = select(source.samples, limit=config.limit, sample=config.sample, seed=config.seed)
-    if not samples:
-        raise EmbedshiftError(f"no image in {', '.join(config.images) or 'nothing'}{describe_skipped(source.skipped)}")
+    source, samples = open_images(config.images, limit=config.limit, sample=config.sample, seed=config.seed)
     refuse_duplicate_stems("images", by_stem(samples), by_stem(samples))
     root = source.description.get("root")
     if root is not None and Path(root).resolve() in (out.resolve(), (out / ORIGINALS).resolve()):
