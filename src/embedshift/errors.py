@@ -36,6 +36,16 @@ class UsageError(EmbedshiftError):
     exit_code = 2
 
 
+class Transient(EmbedshiftError):
+    """Raised by an encoder of images where the same call may succeed later: a service is busy or does not answer.
+
+    Example:
+        >>> raise Transient("the service is busy")
+        Traceback (most recent call last):
+        embedshift.errors.Transient: the service is busy
+    """
+
+
 class MissingExtra(EmbedshiftError):
     """An optional library is not installed.
 

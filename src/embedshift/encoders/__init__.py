@@ -3,11 +3,12 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
-from embedshift.config import BUNDLED, Precision
+from embedshift.config import BUNDLED, CODE, Precision
 from embedshift.encoders.base import Encoder, EncoderOutput, Preprocess, TextEncoder
 from embedshift.encoders.families import FAMILIES
+from embedshift.encoders.family import Triple
 from embedshift.encoders.folder import check_folder
 from embedshift.errors import UsageError
 from embedshift.registry import Registry, unknown_name
@@ -68,6 +69,24 @@ def _timm(name: str, **settings: Unpack[LoadSettings]) -> Encoder:
     return load_timm(name, **settings)
 
 
+def _onnx(name: str, **settings: Any) -> Encoder:
+    from embedshift.encoders.onnx_graph import load_onnx
+
+    return load_onnx(name, **settings)
+
+
+def _sentences(name: str, **settings: Any) -> Encoder:
+    from embedshift.encoders.sentences import load_sentences
+
+    return load_sentences(name, **settings)
+
+
+def _python(name: str, **settings: Any) -> Encoder:
+    from embedshift.encoders.images import load_python
+
+    return load_python(name, **settings)
+
+
 def _transformers_text(name: str, **settings: Unpack[TextSettings]) -> TextEncoder | None:
     from embedshift.encoders.text import load_huggingface_text
 
@@ -87,6 +106,14 @@ ENCODERS.add(BUNDLED, _bundled)
 # Library → a function that also takes the model's name first. The prefix before a colon is the library's name.
 TRANSFORMERS = "transformers"
 LIBRARIES: dict[str, Load] = {TRANSFORMERS: _transformers, "open_clip": _open_clip, "timm": _timm}
+# As those, but without a choice of precision; what each is.
+OWN_PRECISION: dict[str, Load] = {"onnx": _onnx, "st": _sentences, CODE.rstrip(":"): _python}
+LIBRARIES |= OWN_PRECISION
+OTHERS = {
+    "onnx:PATH": "an ONNX graph, or its folder (extra 'onnx'): its output image_embeds, pooler_output, or another",
+    "st:NAME": "a model of sentence-transformers for images and texts (extra 'st'): its embedding",
+    "python:module:function": "your own function: images in, vectors out",
+}
 # Library → function(name, device, precision).
 TEXT_TOWERS: dict[str, Callable[..., TextEncoder | None]] = {
     TRANSFORMERS: _transformers_text,
@@ -104,17 +131,23 @@ def load_encoder(
     precision: Precision = "float32",
     size: int | None = None,
     embedding: str | None = None,
+    mean: Triple | None = None,
+    std: Triple | None = None,
 ) -> Encoder:
-    """Loads an encoder by its registered name, a Hugging Face Hub id, a local folder, or a name of open_clip or timm.
+    """Loads an encoder by its registered name, a Hugging Face Hub id, a local folder, or a name of another library.
 
     Args:
         model: "dinov2-small-offline", a Hub id such as "openai/clip-vit-base-patch32", a folder, or a name of open_clip
-            or timm such as "timm:vit_small_patch16_224.augreg_in21k_ft_in1k" or "open_clip:local-dir:folder".
+            or timm such as "timm:vit_small_patch16_224.augreg_in21k_ft_in1k" or "open_clip:local-dir:folder", or
+            "onnx:PATH", "st:NAME" or "python:package.module:function".
         device: "auto" = CUDA, else MPS, else CPU; or any torch device.
         precision: "float32", "bfloat16", "float16", or "auto". "auto" measures briefly which of them is the fastest on
             this device among those whose embeddings are close to float32; the encoder's `precision` says which it is.
         size: Input size in pixels; None = the checkpoint's own.
-        embedding: Name of the vector to read, if the family offers several; None = its first.
+        embedding: Name of the vector to read, if the family offers several; None = its first. Of an ONNX graph, the
+            name of an output.
+        mean: For an ONNX graph without preprocessor_config.json: mean of each channel, for values in [0, 1].
+        std: For such a graph: standard deviation of each channel.
 
     Returns:
         An `Encoder`: call it with views uint8 `[B, S, S, 3]` to get an `EncoderOutput`.
@@ -130,7 +163,14 @@ def load_encoder(
     """
     settings = LoadSettings(device=device, precision=precision, size=size, embedding=embedding)
     library, name = _split_name(model)
-    return LIBRARIES[library](name, **settings) if library else ENCODERS[model](**settings)
+    given = {name: value for name, value in (("mean", mean), ("std", std)) if value is not None}
+    if given and library != "onnx":
+        raise UsageError(f"`{next(iter(given))}`: {model} has its own; it is for onnx: graphs without preprocessing")
+    if library in OWN_PRECISION and precision not in ("float32", "auto"):
+        raise UsageError(f"`precision` {precision}: {model} has its own; leave it out")
+    if library in ("st", "python") and embedding is not None:
+        raise UsageError(f"`embedding` {embedding}: {model} gives only one; leave it out")
+    return LIBRARIES[library](name, **settings, **given) if library else ENCODERS[model](**settings)
 
 
 def check_name(model: str) -> None:

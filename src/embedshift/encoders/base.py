@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
+from PIL import Image
 
 from embedshift.arrays import Floats, Pixels
 from embedshift.config import Precision
@@ -154,6 +155,30 @@ class Encoder(Protocol):
 
         Args:
             views: RGB uint8 `[B, S, S, 3]`.
+        """
+        ...
+
+
+@runtime_checkable
+class ImageEncoder(Protocol):
+    """The second interface of an encoder: images in, vectors out; it does its own preprocessing.
+
+    `embedshift.run(model=...)` takes it. With `apply_to` file it gets the image of the file and each view of it at its
+    own size, else squares. It may also have `encode_text`, as in `ReadsText`, and `size`: the side of these squares.
+
+    Attributes:
+        name: Name in tables and reports.
+        version: A text that differs whenever the vectors differ; it is part of a study's identity.
+    """
+
+    name: str
+    version: str
+
+    def encode_images(self, images: Sequence[Image.Image]) -> Any:
+        """Encodes N images in RGB to `[N, D]`.
+
+        Raises:
+            Transient: The same call may succeed later. It is tried again; other errors are not.
         """
         ...
 

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from embedshift.config import Precision
+from embedshift.config import CODE, Precision
 from embedshift.encoders import load_encoder, load_text_encoder
 from embedshift.encoders.base import (
     Compilable,
@@ -28,11 +28,18 @@ class EncoderSpec:
     precision: Precision = "float32"
     size: int | None = None
     embedding: str | None = None
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
     given: Encoder | None = None
     kernels: tuple[str, ...] | None = None
     observations: tuple[str, ...] = ()
     compile: bool = False
     batch_size: int | None = None
+
+    @property
+    def is_function(self) -> bool:
+        """Whether it is the user's own: one process encodes, on a device that is not ours to choose."""
+        return self.given is not None or self.model.startswith(CODE)
 
     def load(self, device: str | None = None) -> Encoder:
         """Loads the encoder, on another device if one is named."""
@@ -44,6 +51,8 @@ class EncoderSpec:
             precision=self.precision,
             size=self.size,
             embedding=self.embedding,
+            mean=self.mean,
+            std=self.std,
         )
         if self.kernels is not None and isinstance(encoder, HasKernels):
             encoder.use_kernels(self.kernels)

@@ -37,7 +37,7 @@ class Job:
     @property
     def device(self) -> str:
         """The devices of the encoders; "" = only the user's own encoder."""
-        return self.config.device if self.spec.given is None else ""
+        return "" if self.spec.is_function else self.config.device
 
     def with_batch(self, size: int) -> "Job":
         """Returns the job in batches of `size`: a batch that was too large for memory once will be again."""
