@@ -9,6 +9,7 @@ import numpy as np
 
 from embedshift.arrays import Pixels
 from embedshift.encoders.base import Encoder, EncoderOutput
+from embedshift.encoders.timing import noise
 from embedshift.errors import EmbedshiftError, Transient, reason
 from embedshift.pipeline.encoded import begin_views, encode_views
 
@@ -72,14 +73,15 @@ class BatchEncoder:
     ) -> Iterator[tuple[EncoderOutput, Exception | None]]:
         log.warning("%s; its views are encoded one by one", self._failed(len(views), error))
         try:
-            black = encode_views(self.encoder, self._batch([np.zeros_like(views[0])]))
+            # As when it was loaded: if this fails, it is not because of the views.
+            output = encode_views(self.encoder, self._batch(noise(1, self.encoder.size)))
         except Exception:
             raise self._failed(len(views), error) from error
         for view in views:
             try:
                 yield encode_views(self.encoder, self._batch([view])), None
             except Exception as view_error:
-                yield black, view_error
+                yield output, view_error
 
     def _failed(self, views: int, error: Exception) -> EmbedshiftError:
         later = "; run the same command again to go on" if isinstance(error, Transient) else ""
