@@ -37,13 +37,7 @@ class UsageError(EmbedshiftError):
 
 
 class Transient(EmbedshiftError):
-    """Raised by an encoder of images where the same call may succeed later: a service is busy or does not answer.
-
-    Example:
-        >>> raise Transient("the service is busy")
-        Traceback (most recent call last):
-        embedshift.errors.Transient: the service is busy
-    """
+    """Raised by an encoder of images where the same call may succeed later: a service is busy or does not answer."""
 
 
 class MissingExtra(EmbedshiftError):

@@ -42,18 +42,13 @@ def test_free_and_fixed_batches(tmp_path, batch):
     assert (encoder.name, encoder.dim, encoder.size, encoder.grid) == ("mine", DIM, SIDE, None)
 
 
-def test_channels_last_and_whole_numbers(tmp_path):
-    last = write_graph(tmp_path / "last.onnx", shape=("n", SIDE, SIDE, 3))
-    close(
-        embedshift.load_encoder(f"onnx:{last}", **STATS)(VIEWS).embedding,
-        product(normalised(VIEWS).transpose(0, 2, 3, 1)),
-    )
-    whole = write_graph(tmp_path / "whole.onnx", shape=("n", 3, "h", "w"), kind=TensorProto.UINT8)
-    close(
-        embedshift.load_encoder(f"onnx:{whole}", size=SIDE)(VIEWS).embedding / 1000,
-        product(VIEWS.transpose(0, 3, 1, 2)) / 1000,
-    )
-    refused(f"onnx:{whole}", "any size", "`size`", code=2)
+def test_a_graph_of_any_size_and_of_half_precision(tmp_path):
+    file = write_graph(tmp_path / "free.onnx", shape=("n", 3, "h", "w"), kind=TensorProto.FLOAT16)
+    encoder = embedshift.load_encoder(f"onnx:{file}", size=SIDE, **STATS)
+    half = normalised(VIEWS).astype(np.float16).astype(np.float64)
+    np.testing.assert_allclose(encoder(VIEWS).embedding, product(half), rtol=0, atol=0.02)
+    assert encoder.precision == "float16"
+    refused(f"onnx:{file}", "any size", "`size`", code=2, **STATS)
 
 
 def test_the_output_is_the_one_with_a_usual_name_or_the_one_that_was_chosen(tmp_path):
@@ -74,34 +69,32 @@ def test_a_graph_that_is_no_encoder_of_images_is_refused(tmp_path):
     write_graph(file, inputs=("pixel_values", "input_ids"))
     refused(f"onnx:{file}", "2 inputs (pixel_values, input_ids)", code=2, **STATS)
     write_graph(file, shape=("n", 3, 8, 32))
-    refused(f"onnx:{file}", "pixel_values", "square", code=2, **STATS)
+    refused(f"onnx:{file}", "cannot encode an image", "Expected: 8", **STATS)
     write_graph(file, kind=TensorProto.INT64)
     refused(f"onnx:{file}", "int64", code=2, **STATS)
     write_graph(file)
     refused(f"onnx:{file}", "`mean` and `std`", "preprocessor_config.json", code=2)
-    refused(f"onnx:{file}", f"of {SIDE} pixels", "`size` is 32", code=2, size=32, **STATS)
+    refused(f"onnx:{file}", "cannot encode an image", "Got: 32 Expected: 16", size=32, **STATS)
     refused(f"onnx:{file}", "`precision`", code=2, precision="bfloat16", **STATS)
     refused(f"onnx:{file}", "device 'cuda:x'", "it has cpu", code=2, device="cuda:x", **STATS)
     refused("dinov2-small-offline", "`mean`", code=2, **STATS)
     file.write_bytes(b"no graph")
     refused(f"onnx:{file}", "not an ONNX graph", **STATS)
     os.mkfifo(tmp_path / "fifo.onnx")
-    refused(f"onnx:{tmp_path / 'fifo.onnx'}", "a FIFO", **STATS)
+    refused(f"onnx:{tmp_path / 'fifo.onnx'}", "no such file", code=2, **STATS)
     refused(f"onnx:{tmp_path / 'none.onnx'}", "no such file", code=2, **STATS)
     (tmp_path / "empty").mkdir()
-    refused(f"onnx:{tmp_path / 'empty'}", "no ONNX graph", code=2, **STATS)
+    refused(f"onnx:{tmp_path / 'empty'}", "empty/model.onnx: no such file", code=2, **STATS)
 
 
-def test_a_folder_holds_one_graph_or_one_of_a_usual_name(tmp_path):
-    folder = tmp_path / "model"
-    write_graph(folder / "one.onnx")
-    assert embedshift.load_encoder(f"onnx:{folder}", **STATS).name == "one"
-    write_graph(folder / "two.onnx")
-    refused(f"onnx:{folder}", "give one of one.onnx, two.onnx", code=2, **STATS)
+def test_in_a_folder_the_graph_has_a_usual_name(tmp_path):
+    folder = tmp_path / "mine"
     write_graph(folder / "onnx" / "model.onnx")
-    assert embedshift.load_encoder(f"onnx:{folder}", **STATS).name == "model"
     (folder / "preprocessor_config.json").write_text(json.dumps(PROCESSOR))
-    assert embedshift.load_encoder(f"onnx:{folder}").size == SIDE
+    encoder = embedshift.load_encoder(f"onnx:{folder}")
+    assert (encoder.name, encoder.size) == ("mine", SIDE)
+    write_graph(folder / "model.onnx", outputs=("one", "two"))
+    refused(f"onnx:{folder}", "`embedding`: one, two", code=2)
 
 
 def test_external_data_lies_in_the_folder_of_the_graph(tmp_path):
@@ -152,7 +145,8 @@ def test_the_image_processor_prepares_files_and_squares_are_only_normalised(fold
 def test_a_processor_that_does_not_fit_is_refused(folder):
     file = folder / "preprocessor_config.json"
     file.write_text(json.dumps(PROCESSOR | {"crop_size": {"height": 32, "width": 32}}))
-    refused(f"onnx:{folder}", f"{SIDE} pixels and its preprocessor_config.json gives 32", code=2)
+    refused(f"onnx:{folder}", "cannot encode an image", "Got: 32 Expected: 16")
+    refused(f"onnx:{folder}", "`size` 64", "preprocessor_config.json says 32", code=2, size=64)
     file.write_text(json.dumps({"image_processor_type": "NoSuchProcessor"}))
     refused(f"onnx:{folder}", "image processor cannot be loaded")
     file.write_text(json.dumps(PROCESSOR | {"do_normalize": False}))

@@ -33,10 +33,7 @@ def draw_views(
     into: Pixels | None = None,
     files: list[Pixels] | None = None,
 ) -> tuple[Pixels, list[int]]:
-    """Draws all views of one image: the original first, then every augmentation of draw 0, of draw 1, and so on.
-
-    If `files` is given, each view is also added to it at its own size.
-    """
+    """Draws all views of one image, the original first, then draw by draw; `files` gets each at its own size."""
     canvas = Canvas.around(original)
     original = canvas.original
     keys = [(name, draw) for draw in range(draws) for name in suite.names]

@@ -25,6 +25,7 @@ Resize = Literal["squash", "crop"]
 ApplyTo = Literal["input", "file"]
 Store = Literal["all", "metrics"]
 AtLeast1 = Annotated[int, Ge(1)]
+Triple = tuple[float, float, float]
 Seconds = Annotated[float, Gt(0), Le(86_400)]
 
 # The settings of a suite of what happens to files, where none are given.
@@ -62,12 +63,8 @@ class StudyConfig:
     )
     model: str = setting("openai/clip-vit-base-patch32", "Encoder: Hub id, local folder, or a name in `list encoders`.")
     embedding: str | None = setting(None, "Which vector of the encoder. Default: the family's first.", rare=True)
-    mean: tuple[float, float, float] | None = setting(
-        None, "With onnx: without preprocessor_config.json: mean of the pixels in [0, 1], R,G,B.", rare=True
-    )
-    std: tuple[float, float, float] | None = setting(
-        None, "With onnx: without preprocessor_config.json: standard deviation of the pixels, R,G,B.", rare=True
-    )
+    mean: Triple | None = setting(None, "Of an ONNX graph: mean of the pixels, R,G,B from 0 to 1.", rare=True)
+    std: Triple | None = setting(None, "Of an ONNX graph: standard deviation of the pixels, R,G,B.", rare=True)
     augmentations: str = setting("paper", "A suite in `list augmentations`, or a YAML file of pipelines.")
     pairs: tuple[str, ...] = setting((), "Variants of every image instead of augmentations: PATH or NAME=PATH each.")
     allow_missing: bool = setting(False, "With pairs: allow images without a variant.", rare=True)

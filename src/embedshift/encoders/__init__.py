@@ -1,11 +1,12 @@
 """Encoders: the loaders and the registry. The contract is in `base`; importing this package does not import torch."""
 
+import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any
 
-from embedshift.config import BUNDLED, CODE, Precision
+from embedshift.config import BUNDLED, Precision
 from embedshift.encoders.base import Encoder, EncoderOutput, Preprocess, TextEncoder
 from embedshift.encoders.families import FAMILIES
 from embedshift.encoders.family import Triple
@@ -29,86 +30,27 @@ __all__ = [
 Load = Callable[..., Encoder]
 
 
-class LoadSettings(TypedDict):
-    """The settings that every loader takes; see `load_encoder`."""
-
-    device: str
-    precision: Precision
-    size: int | None
-    embedding: str | None
+def _lazily(module: str, function: str) -> Callable[..., Any]:
+    """Returns a function of a module that is imported when it is called, and with it torch."""
+    return lambda *name, **settings: getattr(importlib.import_module(f"{__name__}.{module}"), function)(
+        *name, **settings
+    )
 
 
-class TextSettings(TypedDict):
-    """The settings that every loader of a text tower takes; see `load_text_encoder`."""
-
-    device: str
-    precision: Precision
-
-
-def _bundled(**settings: Unpack[LoadSettings]) -> Encoder:
-    from embedshift.encoders.bundled import load_bundled
-
-    return load_bundled(**settings)
-
-
-def _transformers(name: str, **settings: Unpack[LoadSettings]) -> Encoder:
-    from embedshift.encoders.huggingface import load_huggingface
-
-    return load_huggingface(name, **settings)
-
-
-def _open_clip(name: str, **settings: Unpack[LoadSettings]) -> Encoder:
-    from embedshift.encoders.openclip import load_openclip
-
-    return load_openclip(name, **settings)
-
-
-def _timm(name: str, **settings: Unpack[LoadSettings]) -> Encoder:
-    from embedshift.encoders.timm import load_timm
-
-    return load_timm(name, **settings)
-
-
-def _onnx(name: str, **settings: Any) -> Encoder:
-    from embedshift.encoders.onnx_graph import load_onnx
-
-    return load_onnx(name, **settings)
-
-
-def _sentences(name: str, **settings: Any) -> Encoder:
-    from embedshift.encoders.sentences import load_sentences
-
-    return load_sentences(name, **settings)
-
-
-def _python(name: str, **settings: Any) -> Encoder:
-    from embedshift.encoders.images import load_python
-
-    return load_python(name, **settings)
-
-
-def _transformers_text(name: str, **settings: Unpack[TextSettings]) -> TextEncoder | None:
-    from embedshift.encoders.text import load_huggingface_text
-
-    return load_huggingface_text(name, **settings)
-
-
-def _open_clip_text(name: str, **settings: Unpack[TextSettings]) -> TextEncoder | None:
-    from embedshift.encoders.openclip import load_openclip_text
-
-    return load_openclip_text(name, **settings)
-
-
-# Name → function(device, precision, size, embedding); calling it imports its module, and with it torch.
+# Name → function(device, precision, size, embedding).
 ENCODERS: Registry[Load] = Registry("encoder")
-ENCODERS.add(BUNDLED, _bundled)
+ENCODERS.add(BUNDLED, _lazily("bundled", "load_bundled"))
 
 # Library → a function that also takes the model's name first. The prefix before a colon is the library's name.
 TRANSFORMERS = "transformers"
-LIBRARIES: dict[str, Load] = {TRANSFORMERS: _transformers, "open_clip": _open_clip, "timm": _timm}
-# As those, but without a choice of precision; what each is.
-OWN_PRECISION: dict[str, Load] = {"onnx": _onnx, "st": _sentences, CODE.rstrip(":"): _python}
-LIBRARIES |= OWN_PRECISION
+LIBRARIES: dict[str, Load] = {
+    TRANSFORMERS: _lazily("huggingface", "load_huggingface"),
+    "open_clip": _lazily("openclip", "load_openclip"),
+    "timm": _lazily("timm", "load_timm"),
+    "onnx": _lazily("onnx_graph", "load_onnx"),
+    "st": _lazily("sentences", "load_sentences"),
+    "python": _lazily("images", "load_python"),
+}
 OTHERS = {
     "onnx:PATH": "an ONNX graph, or its folder (extra 'onnx'): its output image_embeds, pooler_output, or another",
     "st:NAME": "a model of sentence-transformers for images and texts (extra 'st'): its embedding",
@@ -116,8 +58,8 @@ OTHERS = {
 }
 # Library → function(name, device, precision).
 TEXT_TOWERS: dict[str, Callable[..., TextEncoder | None]] = {
-    TRANSFORMERS: _transformers_text,
-    "open_clip": _open_clip_text,
+    TRANSFORMERS: _lazily("text", "load_huggingface_text"),
+    "open_clip": _lazily("openclip", "load_openclip_text"),
 }
 
 # The name that readers see, for encoders whose own name could mislead.
@@ -161,12 +103,12 @@ def load_encoder(
         Traceback (most recent call last):
         embedshift.errors.UsageError: unknown model 'dinov2-smal-offline'; did you mean 'dinov2-small-offline'? ...
     """
-    settings = LoadSettings(device=device, precision=precision, size=size, embedding=embedding)
+    settings: dict[str, Any] = {"device": device, "precision": precision, "size": size, "embedding": embedding}
     library, name = _split_name(model)
     given = {name: value for name, value in (("mean", mean), ("std", std)) if value is not None}
     if given and library != "onnx":
         raise UsageError(f"`{next(iter(given))}`: {model} has its own; it is for onnx: graphs without preprocessing")
-    if library in OWN_PRECISION and precision not in ("float32", "auto"):
+    if library in ("onnx", "st", "python") and precision not in ("float32", "auto"):
         raise UsageError(f"`precision` {precision}: {model} has its own; leave it out")
     if library in ("st", "python") and embedding is not None:
         raise UsageError(f"`embedding` {embedding}: {model} gives only one; leave it out")

@@ -161,10 +161,10 @@ class Encoder(Protocol):
 
 @runtime_checkable
 class ImageEncoder(Protocol):
-    """The second interface of an encoder: images in, vectors out; it does its own preprocessing.
+    """An encoder of images, which does its own preprocessing. `embedshift.run(model=...)` takes it.
 
-    `embedshift.run(model=...)` takes it. With `apply_to` file it gets the image of the file and each view of it at its
-    own size, else squares. It may also have `encode_text`, as in `ReadsText`, and `size`: the side of these squares.
+    With `apply_to` file it gets views at their own size, else squares, whose side may be its `size`. It may also have
+    `encode_text`, as in `ReadsText`.
 
     Attributes:
         name: Name in tables and reports.

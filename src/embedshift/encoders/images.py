@@ -7,13 +7,13 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from embedshift.arrays import Floats, Pixels
+from embedshift.arrays import Pixels
 from embedshift.config import CODE
 from embedshift.encoders.base import Encoder, EncoderOutput, ImageEncoder
 from embedshift.encoders.timing import noise
@@ -49,17 +49,18 @@ class ViewEncoder:
 
     def __call__(self, views: Pixels | Sequence[Pixels]) -> EncoderOutput:
         """Encodes views uint8 `[B, S, S, 3]`, or a list of views of any size."""
-        return EncoderOutput(self.encode_images([Image.fromarray(view) for view in views]), None, None)
+        vectors = self.encode_images([Image.fromarray(view) for view in views])
+        return EncoderOutput(np.asarray(vectors), None, None)
 
-    def encode_images(self, images: Sequence[Image.Image]) -> Floats:
+    def encode_images(self, images: Sequence[Image.Image]) -> Any:
         """Encodes N images to `[N, D]`; tries again after a `Transient`."""
         for pause in PAUSES:
             try:
-                return _as_array(self.encoder.encode_images(images))
+                return self.encoder.encode_images(images)
             except Transient as error:
                 log.info("%s: %s; trying again in %g s", self.name, error, pause)
                 time.sleep(pause)
-        return _as_array(self.encoder.encode_images(images))
+        return self.encoder.encode_images(images)
 
 
 def first_embedding(encoder: Encoder) -> int:
@@ -73,35 +74,19 @@ def first_embedding(encoder: Encoder) -> int:
     return int(shape[1])
 
 
-def _as_array(vectors: Any) -> Floats:
-    """Returns vectors of NumPy, torch or plain lists as an array."""
-    return np.asarray(vectors.detach().cpu().numpy() if hasattr(vectors, "detach") else vectors)
-
-
-@dataclass
-class _Function:
-    """A function as an `ImageEncoder`."""
-
-    name: str
-    version: str
-    encode_images: Encode
-    encode_text: EncodeText | None
-
-
 def image_encoder(
     function: Encode, *, name: str, version: str, size: int = SIZE, encode_text: EncodeText | None = None
 ) -> Encoder:
     """Makes an encoder from a function that gets images and returns their vectors.
 
-    One process calls it, with one batch at a time. An image for which it raises an error is listed as failed; after
-    `embedshift.Transient` the same call is tried again, twice.
+    One process calls it. An image for which it raises an error is listed as failed; after `embedshift.Transient` the
+    same call is tried again, twice.
 
     Args:
-        function: `(images) -> [N, D]` for a list of N images of PIL, in RGB; an array, a tensor or lists. It does its
-            own preprocessing. With `apply_to` file the images have the size of the file, else they are squares.
+        function: `(images) -> [N, D]` for N images of PIL in RGB; see `ImageEncoder`.
         name: Name in tables and reports.
-        version: A text to change whenever the vectors change; it is part of a study's identity.
-        size: Side of the squares, in pixels; metrics of pixels are measured on them.
+        version: A text that differs whenever the vectors differ.
+        size: Side of squares, in pixels.
         encode_text: `(texts) -> [N, D]`, for the settings `text` and `labels`: vectors in the space of the embedding.
 
     Returns:
@@ -117,7 +102,8 @@ def image_encoder(
         >>> encoder(numpy.full((2, 8, 8, 3), 7, numpy.uint8)).embedding.tolist()
         [[7, 7, 7], [7, 7, 7]]
     """
-    return ViewEncoder(_Function(name, str(version), function, encode_text), size)
+    made: Any = SimpleNamespace(name=name, version=version, encode_images=function, encode_text=encode_text)
+    return ViewEncoder(made, size)
 
 
 def load_python(name: str, *, size: int | None = None, **_settings: Any) -> Encoder:

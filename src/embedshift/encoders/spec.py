@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from embedshift.config import CODE, Precision
+from embedshift.config import Precision
 from embedshift.encoders import load_encoder, load_text_encoder
 from embedshift.encoders.base import (
     Compilable,
@@ -35,11 +35,6 @@ class EncoderSpec:
     observations: tuple[str, ...] = ()
     compile: bool = False
     batch_size: int | None = None
-
-    @property
-    def is_function(self) -> bool:
-        """Whether it is the user's own: one process encodes, on a device that is not ours to choose."""
-        return self.given is not None or self.model.startswith(CODE)
 
     def load(self, device: str | None = None) -> Encoder:
         """Loads the encoder, on another device if one is named."""

@@ -9,12 +9,12 @@ from typing import Any
 import huggingface_hub
 import transformers
 
-from embedshift.encoders.folder import VOCABULARIES, check_folder
+from embedshift.encoders.folder import VOCABULARIES
 from embedshift.errors import EmbedshiftError, reason
 
 # Classes of sentence-transformers that name no further code, as its modules.json may write them.
 SENTENCE_MODULES = ("clipmodel", "normalize", "pooling", "transformer")
-# What no settings of a folder of sentence-transformers may name: other files, and kernels.
+# What its settings may not name: kernels of the Hub, other weights, other models.
 ELSEWHERE = ("attn_implementation", "_attn_implementation", "transformers_weights")
 OTHER_MODELS = ("model_name_or_path", "tokenizer_name_or_path", "cache_dir")
 # What decides how open_clip cleans a text; other keywords reach transformers, or name files.
@@ -104,9 +104,7 @@ def check_sentence_transformer(folder: Path) -> None:
         for name in ("model.safetensors.index.json", "pytorch_model.bin.index.json"):
             index = folder / path / name
             check_index(index if index.is_file() else None, str(folder))
-    for file in sorted(folder.rglob("*.json")):
-        if file.name in VOCABULARIES:
-            continue
+    for file in sorted(path for path in folder.rglob("*.json") if path.name not in VOCABULARIES):
         for key, value in _settings(json.loads(file.read_text(encoding="utf-8"))):
             if (key in ELSEWHERE and "/" in str(value)) or (key in OTHER_MODELS and value):
                 raise EmbedshiftError(f"{file}: names {key} {value!r}; refused")
@@ -118,23 +116,6 @@ def _settings(content: Any) -> Iterator[tuple[str, Any]]:
         yield from content.items()
     for part in content.values() if isinstance(content, dict) else content if isinstance(content, list) else ():
         yield from _settings(part)
-
-
-def load_image_processor(folder: Path) -> Any:
-    """Loads the image processor of a folder, on Pillow, whose pixels are equal on all machines."""
-    check_folder(folder)
-    hf_logging: Any = transformers.utils.logging
-    level = hf_logging.get_verbosity()
-    hf_logging.set_verbosity_error()
-    with no_remote_code(local=True):
-        try:
-            return transformers.AutoImageProcessor.from_pretrained(
-                folder, backend="pil", local_files_only=True, trust_remote_code=False
-            )
-        except Exception as error:
-            raise EmbedshiftError(f"{folder}: its image processor cannot be loaded ({short_reason(error)})") from error
-        finally:
-            hf_logging.set_verbosity(level)
 
 
 def check_timm(folder: Path) -> None:
@@ -149,6 +130,17 @@ def check_timm(folder: Path) -> None:
 
 def _is_plain(name: Any) -> bool:
     return isinstance(name, str) and not set(name) & set(":/\\")
+
+
+@contextlib.contextmanager
+def refusing(words: str) -> Iterator[None]:
+    """Inside the context the error of a library is one line that begins with some words."""
+    try:
+        yield
+    except EmbedshiftError:
+        raise
+    except Exception as error:
+        raise EmbedshiftError(f"{words} ({short_reason(error)})") from error
 
 
 def short_reason(error: Exception) -> str:

@@ -20,6 +20,8 @@ OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "failed to allocate m
 
 # A started forward pass: a function that waits for its output, or the error because of which it did not start.
 Started = Callable[[], EncoderOutput] | Exception
+# An output, and the error because of which these views have none.
+Encoded = tuple[EncoderOutput, Exception | None]
 
 
 @dataclass
@@ -41,10 +43,8 @@ class BatchEncoder:
     def _batch(self, views: Sequence[Pixels]) -> Any:
         return list(views) if self.of_files else np.stack(views)
 
-    def finish(
-        self, views: Sequence[Pixels], started: Started | None
-    ) -> Iterator[tuple[EncoderOutput, Exception | None]]:
-        """Yields the outputs of a started pass, each with the error because of which these views have none."""
+    def finish(self, views: Sequence[Pixels], started: Started | None) -> Iterator[Encoded]:
+        """Yields the outputs of a started pass."""
         size = len(views)
         while views:
             part = views[:size]
@@ -68,9 +68,7 @@ class BatchEncoder:
             self.size = views // 2
             log.warning("out of memory with %d views; using batches of %d from now on", views, self.size)
 
-    def _one_by_one(
-        self, views: Sequence[Pixels], error: Exception
-    ) -> Iterator[tuple[EncoderOutput, Exception | None]]:
+    def _one_by_one(self, views: Sequence[Pixels], error: Exception) -> Iterator[Encoded]:
         log.warning("%s; its views are encoded one by one", self._failed(len(views), error))
         try:
             # As when it was loaded: if this fails, it is not because of the views.

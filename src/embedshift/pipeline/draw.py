@@ -124,15 +124,9 @@ def _draw(sample: ImageRef, source: Source, plan: StudyPlan, clock: Clock, into:
         with clock.at("draw"):
             seed, draws = plan.config.seed, plan.config.draws
             views, seeds = draw_views(
-                canvas,
-                sample.image_id,
-                plan.suite,
-                seed=seed,
-                draws=draws,
-                before_each=clock.on_stage,
-                into=into,
+                canvas, sample.image_id, plan.suite, seed=seed, draws=draws, before_each=clock.on_stage, into=into,
                 files=files if plan.encodes_files else None,
-            )
+            )  # fmt: skip
     clock.stage = "measure"
     clock.on_stage()
     pixels: dict[str, Values] = {}

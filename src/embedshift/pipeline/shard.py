@@ -13,7 +13,7 @@ from embedshift.encoders.base import EncoderOutput, concatenate
 from embedshift.errors import Transient, reason
 from embedshift.pipeline import records
 from embedshift.pipeline.baseline import OtherImages, plan_of_sums
-from embedshift.pipeline.batches import BatchEncoder, Started
+from embedshift.pipeline.batches import BatchEncoder, Encoded, Started
 from embedshift.pipeline.draw import Clock
 from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.encoded import unusable
@@ -102,7 +102,7 @@ class _ShardInProgress:
         self.clock.lap("encode")
         return _Batch(self, views, started, is_last)
 
-    def measure(self, outputs: Iterator[tuple[EncoderOutput, Exception | None]]) -> None:
+    def measure(self, outputs: Iterator[Encoded]) -> None:
         """Takes the outputs of the next views, and measures the images whose views are all encoded."""
         self.clock.restart()
         for output, problem in outputs:
