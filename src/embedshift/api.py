@@ -9,8 +9,7 @@ from embedshift.augmentations.views import make_views
 from embedshift.config import ApplyTo, Json, Precision, Resize, Store, StudyConfig, make_config
 from embedshift.config.attack import make_attack_config
 from embedshift.encoders import Encoder, load_encoder
-from embedshift.encoders.base import ImageEncoder
-from embedshift.encoders.images import ViewEncoder, image_encoder
+from embedshift.encoders.images import ImageEncoder, ViewEncoder, image_encoder
 from embedshift.engines import Progress
 from embedshift.engines.written_views import write_views
 from embedshift.errors import UsageError
@@ -158,9 +157,8 @@ def run(
         >>> study.summary()["n"].to_list()[:2]
         [2, 2]
     """
-    encoder_settings = {"embedding": embedding, "size": size, "precision": precision, "device": device}
-    encoder_settings |= {"mean": mean, "std": std}
-    encoder_settings = {name: value for name, value in encoder_settings.items() if value is not None}
+    encoder_settings: Json = {"embedding": embedding, "size": size, "precision": precision, "device": device}
+    encoder_settings = _set(encoder_settings | {"mean": mean, "std": std})
     given: Json = encoder_settings | {
         "images": [str(path) for path in ([images] if isinstance(images, str | Path) else images)],
         "metrics": metrics, "limit": limit, "sample": sample, "until": until, "seed": seed, "draws": draws,
@@ -170,7 +168,7 @@ def run(
         "image_timeout": image_timeout, "frost_textures": None if frost_textures is None else str(frost_textures),
         "groups": None if groups is None or isinstance(groups, Mapping) else str(groups),
     } | switches  # fmt: skip
-    given |= {name: value for name, value in (("apply_to", apply_to), ("resize", resize)) if value is not None}
+    given |= _set({"apply_to": apply_to, "resize": resize})
     encoder, suite = _encoder(model, encoder_settings), _suite(augmentations)
     given["model"] = model if isinstance(model, str) else model.name
     if not pairs or augmentations != DEFAULTS.augmentations:
@@ -228,6 +226,11 @@ def attack(
     given = {"images": [str(path) for path in ([images] if isinstance(images, str | Path) else images)], **settings}
     given["model"] = model if isinstance(model, str) else model.name
     return run_attack(make_attack_config(given), Path(out), encoder=encoder, progress=progress or (lambda _: None))
+
+
+def _set(settings: Mapping[str, Any]) -> Json:
+    """Returns the settings that are given."""
+    return {name: value for name, value in settings.items() if value is not None}
 
 
 def _encoder(model: str | Encoder | ImageEncoder, settings: Mapping[str, Any]) -> Encoder | None:

@@ -14,7 +14,8 @@ from pathlib import Path
 from embedshift.augmentations import Suite
 from embedshift.config import StudyConfig
 from embedshift.encoders import TITLES, Encoder
-from embedshift.encoders.base import EncoderInfo, ImageEncoder
+from embedshift.encoders.base import EncoderInfo
+from embedshift.encoders.images import ImageEncoder
 from embedshift.engines import Job, Progress, find_engine, find_map
 from embedshift.engines.finished_shards import changed_among, shards_to_retry
 from embedshift.errors import EmbedshiftError

@@ -10,7 +10,8 @@ from PIL import Image
 import embedshift
 from embedshift import EmbedshiftError, Transient
 from embedshift.encoders import images as module
-from embedshift.encoders.base import Encoder, ImageEncoder, ReadsText
+from embedshift.encoders.base import Encoder, ReadsText
+from embedshift.encoders.images import ImageEncoder
 from support.refusals import refused
 
 RNG = np.random.default_rng(0)

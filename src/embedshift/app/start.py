@@ -9,7 +9,8 @@ from embedshift.app.measured import PageEncoder, Scale
 from embedshift.app.originals import Originals
 from embedshift.config import LONGEST, Precision, refuse_code
 from embedshift.encoders import TITLES
-from embedshift.encoders.base import EncoderInfo, ImageEncoder
+from embedshift.encoders.base import EncoderInfo
+from embedshift.encoders.images import ImageEncoder
 from embedshift.encoders.spec import EncoderSpec
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.figures.scale import nearest_cosine, nearest_of

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
-from PIL import Image
 
 from embedshift.arrays import Floats, Pixels
 from embedshift.config import Precision
@@ -155,30 +154,6 @@ class Encoder(Protocol):
 
         Args:
             views: RGB uint8 `[B, S, S, 3]`.
-        """
-        ...
-
-
-@runtime_checkable
-class ImageEncoder(Protocol):
-    """An encoder of images, which does its own preprocessing. `embedshift.run(model=...)` takes it.
-
-    With `apply_to` file it gets views at their own size, else squares, whose side may be its `size`. It may also have
-    `encode_text`, as in `ReadsText`.
-
-    Attributes:
-        name: Name in tables and reports.
-        version: A text that differs whenever the vectors differ; it is part of a study's identity.
-    """
-
-    name: str
-    version: str
-
-    def encode_images(self, images: Sequence[Image.Image]) -> Any:
-        """Encodes N images in RGB to `[N, D]`.
-
-        Raises:
-            Transient: The same call may succeed later. It is tried again; other errors are not.
         """
         ...
 

@@ -8,14 +8,14 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from PIL import Image
 
 from embedshift.arrays import Pixels
 from embedshift.config import CODE
-from embedshift.encoders.base import Encoder, EncoderOutput, ImageEncoder
+from embedshift.encoders.base import Encoder, EncoderOutput
 from embedshift.encoders.timing import noise
 from embedshift.errors import EmbedshiftError, Transient, UsageError, reason
 from embedshift.registry import fingerprint
@@ -29,6 +29,30 @@ PAUSES = (1.0, 4.0)
 
 Encode = Callable[[Sequence[Image.Image]], Any]
 EncodeText = Callable[[Sequence[str]], Any]
+
+
+@runtime_checkable
+class ImageEncoder(Protocol):
+    """An encoder of images, which does its own preprocessing. `embedshift.run(model=...)` takes it.
+
+    With `apply_to` file it gets views at their own size, else squares, whose side may be its `size`. It may also have
+    `encode_text`, as in `ReadsText`.
+
+    Attributes:
+        name: Name in tables and reports.
+        version: A text that differs whenever the vectors differ; it is part of a study's identity.
+    """
+
+    name: str
+    version: str
+
+    def encode_images(self, images: Sequence[Image.Image]) -> Any:
+        """Encodes N images in RGB to `[N, D]`.
+
+        Raises:
+            Transient: The same call may succeed later. It is tried again; other errors are not.
+        """
+        ...
 
 
 class ViewEncoder:

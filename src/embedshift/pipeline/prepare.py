@@ -13,7 +13,8 @@ from embedshift.augmentations.augmentation import Grade
 from embedshift.augmentations.purifiers import check_purifiers
 from embedshift.config import Precision, StudyConfig
 from embedshift.encoders import Encoder, check_name
-from embedshift.encoders.base import EncoderInfo, ImageEncoder
+from embedshift.encoders.base import EncoderInfo
+from embedshift.encoders.images import ImageEncoder
 from embedshift.encoders.spec import EncoderSpec
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.pipeline.identity import study_identity
