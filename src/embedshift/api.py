@@ -157,8 +157,7 @@ def run(
         >>> study.summary()["n"].to_list()[:2]
         [2, 2]
     """
-    encoder_settings: Json = {"embedding": embedding, "size": size, "precision": precision, "device": device}
-    encoder_settings = _set(encoder_settings | {"mean": mean, "std": std})
+    encoder_settings = _set(embedding=embedding, size=size, mean=mean, std=std, precision=precision, device=device)
     given: Json = encoder_settings | {
         "images": [str(path) for path in ([images] if isinstance(images, str | Path) else images)],
         "metrics": metrics, "limit": limit, "sample": sample, "until": until, "seed": seed, "draws": draws,
@@ -167,8 +166,7 @@ def run(
         "allow_missing": allow_missing, "num_gpus": num_gpus, "concurrency": concurrency,
         "image_timeout": image_timeout, "frost_textures": None if frost_textures is None else str(frost_textures),
         "groups": None if groups is None or isinstance(groups, Mapping) else str(groups),
-    } | switches  # fmt: skip
-    given |= _set({"apply_to": apply_to, "resize": resize})
+    } | switches | _set(apply_to=apply_to, resize=resize)  # fmt: skip
     encoder, suite = _encoder(model, encoder_settings), _suite(augmentations)
     given["model"] = model if isinstance(model, str) else model.name
     if not pairs or augmentations != DEFAULTS.augmentations:
@@ -228,7 +226,7 @@ def attack(
     return run_attack(make_attack_config(given), Path(out), encoder=encoder, progress=progress or (lambda _: None))
 
 
-def _set(settings: Mapping[str, Any]) -> Json:
+def _set(**settings: Any) -> Json:
     """Returns the settings that are given."""
     return {name: value for name, value in settings.items() if value is not None}
 
