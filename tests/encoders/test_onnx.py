@@ -161,6 +161,19 @@ def test_another_process_loads_it_again(folder):
 
 
 @pytest.mark.slow
+def test_the_command_line_asks_for_what_it_needs(tmp_path, cli):
+    file, photos = write_graph(tmp_path / "a.onnx"), models.pictures(tmp_path / "photos", 2)
+    command = ("run", photos, "--model", f"onnx:{file}", "--dry-run", "--workers", 0)
+    done = cli(*command)
+    assert done.code == 2
+    assert "set --mean and --std of its pixels" in done.line
+    done = cli(*command, "--mean", "0.5,0.4,0.3", "--std", "0.2,0.3,0.4")
+    assert done.code == 0
+    assert "images: 2" in done.out
+    assert "mean" in cli(*command, "--mean", "0.5,0.4", "--std", "0.2,0.3,0.4").line
+
+
+@pytest.mark.slow
 def test_the_bundled_encoder_as_torch_as_a_graph_and_as_a_function_moves_alike(tmp_path):
     """Its own graph, cut at the last hidden state: by onnxruntime, and by a function of the user's own."""
     graph = onnx.load(bundled._onnx_file())
