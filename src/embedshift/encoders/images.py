@@ -58,7 +58,7 @@ class ImageEncoder(Protocol):
 class ViewEncoder:
     """An encoder of images as the encoder of views that a study needs; itself an `ImageEncoder`, too."""
 
-    grid = attention_kind = None
+    grid: tuple[int, int] | None = None
     mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
     encode_text: EncodeText
 

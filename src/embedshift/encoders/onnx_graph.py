@@ -60,7 +60,7 @@ def load_onnx(
             raise UsageError(f"`size` {size}: {folder / PROCESSOR} says {preprocess.size}")
     elif mean is None or std is None:
         raise UsageError(
-            f"{file}: there is no {PROCESSOR} beside it: set `mean` and `std` of its pixels, as in training, such as "
+            f"{file}: without {PROCESSOR} beside it, set `mean` and `std` of its pixels, as in training, such as "
             f"{','.join(map(str, IMAGENET_MEAN))} and {','.join(map(str, IMAGENET_STD))}"
         )
     elif side := size or graph.side:
@@ -73,7 +73,7 @@ def load_onnx(
 class OnnxEncoder:
     """A graph that gets squares, normalised; with an image processor, which prepares images, an `ImageEncoder`, too."""
 
-    grid = attention_kind = None
+    grid: tuple[int, int] | None = None
 
     def __init__(
         self, graph: "Graph", preprocess: Preprocess, output: str, name: str, version: str, processor: Any

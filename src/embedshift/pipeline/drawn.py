@@ -22,7 +22,7 @@ class DrawnImage:
     files: tuple[Pixels, ...] = ()
 
     @property
-    def inputs(self) -> Sequence[Pixels]:
+    def inputs(self) -> Sequence[Pixels] | Pixels:
         """What the encoder gets of each view."""
         return self.files or self.views
 
