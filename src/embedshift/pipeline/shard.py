@@ -116,7 +116,7 @@ class _ShardInProgress:
             image = self._images.popleft()
             count = len(image.views)
             self._measure_image(
-                image, rest[:count], next((problem for problem in self._problems[:count] if problem), None)
+                image, rest[:count], next(filter(None, self._problems[:count]), None)
             )
             rest = rest[count:]
             del self._problems[:count]
