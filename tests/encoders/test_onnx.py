@@ -174,6 +174,7 @@ def test_the_command_line_asks_for_what_it_needs(tmp_path, cli):
 
 
 @pytest.mark.slow
+@pytest.mark.matrix
 def test_the_bundled_encoder_as_torch_as_a_graph_and_as_a_function_moves_alike(tmp_path):
     """Its own graph, cut at the last hidden state: by onnxruntime, and by a function of the user's own."""
     graph = onnx.load(bundled._onnx_file())

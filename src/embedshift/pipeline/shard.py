@@ -115,9 +115,7 @@ class _ShardInProgress:
         while self._images and len(self._images[0].views) <= len(rest):
             image = self._images.popleft()
             count = len(image.views)
-            self._measure_image(
-                image, rest[:count], next(filter(None, self._problems[:count]), None)
-            )
+            self._measure_image(image, rest[:count], next(filter(None, self._problems[:count]), None))
             rest = rest[count:]
             del self._problems[:count]
         self._outputs = [rest] if len(rest) else []
