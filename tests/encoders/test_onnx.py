@@ -104,13 +104,24 @@ def test_external_data_lies_in_the_folder_of_the_graph(tmp_path):
     values = np.fromfile(file.parent / "a.onnx_data", np.uint8)
     outside = tmp_path / "weights"
     values.tofile(outside)
-    for name in ("../weights", str(outside), "none", "*/_ORT_MEM_ADDR_/*"):
+    (file.parent / "link").symlink_to(outside)
+    for name in ("../weights", str(outside), "none", "link", "*/_ORT_MEM_ADDR_/*"):
         rename_data(file, name)
         refused(f"onnx:{file}", f"names data that is not a file of its folder ({name})", **STATS)
     rename_data(file, "a.onnx_data")
     values[:4] += 1
     values.tofile(file.parent / "a.onnx_data")
     assert embedshift.load_encoder(f"onnx:{file}", **STATS).weights_hash != encoder.weights_hash
+
+
+def test_in_the_cache_of_the_hub_graph_and_data_are_links(tmp_path):
+    snapshot = tmp_path / "snapshots" / "1"
+    file = write_graph(tmp_path / "blobs" / "a.onnx", data="a.onnx_data")
+    snapshot.mkdir(parents=True)
+    for name in ("a.onnx", "a.onnx_data"):
+        (snapshot / name).symlink_to(file.parent / name)
+    encoder = embedshift.load_encoder(f"onnx:{snapshot / 'a.onnx'}", **STATS)
+    close(encoder(VIEWS).embedding, product(normalised(VIEWS)))
 
 
 @pytest.fixture

@@ -185,12 +185,12 @@ def _hash(file: Path) -> str:
     with refusing(f"{file}: not an ONNX graph"), open_file(file) as opened:
         content = opened.read()
         graph = onnx.load_model_from_string(content)
-    digest = hashlib.sha256(content)
+    digest, homes = hashlib.sha256(content), {file.parent.resolve(), file.resolve().parent}  # the Hub's cache has links
     for name in sorted(set(_external(graph, onnx.TensorProto))):
-        path = Path(name)
-        if path.is_absolute() or ".." in path.parts or not (file.parent / path).is_file():
+        path = (file.parent / name).resolve()
+        if not path.is_file() or not any(path.is_relative_to(home) for home in homes):
             raise EmbedshiftError(f"{file}: names data that is not a file of its folder ({name}); refused")
-        with open_file(file.parent / path) as opened:
+        with open_file(path) as opened:
             digest.update(hashlib.file_digest(opened, "sha256").digest())
     return digest.hexdigest()
 
