@@ -164,9 +164,8 @@ def _image_processor(folder: Path) -> Any:
     """Loads the image processor of a folder, on Pillow, whose pixels are equal on all machines."""
     check_folder(folder)
     with quiet(), no_remote_code(local=True), refusing(f"{folder}: its image processor cannot be loaded"):
-        return transformers.AutoImageProcessor.from_pretrained(
-            folder, backend="pil", local_files_only=True, trust_remote_code=False
-        )
+        loader: Any = transformers.AutoImageProcessor
+        return loader.from_pretrained(folder, backend="pil", local_files_only=True, trust_remote_code=False)
 
 
 def _find(path: Path) -> Path:
@@ -191,7 +190,7 @@ def _hash(file: Path) -> str:
         if not path.is_file() or not any(path.is_relative_to(home) for home in homes):
             raise EmbedshiftError(f"{file}: names data that is not a file of its folder ({name}); refused")
         with open_file(path) as opened:
-            digest.update(hashlib.file_digest(opened, "sha256").digest())
+            digest.update(hashlib.file_digest(opened, "sha256").digest())  # type: ignore[arg-type]
     return digest.hexdigest()
 
 

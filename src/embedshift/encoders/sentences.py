@@ -56,7 +56,7 @@ def _version(model: Any, folder: Path) -> str:
 
 def _side(module: Any, folder: Path) -> int:
     """Returns the side of the images that a module's image processor makes."""
-    processor = getattr(module, "processor", None)
+    processor: Any = getattr(module, "processor", None)
     processor = getattr(processor, "image_processor", processor)
     if not hasattr(processor, "image_mean"):
         return SIZE

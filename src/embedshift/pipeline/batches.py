@@ -72,7 +72,7 @@ class BatchEncoder:
         log.warning("%s; its views are encoded one by one", self._failed(len(views), error))
         try:
             # As when it was loaded: if this fails, it is not because of the views.
-            output = encode_views(self.encoder, self._batch(noise(1, self.encoder.size)))
+            output = encode_views(self.encoder, self._batch([*noise(1, self.encoder.size)]))
         except Exception:
             raise self._failed(len(views), error) from error
         for view in views:
