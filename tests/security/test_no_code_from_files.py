@@ -48,6 +48,7 @@ def test_settings_from_a_file_cannot_name_code(tmp_path, cli, marker):
     assert not (tmp_path / "study").exists()
 
 
+@pytest.mark.slow
 def test_the_page_asks_for_code_that_a_study_names(tmp_path, marker):
     folder = studies.copied(studies.plain(), tmp_path / "study").folder
     content = read_content(folder)
