@@ -6,7 +6,7 @@ Importing the package is quick: its names are imported on first use, and torch w
 import importlib.metadata
 from typing import TYPE_CHECKING
 
-from embedshift.errors import EmbedshiftError
+from embedshift.errors import EmbedshiftError, Transient
 from embedshift.store import forked as _forked  # noqa: F401 - it watches forks from the first import on
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         attack,
         check,
         compare,
+        image_encoder,
         load,
         load_encoder,
         make_views,
@@ -28,10 +29,12 @@ if TYPE_CHECKING:
 __all__ = [
     "EmbedshiftError",
     "Study",
+    "Transient",
     "Whitening",
     "attack",
     "check",
     "compare",
+    "image_encoder",
     "load",
     "load_encoder",
     "make_views",

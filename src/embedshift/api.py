@@ -9,6 +9,7 @@ from embedshift.augmentations.views import make_views
 from embedshift.config import ApplyTo, Json, Precision, Resize, Store, StudyConfig, as_paths, make_config
 from embedshift.config.attack import make_attack_config
 from embedshift.encoders import Encoder, load_encoder
+from embedshift.encoders.images import ImageEncoder, ViewEncoder, image_encoder
 from embedshift.engines import Progress
 from embedshift.engines.written_views import write_views
 from embedshift.errors import UsageError
@@ -22,8 +23,8 @@ from embedshift.study.gate import check
 from embedshift.study.whitening import whiten
 
 __all__ = [
-    "Study", "Whitening", "attack", "check", "compare", "load", "load_encoder", "make_views", "run", "whiten", "wrap",
-    "write_views",
+    "Study", "Whitening", "attack", "check", "compare", "image_encoder", "load", "load_encoder", "make_views", "run",
+    "whiten", "wrap", "write_views",
 ]  # fmt: skip
 
 DEFAULTS = StudyConfig()
@@ -33,7 +34,7 @@ def run(
     images: str | Path | Sequence[str | Path],
     *,
     out: str | Path,
-    model: str | Encoder = DEFAULTS.model,
+    model: str | Encoder | ImageEncoder = DEFAULTS.model,
     augmentations: str | Path | Mapping[str, Any] = DEFAULTS.augmentations,
     pairs: str | Path | Sequence[str | Path] | Mapping[str, str | Path] = (),
     allow_missing: bool = DEFAULTS.allow_missing,
@@ -44,6 +45,8 @@ def run(
     frost_textures: str | Path | None = None,
     metrics: Sequence[str] = DEFAULTS.metrics,
     embedding: str | None = None,
+    mean: tuple[float, float, float] | None = None,
+    std: tuple[float, float, float] | None = None,
     limit: int | None = None,
     sample: int | None = None,
     until: float | None = None,
@@ -79,7 +82,8 @@ def run(
             list with one path or URL a line.
         out: The study's folder; it is created where it is missing.
         model: The name of a registered encoder, a Hugging Face Hub id, a local folder, a name of open_clip or timm
-            ("timm:vit_small_patch16_224"), or any object that satisfies `Encoder`.
+            ("timm:vit_small_patch16_224"), "onnx:PATH", "st:NAME", "python:package.module:function", or any object
+            that satisfies `Encoder` or `ImageEncoder`.
         augmentations: The name of a registered suite, a YAML file of pipelines, or a dict of name → albumentations
             transform or callable `(image uint8 [H, W, 3], rng) -> uint8 [H, W, 3]`.
         pairs: Ready-made variants of the images, measured in place of augmentations: folders or archives, or a mapping
@@ -96,6 +100,8 @@ def run(
         metrics: Optional metrics to add to those that every study measures: names of metrics, or "attention" or
             "rollout" for all optional metrics that need these.
         embedding: The name of one of the encoder's vectors; None = the first that its family offers.
+        mean: For "onnx:PATH" without preprocessor_config.json: mean of each channel, for values in [0, 1].
+        std: For such a graph: standard deviation of each channel.
         limit: Measure only the first N images in the order of their ids; None = all.
         sample: Measure N of these images, drawn by the seed; None = all.
         until: A width from 0 to 1, such as 0.1. Images are measured, in the order drawn by the seed, until the 95 %
@@ -151,8 +157,7 @@ def run(
         >>> study.summary()["n"].to_list()[:2]
         [2, 2]
     """
-    encoder_settings = {"embedding": embedding, "size": size, "precision": precision, "device": device}
-    encoder_settings = {name: value for name, value in encoder_settings.items() if value is not None}
+    encoder_settings = _set(embedding=embedding, size=size, mean=mean, std=std, precision=precision, device=device)
     given: Json = encoder_settings | {
         "images": as_paths(images),
         "metrics": metrics, "limit": limit, "sample": sample, "until": until, "seed": seed, "draws": draws,
@@ -161,8 +166,7 @@ def run(
         "allow_missing": allow_missing, "num_gpus": num_gpus, "concurrency": concurrency,
         "image_timeout": image_timeout, "frost_textures": None if frost_textures is None else str(frost_textures),
         "groups": None if groups is None or isinstance(groups, Mapping) else str(groups),
-    } | switches  # fmt: skip
-    given |= {name: value for name, value in (("apply_to", apply_to), ("resize", resize)) if value is not None}
+    } | switches | _set(apply_to=apply_to, resize=resize)  # fmt: skip
     encoder, suite = _encoder(model, encoder_settings), _suite(augmentations)
     given["model"] = model if isinstance(model, str) else model.name
     if not pairs or augmentations != DEFAULTS.augmentations:
@@ -222,13 +226,21 @@ def attack(
     return run_attack(make_attack_config(given), Path(out), encoder=encoder, progress=progress or (lambda _: None))
 
 
-def _encoder(model: str | Encoder, settings: Mapping[str, Any]) -> Encoder | None:
+def _set(**settings: Any) -> Json:
+    """Returns the settings that are given."""
+    return {name: value for name, value in settings.items() if value is not None}
+
+
+def _encoder(model: str | Encoder | ImageEncoder, settings: Mapping[str, Any]) -> Encoder | None:
     """Returns `model` where it is an encoder object, and None where it is a name."""
     if isinstance(model, str):
         return None
+    if isinstance(model, ImageEncoder) and not isinstance(model, Encoder):
+        model = ViewEncoder(model)
     if not isinstance(model, Encoder):
         raise UsageError(
-            f"model: {type(model).__name__} is not an encoder; give a name or embedshift.wrap(module, ...)"
+            f"model: {type(model).__name__} is not an encoder; give a name, embedshift.wrap(module, ...) or "
+            "embedshift.image_encoder(function, ...)"
         )
     for name in settings:
         raise UsageError(f"{name}: {model.name} is already loaded; set it when you load the encoder")

@@ -36,6 +36,10 @@ class UsageError(EmbedshiftError):
     exit_code = 2
 
 
+class Transient(EmbedshiftError):
+    """Raised by an encoder of images where the same call may succeed later: a service is busy or does not answer."""
+
+
 class MissingExtra(EmbedshiftError):
     """An optional library is not installed.
 

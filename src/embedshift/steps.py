@@ -15,6 +15,7 @@ from embedshift.augmentations import Suite
 from embedshift.config import StudyConfig
 from embedshift.encoders import TITLES, Encoder
 from embedshift.encoders.base import EncoderInfo
+from embedshift.encoders.images import ImageEncoder
 from embedshift.engines import Job, Progress, find_engine, find_map
 from embedshift.engines.finished_shards import changed_among, shards_to_retry
 from embedshift.errors import EmbedshiftError
@@ -284,6 +285,7 @@ def _encoder_record(study: StudyContext) -> EncoderRecord:
         precision=info.precision or "float32",
         attention_kind=info.attention_kind,
         kernels=study.spec.kernels,
+        takes_images=isinstance(encoder, ImageEncoder),
     )
 
 

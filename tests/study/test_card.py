@@ -134,6 +134,7 @@ def test_a_name_cannot_end_the_block_of_the_command(tmp_path):
         {"precision": "bfloat16", "resize": "crop", "batch_size": 40, "shard_size": 32, "compile": True},
         {"layers": True, "heads": True, "heads_tokens": True, "maps": ["relevance", "tokens"]},
         {"metrics": ["attention", "aligned"], "sample": 7, "size": 224, "store": "metrics"},
+        {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.25, 1.0]},
     ],
 )  # fmt: skip
 def test_its_command_is_taken_and_has_the_settings(tmp_path, settings):

@@ -7,9 +7,10 @@ from typing import get_args
 
 from embedshift.app.measured import PageEncoder, Scale
 from embedshift.app.originals import Originals
-from embedshift.config import LONGEST, Precision
+from embedshift.config import LONGEST, Precision, refuse_code
 from embedshift.encoders import TITLES
 from embedshift.encoders.base import EncoderInfo
+from embedshift.encoders.images import ImageEncoder
 from embedshift.encoders.spec import EncoderSpec
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.figures.scale import nearest_cosine, nearest_of
@@ -40,15 +41,20 @@ def encoder_from_study(reader: Reader, model: str | None = None, device: str = "
     """The encoder of a study, with the scale and the search that the study gives."""
     info = reader.info
     name, record = model or str(info.config.get("model")), info.encoder
+    if model is None:
+        refuse_code(name, reader.folder)
     precision: Precision = next((name for name in get_args(Precision) if name == record.precision), "float32")
     size, embedding = info.config.get("size"), info.config.get("embedding")
     spec = EncoderSpec(
-        model=name, device=device, precision=precision, size=size, embedding=embedding, kernels=record.kernels
-    )
+        model=name, device=device, precision=precision, size=size, embedding=embedding, kernels=record.kernels,
+        mean=info.config.get("mean"), std=info.config.get("std"),
+    )  # fmt: skip
     encoder = spec.load()
     if encoder.weights_hash != record.weights_hash or EncoderInfo.of(encoder).embedding_name != record.embedding:
         raise UsageError(f"{name}: not the encoder that {reader.folder} was measured with; name it by `model`")
     originals, identity = Originals.from_study(reader), info.identity
+    if "longest" in identity and isinstance(encoder, ImageEncoder):
+        raise UsageError(f"{name}: it got the images of files at their own sizes, and the page has only squares")
     return PageEncoder(
         encoder=encoder,
         title=record.title or name,

@@ -44,12 +44,15 @@ class Canvas:
     @property
     def original(self) -> Pixels:
         """The encoder's input without a change, uint8 `[S, S, 3]`."""
-        return self.image if self.to_input is None else self.to_input(self.image)
+        return self.input_of(self.image)
+
+    def input_of(self, image: Pixels) -> Pixels:
+        """Returns the encoder's input uint8 `[S, S, 3]` of the image or of a changed one."""
+        return image if self.to_input is None else self.to_input(image)
 
     def draw(self, augmentation: Augmentation, seed: int) -> Pixels:
         """Draws one view, as the encoder's input uint8 `[S, S, 3]`."""
-        changed = self.changed(augmentation, seed)
-        return changed if self.to_input is None else self.to_input(changed)
+        return self.input_of(self.changed(augmentation, seed))
 
     def changed(self, augmentation: Augmentation, seed: int) -> Pixels:
         """Draws one view at its own size, uint8 `[H, W, 3]`."""

@@ -31,17 +31,23 @@ def draw_views(
     draws: int = 1,
     before_each: Callable[[], object] = lambda: None,
     into: Pixels | None = None,
+    files: list[Pixels] | None = None,
 ) -> tuple[Pixels, list[int]]:
-    """Draws all views of one image: the original first, then every augmentation of draw 0, of draw 1, and so on."""
+    """Draws all views of one image, the original first, then draw by draw; `files` gets each at its own size."""
     canvas = Canvas.around(original)
     original = canvas.original
     keys = [(name, draw) for draw in range(draws) for name in suite.names]
     seeds = [view_seed(seed, image_id, suite[name].seed_name, draw) for name, draw in keys]
     views = np.empty((1 + len(keys), *original.shape), np.uint8) if into is None else into
     views[0] = original
+    if files is not None:
+        files.append(canvas.image)
     for view, (name, _), number in zip(views[1:], keys, seeds, strict=True):
         before_each()
-        view[:] = canvas.draw(suite[name], number)
+        changed = canvas.changed(suite[name], number)
+        view[:] = canvas.input_of(changed)
+        if files is not None:
+            files.append(changed)
     return views, [0, *seeds]
 
 

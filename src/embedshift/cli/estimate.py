@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 
@@ -74,7 +75,8 @@ def shard_bytes(encoder: Encoder, plan: StudyPlan, shards: int) -> float:
 
 def _seconds_a_view(encoder: Encoder, image: DrawnImage, batch_size: int) -> float:
     """Returns the seconds to encode a view, without the first pass, which takes longer."""
-    parts = [image.views[start : start + batch_size] for start in range(0, len(image.views), batch_size)]
+    views: Any = image.inputs
+    parts = [views[start : start + batch_size] for start in range(0, len(views), batch_size)]
     encoder(parts[0])
     parts, started = parts[:PROBE_BATCHES], time.perf_counter()
     for part in parts:

@@ -7,13 +7,14 @@ from embedshift.registry import questions
 
 
 def _encoders() -> Iterator[tuple[str, str]]:
-    from embedshift.encoders import ENCODERS, FAMILIES, TITLES
+    from embedshift.encoders import ENCODERS, FAMILIES, OTHERS, TITLES
 
     for name in ENCODERS:
         title = TITLES.get(name)
         yield name, f"bundled (extra 'offline'): {title}" if title else "from another package"
     for family in FAMILIES:
         yield family.example, family.summary
+    yield from OTHERS.items()
 
 
 def _augmentations() -> Iterator[tuple[str, str]]:

@@ -25,6 +25,7 @@ Resize = Literal["squash", "crop"]
 ApplyTo = Literal["input", "file"]
 Store = Literal["all", "metrics"]
 AtLeast1 = Annotated[int, Ge(1)]
+Triple = tuple[float, float, float]
 Seconds = Annotated[float, Gt(0), Le(86_400)]
 
 # The settings of a suite of what happens to files, where none are given.
@@ -33,6 +34,8 @@ SUITE_SETTINGS: Mapping[str, Json] = {"everyday": {"apply_to": "file", "resize":
 LONGEST = 1024
 # The name of the encoder that the extra `offline` brings.
 BUNDLED = "dinov2-small-offline"
+# What the name of a model begins with that is code of the user: a function of a module.
+CODE = "python:"
 # The name of the augmentations of a study of pairs, and the settings that select from suites of augmentations.
 PAIRS, DRAWING_SETTINGS = "pairs", ("families", "levels", "frost_textures")
 # The suite of a study of originals alone, which is enough to find duplicates.
@@ -60,6 +63,8 @@ class StudyConfig:
     )
     model: str = setting("openai/clip-vit-base-patch32", "Encoder: Hub id, local folder, or a name in `list encoders`.")
     embedding: str | None = setting(None, "Which vector of the encoder. Default: the family's first.", rare=True)
+    mean: Triple | None = setting(None, "Of an ONNX graph: mean of the pixels, R,G,B from 0 to 1.", rare=True)
+    std: Triple | None = setting(None, "Of an ONNX graph: standard deviation of the pixels, R,G,B.", rare=True)
     augmentations: str = setting("paper", "A suite in `list augmentations`, or a YAML file of pipelines.")
     pairs: tuple[str, ...] = setting((), "Variants of every image instead of augmentations: PATH or NAME=PATH each.")
     allow_missing: bool = setting(False, "With pairs: allow images without a variant.", rare=True)
@@ -220,4 +225,11 @@ def read_config(file: Path) -> Json:
     content = read_yaml(file)
     if not isinstance(content, dict):
         raise UsageError(f"{file}: give settings as 'name: value' lines")
+    refuse_code(content.get("model"), file)
     return {"images": [content.pop("images")], **content} if isinstance(content.get("images"), str) else content
+
+
+def refuse_code(model: object, file: Path) -> None:
+    """Refuses a model that a file names and that is code: only the command line and Python choose what runs."""
+    if isinstance(model, str) and model.startswith(CODE):
+        raise UsageError(f"{file}: its encoder {model} is code, which no file can choose; name it yourself by `model`")

@@ -1,13 +1,15 @@
 """Encoders: the loaders and the registry. The contract is in `base`; importing this package does not import torch."""
 
+import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Any
 
 from embedshift.config import BUNDLED, Precision
 from embedshift.encoders.base import Encoder, EncoderOutput, Preprocess, TextEncoder
 from embedshift.encoders.families import FAMILIES
+from embedshift.encoders.family import Triple
 from embedshift.encoders.folder import check_folder
 from embedshift.errors import UsageError
 from embedshift.registry import Registry, unknown_name
@@ -28,69 +30,36 @@ __all__ = [
 Load = Callable[..., Encoder]
 
 
-class LoadSettings(TypedDict):
-    """The settings that every loader takes; see `load_encoder`."""
-
-    device: str
-    precision: Precision
-    size: int | None
-    embedding: str | None
+def _lazily(module: str, function: str) -> Callable[..., Any]:
+    """Returns a function of a module that is imported when it is called, and with it torch."""
+    return lambda *name, **settings: getattr(importlib.import_module(f"{__name__}.{module}"), function)(
+        *name, **settings
+    )
 
 
-class TextSettings(TypedDict):
-    """The settings that every loader of a text tower takes; see `load_text_encoder`."""
-
-    device: str
-    precision: Precision
-
-
-def _bundled(**settings: Unpack[LoadSettings]) -> Encoder:
-    from embedshift.encoders.bundled import load_bundled
-
-    return load_bundled(**settings)
-
-
-def _transformers(name: str, **settings: Unpack[LoadSettings]) -> Encoder:
-    from embedshift.encoders.huggingface import load_huggingface
-
-    return load_huggingface(name, **settings)
-
-
-def _open_clip(name: str, **settings: Unpack[LoadSettings]) -> Encoder:
-    from embedshift.encoders.openclip import load_openclip
-
-    return load_openclip(name, **settings)
-
-
-def _timm(name: str, **settings: Unpack[LoadSettings]) -> Encoder:
-    from embedshift.encoders.timm import load_timm
-
-    return load_timm(name, **settings)
-
-
-def _transformers_text(name: str, **settings: Unpack[TextSettings]) -> TextEncoder | None:
-    from embedshift.encoders.text import load_huggingface_text
-
-    return load_huggingface_text(name, **settings)
-
-
-def _open_clip_text(name: str, **settings: Unpack[TextSettings]) -> TextEncoder | None:
-    from embedshift.encoders.openclip import load_openclip_text
-
-    return load_openclip_text(name, **settings)
-
-
-# Name → function(device, precision, size, embedding); calling it imports its module, and with it torch.
+# Name → function(device, precision, size, embedding).
 ENCODERS: Registry[Load] = Registry("encoder")
-ENCODERS.add(BUNDLED, _bundled)
+ENCODERS.add(BUNDLED, _lazily("bundled", "load_bundled"))
 
 # Library → a function that also takes the model's name first. The prefix before a colon is the library's name.
 TRANSFORMERS = "transformers"
-LIBRARIES: dict[str, Load] = {TRANSFORMERS: _transformers, "open_clip": _open_clip, "timm": _timm}
+LIBRARIES: dict[str, Load] = {
+    TRANSFORMERS: _lazily("huggingface", "load_huggingface"),
+    "open_clip": _lazily("openclip", "load_openclip"),
+    "timm": _lazily("timm", "load_timm"),
+    "onnx": _lazily("onnx_graph", "load_onnx"),
+    "st": _lazily("sentences", "load_sentences"),
+    "python": _lazily("images", "load_python"),
+}
+OTHERS = {
+    "onnx:PATH": "an ONNX graph, or its folder (extra 'onnx'): its output image_embeds, pooler_output, or another",
+    "st:NAME": "a model of sentence-transformers for images and texts (extra 'st'): its embedding",
+    "python:module:function": "your own function: images in, vectors out",
+}
 # Library → function(name, device, precision).
 TEXT_TOWERS: dict[str, Callable[..., TextEncoder | None]] = {
-    TRANSFORMERS: _transformers_text,
-    "open_clip": _open_clip_text,
+    TRANSFORMERS: _lazily("text", "load_huggingface_text"),
+    "open_clip": _lazily("openclip", "load_openclip_text"),
 }
 
 # The name that readers see, for encoders whose own name could mislead.
@@ -104,17 +73,23 @@ def load_encoder(
     precision: Precision = "float32",
     size: int | None = None,
     embedding: str | None = None,
+    mean: Triple | None = None,
+    std: Triple | None = None,
 ) -> Encoder:
-    """Loads an encoder by its registered name, a Hugging Face Hub id, a local folder, or a name of open_clip or timm.
+    """Loads an encoder by its registered name, a Hugging Face Hub id, a local folder, or a name of another library.
 
     Args:
         model: "dinov2-small-offline", a Hub id such as "openai/clip-vit-base-patch32", a folder, or a name of open_clip
-            or timm such as "timm:vit_small_patch16_224.augreg_in21k_ft_in1k" or "open_clip:local-dir:folder".
+            or timm such as "timm:vit_small_patch16_224.augreg_in21k_ft_in1k" or "open_clip:local-dir:folder", or
+            "onnx:PATH", "st:NAME" or "python:package.module:function".
         device: "auto" = CUDA, else MPS, else CPU; or any torch device.
         precision: "float32", "bfloat16", "float16", or "auto". "auto" measures briefly which of them is the fastest on
             this device among those whose embeddings are close to float32; the encoder's `precision` says which it is.
         size: Input size in pixels; None = the checkpoint's own.
-        embedding: Name of the vector to read, if the family offers several; None = its first.
+        embedding: Name of the vector to read, if the family offers several; None = its first. Of an ONNX graph, the
+            name of an output.
+        mean: For an ONNX graph without preprocessor_config.json: mean of each channel, for values in [0, 1].
+        std: For such a graph: standard deviation of each channel.
 
     Returns:
         An `Encoder`: call it with views uint8 `[B, S, S, 3]` to get an `EncoderOutput`.
@@ -128,9 +103,16 @@ def load_encoder(
         Traceback (most recent call last):
         embedshift.errors.UsageError: unknown model 'dinov2-smal-offline'; did you mean 'dinov2-small-offline'? ...
     """
-    settings = LoadSettings(device=device, precision=precision, size=size, embedding=embedding)
+    settings: dict[str, Any] = {"device": device, "precision": precision, "size": size, "embedding": embedding}
     library, name = _split_name(model)
-    return LIBRARIES[library](name, **settings) if library else ENCODERS[model](**settings)
+    given = {name: value for name, value in (("mean", mean), ("std", std)) if value is not None}
+    if given and library != "onnx":
+        raise UsageError(f"`{next(iter(given))}`: {model} has its own; it is for onnx: graphs without preprocessing")
+    if library in ("onnx", "st", "python") and precision not in ("float32", "auto"):
+        raise UsageError(f"`precision` {precision}: {model} has its own; leave it out")
+    if library in ("st", "python") and embedding is not None:
+        raise UsageError(f"`embedding` {embedding}: {model} gives only one; leave it out")
+    return LIBRARIES[library](name, **settings, **given) if library else ENCODERS[model](**settings)
 
 
 def check_name(model: str) -> None:

@@ -1,6 +1,7 @@
 """The files of a transformers checkpoint: their places, and the preprocessing that they describe."""
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from PIL import Image
 from transformers.utils.hub import cached_file
 
 from embedshift.encoders.base import LARGEST, Preprocess
-from embedshift.encoders.family import Family
+from embedshift.encoders.family import Family, Triple
 from embedshift.errors import EmbedshiftError, reason
 
 
@@ -19,13 +20,19 @@ def read_preprocess(source: str, family: Family, config: transformers.Pretrained
     settings = _json(source, "processor_config.json", offline).get("image_processor")
     if settings is None:
         settings = _json(source, "preprocessor_config.json", offline)
+    return preprocess_from(settings, source, family.stats, lambda: _native(getattr(config, "vision_config", config)))
+
+
+def preprocess_from(
+    settings: Mapping[str, Any], source: str, stats: tuple[Triple, Triple], native_side: Callable[[], int | None]
+) -> Preprocess:
+    """Makes the preprocessing of a preprocessor_config.json, which may leave out mean, std and the input size."""
     try:
         size = _side(settings.get("size"))
         crop = _side(settings.get("crop_size")) if settings.get("do_center_crop", True) else None
-        native = crop or size or _native(getattr(config, "vision_config", config))
+        native = crop or size or native_side()
         mean, std = (
-            _triple(settings.get(key), default)
-            for key, default in zip(("image_mean", "image_std"), family.stats, strict=True)
+            _triple(settings.get(key), default) for key, default in zip(("image_mean", "image_std"), stats, strict=True)
         )
         if min(std) <= 0 or not np.isfinite([*mean, *std]).all():
             raise ValueError(f"mean {mean}, std {std}")

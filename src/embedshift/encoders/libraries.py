@@ -10,12 +10,12 @@ from embedshift.errors import MissingExtra
 RESAMPLE = {"bilinear": 2, "bicubic": 3}
 
 
-def library(name: str) -> Any:
+def library(name: str, extra: str = "openclip") -> Any:
     """Imports an optional library; EmbedshiftError with what to install if it is missing."""
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise MissingExtra(f"a model of {name}", "openclip") from error
+        raise MissingExtra(f"a model of {name}", extra) from error
 
 
 def display_name(library: str, model: str) -> str:

@@ -19,7 +19,7 @@ from embedshift.encoders.folder import check_folder
 from embedshift.encoders.libraries import RESAMPLE, display_name, library
 from embedshift.encoders.module import ModuleEncoder
 from embedshift.encoders.text import ModuleTextEncoder
-from embedshift.encoders.trust import check_hf_text, check_open_clip, no_remote_code, short_reason
+from embedshift.encoders.trust import check_hf_text, check_open_clip, no_remote_code, refusing
 from embedshift.errors import EmbedshiftError, UsageError
 
 log = logging.getLogger(__name__)
@@ -46,15 +46,10 @@ def load_openclip(
     """Loads the image tower of an open_clip model."""
     chosen = OPEN_CLIP.choose(embedding)
     library("open_clip")
-    try:
-        with no_remote_code(local=_is_local(model)):
-            config, settings, weights = _checkpoint(model)
-            visual = _visual(config, weights, size)
+    with refusing(f"open_clip:{model}: cannot be loaded"), no_remote_code(local=_is_local(model)):
+        config, settings, weights = _checkpoint(model)
+        visual = _visual(config, weights, size)
         native, mean, std = _preprocessing(config, settings)
-    except EmbedshiftError:
-        raise
-    except Exception as error:
-        raise EmbedshiftError(f"open_clip:{model}: cannot be loaded ({short_reason(error)})") from error
     preprocess = Preprocess(native, mean, std, native, RESAMPLE.get(settings.get("interpolation", ""), 3))
     return ModuleEncoder(
         visual,
@@ -70,16 +65,11 @@ def load_openclip(
 def load_openclip_text(model: str, *, device: str = "auto", precision: Precision = "float32") -> ModuleTextEncoder:
     """Loads the text tower of an open_clip model, with open_clip's own tokenizer."""
     library("open_clip")
-    try:
-        with no_remote_code(local=_is_local(model)):
-            config, _, weights = _checkpoint(model)
-            check_hf_text(config, f"open_clip:{model}", local=_is_local(model))
-            text = _text(config, weights)
-            tokenizer = _tokenizer(model, config)
-    except EmbedshiftError:
-        raise
-    except Exception as error:
-        raise EmbedshiftError(f"open_clip:{model}: its text tower cannot be loaded ({short_reason(error)})") from error
+    with refusing(f"open_clip:{model}: its text tower cannot be loaded"), no_remote_code(local=_is_local(model)):
+        config, _, weights = _checkpoint(model)
+        check_hf_text(config, f"open_clip:{model}", local=_is_local(model))
+        text = _text(config, weights)
+        tokenizer = _tokenizer(model, config)
     return ModuleTextEncoder(
         text,
         lambda texts: {"text": tokenizer(texts)},

@@ -28,6 +28,8 @@ class EncoderSpec:
     precision: Precision = "float32"
     size: int | None = None
     embedding: str | None = None
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
     given: Encoder | None = None
     kernels: tuple[str, ...] | None = None
     observations: tuple[str, ...] = ()
@@ -44,6 +46,8 @@ class EncoderSpec:
             precision=self.precision,
             size=self.size,
             embedding=self.embedding,
+            mean=self.mean,
+            std=self.std,
         )
         if self.kernels is not None and isinstance(encoder, HasKernels):
             encoder.use_kernels(self.kernels)

@@ -1,9 +1,9 @@
 """Text towers: encode texts into the space of the embedding, without loading the vision part."""
 
-import contextlib
 import hashlib
 import importlib.util
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,9 @@ from embedshift.encoders.base import TokenizerError
 from embedshift.encoders.device import find_device
 from embedshift.encoders.files import checkpoint_file
 from embedshift.encoders.huggingface import Checkpoint, find_checkpoint, load_module, quiet
-from embedshift.encoders.trust import no_remote_code
+from embedshift.encoders.trust import no_remote_code, refusing
 from embedshift.encoders.weights import DTYPES, weights_hash
-from embedshift.errors import EmbedshiftError, reason
+from embedshift.errors import reason
 
 Tokens = dict[str, Tensor]
 Tokenize = Callable[[list[str]], Tokens]
@@ -53,6 +53,7 @@ class ModuleTextEncoder:
         self.module = module.eval().to(self.device)
         self._tokenize, self._read = tokenize, read
         # The tokens of one sentence stand for the tokenizer, which decides as much as the weights do.
+        self._reading = partial(refusing, f"{name}: its text tower cannot encode a text")
         with self._reading():
             tokens = {key: values.tolist() for key, values in sorted(tokenize([SENTENCE]).items())}
         self.weights_hash = hashlib.sha256(f"{weights_hash(self.module)}|{tokens}".encode()).hexdigest()
@@ -63,15 +64,6 @@ class ModuleTextEncoder:
         with self._reading():
             parts = [self._encode(list(texts[start : start + BATCH])) for start in range(0, len(texts), BATCH)]
         return np.concatenate(parts) if parts else np.zeros((0, self.dim), np.float32)
-
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:
-            raise EmbedshiftError(
-                f"{self.name}: its text tower cannot encode a text ({reason(error)[:300]})"
-            ) from error
 
     def _encode(self, texts: list[str]) -> NDArray[np.float32]:
         tokens = {name: values.to(self.device) for name, values in self._tokenize(texts).items()}

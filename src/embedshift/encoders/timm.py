@@ -12,8 +12,8 @@ from embedshift.encoders.families import TIMM
 from embedshift.encoders.folder import check_folder
 from embedshift.encoders.libraries import RESAMPLE, display_name, library
 from embedshift.encoders.module import ModuleEncoder
-from embedshift.encoders.trust import check_timm, no_remote_code
-from embedshift.errors import EmbedshiftError, UsageError, reason
+from embedshift.encoders.trust import check_timm, no_remote_code, refusing
+from embedshift.errors import UsageError
 
 log = logging.getLogger(__name__)
 
@@ -29,13 +29,9 @@ def load_timm(
     chosen = TIMM.choose(embedding)
     timm = library("timm")
     _check_name(timm, model)
-    try:
+    with refusing(f"timm:{model}: cannot be loaded"):
         module = _create(timm, model, size)
         data = timm.data.resolve_model_data_config(module)
-    except EmbedshiftError:
-        raise
-    except Exception as error:
-        raise EmbedshiftError(f"timm:{model}: cannot be loaded ({reason(error)[:300]})") from error
     native, (red, green, blue) = int(data["input_size"][-1]), data["mean"]
     preprocess = Preprocess(
         native,

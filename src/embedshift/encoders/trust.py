@@ -9,8 +9,14 @@ from typing import Any
 import huggingface_hub
 import transformers
 
+from embedshift.encoders.folder import VOCABULARIES
 from embedshift.errors import EmbedshiftError, reason
 
+# Classes of sentence-transformers that name no further code, as its modules.json may write them.
+SENTENCE_MODULES = ("clipmodel", "normalize", "pooling", "transformer")
+# What its settings may not name: kernels of the Hub, other weights, other models.
+ELSEWHERE = ("attn_implementation", "_attn_implementation", "transformers_weights")
+OTHER_MODELS = ("model_name_or_path", "tokenizer_name_or_path", "cache_dir")
 # What decides how open_clip cleans a text; other keywords reach transformers, or name files.
 TOKENIZER_KEYS = {"clean", "strip_sep_token", "language", "reduction_mask", "additional_special_tokens"}
 
@@ -82,6 +88,36 @@ def check_hf_text(config: dict[str, Any], model: str, *, local: bool) -> None:
         raise EmbedshiftError(f"{model}: its text tower needs the configuration of {name!r}: {words}") from error
 
 
+def check_sentence_transformer(folder: Path) -> None:
+    """Refuses a folder of sentence-transformers that names code, kernels, other models or files outside of it.
+
+    Of a folder, sentence-transformers imports every class that its modules.json names, the folder's own code too.
+    """
+    modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+    for module in modules:
+        kind, path = str(module["type"]), str(module.get("path", ""))
+        last = kind.rpartition(".")[2].replace("_", "").lower()
+        if not kind.startswith("sentence_transformers.") or last not in SENTENCE_MODULES:
+            raise EmbedshiftError(f"{folder}: its modules.json names the class {kind}; refused")
+        if Path(path).name != path:
+            raise EmbedshiftError(f"{folder}: its modules.json names files outside its folder ({path}); refused")
+        for name in ("model.safetensors.index.json", "pytorch_model.bin.index.json"):
+            index = folder / path / name
+            check_index(index if index.is_file() else None, str(folder))
+    for file in sorted(path for path in folder.rglob("*.json") if path.name not in VOCABULARIES):
+        for key, value in _settings(json.loads(file.read_text(encoding="utf-8"))):
+            if (key in ELSEWHERE and "/" in str(value)) or (key in OTHER_MODELS and value):
+                raise EmbedshiftError(f"{file}: names {key} {value!r}; refused")
+
+
+def _settings(content: Any) -> Iterator[tuple[str, Any]]:
+    """Yields the names and values of JSON, at every depth."""
+    if isinstance(content, dict):
+        yield from content.items()
+    for part in content.values() if isinstance(content, dict) else content if isinstance(content, list) else ():
+        yield from _settings(part)
+
+
 def check_timm(folder: Path) -> None:
     """Refuses a timm folder whose configuration would let weights be filled at random."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -94,6 +130,17 @@ def check_timm(folder: Path) -> None:
 
 def _is_plain(name: Any) -> bool:
     return isinstance(name, str) and not set(name) & set(":/\\")
+
+
+@contextlib.contextmanager
+def refusing(words: str) -> Iterator[None]:
+    """Inside the context the error of a library is one line that begins with some words."""
+    try:
+        yield
+    except EmbedshiftError:
+        raise
+    except Exception as error:
+        raise EmbedshiftError(f"{words} ({short_reason(error)})") from error
 
 
 def short_reason(error: Exception) -> str:

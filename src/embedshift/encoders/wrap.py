@@ -13,12 +13,6 @@ from embedshift.errors import UsageError
 from embedshift.registry import fingerprint
 
 
-class ReadingEncoder(ModuleEncoder):
-    """A `ModuleEncoder` that also encodes texts, by the user's own function."""
-
-    encode_text: Callable[[Sequence[str]], Any]
-
-
 def wrap(
     module: nn.Module,
     *,
@@ -65,7 +59,7 @@ def wrap(
         block = None if attention is None else module.get_submodule(attention)
     except AttributeError as error:
         raise UsageError(f"wrap: the module has no part {attention!r}") from error
-    encoder = (ModuleEncoder if encode_text is None else ReadingEncoder)(
+    encoder: Any = ModuleEncoder(
         module,
         embed or _output,
         Preprocess(size, mean, std),
@@ -76,9 +70,9 @@ def wrap(
         embedding=_own_reading(embed, attention),
         shared=True,
     )
-    if isinstance(encoder, ReadingEncoder) and encode_text is not None:
+    if encode_text is not None:
         encoder.encode_text = encode_text
-    return encoder
+    return encoder  # type: ignore[no-any-return]
 
 
 def _own_reading(embed: Embed | None, attention: str | None) -> Embedding | None:

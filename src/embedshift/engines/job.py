@@ -3,7 +3,7 @@
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 
-from embedshift.config import StudyConfig
+from embedshift.config import CODE, StudyConfig
 from embedshift.config.machine import cores
 from embedshift.config.views import ViewsConfig
 from embedshift.encoders.spec import EncoderSpec
@@ -37,8 +37,8 @@ class Job:
 
     @property
     def device(self) -> str:
-        """The devices of the encoders; "" = only the user's own encoder."""
-        return self.config.device if self.spec.given is None else ""
+        """The devices of the encoders; "" = only the user's own encoder, in one process."""
+        return "" if self.spec.given is not None or self.spec.model.startswith(CODE) else self.config.device
 
     def with_batch(self, size: int) -> "Job":
         """Returns the job in batches of `size`: a batch that was too large for memory once will be again."""

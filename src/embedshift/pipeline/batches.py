@@ -3,21 +3,25 @@
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from embedshift.arrays import Pixels
 from embedshift.encoders.base import Encoder, EncoderOutput
-from embedshift.errors import EmbedshiftError, reason
+from embedshift.encoders.timing import noise
+from embedshift.errors import EmbedshiftError, Transient, reason
 from embedshift.pipeline.encoded import begin_views, encode_views
 
 log = logging.getLogger(__name__)
 
-# Torch's messages on CUDA and MPS, and on a CPU.
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory")
+# Messages of torch on CUDA and MPS, and on a CPU, and of onnxruntime.
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "failed to allocate memory")
 
 # A started forward pass: a function that waits for its output, or the error because of which it did not start.
 Started = Callable[[], EncoderOutput] | Exception
+# An output, and the error because of which these views have none.
+Encoded = tuple[EncoderOutput, Exception | None]
 
 
 @dataclass
@@ -26,16 +30,21 @@ class BatchEncoder:
 
     encoder: Encoder
     size: int
+    # Whether views have their own sizes: they are given as a list.
+    of_files: bool = False
 
     def start(self, views: Sequence[Pixels]) -> Started:
-        """Starts a forward pass over views uint8 `[S, S, 3]`."""
+        """Starts a forward pass over views uint8 `[S, S, 3]`, or `[H, W, 3]` of files."""
         try:
-            return begin_views(self.encoder, np.stack(views))
+            return begin_views(self.encoder, self._batch(views))
         except Exception as error:
             return error
 
-    def finish(self, views: Sequence[Pixels], started: Started | None) -> Iterator[tuple[EncoderOutput, str]]:
-        """Yields the outputs of a started pass, each with the reason why the encoder failed for these views, or ""."""
+    def _batch(self, views: Sequence[Pixels]) -> Any:
+        return list(views) if self.of_files else np.stack(views)
+
+    def finish(self, views: Sequence[Pixels], started: Started | None) -> Iterator[Encoded]:
+        """Yields the outputs of a started pass."""
         size = len(views)
         while views:
             part = views[:size]
@@ -48,7 +57,7 @@ class BatchEncoder:
                     yield from self._one_by_one(part, error)
                     views = views[size:]
             else:
-                yield output, ""
+                yield output, None
                 views = views[size:]
             started, size = None, self.size
 
@@ -59,21 +68,23 @@ class BatchEncoder:
             self.size = views // 2
             log.warning("out of memory with %d views; using batches of %d from now on", views, self.size)
 
-    def _one_by_one(self, views: Sequence[Pixels], error: Exception) -> Iterator[tuple[EncoderOutput, str]]:
+    def _one_by_one(self, views: Sequence[Pixels], error: Exception) -> Iterator[Encoded]:
         log.warning("%s; its views are encoded one by one", self._failed(len(views), error))
         try:
-            black = encode_views(self.encoder, np.zeros_like(views[0])[None])
+            # As when it was loaded: if this fails, it is not because of the views.
+            output = encode_views(self.encoder, self._batch([*noise(1, self.encoder.size)]))
         except Exception:
             raise self._failed(len(views), error) from error
         for view in views:
             try:
-                output, problem = encode_views(self.encoder, view[None].copy()), ""
+                yield encode_views(self.encoder, self._batch([view])), None
             except Exception as view_error:
-                output, problem = black, reason(view_error)
-            yield output, problem
+                yield output, view_error
 
     def _failed(self, views: int, error: Exception) -> EmbedshiftError:
-        return EmbedshiftError(f"the encoder {self.encoder.name} failed on a batch of {views} views: {reason(error)}")
+        later = "; run the same command again to go on" if isinstance(error, Transient) else ""
+        words = f"the encoder {self.encoder.name} failed on a batch of {views} views: {reason(error)}{later}"
+        return EmbedshiftError(words)
 
 
 def _wait(started: Started) -> EncoderOutput:

@@ -112,7 +112,7 @@ def _hash(sample: ImageRef, source: Source, clock: Clock) -> str:
 
 
 def _draw(sample: ImageRef, source: Source, plan: StudyPlan, clock: Clock, into: Pixels | None) -> DrawnImage:
-    missing = tuple[int, ...]()
+    missing, files = tuple[int, ...](), list[Pixels]()
     pixels_hash, canvas = read_canvas(sample, source, plan.canvas, clock)
     if isinstance(source, PairedSource):
         views, seeds, missing = read_views(canvas.image, sample, source, plan, clock, into)
@@ -120,8 +120,9 @@ def _draw(sample: ImageRef, source: Source, plan: StudyPlan, clock: Clock, into:
         with clock.at("draw"):
             seed, draws = plan.config.seed, plan.config.draws
             views, seeds = draw_views(
-                canvas, sample.image_id, plan.suite, seed=seed, draws=draws, before_each=clock.on_stage, into=into
-            )
+                canvas, sample.image_id, plan.suite, seed=seed, draws=draws, before_each=clock.on_stage, into=into,
+                files=files if plan.encodes_files else None,
+            )  # fmt: skip
     clock.stage = "measure"
     clock.on_stage()
     pixels: dict[str, Values] = {}
@@ -129,7 +130,7 @@ def _draw(sample: ImageRef, source: Source, plan: StudyPlan, clock: Clock, into:
         pixels |= measure.of_pixels(views) | measure.of_seeds(views, seeds[1:], plan, canvas)
     clock.lap("pixels")
     file = canvas if canvas.to_input else None
-    return DrawnImage(sample, pixels_hash, views, seeds, pixels, clock.seconds, missing, file)
+    return DrawnImage(sample, pixels_hash, views, seeds, pixels, clock.seconds, missing, file, tuple(files))
 
 
 def read_canvas(

@@ -1,5 +1,6 @@
 """`DrawnImage`: an image with its drawn views, on its way from a loader to the encoder."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from embedshift.arrays import Pixels, Values
@@ -17,6 +18,13 @@ class DrawnImage:
     seconds: dict[str, float]
     missing: tuple[int, ...] = ()
     file: Canvas | None = None
+    # The views at their own sizes, if the encoder gets these.
+    files: tuple[Pixels, ...] = ()
+
+    @property
+    def inputs(self) -> Sequence[Pixels] | Pixels:
+        """What the encoder gets of each view."""
+        return self.files or self.views
 
     @property
     def canvas(self) -> Canvas:
@@ -27,4 +35,4 @@ class DrawnImage:
         return replace(self, views=self.views[:0].copy())
 
     def without_pixels(self) -> "DrawnImage":
-        return replace(self.without_views(), file=None)
+        return replace(self.without_views(), file=None, files=())

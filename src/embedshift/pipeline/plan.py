@@ -18,6 +18,8 @@ class Plan:
     suite: Suite
     preprocess: Preprocess
     images: int
+    # Whether the encoder gets the images of files and their views at their own sizes.
+    encodes_files: bool = False
 
     @property
     def views(self) -> int:
@@ -27,8 +29,13 @@ class Plan:
     @property
     def bytes_per_image(self) -> int:
         """Number of bytes that an image holds on its way to the encoder."""
-        file = self.config.longest**2 if self.config.apply_to == "file" else 0
-        return 3 * (file + (1 + self.views) * self.preprocess.size**2)
+        file = 3 * self.config.longest**2 if self.config.apply_to == "file" and not self.encodes_files else 0
+        return file + (1 + self.views) * self.bytes_per_view
+
+    @property
+    def bytes_per_view(self) -> int:
+        """Number of bytes that a view holds on its way to the encoder."""
+        return 3 * (self.preprocess.size**2 + (self.config.longest**2 if self.encodes_files else 0))
 
     @property
     def to_input(self) -> ToInput:

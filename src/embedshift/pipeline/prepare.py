@@ -14,6 +14,7 @@ from embedshift.augmentations.purifiers import check_purifiers
 from embedshift.config import Precision, StudyConfig
 from embedshift.encoders import Encoder, check_name
 from embedshift.encoders.base import EncoderInfo
+from embedshift.encoders.images import ImageEncoder
 from embedshift.encoders.spec import EncoderSpec
 from embedshift.errors import UsageError
 from embedshift.pipeline.identity import study_identity
@@ -97,6 +98,7 @@ def prepared(
             columns=list_columns(measures, loaded.probe(spec)),
             batch_size=spec.batch_for(loaded.encoder),
             images=len(samples),
+            encodes_files=config.apply_to == "file" and isinstance(loaded.encoder, ImageEncoder),
         )
         _refuse_more_than_memory(plan)
         cut = split(samples, config.shard_size)
@@ -119,14 +121,14 @@ def _loading(config: StudyConfig, encoder: Encoder | None) -> str:
 
 
 def _refuse_more_than_memory(plan: StudyPlan) -> None:
-    bytes_per_view = plan.preprocess.size**2 * 3
-    if (1 + plan.views) * bytes_per_view > MOST_BYTES:
-        most, draws = MOST_BYTES // bytes_per_view - 1, plan.config.draws
+    if (1 + plan.views) * plan.bytes_per_view > MOST_BYTES:
+        most, draws = MOST_BYTES // plan.bytes_per_view - 1, plan.config.draws
         name = "draws" if draws > 1 else "levels" if plan.config.levels else "augmentations"
         at_most = f"{most // len(plan.suite.names)} draws" if draws > 1 else f"{most} views"
+        side = plan.config.longest if plan.encodes_files else plan.preprocess.size
         raise UsageError(
             f"`{name}` {getattr(plan.config, name)}: all views of an image are in memory at once, and "
-            f"{plan.views:,} of {plan.preprocess.size} pixels take more than 1 GiB; at most {at_most} fit"
+            f"{plan.views:,} of {side} pixels take more than 1 GiB; at most {at_most} fit"
         )
 
 
@@ -214,6 +216,8 @@ def encoder_spec(
         kernels=None if begun is None else begun.kernels,
         size=config.size,
         embedding=config.embedding,
+        mean=config.mean,
+        std=config.std,
         given=encoder,
         observations=tuple(dict.fromkeys(name for measure in measures for name in measure.observations)),
         compile=config.compile,

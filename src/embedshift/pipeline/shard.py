@@ -10,9 +10,10 @@ import pyarrow as pa
 
 from embedshift.arrays import Pixels
 from embedshift.encoders.base import EncoderOutput, concatenate
+from embedshift.errors import Transient, reason
 from embedshift.pipeline import records
 from embedshift.pipeline.baseline import OtherImages, plan_of_sums
-from embedshift.pipeline.batches import BatchEncoder, Started
+from embedshift.pipeline.batches import BatchEncoder, Encoded, Started
 from embedshift.pipeline.draw import Clock
 from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.encoded import unusable
@@ -30,7 +31,7 @@ def measure_shards(
     shards: Iterable[Shard], drawn: Iterator[DrawnImage | Failure], ready: ReadyEncoder, plan: StudyPlan
 ) -> Iterator[Result]:
     """Yields the rows of each shard and its record; `drawn` gives the images of all shards in order."""
-    encoder, batches = BatchEncoder(ready.encoder, plan.batch_size), deque[_Batch]()
+    encoder, batches = BatchEncoder(ready.encoder, plan.batch_size, plan.encodes_files), deque[_Batch]()
     for shard in shards:
         progress, views = _ShardInProgress(shard, ready, plan), list[Pixels]()
         for number, image in enumerate(islice(drawn, len(shard.samples)), start=1):
@@ -82,9 +83,9 @@ class _ShardInProgress:
             self._sums |= measure.sums(for_sums)
         self._failures: list[Failure] = []
         self._images = deque[DrawnImage]()
-        # Of the first views of these images: outputs, and for each view why the encoder failed.
+        # Of the first views of these images: outputs, and for each view the error of the encoder.
         self._outputs: list[EncoderOutput] = []
-        self._problems: list[str] = []
+        self._problems: list[Exception | None] = []
 
     def add(self, image: DrawnImage | Failure) -> Iterable[Pixels]:
         """Adds an image; returns its views, which the encoder needs."""
@@ -93,7 +94,7 @@ class _ShardInProgress:
             return ()
         self._loading.update(image.seconds)
         self._images.append(image)
-        return image.views
+        return image.inputs
 
     def start(self, encoder: BatchEncoder, views: Sequence[Pixels], *, is_last: bool = False) -> _Batch:
         self.clock.restart()
@@ -101,7 +102,7 @@ class _ShardInProgress:
         self.clock.lap("encode")
         return _Batch(self, views, started, is_last)
 
-    def measure(self, outputs: Iterator[tuple[EncoderOutput, str]]) -> None:
+    def measure(self, outputs: Iterator[Encoded]) -> None:
         """Takes the outputs of the next views, and measures the images whose views are all encoded."""
         self.clock.restart()
         for output, problem in outputs:
@@ -114,15 +115,16 @@ class _ShardInProgress:
         while self._images and len(self._images[0].views) <= len(rest):
             image = self._images.popleft()
             count = len(image.views)
-            self._measure_image(image, rest[:count], next(filter(None, self._problems[:count]), ""))
+            self._measure_image(image, rest[:count], next(filter(None, self._problems[:count]), None))
             rest = rest[count:]
             del self._problems[:count]
         self._outputs = [rest] if len(rest) else []
         self.clock.lap("measure")
 
-    def _measure_image(self, image: DrawnImage, output: EncoderOutput, problem: str) -> None:
-        if reason := f"the encoder failed: {problem}" if problem else unusable(output):
-            self._failures.append(Failure(storable(image.sample.image_id), "encode", reason))
+    def _measure_image(self, image: DrawnImage, output: EncoderOutput, problem: Exception | None) -> None:
+        if words := f"the encoder failed: {reason(problem)}" if problem else unusable(output):
+            transient = isinstance(problem, Transient)
+            self._failures.append(Failure(storable(image.sample.image_id), "encode", words, transient))
             return
         output = output.without(image.missing)
         values = records.measure(image, output, self._measures, self._plan)

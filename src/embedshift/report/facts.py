@@ -42,8 +42,8 @@ def facts(
             ("hash of the weights", encoder.weights_hash),
             ("embedding", f"{encoder.dim} numbers, not normalised{_words(encoder.embedding_definition)}"),
             ("attention", f"{grid[0]} x {grid[1]} patches; {attention}" if grid else attention),
-            ("input", f"{encoder.size} x {encoder.size} pixels, resized by {identity['resize']}"),
-            ("pixel mean; std", f"{_numbers(encoder.mean)}; {_numbers(encoder.std)}"),
+            ("input", _input(info)),
+            *([("pixel mean; std", f"{_numbers(encoder.mean)}; {_numbers(encoder.std)}")] if any(encoder.mean) else []),
             ("precision", encoder.precision),
         ],
         "Images": [
@@ -126,6 +126,12 @@ def _variants(info: StudyInfo, naming: ImageNaming) -> list[Fact]:
             first = naming.image(variants["first"])
             lines.append((f"shapes of {name}", f"{count(variants['stretched'], 'variant')} {words} (first: {first})"))
     return lines
+
+
+def _input(info: StudyInfo) -> str:
+    if info.encoder.takes_images and "longest" in info.identity:
+        return "images at the file's own size, which the encoder itself prepares; metrics of pixels take squares"
+    return f"{info.encoder.size} x {info.encoder.size} pixels, resized by {info.identity['resize']}"
 
 
 def _words(definition: str | None) -> str:

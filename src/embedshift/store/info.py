@@ -41,6 +41,7 @@ class EncoderRecord(Model):
     precision: str
     attention_kind: str | None
     kernels: tuple[str, ...] | None = None
+    takes_images: bool = False
 
 
 class Counts(Model):

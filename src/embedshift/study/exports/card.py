@@ -164,7 +164,8 @@ def _flags(config: Mapping[str, Any]) -> list[str]:
         if name in _LEFT_OUT or value in (default, None) or (name == "augmentations" and value in (IN_PYTHON, PAIRS)):
             continue
         flag = f"--{name.replace('_', '-')}"
-        flags += [flag] if value is True else [flag, ",".join(value) if isinstance(value, list) else str(value)]
+        words = map(str, value if isinstance(value, list) else [value])
+        flags += [flag] if value is True else [flag, ",".join(words)]
     return flags
 
 

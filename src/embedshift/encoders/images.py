@@ -1,0 +1,151 @@
+"""Encoders of images, which do their own preprocessing: how a study uses one, and how a function becomes one."""
+
+import functools
+import importlib
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from PIL import Image
+
+from embedshift.arrays import Pixels
+from embedshift.config import CODE
+from embedshift.encoders.base import Encoder, EncoderOutput
+from embedshift.encoders.timing import noise
+from embedshift.errors import EmbedshiftError, Transient, UsageError, reason
+from embedshift.registry import fingerprint
+
+log = logging.getLogger(__name__)
+
+# Side of the squares for an encoder that names none.
+SIZE = 224
+# Seconds before a call is tried again after a `Transient`.
+PAUSES = (1.0, 4.0)
+
+Encode = Callable[[Sequence[Image.Image]], Any]
+EncodeText = Callable[[Sequence[str]], Any]
+
+
+@runtime_checkable
+class ImageEncoder(Protocol):
+    """An encoder of images, which does its own preprocessing. `embedshift.run(model=...)` takes it.
+
+    With `apply_to` file it gets views at their own size, else squares, whose side may be its `size`. It may also have
+    `encode_text`, as in `ReadsText`.
+
+    Attributes:
+        name: Name in tables and reports.
+        version: A text that differs whenever the vectors differ; it is part of a study's identity.
+    """
+
+    name: str
+    version: str
+
+    def encode_images(self, images: Sequence[Image.Image]) -> Any:
+        """Encodes N images in RGB to `[N, D]`.
+
+        Raises:
+            Transient: The same call may succeed later. It is tried again; other errors are not.
+        """
+        ...
+
+
+class ViewEncoder:
+    """An encoder of images as the encoder of views that a study needs; itself an `ImageEncoder`, too."""
+
+    grid: tuple[int, int] | None = None
+    mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    encode_text: EncodeText
+
+    def __init__(self, encoder: ImageEncoder, size: int | None = None) -> None:
+        self.encoder, self.name, self.version = encoder, encoder.name, str(encoder.version)
+        self.size = size or getattr(encoder, "size", None) or SIZE
+        self.device = getattr(encoder, "device", None)
+        self.weights_hash = f"{self.name} {self.version}"
+        if encode_text := getattr(encoder, "encode_text", None):
+            self.encode_text = encode_text
+        self.dim = first_embedding(self)
+
+    def __call__(self, views: Pixels | Sequence[Pixels]) -> EncoderOutput:
+        """Encodes views uint8 `[B, S, S, 3]`, or a list of views of any size."""
+        vectors = self.encode_images([Image.fromarray(view) for view in views])
+        return EncoderOutput(np.asarray(vectors), None, None)
+
+    def encode_images(self, images: Sequence[Image.Image]) -> Any:
+        """Encodes N images to `[N, D]`; tries again after a `Transient`."""
+        for pause in PAUSES:
+            try:
+                return self.encoder.encode_images(images)
+            except Transient as error:
+                log.info("%s: %s; trying again in %g s", self.name, error, pause)
+                time.sleep(pause)
+        return self.encoder.encode_images(images)
+
+
+def first_embedding(encoder: Encoder) -> int:
+    """Encodes one image to learn the length of its embedding; EmbedshiftError if it cannot."""
+    try:
+        shape = encoder(noise(1, encoder.size)).embedding.shape
+    except Exception as error:
+        raise EmbedshiftError(f"{encoder.name} cannot encode an image: {reason(error)[:300]}") from error
+    if len(shape) != 2 or shape[0] != 1:
+        raise EmbedshiftError(f"{encoder.name} gives {shape} for one image; it must give [N, D] for N images")
+    return int(shape[1])
+
+
+def image_encoder(
+    function: Encode, *, name: str, version: str, size: int = SIZE, encode_text: EncodeText | None = None
+) -> Encoder:
+    """Makes an encoder from a function that gets images and returns their vectors.
+
+    One process calls it. An image for which it raises an error is listed as failed; after `embedshift.Transient` the
+    same call is tried again, twice.
+
+    Args:
+        function: `(images) -> [N, D]` for N images of PIL in RGB; see `ImageEncoder`.
+        name: Name in tables and reports.
+        version: A text that differs whenever the vectors differ.
+        size: Side of squares, in pixels.
+        encode_text: `(texts) -> [N, D]`, for the settings `text` and `labels`: vectors in the space of the embedding.
+
+    Returns:
+        An encoder for `embedshift.run(model=...)`.
+
+    Raises:
+        EmbedshiftError: The function cannot encode one image.
+
+    Example:
+        >>> import numpy
+        >>> encoder = image_encoder(lambda images: [i.resize((1, 1)).getpixel((0, 0)) for i in images], name="mean",
+        ...                         version="1", size=8)
+        >>> encoder(numpy.full((2, 8, 8, 3), 7, numpy.uint8)).embedding.tolist()
+        [[7, 7, 7], [7, 7, 7]]
+    """
+    made: Any = SimpleNamespace(name=name, version=version, encode_images=function, encode_text=encode_text)
+    return ViewEncoder(made, size)
+
+
+def load_python(name: str, *, size: int | None = None, **_settings: Any) -> Encoder:
+    """Imports a function, an `ImageEncoder` or an `Encoder` by `module:name`; a function may have a `version`."""
+    module, _, path = name.partition(":")
+    if not module or not path:
+        raise UsageError(f"{CODE}{name}: give {CODE}package.module:function")
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    try:
+        found: Any = functools.reduce(getattr, path.split("."), importlib.import_module(module))
+    except Exception as error:
+        raise UsageError(f"{CODE}{name}: cannot be imported ({reason(error)[:300]})") from error
+    if isinstance(found, Encoder):
+        return found
+    if isinstance(found, ImageEncoder):
+        return ViewEncoder(found, size)
+    if not callable(found):
+        raise UsageError(f"{CODE}{name}: {type(found).__name__}, not a function of images")
+    version = str(getattr(found, "version", None) or fingerprint(found))
+    return image_encoder(found, name=f"{CODE}{name}", version=version, size=size or SIZE)
