@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from embedshift.augmentations import Suite, load_suite
+from embedshift.augmentations import ORIGINAL, load_suite
 from embedshift.augmentations.views import make_views
 from embedshift.config import ApplyTo, Json, Precision, Resize, Store, StudyConfig, make_config
 from embedshift.config.attack import make_attack_config
@@ -12,6 +12,7 @@ from embedshift.encoders import Encoder, load_encoder
 from embedshift.engines import Progress
 from embedshift.engines.written_views import write_views
 from embedshift.errors import UsageError
+from embedshift.pipeline.vectors import vector_study
 from embedshift.sources.attacked import Attack
 from embedshift.statistics.whitening import Whitening
 from embedshift.steps import run_study
@@ -22,8 +23,8 @@ from embedshift.study.gate import check
 from embedshift.study.whitening import whiten
 
 __all__ = [
-    "Study", "Whitening", "attack", "check", "compare", "load", "load_encoder", "make_views", "run", "whiten", "wrap",
-    "write_views",
+    "Study", "Whitening", "attack", "check", "compare", "from_vectors", "load", "load_encoder", "make_views", "run",
+    "whiten", "wrap", "write_views",
 ]  # fmt: skip
 
 DEFAULTS = StudyConfig()
@@ -163,7 +164,8 @@ def run(
         "groups": None if groups is None or isinstance(groups, Mapping) else str(groups),
     } | switches  # fmt: skip
     given |= {name: value for name, value in (("apply_to", apply_to), ("resize", resize)) if value is not None}
-    encoder, suite = _encoder(model, encoder_settings), _suite(augmentations)
+    encoder = _encoder(model, encoder_settings)
+    suite = None if isinstance(augmentations, str | Path) else load_suite(augmentations)
     given["model"] = model if isinstance(model, str) else model.name
     if not pairs or augmentations != DEFAULTS.augmentations:
         given["augmentations"] = str(augmentations) if isinstance(augmentations, str | Path) else "custom"
@@ -171,6 +173,36 @@ def run(
         make_config(given), Path(out), encoder=encoder, suite=suite, groups=groups, retry_failed=retry_failed,
         repair=repair, progress=progress,
     )  # fmt: skip
+    return Study(Path(out))
+
+
+def from_vectors(
+    originals: Any, variants: Mapping[str, Any] | None = None, *, out: str | Path, ids: Sequence[str] | None = None,
+    groups: GroupChoice | Sequence[object] | None = None, progress: Progress | None = None, **settings: Any,
+) -> Study:  # fmt: skip
+    """Makes a study of vectors that exist: it reads no image and loads no encoder.
+
+    Args:
+        originals: Vectors `[N, D]`: an array of NumPy, torch, Polars or pandas, an npy file, or a frame or Parquet file
+            with the columns `image_id` and `vector`, where a column `view` may tell originals and variants apart.
+        variants: Name of a view → its vectors, in the same forms; arrays in the order of the originals.
+        out: As in `run`.
+        ids: The image of each row of the arrays; None = the row's number.
+        groups: As in `run`, or the group of each of the `ids`.
+        progress: As in `run`.
+        **settings: Fields of `VectorsConfig`: `model` (a name), `images`, `views`, `store`, `seed`, `shard_size`.
+
+    Raises:
+        UsageError: Vectors cannot be read, are missing, doubled or zero, or differ in length.
+
+    Example:
+        >>> import tempfile, numpy as np
+        >>> vectors = np.random.default_rng(0).normal(size=(9, 4))
+        >>> from_vectors(vectors, {"jpeg": vectors + 0.1}, out=tempfile.mkdtemp()).augmentations
+        ['jpeg']
+    """
+    given = [(ORIGINAL, originals), *({} if variants is None else variants).items()]
+    run_study(**vector_study(given, settings, Path(out), ids=ids, groups=groups), out=Path(out), progress=progress)
     return Study(Path(out))
 
 
@@ -233,11 +265,6 @@ def _encoder(model: str | Encoder, settings: Mapping[str, Any]) -> Encoder | Non
     for name in settings:
         raise UsageError(f"{name}: {model.name} is already loaded; set it when you load the encoder")
     return model
-
-
-def _suite(augmentations: str | Path | Mapping[str, Any]) -> Suite | None:
-    """Returns the suite of a dict of transforms, and None for a name or a file."""
-    return None if isinstance(augmentations, str | Path) else load_suite(augmentations)
 
 
 def wrap(module: Any, **settings: Any) -> Encoder:

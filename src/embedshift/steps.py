@@ -71,6 +71,7 @@ def run_study(
     *,
     encoder: Encoder | None = None,
     suite: Suite | None = None,
+    context: contextlib.AbstractContextManager[StudyContext] | None = None,
     groups: Choice | None = None,
     retry_failed: bool = False,
     repair: bool = False,
@@ -80,7 +81,7 @@ def run_study(
     """Measures every image that is not measured yet, then writes the tables."""
     refuse_fork()
     groups = config.groups if groups is None else groups
-    with prepared(config, out, encoder=encoder, suite=suite) as study, locked(out):
+    with context or prepared(config, out, encoder=encoder, suite=suite) as study, locked(out):
         ids = [sample.image_id for sample in study.samples]
         if groups not in (None, NEAR):
             find_groups(groups, [storable(image_id) for image_id in ids], list)  # refused before hours of work
@@ -174,7 +175,7 @@ def _measure(
         if record.failures:
             shards.write_failures(out, [done[index] for index in sorted(done)])
 
-    measured = contextlib.closing(find_engine(study.config.engine)(_job(study, pending, progress)))
+    measured = contextlib.closing(find_engine(study.engine)(_job(study, pending, progress)))
     with ShardWriter(out, written, origin.study_id, origin.lost) as writer, measured as results:
         for result in results:
             writer.write(*result)

@@ -11,7 +11,7 @@ from typing import Any, get_args
 from embedshift.augmentations import Suite, Variant, load_suite, with_purified
 from embedshift.augmentations.augmentation import Grade
 from embedshift.augmentations.purifiers import check_purifiers
-from embedshift.config import Precision, StudyConfig
+from embedshift.config import VECTORS, Precision, StudyConfig
 from embedshift.encoders import Encoder, check_name
 from embedshift.encoders.base import EncoderInfo
 from embedshift.encoders.spec import EncoderSpec
@@ -38,7 +38,7 @@ from embedshift.sources import (
 )
 from embedshift.sources.base import hash_of
 from embedshift.sources.variants import written_views
-from embedshift.sources.views_file import folder_of
+from embedshift.sources.views_file import WrittenViews, folder_of
 from embedshift.store.info import EncoderRecord, identity_hash, read_info
 
 log = logging.getLogger(__name__)
@@ -62,6 +62,11 @@ class StudyContext:
     pairs: Mapping[str, Inspection] = field(default_factory=dict)
 
     @property
+    def engine(self) -> str:
+        """The name of what runs the shards."""
+        return VECTORS if self.config.augmentations == VECTORS else self.config.engine
+
+    @property
     def samples(self) -> list[ImageRef]:
         return [sample for shard in self.shards for sample in shard.samples]
 
@@ -81,7 +86,7 @@ def prepared(
     log.info("images: %s, views: %s per image%s", f"{len(samples):,}", f"{views:,}", _loading(config, encoder))
     pairs = inspect(source) if isinstance(source, PairedSource) else {}
     if pairs:
-        variants = [_inspected(variant, pairs, config.draws) for variant in find_variants(config)]
+        variants = [inspected(variant, pairs, config.draws) for variant in find_variants(config)]
         suite = Suite([*with_purified(variants, config.purify)])
     measures = make_measures(config, suite, samples)
     spec = encoder_spec(config, encoder, measures, begun=None if out is None else begun_encoder(out))
@@ -149,6 +154,10 @@ def find_variants(config: StudyConfig) -> list[Variant]:
     """Returns the variants in the settings, with all that a file of written views says of them."""
     if (views := written_views(config.pairs)) is None:
         return [Variant(name) for name in named_variants(config.pairs)]
+    return written_variants(views)
+
+
+def written_variants(views: WrittenViews) -> list[Variant]:
     return [
         Variant(
             name,
@@ -161,7 +170,7 @@ def find_variants(config: StudyConfig) -> list[Variant]:
     ]
 
 
-def _inspected(variant: Variant, pairs: Mapping[str, Inspection], draws: int) -> Variant:
+def inspected(variant: Variant, pairs: Mapping[str, Inspection], draws: int) -> Variant:
     """Returns a variant with the hash of its files in all draws, and the number of missing ones."""
     inspections = [pairs[folder_of(variant.name, draw, draws)] for draw in range(draws)]
     hashes = [inspection.bytes_hash for inspection in inspections]
