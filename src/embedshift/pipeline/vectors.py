@@ -61,8 +61,7 @@ def _open(
     if ids is None and config.ids is not None:
         ids = read_text(Path(config.ids).expanduser(), LIST_BYTES).splitlines()
     ids = None if ids is None else [str(image_id) for image_id in ids]
-    texts = {} if groups is None else {"group": list(groups)}
-    parts = [open_part(place, view, ids, **(texts if view == ORIGINAL else {})) for view, place in given]
+    parts = [open_part(place, view, ids, groups) for view, place in given]
     _say_disk(parts, out, stored=config.store == "all")
     file = None if config.views is None else os.path.abspath(os.path.expanduser(config.views))
     written = None if file is None else read_views_file(Path(file))
@@ -85,8 +84,8 @@ def _open(
 
 def _say_disk(parts: Sequence[Part], out: Path, *, stored: bool) -> None:
     """Says what a study takes on disk before anything is written; refuses one that has no room."""
-    first = next(parts[0].rows(), None)
-    rows, dim = sum(part.count for part in parts), 0 if first is None else first.vectors.shape[1]
+    rows, first = sum(len(part.keys) for part in parts), next(parts[0].matrices(), None)
+    dim = 0 if first is None else first.shape[1]
     study = rows * (_BESIDE + 4 * dim * stored)
     copy = rows * dim * (2 if all(part.is_half for part in parts) else 4)
     free = shutil.disk_usage(existing_folder(out)).free
@@ -109,7 +108,7 @@ def vector_study(
     seed = config.seed if source.written is None else source.written.seed
     if config.seed not in (StudyConfig.seed, seed):
         raise UsageError(f"`seed` {config.seed}: the views were drawn with the seed {seed}; leave it out")
-    chosen = (groups if by_row is None else None) or source.texts["group"] or None
+    chosen = (groups if by_row is None else None) or source.groups or None
     study = make_config(
         {
             "images": source.description.get("paths") or [config.images or ""],

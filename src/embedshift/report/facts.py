@@ -32,8 +32,7 @@ def facts(
     info: StudyInfo, records: Sequence[ShardRecord], title: str, *, naming: ImageNaming, copied: int, checksum: str
 ) -> dict[str, list[Fact]]:
     encoder, identity, config = info.encoder, info.identity, info.config
-    name, grid = naming.setting(encoder.name), encoder.grid
-    attention = ATTENTION.get(encoder.attention_kind or "", "none: this encoder provides no attention")
+    name = naming.setting(encoder.name)
     sizes = sorted({record.batch_size for record in records})
     return {
         "Encoder": [
@@ -41,9 +40,7 @@ def facts(
             *([("revision", encoder.revision)] if encoder.revision else []),
             ("hash of the weights", encoder.weights_hash),
             ("embedding", f"{encoder.dim} numbers, not normalised{_words(encoder.embedding_definition)}"),
-            ("attention", f"{grid[0]} x {grid[1]} patches; {attention}" if grid else attention),
-            ("input", f"{encoder.size} x {encoder.size} pixels, resized by {identity['resize']}"),
-            ("pixel mean; std", f"{_numbers(encoder.mean)}; {_numbers(encoder.std)}"),
+            *(_input(info) if info.has_pixels else []),
             ("precision", encoder.precision),
         ],
         "Images": [
@@ -68,6 +65,16 @@ def facts(
             ("versions", ", ".join(f"{name} {version}" for name, version in info.versions.items())),
         ],
     }
+
+
+def _input(info: StudyInfo) -> list[Fact]:
+    encoder, grid = info.encoder, info.encoder.grid
+    attention = ATTENTION.get(encoder.attention_kind or "", "none: this encoder provides no attention")
+    return [
+        ("attention", f"{grid[0]} x {grid[1]} patches; {attention}" if grid else attention),
+        ("input", f"{encoder.size} x {encoder.size} pixels, resized by {info.identity['resize']}"),
+        ("pixel mean; std", f"{_numbers(encoder.mean)}; {_numbers(encoder.std)}"),
+    ]
 
 
 def augmentation_lines(info: StudyInfo) -> list[tuple[str, str, str]]:

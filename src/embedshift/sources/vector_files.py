@@ -1,12 +1,13 @@
 """Where vectors come from: Parquet and npy files, and the arrays and frames of NumPy, torch, Polars and pandas."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -21,79 +22,72 @@ AT_ONCE, AHEAD = 4_096, 2**20
 VECTOR_COLUMNS = ("vector", "embedding")
 # What rows of originals may say of their image.
 TEXTS = ("group", "caption", "path")
-
-
-class Rows(NamedTuple):
-    """Some rows: vectors `[n, D]`, and by name the columns that say what they are of."""
-
-    vectors: NDArray[Any]
-    columns: Mapping[str, Sequence[Any]]
+_COLUMNS = ("image_id", "view", "draw", *TEXTS)
 
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Vectors from one place; rows without the column `view` are of `view`."""
+    """Vectors from one place: what its rows are of (`_COLUMNS`), and the vectors in their order, some at a time."""
 
     name: str
-    view: str
-    count: int
+    keys: pl.DataFrame
     is_half: bool
-    rows: Callable[[], Iterator[Rows]]
+    matrices: Callable[[], Iterator[NDArray[Any]]]
 
 
-def open_part(given: Any, view: str, ids: Sequence[str] | None = None, **texts: Sequence[Any]) -> Part:
+def open_part(given: Any, view: str, ids: Sequence[str] | None = None, groups: Sequence[object] | None = None) -> Part:
     """Opens vectors: the path of a Parquet or npy file, a frame with the column `image_id`, or an array.
 
-    `ids` are the images of an array, row by row, None = its row numbers; `texts` say something of them.
+    Rows without a view are of `view`; `ids` and `groups` are those of an array's rows, None = their numbers, and none.
     """
+    name = os.fspath(given) if isinstance(given, str | os.PathLike) else f"the vectors of {view!r}"
     try:
         if isinstance(given, str | os.PathLike):
             path = Path(given).expanduser()
             open_file(path).close()  # refuses what is no file, for which a reader would wait
-            if path.suffix.lower() != ".parquet":
-                return _of_array(str(path), view, lambda: np.load(path, mmap_mode="r", allow_pickle=False), ids, texts)
-            with open_file(path) as opened, pq.ParquetFile(opened) as file:
-                schema, count = file.schema_arrow, file.metadata.num_rows
-            return _of_table(str(path), view, schema, count, lambda columns: _batches(path, columns))
+            if path.suffix.lower() == ".parquet":
+                with open_file(path) as opened, pq.ParquetFile(opened) as file:
+                    schema, keys = (
+                        file.schema_arrow,
+                        file.read([each for each in _COLUMNS if each in file.schema_arrow.names]),
+                    )
+                return _table(name, view, schema, keys, lambda column: _column(path, column))
+            return _array(name, view, lambda: np.load(path, mmap_mode="r", allow_pickle=False), ids, groups)
         if "image_id" in map(str, getattr(given, "columns", ())):
-            table = pa.table(given)
-            return _of_table(
-                f"the frame of {view!r}", view, table.schema, len(table),
-                lambda columns: iter(table.select(columns).to_batches(AT_ONCE)),
-            )  # fmt: skip
+            frame = pa.table(given)
+            keys = frame.select([each for each in _COLUMNS if each in frame.column_names])
+            return _table(name, view, frame.schema, keys, lambda column: iter(frame[column].chunks))
         array = _as_array(given)
-        return _of_array(f"the array of {view!r}", view, lambda: array, ids, texts)
+        return _array(name, view, lambda: array, ids, groups)
     except UsageError:
         raise
-    except (OSError, EmbedshiftError, ValueError, EOFError, pa.ArrowException) as error:
-        name = given if isinstance(given, str | os.PathLike) else f"the vectors of {view!r}"
+    except (OSError, EmbedshiftError, ValueError, EOFError, pa.ArrowException, pl.exceptions.PolarsError) as error:
         words = "give a Parquet file, an npy file, or rows of equal length"
         raise UsageError(f"{name}: cannot be read ({cause(error):.200}); {words}") from error
 
 
-def _of_array(
-    name: str, view: str, opened: Callable[[], Any], ids: Sequence[str] | None, texts: Mapping[str, Sequence[Any]]
+def _array(
+    name: str, view: str, opened: Callable[[], Any], ids: Sequence[str] | None, groups: Sequence[object] | None
 ) -> Part:
     array = opened()
     shape, kind = getattr(array, "shape", ()), getattr(array, "dtype", type(array).__name__)
     if len(shape) != 2 or not shape[1] or kind.kind not in "fiu":
         raise UsageError(f"{name}: {kind} of shape {shape}; give numbers [images, length of a vector]")
-    columns = {"image_id": [str(row) for row in range(shape[0])] if ids is None else ids, **texts}
-    for column, cells in columns.items():
-        if len(cells) != shape[0]:
-            raise UsageError(f"{name}: has {shape[0]:,} rows, but there are {len(cells):,} of {column!r}")
+    columns = {"image_id": range(shape[0]) if ids is None else ids, **({} if groups is None else {"group": groups})}
+    for column, values in columns.items():
+        if len(values) != shape[0]:
+            raise UsageError(f"{name}: has {shape[0]:,} rows, but {len(values):,} of {column!r} are given")
+    texts = {column: [None if value is None else str(value) for value in values] for column, values in columns.items()}
 
-    def rows() -> Iterator[Rows]:
-        for start in range(0, shape[0], AT_ONCE):
-            part = slice(start, start + AT_ONCE)
-            # A file is mapped for one use: what was read would stay in memory otherwise.
-            yield Rows(opened()[part], {column: cells[part] for column, cells in columns.items()})
+    def matrices() -> Iterator[NDArray[Any]]:
+        # A file is mapped for one use: what was read would stay in memory otherwise.
+        return (opened()[start : start + AT_ONCE] for start in range(0, shape[0], AT_ONCE))
 
-    return Part(name, view, shape[0], kind == np.float16, rows)
+    return Part(name, _keys(pl.DataFrame(texts), view), kind == np.float16, matrices)
 
 
-def _of_table(
-    name: str, view: str, schema: pa.Schema, count: int, batches: Callable[[list[str]], Iterator[pa.RecordBatch]]
+def _table(
+    name: str, view: str, schema: pa.Schema, keys: pa.Table, arrays: Callable[[str], Iterator[pa.Array]]
 ) -> Part:
     vector = next((column for column in VECTOR_COLUMNS if column in schema.names), VECTOR_COLUMNS[0])
     if lacking := {"image_id", vector} - {*schema.names}:
@@ -103,26 +97,29 @@ def _of_table(
     number = kind.value_type if is_list else pa.null()
     if not (pa.types.is_floating(number) or pa.types.is_integer(number)):
         raise UsageError(f"{name}: its column {vector!r} holds {kind}, not lists of numbers")
-    columns = [column for column in ("image_id", "view", "draw", *TEXTS) if column in schema.names]
 
-    def rows() -> Iterator[Rows]:
+    def matrices() -> Iterator[NDArray[Any]]:
         start = 0
-        for batch in filter(len, batches([*columns, vector])):
-            cells = {column: _cells(batch.column(column), column) for column in columns}
-            yield Rows(_matrix(batch.column(vector), name, start), cells)
-            start += len(batch)
+        for array in filter(len, arrays(vector)):
+            yield _matrix(array, name, start)
+            start += len(array)
 
-    return Part(name, view, count, pa.types.is_float16(number), rows)
+    return Part(name, _keys(pl.DataFrame(keys), view), pa.types.is_float16(number), matrices)
 
 
-def _batches(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
+def _column(path: Path, name: str) -> Iterator[pa.Array]:
     with open_file(path) as opened, pq.ParquetFile(opened, buffer_size=AHEAD) as file:
-        yield from file.iter_batches(AT_ONCE, columns=columns)
+        yield from (batch.column(0) for batch in file.iter_batches(AT_ONCE, columns=[name]))
 
 
-def _cells(column: pa.Array, name: str) -> list[Any]:
-    cells = pc.fill_null(column.cast(pa.int32()), 0) if name == "draw" else column.cast(pa.string())
-    return list(cells.to_pylist())
+def _keys(given: pl.DataFrame, view: str) -> pl.DataFrame:
+    absent = {"view": pl.lit(view), "draw": pl.lit(0)} | {name: pl.lit(None) for name in TEXTS}
+    every = given.with_columns(**{name: value for name, value in absent.items() if name not in given.columns})
+    return every.select(
+        pl.col("image_id", "view").cast(pl.String).replace("", None),
+        pl.col("draw").cast(pl.Int64).fill_null(0),
+        pl.col(TEXTS).cast(pl.String),
+    )
 
 
 def _matrix(lists: pa.Array, name: str, start: int) -> NDArray[Any]:
