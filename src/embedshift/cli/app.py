@@ -171,7 +171,7 @@ def run(
     if describe and not as_json:
         from embedshift.cli.listing import descriptions
 
-        say(*descriptions(out))
+        say("\n".join(descriptions(out)))
     if max_failed is not None:
         refuse_failures(out, max_failed)
 
@@ -216,7 +216,8 @@ def report(
         groups=groups,
         choices=[chosen(kind, settings) for kind in choices()],
     )
-    say(*written(study.folder))
+    for line in written(study.folder):
+        say(line)
 
 
 @app.command()
@@ -282,7 +283,7 @@ def measure(settings: Json, out: Path, *, quiet: bool, as_json: bool, report: bo
             say(with_flags(line, app))
         when = f"in {seconds:.1f} s" if steps else "before; nothing was left to do"
         say(f"{counts.measured} of {counts.images} images measured {when}.")
-        say(*written(study.folder))
+        say("\n".join(written(study.folder)))
     for first in study.failures().head(1).iter_rows(named=True):
         log.warning(
             "%d of %d images could not be measured (first: %s, stage %s: %s); %s lists all of them",

@@ -13,7 +13,6 @@ def printable(text: str, keep: str = "") -> str:
     return STEERING.sub(lambda match: match[0] if match[0] in keep else ascii(match[0])[1:-1], text)
 
 
-def say(*lines: object) -> None:
-    """Prints lines on stdout."""
-    for line in lines:
-        typer.echo(printable(str(line)))
+def say(text: object) -> None:
+    """Prints one line on stdout."""
+    typer.echo(printable(str(text)))

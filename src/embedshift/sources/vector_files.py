@@ -47,15 +47,13 @@ def open_part(given: Any, view: str, ids: Sequence[str] | None = None, groups: S
             open_file(path).close()  # refuses what is no file, for which a reader would wait
             if path.suffix.lower() == ".parquet":
                 with open_file(path) as opened, pq.ParquetFile(opened) as file:
-                    schema, keys = (
-                        file.schema_arrow,
-                        file.read([each for each in _COLUMNS if each in file.schema_arrow.names]),
-                    )
+                    schema = file.schema_arrow
+                    keys = file.read([column for column in _COLUMNS if column in schema.names])
                 return _table(name, view, schema, keys, lambda column: _column(path, column))
             return _array(name, view, lambda: np.load(path, mmap_mode="r", allow_pickle=False), ids, groups)
         if "image_id" in map(str, getattr(given, "columns", ())):
             frame = pa.table(given)
-            keys = frame.select([each for each in _COLUMNS if each in frame.column_names])
+            keys = frame.select([column for column in _COLUMNS if column in frame.column_names])
             return _table(name, view, frame.schema, keys, lambda column: iter(frame[column].chunks))
         array = _as_array(given)
         return _array(name, view, lambda: array, ids, groups)

@@ -92,10 +92,10 @@ class VectorSource(ListedImages):
         """Returns what rows are of; the ids as in views.json, if there is one, where they may have other endings."""
         if keys.is_empty():
             raise UsageError(f"{self._parts[0].name}: has no rows")
-        for name, is_wrong, words in (
-            ("image_id", pl.col("image_id").is_null(), "has no image_id"),
-            ("view", pl.col("view").is_null(), "has no view"),
-            ("draw", ~pl.col("draw").is_between(0, len(keys)), "has a draw that is not numbered from 0"),
+        for is_wrong, words in (
+            (pl.col("image_id").is_null(), "has no image_id"),
+            (pl.col("view").is_null(), "has no view"),
+            (~pl.col("draw").is_between(0, len(keys)), "has a draw that is not numbered from 0"),
         ):
             for row in keys.filter(is_wrong)["row"].head(1):
                 raise UsageError(f"{self._named_row(row)} {words}")
