@@ -99,7 +99,7 @@ def test_a_suite_is_known_by_its_content_and_drawn_again_from_it(suite_of):
             np.testing.assert_array_equal(again[name].draw(IMAGE, 5), suite[name].draw(IMAGE, 5))
     newer = {"phone": {"steps": [stored["phone"]["steps"][0] | {"version": 99}, stored["phone"]["steps"][1]]}}
     assert rebuild_suite(newer) is None, "another version drew other views"
-    assert suite["phone"].description.startswith("Writes the image as JPEG and reads it again (quality: 10), then Gaus")
+    assert suite["phone"].description.startswith("Writes the image as JPEG and reads it again (quality: 10), then Gau")
 
 
 MOVED = "both: [HorizontalFlip, {Affine: {translate_px: {x: 7, y: -5}, rotate: 20}}, ISONoise, jpeg@2, VerticalFlip]"

@@ -68,6 +68,11 @@ def column(page, number):
     return page.locator(f"#summary-table tbody tr > *:nth-child({number})").all_inner_texts()
 
 
+def names(page):
+    """The augmentations of the table, without what each is."""
+    return [text.partition("\n")[0] for text in column(page, 1)]
+
+
 @pytest.mark.parametrize("scheme", first_only(["light", "dark"]))
 @pytest.mark.parametrize("width", first_only(WIDTHS))
 def test_fits_and_is_drawn(visit, screenshots, width, scheme):
@@ -93,18 +98,18 @@ def test_fits_and_is_drawn(visit, screenshots, width, scheme):
 def test_headings_sort_numbers_and_names(visit, study):
     page = visit()
     relative_shifts = study.summary().filter(metric="cosine_similarity").sort("relative_shift", descending=True)
-    assert column(page, 1) == relative_shifts["augmentation"].to_list(), "the furthest moved first"
+    assert names(page) == relative_shifts["augmentation"].to_list(), "the furthest moved first"
     means = {row["augmentation"]: row["mean"] for row in study.summary().to_dicts() if row["metric"] == "l2_distance"}
     button = page.locator("#summary-table thead th:nth-child(4) button")
     heading = page.locator("#summary-table thead th:nth-child(4)")
     button.click()
-    assert column(page, 1) == sorted(means, key=means.get)
+    assert names(page) == sorted(means, key=means.get)
     assert heading.get_attribute("aria-sort") == "ascending"
     button.click()
-    assert column(page, 1) == sorted(means, key=means.get, reverse=True)
+    assert names(page) == sorted(means, key=means.get, reverse=True)
     assert heading.get_attribute("aria-sort") == "descending"
     page.locator("#summary-table thead th:nth-child(1) button").click()
-    assert column(page, 1) == sorted(means)
+    assert names(page) == sorted(means)
     assert page.locator("[aria-sort]").count() == 1
 
 

@@ -30,7 +30,8 @@ def farther(factors, spread=0.2, seed=0):
     def change(rows):
         factor = pl.col("view").replace_strict(factors, default=1.0, return_dtype=pl.Float64)
         noise = pl.Series(np.exp(spread * rng.normal(size=len(rows))))
-        return rows.with_columns((1 - (1 - pl.col("cosine_similarity")) * factor * noise).alias("cosine_similarity"))
+        moved = 1 - (1 - pl.col("cosine_similarity")) * factor * noise
+        return rows.with_columns(moved.clip(-1.0).alias("cosine_similarity"))
 
     return change
 

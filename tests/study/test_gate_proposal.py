@@ -1,5 +1,6 @@
 """Rules to begin with: of which rows they are, that an equal study keeps them, and what is left out."""
 
+import polars as pl
 import pytest
 import yaml
 
@@ -78,7 +79,11 @@ def test_families_have_bounds_of_tolerances(tmp_path):
 
 
 def test_what_a_study_lacks_has_no_rules(tmp_path, monkeypatch):
-    study = make_study(tmp_path / "a", 9, TWO, effect={"blur": 50.0, "noise": 50.0}, dim=64)
+    def far(rows):
+        cosine = pl.col("cosine_similarity")
+        return rows.with_columns(cosine_similarity=(1 - 300 * (1 - cosine)).clip(-1.0))
+
+    study = variant(make_study(tmp_path / "made", 9, TWO, dim=64), tmp_path / "a", far)
     assert study.summary().filter(metric="cosine_similarity")["relative_shift"].min() >= 0.9
     whole = Reader.table_names.func
     lacking = property(lambda reader: tuple(name for name in whole(reader) if name != "search_ranks"))

@@ -1,6 +1,7 @@
 """`Canvas`: the image that augmentations change, and what the encoder sees of it and of its views."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -10,7 +11,9 @@ from embedshift.augmentations.augmentation import Augmentation
 from embedshift.augmentations.changes import Geometry, grid, sampled, size_of
 from embedshift.config import LONGEST, ApplyTo
 from embedshift.errors import EmbedshiftError
-from embedshift.sources.to_input import ToInput, reduced
+
+if TYPE_CHECKING:
+    from embedshift.sources.to_input import ToInput
 
 
 @dataclass(frozen=True)
@@ -23,13 +26,15 @@ class Canvas:
     """
 
     image: Pixels
-    to_input: ToInput | None = None
+    to_input: "ToInput | None" = None
 
     @classmethod
-    def of(cls, image: Pixels, to_input: ToInput, apply_to: ApplyTo = "input", longest: int = LONGEST) -> "Canvas":
+    def of(cls, image: Pixels, to_input: "ToInput", apply_to: ApplyTo = "input", longest: int = LONGEST) -> "Canvas":
         """Returns what augmentations change of a decoded image."""
         if apply_to == "input":
             return cls(to_input(image))
+        from embedshift.sources.to_input import reduced  # with all sources, which a list of augmentations does not need
+
         return cls(reduced(image, longest), to_input)
 
     @classmethod
@@ -70,13 +75,13 @@ class Canvas:
         geometry = self._geometry(augmentation, seed, self.to_input)
         return (np.nan, np.nan) if geometry is None else (geometry.displacement(), geometry.covered(self.to_input.size))
 
-    def _geometry(self, augmentation: Augmentation, seed: int, to_input: ToInput) -> Geometry | None:
+    def _geometry(self, augmentation: Augmentation, seed: int, to_input: "ToInput") -> Geometry | None:
         """Returns where each pixel of a view's input comes from in the original's input."""
         of_file = augmentation.geometry(self.image, seed)
         return None if of_file is None else _of_input(of_file, size_of(self.image), to_input)
 
 
-def _of_input(geometry: Geometry, original: tuple[int, int], to_input: ToInput) -> Geometry:
+def _of_input(geometry: Geometry, original: tuple[int, int], to_input: "ToInput") -> Geometry:
     """Returns the geometry of the inputs that are made of a file of height and width `original`, and of its view."""
     view = original if geometry.source is None else size_of(geometry.source)
     start, step = to_input.places(*view)

@@ -28,7 +28,7 @@ from embedshift.cli.options import (
     with_options,
 )
 from embedshift.cli.signals import STOPPED, Signalled, stoppable
-from embedshift.cli.words import printable, say
+from embedshift.cli.words import printable, say, say_all
 from embedshift.cli.written import written
 from embedshift.config import BUNDLED, GROUPS_WORDS, Json, StudyConfig
 from embedshift.config.machine import NO_SPACE, too_little_space, without_space
@@ -171,7 +171,7 @@ def run(
     if describe and not as_json:
         from embedshift.cli.listing import descriptions
 
-        say("\n".join(descriptions(out)))
+        say_all(descriptions(out))
     if max_failed is not None:
         refuse_failures(out, max_failed)
 
@@ -216,8 +216,7 @@ def report(
         groups=groups,
         choices=[chosen(kind, settings) for kind in choices()],
     )
-    for line in written(study.folder):
-        say(line)
+    say_all(written(study.folder))
 
 
 @app.command()
@@ -283,7 +282,7 @@ def measure(settings: Json, out: Path, *, quiet: bool, as_json: bool, report: bo
             say(with_flags(line, app))
         when = f"in {seconds:.1f} s" if steps else "before; nothing was left to do"
         say(f"{counts.measured} of {counts.images} images measured {when}.")
-        say("\n".join(written(study.folder)))
+        say_all(written(study.folder))
     for first in study.failures().head(1).iter_rows(named=True):
         log.warning(
             "%d of %d images could not be measured (first: %s, stage %s: %s); %s lists all of them",

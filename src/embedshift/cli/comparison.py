@@ -24,7 +24,8 @@ def ratio_tables(comparison: Comparison) -> list[Table]:
         )
         table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
         for place, heading in enumerate(HEADINGS):
-            table.add_column(heading.replace(", ", ",\n"), justify="right" if place else "left", no_wrap=not place)
+            words, width = heading.replace(", ", ",\n"), max(map(len, heading.split()))
+            table.add_column(words, justify="right" if place else "left", no_wrap=not place, min_width=width)
         for cells in ratio_cells(rows):
             table.add_row(*cells)
         if table.row_count:

@@ -1,6 +1,7 @@
 """Makes text safe for a terminal: control characters in names, captions or foreign errors cannot steer it."""
 
 import re
+from collections.abc import Iterable
 
 import typer
 
@@ -16,3 +17,9 @@ def printable(text: str, keep: str = "") -> str:
 def say(text: object) -> None:
     """Prints one line on stdout."""
     typer.echo(printable(str(text)))
+
+
+def say_all(lines: Iterable[object]) -> None:
+    """Prints lines on stdout."""
+    for line in lines:
+        say(line)

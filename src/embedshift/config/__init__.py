@@ -68,7 +68,7 @@ class StudyConfig:
     purify: tuple[str, ...] = setting((), "With pairs: purifiers, such as jpeg:50,median:3; adds views.", rare=True)
     apply_to: ApplyTo = setting("input", "What changes: input (the image at the encoder's size) or file (at its own).")
     longest: Annotated[int, Ge(32), Le(16_384)] = setting(
-        LONGEST, "With --apply-to file: longest side in pixels; larger images are reduced first.", rare=True
+        LONGEST, "With apply_to file: longest side in pixels; larger images are reduced first.", rare=True
     )
     families: tuple[str, ...] = setting((), "Families of strength or corruptions, separated by commas. Default: all.")
     levels: Annotated[int, Ge(1), Le(1000)] | None = setting(None, "Levels per family of strength. Default: 5.")

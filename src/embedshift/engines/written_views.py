@@ -20,12 +20,12 @@ from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.pipeline.draw import hash_image
 from embedshift.pipeline.written_views import WRITE, ViewsPlan, write_image
 from embedshift.sources import ImageRef, Source, describe_skipped, open_source, select
+from embedshift.sources.attacked import FailedImage
 from embedshift.sources.base import storable
 from embedshift.sources.pairs import by_stem, refuse_duplicate_stems
 from embedshift.sources.views_file import (
     FILE,
     ORIGINALS,
-    UnwrittenImage,
     WrittenAugmentation,
     WrittenGrade,
     WrittenImage,
@@ -222,14 +222,14 @@ def _written(
     views: WrittenViews, pending: Sequence[ImageRef], source: Source, plan: ViewsPlan, workers: int
 ) -> Iterator[WrittenViews]:
     """Yields the views with one more image each time; writes views.json now and then."""
-    images, failures = dict(views.images), list[UnwrittenImage]()
+    images, failures = dict(views.images), list[FailedImage]()
     results = draw_all(Images(pending, source, plan, write_image), min(workers, len(pending)))
     saved, pause = time.monotonic(), _SECONDS
     for sample, result in zip(pending, results, strict=True):
         if isinstance(result, Failure) and result.stage == WRITE:
             raise EmbedshiftError(result.reason)
         if isinstance(result, Failure):
-            failures.append(UnwrittenImage(**vars(result)))
+            failures.append(FailedImage(**vars(result)))
         else:
             images[storable(sample.image_id)] = result
         views = replace(views, images=images, failures=tuple(failures))

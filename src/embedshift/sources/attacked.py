@@ -47,7 +47,7 @@ class AttackedImage:
 
 @dataclass(frozen=True, kw_only=True)
 class FailedImage:
-    """An image that was not attacked; fields as in `store.shards.Failure`."""
+    """An image without results; fields as in `store.shards.Failure`."""
 
     image_id: str
     stage: str

@@ -14,6 +14,7 @@ from annotated_types import Ge, MaxLen
 
 from embedshift.config.files import read_file, read_text, typed
 from embedshift.errors import EmbedshiftError, UsageError
+from embedshift.sources.attacked import FailedImage
 from embedshift.sources.base import IMAGE_BYTES, ImageRef, hash_of, stem
 
 FILE, ORIGINALS = "views.json", "original"
@@ -55,16 +56,6 @@ class WrittenImage:
 
 
 @dataclass(frozen=True, kw_only=True)
-class UnwrittenImage:
-    """An image without files; fields as in `store.shards.Failure`."""
-
-    image_id: str
-    stage: str
-    reason: str
-    transient: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
 class WrittenViews:
     """The content of views.json."""
 
@@ -75,7 +66,7 @@ class WrittenViews:
     identity: Mapping[str, Any]
     augmentations: Mapping[str, WrittenAugmentation]
     images: Mapping[str, WrittenImage] = field(default_factory=dict)
-    failures: tuple[UnwrittenImage, ...] = ()
+    failures: tuple[FailedImage, ...] = ()
 
     @property
     def folders(self) -> list[str]:

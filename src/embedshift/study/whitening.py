@@ -57,7 +57,8 @@ def whiten(
         >>> for name in "abcdefghij":
         ...     Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8)).save(folder / f"{name}.png")
         >>> encoder = wrap(nn.Flatten(), size=8, mean=(0.5,) * 3, std=(0.5,) * 3)
-        >>> study = run(folder, out=folder / "study", model=encoder, augmentations="paper", workers=0)
+        >>> dark = {"dark": lambda image, rng: image // 2}
+        >>> study = run(folder, out=folder / "study", model=encoder, augmentations=dark, workers=0)
         >>> whiten(study, out=folder / "map.npz")(np.ones((2, 192), np.float32)).shape
         (2, 192)
     """
