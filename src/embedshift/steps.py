@@ -19,7 +19,7 @@ from embedshift.engines import Job, Progress, find_engine, find_map
 from embedshift.engines.finished_shards import changed_among, shards_to_retry
 from embedshift.errors import EmbedshiftError
 from embedshift.pipeline.prepare import StudyContext, prepared
-from embedshift.sources import Shard, remember_roots
+from embedshift.sources import Shard, VectorSource, remember_roots
 from embedshift.sources.base import storable
 from embedshift.sources.order import SHUFFLED, WINDOW
 from embedshift.store import resume, shards
@@ -71,7 +71,7 @@ def run_study(
     *,
     encoder: Encoder | None = None,
     suite: Suite | None = None,
-    context: contextlib.AbstractContextManager[StudyContext] | None = None,
+    source: VectorSource | None = None,
     groups: Choice | None = None,
     retry_failed: bool = False,
     repair: bool = False,
@@ -81,7 +81,7 @@ def run_study(
     """Measures every image that is not measured yet, then writes the tables."""
     refuse_fork()
     groups = config.groups if groups is None else groups
-    with context or prepared(config, out, encoder=encoder, suite=suite) as study, locked(out):
+    with prepared(config, out, encoder=encoder, suite=suite, source=source) as study, locked(out):
         ids = [sample.image_id for sample in study.samples]
         if groups not in (None, NEAR):
             find_groups(groups, [storable(image_id) for image_id in ids], list)  # refused before hours of work

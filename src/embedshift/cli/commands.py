@@ -79,11 +79,14 @@ def vectors(
     **settings: Any,
 ) -> None:
     """Make a study of vectors that exist: a table with image_id, view and vector, or arrays. It needs no encoder."""
+    from embedshift.augmentations import ORIGINAL
     from embedshift.cli.terminal import set_up_logging
-    from embedshift.pipeline.vectors import named_places, vector_study
+    from embedshift.pipeline.vectors import vector_study
+    from embedshift.sources import named_variants
 
     set_up_logging(quiet, lambda line: with_flags(line, app))
-    study = vector_study(named_places(places), given(settings), out, groups=settings["groups"])
+    named = [(ORIGINAL, places[0]), *named_variants(places[1:]).items()]
+    study = vector_study(named, given(settings), out, groups=settings["groups"])
     measure(study, out, quiet=quiet, as_json=as_json, report=not no_report)
 
 

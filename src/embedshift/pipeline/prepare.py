@@ -27,6 +27,7 @@ from embedshift.sources import (
     PairedSource,
     Shard,
     Source,
+    VectorSource,
     describe_skipped,
     inspect,
     named_variants,
@@ -73,18 +74,23 @@ class StudyContext:
 
 @contextlib.contextmanager
 def prepared(
-    config: StudyConfig, out: Path | None, *, encoder: Encoder | None = None, suite: Suite | None = None
+    config: StudyConfig,
+    out: Path | None,
+    *,
+    encoder: Encoder | None = None,
+    suite: Suite | None = None,
+    source: VectorSource | None = None,
 ) -> Iterator[StudyContext]:
     """Gives the study with its images listed and its encoder ready, until the end of the block."""
     config = _with_written_views(config)
     suite = suite or find_suite(config)
     if encoder is None:
         check_name(config.model)
-    source, samples, order = list_images(config, out)
+    opened, samples, order = list_images(config, out, source)
     # Said before the encoder is loaded, whose libraries alone take seconds to import.
     views = 1 + len(suite.names) * config.draws
     log.info("images: %s, views: %s per image%s", f"{len(samples):,}", f"{views:,}", _loading(config, encoder))
-    pairs = inspect(source) if isinstance(source, PairedSource) else {}
+    pairs = inspect(opened) if isinstance(opened, PairedSource) else {}
     if pairs:
         variants = [inspected(variant, pairs, config.draws) for variant in find_variants(config)]
         suite = Suite([*with_purified(variants, config.purify)])
@@ -108,9 +114,10 @@ def prepared(
         _refuse_more_than_memory(plan)
         cut = split(samples, config.shard_size)
         identity = study_identity(loaded.encoder, plan, cut, order)
+        identity |= {} if source is None else {"vectors": source.digest}
         yield StudyContext(
             config=config,
-            source=source,
+            source=opened,
             order=order,
             shards=cut,
             spec=spec,
@@ -187,9 +194,11 @@ def _with_written_views(config: StudyConfig) -> StudyConfig:
     return replace(config, seed=views.seed, draws=views.draws)
 
 
-def list_images(config: StudyConfig, out: Path | None) -> tuple[Source, list[ImageRef], str]:
+def list_images(
+    config: StudyConfig, out: Path | None, given: Source | None = None
+) -> tuple[Source, list[ImageRef], str]:
     """Returns the source of the images, the study's images in order, and the name of that order."""
-    source = open_source(config.images)
+    source = open_source(config.images) if given is None else given
     samples = select(source.samples, limit=config.limit, sample=config.sample, seed=config.seed)
     if not samples:
         raise EmbedshiftError(f"no image in {', '.join(config.images) or 'nothing'}{describe_skipped(source.skipped)}")

@@ -1,57 +1,48 @@
 """Prepares a study of vectors that exist: opens them, and makes its plan and its identity without an encoder."""
 
-import contextlib
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from embedshift.arrays import Pixels
-from embedshift.augmentations import ORIGINAL, Suite, Variant
+from embedshift.augmentations import Suite, Variant
 from embedshift.config import VECTORS, Json, StudyConfig, make_config, validated
 from embedshift.config.files import read_text
 from embedshift.config.vectors import VectorsConfig
-from embedshift.encoders.base import EncoderOutput, Preprocess
-from embedshift.encoders.spec import EncoderSpec
+from embedshift.encoders.base import EncoderOutput
 from embedshift.errors import EmbedshiftError, UsageError
-from embedshift.pipeline.identity import study_identity
-from embedshift.pipeline.measure import Observer
-from embedshift.pipeline.prepare import StudyContext, inspected, written_variants
-from embedshift.pipeline.ready import ReadyEncoder
-from embedshift.pipeline.study_plan import StudyPlan, list_columns, make_measures
-from embedshift.sources import Inspection, VectorSource, open_source, shuffle, split
+from embedshift.pipeline.prepare import inspected, written_variants
+from embedshift.sources import Inspection, VectorSource, open_source
 from embedshift.sources.base import LIST_BYTES, storable
 from embedshift.sources.inspection import files_hash
-from embedshift.sources.order import select
 from embedshift.sources.vector_files import Part, open_part
 from embedshift.sources.vectors import existing_folder
 from embedshift.sources.views_file import read_views_file
-from embedshift.store.info import identity_hash
 
 log = logging.getLogger(__name__)
 
-# Bytes of a row beside its vector, and side of the images that a report shows.
-_BESIDE, _SIDE = 64, 224
+# Bytes of a row beside its vector.
+_BESIDE = 64
 
 
 @dataclass(frozen=True, kw_only=True)
 class UnknownEncoder:
-    """Stands for the encoder that made the vectors: its name, and the length of its vectors."""
+    """Stands for the encoder that made the vectors; `size` is that of the images in a report."""
 
     name: str
     dim: int
     weights_hash: str
     grid: None = None
-    size: int = _SIDE
+    size: int = 224
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
     def __call__(self, views: Pixels) -> EncoderOutput:
-        """Raises: there is no encoder."""
-        raise EmbedshiftError(f"{self.name}: only vectors are known; there is no encoder")
+        raise EmbedshiftError(f"{self.name}: only its vectors are known")
 
 
 def _open(
@@ -85,10 +76,8 @@ def _open(
 def _say_disk(parts: Sequence[Part], out: Path, *, stored: bool) -> None:
     """Says what a study takes on disk before anything is written; refuses one that has no room."""
     rows, first = sum(len(part.keys) for part in parts), next(parts[0].matrices(), None)
-    dim = 0 if first is None else first.shape[1]
-    study = rows * (_BESIDE + 4 * dim * stored)
-    copy = rows * dim * (2 if all(part.is_half for part in parts) else 4)
-    free = shutil.disk_usage(existing_folder(out)).free
+    dim, free = 0 if first is None else first.shape[1], shutil.disk_usage(existing_folder(out)).free
+    study, copy = rows * (_BESIDE + 4 * dim * stored), 4 * rows * dim
     words = f"up to {study / 1e9:.1f} GB in {out}, and {copy / 1e9:.1f} GB more while it runs"
     if study + copy > free:
         raise UsageError(f"the study takes {words}; {free / 1e9:.1f} GB are free")
@@ -121,48 +110,10 @@ def vector_study(
             "shard_size": config.shard_size,
         }
     )
-    return {"config": study, "context": _prepared(study, source), "groups": chosen}
-
-
-def named_places(places: Sequence[str]) -> list[tuple[str, str]]:
-    """Returns the views of `PATH` or `NAME=PATH` and their paths; the first is of the originals."""
-    named = [(ORIGINAL, places[0])]
-    for text in places[1:]:
-        name, _, path = text.partition("=") if "=" in text and not os.path.exists(text) else (Path(text).stem, "", text)
-        named.append((name, path))
-    return named
-
-
-@contextlib.contextmanager
-def _prepared(config: StudyConfig, source: VectorSource) -> Iterator[StudyContext]:
-    suite = _suite(source)
-    # Who names the encoder says that vectors of this name are of one; else only the same vectors are.
+    # Who names the encoder says that all vectors of that name are of one; else only the same vectors are.
     weights = source.digest if config.model == VectorsConfig.model else f"named {config.model}"
     encoder = UnknownEncoder(name=config.model, dim=source.dim, weights_hash=weights)
-    chosen = select(source.samples, limit=None, sample=None, seed=config.seed)
-    samples, order = shuffle(chosen, source, seed=config.seed)
-    measures, spec = make_measures(config, suite, samples), EncoderSpec(model=config.model, given=encoder)
-    plan = StudyPlan(
-        config=config,
-        suite=suite,
-        preprocess=Preprocess(encoder.size, encoder.mean, encoder.std),
-        measures=measures,
-        columns=list_columns(measures, None),
-        batch_size=1 + len(suite.names) * config.draws,
-        images=len(samples),
-    )
-    cut = split(samples, config.shard_size)
-    identity = {**study_identity(encoder, plan, cut, order), "vectors": source.digest}
-    yield StudyContext(
-        config=config,
-        source=source,
-        order=order,
-        shards=cut,
-        spec=spec,
-        ready=ReadyEncoder(encoder, {question.name: Observer(spec, encoder) for question in config.asked()}),
-        plan=replace(plan, config_hash=identity_hash(identity)),
-        identity=identity,
-    )
+    return {"config": study, "source": source, "encoder": encoder, "suite": _suite(source), "groups": chosen}
 
 
 def _suite(source: VectorSource) -> Suite:

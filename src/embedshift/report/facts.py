@@ -32,15 +32,21 @@ def facts(
     info: StudyInfo, records: Sequence[ShardRecord], title: str, *, naming: ImageNaming, copied: int, checksum: str
 ) -> dict[str, list[Fact]]:
     encoder, identity, config = info.encoder, info.identity, info.config
-    name = naming.setting(encoder.name)
+    name, grid = naming.setting(encoder.name), encoder.grid
+    attention = ATTENTION.get(encoder.attention_kind or "", "none: this encoder provides no attention")
     sizes = sorted({record.batch_size for record in records})
+    given_input = [
+        ("attention", f"{grid[0]} x {grid[1]} patches; {attention}" if grid else attention),
+        ("input", f"{encoder.size} x {encoder.size} pixels, resized by {identity['resize']}"),
+        ("pixel mean; std", f"{_numbers(encoder.mean)}; {_numbers(encoder.std)}"),
+    ]
     return {
         "Encoder": [
             ("name", title if title == name else f"{title} ({name})"),
             *([("revision", encoder.revision)] if encoder.revision else []),
             ("hash of the weights", encoder.weights_hash),
             ("embedding", f"{encoder.dim} numbers, not normalised{_words(encoder.embedding_definition)}"),
-            *(_input(info) if info.has_pixels else []),
+            *(given_input if info.has_pixels else ()),
             ("precision", encoder.precision),
         ],
         "Images": [
@@ -65,16 +71,6 @@ def facts(
             ("versions", ", ".join(f"{name} {version}" for name, version in info.versions.items())),
         ],
     }
-
-
-def _input(info: StudyInfo) -> list[Fact]:
-    encoder, grid = info.encoder, info.encoder.grid
-    attention = ATTENTION.get(encoder.attention_kind or "", "none: this encoder provides no attention")
-    return [
-        ("attention", f"{grid[0]} x {grid[1]} patches; {attention}" if grid else attention),
-        ("input", f"{encoder.size} x {encoder.size} pixels, resized by {info.identity['resize']}"),
-        ("pixel mean; std", f"{_numbers(encoder.mean)}; {_numbers(encoder.std)}"),
-    ]
 
 
 def augmentation_lines(info: StudyInfo) -> list[tuple[str, str, str]]:

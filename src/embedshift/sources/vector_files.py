@@ -31,7 +31,6 @@ class Part:
 
     name: str
     keys: pl.DataFrame
-    is_half: bool
     matrices: Callable[[], Iterator[NDArray[Any]]]
 
 
@@ -81,7 +80,7 @@ def _array(
         # A file is mapped for one use: what was read would stay in memory otherwise.
         return (opened()[start : start + AT_ONCE] for start in range(0, shape[0], AT_ONCE))
 
-    return Part(name, _keys(pl.DataFrame(texts), view), kind == np.float16, matrices)
+    return Part(name, _keys(pl.DataFrame(texts), view), matrices)
 
 
 def _table(
@@ -102,7 +101,7 @@ def _table(
             yield _matrix(array, name, start)
             start += len(array)
 
-    return Part(name, _keys(pl.DataFrame(keys), view), pa.types.is_float16(number), matrices)
+    return Part(name, _keys(pl.DataFrame(keys), view), matrices)
 
 
 def _column(path: Path, name: str) -> Iterator[pa.Array]:

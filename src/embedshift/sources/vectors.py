@@ -70,15 +70,14 @@ class VectorSource(ListedImages):
             ImageRef(image_id, places.get(image_id, ""), captions[image_id], archive=KIND, position=position)
             for position, image_id in enumerate(ids)
         ]
-        self._kind = np.dtype(np.float16 if all(part.is_half for part in parts) else np.float32)
         self._copy = tempfile.TemporaryFile(dir=existing_folder(folder))  # noqa: SIM115 - as long as this object
         self.digest = self._copied(hashlib.sha256("\n".join(ids).encode() + self._rows.tobytes()))
 
     def vectors(self, positions: Sequence[int]) -> Floats:
         """Returns the vectors of some images `[n, 1 + A * draws, D]`: the original first, then draw by draw."""
         # Mapped for one use: what was read would stay in memory otherwise.
-        copied = np.memmap(self._copy, self._kind, "r").reshape(-1, self.dim)
-        return np.asarray(copied[self._rows[list(positions)]], np.float32)
+        copied = np.memmap(self._copy, np.float32, "r").reshape(-1, self.dim)
+        return np.asarray(copied[self._rows[list(positions)]])
 
     def place(self, position: int, slot: int) -> str:
         """Returns where the vector of an image's view is, in words."""
@@ -146,7 +145,7 @@ class VectorSource(ListedImages):
             for part in self._parts:
                 for given in part.matrices():
                     with np.errstate(over="ignore"):  # an infinite number is a failure of its image
-                        vectors = np.ascontiguousarray(given, self._kind)
+                        vectors = np.ascontiguousarray(given, np.float32)
                     self.dim = self.dim or vectors.shape[1]
                     if vectors.shape[1] != self.dim:
                         words = f"has {vectors.shape[1]} numbers, but others have {self.dim}"
