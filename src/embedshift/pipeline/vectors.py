@@ -78,10 +78,12 @@ def _say_disk(parts: Sequence[Part], out: Path, *, stored: bool) -> None:
     rows, first = sum(len(part.keys) for part in parts), next(parts[0].matrices(), None)
     dim, free = 0 if first is None else first.shape[1], shutil.disk_usage(existing_folder(out)).free
     study, copy = rows * (_BESIDE + 4 * dim * stored), 4 * rows * dim
-    words = f"up to {study / 1e9:.1f} GB in {out}, and {copy / 1e9:.1f} GB more while it runs"
+    words = f"up to {study / 1e6:,.0f} MB in {out}, and {copy / 1e6:,.0f} MB more while it runs"
     if study + copy > free:
-        raise UsageError(f"the study takes {words}; {free / 1e9:.1f} GB are free")
-    log.info("%s vectors of %s numbers, without metrics of pixels and attention; %s", f"{rows:,}", f"{dim:,}", words)
+        raise UsageError(f"the study takes {words}; {free / 1e6:,.0f} MB are free")
+    log.info(
+        "%s vectors of %s numbers, without metrics of pixels and attention; disk: %s", f"{rows:,}", f"{dim:,}", words
+    )
 
 
 def vector_study(
