@@ -54,7 +54,7 @@ class VectorSource(ListedImages):
 
     def __init__(self, parts: Sequence[Part], *, folder: Path, written: WrittenViews | None = None) -> None:
         super().__init__([os.path.abspath(part.name) for part in parts if os.path.isfile(part.name)], parts)
-        self.written, self._parts, self.dim = written, parts, 0
+        self.written, self._names, self.dim = written, [part.name for part in parts], 0
         self._starts = np.cumsum([0, *(len(part.keys) for part in parts)])
         keys = self._checked_keys(pl.concat([part.keys for part in parts]).with_row_index("row"))
         ids = keys["image_id"].unique(maintain_order=True).to_list()
@@ -71,7 +71,7 @@ class VectorSource(ListedImages):
             for position, image_id in enumerate(ids)
         ]
         self._copy = tempfile.TemporaryFile(dir=existing_folder(folder))  # noqa: SIM115 - as long as this object
-        self.digest = self._copied(hashlib.sha256("\n".join(ids).encode() + self._rows.tobytes()))
+        self.digest = self._copied(parts, hashlib.sha256("\n".join(ids).encode() + self._rows.tobytes()))
 
     def vectors(self, positions: Sequence[int]) -> Floats:
         """Returns the vectors of some images `[n, 1 + A * draws, D]`: the original first, then draw by draw."""
@@ -85,12 +85,12 @@ class VectorSource(ListedImages):
 
     def _named_row(self, row: int) -> str:
         number = int(np.searchsorted(self._starts, row, "right")) - 1
-        return f"{self._parts[number].name}: row {row - self._starts[number]}"
+        return f"{self._names[number]}: row {row - self._starts[number]}"
 
     def _checked_keys(self, keys: pl.DataFrame) -> pl.DataFrame:
         """Returns what rows are of; the ids as in views.json, if there is one, where they may have other endings."""
         if keys.is_empty():
-            raise UsageError(f"{self._parts[0].name}: has no rows")
+            raise UsageError(f"{self._names[0]}: has no rows")
         for is_wrong, words in (
             (pl.col("image_id").is_null(), "has no image_id"),
             (pl.col("view").is_null(), "has no view"),
@@ -138,11 +138,11 @@ class VectorSource(ListedImages):
         name = ORIGINALS if slot == 0 else self.views[view]
         return repr(name) + (f", draw {draw}" if slot and self.draws > 1 else "")
 
-    def _copied(self, digest: Any) -> str:
+    def _copied(self, parts: Sequence[Part], digest: Any) -> str:
         """Copies all vectors, and returns a hash of them; refuses different lengths and zero vectors."""
         row = 0
         try:
-            for part in self._parts:
+            for part in parts:
                 for given in part.matrices():
                     with np.errstate(over="ignore"):  # an infinite number is a failure of its image
                         vectors = np.ascontiguousarray(given, np.float32)
