@@ -192,6 +192,9 @@ def from_vectors(
         progress: As in `run`.
         **settings: Fields of `VectorsConfig`: `model` (a name), `images`, `views`, `store`, `seed`, `shard_size`.
 
+    Returns:
+        The finished study.
+
     Raises:
         UsageError: Vectors cannot be read, are missing, doubled or zero, or differ in length.
 

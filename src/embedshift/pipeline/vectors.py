@@ -122,7 +122,8 @@ def _suite(source: VectorSource) -> Suite:
     """Returns the views as variants; of written views with the same descriptions as a study of their files has."""
     if source.written is None:
         return Suite([Variant(name, description="Vectors made by another program") for name in source.views])
-    written, inspections = source.written, {}
+    written = source.written
+    inspections: dict[str, Inspection] = {}
     for folder in written.folders:
         digests = {image_id: image.files[folder] for image_id, image in written.images.items()}
         found = files_hash(digests)

@@ -39,10 +39,10 @@ def open_part(given: Any, view: str, ids: Sequence[str] | None = None, groups: S
 
     Rows without a view are of `view`; `ids` and `groups` are those of an array's rows, None = their numbers, and none.
     """
-    name = os.fspath(given) if isinstance(given, str | os.PathLike) else f"the vectors of {view!r}"
+    name = os.path.expanduser(given) if isinstance(given, str | os.PathLike) else f"the vectors of {view!r}"
     try:
         if isinstance(given, str | os.PathLike):
-            path = Path(given).expanduser()
+            path = Path(name)
             open_file(path).close()  # refuses what is no file, for which a reader would wait
             if path.suffix.lower() == ".parquet":
                 with open_file(path) as opened, pq.ParquetFile(opened) as file:
@@ -67,10 +67,12 @@ def _array(
     name: str, view: str, opened: Callable[[], Any], ids: Sequence[str] | None, groups: Sequence[object] | None
 ) -> Part:
     array = opened()
-    shape, kind = getattr(array, "shape", ()), getattr(array, "dtype", type(array).__name__)
+    shape: tuple[int, ...] = getattr(array, "shape", ())
+    kind: Any = getattr(array, "dtype", type(array).__name__)
     if len(shape) != 2 or not shape[1] or kind.kind not in "fiu":
         raise UsageError(f"{name}: {kind} of shape {shape}; give numbers [images, length of a vector]")
-    columns = {"image_id": range(shape[0]) if ids is None else ids, **({} if groups is None else {"group": groups})}
+    columns: dict[str, Sequence[object]] = {"image_id": range(shape[0]) if ids is None else ids}
+    columns |= {} if groups is None else {"group": groups}
     for column, values in columns.items():
         if len(values) != shape[0]:
             raise UsageError(f"{name}: has {shape[0]:,} rows, but {len(values):,} of {column!r} are given")

@@ -37,7 +37,7 @@ class ListedImages(FolderSource):
         ]
         folders = [os.path.dirname(sample.location) for sample in self.samples]
         root = {"root": os.path.commonpath(folders)} if folders else {}
-        self.description: dict[str, Any] = {"kind": KIND, "paths": list(files), **root}
+        self.description = {"kind": KIND, "paths": list(files), **root}
 
 
 class VectorSource(ListedImages):
@@ -58,9 +58,9 @@ class VectorSource(ListedImages):
         self._starts = np.cumsum([0, *(len(part.keys) for part in parts)])
         keys = self._checked_keys(pl.concat([part.keys for part in parts]).with_row_index("row"))
         ids = keys["image_id"].unique(maintain_order=True).to_list()
-        names = keys["view"].unique(maintain_order=True) if written is None else written.augmentations
+        names = keys["view"].unique(maintain_order=True).to_list() if written is None else [*written.augmentations]
         self.views = [name for name in names if name != ORIGINALS]
-        self.draws = 1 + int(keys["draw"].max())  # type: ignore[arg-type]
+        self.draws = 1 + int(keys.select(pl.col("draw").max()).item())
         self._rows = self._index(keys, ids)
         originals = keys.filter(view=ORIGINALS)
         self.groups = dict(originals.select("image_id", "group").drop_nulls().iter_rows())
