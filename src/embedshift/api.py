@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from embedshift.augmentations import ORIGINAL, load_suite
+from embedshift.augmentations import ORIGINAL, Suite, load_suite
 from embedshift.augmentations.views import make_views
 from embedshift.config import ApplyTo, Json, Precision, Resize, Store, StudyConfig, make_config
 from embedshift.config.attack import make_attack_config
@@ -164,8 +164,7 @@ def run(
         "groups": None if groups is None or isinstance(groups, Mapping) else str(groups),
     } | switches  # fmt: skip
     given |= {name: value for name, value in (("apply_to", apply_to), ("resize", resize)) if value is not None}
-    encoder = _encoder(model, encoder_settings)
-    suite = None if isinstance(augmentations, str | Path) else load_suite(augmentations)
+    encoder, suite = _encoder(model, encoder_settings), _suite(augmentations)
     given["model"] = model if isinstance(model, str) else model.name
     if not pairs or augmentations != DEFAULTS.augmentations:
         given["augmentations"] = str(augmentations) if isinstance(augmentations, str | Path) else "custom"
@@ -268,6 +267,11 @@ def _encoder(model: str | Encoder, settings: Mapping[str, Any]) -> Encoder | Non
     for name in settings:
         raise UsageError(f"{name}: {model.name} is already loaded; set it when you load the encoder")
     return model
+
+
+def _suite(augmentations: str | Path | Mapping[str, Any]) -> Suite | None:
+    """Returns the suite of a dict of transforms, and None for a name or a file."""
+    return None if isinstance(augmentations, str | Path) else load_suite(augmentations)
 
 
 def wrap(module: Any, **settings: Any) -> Encoder:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -22,7 +21,7 @@ AT_ONCE, AHEAD = 4_096, 2**20
 VECTOR_COLUMNS = ("vector", "embedding")
 # What rows of originals may say of their image.
 TEXTS = ("group", "caption", "path")
-_COLUMNS = ("image_id", "view", "draw", *TEXTS)
+_COLUMNS = {"image_id": pa.string(), "view": pa.string(), "draw": pa.int64(), **dict.fromkeys(TEXTS, pa.string())}
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +29,7 @@ class Part:
     """Vectors from one place: what its rows are of (`_COLUMNS`), and the vectors in their order, some at a time."""
 
     name: str
-    keys: pl.DataFrame
+    keys: pa.Table
     matrices: Callable[[], Iterator[NDArray[Any]]]
 
 
@@ -58,7 +57,7 @@ def open_part(given: Any, view: str, ids: Sequence[str] | None = None, groups: S
         return _array(name, view, lambda: array, ids, groups)
     except UsageError:
         raise
-    except (OSError, EmbedshiftError, ValueError, EOFError, pa.ArrowException, pl.exceptions.PolarsError) as error:
+    except (OSError, EmbedshiftError, ValueError, EOFError, pa.ArrowException) as error:
         words = "give a Parquet file, an npy file, or rows of equal length"
         raise UsageError(f"{name}: cannot be read ({cause(error):.200}); {words}") from error
 
@@ -82,7 +81,7 @@ def _array(
         # A file is mapped for one use: what was read would stay in memory otherwise.
         return (opened()[start : start + AT_ONCE] for start in range(0, shape[0], AT_ONCE))
 
-    return Part(name, _keys(pl.DataFrame(texts), view), matrices)
+    return Part(name, _keys(pa.table(texts), view), matrices)
 
 
 def _table(
@@ -103,7 +102,7 @@ def _table(
             yield _matrix(array, name, start)
             start += len(array)
 
-    return Part(name, _keys(pl.DataFrame(keys), view), matrices)
+    return Part(name, _keys(keys, view), matrices)
 
 
 def _column(path: Path, name: str) -> Iterator[pa.Array]:
@@ -111,14 +110,13 @@ def _column(path: Path, name: str) -> Iterator[pa.Array]:
         yield from (batch.column(0) for batch in file.iter_batches(AT_ONCE, columns=[name]))
 
 
-def _keys(given: pl.DataFrame, view: str) -> pl.DataFrame:
-    absent = {"view": pl.lit(view), "draw": pl.lit(0)} | {name: pl.lit(None) for name in TEXTS}
-    every = given.with_columns(**{name: value for name, value in absent.items() if name not in given.columns})
-    return every.select(
-        pl.col("image_id", "view").cast(pl.String).replace("", None),
-        pl.col("draw").cast(pl.Int64).fill_null(0),
-        pl.col(TEXTS).cast(pl.String),
-    )
+def _keys(given: pa.Table, view: str) -> pa.Table:
+    names = given.column_names
+    cells = {
+        name: given[name].cast(kind) if name in names else pa.nulls(len(given), kind) for name, kind in _COLUMNS.items()
+    }
+    cells["view"] = cells["view"] if "view" in names else pa.array([view] * len(given), pa.string())
+    return pa.table(cells | {"draw": pc.fill_null(cells["draw"], 0)})
 
 
 def _matrix(lists: pa.Array, name: str, start: int) -> NDArray[Any]:

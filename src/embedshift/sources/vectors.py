@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from embedshift.arrays import Floats
@@ -31,9 +31,10 @@ class ListedImages(FolderSource):
         parts = [open_part(file, ORIGINALS) for file in files] if parts is None else parts
         self.samples = [
             # A relative path is beside the table.
-            ImageRef(image_id, os.path.abspath(Path(part.name).parent / os.path.expanduser(path)))
+            ImageRef(row["image_id"], os.path.abspath(Path(part.name).parent / os.path.expanduser(row["path"])))
             for part in parts
-            for image_id, path in part.keys.filter(view=ORIGINALS).select("image_id", "path").drop_nulls().iter_rows()
+            for row in part.keys.filter(pc.equal(part.keys["view"], ORIGINALS)).to_pylist()
+            if row["path"] is not None
         ]
         folders = [os.path.dirname(sample.location) for sample in self.samples]
         root = {"root": os.path.commonpath(folders)} if folders else {}
@@ -56,15 +57,18 @@ class VectorSource(ListedImages):
         super().__init__([os.path.abspath(part.name) for part in parts if os.path.isfile(part.name)], parts)
         self.written, self._names, self.dim = written, [part.name for part in parts], 0
         self._starts = np.cumsum([0, *(len(part.keys) for part in parts)])
-        keys = self._checked_keys(pl.concat([part.keys for part in parts]).with_row_index("row"))
-        ids = keys["image_id"].unique(maintain_order=True).to_list()
-        names = keys["view"].unique(maintain_order=True).to_list() if written is None else [*written.augmentations]
-        self.views = [name for name in names if name != ORIGINALS]
-        self.draws = 1 + int(keys.select(pl.col("draw").max()).item())
-        self._rows = self._index(keys, ids)
-        originals = keys.filter(view=ORIGINALS)
-        self.groups = dict(originals.select("image_id", "group").drop_nulls().iter_rows())
-        captions = dict(originals.select("image_id", "caption").iter_rows())
+        if not self._starts[-1]:
+            raise UsageError(f"{self._names[0]}: has no rows")
+        keys = pa.concat_tables([part.keys for part in parts])
+        images, ids = self._images(keys["image_id"])
+        views, self.views = self._numbered_views(keys["view"])
+        draws = keys["draw"].to_numpy()
+        self.draws = 1 + int(draws.max())
+        self._rows = self._index(images, views, draws, ids)
+        of_images = np.array(ids, object)[images[views == 0]].tolist()
+        texts = {name: keys[name].filter(pa.array(views == 0)).to_pylist() for name in ("group", "caption")}
+        self.groups = {name: group for name, group in zip(of_images, texts["group"], strict=True) if group is not None}
+        captions = dict(zip(of_images, texts["caption"], strict=True))
         places = {sample.image_id: sample.location for sample in self.samples}
         self.samples = [
             ImageRef(image_id, places.get(image_id, ""), captions[image_id], archive=KIND, position=position)
@@ -87,40 +91,50 @@ class VectorSource(ListedImages):
         number = int(np.searchsorted(self._starts, row, "right")) - 1
         return f"{self._names[number]}: row {row - self._starts[number]}"
 
-    def _checked_keys(self, keys: pl.DataFrame) -> pl.DataFrame:
-        """Returns what rows are of; the ids as in views.json, if there is one, where they may have other endings."""
-        if keys.is_empty():
-            raise UsageError(f"{self._names[0]}: has no rows")
-        for is_wrong, words in (
-            (pl.col("image_id").is_null(), "has no image_id"),
-            (pl.col("view").is_null(), "has no view"),
-            (~pl.col("draw").is_between(0, len(keys)), "has a draw that is not numbered from 0"),
-        ):
-            for row in keys.filter(is_wrong)["row"].head(1):
-                raise UsageError(f"{self._named_row(row)} {words}")
-        if self.written is None:
-            return keys
-        by_stem = {stem(image_id): image_id for image_id in self.written.images}
-        known = {image_id: by_stem.get(stem(image_id)) for image_id in keys["image_id"].unique()}
-        views = [ORIGINALS, *self.written.augmentations]
-        for name, listed in (("image_id", [name for name, own in known.items() if own]), ("view", views)):
-            for row, text in keys.filter(~pl.col(name).is_in(listed)).select("row", name).head(1).iter_rows():
-                raise UsageError(f"{self._named_row(row)} has the {name} {text!r}, which {FILE} does not have")
-        return keys.with_columns(pl.col("image_id").replace_strict(known, return_dtype=pl.String))
+    def _coded(self, column: pa.ChunkedArray, name: str) -> tuple[NDArray[np.int64], list[str]]:
+        """Returns the number of each row's text, and the texts, in the order in which they come first."""
+        for row in np.flatnonzero(pc.fill_null(pc.equal(column, ""), True).to_numpy())[:1]:
+            raise UsageError(f"{self._named_row(row)} has no {name}")
+        coded = column.combine_chunks().dictionary_encode()
+        return coded.indices.to_numpy().astype(np.int64), coded.dictionary.to_pylist()
 
-    def _index(self, keys: pl.DataFrame, ids: Sequence[str]) -> NDArray[np.int64]:
+    def _images(self, column: pa.ChunkedArray) -> tuple[NDArray[np.int64], list[str]]:
+        """Returns the number of each row's image, and the ids: those of views.json, which may have other endings."""
+        images, ids = self._coded(column, "image_id")
+        if self.written is None:
+            return images, ids
+        known = {stem(image_id): image_id for image_id in self.written.images}
+        self._refuse_unknown(images, [image_id for image_id in ids if stem(image_id) not in known], ids, "image_id")
+        own = [known[stem(image_id)] for image_id in ids]
+        numbers = {image_id: number for number, image_id in enumerate(dict.fromkeys(own))}
+        return np.array([numbers[image_id] for image_id in own])[images], [*numbers]
+
+    def _numbered_views(self, column: pa.ChunkedArray) -> tuple[NDArray[np.int64], list[str]]:
+        """Returns the number of each row's view, 0 = the original, and the names of the others."""
+        coded, given = self._coded(column, "view")
+        names = [name for name in (given if self.written is None else self.written.augmentations) if name != ORIGINALS]
+        numbers = {name: number for number, name in enumerate([ORIGINALS, *names])}
+        self._refuse_unknown(coded, [name for name in given if name not in numbers], given, "view")
+        return np.array([numbers[name] for name in given])[coded], names
+
+    def _refuse_unknown(self, coded: NDArray[np.int64], unknown: list[str], given: list[str], name: str) -> None:
+        for text in unknown[:1]:
+            row = int(np.argmax(coded == given.index(text)))
+            raise UsageError(f"{self._named_row(row)} has the {name} {text!r}, which {FILE} does not have")
+
+    def _index(
+        self, images: NDArray[np.int64], views: NDArray[np.int64], draws: NDArray[np.int64], ids: Sequence[str]
+    ) -> NDArray[np.int64]:
         """Returns the row of every image's view and draw, `[N, 1 + A * draws]`; refuses doubles and gaps."""
         width = 1 + len(self.views) * self.draws
         if not self.views:
             raise UsageError(f"all vectors are of {ORIGINALS!r}; give those of one view at least")
-        if len(ids) * width > 64 * len(keys):
+        if (draws < 0).any():
+            raise UsageError(f"{self._named_row(int(draws.argmin()))} has a draw that is not numbered from 0")
+        if len(ids) * width > 64 * len(images):
             words = f"{len(self.views):,} views with {self.draws:,} draws of {len(ids):,} images"
-            raise UsageError(f"only {len(keys):,} vectors for {words}; give one for each")
-        images, views = (
-            keys[name].cast(pl.Enum(values)).to_physical().cast(pl.Int64).to_numpy()
-            for name, values in (("image_id", ids), ("view", [ORIGINALS, *self.views]))
-        )
-        slots = np.where(views > 0, keys["draw"].to_numpy() * len(self.views) + views, 0)
+            raise UsageError(f"only {len(images):,} vectors for {words}; give one for each")
+        slots = np.where(views > 0, draws * len(self.views) + views, 0)
         counts = np.bincount(images * width + slots, minlength=len(ids) * width).reshape(-1, width)
         if (counts > 1).any():
             image, slot = np.argwhere(counts > 1)[0]
@@ -130,7 +144,7 @@ class VectorSource(ListedImages):
                 words = f"{missing.sum():,} of {len(ids):,} images have no vector of {self._named(slot)}"
                 raise UsageError(f"{words} (first: {ids[missing.argmax()]}); give it, or leave these images out")
         rows = np.empty((len(ids), width), np.int64)
-        rows[images, slots] = np.arange(len(keys))
+        rows[images, slots] = np.arange(len(images))
         return rows
 
     def _named(self, slot: int) -> str:
