@@ -101,7 +101,7 @@ def run(
         sample: Measure N of these images, drawn by the seed; None = all.
         until: A width from 0 to 1, such as 0.1. Images are measured, in the order drawn by the seed, until the 95 %
             interval of every relative shift r ends within `until` x max(0.1, r) of it; `limit` or all images are the
-            most. It is tested after every shard, not before 64 images (or 20 groups), or 192 (64) where shifts are
+            most. It is tested after every shard, not before 64 images (or 20 groups), or 256 (64) where shifts are
             skewed. A later run without it goes on.
         seed: Decides every draw and the order of the images; 0 or more.
         draws: Views of each image and augmentation, from 1.

@@ -12,7 +12,7 @@ from embedshift.statistics.sample import Estimates
 SMALL = 0.1
 # Images, and groups of them, below which no interval is trusted to be narrow: a sample may lack the few images that an
 # augmentation moves far. So they are more if an augmentation's shifts are skewed, by more than an exponential law's.
-LEAST, LEAST_OF_SKEWED, SKEWNESS = (64, 20), (192, 64), 2.0
+LEAST, LEAST_OF_SKEWED, SKEWNESS = (64, 20), (256, 64), 2.0
 
 
 def widths(
