@@ -35,6 +35,7 @@ def _image(sample: ImageRef, vectors: Floats, source: VectorSource) -> DrawnImag
     """Returns an image without pixels; a failure if one of its vectors has a number that is none."""
     views = len(vectors)
     if (wrong := np.flatnonzero(~np.isfinite(vectors).all(axis=1))).size:
-        reason = f"{source.place(sample.position, int(wrong[0]))} has a number that is NaN or infinite"
+        place = source.place(int(source.rows[sample.position, wrong[0]]))
+        reason = f"{place} has a number that is NaN or infinite"
         return Failure(storable(sample.image_id), "read", reason)
     return DrawnImage(sample, None, np.zeros((views, 1, 1, 3), np.uint8), [0] * views, {}, {})

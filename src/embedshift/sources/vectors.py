@@ -33,8 +33,7 @@ class ListedImages(FolderSource):
             # A relative path is beside the table.
             ImageRef(row["image_id"], os.path.abspath(Path(part.name).parent / os.path.expanduser(row["path"])))
             for part in parts
-            for row in part.keys.filter(pc.equal(part.keys["view"], ORIGINALS)).to_pylist()
-            if row["path"] is not None
+            for row in part.keys.filter((pc.field("view") == ORIGINALS) & pc.field("path").is_valid()).to_pylist()
         ]
         folders = [os.path.dirname(sample.location) for sample in self.samples]
         root = {"root": os.path.commonpath(folders)} if folders else {}
@@ -64,7 +63,7 @@ class VectorSource(ListedImages):
         views, self.views = self._numbered_views(keys["view"])
         draws = keys["draw"].to_numpy()
         self.draws = 1 + int(draws.max())
-        self._rows = self._index(images, views, draws, ids)
+        self.rows = self._index(images, views, draws, ids)
         of_images = np.array(ids, object)[images[views == 0]].tolist()
         texts = {name: keys[name].filter(pa.array(views == 0)).to_pylist() for name in ("group", "caption")}
         self.groups = {name: group for name, group in zip(of_images, texts["group"], strict=True) if group is not None}
@@ -75,26 +74,23 @@ class VectorSource(ListedImages):
             for position, image_id in enumerate(ids)
         ]
         self._copy = tempfile.TemporaryFile(dir=existing_folder(folder))  # noqa: SIM115 - as long as this object
-        self.digest = self._copied(parts, hashlib.sha256("\n".join(ids).encode() + self._rows.tobytes()))
+        self.digest = self._copied(parts, hashlib.sha256("\n".join(ids).encode() + self.rows.tobytes()))
 
     def vectors(self, positions: Sequence[int]) -> Floats:
         """Returns the vectors of some images `[n, 1 + A * draws, D]`: the original first, then draw by draw."""
         # Mapped for one use: what was read would stay in memory otherwise.
         copied = np.memmap(self._copy, np.float32, "r").reshape(-1, self.dim)
-        return np.asarray(copied[self._rows[list(positions)]])
+        return np.asarray(copied[self.rows[list(positions)]])
 
-    def place(self, position: int, slot: int) -> str:
-        """Returns where the vector of an image's view is, in words."""
-        return self._named_row(int(self._rows[position, slot]))
-
-    def _named_row(self, row: int) -> str:
+    def place(self, row: int) -> str:
+        """Returns where a row is, in words."""
         number = int(np.searchsorted(self._starts, row, "right")) - 1
         return f"{self._names[number]}: row {row - self._starts[number]}"
 
     def _coded(self, column: pa.ChunkedArray, name: str) -> tuple[NDArray[np.int64], list[str]]:
         """Returns the number of each row's text, and the texts, in the order in which they come first."""
         for row in np.flatnonzero(pc.fill_null(pc.equal(column, ""), True).to_numpy())[:1]:
-            raise UsageError(f"{self._named_row(row)} has no {name}")
+            raise UsageError(f"{self.place(row)} has no {name}")
         coded = column.combine_chunks().dictionary_encode()
         return coded.indices.to_numpy().astype(np.int64), coded.dictionary.to_pylist()
 
@@ -120,7 +116,7 @@ class VectorSource(ListedImages):
     def _refuse_unknown(self, coded: NDArray[np.int64], unknown: list[str], given: list[str], name: str) -> None:
         for text in unknown[:1]:
             row = int(np.argmax(coded == given.index(text)))
-            raise UsageError(f"{self._named_row(row)} has the {name} {text!r}, which {FILE} does not have")
+            raise UsageError(f"{self.place(row)} has the {name} {text!r}, which {FILE} does not have")
 
     def _index(
         self, images: NDArray[np.int64], views: NDArray[np.int64], draws: NDArray[np.int64], ids: Sequence[str]
@@ -130,7 +126,7 @@ class VectorSource(ListedImages):
         if not self.views:
             raise UsageError(f"all vectors are of {ORIGINALS!r}; give those of one view at least")
         if (draws < 0).any():
-            raise UsageError(f"{self._named_row(int(draws.argmin()))} has a draw that is not numbered from 0")
+            raise UsageError(f"{self.place(int(draws.argmin()))} has a draw that is not numbered from 0")
         if len(ids) * width > 64 * len(images):
             words = f"{len(self.views):,} views with {self.draws:,} draws of {len(ids):,} images"
             raise UsageError(f"only {len(images):,} vectors for {words}; give one for each")
@@ -163,10 +159,10 @@ class VectorSource(ListedImages):
                     self.dim = self.dim or vectors.shape[1]
                     if vectors.shape[1] != self.dim:
                         words = f"has {vectors.shape[1]} numbers, but others have {self.dim}"
-                        raise UsageError(f"{self._named_row(row)} {words}; give vectors of one encoder")
+                        raise UsageError(f"{self.place(row)} {words}; give vectors of one encoder")
                     if (zero := np.flatnonzero(~vectors.any(axis=1))).size:
                         words = "is a zero vector, which has no direction; leave its image out"
-                        raise UsageError(f"{self._named_row(row + int(zero[0]))} {words}")
+                        raise UsageError(f"{self.place(row + int(zero[0]))} {words}")
                     digest.update(content := vectors.tobytes())
                     self._copy.write(content)
                     row += len(vectors)
