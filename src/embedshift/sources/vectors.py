@@ -4,7 +4,7 @@ import hashlib
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +59,9 @@ class VectorSource(ListedImages):
         if not self._starts[-1]:
             raise UsageError(f"{self._names[0]}: has no rows")
         keys = pa.concat_tables([part.keys for part in parts])
-        images, ids = self._images(keys["image_id"])
-        views, self.views = self._numbered_views(keys["view"])
+        names = [ORIGINALS, *(() if written is None else written.augmentations)]
+        images, ids = self._numbered(keys["image_id"], "image_id", known=None if written is None else written.images)
+        views, (_, *self.views) = self._numbered(keys["view"], "view", names, None if written is None else names)
         draws = keys["draw"].to_numpy()
         self.draws = 1 + int(draws.max())
         self.rows = self._index(images, views, draws, ids)
@@ -87,36 +88,24 @@ class VectorSource(ListedImages):
         number = int(np.searchsorted(self._starts, row, "right")) - 1
         return f"{self._names[number]}: row {row - self._starts[number]}"
 
-    def _coded(self, column: pa.ChunkedArray, name: str) -> tuple[NDArray[np.int64], list[str]]:
-        """Returns the number of each row's text, and the texts, in the order in which they come first."""
+    def _numbered(
+        self, column: pa.ChunkedArray, name: str, first: Iterable[str] = (), known: Iterable[str] | None = None
+    ) -> tuple[NDArray[np.int64], list[str]]:
+        """Returns the number of each row's text, and the texts: `first`, then others in the order in which they come.
+
+        If some are `known`, no others are accepted; without their endings they are the same.
+        """
         for row in np.flatnonzero(pc.fill_null(pc.equal(column, ""), True).to_numpy())[:1]:
             raise UsageError(f"{self.place(row)} has no {name}")
         coded = column.combine_chunks().dictionary_encode()
-        return coded.indices.to_numpy().astype(np.int64), coded.dictionary.to_pylist()
-
-    def _images(self, column: pa.ChunkedArray) -> tuple[NDArray[np.int64], list[str]]:
-        """Returns the number of each row's image, and the ids: those of views.json, which may have other endings."""
-        images, ids = self._coded(column, "image_id")
-        if self.written is None:
-            return images, ids
-        known = {stem(image_id): image_id for image_id in self.written.images}
-        self._refuse_unknown(images, [image_id for image_id in ids if stem(image_id) not in known], ids, "image_id")
-        own = [known[stem(image_id)] for image_id in ids]
-        numbers = {image_id: number for number, image_id in enumerate(dict.fromkeys(own))}
-        return np.array([numbers[image_id] for image_id in own])[images], [*numbers]
-
-    def _numbered_views(self, column: pa.ChunkedArray) -> tuple[NDArray[np.int64], list[str]]:
-        """Returns the number of each row's view, 0 = the original, and the names of the others."""
-        coded, given = self._coded(column, "view")
-        names = [name for name in (given if self.written is None else self.written.augmentations) if name != ORIGINALS]
-        numbers = {name: number for number, name in enumerate([ORIGINALS, *names])}
-        self._refuse_unknown(coded, [name for name in given if name not in numbers], given, "view")
-        return np.array([numbers[name] for name in given])[coded], names
-
-    def _refuse_unknown(self, coded: NDArray[np.int64], unknown: list[str], given: list[str], name: str) -> None:
-        for text in unknown[:1]:
-            row = int(np.argmax(coded == given.index(text)))
+        given, rows = coded.dictionary.to_pylist(), coded.indices.to_numpy()
+        by_stem = {stem(text): text for text in known or ()}
+        own = given if known is None else [by_stem.get(stem(text), "") for text in given]
+        if "" in own:
+            row, text = int(np.argmax(rows == own.index(""))), given[own.index("")]
             raise UsageError(f"{self.place(row)} has the {name} {text!r}, which {FILE} does not have")
+        numbers = {text: number for number, text in enumerate(dict.fromkeys([*first, *own]))}
+        return np.array([numbers[text] for text in own], np.int64)[rows], [*numbers]
 
     def _index(
         self, images: NDArray[np.int64], views: NDArray[np.int64], draws: NDArray[np.int64], ids: Sequence[str]
