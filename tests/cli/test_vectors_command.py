@@ -1,6 +1,7 @@
 """`embedshift vectors`: arrays by name and place, and one line for everything that is wrong with vectors."""
 
 import json
+import shutil
 
 import numpy as np
 import polars as pl
@@ -107,6 +108,15 @@ def test_bad_files_are_one_line(tmp_path, monkeypatch, capsys):
         done = call(monkeypatch, capsys, "vectors", *arguments, "--out", tmp_path / "study")
         assert (done.code, words in done.line) == (2, True), done.err
     assert not (tmp_path / "study").exists()
+
+
+def test_a_study_without_room_on_disk_is_one_line(tmp_path, monkeypatch, capsys):
+    paths = save(tmp_path, original=np.ones((4_000, 250)), view=np.ones((4_000, 250)))
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 10**9, 10**7))
+    done = call(monkeypatch, capsys, "vectors", paths["original"], paths["view"], "--out", tmp_path / "study")
+    # 8,000 vectors of 250 numbers of four bytes, and 64 bytes a row.
+    words = f"up to 9 MB in {tmp_path / 'study'}, and 8 MB more while it runs; 10 MB are free"
+    assert (done.code, done.line) == (2, f"error: the study takes {words}")
 
 
 @pytest.mark.slow

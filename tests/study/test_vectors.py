@@ -221,7 +221,7 @@ def test_neither_torch_nor_transformers_is_imported(tmp_path):
     process = command.start_python(program, "vectors", "--out", tmp_path / "study", given, "--no-report")
     done = command.finish(process)
     assert done.out.endswith("none of them\n"), done.err
-    assert "without metrics of pixels and attention" in done.err
+    assert "36 vectors of 8 numbers, without metrics of pixels and attention; disk: up to 0 MB in" in done.err
     report = (tmp_path / "study" / "report.html").read_text()
     assert report.count("no metrics of pixels and attention") == 1
     assert "attention similarity" not in report.lower()
