@@ -17,7 +17,8 @@ RELATIVE_SHIFT = "relative shift 0.1"
 
 
 def farther(by):
-    return lambda rows: rows.with_columns(cosine_similarity=1 - by * (1 - pl.col("cosine_similarity")))
+    moved = 1 - by * (1 - pl.col("cosine_similarity"))
+    return lambda rows: rows.with_columns(cosine_similarity=moved.clip(-1.0))
 
 
 def test_tolerances_are_compared_in_their_own_direction(tmp_path):

@@ -164,7 +164,9 @@ def _ratio_axis(axes: Axes) -> None:
     low, high = min(axes.get_xlim()[0], 0.9), max(axes.get_xlim()[1], 1.12)
     ticks = [tick for tick in RATIOS if low <= tick <= high]
     if len(ticks) > MOST_TICKS:
-        ticks = [10.0**power for power in range(int(np.ceil(np.log10(low))), int(np.log10(high)) + 1)]
+        first, last = int(np.ceil(np.log10(low))), int(np.log10(high))
+        step = max(1, -(-(last - first) // (MOST_TICKS // 2)))
+        ticks = [10.0**power for power in range(first, last + 1) if power % step == 0]
     axes.set_xlim(low, high)
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
