@@ -166,8 +166,8 @@ def run(
                 say(line)
         return
     assert out is not None
-    study: Json = {"config": make_config(given_settings), "retry_failed": retry_failed, "repair": repair}
-    measure(study, out, quiet=quiet, as_json=as_json, report=not no_report)
+    given_study: Json = {"config": make_config(given_settings), "retry_failed": retry_failed, "repair": repair}
+    measure(given_study, out, quiet=quiet, as_json=as_json, report=not no_report)
     if describe and not as_json:
         from embedshift.cli.listing import descriptions
 
