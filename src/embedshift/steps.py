@@ -20,7 +20,7 @@ from embedshift.engines import Job, Progress, find_engine, find_map
 from embedshift.engines.finished_shards import changed_among, shards_to_retry
 from embedshift.errors import EmbedshiftError
 from embedshift.pipeline.prepare import StudyContext, prepared
-from embedshift.sources import Shard, remember_roots
+from embedshift.sources import Shard, VectorSource, remember_roots
 from embedshift.sources.base import storable
 from embedshift.sources.order import SHUFFLED, WINDOW
 from embedshift.store import resume, shards
@@ -72,6 +72,7 @@ def run_study(
     *,
     encoder: Encoder | None = None,
     suite: Suite | None = None,
+    source: VectorSource | None = None,
     groups: Choice | None = None,
     retry_failed: bool = False,
     repair: bool = False,
@@ -81,7 +82,7 @@ def run_study(
     """Measures every image that is not measured yet, then writes the tables."""
     refuse_fork()
     groups = config.groups if groups is None else groups
-    with prepared(config, out, encoder=encoder, suite=suite) as study, locked(out):
+    with prepared(config, out, encoder=encoder, suite=suite, source=source) as study, locked(out):
         ids = [sample.image_id for sample in study.samples]
         if groups not in (None, NEAR):
             find_groups(groups, [storable(image_id) for image_id in ids], list)  # refused before hours of work
@@ -175,7 +176,7 @@ def _measure(
         if record.failures:
             shards.write_failures(out, [done[index] for index in sorted(done)])
 
-    measured = contextlib.closing(find_engine(study.config.engine)(_job(study, pending, progress)))
+    measured = contextlib.closing(find_engine(study.engine)(_job(study, pending, progress)))
     with ShardWriter(out, written, origin.study_id, origin.lost) as writer, measured as results:
         for result in results:
             writer.write(*result)

@@ -24,6 +24,7 @@ from support.synthetic import make_study
 # What keeps a command short: a run draws in this process and leaves its report to other tests.
 SHORT = {
     "run": ("--workers", "0", "--device", "cpu", "--no-report"),
+    "vectors": ("--no-report",),
     "attack": ("--steps", "2", "--limit", "2", "--device", "cpu"),
     "report": ("--figures", "dendrogram", "--format", "png"),
 }
@@ -133,7 +134,7 @@ class Reader:
                 shutil.rmtree(value, ignore_errors=True)
             elif option == "--rules" and not Path(value).exists() and "--init" not in arguments:
                 propose(arguments[0], Path(value))
-        if name in ("run", "attack"):
+        if name in ("run", "attack", "views"):
             given = self._leading([each for each in arguments if each != "--pairs"])
             for place, each in enumerate(given):
                 self._needs_images(each, changed=place > 0)

@@ -166,8 +166,8 @@ def run(
                 say(line)
         return
     assert out is not None
-    retries = {"retry_failed": retry_failed, "repair": repair}
-    _measure(given_settings, out, quiet=quiet, as_json=as_json, report=not no_report, retries=retries)
+    given_study: Json = {"config": make_config(given_settings), "retry_failed": retry_failed, "repair": repair}
+    measure(given_study, out, quiet=quiet, as_json=as_json, report=not no_report)
     if describe and not as_json:
         from embedshift.cli.listing import descriptions
 
@@ -230,10 +230,11 @@ def demo(
     """Measure the bundled encoder on eight photographs from scikit-image and scikit-learn."""
     from embedshift.cli.demo import copy_photos
     from embedshift.cli.terminal import set_up_logging
+    from embedshift.config import make_config
 
     set_up_logging(quiet, lambda line: with_flags(line, app))
     photos = copy_photos(out / "photos")
-    _measure({"images": [str(photos)], "model": BUNDLED}, out, quiet=quiet, as_json=as_json)
+    measure({"config": make_config({"images": [str(photos)], "model": BUNDLED})}, out, quiet=quiet, as_json=as_json)
 
 
 @app.command("list")
@@ -251,9 +252,9 @@ def list_names(
         say(with_flags(f"{name:{width}}  {text}", app))
 
 
-def _measure(settings: Json, out: Path, *, quiet: bool, as_json: bool, report: bool = True, retries: Json = {}) -> None:  # noqa: B006 - only read
+def measure(settings: Json, out: Path, *, quiet: bool, as_json: bool, report: bool = True) -> None:
+    """Measures what `run_study` is given, and prints its tables; makes the report."""
     from embedshift.cli.terminal import print_table, progress
-    from embedshift.config import make_config
     from embedshift.steps import run_study
 
     started = time.monotonic()
@@ -264,7 +265,7 @@ def _measure(settings: Json, out: Path, *, quiet: bool, as_json: bool, report: b
             steps.append(count)
             step(count)
 
-        run_study(make_config(settings), out, **retries, progress=measured, on_start=on_start)
+        run_study(**settings, out=out, progress=measured, on_start=on_start)
     from embedshift.cli.results import legend, result_tables  # after the first lines, which wait for no table
     from embedshift.study import Study
 

@@ -7,10 +7,11 @@ from typing import Annotated, Any
 import typer
 
 import embedshift
-from embedshift.cli.app import AsJson, GroupOption, Quiet, app
+from embedshift.cli.app import AsJson, GroupOption, Quiet, app, measure
 from embedshift.cli.options import RARE, given, names, output_path, with_flags, with_options
 from embedshift.cli.words import say
 from embedshift.config.attack import AttackConfig
+from embedshift.config.vectors import VectorsConfig
 from embedshift.config.views import ViewsConfig
 from embedshift.errors import UsageError
 
@@ -62,6 +63,31 @@ def views(
     config = make_views_config({"images": images, **given(settings)})
     set_up_logging(quiet, lambda line: with_flags(line, app))
     write_and_print(config, out, quiet=quiet, as_json=as_json)
+
+
+@app.command()
+@with_options(VectorsConfig)
+def vectors(
+    places: Annotated[
+        list[str],
+        typer.Argument(metavar="TABLE.parquet | ORIGINALS.npy NAME=VARIANTS.npy...", help="Vectors that exist."),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the study.", parser=output_path, metavar="PATH")],
+    no_report: Annotated[bool, typer.Option("--no-report", help="Write shards and tables, no report.")] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+    **settings: Any,
+) -> None:
+    """Make a study of vectors that exist: a table with image_id, view and vector, or arrays. It needs no encoder."""
+    from embedshift.augmentations import ORIGINAL
+    from embedshift.cli.terminal import set_up_logging
+    from embedshift.pipeline.vectors import vector_study
+    from embedshift.sources import named_variants
+
+    set_up_logging(quiet, lambda line: with_flags(line, app))
+    named = [(ORIGINAL, places[0]), *named_variants(places[1:]).items()]
+    study = vector_study(named, given(settings), out, groups=settings["groups"])
+    measure(study, out, quiet=quiet, as_json=as_json, report=not no_report)
 
 
 @app.command()

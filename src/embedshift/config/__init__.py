@@ -40,6 +40,8 @@ CODE = "python:"
 PAIRS, DRAWING_SETTINGS = "pairs", ("families", "levels", "frost_textures")
 # The suite of a study of originals alone, which is enough to find duplicates.
 NO_AUGMENTATIONS = "none"
+# The name of the augmentations of a study of vectors, which reads no image.
+VECTORS = "vectors"
 # The option of all commands that analyse.
 GROUPS_WORDS = "Images that are not independent: folder, near, none, or a CSV or Parquet file (image_id, group)."
 # Settings that only studies of pairs have.
@@ -107,6 +109,8 @@ class StudyConfig:
     def asks(self, question: Question) -> bool:
         """Returns whether the study asks this question."""
         if self.pairs and not question.for_pairs:
+            return False
+        if self.augmentations == VECTORS and not question.for_vectors:
             return False
         if self.augmentations == NO_AUGMENTATIONS and not question.for_originals:
             return False

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
+from embedshift.config import VECTORS
 from embedshift.engines.job import Engine, Job, Progress
 from embedshift.pipeline.shard import Result
 
@@ -15,6 +16,10 @@ def find_engine(name: str) -> Engine:
         from embedshift.engines.ray import run_ray
 
         return run_ray
+    if name == VECTORS:
+        from embedshift.engines.vectors import run_vectors
+
+        return run_vectors
     from embedshift.engines.devices import run_on_devices
 
     return run_on_devices

@@ -169,8 +169,8 @@ class FigureInput:
 
     def caption_of_means(self, *notes: str) -> str:
         """Returns the caption of a figure of the radar metrics, which names missing ones."""
-        available = self.performance()[0]
-        missing = [METRICS[name].label for name in RADAR_METRICS if name in METRICS and name not in available]
+        absent = {*self.reader.metrics} - {*self.performance()[0]}
+        missing = [METRICS[name].label for name in RADAR_METRICS if name in absent]
         return self.caption(*notes, *([f"not available for this encoder: {', '.join(missing)}"] if missing else []))
 
 

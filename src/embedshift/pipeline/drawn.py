@@ -11,7 +11,7 @@ from embedshift.sources import ImageRef
 @dataclass(frozen=True)
 class DrawnImage:
     sample: ImageRef
-    pixels_hash: str
+    pixels_hash: str | None
     views: Pixels
     seeds: list[int]
     pixels: dict[str, Values]

@@ -11,7 +11,7 @@ from typing import Any, get_args
 from embedshift.augmentations import Suite, Variant, load_suite, with_purified
 from embedshift.augmentations.augmentation import Grade
 from embedshift.augmentations.purifiers import check_purifiers
-from embedshift.config import Precision, StudyConfig
+from embedshift.config import VECTORS, Precision, StudyConfig
 from embedshift.encoders import Encoder, check_name
 from embedshift.encoders.base import EncoderInfo
 from embedshift.encoders.images import ImageEncoder
@@ -28,6 +28,7 @@ from embedshift.sources import (
     PairedSource,
     Shard,
     Source,
+    VectorSource,
     inspect,
     named_variants,
     open_images,
@@ -37,7 +38,7 @@ from embedshift.sources import (
 )
 from embedshift.sources.base import hash_of
 from embedshift.sources.variants import written_views
-from embedshift.sources.views_file import folder_of
+from embedshift.sources.views_file import WrittenViews, folder_of
 from embedshift.store.info import EncoderRecord, identity_hash, read_info
 
 log = logging.getLogger(__name__)
@@ -61,26 +62,36 @@ class StudyContext:
     pairs: Mapping[str, Inspection] = field(default_factory=dict)
 
     @property
+    def engine(self) -> str:
+        """The name of what runs the shards."""
+        return VECTORS if self.config.augmentations == VECTORS else self.config.engine
+
+    @property
     def samples(self) -> list[ImageRef]:
         return [sample for shard in self.shards for sample in shard.samples]
 
 
 @contextlib.contextmanager
 def prepared(
-    config: StudyConfig, out: Path | None, *, encoder: Encoder | None = None, suite: Suite | None = None
+    config: StudyConfig,
+    out: Path | None,
+    *,
+    encoder: Encoder | None = None,
+    suite: Suite | None = None,
+    source: VectorSource | None = None,
 ) -> Iterator[StudyContext]:
     """Gives the study with its images listed and its encoder ready, until the end of the block."""
     config = _with_written_views(config)
     suite = suite or find_suite(config)
     if encoder is None:
         check_name(config.model)
-    source, samples, order = list_images(config, out)
+    opened, samples, order = list_images(config, out, source)
     # Said before the encoder is loaded, whose libraries alone take seconds to import.
     views = 1 + len(suite.names) * config.draws
     log.info("images: %s, views: %s per image%s", f"{len(samples):,}", f"{views:,}", _loading(config, encoder))
-    pairs = inspect(source) if isinstance(source, PairedSource) else {}
+    pairs = inspect(opened) if isinstance(opened, PairedSource) else {}
     if pairs:
-        variants = [_inspected(variant, pairs, config.draws) for variant in find_variants(config)]
+        variants = [inspected(variant, pairs, config.draws) for variant in find_variants(config)]
         suite = Suite([*with_purified(variants, config.purify)])
     measures = make_measures(config, suite, samples)
     spec = encoder_spec(config, encoder, measures, begun=None if out is None else begun_encoder(out))
@@ -103,9 +114,10 @@ def prepared(
         _refuse_more_than_memory(plan)
         cut = split(samples, config.shard_size)
         identity = study_identity(loaded.encoder, plan, cut, order)
+        identity |= {} if source is None else {"vectors": source.digest}
         yield StudyContext(
             config=config,
-            source=source,
+            source=opened,
             order=order,
             shards=cut,
             spec=spec,
@@ -149,6 +161,10 @@ def find_variants(config: StudyConfig) -> list[Variant]:
     """Returns the variants in the settings, with all that a file of written views says of them."""
     if (views := written_views(config.pairs)) is None:
         return [Variant(name) for name in named_variants(config.pairs)]
+    return written_variants(views)
+
+
+def written_variants(views: WrittenViews) -> list[Variant]:
     return [
         Variant(
             name,
@@ -161,7 +177,7 @@ def find_variants(config: StudyConfig) -> list[Variant]:
     ]
 
 
-def _inspected(variant: Variant, pairs: Mapping[str, Inspection], draws: int) -> Variant:
+def inspected(variant: Variant, pairs: Mapping[str, Inspection], draws: int) -> Variant:
     """Returns a variant with the hash of its files in all draws, and the number of missing ones."""
     inspections = [pairs[folder_of(variant.name, draw, draws)] for draw in range(draws)]
     hashes = [inspection.bytes_hash for inspection in inspections]
@@ -178,9 +194,13 @@ def _with_written_views(config: StudyConfig) -> StudyConfig:
     return replace(config, seed=views.seed, draws=views.draws)
 
 
-def list_images(config: StudyConfig, out: Path | None) -> tuple[Source, list[ImageRef], str]:
+def list_images(
+    config: StudyConfig, out: Path | None, given: Source | None = None
+) -> tuple[Source, list[ImageRef], str]:
     """Returns the source of the images, the study's images in order, and the name of that order."""
-    source, samples = open_images(config.images, limit=config.limit, sample=config.sample, seed=config.seed)
+    source, samples = open_images(
+        config.images, limit=config.limit, sample=config.sample, seed=config.seed, source=given
+    )
     if config.pairs:
         source = open_pairs(source, samples, config.pairs, allow_missing=config.allow_missing)
         samples = source.samples

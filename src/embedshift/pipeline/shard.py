@@ -33,7 +33,7 @@ def measure_shards(
     """Yields the rows of each shard and its record; `drawn` gives the images of all shards in order."""
     encoder, batches = BatchEncoder(ready.encoder, plan.batch_size, plan.encodes_files), deque[_Batch]()
     for shard in shards:
-        progress, views = _ShardInProgress(shard, ready, plan), list[Pixels]()
+        progress, views = ShardInProgress(shard, ready, plan), list[Pixels]()
         for number, image in enumerate(islice(drawn, len(shard.samples)), start=1):
             progress.clock.lap("wait")
             views.extend(progress.add(image))
@@ -54,7 +54,7 @@ def measure_shards(
 class _Batch:
     """Views of one shard that were given to the encoder; the last batch of a shard may be empty."""
 
-    shard: "_ShardInProgress"
+    shard: "ShardInProgress"
     views: Sequence[Pixels]
     started: Started | None
     is_last: bool
@@ -69,7 +69,7 @@ def _finish(batches: deque[_Batch], encoder: BatchEncoder, *, running: int) -> I
             yield batch.shard.result(encoder.size)
 
 
-class _ShardInProgress:
+class ShardInProgress:
     """The rows, sums and failures of a shard, and its images that are not encoded yet."""
 
     def __init__(self, shard: Shard, ready: ReadyEncoder, plan: StudyPlan) -> None:

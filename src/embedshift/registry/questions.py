@@ -58,6 +58,7 @@ class Question:
         choices: A frozen dataclass of its settings for tables and report; None = no settings.
         for_pairs: Whether it makes sense for pairs, whose views another program made.
         for_originals: Whether it makes sense for a study of originals alone.
+        for_vectors: Whether it makes sense without pixels and attention, for a study of vectors.
         figures: Name → number and title of each figure that its `figures.py` draws, so that figures can be listed
             without importing matplotlib.
     """
@@ -70,6 +71,7 @@ class Question:
     choices: type | None = None
     for_pairs: bool = True
     for_originals: bool = False
+    for_vectors: bool = True
     figures: Mapping[str, tuple[str, str]] = dataclasses.field(default_factory=dict, hash=False)
 
     @property

@@ -35,15 +35,18 @@ def facts(
     name, grid = naming.setting(encoder.name), encoder.grid
     attention = ATTENTION.get(encoder.attention_kind or "", "none: this encoder provides no attention")
     sizes = sorted({record.batch_size for record in records})
+    given_input = [
+        ("attention", f"{grid[0]} x {grid[1]} patches; {attention}" if grid else attention),
+        ("input", _input(info)),
+        *([("pixel mean; std", f"{_numbers(encoder.mean)}; {_numbers(encoder.std)}")] if any(encoder.mean) else []),
+    ]
     return {
         "Encoder": [
             ("name", title if title == name else f"{title} ({name})"),
             *([("revision", encoder.revision)] if encoder.revision else []),
             ("hash of the weights", encoder.weights_hash),
             ("embedding", f"{encoder.dim} numbers, not normalised{_words(encoder.embedding_definition)}"),
-            ("attention", f"{grid[0]} x {grid[1]} patches; {attention}" if grid else attention),
-            ("input", _input(info)),
-            *([("pixel mean; std", f"{_numbers(encoder.mean)}; {_numbers(encoder.std)}")] if any(encoder.mean) else []),
+            *(given_input if info.has_pixels else ()),
             ("precision", encoder.precision),
         ],
         "Images": [

@@ -34,6 +34,8 @@ from embedshift.sources.roots import Roots, moved, own_places, remember_roots
 from embedshift.sources.tar import TarSource
 from embedshift.sources.url import UrlSource
 from embedshift.sources.variants import named_variants
+from embedshift.sources.vectors import KIND as VECTORS
+from embedshift.sources.vectors import ListedImages, VectorSource
 from embedshift.sources.views_file import ViewsSource, is_views_file
 
 __all__ = [
@@ -45,6 +47,7 @@ __all__ = [
     "Roots",
     "Shard",
     "Source",
+    "VectorSource",
     "describe_skipped",
     "image_reader",
     "inspect",
@@ -71,6 +74,7 @@ SOURCES.add("tar", TarSource)
 SOURCES.add("parquet", ParquetSource)
 SOURCES.add("dataset", DatasetSource)
 SOURCES.add("views", ViewsSource)
+SOURCES.add(VECTORS, ListedImages)
 
 
 def open_source(paths: Sequence[str]) -> Source:
@@ -83,10 +87,10 @@ def open_source(paths: Sequence[str]) -> Source:
 
 
 def open_images(
-    paths: Sequence[str], *, limit: int | None, sample: int | None, seed: int
+    paths: Sequence[str], *, limit: int | None, sample: int | None, seed: int, source: Source | None = None
 ) -> tuple[Source, list[ImageRef]]:
-    """Opens the source of images, and selects some of them; EmbedshiftError if there are none."""
-    source = open_source(paths)
+    """Opens the source of images, if none is given, and selects some of them; EmbedshiftError if there are none."""
+    source = open_source(paths) if source is None else source
     samples = select(source.samples, limit=limit, sample=sample, seed=seed)
     if not samples:
         raise EmbedshiftError(f"no image in {', '.join(paths) or 'nothing'}{describe_skipped(source.skipped)}")
@@ -179,7 +183,7 @@ def _reader(description: Mapping[str, Any], name: Callable[[str], str], roots: R
         if name(image_id) not in samples:
             raise EmbedshiftError("it is no longer in its source")
         sample = samples[name(image_id)]
-        if kind in ("folder", "views"):  # a list may name any file, and a link may lead anywhere
+        if kind in ("folder", "views", VECTORS):  # a list may name any file, and a link may lead anywhere
             _check(roots, sample.location)
         return source.read(sample)
 

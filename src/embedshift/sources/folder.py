@@ -3,8 +3,9 @@
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
+from typing import Any
 
 from embedshift.config.files import read_file
 from embedshift.errors import EmbedshiftError, cause
@@ -52,7 +53,7 @@ class FolderSource:
             )
             for file in sorted(files)
         ]
-        self.description = {"kind": "folder", "root": root}
+        self.description: Mapping[str, Any] = {"kind": "folder", "root": root}
 
     def read(self, sample: ImageRef) -> bytes:
         return read_file(sample.location, IMAGE_BYTES)

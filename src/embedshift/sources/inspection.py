@@ -1,11 +1,10 @@
 """Inspects all variants before a study begins: hashes their bytes and compares their shapes with the images."""
 
-import hashlib
 import itertools
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -99,12 +98,17 @@ def _stretched(original: tuple[int, int], variant: tuple[int, int]) -> bool:
     return max(ratio, 1 / ratio) > STRETCHED
 
 
+def files_hash(digests: Mapping[str, str]) -> str:
+    """Returns one hash for the files of a place: image id → hash of its bytes, "" if they cannot be read."""
+    lines = sorted(f"{stem(image_id)}\n{digest or 'unreadable'}\n" for image_id, digest in digests.items())
+    return hash_of("".join(lines).encode("utf-8", "surrogateescape"))
+
+
 def _inspection(source: PairedSource, name: str, checks: dict[str, _VariantCheck]) -> Inspection:
-    lines = sorted(f"{stem(image_id)}\n{digest or 'unreadable'}\n" for image_id, (digest, _) in checks.items())
     stretched = sorted(image_id for image_id, (_, is_stretched) in checks.items() if is_stretched)
     measured = [sample for sample in source.samples if sample.problem is None]
     return Inspection(
-        bytes_hash=hashlib.blake2b("".join(lines).encode("utf-8", "surrogateescape"), digest_size=16).hexdigest(),
+        bytes_hash=files_hash({image_id: digest for image_id, (digest, _) in checks.items()}),
         count=len(checks),
         missing=sum(source.variant(name, sample) is None for sample in measured),
         stretched=len(stretched),

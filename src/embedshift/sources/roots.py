@@ -82,7 +82,7 @@ class Roots:
 def moved(description: Mapping[str, Any], folder: Path) -> Json:
     """Returns a description of the same images below another folder."""
     below: Json = {"kind": "folder", "root": str(folder)}
-    if description["kind"] not in ("folder", "url"):
+    if description["kind"] not in ("folder", "url", "vectors"):
         below = {"kind": description["kind"], "paths": _paths_below(description, folder)}
     variants = description.get("variants", {})
     variants_below = {

@@ -10,7 +10,7 @@ from embedshift.errors import UsageError
 from embedshift.sources.lists import file_and_column, is_url
 from embedshift.sources.views_file import WrittenViews, is_views_file, read_views_file
 
-_ENDING = re.compile(r"\.(tar|parquet|txt)$", re.IGNORECASE)
+_ENDING = re.compile(r"\.(tar|parquet|txt|npy)$", re.IGNORECASE)
 
 
 def named_variants(pairs: Sequence[str]) -> dict[str, str]:

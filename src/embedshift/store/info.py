@@ -10,7 +10,7 @@ import pydantic
 from annotated_types import Ge, Le
 from pydantic_core import core_schema
 
-from embedshift.config import AtLeast1, Json
+from embedshift.config import VECTORS, AtLeast1, Json
 from embedshift.errors import UsageError, reason
 from embedshift.sources.base import storable
 from embedshift.statistics.families import families_of
@@ -183,6 +183,11 @@ class StudyInfo(Model):
     def has_vectors(self) -> bool:
         """Whether every row holds its embedding and attention; with `store="metrics"` few rows hold attention."""
         return bool(self.config["store"] == "all")
+
+    @property
+    def has_pixels(self) -> bool:
+        """Whether it measured images; a study of vectors has metrics of neither pixels nor attention."""
+        return bool(self.config.get("augmentations") != VECTORS)
 
     def write(self, folder: Path) -> None:
         """Writes study.json, completely or not at all."""

@@ -80,6 +80,8 @@ class ShardReader:
     @functools.cached_property
     def unseen(self) -> str:
         """Why none of its images may be read, in one line; "" = they may."""
+        if self.source["kind"] == "vectors" and "root" not in self.source:
+            return "made without images: the vectors do not say where these are"
         try:
             for location in own_places(self.source):
                 self.roots.check(location)

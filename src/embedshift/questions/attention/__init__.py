@@ -6,7 +6,5 @@ FIGURES = {
     "attention": ("01", "Where the encoder looks"),
     "attention_change": ("11", "How much attention maps change"),
 }
-QUESTIONS.add(
-    "attention",
-    Question(__name__, "Does the encoder still look at the same parts of the image?", order=50, figures=FIGURES),
-)
+SENTENCE = "Does the encoder still look at the same parts of the image?"
+QUESTIONS.add("attention", Question(__name__, SENTENCE, order=50, for_vectors=False, figures=FIGURES))

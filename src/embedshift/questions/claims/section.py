@@ -17,7 +17,9 @@ WHOLE = ("11", "12")
 VERDICTS = {"holds": "holds", "does not hold": "fails"}
 
 
-def section(page: PageInput) -> Section:
+def section(page: PageInput) -> Section | None:
+    if "claims" not in page.reader.table_names:
+        return None
     claims = claim_rows(page.data.need("claims"))
     return Section("claims", "Claims", {"claims": claims, "verdicts": verdict_counts(claims)})
 

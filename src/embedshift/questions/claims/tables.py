@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from embedshift.augmentations.paper import PAPER
 from embedshift.questions.claims.bootstrap import Bootstrap
 from embedshift.questions.claims.evidence import Evidence, gather_chunks
 from embedshift.questions.claims.paper import paper_claims
@@ -49,4 +50,9 @@ def claims_table(reader: Reader) -> pl.DataFrame:
 
 DOC = "One row per claim of the paper: its estimate on these images, interval, p values and verdict."
 
-TABLES = (Table("claims", claims_table, doc=DOC),)
+
+def _is_testable(reader: Reader) -> bool:
+    return reader.info.has_pixels or not {*PAPER}.isdisjoint(reader.augmentations)
+
+
+TABLES = (Table("claims", claims_table, is_available=_is_testable, requires="the paper's augmentations", doc=DOC),)

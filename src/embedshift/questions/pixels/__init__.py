@@ -2,4 +2,5 @@
 
 from embedshift.registry import QUESTIONS, Question
 
-QUESTIONS.add("pixels", Question(__name__, "How much does an augmentation change the pixels?", order=52))
+SENTENCE = "How much does an augmentation change the pixels?"
+QUESTIONS.add("pixels", Question(__name__, SENTENCE, order=52, for_vectors=False))

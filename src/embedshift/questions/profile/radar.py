@@ -23,7 +23,7 @@ def innermost(means: Values) -> float:
     return float(np.round(np.floor(np.nanmin(means, initial=1.0) * 10 - 1e-9) / 10 - 0.1, 1))
 
 
-@figure("radar", is_available=few)
+@figure("radar", is_available=lambda data: few(data) and len(data.performance()[0]) > 2)
 def radar(data: FigureInput, title: str) -> Figure:
     """One radar per augmentation over the radar metrics; a grey band reaches from the worst to the best of all."""
     metrics, means = data.performance()

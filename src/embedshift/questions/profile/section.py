@@ -30,6 +30,7 @@ def section(page: PageInput) -> Section:
     content = {
         "table": table,
         "has_attention": page.info.encoder.grid is not None,
+        "has_pixels": page.info.has_pixels,
         "has_clusters": bool(clusters),
         "has_relative_shift": any(row["relative_shift"]["value"] for row in table["rows"]),
         "looks": len(data.metrics_needing("attention", "aligned", "rollout")) > 1,

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from embedshift.arrays import Pixels, Values
+from embedshift.config import VECTORS
 from embedshift.pipeline.measure import Measure, StudySwitches
 from embedshift.registry import METRICS, metric
 
@@ -134,7 +135,7 @@ class MEASURE(Measure):
 
     def __init__(self, study: StudySwitches) -> None:
         super().__init__(study)
-        if study.suite.is_graded:
+        if study.suite.is_graded and study.config.augmentations != VECTORS:
             self.metrics = ("rms", "dissimilarity", "displacement", "hidden")
 
     def of_pixels(self, views: Pixels) -> dict[str, Values]:

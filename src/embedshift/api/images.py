@@ -1,31 +1,18 @@
-"""The Python interface: the functions that `import embedshift` offers, with the names of the command line."""
+"""`embedshift.run`: a study of images."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from embedshift.api.encoders import encoder_object
 from embedshift.augmentations import Suite, load_suite
-from embedshift.augmentations.views import make_views
 from embedshift.config import ApplyTo, Json, Precision, Resize, Store, StudyConfig, as_paths, make_config
-from embedshift.config.attack import make_attack_config
-from embedshift.encoders import Encoder, load_encoder
-from embedshift.encoders.images import ImageEncoder, ViewEncoder, image_encoder
+from embedshift.encoders import Encoder
+from embedshift.encoders.images import ImageEncoder
 from embedshift.engines import Progress
-from embedshift.engines.written_views import write_views
-from embedshift.errors import UsageError
-from embedshift.sources.attacked import Attack
-from embedshift.statistics.whitening import Whitening
 from embedshift.steps import run_study
 from embedshift.store.groups import Choice as GroupChoice
-from embedshift.study import Study, load
-from embedshift.study.comparison import compare
-from embedshift.study.gate import check
-from embedshift.study.whitening import whiten
-
-__all__ = [
-    "Study", "Whitening", "attack", "check", "compare", "image_encoder", "load", "load_encoder", "make_views", "run",
-    "whiten", "wrap", "write_views",
-]  # fmt: skip
+from embedshift.study import Study
 
 DEFAULTS = StudyConfig()
 
@@ -143,7 +130,7 @@ def run(
             message is one line that says what to do.
 
     Example:
-        >>> import tempfile, numpy as np
+        >>> import embedshift, tempfile, numpy as np
         >>> from PIL import Image
         >>> from torch import nn
         >>> folder = Path(tempfile.mkdtemp())
@@ -151,7 +138,7 @@ def run(
         >>> for name in ("a.png", "b.png"):
         ...     Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(folder / name)
         >>> net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 4))
-        >>> encoder = wrap(net, size=32, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+        >>> encoder = embedshift.wrap(net, size=32, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
         >>> mirror = {"mirror": lambda image, rng: image[:, ::-1], "dark": lambda image, rng: image // 2}
         >>> study = run(folder, out=folder / "study", model=encoder, augmentations=mirror, workers=0)
         >>> study.summary()["n"].to_list()[:2]
@@ -167,7 +154,7 @@ def run(
         "image_timeout": image_timeout, "frost_textures": None if frost_textures is None else str(frost_textures),
         "groups": None if groups is None or isinstance(groups, Mapping) else str(groups),
     } | switches | _set(apply_to=apply_to, resize=resize)  # fmt: skip
-    encoder, suite = _encoder(model, encoder_settings), _suite(augmentations)
+    encoder, suite = encoder_object(model, encoder_settings), _suite(augmentations)
     given["model"] = model if isinstance(model, str) else model.name
     if not pairs or augmentations != DEFAULTS.augmentations:
         given["augmentations"] = str(augmentations) if isinstance(augmentations, str | Path) else "custom"
@@ -178,100 +165,11 @@ def run(
     return Study(Path(out))
 
 
-def attack(
-    images: str | Path | Sequence[str | Path],
-    *,
-    out: str | Path,
-    model: str | Encoder = DEFAULTS.model,
-    progress: Progress | None = None,
-    **settings: Any,
-) -> Attack:
-    """Searches, for each image, the change within a budget that moves the embedding most.
-
-    The results are folders of originals and variants that `run(pairs=...)` measures on any encoder.
-
-    Args:
-        images: As in `run`.
-        out: The attack's folder. Results with the same settings that are there already are kept.
-        model: As in `run`. An encoder object must be `Differentiable`, as `wrap` makes it.
-        progress: Called as `progress(n)` whenever n more images are done.
-        **settings: Fields of `AttackConfig`: `norm` ("linf" or "l2"), `eps` (a sequence of budgets: for "linf" whole
-            levels of 255, for "l2" the distance of pixel values in [0, 1]), `steps` (from 1), `target`, `through`,
-            `limit`, `sample`, `seed`, `size`, `resize`, `device`, `embedding`, `image_timeout`.
-
-    Returns:
-        The content of attack.json: for each image the cosine between its embedding and that of each variant.
-
-    Raises:
-        UsageError: A path is missing, or a name or value is not accepted.
-        EmbedshiftError: No image was found or attacked, or the model cannot be loaded.
-
-    Example:
-        >>> import tempfile, numpy as np
-        >>> from PIL import Image
-        >>> from torch import nn
-        >>> folder = Path(tempfile.mkdtemp())
-        >>> Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)).save(folder / "a.png")
-        >>> encoder = wrap(nn.Sequential(nn.Flatten(), nn.Linear(192, 4)), size=8, mean=(0.5,) * 3, std=(0.5,) * 3)
-        >>> found = attack(folder, out=folder / "adv", model=encoder, eps=[8], steps=5)
-        >>> found.images["a.png"].cosine["linf-8"] < found.images["a.png"].cosine["control-linf-8"]
-        True
-    """
-    from embedshift.pipeline.attack.run import run_attack  # with torch
-
-    encoder_settings: Json = {name: settings[name] for name in ("device", "size", "embedding") if name in settings}
-    encoder = _encoder(model, encoder_settings)
-    given = {"images": as_paths(images), **settings}
-    given["model"] = model if isinstance(model, str) else model.name
-    return run_attack(make_attack_config(given), Path(out), encoder=encoder, progress=progress or (lambda _: None))
-
-
 def _set(**settings: Any) -> Json:
     """Returns the settings that are given."""
     return {name: value for name, value in settings.items() if value is not None}
 
 
-def _encoder(model: str | Encoder | ImageEncoder, settings: Mapping[str, Any]) -> Encoder | None:
-    """Returns `model` where it is an encoder object, and None where it is a name."""
-    if isinstance(model, str):
-        return None
-    if isinstance(model, ImageEncoder) and not isinstance(model, Encoder):
-        model = ViewEncoder(model)
-    if not isinstance(model, Encoder):
-        raise UsageError(
-            f"model: {type(model).__name__} is not an encoder; give a name, embedshift.wrap(module, ...) or "
-            "embedshift.image_encoder(function, ...)"
-        )
-    for name in settings:
-        raise UsageError(f"{name}: {model.name} is already loaded; set it when you load the encoder")
-    return model
-
-
 def _suite(augmentations: str | Path | Mapping[str, Any]) -> Suite | None:
     """Returns the suite of a dict of transforms, and None for a name or a file."""
     return None if isinstance(augmentations, str | Path) else load_suite(augmentations)
-
-
-def wrap(module: Any, **settings: Any) -> Encoder:
-    """Makes an encoder from a torch module.
-
-    Args:
-        module: A `torch.nn.Module` that maps normalised pixels float `[B, 3, size, size]` to embeddings `[B, D]`.
-        **settings: Arguments of `embedshift.encoders.wrap.wrap`; `size`, `mean` and `std` are required.
-
-    Returns:
-        An encoder for `embedshift.run(model=...)`.
-
-    Raises:
-        UsageError: The module has no part with the name `attention`.
-
-    Example:
-        >>> from torch import nn
-        >>> net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 4))
-        >>> wrap(net, size=8, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), name="linear").dim
-        4
-    """
-    from embedshift.encoders.wrap import wrap as wrap_module
-
-    encoder: Encoder = wrap_module(module, **settings)
-    return encoder

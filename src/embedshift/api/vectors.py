@@ -1,0 +1,45 @@
+"""`embedshift.from_vectors`: a study of vectors that exist."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from embedshift.augmentations import ORIGINAL
+from embedshift.engines import Progress
+from embedshift.pipeline.vectors import vector_study
+from embedshift.steps import run_study
+from embedshift.store.groups import Choice as GroupChoice
+from embedshift.study import Study
+
+
+def from_vectors(
+    originals: Any, variants: Mapping[str, Any] | None = None, *, out: str | Path, ids: Sequence[str] | None = None,
+    groups: GroupChoice | Sequence[object] | None = None, progress: Progress | None = None, **settings: Any,
+) -> Study:  # fmt: skip
+    """Makes a study of vectors that exist: it reads no image and loads no encoder.
+
+    Args:
+        originals: Vectors `[N, D]`: an array of NumPy, torch, Polars or pandas, an npy file, or a frame or Parquet file
+            with the columns `image_id` and `vector`, where a column `view` may tell originals and variants apart.
+        variants: Name of a view → its vectors, in the same forms; arrays in the order of the originals.
+        out: As in `run`.
+        ids: The image of each row of the arrays; None = the row's number.
+        groups: As in `run`, or the group of each of the `ids`.
+        progress: As in `run`.
+        **settings: Fields of `VectorsConfig`: `model` (a name), `images`, `views`, `store`, `seed`, `shard_size`.
+
+    Returns:
+        The finished study.
+
+    Raises:
+        UsageError: Vectors cannot be read, are missing, doubled or zero, or differ in length.
+
+    Example:
+        >>> import tempfile, numpy as np
+        >>> vectors = np.random.default_rng(0).normal(size=(9, 4))
+        >>> from_vectors(vectors, {"jpeg": vectors + 0.1}, out=tempfile.mkdtemp()).augmentations
+        ['jpeg']
+    """
+    given = [(ORIGINAL, originals), *({} if variants is None else variants).items()]
+    run_study(**vector_study(given, settings, Path(out), ids=ids, groups=groups), out=Path(out), progress=progress)
+    return Study(Path(out))

@@ -1,0 +1,131 @@
+"""Prepares a study of vectors that exist: opens them, and makes its plan and its identity without an encoder."""
+
+import logging
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from embedshift.arrays import Pixels
+from embedshift.augmentations import Suite, Variant
+from embedshift.config import VECTORS, Json, StudyConfig, make_config, validated
+from embedshift.config.files import read_text
+from embedshift.config.vectors import VectorsConfig
+from embedshift.encoders.base import EncoderOutput
+from embedshift.errors import EmbedshiftError, UsageError
+from embedshift.pipeline.prepare import inspected, written_variants
+from embedshift.sources import Inspection, VectorSource, open_source
+from embedshift.sources.base import LIST_BYTES, storable
+from embedshift.sources.inspection import files_hash
+from embedshift.sources.vector_files import Part, open_part
+from embedshift.sources.vectors import existing_folder
+from embedshift.sources.views_file import read_views_file
+
+log = logging.getLogger(__name__)
+
+# Bytes of a row beside its vector.
+_BESIDE = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnknownEncoder:
+    """Stands for the encoder that made the vectors; `size` is that of the images in a report."""
+
+    name: str
+    dim: int
+    weights_hash: str
+    grid: None = None
+    size: int = 224
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+    def __call__(self, views: Pixels) -> EncoderOutput:
+        raise EmbedshiftError(f"{self.name}: only its vectors are known")
+
+
+def _open(
+    given: Sequence[tuple[str, Any]], config: VectorsConfig, out: Path, *, ids: Any = None, groups: Any = None
+) -> VectorSource:
+    """Reads and checks vectors, each with its view; `ids` and `groups` are those of the rows of arrays."""
+    if ids is None and config.ids is not None:
+        ids = read_text(Path(config.ids).expanduser(), LIST_BYTES).splitlines()
+    ids = None if ids is None else [str(image_id) for image_id in ids]
+    parts = [open_part(place, view, ids, groups) for view, place in given]
+    _say_disk(parts, out, stored=config.store == "all")
+    file = None if config.views is None else os.path.abspath(os.path.expanduser(config.views))
+    written = None if file is None else read_views_file(Path(file))
+    source = VectorSource(parts, folder=out, written=written)
+    own = {sample.image_id for sample in source.samples}
+    if written is not None:
+        if source.draws != written.draws:
+            raise UsageError(f"{file} has {written.draws} draws, the vectors {source.draws}: give the column draw")
+        if left := written.images.keys() - own:
+            log.warning("%d of %d images of %s have no vectors", len(left), len(written.images), file)
+        variants = {folder: {"kind": "views", "paths": [f"{file}#{folder}"]} for folder in written.folders}
+        source.description = {"kind": "views", "paths": [file], "variants": variants}
+    elif config.images is not None:
+        listed = open_source([config.images])
+        if not own & {storable(sample.image_id) for sample in listed.samples}:
+            raise UsageError(f"`images` {config.images}: has no image with an id of these vectors, such as {min(own)}")
+        source.description = listed.description
+    return source
+
+
+def _say_disk(parts: Sequence[Part], out: Path, *, stored: bool) -> None:
+    """Says what a study takes on disk before anything is written; refuses one that has no room."""
+    rows, first = sum(len(part.keys) for part in parts), next(parts[0].matrices(), None)
+    dim, free = 0 if first is None else first.shape[1], shutil.disk_usage(existing_folder(out)).free
+    study, copy = rows * (_BESIDE + 4 * dim * stored), 4 * rows * dim
+    words = f"up to {study / 1e6:,.0f} MB in {out}, and {copy / 1e6:,.0f} MB more while it runs"
+    if study + copy > free:
+        raise UsageError(f"the study takes {words}; {free / 1e6:,.0f} MB are free")
+    log.info(
+        "%s vectors of %s numbers, without metrics of pixels and attention; disk: %s", f"{rows:,}", f"{dim:,}", words
+    )
+
+
+def vector_study(
+    given: Sequence[tuple[str, Any]], settings: Mapping[str, Any], out: Path, *, ids: Any = None, groups: Any = None
+) -> Json:
+    """Returns what `run_study` measures for some vectors, each with its view: their study, and its groups.
+
+    `ids` and `groups` are of the rows of arrays.
+    """
+    config = validated(VectorsConfig, settings)
+    by_row = None if groups is None or isinstance(groups, str | os.PathLike | Mapping) else groups
+    source = _open(given, config, out, ids=ids, groups=by_row)
+    seed = config.seed if source.written is None else source.written.seed
+    if config.seed not in (StudyConfig.seed, seed):
+        raise UsageError(f"`seed` {config.seed}: the views were drawn with the seed {seed}; leave it out")
+    chosen = (groups if by_row is None else None) or source.groups or None
+    study = make_config(
+        {
+            "images": source.description.get("paths") or [config.images or ""],
+            "model": config.model,
+            "augmentations": VECTORS,
+            "store": config.store,
+            "groups": None if chosen is None or isinstance(chosen, Mapping) else str(chosen),
+            "seed": seed,
+            "draws": source.draws,
+            "shard_size": config.shard_size,
+        }
+    )
+    # Who names the encoder says that all vectors of that name are of one; else only the same vectors are.
+    weights = source.digest if config.model == VectorsConfig.model else f"named {config.model}"
+    encoder = UnknownEncoder(name=config.model, dim=source.dim, weights_hash=weights)
+    return {"config": study, "source": source, "encoder": encoder, "suite": _suite(source), "groups": chosen}
+
+
+def _suite(source: VectorSource) -> Suite:
+    """Returns the views as variants; of written views with the same descriptions as a study of their files has."""
+    if source.written is None:
+        return Suite([Variant(name, description="Vectors made by another program") for name in source.views])
+    written = source.written
+    inspections: dict[str, Inspection] = {}
+    for folder in written.folders:
+        digests = {image_id: image.files[folder] for image_id, image in written.images.items()}
+        found = files_hash(digests)
+        inspections[folder] = Inspection(bytes_hash=found, count=len(digests), missing=0, stretched=0, first=None)
+    return Suite([inspected(variant, inspections, written.draws) for variant in written_variants(written)])

@@ -1,0 +1,138 @@
+"""Where vectors come from: Parquet and npy files, and the arrays and frames of NumPy, torch, Polars and pandas."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from embedshift.config.files import open_file
+from embedshift.errors import EmbedshiftError, UsageError, cause
+
+# Rows that are in memory at once, and bytes that are read ahead of them: a row group may be larger than memory.
+AT_ONCE, AHEAD = 4_096, 2**20
+# What the column of vectors may be called; the second name is that of a study's own shards.
+VECTOR_COLUMNS = ("vector", "embedding")
+# What rows of originals may say of their image.
+TEXTS = ("group", "caption", "path")
+_COLUMNS = {"image_id": pa.string(), "view": pa.string(), "draw": pa.int64(), **dict.fromkeys(TEXTS, pa.string())}
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Vectors from one place: what its rows are of (`_COLUMNS`), and the vectors in their order, some at a time."""
+
+    name: str
+    keys: pa.Table
+    matrices: Callable[[], Iterator[NDArray[Any]]]
+
+
+def open_part(given: Any, view: str, ids: Sequence[str] | None = None, groups: Sequence[object] | None = None) -> Part:
+    """Opens vectors: the path of a Parquet or npy file, a frame with the column `image_id`, or an array.
+
+    Rows without a view are of `view`; `ids` and `groups` are those of an array's rows, None = their numbers, and none.
+    """
+    name = os.path.expanduser(given) if isinstance(given, str | os.PathLike) else f"the vectors of {view!r}"
+    try:
+        if isinstance(given, str | os.PathLike):
+            path = Path(name)
+            open_file(path).close()  # refuses what is no file, for which a reader would wait
+            if path.suffix.lower() == ".parquet":
+                with open_file(path) as opened, pq.ParquetFile(opened) as file:
+                    schema = file.schema_arrow
+                    keys = file.read([column for column in _COLUMNS if column in schema.names])
+                return _table(name, view, schema, keys, lambda column: _column(path, column))
+            return _array(name, view, lambda: np.load(path, mmap_mode="r", allow_pickle=False), ids, groups)
+        if "image_id" in map(str, getattr(given, "columns", ())):
+            frame = pa.table(given)
+            keys = frame.select([column for column in _COLUMNS if column in frame.column_names])
+            return _table(name, view, frame.schema, keys, lambda column: iter(frame[column].chunks))
+        array = _as_array(given)
+        return _array(name, view, lambda: array, ids, groups)
+    except UsageError:
+        raise
+    except (OSError, EmbedshiftError, ValueError, EOFError, pa.ArrowException) as error:
+        words = "give a Parquet file, an npy file, or rows of equal length"
+        raise UsageError(f"{name}: cannot be read ({cause(error):.200}); {words}") from error
+
+
+def _array(
+    name: str, view: str, opened: Callable[[], Any], ids: Sequence[str] | None, groups: Sequence[object] | None
+) -> Part:
+    array = opened()
+    shape: tuple[int, ...] = getattr(array, "shape", ())
+    kind: Any = getattr(array, "dtype", type(array).__name__)
+    if len(shape) != 2 or not shape[1] or kind.kind not in "fiu":
+        raise UsageError(f"{name}: {kind} of shape {shape}; give numbers [images, length of a vector]")
+    columns: dict[str, Sequence[object]] = {"image_id": range(shape[0]) if ids is None else ids}
+    columns |= {} if groups is None else {"group": groups}
+    for column, values in columns.items():
+        if len(values) != shape[0]:
+            raise UsageError(f"{name}: has {shape[0]:,} rows, but {len(values):,} of {column!r} are given")
+    texts = {column: [None if value is None else str(value) for value in values] for column, values in columns.items()}
+
+    def matrices() -> Iterator[NDArray[Any]]:
+        # A file is mapped for one use: what was read would stay in memory otherwise.
+        return (opened()[start : start + AT_ONCE] for start in range(0, shape[0], AT_ONCE))
+
+    return Part(name, _keys(pa.table(texts), view), matrices)
+
+
+def _table(
+    name: str, view: str, schema: pa.Schema, keys: pa.Table, arrays: Callable[[str], Iterator[pa.Array]]
+) -> Part:
+    vector = next((column for column in VECTOR_COLUMNS if column in schema.names), VECTOR_COLUMNS[0])
+    if lacking := {"image_id", vector} - {*schema.names}:
+        raise UsageError(f"{name}: has no column {min(lacking)!r}; give image_id, view and vector")
+    kind = schema.field(vector).type
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    number = kind.value_type if is_list else pa.null()
+    if not (pa.types.is_floating(number) or pa.types.is_integer(number)):
+        raise UsageError(f"{name}: its column {vector!r} holds {kind}, not lists of numbers")
+
+    def matrices() -> Iterator[NDArray[Any]]:
+        start = 0
+        for array in filter(len, arrays(vector)):
+            yield _matrix(array, name, start)
+            start += len(array)
+
+    return Part(name, _keys(keys, view), matrices)
+
+
+def _column(path: Path, name: str) -> Iterator[pa.Array]:
+    with open_file(path) as opened, pq.ParquetFile(opened, buffer_size=AHEAD) as file:
+        yield from (batch.column(0) for batch in file.iter_batches(AT_ONCE, columns=[name]))
+
+
+def _keys(given: pa.Table, view: str) -> pa.Table:
+    names = given.column_names
+    cells = {
+        name: given[name].cast(kind) if name in names else pa.nulls(len(given), kind) for name, kind in _COLUMNS.items()
+    }
+    cells["view"] = cells["view"] if "view" in names else pa.array([view] * len(given), pa.string())
+    return pa.table(cells | {"draw": pc.fill_null(cells["draw"], 0)})
+
+
+def _matrix(lists: pa.Array, name: str, start: int) -> NDArray[Any]:
+    """Returns vectors `[n, D]`; a missing number becomes NaN."""
+    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy()
+    if (different := np.flatnonzero((lengths != lengths[0]) | (lengths == 0))).size:
+        length = lengths[different[0]]
+        words = f"{length} numbers, but row {start} has {lengths[0]}" if length else "no vector"
+        raise UsageError(f"{name}: row {start + different[0]} has {words}")
+    return np.asarray(lists.flatten().to_numpy(zero_copy_only=False)).reshape(len(lists), -1)
+
+
+def _as_array(given: Any) -> NDArray[Any]:
+    """Converts the array of a library to NumPy's."""
+    if hasattr(given, "detach"):  # a tensor of torch, which nothing here imports
+        given = given.detach().cpu()
+        given = given.float() if str(given.dtype) == "torch.bfloat16" else given
+    array = given.to_numpy() if hasattr(given, "to_numpy") else np.asarray(given)
+    return np.stack([np.asarray(row) for row in array]) if array.dtype == object else np.asarray(array)
