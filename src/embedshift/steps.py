@@ -84,8 +84,8 @@ def run_study(
     groups = config.groups if groups is None else groups
     with prepared(config, out, encoder=encoder, suite=suite, source=source) as study, locked(out):
         ids = [sample.image_id for sample in study.samples]
-        if groups not in (None, NEAR):
-            find_groups(groups, [storable(image_id) for image_id in ids], list)  # refused before hours of work
+        if groups not in (None, NEAR):  # refused before hours of work
+            find_groups(groups, [storable(image_id) for image_id in ids], list)
         remember_roots(study.source.description, [sample.location for sample in study.samples])
         stored = read_info(out) if Reader(out).exists() else None
         done = resume.resumable(out, study.identity, study.plan.config_hash, ids, repair=repair)
@@ -97,8 +97,7 @@ def run_study(
             for index in (retried := shards_to_retry(study, measured, done, transient=not retry_failed)):
                 del done[index]
             finished = finished and not retried
-        if finished and stored is not None:
-            until = stored.until
+        until = stored.until if finished and stored is not None else until
         pending = [] if finished else [shard for shard in study.shards if shard.index not in done]
         complete = finished and not _altered_tables(out) and not _other_groups(out, groups)
         _warn_of_changes(changed_among(study, measured, changed_images(study.shards, done)))
