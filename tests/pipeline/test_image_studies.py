@@ -9,7 +9,7 @@ from PIL import Image
 
 import embedshift
 from embedshift import EmbedshiftError, Transient
-from embedshift.app.start import encoder_from_study
+from embedshift.app.measured import encoder_from_study
 from embedshift.cli.estimate import estimate
 from embedshift.config import make_config
 from embedshift.encoders import images as module

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import embedshift
-from embedshift.app.start import encoder_from_study, try_encoder_from_study
+from embedshift.app.measured import encoder_from_study, load_encoders
 from embedshift.config import read_config
 from embedshift.encoders.trust import check_sentence_transformer
 from embedshift.errors import EmbedshiftError, UsageError
@@ -57,7 +57,7 @@ def test_the_page_asks_for_code_that_a_study_names(tmp_path, marker):
     reader = embedshift.load(folder).reader()
     with pytest.raises(UsageError, match=f"{MODEL} is code, which no file can choose"):
         encoder_from_study(reader)
-    assert MODEL in str(try_encoder_from_study(reader, None, "cpu"))
+    assert MODEL in str(load_encoders([reader], [], "cpu", {}, []))
     assert not marker.exists()
     with pytest.raises(UsageError, match="not the encoder that"):  # named by whoever starts the page, it is loaded
         encoder_from_study(reader, MODEL)
