@@ -20,7 +20,7 @@ JPEG = "strength: jpeg"
 REFUSED = "the page has no such event"
 DEEP = b"[" * 200_000
 IMAGE = ("file", "state", "dropdown", "slider", "radio", "number")
-POINTS, CHOSEN = ("dropdown", "dropdown"), ("dropdown",)
+POINTS, CHOSEN = 0, 1
 NO_IMAGE = (None, None, JPEG, 3, "file", 0)
 
 
@@ -63,7 +63,9 @@ def numbers(served):
     with OPENER.open(f"{served}config", timeout=20) as answer:
         config = json.load(answer)
     kinds = {component["id"]: component["type"] for component in config["components"]}
-    return {tuple(kinds[field] for field in each["inputs"]): each["id"] for each in config["dependencies"]}
+    lists = [one for one in config["dependencies"] if {kinds[field] for field in one["inputs"]} == {"dropdown"}]
+    inputs = {tuple(kinds[field] for field in one["inputs"]): one["id"] for one in config["dependencies"]}
+    return inputs | {place: one["id"] for place, one in enumerate(lists)}
 
 
 @pytest.fixture
@@ -197,9 +199,9 @@ def test_a_file_is_answered_once(served, image, photos):
     assert "own.png: No such file or directory" in message
 
 
-@pytest.mark.parametrize("row", [None, [], [None], [{"a": 1}], ["none"], "picture-00.png", 3, [["a"]], ["../a.png"]])
+@pytest.mark.parametrize("row", [[], [None], [{"a": 1}], ["none"], "picture-00.png", 3, [["a"]], ["../a.png"]])
 def test_a_row_of_anything_is_one_line(served, numbers, reader, capfd, row):
-    answer = event(served, [reader.augmentations[0]], numbers[CHOSEN], event_data={"row_value": row})
+    answer = event(served, [reader.augmentations[0], "picture-00.png"], numbers[CHOSEN], event_data={"row_value": row})
     assert 'role="alert"' in answer[0]
     assert capfd.readouterr().err == ""
 
@@ -211,5 +213,5 @@ def test_a_name_that_a_list_does_not_have_changes_nothing(served, numbers, reade
     fields = [reader.augmentations[0], "l2_distance"]
     fields[field] = value
     answer = event(served, fields, numbers[POINTS])
-    assert answer == REFUSED or [one["__type__"] for one in answer] == ["update"] * 2
+    assert answer == REFUSED or [one["__type__"] for one in answer] == ["update"] * 3
     assert capfd.readouterr().err == ""

@@ -170,11 +170,7 @@ def encoder_from_study(
 
 
 def load_encoders(
-    readers: Sequence[Reader],
-    models: Sequence[str],
-    device: str,
-    maps: Mapping[Path, Whitening],
-    photos: Sequence[Path],
+    readers: Sequence[Reader], models: Sequence[str], device: str, maps: Mapping[Path, Whitening], files: Sequence[Path]
 ) -> list[PageEncoder | str]:
     """The encoders of the studies, or those that are named; one of a study that cannot be had is the reason."""
     if readers and len(models) not in (0, len(readers)):
@@ -188,7 +184,7 @@ def load_encoders(
                 raise
             encoders.append(str(error))
     if not readers:
-        encoders += [encoder_from_photos(photos, model, device, fitted) for model in models or [BUNDLED]]
+        encoders += [encoder_from_photos(files, model, device, fitted) for model in models or [BUNDLED]]
     used = [space.whitening for one in encoders if isinstance(one, PageEncoder) for space in one.spaces]
     for path, whitening in maps.items():
         if whitening not in used:

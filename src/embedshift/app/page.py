@@ -138,10 +138,8 @@ class _ImageTab:
                 if attention is not None:
                     pictures.append(_picture(view, f"attention of {encoder.title}: {caption}", attention[0]))
         rows = [row for _, several in measured for row in several]
-        cells = [
-            {key: value if isinstance(value, str) else fixed(value, 4) for key, value in row.items()} for row in rows
-        ]
-        table = Markup(pd.DataFrame(cells).T.to_html(header=False, escape=True))
+        cells = pd.DataFrame(rows).map(lambda value: value if isinstance(value, str) else fixed(value, 4))
+        table = Markup(cells.T.to_html(header=False, escape=True))
         bars = {"another image": 1.0} | {row["embeddings"]: row[SHIFT] for row in rows if row[SHIFT] == row[SHIFT]}
         return [None, originals, slider, "", table, bars, pictures]
 
@@ -156,18 +154,18 @@ class _StudyTab:
             augmentation = gr.Dropdown(names, value=names[0], label="Augmentation", elem_id="augmentation")
             across = gr.Dropdown(metrics, value=metrics[-1], label="Horizontal axis", elem_id="across")
         plot = gr.ScatterPlot(x=metrics[-1], y=SHIFT, tooltip="all", height=380, elem_id="points")
-        hint = "Images: choose one by a click or by the arrow keys"
-        table = gr.Dataframe(label=hint, interactive=False, show_search="filter", elem_id="images")
+        table = gr.Dataframe(label="Images", interactive=False, show_search="filter", max_chars=80, elem_id="images")
+        image = gr.Dropdown(label="Image", info="Choose one here, or click on its row.", elem_id="image")
         message = gr.HTML(elem_id="detail-message")
         pictures = gr.Gallery(label="Views", columns=4, height="auto", elem_id="views")
         steps = [augmentation.input, across.input, page.load]
-        gr.on(steps, self.show_images, [augmentation, across], [plot, table], **EVENT)
-        table.select(self.show_views, [augmentation], [message, pictures], **EVENT)
+        gr.on(steps, self.show_images, [augmentation, across], [plot, table, image], **EVENT)
+        gr.on([image.input, table.select], self.show_views, [augmentation, image], [message, pictures], **EVENT)
 
-    def show_images(self, augmentation: Any, across: Any) -> tuple[Any, Any]:
+    def show_images(self, augmentation: Any, across: Any) -> tuple[Any, Any, Any]:
         """The images as points and as a table, the furthest first."""
         if augmentation not in self.reader.augmentations or across not in self.reader.metrics:
-            return gr.skip(), gr.skip()
+            return gr.skip(), gr.skip(), gr.skip()
         rows = self.reader.rows().filter((pl.col("view") == augmentation) & (pl.col("draw") == 0))
         if self.reader.info.counts.measured > MOST_IMAGES:
             rows = rows.filter(pl.col("image_id").is_in(self.reader.sample_ids(MOST_IMAGES)))
@@ -175,13 +173,15 @@ class _StudyTab:
         shifts = relative_shift(table[COSINE], baselines(self.reader).get(COSINE, NO_SCALE), METRICS[COSINE].no_change)
         table = table.insert_column(1, pl.Series(SHIFT, shifts)).sort(SHIFT, COSINE, descending=[True, False])
         table = table.with_columns(pl.selectors.float().round_sig_figs(4))
-        return gr.ScatterPlot(table.to_pandas(), x=across, x_title=METRICS[across].label), gr.Dataframe(table)
+        plot = gr.ScatterPlot(table.to_pandas(), x=across, x_title=METRICS[across].label)
+        return plot, gr.Dataframe(table), gr.Dropdown(table["image_id"].to_list())
 
-    def show_views(self, augmentation: Any, event: gr.EventData) -> tuple[Any, Any]:
-        """The views of the image whose row was chosen, with their cosines and attention maps."""
+    def show_views(self, augmentation: Any, image_id: Any, event: gr.EventData) -> tuple[Any, Any]:
+        """The views of the image that was chosen, in the list or by its row, with their cosines and attention maps."""
         try:
-            image_id, names = event._data["row_value"][0], self.reader.augmentations
-            names = names if len(names) <= MOST_VIEWS else [augmentation]
+            if isinstance(event._data, dict) and "row_value" in event._data:
+                image_id = event._data["row_value"][0]
+            names = names if len(names := self.reader.augmentations) <= MOST_VIEWS else [augmentation]
             if not self.reader.shows_images:
                 raise EmbedshiftError(self.reader.unseen)
             _, shown = next(iter_redrawn(self.reader, [image_id], {image_id: names}))

@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -43,22 +43,18 @@ def browse(
     if importlib.util.find_spec("gradio") is None:
         raise MissingExtra("the page", "app")
     set_up_logging(quiet, lambda line: with_flags(line, app))
+    from embedshift.app.measured import load_encoders
+    from embedshift.app.page import make_page
     from embedshift.app.server import serving
     from embedshift.statistics.whitening import Whitening
     from embedshift.study import load
 
     readers = [load(folder).reader() for folder in folders or ()]
     maps = {path: Whitening.load(path) for path in whiten or ()}
-
-    def page() -> Any:
-        from embedshift.app.measured import load_encoders
-        from embedshift.app.page import make_page
-
-        with tempfile.TemporaryDirectory() as scratch:
-            photos = [] if readers else sorted(copy_photos(Path(scratch)).iterdir())
-            return make_page(load_encoders(readers, models or [], device, maps, photos), *readers[:1])
-
-    with serving(page, port) as (address, thread):
+    with tempfile.TemporaryDirectory() as scratch:
+        photos = [] if readers else sorted(copy_photos(Path(scratch)).iterdir())
+        encoders = load_encoders(readers, models or [], device, maps, photos)
+    with serving(lambda: make_page(encoders, *readers[:1]), port) as (address, thread):
         say(address)
         if not no_browser and _has_screen():
             import webbrowser
