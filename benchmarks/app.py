@@ -4,8 +4,8 @@ usage: python benchmarks/app.py STUDY [--steps 20] [--picture FILE]
 
 STUDY is a finished study whose images lie in `STUDY/photos`, as `embedshift demo --out STUDY` makes one. A step is
 timed in the browser, from the slider's event to the changed page; beside it, what the server takes of that: the view is
-drawn, encoded and searched for. With a file, a screenshot of the page is written there as WebP, with a map fitted to the
-study.
+drawn, encoded and searched for. With a file, a screenshot of the page is written there as WebP, with a map fitted
+to the study.
 """
 
 import argparse
@@ -19,22 +19,23 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
+from embedshift import whiten
 from embedshift.app.changes import all_changes
 from embedshift.app.measured import Original, PageEncoder, encoder_from_study, measure_view, open_original
 from embedshift.app.page import make_page
 from embedshift.app.server import serving
-from embedshift import whiten
 from embedshift.study import load
 from machine import describe_machine
 
+CHANGE = all_changes()["strength: noise"]
 SLIDER = "#strength input[type=range]"
-WATCH = """() => {
+WATCH = """(wanted) => {
   window.answered = new Promise((done) => {
     const slider = document.querySelector("#strength input[type=range]"), shown = document.querySelector("#pictures");
     slider.addEventListener("input", () => {
-      const begun = performance.now(), before = shown.innerText;
+      const begun = performance.now();
       const watch = new MutationObserver(() => {
-        if (shown.innerText === before) return;
+        if (!shown.innerText.includes(wanted)) return;
         watch.disconnect();
         done(performance.now() - begun);
       });
@@ -44,9 +45,16 @@ WATCH = """() => {
 }"""
 
 
-def in_browser(page: Page) -> float:
-    """Seconds of a step of the slider, from its event to the changed page."""
-    page.evaluate(WATCH)
+def words(level: float) -> str:
+    """What the page says of the view."""
+    augmentation = CHANGE.at(level)
+    assert augmentation is not None
+    return augmentation.description
+
+
+def in_browser(page: Page, level: float) -> float:
+    """Seconds of a step of the slider to this level, from its event to the changed page."""
+    page.evaluate(WATCH, words(level))
     page.keyboard.press("ArrowRight")
     return float(page.evaluate("window.answered")) / 1000
 
@@ -54,7 +62,7 @@ def in_browser(page: Page) -> float:
 def on_server(page_encoder: PageEncoder, original: Original, level: float) -> float:
     """Seconds of the same without a browser."""
     started = time.perf_counter()
-    measure_view(original, all_changes()["strength: jpeg"], level, page_encoder, "input")
+    measure_view(original, CHANGE, level, page_encoder, "input")
     return time.perf_counter() - started
 
 
@@ -78,13 +86,18 @@ def main() -> None:
         page.goto(address)
         page.set_input_files("#upload input[type=file]", photo)
         page.wait_for_selector("#answer table")
+        page.focus("#change input")
+        page.keyboard.press("Control+A")
+        page.keyboard.type("strength: noise")
+        page.keyboard.press("Enter")
+        page.wait_for_selector(f"#pictures :text('{words(3)}')")
         page.focus(SLIDER)
         for step in range(options.steps):  # in turns, so that both see the same load
-            times["in the browser"].append(in_browser(page))
-            times["of that on the server"].append(on_server(page_encoder, original, 3 + step / 20))
+            times["in the browser"].append(in_browser(page, 3 + (step + 1) / 20))
+            times["of that on the server"].append(on_server(page_encoder, original, 3 + (step + 1) / 20))
         if options.picture:
-            page.fill("#strength input[type=number]", "4")
-            page.wait_for_selector("#pictures :text('quality: 10')")
+            page.fill("#strength input[type=number]", "2")
+            page.wait_for_selector(f"#pictures :text('{words(2)}')")
             page.wait_for_timeout(500)
             picture = Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB")
             picture.save(options.picture, quality=85, method=6)

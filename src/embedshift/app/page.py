@@ -134,9 +134,9 @@ class _ImageTab:
             return [None, originals, slider, *[gr.skip()] * 4]
         pictures = [_picture(view, caption) for caption, view, _ in measured[0][0]]
         for encoder, (views, _) in zip(self.encoders, measured, strict=True):
-            for caption, view, attention in views:
+            for _, view, attention in views:
                 if attention is not None:
-                    pictures.append(_picture(view, f"attention of {encoder.title}: {caption}", attention[0]))
+                    pictures.append(_picture(view, f"attention of {encoder.title}", attention[0]))
         rows = [row for _, several in measured for row in several]
         cells = pd.DataFrame(rows).map(lambda value: value if isinstance(value, str) else fixed(value, 4))
         table = Markup(cells.T.to_html(header=False, escape=True))
