@@ -13,6 +13,7 @@ from embedshift.questions.strength.figures import curves
 from embedshift.statistics.units import in_words
 from support import studies
 from support.graded import CLOSER, DARKER, MADE, corruption, graded, register
+from support.matrix import first_only
 from support.synthetic import make_study
 
 pytestmark = pytest.mark.slow
@@ -131,8 +132,9 @@ def test_of_few_views_all_are_shown(small):
     assert "tolerance" not in data.caption()
 
 
-def test_the_report_answers_with_tolerances(large, families):
-    html = large.report(formats=["svg"]).read_text()
+@pytest.mark.parametrize("figures", first_only([["strength", "tolerance"], None]))
+def test_the_report_answers_with_tolerances(figures, large, families):
+    html = large.report(figures=figures, formats=["svg"]).read_text()
     answer = words(html[html.index('<section id="answer"') : html.index('<section id="summary"')])
     found = {row["family"]: row for row in by_relative_shift(large).iter_rows(named=True)}
     for name, family in (("darker", DARKER), ("closer", CLOSER)):
