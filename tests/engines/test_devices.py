@@ -107,9 +107,7 @@ def job(photos, tmp_path):
 
 
 def test_two_processes_give_the_rows_of_one(job, started):
-    one, two = (
-        {record.index: rows for rows, record in engine(job)} for engine in (run_local, devices.run_on_devices)
-    )
+    one, two = ({record.index: rows for rows, record in engine(job)} for engine in (run_local, devices.run_on_devices))
     assert len(started) == 2
     assert two.keys() == one.keys() == {*range(SHARDS)}
     assert all(two[index].equals(one[index]) for index in range(SHARDS))

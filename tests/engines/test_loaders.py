@@ -134,6 +134,7 @@ def test_without_loaders_the_second_try_has_a_process_of_its_own(tmp_path, photo
     assert len(pids) == 2
 
 
+@pytest.mark.matrix
 def test_every_step_has_the_time_and_not_all_of_them_together(tmp_path, photos):
     slow = {f"slow {n}": lambda image, rng: (time.sleep(0.5), image)[1] for n in range(3)}
     settings = {"augmentations": slow, "workers": 1, "limit": 1, "image_timeout": 1.2}
@@ -174,6 +175,7 @@ def _state(pid):
     return "Z"
 
 
+@pytest.mark.matrix
 def test_loaders_in_turns_stand_still_while_their_images_are_taken(tmp_path, photos):
     write_pictures(photos, [f"{n}.png" for n in range(6, 20)], 1)
     marks = tmp_path / "marks"

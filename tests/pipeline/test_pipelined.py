@@ -70,6 +70,7 @@ def test_a_pass_is_begun_before_the_one_before_is_read_across_shards_too(photos,
     assert found.equals(rows(photos, tmp_path / "plain", MeanColour()))
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("batch", first_only([10, 15, 30, 100]))
 def test_batches_that_end_with_an_image_or_a_shard(photos, tmp_path, batch):
     """A shard's last batch may be full: nothing is begun for no views."""

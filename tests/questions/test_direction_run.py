@@ -50,6 +50,7 @@ def test_the_tree_of_directions_joins_a_and_b_and_the_tree_of_distances_does_not
         assert cosines[0, 1] > least > max(others) + 0.2
 
 
+@pytest.mark.matrix
 def test_the_report_says_so(both):
     text = both[0].report(figures=["directions", "dendrogram"], formats=["svg"]).read_text()
     assert '<section id="direction"' in text

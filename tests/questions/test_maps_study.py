@@ -181,6 +181,7 @@ def test_other_maps_are_another_study(study, photos, dinov2):
         run(photos, study.folder, dinov2, seed=3, maps=("relevance",))
 
 
+@pytest.mark.matrix
 def test_a_caption_or_words_are_explained_where_they_are_asked_for(tmp_path):
     photos, encoder = captioned(tmp_path / "photos"), models.vision_and_letters()
     ids = [path.name for path in sorted(photos.glob("*.png"))]

@@ -76,6 +76,7 @@ def test_the_mark_of_the_tolerance_lies_on_the_curve(small, families):
     assert np.interp(ring.get_xdata()[0], range(6), relative_shift) == pytest.approx(0.1)
 
 
+@pytest.mark.matrix
 def test_where_images_may_not_be_shown_there_are_curves_alone(small, families, tmp_path):
     reader = replace(studies.copied(small, tmp_path / "study").reader(), pictures=False)
     figure = draw(reader, "strength")
@@ -83,6 +84,7 @@ def test_where_images_may_not_be_shown_there_are_curves_alone(small, families, t
     assert [path.name for path in save_figures(reader, ["strength"], ["png"])] == ["fig16_strength.png"]
 
 
+@pytest.mark.matrix
 def test_where_images_are_gone_there_are_curves_alone(tmp_path):
     study = make_study(tmp_path / "study", 9, graded(DARKER))
     assert not any(axes.images for axes in draw(study.reader(), "strength").axes)
@@ -176,6 +178,7 @@ def test_the_report_of_corruptions_has_their_table_and_mean(tmp_path):
     assert "(spatter)" in section
 
 
+@pytest.mark.matrix
 def test_without_a_relative_shift_the_report_says_so(tmp_path):
     study = make_study(tmp_path / "study", 1, graded(DARKER))
     html = study.report(figures=["strength"], formats=["svg"]).read_text()

@@ -74,6 +74,7 @@ def test_seven_images_give_numbers_and_no_conclusion(photos, tmp_path):
     assert "point to their phrases" not in page.split('id="text"')[1].split('class="lead"')[1]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("seed", first_only([0, 1]))
 def test_texts_that_know_nothing_show_nothing(twelve, tmp_path, seed):
     study = planted(twelve, tmp_path / "s", model=Planted(knows=False), seed=seed)

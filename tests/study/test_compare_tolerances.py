@@ -92,6 +92,7 @@ def test_they_are_written_drawn_and_printed(first, second, tmp_path, monkeypatch
     assert "% of the side kept" in printed
 
 
+@pytest.mark.matrix
 def test_other_studies_have_none(tmp_path):
     found = embedshift.compare(studies.compared()[::2], out=tmp_path / "out")
     assert found.tolerances.is_empty()

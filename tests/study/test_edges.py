@@ -42,6 +42,7 @@ def photos(tmp_path):
     return tmp_path / "photos"
 
 
+@pytest.mark.matrix
 def test_a_folder_with_brackets_is_no_pattern(photos, tmp_path):
     study = embedshift.run(photos, out=tmp_path / "study [v2]*", model=Constant(), workers=0)
     assert study.summary()["n"].max() == 3

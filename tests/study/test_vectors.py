@@ -157,6 +157,7 @@ def test_a_number_that_is_none_is_a_failure_of_its_image_by_row(tmp_path):
         embedshift.from_vectors(original, views, out=tmp_path / "none")
 
 
+@pytest.mark.matrix
 def test_a_stopped_study_goes_on_shard_by_shard(tmp_path):
     original, views = arrays()
     whole = embedshift.from_vectors(original, views, out=tmp_path / "whole", shard_size=4)
