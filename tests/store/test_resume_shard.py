@@ -111,10 +111,10 @@ def test_an_image_of_an_unfinished_shard_that_changed_is_measured_as_it_is_now(t
 @pytest.mark.matrix
 def test_a_batch_that_the_memory_does_not_hold(photos, tmp_path):
     first, second = (tmp_path / name for name in ("first", "second"))
-    counted.run(photos, first, Counted(tmp_path / "log", memory=9))
+    counted.run(photos, first, Counted(tmp_path / "log", memory=5))
     with pytest.raises(KeyboardInterrupt):
-        counted.run(photos, second, Counted(tmp_path / "log of it", memory=9, most=8))
-    counted.run(photos, second, Counted(tmp_path / "log of it", memory=9))
+        counted.run(photos, second, Counted(tmp_path / "log of it", memory=5, most=8))
+    counted.run(photos, second, Counted(tmp_path / "log of it", memory=5))
     assert_same(second, first)
 
 

@@ -1,5 +1,7 @@
 """Differences between studies, their intervals and what is significant, against loops."""
 
+import functools
+
 import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
@@ -34,10 +36,14 @@ def of_metrics(found):
     return found.comparison.filter(pl.col("metric").is_in(PAPER_METRICS), pl.col("augmentation") != "all")
 
 
+@functools.cache
+def rows_of(folder):
+    return pq.read_table(folder / "shards").to_pylist()
+
+
 def values_of(study, name, metric):
     """(image, draw) → value, from the shards."""
-    rows = pq.read_table(study.folder / "shards").to_pylist()
-    return {(row["image_id"], row["draw"]): row[metric] for row in rows if row["view"] == name}
+    return {(row["image_id"], row["draw"]): row[metric] for row in rows_of(study.folder) if row["view"] == name}
 
 
 def deviations(pairs, images, resamples):

@@ -186,10 +186,9 @@ def test_batches_are_full_and_never_cross_a_shard(batch_size, photos, tmp_path):
 
 def test_limit_sample_and_seed(photos, tmp_path):
     def ids(**settings):
-        out = tmp_path / str(len(list(tmp_path.iterdir())))
-        return (
-            rows_of(embedshift.run(photos, out=out, model=Colours(), workers=0, **settings))["image_id"].unique().sort()
-        )
+        out, view = tmp_path / str(len(list(tmp_path.iterdir()))), {"dark": lambda image, rng: image // 2}
+        study = embedshift.run(photos, out=out, model=Colours(), augmentations=view, workers=0, **settings)
+        return rows_of(study)["image_id"].unique().sort()
 
     names = sorted(p.name for p in photos.iterdir())
     assert ids(limit=3).to_list() == names[:3]
