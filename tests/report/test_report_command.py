@@ -8,9 +8,11 @@ import pytest
 
 from embedshift.cli import app
 from embedshift.errors import EmbedshiftError
+from embedshift.figures import FIGURES
 from embedshift.study import Study
 from support import studies
 from support.command import untouched_logging
+from support.matrix import first_only
 from support.models import make
 from support.synthetic import write_pictures
 
@@ -89,7 +91,10 @@ def test_no_study_there_is_one_line(tmp_path, cli):
 
 
 @pytest.mark.slow
-def test_run_writes_a_report_once(tmp_path, cli):
+@pytest.mark.parametrize("figures", first_only([["heatmap", "dendrogram"], None]))
+def test_run_writes_a_report_once(figures, tmp_path, cli, monkeypatch):
+    if figures:  # as if there were no others
+        monkeypatch.setattr(FIGURES, "_entries", {name: FIGURES._entries[name] for name in figures})
     write_pictures(tmp_path / "photos", ["a.png", "b.png", "c.png"])
     model, out = make("clip", tmp_path / "model"), tmp_path / "study"
     arguments = ["run", tmp_path / "photos", "--out", out, "--model", model, "--workers", "0"]
@@ -102,7 +107,7 @@ def test_run_writes_a_report_once(tmp_path, cli):
     assert second.code == 0, second.err
     assert second.out.splitlines()[-1] == f"Report: {out / 'report.html'}"
     # The paper's thirteen, which way, the ruler, recall and galleries; three images bear no rate of false matches.
-    assert len(list((out / "figures").glob("*.png"))) == 17
+    assert len(list((out / "figures").glob("*.png"))) == len(figures or range(17))
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
     assert cli(*arguments).code == 0
     after = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}

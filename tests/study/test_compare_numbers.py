@@ -47,7 +47,7 @@ def values_of(study, name, metric):
 
 
 def deviations(pairs, images, resamples):
-    """Difference of the means, its standard error, and resamples' deviations in their own errors; one by one.
+    """Difference of the means, its standard error, and resamples' deviations in their own errors.
 
     Args:
         pairs: (image, draw) → own value, the reference's.
@@ -61,8 +61,8 @@ def deviations(pairs, images, resamples):
     mean = sum(map(sum, apart.values())) / total
     each = np.array([mean + (sum(apart[i]) - mean * len(apart[i])) * n / total for i in images])
     error = each.std(ddof=1) / np.sqrt(n)
-    drawn = np.random.default_rng(3).integers(n, size=(resamples, n))
-    return mean, error, np.array([(part.mean() - mean) / (part.std(ddof=1) / np.sqrt(n)) for part in each[drawn]])
+    drawn = each[np.random.default_rng(3).integers(n, size=(resamples, n))]
+    return mean, error, (drawn.mean(axis=1) - mean) / (drawn.std(axis=1, ddof=1) / np.sqrt(n))
 
 
 def test_differences_and_intervals_equal_a_loop_over_the_same_resamples(studies, found):
