@@ -160,6 +160,7 @@ def test_workers_and_batch_sizes_give_the_same_rows(tmp_path, textures):
     assert first.equals(rows("batches", workers=0, batch_size=7)[0])
 
 
+@pytest.mark.matrix
 @pytest.mark.slow
 def test_bytes_are_equal_in_another_process_and_after_a_journey(textures):
     text = f"""

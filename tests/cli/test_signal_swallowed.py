@@ -48,7 +48,7 @@ main()
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", first_only([signal.SIGINT, signal.SIGTERM]))
 @pytest.mark.parametrize(
     "program",
     [

@@ -126,6 +126,7 @@ def test_an_image_that_is_well_at_the_second_try_is_measured(tmp_path, photos, d
     assert study.rows().collect().equals(whole.rows().collect(), null_equal=True)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("do", first_only([wait, no_memory]), ids=lambda do: do.__name__)
 def test_without_loaders_the_second_try_has_a_process_of_its_own(tmp_path, photos, do):
     study, pids = run(tmp_path, photos, do, tries=9, workers=0)

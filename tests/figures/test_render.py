@@ -177,6 +177,7 @@ def test_a_script_without_a_guard_is_run_once(tmp_path):
     assert done.stderr == ""
 
 
+@pytest.mark.matrix
 def test_a_process_imports_no_tables_and_no_torch(monkeypatch):
     two_cores(monkeypatch)
     code = "[name for name in __import__('sys').modules if name in ('torch', 'polars', 'pyarrow')]"

@@ -84,6 +84,7 @@ class Sick(Colours):
         return EncoderOutput(output.embedding, None, None)
 
 
+@pytest.mark.matrix
 @pytest.mark.slow
 def test_embeddings_that_are_not_finite_are_failures(photos, tmp_path):
     encoder = Sick()

@@ -71,6 +71,7 @@ def test_rows_are_of_the_files_as_pillow_decodes_them(made, whole):
             assert row["l2_distance"] == pytest.approx(distance, abs=1e-9)
 
 
+@pytest.mark.matrix
 def test_the_same_change_as_an_augmentation_gives_the_same_rows_to_decoding(made, whole, tmp_path):
     own = {name: re_encoded(quality) for name, quality in QUALITIES.items()}
     drawn = embedshift.run(
@@ -170,6 +171,7 @@ def test_a_broken_variant_is_a_failure_and_never_half_a_pair(pairs, tmp_path, ki
 # Who may go on with whose study.
 
 
+@pytest.mark.matrix
 def test_a_run_that_was_stopped_goes_on(made, whole, tmp_path):
     study = run_pairs(made, tmp_path / "study")
     for index in (0, 2):

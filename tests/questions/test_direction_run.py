@@ -87,6 +87,7 @@ def test_numbers_do_not_need_the_vectors(both):
     assert lean.summary()["centred_shift"].drop_nulls().is_empty()
 
 
+@pytest.mark.matrix
 def test_the_size_of_shards(images, tmp_path):
     settings = {"model": Ways(), "augmentations": suite("a", "b"), "workers": 0}
     first, second = (embedshift.run(images, out=tmp_path / str(size), shard_size=size, **settings) for size in (4, 64))

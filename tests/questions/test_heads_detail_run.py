@@ -82,6 +82,7 @@ def texts_of(clip):
         return unit(model.text_projection(states.pooler_output).double().numpy())
 
 
+@pytest.mark.matrix
 def test_words_of_the_named_heads_are_shown_as_text(worded):
     section = section_of(worded)
     assert "Texts that describe the heads" in section

@@ -202,6 +202,7 @@ def test_shards_of_fewer_than_four_images_give_no_cka(photos, dinov2, tmp_path):
     assert table.select("n", "mean", "ci_low", "ci_high").unique().rows() == [(0, None, None, None)]
 
 
+@pytest.mark.matrix
 def test_without_layers_nothing_is_different(photos, dinov2, tmp_path, study):
     """No column, no terms, no table, and no word of it in what the hash is made of."""
     plain = run(photos, tmp_path / "study", dinov2, draws=2, layers=False)
@@ -229,6 +230,7 @@ def test_an_encoder_that_cannot_is_refused_by_name(photos, tmp_path):
     assert refused.value.exit_code == 2
 
 
+@pytest.mark.matrix
 def test_a_loaded_encoder_gives_layers_only_while_it_is_asked_to(photos, tmp_path):
     encoder = embedshift.wrap(Transformer(False), size=SIZE, mean=MEAN, std=STD, device="cpu")
     run(photos, tmp_path / "with", encoder)

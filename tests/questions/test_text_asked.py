@@ -64,6 +64,7 @@ def test_the_users_own_words_and_augmentations(photos, tmp_path, caplog):
     assert "a mirrored picture" in study.report(figures=["words"], formats=["svg"]).read_text()
 
 
+@pytest.mark.matrix
 def test_an_own_module_that_reads_text(photos, tmp_path):
     stats = {"size": 32, "mean": models.MEAN, "std": models.STD}
 

@@ -88,6 +88,7 @@ def test_one_image_with_five_draws(images, tmp_path):
     assert "significantly" not in answer
 
 
+@pytest.mark.matrix
 def test_two_images(images, tmp_path):
     text, answer = page(images, tmp_path / "study", limit=2)
     assert re.search(

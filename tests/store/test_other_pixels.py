@@ -132,6 +132,7 @@ def test_a_shard_that_is_measured_again_has_the_same_pixels(damage, images, tmp_
     assert table_path(study.folder, "summary").is_file()
 
 
+@pytest.mark.matrix
 def test_a_shard_with_fewer_images_than_at_first_is_said(images, tmp_path, caplog):
     study = measure(images, tmp_path / "study")
     ids = study.rows().collect()["image_id"].unique(maintain_order=True).to_list()

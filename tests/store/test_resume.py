@@ -206,6 +206,7 @@ def test_precision_and_model_of_a_checkpoint_are_part_of_the_study(small, clip, 
     (tmp_path / "moved").rename(clip)
 
 
+@pytest.mark.matrix
 def test_images_added_and_removed_are_named(small, tmp_path):
     out = tmp_path / "study"
     run(small, out)

@@ -97,6 +97,7 @@ def test_a_study_begun_in_float32_stays_so(photos, model, machine, tmp_path):
         run(photos, study.folder, model, precision="bfloat16")
 
 
+@pytest.mark.matrix
 def test_kernels_that_cannot_be_had_are_one_line(photos, model, machine, tmp_path, caplog):
     machine(0.5, 2.0)
     study = run(photos, tmp_path / "study", model, precision="float32")

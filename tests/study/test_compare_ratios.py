@@ -175,6 +175,7 @@ def test_an_encoder_against_itself_under_another_name(first, tmp_path, monkeypat
     assert "search finds the same originals; 100 % of neighbours are kept" in same.verdict
 
 
+@pytest.mark.matrix
 def test_groups_are_left_out_as_one(first, other):
     names = sorted(distances(first))
     groups = {name: f"g{number % 12}" for number, name in enumerate(names)}

@@ -86,6 +86,7 @@ def test_other_pictures_of_the_same_names_are_refused(first, tmp_path):
     assert caught.value.exit_code == 2
 
 
+@pytest.mark.matrix
 def test_forty_other_images_of_the_same_names_are_refused_where_no_size_changes(tmp_path):
     """Every view is a level darker: patch similarity, which is of pixels alone, is the same for any image."""
     darker = {"darker": lambda image, rng: image - 1}

@@ -44,6 +44,7 @@ def columns(name):
     return [name, f"{name} low", f"{name} high"]
 
 
+@pytest.mark.matrix
 def test_over_the_same_images_they_are_those_of_the_studies(first, second):
     table = embedshift.compare([first, second]).tolerances
     assert table.columns == ["family", "unit", "criterion", *columns(A), *columns(C)]

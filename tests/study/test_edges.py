@@ -87,6 +87,7 @@ class OfTheUsersOwn(ImageOnlyTransform):
         return 255 - image
 
 
+@pytest.mark.matrix
 def test_a_class_of_the_users_own_is_left_out_where_it_is_not_known(tmp_path):
     description = load_suite({"mine": OfTheUsersOwn(p=1)}).describe()
     program = (

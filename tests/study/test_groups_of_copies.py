@@ -100,6 +100,7 @@ def test_a_table_of_grouped_copies_is_that_of_the_images(both, name):
         np.testing.assert_allclose(found.drop_nulls(), wanted.drop_nulls(), rtol=1e-5, atol=1e-9, err_msg=column)
 
 
+@pytest.mark.matrix
 def test_no_table_has_an_interval_for_seven_groups(both, tmp_path):
     study = studies.copied(both[1], tmp_path / "study")
     ids = study.reader().ordered_ids()

@@ -129,6 +129,7 @@ def test_rows_may_come_in_any_order(rows, again, tmp_path):
     assert_frame_equal(ours, theirs, abs_tol=1e-9)
 
 
+@pytest.mark.matrix
 def test_groups_are_those_of_the_images(rows, study, tmp_path):
     names = sorted(set(rows["image_id"]))
     groups = {name: str(number // 3) for number, name in enumerate(names)}
