@@ -59,7 +59,7 @@ def printed(folder, cli, capsys, monkeypatch):
 
 COMMANDS = [
     ("compare", "a", "b"),
-    ("compare", "a", "b", "c"),
+    pytest.param(("compare", "a", "b", "c"), marks=pytest.mark.matrix),
     ("search", "a", "--false-match-rate", "0.1"),
     ("check", "a"),
     ("verify", "a"),

@@ -143,6 +143,7 @@ def test_every_step_has_the_time_and_not_all_of_them_together(tmp_path, photos):
     assert study.failures().is_empty()
 
 
+@pytest.mark.matrix
 def test_the_time_is_no_part_of_the_identity(tmp_path, photos):
     settings = {"out": tmp_path / "study", "model": MeanColour(), "workers": 0}
     first = embedshift.run(photos, image_timeout=60, **settings).info()["config_hash"]

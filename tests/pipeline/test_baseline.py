@@ -106,6 +106,7 @@ def test_baselines_of_more_images_lie_within_their_error(tmp_path):
         assert abs(found[name] - wanted[name].mean()) < 2.6 * error, name
 
 
+@pytest.mark.matrix
 def test_a_large_study_keeps_sums_by_groups_and_some_vectors(tmp_path, monkeypatch):
     folder = write_images(tmp_path / "images", 50)
     small = baselines(run(folder, tmp_path / "small", shard_size=10))

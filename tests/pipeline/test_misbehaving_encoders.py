@@ -164,6 +164,7 @@ def test_an_exception_that_does_not_come_again_costs_nothing(tmp_path, photos):
     assert encoder.batches.count(1) >= 5, "its views were encoded one by one, after a black one"
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     "change",
     first_only(
@@ -200,6 +201,7 @@ def test_an_encoder_that_writes_into_its_views_changes_no_number(tmp_path, photo
     assert studies[0].rows().collect().equals(studies[1].rows().collect(), null_equal=True)
 
 
+@pytest.mark.matrix
 def test_an_augmentation_that_writes_into_its_image_changes_no_other_view(tmp_path, photos):
     def blacken(image, rng):
         image[:] = 0

@@ -224,6 +224,7 @@ def test_what_cannot_be_is_refused_in_one_line_before_anything_is_measured(setti
     assert not (tmp_path / "study" / "shards").exists()
 
 
+@pytest.mark.matrix
 def test_the_dry_run_says_what_maps_add_and_the_command_line_takes_them(cli, photos, dinov2, tmp_path):
     arguments = ["run", photos, "--model", dinov2, "--out", tmp_path / "study", "--workers", 0, "--size", SIZE]
     dry = cli(*arguments, "--maps", "relevance,tokens", "--maps-images", 2, "--dry-run")

@@ -154,6 +154,7 @@ def test_the_summary_counts_images_with_captions(study):
     assert study.ranking().columns[:3] == ["augmentation", "mean_performance", "rank"]
 
 
+@pytest.mark.matrix
 def test_rows_hold_what_was_asked_for_and_no_more(study, photos, clip, tmp_path):
     assert study.rows().collect_schema().names() == [
         *CONTRACT[:-2], "text_alignment_shift", "zero_shot_flip", "zero_shot_margin_shift", "zero_shot_margin",

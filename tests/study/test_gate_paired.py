@@ -130,6 +130,7 @@ def test_a_relative_shift_has_each_studys_own_baseline(first, second):
     assert found.low < found.value < found.high
 
 
+@pytest.mark.matrix
 def test_a_relative_shift_is_paired_over_the_images_that_both_measured(first, tmp_path):
     other = variant(first, tmp_path / "b", turned(2), failed=LOST, shard_size=64, **OTHER)
     ids = sorted(other.reader().image_ids())

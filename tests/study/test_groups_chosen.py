@@ -183,6 +183,7 @@ def test_tables_that_were_made_with_other_groups_are_made_again(plain, tmp_path,
     assert study.summary().equals(before)
 
 
+@pytest.mark.matrix
 def test_a_study_without_vectors_takes_groups_when_it_is_run_alone(photos, grouped, tmp_path):
     study = run(photos, tmp_path / "study", store="metrics", groups="folder")
     needs_vectors = "^centred_.*$|^common_offset$"

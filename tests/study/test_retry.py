@@ -132,6 +132,7 @@ def test_bytes_of_measured_images_are_not_read_again(tmp_path, photos, monkeypat
     assert failed(study) == {BROKEN: False}
 
 
+@pytest.mark.matrix
 def test_the_command_takes_both_flags(tmp_path, photos, monkeypatch, capsys):
     run(photos, tmp_path / "study")
     for flag in ("--retry-failed", "--repair"):

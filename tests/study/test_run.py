@@ -150,6 +150,7 @@ def test_metadata_and_files_of_a_study(photos, clip, tmp_path):
     assert {f"{n}{e}" for n in names for e in (".csv", ".parquet")} <= {p.name for p in (out / "tables").iterdir()}
 
 
+@pytest.mark.matrix
 def test_failures_are_written_when_there_are_none(photos, tmp_path):
     study = embedshift.run(photos, out=tmp_path / "study", model=Colours(), workers=0)
     assert (tmp_path / "study" / "failures.parquet").is_file()
