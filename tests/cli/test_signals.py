@@ -120,7 +120,7 @@ def start_stubborn(rest: int = 0, first: str = "") -> subprocess.Popen[str]:
     return process
 
 
-@pytest.mark.parametrize("number", first_only([signal.SIGINT, signal.SIGTERM, signal.SIGHUP]))
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("rest", first_only([0, 60]))
 def test_every_signal_has_its_code(number, rest):
     process = start_stubborn(rest)

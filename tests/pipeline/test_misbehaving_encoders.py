@@ -201,7 +201,6 @@ def test_an_encoder_that_writes_into_its_views_changes_no_number(tmp_path, photo
     assert studies[0].rows().collect().equals(studies[1].rows().collect(), null_equal=True)
 
 
-@pytest.mark.matrix
 def test_an_augmentation_that_writes_into_its_image_changes_no_other_view(tmp_path, photos):
     def blacken(image, rng):
         image[:] = 0

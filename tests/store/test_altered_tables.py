@@ -142,7 +142,6 @@ def test_a_report_that_was_altered_is_not_called_up_to_date(study):
         assert study.is_reported()
 
 
-@pytest.mark.matrix
 def test_a_report_writes_the_tables_again(study, made):
     alter(study, mean=0.9999)
     (study.folder / "tables" / "ranking.csv").write_text("augmentation,rank\n")
