@@ -73,7 +73,7 @@ def test_killed_in_the_middle_of_a_shard(workers, signal_sent, photos, whole, tm
     try:
         while len(encoder.batches()) < 23:  # the first shard has 13 or 16
             assert process.poll() is None
-            time.sleep(0.002)
+            time.sleep(0.01)
         process.send_signal(signal_sent)
         process.wait(timeout=30)
     finally:
