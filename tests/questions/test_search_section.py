@@ -21,7 +21,6 @@ from embedshift.questions.search.thumbnails import thumbnails
 from embedshift.report import page
 from embedshift.report.section import PageInput
 from embedshift.store.info import write_content
-from support.matrix import first_only
 from support.search_tables import RATES, SIZES, recalled, searched
 from support.sentences import paragraphs, sentence
 from support.synthetic import make_study
@@ -275,7 +274,7 @@ def test_few_images_have_no_interval_and_what_is_trivial_is_named(tmp_path):
     assert notes(40, 40) == ""
 
 
-@pytest.mark.parametrize("encoder", first_only(["dinov2-small-offline", "another"]))
+@pytest.mark.parametrize("encoder", ["dinov2-small-offline", "another"])
 def test_only_the_bundled_encoder_is_called_a_poor_retriever(tmp_path, encoder):
     made = make_study(tmp_path / "study", 9, ["noise"], encoder=encoder)
     html = made.report(figures=["recall"], formats=["svg"]).read_text()
