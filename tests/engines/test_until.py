@@ -154,6 +154,7 @@ def test_shards_behind_the_end_that_a_killed_run_left_are_not_kept(photos, ended
     assert study.reader().measured_checksum() == ended.reader().measured_checksum()
 
 
+@pytest.mark.matrix
 def test_it_is_finished_for_a_wider_width_and_goes_on_for_a_narrower_one_and_without(photos, ended, whole, tmp_path):
     shutil.copytree(ended.folder, tmp_path / "study")
     counted = []

@@ -237,6 +237,7 @@ def test_a_loaded_encoder_gives_layers_only_while_it_is_asked_to(photos, tmp_pat
     assert "layer_l2_cls" not in run(photos, tmp_path / "without", encoder, layers=False).rows().collect_schema()
 
 
+@pytest.mark.matrix
 def test_from_the_command_line_to_tables_made_again_without_torch(photos, dinov2, tmp_path, monkeypatch, capsys):
     out = tmp_path / "study"
     arguments = (

@@ -169,6 +169,7 @@ def test_the_table_of_trust_against_loops(study):
             assert row["gain"] == pytest.approx(sign * (values - other).mean(), abs=1e-12)
 
 
+@pytest.mark.matrix
 def test_gone_on_with_and_by_loaders_the_rows_are_the_same(study, photos, dinov2, tmp_path):
     again = run(photos, tmp_path / "study", dinov2, seed=3, workers=1)
     (again.folder / "shards" / "part-00001.parquet").unlink()

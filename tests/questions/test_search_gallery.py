@@ -164,24 +164,26 @@ def ragged(folder):
 
 @pytest.mark.parametrize(
     ("make", "words"),
-    [
-        (wrong_width, "its vectors have 9 numbers, those of this encoder 6"),
-        (pickled, "neither a study nor a Parquet or npy file"),
-        (no_lists, "give the vectors in a column 'embedding' of lists"),
-        (text, "neither a study nor a Parquet or npy file"),
-        (another_encoder, "of another encoder"),
-        (without_vectors, "stores no embeddings"),
-        (unfinished, "not finished"),
-        (another_embedding, "of another encoder"),
-        (a_shard, "this is a shard of a study; name the study's folder"),
-        (a_folder, "no study in this folder"),
-        (array(np.ones(6, np.float32)), "give an array"),
-        (array(np.ones((3, 2, 6))), "give an array"),
-        (array(np.array([["a"] * 6])), "give an array"),
-        (array(np.ones((3, 6), bool)), "give an array"),
-        (array(np.ones((0, 5))), "its vectors have 5 numbers"),
-        (ragged, "neither a study nor a Parquet or npy file"),
-    ],
+    first_only(
+        [
+            (wrong_width, "its vectors have 9 numbers, those of this encoder 6"),
+            (pickled, "neither a study nor a Parquet or npy file"),
+            (no_lists, "give the vectors in a column 'embedding' of lists"),
+            (text, "neither a study nor a Parquet or npy file"),
+            (another_encoder, "of another encoder"),
+            (without_vectors, "stores no embeddings"),
+            (unfinished, "not finished"),
+            (another_embedding, "of another encoder"),
+            (a_shard, "this is a shard of a study; name the study's folder"),
+            (a_folder, "no study in this folder"),
+            (array(np.ones(6, np.float32)), "give an array"),
+            (array(np.ones((3, 2, 6))), "give an array"),
+            (array(np.array([["a"] * 6])), "give an array"),
+            (array(np.ones((3, 6), bool)), "give an array"),
+            (array(np.ones((0, 5))), "its vectors have 5 numbers"),
+            (ragged, "neither a study nor a Parquet or npy file"),
+        ]
+    ),
 )
 def test_what_is_no_gallery_is_one_line(study, tmp_path, make, words):
     with pytest.raises(UsageError, match=f"`gallery`: .*{words}") as caught:

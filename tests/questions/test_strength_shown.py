@@ -168,6 +168,7 @@ def test_the_report_of_few_views_has_both_answers(small, families, tmp_path):
         assert term in glossary
 
 
+@pytest.mark.matrix
 def test_the_report_of_corruptions_has_their_table_and_mean(tmp_path):
     study = make_study(tmp_path / "study", 10, graded(corruption("fog"), corruption("spatter")))
     html = study.report(figures=["strength"], formats=["svg"]).read_text()

@@ -216,6 +216,7 @@ def test_a_recall_that_takes_in_all_images_says_nothing_and_is_left_out(photos, 
     assert study.text_search()["ci_low"].null_count() == 18
 
 
+@pytest.mark.matrix
 def test_the_page_shows_the_numbers(study):
     page = study.report(figures=[], formats=["svg"]).read_text()
     part = page.split('id="text-search"')[1].split("</table>")[0]

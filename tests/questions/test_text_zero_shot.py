@@ -81,6 +81,7 @@ def test_a_margin_below_0_is_a_flip_and_that_of_an_original_never_is():
     assert zero_shot_margin([1.0, 0.0], [1.0, 1.0], np.eye(2)).item() == 0, "a tie has no margin"
 
 
+@pytest.mark.matrix
 def test_the_page_shows_the_numbers(study):
     part = study.report(figures=[], formats=["svg"]).read_text().split('id="zero-shot"')[1].split("</table>")[0]
     assert part.count("<tr>") == 10

@@ -196,6 +196,7 @@ def test_a_package_that_cannot_be_imported_ends_no_command(site, tmp_path):
     assert "the question 'jumps' of another package cannot be loaded (ModuleNotFoundError: " in done.stderr
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("part", first_only(["measure", "figures"]))
 def test_nor_does_one_of_whose_files_one_cannot(part, site, made, tmp_path):
     shutil.copytree(site, tmp_path / "site")

@@ -122,6 +122,7 @@ def test_footers_are_read_once_a_report(tmp_path, monkeypatch):
     assert len(read) == 3
 
 
+@pytest.mark.matrix
 def test_an_encoder_observed_by_its_owner_stays_so(photos, tmp_path):
     encoder = embedshift.wrap(SmallTransformer(), size=SIZE, mean=MEAN, std=STD, device="cpu")
     views = np.zeros((2, SIZE, SIZE, 3), np.uint8)

@@ -81,6 +81,7 @@ def test_another_order_of_the_augmentations_lowers_the_correlation(first, tmp_pa
     assert found.studies["rank_correlation_cosine"].to_list() == pytest.approx([1, expected])
 
 
+@pytest.mark.matrix
 def test_largest_difference_of_the_summary_equals_a_search(first, tmp_path):
     other = variant(first, tmp_path / "b", moved(-0.01, 5), encoder={"precision": "bfloat16"})
     found = embedshift.compare([first, other]).largest

@@ -193,6 +193,7 @@ def test_another_view_size_is_told_and_not_refused(first, tmp_path, caplog):
     assert found.studies["size"].to_list() == [32, 64]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     ("info", "words"),
     first_only(

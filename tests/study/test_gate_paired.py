@@ -178,6 +178,7 @@ def test_a_relative_shift_with_a_measured_baseline_has_the_wider_interval_of_two
     assert found.low == pytest.approx(found.value - half)
 
 
+@pytest.mark.matrix
 def test_equal_weights_and_settings_keep_every_rule_by_definition(first, tmp_path):
     twin = with_search(variant(first, tmp_path / "b", shard_size=64), {"blur": [[9, 9]] * 40, "noise": [[1, 1]] * 40})
     assert pair_studies([first, twin]).are_equal

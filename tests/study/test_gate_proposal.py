@@ -65,6 +65,7 @@ def test_absolute_bounds_are_comments_that_the_study_keeps(tmp_path):
     assert {result.outcome for result in embedshift.check(study, bounds).results} == {"kept"}
 
 
+@pytest.mark.matrix
 def test_families_have_bounds_of_tolerances(tmp_path):
     study = make_study(tmp_path / "a", 40, graded(*MADE))
     file = tmp_path / "rules.yaml"
