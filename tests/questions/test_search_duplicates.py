@@ -117,6 +117,7 @@ def test_pairs_of_one_group_are_listed_but_not_in_the_tail(study):
     assert len(grouped) == 20 * 19 / 2
 
 
+@pytest.mark.matrix
 def test_images_of_a_gallery_and_the_number_of_queries_change_nothing(study, tmp_path):
     revise_embeddings(study, copies(10, 4, by=1e-3))
     study.write_tables()
@@ -127,6 +128,7 @@ def test_images_of_a_gallery_and_the_number_of_queries_change_nothing(study, tmp
     assert study.duplicates().equals(before)
 
 
+@pytest.mark.matrix
 def test_an_image_without_a_direction_is_no_duplicate(study):
     def change(vectors):
         vectors[0:4:2] = 0.0

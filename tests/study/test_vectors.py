@@ -129,6 +129,7 @@ def test_rows_may_come_in_any_order(rows, again, tmp_path):
     assert_frame_equal(ours, theirs, abs_tol=1e-9)
 
 
+@pytest.mark.matrix
 def test_groups_are_those_of_the_images(rows, study, tmp_path):
     names = sorted(set(rows["image_id"]))
     groups = {name: str(number // 3) for number, name in enumerate(names)}
@@ -157,6 +158,7 @@ def test_a_number_that_is_none_is_a_failure_of_its_image_by_row(tmp_path):
         embedshift.from_vectors(original, views, out=tmp_path / "none")
 
 
+@pytest.mark.matrix
 def test_a_stopped_study_goes_on_shard_by_shard(tmp_path):
     original, views = arrays()
     whole = embedshift.from_vectors(original, views, out=tmp_path / "whole", shard_size=4)

@@ -18,6 +18,7 @@ from support.mean_colour import MeanColour
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.matrix
 def test_images_are_shown_where_their_place_is_known(tmp_path):
     original, views = arrays()
     photos = tmp_path / "photos"

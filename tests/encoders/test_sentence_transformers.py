@@ -1,5 +1,6 @@
 """`st:NAME`: models of sentence-transformers, by a stand-in for the library, and by itself where it is installed."""
 
+import importlib
 import json
 import sys
 from types import SimpleNamespace
@@ -108,7 +109,7 @@ def test_what_is_no_model_of_it_is_refused(folder, stand_in, monkeypatch):
 @pytest.mark.slow
 def test_a_tiny_clip_saved_by_the_library_itself(folder, tmp_path):
     library = pytest.importorskip("sentence_transformers")
-    module = library.models.CLIPModel(str(folder / "0_CLIPModel"))
+    module = importlib.import_module("sentence_transformers.models").CLIPModel(str(folder / "0_CLIPModel"))
     library.SentenceTransformer(modules=[module], device="cpu").save(str(tmp_path / "saved"))
     model = library.SentenceTransformer(str(tmp_path / "saved"), device="cpu")
     encoder = embedshift.load_encoder(f"st:{tmp_path / 'saved'}", device="cpu")
