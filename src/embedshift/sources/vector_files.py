@@ -107,7 +107,8 @@ def _table(
 
 def _column(path: Path, name: str) -> Iterator[pa.Array]:
     with open_file(path) as opened, pq.ParquetFile(opened, buffer_size=AHEAD) as file:
-        yield from (batch.column(0) for batch in file.iter_batches(AT_ONCE, columns=[name]))
+        for group in range(file.num_row_groups):  # a reader of all would keep what it has read
+            yield from (batch.column(0) for batch in file.iter_batches(AT_ONCE, row_groups=[group], columns=[name]))
 
 
 def _keys(given: pa.Table, view: str) -> pa.Table:

@@ -79,9 +79,10 @@ class VectorSource(ListedImages):
 
     def vectors(self, positions: Sequence[int]) -> Floats:
         """Returns the vectors of some images `[n, 1 + A * draws, D]`: the original first, then draw by draw."""
-        # Mapped for one use: what was read would stay in memory otherwise.
-        copied = np.memmap(self._copy, np.float32, "r").reshape(-1, self.dim)
-        return np.asarray(copied[self.rows[list(positions)]])
+        # Row by row: of a mapped file, the pages around each row would be in memory, too.
+        rows, size = self.rows[list(positions)], 4 * self.dim
+        content = b"".join(os.pread(self._copy.fileno(), size, row * size) for row in rows.ravel().tolist())
+        return np.frombuffer(content, np.float32).reshape(*rows.shape, self.dim)
 
     def place(self, row: int) -> str:
         """Returns where a row is, in words."""
