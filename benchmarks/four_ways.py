@@ -11,8 +11,9 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx.utils
@@ -20,7 +21,7 @@ import polars as pl
 from PIL import Image
 
 import embedshift
-from embedshift.arrays import Floats
+from embedshift.arrays import Floats, Pixels
 from embedshift.encoders import bundled
 from machine import describe_machine
 
@@ -35,7 +36,7 @@ def write_graph(file: Path) -> Path:
     return file
 
 
-def squares(images: Sequence[Image.Image]) -> Floats:
+def squares(images: Sequence[Image.Image]) -> Pixels:
     """Returns pixels uint8 `[N, 224, 224, 3]` of images that are squares."""
     return np.stack([np.asarray(image) for image in images])
 
@@ -64,10 +65,10 @@ def studies(photos: Path, images: int, out: Path) -> dict[str, tuple[embedshift.
     def function(images: Sequence[Image.Image]) -> Floats:
         return encoder(squares(images)).embedding
 
-    def run(name: str, **settings: object) -> embedshift.Study:
+    def run(name: str, **settings: Any) -> embedshift.Study:
         return embedshift.run(file, pairs=file, out=out / name, **settings)
 
-    ways = {
+    ways: dict[str, Callable[[], embedshift.Study]] = {
         "torch": lambda: run("torch", model=encoder),
         "ONNX": lambda: run("onnx", model=f"onnx:{graph}", mean=encoder.mean, std=encoder.std),
         "function": lambda: run("function", model=embedshift.image_encoder(function, name="function", version="1")),

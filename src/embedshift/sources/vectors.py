@@ -67,11 +67,15 @@ class VectorSource(ListedImages):
         self.rows = self._index(images, views, draws, ids)
         of_images = np.array(ids, object)[images[views == 0]].tolist()
         texts = {name: keys[name].filter(pa.array(views == 0)).to_pylist() for name in ("group", "caption")}
-        self.groups = {name: group for name, group in zip(of_images, texts["group"], strict=True) if group is not None}
-        captions = dict(zip(of_images, texts["caption"], strict=True))
+        self.groups, captions = (
+            {name: text for name, text in zip(of_images, cells, strict=True) if text is not None}
+            for cells in texts.values()
+        )
+        if written is not None:
+            captions = {name: image.caption for name, image in written.images.items()} | captions
         places = {sample.image_id: sample.location for sample in self.samples}
         self.samples = [
-            ImageRef(image_id, places.get(image_id, ""), captions[image_id], archive=KIND, position=position)
+            ImageRef(image_id, places.get(image_id, ""), captions.get(image_id), archive=KIND, position=position)
             for position, image_id in enumerate(ids)
         ]
         self._copy = tempfile.TemporaryFile(dir=existing_folder(folder))  # noqa: SIM115 - as long as this object
