@@ -93,7 +93,6 @@ def write_modules(folder, kind, path="", **settings):
             {"kind": TRANSFORMER, "tokenizer_name_or_path": "/x"},
         ),
         ("base_model_name_or_path", {"kind": TRANSFORMER, "base_model_name_or_path": "/x"}),
-        ("method 'push_to_hub'", {"kind": TRANSFORMER, "modality_config": {"image": {"method": "push_to_hub"}}}),
         (
             "attn_implementation 'owner/kernels'",
             {"kind": TRANSFORMER, "model_args": {"attn_implementation": "owner/kernels"}},

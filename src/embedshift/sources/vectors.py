@@ -43,13 +43,8 @@ class ListedImages(FolderSource):
 class VectorSource(ListedImages):
     """The vectors of images and their views, given in any order.
 
-    They are copied once into a file without a name, which the system deletes with the process. Memory holds the ids,
-    and some bytes a row.
-
-    Args:
-        parts: The places of the vectors.
-        folder: The folder of the copy, or one that will be there.
-        written: What `embedshift views` wrote of the views.
+    They are copied once into a file without a name in the folder, or above it, which the system deletes with the
+    process. Memory holds the ids, and some bytes a row. `written` is what `embedshift views` wrote.
     """
 
     def __init__(self, parts: Sequence[Part], *, folder: Path, written: WrittenViews | None = None) -> None:
