@@ -100,10 +100,8 @@ def main() -> int:
             both = study.summary().join(torch, on=keys, suffix="_of_torch").drop_nulls(column)
             apart = float((both[column] - both[f"{column}_of_torch"]).abs().max())  # type: ignore[arg-type]
             largest = max(largest, apart if len(both) else np.inf)
-            print(
-                f"{name}: {seconds:.1f} s of processor time, {len(both)} relative shifts, at most {apart:.1e} from torch",
-                flush=True,
-            )
+            words = f"{len(both)} relative shifts, at most {apart:.1e} from torch"
+            print(f"{name}: {seconds:.1f} s of processor time, {words}", flush=True)
             if given.out is not None:
                 study.report()
     return int(largest > APART)
