@@ -66,8 +66,9 @@ class VectorSource(ListedImages):
             {name: text for name, text in zip(of_images, cells, strict=True) if text is not None}
             for cells in texts.values()
         )
-        if written is not None:
-            captions = {name: image.caption for name, image in written.images.items()} | captions
+        captions = {
+            name: image.caption for name, image in ({} if written is None else written.images).items()
+        } | captions
         places = {sample.image_id: sample.location for sample in self.samples}
         self.samples = [
             ImageRef(image_id, places.get(image_id, ""), captions.get(image_id), archive=KIND, position=position)

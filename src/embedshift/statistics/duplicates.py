@@ -74,10 +74,11 @@ def fit_tail(vectors: Floats, units: Units | None, *, seed: int) -> Tail | None:
     if np.count_nonzero(sizes) < LEAST_IMAGES:
         return None
     pairs = float(count**2 - np.square(sizes).sum()) / 2
-    order = np.random.default_rng(seed).permutation(count)
-    drawn, others = np.sort(order[:DRAWN]), np.sort(order[:OTHERS])
-    columns = vectors[others]
-    cosines = np.concatenate([(columns @ vectors[row])[groups[others] != groups[row]] for row in drawn])
+    drawn, others = (np.sort(np.random.default_rng(seed).permutation(count)[:most]) for most in (DRAWN, OTHERS))
+    rows, columns = vectors[drawn], vectors[others]
+    release_memory(vectors, count)
+    apart = (groups[others] != group for group in groups[drawn])
+    cosines = np.concatenate([(columns @ row)[is_other] for row, is_other in zip(rows, apart, strict=True)])
     cosines = cosines[cosines < EQUAL]
     if len(cosines) < LEAST_PAIRS:
         return None
