@@ -66,9 +66,7 @@ class VectorSource(ListedImages):
             {name: text for name, text in zip(of_images, cells, strict=True) if text is not None}
             for cells in texts.values()
         )
-        captions = {
-            name: image.caption for name, image in ({} if written is None else written.images).items()
-        } | captions
+        captions = {key: image.caption for key, image in ({} if written is None else written.images).items()} | captions
         places = {sample.image_id: sample.location for sample in self.samples}
         self.samples = [
             ImageRef(image_id, places.get(image_id, ""), captions.get(image_id), archive=KIND, position=position)
