@@ -1,5 +1,7 @@
 """Studies of vectors: the same tables as the study that the vectors are of, whatever they come in."""
 
+import re
+
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -227,3 +229,5 @@ def test_neither_torch_nor_transformers_is_imported(tmp_path):
     report = (tmp_path / "study" / "report.html").read_text()
     assert report.count("no metrics of pixels and attention") == 1
     assert "attention similarity" not in report.lower()
+    assert "moves the embedding of these vectors furthest" in " ".join(re.sub(r"<[^>]*>", "", report).split())
+    assert "too few for a threshold for duplicates: 1 false match in 100 pairs needs 46" in report
