@@ -92,6 +92,7 @@ def write_modules(folder, kind, path="", **settings):
             "tokenizer_name_or_path",
             {"kind": TRANSFORMER, "tokenizer_name_or_path": "/x"},
         ),
+        ("base_model_name_or_path", {"kind": TRANSFORMER, "base_model_name_or_path": "/x"}),
         (
             "attn_implementation 'owner/kernels'",
             {"kind": TRANSFORMER, "model_args": {"attn_implementation": "owner/kernels"}},
@@ -112,7 +113,8 @@ def test_a_usual_folder_of_sentence_transformers_is_read(tmp_path):
         "sentence_transformers.base.modules.transformer",
     )
     for kind in kinds:
-        check_sentence_transformer(write_modules(tmp_path / "model", kind, max_seq_length=77))
+        method = {"method": "get_image_features", "method_output_name": "pooler_output"}
+        check_sentence_transformer(write_modules(tmp_path / "model", kind, modality_config={"image": method}))
 
 
 def test_a_folder_of_a_graph_runs_no_code_of_its_own(tmp_path, marker):
