@@ -1,14 +1,17 @@
 """The first screen of the page: the answers of the questions, and which differences are significant."""
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
 from markupsafe import Markup
 
+from embedshift.augmentations.family import FAMILIES
 from embedshift.config import Json
-from embedshift.report.numbers import times
+from embedshift.figures.style import human
+from embedshift.report.numbers import times, with_interval
 from embedshift.report.page import fill
 from embedshift.report.section import Answer, PageInput, Section, parts_of_page
 from embedshift.statistics.differences import ordered
@@ -38,12 +41,34 @@ def first_screen(page: PageInput) -> Section:
         answers = [filled for filled in answers if filled.answer.covers_all_levels]
     content = {
         "answers": answers,
-        "figure": next((filled.answer.figure for filled in answers if filled.answer.figure), None),
+        "changes": changes(page),
         "one_level": ONE_LEVEL if one_level else "",
         "images": page.data.images,
         "groups": page.info.groups,
     }
     return Section("answer", "Main results", content)
+
+
+def changes(page: PageInput) -> list[Json]:
+    """Returns each augmentation, or family, with what it is and its relative shifts, the furthest moved first.
+
+    Places on the scale are in percent of its length.
+    """
+    summary = page.data.need("summary").filter(metric=COSINE).drop_nulls("mean").sort("mean", maintain_order=True)
+    family_of = {view: family for family in page.reader.families for view in family.views}
+    ends = ["relative_shift_low", "relative_shift_high"]
+    longest = max(1.0, summary.select(pl.max_horizontal("relative_shift", ends[1]).max()).item() or 0.0) * 1.02
+    changes: dict[str, Json] = {}
+    for row in summary.iter_rows(named=True):
+        family = family_of.get(row["augmentation"])
+        name, words = row["augmentation"], page.info.descriptions.get(row["augmentation"], "")
+        if family:
+            name, words = human(family.name), FAMILIES[family.name].what_it_does if family.name in FAMILIES else ""
+        places = [None if row[key] is None else 100 * max(0.0, row[key]) / longest for key in ("relative_shift", *ends)]
+        change = changes.setdefault(name, {"name": name, "what": words.removesuffix("."), "places": [], "shifts": []})
+        change["places"].append(places)
+        change["shifts"].append(with_interval(row["relative_shift"], *(row[end] for end in ends)))
+    return [change | {"another": 100 / longest} for change in changes.values()]
 
 
 def _filled(page: PageInput) -> list[_FilledAnswer]:
@@ -78,11 +103,19 @@ def differences_content(
     by_pairs = ordered(differences, COSINE, order)
     pairs = list(itertools.combinations(by_pairs.names, 2))
     told_apart = [pair for pair in pairs if pair in by_pairs.significant and pair in by_pairs.ratios]
+    open_pairs = [pair for pair in pairs if pair not in by_pairs.significant]
+    # The interval of a logarithm of a ratio becomes narrower by the root of the number of images.
+    needed = [
+        images * (math.log(high / low) / 2 / math.log(ratio)) ** 2
+        for ratio, low, high in map(by_pairs.ratios.get, set(open_pairs) & by_pairs.ratios.keys())
+        if 0 < low < high and ratio != 1
+    ]
     cosine = differences.filter(pl.col("metric") == COSINE)["difference"]
     return content | {
         "any_difference": not (cosine.fill_null(0.0).abs() < ROUNDING).all(),
         "pairs": len(pairs),
-        "open_pairs": [pair for pair in pairs if pair not in by_pairs.significant],
+        "open_pairs": open_pairs,
+        "more_images": [(times * images, sum(count <= times * images for count in needed)) for times in (4, 25)],
         "ratio": (*told_apart[0], *times(*by_pairs.ratios[told_apart[0]])) if told_apart else None,
         "without_ratio": len(pairs) - len(by_pairs.ratios) // 2,
     }

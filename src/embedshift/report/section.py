@@ -23,6 +23,8 @@ class PageInput:
     encoder: str
     figures: Mapping[str, EmbeddedFigure]
     records: Sequence[ShardRecord]
+    # Whether the study repeats the paper, so that its figures and claims are shown first.
+    is_papers: bool = False
 
     @property
     def reader(self) -> Reader:
@@ -43,6 +45,7 @@ class Section:
     title: str
     content: Mapping[str, Any] = field(default_factory=dict)
     images: Mapping[str, str] = field(default_factory=dict)
+    is_last: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,6 @@ class Answer:
 
     title: str
     content: Mapping[str, Any]
-    figure: EmbeddedFigure | None = None
     covers_all_levels: bool = False
 
 
