@@ -5,7 +5,8 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const root = document.documentElement;
 const themeButton = document.getElementById("theme");
 const systemDark = matchMedia("(prefers-color-scheme: dark)");
-const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : systemDark.matches);
+let printing = false;
+const isDark = () => !printing && (root.dataset.theme ? root.dataset.theme === "dark" : systemDark.matches);
 
 // Colours as the style sheet has them: a part of white on a dark ground, where black would vanish.
 function shade(colour) {
@@ -146,9 +147,12 @@ addEventListener("beforeprint", () => {
   unfolded = [...document.querySelectorAll("details:not([open])")];
   for (const box of unfolded) box.open = true;
   if (filter) showGroups(true);
+  printing = true;
   drawCharts();
 });
 addEventListener("afterprint", () => {
+  printing = false;
+  drawCharts();
   for (const box of unfolded) box.open = false;
   if (filter) showGroups();
 });
