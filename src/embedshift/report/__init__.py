@@ -31,7 +31,7 @@ __all__ = ["build_report"]
 log = logging.getLogger(__name__)
 
 # The page has 4 MB, of which plotly takes 2.
-FIGURE_BYTES = 900_000
+FIGURE_BYTES = 800_000
 # Pages of a figure with images that the file holds; all of them lie in `figures/`.
 EMBEDDED_PAGES = 2
 # Positions of the page's own sections among those of the questions.

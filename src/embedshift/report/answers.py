@@ -50,25 +50,22 @@ def first_screen(page: PageInput) -> Section:
 
 
 def changes(page: PageInput) -> list[Json]:
-    """Returns each augmentation, or family, with what it is and its relative shifts, the furthest moved first.
-
-    Places on the scale are in percent of its length.
-    """
+    """Returns augmentations, or families, with relative shifts and their places on a scale in percent, furthest first."""
     summary = page.data.need("summary").filter(metric=COSINE).drop_nulls("mean").sort("mean", maintain_order=True)
     family_of = {view: family for family in page.reader.families for view in family.views}
-    ends = ["relative_shift_low", "relative_shift_high"]
-    longest = max(1.0, summary.select(pl.max_horizontal("relative_shift", ends[1]).max()).item() or 0.0) * 1.02
+    keys = ("relative_shift", "relative_shift_low", "relative_shift_high")
+    longest = 1.02 * max(1.0, *(row[key] or 0.0 for row in summary.iter_rows(named=True) for key in keys))
     changes: dict[str, Json] = {}
     for row in summary.iter_rows(named=True):
         family = family_of.get(row["augmentation"])
         name, words = row["augmentation"], page.info.descriptions.get(row["augmentation"], "")
         if family:
             name, words = human(family.name), FAMILIES[family.name].what_it_does if family.name in FAMILIES else ""
-        places = [None if row[key] is None else 100 * max(0.0, row[key]) / longest for key in ("relative_shift", *ends)]
-        change = changes.setdefault(name, {"name": name, "what": words.removesuffix("."), "places": [], "shifts": []})
-        change["places"].append(places)
-        change["shifts"].append(with_interval(row["relative_shift"], *(row[end] for end in ends)))
-    return [change | {"another": 100 / longest} for change in changes.values()]
+        empty = {"name": name, "what": words.removesuffix("."), "another": 100 / longest, "places": [], "shifts": []}
+        change = changes.setdefault(name, empty)
+        change["places"].append([None if row[key] is None else 100 * max(0.0, row[key]) / longest for key in keys])
+        change["shifts"].append(with_interval(*(row[key] for key in keys)))
+    return list(changes.values())
 
 
 def _filled(page: PageInput) -> list[_FilledAnswer]:
@@ -107,7 +104,7 @@ def differences_content(
     # The interval of a logarithm of a ratio becomes narrower by the root of the number of images.
     needed = [
         images * (math.log(high / low) / 2 / math.log(ratio)) ** 2
-        for ratio, low, high in map(by_pairs.ratios.get, set(open_pairs) & by_pairs.ratios.keys())
+        for ratio, low, high in (by_pairs.ratios[pair] for pair in open_pairs if pair in by_pairs.ratios)
         if 0 < low < high and ratio != 1
     ]
     cosine = differences.filter(pl.col("metric") == COSINE)["difference"]

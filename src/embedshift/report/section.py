@@ -23,8 +23,7 @@ class PageInput:
     encoder: str
     figures: Mapping[str, EmbeddedFigure]
     records: Sequence[ShardRecord]
-    # Whether the study repeats the paper, so that its figures and claims are shown first.
-    is_papers: bool = False
+    is_papers: bool = False  # its figures and claims are not the last sections
 
     @property
     def reader(self) -> Reader:

@@ -12,8 +12,8 @@ from embedshift.store.naming import ImageNaming
 
 Row = Json
 
-# The page has 4 MB: plotly takes 2, figures 0.9, the gallery the rest except for the text.
-GALLERY_BYTES = 700_000
+# The page has 4 MB: plotly takes 2, figures 0.8, the gallery the rest except for the text.
+GALLERY_BYTES = 800_000
 ROLES = {
     "original": "original",
     "view": "view",

@@ -13,13 +13,13 @@ TITLES = {"mrr": "mean reciprocal rank", "neighbours@10": "neighbours kept", "hu
 
 def section(page: PageInput) -> Section | None:
     content = measured_maps(page)
-    return content and Section("whitening", "Whitening", {"whitening": content})
+    return Section("whitening", "Whitening", {"whitening": content}) if content else None
 
 
 def answer(page: PageInput) -> Answer | None:
     content = measured_maps(page)
-    title = "Can it be made less sensitive?"
-    return content and Answer(title, {"whitening": content}, covers_all_levels=page.data.shows_one_level)
+    title, always = "Can it be made less sensitive?", page.data.shows_one_level
+    return Answer(title, {"whitening": content}, covers_all_levels=always) if content else None
 
 
 def measured_maps(page: PageInput) -> Json | None:
