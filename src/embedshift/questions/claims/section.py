@@ -21,7 +21,7 @@ def section(page: PageInput) -> Section | None:
     if "claims" not in page.reader.table_names:
         return None
     claims = claim_rows(page.data.need("claims"))
-    content = {"claims": claims, "verdicts": verdict_counts(claims), "is_open": page.is_papers}
+    content = {"claims": claims, "verdicts": verdict_counts(claims)}
     return Section("claims", "Claims", content, is_last=not page.is_papers)
 
 
