@@ -66,7 +66,7 @@ def build_report(
     shown, too_large = embedded.embed(drawn, FIGURE_BYTES)
     encoder = reader.naming.setting(reader.info.encoder.title or reader.info.encoder.name)
     by_name = {figure.name: figure for figure in shown}
-    is_papers = paper or (reader.info.config["augmentations"] == "paper" and "clip" in encoder.lower())
+    is_papers = paper or (reader.info.config.get("augmentations") == "paper" and "clip" in encoder.lower())
     html = _page(PageInput(data, encoder, by_name, records, is_papers), shown, too_large)
     path = reader.folder / "report.html"
     # A name may hold bytes that are not UTF-8: they are written as they are read, escaped.

@@ -50,11 +50,11 @@ def first_screen(page: PageInput) -> Section:
 
 
 def changes(page: PageInput) -> list[Json]:
-    """Returns augmentations, or families, with relative shifts and their places on a scale in percent, furthest first."""
+    """Returns augmentations, or families, with relative shifts and their places on a scale in percent."""
     summary = page.data.need("summary").filter(metric=COSINE).drop_nulls("mean").sort("mean", maintain_order=True)
     family_of = {view: family for family in page.reader.families for view in family.views}
     keys = ("relative_shift", "relative_shift_low", "relative_shift_high")
-    longest = 1.02 * max(1.0, *(row[key] or 0.0 for row in summary.iter_rows(named=True) for key in keys))
+    longest = 1.02 * max([1.0, *(row[key] or 0.0 for row in summary.iter_rows(named=True) for key in keys)])
     changes: dict[str, Json] = {}
     for row in summary.iter_rows(named=True):
         family = family_of.get(row["augmentation"])
@@ -112,7 +112,7 @@ def differences_content(
         "any_difference": not (cosine.fill_null(0.0).abs() < ROUNDING).all(),
         "pairs": len(pairs),
         "open_pairs": open_pairs,
-        "more_images": [(times * images, sum(count <= times * images for count in needed)) for times in (4, 25)],
+        "more_images": [(more * images, sum(count <= more * images for count in needed)) for more in (4, 25)],
         "ratio": (*told_apart[0], *times(*by_pairs.ratios[told_apart[0]])) if told_apart else None,
         "without_ratio": len(pairs) - len(by_pairs.ratios) // 2,
     }
