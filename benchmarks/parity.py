@@ -170,7 +170,11 @@ def main() -> None:
         print(
             f"{case.kind:9}{judged:10}{first:9.2g} → {left:8.2g}  {encoded:4d} encodings {seconds:6.1f} s  "
             f"{case.altered()} {case.extra} → {[(n.axis, *n.values) for n in names]}"
-            + (f" SEARCHED {[(a, getattr(recipe, a)) for a in recipe.differences(search.reference)]}" if judged in ("wrong", "missed") else ""),
+            + (
+                f" SEARCHED {[(a, getattr(recipe, a)) for a in recipe.differences(search.reference)]}"
+                if judged in ("wrong", "missed")
+                else ""
+            ),
             flush=True,
         )
     for kind, verdicts in counts.items():

@@ -17,7 +17,7 @@ TIE, IDLE = 2.0, 1.1
 SCREENED, CONFIRMED = 3, (8, 4)
 ROUNDS = 16
 # The likeliest candidates and pairs that are tried at once; a gain to this part needs no other candidate.
-LIKELY, PAIRS, CLEAR = 10, 16, 0.6
+LIKELY, PAIRS, CLEAR, GAIN = 10, 16, 0.6, 1.03
 # What an alteration moves alone, in distances that are left: outside, it cannot help.
 FAINT, STRONG = 5e-4, 30.0
 # The largest value of 1 − cosine; it stands for vectors of another length.
@@ -152,7 +152,11 @@ class Search:
         candidates = [c for c in self._neighbours(current) if FAINT * here < self._effect(current, c) < STRONG * here]
         candidates.sort(key=lambda candidate: self._predicted(current, candidate))
         yield candidates[:LIKELY], 1 / CLEAR
-        yield candidates, IDLE
+        yield candidates, GAIN
+        for precision in self.axes.get("precision", ()):
+            exact = current.having("precision", precision)
+            if exact != current and self._effect(current, exact) < STRONG * here:
+                yield [exact, *(c.having("precision", precision) for c in candidates)], IDLE
         pairs = [_merged(current, one, other) for i, one in enumerate(candidates) for other in candidates[:i]]
         pairs = [pair for pair in pairs if len(pair.differences(current)) == 2]
         yield sorted(pairs, key=lambda pair: self._predicted(current, pair))[:PAIRS], IDLE
