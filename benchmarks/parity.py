@@ -91,32 +91,9 @@ def cases(recipes: int, seed: int, at_native: bool) -> Iterator[Case]:
         yield Case("unlisted", drawn | ({"resize": "skimage"} if extra == "skimage" else {}), extra)
 
 
-# The words of the benchmark → the values that the search has for them.
-STATISTICS = {name: served.STATISTICS[name] for name in served.STATISTICS}
-FILTERS = {"opencv": "OpenCV", "pillow": "Pillow"}
-
-
-def as_value(axis: str, value: Any, size: int) -> Any:
-    """The value of a recipe that a step of a stack is."""
-    if axis == "statistics":
-        return served.STATISTICS[value]
-    if axis == "values":
-        return {"unit": 1, "255": 255, "twice": 1 / 255}[value]
-    if axis == "size":
-        return {None: size, "smaller": size * 7 // 8, "larger": size * 8 // 7}[value]
-    if axis == "fit":
-        kind, *ratio = value.rsplit(" ", 1) if value.startswith("crop ") and value != "crop first" else (value,)
-        return kind, float(ratio[0]) if ratio else 1.0
-    if axis == "resize":
-        library, name, *rest = value.split()
-        words = {(): "", ("aliased",): " without antialiasing", ("floats",): " on floats"}
-        return FILTERS.get(library, library) + words[tuple(rest)], name
-    return "own" if (axis, value) == ("pooling", "class") else value
-
-
 def verdict(case: Case, search: Search, names: list[Any], size: int) -> str:
     """Compares the named alterations with those that were drawn, as far as they move these files at all."""
-    truth = {axis: as_value(axis, value, size) for axis, value in case.altered().items()}
+    truth = {axis: served.as_value(axis, value, size) for axis, value in case.altered().items()}
     wrong = [axis for axis, values in names if truth.get(axis) not in values]
     if wrong:
         return "wrong"

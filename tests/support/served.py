@@ -59,6 +59,24 @@ def draw_stack(rng: np.random.Generator, count: int) -> Stack:
     return REFERENCE | {axis: STEPS[axis][1 + rng.integers(len(STEPS[axis]) - 1)] for axis in axes}
 
 
+def as_value(axis: str, value: Any, size: int) -> Any:
+    """The value of a recipe that a step of a stack is."""
+    if axis == "statistics":
+        return STATISTICS[value]
+    if axis == "values":
+        return {"unit": 1, "255": 255, "twice": 1 / 255}[value]
+    if axis == "size":
+        return {None: size, "smaller": size * 7 // 8, "larger": size * 8 // 7}[value]
+    if axis == "fit":
+        kind, *ratio = value.rsplit(" ", 1) if value.startswith("crop ") and value != "crop first" else (value,)
+        return kind, float(ratio[0]) if ratio else 1.0
+    if axis == "resize":
+        library, name, *rest = value.split()
+        words = {(): "", ("aliased",): " without antialiasing", ("floats",): " on floats"}
+        return {"opencv": "OpenCV", "pillow": "Pillow"}.get(library, library) + words[tuple(rest)], name
+    return "own" if (axis, value) == ("pooling", "class") else value
+
+
 def decode(data: bytes, stack: Stack) -> Image.Image:
     image = Image.open(io.BytesIO(data))
     turn = image.getexif().get(274, 1)
@@ -156,8 +174,9 @@ def square(image: Array, stack: Stack, size: int) -> Array:
 class Served:
     """A stack that has the weights of a DINOv2 of transformers; `extra` is a step that no list has."""
 
-    def __init__(self, model: nn.Module, size: int) -> None:
+    def __init__(self, model: nn.Module, size: int, statistics: Any = None) -> None:
         self.model, self.size, self._models = model, size, dict[Any, nn.Module]()
+        self.statistics = STATISTICS | (statistics or {})
 
     def __call__(
         self, files: Sequence[bytes], stack: Stack, extra: Callable[[Image.Image], Image.Image] | None = None
@@ -176,7 +195,7 @@ class Served:
         pixels = pixels / {"unit": 255, "255": 1, "twice": 255 * 255}[stack["values"]]
         if stack["channels"] == "bgr":
             pixels = pixels[..., [2, 1, 0]]
-        pixels = tv.normalize(pixels.permute(2, 0, 1), *STATISTICS[stack["statistics"]])
+        pixels = tv.normalize(pixels.permute(2, 0, 1), *self.statistics[stack["statistics"]])
         return self.pooled(pixels[None], stack)
 
     def pooled(self, pixels: torch.Tensor, stack: Stack) -> Array:
@@ -228,11 +247,11 @@ class Positions:
 
     def __call__(self, tokens: torch.Tensor, height: int, width: int) -> torch.Tensor:
         table = self.embeddings.position_embeddings
-        side = int((table.shape[1] - 1) ** 0.5)
+        side, patch = int((table.shape[1] - 1) ** 0.5), self.embeddings.patch_size
         grid = table[0, 1:].float().T.reshape(1, -1, side, side)
         mode = "bilinear" if self.how == "bilinear" else "bicubic"
         new = torch.nn.functional.interpolate(
-            grid, (height // 14, width // 14), mode=mode, antialias=self.how == "antialias"
+            grid, (height // patch, width // patch), mode=mode, antialias=self.how == "antialias"
         )
         return torch.cat([table[:, :1], new.to(table.dtype).flatten(2).transpose(1, 2)], 1)
 
@@ -263,3 +282,15 @@ def twelve_files(photos: Sequence[Image.Image]) -> list[bytes]:
         coded(Image.fromarray(wide), "PNG"),
         *(coded(control, "PNG") for control in controls),
     ]
+
+
+def squares_and_slopes() -> list[Image.Image]:
+    """Images of squares and slopes, as wide as no square."""
+    rng = np.random.default_rng(0)
+    made = []
+    for number in range(12):
+        height, width = (97, 131) if number % 2 else (142, 89)
+        squares = rng.uniform(0, 255, (12, 12, 3)).repeat(12, 0).repeat(12, 1)[:height, :width]
+        slope = np.linspace(0, 60, width)[None, :, None] + rng.normal(0, 8, (height, width, 3))
+        made.append(Image.fromarray((0.7 * squares + slope).clip(0, 255).astype(np.uint8)))
+    return made

@@ -115,6 +115,7 @@ class Search:
         candidates.sort(key=lambda candidate: self._predicted(current, candidate))
         yield candidates[:LIKELY], CLEAR
         yield candidates, GAIN
+        yield [candidate for candidate in altered if candidate not in candidates], IDLE
         # The rounding of a low precision hides what else is left.
         for precision in self.axes.get("precision", ()):
             low = current.having("precision", precision)
