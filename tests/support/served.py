@@ -10,12 +10,13 @@ from typing import Any
 
 import cv2
 import numpy as np
+import skimage.transform
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import nn
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms import functional as tv
+from torchvision.transforms import InterpolationMode  # type: ignore[import-untyped]
+from torchvision.transforms import functional as tv  # type: ignore[import-untyped]
 
 Array = NDArray[Any]
 Stack = dict[str, Any]
@@ -78,11 +79,11 @@ def as_value(axis: str, value: Any, size: int) -> Any:
 
 
 def decode(data: bytes, stack: Stack) -> Image.Image:
-    image = Image.open(io.BytesIO(data))
+    image: Any = Image.open(io.BytesIO(data))
     turn = image.getexif().get(274, 1)
     is_jpeg = data[:2] == b"\xff\xd8" and image.mode == "RGB"
     if image.mode == "CMYK" and stack["inks"] == "opencv":
-        array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR + cv2.IMREAD_IGNORE_ORIENTATION)
+        array: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR + cv2.IMREAD_IGNORE_ORIENTATION)
         image = Image.fromarray(cv2.cvtColor(array, cv2.COLOR_BGR2RGB))
     elif is_jpeg and stack["decoder"] == "half":
         image.draft(None, (image.width // 2, image.height // 2))
@@ -108,7 +109,7 @@ def decode(data: bytes, stack: Stack) -> Image.Image:
         coded = io.BytesIO()
         image.save(coded, "PNG", exif=exif)
         image = ImageOps.exif_transpose(Image.open(coded)).convert("RGB")
-    return image
+    return Image.fromarray(np.asarray(image))
 
 
 def with_repeated_chroma(data: bytes) -> Image.Image:
@@ -133,15 +134,13 @@ def resize(image: Array, height: int, width: int, how: str) -> Array:
     if library == "opencv":
         return cv2.resize(image, (width, height), interpolation=getattr(cv2, f"INTER_{name.upper()}"))
     if library == "skimage":
-        from skimage.transform import resize as by_skimage
-
-        return (
-            np.asarray(by_skimage(image, (height, width), order=1, anti_aliasing=True) * 255).round().astype(np.uint8)
-        )
+        by_skimage: Any = skimage.transform.resize
+        made: Any = by_skimage(image, (height, width), order=1, anti_aliasing=True)
+        return np.asarray(made * 255).round().astype(np.uint8)
     tensor = torch.from_numpy(image.copy()).permute(2, 0, 1)
     tensor = tensor.float() if rest == ["floats"] else tensor
     made = tv.resize(tensor, [height, width], InterpolationMode(name), antialias=rest != ["aliased"])
-    return made.permute(1, 2, 0).numpy()
+    return np.asarray(made.permute(1, 2, 0).numpy())
 
 
 def square(image: Array, stack: Stack, size: int) -> Array:
@@ -212,9 +211,9 @@ class Served:
             "mean before norm": before[:, 1:].mean(1),
             "all": after.mean(1),
         }
-        return vectors[stack["pooling"]].numpy()
+        return np.asarray(vectors[stack["pooling"]].numpy())
 
-    def _altered(self, precision: str, gelu: str, positions: str) -> nn.Module:
+    def _altered(self, precision: str, gelu: str, positions: str) -> Any:
         if (precision, gelu, positions) in self._models:
             return self._models[precision, gelu, positions]
         model: Any = copy.deepcopy(self.model)
@@ -225,7 +224,8 @@ class Served:
         if positions != "own":
             model.embeddings.interpolate_pos_encoding = Positions(model.embeddings, positions)
         if precision == "int8":
-            model = torch.ao.quantization.quantize_dynamic(model, {nn.Linear}, dtype=torch.qint8)
+            quantize: Any = torch.ao.quantization.quantize_dynamic
+            model = quantize(model, {nn.Linear}, dtype=torch.qint8)
         elif precision != "float32":
             model = model.to(getattr(torch, precision))
         self._models[precision, gelu, positions] = model

@@ -21,8 +21,9 @@ RATIOS = (1.0, 0.875, 0.9, 0.95)
 WORDS: Mapping[str, Mapping[Any, str]] = {
     "size": {size: f"with an input of {size} pixels" for size in (192, 196, 224, 240, 256, 288, 336, 384)},
     "statistics": {
-        (IMAGENET_MEAN, IMAGENET_STD): "with ImageNet's mean and std", (CLIP_MEAN, CLIP_STD): "with CLIP's mean and std",
-        (HALF, HALF): "with mean and std .5", ((0.0,) * 3, (1.0,) * 3): "without mean and std",
+        (IMAGENET_MEAN, IMAGENET_STD): "with ImageNet's mean and std",
+        (CLIP_MEAN, CLIP_STD): "with CLIP's mean and std", (HALF, HALF): "with mean and std .5",
+        ((0.0,) * 3, (1.0,) * 3): "without mean and std",
     },
     "rounding": {
         "floor": "with sizes and crop rounded down, as in transformers",
@@ -43,7 +44,7 @@ WORDS: Mapping[str, Mapping[Any, str]] = {
     "values": {255: "with values in 0 to 255", 1 / 255: "with values divided by 255 twice"},
     "precision": {"bfloat16": "in bfloat16", "float16": "in float16", "int8": "in int8 (dynamic)"},
     "positions": {
-        "bilinear": "with positions interpolated bilinearly", "antialias": "with positions interpolated with antialiasing",
+        "bilinear": "with positions interpolated bilinearly", "antialias": "with antialiased positions",
         "offset": "with positions interpolated with an offset, as in DINOv2's repository",
     },
     "pooling": {
