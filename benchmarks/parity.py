@@ -13,7 +13,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -64,14 +64,6 @@ class Case:
         return {axis: value for axis, value in self.stack.items() if value != served.REFERENCE[axis]}
 
 
-@dataclass
-class Result:
-    case: Case
-    verdict: str
-    text: str = ""
-    counts: Counter[str] = field(default_factory=Counter)
-
-
 def cases(recipes: int, seed: int, at_native: bool) -> Iterator[Case]:
     rng = np.random.default_rng(seed)
 
@@ -117,6 +109,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--kind", help="only these cases: 1-4, 5-6 or unlisted")
+    parser.add_argument("--skip", type=int, default=0, help="leave out so many cases")
     options = parser.parse_args()
     print(describe_machine())
     keep_memory()
@@ -127,9 +120,8 @@ def main() -> None:
     encodings = causes.Encodings(encoder, files)
     counts: dict[str, Counter[str]] = {}
     seconds_of_searches = 0.0
-    for case in cases(options.recipes, options.seed, options.size == 224):
-        if options.kind and case.kind != options.kind:
-            continue
+    drawn = cases(options.recipes, options.seed, options.size == 224)
+    for case in [case for case in drawn if options.kind in (None, case.kind)][options.skip :]:
         vectors = stack(files, case.stack, EXTRAS.get(case.extra))
         units = vectors.astype(np.float64) / np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
         start, before = time.process_time(), len(encodings.passes)
@@ -156,6 +148,7 @@ def main() -> None:
     for kind, verdicts in counts.items():
         print(f"{kind}: " + ", ".join(f"{count} {name}" for name, count in sorted(verdicts.items())))
     print(f"{len(encodings.passes)} encodings, {seconds_of_searches:.0f} CPU seconds of searches")
+    sys.exit(1 if any(verdicts["wrong"] for verdicts in counts.values()) else 0)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import nn
 from torchvision.transforms import InterpolationMode  # type: ignore[import-untyped]
-from torchvision.transforms import functional as tv  # type: ignore[import-untyped]
+from torchvision.transforms import functional as tv
 
 Array = NDArray[Any]
 Stack = dict[str, Any]

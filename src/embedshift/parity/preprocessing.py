@@ -38,7 +38,7 @@ class Inputs:
         """The normalised input `[3, S, S]` of one file."""
         size = recipe.size if recipe.decoder == "draft" else 0
         pixels = self._pixels(index, size, *(getattr(recipe, axis) for axis in DECODING))
-        values = _square(pixels, recipe).astype(np.float32) / np.float32(255) * np.float32(recipe.values)
+        values = _square(pixels, recipe).astype(np.float32) / np.float32(255 / recipe.values)
         mean, std = (np.asarray(triple, np.float32) for triple in recipe.statistics)
         values = (values[..., :: -1 if recipe.channels == "bgr" else 1] - mean) / std
         return np.ascontiguousarray(values[..., :: -1 if recipe.channels == "late" else 1].transpose(2, 0, 1))
