@@ -64,11 +64,12 @@ class Search:
         best = max(self.distance(recipe, self.everything), self.floor)
         axes = [axis for axis in recipe.differences(self.reference) if axis != "precision" or best <= self.floor]
         axes = [axis for axis in axes if not self._is_within(self._reverted(recipe, axis), DECISIVE * best)]
-        values = {axis: [getattr(recipe, axis), *self.axes[axis]] for axis in axes}
-        return [
-            (axis, [v for v in dict.fromkeys(values[axis]) if self._is_within(recipe.having(axis, v), TIE * best)])
-            for axis in axes
-        ]
+        names = []
+        for axis in axes:
+            ties = [r for value in self.axes[axis] if self._is_within(r := recipe.having(axis, value), TIE * best)]
+            ties.sort(key=lambda tied: max(self.distance(tied, self.everything), best))  # the usual of equal ones first
+            names.append((axis, [getattr(tied, axis) for tied in ties]))
+        return names
 
     def walk(self, alterations: Sequence[Alteration]) -> Iterator[tuple[Alteration, float]]:
         """Adds alterations to the reference, the largest gain first; gives the distance after each."""
