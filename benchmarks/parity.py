@@ -24,7 +24,7 @@ from PIL import Image, ImageFilter, ImageOps
 import embedshift
 from embedshift.encoders.device import keep_memory
 from embedshift.parity import causes
-from embedshift.parity.search import Search
+from embedshift.parity.search import DECISIVE, Search
 from machine import describe_machine
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -95,9 +95,9 @@ def verdict(case: Case, search: Search, names: list[Any], size: int) -> str:
     full = search.reference
     for axis, value in truth.items():
         full = full.having(axis, value)
-    for axis in missing:  # no difference to name
+    for axis in missing:  # no difference that the rules would name
         without = full.having(axis, getattr(search.reference, axis))
-        if search.apart(full, without, search.everything) > 2 * search.floor:
+        if search.apart(full, without, search.everything) > DECISIVE * search.floor:
             return "missed"
     return "tie" if missing or any(len(values) > 1 for _, values in names) else "exact"
 
