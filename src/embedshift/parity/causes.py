@@ -1,6 +1,27 @@
 """What explains the distance between a reference and the vectors of another stack."""
 
+import contextlib
+import dataclasses
+import functools
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
+
+from embedshift.arrays import Floats, Values
+from embedshift.encoders.base import Encoder
+from embedshift.encoders.module import ModuleEncoder
+from embedshift.errors import UsageError
+from embedshift.parity.network import Network
+from embedshift.parity.preprocessing import Inputs
+from embedshift.parity.recipe import OF_NETWORK, Recipe, axes_of, recipe_of, words
+from embedshift.parity.search import Search, distance
+
+# Float32 kernels of one machine differ by less; a measured floor gets this room.
+LEAST_FLOOR, ROOM = 1e-10, 10.0
+# A rest within this factor of what a precision moves is said to be like it.
+LIKE = 3.0
 
 
 @dataclass(frozen=True)
@@ -27,3 +48,81 @@ class Causes:
     unexplained: float
     floor: float
     note: str = ""
+
+
+class Encodings:
+    """The vectors of recipes for files; each input goes once through each network."""
+
+    def __init__(self, encoder: Encoder, files: Sequence[bytes]) -> None:
+        if not isinstance(encoder, ModuleEncoder):
+            raise UsageError(f"{encoder.name}: its steps are unknown; give a model of transformers, open_clip or timm")
+        self.inputs, self.network = Inputs(files), Network(encoder)
+        library = type(encoder.module).__module__.partition(".")[0]
+        self.reference = recipe_of(encoder.preprocess, library, self.network.gelu)
+        self.axes = axes_of(self.reference, self.network.axes)
+        self.hash = functools.cache(lambda r, i: hashlib.blake2b(self.inputs(r, i).tobytes()).digest()[:16])
+        self.passes: dict[tuple[object, ...], dict[str, Values]] = {}
+
+    def key(self, recipe: Recipe, index: int) -> bytes:
+        """A hash of the input of a network."""
+        return self.hash(dataclasses.replace(recipe, pooling="", precision="", gelu="", positions=""), index)
+
+    def vector(self, recipe: Recipe, index: int) -> Values | None:
+        """The unit vector of one file; None where the encoder cannot follow the recipe."""
+        altered = [getattr(recipe, axis) for axis in OF_NETWORK]
+        key = (self.key(recipe, index), *altered)
+        if key not in self.passes:
+            self.passes[key] = {}
+            with contextlib.suppress(Exception):  # a size that its positions cannot take
+                vectors = self.network(self.inputs(recipe, index)[None], *altered)
+                self.passes[key] = {name: v[0] / np.linalg.norm(v[0]) for name, v in vectors.items()}
+        return self.passes[key].get(recipe.pooling)
+
+    def floor(self) -> float:
+        """The measured distance of rounding: between passes over one input and over several."""
+        inputs = np.stack([self.inputs(self.reference, index) for index in range(len(self.inputs.files))[:3]])
+        together = self.network(inputs, *(getattr(self.reference, axis) for axis in OF_NETWORK))["own"]
+        units = together / np.linalg.norm(together, axis=1, keepdims=True)
+        alone = [self.vector(self.reference, index) for index in range(len(units))]
+        return max(LEAST_FLOOR, ROOM * max(map(distance, units, alone)))
+
+
+def knows_steps(encoder: Encoder) -> bool:
+    """Whether the steps of an encoder are known, so that a cause can be named against it."""
+    return isinstance(encoder, ModuleEncoder) and encoder.precision == "float32"
+
+
+def reference_vectors(encoder: Encoder, files: Sequence[bytes]) -> Floats:
+    """Encodes files through the encoder's own steps, `[N, D]`, not normalised."""
+    made = Encodings(encoder, files)
+    arguments = [getattr(made.reference, axis) for axis in OF_NETWORK]
+    inputs = (made.inputs(made.reference, index) for index in range(len(files)))
+    return np.concatenate([made.network(value[None], *arguments)["own"] for value in inputs]).astype(np.float32)
+
+
+def find_causes(encoder: Encoder, files: Sequence[bytes], served: Floats, *, floor: float | None = None) -> Causes:
+    """Names the alterations of an encoder's own steps that explain the vectors `[N, D]` that a stack gives for files.
+
+    `floor` is the distance that is rounding; None = measured.
+    """
+    encodings = Encodings(encoder, files)
+    floor = encodings.floor() if floor is None else floor
+    units = served.astype(np.float64) / np.linalg.norm(served.astype(np.float64), axis=1, keepdims=True)
+    search = Search(encodings.vector, encodings.key, units, encodings.reference, encodings.axes, floor)
+    first = left = search.distance(search.reference, search.everything)
+    steps = []
+    for (axis, values), after in search.walk(search.named(search.run())) if first > floor else ():
+        best, *ties = (words(axis, value) for value in values)
+        steps.append(Step(best, left, after, (left - after) / first, tuple(ties)))
+        left = after
+    return Causes(tuple(steps), first, left, floor, _note(search, left) if left > floor else "")
+
+
+def _note(search: Search, unexplained: float) -> str:
+    """Says which precisions move the vectors about as far as what is left."""
+    like = []
+    for value in search.axes["precision"]:
+        size = search.apart(search.reference, search.reference.having("precision", value), search.screen)
+        if size / LIKE < unexplained < size * LIKE:
+            like.append(f"{value} ({size:.1g})")
+    return f"what is left is as large as rounding to {' or '.join(like)}" if like else ""
