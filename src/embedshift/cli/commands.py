@@ -119,7 +119,7 @@ def compare(
         say(sentence)
     tables = comparison_tables(comparison, fits)
     tolerances = [] if comparison.tolerances.is_empty() else [compared_tolerances(comparison)]
-    for table in (*ratio_tables(comparison), *tolerances, *tables):
+    for table in (*ratio_tables(comparison, fits), *tolerances, *tables):
         print_table(table)
     if not tables:
         say(no_difference(comparison))

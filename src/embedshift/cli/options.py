@@ -16,7 +16,8 @@ from embedshift.config import Json
 from embedshift.errors import UsageError
 from embedshift.registry import questions
 
-RARE = "Rarely needed"
+# Panels of `--help`.
+RARE, OUTPUT, QUESTIONS = "Rarely needed", "Output", "More questions"
 
 
 def with_options(*kinds: type, skip: tuple[str, ...] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -29,7 +30,8 @@ def with_options(*kinds: type, skip: tuple[str, ...] = ()) -> Callable[[Callable
             for parameter in signature.parameters.values()
             if parameter.kind is not inspect.Parameter.VAR_KEYWORD
         ]
-        made = [_parameter(field, kind) for kind in kinds for field in dataclasses.fields(kind) if field.metadata]
+        declared = [(field, kind) for kind in kinds for field in dataclasses.fields(kind) if field.metadata]
+        made = [_parameter(*setting) for setting in sorted(declared, key=lambda setting: setting[0].metadata["rare"])]
         kept = [parameter for parameter in made if parameter.name not in skip]
         ordered = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in (*own_parameters, *kept)]
         command.__signature__ = signature.replace(parameters=ordered)  # type: ignore[attr-defined]
@@ -125,9 +127,9 @@ def _parameter(field: "dataclasses.Field[Any]", kind: type) -> inspect.Parameter
 
 
 def _panel(field: "dataclasses.Field[Any]", kind: type) -> str | None:
-    """Returns the help panel: one for rare options, one for each question."""
+    """Returns the help panel: that of the setting, one for what questions measure, one for rare options of each."""
     if not field.metadata["rare"]:
-        return None
+        return field.metadata["panel"] or (QUESTIONS if kind in switches() else None)
     question = next((declared.name for declared in questions() if kind in (declared.switches, declared.choices)), "")
     return f"{RARE}: {question}" if question else RARE
 

@@ -1,5 +1,6 @@
 """Linear maps that whiten embeddings, so that directions in which views of one image differ count less."""
 
+import html
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from embedshift.errors import UsageError, reason
 RIDGE = 0.1
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Whitening:
     """A map of embeddings: unit length, minus a mean, times a matrix, unit length again.
 
@@ -51,6 +52,14 @@ class Whitening:
             raise UsageError(f"give vectors [n, {len(self.mean)}], as the map was fitted to; not {[*given.shape]}")
         lengths = np.linalg.norm(given, axis=1, keepdims=True)
         return np.where(lengths > 0, unit((unit(given) - self.mean) @ self.matrix), np.float32(0))
+
+    def __repr__(self) -> str:
+        of = f" of the encoder {self.encoder[:12]}" if self.encoder else ""
+        how = "what a search finds with it: study.whitening()"
+        return f"Whitening fitted to {self.name}: embeddings [n, {len(self.mean)}]{of} → unit vectors\n{how}"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(repr(self))}</p>"
 
     @property
     def described(self) -> dict[str, str]:
