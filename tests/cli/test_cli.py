@@ -247,7 +247,7 @@ def test_version_help_and_no_command(cli):
 
 
 @pytest.mark.slow
-def test_demo_measures_eight_photographs(cli, tmp_path, monkeypatch):
+def test_demo_measures_two_pieces_of_sixteen_photographs(cli, tmp_path, monkeypatch):
     """Without its figures and report, which take longest and have tests of their own."""
     reported = []
     monkeypatch.setattr(embedshift.Study, "report", lambda study: reported.append(study.folder))
@@ -256,7 +256,8 @@ def test_demo_measures_eight_photographs(cli, tmp_path, monkeypatch):
     assert done.code == 0
     assert reported == [Path("demo")]
     found = json.loads(done.out)
-    assert found["counts"]["measured"] == found["counts"]["images"] == 8
+    assert found["counts"]["measured"] == found["counts"]["images"] == 32
+    assert {row["groups"] for row in found["summary"]} == {16}
     assert found["encoder"]["name"] == "dinov2-small-offline"
     ranks = {row["augmentation"]: row["rank"] for row in found["ranking"]}
     assert ranks["noise"] == 9

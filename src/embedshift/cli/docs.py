@@ -48,4 +48,4 @@ def _print(text: str) -> None:
 
         Console().print(Markdown(printable(text, keep="\n")))
     else:
-        typer.echo(text)
+        typer.echo(text, nl=False)
