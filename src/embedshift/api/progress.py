@@ -9,27 +9,20 @@ from embedshift.steps import Start
 
 
 @contextlib.contextmanager
-def shown_progress(
-    progress: Progress | bool | None,
-) -> Iterator[tuple[Callable[[Start], None], Progress | None]]:
+def shown_progress(progress: Progress | bool | None) -> Iterator[tuple[Callable[[Start], None], Progress | None]]:
     """Gives the functions for the start of a run and for every step; None = a bar where somebody waits."""
-    if callable(progress):
-        yield lambda _: None, progress
-    elif not (_somebody_waits() if progress is None else progress):
-        yield lambda _: None, None
-    else:
-        from tqdm import tqdm
+    if progress is None:
+        shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+        progress = sys.stderr.isatty() or hasattr(shell, "kernel")
+    if progress is not True:
+        yield lambda _: None, progress or None
+        return
+    from tqdm import tqdm
 
-        with tqdm(desc="measuring", unit=" images", file=sys.stderr) as bar:
+    with tqdm(desc="measuring", unit=" images", file=sys.stderr) as bar:
 
-            def on_start(start: Start) -> None:
-                bar.total, bar.n, bar.initial = start.images, start.done, start.done
-                bar.refresh()
+        def on_start(start: Start) -> None:
+            bar.total, bar.n, bar.initial = start.images, start.done, start.done
+            bar.refresh()
 
-            yield on_start, bar.update
-
-
-def _somebody_waits() -> bool:
-    """Whether errors go to a terminal, or to the page of a notebook."""
-    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    return sys.stderr.isatty() or hasattr(shell, "kernel")
+        yield on_start, bar.update

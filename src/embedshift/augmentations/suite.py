@@ -92,7 +92,10 @@ def load_suite(
     if isinstance(augmentations, Path) or str(augmentations).endswith(ENDINGS):
         suite = Suite(read_pipelines(Path(str(augmentations)).expanduser(), _registered()), is_custom=True)
     elif isinstance(augmentations, str):
-        suite = Suite(_augmentations(augmentations, choice))
+        if augmentations not in SUITES and (named := FAMILIES.get(augmentations.partition(",")[0])):
+            words = f"use `augmentations` {named.suite} with `families` {augmentations}"
+            raise UsageError(f"{augmentations!r} is no suite of augmentations: {words}")
+        suite = Suite(SUITES[augmentations](choice))
     elif isinstance(augmentations, Mapping):
         custom = [Augmentation(name, _always_applied(name, transform)) for name, transform in augmentations.items()]
         suite = Suite(custom, is_custom=True)
@@ -107,18 +110,6 @@ def load_suite(
     ):
         raise UsageError("`frost_textures`: frost is not among the augmentations; leave it out, or add frost")
     return suite
-
-
-def _augmentations(name: str, choice: Choice) -> Sequence[Augmentation]:
-    """Returns those of a suite; where the name is one of a part of a suite, the error says how to choose the part."""
-    if name not in SUITES:
-        if (first := name.partition(",")[0]) in FAMILIES:
-            suite = FAMILIES[first].suite
-            raise UsageError(f"{name!r} is no suite: use `augmentations` {suite} with `families` {name}")
-        for suite in _suites_without_families():
-            if any(augmentation.name == name for augmentation in SUITES[suite](Choice())):
-                raise UsageError(f"{name!r} is no suite but in {suite}: use `augmentations` {suite}, or a YAML file")
-    return SUITES[name](choice)
 
 
 def rebuild_suite(description: Mapping[str, Mapping[str, Any]]) -> Suite | None:
@@ -190,12 +181,8 @@ def _registered() -> dict[str, list[Augmentation]]:
 
 def _without_families() -> list[Augmentation]:
     """Returns the augmentations of the suites that have no families."""
-    return [augmentation for suite in _suites_without_families() for augmentation in SUITES[suite](Choice())]
-
-
-def _suites_without_families() -> list[str]:
     graded = {FAMILIES[name].suite for name in FAMILIES}
-    return [suite for suite in SUITES if suite not in graded]
+    return [augmentation for suite in SUITES if suite not in graded for augmentation in SUITES[suite](Choice())]
 
 
 def _always_applied(name: str, transform: Transform) -> Transform:

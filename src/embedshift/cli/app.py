@@ -15,7 +15,6 @@ from typer.core import TyperGroup
 import embedshift
 from embedshift.cli.failures import FailureLimit, failure_limit, refuse_failures
 from embedshift.cli.options import (
-    OUTPUT,
     RARE,
     choices,
     chosen,
@@ -131,14 +130,10 @@ def run(
     config: Annotated[
         Path | None, typer.Option(help="YAML file with any of these settings; flags override it.")
     ] = None,
-    no_report: Annotated[
-        bool, typer.Option("--no-report", help="Write shards and tables, no report.", rich_help_panel=OUTPUT)
-    ] = False,
+    no_report: Annotated[bool, typer.Option("--no-report", help="Write shards and tables, no report.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Estimate time and disk space; write nothing.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed images again.")] = False,
-    repair: Annotated[
-        bool, typer.Option("--repair", help="Measure damaged shards again.", rich_help_panel=OUTPUT)
-    ] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Measure damaged shards again.")] = False,
     max_failed: Annotated[
         FailureLimit | None,
         typer.Option(
@@ -147,13 +142,9 @@ def run(
             help="Exit with code 1 if more images failed: a number, or a fraction such as 0.01.",
         ),
     ] = None,
-    describe: Annotated[
-        bool, typer.Option("--describe", help="Print what each augmentation is, too.", rich_help_panel=OUTPUT)
-    ] = False,
+    describe: Annotated[bool, typer.Option("--describe", help="Print what each augmentation is, too.")] = False,
     quiet: Quiet = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object on stdout.", rich_help_panel=OUTPUT)
-    ] = False,
+    as_json: AsJson = False,
     **settings: Any,
 ) -> None:
     """Measure an encoder on images; write shards, tables, figures and a report."""

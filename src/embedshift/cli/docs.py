@@ -11,7 +11,7 @@ import embedshift
 from embedshift.cli.app import app
 from embedshift.cli.words import printable, say
 from embedshift.errors import EmbedshiftError
-from embedshift.registry import unknown_name
+from embedshift.registry import one_of
 
 # In the wheel, and in a clone of the repository.
 FOLDERS = (Path(embedshift.__file__).parent / "docs", Path(embedshift.__file__).parents[2] / "docs")
@@ -26,26 +26,22 @@ def docs(
     folder = next((folder for folder in FOLDERS if (folder / "index.md").is_file()), None)
     if folder is None:
         raise EmbedshiftError(f"{FOLDERS[0]}: the pages are missing; install embedshift again")
-    pages = {file.stem: file for file in sorted([*folder.glob("*.md"), folder / "reference" / "tables.md"])}
+    files = {file.stem: file for file in sorted([*folder.glob("*.md"), folder / "reference" / "tables.md"])}
+    texts = {name: file.read_text(encoding="utf-8") for name, file in files.items()}
+    name = page.removesuffix(".md").rpartition("/")[2]
     if not page:
-        for name, path in pages.items():
-            say(f"{name:16}{path.read_text(encoding='utf-8').partition(chr(10))[0].lstrip('# ')}")
-        say(f"Files: {folder}")
-    elif (name := page.removesuffix(".md").rpartition("/")[2]) not in pages:
-        raise EmbedshiftError(unknown_name("page", page, pages))
-    elif is_opened:
-        say(pages[name])
-        typer.launch(str(pages[name]))
-    else:
-        _print(re.sub(r"^<!-- .*? -->\n", "", pages[name].read_text(encoding="utf-8"), flags=re.MULTILINE))
-
-
-def _print(text: str) -> None:
-    """Prints Markdown, laid out where somebody reads it."""
-    if sys.stdout.isatty():
+        typer.echo("".join(f"{name:16}{text.partition(chr(10))[0].lstrip('# ')}\n" for name, text in texts.items()))
+        return say(f"Files: {folder}")
+    one_of("page", name, list(files))
+    text = re.sub(r"^<!-- .*? -->\n", "", texts[name], flags=re.MULTILINE)
+    if is_opened:
+        say(files[name])
+        typer.launch(str(files[name]))
+    elif sys.stdout.isatty():
         from rich.console import Console
         from rich.markdown import Markdown
 
         Console().print(Markdown(printable(text, keep="\n")))
     else:
         typer.echo(text, nl=False)
+    return None

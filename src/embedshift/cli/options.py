@@ -16,8 +16,12 @@ from embedshift.config import Json
 from embedshift.errors import UsageError
 from embedshift.registry import questions
 
-# Panels of `--help`.
-RARE, OUTPUT, QUESTIONS = "Rarely needed", "Output", "More questions"
+RARE = "Rarely needed"
+# Panels of `run --help` below the first, which has the twenty options that people need.
+_PANELS = {
+    "Further": ("config", "no_report", "repair", "describe", "draws", "size", "resize"),
+    "Speed": ("precision", "engine", "workers", "batch_size"),
+}
 
 
 def with_options(*kinds: type, skip: tuple[str, ...] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -30,8 +34,11 @@ def with_options(*kinds: type, skip: tuple[str, ...] = ()) -> Callable[[Callable
             for parameter in signature.parameters.values()
             if parameter.kind is not inspect.Parameter.VAR_KEYWORD
         ]
-        declared = [(field, kind) for kind in kinds for field in dataclasses.fields(kind) if field.metadata]
-        made = [_parameter(*setting) for setting in sorted(declared, key=lambda setting: setting[0].metadata["rare"])]
+        for parameter in own_parameters:
+            if panel := _panel_of(parameter.name):
+                parameter.annotation.__metadata__[0].rich_help_panel = panel
+        fields = [(field, kind) for kind in kinds for field in dataclasses.fields(kind) if field.metadata]
+        made = [_parameter(*field) for field in sorted(fields, key=lambda field: field[0].metadata["rare"])]
         kept = [parameter for parameter in made if parameter.name not in skip]
         ordered = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in (*own_parameters, *kept)]
         command.__signature__ = signature.replace(parameters=ordered)  # type: ignore[attr-defined]
@@ -126,10 +133,14 @@ def _parameter(field: "dataclasses.Field[Any]", kind: type) -> inspect.Parameter
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
+def _panel_of(name: str) -> str | None:
+    return next((panel for panel, names in _PANELS.items() if name in names), None)
+
+
 def _panel(field: "dataclasses.Field[Any]", kind: type) -> str | None:
-    """Returns the help panel: that of the setting, one for what questions measure, one for rare options of each."""
+    """Returns the help panel: one for rare options of each question, one for the other options of questions."""
     if not field.metadata["rare"]:
-        return field.metadata["panel"] or (QUESTIONS if kind in switches() else None)
+        return _panel_of(field.name) or ("Questions" if kind in switches() else None)
     question = next((declared.name for declared in questions() if kind in (declared.switches, declared.choices)), "")
     return f"{RARE}: {question}" if question else RARE
 

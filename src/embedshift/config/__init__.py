@@ -44,8 +44,6 @@ NO_AUGMENTATIONS = "none"
 VECTORS = "vectors"
 # The option of all commands that analyse.
 GROUPS_WORDS = "Images that are not independent: folder, near, none, or a CSV or Parquet file (image_id, group)."
-# Panels of `--help` below the first, which has what most people need.
-VIEWS, SPEED = "Views", "Speed"
 # Settings that only studies of pairs have.
 PAIR_SETTINGS = ("allow_missing", "purify")
 
@@ -87,16 +85,14 @@ class StudyConfig:
         None, "End when every relative shift r is known to within this times r (or 0.1, if r is less): 0.1."
     )
     seed: Annotated[int, Ge(0)] = setting(0, "Seed of all draws and of the order of the images.")
-    draws: AtLeast1 = setting(1, "Views per image and augmentation.", panel=VIEWS)
-    size: Annotated[int, Ge(8)] | None = setting(None, "Input size in pixels. Default: the encoder's.", panel=VIEWS)
-    resize: Resize = setting("squash", "How images become square: squash or crop.", panel=VIEWS)
-    precision: Precision = setting("float32", "float32, bfloat16, float16, or auto (the fastest).", panel=SPEED)
+    draws: AtLeast1 = setting(1, "Views per image and augmentation.")
+    size: Annotated[int, Ge(8)] | None = setting(None, "Input size in pixels. Default: that of the encoder.")
+    resize: Resize = setting("squash", "How images become square: squash or crop.")
+    precision: Precision = setting("float32", "float32, bfloat16, float16, or auto (the fastest).")
     device: str = setting("auto", "auto (all GPUs), cpu, mps, or GPUs such as cuda:0,cuda:2.")
-    engine: Literal["local", "ray"] = setting("local", "What runs the shards: local or ray.", panel=SPEED)
-    workers: Annotated[int, Ge(0)] | None = setting(
-        None, "Loader processes. Default: one per core, at most 8.", panel=SPEED
-    )
-    batch_size: AtLeast1 | None = setting(None, "Views per forward pass. Default: depends on the device.", panel=SPEED)
+    engine: Literal["local", "ray"] = setting("local", "What runs the shards: local or ray.")
+    workers: Annotated[int, Ge(0)] | None = setting(None, "Loader processes. Default: one per core, at most 8.")
+    batch_size: AtLeast1 | None = setting(None, "Views per forward pass. Default: depends on the device.")
     shard_size: AtLeast1 = setting(64, "Images per shard.", rare=True)
     image_timeout: Seconds = setting(60.0, "Time limit in seconds to read, decode or augment an image.", rare=True)
     store: Store = setting("all", "all, or metrics (no embeddings).", rare=True)
@@ -138,7 +134,7 @@ class StudyConfig:
 def setting_of_study(name: str, words: str = "") -> Any:
     """Declares a setting that a study has too, with its default; `words` replace its line for `--help`."""
     field = StudyConfig.__dataclass_fields__[name]
-    return setting(field.default, **{**field.metadata, "words": words or field.metadata["words"]})
+    return setting(field.default, words or field.metadata["words"], rare=field.metadata["rare"])
 
 
 def setting_names() -> list[str]:

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 OUR_PACKAGE, ENTRY_POINTS = "embedshift.questions", "embedshift.questions"
 
 
-def setting(default: Any, words: str, *, rare: bool = False, flag: str = "", panel: str = "") -> Any:
+def setting(default: Any, words: str, *, rare: bool = False, flag: str = "") -> Any:
     """Declares a field of a dataclass of settings; the command line makes an option from it.
 
     Args:
@@ -29,7 +29,6 @@ def setting(default: Any, words: str, *, rare: bool = False, flag: str = "", pan
         words: One line for `--help`.
         rare: Whether the option belongs to the panel of rarely used options.
         flag: The option's name, where it differs from the field's.
-        panel: The panel of `--help` for it; "" = the first, or one for all questions.
 
     Returns:
         The dataclass field.
@@ -41,7 +40,7 @@ def setting(default: Any, words: str, *, rare: bool = False, flag: str = "", pan
         >>> Switches().depth, dataclasses.fields(Switches)[0].metadata["words"]
         (3, 'How deep.')
     """
-    return dataclasses.field(default=default, metadata={"words": words, "rare": rare, "flag": flag, "panel": panel})
+    return dataclasses.field(default=default, metadata={"words": words, "rare": rare, "flag": flag})
 
 
 @dataclass(frozen=True)

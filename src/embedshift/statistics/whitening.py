@@ -54,9 +54,8 @@ class Whitening:
         return np.where(lengths > 0, unit((unit(given) - self.mean) @ self.matrix), np.float32(0))
 
     def __repr__(self) -> str:
-        of = f" of the encoder {self.encoder[:12]}" if self.encoder else ""
-        how = "what a search finds with it: study.whitening()"
-        return f"Whitening fitted to {self.name}: embeddings [n, {len(self.mean)}]{of} → unit vectors\n{how}"
+        how = "What a search finds with it: study.whitening()"
+        return f"Whitening({self.name!r}, D={len(self.mean)}, encoder {self.encoder[:12] or 'unknown'}). {how}"
 
     def _repr_html_(self) -> str:
         return f"<p>{html.escape(repr(self))}</p>"

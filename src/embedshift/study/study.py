@@ -38,26 +38,24 @@ class Study(Shown, Exports):
     """
 
     def _lines(self) -> Iterator[str]:
-        name = f"Study({str(self.folder)!r})"
+        name, report = f"Study({str(self.folder)!r})", self.folder / "report.html"
         try:
-            info = self.reader().info
+            info, shifts = self.reader().info, self._table()
             yield f"{name}: {info.encoder.name} ({info.encoder.precision}), {info.counts.measured} images"
-            if not self.is_complete():
+            if shifts is None:
                 yield "not finished: run it again"
-            elif (furthest := self._table()) is not None and len(furthest):
-                ends = [f"{row[0]} {'-' if row[1] is None else f'{row[1]:.3f}'}" for row in furthest[[0, -1]].rows()]
-                yield f"relative shift of {len(furthest)} augmentations: {' to '.join(ends)}"
-            report = self.folder / "report.html"
+            elif len(shifts):
+                ends = [f"{row[0]} {'-' if row[1] is None else f'{row[1]:.3f}'}" for row in shifts[[0, -1]].rows()]
+                yield f"relative shift of {len(shifts)} augmentations: {' to '.join(ends)}"
             yield f"report: {report}" if self.is_reported() else "no report of it yet: study.report() makes one"
         except EmbedshiftError as error:
             yield f"{name}: {error}"
 
     def _table(self) -> pl.DataFrame | None:
-        """Returns the relative shift of each augmentation, the furthest first."""
-        if not self.is_complete() or "summary" not in self.table_names:
+        """Returns the relative shift of each augmentation, the furthest first; None if the study is not finished."""
+        if not self.is_complete():
             return None
-        columns = ("augmentation", "relative_shift", "relative_shift_low", "relative_shift_high")
-        rows = self.summary().filter(metric=COSINE).select(columns)
+        rows = self.summary().filter(metric=COSINE).select("augmentation", "^relative_shift.*$")
         return rows.sort("relative_shift", descending=True, nulls_last=True)
 
     def reader(self, *choices: Any) -> Reader:
