@@ -1,5 +1,6 @@
 """`embedshift docs` lists and prints the pages, and the wheel has them."""
 
+import shutil
 import tomllib
 
 import pytest
@@ -12,7 +13,7 @@ PAGES = {path.stem for path in (ROOT / "docs").glob("*.md")}
 
 
 def test_every_page_is_listed_with_its_title(cli):
-    lines = cli("docs").out.split("\n\n")[0].splitlines()
+    lines = cli("docs").out.splitlines()
     listed = {line.split()[0]: line.split(maxsplit=1)[1] for line in lines}
     assert listed.keys() == PAGES | {"tables"}
     assert listed["search"] == (ROOT / "docs" / "search.md").read_text().splitlines()[0].lstrip("# ")
@@ -33,13 +34,14 @@ def test_a_mistyped_page_names_the_nearest(cli):
 def test_another_program_opens_the_file(cli, monkeypatch):
     opened = []
     monkeypatch.setattr(typer, "launch", opened.append)
-    assert cli("docs", "check", "--open").out.strip() == str(ROOT / "docs" / "check.md")
+    assert cli("docs", "check", "--open").err.strip() == f"File: {ROOT / 'docs' / 'check.md'}"
     assert opened == [str(ROOT / "docs" / "check.md")]
 
 
-def test_without_pages_one_line_says_so(cli, monkeypatch, tmp_path):
-    monkeypatch.setattr(docs, "FOLDERS", (tmp_path,))
-    assert cli("docs").err == f"error: {tmp_path}: the pages are missing; install embedshift again\n"
+def test_the_pages_of_the_wheel_come_first(cli, monkeypatch, tmp_path):
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    monkeypatch.setattr(docs, "FOLDERS", (tmp_path / "docs", docs.FOLDERS[1]))
+    assert cli("docs", "app").err.strip() == f"File: {tmp_path / 'docs' / 'app.md'}"
 
 
 def test_the_wheel_has_the_pages_beside_the_package():

@@ -81,12 +81,10 @@ def run(
             and then resizes original and view. Lengths in pixels are then the file's, and fractions of the side those
             of its shorter side.
         longest: With "file": larger images are first reduced to this longest side, in pixels.
-        families: With the suites "strength" and "corruptions": measure only these families; empty = the standard ones.
-        levels: With the suite "strength": the number of levels of each family, from 1; None = five.
-        frost_textures: With the suite "corruptions": a folder with images of frost. Without it, the corruption "frost"
-            is left out.
-        metrics: Optional metrics to add to those that every study measures: names of metrics, or "attention" or
-            "rollout" for all optional metrics that need these.
+        families: Of "strength" and "corruptions": measure only these families; empty = the standard ones.
+        levels: Of "strength": the number of levels of each family, from 1; None = five.
+        frost_textures: Of "corruptions": a folder with images of frost; without it, "frost" is left out.
+        metrics: Optional metrics to add: their names, or "attention" or "rollout" for all that need these.
         embedding: The name of one of the encoder's vectors; None = the first that its family offers.
         mean: For "onnx:PATH" without preprocessor_config.json: mean of each channel, for values in [0, 1].
         std: For such a graph: standard deviation of each channel.

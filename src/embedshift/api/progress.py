@@ -23,6 +23,5 @@ def shown_progress(progress: Progress | bool | None) -> Iterator[tuple[Callable[
 
         def on_start(start: Start) -> None:
             bar.total, bar.n, bar.initial = start.images, start.done, start.done
-            bar.refresh()
 
         yield on_start, bar.update

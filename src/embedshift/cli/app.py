@@ -242,9 +242,7 @@ def demo(
 
 
 @app.command("list")
-def list_names(
-    kind: Annotated[str, typer.Argument(metavar=LISTED, help="What to list.")],
-) -> None:
+def list_names(kind: Annotated[str, typer.Argument(metavar=LISTED, help="What to list.")]) -> None:
     """List the available encoders, augmentations, metrics, figures or questions."""
     from embedshift.cli.listing import LISTS
 

@@ -256,8 +256,7 @@ def card(
 
 @app.command()
 def verify(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the study.")],
-    as_json: AsJson = False,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the study.")], as_json: AsJson = False
 ) -> None:
     """Verify the checksums of all files of a study; exit with code 1 if one is damaged."""
     from embedshift.cli.terminal import set_up_logging

@@ -2,7 +2,7 @@
 
 import importlib.util
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from embedshift.errors import MissingExtra
@@ -14,16 +14,7 @@ PHOTOS = {
     ),
     "sklearn": ("datasets/images", ("china.jpg", "flower.jpg")),
 }
-MORE = (
-    "brick.png",
-    "coins.png",
-    "grass.png",
-    "gravel.png",
-    "hubble_deep_field.jpg",
-    "ihc.png",
-    "moon.png",
-    "retina.jpg",
-)
+MORE = "brick.png coins.png grass.png gravel.png hubble_deep_field.jpg ihc.png moon.png retina.jpg"
 
 
 def copy_photos(folder: Path) -> Path:
@@ -38,7 +29,7 @@ def cut_photos(folder: Path) -> Path:
     """Writes two quarters of each of sixteen photographs, which do not overlap, into a folder for each photograph."""
     from PIL import Image
 
-    for path in _installed(MORE):
+    for path in _installed(MORE.split()):
         with Image.open(path) as photo:
             width, height = photo.width // 2, photo.height // 2
             (folder / path.stem).mkdir(parents=True, exist_ok=True)
@@ -48,7 +39,7 @@ def cut_photos(folder: Path) -> Path:
     return folder
 
 
-def _installed(more: tuple[str, ...] = ()) -> Iterator[Path]:
+def _installed(more: Sequence[str] = ()) -> Iterator[Path]:
     for package, (directory, names) in PHOTOS.items():
         spec = importlib.util.find_spec(package)
         if spec is None or not spec.submodule_search_locations:

@@ -1,7 +1,6 @@
 """`embedshift docs`: the pages that are installed with the package."""
 
 import re
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,11 +8,9 @@ import typer
 
 import embedshift
 from embedshift.cli.app import app
-from embedshift.cli.words import printable, say
-from embedshift.errors import EmbedshiftError
 from embedshift.registry import one_of
 
-# In the wheel, and in a clone of the repository.
+# In the wheel, or else in a clone of the repository.
 FOLDERS = (Path(embedshift.__file__).parent / "docs", Path(embedshift.__file__).parents[2] / "docs")
 
 
@@ -23,25 +20,15 @@ def docs(
     is_opened: Annotated[bool, typer.Option("--open", help="Open its file in another program.")] = False,
 ) -> None:
     """Print a page of the documentation, or list the pages."""
-    folder = next((folder for folder in FOLDERS if (folder / "index.md").is_file()), None)
-    if folder is None:
-        raise EmbedshiftError(f"{FOLDERS[0]}: the pages are missing; install embedshift again")
+    folder = FOLDERS[not FOLDERS[0].is_dir()]
     files = {file.stem: file for file in sorted([*folder.glob("*.md"), folder / "reference" / "tables.md"])}
-    texts = {name: file.read_text(encoding="utf-8") for name, file in files.items()}
     name = page.removesuffix(".md").rpartition("/")[2]
-    if not page:
-        typer.echo("".join(f"{name:16}{text.partition(chr(10))[0].lstrip('# ')}\n" for name, text in texts.items()))
-        return say(f"Files: {folder}")
-    one_of("page", name, list(files))
-    text = re.sub(r"^<!-- .*? -->\n", "", texts[name], flags=re.MULTILINE)
-    if is_opened:
-        say(files[name])
-        typer.launch(str(files[name]))
-    elif sys.stdout.isatty():
-        from rich.console import Console
-        from rich.markdown import Markdown
-
-        Console().print(Markdown(printable(text, keep="\n")))
+    if page:
+        one_of("page", name, list(files))
+        typer.echo(re.sub(r"^<!-- .*? -->\n", "", files[name].read_text("utf-8"), flags=re.MULTILINE), nl=False)
     else:
-        typer.echo(text, nl=False)
-    return None
+        for title, file in files.items():
+            typer.echo(f"{title:16}{file.read_text('utf-8').partition(chr(10))[0].lstrip('# ')}")
+    typer.echo(f"\nFile: {files.get(name, folder)}", err=True)
+    if is_opened:
+        typer.launch(str(files.get(name, folder)))

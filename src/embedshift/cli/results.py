@@ -27,11 +27,7 @@ def summary_table(study: Study) -> Table:
     table.add_column("augmentation", no_wrap=True)
     table.add_column("relative shift", justify="right")
     table.add_column("95 % interval", justify="right", no_wrap=True)
-    for heading in (
-        *map(_heading, metrics),
-        PERFORMANCE,
-        *(() if clusters is None else ("cluster",)),
-    ):
+    for heading in (*map(_heading, metrics), PERFORMANCE, *(() if clusters is None else ("cluster",))):
         table.add_column(heading, justify="right")
     rows = {(row["augmentation"], row["metric"]): row for row in study.summary().iter_rows(named=True)}
     cluster = {} if clusters is None else dict(clusters.select("augmentation", "cluster").iter_rows())

@@ -53,8 +53,8 @@ class Study(Shown, Exports):
 
     def _table(self) -> pl.DataFrame | None:
         """Returns the relative shift of each augmentation, the furthest first; None if the study is not finished."""
-        if not self.is_complete():
-            return None
+        if not self.is_complete() or "summary" not in self.table_names:  # of originals alone
+            return pl.DataFrame() if self.is_complete() else None
         rows = self.summary().filter(metric=COSINE).select("augmentation", "^relative_shift.*$")
         return rows.sort("relative_shift", descending=True, nulls_last=True)
 

@@ -35,13 +35,7 @@ def images_with_maps(reader: Reader) -> list[str]:
     return image_ids(reader.rows(), names) if names else []
 
 
-@figure(
-    "maps",
-    images=2,
-    section=True,
-    is_available=has_table("maps"),
-    candidates=images_with_maps,
-)
+@figure("maps", images=2, section=True, is_available=has_table("maps"), candidates=images_with_maps)
 def maps(data: FigureInput, title: str) -> Figure:
     """Rows: the original, then the views that change most on average; columns: the view, and its maps laid over it."""
     names = map_names(data.reader)

@@ -20,11 +20,7 @@ TEXT_AXES = {
 }
 
 
-@figure(
-    "text",
-    section=True,
-    is_available=lambda data: data.metrics_needing("text"),
-)
+@figure("text", section=True, is_available=lambda data: data.metrics_needing("text"))
 def text(data: FigureInput, title: str) -> Figure:
     """One panel per text metric: its mean under every augmentation, with the 95 % interval."""
     metrics = data.metrics_needing("text")

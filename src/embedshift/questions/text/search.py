@@ -27,11 +27,7 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 
 
 def caption_ranks(
-    captions: ArrayLike,
-    positions: ArrayLike,
-    cosines: ArrayLike,
-    gallery: Iterable[Floats],
-    units: Units | None = None,
+    captions: ArrayLike, positions: ArrayLike, cosines: ArrayLike, gallery: Iterable[Floats], units: Units | None = None
 ) -> Values:
     """Returns the rank of each caption's own image in V galleries: 1 + images of other groups that are as close."""
     texts, image_positions = np.nan_to_num(unit(captions)), np.asarray(positions)

@@ -13,11 +13,7 @@ from embedshift.statistics.layout import blocks, side_by_side, sums_and_counts
 from embedshift.statistics.sample import gather
 
 NUMBERS = ("agreement", "ci_low", "ci_high", "margin_before", "margin", "margin_low", "margin_high")
-SCHEMA: dict[str, type[pl.DataType]] = {
-    "augmentation": pl.String,
-    "n": pl.Int64,
-    **dict.fromkeys(NUMBERS, pl.Float64),
-}
+SCHEMA: dict[str, type[pl.DataType]] = {"augmentation": pl.String, "n": pl.Int64, **dict.fromkeys(NUMBERS, pl.Float64)}
 
 
 def zero_shot(rows: Rows, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
