@@ -246,6 +246,30 @@ def test_version_help_and_no_command(cli):
         assert f"--{option}" in text
 
 
+def test_the_first_panel_of_run_is_what_people_need_and_rare_options_come_last(cli):
+    panels = re.split(r"^╭─ (.+?) ─+╮$", cli("run", "--help").out, flags=re.MULTILINE)
+    options = {
+        name: re.findall(r"^│ (--[\w-]+)", text, re.MULTILINE)
+        for name, text in zip(panels[1::2], panels[2::2], strict=True)
+    }
+    assert 15 <= len(options["Options"]) <= 20
+    assert {"--model", "--out", "--augmentations", "--limit", "--until", "--groups"} <= {*options["Options"]}
+    assert {"--frost-textures", "--allow-missing"} <= {*options["Rarely needed"]}
+    names = [name for name in options if name != "Arguments"]
+    assert names == sorted(names, key=lambda name: (name != "Options", name.startswith("Rarely needed")))
+    assert "--config" in options["Further"]
+
+
+@pytest.mark.parametrize(
+    ("given", "suite"), [("jpeg", "strength"), ("jpeg,rotation", "strength"), ("gaussian_noise", "corruptions")]
+)
+def test_a_family_in_the_place_of_a_suite_says_how_to_choose_it(cli, tmp_path, given, suite):
+    done = cli(
+        "run", tmp_path, "--augmentations", given, "--out", tmp_path / "study", "--model", "dinov2-small-offline"
+    )
+    assert (done.code, f"use --augmentations {suite} with --families {given}" in done.err) == (2, True)
+
+
 @pytest.mark.slow
 def test_demo_measures_two_pieces_of_sixteen_photographs(cli, tmp_path, monkeypatch):
     """Without its figures and report, which take longest and have tests of their own."""
