@@ -17,8 +17,7 @@ from embedshift.errors import MissingExtra
 def browse(
     folder: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="A finished study. Default: none.")] = None,
     model: Annotated[
-        str | None,
-        typer.Option(help=f"The encoder; with DIR, where its encoder lies now. Default: {BUNDLED}."),
+        str | None, typer.Option(help=f"The encoder; with DIR, where its encoder lies now. Default: {BUNDLED}.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, mps, cuda:0.")] = "auto",
     port: Annotated[
