@@ -17,7 +17,8 @@ from embedshift.config.attack import AttackConfig, make_attack_config
 from embedshift.study.gate.rule import read_rules
 
 ROOT = Path(__file__).parents[2]
-COMMAND = re.compile(
+NAMES = "run|report|compare|check|list|demo|attack|card|app|search|verify|whiten|views|vectors|docs"
+COMMAND = re.compile(rf"\bembedshift ((?:{NAMES}) [^`\n]+)")
     r"\bembedshift ((?:run|report|compare|check|list|demo|attack|card|app|search|verify|whiten|views|vectors|docs) [^`\n]+)"
 )
 
