@@ -14,6 +14,7 @@ from transformers import Dinov2Config, Dinov2Model
 import embedshift
 from embedshift.augmentations import SUITES
 from embedshift.augmentations.paper import PAPER
+from embedshift.cli import demo
 from embedshift.cli.listing import LISTS
 from embedshift.encoders import ENCODERS
 from embedshift.encoders.families import FAMILIES
@@ -271,8 +272,11 @@ def test_a_family_in_the_place_of_a_suite_says_how_to_choose_it(cli, tmp_path, g
 
 
 @pytest.mark.slow
-def test_demo_measures_two_pieces_of_sixteen_photographs(cli, tmp_path, monkeypatch):
-    """Without its figures and report, which take longest and have tests of their own."""
+def test_demo_measures_two_pieces_of_each_photograph(cli, tmp_path, monkeypatch):
+    """Four of its photographs, without its figures and report, which take longest and have tests of their own."""
+    few = {"skimage": ("data", "astronaut.png coffee.png rocket.jpg"), "sklearn": ("datasets/images", "china.jpg")}
+    monkeypatch.setattr(demo, "PHOTOS", few)
+    monkeypatch.setattr(demo, "MORE", "")
     reported = []
     monkeypatch.setattr(embedshift.Study, "report", lambda study: reported.append(study.folder))
     monkeypatch.chdir(tmp_path)
@@ -280,8 +284,8 @@ def test_demo_measures_two_pieces_of_sixteen_photographs(cli, tmp_path, monkeypa
     assert done.code == 0
     assert reported == [Path("demo")]
     found = json.loads(done.out)
-    assert found["counts"]["measured"] == found["counts"]["images"] == 32
-    assert {row["groups"] for row in found["summary"]} == {16}
+    assert found["counts"]["measured"] == found["counts"]["images"] == 8
+    assert {row["groups"] for row in found["summary"]} == {4}
     assert found["encoder"]["name"] == "dinov2-small-offline"
     ranks = {row["augmentation"]: row["rank"] for row in found["ranking"]}
     assert ranks["noise"] == 9

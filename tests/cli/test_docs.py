@@ -19,8 +19,6 @@ from embedshift.study.gate.rule import read_rules
 ROOT = Path(__file__).parents[2]
 NAMES = "run|report|compare|check|list|demo|attack|card|app|search|verify|whiten|views|vectors|docs"
 COMMAND = re.compile(rf"\bembedshift ((?:{NAMES}) [^`\n]+)")
-    r"\bembedshift ((?:run|report|compare|check|list|demo|attack|card|app|search|verify|whiten|views|vectors|docs) [^`\n]+)"
-)
 
 
 def commands(text: str) -> list[str]:

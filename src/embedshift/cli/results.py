@@ -121,9 +121,10 @@ def legend(study: Study) -> Iterator[str]:
         yield from duplicate_lines(study)
         yield f"All numbers: {study.folder / 'tables'}"
         return
-    yield "relative shift: 0 = unchanged, 1 = as far as another image (embedshift docs relative-shift)."
+    yield "relative shift: 0 = unchanged, 1 = as far as another image."
     if ended := why_ended(study.reader().info):
         yield ended
+    yield "How to read this: `embedshift docs index`."
     yield f"Metrics: `embedshift list metrics`. All numbers: {study.folder / 'tables'}"
 
 
