@@ -2,9 +2,9 @@
 
 usage: python benchmarks/vectors.py [--images 100000] [--views 9] [--dim 512] [--store all metrics] [--folder DIR]
 
-The table holds one row for each image and view in random order, float16, in row groups of a million rows, as pyarrow
-writes them. Each study runs in a process of its own. Ends with exit code 1 where the larger study takes 2 GiB of memory
-or more, or more than a quarter above that of a fifth of the images.
+The table holds one row for each image and view in random order, float16, in row groups of 20,000 rows. Each study runs
+in a process of its own. Ends with exit code 1 where the larger study takes 2 GiB of memory or more, or more than a
+quarter above that of a fifth of the images.
 """
 
 import argparse

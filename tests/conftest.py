@@ -1,5 +1,8 @@
 """Being here, this file puts `tests/` on the path: `from support.synthetic import make_study`."""
 
+import functools
+import gc
+import importlib.metadata
 import os
 import resource
 from collections.abc import Callable, Iterator
@@ -12,6 +15,14 @@ from support import command, once
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+
+gc.disable()  # while modules are imported: nothing of them is garbage
+
+
+def pytest_collection_finish() -> None:
+    """From here on only what tests make is looked at: going through all modules again and again takes long."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(trylast=True)
@@ -36,6 +47,9 @@ def own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         patch.setenv("EMBEDSHIFT_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.delenv("COLUMNS", raising=False)  # the width of a terminal, by which tables lose columns
+        # A disk that is waited for some 40 times a study: no test cuts the power.
+        patch.setattr("os.fsync", lambda descriptor: None)
+        patch.setattr("importlib.metadata.version", functools.cache(importlib.metadata.version))
         # A report would start processes that import matplotlib; commands and tests/figures/test_render.py have them.
         patch.setattr("embedshift.figures.workers.cores", lambda: 1)
         remember_roots({"root": str(once.root)})

@@ -1,6 +1,7 @@
 """The shape of the package: sizes, what ARCHITECTURE.md says, the walls, and what a new process imports."""
 
 import ast
+import functools
 import graphlib
 import re
 import shutil
@@ -19,9 +20,13 @@ from support.synthetic import make_study
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "embedshift"
 FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
-TREES = {name: ast.parse(path.read_text()) for name, path in FILES.items()}
 QUESTIONS = sorted(path.name for path in (PACKAGE / "questions").iterdir() if (path / "__init__.py").is_file())
 STUDY_FOLDERS = {"shards/", "tables/", "figures/"}
+
+
+@functools.cache
+def trees() -> dict[str, ast.Module]:
+    return {name: ast.parse(path.read_text()) for name, path in FILES.items()}
 
 
 def imports(tree: ast.AST) -> Iterator[str]:
@@ -85,7 +90,7 @@ def length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 def test_no_function_is_over_60_lines():
     functions = {
         (name, node.name): length(node)
-        for name, tree in TREES.items()
+        for name, tree in trees().items()
         for node in ast.walk(tree)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     }
@@ -155,12 +160,12 @@ def test_no_module_imports_itself_by_a_detour():
 
 @pytest.mark.parametrize("name", QUESTIONS)
 def test_a_question_is_declared_with_the_registry_and_the_standard_library_alone(name):
-    for module in imports(TREES[f"questions/{name}/__init__.py"]):
+    for module in imports(trees()[f"questions/{name}/__init__.py"]):
         assert module == "embedshift.registry" or module.split(".")[0] in sys.stdlib_module_names
 
 
 def in_the_command_line_alone(found: Callable[[ast.AST], bool], *others: str) -> None:
-    files = [name for name, tree in TREES.items() if any(map(found, ast.walk(tree)))]
+    files = [name for name, tree in trees().items() if any(map(found, ast.walk(tree)))]
     assert files
     assert sorted(name for name in files if not name.startswith("cli/")) == sorted(others)
 
@@ -183,17 +188,19 @@ def test_the_name_of_the_bundled_encoder_is_written_once():
     def is_name(node: ast.AST) -> bool:
         return isinstance(node, ast.Constant) and str(node.value).endswith(BUNDLED)
 
-    assert [name for name, tree in TREES.items() if any(map(is_name, ast.walk(tree)))] == ["config/__init__.py"]
+    assert [name for name, tree in trees().items() if any(map(is_name, ast.walk(tree)))] == ["config/__init__.py"]
 
 
 @pytest.mark.slow
 def test_only_one_file_imports_albumentations():
-    found = {name for name, tree in TREES.items() if "albumentations" in {each.split(".")[0] for each in imports(tree)}}
+    found = {
+        name for name, tree in trees().items() if "albumentations" in {each.split(".")[0] for each in imports(tree)}
+    }
     assert found == {"augmentations/transforms.py"}
 
 
 def test_only_the_page_imports_gradio():
-    found = {name for name, tree in TREES.items() if "gradio" in {each.split(".")[0] for each in imports(tree)}}
+    found = {name for name, tree in trees().items() if "gradio" in {each.split(".")[0] for each in imports(tree)}}
     assert found == {"app/page.py"}
 
 

@@ -7,10 +7,9 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
 import embedshift
-from embedshift.app.measured import PageEncoder
+from embedshift.app.measured import PageEncoder, encoder_from_photos, encoder_from_study
 from embedshift.app.page import make_page
 from embedshift.app.server import serving
-from embedshift.app.start import encoder_from_photos, encoder_from_study
 from embedshift.encoders import ENCODERS
 from embedshift.store.reader import Reader
 from support.mean_colour import MeanColour
@@ -51,7 +50,7 @@ def of_photos(photos: Path, encoder: str) -> PageEncoder:
 @pytest.fixture(scope="session")
 def served(of_study: PageEncoder, reader: Reader) -> Iterator[str]:
     """The address of the page with the study."""
-    with serving(lambda: make_page(of_study, reader)) as (address, _):
+    with serving(lambda: make_page([of_study], reader)) as (address, _):
         yield address
 
 

@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import embedshift
 from embedshift.app.changes import all_changes
-from embedshift.app.measured import measure_view, open_original
+from embedshift.app.measured import encoder_from_study, measure_view, open_original
+from embedshift.app.page import make_page
+from embedshift.app.server import serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.matrix]
 
@@ -37,28 +40,21 @@ def opened(page, path):
     """The page with an image in it."""
     upload(page, path)
     page.wait_for_selector(f"#pictures :text('original: {path.name}')")
-    page.wait_for_selector("#answer p")
+    page.wait_for_selector("#answer table")
     return page
 
 
-def said(page):
-    """The cosine that the page says."""
-    return float(re.search(r"embeddings: ([\d.]+)", page.inner_text("#answer"))[1])
-
-
-def expect(page, path, label, parameter, page_encoder, draw=0):
+def expect(page, path, label, level, page_encoder, draw=0, target="input"):
     """Waits until the page shows this view, whose numbers are computed here without it."""
-    found = measure_view(
-        open_original(path.read_bytes(), path.name, page_encoder), CHANGES[label], parameter, page_encoder, draw=draw
-    )
-    page.wait_for_selector(f"#pictures :text('view: {found.change}')")
-    page.wait_for_selector(f"#answer:has-text('{found.cosine:.4f}')")
-    assert said(page) == round(found.cosine, 4)
-    assert f"{found.search.images} images" in page.inner_text("#answer")
-    words = "still finds it first" if found.search.rank == 1 else f"finds it at place {found.search.rank}"
-    assert words in page.inner_text("#answer")
-    bars = page.inner_text("#scale").split("\n")
-    assert bars[bars.index("this view") + 1] == f"{100 * found.relative_shift:.0f}%"
+    (original,) = open_original(path.read_bytes(), path.name, [page_encoder])
+    shown, (row,) = measure_view(original, CHANGES[label], level, page_encoder, target, draw=draw)
+    page.locator("#pictures").get_by_text(shown[1][0]).first.wait_for()
+    page.wait_for_selector(f"#answer:has-text('{row['cosine']:.4f}')")
+    cells = dict(line.split("\t") for line in page.inner_text("#answer").strip().split("\n"))
+    assert cells["cosine"] == f"{row['cosine']:.4f}"
+    assert cells["search finds it"] == row["search finds it"]
+    bars = page.inner_text("#bars").split("\n")
+    assert bars[bars.index(row["embeddings"]) + 1] == f"{100 * row['relative shift']:.0f}%"
     assert bars[bars.index("another image") + 1] == "100%"
 
 
@@ -72,6 +68,7 @@ def choose(page, label):
 
 def drawn(page):
     """The widths of the images that are drawn, with their captions."""
+    page.eval_on_selector_all("#pictures img", "all => all.forEach(one => one.loading = 'eager')")
     page.wait_for_function("[...document.querySelectorAll('#pictures img')].every(one => one.complete)")
     widths = page.eval_on_selector_all("#pictures img", "all => all.map(one => one.naturalWidth)")
     return widths, page.locator("#pictures .caption-label").all_inner_texts()
@@ -81,8 +78,9 @@ def drawn(page):
 @pytest.mark.parametrize("width", [1280, 380])
 def test_an_image_of_your_own(visit, own, of_study, width, scheme):
     page = opened(visit(width, scheme), own[0])
-    expect(page, own[0], "strength: jpeg", 25, of_study)
-    captions = [f"original: {own[0].name}, 90 x 70", "view: jpeg quality 25", "attention, original", "attention, view"]
+    expect(page, own[0], "strength: jpeg", 3, of_study)
+    captions = [f"original: {own[0].name}", "Writes the image as JPEG and reads it again (quality: 25)"]
+    captions += [f"attention of {of_study.title}"] * 2
     assert drawn(page) == ([32] * 4, captions)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
@@ -94,12 +92,13 @@ def test_the_slider_and_the_list_by_keyboard(visit, own, of_study):
     page.focus("#strength input[type=range]")
     for _ in range(3):
         page.keyboard.press("ArrowLeft")
-    expect(page, own[0], "strength: jpeg", 22, of_study)
+    expect(page, own[0], "strength: jpeg", 2.85, of_study)
     choose(page, "strength: grey")
-    expect(page, own[0], "strength: grey", 0.6, of_study)
-    assert page.get_attribute("#strength input[type=range]", "max") == "1"
-    page.fill("#strength input[type=number]", "0.3")
-    expect(page, own[0], "strength: grey", 0.3, of_study)
+    expect(page, own[0], "strength: grey", 2.85, of_study)
+    page.fill("#strength input[type=number]", "1.5")
+    expect(page, own[0], "strength: grey", 1.5, of_study)
+    page.get_by_label("the file, at its own size").check()
+    expect(page, own[0], "strength: grey", 1.5, of_study, target="file")
 
 
 def test_no_answer_overtakes_a_later_one(visit, own, of_study, monkeypatch):
@@ -108,7 +107,7 @@ def test_no_answer_overtakes_a_later_one(visit, own, of_study, monkeypatch):
 
     def slow(*arguments, **settings):
         time.sleep(0.5)
-        asked.append(arguments[1].label)
+        asked.append(arguments[1].kind.name)
         return measure_view(*arguments, **settings)
 
     monkeypatch.setattr("embedshift.app.page.measure_view", slow)
@@ -117,11 +116,10 @@ def test_no_answer_overtakes_a_later_one(visit, own, of_study, monkeypatch):
     for _ in range(3):
         page.keyboard.press("ArrowLeft")
     choose(page, "strength: grey")
-    page.wait_for_selector("#pictures :text('view: grey')")
+    page.wait_for_selector("#pictures :text('Grey')")
     page.wait_for_timeout(1500)  # an answer that was still under way would be here
-    assert asked[-1] == "strength: grey"
-    expect(page, own[0], "strength: grey", 0.6, of_study)
-    assert page.input_value("#strength input[type=number]") == "0.6"
+    assert asked[-1] == "grey"
+    expect(page, own[0], "strength: grey", 2.85, of_study)
 
 
 def test_the_later_of_two_steps_at_once_is_answered(visit, own, of_study):
@@ -136,7 +134,7 @@ def test_the_later_of_two_steps_at_once_is_answered(visit, own, of_study):
     page.route("**/queue/join*", hold)
     page.evaluate("""async () => {
         const slider = document.querySelector("#strength input[type=range]");
-        for (const value of [24, 22]) {
+        for (const value of [2.5, 2]) {
             slider.value = value;
             slider.dispatchEvent(new Event("input", {bubbles: true}));
             await new Promise(next => setTimeout(next, 0));
@@ -145,7 +143,7 @@ def test_the_later_of_two_steps_at_once_is_answered(visit, own, of_study):
     page.wait_for_timeout(500)
     held[0].continue_()
     page.wait_for_timeout(1500)
-    expect(page, own[0], "strength: jpeg", 22, of_study)
+    expect(page, own[0], "strength: jpeg", 2, of_study)
 
 
 def test_a_field_that_was_emptied_is_a_line(visit, own, of_study):
@@ -155,9 +153,9 @@ def test_a_field_that_was_emptied_is_a_line(visit, own, of_study):
         page.fill(f"#{field} input[type=number]", "")
         page.wait_for_selector(f"#message .error:has-text('give the {field} as a number')")
         assert page.inner_text("#answer") == before
-        page.fill(f"#{field} input[type=number]", "7")
+        page.fill(f"#{field} input[type=number]", "4")
         page.wait_for_selector("#message .error", state="detached")
-    expect(page, own[0], "strength: jpeg", 7, of_study, draw=7)
+    expect(page, own[0], "strength: jpeg", 4, of_study, draw=4)
 
 
 def test_a_change_without_strength_has_no_slider(visit, own, of_study):
@@ -183,12 +181,12 @@ def test_from_the_first_key_to_the_answer_by_keyboard_alone(visit, own):
         if chosen:
             break
     chosen[0].set_files(own[0])
-    page.wait_for_selector("#answer p")
-    passed = set()
-    for _ in range(8):
+    page.wait_for_selector("#answer table")
+    passed, fields = set(), "#change, #strength, #target, #draw"
+    for _ in range(10):
         page.keyboard.press("Tab")
-        passed.add(page.evaluate("document.activeElement.closest('[id]:is(#change, #strength, #draw)')?.id"))
-    assert passed >= {"change", "strength", "draw"}
+        passed.add(page.evaluate(f"document.activeElement.closest('[id]:is({fields})')?.id"))
+    assert passed >= {"change", "strength", "target", "draw"}
 
 
 def test_files_of_the_worst_kind_are_lines(visit, own, tmp_path):
@@ -212,7 +210,7 @@ def test_a_name_is_text(visit, own, tmp_path, name):
     nasty.write_bytes(own[0].read_bytes())
     page = visit()
     upload(page, nasty)
-    page.wait_for_selector("#answer p")
+    page.wait_for_selector("#answer table")
     assert name in page.inner_text("#pictures")
     assert page.locator("img[onerror], img[src='x'], main script").count() == 0
 
@@ -223,18 +221,18 @@ def test_forty_megapixels(visit, tmp_path, of_study):
     Image.fromarray(np.broadcast_to(ground[None, :, None], (5_000, 8_000, 3))).save(large, compress_level=1)
     page = visit()
     upload(page, large)
-    page.wait_for_selector("#answer p", timeout=60_000)
-    assert "8000 x 5000" in page.inner_text("#pictures")
+    page.wait_for_selector("#answer table", timeout=60_000)
+    assert "large.png" in page.inner_text("#pictures")
 
 
 def test_two_tabs_share_nothing(visit, own, of_study):
     first, second = opened(visit(), own[0]), opened(visit(), own[1])
     second.focus("#strength input[type=range]")
     second.keyboard.press("ArrowRight")
-    expect(second, own[1], "strength: jpeg", 26, of_study)
+    expect(second, own[1], "strength: jpeg", 3.05, of_study)
     first.focus("#strength input[type=range]")
     first.keyboard.press("ArrowLeft")
-    expect(first, own[0], "strength: jpeg", 24, of_study)
+    expect(first, own[0], "strength: jpeg", 2.95, of_study)
     assert own[0].name in first.inner_text("#pictures")
     assert own[1].name in second.inner_text("#pictures")
     third = visit()
@@ -242,6 +240,20 @@ def test_two_tabs_share_nothing(visit, own, of_study):
     third.keyboard.press("ArrowLeft")
     third.wait_for_timeout(500)
     assert third.locator("#pictures img").count() == 0
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_two_encoders_and_a_map_side_by_side(visit, own, of_study, of_photos, reader, width):
+    whitened = encoder_from_study(reader, maps=[embedshift.whiten(reader.folder, map="originals")])
+    with serving(lambda: make_page([whitened, of_photos])) as (address, _):
+        page = visit(width, address=address)
+        opened(page, own[0])
+        titles = [space.name for encoder in (whitened, of_photos) for space in encoder.spaces]
+        assert page.inner_text("#answer").split("\n")[0].split("\t")[1:] == titles
+        assert {*titles} < {*page.inner_text("#bars").split("\n")}
+        assert len(drawn(page)[0]) == 6
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.context.close()  # before the server, whose page would ask in vain
 
 
 def test_an_upload_is_deleted_as_soon_as_it_is_read(visit, own):

@@ -4,80 +4,75 @@ import numpy as np
 import pytest
 
 from embedshift import make_views
-from embedshift.app.changes import all_changes, chosen
+from embedshift.app.changes import LEVELS, all_changes
 from embedshift.augmentations import SUITES, Choice, load_suite
+from embedshift.augmentations.canvas import Canvas
+from embedshift.augmentations.views import view_seed
 from embedshift.errors import EmbedshiftError
 
 CHANGES = all_changes()
 IMAGE = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
 
 
+def drawn(label, level, name="a.png", seed=0, draw=0):
+    augmentation = CHANGES[label].at(level)
+    return Canvas(IMAGE).draw(augmentation, view_seed(seed, name, augmentation.seed_name, draw))
+
+
 @pytest.mark.parametrize(
-    ("label", "parameter", "suite", "view"),
-    [("strength: jpeg", 25, "strength", "jpeg@3"), ("strength: noise", 0.48, "strength", "noise@5"),
+    ("label", "level", "suite", "view"),
+    [("strength: jpeg", 3, "strength", "jpeg@3"), ("strength: noise", 5, "strength", "noise@5"),
      ("strength: flip", 1, "strength", "flip@1"), ("corruptions: fog", 2, "corruptions", "fog@2"),
      ("paper: elastic", 0, "paper", "elastic")],
 )  # fmt: skip
 @pytest.mark.parametrize("draw", [0, 1])
-def test_a_view_is_that_of_a_study_with_this_name_and_seed(label, parameter, suite, view, draw):
+def test_a_view_is_that_of_a_study_with_this_name_and_seed(label, level, suite, view, draw):
     families = {} if suite == "paper" else {"families": [view.partition("@")[0]]}
     wanted = make_views(IMAGE, image_id="a.png", seed=4, size=32, augmentations=suite, draw=draw, **families)[view]
-    drawn = CHANGES[label].draw(IMAGE, "a.png", parameter, seed=4, draw=draw)
-    assert np.array_equal(drawn, wanted)
+    assert np.array_equal(drawn(label, level, seed=4, draw=draw), wanted)
 
 
-def test_every_change_can_be_drawn_at_both_ends_and_where_it_begins():
+def test_everyday_changes_on_the_file_are_those_of_a_study():
+    image = np.random.default_rng(1).integers(0, 256, (90, 120, 3), np.uint8)
+    wanted = make_views(image, image_id="a.png", augmentations="everyday", apply_to="file", resize="crop", size=32)
+    everyday = {label.partition(": ")[2]: change for label, change in CHANGES.items() if label.startswith("everyday: ")}
+    assert {*everyday} == {*wanted} - {"original"}
+
+
+def test_every_change_can_be_drawn_at_both_ends_and_between_levels():
     assert len(CHANGES) > 40
-    for change in CHANGES.values():
-        low, high, step = change.range
-        assert low < high
-        assert step > 0
-        for parameter in (low, high, change.initial):
-            assert change.draw(IMAGE, "a.png", parameter).shape == IMAGE.shape
-        if change.family is not None:
-            assert low <= change.initial <= high
-            assert change.hint
+    for label, change in CHANGES.items():
+        for level in (0.05, 2.55, LEVELS):
+            if change.at(level) is not None:  # a standard's levels are whole
+                assert drawn(label, level).shape == IMAGE.shape
+        assert (change.at(0) is None) == change.has_strength or not hasattr(change.kind, "levels"), label
 
 
-def test_every_slider_reaches_the_unchanged_image_by_its_steps():
-    for change in CHANGES.values():
-        if change.family is not None:
-            low, _, step = change.range
-            steps = (change.family.zero - low) / step
-            assert steps == pytest.approx(round(steps), abs=1e-6), change.label
-            assert np.array_equal(change.draw(IMAGE, "a.png", change.family.zero), IMAGE)
-            assert change.words(change.family.zero) == "unchanged"
-
-
-def test_all_families_of_both_suites_are_there():
+def test_the_families_of_both_suites_are_there_with_the_strengths_of_their_levels():
     for suite in ("strength", "corruptions"):
-        families = {each.grade.family for each in SUITES[suite](Choice())}
-        assert {name.replace("_", " ") for name in families} == {
-            label.partition(": ")[2] for label in CHANGES if label.startswith(f"{suite}: ")
-        }
+        for augmentation in SUITES[suite](Choice()):
+            family, level = augmentation.grade.family, augmentation.grade.level
+            change = CHANGES[f"{suite}: {family}"]
+            assert change.at(level if change.has_strength else LEVELS).grade.parameter == augmentation.grade.parameter
 
 
-def test_a_parameter_outside_of_the_slider_is_its_end_and_one_that_is_no_number_a_line():
-    jpeg = CHANGES["strength: jpeg"]
-    assert np.array_equal(jpeg.draw(IMAGE, "a", -(10**9)), jpeg.draw(IMAGE, "a", 5))
-    with pytest.raises(EmbedshiftError, match="no number"):
-        jpeg.draw(IMAGE, "a", float("nan"))
+def test_a_strength_between_two_levels_lies_between_theirs():
+    low, between, high = (CHANGES["strength: noise"].at(level).grade.parameter for level in (3, 3.5, 4))
+    assert between == pytest.approx((low + high) / 2)
+
+
+@pytest.mark.parametrize("level", [-1, 5.1, float("nan"), float("inf")])
+def test_a_level_that_there_is_not_is_a_line(level):
+    with pytest.raises(EmbedshiftError, match="give a strength from 0 to 5"):
+        CHANGES["strength: jpeg"].at(level)
 
 
 def test_every_change_says_what_it_is():
-    assert all(len(change.what) > 5 for change in CHANGES.values())
-    assert CHANGES["paper: noise"].what.startswith("Gaussian noise, sd .44 to .88")
-    assert CHANGES["everyday: scan"].what.startswith("Printed and scanned")
-    assert CHANGES["strength: jpeg"].what == "Writes the image as JPEG and reads it again."
-
-
-def test_an_unknown_label_is_a_line():
-    with pytest.raises(EmbedshiftError, match="from the list"):
-        chosen(CHANGES, "strength: nothing")
+    assert all(len(change.at(LEVELS).description) > 5 for change in CHANGES.values())
+    assert CHANGES["strength: jpeg"].at(3).description == "Writes the image as JPEG and reads it again (quality: 25)"
 
 
 def test_a_studys_own_augmentations_come_first():
-    own = load_suite({"dark": lambda image, rng: image // 2})
-    found = all_changes(own)
+    found = all_changes(load_suite({"dark": lambda image, rng: image // 2}))
     assert next(iter(found)) == "study: dark"
-    assert np.array_equal(found["study: dark"].draw(IMAGE, "a", 0), IMAGE // 2)
+    assert np.array_equal(Canvas(IMAGE).draw(found["study: dark"].at(0), 0), IMAGE // 2)

@@ -60,7 +60,7 @@ def test_its_own_page_is_answered_with_the_policy(headers):
 
 def test_a_page_is_served_and_its_folder_is_gone_afterwards(of_photos):
     before = os.environ.get("GRADIO_TEMP_DIR")
-    with no_network(loopback=True) as tried, serving(lambda: make_page(of_photos, None)) as (address, thread):
+    with no_network(loopback=True) as tried, serving(lambda: make_page([of_photos])) as (address, thread):
         folder = Path(os.environ["GRADIO_TEMP_DIR"])
         assert folder.is_dir()
         (folder / "upload").mkdir()
@@ -78,7 +78,7 @@ def test_a_page_is_served_and_its_folder_is_gone_afterwards(of_photos):
 def test_a_proxy_of_this_user_is_not_asked(of_photos, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://192.0.2.1:1")
     monkeypatch.setenv("no_proxy", "example.org")
-    with serving(lambda: make_page(of_photos, None)) as (address, _), OPENER.open(address, timeout=20) as page:
+    with serving(lambda: make_page([of_photos])) as (address, _), OPENER.open(address, timeout=20) as page:
         assert page.status == 200
         assert os.environ["no_proxy"] == "example.org,127.0.0.1"
     assert os.environ["no_proxy"] == "example.org"

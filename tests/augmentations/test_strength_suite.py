@@ -114,6 +114,7 @@ def test_views_do_not_depend_on_the_number_of_levels():
             np.testing.assert_array_equal(found, five[f"{family}@{level}"].draw(image, 7))
 
 
+@pytest.mark.matrix
 @pytest.mark.slow
 def test_two_calls_and_another_process_give_the_same_bytes():
     text = """

@@ -166,6 +166,7 @@ def test_styles_are_known_by_version_or_parameters_and_drawn_again():
         np.testing.assert_array_equal(rebuilt[name].draw(NOISE, 0), drawn(name, NOISE))
 
 
+@pytest.mark.matrix
 @pytest.mark.slow
 @pytest.mark.parametrize("threads", first_only([1, 4]))
 def test_bytes_are_equal_in_another_process_with_any_number_of_threads(threads):

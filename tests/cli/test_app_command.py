@@ -31,6 +31,7 @@ def test_without_its_extra(cli, monkeypatch):
     assert done.line == "error: the page needs the extra 'app': pip install 'embedshift[app]'"
 
 
+@pytest.mark.matrix
 def test_a_port_that_is_taken(cli):
     study = studies.plain()
     with socket.socket() as other:

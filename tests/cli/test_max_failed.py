@@ -9,6 +9,7 @@ from embedshift.encoders import ENCODERS
 from embedshift.errors import UsageError
 from embedshift.study import Study
 from support import command
+from support.matrix import first_only
 from support.mean_colour import MeanColour
 from support.models import pictures
 
@@ -33,7 +34,9 @@ def run(tmp_path, monkeypatch, capsys):
     return call
 
 
-@pytest.mark.parametrize(("limit", "code"), [("2", 0), ("0.4", 0), ("1.0", 0), ("1", 1), ("0.39", 1), ("0", 1)])
+@pytest.mark.parametrize(
+    ("limit", "code"), [("2", 0), *first_only([("1", 1), ("0.4", 0), ("1.0", 0), ("0.39", 1), ("0", 1)])]
+)
 def test_more_failures_than_that_end_with_1(limit, code, run, tmp_path):
     done = run("--max-failed", limit, "--no-report")
     assert done.code == code, done.err

@@ -48,7 +48,7 @@ main()
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", first_only([signal.SIGINT, signal.SIGTERM]))
 @pytest.mark.parametrize(
     "program",
     [
@@ -64,6 +64,7 @@ def test_an_error_made_of_the_signal_is_not_printed(number, program):
     assert command.finish(process, timeout=30) == command.Done(128 + number, "", f"error: {STOPPED}\n")
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("seconds", first_only([0.7, 0.0, 1.4, 2.1]))
 def test_a_report_that_is_stopped_while_it_draws(seconds, tmp_path):
     folder = make_study(tmp_path / "study", 12, ["noise", "blur"]).folder

@@ -61,7 +61,7 @@ def printed(folder, cli, capsys, monkeypatch):
 
 COMMANDS = [
     ("compare", "a", "b"),
-    ("compare", "a", "b", "c"),
+    pytest.param(("compare", "a", "b", "c"), marks=pytest.mark.matrix),
     ("search", "a", "--false-match-rate", "0.1"),
     ("check", "a"),
     ("verify", "a"),
@@ -97,6 +97,7 @@ def test_a_run_leaves_columns_out_and_names_them(printed, folder, name):
     assert "Left out" not in piped
 
 
+@pytest.mark.matrix
 def test_more_than_two_studies_side_by_side_where_they_fit(printed):
     assert printed(80, "compare", "a", "b", "c").count("reference: ") == 2
     wide = printed(200, "compare", "a", "b", "c")

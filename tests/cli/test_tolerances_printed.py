@@ -34,6 +34,7 @@ def test_of_many_views_the_tolerances_alone(tmp_path):
     assert "darker@1" not in text
 
 
+@pytest.mark.matrix
 def test_of_few_views_the_tolerances_first():
     text = printed(studies.families())
     assert text.index("tolerance") < text.index("darker@5")

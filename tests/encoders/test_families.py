@@ -238,6 +238,7 @@ FEW = {"mirror": lambda image, rng: image[:, ::-1], "dark": lambda image, rng: i
 WITH_THE_PAPERS_NINE = ("clip", "siglip", "idefics2")  # one for each kind of attention
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("case", first_only(CASES), ids=ids)
 def test_a_study_with_every_family(case, folder, tmp_path):
     photos = models.pictures(tmp_path / "photos", 2)

@@ -18,6 +18,7 @@ from embedshift import EmbedshiftError
 from embedshift.config import make_config
 from embedshift.encoders.spec import EncoderSpec
 from embedshift.engines import Job, devices
+from embedshift.engines.local import run_local
 from embedshift.pipeline.prepare import prepared
 from embedshift.statistics import enough
 from embedshift.steps import run_study
@@ -57,6 +58,7 @@ def same(rows, whole):
     return rows.equals(whole) and rows["embedding"].to_numpy().tobytes() == whole["embedding"].to_numpy().tobytes()
 
 
+@pytest.mark.matrix
 def test_two_processes_give_the_rows_of_one_layers_and_texts_too(photos, tmp_path, started):
     model, counted = str(make_clip(tmp_path / "clip")), []
     settings = {"images": [str(photos)], "model": model, "shard_size": SHARDS, "layers": True, "text": True}
@@ -102,6 +104,13 @@ def job(photos, tmp_path):
             ready=study.ready,
             progress=lambda count: None,
         )
+
+
+def test_two_processes_give_the_rows_of_one(job, started):
+    one, two = ({record.index: rows for rows, record in engine(job)} for engine in (run_local, devices.run_on_devices))
+    assert len(started) == 2
+    assert two.keys() == one.keys() == {*range(SHARDS)}
+    assert all(two[index].equals(one[index]) for index in range(SHARDS))
 
 
 @pytest.mark.matrix

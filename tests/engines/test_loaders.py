@@ -126,6 +126,7 @@ def test_an_image_that_is_well_at_the_second_try_is_measured(tmp_path, photos, d
     assert study.rows().collect().equals(whole.rows().collect(), null_equal=True)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("do", first_only([wait, no_memory]), ids=lambda do: do.__name__)
 def test_without_loaders_the_second_try_has_a_process_of_its_own(tmp_path, photos, do):
     study, pids = run(tmp_path, photos, do, tries=9, workers=0)
@@ -134,6 +135,7 @@ def test_without_loaders_the_second_try_has_a_process_of_its_own(tmp_path, photo
     assert len(pids) == 2
 
 
+@pytest.mark.matrix
 def test_every_step_has_the_time_and_not_all_of_them_together(tmp_path, photos):
     slow = {f"slow {n}": lambda image, rng: (time.sleep(0.5), image)[1] for n in range(3)}
     settings = {"augmentations": slow, "workers": 1, "limit": 1, "image_timeout": 1.2}
@@ -141,6 +143,7 @@ def test_every_step_has_the_time_and_not_all_of_them_together(tmp_path, photos):
     assert study.failures().is_empty()
 
 
+@pytest.mark.matrix
 def test_the_time_is_no_part_of_the_identity(tmp_path, photos):
     settings = {"out": tmp_path / "study", "model": MeanColour(), "workers": 0}
     first = embedshift.run(photos, image_timeout=60, **settings).info()["config_hash"]
@@ -174,6 +177,7 @@ def _state(pid):
     return "Z"
 
 
+@pytest.mark.matrix
 def test_loaders_in_turns_stand_still_while_their_images_are_taken(tmp_path, photos):
     write_pictures(photos, [f"{n}.png" for n in range(6, 20)], 1)
     marks = tmp_path / "marks"

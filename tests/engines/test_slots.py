@@ -14,6 +14,7 @@ from embedshift.engines.slots import ViewSlots
 from embedshift.pipeline.draw import draw_image
 from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.prepare import prepared
+from support.matrix import first_only
 from support.mean_colour import MeanColour
 from support.synthetic import write_pictures
 
@@ -37,7 +38,7 @@ def memory_of(views):
     return getattr(base, "obj", base)
 
 
-@pytest.mark.parametrize("in_turns", [False, True])
+@pytest.mark.parametrize("in_turns", first_only([False, True]))
 def test_all_images_held_at_once_are_those_that_are_drawn_here(photos, monkeypatch, in_turns):
     """More than there are places: those that find none come through the pipe."""
     monkeypatch.setattr(loaders, "BYTES_AHEAD", 4 * 10 * 32 * 32 * 3)

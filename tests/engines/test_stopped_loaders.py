@@ -85,6 +85,7 @@ def test_an_image_whose_loader_is_stopped_twice_is_a_failure(tmp_path, photos):
     assert children() == []
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("in_turns", first_only([False, True]))
 def test_loaders_that_are_stopped_lose_nothing(tmp_path, photos, in_turns):
     config = make_config({"images": [str(photos)], "image_timeout": 1.0})

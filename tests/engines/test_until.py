@@ -143,6 +143,7 @@ def killer(images):
     return progress
 
 
+@pytest.mark.matrix
 def test_shards_behind_the_end_that_a_killed_run_left_are_not_kept(photos, ended, whole, tmp_path):
     shutil.copytree(whole.folder, tmp_path / "study")
     content = read_content(whole.folder)
@@ -153,6 +154,7 @@ def test_shards_behind_the_end_that_a_killed_run_left_are_not_kept(photos, ended
     assert study.reader().measured_checksum() == ended.reader().measured_checksum()
 
 
+@pytest.mark.matrix
 def test_it_is_finished_for_a_wider_width_and_goes_on_for_a_narrower_one_and_without(photos, ended, whole, tmp_path):
     shutil.copytree(ended.folder, tmp_path / "study")
     counted = []
@@ -221,6 +223,7 @@ def test_widths_without_sense_are_refused(photos, tmp_path, monkeypatch, capsys,
     assert "until" in done.line
 
 
+@pytest.mark.matrix
 def test_the_line_of_progress_has_the_widest(photos, tmp_path):
     notes = []
     settings = {"images": [str(photos)], "until": WIDTH, "workers": 0, "shard_size": SHARD, "limit": 64}

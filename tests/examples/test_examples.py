@@ -1,7 +1,11 @@
 """The examples run, alone in an empty folder, and leave what they say; notebooks are kept without outputs."""
 
+import contextlib
 import csv
+import functools
+import io
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +14,8 @@ import nbformat
 import pytest
 
 import embedshift
+from support import mean_colour
+from support.matrix import first_only
 
 pytestmark = pytest.mark.slow
 
@@ -27,6 +33,17 @@ def run(name, folder, *arguments):
     assert [path.name for path in folder.iterdir()] == [written.parts[0]], "nothing lies elsewhere"
     assert f" in {written}/" in done.stdout.splitlines()[0], "where it writes is printed first"
     return done.returncode, done.stdout, folder / written
+
+
+def run_here(name, folder, *arguments):
+    """The same in this process, by an encoder that takes no time."""
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as out:
+        mean_colour.in_place_of_bundled(patch)
+        patch.setattr(embedshift, "run", functools.partial(embedshift.run, workers=0))
+        patch.setattr(sys, "argv", [name, *arguments])
+        patch.chdir(folder)
+        runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+    return 0, out.getvalue(), folder / arguments[0]
 
 
 def execute(name, folder):
@@ -51,7 +68,8 @@ def table(path):
         return list(csv.DictReader(file))
 
 
-def test_own_augmentation_and_metric(tmp_path):
+@pytest.mark.parametrize("run", first_only([run_here, run]))
+def test_own_augmentation_and_metric(run, tmp_path):
     code, _, written = run("own_augmentation_and_metric.py", tmp_path, "elsewhere")
     assert code == 0
     study = embedshift.load(written / "own-study")

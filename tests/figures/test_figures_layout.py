@@ -17,6 +17,7 @@ from embedshift.augmentations.paper import PAPER
 from embedshift.figures import FIGURES, FigureInput, save_figures
 from embedshift.figures.style import PALETTE, contrast, readable
 from embedshift.store.reader import Reader
+from support import studies
 from support.matrix import first_only
 from support.overlap import drawn_texts, overlaps
 from support.report_fixtures import LONG
@@ -111,7 +112,7 @@ def mine(tmp_path_factory):
     return make_study(folder, 7, ["noise", "blur"], with_pictures=True, draws=2, encoder="my_encoder", **asked)
 
 
-@pytest.mark.parametrize("name", OF_ANY_STUDY)
+@pytest.mark.parametrize("name", first_only(OF_ANY_STUDY))
 def test_caption_tells_encoder_and_number_of_images(mine, name):
     captions = [text for text, _ in drawn_texts(mine.figure(name)) if "my_encoder (float32)" in text]
     assert len(captions) == 1
@@ -212,7 +213,7 @@ def test_the_users_own_style_changes_nothing_and_is_left_alone(tmp_path):
         assert matplotlib.rcParams["font.size"] == 20
 
 
-@pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
+@pytest.mark.parametrize("ending", first_only(["svg", "png", "pdf"]))
 def test_files_are_the_same_bytes_every_time(tmp_path, ending):
     study = make_study(tmp_path / "study", 6, ["noise", "blur", "elastic"])
     first, again = (
@@ -223,16 +224,14 @@ def test_files_are_the_same_bytes_every_time(tmp_path, ending):
     assert not list((study.folder / "figures").glob(".*"))
 
 
-def test_those_of_the_paper_and_ours_have_their_names_and_numbers(tmp_path):
-    study = make_study(tmp_path / "study", 6, ["noise", "blur", "elastic"], with_pictures=True)
-    paths = save_figures(study.reader(), formats=["png"])
-    assert [path.name for path in paths] == [
-        "fig01_attention.png", "fig02_pipeline.png", "fig03_heatmap.png", "fig04a_views.png", "fig04b_l2_density.png",
-        "fig04c_cosine_histogram.png", "fig04d_dendrogram.png", "fig05_radar.png", "fig06_profile.png",
-        "fig07_l2_bars.png", "fig08a_clustermap.png", "fig08b_metric_bars.png", "fig09_sample_heatmap.png",
-        "fig14_directions.png", "fig15_ruler.png", "fig18_recall.png", "fig19_gallery.png", "fig20_roc.png",
+def test_those_of_the_paper_and_ours_have_their_names_and_numbers():
+    """Those that a report makes where nobody says which."""
+    assert sorted(path.name for path in (studies.nasty().folder / "figures").iterdir()) == [
+        "fig01_attention.svg", "fig02_pipeline.svg", "fig03_heatmap.svg", "fig04a_views.svg", "fig04b_l2_density.svg",
+        "fig04c_cosine_histogram.svg", "fig04d_dendrogram.svg", "fig05_radar.svg", "fig06_profile.svg",
+        "fig07_l2_bars.svg", "fig08a_clustermap.svg", "fig08b_metric_bars.svg", "fig09_sample_heatmap.svg",
+        "fig14_directions.svg", "fig15_ruler.svg", "fig18_recall.svg", "fig19_gallery.svg", "fig20_roc.svg",
     ]  # fmt: skip
-    assert sorted(paths) == sorted((study.folder / "figures").iterdir())
 
 
 def test_wrong_names_and_formats_are_refused(tmp_path, caplog):

@@ -59,6 +59,7 @@ def test_views_are_those_of_the_study_with_name_and_cosine(study, rows):
     ]
 
 
+@pytest.mark.matrix
 def test_more_than_ten_views_take_two_rows(tmp_path):
     names = [f"flip_{number}" for number in range(11)]
     study = make_study(tmp_path / "study", 3, names, with_pictures=True)
@@ -174,6 +175,7 @@ def test_figures_with_pictures_are_left_out_when_the_sources_are_gone(tmp_path, 
     assert [path.exists() for path in old] == [False, False, True]
 
 
+@pytest.mark.matrix
 def test_no_attention_no_figure_of_it(tmp_path, caplog):
     study = make_study(tmp_path / "study", 4, NAMES, grid=None, with_pictures=True)
     with caplog.at_level(logging.WARNING, logger="embedshift"):
@@ -182,6 +184,7 @@ def test_no_attention_no_figure_of_it(tmp_path, caplog):
     assert "this encoder provides no attention" in caplog.text
 
 
+@pytest.mark.matrix
 def test_pictures_can_be_left_out(tmp_path):
     study = make_study(tmp_path / "study", 4, NAMES, with_pictures=True)
     paths = save_figures(dataclasses.replace(study.reader(), pictures=False), ["pipeline", "views", "l2_bars"], ["png"])

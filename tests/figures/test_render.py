@@ -93,6 +93,7 @@ def test_processes_give_what_this_one_gives(monkeypatch):
         assert dict(renderers.render_all(figures, ["png", "svg"])) == wanted
 
 
+@pytest.mark.matrix
 def test_what_a_process_cannot_do_is_done_here(monkeypatch):
     two_cores(monkeypatch)
     unknown = figure()
@@ -139,6 +140,7 @@ with Renderers(8) as renderers:
 """
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("number", first_only([signal.SIGKILL, signal.SIGTERM, signal.SIGINT]))
 def test_processes_end_with_the_process_that_started_them(number):
     parent = subprocess.Popen([sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -175,6 +177,7 @@ def test_a_script_without_a_guard_is_run_once(tmp_path):
     assert done.stderr == ""
 
 
+@pytest.mark.matrix
 def test_a_process_imports_no_tables_and_no_torch(monkeypatch):
     two_cores(monkeypatch)
     code = "[name for name in __import__('sys').modules if name in ('torch', 'polars', 'pyarrow')]"

@@ -39,6 +39,7 @@ def test_figures_are_rendered_here_when_the_processes_are_stopped(monkeypatch):
     assert multiprocessing.active_children() == []
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("error", first_only([None, KeyboardInterrupt]))
 def test_leaving_ends_processes_that_are_stopped(error, monkeypatch):
     two_cores(monkeypatch)
@@ -56,6 +57,7 @@ def command_of(pid):
         return file.read()
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("number", first_only([signal.SIGKILL, signal.SIGTERM, signal.SIGINT]))
 def test_stopped_processes_end_with_the_process_that_started_them(number):
     parent = subprocess.Popen([sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

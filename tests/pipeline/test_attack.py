@@ -108,6 +108,7 @@ def test_who_knows_the_purifier_attacks_through_it(adv, model):
             assert record["cosine"][f"{budget}-through-jpeg-50"] < cosine(model, original, purified) - 0.005
 
 
+@pytest.mark.matrix
 def test_order_company_and_another_folder_do_not_matter(adv, photos, model, tmp_path):
     settings = {"eps": [8, 2], "through": ["jpeg:50"]}
     paths = [photos / "deep" / "picture-02.png", photos / "picture-01.png", photos / "picture-00.png"]

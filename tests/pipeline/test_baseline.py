@@ -90,6 +90,7 @@ def test_originals_are_kept_without_their_views(tmp_path):
     assert len(kept.close()["values"]) == 6
 
 
+@pytest.mark.matrix
 def test_baselines_of_more_images_lie_within_their_error(tmp_path):
     folder = write_images(tmp_path / "images", 60)
     study = run(folder, tmp_path / "study", shard_size=20)
@@ -105,6 +106,7 @@ def test_baselines_of_more_images_lie_within_their_error(tmp_path):
         assert abs(found[name] - wanted[name].mean()) < 2.6 * error, name
 
 
+@pytest.mark.matrix
 def test_a_large_study_keeps_sums_by_groups_and_some_vectors(tmp_path, monkeypatch):
     folder = write_images(tmp_path / "images", 50)
     small = baselines(run(folder, tmp_path / "small", shard_size=10))
@@ -133,6 +135,7 @@ def test_the_first_shards_of_a_large_study_have_the_sums_of_a_small_one(tmp_path
     assert sizes == [[1] * 10, [1] * 10, [2] * 5, [3, 3, 3, 1], [4, 4, 2]]
 
 
+@pytest.mark.matrix
 def test_many_shards_keep_one_vector_each_and_some_are_used(tmp_path, monkeypatch):
     folder = write_images(tmp_path / "images", 50)
     for module in (embedding, baselines_of):
@@ -169,6 +172,7 @@ def test_the_tables_do_not_depend_on_how_they_were_measured(tmp_path):
         assert again.drop(needs_vectors).equals(first.drop(needs_vectors), null_equal=True), name
 
 
+@pytest.mark.matrix
 def test_images_of_one_colour_and_one_image_have_no_scale(tmp_path):
     folder = tmp_path / "images"
     folder.mkdir()

@@ -52,6 +52,7 @@ def test_a_view_that_does_not_fit_alone_ends_the_run_with_one_line(tmp_path):
         run(tmp_path, "none", most=0)
 
 
+@pytest.mark.matrix
 def test_rows_do_not_depend_on_the_order_of_an_encoder_s_numbers_in_memory(tmp_path):
     """As torch may return them; sums over another order in memory differ by rounding."""
 

@@ -4,18 +4,23 @@ import os
 import sys
 
 import numpy as np
+import polars as pl
 import pytest
+import torch
 from PIL import Image
+from polars.testing import assert_frame_equal
+from torch import nn
 
 import embedshift
 from embedshift import EmbedshiftError, Transient
-from embedshift.app.start import encoder_from_study
+from embedshift.app.measured import encoder_from_study
 from embedshift.cli.estimate import estimate
 from embedshift.config import make_config
 from embedshift.encoders import images as module
 from embedshift.errors import UsageError
 from embedshift.pipeline.prepare import prepared
-from support.graphs import MEAN, SIDE, STD, write_graph
+from support.given_vectors import EMBEDDING
+from support.graphs import DIM, MEAN, SIDE, STD, matrix, write_graph
 from support.mean_colour import MeanColour
 
 pytestmark = pytest.mark.slow
@@ -156,19 +161,58 @@ def own_module(tmp_path, monkeypatch):
     sys.modules.pop("own_corners", None)
 
 
-def test_one_process_calls_a_function(photos, tmp_path, own_module):
-    run(photos, tmp_path / "function", model=own_module, device="cpu,cpu")
+@pytest.mark.parametrize("more", [{"device": "cpu,cpu"}, pytest.param({"workers": 2}, marks=pytest.mark.matrix)])
+def test_one_process_calls_a_function(photos, tmp_path, own_module, more):
+    given = {"model": own_module, "augmentations": "paper"}
+    several = run(photos, tmp_path / "function", **given, **more)
     assert [path.name for path in tmp_path.glob("pid-*")] == [f"pid-{os.getpid()}"]
+    assert several.summary().equals(run(photos, tmp_path / "one", **given).summary())
 
 
 @pytest.mark.matrix
-def test_several_processes_load_a_graph(photos, tmp_path):
+@pytest.mark.parametrize("more", [{"device": "cpu,cpu"}, {"workers": 2}])
+def test_several_processes_load_a_graph(photos, tmp_path, more):
     file = write_graph(tmp_path / "a.onnx")
     given = {"model": f"onnx:{file}", "mean": MEAN, "std": STD, "augmentations": "paper"}
     one = run(photos, tmp_path / "one", **given)
-    two = run(photos, tmp_path / "two", device="cpu,cpu", **given)
-    assert one.summary().equals(two.summary())
+    several = run(photos, tmp_path / "several", **given, **more)
+    assert one.summary().equals(several.summary())
     assert one.info()["encoder"]["size"] == SIDE
+
+
+@pytest.mark.matrix
+def test_one_encoder_in_four_ways_gives_the_same_relative_shifts(photos, tmp_path):
+    """A module, its graph, a function, and vectors of written views; `benchmarks/four_ways.py` takes a ViT."""
+    module = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE * SIDE, DIM, bias=False))
+    module.load_state_dict({"1.weight": torch.from_numpy(matrix().T.copy())})
+    views = embedshift.write_views(photos, out=tmp_path / "views", apply_to="input", size=SIDE, workers=0)
+    file, graph = tmp_path / "views" / "views.json", write_graph(tmp_path / "a.onnx")
+
+    def function(images):
+        pixels = np.stack([(np.asarray(image) / 255 - MEAN) / STD for image in images])
+        return pixels.transpose(0, 3, 1, 2).reshape(len(images), -1) @ matrix()
+
+    def studied(name, model, **more):
+        return embedshift.run(file, pairs=file, out=tmp_path / name, model=model, workers=0, **more)
+
+    rows = [
+        {"image_id": path.name, "view": name, "vector": function([Image.open(path)])[0].tolist()}
+        for name in ("original", *views.augmentations)
+        for path in (tmp_path / "views" / name).iterdir()
+    ]
+    ways = [
+        studied("torch", embedshift.wrap(module, size=SIDE, mean=MEAN, std=STD, name="torch")),
+        studied("onnx", f"onnx:{graph}", mean=MEAN, std=STD),
+        studied("function", embedshift.image_encoder(function, name="function", version="1", size=SIDE)),
+        embedshift.from_vectors(pl.DataFrame(rows), views=str(file), out=tmp_path / "vectors"),
+    ]
+    shifts = [
+        study.summary().filter(pl.col("metric").is_in(EMBEDDING)).select("augmentation", "metric", "relative_shift")
+        for study in ways
+    ]
+    assert shifts[0]["relative_shift"].count() == 18
+    for other in shifts[1:]:
+        assert_frame_equal(other, shifts[0], abs_tol=1e-4, rel_tol=0)
 
 
 def test_the_page_says_that_it_has_no_files(photos, tmp_path, own_module):

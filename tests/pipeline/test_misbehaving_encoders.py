@@ -164,6 +164,7 @@ def test_an_exception_that_does_not_come_again_costs_nothing(tmp_path, photos):
     assert encoder.batches.count(1) >= 5, "its views were encoded one by one, after a black one"
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     "change",
     first_only(

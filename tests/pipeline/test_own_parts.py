@@ -10,6 +10,7 @@ from PIL import Image
 import embedshift
 from embedshift.encoders import EncoderOutput
 from support import studies
+from support.matrix import first_only
 from support.models import Colours
 
 RADAR = ("cosine_similarity", "attention_similarity", "patch_similarity", "edge_preservation", "detail_preservation")
@@ -24,7 +25,7 @@ def rows_of(study: embedshift.Study) -> pl.DataFrame:
     return study.rows().collect()
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", first_only([0, 1]))
 def test_own_augmentations(workers, photos, tmp_path):
     own = {
         "mirror": lambda image, rng: image[:, ::-1],
@@ -57,6 +58,7 @@ def test_own_augmentation_that_fails_is_a_failure_of_its_image(photos, tmp_path)
     assert set(failures["reason"]) == {"augmentation 'picky' failed: ValueError: too bright for me"}
 
 
+@pytest.mark.matrix
 @pytest.mark.slow
 def test_an_encoder_without_attention(photos, tmp_path):
     study = embedshift.run(photos, out=tmp_path / "study", model=Colours(), workers=0)
@@ -82,6 +84,7 @@ class Sick(Colours):
         return EncoderOutput(output.embedding, None, None)
 
 
+@pytest.mark.matrix
 @pytest.mark.slow
 def test_embeddings_that_are_not_finite_are_failures(photos, tmp_path):
     encoder = Sick()

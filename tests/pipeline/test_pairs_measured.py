@@ -17,6 +17,7 @@ from embedshift import EmbedshiftError
 from embedshift.statistics.summary import PAPER_METRICS
 from support import studies
 from support.archives import write_parquet, write_tar
+from support.matrix import first_only
 from support.mean_colour import MeanColour
 from support.pairs import QUALITIES, re_encoded, run_pairs, tiles
 
@@ -70,6 +71,7 @@ def test_rows_are_of_the_files_as_pillow_decodes_them(made, whole):
             assert row["l2_distance"] == pytest.approx(distance, abs=1e-9)
 
 
+@pytest.mark.matrix
 def test_the_same_change_as_an_augmentation_gives_the_same_rows_to_decoding(made, whole, tmp_path):
     own = {name: re_encoded(quality) for name, quality in QUALITIES.items()}
     drawn = embedshift.run(
@@ -111,6 +113,7 @@ def test_neither_workers_nor_archives_change_a_bit(made, whole, tmp_path):
             same(study, whole)
 
 
+@pytest.mark.matrix
 def test_sizes_and_ways_to_resize_are_those_of_the_originals(tmp_path):
     rng = np.random.default_rng(0)
     for name, shape in (("originals", (60, 90)), ("v", (30, 45))):
@@ -148,7 +151,7 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("kind", BROKEN)
+@pytest.mark.parametrize("kind", first_only(BROKEN))
 @pytest.mark.parametrize("allow_missing", [False, True])
 def test_a_broken_variant_is_a_failure_and_never_half_a_pair(pairs, tmp_path, kind, allow_missing):
     file = pairs / "q10" / "04.jpg"
@@ -168,6 +171,7 @@ def test_a_broken_variant_is_a_failure_and_never_half_a_pair(pairs, tmp_path, ki
 # Who may go on with whose study.
 
 
+@pytest.mark.matrix
 def test_a_run_that_was_stopped_goes_on(made, whole, tmp_path):
     study = run_pairs(made, tmp_path / "study")
     for index in (0, 2):
@@ -196,6 +200,7 @@ def test_allow_missing_is_another_study_only_where_something_is_missing(pairs, t
         run_pairs(pairs, tmp_path / "other", allow_missing=True)
 
 
+@pytest.mark.matrix
 def test_two_encoders_on_the_same_pairs_are_compared(pairs, made, whole, tmp_path):
     net = nn.Sequential(nn.Conv2d(3, 4, 8, stride=8), nn.Flatten(), nn.Linear(4 * 16, 8))
     encoder = embedshift.wrap(net, size=32, mean=(0.5,) * 3, std=(0.5,) * 3)

@@ -84,6 +84,7 @@ def test_other_tables_skip_the_view(lacking, whole):
     assert means[0].columns == means[1].columns
 
 
+@pytest.mark.matrix
 @pytest.mark.slow
 def test_layers_skip_the_image_in_cka_and_the_view_in_shifts(tmp_path):
     model = str(models.make("dinov2", tmp_path / "model"))

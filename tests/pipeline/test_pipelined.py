@@ -70,6 +70,7 @@ def test_a_pass_is_begun_before_the_one_before_is_read_across_shards_too(photos,
     assert found.equals(rows(photos, tmp_path / "plain", MeanColour()))
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("batch", first_only([10, 15, 30, 100]))
 def test_batches_that_end_with_an_image_or_a_shard(photos, tmp_path, batch):
     """A shard's last batch may be full: nothing is begun for no views."""
@@ -80,6 +81,7 @@ def test_batches_that_end_with_an_image_or_a_shard(photos, tmp_path, batch):
     assert found.equals(rows(photos, tmp_path / "plain", MeanColour(), batch_size=batch))
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("where", first_only(["begins", "reads"]))
 @pytest.mark.parametrize("error", first_only([RuntimeError("CUDA out of memory"), RuntimeError("a hiccup")]))
 def test_a_pass_that_fails_at_either_end_is_encoded_again(photos, tmp_path, where, error):

@@ -83,6 +83,7 @@ def test_entropy_and_divergence_of_the_stored_maps_by_scipy(study):
     assert (rows[RISE].drop_nulls().abs() > 1e-3).any()
 
 
+@pytest.mark.matrix
 def test_a_resumed_study_is_the_whole_one(photos, clip, study, tmp_path):
     out = shutil.copytree(study.folder, tmp_path / "study")
     (out / "shards" / "part-00001.parquet").unlink()
@@ -108,6 +109,7 @@ def test_claims_on_the_spread_are_the_same_from_the_column_and_from_the_maps(pla
     np.testing.assert_allclose(turned["estimate"], -told["estimate"], rtol=1e-12)
 
 
+@pytest.mark.matrix
 def test_an_encoder_without_attention_has_nulls(photos, tmp_path):
     options = ["attention", "aligned"]
     study = embedshift.run(photos, out=tmp_path / "s", model=models.Colours(), metrics=options, workers=0, limit=2)

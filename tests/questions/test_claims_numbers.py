@@ -241,6 +241,7 @@ def test_standard_deviations_and_their_errors_are_those_of_a_jackknife():
     assert np.corrcoef(evidence.sample.values[:, place], pseudo)[0, 1] > 0.999
 
 
+@pytest.mark.matrix
 def test_above_what_is_kept_in_memory_the_covariance_gives_the_same(monkeypatch):
     rows = with_holes(blurred_world(2))
     kept = Bootstrap(gather(read(rows, NAMES)), asked(), seed=0, resamples=9_999)

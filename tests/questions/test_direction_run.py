@@ -50,6 +50,7 @@ def test_the_tree_of_directions_joins_a_and_b_and_the_tree_of_distances_does_not
         assert cosines[0, 1] > least > max(others) + 0.2
 
 
+@pytest.mark.matrix
 def test_the_report_says_so(both):
     text = both[0].report(figures=["directions", "dendrogram"], formats=["svg"]).read_text()
     assert '<section id="direction"' in text
@@ -86,6 +87,7 @@ def test_numbers_do_not_need_the_vectors(both):
     assert lean.summary()["centred_shift"].drop_nulls().is_empty()
 
 
+@pytest.mark.matrix
 def test_the_size_of_shards(images, tmp_path):
     settings = {"model": Ways(), "augmentations": suite("a", "b"), "workers": 0}
     first, second = (embedshift.run(images, out=tmp_path / str(size), shard_size=size, **settings) for size in (4, 64))

@@ -110,6 +110,7 @@ def test_a_source_that_is_gone_keeps_its_numbers(tmp_path):
         assert card.metrics["cosine_similarity"] <= 1
 
 
+@pytest.mark.matrix
 def test_views_of_own_functions_are_left_out(tmp_path):
     rng = np.random.default_rng(0)
     for name in "abcd":

@@ -133,6 +133,7 @@ def section_of(study):
     return " ".join(text[start : text.index("</section>", start)].split())
 
 
+@pytest.mark.matrix
 @pytest.mark.slow
 def test_the_section_says_how_many_images_and_what_is_not_stored(study, tmp_path):
     text = section_of(study)

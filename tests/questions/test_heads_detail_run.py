@@ -82,6 +82,7 @@ def texts_of(clip):
         return unit(model.text_projection(states.pooler_output).double().numpy())
 
 
+@pytest.mark.matrix
 def test_words_of_the_named_heads_are_shown_as_text(worded):
     section = section_of(worded)
     assert "Texts that describe the heads" in section
@@ -114,6 +115,7 @@ def test_tokens_sum_to_the_heads_of_the_last_block(tokens):
         assert both == pytest.approx(sum(row["heads"][-4:]), abs=1e-4)
 
 
+@pytest.mark.matrix
 def test_maps_are_those_of_the_rows_on_one_scale(tokens):
     data = FigureInput(tokens.reader())
     shift = 1 - data.statistic("mean", "cosine_similarity")

@@ -20,6 +20,7 @@ from embedshift.sources import open_source, shuffle
 from embedshift.statistics.intervals import mean_interval
 from embedshift.statistics.sample import estimates_from_values
 from support import command, studies
+from support.matrix import first_only
 from support.models import MEAN, SIZE, STD, Colours
 from support.synthetic import make_study
 
@@ -92,7 +93,7 @@ class Transformer(nn.Module):
         return tokens[:, 0]
 
 
-@pytest.mark.parametrize("noisy", [True, False])
+@pytest.mark.parametrize("noisy", first_only([True, False]))
 def test_noise_in_the_last_block_is_seen_there_and_nowhere_else(noisy, photos, tmp_path):
     encoder = embedshift.wrap(Transformer(noisy), size=SIZE, mean=MEAN, std=STD, device="cpu")
     table = run(photos, tmp_path / "study", encoder, SAME).layers()
@@ -137,6 +138,7 @@ def test_few_images_have_no_interval_and_no_cka(tmp_path):
         assert cka["n"].to_list() == [images] * len(cka)
 
 
+@pytest.mark.matrix
 def test_one_shard_gives_cka_without_an_interval(tmp_path):
     cka = make_study(tmp_path / "study", 40, ["noise", "blur"], layers=3).layers().filter(metric="cka")
     assert cka["mean"].null_count() == 0
@@ -178,6 +180,7 @@ def test_cka_is_put_together_from_the_shards(study, photos, dinov2, few_are_enou
     assert study.layers().filter(metric="cka")["mean"].null_count() == len(table), "ten images are too few"
 
 
+@pytest.mark.matrix
 def test_gone_on_with_and_loader_processes_give_the_same_tables(study, photos, dinov2, tmp_path):
     again = run(photos, tmp_path / "study", dinov2, draws=2, workers=1)
     assert_frame_equal(again.layers(), study.layers(), check_exact=True)
@@ -187,16 +190,19 @@ def test_gone_on_with_and_loader_processes_give_the_same_tables(study, photos, d
     assert_frame_equal(run(photos, again.folder, dinov2, draws=2).layers(), study.layers(), check_exact=True)
 
 
+@pytest.mark.matrix
 def test_a_finished_study_without_its_table_gets_it_again(study, photos, dinov2):
     (study.folder / "tables" / "layers.parquet").unlink()
     assert len(run(photos, study.folder, dinov2, draws=2).layers())
 
 
+@pytest.mark.matrix
 def test_shards_of_fewer_than_four_images_give_no_cka(photos, dinov2, tmp_path):
     table = run(photos, tmp_path / "study", dinov2, shard_size=3).layers().filter(metric="cka")
     assert table.select("n", "mean", "ci_low", "ci_high").unique().rows() == [(0, None, None, None)]
 
 
+@pytest.mark.matrix
 def test_without_layers_nothing_is_different(photos, dinov2, tmp_path, study):
     """No column, no terms, no table, and no word of it in what the hash is made of."""
     plain = run(photos, tmp_path / "study", dinov2, draws=2, layers=False)
@@ -224,12 +230,14 @@ def test_an_encoder_that_cannot_is_refused_by_name(photos, tmp_path):
     assert refused.value.exit_code == 2
 
 
+@pytest.mark.matrix
 def test_a_loaded_encoder_gives_layers_only_while_it_is_asked_to(photos, tmp_path):
     encoder = embedshift.wrap(Transformer(False), size=SIZE, mean=MEAN, std=STD, device="cpu")
     run(photos, tmp_path / "with", encoder)
     assert "layer_l2_cls" not in run(photos, tmp_path / "without", encoder, layers=False).rows().collect_schema()
 
 
+@pytest.mark.matrix
 def test_from_the_command_line_to_tables_made_again_without_torch(photos, dinov2, tmp_path, monkeypatch, capsys):
     out = tmp_path / "study"
     arguments = (

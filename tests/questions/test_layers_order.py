@@ -89,6 +89,7 @@ def agree(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return np.where(high, apart[0] < 0.01, apart[1] < 3 * error)
 
 
+@pytest.mark.matrix
 def test_names_do_not_matter_over_ten_seeds(folders, layers):
     by_class, by_hash = (
         np.stack([of_order(in_study_order(folder, seed), layers[folder]) for seed in SEEDS]) for folder in folders

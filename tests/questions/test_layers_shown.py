@@ -60,6 +60,7 @@ def test_what_did_not_move_has_no_half_way():
     assert half_way([3e-8, 6e-8, 1e-7]) is None
 
 
+@pytest.mark.matrix
 def test_no_section_and_no_figure_without_layers(tmp_path, caplog):
     study = studies.copied(studies.plain(), tmp_path / "study")
     assert 'id="layers"' not in (study.folder / "report.html").read_text()

@@ -169,6 +169,7 @@ def test_the_table_of_trust_against_loops(study):
             assert row["gain"] == pytest.approx(sign * (values - other).mean(), abs=1e-12)
 
 
+@pytest.mark.matrix
 def test_gone_on_with_and_by_loaders_the_rows_are_the_same(study, photos, dinov2, tmp_path):
     again = run(photos, tmp_path / "study", dinov2, seed=3, workers=1)
     (again.folder / "shards" / "part-00001.parquet").unlink()
@@ -181,6 +182,7 @@ def test_other_maps_are_another_study(study, photos, dinov2):
         run(photos, study.folder, dinov2, seed=3, maps=("relevance",))
 
 
+@pytest.mark.matrix
 def test_a_caption_or_words_are_explained_where_they_are_asked_for(tmp_path):
     photos, encoder = captioned(tmp_path / "photos"), models.vision_and_letters()
     ids = [path.name for path in sorted(photos.glob("*.png"))]
@@ -223,6 +225,7 @@ def test_what_cannot_be_is_refused_in_one_line_before_anything_is_measured(setti
     assert not (tmp_path / "study" / "shards").exists()
 
 
+@pytest.mark.matrix
 def test_the_dry_run_says_what_maps_add_and_the_command_line_takes_them(cli, photos, dinov2, tmp_path):
     arguments = ["run", photos, "--model", dinov2, "--out", tmp_path / "study", "--workers", 0, "--size", SIZE]
     dry = cli(*arguments, "--maps", "relevance,tokens", "--maps-images", 2, "--dry-run")

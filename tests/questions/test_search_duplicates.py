@@ -49,7 +49,11 @@ def test_a_set_without_duplicates_has_none(study):
     assert study.duplicates(expected_false=1e-3).is_empty()
 
 
-def test_cosines_and_groups_are_those_of_a_loop(study):
+@pytest.mark.parametrize("in_file", [False, True])
+def test_cosines_and_groups_are_those_of_a_loop(study, in_file, monkeypatch):
+    if in_file:
+        monkeypatch.setattr("embedshift.questions.search.vectors.IN_MEMORY", 16)
+        monkeypatch.setattr("embedshift.questions.search.duplicates.ROWS", 7)
     revise_embeddings(study, copies(10, 4, by=1e-3))
     revise_embeddings(study, copies(30, 3, by=1e-3))
     study.write_tables()
@@ -117,6 +121,7 @@ def test_pairs_of_one_group_are_listed_but_not_in_the_tail(study):
     assert len(grouped) == 20 * 19 / 2
 
 
+@pytest.mark.matrix
 def test_images_of_a_gallery_and_the_number_of_queries_change_nothing(study, tmp_path):
     revise_embeddings(study, copies(10, 4, by=1e-3))
     study.write_tables()
@@ -127,6 +132,7 @@ def test_images_of_a_gallery_and_the_number_of_queries_change_nothing(study, tmp
     assert study.duplicates().equals(before)
 
 
+@pytest.mark.matrix
 def test_an_image_without_a_direction_is_no_duplicate(study):
     def change(vectors):
         vectors[0:4:2] = 0.0

@@ -7,6 +7,7 @@ import pytest
 from embedshift.errors import UsageError
 from embedshift.store.info import write_content
 from support import revised
+from support.matrix import first_only
 from support.synthetic import make_study
 
 pytestmark = pytest.mark.slow
@@ -69,6 +70,7 @@ def test_images_that_the_study_has_are_no_distractors(study, tmp_path):
     assert study.search_ranks()["rank"].to_list() == alone
 
 
+@pytest.mark.matrix
 def test_no_gallery_again(study, other):
     alone = study.search_ranks()["rank"].to_list()
     study.search(gallery=other.folder)
@@ -162,24 +164,26 @@ def ragged(folder):
 
 @pytest.mark.parametrize(
     ("make", "words"),
-    [
-        (wrong_width, "its vectors have 9 numbers, those of this encoder 6"),
-        (pickled, "neither a study nor a Parquet or npy file"),
-        (no_lists, "give the vectors in a column 'embedding' of lists"),
-        (text, "neither a study nor a Parquet or npy file"),
-        (another_encoder, "of another encoder"),
-        (without_vectors, "stores no embeddings"),
-        (unfinished, "not finished"),
-        (another_embedding, "of another encoder"),
-        (a_shard, "this is a shard of a study; name the study's folder"),
-        (a_folder, "no study in this folder"),
-        (array(np.ones(6, np.float32)), "give an array"),
-        (array(np.ones((3, 2, 6))), "give an array"),
-        (array(np.array([["a"] * 6])), "give an array"),
-        (array(np.ones((3, 6), bool)), "give an array"),
-        (array(np.ones((0, 5))), "its vectors have 5 numbers"),
-        (ragged, "neither a study nor a Parquet or npy file"),
-    ],
+    first_only(
+        [
+            (wrong_width, "its vectors have 9 numbers, those of this encoder 6"),
+            (pickled, "neither a study nor a Parquet or npy file"),
+            (no_lists, "give the vectors in a column 'embedding' of lists"),
+            (text, "neither a study nor a Parquet or npy file"),
+            (another_encoder, "of another encoder"),
+            (without_vectors, "stores no embeddings"),
+            (unfinished, "not finished"),
+            (another_embedding, "of another encoder"),
+            (a_shard, "this is a shard of a study; name the study's folder"),
+            (a_folder, "no study in this folder"),
+            (array(np.ones(6, np.float32)), "give an array"),
+            (array(np.ones((3, 2, 6))), "give an array"),
+            (array(np.array([["a"] * 6])), "give an array"),
+            (array(np.ones((3, 6), bool)), "give an array"),
+            (array(np.ones((0, 5))), "its vectors have 5 numbers"),
+            (ragged, "neither a study nor a Parquet or npy file"),
+        ]
+    ),
 )
 def test_what_is_no_gallery_is_one_line(study, tmp_path, make, words):
     with pytest.raises(UsageError, match=f"`gallery`: .*{words}") as caught:
@@ -187,7 +191,7 @@ def test_what_is_no_gallery_is_one_line(study, tmp_path, make, words):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf, 1e300, None])
+@pytest.mark.parametrize("odd", first_only([np.nan, np.inf, -np.inf, 1e300, None]))
 def test_a_row_that_is_no_vector_is_named(study, tmp_path, odd):
     vectors = np.ones((40, 6))
     vectors[7] = 0 if odd is None else [1, 1, odd, 1, 1, 1]

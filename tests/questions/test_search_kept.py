@@ -75,6 +75,7 @@ def test_a_report_keeps_what_was_chosen(study, searches):
     assert settings(study.reader()).queries == 10
 
 
+@pytest.mark.matrix
 def test_the_defaults_can_be_chosen_again(study):
     study.search(queries=10)
     study.search(queries=2000)
@@ -161,6 +162,7 @@ def test_names_of_a_gallery_are_hidden_too(study, tmp_path):
     assert not stored.str.contains("jane|joe").any()
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("lost", first_only(["search_ranks", "search_neighbours", "gallery_sizes", "hubs"]))
 def test_a_table_that_is_lost_takes_the_gallery_with_it(study, tmp_path, lost, caplog):
     """What a search among a gallery found is never beside what one without found."""
@@ -181,7 +183,7 @@ def test_a_table_that_cannot_be_read_is_made_again(study, searches):
     assert searches == []
 
 
-@pytest.mark.parametrize("lost", ["search_ranks", "search_neighbours", "gallery_sizes", "hubs"])
+@pytest.mark.parametrize("lost", first_only(["search_ranks", "search_neighbours", "gallery_sizes", "hubs"]))
 def test_a_table_of_a_gallery_that_cannot_be_searched_again_is_refused(study, tmp_path, lost):
     np.save(tmp_path / "more.npy", np.random.default_rng(0).normal(size=(30, 6)).astype(np.float32))
     study.search(gallery=tmp_path / "more.npy")

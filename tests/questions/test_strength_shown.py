@@ -13,6 +13,7 @@ from embedshift.questions.strength.figures import curves
 from embedshift.statistics.units import in_words
 from support import studies
 from support.graded import CLOSER, DARKER, MADE, corruption, graded, register
+from support.matrix import first_only
 from support.synthetic import make_study
 
 pytestmark = pytest.mark.slow
@@ -75,6 +76,7 @@ def test_the_mark_of_the_tolerance_lies_on_the_curve(small, families):
     assert np.interp(ring.get_xdata()[0], range(6), relative_shift) == pytest.approx(0.1)
 
 
+@pytest.mark.matrix
 def test_where_images_may_not_be_shown_there_are_curves_alone(small, families, tmp_path):
     reader = replace(studies.copied(small, tmp_path / "study").reader(), pictures=False)
     figure = draw(reader, "strength")
@@ -82,6 +84,7 @@ def test_where_images_may_not_be_shown_there_are_curves_alone(small, families, t
     assert [path.name for path in save_figures(reader, ["strength"], ["png"])] == ["fig16_strength.png"]
 
 
+@pytest.mark.matrix
 def test_where_images_are_gone_there_are_curves_alone(tmp_path):
     study = make_study(tmp_path / "study", 9, graded(DARKER))
     assert not any(axes.images for axes in draw(study.reader(), "strength").axes)
@@ -131,8 +134,9 @@ def test_of_few_views_all_are_shown(small):
     assert "tolerance" not in data.caption()
 
 
-def test_the_report_answers_with_tolerances(large, families):
-    html = large.report(formats=["svg"]).read_text()
+@pytest.mark.parametrize("figures", first_only([["strength", "tolerance"], None]))
+def test_the_report_answers_with_tolerances(figures, large, families):
+    html = large.report(figures=figures, formats=["svg"]).read_text()
     answer = words(html[html.index('<section id="answer"') : html.index('<section id="summary"')])
     found = {row["family"]: row for row in by_relative_shift(large).iter_rows(named=True)}
     for name, family in (("darker", DARKER), ("closer", CLOSER)):
@@ -164,6 +168,7 @@ def test_the_report_of_few_views_has_both_answers(small, families, tmp_path):
         assert term in glossary
 
 
+@pytest.mark.matrix
 def test_the_report_of_corruptions_has_their_table_and_mean(tmp_path):
     study = make_study(tmp_path / "study", 10, graded(corruption("fog"), corruption("spatter")))
     html = study.report(figures=["strength"], formats=["svg"]).read_text()
@@ -174,6 +179,7 @@ def test_the_report_of_corruptions_has_their_table_and_mean(tmp_path):
     assert "(spatter)" in section
 
 
+@pytest.mark.matrix
 def test_without_a_relative_shift_the_report_says_so(tmp_path):
     study = make_study(tmp_path / "study", 1, graded(DARKER))
     html = study.report(figures=["strength"], formats=["svg"]).read_text()

@@ -172,17 +172,20 @@ def test_the_interval_of_the_mean_takes_the_images_together(corrupted):
     np.testing.assert_allclose([low, high], [wanted.low.item(), wanted.high.item()], rtol=1e-9)
 
 
+@pytest.mark.matrix
 def test_corruptions_out_of_the_standard_have_no_mean_over_them(tmp_path):
     table = make_study(tmp_path / "study", 9, graded(NOISES[2])).table("corruption")
     assert table["corruption"].unique().to_list() == ["spatter"]
 
 
+@pytest.mark.matrix
 def test_one_image_has_no_relative_shift(tmp_path):
     study = make_study(tmp_path / "study", 1, graded(NOISES[0]))
     assert study.table("corruption").is_empty()
     assert study.tolerance().row(0)[3:] == (None, None, None, False, None)
 
 
+@pytest.mark.matrix
 def test_other_studies_do_not_have_them(tmp_path, study):
     paper = make_study(tmp_path / "study", 9)
     assert not {"strength", "tolerance", "corruption"} & {*paper.table_names}

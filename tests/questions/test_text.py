@@ -74,6 +74,7 @@ def test_seven_images_give_numbers_and_no_conclusion(photos, tmp_path):
     assert "point to their phrases" not in page.split('id="text"')[1].split('class="lead"')[1]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("seed", first_only([0, 1]))
 def test_texts_that_know_nothing_show_nothing(twelve, tmp_path, seed):
     study = planted(twelve, tmp_path / "s", model=Planted(knows=False), seed=seed)
@@ -153,6 +154,7 @@ def test_the_summary_counts_images_with_captions(study):
     assert study.ranking().columns[:3] == ["augmentation", "mean_performance", "rank"]
 
 
+@pytest.mark.matrix
 def test_rows_hold_what_was_asked_for_and_no_more(study, photos, clip, tmp_path):
     assert study.rows().collect_schema().names() == [
         *CONTRACT[:-2], "text_alignment_shift", "zero_shot_flip", "zero_shot_margin_shift", "zero_shot_margin",

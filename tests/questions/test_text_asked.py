@@ -30,6 +30,7 @@ def test_resumed_and_with_workers_it_is_equal(study, photos, clip, tmp_path):
     assert again.words().equals(study.words(), null_equal=True)
 
 
+@pytest.mark.matrix
 def test_another_text_is_another_study(study, photos, clip, tmp_path):
     study, photos = studies.copied(study, tmp_path / "study"), shutil.copytree(photos, tmp_path / "photos")
     settings = {"model": clip, "shard_size": 3, "draws": 2, "workers": 0, "text": True, "labels": list(LABELS)}
@@ -47,6 +48,7 @@ def test_another_text_is_another_study(study, photos, clip, tmp_path):
     refused("questions.text.captions.hash")
 
 
+@pytest.mark.matrix
 def test_the_users_own_words_and_augmentations(photos, tmp_path, caplog):
     file = tmp_path / "words.yaml"
     file.write_text("original: a picture\nmirror: a mirrored picture\n")
@@ -62,6 +64,7 @@ def test_the_users_own_words_and_augmentations(photos, tmp_path, caplog):
     assert "a mirrored picture" in study.report(figures=["words"], formats=["svg"]).read_text()
 
 
+@pytest.mark.matrix
 def test_an_own_module_that_reads_text(photos, tmp_path):
     stats = {"size": 32, "mean": models.MEAN, "std": models.STD}
 

@@ -209,12 +209,14 @@ def test_a_view_that_is_missing_neither_searches_nor_is_found(study):
     assert table.filter(others).equals(whole.filter(others))
 
 
+@pytest.mark.matrix
 def test_a_recall_that_takes_in_all_images_says_nothing_and_is_left_out(photos, tmp_path):
     study = embedshift.run(photos, out=tmp_path / "few", model=Planted(knows=False), limit=4, **SETTINGS)
     assert study.text_search()["metric"].unique(maintain_order=True).to_list() == ["recall@1", "mrr"]
     assert study.text_search()["ci_low"].null_count() == 18
 
 
+@pytest.mark.matrix
 def test_the_page_shows_the_numbers(study):
     page = study.report(figures=[], formats=["svg"]).read_text()
     part = page.split('id="text-search"')[1].split("</table>")[0]
@@ -230,6 +232,7 @@ def test_the_page_shows_the_numbers(study):
         assert f"{row['value']:.2f}" in part
 
 
+@pytest.mark.matrix
 def test_it_takes_stored_vectors(photos, study, tmp_path):
     small = embedshift.run(photos, out=tmp_path / "s", model=Planted(knows=False), store="metrics", **SETTINGS)
     assert "caption_vector" not in small.rows().collect_schema()
@@ -242,6 +245,7 @@ def test_it_takes_stored_vectors(photos, study, tmp_path):
         assert small.table(name).equals(study.table(name), null_equal=True)
 
 
+@pytest.mark.matrix
 def test_without_captions_there_is_none(tmp_path):
     bare = pictures(tmp_path / "bare", 3)
     study = embedshift.run(bare, out=tmp_path / "s", model=Planted(), **SETTINGS)

@@ -81,6 +81,7 @@ def test_a_margin_below_0_is_a_flip_and_that_of_an_original_never_is():
     assert zero_shot_margin([1.0, 0.0], [1.0, 1.0], np.eye(2)).item() == 0, "a tie has no margin"
 
 
+@pytest.mark.matrix
 def test_the_page_shows_the_numbers(study):
     part = study.report(figures=[], formats=["svg"]).read_text().split('id="zero-shot"')[1].split("</table>")[0]
     assert part.count("<tr>") == 10
@@ -89,6 +90,7 @@ def test_the_page_shows_the_numbers(study):
         assert f">{row['margin']:.2f}"[:5].replace("-", "\u2212") in part
 
 
+@pytest.mark.matrix
 def test_it_needs_no_vectors(photos, study, tmp_path):
     given = {"augmentations": MARKS, "workers": 0, "labels": list(LABELS), "draws": 2, "store": "metrics"}
     small = embedshift.run(photos, out=tmp_path / "s", model=Unsure(), shard_size=4, **given)
@@ -96,6 +98,7 @@ def test_it_needs_no_vectors(photos, study, tmp_path):
     assert small.zero_shot().equals(study.zero_shot())
 
 
+@pytest.mark.matrix
 def test_without_class_names_there_is_none(photos, tmp_path):
     study = embedshift.run(photos, out=tmp_path / "s", model=Planted(), workers=0, text=True, limit=2)
     assert "zero_shot_margin" not in study.rows().collect_schema()

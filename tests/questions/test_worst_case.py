@@ -14,6 +14,7 @@ from torch import nn
 import embedshift
 from embedshift.errors import UsageError
 from embedshift.sources.attacked import AttackedVariant, attack_identity, read_attack_record
+from support.matrix import first_only
 from support.models import MEAN, SIZE, STD, pictures
 
 pytestmark = pytest.mark.slow
@@ -149,6 +150,7 @@ def test_the_page_says_what_was_attacked_and_marks_what_the_attack_knew(study):
     assert section.count('<img src="data:image/webp;base64,') == 2 * (1 + 2 * 2)
 
 
+@pytest.mark.matrix
 def test_without_pictures_none_is_shown(study, tmp_path):
     copy = embedshift.load(shutil.copytree(study.folder, tmp_path / "study"))
     html = copy.report(figures=["ruler"], formats=["svg"], pictures=False).read_text()
@@ -157,6 +159,7 @@ def test_without_pictures_none_is_shown(study, tmp_path):
     assert "picture-0" not in section
 
 
+@pytest.mark.matrix
 def test_a_study_without_attack_or_purifier_has_neither(adv, encoder, tmp_path):
     plain = shutil.copytree(adv / "original", tmp_path / "plain")
     study = embedshift.run(plain, pairs=[adv / "linf-8"], out=tmp_path / "study", model=encoder, workers=0)
@@ -181,7 +184,7 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("more", HOSTILE, ids=str)
+@pytest.mark.parametrize("more", first_only(HOSTILE), ids=str)
 def test_a_foreign_attack_json_is_said_and_left(more, adv, encoder, tmp_path, caplog):
     copy = changed(adv, tmp_path / "adv", **more)
     study = run(copy, tmp_path / "study", encoder, names=["linf-8"], limit=2)
@@ -189,6 +192,7 @@ def test_a_foreign_attack_json_is_said_and_left(more, adv, encoder, tmp_path, ca
     assert "worst" not in study.table_names
 
 
+@pytest.mark.matrix
 def test_names_of_others_are_escaped(adv, encoder, tmp_path):
     copy = changed(adv, tmp_path / "adv", encoder="<script>alert(1)</script>")
     html = (

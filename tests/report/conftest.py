@@ -7,21 +7,13 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
-from embedshift.store.shards import Failure
 from embedshift.study import Study
 from support import studies
-from support.report_fixtures import CLOSING, NASTY
 
 
 @pytest.fixture(scope="session")
 def study() -> Study:
-    """Fourteen images with pictures, names of the worst kind, two failures, and a report with all figures."""
-    names = [*NASTY, CLOSING, *(f"plain-{index}.png" for index in range(7))]
-    failures = [
-        Failure("<b>broken</b>.jpg", "decode", "the picture is damaged </script><script>alert(4)</script>"),
-        Failure("gone.jpg", "read", "No such file or directory"),
-    ]
-    return studies.reported(studies.synthetic(names, with_pictures=True, failures=failures), formats=["svg"])
+    return studies.nasty()
 
 
 @pytest.fixture(scope="session")

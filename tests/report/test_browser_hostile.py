@@ -4,6 +4,7 @@ import pytest
 from PIL import Image
 
 import embedshift
+from support.matrix import first_only
 from support.models import pictures, vision_and_letters
 
 pytestmark = pytest.mark.slow
@@ -18,8 +19,8 @@ def hostile(place: int) -> str:
     return MARKUP.format(place)
 
 
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
+@pytest.fixture(scope="module", params=first_only([["heatmap", "views", "words"], None]))
+def study(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("hostile")
     made = pictures(folder / "photos", len(NAMES))
     for path, name in zip(sorted(made.iterdir()), NAMES, strict=True):
@@ -40,7 +41,7 @@ def study(tmp_path_factory):
         words={hostile(1): hostile(5), hostile(2): hostile(6)},
         workers=0,
     )
-    found.report(formats=["svg"])
+    found.report(figures=request.param, formats=["svg"])
     return found
 
 

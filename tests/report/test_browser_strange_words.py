@@ -33,8 +33,8 @@ STRANGE = [
 ]
 
 
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
+@pytest.fixture(scope="module", params=first_only([["heatmap", "views", "words"], None]))
+def study(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("strange")
     photos = pictures(folder / "photos", len(STRANGE))
     for path, words in zip(sorted(photos.iterdir()), STRANGE, strict=True):
@@ -49,7 +49,7 @@ def study(tmp_path_factory):
         words=dict(zip(views, reversed(STRANGE), strict=False)),
         workers=0,
     )
-    study.report()
+    study.report(figures=request.param)
     return study
 
 

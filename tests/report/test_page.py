@@ -193,6 +193,7 @@ def test_thousands_of_failures_are_counted(tmp_path):
     assert len(text) < 6_000_000
 
 
+@pytest.mark.matrix
 def test_an_encoder_without_attention(tmp_path):
     _, text = small(tmp_path, grid=None, with_pictures=True)
     assert "this encoder provides no attention" in text

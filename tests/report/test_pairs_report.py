@@ -85,6 +85,7 @@ def test_the_gallery_shows_them(study, pairs):
         assert np.abs(shown.astype(int) - expected).mean() < 12
 
 
+@pytest.mark.matrix
 def test_a_variant_that_is_gone_is_missing_and_the_rest_stands(study, pairs):
     whole = build_gallery(study.reader(), ["q50", "q10"], budget=PLENTY)
     first = whole.cards[0].image_id

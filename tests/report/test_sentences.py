@@ -88,6 +88,7 @@ def test_one_image_with_five_draws(images, tmp_path):
     assert "significantly" not in answer
 
 
+@pytest.mark.matrix
 def test_two_images(images, tmp_path):
     text, answer = page(images, tmp_path / "study", limit=2)
     assert re.search(
@@ -108,6 +109,7 @@ def test_twelve_images_are_approximate(images, tmp_path):
     assert "With 12 images the intervals are approximate" in text
 
 
+@pytest.mark.matrix
 def test_one_augmentation(images, tmp_path):
     text, answer = page(images, tmp_path / "study", augmentations={"dark": darker(0.5)})
     assert "dark, the only augmentation, moves the embedding of mean-colour: " in answer
@@ -133,6 +135,7 @@ def test_twenty_augmentations_and_one_more(images, tmp_path):
     assert "The tree joins" not in text
 
 
+@pytest.mark.matrix
 def test_an_encoder_without_attention(images, tmp_path):
     text, answer = page(images, tmp_path / "study", model=Blind())
     assert "Excluded here, since not every augmentation has a value: attention similarity." in text
@@ -162,6 +165,7 @@ def test_equal_embeddings(images, tmp_path):
     assert not re.search(r"\bnan\b", text)
 
 
+@pytest.mark.matrix
 def test_an_identity_beside_a_change_stays_at_zero(images, tmp_path):
     _, answer = page(images, tmp_path / "study", augmentations={"same": lambda image, rng: image, "dark": darker(0.5)})
     assert "dark moves the embedding of mean-colour furthest: " in answer

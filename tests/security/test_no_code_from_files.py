@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import embedshift
-from embedshift.app.start import encoder_from_study, try_encoder_from_study
+from embedshift.app.measured import encoder_from_study, load_encoders
 from embedshift.config import read_config
 from embedshift.encoders.trust import check_sentence_transformer
 from embedshift.errors import EmbedshiftError, UsageError
@@ -57,7 +57,7 @@ def test_the_page_asks_for_code_that_a_study_names(tmp_path, marker):
     reader = embedshift.load(folder).reader()
     with pytest.raises(UsageError, match=f"{MODEL} is code, which no file can choose"):
         encoder_from_study(reader)
-    assert MODEL in str(try_encoder_from_study(reader, None, "cpu"))
+    assert MODEL in str(load_encoders([reader], [], "cpu", {}, []))
     assert not marker.exists()
     with pytest.raises(UsageError, match="not the encoder that"):  # named by whoever starts the page, it is loaded
         encoder_from_study(reader, MODEL)
@@ -92,6 +92,7 @@ def write_modules(folder, kind, path="", **settings):
             "tokenizer_name_or_path",
             {"kind": TRANSFORMER, "tokenizer_name_or_path": "/x"},
         ),
+        ("base_model_name_or_path", {"kind": TRANSFORMER, "base_model_name_or_path": "/x"}),
         (
             "attn_implementation 'owner/kernels'",
             {"kind": TRANSFORMER, "model_args": {"attn_implementation": "owner/kernels"}},
@@ -112,7 +113,8 @@ def test_a_usual_folder_of_sentence_transformers_is_read(tmp_path):
         "sentence_transformers.base.modules.transformer",
     )
     for kind in kinds:
-        check_sentence_transformer(write_modules(tmp_path / "model", kind, max_seq_length=77))
+        method = {"method": "get_image_features", "method_output_name": "pooler_output"}
+        check_sentence_transformer(write_modules(tmp_path / "model", kind, modality_config={"image": method}))
 
 
 def test_a_folder_of_a_graph_runs_no_code_of_its_own(tmp_path, marker):

@@ -222,6 +222,7 @@ class Brightness:
         return EncoderOutput(views.mean(axis=(1, 2)).astype(np.float32) + 1, None, None)
 
 
+@pytest.mark.matrix
 @pytest.mark.slow
 def test_a_report_says_that_its_archive_is_gone_and_keeps_the_numbers(photos, tmp_path):
     tar = write_tar(tmp_path / "a.tar", members(photos))

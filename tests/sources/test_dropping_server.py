@@ -68,6 +68,7 @@ def address():
     server.server_close()
 
 
+@pytest.mark.matrix
 def test_what_is_dropped_is_listed_and_measured_by_the_next_run(address, tmp_path, monkeypatch):
     (tmp_path / "images").mkdir()
     for name in IMAGES:

@@ -121,6 +121,7 @@ def test_good_ones_are_measured_bad_ones_listed(folder, clip, tmp_path, monkeypa
     assert f"{len(GOOD)} of {len(GOOD) + len(BAD)} images measured" in done.out
 
 
+@pytest.mark.matrix
 def test_what_was_measured_is_what_the_picture_shows(folder, clip, tmp_path):
     """The embedding of the original view, against the encoder on pixels made here by hand."""
     study = embedshift.run(folder, out=tmp_path / "study", model=clip, workers=0)
@@ -145,6 +146,7 @@ def test_what_was_measured_is_what_the_picture_shows(folder, clip, tmp_path):
         np.testing.assert_allclose(found[name], encoder(view[None]).embedding[0], rtol=0, atol=1e-4, err_msg=name)
 
 
+@pytest.mark.matrix
 def test_seeds_come_from_the_bytes_of_the_name(folder, clip, tmp_path):
     rows = embedshift.run(folder, out=tmp_path / "study", model=clip, workers=0).rows().collect()
     for name in GOOD:
@@ -194,6 +196,7 @@ def test_a_missing_folder(missing, clip, tmp_path, monkeypatch, capsys):
     assert done.line == f"error: {named}: no such file or folder"
 
 
+@pytest.mark.matrix
 def test_folders_whose_own_names_are_no_text(tmp_path, clip, monkeypatch, capsys):
     """Of the pictures: measured, and found again. Of the study: refused, since no reader of Parquet opens it."""
     root = os.path.join(os.fsencode(tmp_path), b"photos \xe9")

@@ -73,10 +73,12 @@ def test_many_copies_do_not_change_the_threshold():
     assert copied == pytest.approx(alone, abs=0.02)
 
 
-def test_the_tail_of_a_large_set_is_seen_on_some_of_its_images(monkeypatch):
+@pytest.mark.parametrize("limits", [{"DRAWN": 300}, {"DRAWN": 300, "OTHERS": 900}])
+def test_the_tail_of_a_large_set_is_seen_on_some_of_its_images(monkeypatch, limits):
     vectors = points(np.random.default_rng(3), 1_500, 16)
     whole = fit_tail(vectors, None, seed=0)
-    monkeypatch.setattr(duplicates, "DRAWN", 300)
+    for name, limit in limits.items():
+        monkeypatch.setattr(duplicates, name, limit)
     part = fit_tail(vectors, None, seed=0)
     assert part.above == whole.above == pytest.approx(10 * 1_500 / (1_500 * 1_499 / 2))
     assert part.threshold(1.0) == pytest.approx(whole.threshold(1.0), abs=0.02)

@@ -42,6 +42,7 @@ def test_a_study_of_an_older_version_is_read_and_gone_on_with(tmp_path, release)
     assert again.rows().collect().equals(rows, null_equal=True)
 
 
+@pytest.mark.matrix
 def test_an_old_study_is_reported_without_being_measured_again(tmp_path, release):
     release("0.1.0")
     out = tmp_path / "study"

@@ -75,6 +75,7 @@ def test_no_bit_can_change_unseen(study):
             study.rows()
 
 
+@pytest.mark.matrix
 def test_a_flip_in_a_shard_of_a_killed_run_is_seen_or_changes_nothing(unfinished):
     path = shard_path(unfinished.folder, 0)
     content, drawn = path.read_bytes(), random.Random(0)

@@ -76,6 +76,7 @@ def test_copies_are_counted_and_named_in_log_and_report(photos, study, tmp_path,
     assert words in (study.folder / "report.html").read_text()
 
 
+@pytest.mark.matrix
 def test_nothing_is_found_where_all_images_differ(tmp_path):
     study = make_study(tmp_path / "study", 12, ["noise", "blur"], shard_size=5)
     assert copies(study.reader()) == 0

@@ -1,29 +1,29 @@
 """A disk that is full and a folder that cannot be written: one line with the path, and nothing half-written."""
 
+import contextlib
 import os
 import resource
-import subprocess
-import sys
 
 import pytest
 
 from embedshift.errors import EmbedshiftError
 from embedshift.store.shards import write_atomically
 from embedshift.store.table_files import write_table
+from embedshift.study import Study
 from support.synthetic import make_study
 
 pytestmark = pytest.mark.slow
 
+
 # A file system that holds no more: the limit on the size of a file stops every writer in the same place.
-PROGRAM = """
-import resource, sys, embedshift
-from embedshift.errors import EmbedshiftError
-resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), -1))
-try:
-    embedshift.load(sys.argv[1]).write_tables()
-except EmbedshiftError as error:
-    print(error)
-"""
+@contextlib.contextmanager
+def full(limit):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_full_disk_is_one_line_with_the_file(tmp_path):
@@ -31,8 +31,9 @@ def test_a_full_disk_is_one_line_with_the_file(tmp_path):
     before = {path.name: path.read_bytes() for path in (study.folder / "tables").iterdir()}
     found = {}
     for limit in (60, 1200, 3500):
-        program = [sys.executable, "-c", PROGRAM, str(study.folder), str(limit)]
-        found[limit] = subprocess.run(program, capture_output=True, text=True, check=True).stdout
+        with full(limit), pytest.raises(EmbedshiftError) as caught:
+            Study(study.folder).write_tables()
+        found[limit] = str(caught.value)
     for line in found.values():
         assert line.startswith(str(study.folder / "tables"))
         assert "cannot be written (File too large); free space or choose another folder" in line
@@ -44,19 +45,14 @@ def test_every_way_of_writing_says_the_same(tmp_path):
     import polars as pl
 
     table = pl.DataFrame({"a": range(50_000)})
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
-    try:
-        for write in (
-            lambda: write_table(tmp_path / "file.csv", table),
-            lambda: write_table(tmp_path / "file.parquet", table),
-            lambda: write_atomically(tmp_path / "file", lambda path: path.write_text("x" * 5_000)),
-        ):
-            with pytest.raises(EmbedshiftError, match=r"file.*: cannot be written \(File too large\)"):
-                write()
-            assert list(tmp_path.iterdir()) == []
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    for write in (
+        lambda: write_table(tmp_path / "file.csv", table),
+        lambda: write_table(tmp_path / "file.parquet", table),
+        lambda: write_atomically(tmp_path / "file", lambda path: path.write_text("x" * 5_000)),
+    ):
+        with full(1000), pytest.raises(EmbedshiftError, match=r"file.*: cannot be written \(File too large\)"):
+            write()
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_is_a_file_is_one_line(tmp_path):

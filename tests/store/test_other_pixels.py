@@ -12,6 +12,7 @@ from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.store.info import read_info
 from embedshift.store.shards import shard_path
 from embedshift.store.table_files import table_path
+from support.matrix import first_only
 
 pytestmark = pytest.mark.slow
 CHANGES = {"dark": lambda image, rng: image // 2, "mirror": lambda image, rng: image[:, ::-1]}
@@ -82,6 +83,7 @@ def test_a_shard_of_a_twin_in_an_unfinished_study(images, twin, tmp_path):
     assert not measure(images, study.folder).verify().damaged
 
 
+@pytest.mark.matrix
 def test_a_shard_of_a_twin_in_a_finished_study(images, twin, tmp_path):
     study = measure(images, tmp_path / "study")
     shutil.copy(shard_path(twin.folder, 1), shard_path(study.folder, 1))
@@ -107,7 +109,7 @@ def test_shards_of_two_studies_without_study_json(images, twin, tmp_path):
     assert not again.verify().damaged
 
 
-@pytest.mark.parametrize("damage", ["lost", "damaged"])
+@pytest.mark.parametrize("damage", first_only(["lost", "damaged"]))
 def test_a_shard_that_is_measured_again_has_the_same_pixels(damage, images, tmp_path):
     study = measure(images, tmp_path / "study")
     rows, path = study.rows().collect(), shard_path(study.folder, 1)
@@ -130,6 +132,7 @@ def test_a_shard_that_is_measured_again_has_the_same_pixels(damage, images, tmp_
     assert table_path(study.folder, "summary").is_file()
 
 
+@pytest.mark.matrix
 def test_a_shard_with_fewer_images_than_at_first_is_said(images, tmp_path, caplog):
     study = measure(images, tmp_path / "study")
     ids = study.rows().collect()["image_id"].unique(maintain_order=True).to_list()
@@ -140,6 +143,7 @@ def test_a_shard_with_fewer_images_than_at_first_is_said(images, tmp_path, caplo
     assert [pixels.images for pixels in read_info(study.folder).pixels.values()] == [3, 2, 3]
 
 
+@pytest.mark.matrix
 def test_images_that_failed_at_first_may_come_later(images, tmp_path):
     whole = (images / "4.png").read_bytes()
     (images / "4.png").unlink()
@@ -151,6 +155,7 @@ def test_images_that_failed_at_first_may_come_later(images, tmp_path):
     assert sum(pixels.images for pixels in read_info(study.folder).pixels.values()) == 9
 
 
+@pytest.mark.matrix
 def test_two_runs_of_one_study_have_equal_rows_and_pixels_and_ids_of_their_own(images, tmp_path):
     one, two = (measure(images, tmp_path / name) for name in ("one", "two"))
     first, second = read_info(one.folder), read_info(two.folder)

@@ -206,6 +206,7 @@ def test_precision_and_model_of_a_checkpoint_are_part_of_the_study(small, clip, 
     (tmp_path / "moved").rename(clip)
 
 
+@pytest.mark.matrix
 def test_images_added_and_removed_are_named(small, tmp_path):
     out = tmp_path / "study"
     run(small, out)
@@ -222,6 +223,7 @@ def test_images_added_and_removed_are_named(small, tmp_path):
         run(small, out)
 
 
+@pytest.mark.matrix
 def test_an_image_removed_before_the_end_is_named(small, tmp_path):
     out = tmp_path / "study"
     (small / "picture-00.png").write_bytes(b"")
@@ -281,6 +283,7 @@ def test_a_folder_that_cannot_be_written(small, tmp_path):
     assert caught.value.exit_code == 2
 
 
+@pytest.mark.matrix
 def test_pictures_that_change_no_name_are_the_same_study(small, tmp_path):
     """A study is known by the names of its images: their bytes are read once, when they are measured."""
     out = tmp_path / "study"

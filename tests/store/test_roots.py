@@ -176,6 +176,7 @@ def test_the_same_pixels_in_another_file_are_shown(study):
     assert redraw(study.reader(), ["image-00002.png"])[1] == {}
 
 
+@pytest.mark.matrix
 def test_variants_below_another_folder(tmp_path, state):
     photos, small = pictures(tmp_path / "data" / "photos", 3), tmp_path / "data" / "small"
     shutil.copytree(photos, small)

@@ -102,6 +102,7 @@ def test_rows_are_equal_but_for_the_vectors(both, order, mapped):
     assert lean.filter(there)["attention"].to_numpy().tobytes() == full.filter(there)["attention"].to_numpy().tobytes()
 
 
+@pytest.mark.matrix
 def test_every_figure_and_the_report_come_out(both):
     full, lean = both
     drawn = {kind.name for kind, _, _ in iter_figures(FigureInput(lean.reader()))}
@@ -152,6 +153,7 @@ def test_compare_takes_both(both):
     assert RISE not in found.comparison["metric"].to_list()
 
 
+@pytest.mark.matrix
 def test_an_encoder_without_attention(photos, tmp_path):
     study = embedshift.run(photos, out=tmp_path / "study", model=Colours(), workers=0, store="metrics")
     assert study.rows().collect()["attention"].null_count() == 70

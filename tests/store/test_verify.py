@@ -177,6 +177,7 @@ def test_an_unfinished_study_is_whole_as_far_as_it_is(study):
     ]  # fmt: skip
 
 
+@pytest.mark.matrix
 def test_many_whole_files_are_counted(tmp_path, monkeypatch, capsys):
     study = make_study(tmp_path / "study", 40, NAMES, shard_size=1)
     done = command.call(monkeypatch, capsys, "verify", study.folder)

@@ -44,6 +44,7 @@ def test_an_encoder_that_reads_texts_is_known_again(photos, tmp_path):
     assert embedshift.run(photos, model=encoder, **given).is_complete()
 
 
+@pytest.mark.matrix
 def test_pairwise_has_the_original_where_it_is_asked_for_alone(tmp_path):
     study = make_study(tmp_path / "study", 4)
     study.write_tables(Tree(include_original=True))
@@ -51,6 +52,7 @@ def test_pairwise_has_the_original_where_it_is_asked_for_alone(tmp_path):
     assert len(study.pairwise(include_original=True)) == len(study.table("pairwise")) == 10
 
 
+@pytest.mark.matrix
 def test_labels_alone_give_no_table_of_words(photos, tmp_path):
     study = embedshift.run(photos, out=tmp_path / "study", model=Reads(), labels=("cat", "dog"), workers=0)
     assert {"words", "word_test"} & {*study.table_names} == set()
@@ -67,6 +69,7 @@ def test_another_seed_is_said_to_be_that(photos, tmp_path):
     assert what == "seed: 0 there, 5 now. Choose another `out`, or delete it"
 
 
+@pytest.mark.matrix
 def test_a_dry_run_may_stand_in_the_folder_of_the_images(photos, monkeypatch, capsys):
     monkeypatch.chdir(photos)
     done = command.call(monkeypatch, capsys, "run", ".", "--dry-run", "--model", "dinov2-small-offline", "--size", 28)
@@ -119,6 +122,7 @@ def test_footers_are_read_once_a_report(tmp_path, monkeypatch):
     assert len(read) == 3
 
 
+@pytest.mark.matrix
 def test_an_encoder_observed_by_its_owner_stays_so(photos, tmp_path):
     encoder = embedshift.wrap(SmallTransformer(), size=SIZE, mean=MEAN, std=STD, device="cpu")
     views = np.zeros((2, SIZE, SIZE, 3), np.uint8)

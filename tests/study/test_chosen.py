@@ -70,6 +70,7 @@ def test_auto_is_resolved_once_and_written(photos, model, machine, tmp_path, cap
     assert named.info()["config_hash"] == info["config_hash"]
 
 
+@pytest.mark.matrix
 def test_who_goes_on_takes_what_is_written(photos, model, machine, tmp_path, caplog):
     machine(0.5, 2.0)
     study = run(photos, tmp_path / "study", model)
@@ -83,6 +84,7 @@ def test_who_goes_on_takes_what_is_written(photos, model, machine, tmp_path, cap
     assert "kernels" not in caplog.text
 
 
+@pytest.mark.matrix
 def test_a_study_begun_in_float32_stays_so(photos, model, machine, tmp_path):
     machine(3.0, 0.5)
     study = run(photos, tmp_path / "study", model)
@@ -95,6 +97,7 @@ def test_a_study_begun_in_float32_stays_so(photos, model, machine, tmp_path):
         run(photos, study.folder, model, precision="bfloat16")
 
 
+@pytest.mark.matrix
 def test_kernels_that_cannot_be_had_are_one_line(photos, model, machine, tmp_path, caplog):
     machine(0.5, 2.0)
     study = run(photos, tmp_path / "study", model, precision="float32")

@@ -65,6 +65,7 @@ def test_ranks_and_their_correlations_equal_scipys(found):
         assert row["rank_correlation_cosine"] == pytest.approx(stats.spearmanr(cosine[A], cosine[study])[0])
 
 
+@pytest.mark.matrix
 def test_another_order_of_the_augmentations_lowers_the_correlation(first, tmp_path):
     def swapped(rows):
         view = pl.col("view").replace({"noise": "blur", "blur": "noise"})
@@ -80,6 +81,7 @@ def test_another_order_of_the_augmentations_lowers_the_correlation(first, tmp_pa
     assert found.studies["rank_correlation_cosine"].to_list() == pytest.approx([1, expected])
 
 
+@pytest.mark.matrix
 def test_largest_difference_of_the_summary_equals_a_search(first, tmp_path):
     other = variant(first, tmp_path / "b", moved(-0.01, 5), encoder={"precision": "bfloat16"})
     found = embedshift.compare([first, other]).largest
@@ -145,6 +147,7 @@ def test_an_encoder_without_attention_is_compared_in_the_rest(first, tmp_path):
         found.figure(name)
 
 
+@pytest.mark.matrix
 def test_a_metric_of_one_study_alone_is_left_out_and_named(first, tmp_path, caplog):
     other = variant(first, tmp_path / "b", moved(0.01, 1), encoder={"name": "b"})
     for index in range(4):

@@ -1,5 +1,7 @@
 """Differences between studies, their intervals and what is significant, against loops."""
 
+import functools
+
 import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
@@ -34,14 +36,18 @@ def of_metrics(found):
     return found.comparison.filter(pl.col("metric").is_in(PAPER_METRICS), pl.col("augmentation") != "all")
 
 
+@functools.cache
+def rows_of(folder):
+    return pq.read_table(folder / "shards").to_pylist()
+
+
 def values_of(study, name, metric):
     """(image, draw) → value, from the shards."""
-    rows = pq.read_table(study.folder / "shards").to_pylist()
-    return {(row["image_id"], row["draw"]): row[metric] for row in rows if row["view"] == name}
+    return {(row["image_id"], row["draw"]): row[metric] for row in rows_of(study.folder) if row["view"] == name}
 
 
 def deviations(pairs, images, resamples):
-    """Difference of the means, its standard error, and resamples' deviations in their own errors; one by one.
+    """Difference of the means, its standard error, and resamples' deviations in their own errors.
 
     Args:
         pairs: (image, draw) → own value, the reference's.
@@ -55,8 +61,8 @@ def deviations(pairs, images, resamples):
     mean = sum(map(sum, apart.values())) / total
     each = np.array([mean + (sum(apart[i]) - mean * len(apart[i])) * n / total for i in images])
     error = each.std(ddof=1) / np.sqrt(n)
-    drawn = np.random.default_rng(3).integers(n, size=(resamples, n))
-    return mean, error, np.array([(part.mean() - mean) / (part.std(ddof=1) / np.sqrt(n)) for part in each[drawn]])
+    drawn = each[np.random.default_rng(3).integers(n, size=(resamples, n))]
+    return mean, error, (drawn.mean(axis=1) - mean) / (drawn.std(axis=1, ddof=1) / np.sqrt(n))
 
 
 def test_differences_and_intervals_equal_a_loop_over_the_same_resamples(studies, found):

@@ -163,6 +163,7 @@ def test_the_sentence_names_what_is_saturated_and_both_sides(first, found, tmp_p
     assert f" to {high:.2f} under " in even.verdict
 
 
+@pytest.mark.matrix
 def test_an_encoder_against_itself_under_another_name(first, tmp_path, monkeypatch, capsys):
     same = embedshift.compare([first, variant(first, tmp_path / "b", encoder={"name": "b"})])
     shifts = same.comparison.filter(metric="relative_shift")
@@ -174,6 +175,7 @@ def test_an_encoder_against_itself_under_another_name(first, tmp_path, monkeypat
     assert "search finds the same originals; 100 % of neighbours are kept" in same.verdict
 
 
+@pytest.mark.matrix
 def test_groups_are_left_out_as_one(first, other):
     names = sorted(distances(first))
     groups = {name: f"g{number % 12}" for number, name in enumerate(names)}
@@ -187,6 +189,7 @@ def test_groups_are_left_out_as_one(first, other):
     assert (estimate.low, estimate.high) != (own.low, own.high)
 
 
+@pytest.mark.matrix
 def test_few_images_decide_nothing(first, tmp_path):
     names = sorted(first.reader().image_ids())
     found = embedshift.compare([first, variant(first, tmp_path / "b", farther({"blur": 3.0}), failed=tuple(names[7:]))])
@@ -198,6 +201,7 @@ def test_few_images_decide_nothing(first, tmp_path):
     found.figure("ratios")
 
 
+@pytest.mark.matrix
 def test_without_stored_embeddings_there_is_no_agreement(tmp_path):
     images = studies.pictures(9)
     settings = {"model": MeanColour(), "workers": 0, "store": "metrics"}

@@ -9,6 +9,7 @@ import embedshift
 from embedshift.errors import EmbedshiftError
 from support.command import call
 from support.comparing import moved, variant
+from support.matrix import first_only
 from support.mean_colour import MeanColour
 from support.studies import compared
 
@@ -47,7 +48,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("name", first_only(REFUSED))
 def test_what_differs_is_refused_by_name(first, tmp_path, monkeypatch, capsys, name):
     info, words = REFUSED[name]
     other = variant(first, tmp_path / "b", **info)
@@ -85,6 +86,7 @@ def test_other_pictures_of_the_same_names_are_refused(first, tmp_path):
     assert caught.value.exit_code == 2
 
 
+@pytest.mark.matrix
 def test_forty_other_images_of_the_same_names_are_refused_where_no_size_changes(tmp_path):
     """Every view is a level darker: patch similarity, which is of pixels alone, is the same for any image."""
     darker = {"darker": lambda image, rng: image - 1}
@@ -115,6 +117,7 @@ def other_pixels(rows):
     return rows.with_columns(pl.when(chosen).then(pl.col("pixels").str.reverse()).otherwise("pixels").alias("pixels"))
 
 
+@pytest.mark.matrix
 def test_images_that_only_some_studies_measured_need_not_be_equal(first, tmp_path):
     lost = ("image-00004.png", "image-00007.png", "image-00009.png")
     left = variant(first, tmp_path / "b", other_pixels, encoder={"name": "b"})
@@ -123,6 +126,7 @@ def test_images_that_only_some_studies_measured_need_not_be_equal(first, tmp_pat
     embedshift.compare([first, left, variant(first, tmp_path / "c", failed=lost, encoder={"name": "c"})])
 
 
+@pytest.mark.matrix
 def test_another_pillow_may_decode_otherwise(first, tmp_path, caplog):
     versions = {"versions": {"pillow": "13.0"}, "encoder": {"name": "b"}}
     embedshift.compare([first, variant(first, tmp_path / "b", **versions)])
@@ -167,6 +171,7 @@ def test_studies_that_cannot_be_compared(first, tmp_path, monkeypatch, capsys):
         assert done.code == 2
 
 
+@pytest.mark.matrix
 def test_nothing_in_common_is_an_error(first, tmp_path):
     ids = sorted(first.reader().image_ids())
     one = variant(first, tmp_path / "b", failed=tuple(ids[:12]))
@@ -176,6 +181,7 @@ def test_nothing_in_common_is_an_error(first, tmp_path):
     assert caught.value.exit_code == 1
 
 
+@pytest.mark.matrix
 def test_another_view_size_is_told_and_not_refused(first, tmp_path, caplog):
     def rescaled(rows):
         return moved(0.1, 1)(rows).with_columns(patch_similarity=1 - (1 - pl.col("patch_similarity")) * 0.9)
@@ -187,12 +193,15 @@ def test_another_view_size_is_told_and_not_refused(first, tmp_path, caplog):
     assert found.studies["size"].to_list() == [32, 64]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     ("info", "words"),
-    [
-        ({"identity": {"resize": "crop"}, "encoder": {"shortest": 40}}, "shortest: null in X, 40 in Y"),
-        ({"identity": {"versions": {"opencv": "5.1.0"}}}, 'opencv: "5.0.0" in X, "5.1.0" in Y'),
-    ],
+    first_only(
+        [
+            ({"identity": {"resize": "crop"}, "encoder": {"shortest": 40}}, "shortest: null in X, 40 in Y"),
+            ({"identity": {"versions": {"opencv": "5.1.0"}}}, 'opencv: "5.0.0" in X, "5.1.0" in Y'),
+        ]
+    ),
 )
 def test_what_else_changes_pixels_is_told(first, tmp_path, caplog, info, words):
     both = {"identity": {"resize": info["identity"].get("resize", "squash")}}

@@ -44,6 +44,7 @@ def columns(name):
     return [name, f"{name} low", f"{name} high"]
 
 
+@pytest.mark.matrix
 def test_over_the_same_images_they_are_those_of_the_studies(first, second):
     table = embedshift.compare([first, second]).tolerances
     assert table.columns == ["family", "unit", "criterion", *columns(A), *columns(C)]
@@ -92,6 +93,7 @@ def test_they_are_written_drawn_and_printed(first, second, tmp_path, monkeypatch
     assert "% of the side kept" in printed
 
 
+@pytest.mark.matrix
 def test_other_studies_have_none(tmp_path):
     found = embedshift.compare(studies.compared()[::2], out=tmp_path / "out")
     assert found.tolerances.is_empty()

@@ -42,6 +42,7 @@ def photos(tmp_path):
     return tmp_path / "photos"
 
 
+@pytest.mark.matrix
 def test_a_folder_with_brackets_is_no_pattern(photos, tmp_path):
     study = embedshift.run(photos, out=tmp_path / "study [v2]*", model=Constant(), workers=0)
     assert study.summary()["n"].max() == 3
@@ -86,6 +87,7 @@ class OfTheUsersOwn(ImageOnlyTransform):
         return 255 - image
 
 
+@pytest.mark.matrix
 def test_a_class_of_the_users_own_is_left_out_where_it_is_not_known(tmp_path):
     description = load_suite({"mine": OfTheUsersOwn(p=1)}).describe()
     program = (

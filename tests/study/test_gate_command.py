@@ -182,6 +182,7 @@ def test_a_file_that_cannot_be_written_is_named(check, tmp_path):
         assert check([KEPT], option, tmp_path / option).err.endswith(f"{option}: No such device or address\n")
 
 
+@pytest.mark.matrix
 def test_a_reference_is_named_and_a_strange_name_is_no_harm(study, tmp_path, check):
     other = with_search(
         variant(study, tmp_path / "ref|<b>", moved(0.0, 1), **OTHER),

@@ -63,6 +63,7 @@ def test_an_image_is_lost_or_decided_as_a_proportion(first, second):
     assert only(second, first, table="search", metric="recall@1", augmentation="blur", may_rise=0.2).outcome == "kept"
 
 
+@pytest.mark.matrix
 def test_recall_that_falls_is_broken(first, tmp_path):
     worse = with_search(
         variant(first, tmp_path / "b", **OTHER), {"blur": [[1, 1]] * 20 + [[2, 2]] * 20, "noise": [[1, 1]] * 40}
@@ -83,6 +84,7 @@ def test_degrees_have_a_width_where_no_image_differs(first, second):
     assert mrr.high >= mrr.value + unseen - 1e-9
 
 
+@pytest.mark.matrix
 def test_degrees_that_all_differ_have_the_interval_of_their_mean(first, tmp_path):
     rng = np.random.default_rng(0)
     ranks = {"blur": [[1, 1]] * 40, "noise": [[1, 1]] * 40}
@@ -128,6 +130,7 @@ def test_a_relative_shift_has_each_studys_own_baseline(first, second):
     assert found.low < found.value < found.high
 
 
+@pytest.mark.matrix
 def test_a_relative_shift_is_paired_over_the_images_that_both_measured(first, tmp_path):
     other = variant(first, tmp_path / "b", turned(2), failed=LOST, shard_size=64, **OTHER)
     ids = sorted(other.reader().image_ids())
@@ -175,6 +178,7 @@ def test_a_relative_shift_with_a_measured_baseline_has_the_wider_interval_of_two
     assert found.low == pytest.approx(found.value - half)
 
 
+@pytest.mark.matrix
 def test_equal_weights_and_settings_keep_every_rule_by_definition(first, tmp_path):
     twin = with_search(variant(first, tmp_path / "b", shard_size=64), {"blur": [[9, 9]] * 40, "noise": [[1, 1]] * 40})
     assert pair_studies([first, twin]).are_equal
@@ -206,6 +210,7 @@ def test_rows_of_the_comparison_are_judged_with_their_own_numbers(first, second)
             assert (found.outcome, found.images, found.row) == ("kept", 40, {"augmentation": view, "metric": metric})
 
 
+@pytest.mark.matrix
 def test_images_that_would_decide_a_ratio_by_the_root_on_the_scale_of_logarithms(first, second):
     ratio = {"table": "comparison", "metric": "relative_shift", "column": "ratio", "augmentation": "noise"}
     found = only(second, first, **ratio, at_most=9)
@@ -226,6 +231,7 @@ def test_agreement_is_judged_by_its_table(first, second, tmp_path):
         assert found.outcome == ("kept" if row["value"] >= 0.5 else "broken"), "the value decides"
 
 
+@pytest.mark.matrix
 def test_few_images_decide_nothing(tmp_path):
     first = with_search(make_study(tmp_path / "a", 7, ["blur"]), {"blur": ranked(7)})
     other = with_search(variant(first, tmp_path / "b", moved(0.0, 1), **OTHER), {"blur": ranked(7)})
@@ -239,6 +245,7 @@ def test_few_images_decide_nothing(tmp_path):
         assert (result.outcome, result.images_needed) == ("undecided", 8), result
 
 
+@pytest.mark.matrix
 def test_searches_of_other_galleries_are_not_compared(tmp_path):
     first = make_study(tmp_path / "a", 24, ["blur"])
     other = variant(first, tmp_path / "b", turned(3), shard_size=64, **OTHER)

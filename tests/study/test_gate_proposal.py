@@ -65,6 +65,7 @@ def test_absolute_bounds_are_comments_that_the_study_keeps(tmp_path):
     assert {result.outcome for result in embedshift.check(study, bounds).results} == {"kept"}
 
 
+@pytest.mark.matrix
 def test_families_have_bounds_of_tolerances(tmp_path):
     study = make_study(tmp_path / "a", 40, graded(*MADE))
     file = tmp_path / "rules.yaml"
@@ -78,6 +79,7 @@ def test_families_have_bounds_of_tolerances(tmp_path):
     assert {result.outcome for result in embedshift.check(study, bounds).results} == {"kept"}
 
 
+@pytest.mark.matrix
 def test_what_a_study_lacks_has_no_rules(tmp_path, monkeypatch):
     def far(rows):
         cosine = pl.col("cosine_similarity")
@@ -101,6 +103,7 @@ def test_names_of_any_kind_are_read_back(tmp_path):
     assert not embedshift.check(study, file, variant(study, tmp_path / "b", **OTHER)).of("broken")
 
 
+@pytest.mark.matrix
 def test_what_gives_no_margins_is_refused(tmp_path):
     with pytest.raises(UsageError, match="7 images are too few for intervals; measure 8 or more"):
         propose(make_study(tmp_path / "a", 7, TWO), tmp_path / "rules.yaml")

@@ -71,6 +71,7 @@ def test_a_tolerance_beyond_the_strongest_level_counts_as_that_level(tmp_path):
     assert [only(first, None, **rule, at_least=each).outcome for each in (0.3, 0.2)] == ["broken", "undecided"]
 
 
+@pytest.mark.matrix
 def test_the_second_tolerance_is_compared_too(tmp_path):
     first = make_study(tmp_path / "a", 40, graded(DARKER))
     other = variant(first, tmp_path / "b", turned(3), shard_size=64, **OTHER)
@@ -83,6 +84,7 @@ def test_the_second_tolerance_is_compared_too(tmp_path):
     assert found.low == pytest.approx(low)
 
 
+@pytest.mark.matrix
 def test_few_searched_images_decide_no_tolerance_by_missed_views(tmp_path):
     study = make_study(tmp_path / "a", 40, graded(DARKER))
     rule = {"table": "tolerance", "family": "darker", "criterion": "missed 5 %", "unit": "stops"}

@@ -15,6 +15,7 @@ from embedshift.store.info import write_content
 from embedshift.store.reader import Reader
 from embedshift.study import Study, load
 from support import command, studies
+from support.matrix import first_only
 from support.mean_colour import MeanColour
 
 pytestmark = pytest.mark.slow
@@ -88,7 +89,7 @@ def test_a_run_keeps_its_groups_and_is_not_measured_again(photos, grouped, tmp_p
     assert cosine["baseline"][0] == pytest.approx((units @ units.T)[apart].mean(), abs=1e-12)
 
 
-@pytest.mark.parametrize("way", ["workers", "resumed", pytest.param("near", marks=pytest.mark.matrix)])
+@pytest.mark.parametrize("way", first_only(["workers", "resumed", pytest.param("near", marks=pytest.mark.matrix)]))
 def test_tables_are_equal_however_the_run_went(photos, grouped, tmp_path, way):
     settings = {"workers": 2} if way == "workers" else {}
     study = run(photos, tmp_path / "study", groups="folder", **settings)
@@ -182,6 +183,7 @@ def test_tables_that_were_made_with_other_groups_are_made_again(plain, tmp_path,
     assert study.summary().equals(before)
 
 
+@pytest.mark.matrix
 def test_a_study_without_vectors_takes_groups_when_it_is_run_alone(photos, grouped, tmp_path):
     study = run(photos, tmp_path / "study", store="metrics", groups="folder")
     needs_vectors = "^centred_.*$|^common_offset$"

@@ -13,6 +13,7 @@ from embedshift.store.shards import SUMS_KEY
 from support import studies
 from support.comparing import OTHER, variant
 from support.gates import turned
+from support.matrix import first_only
 from support.other_images import with_other_images
 from support.revised import revise_shard, say_counts
 from support.shifts import with_shifts
@@ -99,6 +100,7 @@ def test_a_table_of_grouped_copies_is_that_of_the_images(both, name):
         np.testing.assert_allclose(found.drop_nulls(), wanted.drop_nulls(), rtol=1e-5, atol=1e-9, err_msg=column)
 
 
+@pytest.mark.matrix
 def test_no_table_has_an_interval_for_seven_groups(both, tmp_path):
     study = studies.copied(both[1], tmp_path / "study")
     ids = study.reader().ordered_ids()
@@ -146,7 +148,7 @@ RULES = [
 ]
 
 
-@pytest.mark.parametrize("rule", RULES, ids=["mean", "relative shift", "recall"])
+@pytest.mark.parametrize("rule", first_only(RULES), ids=["mean", "relative shift", "recall"])
 def test_a_rule_on_grouped_copies_is_decided_as_on_the_images(pairs, rule):
     single, grouped = (embedshift.check(second, [rule], first).results for first, second in pairs)
     for found, wanted in zip(grouped, single, strict=True):
@@ -157,6 +159,7 @@ def test_a_rule_on_grouped_copies_is_decided_as_on_the_images(pairs, rule):
         assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high), abs=close)
 
 
+@pytest.mark.matrix
 def test_studies_of_other_groups_are_not_compared(pairs):
     first, second = pairs[1]
     second.regroup("none")

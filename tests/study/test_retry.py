@@ -71,6 +71,7 @@ def test_a_finished_study_tries_again_when_it_is_asked_to(tmp_path, photos, monk
     assert again.info()["counts"] == whole.info()["counts"]
 
 
+@pytest.mark.matrix
 def test_without_a_change_nothing_is_measured_again(tmp_path, photos, caplog):
     study = run(photos, tmp_path / "study")
     before = {path: path.read_bytes() for path in study.folder.rglob("*.parquet")}
@@ -119,6 +120,7 @@ def test_an_image_that_changed_since_is_named_and_its_row_kept(tmp_path, photos,
     assert study.rows().collect().equals(rows, null_equal=True)
 
 
+@pytest.mark.matrix
 def test_bytes_of_measured_images_are_not_read_again(tmp_path, photos, monkeypatch):
     mend(tmp_path)
     run(photos, tmp_path / "study")
@@ -130,6 +132,7 @@ def test_bytes_of_measured_images_are_not_read_again(tmp_path, photos, monkeypat
     assert failed(study) == {BROKEN: False}
 
 
+@pytest.mark.matrix
 def test_the_command_takes_both_flags(tmp_path, photos, monkeypatch, capsys):
     run(photos, tmp_path / "study")
     for flag in ("--retry-failed", "--repair"):

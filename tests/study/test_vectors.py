@@ -1,5 +1,7 @@
 """Studies of vectors: the same tables as the study that the vectors are of, whatever they come in."""
 
+import re
+
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -129,6 +131,7 @@ def test_rows_may_come_in_any_order(rows, again, tmp_path):
     assert_frame_equal(ours, theirs, abs_tol=1e-9)
 
 
+@pytest.mark.matrix
 def test_groups_are_those_of_the_images(rows, study, tmp_path):
     names = sorted(set(rows["image_id"]))
     groups = {name: str(number // 3) for number, name in enumerate(names)}
@@ -157,6 +160,7 @@ def test_a_number_that_is_none_is_a_failure_of_its_image_by_row(tmp_path):
         embedshift.from_vectors(original, views, out=tmp_path / "none")
 
 
+@pytest.mark.matrix
 def test_a_stopped_study_goes_on_shard_by_shard(tmp_path):
     original, views = arrays()
     whole = embedshift.from_vectors(original, views, out=tmp_path / "whole", shard_size=4)
@@ -225,3 +229,5 @@ def test_neither_torch_nor_transformers_is_imported(tmp_path):
     report = (tmp_path / "study" / "report.html").read_text()
     assert report.count("no metrics of pixels and attention") == 1
     assert "attention similarity" not in report.lower()
+    assert "moves the embedding of these vectors furthest" in " ".join(re.sub(r"<[^>]*>", "", report).split())
+    assert "too few for a threshold for duplicates: 1 false match in 100 pairs needs 46" in report

@@ -18,6 +18,7 @@ from support.mean_colour import MeanColour
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.matrix
 def test_images_are_shown_where_their_place_is_known(tmp_path):
     original, views = arrays()
     photos = tmp_path / "photos"
@@ -79,6 +80,43 @@ def test_written_views_that_something_else_embedded_give_the_study_of_their_file
     assert json.dumps(embedshift.compare([study, found]).to_dicts())
     (image,) = redrawn(found, "picture-03.png")
     assert {"original", *found.augmentations} == {*image.views}
+
+
+def test_captions_are_those_of_the_table_else_of_views_json(written, tmp_path):
+    file, _, rows = written
+    content = json.loads(file.read_text())
+    for number in (2, 3):
+        content["images"][f"picture-0{number}.png"]["caption"] = f"written {number}"
+    with_captions = file.with_name("with_captions.json")
+    with_captions.write_text(json.dumps(content))
+    own = rows.with_columns(
+        caption=pl.when((pl.col("image_id") == "picture-03.webp") & (pl.col("view") == "original")).then(pl.lit("own"))
+    )
+    study = embedshift.from_vectors(own, views=str(with_captions), out=tmp_path / "study")
+    captions = dict(study.rows().filter(view="original").select("image_id", "caption").collect().iter_rows())
+    assert {name: text for name, text in captions.items() if text is not None} == {
+        "picture-02.png": "written 2",
+        "picture-03.png": "own",
+    }
+
+
+@pytest.mark.parametrize("columns", [("draw", "group", "caption", "path"), ("label", "other")])
+def test_each_column_of_a_table_is_used_or_named(columns, tmp_path, caplog):
+    original, views = arrays()
+    cells = {
+        name: [0] * 12 if name == "draw" else [f"{name} {number // 2}" for number in range(12)] for name in columns
+    }
+    given = table(tmp_path, original, views, **cells)
+    with caplog.at_level("INFO", "embedshift"):
+        study = embedshift.from_vectors(given, out=tmp_path / "study")
+    named = [record.message for record in caplog.records if "not used" in record.message]
+    if "label" in columns:
+        assert named == [f"{given}: columns that are not used: label, other"]
+        return
+    assert named == []
+    assert study.reader().info.groups.count == 6
+    assert study.rows().collect()["caption"].unique().sort().to_list()[-1] == "caption 5"
+    assert study.info()["source"]["root"] == str(tmp_path)
 
 
 def test_views_json_is_checked(written, tmp_path):

@@ -13,7 +13,7 @@ from embedshift.encoders.base import EncoderOutput
 from embedshift.steps import Start, run_study
 from support.mean_colour import MeanColour
 
-SHARD, VIEWS, BATCH = 6, 41, 16
+SHARD, VIEWS, BATCH = 6, 5, 2
 
 
 class Counted(MeanColour):
@@ -52,7 +52,7 @@ class Counted(MeanColour):
 
 
 def config(images: Path, **settings: Any) -> StudyConfig:
-    """Forty views of every image beside itself."""
+    """Four views of every image beside itself."""
     suite = {"augmentations": "strength", "families": ["jpeg"], "levels": VIEWS - 1}
     sizes = {"shard_size": SHARD, "batch_size": BATCH, "workers": 0}
     return make_config({"images": [str(images)]} | suite | sizes | settings)

@@ -1,5 +1,7 @@
 """An encoder without a model, for tests of engines: a process that loads it needs no transformers."""
 
+from typing import Any
+
 import numpy as np
 
 from embedshift.arrays import Pixels
@@ -20,6 +22,19 @@ class MeanColour:
         quarters = views.reshape(count, 2, 16, 2, 16, 3).mean(axis=(2, 4), dtype=np.float64).reshape(count, 12)
         light = views.reshape(count, 4, 8, 4, 8, 3).mean(axis=(2, 4, 5), dtype=np.float64)
         return EncoderOutput(quarters.astype(np.float32), light.astype(np.float32), "mean")
+
+
+class Bundled(MeanColour):
+    """In the place of the encoder that comes with the package, which takes seconds."""
+
+    name = "dinov2-small-offline"
+
+
+def in_place_of_bundled(monkeypatch: Any) -> None:
+    """Lets that name load the encoder of mean colours."""
+    from embedshift.encoders import ENCODERS
+
+    monkeypatch.setitem(ENCODERS._entries, Bundled.name, lambda **_settings: Bundled())
 
 
 class MeanColourSpec(EncoderSpec):

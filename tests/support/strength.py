@@ -277,5 +277,10 @@ MEASURED: dict[str, tuple[Callable[[Augmentation, Array, int, float], Any], floa
 
 def photo(name: str, side: int) -> Array:
     """A photo of scikit-image or scikit-learn, as a square."""
+    return _photo(name, side).copy()
+
+
+@functools.cache
+def _photo(name: str, side: int) -> Array:
     image = load_sample_image(name) if name.endswith(".jpg") else getattr(skimage.data, name)()
     return cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)

@@ -11,11 +11,13 @@ import embedshift
 from embedshift.encoders import Encoder
 from embedshift.sources import remember_roots
 from embedshift.store.info import read_content, write_content
+from embedshift.store.shards import Failure
 from embedshift.study import Study
 from support import captioned, comparing, models, tokenizers_made
 from support.graded import MADE, graded
 from support.once import made
 from support.pairs import run_pairs, tiles, write_pairs
+from support.report_fixtures import CLOSING, NASTY
 from support.synthetic import make_study
 
 
@@ -62,6 +64,16 @@ def every_reported() -> Study:
 def few(images: int) -> Study:
     """A study of so few images that numbers lack intervals, or CKA; its report has no figure."""
     return reported(synthetic(images, ["noise", "blur"], layers=3, heads=(2, 2), looks=True), figures=[])
+
+
+def nasty() -> Study:
+    """Fourteen images with pictures, names of the worst kind, two failures, and a report with all figures."""
+    names = [*NASTY, CLOSING, *(f"plain-{index}.png" for index in range(7))]
+    failures = [
+        Failure("<b>broken</b>.jpg", "decode", "the picture is damaged </script><script>alert(4)</script>"),
+        Failure("gone.jpg", "read", "No such file or directory"),
+    ]
+    return reported(synthetic(names, with_pictures=True, failures=failures), formats=["svg"])
 
 
 def plain() -> Study:

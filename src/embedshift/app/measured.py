@@ -1,120 +1,225 @@
-"""Measures one image and its view for the page."""
+"""The encoders of the page, and how they measure an image and its view."""
 
 import threading
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, get_args
 
 import numpy as np
+import polars as pl
 
 from embedshift.app.changes import Change
-from embedshift.app.originals import Originals, SearchResult
 from embedshift.arrays import Floats, Pixels
+from embedshift.augmentations import ORIGINAL
 from embedshift.augmentations.canvas import Canvas
-from embedshift.config import LONGEST, ApplyTo, Resize
+from embedshift.augmentations.views import view_seed
+from embedshift.config import BUNDLED, ApplyTo, StudyConfig, refuse_code
+from embedshift.encoders import TITLES
 from embedshift.encoders.base import Encoder, EncoderInfo, EncoderOutput
-from embedshift.encoders.spec import EncoderSpec
-from embedshift.errors import EmbedshiftError
+from embedshift.encoders.images import ImageEncoder
+from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.pipeline.plan import encoder_preprocess
+from embedshift.pipeline.prepare import encoder_spec
 from embedshift.registry import METRICS
+from embedshift.report.numbers import count
 from embedshift.sources import images
 from embedshift.sources.to_input import ToInput
-from embedshift.statistics.baselines import Baseline, relative_shift
+from embedshift.statistics.baselines import Baseline, cosine_baseline, relative_shift
+from embedshift.statistics.retrieval import Gallery, search
 from embedshift.statistics.summary import COSINE
+from embedshift.statistics.whitening import Whitening
+from embedshift.store.baselines import baselines
+from embedshift.store.reader import Reader
+
+# Bytes of vectors that are kept in memory; a larger study is not searched from the page.
+MOST_BYTES = 2 * 2**30
+# In place of a baseline that there is not: relative to it, every shift is NaN.
+NO_SCALE = Baseline(float("nan"), float("nan"))
+Row = dict[str, str | float]
+
+
+class Originals:
+    """The originals of a study, with room for one image more; `pixels` are the hashes of their images."""
+
+    def __init__(self, ids: list[str], vectors: Floats, pixels: list[str]) -> None:
+        self.ids = ids
+        self._index_of_pixels = {pixel: index for index, pixel in reversed(list(enumerate(pixels)))}
+        with_upload = np.zeros((len(ids) + 1, vectors.shape[1]), np.float32)
+        with_upload[:-1] = np.where(np.isfinite(vectors).all(axis=1, keepdims=True), vectors, 0.0)
+        self._gallery, self._lock = Gallery.of(with_upload), threading.Lock()  # all tabs use the same last row
+
+    @classmethod
+    def of(cls, reader: Reader) -> "Originals | str":
+        """The originals of a study; or why they cannot be searched, in words."""
+        if not reader.info.has_vectors:
+            return "the study has no stored embeddings: run it with `store` all"
+        if 4 * reader.info.counts.measured * reader.info.encoder.dim > MOST_BYTES:
+            return "the study's embeddings take more than 2 GiB: use `embedshift search`"
+        rows = reader.rows().filter((pl.col("view") == ORIGINAL) & (pl.col("draw") == 0))
+        ids, pixels, vectors = rows.select("image_id", "pixels", "embedding").collect().get_columns()
+        return cls(ids.to_list(), vectors.to_numpy(), pixels.to_list())
+
+    def search(self, original: Floats, view: Floats, pixels: str = "") -> tuple[int, int, str, float]:
+        """Where the original stands in a search for its view, 0 for nowhere; of how many; and the nearest other."""
+        images = len(self.ids)
+        index = self._index_of_pixels.get(pixels, images)
+        with self._lock:
+            upload = np.asarray(original if index == images else np.zeros(len(original)), np.float64)
+            self._gallery.vectors[-1], self._gallery.lengths[-1] = upload, np.linalg.norm(upload)
+            ranked = search(np.asarray(view)[None], [index], self._gallery, count=1)
+        nearest = int(ranked.positions[0, 0]) if ranked.positions.size else -1
+        name, cosine = (self.ids[nearest], float(ranked.others[0, 0])) if 0 <= nearest < images else ("", float("nan"))
+        return int(ranked.rank[0]), images + (index == images), name, cosine
 
 
 @dataclass(frozen=True)
-class Scale:
-    baseline: Baseline | None
-    source: str
-    nearest: float | None = None
-    nearest_of: str = "other image"
+class Space:
+    """The embeddings of an encoder, as they are or whitened, with what a study or some photographs say of them."""
 
-    def relative_shift(self, cosine: float) -> float:
-        """The relative shift of a cosine; NaN without a baseline."""
-        if self.baseline is None:
-            return float("nan")
-        return float(relative_shift(cosine, self.baseline, METRICS[COSINE].no_change))
+    name: str
+    baseline: Baseline
+    originals: Originals | str = "no study"
+    whitening: Whitening | None = None
+
+    def compare(self, original: Floats, view: Floats, pixels: str) -> Row:
+        """Compares two embeddings `[D]`; `pixels` is the hash of the original's image."""
+        if self.whitening is not None:
+            original, view = self.whitening(np.stack([original, view]))
+        cosine = float(METRICS[COSINE].function(original, view))
+        shift = float(relative_shift(cosine, self.baseline, METRICS[COSINE].no_change))
+        others = self.baseline.value
+        row: Row = {"embeddings": self.name, "relative shift": shift, "cosine": cosine, "other images": others}
+        if isinstance(self.originals, str):
+            return row | {"search finds it": self.originals, "nearest other image": ""}
+        rank, images, nearest, nearest_cosine = self.originals.search(original, view, pixels)
+        found = f"{rank:,} of {images:,}" if rank else "not found"
+        return row | {"search finds it": found, "nearest other image": f"{nearest} ({nearest_cosine:.3f})"}
 
 
 @dataclass(frozen=True)
 class PageEncoder:
-    """The encoder and the scale that measure an image; all tabs share it, and it never changes."""
+    """An encoder and its spaces; all tabs share it, and it never changes."""
 
     encoder: Encoder
     title: str
-    spec: EncoderSpec
-    scale: Scale
-    resize: Resize = "squash"
-    apply_to: ApplyTo = "input"
-    longest: int = LONGEST
-    seed: int = 0
-    originals: Originals | None = None
-    not_searched: str = ""
+    config: StudyConfig
+    source: str
+    spaces: tuple[Space, ...] = ()
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def encode(self, views: Pixels) -> EncoderOutput:
-        """Encodes views uint8 `[B, S, S, 3]`, one call at a time."""
-        with self._lock, self.spec.using_kernels(self.encoder):
-            output = self.encoder(np.ascontiguousarray(views))  # a view may be a mirrored look at other pixels
+    def fitting(self, maps: Sequence[Whitening]) -> dict[str, Whitening | None]:
+        """The names of its spaces: its embeddings as they are, and through each map that was fitted to them."""
+        own = self.encoder.weights_hash, EncoderInfo.of(self.encoder).embedding_name or ""
+        fitted = [whitening for whitening in maps if (whitening.encoder, whitening.embedding) == own]
+        return {self.title: None} | {f"{self.title}, whitened by {one.name}": one for one in fitted}
+
+    def encode(self, view: Pixels) -> EncoderOutput:
+        """Encodes a view, one call at a time."""
+        with self._lock:
+            output = self.encoder(np.ascontiguousarray(view)[None])  # it may be a mirrored look at other pixels
         if not np.isfinite(output.embedding).all():
             raise EmbedshiftError(f"{self.title} gives no number for this image")
         return output
 
-    def canvas(self, image: Pixels) -> Canvas:
+    def canvas(self, image: Pixels, target: ApplyTo) -> Canvas:
         """What changes of an image uint8 `[H, W, 3]`, and how the encoder takes it."""
         preprocess = encoder_preprocess(self.encoder, EncoderInfo.of(self.encoder).preprocess)
-        to_input = ToInput(preprocess.size, self.resize, preprocess.shortest, preprocess.resample)
-        return Canvas.of(image, to_input, self.apply_to, self.longest)
+        to_input = ToInput(preprocess.size, self.config.resize, preprocess.shortest, preprocess.resample)
+        return Canvas.of(image, to_input, target, self.config.longest)
+
+
+def encoder_from_photos(
+    files: Sequence[Path], model: str, device: str = "auto", maps: Sequence[Whitening] = ()
+) -> PageEncoder:
+    """An encoder, with the baseline over all pairs of some photographs."""
+    config = StudyConfig(model=model, device=device, apply_to="file", resize="crop")
+    encoder, source = encoder_spec(config, None, ()).load(), f"the {len(files)} photographs of the demo"
+    page_encoder = PageEncoder(encoder, TITLES.get(model, model), config, source)
+    views = [page_encoder.canvas(images.decode(file.read_bytes()), "file").original for file in files]
+    vectors, spaces = np.stack([page_encoder.encode(view).embedding[0] for view in views]), list[Space]()
+    for name, fitted in page_encoder.fitting(maps).items():
+        sums: Any = {"vectors": {"vectors": vectors if fitted is None else fitted(vectors)}, "units": {}}
+        baseline = cosine_baseline(sums.__getitem__, len(files)) or NO_SCALE
+        spaces.append(Space(name, baseline, whitening=fitted))
+    return replace(page_encoder, spaces=tuple(spaces))
+
+
+def encoder_from_study(
+    reader: Reader, model: str | None = None, device: str = "auto", maps: Sequence[Whitening] = ()
+) -> PageEncoder:
+    """The encoder of a study, with the baseline and the search that the study gives."""
+    info, record, name = reader.info, reader.info.encoder, model or str(reader.info.config.get("model"))
+    if model is None:
+        refuse_code(name, reader.folder)
+    names = ("size", "embedding", "mean", "std", "resize", "apply_to", "longest", "seed")
+    settings = {name: info.config[name] for name in names if name in info.config}
+    config = StudyConfig(model=name, device=device, precision="auto", **settings)
+    source = f"the {count(info.counts.measured, 'image')} of {reader.folder.name}"
+    encoder, spaces = encoder_spec(config, None, (), record).load(), list[Space]()
+    if encoder.weights_hash != record.weights_hash or EncoderInfo.of(encoder).embedding_name != record.embedding:
+        raise UsageError(f"{name}: not the encoder that {reader.folder} was measured with; name it by `model`")
+    if "longest" in info.identity and isinstance(encoder, ImageEncoder):
+        raise UsageError(f"{name}: it got the images of files at their own sizes, and the page has only squares")
+    page_encoder = PageEncoder(encoder, f"{record.title or name}, {reader.folder.name}", config, source)
+    for title, fitted in page_encoder.fitting(maps if info.has_vectors else ()).items():
+        mapped = reader if fitted is None else replace(reader, whitening=fitted, made={})
+        baseline = baselines(mapped).get(COSINE, NO_SCALE)
+        spaces.append(Space(title, baseline, Originals.of(mapped), fitted))
+    return replace(page_encoder, spaces=tuple(spaces))
+
+
+def load_encoders(
+    readers: Sequence[Reader], models: Sequence[str], device: str, maps: Mapping[Path, Whitening], files: Sequence[Path]
+) -> list[PageEncoder | str]:
+    """The encoders of the studies, or those that are named; one of a study that cannot be had is the reason."""
+    if readers and len(models) not in (0, len(readers)):
+        raise UsageError(f"`model`: name one for each study, or none; {len(models)} for {len(readers)} studies")
+    fitted, encoders = [*maps.values()], list[PageEncoder | str]()
+    for index, reader in enumerate(readers):
+        try:
+            encoders.append(encoder_from_study(reader, models[index] if models else None, device, fitted))
+        except EmbedshiftError as error:
+            if models:
+                raise
+            encoders.append(str(error))
+    if not readers:
+        encoders += [encoder_from_photos(files, model, device, fitted) for model in models or [BUNDLED]]
+    used = [space.whitening for one in encoders if isinstance(one, PageEncoder) for space in one.spaces]
+    for path, whitening in maps.items():
+        if whitening not in used:
+            raise UsageError(f"`whiten` {path}: fitted to another encoder; name that encoder or a study of it")
+    return encoders
 
 
 @dataclass(frozen=True)
 class Original:
-    """An image of the user, as one tab keeps it."""
+    """An image of the user as one encoder takes it, by what changes: the file or the encoder's square."""
 
     name: str
-    size: tuple[int, int]
-    view: Pixels
-    embedding: Floats
-    attention: Floats | None
     pixels: str
-    canvas: Canvas
+    by_target: dict[str, tuple[Canvas, EncoderOutput]]
 
 
-@dataclass(frozen=True)
-class MeasuredView:
-    view: Pixels
-    attention: Floats | None
-    cosine: float
-    relative_shift: float
-    search: SearchResult | None
-    change: str
-
-
-def open_original(data: bytes, name: str, page_encoder: PageEncoder) -> Original:
-    """Decodes the bytes of a file as every source of a study does, and encodes the image."""
-    image = images.decode(data)
-    canvas = page_encoder.canvas(image)
-    view = canvas.original
-    output = page_encoder.encode(view[None])
-    attention = None if output.attention is None else output.attention[0]
-    size = image.shape[1], image.shape[0]
-    return Original(name, size, view, output.embedding[0], attention, images.pixels_hash(image), canvas)
+def open_original(data: bytes, name: str, page_encoders: Sequence[PageEncoder]) -> list[Original]:
+    """Decodes the bytes of a file as every source of a study does, and encodes the image with each encoder."""
+    image, originals = images.decode(data), list[Original]()
+    for page_encoder in page_encoders:
+        canvases = {target: page_encoder.canvas(image, target) for target in get_args(ApplyTo)}
+        encoded = {target: (canvas, page_encoder.encode(canvas.original)) for target, canvas in canvases.items()}
+        originals.append(Original(name, images.pixels_hash(image), encoded))
+    return originals
 
 
 def measure_view(
-    original: Original, change: Change, parameter: float, page_encoder: PageEncoder, *, draw: int = 0
-) -> MeasuredView:
-    """Draws one view of an image, encodes it alone and measures it."""
-    view = change.draw(original.canvas, original.name, parameter, seed=page_encoder.seed, draw=draw)
-    output = page_encoder.encode(view[None])
-    cosine = float(METRICS[COSINE].function(original.embedding, output.embedding[0]))
-    result = None
-    if page_encoder.originals is not None:
-        result = page_encoder.originals.search(original.embedding, output.embedding[0], original.pixels)
-    return MeasuredView(
-        view=view,
-        attention=None if output.attention is None else output.attention[0],
-        cosine=cosine,
-        relative_shift=page_encoder.scale.relative_shift(cosine),
-        search=result,
-        change=f"{change.name} {change.words(parameter)}".strip(),
-    )
+    original: Original, change: Change, level: float, page_encoder: PageEncoder, target: str, *, draw: int = 0
+) -> tuple[list[tuple[str, Pixels, Floats | None]], list[Row]]:
+    """Draws a view as a study draws it of an image with this name, and encodes it alone: pictures, and rows."""
+    (canvas, before), augmentation = original.by_target[target], change.at(level)
+    view, words = canvas.original, "unchanged"
+    if augmentation is not None:
+        seed = view_seed(page_encoder.config.seed, original.name, augmentation.seed_name, draw)
+        view, words = canvas.draw(augmentation, seed), augmentation.description or augmentation.name
+    after, spaces = page_encoder.encode(view), page_encoder.spaces
+    rows = [space.compare(before.embedding[0], after.embedding[0], original.pixels) for space in spaces]
+    return [(f"original: {original.name}", canvas.original, before.attention), (words, view, after.attention)], rows

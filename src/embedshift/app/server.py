@@ -5,14 +5,15 @@ import logging
 import os
 import tempfile
 import threading
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from embedshift.app.events import EVENT_BYTES, JOIN, POSTS, Fields, delete_uploads, problem
-from embedshift.config import BUNDLED
+from starlette.middleware import Middleware
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
 from embedshift.errors import UsageError
-from embedshift.store.reader import Reader
+from embedshift.sources.base import IMAGE_BYTES
 
 HOST = "127.0.0.1"
 # What a browser may load, whatever the page says: Gradio itself makes functions of text.
@@ -21,115 +22,88 @@ POLICY = (
     "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'self'; "
     "form-action 'self'"
 )
-Message = MutableMapping[str, Any]
-Send = Callable[[Message], Awaitable[None]]
-Receive = Callable[[], Awaitable[Message]]
-Application = Callable[[Message, Any, Send], Awaitable[None]]
+# All that a browser posts here; and the bytes of an event at most.
+UPLOAD, POSTS = "/gradio_api/upload", [f"/gradio_api/{name}" for name in ("queue/join", "upload", "reset", "cancel")]
+EVENT_BYTES = 2**20
+# Gradio cuts captions to one line, and galleries to a part of their rows.
+CSS = """
+.gallery-container .caption-label, .grid-container .caption-label { white-space: normal; max-width: 100%; }
+.grid-wrap { max-height: none !important; }
+@media (max-width: 500px) { #pictures .grid-container { grid-template-columns: 1fr !important; } }
+.error { font-weight: 600; }
+#answer { overflow-x: auto; }
+"""
+# Gradio sends two steps that follow closely side by side, and answers them as they arrive: one after the other.
+IN_ORDER = """<script>
+const send = window.fetch;
+let before = Promise.resolve();
+window.fetch = (url, options) => !/queue.join/.test(url) ? send(url, options)
+  : (before = before.catch(() => null).then(() => send(url, options)));
+</script>"""
 
 
 class Guard:
     """Answers this machine's own page and its events alone, and sends `POLICY` with each answer."""
 
-    def __init__(self, app: Application, fields: Fields | None = None) -> None:
-        self.app, self.fields = app, fields or {}
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket"):
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
             return await self.app(scope, receive, send)
-        headers = dict(scope["headers"])
+        headers, path = dict(scope["headers"]), scope.get("path", "").rstrip("/")
         hosts = {f"{name}:{scope['server'][1]}".encode() for name in (HOST, "localhost")}
-        origin = headers.get(b"origin", b"").removeprefix(b"http://")
+        origin, refused = headers.get(b"origin", b"").removeprefix(b"http://"), ""
         if headers.get(b"host") not in hosts or (origin and origin not in hosts):
-            if scope["type"] == "http":
-                return await _refuse(send, 403, "only this machine's own page is answered")
-            return await send({"type": "websocket.close"})
-        if scope.get("method") not in (None, "GET", "HEAD"):
-            path = scope["path"].rstrip("/")
+            refused = "only this machine's own page is answered"
+        elif scope.get("method") not in (None, "GET", "HEAD"):
             if scope["method"] != "POST" or path not in POSTS:
-                return await _refuse(send, 403, "the page has no such request")
-            if path == JOIN:
-                body = await _body(receive)
-                if words := problem(body, self.fields) if len(body) <= EVENT_BYTES else "too long":
-                    delete_uploads(body)
-                    return await _refuse(send, 400, f"the page has no such event: {words}")
-                receive = _again(body, receive)
+                refused = "the page has no such request"
+            elif path != UPLOAD and not 0 < int(headers.get(b"content-length", 0)) <= EVENT_BYTES:
+                refused = "the page has no such event"
+        if refused:
+            return await PlainTextResponse(refused, 403)(scope, receive, send)
 
         async def with_policy(message: Message) -> None:
             if message["type"] == "http.response.start":
-                policy_headers = (b"content-security-policy", POLICY.encode()), (b"referrer-policy", b"no-referrer")
-                message["headers"] = [*message.get("headers", ()), *policy_headers]
+                policy = (b"content-security-policy", POLICY.encode()), (b"referrer-policy", b"no-referrer")
+                message["headers"] = [*message.get("headers", ()), *policy]
             await send(message)
 
-        return await self.app(scope, receive, with_policy)
-
-
-async def _refuse(send: Send, status: int, words: str) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", b"text/plain")]})
-    await send({"type": "http.response.body", "body": words.encode()})
-
-
-async def _body(receive: Receive) -> bytes:
-    """Returns the bytes of a request, or of one that is too long its beginning."""
-    body, more = b"", True
-    while more and len(body) <= EVENT_BYTES:
-        message = await receive()
-        body += message.get("body", b"")
-        more = message.get("more_body", False)
-    return body
-
-
-def _again(body: bytes, receive: Receive) -> Receive:
-    """Returns a `receive` that first gives a body that was read before."""
-    first: list[Message] = [{"type": "http.request", "body": body}]
-
-    async def received() -> Message:
-        return first.pop() if first else await receive()
-
-    return received
+        try:
+            await self.app(scope, receive, with_policy)
+        except Exception:  # which would be printed
+            if path not in POSTS:
+                raise
+            await PlainTextResponse("the page has no such event", 400)(scope, receive, send)
 
 
 @contextlib.contextmanager
 def serving(make_page: Callable[[], Any], port: int | None = None) -> Iterator[tuple[str, threading.Thread]]:
     """While entered, the page is served; its address, and the thread that serves it."""
-    from embedshift.app.page import launch
-
+    before = dict(os.environ)
     # Gradio asks the page whether it is there.
     no_proxy = ",".join(filter(None, [os.environ.get("no_proxy") or os.environ.get("NO_PROXY"), HOST]))
-    with (
-        tempfile.TemporaryDirectory(prefix="embedshift-app-", ignore_cleanup_errors=True) as folder,
-        _environment(GRADIO_TEMP_DIR=folder, NO_PROXY=no_proxy, no_proxy=no_proxy),
-    ):
-        page = make_page()
+    with tempfile.TemporaryDirectory(prefix="embedshift-app-", ignore_cleanup_errors=True) as folder:
+        os.environ.update(GRADIO_TEMP_DIR=folder, NO_PROXY=no_proxy, no_proxy=no_proxy)
         try:
-            launch(page, HOST, port, Guard)
-        except OSError as error:
-            ports = "none is free from 7860 on" if port is None else f"{port} is already in use"
-            raise UsageError(f"`port`: {ports}: give another") from error
-        try:
-            yield page.local_url, page.server.thread
+            page = make_page()
+            try:
+                page.launch(
+                    server_name=HOST, server_port=port, prevent_thread_lock=True, quiet=True, share=False, css=CSS,
+                    footer_links=[], run_history=False, ssr_mode=False, mcp_server=False, enable_monitoring=False,
+                    num_workers=0, head=IN_ORDER, max_file_size=IMAGE_BYTES,
+                    app_kwargs={"middleware": [Middleware(Guard)]},
+                )  # fmt: skip
+            except OSError as error:
+                ports = "none is free from 7860 on" if port is None else f"{port} is already in use"
+                raise UsageError(f"`port`: {ports}: give another") from error
+            try:
+                yield page.local_url, page.server.thread
+            finally:
+                logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # it would list what it cuts short
+                page.server.force_exit = True  # an answer under way is not waited for
+                page.close(verbose=False)
         finally:
-            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # it would list what it cuts short
-            page.server.force_exit = True  # an answer under way is not waited for
-            page.close(verbose=False)
-
-
-@contextlib.contextmanager
-def _environment(**variables: str) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
-
-
-def load_page(reader: Reader | None, photos: Callable[[Path], Path], model: str | None, device: str) -> Any:
-    from embedshift.app.page import make_page
-    from embedshift.app.start import encoder_from_photos, try_encoder_from_study
-
-    if reader is not None:
-        return make_page(try_encoder_from_study(reader, model, device), reader)
-    with tempfile.TemporaryDirectory() as folder:
-        files = sorted(photos(Path(folder) / "photos").iterdir())
-        return make_page(encoder_from_photos(files, model or BUNDLED, device), None)
+            os.environ.clear()
+            os.environ.update(before)

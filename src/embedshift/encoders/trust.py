@@ -16,7 +16,7 @@ from embedshift.errors import EmbedshiftError, reason
 SENTENCE_MODULES = ("clipmodel", "normalize", "pooling", "transformer")
 # What its settings may not name: kernels of the Hub, other weights, other models.
 ELSEWHERE = ("attn_implementation", "_attn_implementation", "transformers_weights")
-OTHER_MODELS = ("model_name_or_path", "tokenizer_name_or_path", "cache_dir")
+OTHER_MODELS = ("model_name_or_path", "tokenizer_name_or_path", "base_model_name_or_path", "cache_dir")
 # What decides how open_clip cleans a text; other keywords reach transformers, or name files.
 TOKENIZER_KEYS = {"clean", "strip_sep_token", "language", "reduction_mask", "additional_special_tokens"}
 

@@ -1,5 +1,6 @@
 """Where vectors come from: Parquet and npy files, and the arrays and frames of NumPy, torch, Polars and pandas."""
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 
 from embedshift.config.files import open_file
 from embedshift.errors import EmbedshiftError, UsageError, cause
+
+log = logging.getLogger(__name__)
 
 # Rows that are in memory at once, and bytes that are read ahead of them: a row group may be larger than memory.
 AT_ONCE, AHEAD = 4_096, 2**20
@@ -95,6 +98,8 @@ def _table(
     number = kind.value_type if is_list else pa.null()
     if not (pa.types.is_floating(number) or pa.types.is_integer(number)):
         raise UsageError(f"{name}: its column {vector!r} holds {kind}, not lists of numbers")
+    if unused := [column for column in schema.names if column not in (*_COLUMNS, vector)]:
+        log.info("%s: columns that are not used: %s", name, ", ".join(unused))
 
     def matrices() -> Iterator[NDArray[Any]]:
         start = 0
@@ -107,7 +112,8 @@ def _table(
 
 def _column(path: Path, name: str) -> Iterator[pa.Array]:
     with open_file(path) as opened, pq.ParquetFile(opened, buffer_size=AHEAD) as file:
-        yield from (batch.column(0) for batch in file.iter_batches(AT_ONCE, columns=[name]))
+        for group in range(file.num_row_groups):  # a reader of all would keep what it has read
+            yield from (batch.column(0) for batch in file.iter_batches(AT_ONCE, row_groups=[group], columns=[name]))
 
 
 def _keys(given: pa.Table, view: str) -> pa.Table:

@@ -43,13 +43,8 @@ class ListedImages(FolderSource):
 class VectorSource(ListedImages):
     """The vectors of images and their views, given in any order.
 
-    They are copied once into a file without a name, which the system deletes with the process. Memory holds the ids,
-    and some bytes a row.
-
-    Args:
-        parts: The places of the vectors.
-        folder: The folder of the copy, or one that will be there.
-        written: What `embedshift views` wrote of the views.
+    They are copied once into a file without a name in the folder, or above it, which the system deletes with the
+    process. Memory holds the ids, and some bytes a row. `written` is what `embedshift views` wrote.
     """
 
     def __init__(self, parts: Sequence[Part], *, folder: Path, written: WrittenViews | None = None) -> None:
@@ -67,11 +62,14 @@ class VectorSource(ListedImages):
         self.rows = self._index(images, views, draws, ids)
         of_images = np.array(ids, object)[images[views == 0]].tolist()
         texts = {name: keys[name].filter(pa.array(views == 0)).to_pylist() for name in ("group", "caption")}
-        self.groups = {name: group for name, group in zip(of_images, texts["group"], strict=True) if group is not None}
-        captions = dict(zip(of_images, texts["caption"], strict=True))
+        self.groups, captions = (
+            {name: text for name, text in zip(of_images, cells, strict=True) if text is not None}
+            for cells in texts.values()
+        )
+        captions = {key: image.caption for key, image in ({} if written is None else written.images).items()} | captions
         places = {sample.image_id: sample.location for sample in self.samples}
         self.samples = [
-            ImageRef(image_id, places.get(image_id, ""), captions[image_id], archive=KIND, position=position)
+            ImageRef(image_id, places.get(image_id, ""), captions.get(image_id), archive=KIND, position=position)
             for position, image_id in enumerate(ids)
         ]
         self._copy = tempfile.TemporaryFile(dir=existing_folder(folder))  # noqa: SIM115 - as long as this object
@@ -79,9 +77,10 @@ class VectorSource(ListedImages):
 
     def vectors(self, positions: Sequence[int]) -> Floats:
         """Returns the vectors of some images `[n, 1 + A * draws, D]`: the original first, then draw by draw."""
-        # Mapped for one use: what was read would stay in memory otherwise.
-        copied = np.memmap(self._copy, np.float32, "r").reshape(-1, self.dim)
-        return np.asarray(copied[self.rows[list(positions)]])
+        # Row by row: of a mapped file, the pages around each row would be in memory, too.
+        rows, size = self.rows[list(positions)], 4 * self.dim
+        content = b"".join(os.pread(self._copy.fileno(), size, row * size) for row in rows.ravel().tolist())
+        return np.frombuffer(content, np.float32).reshape(*rows.shape, self.dim)
 
     def place(self, row: int) -> str:
         """Returns where a row is, in words."""

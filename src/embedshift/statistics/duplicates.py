@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from embedshift.arrays import Floats, Units, Values
+from embedshift.statistics.retrieval import release_memory
 
 # The tail begins at a fiftieth of the pairs, the nearest; in a large set at fewer: at ten for each image; at 20 at
 # least. The nearest tenth of those may be copies; at first half of a tail that is as much longer.
@@ -16,8 +17,8 @@ EQUAL = 1 - 1e-6
 # Pairs at a cosine that so few pairs of different images are expected to reach are copies.
 SURE = 0.1
 # Images, or groups, below which there are too few pairs; and the pairs that show the tail: of so many images at most
-# with all others.
-LEAST_IMAGES, SAMPLED, DRAWN = 20, 50_000_000, 1_000
+# with so many others.
+LEAST_IMAGES, DRAWN, OTHERS = 20, 1_000, 20_000
 # Rows and columns of cosines at once, and the largest error of one in float32.
 _ROWS, _COLUMNS, _NEAR = 1_024, 8_192, 1e-5
 # False pairs that are expected in the whole set, unless the user chooses.
@@ -73,8 +74,11 @@ def fit_tail(vectors: Floats, units: Units | None, *, seed: int) -> Tail | None:
     if np.count_nonzero(sizes) < LEAST_IMAGES:
         return None
     pairs = float(count**2 - np.square(sizes).sum()) / 2
-    drawn = np.sort(np.random.default_rng(seed).permutation(count)[: min(DRAWN, max(1, SAMPLED // count))])
-    cosines = np.concatenate([(vectors @ vectors[row])[groups != groups[row]] for row in drawn])
+    drawn, others = (np.sort(np.random.default_rng(seed).permutation(count)[:most]) for most in (DRAWN, OTHERS))
+    rows, columns = vectors[drawn], vectors[others]
+    release_memory(vectors, count)
+    apart = (groups[others] != group for group in groups[drawn])
+    cosines = np.concatenate([(columns @ row)[is_other] for row, is_other in zip(rows, apart, strict=True)])
     cosines = cosines[cosines < EQUAL]
     if len(cosines) < LEAST_PAIRS:
         return None
@@ -105,7 +109,7 @@ def _tail_of(cosines: Floats, pairs: float, above: float, nearest: float) -> Tai
 def pairs_above(vectors: Floats, least: float, most: int) -> tuple[Positions, Positions]:
     """Returns the pairs of unit vectors `[n, D]` with a cosine of `least` or more, the nearest first, `most` at most.
 
-    Cosines come block by block, so that memory does not grow with the number of pairs.
+    Cosines come block by block, so that memory does not grow with the number of pairs, nor with a mapped file.
     """
     first, second, cosines = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
     for top in range(0, len(vectors), _ROWS):
@@ -125,6 +129,7 @@ def pairs_above(vectors: Floats, least: float, most: int) -> tuple[Positions, Po
                 kept = np.lexsort((second, first, -cosines))[:most]
                 first, second, cosines = first[kept], second[kept], cosines[kept]
                 least = max(least, float(cosines[-1]))
+            release_memory(vectors, len(vectors))
     order = np.lexsort((second, first, -cosines))
     return first[order], second[order]
 

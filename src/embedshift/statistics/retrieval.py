@@ -195,6 +195,8 @@ class _Nearest:
         cosines = np.full(self.positions.shape, np.nan)
         for row in range(len(units)):
             cosines[row, present[row]] = gallery.cosines(units[row], self.positions[row, present[row]])
+            if row % 16 == 0:  # pages around each of them were read, too
+                release_memory(gallery.vectors, len(gallery))
         # By cosine, those without last, then by position: ties of rounding are ties.
         keys = np.where(present, np.round(cosines, 12), -np.inf)
         order = np.lexsort((self.positions, -keys), axis=1)

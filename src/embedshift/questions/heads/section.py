@@ -25,9 +25,8 @@ def section(page: PageInput) -> Section | None:
     content |= {"words": words_of(page.data, content["rows"]), "tokens": tokens_of(page.data, names)}
     drawn = {"map": "heads_map", "bars": "heads_bars", "token_maps": "head_tokens"}
     figures = {key: page.figures.get(name) for key, name in drawn.items()}
-    return Section(
-        "heads", "Heads and MLPs", {"heads": content | figures | {"images": page.data.units, "unit": page.data.unit}}
-    )
+    content |= figures | {"images": page.data.units, "unit": page.data.unit}
+    return Section("heads", "Heads and MLPs", {"heads": content})
 
 
 def rows_of(table: pl.DataFrame, names: list[str]) -> Json:
@@ -36,11 +35,8 @@ def rows_of(table: pl.DataFrame, names: list[str]) -> Json:
     head_rows = table.filter(pl.col("layer") > 0, pl.col("part") != MLP)
     for name in names:
         split = contributions[name]
-        top = (
-            head_rows.filter(augmentation=name)
-            .drop_nulls("contribution")
-            .sort("contribution", descending=True, maintain_order=True)
-        )
+        own = head_rows.filter(augmentation=name).drop_nulls("contribution")
+        top = own.sort("contribution", descending=True, maintain_order=True)
         row: Json = {"augmentation": name, "heads": [_head(part) for part in top.head(NAMED).iter_rows(named=True)]}
         row |= {"ahead": is_clear(top), "all_heads": _percent(split.heads.sum()), "mlps": _percent(split.mlps.sum())}
         last = split.heads[-1].sum() + split.mlps[-1]

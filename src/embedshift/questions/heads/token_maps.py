@@ -46,15 +46,8 @@ def head_tokens(data: FigureInput, title: str) -> Figure:
     )
     drawn = page(data, title, note, rows, columns=1 + 3 * len(names))
     drawn.set_figwidth(drawn.get_figwidth() + SCALE)
-    colour_bar(
-        drawn,
-        ScalarMappable(scale, COLOURS),
-        drawn.axes,
-        "fraction of the shift, by patch",
-        extend="both",
-        shrink=0.8,
-        aspect=30,
-    )
+    words, shape = "fraction of the shift, by patch", {"extend": "both", "shrink": 0.8, "aspect": 30}
+    colour_bar(drawn, ScalarMappable(scale, COLOURS), drawn.axes, words, **shape)
     return drawn
 
 

@@ -73,25 +73,20 @@ def _stored_maps(data: FigureInput, names: Sequence[str], views: Sequence[str]) 
     columns = [column for name in names for column in map_columns(name)]
     chosen = pl.col("image_id").is_in([image.image_id for image in data.drawn]) & pl.col("view").is_in(list(views))
     rows = data.rows.filter(chosen & (pl.col("draw") == 0)).select("image_id", "view", *columns).collect()
-    maps: dict[tuple[str, str, str], Floats] = {}
+    maps, (height, width) = dict[tuple[str, str, str], Floats](), data.reader.identity_of("maps")["grid"]
     for row in rows.iter_rows(named=True):
         for name in names:
             values = row[map_columns(name)[row["view"] == ORIGINAL]]
             if values is not None:
-                maps[row["image_id"], row["view"], name] = _on_grid(data.reader, np.asarray(values, np.float32))
+                maps[row["image_id"], row["view"], name] = np.asarray(values, np.float32).reshape(height, width)
     return maps
 
 
-def _on_grid(reader: Reader, values: Floats) -> Floats:
-    height, width = reader.identity_of("maps")["grid"]
-    return values.reshape(height, width)
-
-
 def _overlay(image: RedrawnImage, view: str, name: str, stored: MapsByView) -> Pixels | None:
-    key = (image.image_id, view, name)
-    if view not in image.views or key not in stored:
+    values = stored.get((image.image_id, view, name))
+    if view not in image.views or values is None:
         return None
-    return overlay(image.views[view], stored[key], signed=name == TOKENS)
+    return overlay(image.views[view], values, signed=name == TOKENS)
 
 
 def shown_metric(table: pl.DataFrame) -> str:

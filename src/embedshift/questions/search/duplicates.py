@@ -1,6 +1,7 @@
 """The table `duplicates`: pairs of images that are nearer than different images are expected to be."""
 
 import logging
+from collections.abc import Callable
 
 import numpy as np
 import polars as pl
@@ -8,8 +9,9 @@ import scipy
 
 from embedshift.arrays import Floats
 from embedshift.questions.search.settings import settings
-from embedshift.questions.search.vectors import originals
-from embedshift.statistics.duplicates import EQUAL, cosines_of, fit_tail, pairs_above
+from embedshift.questions.search.vectors import ROWS, allocate, originals
+from embedshift.statistics.duplicates import EQUAL, Positions, cosines_of, fit_tail, pairs_above
+from embedshift.statistics.retrieval import release_memory
 from embedshift.statistics.whitening import unit
 from embedshift.store.reader import Reader
 from embedshift.store.shift_moments import shift_moments
@@ -31,20 +33,20 @@ def duplicates(reader: Reader) -> pl.DataFrame:
     Pairs within one group of the user are listed too, but the tail is that of pairs between groups.
     """
     chosen, study = settings(reader), originals(reader)
-    has_direction = np.flatnonzero(study.gallery.lengths > 0)
+    vectors, has_direction = study.gallery.vectors, np.flatnonzero(study.gallery.lengths > 0)
     if len(has_direction) > COMPARED:
         log.warning("duplicates are searched for among the first %s images", f"{COMPARED:,}")
-    rows = has_direction[:COMPARED]
-    vectors, units = study.gallery.vectors[rows], None if reader.units is None else reader.units[rows]
-    plain, whitened = unit(vectors), _whitened(reader, vectors)
-    space = plain if whitened is None else whitened
+    rows, moments = has_direction[:COMPARED], shift_moments(reader)
+    units = None if reader.units is None else reader.units[rows]
+    is_whitened = bool(moments.shift_products.any())  # a study without shifts has no such space
+    space = _mapped(reader, vectors, rows, moments.by_shifts() if is_whitened else unit)
     tail = fit_tail(space, units, seed=reader.info.seed)
     if chosen.threshold is not None:
-        pairs = pairs_above(plain, chosen.threshold, LISTED)
+        pairs = pairs_above(_mapped(reader, vectors, rows, unit), chosen.threshold, LISTED)
     else:
         pairs = pairs_above(space, EQUAL if tail is None else min(EQUAL, tail.threshold(chosen.expected_false)), LISTED)
-    cosines = cosines_of(vectors, *pairs)
-    decisive = cosines if whitened is None else cosines_of(whitened, *pairs)
+    cosines = cosines_of(vectors, *(rows[ends] for ends in pairs))
+    decisive = cosines_of(space, *pairs) if is_whitened else cosines
     edges = scipy.sparse.coo_array((np.ones(len(cosines)), pairs), shape=(len(rows), len(rows)))
     names = study.ids.gather(rows)
     table = pl.DataFrame(
@@ -52,7 +54,7 @@ def duplicates(reader: Reader) -> pl.DataFrame:
             "one": names.gather(pairs[0]),
             "two": names.gather(pairs[1]),
             "cosine": cosines,
-            "whitened": None if whitened is None else decisive,
+            "whitened": decisive if is_whitened else None,
             "group": scipy.sparse.csgraph.connected_components(edges, directed=False)[1][pairs[0]],
             "expected_false": None if tail is None else tail.expected(decisive),
             "decisive": decisive,
@@ -64,7 +66,11 @@ def duplicates(reader: Reader) -> pl.DataFrame:
     return numbered.select(pl.col(name).cast(kind) for name, kind in DUPLICATES.items())
 
 
-def _whitened(reader: Reader, vectors: Floats) -> Floats | None:
-    """Returns originals in the space that the shifts of the study whiten; None if it has no shifts."""
-    moments = shift_moments(reader)
-    return moments.by_shifts()(vectors) if moments.shift_products.any() else None
+def _mapped(reader: Reader, vectors: Floats, rows: Positions, function: Callable[[Floats], Floats]) -> Floats:
+    """Returns some vectors through a function; those of many images are in a file, as the given ones."""
+    mapped = allocate(len(rows), vectors.shape[1], reader.folder)
+    for start in range(0, len(rows), ROWS):
+        mapped[start : start + ROWS] = function(vectors[rows[start : start + ROWS]])
+        for array in (mapped, vectors):
+            release_memory(array, len(array))
+    return mapped

@@ -22,7 +22,7 @@ from embedshift.store.reader import Reader
 log = logging.getLogger(__name__)
 
 # Rows of a file at once, and bytes of vectors up to which they are kept in memory.
-ROWS, IN_MEMORY = 8_192, 512 * 2**20
+ROWS, IN_MEMORY = 8_192, 32 * 2**20
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def originals(reader: Reader, path: str = "") -> Originals:
         parts.append(gallery_vectors)
         count += len(gallery_ids)
     dim = reader.info.encoder.dim
-    memory, filled = _allocate(count, dim, reader.folder), 0
+    memory, filled = allocate(count, dim, reader.folder), 0
     for part in itertools.chain.from_iterable(parts):
         if part.ndim != 2 or part.shape[1] != dim:
             raise UsageError(
@@ -75,7 +75,7 @@ def _vectors(rows: pl.LazyFrame, read: Callable[[pl.DataFrame], Floats]) -> Iter
             yield read(batch)
 
 
-def _allocate(count: int, dim: int, folder: Path) -> Floats:
+def allocate(count: int, dim: int, folder: Path) -> Floats:
     """Returns memory for vectors, or an unnamed file, which the system frees with the last array on it."""
     if 4 * count * dim <= IN_MEMORY:
         return np.empty((count, dim), np.float32)

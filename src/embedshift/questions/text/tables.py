@@ -45,18 +45,9 @@ def words(rows: Rows, augmentations: Sequence[str], phrase_names: Sequence[str],
     read = functools.partial(list_parts, order=study.order, augmentations=augmentations, names=["word_cosines"])
     sample = chunks.gather(study, read, together=False)
     low, high = mean_interval(sample, seed=seed, low=-1.0, high=1.0)
-    pairs = [(augmentation, word) for augmentation in augmentations for word in phrase_names]
-    return pl.DataFrame(
-        {
-            "augmentation": [pair[0] for pair in pairs],
-            "word": [pair[1] for pair in pairs],
-            "n": sample.counts.astype(np.int64),
-            "mean": sample.mean,
-            "ci_low": low,
-            "ci_high": high,
-        },
-        schema=WORDS_SCHEMA,
-    ).fill_nan(None)
+    names = [name for name in augmentations for _ in phrase_names]
+    columns = (names, [*phrase_names] * len(augmentations), sample.counts.astype(np.int64), sample.mean, low, high)
+    return pl.DataFrame(dict(zip(WORDS_SCHEMA, columns, strict=True)), schema=WORDS_SCHEMA).fill_nan(None)
 
 
 def matrix(table: pl.DataFrame, column: str = "mean") -> tuple[list[str], list[str], Values]:
@@ -117,9 +108,8 @@ def _add_intervals(rows: list[dict[str, object]], sample: Estimates, seed: int) 
     count = len(rows) - 1
     cosines, leads = sample.columns(range(count)), sample.columns(range(count, 2 * count))
     mean = cosines.combine(np.full((count, 1), 1 / count))
-    lows, highs = (
-        np.append(*ends) for ends in zip(_cosine_interval(cosines, seed), _cosine_interval(mean, seed), strict=True)
-    )
+    interval = functools.partial(mean_interval, seed=seed, low=-1.0, high=1.0)
+    lows, highs = (np.append(*ends) for ends in zip(interval(cosines), interval(mean), strict=True))
     images = np.append(cosines.images_having, mean.images_having)
     simultaneous = simultaneous_intervals(leads, seed=seed)
     for index, row in enumerate(rows):
@@ -129,16 +119,10 @@ def _add_intervals(rows: list[dict[str, object]], sample: Estimates, seed: int) 
             row |= ends | {"significant": bool(simultaneous.significant[index])}
 
 
-def _cosine_interval(sample: Estimates, seed: int) -> tuple[Values, Values]:
-    return mean_interval(sample, seed=seed, low=-1.0, high=1.0)
-
-
 def _permuted(square: Values, seed: int) -> dict[str, float]:
     """Returns means of diagonal and rest, and how often relabelled words reach the diagonal of the true ones."""
-    size = len(square)
-    diagonal = float(np.trace(square))
-    labels = np.tile(np.arange(size), (PERMUTATIONS, 1))
-    drawn = np.random.default_rng(seed).permuted(labels, axis=1)
+    size, diagonal = len(square), float(np.trace(square))
+    drawn = np.random.default_rng(seed).permuted(np.tile(np.arange(size), (PERMUTATIONS, 1)), axis=1)
     sums = square[np.arange(size), drawn].sum(axis=1)
     # Relabelling keeps the sum of the matrix: a larger diagonal has a larger lead over the rest.
     reached = int((sums >= diagonal - 1e-12).sum())

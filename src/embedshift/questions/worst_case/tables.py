@@ -58,12 +58,7 @@ def _natural(reader: Reader, baseline: float | None) -> list[dict[str, Any]]:
     for index in np.argsort(sample.mean, kind="stable"):
         mean, ends = float(sample.mean[index]), [float(end[index]) for end in (low, high)]
         relative_shift = None if baseline is None else (1 - mean) / (1 - baseline)
-        numbers = dict.fromkeys(NUMBERS) | {
-            "mean": mean,
-            "ci_low": ends[0],
-            "ci_high": ends[1],
-            "relative_shift": relative_shift,
-        }
+        numbers = dict(zip(NUMBERS, (mean, *ends, relative_shift, None, None), strict=True))
         words = {"variant": names[index], "kind": NATURAL, "through": ""}
         rows.append(words | {"n": int(sample.counts[index])} | numbers)
     return rows
@@ -80,9 +75,8 @@ def purify(reader: Reader) -> pl.DataFrame:
     rows = []
     for index, (variant, name) in enumerate(pairs):
         cosines = sample.columns([3 * index, 3 * index + 1, 3 * index + 2])
-        rows.append(
-            {"variant": variant, "purifier": name, "n": int(cosines.counts[2]), **_numbers(cosines, reader.info.seed)}
-        )
+        keys = {"variant": variant, "purifier": name, "n": int(cosines.counts[2])}
+        rows.append(keys | _numbers(cosines, reader.info.seed))
     return pl.DataFrame(rows, schema=PURIFY_SCHEMA).fill_nan(None)
 
 

@@ -149,12 +149,8 @@ def _samples(export: Export, path_of_image: Callable[[str], str]) -> Iterator[Js
         rows = scan([part.path])
         if not export.all_images:
             rows = rows.filter(pl.col("image_id").is_in(export.images))
-        means = (
-            rows.filter(pl.col("view") != ORIGINAL)
-            .group_by("image_id", "view", maintain_order=True)
-            .agg(numbers)
-            .collect()
-        )
+        views_of_part = rows.filter(pl.col("view") != ORIGINAL).group_by("image_id", "view", maintain_order=True)
+        means = views_of_part.agg(numbers).collect()
         views: dict[str, Json] = {}
         for row in means.iter_rows(named=True):
             name = export.names[row["view"]]
