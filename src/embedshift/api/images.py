@@ -116,8 +116,7 @@ def run(
         retry_failed: Try all failed images again, also in a finished study. Otherwise only a continued run tries
             transient failures again.
         repair: Measure damaged shards again.
-        progress: True shows a bar, False none; None = a bar in a terminal or a notebook. A function is called as
-            `progress(n)` whenever n more images are done.
+        progress: True or False, or a function of the images that are newly done; None = a bar for who waits.
         **switches: Settings of the questions, such as `layers`, `heads`, `text` or `labels`, and those of installed
             packages; `embedshift run --help` lists them.
 

@@ -11,7 +11,6 @@ PHOTOS = {
     "skimage": ("data", "astronaut.png camera.png chelsea.png coffee.png motorcycle_left.png rocket.jpg"),
     "sklearn": ("datasets/images", "china.jpg flower.jpg"),
 }
-# Of scikit-image, too.
 MORE = "brick.png coins.png grass.png gravel.png hubble_deep_field.jpg ihc.png moon.png retina.jpg"
 
 

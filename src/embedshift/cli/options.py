@@ -18,10 +18,8 @@ from embedshift.registry import questions
 
 RARE = "Rarely needed"
 # Panels of `run --help` below the first, which has the twenty options that people need.
-_PANELS = {
-    "Further": ("config", "no_report", "repair", "describe", "draws", "size", "resize"),
-    "Speed": ("precision", "engine", "workers", "batch_size"),
-}
+_PANELS = dict.fromkeys(("config", "no_report", "repair", "describe", "draws", "size", "resize"), "Further")
+_PANELS |= dict.fromkeys(("precision", "engine", "workers", "batch_size"), "Speed")
 
 
 def with_options(*kinds: type, skip: tuple[str, ...] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -35,8 +33,8 @@ def with_options(*kinds: type, skip: tuple[str, ...] = ()) -> Callable[[Callable
             if parameter.kind is not inspect.Parameter.VAR_KEYWORD
         ]
         for parameter in own_parameters:
-            if panel := _panel_of(parameter.name):
-                parameter.annotation.__metadata__[0].rich_help_panel = panel
+            if parameter.name in _PANELS:
+                parameter.annotation.__metadata__[0].rich_help_panel = _PANELS[parameter.name]
         fields = [(field, kind) for kind in kinds for field in dataclasses.fields(kind) if field.metadata]
         made = [_parameter(*field) for field in sorted(fields, key=lambda field: field[0].metadata["rare"])]
         kept = [parameter for parameter in made if parameter.name not in skip]
@@ -133,14 +131,10 @@ def _parameter(field: "dataclasses.Field[Any]", kind: type) -> inspect.Parameter
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
-def _panel_of(name: str) -> str | None:
-    return next((panel for panel, names in _PANELS.items() if name in names), None)
-
-
 def _panel(field: "dataclasses.Field[Any]", kind: type) -> str | None:
     """Returns the help panel: one for rare options of each question, one for the other options of questions."""
     if not field.metadata["rare"]:
-        return _panel_of(field.name) or ("Questions" if kind in switches() else None)
+        return _PANELS.get(field.name, "Questions" if kind in switches() else None)
     question = next((declared.name for declared in questions() if kind in (declared.switches, declared.choices)), "")
     return f"{RARE}: {question}" if question else RARE
 

@@ -1,6 +1,5 @@
 """Prints lines without the control characters of names, captions and foreign errors, which steer a terminal."""
 
-import contextlib
 import os
 import re
 import sys
@@ -33,5 +32,4 @@ def open_in_browser(address: str) -> None:
     if sys.platform != "linux" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
         import webbrowser
 
-        with contextlib.suppress(webbrowser.Error):
-            webbrowser.open(address)
+        webbrowser.open(address)

@@ -71,9 +71,7 @@ class Comparison(Shown):
     families: tuple[MeasuredFamily, ...] = ()
 
     def _lines(self) -> list[str]:
-        sentences = self.verdict.splitlines()
-        more = [f"and {len(sentences) - 3} more: comparison.verdict"] if len(sentences) > 4 else []
-        return [*sentences[: 3 if more else 4], *more, f"tables: {', '.join(self.tables)}; save(DIR) writes them"]
+        return [*self.verdict.splitlines()[:4], f"tables: {', '.join(self.tables)}; save(DIR) writes them"]
 
     def _table(self) -> pl.DataFrame:
         columns = ("study", "augmentation", "reference_mean", "mean", "ratio", "ratio_low", "ratio_high", "significant")

@@ -228,11 +228,7 @@ class Study(Shown, Exports):
         return build_report(reader, figures=figures, formats=formats, images=images)
 
     def show(self) -> Path:
-        """Opens `report.html` in the browser, made first where it is missing or older than the measurements.
-
-        Returns:
-            The path of `report.html`.
-        """
+        """Opens `report.html` in the browser and returns its path; makes it first where it is missing or older."""
         path = self.folder / "report.html" if self.is_reported() else self.report()
         webbrowser.open(path.resolve().as_uri())
         return path
