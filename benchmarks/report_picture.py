@@ -27,7 +27,7 @@ def main() -> None:
         browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(viewport={"width": WIDTH, "height": 1000}, color_scheme="light")
         page.goto(report.as_uri())
-        page.wait_for_selector("#tree .main-svg")
+        page.wait_for_selector("#answer .changes")
         height = page.evaluate("document.querySelectorAll('main section')[1].getBoundingClientRect().top + scrollY")
         first: FloatRect = {"x": 0, "y": 0, "width": WIDTH, "height": height - MARGIN}
         page.screenshot(path=folder / "report.png", clip=first, full_page=True)

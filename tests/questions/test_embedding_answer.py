@@ -175,6 +175,20 @@ def test_what_is_not_significant_is_named():
     assert found[2] == "noise moves the embedding 14 times as far as flip [8 to 26].", "the first that are told apart"
 
 
+def test_how_many_images_would_settle_the_rest():
+    ratios = {PAIRS[0]: (1.5, 2.0), PAIRS[1]: (1.2, 2.0), PAIRS[3]: (1.01, 2.0)}
+    tables = [differences([pair], [], ratio=(r, r / width, r * width)) for pair, (r, width) in ratios.items()]
+
+    def settled(images):
+        """The pairs whose interval, narrower by the root of the number of images, no longer contains 1."""
+        return sum(ratio > width ** ((50 / images) ** 0.5) for ratio, width in ratios.values())
+
+    assert (settled(200), settled(1_250)) == (1, 2)
+    found = which_differ(pl.concat(tables), ORDER[:3], 50)
+    words = "about 200 images would settle 1 of these 3 pairs and about 1,250 images 2."
+    assert found[-2] == f"If the ratios are as measured, {words}"
+
+
 def test_nothing_differs():
     found = which_differ(differences(PAIRS, [], difference=0.0), ORDER, 50)
     assert found == ["None: no augmentation moves the embedding more than another."]

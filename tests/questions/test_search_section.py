@@ -53,6 +53,7 @@ def sentences(table, images=12):
         "is_weak": False,
         "chance": "8.3 %",
         "near": None,
+        "least_safe": None,
     }
     return paragraphs("search/answer.html.j2", content)
 

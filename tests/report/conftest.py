@@ -34,7 +34,7 @@ def visit(browser: Browser, study: Study) -> Iterator[Callable[..., Page]]:
     seen: list[str] = []
     contexts: list[BrowserContext] = []
 
-    def opened(width: int = 1600, scheme: str = "light", **settings: Any) -> Page:
+    def opened(width: int = 1600, scheme: str = "light", *, folded: bool = False, **settings: Any) -> Page:
         context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, **settings)
         contexts.append(context)
         page = context.new_page()
@@ -43,7 +43,10 @@ def visit(browser: Browser, study: Study) -> Iterator[Callable[..., Page]]:
         page.on("dialog", lambda dialog: (seen.append(f"dialog: {dialog.message}"), dialog.dismiss()))
         page.on("request", lambda request: request.url.startswith(inside) or seen.append(request.url))
         page.goto(address)
-        page.wait_for_selector("#tree .main-svg")
+        if not folded:
+            page.evaluate("document.querySelectorAll('.fold').forEach((fold) => { fold.open = true; })")
+            page.wait_for_selector("#tree .main-svg")
+        page.wait_for_selector("img[data-packed]", state="detached")
         return page
 
     address = (study.folder / "report.html").as_uri()

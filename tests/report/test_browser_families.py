@@ -35,6 +35,7 @@ def test_it_fits_and_its_figures_are_there(browser, made, width):
     page.on("console", lambda message: seen.append(message.text))
     page.on("pageerror", lambda error: seen.append(str(error)))
     page.goto((made.folder / "report.html").as_uri())
+    page.evaluate("document.querySelectorAll('.fold').forEach((fold) => { fold.open = true; })")
     page.wait_for_selector("#cosine .main-svg")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert width < 1280 or page.evaluate(TOO_WIDE) == []
@@ -42,8 +43,8 @@ def test_it_fits_and_its_figures_are_there(browser, made, width):
     assert page.locator("#summary-table tbody tr").count() == len(FAMILIES_MADE)
     assert page.locator("#summary-more tbody tr").count() == len(FAMILIES_MADE)
     assert page.locator("#filter option").count() == len(FAMILIES_MADE) + 1
-    assert page.locator("#strength img").count() == 1
-    assert page.locator("#answer img").count() == 1
+    assert page.locator("#strength img").count() == 2
+    assert page.locator("#answer .changes li").count() == len(FAMILIES_MADE)
     page.locator("#answer a[href='#tolerances']").click()
     assert page.evaluate("location.hash") == "#tolerances"
     context.close()

@@ -1,6 +1,7 @@
 """What others read holds no path of the machine; and without pictures, no image and no id of one."""
 
 import base64
+import gzip
 import json
 import re
 from pathlib import Path
@@ -69,8 +70,8 @@ def texts(folder: Path):
         if path.suffix in (".csv", ".svg", ".html"):
             text = path.read_text()
             yield path.name, text
-            for number, part in enumerate(re.findall(r"data:image/svg\+xml;base64,([A-Za-z0-9+/=]+)", text)):
-                yield f"{path.name}, figure {number}", base64.b64decode(part).decode()
+            for number, part in enumerate(re.findall(r"data:application/gzip;base64,([A-Za-z0-9+/=]+)", text)):
+                yield f"{path.name}, figure {number}", gzip.decompress(base64.b64decode(part)).decode()
         elif path.suffix == ".parquet" and path.parent.name != "shards":
             yield path.name, json.dumps(pl.read_parquet(path).to_dicts(), default=str)
 

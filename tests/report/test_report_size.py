@@ -1,4 +1,4 @@
-"""At most 10 MB whatever the number of images."""
+"""At most 4 MB whatever the number of images."""
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +15,7 @@ from support.synthetic import make_study
 
 pytestmark = [pytest.mark.slow, pytest.mark.matrix]
 
-LIMIT = 10_000_000
+LIMIT = 4_000_000
 
 
 def as_if_measured(rows, shown):

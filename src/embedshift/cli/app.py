@@ -188,6 +188,7 @@ def report(
     gallery: Annotated[
         int | None, typer.Option(min=1, help="Number of images in these figures, drawn by the seed.")
     ] = None,
+    paper: Annotated[bool, typer.Option("--paper", help="Show the paper's figures and claims first.")] = False,
     no_pictures: Annotated[
         bool,
         typer.Option("--no-pictures", help="Write no image to any file; replace ids by hashes.", rich_help_panel=RARE),
@@ -212,6 +213,7 @@ def report(
         figures=None if figures is None else names(figures),
         formats=names(formats),
         images=gallery if images is None else names(images),
+        paper=paper,
         pictures=not no_pictures,
         images_root=images_root,
         groups=groups,

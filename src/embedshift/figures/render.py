@@ -4,6 +4,7 @@ It needs only matplotlib and Pillow.
 """
 
 import base64
+import gzip
 import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -109,9 +110,9 @@ def _saved(picture: Image.Image, kind: str, **settings: Any) -> bytes:
 
 
 def _forms(picture: Image.Image, svg: bytes | None) -> Iterator[str]:
-    """Yields a figure as `data:` addresses, the best first: as vectors, then as bitmaps."""
+    """Yields a figure as `data:` addresses, the best first: as packed vectors, then as bitmaps."""
     if svg is not None:
-        yield address(svg, "image/svg+xml")
+        yield address(gzip.compress(svg, mtime=0), "application/gzip")  # the page unpacks it
     for scale, quality in _STEPS if svg is not None else _STEPS[1:]:
         side = [max(1, round(pixels * scale)) for pixels in picture.size]
         small = picture if scale == 1 else picture.resize(side, Image.Resampling.LANCZOS)

@@ -30,8 +30,8 @@ __all__ = ["build_report"]
 
 log = logging.getLogger(__name__)
 
-# The page has 10 MB, of which plotly takes 4.8.
-FIGURE_BYTES = 1_900_000
+# The page has 4 MB, of which plotly takes 2.
+FIGURE_BYTES = 800_000
 # Pages of a figure with images that the file holds; all of them lie in `figures/`.
 EMBEDDED_PAGES = 2
 # Positions of the page's own sections among those of the questions.
@@ -46,6 +46,7 @@ def build_report(
     figures: Sequence[str] | None = None,
     formats: Sequence[str] = ("png", "svg"),
     images: Sequence[str] | int | None = None,
+    paper: bool = False,
 ) -> Path:
     """Makes everything after the shards again: tables, figures and `report.html`, in this order."""
     check_formats(formats)
@@ -65,7 +66,8 @@ def build_report(
     shown, too_large = embedded.embed(drawn, FIGURE_BYTES)
     encoder = reader.naming.setting(reader.info.encoder.title or reader.info.encoder.name)
     by_name = {figure.name: figure for figure in shown}
-    html = _page(PageInput(data, encoder, by_name, records), shown, too_large)
+    is_papers = paper or (reader.info.config.get("augmentations") == "paper" and "clip" in encoder.lower())
+    html = _page(PageInput(data, encoder, by_name, records, is_papers), shown, too_large)
     path = reader.folder / "report.html"
     # A name may hold bytes that are not UTF-8: they are written as they are read, escaped.
     content = html.encode("utf-8", "backslashreplace")
@@ -113,7 +115,7 @@ def _page(given: PageInput, figures: Sequence[EmbeddedFigure], too_large: int) -
     report_sections = {
         "answers": first_screen(given),
         "charts": Section("distributions", "Distributions", {"charts": charts}),
-        "figures": _figures([figure for figure in figures if not figure.section], too_large),
+        "figures": _figures(given, [figure for figure in figures if not figure.section], too_large),
         "measured": _measured(given),
         "glossary": glossary(given.reader.questions),
     }
@@ -142,9 +144,10 @@ def _charts(given: PageInput) -> Iterator[Chart]:
             yield from part.charts(given)
 
 
-def _figures(figures: Sequence[EmbeddedFigure], too_large: int) -> Section:
+def _figures(given: PageInput, figures: Sequence[EmbeddedFigure], too_large: int) -> Section:
     note = facts.figure_note(len(figures), too_large)
-    return Section("figures", "The paper's figures", {"figures": figures, "figure_note": note})
+    content = {"figures": figures, "figure_note": note, "is_open": given.is_papers}
+    return Section("figures", "The paper's figures", content, is_last=not given.is_papers)
 
 
 def _measured(given: PageInput) -> Section:

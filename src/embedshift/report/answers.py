@@ -1,14 +1,17 @@
 """The first screen of the page: the answers of the questions, and which differences are significant."""
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
 from markupsafe import Markup
 
+from embedshift.augmentations.family import FAMILIES
 from embedshift.config import Json
-from embedshift.report.numbers import times
+from embedshift.figures.style import human
+from embedshift.report.numbers import times, with_interval
 from embedshift.report.page import fill
 from embedshift.report.section import Answer, PageInput, Section, parts_of_page
 from embedshift.statistics.differences import ordered
@@ -38,12 +41,31 @@ def first_screen(page: PageInput) -> Section:
         answers = [filled for filled in answers if filled.answer.covers_all_levels]
     content = {
         "answers": answers,
-        "figure": next((filled.answer.figure for filled in answers if filled.answer.figure), None),
+        "changes": changes(page),
         "one_level": ONE_LEVEL if one_level else "",
         "images": page.data.images,
         "groups": page.info.groups,
     }
     return Section("answer", "Main results", content)
+
+
+def changes(page: PageInput) -> list[Json]:
+    """Returns augmentations, or families, with relative shifts and their places on a scale in percent."""
+    summary = page.data.need("summary").filter(metric=COSINE).drop_nulls("mean").sort("mean", maintain_order=True)
+    family_of = {view: family for family in page.reader.families for view in family.views}
+    keys = ("relative_shift", "relative_shift_low", "relative_shift_high")
+    longest = 1.02 * max([1.0, *(row[key] or 0.0 for row in summary.iter_rows(named=True) for key in keys)])
+    changes: dict[str, Json] = {}
+    for row in summary.iter_rows(named=True):
+        family = family_of.get(row["augmentation"])
+        name, words = row["augmentation"], page.info.descriptions.get(row["augmentation"], "")
+        if family:
+            name, words = human(family.name), FAMILIES[family.name].what_it_does if family.name in FAMILIES else ""
+        empty = {"name": name, "what": words.removesuffix("."), "another": 100 / longest, "places": [], "shifts": []}
+        change = changes.setdefault(name, empty)
+        change["places"].append([None if row[key] is None else 100 * max(0.0, row[key]) / longest for key in keys])
+        change["shifts"].append(with_interval(*(row[key] for key in keys)))
+    return list(changes.values())
 
 
 def _filled(page: PageInput) -> list[_FilledAnswer]:
@@ -78,11 +100,19 @@ def differences_content(
     by_pairs = ordered(differences, COSINE, order)
     pairs = list(itertools.combinations(by_pairs.names, 2))
     told_apart = [pair for pair in pairs if pair in by_pairs.significant and pair in by_pairs.ratios]
+    open_pairs = [pair for pair in pairs if pair not in by_pairs.significant]
+    # The interval of a logarithm of a ratio becomes narrower by the root of the number of images.
+    needed = [
+        images * (math.log(high / low) / 2 / math.log(ratio)) ** 2
+        for ratio, low, high in (by_pairs.ratios[pair] for pair in open_pairs if pair in by_pairs.ratios)
+        if 0 < low < high and ratio != 1
+    ]
     cosine = differences.filter(pl.col("metric") == COSINE)["difference"]
     return content | {
         "any_difference": not (cosine.fill_null(0.0).abs() < ROUNDING).all(),
         "pairs": len(pairs),
-        "open_pairs": [pair for pair in pairs if pair not in by_pairs.significant],
+        "open_pairs": open_pairs,
+        "more_images": [(more * images, sum(count <= more * images for count in needed)) for more in (4, 25)],
         "ratio": (*told_apart[0], *times(*by_pairs.ratios[told_apart[0]])) if told_apart else None,
         "without_ratio": len(pairs) - len(by_pairs.ratios) // 2,
     }

@@ -1,6 +1,8 @@
 """Combines sections into one HTML file. The templates escape all text from users."""
 
+import base64
 import functools
+import gzip
 import importlib.resources
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -64,9 +66,10 @@ def question_sections(page: PageInput) -> list[PlacedSection]:
 
 
 def render(sections: Sequence[PlacedSection], **content: Any) -> str:
-    ordered = sorted(sections, key=lambda placed: placed.order)
+    ordered = sorted(sections, key=lambda placed: (placed.section.is_last, placed.order))
     contents = [(placed.section.id, placed.section.title) for placed in ordered]
     # Read as a file, because the function that returns it would import all of plotly.
-    script = Markup((importlib.resources.files("plotly") / "package_data" / "plotly.min.js").read_text("utf-8"))
+    script = (importlib.resources.files("plotly") / "package_data" / "plotly.min.js").read_bytes()
+    plotly = base64.b64encode(gzip.compress(script, mtime=0)).decode()
     template = templates().get_template("page.html.j2")
-    return template.render(plotly=script, contents=contents, sections=[placed.html for placed in ordered], **content)
+    return template.render(plotly=plotly, contents=contents, sections=[placed.html for placed in ordered], **content)

@@ -23,6 +23,7 @@ class PageInput:
     encoder: str
     figures: Mapping[str, EmbeddedFigure]
     records: Sequence[ShardRecord]
+    is_papers: bool = False  # its figures and claims are not the last sections
 
     @property
     def reader(self) -> Reader:
@@ -43,6 +44,7 @@ class Section:
     title: str
     content: Mapping[str, Any] = field(default_factory=dict)
     images: Mapping[str, str] = field(default_factory=dict)
+    is_last: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,6 @@ class Answer:
 
     title: str
     content: Mapping[str, Any]
-    figure: EmbeddedFigure | None = None
     covers_all_levels: bool = False
 
 

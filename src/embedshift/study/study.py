@@ -198,6 +198,7 @@ class Study(Shown, Exports):
         formats: Sequence[str] = ("png", "svg"),
         tree: object = None,
         images: Sequence[str] | int | None = None,
+        paper: bool = False,
         pictures: bool = True,
         images_root: str | Path | None = None,
         groups: Choice | None = None,
@@ -210,6 +211,7 @@ class Study(Shown, Exports):
             formats: File formats of the figures: "png", "svg", "pdf".
             tree: Settings of the clustering: `embedshift.questions.clusters.Tree`.
             images: For figures that show images: ids, or how many to draw by the study's seed.
+            paper: Whether the paper's figures and claims are shown first; a study of CLIP with them always does.
             pictures: Whether images may be shown. If False, neither the page nor `figures/` contains any, and a hash
                 replaces every image id.
             images_root: The folder that holds the images on this machine; None = where the run read them, if this user
@@ -225,7 +227,7 @@ class Study(Shown, Exports):
         root = check_images_root(images_root)
         set_groups(self.reader(), groups)
         reader = replace(self.reader(tree, *choices), pictures=pictures, images_root=root)
-        return build_report(reader, figures=figures, formats=formats, images=images)
+        return build_report(reader, figures=figures, formats=formats, images=images, paper=paper)
 
     def show(self) -> Path:
         """Opens `report.html` in the browser and returns its path; makes it first where it is missing or older."""

@@ -21,7 +21,8 @@ def section(page: PageInput) -> Section | None:
     if "claims" not in page.reader.table_names:
         return None
     claims = claim_rows(page.data.need("claims"))
-    return Section("claims", "Claims", {"claims": claims, "verdicts": verdict_counts(claims)})
+    content = {"claims": claims, "verdicts": verdict_counts(claims)}
+    return Section("claims", "Claims", content, is_last=not page.is_papers)
 
 
 def claim_rows(claims: pl.DataFrame) -> list[Row]:

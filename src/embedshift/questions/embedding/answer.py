@@ -1,7 +1,6 @@
 """The question's answer on the first screen: which augmentations move the embedding most and least."""
 
 from collections.abc import Mapping
-from types import MappingProxyType
 
 import polars as pl
 
@@ -17,13 +16,12 @@ NAMED = 3
 
 
 def answer(page: PageInput) -> Answer:
-    """Returns the answer, with the ruler beside it."""
     shifts = page.data.table("shifts")
     columns = "augmentation", "relative_to_others"
     relative_to_others = {} if shifts is None else dict(shifts.select(*columns).drop_nulls().iter_rows())
     units, pairs = page.data.units_with(COSINE), page.data.table("differences")
-    content = shift_extremes(page.data.summary, page.encoder, units, relative_to_others, pairs, page.info.descriptions)
-    return Answer("How far does the embedding move?", content, figure=page.figures.get("ruler"))
+    content = shift_extremes(page.data.summary, page.encoder, units, relative_to_others, pairs)
+    return Answer("How far does the embedding move?", content)
 
 
 def shift_extremes(
@@ -32,7 +30,6 @@ def shift_extremes(
     images: int,
     relative_to_others: Mapping[str, float],
     pairs: pl.DataFrame | None = None,
-    descriptions: Mapping[str, str] = MappingProxyType({}),
 ) -> Json:
     """Returns the augmentations with the largest and the smallest shift, by means and by their pairs."""
     measured = summary.filter((pl.col("metric") == COSINE) & pl.col("mean").is_not_null())
@@ -43,11 +40,9 @@ def shift_extremes(
     far = [row for row in rows if (row["relative_shift"] or 0.0) > FAR and row["augmentation"] in relative_to_others]
     by_name = {row["augmentation"]: _formatted(row) for row in rows}
     order = None if pairs is None or images < LEAST_IMAGES else ordered(pairs, COSINE, list(by_name))
-    leads = order.most if order and len(order.most) < len(rows) else [least["augmentation"], most["augmentation"]]
     return {
         "encoder": encoder,
         "augmentations": len(rows),
-        "what": {name: descriptions[name] for name in leads[:NAMED] if name in descriptions},
         "furthest": order and [by_name[name] for name in order.most],
         "nearest": order and [by_name[name] for name in reversed(order.least)],
         "most": _formatted(most),

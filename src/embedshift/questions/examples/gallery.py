@@ -13,7 +13,7 @@ from embedshift.store.reader import Reader
 from embedshift.store.redraw import RedrawnImage, iter_redrawn
 
 # Images of each kind, longest side in pixels, WebP quality: tried in this order until the gallery fits.
-STEPS = ((3, 224, 80), (3, 192, 75), (3, 160, 65), (2, 160, 60), (2, 128, 50), (1, 128, 45), (1, 96, 35))
+STEPS = ((3, 144, 60), (2, 144, 55), (2, 128, 50), (1, 128, 45), (1, 96, 35))
 KINDS = {"most": "Largest shift", "typical": "Typical", "least": "Smallest shift"}
 
 

@@ -12,8 +12,8 @@ from embedshift.store.naming import ImageNaming
 
 Row = Json
 
-# The page has 10 MB: plotly takes 4.8, figures 1.9, the gallery the rest except for the text.
-GALLERY_BYTES = 2_600_000
+# The page has 4 MB: plotly takes 2, figures 0.8, the gallery the rest except for the text.
+GALLERY_BYTES = 800_000
 ROLES = {
     "original": "original",
     "view": "view",
@@ -97,7 +97,7 @@ def gallery_notes(gallery: Gallery, has_vectors: bool, naming: ImageNaming) -> l
             "call again."
         )
     if gallery.left_out:
-        notes.append(f"{gallery.left_out} images are left out to keep this file below 10 MB.")
+        notes.append(f"{gallery.left_out} images are left out to keep this file below 4 MB.")
     return notes
 
 

@@ -1,5 +1,6 @@
 """The question's answer on the first screen: how often a search finds the original first."""
 
+import math
 from collections.abc import Sequence
 
 import polars as pl
@@ -16,6 +17,8 @@ RECALL = "recall@1"
 SAFE, HALF = 0.95, 0.5
 # Recall by chance that is worth saying.
 CHANCE = 0.01
+# Fewer images, all of them found, have an interval that begins below `SAFE`.
+LEAST_SAFE = math.ceil(math.log(0.025) / math.log(SAFE))
 
 
 def answer(page: PageInput) -> Answer | None:
@@ -23,7 +26,8 @@ def answer(page: PageInput) -> Answer | None:
     if table is None:
         pairs = page.reader.table("duplicates")
         return None if pairs is None else Answer("Which images are duplicates?", found_duplicates(page, pairs))
-    content = recall_summary(page, table) | {"near": near_duplicates(page.reader)}
+    least_safe = LEAST_SAFE if page.data.units < LEAST_SAFE else None
+    content = recall_summary(page, table) | {"near": near_duplicates(page.reader), "least_safe": least_safe}
     return Answer("Does image search still find the original?", content)
 
 

@@ -12,8 +12,8 @@ from embedshift.store.redraw import RedrawnImage, iter_redrawn
 
 # Longest side in pixels and WebP quality, tried in this order until all fit: at the last one 42 images of noise do.
 STEPS = ((144, 65), (112, 60), (80, 50), (64, 40))
-# Of the page's 10 MB.
-BUDGET = 250_000
+# Of the page's 4 MB.
+BUDGET = 150_000
 
 # Image id, and the name of its view or "original".
 Key = tuple[str, str]

@@ -23,9 +23,7 @@ def answer(page: PageInput) -> Answer | None:
         "baseline": baseline,
         "images": page.data.units_with(COSINE),
     }
-    figure = page.figures.get("tolerance") if page.data.shows_one_level else None
-    title = "How strong a change does the embedding tolerate?"
-    return Answer(title, content, figure=figure, covers_all_levels=True)
+    return Answer("How strong a change does the embedding tolerate?", content, covers_all_levels=True)
 
 
 def tolerances_of(table: pl.DataFrame) -> Json:

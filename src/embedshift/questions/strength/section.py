@@ -50,8 +50,7 @@ def section(page: PageInput) -> Section | None:
         ],
         "corruption": None if corruption is None else corruption_table(corruption, corruptions_of(families)),
         "curves": page.figures.get("strength"),
-        # Where one level of each family stands for it, the answer shows the tolerances.
-        "tolerances": None if page.data.shows_one_level else page.figures.get("tolerance"),
+        "tolerances": page.figures.get("tolerance"),
     }
     return Section("strength", "Tolerance", {"strength": content})
 

@@ -6,22 +6,33 @@ from embedshift.config import Json
 from embedshift.questions.whitening.held_out import RECALL
 from embedshift.questions.whitening.tables import ALL, IMAGES
 from embedshift.report.numbers import fixed, with_interval
-from embedshift.report.section import PageInput, Part, Section
+from embedshift.report.section import Answer, PageInput, Part, Section
 
 TITLES = {"mrr": "mean reciprocal rank", "neighbours@10": "neighbours kept", "hub": "largest hub"}
 
 
 def section(page: PageInput) -> Section | None:
-    """Returns the section; None if the study stores no vectors, or has no views."""
+    content = measured_maps(page)
+    return Section("whitening", "Whitening", {"whitening": content}) if content else None
+
+
+def answer(page: PageInput) -> Answer | None:
+    content = measured_maps(page)
+    title, always = "Can it be made less sensitive?", page.data.shows_one_level
+    return Answer(title, {"whitening": content}, covers_all_levels=always) if content else None
+
+
+def measured_maps(page: PageInput) -> Json | None:
+    """Returns what a search finds with each map; None if the study stores no vectors, or has no views."""
     if not page.info.has_vectors or not page.data.augmentations:
         return None
     table = page.data.table("whitening")
     if table is None or table.is_empty():
-        return Section("whitening", "Whitening", {"whitening": {"rows": [], "few": table is not None}})
+        return {"rows": [], "few": table is not None}
     means = table.filter(augmentation=ALL)
     family_of = {view: family.name for family in page.reader.families for view in family.views}
     best = means.filter("recommended", metric=RECALL).to_dicts()
-    content = {
+    return {
         "maps": means["map"].unique(maintain_order=True).to_list(),
         "rows": [_row(TITLES.get(str(name), name), rows) for (name,), rows in _by(means, "metric")],
         "recall": recall_rows(table.filter(pl.col("augmentation") != ALL, metric=RECALL), family_of),
@@ -29,7 +40,6 @@ def section(page: PageInput) -> Section | None:
         "chosen": best[0] | {"interval": _interval(best[0])} if best else None,
         "images": min(IMAGES, page.data.images),
     }
-    return Section("whitening", "Whitening", {"whitening": content})
 
 
 def recall_rows(recall: pl.DataFrame, family_of: dict[str, str]) -> list[Json]:
@@ -55,4 +65,4 @@ def _interval(row: Json) -> str:
 
 TERMS = {"whitening": "A linear map after which originals, or shifts, vary equally in every direction."}
 
-PART = Part(section, terms=TERMS)
+PART = Part(section, answer=answer, terms=TERMS)

@@ -5,7 +5,8 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const root = document.documentElement;
 const themeButton = document.getElementById("theme");
 const systemDark = matchMedia("(prefers-color-scheme: dark)");
-const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : systemDark.matches);
+let printing = false;
+const isDark = () => !printing && (root.dataset.theme ? root.dataset.theme === "dark" : systemDark.matches);
 
 // Colours as the style sheet has them: a part of white on a dark ground, where black would vanish.
 function shade(colour) {
@@ -40,7 +41,11 @@ function themed(layout, plot) {
   };
 }
 
+const distributions = document.querySelector("#distributions > details");
+
+// Plotly is there once it is unpacked; a chart in a folded section has no size.
 function drawCharts() {
+  if (!window.Plotly || !distributions?.open) return;
   for (const [id, chart] of Object.entries(data.charts)) {
     const plot = document.getElementById(id);
     const buttons = ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"];
@@ -87,11 +92,14 @@ for (const table of document.querySelectorAll("table.sortable")) {
 // Gallery, where there is one: one augmentation at a time; its pictures are decoded when they are first shown.
 const filter = document.getElementById("filter");
 
-function showGroups() {
+const groups = document.querySelectorAll(".group");
+
+function showGroups(all) {
   let cards = 0;
-  for (const group of document.querySelectorAll(".group")) {
-    group.hidden = filter.value !== "all" && group.dataset.augmentation !== filter.value;
-    if (group.hidden) continue;
+  for (const group of groups) {
+    const shown = all === true || filter.value === "all" || group.dataset.augmentation === filter.value;
+    group.hidden = shown ? false : "until-found";
+    if (!shown) continue;
     cards += group.querySelectorAll(".card").length;
     for (const image of group.querySelectorAll("img[data-picture]:not([src])")) image.src = data.pictures[image.dataset.picture];
   }
@@ -100,6 +108,74 @@ function showGroups() {
 
 if (filter) {
   filter.addEventListener("change", showGroups);
+  for (const group of groups) {
+    group.addEventListener("beforematch", () => {
+      filter.value = group.dataset.augmentation;
+      showGroups();
+    });
+  }
   showGroups();
 }
+
+// Sections are folded. The address, the contents, the browser's search and its printer open them.
+function unfold(hash) {
+  const target = hash.length > 1 && document.getElementById(hash.slice(1));
+  if (!target) return;
+  for (let box = target.querySelector(":scope > details") ?? target; box; box = box.parentElement) {
+    if (box.tagName === "DETAILS") box.open = true;
+  }
+}
+
+function showAddress() {
+  unfold(location.hash);
+  if (location.hash.length > 1) document.getElementById(location.hash.slice(1))?.scrollIntoView();
+}
+
+addEventListener("hashchange", showAddress);
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("a[href^='#']");
+  if (link) unfold(link.hash);
+  const summary = event.target.closest(".fold > summary");
+  if (!summary) return;
+  const address = summary.parentElement.open ? "" : summary.closest("section").id; // it opens after the click
+  history.replaceState(null, "", `#${address}`);
+});
+distributions?.addEventListener("toggle", drawCharts);
+
+let unfolded = [];
+addEventListener("beforeprint", () => {
+  unfolded = [...document.querySelectorAll("details:not([open])")];
+  for (const box of unfolded) box.open = true;
+  if (filter) showGroups(true);
+  printing = true;
+  drawCharts();
+});
+addEventListener("afterprint", () => {
+  printing = false;
+  drawCharts();
+  for (const box of unfolded) box.open = false;
+  if (filter) showGroups();
+});
+
+// Figures and Plotly are packed, which makes the page a third as large.
+async function unpack(base64) {
+  const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
+}
+
+async function unpackAll() {
+  for (const image of document.querySelectorAll("img[data-packed]")) {
+    const drawing = await unpack(image.dataset.packed.split(",")[1]);
+    image.src = URL.createObjectURL(new Blob([drawing], { type: "image/svg+xml" }));
+    image.removeAttribute("data-packed");
+  }
+  if (!distributions) return;
+  const script = document.createElement("script");
+  script.textContent = await unpack(document.getElementById("plotly").textContent);
+  document.head.append(script);
+  drawCharts();
+}
+
 showTheme();
+showAddress();
+unpackAll();
