@@ -102,7 +102,7 @@ def sentence_transformers(given: Given) -> Work:
     from PIL import Image
     from sentence_transformers import SentenceTransformer
 
-    model = SentenceTransformer(given.clip, device="cpu")
+    model: Any = SentenceTransformer(given.clip, device="cpu")
 
     def embed(batch: int | None) -> Any:
         asked = {} if batch is None else {"batch_size": batch}

@@ -73,7 +73,7 @@ def test_the_nearest_pairs_are_printed_by_group(cli, study):
     pairs = study.duplicates()
     assert len(pairs) > 10
     together, images = pairs["group"].n_unique(), len({*pairs["image_id"], *pairs["other"]})
-    assert f"{len(pairs)} pairs, in {together} groups of together {images} images, have a cosine of 0.5" in done.out
+    assert f"{len(pairs)} pairs in {together} group{"s" * (together > 1)} of {images} images, with a cosine of 0.5" in done.out
     assert [line.split()[-2:] for line in done.out.splitlines() if line.startswith("  group ")] == [
         [*row] for row in pairs.head(10).select("image_id", "other").rows()
     ]

@@ -6,6 +6,7 @@ import polars as pl
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from embedshift.report.numbers import count
 from embedshift.statistics.duplicates import rule_in_words
 from embedshift.study import Study
 from embedshift.study.whitening import WhitenedStudy
@@ -96,7 +97,8 @@ def duplicate_lines(study: Study) -> Iterator[str]:
         yield f"No duplicates found: no two images have {rule}."
         return
     images, groups = pl.concat([pairs["image_id"], pairs["other"]]).n_unique(), pairs["group"].n_unique()
-    yield f"Likely duplicates: {len(pairs):,} pairs, in {groups:,} groups of together {images:,} images, have {rule}:"
+    words = f"{count(len(pairs), 'pair')} in {count(groups, 'group')} of {images:,} images"
+    yield f"Likely duplicates: {words}, with {rule}:"
     for row in pairs.head(PRINTED).iter_rows(named=True):
         yield f"  group {row['group']}  cosine {row['cosine']:.4f}  {row['image_id']}  {row['other']}"
     if len(pairs) > PRINTED:
