@@ -32,7 +32,7 @@ help: ## This list
 	$(BIN)/python -m pip install --quiet -e '.[offline,dev]'
 	touch $@
 
-demo: .venv/user ## Measure the bundled encoder on eight photographs; prints the table and what was written
+demo: .venv/user ## Measure the bundled encoder on pieces of photographs; prints the table and what was written
 	$(BIN)/embedshift demo --out $(OUT)
 
 test: .venv/dev ## Install what tests need, run every promise's test, a process for each core up to four: five minutes

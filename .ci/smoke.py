@@ -1,9 +1,11 @@
 """The wheel by itself: built from the sdist, installed in a new environment, and its demo run far from the repository.
 
+Then some images are measured with the newest OpenCV 4 and with the newest 5: all metrics are to be equal.
 Prints what the install took, and leaves wheel and sdist in build/dist: a release publishes what was tried.
 Anything that is missing ends it with one line and exit code 1.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -16,6 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 TABLES = {"summary", "ranking", "differences"}
+OPENCV = (">=4.10.0.84,<5", ">=5,<6")
 
 
 class Missing(Exception):
@@ -43,9 +46,12 @@ def built(folder: Path) -> Path:
 
 
 def in_source() -> set[str]:
-    """Every file of the package as git knows it: modules, templates, style and data."""
-    listed = subprocess.run(["git", "ls-files", "src/embedshift"], cwd=ROOT, capture_output=True, text=True, check=True)
-    return {name.removeprefix("src/") for name in listed.stdout.splitlines()}
+    """Every file of the package as git knows it: modules, templates, style and data; and the pages."""
+    command = ["git", "ls-files", "src/embedshift", "docs/*.md"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return {name.removeprefix("src/") for name in listed.stdout.splitlines() if name.startswith("src/")} | {
+        f"embedshift/{name}" for name in listed.stdout.splitlines() if name.startswith("docs/")
+    }
 
 
 def lacking(wheel: Path, wanted: set[str]) -> list[str]:
@@ -74,6 +80,17 @@ def check_study(out: Path) -> str:
     return f"{len(tables)} tables, {len(figures)} files of figures, a report of {report.stat().st_size // 1024} KiB"
 
 
+def measured_with(opencv: str, home: Path, place: Path) -> list[object]:
+    """The summary of four images of the demo with one OpenCV."""
+    run(home / "bin/python", "-m", "pip", "install", "-q", f"opencv-python-headless{opencv}", where=place)
+    found = run(home / "bin/python", "-c", "import cv2; print(cv2.__version__)", where=place).strip()
+    settings = ("--model", "dinov2-small-offline", "--limit", "4", "--no-report", "--quiet", "--json")
+    line = run(home / "bin/embedshift", "run", "demo/photos", "--out", f"opencv-{found}", *settings, where=place)
+    print(f"smoke: with OpenCV {found} four images were measured")
+    summary: list[object] = json.loads(line)["summary"]
+    return summary
+
+
 def try_out(place: Path) -> None:
     """Builds, installs and runs in a folder, a line for each; raises `Missing`."""
     wheel, home = built(ROOT / "build" / "dist"), place / "venv"
@@ -91,6 +108,10 @@ def try_out(place: Path) -> None:
     start = time.perf_counter()
     run(home / "bin/embedshift", "demo", "--out", "demo", where=place)
     print(f"smoke: the demo took {time.perf_counter() - start:.0f} s: {check_study(place / 'demo')}")
+    run(home / "bin/embedshift", "docs", "check", where=place)
+    four, five = (measured_with(opencv, home, place) for opencv in OPENCV)
+    if four != five:
+        raise Missing("OpenCV 4 and 5 give different metrics")
 
 
 def main() -> int:

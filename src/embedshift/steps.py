@@ -100,7 +100,7 @@ def run_study(
         until = stored.until if finished and stored is not None else until
         pending = [] if finished else [shard for shard in study.shards if shard.index not in done]
         complete = finished and not _altered_tables(out) and not _other_groups(out, groups)
-        _warn_of_changes(changed_among(study, measured, changed_images(study.shards, done)))
+        _warn_of_changes(*changed_among(study, measured, changed_images(study.shards, done)))
         images_done = sum(record.images + len(record.failures) for record in done.values())
         start = Start(out, len(ids), images_done, complete, study.source.skipped)
         if complete:
@@ -125,10 +125,11 @@ def run_study(
     return Reader(out)
 
 
-def _warn_of_changes(changed: Sequence[str]) -> None:
-    if changed:
-        words = "%d images have changed since they were measured (first: %s); their rows describe the earlier pixels"
-        log.warning(words, len(changed), changed[0])
+def _warn_of_changes(changed: Sequence[str], unreadable: Sequence[str]) -> None:
+    for names, words in ((changed, "have changed"), (unreadable, "cannot be read any more")):
+        if names:
+            line = "%d images %s since they were measured (first: %s); their rows describe the earlier pixels"
+            log.warning(line, len(names), words, names[0])
 
 
 def _warn_of_copies(reader: Reader) -> None:

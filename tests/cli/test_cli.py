@@ -14,6 +14,7 @@ from transformers import Dinov2Config, Dinov2Model
 import embedshift
 from embedshift.augmentations import SUITES
 from embedshift.augmentations.paper import PAPER
+from embedshift.cli import demo
 from embedshift.cli.listing import LISTS
 from embedshift.encoders import ENCODERS
 from embedshift.encoders.families import FAMILIES
@@ -246,10 +247,37 @@ def test_version_help_and_no_command(cli):
         assert f"--{option}" in text
 
 
+def test_the_first_panel_of_run_is_what_people_need_and_rare_options_come_last(cli):
+    panels = re.split(r"^╭─ (.+?) ─+╮$", cli("run", "--help").out, flags=re.MULTILINE)
+    options = {
+        name: re.findall(r"^│ (--[\w-]+)", text, re.MULTILINE)
+        for name, text in zip(panels[1::2], panels[2::2], strict=True)
+    }
+    assert 15 <= len(options["Options"]) <= 20
+    assert {"--model", "--out", "--augmentations", "--limit", "--until", "--groups"} <= {*options["Options"]}
+    assert {"--frost-textures", "--allow-missing"} <= {*options["Rarely needed"]}
+    names = [name for name in options if name != "Arguments"]
+    assert names == sorted(names, key=lambda name: (name != "Options", name.startswith("Rarely needed")))
+    assert "--config" in options["Further"]
+
+
+@pytest.mark.parametrize(
+    ("given", "suite"), [("jpeg", "strength"), ("jpeg,rotation", "strength"), ("gaussian_noise", "corruptions")]
+)
+def test_a_family_in_the_place_of_a_suite_says_how_to_choose_it(cli, tmp_path, given, suite):
+    done = cli(
+        "run", tmp_path, "--augmentations", given, "--out", tmp_path / "study", "--model", "dinov2-small-offline"
+    )
+    assert (done.code, f"use --augmentations {suite} with --families {given}" in done.err) == (2, True)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("encoder", first_only(["stand-in", "bundled"]))
-def test_demo_measures_eight_photographs(encoder, cli, tmp_path, monkeypatch):
-    """Without its figures and report, which take longest and have tests of their own."""
+def test_demo_measures_two_pieces_of_each_photograph(encoder, cli, tmp_path, monkeypatch):
+    """Four of its photographs, without its figures and report, which take longest and have tests of their own."""
+    few = {"skimage": ("data", "astronaut.png coffee.png rocket.jpg"), "sklearn": ("datasets/images", "china.jpg")}
+    monkeypatch.setattr(demo, "PHOTOS", few)
+    monkeypatch.setattr(demo, "MORE", "")
     if encoder == "stand-in":
         mean_colour.in_place_of_bundled(monkeypatch)
     reported = []
@@ -260,6 +288,7 @@ def test_demo_measures_eight_photographs(encoder, cli, tmp_path, monkeypatch):
     assert reported == [Path("demo")]
     found = json.loads(done.out)
     assert found["counts"]["measured"] == found["counts"]["images"] == 8
+    assert {row["groups"] for row in found["summary"]} == {4}
     assert found["encoder"]["name"] == "dinov2-small-offline"
     ranks = {row["augmentation"]: row["rank"] for row in found["ranking"]}
     assert encoder == "stand-in" or ranks["noise"] == 9

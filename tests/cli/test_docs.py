@@ -17,7 +17,8 @@ from embedshift.config.attack import AttackConfig, make_attack_config
 from embedshift.study.gate.rule import read_rules
 
 ROOT = Path(__file__).parents[2]
-COMMAND = re.compile(r"\bembedshift ((?:run|report|compare|check|list|demo|attack|card|app|search|verify) [^`\n]+)")
+NAMES = "run|report|compare|check|list|demo|attack|card|app|search|verify|whiten|views|vectors|docs"
+COMMAND = re.compile(rf"\bembedshift ((?:{NAMES}) [^`\n]+)")
 
 
 def commands(text: str) -> list[str]:

@@ -1,5 +1,7 @@
 """Tables of every command fit a terminal of 80 characters; a file or a pipe gets 140, which hold every column here."""
 
+import re
+
 import pytest
 import yaml
 
@@ -73,6 +75,13 @@ def test_80_characters_hold_every_table(printed, arguments):
     assert [line for line in text.splitlines() if len(line) > 80 and not line.startswith(SENTENCES)] == []
     assert ("…" in text) == (arguments[0] == "verify"), "nothing is cut; verify counts its other files"
     assert arguments[0] == "verify" or "brightness_contrast" in text, "no name is broken"
+
+
+def test_no_interval_of_a_comparison_is_broken(printed):
+    for width, tables in ((80, 2), (140, 1)):
+        shifts = printed(width, "compare", "a", "b").partition("means, and differences")[0]
+        assert shifts.count("  blur ") == tables
+        assert [line for line in shifts.splitlines() if re.fullmatch(r" +\(?-?[+\d.]+( to)?\)?( \*)?.*", line)] == []
 
 
 @pytest.mark.parametrize("name", ["a", "families"])

@@ -34,3 +34,12 @@ def test_a_name_that_the_hub_does_not_know(monkeypatch):
 
     monkeypatch.setattr(huggingface.huggingface_hub.HfApi, "model_info", unknown)
     refused("checkpoints/clip", "checkpoints/clip: no such folder, and no accessible model on the Hugging Face Hub")
+
+
+@pytest.mark.parametrize("name", ["checkpoints/epch3", "./checkpoints/epch3"])
+def test_a_folder_of_a_similar_name_is_proposed(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("epoch3", "other"):
+        (tmp_path / "checkpoints" / folder).mkdir(parents=True)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    refused(name, f"{name}: no such folder (did you mean checkpoints/epoch3?)", code=1 + name.startswith("."))

@@ -47,11 +47,14 @@ def run_here(name, folder, *arguments):
 
 
 def execute(name, folder):
-    """A notebook with its outputs; any error in it is raised."""
+    """A notebook with its outputs, which is kept in build/notebooks; any error in it is raised."""
     from nbclient import NotebookClient
 
     notebook = nbformat.read(EXAMPLES / name, as_version=4)
     NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": folder}}).execute()
+    kept = Path(__file__).parents[2] / "build" / "notebooks" / name
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(notebook, kept)
     return notebook
 
 

@@ -153,3 +153,23 @@ def test_a_shard_keeps_its_rows_where_measured_images_would_lose_theirs(tmp_path
     assert f"(first: {ids[0]})" in caplog.text
     assert again.rows().collect().equals(rows, null_equal=True)
     assert again.failures().equals(failures)
+
+
+def test_images_that_cannot_be_read_now_are_not_called_changed(tmp_path, photos, caplog, monkeypatch):
+    """A server that gives the lost image now, and none of the others of its shard."""
+    study = run(photos, tmp_path / "study")
+    rows, failures = study.rows().collect(), study.failures()
+    mend(tmp_path)
+    read = FolderSource.read
+
+    def flaky(self, sample):
+        if sample.image_id not in (LOST, BROKEN):
+            raise OSError("the server does not answer")
+        return read(self, sample)
+
+    monkeypatch.setattr(FolderSource, "read", flaky)
+    again = run(photos, tmp_path / "study", retry_failed=True)
+    assert "of its images cannot be read now" in caplog.text
+    assert "changed" not in caplog.text
+    assert again.rows().collect().equals(rows, null_equal=True)
+    assert again.failures().equals(failures)

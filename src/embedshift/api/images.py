@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from embedshift.api.encoders import encoder_object
+from embedshift.api.progress import shown_progress
 from embedshift.augmentations import Suite, load_suite
 from embedshift.config import ApplyTo, Json, Precision, Resize, Store, StudyConfig, as_paths, make_config
 from embedshift.encoders import Encoder
@@ -55,7 +56,7 @@ def run(
     image_timeout: float = DEFAULTS.image_timeout,
     retry_failed: bool = False,
     repair: bool = False,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     **switches: object,
 ) -> Study:
     """Measures how an encoder's embedding and attention move under each augmentation of each image.
@@ -74,18 +75,16 @@ def run(
         augmentations: The name of a registered suite, a YAML file of pipelines, or a dict of name → albumentations
             transform or callable `(image uint8 [H, W, 3], rng) -> uint8 [H, W, 3]`.
         pairs: Ready-made variants of the images, measured in place of augmentations: folders or archives, or a mapping
-            of name → path; see `docs/pairs.md`.
+            of name → path; see `embedshift docs pairs`.
         allow_missing: With `pairs`: accept images without a variant.
         apply_to: "input" changes the image at the encoder's size, as the paper does; "file" changes it at its own size,
             and then resizes original and view. Lengths in pixels are then the file's, and fractions of the side those
             of its shorter side.
         longest: With "file": larger images are first reduced to this longest side, in pixels.
-        families: With the suites "strength" and "corruptions": measure only these families; empty = the standard ones.
-        levels: With the suite "strength": the number of levels of each family, from 1; None = five.
-        frost_textures: With the suite "corruptions": a folder with images of frost. Without it, the corruption "frost"
-            is left out.
-        metrics: Optional metrics to add to those that every study measures: names of metrics, or "attention" or
-            "rollout" for all optional metrics that need these.
+        families: Of "strength" and "corruptions": measure only these families; empty = the standard ones.
+        levels: Of "strength": the number of levels of each family, from 1; None = five.
+        frost_textures: Of "corruptions": a folder with images of frost; without it, "frost" is left out.
+        metrics: Optional metrics to add: their names, or "attention" or "rollout" for all that need these.
         embedding: The name of one of the encoder's vectors; None = the first that its family offers.
         mean: For "onnx:PATH" without preprocessor_config.json: mean of each channel, for values in [0, 1].
         std: For such a graph: standard deviation of each channel.
@@ -117,7 +116,7 @@ def run(
         retry_failed: Try all failed images again, also in a finished study. Otherwise only a continued run tries
             transient failures again.
         repair: Measure damaged shards again.
-        progress: Called as `progress(n)` whenever n more images are done.
+        progress: True or False, or a function of the images that are newly done; None = a bar for who waits.
         **switches: Settings of the questions, such as `layers`, `heads`, `text` or `labels`, and those of installed
             packages; `embedshift run --help` lists them.
 
@@ -158,10 +157,11 @@ def run(
     given["model"] = model if isinstance(model, str) else model.name
     if not pairs or augmentations != DEFAULTS.augmentations:
         given["augmentations"] = str(augmentations) if isinstance(augmentations, str | Path) else "custom"
-    run_study(
-        make_config(given), Path(out), encoder=encoder, suite=suite, groups=groups, retry_failed=retry_failed,
-        repair=repair, progress=progress,
-    )  # fmt: skip
+    with shown_progress(progress) as (on_start, step):
+        run_study(
+            make_config(given), Path(out), encoder=encoder, suite=suite, groups=groups, retry_failed=retry_failed,
+            repair=repair, progress=step, on_start=on_start,
+        )  # fmt: skip
     return Study(Path(out))
 
 

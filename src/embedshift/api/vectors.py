@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from embedshift.api.progress import shown_progress
 from embedshift.augmentations import ORIGINAL
 from embedshift.engines import Progress
 from embedshift.pipeline.vectors import vector_study
@@ -14,7 +15,7 @@ from embedshift.study import Study
 
 def from_vectors(
     originals: Any, variants: Mapping[str, Any] | None = None, *, out: str | Path, ids: Sequence[str] | None = None,
-    groups: GroupChoice | Sequence[object] | None = None, progress: Progress | None = None, **settings: Any,
+    groups: GroupChoice | Sequence[object] | None = None, progress: Progress | bool | None = None, **settings: Any,
 ) -> Study:  # fmt: skip
     """Makes a study of vectors that exist: it reads no image and loads no encoder.
 
@@ -41,5 +42,7 @@ def from_vectors(
         ['jpeg']
     """
     given = [(ORIGINAL, originals), *({} if variants is None else variants).items()]
-    run_study(**vector_study(given, settings, Path(out), ids=ids, groups=groups), out=Path(out), progress=progress)
+    study = vector_study(given, settings, Path(out), ids=ids, groups=groups)
+    with shown_progress(progress) as (on_start, step):
+        run_study(**study, out=Path(out), progress=step, on_start=on_start)
     return Study(Path(out))

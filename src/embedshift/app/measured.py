@@ -158,7 +158,7 @@ def encoder_from_study(
     source = f"the {count(info.counts.measured, 'image')} of {reader.folder.name}"
     encoder, spaces = encoder_spec(config, None, (), record).load(), list[Space]()
     if encoder.weights_hash != record.weights_hash or EncoderInfo.of(encoder).embedding_name != record.embedding:
-        raise UsageError(f"{name}: not the encoder that {reader.folder} was measured with; name it by `model`")
+        raise UsageError(f"{name}: not the encoder that {reader.folder} was measured with; give that one by `model`")
     if "longest" in info.identity and isinstance(encoder, ImageEncoder):
         raise UsageError(f"{name}: it got the images of files at their own sizes, and the page has only squares")
     page_encoder = PageEncoder(encoder, f"{record.title or name}, {reader.folder.name}", config, source)

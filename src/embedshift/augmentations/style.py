@@ -28,11 +28,7 @@ PLAIN: dict[str, tuple[str, Json, str]] = {
     "equalize": ("Equalize", {}, "Each channel's values spread evenly over the range"),
     "clahe": ("CLAHE", {"clip_limit": (4, 4)}, "Lightness evened in tiles, its contrast limited to {clip_limit[0]}"),
     "emboss": ("Emboss", {"alpha": (1, 1), "strength": (1, 1)}, "A relief, lit from one corner"),
-    "superpixels": (
-        "Superpixels",
-        {"p_replace": (1, 1), "n_segments": (100, 100)},
-        "{n_segments[0]} even patches",
-    ),
+    "superpixels": ("Superpixels", {"p_replace": (1, 1), "n_segments": (100, 100)}, "{n_segments[0]} even patches"),
 }
 
 

@@ -92,6 +92,9 @@ def load_suite(
     if isinstance(augmentations, Path) or str(augmentations).endswith(ENDINGS):
         suite = Suite(read_pipelines(Path(str(augmentations)).expanduser(), _registered()), is_custom=True)
     elif isinstance(augmentations, str):
+        if augmentations not in SUITES and (named := FAMILIES.get(augmentations.partition(",")[0])):
+            words = f"use `augmentations` {named.suite} with `families` {augmentations}"
+            raise UsageError(f"{augmentations!r} is no suite of augmentations: {words}")
         suite = Suite(SUITES[augmentations](choice))
     elif isinstance(augmentations, Mapping):
         custom = [Augmentation(name, _always_applied(name, transform)) for name, transform in augmentations.items()]

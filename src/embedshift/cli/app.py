@@ -28,7 +28,7 @@ from embedshift.cli.options import (
     with_options,
 )
 from embedshift.cli.signals import STOPPED, Signalled, stoppable
-from embedshift.cli.words import printable, say, say_all
+from embedshift.cli.words import open_in_browser, printable, say, say_all
 from embedshift.cli.written import written
 from embedshift.config import BUNDLED, GROUPS_WORDS, Json, StudyConfig
 from embedshift.config.machine import NO_SPACE, too_little_space, without_space
@@ -197,6 +197,7 @@ def report(
         Path | None, typer.Option(help="Folder of the images, if they have moved.", rich_help_panel=RARE)
     ] = None,
     groups: GroupOption = None,
+    is_opened: Annotated[bool, typer.Option("--open", help="Open the report in the browser.")] = False,
     quiet: Quiet = False,
     **settings: Any,
 ) -> None:
@@ -219,6 +220,8 @@ def report(
         choices=[chosen(kind, settings) for kind in choices()],
     )
     say_all(written(study.folder))
+    if is_opened:
+        open_in_browser((study.folder / "report.html").resolve().as_uri())
 
 
 @app.command()
@@ -229,20 +232,19 @@ def demo(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure the bundled encoder on eight photographs from scikit-image and scikit-learn."""
-    from embedshift.cli.demo import copy_photos
+    """Measure the bundled encoder on pieces of sixteen photographs from scikit-image and scikit-learn."""
+    from embedshift.cli.demo import cut_photos
     from embedshift.cli.terminal import set_up_logging
     from embedshift.config import make_config
 
     set_up_logging(quiet, lambda line: with_flags(line, app))
-    photos = copy_photos(out / "photos")
-    measure({"config": make_config({"images": [str(photos)], "model": BUNDLED})}, out, quiet=quiet, as_json=as_json)
+    # Pieces of one photograph are not independent.
+    settings: Json = {"images": [str(cut_photos(out / "photos"))], "model": BUNDLED, "groups": "folder"}
+    measure({"config": make_config(settings)}, out, quiet=quiet, as_json=as_json)
 
 
 @app.command("list")
-def list_names(
-    kind: Annotated[str, typer.Argument(metavar=LISTED, help="What to list.")],
-) -> None:
+def list_names(kind: Annotated[str, typer.Argument(metavar=LISTED, help="What to list.")]) -> None:
     """List the available encoders, augmentations, metrics, figures or questions."""
     from embedshift.cli.listing import LISTS
 

@@ -1,9 +1,6 @@
 """`embedshift app`: a page on this machine, to try one image and to look at those of a study."""
 
-import contextlib
 import importlib.util
-import os
-import sys
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +9,7 @@ import typer
 
 from embedshift.cli.app import Quiet, app
 from embedshift.cli.options import with_flags
-from embedshift.cli.words import say
+from embedshift.cli.words import open_in_browser, say
 from embedshift.config import BUNDLED
 from embedshift.errors import MissingExtra
 
@@ -56,15 +53,7 @@ def browse(
         encoders = load_encoders(readers, models or [], device, maps, photos)
     with serving(lambda: make_page(encoders, *readers[:1]), port) as (address, thread):
         say(address)
-        if not no_browser and _has_screen():
-            import webbrowser
-
-            with contextlib.suppress(webbrowser.Error):
-                webbrowser.open(address)
+        if not no_browser:
+            open_in_browser(address)
         while thread.is_alive():
             thread.join(0.5)
-
-
-def _has_screen() -> bool:
-    """Whether a browser would be a window; one of the terminal would take the place of this command."""
-    return sys.platform != "linux" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

@@ -119,7 +119,7 @@ def compare(
         say(sentence)
     tables = comparison_tables(comparison, fits)
     tolerances = [] if comparison.tolerances.is_empty() else [compared_tolerances(comparison)]
-    for table in (*ratio_tables(comparison), *tolerances, *tables):
+    for table in (*ratio_tables(comparison, fits), *tolerances, *tables):
         print_table(table)
     if not tables:
         say(no_difference(comparison))
@@ -256,8 +256,7 @@ def card(
 
 @app.command()
 def verify(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the study.")],
-    as_json: AsJson = False,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the study.")], as_json: AsJson = False
 ) -> None:
     """Verify the checksums of all files of a study; exit with code 1 if one is damaged."""
     from embedshift.cli.terminal import set_up_logging

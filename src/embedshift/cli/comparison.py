@@ -14,23 +14,28 @@ from embedshift.study.comparison_page import HEADINGS, ratio_cells
 from embedshift.study.paired.ratios import ALL
 
 
-def ratio_tables(comparison: Comparison) -> list[Table]:
-    """Returns for each study a table of its relative shifts beside the first's, with their ratios, and of recall."""
+def ratio_tables(comparison: Comparison, fits: Callable[[Table], bool]) -> list[Table]:
+    """Returns for each study its relative shifts beside the first's, their ratios, and recall, in one or two tables."""
     shown, tables = pl.col("augmentation").is_in([ALL, *comparison.shown]), []
     for (study,), rows in comparison.comparison.filter(shown).group_by("study", maintain_order=True):
         title = (
             f"{study} against {rows['reference'][0]}: relative shifts, and how many times as far; * = significant, "
             "corrected for all augmentations"
         )
-        table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
-        for place, heading in enumerate(HEADINGS):
-            words, width = heading.replace(", ", ",\n"), max(map(len, heading.split()))
-            table.add_column(words, justify="right" if place else "left", no_wrap=not place, min_width=width)
-        for cells in ratio_cells(rows):
-            table.add_row(*cells)
-        if table.row_count:
-            tables.append(table)
+        cells = list(ratio_cells(rows))
+        whole = _ratio_table(title, cells, range(len(HEADINGS)))
+        narrow = [_ratio_table(title, cells, range(4)), _ratio_table("Of a search:", cells, (0, 4, 5))]
+        tables += [] if not cells else [whole] if fits(whole) else narrow
     return tables
+
+
+def _ratio_table(title: str, rows: Sequence[Sequence[str]], columns: Sequence[int]) -> Table:
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    for column in columns:
+        table.add_column(HEADINGS[column].replace(", ", ",\n"), justify="right" if column else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*(row[column] for column in columns))
+    return table
 
 
 def comparison_tables(comparison: Comparison, fits: Callable[[Table], bool]) -> list[Table]:

@@ -17,6 +17,9 @@ from embedshift.errors import UsageError
 from embedshift.registry import questions
 
 RARE = "Rarely needed"
+# Panels of `run --help` below the first, which has the twenty options that people need.
+_PANELS = dict.fromkeys(("config", "no_report", "repair", "describe", "draws", "size", "resize"), "Further")
+_PANELS |= dict.fromkeys(("precision", "engine", "workers", "batch_size"), "Speed")
 
 
 def with_options(*kinds: type, skip: tuple[str, ...] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -29,7 +32,11 @@ def with_options(*kinds: type, skip: tuple[str, ...] = ()) -> Callable[[Callable
             for parameter in signature.parameters.values()
             if parameter.kind is not inspect.Parameter.VAR_KEYWORD
         ]
-        made = [_parameter(field, kind) for kind in kinds for field in dataclasses.fields(kind) if field.metadata]
+        for parameter in own_parameters:
+            if parameter.name in _PANELS:
+                parameter.annotation.__metadata__[0].rich_help_panel = _PANELS[parameter.name]
+        fields = [(field, kind) for kind in kinds for field in dataclasses.fields(kind) if field.metadata]
+        made = [_parameter(*field) for field in sorted(fields, key=lambda field: field[0].metadata["rare"])]
         kept = [parameter for parameter in made if parameter.name not in skip]
         ordered = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in (*own_parameters, *kept)]
         command.__signature__ = signature.replace(parameters=ordered)  # type: ignore[attr-defined]
@@ -125,9 +132,9 @@ def _parameter(field: "dataclasses.Field[Any]", kind: type) -> inspect.Parameter
 
 
 def _panel(field: "dataclasses.Field[Any]", kind: type) -> str | None:
-    """Returns the help panel: one for rare options, one for each question."""
+    """Returns the help panel: one for rare options of each question, one for the other options of questions."""
     if not field.metadata["rare"]:
-        return None
+        return _PANELS.get(field.name, "Questions" if kind in switches() else None)
     question = next((declared.name for declared in questions() if kind in (declared.switches, declared.choices)), "")
     return f"{RARE}: {question}" if question else RARE
 

@@ -27,11 +27,7 @@ def summary_table(study: Study) -> Table:
     table.add_column("augmentation", no_wrap=True)
     table.add_column("relative shift", justify="right")
     table.add_column("95 % interval", justify="right", no_wrap=True)
-    for heading in (
-        *map(_heading, metrics),
-        PERFORMANCE,
-        *(() if clusters is None else ("cluster",)),
-    ):
+    for heading in (*map(_heading, metrics), PERFORMANCE, *(() if clusters is None else ("cluster",))):
         table.add_column(heading, justify="right")
     rows = {(row["augmentation"], row["metric"]): row for row in study.summary().iter_rows(named=True)}
     cluster = {} if clusters is None else dict(clusters.select("augmentation", "cluster").iter_rows())
@@ -128,6 +124,7 @@ def legend(study: Study) -> Iterator[str]:
     yield "relative shift: 0 = unchanged, 1 = as far as another image."
     if ended := why_ended(study.reader().info):
         yield ended
+    yield "How to read this: `embedshift docs index`."
     yield f"Metrics: `embedshift list metrics`. All numbers: {study.folder / 'tables'}"
 
 

@@ -44,7 +44,8 @@ def progress(
         notes[:] = [start.note]
         bar.update(task, total=start.images, completed=start.done)
         if start.complete:
-            log.info("%s: this study is already finished; nothing to do", start.out)
+            words = "nothing to do but to print its tables (`retry_failed` tries failed images again)"
+            log.info("%s: this study is already finished; %s", start.out, words)
         elif start.done:
             log.info("resuming: %d of %d images are done", start.done, start.images)
         if bar.disable and not start.complete:

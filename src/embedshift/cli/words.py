@@ -1,6 +1,8 @@
-"""Makes text safe for a terminal: control characters in names, captions or foreign errors cannot steer it."""
+"""Prints lines without the control characters of names, captions and foreign errors, which steer a terminal."""
 
+import os
 import re
+import sys
 from collections.abc import Iterable
 
 import typer
@@ -23,3 +25,11 @@ def say_all(lines: Iterable[object]) -> None:
     """Prints lines on stdout."""
     for line in lines:
         say(line)
+
+
+def open_in_browser(address: str) -> None:
+    """Opens a page, if a browser would be a window; one of the terminal would take the place of this command."""
+    if sys.platform != "linux" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+        import webbrowser
+
+        webbrowser.open(address)

@@ -23,8 +23,7 @@ class AttackConfig:
     embedding: str | None = setting_of_study("embedding")
     norm: Literal["linf", "l2"] = setting("linf", "Norm of the budget: linf or l2.")
     eps: tuple[Annotated[float, Gt(0), Le(255)], ...] = setting(
-        (),
-        "Budgets, with commas: linf in levels of 255, l2 for values in [0, 1]. Default: 4 (linf), 1 (l2).",
+        (), "Budgets, with commas: linf in levels of 255, l2 for values in [0, 1]. Default: 4 (linf), 1 (l2)."
     )
     steps: Annotated[int, Ge(1), Le(10_000)] = setting(50, "Steps of each method, per image and budget.")
     target: str | None = setting(None, "Image to move the embedding towards. Default: away from the original.")

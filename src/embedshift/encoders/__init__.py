@@ -10,7 +10,7 @@ from embedshift.config import BUNDLED, VECTORS, Precision
 from embedshift.encoders.base import Encoder, EncoderOutput, Preprocess, TextEncoder
 from embedshift.encoders.families import FAMILIES
 from embedshift.encoders.family import Triple
-from embedshift.encoders.folder import check_folder
+from embedshift.encoders.folder import check_folder, no_such_folder
 from embedshift.errors import UsageError
 from embedshift.registry import Registry, unknown_name
 
@@ -145,7 +145,7 @@ def _split_name(model: str) -> tuple[str, str]:
         library = _detect_library(folder)
         return library, model if library == TRANSFORMERS else f"local-dir:{folder}"
     if model.startswith(("/", "./", "../", "~")) or model.count("/") > 1:
-        raise UsageError(f"{model}: no such folder")
+        raise UsageError(no_such_folder(model))
     if "/" not in model:
         problem = unknown_name("model", model, dict.fromkeys([*ENCODERS]))
         raise UsageError(f"{problem}, a local folder, or a Hugging Face id (owner/name)")

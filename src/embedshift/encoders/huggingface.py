@@ -18,7 +18,7 @@ from embedshift.encoders.embeddings import READERS, tower
 from embedshift.encoders.families import MODEL_TYPES, family_of
 from embedshift.encoders.family import Family
 from embedshift.encoders.files import checkpoint_file, read_preprocess
-from embedshift.encoders.folder import check_folder
+from embedshift.encoders.folder import check_folder, no_such_folder
 from embedshift.encoders.module import ModuleEncoder
 from embedshift.encoders.trust import check_config, check_index, no_remote_code, short_reason
 from embedshift.errors import EmbedshiftError, reason
@@ -96,12 +96,12 @@ def _hub_has(model: str) -> bool:
         huggingface_hub.HfApi().model_info(model, timeout=HUB_SECONDS)
     except (huggingface_hub.errors.RepositoryNotFoundError, huggingface_hub.errors.HFValidationError) as error:
         raise EmbedshiftError(
-            f"{model}: no such folder, and no accessible model on the Hugging Face Hub; check the name, or "
+            f"{no_such_folder(model)}, and no accessible model on the Hugging Face Hub; check the name, or "
             "log in for a gated model"
         ) from error
     except Exception as error:
-        words = "%s: no such folder, and the Hugging Face Hub does not answer (%s); using the local cache"
-        log.info(words, model, reason(error))
+        words = "%s, and the Hugging Face Hub does not answer (%s); using the local cache"
+        log.info(words, no_such_folder(model), reason(error))
         return False
     return True
 
@@ -125,7 +125,7 @@ def _config(source: str, model: str, offline: bool) -> tuple[Family, transformer
         except Exception as error:
             if offline:
                 raise EmbedshiftError(
-                    f"{model}: no such folder, and not in the local cache of the Hugging Face Hub, which cannot be "
+                    f"{no_such_folder(model)}, and not in the local cache of the Hugging Face Hub, which cannot be "
                     f"reached. Give a local folder with the model, or use the bundled encoder: `model` {BUNDLED}"
                 ) from error
             words = "it has no model_type" if isinstance(error, KeyError) else short_reason(error)

@@ -67,19 +67,23 @@ def shards_to_retry(
     workers = loader_count(study.config)
     readable = _drawable_shards(study.shards, done, study.source, study.plan, workers=workers, transient=transient)
     for shard in study.shards:
-        if shard.index in readable and (changed := changed_among(study, measured, shard.samples)):
+        changed, unreadable = changed_among(study, measured, shard.samples) if shard.index in readable else ([], [])
+        words, what_to_do = "have changed since they were measured", "restore them, or choose another `out`"
+        if not changed:
+            words, what_to_do = "cannot be read now", "run the same command again when they can"
+        if kept := changed or unreadable:
             readable.remove(shard.index)
             log.warning(
-                "shard %d keeps its rows and failures: %d of its images have changed since they were measured (first: "
-                "%s); restore them, or choose another `out`",
-                shard.index, len(changed), changed[0],
+                "shard %d keeps its rows and failures: %d of its images %s (first: %s); %s",
+                shard.index, len(kept), words, kept[0], what_to_do,
             )  # fmt: skip
     return readable
 
 
-def changed_among(study: StudyContext, measured: Measured, samples: Sequence[ImageRef]) -> list[str]:
-    """Returns the ids of measured images whose pixels have changed since."""
+def changed_among(study: StudyContext, measured: Measured, samples: Sequence[ImageRef]) -> tuple[list[str], list[str]]:
+    """Returns the ids of measured images whose pixels have changed since, and of those that cannot be read now."""
     pixels = measured([storable(sample.image_id) for sample in samples])
     candidates = [sample for sample in samples if storable(sample.image_id) in pixels]
     now = current_hashes(candidates, study.source, study.plan, workers=loader_count(study.config)) if candidates else {}
-    return sorted(name for name, current in now.items() if current != pixels[name])
+    changed = sorted(name for name, current in now.items() if current not in (None, pixels[name]))
+    return changed, sorted(name for name, current in now.items() if current is None)

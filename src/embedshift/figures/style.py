@@ -37,6 +37,15 @@ CAPTION_SIZE = 7.5
 _LINE, _MARGIN = 0.145, 0.06
 
 
+class ShownFigure(Figure):
+    """A figure that a notebook shows by itself."""
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+        from embedshift.figures.render import render
+
+        return render(self, ["png"]).files["png"], {"width": round(96 * self.get_figwidth())}
+
+
 def context() -> AbstractContextManager[None]:
     """Returns a context with matplotlib's defaults and this style on top, whatever the user has set."""
     style: AbstractContextManager[None] = matplotlib.style.context(["default", STYLE])
@@ -102,7 +111,7 @@ def new_figure(caption: str, width: float, height: float, title: str) -> Figure:
     lines = wrap(caption, width, CAPTION_SIZE)
     foot = _LINE * (lines.count("\n") + 1) + 2 * _MARGIN
     total_height = height + foot
-    figure = Figure(figsize=(width, total_height))
+    figure = ShownFigure(figsize=(width, total_height))
     figure.set_layout_engine(
         ConstrainedLayoutEngine(
             rect=(_MARGIN / width, foot / total_height, 1 - 2 * _MARGIN / width, 1 - foot / total_height)

@@ -44,10 +44,7 @@ def _checked(output: Any, encoder: Encoder, count: int) -> EncoderOutput:
     shapes = {"embedding": (encoder.dim,), "attention": tuple(encoder.grid or ())}
     floats = {name: _floats(name, array, count, shapes.get(name)) for name, array in arrays.items()}
     return EncoderOutput(
-        floats["embedding"],
-        floats.get("attention"),
-        output.attention_kind,
-        {name: floats[name] for name in observed},
+        floats["embedding"], floats.get("attention"), output.attention_kind, {name: floats[name] for name in observed}
     )
 
 

@@ -19,10 +19,7 @@ def study_identity(encoder: Encoder, plan: StudyPlan, cut: Sequence[Shard], orde
     config, preprocess, info = plan.config, plan.preprocess, EncoderInfo.of(encoder)
     crop = {"shortest": preprocess.shortest, "resample": preprocess.resample} if config.resize == "crop" else {}
     identity = {
-        "images": {
-            "count": len(ids),
-            "ids_hash": _hash(sorted(ids)),
-        },
+        "images": {"count": len(ids), "ids_hash": _hash(sorted(ids))},
         "weights_hash": encoder.weights_hash,
         "embedding": info.embedding_name,
         "size": encoder.size,

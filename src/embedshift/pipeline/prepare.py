@@ -150,10 +150,7 @@ def find_suite(config: StudyConfig) -> Suite:
         check_purifiers(config.purify)
         return Suite([*with_purified(find_variants(config), config.purify)])
     return load_suite(
-        config.augmentations,
-        families=config.families,
-        levels=config.levels,
-        frost_textures=config.frost_textures,
+        config.augmentations, families=config.families, levels=config.levels, frost_textures=config.frost_textures
     )
 
 

@@ -78,10 +78,7 @@ def _check_variants(source: PairedSource, sample: ImageRef) -> dict[str, _Varian
             checks[name] = "", False
             continue
         variant_size = upright_size(data)
-        checks[name] = (
-            hash_of(data),
-            bool(size and variant_size and _stretched(size, variant_size)),
-        )
+        checks[name] = (hash_of(data), bool(size and variant_size and _stretched(size, variant_size)))
     return checks
 
 

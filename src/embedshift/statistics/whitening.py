@@ -1,5 +1,6 @@
 """Linear maps that whiten embeddings, so that directions in which views of one image differ count less."""
 
+import html
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from embedshift.errors import UsageError, reason
 RIDGE = 0.1
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Whitening:
     """A map of embeddings: unit length, minus a mean, times a matrix, unit length again.
 
@@ -51,6 +52,13 @@ class Whitening:
             raise UsageError(f"give vectors [n, {len(self.mean)}], as the map was fitted to; not {[*given.shape]}")
         lengths = np.linalg.norm(given, axis=1, keepdims=True)
         return np.where(lengths > 0, unit((unit(given) - self.mean) @ self.matrix), np.float32(0))
+
+    def __repr__(self) -> str:
+        how = "What a search finds with it: study.whitening()"
+        return f"Whitening({self.name!r}, D={len(self.mean)}, encoder {self.encoder[:12] or 'unknown'}). {how}"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(repr(self))}</p>"
 
     @property
     def described(self) -> dict[str, str]:

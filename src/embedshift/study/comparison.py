@@ -17,8 +17,9 @@ from embedshift.store.reader import Reader
 from embedshift.store.table_files import write_table
 from embedshift.study.paired import PairedStudies, overview, pair_studies
 from embedshift.study.paired.means import compare_means
-from embedshift.study.paired.ratios import ALL, agreements
+from embedshift.study.paired.ratios import ALL, RELATIVE_SHIFT, agreements
 from embedshift.study.paired.verdict import verdict
+from embedshift.study.shown import Shown
 from embedshift.study.study import Study, load
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["Comparison", "compare"]
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(Shown):
     """The tables of a comparison, over the images that all studies measured. The first study is the reference.
 
     Args:
@@ -68,6 +69,13 @@ class Comparison:
     agreement: pl.DataFrame
     verdict: str
     families: tuple[MeasuredFamily, ...] = ()
+
+    def _lines(self) -> list[str]:
+        return [*self.verdict.splitlines()[:4], f"tables: {', '.join(self.tables)}; save(DIR) writes them"]
+
+    def _table(self) -> pl.DataFrame:
+        columns = ("study", "augmentation", "reference_mean", "mean", "ratio", "ratio_low", "ratio_high", "significant")
+        return self.comparison.filter(metric=RELATIVE_SHIFT).select(columns)
 
     @property
     def tables(self) -> dict[str, pl.DataFrame]:

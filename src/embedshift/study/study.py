@@ -1,6 +1,7 @@
 """`Study`: the Python interface to a study's folder, on top of the reader and the tables of the questions."""
 
-from collections.abc import Callable, Iterable, Sequence
+import webbrowser
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from embedshift.config import Json
-from embedshift.errors import UsageError
+from embedshift.errors import EmbedshiftError, UsageError
+from embedshift.statistics.summary import COSINE
 from embedshift.store.grouping import set_groups
 from embedshift.store.groups import Choice
 from embedshift.store.info import read_content, read_info
@@ -17,6 +19,7 @@ from embedshift.store.table import installed_tables
 from embedshift.study.absent import reason_for_absence
 from embedshift.study.exports import Exports
 from embedshift.study.exports.media import check_images_root
+from embedshift.study.shown import Shown
 from embedshift.study.table_methods import table_made_again, table_method
 
 if TYPE_CHECKING:
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
     from embedshift.store.verification import Verification
 
 
-class Study(Exports):
+class Study(Shown, Exports):
     """The results of a run, read from its folder; `embedshift.run` and `embedshift.load` return it.
 
     Each table of the questions has a method of its name too, such as `study.layers()`.
@@ -34,8 +37,26 @@ class Study(Exports):
         folder: The study's folder.
     """
 
-    def __repr__(self) -> str:
-        return f"Study({str(self.folder)!r})"
+    def _lines(self) -> Iterator[str]:
+        name, report = f"Study({str(self.folder)!r})", self.folder / "report.html"
+        try:
+            info, shifts = self.reader().info, self._table()
+            yield f"{name}: {info.encoder.name} ({info.encoder.precision}), {info.counts.measured} images"
+            if shifts is None:
+                yield "not finished: run it again"
+            elif len(shifts):
+                ends = [f"{row[0]} {'-' if row[1] is None else f'{row[1]:.3f}'}" for row in shifts[[0, -1]].rows()]
+                yield f"relative shift of {len(shifts)} augmentations: {' to '.join(ends)}"
+            yield f"report: {report}" if self.is_reported() else "no report of it yet: study.report() makes one"
+        except EmbedshiftError as error:
+            yield f"{name}: {error}"
+
+    def _table(self) -> pl.DataFrame | None:
+        """Returns the relative shift of each augmentation, the furthest first; None if the study is not finished."""
+        if not self.is_complete() or "summary" not in self.table_names:  # of originals alone
+            return pl.DataFrame() if self.is_complete() else None
+        rows = self.summary().filter(metric=COSINE).select("augmentation", "^relative_shift.*$")
+        return rows.sort("relative_shift", descending=True, nulls_last=True)
 
     def reader(self, *choices: Any) -> Reader:
         """Returns a reader of the folder as it is now; `choices` are those of the questions, for tables and figures."""
@@ -207,6 +228,12 @@ class Study(Exports):
         set_groups(self.reader(), groups)
         reader = replace(self.reader(tree, *choices), pictures=pictures, images_root=root)
         return build_report(reader, figures=figures, formats=formats, images=images, paper=paper)
+
+    def show(self) -> Path:
+        """Opens `report.html` in the browser and returns its path; makes it first where it is missing or older."""
+        path = self.folder / "report.html" if self.is_reported() else self.report()
+        webbrowser.open(path.resolve().as_uri())
+        return path
 
 
 def load(folder: str | Path) -> Study:

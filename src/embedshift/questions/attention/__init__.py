@@ -2,9 +2,6 @@
 
 from embedshift.registry import QUESTIONS, Question
 
-FIGURES = {
-    "attention": ("01", "Where the encoder looks"),
-    "attention_change": ("11", "How much attention maps change"),
-}
+FIGURES = {"attention": ("01", "Where the encoder looks"), "attention_change": ("11", "How much attention maps change")}
 SENTENCE = "Does the encoder still look at the same parts of the image?"
 QUESTIONS.add("attention", Question(__name__, SENTENCE, order=50, for_vectors=False, figures=FIGURES))

@@ -10,9 +10,7 @@ class Switches:
     layers: bool = setting(False, "Measure the shift after every block of the encoder.")
 
 
-FIGURES = {
-    "depth": ("10", "Shift after every block of the encoder"),
-}
+FIGURES = {"depth": ("10", "Shift after every block of the encoder")}
 QUESTIONS.add(
     "layers",
     Question(

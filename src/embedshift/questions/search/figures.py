@@ -62,11 +62,7 @@ def by_recall(data: FigureInput) -> list[str]:
     return table.sort("value", maintain_order=True)["augmentation"].to_list()
 
 
-@figure(
-    "gallery",
-    section=True,
-    is_available=has_table("gallery_sizes"),
-)
+@figure("gallery", section=True, is_available=has_table("gallery_sizes"))
 def gallery(data: FigureInput, title: str) -> Figure:
     """Recall@1 over the number of images to search among: measured, predicted, and a lower bound."""
     parts = data.need("gallery_sizes").partition_by("augmentation", as_dict=True)

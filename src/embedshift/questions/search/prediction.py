@@ -90,8 +90,7 @@ def bound(search: SearchRanks, size: int) -> tuple[float, float] | None:
     for threshold in thresholds:
         false = (search.other_cosines >= threshold).sum(axis=2) / (search.images - 1)
         numbers = image_estimates(
-            np.where(search.has_direction, (search.own_cosines >= threshold) - (size - 1) * false, np.nan),
-            search.units,
+            np.where(search.has_direction, (search.own_cosines >= threshold) - (size - 1) * false, np.nan), search.units
         )
         if numbers.mean.item() > (0.0 if best is None else best.mean.item()):
             best = numbers

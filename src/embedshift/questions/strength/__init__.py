@@ -7,6 +7,5 @@ FIGURES = {
     "tolerance": ("17", "How strong a change the embedding tolerates"),
 }
 QUESTIONS.add(
-    "strength",
-    Question(__name__, "How strong a change does the embedding tolerate?", order=15, figures=FIGURES),
+    "strength", Question(__name__, "How strong a change does the embedding tolerate?", order=15, figures=FIGURES)
 )

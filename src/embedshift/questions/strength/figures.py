@@ -27,13 +27,7 @@ COLUMNS = 3
 WIDTH, HEIGHT, THUMB = 3.1, 1.15, 96
 
 
-@figure(
-    "strength",
-    images=1,
-    section=True,
-    without_images=True,
-    is_available=has_table("strength"),
-)
+@figure("strength", images=1, section=True, without_images=True, is_available=has_table("strength"))
 def strength(data: FigureInput, title: str) -> Figure:
     """One panel per family: mean relative shifts with intervals by level, tolerance, and one image at the levels."""
     families, rows = data.reader.families, curves(data)
@@ -122,11 +116,7 @@ def _strip(axes: Axes, family: MeasuredFamily, views: Mapping[str, Pixels]) -> N
     axes.set_xlabel(axis_label(family.unit), fontsize=7, labelpad=2)
 
 
-@figure(
-    "tolerance",
-    section=True,
-    is_available=has_table("tolerance"),
-)
+@figure("tolerance", section=True, is_available=has_table("tolerance"))
 def tolerance(data: FigureInput, title: str) -> Figure:
     """One row per family: the tolerance among its levels, with its interval; the least tolerant on top."""
     families = {family.name: family for family in data.reader.families}

@@ -15,6 +15,7 @@ from embedshift.store.groups import Choice
 from embedshift.study.gate.decision import Outcome, decide
 from embedshift.study.gate.tables import chosen_rows, paired_estimate, refuse_impossible
 from embedshift.study.paired import Estimate, PairedStudies, pair_studies
+from embedshift.study.shown import Shown
 from embedshift.study.study import Study, load
 
 if TYPE_CHECKING:
@@ -54,8 +55,8 @@ class Result:
         return asdict(self)
 
 
-@dataclass(frozen=True)
-class Checked:
+@dataclass(frozen=True, repr=False)
+class Checked(Shown):
     """The results of all rules.
 
     Args:
@@ -67,6 +68,16 @@ class Checked:
     study: Path
     against: Path | None
     results: tuple[Result, ...]
+
+    def _lines(self) -> list[str]:
+        from embedshift.study.gate.output import headline
+
+        return [headline(self, strict=False)]
+
+    def _table(self) -> pl.DataFrame:
+        from embedshift.study.gate.output import HEADINGS, cells
+
+        return pl.DataFrame([cells(result) for result in self.results], schema=HEADINGS, orient="row")
 
     def of(self, outcome: Outcome) -> list[Result]:
         """Returns the results with one outcome."""
@@ -97,7 +108,7 @@ def check(
 
     Args:
         study: The study to check, or its folder.
-        rules: A YAML file, or a list of rules as dicts; see `docs/check.md`.
+        rules: A YAML file, or a list of rules as dicts; see `embedshift docs check`.
         against: A reference study of the same images and views, or its folder. Rules of the tables `comparison` and
             `agreement`, and rules with `may_fall` or `may_rise`, need it.
         groups: Which images are not independent, as in `compare`; None = as they are.
