@@ -21,7 +21,7 @@ import numpy as np
 from embedshift.arrays import Pixels, Values
 from embedshift.augmentations import Suite, load_suite
 from embedshift.augmentations.corruptions import STANDARD
-from embedshift.cli.demo import copy_photos
+from embedshift.parity.images import copy_photos
 from embedshift.sources import images, open_source
 from machine import describe_machine
 

@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw
 from embedshift.arrays import Pixels
 from embedshift.augmentations import load_suite
 from embedshift.augmentations.views import view_seed
-from embedshift.cli.demo import copy_photos
+from embedshift.parity.images import copy_photos
 from embedshift.sources import FolderSource, images
 from machine import describe_machine
 

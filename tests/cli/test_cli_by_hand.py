@@ -2,15 +2,9 @@
 
 from pathlib import Path
 
-from embedshift.cli import demo, options, words
 from embedshift.cli import estimate as estimate_module
+from embedshift.cli import options, words
 from embedshift.cli import written as written_module
-
-
-def test_demo_copy_photos():
-    import tempfile
-
-    assert len(list(demo.copy_photos(Path(tempfile.mkdtemp()) / "photos").iterdir())) == 8
 
 
 def test_estimate_size():

@@ -69,6 +69,8 @@ app = typer.Typer(
 
 LISTED = "encoders|augmentations|metrics|figures|questions"
 GroupOption = Annotated[str | None, typer.Option("--groups", help=GROUPS_WORDS)]
+IMAGES_WORDS = "A folder, files, tar or Parquet files, a saved dataset, a URL, or a .txt list."
+Images = Annotated[list[str], typer.Argument(help=IMAGES_WORDS)]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only warnings and errors on stderr.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
@@ -97,6 +99,13 @@ def main() -> None:
             raise
 
 
+def log_lines(quiet: bool = False) -> None:
+    """Prints log lines on stderr, with the flags of the command in place of settings."""
+    from embedshift.cli.terminal import set_up_logging
+
+    set_up_logging(quiet, lambda line: with_flags(line, app))
+
+
 def _fail(line: str, code: int) -> None:
     from embedshift.cli.terminal import err_console
 
@@ -119,10 +128,7 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 @app.command()
 @with_options(StudyConfig, *switches(), skip=("images", "pairs"))
 def run(
-    images: Annotated[
-        list[str] | None,
-        typer.Argument(help="A folder, files, tar or Parquet files, a saved dataset, a URL, or a .txt list."),
-    ] = None,
+    images: Annotated[list[str] | None, typer.Argument(help=IMAGES_WORDS)] = None,
     pairs: Annotated[
         bool, typer.Option("--pairs", help="Measure pairs from files: give ORIGINALS VARIANTS... as IMAGES.")
     ] = False,
@@ -148,7 +154,6 @@ def run(
     **settings: Any,
 ) -> None:
     """Measure an encoder on images; write shards, tables, figures and a report."""
-    from embedshift.cli.terminal import set_up_logging
     from embedshift.config import make_config, read_config
 
     flags = given({**settings, **originals_and_variants(images or [], pairs)})
@@ -156,7 +161,7 @@ def run(
     require_images(given_settings)
     if out is None and not dry_run:
         raise UsageError("no folder given for the study: use --out DIR")
-    set_up_logging(quiet, lambda line: with_flags(line, app))
+    log_lines(quiet)
     if dry_run:
         from embedshift.cli.estimate import estimate
         from embedshift.pipeline.prepare import prepared
@@ -200,12 +205,11 @@ def report(
     **settings: Any,
 ) -> None:
     """Rebuild tables, figures and report.html from the shards."""
-    from embedshift.cli.terminal import set_up_logging
     from embedshift.study import load
 
     if images is not None and gallery is not None:
         raise UsageError("give --images or --gallery, not both")
-    set_up_logging(quiet, lambda line: with_flags(line, app))
+    log_lines(quiet)
     study = load(folder)
     study.report(
         figures=None if figures is None else names(figures),
@@ -228,11 +232,10 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """Measure the bundled encoder on eight photographs from scikit-image and scikit-learn."""
-    from embedshift.cli.demo import copy_photos
-    from embedshift.cli.terminal import set_up_logging
     from embedshift.config import make_config
+    from embedshift.parity.images import copy_photos
 
-    set_up_logging(quiet, lambda line: with_flags(line, app))
+    log_lines(quiet)
     photos = copy_photos(out / "photos")
     measure({"config": make_config({"images": [str(photos)], "model": BUNDLED})}, out, quiet=quiet, as_json=as_json)
 
