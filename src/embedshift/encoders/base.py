@@ -100,6 +100,7 @@ class Preprocess:
         std: Standard deviation of each channel, for values in [0, 1].
         shortest: For `resize="crop"`: length of the shortest side before the centre crop, in pixels; None = `size`.
         resample: For `resize="crop"`: Pillow's number of the filter (2 = bilinear, 3 = bicubic).
+        squash: Whether its own library squashes images into the square, where no `resize` decides.
 
     Example:
         >>> Preprocess(224, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)).at(448).size
@@ -111,13 +112,14 @@ class Preprocess:
     std: tuple[float, float, float]
     shortest: int | None = None
     resample: int = 3
+    squash: bool = False
 
     def at(self, size: int | None) -> "Preprocess":
         """Returns the same preprocessing for another input size; `shortest` changes in proportion."""
         if size is None or size == self.size:
             return self
         shortest = None if self.shortest is None else round(self.shortest * size / self.size)
-        return Preprocess(size, self.mean, self.std, shortest, self.resample)
+        return replace(self, size=size, shortest=shortest)
 
 
 class TokenizerError(EmbedshiftError):

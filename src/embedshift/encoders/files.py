@@ -46,7 +46,9 @@ def preprocess_from(
         raise EmbedshiftError(
             f"{source}: neither preprocessor_config.json nor config.json contains the input size; set `size`"
         )
-    return Preprocess(native, mean, std, size, resample.value)
+    by_side = isinstance(settings.get("size"), dict) and "shortest_edge" in settings["size"]
+    squash = size is not None and crop is None and not by_side
+    return Preprocess(native, mean, std, size, resample.value, squash)
 
 
 def _native(config: Any) -> int | None:

@@ -206,6 +206,11 @@ class ModuleEncoder:
         self._remove_taps([*self._taps])
 
     @property
+    def embed(self) -> Embed:
+        """Returns the function that reads the embedding from a module and its normalised input."""
+        return self._embed
+
+    @property
     def tower(self) -> Tower:
         """Returns the part that sees the image, for inspection."""
         return Tower(

@@ -50,7 +50,8 @@ def load_openclip(
         config, settings, weights = _checkpoint(model)
         visual = _visual(config, weights, size)
         native, mean, std = _preprocessing(config, settings)
-    preprocess = Preprocess(native, mean, std, native, RESAMPLE.get(settings.get("interpolation", ""), 3))
+    squash = settings.get("resize_mode") == "squash"
+    preprocess = Preprocess(native, mean, std, native, RESAMPLE.get(settings.get("interpolation", ""), 3), squash)
     return ModuleEncoder(
         visual,
         READERS[chosen.reader],

@@ -39,6 +39,7 @@ def load_timm(
         tuple(data["std"]),
         int(native / data["crop_pct"]),
         RESAMPLE.get(data["interpolation"], 3),
+        squash=data.get("crop_mode") == "squash",
     )
     return ModuleEncoder(
         module,

@@ -1,0 +1,257 @@
+"""Another stack, written by itself: its own steps from a file to a vector, and recipes drawn from what stacks do.
+
+Nothing here comes from `embedshift.parity`; only the weights are the reference's.
+"""
+
+import copy
+import io
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from torch import nn
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms import functional as tv
+
+Array = NDArray[Any]
+Stack = dict[str, Any]
+
+STATISTICS = {
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "clip": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
+    "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    "none": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+}
+# Axis → the values of the hidden stacks, the reference's first.
+STEPS: dict[str, tuple[Any, ...]] = {
+    "decoder": ("full", "half", "chroma"),
+    "orientation": (True, False),
+    "alpha": ("white", "black", "dropped"),
+    "inks": ("pillow", "opencv"),
+    "depth": ("high", "clipped"),
+    "jpeg": (None, 95, 85, 75),
+    "resize": (
+        "pillow bicubic", "pillow bilinear", "pillow lanczos", "pillow nearest", "pillow box", "opencv linear",
+        "opencv cubic", "opencv area", "opencv nearest", "torch bilinear aliased", "torch bicubic aliased",
+        "torch bilinear floats", "torch bicubic floats",
+    ),
+    "fit": ("crop .875", "crop 1", "crop .95", "squash", "crop first", "black", "grey"),
+    "rounding": ("floor", "torchvision", "nearest"),
+    "channels": ("rgb", "bgr"),
+    "values": ("unit", "255", "twice"),
+    "statistics": ("imagenet", "clip", "half", "none"),
+    "size": (None, "smaller", "larger"),
+    "precision": ("float32", "bfloat16", "float16", "int8"),
+    "gelu": ("exact", "quick", "tanh"),
+    "positions": ("own", "bilinear", "antialias"),
+    "pooling": ("class", "mean", "both", "class before norm", "mean before norm", "all"),
+}  # fmt: skip
+REFERENCE = {axis: values[0] for axis, values in STEPS.items()}
+
+
+def draw_stack(rng: np.random.Generator, count: int) -> Stack:
+    """The reference with so many alterations."""
+    axes = [list(STEPS)[index] for index in rng.permutation(len(STEPS))[:count]]
+    return REFERENCE | {axis: STEPS[axis][1 + rng.integers(len(STEPS[axis]) - 1)] for axis in axes}
+
+
+def decode(data: bytes, stack: Stack) -> Image.Image:
+    image = Image.open(io.BytesIO(data))
+    turn = image.getexif().get(274, 1)
+    is_jpeg = data[:2] == b"\xff\xd8" and image.mode == "RGB"
+    if image.mode == "CMYK" and stack["inks"] == "opencv":
+        array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR + cv2.IMREAD_IGNORE_ORIENTATION)
+        image = Image.fromarray(cv2.cvtColor(array, cv2.COLOR_BGR2RGB))
+    elif is_jpeg and stack["decoder"] == "half":
+        image.draft(None, (image.width // 2, image.height // 2))
+    elif is_jpeg and stack["decoder"] == "chroma":
+        image = with_repeated_chroma(data)
+    if image.mode == "I;16":
+        wide = np.asarray(image).astype(int)
+        image = Image.fromarray((np.minimum(wide, 255) if stack["depth"] == "clipped" else wide // 256).astype(np.uint8))
+    if "A" in image.mode:
+        image = image.convert("RGBA")
+        if stack["alpha"] == "dropped":
+            image = Image.fromarray(np.asarray(image)[..., :3])
+        else:
+            canvas = Image.new("RGBA", image.size, stack["alpha"])
+            canvas.alpha_composite(image)
+            image = canvas
+    image = image.convert("RGB")
+    if stack["orientation"] and turn > 1:
+        exif = Image.Exif()
+        exif[274] = turn
+        coded = io.BytesIO()
+        image.save(coded, "PNG", exif=exif)
+        image = ImageOps.exif_transpose(Image.open(coded)).convert("RGB")
+    return image
+
+
+def with_repeated_chroma(data: bytes) -> Image.Image:
+    """What libjpeg gives without fancy upsampling, from the planes of OpenCV-free decodes at two scales."""
+    full, half = Image.open(io.BytesIO(data)), Image.open(io.BytesIO(data))
+    full.draft("YCbCr", full.size)
+    half.draft("YCbCr", (half.width // 2, half.height // 2))
+    luma, small = np.asarray(full), np.asarray(half)
+    chroma = np.kron(small[..., 1:], np.ones((2, 2, 1), np.uint8))[: luma.shape[0], : luma.shape[1]]
+    return Image.merge("YCbCr", [Image.fromarray(np.ascontiguousarray(plane)) for plane in (luma[..., 0], *np.moveaxis(chroma, 2, 0))]).convert("RGB")
+
+
+def resize(image: Array, height: int, width: int, how: str) -> Array:
+    library, name, *rest = how.split()
+    if image.shape[:2] == (height, width):
+        return image
+    if library == "pillow":
+        number = getattr(Image.Resampling, name.upper())
+        return np.asarray(Image.fromarray(image).resize((width, height), number))
+    if library == "opencv":
+        return cv2.resize(image, (width, height), interpolation=getattr(cv2, f"INTER_{name.upper()}"))
+    if library == "skimage":
+        from skimage.transform import resize as by_skimage
+
+        return np.asarray(by_skimage(image, (height, width), order=1, anti_aliasing=True) * 255).round().astype(np.uint8)
+    tensor = torch.from_numpy(image.copy()).permute(2, 0, 1)
+    tensor = tensor.float() if rest == ["floats"] else tensor
+    made = tv.resize(tensor, [height, width], InterpolationMode(name), antialias=rest != ["aliased"])
+    return made.permute(1, 2, 0).numpy()
+
+
+def square(image: Array, stack: Stack, size: int) -> Array:
+    fit, rounding, how = stack["fit"], stack["rounding"], stack["resize"]
+    whole = round if rounding == "nearest" else int
+    height, width = image.shape[:2]
+
+    def centre(array: Array, side: int) -> Array:
+        corner = [(n - side) / 2 for n in array.shape[:2]]
+        top, left = (int(c) if rounding == "floor" else int(round(c)) for c in corner)
+        return array[top : top + side, left : left + side]
+
+    if fit == "squash":
+        return resize(image, size, size, how)
+    if fit == "crop first":
+        return resize(centre(image, min(height, width)), size, size, how)
+    if fit in ("black", "grey"):
+        longest = max(height, width)
+        h, w = whole(height * size / longest), whole(width * size / longest)
+        made = resize(image, h, w, how)
+        top, left = (size - h) // 2, (size - w) // 2
+        sides = [(top, size - h - top), (left, size - w - left), (0, 0)]
+        return np.pad(made, sides, constant_values=0 if fit == "black" else 127)
+    short = whole(size / float(fit.split()[1]))
+    if height < width:
+        return centre(resize(image, short, whole(short * width / height), how), size)
+    return centre(resize(image, whole(short * height / width), short, how), size)
+
+
+class Served:
+    """A stack that has the weights of a DINOv2 of transformers; `extra` is a step that no list has."""
+
+    def __init__(self, model: nn.Module, size: int) -> None:
+        self.model, self.size, self._models = model, size, dict[Any, nn.Module]()
+
+    def __call__(self, files: Sequence[bytes], stack: Stack, extra: Callable[[Image.Image], Image.Image] | None = None) -> Array:
+        return np.concatenate([self.one(data, stack, extra) for data in files])
+
+    def one(self, data: bytes, stack: Stack, extra: Any) -> Array:
+        image = decode(data, stack)
+        if stack["jpeg"]:
+            coded = io.BytesIO()
+            image.save(coded, format="JPEG", quality=stack["jpeg"])
+            image = Image.open(io.BytesIO(coded.getvalue())).convert("RGB")
+        image = extra(image) if extra else image
+        size = {None: self.size, "smaller": self.size * 7 // 8, "larger": self.size * 8 // 7}[stack["size"]]
+        pixels = torch.from_numpy(np.array(square(np.asarray(image), stack, size), dtype=np.float32))
+        pixels = pixels / {"unit": 255, "255": 1, "twice": 255 * 255}[stack["values"]]
+        if stack["channels"] == "bgr":
+            pixels = pixels[..., [2, 1, 0]]
+        pixels = tv.normalize(pixels.permute(2, 0, 1), *STATISTICS[stack["statistics"]])
+        return self.pooled(pixels[None], stack)
+
+    def pooled(self, pixels: torch.Tensor, stack: Stack) -> Array:
+        model: Any = self._altered(stack["precision"], stack["gelu"], stack["positions"])
+        dtype = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(stack["precision"], torch.float32)
+        with torch.inference_mode():
+            output = model(pixel_values=pixels.to(dtype), output_hidden_states=True)
+            after, before = output.last_hidden_state.float(), output.hidden_states[-1].float()
+        vectors = {
+            "class": after[:, 0],
+            "mean": after[:, 1:].mean(1),
+            "both": torch.cat([after[:, 0], after[:, 1:].mean(1)], -1),
+            "class before norm": before[:, 0],
+            "mean before norm": before[:, 1:].mean(1),
+            "all": after.mean(1),
+        }
+        return vectors[stack["pooling"]].numpy()
+
+    def _altered(self, precision: str, gelu: str, positions: str) -> nn.Module:
+        if (precision, gelu, positions) in self._models:
+            return self._models[precision, gelu, positions]
+        model: Any = copy.deepcopy(self.model)
+        if gelu != "exact":
+            act = nn.GELU("tanh") if gelu == "tanh" else Sigmoids()
+            for layer in model.encoder.layer:
+                layer.mlp.activation_fn = act
+        if positions != "own":
+            model.embeddings.interpolate_pos_encoding = Positions(model.embeddings, positions)
+        if precision == "int8":
+            model = torch.ao.quantization.quantize_dynamic(model, {nn.Linear}, dtype=torch.qint8)
+        elif precision != "float32":
+            model = model.to(getattr(torch, precision))
+        self._models[precision, gelu, positions] = model
+        return model
+
+
+class Sigmoids(nn.Module):
+    """Quick GELU, as OpenAI wrote it."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * (1.702 * x).sigmoid()
+
+
+class Positions:
+    """Positions interpolated otherwise than bicubically without antialiasing."""
+
+    def __init__(self, embeddings: Any, how: str) -> None:
+        self.embeddings, self.how = embeddings, how
+
+    def __call__(self, tokens: torch.Tensor, height: int, width: int) -> torch.Tensor:
+        table = self.embeddings.position_embeddings
+        side = int((table.shape[1] - 1) ** 0.5)
+        grid = table[0, 1:].float().T.reshape(1, -1, side, side)
+        mode = "bilinear" if self.how == "bilinear" else "bicubic"
+        new = torch.nn.functional.interpolate(
+            grid, (height // 14, width // 14), mode=mode, antialias=self.how == "antialias"
+        )
+        return torch.cat([table[:, :1], new.to(table.dtype).flatten(2).transpose(1, 2)], 1)
+
+
+def twelve_files(photos: Sequence[Image.Image]) -> list[bytes]:
+    """Twelve files of photos: plain JPEGs, and one for each peculiarity that tells steps apart."""
+
+    def coded(image: Image.Image, kind: str = "JPEG", **settings: Any) -> bytes:
+        file = io.BytesIO()
+        image.save(file, kind, **settings)
+        return file.getvalue()
+
+    photos = [photo.convert("RGB") for photo in photos]
+    exif = Image.Exif()
+    exif[274] = 6
+    odd = photos[5].crop((0, 0, photos[5].width - 38, photos[5].height - 71))
+    clear = photos[7].convert("RGBA")
+    clear.putalpha(Image.linear_gradient("L").resize(clear.size))
+    wide = np.asarray(photos[9].convert("L")).astype(np.uint16) * 257
+    controls = [photo.resize((224, 224), Image.Resampling.LANCZOS) for photo in photos[10:12]]
+    return [
+        *(coded(photo, quality=92) for photo in photos[:4]),
+        coded(photos[4], exif=exif),
+        coded(odd, quality=90),
+        coded(photos[6].convert("L")),
+        coded(clear, "PNG"),
+        coded(photos[8].convert("CMYK")),
+        coded(Image.fromarray(wide), "PNG"),
+        *(coded(control, "PNG") for control in controls),
+    ]
