@@ -54,7 +54,7 @@ class Parity:
     @property
     def sentence(self) -> str:
         """The cause in words, and what it leaves."""
-        note = "" if self.causes is None else self.causes.note
+        note = f"{self.causes.note[0].upper()}{self.causes.note[1:]}." if self.causes and self.causes.note else ""
         return " ".join(filter(None, (self._cause(), self._norms(), note, *self.notes)))
 
     def _cause(self) -> str:
