@@ -16,7 +16,7 @@ from embedshift.arrays import Floats
 from embedshift.config import CODE, Json, refuse_code
 from embedshift.config.files import read_file
 from embedshift.encoders.base import EncoderInfo
-from embedshift.errors import UsageError, cause
+from embedshift.errors import EmbedshiftError, UsageError, cause
 from embedshift.parity.distance import distance_between
 from embedshift.parity.images import read_images
 from embedshift.parity.served import open_encoder, vectors_of
@@ -77,7 +77,7 @@ def read_lock(path: str | os.PathLike[str]) -> tuple[dict[str, bytes], Floats, J
     except UsageError:
         raise
     except Exception as error:
-        words = cause(error) if isinstance(error, OSError) else "not a lock of `embedshift lock`"
+        words = cause(error) if isinstance(error, OSError | EmbedshiftError) else "not a lock of `embedshift lock`"
         raise UsageError(f"{path}: {words}") from error
 
 
