@@ -1,4 +1,4 @@
-"""Equal stacks on other threads, batches and precisions: none of 100 comparisons names a cause."""
+"""Equal stacks on other threads, batches and precisions: none of 60 comparisons names a cause."""
 
 import numpy as np
 import pytest
@@ -35,14 +35,14 @@ def test_nothing_is_named(seed, tmp_path):
         for precision in ("float32", "bfloat16"):
             dtype = getattr(torch, precision)
             net = Dinov2Model.from_pretrained(folder, dtype=dtype).eval()
+            reference = embedshift.load_encoder(str(folder), precision=precision)
             for count in (1, 2):
                 torch.set_num_threads(count)
-                for batch in (1, 2, 3, 5, 8):
-                    reference = embedshift.load_encoder(str(folder), precision=precision)
+                for batch in (1, 3, 8):
                     result = embedshift.parity(reference, passes(net, squares, batch, dtype), photos)
                     assert result.table().is_empty(), result.sentence
                     assert result.passed, result.verdict
                     runs += 1
     finally:
         torch.set_num_threads(threads)
-    assert runs == 20
+    assert runs == 12

@@ -111,7 +111,9 @@ class Network:
             return module.to(DTYPES[precision])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            quantized: nn.Module = torch.ao.quantization.quantize_dynamic(module, {nn.Linear}, dtype=torch.qint8, inplace=True)
+            quantized: nn.Module = torch.ao.quantization.quantize_dynamic(
+                module, {nn.Linear}, dtype=torch.qint8, inplace=True
+            )
         return quantized
 
 

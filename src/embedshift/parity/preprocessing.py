@@ -3,7 +3,6 @@
 import functools
 import io
 from collections.abc import Sequence
-from typing import Any
 
 import cv2
 import numpy as np

@@ -10,9 +10,11 @@ from PIL import Image
 
 from embedshift.arrays import Floats
 from embedshift.encoders import Encoder, load_encoder
+from embedshift.encoders.base import EncoderInfo, Preprocess
 from embedshift.encoders.images import ImageEncoder, image_encoder
 from embedshift.errors import EmbedshiftError, UsageError, reason
 from embedshift.sources.images import decode
+from embedshift.sources.to_input import ToInput
 from embedshift.sources.vector_files import open_part
 from embedshift.sources.views_file import ORIGINALS
 
@@ -50,15 +52,24 @@ def _encoded(encoder: AnyEncoder, names: Sequence[str], files: Sequence[bytes]) 
         if isinstance(encoder, ImageEncoder):
             given = encoder.encode_images([Image.fromarray(decode(file)) for file in files])
         else:
-            from embedshift.parity.causes import reference_vectors  # with torch
+            from embedshift.parity.causes import knows_steps, reference_vectors  # with torch
 
-            given = reference_vectors(encoder, files)
+            given = reference_vectors(encoder, files) if knows_steps(encoder) else _of_squares(encoder, files)
         vectors = np.asarray(given, np.float32)
     except Exception as error:
         raise EmbedshiftError(f"{encoder.name} cannot encode {', '.join(names)} ({reason(error):.300})") from error
     if vectors.ndim != 2 or len(vectors) != len(names):
         raise EmbedshiftError(f"{encoder.name} gives {vectors.shape} for {len(names)} images; it must give [N, D]")
     return vectors
+
+
+def _of_squares(encoder: Encoder, files: Sequence[bytes]) -> Floats:
+    """Encodes files by an encoder of squares, as `resize` "crop" makes them."""
+    preprocess = EncoderInfo.of(encoder).preprocess or Preprocess(encoder.size, encoder.mean, encoder.std)
+    to_input = ToInput(
+        preprocess.size, "squash" if preprocess.squash else "crop", preprocess.shortest, preprocess.resample
+    )
+    return encoder(np.stack([to_input(decode(file)) for file in files])).embedding
 
 
 def _from_table(given: Any, names: Sequence[str], ids: Sequence[str] | None) -> tuple[str, Floats]:
