@@ -72,7 +72,9 @@ def decode(data: bytes, stack: Stack) -> Image.Image:
         image = with_repeated_chroma(data)
     if image.mode == "I;16":
         wide = np.asarray(image).astype(int)
-        image = Image.fromarray((np.minimum(wide, 255) if stack["depth"] == "clipped" else wide // 256).astype(np.uint8))
+        image = Image.fromarray(
+            (np.minimum(wide, 255) if stack["depth"] == "clipped" else wide // 256).astype(np.uint8)
+        )
     if "A" in image.mode:
         image = image.convert("RGBA")
         if stack["alpha"] == "dropped":
@@ -98,7 +100,9 @@ def with_repeated_chroma(data: bytes) -> Image.Image:
     half.draft("YCbCr", (half.width // 2, half.height // 2))
     luma, small = np.asarray(full), np.asarray(half)
     chroma = np.kron(small[..., 1:], np.ones((2, 2, 1), np.uint8))[: luma.shape[0], : luma.shape[1]]
-    return Image.merge("YCbCr", [Image.fromarray(np.ascontiguousarray(plane)) for plane in (luma[..., 0], *np.moveaxis(chroma, 2, 0))]).convert("RGB")
+    return Image.merge(
+        "YCbCr", [Image.fromarray(np.ascontiguousarray(plane)) for plane in (luma[..., 0], *np.moveaxis(chroma, 2, 0))]
+    ).convert("RGB")
 
 
 def resize(image: Array, height: int, width: int, how: str) -> Array:
@@ -113,7 +117,9 @@ def resize(image: Array, height: int, width: int, how: str) -> Array:
     if library == "skimage":
         from skimage.transform import resize as by_skimage
 
-        return np.asarray(by_skimage(image, (height, width), order=1, anti_aliasing=True) * 255).round().astype(np.uint8)
+        return (
+            np.asarray(by_skimage(image, (height, width), order=1, anti_aliasing=True) * 255).round().astype(np.uint8)
+        )
     tensor = torch.from_numpy(image.copy()).permute(2, 0, 1)
     tensor = tensor.float() if rest == ["floats"] else tensor
     made = tv.resize(tensor, [height, width], InterpolationMode(name), antialias=rest != ["aliased"])
@@ -153,7 +159,9 @@ class Served:
     def __init__(self, model: nn.Module, size: int) -> None:
         self.model, self.size, self._models = model, size, dict[Any, nn.Module]()
 
-    def __call__(self, files: Sequence[bytes], stack: Stack, extra: Callable[[Image.Image], Image.Image] | None = None) -> Array:
+    def __call__(
+        self, files: Sequence[bytes], stack: Stack, extra: Callable[[Image.Image], Image.Image] | None = None
+    ) -> Array:
         return np.concatenate([self.one(data, stack, extra) for data in files])
 
     def one(self, data: bytes, stack: Stack, extra: Any) -> Array:
