@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -33,9 +33,6 @@ from embedshift.cli.written import written
 from embedshift.config import BUNDLED, GROUPS_WORDS, Json, StudyConfig
 from embedshift.config.machine import NO_SPACE, too_little_space, without_space
 from embedshift.errors import EmbedshiftError, UsageError, reason
-
-if TYPE_CHECKING:
-    from embedshift.study import Study
 
 log = logging.getLogger("embedshift")
 
@@ -269,7 +266,11 @@ def measure(settings: Json, out: Path, *, quiet: bool, as_json: bool, report: bo
             step(count)
 
         run_study(**settings, out=out, progress=measured, on_start=on_start)
-    from embedshift.cli.results import legend, result_tables  # after the first lines, which wait for no table
+    from embedshift.cli.results import (
+        legend,
+        result_tables,
+        study_json,
+    )  # after the first lines, which wait for no table
     from embedshift.study import Study
 
     seconds, study = time.monotonic() - started, Study(out)
@@ -277,7 +278,7 @@ def measure(settings: Json, out: Path, *, quiet: bool, as_json: bool, report: bo
         study.report()
     counts = study.reader().info.counts
     if as_json:
-        say(json.dumps(_json(study)))
+        say(json.dumps(study_json(study)))
     else:
         for table, spare in result_tables(study):
             print_table(table, spare)
@@ -291,13 +292,3 @@ def measure(settings: Json, out: Path, *, quiet: bool, as_json: bool, report: bo
             "%d of %d images could not be measured (first: %s, stage %s: %s); %s lists all of them",
             counts.failed, counts.images, first["image_id"], first["stage"], first["reason"], out / "failures.parquet",
         )  # fmt: skip
-
-
-def _json(study: "Study") -> Json:
-    from embedshift.store.table import tables_of
-
-    info = study.info()
-    large = {table.name for table in tables_of(study.reader().questions) if table.per_image}
-    tables = {name: study.table(name).to_dicts() for name in study.table_names if name not in large}
-    head = {"study": str(study.folder), "config_hash": info["config_hash"], "encoder": info["encoder"]}
-    return head | {"counts": info["counts"], "until": info["until"]} | tables
