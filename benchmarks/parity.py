@@ -24,7 +24,6 @@ from PIL import Image, ImageFilter, ImageOps
 import embedshift
 from embedshift.encoders.device import keep_memory
 from embedshift.parity import causes
-from embedshift.parity.recipe import axes_of
 from embedshift.parity.search import Search
 from machine import describe_machine
 
@@ -110,19 +109,20 @@ def as_value(axis: str, value: Any, size: int) -> Any:
         return kind, float(ratio[0]) if ratio else 1.0
     if axis == "resize":
         library, name, *rest = value.split()
-        return " ".join([FILTERS.get(library, library), *rest]), name
+        words = {(): "", ("aliased",): " without antialiasing", ("floats",): " on floats"}
+        return FILTERS.get(library, library) + words[tuple(rest)], name
     return "own" if (axis, value) == ("pooling", "class") else value
 
 
 def verdict(case: Case, search: Search, names: list[Any], size: int) -> str:
     """Compares the named alterations with those that were drawn, as far as they move these files at all."""
     truth = {axis: as_value(axis, value, size) for axis, value in case.altered().items()}
-    wrong = [n for n in names if truth.get(n.axis) not in n.values]
+    wrong = [axis for axis, values in names if truth.get(axis) not in values]
     if wrong:
         return "wrong"
     if case.extra:
         return f"{len(names)} of {len(truth) - (case.extra == 'skimage')} named"
-    missing = {*truth} - {n.axis for n in names}
+    missing = {*truth} - {axis for axis, _ in names}
     full = search.reference
     for axis, value in truth.items():
         full = full.having(axis, value)
@@ -130,7 +130,7 @@ def verdict(case: Case, search: Search, names: list[Any], size: int) -> str:
         without = full.having(axis, getattr(search.reference, axis))
         if search.apart(full, without, search.everything) > 2 * search.floor:
             return "missed"
-    return "tie" if missing or any(len(n.values) > 1 for n in names) else "exact"
+    return "tie" if missing or any(len(values) > 1 for _, values in names) else "exact"
 
 
 def main() -> None:
@@ -148,7 +148,6 @@ def main() -> None:
     encoder: Any = embedshift.load_encoder("dinov2-small-offline", size=options.size)
     stack = served.Served(encoder.module, options.size)
     encodings = causes.Encodings(encoder, files)
-    axes = axes_of(encodings.reference, encodings.network.axes)
     counts: dict[str, Counter[str]] = {}
     seconds_of_searches = 0.0
     for case in cases(options.recipes, options.seed, options.size == 224):
@@ -156,12 +155,12 @@ def main() -> None:
             continue
         vectors = stack(files, case.stack, EXTRAS.get(case.extra))
         units = vectors.astype(np.float64) / np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
-        start, before = time.process_time(), encodings.count
-        search = Search(encodings.vector, encodings.key, units, encodings.reference, axes, causes.LEAST_FLOOR)
+        start, before = time.process_time(), len(encodings.passes)
+        search = Search(encodings.vector, encodings.key, units, encodings.reference, encodings.axes, causes.LEAST_FLOOR)
         recipe = search.run()
         names = search.named(recipe)
-        path = search.walk(names)
-        seconds, encoded = time.process_time() - start, encodings.count - before
+        path = [*search.walk(names)]
+        seconds, encoded = time.process_time() - start, len(encodings.passes) - before
         seconds_of_searches += seconds
         judged = verdict(case, search, names, options.size)
         counts.setdefault(case.kind, Counter())[judged] += 1
@@ -169,13 +168,17 @@ def main() -> None:
         left = path[-1][1] if path else first
         print(
             f"{case.kind:9}{judged:10}{first:9.2g} → {left:8.2g}  {encoded:4d} encodings {seconds:6.1f} s  "
-            f"{case.altered()} {case.extra} → {[(n.axis, *n.values) for n in names]}"
-            + (f" SEARCHED {[(a, getattr(recipe, a)) for a in recipe.differences(search.reference)]}" if judged in ("wrong", "missed") else ""),
+            f"{case.altered()} {case.extra} → {names}"
+            + (
+                f" SEARCHED {[(a, getattr(recipe, a)) for a in recipe.differences(search.reference)]}"
+                if judged in ("wrong", "missed")
+                else ""
+            ),
             flush=True,
         )
     for kind, verdicts in counts.items():
         print(f"{kind}: " + ", ".join(f"{count} {name}" for name, count in sorted(verdicts.items())))
-    print(f"{encodings.count} encodings, {seconds_of_searches:.0f} CPU seconds of searches")
+    print(f"{len(encodings.passes)} encodings, {seconds_of_searches:.0f} CPU seconds of searches")
 
 
 if __name__ == "__main__":

@@ -133,7 +133,7 @@ def square(image: Array, stack: Stack, size: int) -> Array:
 
     def centre(array: Array, side: int) -> Array:
         corner = [(n - side) / 2 for n in array.shape[:2]]
-        top, left = (int(c) if rounding == "floor" else int(round(c)) for c in corner)
+        top, left = (int(c) if rounding == "floor" else round(c) for c in corner)
         return array[top : top + side, left : left + side]
 
     if fit == "squash":

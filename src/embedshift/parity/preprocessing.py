@@ -3,26 +3,26 @@
 import functools
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
+import torch
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
+from torch.nn import functional
 
 from embedshift.arrays import Floats, Pixels
-from embedshift.parity.network import resize_by_torch
-from embedshift.parity.recipe import PILLOW, TORCH, Recipe
+from embedshift.parity.recipe import PILLOW, Recipe
 from embedshift.sources.images import decode
+
+Square = NDArray[Any]  # uint8, or float32 in [0, 255]
 
 ORIENTATION = 0x0112
 FILTERS = {name: Image.Resampling(number) for number, name in PILLOW.items()}
-OPENCV_FLAGS = {
-    "nearest": cv2.INTER_NEAREST,
-    "linear": cv2.INTER_LINEAR,
-    "cubic": cv2.INTER_CUBIC,
-    "lanczos": cv2.INTER_LANCZOS4,
-    "area": cv2.INTER_AREA,
-}
+OPENCV_FLAGS = {"linear": 1, "nearest": 0, "cubic": 2, "area": 3, "lanczos": 4}
 PADDING = {"black": 0, "grey": 127, "white": 255}
+DECODING = ("decoder", "orientation", "alpha", "inks", "depth", "jpeg")
 # Decoded images that are kept.
 KEPT = 48
 
@@ -36,109 +36,90 @@ class Inputs:
 
     def __call__(self, recipe: Recipe, index: int) -> Floats:
         """The normalised input `[3, S, S]` of one file."""
-        r = recipe
-        pixels = self._pixels(index, r.decoder, r.orientation, r.alpha, r.inks, r.depth, r.jpeg, r.size)
-        values = _square(pixels, r).astype(np.float32) / np.float32(255) * np.float32(r.values)
-        mean, std = (np.asarray(triple, np.float32) for triple in r.statistics)
-        values = (values[..., :: -1 if r.channels == "bgr" else 1] - mean) / std
-        return np.ascontiguousarray(values[..., :: -1 if r.channels == "late" else 1].transpose(2, 0, 1))
+        size = recipe.size if recipe.decoder == "draft" else 0
+        pixels = self._pixels(index, size, *(getattr(recipe, axis) for axis in DECODING))
+        values = _square(pixels, recipe).astype(np.float32) / np.float32(255) * np.float32(recipe.values)
+        mean, std = (np.asarray(triple, np.float32) for triple in recipe.statistics)
+        values = (values[..., :: -1 if recipe.channels == "bgr" else 1] - mean) / std
+        return np.ascontiguousarray(values[..., :: -1 if recipe.channels == "late" else 1].transpose(2, 0, 1))
 
     def _decoded(
-        self,
-        index: int,
-        decoder: str,
-        orientation: bool,
-        alpha: str,
-        inks: str,
-        depth: str,
-        jpeg: int | None,
-        size: int,
+        self, index: int, size: int, decoder: str, orientation: bool, alpha: str, inks: str, depth: str, jpeg: Any
     ) -> Pixels:
         data = self.files[index]
-        if (decoder, orientation, alpha, inks, depth) == ("full", True, "white", "pillow", "high"):
-            pixels = decode(data)
-        else:
+        pixels = decode(data)
+        if (decoder, orientation, alpha, inks, depth) != ("full", True, "white", "pillow", "high"):
             with Image.open(io.BytesIO(data)) as image:
                 turn = image.getexif().get(ORIENTATION, 1) if orientation else 1
-                rgb = _rgb(image, data, decoder, alpha, inks, depth, size)
+                rgb = _rgb(image, data, size, decoder, alpha, inks, depth)
             rgb.getexif()[ORIENTATION] = turn
             pixels = np.asarray(ImageOps.exif_transpose(rgb))
         if jpeg:
             coded = io.BytesIO()
             Image.fromarray(pixels).save(coded, "JPEG", quality=jpeg)
-            pixels = np.asarray(Image.open(coded).convert("RGB"))
+            pixels = np.asarray(Image.open(coded))
         return pixels
 
 
-def _rgb(image: Image.Image, data: bytes, decoder: str, alpha: str, inks: str, depth: str, size: int) -> Image.Image:
-    """Decodes an image that is not turned."""
+def _rgb(image: Image.Image, data: bytes, size: int, decoder: str, alpha: str, inks: str, depth: str) -> Image.Image:
+    """Decodes an image without turning it."""
     if image.mode == "CMYK" and inks == "opencv":
-        flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-        return Image.fromarray(cv2.imdecode(np.frombuffer(data, np.uint8), flags)[..., ::-1].copy())
-    if image.format == "JPEG" and image.mode == "RGB":
-        if decoder == "chroma" and (repeated := _repeated_chroma(data)) is not None:
-            return repeated
-        if decoder == "half":
-            image.draft("RGB", (image.width // 2, image.height // 2))
-        elif decoder == "draft":
-            image.draft("RGB", (size, size))
+        pixels: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        return Image.fromarray(pixels[..., ::-1].copy())
+    if image.format == "JPEG" and image.mode == "RGB" and decoder != "full":
+        halves = image.width // 2, image.height // 2
+        if decoder == "chroma" and [layer[1:3] for layer in image.layer] == [(2, 2), (1, 1), (1, 1)]:  # type: ignore[attr-defined]
+            luma, chroma = (_planes(data, sides) for sides in (image.size, halves))
+            chroma = chroma.repeat(2, axis=0).repeat(2, axis=1)[: luma.shape[0], : luma.shape[1]]
+            return Image.fromarray(np.dstack([luma[..., :1], chroma[..., 1:]]), "YCbCr").convert("RGB")
+        if decoder != "chroma":
+            image.draft("RGB", (size, size) if decoder == "draft" else halves)
     if image.mode.startswith("I"):
-        values = np.asarray(image).astype(np.int64)
-        image = Image.fromarray((values >> 8 if depth == "high" else values.clip(0, 255)).astype(np.uint8))
+        wide = np.asarray(image).astype(np.int64)
+        image = Image.fromarray((wide >> 8 if depth == "high" else wide.clip(0, 255)).astype(np.uint8))
     if image.has_transparency_data and alpha != "dropped":
         return Image.alpha_composite(Image.new("RGBA", image.size, alpha), image.convert("RGBA")).convert("RGB")
     return image.convert("RGB")
 
 
-def _repeated_chroma(data: bytes) -> Image.Image | None:
-    """Decodes a JPEG whose chroma has half the size, with every chroma value repeated; None for other JPEGs."""
-    planes = []
-    for divisor in (1, 2):
-        image = Image.open(io.BytesIO(data))
-        image.draft("YCbCr", (image.width // divisor, image.height // divisor))
-        if image.mode != "YCbCr":
-            return None
-        planes.append(np.asarray(image))
-    luma, half = planes
-    if {layer[1:3] for layer in getattr(image, "layer", ())} != {(2, 2), (1, 1)}:
-        return None
-    chroma = half.repeat(2, axis=0).repeat(2, axis=1)[: luma.shape[0], : luma.shape[1], 1:]
-    return Image.fromarray(np.dstack([luma[..., :1], chroma]), "YCbCr").convert("RGB")
+def _planes(data: bytes, sides: tuple[int, int]) -> Pixels:
+    """Decodes luma and chroma of a JPEG at about these sides, where the decoder scales each plane by itself."""
+    image = Image.open(io.BytesIO(data))
+    image.draft("YCbCr", sides)
+    return np.asarray(image)
 
 
-def _square(pixels: Pixels, recipe: Recipe) -> Pixels | Floats:
-    """Makes the square input of an image, in [0, 255]."""
+def _square(pixels: Pixels, recipe: Recipe) -> Square:
     size, (kind, ratio) = recipe.size, recipe.fit
-    down = (lambda x: int(x + 1e-6)) if recipe.rounding != "nearest" else round
+    down = round if recipe.rounding == "nearest" else lambda x: int(x + 1e-6)
     height, width = pixels.shape[:2]
-    if kind == "crop first":
-        side = down(min(height, width) * ratio)
-        return _resized(_cropped(pixels, side, recipe.rounding), size, size, recipe)
-    if kind in PADDING:
-        scale = size / max(height, width)
-        part = _resized(pixels, max(1, down(height * scale)), max(1, down(width * scale)), recipe)
-        square = np.full((size, size, 3), PADDING[kind], part.dtype)
-        top, left = (size - part.shape[0]) // 2, (size - part.shape[1]) // 2
-        square[top : top + part.shape[0], left : left + part.shape[1]] = part
-        return square
-    edge = down(size / ratio)
     shorter = min(height, width)
+    if kind == "crop first":
+        return _resized(_cropped(pixels, down(shorter * ratio), recipe), recipe, size, size)
+    if kind in PADDING:
+        part = _resized(pixels, recipe, *(max(1, down(side * size / max(height, width))) for side in (height, width)))
+        gaps = [(size - side) // 2 for side in part.shape[:2]]
+        around = [(gap, size - side - gap) for gap, side in zip(gaps, part.shape[:2], strict=True)]
+        return np.pad(part, [*around, (0, 0)], constant_values=PADDING[kind])
+    edge = down(size / ratio)
     sides = [edge if kind == "squash" or side == shorter else down(edge * side / shorter) for side in (height, width)]
-    return _cropped(_resized(pixels, sides[0], sides[1], recipe), size, recipe.rounding)
+    return _cropped(_resized(pixels, recipe, *sides), size, recipe)
 
 
-def _cropped(pixels: Pixels | Floats, size: int, rounding: str) -> Pixels | Floats:
-    top, left = ((n - size) // 2 if rounding == "floor" else round((n - size) / 2) for n in pixels.shape[:2])
+def _cropped(pixels: Square, size: int, recipe: Recipe) -> Square:
+    gaps = (side - size for side in pixels.shape[:2])
+    top, left = (gap // 2 if recipe.rounding == "floor" else round(gap / 2) for gap in gaps)
     return pixels[top : top + size, left : left + size]
 
 
-def _resized(pixels: Pixels | Floats, height: int, width: int, recipe: Recipe) -> Pixels | Floats:
+def _resized(pixels: Square, recipe: Recipe, height: int, width: int) -> Square:
     library, name = recipe.resize
     if pixels.shape[:2] == (height, width):
         return pixels
     if library == "Pillow":
         return np.asarray(Image.fromarray(pixels).resize((width, height), FILTERS[name]))
     if library == "OpenCV":
-        return np.asarray(cv2.resize(pixels, (width, height), interpolation=OPENCV_FLAGS[name]))
-    how = TORCH[library]
-    return resize_by_torch(pixels, height, width, name, antialias="without" not in how, rounded="8 bits" in how)
+        return cv2.resize(pixels, (width, height), interpolation=OPENCV_FLAGS[name])
+    planes = torch.from_numpy(np.ascontiguousarray(pixels, np.float32)).permute(2, 0, 1)[None]
+    resized = functional.interpolate(planes, (height, width), mode=name, antialias="without" not in library)
+    return np.asarray((resized if "floats" in library else resized.clamp(0, 255).round())[0].permute(1, 2, 0).numpy())

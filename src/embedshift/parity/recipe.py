@@ -6,22 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from embedshift.encoders.base import Preprocess
-from embedshift.encoders.families import CLIP_MEAN, CLIP_STD, HALF
-from embedshift.encoders.family import IMAGENET_MEAN, IMAGENET_STD, Triple
+from embedshift.encoders.families import CLIP_MEAN, CLIP_STD, HALF, IMAGENET_MEAN, IMAGENET_STD
+from embedshift.encoders.family import Triple
 
-ZERO, ONE = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 PILLOW = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}
 OPENCV = ("nearest", "linear", "cubic", "lanczos", "area")
-# torch interpolates 8-bit pixels and rounds, or floats; in both with or without antialiasing.
-TORCH = {
-    "torch": "torch, 8 bits, with antialiasing",
-    "torch aliased": "torch, 8 bits, without antialiasing",
-    "torch floats": "torch, floats, with antialiasing",
-    "torch floats aliased": "torch, floats, without antialiasing",
-}
-SIZES = (192, 196, 240, 256, 288, 336, 384)
-RATIOS = (1.0, 0.875, 0.9, 0.95)
-# How an image becomes square → words; the number is the part of the scaled image that the crop keeps.
+TORCH = ("torch", "torch without antialiasing", "torch on floats", "torch on floats without antialiasing")
 FITS = {
     "crop": "cropped after resizing",
     "squash": "squashed",
@@ -30,70 +20,64 @@ FITS = {
     "grey": "padded with grey",
     "white": "padded with white",
 }
+RATIOS = (1.0, 0.875, 0.9, 0.95)
+# Axis → value → the words that follow "SERVED is REFERENCE"; of the axes that are in no other table.
 WORDS: Mapping[str, Mapping[Any, str]] = {
-    "decoder": {
-        "full": "decoded in full",
-        "half": "with JPEGs decoded at half size (reduced DCT)",
-        "draft": "with JPEGs decoded by Pillow's draft mode",
-        "chroma": "with the chroma of JPEGs repeated, not interpolated",
-    },
-    "orientation": {True: "turned by EXIF", False: "with the EXIF orientation ignored"},
-    "alpha": {"white": "with alpha on white", "black": "with alpha on black", "dropped": "with alpha dropped"},
-    "inks": {"pillow": "with CMYK converted by Pillow", "opencv": "with CMYK converted by OpenCV"},
-    "depth": {"high": "with the high byte of 16 bits", "clipped": "with 16 bits clipped to 255"},
-    "jpeg": {None: "not recompressed"} | {q: f"recompressed as JPEG {q}" for q in (95, 90, 85, 75)},
-    "rounding": {
-        "floor": "with sizes and crop rounded down, as in transformers",
-        "torchvision": "with sizes rounded down and the crop's corner rounded, as in torchvision",
-        "nearest": "with sizes and crop rounded to the nearest pixel",
-    },
-    "channels": {
-        "rgb": "with channels in order RGB",
-        "bgr": "with channels in order BGR",
-        "late": "with channels in order BGR after normalisation",
-    },
-    "values": {1: "with values in 0 to 1", 255: "with values in 0 to 255", 1 / 255: "with values divided by 255 twice"},
+    "size": {size: f"with an input of {size} pixels" for size in (192, 196, 224, 240, 256, 288, 336, 384)},
     "statistics": {
         (IMAGENET_MEAN, IMAGENET_STD): "with ImageNet's mean and std",
         (CLIP_MEAN, CLIP_STD): "with CLIP's mean and std",
         (HALF, HALF): "with mean and std .5",
-        (ZERO, ONE): "without mean and std",
+        ((0.0,) * 3, (1.0,) * 3): "without mean and std",
     },
-    "precision": {
-        "float32": "in float32",
-        "bfloat16": "in bfloat16",
-        "float16": "in float16",
-        "int8": "with weights in int8 (dynamic)",
+    "rounding": {
+        "floor": "with sizes and crop rounded down, as in transformers",
+        "torchvision": "with the crop's corner rounded, as in torchvision",
+        "nearest": "with sizes and crop rounded to the nearest pixel",
     },
     "gelu": {"exact": "with the exact GELU", "quick": "with quick GELU", "tanh": "with the tanh form of GELU"},
+    "decoder": {
+        "half": "with JPEGs decoded at half size (reduced DCT)",
+        "draft": "with JPEGs decoded in Pillow's draft mode",
+        "chroma": "with the chroma of JPEGs repeated, not interpolated",
+    },
+    "orientation": {False: "with the EXIF orientation ignored"},
+    "alpha": {"black": "with alpha on black", "dropped": "with alpha dropped"},
+    "inks": {"opencv": "with CMYK converted by OpenCV"},
+    "depth": {"clipped": "with 16 bits clipped to 255"},
+    "jpeg": {quality: f"recompressed as JPEG {quality}" for quality in (95, 90, 85, 75)},
+    "channels": {"bgr": "with channels in order BGR", "late": "with BGR after mean and std"},
+    "values": {255: "with values in 0 to 255", 1 / 255: "with values divided by 255 twice"},
+    "precision": {"bfloat16": "in bfloat16", "float16": "in float16", "int8": "in int8 (dynamic)"},
     "positions": {
-        "own": "with its positions",
         "bilinear": "with positions interpolated bilinearly",
         "antialias": "with positions interpolated with antialiasing",
-        "offset": "with positions interpolated with an offset of 0.1, as in DINOv2's repository",
+        "offset": "with positions interpolated with an offset, as in DINOv2's repository",
     },
     "pooling": {
-        "own": "with its own pooling",
-        "class": "with the class token after the norm, not projected",
+        "class": "with the class token, not projected",
         "mean": "with the mean of the patch tokens",
-        "both": "with class token and mean of the patch tokens, joined",
+        "both": "with class token and mean of the patch tokens",
         "class before norm": "with the class token before the norm",
         "mean before norm": "with the mean of the patch tokens before the norm",
         "all": "with the mean of all tokens",
     },
 }
+# The axes that touch only some files, those that show which file tells most, and those of the network.
+OF_SOME_FILES, OF_ALL_FILES = ("orientation", "alpha", "inks", "depth"), ("decoder", "rounding", "fit", "channels")
+OF_NETWORK = ("precision", "gelu", "positions")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """The steps of a stack; the fields are the axes."""
+    """The steps of a stack; its fields are the axes."""
 
     size: int
     statistics: tuple[Triple, Triple]
     resize: tuple[str, str]
     fit: tuple[str, float]
     rounding: str
-    gelu: str
+    gelu: str | None
     decoder: str = "full"
     orientation: bool = True
     alpha: str = "white"
@@ -110,50 +94,35 @@ class Recipe:
         return dataclasses.replace(self, **{axis: value})
 
     def differences(self, other: "Recipe") -> list[str]:
-        """The axes on which two recipes differ."""
         return [f.name for f in dataclasses.fields(self) if getattr(self, f.name) != getattr(other, f.name)]
 
 
-# The steps that touch only some files.
-OF_SOME_FILES = ("orientation", "alpha", "inks", "depth")
-OF_ALL_FILES = ("decoder", "rounding", "fit", "channels")
-OF_NETWORK = ("precision", "gelu", "positions")
+def recipe_of(preprocess: Preprocess, library: str, gelu: str | None) -> Recipe:
+    """The recipe of a reference, by its preprocessing and the library that it comes from."""
+    fit = "squash" if preprocess.squash else "crop"
+    ratio = preprocess.size / max(preprocess.shortest or 0, preprocess.size)
+    rounding = "floor" if library == "transformers" else "torchvision"
+    statistics, resize = (preprocess.mean, preprocess.std), ("Pillow", PILLOW[preprocess.resample])
+    return Recipe(preprocess.size, statistics, resize, (fit, ratio), rounding, gelu)
 
 
-def recipe_of(preprocess: Preprocess, library: str, gelu: str) -> Recipe:
-    """Makes the recipe of a reference from its preprocessing and the library that it comes from."""
-    ratio = preprocess.size / max(preprocess.shortest or preprocess.size, preprocess.size)
-    return Recipe(
-        preprocess.size,
-        (preprocess.mean, preprocess.std),
-        ("Pillow", PILLOW[preprocess.resample]),
-        ("squash" if preprocess.squash else "crop", ratio),
-        "floor" if library == "transformers" else "torchvision",
-        gelu,
-    )
+def axes_of(reference: Recipe, network: Mapping[str, Iterable[Any]]) -> dict[str, list[Any]]:
+    """Axis → all its values, the reference's first; `network` has those of the axes that depend on the encoder."""
+    libraries = {"Pillow": PILLOW.values(), "OpenCV": OPENCV, **dict.fromkeys(TORCH, ("bilinear", "bicubic"))}
+    ratios = {
+        kind: (*RATIOS, reference.fit[1]) if kind in ("crop", "squash", "crop first") else (1.0,) for kind in FITS
+    }
+    values: dict[str, Iterable[Any]] = {
+        "resize": [(library, name) for library, names in libraries.items() for name in names],
+        "fit": [(kind, ratio) for kind, kept in ratios.items() for ratio in kept],
+        **WORDS,
+        **network,
+    }
+    return {axis: [*dict.fromkeys([getattr(reference, axis), *options])] for axis, options in values.items()}
 
 
-def axes_of(reference: Recipe, network: Mapping[str, Iterable[Any]]) -> dict[str, tuple[Any, ...]]:
-    """Axis → all its values; `network` has those of the axes that depend on the encoder."""
-    filters = [("Pillow", name) for name in PILLOW.values()] + [("OpenCV", name) for name in OPENCV]
-    filters += [(library, name) for library in TORCH for name in ("bilinear", "bicubic")]
-    ratios = dict.fromkeys((*RATIOS, reference.fit[1]))
-    fits = [(kind, ratio) for kind in ("crop", "squash", "crop first") for ratio in ratios]
-    values: dict[str, Iterable[Any]] = {axis: [*words] for axis, words in WORDS.items()}
-    values |= {"resize": filters, "fit": [*fits, *((kind, 1.0) for kind in ("black", "grey", "white"))], "size": SIZES}
-    values |= network
-    return {axis: tuple(dict.fromkeys([getattr(reference, axis), *options])) for axis, options in values.items()}
-
-
-def words(recipe: Recipe, axis: str) -> str:
-    """Says a step in words that follow "SERVED is REFERENCE"."""
-    value: Any = getattr(recipe, axis)
-    if axis == "size":
-        return f"with an input of {value} pixels"
+def words(axis: str, value: Any) -> str:
+    """Says an alteration in words that follow "SERVED is REFERENCE"."""
     if axis == "fit":
-        kind, ratio = value
-        return FITS[kind] if ratio == 1 else f"{FITS[kind]}, with {ratio:.4g} of the shorter side kept"
-    if axis == "resize":
-        library, name = value
-        return f"resized by {TORCH[library]}, {name}" if library in TORCH else f"resized by {library}'s {name} filter"
-    return WORDS[axis].get(value, f"with {axis} {value}")
+        return FITS[value[0]] + (f", with {value[1]:.4g} of the shorter side" if value[1] != 1 else "")
+    return f"resized by {value[0]} ({value[1]})" if axis == "resize" else WORDS[axis][value]

@@ -1,7 +1,6 @@
 """The search for the recipe of served vectors, and which of its alterations may be named."""
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,134 +8,96 @@ import numpy as np
 from embedshift.arrays import Values
 from embedshift.parity.recipe import OF_ALL_FILES, OF_NETWORK, OF_SOME_FILES, Recipe
 
-# An alteration is named if the distance without it is so many times as large.
-DECISIVE = 10.0
-# Values of an axis are ties within this factor of the best distance; an alteration that gains less is dropped.
-TIE, IDLE = 2.0, 1.1
+# An alteration is named if the distance without it is so many times as large. Values of an axis within the factor TIE
+# of the best distance are ties; an alteration that gains less than the factor IDLE is dropped.
+DECISIVE, TIE, IDLE = 10.0, 2.0, 1.1
 # Images of the screen, and the candidates that stay after each of them but the last.
 SCREENED, CONFIRMED = 3, (8, 4)
-ROUNDS = 16
-# The likeliest candidates and pairs that are tried at once; a gain to this part needs no other candidate.
-LIKELY, PAIRS, CLEAR = 10, 16, 0.6
+# The likeliest candidates and pairs that are tried at once; after a gain by CLEAR no others are, one by GAIN counts.
+LIKELY, PAIRS, CLEAR, GAIN, ROUNDS = 10, 16, 1.7, 1.03, 16
 # What an alteration moves alone, in distances that are left: outside, it cannot help.
 FAINT, STRONG = 5e-4, 30.0
 # The largest value of 1 − cosine; it stands for vectors of another length.
 LARGEST = 2.0
 
+# The unit vector of a recipe for one image; None where its encoder cannot follow the recipe.
 Vector = Callable[[Recipe, int], Values | None]
-Propose = Callable[[Recipe], Iterator[tuple[list[Recipe], float]]]
+# Equal for two recipes whose network gets the same input of an image.
 InputKey = Callable[[Recipe, int], Hashable]
-
-
-@dataclass(frozen=True)
-class Named:
-    """An alteration that is named: its axis, its values that tie (the best first)."""
-
-    axis: str
-    values: tuple[Any, ...]
+Alteration = tuple[str, list[Any]]  # an axis, and its values that tie, the best first
+Proposals = Iterator[tuple[list[Recipe], float]]
 
 
 class Search:
-    """Searches the recipe whose vectors are nearest to served ones.
-
-    Args:
-        vector: The unit vector of a recipe for one image; None where its encoder cannot follow the recipe.
-        key: Equal for two recipes whose network gets the same input of an image.
-        served: The served unit vectors `[N, D]`.
-        reference: The recipe of the reference.
-        axes: Axis → its values.
-        floor: The distance of rounding: half the squared difference of unit vectors, which is 1 − cosine.
-    """
+    """Searches the recipe whose unit vectors are nearest to served ones `[N, D]`; `floor`: the distance of rounding."""
 
     def __init__(
-        self,
-        vector: Vector,
-        key: InputKey,
-        served: Values,
-        reference: Recipe,
-        axes: Mapping[str, Sequence[Any]],
+        self, vector: Vector, key: InputKey, served: Values, reference: Recipe, axes: Mapping[str, Sequence[Any]],
         floor: float,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self._vector, self._key, self._served = vector, key, served
         self.reference, self.axes, self.floor = reference, axes, floor
         self.everything = range(len(served))
-        self.screen = self._choose_screen()
+
+        # Images that no peculiarity of a file touches, and of these the ones that show the most alterations.
+        def inputs(index: int, of: Iterable[str]) -> int:
+            return len({key(reference.having(axis, value), index) for axis in of for value in axes.get(axis, ())})
+
+        order = {index: (inputs(index, OF_SOME_FILES), -inputs(index, OF_ALL_FILES)) for index in self.everything}
+        self.screen = sorted(self.everything, key=lambda index: order[index])[:SCREENED]
 
     def run(self) -> Recipe:
-        """Returns the nearest recipe: first by a few images that no file's peculiarity touches, then by all."""
+        """Returns the nearest recipe: by the screen, then by all images; without alterations that gain nothing."""
         start = min(self._with_poolings(self.reference), key=lambda recipe: self.distance(recipe, self.screen))
-        current = self._descend(start, self.screen, self._global_proposals)
-        current = self._descend(current, self.everything, self._local_proposals)
-        return self._without_idle(current)
+        recipe = self._descend(start, self.screen, self._global_proposals)
+        recipe = self._descend(recipe, self.everything, self._local_proposals)
+        while True:
+            limit = IDLE * max(self.distance(recipe, self.everything), self.floor)
+            simpler = (self._reverted(recipe, axis) for axis in recipe.differences(self.reference))
+            idle = next((candidate for candidate in simpler if self._is_within(candidate, limit)), None)
+            if idle is None:
+                return recipe
+            recipe = idle
 
-    def named(self, recipe: Recipe) -> list[Named]:
-        """Returns which alterations of a recipe are decisive, with the ties of each."""
+    def named(self, recipe: Recipe) -> list[Alteration]:
+        """Returns the decisive alterations of a recipe, with the ties of each; a precision only at the floor."""
         best = max(self.distance(recipe, self.everything), self.floor)
-        names = []
-        for axis in recipe.differences(self.reference):
-            is_idle = self._is_within(self._reverted(recipe, axis), DECISIVE * best)
-            if is_idle or (axis == "precision" and best > self.floor):
-                continue
-            others = [recipe.having(axis, value) for value in self.axes[axis] if value != getattr(recipe, axis)]
-            ties = [other for other in others if self._is_within(other, TIE * best)]
-            names.append(Named(axis, tuple(getattr(tied, axis) for tied in (recipe, *ties))))
-        return names
+        axes = [axis for axis in recipe.differences(self.reference) if axis != "precision" or best <= self.floor]
+        axes = [axis for axis in axes if not self._is_within(self._reverted(recipe, axis), DECISIVE * best)]
+        values = {axis: [getattr(recipe, axis), *self.axes[axis]] for axis in axes}
+        return [
+            (axis, [v for v in dict.fromkeys(values[axis]) if self._is_within(recipe.having(axis, v), TIE * best)])
+            for axis in axes
+        ]
 
-    def walk(self, names: Sequence[Named]) -> list[tuple[Named, float]]:
-        """Adds named alterations to the reference, the largest gain first; with the distance after each."""
-        current, left, path = self.reference, [*names], list[tuple[Named, float]]()
+    def walk(self, alterations: Sequence[Alteration]) -> Iterator[tuple[Alteration, float]]:
+        """Adds alterations to the reference, the largest gain first; gives the distance after each."""
+        current, left = self.reference, [*alterations]
         while left:
-            altered = [(current.having(name.axis, name.values[0]), name) for name in left]
-            current, name = min(altered, key=lambda pair: self.distance(pair[0], self.screen))
-            left.remove(name)
-            path.append((name, self.distance(current, self.everything)))
-        return path
+            altered = [(current.having(axis, values[0]), (axis, values)) for axis, values in left]
+            current, alteration = min(altered, key=lambda pair: self.distance(pair[0], self.screen))
+            left.remove(alteration)
+            yield alteration, self.distance(current, self.everything)
 
     def distance(self, recipe: Recipe, images: Iterable[int]) -> float:
         """The mean distance of a recipe's vectors from the served ones."""
-        return float(np.mean([self._distance(recipe, index) for index in images]))
+        return float(np.mean([distance(self._vector(recipe, i), self._served[i]) for i in images]))
 
     def apart(self, recipe: Recipe, other: Recipe, images: Iterable[int]) -> float:
         """The mean distance between the vectors of two recipes."""
-        pairs = [(self._vector(recipe, index), self._vector(other, index)) for index in images]
-        return float(np.mean([LARGEST if a is None or b is None else ((a - b) ** 2).sum() / 2 for a, b in pairs]))
-
-    def _distance(self, recipe: Recipe, index: int) -> float:
-        return self._to_served(self._vector(recipe, index), index)
-
-    def _to_served(self, vector: Values | None, index: int) -> float:
-        served = self._served[index]
-        if vector is None or vector.shape != served.shape:
-            return LARGEST
-        return float(((vector - served) ** 2).sum() / 2)
+        return float(np.mean([distance(self._vector(recipe, i), self._vector(other, i)) for i in images]))
 
     def _is_within(self, recipe: Recipe, limit: float) -> bool:
         """Whether the mean distance is at most a limit; it stops at the first images that exceed it."""
-        total = 0.0
-        for index in dict.fromkeys((*self.screen, *self.everything)):
-            total += self._distance(recipe, index)
-            if total > limit * len(self.everything):
-                return False
-        return True
+        total, budget = 0.0, limit * len(self.everything)
+        images = dict.fromkeys((*self.screen, *self.everything))
+        return all((total := total + self.distance(recipe, [index])) <= budget for index in images)
 
-    def _choose_screen(self) -> list[int]:
-        """The images that show the most alterations, among those that no peculiarity of a file touches."""
-
-        def inputs(index: int, axes: Iterable[str]) -> int:
-            recipes = [self.reference.having(axis, value) for axis in axes for value in self.axes.get(axis, ())]
-            return len({self._key(recipe, index) for recipe in (self.reference, *recipes)})
-
-        touched = {index: inputs(index, OF_SOME_FILES) for index in self.everything}
-        shown = {index: inputs(index, OF_ALL_FILES) for index in self.everything}
-        return sorted(self.everything, key=lambda index: (touched[index], -shown[index]))[:SCREENED]
-
-    def _descend(self, current: Recipe, images: Sequence[int], propose: Propose) -> Recipe:
+    def _descend(self, current: Recipe, images: Sequence[int], propose: Callable[[Recipe], Proposals]) -> Recipe:
         """Takes the best of the proposed alterations until none helps, or rounding is left."""
         distance = self.distance(current, images)
         for _ in range(ROUNDS):
-            if distance <= self.floor:
-                break
-            for candidates, factor in propose(current):
+            for candidates, factor in propose(current) if distance > self.floor else ():
                 best = self._best(candidates, images)
                 if best is not None and (after := self.distance(best, images)) < distance / factor:
                     current, distance = best, after
@@ -145,29 +106,34 @@ class Search:
                 break
         return current
 
-    def _global_proposals(self, current: Recipe) -> Iterator[tuple[list[Recipe], float]]:
+    def _global_proposals(self, current: Recipe) -> Proposals:
         """Lists of candidates, the likelier first, and the factor that the best of them must gain to be taken."""
-        first = self.screen[0]
-        here = min(self._distance(pooled, first) for pooled in self._with_poolings(current))
-        candidates = [c for c in self._neighbours(current) if FAINT * here < self._effect(current, c) < STRONG * here]
+        here = min(self.distance(pooled, self.screen[:1]) for pooled in self._with_poolings(current))
+        altered = [current.having(axis, value) for axis in self.axes if axis != "pooling" for value in self.axes[axis]]
+        # One that is made alone cannot help where it moves much more, or much less, than what is left.
+        candidates = [c for c in altered if FAINT * here < self._effect(current, c) < STRONG * here]
         candidates.sort(key=lambda candidate: self._predicted(current, candidate))
-        yield candidates[:LIKELY], 1 / CLEAR
-        yield candidates, IDLE
-        pairs = [_merged(current, one, other) for i, one in enumerate(candidates) for other in candidates[:i]]
-        pairs = [pair for pair in pairs if len(pair.differences(current)) == 2]
+        yield candidates[:LIKELY], CLEAR
+        yield candidates, GAIN
+        # The rounding of a low precision hides what else is left.
+        for precision in self.axes.get("precision", ()):
+            low = current.having("precision", precision)
+            if low != current and self._effect(current, low) < STRONG * here:
+                yield [low, *(candidate.having("precision", precision) for candidate in candidates)], IDLE
+        pairs = [
+            other.having(axis, getattr(one, axis))
+            for place, one in enumerate(candidates)
+            for axis in one.differences(current)
+            for other in candidates[:place]
+            if other.differences(current) != [axis]
+        ]
         yield sorted(pairs, key=lambda pair: self._predicted(current, pair))[:PAIRS], IDLE
 
-    def _local_proposals(self, current: Recipe) -> Iterator[tuple[list[Recipe], float]]:
+    def _local_proposals(self, current: Recipe) -> Proposals:
         """The candidates that give the same inputs of the screened images: those that touch only other files."""
         axes = [axis for axis in self.axes if axis not in (*OF_NETWORK, "pooling")]
         candidates = [current.having(axis, value) for axis in axes for value in self.axes[axis]]
-        same = [c for c in candidates if all(self._key(c, i) == self._key(current, i) for i in self.screen)]
-        yield [candidate for candidate in same if candidate != current], IDLE
-
-    def _neighbours(self, recipe: Recipe) -> list[Recipe]:
-        axes = [axis for axis in self.axes if axis != "pooling"]
-        altered = [recipe.having(axis, value) for axis in axes for value in self.axes[axis]]
-        return [candidate for candidate in altered if candidate != recipe]
+        yield [c for c in candidates if all(self._key(c, i) == self._key(current, i) for i in self.screen)], IDLE
 
     def _with_poolings(self, recipe: Recipe) -> list[Recipe]:
         return [recipe.having("pooling", value) for value in self.axes.get("pooling", (recipe.pooling,))]
@@ -175,52 +141,41 @@ class Search:
     def _best(self, candidates: Iterable[Recipe], images: Sequence[int]) -> Recipe | None:
         """The nearest candidate, with every pooling: all by the first image, the best of them by more images."""
         left = [pooled for candidate in candidates for pooled in self._with_poolings(candidate)]
-        if len(images) > SCREENED:
-            return min(left, key=lambda recipe: self.distance(recipe, images), default=None)
-        for count, kept in enumerate((*CONFIRMED, 1)[-len(images) :], 1):
-            left = sorted(left, key=lambda recipe: self.distance(recipe, images[:count]))[:kept]
-        return left[0] if left else None
+        if len(images) <= SCREENED:
+            for count, kept in enumerate(CONFIRMED[: len(images) - 1], 1):
+                left = sorted(left, key=lambda recipe: self.distance(recipe, images[:count]))[:kept]
+        return min(left, key=lambda recipe: self.distance(recipe, images), default=None)
 
     def _effect(self, current: Recipe, candidate: Recipe) -> float:
-        """The size of an alteration where it is made alone."""
         shift = self._shift(current, candidate)
-        return LARGEST if shift is None else float((shift**2).sum() / 2)
+        return 0.0 if shift is None else float((shift**2).sum() / 2)
 
     def _predicted(self, current: Recipe, candidate: Recipe) -> float:
         """The distance that a candidate would have on the first image if alterations added up."""
-        best = LARGEST
+        first, distances = self.screen[0], [LARGEST]
         for pooled in self._with_poolings(current):
-            vector, shift = self._vector(pooled, self.screen[0]), self._shift(pooled, candidate)
+            vector, shift = self._vector(pooled, first), self._shift(pooled, candidate)
             if vector is not None and shift is not None:
-                best = min(best, self._to_served(vector + shift, self.screen[0]))
-        return best
+                distances.append(distance(vector + shift, self._served[first]))
+        return min(distances)
 
     def _shift(self, current: Recipe, candidate: Recipe) -> Values | None:
         """What the axes on which two recipes differ move alone, in the pooling of the first."""
-        index, base = self.screen[0], self.reference.having("pooling", current.pooling)
-        total: Any = 0.0
+        total, base = np.zeros(1), self.reference.having("pooling", current.pooling)
         for axis in candidate.differences(current):
             if axis != "pooling":
-                after, before = (self._vector(base.having(axis, getattr(r, axis)), index) for r in (candidate, current))
-                if after is None or before is None or after.shape != before.shape:
+                ends = [self._vector(base.having(axis, getattr(r, axis)), self.screen[0]) for r in (candidate, current)]
+                if ends[0] is None or ends[1] is None:
                     return None
-                total = total + after - before
-        return np.asarray(total)
+                total = total + ends[0] - ends[1]
+        return total
 
     def _reverted(self, recipe: Recipe, axis: str) -> Recipe:
         return recipe.having(axis, getattr(self.reference, axis))
 
-    def _without_idle(self, recipe: Recipe) -> Recipe:
-        """Drops the alterations that gain next to nothing."""
-        limit = IDLE * max(self.distance(recipe, self.everything), self.floor)
-        for axis in recipe.differences(self.reference):
-            if self._is_within(self._reverted(recipe, axis), limit):
-                return self._without_idle(self._reverted(recipe, axis))
-        return recipe
 
-
-def _merged(current: Recipe, one: Recipe, other: Recipe) -> Recipe:
-    """Both alterations of a recipe."""
-    for axis in one.differences(current):
-        other = other.having(axis, getattr(one, axis))
-    return other
+def distance(vector: Values | None, other: Values | None) -> float:
+    """Half the squared difference of unit vectors, which is 1 − cosine without its loss of digits."""
+    if vector is None or other is None or vector.shape != other.shape:
+        return LARGEST
+    return float(((vector - other) ** 2).sum() / 2)
