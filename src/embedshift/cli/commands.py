@@ -9,7 +9,7 @@ import typer
 import embedshift
 from embedshift.cli.app import AsJson, GroupOption, Images, Quiet, app, log_lines, measure
 from embedshift.cli.options import RARE, given, names, output_path, with_options
-from embedshift.cli.words import say
+from embedshift.cli.words import printable, say
 from embedshift.config.attack import AttackConfig
 from embedshift.config.vectors import VectorsConfig
 from embedshift.config.views import ViewsConfig
@@ -238,10 +238,15 @@ def card(
     out: Annotated[Path | None, typer.Option(help="A file to write. Default: print it.")] = None,
 ) -> None:
     """Write a Markdown section for a model card: what was measured, the table of relative shifts, limits, citation."""
-    from embedshift.cli.card import print_card
+    from embedshift.cli.written import write_text
+    from embedshift.study import load
 
     log_lines()
-    print_card(folder, out)
+    text = load(folder).card()
+    if out is None:
+        return print(printable(text, keep="\n"), end="")
+    write_text(out, text)
+    return say(f"Written: {out}")
 
 
 @app.command()

@@ -5,16 +5,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 
+import embedshift
 from embedshift.cli.app import IMAGES_WORDS, AsJson, Quiet, app, log_lines
-from embedshift.cli.options import RARE, output_path
+from embedshift.cli.options import output_path
 from embedshift.cli.words import say
 
-ImagesOrNone = Annotated[
-    list[str] | None, typer.Argument(help=f"{IMAGES_WORDS} Default: photographs and files that tell steps apart.")
-]
+ImagesOrNone = Annotated[list[str] | None, typer.Argument(help=f"{IMAGES_WORDS} Default: such as tell steps apart.")]
 
 
 @app.command()
@@ -26,16 +23,12 @@ def parity(
     ids: Annotated[Path | None, typer.Option(help="File of the ids of the images, one per row of an npy file.")] = None,
     no_causes: Annotated[bool, typer.Option("--no-causes", help="Measure the distance only: seconds.")] = False,
     figure: Annotated[Path | None, typer.Option(help="Draw how the distance falls: a png, svg or pdf file.")] = None,
-    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.", rich_help_panel=RARE)] = None,
-    markdown: Annotated[
-        Path | None, typer.Option(help="Write a pull request summary to this file.", rich_help_panel=RARE)
-    ] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write a pull request summary to this file.")] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Name the steps in which another stack differs; exit with code 3 beyond the tolerance."""
-    import embedshift
-    from embedshift.cli.terminal import print_table
     from embedshift.cli.written import write_text
     from embedshift.config.files import read_text
     from embedshift.sources.base import LIST_BYTES
@@ -43,18 +36,15 @@ def parity(
     log_lines(quiet)
     names = None if ids is None else read_text(ids, LIST_BYTES).splitlines()
     result = embedshift.parity(reference, served, images, tolerance=tolerance, ids=names, causes=not no_causes)
-    numbers, frame = result.to_json(), result.table()
     if as_json:
-        say(json.dumps(numbers))
+        say(json.dumps(result.to_json()))
     else:
-        for row in numbers["search"]:
+        for row in result.distance.search:
             words = f"recall@1 {row['recall@1']:.3f}, neighbours kept {row['neighbours']:.3f}"
             say(f"queries {row['queries']}, index {row['index']}: {words}")
-        printed = Table(*frame.columns, box=SIMPLE_HEAD)
-        for step, alteration, *distances in frame.rows():
-            printed.add_row(str(step), alteration, *(f"{value:.3g}" for value in distances))
-        print_table(printed)
-        say(result.verdict)
+        for step, alteration, before, after, explained in result.table().rows():
+            say(f"step {step}: {alteration}: {before:.2g} → {after:.2g} ({explained:.2%} explained)")
+        say(f"{result.verdict}.")
         say(result.sentence)
     for path, text in ((junit, result.to_junit()), (markdown, result.to_markdown())):
         if path is not None:

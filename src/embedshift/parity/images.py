@@ -12,7 +12,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from embedshift.config import as_paths
-from embedshift.errors import EmbedshiftError, MissingExtra, cause
+from embedshift.errors import MissingExtra
 from embedshift.sources import open_images
 from embedshift.sources.base import storable
 
@@ -25,14 +25,11 @@ Box = tuple[int, int, int, int]
 
 def demo_photos() -> dict[str, Path]:
     """Returns the files of eight photographs of scikit-image and scikit-learn."""
-    photos: dict[str, Path] = {}
-    for folder, names in PHOTOS.items():
-        package, _, rest = folder.partition("/")
-        spec = importlib.util.find_spec(package)
-        if spec is None or not spec.submodule_search_locations:
-            raise MissingExtra("the photographs of the demo", "offline")
-        photos |= {name: Path(spec.submodule_search_locations[0], rest, name) for name in names.split()}
-    return photos
+    places = {name: importlib.util.find_spec(name.partition("/")[0]) for name in PHOTOS}
+    if None in places.values():
+        raise MissingExtra("the photographs of the demo", "offline")
+    folders = {Path(str(spec.origin)).parents[1] / name: PHOTOS[name] for name, spec in places.items() if spec}
+    return {name: folder / name for folder, names in folders.items() for name in names.split()}
 
 
 def copy_photos(folder: Path) -> Path:
@@ -46,16 +43,10 @@ def copy_photos(folder: Path) -> Path:
 
 def read_images(images: Any, most: int) -> dict[str, bytes]:
     """Returns the files of images by their ids, of more than so many a sample; without images `probe_images`."""
-    if images is None or images == []:
+    if not images:
         return probe_images()
     source, samples = open_images(as_paths(images), limit=None, sample=most, seed=0)
-    files = {}
-    for sample in samples:
-        try:
-            files[storable(sample.image_id)] = source.read(sample)
-        except (OSError, EmbedshiftError) as error:
-            raise EmbedshiftError(f"{sample.image_id}: {cause(error)}; leave it out") from error
-    return files
+    return {storable(sample.image_id): source.read(sample) for sample in samples}
 
 
 def probe_images() -> dict[str, bytes]:

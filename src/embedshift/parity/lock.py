@@ -35,18 +35,12 @@ def write_lock(images: Any, model: Any, out: Path) -> Json:
     if encoder is None:
         raise UsageError(f"{model}: a lock is made with an encoder, not of vectors")
     vectors, info = vectors_of(model, encoder, files, None), vars(EncoderInfo.of(encoder))  # type: ignore[arg-type]
-    about: Json = {
-        "version": VERSION,
-        "ids": [*files],
-        "lengths": [len(data) for data in files.values()],
-        # No file chooses code that runs.
-        "model": model if isinstance(model, str) and not model.startswith(CODE) else None,
-        "name": encoder.name,
-        "weights_hash": getattr(encoder, "weights_hash", None) or getattr(encoder, "version", None),
-        "recipe": {name: str(value) for name, value in info.items() if value is not None},
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
-        "machine": platform.platform(),
-    }
+    about: Json = {"version": VERSION, "ids": [*files], "lengths": [len(data) for data in files.values()]}
+    # No file chooses code that runs.
+    about["model"] = model if isinstance(model, str) and not model.startswith(CODE) else None
+    about["name"], about["weights_hash"] = encoder.name, getattr(encoder, "weights_hash", None)
+    about["recipe"] = {name: str(value) for name, value in info.items() if value is not None}
+    about["versions"] = {name: importlib.metadata.version(name) for name in PACKAGES} | {"system": platform.platform()}
     margins = distance_between(vectors, vectors).margins
     tensors: dict[str, Any] = {
         "images": np.frombuffer(b"".join(files.values()), np.uint8),

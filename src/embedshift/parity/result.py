@@ -53,9 +53,18 @@ class Parity:
 
     @property
     def sentence(self) -> str:
-        """The cause in words, and what it leaves."""
-        note = f"{self.causes.note[0].upper()}{self.causes.note[1:]}." if self.causes and self.causes.note else ""
-        return " ".join(filter(None, (self._cause(), self._norms(), note, *self.notes)))
+        """The cause in words, and what it leaves; a missing normalisation, which no cosine shows."""
+        remark = self.causes.note if self.causes else ""
+        sentences = [self._cause(), f"{remark[:1].upper()}{remark[1:]}." if remark else "", *self.notes]
+        (first, second), names = self.distance.norms, (self.reference, self.served)
+        is_unit = [bool((abs(norms - 1) < 1e-3).all()) for norms in (first, second)]
+        if is_unit[0] != is_unit[1]:
+            mean = self.distance.norms[is_unit[0]].mean()
+            words = f"{names[is_unit[1]]} normalises its vectors, {names[is_unit[0]]} does not (mean norm {mean:.4g})."
+            sentences.insert(1, words)
+        elif not 0.5 < (ratio := second.mean() / first.mean()) < 2:
+            sentences.insert(1, f"The norms of {self.served} are {ratio:.4g} times those of {self.reference}.")
+        return " ".join(filter(None, sentences))
 
     def _cause(self) -> str:
         distance, causes, cka = self.distance, self.causes, f"CKA {self.distance.cka:.3f}"
@@ -77,15 +86,6 @@ class Parity:
             return f"{self.served} gives {words}: as far from {self.reference} as other images are ({cka})."
         words = f"{self.served} differs from {self.reference} by a mean 1 − cosine of {distance.mean:.2g}"
         return words + (", which no known alteration explains." if causes is not None else ".")
-
-    def _norms(self) -> str:
-        """Names a missing normalisation, or norms that differ by a factor; cosines show neither."""
-        names, means = (self.reference, self.served), [norms.mean() for norms in self.distance.norms]
-        first, second = (bool((abs(norms - 1) < 1e-3).all()) for norms in self.distance.norms)
-        if first != second:
-            return f"{names[second]} normalises its vectors, {names[first]} does not (mean norm {means[first]:.4g})."
-        ratio = means[1] / means[0]
-        return "" if 0.5 < ratio < 2 else f"The norms of {self.served} are {ratio:.4g} times those of {self.reference}."
 
     def table(self) -> pl.DataFrame:
         """The steps that explain the distance: `step, alteration, distance_before, distance_after, explained`."""
