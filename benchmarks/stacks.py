@@ -202,7 +202,8 @@ def main() -> None:
             begun = time.process_time()
             result = embedshift.parity(reference, served)
         steps = result.table()
-        named = "; ".join(steps["alteration"]) or "nothing"
+        note = f" ({result.causes.note})" if result.causes and result.causes.note else ""
+        named = ("; ".join(steps["alteration"]) or "nothing") + note
         left = result.distance.mean if result.causes is None else result.causes.unexplained
         explained = f"{np.floor(1e4 * steps['explained'].sum()) / 100:g} %" if len(steps) else ""
         shift, seconds = result.distance.relative_shift, time.process_time() - begun

@@ -42,8 +42,8 @@ def parity(
         for row in result.distance.search:
             words = f"recall@1 {row['recall@1']:.3f}, neighbours kept {row['neighbours']:.3f}"
             say(f"queries {row['queries']}, index {row['index']}: {words}")
-        for step, alteration, before, after, explained in result.table().rows():
-            say(f"step {step}: {alteration}: {before:.2g} → {after:.2g} ({explained:.2%} explained)")
+        for step, alteration, before, after, _ in result.table().rows():
+            say(f"step {step}, {alteration}: mean 1 − cosine {before:.2g} → {after:.2g}")
         say(f"{result.verdict}.")
         say(result.sentence)
     for path, text in ((junit, result.to_junit()), (markdown, result.to_markdown())):

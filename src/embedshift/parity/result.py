@@ -97,13 +97,14 @@ class Parity:
 
     def figure(self) -> Any:
         """Draws how the distance falls, step by step, on a log axis: a figure of matplotlib."""
-        from embedshift.figures.style import new_figure
+        from embedshift.figures.style import new_figure, wrap
 
         rows, floor = self.table(), max(ROUNDING, self.causes.floor if self.causes else 0.0)
         drawn = new_figure(f"{len(self.images)} images; dotted: rounding", 6, 3, f"{self.served} and {self.reference}")
         axes, places = drawn.subplots(), range(len(rows) + 1)
         axes.plot(np.maximum([self.distance.mean, *rows["distance_after"]], floor / 100), places, marker="o")
-        axes.set(xscale="log", xlabel="mean 1 − cosine", yticks=places, yticklabels=["as served", *rows["alteration"]])
+        labels = ["as served", *(wrap(name, 2.5) for name in rows["alteration"])]
+        axes.set(xscale="log", xlabel="mean 1 − cosine", yticks=places, yticklabels=labels)
         axes.invert_yaxis()
         axes.axvline(floor, linestyle=":", color="0.5")
         return drawn
