@@ -13,7 +13,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -64,14 +64,6 @@ class Case:
         return {axis: value for axis, value in self.stack.items() if value != served.REFERENCE[axis]}
 
 
-@dataclass
-class Result:
-    case: Case
-    verdict: str
-    text: str = ""
-    counts: Counter[str] = field(default_factory=Counter)
-
-
 def cases(recipes: int, seed: int, at_native: bool) -> Iterator[Case]:
     rng = np.random.default_rng(seed)
 
@@ -91,32 +83,9 @@ def cases(recipes: int, seed: int, at_native: bool) -> Iterator[Case]:
         yield Case("unlisted", drawn | ({"resize": "skimage"} if extra == "skimage" else {}), extra)
 
 
-# The words of the benchmark → the values that the search has for them.
-STATISTICS = {name: served.STATISTICS[name] for name in served.STATISTICS}
-FILTERS = {"opencv": "OpenCV", "pillow": "Pillow"}
-
-
-def as_value(axis: str, value: Any, size: int) -> Any:
-    """The value of a recipe that a step of a stack is."""
-    if axis == "statistics":
-        return served.STATISTICS[value]
-    if axis == "values":
-        return {"unit": 1, "255": 255, "twice": 1 / 255}[value]
-    if axis == "size":
-        return {None: size, "smaller": size * 7 // 8, "larger": size * 8 // 7}[value]
-    if axis == "fit":
-        kind, *ratio = value.rsplit(" ", 1) if value.startswith("crop ") and value != "crop first" else (value,)
-        return kind, float(ratio[0]) if ratio else 1.0
-    if axis == "resize":
-        library, name, *rest = value.split()
-        words = {(): "", ("aliased",): " without antialiasing", ("floats",): " on floats"}
-        return FILTERS.get(library, library) + words[tuple(rest)], name
-    return "own" if (axis, value) == ("pooling", "class") else value
-
-
 def verdict(case: Case, search: Search, names: list[Any], size: int) -> str:
     """Compares the named alterations with those that were drawn, as far as they move these files at all."""
-    truth = {axis: as_value(axis, value, size) for axis, value in case.altered().items()}
+    truth = {axis: served.as_value(axis, value, size) for axis, value in case.altered().items()}
     wrong = [axis for axis, values in names if truth.get(axis) not in values]
     if wrong:
         return "wrong"
@@ -140,6 +109,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--kind", help="only these cases: 1-4, 5-6 or unlisted")
+    parser.add_argument("--skip", type=int, default=0, help="leave out so many cases")
     options = parser.parse_args()
     print(describe_machine())
     keep_memory()
@@ -150,9 +120,8 @@ def main() -> None:
     encodings = causes.Encodings(encoder, files)
     counts: dict[str, Counter[str]] = {}
     seconds_of_searches = 0.0
-    for case in cases(options.recipes, options.seed, options.size == 224):
-        if options.kind and case.kind != options.kind:
-            continue
+    drawn = cases(options.recipes, options.seed, options.size == 224)
+    for case in [case for case in drawn if options.kind in (None, case.kind)][options.skip :]:
         vectors = stack(files, case.stack, EXTRAS.get(case.extra))
         units = vectors.astype(np.float64) / np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
         start, before = time.process_time(), len(encodings.passes)
@@ -179,6 +148,7 @@ def main() -> None:
     for kind, verdicts in counts.items():
         print(f"{kind}: " + ", ".join(f"{count} {name}" for name, count in sorted(verdicts.items())))
     print(f"{len(encodings.passes)} encodings, {seconds_of_searches:.0f} CPU seconds of searches")
+    sys.exit(1 if any(verdicts["wrong"] for verdicts in counts.values()) else 0)
 
 
 if __name__ == "__main__":

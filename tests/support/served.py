@@ -10,11 +10,12 @@ from typing import Any
 
 import cv2
 import numpy as np
+import skimage.transform
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import nn
-from torchvision.transforms import InterpolationMode
+from torchvision.transforms import InterpolationMode  # type: ignore[import-untyped]
 from torchvision.transforms import functional as tv
 
 Array = NDArray[Any]
@@ -59,12 +60,30 @@ def draw_stack(rng: np.random.Generator, count: int) -> Stack:
     return REFERENCE | {axis: STEPS[axis][1 + rng.integers(len(STEPS[axis]) - 1)] for axis in axes}
 
 
+def as_value(axis: str, value: Any, size: int) -> Any:
+    """The value of a recipe that a step of a stack is."""
+    if axis == "statistics":
+        return STATISTICS[value]
+    if axis == "values":
+        return {"unit": 1, "255": 255, "twice": 1 / 255}[value]
+    if axis == "size":
+        return {None: size, "smaller": size * 7 // 8, "larger": size * 8 // 7}[value]
+    if axis == "fit":
+        kind, *ratio = value.rsplit(" ", 1) if value.startswith("crop ") and value != "crop first" else (value,)
+        return kind, float(ratio[0]) if ratio else 1.0
+    if axis == "resize":
+        library, name, *rest = value.split()
+        words = {(): "", ("aliased",): " without antialiasing", ("floats",): " on floats"}
+        return {"opencv": "OpenCV", "pillow": "Pillow"}.get(library, library) + words[tuple(rest)], name
+    return "own" if (axis, value) == ("pooling", "class") else value
+
+
 def decode(data: bytes, stack: Stack) -> Image.Image:
-    image = Image.open(io.BytesIO(data))
+    image: Any = Image.open(io.BytesIO(data))
     turn = image.getexif().get(274, 1)
     is_jpeg = data[:2] == b"\xff\xd8" and image.mode == "RGB"
     if image.mode == "CMYK" and stack["inks"] == "opencv":
-        array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR + cv2.IMREAD_IGNORE_ORIENTATION)
+        array: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR + cv2.IMREAD_IGNORE_ORIENTATION)
         image = Image.fromarray(cv2.cvtColor(array, cv2.COLOR_BGR2RGB))
     elif is_jpeg and stack["decoder"] == "half":
         image.draft(None, (image.width // 2, image.height // 2))
@@ -90,7 +109,7 @@ def decode(data: bytes, stack: Stack) -> Image.Image:
         coded = io.BytesIO()
         image.save(coded, "PNG", exif=exif)
         image = ImageOps.exif_transpose(Image.open(coded)).convert("RGB")
-    return image
+    return Image.fromarray(np.asarray(image))
 
 
 def with_repeated_chroma(data: bytes) -> Image.Image:
@@ -115,15 +134,13 @@ def resize(image: Array, height: int, width: int, how: str) -> Array:
     if library == "opencv":
         return cv2.resize(image, (width, height), interpolation=getattr(cv2, f"INTER_{name.upper()}"))
     if library == "skimage":
-        from skimage.transform import resize as by_skimage
-
-        return (
-            np.asarray(by_skimage(image, (height, width), order=1, anti_aliasing=True) * 255).round().astype(np.uint8)
-        )
+        by_skimage: Any = skimage.transform.resize
+        made: Any = by_skimage(image, (height, width), order=1, anti_aliasing=True)
+        return np.asarray(made * 255).round().astype(np.uint8)
     tensor = torch.from_numpy(image.copy()).permute(2, 0, 1)
     tensor = tensor.float() if rest == ["floats"] else tensor
     made = tv.resize(tensor, [height, width], InterpolationMode(name), antialias=rest != ["aliased"])
-    return made.permute(1, 2, 0).numpy()
+    return np.asarray(made.permute(1, 2, 0).numpy())
 
 
 def square(image: Array, stack: Stack, size: int) -> Array:
@@ -156,8 +173,9 @@ def square(image: Array, stack: Stack, size: int) -> Array:
 class Served:
     """A stack that has the weights of a DINOv2 of transformers; `extra` is a step that no list has."""
 
-    def __init__(self, model: nn.Module, size: int) -> None:
+    def __init__(self, model: nn.Module, size: int, statistics: Any = None) -> None:
         self.model, self.size, self._models = model, size, dict[Any, nn.Module]()
+        self.statistics = STATISTICS | (statistics or {})
 
     def __call__(
         self, files: Sequence[bytes], stack: Stack, extra: Callable[[Image.Image], Image.Image] | None = None
@@ -176,7 +194,7 @@ class Served:
         pixels = pixels / {"unit": 255, "255": 1, "twice": 255 * 255}[stack["values"]]
         if stack["channels"] == "bgr":
             pixels = pixels[..., [2, 1, 0]]
-        pixels = tv.normalize(pixels.permute(2, 0, 1), *STATISTICS[stack["statistics"]])
+        pixels = tv.normalize(pixels.permute(2, 0, 1), *self.statistics[stack["statistics"]])
         return self.pooled(pixels[None], stack)
 
     def pooled(self, pixels: torch.Tensor, stack: Stack) -> Array:
@@ -193,9 +211,9 @@ class Served:
             "mean before norm": before[:, 1:].mean(1),
             "all": after.mean(1),
         }
-        return vectors[stack["pooling"]].numpy()
+        return np.asarray(vectors[stack["pooling"]].numpy())
 
-    def _altered(self, precision: str, gelu: str, positions: str) -> nn.Module:
+    def _altered(self, precision: str, gelu: str, positions: str) -> Any:
         if (precision, gelu, positions) in self._models:
             return self._models[precision, gelu, positions]
         model: Any = copy.deepcopy(self.model)
@@ -206,7 +224,8 @@ class Served:
         if positions != "own":
             model.embeddings.interpolate_pos_encoding = Positions(model.embeddings, positions)
         if precision == "int8":
-            model = torch.ao.quantization.quantize_dynamic(model, {nn.Linear}, dtype=torch.qint8)
+            quantize: Any = torch.ao.quantization.quantize_dynamic
+            model = quantize(model, {nn.Linear}, dtype=torch.qint8)
         elif precision != "float32":
             model = model.to(getattr(torch, precision))
         self._models[precision, gelu, positions] = model
@@ -228,11 +247,11 @@ class Positions:
 
     def __call__(self, tokens: torch.Tensor, height: int, width: int) -> torch.Tensor:
         table = self.embeddings.position_embeddings
-        side = int((table.shape[1] - 1) ** 0.5)
+        side, patch = int((table.shape[1] - 1) ** 0.5), self.embeddings.patch_size
         grid = table[0, 1:].float().T.reshape(1, -1, side, side)
         mode = "bilinear" if self.how == "bilinear" else "bicubic"
         new = torch.nn.functional.interpolate(
-            grid, (height // 14, width // 14), mode=mode, antialias=self.how == "antialias"
+            grid, (height // patch, width // patch), mode=mode, antialias=self.how == "antialias"
         )
         return torch.cat([table[:, :1], new.to(table.dtype).flatten(2).transpose(1, 2)], 1)
 
@@ -263,3 +282,15 @@ def twelve_files(photos: Sequence[Image.Image]) -> list[bytes]:
         coded(Image.fromarray(wide), "PNG"),
         *(coded(control, "PNG") for control in controls),
     ]
+
+
+def squares_and_slopes() -> list[Image.Image]:
+    """Images of squares and slopes, as wide as no square."""
+    rng = np.random.default_rng(0)
+    made = []
+    for number in range(12):
+        height, width = (97, 131) if number % 2 else (142, 89)
+        squares = rng.uniform(0, 255, (12, 12, 3)).repeat(12, 0).repeat(12, 1)[:height, :width]
+        slope = np.linspace(0, 60, width)[None, :, None] + rng.normal(0, 8, (height, width, 3))
+        made.append(Image.fromarray((0.7 * squares + slope).clip(0, 255).astype(np.uint8)))
+    return made

@@ -21,7 +21,7 @@ from embedshift.parity.search import Search, distance
 # Float32 kernels of one machine differ by less; a measured floor gets this room.
 LEAST_FLOOR, ROOM = 1e-10, 10.0
 # A rest within this factor of what a precision moves is said to be like it.
-LIKE = 2.5
+LIKE = 3.0
 
 
 @dataclass(frozen=True)
@@ -120,9 +120,9 @@ def find_causes(encoder: Encoder, files: Sequence[bytes], served: Floats, *, flo
 
 def _note(search: Search, unexplained: float) -> str:
     """Says which precisions move the vectors about as far as what is left."""
-    sizes = {}
+    like = []
     for value in search.axes["precision"]:
-        low = search.reference.having("precision", value)
-        sizes[value] = search.apart(search.reference, low, search.screen)
-    like = [f"{v} ({size:.1g})" for v, size in sizes.items() if size / LIKE < unexplained < size * LIKE]
+        size = search.apart(search.reference, search.reference.having("precision", value), search.screen)
+        if size / LIKE < unexplained < size * LIKE:
+            like.append(f"{value} ({size:.1g})")
     return f"what is left is as large as rounding to {' or '.join(like)}" if like else ""

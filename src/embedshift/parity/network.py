@@ -74,8 +74,8 @@ class Network:
         self._outputs.clear()
         with torch.inference_mode(), self.encoder.tower.taps.silent(), _Positions(positions):
             vectors = {"own": self.encoder.embed(module, pixels)}
-            for output in self._outputs:
-                before = output[0] if isinstance(output, tuple) else output
+            outputs = [output[0] if isinstance(output, tuple) else output for output in self._outputs]
+            for before in outputs if outputs and outputs[0].ndim == 3 else ():
                 fitting = [norm for norm in norms if norm.normalized_shape == before.shape[2:]]
                 vectors |= self._pooled(before, fitting[-1](before) if fitting else before, inputs.shape[-1])
         return {name: vector.double().cpu().numpy() for name, vector in vectors.items()}

@@ -22,7 +22,7 @@ ORIENTATION = 0x0112
 FILTERS = {name: Image.Resampling(number) for number, name in PILLOW.items()}
 OPENCV_FLAGS = {"linear": 1, "nearest": 0, "cubic": 2, "area": 3, "lanczos": 4}
 PADDING = {"black": 0, "grey": 127, "white": 255}
-DECODING = ("decoder", "orientation", "alpha", "inks", "depth", "jpeg")
+DECODING = ("jpeg", "orientation", "decoder", "alpha", "inks", "depth")
 # Decoded images that are kept.
 KEPT = 48
 
@@ -38,20 +38,18 @@ class Inputs:
         """The normalised input `[3, S, S]` of one file."""
         size = recipe.size if recipe.decoder == "draft" else 0
         pixels = self._pixels(index, size, *(getattr(recipe, axis) for axis in DECODING))
-        values = _square(pixels, recipe).astype(np.float32) / np.float32(255) * np.float32(recipe.values)
+        values = _square(pixels, recipe).astype(np.float32) / np.float32(255 / recipe.values)
         mean, std = (np.asarray(triple, np.float32) for triple in recipe.statistics)
         values = (values[..., :: -1 if recipe.channels == "bgr" else 1] - mean) / std
         return np.ascontiguousarray(values[..., :: -1 if recipe.channels == "late" else 1].transpose(2, 0, 1))
 
-    def _decoded(
-        self, index: int, size: int, decoder: str, orientation: bool, alpha: str, inks: str, depth: str, jpeg: Any
-    ) -> Pixels:
+    def _decoded(self, index: int, size: int, jpeg: int | None, orientation: bool, *how: str) -> Pixels:
         data = self.files[index]
         pixels = decode(data)
-        if (decoder, orientation, alpha, inks, depth) != ("full", True, "white", "pillow", "high"):
+        if (orientation, *how) != (True, "full", "white", "pillow", "high"):
             with Image.open(io.BytesIO(data)) as image:
                 turn = image.getexif().get(ORIENTATION, 1) if orientation else 1
-                rgb = _rgb(image, data, size, decoder, alpha, inks, depth)
+                rgb = _rgb(image, data, size, *how)
             rgb.getexif()[ORIENTATION] = turn
             pixels = np.asarray(ImageOps.exif_transpose(rgb))
         if jpeg:

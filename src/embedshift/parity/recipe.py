@@ -13,21 +13,16 @@ PILLOW = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: 
 OPENCV = ("nearest", "linear", "cubic", "lanczos", "area")
 TORCH = ("torch", "torch without antialiasing", "torch on floats", "torch on floats without antialiasing")
 FITS = {
-    "crop": "cropped after resizing",
-    "squash": "squashed",
-    "crop first": "cropped before resizing",
-    "black": "padded with black",
-    "grey": "padded with grey",
-    "white": "padded with white",
-}
+    "crop": "cropped after resizing", "squash": "squashed", "crop first": "cropped before resizing",
+    "black": "padded with black", "grey": "padded with grey", "white": "padded with white",
+}  # fmt: skip
 RATIOS = (1.0, 0.875, 0.9, 0.95)
 # Axis → value → the words that follow "SERVED is REFERENCE"; of the axes that are in no other table.
 WORDS: Mapping[str, Mapping[Any, str]] = {
     "size": {size: f"with an input of {size} pixels" for size in (192, 196, 224, 240, 256, 288, 336, 384)},
     "statistics": {
         (IMAGENET_MEAN, IMAGENET_STD): "with ImageNet's mean and std",
-        (CLIP_MEAN, CLIP_STD): "with CLIP's mean and std",
-        (HALF, HALF): "with mean and std .5",
+        (CLIP_MEAN, CLIP_STD): "with CLIP's mean and std", (HALF, HALF): "with mean and std .5",
         ((0.0,) * 3, (1.0,) * 3): "without mean and std",
     },
     "rounding": {
@@ -37,8 +32,7 @@ WORDS: Mapping[str, Mapping[Any, str]] = {
     },
     "gelu": {"exact": "with the exact GELU", "quick": "with quick GELU", "tanh": "with the tanh form of GELU"},
     "decoder": {
-        "half": "with JPEGs decoded at half size (reduced DCT)",
-        "draft": "with JPEGs decoded in Pillow's draft mode",
+        "half": "with JPEGs decoded at half size (reduced DCT)", "draft": "with JPEGs decoded in Pillow's draft mode",
         "chroma": "with the chroma of JPEGs repeated, not interpolated",
     },
     "orientation": {False: "with the EXIF orientation ignored"},
@@ -50,19 +44,15 @@ WORDS: Mapping[str, Mapping[Any, str]] = {
     "values": {255: "with values in 0 to 255", 1 / 255: "with values divided by 255 twice"},
     "precision": {"bfloat16": "in bfloat16", "float16": "in float16", "int8": "in int8 (dynamic)"},
     "positions": {
-        "bilinear": "with positions interpolated bilinearly",
-        "antialias": "with positions interpolated with antialiasing",
+        "bilinear": "with positions interpolated bilinearly", "antialias": "with antialiased positions",
         "offset": "with positions interpolated with an offset, as in DINOv2's repository",
     },
     "pooling": {
-        "class": "with the class token, not projected",
-        "mean": "with the mean of the patch tokens",
-        "both": "with class token and mean of the patch tokens",
-        "class before norm": "with the class token before the norm",
-        "mean before norm": "with the mean of the patch tokens before the norm",
-        "all": "with the mean of all tokens",
+        "class": "with the class token, not projected", "class before norm": "with the class token before the norm",
+        "mean": "with the mean of the patch tokens", "both": "with class token and mean of the patch tokens",
+        "mean before norm": "with the mean of the patch tokens before the norm", "all": "with the mean of all tokens",
     },
-}
+}  # fmt: skip
 # The axes that touch only some files, those that show which file tells most, and those of the network.
 OF_SOME_FILES, OF_ALL_FILES = ("orientation", "alpha", "inks", "depth"), ("decoder", "rounding", "fit", "channels")
 OF_NETWORK = ("precision", "gelu", "positions")

@@ -14,7 +14,7 @@ DECISIVE, TIE, IDLE = 10.0, 2.0, 1.1
 # Images of the screen, and the candidates that stay after each of them but the last.
 SCREENED, CONFIRMED = 3, (8, 4)
 # The likeliest candidates and pairs that are tried at once; after a gain by CLEAR no others are, one by GAIN counts.
-LIKELY, PAIRS, CLEAR, GAIN, ROUNDS = 10, 16, 1.7, 1.03, 16
+LIKELY, PAIRED, PAIRS, CLEAR, GAIN, ROUNDS = 10, 32, 16, 1.7, 1.03, 16
 # What an alteration moves alone, in distances that are left: outside, it cannot help.
 FAINT, STRONG = 5e-4, 30.0
 # The largest value of 1 − cosine; it stands for vectors of another length.
@@ -115,6 +115,9 @@ class Search:
         candidates.sort(key=lambda candidate: self._predicted(current, candidate))
         yield candidates[:LIKELY], CLEAR
         yield candidates, GAIN
+        # Rounding matters to some fits alone, so what it moves in the reference does not tell.
+        fits = [c.having("rounding", v) for c in altered if c.fit != current.fit for v in self.axes.get("rounding", ())]
+        yield [*(candidate for candidate in altered if candidate not in candidates), *fits], IDLE
         # The rounding of a low precision hides what else is left.
         for precision in self.axes.get("precision", ()):
             low = current.having("precision", precision)
@@ -122,7 +125,7 @@ class Search:
                 yield [low, *(candidate.having("precision", precision) for candidate in candidates)], IDLE
         pairs = [
             other.having(axis, getattr(one, axis))
-            for place, one in enumerate(candidates)
+            for place, one in enumerate(candidates[:PAIRED])
             for axis in one.differences(current)
             for other in candidates[:place]
             if other.differences(current) != [axis]

@@ -1,0 +1,126 @@
+"""Causes that are named for tiny encoders, against stacks that are written by themselves and the libraries' own."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import pytest
+import timm
+import torch
+from PIL import Image
+from transformers import BitImageProcessorPil, CLIPImageProcessorPil, ViTImageProcessorPil
+
+import embedshift
+from embedshift.errors import UsageError
+from embedshift.parity.causes import find_causes, knows_steps, reference_vectors
+from embedshift.parity.recipe import words
+from embedshift.sources.images import decode
+from support import library_models, models, served
+from support.matrix import first_only
+
+
+@pytest.fixture(scope="module")
+def files() -> list[bytes]:
+    return served.twelve_files(served.squares_and_slopes())
+
+
+@pytest.fixture(scope="module")
+def dinov2(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder, model = tmp_path_factory.mktemp("dinov2"), models.dinov2()
+    models.widen(model, std=0.1)
+    models.save(model, folder)
+    size = {"shortest_edge": 64}
+    models.write_preprocessor(
+        folder, image_processor_type="BitImageProcessor", size=size, crop_size={"height": 56, "width": 56}
+    )
+    return embedshift.load_encoder(str(folder))
+
+
+def served_vectors(encoder: Any, files: list[bytes], **altered: Any) -> Any:
+    stack = served.Served(encoder.module, encoder.size, {"own": (models.MEAN, models.STD)})
+    return stack(files, served.REFERENCE | {"statistics": "own"} | altered)
+
+
+pytestmark = pytest.mark.slow
+
+CASES: list[dict[str, Any]] = [
+    {"fit": "squash", "channels": "bgr", "resize": "torch bilinear aliased", "orientation": False},
+    {"alpha": "dropped", "depth": "clipped", "inks": "opencv"},
+    {"pooling": "both", "statistics": "clip", "gelu": "quick"},
+    {"precision": "bfloat16", "positions": "bilinear", "decoder": "chroma"},
+    {"jpeg": 75, "rounding": "nearest", "values": "255"},
+]
+
+
+@pytest.mark.parametrize("altered", first_only(CASES))
+def test_hidden_stack_is_named(dinov2: Any, files: list[bytes], altered: dict[str, Any]) -> None:
+    causes = find_causes(dinov2, files, served_vectors(dinov2, files, **altered))
+    assert len(causes.steps) == len(altered), causes
+    truth = {words(axis, served.as_value(axis, value, dinov2.size)) for axis, value in altered.items()}
+    assert truth <= {named for step in causes.steps for named in (step.alteration, *step.ties)}
+    assert causes.unexplained <= causes.floor
+    assert causes.steps[0].distance_before == causes.distance
+    assert sum(step.explained for step in causes.steps) == pytest.approx(1)
+
+
+def test_equal_stack_names_nothing(dinov2: Any, files: list[bytes]) -> None:
+    vectors = served_vectors(dinov2, files)
+    noisy = vectors + np.random.default_rng(0).normal(0, 1e-4 * np.abs(vectors).mean(), vectors.shape)
+    for given in (3 * vectors, noisy):
+        assert find_causes(dinov2, files, given).steps == ()
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("number", range(8))
+def test_hidden_stack_of_the_bundled_encoder_is_named(number: int, files: list[bytes]) -> None:
+    encoder: Any = embedshift.load_encoder("dinov2-small-offline", size=112)
+    stack = served.draw_stack(np.random.default_rng(100 + number), 1 + number % 4) | {"size": None}
+    causes = find_causes(encoder, files, served.Served(encoder.module, 112)(files, stack))
+    altered = {axis: value for axis, value in stack.items() if value != served.REFERENCE[axis]}
+    truth = [words(axis, served.as_value(axis, value, 112)) for axis, value in altered.items()]
+    named = [(step.alteration, *step.ties) for step in causes.steps]
+    assert causes.unexplained <= causes.floor
+    assert all(any(name in truth for name in names) for names in named), (truth, named)
+
+
+@pytest.mark.matrix
+def test_other_weights_are_left_unexplained(dinov2: Any, files: list[bytes]) -> None:
+    vectors = np.random.default_rng(0).normal(size=(len(files), dinov2.dim)).astype(np.float32)
+    causes = find_causes(dinov2, files, vectors)
+    assert causes.steps == ()
+    assert causes.unexplained == causes.distance > 0.5
+
+
+def test_encoder_whose_steps_are_unknown_is_refused(files: list[bytes]) -> None:
+    encoder: Any = embedshift.image_encoder(lambda images: np.ones((len(images), 3)), name="mine", version="1", size=8)
+    assert not knows_steps(encoder)
+    with pytest.raises(UsageError, match="mine: its steps are unknown"):
+        find_causes(encoder, files, np.ones((len(files), 3), np.float32))
+
+
+@pytest.mark.parametrize("library", first_only(["vit", "clip", "dinov2", "timm", "open_clip"]))
+def test_reference_equals_the_preprocessing_of_its_library(library: str, files: list[bytes], tmp_path: Path) -> None:
+    images = [Image.fromarray(decode(data)) for data in files]
+    folder = tmp_path / library
+    if library == "timm":
+        encoder: Any = embedshift.load_encoder(str(library_models.make_timm(folder)))
+        transform: Any = timm.data.create_transform(**timm.data.resolve_model_data_config(encoder.module))
+        pixels = torch.stack([transform(image) for image in images])
+    elif library == "open_clip":
+        encoder = embedshift.load_encoder(str(library_models.make_open_clip(folder)))
+        transform = open_clip.create_model_and_transforms(f"local-dir:{folder}")[2]
+        pixels = torch.stack([transform(image) for image in images])
+    else:
+        models.make(library, folder)
+        kinds: dict[str, Any] = {
+            "vit": ViTImageProcessorPil(size={"height": 32, "width": 32}),
+            "clip": CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}),
+            "dinov2": BitImageProcessorPil(size={"shortest_edge": 40}, crop_size={"height": 32, "width": 32}),
+        }
+        kinds[library].save_pretrained(folder)
+        encoder = embedshift.load_encoder(str(folder))
+        pixels = torch.cat([kinds[library](images=[image], return_tensors="pt")["pixel_values"] for image in images])
+    with torch.inference_mode():
+        expected = encoder.embed(encoder.module, pixels.float()).numpy()
+    np.testing.assert_allclose(reference_vectors(encoder, files), expected, rtol=1e-4, atol=1e-4)

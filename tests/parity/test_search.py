@@ -1,0 +1,139 @@
+"""The rules of naming, against vectors that are made by hand: alterations add to a vector along axes of their own."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+
+from embedshift.encoders.base import Preprocess
+from embedshift.parity.recipe import Recipe, axes_of, recipe_of, words
+from embedshift.parity.search import Search, distance
+
+IMAGES, FLOOR = 5, 1e-10
+REFERENCE = recipe_of(Preprocess(224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 256), "transformers", None)
+AXES: dict[str, list[Any]] = {
+    "channels": ["rgb", "bgr", "late"],
+    "alpha": ["white", "black", "dropped"],
+    "jpeg": [None, 95, 75],
+    "fit": [("crop", 0.875), ("squash", 1.0), ("crop", 1.0)],
+    "precision": ["float32", "bfloat16"],
+    "pooling": ["own", "mean"],
+}
+# What a value moves; `late` gives what `bgr` gives, and alpha is in the last image alone.
+SIZES = {"bgr": 0.5, "late": 0.5, "black": 0.6, "dropped": 0.4, 95: 0.01, 75: 0.05, ("squash", 1.0): 0.3}
+SIZES |= {("crop", 1.0): 0.2, "bfloat16": 0.01, "mean": 0.8}
+PLACES = {"channels": 1, "alpha": 2, "jpeg": 3, "fit": 4, "precision": 5, "pooling": 6}
+
+
+def vector(recipe: Recipe, index: int) -> Any:
+    made = np.zeros(12)
+    made[0] = 1.0
+    for axis, place in PLACES.items():
+        value = getattr(recipe, axis)
+        if value in SIZES and value != ("crop", 0.875) and not (axis == "alpha" and index < IMAGES - 1):
+            made[place] = SIZES[value] * (1 + 0.1 * index)
+    return made / np.linalg.norm(made)
+
+
+def key(recipe: Recipe, index: int) -> Any:
+    alpha = recipe.alpha if index == IMAGES - 1 else ""
+    channels = "bgr" if recipe.channels == "late" else recipe.channels
+    return dataclasses.replace(recipe, alpha=alpha, channels=channels, precision="", pooling="")
+
+
+def search_of(served: Any) -> Search:
+    return Search(vector, key, served, REFERENCE, AXES, FLOOR)
+
+
+def served_by(**altered: Any) -> Any:
+    return np.stack([vector(dataclasses.replace(REFERENCE, **altered), index) for index in range(IMAGES)])
+
+
+def named(served: Any) -> dict[str, list[Any]]:
+    search = search_of(served)
+    return dict(search.named(search.run()))
+
+
+def turned(served: Any, angle: float, place: int = 9) -> Any:
+    """The same vectors, moved where no alteration moves them."""
+    step = np.eye(served.shape[1])[place]
+    return np.cos(angle) * served + np.sin(angle) * step
+
+
+def test_equal_vectors_name_nothing() -> None:
+    assert named(served_by()) == {}
+
+
+@pytest.mark.parametrize(
+    "altered",
+    [
+        {"jpeg": 95},
+        {"alpha": "dropped"},
+        {"fit": ("squash", 1.0), "jpeg": 75},
+        {"pooling": "mean", "fit": ("crop", 1.0), "jpeg": 95, "alpha": "black"},
+        {"precision": "bfloat16", "fit": ("squash", 1.0)},
+    ],
+)
+def test_alterations_are_named_at_the_floor(altered: dict[str, Any]) -> None:
+    assert named(served_by(**altered)) == {axis: [value] for axis, value in altered.items()}
+
+
+def test_values_that_give_the_same_vectors_are_named_together() -> None:
+    assert {axis: {*values} for axis, values in named(served_by(channels="bgr")).items()} == {
+        "channels": {"bgr", "late"}
+    }
+
+
+def test_screen_leaves_out_the_image_with_alpha() -> None:
+    assert IMAGES - 1 not in search_of(served_by()).screen
+
+
+@pytest.mark.parametrize(("left", "names"), [(0.05, {"fit"}), (0.12, set())])
+def test_an_alteration_above_the_floor_is_named_only_where_leaving_it_out_is_ten_times_as_far(
+    left: float, names: set[str]
+) -> None:
+    served = turned(served_by(fit=("squash", 1.0)), left)
+    search = search_of(served)
+    recipe = search.run()
+    with_it, without = (search.distance(r, range(IMAGES)) for r in (recipe, REFERENCE))
+    assert recipe.differences(REFERENCE) == ["fit"]
+    assert (without >= 10 * with_it) == bool(names)
+    assert {*named(served)} == names
+
+
+def test_an_alteration_that_gains_less_than_a_tenth_is_dropped() -> None:
+    served = turned(served_by(jpeg=95), 0.05)
+    search = search_of(served)
+    with_it = search.distance(REFERENCE.having("jpeg", 95), range(IMAGES))
+    assert 1.03 * with_it < search.distance(REFERENCE, range(IMAGES)) < 1.1 * with_it
+    assert search.run() == REFERENCE
+
+
+def test_precision_is_named_at_the_floor_alone() -> None:
+    served = served_by(precision="bfloat16")
+    assert {*named(served)} == {"precision"}
+    assert named(turned(served, 1e-3)) == {}
+
+
+def test_walk_goes_down_and_ends_at_what_is_left() -> None:
+    served = turned(served_by(pooling="mean", fit=("squash", 1.0), alpha="black"), 1e-3)
+    search = search_of(served)
+    path = [*search.walk(search.named(search.run()))]
+    distances = [search.distance(REFERENCE, range(IMAGES)), *(after for _, after in path)]
+    assert path[0][0][0] == "pooling"
+    assert distances == sorted(distances, reverse=True)
+    assert distances[-1] == pytest.approx(5e-7, rel=1e-3)  # half of the square of the angle
+
+
+def test_distance_is_one_minus_cosine() -> None:
+    one, other = np.random.default_rng(0).normal(size=(2, 8))
+    one, other = one / np.linalg.norm(one), other / np.linalg.norm(other)
+    assert distance(one, other) == pytest.approx(1 - one @ other)
+    assert distance(one, other[:4]) == 2.0
+
+
+def test_every_value_has_words() -> None:
+    axes = axes_of(REFERENCE, {})
+    said = [words(axis, value) for axis, values in axes.items() for value in values[1:]]
+    assert len({*said}) == len(said)
