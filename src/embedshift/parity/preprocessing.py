@@ -118,6 +118,8 @@ def _resized(pixels: Square, recipe: Recipe, height: int, width: int) -> Square:
         return np.asarray(Image.fromarray(pixels).resize((width, height), FILTERS[name]))
     if library == "OpenCV":
         return cv2.resize(pixels, (width, height), interpolation=OPENCV_FLAGS[name])
-    planes = torch.from_numpy(np.ascontiguousarray(pixels, np.float32)).permute(2, 0, 1)[None]
+    # On 8 bits torch has kernels of its own, whose pixels are not rounded floats.
+    kind = np.float32 if "floats" in library else np.uint8
+    planes = torch.from_numpy(np.ascontiguousarray(pixels, kind)).permute(2, 0, 1)[None]
     resized = functional.interpolate(planes, (height, width), mode=name, antialias="without" not in library)
-    return np.asarray((resized if "floats" in library else resized.clamp(0, 255).round())[0].permute(1, 2, 0).numpy())
+    return np.asarray(resized[0].permute(1, 2, 0).numpy())
