@@ -7,6 +7,7 @@ so that nothing is downloaded, and their distances are only an example. Prints a
 """
 
 import argparse
+import importlib
 import sys
 import tempfile
 import time
@@ -17,21 +18,23 @@ from typing import Any
 import numpy as np
 import onnx.utils
 import open_clip
-import timm
 import torch
 import transformers
-from onnxruntime.quantization import quantize_dynamic
 from PIL import Image
-from torchvision.transforms import v2
 
 import embedshift
 from embedshift.encoders import bundled
+from embedshift.encoders.families import CLIP_MEAN, CLIP_STD
 from machine import describe_machine
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from support import library_models, models
 
-SIZE = {"image_size": 224, "patch_size": 32}
+# Without types of their own.
+v2: Any = importlib.import_module("torchvision.transforms.v2")
+timm_data: Any = importlib.import_module("timm.data")
+quantization: Any = importlib.import_module("onnxruntime.quantization")
+SIZE: dict[str, Any] = {"image_size": 224, "patch_size": 32}
 Images = Sequence[Image.Image]
 
 
@@ -53,7 +56,7 @@ def quantised(folder: Path) -> Path:
     """The same graph with weights in int8."""
     out = bundled_graph(folder).with_name("int8")
     out.mkdir()
-    quantize_dynamic(folder / "model.onnx", out / "model.onnx")
+    quantization.quantize_dynamic(folder / "model.onnx", out / "model.onnx")
     (out / "preprocessor_config.json").write_bytes((folder / "preprocessor_config.json").read_bytes())
     return out
 
@@ -102,7 +105,7 @@ def by_torchvision(antialias: bool) -> Callable[[Images], torch.Tensor]:
 def by_timm() -> Callable[[Images], torch.Tensor]:
     """Timm's steps for most of its ViTs."""
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-    steps: Any = timm.data.create_transform((3, 224, 224), mean=mean, std=std, crop_pct=0.9, interpolation="bicubic")
+    steps: Any = timm_data.create_transform((3, 224, 224), mean=mean, std=std, crop_pct=0.9, interpolation="bicubic")
     return lambda images: torch.stack([steps(image) for image in images])
 
 
@@ -115,15 +118,19 @@ def clip(folder: Path, *, quick: bool) -> tuple[str, str]:
         config = config.replace('"embed_dim"', '"quick_gelu": true, "embed_dim"', 1)
     (served / "open_clip_config.json").write_text(config)
     weights = open_clip.create_model(f"local-dir:{served}").visual.state_dict()
-    shape = {"hidden_size": 32, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
+    shape: dict[str, Any] = {
+        "hidden_size": 32,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+    }
     target = transformers.CLIPVisionModelWithProjection(
         transformers.CLIPVisionConfig(**SIZE, **shape, projection_dim=20, hidden_act="quick_gelu", layer_norm_eps=1e-5)
     )
     target.load_state_dict(in_transformers(weights), strict=False)
     target.save_pretrained(folder / "transformers")
     square = {"size": {"shortest_edge": 224}, "crop_size": {"height": 224, "width": 224}}
-    mean, std = transformers.image_utils.OPENAI_CLIP_MEAN, transformers.image_utils.OPENAI_CLIP_STD
-    models.write_preprocessor(folder / "transformers", **square, image_mean=mean, image_std=std)
+    models.write_preprocessor(folder / "transformers", **square, image_mean=CLIP_MEAN, image_std=CLIP_STD)
     return str(folder / "transformers"), f"open_clip:local-dir:{served}"
 
 
@@ -190,7 +197,8 @@ def main() -> None:
     """Prints a row for each pair."""
     parser = argparse.ArgumentParser()
     parser.add_argument("pairs", nargs="*", metavar="PAIR", help=f"Of {', '.join(PAIRS)}; none = all.")
-    transformers.utils.logging.set_verbosity_error()
+    logging: Any = transformers.utils.logging
+    logging.set_verbosity_error()
     print(describe_machine())
     print(
         "| pair | relative shift | what is named | explained | 1 − cosine left | seconds |\n|---|---|---|---|---|---|"
@@ -205,7 +213,7 @@ def main() -> None:
         note = f" ({result.causes.note})" if result.causes and result.causes.note else ""
         named = ("; ".join(steps["alteration"]) or "nothing") + note
         left = result.distance.mean if result.causes is None else result.causes.unexplained
-        explained = f"{np.floor(1e4 * steps['explained'].sum()) / 100:g} %" if len(steps) else ""
+        explained = f"{np.floor(1e4 * float(steps['explained'].sum())) / 100:g} %" if len(steps) else ""
         shift, seconds = result.distance.relative_shift, time.process_time() - begun
         print(f"| {title} | {shift:.2g} | {named} | {explained} | {left:.1g} | {seconds:.0f} |", flush=True)
 
