@@ -19,7 +19,7 @@ import polars as pl
 import embedshift
 from embedshift.arrays import Pixels
 from embedshift.augmentations.strength import coding
-from embedshift.cli.demo import copy_photos
+from embedshift.sources.demo import copy_photos
 from machine import describe_machine
 
 EXPECTED = {"file": 0.040, "input": 0.113}

@@ -21,8 +21,8 @@ import numpy as np
 from embedshift.arrays import Pixels, Values
 from embedshift.augmentations import Suite, load_suite
 from embedshift.augmentations.corruptions import STANDARD
-from embedshift.cli.demo import copy_photos
 from embedshift.sources import images, open_source
+from embedshift.sources.demo import copy_photos
 from machine import describe_machine
 
 PACKAGE = "imagecorruptions-imaug==1.1.5"

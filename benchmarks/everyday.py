@@ -20,8 +20,8 @@ from PIL import Image, ImageDraw
 from embedshift.arrays import Pixels
 from embedshift.augmentations import load_suite
 from embedshift.augmentations.views import view_seed
-from embedshift.cli.demo import copy_photos
 from embedshift.sources import FolderSource, images
+from embedshift.sources.demo import copy_photos
 from machine import describe_machine
 
 MOST = 60.0  # CPU milliseconds a view

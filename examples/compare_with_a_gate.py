@@ -13,7 +13,7 @@ from pathlib import Path
 import albumentations as A
 
 import embedshift
-from embedshift.cli.demo import copy_photos
+from embedshift.sources.demo import copy_photos
 
 AUGMENTATIONS = {"blur": A.GaussianBlur(p=1), "noise": A.GaussNoise(p=1), "mirrored": A.HorizontalFlip(p=1)}
 

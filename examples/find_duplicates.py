@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 import embedshift
-from embedshift.cli.demo import copy_photos
+from embedshift.sources.demo import copy_photos
 
 SHOWN = 8
 

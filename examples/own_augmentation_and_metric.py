@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 import embedshift
-from embedshift.cli.demo import copy_photos
+from embedshift.sources.demo import copy_photos
 
 
 def fog(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:

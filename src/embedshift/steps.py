@@ -126,10 +126,9 @@ def run_study(
 
 
 def _warn_of_changes(changed: Sequence[str], unreadable: Sequence[str]) -> None:
-    for names, words in ((changed, "have changed"), (unreadable, "cannot be read any more")):
+    for names, words in ((changed, "have changed since they were measured"), (unreadable, "cannot be read any more")):
         if names:
-            line = "%d images %s since they were measured (first: %s); their rows describe the earlier pixels"
-            log.warning(line, len(names), words, names[0])
+            log.warning("%d images %s (first: %s); their rows describe the earlier pixels", len(names), words, names[0])
 
 
 def _warn_of_copies(reader: Reader) -> None:

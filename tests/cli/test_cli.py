@@ -14,13 +14,12 @@ from transformers import Dinov2Config, Dinov2Model
 import embedshift
 from embedshift.augmentations import SUITES
 from embedshift.augmentations.paper import PAPER
-from embedshift.cli import demo
 from embedshift.cli.listing import LISTS
 from embedshift.encoders import ENCODERS
 from embedshift.encoders.families import FAMILIES
 from embedshift.figures import FIGURES
 from embedshift.registry import METRICS, questions
-from support import command, mean_colour, models, studies
+from support import command, models, studies
 from support.matrix import first_only
 from support.models import pictures
 
@@ -269,30 +268,6 @@ def test_a_family_in_the_place_of_a_suite_says_how_to_choose_it(cli, tmp_path, g
         "run", tmp_path, "--augmentations", given, "--out", tmp_path / "study", "--model", "dinov2-small-offline"
     )
     assert (done.code, f"use --augmentations {suite} with --families {given}" in done.err) == (2, True)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("encoder", first_only(["stand-in", "bundled"]))
-def test_demo_measures_two_pieces_of_each_photograph(encoder, cli, tmp_path, monkeypatch):
-    """Four of its photographs, without its figures and report, which take longest and have tests of their own."""
-    few = {"skimage": ("data", "astronaut.png coffee.png rocket.jpg"), "sklearn": ("datasets/images", "china.jpg")}
-    monkeypatch.setattr(demo, "PHOTOS", few)
-    monkeypatch.setattr(demo, "MORE", "")
-    if encoder == "stand-in":
-        mean_colour.in_place_of_bundled(monkeypatch)
-    reported = []
-    monkeypatch.setattr(embedshift.Study, "report", lambda study: reported.append(study.folder))
-    monkeypatch.chdir(tmp_path)
-    done = cli("demo", "--out", "demo", "--quiet", "--json")
-    assert done.code == 0
-    assert reported == [Path("demo")]
-    found = json.loads(done.out)
-    assert found["counts"]["measured"] == found["counts"]["images"] == 8
-    assert {row["groups"] for row in found["summary"]} == {4}
-    assert found["encoder"]["name"] == "dinov2-small-offline"
-    ranks = {row["augmentation"]: row["rank"] for row in found["ranking"]}
-    assert encoder == "stand-in" or ranks["noise"] == 9
-    assert sorted(ranks.values()) == list(range(1, 10))
 
 
 @pytest.mark.matrix

@@ -73,7 +73,7 @@ def test_the_table_is_made_on_request_and_kept_by_a_report(cli, study, tmp_path)
     html = html_of(study)
     row = study.whitening().filter(map="shifts", augmentation="all", metric="mrr").to_dicts()[0]
     assert f"{row['after']:.3f}" in html
-    assert ("No map helps" in html) == (not study.whitening()["recommended"].any())
+    assert ("Not by whitening" in html) == (not study.whitening()["recommended"].any())
 
 
 def test_families_are_shown_by_their_mean(tmp_path):

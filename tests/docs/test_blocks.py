@@ -9,7 +9,7 @@ import yaml
 from PIL import Image
 
 import embedshift
-from embedshift.cli.demo import copy_photos
+from embedshift.sources.demo import copy_photos
 from support.pages import DATA, PAGES, PYTHON, ROOT, SHELL, TEXT, Block, blocks, commands
 from support.reading import Reader, studies_to_read
 from support.tokenizers_made import make_clip

@@ -9,9 +9,9 @@ from PIL import Image
 from transformers import CLIPConfig, CLIPModel
 
 import embedshift
-from embedshift.cli.demo import copy_photos
 from embedshift.encoders.bundled import cached_folder
 from embedshift.encoders.families import IMAGENET_MEAN, IMAGENET_STD
+from embedshift.sources.demo import copy_photos
 from support import exactness, models
 from support.matrix import first_only
 

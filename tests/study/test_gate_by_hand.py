@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from embedshift import errors
-from embedshift.study.gate import decision, output, proposal, rule
-from embedshift.study.gate.check import Checked, counted
+from embedshift.study.gate import decision, proposal, result, rule
+from embedshift.study.gate.result import Checked, counted
 from embedshift.study.paired import Estimate
 
 
@@ -28,16 +28,16 @@ def test_decision_images_needed():
 
 def test_output_headline():
     assert (
-        output.headline(Checked(Path("study"), None, ()), strict=True) == "study passes: 0 kept, 0 broken, 0 undecided"
+        result.headline(Checked(Path("study"), None, ()), strict=True) == "study passes: 0 kept, 0 broken, 0 undecided"
     )
 
 
 def test_output_number():
     assert (
-        output.number(0.98765),
-        output.number(0.01, signed=True),
-        output.number(-7.12e-05),
-        output.number(None),
+        result.number(0.98765),
+        result.number(0.01, signed=True),
+        result.number(-7.12e-05),
+        result.number(None),
     ) == ("0.9877", "+0.01", "-0.00007", "-")
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 import embedshift
 from embedshift.study import Study
-from embedshift.study.gate.check import Result
+from embedshift.study.gate.result import Result
 
 Numbers = NDArray[np.float64]
 

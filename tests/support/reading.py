@@ -15,6 +15,7 @@ import typer
 from PIL import Image
 
 from embedshift.cli import app
+from embedshift.config import BUNDLED
 from embedshift.study.gate import propose
 from support.command import Done
 from support.models import TinyNet
@@ -27,11 +28,12 @@ SHORT = {
     "vectors": ("--no-report",),
     "attack": ("--steps", "2", "--limit", "2", "--device", "cpu"),
     "report": ("--figures", "dendrogram", "--format", "png"),
+    "parity": ("--no-causes",),
 }
 # Commands that serve, or take long: their arguments are parsed, and tests of their own run them.
 PARSED = ("app", "demo")
 # Commands whose first arguments are studies, and those that may end with 3: a rule is broken, or is not decided.
-OF_STUDIES, MAY_BREAK = ("report", "compare", "search", "check", "verify", "card", "whiten"), ("check",)
+OF_STUDIES, MAY_BREAK = ("report", "compare", "search", "check", "verify", "card", "whiten"), ("check", "parity")
 # Files that options name, and what stands in them.
 FILES = {
     "names.txt": "cat\ndog\nboat\n",
@@ -77,11 +79,11 @@ class Reader:
     def _python(self, block: Block, page: str) -> None:
         for name in re.findall(r'(?:load|check|against=)\(?"([\w./-]+)"', block.text):
             self._needs_study(name)
-        for name in re.findall(r'run\(\s*"([\w./-]+)"', block.text):
+        for name in re.findall(r'(?:run\(|parity\("[^"]+", \w+,)\s*"([\w./-]+)"', block.text):
             self._needs_images(name)
             for out in re.findall(r'out="([\w./-]+)"', block.text):
                 shutil.rmtree(out, ignore_errors=True)
-        text = re.sub(r'model="[^"]+"', f'model="{self.model}"', block.text)
+        text = re.sub(r'(model=|parity\()"[^"]+"', rf'\1"{self.model}"', block.text)
         self.namespace.setdefault("module", TinyNet())
         with contextlib.redirect_stdout(io.StringIO()):
             exec(compile("\n" * block.line + text, page, "exec"), self.namespace)
@@ -96,7 +98,11 @@ class Reader:
             known: Any = typer.main.get_command(app)
             known.commands[name].make_context(name, arguments)
             return
-        arguments = [str(self.model) if before == "--model" else each for before, each in self._pairs(arguments)]
+        models = (BUNDLED,) if name == "parity" else ()
+        arguments = [
+            str(self.model) if before == "--model" or each in models else each
+            for before, each in self._pairs(arguments)
+        ]
         if name in ("run", "attack") and "--model" not in arguments:
             arguments += ["--model", str(self.model)]
         self._prepare(name, arguments)
@@ -134,7 +140,7 @@ class Reader:
                 shutil.rmtree(value, ignore_errors=True)
             elif option == "--rules" and not Path(value).exists() and "--init" not in arguments:
                 propose(arguments[0], Path(value))
-        if name in ("run", "attack", "views"):
+        if name in ("run", "attack", "views", "lock"):
             given = self._leading([each for each in arguments if each != "--pairs"])
             for place, each in enumerate(given):
                 self._needs_images(each, changed=place > 0)

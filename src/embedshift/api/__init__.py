@@ -8,6 +8,7 @@ from embedshift.augmentations.views import make_views
 from embedshift.encoders import load_encoder
 from embedshift.encoders.images import image_encoder
 from embedshift.engines.written_views import write_views
+from embedshift.parity import parity
 from embedshift.statistics.whitening import Whitening
 from embedshift.study import Study, load
 from embedshift.study.comparison import compare
@@ -16,5 +17,5 @@ from embedshift.study.whitening import whiten
 
 __all__ = [
     "Study", "Whitening", "attack", "check", "compare", "from_vectors", "image_encoder", "load", "load_encoder",
-    "make_views", "run", "whiten", "wrap", "write_views",
+    "make_views", "parity", "run", "whiten", "wrap", "write_views",
 ]  # fmt: skip

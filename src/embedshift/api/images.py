@@ -145,7 +145,7 @@ def run(
     """
     encoder_settings = _set(embedding=embedding, size=size, mean=mean, std=std, precision=precision, device=device)
     given: Json = encoder_settings | {
-        "images": as_paths(images),
+        "images": as_paths(images), "model": getattr(model, "name", model),
         "metrics": metrics, "limit": limit, "sample": sample, "until": until, "seed": seed, "draws": draws,
         "engine": engine, "workers": workers, "batch_size": batch_size, "shard_size": shard_size, "store": store,
         "longest": longest, "compile": compile, "families": families, "levels": levels, "pairs": pairs,
@@ -154,7 +154,6 @@ def run(
         "groups": None if groups is None or isinstance(groups, Mapping) else str(groups),
     } | switches | _set(apply_to=apply_to, resize=resize)  # fmt: skip
     encoder, suite = encoder_object(model, encoder_settings), _suite(augmentations)
-    given["model"] = model if isinstance(model, str) else model.name
     if not pairs or augmentations != DEFAULTS.augmentations:
         given["augmentations"] = str(augmentations) if isinstance(augmentations, str | Path) else "custom"
     with shown_progress(progress) as (on_start, step):

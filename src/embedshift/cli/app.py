@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -33,9 +33,6 @@ from embedshift.cli.written import written
 from embedshift.config import BUNDLED, GROUPS_WORDS, Json, StudyConfig
 from embedshift.config.machine import NO_SPACE, too_little_space, without_space
 from embedshift.errors import EmbedshiftError, UsageError, reason
-
-if TYPE_CHECKING:
-    from embedshift.study import Study
 
 log = logging.getLogger("embedshift")
 
@@ -69,6 +66,8 @@ app = typer.Typer(
 
 LISTED = "encoders|augmentations|metrics|figures|questions"
 GroupOption = Annotated[str | None, typer.Option("--groups", help=GROUPS_WORDS)]
+IMAGES_WORDS = "A folder, files, tar or Parquet files, a saved dataset, a URL, or a .txt list."
+Images = Annotated[list[str], typer.Argument(help=IMAGES_WORDS)]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only warnings and errors on stderr.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
@@ -97,6 +96,13 @@ def main() -> None:
             raise
 
 
+def log_lines(quiet: bool = False) -> None:
+    """Prints log lines on stderr, with the flags of the command in place of settings."""
+    from embedshift.cli.terminal import set_up_logging
+
+    set_up_logging(quiet, lambda line: with_flags(line, app))
+
+
 def _fail(line: str, code: int) -> None:
     from embedshift.cli.terminal import err_console
 
@@ -119,10 +125,7 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 @app.command()
 @with_options(StudyConfig, *switches(), skip=("images", "pairs"))
 def run(
-    images: Annotated[
-        list[str] | None,
-        typer.Argument(help="A folder, files, tar or Parquet files, a saved dataset, a URL, or a .txt list."),
-    ] = None,
+    images: Annotated[list[str] | None, typer.Argument(help=IMAGES_WORDS)] = None,
     pairs: Annotated[
         bool, typer.Option("--pairs", help="Measure pairs from files: give ORIGINALS VARIANTS... as IMAGES.")
     ] = False,
@@ -148,7 +151,6 @@ def run(
     **settings: Any,
 ) -> None:
     """Measure an encoder on images; write shards, tables, figures and a report."""
-    from embedshift.cli.terminal import set_up_logging
     from embedshift.config import make_config, read_config
 
     flags = given({**settings, **originals_and_variants(images or [], pairs)})
@@ -156,7 +158,7 @@ def run(
     require_images(given_settings)
     if out is None and not dry_run:
         raise UsageError("no folder given for the study: use --out DIR")
-    set_up_logging(quiet, lambda line: with_flags(line, app))
+    log_lines(quiet)
     if dry_run:
         from embedshift.cli.estimate import estimate
         from embedshift.pipeline.prepare import prepared
@@ -202,12 +204,11 @@ def report(
     **settings: Any,
 ) -> None:
     """Rebuild tables, figures and report.html from the shards."""
-    from embedshift.cli.terminal import set_up_logging
     from embedshift.study import load
 
     if images is not None and gallery is not None:
         raise UsageError("give --images or --gallery, not both")
-    set_up_logging(quiet, lambda line: with_flags(line, app))
+    log_lines(quiet)
     study = load(folder)
     study.report(
         figures=None if figures is None else names(figures),
@@ -233,11 +234,10 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """Measure the bundled encoder on pieces of sixteen photographs from scikit-image and scikit-learn."""
-    from embedshift.cli.demo import cut_photos
-    from embedshift.cli.terminal import set_up_logging
     from embedshift.config import make_config
+    from embedshift.sources.demo import cut_photos
 
-    set_up_logging(quiet, lambda line: with_flags(line, app))
+    log_lines(quiet)
     # Pieces of one photograph are not independent.
     settings: Json = {"images": [str(cut_photos(out / "photos"))], "model": BUNDLED, "groups": "folder"}
     measure({"config": make_config(settings)}, out, quiet=quiet, as_json=as_json)
@@ -270,7 +270,11 @@ def measure(settings: Json, out: Path, *, quiet: bool, as_json: bool, report: bo
             step(count)
 
         run_study(**settings, out=out, progress=measured, on_start=on_start)
-    from embedshift.cli.results import legend, result_tables  # after the first lines, which wait for no table
+    from embedshift.cli.results import (
+        legend,
+        result_tables,
+        study_json,
+    )  # after the first lines, which wait for no table
     from embedshift.study import Study
 
     seconds, study = time.monotonic() - started, Study(out)
@@ -278,7 +282,7 @@ def measure(settings: Json, out: Path, *, quiet: bool, as_json: bool, report: bo
         study.report()
     counts = study.reader().info.counts
     if as_json:
-        say(json.dumps(_json(study)))
+        say(json.dumps(study_json(study)))
     else:
         for table, spare in result_tables(study):
             print_table(table, spare)
@@ -292,13 +296,3 @@ def measure(settings: Json, out: Path, *, quiet: bool, as_json: bool, report: bo
             "%d of %d images could not be measured (first: %s, stage %s: %s); %s lists all of them",
             counts.failed, counts.images, first["image_id"], first["stage"], first["reason"], out / "failures.parquet",
         )  # fmt: skip
-
-
-def _json(study: "Study") -> Json:
-    from embedshift.store.table import tables_of
-
-    info = study.info()
-    large = {table.name for table in tables_of(study.reader().questions) if table.per_image}
-    tables = {name: study.table(name).to_dicts() for name in study.table_names if name not in large}
-    head = {"study": str(study.folder), "config_hash": info["config_hash"], "encoder": info["encoder"]}
-    return head | {"counts": info["counts"], "until": info["until"]} | tables

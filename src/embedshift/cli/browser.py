@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from embedshift.cli.app import Quiet, app
-from embedshift.cli.options import with_flags
+from embedshift.cli.app import Quiet, app, log_lines
 from embedshift.cli.words import open_in_browser, say
 from embedshift.config import BUNDLED
 from embedshift.errors import MissingExtra
@@ -34,12 +33,11 @@ def browse(
     quiet: Quiet = False,
 ) -> None:
     """Try one image of your own in the browser, and look at the images of a study. Ctrl-C ends it."""
-    from embedshift.cli.demo import copy_photos
-    from embedshift.cli.terminal import set_up_logging
+    from embedshift.sources.demo import copy_photos
 
     if importlib.util.find_spec("gradio") is None:
         raise MissingExtra("the page", "app")
-    set_up_logging(quiet, lambda line: with_flags(line, app))
+    log_lines(quiet)
     from embedshift.app.measured import load_encoders
     from embedshift.app.page import make_page
     from embedshift.app.server import serving

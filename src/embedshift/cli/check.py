@@ -17,6 +17,7 @@ from embedshift.cli.words import say
 from embedshift.cli.written import write_text
 from embedshift.errors import UsageError
 from embedshift.study.gate import Checked, check, output
+from embedshift.study.gate.result import HEADINGS, cells, headline
 
 log = logging.getLogger("embedshift")
 # The exit code where a rule is broken.
@@ -49,7 +50,7 @@ def gate(
         print_table(wide if fits(wide) else _narrow_table(checked))
         for line in warnings:
             say(f"warning: {with_flags(line, app)}")
-        say(with_flags(output.headline(checked, strict=strict), app))
+        say(with_flags(headline(checked, strict=strict), app))
     if junit is not None:
         write_text(junit, output.to_junit(checked, strict=strict))
     if markdown is not None:
@@ -64,17 +65,17 @@ def _narrow_table(checked: Checked) -> Table:
     for heading in ("outcome", "rule\nrow", "value, 95 % interval\nrequired"):
         table.add_column(heading, overflow="fold")
     for result in checked.results:
-        outcome, rule, row, value, interval, required, *_ = output.cells(result)
+        outcome, rule, row, value, interval, required, *_ = cells(result)
         table.add_row(Text(outcome, _STYLES[outcome]), f"{rule}\n{row}", f"{value}  {interval}\n{required}")
     return table
 
 
 def _table(checked: Checked) -> Table:
     table = Table(box=SIMPLE_HEAD)
-    for heading in output.HEADINGS:
+    for heading in HEADINGS:
         is_number = heading in ("value", "images", "images needed")
         table.add_column(heading, justify="right" if is_number else "left", overflow="fold")
     for result in checked.results:
-        outcome, *others = output.cells(result)
+        outcome, *others = cells(result)
         table.add_row(Text(outcome, _STYLES[outcome]), *others)
     return table

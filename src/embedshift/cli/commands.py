@@ -7,9 +7,9 @@ from typing import Annotated, Any
 import typer
 
 import embedshift
-from embedshift.cli.app import AsJson, GroupOption, Quiet, app, measure
-from embedshift.cli.options import RARE, given, names, output_path, with_flags, with_options
-from embedshift.cli.words import say
+from embedshift.cli.app import AsJson, GroupOption, Images, Quiet, app, log_lines, measure
+from embedshift.cli.options import RARE, given, names, output_path, with_options
+from embedshift.cli.words import printable, say
 from embedshift.config.attack import AttackConfig
 from embedshift.config.vectors import VectorsConfig
 from embedshift.config.views import ViewsConfig
@@ -26,9 +26,7 @@ WhitenOption = Annotated[
 @app.command()
 @with_options(AttackConfig, skip=("images",))
 def attack(
-    images: Annotated[
-        list[str], typer.Argument(help="A folder, files, tar or Parquet files, a saved dataset, a URL, or a .txt list.")
-    ],
+    images: Images,
     out: Annotated[Path, typer.Option(help="Folder for the attacked images.", parser=output_path, metavar="PATH")],
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -36,32 +34,28 @@ def attack(
 ) -> None:
     """Search for the worst change of each image within a budget; write pairs for `run --pairs`."""
     from embedshift.cli.attack import attack_and_print
-    from embedshift.cli.terminal import set_up_logging
     from embedshift.config.attack import make_attack_config
 
     config = make_attack_config({"images": images, **given(settings)})
-    set_up_logging(quiet, lambda line: with_flags(line, app))
+    log_lines(quiet)
     attack_and_print(config, out, quiet=quiet, as_json=as_json)
 
 
 @app.command()
 @with_options(ViewsConfig, skip=("images",))
 def views(
-    images: Annotated[
-        list[str], typer.Argument(help="A folder, files, tar or Parquet files, a saved dataset, a URL, or a .txt list.")
-    ],
+    images: Images,
     out: Annotated[Path, typer.Option(help="Folder for the files.", parser=output_path, metavar="PATH")],
     quiet: Quiet = False,
     as_json: AsJson = False,
     **settings: Any,
 ) -> None:
     """Write the changed images as files, for `run --pairs DIR/views.json` and for other programs."""
-    from embedshift.cli.terminal import set_up_logging
     from embedshift.cli.views import write_and_print
     from embedshift.config.views import make_views_config
 
     config = make_views_config({"images": images, **given(settings)})
-    set_up_logging(quiet, lambda line: with_flags(line, app))
+    log_lines(quiet)
     write_and_print(config, out, quiet=quiet, as_json=as_json)
 
 
@@ -80,11 +74,10 @@ def vectors(
 ) -> None:
     """Make a study of vectors that exist: a table with image_id, view and vector, or arrays. It needs no encoder."""
     from embedshift.augmentations import ORIGINAL
-    from embedshift.cli.terminal import set_up_logging
     from embedshift.pipeline.vectors import vector_study
     from embedshift.sources import named_variants
 
-    set_up_logging(quiet, lambda line: with_flags(line, app))
+    log_lines(quiet)
     named = [(ORIGINAL, places[0]), *named_variants(places[1:]).items()]
     study = vector_study(named, given(settings), out, groups=settings["groups"])
     measure(study, out, quiet=quiet, as_json=as_json, report=not no_report)
@@ -106,10 +99,10 @@ def compare(
 ) -> None:
     """Compare studies of the same images and views: encoders, precisions or checkpoints, paired by image."""
     from embedshift.cli.comparison import compared_tolerances, comparison_tables, no_difference, ratio_tables
-    from embedshift.cli.terminal import fits, print_table, set_up_logging
+    from embedshift.cli.terminal import fits, print_table
     from embedshift.study.whitening import whitened
 
-    set_up_logging(quiet, lambda line: with_flags(line, app))
+    log_lines(quiet)
     given = studies if whiten is None else whitened(studies, whiten)
     comparison = embedshift.compare(given, out=out, groups=groups)
     if as_json:
@@ -160,12 +153,12 @@ def search(
 ) -> None:
     """Test whether image search still finds the original of a changed image, and list likely duplicates."""
     from embedshift.cli.search import lines, no_threshold, recall_table, threshold_table
-    from embedshift.cli.terminal import print_table, set_up_logging
+    from embedshift.cli.terminal import print_table
     from embedshift.statistics.duplicates import EXPECTED_FALSE
     from embedshift.study import load
     from embedshift.study.whitening import WhitenedStudy
 
-    set_up_logging(quiet, lambda line: with_flags(line, app))
+    log_lines(quiet)
     study = load(folder) if whiten is None else WhitenedStudy(folder, whiten)
     study.regroup(groups)
     table = study.table(
@@ -204,10 +197,9 @@ def check(
 ) -> None:
     """Check a study against rules; exit with code 3 if one is broken. A gate for continuous integration."""
     from embedshift.cli.check import gate
-    from embedshift.cli.terminal import set_up_logging
     from embedshift.study.gate import propose
 
-    set_up_logging(False, lambda line: with_flags(line, app))
+    log_lines()
     if not init:
         return gate(folder, rules, against, groups, strict, as_json, junit, markdown)
     if against or strict or as_json or junit or markdown:
@@ -234,10 +226,9 @@ def whiten(
     as_json: AsJson = False,
 ) -> None:
     """Fit a linear map that makes embeddings less sensitive to changes; show what a search finds with it."""
-    from embedshift.cli.terminal import set_up_logging
     from embedshift.cli.whiten import whiten_and_print
 
-    set_up_logging(quiet, lambda line: with_flags(line, app))
+    log_lines(quiet)
     whiten_and_print(studies, out, onnx, choice, as_json)
 
 
@@ -247,11 +238,15 @@ def card(
     out: Annotated[Path | None, typer.Option(help="A file to write. Default: print it.")] = None,
 ) -> None:
     """Write a Markdown section for a model card: what was measured, the table of relative shifts, limits, citation."""
-    from embedshift.cli.card import print_card
-    from embedshift.cli.terminal import set_up_logging
+    from embedshift.cli.written import write_text
+    from embedshift.study import load
 
-    set_up_logging(False, lambda line: with_flags(line, app))
-    print_card(folder, out)
+    log_lines()
+    text = load(folder).card()
+    if out is None:
+        return print(printable(text, keep="\n"), end="")
+    write_text(out, text)
+    return say(f"Written: {out}")
 
 
 @app.command()
@@ -259,8 +254,7 @@ def verify(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the study.")], as_json: AsJson = False
 ) -> None:
     """Verify the checksums of all files of a study; exit with code 1 if one is damaged."""
-    from embedshift.cli.terminal import set_up_logging
     from embedshift.cli.verify import print_verified
 
-    set_up_logging(False, lambda line: with_flags(line, app))
+    log_lines()
     print_verified(folder, as_json)

@@ -6,11 +6,13 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from embedshift.cli.search import duplicate_lines
+from embedshift.config import Json
 from embedshift.registry import METRICS
 from embedshift.statistics.summary import COSINE, PAPER_METRICS
 from embedshift.statistics.tolerance import MISSED, MISSED_CRITERION, RELATIVE_SHIFT, by_family
 from embedshift.statistics.units import in_words, interval_in_words
 from embedshift.store.enough import why_ended
+from embedshift.store.table import tables_of
 from embedshift.study import Study
 
 PERFORMANCE = "mean\nperformance"
@@ -139,3 +141,12 @@ def _interval(low: float | None, high: float | None) -> str:
 def number(value: float | None) -> str:
     """Formats a number with three decimals; "-" for None."""
     return "-" if value is None else f"{value:.3f}"
+
+
+def study_json(study: Study) -> Json:
+    """Returns the tables of a study whose rows are of no single image, with what it is of."""
+    info = study.info()
+    large = {table.name for table in tables_of(study.reader().questions) if table.per_image}
+    tables = {name: study.table(name).to_dicts() for name in study.table_names if name not in large}
+    head = {"study": str(study.folder), "config_hash": info["config_hash"], "encoder": info["encoder"]}
+    return head | {"counts": info["counts"], "until": info["until"]} | tables

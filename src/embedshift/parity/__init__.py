@@ -1,1 +1,109 @@
 """Why another stack gives another vector: the distance between two stacks, and the steps that explain it."""
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from embedshift.config import Json
+from embedshift.errors import EmbedshiftError, UsageError
+
+if TYPE_CHECKING:
+    from embedshift.parity.result import Parity
+
+log = logging.getLogger(__name__)
+# Images of a comparison, of more so many are drawn; and those by which causes are looked for.
+COMPARED, SEARCHED = 1_000, 16
+
+
+def parity(
+    reference: Any, served: Any, images: Any = None, *, tolerance: float = 0.01, ids: Sequence[str] | None = None,
+    causes: bool = True,
+) -> "Parity":  # fmt: skip
+    """Compares the vectors that two stacks give for the same images, and names the steps in which they differ.
+
+    Args:
+        reference: An encoder as in `run`, or a `.lock` file of `embedshift lock`, which has its own images.
+        served: The same; a function of PIL images; or vectors of the images: a Parquet file or frame with `image_id`
+            and `vector`, or an npy file or array in the order of the images' sorted ids.
+        images: As in `run`; None = photographs and files that tell steps apart (extra `offline`).
+        tolerance: The largest relative shift that passes.
+        ids: The image of each row of an array.
+        causes: Whether causes are looked for, which takes minutes.
+
+    Returns:
+        A `Parity`: `passed`, `sentence`, `table()`, `figure()`.
+
+    Raises:
+        UsageError: A name, table or lock cannot be read, or vectors of images are missing.
+        EmbedshiftError: An image cannot be read or encoded.
+
+    Example:
+        >>> small = lambda images: [[*image.resize((2, 2)).tobytes()] for image in images]
+        >>> other = lambda images: [[*image.resize((2, 2), 0).tobytes()] for image in images]
+        >>> parity(small, other).passed
+        False
+    """
+    from embedshift.parity.distance import ROUNDING, distance_between
+    from embedshift.parity.images import read_images, varied
+    from embedshift.parity.lock import ENDING, read_lock
+    from embedshift.parity.result import Parity
+    from embedshift.parity.served import open_encoder, vectors_of
+
+    about, explained, backwards, notes = None, None, False, list[str]()
+    own: Any = None
+    if isinstance(reference, str | os.PathLike) and Path(reference).suffix == ENDING:
+        if images:
+            raise UsageError(f"{reference}: a lock has its own images; leave `images` out")
+        files, first, about = read_lock(reference)
+    else:
+        files, own = read_images(images, COMPARED), open_encoder(reference)
+        first = vectors_of(reference, own, files, ids)
+    encoder: Any = open_encoder(served)
+    second = vectors_of(served, encoder, files, ids)
+    distance = distance_between(first, second)
+    if causes and not distance.mean <= ROUNDING:
+        from embedshift.parity.causes import find_causes, knows_steps  # with torch
+
+        backwards = not knows_steps(own)
+        if about is not None and not knows_steps(encoder):
+            own, backwards = _encoder_of_lock(about, notes), False
+        known, target = (encoder, first) if backwards else (own, second)
+        if knows_steps(known):
+            log.info("looking for the cause; this takes minutes")
+            rows = varied([*files.values()], SEARCHED)
+            explained = find_causes(known, [[*files.values()][row] for row in rows], target[rows])
+        elif not notes:
+            notes.append("No cause is looked for: that takes an encoder of transformers, open_clip or timm.")
+    names, locked = (_name(reference, own), _name(served, encoder)), about is not None
+    return Parity(*names, tuple(files), distance, tolerance, explained, backwards, locked, tuple(notes))
+
+
+def _name(given: Any, encoder: Any) -> str:
+    return os.fspath(given) if isinstance(given, str | os.PathLike) else getattr(encoder, "name", "the table")
+
+
+def _encoder_of_lock(about: Json, notes: list[str]) -> Any:
+    """Loads the encoder of a lock, if its weights are here; else adds a note."""
+    from embedshift.encoders import load_encoder
+
+    try:
+        encoder = None if about["model"] is None else load_encoder(about["model"])
+        if encoder is not None and encoder.weights_hash == about["weights_hash"]:
+            return encoder
+        notes.append("No cause is looked for: the encoder of the lock is not here, or has other weights.")
+    except EmbedshiftError as error:
+        notes.append(f"No cause is looked for, since the encoder of the lock is not here: {error}.")
+
+
+class _Callable(ModuleType):
+    """`embedshift.parity` is this module or its function, whichever was imported last: both can be called."""
+
+    def __call__(self, *given: Any, **settings: Any) -> "Parity":
+        return parity(*given, **settings)
+
+
+sys.modules[__name__].__class__ = _Callable

@@ -118,6 +118,9 @@ def _resized(pixels: Square, recipe: Recipe, height: int, width: int) -> Square:
         return np.asarray(Image.fromarray(pixels).resize((width, height), FILTERS[name]))
     if library == "OpenCV":
         return cv2.resize(pixels, (width, height), interpolation=OPENCV_FLAGS[name])
-    planes = torch.from_numpy(np.ascontiguousarray(pixels, np.float32)).permute(2, 0, 1)[None]
+    # On 8 bits torch has kernels of its own, as in torchvision's transforms v2; v1 rounds what it makes of floats.
+    kind = np.uint8 if "8 bits" in library else np.float32
+    planes = torch.from_numpy(np.array(pixels, kind)).permute(2, 0, 1)[None]
     resized = functional.interpolate(planes, (height, width), mode=name, antialias="without" not in library)
-    return np.asarray((resized if "floats" in library else resized.clamp(0, 255).round())[0].permute(1, 2, 0).numpy())
+    rounded = resized if " on " in library else resized.clamp(0, 255).round()
+    return np.asarray(rounded[0].permute(1, 2, 0).numpy())

@@ -11,7 +11,8 @@ from embedshift.encoders.family import Triple
 
 PILLOW = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}
 OPENCV = ("nearest", "linear", "cubic", "lanczos", "area")
-TORCH = ("torch", "torch without antialiasing", "torch on floats", "torch on floats without antialiasing")
+KINDS, ALIASING = ("", " on floats", " on 8 bits"), ("", " without antialiasing")
+TORCH = tuple(f"torch{kind}{aliasing}" for kind in KINDS for aliasing in ALIASING)
 FITS = {
     "crop": "cropped after resizing", "squash": "squashed", "crop first": "cropped before resizing",
     "black": "padded with black", "grey": "padded with grey", "white": "padded with white",

@@ -1,6 +1,7 @@
 """The gate: checks a study against rules before its encoder goes into production."""
 
-from embedshift.study.gate.check import Checked, Result, check
+from embedshift.study.gate.check import check
 from embedshift.study.gate.proposal import propose
+from embedshift.study.gate.result import Checked, Result
 
 __all__ = ["Checked", "Result", "check", "propose"]

@@ -1,8 +1,6 @@
 """Checks a study against rules; each rule gives a result for each row that it chooses."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,89 +10,16 @@ import polars as pl
 from embedshift.config import Json
 from embedshift.errors import UsageError
 from embedshift.store.groups import Choice
-from embedshift.study.gate.decision import Outcome, decide
+from embedshift.study.gate.decision import decide
+from embedshift.study.gate.result import Checked, Result
 from embedshift.study.gate.tables import chosen_rows, paired_estimate, refuse_impossible
 from embedshift.study.paired import Estimate, PairedStudies, pair_studies
-from embedshift.study.shown import Shown
 from embedshift.study.study import Study, load
 
 if TYPE_CHECKING:
     from embedshift.study.gate.rule import Rule
 
 EQUAL = "equal by definition: both studies have equal weights and settings"
-
-
-@dataclass(frozen=True)
-class Result:
-    """The result of a rule for one row of its table."""
-
-    rule: str
-    number: int
-    outcome: Outcome
-    table: str
-    row: Mapping[str, str | int]
-    column: str
-    unit: str
-    operator: str
-    bound: float
-    judge: str
-    value: float | None
-    low: float | None
-    high: float | None
-    images: int | None
-    images_needed: int | None
-    note: str
-
-    @property
-    def place(self) -> str:
-        """The row as text: "jpeg, recall@1"."""
-        return ", ".join(map(str, self.row.values()))
-
-    def to_dict(self) -> Json:
-        """Returns the fields as a dict, ready for JSON."""
-        return asdict(self)
-
-
-@dataclass(frozen=True, repr=False)
-class Checked(Shown):
-    """The results of all rules.
-
-    Args:
-        study: The study's folder.
-        against: The reference study's folder; None = no reference.
-        results: One result per rule and row.
-    """
-
-    study: Path
-    against: Path | None
-    results: tuple[Result, ...]
-
-    def _lines(self) -> list[str]:
-        from embedshift.study.gate.output import headline
-
-        return [headline(self, strict=False)]
-
-    def _table(self) -> pl.DataFrame:
-        from embedshift.study.gate.output import HEADINGS, cells
-
-        return pl.DataFrame([cells(result) for result in self.results], schema=HEADINGS, orient="row")
-
-    def of(self, outcome: Outcome) -> list[Result]:
-        """Returns the results with one outcome."""
-        return [result for result in self.results if result.outcome == outcome]
-
-    @property
-    def outcome(self) -> Outcome:
-        """The worst outcome: "broken" before "undecided" before "kept"."""
-        return "broken" if self.of("broken") else "undecided" if self.of("undecided") else "kept"
-
-    def passes(self, *, strict: bool = False) -> bool:
-        """Returns whether no rule is broken; with `strict`, whether every rule is also decided."""
-        return self.outcome == "kept" or (self.outcome == "undecided" and not strict)
-
-    def to_dicts(self) -> list[Json]:
-        """Returns all results as dicts, ready for JSON."""
-        return [result.to_dict() for result in self.results]
 
 
 def check(
@@ -209,9 +134,3 @@ def _estimate(rule: "Rule", study: Study, paired: PairedStudies | None, row: Jso
 
 def _finite(value: float) -> float | None:
     return value if isfinite(value) else None
-
-
-def counted(checked: Checked) -> str:
-    """Returns how many results are kept, broken and undecided, as text."""
-    counts = Counter(result.outcome for result in checked.results)
-    return ", ".join(f"{counts[outcome]} {outcome}" for outcome in ("kept", "broken", "undecided"))

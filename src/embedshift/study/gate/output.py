@@ -1,48 +1,11 @@
-"""Outputs of a check: sentences, JSON, JUnit XML, and Markdown for a pull request."""
+"""Outputs of a check: JSON, JUnit XML, and Markdown for a pull request."""
 
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 
 from embedshift.config import Json
-from embedshift.study.gate.check import Checked, Result, counted
+from embedshift.study.gate.result import HEADINGS, Checked, Result, cells, headline
 from embedshift.study.markdown import escaped, printable, table
-
-MISSING = "-"
-_MUST = {
-    "at_least": "at least {}",
-    "at_most": "at most {}",
-    "may_fall": "fall by at most {}",
-    "may_rise": "rise by at most {}",
-}
-# The most broken results that the verdict names.
-NAMED = 3
-HEADINGS = ("outcome", "rule", "row", "value", "95 % interval", "required", "images", "images needed")
-
-
-def headline(checked: Checked, *, strict: bool) -> str:
-    """Returns the verdict in one sentence; it names what is broken, or how many images would decide."""
-    against = "" if checked.against is None else f" against {checked.against}"
-    words = f"{checked.study}{against}"
-    if checked.outcome == "undecided":
-        return f"INCONCLUSIVE: {words}: {counted(checked)}; {what_decides(checked)}"
-    if checked.outcome == "kept":
-        return f"{words} passes: {counted(checked)}"
-    broken = checked.of("broken")
-    named = [f"{place} is {value}, required: {required}" for _, _, place, value, _, required, *_ in map(cells, broken)]
-    more = f"; and {len(named) - NAMED} more" if len(named) > NAMED else ""
-    return f"{words} does not pass: {counted(checked)}; broken: {'; '.join(named[:NAMED])}{more}"
-
-
-def what_decides(checked: Checked) -> str:
-    """Returns how many images would decide the undecided results."""
-    undecided = checked.of("undecided")
-    needed = sorted({result.images_needed for result in undecided if result.images_needed is not None})
-    if not needed:
-        return "more images alone do not decide; the warnings say why"
-    numbers = " to ".join(f"{number:,}" for number in dict.fromkeys((needed[0], needed[-1])))
-    count = sum(result.images_needed is not None for result in undecided)
-    results = f"{count} of them" if count < len(undecided) else "it" if count == 1 else "them"
-    return f"about {numbers} images would decide {results}"
 
 
 def warnings(checked: Checked) -> list[str]:
@@ -60,29 +23,6 @@ def explanation(result: Result) -> str:
     if result.images_needed is not None:
         words += f"; about {result.images_needed:,} would decide it"
     return f"{words}; {result.note}" if result.note else words
-
-
-def cells(result: Result) -> Sequence[str]:
-    """Returns a result as the row of a table, in the order of `HEADINGS`."""
-    relative = result.operator in ("may_fall", "may_rise")
-    low, high = (number(end, signed=relative) for end in (result.low, result.high))
-    missing = result.low is None and result.high is None
-    images, needed = (MISSING if count is None else f"{count:,}" for count in (result.images, result.images_needed))
-    unit = f" {result.unit}" if result.unit not in ("", "fraction") else ""
-    return (
-        result.outcome, result.rule, result.place, number(result.value, signed=relative),
-        MISSING if missing else f"{low} to {high}", _MUST[result.operator].format(f"{result.bound:g}{unit}"),
-        images, needed,
-    )  # fmt: skip
-
-
-def number(value: float | None, *, signed: bool = False) -> str:
-    """Formats a number with four significant figures and at most five decimals; a dash for None."""
-    if value is None:
-        return MISSING
-    short = round(value, 5) + 0.0  # no minus in front of a zero
-    text = f"{short:.5f}".rstrip("0") if 0 < abs(short) < 0.001 else f"{short:.4g}"
-    return f"+{text}" if signed and short > 0 else text
 
 
 def to_json(checked: Checked, *, strict: bool) -> Json:

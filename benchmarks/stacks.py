@@ -1,0 +1,222 @@
+"""Real pairs of stacks and what `embedshift.parity` says of them, as the table of docs/parity.md.
+
+usage: python benchmarks/stacks.py [PAIR...]
+
+It takes the images that tell steps apart. The bundled encoder is real; the other models are small with random weights,
+so that nothing is downloaded, and their distances are only an example. Prints a line as soon as a pair is measured.
+"""
+
+import argparse
+import importlib
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx.utils
+import open_clip
+import torch
+import transformers
+from PIL import Image
+
+import embedshift
+from embedshift.encoders import bundled
+from embedshift.encoders.families import CLIP_MEAN, CLIP_STD
+from machine import describe_machine
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from support import library_models, models
+
+# Without types of their own.
+v2: Any = importlib.import_module("torchvision.transforms.v2")
+timm_data: Any = importlib.import_module("timm.data")
+quantization: Any = importlib.import_module("onnxruntime.quantization")
+SIZE: dict[str, Any] = {"image_size": 224, "patch_size": 32}
+Images = Sequence[Image.Image]
+
+
+def bundled_graph(folder: Path) -> Path:
+    """The bundled encoder's own graph, cut at its last hidden state, with its preprocessing beside it."""
+    graph = onnx.load(bundled._onnx_file()).graph
+    last = [node.output[0] for node in graph.node if node.name.startswith("/backbone/") and "layernorm/" in node.name][
+        -1
+    ]
+    folder.mkdir()
+    onnx.utils.extract_model(str(bundled._onnx_file()), str(folder / "model.onnx"), [graph.input[0].name], [last])
+    embedshift.load_encoder("dinov2-small-offline")
+    preprocessor = bundled.cached_folder() / "preprocessor_config.json"
+    (folder / preprocessor.name).write_bytes(preprocessor.read_bytes())
+    return folder
+
+
+def quantised(folder: Path) -> Path:
+    """The same graph with weights in int8."""
+    out = bundled_graph(folder).with_name("int8")
+    out.mkdir()
+    quantization.quantize_dynamic(folder / "model.onnx", out / "model.onnx")
+    (out / "preprocessor_config.json").write_bytes((folder / "preprocessor_config.json").read_bytes())
+    return out
+
+
+def behind(prepare: Callable[[Images], torch.Tensor], network: Callable[[torch.Tensor], Any]) -> Any:
+    """A function of images: a preprocessing before a network."""
+
+    def served(images: Images) -> Any:
+        with torch.inference_mode():
+            return torch.cat([network(pixels[None]) for pixels in prepare(images)]).numpy()
+
+    return served
+
+
+def class_token(folder: Path) -> Callable[[torch.Tensor], Any]:
+    net = transformers.AutoModel.from_pretrained(folder).eval()
+    return lambda pixels: net(pixel_values=pixels).last_hidden_state[:, 0]
+
+
+def bundled_folder() -> Path:
+    embedshift.load_encoder("dinov2-small-offline")
+    return bundled.cached_folder()
+
+
+def processor(folder: Path, backend: str) -> Callable[[Images], torch.Tensor]:
+    """Transformers' image processor: on Pillow ("slow") or on torchvision ("fast")."""
+    kind = transformers.BitImageProcessor if backend == "torchvision" else transformers.BitImageProcessorPil
+    made = kind.from_pretrained(folder)
+    return lambda images: made(images=list(images), return_tensors="pt")["pixel_values"]
+
+
+def by_torchvision(antialias: bool) -> Callable[[Images], torch.Tensor]:
+    """What many services write: tensors resized by torchvision, here without antialiasing."""
+    steps = v2.Compose(
+        [
+            v2.PILToTensor(),
+            v2.Resize(256, v2.InterpolationMode.BICUBIC, antialias=antialias),
+            v2.CenterCrop(224),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        ]
+    )
+    return lambda images: torch.stack([steps(image) for image in images])
+
+
+def by_timm() -> Callable[[Images], torch.Tensor]:
+    """Timm's steps for most of its ViTs."""
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    steps: Any = timm_data.create_transform((3, 224, 224), mean=mean, std=std, crop_pct=0.9, interpolation="bicubic")
+    return lambda images: torch.stack([steps(image) for image in images])
+
+
+def clip(folder: Path, *, quick: bool) -> tuple[str, str]:
+    """open_clip's CLIP, with quick GELU or without, against transformers' of the same weights, which has it."""
+    settings = SIZE | {"head_width": 8, "width": 32, "layers": 2}
+    served = library_models.make_open_clip(folder / "open_clip", **settings)
+    config = (served / "open_clip_config.json").read_text()
+    if quick:
+        config = config.replace('"embed_dim"', '"quick_gelu": true, "embed_dim"', 1)
+    (served / "open_clip_config.json").write_text(config)
+    weights = open_clip.create_model(f"local-dir:{served}").visual.state_dict()
+    shape: dict[str, Any] = {
+        "hidden_size": 32,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+    }
+    target = transformers.CLIPVisionModelWithProjection(
+        transformers.CLIPVisionConfig(**SIZE, **shape, projection_dim=20, hidden_act="quick_gelu", layer_norm_eps=1e-5)
+    )
+    target.load_state_dict(in_transformers(weights), strict=False)
+    target.save_pretrained(folder / "transformers")
+    square = {"size": {"shortest_edge": 224}, "crop_size": {"height": 224, "width": 224}}
+    models.write_preprocessor(folder / "transformers", **square, image_mean=CLIP_MEAN, image_std=CLIP_STD)
+    return str(folder / "transformers"), f"open_clip:local-dir:{served}"
+
+
+def in_transformers(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """open_clip's weights of an image tower under the names of transformers."""
+    names = {
+        "class_embedding": "embeddings.class_embedding", "conv1.weight": "embeddings.patch_embedding.weight",
+        "positional_embedding": "embeddings.position_embedding.weight", "ln_pre": "pre_layrnorm",
+        "ln_post": "post_layernorm", "transformer.resblocks": "encoder.layers", "ln_1": "layer_norm1",
+        "ln_2": "layer_norm2", "attn.out_proj": "self_attn.out_proj", "mlp.c_fc": "mlp.fc1", "mlp.c_proj": "mlp.fc2",
+    }  # fmt: skip
+    made = {"visual_projection.weight": weights["proj"].T.contiguous()}
+    for name, value in weights.items():
+        if "in_proj" in name:
+            kind = name.rpartition("_")[2]
+            parts = zip("qkv", value.chunk(3), strict=True)
+            entries = {name.replace(f"attn.in_proj_{kind}", f"self_attn.{part}_proj.{kind}"): v for part, v in parts}
+        else:
+            entries = {name: value}
+        for entry, part in entries.items():
+            renamed = entry
+            for before, after in names.items():
+                renamed = renamed.replace(before, after)
+            made[f"vision_model.{renamed}"] = part.clone()
+    return made
+
+
+PAIRS: dict[str, tuple[str, Callable[[Path], tuple[Any, Any]]]] = {
+    "onnx": (
+        "bundled encoder in torch and as ONNX",
+        lambda folder: ("dinov2-small-offline", f"onnx:{bundled_graph(folder / 'graph')}"),
+    ),
+    "fast": (
+        "transformers' processors on Pillow and on torchvision, bundled encoder",
+        lambda folder: (
+            "dinov2-small-offline",
+            behind(processor(bundled_folder(), "torchvision"), class_token(bundled_folder())),
+        ),
+    ),
+    "antialias": (
+        "torchvision with `antialias=False`, bundled encoder",
+        lambda folder: ("dinov2-small-offline", behind(by_torchvision(False), class_token(bundled_folder()))),
+    ),
+    "int8": (
+        "dynamic int8 of the ONNX graph, bundled encoder",
+        lambda folder: ("dinov2-small-offline", f"onnx:{quantised(folder / 'graph')}"),
+    ),
+    "timm": (
+        "transformers' steps and timm's for a ViT, bundled encoder",
+        lambda folder: ("dinov2-small-offline", behind(by_timm(), class_token(bundled_folder()))),
+    ),
+    "quick": (
+        "CLIP in transformers and open_clip, both with quick GELU, random weights",
+        lambda folder: clip(folder, quick=True),
+    ),
+    "gelu": (
+        "the same, but open_clip without `quick_gelu`, random weights",
+        lambda folder: clip(folder, quick=False),
+    ),
+}  # fmt: skip
+
+
+def main() -> None:
+    """Prints a row for each pair."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("pairs", nargs="*", metavar="PAIR", help=f"Of {', '.join(PAIRS)}; none = all.")
+    logging: Any = transformers.utils.logging
+    logging.set_verbosity_error()
+    print(describe_machine())
+    print(
+        "| pair | relative shift | what is named | explained | 1 − cosine left | seconds |\n|---|---|---|---|---|---|"
+    )
+    for name in parser.parse_args().pairs or PAIRS:
+        title, make = PAIRS[name]
+        with tempfile.TemporaryDirectory() as folder:
+            reference, served = make(Path(folder))
+            begun = time.process_time()
+            result = embedshift.parity(reference, served)
+        steps = result.table()
+        note = f" ({result.causes.note})" if result.causes and result.causes.note else ""
+        named = ("; ".join(steps["alteration"]) or "nothing") + note
+        left = result.distance.mean if result.causes is None else result.causes.unexplained
+        explained = f"{np.floor(1e4 * float(steps['explained'].sum())) / 100:g} %" if len(steps) else ""
+        shift, seconds = result.distance.relative_shift, time.process_time() - begun
+        print(f"| {title} | {shift:.2g} | {named} | {explained} | {left:.1g} | {seconds:.0f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

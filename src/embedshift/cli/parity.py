@@ -1,0 +1,70 @@
+"""The commands `embedshift parity` and `embedshift lock`: does another stack give the same vectors, and why not?"""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import embedshift
+from embedshift.cli.app import IMAGES_WORDS, AsJson, Quiet, app, log_lines
+from embedshift.cli.options import output_path
+from embedshift.cli.words import say
+
+ImagesOrNone = Annotated[list[str] | None, typer.Argument(help=f"{IMAGES_WORDS} Default: such as tell steps apart.")]
+
+
+@app.command()
+def parity(
+    reference: Annotated[str, typer.Argument(help="A model as for `run`, or a file of `embedshift lock`.")],
+    served: Annotated[str, typer.Argument(help="The other stack: a model, or a Parquet or npy file of vectors.")],
+    images: ImagesOrNone = None,
+    tolerance: Annotated[float, typer.Option(help="The largest relative shift that passes.")] = 0.01,
+    ids: Annotated[Path | None, typer.Option(help="File of the ids of the images, one per row of an npy file.")] = None,
+    no_causes: Annotated[bool, typer.Option("--no-causes", help="Measure the distance only: seconds.")] = False,
+    figure: Annotated[Path | None, typer.Option(help="Draw how the distance falls: a png, svg or pdf file.")] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write a pull request summary to this file.")] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Name the steps in which another stack differs; exit with code 3 beyond the tolerance."""
+    from embedshift.cli.written import write_text
+    from embedshift.config.files import read_text
+    from embedshift.sources.base import LIST_BYTES
+
+    log_lines(quiet)
+    names = None if ids is None else read_text(ids, LIST_BYTES).splitlines()
+    result = embedshift.parity(reference, served, images, tolerance=tolerance, ids=names, causes=not no_causes)
+    if as_json:
+        say(json.dumps(result.to_json()))
+    else:
+        for row in result.distance.search:
+            words = f"recall@1 {row['recall@1']:.3f}, neighbours kept {row['neighbours']:.3f}"
+            say(f"queries {row['queries']}, index {row['index']}: {words}")
+        for step, alteration, before, after, _ in result.table().rows():
+            say(f"step {step}, {alteration}: mean 1 − cosine {before:.2g} → {after:.2g}")
+        say(f"{result.verdict}.")
+        say(result.sentence)
+    for path, text in ((junit, result.to_junit()), (markdown, result.to_markdown())):
+        if path is not None:
+            write_text(path, text)
+    if figure is not None:
+        result.figure().savefig(figure)
+    if not result.passed:
+        raise typer.Exit(3)
+
+
+@app.command()
+def lock(
+    model: Annotated[str, typer.Option(help="The encoder, as for `run`.")],
+    out: Annotated[Path, typer.Option(help="File for the lock: NAME.lock.", parser=output_path, metavar="PATH")],
+    images: ImagesOrNone = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write images and their vectors to one file, a reference for `parity` on another machine or after an upgrade."""
+    from embedshift.parity.lock import write_lock
+
+    log_lines(quiet)
+    about = write_lock(images, model, out)
+    say(f"Written: {out}, {len(about['ids'])} images, {out.stat().st_size / 1e6:.1f} MB")

@@ -1,0 +1,145 @@
+"""`Parity`: what separates two stacks and why, as a sentence, a table, a picture, JSON, JUnit XML and Markdown."""
+
+import html
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from embedshift.config import Json
+from embedshift.parity.distance import ROUNDING, Distance
+from embedshift.study.markdown import escaped, printable, table
+
+if TYPE_CHECKING:
+    from embedshift.parity.causes import Causes
+
+COLUMNS: dict[str, Any] = {"distance_before": pl.Float64, "distance_after": pl.Float64, "explained": pl.Float64}
+# The CKA from which on vectors whose cosines differ are the same ones turned, scaled or moved.
+TURNED = 0.999
+
+
+@dataclass(frozen=True, eq=False)
+class Parity:
+    """What separates a served stack from a reference, and why.
+
+    `causes` are alterations of the reference, or `backwards` of the served stack; None = not looked for. A reference
+    that is `locked` also keeps the nearest neighbours. `notes` say what could not be done.
+    """
+
+    reference: str
+    served: str
+    images: tuple[str, ...]
+    distance: Distance
+    tolerance: float
+    causes: "Causes | None" = None
+    backwards: bool = False
+    locked: bool = False
+    notes: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether the relative shift is within the tolerance; with a lock, no nearest neighbour changes either."""
+        return bool(self.distance.relative_shift <= self.tolerance) and not (self.locked and self.distance.changed)
+
+    @property
+    def verdict(self) -> str:
+        """The outcome in one line."""
+        words = f"{self.served} {'passes' if self.passed else 'does not pass'}: relative shift "
+        words += f"{self.distance.relative_shift:.2g}, tolerance {self.tolerance:g}, {len(self.images)} images"
+        changed = [self.images[position] for position in self.distance.changed if self.locked]
+        return words + (f"; {len(changed)} with another nearest image (first: {changed[0]})" if changed else "")
+
+    @property
+    def sentence(self) -> str:
+        """The cause in words, and what it leaves; a missing normalisation, which no cosine shows."""
+        remark = self.causes.note if self.causes else ""
+        sentences = [self._cause(), f"{remark[:1].upper()}{remark[1:]}." if remark else "", *self.notes]
+        (first, second), names = self.distance.norms, (self.reference, self.served)
+        is_unit = [bool((abs(norms - 1) < 1e-3).all()) for norms in (first, second)]
+        if is_unit[0] != is_unit[1]:
+            mean = self.distance.norms[is_unit[0]].mean()
+            words = f"{names[is_unit[1]]} normalises its vectors, {names[is_unit[0]]} does not (mean norm {mean:.4g})."
+            sentences.insert(1, words)
+        elif not 0.5 < (ratio := second.mean() / first.mean()) < 2:
+            sentences.insert(1, f"The norms of {self.served} are {ratio:.4g} times those of {self.reference}.")
+        return " ".join(filter(None, sentences))
+
+    def _cause(self) -> str:
+        distance, causes, cka = self.distance, self.causes, f"CKA {self.distance.cka:.3f}"
+        if causes is not None and causes.steps:
+            first, other = (self.reference, self.served) if self.backwards else (self.served, self.reference)
+            explained = np.floor(1e4 * (1 - causes.unexplained / causes.distance)) / 100
+            rest = f"a mean 1 − cosine of {causes.unexplained:.2g} is unexplained"
+            rest = "rounding is left" if causes.unexplained <= max(causes.floor, ROUNDING) else rest
+            names = " and ".join(self.table()["alteration"])
+            return f"{first} is {other} {names}: that explains {explained:g} % of the distance; {rest}."
+        if not distance.distances.size:
+            lengths = f"{distance.lengths[1]} numbers, {self.reference} {distance.lengths[0]}"
+            return f"{self.served} gives {lengths}: vectors of another model or output, without a cosine ({cka})."
+        if distance.mean <= ROUNDING:
+            return f"{self.served} gives the vectors of {self.reference}; rounding is left."
+        if distance.relative_shift > 1:
+            turned = f"the vectors of {self.reference} turned, scaled or moved"
+            words = turned if distance.cka > TURNED else "vectors of another model, or of other weights"
+            return f"{self.served} gives {words}: as far from {self.reference} as other images are ({cka})."
+        words = f"{self.served} differs from {self.reference} by a mean 1 − cosine of {distance.mean:.2g}"
+        return words + (", which no known alteration explains." if causes is not None else ".")
+
+    def table(self) -> pl.DataFrame:
+        """The steps that explain the distance: `step, alteration, distance_before, distance_after, explained`."""
+        steps = () if self.causes is None else self.causes.steps
+        columns: Json = {"step": range(1, len(steps) + 1)}
+        columns["alteration"] = [" or ".join((step.alteration, *step.ties)) for step in steps]
+        columns |= {name: [getattr(step, name) for step in steps] for name in COLUMNS}
+        return pl.DataFrame(columns, schema={"step": pl.Int64, "alteration": pl.String} | COLUMNS)
+
+    def figure(self) -> Any:
+        """Draws how the distance falls, step by step, on a log axis: a figure of matplotlib."""
+        from embedshift.figures.style import new_figure, wrap
+
+        rows, floor = self.table(), max(ROUNDING, self.causes.floor if self.causes else 0.0)
+        drawn = new_figure(f"{len(self.images)} images; dotted: rounding", 6, 3, f"{self.served} and {self.reference}")
+        axes, places = drawn.subplots(), range(len(rows) + 1)
+        axes.plot(np.maximum([self.distance.mean, *rows["distance_after"]], floor / 100), places, marker="o")
+        labels = ["as served", *(wrap(name, 2.5) for name in rows["alteration"])]
+        axes.set(xscale="log", xlabel="mean 1 − cosine", yticks=places, yticklabels=labels)
+        axes.invert_yaxis()
+        axes.axvline(floor, linestyle=":", color="0.5")
+        return drawn
+
+    def to_json(self) -> Json:
+        """Returns all numbers, ready for JSON; None where one does not exist."""
+        distance, order = self.distance, np.argsort(-self.distance.distances, kind="stable")
+        numbers = {"mean": distance.mean, "relative_shift": distance.relative_shift, "cka": distance.cka}
+        numbers["largest"] = distance.distances[order[0]] if order.size else np.nan
+        numbers |= {name: getattr(self.causes, name, np.nan) for name in ("unexplained", "floor")}
+        return {
+            "reference": self.reference, "served": self.served, "passed": self.passed, "tolerance": self.tolerance,
+            "verdict": self.verdict, "sentence": self.sentence, "images": len(self.images),
+            **{name: float(value) if np.isfinite(value) else None for name, value in numbers.items()},
+            "farthest": [self.images[position] for position in order[:3]],
+            "changed": [self.images[position] for position in distance.changed],
+            "lengths": distance.lengths, "norms": [float(norms.mean()) for norms in distance.norms],
+            "search": distance.search, "parity": self.table().to_dicts(),
+        }  # fmt: skip
+
+    def to_markdown(self) -> str:
+        """Returns a summary for a pull request."""
+        rows = [[str(row[0]), escaped(row[1]), *(f"{value:.3g}" for value in row[2:])] for row in self.table().rows()]
+        parts = [f"### {escaped(self.verdict)}", escaped(self.sentence), table(self.table().columns, rows)]
+        return "\n\n".join(parts[: 3 if rows else 2]) + "\n"
+
+    def to_junit(self) -> str:
+        """Returns JUnit XML with one test case."""
+        suite = ET.Element("testsuite", name="embedshift parity", tests="1", failures=str(int(not self.passed)))
+        name = printable(f"{self.served} gives the vectors of {self.reference}")
+        case = ET.SubElement(suite, "testcase", classname="embedshift.parity", name=name)
+        result = ET.SubElement(case, "system-out" if self.passed else "failure")
+        result.text = printable(f"{self.verdict}. {self.sentence}")
+        return ET.tostring(suite, encoding="unicode", xml_declaration=True)
+
+    def _repr_html_(self) -> str:
+        words = f"<p>{html.escape(self.verdict)}</p><p>{html.escape(self.sentence)}</p>"
+        return words + ("" if self.table().is_empty() else self.table()._repr_html_())

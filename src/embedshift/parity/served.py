@@ -1,0 +1,88 @@
+"""The vectors of a stack: those of an encoder, of a function, or of a table of another program."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from embedshift.arrays import Floats
+from embedshift.encoders import Encoder, load_encoder
+from embedshift.encoders.base import EncoderInfo, Preprocess
+from embedshift.encoders.images import ImageEncoder, image_encoder
+from embedshift.errors import EmbedshiftError, UsageError, reason
+from embedshift.sources.images import decode
+from embedshift.sources.to_input import ToInput
+from embedshift.sources.vector_files import open_part
+from embedshift.sources.views_file import ORIGINALS
+
+# Images that an encoder of images gets at once.
+BATCH = 8
+AnyEncoder = Encoder | ImageEncoder
+
+
+def open_encoder(given: Any) -> AnyEncoder | None:
+    """Loads an encoder by its name, makes one of a function, or returns one; None for vectors that exist."""
+    if isinstance(given, str | os.PathLike):
+        text = os.fspath(given)
+        return None if Path(text).suffix.lower() in (".parquet", ".npy") else load_encoder(text)
+    if isinstance(given, Encoder | ImageEncoder):
+        return given
+    return image_encoder(given, name=getattr(given, "__name__", "function"), version="") if callable(given) else None
+
+
+def vectors_of(given: Any, encoder: AnyEncoder | None, files: Mapping[str, bytes], ids: Sequence[str] | None) -> Floats:
+    """Returns the vectors of some files `[N, D]`, by an encoder or out of what is given."""
+    names = [*files]
+    if encoder is None:
+        name, vectors = _from_table(given, names, ids)
+    else:
+        name, parts = encoder.name, [names[start : start + BATCH] for start in range(0, len(names), BATCH)]
+        vectors = np.concatenate([_encoded(encoder, part, [files[image] for image in part]) for part in parts])
+    norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
+    for position in np.flatnonzero(~np.isfinite(norms) | (norms == 0))[:1]:
+        raise EmbedshiftError(f"{name}: the vector of {names[position]!r} is zero or no number; leave the image out")
+    return vectors
+
+
+def _encoded(encoder: AnyEncoder, names: Sequence[str], files: Sequence[bytes]) -> Floats:
+    try:
+        if isinstance(encoder, ImageEncoder):
+            given = encoder.encode_images([Image.fromarray(decode(file)) for file in files])
+        else:
+            from embedshift.parity.causes import knows_steps, reference_vectors  # with torch
+
+            given = reference_vectors(encoder, files) if knows_steps(encoder) else _of_squares(encoder, files)
+        vectors = np.asarray(given, np.float32)
+    except Exception as error:
+        raise EmbedshiftError(f"{encoder.name} cannot encode {', '.join(names)} ({reason(error):.300})") from error
+    if vectors.ndim != 2 or len(vectors) != len(names):
+        raise EmbedshiftError(f"{encoder.name} gives {vectors.shape} for {len(names)} images; it must give [N, D]")
+    return vectors
+
+
+def _of_squares(encoder: Encoder, files: Sequence[bytes]) -> Floats:
+    """Encodes files by an encoder of squares, as `resize` "crop" makes them."""
+    preprocess = EncoderInfo.of(encoder).preprocess or Preprocess(encoder.size, encoder.mean, encoder.std)
+    to_input = ToInput(
+        preprocess.size, "squash" if preprocess.squash else "crop", preprocess.shortest, preprocess.resample
+    )
+    return encoder(np.stack([to_input(decode(file)) for file in files])).embedding
+
+
+def _from_table(given: Any, names: Sequence[str], ids: Sequence[str] | None) -> tuple[str, Floats]:
+    """Returns the vectors of some files out of a table with their ids, or an array in their order."""
+    part, rows = open_part(given, ORIGINALS, names if ids is None else ids), dict[str, int]()
+    keys = zip(part.keys["image_id"].to_pylist(), part.keys["view"].to_pylist(), strict=True)
+    for row, (image_id, view) in enumerate(keys):
+        if view == ORIGINALS and rows.setdefault(image_id, row) != row:
+            raise UsageError(f"{part.name}: has two vectors of {image_id!r}; give one")
+    if missing := [name for name in names if name not in rows]:
+        words = f"{len(missing)} of {len(names)} images have no vector (first: {missing[0]!r})"
+        raise UsageError(f"{part.name}: {words}; its ids are such as {next(iter(rows), 'none')!r}")
+    matrices = [np.asarray(matrix, np.float32) for matrix in part.matrices()]
+    if len({matrix.shape[1] for matrix in matrices}) > 1:
+        raise UsageError(f"{part.name}: its vectors differ in length")
+    return part.name, np.concatenate(matrices)[[rows[name] for name in names]]

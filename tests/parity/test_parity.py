@@ -1,0 +1,176 @@
+"""`embedshift parity` of stacks whose difference is planted: what is said, in which forms, and what is refused."""
+
+import json
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+from transformers import CLIPVisionModelWithProjection
+
+import embedshift
+from embedshift.parity.images import probe_images
+from support import models
+from support.matrix import first_only
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return models.make("clip_vision", tmp_path_factory.mktemp("models") / "clip")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    return models.pictures(tmp_path_factory.mktemp("photos") / "photos", 6, width=90)
+
+
+def prepared(image):
+    """What the checkpoint's preprocessor_config.json says, by Pillow: shortest side, centre crop, mean and std."""
+    scale = models.SIZE / min(image.size)
+    width, height = (models.SIZE if side == min(image.size) else int(side * scale) for side in image.size)
+    left, top = (width - models.SIZE) // 2, (height - models.SIZE) // 2
+    square = image.resize((width, height), Image.Resampling.BICUBIC)
+    square = square.crop((left, top, left + models.SIZE, top + models.SIZE))
+    return ((np.asarray(square, np.float32) / 255 - models.MEAN) / models.STD).transpose(2, 0, 1)
+
+
+@pytest.fixture(scope="module")
+def stack(folder):
+    """transformers' network behind our own steps; `before` changes an image, `after` the vectors."""
+    net = CLIPVisionModelWithProjection.from_pretrained(folder).eval()
+
+    def made(before=lambda image: image, after=lambda vectors: vectors):
+        def ours(images):
+            pixels = np.stack([prepared(before(image)) for image in images]).astype(np.float32)
+            with torch.inference_mode():
+                return after(net(pixel_values=torch.from_numpy(pixels)).image_embeds.numpy())
+
+        return ours
+
+    return made
+
+
+def bgr(image):
+    return Image.fromarray(np.asarray(image)[..., ::-1])
+
+
+def vectors(function, photos):
+    names = sorted(path.name for path in photos.iterdir())
+    return names, function([Image.open(photos / name).convert("RGB") for name in names])
+
+
+def test_equal_stacks_pass_and_nothing_is_named(stack, folder):
+    result = embedshift.parity(folder, stack())
+    assert result.passed
+    assert result.sentence == f"ours gives the vectors of {folder}; rounding is left."
+    assert result.images == tuple(probe_images())
+    assert result.table().is_empty()
+
+
+def test_channels_are_named_with_what_they_explain(stack, folder, photos):
+    result = embedshift.parity(folder, stack(bgr), photos)
+    assert not result.passed
+    words = "with channels in order BGR: that explains 99.99 % of the distance; rounding is left."
+    assert result.sentence == f"ours is {folder} {words}"
+    [row] = result.table().to_dicts()
+    assert [*row] == ["step", "alteration", "distance_before", "distance_after", "explained"]
+    assert row["distance_before"] == pytest.approx(result.distance.mean)
+    assert row["distance_after"] < 1e-10
+    assert row["explained"] == pytest.approx(1)
+    assert row["alteration"] in result._repr_html_()
+    assert isinstance(result.figure(), Figure)
+    suite = ET.fromstring(result.to_junit().encode())
+    assert suite.attrib["failures"] == "1"
+    assert result.sentence in suite[0][0].text
+    assert "| 1 | with channels in order BGR |" in result.to_markdown()
+
+
+def test_a_normalised_stack_passes_and_is_named(stack, folder, photos):
+    result = embedshift.parity(folder, stack(after=lambda v: v / np.linalg.norm(v, axis=1, keepdims=True)), photos)
+    assert result.passed
+    assert "ours normalises its vectors" in result.sentence
+
+
+@pytest.mark.matrix
+def test_something_unlisted_is_not_named(stack, folder, photos):
+    result = embedshift.parity(folder, stack(lambda image: image.transpose(Image.Transpose.FLIP_TOP_BOTTOM)), photos)
+    assert not result.passed
+    assert result.table().is_empty()
+    assert "which no known alteration explains." in result.sentence or "vectors of another model" in result.sentence
+
+
+def test_tables_of_vectors_in_any_order(stack, folder, photos, tmp_path):
+    names, rows = vectors(stack(bgr), photos)
+    expected = embedshift.parity(folder, stack(bgr), photos, causes=False).distance
+    columns = {"image_id": names[::-1], "vector": [*rows[::-1]]}
+    pl.DataFrame(columns).write_parquet(tmp_path / "ours.parquet")
+    np.save(tmp_path / "ours.npy", rows[::-1])
+    given = [(tmp_path / "ours.parquet", None), (tmp_path / "ours.npy", names[::-1]), (rows, None)]
+    given += [(pl.DataFrame(columns), None)]
+    for served, ids in given:
+        distance = embedshift.parity(folder, served, photos, ids=ids, causes=False).distance
+        np.testing.assert_allclose(distance.distances, expected.distances, atol=1e-6)
+
+
+def test_a_reference_whose_steps_are_unknown_is_explained_from_the_other_side(stack, folder, photos):
+    result = embedshift.parity(stack(bgr), folder, photos)
+    assert result.backwards
+    assert result.sentence.startswith(f"ours is {folder} with channels in order BGR: that explains 99.99 %")
+    unknown = embedshift.parity(stack(bgr), stack(), photos)
+    assert "No cause is looked for: that takes an encoder of transformers" in unknown.sentence
+
+
+@pytest.mark.parametrize(
+    ("served", "words"),
+    first_only(
+        [
+            (np.ones((5, 20)), "has 5 rows, but 6"),
+            (
+                pl.DataFrame({"image_id": ["a.png"], "vector": [[1.0]]}),
+                "6 of 6 images have no vector (first: 'picture-00",
+            ),
+            (pl.DataFrame({"image_id": ["a"] * 2, "vector": [[1.0]] * 2}), "two vectors of 'a'"),
+            (np.zeros((6, 20)), "'picture-00.png' is zero or no number"),
+            (np.full((6, 20), np.nan), "'picture-00.png' is zero or no number"),
+            (lambda images: np.ones((3, 2)), "give"),
+            (lambda images: 1 / 0, "division by zero"),
+            ("no-such-model", "unknown model"),
+            ("no/such.parquet", "No such file"),
+        ]
+    ),
+)
+def test_a_mistake_is_one_line(folder, photos, served, words):
+    with pytest.raises(embedshift.EmbedshiftError) as caught:
+        embedshift.parity(folder, served, photos)
+    assert words in str(caught.value)
+
+
+def test_an_image_that_cannot_be_decoded_is_named(folder, stack, photos, tmp_path):
+    (tmp_path / "a.png").write_bytes(b"no image")
+    (tmp_path / "b.png").write_bytes((photos / "picture-01.png").read_bytes())
+    with pytest.raises(embedshift.EmbedshiftError, match=r"a\.png"):
+        embedshift.parity(folder, stack(), tmp_path)
+
+
+def test_the_command(cli, folder, photos, stack, tmp_path):
+    names, rows = vectors(stack(bgr), photos)
+    np.save(tmp_path / "ours.npy", rows[::-1])
+    (tmp_path / "ids.txt").write_text("\n".join(names[::-1]))
+    files = {name: tmp_path / f"parity.{name}" for name in ("junit", "markdown", "figure")}
+    files["figure"] = tmp_path / "parity.png"
+    given = (folder, tmp_path / "ours.npy", photos, "--ids", tmp_path / "ids.txt", "--quiet")
+    done = cli("parity", *given, *(word for name, path in files.items() for word in (f"--{name}", path)))
+    assert done.code == 3
+    assert "does not pass" in done.out
+    assert "with channels in order BGR: that explains 99.99 %" in done.out
+    assert all(path.stat().st_size for path in files.values())
+    numbers = json.loads(cli("parity", *given, "--json", "--no-causes", "--tolerance", "2").out)
+    assert numbers["passed"]
+    assert numbers["parity"] == []
+    assert cli("parity", folder, folder, photos, "--no-causes").code == 0
+    assert "No such file" in cli("parity", folder, tmp_path / "none.npy", photos).line
