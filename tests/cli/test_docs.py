@@ -17,7 +17,7 @@ from embedshift.config.attack import AttackConfig, make_attack_config
 from embedshift.study.gate.rule import read_rules
 
 ROOT = Path(__file__).parents[2]
-NAMES = "run|report|compare|check|list|demo|attack|card|app|search|verify|whiten|views|vectors|docs"
+NAMES = "run|report|compare|check|list|demo|attack|card|app|search|verify|whiten|views|vectors|docs|parity|lock"
 COMMAND = re.compile(rf"\bembedshift ((?:{NAMES}) [^`\n]+)")
 
 

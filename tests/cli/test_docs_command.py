@@ -26,7 +26,7 @@ def test_a_page_is_printed_without_what_only_tests_read(cli, name):
 
 
 def test_a_mistyped_page_names_the_nearest(cli):
-    done = cli("docs", "serch")
+    done = cli("docs", "serach")
     assert done.code == 2
     assert "did you mean 'search'?" in done.err
 

@@ -1,5 +1,6 @@
 """The common style of all figures: colours, type, names, and the caption line."""
 
+import io
 import textwrap
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -41,9 +42,9 @@ class ShownFigure(Figure):
     """A figure that a notebook shows by itself."""
 
     def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
-        from embedshift.figures.render import render
-
-        return render(self, ["png"]).files["png"], {"width": round(96 * self.get_figwidth())}
+        with context():
+            self.savefig(content := io.BytesIO(), format="png", dpi=2 * 96)  # two pixels for each of CSS
+        return content.getvalue(), {"width": round(96 * self.get_figwidth())}
 
 
 def context() -> AbstractContextManager[None]:
