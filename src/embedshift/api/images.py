@@ -81,7 +81,7 @@ def run(
             and then resizes original and view. Lengths in pixels are then the file's, and fractions of the side those
             of its shorter side.
         longest: With "file": larger images are first reduced to this longest side, in pixels.
-        families: Of "strength" and "corruptions": measure only these families; empty = the standard ones.
+        families: Measure only these families or augmentations of the suite; empty = all, or the standard families.
         levels: Of "strength": the number of levels of each family, from 1; None = five.
         frost_textures: Of "corruptions": a folder with images of frost; without it, "frost" is left out.
         metrics: Optional metrics to add: their names, or "attention" or "rollout" for all that need these.

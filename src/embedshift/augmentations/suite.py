@@ -19,7 +19,7 @@ from embedshift.augmentations.trial import failure
 from embedshift.augmentations.variant import purified_of
 from embedshift.config import NO_AUGMENTATIONS, Json
 from embedshift.errors import UsageError, reason
-from embedshift.registry import Registry
+from embedshift.registry import Registry, unknown_name
 
 log = logging.getLogger(__name__)
 
@@ -92,24 +92,41 @@ def load_suite(
     if isinstance(augmentations, Path) or str(augmentations).endswith(ENDINGS):
         suite = Suite(read_pipelines(Path(str(augmentations)).expanduser(), _registered()), is_custom=True)
     elif isinstance(augmentations, str):
-        if augmentations not in SUITES and (named := FAMILIES.get(augmentations.partition(",")[0])):
-            words = f"use `augmentations` {named.suite} with `families` {augmentations}"
+        if augmentations not in SUITES and (suite_name := _suite_of(augmentations.partition(",")[0])):
+            words = f"use `augmentations` {suite_name} with `families` {augmentations}"
             raise UsageError(f"{augmentations!r} is no suite of augmentations: {words}")
         suite = Suite(SUITES[augmentations](choice))
+        if suite.augmentations and not suite.is_graded:
+            suite, choice = _only(suite, choice.families, augmentations), Choice((), levels, frost_textures)
     elif isinstance(augmentations, Mapping):
         custom = [Augmentation(name, _always_applied(name, transform)) for name, transform in augmentations.items()]
         suite = Suite(custom, is_custom=True)
     else:
         raise UsageError("augmentations: give the name of a suite, a YAML file, or a dict of name -> transform")
     if choice != Choice() and not suite.is_graded:
-        raise UsageError(
-            "`families`, `levels` and `frost_textures` apply only to `augmentations` strength and corruptions"
-        )
+        words = "apply only to `augmentations` strength and corruptions, `families` only to suites with a name"
+        raise UsageError(f"`levels` and `frost_textures` {words}")
     if frost_textures is not None and not any(
         augmentation.grade and augmentation.grade.family == "frost" for augmentation in suite
     ):
         raise UsageError("`frost_textures`: frost is not among the augmentations; leave it out, or add frost")
     return suite
+
+
+def _only(suite: Suite, chosen: Sequence[str], name: str) -> Suite:
+    """Returns the chosen augmentations of a suite, in its order; all if none is chosen."""
+    for other in chosen:
+        if other not in suite:
+            raise UsageError(f"families: {unknown_name(f'augmentation of {name}', other, dict.fromkeys(suite.names))}")
+    return Suite([augmentation for augmentation in suite if not chosen or augmentation.name in chosen])
+
+
+def _suite_of(name: str) -> str | None:
+    """Returns the suite that has a family or an augmentation of this name, if there is one."""
+    if name in FAMILIES:
+        return FAMILIES[name].suite
+    plain = {other: SUITES[other] for other in SUITES if other not in _graded()}
+    return next((other for other, make in plain.items() if name in Suite(make(Choice()))), None)
 
 
 def rebuild_suite(description: Mapping[str, Mapping[str, Any]]) -> Suite | None:
@@ -181,8 +198,12 @@ def _registered() -> dict[str, list[Augmentation]]:
 
 def _without_families() -> list[Augmentation]:
     """Returns the augmentations of the suites that have no families."""
-    graded = {FAMILIES[name].suite for name in FAMILIES}
-    return [augmentation for suite in SUITES if suite not in graded for augmentation in SUITES[suite](Choice())]
+    return [augmentation for suite in SUITES if suite not in _graded() for augmentation in SUITES[suite](Choice())]
+
+
+def _graded() -> set[str]:
+    """Returns the suites whose augmentations come in families."""
+    return {FAMILIES[name].suite for name in FAMILIES}
 
 
 def _always_applied(name: str, transform: Transform) -> Transform:

@@ -126,8 +126,18 @@ def legend(study: Study) -> Iterator[str]:
     yield "relative shift: 0 = unchanged, 1 = as far as another image."
     if ended := why_ended(study.reader().info):
         yield ended
+    yield from search_lines(study)
     yield "How to read this: `embedshift docs index`."
     yield f"Metrics: `embedshift list metrics`. All numbers: {study.folder / 'tables'}"
+
+
+def search_lines(study: Study) -> Iterator[str]:
+    """Yields how many originals a search finds under the worst and the best augmentation, if the study has that."""
+    search = study.reader().table("search")
+    recalls = [] if search is None else search.filter(metric="recall@1").sort("value", maintain_order=True).to_dicts()
+    if recalls:
+        worst, best = (f"{100 * row['value']:.0f} % under {row['augmentation']}" for row in (recalls[0], recalls[-1]))
+        yield f"A search finds the original first for {worst} to {best}: `embedshift search {study.folder}`."
 
 
 def _undefined_last(value: float | None) -> tuple[bool, float]:
