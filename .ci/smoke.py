@@ -1,6 +1,6 @@
 """The wheel by itself: built from the sdist, installed in a new environment, and its demo run far from the repository.
 
-Then some images are measured with the newest OpenCV 4 and with the newest 5: all metrics are to be equal.
+Then some images are measured with the newest OpenCV 4 and with the newest 5: all relative shifts are to be within .01.
 Prints what the install took, and leaves wheel and sdist in build/dist: a release publishes what was tried.
 Anything that is missing ends it with one line and exit code 1.
 """
@@ -15,10 +15,12 @@ import time
 import venv
 import zipfile
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 TABLES = {"summary", "ranking", "differences"}
 OPENCV = (">=4.10.0.84,<5", ">=5,<6")
+CLOSE = 0.01
 
 
 class Missing(Exception):
@@ -80,14 +82,14 @@ def check_study(out: Path) -> str:
     return f"{len(tables)} tables, {len(figures)} files of figures, a report of {report.stat().st_size // 1024} KiB"
 
 
-def measured_with(opencv: str, home: Path, place: Path) -> list[object]:
+def measured_with(opencv: str, home: Path, place: Path) -> list[dict[str, Any]]:
     """The summary of four images of the demo with one OpenCV."""
     run(home / "bin/python", "-m", "pip", "install", "-q", f"opencv-python-headless{opencv}", where=place)
     found = run(home / "bin/python", "-c", "import cv2; print(cv2.__version__)", where=place).strip()
     settings = ("--model", "dinov2-small-offline", "--limit", "4", "--no-report", "--quiet", "--json")
     line = run(home / "bin/embedshift", "run", "demo/photos", "--out", f"opencv-{found}", *settings, where=place)
     print(f"smoke: with OpenCV {found} four images were measured")
-    summary: list[object] = json.loads(line)["summary"]
+    summary: list[dict[str, Any]] = json.loads(line)["summary"]
     return summary
 
 
@@ -110,8 +112,11 @@ def try_out(place: Path) -> None:
     print(f"smoke: the demo took {time.perf_counter() - start:.0f} s: {check_study(place / 'demo')}")
     run(home / "bin/embedshift", "docs", "check", where=place)
     four, five = (measured_with(opencv, home, place) for opencv in OPENCV)
-    if four != five:
-        raise Missing("OpenCV 4 and 5 give different metrics")
+    for row, other in zip(four, five, strict=True):
+        # Both draw some views to within a level of 255.
+        first, second = row["relative_shift"] or 0.0, other["relative_shift"] or 0.0
+        if abs(first - second) > CLOSE * max(1.0, first):
+            raise Missing(f"OpenCV 4 and 5 give other relative shifts: {row}; {other}")
 
 
 def main() -> int:

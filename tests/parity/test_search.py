@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from embedshift.encoders.base import Preprocess
-from embedshift.parity.recipe import Recipe, axes_of, recipe_of, words
+from embedshift.parity.recipe import Recipe, axes_of, described, recipe_of, words
 from embedshift.parity.search import Search, distance
 
 IMAGES, FLOOR = 5, 1e-10
@@ -137,3 +137,21 @@ def test_every_value_has_words() -> None:
     axes = axes_of(REFERENCE, {})
     said = [words(axis, value) for axis, values in axes.items() for value in values[1:]]
     assert len({*said}) == len(said)
+
+
+def test_a_spent_search_ends_and_each_step_is_reported() -> None:
+    served, steps = served_by(fit=("squash", 1.0), jpeg=75, channels="bgr"), list[Any]()
+    patient = Search(vector, key, served, REFERENCE, AXES, FLOOR, lambda recipe, left: steps.append((recipe, left)))
+    found = patient.run()
+    distances = [left for _, left in steps]
+    assert distances == sorted(distances, reverse=True)
+    assert (steps[-1][0], len(steps)) == (found, 3)
+    spent = Search(vector, key, served, REFERENCE, AXES, FLOOR, is_spent=lambda: True)
+    assert spent.run() == REFERENCE
+
+
+def test_the_steps_of_a_reference_in_words() -> None:
+    assert described(REFERENCE) == (
+        "RGB, resized to a shorter side of 256 pixels by Pillow (bicubic), cropped after resizing, input of 224, "
+        "mean 0.485 0.456 0.406, std 0.229 0.224 0.225"
+    )

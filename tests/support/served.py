@@ -41,7 +41,7 @@ STEPS: dict[str, tuple[Any, ...]] = {
         "torch bilinear floats", "torch bicubic floats",
     ),
     "fit": ("crop .875", "crop 1", "crop .95", "squash", "crop first", "black", "grey"),
-    "rounding": ("floor", "torchvision", "nearest"),
+    "rounding": ("floor", "torchvision", "nearest", "sizes"),
     "channels": ("rgb", "bgr"),
     "values": ("unit", "255", "twice"),
     "statistics": ("imagenet", "clip", "half", "none"),
@@ -145,12 +145,12 @@ def resize(image: Array, height: int, width: int, how: str) -> Array:
 
 def square(image: Array, stack: Stack, size: int) -> Array:
     fit, rounding, how = stack["fit"], stack["rounding"], stack["resize"]
-    whole = round if rounding == "nearest" else int
+    whole = round if rounding in ("nearest", "sizes") else int
     height, width = image.shape[:2]
 
     def centre(array: Array, side: int) -> Array:
         corner = [(n - side) / 2 for n in array.shape[:2]]
-        top, left = (int(c) if rounding == "floor" else round(c) for c in corner)
+        top, left = (int(c) if rounding in ("floor", "sizes") else round(c) for c in corner)
         return array[top : top + side, left : left + side]
 
     if fit == "squash":

@@ -11,13 +11,20 @@ from embedshift.cli.app import IMAGES_WORDS, AsJson, Quiet, app, log_lines
 from embedshift.cli.options import output_path
 from embedshift.cli.words import say
 
-ImagesOrNone = Annotated[list[str] | None, typer.Argument(help=f"{IMAGES_WORDS} Default: such as tell steps apart.")]
+ImagesOrNone = Annotated[
+    list[str] | None, typer.Argument(help=f"{IMAGES_WORDS} Default: sixteen photographs and odd files.")
+]
 
 
 @app.command()
 def parity(
     reference: Annotated[str, typer.Argument(help="A model as for `run`, or a file of `embedshift lock`.")],
-    served: Annotated[str, typer.Argument(help="The other stack: a model, or a Parquet or npy file of vectors.")],
+    served: Annotated[
+        str,
+        typer.Argument(
+            help="The other stack: python:module:function, onnx:PATH, a model, or a Parquet or npy file of vectors."
+        ),
+    ],
     images: ImagesOrNone = None,
     tolerance: Annotated[float, typer.Option(help="The largest relative shift that passes.")] = 0.01,
     ids: Annotated[Path | None, typer.Option(help="File of the ids of the images, one per row of an npy file.")] = None,

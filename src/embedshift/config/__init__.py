@@ -75,7 +75,7 @@ class StudyConfig:
     longest: Annotated[int, Ge(32), Le(16_384)] = setting(
         LONGEST, "With apply_to file: longest side in pixels; larger images are reduced first.", rare=True
     )
-    families: tuple[str, ...] = setting((), "Families, or single augmentations, of the suite, with commas. Default: all.")
+    families: tuple[str, ...] = setting((), "Families or augmentations of the suite, with commas. Default: all.")
     levels: Annotated[int, Ge(1), Le(1000)] | None = setting(None, "Levels per family of strength. Default: 5.")
     frost_textures: str | None = setting(None, "Folder of frost textures, for corruption frost.", rare=True)
     metrics: tuple[str, ...] = setting((), "Optional metrics in addition to the six default ones, separated by commas.")

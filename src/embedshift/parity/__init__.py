@@ -73,7 +73,7 @@ def parity(
             own, backwards = _encoder_of_lock(about, notes), False
         known, target = (encoder, first) if backwards else (own, second)
         if knows_steps(known):
-            log.info("looking for the cause; this takes minutes")
+            log.info("relative shift %.2g; looking for the cause, which takes minutes", distance.relative_shift)
             rows = varied([*files.values()], SEARCHED)
             explained = find_causes(known, [[*files.values()][row] for row in rows], target[rows])
         elif not notes:

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,9 +16,13 @@ from embedshift.encoders.module import ModuleEncoder
 from embedshift.errors import UsageError
 from embedshift.parity.network import Network
 from embedshift.parity.preprocessing import Inputs
-from embedshift.parity.recipe import OF_NETWORK, Recipe, axes_of, recipe_of, words
+from embedshift.parity.recipe import OF_NETWORK, Recipe, axes_of, described, recipe_of, words
 from embedshift.parity.search import Search, distance
 
+log = logging.getLogger(__name__)
+
+# The search tries nothing new after so many passes of one image.
+MOST = 1_600
 # Float32 kernels of one machine differ by less; a measured floor gets this room.
 LEAST_FLOOR, ROOM = 1e-10, 10.0
 # A rest within this factor of what a precision moves is said to be like it.
@@ -108,14 +113,26 @@ def find_causes(encoder: Encoder, files: Sequence[bytes], served: Floats, *, flo
     encodings = Encodings(encoder, files)
     floor = encodings.floor() if floor is None else floor
     units = served.astype(np.float64) / np.linalg.norm(served.astype(np.float64), axis=1, keepdims=True)
-    search = Search(encodings.vector, encodings.key, units, encodings.reference, encodings.axes, floor)
+    log.info("steps of %s: %s", encoder.name, described(encodings.reference))
+
+    def on_step(recipe: Recipe, distance: float) -> None:
+        found = [words(axis, getattr(recipe, axis)) for axis in recipe.differences(encodings.reference)]
+        log.info("%d encodings: mean 1 − cosine %.2g %s", len(encodings.passes), distance, ", ".join(found))
+
+    search = Search(
+        encodings.vector, encodings.key, units, encodings.reference, encodings.axes, floor, on_step,
+        is_spent=lambda: len(encodings.passes) >= MOST,
+    )  # fmt: skip
     first = left = search.distance(search.reference, search.everything)
     steps = []
     for (axis, values), after in search.walk(search.named(search.run())) if first > floor else ():
         best, *ties = (words(axis, value) for value in values)
         steps.append(Step(best, left, after, (left - after) / first, tuple(ties)))
         left = after
-    return Causes(tuple(steps), first, left, floor, _note(search, left) if left > floor else "")
+    notes = [_note(search, left)] if left > floor else []
+    if len(encodings.passes) >= MOST:
+        notes.append(f"the search ended after {len(encodings.passes):,} encodings")
+    return Causes(tuple(steps), first, left, floor, "; ".join(filter(None, notes)))
 
 
 def _note(search: Search, unexplained: float) -> str:

@@ -89,7 +89,7 @@ def _planes(data: bytes, sides: tuple[int, int]) -> Pixels:
 
 def _square(pixels: Pixels, recipe: Recipe) -> Square:
     size, (kind, ratio) = recipe.size, recipe.fit
-    down = round if recipe.rounding == "nearest" else lambda x: int(x + 1e-6)
+    down = round if recipe.rounding in ("nearest", "sizes") else lambda x: int(x + 1e-6)
     height, width = pixels.shape[:2]
     shorter = min(height, width)
     if kind == "crop first":
@@ -106,7 +106,7 @@ def _square(pixels: Pixels, recipe: Recipe) -> Square:
 
 def _cropped(pixels: Square, size: int, recipe: Recipe) -> Square:
     gaps = (side - size for side in pixels.shape[:2])
-    top, left = (gap // 2 if recipe.rounding == "floor" else round(gap / 2) for gap in gaps)
+    top, left = (gap // 2 if recipe.rounding in ("floor", "sizes") else round(gap / 2) for gap in gaps)
     return pixels[top : top + size, left : left + size]
 
 
@@ -122,5 +122,6 @@ def _resized(pixels: Square, recipe: Recipe, height: int, width: int) -> Square:
     kind = np.uint8 if "8 bits" in library else np.float32
     planes = torch.from_numpy(np.array(pixels, kind)).permute(2, 0, 1)[None]
     resized = functional.interpolate(planes, (height, width), mode=name, antialias="without" not in library)
-    rounded = resized if " on " in library else resized.clamp(0, 255).round()
-    return np.asarray(rounded[0].permute(1, 2, 0).numpy())
+    resized = resized if "on floats" in library else resized.clamp(0, 255)
+    resized = resized if " on " in library else resized.round()
+    return np.asarray(resized[0].permute(1, 2, 0).numpy())

@@ -11,7 +11,7 @@ from embedshift.encoders.family import Triple
 
 PILLOW = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}
 OPENCV = ("nearest", "linear", "cubic", "lanczos", "area")
-KINDS, ALIASING = ("", " on floats", " on 8 bits"), ("", " without antialiasing")
+KINDS, ALIASING = ("", " on floats", " on clamped floats", " on 8 bits"), ("", " without antialiasing")
 TORCH = tuple(f"torch{kind}{aliasing}" for kind in KINDS for aliasing in ALIASING)
 FITS = {
     "crop": "cropped after resizing", "squash": "squashed", "crop first": "cropped before resizing",
@@ -30,6 +30,7 @@ WORDS: Mapping[str, Mapping[Any, str]] = {
         "floor": "with sizes and crop rounded down, as in transformers",
         "torchvision": "with the crop's corner rounded, as in torchvision",
         "nearest": "with sizes and crop rounded to the nearest pixel",
+        "sizes": "with sizes rounded to the nearest pixel",
     },
     "gelu": {"exact": "with the exact GELU", "quick": "with quick GELU", "tanh": "with the tanh form of GELU"},
     "decoder": {
@@ -97,9 +98,18 @@ def recipe_of(preprocess: Preprocess, library: str, gelu: str | None) -> Recipe:
     return Recipe(preprocess.size, statistics, resize, (fit, ratio), rounding, gelu)
 
 
+def described(recipe: Recipe) -> str:
+    """Says the steps from pixels to the network's input."""
+    (kind, ratio), (mean, std) = recipe.fit, ([f"{value:.3g}" for value in values] for values in recipe.statistics)
+    side = f"a shorter side of {recipe.size / ratio:.0f}" if kind == "crop" else f"{recipe.size} x {recipe.size}"
+    steps = f"RGB, resized to {side} pixels by {recipe.resize[0]} ({recipe.resize[1]}), {FITS[kind]}"
+    return f"{steps}, input of {recipe.size}, mean {' '.join(mean)}, std {' '.join(std)}"
+
+
 def axes_of(reference: Recipe, network: Mapping[str, Iterable[Any]]) -> dict[str, list[Any]]:
     """Axis → all its values, the reference's first; `network` has those of the axes that depend on the encoder."""
     libraries = {"Pillow": PILLOW.values(), "OpenCV": OPENCV, **dict.fromkeys(TORCH, ("bilinear", "bicubic"))}
+    libraries |= {library: ("bicubic",) for library in TORCH if "clamped" in library}  # the others stay in the range
     ratios = {
         kind: (*RATIOS, reference.fit[1]) if kind in ("crop", "squash", "crop first") else (1.0,) for kind in FITS
     }

@@ -1,5 +1,6 @@
 """The search for the recipe of served vectors, and which of its alterations may be named."""
 
+import functools
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ DECISIVE, TIE, IDLE = 10.0, 2.0, 1.1
 # Images of the screen, and the candidates that stay after each of them but the last.
 SCREENED, CONFIRMED = 3, (8, 4)
 # The likeliest candidates and pairs that are tried at once; after a gain by CLEAR no others are, one by GAIN counts.
-LIKELY, PAIRED, PAIRS, CLEAR, GAIN, ROUNDS = 10, 32, 16, 1.7, 1.03, 16
+LIKELY, PAIRED, PAIRS, CLEAR, GAIN, ROUNDS = 16, 32, 16, 2.0, 1.03, 16
 # What an alteration moves alone, in distances that are left: outside, it cannot help.
 FAINT, STRONG = 5e-4, 30.0
 # The largest value of 1 − cosine; it stands for vectors of another length.
@@ -29,12 +30,17 @@ Proposals = Iterator[tuple[list[Recipe], float]]
 
 
 class Search:
-    """Searches the recipe whose unit vectors are nearest to served ones `[N, D]`; `floor`: the distance of rounding."""
+    """Searches the recipe whose unit vectors are nearest to served ones `[N, D]`; `floor`: the distance of rounding.
+
+    `on_step` gets the recipe and its distance after each step of the search, which goes no further once `is_spent`.
+    """
 
     def __init__(
         self, vector: Vector, key: InputKey, served: Values, reference: Recipe, axes: Mapping[str, Sequence[Any]],
-        floor: float,
+        floor: float, on_step: Callable[[Recipe, float], object] = lambda *_: None,
+        is_spent: Callable[[], bool] = lambda: False,
     ) -> None:  # fmt: skip
+        self._on_step, self._is_spent = on_step, is_spent
         self._vector, self._key, self._served = vector, key, served
         self.reference, self.axes, self.floor = reference, axes, floor
         self.everything = range(len(served))
@@ -49,7 +55,10 @@ class Search:
     def run(self) -> Recipe:
         """Returns the nearest recipe: by the screen, then by all images; without alterations that gain nothing."""
         start = min(self._with_poolings(self.reference), key=lambda recipe: self.distance(recipe, self.screen))
-        recipe = self._descend(start, self.screen, self._global_proposals)
+        recipe = self._descend(start, self.screen, functools.partial(self._global_proposals, likely=LIKELY))
+        if self.distance(recipe, self.screen) > self.floor:  # a step that was taken at once may have led astray
+            patient = self._descend(start, self.screen, self._global_proposals)
+            recipe = min(recipe, patient, key=lambda found: self.distance(found, self.screen))
         recipe = self._descend(recipe, self.everything, self._local_proposals)
         while True:
             limit = IDLE * max(self.distance(recipe, self.everything), self.floor)
@@ -98,23 +107,26 @@ class Search:
         """Takes the best of the proposed alterations until none helps, or rounding is left."""
         distance = self.distance(current, images)
         for _ in range(ROUNDS):
-            for candidates, factor in propose(current) if distance > self.floor else ():
+            for candidates, factor in propose(current) if distance > self.floor and not self._is_spent() else ():
                 best = self._best(candidates, images)
                 if best is not None and (after := self.distance(best, images)) < distance / factor:
                     current, distance = best, after
+                    self._on_step(current, distance)
                     break
+                if self._is_spent():
+                    return current
             else:
                 break
         return current
 
-    def _global_proposals(self, current: Recipe) -> Proposals:
-        """Lists of candidates, the likelier first, and the factor that the best of them must gain to be taken."""
+    def _global_proposals(self, current: Recipe, likely: int = 0) -> Proposals:
+        """Lists of candidates, first the `likely` ones, and the factor that the best of them must gain to be taken."""
         here = min(self.distance(pooled, self.screen[:1]) for pooled in self._with_poolings(current))
         altered = [current.having(axis, value) for axis in self.axes if axis != "pooling" for value in self.axes[axis]]
         # One that is made alone cannot help where it moves much more, or much less, than what is left.
         candidates = [c for c in altered if FAINT * here < self._effect(current, c) < STRONG * here]
         candidates.sort(key=lambda candidate: self._predicted(current, candidate))
-        yield candidates[:LIKELY], CLEAR
+        yield candidates[:likely], CLEAR
         yield candidates, GAIN
         # Rounding matters to some fits alone, so what it moves in the reference does not tell.
         fits = [c.having("rounding", v) for c in altered if c.fit != current.fit for v in self.axes.get("rounding", ())]
