@@ -8,6 +8,7 @@ Ends with exit code 1 where a stack is named wrongly.
 """
 
 import argparse
+import functools
 import io
 import sys
 import time
@@ -102,6 +103,10 @@ def verdict(case: Case, search: Search, names: list[Any], size: int) -> str:
     return "tie" if missing or any(len(values) > 1 for _, values in names) else "exact"
 
 
+def is_spent(encodings: causes.Encodings, before: int) -> bool:
+    return len(encodings.passes) - before >= causes.MOST
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("photos", metavar="PHOTOS", type=Path)
@@ -127,7 +132,7 @@ def main() -> None:
         start, before = time.process_time(), len(encodings.passes)
         search = Search(
             encodings.vector, encodings.key, units, encodings.reference, encodings.axes, causes.LEAST_FLOOR,
-            is_spent=lambda before=before: len(encodings.passes) - before >= causes.MOST,
+            is_spent=functools.partial(is_spent, encodings, before),
         )  # fmt: skip
         recipe = search.run()
         names = search.named(recipe)

@@ -173,7 +173,7 @@ def test_augmentations_of_python_are_named(study):
 
 def test_an_unfinished_study_has_no_card(tmp_path):
     study = make_study(tmp_path / "study", 4, ["noise"], with_tables=False)
-    with pytest.raises(UsageError, match="not finished; run the same command again first"):
+    with pytest.raises(UsageError, match="not finished; let its run end, or run the same command again first"):
         study.card()
 
 

@@ -12,7 +12,7 @@ from support.synthetic import make_study
 def test_a_study_that_is_not_finished_has_no_rules(tmp_path):
     study = make_study(tmp_path / "a", 24, ["blur"])
     write_content(study.folder, study.info() | {"complete": False})
-    with pytest.raises(UsageError, match=r"a: not finished; run the same command again first"):
+    with pytest.raises(UsageError, match=r"a: not finished; let its run end, or run the same command again first"):
         propose(study.folder, tmp_path / "rules.yaml")
     assert not (tmp_path / "rules.yaml").exists()
 

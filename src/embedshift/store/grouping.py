@@ -59,7 +59,7 @@ def set_groups(reader: ShardReader, choice: Choice | None) -> bool:
     if choice is None:
         return False
     if not reader.info.complete:
-        raise UsageError(f"{reader.folder}: not finished; run the same command again first")
+        raise reader.unfinished()
     if not reader.info.has_vectors:
         raise UsageError(f"{reader.folder}: run with `store` metrics, which takes `groups` only when it is run")
     groups = choose(reader, choice)

@@ -89,6 +89,10 @@ class ShardReader:
             return "made without images: this user has not run embedshift on the image folders named in this study"
         return ""
 
+    def unfinished(self) -> UsageError:
+        """Returns the error of what needs the whole study."""
+        return UsageError(f"{self.folder}: not finished; let its run end, or run the same command again first")
+
     @property
     def shows_images(self) -> bool:
         """Whether figures and reports show images: they may, and their place is known."""

@@ -38,7 +38,7 @@ def table_made_again(reader: Reader, name: str, choices: object, settings: Mappi
     if entry.table.settings is None or not is_asked:
         return entry.table.make(chosen)
     if not reader.info.complete:
-        raise UsageError(f"{reader.folder}: not finished; run the same command again first")
+        raise reader.unfinished()
     names = tables_after(chosen, entry.question)
     if not all(_is_kept(chosen, table) for table in names):
         chosen = update_tables(chosen, names)

@@ -142,7 +142,7 @@ def check_studies(studies: Sequence[Study]) -> None:
         if not reader.info.has_vectors:
             raise UsageError(f"{reader.folder}: stores no embeddings; run it with `store` all")
         if not reader.info.complete:
-            raise UsageError(f"{reader.folder}: not finished; run the same command again first")
+            raise reader.unfinished()
         own, first = reader.info.encoder, readers[0].info.encoder
         if (own.weights_hash, own.embedding, own.dim) != (first.weights_hash, first.embedding, first.dim):
             raise UsageError(f"{reader.folder}: of another encoder than {readers[0].folder}; whiten them separately")

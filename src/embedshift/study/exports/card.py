@@ -36,7 +36,7 @@ _PAPER = """@inproceedings{dahal2025embedding,
 
 def card(reader: Reader) -> str:
     if not reader.is_complete():
-        raise UsageError(f"{reader.folder}: not finished; run the same command again first")
+        raise reader.unfinished()
     summary = reader.table("summary")
     if summary is None:
         raise UsageError(f"{reader.folder}: has no table `summary`; make the report again")

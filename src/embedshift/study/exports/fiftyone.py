@@ -100,7 +100,7 @@ def _baseline(reader: Reader) -> float | None:
     """The baseline of the cosine; None where the study's summary has no relative shift of it."""
     summary = reader.table("summary")
     if summary is None:
-        raise UsageError(f"{reader.folder}: not finished; run the same command again first")
+        raise reader.unfinished()
     baselines = summary.filter(metric=COSINE).drop_nulls(RELATIVE_SHIFT)["baseline"]
     return None if baselines.is_empty() else float(baselines[0])
 

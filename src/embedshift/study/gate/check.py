@@ -64,7 +64,7 @@ def check(
     study = study if isinstance(study, Study) else load(study)
     reference = load(against) if isinstance(against, str | Path) else against
     if not study.is_complete():
-        raise UsageError(f"{study.folder}: not finished; run the same command again first")
+        raise study.reader().unfinished()
     if isinstance(rules, str | Path):
         file, parsed = f"{rules}: ", read_rules(Path(rules))
     else:

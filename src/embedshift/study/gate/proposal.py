@@ -48,7 +48,7 @@ def propose(study: Study | str | Path, file: str | Path = "rules.yaml", groups: 
     """Writes a commented file of rules that a study keeps that is equal to this one."""
     study, path = study if isinstance(study, Study) else load(study), Path(file)
     if not study.is_complete():
-        raise UsageError(f"{study.folder}: not finished; run the same command again first")
+        raise study.reader().unfinished()
     study.regroup(groups)
     reader = study.reader()
     info, name = reader.info, printable(study.folder.name)

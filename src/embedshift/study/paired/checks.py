@@ -40,7 +40,7 @@ def check_finished(studies: Sequence[Study]) -> None:
             raise UsageError(f"{folder}: given {count} times; name different studies")
     for study in studies:
         if not study.is_complete():
-            raise UsageError(f"{study.folder}: not finished; run the same command again first")
+            raise study.reader().unfinished()
 
 
 def check_same_views(readers: Sequence[Reader]) -> list[bool]:
