@@ -148,6 +148,6 @@ def test_figure_and_section_are_there_only_where_the_study_has_the_metrics(plain
     text = page.split('id="looks"')[1].split("</section>")[0]
     for term in ("attention map", "patch", "aligned", "Entropy", "Divergence", "Rollout"):
         assert f"<b>{term}</b>" in text
-    assert "data:image/svg+xml" in text
+    assert 'data-packed="data:application/gzip' in text
     with pytest.raises(EmbedshiftError, match="`metrics` attention,aligned,rollout"):
         plain.figure("attention_change")

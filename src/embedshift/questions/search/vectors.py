@@ -139,7 +139,7 @@ def _read_study(reader: Reader, other: Reader) -> tuple[pl.Series, Iterator[Floa
     if not other.info.has_vectors:
         raise UsageError(f"`gallery`: {other.folder}: stores no embeddings; run it with `store` all")
     if not other.info.complete:
-        raise other.unfinished()
+        raise UsageError(f"`gallery`: {other.unfinished()}")
     own, foreign = reader.info.encoder, other.info.encoder
     if (foreign.weights_hash, foreign.embedding) != (own.weights_hash, own.embedding):
         raise UsageError(f"`gallery`: {other.folder}: of another encoder, {foreign.name} ({foreign.embedding})")
