@@ -53,7 +53,7 @@ class StopsAfter(MeanColour):
 
 
 class FailsOnWhite(MeanColour):
-    """Raises for a batch that begins with a white view, and for a black one, as what is broken; counts on disk."""
+    """Raises for a batch that begins with a white view, and for one view alone, as what is broken; counts on disk."""
 
     def __init__(self, log: Path) -> None:
         self.log = log
@@ -63,8 +63,8 @@ class FailsOnWhite(MeanColour):
             with self.log.open("a") as file:
                 file.write("x")
             raise ValueError("white")
-        if views.max() == 0:
-            raise ValueError("black")
+        if len(views) == 1:
+            raise ValueError("one view")
         return super().__call__(views)
 
 
