@@ -79,6 +79,7 @@ def test_an_image_by_keyboard(visit):
     for number in ("07", "11"):
         choose(page, "image", f"picture-{number}")
         page.wait_for_selector(f"#detail-message h3:has-text('picture-{number}.png')")
+        assert page.locator("#detail-message h3").inner_text() == f"picture-{number}.png"
 
 
 def test_an_image_that_is_gone_is_a_line(visit, photos):
@@ -89,6 +90,7 @@ def test_an_image_that_is_gone_is_a_line(visit, photos):
     try:
         page.locator(ROWS).filter(has_text="picture-05").first.click()
         page.wait_for_selector("#detail-message .error:has-text('No such file')")
+        assert "picture-05" in page.locator("#detail-message").inner_text()
     finally:
         path.write_bytes(data)
 

@@ -83,6 +83,8 @@ def test_channels_are_named_with_what_they_explain(stack, folder, photos):
     assert row["distance_after"] < 1e-10
     assert row["explained"] == pytest.approx(1)
     assert row["alteration"] in result._repr_html_()
+    assert f"{row['distance_before']:.3g}" in result._repr_html_()
+    assert repr(result).splitlines() == [result.verdict, result.sentence]
     assert isinstance(result.figure(), Figure)
     suite = ET.fromstring(result.to_junit().encode())
     assert suite.attrib["failures"] == "1"

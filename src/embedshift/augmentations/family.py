@@ -1,6 +1,6 @@
 """`Family`: one kind of change at several levels of rising strength, drawn with one seed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -138,15 +138,20 @@ def add(family: Family) -> None:
     FAMILIES.add(family.name, family)
 
 
+def refuse_unknown(chosen: Iterable[str], kind: str, known: Mapping[str, object]) -> None:
+    """Raises UsageError for the first name of the setting `families` that a suite does not have."""
+    for name in chosen:
+        if name not in known:
+            raise UsageError(f"families: {unknown_name(kind, name, known)}")
+
+
 def family_augmentations(
     suite: str, choice: Choice, standard: Sequence[str], others: Sequence[Family] = ()
 ) -> list[Augmentation]:
     """Returns the augmentations of a suite's families, each family from the weakest to the strongest level."""
     families = {name: FAMILIES[name] for name in FAMILIES if FAMILIES[name].suite == suite}
     families |= {family.name: family for family in others}
-    for name in choice.families:
-        if name not in families:
-            raise UsageError(f"families: {unknown_name(f'family of {suite}', name, families)}")
+    refuse_unknown(choice.families, f"family of {suite}", families)
     return [
         augmentation
         for name in dict.fromkeys(choice.families or standard)

@@ -12,14 +12,14 @@ from embedshift.augmentations import transforms
 from embedshift.augmentations.augmentation import ORIGINAL, Augmentation, Choice, Grade
 from embedshift.augmentations.chain import Chain
 from embedshift.augmentations.changes import Sides
-from embedshift.augmentations.family import FAMILIES
+from embedshift.augmentations.family import FAMILIES, refuse_unknown
 from embedshift.augmentations.pipelines import ENDINGS, read_pipelines
 from embedshift.augmentations.transforms import Transform
 from embedshift.augmentations.trial import failure
 from embedshift.augmentations.variant import purified_of
 from embedshift.config import NO_AUGMENTATIONS, Json
 from embedshift.errors import UsageError, reason
-from embedshift.registry import Registry, unknown_name
+from embedshift.registry import Registry
 
 log = logging.getLogger(__name__)
 
@@ -115,9 +115,7 @@ def load_suite(
 
 def _only(suite: Suite, chosen: Sequence[str], name: str) -> Suite:
     """Returns the chosen augmentations of a suite, in its order; all if none is chosen."""
-    for other in chosen:
-        if other not in suite:
-            raise UsageError(f"families: {unknown_name(f'augmentation of {name}', other, dict.fromkeys(suite.names))}")
+    refuse_unknown(chosen, f"augmentation of {name}", suite._by_name)
     return Suite([augmentation for augmentation in suite if not chosen or augmentation.name in chosen])
 
 

@@ -138,14 +138,14 @@ def load_python(name: str, *, size: int | None = None, **_settings: Any) -> Enco
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     try:
-        found: Any = functools.reduce(getattr, path.split("."), importlib.import_module(module))
+        target: Any = functools.reduce(getattr, path.split("."), importlib.import_module(module))
     except Exception as error:
         raise UsageError(f"{CODE}{name}: cannot be imported ({reason(error)[:300]})") from error
-    if isinstance(found, Encoder):
-        return found
-    if isinstance(found, ImageEncoder):
-        return ViewEncoder(found, size)
-    if not callable(found):
-        raise UsageError(f"{CODE}{name}: {type(found).__name__}, not a function of images")
-    version = str(getattr(found, "version", None) or fingerprint(found))
-    return image_encoder(found, name=f"{CODE}{name}", version=version, size=size or SIZE)
+    if isinstance(target, Encoder):
+        return target
+    if isinstance(target, ImageEncoder):
+        return ViewEncoder(target, size)
+    if not callable(target):
+        raise UsageError(f"{CODE}{name}: {type(target).__name__}, not a function of images")
+    version = str(getattr(target, "version", None) or fingerprint(target))
+    return image_encoder(target, name=f"{CODE}{name}", version=version, size=size or SIZE)

@@ -65,12 +65,14 @@ class Encodings:
         library = type(encoder.module).__module__.partition(".")[0]
         self.reference = recipe_of(encoder.preprocess, library, self.network.gelu)
         self.axes = axes_of(self.reference, self.network.axes)
-        self.hash = functools.cache(lambda r, i: hashlib.blake2b(self.inputs(r, i).tobytes()).digest()[:16])
+        # An input is made for its key, and wanted again at once where its key is new.
+        self.input = functools.lru_cache(1)(self.inputs.__call__)
+        self.hash = functools.cache(lambda r, i: hashlib.blake2b(self.input(r, i).tobytes()).digest()[:16])
         self.passes: dict[tuple[object, ...], dict[str, Values]] = {}
 
     def key(self, recipe: Recipe, index: int) -> bytes:
         """A hash of the input of a network."""
-        return self.hash(dataclasses.replace(recipe, pooling="", precision="", gelu="", positions=""), index)
+        return self.hash(_of_pixels(recipe), index)
 
     def vector(self, recipe: Recipe, index: int) -> Values | None:
         """The unit vector of one file; None where the encoder cannot follow the recipe."""
@@ -79,7 +81,7 @@ class Encodings:
         if key not in self.passes:
             self.passes[key] = {}
             with contextlib.suppress(Exception):  # a size that its positions cannot take
-                vectors = self.network(self.inputs(recipe, index)[None], *altered)
+                vectors = self.network(self.input(_of_pixels(recipe), index)[None], *altered)
                 self.passes[key] = {name: v[0] / np.linalg.norm(v[0]) for name, v in vectors.items()}
         return self.passes[key].get(recipe.pooling)
 
@@ -90,6 +92,11 @@ class Encodings:
         units = together / np.linalg.norm(together, axis=1, keepdims=True)
         alone = [self.vector(self.reference, index) for index in range(len(units))]
         return max(LEAST_FLOOR, ROOM * max(map(distance, units, alone)))
+
+
+def _of_pixels(recipe: Recipe) -> Recipe:
+    """Returns a recipe without what its network does: equal for recipes with the same inputs."""
+    return dataclasses.replace(recipe, pooling="", precision="", gelu="", positions="")
 
 
 def knows_steps(encoder: Encoder) -> bool:
@@ -116,8 +123,8 @@ def find_causes(encoder: Encoder, files: Sequence[bytes], served: Floats, *, flo
     log.info("steps of %s: %s", encoder.name, described(encodings.reference))
 
     def on_step(recipe: Recipe, distance: float) -> None:
-        found = [words(axis, getattr(recipe, axis)) for axis in recipe.differences(encodings.reference)]
-        log.info("%d encodings: mean 1 − cosine %.2g %s", len(encodings.passes), distance, ", ".join(found))
+        steps = [words(axis, getattr(recipe, axis)) for axis in recipe.differences(encodings.reference)]
+        log.info("%d encodings: mean 1 − cosine %.2g %s", len(encodings.passes), distance, ", ".join(steps))
 
     search = Search(
         encodings.vector, encodings.key, units, encodings.reference, encodings.axes, floor, on_step,

@@ -54,15 +54,15 @@ def distance_between(reference: ArrayLike, served: ArrayLike) -> Distance:
     ranked = [
         search(stacks[query], np.arange(count), Gallery.of(stacks[index]), count=max(2, kept)) for query, index in pairs
     ]
-    near = [found.positions[:, :kept] for found in ranked]
+    near = [ranking.positions[:, :kept] for ranking in ranked]
     rows = tuple(
         {
             "queries": pair[0],
             "index": pair[1],
-            "recall@1": float((found.rank == 1).mean()),
+            "recall@1": float((ranking.rank == 1).mean()),
             "neighbours": float((positions[:, :, None] == near[0][:, None]).any(axis=2).mean()),
         }
-        for pair, found, positions in zip(pairs, ranked, near, strict=True)
+        for pair, ranking, positions in zip(pairs, ranked, near, strict=True)
     )
     margins = ranked[0].others[:, 0] - (ranked[0].others[:, 1] if count > 2 else -np.inf)
     moved = np.any([positions[:, 0] != near[0][:, 0] for positions in near], axis=0) & (margins > TIE)

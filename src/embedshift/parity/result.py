@@ -1,6 +1,5 @@
 """`Parity`: what separates two stacks and why, as a sentence, a table, a picture, JSON, JUnit XML and Markdown."""
 
-import html
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import polars as pl
 from embedshift.config import Json
 from embedshift.parity.distance import ROUNDING, Distance
 from embedshift.study.markdown import escaped, printable, table
+from embedshift.study.shown import Shown
 
 if TYPE_CHECKING:
     from embedshift.parity.causes import Causes
@@ -20,8 +20,8 @@ COLUMNS: dict[str, Any] = {"distance_before": pl.Float64, "distance_after": pl.F
 TURNED = 0.999
 
 
-@dataclass(frozen=True, eq=False)
-class Parity:
+@dataclass(frozen=True, eq=False, repr=False)
+class Parity(Shown):
     """What separates a served stack from a reference, and why.
 
     `causes` are alterations of the reference, or `backwards` of the served stack; None = not looked for. A reference
@@ -127,7 +127,7 @@ class Parity:
 
     def to_markdown(self) -> str:
         """Returns a summary for a pull request."""
-        rows = [[str(row[0]), escaped(row[1]), *(f"{value:.3g}" for value in row[2:])] for row in self.table().rows()]
+        rows = [[escaped(cell) for cell in row] for row in self._table().rows()]
         parts = [f"### {escaped(self.verdict)}", escaped(self.sentence), table(self.table().columns, rows)]
         return "\n\n".join(parts[: 3 if rows else 2]) + "\n"
 
@@ -140,6 +140,10 @@ class Parity:
         result.text = printable(f"{self.verdict}. {self.sentence}")
         return ET.tostring(suite, encoding="unicode", xml_declaration=True)
 
-    def _repr_html_(self) -> str:
-        words = f"<p>{html.escape(self.verdict)}</p><p>{html.escape(self.sentence)}</p>"
-        return words + ("" if self.table().is_empty() else self.table()._repr_html_())
+    def _lines(self) -> list[str]:
+        return [self.verdict, self.sentence]
+
+    def _table(self) -> pl.DataFrame:
+        """The table as text: its distances span many powers of ten."""
+        rows = [[str(row[0]), row[1], *(f"{value:.3g}" for value in row[2:])] for row in self.table().rows()]
+        return pl.DataFrame(rows, schema=dict.fromkeys(self.table().columns, pl.String), orient="row")

@@ -58,7 +58,7 @@ class Search:
         recipe = self._descend(start, self.screen, functools.partial(self._global_proposals, likely=LIKELY))
         if self.distance(recipe, self.screen) > self.floor:  # a step that was taken at once may have led astray
             patient = self._descend(start, self.screen, self._global_proposals)
-            recipe = min(recipe, patient, key=lambda found: self.distance(found, self.screen))
+            recipe = min(recipe, patient, key=lambda candidate: self.distance(candidate, self.screen))
         recipe = self._descend(recipe, self.everything, self._local_proposals)
         while True:
             limit = IDLE * max(self.distance(recipe, self.everything), self.floor)

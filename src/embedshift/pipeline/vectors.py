@@ -126,6 +126,6 @@ def _suite(source: VectorSource) -> Suite:
     inspections: dict[str, Inspection] = {}
     for folder in written.folders:
         digests = {image_id: image.files[folder] for image_id, image in written.images.items()}
-        found = files_hash(digests)
-        inspections[folder] = Inspection(bytes_hash=found, count=len(digests), missing=0, stretched=0, first=None)
+        content, count = files_hash(digests), len(digests)
+        inspections[folder] = Inspection(bytes_hash=content, count=count, missing=0, stretched=0, first=None)
     return Suite([inspected(variant, inspections, written.draws) for variant in written_variants(written)])
