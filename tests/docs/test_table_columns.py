@@ -5,10 +5,10 @@ import re
 import pytest
 
 from embedshift.augmentations import load_suite
-from embedshift.questions.heads import named, tokens
+from embedshift.questions.heads import tables as heads
 from embedshift.questions.maps import tables as maps
 from embedshift.questions.text import search as text_search
-from embedshift.questions.text import zero_shot
+from embedshift.questions.text import tables as text
 from embedshift.questions.variance import tables as variance
 from embedshift.questions.whitening import tables as whitening
 from embedshift.questions.worst_case import tables as worst
@@ -23,12 +23,12 @@ PAGE = (ROOT / "docs" / "reference" / "tables.md").read_text().partition("## Que
 SQUARE = ("pairwise", "directions", "directions_of_images")
 # Tables that no made study has, by what they are made of.
 DECLARED = {
-    "head_words": named.SCHEMA,
-    "head_tokens": tokens.SCHEMA,
+    "head_words": heads.WORDS_SCHEMA,
+    "head_tokens": heads.TOKENS_SCHEMA,
     "maps": maps.MAPS,
     "map_trust": maps.TRUST,
     "text_search": text_search.SCHEMA,
-    "zero_shot": zero_shot.SCHEMA,
+    "zero_shot": text.CLASSES_SCHEMA,
     "variance": variance.SCHEMA,
     "whitening": whitening.SCHEMA,
     "worst": worst.WORST_SCHEMA,

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 from matplotlib.colors import Normalize
 
-from embedshift.questions.heads import arrays, bank, details, figures, token_maps, weighted
+from embedshift.questions.heads import arrays, bank, figures, weighted
 from embedshift.questions.heads import section as section_module
 from embedshift.questions.heads import textspan as textspan_module
 from embedshift.questions.heads.arrays import ContributionArrays
@@ -15,7 +15,7 @@ def test_bank_read_bank():
 
 
 def test_details_place_of():
-    assert details.head_name(12, "3") == "block 12, head 3"
+    assert section_module.head_name(12, "3") == "block 12, head 3"
 
 
 def test_figures_parts_of():
@@ -73,7 +73,7 @@ def test_textspan_textspan():
 
 
 def test_token_maps_coloured():
-    assert token_maps.coloured(np.array([[-1.0, 0.0, 1.0]]), Normalize(-1, 1)).tolist() == [
+    assert figures.coloured(np.array([[-1.0, 0.0, 1.0]]), Normalize(-1, 1)).tolist() == [
         [[5, 48, 97], [247, 246, 246], [103, 0, 31]]
     ]
 

@@ -8,10 +8,9 @@ import pytest
 
 from embedshift import EmbedshiftError
 from embedshift.figures import FIGURES, FigureInput
-from embedshift.questions.heads.details import words_of
-from embedshift.questions.heads.named import head_words
+from embedshift.questions.heads.section import words_of
+from embedshift.questions.heads.tables import head_tokens, head_words
 from embedshift.questions.heads.textspan import textspan
-from embedshift.questions.heads.tokens import head_tokens
 from support.headed import detailed, headed
 from support.synthetic import make_study
 

@@ -8,7 +8,7 @@ import torch
 import embedshift
 from embedshift.augmentations import ORIGINAL
 from embedshift.figures import FIGURES, FigureInput
-from embedshift.questions.heads.token_maps import maps_of, shown_of
+from embedshift.questions.heads.figures import maps_of, shown_of
 from embedshift.statistics.vectors import unit
 from embedshift.store.redraw import redraw
 from support import studies

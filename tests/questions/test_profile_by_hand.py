@@ -3,21 +3,20 @@
 import numpy as np
 import polars as pl
 
-from embedshift.questions.profile import bars
-from embedshift.questions.profile import radar as radar_module
+from embedshift.questions.profile import figures
 from embedshift.questions.profile import section as section_module
 
 
 def test_bars_span():
-    assert bars.span(np.array([0.5, np.nan])) == (0.0, 1.0)
+    assert figures.span(np.array([0.5, np.nan])) == (0.0, 1.0)
 
 
 def test_radar_closed():
-    assert radar_module.closed(np.array([1.0, 2.0])).tolist() == [1.0, 2.0, 1.0]
+    assert figures.closed(np.array([1.0, 2.0])).tolist() == [1.0, 2.0, 1.0]
 
 
 def test_radar_innermost():
-    assert radar_module.innermost(np.array([0.56, 0.9])) == 0.4
+    assert figures.innermost(np.array([0.56, 0.9])) == 0.4
 
 
 def test_section_variance_fractions():

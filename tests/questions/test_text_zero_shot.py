@@ -8,7 +8,7 @@ from scipy.stats import binomtest
 import embedshift
 from embedshift import EmbedshiftError
 from embedshift.questions.text.measure import zero_shot_flip, zero_shot_margin
-from embedshift.questions.text.zero_shot import zero_shot
+from embedshift.questions.text.tables import zero_shot
 from embedshift.statistics.intervals import mean_interval, proportion_interval
 from embedshift.statistics.sample import estimates_from_values, gather
 from support import studies

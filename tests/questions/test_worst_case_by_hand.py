@@ -2,13 +2,12 @@
 
 import numpy as np
 
-from embedshift.questions.worst_case import pictures as pictures_module
 from embedshift.questions.worst_case import section as section_module
 
 
 def test_pictures_difference():
     grey = np.full((1, 1, 3), 100, np.uint8)
-    assert pictures_module.difference(grey + 4, grey).ravel().tolist() == [192, 192, 192]
+    assert section_module.difference(grey + 4, grey).ravel().tolist() == [192, 192, 192]
 
 
 def test_section_budget():

@@ -1,5 +1,202 @@
-"""Figures 4b, 4c, 7 and 9, and the ruler."""
+"""Figures 4b, 4c, 7 and 9, distances of embeddings, and 15, the ruler from the unchanged image to another one."""
 
-from embedshift.questions.embedding import distances, ruler
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-__all__ = ["distances", "ruler"]
+from embedshift.arrays import Values
+from embedshift.errors import EmbedshiftError
+from embedshift.figures import scale
+from embedshift.figures.base import FigureInput, figure
+from embedshift.figures.labels import Peak, label_peaks
+from embedshift.figures.matrix import cells, colour_bar, column_width
+from embedshift.figures.style import INK, MUTED, column_names, halo, human, metric_label, new_figure, number, verbatim
+from embedshift.statistics.density import density
+from embedshift.statistics.intervals import LEAST_IMAGES
+from embedshift.statistics.summary import COSINE
+from embedshift.store.reader import draw_ids
+
+SAMPLE = 50
+
+
+@figure("l2_density")
+def l2_density(data: FigureInput, title: str) -> Figure:
+    """Filled kernel density of the L2 distance per augmentation, with its name at the peak."""
+    samples = {name: data.values(name, "l2_distance") for name in data.augmentations}
+    curves = {name: density(values, low=0.0) for name, values in samples.items()}
+    spikes = {name: values[0] for name, values in samples.items() if len(values) and curves[name] is None}
+    note = "Gaussian kernel, Scott's bandwidth" + ("; dashed: all values are equal" if spikes else "")
+    figure = new_figure(data.caption(note), 8, 4.3 + 0.12 * max(0, len(samples) - 9), title)
+    axes = figure.subplots()
+    peaks: list[Peak] = []
+    for name, curve in curves.items():
+        if curve is not None:
+            colour, top = data.colours[name], int(np.argmax(curve[1]))
+            axes.fill_between(*curve, color=colour, alpha=0.22, linewidth=0)
+            axes.plot(*curve, color=colour, linewidth=1.4, label=name)
+            peaks.append(Peak(float(curve[0][top]), float(curve[1][top]), name, colour))
+    highest = max((peak.y for peak in peaks), default=1.0)
+    for name, value in spikes.items():
+        axes.plot([value, value], [0, highest], color=data.colours[name], linewidth=1.4, linestyle="--", label=name)
+        peaks.append(Peak(float(value), highest, name, data.colours[name]))
+    # Room above the peaks for their names.
+    axes.set_ylim(0, highest * (1.12 + 0.01 * len(peaks)))
+    axes.set_xlim(left=0)
+    axes.set_xlabel(f"{metric_label('l2_distance')}, in the encoder's own units")
+    axes.set_ylabel("density, per unit of distance")
+    if len(spikes) == len(peaks):
+        axes.set_yticks([])
+    label_peaks(axes, peaks)
+    return figure
+
+
+@figure("cosine_histogram")
+def cosine_histogram(data: FigureInput, title: str) -> Figure:
+    """Histogram and kernel density of the cosine similarity per augmentation, with mean and sd in the legend."""
+    note = "bars: histogram; line: Gaussian kernel density; dotted: mean; each row has its own vertical scale"
+    height = 0.9 + 0.46 * max(3, len(data.augmentations))
+    figure = new_figure(data.caption(note), 8, height, title)
+    rows = figure.subplots(len(data.augmentations), sharex=True, squeeze=False)[:, 0]
+    lowest = 1.0
+    for axes, (name, colour) in zip(rows, data.colours.items(), strict=True):
+        values = data.values(name, "cosine_similarity")
+        _histogram(axes, values, colour)
+        lowest = min(lowest, float(values.min(initial=1.0)))
+        mean = float(values.mean()) if len(values) else np.nan
+        sd = float(values.std(ddof=1)) if len(values) > 1 else np.nan
+        handle = axes.fill_between([], [], color=colour, alpha=0.6, linewidth=0)
+        label = f"{human(name)}\nmean {number(mean)}, sd {number(sd)}"
+        axes.legend([handle], [label], loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=0.9, borderpad=0)
+        axes.set_yticks([])
+        axes.spines["left"].set_visible(False)
+        axes.set_ylim(bottom=0)
+        axes.tick_params(axis="x", length=3 if axes is rows[-1] else 0)
+    room = 0.02 * (1.0 - lowest) or 0.02
+    rows[-1].set_xlim(lowest - 2 * room, 1.0 + room)
+    rows[-1].set_xlabel(metric_label("cosine_similarity"))
+    rows[len(rows) // 2].set_ylabel("density of views")
+    return figure
+
+
+def _histogram(axes: Axes, values: Values, colour: str) -> None:
+    curve = density(values, low=-1.0, high=1.0)
+    if curve is None:
+        if len(values):
+            axes.plot([values[0]] * 2, [0, 1], color=colour, linewidth=2)
+        return
+    axes.hist(values, bins="auto", density=True, color=colour, alpha=0.35, linewidth=0)
+    axes.plot(*curve, color=colour, linewidth=1.4)
+    axes.axvline(float(values.mean()), color=MUTED, linewidth=1, linestyle=":")
+
+
+@figure("l2_bars")
+def l2_bars(data: FigureInput, title: str) -> Figure:
+    """Mean L2 distance per augmentation, the largest first, with a whisker of one sd to either side."""
+    means, sds = data.statistic("mean", "l2_distance"), data.statistic("sd", "l2_distance")
+    order = np.argsort(-np.nan_to_num(means, nan=-1.0), kind="stable")
+    names = [data.augmentations[index] for index in order]
+    means, sds = means[order], np.nan_to_num(sds[order])
+    note = "bar: mean; whisker: one standard deviation in each direction"
+    figure = new_figure(data.caption(note), 7, 0.9 + 0.3 * len(names), title)
+    axes = figure.subplots()
+    positions = np.arange(len(names))
+    axes.barh(positions, means, color=[data.colours[name] for name in names], height=0.7)
+    whiskers = axes.errorbar(means, positions, xerr=sds, fmt="none", ecolor=INK, elinewidth=1, capsize=3)
+    for part in (*whiskers[1], *whiskers[2]):
+        part.set_path_effects(halo())
+    longest = float(np.nanmax(means + sds, initial=0.0)) or 1.0
+    for position, mean, sd in zip(positions, means, sds, strict=True):
+        end = 0.0 if np.isnan(mean) else mean + sd
+        axes.text(
+            float(end) + 0.012 * longest, float(position), "n/a" if np.isnan(mean) else f"{mean:.3g}", va="center"
+        )
+    axes.set_yticks(positions, [human(name) for name in names])
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_xlim(0, longest * 1.12)
+    axes.set_xlabel(f"mean {metric_label('l2_distance')}, in the encoder's own units")
+    return figure
+
+
+@figure("sample_heatmap")
+def sample_heatmap(data: FigureInput, title: str) -> Figure:
+    """Cosine similarity of 50 images drawn by the study's seed, by augmentation; the mean over the draws."""
+    images = data.rows.filter(pl.col("view") == data.augmentations[0]).select(pl.col("image_id").unique()).collect()
+    ids = draw_ids(images["image_id"], SAMPLE, data.seed)
+    means = (
+        data.rows.filter(pl.col("image_id").is_in(ids) & pl.col("view").is_in(data.augmentations))
+        .group_by("image_id", "view")
+        .agg(pl.col("cosine_similarity").fill_nan(None).mean())
+        .collect()
+    )
+    mean_by_cell = {(image, view): value for image, view, value in means.iter_rows()}
+    values = np.array(
+        [[mean_by_cell.get((image, name)) for name in data.augmentations] for image in ids], dtype=np.float64
+    )
+    inches = column_width(len(data.augmentations)) * 0.9
+    note = f"{len(ids)} images drawn by seed {data.seed}" + (", mean over the draws" if data.draws > 1 else "")
+    width = inches * len(data.augmentations) + 3.2
+    height = max(0.155 * len(ids), 1.6) + column_names(data.augmentations, inches)[2] + 0.9
+    figure = new_figure(data.caption(note), width, height, title)
+    axes = figure.subplots()
+    rows = [verbatim(data.reader.naming.image(image), 34) for image in ids]
+    mesh = cells(axes, values, rows, data.augmentations, inches, linewidth=0.4)
+    axes.tick_params(axis="y", labelsize=6.5)
+    colour_bar(figure, mesh, axes, metric_label("cosine_similarity"), aspect=40)
+    return figure
+
+
+def has_relative_shift(data: FigureInput) -> bool:
+    """Returns whether different images give a scale."""
+    return bool(np.isfinite(data.statistic("relative_shift", COSINE)).any())
+
+
+def has_ruler(data: FigureInput) -> bool:
+    """Returns whether there is a scale, and augmentations are not selected levels near one relative shift."""
+    return has_relative_shift(data) and not data.shows_one_level
+
+
+@figure("ruler", section=True, is_available=has_ruler)
+def ruler(data: FigureInput, title: str) -> Figure:
+    """One dot per augmentation with its interval, the furthest on top; lines at 0, the nearest other image, and 1."""
+    if not has_relative_shift(data):
+        raise EmbedshiftError(
+            "figure 'ruler': this study has no relative shift: too few images, or all as similar as equal ones"
+        )
+    relative_shift, low, high = (
+        data.statistic(name, COSINE) for name in ("relative_shift", "relative_shift_low", "relative_shift_high")
+    )
+    order = np.argsort(-np.nan_to_num(relative_shift, nan=-np.inf), kind="stable")
+    names = [data.augmentations[index] for index in order]
+    note = f"dot: mean relative shift; line: 95 % interval (bootstrap over {data.unit}s)"
+    if data.units < LEAST_IMAGES:
+        note = f"dot: mean relative shift; no interval below {LEAST_IMAGES} {data.unit}s"
+    drawn = new_figure(data.caption(note), 7.5, 1.6 + 0.27 * len(names), title)
+    axes = drawn.subplots()
+    for position, lines in scale.marks(nearest(data), scale.nearest_of(data.images)).items():
+        axes.axvline(position, color=MUTED, linewidth=0.9, linestyle="--", zorder=1)
+        axes.annotate(
+            "\n".join(lines), (position, 1), xytext=(0, 3), xycoords=("data", "axes fraction"),
+            textcoords="offset points", ha="center", va="bottom", color=MUTED, fontsize=7,
+        )  # fmt: skip
+    rows = np.arange(len(names))
+    axes.hlines(rows, low[order], high[order], color=INK, linewidth=1.2, zorder=2)
+    axes.scatter(relative_shift[order], rows, s=26, c=[data.colours[name] for name in names], zorder=3)
+    right = np.where(np.isnan(high), relative_shift, high)[order]
+    for row, end, value in zip(rows, right, relative_shift[order], strict=True):
+        if np.isfinite(value):
+            axes.annotate(number(value), (end, row), xytext=(6, 0), textcoords="offset points", va="center", fontsize=7)
+    axes.set_yticks(rows, [human(name) for name in names])
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_xlim(scale.ends(float(np.nanmin(low, initial=0.0)), float(np.nanmax(right, initial=0.0))))
+    axes.set_xlabel("relative shift: the shift as a fraction of the distance to another image")
+    return drawn
+
+
+def nearest(data: FigureInput) -> float | None:
+    """Returns the mean position of the nearest other image on the ruler; None if the study lacks it."""
+    cosine = scale.nearest_cosine(data.table("geometry"))
+    baselines = data.summary.filter(pl.col("metric") == COSINE)["baseline"].drop_nulls()
+    return None if cosine is None or baselines.is_empty() else (1.0 - cosine) / (1.0 - float(baselines[0]))

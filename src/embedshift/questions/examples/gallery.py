@@ -7,7 +7,6 @@ import polars as pl
 
 from embedshift.arrays import Pixels
 from embedshift.augmentations import ORIGINAL
-from embedshift.questions.examples.extremes import extremes
 from embedshift.report.images import address, heat, shrink, webp
 from embedshift.store.reader import Reader
 from embedshift.store.redraw import RedrawnImage, iter_redrawn
@@ -142,3 +141,20 @@ def _fitting_keys(encoded: Mapping[str, str], budget: int) -> Iterator[str]:
         total += len(picture)
         if total <= budget:
             yield key
+
+
+def extremes(rows: pl.LazyFrame, augmentation: str, *, count: int = 3) -> dict[str, list[str]]:
+    """Returns the images that one augmentation moved most, typically and least, by cosine similarity of draw 0."""
+    part = (
+        rows.filter((pl.col("view") == augmentation) & (pl.col("draw") == 0))
+        .select("image_id", pl.col("cosine_similarity").fill_nan(None))
+        .drop_nulls()
+        .collect()
+        .sort("cosine_similarity", "image_id")
+    )
+    ids = part["image_id"].to_list()
+    size = max(1, min(count, len(ids) // 3)) if ids else 0
+    most, least = ids[:size], ids[max(size, len(ids) - size) :][::-1]
+    middle = ids[size : len(ids) - len(least)]
+    start = max(0, (len(middle) - size) // 2)
+    return {"most": most, "typical": middle[start : start + size], "least": least}

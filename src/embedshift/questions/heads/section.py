@@ -1,18 +1,20 @@
 """The report's section on heads."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 
 from embedshift.config import Json
+from embedshift.figures import FigureInput
 from embedshift.questions.heads.arrays import contributions_of, furthest_first
 from embedshift.questions.heads.columns import MLP
-from embedshift.questions.heads.details import head_name, tokens_of, words_of
-from embedshift.report.numbers import MISSING, in_percent
+from embedshift.report.numbers import MISSING, in_percent, shorten
 from embedshift.report.section import PageInput, Part, Section
 from embedshift.statistics.summary import COSINE
 
-# Heads that a row names.
-NAMED = 3
+# Heads that a row names, and characters of a word that are shown.
+NAMED, LONGEST = 3, 60
 
 
 def section(page: PageInput) -> Section | None:
@@ -59,6 +61,40 @@ def is_clear(top: pl.DataFrame) -> str:
     if len(top) < 2 or top["ci_low"][0] is None or top["ci_high"][1] is None:
         return MISSING
     return "yes" if top["ci_low"][0] > top["ci_high"][1] else "no"
+
+
+def head_name(layer: object, head: object) -> str:
+    return f"block {layer}, head {head}"
+
+
+def words_of(data: FigureInput, rows: Sequence[Json]) -> list[Json]:
+    """Returns the words of the heads that the section's rows name, if they have any: `name`, `words`, `explained`."""
+    table = data.table("head_words")
+    if table is None:
+        return []
+    named = {head["name"] for row in rows for head in row["heads"]}
+    described: list[Json] = []
+    for (layer, head), part in table.group_by("layer", "head", maintain_order=True):
+        name = head_name(layer, head)
+        if name in named:
+            words = [shorten(word, LONGEST) for word in part["word"]]
+            described.append({"name": name, "words": words, "explained": in_percent(part["explained"][-1])[0]})
+    return described[::-1]
+
+
+def tokens_of(data: FigureInput, names: Sequence[str]) -> list[Json]:
+    """Returns for each augmentation how much attention to other tokens and other content carry, by `augmentation`."""
+    table = data.table("head_tokens")
+    if table is None:
+        return []
+    rows: list[Json] = []
+    for name in names:
+        row: Json = {"augmentation": name}
+        for term, contribution, low, high in table.filter(augmentation=name).drop("augmentation").iter_rows():
+            text, interval = in_percent(contribution, low, high)
+            row[term] = {"contribution": text, "interval": interval}
+        rows.append(row)
+    return rows
 
 
 TERMS = {

@@ -1,17 +1,66 @@
-"""The tables of heads: which heads and MLPs carry the shift of an augmentation, and the details."""
+"""The tables of heads: which heads and MLPs carry the shift of an augmentation, words for them, and by token."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 import polars as pl
 
-from embedshift.questions.heads.columns import HEADS, MLP, MLPS, SINGLE
-from embedshift.questions.heads.named import head_words
-from embedshift.questions.heads.tokens import head_tokens
-from embedshift.questions.heads.weighted import PARTS, contribution_intervals, length_of
+from embedshift.arrays import Values
+from embedshift.errors import UsageError
+from embedshift.questions.heads.columns import HEADS, MLP, MLPS, SINGLE, TOKENS
+from embedshift.questions.heads.textspan import covariances, textspan
+from embedshift.questions.heads.weighted import NUMBERS, contribution_intervals, length_of
 from embedshift.statistics.chunks import Rows, chunked
 from embedshift.statistics.intervals import LEAST_IMAGES
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
+
+HEADS_SCHEMA: dict[str, type[pl.DataType]] = {
+    "augmentation": pl.String,
+    "layer": pl.Int64,
+    "part": pl.String,
+    **dict.fromkeys(NUMBERS, pl.Float64),
+}
+WORDS_SCHEMA: dict[str, type[pl.DataType]] = {
+    **dict.fromkeys(("layer", "head", "rank"), pl.Int64),
+    "word": pl.String,
+    "explained": pl.Float64,
+}
+TOKENS_SCHEMA: dict[str, type[pl.DataType]] = {
+    **dict.fromkeys(("augmentation", "term"), pl.String),
+    **dict.fromkeys(NUMBERS, pl.Float64),
+}
+
+
+def head_tokens(rows: Rows, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
+    """Returns for each augmentation how much of its mean shift the last block's attention carries, by reason."""
+    tables = [
+        pl.DataFrame({"augmentation": name, "term": [*TOKENS], **numbers})
+        for name, numbers in contribution_intervals(rows, augmentations, [*TOKENS.values()], _terms, seed=seed)
+    ]
+    return pl.concat([pl.DataFrame(schema=TOKENS_SCHEMA), *tables]).fill_nan(None)
+
+
+def _terms(tokens: Values) -> Values:
+    """Sums both lists side by side `[b, draws, 2 * T]` to `[b, draws, 2]`."""
+    return np.asarray(tokens.reshape(*tokens.shape[:2], len(TOKENS), -1).sum(axis=3))
+
+
+def head_words(sums: Mapping[str, Values], bank: Sequence[str], depth: int) -> pl.DataFrame:
+    """Returns at most five words for each head of the last blocks."""
+    if float(sums.get("images", 0)) < LEAST_IMAGES or "texts" not in sums:
+        return pl.DataFrame(schema=WORDS_SCHEMA)
+    texts, head_covariances = sums["texts"], covariances(sums)
+    if texts.ndim != 4 or texts.shape[:2] != head_covariances.shape[:2] or texts.shape[2] != len(bank):
+        raise UsageError(f"its shards do not fit its bank of {len(bank)} texts; run the study again")
+    blocks, heads = texts.shape[:2]
+    rows = [
+        (depth - blocks + block + 1, head, rank, bank[pick.text], pick.explained)
+        for block in range(blocks)
+        for head in range(heads)
+        for rank, pick in enumerate(textspan(head_covariances[block, head], texts[block, head]), start=1)
+    ]
+    return pl.DataFrame(rows, schema=WORDS_SCHEMA, orient="row")
 
 
 def heads(rows: Rows, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
@@ -25,8 +74,8 @@ def heads(rows: Rows, augmentations: Sequence[str], *, seed: int) -> pl.DataFram
         # The order of the columns is that of the parts; the sort is stable.
         parts.append(part.sort("layer", maintain_order=True))
     if not parts:
-        return pl.DataFrame(schema=PARTS)
-    return pl.concat(parts).select(pl.col(name).cast(kind) for name, kind in PARTS.items()).fill_nan(None)
+        return pl.DataFrame(schema=HEADS_SCHEMA)
+    return pl.concat(parts).select(pl.col(name).cast(kind) for name, kind in HEADS_SCHEMA.items()).fill_nan(None)
 
 
 def _parts(rows: pl.LazyFrame) -> list[tuple[int, str]]:

@@ -12,13 +12,6 @@ from embedshift.statistics.ratios import ratio_interval
 from embedshift.statistics.summary import COSINE
 
 NUMBERS = ("contribution", "ci_low", "ci_high")
-# Of the tables whose rows are parts of the encoder.
-PARTS: dict[str, type[pl.DataType]] = {
-    "augmentation": pl.String,
-    "layer": pl.Int64,
-    "part": pl.String,
-    **dict.fromkeys(NUMBERS, pl.Float64),
-}
 
 
 def contribution_intervals(

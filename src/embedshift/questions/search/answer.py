@@ -1,16 +1,21 @@
 """The question's answer on the first screen: how often a search finds the original first."""
 
+import functools
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import polars as pl
 
+from embedshift.augmentations import ORIGINAL
 from embedshift.config import BUNDLED, Json
-from embedshift.questions.search.near import near_duplicates
 from embedshift.questions.search.settings import settings
 from embedshift.report.numbers import in_percent
 from embedshift.report.section import Answer, PageInput
 from embedshift.statistics.duplicates import rule_in_words
+from embedshift.statistics.near import components, near_cosine
+from embedshift.statistics.summary import COSINE
+from embedshift.store.reader import Reader
 
 RECALL = "recall@1"
 # A search misses few if recall is above it, and more than it finds if recall is below it, with the whole interval.
@@ -19,6 +24,8 @@ SAFE, HALF = 0.95, 0.5
 CHANCE = 0.01
 # Fewer images, all of them found, have an interval that begins below `SAFE`.
 LEAST_SAFE = math.ceil(math.log(0.025) / math.log(SAFE))
+# Images whose pairs are compared, and the fraction of them from which the page speaks of near-duplicates.
+COMPARED, SIZEABLE = 2_000, 0.05
 
 
 def answer(page: PageInput) -> Answer | None:
@@ -79,3 +86,21 @@ def _formatted(rows: Sequence[Json]) -> Json:
     if low is not None:
         low, high = min(row["ci_low"] for row in rows), max(row["ci_high"] for row in rows)
     return {"names": [row["augmentation"] for row in rows], "recall": in_percent(rows[0]["value"], low, high)}
+
+
+@functools.lru_cache(maxsize=1)
+def near_duplicates(reader: Reader) -> Json | None:
+    """Returns how many images have a near-duplicate in another group, and in how many groups; None if few have."""
+    summary = reader.table("summary")
+    cosines = None if summary is None else summary.filter(metric=COSINE)
+    if cosines is None or cosines["baseline"].is_null().any() or not reader.info.has_vectors:
+        return None
+    least = near_cosine(cosines["median"], cosines["baseline"][0])
+    vectors = reader.rows().filter(pl.col("view") == ORIGINAL).select("embedding").head(COMPARED).collect()
+    labels = components(reader.vectors(vectors), least)
+    units = np.arange(len(labels)) if reader.units is None else reader.units[: len(labels)]
+    joined = np.bincount(np.unique(np.stack([labels, units], axis=1), axis=0)[:, 0]) > 1
+    images = int(joined[labels].sum())
+    if images < SIZEABLE * len(labels):
+        return None
+    return {"images": images, "of": len(labels), "groups": int(joined.sum()), "least": least}

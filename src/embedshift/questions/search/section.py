@@ -6,8 +6,13 @@ import polars as pl
 
 from embedshift.augmentations import ORIGINAL
 from embedshift.config import Json
-from embedshift.questions.search.answer import answer, found_duplicates, recall_summary, searched_images
-from embedshift.questions.search.near import near_duplicates
+from embedshift.questions.search.answer import (
+    answer,
+    found_duplicates,
+    near_duplicates,
+    recall_summary,
+    searched_images,
+)
 from embedshift.questions.search.recall import AUC, KS, MRR, OVERLAP, RECALLS
 from embedshift.questions.search.returned import RANKS, rank_fractions, search_mistakes
 from embedshift.questions.search.thumbnails import Key, Thumbnails, thumbnails

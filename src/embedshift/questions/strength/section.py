@@ -10,7 +10,7 @@ from embedshift.augmentations.family import FAMILIES
 from embedshift.config import Json
 from embedshift.figures.style import human
 from embedshift.questions.strength.answer import answer, tolerances_of
-from embedshift.questions.strength.standard import MEAN, corruptions_of
+from embedshift.questions.strength.tables import MEAN, corruptions_of
 from embedshift.report.numbers import MISSING, fixed, with_interval
 from embedshift.report.section import PageInput, Part, Section
 from embedshift.statistics.families import MeasuredFamily

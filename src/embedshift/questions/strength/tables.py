@@ -1,13 +1,16 @@
 """The tables `strength`, `tolerance` and `corruption`: how far changes move the embedding, level by level."""
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
 
+from embedshift.arrays import Values
+from embedshift.augmentations.corruptions import STANDARD
 from embedshift.errors import UsageError
-from embedshift.questions.strength.standard import MEAN, corruptions_of, mean_weights
 from embedshift.statistics.baselines import relative_shifts
+from embedshift.statistics.families import MeasuredFamily
 from embedshift.statistics.intervals import simultaneous_intervals
 from embedshift.statistics.summary import COSINE, measured
 from embedshift.statistics.tolerance import missed_tolerances, relative_shift_tolerances
@@ -15,6 +18,9 @@ from embedshift.store.baselines import baselines, chunk_sizes
 from embedshift.store.reader import Reader
 from embedshift.store.table import Rules, Table
 
+MEAN = "mean"
+# The unit of families that are corruptions: they have no other strength.
+UNIT = "severity"
 NUMBERS = ("mean", "ci_low", "ci_high", "relative_shift", "relative_shift_low", "relative_shift_high")
 STRENGTH_SCHEMA: dict[str, type[pl.DataType]] = {
     "family": pl.String,
@@ -94,6 +100,20 @@ def corruption(reader: Reader) -> pl.DataFrame:
     position = {name: position for position, (name, _) in enumerate(names)}
     order = pl.col("corruption").replace_strict(position, return_dtype=pl.Int64)
     return table.sort(order, pl.col("severity").is_null(), "severity", maintain_order=True)
+
+
+def corruptions_of(families: Sequence[MeasuredFamily]) -> list[MeasuredFamily]:
+    return [family for family in families if family.unit == UNIT]
+
+
+def mean_weights(corruptions: Sequence[MeasuredFamily]) -> Values:
+    """Returns weights for means over C corruptions at V severities in total, `[V, C]` or `[V, C + 1]`."""
+    counts = [len(family.views) for family in corruptions]
+    by_corruption: Values = np.repeat(np.eye(len(counts)), counts, axis=0) / np.repeat(counts, counts)[:, None]
+    counted = np.array([family.name in STANDARD for family in corruptions], np.float64)
+    if not counted.any():
+        return by_corruption
+    return np.hstack([by_corruption, by_corruption @ (counted / counted.sum())[:, None]])
 
 
 def _summary(reader: Reader) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""The tables of a study with texts; here `words` and `word_test`: whether a shift points to its own word."""
+"""The tables of a study with texts: whether a shift points to its own word, and whether views keep their class."""
 
 import functools
 from collections.abc import Iterator, Sequence
@@ -9,11 +9,10 @@ import polars as pl
 from embedshift.arrays import Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.questions.text.search import text_search
-from embedshift.questions.text.zero_shot import zero_shot
 from embedshift.statistics import chunks
 from embedshift.statistics.chunks import Rows, chunked
-from embedshift.statistics.intervals import mean_interval, simultaneous_intervals
-from embedshift.statistics.layout import list_parts
+from embedshift.statistics.intervals import mean_interval, proportion_interval, simultaneous_intervals
+from embedshift.statistics.layout import blocks, list_parts, side_by_side, sums_and_counts
 from embedshift.statistics.sample import Estimates, gather
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
@@ -34,6 +33,12 @@ TEST_SCHEMA: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("own", "own_low", "own_high", "others", "difference", "low", "high"), pl.Float64),
     "significant": pl.Boolean,
     "p_value": pl.Float64,
+}
+CLASS_NUMBERS = ("agreement", "ci_low", "ci_high", "margin_before", "margin", "margin_low", "margin_high")
+CLASSES_SCHEMA: dict[str, type[pl.DataType]] = {
+    "augmentation": pl.String,
+    "n": pl.Int64,
+    **dict.fromkeys(CLASS_NUMBERS, pl.Float64),
 }
 
 
@@ -131,6 +136,35 @@ def _permuted(square: Values, seed: int) -> dict[str, float]:
         "others": float((square.sum() - diagonal) / (size * size - size)),
         "p_value": (1 + reached) / (1 + PERMUTATIONS),
     }
+
+
+def zero_shot(rows: Rows, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
+    """Returns the agreement of views with their originals on the class, and the lead of that class."""
+    study = chunked(rows)
+    order = study.order
+    if not order.images:
+        return pl.DataFrame(schema=CLASSES_SCHEMA)
+
+    def parts() -> Iterator[tuple[Values, Values]]:
+        measured = ["zero_shot_flip", "zero_shot_margin_shift"]
+        for block in blocks(study.all_rows.select(*measured, "zero_shot_margin"), len(order.views)):
+            before = order.values(block, ORIGINAL, ["zero_shot_margin"])
+            views = (order.values(block, name, measured) for name in augmentations)
+            yield side_by_side(sums_and_counts(_agreement_and_margins(values, before)) for values in views)
+
+    sample = gather(parts(), together=False, units=study.units)
+    agreement, before, margin = (sample.columns(range(start, 3 * len(augmentations), 3)) for start in range(3))
+    ends = mean_interval(margin, seed=seed, low=-2.0, high=2.0)
+    numbers = (agreement.mean, *proportion_interval(agreement), before.mean, margin.mean, *ends)
+    columns = {"augmentation": augmentations, "n": agreement.counts.astype(np.int64)}
+    return pl.DataFrame(columns | dict(zip(CLASS_NUMBERS, numbers, strict=True)), schema=CLASSES_SCHEMA).fill_nan(None)
+
+
+def _agreement_and_margins(values: Values, before: Values) -> Values:
+    """Converts flips and shifts of margins `[b, draws, 2]` to agreement, margin of the original, margin of the view."""
+    flips, shifts = values[..., 0], values[..., 1]
+    margin = before[..., 0] + shifts
+    return np.stack([1 - flips, margin - shifts, margin], axis=-1)
 
 
 def phrases(reader: Reader) -> dict[str, str]:

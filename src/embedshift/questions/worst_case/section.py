@@ -1,20 +1,29 @@
 """The report's section on the worst case within a budget: relative shifts by eps, controls, purifiers, and images."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from markupsafe import Markup
 
+from embedshift.arrays import Pixels
+from embedshift.augmentations import ORIGINAL
 from embedshift.config import Json
 from embedshift.questions.worst_case.columns import NATURAL
-from embedshift.questions.worst_case.pictures import pictures
+from embedshift.report.images import address, shrink, webp
 from embedshift.report.numbers import MISSING, decimals, fixed, with_interval
 from embedshift.report.section import PageInput, Part, Section
 from embedshift.sources.attacked import AttackRecord, read_attack_record
 from embedshift.statistics.summary import COSINE
+from embedshift.store.reader import Reader
+from embedshift.store.redraw import RedrawnImage, iter_redrawn
 
 # Columns of the table of purifiers.
 PURIFIED = ("clean", "before", "after", "recovered")
+# How many images, variants of each, pixels of a side; and characters of all `data:` addresses together.
+IMAGES, VARIANTS, SIDE, BYTES = 2, 3, 224, 400_000
+# The factor by which differences are enlarged, around mid grey.
+TIMES = 16
 
 
 def section(page: PageInput) -> Section | None:
@@ -101,6 +110,41 @@ def _cosine(value: float | None, low: float | None, high: float | None) -> tuple
         return fixed(value, 3), MISSING
     places = max(3, decimals(low, high))
     return fixed(value, places), f"{fixed(low, places)} to {fixed(high, places)}"
+
+
+def difference(picture: Pixels, original: Pixels) -> Pixels:
+    return np.asarray(np.clip(128 + TIMES * (picture.astype(np.int64) - original), 0, 255), np.uint8)
+
+
+def pictures(reader: Reader, variants: Sequence[str]) -> list[Json]:
+    rows, size = list[Json](), 0
+    shown = variants[:VARIANTS]
+    if not shown or not reader.shows_images:
+        return rows
+    ids = reader.sample_ids(IMAGES)
+    for image_id, image in iter_redrawn(reader, ids, dict.fromkeys(ids, shown)):
+        if isinstance(image, str):
+            continue
+        name, panels = reader.naming.image(image_id), list[Json]()
+        for title, picture in _titled(image, shown):
+            data_address = address(webp(shrink(picture, SIDE), 60), "image/webp")
+            size += len(data_address)
+            if size > BYTES:
+                break
+            panels.append({"title": title, "address": data_address, "alt": f"{title}: {name}"})
+        rows.append({"image_id": name, "places": panels})
+    return rows
+
+
+def _titled(image: RedrawnImage, variants: Sequence[str]) -> list[tuple[str, Pixels]]:
+    """Returns the original, and each variant with its difference."""
+    original = image.views[ORIGINAL]
+    titled = [(ORIGINAL, original)]
+    for name in variants:
+        if name in image.views:
+            titled.append((name, image.views[name]))
+            titled.append((f"{name}: difference × {TIMES}", difference(image.views[name], original)))
+    return titled
 
 
 TERMS = {
