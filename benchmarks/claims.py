@@ -15,12 +15,11 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from embedshift.questions.claims.evidence import gather
 from embedshift.questions.claims.tables import verdicts
 from machine import describe_machine
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from support.claims_simulated import OF_MEANS, OF_THE_REST, exchangeable, ordered, true_claims, unequal
+from support.claims_simulated import OF_MEANS, OF_THE_REST, exchangeable, gather, ordered, true_claims, unequal
 
 HOLDS, FAILS = "holds", "does not hold"
 # Strengths of what is true, in sd of the paired difference → the repetitions are divided by.

@@ -6,6 +6,7 @@ from embedshift.questions.claims import contrasts, means, paper, support, trees,
 from embedshift.questions.claims import evidence as evidence_module
 from embedshift.questions.claims import ranks as ranks_module
 from embedshift.questions.claims import section as section_module
+from support.claims_simulated import gather
 
 
 def test_contrasts_contrasts_all_above():
@@ -45,13 +46,13 @@ def test_evidence_distance():
 
 
 def test_evidence_evidence_means():
-    assert evidence_module.gather([{("l2_distance", "blur"): np.array([[1.0], [3.0]])}]).means(
-        [("l2_distance", "blur")]
-    ).tolist() == [2.0]
+    assert gather([{("l2_distance", "blur"): np.array([[1.0], [3.0]])}]).means([("l2_distance", "blur")]).tolist() == [
+        2.0
+    ]
 
 
 def test_evidence_gather():
-    evidence = evidence_module.gather([{("l2_distance", "blur"): np.array([[1.0], [3.0]])}])
+    evidence = gather([{("l2_distance", "blur"): np.array([[1.0], [3.0]])}])
     assert round(evidence.means([("sd", "l2_distance", "blur")]).item(), 4) == 1.4142
 
 

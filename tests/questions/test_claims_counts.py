@@ -8,12 +8,13 @@ from scipy.stats import binom, rankdata
 
 from embedshift.questions.claims.bootstrap import Bootstrap
 from embedshift.questions.claims.counts import MostAltered, Rank
-from embedshift.questions.claims.evidence import Evidence, gather
+from embedshift.questions.claims.evidence import Evidence
 from embedshift.questions.claims.paper import paper_claims
 from embedshift.statistics import sample
 from embedshift.statistics.baselines import Baseline, unit_pairs
 from embedshift.statistics.resamples import weights
 from support import studies
+from support.claims_simulated import gather
 from support.claims_world import NAMES, table_of, world
 from support.matrix import first_only
 

@@ -8,14 +8,14 @@ import pytest
 from scipy.stats import entropy, rankdata, spearmanr
 
 from embedshift.questions.claims.bootstrap import Bootstrap
-from embedshift.questions.claims.evidence import gather
 from embedshift.questions.claims.paper import paper_claims
-from embedshift.questions.claims.ranks import Metrics, ranks
+from embedshift.questions.claims.ranks import RankTest, ranks
 from embedshift.questions.claims.reading import read
 from embedshift.questions.claims.tables import claims
 from embedshift.questions.claims.verdict import holm
 from embedshift.statistics import intervals, sample
 from embedshift.statistics.resamples import weights
+from support.claims_simulated import gather
 from support.claims_trees import branch_inside, noise_alone
 from support.claims_world import COLOR, GEOMETRIC, LEAST, METRICS, NAMES, world
 from support.matrix import first_only
@@ -204,12 +204,12 @@ def asked():
 
 
 def test_ranks_are_read_where_the_simultaneous_intervals_settle_a_pair_by_each_metric():
-    metrics, seen = Metrics("edge_preservation", "cosine_similarity"), set()
+    metrics, seen = RankTest("edge_preservation", "cosine_similarity"), set()
     for seed in range(30):
         rng = np.random.default_rng(seed)
         of = {(m, n): rng.normal(size=(30, 1)) + 0.06 * i for m in METRICS for i, n in enumerate(NAMES)}
         evidence = gather([of])
-        bootstrap = Bootstrap(evidence, metrics.contrasts(), seed=seed, resamples=399)
+        bootstrap = Bootstrap(evidence, metrics.contrasts, seed=seed, resamples=399)
         significant = []
         for metric in (metrics.first, metrics.second):
             values = np.hstack([of[metric, name] for name in NAMES])

@@ -9,9 +9,10 @@ from scipy.spatial.distance import squareform
 from scipy.stats import binom
 
 from embedshift.questions.claims.bootstrap import Bootstrap
-from embedshift.questions.claims.evidence import distance, gather
-from embedshift.questions.claims.support import TreeTest, lacks_one_condition
-from embedshift.questions.claims.trees import DISTANCES, Alone, Branch, grow
+from embedshift.questions.claims.evidence import distance
+from embedshift.questions.claims.support import Alone, Branch, lacks_one_condition
+from embedshift.questions.claims.trees import DISTANCES, grow
+from support.claims_simulated import gather
 from support.claims_trees import branch_inside, clusters, noise_alone
 from support.claims_world import GEOMETRIC, NAMES, paper_tree
 from support.matrix import first_only
@@ -37,7 +38,7 @@ def test_heights_and_cuts_are_those_of_scipy(distances):
 
 
 @pytest.mark.parametrize(
-    ("conditions", "read", "count"),
+    ("claim", "read", "count"),
     first_only(
         [
             (Alone("noise"), noise_alone, 8 + 28),
@@ -46,9 +47,9 @@ def test_heights_and_cuts_are_those_of_scipy(distances):
         ]
     ),
 )
-def test_all_conditions_together_are_the_claim(conditions, read, count):
+def test_all_conditions_together_are_the_claim(claim, read, count):
     distances = near_the_paper(600, 0.35)
-    shown = conditions(grow(distances))
+    shown = claim.conditions(grow(distances))
     assert shown.shape == (600, count)
     expected = [read(row) for row in distances]
     assert shown.all(axis=1).tolist() == expected
@@ -57,7 +58,7 @@ def test_all_conditions_together_are_the_claim(conditions, read, count):
 
 def test_conditions_of_noise_alone_are_each_about_one_pair():
     distances = near_the_paper(100, 0.5)
-    shown = Alone("noise")(grow(distances))
+    shown = Alone("noise").conditions(grow(distances))
     for row, found in zip(distances, shown, strict=True):
         together = clusters(row)[1][:, None] == clusters(row)[1]
         assert found.tolist() == [
@@ -73,7 +74,7 @@ def of_the_branch(far, spread=0.02, images=40, wobble=None):
         normal = rng.normal(size=(images, 1))
         normal = (normal - normal.mean()) / normal.std(ddof=1)
         block[distance(*pair)] = far[frozenset(pair)] + (wobble or {}).get(frozenset(pair), spread) * normal
-    claim = TreeTest(Branch(GEOMETRIC, without="noise"))
+    claim = Branch(GEOMETRIC, without="noise")
     return claim.find(Bootstrap(gather([block]), claim.contrasts, seed=0, resamples=999))
 
 
@@ -97,12 +98,12 @@ def test_failing_in_one_way_or_another_is_not_the_failure_of_one_condition():
 def test_a_branch_that_is_true_by_a_hair_is_rarely_denied():
     ties = {frozenset(("blur", name)): 0.1 for name in GEOMETRIC} | {frozenset(GEOMETRIC): 0.0999}
     far = np.array([(paper_tree() | ties)[frozenset(pair)] for pair in PAIRS])
-    condition, denied, unbound = Branch(GEOMETRIC, without="noise"), 0, 0
-    assert condition(grow(far[None])).all()
+    claim, denied, unbound = Branch(GEOMETRIC, without="noise"), 0, 0
+    assert claim.conditions(grow(far[None])).all()
     for seed in range(80):
         rng = np.random.default_rng(seed)
         values = far + 0.1 * rng.standard_normal((50, 36))
-        shown = condition(grow(rng.multinomial(50, [1 / 50] * 50, size=400) / 50 @ values))
+        shown = claim.conditions(grow(rng.multinomial(50, [1 / 50] * 50, size=400) / 50 @ values))
         denied += lacks_one_condition(shown)
         unbound += (~shown).mean(axis=0).max() >= 0.95
     assert denied <= binom.ppf(0.999, 80, 0.05)
@@ -119,7 +120,7 @@ def test_distances_that_do_not_differ_show_nothing():
 def test_a_missing_distance_is_not_testable():
     rng = np.random.default_rng(0)
     block = {key: rng.uniform(size=(30, 1)) for key in DISTANCES}
-    claim = TreeTest(Alone("noise"))
+    claim = Alone("noise")
     for last in (dict(list(block.items())[1:]), block | {DISTANCES[0]: np.full((30, 1), np.nan)}):
         assert claim.find(Bootstrap(gather([last]), claim.contrasts, seed=0, resamples=99)) is None
     assert claim.find(Bootstrap(gather([block]), claim.contrasts, seed=0, resamples=99)) is not None

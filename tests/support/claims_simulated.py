@@ -1,14 +1,15 @@
 """Images drawn from worlds whose truth is known, as the claims read them: for rates of right and wrong verdicts."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from embedshift.arrays import Values
 from embedshift.augmentations.paper import PAPER
-from embedshift.questions.claims.evidence import Block, Key, distance
+from embedshift.questions.claims.evidence import Block, BlockLayout, Evidence, Key, distance
 from embedshift.questions.claims.reading import ENTROPY_AUGMENTATIONS, MEAN_METRICS
+from embedshift.statistics import sample
 from support.claims_world import COLOR, GEOMETRIC, LEAST, paper_tree
 
 NAMES = list(PAPER)
@@ -24,6 +25,13 @@ TREE_GAP = 0.05
 OF_MEANS = ("1a", "1b", "4a", "4b", "6c", "6d", "8a", "8b", "9a", "9b", "10a", "10b", "10c")
 OF_THE_REST = ("2a", "3a", "3b", "6a", "6b", "7a", "7b", "7c")
 READINGS = (("5a", "5c", "5f"), ("5b", "5d", "5e"))
+
+
+def gather(blocks: Iterable[Block]) -> Evidence:
+    """The evidence of images that arrive some at a time, as that of a study."""
+    first, *others = blocks
+    layout = BlockLayout.from_block(first)
+    return layout.evidence(sample.gather(map(layout.sums_and_counts, [first, *others])))
 
 
 def standard(rng: np.random.Generator, images: int, skew: float) -> Values:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from embedshift.arrays import Values
-from embedshift.statistics import chunks, sample
+from embedshift.statistics import chunks
 from embedshift.statistics.baselines import Baseline
 from embedshift.statistics.chunks import Chunks
 from embedshift.statistics.layout import BLOCK, sums_and_counts
@@ -56,19 +55,7 @@ class Evidence:
 NO_EVIDENCE = Evidence(estimates_from_values(np.empty((1, 0))), {})
 
 
-def gather(blocks: Iterable[Block]) -> Evidence:
-    """Collects the evidence of images that arrive some at a time; memory does not grow with their number."""
-    remaining = iter(blocks)
-    first = next(remaining, None)
-    if first is None:
-        return NO_EVIDENCE
-    layout = BlockLayout.from_block(first)
-    return layout.evidence(sample.gather(map(layout.sums_and_counts, itertools.chain([first], remaining))))
-
-
-def gather_chunks(
-    rows: Chunks, read: Callable[[pl.LazyFrame], Iterator[Block]], baseline: Baseline | None = None
-) -> Evidence:
+def gather(rows: Chunks, read: Callable[[pl.LazyFrame], Iterator[Block]], baseline: Baseline | None = None) -> Evidence:
     """Collects the evidence of a study, with sums over the chunks of images by which its baseline is resampled."""
     first = next(read(rows.head(BLOCK)), None) if rows.items else None
     if first is None:

@@ -1,6 +1,5 @@
 """Claims about means and spreads: paired differences that must all be above 0."""
 
-import dataclasses
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from embedshift.registry import METRICS
 from embedshift.statistics.intervals import LEAST_IMAGES
 
 Names = Sequence[str]
+_OF_GROUPS = "Holds if the difference of the two group means is above 0. Does not hold if it is below 0."
 
 
 @dataclass(frozen=True)
@@ -44,27 +44,20 @@ def order(metric: str, *groups: Names) -> AllAbove:
         for higher in above
         for lower in below
     )
-    return AllAbove(contrasts, _requirement(len(contrasts)))
-
-
-def _requirement(count: int) -> str:
-    return f"Holds if all {count} paired differences are above 0. Does not hold if at least one is below 0."
+    words = f"Holds if all {len(contrasts)} paired differences are above 0. Does not hold if at least one is below 0."
+    return AllAbove(contrasts, words)
 
 
 def more_spread(metric: str, higher: Names, lower: Names) -> AllAbove:
     """Tests the mean of the metric's standard deviations over one group minus that over the other."""
-    return dataclasses.replace(_groups(("sd", metric), higher, lower, 1.0), mirrored=True)
+    above, below = ([("sd", metric, name) for name in names] for names in (higher, lower))
+    return AllAbove((between(above, below),), _OF_GROUPS, mirrored=True)
 
 
 def more_changed(metric: str, higher: Names, lower: Names) -> AllAbove:
     """Tests the mean change of one group minus that of the other; change is defined as in `order`."""
-    return _groups((metric,), higher, lower, _sign(metric))
-
-
-def _groups(quantity: tuple[str, ...], higher: Names, lower: Names, sign: float) -> AllAbove:
-    above, below = ([(*quantity, name) for name in names] for names in (higher, lower))
-    requires = "Holds if the difference of the two group means is above 0. Does not hold if it is below 0."
-    return AllAbove((between(above, below, sign),), requires)
+    above, below = ([(metric, name) for name in names] for names in (higher, lower))
+    return AllAbove((between(above, below, _sign(metric)),), _OF_GROUPS)
 
 
 def entropy_rise(name: str) -> AllAbove:

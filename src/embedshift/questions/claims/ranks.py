@@ -21,35 +21,6 @@ PERMUTATIONS = 10_000
 _FIGURES = 12
 
 
-@dataclass(frozen=True)
-class Metrics:
-    """Two metrics whose ranks over augmentations are compared."""
-
-    first: str
-    second: str
-
-    def pairs(self) -> tuple[tuple[Contrast, ...], ...]:
-        """The differences between all pairs of the nine augmentations, by each metric."""
-        pairs = list(itertools.combinations(PAPER, 2))
-        return tuple(tuple(difference(metric, *pair) for pair in pairs) for metric in (self.first, self.second))
-
-    def differ(self, bootstrap: Bootstrap) -> bool:
-        """Returns whether each metric settles a pair, by the differences of means, simultaneous over its pairs."""
-        return all(bootstrap.contrasts(pairs).one_differs() <= 1 - LEVEL + 1e-9 for pairs in self.pairs())
-
-    def is_constant(self, bootstrap: Bootstrap) -> bool:
-        """Returns whether a metric is the same for all augmentations in every image."""
-        return any(bootstrap.contrasts(pairs).all_zero for pairs in self.pairs())
-
-    def keys(self, names: Names) -> tuple[list[tuple[str, str]], ...]:
-        """Returns the keys of the means of some augmentations, by each metric."""
-        return tuple([(metric, name) for name in names] for metric in (self.first, self.second))
-
-    def contrasts(self) -> tuple[Contrast, ...]:
-        """The pairs of both metrics."""
-        return tuple(itertools.chain.from_iterable(self.pairs()))
-
-
 def ranks(values: Values) -> Values:
     """Returns ranks along the last axis, from 1; means that differ only by rounding share their mean rank."""
     scale = np.abs(values).max(axis=-1, keepdims=True)
@@ -61,27 +32,40 @@ def ranks(values: Values) -> Values:
 
 
 @dataclass(frozen=True)
-class _RankTest:
+class RankTest:
     """A test of the ranks of augmentations by two metrics, each of which must differ between two of them."""
 
-    metrics: Metrics
+    first: str
+    second: str
+
+    @property
+    def pairs(self) -> tuple[tuple[Contrast, ...], ...]:
+        """The differences between all pairs of the nine augmentations, by each metric."""
+        pairs = list(itertools.combinations(PAPER, 2))
+        return tuple(tuple(difference(metric, *pair) for pair in pairs) for metric in (self.first, self.second))
 
     @property
     def contrasts(self) -> tuple[Contrast, ...]:
         """The pairs of both metrics."""
-        return self.metrics.contrasts()
+        return tuple(itertools.chain.from_iterable(self.pairs))
+
+    def keys(self, names: Names) -> tuple[list[tuple[str, str]], ...]:
+        """Returns the keys of the means of some augmentations, by each metric."""
+        return tuple([(metric, name) for name in names] for metric in (self.first, self.second))
+
+    def differ(self, bootstrap: Bootstrap) -> bool:
+        """Returns whether each metric settles a pair, by the differences of means, simultaneous over its pairs."""
+        return all(bootstrap.contrasts(pairs).one_differs() <= 1 - LEVEL + 1e-9 for pairs in self.pairs)
 
     def find(self, bootstrap: Bootstrap) -> Finding | None:
         """Returns the result on these images; without p if there are too few."""
         having = bootstrap.having(self.contrasts)
-        if not having or self.metrics.is_constant(bootstrap):
+        if not having or any(bootstrap.contrasts(pairs).all_zero for pairs in self.pairs):
             return None
         if having < LEAST_IMAGES:
             return dataclasses.replace(self.rank_finding(bootstrap), p=None)
-        if not self.metrics.differ(bootstrap):
-            return None
-        finding = self.rank_finding(bootstrap)
-        return finding if np.isfinite(finding.estimate) else None
+        finding = self.rank_finding(bootstrap) if self.differ(bootstrap) else None
+        return finding if finding is not None and np.isfinite(finding.estimate) else None
 
     def rank_finding(self, bootstrap: Bootstrap) -> Finding:
         """Returns the estimate and its two p values."""
@@ -89,7 +73,7 @@ class _RankTest:
 
 
 @dataclass(frozen=True)
-class Correlation(_RankTest):
+class Correlation(RankTest):
     """Tests whether two metrics agree over augmentations: Spearman's correlation against permutations."""
 
     names: Names
@@ -101,7 +85,7 @@ class Correlation(_RankTest):
 
     def rank_finding(self, bootstrap: Bootstrap) -> Finding:
         """Returns the correlation, without an interval: its unit is the augmentation, not the image."""
-        first, second = (ranks(bootstrap.evidence.means(keys)) for keys in self.metrics.keys(self.names))
+        first, second = (ranks(bootstrap.evidence.means(keys)) for keys in self.keys(self.names))
         permuted = np.random.default_rng(bootstrap.seed).permuted(np.tile(first, (PERMUTATIONS, 1)), axis=1)
         estimate, by_chance = spearman(first, second).item(), spearman(permuted, second)
         return Finding(estimate, p=(fraction(by_chance >= estimate).item(), fraction(by_chance <= estimate).item()))
@@ -116,7 +100,7 @@ def spearman(first: Values, second: Values) -> Values:
 
 
 @dataclass(frozen=True)
-class Outlier(_RankTest):
+class Outlier(RankTest):
     """Tests whether one augmentation falls more ranks behind than any other."""
 
     name: str
@@ -128,7 +112,7 @@ class Outlier(_RankTest):
 
     def rank_finding(self, bootstrap: Bootstrap) -> Finding:
         """Returns the proportion of the resamples of the images in which it is the exception."""
-        first, second = self.metrics.keys(tuple(PAPER))
+        first, second = self.keys(tuple(PAPER))
         drawn = bootstrap.means([*first, *second], resamples=bootstrap.resamples)
         behind = ranks(drawn[:, len(first) :]) - ranks(drawn[:, : len(first)])
         is_named = np.array([name == self.name for name in PAPER])

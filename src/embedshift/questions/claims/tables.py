@@ -7,7 +7,7 @@ import polars as pl
 
 from embedshift.augmentations.paper import PAPER
 from embedshift.questions.claims.bootstrap import Bootstrap
-from embedshift.questions.claims.evidence import Evidence, gather_chunks
+from embedshift.questions.claims.evidence import Evidence, gather
 from embedshift.questions.claims.paper import paper_claims
 from embedshift.questions.claims.reading import read
 from embedshift.questions.claims.verdict import judge
@@ -33,7 +33,7 @@ def claims(
     study = chunked(rows)
     reading = functools.partial(read, augmentations=augmentations, order=study.order)
     scale = baseline if baseline is not None and is_scale(baseline, METRICS[COSINE].no_change) else None
-    return verdicts(gather_chunks(study, reading, scale), seed=seed, resamples=resamples)
+    return verdicts(gather(study, reading, scale), seed=seed, resamples=resamples)
 
 
 def verdicts(evidence: Evidence, *, seed: int, resamples: int = RESAMPLES_OF_MANY) -> pl.DataFrame:

@@ -1,9 +1,7 @@
-"""Ward trees of the nine augmentations, and the conditions that claims set for a tree."""
+"""Ward trees of the nine augmentations."""
 
 import itertools
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,60 +49,3 @@ def _joining_heights(trees: Values) -> Values:
         heights += (joined | joined.swapaxes(1, 2)) * trees[:, step, 2, None, None]
         inside[:, leaves + step] = left | right
     return heights
-
-
-class Conditions(Protocol):
-    """The conditions that a tree meets if a claim is right, one per column: `[R, C]`."""
-
-    @property
-    def words(self) -> str:
-        """The conditions in plain words."""
-
-    def __call__(self, trees: Trees, /) -> Flags:
-        """Returns for each tree which conditions it meets."""
-
-
-@dataclass(frozen=True)
-class Alone:
-    """One augmentation joins none of the others below the cut, and the others all join each other below it."""
-
-    name: str
-
-    @property
-    def words(self) -> str:
-        """The conditions in plain words."""
-        return f"{self.name} joins no other augmentation below the cut, and all others join each other below it"
-
-    def __call__(self, trees: Trees) -> Flags:
-        """Returns one condition per other augmentation, then one per pair of the others."""
-        joined, alone = trees.joined(), NAMES.index(self.name)
-        others = [index for index in range(len(NAMES)) if index != alone]
-        first, second = zip(*itertools.combinations(others, 2), strict=True)
-        return np.hstack([~joined[:, alone, others], joined[:, first, second]])
-
-
-@dataclass(frozen=True)
-class Branch:
-    """Some augmentations form a branch inside a larger cluster, which lacks another augmentation."""
-
-    names: Sequence[str]
-    without: str
-
-    @property
-    def words(self) -> str:
-        """The conditions in plain words."""
-        return (
-            f"the {len(self.names)} join each other before any other augmentation joins them, at least one more joins "
-            f"below the cut, and {self.without} does not"
-        )
-
-    def __call__(self, trees: Trees) -> Flags:
-        """Conditions: all join before any outsider (one each); one outsider joins below the cut, one does not."""
-        inside = [NAMES.index(name) for name in self.names]
-        outside = [index for index in range(len(NAMES)) if index not in inside]
-        among = trees.heights[:, inside][:, :, inside]
-        complete = np.where(np.isinf(among), 0.0, among).max(axis=(1, 2))
-        reached = trees.heights[:, inside][:, :, outside].min(axis=1)
-        larger = reached.min(axis=1) <= trees.cuts
-        apart = reached[:, outside.index(NAMES.index(self.without))] > trees.cuts
-        return np.column_stack([complete[:, None] < reached, larger, apart])
