@@ -8,24 +8,11 @@ from embedshift.questions.attention.tables import ALIGNMENT
 
 
 def test_looks():
-    table = pl.DataFrame(
-        {
-            "augmentation": ["flip"],
-            "what": [ALIGNMENT],
-            "n": [30],
-            "difference": [0.08],
-            "low": [0.07],
-            "high": [0.09],
-            "significant": [True],
-        }
-    )
-    assert section_module.look_sentences(table, [ALIGNED]) == [
-        "The movement of the image explains part of the change under flip (0.080 [0.070 to 0.090])."
-    ]
+    row = {"augmentation": "flip", "what": ALIGNMENT, "n": 30, "difference": 0.08, "low": 0.07, "high": 0.09}
+    found = section_module.changes(pl.DataFrame([row | {"significant": True}]), [ALIGNED])
+    assert found["alignment"]["above"] == [{"name": "flip", "shown": ("0.080", "0.070 to 0.090")}]
 
 
 def test_ends():
     table = pl.DataFrame({"augmentation": ["flip", "turn"], "metric": DIVERGENCE, "images": [9, 9], "mean": [0.1, 0.4]})
-    assert section_module.extremes(table, [DIVERGENCE]) == [
-        "The mean divergence of the maps is between 0.400 bits (turn) and 0.100 bits (flip)."
-    ]
+    assert section_module.extremes(table, [DIVERGENCE])[0]["shown"] == {"turn": "0.400", "flip": "0.100"}

@@ -1,19 +1,37 @@
 """What is said of attention: the table of paired differences by loops, and sentences that follow it."""
 
+import re
+
 import numpy as np
 import polars as pl
 import pytest
 
+from embedshift.questions.attention import section as section_module
 from embedshift.questions.attention.columns import ALIGNED, DIVERGENCE, PLAIN, RISE, ROLLOUT
-from embedshift.questions.attention.section import extremes, look_sentences
 from embedshift.questions.attention.tables import ALIGNMENT, SPREAD
 from embedshift.questions.attention.tables import looks as table_of
+from embedshift.report.page import templates
 from embedshift.statistics.intervals import simultaneous_intervals
 from embedshift.statistics.sample import estimates_from_values
 from support import studies
 from support.synthetic import make_study
 
 pytestmark = pytest.mark.slow
+
+
+def sentences_of(content):
+    """The sentences of the section from what its functions return."""
+    html = templates().get_template("attention/sentences.html.j2").module.results(content)
+    return [" ".join(words.split()) for words in re.findall(r'<p class="lead">(.*?)</p>', html, re.DOTALL)]
+
+
+def look_sentences(table, metrics):
+    return sentences_of(section_module.changes(table, metrics) | {"extremes": []})
+
+
+def extremes(*of):
+    return sentences_of({"alignment": None, "spread": None, "extremes": section_module.extremes(*of)})
+
 
 NAMES = ["flip", "noise", "turn", "own"]
 
@@ -82,7 +100,7 @@ def test_it_is_there_only_where_it_was_measured(tmp_path):
     study = studies.few(12)
     assert len(study.table("looks")) == 4
     page = (study.folder / "report.html").read_text()
-    text = page.split('id="looks"')[1].split("</section>")[0]
+    text = " ".join(page.split('id="looks"')[1].split("</section>")[0].split())
     for sentence in look_sentences(study.table("looks"), [ALIGNED, RISE]):
         assert sentence.replace("'", "&#39;") in text
     assert "Intervals of fewer than 20 images are approximate." in text
