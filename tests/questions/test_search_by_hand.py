@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from embedshift import errors
-from embedshift.questions.search import matching, prediction, ranks, recall, returned
+from embedshift.questions.search import matching, prediction, ranks, recall
 from embedshift.questions.search import pairs as pairs_module
 from embedshift.questions.search import section as section_module
 from embedshift.questions.search import settings as settings_module
@@ -80,7 +80,7 @@ def test_recall_of_view():
 
 def test_returned_rank_fractions():
     ranks = pl.DataFrame({"view": ["blur"] * 4, "rank": [1, 1, 7, 300]})
-    assert returned.rank_fractions(ranks)["blur"].tolist() == [0.5, 0.0, 0.25, 0.0, 0.25]
+    assert section_module.rank_fractions(ranks)["blur"].tolist() == [0.5, 0.0, 0.25, 0.0, 0.25]
 
 
 def test_returned_instead():
@@ -95,7 +95,7 @@ def test_returned_instead():
             "other_cosine": [0.9] * 3,
         }
     )
-    assert [(row["view"], row["image_id"]) for row in returned.search_mistakes(ranks, 2)] == [
+    assert [(row["view"], row["image_id"]) for row in section_module.search_mistakes(ranks, 2)] == [
         ("blur", "b"),
         ("noise", "a"),
     ]

@@ -9,7 +9,7 @@ from scipy.stats import skew
 from sklearn.neighbors import NearestNeighbors
 
 from embedshift.figures import FigureInput
-from embedshift.questions.search.returned import first_results, hub
+from embedshift.questions.search.ranks import first_results, hub
 from embedshift.questions.search.section import hubs, section
 from embedshift.report.section import PageInput
 from embedshift.statistics.retrieval import Gallery, search
@@ -53,7 +53,7 @@ def test_a_planted_hub_is_found():
     queries[:20] = originals[49] + 0.01 * rng.normal(size=(20, 8))
     own = np.arange(50)
     ranked = search(queries, own, Gallery.of(originals), count=10)
-    results = first_results(ranked, own, 10)
+    results = first_results(ranked, 10)
     largest, skewness = hub(results, 50)
     assert largest == 21 / 50  # and its own view
     assert (largest, skewness) == pytest.approx(by_libraries(queries, originals), abs=1e-12)
@@ -65,7 +65,7 @@ def test_of_few_images_all_are_results(count):
     originals, own = rng.normal(size=(count, 3)), np.arange(count)
     views = originals + 0.1 * rng.normal(size=(count, 3))
     ranked = search(views, own, Gallery.of(originals), count=10)
-    results = first_results(ranked, own, 10)
+    results = first_results(ranked, 10)
     assert sorted(results[0].tolist()) == sorted(np.argsort(-_cosines(views[:1], originals))[0][:10].tolist())
     assert results.shape == (count, min(10, count))
 
@@ -78,7 +78,7 @@ def test_a_query_without_a_direction_is_left_out():
     originals = np.eye(4)
     queries = originals.copy()
     queries[2] = 0
-    results = first_results(search(queries, np.arange(4), Gallery.of(originals), count=10), np.arange(4), 10)
+    results = first_results(search(queries, np.arange(4), Gallery.of(originals), count=10), 10)
     assert results[2].tolist() == [-1] * 4
     largest, skewness = hub(results, 4)
     assert largest == 1 / 3

@@ -13,7 +13,6 @@ from embedshift.questions.search.pairs import (
     all_pairs,
     check_false_match_rate,
     least_false_match_rate,
-    pairs_above,
     resampled_thresholds,
     threshold,
     thresholds,
@@ -85,7 +84,6 @@ def test_copies_beyond_the_rate_leave_no_threshold():
     row = thresholds(pairs, [100 / len(pairs.cosines)], seed=0).row(0)
     assert row[1] is None
     assert row[3] is None
-    assert len(pairs_above(pairs, np.nan)[0]) == 0
 
 
 def test_resampled_thresholds_equal_an_explicit_list_of_images():
@@ -125,20 +123,8 @@ def test_a_rate_that_the_pairs_do_not_bear_is_refused():
             ):
                 check_false_match_rate([false_match_rate], images)
         assert least_false_match_rate(needed) <= false_match_rate < least_false_match_rate(needed - 1)
-    for false_match_rate in (0.0, 1.0, -0.1):
-        with pytest.raises(UsageError, match="between 0 and 1"):
-            check_false_match_rate([false_match_rate], 200)
     with pytest.raises(UsageError, match="measure more images"):
         thresholds(all_pairs(made(3)), [0.5], seed=0)
-
-
-def test_pairs_above_a_threshold_come_with_their_images(many):
-    vectors, pairs = many
-    first, second, cosines = pairs_above(pairs, 0.99)
-    assert {(i, len(vectors) - 9 + i) for i in range(9)} <= set(zip(first.tolist(), second.tolist(), strict=True))
-    assert len(cosines) == (pairs.cosines >= np.float32(0.99)).sum() > 0
-    u, v = vectors[first[0]], vectors[second[0]]
-    assert cosines[0] == pytest.approx(u @ v / np.linalg.norm(u) / np.linalg.norm(v))
 
 
 def views(n, draws, seed):

@@ -15,8 +15,7 @@ from PIL import Image
 
 from embedshift.figures import FigureInput, draw
 from embedshift.questions.search.answer import recall_extremes
-from embedshift.questions.search.returned import rank_fractions, search_mistakes
-from embedshift.questions.search.section import section, trivial
+from embedshift.questions.search.section import rank_fractions, search_mistakes, section, trivial
 from embedshift.questions.search.thumbnails import thumbnails
 from embedshift.report import page
 from embedshift.report.section import PageInput

@@ -1,7 +1,8 @@
 """The gallery: for each augmentation the images that moved most, typically and least, as small images."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import polars as pl
 
@@ -9,7 +10,7 @@ from embedshift.arrays import Pixels
 from embedshift.augmentations import ORIGINAL
 from embedshift.report.images import address, heat, shrink, webp
 from embedshift.store.reader import Reader
-from embedshift.store.redraw import RedrawnImage, iter_redrawn
+from embedshift.store.redraw import iter_redrawn
 
 # Images of each kind, longest side in pixels, WebP quality: tried in this order until the gallery fits.
 STEPS = ((3, 144, 60), (2, 144, 55), (2, 128, 50), (1, 128, 45), (1, 96, 35))
@@ -37,7 +38,8 @@ class Gallery:
     left_out: int = 0
 
 
-Thumbnails = dict[tuple[str, str], Pixels]
+# "photo" or "heat", image id, view.
+Key = tuple[str, str, str]
 
 
 def build_gallery(reader: Reader, order: Sequence[str], *, budget: int) -> Gallery:
@@ -46,23 +48,20 @@ def build_gallery(reader: Reader, order: Sequence[str], *, budget: int) -> Galle
     values = _metrics(reader, [image for _, _, image in keys])
     if not reader.shows_images:
         return Gallery([Card(name, kind, image, values[image, name]) for name, kind, image in keys])
-    photos, heats, missing, unread = _load_thumbnails(reader, keys)
+    thumbnails, missing, unread = _load_thumbnails(reader, keys)
     for count, side, quality in STEPS:
         kept = [(name, kind, image) for name, kind, image in keys if image in images_by_kind[name][kind][:count]]
-        cards = [
-            Card(name, kind, image, values[image, name], _pictures(name, image, photos, heats))
-            for name, kind, image in kept
-        ]
-        used = {key for card in cards for key in card.pictures.values()}
-        encoded = dict(_encode(photos, heats, used, side, quality))
+        roles = [_keys_by_role(image, name, thumbnails) for name, _, image in kept]
+        used = {key for of_card in roles for key in of_card.values()}
+        encoded = {key: _encoded(key, thumbnails[key], side, quality) for key in thumbnails if key in used}
         if sum(map(len, encoded.values())) <= budget:
             break
-    undrawable = [name for name in order if "callable" in reader.info.identity["augmentations"][name]]
-    fitting = list(_fitting_keys(encoded, budget))
+    sizes = itertools.accumulate(map(len, encoded.values()))
+    fitting = [key for key, size in zip(encoded, sizes, strict=True) if size <= budget]
     short_keys = {key: f"p{number}" for number, key in enumerate(fitting)}
-    for index, card in enumerate(cards):
-        shown = {role: short_keys[key] for role, key in card.pictures.items() if key in short_keys}
-        cards[index] = replace(card, pictures=shown)
+    shown = [{role: short_keys[key] for role, key in of_card.items() if key in short_keys} for of_card in roles]
+    cards = [Card(*key, values[key[2], key[0]], pictures) for key, pictures in zip(kept, shown, strict=True)]
+    undrawable = [name for name in order if "callable" in reader.info.identity["augmentations"][name]]
     pictures = {short_keys[key]: encoded[key] for key in fitting}
     return Gallery(cards, pictures, missing, unread, undrawable, len(encoded) - len(fitting))
 
@@ -81,66 +80,40 @@ def _metrics(reader: Reader, image_ids: Sequence[str]) -> dict[tuple[str, str], 
 
 def _load_thumbnails(
     reader: Reader, keys: Sequence[tuple[str, str, str]]
-) -> tuple[Thumbnails, Thumbnails, dict[str, str], dict[tuple[str, str], str]]:
-    """Returns images and attention maps at thumbnail size, and why images and variants are missing."""
+) -> tuple[dict[Key, Pixels], dict[str, str], dict[tuple[str, str], str]]:
+    """Returns images, then attention maps, at thumbnail size, and why images and variants are missing."""
     wanted: dict[str, list[str]] = {}
     for name, _, image_id in keys:
         wanted.setdefault(image_id, []).append(name)
-    photos: Thumbnails = {}
-    heats: Thumbnails = {}
-    missing: dict[str, str] = {}
-    unread: dict[tuple[str, str], str] = {}
+    photos, heats = dict[Key, Pixels](), dict[Key, Pixels]()
+    missing, unread = dict[str, str](), dict[tuple[str, str], str]()
     for image_id, image in iter_redrawn(reader, list(wanted), wanted):
         if isinstance(image, str):
             missing[image_id] = image
             continue
         unread |= {(image_id, name): reason for name, reason in image.missing.items()}
         for view in (ORIGINAL, *wanted[image_id]):
-            _add_thumbnails(image, view, photos, heats)
-    return photos, heats, missing, unread
+            if view in image.views:
+                photos["photo", image_id, view] = shrink(image.views[view], STEPS[0][1])
+                if view in image.attention:
+                    heats["heat", image_id, view] = heat(image.attention[view])
+    return photos | heats, missing, unread
 
 
-def _add_thumbnails(image: RedrawnImage, view: str, photos: Thumbnails, heats: Thumbnails) -> None:
-    if view in image.views:
-        photos[image.image_id, view] = shrink(image.views[view], STEPS[0][1])
-        if view in image.attention:
-            heats[image.image_id, view] = heat(image.attention[view])
-
-
-def _pictures(name: str, image_id: str, photos: Thumbnails, heats: Thumbnails) -> dict[str, str]:
-    views_by_role = {"original": ORIGINAL, "view": name}
-    photo_keys = {
-        role: _key("photo", image_id, view) for role, view in views_by_role.items() if (image_id, view) in photos
+def _keys_by_role(image_id: str, name: str, thumbnails: Mapping[Key, Pixels]) -> dict[str, Key]:
+    """Returns the pictures of one card that there are."""
+    roles: dict[str, Key] = {
+        "original": ("photo", image_id, ORIGINAL),
+        "view": ("photo", image_id, name),
+        "original_attention": ("heat", image_id, ORIGINAL),
+        "view_attention": ("heat", image_id, name),
     }
-    return photo_keys | {
-        f"{role}_attention": _key("heat", image_id, view)
-        for role, view in views_by_role.items()
-        if (image_id, view) in heats
-    }
+    return {role: key for role, key in roles.items() if key in thumbnails}
 
 
-def _key(kind: str, image_id: str, view: str) -> str:
-    return f"{kind}|{view}|{image_id}"
-
-
-def _encode(
-    photos: Thumbnails, heats: Thumbnails, used: set[str], side: int, quality: int
-) -> Iterator[tuple[str, str]]:
-    for kind, pictures in (("photo", photos), ("heat", heats)):
-        for (image_id, view), picture in pictures.items():
-            key = _key(kind, image_id, view)
-            if key in used:
-                data = webp(shrink(picture, side), quality) if kind == "photo" else webp(picture, 100)
-                yield key, address(data, "image/webp")
-
-
-def _fitting_keys(encoded: Mapping[str, str], budget: int) -> Iterator[str]:
-    """Yields the keys of as many images as fit."""
-    total = 0
-    for key, picture in encoded.items():
-        total += len(picture)
-        if total <= budget:
-            yield key
+def _encoded(key: Key, picture: Pixels, side: int, quality: int) -> str:
+    data = webp(shrink(picture, side), quality) if key[0] == "photo" else webp(picture, 100)
+    return address(data, "image/webp")
 
 
 def extremes(rows: pl.LazyFrame, augmentation: str, *, count: int = 3) -> dict[str, list[str]]:

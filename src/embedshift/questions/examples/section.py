@@ -1,12 +1,13 @@
 """The report's gallery: for each augmentation the images that moved most, typically and least."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from embedshift.config import Json
 from embedshift.questions.examples.answer import answer
 from embedshift.questions.examples.gallery import KINDS, Card, Gallery, build_gallery
 from embedshift.registry import METRICS
-from embedshift.report.numbers import count, fixed, metric_decimals, shorten
+from embedshift.report.numbers import fixed, metric_decimals, shorten
 from embedshift.report.section import PageInput, Part, Section
 from embedshift.store.naming import ImageNaming
 
@@ -29,7 +30,12 @@ def section(page: PageInput) -> Section:
     content = {
         "order": order,
         "groups": gallery_groups(gallery, order, page.data.colours, page.reader.naming),
-        "gallery_notes": gallery_notes(gallery, page.info.has_vectors, page.reader.naming),
+        "gallery": gallery,
+        "shown": len({card.image_id for card in gallery.cards}),
+        "first_missing": _first(gallery.missing, page.reader.naming),
+        "first_unread": _first(gallery.unread, page.reader.naming),
+        "pictures": page.reader.pictures,
+        "has_vectors": page.info.has_vectors,
     }
     return Section("gallery", "Gallery", content, gallery.pictures)
 
@@ -70,35 +76,10 @@ def _card(card: Card, gallery: Gallery, naming: ImageNaming) -> Row:
     return {"image_id": name, "places": panels, "metrics": metrics, "reason": reason}
 
 
-def gallery_notes(gallery: Gallery, has_vectors: bool, naming: ImageNaming) -> list[str]:
-    notes: list[str] = []
-    if naming.pictures and not has_vectors:
-        notes.append("This study stored no embeddings, and attention maps of only one image per shard.")
-    if not naming.pictures:
-        notes.append(
-            "This report was made without images: each name is replaced by a hash, and no figure shows an image."
-        )
-    if gallery.missing:
-        shown = len({card.image_id for card in gallery.cards})
-        image, why = next(iter(gallery.missing.items()))
-        notes.append(
-            f"{len(gallery.missing)} of the {shown} images below cannot be shown, because their files could not be "
-            f"read again (first: {naming.image(image)}: {shorten(naming.text(why, image))}). Their numbers are valid."
-        )
-    if gallery.unread:
-        (image, name), why = next(iter(gallery.unread.items()))
-        notes.append(
-            f"{count(len(gallery.unread), 'variant')} below cannot be shown, because the files could not be read again "
-            f"(first: {name} of {naming.image(image)}: {shorten(naming.text(why, image))}). Their numbers are valid."
-        )
-    if gallery.undrawable:
-        notes.append(
-            f"Views of {', '.join(gallery.undrawable)} are not shown: these are user functions, which a report cannot "
-            "call again."
-        )
-    if gallery.left_out:
-        notes.append(f"{gallery.left_out} images are left out to keep this file below 4 MB.")
-    return notes
+def _first(missing: Mapping[Any, str], naming: ImageNaming) -> list[tuple[str, str, str]]:
+    """Returns the first image that could not be read again, the name of its variant, and why; none if there is none."""
+    keys = [(key, "", why) if isinstance(key, str) else (*key, why) for key, why in [*missing.items()][:1]]
+    return [(naming.image(image), name, shorten(naming.text(why, image))) for image, name, why in keys]
 
 
 PART = Part(section, answer=answer)

@@ -83,12 +83,8 @@ def least_false_match_rate(images: int) -> float:
 
 
 def check_false_match_rate(false_match_rates: Sequence[float], images: int) -> None:
-    """Refuses a false-match rate outside (0, 1), or one for which there are too few images."""
+    """Refuses a false-match rate for which there are too few images."""
     for false_match_rate in false_match_rates:
-        if not 0 < false_match_rate < 1:
-            raise UsageError(
-                f"`false_match_rate` {false_match_rate:g} is not a false-match rate; use one between 0 and 1"
-            )
         if false_match_rate < least_false_match_rate(images):
             needed = math.ceil((1 + math.sqrt(1 + 8 * _LEAST_PAIRS / false_match_rate)) / 2)
             least = least_false_match_rate(images)
@@ -177,9 +173,3 @@ def thresholds(pairs: Pairs, false_match_rates: Sequence[float], seed: int) -> p
             low, high = np.where(np.isfinite(ends), ends, np.nan).tolist()
         rows.append((false_match_rate, threshold(pairs, false_match_rate), low, high))
     return pl.DataFrame(rows, schema=THRESHOLDS, orient="row").fill_nan(None)
-
-
-def pairs_above(pairs: Pairs, threshold: float) -> tuple[Indices, Indices, Cosines]:
-    """Returns the pairs whose cosine reaches a threshold, the most similar first; none if the threshold is NaN."""
-    count = 0 if math.isnan(threshold) else int(np.searchsorted(-pairs.cosines, -np.float32(threshold), side="right"))
-    return pairs.first[:count], pairs.second[:count], pairs.cosines[:count]

@@ -1,9 +1,9 @@
 """Searches for every view among the originals: ranks, images found instead, and kept neighbours."""
 
-import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,6 @@ from embedshift.arrays import Floats, Units, Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.config.machine import cores
 from embedshift.questions.search.prediction import KEPT, SearchRanks
-from embedshift.questions.search.returned import first_results, hubs
 from embedshift.questions.search.vectors import Originals
 from embedshift.statistics.layout import Layout, blocks, layout
 from embedshift.statistics.retrieval import Positions, Ranked
@@ -55,40 +54,43 @@ def search_views(reader: Reader, originals: Originals, queries: int | None, func
     count = order.images if queries is None else min(queries, order.images)
     part = rows.head(count * len(order.views)).select("view", "draw", "embedding")
     tables: list[tuple[pl.DataFrame, pl.DataFrame]] = []
-    kept: dict[str, list[SearchRanks]] = {name: [] for name in reader.augmentations}
-    firsts: dict[str, list[Positions]] = {name: [] for name in order.views}
+    kept: list[Sequence[Ranked]] = []
     start = 0
     # One product a thread is faster by a quarter than products that share the cores.
     with ThreadPoolExecutor(_threads()) as pool, threadpool_limits(1):
         for block in blocks(part, len(order.views)):
-            predicted = start < PREDICTED_FROM
+            is_kept = start < PREDICTED_FROM
             vectors = reader.vectors(block)
             vectors = vectors.reshape(-1, len(order.views), vectors.shape[-1])
             positions = np.arange(start, start + len(vectors))
-            search_view = functools.partial(
-                _search_view, function, vectors, positions, KEPT if predicted else NEIGHBOURS
-            )
-            results = list(pool.map(search_view, range(len(order.views))))
+            wanted = KEPT if is_kept else NEIGHBOURS
+            results = list(pool.map(function, vectors.swapaxes(0, 1), repeat(positions), repeat(wanted)))
             tables.append(_tables(results, order, block["draw"][: len(order.views)].to_list(), originals, start))
-            for name in kept if predicted else ():
-                kept[name].append(
-                    _combined_draws([results[view] for view in order.positions(name)], originals.searched)
-                )
-            for name, result in zip(order.views if predicted else (), results, strict=False):
-                others = result.positions[:, :NEIGHBOURS]
-                first = others if name == ORIGINAL else first_results(result, positions, NEIGHBOURS)
-                firsts[name].append(first[: PREDICTED_FROM - start])
+            kept += [results] if is_kept else []
             start += len(vectors)
+    by_view = [_joined(parts) for parts in zip(*kept, strict=True)]
+    first = {ORIGINAL: by_view[order.views.index(ORIGINAL)].positions[:, :NEIGHBOURS]}
+    searches: dict[str, SearchRanks] = {}
+    for name in reader.augmentations:
+        draws = [by_view[view] for view in order.positions(name)]
+        searches[name] = _combined(draws, originals.searched, reader.units)
+        first[name] = np.concatenate([first_results(draw, NEIGHBOURS) for draw in draws])
     return SearchResults(
         ranks=pl.concat(ranks for ranks, _ in tables),
         neighbours=pl.concat(neighbours for _, neighbours in tables),
-        searches={name: _joined_blocks(parts, reader.units) for name, parts in kept.items()},
-        hubs=hubs({view: np.concatenate(parts) for view, parts in firsts.items()}, [*kept], len(originals.gallery)),
+        searches=searches,
+        hubs=hubs(first, reader.augmentations, len(originals.gallery)),
     )
 
 
-def _combined_draws(draws: Sequence[Ranked], images: int) -> SearchRanks:
-    """Combines the draws of one augmentation of some images."""
+def _joined(blocks: Sequence[Ranked]) -> Ranked:
+    """Returns the results of one view of the first images, from those of blocks of images."""
+    names = "rank", "cosine", "others", "positions"
+    return Ranked(*(np.concatenate([getattr(block, name) for block in blocks])[:PREDICTED_FROM] for name in names))
+
+
+def _combined(draws: Sequence[Ranked], images: int, units: Units | None) -> SearchRanks:
+    """Combines the draws of one augmentation."""
     rank, own_cosines, other_cosines = (
         np.stack([getattr(draw, name) for draw in draws], 1) for name in ("rank", "cosine", "others")
     )
@@ -98,20 +100,8 @@ def _combined_draws(draws: Sequence[Ranked], images: int) -> SearchRanks:
         np.where(has_direction, own_cosines, np.nan),
         np.nan_to_num(other_cosines, nan=-1.0),
         images,
+        units,
     )
-
-
-def _joined_blocks(parts: Sequence[SearchRanks], units: Units | None) -> SearchRanks:
-    names = "ranks", "own_cosines", "other_cosines"
-    rank, own_cosines, other_cosines = (np.concatenate([getattr(part, name) for part in parts]) for name in names)
-    return SearchRanks(
-        rank[:PREDICTED_FROM], own_cosines[:PREDICTED_FROM], other_cosines[:PREDICTED_FROM], parts[0].images, units
-    )
-
-
-def _search_view(function: SearchFunction, vectors: Floats, positions: Positions, count: int, view: int) -> Ranked:
-    """Returns the results for one view of some images, `[b, V, D]`."""
-    return function(vectors[:, view], positions, count)
 
 
 def _tables(
@@ -171,3 +161,31 @@ def _ids(originals: Originals, positions: NDArray[Any]) -> pl.Series:
 def _threads() -> int:
     """Returns the number of threads: one per core, up to a limit, because each holds cosines of 17 MB."""
     return min(16, cores())
+
+
+def first_results(ranked: Ranked, count: int) -> Positions:
+    """Returns the positions of the first results of each query, its own original among them; -1 if there are fewer."""
+    own = np.arange(len(ranked.rank))
+    columns = np.arange(min(count, ranked.positions.shape[1] + 1))
+    rank = np.where(ranked.rank > 0, ranked.rank, count + 1)[:, None]
+    others = np.pad(ranked.positions, ((0, 0), (0, 1)), constant_values=-1)
+    results = np.take_along_axis(others, columns - (columns >= rank), axis=1)
+    return np.where(columns == rank - 1, own[:, None], results)
+
+
+def hubs(results: Mapping[str, Positions], names: Sequence[str], images: int) -> pl.DataFrame:
+    """Returns the table `hubs`, from the first results of the originals and of each augmentation's views."""
+    sides = [(name, side, view) for name in names for side, view in (("original", ORIGINAL), ("view", name))]
+    rows = [(name, side, *hub(results[view], images)) for name, side, view in sides]
+    schema = {"augmentation": pl.String, "side": pl.String, "largest": pl.Float64, "skewness": pl.Float64}
+    return pl.DataFrame(rows, schema, orient="row").fill_nan(None)
+
+
+def hub(results: Positions, images: int) -> tuple[float, float]:
+    """The largest fraction of queries `[q, k]` with one first result; skewness of k-occurrences (Radovanović 2010)."""
+    results = results[(results >= 0).any(axis=1)]
+    if not results.size:
+        return float("nan"), float("nan")
+    off = np.bincount(results[results >= 0], minlength=images) - (results >= 0).sum() / images
+    skewness = (off**3).mean() / ((off**2).mean() or np.nan) ** 1.5
+    return float(np.bincount(results[:, 0]).max() / len(results)), float(skewness)

@@ -1,6 +1,6 @@
 """Converts ranks to recall, mean reciprocal rank and overlap of neighbours, with intervals over images."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import polars as pl
@@ -20,7 +20,7 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("value", "ci_low", "ci_high"), pl.Float64),
 }
 # Metric → value with the ends of its interval, and how many views it is of.
-Numbers = dict[str, tuple[int, float, float, float]]
+Numbers = dict[str, tuple[float, ...]]
 
 
 def recall_metrics(ranks: pl.DataFrame, *, seed: int, units: Units | None = None) -> Numbers:
@@ -31,12 +31,14 @@ def recall_metrics(ranks: pl.DataFrame, *, seed: int, units: Units | None = None
         is_recalled = [np.where(np.isnan(rank), np.nan, rank <= k) for k in KS]
     fractions = _estimates(np.stack(is_recalled, axis=-1), units)
     means = _estimates(np.stack([1.0 / rank, overlap], axis=-1), units)
-    low, high = proportion_interval(fractions)
-    recalls = [(int(n), *ends) for n, *ends in zip(fractions.counts, fractions.mean, low, high, strict=True)]
-    ends = mean_interval(means, seed=seed, low=0.0, high=1.0)
-    ends[0][0], ends[1][0] = _mrr_interval(ends[0][0], ends[1][0], means.variance[0], low[0], high[0])
-    others = [(int(n), *numbers) for n, *numbers in zip(means.counts, means.mean, *ends, strict=True)]
-    return dict(zip((*RECALLS, MRR, OVERLAP), map(_as_numbers, recalls + others), strict=True))
+    recalls = [fractions.counts, fractions.mean, *proportion_interval(fractions)]
+    others = [means.counts, means.mean, *mean_interval(means, seed=seed, low=0.0, high=1.0)]
+    others[2][0], others[3][0] = _mrr_interval(
+        others[2][0], others[3][0], means.variance[0], recalls[2][0], recalls[3][0]
+    )
+    columns = (np.append(*pair).tolist() for pair in zip(recalls, others, strict=True))
+    numbers = ((int(n), *ends) for n, *ends in zip(*columns, strict=True))
+    return dict(zip((*RECALLS, MRR, OVERLAP), numbers, strict=True))
 
 
 def by_image(values: pl.Series, draws: int) -> Values:
@@ -54,11 +56,6 @@ def _mrr_interval(low: float, high: float, variance: float, least: float, most: 
     if variance > 0 and np.isfinite([low, high]).all():
         return low, high
     return least, (1 + most) / 2
-
-
-def _as_numbers(numbers: Sequence[float]) -> tuple[int, float, float, float]:
-    n, value, low, high = numbers
-    return int(n), float(value), float(low), float(high)
 
 
 def table(by_augmentation: Mapping[str, Numbers]) -> pl.DataFrame:

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import polars as pl
 
+from embedshift.arrays import Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.config import Json
 from embedshift.questions.search.answer import (
@@ -14,7 +16,6 @@ from embedshift.questions.search.answer import (
     searched_images,
 )
 from embedshift.questions.search.recall import AUC, KS, MRR, OVERLAP, RECALLS
-from embedshift.questions.search.returned import RANKS, rank_fractions, search_mistakes
 from embedshift.questions.search.thumbnails import Key, Thumbnails, thumbnails
 from embedshift.report.numbers import fixed, in_percent, shorten, with_interval
 from embedshift.report.section import PageInput, Part, Section
@@ -25,6 +26,8 @@ from embedshift.store.naming import ImageNaming
 GROUPS, IMAGES, MISTAKES = 12, 4, 6
 # The fraction of views, and their number, above which one first result is a hub; and at least twice that of originals.
 HUB, FEW = 0.05, 5
+# Bins of ranks: words → the last rank of each.
+RANKS = {"rank 1": 1, "2 to 5": 5, "6 to 10": 10, "11 to 100": 100, "beyond 100": None}
 COLUMNS = (*RECALLS, MRR, OVERLAP, AUC)
 TITLES = {MRR: "mean reciprocal rank", OVERLAP: "neighbours kept", AUC: "area under the curve"}
 
@@ -111,6 +114,23 @@ def row_of(name: str, table: pl.DataFrame, measured: set[str]) -> Json | None:
         ends = row["value"], row["ci_low"], row["ci_high"]
         cells.append(in_percent(*ends) if metric in RECALLS else with_interval(*ends))
     return {"augmentation": name, "cells": cells}
+
+
+def rank_fractions(ranks: pl.DataFrame) -> dict[str, Values]:
+    """Returns the proportions of each augmentation's views at ranks 1, 2 to 5, 6 to 10, 11 to 100, and beyond."""
+    last = [end for end in RANKS.values() if end is not None]
+    parts = ranks.select("view", "rank").drop_nulls().partition_by("view", as_dict=True, maintain_order=True)
+    bins = {view: np.searchsorted(last, part["rank"].to_numpy()) for (view,), part in parts.items()}
+    return {str(view): np.bincount(indices, minlength=len(RANKS)) / len(indices) for view, indices in bins.items()}
+
+
+def search_mistakes(ranks: pl.DataFrame, count: int) -> list[dict[str, object]]:
+    """Returns views of draw 0 for which another image came first, by margin, spread over augmentations."""
+    missed = ranks.filter((pl.col("draw") == 0) & (pl.col("rank") > 1)).drop_nulls(["other", "other_cosine", "cosine"])
+    margin = pl.col("other_cosine") - pl.col("cosine")
+    by_margin = missed.with_columns(margin=margin).sort("margin", "image_id", descending=[True, False])
+    turns = by_margin.with_columns(turn=pl.int_range(pl.len()).over("view"))
+    return turns.sort("turn", "margin", descending=[False, True], maintain_order=True).head(count).to_dicts()
 
 
 def rank_rows(ranks: pl.DataFrame, matches: pl.DataFrame | None, names: Sequence[str]) -> Json:
