@@ -33,14 +33,18 @@ def with_interval(value: float | None, low: float | None, high: float | None) ->
     """Formats a number and its interval; without an interval, two figures or more and four decimals at most."""
     if value is None or low is None or high is None:
         return fixed(value, 2 if value is None or value >= 0.1 else 3 if value >= 0.01 else 4), MISSING
-    places = interval_decimals(low, high)
-    return fixed(value, places), f"{fixed(low, places)} to {fixed(high, places)}"
+    return at_places(value, low, high, interval_decimals(low, high))
+
+
+def at_places(value: float | None, low: float | None, high: float | None, places: int) -> tuple[str, str]:
+    """Formats a number and its interval with some decimals; a dash for each that is missing."""
+    interval = MISSING if low is None or high is None else f"{fixed(low, places)} to {fixed(high, places)}"
+    return fixed(value, places), interval
 
 
 def times(ratio: float, low: float, high: float) -> tuple[str, str]:
     """Formats a ratio and its interval, with as many decimals as tell it from 1."""
-    places = interval_decimals(low - 1, high - 1, 0)
-    return fixed(ratio, places), f"{fixed(low, places)} to {fixed(high, places)}"
+    return at_places(ratio, low, high, interval_decimals(low - 1, high - 1, 0))
 
 
 def in_percent(value: float | None, low: float | None = None, high: float | None = None) -> tuple[str, str]:

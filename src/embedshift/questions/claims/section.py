@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from embedshift.config import Json
-from embedshift.report.numbers import MISSING, decimals, fixed
+from embedshift.report.numbers import at_places, decimals, fixed
 from embedshift.report.section import PageInput, Part, Section
 
 Row = Json
@@ -33,8 +33,9 @@ def claim_rows(claims: pl.DataFrame) -> list[Row]:
         has_interval = low is not None and high is not None
         is_whole = row["claim"].startswith(WHOLE)
         places = 0 if is_whole else metric_decimals(row["estimate"], low, high) if has_interval else 3
-        interval = f"{fixed(low, places)} to {fixed(high, places)}" if has_interval else MISSING
-        estimate = fixed(row["estimate"], places) if has_interval or is_whole else cut(row["estimate"])
+        estimate, interval = at_places(row["estimate"], low, high, places)
+        if not (has_interval or is_whole):
+            estimate = cut(row["estimate"])
         rows.append(row | {"estimate": estimate, "interval": interval, "kind": VERDICTS.get(row["verdict"], "open")})
     return rows
 

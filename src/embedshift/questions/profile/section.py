@@ -1,29 +1,27 @@
 """The report's first table: the relative shift, and the means of every metric."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import polars as pl
 
 from embedshift.config import Json
+from embedshift.figures import FigureInput
 from embedshift.registry import METRICS
-from embedshift.report.numbers import MISSING, fixed, metric_decimals, with_interval
+from embedshift.report.numbers import at_places, fixed, metric_decimals, with_interval
 from embedshift.report.section import PageInput, Part, Section
-from embedshift.statistics.intervals import APPROXIMATE_BELOW, LEAST_IMAGES
 from embedshift.statistics.summary import COSINE, RADAR_METRICS, ranked_metrics
-
-Row = Json
 
 # The metrics of the table; others have one of their own below it, because one table of all is wider than a screen.
 FIRST = (*RADAR_METRICS, "l2_distance")
+PERFORMANCE = ("mean_performance", "ci_low", "ci_high")
 
 
 def section(page: PageInput) -> Section:
     """Returns the section: the table, with the cluster of every augmentation if the study has clusters."""
     data, cluster_table = page.data, page.data.table("clusters")
     clusters = {} if cluster_table is None else dict(cluster_table.select("augmentation", "cluster").iter_rows())
-    table = summary_table(data.summary, data.ranking, clusters, page.reader.metrics, data.colours)
+    table = summary_table(data, clusters)
     for row in table["rows"]:
         row["description"] = page.info.descriptions.get(row["augmentation"], "")
     lacking = {*RADAR_METRICS} - {*ranked_metrics(data.summary)}
@@ -36,8 +34,6 @@ def section(page: PageInput) -> Section:
         "looks": len(data.metrics_needing("attention", "aligned", "rollout")) > 1,
         "units": data.units,
         "unit": data.unit,
-        "least": LEAST_IMAGES,
-        "approximate": LEAST_IMAGES <= data.units < APPROXIMATE_BELOW,
         "variance": [
             f"{METRICS[name].label} {100 * part:.0f} %"
             for name, part in variance_fractions(data.summary)
@@ -63,95 +59,62 @@ def variance_fractions(summary: pl.DataFrame) -> list[tuple[str, float]]:
     return sorted(((name, part / len(metrics) / variance) for name, part in parts), key=lambda pair: -pair[1])
 
 
-def summary_table(
-    summary: pl.DataFrame,
-    ranking: pl.DataFrame,
-    clusters: Mapping[str, int],
-    metrics: Sequence[str],
-    colours: Mapping[str, str],
-) -> dict[str, Any]:
+def summary_table(data: FigureInput, clusters: Mapping[str, int]) -> Json:
     """Returns columns and rows of the summary, the furthest moved first, and below them the baselines."""
-    values = {(row["augmentation"], row["metric"]): row for row in summary.iter_rows(named=True)}
-    columns: list[Row] = [{"title": "augmentation", "text": True}]
-    columns += [{"title": "relative shift", "note": "0 = same, 1 = other", "sorted": True}]
-    columns += [
-        {"title": METRICS[name].label, "note": f"no change = {METRICS[name].no_change:g}", "more": name not in FIRST}
-        for name in metrics
-    ]
-    columns += [
-        {"title": "mean performance", "note": "of the similarities"},
-        {"title": "rank", "note": "by performance"},
-    ]
-    columns += [{"title": "cluster"}] if clusters else []
+    metrics, ranking = data.reader.metrics, data.ranking
+    values = {(row["augmentation"], row["metric"]): row for row in data.summary.iter_rows(named=True)}
     scales = {name: _scale(name, [row for (_, metric), row in values.items() if metric == name]) for name in metrics}
-    rows: list[Row] = []
+    rows: list[Json] = []
     for row in ranking.iter_rows(named=True):
         name = row["augmentation"]
-        cells = [_cell(values[name, metric], *scales[metric]) | {"more": metric not in FIRST} for metric in metrics]
         rows.append(
-            {"augmentation": name, "colour": colours[name], "rank": row["rank"], "cluster": clusters.get(name)}
-            | {"relative_shift": _relative_shift(values[name, COSINE])}
-            | {"cells": cells}
-            | {"performance": _performance(row)}
+            {
+                "augmentation": name,
+                "colour": data.colours[name],
+                "rank": row["rank"],
+                "cluster": clusters.get(name),
+                "mean": values[name, COSINE]["mean"],
+                "relative_shift": _relative_shift(values[name, COSINE]),
+                "cells": [_cell(values[name, metric], metric, *scales[metric]) for metric in metrics],
+                "performance": _shown(row["mean_performance"], *at_places(*(row[c] for c in PERFORMANCE), 3)),
+            }
         )
-    rows.sort(key=lambda row: -float(row["relative_shift"]["order"]))
-    baselines = [values[ranking["augmentation"][0], metric]["baseline"] for metric in metrics]
-    shown = [
-        {"text": fixed(baseline, scales[metric][2]), "more": metric not in FIRST}
-        for metric, baseline in zip(metrics, baselines, strict=True)
+    # By the change of the cosine, which needs no baseline.
+    rows.sort(key=lambda row: 2.0 if row["mean"] is None else row["mean"])
+    baselines = [fixed(values[ranking["augmentation"][0], name]["baseline"], scales[name][2]) for name in metrics]
+    columns = [
+        {"title": METRICS[name].label, "note": f"no change = {METRICS[name].no_change:g}", "baseline": baseline}
+        | {"more": name not in FIRST}
+        for name, baseline in zip(metrics, baselines, strict=True)
     ]
-    other_images = {"cells": shown, "performance": fixed(ranking["baseline"][0], 3)}
-    defaults = {"sorted": False, "text": False, "note": "", "more": False}
-    return {"columns": [defaults | column for column in columns], "rows": rows, "other_images": other_images}
+    return {"columns": columns, "rows": rows, "performance_of_others": fixed(ranking["baseline"][0], 3)}
 
 
-def _relative_shift(row: Row) -> Row:
-    """Returns the cell of the relative shift; its sort key is the change of the cosine, which needs no baseline."""
-    change = -1.0 if row["mean"] is None else 1.0 - row["mean"]
-    text, interval = with_interval(row["relative_shift"], row["relative_shift_low"], row["relative_shift_high"])
-    tint = 0.0 if row["relative_shift"] is None else 100 * min(1.0, max(0.0, row["relative_shift"]))
-    return {
-        "text": text,
-        "interval": interval,
-        "value": _sortable(row["relative_shift"]),
-        "order": change,
-        "change": f"{tint:.0f}",
-    }
+def _relative_shift(row: Json) -> Json:
+    value = row["relative_shift"]
+    shown = with_interval(value, row["relative_shift_low"], row["relative_shift_high"])
+    return _shown(value, *shown, tint=100 * min(1.0, max(0.0, value or 0.0)))
 
 
-def _performance(row: Row) -> Row:
-    low, high = row["ci_low"], row["ci_high"]
-    interval = MISSING if low is None or high is None else f"{fixed(low, 3)} to {fixed(high, 3)}"
-    value = row["mean_performance"]
-    return {"text": fixed(value, 3), "interval": interval, "value": _sortable(value)}
-
-
-def _scale(metric: str, rows: Sequence[Row]) -> tuple[float, float, int]:
+def _scale(metric: str, rows: Sequence[Json]) -> tuple[float, float, int]:
     """Returns no change, the greatest change of a mean in the column, and decimals."""
     means = [row["mean"] for row in rows if row["mean"] is not None]
     no_change = METRICS[metric].no_change
-    return (
-        no_change,
-        max((abs(mean - no_change) for mean in means), default=0),
-        metric_decimals(metric, max(means, default=0)),
-    )
+    greatest = max((abs(mean - no_change) for mean in means), default=0)
+    return no_change, greatest, metric_decimals(metric, max(means, default=0))
 
 
-def _cell(row: Row, no_change: float, greatest: float, places: int) -> Row:
+def _cell(row: Json, metric: str, no_change: float, greatest: float, places: int) -> Json:
     mean = row["mean"]
-    change = 100 * abs(mean - no_change) / greatest if mean is not None and greatest > 0 else 0
-    low, high = row["ci_low"], row["ci_high"]
-    interval = MISSING if low is None or high is None else f"{fixed(low, places)} to {fixed(high, places)}"
-    return {
-        "text": fixed(mean, places),
-        "value": _sortable(mean),
-        "interval": interval,
-        "change": f"{change:.0f}",
-    }
+    tint = 100 * abs(mean - no_change) / greatest if mean is not None and greatest > 0 else 0
+    shown = at_places(mean, row["ci_low"], row["ci_high"], places)
+    return _shown(mean, *shown, tint) | {"more": metric not in FIRST}
 
 
-def _sortable(value: float | None) -> str:
-    return "" if value is None else f"{value:.9g}"
+def _shown(value: float | None, text: str, interval: str, tint: float = 0.0) -> Json:
+    """Returns a cell: a number as text with its interval, as a sort key, and how dark it is."""
+    sort_key = "" if value is None else f"{value:.9g}"
+    return {"text": text, "interval": interval, "value": sort_key, "change": f"{tint:.0f}"}
 
 
 TERMS = {

@@ -38,11 +38,9 @@ def tolerances_of(table: pl.DataFrame) -> Json:
 
 
 def _formatted(rows: Iterable[Json]) -> list[Json]:
-    return [
-        {
-            "name": human(row["family"]),
-            "tolerance": (in_words(row["value"], row["unit"]), interval_in_words(row["low"], row["high"], row["unit"])),
-        }
-        for row in rows
-        if row["reached"]
-    ]
+    return [{"name": human(row["family"]), "tolerance": tolerance_in_words(row)} for row in rows if row["reached"]]
+
+
+def tolerance_in_words(row: Json) -> tuple[str, str]:
+    """Formats a row of the table `tolerance` and its interval."""
+    return in_words(row["value"], row["unit"]), interval_in_words(row["low"], row["high"], row["unit"])

@@ -9,14 +9,14 @@ from embedshift.augmentations.corruptions import STANDARD
 from embedshift.augmentations.family import FAMILIES
 from embedshift.config import Json
 from embedshift.figures.style import human
-from embedshift.questions.strength.answer import answer, tolerances_of
+from embedshift.questions.strength.answer import answer, tolerance_in_words, tolerances_of
 from embedshift.questions.strength.tables import MEAN, corruptions_of
 from embedshift.report.numbers import MISSING, fixed, with_interval
 from embedshift.report.section import PageInput, Part, Section
 from embedshift.statistics.families import MeasuredFamily
 from embedshift.statistics.summary import COSINE
 from embedshift.statistics.tolerance import MISSED, MISSED_CRITERION, RELATIVE_SHIFT, by_family
-from embedshift.statistics.units import axis_label, in_words, interval_in_words, parameter
+from embedshift.statistics.units import axis_label, parameter
 
 # How strong a change was, by the measured views: column of the page → metric.
 MEASURED = {"rms": "RMS of pixels", "displacement": "displacement", "hidden": "hidden"}
@@ -60,35 +60,24 @@ def family_row(family: MeasuredFamily, table: pl.DataFrame, tolerances: Sequence
     value = tolerances[0]["value"] if tolerances and tolerances[0] else None
     cosine = table.filter(metric=COSINE)
     relative_shifts = cosine.select("relative_shift", "relative_shift_low", "relative_shift_high").rows()
-    cells = []
-    for strength, (relative_shift, low, high) in zip(family.parameters, relative_shifts, strict=True):
-        _, interval = with_interval(relative_shift, low, high)
-        tint = 0.0 if relative_shift is None else 100 * min(1.0, max(0.0, relative_shift))
-        cells.append(
-            {
-                "text": fixed(relative_shift, 3),
-                "note": parameter(strength, family.unit),
-                "interval": interval,
-                "change": tint,
-            }
-        )
+    cells = [
+        {
+            "text": fixed(shift, 3),
+            "note": parameter(strength, family.unit),
+            "interval": with_interval(shift, low, high)[1],
+            "change": 100 * min(1.0, max(0.0, shift or 0.0)),
+        }
+        for strength, (shift, low, high) in zip(family.parameters, relative_shifts, strict=True)
+    ]
     return {
         "family": human(family.name),
         "unit": axis_label(family.unit),
         "what": FAMILIES[family.name].what_it_does if family.name in FAMILIES else "",
-        "tolerances": [_tolerance(row, family.unit) for row in tolerances],
+        "tolerances": [tolerance_in_words(row) if row else (MISSING, "") for row in tolerances],
         "falls": tolerances[0]["falls"] if tolerances and tolerances[0] else None,
         "measured": [_percent(_mean_at(family, table.filter(metric=name), value)) for name in MEASURED],
         "cells": cells,
     }
-
-
-def _tolerance(row: Json | None, unit: str) -> tuple[str, str]:
-    return (
-        (MISSING, "")
-        if row is None
-        else (in_words(row["value"], unit), interval_in_words(row["low"], row["high"], unit))
-    )
 
 
 def _mean_at(family: MeasuredFamily, table: pl.DataFrame, value: float | None) -> float | None:

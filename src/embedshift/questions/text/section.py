@@ -9,7 +9,7 @@ from embedshift.augmentations import ORIGINAL
 from embedshift.config import Json
 from embedshift.questions.text.search import MRR, QUERIES
 from embedshift.questions.text.tables import ALL, PERMUTATIONS
-from embedshift.report.numbers import MISSING, fixed, interval_decimals, with_interval
+from embedshift.report.numbers import MISSING, at_places, fixed, interval_decimals, with_interval
 from embedshift.report.section import PageInput, Part, Section
 
 CHANCE = 0.05
@@ -70,16 +70,17 @@ def overall(test: pl.DataFrame) -> Json | None:
     low, high = row["own_low"], row["own_high"]
     has_interval = low is not None and high is not None
     places = interval_decimals(low, high, 3) if has_interval else 3
+    own, interval = at_places(row["own"], low, high, places)
     pointing = sum(map(points_to_own_phrase, single))
     return {
-        "own": fixed(row["own"], places),
+        "own": own,
         "others": fixed(row["others"], places),
         "lead": fixed(row["difference"], places),
         "permutations": PERMUTATIONS,
         "reached": round(row["p_value"] * (1 + PERMUTATIONS)) - 1,
         "p_value": f"{row['p_value']:.2g}",
         "images": row["n"] or 0,
-        "interval": f"{fixed(low, places)} to {fixed(high, places)}" if has_interval else "",
+        "interval": interval if has_interval else "",
         "is_below_0": has_interval and high < 0,
         "is_above_0": has_interval and low > 0,
         "augmentations": len(single),
