@@ -2,12 +2,7 @@
 
 import numpy as np
 
-from embedshift.report import facts as facts_module
 from embedshift.report import images, numbers
-
-
-def test_facts_figure_note():
-    assert facts_module.figure_note(12, 0) == "The files in figures/ contain the same figures for print."
 
 
 def test_images_shrink():

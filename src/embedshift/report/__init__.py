@@ -17,11 +17,9 @@ from embedshift.report import embedded, facts, page
 from embedshift.report.answers import first_screen
 from embedshift.report.embedded import DrawnFigure, EmbeddedFigure
 from embedshift.report.glossary import glossary
-from embedshift.report.section import Chart, PageInput, Section, parts_of_page
+from embedshift.report.section import PageInput, Section, parts_of_page
 from embedshift.store import shards
-from embedshift.store.copies import copies
 from embedshift.store.enough import why_ended
-from embedshift.store.parts import study_checksum
 from embedshift.store.reader import Reader
 from embedshift.store.table_files import record_files
 from embedshift.store.tables import update_tables
@@ -65,7 +63,7 @@ def build_report(
     log.info("writing the report")
     shown, too_large = embedded.embed(drawn, FIGURE_BYTES)
     encoder = reader.naming.setting(reader.info.encoder.title or reader.info.encoder.name)
-    by_name = {figure.name: figure for figure in shown}
+    by_name = {figure.kind.name: figure for figure in shown}
     is_papers = paper or (reader.info.config.get("augmentations") == "paper" and "clip" in encoder.lower())
     html = _page(PageInput(data, encoder, by_name, records, is_papers), shown, too_large)
     path = reader.folder / "report.html"
@@ -110,13 +108,16 @@ def _draw(
 
 def _page(given: PageInput, figures: Sequence[EmbeddedFigure], too_large: int) -> str:
     info, measured = given.info, given.data.images
-    charts = list(_charts(given))
+    parts = [part for _, part in parts_of_page(given.reader.questions)]
+    charts = [chart for part in parts if part.charts for chart in part.charts(given)]
     question_sections = page.question_sections(given)
+    shown = [figure for figure in figures if not figure.kind.section]
+    papers = {"figures": shown, "too_large": too_large, "is_open": given.is_papers}
     report_sections = {
         "answers": first_screen(given),
         "charts": Section("distributions", "Distributions", {"charts": charts}),
-        "figures": _figures(given, [figure for figure in figures if not figure.section], too_large),
-        "measured": _measured(given),
+        "figures": Section("figures", "The paper's figures", papers, is_last=not given.is_papers),
+        "measured": facts.measured(given),
         "glossary": glossary(given.reader.questions),
     }
     placed_sections = [
@@ -136,35 +137,3 @@ def _page(given: PageInput, figures: Sequence[EmbeddedFigure], too_large: int) -
         ended=why_ended(info).replace("`", ""),
         data={"charts": {chart.id: chart.plot for chart in charts}, "pictures": pictures},
     )
-
-
-def _charts(given: PageInput) -> Iterator[Chart]:
-    for _, part in parts_of_page(given.reader.questions):
-        if part.charts:
-            yield from part.charts(given)
-
-
-def _figures(given: PageInput, figures: Sequence[EmbeddedFigure], too_large: int) -> Section:
-    note = facts.figure_note(len(figures), too_large)
-    content = {"figures": figures, "figure_note": note, "is_open": given.is_papers}
-    return Section("figures", "The paper's figures", content, is_last=not given.is_papers)
-
-
-def _measured(given: PageInput) -> Section:
-    naming = given.reader.naming
-    failures, more_failures = facts.listed_failures(given.records, naming)
-    parts, copied = given.reader.parts(), copies(given.reader)
-    checksums, more_checksums = facts.listed_checksums(parts)
-    content = {
-        "facts": facts.facts(
-            given.info, given.records, given.encoder, naming=naming, copied=copied, checksum=study_checksum(parts)
-        ),
-        "checksums": checksums,
-        "more_checksums": more_checksums,
-        "failures": failures,
-        "more_failures": more_failures,
-        "unfinished": not given.info.complete or given.info.ended,
-        "augmentations": facts.augmentation_lines(given.info),
-        "configuration": facts.configuration(given.info, naming),
-    }
-    return Section("measured", "Settings and data", content)

@@ -3,10 +3,8 @@
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import polars as pl
-from markupsafe import Markup
 
 from embedshift.augmentations.family import FAMILIES
 from embedshift.config import Json
@@ -22,23 +20,12 @@ from embedshift.statistics.summary import COSINE, ROUNDING
 DIFFERENCES = 40
 
 
-@dataclass(frozen=True)
-class _FilledAnswer:
-    order: int
-    answer: Answer
-    html: Markup
-
-    @property
-    def title(self) -> str:
-        return self.answer.title
-
-
 def first_screen(page: PageInput) -> Section:
     """Returns the section with all answers that have something to say."""
-    answers = sorted(_filled(page), key=lambda filled: (not filled.answer.covers_all_levels, filled.order))
+    answers = sorted(_filled(page), key=lambda answer: (not answer["covers_all_levels"], answer["order"]))
     one_level = page.data.shows_one_level
-    if one_level and any(filled.answer.covers_all_levels for filled in answers):
-        answers = [filled for filled in answers if filled.answer.covers_all_levels]
+    if one_level and any(answer["covers_all_levels"] for answer in answers):
+        answers = [answer for answer in answers if answer["covers_all_levels"]]
     content = {
         "answers": answers,
         "changes": changes(page),
@@ -68,16 +55,16 @@ def changes(page: PageInput) -> list[Json]:
     return list(changes.values())
 
 
-def _filled(page: PageInput) -> list[_FilledAnswer]:
-    filled = []
-    for question, part in parts_of_page(page.reader.questions):
-        answer = part.answer(page) if part.answer else None
-        if answer is not None:
-            html = fill(f"{question.name}/answer.html.j2", answer.content)
-            filled.append(_FilledAnswer(question.order, answer, html))
+def _filled(page: PageInput) -> list[Json]:
+    parts = [(question, part.answer) for question, part in parts_of_page(page.reader.questions) if part.answer]
+    answers = [(question.order, f"{question.name}/answer.html.j2", answer(page)) for question, answer in parts]
     differences = Answer("Which differences are statistically significant?", _differences(page))
-    filled.append(_FilledAnswer(DIFFERENCES, differences, fill("differences.html.j2", differences.content)))
-    return [answer for answer in filled if answer.html.strip()]
+    filled = [
+        {"order": order, "html": fill(template, answer.content)} | vars(answer)
+        for order, template, answer in [*answers, (DIFFERENCES, "differences.html.j2", differences)]
+        if answer is not None
+    ]
+    return [answer for answer in filled if answer["html"].strip()]
 
 
 def _differences(page: PageInput) -> Json:

@@ -15,19 +15,15 @@ class DrawnFigure:
 
 @dataclass(frozen=True)
 class EmbeddedFigure:
-    name: str
-    number: str
-    title: str
+    kind: FigureKind
     address: str
     width: int
     height: int
-    section: bool
 
 
 def embed(figures: Sequence[DrawnFigure], budget: int) -> tuple[list[EmbeddedFigure], int]:
     """Returns the figures in the order of the paper, and the number of those that did not fit."""
-    left = budget
-    done: list[tuple[str, EmbeddedFigure]] = []
+    left, done = budget, list[EmbeddedFigure]()
     # Line drawings are small: the remaining bytes go to figures with images.
     for position, figure in enumerate(sorted(figures, key=lambda figure: figure.kind.shows_images)):
         fraction = left // (len(figures) - position)
@@ -35,7 +31,5 @@ def embed(figures: Sequence[DrawnFigure], budget: int) -> tuple[list[EmbeddedFig
         if address is not None:
             left -= len(address)
             width, height = (round(96 * inches) for inches in figure.inches)
-            kind, number = figure.kind, figure.kind.number
-            shown = (kind.name, number.lstrip("0"), kind.title, address, width, height, kind.section)
-            done.append((number, EmbeddedFigure(*shown)))
-    return [shown for _, shown in sorted(done, key=lambda pair: pair[0])], len(figures) - len(done)
+            done.append(EmbeddedFigure(figure.kind, address, width, height))
+    return sorted(done, key=lambda figure: figure.kind.number), len(figures) - len(done)
