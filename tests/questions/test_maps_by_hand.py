@@ -78,10 +78,8 @@ def test_section_trusted():
             "gain": [0.1] * 4,
         }
     )
-    assert (
-        section_module.most_reliable(table)
-        == "Relevance has the lowest mean deletion (0.610) and the highest mean insertion (0.900) of these images."
-    )
+    best = {"deletion": ("relevance", "0.610"), "insertion": ("relevance", "0.900"), "is_any": True}
+    assert section_module.most_reliable(table) == best
 
 
 def test_section_ends():
@@ -94,6 +92,5 @@ def test_section_ends():
             "mean": [0.9, 0.3],
         }
     )
-    assert section_module.largest_and_smallest_changes(table) == [
-        "Relevance: mean correlation from 0.300 under noise to 0.900 under blur."
-    ]
+    ends = [("0.300", "noise"), ("0.900", "blur")]
+    assert section_module.largest_and_smallest_changes(table) == [{"map": "relevance", "ends": ends}]

@@ -16,6 +16,7 @@ from embedshift.errors import EmbedshiftError
 from embedshift.figures import FigureInput, iter_figures
 from embedshift.figures.images import overlay
 from embedshift.questions.maps.section import largest_and_smallest_changes, most_reliable, trust_rows
+from embedshift.report.page import fill
 from embedshift.store.redraw import redraw
 from support import models, studies
 from support.overlap import overlaps
@@ -108,10 +109,12 @@ assert "torch" not in sys.modules
     assert "They cover 8 images, drawn by the seed" in words
     for row in trust_rows(study.table("map_trust")):
         assert " ".join([row["map"], *row["deletion"], *row["insertion"], row["verdict"]]) in words
-    assert most_reliable(study.table("map_trust")) in words
-    sentences = largest_and_smallest_changes(study.table("maps"))
-    assert len(sentences) == 3
-    assert all(sentence in words for sentence in sentences)
+    assert sentence_of(study.table("map_trust")) in words
+    ranges = largest_and_smallest_changes(study.table("maps"))
+    assert len(ranges) == 3
+    for range_of_map in ranges:
+        low, high = (" under ".join(end) for end in range_of_map["ends"])
+        assert f"{range_of_map['map'].capitalize()}: mean correlation from {low} to {high}." in words
 
 
 def test_no_section_and_no_figure_without_maps():
@@ -133,16 +136,24 @@ def table_of(**scores):
     return pl.DataFrame(rows)
 
 
+def sentence_of(trust):
+    """What the section says of which map to trust."""
+    content = {"images": "9 images", "target": "the target", "has": [], "overlays": None, "steps": 10, "rows": [],
+               "trusted": most_reliable(trust), "is_aligned": False, "ends": [], "moved": None}  # fmt: skip
+    (said,) = re.findall(r'<p class="lead">(.*?)</p>', fill("maps/section.html.j2", {"maps": content}), re.DOTALL)
+    return " ".join(said.split())
+
+
 def test_which_map_to_trust_is_said_only_as_far_as_it_is_significant():
     both, no = (True, True), (False, False)
     one = table_of(attention=((0.7, 0.8), both), relevance=((0.6, 0.9), both))
     wanted = "Relevance has the lowest mean deletion (0.600) and the highest mean insertion (0.900) of these images."
-    assert most_reliable(one) == wanted
+    assert sentence_of(one) == wanted
     two = table_of(attention=((0.5, 0.8), both), relevance=((0.6, 0.9), both))
     wanted = "Attention of the last layer has the lowest deletion (0.500), relevance has the highest insertion (0.900)"
-    assert most_reliable(two) == f"{wanted}: no map is best by both scores."
-    assert "Do not rely on them here" in most_reliable(table_of(attention=((0.5, 0.8), no), relevance=((0.6, 0.9), no)))
-    assert most_reliable(one.with_columns(n=7)) == ""
+    assert sentence_of(two) == f"{wanted}: no map is best by both scores."
+    assert "Do not rely on them here" in sentence_of(table_of(attention=((0.5, 0.8), no), relevance=((0.6, 0.9), no)))
+    assert most_reliable(one.with_columns(n=7)) == {}
     assert [row["verdict"] for row in trust_rows(table_of(relevance=((0.6, 0.9), (True, False))))] == ["deletion"]
     assert [row["verdict"] for row in trust_rows(one.with_columns(gain=-0.1))] == ["neither", "neither"]
     assert [row["verdict"] for row in trust_rows(one.with_columns(n=7))] == ["–", "–"]

@@ -48,41 +48,29 @@ def trust_rows(trust: pl.DataFrame) -> list[Json]:
     return formatted
 
 
-def most_reliable(trust: pl.DataFrame) -> str:
-    """Returns a sentence on which map has the best scores; "" below 8 images."""
+def most_reliable(trust: pl.DataFrame) -> Json:
+    """Returns the map with the best mean of each score, and whether any is better than random; {} below 8 images."""
     scored = trust.filter(pl.col("map") != RANDOM, pl.col("n") >= LEAST_IMAGES).drop_nulls("mean")
-    best = [
-        scored.filter(score=kind).sort("mean", descending=kind == "insertion", maintain_order=True).head(1).to_dicts()
+    best = {
+        kind: scored.filter(score=kind).sort("mean", descending=kind == "insertion", maintain_order=True)
         for kind in SCORES
-    ]
-    if not all(best):
-        return ""
-    (deletion,), (insertion,) = best
-    first, second = (WORDS[row["map"]] for row in (deletion, insertion))
-    numbers = fixed(deletion["mean"], 3), fixed(insertion["mean"], 3)
-    if not any(row["significant"] and row["gain"] > 0 for row in scored.iter_rows(named=True)):
-        return "No map is significantly better than a random order by either score. Do not rely on them here."
-    if first == second:
-        words = f"has the lowest mean deletion ({numbers[0]}) and the highest mean insertion ({numbers[1]})"
-        return f"{_capital(first)} {words} of these images."
-    words = f"has the lowest deletion ({numbers[0]}), {second} has the highest insertion ({numbers[1]})"
-    return f"{_capital(first)} {words}: no map is best by both scores."
+    }
+    if any(rows.is_empty() for rows in best.values()):
+        return {}
+    maps = {kind: (WORDS[rows["map"][0]], fixed(rows["mean"][0], 3)) for kind, rows in best.items()}
+    return maps | {"is_any": not scored.filter("significant", pl.col("gain") > 0).is_empty()}
 
 
-def largest_and_smallest_changes(table: pl.DataFrame) -> list[str]:
+def largest_and_smallest_changes(table: pl.DataFrame) -> list[Json]:
     """Returns for each map the range of its mean correlations over the augmentations; empty below 8 images."""
-    sentences: list[str] = []
+    ranges: list[Json] = []
     compared = table.filter(pl.col("metric") == shown_metric(table), pl.col("n") >= LEAST_IMAGES).drop_nulls("mean")
     for (name,), part in compared.group_by("map", maintain_order=True):
-        order = part.sort("mean", maintain_order=True).to_dicts()
-        if len(order) > 1:
-            low, high = (f"{fixed(row['mean'], 3)} under {row['augmentation']}" for row in (order[0], order[-1]))
-            sentences.append(f"{_capital(WORDS[str(name)])}: mean correlation from {low} to {high}.")
-    return sentences
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+        rows = part.sort("mean", maintain_order=True).select("augmentation", "mean").rows()
+        if len(rows) > 1:
+            ends = [(fixed(mean, 3), augmentation) for augmentation, mean in (rows[0], rows[-1])]
+            ranges.append({"map": WORDS[str(name)], "ends": ends})
+    return ranges
 
 
 TERMS = {

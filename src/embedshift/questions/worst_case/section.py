@@ -1,17 +1,16 @@
 """The report's section on the worst case within a budget: relative shifts by eps, controls, purifiers, and images."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 
 from embedshift.arrays import Pixels
 from embedshift.augmentations import ORIGINAL
 from embedshift.config import Json
 from embedshift.questions.worst_case.columns import NATURAL
 from embedshift.report.images import address, shrink, webp
-from embedshift.report.numbers import MISSING, decimals, fixed, with_interval
+from embedshift.report.numbers import at_places, decimals, fixed, with_interval
 from embedshift.report.section import PageInput, Part, Section
 from embedshift.sources.attacked import AttackRecord, read_attack_record
 from embedshift.statistics.summary import COSINE
@@ -34,8 +33,17 @@ def section(page: PageInput) -> Section | None:
         return None
     rows = [] if worst is None else worst.to_dicts()
     attacks = [row for row in rows if row["kind"] == "attack" and not row["through"]]
+    controls = {(row["norm"], row["eps"]): row["mean"] for row in rows if row["kind"] == "control"}
     content = {
-        "lead": list(_lead(page, attack, rows)),
+        "attack": attack,
+        "attacked": attack and page.reader.naming.setting(attack.encoder),
+        "is_transferred": attack and attack.weights_hash != page.info.encoder.weights_hash,
+        "encoder": page.encoder,
+        "budgets": [
+            {"words": budget(row), "mean": row["mean"], "control": controls.get((row["norm"], row["eps"]))}
+            for row in attacks
+            if row["mean"] is not None
+        ],
         "rows": [_row(row) for row in rows],
         "baseline": _baseline(page),
         "purified": [] if purify is None else [_purified(row, attack) for row in purify.iter_rows(named=True)],
@@ -43,29 +51,6 @@ def section(page: PageInput) -> Section | None:
         "pictures": pictures(page.reader, [row["variant"] for row in attacks]),
     }
     return Section("worst", "Worst case", {"worst": content})
-
-
-def _lead(page: PageInput, attack: AttackRecord | None, rows: list[Json]) -> Iterator[Markup]:
-    """Yields which encoder was attacked and which is measured; then how far each budget goes."""
-    if attack is None:
-        return
-    attacked = page.reader.naming.setting(attack.encoder)
-    aim = "towards that of one other image" if attack.target else "away from that of the original"
-    words = "An attack changed the pixels in {} steps along gradients of <b>{}</b>, to move the embedding {}."
-    transferred = " This study measures <b>{}</b>, which the attack did not use: the attack is transferred."
-    yield Markup(words).format(attack.steps, attacked, aim) + (
-        Markup(" This study measures the same encoder.")
-        if attack.weights_hash == page.info.encoder.weights_hash
-        else Markup(transferred).format(page.encoder)
-    )
-    controls = {(row["norm"], row["eps"]): row for row in rows if row["kind"] == "control"}
-    for row in rows:
-        if row["kind"] == "attack" and not row["through"] and row["mean"] is not None:
-            control = controls.get((row["norm"], row["eps"]))
-            beside = "" if control is None else f"; with random signs it is {fixed(control['mean'], 3)}"
-            yield Markup("With a budget of {}, the mean cosine falls to <b>{}</b>{}.").format(
-                budget(row), fixed(row["mean"], 3), beside
-            )
 
 
 def budget(row: Mapping[str, Any]) -> str:
@@ -106,10 +91,7 @@ def _purified(row: Mapping[str, Any], attack: AttackRecord | None) -> Json:
 
 def _cosine(value: float | None, low: float | None, high: float | None) -> tuple[str, str]:
     """Formats a number and its interval, with at least three decimals."""
-    if value is None or low is None or high is None:
-        return fixed(value, 3), MISSING
-    places = max(3, decimals(low, high))
-    return fixed(value, places), f"{fixed(low, places)} to {fixed(high, places)}"
+    return at_places(value, low, high, 3 if low is None or high is None else max(3, decimals(low, high)))
 
 
 def difference(picture: Pixels, original: Pixels) -> Pixels:
