@@ -59,7 +59,7 @@ def _filled(page: PageInput) -> list[Json]:
     parts = [(question, part.answer) for question, part in parts_of_page(page.reader.questions) if part.answer]
     answers = [(question.order, f"{question.name}/answer.html.j2", answer(page)) for question, answer in parts]
     differences = Answer("Which differences are statistically significant?", _differences(page))
-    filled = [
+    filled: list[Json] = [
         {"order": order, "html": fill(template, answer.content)} | vars(answer)
         for order, template, answer in [*answers, (DIFFERENCES, "differences.html.j2", differences)]
         if answer is not None

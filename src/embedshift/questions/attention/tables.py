@@ -62,15 +62,11 @@ def _differences(rows: pl.LazyFrame, *, order: Layout, augmentations: Sequence[s
         yield side_by_side(sums_and_counts(values[:, order.positions(name)]) for name in augmentations)
 
 
-def looks_table(reader: Reader) -> pl.DataFrame:
-    return looks(reader.chunks, reader.augmentations, seed=reader.info.seed)
-
-
-def has_optional_metric(reader: Reader) -> bool:
-    """Returns whether one of the two metrics was measured."""
-    return ALIGNED in reader.metrics or RISE in reader.metrics
-
-
-DOC = "Differences between attention maps by augmentation: the gain of alignment, and the rise of entropy."
-
-TABLES = (Table("looks", looks_table, is_available=has_optional_metric, doc=DOC),)
+TABLES: tuple[Table[Reader], ...] = (
+    Table(
+        "looks",
+        lambda reader: looks(reader.chunks, reader.augmentations, seed=reader.info.seed),
+        is_available=lambda reader: ALIGNED in reader.metrics or RISE in reader.metrics,
+        doc="Differences between attention maps by augmentation: the gain of alignment, and the rise of entropy.",
+    ),
+)

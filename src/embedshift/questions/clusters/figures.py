@@ -11,7 +11,8 @@ from embedshift.errors import EmbedshiftError
 from embedshift.figures.base import FigureInput, few, figure
 from embedshift.figures.matrix import annotation, cells, colour_bar, column_width, edge_tree
 from embedshift.figures.style import INK, MUTED, colours, column_names, human, new_figure
-from embedshift.questions.clusters.tables import clusters, distances, height_label, tree_of
+from embedshift.questions.clusters import Tree
+from embedshift.questions.clusters.tables import clusters, distances, height_label
 from embedshift.registry import METRICS
 from embedshift.statistics.clusters import CUT, branches, linkage_matrix, threshold
 
@@ -19,7 +20,7 @@ from embedshift.statistics.clusters import CUT, branches, linkage_matrix, thresh
 @figure("dendrogram", is_available=few)
 def dendrogram(data: FigureInput, title: str) -> Figure:
     """The tree with its leaves at the left, a dashed line at the cut, and a named band per cluster."""
-    table, tree = clusters(data.reader), tree_of(data.reader)
+    table, tree = clusters(data.reader), data.reader.choice(Tree)
     names = table["augmentation"].to_list()
     note = f"clusters: the tree cut at {CUT:g} of its greatest height"
     figure = new_figure(data.caption(note), 7.5, 1.2 + 0.3 * len(names), title)
@@ -75,11 +76,11 @@ def clustermap(data: FigureInput, title: str) -> Figure:
     if not complete:
         raise EmbedshiftError("figure 'clustermap': no metric has a mean for every augmentation")
     means, metrics = means[complete], [metrics[index] for index in complete]
-    links = [_linkage(matrix, tree_of(data.reader).linkage) for matrix in (means, means.T)]
+    links = [_linkage(matrix, data.reader.choice(Tree).linkage) for matrix in (means, means.T)]
     order = [branches(link).leaves if link is not None else [0] for link in links]
     names = [data.augmentations[index] for index in order[1]]
     inches = column_width(len(names))
-    note = f"means; trees: {tree_of(data.reader).linkage} linkage on Euclidean distance of rows and of columns"
+    note = f"means; trees: {data.reader.choice(Tree).linkage} linkage on Euclidean distance of rows and of columns"
     width, height = inches * len(names) + 3.2, 0.42 * len(metrics) + column_names(names, inches)[2] + 1.8
     figure = new_figure(data.caption_of_means(note), width, height, title)
     grid = figure.add_gridspec(2, 2, width_ratios=(0.9, inches * len(names)), height_ratios=(0.9, 0.42 * len(metrics)))

@@ -6,7 +6,8 @@ import numpy as np
 
 from embedshift.figures import FigureInput
 from embedshift.figures.style import colours
-from embedshift.questions.clusters.tables import clusters, distances, height_label, tree_of
+from embedshift.questions.clusters import Tree
+from embedshift.questions.clusters.tables import clusters, distances, height_label
 from embedshift.report.charts import NEUTRAL, chart_layout, escaped, short
 from embedshift.report.section import Chart, PageInput, Part, Plot
 from embedshift.statistics.clusters import CUT, branches, linkage_matrix, threshold
@@ -20,7 +21,7 @@ def charts(page: PageInput) -> Iterator[Chart]:
 
 
 def dendrogram(data: FigureInput) -> Plot | None:
-    table, tree = clusters(data.reader), tree_of(data.reader)
+    table, tree = clusters(data.reader), data.reader.choice(Tree)
     leaves = table["augmentation"].to_list()
     if len(leaves) < 2 or table["leaf"].null_count():
         return None

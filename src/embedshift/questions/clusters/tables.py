@@ -27,10 +27,6 @@ def pairwise_length(reader: Reader) -> dict[str, int]:
     return {"pairwise": length} if reader.identity_of("clusters").get("pairwise", True) else {}
 
 
-def tree_of(reader: Reader) -> Tree:
-    return reader.choice(Tree)
-
-
 def height_label(tree: Tree) -> str:
     distance = "mean cosine distance" if tree.on == "images" else f"{tree.metric} distance of mean embeddings"
     return f"height of the merge ({tree.linkage} linkage on {distance})"
@@ -38,13 +34,13 @@ def height_label(tree: Tree) -> str:
 
 def leaves(reader: Reader) -> list[str]:
     """Returns the names of the tree's leaves, in suite order; the original first if it is one."""
-    return [ORIGINAL, *reader.augmentations] if tree_of(reader).include_original else reader.augmentations
+    return [ORIGINAL, *reader.augmentations] if reader.choice(Tree).include_original else reader.augmentations
 
 
 @functools.lru_cache(maxsize=4)
 def distances(reader: Reader) -> Values:
     """Returns the distance matrix of the tree `[A, A]`, in the order of `leaves`."""
-    tree = tree_of(reader)
+    tree = reader.choice(Tree)
     if tree.on == "images":
         return pairwise(reader).drop("augmentation").to_numpy()
     if not reader.info.has_vectors:
@@ -55,7 +51,8 @@ def distances(reader: Reader) -> Values:
 
 @functools.lru_cache(maxsize=4)
 def pairwise(reader: Reader) -> pl.DataFrame:
-    return distances_of_images(reader.chunks, reader.augmentations, include_original=tree_of(reader).include_original)
+    with_original = reader.choice(Tree).include_original
+    return distances_of_images(reader.chunks, reader.augmentations, include_original=with_original)
 
 
 def distances_of_images(rows: Rows, augmentations: Sequence[str], *, include_original: bool = False) -> pl.DataFrame:
@@ -117,7 +114,7 @@ def clusters(reader: Reader) -> pl.DataFrame:
         log.warning("no tree of augmentations: an embedding is zero, so a distance is undefined")
         no_clusters = {"cluster": pl.lit(None, pl.Int64), "leaf": pl.lit(None, pl.Int64)}
         return pl.DataFrame({"augmentation": names}).with_columns(**no_clusters)
-    return clusters_of(matrix, names, tree_of(reader).linkage)
+    return clusters_of(matrix, names, reader.choice(Tree).linkage)
 
 
 # Functions of a reader: each returns columns with a list for every original, and its length.

@@ -1,6 +1,6 @@
 """The tables of heads: which heads and MLPs carry the shift of an augmentation, words for them, and by token."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -85,43 +85,31 @@ def _parts(rows: pl.LazyFrame) -> list[tuple[int, str]]:
     return [*parts, *((layer, MLP) for layer in range(1, depth + 1)), *((0, name) for name in SINGLE)]
 
 
-def _from_rows(make: Callable[..., pl.DataFrame]) -> Callable[[Reader], pl.DataFrame]:
-    return lambda reader: make(reader.chunks, reader.augmentations, seed=reader.info.seed)
-
-
-def _has_tokens(reader: Reader) -> bool:
-    return reader.identity_of("heads").get("detail") == "tokens"
-
-
 def _bank(reader: Reader) -> list[str]:
     return [*reader.identity_of("heads").get("bank", [])]
-
-
-def _words(reader: Reader) -> pl.DataFrame:
-    return head_words(reader.sums("words"), _bank(reader), length_of(reader.rows(), MLPS))
 
 
 def _can_be_named(reader: Reader) -> bool:
     return bool(_bank(reader)) and sum(record.images for record in reader.records) >= LEAST_IMAGES
 
 
-TABLES = (
+TABLES: tuple[Table[Reader], ...] = (
     Table(
         "heads",
-        _from_rows(heads),
+        lambda reader: heads(reader.chunks, reader.augmentations, seed=reader.info.seed),
         doc="Contribution of heads and MLPs to the shift: `augmentation, layer, part, contribution, ci_low, ci_high`.",
     ),
     Table(
         "head_words",
-        _words,
+        lambda reader: head_words(reader.sums("words"), _bank(reader), length_of(reader.rows(), MLPS)),
         is_available=_can_be_named,
         requires=f"a text tower, and {LEAST_IMAGES} images",
         doc="Texts that describe the heads of the last blocks.",
     ),
     Table(
         "head_tokens",
-        _from_rows(head_tokens),
-        is_available=_has_tokens,
+        lambda reader: head_tokens(reader.chunks, reader.augmentations, seed=reader.info.seed),
+        is_available=lambda reader: reader.identity_of("heads").get("detail") == "tokens",
         requires="`heads_tokens`",
         doc="Contribution of attention weights and of token values in the last block.",
     ),

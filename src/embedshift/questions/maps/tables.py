@@ -98,19 +98,15 @@ def _rows(reader: Reader) -> Rows:
     return replace(chunked(rows.filter(pl.col("image_id").is_in(ids))), units=reader.units_of(ids))
 
 
-def maps_table(reader: Reader) -> pl.DataFrame:
-    return maps(_rows(reader), reader.augmentations, map_names(reader), seed=reader.info.seed)
-
-
-def trust_table(reader: Reader) -> pl.DataFrame:
-    return trust(_rows(reader), map_names(reader), seed=reader.info.seed)
-
-
-TABLES = (
+TABLES: tuple[Table[Reader], ...] = (
     Table(
         "maps",
-        maps_table,
+        lambda reader: maps(_rows(reader), reader.augmentations, map_names(reader), seed=reader.info.seed),
         doc="Change of relevance and token maps: `augmentation, map, metric, n, mean, ci_low, ci_high`.",
     ),
-    Table("map_trust", trust_table, doc="How well maps name the patches that determine the embedding."),
+    Table(
+        "map_trust",
+        lambda reader: trust(_rows(reader), map_names(reader), seed=reader.info.seed),
+        doc="How well maps name the patches that determine the embedding.",
+    ),
 )

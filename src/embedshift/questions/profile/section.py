@@ -14,7 +14,6 @@ from embedshift.statistics.summary import COSINE, RADAR_METRICS, ranked_metrics
 
 # The metrics of the table; others have one of their own below it, because one table of all is wider than a screen.
 FIRST = (*RADAR_METRICS, "l2_distance")
-PERFORMANCE = ("mean_performance", "ci_low", "ci_high")
 
 
 def section(page: PageInput) -> Section:
@@ -66,7 +65,7 @@ def summary_table(data: FigureInput, clusters: Mapping[str, int]) -> Json:
     scales = {name: _scale(name, [row for (_, metric), row in values.items() if metric == name]) for name in metrics}
     rows: list[Json] = []
     for row in ranking.iter_rows(named=True):
-        name = row["augmentation"]
+        name, value = row["augmentation"], row["mean_performance"]
         rows.append(
             {
                 "augmentation": name,
@@ -76,7 +75,7 @@ def summary_table(data: FigureInput, clusters: Mapping[str, int]) -> Json:
                 "mean": values[name, COSINE]["mean"],
                 "relative_shift": _relative_shift(values[name, COSINE]),
                 "cells": [_cell(values[name, metric], metric, *scales[metric]) for metric in metrics],
-                "performance": _shown(row["mean_performance"], *at_places(*(row[c] for c in PERFORMANCE), 3)),
+                "performance": _shown(value, *at_places(value, row["ci_low"], row["ci_high"], 3)),
             }
         )
     # By the change of the cosine, which needs no baseline.

@@ -14,7 +14,7 @@ from embedshift.questions.search.approximate import search_function
 from embedshift.questions.search.duplicates import duplicates
 from embedshift.questions.search.prediction import gallery_sizes
 from embedshift.questions.search.ranks import SearchResults, search_views
-from embedshift.questions.search.settings import QUERIES, settings
+from embedshift.questions.search.settings import QUERIES, Settings, settings
 from embedshift.questions.search.vectors import originals
 from embedshift.statistics.sample import IN_MEMORY
 from embedshift.store.reader import Reader
@@ -103,19 +103,11 @@ def _need(reader: Reader, name: str) -> pl.DataFrame:
     return table
 
 
-def _rank_settings(reader: Reader) -> dict[str, str]:
-    return settings(reader).for_ranks
-
-
-def _threshold_settings(reader: Reader) -> dict[str, str]:
-    return settings(reader).for_thresholds
-
-
 def _table(
     name: str,
     make: Callable[[Reader], pl.DataFrame],
     *reads: str,
-    settings: Callable[[Reader], Mapping[str, str]] = _rank_settings,
+    made_from: Callable[[Settings], Mapping[str, str]] = lambda chosen: chosen.for_ranks,
     **options: Any,
 ) -> Table[Reader]:
     return Table(
@@ -124,7 +116,7 @@ def _table(
         reads,
         lambda reader: reader.info.has_vectors and (name in OF_ORIGINALS or reader.augmentations),
         requires=REQUIRES,
-        settings=settings,
+        settings=lambda reader: made_from(settings(reader)),
         doc=DOCS[name],
         **options,
     )
@@ -157,8 +149,8 @@ TABLES = (
     _table("gallery_sizes", lambda reader: gallery_sizes(search_results(reader).searches)),
     _table("hubs", lambda reader: search_results(reader).hubs),
     _table("search", search, "search_ranks", rules=RULES),
-    _table("thresholds", thresholds, settings=_threshold_settings),
-    _table("matches", matches, "search_ranks", "thresholds", settings=_threshold_settings),
+    _table("thresholds", thresholds, made_from=lambda chosen: chosen.for_thresholds),
+    _table("matches", matches, "search_ranks", "thresholds", made_from=lambda chosen: chosen.for_thresholds),
     _table("roc", roc, "search_ranks"),
-    _table("duplicates", duplicates, settings=lambda reader: settings(reader).for_duplicates, names=NAMES),
+    _table("duplicates", duplicates, made_from=lambda chosen: chosen.for_duplicates, names=NAMES),
 )

@@ -49,7 +49,7 @@ def strength(data: FigureInput, title: str) -> Figure:
     grid = drawn.add_gridspec(lines, columns)
     # The highest mean decides, and not the end of a wide interval, beside which all curves would be flat.
     highest = max(0.15, *(float(np.nanmax(relative_shift, initial=0.0)) for relative_shift, *_ in rows.values()))
-    tolerances = _tolerances(data)
+    tolerances = by_family(data.table("tolerance"))
     for index, family in enumerate(families):
         inner = grid[index // columns, index % columns].subgridspec(2, 1, height_ratios=(HEIGHT, max(strip, 1e-3)))
         axes, below = drawn.add_subplot(inner[0]), drawn.add_subplot(inner[1])
@@ -77,10 +77,6 @@ def curves(data: FigureInput) -> dict[str, tuple[Values, Values, Values]]:
         relative_shift, low, high = np.pad(numbers.to_numpy().T, ((0, 0), (1, 0)))
         by_family[family.name] = relative_shift, low, high
     return by_family
-
-
-def _tolerances(data: FigureInput) -> dict[str, Json]:
-    return by_family(data.table("tolerance"))
 
 
 def _curve(
@@ -120,7 +116,8 @@ def _strip(axes: Axes, family: MeasuredFamily, views: Mapping[str, Pixels]) -> N
 def tolerance(data: FigureInput, title: str) -> Figure:
     """One row per family: the tolerance among its levels, with its interval; the least tolerant on top."""
     families = {family.name: family for family in data.reader.families}
-    rows = sorted(_tolerances(data).values(), key=lambda row: level_position(families[row["family"]], row["value"]))
+    tolerances = by_family(data.table("tolerance")).values()
+    rows = sorted(tolerances, key=lambda row: level_position(families[row["family"]], row["value"]))
     last = max(len(family.views) for family in families.values())
     note = f"dot: strength at which the mean relative shift reaches {RELATIVE_SHIFT:g}, hollow if the strongest level "
     note += "does not reach it; line: 95 % interval"

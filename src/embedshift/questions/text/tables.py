@@ -173,10 +173,6 @@ def phrases(reader: Reader) -> dict[str, str]:
     return {name: phrase for name, phrase in words.items() if name != ORIGINAL}
 
 
-def words_table(reader: Reader) -> pl.DataFrame:
-    return words(reader.chunks, reader.augmentations, [*phrases(reader)], seed=reader.info.seed)
-
-
 def word_test_table(reader: Reader) -> pl.DataFrame:
     table = reader.table("words")
     assert table is not None
@@ -187,7 +183,7 @@ def word_test_table(reader: Reader) -> pl.DataFrame:
 TABLES: tuple[Table[Reader], ...] = (
     Table(
         "words",
-        words_table,
+        lambda reader: words(reader.chunks, reader.augmentations, [*phrases(reader)], seed=reader.info.seed),
         is_available=phrases,
         doc="Alignment of shifts with words: `augmentation, word, n, mean, ci_low, ci_high`.",
     ),
