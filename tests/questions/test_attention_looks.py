@@ -30,7 +30,9 @@ def look_sentences(table, metrics):
 
 
 def extremes(*of):
-    return sentences_of({"alignment": None, "spread": None, "extremes": section_module.extremes(*of)})
+    return sentences_of(
+        {"alignment": None, "spread": None, "is_approximate": False, "extremes": section_module.extremes(*of)}
+    )
 
 
 NAMES = ["flip", "noise", "turn", "own"]
