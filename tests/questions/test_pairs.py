@@ -88,7 +88,7 @@ class Vectors:
     def measure(self) -> TextMeasure:
         config = StudyConfig(switches=(text.Switches(text=True, labels=("cat", "dog", "boat")),))
         measure = TextMeasure(StudySwitches(config, SUITE, SAMPLES, asked_metrics(())))
-        return measure.with_vectors(TextVectors(captions=self.captions, classes=self.classes))
+        return measure.changed(vectors=TextVectors(captions=self.captions, classes=self.classes))
 
 
 def test_text_has_the_first_image_s_caption_and_the_classes():

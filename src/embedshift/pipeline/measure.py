@@ -1,9 +1,10 @@
 """The interface between the pipeline and a question: what the question measures for every image, and how."""
 
+import copy
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from embedshift.arrays import Pixels, Values
 from embedshift.config import Json, StudyConfig
@@ -79,6 +80,12 @@ class Measure:
     def question(self) -> str:
         """The name of its question."""
         return type(self).__module__.split(".")[-2]
+
+    def changed(self, **attributes: Any) -> Self:
+        """Returns a copy with some other attributes: what only the encoder knows, or what one shard needs."""
+        measure = copy.copy(self)
+        vars(measure).update(attributes)
+        return measure
 
     @property
     def observations(self) -> Sequence[str]:

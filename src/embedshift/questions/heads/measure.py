@@ -1,8 +1,6 @@
 """The contributions of a view's shift that heads, feed-forward networks and input carry, received from the encoder."""
 
-import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from embedshift.config import Json
@@ -14,18 +12,6 @@ from embedshift.questions.heads.words import HeadMoments, WordSpace
 if TYPE_CHECKING:
     from embedshift.encoders.base import EncoderOutput
     from embedshift.pipeline.plan import Plan
-    from embedshift.sources import ImageRef
-
-
-@dataclass(frozen=True, kw_only=True)
-class EncoderHeads:
-    """What the measure needs to know of the loaded encoder."""
-
-    layers: int
-    heads: int
-    cells: int
-    bank: tuple[str, ...] = ()
-    space: WordSpace | None = None
 
 
 class MEASURE(Measure):
@@ -41,19 +27,11 @@ class MEASURE(Measure):
         self.tokens, self.bank_file = settings.heads_tokens, settings.bank
         self.images = len(study.samples)
         self.first = study.samples[0].image_id if study.samples else ""
-        self.encoder: EncoderHeads | None = None
+        # Of the loaded encoder, and its texts.
+        self.layers = self.heads = self.cells = 0
+        self.bank: tuple[str, ...] = ()
+        self.space: WordSpace | None = None
         self.keeps_texts = False
-
-    def with_encoder(self, encoder: EncoderHeads) -> "MEASURE":
-        measure = copy.copy(self)
-        measure.encoder = encoder
-        return measure
-
-    def for_shard(self, samples: "Sequence[ImageRef]") -> "MEASURE":
-        """Returns the measure for one shard; the shard with the study's first image keeps the vectors of the texts."""
-        measure = copy.copy(self)
-        measure.keeps_texts = any(sample.image_id == self.first for sample in samples)
-        return measure
 
     @property
     def observations(self) -> Sequence[str]:
@@ -62,19 +40,16 @@ class MEASURE(Measure):
 
     def columns(self, probe: "EncoderOutput | None") -> Sequence[Column]:
         """Returns the columns of contributions of a view's shift, which add up to 1."""
-        assert self.encoder is not None, "the encoder is loaded before"
-        lists = {"heads": self.encoder.layers * self.encoder.heads, "mlps": self.encoder.layers}
+        assert self.layers, "the encoder is loaded before"
+        lists = {"heads": self.layers * self.heads, "mlps": self.layers}
         numbers = ["head_input", "head_pattern", "head_rest"]
         if self.tokens:
-            lists |= dict.fromkeys(("tokens_pattern", "tokens_values"), 1 + self.encoder.cells)
+            lists |= dict.fromkeys(("tokens_pattern", "tokens_values"), 1 + self.cells)
         return [*(Column(name, length) for name, length in lists.items()), *(Column(name, None) for name in numbers)]
 
     def sums(self, plan: "Plan") -> Mapping[str, Sums]:
         """Returns the moments of head contributions for which words are sought."""
-        if self.encoder is None or self.encoder.space is None:
-            return {}
-        return {"words": HeadMoments(self.encoder.space, with_texts=self.keeps_texts)}
+        return {} if self.space is None else {"words": HeadMoments(self.space, with_texts=self.keeps_texts)}
 
     def identity(self) -> Json:
-        bank = () if self.encoder is None else self.encoder.bank
-        return {"heads": True, "detail": "tokens" if self.tokens else None, "bank": [*bank]}
+        return {"heads": True, "detail": "tokens" if self.tokens else None, "bank": [*self.bank]}

@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -22,7 +21,7 @@ from embedshift.errors import UsageError
 from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.measure import Observer
 from embedshift.questions.heads.bank import bank_and_space
-from embedshift.questions.heads.measure import MEASURE, EncoderHeads
+from embedshift.questions.heads.measure import MEASURE
 from embedshift.sources import ImageRef
 
 log = logging.getLogger(__name__)
@@ -46,7 +45,7 @@ class OBSERVER(Observer):
 
     def prepare(self, measure: MEASURE) -> MEASURE:
         """Adds the numbers of layers and heads, and the texts that name heads."""
-        heads = EncoderHeads(layers=len(self.anatomy.layers), heads=self.anatomy.heads, cells=self.cells)
+        prepared = measure.changed(layers=len(self.anatomy.layers), heads=self.anatomy.heads, cells=self.cells)
         try:
             bank, space = bank_and_space(self.spec, self.encoder, self.anatomy, measure.bank_file)
         except (UsageError, TokenizerError) as error:
@@ -55,11 +54,12 @@ class OBSERVER(Observer):
             # A model without a text tower never has words; one without its tokenizer may be an incomplete copy.
             level = logging.WARNING if isinstance(error, TokenizerError) else logging.INFO
             log.log(level, "no texts for heads: %s", error)
-            return measure.with_encoder(heads)
-        return measure.with_encoder(replace(heads, bank=bank, space=space))
+            return prepared
+        return prepared.changed(bank=bank, space=space)
 
     def begin(self, measure: MEASURE, samples: Sequence[ImageRef]) -> MEASURE:
-        return measure.for_shard(samples)
+        """Returns the measure for one shard; that with the study's first image keeps the vectors of the texts."""
+        return measure.changed(keeps_texts=any(sample.image_id == measure.first for sample in samples))
 
     def of_image(self, measure: MEASURE, image: DrawnImage, output: EncoderOutput) -> Mapping[str, Values]:
         pairs = self._pairs(image, output.observed["heads"])

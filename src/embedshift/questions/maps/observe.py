@@ -1,6 +1,5 @@
 """Runs beside the encoder: makes the maps of the images drawn by the seed, and encodes their partial originals."""
 
-import copy
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,7 +15,7 @@ from embedshift.errors import UsageError
 from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.encoded import encode_views
 from embedshift.pipeline.measure import Observer
-from embedshift.questions.maps.columns import ATTENTION, score_column
+from embedshift.questions.maps.columns import ATTENTION, column_of
 from embedshift.questions.maps.measure import CAPTION, IMAGE, MEASURE, areas, blurred, partial_images
 from embedshift.sources import ImageRef
 from embedshift.statistics.vectors import cosine, unit
@@ -35,7 +34,7 @@ class OBSERVER(Observer):
         size = self.encoder.size
         views = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), np.uint8)
         output = encode_views(self.encoder, views)
-        prepared = copy.copy(measure)
+        prepared = measure.changed()
         if measure.target_setting != IMAGE:
             self._tower = self.spec.text_tower(self.encoder)
             prepared.tower = str(getattr(self._tower, "weights_hash", ""))
@@ -51,9 +50,9 @@ class OBSERVER(Observer):
         captioned = [image for image in samples if image.image_id in measure.images]
         if measure.target_setting != CAPTION or not captioned:
             return measure
-        with_captions, vectors = copy.copy(measure), self._text_vectors([str(image.caption) for image in captioned])
-        with_captions.captions = {image.image_id: vector for image, vector in zip(captioned, vectors, strict=True)}
-        return with_captions
+        vectors = self._text_vectors([str(image.caption) for image in captioned])
+        ids = (image.image_id for image in captioned)
+        return measure.changed(captions=dict(zip(ids, vectors, strict=True)))
 
     def of_image(self, measure: MEASURE, image: DrawnImage, output: EncoderOutput) -> Mapping[str, Values]:
         """Returns the maps, their comparisons and their scores; nothing for images that the seed did not draw."""
@@ -86,7 +85,7 @@ class OBSERVER(Observer):
         values: dict[str, Values] = {}
         for name, patch_ranks in orders.items():
             scores = areas(self._cosines(partial_images(original, patch_ranks), target), full, background)
-            values |= {score_column(name, kind): np.asarray(area) for kind, area in scores.items()}
+            values |= {column_of(name, kind): np.asarray(area) for kind, area in scores.items()}
         return values
 
     def _cosines(self, views: Pixels, target: Values) -> Values:

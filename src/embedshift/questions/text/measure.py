@@ -1,6 +1,5 @@
 """Metrics of views and text: whether views still match their words, and whether their shift points to a word."""
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -174,11 +173,6 @@ class MEASURE(Measure):
         # A search needs the vectors of captions and of all views.
         self.keeps_captions = bool(self.texts.captions) and study.config.store == "all"
         self.vectors = TextVectors()
-
-    def with_vectors(self, vectors: TextVectors) -> "MEASURE":
-        measure = copy.copy(self)
-        measure.vectors = vectors
-        return measure
 
     def identity(self) -> Json:
         """Returns the texts, the identity of the text tower, and whether rows hold the captions' vectors."""

@@ -37,9 +37,11 @@ class OBSERVER(Observer):
             prompts = [template.replace("{}", label) for label in texts.labels for template in TEMPLATES]
             vectors = unit(self.encode(prompts)).reshape(len(texts.labels), len(TEMPLATES), -1)
             classes = unit(vectors.mean(axis=1))
-        tower = str(getattr(self.read, "weights_hash", None) or fingerprint(_code(self.read)))
+        # Of a method its function, because its object is the encoder.
+        code = getattr(self.read, "__func__", self.read)
+        tower = str(getattr(self.read, "weights_hash", None) or fingerprint(code))
         dim = self.encoder.dim
-        return measure.with_vectors(TextVectors(tower=tower, dim=dim, classes=classes, directions=directions))
+        return measure.changed(vectors=TextVectors(tower=tower, dim=dim, classes=classes, directions=directions))
 
     def begin(self, measure: MEASURE, samples: Sequence[ImageRef]) -> MEASURE:
         captioned = [sample for sample in samples if has_caption(sample)] if measure.texts.captions else []
@@ -47,7 +49,7 @@ class OBSERVER(Observer):
             return measure
         vectors = self.encode([str(sample.caption) for sample in captioned])
         captions = {sample.image_id: vector for sample, vector in zip(captioned, vectors, strict=True)}
-        return measure.with_vectors(replace(measure.vectors, captions=captions))
+        return measure.changed(vectors=replace(measure.vectors, captions=captions))
 
     def encode(self, texts: Sequence[str]) -> Values:
         """Returns vectors of N texts, float64 `[N, dim]`."""
@@ -58,8 +60,3 @@ class OBSERVER(Observer):
                 f"embeddings of {self.encoder.dim} numbers: they do not share one space"
             )
         return vectors
-
-
-def _code(read: Any) -> Any:
-    """Returns the object that reads the texts; for a method its function, because its object is the encoder."""
-    return getattr(read, "__func__", read)
