@@ -3,7 +3,6 @@
 import numpy as np
 
 from embedshift.questions.direction import figures, measure, shifts
-from embedshift.questions.direction import section as section_module
 
 
 def test_figures_tree_of():
@@ -18,22 +17,6 @@ def test_measure_shift_sums():
         [[-1.0, 1.0]],
         [1.0, 0.0],
         1.414,
-    )
-
-
-def test_section_row_of():
-    assert (
-        section_module.row_of(
-            {
-                "augmentation": "blur",
-                "images": 9,
-                "resultant": 0.5,
-                "resultant_by_chance": 0.33,
-                "split_half": None,
-                "relative_to_others": 0.2,
-            }
-        )["relative_to_others"]
-        == ""
     )
 
 

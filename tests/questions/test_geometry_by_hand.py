@@ -2,15 +2,7 @@
 
 import numpy as np
 
-from embedshift.questions.geometry import section as section_module
 from embedshift.questions.geometry import spread
-
-
-def test_section_cell_of():
-    assert section_module.cell_of({"value": 0.5, "ci_low": 0.4, "ci_high": None}, 2) == {
-        "value": "0.50",
-        "interval": "",
-    }
 
 
 def test_spread_uniformity():

@@ -31,12 +31,6 @@ def test_section_pointing():
     ) == ("no", "–")
 
 
-def test_section_classified():
-    row = {"augmentation": "blur", "agreement": 0.9, "ci_low": None, "ci_high": None}
-    row |= {"margin_before": 0.021, "margin": 0.012, "margin_low": 0.01, "margin_high": 0.014}
-    assert section_module.class_rows(pl.DataFrame([row]))[0]["margin"] == ("0.0120", "0.0100 to 0.0140")
-
-
 def test_section_percent():
     assert (section_module.percent(0.5), section_module.percent(0.364, 0.998)) == ("50 %", "36 to 99.8 %")
 

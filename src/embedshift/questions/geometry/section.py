@@ -2,7 +2,6 @@
 
 from embedshift.augmentations import ORIGINAL
 from embedshift.config import Json
-from embedshift.report.numbers import fixed
 from embedshift.report.section import PageInput, Part, Section
 from embedshift.statistics.sample import OF_A_SET
 
@@ -15,25 +14,18 @@ def section(page: PageInput) -> Section | None:
     if table is None:
         return None
     cells = {(row["views"], row["metric"]): row for row in table.iter_rows(named=True)}
-    columns = [name for name in COLUMNS if any(metric == name for _, metric in cells)]
+    columns = {name: places for name, places in COLUMNS.items() if any(metric == name for _, metric in cells)}
     names = [ORIGINAL, *page.data.augmentations]
-    rows = [{"views": name, "cells": [cell_of(cells.get((name, c)), COLUMNS[c]) for c in columns]} for name in names]
+    rows: list[Json] = [
+        {"views": name, "cells": {column: cells.get((name, column)) for column in columns}} for name in names
+    ]
     content = {
         "columns": columns,
-        "rows": [row for row in rows if any(row["cells"])],
+        "rows": [row for row in rows if any(row["cells"].values())],
         "read": min(OF_A_SET, page.data.images),
         "has_vectors": page.info.has_vectors,
     }
     return Section("geometry", "The set as a whole", {"geometry": content})
-
-
-def cell_of(row: Json | None, places: int) -> Json | None:
-    """Formats a value and its interval; None if the set does not have the metric."""
-    if row is None:
-        return None
-    ends = [row["ci_low"], row["ci_high"]]
-    interval = "" if None in ends else " to ".join(fixed(end, places) for end in ends)
-    return {"value": fixed(row["value"], places), "interval": interval}
 
 
 TERMS = {

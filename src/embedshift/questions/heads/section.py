@@ -82,19 +82,11 @@ def words_of(data: FigureInput, rows: Sequence[Json]) -> list[Json]:
     return described[::-1]
 
 
-def tokens_of(data: FigureInput, names: Sequence[str]) -> list[Json]:
-    """Returns for each augmentation how much attention to other tokens and other content carry, by `augmentation`."""
+def tokens_of(data: FigureInput, names: Sequence[str]) -> Json:
+    """Returns augmentation → "pattern" (attention to other tokens) and "values" → contribution with its interval."""
     table = data.table("head_tokens")
-    if table is None:
-        return []
-    rows: list[Json] = []
-    for name in names:
-        row: Json = {"augmentation": name}
-        for term, contribution, low, high in table.filter(augmentation=name).drop("augmentation").iter_rows():
-            text, interval = in_percent(contribution, low, high)
-            row[term] = {"contribution": text, "interval": interval}
-        rows.append(row)
-    return rows
+    parts = {} if table is None else {name: table.filter(augmentation=name).drop("augmentation") for name in names}
+    return {name: {term: ends for term, *ends in part.iter_rows()} for name, part in parts.items()}
 
 
 TERMS = {

@@ -9,7 +9,7 @@ from embedshift.augmentations import ORIGINAL
 from embedshift.config import Json
 from embedshift.questions.text.search import MRR, QUERIES
 from embedshift.questions.text.tables import ALL, PERMUTATIONS
-from embedshift.report.numbers import MISSING, at_places, fixed, interval_decimals, with_interval
+from embedshift.report.numbers import MISSING, at_places, fixed, interval_decimals
 from embedshift.report.section import PageInput, Part, Section
 
 CHANCE = 0.05
@@ -19,7 +19,8 @@ def section(page: PageInput) -> Section:
     figures = {"figure": page.figures.get("text"), "words_figure": page.figures.get("words")}
     content = comparison(page.reader.identity_of("text"), page.data.table("word_test")) | figures
     content["search"] = search_content(page.data.table("text_search"), page.info.counts.measured)
-    content["classes"] = class_rows(page.data.table("zero_shot"))
+    classes = page.data.table("zero_shot")
+    content["classes"] = [] if classes is None else classes.to_dicts()
     return Section("text", "Images and text", {"text": content})
 
 
@@ -97,22 +98,13 @@ def search_content(table: pl.DataFrame | None, images: int) -> Json | None:
     names = table["augmentation"].unique(maintain_order=True)
     first = table.filter(pl.col("metric") == "recall@1", pl.col("value").is_not_null())
     return {
-        "rows": [
-            {"augmentation": name, "cells": [*_cells(by_metric.get((name, "recall@1"))), *_cells(by_metric[name, MRR])]}
-            for name in names
-        ],
+        "rows": {name: (by_metric.get((name, "recall@1")), by_metric[name, MRR]) for name in names},
         "least": None if first.is_empty() else _lowest(first.filter(pl.col("value") == pl.col("value").min())),
         "falling": first.filter(pl.col("high") < 0).height,
         "measured": first.height,
         "images": images,
         "queries": QUERIES,
     }
-
-
-def _cells(row: Mapping[str, Any] | None) -> list[tuple[str, str]]:
-    """Returns before, after and difference, each with its interval."""
-    columns = (("before", "before_low", "before_high"), ("value", "ci_low", "ci_high"), ("difference", "low", "high"))
-    return [(MISSING, MISSING) if row is None else with_interval(*(row[name] for name in names)) for names in columns]
 
 
 def _lowest(rows: pl.DataFrame) -> Json:
@@ -124,18 +116,6 @@ def _lowest(rows: pl.DataFrame) -> Json:
         for name, interval in ends.items()
     )
     return {"names": rows["augmentation"].to_list(), "before": before, "after": after}
-
-
-def class_rows(table: pl.DataFrame | None) -> list[Json]:
-    return [
-        {
-            "augmentation": row["augmentation"],
-            "agreement": with_interval(row["agreement"], row["ci_low"], row["ci_high"]),
-            "before": with_interval(row["margin_before"], None, None)[0],
-            "margin": with_interval(row["margin"], row["margin_low"], row["margin_high"]),
-        }
-        for row in ([] if table is None else table.to_dicts())
-    ]
 
 
 def percent(*fractions: float) -> str:
