@@ -13,11 +13,11 @@ def test_columns_stored():
 
 
 def test_columns_compared():
-    assert columns.comparison_column("tokens", "correlation") == "map_tokens_correlation"
+    assert columns.column_of("tokens", "correlation") == "map_tokens_correlation"
 
 
 def test_columns_score():
-    assert columns.score_column("random", "deletion") == "map_random_deletion"
+    assert columns.column_of("random", "deletion") == "map_random_deletion"
 
 
 def test_figures_metric_of():

@@ -5,7 +5,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 from scipy.stats import pearsonr
 
-from embedshift.questions.maps.columns import COMPARISONS, comparison_column
+from embedshift.questions.maps.columns import COMPARISONS, column_of
 from embedshift.questions.maps.measure import STEPS, areas, blurred, compare, partial_images, ranks
 from embedshift.statistics.maps import LEAST_OVERLAP, correlation, scaled_map
 
@@ -48,11 +48,11 @@ def test_a_map_that_moves_with_its_image_is_the_same_once_aligned():
     moved = [scaled_map(before, 32)[:, ::-1], np.full((32, 32), np.nan)]
     for name in ("attention", "relevance", "tokens"):
         found = compare(name, before, np.stack([mirrored, mirrored]), moved, 32)
-        assert {*found} == {comparison_column(name, metric) for metric in COMPARISONS[name]}
-        known, unknown = found[comparison_column(name, "aligned_correlation")]
+        assert {*found} == {column_of(name, metric) for metric in COMPARISONS[name]}
+        known, unknown = found[column_of(name, "aligned_correlation")]
         assert known == pytest.approx(1, abs=1e-9)
         assert np.isnan(unknown), "how it moves is not known"
-        plain = found[comparison_column(name, "correlation")]
+        plain = found[column_of(name, "correlation")]
         assert plain[0] == plain[1] == pytest.approx(pearsonr(before.ravel(), mirrored.ravel()).statistic, abs=1e-6)
         assert plain[0] < 0.9
     assert found.keys() == {"map_tokens_correlation", "map_tokens_aligned_correlation"}, "fractions have no sign"

@@ -118,10 +118,7 @@ class FigureInput:
 
     def need(self, name: str) -> pl.DataFrame:
         """Returns a table by its name; UsageError if the study does not have it."""
-        table = self.reader.table(name)
-        if table is None:
-            raise UsageError(f"{self.reader.folder}: no table {name!r} here; run the study again until it finishes")
-        return table
+        return self.reader.need(name)
 
     def metrics_needing(self, *needs: str) -> list[str]:
         """Returns the metrics with one of these needs that have a mean, in the order of the summary."""

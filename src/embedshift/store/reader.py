@@ -40,6 +40,13 @@ class Reader(ShardReader):
             self._made_again[name] = self._make_again(name, problem)
         return self._made_again[name] if problem else read_table(self.folder, name, self.info, self.image_ids)
 
+    def need(self, name: str) -> pl.DataFrame:
+        """Returns a table by its name; UsageError if the study does not have it."""
+        table = self.table(name)
+        if table is None:
+            raise UsageError(f"{self.folder}: no table {name!r} here; run the study again until it finishes")
+        return table
+
     def _make_again(self, name: str, problem: str) -> pl.DataFrame:
         """Makes a table from the shards, in memory alone: only a run and a report write."""
         path, entry = table_path(self.folder, name), installed_tables().get(name)

@@ -48,11 +48,12 @@ def claims_table(reader: Reader) -> pl.DataFrame:
     return claims(reader.chunks, reader.augmentations, seed=reader.info.seed, baseline=baseline)
 
 
-DOC = "One row per claim of the paper: its estimate on these images, interval, p values and verdict."
-
-
-def _is_testable(reader: Reader) -> bool:
-    return reader.info.has_pixels or not {*PAPER}.isdisjoint(reader.augmentations)
-
-
-TABLES = (Table("claims", claims_table, is_available=_is_testable, requires="the paper's augmentations", doc=DOC),)
+TABLES = (
+    Table(
+        "claims",
+        claims_table,
+        is_available=lambda reader: reader.info.has_pixels or not {*PAPER}.isdisjoint(reader.augmentations),
+        requires="the paper's augmentations",
+        doc="One row per claim of the paper: its estimate on these images, interval, p values and verdict.",
+    ),
+)

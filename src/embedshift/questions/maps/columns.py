@@ -28,10 +28,6 @@ def map_columns(name: str) -> tuple[str, str]:
     return f"map_{name}", f"map_{name}_original"
 
 
-def comparison_column(name: str, metric: str) -> str:
-    return f"map_{name}_{metric}"
-
-
-def score_column(name: str, kind: str) -> str:
-    """Returns the column that scores how well a map of the original identifies the patches that count."""
-    return f"map_{name}_{kind}"
+def column_of(name: str, number: str) -> str:
+    """Returns the column of a comparison of a map, or of a score of the original's."""
+    return f"map_{name}_{number}"

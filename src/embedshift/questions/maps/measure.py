@@ -23,9 +23,8 @@ from embedshift.questions.maps.columns import (
     RANDOM,
     SCORES,
     SIMILARITY,
-    comparison_column,
+    column_of,
     map_columns,
-    score_column,
 )
 from embedshift.registry import unknown_name
 from embedshift.statistics.maps import aligned_likeness, correlation, divergence, map_likeness, scaled_map
@@ -55,7 +54,7 @@ def compare(name: str, before: Floats, after: Floats, moved: Sequence[Values], s
         CORRELATION: lambda: correlation(before[None], after),
         ALIGNED_CORRELATION: lambda: np.array([correlation(a, b, CONSTANT) for a, b in pairs]),
     }
-    return {comparison_column(name, metric): np.asarray(comparisons[metric]()) for metric in COMPARISONS[name]}
+    return {column_of(name, metric): np.asarray(comparisons[metric]()) for metric in COMPARISONS[name]}
 
 
 def blurred(original: Pixels) -> Pixels:
@@ -147,9 +146,9 @@ class MEASURE(Measure):
         for name in self.all_names:
             view_column, original_column = map_columns(name)
             columns += [Column(view_column, cells), Column(original_column, cells, of="original")]
-            columns += [Column(comparison_column(name, metric), None) for metric in COMPARISONS[name]]
+            columns += [Column(column_of(name, metric), None) for metric in COMPARISONS[name]]
         scored = (*self.all_names, RANDOM)
-        columns += [Column(score_column(name, kind), None, of="original") for name in scored for kind in SCORES]
+        columns += [Column(column_of(name, kind), None, of="original") for name in scored for kind in SCORES]
         return [dataclasses.replace(column, images=self.count) for column in columns]
 
     def columns_from_maps(self, image: "DrawnImage", maps: Mapping[str, Floats]) -> dict[str, Values]:

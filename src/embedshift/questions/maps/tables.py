@@ -13,9 +13,8 @@ from embedshift.questions.maps.columns import (
     COMPARISONS,
     RANDOM,
     SCORES,
-    comparison_column,
+    column_of,
     map_columns,
-    score_column,
 )
 from embedshift.statistics.chunks import Rows, chunked
 from embedshift.statistics.intervals import mean_interval, simultaneous_intervals
@@ -51,7 +50,7 @@ def maps(rows: Rows, augmentations: Sequence[str], names: Sequence[str], *, seed
     if not study.order.images:
         return pl.DataFrame(schema=MAPS)
     pairs = [(name, metric) for name in names for metric in COMPARISONS[name]]
-    columns = [comparison_column(*pair) for pair in pairs]
+    columns = [column_of(*pair) for pair in pairs]
     parts = metric_parts(study.all_rows, study.order, augmentations, columns)
     sample = gather(parts, together=False, units=study.units)
     low, high = (np.tile([BOUNDS[metric][end] for _, metric in pairs], len(augmentations)) for end in (0, 1))
@@ -71,7 +70,7 @@ def maps(rows: Rows, augmentations: Sequence[str], names: Sequence[str], *, seed
 def trust(rows: Rows, names: Sequence[str], *, seed: int) -> pl.DataFrame:
     """Returns for each map and score n, the mean, its 95 % interval, and whether it beats a random order of patches."""
     pairs = [(name, kind) for name in (*names, RANDOM) for kind in SCORES]
-    study, scores = chunked(rows), [score_column(*pair) for pair in pairs]
+    study, scores = chunked(rows), [column_of(*pair) for pair in pairs]
     originals = study.all_rows.filter(pl.col("view") == ORIGINAL).select(scores).collect()
     if originals.is_empty():
         return pl.DataFrame(schema=TRUST)

@@ -45,7 +45,7 @@ def search_results(reader: Reader) -> SearchResults:
 
 def search(reader: Reader) -> pl.DataFrame:
     """Returns recall, mean reciprocal rank, overlap of neighbours and area under the curve, by augmentation."""
-    parts = _need(reader, "search_ranks").partition_by("view", as_dict=True, maintain_order=True)
+    parts = reader.need("search_ranks").partition_by("view", as_dict=True, maintain_order=True)
     seed, units, count = reader.info.seed, reader.units, _compared(reader)
     by_ranks = recall.table(
         {name: recall.recall_metrics(parts[name,], seed=seed, units=units) for name in reader.augmentations}
@@ -69,7 +69,7 @@ def thresholds(reader: Reader) -> pl.DataFrame:
 
 def matches(reader: Reader) -> pl.DataFrame:
     """Returns the proportion of views that reach each threshold with their own original."""
-    return matching.matches(cosines(reader), _need(reader, "thresholds"), reader.units)
+    return matching.matches(cosines(reader), reader.need("thresholds"), reader.units)
 
 
 def roc(reader: Reader) -> pl.DataFrame:
@@ -87,7 +87,7 @@ def original_pairs(reader: Reader, count: int) -> pairs.Pairs:
 
 def cosines(reader: Reader, count: int | None = None) -> Mapping[str, Values]:
     """Returns augmentation → cosines of views with their originals `[m, draws]`, for the first images or all."""
-    ranks, draws = _need(reader, "search_ranks"), reader.info.draws
+    ranks, draws = reader.need("search_ranks"), reader.info.draws
     parts = ranks.partition_by("view", as_dict=True, maintain_order=True)
     return {name: recall.by_image(parts[name,]["cosine"], draws)[:count] for name in reader.augmentations}
 
@@ -95,12 +95,6 @@ def cosines(reader: Reader, count: int | None = None) -> Mapping[str, Values]:
 def _compared(reader: Reader) -> int:
     """Returns the number of images whose views and pairs are compared."""
     return min(settings(reader).queries or PAIRED, PAIRED)
-
-
-def _need(reader: Reader, name: str) -> pl.DataFrame:
-    table = reader.table(name)
-    assert table is not None
-    return table
 
 
 def _table(

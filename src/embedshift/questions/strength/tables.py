@@ -123,11 +123,7 @@ def _summary(reader: Reader) -> pl.DataFrame:
     return summary
 
 
-def _has_strength(reader: Reader) -> bool:
-    return any(family.has_strength for family in reader.families)
-
-
-TABLES = (
+TABLES: tuple[Table[Reader], ...] = (
     Table(
         "strength",
         strength,
@@ -140,7 +136,7 @@ TABLES = (
         "tolerance",
         tolerances,
         reads=("summary", "search_ranks"),
-        is_available=_has_strength,
+        is_available=lambda reader: any(family.has_strength for family in reader.families),
         requires=REQUIRES,
         doc="One row per family: the strength at which the mean relative shift reaches 0.1, with its interval.",
         rules=Rules(

@@ -174,8 +174,7 @@ def phrases(reader: Reader) -> dict[str, str]:
 
 
 def word_test_table(reader: Reader) -> pl.DataFrame:
-    table = reader.table("words")
-    assert table is not None
+    table = reader.need("words")
     sample = own_and_leads(reader.chunks, reader.augmentations, [*phrases(reader)], tested(table)[0])
     return word_test(table, sample, seed=reader.info.seed)
 

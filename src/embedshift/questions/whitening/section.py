@@ -34,7 +34,9 @@ def measured_maps(page: PageInput) -> Json | None:
     best = means.filter("recommended", metric=RECALL).to_dicts()
     return {
         "maps": means["map"].unique(maintain_order=True).to_list(),
-        "rows": [_row(TITLES.get(str(name), name), rows) for (name,), rows in _by(means, "metric")],
+        "rows": [
+            _row(TITLES.get(str(name), name), rows) for (name,), rows in means.group_by("metric", maintain_order=True)
+        ],
         "recall": recall_rows(table.filter(pl.col("augmentation") != ALL, metric=RECALL), family_of),
         "by": "family, mean over levels" if family_of else "augmentation",
         "chosen": best[0] | {"interval": _interval(best[0])} if best else None,
@@ -46,11 +48,7 @@ def recall_rows(recall: pl.DataFrame, family_of: dict[str, str]) -> list[Json]:
     """Returns recall by augmentation, or the mean over the levels of each family."""
     families = pl.col("augmentation").replace(family_of)
     means = recall.group_by(families, "map", maintain_order=True).agg(pl.col("before", "after").mean(), ci_low=None)
-    return [_row(name, rows) for (name,), rows in _by(means, "augmentation")]
-
-
-def _by(table: pl.DataFrame, column: str) -> "pl.dataframe.group_by.GroupBy":
-    return table.group_by(column, maintain_order=True)
+    return [_row(name, rows) for (name,), rows in means.group_by("augmentation", maintain_order=True)]
 
 
 def _row(name: object, rows: pl.DataFrame) -> Json:

@@ -1,5 +1,6 @@
 """The tables `worst` and `purify`: the variants of an attack by budget, and what purifiers undo."""
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import polars as pl
 
 from embedshift.augmentations import ORIGINAL, load_suite
 from embedshift.questions.worst_case.columns import NATURAL, SUITE
-from embedshift.sources.attacked import AttackedVariant, read_attack_record
+from embedshift.sources.attacked import read_attack_record
 from embedshift.statistics.intervals import mean_interval
 from embedshift.statistics.sample import Estimates, estimates_from_values
 from embedshift.statistics.summary import COSINE, measured
@@ -40,7 +41,9 @@ def worst(reader: Reader) -> pl.DataFrame:
     variants = {name: variant for name, variant in attack.variants.items() if name in summary_rows}
     rows = [
         {"variant": name, **vars(variants[name]), **{key: summary_rows[name][key] for key in ("n", *NUMBERS)}}
-        for name in sorted(variants, key=lambda name: _sort_key(variants[name]))
+        for name in sorted(
+            variants, key=lambda name: operator.attrgetter("norm", "eps", "kind", "through")(variants[name])
+        )
     ]
     baseline = next((row["baseline"] for row in summary_rows.values()), None)
     return pl.DataFrame([*rows, *_natural(reader, baseline)], schema=WORST_SCHEMA)
@@ -96,15 +99,7 @@ def _numbers(cosines: Estimates, seed: int) -> dict[str, Any]:
     return numbers | {f"recovered{end}": min(1.0, float(value)) for end, value in zip(ENDS, recovered, strict=True)}
 
 
-def _sort_key(variant: AttackedVariant) -> tuple[str, float, str, str]:
-    return variant.norm, variant.eps, variant.kind, variant.through
-
-
-def _is_purified(reader: Reader) -> bool:
-    return any("purifier" in entry for entry in reader.info.identity["augmentations"].values())
-
-
-TABLES = (
+TABLES: tuple[Table[Reader], ...] = (
     Table(
         "worst",
         worst,
@@ -116,7 +111,9 @@ TABLES = (
     Table(
         "purify",
         purify,
-        is_available=_is_purified,
+        is_available=lambda reader: any(
+            "purifier" in entry for entry in reader.info.identity["augmentations"].values()
+        ),
         requires="`purify`",
         doc="How much of that shift each purifier undoes.",
     ),
