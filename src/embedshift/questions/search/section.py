@@ -16,11 +16,10 @@ from embedshift.questions.search.answer import (
     searched_images,
 )
 from embedshift.questions.search.recall import AUC, KS, MRR, OVERLAP, RECALLS
-from embedshift.questions.search.thumbnails import Key, Thumbnails, thumbnails
-from embedshift.report.numbers import fixed, in_percent, shorten, with_interval
+from embedshift.questions.search.thumbnails import Key, thumbnails
+from embedshift.report.numbers import fixed, in_percent, with_interval
 from embedshift.report.section import PageInput, Part, Section
 from embedshift.statistics.families import ONE_LEVEL
-from embedshift.store.naming import ImageNaming
 
 # Groups of duplicates that are shown, images of each, and views that the search takes for another image.
 GROUPS, IMAGES, MISTAKES = 12, 4, 6
@@ -176,17 +175,13 @@ def image_keys(mistakes: Sequence[Json], groups: Sequence[Json]) -> list[Key]:
 
 def duplicates_content(page: PageInput, pairs: pl.DataFrame, mistakes: Sequence[Json]) -> Json:
     """Returns what the section says of duplicates, and all that it shows images of."""
-    groups = duplicate_groups(pairs)
-    shown = thumbnails(page.reader, image_keys(mistakes, groups[:GROUPS]))
-    naming = page.reader.naming
+    groups = duplicate_groups(pairs)[:GROUPS]
     return found_duplicates(page, pairs) | {
         "thresholds": threshold_rows(page.data.table("thresholds")),
         "is_whitened": pairs["whitened"].count() > 0,
-        "groups": [
-            group | {"images": [_image(image_id, ORIGINAL, "", shown, naming) for image_id in group["ids"]]}
-            for group in groups[:GROUPS]
-        ],
-        "mistakes": [mistake(row, shown, naming) for row in mistakes],
+        "groups": groups,
+        "mistakes": mistakes,
+        "images_of": thumbnails(page.reader, image_keys(mistakes, groups)),
         "pictures": page.reader.pictures,
     }
 
@@ -200,28 +195,6 @@ def duplicate_groups(pairs: pl.DataFrame) -> list[Json]:
         ends = dict.fromkeys(fixed(cosine, 4) for cosine in (cosines[0], cosines[-1]))
         groups.append({"count": len(ids), "ids": ids[:IMAGES], "cosine": " to ".join(ends)})
     return groups
-
-
-def mistake(row: Json, shown: Thumbnails, naming: ImageNaming) -> Json:
-    """Formats a view that the search takes for another image."""
-    own, other = fixed(row["cosine"], 3), fixed(row["other_cosine"], 3)
-    images = [
-        _image(row["image_id"], row["view"], f"the view, under {row['view']}", shown, naming),
-        _image(row["image_id"], ORIGINAL, f"its original: rank {row['rank']:,}, cosine {own}", shown, naming),
-        _image(row["other"], ORIGINAL, f"ranked first: cosine {other}", shown, naming),
-    ]
-    return {"augmentation": row["view"], "images": images}
-
-
-def _image(image_id: str, view: str, words: str, shown: Thumbnails, naming: ImageNaming) -> Json:
-    name, key = naming.image(image_id), (image_id, view)
-    return {
-        "name": name,
-        "words": words,
-        "address": shown.addresses.get(key, ""),
-        "alt": f"{words}: {name}" if words else name,
-        "reason": shorten(naming.text(shown.missing.get(key, ""), image_id)),
-    }
 
 
 TERMS = {

@@ -1,11 +1,12 @@
 """Small images for the page: views, their originals, and the images found instead."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 from embedshift.arrays import Pixels
 from embedshift.augmentations import ORIGINAL
+from embedshift.config import Json
 from embedshift.report.images import address, shrink, webp
+from embedshift.report.numbers import shorten
 from embedshift.store.naming import GALLERY
 from embedshift.store.reader import Reader
 from embedshift.store.redraw import RedrawnImage, iter_redrawn
@@ -19,18 +20,20 @@ BUDGET = 150_000
 Key = tuple[str, str]
 
 
-@dataclass(frozen=True)
-class Thumbnails:
-    """Images as `data:` addresses, and why some are missing."""
+def thumbnails(reader: Reader, keys: Sequence[Key], budget: int = BUDGET) -> dict[Key, Json]:
+    """Returns the `name` of each image, its `address` with `data:` if it is shown, and the `reason` if it is not."""
+    drawn, missing = _drawn(reader, keys) if reader.shows_images else ({}, {})
+    for side, quality in STEPS:
+        addresses = {key: address(webp(shrink(image, side), quality), "image/webp") for key, image in drawn.items()}
+        if sum(len(addresses[key]) for key in keys if key in addresses) <= budget:
+            break
+    name, text = reader.naming.image, reader.naming.text
+    reasons = {key: shorten(text(missing.get(key, ""), key[0])) for key in keys}
+    return {key: {"name": name(key[0]), "address": addresses.get(key, ""), "reason": reasons[key]} for key in keys}
 
-    addresses: Mapping[Key, str] = field(default_factory=dict)
-    missing: Mapping[Key, str] = field(default_factory=dict)
 
-
-def thumbnails(reader: Reader, keys: Sequence[Key], budget: int = BUDGET) -> Thumbnails:
-    """Draws the images of some keys again; none if the reader may not show images."""
-    if not reader.shows_images:
-        return Thumbnails()
+def _drawn(reader: Reader, keys: Sequence[Key]) -> tuple[dict[Key, Pixels], dict[Key, str]]:
+    """Draws the images of some keys again; returns also why some are missing."""
     missing = {key: "the gallery contains embeddings only" for key in keys if key[0].startswith(GALLERY)}
     wanted: dict[str, set[str]] = {}
     for image_id, view in keys:
@@ -43,11 +46,7 @@ def thumbnails(reader: Reader, keys: Sequence[Key], budget: int = BUDGET) -> Thu
                 drawn[image_id, view] = shrink(image.views[view], STEPS[0][0])
             else:
                 missing[image_id, view] = image if isinstance(image, str) else _reason(image, view)
-    for side, quality in STEPS:
-        addresses = {key: address(webp(shrink(image, side), quality), "image/webp") for key, image in drawn.items()}
-        if sum(len(addresses[key]) for key in keys if key in addresses) <= budget:
-            break
-    return Thumbnails(addresses, missing)
+    return drawn, missing
 
 
 def _reason(image: RedrawnImage, view: str) -> str:
