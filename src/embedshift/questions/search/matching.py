@@ -8,6 +8,7 @@ import polars as pl
 
 from embedshift.arrays import Units, Values
 from embedshift.questions.search.pairs import CI, Pairs, allowed_pairs, least_false_match_rate
+from embedshift.questions.search.recall import SCHEMA
 from embedshift.statistics.intervals import clopper_pearson, ends_or_nan, proportion_interval
 from embedshift.statistics.layout import sums_and_counts
 from embedshift.statistics.sample import Estimates, estimates_from_values, gather
@@ -16,9 +17,6 @@ from embedshift.statistics.sample import Estimates, estimates_from_values, gathe
 RATES = np.logspace(-6, 0, 97)
 MATCHES: dict[str, type[pl.DataType]] = {
     "augmentation": pl.String, "false_match_rate": pl.Float64, "n": pl.Int64, "value": pl.Float64, **CI
-}  # fmt: skip
-AUC: dict[str, type[pl.DataType]] = {
-    "augmentation": pl.String, "metric": pl.String, "n": pl.Int64, "value": pl.Float64, **CI
 }  # fmt: skip
 ROC: dict[str, type[pl.DataType]] = {"augmentation": pl.String, "false_match_rate": pl.Float64, "tpr": pl.Float64}
 
@@ -72,7 +70,7 @@ def auc(cosines: Mapping[str, Values], pairs: Pairs) -> pl.DataFrame:
             rows.append((name, "auc", views, sample.mean.item(), low.item(), high.item()))
         else:
             rows.append((name, "auc", views, math.nan, math.nan, math.nan))
-    return pl.DataFrame(rows, schema=AUC, orient="row").fill_nan(None)
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row").fill_nan(None)
 
 
 def auc_values(cosines: Values, pairs: Pairs) -> Estimates:

@@ -1,7 +1,5 @@
 """Converts ranks to recall, mean reciprocal rank and overlap of neighbours, with intervals over images."""
 
-from collections.abc import Mapping
-
 import numpy as np
 import polars as pl
 
@@ -13,6 +11,7 @@ from embedshift.statistics.sample import Estimates, gather
 KS = (1, 5, 10)
 RECALLS = tuple(f"recall@{k}" for k in KS)
 MRR, OVERLAP, AUC = "mrr", "knn_overlap@10", "auc"
+# Of the table `search`; n counts views.
 SCHEMA: dict[str, type[pl.DataType]] = {
     "augmentation": pl.String,
     "metric": pl.String,
@@ -56,11 +55,3 @@ def _mrr_interval(low: float, high: float, variance: float, least: float, most: 
     if variance > 0 and np.isfinite([low, high]).all():
         return low, high
     return least, (1 + most) / 2
-
-
-def table(by_augmentation: Mapping[str, Numbers]) -> pl.DataFrame:
-    """Returns the table `search`: `augmentation, metric, n, value, ci_low, ci_high`; n counts views."""
-    rows = [
-        (name, metric, *numbers) for name, metrics in by_augmentation.items() for metric, numbers in metrics.items()
-    ]
-    return pl.DataFrame(rows, schema=SCHEMA, orient="row").fill_nan(None)

@@ -47,9 +47,9 @@ def search(reader: Reader) -> pl.DataFrame:
     """Returns recall, mean reciprocal rank, overlap of neighbours and area under the curve, by augmentation."""
     parts = reader.need("search_ranks").partition_by("view", as_dict=True, maintain_order=True)
     seed, units, count = reader.info.seed, reader.units, _compared(reader)
-    by_ranks = recall.table(
-        {name: recall.recall_metrics(parts[name,], seed=seed, units=units) for name in reader.augmentations}
-    )
+    by_name = {name: recall.recall_metrics(parts[name,], seed=seed, units=units) for name in reader.augmentations}
+    numbers = [(name, metric, *ends) for name, metrics in by_name.items() for metric, ends in metrics.items()]
+    by_ranks = pl.DataFrame(numbers, schema=recall.SCHEMA, orient="row").fill_nan(None)
     rows = pl.concat([by_ranks, matching.auc(cosines(reader, count), original_pairs(reader, count))])
     position = {name: index for index, name in enumerate(reader.augmentations)}
     order = pl.col("augmentation").replace_strict(position, return_dtype=pl.Int64)

@@ -1,6 +1,6 @@
 """Search by captions: the rank of each caption's own image, before and after a change."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import polars as pl
@@ -50,7 +50,8 @@ def text_search(rows: Rows, augmentations: Sequence[str], *, seed: int) -> pl.Da
     if not queries:
         return pl.DataFrame(schema=SCHEMA)
     texts, positions, cosines = (np.concatenate(parts) for parts in zip(*queries, strict=True))
-    ranks = caption_ranks(texts, positions, cosines, _views(study.all_rows, order), study.units)
+    with_views = blocks(study.all_rows.select("embedding"), len(order.views))
+    ranks = caption_ranks(texts, positions, cosines, (_embeddings(block, order) for block in with_views), study.units)
     ks = [k for k in RECALLS if k < order.images]
     metrics = [*(f"recall@{k}" for k in ks), MRR]
     views = np.array([order.positions(name) for name in augmentations]).T  # [draws, A]
@@ -77,11 +78,6 @@ def _queries(rows: pl.LazyFrame, order: Layout) -> list[tuple[Values, NDArray[np
         if count == QUERIES:
             break
     return queries
-
-
-def _views(rows: pl.LazyFrame, order: Layout) -> Iterator[Floats]:
-    for block in blocks(rows.select("embedding"), len(order.views)):
-        yield _embeddings(block, order)
 
 
 def _embeddings(block: pl.DataFrame, order: Layout) -> Floats:

@@ -33,17 +33,7 @@ def comparison(identity: Mapping[str, Any], test: pl.DataFrame | None) -> Json:
         "labels": identity.get("labels", {}).get("count", 0),
         "templates": identity.get("templates", []),
         "original": phrases.get(ORIGINAL, ""),
-        "rows": [
-            {
-                "augmentation": row["augmentation"],
-                "phrase": phrases[row["augmentation"]],
-                "own": fixed(row["own"], 3),
-                "others": fixed(row["others"], 3),
-                "rank": f"{row['rank']} of {len(rows)}",
-                "points": verdict(row),
-            }
-            for row in rows
-        ],
+        "rows": [row | {"phrase": phrases[row["augmentation"]], "points": verdict(row)} for row in rows],
         "test": None if test is None else overall(test),
     }
 
@@ -126,8 +116,6 @@ def percent(*fractions: float) -> str:
 
 TERMS = {
     "caption": "A text that describes an image.",
-    "recall@k": "The fraction of searches whose correct result is among the first k.",
-    "mean reciprocal rank": "The mean of 1 / rank of the correct result; 1 = always first.",
     "zero-shot": "Classification without training: the class whose text fits the image best.",
     "flip": "The zero-shot class of a view differs from that of its original.",
     "margin": "How much better the original's class fits than the next class; below 0, the view flipped.",
