@@ -10,8 +10,6 @@ from embedshift.config import Json
 from embedshift.report.numbers import at_places, decimals, fixed
 from embedshift.report.section import PageInput, Part, Section
 
-Row = Json
-
 # Claims whose estimate is a number of augmentations, or a rank.
 WHOLE = ("11", "12")
 VERDICTS = {"holds": "holds", "does not hold": "fails"}
@@ -25,9 +23,9 @@ def section(page: PageInput) -> Section | None:
     return Section("claims", "Claims", content, is_last=not page.is_papers)
 
 
-def claim_rows(claims: pl.DataFrame) -> list[Row]:
+def claim_rows(claims: pl.DataFrame) -> list[Json]:
     """Returns the claims as text, with the kind of their verdict: holds, fails or open."""
-    rows: list[Row] = []
+    rows: list[Json] = []
     for row in claims.iter_rows(named=True):
         low, high = row["ci_low"], row["ci_high"]
         has_interval = low is not None and high is not None
@@ -51,7 +49,7 @@ def cut(estimate: float | None) -> str:
     return fixed(None if estimate is None else math.trunc(round(estimate * 1000, 6)) / 1000, 3)
 
 
-def verdict_counts(claims: Sequence[Row]) -> str:
+def verdict_counts(claims: Sequence[Json]) -> str:
     words = {
         "holds": ("holds", "hold"),
         "does not hold": ("does not hold", "do not hold"),

@@ -1,6 +1,6 @@
 """The report's gallery: for each augmentation the images that moved most, typically and least."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from embedshift.config import Json
@@ -10,8 +10,6 @@ from embedshift.registry import METRICS
 from embedshift.report.numbers import fixed, metric_decimals, shorten
 from embedshift.report.section import PageInput, Part, Section
 from embedshift.store.naming import ImageNaming
-
-Row = Json
 
 # The page has 4 MB: plotly takes 2, figures 0.8, the gallery the rest except for the text.
 GALLERY_BYTES = 800_000
@@ -27,9 +25,14 @@ def section(page: PageInput) -> Section:
     """Returns the section: the cards, augmentations from most to least changed."""
     order = page.data.by_rank()[::-1]
     gallery = build_gallery(page.reader, order, budget=GALLERY_BYTES)
+    cards: dict[tuple[str, str], list[Card]] = {}
+    for card in gallery.cards:
+        cards.setdefault((card.augmentation, card.kind), []).append(card)
     content = {
         "order": order,
-        "groups": gallery_groups(gallery, order, page.data.colours, page.reader.naming),
+        "colours": page.data.colours,
+        "kinds": KINDS,
+        "cards": {key: [_card(card, gallery, page.reader.naming) for card in of] for key, of in cards.items()},
         "gallery": gallery,
         "shown": len({card.image_id for card in gallery.cards}),
         "first_missing": _first(gallery.missing, page.reader.naming),
@@ -40,23 +43,7 @@ def section(page: PageInput) -> Section:
     return Section("gallery", "Gallery", content, gallery.pictures)
 
 
-def gallery_groups(
-    gallery: Gallery, order: Sequence[str], colours: Mapping[str, str], naming: ImageNaming
-) -> list[Row]:
-    """Returns the gallery's cards by augmentation and kind, for the template."""
-    groups: list[Row] = []
-    for index, name in enumerate(order):
-        cards = [card for card in gallery.cards if card.augmentation == name]
-        kinds = [
-            {"title": title, "cards": [_card(card, gallery, naming) for card in cards if card.kind == kind]}
-            for kind, title in KINDS.items()
-        ]
-        kinds = [kind for kind in kinds if kind["cards"]]
-        groups.append({"index": index, "augmentation": name, "colour": colours[name], "kinds": kinds})
-    return groups
-
-
-def _card(card: Card, gallery: Gallery, naming: ImageNaming) -> Row:
+def _card(card: Card, gallery: Gallery, naming: ImageNaming) -> Json:
     name = naming.image(card.image_id)
     panels = [
         {
