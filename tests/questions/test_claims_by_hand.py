@@ -1,11 +1,14 @@
 """Small cases worked by hand."""
 
+from collections import Counter
+
 import numpy as np
 
 from embedshift.questions.claims import contrasts, means, paper, support, trees, verdict
 from embedshift.questions.claims import evidence as evidence_module
 from embedshift.questions.claims import ranks as ranks_module
 from embedshift.questions.claims import section as section_module
+from embedshift.report.page import fill
 from support.claims_simulated import gather
 
 
@@ -88,11 +91,12 @@ def test_section_cut():
     ) == ("0.949", "1.000", "−0.999", "–")
 
 
-def test_section_verdict_counts():
-    assert (
-        section_module.verdict_counts([{"verdict": "holds"}, {"verdict": "undecided"}, {"verdict": "holds"}])
-        == "2 hold, 1 is undecided"
-    )
+def test_section_verdicts_are_counted():
+    row = dict.fromkeys(("claim", "statement", "requires", "estimate", "interval", "kind"), "")
+    verdicts = ["holds", "undecided", "holds"]
+    content = {"claims": [row | {"verdict": verdict} for verdict in verdicts], "counts": Counter(verdicts)}
+    words = " ".join(fill("claims/section.html.j2", content).split())
+    assert "Of 3: 2 hold, 1 is undecided. The criterion" in words
 
 
 def test_support_lacking():

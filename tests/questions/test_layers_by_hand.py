@@ -1,11 +1,14 @@
 """Small cases worked by hand."""
 
+import re
+
 import numpy as np
 import polars as pl
 
 from embedshift.questions.layers import cka as cka_module
 from embedshift.questions.layers import columns, measure
 from embedshift.questions.layers import section as section_module
+from embedshift.report.page import fill
 
 
 def test_cka_hsic():
@@ -63,12 +66,15 @@ def test_section_rows_of():
     ]
 
 
-def test_section_note():
-    assert (
-        section_module.note(5)
-        == "With 5 images there are no intervals, and the last column is empty: both need at least 8 images."
-    )
-    assert (section_module.note(12), section_module.note(20)) == ("With 12 images the intervals are approximate.", "")
+def test_section_notes():
+    row = {"augmentation": "blur", "first": "0.01", "last": "0.05", "half": 2}
+    content = {"depth": 2, "token": "class token", "has_cls": True, "rows": [row], "has_cka": False, "least_cka": 30}
+    said = {}
+    for images in (5, 12, 20):
+        html = fill("layers/section.html.j2", {"layers": content | {"figure": None, "images": images}})
+        said[images] = re.findall(r"<p>(With .*?)</p>", html)
+    few = "With 5 images there are no intervals, and the last column is empty: both need at least 8 images."
+    assert said == {5: [few], 12: ["With 12 images the intervals are approximate."], 20: []}
 
 
 def test_section_change():

@@ -2,7 +2,6 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
 
 import polars as pl
 
@@ -19,7 +18,7 @@ def section(page: PageInput) -> Section | None:
     if "claims" not in page.reader.table_names:
         return None
     claims = claim_rows(page.data.need("claims"))
-    content = {"claims": claims, "verdicts": verdict_counts(claims)}
+    content = {"claims": claims, "counts": Counter(claim["verdict"] for claim in claims)}
     return Section("claims", "Claims", content, is_last=not page.is_papers)
 
 
@@ -47,19 +46,6 @@ def metric_decimals(estimate: float, low: float, high: float) -> int:
 def cut(estimate: float | None) -> str:
     """Formats a proportion or a correlation with three decimals, cut and not rounded."""
     return fixed(None if estimate is None else math.trunc(round(estimate * 1000, 6)) / 1000, 3)
-
-
-def verdict_counts(claims: Sequence[Json]) -> str:
-    words = {
-        "holds": ("holds", "hold"),
-        "does not hold": ("does not hold", "do not hold"),
-        "undecided": ("is undecided", "are undecided"),
-        "not testable": ("is not testable", "are not testable"),
-    }
-    counts = Counter(row["verdict"] for row in claims)
-    return ", ".join(
-        f"{counts[verdict]} {forms[counts[verdict] > 1]}" for verdict, forms in words.items() if counts[verdict]
-    )
 
 
 TERMS = {

@@ -6,9 +6,9 @@ from embedshift.config import Json
 from embedshift.questions.layers.cka import LEAST_CKA
 from embedshift.questions.layers.columns import UNMOVED
 from embedshift.questions.layers.figures import TOKEN_WORDS
-from embedshift.report.numbers import MISSING, count
+from embedshift.report.numbers import MISSING
 from embedshift.report.section import PageInput, Part, Section
-from embedshift.statistics.intervals import APPROXIMATE_BELOW, LEAST_IMAGES
+from embedshift.statistics.intervals import LEAST_IMAGES
 
 
 def section(page: PageInput) -> Section | None:
@@ -34,16 +34,8 @@ def rows_of(table: pl.DataFrame, images: int) -> Json:
     measured = table.drop_nulls("mean")["metric"]
     return {
         "depth": cosine["layer"].max(), "token": TOKEN_WORDS[token], "has_cls": has_cls, "rows": rows,
-        "has_cka": "cka" in measured, "least_cka": LEAST_CKA, "note": note(images),
+        "has_cka": "cka" in measured, "least_cka": LEAST_CKA, "images": images,
     }  # fmt: skip
-
-
-def note(images: int) -> str:
-    """Describes the limits that a number of images sets; "" if there are none."""
-    if images < LEAST_IMAGES:
-        words = "there are no intervals, and the last column is empty"
-        return f"With {count(images, 'image')} {words}: both need at least {LEAST_IMAGES} images."
-    return f"With {count(images, 'image')} the intervals are approximate." if images < APPROXIMATE_BELOW else ""
 
 
 def change(value: float | None) -> str:
