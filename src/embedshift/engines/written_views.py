@@ -19,8 +19,7 @@ from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.pipeline.draw import hash_image
 from embedshift.pipeline.written_views import WRITE, ViewsPlan, write_image
 from embedshift.sources import ImageRef, Source, open_images
-from embedshift.sources.attacked import FailedImage
-from embedshift.sources.base import storable
+from embedshift.sources.base import Failure, storable
 from embedshift.sources.pairs import by_stem, refuse_duplicate_stems
 from embedshift.sources.views_file import (
     FILE,
@@ -35,7 +34,7 @@ from embedshift.sources.views_file import (
 )
 from embedshift.store.differences import differences
 from embedshift.store.lock import locked
-from embedshift.store.shards import Failure, delete_incomplete, write_atomically
+from embedshift.store.shards import delete_incomplete, write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -218,14 +217,14 @@ def _written(
     views: WrittenViews, pending: Sequence[ImageRef], source: Source, plan: ViewsPlan, workers: int
 ) -> Iterator[WrittenViews]:
     """Yields the views with one more image each time; writes views.json now and then."""
-    images, failures = dict(views.images), list[FailedImage]()
+    images, failures = dict(views.images), list[Failure]()
     results = draw_all(Images(pending, source, plan, write_image), min(workers, len(pending)))
     saved, pause = time.monotonic(), _SECONDS
     for sample, result in zip(pending, results, strict=True):
         if isinstance(result, Failure) and result.stage == WRITE:
             raise EmbedshiftError(result.reason)
         if isinstance(result, Failure):
-            failures.append(FailedImage(**vars(result)))
+            failures.append(result)
         else:
             images[storable(sample.image_id)] = result
         views = replace(views, images=images, failures=tuple(failures))

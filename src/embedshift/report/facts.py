@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 
 from embedshift.augmentations import ORIGINAL
 from embedshift.report.numbers import count, shorten
+from embedshift.sources.base import Failure
 from embedshift.statistics.families import families_of
 from embedshift.store.copies import copies_line
 from embedshift.store.info import StudyInfo
 from embedshift.store.naming import ImageNaming
 from embedshift.store.parts import Part
-from embedshift.store.shards import Failure, ShardRecord
+from embedshift.store.shards import ShardRecord
 
 Fact = tuple[str, str]
 

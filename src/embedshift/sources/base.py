@@ -42,6 +42,16 @@ class Shard:
     samples: tuple[ImageRef, ...]
 
 
+@dataclass(frozen=True)
+class Failure:
+    """An image that was not measured: where it failed and why."""
+
+    image_id: str
+    stage: str
+    reason: str
+    transient: bool = False
+
+
 class Source(Protocol):
     """A collection of images."""
 

@@ -14,8 +14,7 @@ from annotated_types import Ge, MaxLen
 
 from embedshift.config.files import read_file, read_text, typed
 from embedshift.errors import EmbedshiftError, UsageError
-from embedshift.sources.attacked import FailedImage
-from embedshift.sources.base import IMAGE_BYTES, ImageRef, hash_of, stem
+from embedshift.sources.base import IMAGE_BYTES, Failure, ImageRef, hash_of, stem
 
 FILE, ORIGINALS = "views.json", "original"
 # Largest size of the file that is read, and longest text from it that a report shows, in bytes.
@@ -66,7 +65,7 @@ class WrittenViews:
     identity: Mapping[str, Any]
     augmentations: Mapping[str, WrittenAugmentation]
     images: Mapping[str, WrittenImage] = field(default_factory=dict)
-    failures: tuple[FailedImage, ...] = ()
+    failures: tuple[Failure, ...] = ()
 
     @property
     def folders(self) -> list[str]:

@@ -16,8 +16,8 @@ from embedshift.encoders.attack.worst import worst_image
 from embedshift.errors import EmbedshiftError, cause
 from embedshift.sources import ImageRef, images
 from embedshift.sources.attacked import ORIGINALS, AttackedImage, AttackedVariant, file_hash, variant_path
-from embedshift.sources.base import storable
-from embedshift.store.shards import Failure, write_atomically
+from embedshift.sources.base import Failure, storable
+from embedshift.store.shards import write_atomically
 
 if TYPE_CHECKING:
     from torch import Tensor

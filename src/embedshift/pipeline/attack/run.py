@@ -31,15 +31,14 @@ from embedshift.sources.attacked import (
     Attack,
     AttackedImage,
     AttackedVariant,
-    FailedImage,
     read_attack,
 )
-from embedshift.sources.base import IMAGE_BYTES, storable
+from embedshift.sources.base import IMAGE_BYTES, Failure, storable
 from embedshift.sources.pairs import by_stem, refuse_duplicate_stems
 from embedshift.sources.to_input import ToInput
 from embedshift.store.differences import differences
 from embedshift.store.lock import locked
-from embedshift.store.shards import Failure, delete_incomplete, write_atomically
+from embedshift.store.shards import delete_incomplete, write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +131,7 @@ def run_attack(
     return attack
 
 
-def _nothing_attacked(failures: Sequence[FailedImage]) -> EmbedshiftError:
+def _nothing_attacked(failures: Sequence[Failure]) -> EmbedshiftError:
     first = failures[0]
     return EmbedshiftError(
         f"no image could be attacked: all {len(failures)} failed, first {first.image_id}: {first.reason}"
@@ -155,7 +154,7 @@ def _has_changed(sample: ImageRef, original: Pixels | Failure, record: AttackedI
 
 def _with_result(attack: Attack, sample: ImageRef, result: AttackedImage | Failure) -> Attack:
     if isinstance(result, Failure):
-        return replace(attack, failures=(*attack.failures, FailedImage(**vars(result))))
+        return replace(attack, failures=(*attack.failures, result))
     return replace(attack, images={**attack.images, sample.image_id: result})
 
 
