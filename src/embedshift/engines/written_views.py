@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from embedshift.augmentations import Suite, load_suite
-from embedshift.config import Json, as_paths
-from embedshift.config.views import ViewsConfig, make_views_config
+from embedshift.config import Json, as_paths, validated
+from embedshift.config.views import ViewsConfig
 from embedshift.engines.job import Progress, loader_count
 from embedshift.engines.loaders import Images, draw_all
 from embedshift.errors import EmbedshiftError, UsageError
@@ -84,7 +84,7 @@ def write_views(
     named = isinstance(augmentations, str | Path)
     suite = None if named else load_suite(augmentations)
     given = {"images": as_paths(images), "augmentations": str(augmentations) if named else "custom"}
-    config = make_views_config({**given, **settings})
+    config = validated(ViewsConfig, {**given, **settings})
     return write_configured(config, Path(out), suite=suite, progress=progress or (lambda _: None))
 
 
