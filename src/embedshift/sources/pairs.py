@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 Groups = dict[str, list[ImageRef]]
 
 
-class PairedSource:
+class PairedSource(Source):
     """Some images of a source, and the variants of each in other sources."""
 
     def __init__(

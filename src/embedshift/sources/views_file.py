@@ -14,7 +14,7 @@ from annotated_types import Ge, MaxLen
 
 from embedshift.config.files import read_file, read_text, typed
 from embedshift.errors import EmbedshiftError, UsageError
-from embedshift.sources.base import IMAGE_BYTES, Failure, ImageRef, hash_of, stem
+from embedshift.sources.base import IMAGE_BYTES, Failure, ImageRef, Source, hash_of, stem
 
 FILE, ORIGINALS = "views.json", "original"
 # Largest size of the file that is read, and longest text from it that a report shows, in bytes.
@@ -118,7 +118,7 @@ def views_text(views: WrittenViews) -> str:
     return json.dumps(dataclasses.asdict(dataclasses.replace(views, images=dict(sorted(views.images.items())))))
 
 
-class ViewsSource:
+class ViewsSource(Source):
     """The images of one folder that views.json describes, under the ids that they had: `DIR/views.json#FOLDER`."""
 
     def __init__(self, entries: Sequence[str]) -> None:
@@ -151,6 +151,3 @@ class ViewsSource:
         if hash_of(data) != self._views.images[sample.image_id].files[self._view]:
             raise EmbedshiftError("it is not the file that `embedshift views` wrote")
         return data
-
-    def block(self, sample: ImageRef) -> None:
-        """Returns None: each file is read by itself."""
