@@ -53,6 +53,10 @@ class Job:
 Engine = Callable[[Job], Generator[Result, None, None]]
 
 
+def no_progress(_images: int) -> None:
+    """Takes the place of the progress function, which cannot be sent to other processes."""
+
+
 def loader_count(config: StudyConfig | ViewsConfig) -> int:
     """Returns the number of loader processes; the default is one per core, at most 8."""
     return min(8, cores()) if config.workers is None else config.workers
