@@ -13,7 +13,6 @@ from embedshift.augmentations.augmentation import Grade
 from embedshift.augmentations.purifiers import check_purifiers
 from embedshift.config import VECTORS, Precision, StudyConfig
 from embedshift.encoders import Encoder, check_name
-from embedshift.encoders.base import EncoderInfo
 from embedshift.encoders.images import ImageEncoder
 from embedshift.encoders.spec import EncoderSpec
 from embedshift.errors import UsageError
@@ -98,7 +97,7 @@ def prepared(
     with ready(spec, config, compiled=False) as loaded:
         spec = spec.resolved(loaded.encoder, len(samples) * views)
         measures = loaded.prepare(measures)
-        preprocess = encoder_preprocess(loaded.encoder, EncoderInfo.of(loaded.encoder).preprocess)
+        preprocess = encoder_preprocess(loaded.encoder)
         longest = config.longest
         suite.try_out(preprocess.size if config.apply_to == "input" else (3 * longest // 4, longest))
         plan = StudyPlan(
@@ -200,7 +199,7 @@ def list_images(
     )
     if config.pairs:
         source = open_pairs(source, samples, config.pairs, allow_missing=config.allow_missing)
-        samples = source.samples
+        samples = list(source.samples)
     described = [source.description, *source.description.get("variants", {}).values()]
     if out is not None and any(
         out.resolve() == Path(described_source.get("root", os.devnull)).resolve() for described_source in described

@@ -104,7 +104,7 @@ def run_attack(
     if encoder is None:
         encoder = load_encoder(config.model, device=config.device, size=config.size, embedding=config.embedding)
     gradients = _gradients(encoder)
-    reader = ImageReader(source, config, encoder_preprocess(encoder, EncoderInfo.of(encoder).preprocess))
+    reader = ImageReader(source, config, encoder_preprocess(encoder))
     target, variants = reader.target(), attack_variants(config)
     identity = make_identity(config, encoder, reader.preprocess, samples, target)
     with gradients as embed, locked(out, ORIGINALS), fixed_threads():
