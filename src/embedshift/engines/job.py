@@ -38,7 +38,7 @@ class Job:
     @property
     def device(self) -> str:
         """The devices of the encoders; "" = only the user's own encoder, in one process."""
-        return "" if self.spec.given is not None or self.spec.model.startswith(CODE) else self.config.device
+        return "" if self.spec.given is not None or self.config.model.startswith(CODE) else self.config.device
 
     def with_batch(self, size: int) -> "Job":
         """Returns the job in batches of `size`: a batch that was too large for memory once will be again."""

@@ -226,16 +226,9 @@ def encoder_spec(
     elif precision == "auto" and begun is not None:
         precision = next((name for name in get_args(Precision) if name == begun.precision), precision)
     return EncoderSpec(
-        model=config.model,
-        device=config.device,
+        config=config,
         precision=precision,
-        kernels=None if begun is None else begun.kernels,
-        size=config.size,
-        embedding=config.embedding,
-        mean=config.mean,
-        std=config.std,
         given=encoder,
+        kernels=None if begun is None else begun.kernels,
         observations=tuple(dict.fromkeys(name for measure in measures for name in measure.observations)),
-        compile=config.compile,
-        batch_size=config.batch_size,
     )
