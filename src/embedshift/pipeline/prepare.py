@@ -87,7 +87,8 @@ def prepared(
     opened, samples, order = list_images(config, out, source)
     # Said before the encoder is loaded, whose libraries alone take seconds to import.
     views = 1 + len(suite.names) * config.draws
-    log.info("images: %s, views: %s per image%s", f"{len(samples):,}", f"{views:,}", _loading(config, encoder))
+    loading = "" if encoder is not None else f"; loading the encoder {config.model}"
+    log.info("images: %s, views: %s per image%s", f"{len(samples):,}", f"{views:,}", loading)
     pairs = inspect(opened) if isinstance(opened, PairedSource) else {}
     if pairs:
         variants = [inspected(variant, pairs, config.draws) for variant in find_variants(config)]
@@ -125,10 +126,6 @@ def prepared(
             identity=identity,
             pairs=pairs,
         )
-
-
-def _loading(config: StudyConfig, encoder: Encoder | None) -> str:
-    return "" if encoder is not None else f"; loading the encoder {config.model}"
 
 
 def _refuse_more_than_memory(plan: StudyPlan) -> None:

@@ -125,12 +125,11 @@ class ViewsSource(Source):
         if len(entries) != 1:
             raise UsageError(f"{entries[1]}: give the views of one {FILE} at a time")
         path, _, view = entries[0].partition("#")
-        self._folder, self._view = Path(path).parent, view or ORIGINALS
-        self._views = read_views_file(Path(path))
+        folder, self._view, self._views = Path(path).parent, view or ORIGINALS, read_views_file(Path(path))
         if self._view not in (ORIGINALS, *self._views.folders):
             raise UsageError(f"{path}: it has no views {self._view!r}")
         self.samples = [
-            ImageRef(image_id, str(self._path(image_id)), caption=image.caption)
+            ImageRef(image_id, str(view_path(folder, self._view, image_id, self._views.format)), caption=image.caption)
             for image_id, image in self._views.images.items()
             if self._view in image.files
         ]
@@ -141,9 +140,6 @@ class ViewsSource(Source):
             ]
         self.skipped: Counter[str] = Counter()
         self.description = {"kind": "views", "paths": list(entries)}
-
-    def _path(self, image_id: str) -> Path:
-        return view_path(self._folder, self._view, image_id, self._views.format)
 
     def read(self, sample: ImageRef) -> bytes:
         """Reads the bytes of one file; EmbedshiftError if it is not the one that was written."""

@@ -127,15 +127,10 @@ def run_attack(
             _write(out, attack)
             progress(1)
     if len(attack.failures) == len(samples):
-        raise _nothing_attacked(attack.failures)
+        first = attack.failures[0]
+        words = f"all {len(samples)} failed, first {first.image_id}: {first.reason}"
+        raise EmbedshiftError(f"no image could be attacked: {words}")
     return attack
-
-
-def _nothing_attacked(failures: Sequence[Failure]) -> EmbedshiftError:
-    first = failures[0]
-    return EmbedshiftError(
-        f"no image could be attacked: all {len(failures)} failed, first {first.image_id}: {first.reason}"
-    )
 
 
 def _gradients(encoder: Encoder) -> AbstractContextManager[Any]:
