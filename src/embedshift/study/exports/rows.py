@@ -1,6 +1,7 @@
 """The rows of a study as one table, without the lists of a row, for pandas and Hugging Face `datasets`."""
 
 import logging
+import os
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -8,7 +9,7 @@ import pyarrow as pa
 
 from embedshift.errors import EmbedshiftError, MissingExtra
 from embedshift.store.reader import Reader
-from embedshift.study.exports.media import original_files
+from embedshift.study.exports.media import original_path
 
 if TYPE_CHECKING:
     import datasets
@@ -61,9 +62,24 @@ def _plain(table: pa.Table) -> pa.Table:
 
 def _images(reader: Reader, image_ids: list[str]) -> pa.Array:
     """Returns the file of the original for each row, None where there is none that can be read."""
-    files, missing = original_files(reader, list(dict.fromkeys(image_ids)))
+    files: dict[str, str] = {}
+    missing: dict[str, str] = {}
+    for image_id in dict.fromkeys(image_ids):
+        try:
+            files[image_id] = _readable_file(reader, image_id)
+        except (EmbedshiftError, ValueError) as error:  # ValueError: no name of a file
+            missing[image_id] = str(error)
     if missing:
         first = next(iter(missing))
         log.warning("%d images have no file in the dataset (first: %s: %s)", len(missing), first, missing[first])
     values = [{"bytes": None, "path": files[name]} if name in files else None for name in image_ids]
     return pa.array(values, _IMAGE)
+
+
+def _readable_file(reader: Reader, image_id: str) -> str:
+    if reader.source["kind"] != "folder":
+        raise EmbedshiftError("it lies in an archive or behind a URL and is no file of its own")
+    path = original_path(reader, image_id)
+    if not (os.path.isfile(path) and os.access(path, os.R_OK)):
+        raise EmbedshiftError("no such file, or it cannot be read")
+    return path
