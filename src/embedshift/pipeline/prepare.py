@@ -36,7 +36,7 @@ from embedshift.sources import (
     split,
 )
 from embedshift.sources.base import hash_of
-from embedshift.sources.variants import written_views
+from embedshift.sources.pairs import written_views
 from embedshift.sources.views_file import WrittenViews, folder_of
 from embedshift.store.info import EncoderRecord, identity_hash, read_info
 

@@ -28,12 +28,11 @@ from embedshift.sources.folder import FolderSource, holds_study
 from embedshift.sources.inspection import Inspection, inspect
 from embedshift.sources.lists import answered, expand, file_and_column, is_url
 from embedshift.sources.order import select, shuffle, split
-from embedshift.sources.pairs import PairedSource
+from embedshift.sources.pairs import PairedSource, named_variants
 from embedshift.sources.parquet import ParquetSource
 from embedshift.sources.roots import Roots, moved, own_places, remember_roots
 from embedshift.sources.tar import TarSource
 from embedshift.sources.url import UrlSource
-from embedshift.sources.variants import named_variants
 from embedshift.sources.vectors import KIND as VECTORS
 from embedshift.sources.vectors import ListedImages, VectorSource
 from embedshift.sources.views_file import ViewsSource, is_views_file
