@@ -8,8 +8,7 @@ from embedshift.engines.loaders import ImageResult, Images, draw_all
 from embedshift.pipeline.draw import draw_image, hash_image
 from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.prepare import StudyContext
-from embedshift.sources import ImageRef
-from embedshift.sources.base import storable
+from embedshift.sources.base import ImageRef, storable
 from embedshift.store.shards import ShardRecord
 
 log = logging.getLogger(__name__)

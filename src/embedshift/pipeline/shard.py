@@ -20,8 +20,7 @@ from embedshift.pipeline.encoded import unusable
 from embedshift.pipeline.measure import Sums
 from embedshift.pipeline.ready import ReadyEncoder
 from embedshift.pipeline.study_plan import StudyPlan
-from embedshift.sources import Shard
-from embedshift.sources.base import Failure, storable
+from embedshift.sources.base import Failure, Shard, storable
 from embedshift.store.shards import ShardRecord, with_sums
 
 Result = tuple[pa.Table, ShardRecord]

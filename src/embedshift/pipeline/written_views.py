@@ -15,8 +15,7 @@ from embedshift.config import Json
 from embedshift.config.views import ViewsConfig
 from embedshift.errors import EmbedshiftError
 from embedshift.pipeline.draw import Clock, guarded, read_canvas
-from embedshift.sources import ImageRef, Source
-from embedshift.sources.base import Failure, hash_of, storable
+from embedshift.sources.base import Failure, ImageRef, Source, hash_of, storable
 from embedshift.sources.to_input import ToInput
 from embedshift.sources.views_file import ORIGINALS, WrittenImage, folder_of, view_path
 from embedshift.store.shards import write_atomically
