@@ -17,8 +17,8 @@ from embedshift.config import Json
 from embedshift.config.attack import AttackConfig
 from embedshift.config.files import read_file
 from embedshift.encoders import Encoder, check_name, load_encoder
-from embedshift.encoders.attack.worst import fixed_threads
 from embedshift.encoders.base import Differentiable, EncoderInfo, Preprocess
+from embedshift.encoders.device import one_thread
 from embedshift.errors import EmbedshiftError, UsageError, cause
 from embedshift.pipeline.attack.image import Attacker
 from embedshift.pipeline.draw import Clock, guarded, stopped_failure
@@ -107,7 +107,8 @@ def run_attack(
     reader = ImageReader(source, config, encoder_preprocess(encoder))
     target, variants = reader.target(), attack_variants(config)
     identity = make_identity(config, encoder, reader.preprocess, samples, target)
-    with gradients as embed, locked(out, ORIGINALS), fixed_threads():
+    # With other threads, sums would round differently, and the attack would find other images.
+    with gradients as embed, locked(out, ORIGINALS), one_thread():
         attack = _stored_attack(out, identity, encoder, variants)
         delete_incomplete(out)
         attacker = Attacker(embed, target, config.steps, config.seed, variants, out)
