@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, MaxLen
 
 from embedshift.config.plain_yaml import read_yaml
 from embedshift.errors import UsageError
@@ -27,6 +27,18 @@ Store = Literal["all", "metrics"]
 AtLeast1 = Annotated[int, Ge(1)]
 Triple = tuple[float, float, float]
 Seconds = Annotated[float, Gt(0), Le(86_400)]
+
+
+@dataclass(frozen=True)
+class Grade:
+    """The position of an augmentation in its family."""
+
+    family: Annotated[str, MaxLen(1_000)]
+    level: AtLeast1
+    parameter: float
+    unit: Annotated[str, MaxLen(1_000)]
+    zero: float
+
 
 # The settings of a suite of what happens to files, where none are given.
 SUITE_SETTINGS: Mapping[str, Json] = {"everyday": {"apply_to": "file", "resize": "crop"}}

@@ -25,7 +25,6 @@ from embedshift.sources.views_file import (
     FILE,
     ORIGINALS,
     WrittenAugmentation,
-    WrittenGrade,
     WrittenImage,
     WrittenViews,
     read_views_file,
@@ -160,7 +159,7 @@ def _begun(plan: ViewsPlan, samples: Sequence[ImageRef]) -> WrittenViews:
         augmentations={
             augmentation.name: WrittenAugmentation(
                 description=augmentation.description,
-                grade=None if augmentation.grade is None else WrittenGrade(**vars(augmentation.grade)),
+                grade=augmentation.grade,
                 seeded_by=augmentation.seeded_by,
             )
             for augmentation in plan.suite

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 from embedshift.augmentations import Suite, Variant, load_suite, with_purified
-from embedshift.augmentations.augmentation import Grade
 from embedshift.augmentations.purifiers import check_purifiers
 from embedshift.config import VECTORS, Precision, StudyConfig
 from embedshift.encoders import Encoder, check_name
@@ -161,7 +160,7 @@ def written_variants(views: WrittenViews) -> list[Variant]:
     return [
         Variant(
             name,
-            grade=None if entry.grade is None else Grade(**vars(entry.grade)),
+            grade=entry.grade,
             seeded_by=entry.seeded_by,
             description=entry.description,
             is_written=True,

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 from annotated_types import Ge, MaxLen
 
+from embedshift.config import Grade
 from embedshift.config.files import read_file, read_text, typed
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.sources.base import IMAGE_BYTES, Failure, ImageRef, Source, hash_of, stem
@@ -24,22 +25,11 @@ Name = Annotated[str, MaxLen(TEXT)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class WrittenGrade:
-    """The place of an augmentation in its family, as `augmentations.Grade`."""
-
-    family: Name
-    level: Annotated[int, Ge(1)]
-    parameter: float
-    unit: Name
-    zero: float
-
-
-@dataclass(frozen=True, kw_only=True)
 class WrittenAugmentation:
     """What the file says of an augmentation: one line, its place in its family, and the name that its seeds are of."""
 
     description: Name
-    grade: WrittenGrade | None = None
+    grade: Grade | None = None
     seeded_by: Name = ""
 
 
