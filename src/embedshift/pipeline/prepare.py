@@ -19,7 +19,7 @@ from embedshift.pipeline.identity import study_identity
 from embedshift.pipeline.measure import Measure
 from embedshift.pipeline.plan import encoder_preprocess
 from embedshift.pipeline.ready import ReadyEncoder, ready
-from embedshift.pipeline.study_plan import StudyPlan, list_columns, make_measures
+from embedshift.pipeline.study_plan import StudyPlan, make_measures
 from embedshift.sources import (
     ImageRef,
     Inspection,
@@ -97,7 +97,7 @@ def prepared(
     with ready(spec, config, compiled=False) as loaded:
         spec = spec.resolved(loaded.encoder, len(samples) * views)
         measures = loaded.prepare(measures)
-        preprocess = encoder_preprocess(loaded.encoder)
+        preprocess, probe = encoder_preprocess(loaded.encoder), loaded.probe(spec)
         longest = config.longest
         suite.try_out(preprocess.size if config.apply_to == "input" else (3 * longest // 4, longest))
         plan = StudyPlan(
@@ -105,7 +105,7 @@ def prepared(
             suite=suite,
             preprocess=preprocess,
             measures=measures,
-            columns=list_columns(measures, loaded.probe(spec)),
+            columns=tuple(column for measure in measures for column in measure.columns(probe)),
             batch_size=spec.batch_for(loaded.encoder),
             images=len(samples),
             encodes_files=config.apply_to == "file" and isinstance(loaded.encoder, ImageEncoder),

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from embedshift.augmentations import Suite
 from embedshift.config import StudyConfig
-from embedshift.encoders.base import EncoderOutput
 from embedshift.pipeline.measure import Column, Measure, StudySwitches
 from embedshift.pipeline.plan import Plan
 from embedshift.registry import asked_metrics
@@ -33,7 +32,3 @@ def make_measures(config: StudyConfig, suite: Suite, samples: Sequence[ImageRef]
     switches = StudySwitches(config, suite, samples, asked_metrics(config.metrics))
     parts = [question.part("measure") for question in config.asked()]
     return tuple(part.MEASURE(switches) for part in parts if part is not None)
-
-
-def list_columns(measures: Sequence[Measure], probe: EncoderOutput | None) -> tuple[Column, ...]:
-    return tuple(column for measure in measures for column in measure.columns(probe))
