@@ -46,7 +46,10 @@ class PairedSource(Source):
             self._matched[name] = {
                 image: groups[image_stem][0] for image, image_stem in stems.items() if image_stem in groups
             }
-            self._count(name, source, groups, listed)
+            self.skipped.update(source.skipped)
+            if left := sum(len(groups[name_stem]) for name_stem in groups.keys() - listed.keys()):
+                self.skipped[f"no original: {name}"] = left
+                log.info("%s: %d variants have no original and are skipped", name, left)
             _check_matches(name, self._matched[name], samples, source)
         self.samples = [self._checked(sample) for sample in samples]
         self.description = {**originals.description, "variants": dict(descriptions)}
@@ -72,13 +75,6 @@ class PairedSource(Source):
             self._sources[name].block(variant) for name in self.variants if (variant := self.variant(name, sample))
         ]
         return next((block for block in blocks if block is not None), None)
-
-    def _count(self, name: str, source: Source, groups: Groups, listed: Groups) -> None:
-        """Counts the skipped files of a variant's source."""
-        self.skipped.update(source.skipped)
-        if left := sum(len(groups[name_stem]) for name_stem in groups.keys() - listed.keys()):
-            self.skipped[f"no original: {name}"] = left
-            log.info("%s: %d variants have no original and are skipped", name, left)
 
     def _checked(self, sample: ImageRef) -> ImageRef:
         """Returns the image, with the problem of missing variants if it has no other problem."""
