@@ -8,33 +8,19 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
-from embedshift.errors import EmbedshiftError, UsageError, reason
+from embedshift.errors import UsageError
 from embedshift.statistics.whitening import Whitening
 from embedshift.store.groups import Choice
 from embedshift.store.reader import Reader
 from embedshift.store.shift_moments import ShiftMoments, shift_moments
 from embedshift.store.table import installed_tables, tables_of
 from embedshift.store.tables import make_tables
+from embedshift.study.onnx_map import write_onnx
 from embedshift.study.study import Study, load
 
 MAPS = {"centred": ShiftMoments.centred, "originals": ShiftMoments.by_originals, "shifts": ShiftMoments.by_shifts}
-# As `Whitening.__call__`; a vector of length 0 stays one. Opset and format are those that runtimes since 2022 read.
-GRAPH = """<ir_version: 8, opset_import: ["": 13], producer_name: "embedshift">
-whitening (float[n, {dim}] embeddings) => (float[n, {dim}] whitened) {{
-  length = ReduceL2 <axes = [1], keepdims = 1> (embeddings)
-  divisor = Max (length, least)
-  unit = Div (embeddings, divisor)
-  centred = Sub (unit, mean)
-  mapped = MatMul (centred, matrix)
-  mapped_length = ReduceL2 <axes = [1], keepdims = 1> (mapped)
-  mapped_divisor = Max (mapped_length, least)
-  turned = Div (mapped, mapped_divisor)
-  has_length = Sign (length)
-  whitened = Mul (turned, has_length)
-}}"""
 
 
 def whiten(
@@ -91,7 +77,7 @@ def whiten(
     unnamed = MAPS[chosen](moments)
     fitted = Whitening(unnamed.mean, unnamed.matrix, *known)
     if onnx is not None:
-        _write_onnx(fitted, Path(onnx))
+        write_onnx(fitted, Path(onnx))
     if out is not None:
         fitted.save(out)
     return fitted
@@ -157,20 +143,3 @@ def check_studies(studies: Sequence[Study]) -> None:
         own, first = reader.info.encoder, readers[0].info.encoder
         if (own.weights_hash, own.embedding, own.dim) != (first.weights_hash, first.embedding, first.dim):
             raise UsageError(f"{reader.folder}: of another encoder than {readers[0].folder}; whiten them separately")
-
-
-def _write_onnx(fitted: Whitening, path: Path) -> None:
-    """Writes the graph of a map: `embeddings`, float32 `[n, D]` → `whitened`."""
-    try:
-        import onnx
-        from onnx import helper, numpy_helper, parser
-    except ImportError as error:
-        raise EmbedshiftError("ONNX files need the package onnx: pip install 'embedshift[offline]'") from error
-    model = parser.parse_model(GRAPH.format(dim=len(fitted.mean)))
-    arrays = {"mean": fitted.mean, "matrix": fitted.matrix, "least": np.array(1e-30, np.float32)}
-    model.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in arrays.items())
-    helper.set_model_props(model, fitted.described)
-    try:
-        onnx.save(model, path)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be written ({reason(error)})") from error

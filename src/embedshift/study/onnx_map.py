@@ -1,0 +1,40 @@
+"""Writes a map that whitens embeddings as an ONNX graph, for use in production."""
+
+from pathlib import Path
+
+import numpy as np
+
+from embedshift.errors import EmbedshiftError, UsageError, reason
+from embedshift.statistics.whitening import Whitening
+
+# As `Whitening.__call__`; a vector of length 0 stays one. Opset and format are those that runtimes since 2022 read.
+GRAPH = """<ir_version: 8, opset_import: ["": 13], producer_name: "embedshift">
+whitening (float[n, {dim}] embeddings) => (float[n, {dim}] whitened) {{
+  length = ReduceL2 <axes = [1], keepdims = 1> (embeddings)
+  divisor = Max (length, least)
+  unit = Div (embeddings, divisor)
+  centred = Sub (unit, mean)
+  mapped = MatMul (centred, matrix)
+  mapped_length = ReduceL2 <axes = [1], keepdims = 1> (mapped)
+  mapped_divisor = Max (mapped_length, least)
+  turned = Div (mapped, mapped_divisor)
+  has_length = Sign (length)
+  whitened = Mul (turned, has_length)
+}}"""
+
+
+def write_onnx(fitted: Whitening, path: Path) -> None:
+    """Writes the graph of a map: `embeddings`, float32 `[n, D]` → `whitened`."""
+    try:
+        import onnx
+        from onnx import helper, numpy_helper, parser
+    except ImportError as error:
+        raise EmbedshiftError("ONNX files need the package onnx: pip install 'embedshift[offline]'") from error
+    model = parser.parse_model(GRAPH.format(dim=len(fitted.mean)))
+    arrays = {"mean": fitted.mean, "matrix": fitted.matrix, "least": np.array(1e-30, np.float32)}
+    model.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in arrays.items())
+    helper.set_model_props(model, fitted.described)
+    try:
+        onnx.save(model, path)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written ({reason(error)})") from error
