@@ -30,7 +30,7 @@ from embedshift.config import make_config
 from embedshift.pipeline.draw import draw_image
 from embedshift.pipeline.prepare import prepared
 from embedshift.sources import ImageRef, Source, images, open_source, select, shuffle
-from embedshift.store.shards import Failure
+from embedshift.sources.base import Failure
 from machine import describe_machine
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))

@@ -10,6 +10,7 @@ import pytest
 import torch
 from transformers import Dinov2Config, Dinov2Model
 
+from embedshift.config import StudyConfig
 from embedshift.encoders import kernels, precision
 from embedshift.encoders.base import Preprocess
 from embedshift.encoders.module import ModuleEncoder
@@ -114,7 +115,7 @@ def test_float16_stays_with_torch():
 def test_the_kernels_of_a_study_are_used_inside_it_alone(monkeypatch, caplog):
     small = encoder()
     plain = small(VIEWS).embedding
-    spec = EncoderSpec(model="small", given=small, kernels=("products",))
+    spec = EncoderSpec(config=StudyConfig(), given=small, kernels=("products",))
     products, product = [], kernels._product
     monkeypatch.setattr(kernels, "_product", lambda *given: products.append(1) or product(*given))
     with spec.using_kernels(small):
@@ -143,7 +144,7 @@ def test_kernels_that_are_not_available_are_one_line(caplog, monkeypatch):
 def test_a_process_that_gets_the_specification_computes_alike(monkeypatch):
     set_speeds(monkeypatch)
     small = encoder(precision="auto")
-    spec = EncoderSpec(model="small", given=small)
+    spec = EncoderSpec(config=StudyConfig(), given=small)
     with spec.using_kernels(small):
         spec = spec.resolved(small, MANY)
         assert spec.precision == "bfloat16"

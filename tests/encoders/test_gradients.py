@@ -68,10 +68,10 @@ def test_gradients_of_every_family_equal_finite_differences(case, folder):
 def test_with_the_kernels_left_on_gradients_are_wrong_and_in_inference_mode_there_are_none(folder):
     encoder = load_encoder(str(folder("dinov2")))
     kernels = PackedWeights(encoder.module, torch.float32)
-    embedding = encoder._embed(encoder.module, torch.zeros(1, 3, models.SIZE, models.SIZE))
+    embedding = encoder.embed(encoder.module, torch.zeros(1, 3, models.SIZE, models.SIZE))
     assert embedding.requires_grad, "its weights learn"
     with torch.inference_mode():
-        assert not encoder._embed(encoder.module, torch.zeros(1, 3, models.SIZE, models.SIZE)).requires_grad
+        assert not encoder.embed(encoder.module, torch.zeros(1, 3, models.SIZE, models.SIZE)).requires_grad
         with encoder.differentiable() as embed:
             found, wanted = directional(embed, torch.float32)
             assert found == pytest.approx(wanted, rel=0.02)

@@ -123,7 +123,7 @@ def scaled(model, factor):
 def test_compiled_is_equal_to_rounding_and_travels(model):
     plain, fast = encoder(model), encoder(model)
     with plain.observing(["layers"]), fast.observing(["layers"]), fast.compiling(6):
-        assert fast._forward is not fast._embed
+        assert fast._forward is not fast.embed
         for views in (VIEWS, VIEWS[:2, ::-1].copy()):  # fewer than it was compiled for
             wanted, found = plain(views).arrays(), fast(views).arrays()
             assert found.keys() == wanted.keys() == {"embedding", "attention", "layers"}

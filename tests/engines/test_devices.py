@@ -15,7 +15,7 @@ import torch
 
 import embedshift
 from embedshift import EmbedshiftError
-from embedshift.config import make_config
+from embedshift.config import StudyConfig, make_config
 from embedshift.encoders.spec import EncoderSpec
 from embedshift.engines import Job, devices
 from embedshift.engines.local import run_local
@@ -116,7 +116,7 @@ def test_two_processes_give_the_rows_of_one(job, started):
 @pytest.mark.matrix
 def test_an_error_in_a_process_is_its_own_line(job, started):
     with pytest.raises(EmbedshiftError, match=r"^/no/such/model: no such folder$") as caught:
-        list(devices.run_on_devices(replace(job, spec=EncoderSpec(model="/no/such/model"))))
+        list(devices.run_on_devices(replace(job, spec=EncoderSpec(config=StudyConfig(model="/no/such/model")))))
     assert caught.value.exit_code == 2
     assert [process.poll() is not None for process in started] == [True, True]
 

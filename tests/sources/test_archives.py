@@ -15,11 +15,13 @@ from torch import nn
 import embedshift
 from embedshift import EmbedshiftError
 from embedshift.encoders import EncoderOutput
-from embedshift.sources import image_reader, open_source, select, shuffle, split
+from embedshift.sources import Roots, image_reader, open_source, select, shuffle, split
 from embedshift.statistics import summary as tables
 from embedshift.store.redraw import redraw
 from embedshift.study.paired import pair_studies
 from support.archives import write_parquet, write_tar
+
+EVERYWHERE = Roots(["/", "memory://"])
 
 NAMES = ["a.png", "b.JPG", "deep/c.png", "deep/er/d e.webp", "é.png"]
 
@@ -68,7 +70,7 @@ def test_every_kind_of_source_gives_the_bytes_of_the_folder(photos, tmp_path):
     for place in [*places, "memory://bucket/b.parquet", f"file://{tar}"]:
         source = open_source([str(place)])
         assert contents(source) == folder, place
-        again = image_reader(source.description)
+        again = image_reader(source.description, EVERYWHERE)
         assert {name: again(name) for name in NAMES} == folder, place
 
 

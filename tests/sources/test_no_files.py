@@ -13,9 +13,11 @@ from embedshift import EmbedshiftError
 from embedshift.config import files, read_config
 from embedshift.config.files import read_file
 from embedshift.errors import UsageError
-from embedshift.sources import image_reader, open_source, select
+from embedshift.sources import Roots, image_reader, open_source, select
 from embedshift.sources.base import ImageRef, read_captions
 from support import fuzz
+
+EVERYWHERE = Roots(["/", "memory://"])
 
 SIZE = 40 * 2**30
 
@@ -59,7 +61,7 @@ def test_an_image_that_is_no_file_fails_alone(tmp_path, kind):
         with pytest.raises(EmbedshiftError, match=f"^{KINDS[kind]}, not a file$"):
             source.read(samples["a.jpg"])
     with pytest.raises(EmbedshiftError, match="not a file"):
-        image_reader(open_source([str(tmp_path)]).description)("a.jpg")
+        image_reader(open_source([str(tmp_path)]).description, EVERYWHERE)("a.jpg")
 
 
 @pytest.mark.parametrize("kind", KINDS)

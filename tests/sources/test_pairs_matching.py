@@ -10,9 +10,11 @@ import pytest
 from embedshift import EmbedshiftError
 from embedshift.config import as_pairs
 from embedshift.errors import UsageError
-from embedshift.sources import image_reader, named_variants, variant_reader, without_folders
+from embedshift.sources import Roots, image_reader, named_variants, variant_reader, without_folders
 from support.archives import write_parquet, write_tar
 from support.pairs import paired, write_files
+
+EVERYWHERE = Roots(["/", "memory://"])
 
 IDS = ["a.png", "b.jpg", "deep/c.webp"]
 
@@ -97,7 +99,7 @@ def test_tar_parquet_column_and_list_give_what_the_folder_gives(tmp_path):
         source = paired(originals, f"v={tmp_path / place}")
         assert contents(source, "v") == expected, place
         # What travels to another process, and what a report finds again.
-        again = variant_reader(source.description["variants"]["v"])
+        again = variant_reader(source.description["variants"]["v"], EVERYWHERE)
         assert contents(pickle.loads(pickle.dumps(source)), "v") == expected, place
         assert {image_id: again(image_id) for image_id in expected} == expected, place
     source = paired(originals, tmp_path / "x.parquet#first", tmp_path / "x.parquet#jpg")
@@ -111,7 +113,7 @@ def test_originals_may_be_a_column_too(tmp_path):
     source = paired(f"{file}#jpg", f"{file}#small")
     assert contents(source, "small") == {"a": b"small a", "b": b"small b"}
     assert [source.read(sample) for sample in source.samples] == [b"jpg of a", b"jpg of b"]
-    assert [image_reader(source.description)(name) for name in ("a", "b")] == [b"jpg of a", b"jpg of b"]
+    assert [image_reader(source.description, EVERYWHERE)(name) for name in ("a", "b")] == [b"jpg of a", b"jpg of b"]
 
 
 def test_rows_without_ids_are_matched_by_their_numbers(tmp_path):
@@ -204,7 +206,7 @@ def test_a_variant_that_is_gone_says_so(tmp_path):
     originals, folder = (write_files(tmp_path / name, *IDS) for name in ("o", "v"))
     described = paired(originals, folder).description["variants"]["v"]
     (folder / "a.png").unlink()
-    read = variant_reader(described)
+    read = variant_reader(described, EVERYWHERE)
     assert read("b.jpg") == b"v/b.jpg"
     with pytest.raises(EmbedshiftError, match="no longer in its source"):
         read("a.png")
@@ -212,7 +214,7 @@ def test_a_variant_that_is_gone_says_so(tmp_path):
         path.rmdir() if path.is_dir() else path.unlink()
     folder.rmdir()
     with pytest.raises(EmbedshiftError, match="no such file or folder"):
-        variant_reader(described)
+        variant_reader(described, EVERYWHERE)
 
 
 def test_reasons_are_without_the_folders_of_variants(tmp_path):

@@ -18,9 +18,9 @@ from embedshift.sources import (
     images,
     lists,
     order,
+    pairs,
     parquet,
     roots,
-    variants,
 )
 from embedshift.sources.base import ImageRef
 
@@ -149,8 +149,8 @@ def test_roots_moved():
     assert roots.moved({"kind": "folder", "root": "/data"}, Path("/here")) == {"kind": "folder", "root": "/here"}
 
 
-def test_variants_named_variants():
-    assert variants.named_variants(["cdn=/data/a", "/data/q50/", "/data/q10.tar", "/data/b.parquet#webp"]) == {
+def test_pairs_named_variants():
+    assert pairs.named_variants(["cdn=/data/a", "/data/q50/", "/data/q10.tar", "/data/b.parquet#webp"]) == {
         "cdn": "/data/a",
         "q50": "/data/q50/",
         "q10": "/data/q10.tar",

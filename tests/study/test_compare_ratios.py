@@ -10,7 +10,6 @@ import pytest
 from scipy import stats
 
 import embedshift
-from embedshift.study.paired import agreement, pair_studies, shift_ratio
 from embedshift.study.paired.verdict import verdict
 from support import studies
 from support.command import call
@@ -103,14 +102,12 @@ def test_ratios_equal_a_loop_that_leaves_out_each_image(first, other, found):
     assert row["ratio"] == pytest.approx(np.exp(value), rel=1e-9)
     assert (row["ratio_low"], row["ratio_high"]) == pytest.approx(tuple(expected), rel=1e-4)
     assert row["significant"]
-    own = shift_ratio(pair_studies([first, other]), "all")
-    assert (own.value, own.low, own.high, own.images) == (row["ratio"], row["ratio_low"], row["ratio_high"], 24)
     for name in SUITE[:2]:
         value, error, _ = jackknifed(sides, names, [name], {name: name for name in names})
-        row, own = row_of(found, name, "relative_shift"), shift_ratio(pair_studies([first, other]), name)
-        assert row["ratio"] == own.value == pytest.approx(np.exp(value), rel=1e-9)
-        assert own.high == pytest.approx(np.exp(value + stats.t.ppf(0.975, 23) * error), rel=1e-4)
-        assert row["ratio_low"] < own.low < own.high < row["ratio_high"], "for all augmentations at once"
+        row = row_of(found, name, "relative_shift")
+        assert row["ratio"] == pytest.approx(np.exp(value), rel=1e-9)
+        low, high = np.exp(stats.t.interval(0.95, 23, loc=value, scale=error))
+        assert row["ratio_low"] < low < high < row["ratio_high"], "for all augmentations at once"
         moved = [np.mean([images[image][1][name] for image in names]) for images in sides]
         assert row["mean"] / row["reference_mean"] == pytest.approx(moved[1] / moved[0], rel=1e-9), "equal baselines"
         assert row["difference"] == pytest.approx(row["mean"] - row["reference_mean"], abs=1e-12)
@@ -180,13 +177,11 @@ def test_groups_are_left_out_as_one(first, other):
     names = sorted(distances(first))
     groups = {name: f"g{number % 12}" for number, name in enumerate(names)}
     sides = [distances(first), distances(other)]
-    paired = pair_studies([first, other], groups)
-    estimate = shift_ratio(paired, "all")
+    row = row_of(embedshift.compare([first, other], groups=groups), "all", "relative_shift")
     value, _, _ = jackknifed(sides, names, SUITE[1:], groups)
-    assert estimate.images == agreement(paired, "cka").images == 12
-    assert np.log(estimate.value) == pytest.approx(value, abs=0.01), "its baseline counts pairs of different groups"
-    own = shift_ratio(pair_studies([first, other], "none"), "all")
-    assert (estimate.low, estimate.high) != (own.low, own.high)
+    assert np.log(row["ratio"]) == pytest.approx(value, abs=0.01), "its baseline counts pairs of different groups"
+    own = row_of(embedshift.compare([first, other], groups="none"), "all", "relative_shift")
+    assert (row["ratio_low"], row["ratio_high"]) != (own["ratio_low"], own["ratio_high"])
 
 
 @pytest.mark.matrix

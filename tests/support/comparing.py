@@ -9,8 +9,9 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from embedshift.registry import METRICS
+from embedshift.sources.base import Failure
 from embedshift.store.info import identity_hash, write_content
-from embedshift.store.shards import Failure, ShardRecord, write_failures, write_shard
+from embedshift.store.shards import ShardRecord, write_failures, write_shard
 from embedshift.study import Study
 from support.once import write_tables
 from support.other_images import with_other_images

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from embedshift.arrays import Pixels
+from embedshift.config import StudyConfig
 from embedshift.encoders.base import EncoderOutput
 from embedshift.encoders.spec import EncoderSpec
 
@@ -44,4 +45,4 @@ class MeanColourSpec(EncoderSpec):
         return MeanColour()
 
 
-SPEC = MeanColourSpec(model=MeanColour.name)
+SPEC = MeanColourSpec(config=StudyConfig())

@@ -10,8 +10,8 @@ from typing import Any
 import embedshift
 from embedshift.encoders import Encoder
 from embedshift.sources import remember_roots
+from embedshift.sources.base import Failure
 from embedshift.store.info import read_content, write_content
-from embedshift.store.shards import Failure
 from embedshift.study import Study
 from support import captioned, comparing, models, tokenizers_made
 from support.graded import MADE, graded

@@ -19,13 +19,13 @@ from embedshift.augmentations.views import view_seed
 from embedshift.encoders import TITLES
 from embedshift.registry import questions
 from embedshift.sources import remember_roots
+from embedshift.sources.base import Failure
 from embedshift.sources.images import pixels_hash
 from embedshift.statistics.summary import PAPER_METRICS
 from embedshift.store.info import identity_hash, write_content
 from embedshift.store.parts import shard_checksums
 from embedshift.store.shards import (
     SCHEMA_VERSION,
-    Failure,
     ShardRecord,
     fixed_lists,
     schema,

@@ -124,7 +124,7 @@ class PageEncoder:
 
     def canvas(self, image: Pixels, target: ApplyTo) -> Canvas:
         """What changes of an image uint8 `[H, W, 3]`, and how the encoder takes it."""
-        preprocess = encoder_preprocess(self.encoder, EncoderInfo.of(self.encoder).preprocess)
+        preprocess = encoder_preprocess(self.encoder)
         to_input = ToInput(preprocess.size, self.config.resize, preprocess.shortest, preprocess.resample)
         return Canvas.of(image, to_input, target, self.config.longest)
 

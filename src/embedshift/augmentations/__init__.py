@@ -1,7 +1,7 @@
 """Augmentations and suites, the views that they draw by a seed, and where they move pixels."""
 
 from embedshift.augmentations import corruptions, everyday, strength, style
-from embedshift.augmentations.augmentation import ORIGINAL, Augmentation, Choice, Grade
+from embedshift.augmentations.augmentation import ORIGINAL, Augmentation, Choice
 from embedshift.augmentations.paper import PAPER
 from embedshift.augmentations.suite import SUITES, VIEWS, Suite, load_suite, rebuild_suite
 from embedshift.augmentations.variant import Purified, Variant, with_purified
@@ -13,7 +13,6 @@ __all__ = [
     "VIEWS",
     "Augmentation",
     "Choice",
-    "Grade",
     "Purified",
     "Suite",
     "Variant",

@@ -12,7 +12,7 @@ from embedshift.arrays import Pixels, Values
 from embedshift.augmentations import transforms
 from embedshift.augmentations.changes import Geometry, Traceable, grid, size_of
 from embedshift.augmentations.transforms import Transform
-from embedshift.config import Json
+from embedshift.config import Grade, Json
 from embedshift.errors import EmbedshiftError, UsageError, reason
 from embedshift.registry import fingerprint
 
@@ -26,17 +26,6 @@ class Choice:
     families: tuple[str, ...] = ()
     levels: int | None = None
     frost_textures: str | None = None
-
-
-@dataclass(frozen=True)
-class Grade:
-    """The position of an augmentation in its family."""
-
-    family: str
-    level: int
-    parameter: float
-    unit: str
-    zero: float
 
 
 @dataclass(frozen=True)

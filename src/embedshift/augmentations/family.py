@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from embedshift.arrays import Pixels
-from embedshift.augmentations.augmentation import Augmentation, Choice, Grade
+from embedshift.augmentations.augmentation import Augmentation, Choice
 from embedshift.augmentations.canvas import Canvas
 from embedshift.augmentations.changes import Change, Graded
 from embedshift.augmentations.ranges import plain
+from embedshift.config import Grade
 from embedshift.errors import UsageError
 from embedshift.registry import Registry, unknown_name
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from embedshift.augmentations import transforms
-from embedshift.augmentations.augmentation import ORIGINAL, Augmentation, Choice, Grade
+from embedshift.augmentations.augmentation import ORIGINAL, Augmentation, Choice
 from embedshift.augmentations.chain import Chain
 from embedshift.augmentations.changes import Sides
 from embedshift.augmentations.family import FAMILIES, refuse_unknown
@@ -17,7 +17,7 @@ from embedshift.augmentations.pipelines import ENDINGS, read_pipelines
 from embedshift.augmentations.transforms import Transform
 from embedshift.augmentations.trial import failure
 from embedshift.augmentations.variant import purified_of
-from embedshift.config import NO_AUGMENTATIONS, Json
+from embedshift.config import NO_AUGMENTATIONS, Grade, Json
 from embedshift.errors import UsageError, reason
 from embedshift.registry import Registry
 

@@ -52,9 +52,10 @@ def views(
 ) -> None:
     """Write the changed images as files, for `run --pairs DIR/views.json` and for other programs."""
     from embedshift.cli.views import write_and_print
-    from embedshift.config.views import make_views_config
+    from embedshift.config import validated
+    from embedshift.config.views import ViewsConfig
 
-    config = make_views_config({"images": images, **given(settings)})
+    config = validated(ViewsConfig, {"images": images, **given(settings)})
     log_lines(quiet)
     write_and_print(config, out, quiet=quiet, as_json=as_json)
 

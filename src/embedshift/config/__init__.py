@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, MaxLen
 
 from embedshift.config.plain_yaml import read_yaml
 from embedshift.errors import UsageError
-from embedshift.registry import Question, questions, setting, switch_names, unknown_name
+from embedshift.registry import Question, one_of, questions, setting, switch_names
 
 S = TypeVar("S")
 
@@ -27,6 +27,18 @@ Store = Literal["all", "metrics"]
 AtLeast1 = Annotated[int, Ge(1)]
 Triple = tuple[float, float, float]
 Seconds = Annotated[float, Gt(0), Le(86_400)]
+
+
+@dataclass(frozen=True)
+class Grade:
+    """The position of an augmentation in its family."""
+
+    family: Annotated[str, MaxLen(1_000)]
+    level: AtLeast1
+    parameter: float
+    unit: Annotated[str, MaxLen(1_000)]
+    zero: float
+
 
 # The settings of a suite of what happens to files, where none are given.
 SUITE_SETTINGS: Mapping[str, Json] = {"everyday": {"apply_to": "file", "resize": "crop"}}
@@ -144,10 +156,9 @@ def setting_names() -> list[str]:
 
 def make_config(given: Mapping[str, Any]) -> StudyConfig:
     """Makes a checked `StudyConfig`."""
-    switches_by_question, names = switch_names(), dict.fromkeys(setting_names())
+    switches_by_question = switch_names()
     for name in given:
-        if name not in names:
-            raise UsageError(unknown_name("setting", str(name), names))
+        one_of("setting", str(name), setting_names())
     given = _with_pair_defaults(given)
     study_settings = {name: value for name, value in given.items() if name not in switches_by_question}
     switches: tuple[Any, ...] = tuple(
@@ -214,9 +225,11 @@ def as_pairs(given: Any) -> Any:
 
 
 def validated(kind: type[S], given: Mapping[str, Any]) -> S:
-    """Makes a dataclass of settings from a mapping and checks its values."""
+    """Makes a dataclass of settings from a mapping and checks its names and values."""
     import pydantic  # a tenth of a second that `--help` does not need
 
+    for name in given:
+        one_of("setting", str(name), [field.name for field in dataclasses.fields(kind)])  # type: ignore[arg-type]
     try:
         return pydantic.TypeAdapter(kind).validate_python(dict(given))
     except pydantic.ValidationError as error:

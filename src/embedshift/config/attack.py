@@ -1,14 +1,14 @@
 """The settings of an attack."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le
 
 from embedshift.config import AtLeast1, Resize, Seconds, setting_of_study, validated
 from embedshift.errors import UsageError
-from embedshift.registry import setting, unknown_name
+from embedshift.registry import setting
 
 # The default budget of each norm: "linf" in levels of 255, "l2" of values in [0, 1].
 EPS = {"linf": (4.0,), "l2": (1.0,)}
@@ -38,10 +38,6 @@ class AttackConfig:
 
 
 def make_attack_config(given: Mapping[str, Any]) -> AttackConfig:
-    names = dict.fromkeys(field.name for field in fields(AttackConfig))
-    for name in given:
-        if name not in names:
-            raise UsageError(unknown_name("setting", name, names))
     config = validated(AttackConfig, given)
     eps = tuple(dict.fromkeys(config.eps)) or EPS[config.norm]
     for budget in eps if config.norm == "linf" else ():

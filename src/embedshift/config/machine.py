@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import resource
 import signal
 import sys
 import threading
@@ -19,10 +20,6 @@ def cores() -> int:
 
 def too_little_space() -> bool:
     """Returns whether the address space of this process is limited to less than the libraries need."""
-    if sys.platform == "win32":
-        return False
-    import resource
-
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     return 0 <= limit < _LEAST_SPACE  # no limit is below 0, or very large
 

@@ -1,14 +1,12 @@
 """The settings of `embedshift views`."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
 
-from embedshift.config import ApplyTo, AtLeast1, Resize, Seconds, setting_of_study, validated
-from embedshift.errors import UsageError
-from embedshift.registry import setting, unknown_name
+from embedshift.config import ApplyTo, AtLeast1, Resize, Seconds, setting_of_study
+from embedshift.registry import setting
 
 Format = Literal["png", "jpeg", "webp"]
 
@@ -34,11 +32,3 @@ class ViewsConfig:
     draws: AtLeast1 = setting_of_study("draws")
     workers: Annotated[int, Ge(0)] | None = setting_of_study("workers", "Processes. Default: one per core, at most 8.")
     image_timeout: Seconds = setting_of_study("image_timeout")
-
-
-def make_views_config(given: Mapping[str, Any]) -> ViewsConfig:
-    names = dict.fromkeys(field.name for field in fields(ViewsConfig))
-    for name in given:
-        if name not in names:
-            raise UsageError(unknown_name("setting", name, names))
-    return validated(ViewsConfig, given)

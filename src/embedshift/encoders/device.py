@@ -2,7 +2,7 @@
 
 import contextlib
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -54,6 +54,17 @@ def takes_all_cores(encoder: Encoder) -> bool:
     """Whether an encoder computes on the CPU, with a thread on each core; False if it does not give its device."""
     device = EncoderInfo.of(encoder).device
     return str(device).partition(":")[0] == "cpu" and torch.get_num_threads() >= cores()
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Makes torch compute with one thread inside the context."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _best_device() -> str:

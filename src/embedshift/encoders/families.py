@@ -1,6 +1,7 @@
 """The table of known encoder families: one row each, read by the loaders."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from embedshift.encoders.family import IMAGENET_MEAN, IMAGENET_STD, Embedding, Family, TextTower, Triple
 
@@ -12,8 +13,6 @@ HALF: Triple = (0.5, 0.5, 0.5)
 CLIP_STATS, HALF_STATS = (CLIP_MEAN, CLIP_STD), (HALF, HALF)
 
 PROJECTION = Embedding("projection", "image_features", "projection of the pooled CLS token")
-HEAD = Embedding("pooled", "image_features", "output of the attention-pooling head")
-TEXT = TextTower()
 CLS = Embedding("cls", "cls", "CLS token after the last layer norm")
 
 # Two libraries that have their own lists of models.
@@ -34,17 +33,30 @@ TIMM = Family(
     attention=None,
 )
 
+CLIP = Family(
+    title="CLIP",
+    model_types=("clip",),
+    loader="CLIPModel",
+    embeddings=(PROJECTION,),
+    example="openai/clip-vit-base-patch32",
+    drop=("text_model",),
+    stats=CLIP_STATS,
+    text=TextTower(),
+)
+SIGLIP = Family(
+    title="SigLIP, and SigLIP 2 of a fixed size",
+    model_types=("siglip",),
+    loader="SiglipModel",
+    embeddings=(Embedding("pooled", "image_features", "output of the attention-pooling head"),),
+    example="google/siglip-base-patch16-224",
+    attention="pool",
+    drop=("text_model",),
+    stats=HALF_STATS,
+    text=TextTower(padded=True),
+)
+
 FAMILIES = (
-    Family(
-        title="CLIP",
-        model_types=("clip",),
-        loader="CLIPModel",
-        embeddings=(PROJECTION,),
-        example="openai/clip-vit-base-patch32",
-        drop=("text_model",),
-        stats=CLIP_STATS,
-        text=TEXT,
-    ),
+    CLIP,
     Family(
         title="CLIP, vision half",
         model_types=("clip_vision_model",),
@@ -53,57 +65,28 @@ FAMILIES = (
         example="folder of CLIPVisionModelWithProjection",
         stats=CLIP_STATS,
     ),
-    Family(
+    replace(
+        CLIP,
         title="ChineseCLIP",
         model_types=("chinese_clip",),
         loader="ChineseCLIPModel",
-        embeddings=(PROJECTION,),
         example="OFA-Sys/chinese-clip-vit-base-patch16",
-        drop=("text_model",),
-        stats=CLIP_STATS,
-        text=TEXT,
     ),
-    Family(
-        title="AltCLIP",
-        model_types=("altclip",),
-        loader="AltCLIPModel",
-        embeddings=(PROJECTION,),
-        example="BAAI/AltCLIP",
-        drop=("text_model",),
-        stats=CLIP_STATS,
-        text=TEXT,
-    ),
-    Family(
+    replace(CLIP, title="AltCLIP", model_types=("altclip",), loader="AltCLIPModel", example="BAAI/AltCLIP"),
+    replace(
+        CLIP,
         title="MetaCLIP 2",
         model_types=("metaclip_2",),
         loader="MetaClip2Model",
-        embeddings=(PROJECTION,),
         example="facebook/metaclip-2-worldwide-huge-quickgelu",
-        drop=("text_model",),
-        stats=CLIP_STATS,
-        text=TEXT,
     ),
-    Family(
-        title="SigLIP, and SigLIP 2 of a fixed size",
-        model_types=("siglip",),
-        loader="SiglipModel",
-        embeddings=(HEAD,),
-        example="google/siglip-base-patch16-224",
-        attention="pool",
-        drop=("text_model",),
-        stats=HALF_STATS,
-        text=TextTower(padded=True),
-    ),
-    Family(
+    SIGLIP,
+    replace(
+        SIGLIP,
         title="SigLIP 2 naflex",
         model_types=("siglip2",),
         loader="Siglip2Model",
-        embeddings=(HEAD,),
         example="google/siglip2-base-patch16-naflex",
-        attention="pool",
-        drop=("text_model",),
-        stats=HALF_STATS,
-        text=TextTower(padded=True),
     ),
     Family(
         title="BLIP, image-text retrieval",
@@ -115,16 +98,13 @@ FAMILIES = (
         stats=CLIP_STATS,
         text=TextTower("text_proj", ("vision_model", "vision_proj", "itm_head")),
     ),
-    Family(
+    replace(
+        CLIP,
         title="BLIP, BlipModel",
         model_types=("blip",),
         loader="BlipModel",
-        embeddings=(PROJECTION,),
         example="folder of BlipModel",
         architectures=("BlipModel",),
-        drop=("text_model",),
-        stats=CLIP_STATS,
-        text=TEXT,
     ),
     Family(
         title="BLIP, captions and questions",

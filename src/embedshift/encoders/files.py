@@ -32,7 +32,7 @@ def preprocess_from(
         crop = _side(settings.get("crop_size")) if settings.get("do_center_crop", True) else None
         native = crop or size or native_side()
         mean, std = (
-            _triple(settings.get(key), default) for key, default in zip(("image_mean", "image_std"), stats, strict=True)
+            triple(settings.get(key), default) for key, default in zip(("image_mean", "image_std"), stats, strict=True)
         )
         if min(std) <= 0 or not np.isfinite([*mean, *std]).all():
             raise ValueError(f"mean {mean}, std {std}")
@@ -92,7 +92,8 @@ def _side(size: Any) -> int | None:
     return int(size)
 
 
-def _triple(values: Any, default: tuple[float, float, float]) -> tuple[float, float, float]:
+def triple(values: Any, default: Triple) -> Triple:
+    """Returns a number for each channel."""
     if values is None:
         return default
     red, green, blue = (float(v) for v in values)

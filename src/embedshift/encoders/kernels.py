@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from embedshift.arrays import Pixels
 from embedshift.encoders.base import EncoderOutput
-from embedshift.encoders.device import keep_memory
+from embedshift.encoders.device import keep_memory, one_thread
 from embedshift.encoders.timing import FASTER, noise, same_output, timed, views_in
 
 # The name of these kernels in study.json.
@@ -135,12 +135,9 @@ def packed_is_faster(
 def _quickest(encode: Callable[[Pixels], EncoderOutput], images: Pixels, *, enough: float) -> float:
     """Returns the seconds of a pass if all threads share it, from passes on one: threads beside other work wait."""
     threads, seconds = torch.get_num_threads(), math.inf
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         for _ in range(3):
             seconds = min(seconds, timed(lambda: encode(images))[0] / threads)
             if seconds < enough:
                 break
-    finally:
-        torch.set_num_threads(threads)
     return seconds

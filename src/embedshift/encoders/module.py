@@ -67,7 +67,7 @@ class ModuleEncoder:
         self._scale = scale.view(1, 3, 1, 1).to(self.device)
         self._offset = (-torch.tensor(self.mean) / torch.tensor(self.std)).view(1, 3, 1, 1).to(self.device)
         self._shared = shared
-        self._embed = self._forward = embed
+        self.embed = self._forward = embed
         self._batch = 0  # views that every pass is filled up to, once compiled
         # Names of the kernels in use in place of torch's own, as in study.json.
         self.kernels: tuple[str, ...] = ()
@@ -183,7 +183,7 @@ class ModuleEncoder:
     def compiling(self, batch: int) -> Iterator[None]:
         """Inside the context passes are compiled for batches of `batch` views; black views fill up smaller ones."""
         log.info("compiling %s for batches of %d", self.name, batch)
-        self._forward, self._batch = compiled(self._embed), batch
+        self._forward, self._batch = compiled(self.embed), batch
         try:
             try:
                 self(np.zeros((batch, self.size, self.size, 3), np.uint8))
@@ -194,21 +194,16 @@ class ModuleEncoder:
                 ) from error
             yield
         finally:
-            self._forward, self._batch = self._embed, 0
+            self._forward, self._batch = self.embed, 0
 
     def __getstate__(self) -> Json:
         """Leaves out the compiled pass and packed weights, which cannot be sent; the receiver makes them again."""
-        return self.__dict__ | {"_forward": self._embed, "_batch": 0, "kernels": (), "_packed": None}
+        return self.__dict__ | {"_forward": self.embed, "_batch": 0, "kernels": (), "_packed": None}
 
     def __setstate__(self, state: Json) -> None:
         """Starts without the sender's observations."""
         self.__dict__.update(state)
         self._remove_taps([*self._taps])
-
-    @property
-    def embed(self) -> Embed:
-        """Returns the function that reads the embedding from a module and its normalised input."""
-        return self._embed
 
     @property
     def tower(self) -> Tower:
@@ -226,7 +221,7 @@ class ModuleEncoder:
             yield self._embed_pixels
 
     def _embed_pixels(self, pixels: Tensor) -> Tensor:
-        return self._embed(self.module, pixels.to(self.device) * self._scale + self._offset)
+        return self.embed(self.module, pixels.to(self.device) * self._scale + self._offset)
 
     @contextlib.contextmanager
     def observing(self, names: Collection[str]) -> Iterator[None]:

@@ -15,6 +15,7 @@ from embedshift.config import Precision
 from embedshift.encoders.base import Preprocess
 from embedshift.encoders.embeddings import READERS
 from embedshift.encoders.families import CLIP_MEAN, CLIP_STD, OPEN_CLIP
+from embedshift.encoders.files import triple
 from embedshift.encoders.folder import check_folder
 from embedshift.encoders.libraries import RESAMPLE, display_name, library
 from embedshift.encoders.module import ModuleEncoder
@@ -49,7 +50,8 @@ def load_openclip(
     with refusing(f"open_clip:{model}: cannot be loaded"), no_remote_code(local=_is_local(model)):
         config, settings, weights = _checkpoint(model)
         visual = _visual(config, weights, size)
-        native, mean, std = _preprocessing(config, settings)
+        native = int(config["vision_cfg"].get("image_size", 224))
+        mean, std = triple(settings.get("mean"), CLIP_MEAN), triple(settings.get("std"), CLIP_STD)
     squash = settings.get("resize_mode") == "squash"
     preprocess = Preprocess(native, mean, std, native, RESAMPLE.get(settings.get("interpolation", ""), 3), squash)
     return ModuleEncoder(
@@ -168,12 +170,3 @@ def _weights(file: Path, *, visual: bool = True) -> dict[str, Tensor]:
     content = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
     content = {name.removeprefix("module."): value for name, value in content.get("state_dict", content).items()}
     return {name: value for name, value in content.items() if name.startswith(VISUAL) == visual}
-
-
-def _preprocessing(
-    config: dict[str, Any], settings: dict[str, Any]
-) -> tuple[int, tuple[float, float, float], tuple[float, float, float]]:
-    """Returns input size, mean and std."""
-    red, green, blue = settings.get("mean") or CLIP_MEAN
-    red_std, green_std, blue_std = settings.get("std") or CLIP_STD
-    return int(config["vision_cfg"].get("image_size", 224)), (red, green, blue), (red_std, green_std, blue_std)

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from embedshift.config import Precision
+from embedshift.config import Precision, StudyConfig
 from embedshift.encoders import load_encoder, load_text_encoder
 from embedshift.encoders.base import (
     Compilable,
@@ -23,31 +23,25 @@ from embedshift.errors import UsageError
 class EncoderSpec:
     """Which encoder to load, and which outputs it must give."""
 
-    model: str
-    device: str = "auto"
+    config: StudyConfig
     precision: Precision = "float32"
-    size: int | None = None
-    embedding: str | None = None
-    mean: tuple[float, float, float] | None = None
-    std: tuple[float, float, float] | None = None
     given: Encoder | None = None
     kernels: tuple[str, ...] | None = None
     observations: tuple[str, ...] = ()
-    compile: bool = False
-    batch_size: int | None = None
 
     def load(self, device: str | None = None) -> Encoder:
         """Loads the encoder, on another device if one is named."""
         if self.given is not None:
             return self.given
+        config = self.config
         encoder = load_encoder(
-            self.model,
-            device=device or self.device.partition(",")[0],  # the first of several
+            config.model,
+            device=device or config.device.partition(",")[0],  # the first of several
             precision=self.precision,
-            size=self.size,
-            embedding=self.embedding,
-            mean=self.mean,
-            std=self.std,
+            size=config.size,
+            embedding=config.embedding,
+            mean=config.mean,
+            std=config.std,
         )
         if self.kernels is not None and isinstance(encoder, HasKernels):
             encoder.use_kernels(self.kernels)
@@ -63,12 +57,12 @@ class EncoderSpec:
                 "encode_text(texts) -> [N, D], as embedshift.wrap(..., encode_text=...) makes it"
             )
         info = EncoderInfo.of(encoder)
-        return load_text_encoder(self.model, device=str(info.device), precision=info.precision or self.precision)
+        return load_text_encoder(self.config.model, device=str(info.device), precision=info.precision or self.precision)
 
     def batch_for(self, encoder: Encoder) -> int:
         """Returns the number of views per forward pass."""
-        if self.batch_size is not None:
-            return self.batch_size
+        if self.config.batch_size is not None:
+            return self.config.batch_size
         return usual_batch(str(EncoderInfo.of(encoder).device or "cpu"), encoder.grid)
 
     def resolved(self, encoder: Encoder, views: int) -> "EncoderSpec":
@@ -96,7 +90,7 @@ class EncoderSpec:
     @contextlib.contextmanager
     def observed(self, encoder: Encoder) -> Iterator[None]:
         """Inside the context the encoder gives the observations; afterwards it is as before."""
-        if self.compile and not isinstance(encoder, Compilable):
+        if self.config.compile and not isinstance(encoder, Compilable):
             raise UsageError(f"{encoder.name} cannot be compiled: it has no `compiling`; run without it")
         if not self.observations:
             yield
@@ -109,6 +103,6 @@ class EncoderSpec:
 
     def compiled(self, encoder: Encoder) -> contextlib.AbstractContextManager[None]:
         """Inside the context the encoder is compiled if this is requested; enter it after `observed`."""
-        if self.compile and isinstance(encoder, Compilable):
+        if self.config.compile and isinstance(encoder, Compilable):
             return encoder.compiling(self.batch_for(encoder))
         return contextlib.nullcontext()

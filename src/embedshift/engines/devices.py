@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from embedshift.engines.job import Job
+from embedshift.engines.job import Job, no_progress
 from embedshift.engines.loaders import GONE, limit_waits, receive
 from embedshift.engines.local import read_blocks, run_local
 from embedshift.errors import EmbedshiftError, UsageError, reason
@@ -107,7 +107,7 @@ def _parcel(job: Job, devices: int) -> bytes | None:
     """Returns the message for every child; None if it cannot be sent, as with augmentations defined in a script."""
     workers = min(job.workers, max(1, (os.cpu_count() or 1) // devices))
     try:
-        parcel = pickle.dumps(replace(job, shards=(), ready=None, progress=_ignore).with_workers(workers))
+        parcel = pickle.dumps(replace(job, shards=(), ready=None, progress=no_progress).with_workers(workers))
         problem = "" if b"__main__" not in parcel else "the script itself defines them"
     except Exception as error:
         parcel, problem = b"", reason(error)
@@ -213,7 +213,3 @@ def _say_that_it_works(pipe: _SharedPipe) -> None:
         while True:
             pipe.send(0)  # so many more images
             time.sleep(WORD)
-
-
-def _ignore(_count: int) -> None:
-    """Replaces the progress function in a child, which uses the pipe."""

@@ -1,16 +1,14 @@
 """Looks again at images of finished shards: those that failed, and those that may have changed since."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from embedshift.engines.job import loader_count
-from embedshift.engines.loaders import Images, draw_all
+from embedshift.engines.loaders import ImageResult, Images, draw_all
 from embedshift.pipeline.draw import draw_image, hash_image
 from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.prepare import StudyContext
-from embedshift.pipeline.study_plan import StudyPlan
-from embedshift.sources import ImageRef, Shard, Source
-from embedshift.sources.base import storable
+from embedshift.sources.base import ImageRef, storable
 from embedshift.store.shards import ShardRecord
 
 log = logging.getLogger(__name__)
@@ -19,15 +17,7 @@ log = logging.getLogger(__name__)
 Measured = Callable[[Sequence[str]], Mapping[str, str]]
 
 
-def _drawable_shards(
-    cut: Sequence[Shard],
-    done: Mapping[int, ShardRecord],
-    source: Source,
-    plan: StudyPlan,
-    *,
-    workers: int,
-    transient: bool,
-) -> set[int]:
+def _drawable_shards(study: StudyContext, done: Mapping[int, ShardRecord], *, transient: bool) -> set[int]:
     """Returns the finished shards with a failed image that can be drawn now; reads only failed images."""
     failed = {
         (index, failure.image_id)
@@ -37,35 +27,27 @@ def _drawable_shards(
     }
     retried = [
         (shard.index, sample)
-        for shard in cut
+        for shard in study.shards
         for sample in shard.samples
         if (shard.index, storable(sample.image_id)) in failed
     ]
     if not retried:
         return set()
     log.info("trying %d failed images again", len(retried))
-    samples = [sample for _, sample in retried]
-    drawn = draw_all(Images(samples, source, plan, draw_image), min(workers, len(retried)))
+    drawn = _draw(study, [sample for _, sample in retried], draw_image)
     return {index for (index, _), image in zip(retried, drawn, strict=True) if isinstance(image, DrawnImage)}
 
 
-def current_hashes(
-    samples: Sequence[ImageRef], source: Source, plan: StudyPlan, *, workers: int
-) -> dict[str, str | None]:
-    """Returns image id → hash of the current pixels; None if an image cannot be read."""
-    hashes = draw_all(Images(samples, source, plan, hash_image), min(workers, len(samples)))
-    return {
-        storable(sample.image_id): result if isinstance(result, str) else None
-        for sample, result in zip(samples, hashes, strict=True)
-    }
+def _draw(study: StudyContext, samples: Sequence[ImageRef], work: Callable[..., ImageResult]) -> Iterator[ImageResult]:
+    images = Images(samples, study.source, study.plan, work)
+    return draw_all(images, min(loader_count(study.config), len(samples)))
 
 
 def shards_to_retry(
     study: StudyContext, measured: Measured, done: Mapping[int, ShardRecord], *, transient: bool
 ) -> set[int]:
     """Returns the finished shards to measure again because failed images in them can now be read."""
-    workers = loader_count(study.config)
-    readable = _drawable_shards(study.shards, done, study.source, study.plan, workers=workers, transient=transient)
+    readable = _drawable_shards(study, done, transient=transient)
     for shard in study.shards:
         changed, unreadable = changed_among(study, measured, shard.samples) if shard.index in readable else ([], [])
         words, what_to_do = "have changed since they were measured", "restore them, or choose another `out`"
@@ -84,6 +66,7 @@ def changed_among(study: StudyContext, measured: Measured, samples: Sequence[Ima
     """Returns the ids of measured images whose pixels have changed since, and of those that cannot be read now."""
     pixels = measured([storable(sample.image_id) for sample in samples])
     candidates = [sample for sample in samples if storable(sample.image_id) in pixels]
-    now = current_hashes(candidates, study.source, study.plan, workers=loader_count(study.config)) if candidates else {}
-    changed = sorted(name for name, current in now.items() if current not in (None, pixels[name]))
-    return changed, sorted(name for name, current in now.items() if current is None)
+    hashes = _draw(study, candidates, hash_image)
+    now = {storable(sample.image_id): current for sample, current in zip(candidates, hashes, strict=True)}
+    changed = sorted(name for name, current in now.items() if isinstance(current, str) and current != pixels[name])
+    return changed, sorted(name for name, current in now.items() if not isinstance(current, str))

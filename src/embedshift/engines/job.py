@@ -38,7 +38,7 @@ class Job:
     @property
     def device(self) -> str:
         """The devices of the encoders; "" = only the user's own encoder, in one process."""
-        return "" if self.spec.given is not None or self.spec.model.startswith(CODE) else self.config.device
+        return "" if self.spec.given is not None or self.config.model.startswith(CODE) else self.config.device
 
     def with_batch(self, size: int) -> "Job":
         """Returns the job in batches of `size`: a batch that was too large for memory once will be again."""
@@ -51,6 +51,10 @@ class Job:
 
 # Yields the rows and the record of each shard as it is done, in any order.
 Engine = Callable[[Job], Generator[Result, None, None]]
+
+
+def no_progress(_images: int) -> None:
+    """Takes the place of the progress function, which cannot be sent to other processes."""
 
 
 def loader_count(config: StudyConfig | ViewsConfig) -> int:

@@ -10,7 +10,7 @@ from embedshift.pipeline.draw import draw_image
 from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.limit import TookTooLong, time_limit
 from embedshift.pipeline.shard import Result, measure_shards
-from embedshift.store.shards import Failure
+from embedshift.sources.base import Failure
 
 
 def run_local(job: Job) -> Iterator[Result]:

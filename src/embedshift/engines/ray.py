@@ -13,7 +13,7 @@ from typing import Any
 
 from embedshift.config import Json
 from embedshift.engines.cluster import joined
-from embedshift.engines.job import Job
+from embedshift.engines.job import Job, no_progress
 from embedshift.engines.roll import called, speak
 from embedshift.errors import EmbedshiftError, reason
 from embedshift.pipeline.ready import ready
@@ -67,7 +67,7 @@ def _one_attempt(job: Job, ray: Any, roll: Any) -> Iterator[tuple[int, str, byte
     cores, fitting = _fit(nodes, gpus, job.workers)
     concurrency = min(config.concurrency or fitting, len(job.shards))
     # Objects of this process stay here.
-    parcel = ray.put(replace(job, ready=None, progress=_ignore))
+    parcel = ray.put(replace(job, ready=None, progress=no_progress))
     blocks = ray.data.from_items([{"position": i} for i in range(len(job.shards))], override_num_blocks=len(job.shards))
     done = blocks.map_batches(
         _MeasureShards,
@@ -123,7 +123,3 @@ class _MeasureShards:
             for name, value in (("index", shard.index), ("error", error), ("result", result)):
                 rows[name].append(value)
         return rows
-
-
-def _ignore(_count: int) -> None:
-    """Ignores progress, which the driver reports shard by shard."""

@@ -10,8 +10,7 @@ from embedshift.engines.job import Job
 from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.shard import Result, ShardInProgress
 from embedshift.sources import ImageRef, VectorSource
-from embedshift.sources.base import storable
-from embedshift.store.shards import Failure
+from embedshift.sources.base import Failure, storable
 
 
 def run_vectors(job: Job) -> Generator[Result, None, None]:

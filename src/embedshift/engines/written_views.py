@@ -11,22 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from embedshift.augmentations import Suite, load_suite
-from embedshift.config import Json, as_paths
-from embedshift.config.views import ViewsConfig, make_views_config
+from embedshift.config import Json, as_paths, validated
+from embedshift.config.views import ViewsConfig
 from embedshift.engines.job import Progress, loader_count
 from embedshift.engines.loaders import Images, draw_all
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.pipeline.draw import hash_image
 from embedshift.pipeline.written_views import WRITE, ViewsPlan, write_image
 from embedshift.sources import ImageRef, Source, open_images
-from embedshift.sources.attacked import FailedImage
-from embedshift.sources.base import storable
+from embedshift.sources.base import Failure, storable
 from embedshift.sources.pairs import by_stem, refuse_duplicate_stems
 from embedshift.sources.views_file import (
     FILE,
     ORIGINALS,
     WrittenAugmentation,
-    WrittenGrade,
     WrittenImage,
     WrittenViews,
     read_views_file,
@@ -35,7 +33,7 @@ from embedshift.sources.views_file import (
 )
 from embedshift.store.differences import differences
 from embedshift.store.lock import locked
-from embedshift.store.shards import Failure, delete_incomplete, write_atomically
+from embedshift.store.shards import delete_incomplete, write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +83,7 @@ def write_views(
     named = isinstance(augmentations, str | Path)
     suite = None if named else load_suite(augmentations)
     given = {"images": as_paths(images), "augmentations": str(augmentations) if named else "custom"}
-    config = make_views_config({**given, **settings})
+    config = validated(ViewsConfig, {**given, **settings})
     return write_configured(config, Path(out), suite=suite, progress=progress or (lambda _: None))
 
 
@@ -161,7 +159,7 @@ def _begun(plan: ViewsPlan, samples: Sequence[ImageRef]) -> WrittenViews:
         augmentations={
             augmentation.name: WrittenAugmentation(
                 description=augmentation.description,
-                grade=None if augmentation.grade is None else WrittenGrade(**vars(augmentation.grade)),
+                grade=augmentation.grade,
                 seeded_by=augmentation.seeded_by,
             )
             for augmentation in plan.suite
@@ -218,14 +216,14 @@ def _written(
     views: WrittenViews, pending: Sequence[ImageRef], source: Source, plan: ViewsPlan, workers: int
 ) -> Iterator[WrittenViews]:
     """Yields the views with one more image each time; writes views.json now and then."""
-    images, failures = dict(views.images), list[FailedImage]()
+    images, failures = dict(views.images), list[Failure]()
     results = draw_all(Images(pending, source, plan, write_image), min(workers, len(pending)))
     saved, pause = time.monotonic(), _SECONDS
     for sample, result in zip(pending, results, strict=True):
         if isinstance(result, Failure) and result.stage == WRITE:
             raise EmbedshiftError(result.reason)
         if isinstance(result, Failure):
-            failures.append(FailedImage(**vars(result)))
+            failures.append(result)
         else:
             images[storable(sample.image_id)] = result
         views = replace(views, images=images, failures=tuple(failures))

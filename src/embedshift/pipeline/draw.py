@@ -18,9 +18,8 @@ from embedshift.pipeline.limit import TookTooLong, time_limit
 from embedshift.pipeline.plan import Plan
 from embedshift.pipeline.study_plan import StudyPlan
 from embedshift.sources import ImageRef, PairedSource, Source, images, without_folders
-from embedshift.sources.base import storable
+from embedshift.sources.base import Failure, storable
 from embedshift.sources.views_file import folder_of
-from embedshift.store.shards import Failure
 
 T = TypeVar("T")
 

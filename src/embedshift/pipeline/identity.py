@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from embedshift.config import Json
 from embedshift.encoders.base import Encoder, EncoderInfo
 from embedshift.pipeline.study_plan import StudyPlan
-from embedshift.sources import Shard
-from embedshift.sources.base import storable
+from embedshift.sources.base import Shard, storable
 from embedshift.sources.order import SHUFFLED
 
 

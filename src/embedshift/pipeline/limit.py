@@ -23,7 +23,7 @@ class TookTooLong(BaseException):
 def time_limit(seconds: float, *, ends_process: bool = False) -> Iterator[Callable[[], None]]:
     """Raises `TookTooLong` in the block when a step takes longer."""
     if threading.current_thread() is not threading.main_thread():
-        yield _nothing
+        yield lambda: None
         return
 
     def stop(_number: int, _frame: object) -> None:
@@ -45,10 +45,6 @@ def time_limit(seconds: float, *, ends_process: bool = False) -> Iterator[Callab
         signal.signal(signal.SIGALRM, handler)
         if ends_process:
             faulthandler.cancel_dump_traceback_later()
-
-
-def _nothing() -> None:
-    """Begins the next step when there is no limit."""
 
 
 @functools.cache

@@ -6,7 +6,7 @@ from embedshift.arrays import Pixels
 from embedshift.augmentations import Suite
 from embedshift.augmentations.canvas import Canvas
 from embedshift.config import StudyConfig
-from embedshift.encoders.base import Encoder, Preprocess
+from embedshift.encoders.base import Encoder, EncoderInfo, Preprocess
 from embedshift.sources.to_input import ToInput
 
 
@@ -48,6 +48,6 @@ class Plan:
         return Canvas.of(image, self.to_input, self.config.apply_to, self.config.longest)
 
 
-def encoder_preprocess(encoder: Encoder, declared: Preprocess | None) -> Preprocess:
+def encoder_preprocess(encoder: Encoder) -> Preprocess:
     """Returns the preprocessing that the encoder declares, else the default at its size."""
-    return declared or Preprocess(encoder.size, encoder.mean, encoder.std)
+    return EncoderInfo.of(encoder).preprocess or Preprocess(encoder.size, encoder.mean, encoder.std)

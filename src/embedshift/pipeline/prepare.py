@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 from embedshift.augmentations import Suite, Variant, load_suite, with_purified
-from embedshift.augmentations.augmentation import Grade
 from embedshift.augmentations.purifiers import check_purifiers
 from embedshift.config import VECTORS, Precision, StudyConfig
 from embedshift.encoders import Encoder, check_name
-from embedshift.encoders.base import EncoderInfo
 from embedshift.encoders.images import ImageEncoder
 from embedshift.encoders.spec import EncoderSpec
 from embedshift.errors import UsageError
@@ -21,7 +19,7 @@ from embedshift.pipeline.identity import study_identity
 from embedshift.pipeline.measure import Measure
 from embedshift.pipeline.plan import encoder_preprocess
 from embedshift.pipeline.ready import ReadyEncoder, ready
-from embedshift.pipeline.study_plan import StudyPlan, list_columns, make_measures
+from embedshift.pipeline.study_plan import StudyPlan, make_measures
 from embedshift.sources import (
     ImageRef,
     Inspection,
@@ -37,7 +35,7 @@ from embedshift.sources import (
     split,
 )
 from embedshift.sources.base import hash_of
-from embedshift.sources.variants import written_views
+from embedshift.sources.pairs import written_views
 from embedshift.sources.views_file import WrittenViews, folder_of
 from embedshift.store.info import EncoderRecord, identity_hash, read_info
 
@@ -88,7 +86,8 @@ def prepared(
     opened, samples, order = list_images(config, out, source)
     # Said before the encoder is loaded, whose libraries alone take seconds to import.
     views = 1 + len(suite.names) * config.draws
-    log.info("images: %s, views: %s per image%s", f"{len(samples):,}", f"{views:,}", _loading(config, encoder))
+    loading = "" if encoder is not None else f"; loading the encoder {config.model}"
+    log.info("images: %s, views: %s per image%s", f"{len(samples):,}", f"{views:,}", loading)
     pairs = inspect(opened) if isinstance(opened, PairedSource) else {}
     if pairs:
         variants = [inspected(variant, pairs, config.draws) for variant in find_variants(config)]
@@ -98,7 +97,7 @@ def prepared(
     with ready(spec, config, compiled=False) as loaded:
         spec = spec.resolved(loaded.encoder, len(samples) * views)
         measures = loaded.prepare(measures)
-        preprocess = encoder_preprocess(loaded.encoder, EncoderInfo.of(loaded.encoder).preprocess)
+        preprocess, probe = encoder_preprocess(loaded.encoder), loaded.probe(spec)
         longest = config.longest
         suite.try_out(preprocess.size if config.apply_to == "input" else (3 * longest // 4, longest))
         plan = StudyPlan(
@@ -106,7 +105,7 @@ def prepared(
             suite=suite,
             preprocess=preprocess,
             measures=measures,
-            columns=list_columns(measures, loaded.probe(spec)),
+            columns=tuple(column for measure in measures for column in measure.columns(probe)),
             batch_size=spec.batch_for(loaded.encoder),
             images=len(samples),
             encodes_files=config.apply_to == "file" and isinstance(loaded.encoder, ImageEncoder),
@@ -126,10 +125,6 @@ def prepared(
             identity=identity,
             pairs=pairs,
         )
-
-
-def _loading(config: StudyConfig, encoder: Encoder | None) -> str:
-    return "" if encoder is not None else f"; loading the encoder {config.model}"
 
 
 def _refuse_more_than_memory(plan: StudyPlan) -> None:
@@ -165,7 +160,7 @@ def written_variants(views: WrittenViews) -> list[Variant]:
     return [
         Variant(
             name,
-            grade=None if entry.grade is None else Grade(**vars(entry.grade)),
+            grade=entry.grade,
             seeded_by=entry.seeded_by,
             description=entry.description,
             is_written=True,
@@ -200,7 +195,7 @@ def list_images(
     )
     if config.pairs:
         source = open_pairs(source, samples, config.pairs, allow_missing=config.allow_missing)
-        samples = source.samples
+        samples = list(source.samples)
     described = [source.description, *source.description.get("variants", {}).values()]
     if out is not None and any(
         out.resolve() == Path(described_source.get("root", os.devnull)).resolve() for described_source in described
@@ -227,16 +222,9 @@ def encoder_spec(
     elif precision == "auto" and begun is not None:
         precision = next((name for name in get_args(Precision) if name == begun.precision), precision)
     return EncoderSpec(
-        model=config.model,
-        device=config.device,
+        config=config,
         precision=precision,
-        kernels=None if begun is None else begun.kernels,
-        size=config.size,
-        embedding=config.embedding,
-        mean=config.mean,
-        std=config.std,
         given=encoder,
+        kernels=None if begun is None else begun.kernels,
         observations=tuple(dict.fromkeys(name for measure in measures for name in measure.observations)),
-        compile=config.compile,
-        batch_size=config.batch_size,
     )

@@ -20,9 +20,8 @@ from embedshift.pipeline.encoded import unusable
 from embedshift.pipeline.measure import Sums
 from embedshift.pipeline.ready import ReadyEncoder
 from embedshift.pipeline.study_plan import StudyPlan
-from embedshift.sources import Shard
-from embedshift.sources.base import storable
-from embedshift.store.shards import Failure, ShardRecord, with_sums
+from embedshift.sources.base import Failure, Shard, storable
+from embedshift.store.shards import ShardRecord, with_sums
 
 Result = tuple[pa.Table, ShardRecord]
 

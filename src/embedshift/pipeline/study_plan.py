@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from embedshift.augmentations import Suite
 from embedshift.config import StudyConfig
-from embedshift.encoders.base import EncoderOutput
 from embedshift.pipeline.measure import Column, Measure, StudySwitches
 from embedshift.pipeline.plan import Plan
 from embedshift.registry import asked_metrics
@@ -23,22 +22,13 @@ class StudyPlan(Plan):
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The metrics of the study, in the order of their columns."""
-        return study_metrics(self.config, self.measures)
+        """The metrics of the study, in the order of their columns: the standard and named ones, then the questions'."""
+        measured = [name for measure in self.measures for name in measure.metrics]
+        named = [name for name in asked_metrics(self.config.metrics) if name in measured]
+        return tuple(dict.fromkeys([*named, *measured]))
 
 
 def make_measures(config: StudyConfig, suite: Suite, samples: Sequence[ImageRef]) -> tuple[Measure, ...]:
     switches = StudySwitches(config, suite, samples, asked_metrics(config.metrics))
     parts = [question.part("measure") for question in config.asked()]
     return tuple(part.MEASURE(switches) for part in parts if part is not None)
-
-
-def study_metrics(config: StudyConfig, measures: Sequence[Measure]) -> tuple[str, ...]:
-    """Returns the standard metrics and those requested by name, then those that the questions add."""
-    available = {name for measure in measures for name in measure.metrics}
-    named = [name for name in asked_metrics(config.metrics) if name in available]
-    return tuple(dict.fromkeys([*named, *(name for measure in measures for name in measure.metrics)]))
-
-
-def list_columns(measures: Sequence[Measure], probe: EncoderOutput | None) -> tuple[Column, ...]:
-    return tuple(column for measure in measures for column in measure.columns(probe))

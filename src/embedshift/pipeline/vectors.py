@@ -45,9 +45,7 @@ class UnknownEncoder:
         raise EmbedshiftError(f"{self.name}: only its vectors are known")
 
 
-def _open(
-    given: Sequence[tuple[str, Any]], config: VectorsConfig, out: Path, *, ids: Any = None, groups: Any = None
-) -> VectorSource:
+def _open(given: Sequence[tuple[str, Any]], config: VectorsConfig, out: Path, *, ids: Any, groups: Any) -> VectorSource:
     """Reads and checks vectors, each with its view; `ids` and `groups` are those of the rows of arrays."""
     if ids is None and config.ids is not None:
         ids = read_text(Path(config.ids).expanduser(), LIST_BYTES).splitlines()

@@ -15,11 +15,10 @@ from embedshift.config import Json
 from embedshift.config.views import ViewsConfig
 from embedshift.errors import EmbedshiftError
 from embedshift.pipeline.draw import Clock, guarded, read_canvas
-from embedshift.sources import ImageRef, Source
-from embedshift.sources.base import hash_of, storable
+from embedshift.sources.base import Failure, ImageRef, Source, hash_of, storable
 from embedshift.sources.to_input import ToInput
 from embedshift.sources.views_file import ORIGINALS, WrittenImage, folder_of, view_path
-from embedshift.store.shards import Failure, write_atomically
+from embedshift.store.shards import write_atomically
 
 # The stage of an image whose files no folder can take at present, so that the run ends; and the errors that say so.
 WRITE = "write"

@@ -7,12 +7,13 @@ from embedshift.augmentations import ORIGINAL
 from embedshift.config import Json
 from embedshift.report.numbers import count, shorten
 from embedshift.report.section import PageInput, Section
+from embedshift.sources.base import Failure
 from embedshift.statistics.families import families_of
 from embedshift.store.copies import copies, copies_line
 from embedshift.store.info import StudyInfo
 from embedshift.store.naming import ImageNaming
 from embedshift.store.parts import study_checksum
-from embedshift.store.shards import Failure, ShardRecord
+from embedshift.store.shards import ShardRecord
 
 # Entries that are listed; others are only counted, so that the page does not grow with the number of images.
 LISTED_FAILURES = 50

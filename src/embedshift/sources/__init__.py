@@ -28,12 +28,11 @@ from embedshift.sources.folder import FolderSource, holds_study
 from embedshift.sources.inspection import Inspection, inspect
 from embedshift.sources.lists import answered, expand, file_and_column, is_url
 from embedshift.sources.order import select, shuffle, split
-from embedshift.sources.pairs import PairedSource
+from embedshift.sources.pairs import PairedSource, named_variants
 from embedshift.sources.parquet import ParquetSource
 from embedshift.sources.roots import Roots, moved, own_places, remember_roots
 from embedshift.sources.tar import TarSource
 from embedshift.sources.url import UrlSource
-from embedshift.sources.variants import named_variants
 from embedshift.sources.vectors import KIND as VECTORS
 from embedshift.sources.vectors import ListedImages, VectorSource
 from embedshift.sources.views_file import ViewsSource, is_views_file
@@ -151,7 +150,7 @@ def _names(entry: str) -> set[str]:
         return set()
 
 
-def image_reader(description: Mapping[str, Any], roots: Roots | None = None) -> Callable[[str], bytes]:
+def image_reader(description: Mapping[str, Any], roots: Roots) -> Callable[[str], bytes]:
     """Returns a function that reads images of a finished study by their ids."""
     if description["kind"] == "folder":
         root = Path(description["root"])
@@ -159,22 +158,22 @@ def image_reader(description: Mapping[str, Any], roots: Roots | None = None) -> 
         def read(image_id: str) -> bytes:
             # study.json and rows are UTF-8, whatever encoding of file names the locale assumes.
             path = os.fsdecode(str(root / image_id).encode("utf-8", "surrogateescape"))
-            _check(roots, path)
+            roots.check(path)
             return read_file(path, IMAGE_BYTES)
 
         return read
     return _reader(description, lambda image_id: image_id, roots)
 
 
-def variant_reader(description: Mapping[str, Any], roots: Roots | None = None) -> Callable[[str], bytes]:
+def variant_reader(description: Mapping[str, Any], roots: Roots) -> Callable[[str], bytes]:
     """Returns a function that reads the variants of a finished study by the ids of the images."""
     return _reader(description, stem, roots)
 
 
-def _reader(description: Mapping[str, Any], name: Callable[[str], str], roots: Roots | None) -> Callable[[str], bytes]:
+def _reader(description: Mapping[str, Any], name: Callable[[str], str], roots: Roots) -> Callable[[str], bytes]:
     """Returns a function that reads what a source lists under the name of an id."""
     for location in own_places(description):
-        _check(roots, location)
+        roots.check(location)
     kind = description["kind"]
     source = SOURCES[kind](description["paths"])
     samples = {name(sample.image_id): sample for sample in source.samples}
@@ -184,12 +183,7 @@ def _reader(description: Mapping[str, Any], name: Callable[[str], str], roots: R
             raise EmbedshiftError("it is no longer in its source")
         sample = samples[name(image_id)]
         if kind in ("folder", "views", VECTORS):  # a list may name any file, and a link may lead anywhere
-            _check(roots, sample.location)
+            roots.check(sample.location)
         return source.read(sample)
 
     return read
-
-
-def _check(roots: Roots | None, location: str) -> None:
-    if roots is not None:
-        roots.check(location)

@@ -12,7 +12,7 @@ from annotated_types import Ge, Gt, Le, MaxLen
 from embedshift.config import Json
 from embedshift.config.files import read_file, read_text, typed
 from embedshift.errors import EmbedshiftError, UsageError
-from embedshift.sources.base import IMAGE_BYTES, hash_of, stem
+from embedshift.sources.base import IMAGE_BYTES, Failure, hash_of, stem
 from embedshift.sources.lists import is_url
 
 FILE, ORIGINALS = "attack.json", "original"
@@ -46,23 +46,13 @@ class AttackedImage:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FailedImage:
-    """An image without results; fields as in `store.shards.Failure`."""
-
-    image_id: str
-    stage: str
-    reason: str
-    transient: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
 class Attack:
     embedshift: str
     encoder: Annotated[str, MaxLen(4_096)]
     identity: Mapping[str, Any]
     variants: Mapping[str, AttackedVariant]
     images: Mapping[str, AttackedImage] = field(default_factory=dict)
-    failures: tuple[FailedImage, ...] = ()
+    failures: tuple[Failure, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
 
 

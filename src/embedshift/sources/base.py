@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 CAPTION_ENDINGS = (".json", ".txt")
 # Endings that an id may have, as in a column of ids, although folders are not searched for them.
@@ -42,25 +42,30 @@ class Shard:
     samples: tuple[ImageRef, ...]
 
 
-class Source(Protocol):
+@dataclass(frozen=True)
+class Failure:
+    """An image that was not measured: where it failed and why."""
+
+    image_id: str
+    stage: str
+    reason: str
+    transient: bool = False
+
+
+class Source:
     """A collection of images."""
 
-    @property
-    def samples(self) -> Sequence[ImageRef]: ...
-
-    @property
-    def skipped(self) -> Mapping[str, int]: ...
-
-    @property
-    def description(self) -> Mapping[str, Any]: ...
+    samples: Sequence[ImageRef]
+    skipped: Mapping[str, int]
+    description: Mapping[str, Any]
 
     def read(self, sample: ImageRef) -> bytes:
         """Reads the bytes of one image; raises OSError or EmbedshiftError with the reason."""
-        ...
+        raise NotImplementedError
 
     def block(self, sample: ImageRef) -> Block | None:
         """Returns the images that are read together with an image; None if each can be read by itself."""
-        ...
+        return None
 
 
 def stem(image_id: str) -> str:

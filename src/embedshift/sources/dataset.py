@@ -8,12 +8,12 @@ from typing import Any
 from embedshift.config import Json
 from embedshift.config.files import open_file
 from embedshift.errors import EmbedshiftError, MissingExtra, UsageError, reason
-from embedshift.sources.base import Block, ImageRef
+from embedshift.sources.base import ImageRef, Source
 from embedshift.sources.lists import is_url
 from embedshift.sources.parquet import CAPTION_COLUMNS, ID_COLUMNS, image_bytes, image_column, named_samples
 
 
-class DatasetSource:
+class DatasetSource(Source):
     """The images of saved datasets, split by split."""
 
     def __init__(self, folders: Sequence[str]) -> None:
@@ -28,10 +28,6 @@ class DatasetSource:
     def read(self, sample: ImageRef) -> bytes:
         column = self._columns[sample.archive]
         return image_bytes(self._splits[sample.archive][sample.position][column])
-
-    def block(self, sample: ImageRef) -> Block | None:
-        """Returns None: every image can be read by itself."""
-        return None
 
     def _list(self, split: str) -> Iterator[ImageRef]:
         data = self._splits[split]

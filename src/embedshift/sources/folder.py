@@ -3,9 +3,8 @@
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
-from typing import Any
 
 from embedshift.config.files import read_file
 from embedshift.errors import EmbedshiftError, cause
@@ -14,8 +13,8 @@ from embedshift.sources.base import (
     ENDINGS,
     IMAGE_BYTES,
     TEXT_BYTES,
-    Block,
     ImageRef,
+    Source,
     count_ending,
     read_captions,
 )
@@ -24,7 +23,7 @@ from embedshift.sources.lists import expand
 log = logging.getLogger(__name__)
 
 
-class FolderSource:
+class FolderSource(Source):
     """The images in folders (with all folders below), in single files, and in lists (`.txt`, one path a line)."""
 
     def __init__(self, paths: Sequence[str]) -> None:
@@ -53,14 +52,10 @@ class FolderSource:
             )
             for file in sorted(files)
         ]
-        self.description: Mapping[str, Any] = {"kind": "folder", "root": root}
+        self.description = {"kind": "folder", "root": root}
 
     def read(self, sample: ImageRef) -> bytes:
         return read_file(sample.location, IMAGE_BYTES)
-
-    def block(self, sample: ImageRef) -> Block | None:
-        """Returns None: every image can be read by itself."""
-        return None
 
     def _captions(self, stems: Set[str]) -> dict[str, str]:
         """Returns stem → caption; a text without an image counts as a skipped file."""

@@ -6,7 +6,7 @@ names of files.
 
 import hashlib
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from embedshift.errors import UsageError
 from embedshift.sources.base import Block, ImageRef, Shard, Source, storable
@@ -48,11 +48,8 @@ def shuffle(samples: Sequence[ImageRef], source: Source, *, seed: int) -> tuple[
 
 
 def split(samples: Sequence[ImageRef], size: int) -> list[Shard]:
-    return [Shard(index, images) for index, images in enumerate(_slices(samples, size))]
-
-
-def _slices(samples: Sequence[ImageRef], size: int) -> Iterator[tuple[ImageRef, ...]]:
-    return (tuple(samples[start : start + size]) for start in range(0, len(samples), size))
+    starts = range(0, len(samples), size)
+    return [Shard(index, tuple(samples[start : start + size])) for index, start in enumerate(starts)]
 
 
 def _shuffled(samples: Sequence[ImageRef], seed: int) -> list[ImageRef]:

@@ -1,20 +1,28 @@
-"""Images and their ready-made variants, matched by ids without endings."""
+"""Images and their ready-made variants: the names and places of variants, and their matches by ids without endings."""
 
 import dataclasses
 import logging
+import os
+import posixpath
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from embedshift.errors import UsageError
 from embedshift.sources.base import Block, ImageRef, Source, stem
+from embedshift.sources.lists import file_and_column, is_url
+from embedshift.sources.views_file import WrittenViews, is_views_file, read_views_file
 
 log = logging.getLogger(__name__)
+
+_ENDING = re.compile(r"\.(tar|parquet|txt|npy)$", re.IGNORECASE)
 
 Groups = dict[str, list[ImageRef]]
 
 
-class PairedSource:
+class PairedSource(Source):
     """Some images of a source, and the variants of each in other sources."""
 
     def __init__(
@@ -38,7 +46,10 @@ class PairedSource:
             self._matched[name] = {
                 image: groups[image_stem][0] for image, image_stem in stems.items() if image_stem in groups
             }
-            self._count(name, source, groups, listed)
+            self.skipped.update(source.skipped)
+            if left := sum(len(groups[name_stem]) for name_stem in groups.keys() - listed.keys()):
+                self.skipped[f"no original: {name}"] = left
+                log.info("%s: %d variants have no original and are skipped", name, left)
             _check_matches(name, self._matched[name], samples, source)
         self.samples = [self._checked(sample) for sample in samples]
         self.description = {**originals.description, "variants": dict(descriptions)}
@@ -64,13 +75,6 @@ class PairedSource:
             self._sources[name].block(variant) for name in self.variants if (variant := self.variant(name, sample))
         ]
         return next((block for block in blocks if block is not None), None)
-
-    def _count(self, name: str, source: Source, groups: Groups, listed: Groups) -> None:
-        """Counts the skipped files of a variant's source."""
-        self.skipped.update(source.skipped)
-        if left := sum(len(groups[name_stem]) for name_stem in groups.keys() - listed.keys()):
-            self.skipped[f"no original: {name}"] = left
-            log.info("%s: %d variants have no original and are skipped", name, left)
 
     def _checked(self, sample: ImageRef) -> ImageRef:
         """Returns the image, with the problem of missing variants if it has no other problem."""
@@ -119,3 +123,34 @@ def _check_matches(name: str, matched: Mapping[str, ImageRef], samples: Sequence
 def _first(samples: Sequence[ImageRef]) -> str:
     """Returns the first ids, to show why they do not match."""
     return ", ".join(sorted(repr(sample.image_id) for sample in samples)[:2]) or "nothing (no files)"
+
+
+def named_variants(pairs: Sequence[str]) -> dict[str, str]:
+    """Returns name → path for the texts of the setting `pairs`."""
+    paths: dict[str, str] = {}
+    if (views := written_views(pairs)) is not None:
+        return {folder: f"{pairs[0]}#{folder}" for folder in views.folders}
+    for text in pairs:
+        name, path = _named(text)
+        if name in paths:
+            raise UsageError(f"two variants have the name {name!r}: {paths[name]} and {path}; name them as NAME=PATH")
+        paths[name] = path
+    return paths
+
+
+def written_views(pairs: Sequence[str]) -> WrittenViews | None:
+    """Returns the file of written views that the setting `pairs` names; None if it names other variants."""
+    files = [path for path in pairs if is_views_file(path)]
+    if files and len(pairs) > 1:
+        raise UsageError(f"{files[0]}: give the file of written views alone")
+    return read_views_file(Path(files[0]).expanduser()) if files else None
+
+
+def _named(text: str) -> tuple[str, str]:
+    name, equals, path = text.partition("=")
+    # A folder may be called quality=50.
+    if equals and name and path and "/" not in name and not os.path.exists(file_and_column(text)[0]):
+        return name, path
+    file, column = file_and_column(text)
+    file = file.rstrip("/") if is_url(file) else os.path.abspath(os.path.expanduser(file))
+    return column or _ENDING.sub("", posixpath.basename(file)), text

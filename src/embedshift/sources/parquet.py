@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from embedshift.config import Json
 from embedshift.config.files import refuse_larger
 from embedshift.errors import EmbedshiftError, UsageError, cause, reason
-from embedshift.sources.base import IMAGE_BYTES, Block, ImageRef
+from embedshift.sources.base import IMAGE_BYTES, Block, ImageRef, Source
 from embedshift.sources.lists import file_and_column, open_location
 from embedshift.sources.order import WINDOW
 
@@ -24,7 +24,7 @@ ID_COLUMNS = ("image_id", "key", "path")
 CAPTION_COLUMNS = ("caption", "text", "txt")
 
 
-class ParquetSource:
+class ParquetSource(Source):
     """The images in a column of Parquet files."""
 
     def __init__(self, files: Sequence[str]) -> None:

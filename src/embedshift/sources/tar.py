@@ -20,6 +20,7 @@ from embedshift.sources.base import (
     TEXT_BYTES,
     Block,
     ImageRef,
+    Source,
     count_ending,
     read_captions,
 )
@@ -31,7 +32,7 @@ MEMBERS = 2_048
 _END, _MOST_END, _PART = 2 * tarfile.BLOCKSIZE, 2**26, 2**16
 
 
-class TarSource:
+class TarSource(Source):
     """The images in tar files; an `image_id` is the member's name with its extension."""
 
     def __init__(self, archives: Sequence[str]) -> None:

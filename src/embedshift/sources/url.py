@@ -10,11 +10,11 @@ from fsspec.implementations.local import LocalFileSystem
 
 from embedshift.config.files import read_file, refuse_larger
 from embedshift.errors import UsageError, cause, reason
-from embedshift.sources.base import ENDINGS, IMAGE_BYTES, Block, ImageRef, count_ending
+from embedshift.sources.base import ENDINGS, IMAGE_BYTES, ImageRef, Source, count_ending
 from embedshift.sources.lists import answered
 
 
-class UrlSource:
+class UrlSource(Source):
     """The images below URLs; an `image_id` is the path below the given URL, or below the common parent of several."""
 
     def __init__(self, urls: Sequence[str]) -> None:
@@ -42,10 +42,6 @@ class UrlSource:
         data: bytes = files.cat_file(path, end=IMAGE_BYTES + 1)
         refuse_larger(len(data), IMAGE_BYTES)
         return data
-
-    def block(self, sample: ImageRef) -> Block | None:
-        """Returns None: every image can be read by itself."""
-        return None
 
     def _is_image(self, below: str) -> bool:
         if any(part.startswith(".") for part in below.split("/")):

@@ -12,10 +12,10 @@ from typing import Annotated, Any
 
 from annotated_types import Ge, MaxLen
 
+from embedshift.config import Grade
 from embedshift.config.files import read_file, read_text, typed
 from embedshift.errors import EmbedshiftError, UsageError
-from embedshift.sources.attacked import FailedImage
-from embedshift.sources.base import IMAGE_BYTES, ImageRef, hash_of, stem
+from embedshift.sources.base import IMAGE_BYTES, Failure, ImageRef, Source, hash_of, stem
 
 FILE, ORIGINALS = "views.json", "original"
 # Largest size of the file that is read, and longest text from it that a report shows, in bytes.
@@ -25,22 +25,11 @@ Name = Annotated[str, MaxLen(TEXT)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class WrittenGrade:
-    """The place of an augmentation in its family, as `augmentations.Grade`."""
-
-    family: Name
-    level: Annotated[int, Ge(1)]
-    parameter: float
-    unit: Name
-    zero: float
-
-
-@dataclass(frozen=True, kw_only=True)
 class WrittenAugmentation:
     """What the file says of an augmentation: one line, its place in its family, and the name that its seeds are of."""
 
     description: Name
-    grade: WrittenGrade | None = None
+    grade: Grade | None = None
     seeded_by: Name = ""
 
 
@@ -66,7 +55,7 @@ class WrittenViews:
     identity: Mapping[str, Any]
     augmentations: Mapping[str, WrittenAugmentation]
     images: Mapping[str, WrittenImage] = field(default_factory=dict)
-    failures: tuple[FailedImage, ...] = ()
+    failures: tuple[Failure, ...] = ()
 
     @property
     def folders(self) -> list[str]:
@@ -119,19 +108,18 @@ def views_text(views: WrittenViews) -> str:
     return json.dumps(dataclasses.asdict(dataclasses.replace(views, images=dict(sorted(views.images.items())))))
 
 
-class ViewsSource:
+class ViewsSource(Source):
     """The images of one folder that views.json describes, under the ids that they had: `DIR/views.json#FOLDER`."""
 
     def __init__(self, entries: Sequence[str]) -> None:
         if len(entries) != 1:
             raise UsageError(f"{entries[1]}: give the views of one {FILE} at a time")
         path, _, view = entries[0].partition("#")
-        self._folder, self._view = Path(path).parent, view or ORIGINALS
-        self._views = read_views_file(Path(path))
+        folder, self._view, self._views = Path(path).parent, view or ORIGINALS, read_views_file(Path(path))
         if self._view not in (ORIGINALS, *self._views.folders):
             raise UsageError(f"{path}: it has no views {self._view!r}")
         self.samples = [
-            ImageRef(image_id, str(self._path(image_id)), caption=image.caption)
+            ImageRef(image_id, str(view_path(folder, self._view, image_id, self._views.format)), caption=image.caption)
             for image_id, image in self._views.images.items()
             if self._view in image.files
         ]
@@ -143,15 +131,9 @@ class ViewsSource:
         self.skipped: Counter[str] = Counter()
         self.description = {"kind": "views", "paths": list(entries)}
 
-    def _path(self, image_id: str) -> Path:
-        return view_path(self._folder, self._view, image_id, self._views.format)
-
     def read(self, sample: ImageRef) -> bytes:
         """Reads the bytes of one file; EmbedshiftError if it is not the one that was written."""
         data = read_file(Path(sample.location), IMAGE_BYTES)
         if hash_of(data) != self._views.images[sample.image_id].files[self._view]:
             raise EmbedshiftError("it is not the file that `embedshift views` wrote")
         return data
-
-    def block(self, sample: ImageRef) -> None:
-        """Returns None: each file is read by itself."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from embedshift.arrays import Values
-from embedshift.augmentations import Grade
+from embedshift.config import Grade
 
 # The views of families that are shown if all would be too many: `MeasuredFamily.nearest`.
 ONE_LEVEL = "one level per family: the level nearest the tolerance, otherwise the strongest"

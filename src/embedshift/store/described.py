@@ -5,7 +5,7 @@ from typing import Annotated, Any, Self
 import pydantic
 from annotated_types import Ge
 
-from embedshift.config import LONGEST, ApplyTo, AtLeast1, Resize, Store
+from embedshift.config import LONGEST, ApplyTo, AtLeast1, Grade, Resize, Store
 from embedshift.sources import SOURCES
 
 Natural = Annotated[int, Ge(0)]
@@ -21,14 +21,6 @@ class Config(Model):
     shard_size: AtLeast1
     images: list[str]
     store: Store
-
-
-class Grade(Model):
-    family: str
-    level: AtLeast1
-    parameter: float
-    unit: str
-    zero: float
 
 
 class Transform(Model):

@@ -81,7 +81,9 @@ def iter_redrawn(
         views |= _read_views(image_id, rows, variant_readers, chosen, info)
         missing = {name: view for name, view in views.items() if isinstance(view, str)}
         drawn = {name: view for name, view in views.items() if not isinstance(view, str)}
-        yield image_id, _redrawn(image_id, drawn, rows, info.encoder.grid, reader.metrics, missing)
+        measured = rows.filter(pl.col("view") != ORIGINAL).select("view", *reader.metrics)
+        metrics = {row.pop("view"): row for row in measured.iter_rows(named=True)}
+        yield image_id, RedrawnImage(image_id, drawn, _attention(rows, info.encoder.grid), metrics, missing)
 
 
 def _decoded(read: Read, image_id: str, info: StudyInfo) -> Pixels | str:
@@ -148,20 +150,11 @@ def _views(
     return views
 
 
-def _redrawn(
-    image_id: str,
-    views: dict[str, Pixels],
-    rows: pl.DataFrame,
-    grid: Sequence[int] | None,
-    metrics: Sequence[str],
-    missing: dict[str, str],
-) -> RedrawnImage:
-    attention: dict[str, Floats] = {}
-    values: dict[str, dict[str, float]] = {}
-    for row in rows.iter_rows(named=True):
-        name = row["view"]
-        if grid is not None and len(row["attention"] or ()) == grid[0] * grid[1]:
-            attention[name] = np.asarray(row["attention"], np.float32).reshape(grid[0], grid[1])
-        if name != ORIGINAL:
-            values[name] = {metric: row[metric] for metric in metrics}
-    return RedrawnImage(image_id, views, attention, values, missing)
+def _attention(rows: pl.DataFrame, grid: tuple[int, int] | None) -> dict[str, Floats]:
+    """Returns the attention maps of the views that have one, `[g_h, g_w]` each."""
+    stored = rows.select("view", "attention").iter_rows()
+    return {
+        name: np.asarray(cells, np.float32).reshape(grid)
+        for name, cells in stored
+        if grid is not None and len(cells or ()) == grid[0] * grid[1]
+    }

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from embedshift.arrays import Floats, Values
 from embedshift.config import Json
 from embedshift.errors import EmbedshiftError, reason
+from embedshift.sources.base import Failure
 from embedshift.store.checksum import Damaged, is_intact, remember, rows_checksum, with_checksum
 
 SCHEMA_VERSION = 7
@@ -35,16 +36,6 @@ _NO_LISTS: Mapping[str, int | None] = {}
 # Names of hidden files that a run makes beside its shards.
 _HIDDEN = re.compile(r"\.part-\d{5,}\.parquet\.\d+")
 _HIDDEN_IMAGE = re.compile(r"\..+\.(png|jpg|webp|json)\.\d+")
-
-
-@dataclass(frozen=True)
-class Failure:
-    """An image that was not measured: where it failed and why."""
-
-    image_id: str
-    stage: str
-    reason: str
-    transient: bool = False
 
 
 @dataclass(frozen=True)

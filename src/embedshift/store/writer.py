@@ -22,13 +22,9 @@ class ShardWriter:
     """
 
     def __init__(
-        self,
-        folder: Path,
-        written: Callable[[ShardRecord], object],
-        study_id: str = "",
-        first: Mapping[str, ShardPixels] | None = None,
+        self, folder: Path, written: Callable[[ShardRecord], object], study_id: str, first: Mapping[str, ShardPixels]
     ) -> None:
-        self._folder, self._written, self._study_id, self._first = folder, written, study_id, first or {}
+        self._folder, self._written, self._study_id, self._first = folder, written, study_id, first
         self._thread = ThreadPoolExecutor(1)
         self._last: tuple[Future[None], ShardRecord] | None = None
 

@@ -16,11 +16,10 @@ from embedshift.store.groups import Choice
 from embedshift.store.info import read_content, read_info
 from embedshift.store.reader import Reader
 from embedshift.store.table import installed_tables
-from embedshift.study.absent import reason_for_absence
 from embedshift.study.exports import Exports
 from embedshift.study.exports.media import check_images_root
 from embedshift.study.shown import Shown
-from embedshift.study.table_methods import table_made_again, table_method
+from embedshift.study.table_methods import reason_for_absence, table_made_again, table_method
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

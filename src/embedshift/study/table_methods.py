@@ -1,4 +1,4 @@
-"""The methods of `Study` for the tables of its questions, and tables that are made again with other choices."""
+"""Methods of `Study` for the tables of its questions; tables made again with other choices, or why there is none."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -6,10 +6,10 @@ from typing import Any
 import polars as pl
 
 from embedshift.errors import UsageError
+from embedshift.statistics.vectors import MOST_AUGMENTATIONS
 from embedshift.store.reader import Reader
 from embedshift.store.table import InstalledTable, Table, installed_tables
 from embedshift.store.tables import tables_after, update_tables
-from embedshift.study.absent import reason_for_absence
 
 
 def table_method(read: Callable[..., pl.DataFrame], table: Table[Any]) -> Callable[..., pl.DataFrame]:
@@ -62,3 +62,21 @@ def _is_kept(reader: Reader, name: str) -> bool:
     if not (reader.folder / file).is_file() or reader.altered(file):
         return False
     return table.settings is None or reader.kept_settings(name) == table.settings(reader)
+
+
+def reason_for_absence(reader: Reader, name: str) -> str:
+    """Explains why a study does not have a table."""
+    if name in reader.table_names:
+        return f"not finished, no table '{name}' yet; run the same command again"
+    if name in (tables := installed_tables()):
+        question, table = tables[name]
+        if not reader.augmentations:
+            return f"no {name} here: it needs augmentations"
+        if table.requires and question in reader.questions:
+            return f"no {name} here: it needs {table.requires}"
+        if not question.for_pairs:
+            return f"no {name} here: it is not available for pairs"
+        return f"no {name} here; run the study with `{question.name}`"
+    if name == "differences":
+        return f"no {name} here: it needs at most {MOST_AUGMENTATIONS} augmentations"
+    return f"no table '{name}' here; it has {', '.join(reader.table_names)}"

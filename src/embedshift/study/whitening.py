@@ -62,7 +62,8 @@ def whiten(
         >>> whiten(study, out=folder / "map.npz")(np.ones((2, 192), np.float32)).shape
         (2, 192)
     """
-    opened = [study if isinstance(study, Study) else load(study) for study in _listed(studies)]
+    listed = [studies] if isinstance(studies, Study | str | Path) else studies
+    opened = [study if isinstance(study, Study) else load(study) for study in listed]
     check_studies(opened)
     readers = [study.reader() for study in opened]
     if map is not None and map not in MAPS:
@@ -127,10 +128,6 @@ def recommendation(tables: Sequence[pl.DataFrame]) -> str | None:
     """Returns the map that the tables recommend, of several the least simple; None if no map helps."""
     names = [name for table in tables for name in table.filter("recommended")["map"].unique()]
     return max(names, key=list(MAPS).index, default=None)
-
-
-def _listed(studies: Study | str | Path | Sequence[Study | str | Path]) -> Sequence[Study | str | Path]:
-    return [studies] if isinstance(studies, Study | str | Path) else studies
 
 
 def check_studies(studies: Sequence[Study]) -> None:

@@ -1,23 +1,16 @@
 """The worst image within one budget: the better of PGD and APGD after rounding to whole levels."""
 
-import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass
-
-import torch
+from typing import NamedTuple
 
 from embedshift.arrays import Pixels
 from embedshift.encoders.attack.budget import Budget
 from embedshift.encoders.attack.descent import apgd, pgd
 from embedshift.encoders.attack.goal import Goal, as_picture, as_pixels
 
-# Torch's threads on every machine: another number rounds sums differently, and the attack finds another image.
-THREADS = 1
 METHODS = {"pgd": pgd, "apgd": apgd}
 
 
-@dataclass(frozen=True)
-class AttackResult:
+class AttackResult(NamedTuple):
     picture: Pixels
     cosine: float
     method: str
@@ -34,14 +27,3 @@ def worst_image(goal: Goal, original: Pixels, budget: Budget, *, steps: int, see
             picture = budget.rounded(as_picture(pixels), original)
             results.append(AttackResult(picture, goal.picture_cosine(picture), name))
     return min(results, key=lambda result: -result.cosine if goal.towards else result.cosine)
-
-
-@contextlib.contextmanager
-def fixed_threads() -> Iterator[None]:
-    """Makes torch compute with a fixed number of threads inside the context."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(THREADS)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

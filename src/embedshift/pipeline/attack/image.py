@@ -16,13 +16,11 @@ from embedshift.encoders.attack.worst import worst_image
 from embedshift.errors import EmbedshiftError, cause
 from embedshift.sources import ImageRef, images
 from embedshift.sources.attacked import ORIGINALS, AttackedImage, AttackedVariant, file_hash, variant_path
-from embedshift.sources.base import storable
-from embedshift.store.shards import Failure, write_atomically
+from embedshift.sources.base import Failure, storable
+from embedshift.store.shards import write_atomically
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-# Files that a killed run may leave.
 
 
 @dataclass(frozen=True)
@@ -77,8 +75,7 @@ class Attacker:
         if variant.kind == "control":
             picture = budget.random_signs(original, seed)
             return picture, goal.picture_cosine(picture), ""
-        result = worst_image(goal, original, budget, steps=self.steps, seed=seed)
-        return result.picture, result.cosine, result.method
+        return worst_image(goal, original, budget, steps=self.steps, seed=seed)
 
     def _write(self, variant: str, image_id: str, picture: Pixels) -> str:
         """Writes an image, uint8 `[S, S, 3]`, without loss; returns the hash of the file."""

@@ -17,8 +17,8 @@ from embedshift.config import Json
 from embedshift.config.attack import AttackConfig
 from embedshift.config.files import read_file
 from embedshift.encoders import Encoder, check_name, load_encoder
-from embedshift.encoders.attack.worst import fixed_threads
 from embedshift.encoders.base import Differentiable, EncoderInfo, Preprocess
+from embedshift.encoders.device import one_thread
 from embedshift.errors import EmbedshiftError, UsageError, cause
 from embedshift.pipeline.attack.image import Attacker
 from embedshift.pipeline.draw import Clock, guarded, stopped_failure
@@ -31,15 +31,14 @@ from embedshift.sources.attacked import (
     Attack,
     AttackedImage,
     AttackedVariant,
-    FailedImage,
     read_attack,
 )
-from embedshift.sources.base import IMAGE_BYTES, storable
+from embedshift.sources.base import IMAGE_BYTES, Failure, storable
 from embedshift.sources.pairs import by_stem, refuse_duplicate_stems
 from embedshift.sources.to_input import ToInput
 from embedshift.store.differences import differences
 from embedshift.store.lock import locked
-from embedshift.store.shards import Failure, delete_incomplete, write_atomically
+from embedshift.store.shards import delete_incomplete, write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -105,10 +104,11 @@ def run_attack(
     if encoder is None:
         encoder = load_encoder(config.model, device=config.device, size=config.size, embedding=config.embedding)
     gradients = _gradients(encoder)
-    reader = ImageReader(source, config, encoder_preprocess(encoder, EncoderInfo.of(encoder).preprocess))
+    reader = ImageReader(source, config, encoder_preprocess(encoder))
     target, variants = reader.target(), attack_variants(config)
     identity = make_identity(config, encoder, reader.preprocess, samples, target)
-    with gradients as embed, locked(out, ORIGINALS), fixed_threads():
+    # With other threads, sums would round differently, and the attack would find other images.
+    with gradients as embed, locked(out, ORIGINALS), one_thread():
         attack = _stored_attack(out, identity, encoder, variants)
         delete_incomplete(out)
         attacker = Attacker(embed, target, config.steps, config.seed, variants, out)
@@ -128,15 +128,10 @@ def run_attack(
             _write(out, attack)
             progress(1)
     if len(attack.failures) == len(samples):
-        raise _nothing_attacked(attack.failures)
+        first = attack.failures[0]
+        words = f"all {len(samples)} failed, first {first.image_id}: {first.reason}"
+        raise EmbedshiftError(f"no image could be attacked: {words}")
     return attack
-
-
-def _nothing_attacked(failures: Sequence[FailedImage]) -> EmbedshiftError:
-    first = failures[0]
-    return EmbedshiftError(
-        f"no image could be attacked: all {len(failures)} failed, first {first.image_id}: {first.reason}"
-    )
 
 
 def _gradients(encoder: Encoder) -> AbstractContextManager[Any]:
@@ -155,7 +150,7 @@ def _has_changed(sample: ImageRef, original: Pixels | Failure, record: AttackedI
 
 def _with_result(attack: Attack, sample: ImageRef, result: AttackedImage | Failure) -> Attack:
     if isinstance(result, Failure):
-        return replace(attack, failures=(*attack.failures, FailedImage(**vars(result))))
+        return replace(attack, failures=(*attack.failures, result))
     return replace(attack, images={**attack.images, sample.image_id: result})
 
 

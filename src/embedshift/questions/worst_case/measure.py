@@ -25,7 +25,7 @@ class MEASURE(Measure):
         if study.config.pairs:
             # Imported here because they import pyarrow, for which a list of metrics must not wait.
             from embedshift.sources.attacked import attack_identity
-            from embedshift.sources.variants import named_variants
+            from embedshift.sources.pairs import named_variants
 
             try:
                 self._attack = attack_identity(study.config.images, named_variants(study.config.pairs))

@@ -43,7 +43,7 @@ class Exports:
             >>> study.to_pandas(embeddings=True)["embedding"][0].shape
             (8,)
         """
-        from embedshift.study.exports.frames import to_pandas
+        from embedshift.study.exports.rows import to_pandas
 
         return to_pandas(open_reader(self.folder), embeddings=embeddings)
 

@@ -1,5 +1,6 @@
 """A study as a dataset that FiftyOne imports. FiftyOne itself pins OpenCV 4, and cannot be installed beside this."""
 
+import functools
 import io
 import itertools
 import json
@@ -25,7 +26,7 @@ from embedshift.store.reader import Reader
 from embedshift.store.redraw import RedrawnImage, iter_redrawn
 from embedshift.store.shards import write_atomically
 from embedshift.study.exports import documents
-from embedshift.study.exports.media import Media, check_media, image_path, original_bytes
+from embedshift.study.exports.media import Media, check_media, original_bytes, original_path
 
 log = logging.getLogger(__name__)
 
@@ -111,13 +112,7 @@ def _originals(export: Export) -> Iterator[Json]:
     original_bytes(reader)  # refuses a study whose images may not be read here
     if reader.source["kind"] != "folder":
         raise UsageError(f"{reader.folder}: its images are no files of their own; give media='copies' or 'views'")
-
-    def original_path(image_id: str) -> str:
-        path = image_path(reader, image_id)
-        reader.roots.check(path)
-        return path
-
-    yield from _samples(export, original_path)
+    yield from _samples(export, functools.partial(original_path, reader))
 
 
 def _copies(export: Export) -> Iterator[Json]:

@@ -1,7 +1,7 @@
 """Finds and reads the original images of a study, for exports that name or copy them."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
@@ -12,8 +12,6 @@ from embedshift.store.reader import Reader
 
 Media = Literal["originals", "copies", "views"]
 DEFAULT_MEDIA: Media = "originals"
-
-IN_ARCHIVE = "it lies in an archive or behind a URL and is no file of its own"
 
 
 def open_reader(folder: Path, images_root: str | Path | None = None) -> Reader:
@@ -35,32 +33,12 @@ def check_media(media: str) -> None:
         raise UsageError(f"media: {media!r} is none of {', '.join(get_args(Media))}")
 
 
-def original_files(reader: Reader, image_ids: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
-    """Finds the files of images that are files of their own."""
-    files: dict[str, str] = {}
-    missing: dict[str, str] = {}
-    source = reader.source
-    for image_id in image_ids:
-        if source["kind"] != "folder":
-            missing[image_id] = IN_ARCHIVE
-            continue
-        try:
-            path = image_path(reader, image_id)
-            reader.roots.check(path)
-        except (EmbedshiftError, ValueError) as error:  # ValueError: no name of a file
-            missing[image_id] = str(error)
-            continue
-        if os.path.isfile(path) and os.access(path, os.R_OK):
-            files[image_id] = path
-        else:
-            missing[image_id] = "no such file, or it cannot be read"
-    return files, missing
-
-
-def image_path(reader: Reader, image_id: str) -> str:
+def original_path(reader: Reader, image_id: str) -> str:
     """Returns the absolute path of an image of a folder, whatever encoding of file names the locale sets."""
     path = os.path.join(reader.source["root"], image_id)
-    return os.path.abspath(os.fsdecode(path.encode("utf-8", "surrogateescape")))
+    path = os.path.abspath(os.fsdecode(path.encode("utf-8", "surrogateescape")))
+    reader.roots.check(path)
+    return path
 
 
 def original_bytes(reader: Reader) -> Callable[[str], bytes]:

@@ -1,17 +1,19 @@
-"""The rows of a study as a dataset of Hugging Face `datasets`."""
+"""The rows of a study as one table, without the lists of a row, for pandas and Hugging Face `datasets`."""
 
 import logging
+import os
 from typing import TYPE_CHECKING
 
+import polars as pl
 import pyarrow as pa
 
-from embedshift.errors import MissingExtra
+from embedshift.errors import EmbedshiftError, MissingExtra
 from embedshift.store.reader import Reader
-from embedshift.study.exports.frames import rows_frame
-from embedshift.study.exports.media import original_files
+from embedshift.study.exports.media import original_path
 
 if TYPE_CHECKING:
     import datasets
+    import pandas
 
 log = logging.getLogger(__name__)
 
@@ -19,12 +21,20 @@ log = logging.getLogger(__name__)
 _IMAGE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
 
 
+def to_pandas(reader: Reader, *, embeddings: bool) -> "pandas.DataFrame":
+    try:
+        import pandas  # noqa: F401 - Polars imports it too, but would say so in three lines
+    except ImportError as error:
+        raise EmbedshiftError("to_pandas needs pandas: pip install pandas") from error
+    return _rows_frame(reader, embeddings=embeddings).to_pandas()
+
+
 def to_datasets(reader: Reader, *, images: bool, embeddings: bool) -> "datasets.Dataset":
     try:
         import datasets
     except ImportError as error:
         raise MissingExtra("to_datasets", "datasets") from error
-    table = _plain(rows_frame(reader, embeddings=embeddings).to_arrow())
+    table = _plain(_rows_frame(reader, embeddings=embeddings).to_arrow())
     if images:
         table = table.append_column("image", _images(reader, table["image_id"].to_pylist()))
     features = datasets.Features.from_arrow_schema(table.schema)
@@ -32,6 +42,13 @@ def to_datasets(reader: Reader, *, images: bool, embeddings: bool) -> "datasets.
         features["image"] = datasets.Image()
     words = f"Metrics and embeddings of {reader.naming.setting(reader.info.encoder.name)}, measured by embedshift"
     return datasets.Dataset(table, info=datasets.DatasetInfo(description=words, features=features))
+
+
+def _rows_frame(reader: Reader, *, embeddings: bool) -> pl.DataFrame:
+    """Returns one row per image, view and draw, with every column that holds one value."""
+    rows = reader.rows()
+    flat = [name for name, kind in rows.collect_schema().items() if not kind.is_nested() and name != "pixels"]
+    return rows.select([*flat, *(["embedding"] if embeddings else [])]).collect()
 
 
 def _plain(table: pa.Table) -> pa.Table:
@@ -45,9 +62,24 @@ def _plain(table: pa.Table) -> pa.Table:
 
 def _images(reader: Reader, image_ids: list[str]) -> pa.Array:
     """Returns the file of the original for each row, None where there is none that can be read."""
-    files, missing = original_files(reader, list(dict.fromkeys(image_ids)))
+    files: dict[str, str] = {}
+    missing: dict[str, str] = {}
+    for image_id in dict.fromkeys(image_ids):
+        try:
+            files[image_id] = _readable_file(reader, image_id)
+        except (EmbedshiftError, ValueError) as error:  # ValueError: no name of a file
+            missing[image_id] = str(error)
     if missing:
         first = next(iter(missing))
         log.warning("%d images have no file in the dataset (first: %s: %s)", len(missing), first, missing[first])
     values = [{"bytes": None, "path": files[name]} if name in files else None for name in image_ids]
     return pa.array(values, _IMAGE)
+
+
+def _readable_file(reader: Reader, image_id: str) -> str:
+    if reader.source["kind"] != "folder":
+        raise EmbedshiftError("it lies in an archive or behind a URL and is no file of its own")
+    path = original_path(reader, image_id)
+    if not (os.path.isfile(path) and os.access(path, os.R_OK)):
+        raise EmbedshiftError("no such file, or it cannot be read")
+    return path

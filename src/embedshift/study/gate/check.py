@@ -12,8 +12,16 @@ from embedshift.errors import UsageError
 from embedshift.store.groups import Choice
 from embedshift.study.gate.decision import decide
 from embedshift.study.gate.result import Checked, Result
-from embedshift.study.gate.tables import chosen_rows, paired_estimate, refuse_impossible
+from embedshift.study.gate.tables import (
+    DIFFERENCES,
+    OF_BOTH,
+    chosen_rows,
+    column_estimate,
+    paired_estimate,
+    refuse_impossible,
+)
 from embedshift.study.paired import Estimate, PairedStudies, pair_studies
+from embedshift.study.paired.tolerances import tolerance_estimate
 from embedshift.study.study import Study, load
 
 if TYPE_CHECKING:
@@ -80,7 +88,7 @@ def check(
     for rule in parsed:
         try:
             if rule.table not in tables:
-                of_both = rule.checked_table.of_both
+                of_both = OF_BOTH.get(rule.table)
                 tables[rule.table] = of_both(paired) if of_both and paired else study.table(rule.table)
             results += _results(rule, study, paired, tables[rule.table])
         except UsageError as error:
@@ -124,10 +132,11 @@ def _estimate(rule: "Rule", study: Study, paired: PairedStudies | None, row: Jso
         if paired.are_equal:
             same = 0.0 if rule.is_relative or column == "difference" else 1.0
             return Estimate(same, same, same, len(paired.ids), note=EQUAL)
-        return (
-            table.differences[column](paired, row) if rule.is_relative else paired_estimate(paired, table, column, row)
-        )
-    estimate = table.estimate(study, table, column, row)
+        if rule.is_relative:
+            return DIFFERENCES[rule.table][column](paired, row)
+        return paired_estimate(paired, table, column, row)
+    is_tolerance = rule.table == "tolerance"
+    estimate = tolerance_estimate(study, row) if is_tolerance else column_estimate(study, table, column, row)
     refuse_impossible(estimate, table, column, row)
     return estimate
 

@@ -69,7 +69,7 @@ class Checked(Shown):
     results: tuple[Result, ...]
 
     def _lines(self) -> list[str]:
-        return [headline(self, strict=False)]
+        return [headline(self)]
 
     def _table(self) -> pl.DataFrame:
         return pl.DataFrame([cells(result) for result in self.results], schema=HEADINGS, orient="row")
@@ -92,7 +92,7 @@ class Checked(Shown):
         return [result.to_dict() for result in self.results]
 
 
-def headline(checked: Checked, *, strict: bool) -> str:
+def headline(checked: Checked) -> str:
     """Returns the verdict in one sentence; it names what is broken, or how many images would decide."""
     against = "" if checked.against is None else f" against {checked.against}"
     words = f"{checked.study}{against}"

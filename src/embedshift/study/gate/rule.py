@@ -9,8 +9,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, fie
 from embedshift.config.plain_yaml import read_yaml
 from embedshift.errors import UsageError
 from embedshift.registry.names import one_of
-from embedshift.store.table import Row
-from embedshift.study.gate.tables import TABLES, CheckedTable
+from embedshift.store.table import Row, Rules
+from embedshift.study.gate.tables import DIFFERENCES, OF_BOTH, TABLES
 
 Operator = Literal["at_least", "at_most", "may_fall", "may_rise"]
 OPERATORS: tuple[Operator, ...] = get_args(Operator)
@@ -67,13 +67,13 @@ class Rule(BaseModel):
 
     @model_validator(mode="after")
     def _fits_the_table(self) -> "Rule":
-        column, table = self.column, self.checked_table
+        column, table, differences = self.column, self.checked_table, DIFFERENCES.get(self.table, {})
         one_of("column", column, list(table.columns))
         one_of("judge", self.judge, ("interval", "value"))
         if self.judge == "interval" and table.columns[column] is None:
             raise UsageError(f"{column} has no interval; write 'judge: value'")
-        if self.is_relative and column not in table.differences:
-            paired = f", except {', '.join(table.differences)}" if table.differences else ""
+        if self.is_relative and column not in differences:
+            paired = f", except {', '.join(differences)}" if differences else ""
             raise UsageError(f"{self.table} cannot be compared with a reference{paired}; use at_least or at_most")
         if self.unit is None and table.needs_unit:
             raise UsageError(
@@ -82,7 +82,7 @@ class Rule(BaseModel):
         return self
 
     @property
-    def checked_table(self) -> CheckedTable:
+    def checked_table(self) -> Rules:
         """What rules may say about its table."""
         return TABLES[self.table]
 
@@ -94,7 +94,7 @@ class Rule(BaseModel):
     @property
     def needs_reference(self) -> bool:
         """Whether the rule is about a study and its reference."""
-        return self.is_relative or self.checked_table.of_both is not None
+        return self.is_relative or self.table in OF_BOTH
 
     @property
     def title(self) -> str:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import polars as pl
 
@@ -23,11 +22,10 @@ from embedshift.study.paired.differences import (
 from embedshift.study.paired.estimate import Interval
 from embedshift.study.paired.means import compare_means
 from embedshift.study.paired.ratios import agreements
-from embedshift.study.paired.tolerances import tolerance_estimate
 from embedshift.study.study import Study
 
 
-def column_estimate(study: Study, table: "CheckedTable", column: str, row: Row) -> Estimate:
+def column_estimate(study: Study, table: Rules, column: str, row: Row) -> Estimate:
     """Returns a row's number with the interval that its table holds."""
     ends = table.columns[column]
     value = _nan_if_none(row[column])
@@ -37,7 +35,7 @@ def column_estimate(study: Study, table: "CheckedTable", column: str, row: Row) 
     return Estimate(value, low, high, images_behind(study, row), interval_at)
 
 
-def paired_estimate(paired: PairedStudies, table: "CheckedTable", column: str, row: Row) -> Estimate:
+def paired_estimate(paired: PairedStudies, table: Rules, column: str, row: Row) -> Estimate:
     """Returns a row's number of a table of both studies; intervals of ratios shrink on the scale of logarithms."""
     if column == "difference" and RECALL.fullmatch(row["metric"]):
         return search_difference(paired, row)
@@ -52,7 +50,7 @@ def paired_estimate(paired: PairedStudies, table: "CheckedTable", column: str, r
     return Estimate(value, low, high, paired.unit_count, interval_at)
 
 
-def refuse_impossible(estimate: Estimate, table: "CheckedTable", column: str, row: Row) -> None:
+def refuse_impossible(estimate: Estimate, table: Rules, column: str, row: Row) -> None:
     """Raises UsageError for a number that cannot be: beyond its limits, or with ends of its interval exchanged."""
     least, most = (0.0, 1.0) if table.is_proportion(column, row) else table.limits(column, row)
     slack = 1e-6  # numbers are rounded
@@ -89,15 +87,6 @@ def proportion_interval(value: float) -> Callable[[int], Interval]:
 
 def _nan_if_none(value: float | None) -> float:
     return math.nan if value is None else float(value)
-
-
-@dataclass(frozen=True)
-class CheckedTable(Rules):
-    """The rules that a table allows, and how its numbers are judged: alone, and against a reference."""
-
-    differences: Mapping[str, Callable[[PairedStudies, Row], Estimate]] = field(default_factory=dict)
-    estimate: "Callable[[Study, CheckedTable, str, Row], Estimate]" = column_estimate
-    of_both: Callable[[PairedStudies], pl.DataFrame] | None = None
 
 
 def _metric_unit(column: str, row: Row) -> str:
@@ -155,8 +144,6 @@ OF_BOTH: Mapping[str, Callable[[PairedStudies], pl.DataFrame]] = {
     "comparison": lambda paired: compare_means(paired)[0],
     "agreement": agreements,
 }
-
-
 # Tables with columns that can be compared with a reference → how.
 DIFFERENCES: Mapping[str, Mapping[str, Callable[[PairedStudies, Row], Estimate]]] = {
     "summary": {"mean": metric_difference, "relative_shift": shift_difference},
@@ -165,26 +152,13 @@ DIFFERENCES: Mapping[str, Mapping[str, Callable[[PairedStudies, Row], Estimate]]
 }
 
 
-def _tolerance_estimate(study: Study, table: CheckedTable, column: str, row: Row) -> Estimate:
-    return tolerance_estimate(study, row)
-
-
-ESTIMATES = {"tolerance": _tolerance_estimate}
-
-
 def _add_tables() -> None:
     declared = {name: entry.table.rules for name, entry in installed_tables().items() if entry.table.rules is not None}
     for name, rules in (CORE | declared).items():
-        checked = CheckedTable(
-            **vars(rules),
-            differences=DIFFERENCES.get(name, {}),
-            estimate=ESTIMATES.get(name, column_estimate),
-            of_both=OF_BOTH.get(name),
-        )
-        TABLES.add(name, checked)
+        TABLES.add(name, rules)
 
 
-TABLES: Registry[CheckedTable] = Registry("table", _add_tables)
+TABLES: Registry[Rules] = Registry("table", _add_tables)
 
 
 def chosen_rows(table: pl.DataFrame, name: str, where: Mapping[str, Sequence[str | int]]) -> Iterator[Json]:

@@ -7,7 +7,6 @@ them. Another number of a comparison is one more function here, of `PairedStudie
 """
 
 from embedshift.study.paired.estimate import Estimate
-from embedshift.study.paired.ratios import agreement, shift_ratio
 from embedshift.study.paired.studies import PairedStudies, pair_studies
 
-__all__ = ["Estimate", "PairedStudies", "agreement", "pair_studies", "shift_ratio"]
+__all__ = ["Estimate", "PairedStudies", "pair_studies"]

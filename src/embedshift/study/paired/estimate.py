@@ -35,14 +35,13 @@ class Estimate:
         return self.value - (self.value - self.low) * scale, self.value + (self.high - self.value) * scale
 
 
-def no_estimate(note: str = "") -> Estimate:
-    return Estimate(math.nan, math.nan, math.nan, 0, note=note)
+NO_ESTIMATE = Estimate(math.nan, math.nan, math.nan, 0)
 
 
 def mean_difference(sums: Values, counts: Values, seed: int, units: Units | None = None) -> Estimate:
     """Returns the mean of differences with the bootstrap-t over images, or over groups of images."""
     if not len(sums):
-        return no_estimate()
+        return NO_ESTIMATE
     sample = gather([(sums[:, None], counts[:, None])], units=units)
     low, high = mean_interval(sample, seed=seed)
     return Estimate(sample.mean.item(), low.item(), high.item(), sample.images)
@@ -54,7 +53,7 @@ def proportion_difference(differences: Values, units: Units | None = None, per_e
     Of units, it counts the number of independent images with the same error; if none differs, `per_equal` a unit.
     """
     if not len(differences):
-        return no_estimate()
+        return NO_ESTIMATE
     sample = estimates_from_values(differences[:, None], units)
     images, sd = sample.images, float(differences.std(ddof=min(1, len(differences) - 1)))
     per_unit = 1.0 if units is None else _effective(sample, sd, per_equal) / images

@@ -125,7 +125,8 @@ def _shift_rows(paired: PairedStudies, s: int) -> Iterator[Json]:
     columns |= {f"ratio{end}": np.exp(number) for end, number in zip(("", "_low", "_high"), ratios, strict=True)}
     columns["significant"] = (low > 0) | (high < 0)
     yield from _rows(paired, s, RELATIVE_SHIFT, views, shifts.means, columns)
-    estimates = [tail_difference(paired, name, s) for name in (ALL, *paired.augmentations)]
+    chosen = [shifts.included, *np.eye(len(paired.augmentations), dtype=bool)]
+    estimates = [tail_difference(paired, s, shifts, augmentations) for augmentations in chosen]
     with np.errstate(invalid="ignore"):
         reference, study = (np.nansum(far, axis=(0, 2)) / views for far in shifts.much_farther)
     tail = shifts.much_farther[1] - shifts.much_farther[0]

@@ -16,7 +16,8 @@ from embedshift.statistics.baselines import CHUNKS, Baseline, is_scale
 from embedshift.statistics.sample import IN_MEMORY, Estimates
 from embedshift.statistics.shift_ratios import Shifts
 from embedshift.statistics.summary import COSINE
-from embedshift.study.paired.estimate import Estimate, mean_of_fractions, no_estimate
+from embedshift.store.reader import Reader
+from embedshift.study.paired.estimate import Estimate, mean_of_fractions
 from embedshift.study.paired.studies import PairedStudies
 
 # The row over all augmentations but the saturated ones; and the metrics that only a comparison has.
@@ -126,35 +127,11 @@ def _places(paired: PairedStudies, study: int, baseline: Baseline) -> Units | No
     return np.repeat(np.arange(len(sizes)), sizes)[order] if sizes.sum() == len(order) else None
 
 
-def shift_ratio(paired: PairedStudies, augmentation: str, study: int = 1) -> Estimate:
-    """Returns how many times as far a study's views move as the reference's, with its own 95 % interval.
-
-    Args:
-        paired: The studies.
-        augmentation: An augmentation, or "all": the geometric mean over those that are not saturated.
-        study: The position of the study.
-    """
-    shifts = compare_shifts(paired, study)
-    if shifts is None:
-        return no_estimate("the images of a study are not apart: there is no relative shift")
-    sample = shift_ratios.over_augmentations(shifts.log_ratios, _chosen(paired, shifts, augmentation))
-    value, images = sample.mean.item(), paired.unit_count
-    low, high = (end.item() for end in shift_ratios.t_interval(sample))
-
-    def interval_at(number: int) -> tuple[float, float]:
-        scale = math.sqrt(images / number)
-        return math.exp(value - (value - low) * scale), math.exp(value + (high - value) * scale)
-
-    return Estimate(math.exp(value), math.exp(low), math.exp(high), images, interval_at)
-
-
-def tail_difference(paired: PairedStudies, augmentation: str, study: int = 1) -> Estimate:
-    """Returns the fraction of views that move twice as far in a study, less that of the reference."""
-    shifts = compare_shifts(paired, study)
-    if shifts is None:
-        return no_estimate()
-    chosen = _chosen(paired, shifts, augmentation)
-    reference, own = (far[:, chosen].reshape(len(paired.ids), -1) for far in shifts.much_farther)
+def tail_difference(
+    paired: PairedStudies, study: int, shifts: ShiftComparison, augmentations: NDArray[np.bool_]
+) -> Estimate:
+    """Returns the fraction of views of some augmentations that move twice as far in a study, less the reference's."""
+    reference, own = (far[:, augmentations].reshape(len(paired.ids), -1) for far in shifts.much_farther)
     some = ~np.isnan(own).all(axis=1)
     units = None if paired.units is None else paired.units[some]
     differences = np.nanmean((own - reference)[some], axis=1)
@@ -173,50 +150,25 @@ def _same_cosines(paired: PairedStudies, study: int) -> bool:
     return np.array_equal(values[0], values[study], equal_nan=True)
 
 
-def _chosen(paired: PairedStudies, shifts: ShiftComparison, augmentation: str) -> NDArray[np.bool_]:
-    if augmentation == ALL:
-        return shifts.included
-    return np.array([name == augmentation for name in paired.augmentations])
-
-
-def agreement(paired: PairedStudies, metric: str, study: int = 1) -> Estimate:
-    """Returns how alike the originals of a study and of the reference are: "neighbours@10" or "cka"."""
-    images = compared_images(paired)
-    vectors = originals(paired)
-    if vectors is None:
-        return no_estimate("a study stores no embeddings: run it with `store` all")
-    units = None if paired.units is None else paired.units[images]
-    value, low, high = statistics.agreement(metric, vectors[0], vectors[study], units)
-    return Estimate(value, low, high, paired.unit_count)
-
-
-def compared_images(paired: PairedStudies) -> NDArray[np.intp]:
-    """Returns the places of the common images whose originals are compared: the first in the order of the reference."""
-    return np.argsort(paired.positions[0])[: statistics.COMPARED]
-
-
-@functools.lru_cache(maxsize=2)
-def originals(paired: PairedStudies) -> list[Values] | None:
-    """Returns the embeddings of the compared originals of each study; None if one does not store them."""
-    if not all(reader.info.has_vectors for reader in paired.readers):
-        return None
-    ids = pl.DataFrame({"image_id": np.array(paired.ids)[compared_images(paired)]}, schema={"image_id": pl.String})
-    vectors = []
-    for reader in paired.readers:
-        rows = reader.rows().filter(pl.col("view") == ORIGINAL, pl.col("image_id").is_in(ids["image_id"].implode()))
-        table = ids.join(
-            rows.select("image_id", "embedding").collect(), on="image_id", how="left", maintain_order="left"
-        )
-        vectors.append(table["embedding"].to_numpy().astype(np.float64))
-    return vectors
-
-
 def agreements(paired: PairedStudies) -> pl.DataFrame:
-    """Returns the table `agreement`; empty if a study stores no embeddings."""
-    pairs = [(s, metric) for s in range(1, len(paired.names)) for metric in statistics.METRICS]
-    estimates = [agreement(paired, metric, s) for s, metric in pairs if originals(paired) is not None]
+    """Returns the table `agreement`: how alike the originals are in both; empty if a study stores no embeddings."""
+    if not all(reader.info.has_vectors for reader in paired.readers):
+        return pl.DataFrame(schema=AGREEMENT_SCHEMA)
+    images = np.argsort(paired.positions[0])[: statistics.COMPARED]  # the first in the order of the reference
+    units = None if paired.units is None else paired.units[images]
+    reference, *others = (_originals(reader, np.array(paired.ids)[images].tolist()) for reader in paired.readers)
     rows = [
-        (paired.names[s], paired.names[0], metric, estimate.value, estimate.low, estimate.high)
-        for (s, metric), estimate in zip(pairs, estimates, strict=False)
+        (name, paired.names[0], metric, *statistics.agreement(metric, reference, own, units))
+        for name, own in zip(paired.names[1:], others, strict=True)
+        for metric in statistics.METRICS
     ]
     return pl.DataFrame(rows, AGREEMENT_SCHEMA, orient="row").fill_nan(None)
+
+
+def _originals(reader: Reader, image_ids: list[str]) -> Values:
+    """Returns the embeddings of the originals of some images, `[n, D]`."""
+    ids = pl.DataFrame({"image_id": image_ids})
+    rows = reader.rows().filter(pl.col("view") == ORIGINAL, pl.col("image_id").is_in(image_ids))
+    embeddings = rows.select("image_id", "embedding").collect()
+    table = ids.join(embeddings, on="image_id", how="left", maintain_order="left")
+    return table["embedding"].to_numpy().astype(np.float64)

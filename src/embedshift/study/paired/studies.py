@@ -9,7 +9,6 @@ import polars as pl
 from numpy.typing import NDArray
 
 from embedshift.arrays import Units, Values
-from embedshift.augmentations import ORIGINAL
 from embedshift.errors import UsageError
 from embedshift.registry import METRICS
 from embedshift.statistics.baselines import Baseline
@@ -110,7 +109,9 @@ class PairedStudies:
     def positions(self) -> list[NDArray[np.intp]]:
         """Each common image's position among all images of each study, `[n]`."""
         ids = pl.DataFrame({"image_id": self.ids})
-        tables = [image_ids(reader).to_frame().with_row_index("position") for reader in self.readers]
+        tables = [
+            pl.DataFrame({"image_id": reader.ordered_ids()}).with_row_index("position") for reader in self.readers
+        ]
         joined = [ids.join(table, on="image_id", how="left", maintain_order="left") for table in tables]
         return [table["position"].to_numpy() for table in joined]
 
@@ -152,7 +153,7 @@ class PairedStudies:
 
 def _baselines_over(reader: Reader, images: NDArray[np.intp]) -> dict[str, Baseline]:
     """Returns the baselines of a study's metrics over some of its images, given by position."""
-    all_images, count = baselines(reader), len(image_ids(reader))
+    all_images, count = baselines(reader), len(reader.ordered_ids())
     if len(images) == count:
         return all_images
     parts = [part["vectors"] for part in reader.shard_sums("vectors")]
@@ -173,10 +174,6 @@ def _baselines_over(reader: Reader, images: NDArray[np.intp]) -> dict[str, Basel
 def units_in_order(reader: Reader, images: NDArray[np.intp]) -> Units | None:
     """Returns the group of each of some images of a study, in its order; None if images are independent."""
     return None if reader.units is None else reader.units[np.sort(images)]
-
-
-def image_ids(reader: Reader) -> pl.Series:
-    return reader.rows().filter(pl.col("view") == ORIGINAL).select("image_id").collect()["image_id"]
 
 
 def _gallery_size(study: Study) -> int:

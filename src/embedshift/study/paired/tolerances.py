@@ -49,7 +49,6 @@ class MeasuredRange:
     """The range of strengths within which a tolerance could be measured."""
 
     strongest: float
-    width: float
     rises: bool
     has_interval: bool
     images: int
@@ -62,7 +61,7 @@ def measured_range(study: Study, family_name: str, criterion: str) -> MeasuredRa
     rises, strongest = family.strengths[-1] > family.strengths[0], family.parameters[-1]
     if criterion == MISSED_CRITERION:
         images = info.groups.count if info.groups else study.search_ranks()["image_id"].n_unique()
-        return MeasuredRange(strongest, abs(strongest - family.zero), rises, images >= LEAST_IMAGES, images)
+        return MeasuredRange(strongest, rises, images >= LEAST_IMAGES, images)
     in_family = pl.col("augmentation").is_in(family.views)
     table = study.summary().filter(pl.col("metric") == COSINE, pl.col("relative_shift").is_not_null(), in_family)
     with_relative_shift = set(table["augmentation"])
@@ -73,7 +72,7 @@ def measured_range(study: Study, family_name: str, criterion: str) -> MeasuredRa
     ]
     strongest, images = levels[-1] if levels else math.nan, info.units
     has_interval = images >= LEAST_IMAGES and not table["relative_shift_low"].is_null().all()
-    return MeasuredRange(strongest, abs(strongest - family.zero), rises, has_interval, images)
+    return MeasuredRange(strongest, rises, has_interval, images)
 
 
 def tolerance_estimate(study: Study, row: Mapping[str, Any]) -> Estimate:
