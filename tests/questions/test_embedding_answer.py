@@ -224,7 +224,7 @@ def test_which_images():
     )
     first, second = which_images(moved)
     assert first == "Images with a relative shift above 0.5: all 9 under noise and 2 of 9 under blur."
-    wanted = "Largest relative shifts: a under noise (2.00), b under blur (0.70) and c under flip (0.10). Show them."
+    wanted = "Furthest under noise: a (relative shift 2.00); under blur: b (0.70); under flip: c (0.10). Show them."
     assert second == wanted
     many = pl.DataFrame(
         {

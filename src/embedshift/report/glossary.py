@@ -12,11 +12,11 @@ TERMS = {
     "embedding": "The vector that an encoder outputs for an image. Similar images have embeddings with a small angle.",
     "view": "One copy of an image at the input size of the encoder: the original, or changed by an augmentation.",
     "draw": "One random realisation of an augmentation on an image. A study may use several draws.",
-    "other images": "Pairs of two different images of the set, chosen at random.",
+    "other images": "Pairs of two different images of the set: all pairs, or pairs drawn at random.",
     "baseline": "The mean of a metric over pairs of different images: a view at it is as far away as another image.",
     "relative shift": "The shift as a fraction of the distance to another image: 0 = unchanged, 1 = as far as that.",
     "interval": "A 95 % confidence interval, made to contain the true value in 95 % of studies of such images.",
-    "significant": "The simultaneous 95 % interval of a difference does not contain 0.",
+    "significant": "The simultaneous 95 % interval of a difference does not contain 0, or that of a ratio 1.",
     "paired": "Compared image by image. An image that is hard under both augmentations does not widen the interval.",
     "simultaneous": "Of several intervals: made so that, with a probability of 95 %, all contain their true values.",
 }

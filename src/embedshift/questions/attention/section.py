@@ -52,7 +52,7 @@ def _alignment_sentences(rows: Sequence[Row]) -> Iterator[str]:
     if follows:
         yield f"The movement of the image explains part of the change under {listed(map(_value, follows))}."
     if stays:
-        yield f"Attention stays in place and does not follow the image under {listed(map(_value, stays))}."
+        yield f"Attention stays in place rather than following the image under {listed(map(_value, stays))}."
     if unchanged:
         yield f"Alignment makes no significant difference under {listed(map(_value, unchanged))}."
     yield from _few_images_sentence(few, "change by alignment")
