@@ -117,7 +117,7 @@ def _page(given: PageInput, figures: Sequence[EmbeddedFigure], too_large: int) -
         "charts": Section("distributions", "Distributions", {"charts": charts}),
         "figures": _figures(given, [figure for figure in figures if not figure.section], too_large),
         "measured": _measured(given),
-        "glossary": glossary(given.reader.questions),
+        "glossary": glossary(given.reader.questions, [placed.order for placed in question_sections]),
     }
     placed_sections = [
         page.PlacedSection(ORDER[name], section, page.fill(f"{name}.html.j2", section.content))

@@ -1,6 +1,6 @@
 """The end of the report: corrections for multiplicity, and a glossary."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from embedshift.registry import Question
 from embedshift.report.section import Section, parts_of_page
@@ -27,11 +27,12 @@ CORRECTED = {
 }
 
 
-def glossary(questions: Sequence[Question]) -> Section:
-    """Returns the section, with the terms of the questions that the study asked."""
+def glossary(questions: Sequence[Question], orders: Container[int]) -> Section:
+    """Returns the section, with the terms of the questions without a section, and of those at these positions."""
     terms, corrected = dict(TERMS), dict(CORRECTED)
-    for _, part in parts_of_page(questions):
-        terms |= part.terms
-        corrected |= part.corrected
+    for question, part in parts_of_page(questions):
+        if part.section is None or question.order in orders:
+            terms |= part.terms
+            corrected |= part.corrected
     ordered = sorted(terms.items(), key=lambda pair: pair[0].lower())
     return Section("glossary", "Glossary", {"terms": ordered, "corrected": corrected})
