@@ -103,6 +103,7 @@ def test_compare_with_a_map_sets_a_study_against_itself(cli, study, tmp_path):
     done = cli("compare", study.folder, "--whiten", tmp_path / "map.npz")
     assert done.code == 0, done.err
     assert "(float32, whitened) moves" in done.out
+    assert "relative shifts are of two spaces: compare what a search finds" in done.out
 
 
 def test_a_file_that_is_no_map_is_one_line(cli, study, tmp_path):

@@ -134,7 +134,7 @@ def test_the_sentences_follow_the_table():
     )
     assert look_sentences(found, [PLAIN, ALIGNED, RISE]) == [
         "The movement of the image explains part of the change under flip (0.080 [0.070 to 0.090]).",
-        "Attention stays in place and does not follow the image under slant (−0.070 [−0.090 to −0.050]).",
+        "Attention stays in place rather than following the image under slant (−0.070 [−0.090 to −0.050]).",
         "Alignment makes no significant difference under turn (0.030 [−0.010 to 0.070]).",
         "The mean change by alignment cannot be tested with fewer than 8 images: rare (0.500).",
         "Attention maps cannot be aligned under own.",

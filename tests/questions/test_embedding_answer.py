@@ -147,7 +147,10 @@ def test_everything_is_significant():
         "All: with 200 images, every pair of augmentations differs significantly in how far it moves the embedding.",
         "noise moves the embedding 14 times as far as blur [8 to 26].",
     ]
-    assert found[2].endswith("corrected for all pairs.")
+    first = "noise moves the embedding further than blur; noise moves the embedding further than jitter; "
+    first += "noise moves the embedding further than flip; and 3 more pairs, against the order of their means: "
+    assert f" By this ratio, {first}a few images that move far decide a mean." in found[2]
+    assert which_differ(differences(PAIRS, PAIRS), ORDER, 200)[2].endswith("corrected for all pairs.")
     by_means = which_differ(differences(PAIRS, PAIRS, ratio=(None, None, None)), ORDER[::-1], 200)
     wanted = "6 pairs without a ratio, because an image does not move at all, are compared by means."
     assert len(by_means) == 2
@@ -168,7 +171,7 @@ def test_what_is_not_significant_is_named():
     words = "4 of 6 pairs of augmentations differ significantly in how far they move the embedding."
     assert found[:3] == [
         words,
-        "No significant difference between blur and jitter; jitter and flip.",
+        "No significant difference between blur and jitter, nor between jitter and flip.",
         "noise moves the embedding 14 times as far as blur [8 to 26].",
     ]
     found = which_differ(differences(PAIRS, [("blur", "flip"), ("noise", "flip")]), ORDER, 50)
@@ -224,7 +227,7 @@ def test_which_images():
     )
     first, second = which_images(moved)
     assert first == "Images with a relative shift above 0.5: all 9 under noise and 2 of 9 under blur."
-    wanted = "Largest relative shifts: a under noise (2.00), b under blur (0.70) and c under flip (0.10). Show them."
+    wanted = "Furthest under noise: a (relative shift 2.00); under blur: b (0.70); under flip: c (0.10). Show them."
     assert second == wanted
     many = pl.DataFrame(
         {
@@ -235,7 +238,7 @@ def test_which_images():
             "relative_shift": [2.0, 0.3, 0.6, 0.8, 0.7],
         }
     )
-    wanted = "all 9 under a, 3 of 9 under d and 2 of 9 under e; 2 or fewer under 1 other."
+    wanted = "all 9 under a, 3 of 9 under d and 2 of 9 under e; at most 1 under 1 other."
     assert which_images(many)[0] == f"Images with a relative shift above 0.5: {wanted}"
     none = which_images(moved.with_columns(far=pl.lit(0)))
     assert none[0] == "No image has a relative shift above 0.5."

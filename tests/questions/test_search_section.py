@@ -44,7 +44,7 @@ def html_of(reader):
     return "" if made is None else str(page.fill("search/section.html.j2", made.content))
 
 
-def sentences(table, images=12):
+def sentences(table, images=12, least_safe=None):
     content = {
         "recall": recall_extremes(table),
         "images": images,
@@ -52,7 +52,7 @@ def sentences(table, images=12):
         "is_weak": False,
         "chance": "8.3 %",
         "near": None,
-        "least_safe": None,
+        "least_safe": least_safe,
     }
     return paragraphs("search/answer.html.j2", content)
 
@@ -128,6 +128,8 @@ def test_sentences_name_the_best_the_worst_and_where_more_is_missed_than_found(s
     wanted = "It misses at most 5 % of the views under blur, and more than half of them under noise."
     assert sentences(surer)[1] == wanted
     assert len(sentences(surer.with_columns(ci_low=None, ci_high=None))) == 1, "without an interval"
+    few = "Fewer than 72 groups cannot show that a search misses at most 5 % of the views, even if it finds all."
+    assert sentences(table, least_safe="72 groups")[-1] == few
 
 
 def test_sentences_of_one_of_equals_of_many_and_of_none(study):

@@ -9,11 +9,13 @@ import pytest
 from matplotlib.collections import PathCollection
 
 from embedshift.figures import FIGURES, FigureInput, draw, save_figures
+from embedshift.questions.strength.answer import tolerances_of
 from embedshift.questions.strength.figures import curves
 from embedshift.statistics.units import in_words
 from support import studies
 from support.graded import CLOSER, DARKER, MADE, corruption, graded, register
 from support.matrix import first_only
+from support.sentences import paragraphs
 from support.synthetic import make_study
 
 pytestmark = pytest.mark.slow
@@ -141,7 +143,7 @@ def test_the_report_answers_with_tolerances(figures, large, families):
     found = {row["family"]: row for row in by_relative_shift(large).iter_rows(named=True)}
     for name, family in (("darker", DARKER), ("closer", CLOSER)):
         assert f"{name} at {in_words(found[name]['value'], family.unit)}" in answer
-    assert "It stays below a tenth at every measured strength under darker b." in answer
+    assert "On average it stays below a tenth at every measured strength under darker b." in answer
     assert "Which differences are statistically significant?" not in answer
     assert "Which images have the largest shift?" not in answer  # of the shown levels, which are not the strongest
     assert "below show one level per family: the level nearest the tolerance" in answer
@@ -185,6 +187,25 @@ def test_without_a_relative_shift_the_report_says_so(tmp_path):
     html = study.report(figures=["strength"], formats=["svg"]).read_text()
     assert "There are no tolerances, because this study has no relative shift" in words(html)
     assert "How strong a change does the embedding tolerate?" not in html
+
+
+@pytest.mark.parametrize("reached", [True, False])
+def test_a_tenth_that_only_the_interval_reaches_is_not_excluded(reached):
+    rows = [("blur", 3.0, 2.0, 4.0, True)] if reached else []
+    rows += [("crop", None, None, None, False), ("hue", None, 35.0, None, False), ("jpeg", None, None, 9.0, False)]
+    schema = {"family": pl.String, **dict.fromkeys(("value", "low", "high"), pl.Float64), "reached": pl.Boolean}
+    table = pl.DataFrame(rows, schema, orient="row").with_columns(
+        unit=pl.lit("degrees"), criterion=pl.lit("relative shift 0.1")
+    )
+    missed = pl.DataFrame([("crop", 30.0, 20.0, 40.0, True)], schema, orient="row").with_columns(
+        unit=pl.lit("degrees"), criterion=pl.lit("missed 5 %")
+    )
+    content = {"tolerances": tolerances_of(pl.concat([table, missed])), "encoder": "CLIP", "baseline": 0.6, "images": 9}
+    said, misses = paragraphs("strength/answer.html.j2", content)[int(reached) :][:2]
+    assert misses == "A search among the originals misses 5 % of the views under crop at 30 degrees [20 to 40]."
+    assert said.endswith("; for hue and jpeg, the images are too few to be sure.")
+    assert ("under crop, hue and jpeg;" in said) == reached
+    assert "on average" in said.lower()
 
 
 def test_a_study_without_families_has_no_section():

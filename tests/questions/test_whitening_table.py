@@ -1,12 +1,14 @@
 """What a search finds with each map, against a slow loop; and which map is recommended."""
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from embedshift.questions.whitening.held_out import Images
-from embedshift.questions.whitening.tables import intervals, table_of
+from embedshift.questions.whitening.tables import intervals, recommended, table_of
 from embedshift.statistics.intervals import mean_interval
 from embedshift.statistics.sample import estimates_from_values
 
@@ -120,6 +122,22 @@ def test_shifts_in_few_directions_are_recommended() -> None:
     row = table.filter(map="shifts", augmentation="all", metric="recall@1").to_dicts()[0]
     assert row["before"] + 0.1 < row["after"]
     assert row["ci_low"] > 0
+
+
+def test_a_simple_map_that_is_no_better_than_none_is_not_recommended() -> None:
+    # Of 200 originals the best map finds 12 more and 2 fewer; a simpler one 6 of those more and 1 fewer.
+    hits = np.zeros((3, 200, 1, 1))
+    hits[:, :100], hits[2, 100:112], hits[2, :2], hits[1, 100:106], hits[1, :1] = 1, 1, 0, 1, 0
+    names = ("as it is", "centred", "originals")
+    by_map = {name: {"recall@1": numbers} for name, numbers in zip(names, hits, strict=True)}
+    p_values = {
+        (one, other): scipy.stats.binomtest(int(gained), int(gained + lost)).pvalue
+        for (one, first), (other, second) in itertools.combinations(enumerate(hits), 2)
+        for gained, lost in [((second > first).sum(), (first > second).sum())]
+    }
+    assert p_values[0, 2] < 0.05 < min(p_values[0, 1], p_values[1, 2])
+    assert recommended(by_map, None, 0) == "originals"
+    assert recommended({name: by_map[name] for name in names[:2]}, None, 0) == "as it is"
 
 
 def test_one_family_leaves_no_shifts_to_fit() -> None:

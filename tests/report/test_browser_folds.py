@@ -31,6 +31,10 @@ MARKS = """[...document.querySelectorAll(".changes li")].map((row) => {
   const [scale, dot] = [row.querySelector("svg"), row.querySelector("circle")].map((e) => e.getBoundingClientRect());
   return [row.querySelector("bdi").innerText, (dot.left + dot.width / 2 - scale.left) / scale.width];
 })"""
+# The width of the widest chart.
+WIDEST = (
+    """Math.max(...[...document.querySelectorAll(".plot .main-svg")].map((chart) => chart.getAttribute("width")))"""
+)
 OUTSIDE = """[...document.querySelectorAll("#answer :is(svg, svg *, p, small, li)")].filter((element) => {
   const box = element.getBoundingClientRect();
   return box.left < 0 || box.right > document.documentElement.clientWidth;
@@ -69,17 +73,21 @@ def test_the_search_of_the_browser_finds_what_is_folded(visit):
 
 
 def test_all_is_printed(visit):
-    page = visit(folded=True)
+    page = visit(1280, folded=True)
     page.wait_for_selector("body > *")
+    page.evaluate(f"window.widest = () => {WIDEST}")
     page.evaluate("""addEventListener("beforeprint", () => {
       window.closed = document.querySelectorAll("details:not([open])").length;
       window.groups = document.querySelectorAll(".group[hidden]").length;
       window.charts = document.querySelectorAll(".plot .main-svg").length > 0;
+      window.printed = widest();
     })""")
     while not page.evaluate("'Plotly' in window"):
         page.wait_for_timeout(50)
     assert len(page.pdf()) > 100_000
     assert page.evaluate("[window.closed, window.groups, window.charts]") == [0, 0, True]
+    assert page.evaluate("window.printed") == 640, "a sheet is as wide as 700 pixels"
+    assert page.evaluate("widest()") > 1000, "on the screen the chart is as wide as before"
     assert page.evaluate(OPEN) == []
 
 

@@ -2,7 +2,9 @@
 
 import numpy as np
 
+from embedshift import registry
 from embedshift.report import images, numbers
+from embedshift.report.glossary import glossary
 
 
 def test_images_shrink():
@@ -57,3 +59,15 @@ def test_numbers_listed():
 
 def test_numbers_shorten():
     assert numbers.shorten("abcdef", 4) == "abc…"
+
+
+def test_glossary_of_the_sections_that_the_page_has():
+    by_name = {question.name: question for question in registry.questions()}
+    chosen = [by_name[name] for name in ("embedding", "search", "worst_case")]
+    whole = glossary(chosen, [question.order for question in chosen]).content
+    content = glossary(chosen, [by_name["search"].order]).content
+    assert {term for term, _ in whole["terms"]} - {term for term, _ in content["terms"]} >= {"budget", "purifier"}
+    assert {"cosine similarity", "recall@k"} <= {term for term, _ in content["terms"]}, (
+        "of embedding, without a section"
+    )
+    assert "The worst case within a budget" in whole["corrected"].keys() - content["corrected"].keys()

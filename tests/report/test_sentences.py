@@ -114,7 +114,7 @@ def test_one_augmentation(images, tmp_path):
     text, answer = page(images, tmp_path / "study", augmentations={"dark": darker(0.5)})
     assert "dark, the only augmentation, moves the embedding of mean-colour: " in answer
     assert "Which differences are statistically significant?" not in answer
-    assert "Largest relative shifts: " in answer
+    assert "Furthest under dark: " in answer
     assert "The tree joins augmentations whose views" not in text
     assert "Of 31: 31 are not testable." in text
 

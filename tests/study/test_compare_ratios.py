@@ -244,5 +244,6 @@ def test_what_an_interval_says(ends, said):
     sentence = verdict(table, pl.DataFrame([kept]))
     assert said in sentence
     assert sentence.endswith(
-        "; search finds 0.4 % fewer originals [-0.3 to 1.1]: not decided; 61 % of neighbours are kept [57 to 65]."
+        "; search finds 0.4 percentage points fewer originals [-0.3 to 1.1]: not decided; "
+        "61 % of neighbours are kept [57 to 65]."
     )

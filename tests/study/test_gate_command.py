@@ -117,6 +117,17 @@ def test_the_last_line_of_what_is_undecided_names_the_images_and_never_passes(
     assert check([KEPT]).out.splitlines()[-1].endswith("a passes: 1 kept, 0 broken, 0 undecided")
 
 
+def test_one_warning_names_the_most_images_of_all_that_more_images_decide(check):
+    others = [{**OPEN, "at_least": bound, "name": f"at least {bound}"} for bound in (0.95, 0.96, 1)]
+    done = check([*others, OPEN])
+    warnings = [line for line in done.out.splitlines() if line.startswith("warning: ")]
+    assert len(warnings) == 2
+    assert warnings[0].startswith("warning: at least 1 (blur, recall@1): undecided with 60 images; ")
+    assert warnings[1] == (
+        "warning: all | are *found* (blur, recall@1): undecided with 60 images; about 368 would decide it and 2 others"
+    )
+
+
 @pytest.mark.parametrize("option", [(), ("--json",)])
 def test_a_missing_reference_ends_with_2(check, option):
     done = check([KEPT, RELATIVE], *option)

@@ -52,6 +52,9 @@ def test_a_study_shows_its_relative_shifts_and_where_the_report_is():
     assert [row[:2] for row in cells(study._repr_html_())] == [
         [name, f"{shift:.3f}"] for name, shift in rows.select("augmentation", "relative_shift").rows()
     ]
+    recall = dict(study.table("search").filter(metric="recall@1").select("augmentation", "value").rows())
+    assert "<th>recall@1</th>" in study._repr_html_()
+    assert [row[-1] for row in cells(study._repr_html_())] == [f"{recall[name]:.3f}" for name in rows["augmentation"]]
 
 
 def test_a_study_that_is_not_there_shows_that(tmp_path):

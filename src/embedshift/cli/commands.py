@@ -117,6 +117,8 @@ def compare(
         print_table(table)
     if not tables:
         say(no_difference(comparison))
+    if whiten is not None:
+        say("With and without the map, relative shifts are of two spaces: compare what a search finds.")
     if out is not None:
         say(f"Written: {out}")
 

@@ -8,6 +8,7 @@ from rich.table import Table
 from embedshift.cli.search import duplicate_lines
 from embedshift.config import Json
 from embedshift.registry import METRICS
+from embedshift.report.numbers import in_percent
 from embedshift.statistics.summary import COSINE, PAPER_METRICS
 from embedshift.statistics.tolerance import MISSED, MISSED_CRITERION, RELATIVE_SHIFT, by_family
 from embedshift.statistics.units import in_words, interval_in_words
@@ -134,10 +135,13 @@ def legend(study: Study) -> Iterator[str]:
 def search_lines(study: Study) -> Iterator[str]:
     """Yields how many originals a search finds under the worst and the best augmentation, if the study has that."""
     search = study.reader().table("search")
-    recalls = [] if search is None else search.filter(metric="recall@1").sort("value", maintain_order=True).to_dicts()
+    recalled = None if search is None else search.filter(metric="recall@1").drop_nulls("value")
+    recalls = [] if recalled is None else recalled.sort("value", maintain_order=True).to_dicts()
     if recalls:
-        worst, best = (f"{100 * row['value']:.0f} % under {row['augmentation']}" for row in (recalls[0], recalls[-1]))
-        yield f"A search finds the original first for {worst} to {best}: `embedshift search {study.folder}`."
+        rows = recalls[:1] if recalls[0]["value"] == recalls[-1]["value"] else (recalls[0], recalls[-1])
+        names = [row["augmentation"] for row in rows] if len(rows) == min(2, len(recalls)) else ["every augmentation"]
+        ends = [f"{in_percent(row['value'])[0]} under {name}" for row, name in zip(rows, names, strict=True)]
+        yield f"A search finds the original first for {' to '.join(ends)}: `embedshift search {study.folder}`."
 
 
 def _undefined_last(value: float | None) -> tuple[bool, float]:

@@ -84,6 +84,7 @@ def lines(study: Study) -> Iterator[str]:
             yield f"  {row['recall']:.3f}{ends}  {row['augmentation']}"
     if isinstance(study, WhitenedStudy):
         yield "With the map; nothing was written. On images that it was fitted to, it may look better than on others."
+        yield "Cosines and thresholds are of mapped embeddings: not comparable with those without the map."
         return
     yield f"Tables: {study.folder / 'tables'}. `embedshift report {study.folder}` adds them to the report."
 

@@ -118,7 +118,7 @@ def _page(given: PageInput, figures: Sequence[EmbeddedFigure], too_large: int) -
         "charts": Section("distributions", "Distributions", {"charts": charts}),
         "figures": Section("figures", "The paper's figures", papers, is_last=not given.is_papers),
         "measured": facts.measured(given),
-        "glossary": glossary(given.reader.questions),
+        "glossary": glossary(given.reader.questions, [placed.order for placed in question_sections]),
     }
     placed_sections = [
         page.PlacedSection(ORDER[name], section, page.fill(f"{name}.html.j2", section.content))

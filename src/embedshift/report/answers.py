@@ -99,6 +99,8 @@ def differences_content(
         "any_difference": not (cosine.fill_null(0.0).abs() < ROUNDING).all(),
         "pairs": len(pairs),
         "open_pairs": open_pairs,
+        # As `order` is by means, and `told_apart` by ratios.
+        "contrary": [pair for pair in told_apart if order.index(pair[0]) > order.index(pair[1])],
         "more_images": [(more * images, sum(count <= more * images for count in needed)) for more in (4, 25)],
         "ratio": (*told_apart[0], *times(*by_pairs.ratios[told_apart[0]])) if told_apart else None,
         "without_ratio": len(pairs) - len(by_pairs.ratios) // 2,

@@ -1,6 +1,6 @@
 """The end of the report: corrections for multiplicity, and a glossary."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from embedshift.registry import Question
 from embedshift.report.section import Section, parts_of_page
@@ -12,11 +12,11 @@ TERMS = {
     "embedding": "The vector that an encoder outputs for an image. Similar images have embeddings with a small angle.",
     "view": "One copy of an image at the input size of the encoder: the original, or changed by an augmentation.",
     "draw": "One random realisation of an augmentation on an image. A study may use several draws.",
-    "other images": "Pairs of two different images of the set, chosen at random.",
+    "other images": "Pairs of two different images of the set: all pairs, or pairs drawn at random.",
     "baseline": "The mean of a metric over pairs of different images: a view at it is as far away as another image.",
     "relative shift": "The shift as a fraction of the distance to another image: 0 = unchanged, 1 = as far as that.",
     "interval": "A 95 % confidence interval, made to contain the true value in 95 % of studies of such images.",
-    "significant": "The simultaneous 95 % interval of a difference does not contain 0.",
+    "significant": "The simultaneous 95 % interval of a difference does not contain 0, or that of a ratio 1.",
     "paired": "Compared image by image. An image that is hard under both augmentations does not widen the interval.",
     "simultaneous": "Of several intervals: made so that, with a probability of 95 %, all contain their true values.",
 }
@@ -27,11 +27,12 @@ CORRECTED = {
 }
 
 
-def glossary(questions: Sequence[Question]) -> Section:
-    """Returns the section, with the terms of the questions that the study asked."""
+def glossary(questions: Sequence[Question], orders: Container[int]) -> Section:
+    """Returns the section, with the terms of the questions without a section, and of those at these positions."""
     terms, corrected = dict(TERMS), dict(CORRECTED)
-    for _, part in parts_of_page(questions):
-        terms |= part.terms
-        corrected |= part.corrected
+    for question, part in parts_of_page(questions):
+        if part.section is None or question.order in orders:
+            terms |= part.terms
+            corrected |= part.corrected
     ordered = sorted(terms.items(), key=lambda pair: pair[0].lower())
     return Section("glossary", "Glossary", {"terms": ordered, "corrected": corrected})

@@ -51,10 +51,13 @@ class Study(Shown, Exports):
             yield f"{name}: {error}"
 
     def _table(self) -> pl.DataFrame | None:
-        """Returns the relative shift of each augmentation, the furthest first; None if the study is not finished."""
+        """Returns the relative shift of each augmentation, and recall; None if the study is not finished."""
         if not self.is_complete() or "summary" not in self.table_names:  # of originals alone
             return pl.DataFrame() if self.is_complete() else None
         rows = self.summary().filter(metric=COSINE).select("augmentation", "^relative_shift.*$")
+        if "search" in self.table_names:
+            recall = self.table("search").filter(metric="recall@1").select("augmentation", **{"recall@1": "value"})
+            rows = rows.join(recall, on="augmentation", how="left", maintain_order="left")
         return rows.sort("relative_shift", descending=True, nulls_last=True)
 
     def reader(self, *choices: Any) -> Reader:

@@ -82,7 +82,6 @@ def _means(rows: Sequence[Mapping[str, Any]], metric: str, colours: Sequence[str
 TERMS = {
     "cosine similarity": "The cosine of the angle between two embeddings: 1 = same direction, 0 = right angle.",
     "L2 distance": "The Euclidean distance between two embeddings, in the encoder's own units.",
-    "ruler": "The figure that shows the relative shift of every augmentation, from unchanged (0) to another image (1).",
 }
 
 PART = Part(charts=charts, answer=answer, terms=TERMS)

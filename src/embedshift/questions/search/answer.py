@@ -33,7 +33,7 @@ def answer(page: PageInput) -> Answer | None:
     if table is None:
         pairs = page.reader.table("duplicates")
         return None if pairs is None else Answer("Which images are duplicates?", found_duplicates(page, pairs))
-    least_safe = LEAST_SAFE if page.data.units < LEAST_SAFE else None
+    least_safe = f"{LEAST_SAFE} {page.data.unit}s" if page.data.units < LEAST_SAFE else None
     content = recall_summary(page, table) | {"near": near_duplicates(page.reader), "least_safe": least_safe}
     return Answer("Does image search still find the original?", content)
 

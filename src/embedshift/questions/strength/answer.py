@@ -32,6 +32,7 @@ def tolerances_of(table: pl.DataFrame) -> Json:
     return {
         "reached": _formatted(rows),
         "not_reached": [human(row["family"]) for row in rows if not row["reached"]],
+        "unsure": [human(row["family"]) for row in rows if not row["reached"] and {row["low"], row["high"]} != {None}],
         "missed": _formatted(missed),
         "missed_percent": f"{100 * MISSED:g}",
     }

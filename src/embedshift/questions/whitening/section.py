@@ -39,7 +39,7 @@ def measured_maps(page: PageInput) -> Json | None:
         ],
         "recall": recall_rows(table.filter(pl.col("augmentation") != ALL, metric=RECALL), family_of),
         "by": "family, mean over levels" if family_of else "augmentation",
-        "chosen": best[0] | {"interval": _interval(best[0])} if best else None,
+        "chosen": best[0] | {"interval": _interval(best[0], 100)} if best else None,
         "images": min(IMAGES, page.data.images),
     }
 
@@ -57,8 +57,10 @@ def _row(name: object, rows: pl.DataFrame) -> Json:
     return {"name": name, "cells": [{"value": fixed(rows["before"][0], 3), "interval": ""}, *maps]}
 
 
-def _interval(row: Json) -> str:
-    return "" if row["ci_low"] is None else with_interval(row["difference"], row["ci_low"], row["ci_high"])[1]
+def _interval(row: Json, scale: float = 1) -> str:
+    if row["ci_low"] is None:
+        return ""
+    return with_interval(*(scale * row[name] for name in ("difference", "ci_low", "ci_high")))[1]
 
 
 TERMS = {"whitening": "A linear map after which originals, or shifts, vary equally in every direction."}

@@ -78,12 +78,16 @@ def _largest(first: Positions) -> float:
 
 
 def recommended(by_map: Mapping[str, Numbers], units: Units | None, seed: int) -> str:
-    """Returns the simplest map whose recall is not worse than the best within its paired interval."""
+    """Returns the simplest map whose recall is above that as it is, and not below the best, by paired intervals."""
     means = {name: differences(numbers[RECALL], units).mean[-1] for name, numbers in by_map.items()}
     best = max(means, key=lambda name: means[name])
-    for name, numbers in by_map.items():
-        gain = numbers[RECALL] - by_map[best][RECALL]
-        if name == best or not intervals(gain, differences(gain, units), RECALL, seed)[1][-1] < 0:
+
+    def is_worse(name: str, other: str) -> bool:
+        gain = by_map[name][RECALL] - by_map[other][RECALL]
+        return bool(intervals(gain, differences(gain, units), RECALL, seed)[1][-1] < 0)
+
+    for name in by_map:
+        if name == best or (not is_worse(name, best) and (name == AS_IS or is_worse(AS_IS, name))):
             return name
     return best
 
@@ -147,7 +151,7 @@ TABLES = (
         whitening,
         is_available=_is_available,
         requires="stored embeddings and views: run it with `store` all",
-        settings=lambda reader: {"version": "1", "groups": reader.info.groups_digest},
+        settings=lambda reader: {"version": "2", "groups": reader.info.groups_digest},
         doc="What a search finds before and after each map, for images and changes that the map was not fitted to.",
         choices=Choices(measured=True),
     ),

@@ -29,7 +29,7 @@ function themed(layout, plot) {
   const style = getComputedStyle(plot);
   const axis = { gridcolor: style.borderTopColor, linecolor: style.borderTopColor, tickfont: { size: 12 } };
   return {
-    ...layout,
+    ...layout, ...(printing && { width: 640 }), // as wide as a printed page
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     font: { color: style.color, family: getComputedStyle(document.body).fontFamily, size: 12 },
@@ -49,6 +49,7 @@ function drawCharts() {
   for (const [id, chart] of Object.entries(data.charts)) {
     const plot = document.getElementById(id);
     const buttons = ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"];
+    if (plot.layout?.width) Plotly.purge(plot); // a width that was set would stay
     const traces = chart.data.map((trace) => painted(trace, getComputedStyle(plot).color));
     Plotly.react(plot, traces, themed(chart.layout, plot), {
       responsive: true, displaylogo: false, modeBarButtonsToRemove: buttons, typesetMath: false, // a $ is a $

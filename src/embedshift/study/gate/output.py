@@ -4,13 +4,22 @@ import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 
 from embedshift.config import Json
+from embedshift.report.numbers import count
 from embedshift.study.gate.result import HEADINGS, Checked, Result, cells, headline
 from embedshift.study.markdown import escaped, printable, table
 
 
 def warnings(checked: Checked) -> list[str]:
-    """Returns one line for each undecided result."""
-    return [f"{result.rule} ({result.place}): {explanation(result)}" for result in checked.of("undecided")]
+    """Returns a line for each undecided result; of those that more images decide, only for the one that takes most."""
+    undecided = checked.of("undecided")
+    decidable = [result for result in undecided if result.images_needed is not None and not result.note]
+    most = max(decidable, key=lambda result: result.images_needed or 0, default=None)
+    others = f" and {count(len(decidable) - 1, 'other')}" if len(decidable) > 1 else ""
+    return [
+        f"{result.rule} ({result.place}): {explanation(result)}{others if result is most else ''}"
+        for result in undecided
+        if result is most or result not in decidable
+    ]
 
 
 def explanation(result: Result) -> str:

@@ -80,12 +80,12 @@ def _found(row: Row) -> str:
     if low == high == 0:
         return "search finds the same originals"
     points = round(100 * difference, 1)
-    sign, word = (-1, "fewer") if points < 0 else (1, "more")
-    words = f"search finds {abs(points):.1f} % {word} originals" if points else "search finds as many originals"
+    sign, word = (-1, "points fewer") if points < 0 else (1, "points more")
+    words = f"search finds {f'{abs(points):.1f} percentage {word}' if points else 'as many'} originals"
     if low is not None and high is not None:
         words += " [{:.1f} to {:.1f}]".format(*sorted((100 * sign * low, 100 * sign * high)))
         if max(-low, high) <= AS_MANY:
-            return f"{words}: equal within {100 * max(-low, high):.1g} %"
+            return f"{words}: equal within {100 * max(-low, high):.1g} points"
     return words if row["significant"] else f"{words}: {UNDECIDED}"
 
 
