@@ -86,7 +86,8 @@ def main() -> None:
         print("| groups | number | near-duplicates by the report | baseline |\n|---|---|---|---|")
         print(f"| the photos alone | {is_photo.sum()} | - | {alone:.4f} |")
         baselines, said = {}, {}
-        for chosen, groups in {"none": "none", "right": owner, "near": "near"}.items():
+        choices: dict[str, str | dict[str, str]] = {"none": "none", "right": owner, "near": "near"}
+        for chosen, groups in choices.items():
             study.regroup(groups)
             reader, cosine = study.reader(), study.summary().filter(metric="cosine_similarity")
             near, baselines[chosen] = near_duplicates(reader), cosine["baseline"][0]
