@@ -26,7 +26,6 @@ import pyarrow as pa
 
 from embedshift.store.groups import Groups, write_groups
 from embedshift.store.info import read_info
-from embedshift.store.reader import Reader
 from embedshift.store.shards import shard_path, write_shard
 from linked import link_study
 from machine import describe_machine
@@ -121,7 +120,8 @@ def write_shards(folder: Path, images: int, dim: int, size: int = 2_048) -> None
 def group_images(folder: Path, images: int, size: int) -> None:
     """Lets study.json say that the images belong to groups, as a run leaves it."""
     groups = np.random.default_rng(1).permutation(images) // size
-    chosen = Groups("mapping", Reader(folder).ordered_ids(), [str(number) for number in groups])
+    # Ids of linked shards repeat, and tables read groups by position.
+    chosen = Groups("mapping", [f"image-{i:07d}.png" for i in range(images)], [str(number) for number in groups])
     record, file = write_groups(folder, chosen)
     info = read_info(folder)
     info.model_copy(update={"groups": record, "files": {**info.files, **file}}).write(folder)
