@@ -10,6 +10,7 @@ baseline with the right groups, or with `near`, is more than 0.005 from that of 
 
 import argparse
 import collections
+import itertools
 import sys
 import tempfile
 import time
@@ -22,6 +23,9 @@ from PIL import Image
 import embedshift
 from duplicates import EDITS
 from embedshift.questions.search.near import near_duplicates
+from embedshift.statistics.near import components
+from embedshift.statistics.vectors import unit
+from embedshift.store.shift_moments import shift_moments
 from machine import describe_machine
 
 WITHIN, COPY = 0.005, " copy "
@@ -50,20 +54,30 @@ def measured(images: Path, options: argparse.Namespace) -> embedshift.Study:
     return embedshift.run(images, out=out, model="dinov2-small-offline", families=families, shard_size=16, workers=0)
 
 
-def print_joined(owner: dict[str, str], units: dict[str, int]) -> None:
-    """Prints which copies are in the group of their photo, and how many groups hold more than one photo."""
-    joined, copies = collections.Counter[str](), collections.Counter[str]()
-    for name in owner:
+def print_joined(study: embedshift.Study, vectors: np.ndarray, owner: dict[str, str], least: float) -> None:
+    """Prints how near copies and photos are, plain and where shifts count less, and what `near` and one rule join."""
+    reader, names = study.reader(), [*owner]
+    units = dict(zip(reader.ordered_ids(), reader.units.tolist() if reader.units is not None else (), strict=True))
+    spaces = [space @ space.T for space in (unit(vectors), shift_moments(reader).by_shifts()(vectors))]
+    print("\n| edit | in the group of its photo | least cosine with it | whitened |\n|---|---|---|---|")
+    copies = collections.defaultdict[str, list[tuple[int, int]]](list)
+    for position, name in enumerate(names):
         if COPY in name:
             edit = name.partition(COPY)[2].removesuffix(".png")
-            copies[edit] += 1
-            joined[edit] += units[name] == units[f"{owner[name]}.png"]
-    print("\nin the group of their photo, by `near`: ", end="")
-    print(", ".join(f"{edit} {joined[edit]} of {count}" for edit, count in copies.items()))
-    photos = collections.defaultdict[int, set[str]](set)
-    for name, unit in units.items():
-        photos[unit].add(owner[name])
-    print(f"groups of more than one photo: {sum(len(names) > 1 for names in photos.values())}")
+            copies[edit].append((position, names.index(f"{owner[name]}.png")))
+    for edit, pairs in copies.items():
+        joined = sum(units[names[copy]] == units[names[photo]] for copy, photo in pairs)
+        cells = " | ".join(f"{min(space[pair] for pair in pairs):.3f}" for space in spaces)
+        print(f"| {edit} | {joined} of {len(pairs)} | {cells} |")
+    others = [(a, b) for a, b in itertools.combinations(range(len(names)), 2) if owner[names[a]] != owner[names[b]]]
+    print(
+        "| different photos, at most | | "
+        + " | ".join(f"{max(space[p] for p in others):.3f}" for space in spaces)
+        + " |"
+    )
+    wrong = sum(units[names[a]] == units[names[b]] for a, b in others)
+    print(f"\npairs of different photos in one group: {wrong}")
+    print(f"groups by a cosine of {least:.4f} alone: {components(vectors, least).max() + 1}")
 
 
 def main() -> None:
@@ -81,21 +95,22 @@ def main() -> None:
         originals = study.rows().filter(pl.col("view") == "original").select("image_id", "embedding").collect()
         owner = {name: name.partition(COPY)[0].removesuffix(".png") for name in originals["image_id"]}
         is_photo = np.array([COPY not in name for name in owner])
-        alone = mean_cosine(originals["embedding"].to_numpy()[is_photo])
+        vectors = originals["embedding"].to_numpy()
+        alone = mean_cosine(vectors[is_photo])
         print(f"{is_photo.sum()} photos and {(~is_photo).sum()} near-copies of {options.copied} of them\n")
         print("| groups | number | near-duplicates by the report | baseline |\n|---|---|---|---|")
         print(f"| the photos alone | {is_photo.sum()} | - | {alone:.4f} |")
-        baselines, said = {}, {}
+        baselines, said, least = {}, {}, 1.0
         choices: dict[str, str | dict[str, str]] = {"none": "none", "right": owner, "near": "near"}
         for chosen, groups in choices.items():
             study.regroup(groups)
             reader, cosine = study.reader(), study.summary().filter(metric="cosine_similarity")
             near, baselines[chosen] = near_duplicates(reader), cosine["baseline"][0]
             said[chosen] = near["images"] if near else 0
+            least = near["least"] if near else least
             count = cosine["groups"][0] or len(owner)
             print(f"| {chosen} | {count} | {said[chosen]} | {baselines[chosen]:.4f} |", flush=True)
-        units = range(len(owner)) if reader.units is None else reader.units.tolist()
-        print_joined(owner, dict(zip(reader.ordered_ids(), units, strict=True)))
+        print_joined(study, vectors, owner, least)
         study.regroup("none")
     print(f"\n{time.process_time() - started:.0f} s of CPU; {describe_machine()}")
     far = [chosen for chosen in ("right", "near") if abs(baselines[chosen] - alone) > WITHIN]
