@@ -230,17 +230,17 @@ def test_near_joins_copies_that_moved_further_than_the_mildest_change(tmp_path):
     rng = np.random.default_rng(2)
 
     def moved(vectors, by):
-        return vectors + np.hstack([np.zeros((len(vectors), 24)), by * rng.normal(size=(len(vectors), 8))])
+        return vectors + np.hstack([np.zeros((len(vectors), 96)), by * rng.normal(size=(len(vectors), 8))])
 
-    photos = rng.normal(size=(60, 32))
+    photos = rng.normal(size=(60, 104))
     owner = np.concatenate([np.arange(60), np.repeat(np.arange(4), 10)])
-    far = np.tile([1.0] * 2 + [0.05] * 8, 4)
+    far = np.tile([2.0] * 2 + [0.05] * 8, 4)
     originals = np.vstack([photos, moved(photos[owner[60:]], far[:, None])])
-    views = {"strong": moved(originals, 1.5), "mild": originals + 0.05 * rng.normal(size=originals.shape)}
+    views = {"strong": moved(originals, 3.0), "mild": originals + 0.05 * rng.normal(size=originals.shape)}
     study = embedshift.from_vectors(originals, views, ids=[f"{number:03}" for number in range(100)], out=tmp_path)
     mildest = study.summary().filter(metric="cosine_similarity")["median"].max()
     units = originals / np.linalg.norm(originals, axis=1, keepdims=True)
-    assert (units[60:] * units[owner[60:]]).sum(axis=1)[far == 1].max() < mildest
+    assert (units[60:] * units[owner[60:]]).sum(axis=1)[far == 2].max() < mildest
     study.regroup("near")
     groups = dict(zip(study.reader().ordered_ids(), study.reader().units.tolist(), strict=True))
     pairs = [(groups[f"{a:03}"] == groups[f"{b:03}"], owner[a] == owner[b]) for a in range(100) for b in range(a)]
