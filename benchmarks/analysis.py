@@ -6,7 +6,7 @@ Shards are made of random numbers (one is made, then copied with other ids), 10 
 largest size needs some 15 GB of disk for a while. Each size is analysed in a process of its own, torch not imported:
 every table that a study has by default but those of the search, which `benchmarks/search.py` measures.
 
-With `--groups 10`, images belong to groups of so many, at random.
+With `--groups 10`, each size is analysed again with images in groups of so many, at random.
 
 With `--linked`, 100,000, 1,000,000 and 10,000,000 images by simulation, see `linked.py`: some ten megabytes of disk.
 """
@@ -26,7 +26,6 @@ import pyarrow as pa
 
 from embedshift.store.groups import Groups, write_groups
 from embedshift.store.info import read_info
-from embedshift.store.reader import Reader
 from embedshift.store.shards import shard_path, write_shard
 from linked import link_study
 from machine import describe_machine
@@ -65,23 +64,33 @@ def main() -> None:
                 images = link_study(folder / "study", images, options.dim, options.shard_size)
             else:
                 write_shards(folder / "study", images, options.dim, options.shard_size)
+            measured.append((images, *analyse(folder / "study", images, linked=options.linked)))
             if options.groups:
                 group_images(folder / "study", images, options.groups)
-            started, before = time.perf_counter(), os.times()
-            command = [sys.executable, "-c", PROGRAM, str(folder / "study")]
-            command += [str(Path(__file__).parent)] if options.linked else []
-            memory = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) / 2**20
-            seconds = time.perf_counter() - started
-            cpu = sum(os.times()[2:4]) - sum(before[2:4])
-            measured.append((images, seconds, memory))
+                grouped = analyse(folder / "study", images, linked=options.linked)
+                times = (more / plain for more, plain in zip(grouped, measured[-1][1:], strict=True))
+                print("in groups: {:.2f} times as long, CPU {:.2f} times, memory {:.2f} times".format(*times))
         finally:
             shutil.rmtree(folder)
-        line = "{:>10,} images: {:7.1f} s, {:7.1f} s of CPU, {:5.1f} us an image, peak {:.2f} GiB"
-        print(line.format(images, seconds, cpu, 1e6 * cpu / images, memory), flush=True)
-    (few, first, small), (many, last, large) = measured[0], measured[-1]
     print(describe_machine())
+    (few, first, _, small), (many, last, _, large) = measured[0], measured[-1]
     print(f"memory {large / small:.2f} times from {few:,} to {many:,} images (target 1.3 at most)")
     print(f"time {last / first:.1f} times for {many / few:.1f} times the images (target: no more than that)")
+
+
+def analyse(folder: Path, images: int, *, linked: bool) -> tuple[float, float, float]:
+    """Prints and returns seconds, seconds of CPU and GiB of a process that makes all tables."""
+    started, before = time.perf_counter(), os.times()
+    command = [sys.executable, "-c", PROGRAM, str(folder)]
+    command += [str(Path(__file__).parent)] if linked else []
+    memory = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) / 2**20
+    seconds = time.perf_counter() - started
+    cpu = sum(os.times()[2:4]) - sum(before[2:4])
+    groups = read_info(folder).groups
+    line = "{:>10,} images in {} groups: {:7.1f} s, {:7.1f} s of CPU, {:5.1f} us an image, peak {:.2f} GiB"
+    count = f"{groups.count:,}" if groups else "no"
+    print(line.format(images, count, seconds, cpu, 1e6 * cpu / images, memory), flush=True)
+    return seconds, cpu, memory
 
 
 def write_shards(folder: Path, images: int, dim: int, size: int = 2_048) -> None:
@@ -111,7 +120,8 @@ def write_shards(folder: Path, images: int, dim: int, size: int = 2_048) -> None
 def group_images(folder: Path, images: int, size: int) -> None:
     """Lets study.json say that the images belong to groups, as a run leaves it."""
     groups = np.random.default_rng(1).permutation(images) // size
-    chosen = Groups("mapping", Reader(folder).ordered_ids(), [str(number) for number in groups])
+    # Ids of linked shards repeat, and tables read groups by position.
+    chosen = Groups("mapping", [f"image-{i:07d}.png" for i in range(images)], [str(number) for number in groups])
     record, file = write_groups(folder, chosen)
     info = read_info(folder)
     info.model_copy(update={"groups": record, "files": {**info.files, **file}}).write(folder)

@@ -112,6 +112,17 @@ def test_rows_and_tables_equal_the_local_engines(photos, tmp_path):
 
 
 @pytest.mark.matrix
+def test_tables_of_groups_are_the_local_engines(photos, tmp_path):
+    groups = {path.name: int(path.stem[0]) // 2 for path in photos.iterdir()}
+    local, cluster = (run(photos, tmp_path / engine, engine, groups=groups) for engine in ("local", "ray"))
+    assert cluster.info()["groups"] == local.info()["groups"]
+    assert cluster.summary()["groups"].max() == 4
+    assert {*cluster.table_names} == {*local.table_names}
+    for name in local.table_names:
+        assert cluster.table(name).equals(local.table(name), null_equal=True), name
+
+
+@pytest.mark.matrix
 def test_changes_of_files_are_those_of_the_local_engine(photos, tmp_path):
     settings = {"apply_to": "file", "longest": 40, "resize": "crop", "metrics": ["aligned"]}
     local, cluster = (run(photos, tmp_path / engine, engine, **settings) for engine in ("local", "ray"))

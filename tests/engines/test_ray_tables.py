@@ -2,8 +2,10 @@
 
 import functools
 import os
+import shutil
 import sys
 
+import numpy as np
 import pytest
 import ray
 
@@ -12,6 +14,8 @@ from embedshift.engines import cluster
 from embedshift.engines.cluster import cluster_map
 from embedshift.statistics import chunks, sample
 from embedshift.statistics.layout import BLOCK
+from embedshift.store.groups import Groups, write_groups
+from embedshift.store.info import read_info
 from embedshift.store.reader import Reader
 from embedshift.store.shards import shard_path
 from embedshift.store.tables import make_tables
@@ -84,6 +88,22 @@ def test_every_bit_is_that_of_one_process(folder, local):
     assert by, "no partial was asked for"
     assert os.getpid() not in by
     assert_same(made, local)
+
+
+@pytest.mark.parametrize("count", [300, 800])  # groups in memory, and more
+def test_every_bit_of_tables_of_groups_is_that_of_one_process(folder, local, tmp_path, count):
+    grouped = tmp_path / "grouped"
+    shutil.copytree(folder, grouped)
+    names = [str(name) for name in np.random.default_rng(0).integers(0, count, IMAGES)]
+    record, file = write_groups(grouped, Groups("mapping", Reader(folder).ordered_ids(), names))
+    info = read_info(grouped)
+    info.model_copy(update={"groups": record, "files": {**info.files, **file}}).write(grouped)
+    made, by = by_cluster(grouped)
+    assert by
+    assert os.getpid() not in by
+    assert_same(made, make_tables(Reader(grouped)))
+    assert made["summary"]["groups"].max() == len(set(names))
+    assert not made["summary"]["ci_low"].equals(local["summary"]["ci_low"])
 
 
 def test_a_worker_that_cannot_read_the_shards_leaves_them_to_the_driver(folder, local, monkeypatch, caplog):

@@ -214,7 +214,7 @@ def test_near_copies_are_reported_and_grouped(tmp_path):
     figures = {"figures": ["ruler"], "formats": ["svg"]}
     page = " ".join(many.report(**figures).read_text().split())
     assert "50 of 80 images are near-duplicates." in page
-    assert "makes 10 groups of them" in page
+    assert "<code>--groups near</code> makes groups of them" in page
     assert "Intervals take the 80 images as independent." in page
     assert near_duplicates(few.reader()) is None
     shown = many.report(groups="near", **figures).read_text()
@@ -223,3 +223,25 @@ def test_near_copies_are_reported_and_grouped(tmp_path):
     baseline = {name: study.summary()["baseline"][0] for name, study in (("few", few), ("many", many))}
     assert baseline["many"] == pytest.approx(baseline["few"], abs=0.005)
     assert many.info()["groups"]["count"] == 40
+
+
+def test_near_joins_copies_that_moved_further_than_the_mildest_change(tmp_path):
+    """Two of ten copies are moved where strong views are, further than the mild ones, but not to another image."""
+    rng = np.random.default_rng(2)
+
+    def moved(vectors, by):
+        return vectors + np.hstack([np.zeros((len(vectors), 96)), by * rng.normal(size=(len(vectors), 8))])
+
+    photos = rng.normal(size=(60, 104))
+    owner = np.concatenate([np.arange(60), np.repeat(np.arange(4), 10)])
+    far = np.tile([2.0] * 2 + [0.05] * 8, 4)
+    originals = np.vstack([photos, moved(photos[owner[60:]], far[:, None])])
+    views = {"strong": moved(originals, 3.0), "mild": originals + 0.05 * rng.normal(size=originals.shape)}
+    study = embedshift.from_vectors(originals, views, ids=[f"{number:03}" for number in range(100)], out=tmp_path)
+    mildest = study.summary().filter(metric="cosine_similarity")["median"].max()
+    units = originals / np.linalg.norm(originals, axis=1, keepdims=True)
+    assert (units[60:] * units[owner[60:]]).sum(axis=1)[far == 2].max() < mildest
+    study.regroup("near")
+    groups = dict(zip(study.reader().ordered_ids(), study.reader().units.tolist(), strict=True))
+    pairs = [(groups[f"{a:03}"] == groups[f"{b:03}"], owner[a] == owner[b]) for a in range(100) for b in range(a)]
+    assert all(joined == copies for joined, copies in pairs)

@@ -10,7 +10,7 @@ from embedshift.augmentations.paper import PAPER
 from embedshift.questions.claims.evidence import Block, BlockLayout, Evidence, Key, distance
 from embedshift.questions.claims.reading import ENTROPY_AUGMENTATIONS, MEAN_METRICS
 from embedshift.statistics import sample
-from support.claims_world import COLOR, GEOMETRIC, LEAST, paper_tree
+from support.claims_world import COLOR, GEOMETRIC, LATER, LEAST, paper_tree
 
 NAMES = list(PAPER)
 PAIRS = list(itertools.combinations(NAMES, 2))
@@ -23,7 +23,7 @@ TREE_GAP = 0.05
 
 # What is true of means in `ordered`, whichever reading of claim 5 is by which metric; and of the rest.
 OF_MEANS = ("1a", "1b", "4a", "4b", "6c", "6d", "8a", "8b", "9a", "9b", "10a", "10b", "10c")
-OF_THE_REST = ("2a", "3a", "3b", "6a", "6b", "7a", "7b", "7c")
+OF_THE_REST = ("2a", "3a", "3b", "6a", "6b", "7a", "7b", "7c", "12a", "12b")
 READINGS = (("5a", "5c", "5f"), ("5b", "5d", "5e"))
 
 
@@ -107,6 +107,9 @@ def ordered(images: int, seed: int, by: float) -> Block:
         sign = 1 if metric == "l2_distance" else -1
         keys: list[Key] = [(metric, name) for name in NAMES]
         found |= drawn(rng, images, keys, {k: sign * of[k[1]] for k in keys}, {k: sds[k[1]] for k in keys}, {})
+    later: list[Key] = [(metric, name) for metric in LATER for name in NAMES]
+    means = {key: -change["cosine_similarity"][key[1]] for key in later}
+    found |= drawn(np.random.default_rng([seed, 1]), images, later, means, {}, {})
     scale = by * np.sqrt(2) / TREE_GAP
     tree = {distance(*sorted(pair)): scale * far for pair, far in paper_tree().items()}
     found |= drawn(rng, images, list(tree), tree, {}, {})

@@ -36,15 +36,15 @@ def mean_cosine(vectors: ArrayLike) -> float:
     return float((np.square(units.sum(axis=0)).sum() - count) / max(1, count * (count - 1)))
 
 
-def components(vectors: ArrayLike, least: float) -> Units:
-    """Returns the connected components of vectors `[n, D]`, two of which are connected by a cosine of `least`.
+def components(vectors: ArrayLike, least: float, groups: Units | None = None) -> Units:
+    """Returns the connected components of vectors `[n, D]`, or groups, two of which are connected by a cosine `least`.
 
     Example:
         >>> components([[1.0, 0.0], [0.0, 1.0], [0.9, 0.1], [0.8, 0.2]], 0.99).tolist()
         [0, 1, 0, 0]
     """
     units = np.nan_to_num(unit(vectors)).astype(np.float32)
-    labels = np.arange(len(units))
+    labels = np.arange(len(units)) if groups is None else groups
     for start in range(0, len(units), _BLOCK):
         rows, columns = np.nonzero(units[start : start + _BLOCK] @ units[start:].T >= np.float32(least))
         ends = labels[start + rows], labels[start + columns]

@@ -7,14 +7,16 @@ import polars as pl
 
 from embedshift.augmentations import ORIGINAL
 from embedshift.errors import UsageError
+from embedshift.statistics.duplicates import fit_tail
 from embedshift.statistics.near import components, mean_cosine, near_cosine
 from embedshift.store.groups import FILE, FOLDER, NEAR, NONE, Choice, Groups, find_groups, read_groups, write_groups
 from embedshift.store.info import read_info
 from embedshift.store.shard_reader import ShardReader
+from embedshift.store.shift_moments import shift_moments
 from embedshift.store.table_files import is_figure_or_report
 
-# Images whose pairs are all compared to find near-duplicates.
-MOST_NEAR = 2**16
+# Images whose pairs are all compared to find near-duplicates, and how many pairs of different images may be joined.
+MOST_NEAR, FALSE = 2**16, 0.01
 
 
 def choose(reader: ShardReader, choice: Choice | None, ids: Sequence[str] | None = None) -> Groups | None:
@@ -40,13 +42,13 @@ def _near(reader: ShardReader) -> list[str | None]:
     if reader.chunks.order.images > MOST_NEAR:
         raise UsageError(f"{reader.folder}: `groups` {NEAR} compares all pairs of at most {MOST_NEAR:,} images")
     vectors = reader.vectors(reader.rows().filter(pl.col("view") == ORIGINAL).select("embedding").collect())
-    medians: list[float] = []
-    if reader.augmentations:
-        cosine = pl.col("cosine_similarity").fill_nan(None)
-        views = reader.rows().filter(pl.col("view") != ORIGINAL).group_by("view").agg(cosine.median()).collect()
-        medians = views["cosine_similarity"].to_list()
-    least = near_cosine(medians, mean_cosine(vectors))
-    return [str(number) for number in components(vectors, least)]
+    views, cosine = reader.rows().filter(pl.col("view") != ORIGINAL), pl.col("cosine_similarity").fill_nan(None)
+    medians = views.group_by("view").agg(cosine.median()).collect().to_series(1) if reader.augmentations else ()
+    units, moments = components(vectors, near_cosine(medians, mean_cosine(vectors))), shift_moments(reader)
+    space = moments.by_shifts()(vectors)
+    # Copies that are further than the mildest change are told from other images where shifts count less.
+    tail = fit_tail(space, units, seed=reader.info.seed) if moments.shifts else None
+    return [str(number) for number in (units if tail is None else components(space, tail.threshold(FALSE), units))]
 
 
 def are_stored(reader: ShardReader, groups: Groups | None) -> bool:

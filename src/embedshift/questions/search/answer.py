@@ -90,7 +90,7 @@ def _formatted(rows: Sequence[Json]) -> Json:
 
 @functools.lru_cache(maxsize=1)
 def near_duplicates(reader: Reader) -> Json | None:
-    """Returns how many images have a near-duplicate in another group, and in how many groups; None if few have."""
+    """Returns how many images have a near-duplicate in another group; None if few have."""
     summary = reader.table("summary")
     cosines = None if summary is None else summary.filter(metric=COSINE)
     if cosines is None or cosines["baseline"].is_null().any() or not reader.info.has_vectors:
@@ -101,6 +101,4 @@ def near_duplicates(reader: Reader) -> Json | None:
     units = np.arange(len(labels)) if reader.units is None else reader.units[: len(labels)]
     joined = np.bincount(np.unique(np.stack([labels, units], axis=1), axis=0)[:, 0]) > 1
     images = int(joined[labels].sum())
-    if images < SIZEABLE * len(labels):
-        return None
-    return {"images": images, "of": len(labels), "groups": int(joined.sum()), "least": least}
+    return None if images < SIZEABLE * len(labels) else {"images": images, "of": len(labels), "least": least}
