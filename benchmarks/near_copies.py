@@ -18,11 +18,11 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from embedshift.questions.search.near import near_duplicates
 from PIL import Image
 
 import embedshift
 from duplicates import EDITS
-from embedshift.questions.search.near import near_duplicates
 from embedshift.statistics.near import components
 from embedshift.statistics.vectors import unit
 from embedshift.store.shift_moments import shift_moments
