@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from embedshift.arrays import Floats, Pixels
-from embedshift.config.files import open_file
+from embedshift.config.files import open_file, read_file
 from embedshift.encoders.base import EncoderOutput, Preprocess
 from embedshift.encoders.families import IMAGENET_MEAN, IMAGENET_STD
 from embedshift.encoders.family import Triple
@@ -27,6 +27,8 @@ from embedshift.errors import EmbedshiftError, UsageError
 
 # The usual names of outputs that are an embedding; of the last, the first token is.
 OUTPUTS = ("image_embeds", "pooler_output", "last_hidden_state")
+# Bytes of the largest graph that protobuf reads; more is external data.
+LARGEST = 2**31
 # Graphs in the folders that optimum and other exporters write, the best first.
 GRAPHS = ("vision_model.onnx", "model.onnx", "onnx/vision_model.onnx", "onnx/model.onnx")
 PROCESSOR = "preprocessor_config.json"
@@ -181,8 +183,8 @@ def _find(path: Path) -> Path:
 def _hash(file: Path) -> str:
     """Returns a hash of a graph and its external data, which must lie in its folder."""
     onnx = library("onnx", "onnx")
-    with refusing(f"{file}: not an ONNX graph"), open_file(file) as opened:
-        content = opened.read()
+    with refusing(f"{file}: not an ONNX graph"):
+        content = read_file(file, LARGEST)
         graph = onnx.load_model_from_string(content)
     digest, homes = hashlib.sha256(content), {file.parent.resolve(), file.resolve().parent}  # the Hub's cache has links
     for name in sorted(set(_external(graph, onnx.TensorProto))):
