@@ -1,5 +1,6 @@
 """Groups of images: chosen by command and function, kept by study.json, and in every number of the analysis."""
 
+import os
 import shutil
 
 import numpy as np
@@ -155,6 +156,9 @@ def test_groups_come_from_files_and_mappings_or_are_refused(plain, tmp_path):
     pl.concat([table, table.head(1)]).write_csv(tmp_path / "double.csv")
     table.drop("group").write_csv(tmp_path / "none.csv")
     wrong = {"few.csv": "no group for 10 of 30 images", "double.csv": "more than one row", "none.csv": "CSV or Parquet"}
+    for name in ("fifo.csv", "fifo.parquet"):
+        os.mkfifo(tmp_path / name)
+        wrong[name] = "a FIFO, not a file"
     for file, words in (wrong | {"missing.csv": "neither folder, near or none"}).items():
         with pytest.raises(UsageError, match=words):
             study.regroup(tmp_path / file)

@@ -53,6 +53,8 @@ def parity(
     from embedshift.parity.result import Parity
     from embedshift.parity.served import open_encoder, vectors_of
 
+    if not 0 <= tolerance < float("inf"):
+        raise UsageError(f"`tolerance` {tolerance}: give a number from 0 on, such as 0.01")
     about, explained, backwards, notes = None, None, False, list[str]()
     own: Any = None
     if isinstance(reference, str | os.PathLike) and Path(reference).suffix == ENDING:
