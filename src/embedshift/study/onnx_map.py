@@ -27,7 +27,6 @@ whitening (float[n, {dim}] embeddings) => (float[n, {dim}] whitened) {{
 def write_onnx(fitted: Whitening, path: Path) -> None:
     """Writes the graph of a map: `embeddings`, float32 `[n, D]` → `whitened`."""
     try:
-        import onnx
         from onnx import helper, numpy_helper, parser
     except ImportError as error:
         raise EmbedshiftError("ONNX files need the package onnx: pip install 'embedshift[offline]'") from error
