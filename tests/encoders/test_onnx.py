@@ -78,6 +78,11 @@ def test_a_graph_that_is_no_encoder_of_images_is_refused(tmp_path):
     refused(f"onnx:{file}", "`precision`", code=2, precision="bfloat16", **STATS)
     refused(f"onnx:{file}", "device 'cuda:x'", "it has cpu", code=2, device="cuda:x", **STATS)
     refused("dinov2-small-offline", "`mean`", code=2, **STATS)
+    for wrong in ({"mean": (float("nan"), 0, 0)}, {"std": (0, 1, 1)}, {"std": (float("inf"), 1, 1)}):
+        refused(f"onnx:{file}", "give finite numbers, and `std` above 0", code=2, **(STATS | wrong))
+    with open(tmp_path / "hole.onnx", "wb") as hole:
+        hole.truncate(2**31 + 1)
+    refused(f"onnx:{tmp_path / 'hole.onnx'}", "larger than 2 GB", code=1, **STATS)
     file.write_bytes(b"no graph")
     refused(f"onnx:{file}", "not an ONNX graph", **STATS)
     os.mkfifo(tmp_path / "fifo.onnx")

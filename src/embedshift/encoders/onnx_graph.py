@@ -65,6 +65,8 @@ def load_onnx(
             f"{file}: without {PROCESSOR} beside it, set `mean` and `std` of its pixels, as in training, such as "
             f"{','.join(map(str, IMAGENET_MEAN))} and {','.join(map(str, IMAGENET_STD))}"
         )
+    elif not (np.isfinite([*mean, *std]).all() and min(std) > 0):
+        raise UsageError(f"`mean` {mean}, `std` {std}: give finite numbers, and `std` above 0")
     elif side := size or graph.side:
         preprocess = Preprocess(side, mean, std)
     else:
