@@ -93,7 +93,7 @@ def first_embedding(encoder: Encoder) -> int:
         shape = encoder(noise(1, encoder.size)).embedding.shape
     except (Exception, SystemExit) as error:  # a program that ends here would seem to have measured
         raise EmbedshiftError(f"{encoder.name} cannot encode an image: {reason(error)[:300]}") from error
-    if len(shape) != 2 or shape[0] != 1:
+    if len(shape) != 2 or shape[0] != 1 or not shape[1]:
         raise EmbedshiftError(f"{encoder.name} gives {shape} for one image; it must give [N, D] for N images")
     return int(shape[1])
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 from embedshift.arrays import Floats, Pixels
 from embedshift.config.files import open_file, read_file
+from embedshift.encoders.base import LARGEST as LARGEST_SIDE
 from embedshift.encoders.base import EncoderOutput, Preprocess
 from embedshift.encoders.families import IMAGENET_MEAN, IMAGENET_STD
 from embedshift.encoders.family import Triple
@@ -115,7 +116,7 @@ class Graph:
             raise UsageError(f"{file}: the graph takes {len(entries)} inputs ({names}); export the part for images")
         self._input, kind = entries[0].name, entries[0].type
         lengths = [length if isinstance(length, int) else None for length in entries[0].shape]
-        if kind not in TYPES or len(lengths) != 4:
+        if kind not in TYPES or len(lengths) != 4 or (lengths[3] or 0) > LARGEST_SIDE:
             words = f"its input {self._input} is {kind} {entries[0].shape}; it must be float [N, 3, S, S]"
             raise UsageError(f"{file}: {words}")
         self.dtype, self._batch, self.side = TYPES[kind], lengths[0], lengths[3]
@@ -190,8 +191,8 @@ def _hash(file: Path) -> str:
         graph = onnx.load_model_from_string(content)
     digest, homes = hashlib.sha256(content), {file.parent.resolve(), file.resolve().parent}  # the Hub's cache has links
     for name in sorted(set(_external(graph, onnx.TensorProto))):
-        path = (file.parent / name).resolve()
-        if not path.is_file() or not any(path.is_relative_to(home) for home in homes):
+        path = (file.parent / name.replace("\0", " ")).resolve()
+        if "\0" in name or not path.is_file() or not any(path.is_relative_to(home) for home in homes):
             raise EmbedshiftError(f"{file}: names data that is not a file of its folder ({name}); refused")
         with open_file(path) as opened:
             digest.update(hashlib.file_digest(opened, "sha256").digest())  # type: ignore[arg-type]
