@@ -72,7 +72,7 @@ def _read(path: Path) -> Mapping[str, str | None]:
         is_parquet = path.suffix == ".parquet"
         table = pl.read_parquet(content) if is_parquet else pl.read_csv(content, infer_schema=False)
         table = table.select(pl.col("image_id", "group").cast(pl.String))
-    except (OSError, EmbedshiftError, pl.exceptions.PolarsError) as error:
+    except (OSError, EmbedshiftError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         words = f"neither {FOLDER}, {NEAR} or {NONE} nor a CSV or Parquet file with the columns image_id and group"
         raise UsageError(f"`groups`: {path}: {words} ({reason(error):.200})") from error
     if double := table.filter(pl.col("image_id").is_duplicated())["image_id"].head(1).to_list():
