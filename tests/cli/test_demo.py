@@ -48,3 +48,11 @@ def test_the_pieces_of_the_demo_do_not_overlap(tmp_path):
         assert (np.asarray(piece) == np.asarray(photo)[200:, 300:]).all()
     with Image.open(whole / "coffee.png") as photo, Image.open(folder / "coffee" / "upper-left.png") as piece:
         assert (np.asarray(piece) == np.asarray(photo)[:200, :300]).all()
+
+
+def test_a_folder_of_something_else_is_refused_and_stays(tmp_path, cli):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "mine.png").touch()
+    done = cli("demo", "--out", tmp_path)
+    assert (done.code, "holds something else than a demo; choose another --out" in done.line) == (2, True)
+    assert [path.name for path in tmp_path.rglob("*")] == ["photos", "mine.png"]

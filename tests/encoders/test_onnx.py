@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto
+from onnx import TensorProto, helper
 from PIL import Image
 
 import embedshift
@@ -70,6 +70,14 @@ def test_a_graph_that_is_no_encoder_of_images_is_refused(tmp_path):
     refused(f"onnx:{file}", "2 inputs (pixel_values, input_ids)", code=2, **STATS)
     write_graph(file, shape=("n", 3, 8, 32))
     refused(f"onnx:{file}", "cannot encode an image", "Expected: 8", **STATS)
+    given = helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ("n", 3, 60_000, 60_000))
+    made = helper.make_tensor_value_info("image_embeds", TensorProto.FLOAT, None)
+    flat = helper.make_graph([helper.make_node("Flatten", ["pixels"], ["image_embeds"])], "graph", [given], [made])
+    onnx.save(helper.make_model(flat, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), file)
+    refused(f"onnx:{file}", "it must be float [N, 3, S, S]", code=2, **STATS)
+    write_graph(file, data="w.bin")
+    rename_data(file, "w\0.bin")
+    refused(f"onnx:{file}", "names data that is not a file of its folder", **STATS)
     write_graph(file, kind=TensorProto.INT64)
     refused(f"onnx:{file}", "int64", code=2, **STATS)
     write_graph(file)
@@ -78,6 +86,11 @@ def test_a_graph_that_is_no_encoder_of_images_is_refused(tmp_path):
     refused(f"onnx:{file}", "`precision`", code=2, precision="bfloat16", **STATS)
     refused(f"onnx:{file}", "device 'cuda:x'", "it has cpu", code=2, device="cuda:x", **STATS)
     refused("dinov2-small-offline", "`mean`", code=2, **STATS)
+    for wrong in ({"mean": (float("nan"), 0, 0)}, {"std": (0, 1, 1)}, {"std": (float("inf"), 1, 1)}):
+        refused(f"onnx:{file}", "give finite numbers, and `std` above 0", code=2, **(STATS | wrong))
+    with open(tmp_path / "hole.onnx", "wb") as hole:
+        hole.truncate(2**31 + 1)
+    refused(f"onnx:{tmp_path / 'hole.onnx'}", "larger than 2 GB", code=1, **STATS)
     file.write_bytes(b"no graph")
     refused(f"onnx:{file}", "not an ONNX graph", **STATS)
     os.mkfifo(tmp_path / "fifo.onnx")
@@ -217,3 +230,8 @@ def test_the_bundled_encoder_as_torch_as_a_graph_and_as_a_function_moves_alike(t
     assert shifts["torch"].max() > 0.05
     np.testing.assert_allclose(shifts["onnx"], shifts["torch"], rtol=0, atol=1e-4)
     np.testing.assert_allclose(shifts["function"], shifts["torch"], rtol=0, atol=1e-4)
+
+
+def test_a_vector_of_no_numbers_is_refused():
+    with pytest.raises(embedshift.EmbedshiftError, match=r"gives \(1, 0\) for one image; it must give"):
+        embedshift.image_encoder(lambda images: np.zeros((len(images), 0)), name="empty", version="1")

@@ -17,6 +17,7 @@ from safetensors.numpy import load_file, save_file
 import embedshift
 from embedshift.parity.lock import _digest, read_lock, write_lock
 from support import models
+from support.network import no_network
 
 pytestmark = pytest.mark.slow
 
@@ -142,6 +143,25 @@ def test_no_lock_names_code(photos, tmp_path, monkeypatch):
     assert about["model"] is None
     result = embedshift.parity(tmp_path / "code.lock", lambda images: np.ones((len(images), 12)) + np.arange(12))
     assert "the encoder of the lock is not here" in result.sentence
+
+
+def test_no_lock_makes_this_machine_download_a_model(lock, tmp_path):
+    def be_elsewhere(tensors, about):
+        about["model"] = "somebody/else"
+
+    path = rewritten(lock, tmp_path / "hub.lock", be_elsewhere)
+    colours = lambda images: [[*image.resize((2, 2)).tobytes()] for image in images]  # noqa: E731
+    with no_network() as tried:
+        assert "the encoder of the lock is not here" in embedshift.parity(path, colours).sentence
+    assert tried == []
+
+
+def test_a_lock_is_written_whole_and_over_a_file_alone(photos, tmp_path):
+    colours = lambda images: [[*image.resize((2, 2)).tobytes()] for image in images]  # noqa: E731
+    os.mkfifo(tmp_path / "fifo.lock")
+    for name, words in (("fifo.lock", "a FIFO, not a file"), ("missing/a.lock", "cannot be written")):
+        assert words in _error(write_lock, photos, colours, tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["fifo.lock"]
 
 
 def with_layer(folder, before=lambda image: image, after=None, batch=None):

@@ -1,5 +1,7 @@
 """Views are searched for among the originals of a study and the vectors of a gallery beside them."""
 
+import os
+
 import numpy as np
 import polars as pl
 import pytest
@@ -189,6 +191,13 @@ def test_what_is_no_gallery_is_one_line(study, tmp_path, make, words):
     with pytest.raises(UsageError, match=f"`gallery`: .*{words}") as caught:
         study.search(gallery=make(tmp_path))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["more.npy", "more.parquet"])
+def test_a_fifo_is_refused_and_not_waited_for(name, study, tmp_path):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(UsageError, match="a FIFO, not a file"):
+        study.search(gallery=tmp_path / name)
 
 
 @pytest.mark.parametrize("odd", first_only([np.nan, np.inf, -np.inf, 1e300, None]))

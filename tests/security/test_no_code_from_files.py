@@ -88,6 +88,7 @@ def write_modules(folder, kind, path="", **settings):
         ("names the class sentence_transformers.models.Dense", {"kind": "sentence_transformers.models.Dense"}),
         ("names the class sentence_transformersx.CLIPModel", {"kind": "sentence_transformersx.CLIPModel"}),
         ("outside its folder (../other)", {"kind": "sentence_transformers.models.CLIPModel", "path": "../other"}),
+        ("outside its folder (..)", {"kind": "sentence_transformers.models.CLIPModel", "path": ".."}),
         (
             "tokenizer_name_or_path",
             {"kind": TRANSFORMER, "tokenizer_name_or_path": "/x"},

@@ -1,5 +1,9 @@
 """Maps that whiten, and the files that hold them."""
 
+import io
+import os
+import re
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +79,35 @@ def _not_finite(path: Path) -> None:
     Whitening(np.full(2, np.nan, np.float32), np.eye(2, dtype=np.float32)).save(path)
 
 
+def _members(path: Path, **changed: bytes) -> None:
+    """Writes a map of which some members have other bytes."""
+    fitted = whitening(np.zeros(3), np.eye(3))
+    arrays = {"mean": fitted.mean, "matrix": fitted.matrix, "dim": 3, **fitted.described}
+    with zipfile.ZipFile(path, "w") as file:
+        for name, array in arrays.items():
+            np.save(content := io.BytesIO(), array)
+            file.writestr(f"{name}.npy", changed.get(name, content.getvalue()))
+
+
+def _encrypted(path: Path) -> None:
+    _members(path)
+    content = bytearray(path.read_bytes())
+    for start, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        for match in re.finditer(start, content):
+            content[match.start() + flags] |= 1
+    path.write_bytes(content)
+
+
 WRONG = {
+    "a header that is no Python": lambda path: _members(path, mean=b"\x93NUMPY\x01\x00\x09\x00{'descr':"),
+    "encrypted": _encrypted,
+    "an infinite length": lambda path: np.savez(path, mean=np.zeros(1), matrix=np.eye(1), dim=np.inf),
+    "a FIFO": os.mkfifo,
+    # A few kB could hold gigabytes.
+    "compressed": lambda path: np.savez_compressed(
+        path, mean=np.zeros(3, np.float32), matrix=np.eye(3, dtype=np.float32), dim=3,
+        map="", encoder="", embedding="", embedshift="",
+    ),
     "missing": lambda path: None,
     "pickled": _pickled,
     "cut": _cut,
@@ -85,7 +117,7 @@ WRONG = {
     "other names": lambda path: np.savez(path, a=np.eye(3)),
     "not finite": _not_finite,
     "shape": lambda path: Whitening(np.zeros(2, np.float32), np.eye(3, dtype=np.float32)).save(path),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("wrong", WRONG)
@@ -100,6 +132,18 @@ def test_a_map_that_cannot_be_written_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be written"):
         whitening(np.zeros(3), np.eye(3)).save(tmp_path / "missing" / "map.npz")
     (tmp_path / "map.npz").mkdir()
-    with pytest.raises(UsageError, match="cannot be written"):
+    with pytest.raises(UsageError, match="is a folder"):
         whitening(np.zeros(3), np.eye(3)).save(tmp_path / "map.npz")
-    assert [path.name for path in tmp_path.iterdir()] == ["map.npz"]
+    os.mkfifo(tmp_path / "fifo.npz")
+    with pytest.raises(UsageError, match=r"fifo\.npz: cannot be written \(a FIFO, not a file\)"):
+        whitening(np.zeros(3), np.eye(3)).save(tmp_path / "fifo.npz")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fifo.npz", "map.npz"]
+
+
+def test_a_map_does_not_replace_a_file_of_a_study(tmp_path: Path) -> None:
+    (tmp_path / "study.json").write_text("{}")
+    for name in ("study.json", "shards/part-00000.parquet"):
+        with pytest.raises(UsageError, match="belongs to the study in"):
+            whitening(np.zeros(3), np.eye(3)).save(tmp_path / name)
+    whitening(np.zeros(3), np.eye(3)).save(tmp_path / "map.npz")
+    assert (tmp_path / "study.json").read_text() == "{}"

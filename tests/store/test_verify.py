@@ -86,6 +86,14 @@ def test_no_study(tmp_path, study):
     assert "no study here" in problems(Study(tmp_path / "nothing"))["study.json"]
     (study.folder / "study.json").write_text("{")
     assert "no study here" in problems(study)["study.json"]
+    with open(study.folder / "study.json", "wb") as file:
+        file.truncate(2**30 + 1)  # a hole, which would fill the memory
+    assert "larger than 1 GB" in problems(study)["study.json"]
+
+
+def test_a_folder_that_is_not_there_is_not_damaged(tmp_path, cli):
+    done = cli("verify", tmp_path / "nothing")
+    assert (done.code, "no such folder" in done.line) == (2, True)
 
 
 def test_rows_that_do_not_agree_with_the_record(study):

@@ -1,5 +1,6 @@
 """Groups of images: chosen by command and function, kept by study.json, and in every number of the analysis."""
 
+import os
 import shutil
 
 import numpy as np
@@ -134,7 +135,11 @@ def test_every_command_takes_groups(grouped, tmp_path, monkeypatch, capsys):
     assert "have different groups of images: choose them for both by --groups" in done.line
 
 
-def test_groups_come_from_files_and_mappings_or_are_refused(plain, tmp_path):
+def panic(*_given, **_settings):
+    raise pl.exceptions.PanicException("called `Result::unwrap()` on an `Err` value")
+
+
+def test_groups_come_from_files_and_mappings_or_are_refused(plain, tmp_path, monkeypatch):
     study = studies.copied(plain, tmp_path / "study")
     ids = study.reader().ordered_ids()
     mapping = {name: int(name[6]) // 2 for name in ids}
@@ -155,9 +160,15 @@ def test_groups_come_from_files_and_mappings_or_are_refused(plain, tmp_path):
     pl.concat([table, table.head(1)]).write_csv(tmp_path / "double.csv")
     table.drop("group").write_csv(tmp_path / "none.csv")
     wrong = {"few.csv": "no group for 10 of 30 images", "double.csv": "more than one row", "none.csv": "CSV or Parquet"}
+    for name in ("fifo.csv", "fifo.parquet"):
+        os.mkfifo(tmp_path / name)
+        wrong[name] = "a FIFO, not a file"
     for file, words in (wrong | {"missing.csv": "neither folder, near or none"}).items():
         with pytest.raises(UsageError, match=words):
             study.regroup(tmp_path / file)
+    monkeypatch.setattr(pl, "read_parquet", panic)  # as some damaged files make it
+    with pytest.raises(UsageError, match="neither folder, near or none"):
+        study.regroup(tmp_path / "g.parquet")
     with pytest.raises(UsageError, match="all images are in one group"):
         study.regroup(dict.fromkeys(ids, "one"))
     assert study.info()["groups"]["chosen"] == "g.csv"

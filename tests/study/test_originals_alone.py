@@ -109,7 +109,9 @@ def study_units(study, choice):
     return study.reader().units
 
 
-@pytest.mark.parametrize("setting", [{"draws": 2}, {"layers": True}, {"store": "metrics"}, {"metrics": ["aligned"]}])
+@pytest.mark.parametrize(
+    "setting", [{"draws": 2}, {"layers": True}, {"store": "metrics"}, {"metrics": ["aligned"]}, {"until": 0.1}]
+)
 def test_settings_of_views_are_refused(images, encoder, tmp_path, setting):
     with pytest.raises(UsageError, match="originals alone"):
         embedshift.run(images, out=tmp_path / "study", model=encoder, augmentations="none", **setting)

@@ -61,7 +61,12 @@ class Augmentation:
     description: str = ""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not self.name or self.name in (ORIGINAL, "augmentation"):
+        if (
+            not isinstance(self.name, str)
+            or not self.name
+            or self.name in (ORIGINAL, "augmentation")
+            or "\0" in self.name
+        ):
             raise UsageError(f"augmentations: {self.name!r} cannot be a name; choose another")
         if not callable(self.transform):
             raise UsageError(

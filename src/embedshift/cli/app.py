@@ -238,6 +238,8 @@ def demo(
     from embedshift.sources.demo import cut_photos
 
     log_lines(quiet)
+    if out.is_dir() and any(out.iterdir()) and not (out / "photos" / "astronaut").is_dir():
+        raise UsageError(f"{out}: holds something else than a demo; choose another `out`")
     # Pieces of one photograph are not independent.
     settings: Json = {"images": [str(cut_photos(out / "photos"))], "model": BUNDLED, "groups": "folder"}
     measure({"config": make_config(settings)}, out, quiet=quiet, as_json=as_json)

@@ -1,5 +1,6 @@
 """The commands `embedshift parity` and `embedshift lock`: does another stack give the same vectors, and why not?"""
 
+import io
 import json
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,7 @@ import embedshift
 from embedshift.cli.app import IMAGES_WORDS, AsJson, Quiet, app, log_lines
 from embedshift.cli.options import output_path
 from embedshift.cli.words import say
+from embedshift.errors import UsageError
 
 ImagesOrNone = Annotated[
     list[str] | None, typer.Argument(help=f"{IMAGES_WORDS} Default: sixteen photographs and odd files.")
@@ -37,10 +39,14 @@ def parity(
 ) -> None:
     """Name the steps in which another stack differs; exit with code 3 beyond the tolerance."""
     from embedshift.cli.written import write_text
-    from embedshift.config.files import read_text
+    from embedshift.config.files import read_text, refuse_output, write_file
     from embedshift.sources.base import LIST_BYTES
 
     log_lines(quiet)
+    for output in filter(None, (figure, junit, markdown)):  # before minutes of work
+        refuse_output(output)
+    if figure is not None and figure.suffix not in (".png", ".svg", ".pdf"):
+        raise UsageError(f"{figure}: the name of a figure ends with .png, .svg or .pdf")
     names = None if ids is None else read_text(ids, LIST_BYTES).splitlines()
     result = embedshift.parity(reference, served, images, tolerance=tolerance, ids=names, causes=not no_causes)
     if as_json:
@@ -57,7 +63,8 @@ def parity(
         if path is not None:
             write_text(path, text)
     if figure is not None:
-        result.figure().savefig(figure)
+        result.figure().savefig(content := io.BytesIO(), format=figure.suffix[1:])
+        write_file(figure, content.getvalue())
     if not result.passed:
         raise typer.Exit(3)
 

@@ -12,7 +12,7 @@ from embedshift.cli.app import app
 from embedshift.cli.options import with_flags
 from embedshift.cli.terminal import print_table
 from embedshift.cli.words import say
-from embedshift.errors import EmbedshiftError
+from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.store.verification import Finding, Verification, verify
 
 # Whole files that are listed one by one; the others are counted.
@@ -21,6 +21,8 @@ LISTED = 20
 
 def print_verified(folder: Path, as_json: bool) -> None:
     """Reads everything in a study's folder, prints the results, and sets exit code 1 if something is damaged."""
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: no such folder")
     verification = verify(folder)
     if as_json:
         say(json.dumps(verification.to_dict()))

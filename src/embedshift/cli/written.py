@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from embedshift.errors import UsageError
+from embedshift.config.files import refuse_output
 
 REPORT = "report.html"
 _OTHERS = ("study.json", "shards", "failures.parquet", "tables", "figures")
@@ -19,12 +19,7 @@ def written(folder: Path) -> Iterator[str]:
 
 def write_text(path: Path, text: str) -> None:
     """Writes a file that the user named, but none that a study has, and into no FIFO that nobody reads."""
-    if path.is_dir():
-        raise UsageError(f"{path}: is a folder; name a file")
-    whole, own = path.resolve(), (*_OTHERS, "groups.parquet", REPORT)
-    for folder in whole.parents[:2]:
-        if (folder / "study.json").is_file() and whole.relative_to(folder).parts[0] in own:
-            raise UsageError(f"{path}: belongs to the study in {folder}; name another file")
+    refuse_output(path)
     # Not through a temporary file: a workflow's path may be a pipe, or the only file that it may write.
     with open(path, "w", encoding="utf-8", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
         os.set_blocking(file.fileno(), True)  # to open a FIFO that nobody reads is an error, not a wait

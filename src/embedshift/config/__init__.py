@@ -179,7 +179,9 @@ def _refuse_settings_of_views(config: StudyConfig) -> None:
     needs_views = {question.switches for question in questions() if not question.for_originals}
     parts = [switches for switches in config.switches if type(switches) in needs_views]
     fields = [(part, field) for part in parts for field in dataclasses.fields(part)]
-    fields += [(config, field) for field in dataclasses.fields(config) if field.name in ("draws", "metrics", "store")]
+    fields += [
+        (config, field) for field in dataclasses.fields(config) if field.name in ("draws", "metrics", "store", "until")
+    ]
     if others := [field.name for part, field in fields if getattr(part, field.name) != field.default]:
         words = ", ".join(f"`{name}`" for name in others)
         raise UsageError(

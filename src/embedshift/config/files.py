@@ -3,12 +3,15 @@
 import errno
 import os
 import stat
+from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from embedshift.errors import EmbedshiftError, UsageError, cause
 
 T = TypeVar("T")
 
+# What a study's folder holds.
+STUDY = ("study.json", "shards", "tables", "figures", "failures.parquet", "groups.parquet", "report.html")
 _KINDS = (
     (stat.S_ISFIFO, "a FIFO"),
     (stat.S_ISSOCK, "a socket"),
@@ -61,6 +64,33 @@ def read_text(path: str | os.PathLike[str], most: int) -> str:
         raise UsageError(f"{path}: {cause(error)}") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: not text in UTF-8") from error
+
+
+def refuse_output(path: Path) -> None:
+    """Refuses to write over a folder, or over a file that a study has."""
+    if path.is_dir():
+        raise UsageError(f"{path}: is a folder; name a file")
+    whole = path.resolve()
+    for folder in whole.parents[:2]:
+        if (folder / STUDY[0]).is_file() and whole.relative_to(folder).parts[0] in STUDY:
+            raise UsageError(f"{path}: belongs to the study in {folder}; name another file")
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Writes a file that the user named, completely or not at all; only over a regular file, and none of a study."""
+    refuse_output(path)
+    whole = path.resolve()
+    hidden = whole.with_name(f".{whole.name}.{os.getpid()}")
+    try:
+        if whole.exists():
+            _require_regular_file(whole.stat())
+        try:
+            hidden.write_bytes(data)
+            os.replace(hidden, whole)
+        finally:
+            hidden.unlink(missing_ok=True)
+    except (OSError, EmbedshiftError) as error:
+        raise UsageError(f"{path}: cannot be written ({cause(error)})") from error
 
 
 def typed(kind: type[T], content: Any) -> T:

@@ -91,9 +91,9 @@ def first_embedding(encoder: Encoder) -> int:
     """Encodes one image to learn the length of its embedding; EmbedshiftError if it cannot."""
     try:
         shape = encoder(noise(1, encoder.size)).embedding.shape
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a program that ends here would seem to have measured
         raise EmbedshiftError(f"{encoder.name} cannot encode an image: {reason(error)[:300]}") from error
-    if len(shape) != 2 or shape[0] != 1:
+    if len(shape) != 2 or shape[0] != 1 or not shape[1]:
         raise EmbedshiftError(f"{encoder.name} gives {shape} for one image; it must give [N, D] for N images")
     return int(shape[1])
 
@@ -139,7 +139,7 @@ def load_python(name: str, *, size: int | None = None, **_settings: Any) -> Enco
         sys.path.append(os.getcwd())
     try:
         target: Any = functools.reduce(getattr, path.split("."), importlib.import_module(module))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(f"{CODE}{name}: cannot be imported ({reason(error)[:300]})") from error
     if isinstance(target, Encoder):
         return target

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from embedshift.arrays import Floats, Pixels
-from embedshift.config.files import open_file
+from embedshift.config.files import open_file, read_file
+from embedshift.encoders.base import LARGEST as LARGEST_SIDE
 from embedshift.encoders.base import EncoderOutput, Preprocess
 from embedshift.encoders.families import IMAGENET_MEAN, IMAGENET_STD
 from embedshift.encoders.family import Triple
@@ -27,6 +28,8 @@ from embedshift.errors import EmbedshiftError, UsageError
 
 # The usual names of outputs that are an embedding; of the last, the first token is.
 OUTPUTS = ("image_embeds", "pooler_output", "last_hidden_state")
+# Bytes of the largest graph that protobuf reads; more is external data.
+LARGEST = 2**31
 # Graphs in the folders that optimum and other exporters write, the best first.
 GRAPHS = ("vision_model.onnx", "model.onnx", "onnx/vision_model.onnx", "onnx/model.onnx")
 PROCESSOR = "preprocessor_config.json"
@@ -63,6 +66,8 @@ def load_onnx(
             f"{file}: without {PROCESSOR} beside it, set `mean` and `std` of its pixels, as in training, such as "
             f"{','.join(map(str, IMAGENET_MEAN))} and {','.join(map(str, IMAGENET_STD))}"
         )
+    elif not (np.isfinite([*mean, *std]).all() and min(std) > 0):
+        raise UsageError(f"`mean` {mean}, `std` {std}: give finite numbers, and `std` above 0")
     elif side := size or graph.side:
         preprocess = Preprocess(side, mean, std)
     else:
@@ -111,7 +116,7 @@ class Graph:
             raise UsageError(f"{file}: the graph takes {len(entries)} inputs ({names}); export the part for images")
         self._input, kind = entries[0].name, entries[0].type
         lengths = [length if isinstance(length, int) else None for length in entries[0].shape]
-        if kind not in TYPES or len(lengths) != 4:
+        if kind not in TYPES or len(lengths) != 4 or (lengths[3] or 0) > LARGEST_SIDE:
             words = f"its input {self._input} is {kind} {entries[0].shape}; it must be float [N, 3, S, S]"
             raise UsageError(f"{file}: {words}")
         self.dtype, self._batch, self.side = TYPES[kind], lengths[0], lengths[3]
@@ -181,13 +186,13 @@ def _find(path: Path) -> Path:
 def _hash(file: Path) -> str:
     """Returns a hash of a graph and its external data, which must lie in its folder."""
     onnx = library("onnx", "onnx")
-    with refusing(f"{file}: not an ONNX graph"), open_file(file) as opened:
-        content = opened.read()
+    with refusing(f"{file}: not an ONNX graph"):
+        content = read_file(file, LARGEST)
         graph = onnx.load_model_from_string(content)
     digest, homes = hashlib.sha256(content), {file.parent.resolve(), file.resolve().parent}  # the Hub's cache has links
     for name in sorted(set(_external(graph, onnx.TensorProto))):
-        path = (file.parent / name).resolve()
-        if not path.is_file() or not any(path.is_relative_to(home) for home in homes):
+        path = (file.parent / name.replace("\0", " ")).resolve()
+        if "\0" in name or not path.is_file() or not any(path.is_relative_to(home) for home in homes):
             raise EmbedshiftError(f"{file}: names data that is not a file of its folder ({name}); refused")
         with open_file(path) as opened:
             digest.update(hashlib.file_digest(opened, "sha256").digest())  # type: ignore[arg-type]

@@ -99,7 +99,7 @@ def check_sentence_transformer(folder: Path) -> None:
         last = kind.rpartition(".")[2].replace("_", "").lower()
         if not kind.startswith("sentence_transformers.") or last not in SENTENCE_MODULES:
             raise EmbedshiftError(f"{folder}: its modules.json names the class {kind}; refused")
-        if Path(path).name != path:
+        if Path(path).name != path or path == "..":
             raise EmbedshiftError(f"{folder}: its modules.json names files outside its folder ({path}); refused")
         for name in ("model.safetensors.index.json", "pytorch_model.bin.index.json"):
             index = folder / path / name

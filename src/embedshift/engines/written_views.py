@@ -24,6 +24,7 @@ from embedshift.sources.pairs import by_stem, refuse_duplicate_stems
 from embedshift.sources.views_file import (
     FILE,
     ORIGINALS,
+    VIEWS,
     WrittenAugmentation,
     WrittenImage,
     WrittenViews,
@@ -98,6 +99,8 @@ def write_configured(
     """Writes the views of every image that are not written yet."""
     plan = ViewsPlan(config=config, suite=suite or _suite(config), out=out)
     _refuse_names(plan.suite)
+    if config.draws * len(plan.suite.names) > VIEWS:
+        raise UsageError(f"`draws` {config.draws}: at most {VIEWS:,} views of an image can be written")
     source, samples = _list_images(config, out)
     workers = loader_count(config)
     with locked(out, ORIGINALS):

@@ -53,6 +53,8 @@ def parity(
     from embedshift.parity.result import Parity
     from embedshift.parity.served import open_encoder, vectors_of
 
+    if not 0 <= tolerance < float("inf"):
+        raise UsageError(f"`tolerance` {tolerance}: give a number from 0 on, such as 0.01")
     about, explained, backwards, notes = None, None, False, list[str]()
     own: Any = None
     if isinstance(reference, str | os.PathLike) and Path(reference).suffix == ENDING:
@@ -89,9 +91,11 @@ def _name(given: Any, encoder: Any) -> str:
 def _encoder_of_lock(about: Json, notes: list[str]) -> Any:
     """Loads the encoder of a lock, if its weights are here; else adds a note."""
     from embedshift.encoders import load_encoder
+    from embedshift.encoders.trust import no_remote_code
 
     try:
-        encoder = None if about["model"] is None else load_encoder(about["model"])
+        with no_remote_code(local=True):  # no file chooses what is downloaded
+            encoder = None if about["model"] is None else load_encoder(about["model"])
         if encoder is not None and encoder.weights_hash == about["weights_hash"]:
             return encoder
         notes.append("No cause is looked for: the encoder of the lock is not here, or has other weights.")

@@ -1,7 +1,8 @@
 """The images of a comparison: those of a user, or such as tell steps apart: the demo's photographs, and odd files."""
 
+import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import cv2
@@ -9,6 +10,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from embedshift.config import as_paths
+from embedshift.errors import EmbedshiftError, cause
 from embedshift.sources import open_images
 from embedshift.sources.base import storable
 from embedshift.sources.demo import demo_photos
@@ -21,7 +23,20 @@ def read_images(images: Any, most: int) -> dict[str, bytes]:
     if not images:
         return probe_images()
     source, samples = open_images(as_paths(images), limit=None, sample=most, seed=0)
-    return {storable(sample.image_id): source.read(sample) for sample in samples}
+    files = dict[str, bytes]()
+    for sample in samples:
+        with naming(sample.image_id):
+            files[storable(sample.image_id)] = source.read(sample)
+    return files
+
+
+@contextlib.contextmanager
+def naming(image_id: str) -> Iterator[None]:
+    """Adds the name of an image to why it cannot be read or decoded."""
+    try:
+        yield
+    except (OSError, EmbedshiftError) as error:
+        raise EmbedshiftError(f"{image_id}: {cause(error)}; leave it out") from error
 
 
 def probe_images() -> dict[str, bytes]:

@@ -14,7 +14,7 @@ from safetensors.numpy import load, save
 
 from embedshift.arrays import Floats
 from embedshift.config import CODE, Json, refuse_code
-from embedshift.config.files import read_file
+from embedshift.config.files import read_file, write_file
 from embedshift.encoders.base import EncoderInfo
 from embedshift.errors import EmbedshiftError, UsageError, cause
 from embedshift.parity.distance import distance_between
@@ -52,7 +52,7 @@ def write_lock(images: Any, model: Any, out: Path) -> Json:
         raise UsageError(
             f"{out}: would take {len(data) / 1e6:.0f} MB, more than {LARGEST / 1e6:.0f}; give smaller images"
         )
-    out.write_bytes(data)
+    write_file(out, data)
     return about
 
 

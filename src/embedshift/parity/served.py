@@ -13,6 +13,7 @@ from embedshift.encoders import Encoder, load_encoder
 from embedshift.encoders.base import EncoderInfo, Preprocess
 from embedshift.encoders.images import ImageEncoder, image_encoder
 from embedshift.errors import EmbedshiftError, UsageError, reason
+from embedshift.parity.images import naming
 from embedshift.sources.images import decode
 from embedshift.sources.to_input import ToInput
 from embedshift.sources.vector_files import open_part
@@ -57,6 +58,9 @@ def _encoded(encoder: AnyEncoder, names: Sequence[str], files: Sequence[bytes]) 
             given = reference_vectors(encoder, files) if knows_steps(encoder) else _of_squares(encoder, files)
         vectors = np.asarray(given, np.float32)
     except Exception as error:
+        for name, file in zip(names, files, strict=True):
+            with naming(name):
+                decode(file)
         raise EmbedshiftError(f"{encoder.name} cannot encode {', '.join(names)} ({reason(error):.300})") from error
     if vectors.ndim != 2 or len(vectors) != len(names):
         raise EmbedshiftError(f"{encoder.name} gives {vectors.shape} for {len(names)} images; it must give [N, D]")

@@ -123,7 +123,7 @@ def _suite(source: VectorSource) -> Suite:
     written = source.written
     inspections: dict[str, Inspection] = {}
     for folder in written.folders:
-        digests = {image_id: image.files[folder] for image_id, image in written.images.items()}
+        digests = {image_id: image.files.get(folder, "") for image_id, image in written.images.items()}
         content, count = files_hash(digests), len(digests)
         inspections[folder] = Inspection(bytes_hash=content, count=count, missing=0, stretched=0, first=None)
     return Suite([inspected(variant, inspections, written.draws) for variant in written_variants(written)])

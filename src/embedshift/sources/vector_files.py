@@ -1,5 +1,6 @@
 """Where vectors come from: Parquet and npy files, and the arrays and frames of NumPy, torch, Polars and pandas."""
 
+import contextlib
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from embedshift.config.files import open_file
-from embedshift.errors import EmbedshiftError, UsageError, cause
+from embedshift.errors import UsageError, cause
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ def open_part(given: Any, view: str, ids: Sequence[str] | None = None, groups: S
     Rows without a view are of `view`; `ids` and `groups` are those of an array's rows, None = their numbers, and none.
     """
     name = os.path.expanduser(given) if isinstance(given, str | os.PathLike) else f"the vectors of {view!r}"
-    try:
+    with _readable(name):
         if isinstance(given, str | os.PathLike):
             path = Path(name)
             open_file(path).close()  # refuses what is no file, for which a reader would wait
@@ -58,9 +59,16 @@ def open_part(given: Any, view: str, ids: Sequence[str] | None = None, groups: S
             return _table(name, view, frame.schema, keys, lambda column: iter(frame[column].chunks))
         array = _as_array(given)
         return _array(name, view, lambda: array, ids, groups)
+
+
+@contextlib.contextmanager
+def _readable(name: str) -> Iterator[None]:
+    """Makes a line of whatever a library raises for a file that it cannot read."""
+    try:
+        yield
     except UsageError:
         raise
-    except (OSError, EmbedshiftError, ValueError, EOFError, pa.ArrowException) as error:
+    except Exception as error:
         words = "give a Parquet file, an npy file, or rows of equal length"
         raise UsageError(f"{name}: cannot be read ({cause(error):.200}); {words}") from error
 
@@ -103,9 +111,10 @@ def _table(
 
     def matrices() -> Iterator[NDArray[Any]]:
         start = 0
-        for array in filter(len, arrays(vector)):
-            yield _matrix(array, name, start)
-            start += len(array)
+        with _readable(name):
+            for array in filter(len, arrays(vector)):
+                yield _matrix(array, name, start)
+                start += len(array)
 
     return Part(name, _keys(keys, view), matrices)
 
@@ -122,7 +131,9 @@ def _keys(given: pa.Table, view: str) -> pa.Table:
         name: given[name].cast(kind) if name in names else pa.nulls(len(given), kind) for name, kind in _COLUMNS.items()
     }
     cells["view"] = cells["view"] if "view" in names else pa.array([view] * len(given), pa.string())
-    return pa.table(cells | {"draw": pc.fill_null(cells["draw"], 0)})
+    keys = pa.table(cells | {"draw": pc.fill_null(cells["draw"], 0)})
+    keys.validate(full=True)  # that texts are UTF-8
+    return keys
 
 
 def _matrix(lists: pa.Array, name: str, start: int) -> NDArray[Any]:

@@ -155,8 +155,8 @@ class VectorSource(ListedImages):
                     self._copy.write(content)
                     row += len(vectors)
             self._copy.flush()
-        except (OSError, pa.ArrowException) as error:
-            raise UsageError(f"the vectors cannot be read, or not copied ({reason(error):.200})") from error
+        except OSError as error:
+            raise UsageError(f"the vectors cannot be copied to a file beside `out` ({reason(error):.200})") from error
         return str(digest.hexdigest())
 
 

@@ -14,12 +14,15 @@ from annotated_types import Ge, MaxLen
 
 from embedshift.config import Grade
 from embedshift.config.files import read_file, read_text, typed
+from embedshift.config.views import Format
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.sources.base import IMAGE_BYTES, Failure, ImageRef, Source, hash_of, stem
 
 FILE, ORIGINALS = "views.json", "original"
 # Largest size of the file that is read, and longest text from it that a report shows, in bytes.
 LARGEST, TEXT = 2**31, 1_000
+# Views of an image, so many at most.
+VIEWS = 100_000
 
 Name = Annotated[str, MaxLen(TEXT)]
 
@@ -51,7 +54,7 @@ class WrittenViews:
     embedshift: Name
     seed: Annotated[int, Ge(0)]
     draws: Annotated[int, Ge(1)]
-    format: Name
+    format: Format
     identity: Mapping[str, Any]
     augmentations: Mapping[str, WrittenAugmentation]
     images: Mapping[str, WrittenImage] = field(default_factory=dict)
@@ -96,6 +99,8 @@ def _read(path: Path, _changed: int, _size: int) -> WrittenViews:
         views = typed(WrittenViews, json.loads(read_text(path, LARGEST)))
         if not views.augmentations:
             raise ValueError("no augmentation")
+        if views.draws * len(views.augmentations) > VIEWS:
+            raise ValueError(f"more than {VIEWS:,} views of an image")
         for folder in views.folders:
             view_path(path.parent, folder, ORIGINALS, views.format)
         return views

@@ -1,7 +1,7 @@
 """Linear maps that whiten embeddings, so that directions in which views of one image differ count less."""
 
 import html
-import zipfile
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import scipy
 from numpy.typing import ArrayLike
 
 from embedshift.arrays import Floats, Values
+from embedshift.config.files import open_file, write_file
 from embedshift.errors import UsageError, reason
 
 # The part of the mean variance that is added to the variance of every direction.
@@ -72,11 +73,8 @@ class Whitening:
             UsageError: The file cannot be written.
         """
         texts: dict[str, Any] = self.described
-        try:
-            with Path(path).open("wb") as file:
-                np.savez(file, mean=self.mean, matrix=self.matrix, dim=len(self.mean), **texts)
-        except OSError as error:
-            raise UsageError(f"{path}: cannot be written ({reason(error)})") from error
+        np.savez(content := io.BytesIO(), mean=self.mean, matrix=self.matrix, dim=len(self.mean), **texts)
+        write_file(Path(path), content.getvalue())
 
     @classmethod
     def load(cls, path: str | Path) -> "Whitening":
@@ -86,10 +84,12 @@ class Whitening:
             UsageError: The file cannot be read, or holds no map.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with open_file(path) as opened, np.load(opened, allow_pickle=False) as file:
+                if any(member.compress_type for member in file.zip.infolist()):
+                    raise ValueError("it is compressed, and may be of any size")
                 mean, matrix, dim = file["mean"], file["matrix"], int(file["dim"])
                 texts = [str(file[name]) for name in ("map", "encoder", "embedding", "embedshift")]
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
+        except Exception as error:  # NumPy and zipfile raise many kinds
             missing = isinstance(error, FileNotFoundError)
             words = "no such file" if missing else f"no map of `embedshift whiten` ({reason(error):.200})"
             raise UsageError(f"{path}: {words}") from error

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,9 @@ import numpy as np
 import polars as pl
 
 from embedshift.arrays import Units
+from embedshift.config.files import read_file
 from embedshift.errors import EmbedshiftError, UsageError, reason
+from embedshift.sources.base import LIST_BYTES
 from embedshift.store.checksum import file_checksum
 from embedshift.store.info import GroupsRecord
 from embedshift.store.shards import write_atomically
@@ -65,10 +68,11 @@ def find_groups(choice: Choice, ids: Sequence[str], near: Callable[[], Sequence[
 def _read(path: Path) -> Mapping[str, str | None]:
     """Reads a CSV or Parquet file with the columns image_id and group."""
     try:
+        content = io.BytesIO(read_file(path, LIST_BYTES))
         is_parquet = path.suffix == ".parquet"
-        table = pl.read_parquet(path, glob=False) if is_parquet else pl.read_csv(path, infer_schema=False, glob=False)
+        table = pl.read_parquet(content) if is_parquet else pl.read_csv(content, infer_schema=False)
         table = table.select(pl.col("image_id", "group").cast(pl.String))
-    except (OSError, pl.exceptions.PolarsError) as error:
+    except (OSError, EmbedshiftError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         words = f"neither {FOLDER}, {NEAR} or {NONE} nor a CSV or Parquet file with the columns image_id and group"
         raise UsageError(f"`groups`: {path}: {words} ({reason(error):.200})") from error
     if double := table.filter(pl.col("image_id").is_duplicated())["image_id"].head(1).to_list():

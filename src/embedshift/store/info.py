@@ -11,7 +11,8 @@ from annotated_types import Ge, Le
 from pydantic_core import core_schema
 
 from embedshift.config import VECTORS, AtLeast1, Json
-from embedshift.errors import UsageError, reason
+from embedshift.config.files import read_file
+from embedshift.errors import EmbedshiftError, UsageError, reason
 from embedshift.sources.base import storable
 from embedshift.statistics.families import families_of
 from embedshift.store import described
@@ -20,6 +21,8 @@ from embedshift.store.described import Model, Natural
 from embedshift.store.shards import SCHEMA_VERSION, schema_message, write_atomically
 
 FILE = "study.json"
+# Bytes of the largest file that is read.
+LARGEST = 2**30
 
 
 class EncoderRecord(Model):
@@ -213,10 +216,10 @@ def read_content(folder: Path) -> Json:
     try:
         if file.exists() and not file.is_file():
             raise UsageError(f"{file}: not a file")
-        content: Json = json.loads(file.read_text(encoding="utf-8"))
+        content: Json = json.loads(read_file(file, LARGEST))
     except FileNotFoundError as error:
         raise UsageError(f"{folder}: no study here (no file {FILE})") from error
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError, EmbedshiftError) as error:
         raise UsageError(f"{folder}: no study here ({reason(error)})") from error
     if not isinstance(content, dict):
         raise UsageError(f"{folder}: no study here ({FILE} is not a JSON object)")

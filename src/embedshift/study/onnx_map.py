@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from embedshift.errors import EmbedshiftError, UsageError, reason
+from embedshift.config.files import write_file
+from embedshift.errors import EmbedshiftError
 from embedshift.statistics.whitening import Whitening
 
 # As `Whitening.__call__`; a vector of length 0 stays one. Opset and format are those that runtimes since 2022 read.
@@ -26,7 +27,6 @@ whitening (float[n, {dim}] embeddings) => (float[n, {dim}] whitened) {{
 def write_onnx(fitted: Whitening, path: Path) -> None:
     """Writes the graph of a map: `embeddings`, float32 `[n, D]` → `whitened`."""
     try:
-        import onnx
         from onnx import helper, numpy_helper, parser
     except ImportError as error:
         raise EmbedshiftError("ONNX files need the package onnx: pip install 'embedshift[offline]'") from error
@@ -34,7 +34,4 @@ def write_onnx(fitted: Whitening, path: Path) -> None:
     arrays = {"mean": fitted.mean, "matrix": fitted.matrix, "least": np.array(1e-30, np.float32)}
     model.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in arrays.items())
     helper.set_model_props(model, fitted.described)
-    try:
-        onnx.save(model, path)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be written ({reason(error)})") from error
+    write_file(path, model.SerializeToString())

@@ -68,6 +68,8 @@ def whiten(
     readers = [study.reader() for study in opened]
     if map is not None and map not in MAPS:
         raise UsageError(f"`map` {map!r}: choose one of {', '.join(MAPS)}")
+    if out is not None and onnx is not None and Path(out).resolve() == Path(onnx).resolve():
+        raise UsageError(f"{out}: named for the map and for `onnx`; name two files")
     moments = functools.reduce(operator.add, (shift_moments(reader) for reader in readers))
     chosen = map or recommendation(whitening_tables(opened)) or ("shifts" if moments.shifts else "originals")
     if chosen == "shifts" and not moments.shifts:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from embedshift.arrays import Floats
 from embedshift.augmentations import ORIGINAL
+from embedshift.config.files import open_file
 from embedshift.errors import UsageError, reason
 from embedshift.statistics.retrieval import Gallery, release_memory
 from embedshift.store.naming import GALLERY
@@ -89,6 +90,7 @@ def _gallery(reader: Reader, path: Path) -> tuple[pl.Series, Iterator[Floats]]:
     if path.is_dir():
         raise UsageError(f"`gallery`: {path}: no study in this folder")
     try:
+        open_file(path).close()  # refuses what is no file, for which a reader would wait
         ids, vectors = (
             _read_npy(path) if path.suffix == ".npy" else _read_parquet(pl.scan_parquet(path.absolute(), glob=False))
         )

@@ -1,0 +1,65 @@
+"""Files of vectors from a stranger: whatever they hold, one line says what cannot be read."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from embedshift.augmentations import Augmentation
+from embedshift.errors import UsageError
+from embedshift.sources.vector_files import open_part
+
+HEADERS = {
+    "cut": "{'descr': '<f4', 'shape': (2,\\",
+    "too deep": "(" * 9_000,
+    "a shape of 30 digits": "{'descr': '<f4', 'fortran_order': False, 'shape': (" + "9" * 30 + ", 8), }\n",
+    "a shape of a truth value": "{'descr': '<f4', 'fortran_order': False, 'shape': (True, 8), }\n",
+}
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_a_header_that_numpy_cannot_read_is_one_line(header, tmp_path):
+    path = tmp_path / "vectors.npy"
+    text = HEADERS[header].encode()
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(64))
+    with pytest.raises(UsageError, match=r"vectors\.npy: cannot be read \("):
+        open_part(path, "original")
+
+
+def columns(**changed):
+    given = {"image_id": pa.array(["a", "b"]), "view": pa.array(["original"] * 2), "vector": pa.array([[1.0, 2.0]] * 2)}
+    return given | changed
+
+
+@pytest.mark.parametrize("name", ["image_id", "view", "caption"])
+def test_bytes_that_are_no_text_are_one_line(name, tmp_path):
+    buffers = pa.array([b"\xff1", b"\xff2"], pa.binary()).buffers()
+    path = tmp_path / "vectors.parquet"
+    pq.write_table(pa.table(columns(**{name: pa.Array.from_buffers(pa.string(), 2, buffers)})), path)
+    with pytest.raises(UsageError, match=r"vectors\.parquet: cannot be read \(.*UTF8"):
+        open_part(path, "original")
+
+
+def test_a_column_that_is_there_twice_is_one_line(tmp_path):
+    path = tmp_path / "vectors.parquet"
+    pq.write_table(pa.table([*columns().values(), pa.array(["c", "d"])], [*columns(), "image_id"]), path)
+    with pytest.raises(UsageError, match=r"vectors\.parquet: cannot be read \("):
+        open_part(path, "original")
+
+
+def test_damage_that_only_the_vectors_show_is_one_line_that_names_the_file(tmp_path):
+    path = tmp_path / "vectors.parquet"
+    vectors = pa.array(np.random.default_rng(0).normal(size=(2, 500)).tolist())
+    pq.write_table(pa.table(columns(vector=vectors)), path, use_dictionary=False)
+    place = pq.read_metadata(path).row_group(0).column(2).data_page_offset
+    content = bytearray(path.read_bytes())
+    content[place + 30 : place + 90] = bytes([255] * 60)
+    path.write_bytes(content)
+    part = open_part(path, "original")
+    with pytest.raises(UsageError, match=r"vectors\.parquet: cannot be read \("):
+        list(part.matrices())
+
+
+def test_a_name_with_a_zero_byte_is_refused_before_a_library_panics():
+    with pytest.raises(UsageError, match="cannot be a name"):
+        Augmentation("a\0b", lambda image, rng: image)
