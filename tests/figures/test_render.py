@@ -9,14 +9,13 @@ import signal
 import subprocess
 import sys
 import warnings
-from concurrent.futures import Future
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from embedshift.figures import style, workers
+from embedshift.figures import style
 from embedshift.figures.render import DPI, PageLimits, render
 from embedshift.figures.workers import Renderers
 from support.matrix import first_only
@@ -83,40 +82,22 @@ def test_forms_for_a_page_go_down_to_the_room():
     assert all(len(form) > 8_000 for form in forms[:-1])
 
 
-def three_cores(monkeypatch):
-    monkeypatch.setattr("embedshift.figures.workers.cores", lambda: 3)  # two processes beside this one
+def two_cores(monkeypatch):
+    monkeypatch.setattr("embedshift.figures.workers.cores", lambda: 2)
 
 
 def test_processes_give_what_this_one_gives(monkeypatch):
-    three_cores(monkeypatch)
-    figures = [(k, figure(str(k), photo=k == 1), None) for k in range(2)]
-    wanted = {k: render(figure(str(k), photo=k == 1), ["png", "svg"]) for k in range(2)}
+    two_cores(monkeypatch)
+    figures = [(k, figure(str(k), photo=k == 1), None) for k in range(3)]
+    wanted = {k: render(figure(str(k), photo=k == 1), ["png", "svg"]) for k in range(3)}
     monkeypatch.setattr("embedshift.figures.render.FigureCanvasAgg", None)  # this process can render no figure
     with Renderers(8) as renderers:
         assert dict(renderers.render_all(figures, ["png", "svg"])) == wanted
 
 
-def test_this_process_renders_what_no_process_begins(monkeypatch):
-    """With two busy processes it takes back all figures but the first two, the last one first."""
-    three_cores(monkeypatch)
-    tasks = []
-
-    def submit(_, function, *given):
-        tasks.append(Future())
-        if len(tasks) <= 4:  # two processes start, two figures are rendered
-            tasks[-1].set_result(function(*given))
-        return tasks[-1]
-
-    monkeypatch.setattr(workers.ProcessPoolExecutor, "submit", submit)
-    with Renderers(8) as renderers:
-        rendered = list(renderers.render_all([(k, figure(str(k)), None) for k in range(5)], ["svg"]))
-    assert rendered == [(k, render(figure(str(k)), ["svg"])) for k in range(5)]
-    assert [task.cancelled() for task in tasks[2:]] == [False, False, True, True, True]
-
-
 @pytest.mark.matrix
 def test_what_a_process_cannot_do_is_done_here(monkeypatch):
-    three_cores(monkeypatch)
+    two_cores(monkeypatch)
     unknown = figure()
     unknown.function = lambda: None  # has no pickle
     glyphs = figure("\N{CJK UNIFIED IDEOGRAPH-4E2D}")  # a font without it warns
@@ -129,7 +110,7 @@ def test_what_a_process_cannot_do_is_done_here(monkeypatch):
 
 
 def test_figures_are_rendered_here_when_a_process_is_killed(monkeypatch):
-    three_cores(monkeypatch)
+    two_cores(monkeypatch)
     with Renderers(8) as renderers:
         for process in multiprocessing.active_children()[:1]:
             process.kill()
@@ -140,7 +121,7 @@ def test_figures_are_rendered_here_when_a_process_is_killed(monkeypatch):
 
 @pytest.mark.matrix
 def test_an_error_of_a_figure_is_what_it_was(monkeypatch):
-    three_cores(monkeypatch)
+    two_cores(monkeypatch)
     broken = figure("$\\frac$")
     with pytest.raises(ValueError, match="frac") as here:
         render(broken, ["png"])
@@ -154,7 +135,7 @@ PARENT = """
 import multiprocessing, os, sys
 from embedshift.figures.workers import Renderers
 
-os.sched_getaffinity = lambda _: {0, 1, 2}
+os.sched_getaffinity = lambda _: {0, 1}
 with Renderers(8) as renderers:
     print(*[process.pid for process in multiprocessing.active_children()], flush=True)
     sys.stdin.read()
@@ -200,14 +181,14 @@ def test_a_script_without_a_guard_is_run_once(tmp_path):
 
 @pytest.mark.matrix
 def test_a_process_imports_no_tables_and_no_torch(monkeypatch):
-    three_cores(monkeypatch)
+    two_cores(monkeypatch)
     code = "[name for name in __import__('sys').modules if name in ('torch', 'polars', 'pyarrow')]"
     with Renderers(8) as renderers:
         assert renderers._pool.submit(eval, code).result() == []
 
 
 def test_few_figures_start_no_process(monkeypatch):
-    three_cores(monkeypatch)
+    two_cores(monkeypatch)
     with Renderers(1) as renderers:
         assert multiprocessing.active_children() == []
         [(_, one)] = renderers.render_all([("one", Figure((1, 1)), None)], ["svg"])

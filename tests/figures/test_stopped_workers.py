@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from test_render import PARENT, figure, three_cores
+from test_render import PARENT, figure, two_cores
 
 from embedshift.figures import workers
 from embedshift.figures.render import render
@@ -28,7 +28,7 @@ def stop_all():
 
 
 def test_figures_are_rendered_here_when_the_processes_are_stopped(monkeypatch):
-    three_cores(monkeypatch)
+    two_cores(monkeypatch)
     monkeypatch.setattr(workers, "_PATIENCE", 1.0)
     with Renderers(8) as renderers:
         stop_all()
@@ -42,7 +42,7 @@ def test_figures_are_rendered_here_when_the_processes_are_stopped(monkeypatch):
 @pytest.mark.matrix
 @pytest.mark.parametrize("error", first_only([None, KeyboardInterrupt]))
 def test_leaving_ends_processes_that_are_stopped(error, monkeypatch):
-    three_cores(monkeypatch)
+    two_cores(monkeypatch)
     with pytest.raises(error) if error else Renderers(1), Renderers(8) as renderers:
         list(renderers.render_all([(0, figure(), None)], ["svg"]))
         stop_all()

@@ -1,10 +1,11 @@
-"""Renders figures in other processes while this process draws the next figure, and then renders what is left.
+"""Renders figures in other processes, one per core, while this process draws the next figure.
 
 A figure that a process cannot render, or does not in time, is rendered here, so that its errors and warnings are the
 same.
 """
 
 import contextlib
+import functools
 import gc
 import multiprocessing
 import os
@@ -13,8 +14,8 @@ import sys
 import types
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from multiprocessing import resource_tracker
 from typing import TypeVar
 
@@ -24,10 +25,9 @@ from embedshift.config.machine import cores, end_with_parent
 from embedshift.figures.render import PageLimits, Rendered, render
 
 Key = TypeVar("Key")
-ToRender = tuple[Figure, Sequence[str], PageLimits | None]
 
 # Figures for which a process is worth its start, and figures that wait for each process.
-_WORTH, _AHEAD = 4, 8
+_WORTH, _AHEAD = 4, 4
 # Seconds for the start of a process and a figure; beyond them it may be stopped.
 _PATIENCE = 120.0
 # New objects after which Python looks for garbage among them; a figure has tens of thousands, and needs them all.
@@ -38,8 +38,8 @@ class Renderers:
     """Processes that render figures; leaving the context ends them. For a few `figures` none is started."""
 
     def __init__(self, figures: int) -> None:
-        alone = multiprocessing.current_process().daemon  # a daemon may start no process
-        self._count = 0 if alone else min(cores() - 1, figures // _WORTH)
+        alone = cores() == 1 or multiprocessing.current_process().daemon  # a daemon may start no process
+        self._count = 0 if alone else min(cores(), figures // _WORTH)
         self._pool: ProcessPoolExecutor | None = None
         self._threshold = gc.get_threshold()[0]
 
@@ -66,33 +66,34 @@ class Renderers:
         self, figures: Iterable[tuple[Key, Figure, PageLimits | None]], formats: Sequence[str]
     ) -> Iterator[tuple[Key, Rendered]]:
         """Yields figures as `render` returns them, in order; the next are drawn and rendered meanwhile."""
-        waiting = deque[tuple[Key, ToRender, Future[Rendered] | None]]()
+        waiting = deque[tuple[Key, Callable[[], Rendered]]]()
         for key, figure, page in figures:
-            given = figure, formats, page
-            waiting.append((key, given, self._begin(given)))
+            waiting.append((key, self._start(figure, formats, page)))
             if len(waiting) > _AHEAD * self._count:
-                first, given, future = waiting.popleft()
-                yield first, self._finish(given, future)
-        # Of those that no process has begun, this process renders the last ones.
-        left = reversed(list(waiting)[self._count :])
-        here = {key: render(*given) for key, given, future in left if future and future.cancel()}
-        for key, given, future in waiting:
-            yield key, here.pop(key) if key in here else self._finish(given, future)
+                first, rendered = waiting.popleft()
+                yield first, rendered()
+        for key, rendered in waiting:
+            yield key, rendered()
 
-    def _begin(self, given: ToRender) -> Future[Rendered] | None:
-        with contextlib.suppress(BrokenExecutor, OSError):
-            return self._pool.submit(render, *given) if self._pool else None
-        return None
-
-    def _finish(self, given: ToRender, future: Future[Rendered] | None) -> Rendered:
+    def _start(self, figure: Figure, formats: Sequence[str], page: PageLimits | None) -> Callable[[], Rendered]:
+        render_here = functools.partial(render, figure, formats, page)
+        if self._pool is None:
+            return render_here
         try:
-            if future:
+            future = self._pool.submit(render, figure, formats, page)
+        except (BrokenExecutor, OSError):
+            return render_here
+
+        def rendered() -> Rendered:
+            try:
                 return future.result(_PATIENCE)
-        except TimeoutError:
-            self._end()
-        except Exception:  # of the figure, of its pickle, or because the process has ended
-            pass
-        return render(*given)
+            except TimeoutError:
+                self._end()
+            except Exception:  # of the figure, of its pickle, or because the process has ended
+                pass
+            return render_here()
+
+        return rendered
 
     def _end(self) -> None:
         """Ends the processes, also those that are stopped, for which `shutdown` would wait."""
