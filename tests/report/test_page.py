@@ -9,6 +9,8 @@ from html.parser import HTMLParser
 import pytest
 
 from embedshift.errors import EmbedshiftError
+from embedshift.figures import FIGURES
+from embedshift.report.embedded import DrawnFigure, embed
 from embedshift.store.info import write_content
 from embedshift.store.shards import Failure
 from support.matrix import first_only
@@ -223,3 +225,11 @@ def test_same_study_same_file(tmp_path):
 def test_failures_are_rebuilt_from_the_shards(study):
     record = study.reader().records[0]
     assert [dataclasses.asdict(f) for f in record.failures] == study.failures().to_dicts()
+
+
+def test_what_small_figures_leave_goes_to_larger_ones_and_last_to_photographs():
+    kinds = {name: FIGURES[name] for name in ("views", "heatmap", "radar")}
+    forms = {"views": ("v" * 60, "v" * 45), "heatmap": ("h" * 45, "h" * 5), "radar": ("r" * 10,)}
+    shown, too_large = embed([DrawnFigure(kind, (1.0, 1.0), forms[name]) for name, kind in kinds.items()], 100)
+    assert {figure.name: len(figure.address) for figure in shown} == {"views": 45, "heatmap": 45, "radar": 10}
+    assert too_large == 0

@@ -56,24 +56,25 @@ def page(
         panels = grid[index * lines : (index + 1) * lines]
         panels[0, 0].set_ylabel(verbatim(data.reader.naming.image(image.image_id), 20), fontsize=6.5, visible=True)
         for axes, (picture, name) in zip(panels.flat, pictures, strict=False):
-            _show(axes, picture)
+            _show(axes, picture, labelled=axes is panels[0, 0])
             cosine = image.metrics.get(name, {}).get("cosine_similarity")
             cosine_line = "" if name not in image.metrics else f"\ncos {number(np.nan if cosine is None else cosine)}"
             colour = readable(data.colours.get(name, INK))
             axes.set_title(
-                wrap(human(name), _CELL, 7, bold=True) + cosine_line, fontsize=7, loc="center", color=colour, pad=3
+                wrap(human(name), _CELL, 7, bold=True) + cosine_line, fontsize=7, loc="center", color=colour, pad=3, y=1
             )
         for axes in panels.flat[len(pictures) :]:
             axes.set_axis_off()
     return figure
 
 
-def _show(axes: Axes, picture: Pixels | None) -> None:
+def _show(axes: Axes, picture: Pixels | None, *, labelled: bool) -> None:
     axes.set(xticks=[], yticks=[], facecolor=FAINT)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    axes.spines[:].set_visible(False)
     if picture is None:
         axes.set_aspect("equal")
         axes.text(0.5, 0.5, "n/a", ha="center", va="center", transform=axes.transAxes)
-    else:
-        axes.imshow(picture)
+        return
+    axes.imshow(picture)
+    if not labelled:  # the picture covers it all, and without axis there is less to lay out and to draw
+        axes.set_axis_off()

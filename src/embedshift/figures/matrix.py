@@ -30,7 +30,8 @@ def cells(
         has_value = not np.isnan(values[cell])
         colour = max(INK, "white", key=lambda ink: contrast(ink, faces[cell])) if has_value else MUTED
         text = format(values[cell], written) if has_value else "n/a"
-        axes.text(cell[1] + 0.5, cell[0] + 0.5, text, ha="center", va="center", color=colour, fontsize=size)
+        place = cell[1] + 0.5, cell[0] + 0.5  # within the axes, so that it takes no room of its own
+        axes.text(*place, text, ha="center", va="center", color=colour, fontsize=size, in_layout=False)
     axes.set_yticks(np.arange(len(rows)) + 0.5, rows, rotation=0)
     axes.tick_params(axis="y", length=0)
     words, upright, _ = column_names(columns, inches)

@@ -26,10 +26,8 @@ _PNG_LEVEL = 3
 # Quality of images inside SVG files, at full colour resolution; smaller ones stay PNG.
 _JPEG = {"quality": 92, "subsampling": 0}
 _SMALL = 32 * 32
-# Fraction of the side at 200 dpi, and WebP quality (100 = lossless), best first: the first that fits is taken.
-_STEPS = ((1.0, 100), (1.0, 85), (0.75, 75), (0.5, 65), (0.4, 50), (0.3, 35))
-# How hard WebP tries without loss: the quickest at its best method takes a seventh of the time of 100, for 10 % more.
-_EFFORT = 0
+# Fraction of the side at 200 dpi, and WebP quality, best first: the first that fits is taken.
+_STEPS = ((1.0, 85), (0.75, 75), (0.5, 65), (0.4, 50), (0.3, 35))
 
 
 @dataclass(frozen=True)
@@ -113,11 +111,10 @@ def _forms(picture: Image.Image, svg: bytes | None) -> Iterator[str]:
     """Yields a figure as `data:` addresses, the best first: as packed vectors, then as bitmaps."""
     if svg is not None:
         yield address(gzip.compress(svg, mtime=0), "application/gzip")  # the page unpacks it
-    for scale, quality in _STEPS if svg is not None else _STEPS[1:]:
+    for scale, quality in _STEPS:
         side = [max(1, round(pixels * scale)) for pixels in picture.size]
         small = picture if scale == 1 else picture.resize(side, Image.Resampling.LANCZOS)
-        how: Any = {"lossless": True, "quality": _EFFORT, "method": 6} if quality == 100 else {"quality": quality}
-        yield address(_saved(small, "WEBP", **{"method": 2} | how), "image/webp")
+        yield address(_saved(small, "WEBP", method=2, quality=quality), "image/webp")
 
 
 def _down_to(room: int, forms: Iterator[str]) -> Iterator[str]:

@@ -6,6 +6,7 @@ same.
 
 import contextlib
 import functools
+import gc
 import multiprocessing
 import os
 import signal
@@ -29,6 +30,8 @@ Key = TypeVar("Key")
 _WORTH, _AHEAD = 4, 4
 # Seconds for the start of a process and a figure; beyond them it may be stopped.
 _PATIENCE = 120.0
+# New objects after which Python looks for garbage among them; a figure has tens of thousands, and needs them all.
+_OBJECTS = 50_000
 
 
 class Renderers:
@@ -38,8 +41,10 @@ class Renderers:
         alone = cores() == 1 or multiprocessing.current_process().daemon  # a daemon may start no process
         self._count = 0 if alone else min(cores(), figures // _WORTH)
         self._pool: ProcessPoolExecutor | None = None
+        self._threshold = gc.get_threshold()[0]
 
     def __enter__(self) -> "Renderers":
+        gc.set_threshold(_OBJECTS)
         if self._count:
             _start_tracker()
             spawn = multiprocessing.get_context("spawn")
@@ -52,6 +57,7 @@ class Renderers:
         return self
 
     def __exit__(self, *_: object) -> None:
+        gc.set_threshold(self._threshold)
         if self._pool is not None:
             self._end()
             self._pool.shutdown(cancel_futures=True)
@@ -100,6 +106,7 @@ def _set_up(parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     warnings.simplefilter("error", UserWarning)
+    gc.set_threshold(_OBJECTS)
     end_with_parent(parent)
 
 

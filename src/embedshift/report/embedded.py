@@ -24,8 +24,8 @@ class EmbeddedFigure:
 def embed(figures: Sequence[DrawnFigure], budget: int) -> tuple[list[EmbeddedFigure], int]:
     """Returns the figures in the order of the paper, and the number of those that did not fit."""
     left, done = budget, list[EmbeddedFigure]()
-    # Line drawings are small: the remaining bytes go to figures with images.
-    for position, figure in enumerate(sorted(figures, key=lambda figure: figure.kind.shows_images)):
+    # What the smallest leave goes to larger ones, and in the end to figures with images.
+    for position, figure in enumerate(sorted(figures, key=lambda one: (one.kind.shows_images, len(one.forms[0])))):
         fraction = left // (len(figures) - position)
         address = next((form for form in figure.forms if len(form) <= fraction), None)
         if address is not None:

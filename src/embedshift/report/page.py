@@ -72,6 +72,6 @@ def render(sections: Sequence[PlacedSection], **content: Any) -> str:
     contents = [(placed.section.id, placed.section.title) for placed in ordered]
     # Read as a file, because the function that returns it would import all of plotly.
     script = (importlib.resources.files("plotly") / "package_data" / "plotly.min.js").read_bytes()
-    plotly = base64.b64encode(gzip.compress(script, mtime=0)).decode()
+    plotly = base64.b64encode(gzip.compress(script, 6, mtime=0)).decode()
     template = templates().get_template("page.html.j2")
     return template.render(plotly=plotly, contents=contents, sections=[placed.html for placed in ordered], **content)

@@ -48,7 +48,7 @@ def directions(data: FigureInput, title: str) -> Figure:
             axes, np.round(matrix[np.ix_(order, order)], 2) + 0.0, rows, names, cell,
             written="" if many else ".2f", written_at=7, cmap=COLOURS, vmin=-1.0, vmax=1.0,
         )  # fmt: skip
-        axes.set_title(PANELS[name].replace(", ", ",\n"))
+        axes.set_title(PANELS[name].replace(", ", ",\n"), y=1)
     colour_bar(figure, mesh, [tree, *panels], "cosine between shifts", shrink=0.7)
     return figure
 

@@ -124,6 +124,8 @@ def _panel(
         axes.text(0.5, 0.5, "not stored", ha="center", va="center", transform=axes.transAxes)
         return
     axes.imshow(picture, interpolation="nearest" if len(picture) < 100 else None)
+    if not frame:
+        axes.set_axis_off()
     for count, length, line in zip(cells, picture.shape, (axes.axhline, axes.axvline), strict=False):
         for border in np.linspace(0, length, count + 1)[1:-1]:
             line(float(border) - 0.5, color="white", linewidth=min(1.2, 0.13 * 72 * side / count))

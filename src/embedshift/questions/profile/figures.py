@@ -134,7 +134,7 @@ def profile(data: FigureInput, title: str) -> Figure:
             axes.text(start, position, words, va="center", fontsize=7, fontweight="bold" if first == name else "normal")
         rank, average = ranked[name]
         subtitle = f"rank {rank} of {len(names)}, average {number(np.nan if average is None else average)}"
-        axes.set_title(f"{human(name)}\n{subtitle}", fontsize=8)
+        axes.set_title(f"{human(name)}\n{subtitle}", fontsize=8, y=1)
         axes.set_yticks(positions, [METRICS[metric].label for metric in metrics])
         axes.set_ylim(len(metrics) - 0.4, -0.6)
         axes.set_xlim(low * 1.05, high + 0.42 * (high - low))
@@ -166,7 +166,7 @@ def metric_bars(data: FigureInput, title: str) -> Figure:
         axes.axvline(average, color=INK, linewidth=1, linestyle="--")
         for position, value in zip(positions, values, strict=True):
             axes.text(high + 0.05 * (high - low), position, number(value), va="center", fontsize=7)
-        axes.set_title(f"{METRICS[metric].label}\naverage {number(average)}", fontsize=8)
+        axes.set_title(f"{METRICS[metric].label}\naverage {number(average)}", fontsize=8, y=1)
         axes.tick_params(axis="y", length=0)
         axes.set_xticks([0, 0.5, 1])
     panels[0].set_yticks(positions, [human(name) for name in data.augmentations])
