@@ -74,8 +74,8 @@ def prepare(work: Path, room: str) -> None:
             shutil.copy(source, work / name)
     with open(work / "pyproject.toml", "a") as file:
         file.write(SETTINGS.format(room=room, **tests_of(room)))
-    examples = work / "tests" / "examples"
-    examples.mkdir(exist_ok=True)
+    examples = work / "tests" / "docstrings"
+    examples.mkdir()
     for path in sorted((CODE / room).glob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if not isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module):
@@ -90,7 +90,7 @@ def tests_of(room: str) -> dict[str, object]:
     """The tests of a room and their marks; of a question all but a few are slow, since they make studies."""
     folder, _, question = room.partition("/")
     files = sorted(ROOT.glob(f"tests/{folder}/test_{question}*.py")) if question else [ROOT / "tests" / folder]
-    names = [*(str(path.relative_to(ROOT)) for path in files), "tests/examples"]
+    names = [*(str(path.relative_to(ROOT)) for path in files), "tests/docstrings"]
     return {"tests": json.dumps(names), "marks": "not matrix" if question else "not slow"}
 
 
