@@ -5,7 +5,7 @@ OUT ?= build/demo
 # Dependencies that `make lowest` leaves at the newest release, where the lowest cannot be had: FREE="torch"
 FREE ?=
 # What the quick tests import; the other tools of the extra `dev` want newer releases of what embedshift depends on.
-TESTED_WITH := pytest pytest-xdist hypothesis import-linter junitparser playwright
+TESTED_WITH := pytest pytest-xdist hypothesis import-linter junitparser playwright axe-playwright-python
 # What needs those tools: Gradio, and Jupyter.
 UNTESTED := src/embedshift/app tests/app tests/examples
 # Encoders of other libraries, whose tests are slow: the lowest and newest releases run them too.
