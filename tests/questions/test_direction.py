@@ -5,7 +5,6 @@ import itertools
 import logging
 
 import numpy as np
-import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
@@ -14,7 +13,6 @@ from embedshift.figures import FigureInput, iter_figures
 from embedshift.questions.direction.figures import tree_of
 from embedshift.questions.direction.measure import ShiftSums
 from embedshift.questions.direction.shifts import Shifts, cosines_of_shifts
-from embedshift.questions.direction.tables import mean_cosines
 from embedshift.statistics import clusters
 from embedshift.store.shards import SUMS_KEY
 from support.revised import revise_shard
@@ -227,41 +225,6 @@ def test_tables_equal_loops_over_the_embeddings_of_a_study(tmp_path):
     found = study.table("directions_of_images")
     assert found["augmentation"].to_list() == names == found.columns[1:]
     np.testing.assert_allclose(found.drop("augmentation").to_numpy(), of_images, rtol=0, atol=1e-6)
-
-
-def test_numbers_of_groups_are_those_of_loops_over_groups(tmp_path):
-    """A group counts as an image: for halves, for chance, and for what another original is."""
-    embedding, groups = made(14, 2, 1, seed=5), np.array([0, 0, 0, 1, 1, 2, 3, 3, 3, 3, 4, 5, 5, 4])
-    views = {name: embedding[:, place] for place, name in ((1, "blur"), (2, "noise"))}
-    study = embedshift.from_vectors(embedding[:, 0], views, out=tmp_path / "study", groups=groups)
-    table = study.table("shifts")
-    assert table["augmentation"].to_list() == [*views]
-    for place, row in enumerate(table.iter_rows(named=True)):
-        shifts = [unit(each[1 + place].astype(float)) - unit(each[0].astype(float)) for each in embedding]
-        length = np.mean([np.sqrt(shift @ shift) for shift in shifts])
-        of_groups = [sum(shift for shift, of in zip(shifts, groups, strict=True) if of == group) for group in range(6)]
-        chance = np.sqrt(sum(total @ total for total in of_groups)) / len(shifts) / length
-        own = np.mean([1 - cosine(each[0], each[1 + place]) for each in embedding])
-        others = [
-            1 - cosine(embedding[j, 0], embedding[i, 1 + place])
-            for i, j in itertools.permutations(range(14), 2)
-            if groups[i] != groups[j]
-        ]
-        assert row["images"] == 14
-        assert row["resultant_by_chance"] == pytest.approx(chance, rel=1e-5)
-        assert row["split_half"] == pytest.approx(split(of_groups), abs=0.02)
-        assert row["relative_to_others"] == pytest.approx(own / np.mean(others), rel=1e-5)
-
-
-def test_an_augmentation_that_moves_the_first_block_alone_has_cosines():
-    """Rows are read in blocks of 512 images."""
-    first, second = np.where(np.arange(600) < 512, 0.8, 1.0), np.full(600, 0.5)
-    columns = {"view": ["original", "a", "b"] * 600, "draw": [0, 0, 0] * 600}
-    columns["cosine_similarity"] = np.stack([np.full(600, np.nan), first, second], axis=1).ravel()
-    distances = pl.Series([[0.4], None, None] * 600, dtype=pl.List(pl.Float32))
-    found = mean_cosines(pl.DataFrame(columns | {"pairwise": distances}).lazy(), ["a", "b"])
-    wanted = (0.2 + 0.5 - 0.4) / np.sqrt(4 * 0.2 * 0.5)
-    np.testing.assert_allclose(found, [[1, wanted], [wanted, 1]], rtol=1e-6)
 
 
 def test_augmentations_without_a_direction_stand_below_the_tree():

@@ -247,23 +247,6 @@ def test_the_first_frame_of_several_is_taken(kind):
     assert (found == (255, 0, 0)).all()
 
 
-@pytest.mark.parametrize("lossless", [False, True])
-@pytest.mark.parametrize("with_alpha", [False, True])
-def test_a_still_webp_has_the_pixels_that_pillow_loads(with_alpha, lossless):
-    """To the level: OpenCV decodes it, in less memory."""
-    stored = picture.copy()
-    if with_alpha:
-        stored.putalpha(Image.linear_gradient("L").resize(stored.size))
-    exif = Image.Exif()
-    exif[0x0112] = 3
-    for size in ((120, 90), (119, 61), (1, 90), (120, 1)):  # colours of half the size are enlarged
-        part = stored.crop((0, 0, *size))
-        data = encoded(part, "WEBP", lossless=lossless, quality=40, exif=exif, icc_profile=b"a profile", xmp=b"<x/>")
-        loaded = Image.open(io.BytesIO(data)).convert("RGBA")
-        flat = Image.alpha_composite(Image.new("RGBA", size, "white"), loaded).convert("RGB")
-        np.testing.assert_array_equal(decode(data), np.asarray(flat)[::-1, ::-1])
-
-
 TURNED = {
     1: lambda p: p,
     2: lambda p: p[:, ::-1],
