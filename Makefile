@@ -5,9 +5,11 @@ OUT ?= build/demo
 # Dependencies that `make lowest` leaves at the newest release, where the lowest cannot be had: FREE="torch"
 FREE ?=
 # What the quick tests import; the other tools of the extra `dev` want newer releases of what embedshift depends on.
-TESTED_WITH := pytest pytest-xdist hypothesis import-linter junitparser playwright
+TESTED_WITH := pytest pytest-xdist hypothesis import-linter junitparser playwright axe-playwright-python
 # What needs those tools: Gradio, and Jupyter.
 UNTESTED := src/embedshift/app tests/app tests/examples
+# Encoders of other libraries, whose tests are slow: the lowest and newest releases run them too.
+LIBRARIES := tests/encoders/test_onnx.py tests/encoders/test_sentence_transformers.py
 FUZZ_EXAMPLES ?= 5000
 # Without its byte code, every process of the tests would compile all of it again.
 PYTEST = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations 10
@@ -60,9 +62,11 @@ lowest newest: BIN = build/$@/bin
 
 lowest: build/lowest/installed ## The quick tests with the lowest versions that pyproject.toml allows, in build/lowest
 	$(PYTEST) $(QUICK) $(UNTESTED:%=--ignore=%)
+	$(PYTEST) -m 'slow and not matrix' $(LIBRARIES)
 
 newest: build/newest/installed ## The quick tests with the newest versions that there are, in build/newest
 	$(PYTEST) $(QUICK)
+	$(PYTEST) -m 'slow and not matrix' $(LIBRARIES)
 
 fuzz: .venv/dev ## Random broken input for what reads files: FUZZ_EXAMPLES of each test
 	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(PYTEST) tests/*/test_fuzz_*.py
@@ -80,9 +84,10 @@ opencv: build/opencv/installed ## The quick tests of augmentations and images wi
 coverage: .venv/dev ## All tests, and which lines of src they run: 95 % at least
 	$(PYTEST) --cov
 
-mutants: .venv/dev ## Small changes of statistics and store that the tests do not notice: hours
+mutants: .venv/dev ## Small changes of statistics, store and a question that the tests do not notice: hours
 	$(BIN)/python benchmarks/mutants.py statistics
 	$(BIN)/python benchmarks/mutants.py store
+	$(BIN)/python benchmarks/mutants.py questions/direction
 
 chaos: .venv/dev ## Killed, stopped and starved runs, a few of each kind; python benchmarks/chaos.py for all of them
 	$(BIN)/python benchmarks/chaos.py --short

@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from embedshift.store import parts
 from embedshift.store.shards import ShardRecord, read_record, shard_path, write_shard
@@ -47,8 +46,8 @@ def link_study(folder: Path, images: int, dim: int, size: int) -> int:
 def take_links_for_shards() -> None:
     """Lets this process read such a study: a link may hold another shard than its name says."""
 
-    def read(path: Path) -> tuple[ShardRecord, str, pq.FileMetaData]:
-        record, checksum, metadata = read_record(path)
-        return replace(record, index=int(path.stem.removeprefix("part-"))), checksum, metadata
+    def read(path: Path) -> tuple[ShardRecord, str, int, pa.Schema]:
+        record, checksum, rows, schema = read_record(path)
+        return replace(record, index=int(path.stem.removeprefix("part-"))), checksum, rows, schema
 
     parts.__dict__["read_record"] = read

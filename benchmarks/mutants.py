@@ -1,10 +1,12 @@
 """Mutation testing: how many small changes of the code of a room its tests notice, by mutmut.
 
-usage: python benchmarks/mutants.py [statistics | store] [--fraction 0.3 | --only NAME ...] [--seed 0] [--keep DIR]
+usage: python benchmarks/mutants.py [statistics | store | questions/NAME] [--fraction 0.3 | --only MUTANT ...]
+                                    [--seed 0] [--keep DIR]
 
-A room's tests are those of tests/ROOM that are not slow, and the examples in its docstrings. They run on a copy of the
-code, so that nothing here is changed. A fraction is drawn by the last digit of a mutant's number in its function. With
---keep, `mutmut show NAME` prints one of them in DIR.
+A room's tests are those of tests/ROOM that are not slow, and the examples in its docstrings; those of a question are
+the files tests/questions/test_NAME*.py without further cases. They run on a copy of the code, so that nothing here is
+changed. A fraction is drawn by the last digit of a mutant's number in its function. With --keep, `mutmut show MUTANT`
+prints one of them in DIR.
 """
 
 import argparse
@@ -25,14 +27,15 @@ from mutmut.stats import status_by_exit_code
 from machine import describe_machine
 
 ROOT = Path(__file__).parents[1]
+CODE = ROOT / "src" / "embedshift"
 CARRIED = ("src", "tests", "pyproject.toml", "README.md")
 # Without a server of its own to fork from, a mutant's process would inherit threads of Polars.
 SETTINGS = """
 [tool.mutmut]
 source_paths = ["src"]
 only_mutate = ["src/embedshift/{room}/*"]
-pytest_add_cli_args = ["-p", "no:cacheprovider", "-m", "not slow"]
-pytest_add_cli_args_test_selection = ["tests/{room}", "tests/examples"]
+pytest_add_cli_args = ["-p", "no:cacheprovider", "-m", "{marks}"]
+pytest_add_cli_args_test_selection = {tests}
 process_isolation = "forkserver"
 use_git_change_detection = false
 track_dependencies = false
@@ -41,7 +44,8 @@ track_dependencies = false
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("room", nargs="?", choices=["statistics", "store"], default="statistics")
+    questions = sorted(f"questions/{path.parent.name}" for path in CODE.glob("questions/*/__init__.py"))
+    parser.add_argument("room", nargs="?", choices=["statistics", "store", *questions], default="statistics")
     parser.add_argument("--fraction", type=float, default=1.0, help="of the mutants, in tenths")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", metavar="NAME", nargs="+", help="of mutants, as survivors of an earlier call")
@@ -52,7 +56,7 @@ def main() -> None:
         work = options.keep or Path(folder)
         prepare(work, options.room)
         digits = "".join(sorted(random.Random(options.seed).sample("0123456789", max(1, round(10 * options.fraction)))))
-        run(work, options.processes, options.only or [f"embedshift.{options.room}.*__mutmut_*[{digits}]"])
+        run(work, options.processes, options.only or [f"{module(options.room)}.*__mutmut_*[{digits}]"])
         show(work, options.room, "those named" if options.only else f"those whose number ends with one of {digits}")
 
 
@@ -69,17 +73,29 @@ def prepare(work: Path, room: str) -> None:
         else:
             shutil.copy(source, work / name)
     with open(work / "pyproject.toml", "a") as file:
-        file.write(SETTINGS.format(room=room))
-    examples = work / "tests" / "examples"
-    examples.mkdir(exist_ok=True)
-    for path in sorted((ROOT / "src" / "embedshift" / room).glob("*.py")):
+        file.write(SETTINGS.format(room=room, **tests_of(room)))
+    examples = work / "tests" / "docstrings"
+    examples.mkdir()
+    for path in sorted((CODE / room).glob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if not isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module):
                 continue
             text = ast.get_docstring(node)
             if text and ">>>" in text:
                 name = f"test_{path.stem}_{getattr(node, 'name', 'module')}.txt"
-                (examples / name).write_text(f">>> from embedshift.{room}.{path.stem} import *\n\n{text}\n")
+                (examples / name).write_text(f">>> from {module(room)}.{path.stem} import *\n\n{text}\n")
+
+
+def tests_of(room: str) -> dict[str, object]:
+    """The tests of a room and their marks; of a question all but a few are slow, since they make studies."""
+    folder, _, question = room.partition("/")
+    files = sorted(ROOT.glob(f"tests/{folder}/test_{question}*.py")) if question else [ROOT / "tests" / folder]
+    names = [*(str(path.relative_to(ROOT)) for path in files), "tests/docstrings"]
+    return {"tests": json.dumps(names), "marks": "not matrix" if question else "not slow"}
+
+
+def module(room: str) -> str:
+    return f"embedshift.{room.replace('/', '.')}"
 
 
 def run(work: Path, processes: int, names: Sequence[str]) -> None:

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 import embedshift
 
-GIBIBYTES, MORE, AT_ONCE = 2.0, 1.35, 20_000
+GIBIBYTES, MORE, AT_ONCE = 2.0, 1.25, 20_000
 
 
 def write_table(path: Path, images: int, views: int, dim: int) -> None:

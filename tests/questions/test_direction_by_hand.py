@@ -13,6 +13,7 @@ def test_measure_shift_sums():
     sums = measure.ShiftSums(augmentations=1, draws=1)
     sums.add_embedding([[2.0, 0.0], [0.0, 3.0]])
     found = sums.close()
+    assert found["shifts"].dtype == np.float32
     assert (found["shifts"].tolist(), found["originals"].tolist(), round(found["lengths"].item(), 3)) == (
         [[-1.0, 1.0]],
         [1.0, 0.0],

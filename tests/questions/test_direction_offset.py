@@ -153,6 +153,10 @@ def test_the_common_offset_of_groups_is_that_of_all_pairs_of_groups():
     for number, each in zip(groups, vectors, strict=True):
         parts[number].add_embedding(each)
     closed = [sums.close() for sums in parts.values()]
+    alone = Shifts(closed[0], 2).by_group()
+    assert all(
+        np.isnan(alone.sums[name]).all() and alone.sums[name].shape == closed[0][name].shape for name in closed[0]
+    )
     found = Shifts(closed[0], 2, closed).by_group().common_offset()
     shifts = [[unit(view) - unit(each[0]) for view in each[1:]] for each in vectors]
     products = [

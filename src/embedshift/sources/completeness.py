@@ -97,11 +97,14 @@ def shorter_webp(data: bytes) -> bytes | None:
     return None
 
 
+def moves(data: bytes) -> bool:
+    """Returns whether a file is a WebP that says it moves."""
+    return data[:4] + data[8:16] == b"RIFFWEBPVP8X" and bool(data[20] & _MOVES)
+
+
 def with_alpha(data: bytes) -> bytes:
     """Returns a moving WebP that says it has alpha: where no frame is, its canvas is clear, and not black."""
-    if data[:4] + data[8:16] == b"RIFFWEBPVP8X" and data[20] & _MOVES:
-        return data[:20] + bytes([data[20] | _ALPHA]) + data[21:]
-    return data
+    return data[:20] + bytes([data[20] | _ALPHA]) + data[21:] if moves(data) else data
 
 
 def without_texts(data: bytes) -> bytes:

@@ -18,6 +18,7 @@ from embedshift.sources.completeness import (
     jpeg_scans,
     lacks_lines,
     lacks_restarts,
+    moves,
     shorter_webp,
     with_alpha,
     with_more_codes,
@@ -47,7 +48,8 @@ def decode(data: bytes) -> Pixels:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             pixels, orientation = _pixels(data)
-            if (shortened := shorter_webp(data)) and _loads(shortened):
+            shortened = shorter_webp(data)
+            if shortened and cv2.imdecode(np.frombuffer(shortened, np.uint8), cv2.IMREAD_UNCHANGED) is not None:
                 raise EmbedshiftError("the image is damaged or ends early (a WebP whose end is zeros)")
         return _turned(pixels, orientation)
     except EmbedshiftError:
@@ -92,7 +94,9 @@ def _checked_pixels(data: bytes) -> tuple[Pixels, int]:
     with _opened(data) as image:
         _check_header(image, data)
         if _is_for_opencv(image):
-            return _by_opencv(data), 1
+            return np.ascontiguousarray(_by_opencv(data, cv2.IMREAD_COLOR)[..., ::-1]), 1
+        if image.format == "WEBP" and not moves(data):
+            return _rgb(_still_webp(image, data)), _orientation(image)
         frame = image.tile[0][1] if image.tile else None
         image.load()
         if _lacks_pixels(image, data):
@@ -109,12 +113,18 @@ def _is_for_opencv(image: ImageFile.ImageFile) -> bool:
     return image.format == "BMP" and (image.mode in ("1", "L", "P") or image.info.get("compression") in RUNS)
 
 
-def _by_opencv(data: bytes) -> Pixels:
-    """Returns the pixels of a file that OpenCV reads, upright."""
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+def _by_opencv(data: bytes, how: int) -> Pixels:
+    """Returns the pixels of a file that OpenCV reads, blue first."""
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), how)
     if pixels is None:
         raise EmbedshiftError("the image is damaged or ends early (its codes end, or are no codes)")
-    return np.ascontiguousarray(pixels[..., ::-1], dtype=np.uint8)
+    return np.asarray(pixels, np.uint8)
+
+
+def _still_webp(image: Image.Image, data: bytes) -> Image.Image:
+    """Returns a WebP as Pillow would load it, which holds four times its pixels for what may move."""
+    pixels = _by_opencv(data, cv2.IMREAD_UNCHANGED)
+    return Image.frombytes(image.mode, image.size, pixels, "raw", "BGRA"[: pixels.shape[2]])
 
 
 def _check_header(image: ImageFile.ImageFile, data: bytes) -> None:
@@ -170,14 +180,6 @@ def _opened(data: bytes) -> ImageFile.ImageFile:
     if image.width * image.height > MAX_PIXELS:
         raise EmbedshiftError(_too_large(f"{image.width} x {image.height}"))
     return image
-
-
-def _loads(data: bytes) -> bool:
-    try:
-        Image.open(io.BytesIO(data), formats=FORMATS).load()
-    except Exception:
-        return False
-    return True
 
 
 def _too_large(size: str) -> str:

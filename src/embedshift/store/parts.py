@@ -181,7 +181,7 @@ def _read_part(path: Path, info: StudyInfo | None) -> Part | EmbedshiftError:
     """Reads a part, or returns the error why it cannot be used."""
     try:
         state, checksum = file_state(path), file_checksum(path)
-        record, rows_checksum, metadata = read_record(path)
+        record, rows_checksum, rows, schema = read_record(path)
         if shard_path(path.parent.parent, record.index) != path:
             raise UsageError(f"{path}: contains shard {record.index} but has another name; move it elsewhere")
         recorded = _recorded_checksum(path, info)
@@ -189,9 +189,8 @@ def _read_part(path: Path, info: StudyInfo | None) -> Part | EmbedshiftError:
             _check_rows(path, rows_checksum)
         elif info and recorded != checksum and _is_of_study(record, info):
             raise Damaged(path, "its content does not match its checksum")
-        schema = metadata.schema.to_arrow_schema().remove_metadata()
         schema = _SCHEMAS.setdefault(schema, schema)
-        _READ[path] = state, Part(path, record, checksum, rows_checksum, metadata.num_rows, schema)
+        _READ[path] = state, Part(path, record, checksum, rows_checksum, rows, schema)
         return _READ[path][1]
     except OSError as error:
         return EmbedshiftError(f"{path}: cannot be read ({error.strerror})")

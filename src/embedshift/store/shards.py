@@ -156,10 +156,14 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> str:
             hidden.unlink(missing_ok=True)
 
 
-def read_record(path: Path) -> tuple[ShardRecord, str, pq.FileMetaData]:
-    """Returns a shard's record, the checksum of its rows and sums as it was written, and the metadata of its file."""
+def read_record(path: Path) -> tuple[ShardRecord, str, int, pa.Schema]:
+    """Returns a shard's record, the checksum of its rows and sums as it was written, and its number of rows and schema.
+
+    The schema is not asked of the metadata, which then refers to itself and stays in memory.
+    """
     try:
-        metadata = pq.read_metadata(path.absolute())
+        with pq.ParquetFile(path.absolute()) as file:
+            metadata, columns = file.metadata, file.schema_arrow.remove_metadata()
         content: Json = dict(json.loads(metadata.metadata[METADATA_KEY]))
     except Exception as error:
         raise Damaged(path, reason(error)) from error
@@ -172,7 +176,7 @@ def read_record(path: Path) -> tuple[ShardRecord, str, pq.FileMetaData]:
     try:
         checksum = fields.pop("rows_checksum")
         fields["failures"] = tuple(Failure(**failure) for failure in fields["failures"])
-        return ShardRecord(**fields), checksum, metadata
+        return ShardRecord(**fields), checksum, metadata.num_rows, columns
     except (KeyError, TypeError) as error:
         raise Damaged(path, reason(error)) from error
 

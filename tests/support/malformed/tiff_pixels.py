@@ -206,9 +206,13 @@ def _colours() -> dict[str, tuple[bytes, Any]]:
         "palette of one number": (indexed(7), REFUSED),
         "palette of 16-bit indices": (indexed(table.ravel().tolist(), indices.astype(np.uint16)), REFUSED),
         "YCbCr, not halved": (plain(brightness, {PHOTOMETRIC: 6, SUBSAMPLING: [1, 1]}), (PART, 2.0, REFUSED)),
-        "YCbCr, halved": (plain(brightness, {PHOTOMETRIC: 6, SUBSAMPLING: [2, 2]}), REFUSED),
-        "YCbCr, by 0": (plain(brightness, {PHOTOMETRIC: 6, SUBSAMPLING: [0, 0]}), REFUSED),
-        "YCbCr, not said how": (plain(brightness, {PHOTOMETRIC: 6}), REFUSED),
+        "YCbCr, halved": (
+            plain(brightness, {PHOTOMETRIC: 6, SUBSAMPLING: [2, 2]}, brightness.tobytes()[: brightness.size // 2]),
+            REFUSED,
+        ),
+        # Pillow 13 reads what is not halved, whatever the tag says.
+        "YCbCr, by 0": (plain(brightness, {PHOTOMETRIC: 6, SUBSAMPLING: [0, 0]}), (PART, 2.0, REFUSED)),
+        "YCbCr, not said how": (plain(brightness, {PHOTOMETRIC: 6}), (PART, 2.0, REFUSED)),
         "inks": (plain(inks, {PHOTOMETRIC: 5}), (printed, 1.0)),
         "inks of three": (plain(PART, {PHOTOMETRIC: 5}), REFUSED),
         "Lab": (plain(PART, {PHOTOMETRIC: 8}), OTHER),
