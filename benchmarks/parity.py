@@ -24,8 +24,8 @@ from PIL import Image, ImageFilter, ImageOps
 
 import embedshift
 from embedshift.encoders.device import keep_memory
-from embedshift.parity import causes
-from embedshift.parity.search import DECISIVE, Search
+from embedshift.stacks import causes
+from embedshift.stacks.search import DECISIVE, Search
 from machine import describe_machine
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))

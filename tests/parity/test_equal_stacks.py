@@ -6,7 +6,7 @@ import torch
 from transformers import Dinov2Model
 
 import embedshift
-from embedshift.parity.images import read_images
+from embedshift.stacks.images import read_images
 from embedshift.sources.images import decode
 from support import models
 

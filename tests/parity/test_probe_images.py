@@ -4,7 +4,7 @@ import io
 
 from PIL import Image
 
-from embedshift.parity.images import probe_images, varied
+from embedshift.stacks.images import probe_images, varied
 from embedshift.sources.demo import demo_photos
 from embedshift.sources.images import decode
 

@@ -1,17 +1,19 @@
 """The rules of naming, against vectors that are made by hand: alterations add to a vector along axes of their own."""
 
 import dataclasses
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from embedshift.encoders.base import Preprocess
-from embedshift.parity.recipe import Recipe, axes_of, described, recipe_of, words
-from embedshift.parity.search import Search, distance
+from embedshift.stacks.recipe import Recipe, axes_of, described, recipe_of, words
+from embedshift.stacks.search import Search, distance
 
 IMAGES, FLOOR = 5, 1e-10
-REFERENCE = recipe_of(Preprocess(224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 256), "transformers", None)
+PREPROCESS = Preprocess(224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 256)
+REFERENCE = recipe_of(SimpleNamespace(preprocess=PREPROCESS, module=None), None)
 AXES: dict[str, list[Any]] = {
     "channels": ["rgb", "bgr", "late"],
     "alpha": ["white", "black", "dropped"],

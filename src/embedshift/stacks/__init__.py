@@ -2,17 +2,15 @@
 
 import logging
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from embedshift.config import Json
 from embedshift.errors import EmbedshiftError, UsageError
 
 if TYPE_CHECKING:
-    from embedshift.parity.result import Parity
+    from embedshift.stacks.result import Parity
 
 log = logging.getLogger(__name__)
 # Images of a comparison, of more so many are drawn; and those by which causes are looked for.
@@ -47,11 +45,11 @@ def parity(
         >>> parity(small, other).passed
         False
     """
-    from embedshift.parity.distance import ROUNDING, distance_between
-    from embedshift.parity.images import read_images, varied
-    from embedshift.parity.lock import ENDING, read_lock
-    from embedshift.parity.result import Parity
-    from embedshift.parity.served import open_encoder, vectors_of
+    from embedshift.stacks.distance import ROUNDING, distance_between
+    from embedshift.stacks.images import read_images, varied
+    from embedshift.stacks.lock import ENDING, read_lock
+    from embedshift.stacks.result import Parity
+    from embedshift.stacks.served import open_encoder, vectors_of
 
     about, explained, backwards, notes = None, None, False, list[str]()
     own: Any = None
@@ -66,7 +64,7 @@ def parity(
     second = vectors_of(served, encoder, files, ids)
     distance = distance_between(first, second)
     if causes and not distance.mean <= ROUNDING:
-        from embedshift.parity.causes import find_causes, knows_steps  # with torch
+        from embedshift.stacks.causes import find_causes, knows_steps  # with torch
 
         backwards = not knows_steps(own)
         if about is not None and not knows_steps(encoder):
@@ -97,13 +95,3 @@ def _encoder_of_lock(about: Json, notes: list[str]) -> Any:
         notes.append("No cause is looked for: the encoder of the lock is not here, or has other weights.")
     except EmbedshiftError as error:
         notes.append(f"No cause is looked for, since the encoder of the lock is not here: {error}.")
-
-
-class _Callable(ModuleType):
-    """`embedshift.parity` is this module or its function, whichever was imported last: both can be called."""
-
-    def __call__(self, *given: Any, **settings: Any) -> "Parity":
-        return parity(*given, **settings)
-
-
-sys.modules[__name__].__class__ = _Callable

@@ -8,12 +8,12 @@ import numpy as np
 import polars as pl
 
 from embedshift.config import Json
-from embedshift.parity.distance import ROUNDING, Distance
+from embedshift.stacks.distance import ROUNDING, Distance
 from embedshift.study.markdown import escaped, printable, table
 from embedshift.study.shown import Shown
 
 if TYPE_CHECKING:
-    from embedshift.parity.causes import Causes
+    from embedshift.stacks.causes import Causes
 
 COLUMNS: dict[str, Any] = {"distance_before": pl.Float64, "distance_after": pl.Float64, "explained": pl.Float64}
 # The CKA from which on vectors whose cosines differ are the same ones turned, scaled or moved.

@@ -7,17 +7,18 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import numpy as np
+import torch
 
 from embedshift.arrays import Floats, Values
-from embedshift.encoders.base import Encoder
 from embedshift.encoders.module import ModuleEncoder
-from embedshift.errors import UsageError
-from embedshift.parity.network import Network
-from embedshift.parity.preprocessing import Inputs
-from embedshift.parity.recipe import OF_NETWORK, Recipe, axes_of, described, recipe_of, words
-from embedshift.parity.search import Search, distance
+from embedshift.stacks.network import Network
+from embedshift.stacks.preprocessing import Inputs
+from embedshift.stacks.recipe import OF_NETWORK, Recipe, axes_of, described, recipe_of, words
+from embedshift.stacks.search import Search, distance
+from embedshift.statistics.vectors import unit
 
 log = logging.getLogger(__name__)
 
@@ -58,12 +59,9 @@ class Causes:
 class Encodings:
     """The vectors of recipes for files; each input goes once through each network."""
 
-    def __init__(self, encoder: Encoder, files: Sequence[bytes]) -> None:
-        if not isinstance(encoder, ModuleEncoder):
-            raise UsageError(f"{encoder.name}: its steps are unknown; give a model of transformers, open_clip or timm")
+    def __init__(self, encoder: ModuleEncoder, files: Sequence[bytes]) -> None:
         self.inputs, self.network = Inputs(files), Network(encoder)
-        library = type(encoder.module).__module__.partition(".")[0]
-        self.reference = recipe_of(encoder.preprocess, library, self.network.gelu)
+        self.reference = recipe_of(encoder, self.network.gelu)
         self.axes = axes_of(self.reference, self.network.axes)
         # An input is made for its key, and wanted again at once where its key is new.
         self.input = functools.lru_cache(1)(self.inputs.__call__)
@@ -82,14 +80,13 @@ class Encodings:
             self.passes[key] = {}
             with contextlib.suppress(Exception):  # a size that its positions cannot take
                 vectors = self.network(self.input(_of_pixels(recipe), index)[None], *altered)
-                self.passes[key] = {name: v[0] / np.linalg.norm(v[0]) for name, v in vectors.items()}
+                self.passes[key] = {name: unit(vector[0]) for name, vector in vectors.items()}
         return self.passes[key].get(recipe.pooling)
 
     def floor(self) -> float:
         """The measured distance of rounding: between passes over one input and over several."""
         inputs = np.stack([self.inputs(self.reference, index) for index in range(len(self.inputs.files))[:3]])
-        together = self.network(inputs, *(getattr(self.reference, axis) for axis in OF_NETWORK))["own"]
-        units = together / np.linalg.norm(together, axis=1, keepdims=True)
+        units = unit(self.network(inputs, *(getattr(self.reference, axis) for axis in OF_NETWORK))["own"])
         alone = [self.vector(self.reference, index) for index in range(len(units))]
         return max(LEAST_FLOOR, ROOM * max(map(distance, units, alone)))
 
@@ -99,27 +96,28 @@ def _of_pixels(recipe: Recipe) -> Recipe:
     return dataclasses.replace(recipe, pooling="", precision="", gelu="", positions="")
 
 
-def knows_steps(encoder: Encoder) -> bool:
+def knows_steps(encoder: object) -> TypeGuard[ModuleEncoder]:
     """Whether the steps of an encoder are known, so that a cause can be named against it."""
     return isinstance(encoder, ModuleEncoder) and encoder.precision == "float32"
 
 
-def reference_vectors(encoder: Encoder, files: Sequence[bytes]) -> Floats:
+def reference_vectors(encoder: ModuleEncoder, files: Sequence[bytes]) -> Floats:
     """Encodes files through the encoder's own steps, `[N, D]`, not normalised."""
-    made = Encodings(encoder, files)
-    arguments = [getattr(made.reference, axis) for axis in OF_NETWORK]
-    inputs = (made.inputs(made.reference, index) for index in range(len(files)))
-    return np.concatenate([made.network(value[None], *arguments)["own"] for value in inputs]).astype(np.float32)
+    inputs, recipe = Inputs(files), recipe_of(encoder, None)
+    with torch.inference_mode(), encoder.tower.taps.silent():
+        pixels = (torch.from_numpy(inputs(recipe, index))[None] for index in range(len(files)))
+        vectors = [encoder.embed(encoder.module, image.to(encoder.device)) for image in pixels]
+    return np.asarray(torch.cat(vectors).float().cpu().numpy())
 
 
-def find_causes(encoder: Encoder, files: Sequence[bytes], served: Floats, *, floor: float | None = None) -> Causes:
+def find_causes(encoder: ModuleEncoder, files: Sequence[bytes], served: Floats, *, floor: float | None = None) -> Causes:
     """Names the alterations of an encoder's own steps that explain the vectors `[N, D]` that a stack gives for files.
 
     `floor` is the distance that is rounding; None = measured.
     """
     encodings = Encodings(encoder, files)
     floor = encodings.floor() if floor is None else floor
-    units = served.astype(np.float64) / np.linalg.norm(served.astype(np.float64), axis=1, keepdims=True)
+    units = unit(served)
     log.info("steps of %s: %s", encoder.name, described(encodings.reference))
 
     def on_step(recipe: Recipe, distance: float) -> None:

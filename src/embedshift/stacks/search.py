@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from embedshift.arrays import Values
-from embedshift.parity.recipe import OF_ALL_FILES, OF_NETWORK, OF_SOME_FILES, Recipe
+from embedshift.stacks.recipe import OF_ALL_FILES, OF_NETWORK, OF_SOME_FILES, Recipe
 
 # An alteration is named if the distance without it is so many times as large. Values of an axis within the factor TIE
 # of the best distance are ties; an alteration that gains less than the factor IDLE is dropped.
