@@ -12,9 +12,10 @@ from PIL import Image
 from transformers import BitImageProcessorPil, CLIPImageProcessorPil, ViTImageProcessorPil
 
 import embedshift
-from embedshift.stacks.causes import find_causes, knows_steps, reference_vectors
-from embedshift.stacks.recipe import words
 from embedshift.sources.images import decode
+from embedshift.stacks.causes import find_causes
+from embedshift.stacks.encodings import knows_steps, reference_vectors
+from embedshift.stacks.recipe import words
 from support import library_models, models, served
 from support.matrix import first_only
 

@@ -6,8 +6,8 @@ import torch
 from transformers import Dinov2Model
 
 import embedshift
-from embedshift.stacks.images import read_images
 from embedshift.sources.images import decode
+from embedshift.stacks.images import read_images
 from support import models
 
 pytestmark = [pytest.mark.slow, pytest.mark.matrix]

@@ -64,7 +64,8 @@ def parity(
     second = vectors_of(served, encoder, files, ids)
     distance = distance_between(first, second)
     if causes and not distance.mean <= ROUNDING:
-        from embedshift.stacks.causes import find_causes, knows_steps  # with torch
+        from embedshift.stacks.causes import find_causes  # with torch
+        from embedshift.stacks.encodings import knows_steps
 
         backwards = not knows_steps(own)
         if about is not None and not knows_steps(encoder):

@@ -52,7 +52,7 @@ def _encoded(encoder: AnyEncoder, names: Sequence[str], files: Sequence[bytes]) 
         if isinstance(encoder, ImageEncoder):
             given = encoder.encode_images([Image.fromarray(decode(file)) for file in files])
         else:
-            from embedshift.stacks.causes import knows_steps, reference_vectors  # with torch
+            from embedshift.stacks.encodings import knows_steps, reference_vectors  # with torch
 
             given = reference_vectors(encoder, files) if knows_steps(encoder) else _of_squares(encoder, files)
         vectors = np.asarray(given, np.float32)
