@@ -9,7 +9,7 @@ import numpy as np
 
 from embedshift.arrays import Values
 from embedshift.stacks.encodings import LARGEST, Encodings, distance
-from embedshift.stacks.recipe import OF_ALL_FILES, OF_NETWORK, OF_SOME_FILES, Recipe
+from embedshift.stacks.recipe import OF_ALL_FILES, OF_NETWORK, OF_SOME_FILES, Recipe, words
 
 log = logging.getLogger(__name__)
 
@@ -91,15 +91,14 @@ class Search:
 
     def _descend(self, current: Recipe, images: Sequence[int], propose: Callable[[Recipe], Proposals]) -> Recipe:
         """Takes the best of the proposed alterations until none helps, or rounding is left."""
-        distance = self.distance(current, images)
+        left = self.distance(current, images)
         for _ in range(ROUNDS):
-            for candidates, factor in (
-                propose(current) if distance > self.floor and not self._encodings.is_spent else ()
-            ):
+            for candidates, factor in propose(current) if left > self.floor and not self._encodings.is_spent else ():
                 best = self._best(candidates, images)
-                if best is not None and (after := self.distance(best, images)) < distance / factor:
-                    current, distance = best, after
-                    self._log(current, after)
+                if best is not None and (after := self.distance(best, images)) < left / factor:
+                    current, left, passes = best, after, len(self._encodings.passes)
+                    steps = [words(axis, getattr(current, axis)) for axis in current.differences(self.reference)]
+                    log.info("%d encodings: mean 1 − cosine %.2g %s", passes, left, ", ".join(steps))
                     break
                 if self._encodings.is_spent:
                     return current
@@ -111,7 +110,7 @@ class Search:
         """Lists of candidates, and the factor that the best of them must gain to be taken."""
         axes = [axis for axis in self.axes if axis != "pooling"]
         altered = [current.having(axis, v) for axis in axes for v in self.axes[axis] if v != getattr(current, axis)]
-        yield altered, GAIN
+        yield altered, IDLE
         # Rounding matters to some fits alone.
         fits = [c.having("rounding", v) for c in altered if c.fit != current.fit for v in self.axes.get("rounding", ())]
         yield fits, IDLE
@@ -126,6 +125,7 @@ class Search:
             if one.differences(current) != [axis]
         ]
         yield sorted(pairs, key=lambda pair: self._predicted(current, pair))[:PAIRS], IDLE
+        yield altered, GAIN
 
     def _local_proposals(self, current: Recipe) -> Proposals:
         """The candidates that give the same inputs of the screened images: those that touch only other files."""
