@@ -56,8 +56,8 @@ def parity(
 
     log_lines(quiet)
     names = None if ids is None else read_text(ids, LIST_BYTES).splitlines()
-    stacks = _stacks(settings, reference, served)
-    result = embedshift.parity(*stacks, images, tolerance=tolerance, ids=names, causes=not no_causes)
+    first, second = _stacks(settings, reference, served)
+    result = embedshift.parity(first, second, images, tolerance=tolerance, ids=names, causes=not no_causes)
     if as_json:
         say(json.dumps(result.to_json()))
     else:
@@ -90,7 +90,8 @@ def lock(
     from embedshift.stacks.lock import write_lock
 
     log_lines(quiet)
-    about = write_lock(images, *_stacks(settings, model), out)
+    [encoder] = _stacks(settings, model)
+    about = write_lock(images, encoder, out)
     say(f"Written: {out}, {len(about['ids'])} images, {out.stat().st_size / 1e6:.1f} MB")
 
 

@@ -110,7 +110,7 @@ class Search:
         """Lists of candidates, and the factor that the best of them must gain to be taken."""
         axes = [axis for axis in self.axes if axis != "pooling"]
         altered = [current.having(axis, v) for axis in axes for v in self.axes[axis] if v != getattr(current, axis)]
-        yield altered, IDLE
+        yield altered, GAIN
         # Rounding matters to some fits alone.
         fits = [c.having("rounding", v) for c in altered if c.fit != current.fit for v in self.axes.get("rounding", ())]
         yield fits, IDLE
@@ -125,7 +125,6 @@ class Search:
             if one.differences(current) != [axis]
         ]
         yield sorted(pairs, key=lambda pair: self._predicted(current, pair))[:PAIRS], IDLE
-        yield altered, GAIN
 
     def _local_proposals(self, current: Recipe) -> Proposals:
         """The candidates that give the same inputs of the screened images: those that touch only other files."""
