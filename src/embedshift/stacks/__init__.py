@@ -51,8 +51,7 @@ def parity(
     from embedshift.stacks.result import Parity
     from embedshift.stacks.served import open_encoder, vectors_of
 
-    about, explained, backwards, notes = None, None, False, list[str]()
-    own: Any = None
+    about, own, explained, backwards, notes = None, None, None, False, list[str]()
     if isinstance(reference, str | os.PathLike) and Path(reference).suffix == ENDING:
         if images:
             raise UsageError(f"{reference}: a lock has its own images; leave `images` out")
@@ -67,9 +66,9 @@ def parity(
         from embedshift.stacks.causes import find_causes  # with torch
         from embedshift.stacks.encodings import knows_steps
 
-        backwards = not knows_steps(own)
         if about is not None and not knows_steps(encoder):
-            own, backwards = _encoder_of_lock(about, notes), False
+            own = _encoder_of_lock(about, notes)
+        backwards = not knows_steps(own)
         known, target = (encoder, first) if backwards else (own, second)
         if knows_steps(known):
             log.info("relative shift %.2g; looking for the cause, which takes minutes", distance.relative_shift)
