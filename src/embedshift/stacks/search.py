@@ -19,8 +19,8 @@ DECISIVE, TIE, IDLE = 10.0, 2.0, 1.1
 # Images of the screen, and the candidates that stay after each of them but the last.
 SCREENED, CONFIRMED = 3, (8, 4)
 # A single alteration is taken if it gains this factor. Where none does, so many of the nearest are combined in pairs,
-# of which so many are tried. No descent has more rounds.
-GAIN, PAIRED, PAIRS, ROUNDS = 1.03, 32, 16, 16
+# of which so many are tried.
+GAIN, PAIRED, PAIRS = 1.03, 32, 16
 
 Alteration = tuple[str, list[Any]]  # an axis, and its values that tie, the best first
 Proposals = Iterator[tuple[list[Recipe], float]]
@@ -45,14 +45,14 @@ class Search:
     def run(self) -> Recipe:
         """Returns the nearest recipe: by the screen, then by all images; without alterations that gain nothing."""
         recipe = self._descend(self._pooled(self.reference), self.screen, self._global_proposals)
-        recipe = self._descend(recipe, self.everything, self._local_proposals)
-        while True:
-            limit = IDLE * max(self.distance(recipe, self.everything), self.floor)
-            simpler = (self._reverted(recipe, axis) for axis in recipe.differences(self.reference))
-            idle = next((candidate for candidate in simpler if self._is_within(candidate, limit)), None)
-            if idle is None:
-                return recipe
-            recipe = idle
+        return self._without_idle(self._descend(recipe, self.everything, self._local_proposals))
+
+    def _without_idle(self, recipe: Recipe) -> Recipe:
+        limit = IDLE * max(self.distance(recipe, self.everything), self.floor)
+        for axis in recipe.differences(self.reference):
+            if self._is_within(simpler := self._reverted(recipe, axis), limit):
+                return self._without_idle(simpler)
+        return recipe
 
     def named(self, recipe: Recipe) -> list[Alteration]:
         """Returns the decisive alterations of a recipe, with the ties of each; a precision only at the floor."""
@@ -92,18 +92,15 @@ class Search:
     def _descend(self, current: Recipe, images: Sequence[int], propose: Callable[[Recipe], Proposals]) -> Recipe:
         """Takes the best of the proposed alterations until none helps, or rounding is left."""
         left = self.distance(current, images)
-        for _ in range(ROUNDS):
-            for candidates, factor in propose(current) if left > self.floor and not self._encodings.is_spent else ():
-                best = self._best(candidates, images)
-                if best is not None and (after := self.distance(best, images)) < left / factor:
-                    current, left, passes = best, after, len(self._encodings.passes)
-                    steps = [words(axis, getattr(current, axis)) for axis in current.differences(self.reference)]
-                    log.info("%d encodings: mean 1 − cosine %.2g %s", passes, left, ", ".join(steps))
-                    break
-                if self._encodings.is_spent:
-                    return current
-            else:
+        for candidates, factor in propose(current) if left > self.floor else ():
+            if self._encodings.is_spent:
                 break
+            best = self._best(candidates, images)
+            if best is not None and (after := self.distance(best, images)) < left / factor:
+                steps = [words(axis, getattr(best, axis)) for axis in best.differences(self.reference)]
+                passes = len(self._encodings.passes)
+                log.info("%d encodings: mean 1 − cosine %.2g %s", passes, after, ", ".join(steps))
+                return self._descend(best, images, propose)
         return current
 
     def _global_proposals(self, current: Recipe) -> Proposals:
