@@ -8,7 +8,6 @@ Ends with exit code 1 where a stack is named wrongly.
 """
 
 import argparse
-import functools
 import io
 import sys
 import time
@@ -24,8 +23,8 @@ from PIL import Image, ImageFilter, ImageOps
 
 import embedshift
 from embedshift.encoders.device import keep_memory
-from embedshift.parity import causes
-from embedshift.parity.search import DECISIVE, Search
+from embedshift.stacks.encodings import MOST, Encodings
+from embedshift.stacks.search import DECISIVE, Search
 from machine import describe_machine
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -103,10 +102,6 @@ def verdict(case: Case, search: Search, names: list[Any], size: int) -> str:
     return "tie" if missing or any(len(values) > 1 for _, values in names) else "exact"
 
 
-def is_spent(encodings: causes.Encodings, before: int) -> bool:
-    return len(encodings.passes) - before >= causes.MOST
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("photos", metavar="PHOTOS", type=Path)
@@ -122,7 +117,7 @@ def main() -> None:
     files = served.twelve_files([Image.open(path) for path in paths])
     encoder: Any = embedshift.load_encoder("dinov2-small-offline", size=options.size)
     stack = served.Served(encoder.module, options.size)
-    encodings = causes.Encodings(encoder, files)
+    encodings = Encodings(encoder, files)
     counts: dict[str, Counter[str]] = {}
     seconds_of_searches = 0.0
     drawn = cases(options.recipes, options.seed, options.size == 224)
@@ -130,10 +125,8 @@ def main() -> None:
         vectors = stack(files, case.stack, EXTRAS.get(case.extra))
         units = vectors.astype(np.float64) / np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
         start, before = time.process_time(), len(encodings.passes)
-        search = Search(
-            encodings.vector, encodings.key, units, encodings.reference, encodings.axes, causes.LEAST_FLOOR,
-            is_spent=functools.partial(is_spent, encodings, before),
-        )  # fmt: skip
+        encodings.most = before + MOST
+        search = Search(encodings, units)
         recipe = search.run()
         names = search.named(recipe)
         path = [*search.walk(names)]

@@ -37,7 +37,7 @@ main()
 """
 
 
-LINE = "error: stopped; run the same command again to resume"
+LINE = "error: stopped; run the same command again"  # of a command that has nothing to resume
 
 
 def start_blocked(tmp_path: Path, workers: int) -> subprocess.Popen[str]:
@@ -64,7 +64,7 @@ def test_a_signal_ends_a_run_that_waits(number, workers, tmp_path):
     process.send_signal(number)
     done = command.finish(process, timeout=30)
     assert done.code == 128 + number
-    assert done.err.splitlines()[-1] == LINE
+    assert done.err.splitlines()[-1] == f"{LINE} to resume"
     assert "Traceback" not in done.err
     assert gone(process.pid)
 

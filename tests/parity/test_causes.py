@@ -12,10 +12,10 @@ from PIL import Image
 from transformers import BitImageProcessorPil, CLIPImageProcessorPil, ViTImageProcessorPil
 
 import embedshift
-from embedshift.errors import UsageError
-from embedshift.parity.causes import find_causes, knows_steps, reference_vectors
-from embedshift.parity.recipe import words
 from embedshift.sources.images import decode
+from embedshift.stacks.causes import find_causes
+from embedshift.stacks.encodings import knows_steps, reference_vectors
+from embedshift.stacks.recipe import words
 from support import library_models, models, served
 from support.matrix import first_only
 
@@ -92,11 +92,10 @@ def test_other_weights_are_left_unexplained(dinov2: Any, files: list[bytes]) -> 
     assert causes.unexplained == causes.distance > 0.5
 
 
-def test_encoder_whose_steps_are_unknown_is_refused(files: list[bytes]) -> None:
+def test_steps_are_known_of_modules_in_float32(dinov2: Any) -> None:
     encoder: Any = embedshift.image_encoder(lambda images: np.ones((len(images), 3)), name="mine", version="1", size=8)
+    assert knows_steps(dinov2)
     assert not knows_steps(encoder)
-    with pytest.raises(UsageError, match="mine: its steps are unknown"):
-        find_causes(encoder, files, np.ones((len(files), 3), np.float32))
 
 
 @pytest.mark.parametrize("library", first_only(["vit", "clip", "dinov2", "timm", "open_clip"]))

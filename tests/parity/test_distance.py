@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from embedshift.errors import EmbedshiftError
-from embedshift.parity.distance import distance_between
-from embedshift.parity.result import Parity
+from embedshift.stacks.distance import distance_between
+from embedshift.stacks.result import Parity
 
 
 def cosine(a, b):

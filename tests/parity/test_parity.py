@@ -12,8 +12,8 @@ from PIL import Image
 from transformers import CLIPVisionModelWithProjection
 
 import embedshift
-from embedshift.parity.images import probe_images
-from support import models
+from embedshift.stacks.images import probe_images
+from support import graphs, models
 from support.matrix import first_only
 
 pytestmark = pytest.mark.slow
@@ -176,3 +176,20 @@ def test_the_command(cli, folder, photos, stack, tmp_path):
     assert numbers["parity"] == []
     assert cli("parity", folder, folder, photos, "--no-causes").code == 0
     assert "No such file" in cli("parity", folder, tmp_path / "none.npy", photos).line
+
+
+def test_a_graph_without_preprocessing_gets_it_from_the_command(cli, tmp_path):
+    photos = models.pictures(tmp_path / "photos", 4, width=graphs.SIDE, height=graphs.SIDE)
+    names, pixels = vectors(lambda images: np.stack([np.asarray(image) for image in images]), photos)
+    inputs = ((pixels / 255 - graphs.MEAN) / graphs.STD).transpose(0, 3, 1, 2).reshape(len(names), -1)
+    np.save(tmp_path / "ours.npy", inputs @ graphs.matrix())
+    (tmp_path / "ids.txt").write_text("\n".join(names))
+    graph = f"onnx:{graphs.write_graph(tmp_path / 'free.onnx', shape=('n', 3, 'h', 'w'))}"
+    settings = ("--size", graphs.SIDE, "--mean", "0.5,0.4,0.3", "--std", "0.2,0.3,0.4", "--quiet")
+    ours = (tmp_path / "ours.npy", photos, "--no-causes", "--ids", tmp_path / "ids.txt")
+    assert cli("parity", graph, *ours, *settings).code == 0
+    assert cli("parity", graph, *ours, *settings[:4], "--std", "0.2,0.3,1", "--quiet").code == 3
+    assert "preprocessor_config.json" in cli("parity", graph, *ours).line
+    assert cli("lock", photos, "--model", graph, "--out", tmp_path / "a.lock", *settings).code == 0
+    assert cli("parity", tmp_path / "a.lock", graph, *settings).code == 0
+    assert "--mean is for onnx: graphs" in cli("parity", "dinov2-small-offline", *ours, *settings[2:]).line

@@ -4,9 +4,9 @@ import io
 
 from PIL import Image
 
-from embedshift.parity.images import probe_images, varied
 from embedshift.sources.demo import demo_photos
 from embedshift.sources.images import decode
+from embedshift.stacks.images import probe_images, varied
 
 
 def test_the_files_differ_in_what_decoders_treat_differently():

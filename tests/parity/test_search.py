@@ -1,17 +1,20 @@
 """The rules of naming, against vectors that are made by hand: alterations add to a vector along axes of their own."""
 
 import dataclasses
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from embedshift.encoders.base import Preprocess
-from embedshift.parity.recipe import Recipe, axes_of, described, recipe_of, words
-from embedshift.parity.search import Search, distance
+from embedshift.stacks.encodings import distance
+from embedshift.stacks.recipe import Recipe, axes_of, described, recipe_of, words
+from embedshift.stacks.search import Search
 
 IMAGES, FLOOR = 5, 1e-10
-REFERENCE = recipe_of(Preprocess(224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 256), "transformers", None)
+PREPROCESS = Preprocess(224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 256)
+REFERENCE = recipe_of(SimpleNamespace(preprocess=PREPROCESS, module=None), None)
 AXES: dict[str, list[Any]] = {
     "channels": ["rgb", "bgr", "late"],
     "alpha": ["white", "black", "dropped"],
@@ -42,8 +45,11 @@ def key(recipe: Recipe, index: int) -> Any:
     return dataclasses.replace(recipe, alpha=alpha, channels=channels, precision="", pooling="")
 
 
-def search_of(served: Any) -> Search:
-    return Search(vector, key, served, REFERENCE, AXES, FLOOR)
+def search_of(served: Any, *, is_spent: bool = False) -> Search:
+    made: Any = SimpleNamespace(
+        vector=vector, key=key, reference=REFERENCE, axes=AXES, floor=FLOOR, passes={}, is_spent=is_spent
+    )
+    return Search(made, served)
 
 
 def served_by(**altered: Any) -> Any:
@@ -139,15 +145,15 @@ def test_every_value_has_words() -> None:
     assert len({*said}) == len(said)
 
 
-def test_a_spent_search_ends_and_each_step_is_reported() -> None:
-    served, steps = served_by(fit=("squash", 1.0), jpeg=75, channels="bgr"), list[Any]()
-    patient = Search(vector, key, served, REFERENCE, AXES, FLOOR, lambda recipe, left: steps.append((recipe, left)))
-    found = patient.run()
-    distances = [left for _, left in steps]
+def test_a_spent_search_ends_and_each_step_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    served = served_by(fit=("squash", 1.0), jpeg=75, channels="bgr")
+    with caplog.at_level("INFO"):
+        found = search_of(served).run()
+    distances = [record.args[1] for record in caplog.records if isinstance(record.args, tuple)]
     assert distances == sorted(distances, reverse=True)
-    assert (steps[-1][0], len(steps)) == (found, 3)
-    spent = Search(vector, key, served, REFERENCE, AXES, FLOOR, is_spent=lambda: True)
-    assert spent.run() == REFERENCE
+    assert len(distances) == 3
+    assert all(words(axis, getattr(found, axis)) in caplog.messages[-1] for axis in ("fit", "jpeg", "channels"))
+    assert search_of(served, is_spent=True).run() == REFERENCE
 
 
 def test_the_steps_of_a_reference_in_words() -> None:

@@ -1,6 +1,6 @@
 """Another stack, written by itself: its own steps from a file to a vector, and recipes drawn from what stacks do.
 
-Nothing here comes from `embedshift.parity`; only the weights are the reference's.
+Nothing here comes from `embedshift.stacks`; only the weights are the reference's.
 """
 
 import copy

@@ -8,7 +8,7 @@ from embedshift.augmentations.views import make_views
 from embedshift.encoders import load_encoder
 from embedshift.encoders.images import image_encoder
 from embedshift.engines.written_views import write_views
-from embedshift.parity import parity
+from embedshift.stacks import parity
 from embedshift.statistics.whitening import Whitening
 from embedshift.study import Study, load
 from embedshift.study.comparison import compare

@@ -27,7 +27,7 @@ from embedshift.cli.options import (
     with_flags,
     with_options,
 )
-from embedshift.cli.signals import STOPPED, Signalled, stoppable
+from embedshift.cli.signals import Signalled, stoppable, stopped
 from embedshift.cli.words import open_in_browser, printable, say, say_all
 from embedshift.cli.written import written
 from embedshift.config import BUNDLED, GROUPS_WORDS, Json, StudyConfig
@@ -85,7 +85,7 @@ def main() -> None:
             app(standalone_mode=True)
         except (Exception, Signalled) as error:
             if received:  # whatever the error: a library in C may have made its own of the signal
-                _fail(STOPPED, 128 + received[0])
+                _fail(stopped(), 128 + received[0])
             elif isinstance(error, EmbedshiftError):
                 _fail(with_flags(str(error), app), error.exit_code)
             elif isinstance(error, ImportError) and without_space(error):

@@ -2,15 +2,17 @@
 
 import io
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 import embedshift
 from embedshift.cli.app import IMAGES_WORDS, AsJson, Quiet, app, log_lines
-from embedshift.cli.options import output_path
+from embedshift.cli.options import given, output_path, with_options
 from embedshift.cli.words import say
+from embedshift.config import Json, Triple, setting_of_study, validated
 from embedshift.errors import UsageError
 
 ImagesOrNone = Annotated[
@@ -18,7 +20,17 @@ ImagesOrNone = Annotated[
 ]
 
 
+@dataclass(frozen=True)
+class GraphSettings:
+    """What an ONNX graph lacks that has no preprocessor_config.json beside it."""
+
+    size: int | None = setting_of_study("size")
+    mean: Triple | None = setting_of_study("mean")
+    std: Triple | None = setting_of_study("std")
+
+
 @app.command()
+@with_options(GraphSettings)
 def parity(
     reference: Annotated[str, typer.Argument(help="A model as for `run`, or a file of `embedshift lock`.")],
     served: Annotated[
@@ -36,6 +48,7 @@ def parity(
     markdown: Annotated[Path | None, typer.Option(help="Write a pull request summary to this file.")] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
+    **settings: Any,
 ) -> None:
     """Name the steps in which another stack differs; exit with code 3 beyond the tolerance."""
     from embedshift.cli.written import write_text
@@ -48,7 +61,8 @@ def parity(
     if figure is not None and figure.suffix not in (".png", ".svg", ".pdf"):
         raise UsageError(f"{figure}: the name of a figure ends with .png, .svg or .pdf")
     names = None if ids is None else read_text(ids, LIST_BYTES).splitlines()
-    result = embedshift.parity(reference, served, images, tolerance=tolerance, ids=names, causes=not no_causes)
+    first, second = _stacks(settings, reference, served)
+    result = embedshift.parity(first, second, images, tolerance=tolerance, ids=names, causes=not no_causes)
     if as_json:
         say(json.dumps(result.to_json()))
     else:
@@ -70,15 +84,27 @@ def parity(
 
 
 @app.command()
+@with_options(GraphSettings)
 def lock(
     model: Annotated[str, typer.Option(help="The encoder, as for `run`.")],
     out: Annotated[Path, typer.Option(help="File for the lock: NAME.lock.", parser=output_path, metavar="PATH")],
     images: ImagesOrNone = None,
     quiet: Quiet = False,
+    **settings: Any,
 ) -> None:
     """Write images and their vectors to one file, a reference for `parity` on another machine or after an upgrade."""
-    from embedshift.parity.lock import write_lock
+    from embedshift.stacks.lock import write_lock
 
     log_lines(quiet)
-    about = write_lock(images, model, out)
+    [encoder] = _stacks(settings, model)
+    about = write_lock(images, encoder, out)
     say(f"Written: {out}, {len(about['ids'])} images, {out.stat().st_size / 1e6:.1f} MB")
+
+
+def _stacks(settings: Json, *names: str) -> list[Any]:
+    """Loads the ONNX graphs among the names with the settings that are given; leaves all other names."""
+    chosen = given(vars(validated(GraphSettings, given(settings))))
+    graphs = [name for name in names if chosen and name.startswith("onnx:")]
+    if chosen and not graphs:
+        raise UsageError(f"`{next(iter(chosen))}` is for onnx: graphs, and {' and '.join(names)} is none")
+    return [embedshift.load_encoder(name, **chosen) if name in graphs else name for name in names]

@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
-STOPPED = "stopped; run the same command again to resume"
+STOPPED = "stopped; run the same command again"
+# Commands that go on where they were stopped.
+RESUMABLE = ("run", "demo", "attack", "views")
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 SECONDS = 3.0  # for an orderly exit
 _SHOW_CURSOR = b"\x1b[?25h"
@@ -19,6 +21,11 @@ _SHOW_CURSOR = b"\x1b[?25h"
 
 class Signalled(BaseException):
     """A signal told the command to end. It is no `Exception`, so that code which handles those does not catch it."""
+
+
+def stopped() -> str:
+    """Says that the command was stopped, and what the same command does then."""
+    return f"{STOPPED} to resume" if sys.argv[1:2] and sys.argv[1] in RESUMABLE else STOPPED
 
 
 @contextlib.contextmanager
@@ -41,7 +48,7 @@ def stoppable() -> Iterator[list[int]]:
         for caught_signal in caught:
             signal.signal(caught_signal, _ignore_signal)
         received.append(number)
-        raise Signalled(STOPPED)
+        raise Signalled(stopped())
 
     caught = [number for number in SIGNALS if before[number] in (signal.SIG_DFL, signal.default_int_handler)]
     with _watched(caught):
@@ -99,7 +106,7 @@ def _ignore_signal(_number: int, _frame: FrameType | None) -> None:
 
 def _leave(number: int) -> None:
     with contextlib.suppress(OSError):
-        os.write(2, (_SHOW_CURSOR if os.isatty(2) else b"") + f"error: {STOPPED}\n".encode())
+        os.write(2, (_SHOW_CURSOR if os.isatty(2) else b"") + f"error: {stopped()}\n".encode())
     os._exit(128 + number)
 
 

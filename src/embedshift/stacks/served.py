@@ -13,11 +13,11 @@ from embedshift.encoders import Encoder, load_encoder
 from embedshift.encoders.base import EncoderInfo, Preprocess
 from embedshift.encoders.images import ImageEncoder, image_encoder
 from embedshift.errors import EmbedshiftError, UsageError, reason
-from embedshift.parity.images import naming
 from embedshift.sources.images import decode
 from embedshift.sources.to_input import ToInput
 from embedshift.sources.vector_files import open_part
 from embedshift.sources.views_file import ORIGINALS
+from embedshift.stacks.images import naming
 
 # Images that an encoder of images gets at once.
 BATCH = 8
@@ -53,7 +53,7 @@ def _encoded(encoder: AnyEncoder, names: Sequence[str], files: Sequence[bytes]) 
         if isinstance(encoder, ImageEncoder):
             given = encoder.encode_images([Image.fromarray(decode(file)) for file in files])
         else:
-            from embedshift.parity.causes import knows_steps, reference_vectors  # with torch
+            from embedshift.stacks.encodings import knows_steps, reference_vectors  # with torch
 
             given = reference_vectors(encoder, files) if knows_steps(encoder) else _of_squares(encoder, files)
         vectors = np.asarray(given, np.float32)

@@ -2,17 +2,15 @@
 
 import logging
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from embedshift.config import Json
 from embedshift.errors import EmbedshiftError, UsageError
 
 if TYPE_CHECKING:
-    from embedshift.parity.result import Parity
+    from embedshift.stacks.result import Parity
 
 log = logging.getLogger(__name__)
 # Images of a comparison, of more so many are drawn; and those by which causes are looked for.
@@ -47,16 +45,15 @@ def parity(
         >>> parity(small, other).passed
         False
     """
-    from embedshift.parity.distance import ROUNDING, distance_between
-    from embedshift.parity.images import read_images, varied
-    from embedshift.parity.lock import ENDING, read_lock
-    from embedshift.parity.result import Parity
-    from embedshift.parity.served import open_encoder, vectors_of
+    from embedshift.stacks.distance import ROUNDING, distance_between
+    from embedshift.stacks.images import read_images, varied
+    from embedshift.stacks.lock import ENDING, read_lock
+    from embedshift.stacks.result import Parity
+    from embedshift.stacks.served import open_encoder, vectors_of
 
     if not 0 <= tolerance < float("inf"):
         raise UsageError(f"`tolerance` {tolerance}: give a number from 0 on, such as 0.01")
-    about, explained, backwards, notes = None, None, False, list[str]()
-    own: Any = None
+    about, own, explained, backwards, notes = None, None, None, False, list[str]()
     if isinstance(reference, str | os.PathLike) and Path(reference).suffix == ENDING:
         if images:
             raise UsageError(f"{reference}: a lock has its own images; leave `images` out")
@@ -68,11 +65,12 @@ def parity(
     second = vectors_of(served, encoder, files, ids)
     distance = distance_between(first, second)
     if causes and not distance.mean <= ROUNDING:
-        from embedshift.parity.causes import find_causes, knows_steps  # with torch
+        from embedshift.stacks.causes import find_causes  # with torch
+        from embedshift.stacks.encodings import knows_steps
 
-        backwards = not knows_steps(own)
         if about is not None and not knows_steps(encoder):
-            own, backwards = _encoder_of_lock(about, notes), False
+            own = _encoder_of_lock(about, notes)
+        backwards = not knows_steps(own)
         known, target = (encoder, first) if backwards else (own, second)
         if knows_steps(known):
             log.info("relative shift %.2g; looking for the cause, which takes minutes", distance.relative_shift)
@@ -101,13 +99,3 @@ def _encoder_of_lock(about: Json, notes: list[str]) -> Any:
         notes.append("No cause is looked for: the encoder of the lock is not here, or has other weights.")
     except EmbedshiftError as error:
         notes.append(f"No cause is looked for, since the encoder of the lock is not here: {error}.")
-
-
-class _Callable(ModuleType):
-    """`embedshift.parity` is this module or its function, whichever was imported last: both can be called."""
-
-    def __call__(self, *given: Any, **settings: Any) -> "Parity":
-        return parity(*given, **settings)
-
-
-sys.modules[__name__].__class__ = _Callable

@@ -17,9 +17,9 @@ from embedshift.config import CODE, Json, refuse_code
 from embedshift.config.files import read_file, write_file
 from embedshift.encoders.base import EncoderInfo
 from embedshift.errors import EmbedshiftError, UsageError, cause
-from embedshift.parity.distance import distance_between
-from embedshift.parity.images import read_images
-from embedshift.parity.served import open_encoder, vectors_of
+from embedshift.stacks.distance import distance_between
+from embedshift.stacks.images import read_images
+from embedshift.stacks.served import open_encoder, vectors_of
 
 ENDING, VERSION, LARGEST = ".lock", 1, 2**26
 # Images of a lock; of more, so many are drawn.

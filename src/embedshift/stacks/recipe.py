@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from embedshift.encoders.base import Preprocess
 from embedshift.encoders.families import CLIP_MEAN, CLIP_STD, HALF, IMAGENET_MEAN, IMAGENET_STD
 from embedshift.encoders.family import Triple
 
@@ -89,8 +88,9 @@ class Recipe:
         return [f.name for f in dataclasses.fields(self) if getattr(self, f.name) != getattr(other, f.name)]
 
 
-def recipe_of(preprocess: Preprocess, library: str, gelu: str | None) -> Recipe:
-    """The recipe of a reference, by its preprocessing and the library that it comes from."""
+def recipe_of(encoder: Any, gelu: str | None) -> Recipe:
+    """The recipe of a reference, by its preprocessing and the library that its module comes from."""
+    preprocess, library = encoder.preprocess, type(encoder.module).__module__.partition(".")[0]
     fit = "squash" if preprocess.squash else "crop"
     ratio = preprocess.size / max(preprocess.shortest or 0, preprocess.size)
     rounding = "floor" if library == "transformers" else "torchvision"

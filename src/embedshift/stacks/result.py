@@ -8,12 +8,12 @@ import numpy as np
 import polars as pl
 
 from embedshift.config import Json
-from embedshift.parity.distance import ROUNDING, Distance
+from embedshift.stacks.distance import ROUNDING, Distance
 from embedshift.study.markdown import escaped, printable, table
 from embedshift.study.shown import Shown
 
 if TYPE_CHECKING:
-    from embedshift.parity.causes import Causes
+    from embedshift.stacks.causes import Causes
 
 COLUMNS: dict[str, Any] = {"distance_before": pl.Float64, "distance_after": pl.Float64, "explained": pl.Float64}
 # The CKA from which on vectors whose cosines differ are the same ones turned, scaled or moved.
@@ -72,7 +72,7 @@ class Parity(Shown):
             first, other = (self.reference, self.served) if self.backwards else (self.served, self.reference)
             explained = np.floor(1e4 * (1 - causes.unexplained / causes.distance)) / 100
             rest = f"a mean 1 − cosine of {causes.unexplained:.2g} is unexplained"
-            rest = "rounding is left" if causes.unexplained <= max(causes.floor, ROUNDING) else rest
+            rest = "rounding is left" if causes.unexplained <= causes.floor else rest
             names = " and ".join(self.table()["alteration"])
             return f"{first} is {other} {names}: that explains {explained:g} % of the distance; {rest}."
         if not distance.distances.size:
@@ -99,7 +99,7 @@ class Parity(Shown):
         """Draws how the distance falls, step by step, on a log axis: a figure of matplotlib."""
         from embedshift.figures.style import new_figure, wrap
 
-        rows, floor = self.table(), max(ROUNDING, self.causes.floor if self.causes else 0.0)
+        rows, floor = self.table(), self.causes.floor if self.causes else ROUNDING
         drawn = new_figure(f"{len(self.images)} images; dotted: rounding", 6, 3, f"{self.served} and {self.reference}")
         axes, places = drawn.subplots(), range(len(rows) + 1)
         axes.plot(np.maximum([self.distance.mean, *rows["distance_after"]], floor / 100), places, marker="o")

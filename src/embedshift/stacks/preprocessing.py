@@ -13,8 +13,8 @@ from PIL import Image, ImageOps
 from torch.nn import functional
 
 from embedshift.arrays import Floats, Pixels
-from embedshift.parity.recipe import PILLOW, Recipe
 from embedshift.sources.images import decode
+from embedshift.stacks.recipe import PILLOW, Recipe
 
 Square = NDArray[Any]  # uint8, or float32 in [0, 255]
 

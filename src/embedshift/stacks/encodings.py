@@ -1,0 +1,93 @@
+"""The vectors that recipes of an encoder's steps give for files."""
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+from collections.abc import Sequence
+from typing import TypeGuard
+
+import numpy as np
+import torch
+
+from embedshift.arrays import Floats, Values
+from embedshift.encoders.module import ModuleEncoder
+from embedshift.stacks.distance import ROUNDING
+from embedshift.stacks.network import Network
+from embedshift.stacks.preprocessing import Inputs
+from embedshift.stacks.recipe import OF_NETWORK, Recipe, axes_of, recipe_of
+from embedshift.statistics.vectors import unit
+
+# Nothing new is to be tried after so many passes of one image.
+MOST = 1_600
+# The measured floor of rounding gets this room, and is at least `ROUNDING`.
+ROOM = 10.0
+# The largest value of 1 − cosine; it stands for vectors of another length, and where there is none.
+LARGEST = 2.0
+
+
+class Encodings:
+    """The vectors of recipes for files; each input goes once through each network."""
+
+    def __init__(self, encoder: ModuleEncoder, files: Sequence[bytes]) -> None:
+        self.inputs, self.network = Inputs(files), Network(encoder)
+        self.reference = recipe_of(encoder, self.network.gelu)
+        self.axes = axes_of(self.reference, self.network.axes)
+        # An input is made for its key, and wanted again at once where its key is new.
+        self.input = functools.lru_cache(1)(self.inputs.__call__)
+        self.hash = functools.cache(lambda r, i: hashlib.blake2b(self.input(r, i).tobytes()).digest()[:16])
+        self.passes: dict[tuple[object, ...], dict[str, Values]] = {}
+        self.most = MOST
+
+    @property
+    def is_spent(self) -> bool:
+        return len(self.passes) >= self.most
+
+    def key(self, recipe: Recipe, index: int) -> bytes:
+        """A hash of the input of a network."""
+        return self.hash(_of_pixels(recipe), index)
+
+    def vector(self, recipe: Recipe, index: int) -> Values | None:
+        """The unit vector of one file; None where the encoder cannot follow the recipe."""
+        altered = [getattr(recipe, axis) for axis in OF_NETWORK]
+        key = (self.key(recipe, index), *altered)
+        if key not in self.passes:
+            self.passes[key] = {}
+            with contextlib.suppress(Exception):  # a size that its positions cannot take
+                vectors = self.network(self.input(_of_pixels(recipe), index)[None], *altered)
+                self.passes[key] = {name: unit(vector[0]) for name, vector in vectors.items()}
+        return self.passes[key].get(recipe.pooling)
+
+    @functools.cached_property
+    def floor(self) -> float:
+        """The measured distance of rounding: between passes over one input and over several."""
+        inputs = np.stack([self.inputs(self.reference, index) for index in range(len(self.inputs.files))[:3]])
+        units = unit(self.network(inputs, *(getattr(self.reference, axis) for axis in OF_NETWORK))["own"])
+        apart = [distance(vector, self.vector(self.reference, index)) for index, vector in enumerate(units)]
+        return max(ROUNDING, ROOM * max(apart))
+
+
+def distance(vector: Values | None, other: Values | None) -> float:
+    """Half the squared difference of unit vectors, which is 1 − cosine without its loss of digits."""
+    if vector is None or other is None or vector.shape != other.shape:
+        return LARGEST
+    return float(((vector - other) ** 2).sum() / 2)
+
+
+def _of_pixels(recipe: Recipe) -> Recipe:
+    """Returns a recipe without what its network does: equal for recipes with the same inputs."""
+    return dataclasses.replace(recipe, pooling="", precision="", gelu="", positions="")
+
+
+def knows_steps(encoder: object) -> TypeGuard[ModuleEncoder]:
+    """Whether the steps of an encoder are known, so that a cause can be named against it."""
+    return isinstance(encoder, ModuleEncoder) and encoder.precision == "float32"
+
+
+def reference_vectors(encoder: ModuleEncoder, files: Sequence[bytes]) -> Floats:
+    """Encodes files through the encoder's own steps, `[N, D]`, not normalised."""
+    inputs, recipe = Inputs(files), recipe_of(encoder, None)
+    with torch.inference_mode(), encoder.tower.taps.silent():
+        pixels = (torch.from_numpy(inputs(recipe, index))[None] for index in range(len(files)))
+        vectors = [encoder.embed(encoder.module, image.to(encoder.device)) for image in pixels]
+    return np.asarray(torch.cat(vectors).float().cpu().numpy())

@@ -1,0 +1,159 @@
+"""The search for the recipe of served vectors, and which of its alterations may be named."""
+
+import itertools
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from embedshift.arrays import Values
+from embedshift.stacks.encodings import LARGEST, Encodings, distance
+from embedshift.stacks.recipe import OF_ALL_FILES, OF_NETWORK, OF_SOME_FILES, Recipe, words
+
+log = logging.getLogger(__name__)
+
+# An alteration is named if the distance without it is so many times as large. Values of an axis within the factor TIE
+# of the best distance are ties; an alteration that gains less than the factor IDLE is dropped.
+DECISIVE, TIE, IDLE = 10.0, 2.0, 1.1
+# Images of the screen, and the candidates that stay after each of them but the last.
+SCREENED, CONFIRMED = 3, (8, 4)
+# A single alteration is taken if it gains this factor. Where none does, so many of the nearest are combined in pairs,
+# of which so many are tried.
+GAIN, PAIRED, PAIRS = 1.03, 32, 16
+
+Alteration = tuple[str, list[Any]]  # an axis, and its values that tie, the best first
+Proposals = Iterator[tuple[list[Recipe], float]]
+
+
+class Search:
+    """Searches the recipe whose unit vectors are nearest to served ones `[N, D]`."""
+
+    def __init__(self, encodings: Encodings, served: Values) -> None:
+        self._encodings, self._served = encodings, served
+        self._vector, self._key, self.floor = encodings.vector, encodings.key, encodings.floor
+        self.reference, self.axes = reference, axes = encodings.reference, encodings.axes
+        self.everything = range(len(served))
+
+        # Images that no peculiarity of a file touches, and of these the ones that show the most alterations.
+        def inputs(index: int, of: Iterable[str]) -> int:
+            return len({self._key(reference.having(axis, value), index) for axis in of for value in axes.get(axis, ())})
+
+        order = {index: (inputs(index, OF_SOME_FILES), -inputs(index, OF_ALL_FILES)) for index in self.everything}
+        self.screen = sorted(self.everything, key=lambda index: order[index])[:SCREENED]
+
+    def run(self) -> Recipe:
+        """Returns the nearest recipe: by the screen, then by all images; without alterations that gain nothing."""
+        recipe = self._descend(self._pooled(self.reference), self.screen, self._global_proposals)
+        return self._without_idle(self._descend(recipe, self.everything, self._local_proposals))
+
+    def _without_idle(self, recipe: Recipe) -> Recipe:
+        limit = IDLE * max(self.distance(recipe, self.everything), self.floor)
+        for axis in recipe.differences(self.reference):
+            if self._is_within(simpler := self._reverted(recipe, axis), limit):
+                return self._without_idle(simpler)
+        return recipe
+
+    def named(self, recipe: Recipe) -> list[Alteration]:
+        """Returns the decisive alterations of a recipe, with the ties of each; a precision only at the floor."""
+        best = max(self.distance(recipe, self.everything), self.floor)
+        axes = [axis for axis in recipe.differences(self.reference) if axis != "precision" or best <= self.floor]
+        axes = [axis for axis in axes if not self._is_within(self._reverted(recipe, axis), DECISIVE * best)]
+        names = []
+        for axis in axes:
+            ties = [r for value in self.axes[axis] if self._is_within(r := recipe.having(axis, value), TIE * best)]
+            ties.sort(key=lambda tied: max(self.distance(tied, self.everything), best))  # the usual of equal ones first
+            names.append((axis, [getattr(tied, axis) for tied in ties]))
+        return names
+
+    def walk(self, alterations: Sequence[Alteration]) -> Iterator[tuple[Alteration, float]]:
+        """Adds alterations to the reference, the largest gain first; gives the distance after each."""
+        current, left = self.reference, [*alterations]
+        while left:
+            altered = [(current.having(axis, values[0]), (axis, values)) for axis, values in left]
+            current, alteration = min(altered, key=lambda pair: self.distance(pair[0], self.screen))
+            left.remove(alteration)
+            yield alteration, self.distance(current, self.everything)
+
+    def distance(self, recipe: Recipe, images: Iterable[int]) -> float:
+        """The mean distance of a recipe's vectors from the served ones."""
+        return float(np.mean([distance(self._vector(recipe, i), self._served[i]) for i in images]))
+
+    def apart(self, recipe: Recipe, other: Recipe, images: Iterable[int]) -> float:
+        """The mean distance between the vectors of two recipes."""
+        return float(np.mean([distance(self._vector(recipe, i), self._vector(other, i)) for i in images]))
+
+    def _is_within(self, recipe: Recipe, limit: float) -> bool:
+        """Whether the mean distance is at most a limit; it stops at the first images that exceed it."""
+        total, budget = 0.0, limit * len(self.everything)
+        images = dict.fromkeys((*self.screen, *self.everything))
+        return all((total := total + self.distance(recipe, [index])) <= budget for index in images)
+
+    def _descend(self, current: Recipe, images: Sequence[int], propose: Callable[[Recipe], Proposals]) -> Recipe:
+        """Takes the best of the proposed alterations until none helps, or rounding is left."""
+        left = self.distance(current, images)
+        for candidates, factor in propose(current) if left > self.floor else ():
+            if self._encodings.is_spent:
+                break
+            best = self._best(candidates, images)
+            if best is not None and (after := self.distance(best, images)) < left / factor:
+                steps = [words(axis, getattr(best, axis)) for axis in best.differences(self.reference)]
+                passes = len(self._encodings.passes)
+                log.info("%d encodings: mean 1 − cosine %.2g %s", passes, after, ", ".join(steps))
+                return self._descend(best, images, propose)
+        return current
+
+    def _global_proposals(self, current: Recipe) -> Proposals:
+        """Lists of candidates, and the factor that the best of them must gain to be taken."""
+        axes = [axis for axis in self.axes if axis != "pooling"]
+        altered = [current.having(axis, v) for axis in axes for v in self.axes[axis] if v != getattr(current, axis)]
+        yield altered, GAIN
+        # Rounding matters to some fits alone.
+        fits = [c.having("rounding", v) for c in altered if c.fit != current.fit for v in self.axes.get("rounding", ())]
+        yield fits, IDLE
+        nearest = sorted(altered, key=lambda candidate: self.distance(self._pooled(candidate), self.screen[:1]))
+        # The rounding of a low precision hides what else is left.
+        for precision in self.axes.get("precision", ()):
+            yield [candidate.having("precision", precision) for candidate in nearest[:PAIRED]], IDLE
+        pairs = [
+            one.having(axis, getattr(other, axis))
+            for one, other in itertools.combinations(nearest[:PAIRED], 2)
+            for axis in other.differences(current)
+            if one.differences(current) != [axis]
+        ]
+        yield sorted(pairs, key=lambda pair: self._predicted(current, pair))[:PAIRS], IDLE
+
+    def _local_proposals(self, current: Recipe) -> Proposals:
+        """The candidates that give the same inputs of the screened images: those that touch only other files."""
+        axes = [axis for axis in self.axes if axis not in (*OF_NETWORK, "pooling")]
+        candidates = [current.having(axis, value) for axis in axes for value in self.axes[axis]]
+        yield [c for c in candidates if all(self._key(c, i) == self._key(current, i) for i in self.screen)], IDLE
+
+    def _with_poolings(self, recipe: Recipe) -> list[Recipe]:
+        return [recipe.having("pooling", value) for value in self.axes.get("pooling", (recipe.pooling,))]
+
+    def _pooled(self, recipe: Recipe) -> Recipe:
+        """The recipe with the pooling that is nearest in the first image."""
+        return min(self._with_poolings(recipe), key=lambda pooled: self.distance(pooled, self.screen[:1]))
+
+    def _best(self, candidates: Iterable[Recipe], images: Sequence[int]) -> Recipe | None:
+        """The nearest candidate, with every pooling: all by the first image, the best of them by more images."""
+        left = [pooled for candidate in candidates for pooled in self._with_poolings(candidate)]
+        if len(images) <= SCREENED:
+            for count, kept in enumerate(CONFIRMED[: len(images) - 1], 1):
+                left = sorted(left, key=lambda recipe: self.distance(recipe, images[:count]))[:kept]
+        return min(left, key=lambda recipe: self.distance(recipe, images), default=None)
+
+    def _predicted(self, current: Recipe, pair: Recipe) -> float:
+        """The distance of two alterations of a recipe on the first image, if what they move added up."""
+        distances, image = [LARGEST], self.screen[0]
+        for pooled in self._with_poolings(current):
+            single = [pooled.having(axis, getattr(pair, axis)) for axis in pair.differences(current)]
+            vectors = [v for recipe in (pooled, *single) if (v := self._vector(recipe, image)) is not None]
+            if len(vectors) == 3:
+                here, one, other = vectors
+                distances.append(distance(one + other - here, self._served[image]))
+        return min(distances)
+
+    def _reverted(self, recipe: Recipe, axis: str) -> Recipe:
+        return recipe.having(axis, getattr(self.reference, axis))
