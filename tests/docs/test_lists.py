@@ -4,11 +4,14 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from support.pages import PAGES, ROOT
 
 LISTS = ROOT / "docs" / "site" / "lists.py"
 
 
+@pytest.mark.slow
 def test_every_list_in_a_page_is_what_the_code_gives():
     """In a process of its own: other tests register metrics and augmentations."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])}

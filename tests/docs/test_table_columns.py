@@ -59,6 +59,7 @@ def made(tmp_path_factory):
     return {name: study.table(name).columns for study in both for name in study.table_names} | DECLARED
 
 
+@pytest.mark.slow
 def test_every_table_has_its_columns_in_the_reference(made):
     named_here = described()
     assert set(made) >= {table.name for table in tables_of(questions())} | {"summary", "ranking", "differences"}

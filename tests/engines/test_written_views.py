@@ -44,6 +44,7 @@ def run(images, out, **settings):
     return embedshift.run(images, out=out, model=MeanColour(), workers=0, **settings)
 
 
+@pytest.mark.slow
 def test_measuring_the_files_gives_the_rows_of_a_run_on_files(photos, written, tmp_path):
     drawn = run(photos, tmp_path / "drawn", apply_to="file", longest=64, draws=2, seed=3, **SUITE)
     file = written[0] / "views.json"

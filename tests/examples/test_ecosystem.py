@@ -41,6 +41,7 @@ def test_every_block_of_python_runs(here):
     assert (here / "dendrogram.pdf").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_every_command_runs(here, cli):
     lines = [line for code in blocks("sh") for line in code.splitlines()]
     done = [cli(*shlex.split(line)[1:]) for line in lines]

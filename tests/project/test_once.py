@@ -74,6 +74,7 @@ def test_functions_and_encoders_are_told_apart_by_what_they_hold():
         described(object())
 
 
+@pytest.mark.slow
 def test_a_copy_is_a_study_of_its_own(root):
     shared = studies.synthetic(3, ["noise"], with_pictures=True)
     own = studies.copied(shared, root / "own")

@@ -171,6 +171,7 @@ def test_every_claim_of_the_paper_has_parts_that_name_augmentations():
     assert len({claim.statement for claim in paper_claims()}) == len(paper_claims())
 
 
+@pytest.mark.slow
 def test_the_world_of_the_paper_is_confirmed_in_all_parts_but_the_second_reading_of_claim_5(paper_world):
     found = verdicts(paper_world)
     assert {part for part, verdict in found.items() if verdict == "does not hold"} == {"5e", "5f"}

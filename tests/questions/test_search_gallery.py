@@ -10,6 +10,7 @@ from embedshift.errors import UsageError
 from embedshift.store.info import write_content
 from support import revised
 from support.matrix import first_only
+from support.search_tables import html_of
 from support.synthetic import make_study
 
 pytestmark = pytest.mark.slow
@@ -216,3 +217,12 @@ def test_many_vectors_lie_in_a_file_while_they_are_searched(study, monkeypatch):
     study.search(queries=2000)
     assert study.search_ranks().equals(before)
     assert {path.name for path in study.folder.iterdir()} == {"failures.parquet", "shards", "study.json", "tables"}
+
+
+def test_the_gallery_of_the_search_is_named(tmp_path):
+    made = make_study(tmp_path / "study", 9, ["noise"])
+    content = made.info()
+    content["tables"]["search_ranks"]["settings"] = {"gallery": "catalogue.npy|abc"}
+    write_content(made.folder, content)
+    sentence = "A search among the 9 images and those of the gallery catalogue.npy ranks"
+    assert sentence in " ".join(html_of(made.reader()).split())

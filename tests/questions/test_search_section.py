@@ -13,14 +13,12 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from embedshift.figures import FigureInput, draw
+from embedshift.figures import draw
 from embedshift.questions.search.answer import recall_extremes
-from embedshift.questions.search.section import rank_fractions, search_mistakes, section, trivial
+from embedshift.questions.search.section import rank_fractions, search_mistakes, trivial
 from embedshift.questions.search.thumbnails import thumbnails
-from embedshift.report import page
-from embedshift.report.section import PageInput
 from embedshift.store.info import write_content
-from support.search_tables import RATES, SIZES, recalled, searched
+from support.search_tables import RATES, SIZES, html_of, recalled, searched
 from support.sentences import paragraphs, sentence
 from support.synthetic import make_study
 
@@ -37,11 +35,6 @@ def study(tmp_path_factory):
 @pytest.fixture(scope="module")
 def reader(study):
     return searched(study.reader(), RECALL, [("image-00002.png", "image-00007.png", 0.98765)])
-
-
-def html_of(reader):
-    made = section(PageInput(FigureInput(reader), "CLIP", {}, reader.records))
-    return "" if made is None else str(page.fill("search/section.html.j2", made.content))
 
 
 def sentences(table, images=12, least_safe=None):
@@ -292,11 +285,3 @@ def test_only_the_bundled_encoder_is_called_a_poor_retriever(tmp_path, encoder):
     assert "Does image search still find the original?" in answer
     assert "A search among the 9 images ranks the original first for" in answer
     assert html[html.index('<section id="search"') :].count('alt="How often a search finds') == 1
-
-
-def test_the_gallery_of_the_search_is_named(tmp_path):
-    made = make_study(tmp_path / "study", 9, ["noise"])
-    content = made.info()
-    content["tables"]["search_ranks"]["settings"] = {"gallery": "catalogue.npy|abc"}
-    write_content(made.folder, content)
-    assert "A search among the 9 images and those of the gallery catalogue.npy ranks" in words(html_of(made.reader()))

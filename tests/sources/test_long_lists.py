@@ -2,10 +2,13 @@
 
 import time
 
+import pytest
+
 from embedshift.sources import open_source
 from support.models import pictures
 
 
+@pytest.mark.slow
 def test_three_million_equal_lines_are_one_image(tmp_path):
     (name,) = (path.name for path in pictures(tmp_path / "photos", 1).iterdir())
     (tmp_path / "list.txt").write_text(f"photos/{name}\n" * 3_000_000)
@@ -14,6 +17,7 @@ def test_three_million_equal_lines_are_one_image(tmp_path):
     assert time.process_time() - started < 15
 
 
+@pytest.mark.slow
 def test_a_file_costs_a_few_looks(tmp_path, monkeypatch):
     """Five thousand lines, and no file system of a library is made for one."""
     names = [f"{number}.jpg" for number in range(5_000)]

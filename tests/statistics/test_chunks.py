@@ -118,6 +118,7 @@ def test_other_shards_with_the_same_images_give_the_same_bits(tmp_path):
     assert all(one.equals(other) for one, other in zip(*made, strict=True))
 
 
+@pytest.mark.slow
 def test_a_study_of_many_chunks_has_the_tables_of_one(tmp_path, monkeypatch):
     study = make_study(tmp_path / "study", BLOCK + 300, NAMES, shard_size=100, with_tables=False)
     say_metrics(study)

@@ -130,6 +130,7 @@ def test_what_never_varies_is_significant_only_where_it_differs():
     assert found.low[2] == found.high[2] == pytest.approx(0.4)
 
 
+@pytest.mark.slow
 def test_the_normal_law_agrees_with_the_bootstrap_where_it_takes_over():
     """At 5,000 images, of skewed values: the critical values of both differ by 2 % at most, and so do the ends."""
     values = np.random.default_rng(0).lognormal(size=(IN_MEMORY, 5))

@@ -150,6 +150,7 @@ def test_a_metric_that_one_augmentation_lacks_is_left_out_for_all():
     assert tables.ranking(table)["rank"].to_list() == [1, 1]
 
 
+@pytest.mark.slow
 def test_the_interval_of_the_mean_performance_is_that_of_the_images_own_means():
     rows = records(images=30, draws=2)
     of = tables.measured(lazy(rows), SUITE, METRICS)

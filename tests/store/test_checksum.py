@@ -41,6 +41,7 @@ def unfinished(study):
     return study
 
 
+@pytest.mark.slow
 def test_study_json_records_the_sha_256_of_every_file(study):
     study.report(figures=["l2_density"], formats=["svg"])
     files = [path for path in study.folder.rglob("*") if path.is_file()]

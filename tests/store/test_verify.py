@@ -55,6 +55,7 @@ def test_a_whole_study(study, monkeypatch, capsys):
     assert {each["name"] for each in said["files"]} == {each.name for each in found.findings}
 
 
+@pytest.mark.slow
 def test_the_report_names_the_checksums(study):
     page = study.report(figures=[]).read_text(encoding="utf-8")
     assert f"<dd>{study.verify().checksum}</dd>" in page
@@ -158,6 +159,7 @@ def test_tables_that_are_gone_changed_or_of_other_shards(study):
     assert "made from other shards" in problems(study)["tables/search.parquet"]
 
 
+@pytest.mark.slow
 def test_figures_and_the_report_are_checked_too_and_may_be_deleted(study):
     study.report(figures=["l2_density"], formats=["svg"])
     (figure,) = (study.folder / "figures").iterdir()

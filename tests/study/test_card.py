@@ -58,6 +58,7 @@ def parsed(text):
     return make_config(given | more)
 
 
+@pytest.mark.slow
 def test_the_table_has_the_relative_shifts_of_the_summary_the_furthest_first(study):
     headings, _, *rows = cells(study.card())
     found_first = ["found first by a search", "95 % interval"]

@@ -6,6 +6,10 @@ from typing import Any
 
 import polars as pl
 
+from embedshift.figures import FigureInput
+from embedshift.questions.search.section import section
+from embedshift.report import page
+from embedshift.report.section import PageInput
 from embedshift.store.reader import Reader
 
 DUPLICATES = {"image_id": pl.String, "other": pl.String, "cosine": pl.Float64, "whitened": pl.Float64}
@@ -54,3 +58,9 @@ def searched(reader: Reader, recall: dict[str, float], pairs: Sequence[tuple[str
         ),
     }
     return replace(reader, made={**reader.made, **made})
+
+
+def html_of(reader: Reader) -> str:
+    """The section of the search in a report."""
+    made = section(PageInput(FigureInput(reader), "CLIP", {}, reader.records))
+    return "" if made is None else str(page.fill("search/section.html.j2", made.content))
