@@ -193,3 +193,14 @@ def test_few_figures_start_no_process(monkeypatch):
         assert multiprocessing.active_children() == []
         [(_, one)] = renderers.render_all([("one", Figure((1, 1)), None)], ["svg"])
     assert one.files["svg"].startswith(b"<?xml")
+
+
+def test_the_last_digits_of_a_layout_change_no_byte():
+    """The solver of the layout adds up in the order of memory addresses."""
+
+    def files(shift):
+        figure = Figure(figsize=(3, 2))
+        figure.add_axes((0.123456789 + shift, 0.2, 0.7, 0.6)).plot([1, 2, 3], [3, 1, 2])
+        return render(figure, ["svg", "png"]).files
+
+    assert files(0.0) == files(1e-13)

@@ -57,6 +57,7 @@ def render(figure: Figure, formats: Sequence[str], page: PageLimits | None = Non
                 engine.execute(figure)
             # Otherwise each format would have its own layout, and one more drawing for it.
             figure.set_layout_engine(None)
+            _round_positions(figure)
             agg.draw()
             picture = Image.fromarray(np.asarray(agg.buffer_rgba())).convert("RGB")
             files = {name: _WRITERS[name](figure, picture) for name in wanted}
@@ -66,6 +67,14 @@ def render(figure: Figure, formats: Sequence[str], page: PageLimits | None = Non
             figure.set_canvas(canvas)
     forms = () if page is None else tuple(_down_to(page.room, _forms(picture, files["svg"] if vector else None)))
     return Rendered({name: files[name] for name in formats}, forms)
+
+
+def _round_positions(figure: Figure) -> None:
+    """Rounds where axes lie: the layout's solver adds up in the order of memory addresses, so last digits vary."""
+    for axes in figure.axes:
+        in_layout = axes.get_in_layout()
+        axes.set_position(np.round(axes.get_position(original=True).bounds, 7).tolist())
+        axes.set_in_layout(in_layout)
 
 
 def address(data: bytes, kind: str) -> str:
