@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from embedshift.questions.search.near import near_duplicates
+from embedshift.questions.search.answer import near_duplicates
 from PIL import Image
 
 import embedshift

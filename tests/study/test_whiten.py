@@ -190,3 +190,15 @@ def test_of_several_studies_the_first_stays_as_it_is(study: Study, tmp_path: Pat
     opened = whitened([study.folder, other.folder], tmp_path / "map.npz")
     assert [each.folder for each in opened] == [study.folder, other.folder]
     assert [each.reader().whitening is None for each in opened] == [True, False]
+
+
+def test_vectors_that_are_too_long_for_a_map(tmp_path, monkeypatch):
+    monkeypatch.setattr("embedshift.store.shift_moments.MOST_DIM", 5)
+    monkeypatch.setattr("embedshift.study.whitening.MOST_DIM", 5)
+    made = make_study(tmp_path / "long", 12, ["noise", "blur"], dim=6)
+    with pytest.raises(UsageError, match="maps are fitted to vectors of at most 5 numbers"):
+        embedshift.whiten(made)
+    made.search(threshold=-1.0)
+    assert made.table("duplicates")["whitened"].is_null().all()
+    made.report(groups="near", figures=[], formats=["svg"])
+    assert made.info()["groups"]["chosen"] == "near"

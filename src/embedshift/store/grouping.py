@@ -45,9 +45,11 @@ def _near(reader: ShardReader) -> list[str | None]:
     views, cosine = reader.rows().filter(pl.col("view") != ORIGINAL), pl.col("cosine_similarity").fill_nan(None)
     medians = views.group_by("view").agg(cosine.median()).collect().to_series(1) if reader.augmentations else ()
     units, moments = components(vectors, near_cosine(medians, mean_cosine(vectors))), shift_moments(reader)
+    if moments is None or not moments.shifts:
+        return [str(number) for number in units]
     space = moments.by_shifts()(vectors)
     # Copies that are further than the mildest change are told from other images where shifts count less.
-    tail = fit_tail(space, units, seed=reader.info.seed) if moments.shifts else None
+    tail = fit_tail(space, units, seed=reader.info.seed)
     return [str(number) for number in (units if tail is None else components(space, tail.threshold(FALSE), units))]
 
 

@@ -11,6 +11,9 @@ from embedshift.statistics.layout import blocks, layout
 from embedshift.statistics.whitening import Whitening, unit, whitening
 from embedshift.store.shard_reader import ShardReader
 
+# The longest vectors that maps are fitted to: their products take half a gigabyte.
+MOST_DIM = 2**13
+
 
 @dataclass(frozen=True, eq=False)
 class ShiftMoments:
@@ -68,9 +71,11 @@ def moments_of(originals: Floats, views: Iterable[Floats] = ()) -> ShiftMoments:
     return ShiftMoments(len(kept), kept.sum(axis=0, dtype=np.float64), (kept.T @ kept).astype(np.float64), there, moved)
 
 
-def shift_moments(reader: ShardReader) -> ShiftMoments:
-    """Returns the moments of a study's originals and of its shifts, read as a stream."""
+def shift_moments(reader: ShardReader) -> ShiftMoments | None:
+    """Returns the moments of a study's originals and of its shifts, read as a stream; None if vectors are too long."""
     rows, dim = reader.rows(), reader.info.encoder.dim
+    if dim > MOST_DIM:
+        return None
     order = layout(rows)
     original, views = order.views.index(ORIGINAL), range(len(order.views))
     total = moments_of(np.zeros((0, dim), np.float32))

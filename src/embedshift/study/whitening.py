@@ -14,7 +14,7 @@ from embedshift.errors import UsageError
 from embedshift.statistics.whitening import Whitening
 from embedshift.store.groups import Choice
 from embedshift.store.reader import Reader
-from embedshift.store.shift_moments import ShiftMoments, shift_moments
+from embedshift.store.shift_moments import MOST_DIM, ShiftMoments, shift_moments
 from embedshift.store.table import installed_tables, tables_of
 from embedshift.store.tables import make_tables
 from embedshift.study.onnx_map import write_onnx
@@ -70,7 +70,9 @@ def whiten(
         raise UsageError(f"`map` {map!r}: choose one of {', '.join(MAPS)}")
     if out is not None and onnx is not None and Path(out).resolve() == Path(onnx).resolve():
         raise UsageError(f"{out}: named for the map and for `onnx`; name two files")
-    moments = functools.reduce(operator.add, (shift_moments(reader) for reader in readers))
+    if readers[0].info.encoder.dim > MOST_DIM:
+        raise UsageError(f"{readers[0].folder}: maps are fitted to vectors of at most {MOST_DIM:,} numbers")
+    moments = functools.reduce(operator.add, (found for reader in readers if (found := shift_moments(reader))))
     chosen = map or recommendation(whitening_tables(opened)) or ("shifts" if moments.shifts else "originals")
     if chosen == "shifts" and not moments.shifts:
         raise UsageError("`map` shifts needs views of augmentations, and these studies have none; choose originals")

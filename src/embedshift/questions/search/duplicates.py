@@ -38,8 +38,8 @@ def duplicates(reader: Reader) -> pl.DataFrame:
         log.warning("duplicates are searched for among the first %s images", f"{COMPARED:,}")
     rows, moments = has_direction[:COMPARED], shift_moments(reader)
     units = None if reader.units is None else reader.units[rows]
-    is_whitened = bool(moments.shift_products.any())  # a study without shifts has no such space
-    space = _mapped(reader, vectors, rows, moments.by_shifts() if is_whitened else unit)
+    is_whitened = moments is not None and bool(moments.shift_products.any())  # without shifts there is no such space
+    space = _mapped(reader, vectors, rows, moments.by_shifts() if moments and is_whitened else unit)
     tail = fit_tail(space, units, seed=reader.info.seed)
     if chosen.threshold is not None:
         pairs = pairs_above(_mapped(reader, vectors, rows, unit), chosen.threshold, LISTED)
