@@ -18,11 +18,11 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from embedshift.questions.search.answer import near_duplicates
 from PIL import Image
 
 import embedshift
 from duplicates import EDITS
+from embedshift.questions.search.answer import near_duplicates
 from embedshift.statistics.near import components
 from embedshift.statistics.vectors import unit
 from embedshift.store.shift_moments import shift_moments
@@ -58,7 +58,9 @@ def print_joined(study: embedshift.Study, vectors: np.ndarray, owner: dict[str, 
     """Prints how near copies and photos are, plain and where shifts count less, and what `near` and one rule join."""
     reader, names = study.reader(), [*owner]
     units = dict(zip(reader.ordered_ids(), reader.units.tolist() if reader.units is not None else (), strict=True))
-    spaces = [space @ space.T for space in (unit(vectors), shift_moments(reader).by_shifts()(vectors))]
+    moments = shift_moments(reader)
+    assert moments is not None
+    spaces = [space @ space.T for space in (unit(vectors), moments.by_shifts()(vectors))]
     print("\n| edit | in the group of its photo | least cosine with it | whitened |\n|---|---|---|---|")
     copies = collections.defaultdict[str, list[tuple[int, int]]](list)
     for position, name in enumerate(names):
