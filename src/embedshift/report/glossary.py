@@ -10,7 +10,7 @@ TERMS = {
     "augmentation": "A kind of change of an image, for example a blur. Its random parameters are drawn for each view.",
     "encoder": "The network that turns an image into an embedding.",
     "embedding": "The vector that an encoder outputs for an image. Similar images have embeddings with a small angle.",
-    "view": "One copy of an image at the input size of the encoder: the original, or changed by an augmentation.",
+    "view": "One copy of an image as the encoder gets it: the original, or changed by an augmentation.",
     "draw": "One random realisation of an augmentation on an image. A study may use several draws.",
     "other images": "Pairs of two different images of the set: all pairs, or pairs drawn at random.",
     "baseline": "The mean of a metric over pairs of different images: a view at it is as far away as another image.",
