@@ -11,6 +11,7 @@ CODE = """
 import sys
 def embed(images): return [[*image.resize((2, 2)).tobytes()] for image in images]
 def leave(images): sys.exit(0)
+def leave_later(images): return embed(images) if len(images) == 1 else sys.exit(0)
 """
 
 
@@ -31,7 +32,9 @@ def photos(tmp_path, monkeypatch):
 EMBED = "python:refused_stack:embed"
 
 
-@pytest.mark.parametrize("served", ["python:refused_stack:leave", "python:leaves_at_once:embed"])
+@pytest.mark.parametrize(
+    "served", ["python:refused_stack:leave", "python:refused_stack:leave_later", "python:leaves_at_once:embed"]
+)
 def test_a_function_that_ends_the_program_does_not_pass(served, photos, cli):
     done = cli("parity", EMBED, served, photos)
     assert done.code in (1, 2)

@@ -171,7 +171,7 @@ def test_cka_is_put_together_from_the_shards(study, photos, dinov2, few_are_enou
     found = study.reader().sums("cka")
     assert found["images"] == 10
     np.testing.assert_allclose(found["terms"], sums, rtol=1e-4, atol=1e-4 * np.abs(sums).max())
-    table = tables.layers_table(study.reader()).filter(metric="cka").sort("augmentation", "token", "layer")
+    table = tables.layers(study.reader()).filter(metric="cka").sort("augmentation", "token", "layer")
     wanted = sums[..., 0] / np.sqrt(sums[..., 1] * sums[..., 2])  # the names are in alphabetical order, too
     np.testing.assert_allclose(table["mean"], wanted.ravel(), rtol=1e-3)
     assert table["n"].unique().to_list() == [20]

@@ -231,5 +231,10 @@ def test_what_small_figures_leave_goes_to_larger_ones_and_last_to_photographs():
     kinds = {name: FIGURES[name] for name in ("views", "heatmap", "radar")}
     forms = {"views": ("v" * 60, "v" * 45), "heatmap": ("h" * 45, "h" * 5), "radar": ("r" * 10,)}
     shown, too_large = embed([DrawnFigure(kind, (1.0, 1.0), forms[name]) for name, kind in kinds.items()], 100)
-    assert {figure.name: len(figure.address) for figure in shown} == {"views": 45, "heatmap": 45, "radar": 10}
+    assert {figure.kind.name: len(figure.address) for figure in shown} == {"views": 45, "heatmap": 45, "radar": 10}
     assert too_large == 0
+
+
+def test_pages_of_one_figure_keep_their_order():
+    views = [DrawnFigure(FIGURES["views"], (1.0, 1.0), ("v" * size,)) for size in (30, 10, 20)]
+    assert [len(figure.address) for figure in embed(views, 90)[0]] == [30, 10, 20]

@@ -198,6 +198,9 @@ def test_vectors_that_are_too_long_for_a_map(tmp_path, monkeypatch):
     made = make_study(tmp_path / "long", 12, ["noise", "blur"], dim=6)
     with pytest.raises(UsageError, match="maps are fitted to vectors of at most 5 numbers"):
         embedshift.whiten(made)
+    monkeypatch.setattr("embedshift.questions.whitening.tables.MOST_DIM", 5)
+    with pytest.raises(EmbedshiftError, match="whitening"):
+        made.whitening()
     made.search(threshold=-1.0)
     assert made.table("duplicates")["whitened"].is_null().all()
     made.report(groups="near", figures=[], formats=["svg"])

@@ -4,15 +4,14 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from embedshift.config.files import refuse_output
+from embedshift.config.files import STUDY_FILES, refuse_output
 
 REPORT = "report.html"
-_OTHERS = ("study.json", "shards", "failures.parquet", "tables", "figures")
 
 
 def written(folder: Path) -> Iterator[str]:
     yield "Written:"
-    yield from (f"  {folder / name}" for name in _OTHERS if (folder / name).exists())
+    yield from (f"  {folder / name}" for name in STUDY_FILES if name != REPORT and (folder / name).exists())
     if (folder / REPORT).exists():
         yield f"Report: {folder / REPORT}"
 

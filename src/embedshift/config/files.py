@@ -11,7 +11,7 @@ from embedshift.errors import EmbedshiftError, UsageError, cause
 T = TypeVar("T")
 
 # What a study's folder holds.
-STUDY = ("study.json", "shards", "tables", "figures", "failures.parquet", "groups.parquet", "report.html")
+STUDY_FILES = ("study.json", "shards", "failures.parquet", "groups.parquet", "tables", "figures", "report.html")
 _KINDS = (
     (stat.S_ISFIFO, "a FIFO"),
     (stat.S_ISSOCK, "a socket"),
@@ -72,7 +72,7 @@ def refuse_output(path: Path) -> None:
         raise UsageError(f"{path}: is a folder; name a file")
     whole = path.resolve()
     for folder in whole.parents[:2]:
-        if (folder / STUDY[0]).is_file() and whole.relative_to(folder).parts[0] in STUDY:
+        if (folder / STUDY_FILES[0]).is_file() and whole.relative_to(folder).parts[0] in STUDY_FILES:
             raise UsageError(f"{path}: belongs to the study in {folder}; name another file")
 
 
@@ -85,7 +85,11 @@ def write_file(path: Path, data: bytes) -> None:
         if whole.exists():
             _require_regular_file(whole.stat())
         try:
-            hidden.write_bytes(data)
+            hidden.unlink(missing_ok=True)  # it may be a link
+            with open(hidden, "xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
             os.replace(hidden, whole)
         finally:
             hidden.unlink(missing_ok=True)

@@ -117,8 +117,8 @@ class Graph:
         self._input, kind = entries[0].name, entries[0].type
         lengths = [length if isinstance(length, int) else None for length in entries[0].shape]
         if kind not in TYPES or len(lengths) != 4 or (lengths[3] or 0) > LARGEST_SIDE:
-            words = f"its input {self._input} is {kind} {entries[0].shape}; it must be float [N, 3, S, S]"
-            raise UsageError(f"{file}: {words}")
+            words = f"it must be float [N, 3, S, S], S at most {LARGEST_SIDE:,}"
+            raise UsageError(f"{file}: its input {self._input} is {kind} {entries[0].shape}; {words}")
         self.dtype, self._batch, self.side = TYPES[kind], lengths[0], lengths[3]
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -23,13 +23,15 @@ class EmbeddedFigure:
 
 def embed(figures: Sequence[DrawnFigure], budget: int) -> tuple[list[EmbeddedFigure], int]:
     """Returns the figures in the order of the paper, and the number of those that did not fit."""
-    left, done = budget, list[EmbeddedFigure]()
+    left, done = budget, dict[int, EmbeddedFigure]()
     # What the smallest leave goes to larger ones, and in the end to figures with images.
-    for position, figure in enumerate(sorted(figures, key=lambda one: (one.kind.shows_images, len(one.forms[0])))):
-        fraction = left // (len(figures) - position)
+    smallest_first = sorted(enumerate(figures), key=lambda one: (one[1].kind.shows_images, len(one[1].forms[0])))
+    for taken, (position, figure) in enumerate(smallest_first):
+        fraction = left // (len(figures) - taken)
         address = next((form for form in figure.forms if len(form) <= fraction), None)
         if address is not None:
             left -= len(address)
             width, height = (round(96 * inches) for inches in figure.inches)
-            done.append(EmbeddedFigure(figure.kind, address, width, height))
-    return sorted(done, key=lambda figure: figure.kind.number), len(figures) - len(done)
+            done[position] = EmbeddedFigure(figure.kind, address, width, height)
+    in_order = [done[position] for position in sorted(done)]  # pages of one figure keep theirs
+    return sorted(in_order, key=lambda figure: figure.kind.number), len(figures) - len(done)

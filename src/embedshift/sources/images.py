@@ -122,9 +122,13 @@ def _by_opencv(data: bytes, how: int) -> Pixels:
 
 
 def _still_webp(image: Image.Image, data: bytes) -> Image.Image:
-    """Returns a WebP as Pillow would load it, which holds four times its pixels for what may move."""
-    pixels = _by_opencv(data, cv2.IMREAD_UNCHANGED)
-    return Image.frombytes(image.mode, image.size, pixels, "raw", "BGRA"[: pixels.shape[2]])
+    """Returns a WebP as Pillow loads it, without four times its pixels for what may move."""
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    # OpenCV finds alpha in the header, Pillow in the codes.
+    if pixels is None or pixels.shape[2:] != (len(image.mode),):
+        image.load()
+        return image
+    return Image.frombytes(image.mode, image.size, np.asarray(pixels), "raw", "BGRA"[: len(image.mode)])
 
 
 def _check_header(image: ImageFile.ImageFile, data: bytes) -> None:

@@ -156,7 +156,9 @@ class VectorSource(ListedImages):
                     row += len(vectors)
             self._copy.flush()
         except OSError as error:
-            raise UsageError(f"the vectors cannot be copied to a file beside `out` ({reason(error):.200})") from error
+            raise UsageError(
+                f"the vectors cannot be read, or copied to a file beside `out` ({reason(error):.200})"
+            ) from error
         return str(digest.hexdigest())
 
 

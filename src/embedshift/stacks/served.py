@@ -57,7 +57,7 @@ def _encoded(encoder: AnyEncoder, names: Sequence[str], files: Sequence[bytes]) 
 
             given = reference_vectors(encoder, files) if knows_steps(encoder) else _of_squares(encoder, files)
         vectors = np.asarray(given, np.float32)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a function that ends the process must not pass a gate
         for name, file in zip(names, files, strict=True):
             with naming(name):
                 decode(file)

@@ -16,7 +16,7 @@ from embedshift.store.shift_moments import shift_moments
 from embedshift.store.table_files import is_figure_or_report
 
 # Images whose pairs are all compared to find near-duplicates, and how many pairs of different images may be joined.
-MOST_NEAR, FALSE = 2**16, 0.01
+MOST_NEAR, EXPECTED_FALSE = 2**16, 0.01
 
 
 def choose(reader: ShardReader, choice: Choice | None, ids: Sequence[str] | None = None) -> Groups | None:
@@ -45,12 +45,13 @@ def _near(reader: ShardReader) -> list[str | None]:
     views, cosine = reader.rows().filter(pl.col("view") != ORIGINAL), pl.col("cosine_similarity").fill_nan(None)
     medians = views.group_by("view").agg(cosine.median()).collect().to_series(1) if reader.augmentations else ()
     units, moments = components(vectors, near_cosine(medians, mean_cosine(vectors))), shift_moments(reader)
-    if moments is None or not moments.shifts:
+    if moments is None or not moments.shift_products.any():  # no view moves
         return [str(number) for number in units]
     space = moments.by_shifts()(vectors)
     # Copies that are further than the mildest change are told from other images where shifts count less.
     tail = fit_tail(space, units, seed=reader.info.seed)
-    return [str(number) for number in (units if tail is None else components(space, tail.threshold(FALSE), units))]
+    joined = units if tail is None else components(space, tail.threshold(EXPECTED_FALSE), units)
+    return [str(number) for number in joined]
 
 
 def are_stored(reader: ShardReader, groups: Groups | None) -> bool:

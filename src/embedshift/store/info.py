@@ -214,8 +214,6 @@ def read_content(folder: Path) -> Json:
         raise UsageError(f"{name}: contains bytes that are not UTF-8; rename it")
     file = folder / FILE
     try:
-        if file.exists() and not file.is_file():
-            raise UsageError(f"{file}: not a file")
         content: Json = json.loads(read_file(file, LARGEST))
     except FileNotFoundError as error:
         raise UsageError(f"{folder}: no study here (no file {FILE})") from error

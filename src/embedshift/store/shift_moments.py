@@ -11,7 +11,7 @@ from embedshift.statistics.layout import blocks, layout
 from embedshift.statistics.whitening import Whitening, unit, whitening
 from embedshift.store.shard_reader import ShardReader
 
-# The longest vectors that maps are fitted to: their products take half a gigabyte.
+# The longest vectors that maps are fitted to: every matrix of their products takes half a gigabyte.
 MOST_DIM = 2**13
 
 

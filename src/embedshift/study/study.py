@@ -55,7 +55,7 @@ class Study(Shown, Exports):
         if not self.is_complete() or "summary" not in self.table_names:  # of originals alone
             return pl.DataFrame() if self.is_complete() else None
         rows = self.summary().filter(metric=COSINE).select("augmentation", "^relative_shift.*$")
-        if "search" in self.table_names:
+        if "search" in self.table_names and not self.reader().altered("tables/search.parquet"):
             recall = self.table("search").filter(metric="recall@1").select("augmentation", **{"recall@1": "value"})
             rows = rows.join(recall, on="augmentation", how="left", maintain_order="left")
         return rows.sort("relative_shift", descending=True, nulls_last=True)

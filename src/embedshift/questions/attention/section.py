@@ -30,10 +30,11 @@ def section(page: PageInput) -> Section | None:
 def changes(table: pl.DataFrame | None, metrics: Sequence[str]) -> Json:
     """Returns the rows of the table `looks` by metric and significance."""
     table = pl.DataFrame(schema=SCHEMA) if table is None else table
+    spread = table.filter(what=SPREAD)
     return {
         "has_intervals": table["low"].count() > 0,
         "alignment": _by_significance(table.filter(what=ALIGNMENT)) if ALIGNED in metrics else None,
-        "spread": _by_significance(table.filter(what=SPREAD)) if RISE in metrics else None,
+        "spread": _by_significance(spread) if RISE in metrics and spread["n"].sum() else None,
         "is_approximate": not table.filter(pl.col("n").is_between(LEAST_IMAGES, APPROXIMATE_BELOW - 1)).is_empty(),
     }
 

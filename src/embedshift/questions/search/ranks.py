@@ -1,5 +1,6 @@
 """Searches for every view among the originals: ranks, images found instead, and kept neighbours."""
 
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -66,13 +67,12 @@ def search_views(reader: Reader, originals: Originals, queries: int | None, func
             wanted = KEPT if is_kept else NEIGHBOURS
             results = list(pool.map(function, vectors.swapaxes(0, 1), repeat(positions), repeat(wanted)))
             tables.append(_tables(results, order, block["draw"][: len(order.views)].to_list(), originals, start))
-            kept += [results] if is_kept else []
+            kept += [[_shortened(result) for result in results]] if is_kept else []
             start += len(vectors)
-    by_view = [_joined(parts) for parts in zip(*kept, strict=True)]
-    first = {ORIGINAL: by_view[order.views.index(ORIGINAL)].positions[:, :NEIGHBOURS]}
+    first = {ORIGINAL: _joined(kept, order.views.index(ORIGINAL)).positions}
     searches: dict[str, SearchRanks] = {}
     for name in reader.augmentations:
-        draws = [by_view[view] for view in order.positions(name)]
+        draws = [_joined(kept, view) for view in order.positions(name)]
         searches[name] = _combined(draws, originals.searched, reader.units)
         first[name] = np.concatenate([first_results(draw, NEIGHBOURS) for draw in draws])
     return SearchResults(
@@ -83,10 +83,15 @@ def search_views(reader: Reader, originals: Originals, queries: int | None, func
     )
 
 
-def _joined(blocks: Sequence[Ranked]) -> Ranked:
+def _shortened(result: Ranked) -> Ranked:
+    """Returns a result with the positions of its nearest neighbours alone, for memory."""
+    return dataclasses.replace(result, positions=result.positions[:, :NEIGHBOURS].copy())
+
+
+def _joined(blocks: Sequence[Sequence[Ranked]], view: int) -> Ranked:
     """Returns the results of one view of the first images, from those of blocks of images."""
-    names = "rank", "cosine", "others", "positions"
-    return Ranked(*(np.concatenate([getattr(block, name) for block in blocks])[:PREDICTED_FROM] for name in names))
+    names, of_view = ("rank", "cosine", "others", "positions"), [block[view] for block in blocks]
+    return Ranked(*(np.concatenate([getattr(block, name) for block in of_view])[:PREDICTED_FROM] for name in names))
 
 
 def _combined(draws: Sequence[Ranked], images: int, units: Units | None) -> SearchRanks:

@@ -15,6 +15,7 @@ from embedshift.statistics.paired_proportions import difference_of_proportions
 from embedshift.statistics.retrieval import Positions
 from embedshift.statistics.sample import Estimates, gather
 from embedshift.store.reader import Reader
+from embedshift.store.shift_moments import MOST_DIM
 from embedshift.store.table import Table
 from embedshift.store.table_files import table_path
 
@@ -142,7 +143,8 @@ def intervals(values: Values, sample: Estimates, metric: str, seed: int) -> tupl
 def _is_available(reader: Reader) -> bool:
     """Returns whether it is asked for now, or was made before."""
     is_asked = reader.choice(Choices).measured or table_path(reader.folder, "whitening").is_file()
-    return is_asked and reader.info.has_vectors and bool(reader.augmentations)
+    is_fitted = reader.info.has_vectors and reader.info.encoder.dim <= MOST_DIM
+    return is_asked and is_fitted and bool(reader.augmentations)
 
 
 TABLES = (
