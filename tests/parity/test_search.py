@@ -156,6 +156,13 @@ def test_a_spent_search_ends_and_each_step_is_logged(caplog: pytest.LogCaptureFi
     assert search_of(served, is_spent=True).run() == REFERENCE
 
 
+def test_a_crop_says_how_much_of_the_side_it_keeps() -> None:
+    """The reference crops after resizing too, by .875: the same words would name nothing to change."""
+    assert words("fit", ("crop", 1.0)) == "cropped after resizing, with all of the shorter side"
+    assert words("fit", ("crop", 0.9)) == "cropped after resizing, with 0.9 of the shorter side"
+    assert words("fit", ("squash", 1.0)) == "squashed"
+
+
 def test_the_steps_of_a_reference_in_words() -> None:
     assert described(REFERENCE) == (
         "RGB, resized to a shorter side of 256 pixels by Pillow (bicubic), cropped after resizing, input of 224, "

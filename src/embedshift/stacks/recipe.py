@@ -125,5 +125,6 @@ def axes_of(reference: Recipe, network: Mapping[str, Iterable[Any]]) -> dict[str
 def words(axis: str, value: Any) -> str:
     """Says an alteration in words that follow "SERVED is REFERENCE"."""
     if axis == "fit":
-        return FITS[value[0]] + (f", with {value[1]:.4g} of the shorter side" if value[1] != 1 else "")
+        kept = "all" if value[1] == 1 else f"{value[1]:.4g}"
+        return FITS[value[0]] + (f", with {kept} of the shorter side" if kept != "all" or "crop" in value[0] else "")
     return f"resized by {value[0]} ({value[1]})" if axis == "resize" else WORDS[axis][value]
