@@ -135,6 +135,7 @@ def test_in_the_cache_of_the_hub_graph_and_data_are_links(tmp_path):
         (snapshot / name).symlink_to(file.parent / name)
     encoder = embedshift.load_encoder(f"onnx:{snapshot / 'a.onnx'}", **STATS)
     close(encoder(VIEWS).embedding, product(normalised(VIEWS)))
+    assert encoder.weights_hash == embedshift.load_encoder(f"onnx:{file}", **STATS).weights_hash
 
 
 @pytest.fixture

@@ -1,8 +1,10 @@
 """Opens and reads regular files only, so that no command waits for a FIFO or reads a device without end."""
 
+import contextlib
 import errno
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -79,22 +81,30 @@ def refuse_output(path: Path) -> None:
 def write_file(path: Path, data: bytes) -> None:
     """Writes a file that the user named, completely or not at all; only over a regular file, and none of a study."""
     refuse_output(path)
-    whole = path.resolve()
-    hidden = whole.with_name(f".{whole.name}.{os.getpid()}")
+    target = path.resolve()
     try:
-        if whole.exists():
-            _require_regular_file(whole.stat())
-        try:
-            hidden.unlink(missing_ok=True)  # it may be a link
-            with open(hidden, "xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(hidden, whole)
-        finally:
-            hidden.unlink(missing_ok=True)
+        if target.exists():
+            _require_regular_file(target.stat())
+        with replacement(target) as hidden, open(hidden, "xb") as file:
+            file.write(data)
     except (OSError, EmbedshiftError) as error:
         raise UsageError(f"{path}: cannot be written ({cause(error)})") from error
+
+
+@contextlib.contextmanager
+def replacement(path: Path) -> Iterator[Path]:
+    """Gives a hidden path whose file replaces `path` at the end, so that no reader or crash sees half a file."""
+    # Absolute, since Arrow would take a relative path such as "clip:v1/shards" for a URI.
+    hidden = path.absolute().with_name(f".{path.name}.{os.getpid()}")
+    try:
+        hidden.unlink(missing_ok=True)  # it may be a link
+        yield hidden
+        with open(hidden, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(hidden, path)
+    finally:
+        with contextlib.suppress(OSError):
+            hidden.unlink(missing_ok=True)
 
 
 def typed(kind: type[T], content: Any) -> T:

@@ -49,7 +49,7 @@ def decode(data: bytes) -> Pixels:
             warnings.simplefilter("ignore")
             pixels, orientation = _pixels(data)
             shortened = shorter_webp(data)
-            if shortened and cv2.imdecode(np.frombuffer(shortened, np.uint8), cv2.IMREAD_UNCHANGED) is not None:
+            if shortened and _by_opencv(shortened, cv2.IMREAD_UNCHANGED) is not None:
                 raise EmbedshiftError("the image is damaged or ends early (a WebP whose end is zeros)")
         return _turned(pixels, orientation)
     except EmbedshiftError:
@@ -94,7 +94,10 @@ def _checked_pixels(data: bytes) -> tuple[Pixels, int]:
     with _opened(data) as image:
         _check_header(image, data)
         if _is_for_opencv(image):
-            return np.ascontiguousarray(_by_opencv(data, cv2.IMREAD_COLOR)[..., ::-1]), 1
+            pixels = _by_opencv(data, cv2.IMREAD_COLOR)
+            if pixels is None:
+                raise EmbedshiftError("the image is damaged or ends early (its codes end, or are no codes)")
+            return np.ascontiguousarray(pixels[..., ::-1]), 1
         if image.format == "WEBP" and not moves(data):
             return _rgb(_still_webp(image, data)), _orientation(image)
         frame = image.tile[0][1] if image.tile else None
@@ -113,22 +116,20 @@ def _is_for_opencv(image: ImageFile.ImageFile) -> bool:
     return image.format == "BMP" and (image.mode in ("1", "L", "P") or image.info.get("compression") in RUNS)
 
 
-def _by_opencv(data: bytes, how: int) -> Pixels:
-    """Returns the pixels of a file that OpenCV reads, blue first."""
+def _by_opencv(data: bytes, how: int) -> Pixels | None:
+    """Returns the pixels of a file, blue first; None if OpenCV cannot read it."""
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), how)
-    if pixels is None:
-        raise EmbedshiftError("the image is damaged or ends early (its codes end, or are no codes)")
-    return np.asarray(pixels, np.uint8)
+    return None if pixels is None else np.asarray(pixels, np.uint8)
 
 
 def _still_webp(image: Image.Image, data: bytes) -> Image.Image:
     """Returns a WebP as Pillow loads it, without four times its pixels for what may move."""
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    pixels = _by_opencv(data, cv2.IMREAD_UNCHANGED)
     # OpenCV finds alpha in the header, Pillow in the codes.
     if pixels is None or pixels.shape[2:] != (len(image.mode),):
         image.load()
         return image
-    return Image.frombytes(image.mode, image.size, np.asarray(pixels), "raw", "BGRA"[: len(image.mode)])
+    return Image.frombytes(image.mode, image.size, pixels, "raw", "BGRA"[: len(image.mode)])
 
 
 def _check_header(image: ImageFile.ImageFile, data: bytes) -> None:

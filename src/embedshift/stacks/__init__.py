@@ -74,8 +74,9 @@ def parity(
         known, target = (encoder, first) if backwards else (own, second)
         if knows_steps(known):
             log.info("relative shift %.2g; looking for the cause, which takes minutes", distance.relative_shift)
-            rows = varied([*files.values()], SEARCHED)
-            explained = find_causes(known, [[*files.values()][row] for row in rows], target[rows])
+            contents = [*files.values()]
+            rows = varied(contents, SEARCHED)
+            explained = find_causes(known, [contents[row] for row in rows], target[rows])
         elif not notes:
             notes.append("No cause is looked for: that takes an encoder of transformers, open_clip or timm.")
     names, locked = (_name(reference, own), _name(served, encoder)), about is not None

@@ -12,7 +12,7 @@ from embedshift.statistics.near import components, mean_cosine, near_cosine
 from embedshift.store.groups import FILE, FOLDER, NEAR, NONE, Choice, Groups, find_groups, read_groups, write_groups
 from embedshift.store.info import read_info
 from embedshift.store.shard_reader import ShardReader
-from embedshift.store.shift_moments import shift_moments
+from embedshift.store.shift_moments import shift_map
 from embedshift.store.table_files import is_figure_or_report
 
 # Images whose pairs are all compared to find near-duplicates, and how many pairs of different images may be joined.
@@ -44,14 +44,13 @@ def _near(reader: ShardReader) -> list[str | None]:
     vectors = reader.vectors(reader.rows().filter(pl.col("view") == ORIGINAL).select("embedding").collect())
     views, cosine = reader.rows().filter(pl.col("view") != ORIGINAL), pl.col("cosine_similarity").fill_nan(None)
     medians = views.group_by("view").agg(cosine.median()).collect().to_series(1) if reader.augmentations else ()
-    units, moments = components(vectors, near_cosine(medians, mean_cosine(vectors))), shift_moments(reader)
-    if moments is None or not moments.shift_products.any():  # no view moves
-        return [str(number) for number in units]
-    space = moments.by_shifts()(vectors)
+    units = components(vectors, near_cosine(medians, mean_cosine(vectors)))
     # Copies that are further than the mildest change are told from other images where shifts count less.
-    tail = fit_tail(space, units, seed=reader.info.seed)
-    joined = units if tail is None else components(space, tail.threshold(EXPECTED_FALSE), units)
-    return [str(number) for number in joined]
+    if (whitening := shift_map(reader)) is not None:
+        space = whitening(vectors)
+        tail = fit_tail(space, units, seed=reader.info.seed)
+        units = units if tail is None else components(space, tail.threshold(EXPECTED_FALSE), units)
+    return [str(number) for number in units]
 
 
 def are_stored(reader: ShardReader, groups: Groups | None) -> bool:

@@ -1,7 +1,6 @@
 """Rows on disk: the Arrow schema, shards that appear completely or not at all, and their records."""
 
 import base64
-import contextlib
 import errno
 import hashlib
 import json
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from embedshift.arrays import Floats, Values
 from embedshift.config import Json
+from embedshift.config.files import replacement
 from embedshift.errors import EmbedshiftError, reason
 from embedshift.sources.base import Failure
 from embedshift.store.checksum import Damaged, is_intact, remember, rows_checksum, with_checksum
@@ -130,18 +130,14 @@ def write_shard(folder: Path, table: pa.Table, record: ShardRecord) -> None:
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> str:
     """Calls `write(hidden path)` and moves the result to `path`, so that no reader or crash sees half a file."""
-    # Absolute, since Arrow would take a relative path such as "clip:v1/shards" for a URI.
-    hidden = path.absolute().with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(exist_ok=True)
         if path.parent.is_symlink() and path.parent.name in INSIDE:
             raise EmbedshiftError(f"{path.parent}: a link to another folder; replace it by a folder of the study")
-        hidden.unlink(missing_ok=True)  # it may be a link
-        write(hidden)
-        with open(hidden, "rb") as file:
-            os.fsync(file.fileno())
-            checksum = hashlib.file_digest(file, "sha256").hexdigest()
-        os.replace(hidden, path)
+        with replacement(path) as hidden:
+            write(hidden)
+            with open(hidden, "rb") as file:
+                checksum = hashlib.file_digest(file, "sha256").hexdigest()
         remember(path, checksum)
         return checksum
     except OSError as error:
@@ -151,9 +147,6 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> str:
         first = "copy the study to a folder of your own" if refused else "free space"
         words = f"{first} or choose another folder, and run the same command again"
         raise EmbedshiftError(f"{path}: cannot be written ({os.strerror(error.errno)}); {words}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            hidden.unlink(missing_ok=True)
 
 
 def read_record(path: Path) -> tuple[ShardRecord, str, int, pa.Schema]:

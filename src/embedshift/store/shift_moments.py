@@ -83,3 +83,9 @@ def shift_moments(reader: ShardReader) -> ShiftMoments | None:
         vectors = block["embedding"].to_numpy().reshape(-1, len(order.views), dim)
         total += moments_of(vectors[:, original], (vectors[:, view] for view in views if view != original))
     return total
+
+
+def shift_map(reader: ShardReader) -> Whitening | None:
+    """Returns the map that whitens a study's shifts; None if no view moves, or vectors are too long."""
+    moments = shift_moments(reader)
+    return moments.by_shifts() if moments is not None and moments.shift_products.any() else None

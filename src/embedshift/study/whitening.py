@@ -70,9 +70,10 @@ def whiten(
         raise UsageError(f"`map` {map!r}: choose one of {', '.join(MAPS)}")
     if out is not None and onnx is not None and Path(out).resolve() == Path(onnx).resolve():
         raise UsageError(f"{out}: named for the map and for `onnx`; name two files")
-    if readers[0].info.encoder.dim > MOST_DIM:
+    parts = [part for reader in readers if (part := shift_moments(reader)) is not None]
+    if not parts:
         raise UsageError(f"{readers[0].folder}: maps are fitted to vectors of at most {MOST_DIM:,} numbers")
-    moments = functools.reduce(operator.add, (found for reader in readers if (found := shift_moments(reader))))
+    moments = functools.reduce(operator.add, parts)
     chosen = map or recommendation(whitening_tables(opened)) or ("shifts" if moments.shifts else "originals")
     if chosen == "shifts" and not moments.shifts:
         raise UsageError("`map` shifts needs views of augmentations, and these studies have none; choose originals")

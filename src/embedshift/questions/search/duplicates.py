@@ -14,7 +14,7 @@ from embedshift.statistics.duplicates import EQUAL, Positions, cosines_of, fit_t
 from embedshift.statistics.retrieval import release_memory
 from embedshift.statistics.whitening import unit
 from embedshift.store.reader import Reader
-from embedshift.store.shift_moments import shift_moments
+from embedshift.store.shift_moments import shift_map
 
 # The most images whose pairs are all compared, and the most pairs that are listed.
 COMPARED, LISTED = 200_000, 10_000
@@ -36,17 +36,16 @@ def duplicates(reader: Reader) -> pl.DataFrame:
     vectors, has_direction = study.gallery.vectors, np.flatnonzero(study.gallery.lengths > 0)
     if len(has_direction) > COMPARED:
         log.warning("duplicates are searched for among the first %s images", f"{COMPARED:,}")
-    rows, moments = has_direction[:COMPARED], shift_moments(reader)
+    rows, whitening = has_direction[:COMPARED], shift_map(reader)
     units = None if reader.units is None else reader.units[rows]
-    is_whitened = moments is not None and bool(moments.shift_products.any())  # without shifts there is no such space
-    space = _mapped(reader, vectors, rows, moments.by_shifts() if moments and is_whitened else unit)
+    space = _mapped(reader, vectors, rows, whitening or unit)
     tail = fit_tail(space, units, seed=reader.info.seed)
     if chosen.threshold is not None:
         pairs = pairs_above(_mapped(reader, vectors, rows, unit), chosen.threshold, LISTED)
     else:
         pairs = pairs_above(space, EQUAL if tail is None else min(EQUAL, tail.threshold(chosen.expected_false)), LISTED)
     cosines = cosines_of(vectors, *(rows[ends] for ends in pairs))
-    decisive = cosines_of(space, *pairs) if is_whitened else cosines
+    decisive = cosines if whitening is None else cosines_of(space, *pairs)
     edges = scipy.sparse.coo_array((np.ones(len(cosines)), pairs), shape=(len(rows), len(rows)))
     names = study.ids.gather(rows)
     table = pl.DataFrame(
@@ -54,7 +53,7 @@ def duplicates(reader: Reader) -> pl.DataFrame:
             "one": names.gather(pairs[0]),
             "two": names.gather(pairs[1]),
             "cosine": cosines,
-            "whitened": decisive if is_whitened else None,
+            "whitened": None if whitening is None else decisive,
             "group": scipy.sparse.csgraph.connected_components(edges, directed=False)[1][pairs[0]],
             "expected_false": None if tail is None else tail.expected(decisive),
             "decisive": decisive,
