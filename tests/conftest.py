@@ -63,6 +63,13 @@ def as_it_was_made() -> Iterator[None]:
     assert once.changed() == []
 
 
+@pytest.fixture(autouse=True)
+def no_process_is_left() -> Iterator[None]:
+    """A command that a failing test was about to end, ends."""
+    yield
+    command.end_started()
+
+
 @pytest.fixture(scope="module")
 def browser() -> "Iterator[Browser]":
     """A browser, which ends with its module: Playwright keeps a running event loop, and takes one browser at a time."""

@@ -12,6 +12,7 @@ from embedshift.cli.signals import SECONDS
 from support import command
 from support.matrix import first_only
 from support.models import pictures
+from support.processes import run_python
 
 pytestmark = pytest.mark.slow
 
@@ -168,3 +169,35 @@ def test_a_forked_process_ends_as_ever_and_its_parent_goes_on():
     os.kill(int(process.stdout.readline()), signal.SIGTERM)
     assert command.finish(process, timeout=30) == command.Done(0, f"{-signal.SIGTERM}\n", "")
     assert gone(process.pid)
+
+
+@pytest.mark.parametrize(
+    "name", ["pixels.measure:patch_similarity", "pixels.measure:edge_preservation", "strength.measure:rms"]
+)
+def test_a_signal_during_a_metric_does_not_end_the_process(name):
+    """OpenCV's `norm` of two arrays does: it tries one array first, and is not prepared for a signal meanwhile."""
+    module, function = name.split(":")
+    program = f"""
+        import signal
+        import numpy as np
+        from embedshift.questions.{module} import {function} as metric
+
+        class Signalled(BaseException):
+            pass
+
+        def on_signal(*_):
+            raise Signalled
+
+        signal.signal(signal.SIGALRM, on_signal)
+        black, white = np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 3), 255, np.uint8)
+        metric(black, white)  # imports OpenCV
+        for _ in range(1000):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 1e-4 * (1 + np.random.rand()))
+                while True:
+                    metric(black, white)
+            except Signalled:
+                pass
+        print("whole")
+    """
+    assert run_python(program) == "whole\n"

@@ -1,7 +1,6 @@
 """A process of a device that is stopped (SIGSTOP) is ended, and the run with one line; none is left behind."""
 
 import os
-import re
 import signal
 from dataclasses import replace
 
@@ -12,7 +11,7 @@ from embedshift import EmbedshiftError
 from embedshift.engines import devices
 from support import command, models
 from support.matrix import first_only
-from support.processes import children, group_is_gone
+from support.processes import children, descendants, group_is_gone
 
 pytestmark = pytest.mark.slow
 
@@ -55,12 +54,3 @@ def test_whatever_ends_a_run_leaves_no_stopped_process_behind(number, tmp_path):
     done = command.finish(process, timeout=30)
     assert done.code in (-number, 1)
     assert group_is_gone(process.pid)
-
-
-def descendants(parent):
-    found = []
-    for task in os.listdir(f"/proc/{parent}/task"):
-        with open(f"/proc/{parent}/task/{task}/children") as file:
-            direct = [int(pid) for pid in re.findall(r"\d+", file.read())]
-        found += direct + [pid for child in direct for pid in descendants(child)]
-    return found

@@ -3,6 +3,7 @@
 import importlib
 import logging
 import os
+import signal
 import subprocess
 import sys
 import types
@@ -14,6 +15,7 @@ from typing import Any
 
 # By its name, since the package calls the object in it `app` too.
 cli = importlib.import_module("embedshift.cli.app")
+STARTED: list[subprocess.Popen[str]] = []
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def start(*arguments: object, **more: str) -> subprocess.Popen[str]:
 def start_python(program: str, *arguments: object, **more: str) -> subprocess.Popen[str]:
     """A Python text that calls the command's `main`, as a process and a group of its own; it knows `support`."""
     path = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-c", program, *map(str, arguments)],
         env=environment(PYTHONPATH=path, **more),
         stdout=subprocess.PIPE,
@@ -86,6 +88,17 @@ def start_python(program: str, *arguments: object, **more: str) -> subprocess.Po
         text=True,
         start_new_session=True,
     )
+    STARTED.append(process)
+    return process
+
+
+def end_started() -> None:
+    """Ends the processes that a test has left behind, with all that they started: the next would meet them."""
+    for process in STARTED:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+    STARTED.clear()
 
 
 def finish(process: subprocess.Popen[str], timeout: float = 120) -> Done:

@@ -8,6 +8,7 @@ import sys
 import textwrap
 import threading
 import time
+from pathlib import Path
 
 
 def run_python(text: str, *arguments: str, timeout: float | None = None) -> str:
@@ -22,6 +23,15 @@ def children() -> list[int]:
     """The processes of this one that have not ended."""
     with open(f"/proc/self/task/{threading.get_native_id()}/children") as file:
         return [int(pid) for pid in file.read().split() if state(int(pid)) not in "XZ"]
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes that a process has started, and those that these have started."""
+    found = []
+    for started in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # of a thread that ended meanwhile
+            found += [int(child) for child in started.read_text().split()]
+    return found + [each for child in found for each in descendants(child)]
 
 
 def state(pid: int) -> str:
