@@ -73,12 +73,14 @@ def test_the_relative_shift_by_hand(of_photos, photos, target):
     assert words == "Writes the image as JPEG and reads it again (quality: 5)"
 
 
+@pytest.mark.slow
 def test_an_unchanged_image_has_relative_shift_0(of_study):
     _, words, row = measured(open_original(OWN, "own.png", of_study), JPEG, 0, of_study)
     assert (row["relative shift"], row["cosine"], words) == (0.0, pytest.approx(1.0), "unchanged")
     assert row["search finds it"] == "1 of 13"
 
 
+@pytest.mark.slow
 def test_the_page_of_a_study_of_files_changes_the_file(encoder, tmp_path):
     photos = pictures(tmp_path / "photos", 2)
     on_files = {"apply_to": "file", "longest": 48, "resize": "crop"}
@@ -92,6 +94,7 @@ def test_the_page_of_a_study_of_files_changes_the_file(encoder, tmp_path):
         np.testing.assert_array_equal(MeanColour()(view[None]).embedding[0], row["embedding"])
 
 
+@pytest.mark.slow
 def test_everyday_changes_of_a_file_are_those_of_a_run(encoder, tmp_path):
     photos = pictures(tmp_path / "photos", 3)
     study = embedshift.run(photos, out=tmp_path / "study", model=encoder, workers=0, augmentations="everyday")
@@ -187,6 +190,7 @@ def test_a_file_that_is_no_image_is_a_line(of_study, data, words):
         open_original(data, "a.png", of_study)
 
 
+@pytest.mark.matrix
 @pytest.mark.slow
 def test_forty_megapixels_are_read_and_more_than_the_limit_are_refused(of_study):
     large = png(np.broadcast_to(np.uint8([10, 200, 30]), (5_000, 8_000, 3)))

@@ -64,6 +64,7 @@ def test_an_image_leaves_nothing_behind_for_the_next():
     assert first.search(own, view) == second.search(own, view)
 
 
+@pytest.mark.slow
 def test_of_a_study(reader, monkeypatch):
     assert Originals.of(reader).ids == reader.rows().filter(view="original").collect()["image_id"].to_list()
     monkeypatch.setattr(measured, "MOST_BYTES", 100)

@@ -58,6 +58,7 @@ def test_its_own_page_is_answered_with_the_policy(headers):
     assert (b"a", b"b") in sent[0]["headers"]
 
 
+@pytest.mark.slow
 def test_a_page_is_served_and_its_folder_is_gone_afterwards(of_photos):
     before = os.environ.get("GRADIO_TEMP_DIR")
     with no_network(loopback=True) as tried, serving(lambda: make_page([of_photos])) as (address, thread):
@@ -75,6 +76,7 @@ def test_a_page_is_served_and_its_folder_is_gone_afterwards(of_photos):
         OPENER.open(address, timeout=5)
 
 
+@pytest.mark.slow
 def test_a_proxy_of_this_user_is_not_asked(of_photos, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://192.0.2.1:1")
     monkeypatch.setenv("no_proxy", "example.org")
@@ -84,6 +86,7 @@ def test_a_proxy_of_this_user_is_not_asked(of_photos, monkeypatch):
     assert os.environ["no_proxy"] == "example.org"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("header", [{"Host": "evil.example"}, {"Origin": "http://evil.example"}])
 def test_the_served_page_refuses_others(served, header):
     for path in ("", "config", "gradio_api/queue/data?session_hash=a"):

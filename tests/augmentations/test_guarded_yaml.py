@@ -106,6 +106,7 @@ def test_what_is_no_file_is_one_line(tmp_path):
             load_suite(path)
 
 
+@pytest.mark.matrix
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit of memory is Linux's")
 def test_a_bomb_goes_off_nowhere(tmp_path):

@@ -15,6 +15,7 @@ from support.strength import photo
 SIDE = 224
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", first_only(["coarse_dropout", "occlusion"]))
 def test_what_a_level_hides_the_next_one_hides_alike(name):
     image, family = photo("coffee", SIDE), FAMILIES[name]

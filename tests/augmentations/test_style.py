@@ -76,6 +76,7 @@ def kuwahara(image, reach):
     return found, np.sort(spreads, axis=2)
 
 
+@pytest.mark.slow
 @BOTH
 def test_oil_is_kuwahara_s_filter(image):
     radius = 3 / len(image)

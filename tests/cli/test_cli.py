@@ -230,6 +230,7 @@ def test_lists_are_the_registries(cli):
     assert "or --embedding latents" in encoders.out
 
 
+@pytest.mark.slow
 def test_a_registered_encoder_without_a_title_is_listed(cli, monkeypatch):
     monkeypatch.setitem(ENCODERS._entries, "ours", lambda **settings: None)
     assert "ours" in names(cli("list", "encoders"))

@@ -37,6 +37,7 @@ def test_demo_measures_two_pieces_of_each_photograph(encoder, cli, tmp_path, mon
     assert sorted(ranks.values()) == list(range(1, 10))
 
 
+@pytest.mark.slow
 def test_the_pieces_of_the_demo_do_not_overlap(tmp_path):
     """Two quarters of each photograph, in a folder of its own, hold the pixels of its corners."""
     folder = demo.cut_photos(tmp_path / "photos")

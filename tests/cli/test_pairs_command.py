@@ -51,6 +51,7 @@ def test_flag_file_and_python_are_the_same_study(cli, pairs, places, model, tmp_
     assert named.augmentations == ["cdn"]
 
 
+@pytest.mark.slow
 def test_names_on_the_command_line(cli, places, model, tmp_path):
     given = [places[0], f"cdn={places[1]}", f"mirror={places[1]}"]
     done = cli("run", "--pairs", *given, "--out", tmp_path / "s", "--model", model, "--workers", 0, "--no-report")
@@ -105,6 +106,7 @@ def test_python_refuses_augmentations_beside_pairs(places, tmp_path, given):
         embedshift.run(places[0], pairs=places[1:], out=tmp_path / "s", model=MeanColour(), **given)
 
 
+@pytest.mark.slow
 def test_claims_say_that_they_are_not_asked(places, tmp_path):
     study = embedshift.run(places[0], pairs={"noise": places[1]}, out=tmp_path / "s", model=MeanColour(), workers=0)
     assert "claims" not in study.table_names

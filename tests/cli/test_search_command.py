@@ -37,6 +37,7 @@ def test_a_run_says_what_a_search_finds(recall, said):
     assert list(search_lines(study)) == [f"A search finds the original first for {said}: `embedshift search s`."]
 
 
+@pytest.mark.slow
 def test_it_prints_recall_the_least_found_first(cli, study):
     done = cli("search", study.folder)
     assert done.code == 0
@@ -71,6 +72,7 @@ def test_equal_ends_are_counted_and_not_one_of_them_named_alone():
     assert cells == ["0.01", "0.9000  0.8800 to 0.9200", "0.250 noise", "1.000 blur and 2 more"]
 
 
+@pytest.mark.slow
 def test_too_few_images_for_a_threshold_are_said(cli, study):
     done = cli("search", study.folder)
     assert study.thresholds().is_empty()

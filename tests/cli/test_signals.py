@@ -164,6 +164,7 @@ main()
 """
 
 
+@pytest.mark.matrix
 def test_a_forked_process_ends_as_ever_and_its_parent_goes_on():
     process = command.start_python(FORKS)
     os.kill(int(process.stdout.readline()), signal.SIGTERM)

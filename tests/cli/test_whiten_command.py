@@ -76,6 +76,7 @@ def test_the_table_is_made_on_request_and_kept_by_a_report(cli, study, tmp_path)
     assert ("Not by whitening" in html) == (not study.whitening()["recommended"].any())
 
 
+@pytest.mark.slow
 def test_families_are_shown_by_their_mean(tmp_path):
     study = make_study(tmp_path / "study", 20, graded(DARKER), dim=6)
     table = study.whitening()
@@ -88,6 +89,7 @@ def test_families_are_shown_by_their_mean(tmp_path):
     assert "darker@" not in html
 
 
+@pytest.mark.slow
 def test_search_with_a_map_writes_nothing(cli, study, tmp_path):
     embedshift.whiten(study, map="shifts", out=tmp_path / "map.npz")
     plain = json.loads(cli("search", study.folder, "--json").out)["search"]
@@ -98,6 +100,7 @@ def test_search_with_a_map_writes_nothing(cli, study, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in study.folder.rglob("*")} == before
 
 
+@pytest.mark.slow
 def test_compare_with_a_map_sets_a_study_against_itself(cli, study, tmp_path):
     embedshift.whiten(study, map="centred", out=tmp_path / "map.npz")
     done = cli("compare", study.folder, "--whiten", tmp_path / "map.npz")

@@ -49,6 +49,7 @@ def test_a_vision_half_without_its_projection_is_refused(clip, tmp_path):
     refused(folder, "visual_projection.weight")
 
 
+@pytest.mark.slow
 def test_safetensors_are_preferred_and_bin_says_that_it_was_read(tmp_path, caplog):
     caplog.set_level(logging.INFO, logger="embedshift")
     both = models.make("clip", tmp_path / "both")
@@ -167,6 +168,7 @@ def test_the_hub_is_not_asked_when_it_is_switched_off(monkeypatch):
     refused("openai/clip-vit-base-patch32", "cannot be reached", "local folder", "`model` dinov2-small-offline")
 
 
+@pytest.mark.matrix
 @pytest.mark.slow
 def test_a_hub_that_does_not_answer_is_one_line_within_20_seconds(tmp_path):
     """A server that accepts and says nothing, which is worse than none."""

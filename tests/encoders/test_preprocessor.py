@@ -27,6 +27,7 @@ def preprocess_of(folder: Path, name: str = "preprocessor_config.json", **settin
     return encoder.size, encoder.mean, encoder.std, encoder.preprocess.shortest
 
 
+@pytest.mark.slow
 def test_size_mean_and_std(clip):
     square = {"height": 40, "width": 40}
     mean, std = [0.1, 0.2, 0.3], [0.4, 0.5, 0.6]

@@ -150,6 +150,7 @@ def test_the_time_is_no_part_of_the_identity(tmp_path, photos):
     assert embedshift.run(photos, image_timeout=1, **settings).info()["config_hash"] == first
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("in_turns", first_only([False, True]))
 def test_loaders_that_are_killed_lose_nothing(tmp_path, photos, in_turns):
     """The second image kills the loader of the first, which is done, and with it that of all others in its queue."""

@@ -119,6 +119,7 @@ def shuffled_shards(job):
         yield from reversed(list(run_on_devices(dataclasses.replace(job, shards=job.shards[start : start + 4]))))
 
 
+@pytest.mark.matrix
 def test_the_end_is_the_same_with_two_loaders_out_of_order_and_after_a_kill(photos, ended, tmp_path, monkeypatch):
     checksum = ended.reader().measured_checksum()
     assert run(photos, tmp_path / "two", workers=2).reader().measured_checksum() == checksum

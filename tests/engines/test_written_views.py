@@ -100,6 +100,7 @@ def test_an_image_that_has_changed_is_written_again(photos, tmp_path, caplog):
     assert again.images["a.png"].files["original"] != views.images["a.png"].files["original"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", first_only(["jpeg", "webp"]))
 def test_other_formats(photos, tmp_path, format):
     out = tmp_path / "views"
@@ -131,6 +132,7 @@ def test_two_images_of_one_name_are_refused(photos, tmp_path):
         embedshift.write_views(tmp_path / "two", out=tmp_path / "views", workers=0, **SUITE)
 
 
+@pytest.mark.slow
 def test_a_file_that_was_changed_is_a_failure(photos, tmp_path):
     out = tmp_path / "views"
     embedshift.write_views([photos / "a.png", photos / "b.bmp"], out=out, workers=0, **SUITE)

@@ -176,6 +176,7 @@ def test_missing_values_are_said_or_left_out(holed, name):
     assert not any("nan" in text for text in texts)
 
 
+@pytest.mark.matrix
 def test_without_attention_four_metrics_are_left_and_the_caption_says_so(tmp_path):
     study = make_study(tmp_path / "study", 9, ["noise", "blur", "elastic"], grid=None)
     for name in ("heatmap", "radar", "profile", "metric_bars", "clustermap"):
@@ -205,6 +206,7 @@ def test_coloured_names_can_be_read_on_white():
         assert contrast(readable(colour), "white") >= 4.5
 
 
+@pytest.mark.matrix
 def test_the_users_own_style_changes_nothing_and_is_left_alone(tmp_path):
     study = make_study(tmp_path / "study", 6, ["noise", "blur", "elastic"])
     plain = save_figures(study.reader(), ["l2_bars"], ["svg"])[0].read_bytes()

@@ -63,6 +63,7 @@ def mean_distances(rows, leaves):
     return total / count
 
 
+@pytest.mark.slow
 def test_heatmap_cells_are_the_means_sorted_by_mean_performance(study, means):
     figure = study.figure("heatmap")
     axes = figure.axes[0]
@@ -114,6 +115,7 @@ def test_density_names_stand_at_their_peaks_or_are_joined_to_them(tmp_path):
         assert near or any(np.allclose(peak, leader) for leader in leaders), text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ["l2_density", "cosine_histogram"])
 def test_equal_values_and_single_values_are_drawn_as_a_line_at_the_value(tmp_path, metric):
     one = make_study(tmp_path / "one", 1, NAMES, effect=EFFECT)

@@ -76,6 +76,7 @@ def test_stopped_processes_end_with_the_process_that_started_them(number):
     raise AssertionError("stopped processes are left")
 
 
+@pytest.mark.matrix
 def test_a_parent_that_leaves_at_once_leaves_no_warning_behind():
     """The process that removes its semaphores says nothing after the last line of a command that was stopped."""
     program = "import os; os.sched_getaffinity = lambda _: {0, 1}\n"

@@ -47,6 +47,7 @@ def test_a_tolerance_that_nothing_or_everything_keeps_is_refused(tolerance, phot
     assert (done.code, "--tolerance" in done.line) == (2, True)
 
 
+@pytest.mark.slow
 def test_a_figure_is_refused_before_anything_is_encoded(photos, tmp_path, cli):
     os.mkfifo(tmp_path / "fifo.png")
     (tmp_path / "study.json").write_text("{}")

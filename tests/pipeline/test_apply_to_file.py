@@ -51,6 +51,7 @@ def study(photos, tmp_path_factory):
     return run(photos, tmp_path_factory.mktemp("study") / "study")
 
 
+@pytest.mark.slow
 def test_rows_are_those_of_make_views_and_of_views_drawn_again(study, photos):
     rows, names = study.rows().collect(), sorted(path.name for path in photos.iterdir())
     redrawn, missing = redraw(study.reader(), names)
@@ -68,6 +69,7 @@ def test_rows_are_those_of_make_views_and_of_views_drawn_again(study, photos):
     assert rows.filter(pl.col("view").str.starts_with("jpeg"))["displacement"].to_list() == [0] * 5
 
 
+@pytest.mark.matrix
 @pytest.mark.slow
 def test_rows_are_equal_with_any_loaders_and_when_a_run_goes_on(study, photos, tmp_path):
     rows = study.rows().collect()
@@ -80,6 +82,7 @@ def test_rows_are_equal_with_any_loaders_and_when_a_run_goes_on(study, photos, t
     assert again.rows().collect().equals(rows)
 
 
+@pytest.mark.slow
 def test_the_study_says_so_and_is_not_mixed_with_another(study, photos, tmp_path):
     identity = study.info()["identity"]
     assert (identity["apply_to"], identity["longest"]) == ("file", 64)
@@ -151,6 +154,7 @@ def odd(tmp_path_factory):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", first_only(["line.png", *ODD, "16-bit.png"]))
 def test_odd_files(odd, name):
     folder, own, graded = odd
@@ -171,6 +175,7 @@ def test_odd_files(odd, name):
     assert moved.filter(view="coarse_dropout@1")["hidden"].item() == pytest.approx(0.4, abs=0.12)
 
 
+@pytest.mark.slow
 def test_a_change_that_needs_more_pixels_than_a_file_has_says_so(odd, tmp_path):
     paper = {"augmentations": "paper", "families": (), "levels": None, "limit": 2}
     with pytest.raises(EmbedshiftError, match=r"line\.png"):

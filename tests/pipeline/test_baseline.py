@@ -162,6 +162,7 @@ def test_relative_shifts_of_identity_and_of_noise(tmp_path):
     )
 
 
+@pytest.mark.matrix
 def test_the_tables_do_not_depend_on_how_they_were_measured(tmp_path):
     folder = write_images(tmp_path / "images", 24)
     first = run(folder, tmp_path / "first", shard_size=7).summary()

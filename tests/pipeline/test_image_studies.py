@@ -110,6 +110,7 @@ def test_the_error_of_one_image_is_one_failure_and_a_transient_one_is_tried_agai
     assert study.failures()["image_id"].to_list() == ["2.png"]
 
 
+@pytest.mark.matrix
 def test_a_service_that_is_gone_ends_the_run_which_goes_on_later(photos, tmp_path, monkeypatch):
     monkeypatch.setattr(module.time, "sleep", lambda _seconds: None)
     answers, asked = [8], [0]

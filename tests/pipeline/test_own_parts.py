@@ -25,6 +25,7 @@ def rows_of(study: embedshift.Study) -> pl.DataFrame:
     return study.rows().collect()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", first_only([0, 1]))
 def test_own_augmentations(workers, photos, tmp_path):
     own = {
@@ -44,6 +45,7 @@ def test_own_augmentations(workers, photos, tmp_path):
     assert study.ranking().sort("rank")["augmentation"].to_list() == ["mirror", "speckle"]
 
 
+@pytest.mark.slow
 def test_own_augmentation_that_fails_is_a_failure_of_its_image(photos, tmp_path):
     def picky(image, rng):
         if image.mean() > np.median(means):

@@ -92,6 +92,7 @@ def test_the_same_change_as_an_augmentation_gives_the_same_rows_to_decoding(made
     assert one.filter(moved)["l2_distance"].mean() > 5, "the tolerance is far below the change"
 
 
+@pytest.mark.matrix
 def test_neither_workers_nor_archives_change_a_bit(made, whole, tmp_path):
     members = {
         name: sorted((p.relative_to(made / name).as_posix(), p.read_bytes()) for p in (made / name).rglob("*.*"))

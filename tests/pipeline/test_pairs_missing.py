@@ -32,6 +32,7 @@ def lacking(tmp_path_factory):
     return study, run_pairs(few, folder / "without", metrics=["strength", "attention"])
 
 
+@pytest.mark.slow
 def test_a_view_that_is_missing_is_a_row_of_nulls(lacking, whole):
     study, _ = lacking
     rows, view = study.rows().collect(), pl.col("view")

@@ -34,6 +34,7 @@ def picture(made, view, stem):
     return purifier(name)(decoded) if name else decoded
 
 
+@pytest.mark.slow
 def test_rows_are_of_the_purified_originals_and_variants(made, study):
     rows = study.rows().collect()
     assert rows["view"].unique(maintain_order=True).to_list() == ["original", *VIEWS]
@@ -58,6 +59,7 @@ def test_pictures_are_made_again_for_the_report(made, study):
         (made / "gone.jpg").rename(made / "q10" / f"{name.removesuffix('.png')}.jpg")
 
 
+@pytest.mark.slow
 def test_a_missing_variant_is_missing_after_its_purifiers_too(made, tmp_path):
     pairs = write_pairs(tmp_path / "pairs", tiles(4))
     (pairs / "q10" / "01.jpg").unlink()

@@ -30,6 +30,7 @@ def calls(root):
     return len((root / "calls").read_text())
 
 
+@pytest.mark.slow
 def test_processes_that_ask_at_once_get_one_folder(root):
     start = multiprocessing.get_context("fork").Process
     processes = [start(target=partial(made, slow, 3)) for _ in range(4)]

@@ -178,6 +178,7 @@ def test_the_world_of_the_paper_is_confirmed_in_all_parts_but_the_second_reading
     assert {part for part, verdict in found.items() if verdict == "holds"} == set(found) - {"5e", "5f"}
 
 
+@pytest.mark.slow
 def test_section_4_is_confirmed_where_perspective_is_minimal():
     found = verdicts(world(**SECTION_4))
     assert found["5e"] == found["5f"] == "holds"
@@ -195,6 +196,7 @@ def test_what_the_images_cannot_tell_is_undecided(part, group):
     assert found_together("undecided", group)[part] == "undecided"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", first_only(["detail_preservation", "edge_preservation", "cosine_similarity"]))
 def test_ranks_are_not_testable_where_a_metric_settles_no_pair(metric):
     found = verdicts(world(**wide(metric, 0.2, **dict.fromkeys(NAMES, 0.5))))

@@ -40,6 +40,7 @@ def test_parts_without_their_augmentations_are_not_testable(paper_world):
     assert verdicts(without(paper_world, "noise"), [*names[1:], "elastic"])["6a"] == "holds"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", first_only([["sepia"], ["noise"], ["noise", "sepia"], ["sepia", "fog"]]))
 def test_studies_with_hardly_anything_of_the_paper_do_not_fail(tmp_path, names):
     study = make_study(tmp_path / "study", 8, names)
@@ -64,6 +65,7 @@ def test_augmentations_of_the_user_change_nothing(tmp_path):
     compare_numbers(full, only)
 
 
+@pytest.mark.slow
 def test_the_order_of_the_suite_does_not_matter(tmp_path):
     study = make_study(tmp_path / "study", 10, with_tables=False)
     rows = study.rows().collect()
@@ -116,6 +118,7 @@ def test_one_image_with_many_draws_decides_nothing():
     assert set(verdicts(world(1, draws=20), resamples=50).values()) == {"undecided", "not testable"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("images", "trees"), first_only([(8, "undecided"), (19, "undecided"), (20, "holds")]))
 def test_eight_images_decide_on_means_and_twenty_on_trees(images, trees):
     found = verdicts(world(images), resamples=9_999)

@@ -14,6 +14,7 @@ from support import studies
 from support.synthetic import make_study
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tree", [Tree(), Tree("average", include_original=True), Tree("single", on="means")])
 def test_dendrogram_is_scipys(tree):
     reader = studies.paper().reader(tree)
@@ -37,11 +38,13 @@ def test_plotly_accepts_every_key_of_the_tree():
     json.dumps(chart, allow_nan=False)
 
 
+@pytest.mark.slow
 def test_one_leaf_is_no_tree(tmp_path):
     one = FigureInput(make_study(tmp_path / "one", 5, ["noise"], effect={"noise": 0.0}).reader())
     assert dendrogram(one) is None
 
 
+@pytest.mark.slow
 def test_names_of_leaves_are_text_to_plotly(tmp_path):
     study = make_study(tmp_path / "study", 5, ["<b>x</b>", "noise"])
     said = json.dumps(dendrogram(FigureInput(study.reader())))

@@ -168,6 +168,7 @@ def test_the_common_offset_of_groups_is_that_of_all_pairs_of_groups():
     assert found == pytest.approx([np.mean(products) / np.mean([a @ a for one in shifts for a in one])], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_summary_has_the_numbers_of_the_cosine_alone():
     study = studies.every()
     summary = study.summary()

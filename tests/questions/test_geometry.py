@@ -83,6 +83,7 @@ def cell(table, views, metric):
     return table.filter(views=views, metric=metric).select("value", "ci_low", "ci_high").row(0)
 
 
+@pytest.mark.slow
 def test_the_table_holds_the_statistics_of_the_first_images(study):
     table, rows = study.table("geometry"), study.rows().collect()
     assert table.columns == ["views", "metric", "value", "ci_low", "ci_high"]
@@ -154,6 +155,7 @@ def test_the_section_says_how_many_images_and_what_is_not_stored(study, tmp_path
     assert ">original<" not in text
 
 
+@pytest.mark.slow
 def test_one_image(tmp_path):
     one = make_study(tmp_path / "one", 1, ["noise"])
     assert one.table("geometry").drop_nulls("value")["metric"].to_list() == [

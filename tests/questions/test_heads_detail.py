@@ -100,6 +100,7 @@ def with_table(study, name, table):
     return FigureInput(dataclasses.replace(study.reader(), made={name: table}))
 
 
+@pytest.mark.slow
 def test_words_are_shown_of_the_heads_that_rows_name(tmp_path):
     study = make_study(tmp_path / "study", 9, NAMES, heads=(5, 4))
     places = [(layer, head) for layer in (2, 3) for head in (0, 1)]
@@ -112,6 +113,7 @@ def test_words_are_shown_of_the_heads_that_rows_name(tmp_path):
     assert words_of(FigureInput(study.reader()), named) == []
 
 
+@pytest.mark.slow
 def test_without_details_there_are_no_tables_and_figures(tmp_path):
     study = make_study(tmp_path / "study", 9, NAMES, heads=(3, 2))
     for name in ("head_words", "head_tokens"):

@@ -116,6 +116,7 @@ def section_of(study):
     return html[html.index('<section id="heads"') :].split("</section>")[0], html
 
 
+@pytest.mark.matrix
 def test_section_of_the_report():
     study = studies.every_reported()
     section, html = section_of(study)

@@ -73,6 +73,7 @@ def summed(x, y, draws=1):
     return sums.close()
 
 
+@pytest.mark.slow
 def test_minibatches_come_near_the_full_batch_on_500_vectors(vectors):
     x, y = vectors
     sums = summed(x, y)

@@ -20,6 +20,7 @@ def cases(name):
     return list(inputs.INPUTS[name]())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EVERY)
 def test_metric_equals_its_reference(name):
     reference.check(METRICS[name])
@@ -54,6 +55,7 @@ def test_check_refuses_a_metric_without_a_reference():
         reference.check(Unknown)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PAIRED)
 def test_identical_inputs_give_no_change(name):
     metric = METRICS[name]

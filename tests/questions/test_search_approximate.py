@@ -64,6 +64,7 @@ def test_below_the_limit_the_search_is_exact(world, monkeypatch):
     assert look(queries, own, 10).rank.tolist() == search(queries, own, gallery, count=10).rank.tolist()
 
 
+@pytest.mark.slow
 def test_without_faiss_the_search_is_exact_and_says_what_it_takes(world, monkeypatch, caplog):
     gallery, queries, own = world
     monkeypatch.setitem(sys.modules, "faiss", None)

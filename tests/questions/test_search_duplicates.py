@@ -43,12 +43,14 @@ def study(tmp_path):
     return make_study(tmp_path / "study", 60, ("blur",), dim=6, with_tables=False)
 
 
+@pytest.mark.slow
 def test_a_set_without_duplicates_has_none(study):
     study.write_tables()
     assert len(study.duplicates()) <= 3
     assert study.duplicates(expected_false=1e-3).is_empty()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("in_file", [False, True])
 def test_cosines_and_groups_are_those_of_a_loop(study, in_file, monkeypatch):
     if in_file:
@@ -75,6 +77,7 @@ def test_cosines_and_groups_are_those_of_a_loop(study, in_file, monkeypatch):
     assert table["expected_false"].max() <= 1e-3
 
 
+@pytest.mark.slow
 def test_a_threshold_is_one_of_cosines_and_stays_until_another_is_given(study):
     study.write_tables()
     names, originals, _ = spaces_of(study)
@@ -92,6 +95,7 @@ def test_a_threshold_is_one_of_cosines_and_stays_until_another_is_given(study):
             study.duplicates(**wrong)
 
 
+@pytest.mark.slow
 def test_exact_copies_are_pairs_each_with_each_and_nothing_false_is_expected(study):
     revise_embeddings(study, copies(10, 15))
     study.write_tables()
@@ -110,6 +114,7 @@ def test_of_few_images_only_equal_embeddings_are_pairs(tmp_path):
     assert few.duplicates()["expected_false"].to_list() == [None]
 
 
+@pytest.mark.slow
 def test_pairs_of_one_group_are_listed_but_not_in_the_tail(study):
     revise_embeddings(study, copies(0, 20, by=1e-3))
     study.write_tables()

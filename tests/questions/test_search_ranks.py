@@ -32,6 +32,7 @@ def vectors(study):
     return originals["image_id"].to_list(), originals["unit"].to_numpy(), views
 
 
+@pytest.mark.slow
 def test_there_is_a_row_for_every_view_in_the_study_s_order(study):
     ranks = study.search_ranks()
     expected = study.rows().filter(pl.col("view") != "original").select("image_id", "view", "draw").collect()
@@ -84,6 +85,7 @@ def test_the_overlap_of_neighbours_is_that_of_scikit_learn(study, vectors):
     assert value == pytest.approx(ranks.filter(view="blur")["knn_overlap"].mean(), abs=1e-12)
 
 
+@pytest.mark.slow
 def test_the_interval_of_recall_is_clopper_and_pearson_s_over_images(tmp_path):
     study = make_study(tmp_path / "study", 40, ("noise",), dim=6)
     row = study.search().filter(metric="recall@1").row(0, named=True)
@@ -110,6 +112,7 @@ def test_views_without_a_rank_are_left_out():
     assert found["mrr"][:2] == (8, pytest.approx((7 + 1 / 3) / 8))
 
 
+@pytest.mark.slow
 def test_a_vector_without_direction_has_no_rank_and_is_never_found(tmp_path):
     study = make_study(tmp_path / "study", 12, ("blur", "noise"), dim=4, with_tables=False)
     ids = study.rows().select(pl.col("image_id").unique(maintain_order=True)).collect()["image_id"]

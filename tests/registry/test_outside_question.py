@@ -130,6 +130,7 @@ def test_table_figure_and_section_are_there(made):
     assert not (out / "tables" / "layers.csv").exists()
 
 
+@pytest.mark.matrix
 def test_study_check_and_the_first_screen_have_it(site, made, tmp_path):
     out = made[0]
     table = pl.read_csv(out / "tables" / "jumps.csv")

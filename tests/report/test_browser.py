@@ -2,7 +2,6 @@
 
 import pytest
 
-from support.matrix import first_only
 from support.report_fixtures import CLOSING, NASTY, TOO_WIDE
 
 pytestmark = pytest.mark.slow
@@ -73,8 +72,9 @@ def names(page):
     return [text.partition("\n")[0] for text in column(page, 1)]
 
 
-@pytest.mark.parametrize("scheme", first_only(["light", "dark"]))
-@pytest.mark.parametrize("width", first_only(WIDTHS))
+@pytest.mark.matrix
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", WIDTHS)
 def test_fits_and_is_drawn(visit, screenshots, width, scheme):
     page = visit(width, scheme)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -129,6 +129,7 @@ def test_filter_shows_one_augmentation_and_its_pictures(visit, study):
     assert page.locator("#shown").inner_text() == "81 of 81 shown"
 
 
+@pytest.mark.matrix
 def test_names_are_text(visit):
     page = visit()
     page.select_option("#filter", value="all")
@@ -138,6 +139,7 @@ def test_names_are_text(visit):
     assert "<b>broken</b>.jpg" in page.locator("#measured").inner_text()
 
 
+@pytest.mark.matrix
 def test_by_keyboard(visit):
     page = visit()
     page.keyboard.press("Tab")
@@ -161,6 +163,7 @@ def test_by_keyboard(visit):
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
 
 
+@pytest.mark.matrix
 def test_the_headline_column_is_whole_on_a_phone(visit):
     page = visit(380)
     cells = page.evaluate(
@@ -170,6 +173,7 @@ def test_the_headline_column_is_whole_on_a_phone(visit):
     assert max(cells) <= 380
 
 
+@pytest.mark.matrix
 def test_every_scrolling_part_can_be_reached_by_keyboard(visit):
     page = visit(380)
     hidden = page.evaluate(
@@ -180,7 +184,8 @@ def test_every_scrolling_part_can_be_reached_by_keyboard(visit):
     assert hidden == 0
 
 
-@pytest.mark.parametrize("scheme", first_only(["light", "dark"]))
+@pytest.mark.matrix
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_theme_follows_the_system_until_the_button(visit, scheme):
     page = visit(1600, scheme)
     ground = "getComputedStyle(document.body).backgroundColor"
@@ -194,7 +199,8 @@ def test_theme_follows_the_system_until_the_button(visit, scheme):
     assert (page.evaluate(ground), page.evaluate(ink)) == first
 
 
-@pytest.mark.parametrize("scheme", first_only(["light", "dark"]))
+@pytest.mark.matrix
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_stands_out_from_its_ground(visit, scheme):
     page = visit(1600, scheme)
     # WCAG's contrast of every text against the nearest ground that is not see-through.

@@ -150,6 +150,7 @@ def test_without_pictures_no_picture_is_even_opened(tmp_path, monkeypatch):
     assert "This report was made without images: each name is replaced by a hash, and no figure shows an image." in text
 
 
+@pytest.mark.matrix
 def test_sources_that_are_gone(tmp_path):
     study, text = small(tmp_path, with_pictures=True)
     before = text.count("data:image/webp")
@@ -164,6 +165,7 @@ def test_sources_that_are_gone(tmp_path):
     assert f"{row['cosine_similarity'].item():.3f}".replace("-", "−") in after
 
 
+@pytest.mark.matrix
 def test_an_unfinished_study_says_so(tmp_path):
     study = make_study(tmp_path / "study", 20, ["noise", "blur"], shard_size=5)
     (study.folder / "shards" / "part-00003.parquet").unlink()

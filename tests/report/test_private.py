@@ -109,6 +109,7 @@ def test_a_reason_that_was_stored_with_a_path_is_shown_without(tmp_path):
     assert ROOT not in text
 
 
+@pytest.mark.matrix
 def test_without_pictures_no_id_is_left(studies, root, monkeypatch, capsys):
     for study in studies:
         options = ["--no-pictures", "--figures", "sample_heatmap,views", "--format", "svg", "--quiet"]

@@ -52,6 +52,7 @@ def test_rebuilds_everything_without_torch(study):
     assert (study.folder / "report.html").read_text().count("of the paper</figcaption>") == 2
 
 
+@pytest.mark.matrix
 @pytest.mark.slow
 def test_options_of_the_tree_reach_tables_and_page(study, cli):
     done = cli(
@@ -92,6 +93,7 @@ def test_no_study_there_is_one_line(tmp_path, cli):
     assert "no study here" in done.line
 
 
+@pytest.mark.matrix
 @pytest.mark.slow
 @pytest.mark.parametrize("figures", first_only([["heatmap", "dendrogram"], None]))
 def test_run_writes_a_report_once(figures, tmp_path, cli, monkeypatch):

@@ -74,6 +74,7 @@ def test_every_kind_of_source_gives_the_bytes_of_the_folder(photos, tmp_path):
         assert {name: again(name) for name in NAMES} == folder, place
 
 
+@pytest.mark.matrix
 @pytest.mark.slow
 def test_the_rows_of_a_study_do_not_depend_on_the_kind(photos, tmp_path):
     net = nn.Sequential(nn.Conv2d(3, 4, 8, stride=8), nn.Flatten(), nn.Linear(4 * 16, 8))

@@ -90,6 +90,7 @@ def test_fuzz_pictures(name, data):
             assert found.flags.c_contiguous
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", first_only([name for name in sorted(SMALL) if name.startswith("png") and "junk" not in name])
 )

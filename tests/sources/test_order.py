@@ -227,6 +227,7 @@ class MeanColour:
         return EncoderOutput(views.mean(axis=(1, 2)).astype(np.float32) + 1, None, None)
 
 
+@pytest.mark.matrix
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", first_only([0, 2]))
 def test_a_study_has_its_rows_in_this_order_and_says_which_it_is(tmp_path, workers):

@@ -45,6 +45,7 @@ def silent(monkeypatch):
     Silent.ended.set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("about", [{"isdir", "isfile", "open"}, {"isfile"}])
 @pytest.mark.parametrize("name", ["images/", "a.jpg"])
 def test_a_silent_server_is_one_line(silent, name, about):
@@ -56,6 +57,7 @@ def test_a_silent_server_is_one_line(silent, name, about):
     assert time.monotonic() - started < 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a.tar", "a.parquet"])
 def test_a_silent_server_of_an_archive_is_one_line(silent, name):
     with pytest.raises(UsageError, match=rf"^silent://host/{name}: its server did not answer in 0\.5 s; check"):

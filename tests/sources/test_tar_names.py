@@ -60,6 +60,7 @@ def test_every_member_is_measured_or_counted(tmp_path, data):
     assert source.skipped["hidden"] == len(HIDDEN) + 3
 
 
+@pytest.mark.slow
 def test_a_name_that_leads_out_is_measured_under_it(tmp_path, data):
     path = write_tar(tmp_path / "a.tar", [("../../a.png", data), ("/b.png", data)])
     study = embedshift.run(path, out=tmp_path / "study", model=MeanColour(), workers=0)
@@ -83,6 +84,7 @@ def test_captions_and_links_of_such_names_are_found(tmp_path, data):
     assert (second.position, second.length) == (first.position, first.length)
 
 
+@pytest.mark.slow
 def test_the_study_says_how_many_were_hidden(tmp_path, data):
     path = write_tar(tmp_path / "a.tar", [("a.png", data), *[(name, data) for name in HIDDEN]])
     study = embedshift.run(path, out=tmp_path / "study", model=MeanColour(), workers=0)

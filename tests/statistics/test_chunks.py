@@ -80,6 +80,7 @@ def test_merged_sums_are_those_of_all_rows_at_once(rows, values):
         np.testing.assert_allclose(found.chunked[:, columns], wanted, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_who_computes_a_partial_changes_no_bit(rows):
     def backwards(function, items: Sequence):
         """As elsewhere: what goes there and comes back is pickled, and the last is computed first."""

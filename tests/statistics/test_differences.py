@@ -27,6 +27,7 @@ def measured(values):
     return Measured(NAMES, ("cosine_similarity", "l2_distance"), estimates_from_values(values))
 
 
+@pytest.mark.slow
 def test_differences_equal_a_loop():
     values = world()
     table = differences(measured(values), seed=0)

@@ -48,6 +48,7 @@ def world():
     return vectors, queries[chosen], chosen, slow(vectors, queries[chosen], chosen, 10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", first_only([97, 8192]))
 def test_ranks_and_neighbours_are_those_of_a_slow_loop(world, monkeypatch, block):
     monkeypatch.setattr(retrieval, "BLOCK", block)

@@ -111,6 +111,7 @@ def test_without_intervals_there_are_no_ends():
     assert math.isnan(found.high)
 
 
+@pytest.mark.slow
 def test_the_value_lies_inside_of_its_interval_whatever_is_missing():
     rng, whole = np.random.default_rng(1), 0
     for _ in range(2_000):

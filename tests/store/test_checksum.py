@@ -66,6 +66,7 @@ def flipped(content: bytes, places: list[int], drawn: random.Random):
         yield bytes(changed)
 
 
+@pytest.mark.slow
 def test_no_bit_can_change_unseen(study):
     path = shard_path(study.folder, 0)
     content, drawn = path.read_bytes(), random.Random(0)
@@ -140,6 +141,7 @@ def test_the_rows_have_one_checksum_before_and_after_parquet():
     assert rows_checksum(table, b"sums") != expected
 
 
+@pytest.mark.slow
 def test_two_runs_have_one_checksum_of_their_rows(tmp_path):
     one, other = (make_study(tmp_path / name, 6, NAMES, shard_size=4) for name in "ab")
     revise_shard(other.folder, 1, lambda rows: rows, seconds={"encode": 1234.5}, batch_size=77)
@@ -156,6 +158,7 @@ def test_other_rows_or_sums_have_another_checksum(tmp_path):
     assert len(checksums | {study.reader().measured_checksum()}) == 3
 
 
+@pytest.mark.slow
 def test_a_file_is_hashed_once_as_long_as_it_is_the_same(study, monkeypatch):
     read = []
     real = checksum.open_file

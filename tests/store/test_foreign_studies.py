@@ -46,6 +46,7 @@ ODD = {
 }  # fmt: skip
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("name", first_only(ODD))
 def test_an_augmentation_that_cannot_be_made_is_left_out(name, study):
     assert rebuild_suite({"mirror": ODD[name], "flip": FLIP}).names == ("flip",)

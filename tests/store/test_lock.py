@@ -78,6 +78,7 @@ def test_a_second_thread_is_kept_out_and_the_first_keeps_the_folder(tmp_path):
     assert found[-1] == "in"
 
 
+@pytest.mark.slow
 def test_two_threads_with_one_folder(photos, tmp_path):
     outcomes = []
 
@@ -110,6 +111,7 @@ FOREIGN = (
 )
 
 
+@pytest.mark.slow
 def test_only_what_embedshift_left_is_deleted(photos, tmp_path):
     shards = tmp_path / "study" / "shards"
     run(photos, tmp_path / "study")
@@ -121,6 +123,7 @@ def test_only_what_embedshift_left_is_deleted(photos, tmp_path):
     assert names(shards) == sorted([*FOREIGN, ".hidden", ".part-00007.parquet.1", "part-00000.parquet"])
 
 
+@pytest.mark.slow
 def test_nothing_is_deleted_where_the_folder_is_of_another_study(photos, tmp_path):
     shards = tmp_path / "study" / "shards"
     run(photos, tmp_path / "study")

@@ -104,6 +104,7 @@ MALFORMED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", first_only(MALFORMED))
 def test_a_malformed_shard_is_one_line_wherever_it_is_read(case, study, monkeypatch, capsys):
     change, words = MALFORMED[case]

@@ -32,6 +32,7 @@ def test_a_relative_folder_with_a_colon_is_a_folder(name, tmp_path, monkeypatch)
     assert {path.name for path in tmp_path.iterdir()} == {"photos", name.partition("/")[0]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("inside", first_only(["tables", "figures"]))
 def test_a_link_in_place_of_a_folder_is_not_followed(inside, tmp_path):
     folder, victim = tmp_path / "study", tmp_path / "victim"
@@ -45,6 +46,7 @@ def test_a_link_in_place_of_a_folder_is_not_followed(inside, tmp_path):
     assert {path.name: path.read_text() for path in victim.iterdir()} == {"summary.csv": "mine"}
 
 
+@pytest.mark.slow
 def test_a_study_without_its_tables_is_one_line(tmp_path):
     folder = tmp_path / "study"
     shutil.copytree(studies.families().folder, folder)

@@ -95,6 +95,7 @@ def test_a_shard_of_a_twin_in_a_finished_study(images, twin, tmp_path):
     assert "a shard of another study" in study.verify().damaged[0].problem
 
 
+@pytest.mark.matrix
 def test_shards_of_two_studies_without_study_json(images, twin, tmp_path):
     study = measure(images, tmp_path / "study")
     rows = study.rows().collect()

@@ -28,6 +28,7 @@ def study(made, tmp_path):
     return type(made)(tmp_path / "study")
 
 
+@pytest.mark.slow
 def test_a_shard_leaves_no_metadata_in_memory(study, monkeypatch):
     """Of 1,500 shards it took 200 MB until Python looked for cycles."""
     monkeypatch.setattr("embedshift.store.parts._READ", {})

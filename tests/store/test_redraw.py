@@ -26,6 +26,7 @@ def original_of(study, image_id):
     return np.asarray(Image.open(study.folder / "pictures" / image_id).convert("RGB"))
 
 
+@pytest.mark.slow
 def test_views_maps_and_numbers_are_those_that_were_measured(study):
     remember_roots(study.info()["source"])
     ids = sorted(study.reader().image_ids())[:2]
@@ -56,6 +57,7 @@ def test_images_are_not_read_where_no_run_of_this_user_did(study, monkeypatch, t
     assert missing == {image_id: "it is outside the folders from which images may be read"}
 
 
+@pytest.mark.slow
 def test_variants_are_read_again_by_the_names_of_their_images(tmp_path):
     pairs = write_pairs(tmp_path, tiles(2))
     study = run_pairs(tmp_path, tmp_path / "study", resize="crop")
@@ -75,6 +77,7 @@ def test_an_image_that_is_not_in_the_study_is_refused(study):
         redraw(study.reader(), ["no-such"])
 
 
+@pytest.mark.slow
 def test_a_crop_is_that_of_the_encoder(tmp_path):
     """The shortest side is brought to 40 pixels before the middle is cut out: as Pillow does it step by step."""
     study = make_study(tmp_path / "study", 2, NAMES, with_pictures=True)

@@ -99,6 +99,7 @@ def test_stopped_again_and_again(photos, whole, tmp_path):
     assert_same(out, whole)
 
 
+@pytest.mark.matrix
 def test_an_image_of_an_unfinished_shard_that_changed_is_measured_as_it_is_now(tmp_path):
     images, out = pictures(tmp_path / "photos", SHARD), tmp_path / "study"
     encoder = stopped(images, out, tmp_path / "log", 8)

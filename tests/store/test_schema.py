@@ -33,6 +33,7 @@ def line(folder: Path, version: object) -> str:
     return f"{folder}: {known}: run the study again into another folder"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", [1, 99, None])
 def test_a_study_of_another_version_is_refused_by_whoever_reads_it(version, tmp_path, monkeypatch, capsys):
     folder = of_version(make_study(tmp_path / "study", 4, ["noise"]).folder, version)

@@ -37,6 +37,7 @@ def problems(study):
     return {each.name: each.problem for each in study.verify().damaged}
 
 
+@pytest.mark.slow
 def test_a_whole_study(study, monkeypatch, capsys):
     found = study.verify()
     files = {str(path.relative_to(study.folder)) for path in study.folder.rglob("*")}

@@ -39,6 +39,7 @@ def shards(out):
     return sorted(path.name for path in (out / "shards").glob("part-*.parquet"))
 
 
+@pytest.mark.slow
 def test_a_shard_is_written_while_later_ones_are_encoded(photos, tmp_path, monkeypatch):
     encoding = threading.Event()
 
@@ -64,6 +65,7 @@ def full_at(index):
     return write
 
 
+@pytest.mark.slow
 def test_a_shard_that_cannot_be_written_ends_the_run_with_its_line(photos, tmp_path, monkeypatch):
     monkeypatch.setattr(writer, "write_shard", full_at(1))
     with pytest.raises(EmbedshiftError, match="part-00001"):

@@ -78,6 +78,7 @@ def test_the_table_has_the_relative_shifts_of_the_summary_the_furthest_first(stu
         assert float(found_ends.split()[0]) == pytest.approx(100 * recall[name]["ci_low"], abs=0.06)
 
 
+@pytest.mark.slow
 def test_it_says_what_was_measured(study):
     text, info = study.card(), study.info()
     assert f"`{info['encoder']['weights_hash']}`" in text
@@ -115,6 +116,7 @@ def test_no_name_is_markup(tmp_path):
     assert HOSTILE in seen
 
 
+@pytest.mark.slow
 def test_a_name_cannot_end_the_block_of_the_command(tmp_path):
     study = make_study(tmp_path / "study", 8, ["noise"], encoder="a")
     rewrite(study, lambda content: content["config"].update(model="x\n```\n# heading\n```` y"))
@@ -126,6 +128,7 @@ def test_a_name_cannot_end_the_block_of_the_command(tmp_path):
     assert "\n" not in inside
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [
@@ -188,6 +191,7 @@ def test_the_command_prints_or_writes_it(study, tmp_path, cli):
     assert cli("card", tmp_path / "nowhere").code == 2
 
 
+@pytest.mark.slow
 def test_the_command_overwrites_no_file_of_a_study_and_waits_for_no_fifo(study, tmp_path, cli):
     before = {path: path.read_bytes() for path in study.folder.rglob("*") if path.is_file()}
     (tmp_path / "link").symlink_to(study.folder / "study.json")

@@ -59,6 +59,7 @@ def test_what_differs_is_refused_by_name(first, tmp_path, monkeypatch, capsys, n
     assert done.line.count(" in ") == words.count(" in ") or name == "suite"
 
 
+@pytest.mark.matrix
 def test_other_images_are_refused_by_name(first, tmp_path, monkeypatch, capsys):
     renamed = variant(first, tmp_path / "b", lambda rows: rows.with_columns(
         pl.col("image_id").replace({"image-00001.png": "mine.png"}).alias("image_id")
@@ -74,6 +75,7 @@ def test_other_images_are_refused_by_name(first, tmp_path, monkeypatch, capsys):
     assert "(image-00000.png, image-00001.png, image-00002.png, …)" in done.line
 
 
+@pytest.mark.matrix
 def test_other_pictures_of_the_same_names_are_refused(first, tmp_path):
     def shifted(by):
         one = (pl.col("image_id") == "image-00005.png") & (pl.col("view") == "blur")

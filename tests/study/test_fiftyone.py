@@ -68,6 +68,7 @@ def plain(fields):
     return {each["name"]: {key: each[key] for key in kept} | {"fields": plain(each["fields"])} for each in fields}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("media", ["originals", "views"])
 def test_fiftyone_writes_the_same_fields_after_it_has_read_them(folder, media):
     ours, theirs = read(folder / media, "metadata"), GOLDEN[media]["metadata"]
@@ -162,6 +163,7 @@ def test_relative_shifts_are_those_of_the_summary(study, folder):
     assert {metric: found[1]["blur"][metric] for metric in study.metrics} == rows.select(study.metrics).to_dicts()[0]
 
 
+@pytest.mark.slow
 def test_numbers_are_means_over_draws(tmp_path):
     study = make_study(tmp_path / "study", 2, ["noise"], draws=3, with_pictures=True)
     found = samples(study.to_fiftyone(tmp_path / "out"))

@@ -13,6 +13,7 @@ from support.synthetic import make_study
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     ("number", "suite", "by"),
     first_only([(2, list(PAPER), 1e-5), (4, list(PAPER), 0.1), (4, LONG, 1e-5), (2, LONG, 0.1), (2, ["noise"], 0.1)]),

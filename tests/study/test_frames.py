@@ -36,6 +36,7 @@ def without(monkeypatch):
     return hide
 
 
+@pytest.mark.slow
 def test_pandas_has_every_number_of_every_row(study):
     frame, rows = study.to_pandas(), study.rows().collect()
     assert len(frame) == len(rows) == 4 * (1 + 2 * 2)

@@ -87,6 +87,7 @@ MISTAKES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_gives_one_line_that_names_the_rule(study, name):
     entry, words = MISTAKES[name]
@@ -110,6 +111,7 @@ def test_what_cannot_be_paired_is_refused(study, other):
     assert "l2_distance has different units in different encoders" in line
 
 
+@pytest.mark.slow
 def test_a_tolerance_needs_its_unit(families):
     rule = [("table", "tolerance"), ("family", "closer"), ("at_most", 0.5)]
     assert "tolerance needs 'unit'" in refusal(families, *rule)

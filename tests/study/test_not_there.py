@@ -9,6 +9,7 @@ from embedshift.study.gate import propose
 from support.synthetic import make_study
 
 
+@pytest.mark.slow
 def test_a_study_that_is_not_finished_has_no_rules(tmp_path):
     study = make_study(tmp_path / "a", 24, ["blur"])
     write_content(study.folder, study.info() | {"complete": False})

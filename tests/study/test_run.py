@@ -157,6 +157,7 @@ def test_failures_are_written_when_there_are_none(photos, tmp_path):
     assert study.failures().rows() == []
 
 
+@pytest.mark.matrix
 def test_batch_sizes_agree(photos, clip, tmp_path):
     one, seven, many = (
         rows_of(embedshift.run(photos, out=tmp_path / str(size), model=clip, batch_size=size, workers=0))

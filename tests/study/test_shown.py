@@ -70,6 +70,7 @@ def test_show_opens_the_report_that_exists(monkeypatch):
     assert opened == [(study.folder / "report.html").resolve().as_uri()]
 
 
+@pytest.mark.slow
 def test_a_notebook_shows_a_figure_without_a_magic_line():
     png, size = studies.plain().figure("radar")._repr_png_()
     with Image.open(io.BytesIO(png)) as picture:
@@ -82,6 +83,7 @@ class Terminal(io.StringIO):
         return True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "stream", "is_shown"),
     [(None, Terminal, True), (None, io.StringIO, False), (True, io.StringIO, True), (False, Terminal, False)],

@@ -65,6 +65,7 @@ def test_without_a_choice_it_is_the_recommended_map_or_by_shifts(study: Study, t
     assert embedshift.whiten(own).name == (recommended or ["shifts"])[0]
 
 
+@pytest.mark.slow
 def test_studies_together_are_fitted_as_one(tmp_path: Path) -> None:
     halves = [make_study(tmp_path / str(seed), 10, ["noise"], seed=seed, dim=6) for seed in (1, 2)]
     fitted = embedshift.whiten(halves, map="shifts")
@@ -93,6 +94,7 @@ def test_originals_are_whitened_around_their_mean(tmp_path: Path) -> None:
     assert np.allclose(found / found[0, 0], expected / expected[0, 0], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_studies_that_do_not_fit_are_refused(study: Study, tmp_path: Path) -> None:
     other = make_study(tmp_path / "other", 10, ["noise"], dim=6, encoder="another")
     content = read_content(other.folder)
@@ -145,6 +147,7 @@ def test_a_whitened_study_reads_its_vectors_through_the_map(study: Study, tmp_pa
     assert {path: path.stat().st_mtime_ns for path in study.folder.rglob("*")} == before
 
 
+@pytest.mark.slow
 def test_a_whitened_study_is_compared_by_its_mapped_vectors(study: Study, tmp_path: Path) -> None:
     fitted = embedshift.whiten(study, map="centred", out=tmp_path / "map.npz")
     comparison = embedshift.compare(whitened([study.folder], tmp_path / "map.npz"))
@@ -192,6 +195,7 @@ def test_of_several_studies_the_first_stays_as_it_is(study: Study, tmp_path: Pat
     assert [each.reader().whitening is None for each in opened] == [True, False]
 
 
+@pytest.mark.slow
 def test_vectors_that_are_too_long_for_a_map(tmp_path, monkeypatch):
     monkeypatch.setattr("embedshift.store.shift_moments.MOST_DIM", 5)
     monkeypatch.setattr("embedshift.study.whitening.MOST_DIM", 5)
