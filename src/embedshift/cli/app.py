@@ -31,7 +31,7 @@ from embedshift.cli.signals import Signalled, stoppable, stopped
 from embedshift.cli.words import open_in_browser, printable, say, say_all
 from embedshift.cli.written import written
 from embedshift.config import BUNDLED, GROUPS_WORDS, Json, StudyConfig
-from embedshift.config.machine import NO_SPACE, too_little_space, without_space
+from embedshift.config.machine import NO_SPACE, OBJECTS, collecting_garbage_after, too_little_space, without_space
 from embedshift.errors import EmbedshiftError, UsageError, reason
 
 log = logging.getLogger("embedshift")
@@ -80,7 +80,7 @@ def main() -> None:
         os.execve(sys.executable, python, os.environ | {"PYTHONUTF8": "1"})
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names may hold bytes that are no text
-    with stoppable() as received:
+    with stoppable() as received, collecting_garbage_after(OBJECTS):
         try:
             app(standalone_mode=True)
         except (Exception, Signalled) as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from embedshift.config import BUNDLED, VECTORS, Precision
+from embedshift.config.machine import collecting_garbage_after
 from embedshift.encoders.base import Encoder, EncoderOutput, Preprocess, TextEncoder
 from embedshift.encoders.families import FAMILIES
 from embedshift.encoders.family import Triple
@@ -32,9 +33,12 @@ Load = Callable[..., Encoder]
 
 def _lazily(module: str, function: str) -> Callable[..., Any]:
     """Returns a function of a module that is imported when it is called, and with it torch."""
-    return lambda *name, **settings: getattr(importlib.import_module(f"{__name__}.{module}"), function)(
-        *name, **settings
-    )
+
+    def load(*name: str, **settings: Any) -> Any:
+        with collecting_garbage_after(0):
+            return getattr(importlib.import_module(f"{__name__}.{module}"), function)(*name, **settings)
+
+    return load
 
 
 # Name → function(device, precision, size, embedding).

@@ -26,10 +26,9 @@ from multiprocessing.context import ForkContext, SpawnContext
 from typing import Any
 
 import cv2
-from threadpoolctl import threadpool_limits
 
 from embedshift.arrays import Pixels
-from embedshift.config.machine import end_with_parent
+from embedshift.config.machine import end_with_parent, one_thread
 from embedshift.engines.slots import ViewSlots
 from embedshift.errors import EmbedshiftError
 from embedshift.pipeline.draw import draw_image, stopped_failure
@@ -212,7 +211,7 @@ def limit_waits(pipe: "Connection[Any, Any]", seconds: float) -> None:
 def _serve(
     pipe: "Connection[ImageResult, tuple[int, int | None]]", images: Images, slots: ViewSlots, parent: int
 ) -> None:
-    threadpool_limits(1)  # the other cores are those of other loaders, and of the encoder
+    one_thread()  # the other cores are those of other loaders, and of the encoder
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, who ends its loaders
     end_with_parent(parent)  # it would wait for ever to hand over its images
     said = time.monotonic()

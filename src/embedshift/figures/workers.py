@@ -21,7 +21,7 @@ from typing import TypeVar
 
 from matplotlib.figure import Figure
 
-from embedshift.config.machine import cores, end_with_parent
+from embedshift.config.machine import OBJECTS, cores, end_with_parent
 from embedshift.figures.render import PageLimits, Rendered, render
 
 Key = TypeVar("Key")
@@ -30,8 +30,6 @@ Key = TypeVar("Key")
 _WORTH, _AHEAD = 4, 4
 # Seconds for the start of a process and a figure; beyond them it may be stopped.
 _PATIENCE = 120.0
-# New objects after which Python looks for garbage among them; a figure has tens of thousands, and needs them all.
-_OBJECTS = 50_000
 
 
 class Renderers:
@@ -44,7 +42,7 @@ class Renderers:
         self._threshold = gc.get_threshold()[0]
 
     def __enter__(self) -> "Renderers":
-        gc.set_threshold(_OBJECTS)
+        gc.set_threshold(OBJECTS)
         if self._count:
             _start_tracker()
             spawn = multiprocessing.get_context("spawn")
@@ -106,7 +104,7 @@ def _set_up(parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     warnings.simplefilter("error", UserWarning)
-    gc.set_threshold(_OBJECTS)
+    gc.set_threshold(OBJECTS)
     end_with_parent(parent)
 
 

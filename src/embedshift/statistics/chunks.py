@@ -11,9 +11,9 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 import polars as pl
-from threadpoolctl import threadpool_limits
 
 from embedshift.arrays import Units, Values
+from embedshift.config.machine import one_thread
 from embedshift.statistics import sample
 from embedshift.statistics.layout import BLOCK, Layout, layout
 from embedshift.statistics.moments import ChunkSums, GroupSums, Moments
@@ -103,7 +103,7 @@ def gather(rows: Chunks, read: Read, *, together: bool = True, sizes: Sequence[i
     """Returns the sample of a study's images, of which there is at least one, as `sample.gather` does."""
     if len(rows.items) == 1 or rows.order.images <= sample.IN_MEMORY:
         parts = (part for chunk in rows.items for part in read(chunk.rows()))
-        with threadpool_limits(1):
+        with one_thread():
             return sample.gather(parts, together=together, chunks=sizes, units=rows.units)
     if rows.units is not None:
         groups = GroupSums(rows.units)
@@ -144,5 +144,5 @@ def _group_sums(chunk: Chunk, *, read: Read, units: Units) -> tuple[GroupSums, U
 
 def _on_one_thread(function: Callable[[Chunk], T], chunk: Chunk) -> T:
     """Calls a function on one thread: the products of a block are small, and threads may sum in another order."""
-    with threadpool_limits(1):
+    with one_thread():
         return function(chunk)

@@ -10,9 +10,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from embedshift.arrays import Values
+from embedshift.config.machine import one_thread
 from embedshift.registry import METRICS
 from embedshift.statistics.enough import SMALL, has_least, widths
 from embedshift.statistics.layout import layout, metric_parts
@@ -78,7 +78,7 @@ class Enough:
         units = None if group is None else Groups("", self._ids, [group[name] for name in self._ids]).units
         if not images or not self._augmentations or metric.baseline is None:
             return
-        with threadpool_limits(1):  # threads may sum in another order
+        with one_thread():
             joined = functools.partial(joined_sums, self._sums.__getitem__, self._next, units)
             baseline = metric.baseline(joined, images)
             if baseline is None:

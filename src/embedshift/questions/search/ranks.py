@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from embedshift.arrays import Floats, Units, Values
 from embedshift.augmentations import ORIGINAL
-from embedshift.config.machine import cores
+from embedshift.config.machine import cores, one_thread
 from embedshift.questions.search.prediction import KEPT, SearchRanks
 from embedshift.questions.search.vectors import Originals
 from embedshift.statistics.layout import Layout, blocks, layout
@@ -58,7 +57,7 @@ def search_views(reader: Reader, originals: Originals, queries: int | None, func
     kept: list[Sequence[Ranked]] = []
     start = 0
     # One product a thread is faster by a quarter than products that share the cores.
-    with ThreadPoolExecutor(_threads()) as pool, threadpool_limits(1):
+    with ThreadPoolExecutor(_threads()) as pool, one_thread():
         for block in blocks(part, len(order.views)):
             is_kept = start < PREDICTED_FROM
             vectors = reader.vectors(block)
