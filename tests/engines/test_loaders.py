@@ -24,6 +24,7 @@ from embedshift.pipeline.prepare import prepared
 from support import command
 from support.matrix import first_only
 from support.mean_colour import MeanColour
+from support.processes import children
 from support.synthetic import write_pictures
 
 pytestmark = pytest.mark.slow
@@ -164,18 +165,6 @@ def test_loaders_that_are_killed_lose_nothing(tmp_path, photos, in_turns):
                     os.kill(pid, signal.SIGKILL)
     assert [image.sample.image_id for image in drawn] == [sample.image_id for sample in study.samples]
     assert children() == []
-
-
-def children():
-    """The processes of this one that run, by the system's own word."""
-    with open(f"/proc/self/task/{threading.get_native_id()}/children") as file:
-        return [int(pid) for pid in file.read().split() if "Z" not in _state(pid)]
-
-
-def _state(pid):
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/stat") as file:
-        return file.read().rpartition(")")[2].split()[0]
-    return "Z"
 
 
 @pytest.mark.matrix
