@@ -50,11 +50,11 @@ def gate(
         print_table(wide if fits(wide) else _narrow_table(checked))
         for line in warnings:
             say(f"warning: {with_flags(line, app)}")
-        say(with_flags(headline(checked), app))
+        say(with_flags(headline(checked, strict=strict), app))
     if junit is not None:
         write_text(junit, output.to_junit(checked, strict=strict))
     if markdown is not None:
-        write_text(markdown, output.to_markdown(checked))
+        write_text(markdown, output.to_markdown(checked, strict=strict))
     if not checked.passes(strict=strict):
         raise typer.Exit(BROKEN)
 

@@ -47,9 +47,9 @@ def to_json(checked: Checked, *, strict: bool) -> Json:
     }
 
 
-def to_markdown(checked: Checked) -> str:
+def to_markdown(checked: Checked, *, strict: bool = False) -> str:
     """Returns a summary for a pull request: broken and undecided rules first, kept ones folded."""
-    parts = [f"### {escaped(headline(checked))}"]
+    parts = [f"### {escaped(headline(checked, strict=strict))}"]
     not_kept = [*checked.of("broken"), *checked.of("undecided")]
     if not_kept:
         parts.append(_table(not_kept))

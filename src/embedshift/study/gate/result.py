@@ -92,12 +92,13 @@ class Checked(Shown):
         return [result.to_dict() for result in self.results]
 
 
-def headline(checked: Checked) -> str:
+def headline(checked: Checked, *, strict: bool = False) -> str:
     """Returns the verdict in one sentence; it names what is broken, or how many images would decide."""
     against = "" if checked.against is None else f" against {checked.against}"
     words = f"{checked.study}{against}"
     if checked.outcome == "undecided":
-        return f"INCONCLUSIVE: {words}: {counted(checked)}; {what_decides(checked)}"
+        refused = "; with `strict` that does not pass" if strict else ""
+        return f"INCONCLUSIVE: {words}: {counted(checked)}; {what_decides(checked)}{refused}"
     if checked.outcome == "kept":
         return f"{words} passes: {counted(checked)}"
     broken = checked.of("broken")
