@@ -3,10 +3,9 @@
 import pytest
 
 import embedshift
-from support.matrix import first_only
 from support.models import pictures, vision_and_letters
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.matrix]
 
 # What charts, figures, templates, styles, links, right-to-left text, JavaScript and JSON would read in another way.
 STRANGE = [
@@ -33,7 +32,7 @@ STRANGE = [
 ]
 
 
-@pytest.fixture(scope="module", params=first_only([["heatmap", "views", "words"], None]))
+@pytest.fixture(scope="module", params=[["heatmap", "views", "words"], None])
 def study(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("strange")
     photos = pictures(folder / "photos", len(STRANGE))
@@ -53,7 +52,7 @@ def study(request, tmp_path_factory):
     return study
 
 
-@pytest.mark.parametrize("scheme", first_only(["light", "dark"]))
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_strange_words_are_text(visit, study, scheme):
     page = visit(scheme=scheme)  # which sees that there is no dialog, no error and no request
     assert set(page.locator("#filter option").all_text_contents()) == {*STRANGE[:12], "all augmentations"}
@@ -71,7 +70,6 @@ def test_strange_words_are_text(visit, study, scheme):
     assert page.evaluate("({}).polluted === undefined && Object.keys(Object.prototype).length === 0")
 
 
-@pytest.mark.matrix
 def test_every_chart_is_hovered(visit, study):
     """A chart writes its labels again where the pointer is."""
     page = visit()
