@@ -34,8 +34,9 @@ def test_dendrogram_is_scipys(tree):
 
 def test_plotly_accepts_every_key_of_the_tree():
     chart = dendrogram(FigureInput(studies.paper().reader()))
-    go.Figure(chart)  # raises for a name that plotly does not know
-    json.dumps(chart, allow_nan=False)
+    figure = go.Figure(chart)  # raises for a name that plotly does not know
+    assert len(figure.data) == len(chart["data"])
+    assert json.loads(json.dumps(chart, allow_nan=False)).keys() == chart.keys()
 
 
 @pytest.mark.slow

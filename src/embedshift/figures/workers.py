@@ -21,7 +21,7 @@ from typing import TypeVar
 
 from matplotlib.figure import Figure
 
-from embedshift.config.machine import OBJECTS, cores, end_with_parent
+from embedshift.config.machine import OBJECTS, collecting_garbage_after, cores, end_with_parent
 from embedshift.figures.render import PageLimits, Rendered, render
 
 Key = TypeVar("Key")
@@ -39,10 +39,10 @@ class Renderers:
         alone = cores() == 1 or multiprocessing.current_process().daemon  # a daemon may start no process
         self._count = 0 if alone else min(cores(), figures // _WORTH)
         self._pool: ProcessPoolExecutor | None = None
-        self._threshold = gc.get_threshold()[0]
+        self._collecting = collecting_garbage_after(OBJECTS)
 
     def __enter__(self) -> "Renderers":
-        gc.set_threshold(OBJECTS)
+        self._collecting.__enter__()
         if self._count:
             _start_tracker()
             spawn = multiprocessing.get_context("spawn")
@@ -55,7 +55,7 @@ class Renderers:
         return self
 
     def __exit__(self, *_: object) -> None:
-        gc.set_threshold(self._threshold)
+        self._collecting.__exit__(None, None, None)
         if self._pool is not None:
             self._end()
             self._pool.shutdown(cancel_futures=True)
@@ -109,10 +109,8 @@ def _set_up(parent: int) -> None:
 
 
 def _start_tracker() -> None:
-    """Starts the process that removes the semaphores of the pool, without its warning where a signal ends us first.
-
-    The pool would start it too, but that unblocks the signals.
-    """
+    """Starts the process that removes the semaphores of the pool, without its warning where a signal ends us first."""
+    # The pool would start it too, but that unblocks the signals.
     sys.warnoptions.append(silent := "ignore:resource_tracker:UserWarning")  # it inherits them as arguments
     resource_tracker.ensure_running()
     sys.warnoptions.remove(silent)

@@ -90,10 +90,8 @@ class VectorSource(ListedImages):
     def _numbered(
         self, column: pa.ChunkedArray, name: str, first: Iterable[str] = (), known: Iterable[str] | None = None
     ) -> tuple[NDArray[np.int64], list[str]]:
-        """Returns the number of each row's text, and the texts: `first`, then others in the order in which they come.
-
-        If some are `known`, no others are accepted; without their endings they are the same.
-        """
+        """Returns the number of each row's text, and the texts: `first`, then others in the order they come."""
+        # If some are `known`, no others are accepted; without their endings they are the same.
         for row in np.flatnonzero(pc.fill_null(pc.equal(column, ""), True).to_numpy())[:1]:
             raise UsageError(f"{self.place(row)} has no {name}")
         coded = column.combine_chunks().dictionary_encode()

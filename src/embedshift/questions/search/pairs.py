@@ -132,10 +132,8 @@ def resampled_thresholds(pairs: Pairs, false_match_rate: float, seed: int) -> Va
 def _weighted_thresholds(
     pairs: Pairs, false_match_rate: float, counts: Cosines, within: Values, rows: NDArray[np.intp], top: int
 ) -> list[Values]:
-    """Returns thresholds of resamples `[n, r]`, some at a time; starts with the `top` pairs, then doubles them.
-
-    `within` is the number of ordered pairs within groups, of an image with itself too, `[r]`.
-    """
+    """Returns thresholds of resamples `[n, r]`, some at a time; starts with the `top` pairs, then doubles them."""
+    # `within` is the number of ordered pairs within groups, of an image with itself too, `[r]`.
     step, thresholds = max(1, 2**22 // top), list[Values]()
     for start in range(0, counts.shape[1], step):
         part = counts[:, start : start + step]

@@ -123,10 +123,8 @@ def _other_cosines(vectors: Floats, inside: NDArray[np.intp], units: Units | Non
 
 
 def _thresholds(cosines: Floats) -> dict[float, float]:
-    """Returns the rates that ten pairs allow, with the least cosine that no more pairs reach; infinite for none.
-
-    Each pair has two cosines: by the map of the one image's fold, and by that of the other's.
-    """
+    """Returns the rates that ten pairs allow, with the least cosine that no more pairs reach; infinite for none."""
+    # Each pair has two cosines: by the map of the one image's fold, and by that of the other's.
     thresholds = {}
     for rate in RATES:
         allowed = 2 * int(rate * len(cosines) / 2 * (1 + 1e-12))
