@@ -29,7 +29,8 @@ THREADS = """
 
 
 def test_libraries_that_come_later_have_one_thread_too(monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        monkeypatch.setenv(name, "2")
     assert run_python(THREADS).split() == ["True", "{1}", "2", "True"]
 
 
