@@ -58,16 +58,16 @@ def corpus() -> None:
 
 
 def peaks(side: int) -> None:
-    """Prints the peak of each kind of picture, and the bound."""
+    """Prints the peak of each kind of picture."""
     done = subprocess.run(
         [sys.executable, "-m", "support.memory", str(side)],
         cwd=TESTS, env=os.environ | memory.GIVES_BACK, stdout=subprocess.PIPE, text=True, check=True,
     )  # fmt: skip
-    bound = memory.BYTES_A_PIXEL * side**2 + memory.BESIDES
     for line in done.stdout.splitlines():
         name, peak = line.rsplit(" ", 1)
-        print(f"{name:26} {float(peak) / 1e6:7.0f} MB  {'OVER THE BOUND' if float(peak) > bound else ''}")
-    print(f"{side} x {side} pixels; the bound: {bound / 1e6:.0f} MB besides the file")
+        verdict = "OVER THE BOUND" if float(peak) > memory.bound(name, side) else ""
+        print(f"{name:26} {float(peak) / 1e6:7.0f} MB  {verdict}")
+    print(f"{side} x {side} pixels, besides the file")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ _MOVES, _ALPHA = 0x02, 0x10
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _AT_ONCE = ((0, 0, 1, 1),)
 _PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+# Bytes of a chunk that are inflated at once: what waits is copied each time.
+_PIECE = 2**14
 # A marker of a JPEG that is neither a stuffed byte nor a restart.
 _MARKER = re.compile(rb"\xff+([^\0\xff\xd0-\xd7])")
 _RESTART = re.compile(rb"\xff[\xd0-\xd7]")
@@ -119,10 +121,11 @@ def lacks_lines(data: bytes) -> bool:
         if name == b"IHDR":
             needed = _bytes_of_lines(*struct.unpack(">IIBB2xB", whole[8:21]))
         elif name == b"IDAT":
-            codes, lines = whole[8:-4], b"first"
-            while needed > 0 and (codes or lines):
-                lines = inflating.decompress(codes, 2**20)
-                needed, codes = needed - len(lines), inflating.unconsumed_tail
+            for start in range(8, len(whole) - 4, _PIECE):
+                codes, lines = bytes(whole[start : min(start + _PIECE, len(whole) - 4)]), b"first"
+                while needed > 0 and (codes or lines):
+                    lines = inflating.decompress(codes, 2**20)
+                    needed, codes = needed - len(lines), inflating.unconsumed_tail
     return needed > 0
 
 
@@ -136,10 +139,10 @@ def _bytes_of_lines(width: int, height: int, depth: int, colour: int, interlaced
     return total
 
 
-def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yields the name of each chunk of a PNG, and the chunk."""
-    offset = 8
+def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
+    """Yields the name of each chunk of a PNG, and the chunk, which may be all of the file."""
+    offset, view = 8, memoryview(data)
     while offset < len(data):
         length, name = struct.unpack(">I4s", data[offset : offset + 8].ljust(8, b"\0"))
-        yield name, data[offset : offset + 12 + length]
+        yield name, view[offset : offset + 12 + length]
         offset += 12 + length

@@ -3,11 +3,12 @@
 import hashlib
 import io
 import warnings
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageChops, ImageFile, TiffImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from embedshift.arrays import Pixels
 from embedshift.config import Resize
@@ -98,15 +99,13 @@ def _checked_pixels(data: bytes) -> tuple[Pixels, int]:
             if pixels is None:
                 raise EmbedshiftError("the image is damaged or ends early (its codes end, or are no codes)")
             return np.ascontiguousarray(pixels[..., ::-1]), 1
-        if image.format == "WEBP" and not moves(data):
-            return _rgb(_still_webp(image, data)), _orientation(image)
         frame = image.tile[0][1] if image.tile else None
-        image.load()
-        if _lacks_pixels(image, data):
+        loaded = _loaded(image, data)
+        if _lacks_pixels(loaded, data):
             raise EmbedshiftError("the image is damaged or ends early (some of its pixels are missing)")
         if image.format == "GIF" and frame and "transparency" not in image.info:
-            _put_on_background(image, frame)
-        return _rgb(image), _orientation(image)
+            _put_on_background(loaded, frame)
+        return _rgb(loaded), _orientation(image)
 
 
 def _is_for_opencv(image: ImageFile.ImageFile) -> bool:
@@ -122,14 +121,22 @@ def _by_opencv(data: bytes, how: int) -> Pixels | None:
     return None if pixels is None else np.asarray(pixels, np.uint8)
 
 
-def _still_webp(image: Image.Image, data: bytes) -> Image.Image:
-    """Returns a WebP as Pillow loads it, without four times its pixels for what may move."""
-    pixels = _by_opencv(data, cv2.IMREAD_UNCHANGED)
-    # OpenCV finds alpha in the header, Pillow in the codes.
+def _loaded(image: ImageFile.ImageFile, data: bytes) -> Image.Image:
+    """Returns an image as Pillow loads it, by OpenCV where Pillow would take more memory for the same pixels."""
+    pixels = _by_opencv(data, cv2.IMREAD_UNCHANGED) if _is_wasteful(image, data) else None
+    # OpenCV finds alpha in the header of a WebP, Pillow in the codes.
     if pixels is None or pixels.shape[2:] != (len(image.mode),):
         image.load()
         return image
     return Image.frombytes(image.mode, image.size, pixels, "raw", "BGRA"[: len(image.mode)])
+
+
+def _is_wasteful(image: ImageFile.ImageFile, data: bytes) -> bool:
+    """Returns whether Pillow keeps four times the pixels of a WebP, or 4 bytes a pixel beside a JPEG's codes of 6."""
+    if image.format == "WEBP":
+        return not moves(data)
+    # Of small ones it does not matter, and OpenCV writes about damage to the terminal.
+    return "progressive" in image.info and image.mode == "RGB" and image.width * image.height > STRIP
 
 
 def _check_header(image: ImageFile.ImageFile, data: bytes) -> None:
@@ -147,7 +154,7 @@ def _check_header(image: ImageFile.ImageFile, data: bytes) -> None:
         raise EmbedshiftError("a PNG of 16 bits with a clear colour is not read; convert it to 8 bits")
 
 
-def _lacks_pixels(image: ImageFile.ImageFile, data: bytes) -> bool:
+def _lacks_pixels(image: Image.Image, data: bytes) -> bool:
     """Returns whether a loaded JPEG or PNG holds fewer pixels than it has; Pillow fills them up without a word."""
     right, low = image.size
     if image.format == "PNG":
@@ -162,7 +169,7 @@ def _lacks_pixels(image: ImageFile.ImageFile, data: bytes) -> bool:
     return not scanned or lacks_restarts(data) or not _shows(image, with_more_codes(data))
 
 
-def _put_on_background(image: ImageFile.ImageFile, frame: tuple[int, int, int, int]) -> None:
+def _put_on_background(image: Image.Image, frame: tuple[int, int, int, int]) -> None:
     """Gives a GIF its own background around its first frame, where Pillow puts the first colour of its table."""
     if frame != (0, 0, *image.size):
         content = image.crop(frame)
@@ -170,14 +177,23 @@ def _put_on_background(image: ImageFile.ImageFile, frame: tuple[int, int, int, i
         image.paste(content, frame)
 
 
-def _shows(image: ImageFile.ImageFile, data: bytes) -> bool:
-    """Returns whether bytes show the same picture as a loaded image."""
+def _shows(image: Image.Image, data: bytes) -> bool:
+    """Returns whether bytes show the same picture as a loaded image, which is replaced: memory is for one of them."""
     try:
+        expected = _digest(image)
+        image.close()
         with _opened(data) as other:
-            other.load()
-            return ImageChops.difference(image, other).getbbox() is None
+            image.im = _loaded(other, data).im
+        return _digest(image) == expected
     except Exception:
         return False
+
+
+def _digest(image: Image.Image) -> bytes:
+    digest = hashlib.blake2b()
+    for strip in _strips(image):
+        digest.update(strip.tobytes())
+    return digest.digest()
 
 
 def _opened(data: bytes) -> ImageFile.ImageFile:
@@ -212,15 +228,21 @@ def _turned(pixels: Pixels, orientation: int) -> Pixels:
 
 
 def _rgb(image: Image.Image) -> Pixels:
-    """Returns RGB `[H, W, 3]` of a loaded image, strip by strip; copies of the whole would multiply its memory."""
-    rows, bits = max(1, STRIP // image.width), _bits(image)
-    if rows >= image.height:
+    """Returns RGB `[H, W, 3]` of a loaded image; copies of the whole would multiply its memory."""
+    bits = _bits(image)
+    if image.width * image.height <= STRIP:
         return np.asarray(_to_rgb(image, bits))
-    pixels = np.empty((image.height, image.width, 3), np.uint8)
-    for top in range(0, image.height, rows):
-        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
-        pixels[top : top + rows] = np.asarray(_to_rgb(strip, bits))
+    pixels, top = np.empty((image.height, image.width, 3), np.uint8), 0
+    for strip in _strips(image):
+        pixels[top : top + strip.height] = np.asarray(_to_rgb(strip, bits))
+        top += strip.height
     return pixels
+
+
+def _strips(image: Image.Image) -> Iterator[Image.Image]:
+    rows = max(1, STRIP // image.width)
+    for top in range(0, image.height, rows):
+        yield image.crop((0, top, image.width, min(top + rows, image.height)))
 
 
 def _bits(image: Image.Image) -> int:
