@@ -229,7 +229,7 @@ class ShardReader:
 
     def measured_checksum(self) -> str:
         """One checksum over all rows and sums; equal for two runs of one study."""
-        return measured_checksum(self.parts())
+        return measured_checksum(part.record for part in self.parts())
 
     @functools.cached_property
     def records(self) -> list[ShardRecord]:
