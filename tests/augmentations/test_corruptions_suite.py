@@ -14,6 +14,7 @@ from PIL import Image
 import embedshift
 from embedshift import EmbedshiftError, make_views
 from embedshift.augmentations import load_suite, rebuild_suite
+from embedshift.augmentations.canvas import Canvas
 from embedshift.augmentations.corruptions import STANDARD
 from embedshift.augmentations.family import FAMILIES
 from embedshift.augmentations.views import draw_views
@@ -131,7 +132,7 @@ def test_small_views_are_drawn(side, textures):
         choice = {"families": families} if families else {"frost_textures": str(textures)}
         for augmentation in load_suite("corruptions", **choice):
             assert augmentation.draw(image, 1).shape == image.shape
-            assert all(np.isfinite(augmentation.moved_and_hidden(image, 1)))
+            assert all(np.isfinite(Canvas(image).moved_and_hidden(augmentation, 1)))
 
 
 # Equal bytes.

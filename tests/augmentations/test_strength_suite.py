@@ -10,6 +10,7 @@ import pytest
 
 import embedshift
 from embedshift.augmentations import load_suite, rebuild_suite
+from embedshift.augmentations.canvas import Canvas
 from embedshift.augmentations.family import FAMILIES
 from embedshift.augmentations.views import draw_views, view_seed
 from support.processes import run_python
@@ -63,9 +64,9 @@ def test_black_borders_are_asked_for_by_name_and_drawn_as_the_plain_family():
         for level in range(1, 6):
             black, known = suite[f"{name}@{level}"], load_suite("strength")[f"{plain}@{level}"]
             assert view_seed(0, "a", black.seed_name, 0) == view_seed(0, "a", known.seed_name, 0)
-            assert black.moved_and_hidden(image, 5) == known.moved_and_hidden(image, 5)
+            assert Canvas(image).moved_and_hidden(black, 5) == Canvas(image).moved_and_hidden(known, 5)
             white = np.full((64, 64, 3), 255, np.uint8)
-            hidden = black.moved_and_hidden(image, 5)[1]
+            hidden = Canvas(image).moved_and_hidden(black, 5)[1]
             assert (black.draw(white, 5) == 0).mean() == pytest.approx(hidden, abs=0.08)
             assert (known.draw(white, 5) == 255).all()
 
