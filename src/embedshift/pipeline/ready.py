@@ -63,8 +63,6 @@ def ready(
     """Gives the encoder of a study, ready until the end of the block; afterwards a user's encoder is as before."""
     # Before the encoder is observed, since observers may bring observations of their own.
     parts = {question.name: question.part("observe") for question in config.asked()}
-    encoder = spec.load(device)
-    compiling = spec.compiled(encoder) if compiled else contextlib.nullcontext()
-    with spec.using_kernels(encoder), spec.observed(encoder), compiling:
+    with spec.in_use(device, compiled=compiled) as encoder:
         observers = {name: (part.OBSERVER if part else Observer)(spec, encoder) for name, part in parts.items()}
         yield ReadyEncoder(encoder, observers)
