@@ -16,12 +16,11 @@ from embedshift.encoders.attention import attention_tap
 from embedshift.encoders.base import EncoderOutput, Preprocess
 from embedshift.encoders.device import find_device, from_device, to_device
 from embedshift.encoders.family import Embedding
-from embedshift.encoders.grid import PatchGrid
 from embedshift.encoders.kernels import PACKED, PackedWeights, packed_is_faster
 from embedshift.encoders.observations import OBSERVATIONS, Tap, Tower
 from embedshift.encoders.precision import fastest_precision, warn_if_slower
 from embedshift.encoders.speed import ClassTokenShortcut, compiled, exact_shortcut
-from embedshift.encoders.structure import has_cls_token, last_block
+from embedshift.encoders.structure import PatchGrid, has_cls_token, last_block
 from embedshift.encoders.taps import Taps
 from embedshift.encoders.timing import noise
 from embedshift.encoders.weights import DTYPES, cast_weights, frozen, temporarily_cast, weights_hash
