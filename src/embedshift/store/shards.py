@@ -7,7 +7,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -194,15 +194,13 @@ def pixels_digest(ids: Sequence[str], pixels: Sequence[str | None]) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def shard_sums(paths: Iterable[Path], name: str) -> Iterator[dict[str, Values]]:
-    """Yields the sums of shards under a name, shard by shard."""
-    for path in paths:
-        packed = json.loads((pq.read_metadata(path.absolute()).metadata or {}).get(SUMS_KEY, "{}"))
-        if name in packed:
-            try:
-                yield {key: _unpack(array) for key, array in packed[name].items()}
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise Damaged(path, f"the sums {name!r}: {reason(error)}") from error
+def shard_sums(path: Path, name: str) -> dict[str, Values]:
+    """Returns the sums of a shard under a name; empty if it has none."""
+    packed = json.loads((pq.read_metadata(path.absolute()).metadata or {}).get(SUMS_KEY, "{}"))
+    try:
+        return {key: _unpack(array) for key, array in packed.get(name, {}).items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Damaged(path, f"the sums {name!r}: {reason(error)}") from error
 
 
 def _pack(values: Values) -> Json:
