@@ -104,7 +104,6 @@ def print_measured(photos: Mapping[str, Pixels]) -> bool:
         parameter, moved, hidden = 0.0, 0.0, 0.0
         for image_id, image in photos.items():
             seed, side = view_seed(0, image_id, name, 0), len(image)
-            good &= FAMILIES[name].draw(image, FAMILIES[name].zero, seed) is image
             for each in FAMILIES[name].augmentations():
                 assert each.grade is not None
                 assert isinstance(each.transform, Graded)

@@ -16,7 +16,6 @@ from embedshift import EmbedshiftError, make_views
 from embedshift.augmentations import load_suite, rebuild_suite
 from embedshift.augmentations.canvas import Canvas
 from embedshift.augmentations.corruptions import STANDARD
-from embedshift.augmentations.family import FAMILIES
 from embedshift.augmentations.views import draw_views
 from support.corrupted import SEVERITIES, photo, rms, view_of
 from support.matrix import first_only
@@ -79,11 +78,6 @@ def test_what_does_not_exist_is_refused_in_one_line(choice, words):
     with pytest.raises(EmbedshiftError) as raised:
         load_suite("corruptions", **choice)
     assert words in str(raised.value)
-
-
-def test_level_0_is_the_image_itself():
-    for name in ALL:
-        assert FAMILIES[name].draw(photo(), 0, 1) is photo()
 
 
 # Strength.

@@ -37,10 +37,6 @@ class Canvas:
 
         return cls(reduced(image, longest), to_input)
 
-    @classmethod
-    def around(cls, image: "Pixels | Canvas") -> "Canvas":
-        return image if isinstance(image, Canvas) else cls(image)
-
     @property
     def original(self) -> Pixels:
         """The encoder's input without a change, uint8 `[S, S, 3]`."""
