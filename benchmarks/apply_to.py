@@ -18,7 +18,7 @@ import polars as pl
 
 import embedshift
 from embedshift.arrays import Pixels
-from embedshift.augmentations.strength import coding
+from embedshift.augmentations.strength import detail
 from embedshift.sources.demo import copy_photos
 from machine import describe_machine
 
@@ -45,7 +45,7 @@ def study_of(photos: Path, out: Path, apply_to: Any, **settings: Any) -> embedsh
 
 def compress(image: Pixels, rng: np.random.Generator) -> Pixels:
     """As the family jpeg; albumentations takes red for blue, and loses other colours."""
-    return coding.jpeg(image, 13, rng)
+    return detail.jpeg(image, 13, rng)
 
 
 def print_jpeg(folder: Path, photos: Path) -> bool:

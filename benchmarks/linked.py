@@ -46,8 +46,8 @@ def link_study(folder: Path, images: int, dim: int, size: int) -> int:
 def take_links_for_shards() -> None:
     """Lets this process read such a study: a link may hold another shard than its name says."""
 
-    def read(path: Path) -> tuple[ShardRecord, str, int, pa.Schema]:
-        record, checksum, rows, schema = read_record(path)
-        return replace(record, index=int(path.stem.removeprefix("part-"))), checksum, rows, schema
+    def read(path: Path) -> tuple[ShardRecord, int, pa.Schema]:
+        record, rows, schema = read_record(path)
+        return replace(record, index=int(path.stem.removeprefix("part-"))), rows, schema
 
     parts.__dict__["read_record"] = read

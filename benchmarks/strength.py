@@ -21,6 +21,7 @@ import skimage.data
 
 from embedshift.arrays import Pixels
 from embedshift.augmentations import Suite, load_suite
+from embedshift.augmentations.canvas import Canvas
 from embedshift.augmentations.family import FAMILIES
 from embedshift.augmentations.views import view_seed
 from embedshift.sources import FolderSource, images
@@ -103,11 +104,10 @@ def print_measured(photos: Mapping[str, Pixels]) -> bool:
         parameter, moved, hidden = 0.0, 0.0, 0.0
         for image_id, image in photos.items():
             seed, side = view_seed(0, image_id, name, 0), len(image)
-            good &= FAMILIES[name].draw(image, FAMILIES[name].zero, seed) is image
             for each in FAMILIES[name].augmentations():
                 assert each.grade is not None
                 assert isinstance(each.transform, Graded)
-                wanted, recorded = each.grade.parameter, each.moved_and_hidden(image, seed)
+                wanted, recorded = each.grade.parameter, Canvas(image).moved_and_hidden(each, seed)
                 parameter = max(parameter, np.abs(measured(each, image, seed, wanted) / wanted - 1).max())
                 found = (0.0, 0.0)
                 if isinstance(each.transform.change, Warp):

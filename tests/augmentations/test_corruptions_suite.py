@@ -14,8 +14,8 @@ from PIL import Image
 import embedshift
 from embedshift import EmbedshiftError, make_views
 from embedshift.augmentations import load_suite, rebuild_suite
+from embedshift.augmentations.canvas import Canvas
 from embedshift.augmentations.corruptions import STANDARD
-from embedshift.augmentations.family import FAMILIES
 from embedshift.augmentations.views import draw_views
 from support.corrupted import SEVERITIES, photo, rms, view_of
 from support.matrix import first_only
@@ -80,11 +80,6 @@ def test_what_does_not_exist_is_refused_in_one_line(choice, words):
     assert words in str(raised.value)
 
 
-def test_level_0_is_the_image_itself():
-    for name in ALL:
-        assert FAMILIES[name].draw(photo(), 0, 1) is photo()
-
-
 # Strength.
 
 # Published severities whose RMS falls: elastic's maps change kind, glass takes turns, saturate first takes colour away.
@@ -131,7 +126,7 @@ def test_small_views_are_drawn(side, textures):
         choice = {"families": families} if families else {"frost_textures": str(textures)}
         for augmentation in load_suite("corruptions", **choice):
             assert augmentation.draw(image, 1).shape == image.shape
-            assert all(np.isfinite(augmentation.moved_and_hidden(image, 1)))
+            assert all(np.isfinite(Canvas(image).moved_and_hidden(augmentation, 1)))
 
 
 # Equal bytes.

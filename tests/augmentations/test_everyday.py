@@ -8,6 +8,7 @@ import scipy.ndimage
 from PIL import Image, ImageEnhance, ImageOps
 
 from embedshift.augmentations import load_suite
+from embedshift.augmentations.canvas import Canvas
 from embedshift.augmentations.everyday import CAPTION, CHANGES, INTERFACE, Range
 from embedshift.config import make_config
 from support.strength import photo
@@ -218,7 +219,7 @@ def test_the_geometry_says_which_place_each_pixel_shows(name):
     assert np.median(apart) <= (60 if name == "scan" else 1)
     if name == "scan":
         return
-    square = SUITE[name].moved_and_hidden(np.ascontiguousarray(image[:, :192]), 3)
+    square = Canvas(np.ascontiguousarray(image[:, :192])).moved_and_hidden(SUITE[name], 3)
     border = SUITE[name].parameters(3).get("border", 0)
     assert square[1] == pytest.approx(1 - (1 - 2 * border) ** 2, abs=0.02)
     assert square[0] > 0

@@ -78,9 +78,9 @@ def test_lengths_are_fractions_of_the_shorter_side():
     np.testing.assert_allclose(np.ptp(shown, axis=(0, 1)), [(WIDTH - 1) / 2, (HEIGHT - 1) / 2], rtol=1e-5)
     assert ((shown > -0.5) & (shown < (WIDTH - 0.5, HEIGHT - 0.5))).all()
     wanted = np.stack([gaussian_filter(channel, 0.02 * HEIGHT, mode="mirror", truncate=4) for channel in np.moveaxis(picture().astype(float), 2, 0)], 2)  # fmt: skip  # noqa: E501
-    assert np.abs(FAMILIES["blur"].draw(picture(), 0.02, 0) - wanted).max() <= 1.5
+    assert np.abs(FAMILIES["blur"].at(1, 0.02).draw(picture(), 0) - wanted).max() <= 1.5
     wanted = np.stack([gaussian_filter(channel, 3 * HEIGHT / 224, mode="nearest", truncate=4) for channel in np.moveaxis(picture().astype(float), 2, 0)], 2)  # fmt: skip  # noqa: E501
-    assert np.abs(FAMILIES["gaussian_blur"].draw(picture(), 3, 0) - wanted).max() <= 1.5
+    assert np.abs(FAMILIES["gaussian_blur"].at(1, 3).draw(picture(), 0) - wanted).max() <= 1.5
 
 
 def test_parts_of_a_file_are_fractions_of_its_area():
@@ -88,13 +88,15 @@ def test_parts_of_a_file_are_fractions_of_its_area():
         for parameter in FAMILIES[name].levels:
             hidden = FAMILIES[name].at(1, parameter).geometry(picture(), 3).hidden
             assert hidden.mean() == pytest.approx(parameter, abs=0.02 if name == "occlusion" else 1e-4)
-            assert (FAMILIES[name].draw(picture(), parameter, 3)[~hidden] == picture()[~hidden]).all()
-    boxes = FAMILIES["pixelate"].draw(photo("astronaut", 224)[:112], 5, 0)  # 56 boxes along 112 pixels, 112 along 224
+            assert (FAMILIES[name].at(1, parameter).draw(picture(), 3)[~hidden] == picture()[~hidden]).all()
+    boxes = (
+        FAMILIES["pixelate"].at(1, 5).draw(photo("astronaut", 224)[:112], 0)
+    )  # 56 boxes along 112 pixels, 112 along 224
     np.testing.assert_array_equal(boxes, boxes[::2, ::2].repeat(2, axis=0).repeat(2, axis=1))
     means = photo("astronaut", 224)[:112].reshape(56, 2, 112, 2, 3).mean(axis=(1, 3))
     assert np.abs(boxes[::2, ::2] - means).max() <= 1  # Pillow rounds rows, then columns
     small = photo("astronaut", 224)[:112].reshape(56, 2, 112, 2, 3).mean(axis=(1, 3))
-    found = FAMILIES["downscale"].draw(photo("astronaut", 224)[:112], 0.5, 0)
+    found = FAMILIES["downscale"].at(1, 0.5).draw(photo("astronaut", 224)[:112], 0)
     wanted = zoom(small, (2, 2, 1), order=1, mode="nearest", grid_mode=True)
     assert np.abs(found - wanted)[2:-2, 2:-2].max() <= 1.5
 

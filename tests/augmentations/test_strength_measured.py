@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from embedshift.augmentations.canvas import Canvas
 from embedshift.augmentations.family import FAMILIES
 from support.matrix import first_only
 from support.strength import MEASURED, covered, photo, shown_displacement
@@ -44,7 +45,7 @@ def test_another_level_would_be_seen(name):
 @pytest.mark.parametrize("name", first_only(WARPS))
 def test_displacement_and_hidden_are_those_of_a_warped_grid(name):
     for each in FAMILIES[name].augmentations():
-        moved, hidden = each.moved_and_hidden(np.zeros((224, 224, 3), np.uint8), 5)
+        moved, hidden = Canvas(np.zeros((224, 224, 3), np.uint8)).moved_and_hidden(each, 5)
         of_inside, _, outside = shown_displacement(each, 224, 5)
         assert moved == pytest.approx(of_inside, abs=0.0005)
         assert hidden == pytest.approx(outside, abs=0.005)
@@ -55,7 +56,7 @@ def test_displacement_and_hidden_are_those_of_a_warped_grid(name):
 @pytest.mark.parametrize("side", [224, 97, 16])
 def test_hidden_is_the_fraction_of_pixels_that_do_not_follow_the_image(name, side):
     for each in FAMILIES[name].augmentations():
-        moved, hidden = each.moved_and_hidden(np.zeros((side, side, 3), np.uint8), 5)
+        moved, hidden = Canvas(np.zeros((side, side, 3), np.uint8)).moved_and_hidden(each, 5)
         assert hidden == covered(each, side, 5).mean()
         assert moved == 0
 
@@ -63,4 +64,4 @@ def test_hidden_is_the_fraction_of_pixels_that_do_not_follow_the_image(name, sid
 @pytest.mark.parametrize("name", sorted({*MEASURED} - {*WARPS, *COVERS}))
 def test_the_others_move_and_hide_nothing(name):
     for each in FAMILIES[name].augmentations():
-        assert each.moved_and_hidden(photo("astronaut", 32), 5) == (0.0, 0.0)
+        assert Canvas(photo("astronaut", 32)).moved_and_hidden(each, 5) == (0.0, 0.0)

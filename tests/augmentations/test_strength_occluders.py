@@ -70,7 +70,7 @@ def test_dropout_s_squares_grow_where_they_are():
 
 def test_dropout_is_filled_with_random_levels_per_pixel():
     black = np.zeros((SIDE, SIDE, 3), np.uint8)
-    view = FAMILIES["coarse_dropout"].draw(black, 0.4, 3)
+    view = FAMILIES["coarse_dropout"].at(1, 0.4).draw(black, 3)
     hidden = occluders.holes(SIDE, 0.4, np.random.default_rng(3))
     levels = view[hidden].astype(float)
     assert kstest((levels.ravel() + 0.5) / 256, "uniform").statistic < 0.01
@@ -87,7 +87,7 @@ def test_occlusion_is_one_grey_square_inside_of_the_image(fraction):
         assert width == np.ptp(across) + 1 == round(SIDE * fraction**0.5)
         assert len(down) == width * width
         places.add((down[0], across[0]))
-        view = FAMILIES["occlusion"].draw(image, fraction, seed)
+        view = FAMILIES["occlusion"].at(1, fraction).draw(image, seed)
         assert (view[down, across] == 128).all()
     assert len(places) == (1 if fraction == 1 else 20)
 

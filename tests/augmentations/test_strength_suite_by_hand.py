@@ -5,7 +5,7 @@ import numpy as np
 from embedshift.augmentations import strength as strength_module
 from embedshift.augmentations.augmentation import Choice
 from embedshift.augmentations.changes import grid
-from embedshift.augmentations.strength import coding, draws, grain, occluders, tones, warps
+from embedshift.augmentations.strength import detail, draws, occluders, tones, warps
 
 
 class Middle(np.random.Generator):
@@ -27,7 +27,7 @@ def test_strength_strength():
 
 def test_coding_downscale():
     image = np.repeat(np.array([[[0], [100], [40], [60]]], np.uint8), 3, axis=2).repeat(4, axis=0)
-    assert coding.downscale(image, 0.25, np.random.default_rng(0))[0, :, 0].tolist() == [50, 50, 50, 50]
+    assert detail.downscale(image, 0.25, np.random.default_rng(0))[0, :, 0].tolist() == [50, 50, 50, 50]
 
 
 def test_draws_signs():
@@ -39,13 +39,15 @@ def test_draws_directions():
 
 
 def test_grain_noise():
-    assert grain.noise(np.full((64, 64, 3), 128, np.uint8), 0.1, np.random.default_rng(0)).std().round(1).item() == 25.4
+    assert (
+        detail.noise(np.full((64, 64, 3), 128, np.uint8), 0.1, np.random.default_rng(0)).std().round(1).item() == 25.4
+    )
 
 
 def test_grain_blur():
     row = np.full((1, 9, 3), 0, np.uint8)
     row[:, 4] = 255
-    assert grain.blur(np.repeat(row, 9, axis=0), 1 / 9, np.random.default_rng(0))[4, :, 0].tolist() == [
+    assert detail.blur(np.repeat(row, 9, axis=0), 1 / 9, np.random.default_rng(0))[4, :, 0].tolist() == [
         0,
         1,
         14,

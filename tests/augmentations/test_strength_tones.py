@@ -35,7 +35,7 @@ def signs_seen(name, candidates_at, allowed):
     for seed in range(12):
         found = []
         for parameter in FAMILIES[name].levels:
-            place, difference = nearest(FAMILIES[name].draw(image(), parameter, seed), candidates_at(parameter))
+            place, difference = nearest(FAMILIES[name].at(1, parameter).draw(image(), seed), candidates_at(parameter))
             assert difference <= allowed, (name, parameter)
             found.append(place)
         assert len(set(found)) == 1, "one sign for all levels"
@@ -57,7 +57,7 @@ def test_hue_is_colorsys_s():
     degrees = FAMILIES["hue"].levels
     candidates = {each: [turned(image(), each), turned(image(), -each)] for each in degrees}
     for seed in range(6):
-        places = [nearest(FAMILIES["hue"].draw(image(), each, seed), candidates[each]) for each in degrees]
+        places = [nearest(FAMILIES["hue"].at(1, each).draw(image(), seed), candidates[each]) for each in degrees]
         assert max(difference for _, difference in places) <= 1
         assert len({place for place, _ in places[:-1]}) == 1
 
@@ -83,7 +83,7 @@ def test_brightness_contrast_is_a_line_through_mid_grey():
 def test_grey_is_pillow_s_mixture():
     for mix in FAMILIES["grey"].levels:
         wanted = np.asarray(ImageEnhance.Color(Image.fromarray(image())).enhance(1 - mix)).astype(int)
-        assert np.abs(FAMILIES["grey"].draw(image(), mix, 0) - wanted).max() <= 2
+        assert np.abs(FAMILIES["grey"].at(1, mix).draw(image(), 0) - wanted).max() <= 2
 
 
 def jittered(amount, signs):
@@ -99,7 +99,7 @@ def test_color_jitter_is_pillow_s_enhancers_and_a_turn_of_hue(amount):
     every = [jittered(amount, signs) for signs in itertools.product((-1, 1), repeat=4)]
     seen = set()
     for seed in range(12):
-        view = FAMILIES["color_jitter"].draw(image(), amount, seed).astype(float)
+        view = FAMILIES["color_jitter"].at(1, amount).draw(image(), seed).astype(float)
         # Pillow rounds after each step, which the last steps make larger in dark and saturated pixels.
         differences = [np.abs(view - each).mean() for each in every]
         assert min(differences) < 1.5
@@ -110,7 +110,7 @@ def test_color_jitter_is_pillow_s_enhancers_and_a_turn_of_hue(amount):
 
 def test_noise_is_one_normal_field_scaled():
     grey = np.full((224, 224, 3), 128, np.uint8)
-    weak, strong = (FAMILIES["noise"].draw(grey, each, 3).astype(float) - 128 for each in (0.03, 0.12))
+    weak, strong = (FAMILIES["noise"].at(1, each).draw(grey, 3).astype(float) - 128 for each in (0.03, 0.12))
     free = np.abs(strong) < 120
     assert np.abs(strong - 4 * weak)[free].max() <= 2.5, "four times half a level of rounding, and half a level"
     assert np.corrcoef(weak.ravel(), strong.ravel())[0, 1] > 0.99
@@ -118,14 +118,14 @@ def test_noise_is_one_normal_field_scaled():
     assert kstest(smooth.ravel() / (0.12 * 255), "norm").statistic < 0.01
     assert abs(np.corrcoef(strong[..., 0].ravel(), strong[..., 1].ravel())[0, 1]) < 0.02
     assert abs(np.corrcoef(strong[:, 1:].ravel(), strong[:, :-1].ravel())[0, 1]) < 0.02
-    assert (FAMILIES["noise"].draw(grey, 0.12, 4) != FAMILIES["noise"].draw(grey, 0.12, 3)).mean() > 0.9
+    assert (FAMILIES["noise"].at(1, 0.12).draw(grey, 4) != FAMILIES["noise"].at(1, 0.12).draw(grey, 3)).mean() > 0.9
 
 
 @pytest.mark.parametrize("sigma", FAMILIES["blur"].levels)
 def test_blur_is_scipy_s(sigma):
     pixels = photo("astronaut", 224)
     wanted = gaussian_filter(pixels.astype(float), (sigma * 224, sigma * 224, 0), mode="mirror", truncate=4)
-    difference = np.abs(FAMILIES["blur"].draw(pixels, sigma, 0) - wanted)
+    difference = np.abs(FAMILIES["blur"].at(1, sigma).draw(pixels, 0) - wanted)
     assert difference.max() <= 3
     assert difference.mean() < 0.6
 
@@ -135,12 +135,12 @@ def test_downscale_is_pillow_s(factor):
     pixels, small = photo("astronaut", 224), round(224 * factor)
     fewer = Image.fromarray(pixels).resize((small, small), Image.Resampling.BOX)
     wanted = np.asarray(fewer.resize((224, 224), Image.Resampling.BILINEAR)).astype(int)
-    assert np.abs(FAMILIES["downscale"].draw(pixels, factor, 0) - wanted).max() <= 2
+    assert np.abs(FAMILIES["downscale"].at(1, factor).draw(pixels, 0) - wanted).max() <= 2
 
 
 @pytest.mark.parametrize("quality", FAMILIES["jpeg"].levels)
 def test_jpeg_is_pillow_s_at_the_same_quality(quality):
     pixels, file = photo("astronaut", 224), io.BytesIO()
     Image.fromarray(pixels).save(file, "JPEG", quality=int(quality), subsampling="4:2:0")
-    difference = np.abs(FAMILIES["jpeg"].draw(pixels, quality, 0) - np.asarray(Image.open(file)).astype(int))
+    difference = np.abs(FAMILIES["jpeg"].at(1, quality).draw(pixels, 0) - np.asarray(Image.open(file)).astype(int))
     assert difference.mean() < 0.5

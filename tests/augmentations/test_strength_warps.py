@@ -137,13 +137,13 @@ def test_signs_and_directions_differ_between_seeds():
 
 
 def test_a_whole_view_is_scikit_image_s():
-    rotated = FAMILIES["rotation"].draw(image(), 45, 4)
+    rotated = FAMILIES["rotation"].at(1, 45).draw(image(), 4)
     (pivot,) = drawn(4, 1, (-1 / 16, 1 / 16, 2))
     turns = [around_the_centre(EuclideanTransform(rotation=np.deg2rad(angle)), pivot) for angle in both(45)]
     wanted = [warp(image(), turn.inverse, order=1, mode="reflect") for turn in turns]
     assert min(np.abs(rotated - 255 * each).mean() for each in wanted) < 1
     assert max(np.abs(rotated - 255 * each).mean() for each in wanted) > 10
-    mirrored = FAMILIES["flip"].draw(image(), 1, 4)
+    mirrored = FAMILIES["flip"].at(1, 1).draw(image(), 4)
     np.testing.assert_array_equal(mirrored, image()[:, ::-1])
 
 

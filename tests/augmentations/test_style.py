@@ -13,6 +13,7 @@ from scipy import ndimage
 from skimage import data
 
 from embedshift.augmentations import load_suite, rebuild_suite
+from embedshift.augmentations.canvas import Canvas
 from embedshift.augmentations.style import FILTERS, PLAIN, oil
 from support.matrix import first_only
 from support.processes import run_python
@@ -151,7 +152,7 @@ def test_drawings_are_grey_or_coloured_and_styles_differ():
 def test_nothing_is_drawn_by_chance_and_nothing_moves():
     for each in SUITE:
         np.testing.assert_array_equal(each.draw(PHOTO, 1), each.draw(PHOTO, 2), each.name)
-        assert each.moved_and_hidden(PHOTO, 1) == (0.0, 0.0), each.name
+        assert Canvas(PHOTO).moved_and_hidden(each, 1) == (0.0, 0.0), each.name
         values = PHOTO[..., 0].astype(float)
         np.testing.assert_array_equal(each.warp(PHOTO, values, 1), values)
 

@@ -8,9 +8,8 @@ import torch
 
 from embedshift.augmentations.purifiers import purifier
 from embedshift.encoders.attack.budget import Budget
-from embedshift.encoders.attack.descent import REACH, apgd, checkpoints, pgd, value_and_gradient
+from embedshift.encoders.attack.descent import REACH, apgd, checkpoints, pgd, value_and_gradient, worst_image
 from embedshift.encoders.attack.goal import Goal, as_pixels, reference_embedding
-from embedshift.encoders.attack.worst import worst_image
 from embedshift.errors import EmbedshiftError
 from support.matrix import first_only
 

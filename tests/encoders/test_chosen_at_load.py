@@ -118,7 +118,7 @@ def test_the_kernels_of_a_study_are_used_inside_it_alone(monkeypatch, caplog):
     spec = EncoderSpec(config=StudyConfig(), given=small, kernels=("products",))
     products, product = [], kernels._product
     monkeypatch.setattr(kernels, "_product", lambda *given: products.append(1) or product(*given))
-    with spec.using_kernels(small):
+    with spec.in_use():
         np.testing.assert_allclose(small(VIEWS).embedding, plain, atol=1e-5)
         assert small.kernels == ("products",)
     assert len(products) == 2 * 6 + 1
@@ -145,12 +145,12 @@ def test_a_process_that_gets_the_specification_computes_alike(monkeypatch):
     set_speeds(monkeypatch)
     small = encoder(precision="auto")
     spec = EncoderSpec(config=StudyConfig(), given=small)
-    with spec.using_kernels(small):
+    with spec.in_use():
         spec = spec.resolved(small, MANY)
         assert spec.precision == "bfloat16"
         assert spec.kernels == small.kernels  # none without AVX-512
         sent = pickle.loads(pickle.dumps(spec))
-        with sent.using_kernels(sent.given):
+        with sent.in_use():
             assert sent.given.kernels == spec.kernels
             np.testing.assert_array_equal(sent.given(VIEWS).embedding, small(VIEWS).embedding)
         np.testing.assert_allclose(copy.deepcopy(small)(VIEWS).embedding, small(VIEWS).embedding, atol=0.02)

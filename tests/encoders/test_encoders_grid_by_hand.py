@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from embedshift.encoders import grid as grid_module
+from embedshift.encoders import structure as grid_module
 
 
 def test_patch_grid():

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from embedshift.encoders import layers
-from embedshift.encoders.observations import ForwardPass, Tower
+from embedshift.encoders.observations import Tower
 
 
 def test_layer_tap():
@@ -12,4 +12,4 @@ def test_layer_tap():
     tap = layers.LayerTap(Tower(net, has_cls=True, grid=lambda tokens: (2, 2)))
     with torch.inference_mode():
         _ = net(torch.ones(3, 5, 8))
-    assert tap.take(ForwardPass(3, "cls", None, lambda row: None)).shape == (3, 2, 2, 8)
+    assert tap.take(3, None).shape == (3, 2, 2, 8)

@@ -16,9 +16,12 @@ def test_cka_hsic():
     assert round(float(cka_module.hsic(near, near)), 6) == 0.666667
 
 
-def test_cka_cka_terms():
+def test_cka_gram_terms():
     x = np.random.default_rng(0).normal(size=(8, 2, 3))
-    assert cka_module.cka(cka_module.cka_terms(x, 5 * x)).round(6).tolist() == [1.0, 1.0]
+    assert cka_module.cka(cka_module.gram_terms(*map(cka_module.gram_matrices, (x, 5 * x)))).round(6).tolist() == [
+        1.0,
+        1.0,
+    ]
 
 
 def test_cka_cka():

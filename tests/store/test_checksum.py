@@ -81,7 +81,7 @@ def test_no_bit_can_change_unseen(study):
 def test_a_flip_in_a_shard_of_a_killed_run_is_seen_or_changes_nothing(unfinished):
     path = shard_path(unfinished.folder, 0)
     content, drawn = path.read_bytes(), random.Random(0)
-    table, (record, checksum, rows, _) = pq.read_table(path), read_record(path)
+    table, (record, rows, _) = pq.read_table(path), read_record(path)
     footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
     places = [drawn.randrange(footer) for _ in range(150)] + [drawn.randrange(footer, len(content)) for _ in range(250)]
     seen = 0
@@ -91,7 +91,7 @@ def test_a_flip_in_a_shard_of_a_killed_run_is_seen_or_changes_nothing(unfinished
         if isinstance(part, Damaged):
             seen += 1
             continue
-        assert (part.record, part.rows_checksum, part.rows) == (record, checksum, rows)
+        assert (part.record, part.rows) == (record, rows)
         assert unfinished.rows().collect().equals(pl.DataFrame(table), null_equal=True)
     assert seen > 300
 

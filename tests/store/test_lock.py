@@ -55,7 +55,7 @@ def test_what_is_no_file_is_refused_at_once(tmp_path):
 
 
 def test_a_second_thread_is_kept_out_and_the_first_keeps_the_folder(tmp_path):
-    """The kernel's lock is of a process: a thread that opened and closed the file would even free it."""
+    """A lock of a process would let its threads in, and one that opened and closed the file would even free it."""
     found = []
 
     def second(out):

@@ -31,7 +31,7 @@ def study(made, tmp_path):
 @pytest.mark.slow
 def test_a_shard_leaves_no_metadata_in_memory(study, monkeypatch):
     """Of 1,500 shards it took 200 MB until Python looked for cycles."""
-    monkeypatch.setattr("embedshift.store.parts._READ", {})
+    monkeypatch.setattr("embedshift.store.parts._recorded._kept", {})
     gc.collect()
     gc.disable()
     try:

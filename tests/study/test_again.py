@@ -117,7 +117,7 @@ def test_footers_are_read_once_a_report(tmp_path, monkeypatch):
     study = make_study(tmp_path / "study", 12, ["noise", "blur"], shard_size=4, with_pictures=True)
     read, real = [], parts.read_record
     monkeypatch.setattr(parts, "read_record", lambda path: read.append(path) or real(path))
-    parts._READ.clear()
+    parts._recorded._kept.clear()
     study.report(images=12, figures=["views", "l2_bars"], formats=["svg"])
     assert len(read) == 3
 

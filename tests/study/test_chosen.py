@@ -121,7 +121,7 @@ def test_who_loads_by_the_job_takes_what_was_chosen(photos, model, machine, tmp_
         run(photos, tmp_path / "study", model)
     machine(3.0, 0.5)
     spec = pickle.loads(pickle.dumps(jobs[0].spec))
-    with ready(spec, jobs[0].config, compiled=False) as there:
+    with ready(spec, compiled=False) as there:
         assert there.encoder.precision == "bfloat16"
         assert there.encoder.kernels == spec.kernels != ()
 

@@ -175,26 +175,6 @@ class Augmentation:
                 f"augmentation {self.name!r} cannot be aligned ({reason(error)}): leave out aligned metrics"
             ) from error
 
-    def moved_and_hidden(self, image: Pixels, seed: int) -> tuple[float, float]:
-        """Returns how far the view of `image` with this seed moves pixels, and how much of the view hides the original.
-
-        Args:
-            image: The original, uint8 `[H, W, 3]`.
-            seed: The view's seed.
-
-        Returns:
-            The root mean square of the displacement divided by the side, and the fraction of pixels that show something
-            other than the original, from 0 to 1; NaN where unknown.
-
-        Example:
-            >>> flip = Augmentation("flip", transforms.make("HorizontalFlip"))
-            >>> moved, hidden = flip.moved_and_hidden(np.zeros((5, 5, 3), np.uint8), 0)
-            >>> round(moved, 3), hidden
-            (0.566, 0.0)
-        """
-        geometry = self.geometry(image, seed)
-        return (np.nan, np.nan) if geometry is None else (geometry.displacement(), geometry.covered(size_of(image)))
-
     def geometry(self, image: Pixels, seed: int) -> Geometry | None:
         """Returns where each pixel of the view comes from; None if a user's callable takes part.
 

@@ -37,10 +37,6 @@ class Canvas:
 
         return cls(reduced(image, longest), to_input)
 
-    @classmethod
-    def around(cls, image: "Pixels | Canvas") -> "Canvas":
-        return image if isinstance(image, Canvas) else cls(image)
-
     @property
     def original(self) -> Pixels:
         """The encoder's input without a change, uint8 `[S, S, 3]`."""
@@ -68,20 +64,24 @@ class Canvas:
         """Moves values of the input's pixels as `Augmentation.warp` does."""
         if self.to_input is None:
             return augmentation.warp(self.image, values, seed)
-        geometry = self._geometry(augmentation, seed, self.to_input)
+        geometry = self._geometry(augmentation, seed)
         return np.full_like(values, np.nan) if geometry is None else geometry.move(values)
 
     def moved_and_hidden(self, augmentation: Augmentation, seed: int) -> tuple[float, float]:
-        """Returns how far pixels of the input are moved and how much is hidden, as `Augmentation.moved_and_hidden`."""
-        if self.to_input is None:
-            return augmentation.moved_and_hidden(self.image, seed)
-        geometry = self._geometry(augmentation, seed, self.to_input)
-        return (np.nan, np.nan) if geometry is None else (geometry.displacement(), geometry.covered(self.to_input.size))
+        """Returns the displacement of a view's pixels divided by the side, and the fraction that hides the original.
 
-    def _geometry(self, augmentation: Augmentation, seed: int, to_input: "ToInput") -> Geometry | None:
-        """Returns where each pixel of a view's input comes from in the original's input."""
-        of_file = augmentation.geometry(self.image, seed)
-        return None if of_file is None else _of_input(of_file, size_of(self.image), to_input)
+        The first is a root mean square; both are NaN where they are not known.
+        """
+        geometry = self._geometry(augmentation, seed)
+        size = size_of(self.image) if self.to_input is None else self.to_input.size
+        return (np.nan, np.nan) if geometry is None else (geometry.displacement(), geometry.covered(size))
+
+    def _geometry(self, augmentation: Augmentation, seed: int) -> Geometry | None:
+        """Returns where each pixel of a view's input comes from in the original's input; None if it is not known."""
+        geometry = augmentation.geometry(self.image, seed)
+        if geometry is None or self.to_input is None:
+            return geometry
+        return _of_input(geometry, size_of(self.image), self.to_input)
 
 
 def _of_input(geometry: Geometry, original: tuple[int, int], to_input: "ToInput") -> Geometry:

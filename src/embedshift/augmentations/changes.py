@@ -112,12 +112,16 @@ class Change:
 
 @dataclass(frozen=True)
 class Tones(Change):
-    """A change of colours or sharpness, or noise; it moves nothing."""
+    """A change of colours or sharpness, or noise; with `source` its view shows other places, or means over several."""
 
     draw: Callable[[Pixels, float, np.random.Generator], Pixels]
+    source: Callable[[Sides, float, np.random.Generator], Floats] | None = None
 
     def __call__(self, image: Pixels, parameter: float, rng: np.random.Generator) -> Pixels:
         return self.draw(image, parameter, rng)
+
+    def geometry(self, of: Sides, parameter: float, rng: np.random.Generator) -> Geometry:
+        return Geometry() if self.source is None else Geometry(self.source(of, parameter, rng))
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from embedshift.arrays import Pixels, Values
 from embedshift.augmentations.augmentation import Augmentation, Choice
 from embedshift.augmentations.changes import Geometry, Traceable, sampled
 from embedshift.augmentations.ranges import Range, Ranges, drawn
-from embedshift.augmentations.strength.coding import jpeg
+from embedshift.augmentations.strength.detail import jpeg
 from embedshift.augmentations.strength.tones import GREY
 from embedshift.augmentations.suite import SUITES
 

@@ -6,9 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from embedshift.arrays import Pixels
 from embedshift.augmentations.augmentation import Augmentation, Choice
-from embedshift.augmentations.canvas import Canvas
 from embedshift.augmentations.changes import Change, Graded
 from embedshift.augmentations.ranges import plain
 from embedshift.config import Grade
@@ -115,20 +113,6 @@ class Family:
         change = Graded(self.change, parameter)
         seeded_by, words = self.drawn_as or self.name, self.description(parameter)
         return Augmentation(f"{self.name}@{level}", change, grade, seeded_by, self.version, self.extra, words)
-
-    def draw(self, image: Pixels | Canvas, parameter: float, seed: int) -> Pixels:
-        """Draws a view at any strength.
-
-        Args:
-            image: uint8 `[S, S, 3]`, or a canvas.
-            parameter: The strength, in `unit`.
-            seed: The view's seed.
-
-        Returns:
-            uint8 `[S, S, 3]`; the image itself at the parameter of level 0.
-        """
-        canvas = Canvas.around(image)
-        return canvas.original if parameter == self.zero else canvas.draw(self.at(1, parameter), seed)
 
 
 FAMILIES: Registry[Family] = Registry("augmentation family")

@@ -34,7 +34,7 @@ def draw_views(
     files: list[Pixels] | None = None,
 ) -> tuple[Pixels, list[int]]:
     """Draws all views of one image, the original first, then draw by draw; `files` gets each at its own size."""
-    canvas = Canvas.around(original)
+    canvas = original if isinstance(original, Canvas) else Canvas(original)
     original = canvas.original
     keys = [(name, draw) for draw in range(draws) for name in suite.names]
     seeds = [view_seed(seed, image_id, suite[name].seed_name, draw) for name, draw in keys]

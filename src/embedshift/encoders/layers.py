@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from embedshift.arrays import Floats
-from embedshift.encoders.observations import OBSERVATIONS, ForwardPass, Tower
+from embedshift.encoders.observations import OBSERVATIONS, Tower
 from embedshift.encoders.structure import like_blocks
 from embedshift.errors import UsageError
 
@@ -26,9 +26,8 @@ class LayerTap:
         self._handles += [block.register_forward_hook(self._reduce) for block in blocks]
         self.depth = len(blocks)
 
-    def take(self, forward_pass: ForwardPass) -> Floats:
+    def take(self, count: int, row: Tensor | None) -> Floats:
         """Returns the values of the pass, float32 `[B, L, T, W]`: class token, if there is one, and mean patch."""
-        count = forward_pass.views
         outputs, self._outputs = self._outputs, []
         if len(outputs) != self.depth:
             raise _no_layers(f"{len(outputs)} outputs were recorded for its {self.depth} blocks")

@@ -16,12 +16,11 @@ from embedshift.encoders.attention import attention_tap
 from embedshift.encoders.base import EncoderOutput, Preprocess
 from embedshift.encoders.device import find_device, from_device, to_device
 from embedshift.encoders.family import Embedding
-from embedshift.encoders.grid import PatchGrid
 from embedshift.encoders.kernels import PACKED, PackedWeights, packed_is_faster
-from embedshift.encoders.observations import OBSERVATIONS, ForwardPass, Tap, Tower
+from embedshift.encoders.observations import OBSERVATIONS, Tap, Tower
 from embedshift.encoders.precision import fastest_precision, warn_if_slower
 from embedshift.encoders.speed import ClassTokenShortcut, compiled, exact_shortcut
-from embedshift.encoders.structure import has_cls_token, last_block
+from embedshift.encoders.structure import PatchGrid, has_cls_token, last_block
 from embedshift.encoders.taps import Taps
 from embedshift.encoders.timing import noise
 from embedshift.encoders.weights import DTYPES, cast_weights, frozen, temporarily_cast, weights_hash
@@ -110,10 +109,7 @@ class ModuleEncoder:
             row = None if self._tap is None else self._tap.take()
             attention = None if row is None else self._patches.to_grid(row, len(views))
             kind = None if attention is None else self._kind
-            forward_pass = ForwardPass(
-                len(views), self._kind, row, lambda weights: self._patches.to_grid(weights, len(views))
-            )
-            observed = {name: tap.take(forward_pass) for name, tap in self._taps.items()}
+            observed = {name: tap.take(len(views), row) for name, tap in self._taps.items()}
             read = from_device([embedding.float(), *([] if attention is None else [attention])])
 
         def finish() -> EncoderOutput:
@@ -209,7 +205,14 @@ class ModuleEncoder:
     def tower(self) -> Tower:
         """Returns the part that sees the image, for inspection."""
         return Tower(
-            self._tower, has_cls_token(self._tower), self._patches.shape, self._embed_pixels, self.size, self._listeners
+            self._tower,
+            has_cls_token(self._tower),
+            self._patches.shape,
+            self._patches.to_grid,
+            self._kind,
+            self._embed_pixels,
+            self.size,
+            self._listeners,
         )
 
     @contextlib.contextmanager

@@ -20,6 +20,8 @@ class Tower:
         module: The module that contains the blocks.
         has_cls: Whether the first token is a class token.
         grid: Number of tokens → patch grid `(g_h, g_w)`; the patches are the last of the tokens.
+        on_grid: Weights of all tokens `[B, T]`, and B → those of the patches `[B, g_h, g_w]`; None if there is no grid.
+        kind: Which query's attention weights are read.
         embed: The whole encoder by torch's own kernels: pixels float32 `[B, 3, S, S]` in [0, 255] → embedding `[B, D]`.
         size: Side S of the input in pixels.
         taps: The taps that listen to its blocks.
@@ -28,26 +30,11 @@ class Tower:
     module: nn.Module
     has_cls: bool
     grid: Callable[[int], tuple[int, int]]
+    on_grid: Callable[[Tensor, int], Tensor | None] = lambda weights, count: weights
+    kind: AttentionKind = "cls"
     embed: Callable[[Tensor], Tensor] = lambda pixels: pixels
     size: int = 0
     taps: Taps = field(default_factory=Taps)
-
-
-@dataclass(frozen=True)
-class ForwardPass:
-    """The pass from which a tap returns its values.
-
-    Args:
-        views: Number of views B.
-        kind: Which query's attention weights are read.
-        row: These weights over all tokens, `[B, T]`; None without attention.
-        on_grid: Weights of all tokens `[B, T]` → those of the patches `[B, g_h, g_w]`; None if there is no grid.
-    """
-
-    views: int
-    kind: AttentionKind
-    row: Tensor | None
-    on_grid: Callable[[Tensor], Tensor | None]
 
 
 class Tap(Protocol):
@@ -58,8 +45,12 @@ class Tap(Protocol):
 
     all_tokens: bool
 
-    def take(self, forward_pass: ForwardPass) -> Floats:
+    def take(self, count: int, row: Tensor | None) -> Floats:
         """Returns the values of the last pass, float32 `[B, ...]`.
+
+        Args:
+            count: Number of views B.
+            row: The attention weights of `Tower.kind` over all tokens, `[B, T]`; None without attention.
 
         Raises:
             UsageError: The encoder cannot give them. The message omits its name.

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from embedshift.arrays import Floats
 from embedshift.encoders.attention import AttentionTap
-from embedshift.encoders.observations import OBSERVATIONS, ForwardPass, Tower
+from embedshift.encoders.observations import OBSERVATIONS, Tower
 from embedshift.encoders.structure import like_blocks
 from embedshift.encoders.taps import Taps
 from embedshift.errors import UsageError
@@ -23,22 +23,22 @@ class RolloutTap:
         blocks = like_blocks(tower.module)
         if not blocks:
             raise _no_rollout("it has no sequence of similar blocks")
+        self._tower = tower
         self._rolled: Tensor | None = None
         self._passed = 0
         self._begins = blocks[0].register_forward_pre_hook(self._begin)
         self._taps = [_BlockTap(block, self._fold, tower.taps) for block in blocks]
 
-    def take(self, forward_pass: ForwardPass) -> Floats:
+    def take(self, count: int, row: Tensor | None) -> Floats:
         """Returns how much of every patch reaches the query, float32 `[B, g_h, g_w]`."""
-        maps = forward_pass.on_grid(self._read(forward_pass))
+        maps = self._tower.on_grid(self._read(row), count)
         if maps is None:
             raise _no_rollout("its attention runs inside windows, not from all tokens to all")
         rolled: Floats = maps.cpu().numpy()
         return rolled
 
-    def _read(self, forward_pass: ForwardPass) -> Tensor:
-        kind, pooling = forward_pass.kind, forward_pass.row
-        rolled, passed = self._rolled, self._passed
+    def _read(self, pooling: Tensor | None) -> Tensor:
+        kind, rolled, passed = self._tower.kind, self._rolled, self._passed
         self._rolled, self._passed = None, 0
         if rolled is None or passed != len(self._taps):
             raise _no_rollout(f"{passed} layers of attention were recorded for its {len(self._taps)} blocks")

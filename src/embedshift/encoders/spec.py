@@ -29,6 +29,25 @@ class EncoderSpec:
     kernels: tuple[str, ...] | None = None
     observations: tuple[str, ...] = ()
 
+    @contextlib.contextmanager
+    def in_use(self, device: str | None = None, *, compiled: bool = False) -> Iterator[Encoder]:
+        """Gives the encoder with its kernels and observations, and compiled if requested; then it is as before."""
+        encoder = self.load(device)
+        if self.config.compile and not isinstance(encoder, Compilable):
+            raise UsageError(f"{encoder.name} cannot be compiled: it has no `compiling`; run without it")
+        with contextlib.ExitStack() as stack:
+            if isinstance(encoder, HasKernels):
+                stack.callback(encoder.use_kernels, encoder.kernels)
+                encoder.use_kernels(encoder.kernels if self.kernels is None else self.kernels)
+            if self.observations:
+                if not isinstance(encoder, Observable):
+                    names = " and ".join(self.observations)
+                    raise UsageError(f"{encoder.name} gives no {names}: it has no `observing`, see `Observable`")
+                stack.enter_context(encoder.observing(self.observations))
+            if compiled:
+                stack.enter_context(self.compiled(encoder))
+            yield encoder
+
     def load(self, device: str | None = None) -> Encoder:
         """Loads the encoder, on another device if one is named."""
         if self.given is not None:
@@ -74,35 +93,8 @@ class EncoderSpec:
             kernels = encoder.kernels
         return replace(self, precision=precision, kernels=kernels)
 
-    @contextlib.contextmanager
-    def using_kernels(self, encoder: Encoder) -> Iterator[None]:
-        """Inside the context the encoder uses the kernels of this specification; afterwards those of before."""
-        if not isinstance(encoder, HasKernels):
-            yield
-            return
-        before = encoder.kernels
-        encoder.use_kernels(before if self.kernels is None else self.kernels)
-        try:
-            yield
-        finally:
-            encoder.use_kernels(before)
-
-    @contextlib.contextmanager
-    def observed(self, encoder: Encoder) -> Iterator[None]:
-        """Inside the context the encoder gives the observations; afterwards it is as before."""
-        if self.config.compile and not isinstance(encoder, Compilable):
-            raise UsageError(f"{encoder.name} cannot be compiled: it has no `compiling`; run without it")
-        if not self.observations:
-            yield
-            return
-        if not isinstance(encoder, Observable):
-            names = " and ".join(self.observations)
-            raise UsageError(f"{encoder.name} gives no {names}: it has no `observing`, see `Observable`")
-        with encoder.observing(self.observations):
-            yield
-
     def compiled(self, encoder: Encoder) -> contextlib.AbstractContextManager[None]:
-        """Inside the context the encoder is compiled if this is requested; enter it after `observed`."""
+        """Inside the context the encoder is compiled if the settings request it; enter it after its observations."""
         if self.config.compile and isinstance(encoder, Compilable):
             return encoder.compiling(self.batch_for(encoder))
         return contextlib.nullcontext()

@@ -182,7 +182,7 @@ def serve(handle: int) -> None:
     with contextlib.suppress(*GONE):
         try:
             job: Job = pickle.loads(pipe.recv())
-            with ready(job.spec, job.config, pipe.recv(), compiled=True) as loaded:
+            with ready(job.spec, pipe.recv(), compiled=True) as loaded:
                 job = replace(job, ready=loaded, progress=pipe.send)
                 while True:
                     pipe.send(None)

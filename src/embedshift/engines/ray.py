@@ -105,7 +105,7 @@ class _MeasureShards:
         job: Job = ray.get(parcel)
         # Ready for the whole life of the actor, which ends with its process.
         self._life = contextlib.ExitStack()
-        self.job = replace(job, ready=self._life.enter_context(ready(job.spec, job.config, compiled=True)))
+        self.job = replace(job, ready=self._life.enter_context(ready(job.spec, compiled=True)))
 
     def __call__(self, batch: Json) -> dict[str, list[Any]]:
         from embedshift.engines.local import read_blocks, run_local

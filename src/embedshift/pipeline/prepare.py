@@ -94,7 +94,7 @@ def prepared(
         suite = Suite([*with_purified(variants, config.purify)])
     measures = make_measures(config, suite, samples)
     spec = encoder_spec(config, encoder, measures, begun=None if out is None else begun_encoder(out))
-    with ready(spec, config, compiled=False) as loaded:
+    with ready(spec, compiled=False) as loaded:
         spec = spec.resolved(loaded.encoder, len(samples) * views)
         measures = loaded.prepare(measures)
         preprocess, probe = encoder_preprocess(loaded.encoder), loaded.probe(spec)

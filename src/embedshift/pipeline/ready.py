@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from embedshift.arrays import Values
-from embedshift.config import StudyConfig
 from embedshift.encoders.base import Encoder, EncoderOutput
 from embedshift.encoders.spec import EncoderSpec
 from embedshift.errors import UsageError
@@ -57,14 +56,10 @@ class ReadyEncoder:
 
 
 @contextlib.contextmanager
-def ready(
-    spec: EncoderSpec, config: StudyConfig, device: str | None = None, *, compiled: bool
-) -> Iterator[ReadyEncoder]:
+def ready(spec: EncoderSpec, device: str | None = None, *, compiled: bool) -> Iterator[ReadyEncoder]:
     """Gives the encoder of a study, ready until the end of the block; afterwards a user's encoder is as before."""
     # Before the encoder is observed, since observers may bring observations of their own.
-    parts = {question.name: question.part("observe") for question in config.asked()}
-    encoder = spec.load(device)
-    compiling = spec.compiled(encoder) if compiled else contextlib.nullcontext()
-    with spec.using_kernels(encoder), spec.observed(encoder), compiling:
+    parts = {question.name: question.part("observe") for question in spec.config.asked()}
+    with spec.in_use(device, compiled=compiled) as encoder:
         observers = {name: (part.OBSERVER if part else Observer)(spec, encoder) for name, part in parts.items()}
         yield ReadyEncoder(encoder, observers)

@@ -1,6 +1,6 @@
 """Makes the rows of a study from the images of a shard and their measurements."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -67,17 +67,15 @@ class Rows:
     def table(self) -> pa.Table:
         if not self._images:
             return self._schema.empty_table()
-        made: dict[str, Callable[[], pa.Array]] = self._names() | {
-            "embedding": lambda: self._vectors(self._embeddings),
-            "attention": lambda: self._vectors(self._maps),
+        cells = self._names() | {
+            "embedding": self._vectors(self._embeddings),
+            "attention": self._vectors(self._maps),
+            **{name: self._numbers(name) for name in self._plan.metrics},
+            **{column.name: self._column(column) for column in self._plan.columns},
         }
-        for name in self._plan.metrics:
-            made[name] = lambda name=name: self._numbers(name)  # type: ignore[misc]
-        for column in self._plan.columns:
-            made[column.name] = lambda column=column: self._column(column)  # type: ignore[misc]
-        return pa.table([made[field.name]().cast(field.type) for field in self._schema], schema=self._schema)
+        return pa.table([cells[field.name].cast(field.type) for field in self._schema], schema=self._schema)
 
-    def _names(self) -> dict[str, Callable[[], pa.Array]]:
+    def _names(self) -> dict[str, pa.Array]:
         """Returns the columns that identify the view and the image of a row."""
         images, draws, names = self._images, self._plan.config.draws, self._plan.suite.names
         rest = [None] * (self._count - 1)
@@ -86,20 +84,16 @@ class Rows:
         def repeated(cells: Sequence[object], kind: pa.DataType) -> pa.Array:
             return pa.array([*cells] * len(images), kind)
 
-        def graded(name: str) -> Callable[[], pa.Array]:
-            return lambda: repeated([None, *[getattr(grade, name, None) for grade in grades] * draws], GRADES[name])
+        def graded(name: str) -> pa.Array:
+            return repeated([None, *[getattr(grade, name, None) for grade in grades] * draws], GRADES[name])
 
         return {
-            "image_id": lambda: pa.array(
-                [storable(image.sample.image_id) for image in images for _ in range(self._count)]
-            ),
-            "view": lambda: repeated([ORIGINAL, *names * draws], pa.string()),
-            "draw": lambda: repeated([0, *np.repeat(np.arange(draws), len(names))], pa.int32()),
-            "view_seed": lambda: pa.array([seed for image in images for seed in image.seeds], pa.int64()),
-            "pixels": lambda: pa.array([cell for image in images for cell in (image.pixels_hash, *rest)], pa.string()),
-            "caption": lambda: pa.array(
-                [image.sample.caption for image in images for _ in range(self._count)], pa.string()
-            ),
+            "image_id": pa.array([storable(image.sample.image_id) for image in images for _ in range(self._count)]),
+            "view": repeated([ORIGINAL, *names * draws], pa.string()),
+            "draw": repeated([0, *np.repeat(np.arange(draws), len(names))], pa.int32()),
+            "view_seed": pa.array([seed for image in images for seed in image.seeds], pa.int64()),
+            "pixels": pa.array([cell for image in images for cell in (image.pixels_hash, *rest)], pa.string()),
+            "caption": pa.array([image.sample.caption for image in images for _ in range(self._count)], pa.string()),
             **{name: graded(name) for name in GRADES},
         }
 

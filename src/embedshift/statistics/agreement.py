@@ -21,12 +21,6 @@ def neighbours_kept(first: ArrayLike, second: ArrayLike, units: Units | None = N
     Images of its own group are no neighbours. Of fewer than 21 images, the nearest half of the others count. The second
     number is the standard error over images and their neighbours, by the jackknife for pairs with Efron and Stein's
     correction (1981), without which it counts what is particular to a pair twice.
-
-    Example:
-        >>> angles = np.linspace(0.1, 3.0, 9) ** 2 / 4
-        >>> circle = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-        >>> neighbours_kept(circle, circle[:, ::-1])
-        (1.0, 0.0)
     """
     own = np.arange(len(np.asarray(first))) if units is None else np.unique(units, return_inverse=True)[1]
     number = int(own.max()) + 1
@@ -59,11 +53,6 @@ def linear_cka(first: ArrayLike, second: ArrayLike, units: Units | None = None) 
 
     It is 1 if the second are the first turned and scaled, and 0 on average if they are independent. The second number
     is its standard error by the jackknife over images, or groups.
-
-    Example:
-        >>> vectors = np.random.default_rng(0).normal(size=(20, 3))
-        >>> round(linear_cka(vectors, 2 * vectors[:, ::-1])[0], 9)
-        1.0
     """
     grams = [_gram(vectors) for vectors in (first, second)]
     own = None if units is None else np.unique(units, return_inverse=True)[1]

@@ -18,12 +18,7 @@ _BLOCK = 512
 
 
 def near_cosine(medians: Iterable[float | None], baseline: float) -> float:
-    """Returns the cosine from which two images are near-duplicates, from each augmentation's median cosine.
-
-    Example:
-        >>> near_cosine([0.5, 0.97, 1.0], 0.6)
-        0.97
-    """
+    """Returns the cosine from which two images are near-duplicates, from each augmentation's median cosine."""
     mildest = max((median for median in medians if median is not None and median < 1 - _UNMOVED), default=1.0)
     nearest, furthest = (1 - distance * (1 - baseline) for distance in (_NEAR, _SMALL))
     return max(min(mildest, nearest), furthest)
@@ -37,12 +32,7 @@ def mean_cosine(vectors: ArrayLike) -> float:
 
 
 def components(vectors: ArrayLike, least: float, groups: Units | None = None) -> Units:
-    """Returns the connected components of vectors `[n, D]`, or groups, two of which are connected by a cosine `least`.
-
-    Example:
-        >>> components([[1.0, 0.0], [0.0, 1.0], [0.9, 0.1], [0.8, 0.2]], 0.99).tolist()
-        [0, 1, 0, 0]
-    """
+    """Returns the components of vectors `[n, D]`, or of groups, in which a cosine of `least` connects two."""
     units = np.nan_to_num(unit(vectors)).astype(np.float32)
     labels = np.arange(len(units)) if groups is None else groups
     for start in range(0, len(units), _BLOCK):

@@ -4,9 +4,8 @@ Cosines come from float32 products, block by block of the gallery. Cosines withi
 again in float64, so that ranks are exact and equal vectors are ties. Memory does not grow with the gallery.
 """
 
-import functools
 import mmap
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,8 +20,6 @@ _LEAST = np.float32(-2.0)
 BLOCK, SPARE = 8_192, 16
 
 Positions = NDArray[np.int64]
-# Row and columns of a block → exact cosines.
-Exactly = Callable[[int, Positions], Values]
 
 
 @dataclass(frozen=True)
@@ -56,9 +53,22 @@ class Gallery:
             yield start, self.vectors[start : start + BLOCK] * scale[:, None], none
             release_memory(self.vectors, start + BLOCK)
 
-    def same_group(self, own: Positions | None, start: int) -> NDArray[np.bool_] | None:
-        """Returns which vectors of a block are of each query's own group, `[q, b]`; None without groups."""
-        return None if own is None or self.groups is None else own[:, None] == self.groups[start : start + BLOCK]
+    def cosines_with_others(
+        self, queries: Values, right: Positions, own: Positions | None
+    ) -> Iterator[tuple[int, Floats]]:
+        """Yields the position of a block's first vector, and the cosines of queries with the block, `[q, b]`.
+
+        They are −inf with the right vector, with those of a query's `own` group, and without a direction.
+        """
+        single = queries.astype(np.float32)
+        for start, block, none in self.blocks():
+            cosines = single @ block.T
+            cosines[:, none] = -np.inf
+            if own is not None and self.groups is not None:
+                cosines[own[:, None] == self.groups[start : start + BLOCK]] = -np.inf
+            here = np.flatnonzero((right >= start) & (right < start + len(block)))
+            cosines[here, right[here] - start] = -np.inf
+            yield start, cosines
 
     def cosines(self, queries: Values, positions: Positions) -> Values:
         """Returns exact cosines of some of its vectors; equal vectors give equal bits."""
@@ -97,11 +107,9 @@ def search(queries: ArrayLike, right: ArrayLike, gallery: Gallery, *, count: int
     units = np.where(has_direction[:, None], exact, 0.0)
     count = min(count, max(0, len(gallery) - 1))
     nearest, better = _Nearest(len(raw), min(count + SPARE, len(gallery)) if count else 0), np.zeros(len(raw), np.int64)
-    single, limits = units.astype(np.float32), np.nan_to_num(cosine)[:, None]
-    own = None if gallery.groups is None else gallery.groups[targets]
-    for start, block, none in gallery.blocks():
-        cosines = _with_others(single, targets - start, block, none, gallery.same_group(own, start))
-        better += _better(cosines, limits, functools.partial(_exactly, gallery, units, start))
+    limits, own = np.nan_to_num(cosine)[:, None], None if gallery.groups is None else gallery.groups[targets]
+    for start, cosines in gallery.cosines_with_others(units, targets, own):
+        better += _better(cosines, limits, gallery, units, start)
         nearest.add(cosines, start)
     rank = np.where(np.isfinite(cosine), 1 + better, 0)
     others, positions = (nearest_part[:, :count] for nearest_part in nearest.exact(units, gallery))
@@ -115,32 +123,13 @@ def count_closer(
     queries: Values, limits: Values, gallery: Gallery, right: ArrayLike, own: Positions | None = None
 ) -> Positions:
     """Counts for each query the vectors, without the right one and its `own` group, whose cosine reaches a limit."""
-    single, targets = queries.astype(np.float32), np.asarray(right, np.int64)
     closer = np.zeros(len(queries), np.int64)
-    for start, block, none in gallery.blocks():
-        cosines = _with_others(single, targets - start, block, none, gallery.same_group(own, start))
-        closer += _better(cosines, limits[:, None], functools.partial(_exactly, gallery, queries, start))
+    for start, cosines in gallery.cosines_with_others(queries, np.asarray(right, np.int64), own):
+        closer += _better(cosines, limits[:, None], gallery, queries, start)
     return closer
 
 
-def _with_others(
-    queries: Floats, right: Positions, block: Floats, none: NDArray[np.bool_], same: NDArray[np.bool_] | None
-) -> Floats:
-    """Returns cosines with the vectors of a block; −inf with the right one, its group, and without a direction."""
-    cosines = queries @ block.T
-    cosines[:, none] = -np.inf
-    if same is not None:
-        cosines[same] = -np.inf
-    here = np.flatnonzero((right >= 0) & (right < len(block)))
-    cosines[here, right[here]] = -np.inf
-    return cosines
-
-
-def _exactly(gallery: Gallery, units: Values, start: int, row: int, columns: Positions) -> Values:
-    return gallery.cosines(units[row], start + columns)
-
-
-def _better(cosines: Floats, limits: Values, exactly: Exactly) -> Positions:
+def _better(cosines: Floats, limits: Values, gallery: Gallery, units: Values, start: int) -> Positions:
     """Counts for each row `[q, b]` the cosines that reach its limit `[q, 1]`; decides close ones exactly."""
     low, high = ((limits + off).astype(np.float32) for off in (-NEAR, NEAR))
     better = _count(cosines >= low)
@@ -148,7 +137,7 @@ def _better(cosines: Floats, limits: Values, exactly: Exactly) -> Positions:
     near = rows[_count(cosines[rows] > high[rows]) < better[rows]]
     for row in near:
         at = np.flatnonzero((cosines[row] >= low[row]) & (cosines[row] <= high[row]))
-        better[row] -= int((exactly(int(row), at) < limits[row] - TIE).sum())
+        better[row] -= int((gallery.cosines(units[row], start + at) < limits[row] - TIE).sum())
     return better
 
 

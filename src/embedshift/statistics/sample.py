@@ -158,19 +158,10 @@ class Estimates:
     def columns(self, positions: Sequence[int] | NDArray[np.intp]) -> "Estimates":
         """Returns the sample of some of the numbers, by their positions."""
         index = np.asarray(positions, np.intp)
-        return Estimates(
-            self.images,
-            having=self.having[index],
-            counts=self.counts[index],
-            mean=self.mean[index],
-            variance=self.variance[index],
-            values=None if self.values is None else self.values[:, index],
-            covariance=None if self.covariance is None else self.covariance[np.ix_(index, index)],
-            chunked=None if self.chunked is None else self.chunked[:, index],
-            image_means=None if self.image_means is None else self.image_means[:, index],
-            units=self.units,
-            of_images=None if self.of_images is None else self.of_images[index],
-        )
+        names = ("having", "counts", "mean", "variance", "values", "chunked", "image_means", "of_images")
+        chosen = {name: numbers[..., index] for name in names if (numbers := getattr(self, name)) is not None}
+        covariance = None if self.covariance is None else self.covariance[np.ix_(index, index)]
+        return dataclasses.replace(self, covariance=covariance, **chosen)
 
 
 def estimates_from_values(values: ArrayLike, units: Units | None = None) -> Estimates:

@@ -61,14 +61,7 @@ def normal_deviations(baseline: Baseline, units: int, seed: Sequence[int]) -> Va
 
 
 def log_ratios(reference: Shifts, study: Shifts, units: Units | None = None) -> Estimates:
-    """Returns the mean logarithms of the ratios of relative shifts for each augmentation, as a sample of the units.
-
-    Example:
-        >>> moved = np.array([[[0.1]], [[0.2]], [[0.4]]])
-        >>> sample = log_ratios(Shifts(moved, np.zeros(3)), Shifts(1.5 * moved, np.zeros(3)))
-        >>> round(np.exp(sample.mean).item(), 3)
-        1.5
-    """
+    """Returns the mean logarithms of the ratios of relative shifts for each augmentation, as a sample of the units."""
     # A larger baseline makes every relative shift smaller, but not those that are `LEAST`.
     moves = [_means(each.relative / (each.relative + LEAST), *_both(reference, study)) for each in (reference, study)]
     off = np.outer(reference.off, moves[0]) - np.outer(study.off, moves[1])

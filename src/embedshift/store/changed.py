@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from embedshift.sources import ImageRef, Shard
+from embedshift.store.chunks import scan
 from embedshift.store.shards import ShardRecord, shard_path
 
 # The most files with a later time that are read, because all of them may only have been moved.
@@ -28,7 +29,7 @@ def measured_pixels(folder: Path, indices: Collection[int], image_ids: Collectio
     """Returns image id → hash of the measured pixels, for those of some images that were measured."""
     if not image_ids or not indices:
         return {}
-    rows = pl.scan_parquet([shard_path(folder, index).absolute() for index in sorted(indices)], glob=False)
+    rows = scan([shard_path(folder, index) for index in sorted(indices)])
     rows = rows.filter(pl.col("pixels").is_not_null() & pl.col("image_id").is_in(list(image_ids)))
     return dict(rows.select("image_id", "pixels").collect().iter_rows())
 

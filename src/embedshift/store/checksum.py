@@ -4,10 +4,10 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from io import BufferedReader
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
@@ -17,10 +17,10 @@ from embedshift.config import Json
 from embedshift.config.files import open_file
 from embedshift.errors import EmbedshiftError
 
+T = TypeVar("T")
+
 # Size, times of change (one of which a program may set) and inode of a file.
 State = tuple[int, int, int, int]
-# The checksums of files that this process wrote or read, and the states of the files then.
-_CHECKSUMS: dict[Path, tuple[State, str]] = {}
 
 
 class Damaged(EmbedshiftError):
@@ -31,31 +31,46 @@ class Damaged(EmbedshiftError):
         self.path = path
 
 
-def file_state(path: Path) -> State:
+class WhileUnchanged(Generic[T]):
+    """A function of a file that this process calls again only if the file has changed."""
+
+    def __init__(self, read: Callable[[Path], T]) -> None:
+        self._read = read
+        self._kept: dict[Path, tuple[State, T]] = {}
+
+    def __call__(self, path: Path) -> T:
+        try:
+            state = _file_state(path)
+            if path not in self._kept or self._kept[path][0] != state:
+                self._kept[path] = state, self._read(path)
+            return self._kept[path][1]
+        except OSError as error:
+            if error.errno == errno.EIO:
+                raise Damaged(path, os.strerror(errno.EIO)) from error
+            raise EmbedshiftError(f"{path}: cannot be read ({error.strerror})") from error
+
+    def __contains__(self, path: Path) -> bool:
+        return path in self._kept
+
+    def keep(self, path: Path, value: T) -> None:
+        """Keeps the value of a file that this process has just written."""
+        self._kept[path] = _file_state(path), value
+
+
+def _file_state(path: Path) -> State:
     """Whatever changes when a file is written again."""
     stat = path.stat()
     return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
 
 
+@WhileUnchanged
 def file_checksum(path: Path) -> str:
-    """Returns the SHA-256 of a file; reads it again only if it has changed."""
+    """Returns the SHA-256 of a file."""
     try:
-        state = file_state(path)
-        if path not in _CHECKSUMS or _CHECKSUMS[path][0] != state:
-            with open_file(path) as file:
-                _CHECKSUMS[path] = state, hashlib.file_digest(cast(BufferedReader, file), "sha256").hexdigest()
-        return _CHECKSUMS[path][1]
-    except OSError as error:
-        if error.errno == errno.EIO:
-            raise Damaged(path, os.strerror(errno.EIO)) from error
-        raise EmbedshiftError(f"{path}: cannot be read ({error.strerror})") from error
+        with open_file(path) as file:
+            return hashlib.file_digest(cast(BufferedReader, file), "sha256").hexdigest()
     except EmbedshiftError as error:
         raise EmbedshiftError(f"{path}: cannot be read ({error})") from error
-
-
-def remember(path: Path, checksum: str) -> None:
-    """Keeps the checksum of a file that this process has just written."""
-    _CHECKSUMS[path] = file_state(path), checksum
 
 
 def with_checksum(content: Mapping[str, Any]) -> Json:

@@ -66,7 +66,7 @@ class Enough:
         self._parts.extend(metric_parts(rows, order, self._augmentations, [COSINE]))
         self._ids += rows.select("image_id").collect()["image_id"].gather_every(len(order.views)).to_list()
         for name, sums in self._sums.items():
-            sums += [(start, part) for part in shard_sums([path], name)]
+            sums += [(start, part)] if (part := shard_sums(path, name)) else []
 
     def _is_due(self, shards: int) -> bool:
         """Returns whether so many shards are tested: each if it adds enough images, else in steps of so many."""

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from embedshift.config.files import open_file
 from embedshift.errors import EmbedshiftError, UsageError, reason
-from embedshift.store.checksum import Damaged, State, file_checksum, file_state, rows_checksum
+from embedshift.store.checksum import Damaged, WhileUnchanged, file_checksum, rows_checksum
 from embedshift.store.info import ShardPixels, StudyInfo
 from embedshift.store.shards import SUMS_KEY, ShardRecord, read_record, shard_path
 
@@ -25,20 +25,15 @@ _LIKE_A_PART = re.compile(r"(?!\.).*(^part-|\.parquet)", re.IGNORECASE | re.DOTA
 
 @dataclass(frozen=True)
 class Part:
-    """An undamaged shard on disk, with the SHA-256 of its file, and of its rows and sums."""
+    """An undamaged shard on disk, with the SHA-256 of its file."""
 
     path: Path
     record: ShardRecord
     checksum: str
-    rows_checksum: str
     rows: int
     schema: pa.Schema
 
 
-# The parts that this process has read, and the states of their files then.
-_READ: dict[Path, tuple[State, Part]] = {}
-# The same of shards whose records alone were read: the checksums of their rows as they were written.
-_ROWS_RECORDED: dict[Path, tuple[State, str]] = {}
 # One object for all shards of equal columns.
 _SCHEMAS: dict[pa.Schema, pa.Schema] = {}
 
@@ -75,14 +70,12 @@ def shard_pixels(records: Iterable[ShardRecord]) -> dict[str, ShardPixels]:
 
 def read_parts(paths: Iterable[Path], info: StudyInfo | None) -> list[Part | EmbedshiftError]:
     """Returns each part, or the error why it cannot be used; reads a file again only if it has changed."""
-    unchanged = {path: _unchanged_part(path, info) for path in paths}
+    paths = list(paths)
     # Tables ask for the parts a hundred times; starting threads each time would take longer than all else.
-    unread = [path for path, part in unchanged.items() if part is None]
-    if not unread:
-        return [part for part in unchanged.values() if part is not None]
+    if all(path in _part for path in paths):
+        return [_read_part(path, info) for path in paths]
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as threads:
-        results = dict(zip(unread, threads.map(lambda path: _read_part(path, info), unread), strict=True))
-    return [part or results[path] for path, part in unchanged.items()]
+        return list(threads.map(lambda path: _read_part(path, info), paths))
 
 
 def parts(folder: Path, info: StudyInfo) -> list[Part]:
@@ -140,72 +133,54 @@ def study_checksum(usable: Iterable[Part]) -> str:
     return hashlib.sha256("\n".join(part.checksum for part in usable).encode()).hexdigest()
 
 
-def measured_checksum(usable: Iterable[Part]) -> str:
-    """Returns one checksum over the rows and sums of all parts; equal for two runs of one study."""
-    return hashlib.sha256("\n".join(part.rows_checksum for part in usable).encode()).hexdigest()
+def measured_checksum(records: Iterable[ShardRecord]) -> str:
+    """Returns one checksum over the rows and sums of all shards; equal for two runs of one study."""
+    return hashlib.sha256("\n".join(record.rows_checksum for record in records).encode()).hexdigest()
 
 
 def recorded_checksum(folder: Path, info: StudyInfo) -> str:
     """Returns the `measured_checksum` of the shards as their records give it, without reading their rows."""
-    checksums = map(_rows_recorded, existing_shards(folder, info.shard_count).values())
-    return hashlib.sha256("\n".join(checksums).encode()).hexdigest()
+    return measured_checksum(_recorded(path)[0] for path in existing_shards(folder, info.shard_count).values())
 
 
-def _rows_recorded(path: Path) -> str:
-    try:
-        state = file_state(path)
-        if path in _READ and _READ[path][0] == state:
-            return _READ[path][1].rows_checksum
-        if path not in _ROWS_RECORDED or _ROWS_RECORDED[path][0] != state:
-            open_file(path).close()  # refuses what is no file, for which the reader would wait
-            _ROWS_RECORDED[path] = state, read_record(path)[1]
-    except OSError as error:
-        raise EmbedshiftError(f"{path}: cannot be read ({error.strerror})") from error
-    return _ROWS_RECORDED[path][1]
+@WhileUnchanged
+def _recorded(path: Path) -> tuple[ShardRecord, int, pa.Schema]:
+    """Returns the shard's record, and its number of rows and schema, without a look at its rows."""
+    open_file(path).close()  # refuses what is no file, for which the reader would wait
+    record, rows, schema = read_record(path)
+    return record, rows, _SCHEMAS.setdefault(schema, schema)
 
 
-def _recorded_checksum(path: Path, info: StudyInfo | None) -> str | None:
-    return info.files.get(shard_name(path)) if info else None
-
-
-def _unchanged_part(path: Path, info: StudyInfo | None) -> Part | None:
-    """Returns a part that was read and whose file has not changed since."""
-    try:
-        state, part = _READ[path]
-        return part if state == file_state(path) and _recorded_checksum(path, info) in (None, part.checksum) else None
-    except (KeyError, OSError):
-        return None
+@WhileUnchanged
+def _part(path: Path) -> Part:
+    checksum = file_checksum(path)
+    record, rows, schema = _recorded(path)
+    return Part(path, record, checksum, rows, schema)
 
 
 def _read_part(path: Path, info: StudyInfo | None) -> Part | EmbedshiftError:
-    """Reads a part, or returns the error why it cannot be used."""
+    """Returns a part, or the error why it cannot be used."""
     try:
-        state, checksum = file_state(path), file_checksum(path)
-        record, rows_checksum, rows, schema = read_record(path)
-        if shard_path(path.parent.parent, record.index) != path:
-            raise UsageError(f"{path}: contains shard {record.index} but has another name; move it elsewhere")
-        recorded = _recorded_checksum(path, info)
-        if recorded is None:
-            _check_rows(path, rows_checksum)
-        elif info and recorded != checksum and _is_of_study(record, info):
+        part = _part(path)
+        if shard_path(path.parent.parent, part.record.index) != path:
+            raise UsageError(f"{path}: contains shard {part.record.index} but has another name; move it elsewhere")
+        recorded = info.files.get(shard_name(path)) if info else None
+        if recorded is None and not _has_recorded_rows(path):
+            raise Damaged(path, "its rows do not match their checksum")
+        if info and recorded not in (None, part.checksum) and _is_of_study(part.record, info):
             raise Damaged(path, "its content does not match its checksum")
-        schema = _SCHEMAS.setdefault(schema, schema)
-        _READ[path] = state, Part(path, record, checksum, rows_checksum, rows, schema)
-        return _READ[path][1]
-    except OSError as error:
-        return EmbedshiftError(f"{path}: cannot be read ({error.strerror})")
+        return part
     except EmbedshiftError as error:
         return error
 
 
-def _check_rows(path: Path, checksum: str) -> None:
-    """Raises Damaged if the rows or sums of a shard differ from their checksum, or two readers read other rows."""
+@WhileUnchanged
+def _has_recorded_rows(path: Path) -> bool:
+    """Returns whether the rows and sums of a shard are those of its record, and two readers read the same rows."""
     try:
         with pq.ParquetFile(path.absolute()) as file:
             table, metadata = file.read(), file.metadata.metadata
-        equal = rows_checksum(table, metadata.get(SUMS_KEY, b"")) == checksum
-        equal = equal and pl.read_parquet(path.absolute(), glob=False).equals(pl.DataFrame(table), null_equal=True)
+        equal = rows_checksum(table, metadata.get(SUMS_KEY, b"")) == _part(path).record.rows_checksum
+        return equal and pl.read_parquet(path.absolute(), glob=False).equals(pl.DataFrame(table), null_equal=True)
     except Exception as error:
         raise Damaged(path, reason(error)) from error
-    if not equal:
-        raise Damaged(path, "its rows do not match their checksum")

@@ -5,12 +5,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from embedshift.errors import UsageError
 from embedshift.sources.base import storable
 from embedshift.store import shards
 from embedshift.store.checksum import Damaged
+from embedshift.store.chunks import scan
 from embedshift.store.differences import differences
 from embedshift.store.info import StudyInfo, read_info
 from embedshift.store.parts import Part, existing_shards, read_parts, refuse_foreign
@@ -74,8 +73,7 @@ def _added_and_removed(parts: Sequence[Part], count: int, image_ids: Collection[
     """Returns the names of added or removed images, as far as the finished shards know."""
     before = {failure.image_id for part in parts for failure in part.record.failures}
     if parts:
-        rows = pl.scan_parquet([part.path.absolute() for part in parts], glob=False)
-        before |= set(rows.select("image_id").collect()["image_id"])
+        before |= set(scan([part.path for part in parts]).select("image_id").collect()["image_id"])
     now = {storable(image_id) for image_id in image_ids}
     added = sorted(now - before) if len(parts) == count else []  # else they may only be still to come
     return [

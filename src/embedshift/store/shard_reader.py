@@ -229,7 +229,7 @@ class ShardReader:
 
     def measured_checksum(self) -> str:
         """One checksum over all rows and sums; equal for two runs of one study."""
-        return measured_checksum(self.parts())
+        return measured_checksum(part.record for part in self.parts())
 
     @functools.cached_property
     def records(self) -> list[ShardRecord]:
@@ -244,10 +244,9 @@ class ShardReader:
         """Yields the same, each with the number of images before its shard."""
         start = 0
         for part in self.parts():
-            originals = scan([part.path]).filter(pl.col("view") == ORIGINAL)
-            for sums in shard_sums([part.path], name):
-                mapped = sums if self.whitening is None else whitened_sums(name, sums, originals, self.whitening)
-                yield start, mapped
+            if sums := shard_sums(part.path, name):
+                originals = scan([part.path]).filter(pl.col("view") == ORIGINAL)
+                yield start, sums if self.whitening is None else whitened_sums(name, sums, originals, self.whitening)
             start += part.record.images
 
     def sums(self, name: str) -> dict[str, Values]:

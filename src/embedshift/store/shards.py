@@ -7,8 +7,8 @@ import json
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from embedshift.config import Json
 from embedshift.config.files import replacement
 from embedshift.errors import EmbedshiftError, reason
 from embedshift.sources.base import Failure
-from embedshift.store.checksum import Damaged, is_intact, remember, rows_checksum, with_checksum
+from embedshift.store.checksum import Damaged, file_checksum, is_intact, rows_checksum, with_checksum
 
 SCHEMA_VERSION = 7
 METADATA_KEY = b"embedshift"
@@ -49,9 +49,11 @@ class ShardRecord:
     batch_size: int
     seconds: dict[str, float] = field(default_factory=dict)
     written: float = 0.0
-    # The study's random id, and a digest over the ids and pixels of the measured images; the writer adds both.
+    # The study's random id, a digest over the ids and pixels of the measured images, and the checksum of rows and sums;
+    # the writer adds all three.
     study_id: str = ""
     pixels: str = ""
+    rows_checksum: str = ""
 
 
 def schema(
@@ -109,9 +111,8 @@ def write_shard(folder: Path, table: pa.Table, record: ShardRecord) -> None:
     """Writes a shard under a hidden name and renames it; the final name marks it as finished."""
     metadata = dict(table.schema.metadata or {})
     sums = metadata.pop(SUMS_KEY, b"")
-    checked = with_checksum(
-        {"schema_version": SCHEMA_VERSION, **asdict(record), "rows_checksum": rows_checksum(table, sums)}
-    )
+    record = replace(record, rows_checksum=rows_checksum(table, sums))
+    checked = with_checksum({"schema_version": SCHEMA_VERSION, **asdict(record)})
     table = table.replace_schema_metadata({**metadata, METADATA_KEY: json.dumps(checked)})
     path = shard_path(folder, record.index)
     # Numbers hardly repeat: a dictionary of them would make the file half as large again.
@@ -138,7 +139,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> str:
             write(hidden)
             with open(hidden, "rb") as file:
                 checksum = hashlib.file_digest(file, "sha256").hexdigest()
-        remember(path, checksum)
+        file_checksum.keep(path, checksum)
         return checksum
     except OSError as error:
         if error.errno is None:
@@ -149,8 +150,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> str:
         raise EmbedshiftError(f"{path}: cannot be written ({os.strerror(error.errno)}); {words}") from error
 
 
-def read_record(path: Path) -> tuple[ShardRecord, str, int, pa.Schema]:
-    """Returns a shard's record, the checksum of its rows and sums as it was written, and its number of rows and schema.
+def read_record(path: Path) -> tuple[ShardRecord, int, pa.Schema]:
+    """Returns a shard's record, and its number of rows and schema.
 
     The schema is not asked of the metadata, which then refers to itself and stays in memory.
     """
@@ -167,9 +168,9 @@ def read_record(path: Path) -> tuple[ShardRecord, str, int, pa.Schema]:
         raise Damaged(path, "its record does not match its checksum")
     fields = {key: value for key, value in content.items() if key not in ("schema_version", "checksum")}
     try:
-        checksum = fields.pop("rows_checksum")
+        checksum = fields.pop("rows_checksum")  # without one it would be empty
         fields["failures"] = tuple(Failure(**failure) for failure in fields["failures"])
-        return ShardRecord(**fields), checksum, metadata.num_rows, columns
+        return ShardRecord(**fields, rows_checksum=checksum), metadata.num_rows, columns
     except (KeyError, TypeError) as error:
         raise Damaged(path, reason(error)) from error
 
@@ -193,15 +194,13 @@ def pixels_digest(ids: Sequence[str], pixels: Sequence[str | None]) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def shard_sums(paths: Iterable[Path], name: str) -> Iterator[dict[str, Values]]:
-    """Yields the sums of shards under a name, shard by shard."""
-    for path in paths:
-        packed = json.loads((pq.read_metadata(path.absolute()).metadata or {}).get(SUMS_KEY, "{}"))
-        if name in packed:
-            try:
-                yield {key: _unpack(array) for key, array in packed[name].items()}
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise Damaged(path, f"the sums {name!r}: {reason(error)}") from error
+def shard_sums(path: Path, name: str) -> dict[str, Values]:
+    """Returns the sums of a shard under a name; empty if it has none."""
+    packed = json.loads((pq.read_metadata(path.absolute()).metadata or {}).get(SUMS_KEY, "{}"))
+    try:
+        return {key: _unpack(array) for key, array in packed.get(name, {}).items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Damaged(path, f"the sums {name!r}: {reason(error)}") from error
 
 
 def _pack(values: Values) -> Json:

@@ -69,7 +69,7 @@ def verify(folder: Path) -> Verification:
     if not any(finding.problem for finding in findings):
         if info.complete:  # else a run that goes on makes it again
             findings.append(Finding(FAILURES, _failures(folder / FAILURES, info, undamaged)))
-        findings += _other_files(folder, info, measured_checksum(undamaged))
+        findings += _other_files(folder, info, measured_checksum(part.record for part in undamaged))
     checksum = study_checksum(undamaged) if not any(finding.problem for finding in findings) else ""
     return Verification(folder, findings, checksum)
 

@@ -7,7 +7,6 @@ from embedshift.arrays import Floats, Pixels, Values
 from embedshift.augmentations.changes import Sides, Tones, grid, shorter, sides, size_of
 from embedshift.augmentations.corruptions.standard import (
     SIDE,
-    TonesWithSource,
     add,
     at,
     enlarged,
@@ -85,6 +84,6 @@ def gaussian_blur(image: Pixels, severity: float, rng: np.random.Generator) -> P
 
 
 add("defocus_blur", Tones(defocus_blur))
-add("motion_blur", TonesWithSource(motion_blur, motion_source))
-add("zoom_blur", TonesWithSource(zoom_blur, zoom_source))
+add("motion_blur", Tones(motion_blur, motion_source))
+add("zoom_blur", Tones(zoom_blur, zoom_source))
 add("gaussian_blur", Tones(gaussian_blur))

@@ -7,8 +7,8 @@ import numpy as np
 import scipy
 
 from embedshift.arrays import Floats, Pixels, Values
-from embedshift.augmentations.changes import Sides, grid, sampled, sides, size_of
-from embedshift.augmentations.corruptions.standard import SIDE, TonesWithSource, add, at, scale_of, to_pixels, to_side
+from embedshift.augmentations.changes import Sides, Tones, grid, sampled, sides, size_of
+from embedshift.augmentations.corruptions.standard import SIDE, add, at, scale_of, to_pixels, to_side
 
 # The published lengths are fractions of 244, a slip for 224 that the standard keeps.
 SLIP = 244
@@ -62,4 +62,4 @@ def _wave(sigma: float) -> Values:
     return np.asarray((1 + 2 * (cosines * weights).sum(axis=1)) / (1 + 2 * weights.sum()))
 
 
-add("elastic_transform", TonesWithSource(elastic_transform, elastic_source))
+add("elastic_transform", Tones(elastic_transform, elastic_source))

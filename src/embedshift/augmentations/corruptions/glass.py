@@ -6,10 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedshift.arrays import Floats, Pixels
-from embedshift.augmentations.changes import Sides, shorter, sides, size_of
+from embedshift.augmentations.changes import Sides, Tones, shorter, sides, size_of
 from embedshift.augmentations.corruptions.standard import (
     SIDE,
-    TonesWithSource,
     add,
     at,
     gaussian_blurred,
@@ -72,4 +71,4 @@ def _published(severity: float) -> tuple[float, int, int]:
     return at(severity, (0.7, 1, 2), (0.9, 2, 1), (1.0, 2, 3), (1.1, 3, 2), (1.5, 4, 2))
 
 
-add("glass_blur", TonesWithSource(glass_blur, glass_source))
+add("glass_blur", Tones(glass_blur, glass_source))

@@ -1,7 +1,6 @@
 """Shared parts of the corruptions: five severities, lengths for 224 x 224 images, and layers drawn at that size."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import cv2
@@ -9,7 +8,7 @@ import numpy as np
 
 from embedshift.arrays import Floats, Pixels
 from embedshift.augmentations import family
-from embedshift.augmentations.changes import Change, Geometry, Sides, Tones, shorter, sides
+from embedshift.augmentations.changes import Change, Sides, shorter, sides
 from embedshift.augmentations.family import Family
 
 T = TypeVar("T")
@@ -17,16 +16,6 @@ T = TypeVar("T")
 # Side of the published images in pixels: every published length is for it.
 SIDE = 224
 SEVERITIES = (1, 2, 3, 4, 5)
-
-
-@dataclass(frozen=True)
-class TonesWithSource(Tones):
-    """A change whose view shows, at each pixel, one place of the original or a mean over several."""
-
-    source: Callable[[Sides, float, np.random.Generator], Floats]
-
-    def geometry(self, of: Sides, parameter: float, rng: np.random.Generator) -> Geometry:
-        return Geometry(self.source(of, parameter, rng))
 
 
 def corruption(name: str, change: Change, **fields: Any) -> Family:

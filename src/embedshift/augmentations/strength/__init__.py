@@ -2,10 +2,10 @@
 
 from embedshift.augmentations.augmentation import Augmentation, Choice
 from embedshift.augmentations.family import family_augmentations
-from embedshift.augmentations.strength import coding, grain, occluders, tones, warps
+from embedshift.augmentations.strength import detail, occluders, tones, warps
 from embedshift.augmentations.suite import SUITES
 
-__all__ = ["coding", "grain", "occluders", "tones", "warps"]
+__all__ = ["detail", "occluders", "tones", "warps"]
 
 # The order of tables and figures: the paper's nine without the flip, then the others.
 STANDARD = (

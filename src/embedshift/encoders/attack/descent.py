@@ -1,12 +1,18 @@
-"""Projected gradient descent: with a constant step size (PGD), and with momentum and automatic step sizes (APGD)."""
+"""Projected gradient descent: with a constant step size (PGD), and with momentum and automatic step sizes (APGD).
+
+The worst image within a budget is that of the better one, after rounding to whole levels.
+"""
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from embedshift.arrays import Pixels
 from embedshift.encoders.attack.budget import Budget
+from embedshift.encoders.attack.goal import Goal, as_picture, as_pixels
 
 Loss = Callable[[Tensor], Tensor]
 
@@ -69,3 +75,25 @@ def value_and_gradient(loss: Loss, pixels: Tensor) -> tuple[float, Tensor]:
     value = loss(pixels)
     (gradient,) = torch.autograd.grad(value, pixels)
     return float(value.detach()), gradient
+
+
+METHODS = {"pgd": pgd, "apgd": apgd}
+
+
+class AttackResult(NamedTuple):
+    picture: Pixels
+    cosine: float
+    method: str
+
+
+def worst_image(goal: Goal, original: Pixels, budget: Budget, *, steps: int, seed: int) -> AttackResult:
+    """Returns the image that reaches a goal best."""
+    original_pixels = as_pixels(original)
+    start = budget.start(original_pixels, seed)
+    results: list[AttackResult] = []
+    for name, method in METHODS.items():
+        if goal.purify is None or name == "apgd":
+            pixels = method(goal.loss, start, original_pixels, budget, steps)
+            picture = budget.rounded(as_picture(pixels), original)
+            results.append(AttackResult(picture, goal.picture_cosine(picture), name))
+    return min(results, key=lambda result: -result.cosine if goal.towards else result.cosine)

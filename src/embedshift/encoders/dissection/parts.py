@@ -35,28 +35,20 @@ class BlockParts(Listener):
 
     def take(self) -> Parts | None:
         """Returns the parts of the last pass; None if one was not recorded."""
-        recorded = self._before, self._heads, self._between, self._after
+        parts = self._parts
         self._clear()
-        before, heads, between, after = recorded
-        if before is None or heads is None or between is None or after is None:
-            return None
-        return Parts(before, heads, between, after)
+        return Parts(**parts) if len(parts) == len(Parts.__dataclass_fields__) else None
 
     def _clear(self) -> None:
+        self._parts: dict[str, Tensor] = {}
         self._input: Tensor | None = None
-        self._before: Tensor | None = None
-        self._heads: Tensor | None = None
-        self._between: Tensor | None = None
-        self._after: Tensor | None = None
-        self._softmax = False
-        self._mixed = False
         self.merged: Tensor | None = None
-        self.pre_norm = False
+        self._softmax = self._mixed = self.pre_norm = False
 
     def begin(self, tokens: Tensor) -> None:
         """Keeps the stream before the block."""
         self._clear()
-        self._input, self._before = tokens, self._keep(tokens)
+        self._input, self._parts["before"] = tokens, self._keep(tokens)
 
     def on_call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Kwargs, result: Any) -> None:
         """Records attention, its projection, and norms."""
@@ -66,7 +58,7 @@ class BlockParts(Listener):
             self._softmax = True
         elif func in PRODUCTS and self._softmax and result.ndim == 4:
             self._record_attention(result)
-        elif func is functional.linear and self._mixed and self._heads is None:
+        elif func is functional.linear and self._mixed and "heads" not in self._parts:
             self._record_projection(*args, **kwargs)
         elif func is functional.layer_norm:
             self._record_norm(args[0])
@@ -79,7 +71,7 @@ class BlockParts(Listener):
 
     def _record_projection(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> None:
         if x.ndim == 3:
-            self._heads, self.weight, self.bias = self._keep(x), weight, bias
+            self._parts["heads"], self.weight, self.bias = self._keep(x), weight, bias
 
     def _record_norm(self, x: Tensor) -> None:
         """Records the streams that norms read: the first reads the input, the last the stream after attention."""
@@ -88,21 +80,24 @@ class BlockParts(Listener):
         if x is self._input or torch.equal(x, self._input):
             self.pre_norm = True
         else:
-            self._between = self._keep(x)
+            self._parts["between"] = self._keep(x)
 
     def multihead(self, module: nn.MultiheadAttention, args: tuple[Any, ...], kwargs: Kwargs) -> None:
         """Computes the heads of a module whose inner calls are not visible again, for the kept tokens."""
         arguments = dict(zip(("query", "key", "value"), args, strict=False)) | kwargs
         tokens = arguments["query"] if module.batch_first else arguments["query"].transpose(0, 1)
         self.count, self.weight, self.bias = module.num_heads, module.out_proj.weight, module.out_proj.bias
-        self._heads = _head_outputs(module, self._keep(tokens), tokens, arguments.get("attn_mask"))
-        self.merged = None if self.first else self._heads
+        heads = _head_outputs(module, self._keep(tokens), tokens, arguments.get("attn_mask"))
+        self._parts["heads"], self.merged = heads, None if self.first else heads
 
     def end(self, output: Any) -> None:
         """Keeps the stream after the block; discards everything if the block raised."""
         self._input = None
         tokens = output[0] if isinstance(output, tuple) else output
-        self._after = self._keep(tokens) if isinstance(tokens, Tensor) else None
+        if isinstance(tokens, Tensor):
+            self._parts["after"] = self._keep(tokens)
+        else:
+            self._clear()
 
     def _keep(self, tokens: Tensor) -> Tensor:
         # The first alone is a copy, so that the rest can be freed.

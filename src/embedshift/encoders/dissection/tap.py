@@ -13,7 +13,7 @@ from embedshift.arrays import Floats
 from embedshift.encoders.dissection.anatomy import Anatomy
 from embedshift.encoders.dissection.contributions import check_exact
 from embedshift.encoders.dissection.parts import BlockParts, Parts
-from embedshift.encoders.observations import OBSERVATIONS, ForwardPass, Tower
+from embedshift.encoders.observations import OBSERVATIONS, Tower
 from embedshift.errors import UsageError
 
 
@@ -33,11 +33,11 @@ class HeadsTap:
         pairs = zip(self.anatomy.readout.blocks, self._listeners, strict=False)
         self._stops = [tower.taps.listen(block, listener) for block, listener in pairs]
 
-    def take(self, forward_pass: ForwardPass) -> Floats:
+    def take(self, count: int, row: Tensor | None) -> Floats:
         """Returns the values of the pass, float32 `[B, F]`; `[B, 0]` if the embedding is read from several tokens."""
         parts_by_block = [listener.take() for listener in self._listeners]
         if not parts_by_block:
-            return torch.zeros(forward_pass.views, 0).numpy()
+            return torch.zeros(count, 0).numpy()
         packed: Floats = torch.cat([_pack(parts) for parts in parts_by_block if parts is not None], dim=1).cpu().numpy()
         return packed
 

@@ -11,8 +11,8 @@ from embedshift.arrays import Pixels
 from embedshift.augmentations.purifiers import purifier
 from embedshift.augmentations.views import view_seed
 from embedshift.encoders.attack.budget import Budget
+from embedshift.encoders.attack.descent import worst_image
 from embedshift.encoders.attack.goal import Embed, Goal, reference_embedding
-from embedshift.encoders.attack.worst import worst_image
 from embedshift.errors import EmbedshiftError, cause
 from embedshift.sources import ImageRef, images
 from embedshift.sources.attacked import ORIGINALS, AttackedImage, AttackedVariant, file_hash, variant_path

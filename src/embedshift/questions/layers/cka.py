@@ -29,11 +29,6 @@ def hsic(k: ArrayLike, l: ArrayLike) -> Values:  # noqa: E741 - the paper's lett
     return np.asarray((products + totals - rows) / (m * (m - 3)))
 
 
-def cka_terms(x: ArrayLike, y: ArrayLike) -> Values:
-    """Returns the three numbers of linear CKA for one minibatch."""
-    return gram_terms(gram_matrices(x), gram_matrices(y))
-
-
 def cka(terms: ArrayLike) -> Values:
     """Linear CKA (Kornblith et al. 2019) of terms, which may be a sum over minibatches (Nguyen et al. 2021)."""
     parts = np.asarray(terms, np.float64)
@@ -48,7 +43,7 @@ def interval(total: Values, shards: Iterable[Values]) -> tuple[Values, Values]:
 
 
 def gram_terms(k: Values, l: Values) -> Values:  # noqa: E741 - the paper's letters
-    """Returns the three numbers of two similarity matrices `[..., m, m]`, as in `cka_terms`."""
+    """Returns the three numbers of linear CKA for one minibatch, from two similarity matrices `[..., m, m]`."""
     return np.stack([hsic(k, l), hsic(k, k), hsic(l, l)], axis=-1)
 
 

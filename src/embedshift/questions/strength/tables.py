@@ -8,7 +8,6 @@ import polars as pl
 
 from embedshift.arrays import Values
 from embedshift.augmentations.corruptions import STANDARD
-from embedshift.errors import UsageError
 from embedshift.statistics.baselines import relative_shifts
 from embedshift.statistics.families import MeasuredFamily
 from embedshift.statistics.intervals import simultaneous_intervals
@@ -41,7 +40,7 @@ REQUIRES = "a suite of families: `augmentations` strength or corruptions"
 
 
 def strength(reader: Reader) -> pl.DataFrame:
-    summary_rows = {(row["augmentation"], row["metric"]): row for row in _summary(reader).iter_rows(named=True)}
+    summary_rows = {(row["augmentation"], row["metric"]): row for row in reader.need("summary").iter_rows(named=True)}
     rows = [
         {"family": family.name, "level": level, "parameter": parameter, "unit": family.unit, "metric": metric}
         | {name: summary_rows[view, metric][name] for name in ("n", *NUMBERS)}
@@ -54,7 +53,7 @@ def strength(reader: Reader) -> pl.DataFrame:
 
 def tolerances(reader: Reader) -> pl.DataFrame:
     ranks = reader.table("search_ranks")
-    tables = [relative_shift_tolerances(reader.families, _summary(reader))]
+    tables = [relative_shift_tolerances(reader.families, reader.need("summary"))]
     if ranks is not None and not ranks.is_empty():
         tables.append(missed_tolerances(reader.families, ranks, reader.info.draws, reader.units))
     falls = pl.col("family").replace_strict(falls_of(reader), default=None, return_dtype=pl.String)
@@ -114,13 +113,6 @@ def mean_weights(corruptions: Sequence[MeasuredFamily]) -> Values:
     if not counted.any():
         return by_corruption
     return np.hstack([by_corruption, by_corruption @ (counted / counted.sum())[:, None]])
-
-
-def _summary(reader: Reader) -> pl.DataFrame:
-    summary = reader.table("summary")
-    if summary is None:
-        raise UsageError(f"{reader.folder}: has no table `summary`; make the report again")
-    return summary
 
 
 TABLES: tuple[Table[Reader], ...] = (
