@@ -185,3 +185,38 @@ def test_proportions_of_several_draws_count_as_many_values_as_they_are_worth():
     assert images < worth < images * draws, "neither bound hides it"
     assert low.item() == pytest.approx(stats.beta.ppf(0.025, p * worth, worth - p * worth + 1), rel=1e-9)
     assert high.item() == pytest.approx(stats.beta.ppf(0.975, p * worth + 1, worth - p * worth), rel=1e-9)
+
+
+# Intervals without zero width.
+
+
+def slow_bounded(column, least, most):
+    """Of the images that have a value: where seven at most are not the median, these lie at the bounds at worst."""
+    present = column[~np.isnan(column)]
+    usual, number = np.median(present), len(present)
+    if (present != usual).sum() >= LEAST_IMAGES:
+        ends = intervals.mean_interval(estimates_from_values(present[:, None]), seed=3, low=least, high=most)
+        return [end.item() for end in ends]
+    below, above = (stats.binomtest(int(side.sum()), number) for side in (present < usual, present > usual))
+    low, high = (test.proportion_ci(method="exact").high for test in (below, above))
+    return [usual - low * (usual - least), usual + high * (most - usual)]
+
+
+def test_few_images_that_differ_lie_at_the_bounds_at_worst():
+    values = np.full((40, 5), [0.25, 0.25, 0.25, 1.0, 0.5])
+    values[:3, 0] = -0.5  # below alone
+    values[:7, 1] = [-0.5, 0.5, 0.5, 0.5, 1.0, 1.0, 1.0]  # one fewer than the bootstrap takes
+    values[:8, 2] = [-0.5, 0.5, 0.5, 0.5, 1.0, 1.0, 1.0, 1.0]
+    values[:, 4] = np.random.default_rng(0).normal(0.5, 0.3, 40)
+    values[30:, [0, 3]] = np.nan  # of 30 images
+    found = np.transpose(intervals.bounded_interval(values, -2.0, 3.0, seed=3))
+    np.testing.assert_allclose(found, [slow_bounded(column, -2.0, 3.0) for column in values.T], rtol=1e-9)
+    assert (found[:, 0] < found[:, 1]).all()
+    assert intervals.bounded_interval(np.ones((12, 1)), 0.0, 1.0, seed=0)[1] == 1.0
+
+
+def test_bounded_values_of_fewer_than_eight_images_have_no_interval():
+    values = np.full((9, 2), np.nan)
+    values[2:, 0] = np.arange(7.0)
+    with np.errstate(all="raise"):
+        assert np.isnan(intervals.bounded_interval(values, -9.0, 9.0, seed=0)).all()

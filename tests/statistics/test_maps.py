@@ -1,13 +1,16 @@
-"""Attention maps against OpenCV and slow loops, map by map."""
+"""Attention maps against OpenCV, scipy and slow loops, map by map."""
 
 import cv2
 import numpy as np
 import pytest
+from scipy.stats import pearsonr
 
 from embedshift.statistics import maps
+from embedshift.statistics.maps import LEAST_OVERLAP, correlation
 
 GRIDS = [(7, 5), (1, 3), (3, 1), (2, 2), (4, 4)]
 SIZE = 12
+RNG = np.random.default_rng(0)
 
 
 def stack(grid, *shape):
@@ -86,6 +89,8 @@ def test_entropy_is_the_sum_over_patches():
         fractions = map_.ravel() / map_.sum()
         assert found == pytest.approx(-sum(fraction * np.log(fraction) for fraction in fractions), rel=1e-12)
     assert maps.attention_entropy(np.ones((5, 2))).item() == pytest.approx(np.log(10))
+    assert maps.attention_entropy([[0.0, 2.0]]) == 0
+    assert np.isnan(maps.attention_entropy(np.zeros((5, 2))))
 
 
 def test_a_faint_map_is_no_constant_beside_a_strong_one():
@@ -93,3 +98,32 @@ def test_a_faint_map_is_no_constant_beside_a_strong_one():
     both = maps.map_likeness(np.stack([faint, strong]), np.ones((2, 4, 4)), SIZE)
     assert both.tolist() == [maps.map_likeness(each, np.ones((4, 4)), SIZE).item() for each in (faint, strong)]
     assert both[0] < 1
+
+
+def test_correlation_is_that_of_scipy():
+    a, b = RNG.normal(size=(5, 4, 6)), RNG.normal(size=(5, 4, 6)) + 3
+    found = correlation(a, 0.5 * a + b)
+    assert found.shape == (5,)
+    wanted = [pearsonr(x.ravel(), (0.5 * x + y).ravel()).statistic for x, y in zip(a, b, strict=True)]
+    np.testing.assert_allclose(found, wanted, atol=1e-12)
+    assert np.ptp(wanted) > 0.1
+
+
+def test_correlation_looks_only_where_both_maps_are():
+    a, b = RNG.normal(size=(2, 8, 8))
+    a[:, 5:] = np.nan
+    b[0, 0] = np.nan
+    there = ~(np.isnan(a) | np.isnan(b))
+    assert correlation(a, b).item() == pytest.approx(pearsonr(a[there], b[there]).statistic, abs=1e-12)
+
+
+def test_correlation_of_what_cannot_be_compared_is_not_a_number():
+    even, uneven = np.full((10, 10), 0.3), RNG.normal(size=(10, 10))
+    assert np.isnan(correlation(even, uneven))
+    assert np.isnan(correlation(uneven, 1e-7 * uneven, least=1e-6))
+    nearly = np.full((10, 10), np.nan)
+    nearly.ravel()[: round(100 * LEAST_OVERLAP) - 1] = RNG.normal(size=round(100 * LEAST_OVERLAP) - 1)
+    assert np.isnan(correlation(nearly, uneven))
+    nearly.ravel()[round(100 * LEAST_OVERLAP)] = 0.5
+    assert not np.isnan(correlation(nearly, uneven))
+    assert np.isnan(correlation(np.full((10, 10), np.nan), uneven))
