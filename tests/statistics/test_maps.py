@@ -47,6 +47,13 @@ def test_a_constant_map_is_zeros_and_like_any_other(value):
     assert (maps.map_likeness(constant, constant + 1, SIZE) == 1).all()
 
 
+def test_a_map_that_spans_no_more_than_rounding_is_a_constant():
+    rounded = 1e15 * (1 + 1e-13 * stack((4, 4)) / stack((4, 4)).max())
+    assert np.ptp(rounded) > 50
+    assert (maps.scaled_map(rounded, SIZE) == 0).all()
+    assert maps.map_likeness(rounded, np.zeros((4, 4)), SIZE) == 1
+
+
 def test_a_map_of_tiny_differences_is_no_constant():
     attention = 100 + 1e-7 * stack((4, 4))
     scaled = maps.scaled_map(attention, SIZE)
