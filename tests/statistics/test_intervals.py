@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from embedshift.statistics import intervals
+from embedshift.statistics import intervals, sample
+from embedshift.statistics.baselines import Baseline, relative_shifts
+from embedshift.statistics.enough import has_least, widths
 from embedshift.statistics.intervals import LEAST_IMAGES
 from embedshift.statistics.sample import IN_MEMORY, estimates_from_values, gather
 from support.resampling import slow_bootstrap_t, slow_max_t
@@ -220,3 +222,50 @@ def test_bounded_values_of_fewer_than_eight_images_have_no_interval():
     values[2:, 0] = np.arange(7.0)
     with np.errstate(all="raise"):
         assert np.isnan(intervals.bounded_interval(values, -9.0, 9.0, seed=0)).all()
+
+
+# When a study has enough images.
+
+
+def test_a_width_is_that_of_the_further_end_and_no_less_than_student_s():
+    """As a fraction of the relative shift, which counts as a tenth where it is smaller."""
+    baseline, limits = Baseline(0.4, 0.02), (-1.0, 1.0)
+    values = 1 - np.random.default_rng(0).lognormal([-1.5, -4.0], [0.3, 1.2], (40, 2))
+    estimates = estimates_from_values(values)
+    value = (1 - values.mean(axis=0)) / 0.6
+    assert value[1] < 0.1 < value[0]
+    error = np.hypot(values.std(axis=0, ddof=1) / np.sqrt(40), value * baseline.error) / 0.6
+    student = stats.t.ppf(0.975, 39) * error / [value[0], 0.1]
+    shown = relative_shifts(estimates, baseline, 1.0, seed=5, limits=limits)
+    further = np.maximum(shown.high - value, value - shown.low) / [value[0], 0.1]
+    assert (further > student).any()
+    for enough, wanted in ((0.0, student), (student.min(), student), (9.0, np.maximum(student, further))):
+        np.testing.assert_allclose(widths(estimates, baseline, 1.0, limits, seed=5, enough=enough), wanted, rtol=1e-9)
+    exactly = widths(estimates, baseline, 1.0, limits, seed=5, enough=0.0).max()
+    found = widths(estimates, baseline, 1.0, limits, seed=5, enough=exactly)
+    np.testing.assert_allclose(found, np.maximum(student, further), rtol=1e-9)
+    assert np.isnan(widths(estimates, Baseline(0.99, 0.1), 1.0, limits, seed=5, enough=9.0)).tolist() == [True] * 2
+    single = estimates_from_values(values[:1])
+    assert np.isnan(widths(single, baseline, 1.0, limits, seed=5, enough=9.0)).all()
+    two = estimates_from_values(values[:2])
+    assert np.isfinite(widths(two, baseline, 1.0, limits, seed=5, enough=0.0)).all()
+
+
+def test_few_or_skewed_images_are_not_enough(monkeypatch):
+    rng = np.random.default_rng(0)
+    even, skewed = rng.normal(0, 100.0, (300, 1)), rng.lognormal(0, 1.5, (300, 1))
+    both = np.hstack([even, skewed])
+    assert abs(stats.skew(even)[0]) < 1 < 2 < stats.skew(skewed[:100])[0]
+    assert [has_least(estimates_from_values(even[:count]), count) for count in (63, 64)] == [False, True]
+    assert [has_least(estimates_from_values(both[:count]), count) for count in (100, 255, 256)] == [False, False, True]
+    assert has_least(estimates_from_values(-both[:256]), 256)
+    assert not has_least(estimates_from_values(-both[:255]), 255)
+    assert has_least(estimates_from_values(np.ones((64, 1))), 64)
+    for values, least in ((even, 20), (both, 64)):
+        for count in (least - 1, least):
+            units = np.arange(300) % count
+            assert has_least(estimates_from_values(values[units], units), 300) == (count == least)
+    monkeypatch.setattr(sample, "IN_MEMORY", 50)
+    many = gather([(both, np.ones_like(both))])
+    assert many.values is None
+    assert [has_least(many, images) for images in (63, 64)] == [False, True]
