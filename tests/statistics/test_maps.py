@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+from scipy.spatial.distance import jensenshannon
 from scipy.stats import pearsonr
 
 from embedshift.statistics import maps
@@ -134,3 +135,36 @@ def test_correlation_of_what_cannot_be_compared_is_not_a_number():
     nearly.ravel()[round(100 * LEAST_OVERLAP)] = 0.5
     assert not np.isnan(correlation(nearly, uneven))
     assert np.isnan(correlation(np.full((10, 10), np.nan), uneven))
+
+
+def test_divergence_is_that_of_jensen_and_shannon_in_bits():
+    a, b = stack((3, 4), 5), 9 * stack((4, 3), 5).swapaxes(1, 2)
+    b[1] = 2 * a[1]
+    a[2], b[2] = np.eye(3, 4), np.eye(3, 4)[:, ::-1] * [1, 1, 0, 1]
+    with np.errstate(all="raise"):
+        found = maps.divergence(a, b)
+    wanted = [jensenshannon(one.ravel(), other.ravel(), base=2) ** 2 for one, other in zip(a, b, strict=True)]
+    np.testing.assert_allclose(found, wanted, atol=1e-12)
+    assert 0 <= found.min() < 1e-12 < found.max() <= 1
+    assert np.isnan(maps.divergence(np.zeros((3, 4)), b)).all()
+    near = stack((7, 5), 300)
+    assert (maps.divergence(near, near * 3) >= 0).all()
+
+
+def test_aligned_likeness_is_that_of_the_pixels_that_the_view_has():
+    rng = np.random.default_rng(3)
+    a, b = rng.random((4, 10, 10)), rng.random((4, 10, 10))
+    a[rng.random(a.shape) < 0.5] = np.nan
+    a[1], a[2] = np.nan, np.nan
+    a[1].ravel()[:9], a[2].ravel()[:10] = rng.random(9), rng.random(10)  # fewer than a tenth, and a tenth
+    a[3] = np.where(np.isnan(a[3]), np.nan, 0.5 + 5e-7 * a[3])  # constant but for rounding
+    with np.errstate(all="raise", under="ignore"):
+        found = maps.aligned_likeness(a, b)
+    for number in (0, 2, 3):
+        inside = ~np.isnan(a[number])
+        x, y = a[number][inside], b[number][inside]
+        x = np.zeros(len(x)) if number == 3 else (x - x.min()) / np.ptp(x)
+        wanted = 1 / (1 + np.mean((x - (y - y.min()) / np.ptp(y)) ** 2))
+        assert found[number] == pytest.approx(wanted, abs=1e-6)
+    assert np.isnan(found[1])
+    np.testing.assert_array_equal(maps.aligned_likeness(a[0], b[:1])[0], found[0])
