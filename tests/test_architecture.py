@@ -49,6 +49,14 @@ def test_the_root_holds_twenty_rooms_at_most():
     assert len({path.name for path in PACKAGE.iterdir()} - no_rooms) <= 20
 
 
+def test_what_the_benchmark_of_broken_promises_breaks_stands_once_in_the_code():
+    nodes = ast.walk(ast.parse((ROOT / "benchmarks" / "breaks.py").read_text()))
+    breaks = [call.args for call in nodes if isinstance(call, ast.Call) and ast.unparse(call.func) == "Break"]
+    assert len(breaks) == 10
+    for promise, file, code, *_ in ([ast.literal_eval(argument) for argument in arguments] for arguments in breaks):
+        assert (PACKAGE / file).read_text().count(code) == 1, promise
+
+
 def named_in_architecture() -> set[str]:
     text = (ROOT / "ARCHITECTURE.md").read_text()
     return set(re.findall(r"`(?:src/embedshift/)?([\w/]+\.py|\w+/)`", text))

@@ -7,39 +7,9 @@ from scipy.stats import pearsonr
 
 from embedshift.questions.maps.columns import COMPARISONS, column_of
 from embedshift.questions.maps.measure import STEPS, areas, blurred, compare, partial_images, ranks
-from embedshift.statistics.maps import LEAST_OVERLAP, correlation, scaled_map
+from embedshift.statistics.maps import scaled_map
 
 RNG = np.random.default_rng(0)
-
-
-def test_correlation_is_that_of_scipy():
-    a, b = RNG.normal(size=(5, 4, 6)), RNG.normal(size=(5, 4, 6)) + 3
-    found = correlation(a, 0.5 * a + b)
-    assert found.shape == (5,)
-    wanted = [pearsonr(x.ravel(), (0.5 * x + y).ravel()).statistic for x, y in zip(a, b, strict=True)]
-    np.testing.assert_allclose(found, wanted, atol=1e-12)
-    assert np.ptp(wanted) > 0.1
-
-
-def test_correlation_looks_only_where_both_maps_are():
-    a, b = RNG.normal(size=(2, 8, 8))
-    a[:, 5:] = np.nan
-    b[0, 0] = np.nan
-    there = ~(np.isnan(a) | np.isnan(b))
-    assert correlation(a, b).item() == pytest.approx(pearsonr(a[there], b[there]).statistic, abs=1e-12)
-
-
-@pytest.mark.filterwarnings("error")
-def test_correlation_of_what_cannot_be_compared_is_not_a_number():
-    even, uneven = np.full((10, 10), 0.3), RNG.normal(size=(10, 10))
-    assert np.isnan(correlation(even, uneven))
-    assert np.isnan(correlation(uneven, 1e-7 * uneven, least=1e-6))
-    nearly = np.full((10, 10), np.nan)
-    nearly.ravel()[: round(100 * LEAST_OVERLAP) - 1] = RNG.normal(size=round(100 * LEAST_OVERLAP) - 1)
-    assert np.isnan(correlation(nearly, uneven))
-    nearly.ravel()[round(100 * LEAST_OVERLAP)] = 0.5
-    assert not np.isnan(correlation(nearly, uneven))
-    assert np.isnan(correlation(np.full((10, 10), np.nan), uneven))
 
 
 def test_a_map_that_moves_with_its_image_is_the_same_once_aligned():

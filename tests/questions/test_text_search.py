@@ -13,8 +13,8 @@ import embedshift
 from embedshift import EmbedshiftError
 from embedshift.questions.text import search
 from embedshift.questions.text.search import caption_ranks, text_search
-from embedshift.statistics.intervals import bounded_interval, mean_interval, proportion_interval
-from embedshift.statistics.sample import estimates_from_values, gather
+from embedshift.statistics.intervals import bounded_interval, proportion_interval
+from embedshift.statistics.sample import gather
 from embedshift.statistics.vectors import cosine
 from support.captioned import MARKS, NINE, Planted
 from support.models import pictures
@@ -88,35 +88,6 @@ def test_recall_is_that_of_scikit_learn():
     for k in (1, 5, 10):
         wanted = top_k_accuracy_score(places, cosine(captions[:, None], gallery[:, 0]), k=k, labels=range(60))
         assert np.mean(ranks <= k) == pytest.approx(wanted, abs=1e-12)
-
-
-# Intervals without zero width.
-
-
-def test_where_many_images_differ_the_interval_is_the_bootstrap_s():
-    values = RNG.normal(0.1, 0.2, (30, 2)).clip(-1, 1)
-    wanted = mean_interval(estimates_from_values(values), seed=3, low=-1.0, high=1.0)
-    np.testing.assert_array_equal(bounded_interval(values, -1.0, 1.0, seed=3), wanted)
-
-
-@pytest.mark.parametrize(("lost", "gained"), [(0, 0), (3, 0), (2, 4)])
-def test_where_few_images_differ_it_is_clopper_and_pearson_s(lost, gained):
-    values = np.zeros((50, 1))
-    values[:lost], values[50 - gained :] = -1, 1
-    low, high = (end.item() for end in bounded_interval(values, -1.0, 1.0, seed=0))
-    assert low == pytest.approx(-binomtest(lost, 50).proportion_ci(method="exact").high)
-    assert high == pytest.approx(binomtest(gained, 50).proportion_ci(method="exact").high)
-
-
-def test_an_interval_of_what_is_always_one_ends_below_it():
-    low, high = (end.item() for end in bounded_interval(np.ones((12, 1)), 0.0, 1.0, seed=0))
-    assert (low, high) == (pytest.approx(binomtest(12, 12).proportion_ci(method="exact").low), 1.0)
-
-
-def test_seven_images_have_no_interval():
-    values = RNG.normal(size=(9, 2))
-    values[:2, 0], values[:, 1] = np.nan, np.nan
-    assert np.isnan(bounded_interval(values, -9.0, 9.0, seed=0)).all()
 
 
 # The table, of a study that was measured.

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from embedshift.statistics import agreement
 
@@ -93,3 +94,19 @@ def test_fewer_than_eight_units_have_no_interval():
     assert np.isnan(agreement.agreement("cka", vectors, vectors)[1:]).all()
     sides, units = encoders(21), np.arange(21) // 3
     assert np.isnan(agreement.agreement("neighbours@10", *sides, units)[1:]).all()
+
+
+@pytest.mark.parametrize("metric", agreement.METRICS)
+def test_eight_units_have_student_s_interval_within_what_is_possible(metric):
+    rng, cut = np.random.default_rng(0), 0
+    for noise in (0.2, 0.5, 2.0, 5.0):
+        for images, units in ((8, None), (16, np.arange(16) // 2)):
+            first = rng.normal(size=(images, 6))
+            sides = first, first + noise * rng.normal(size=first.shape)
+            value, low, high = agreement.agreement(metric, *sides, units)
+            expected, error = agreement.METRICS[metric](*sides, units)
+            margin = stats.t.ppf(0.975, 7) * error
+            wanted = (expected, max(expected - margin, min(0.0, expected)), min(expected + margin, 1.0))
+            assert (value, low, high) == pytest.approx(wanted, abs=1e-12)
+            cut += (low == min(0.0, value)) + (high == 1.0)
+    assert 0 < cut < 16, "some ends are those of the range, some are not"

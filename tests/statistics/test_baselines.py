@@ -269,12 +269,6 @@ def test_relative_shifts_of_0_and_1_follow_their_own_intervals(flips):
     assert np.isnan(relative_shifts_of_binary(sample, Baseline(0.1, 0.05), low, high).value).all(), "no scale"
 
 
-def test_relative_shifts_of_0_and_1_beside_a_baseline_that_is_no_scale_are_not_there():
-    sample = estimates_from_values(np.tile([[0.0], [1.0]], (10, 1)))
-    found = relative_shifts_of_binary(sample, Baseline(0.02, 0.01), *proportion_interval(sample))
-    assert np.isnan([found.value, found.low, found.high]).all()
-
-
 def test_identity_has_a_relative_shift_of_nothing():
     sample = gather([(np.ones((20, 1)), np.ones((20, 1)))], chunks=[1] * 20)
     baseline = unit_pairs(**by_groups(cone(20), [1] * 20)).baseline()

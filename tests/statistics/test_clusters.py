@@ -122,7 +122,3 @@ def test_branches_are_the_lines_between_the_leaves():
     assert found.leaves == [0, 1, 2]
     assert found.positions.tolist() == [[1, 1, 2, 2], [0, 0, 1.5, 1.5]]
     assert found.heights.tolist() == [[0, 1, 1, 0], [0, 4, 4, 1]]
-
-
-def test_one_augmentation_is_a_cluster_of_its_own():
-    assert clusters_of([[0.0]], ["noise"]).to_dicts() == [{"augmentation": "noise", "cluster": 1, "leaf": 0}]

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from embedshift.statistics import intervals
+from embedshift.statistics import intervals, sample
+from embedshift.statistics.baselines import Baseline, relative_shifts
+from embedshift.statistics.enough import has_least, widths
 from embedshift.statistics.intervals import LEAST_IMAGES
 from embedshift.statistics.sample import IN_MEMORY, estimates_from_values, gather
 from support.resampling import slow_bootstrap_t, slow_max_t
@@ -185,3 +187,85 @@ def test_proportions_of_several_draws_count_as_many_values_as_they_are_worth():
     assert images < worth < images * draws, "neither bound hides it"
     assert low.item() == pytest.approx(stats.beta.ppf(0.025, p * worth, worth - p * worth + 1), rel=1e-9)
     assert high.item() == pytest.approx(stats.beta.ppf(0.975, p * worth + 1, worth - p * worth), rel=1e-9)
+
+
+# Intervals without zero width.
+
+
+def slow_bounded(column, least, most):
+    """Of the images that have a value: where seven at most are not the median, these lie at the bounds at worst."""
+    present = column[~np.isnan(column)]
+    usual, number = np.median(present), len(present)
+    if (present != usual).sum() >= LEAST_IMAGES:
+        ends = intervals.mean_interval(estimates_from_values(present[:, None]), seed=3, low=least, high=most)
+        return [end.item() for end in ends]
+    below, above = (stats.binomtest(int(side.sum()), number) for side in (present < usual, present > usual))
+    low, high = (test.proportion_ci(method="exact").high for test in (below, above))
+    return [usual - low * (usual - least), usual + high * (most - usual)]
+
+
+def test_few_images_that_differ_lie_at_the_bounds_at_worst():
+    values = np.full((40, 5), [0.25, 0.25, 0.25, 1.0, 0.5])
+    values[:3, 0] = -0.5  # below alone
+    values[:7, 1] = [-0.5, 0.5, 0.5, 0.5, 1.0, 1.0, 1.0]  # one fewer than the bootstrap takes
+    values[:8, 2] = [-0.5, 0.5, 0.5, 0.5, 1.0, 1.0, 1.0, 1.0]
+    values[:, 4] = np.random.default_rng(0).normal(0.5, 0.3, 40)
+    values[30:, [0, 3]] = np.nan  # of 30 images
+    found = np.transpose(intervals.bounded_interval(values, -2.0, 3.0, seed=3))
+    np.testing.assert_allclose(found, [slow_bounded(column, -2.0, 3.0) for column in values.T], rtol=1e-9)
+    assert (found[:, 0] < found[:, 1]).all()
+    assert intervals.bounded_interval(np.ones((12, 1)), 0.0, 1.0, seed=0)[1] == 1.0
+
+
+def test_bounded_values_of_fewer_than_eight_images_have_no_interval():
+    values = np.full((9, 2), np.nan)
+    values[2:, 0] = np.arange(7.0)
+    with np.errstate(all="raise"):
+        assert np.isnan(intervals.bounded_interval(values, -9.0, 9.0, seed=0)).all()
+
+
+# When a study has enough images.
+
+
+def test_a_width_is_that_of_the_further_end_and_no_less_than_student_s():
+    """As a fraction of the relative shift, which counts as a tenth where it is smaller."""
+    baseline, limits = Baseline(0.4, 0.02), (-1.0, 1.0)
+    values = 1 - np.random.default_rng(0).lognormal([-1.5, -4.0], [0.3, 1.2], (40, 2))
+    estimates = estimates_from_values(values)
+    value = (1 - values.mean(axis=0)) / 0.6
+    assert value[1] < 0.1 < value[0]
+    error = np.hypot(values.std(axis=0, ddof=1) / np.sqrt(40), value * baseline.error) / 0.6
+    student = stats.t.ppf(0.975, 39) * error / [value[0], 0.1]
+    shown = relative_shifts(estimates, baseline, 1.0, seed=5, limits=limits)
+    further = np.maximum(shown.high - value, value - shown.low) / [value[0], 0.1]
+    assert (further > student).any()
+    for enough, wanted in ((0.0, student), (student.min(), student), (9.0, np.maximum(student, further))):
+        np.testing.assert_allclose(widths(estimates, baseline, 1.0, limits, seed=5, enough=enough), wanted, rtol=1e-9)
+    exactly = widths(estimates, baseline, 1.0, limits, seed=5, enough=0.0).max()
+    found = widths(estimates, baseline, 1.0, limits, seed=5, enough=exactly)
+    np.testing.assert_allclose(found, np.maximum(student, further), rtol=1e-9)
+    assert np.isnan(widths(estimates, Baseline(0.99, 0.1), 1.0, limits, seed=5, enough=9.0)).tolist() == [True] * 2
+    single = estimates_from_values(values[:1])
+    assert np.isnan(widths(single, baseline, 1.0, limits, seed=5, enough=9.0)).all()
+    two = estimates_from_values(values[:2])
+    assert np.isfinite(widths(two, baseline, 1.0, limits, seed=5, enough=0.0)).all()
+
+
+def test_few_or_skewed_images_are_not_enough(monkeypatch):
+    rng = np.random.default_rng(0)
+    even, skewed = rng.normal(0, 100.0, (300, 1)), rng.lognormal(0, 1.5, (300, 1))
+    both = np.hstack([even, skewed])
+    assert abs(stats.skew(even)[0]) < 1 < 2 < stats.skew(skewed[:100])[0]
+    assert [has_least(estimates_from_values(even[:count]), count) for count in (63, 64)] == [False, True]
+    assert [has_least(estimates_from_values(both[:count]), count) for count in (100, 255, 256)] == [False, False, True]
+    assert has_least(estimates_from_values(-both[:256]), 256)
+    assert not has_least(estimates_from_values(-both[:255]), 255)
+    assert has_least(estimates_from_values(np.ones((64, 1))), 64)
+    for values, least in ((even, 20), (both, 64)):
+        for count in (least - 1, least):
+            units = np.arange(300) % count
+            assert has_least(estimates_from_values(values[units], units), 300) == (count == least)
+    monkeypatch.setattr(sample, "IN_MEMORY", 50)
+    many = gather([(both, np.ones_like(both))])
+    assert many.values is None
+    assert [has_least(many, images) for images in (63, 64)] == [False, True]

@@ -66,6 +66,14 @@ def test_sums_and_counts_are_those_of_a_loop(rows, column):
         np.testing.assert_allclose(part, wanted, rtol=1e-6)
 
 
+def test_sums_of_one_view_are_those_of_a_loop_and_a_missing_column_has_none(rows):
+    order, block = layout(rows.lazy()), rows.head(7 * len(VIEWS))
+    sums, counts = order.per_image(block, "noise", ["cosine", "gone"])
+    for found, wanted in zip((sums, counts), slow(block, "cosine", 1), strict=True):
+        np.testing.assert_allclose(found[:, 0], wanted[:, NAMES.index("noise")], rtol=1e-12)
+        assert (found[:, 1] == 0).all()
+
+
 def test_distances_come_by_image_draw_and_pair(rows):
     found = np.concatenate(list(rows_of.pair_distances(rows.lazy(), 1)))
     wanted = [each for each in rows["pairwise"].to_list() if each is not None]

@@ -82,7 +82,7 @@ def test_an_image_that_does_not_move_leaves_its_pairs_to_the_difference(size):
         assert (rest["ratio_high"] < wanted["ratio_high"] * 1.05).all()
 
 
-@pytest.mark.slow
+@pytest.mark.matrix
 def test_many_images_have_the_same_ratios(monkeypatch):
     """Above the images that are kept in memory, by their covariance."""
     whole = table_of(world(700))

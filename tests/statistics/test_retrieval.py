@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import label_ranking_average_precision_score
 
 from embedshift.statistics import retrieval
-from embedshift.statistics.retrieval import Gallery, search
+from embedshift.statistics.retrieval import Gallery, count_closer, search
 from support.matrix import first_only
 
 
@@ -70,6 +70,19 @@ def test_cosines_are_those_of_the_loop(world):
     np.testing.assert_allclose(found.cosine, expected, atol=1e-14)
     at = found.positions[3, 1]
     assert found.others[3, 1] == pytest.approx(cosine(queries[3], vectors[at]), abs=1e-14)
+
+
+def test_those_that_reach_a_limit_are_counted_without_the_right_one(monkeypatch):
+    monkeypatch.setattr(retrieval, "BLOCK", 16)
+    vectors, queries = (part[680:740] for part in made(np.random.default_rng(4)))
+    queries = queries[10:30].astype(np.float64)
+    cosines = np.array([[cosine(query, vector) for vector in vectors] for query in queries])
+    limits, right = cosines[np.arange(20), np.arange(20)[::-1]], np.arange(0, 60, 3)
+    units = queries / np.linalg.norm(queries, axis=1, keepdims=True)
+    reach = cosines >= limits[:, None] - 1e-12
+    reach[np.arange(20), right] = False
+    assert count_closer(units, limits, Gallery.of(vectors), right).tolist() == reach.sum(axis=1).tolist()
+    assert len(set(reach.sum(axis=1))) > 5
 
 
 def test_mean_reciprocal_rank_is_that_of_scikit_learn():

@@ -11,12 +11,3 @@ def test_measured_family_levels_at():
 def test_measured_family_nearest():
     family = families.MeasuredFamily("jpeg", "quality", 100, (80, 50, 10), ("jpeg@1", "jpeg@2", "jpeg@3"))
     assert (family.nearest(60), family.nearest(99), family.nearest(None)) == ("jpeg@2", "jpeg@1", "jpeg@3")
-
-
-def test_families_of():
-    from embedshift.augmentations import load_suite
-
-    assert families.families_of(load_suite("strength", families=["jpeg"], levels=2).describe())[0].views == (
-        "jpeg@1",
-        "jpeg@2",
-    )

@@ -5,11 +5,14 @@ import math
 import numpy as np
 import polars as pl
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import beta, binomtest, t
 
 from embedshift.statistics.families import MeasuredFamily
 from embedshift.statistics.tolerance import (
     COSINE,
+    MISSED_CRITERION,
+    RELATIVE_SHIFT_CRITERION,
+    by_family,
     missed_fractions,
     missed_tolerances,
     relative_shift_tolerances,
@@ -138,6 +141,27 @@ def test_missed_relative_shifts_are_those_of_a_binomial_law():
     assert missed_fractions(table, 2)["blur"][0] == pytest.approx(3 / 11)
 
 
+def test_views_of_groups_are_missed_together():
+    """Clopper and Pearson's interval at the number of views that groups are worth, by hand (Korn and Graubard)."""
+    rng = np.random.default_rng(0)
+    units, draws = np.repeat(np.arange(15), rng.integers(2, 5, 15)), 2
+    missed = (rng.random((len(units), draws)) < rng.choice([0.1, 0.7], 15)[units][:, None]).astype(int)
+    table = pl.DataFrame({"view": ["blur"] * missed.size, "rank": (1 + 3 * missed).ravel()})
+    p = missed.mean()
+    off = [(missed[units == unit] - p).sum() for unit in range(15)]
+    worth = p * (1 - p) * missed.size**2 / np.square(off).sum()
+    worth *= (t.ppf(0.975, missed.size - 1) / t.ppf(0.975, 14)) ** 2
+    assert 15 < worth < missed.size, "neither bound hides it"
+    x, y = p * worth, worth - p * worth
+    wanted = [p, beta.ppf(0.025, x, y + 1), beta.ppf(0.975, x + 1, y)]
+    assert missed_fractions(table, draws, units)["blur"] == pytest.approx(wanted, rel=1e-9)
+    single = missed_fractions(table, draws)["blur"]
+    assert wanted[1] < single[1] < single[2] < wanted[2]
+    family = MeasuredFamily("blur", "sigma", 0.0, (1.0, 3.0), ("blur", "blur"))
+    (row,) = missed_tolerances([family], table, draws, units).to_dicts()
+    assert [0.05 / row[name] for name in ("value", "high", "low")] == pytest.approx(wanted, rel=1e-9)
+
+
 def test_a_family_reaches_its_targets_by_a_straight_line():
     families = [
         MeasuredFamily("blur", "sigma", 0.0, (1.0, 3.0), ("blur@1", "blur@2")),
@@ -169,3 +193,10 @@ def test_the_strength_at_which_one_view_in_twenty_is_missed():
     (row,) = missed_tolerances(families, table, 2).to_dicts()
     assert (row["family"], row["criterion"], row["reached"]) == ("blur", "missed 5 %", True)
     assert row["value"] == pytest.approx(2.0), "0 at 1 and 0.1 at 3"
+
+
+def test_rows_of_one_criterion_by_family():
+    table = pl.DataFrame({"family": ["blur", "blur"], "criterion": [RELATIVE_SHIFT_CRITERION, MISSED_CRITERION]})
+    assert by_family(table, MISSED_CRITERION) == {"blur": {"family": "blur", "criterion": "missed 5 %"}}
+    assert by_family(table) == {"blur": {"family": "blur", "criterion": "relative shift 0.1"}}
+    assert by_family(None) == {}

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy.spatial.distance import cdist, pdist
 
 from embedshift.statistics.families import MeasuredFamily, families_of
 from embedshift.statistics.units import interval_in_words, scaled
-from embedshift.statistics.vectors import distance
+from embedshift.statistics.vectors import cosine, direction, distance, pairwise_cosine_distances, unit
 
 
 @pytest.mark.parametrize(
@@ -38,3 +39,21 @@ def test_distances_of_a_batch_are_those_of_each():
         for two in zip(a, b, strict=True)
     ]
     np.testing.assert_allclose(distance(a, b), wanted, rtol=1e-12)
+
+
+def test_angles_are_those_of_scipy_however_long_the_vectors():
+    vectors = np.random.default_rng(1).normal(size=(4, 6, 5)) * np.array([1e-100, 1.0, 1e100, 3.0])[:, None, None]
+    scaled_back = vectors / np.abs(vectors).max(axis=(1, 2), keepdims=True)
+    wanted = [1 - np.diag(cdist(one, one[::-1], "cosine")) for one in scaled_back]
+    np.testing.assert_allclose(cosine(vectors, vectors[:, ::-1]), wanted, atol=1e-12)
+    np.testing.assert_allclose(pairwise_cosine_distances(vectors), [pdist(one, "cosine") for one in scaled_back])
+    assert np.isnan(cosine(np.zeros(5), vectors)).all()
+    assert cosine(vectors[0, :1], vectors[0, :1]) == 1
+    with pytest.raises(ValueError, match=r"embeddings of one length are compared, not \(1,\) and \(4, 6, 5\)"):
+        cosine([1.0], vectors)
+
+
+def test_a_direction_is_from_start_to_end():
+    assert direction([0.0, 2.0], [3.0, 0.0]).tolist() == [-1.0, 1.0]
+    assert unit([3.0, 4.0]).tolist() == [0.6, 0.8]
+    assert np.isnan(unit([0.0, 0.0])).all()

@@ -121,17 +121,6 @@ def test_a_search_with_the_settings_of_the_stored_one_writes_nothing(study):
     assert contents(study) == before, "written again where one is not as it was"
 
 
-def test_failures_are_those_of_the_shards(study):
-    pl.DataFrame({"image_id": ["a"], "stage": ["read"], "reason": ["x"], "transient": [False]}).write_parquet(
-        study.folder / "failures.parquet"
-    )
-    before = contents(study)
-    assert study.failures().is_empty()
-    (study.folder / "failures.parquet").unlink()
-    assert study.failures().is_empty()
-    assert len(contents(study)) == len(before) - 1, "reading writes nothing"
-
-
 def test_a_report_that_was_altered_is_not_called_up_to_date(study):
     assert study.is_reported()
     for path in (study.folder / "report.html", next((study.folder / "figures").iterdir())):

@@ -15,8 +15,6 @@ from support.mean_colour import MeanColour
 from support.models import pictures
 from support.synthetic import make_study
 
-pytestmark = pytest.mark.slow
-
 SUITE = {"dark": lambda image, rng: image // 2}
 
 
@@ -54,6 +52,7 @@ def study(photos, tmp_path_factory):
     return embedshift.run(photos, out=out, model=MeanColour(), augmentations=SUITE, workers=0, shard_size=4)
 
 
+@pytest.mark.slow
 def test_the_original_s_row_alone_holds_the_hash_of_the_decoded_image(study, photos):
     rows = study.rows().collect()
     assert rows.filter(pl.col("view") != "original")["pixels"].null_count() == 9
@@ -64,6 +63,7 @@ def test_the_original_s_row_alone_holds_the_hash_of_the_decoded_image(study, pho
         assert hashed == pixels_hash(decode((photos / name).read_bytes()))
 
 
+@pytest.mark.slow
 def test_copies_are_counted_and_named_in_log_and_report(photos, study, tmp_path, caplog):
     assert copies(study.reader()) == 3
     words = (

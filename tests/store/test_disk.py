@@ -12,8 +12,6 @@ from embedshift.store.table_files import write_table
 from embedshift.study import Study
 from support.synthetic import make_study
 
-pytestmark = pytest.mark.slow
-
 
 # A file system that holds no more: the limit on the size of a file stops every writer in the same place.
 @contextlib.contextmanager
@@ -26,6 +24,7 @@ def full(limit):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_with_the_file(tmp_path):
     study = make_study(tmp_path / "study", 12, ["noise", "blur"])
     before = {path.name: path.read_bytes() for path in (study.folder / "tables").iterdir()}
@@ -44,7 +43,7 @@ def test_a_full_disk_is_one_line_with_the_file(tmp_path):
 def test_every_way_of_writing_says_the_same(tmp_path):
     import polars as pl
 
-    table = pl.DataFrame({"a": range(50_000)})
+    table = pl.DataFrame({"a": range(5_000)})
     for write in (
         lambda: write_table(tmp_path / "file.csv", table),
         lambda: write_table(tmp_path / "file.parquet", table),

@@ -1,5 +1,7 @@
 """What images and places are called where others read."""
 
+import hashlib
+
 import pytest
 
 from embedshift.store.naming import ImageNaming, tails
@@ -27,12 +29,15 @@ def test_ids_are_kept_or_hashed_everywhere():
     open_, closed = ImageNaming({"root": "/data"}), ImageNaming({"root": "/data"}, pictures=False)
     assert open_.image("jane/1.png") == "jane/1.png"
     name = closed.image("jane/1.png")
-    assert name != closed.image("jane/2.png")
-    assert closed.image("jane/1.png") == name
+    assert name == f"image-{hashlib.blake2b(b'jane/1.png', digest_size=4).hexdigest()}"
+    assert closed.image("gallery:jane/1.png") == f"gallery:{name}"
     assert (
         closed.text("/data/jane/1.png: 1.png is damaged at 11.png", "jane/1.png")
         == f"{name}: {name} is damaged at 11.png"
     )
+    assert open_.places(["/a/one/photos", "/a/two/photos", "s3://bucket/photos", "photos"]) == [
+        "one/photos", "two/photos", "s3://bucket/photos", "photos",
+    ]  # fmt: skip
     assert closed.places(["/data/jane/1.png", "/data/jane"]) == [name, "jane"]
     assert open_.places(["/data/jane/1.png", "/data/jane"]) == ["1.png", "jane"]
 

@@ -13,6 +13,7 @@ from embedshift.registry import METRICS
 from embedshift.store.baselines import baselines, chunk_sizes
 from embedshift.store.checksum import file_checksum
 from embedshift.store.info import TableRecord, read_info, write_content
+from embedshift.store.shards import Failure
 from embedshift.store.table import Table, tables_of
 from embedshift.store.table_files import record_files, table_path
 from embedshift.study import Study
@@ -21,7 +22,8 @@ from support.synthetic import make_study
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    return make_study(tmp_path_factory.mktemp("reader") / "study", 9, ["noise"], seed=5, text=True, with_tables=False)
+    folder, lost = tmp_path_factory.mktemp("reader") / "study", [Failure("lost.png", "decode", "no image")]
+    return make_study(folder, 9, ["noise"], seed=5, text=True, with_tables=False, failures=lost)
 
 
 def lean(study, kept):
@@ -73,10 +75,14 @@ def test_a_report_is_up_to_date_if_study_json_records_it(study):
 
 
 def test_failures_are_those_of_the_shards(study):
-    path = study.folder / "failures.parquet"
-    for damage in (path.unlink, lambda: path.write_bytes(b"no table")):
+    path, truth = study.folder / "failures.parquet", study.reader().failures()
+    assert truth.rows() == [("lost.png", "decode", "no image", False)]
+    other = truth.with_columns(image_id=pl.lit("another.png"))
+    for damage in (path.unlink, lambda: path.write_bytes(b"no table"), lambda: other.write_parquet(path)):
         damage()
-        assert study.reader().failures().columns == ["image_id", "stage", "reason", "transient"]
+        before = path.exists() and path.read_bytes()
+        assert study.reader().failures().equals(truth)
+        assert (path.exists() and path.read_bytes()) == before, "reading writes nothing"
     path.unlink()
 
 

@@ -88,16 +88,6 @@ def test_repair_deletes_no_file_of_others(photos, out):
     assert shard_path(out, 1).exists()
 
 
-def test_repair_deletes_nothing_where_nothing_says_whose_it_is(photos, out):
-    (out / "study.json").unlink()
-    for index in range(IMAGES // SHARD):
-        damage(shard_path(out, index), "flipped")
-    before = states(out)
-    with pytest.raises(EmbedshiftError, match="damaged"):
-        run(photos, out, repair=True)
-    assert states(out) == before
-
-
 def test_a_shard_of_another_version_is_not_damage(photos, out):
     import pyarrow.parquet as pq
 
@@ -109,10 +99,3 @@ def test_a_shard_of_another_version_is_not_damage(photos, out):
     with pytest.raises(EmbedshiftError, match=r"written with schema 3, this embedshift reads 7"):
         run(photos, out, repair=True)
     assert path.exists()
-
-
-def test_a_missing_part_is_measured_again(photos, whole, out):
-    shard_path(out, 2).unlink()
-    encoder = Colours()
-    assert run(photos, out, encoder).rows().collect().equals(whole.rows().collect(), null_equal=True)
-    assert sum(map(len, encoder.batches)) == SHARD * (1 + len(whole.augmentations))
