@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from embedshift.cli.failures import failure_limit
+from embedshift.cli.failures import failure_limit, most_failed
 from embedshift.encoders import ENCODERS
 from embedshift.errors import UsageError
 from embedshift.study import Study
@@ -68,6 +68,6 @@ def test_what_is_no_limit_is_one_line_before_anything_is_measured(text, run, tmp
 
 def test_a_fraction_is_exact():
     """In binary 0.29 of 100 is less than 29."""
-    assert failure_limit("0.29").of(100) == 29
-    assert failure_limit(".5").of(3) == 1.5
-    assert failure_limit("1.").of(7) == failure_limit("7").of(1) == 7
+    assert most_failed("0.29", 100) == 29
+    assert most_failed(".5", 3) == 1.5
+    assert most_failed("1.", 7) == most_failed("7", 1) == 7

@@ -14,7 +14,6 @@ from embedshift.pipeline.measure import Measure, StudySwitches
 from embedshift.pipeline.study_plan import StudyPlan, make_measures
 from embedshift.questions import text
 from embedshift.questions.text.measure import MEASURE as TextMeasure
-from embedshift.questions.text.measure import TextVectors
 from embedshift.registry import METRICS, asked_metrics
 from embedshift.sources import ImageRef
 from embedshift.statistics.maps import scaled_map
@@ -88,7 +87,7 @@ class Vectors:
     def measure(self) -> TextMeasure:
         config = StudyConfig(switches=(text.Switches(text=True, labels=("cat", "dog", "boat")),))
         measure = TextMeasure(StudySwitches(config, SUITE, SAMPLES, asked_metrics(())))
-        return measure.changed(vectors=TextVectors(captions=self.captions, classes=self.classes))
+        return measure.changed(captions=self.captions, classes=self.classes)
 
 
 def test_text_has_the_first_image_s_caption_and_the_classes():

@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 import embedshift
-from embedshift.cli.failures import FailureLimit, failure_limit, refuse_failures
+from embedshift.cli.failures import failure_limit, refuse_failures
 from embedshift.cli.options import (
     RARE,
     choices,
@@ -21,7 +21,8 @@ from embedshift.cli.options import (
     given,
     names,
     originals_and_variants,
-    output_path,
+    output,
+    rare,
     require_images,
     switches,
     with_flags,
@@ -129,7 +130,7 @@ def run(
     pairs: Annotated[
         bool, typer.Option("--pairs", help="Measure pairs from files: give ORIGINALS VARIANTS... as IMAGES.")
     ] = False,
-    out: Annotated[Path | None, typer.Option(help="Folder for the study.", parser=output_path, metavar="PATH")] = None,
+    out: Annotated[Path | None, output("Folder for the study.")] = None,
     config: Annotated[
         Path | None, typer.Option(help="YAML file with any of these settings; flags override it.")
     ] = None,
@@ -138,7 +139,7 @@ def run(
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed images again.")] = False,
     repair: Annotated[bool, typer.Option("--repair", help="Measure damaged shards again.")] = False,
     max_failed: Annotated[
-        FailureLimit | None,
+        str | None,
         typer.Option(
             parser=failure_limit,
             metavar="N",
@@ -195,9 +196,7 @@ def report(
         bool,
         typer.Option("--no-pictures", help="Write no image to any file; replace ids by hashes.", rich_help_panel=RARE),
     ] = False,
-    images_root: Annotated[
-        Path | None, typer.Option(help="Folder of the images, if they have moved.", rich_help_panel=RARE)
-    ] = None,
+    images_root: Annotated[Path | None, rare("Folder of the images, if they have moved.")] = None,
     groups: GroupOption = None,
     is_opened: Annotated[bool, typer.Option("--open", help="Open the report in the browser.")] = False,
     quiet: Quiet = False,
@@ -227,9 +226,7 @@ def report(
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the study.", parser=output_path, metavar="PATH")] = Path(
-        "embedshift-demo"
-    ),
+    out: Annotated[Path, output("Folder for the study.")] = Path("embedshift-demo"),
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:

@@ -5,10 +5,9 @@ import logging
 from pathlib import Path
 from statistics import fmean
 
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from embedshift.cli.terminal import print_table, writing_progress
+from embedshift.cli.terminal import name_columns, number, number_columns, print_table, text_table, writing_progress
 from embedshift.cli.words import say
 from embedshift.config import Json
 from embedshift.config.attack import AttackConfig
@@ -52,13 +51,9 @@ def _row(attack: Attack, name: str) -> Json:
 
 def _table(attack: Attack, rows: list[Json], *, target: bool) -> Table:
     title = f"cosine between the embeddings of an attacked image and of {'the target' if target else 'its original'}"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
-    table.add_column("folder", no_wrap=True)
-    for heading in ("images", "mean", "lowest"):
-        table.add_column(heading, justify="right")
+    table = text_table(title, *name_columns("folder"), *number_columns("images", "mean", "lowest"))
     for row in rows:
-        numbers = ["-" if row[column] is None else f"{row[column]:.3f}" for column in ("mean", "least")]
         through = attack.variants[row["variant"]].through
         name = f"{row['variant']} (after {through})" if through else row["variant"]
-        table.add_row(name, f"{row['n']:,}", *numbers)
+        table.add_row(name, f"{row['n']:,}", number(row["mean"]), number(row["least"]))
     return table

@@ -6,13 +6,12 @@ import sys
 from pathlib import Path
 
 import typer
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
 from embedshift.cli.app import app
 from embedshift.cli.options import with_flags
-from embedshift.cli.terminal import fits, print_table
+from embedshift.cli.terminal import fits, folded_columns, print_table, text_table
 from embedshift.cli.words import say
 from embedshift.cli.written import write_text
 from embedshift.errors import UsageError
@@ -61,9 +60,7 @@ def gate(
 
 def _narrow_table(checked: Checked) -> Table:
     """Returns a table with cells above each other; the warnings alone give the numbers of images."""
-    table = Table(box=SIMPLE_HEAD)
-    for heading in ("outcome", "rule\nrow", "value, 95 % interval\nrequired"):
-        table.add_column(heading, overflow="fold")
+    table = text_table("", *folded_columns("outcome", "rule\nrow", "value, 95 % interval\nrequired"))
     for result in checked.results:
         outcome, rule, row, value, interval, required, *_ = cells(result)
         table.add_row(Text(outcome, _STYLES[outcome]), f"{rule}\n{row}", f"{value}  {interval}\n{required}")
@@ -71,10 +68,9 @@ def _narrow_table(checked: Checked) -> Table:
 
 
 def _table(checked: Checked) -> Table:
-    table = Table(box=SIMPLE_HEAD)
-    for heading in HEADINGS:
-        is_number = heading in ("value", "images", "images needed")
-        table.add_column(heading, justify="right" if is_number else "left", overflow="fold")
+    table = text_table("", *folded_columns(*HEADINGS))
+    for column in table.columns:
+        column.justify = "right" if column.header in ("value", "images", "images needed") else "left"
     for result in checked.results:
         outcome, *others = cells(result)
         table.add_row(Text(outcome, _STYLES[outcome]), *others)

@@ -8,7 +8,7 @@ import typer
 
 import embedshift
 from embedshift.cli.app import AsJson, GroupOption, Images, Quiet, app, log_lines, measure
-from embedshift.cli.options import RARE, given, names, output_path, with_options
+from embedshift.cli.options import RARE, given, names, output, rare, with_options
 from embedshift.cli.words import printable, say
 from embedshift.config.attack import AttackConfig
 from embedshift.config.vectors import VectorsConfig
@@ -27,7 +27,7 @@ WhitenOption = Annotated[
 @with_options(AttackConfig, skip=("images",))
 def attack(
     images: Images,
-    out: Annotated[Path, typer.Option(help="Folder for the attacked images.", parser=output_path, metavar="PATH")],
+    out: Annotated[Path, output("Folder for the attacked images.")],
     quiet: Quiet = False,
     as_json: AsJson = False,
     **settings: Any,
@@ -45,7 +45,7 @@ def attack(
 @with_options(ViewsConfig, skip=("images",))
 def views(
     images: Images,
-    out: Annotated[Path, typer.Option(help="Folder for the files.", parser=output_path, metavar="PATH")],
+    out: Annotated[Path, output("Folder for the files.")],
     quiet: Quiet = False,
     as_json: AsJson = False,
     **settings: Any,
@@ -67,7 +67,7 @@ def vectors(
         list[str],
         typer.Argument(metavar="TABLE.parquet | ORIGINALS.npy NAME=VARIANTS.npy...", help="Vectors that exist."),
     ],
-    out: Annotated[Path, typer.Option(help="Folder for the study.", parser=output_path, metavar="PATH")],
+    out: Annotated[Path, output("Folder for the study.")],
     no_report: Annotated[bool, typer.Option("--no-report", help="Write shards and tables, no report.")] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -89,10 +89,7 @@ def compare(
     studies: Annotated[
         list[Path], typer.Argument(metavar="DIR DIR...", help="Finished studies; the first is the reference.")
     ],
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Folder for tables and figures. Default: none.", parser=output_path, metavar="PATH"),
-    ] = None,
+    out: Annotated[Path | None, output("Folder for tables and figures. Default: none.")] = None,
     whiten: WhitenOption = None,
     groups: GroupOption = None,
     quiet: Quiet = False,
@@ -129,26 +126,14 @@ def search(
     gallery: Annotated[
         str, typer.Option(help="More images to search: another study, or a Parquet or npy file of embeddings.")
     ] = "",
-    queries: Annotated[
-        str, typer.Option(help="Number of images whose views are queries, or all.", rich_help_panel=RARE)
-    ] = "2000",
+    queries: Annotated[str, rare("Number of images whose views are queries, or all.")] = "2000",
     false_match_rate: Annotated[
-        str,
-        typer.Option(
-            help="False-match rates of the thresholds, with commas. Default: 0.01,0.001, if there are enough images.",
-            rich_help_panel=RARE,
-        ),
+        str, rare("False-match rates of the thresholds, with commas. Default: 0.01,0.001, if there are enough images.")
     ] = "",
     whiten: WhitenOption = None,
-    threshold: Annotated[
-        float | None, typer.Option(help="List pairs from this cosine on as likely duplicates.", rich_help_panel=RARE)
-    ] = None,
+    threshold: Annotated[float | None, rare("List pairs from this cosine on as likely duplicates.")] = None,
     expected_false: Annotated[
-        float | None,
-        typer.Option(
-            help="List likely duplicates until so many of them are expected to be false. Default: 1.",
-            rich_help_panel=RARE,
-        ),
+        float | None, rare("List likely duplicates until so many of them are expected to be false. Default: 1.")
     ] = None,
     groups: GroupOption = None,
     quiet: Quiet = False,
@@ -215,7 +200,7 @@ def whiten(
     studies: Annotated[
         list[Path], typer.Argument(metavar="DIR...", help="Finished studies of one encoder that store embeddings.")
     ],
-    out: Annotated[Path, typer.Option(help="File for the map: MAP.npz.", parser=output_path, metavar="PATH")],
+    out: Annotated[Path, output("File for the map: MAP.npz.")],
     onnx: Annotated[Path | None, typer.Option(help="Write the map as an ONNX graph, too.")] = None,
     choice: Annotated[
         str | None,

@@ -1,16 +1,15 @@
 """The output of a comparison: ratios, means of all studies side by side, their differences, their tolerances."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import polars as pl
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from embedshift.cli.results import number
+from embedshift.cli.terminal import folded_columns, name_columns, number, number_columns, text_table
 from embedshift.statistics.families import ONE_LEVEL
 from embedshift.statistics.units import in_words, interval_in_words
 from embedshift.study.comparison import Comparison
-from embedshift.study.comparison_page import HEADINGS, ratio_cells
+from embedshift.study.comparison_page import HEADINGS, ratio_cells, star, with_ends
 from embedshift.study.paired.ratios import ALL
 
 
@@ -30,9 +29,8 @@ def ratio_tables(comparison: Comparison, fits: Callable[[Table], bool]) -> list[
 
 
 def _ratio_table(title: str, rows: Sequence[Sequence[str]], columns: Sequence[int]) -> Table:
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
-    for column in columns:
-        table.add_column(HEADINGS[column].replace(", ", ",\n"), justify="right" if column else "left", no_wrap=True)
+    first, *others = (HEADINGS[column].replace(", ", ",\n") for column in columns)
+    table = text_table(title, *name_columns(first), *number_columns(*others, no_wrap=True))
     for row in rows:
         table.add_row(*(row[column] for column in columns))
     return table
@@ -64,10 +62,8 @@ def _table(
         title += f"; {ONE_LEVEL} (in the first study)"
     if len(others) == 1:
         title = f"mean: {others[0]}\nreference: {first}\n{title}"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
-    table.add_column("metric\n  augmentation", no_wrap=True)
     headings = [name.replace(" ", "\n") for name in (first, *others)] if len(others) > 1 else ["reference", "mean"]
-    table.add_column(headings[0], justify="right")
+    table = text_table(title, *name_columns("metric\n  augmentation"), *number_columns(headings[0]))
     for name in headings[1:]:
         table.add_column(name, justify="right")
         table.add_column("difference", justify="right", no_wrap=True)
@@ -79,7 +75,8 @@ def _table(
         for row in rows.iter_rows(named=True):
             cells = [number(row[first])]
             for name in others:
-                cells += [number(row[name]), _with_interval(differences[metric, row["augmentation"], name])]
+                difference = differences[metric, row["augmentation"], name]
+                cells += [number(row[name]), with_ends(difference, "difference", "ci", "+#.2g") + star(difference)]
             table.add_row(f"  {row['augmentation']}", *cells)
         table.add_section()
     return table
@@ -98,12 +95,8 @@ def no_difference(comparison: Comparison) -> str:
 
 def compared_tolerances(comparison: Comparison) -> Table:
     title = f"{comparison.studies['compared'][0]} images measured by every study; tolerances with 95 % intervals"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
-    table.add_column("family", no_wrap=True)
-    table.add_column("criterion", no_wrap=True)
     names = comparison.studies["study"].to_list()
-    for name in names:
-        table.add_column(name, overflow="fold")
+    table = text_table(title, *name_columns("family", "criterion"), *folded_columns(*names))
     for row in comparison.tolerances.iter_rows(named=True):
         cells = []
         for name in names:
@@ -111,12 +104,3 @@ def compared_tolerances(comparison: Comparison) -> Table:
             cells.append(in_words(row[name], row["unit"]) + (f" ({interval})" if interval else ""))
         table.add_row(row["family"], row["criterion"], *cells)
     return table
-
-
-def _with_interval(row: Mapping[str, float | None]) -> str:
-    if row["difference"] is None:
-        return "-"
-    if row["ci_low"] is None or row["ci_high"] is None:
-        return f"{row['difference']:+#.2g}"
-    interval = f"({row['ci_low']:+#.2g} to {row['ci_high']:+#.2g})"
-    return f"{row['difference']:+#.2g} {interval}{' *' if row['significant'] else ''}"

@@ -46,6 +46,16 @@ def with_options(*kinds: type, skip: tuple[str, ...] = ()) -> Callable[[Callable
     return decorate
 
 
+def rare(words: str) -> Any:
+    """Returns an option on the help panel below all others."""
+    return typer.Option(help=words, rich_help_panel=RARE)
+
+
+def output(words: str) -> Any:
+    """Returns an option for the path of an output."""
+    return typer.Option(help=words, parser=output_path, metavar="PATH")
+
+
 def output_path(text: str | Path) -> Path:
     """Returns the path of an output; UsageError for an empty one, which would be the current folder."""
     if not str(text):

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Iterator
 
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from embedshift.cli.search import duplicate_lines
+from embedshift.cli.terminal import interval, name_columns, number, number_columns, text_table
 from embedshift.config import Json
 from embedshift.registry import METRICS
 from embedshift.report.numbers import in_percent
@@ -24,11 +24,9 @@ def summary_table(study: Study) -> Table:
     reader = study.reader()
     encoder, measured = reader.info.encoder, reader.info.counts.measured
     title = f"{encoder.name} ({encoder.precision}), {measured} images; means, sorted by shift"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     metrics = [m for m in PAPER_METRICS if m in reader.metrics]
     clusters = reader.table("clusters")
-    table.add_column("augmentation", no_wrap=True)
-    table.add_column("relative shift", justify="right")
+    table = text_table(title, *name_columns("augmentation"), *number_columns("relative shift"))
     table.add_column("95 % interval", justify="right", no_wrap=True)
     for heading in (*map(_heading, metrics), PERFORMANCE, *(() if clusters is None else ("cluster",))):
         table.add_column(heading, justify="right")
@@ -41,7 +39,7 @@ def summary_table(study: Study) -> Table:
         cosine = rows[name, COSINE]
         cells = [
             number(cosine["relative_shift"]),
-            _interval(cosine["relative_shift_low"], cosine["relative_shift_high"]),
+            interval(cosine["relative_shift_low"], cosine["relative_shift_high"]),
         ]
         cells += [number(rows[name, metric]["mean"]) for metric in metrics]
         cells += [number(row["mean_performance"])]
@@ -62,31 +60,25 @@ def tolerance_table(study: Study) -> Table:
         f"{encoder.name} ({encoder.precision}), {measured} images; tolerance: the strength at which the mean relative "
         f"shift reaches {RELATIVE_SHIFT:g}"
     )
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
-    table.add_column("family", no_wrap=True)
-    table.add_column("tolerance", no_wrap=True)
-    table.add_column("95 % interval", no_wrap=True)
     tolerance = study.table("tolerance")
     tolerances, missed = by_family(tolerance), by_family(tolerance, MISSED_CRITERION)
-    if missed:
-        table.add_column(f"search misses {100 * MISSED:g} %", no_wrap=True)
-    levels = max(len(family.views) for family in reader.families)
-    for level in range(1, levels + 1):
-        table.add_column(_level(level), justify="right", no_wrap=True)
+    names = ["family", "tolerance", "95 % interval", *([f"search misses {100 * MISSED:g} %"] if missed else [])]
+    levels = map(_level, range(1, 1 + max(len(family.views) for family in reader.families)))
+    table = text_table(title, *name_columns(*names), *number_columns(*levels, no_wrap=True))
     relative_shifts = (
         study.table("strength").filter(metric=COSINE).partition_by("family", as_dict=True, maintain_order=True)
     )
     for family in reader.families:
         row, missed_row = tolerances.get(family.name), missed.get(family.name)
         words = "-" if row is None else in_words(row["value"], family.unit)
-        interval = "" if row is None else interval_in_words(row["low"], row["high"], family.unit)
+        ends = "" if row is None else interval_in_words(row["low"], row["high"], family.unit)
         missed_cell = ["-" if missed_row is None else in_words(missed_row["value"], family.unit)] if missed else []
         cells = map(number, relative_shifts[family.name,]["relative_shift"])
-        table.add_row(family.name, words, interval or "-", *missed_cell, *cells)
+        table.add_row(family.name, words, ends or "-", *missed_cell, *cells)
     corruption = reader.table("corruption")
     mean = None if corruption is None else corruption.filter(corruption="mean").to_dicts()
     if mean:
-        ends = _interval(mean[0]["relative_shift_low"], mean[0]["relative_shift_high"])
+        ends = interval(mean[0]["relative_shift_low"], mean[0]["relative_shift_high"])
         table.caption = f"mean corruption shift {number(mean[0]['relative_shift'])}, 95 % interval {ends}"
     return table
 
@@ -146,15 +138,6 @@ def search_lines(study: Study) -> Iterator[str]:
 
 def _undefined_last(value: float | None) -> tuple[bool, float]:
     return value is None, value or 0.0
-
-
-def _interval(low: float | None, high: float | None) -> str:
-    return "-" if low is None or high is None else f"{number(low)} to {number(high)}"
-
-
-def number(value: float | None) -> str:
-    """Formats a number with three decimals; "-" for None."""
-    return "-" if value is None else f"{value:.3f}"
 
 
 def study_json(study: Study) -> Json:

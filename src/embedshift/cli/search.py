@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 import polars as pl
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from embedshift.cli.terminal import interval, name_columns, number, number_columns, text_table
 from embedshift.report.numbers import count
 from embedshift.statistics.duplicates import rule_in_words
 from embedshift.study import Study
@@ -21,40 +21,36 @@ def recall_table(study: Study, recall: pl.DataFrame) -> Table:
     among = max(sizes.filter(kind="measured")["images"].to_list(), default=reader.info.counts.measured)
     views = max(recall["n"].to_list(), default=0)
     title = f"{reader.info.encoder.name}: search among {among:,} originals with {views:,} views of each augmentation"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     metrics = recall["metric"].unique(maintain_order=True).to_list()
-    table.add_column("augmentation", no_wrap=True)
-    table.add_column(f"{metrics[0]}, 95 % interval", no_wrap=True)
-    for name in metrics[1:]:
-        table.add_column(name, justify="right")
+    names = name_columns("augmentation", f"{metrics[0]}, 95 % interval")
+    table = text_table(title, *names, *number_columns(*metrics[1:]))
     rows = {(row["augmentation"], row["metric"]): row for row in recall.iter_rows(named=True)}
     least_first = recall.filter(metric=metrics[0]).sort("value", maintain_order=True, nulls_last=True)["augmentation"]
     for name in least_first:
         first, *others = (rows[name, metric] for metric in metrics)
-        ends = "-" if first["ci_low"] is None else f"{first['ci_low']:.3f} to {first['ci_high']:.3f}"
-        table.add_row(name, f"{_number(first['value'])}  {ends}", *(_number(row["value"]) for row in others))
+        ends = interval(first["ci_low"], first["ci_high"])
+        table.add_row(name, f"{number(first['value'])}  {ends}", *(number(row["value"]) for row in others))
     table.add_section()
     ranks = [int(name.removeprefix("recall@")) if name.startswith("recall@") else None for name in metrics]
-    table.add_row("by chance", *("" if k is None else _number(min(1.0, k / among)) for k in ranks))
+    table.add_row("by chance", *("" if k is None else number(min(1.0, k / among)) for k in ranks))
     return table
 
 
 def threshold_table(study: Study) -> Table:
     """Returns the cosine thresholds for equal images, and how many views still reach them."""
     title = "Duplicates: cosine thresholds by false-match rate, and the fraction of views matched with their original"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
-    table.add_column("false-match\nrate", justify="right", no_wrap=True)
-    table.add_column("threshold, 95 % interval", no_wrap=True)
+    rates = number_columns("false-match\nrate", no_wrap=True)
+    table = text_table(title, *rates, *name_columns("threshold, 95 % interval"))
     table.add_column("views matched:\nlowest")
     table.add_column("highest")
     matches = study.table("matches").drop_nulls("value") if study.augmentations else None
     for row in study.table("thresholds").iter_rows(named=True):
-        ends = "-" if row["ci_low"] is None else f"{row['ci_low']:.4f} to {row['ci_high']:.4f}"
+        ends = interval(row["ci_low"], row["ci_high"], 4)
         words = ["-", "-"]
         if matches is not None:
             matched = matches.filter(false_match_rate=row["false_match_rate"]).sort("value", maintain_order=True)
             words = [_ends(matched, end) for end in (0, -1)] if len(matched) else words
-        table.add_row(f"{row['false_match_rate']:g}", f"{_number(row['threshold'], 4)}  {ends}", *words)
+        table.add_row(f"{row['false_match_rate']:g}", f"{number(row['threshold'], 4)}  {ends}", *words)
     return table
 
 
@@ -104,7 +100,3 @@ def duplicate_lines(study: Study) -> Iterator[str]:
         yield f"  group {row['group']}  cosine {row['cosine']:.4f}  {row['image_id']}  {row['other']}"
     if len(pairs) > PRINTED:
         yield f"  and {len(pairs) - PRINTED:,} more in {study.folder / 'tables' / 'duplicates.csv'}"
-
-
-def _number(value: float | None, places: int = 3) -> str:
-    return "-" if value is None else f"{value:.{places}f}"

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from embedshift.cli.words import printable, say
@@ -123,6 +124,35 @@ class _PlainConsole(Console):
 
     def render_str(self, text: str, **settings: Any) -> Text:
         return super().render_str(printable(text, keep="\n"), **settings | {"markup": False, "emoji": False})
+
+
+def text_table(title: str, *columns: Column) -> Table:
+    """Returns a table without rows, under a title or none."""
+    return Table(*columns, title=title or None, title_justify="left", box=SIMPLE_HEAD)
+
+
+def name_columns(*headings: str) -> list[Column]:
+    """Returns columns of names, which are not broken."""
+    return [Column(heading, no_wrap=True) for heading in headings]
+
+
+def number_columns(*headings: str, no_wrap: bool = False) -> list[Column]:
+    return [Column(heading, justify="right", no_wrap=no_wrap) for heading in headings]
+
+
+def folded_columns(*headings: str) -> list[Column]:
+    """Returns columns of texts, which are broken anywhere."""
+    return [Column(heading, overflow="fold") for heading in headings]
+
+
+def number(value: float | None, places: int = 3) -> str:
+    """Formats a number; "-" for None."""
+    return "-" if value is None else f"{value:.{places}f}"
+
+
+def interval(low: float | None, high: float | None, places: int = 3) -> str:
+    """Formats an interval; "-" if there is none."""
+    return "-" if low is None or high is None else f"{low:.{places}f} to {high:.{places}f}"
 
 
 def print_table(table: Table, spare: Sequence[str] = ()) -> None:

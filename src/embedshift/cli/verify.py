@@ -4,13 +4,12 @@ import json
 from pathlib import Path
 
 import typer
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
 from embedshift.cli.app import app
 from embedshift.cli.options import with_flags
-from embedshift.cli.terminal import print_table
+from embedshift.cli.terminal import folded_columns, print_table, text_table
 from embedshift.cli.words import say
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.store.verification import Finding, Verification, verify
@@ -40,9 +39,7 @@ def _headline(verification: Verification) -> str:
 
 
 def _table(verification: Verification) -> Table:
-    table = Table(box=SIMPLE_HEAD)
-    for heading in ("file", "state", "checksum"):
-        table.add_column(heading, overflow="fold")
+    table = text_table("", *folded_columns("file", "state", "checksum"))
     intact = [finding for finding in verification.findings if not finding.problem]
     for finding in [*verification.damaged, *intact[:LISTED]]:
         table.add_row(Text(finding.name), _state(finding), Text(finding.checksum[:12]))

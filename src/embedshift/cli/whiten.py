@@ -5,12 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 import embedshift
-from embedshift.cli.results import number
-from embedshift.cli.terminal import print_table
+from embedshift.cli.terminal import name_columns, number, number_columns, print_table, text_table
 from embedshift.cli.words import say
 from embedshift.study import Study, load
 from embedshift.study.whitening import MAPS, check_studies, recommendation, whitening_tables
@@ -50,11 +48,8 @@ def whitening_table(study: Study, table: pl.DataFrame) -> Table:
         f"{study.reader().info.encoder.name}: search for views of images and changes that the map was not fitted to; "
         "* = the 95 % interval of the difference excludes 0"
     )
-    printed = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
-    maps = table["map"].unique(maintain_order=True).to_list()
-    printed.add_column("mean over augmentations", no_wrap=True)
-    for name in ("as it is", *maps):
-        printed.add_column(name, justify="right", no_wrap=True)
+    numbers = number_columns("as it is", *table["map"].unique(maintain_order=True), no_wrap=True)
+    printed = text_table(title, *name_columns("mean over augmentations"), *numbers)
     means = table.filter(augmentation="all")
     for metric in means["metric"].unique(maintain_order=True):
         printed.add_row(metric, *_cells(means.filter(metric=metric)))

@@ -1,19 +1,23 @@
 """The interface between the pipeline and a question: what the question measures for every image, and how."""
 
 import copy
+import functools
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+import numpy as np
+
 from embedshift.arrays import Pixels, Values
 from embedshift.config import Json, StudyConfig
+from embedshift.errors import UsageError
 from embedshift.registry import METRICS
 
 if TYPE_CHECKING:
     from embedshift.augmentations import Suite
     from embedshift.augmentations.canvas import Canvas
-    from embedshift.encoders.base import Encoder, EncoderOutput
+    from embedshift.encoders.base import Encoder, EncoderOutput, ReadsText, TextEncoder
     from embedshift.encoders.spec import EncoderSpec
     from embedshift.pipeline.drawn import DrawnImage
     from embedshift.pipeline.plan import Plan
@@ -205,3 +209,19 @@ class Observer:
     def seconds(self, measure: Any, image: "DrawnImage") -> float:
         """Returns the seconds that separate passes add to the whole study, measured on one image; for the dry run."""
         return 0.0
+
+    @functools.cached_property
+    def text_tower(self) -> "TextEncoder | ReadsText":
+        """The encoder, or the text tower that belongs to its weights; UsageError if there is none."""
+        return self.spec.text_tower(self.encoder)
+
+    def text_vectors(self, texts: Sequence[str]) -> Values:
+        """Returns the vectors of N texts in the space of the embeddings, float64 `[N, D]`."""
+        read: Any = getattr(self.text_tower, "encode_text", self.text_tower)
+        vectors = np.asarray(read(list(texts)), np.float64)
+        if vectors.shape != (len(texts), self.encoder.dim):
+            raise UsageError(
+                f"{self.encoder.name}: the text tower gives {vectors.shape} for {len(texts)} texts and the encoder "
+                f"embeddings of {self.encoder.dim} numbers: they do not share one space"
+            )
+        return vectors

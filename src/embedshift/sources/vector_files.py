@@ -37,10 +37,18 @@ class Part:
     matrices: Callable[[], Iterator[NDArray[Any]]]
 
 
-def open_part(given: Any, view: str, ids: Sequence[str] | None = None, groups: Sequence[object] | None = None) -> Part:
+def open_part(
+    given: Any,
+    view: str,
+    ids: Sequence[str] | None = None,
+    groups: Sequence[object] | None = None,
+    *,
+    named: bool = True,
+) -> Part:
     """Opens vectors: the path of a Parquet or npy file, a frame with the column `image_id`, or an array.
 
     Rows without a view are of `view`; `ids` and `groups` are those of an array's rows, None = their numbers, and none.
+    Without `named`, a Parquet file may lack the column `image_id`.
     """
     name = os.path.expanduser(given) if isinstance(given, str | os.PathLike) else f"the vectors of {view!r}"
     with _readable(name):
@@ -51,7 +59,7 @@ def open_part(given: Any, view: str, ids: Sequence[str] | None = None, groups: S
                 with open_file(path) as opened, pq.ParquetFile(opened) as file:
                     schema = file.schema_arrow
                     keys = file.read([column for column in _COLUMNS if column in schema.names])
-                return _table(name, view, schema, keys, lambda column: _column(path, column))
+                return _table(name, view, schema, keys, lambda column: _column(path, column), named=named)
             return _array(name, view, lambda: np.load(path, mmap_mode="r", allow_pickle=False), ids, groups)
         if "image_id" in map(str, getattr(given, "columns", ())):
             frame = pa.table(given)
@@ -96,11 +104,17 @@ def _array(
 
 
 def _table(
-    name: str, view: str, schema: pa.Schema, keys: pa.Table, arrays: Callable[[str], Iterator[pa.Array]]
+    name: str,
+    view: str,
+    schema: pa.Schema,
+    keys: pa.Table,
+    arrays: Callable[[str], Iterator[pa.Array]],
+    *,
+    named: bool = True,
 ) -> Part:
     vector = next((column for column in VECTOR_COLUMNS if column in schema.names), VECTOR_COLUMNS[0])
-    if lacking := {"image_id", vector} - {*schema.names}:
-        raise UsageError(f"{name}: has no column {min(lacking)!r}; give image_id, view and vector")
+    if lacking := {vector, *(["image_id"] if named else [])} - {*schema.names}:
+        raise UsageError(f"{name}: has no column {min(lacking)!r}; give {'image_id, view and ' if named else ''}vector")
     kind = schema.field(vector).type
     is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
     number = kind.value_type if is_list else pa.null()

@@ -32,12 +32,12 @@ def ratio_cells(rows: pl.DataFrame) -> Iterator[list[str]]:
     """Yields the relative shifts of one study, their ratio, and recall@1, over all and by augmentation."""
     recalls = {row["augmentation"]: row for row in rows.filter(metric="recall@1").iter_rows(named=True)}
     for row in rows.filter(metric=RELATIVE_SHIFT).iter_rows(named=True):
-        ratio = with_ends(row, "ratio", "ratio", ".2f") + _star(row)
+        ratio = with_ends(row, "ratio", "ratio", ".2f") + star(row)
         recall = recalls.get(row["augmentation"])
         found = ["-", "-"]
         if recall is not None:
             found = [_number(recall["reference_mean"], ".3f"), with_ends(recall, "difference", "ci", "+.3f")]
-            found[1] += _star(recall)
+            found[1] += star(recall)
         means = [_number(row[name], ".3f") for name in ("reference_mean", "mean")]
         yield [row["augmentation"], *means, ratio, *found]
 
@@ -53,5 +53,6 @@ def _number(value: float | None, form: str) -> str:
     return "-" if value is None else f"{value:{form}}"
 
 
-def _star(row: Json) -> str:
+def star(row: Json) -> str:
+    """Marks a significant difference."""
     return " *" if row["significant"] else ""

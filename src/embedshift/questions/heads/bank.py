@@ -2,17 +2,15 @@
 
 import importlib.util
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from embedshift.config.files import read_text
-from embedshift.encoders.base import Encoder, ReadsText
 from embedshift.encoders.dissection.anatomy import Anatomy
 from embedshift.encoders.dissection.linear import head_matrices
-from embedshift.encoders.spec import EncoderSpec
 from embedshift.errors import UsageError
+from embedshift.pipeline.measure import Observer
 from embedshift.questions.heads.textspan import LAST_BLOCKS
 from embedshift.questions.heads.words import WordSpace
 from embedshift.statistics.vectors import unit
@@ -21,22 +19,16 @@ MOST_BYTES = 2**20
 MOST_TEXTS = 10_000
 
 
-def bank_and_space(
-    spec: EncoderSpec, encoder: Encoder, anatomy: Anatomy, file: str | None
-) -> tuple[tuple[str, ...], WordSpace]:
+def bank_and_space(observer: Observer, anatomy: Anatomy, file: str | None) -> tuple[tuple[str, ...], WordSpace]:
     """Returns the texts, and the space in which the heads of the last blocks are compared with them."""
     texts = read_bank(file)
     blocks = range(max(0, len(anatomy.layers) - LAST_BLOCKS), len(anatomy.layers))
     try:
         matrices = [matrix.cpu() for matrix in head_matrices(anatomy, blocks)]
     except UsageError as error:
-        raise UsageError(f"{encoder.name} {error}: its heads cannot be described") from error
-    tower = spec.text_tower(encoder)
-    read: Any = tower.encode_text if isinstance(tower, ReadsText) else tower
-    embeddings = np.asarray(read(list(texts)), np.float64)
-    if embeddings.shape != (len(texts), encoder.dim):
-        raise UsageError(f"{encoder.name}: its text tower gives {embeddings.shape} for {len(texts)} texts")
-    vectors, decompositions = torch.from_numpy(unit(embeddings)), [torch.linalg.qr(matrix) for matrix in matrices]
+        raise UsageError(f"{observer.encoder.name} {error}: its heads cannot be described") from error
+    vectors = torch.from_numpy(unit(observer.text_vectors(texts)))
+    decompositions = [torch.linalg.qr(matrix) for matrix in matrices]
     bases = torch.stack([triangle for _, triangle in decompositions])
     coordinates = torch.stack([vectors @ orthonormal for orthonormal, _ in decompositions])
     sizes = [(layer.weight.shape[0], layer.weight.shape[1]) for layer in anatomy.layers]

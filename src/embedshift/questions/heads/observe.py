@@ -47,7 +47,7 @@ class OBSERVER(Observer):
         """Adds the numbers of layers and heads, and the texts that name heads."""
         prepared = measure.changed(layers=len(self.anatomy.layers), heads=self.anatomy.heads, cells=self.cells)
         try:
-            bank, space = bank_and_space(self.spec, self.encoder, self.anatomy, measure.bank_file)
+            bank, space = bank_and_space(self, self.anatomy, measure.bank_file)
         except (UsageError, TokenizerError) as error:
             if measure.bank_file is not None:
                 raise UsageError(f"`bank`: {error}") from error

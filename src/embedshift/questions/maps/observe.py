@@ -2,12 +2,11 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from embedshift.arrays import Floats, Pixels, Values
-from embedshift.encoders.base import Encoder, EncoderOutput, ReadsText
+from embedshift.encoders.base import Encoder, EncoderOutput
 from embedshift.encoders.module import ModuleEncoder
 from embedshift.encoders.relevance import Explainer
 from embedshift.encoders.spec import EncoderSpec
@@ -27,7 +26,6 @@ class OBSERVER(Observer):
     def __init__(self, spec: EncoderSpec, encoder: Encoder) -> None:
         super().__init__(spec, encoder)
         self._explainer: Explainer | None = None
-        self._tower: Any = None
 
     def prepare(self, measure: MEASURE) -> MEASURE:
         """Adds the grid of the maps, and the vector of the words to explain."""
@@ -36,10 +34,9 @@ class OBSERVER(Observer):
         output = encode_views(self.encoder, views)
         prepared = measure.changed()
         if measure.target_setting != IMAGE:
-            self._tower = self.spec.text_tower(self.encoder)
-            prepared.tower = str(getattr(self._tower, "weights_hash", ""))
+            prepared.tower = str(getattr(self.text_tower, "weights_hash", ""))
         if measure.target_setting not in (IMAGE, CAPTION):
-            prepared.target = self._text_vectors([measure.target_setting])[0]
+            prepared.target = unit(self.text_vectors([measure.target_setting]))[0]
         maps = self._maps(measure, views, _target(prepared, "", output))
         prepared.grid = next(iter(maps.values())).shape[1:]
         prepared.has_attention = self.encoder.grid == prepared.grid
@@ -50,7 +47,7 @@ class OBSERVER(Observer):
         captioned = [image for image in samples if image.image_id in measure.images]
         if measure.target_setting != CAPTION or not captioned:
             return measure
-        vectors = self._text_vectors([str(image.caption) for image in captioned])
+        vectors = unit(self.text_vectors([str(image.caption) for image in captioned]))
         ids = (image.image_id for image in captioned)
         return measure.changed(captions=dict(zip(ids, vectors, strict=True)))
 
@@ -102,19 +99,6 @@ class OBSERVER(Observer):
                 )
             self._explainer = Explainer(self.encoder, measure.names)
         return self._explainer(views, target)
-
-    def _text_vectors(self, texts: Sequence[str]) -> Values:
-        """Returns unit vectors of N texts, float64 `[N, D]`."""
-        if self._tower is None:
-            self._tower = self.spec.text_tower(self.encoder)
-        encode: Any = self._tower.encode_text if isinstance(self._tower, ReadsText) else self._tower
-        vectors = np.asarray(encode(list(texts)), np.float64)
-        if vectors.shape != (len(texts), self.encoder.dim):
-            raise UsageError(
-                f"`maps_target`: {self.encoder.name} gives embeddings of {self.encoder.dim} numbers and its text tower "
-                f"{vectors.shape} for {len(texts)} texts: they do not share one space"
-            )
-        return unit(vectors)
 
 
 def _target(measure: MEASURE, image_id: str, output: EncoderOutput) -> Values:

@@ -17,7 +17,7 @@ from embedshift.questions.search.answer import (
 )
 from embedshift.questions.search.recall import AUC, KS, MRR, OVERLAP, RECALLS
 from embedshift.questions.search.thumbnails import Key, thumbnails
-from embedshift.report.numbers import fixed, in_percent, with_interval
+from embedshift.report.numbers import fixed, in_percent
 from embedshift.report.section import PageInput, Part, Section
 from embedshift.statistics.families import ONE_LEVEL
 
@@ -44,6 +44,11 @@ def section(page: PageInput) -> Section | None:
     mistakes = search_mistakes(ranks.filter(pl.col("view").is_in(page.data.augmentations)), MISTAKES)
     searched = ranks["image_id"].n_unique()
     measured = set(table.drop_nulls("value")["metric"])
+    shown, fractions, matches = (
+        table.rows_by_key("augmentation", named=True),
+        rank_fractions(ranks),
+        page.data.table("matches"),
+    )
     content = duplicates_content(page, pairs, mistakes) | {
         "recall_summary": recall_summary(page, table),
         "neighbour": nearest_neighbour(page),
@@ -55,14 +60,20 @@ def section(page: PageInput) -> Section | None:
         "near": near_duplicates(page.reader),
         "always_1": trivial(page.data.images),
         "one_level": ONE_LEVEL if page.data.shows_one_level else "",
-        "columns": [
-            (TITLES.get(name, name), by_chance(name, searched_images(page))) for name in COLUMNS if name in measured
-        ],
-        "has_auc": AUC in measured,
-        "rows": [row for name in page.data.augmentations if (row := row_of(name, table, measured))],
+        "columns": {
+            name: (TITLES.get(name, name), by_chance(name, searched_images(page)))
+            for name in COLUMNS
+            if name in measured
+        },
+        "recalls": RECALLS,
+        "rows": {
+            name: {row["metric"]: row for row in shown[name]} for name in page.data.augmentations if name in shown
+        },
         "hubs": hubs(page.data.table("hubs"), searched),
         "rank_names": list(RANKS),
-        "ranks": rank_rows(ranks, page.data.table("matches"), page.data.augmentations),
+        "fractions": {name: fractions[name].tolist() for name in page.data.augmentations if name in fractions},
+        "rates": [] if matches is None else matches["false_match_rate"].unique(maintain_order=True).to_list(),
+        "matches": {} if matches is None else {(name, rate): ends for name, rate, _, *ends in matches.iter_rows()},
         "figures": {name: page.figures.get(name) for name in ("recall", "gallery", "roc")},
     }
     return Section("search", "Search", {"search": content})
@@ -102,19 +113,6 @@ def trivial(images: int) -> list[str]:
     return [*names, "the neighbours kept"] if images <= 1 + max(KS) else names
 
 
-def row_of(name: str, table: pl.DataFrame, measured: set[str]) -> Json | None:
-    """Returns one augmentation's numbers as texts with intervals; None if it was not searched."""
-    by_metric = {row["metric"]: row for row in table.filter(augmentation=name).iter_rows(named=True)}
-    if not by_metric:
-        return None
-    cells = []
-    for metric in (metric for metric in COLUMNS if metric in measured):
-        row = by_metric.get(metric, dict.fromkeys(("value", "ci_low", "ci_high")))
-        ends = row["value"], row["ci_low"], row["ci_high"]
-        cells.append(in_percent(*ends) if metric in RECALLS else with_interval(*ends))
-    return {"augmentation": name, "cells": cells}
-
-
 def rank_fractions(ranks: pl.DataFrame) -> dict[str, Values]:
     """Returns the proportions of each augmentation's views at ranks 1, 2 to 5, 6 to 10, 11 to 100, and beyond."""
     last = [end for end in RANKS.values() if end is not None]
@@ -130,30 +128,6 @@ def search_mistakes(ranks: pl.DataFrame, count: int) -> list[dict[str, object]]:
     by_margin = missed.with_columns(margin=margin).sort("margin", "image_id", descending=[True, False])
     turns = by_margin.with_columns(turn=pl.int_range(pl.len()).over("view"))
     return turns.sort("turn", "margin", descending=[False, True], maintain_order=True).head(count).to_dicts()
-
-
-def rank_rows(ranks: pl.DataFrame, matches: pl.DataFrame | None, names: Sequence[str]) -> Json:
-    """Returns proportions of the views by rank, and of those that thresholds match."""
-    rates = [] if matches is None else matches["false_match_rate"].unique(maintain_order=True).to_list()
-    matched = {} if matches is None else {(name, rate): ends for name, rate, _, *ends in matches.iter_rows()}
-    fractions = rank_fractions(ranks)
-    rows = [
-        {
-            "augmentation": name,
-            "fractions": [in_percent(fraction)[0] for fraction in fractions[name]],
-            "matches": [in_percent(*matched.get((name, rate), (None,))) for rate in rates],
-        }
-        for name in names
-        if name in fractions
-    ]
-    return {"rates": [rate_in_words(rate) for rate in rates], "rows": rows}
-
-
-def threshold_rows(table: pl.DataFrame | None) -> list[Json]:
-    if table is None:
-        return []
-    rows = table.select("false_match_rate", "threshold", "ci_low", "ci_high").iter_rows()
-    return [{"rate": rate_in_words(rate), "numbers": with_interval(*ends)} for rate, *ends in rows]
 
 
 def rate_in_words(rate: float) -> str:
@@ -175,9 +149,10 @@ def image_keys(mistakes: Sequence[Json], groups: Sequence[Json]) -> list[Key]:
 
 def duplicates_content(page: PageInput, pairs: pl.DataFrame, mistakes: Sequence[Json]) -> Json:
     """Returns what the section says of duplicates, and all that it shows images of."""
-    groups = duplicate_groups(pairs)[:GROUPS]
+    groups, thresholds = duplicate_groups(pairs)[:GROUPS], page.data.table("thresholds")
     return found_duplicates(page, pairs) | {
-        "thresholds": threshold_rows(page.data.table("thresholds")),
+        "thresholds": [] if thresholds is None else thresholds.to_dicts(),
+        "rate_in_words": rate_in_words,
         "is_whitened": pairs["whitened"].count() > 0,
         "groups": groups,
         "mistakes": mistakes,

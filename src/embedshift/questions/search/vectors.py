@@ -6,16 +6,14 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from embedshift.arrays import Floats
 from embedshift.augmentations import ORIGINAL
-from embedshift.config.files import open_file
-from embedshift.errors import UsageError, reason
+from embedshift.errors import UsageError
+from embedshift.sources.vector_files import Part, open_part
 from embedshift.statistics.retrieval import Gallery, release_memory
 from embedshift.store.naming import GALLERY
 from embedshift.store.reader import Reader
@@ -90,50 +88,30 @@ def _gallery(reader: Reader, path: Path) -> tuple[pl.Series, Iterator[Floats]]:
     if path.is_dir():
         raise UsageError(f"`gallery`: {path}: no study in this folder")
     try:
-        open_file(path).close()  # refuses what is no file, for which a reader would wait
-        ids, vectors = (
-            _read_npy(path) if path.suffix == ".npy" else _read_parquet(pl.scan_parquet(path.absolute(), glob=False))
-        )
+        part = open_part(path, ORIGINAL, named=False)
     except UsageError as error:
-        raise UsageError(f"`gallery`: {path}: {error}") from error
-    except Exception as error:  # errors that depend on the file's content
-        raise UsageError(_unreadable(path, error)) from error
-    return ids, _checked(path, vectors)
+        raise UsageError(f"`gallery`: {error}") from error
+    if len(part.keys["view"].unique()) != 1:
+        words = "views too; name the folder of a study" if len(part.keys) else "no rows"
+        raise UsageError(f"`gallery`: {path}: holds {words}")
+    ids = pl.Series("image_id", [f"{GALLERY}{row}" for row in range(len(part.keys))], pl.String)
+    return ids, _checked(part)
 
 
-def _checked(path: Path, vectors: Iterator[Floats]) -> Iterator[Floats]:
+def _checked(part: Part) -> Iterator[Floats]:
     """Yields the vectors of a file and refuses wrong content, which is known only during reading."""
     row = 0
     try:
-        for part in vectors:
-            usable = np.isfinite(part).all(axis=-1) & (np.abs(part) > 0).any(axis=-1)
+        for matrix in part.matrices():
+            with np.errstate(over="ignore"):
+                vectors = np.asarray(matrix, np.float32)
+            usable = np.isfinite(vectors).all(axis=-1) & (np.abs(vectors) > 0).any(axis=-1)
             if not usable.all():
-                raise UsageError(
-                    f"`gallery`: {path}: row {row + int(np.argmin(usable))} is no vector: not finite, or all 0"
-                )
-            row += len(part)
-            yield part
-    except UsageError:
-        raise
-    except Exception as error:
-        raise UsageError(_unreadable(path, error)) from error
-
-
-def _unreadable(path: Path, error: Exception) -> str:
-    return f"`gallery`: {path}: neither a study nor a Parquet or npy file of vectors ({reason(error):.200})"
-
-
-def _read_npy(path: Path) -> tuple[pl.Series, Iterator[Floats]]:
-    array = np.load(path, mmap_mode="r", allow_pickle=False)
-    if array.ndim != 2 or array.dtype.kind not in "fiu":
-        raise UsageError(f"give an array [images, length of a vector], not {array.dtype} of shape {array.shape}")
-    ids = pl.Series("image_id", [f"{GALLERY}{row}" for row in range(len(array))], pl.String)
-    return ids, (_as_float32(array[start : start + ROWS]) for start in range(0, max(1, len(array)), ROWS))
-
-
-def _as_float32(vectors: NDArray[Any]) -> Floats:
-    with np.errstate(over="ignore"):
-        return np.asarray(vectors, np.float32)
+                raise UsageError(f"{part.name}: row {row + int(np.argmin(usable))} is no vector: not finite, or all 0")
+            row += len(vectors)
+            yield vectors
+    except UsageError as error:
+        raise UsageError(f"`gallery`: {error}") from error
 
 
 def _read_study(reader: Reader, other: Reader) -> tuple[pl.Series, Iterator[Floats]]:
@@ -153,19 +131,3 @@ def _read_study(reader: Reader, other: Reader) -> tuple[pl.Series, Iterator[Floa
     if duplicates := len(originals.select("view").collect()) - len(ids):
         log.info("%d images of the gallery are also in the study; skipping them in the gallery", duplicates)
     return ids.alias("image_id"), _vectors(kept, other.vectors)
-
-
-def _read_parquet(rows: pl.LazyFrame) -> tuple[pl.Series, Iterator[Floats]]:
-    """Returns the vectors of the column `embedding`, or of the only column of lists."""
-    schema = rows.collect_schema()
-    if {"image_id", "view", "draw"} <= {*schema}:
-        raise UsageError("this is a shard of a study; name the study's folder")
-    lists = [name for name, kind in schema.items() if kind in (pl.Array, pl.List)]
-    if "embedding" not in lists and len(lists) != 1:
-        raise UsageError(f"give the vectors in a column 'embedding' of lists; it has {', '.join(lists) or 'no list'}")
-    column = "embedding" if "embedding" in lists else lists[0]
-    length = int(rows.select(pl.len()).collect().item())
-    width = int(rows.select(pl.col(column).first()).collect()[column].explode().len())
-    fixed = rows.select(pl.col(column).cast(pl.List(pl.Float32)).list.to_array(width).alias("embedding"))
-    ids = pl.Series("image_id", [f"{GALLERY}{row}" for row in range(length)], pl.String)
-    return ids, _vectors(fixed, lambda batch: batch["embedding"].to_numpy())

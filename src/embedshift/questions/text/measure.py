@@ -1,7 +1,6 @@
 """Metrics of views and text: whether views still match their words, and whether their shift points to a word."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -149,19 +148,8 @@ def word_cosines(original: ArrayLike, view: ArrayLike, directions: ArrayLike) ->
     return np.asarray(cosine(np.where(is_unmoved, 0.0, shift)[..., None, :], directions))
 
 
-@dataclass(frozen=True, kw_only=True)
-class TextVectors:
-    """Vectors of texts by the text tower: `classes` `[C, D]`, `directions` `[W, D]`, and captions by image."""
-
-    tower: str = ""
-    dim: int = 0
-    classes: Values | None = None
-    directions: Values | None = None
-    captions: Mapping[str, Values] = field(default_factory=dict)
-
-
 class MEASURE(Measure):
-    """Texts, and their relation to the views; the observer, which has a text tower, adds their vectors."""
+    """Texts, and their relation to the views."""
 
     def __init__(self, study: StudySwitches) -> None:
         super().__init__(study)
@@ -172,12 +160,16 @@ class MEASURE(Measure):
         self.metrics = self.texts.metrics
         # A search needs the vectors of captions and of all views.
         self.keeps_captions = bool(self.texts.captions) and study.config.store == "all"
-        self.vectors = TextVectors()
+        # Of the text tower, by the observer: vectors of classes `[C, D]`, directions of words `[W, D]`, and captions.
+        self.tower, self.dim = "", 0
+        self.classes: Values | None = None
+        self.directions: Values | None = None
+        self.captions: Mapping[str, Values] = {}
 
     def identity(self) -> Json:
         """Returns the texts, the identity of the text tower, and whether rows hold the captions' vectors."""
         vectors = {"caption_vectors": True} if self.keeps_captions else {}
-        return self.texts.describe() | vectors | {"tower": self.vectors.tower}
+        return self.texts.describe() | vectors | {"tower": self.tower}
 
     def columns(self, probe: "EncoderOutput | None") -> Sequence[Column]:
         """Returns the columns: a cosine with every word's direction; for the original its margin and caption vector."""
@@ -187,20 +179,20 @@ class MEASURE(Measure):
         return [
             *([Column("word_cosines", len(words))] if words else []),
             *([Column("zero_shot_margin", None, of="original")] if self.texts.labels else []),
-            *([Column("caption_vector", self.vectors.dim, of="original")] if self.keeps_captions else []),
+            *([Column("caption_vector", self.dim, of="original")] if self.keeps_captions else []),
         ]
 
     def of_output(self, image: "DrawnImage", output: "EncoderOutput", plan: "Plan") -> dict[str, Values]:
         """Returns numbers of the views: `[A * draws]` each, `word_cosines` `[A * draws, W]`; and of the original."""
         values = self._metric_values(output, image.sample)
-        caption = self.vectors.captions.get(image.sample.image_id)
+        caption = self.captions.get(image.sample.image_id)
         if caption is not None and self.keeps_captions:
             values["caption_vector"] = caption
-        if self.vectors.classes is not None:
+        if self.classes is not None:
             original = output.embedding[0]
-            values["zero_shot_margin"] = zero_shot_margin(original, original, self.vectors.classes)
-        if self.vectors.directions is not None:
-            values["word_cosines"] = word_cosines(output.embedding[:1], output.embedding[1:], self.vectors.directions)
+            values["zero_shot_margin"] = zero_shot_margin(original, original, self.classes)
+        if self.directions is not None:
+            values["word_cosines"] = word_cosines(output.embedding[:1], output.embedding[1:], self.directions)
         return values
 
     def of_pair(
@@ -213,10 +205,10 @@ class MEASURE(Measure):
         """Compares the first embedding with the others, by the caption of one image and by the classes."""
         original, views = output.embedding[:1], output.embedding[1:]
         values: dict[str, Values] = {}
-        caption = self.vectors.captions.get(sample.image_id)
+        caption = self.captions.get(sample.image_id)
         if caption is not None:
             values["text_alignment_shift"] = text_alignment_shift(original, views, caption)
-        if self.vectors.classes is not None:
-            values["zero_shot_flip"] = zero_shot_flip(original, views, self.vectors.classes)
-            values["zero_shot_margin_shift"] = zero_shot_margin_shift(original, views, self.vectors.classes)
+        if self.classes is not None:
+            values["zero_shot_flip"] = zero_shot_flip(original, views, self.classes)
+            values["zero_shot_margin_shift"] = zero_shot_margin_shift(original, views, self.classes)
         return values
