@@ -26,6 +26,20 @@ THREADS = """
         later = threads()
     print(len(first) < len(later), {*first, *later}, min(before), before == threads())
 """
+# What was made while an encoder could have been loaded, then the same where a user has frozen objects.
+MADE = """
+    import gc
+    from embedshift.config.machine import collecting_garbage_after
+
+    with collecting_garbage_after(0):
+        made = []
+    print(any(one is made for one in gc.get_objects(generation=2)), gc.get_freeze_count())
+    gc.freeze()
+    before = gc.get_freeze_count()
+    with collecting_garbage_after(0):
+        young = []
+    print(any(one is young for one in gc.get_objects(generation=0)), gc.get_freeze_count() == before)
+"""
 
 
 def test_libraries_that_come_later_have_one_thread_too(monkeypatch):
@@ -49,3 +63,7 @@ def test_no_garbage_is_looked_for_while_an_encoder_is_loaded(fails, monkeypatch)
         load_encoder(BUNDLED)
     assert seen == [0]
     assert gc.get_threshold() == before
+
+
+def test_what_is_made_without_a_look_for_garbage_is_old_and_what_a_user_has_frozen_stays_so():
+    assert run_python(MADE).split() == ["True", "0", "True", "True"]

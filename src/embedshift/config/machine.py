@@ -35,13 +35,17 @@ def one_thread() -> contextlib.AbstractContextManager[Any]:
 def collecting_garbage_after(objects: int) -> Iterator[None]:
     """Looks for garbage after so many new objects until the end of the block; 0 = never.
 
-    Modules are a million objects, all of them needed: looking takes a seventh of the time until the first image.
+    Modules are a million objects, all of them needed: looking takes a seventh of the time until the first image. After
+    a block without a look, all objects count as old, so that the next looks pass over them too.
     """
     before = gc.get_threshold()
     gc.set_threshold(objects, *before[1:])
     try:
         yield
     finally:
+        if not objects and not gc.get_freeze_count():  # what a user has frozen stays so
+            gc.freeze()
+            gc.unfreeze()  # into the oldest generation
         gc.set_threshold(*before)
 
 

@@ -47,16 +47,19 @@ def resampled(sample: Estimates, *, seed: int, resamples: int) -> tuple[Values, 
     off = np.nan_to_num(sample.values) - mean
     squares, n = off**2, sample.images
     means, errors = (np.empty((resamples, len(mean))) for _ in range(2))
-    start = 0
+    tiny, start = 1e-12 * (sample.variance + 1e-300), 0
     for drawn in weights(n, seed=seed, resamples=resamples):
         end = start + len(drawn)
-        means[start:end] = drawn @ off / n
-        spread = drawn @ squares / n - means[start:end] ** 2
+        np.divide(drawn @ off, n, out=means[start:end])
+        spread = drawn @ squares
+        spread /= n
+        spread -= means[start:end] ** 2
         # A resample of equal values has no spread; its rounding would look like a tiny spread.
-        tiny = 1e-12 * (sample.variance + 1e-300)
-        errors[start:end] = np.sqrt(np.where(spread > tiny, spread, 0.0) / max(1, n - 1))
+        spread[~(spread > tiny)] = 0.0
+        np.sqrt(spread / max(1, n - 1), out=errors[start:end])
         start = end
-    return mean + means, errors
+    means += mean
+    return means, errors
 
 
 def _normal(sample: Estimates, seed: int, resamples: int) -> Values:
@@ -82,4 +85,4 @@ def in_standard_errors(deviations: Values, errors: Values, scale: Values) -> Val
     """Divides deviations by standard errors; a deviation that is only rounding relative to `scale` becomes 0."""
     real = (np.abs(deviations) > 1e-12 * scale) & (scale > 0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(real, deviations / errors, 0.0)
+        return np.divide(deviations, errors, out=np.zeros_like(deviations), where=real)

@@ -28,12 +28,10 @@ def spreads(rows: Chunks, augmentations: Sequence[str], metrics: Sequence[str]) 
     """Yields `n, sd, median, q05, q95` of the views of A augmentations, metric by metric, without NaN and null."""
     if len(rows.items) > 1:
         yield from _spreads_of_chunks(rows, augmentations, metrics)
-        return
-    for name in augmentations:
-        part = rows.all_rows.filter(pl.col("view") == name).select(pl.col(metrics).cast(pl.Float64))
-        values = part.collect(engine="streaming")
-        for metric in metrics:
-            yield spread(values[metric].fill_null(np.nan).to_numpy())
+    elif rows.items:
+        yield from map(spread, Columns(rows.order, augmentations, metrics).sorted(rows.all_rows))
+    else:
+        yield from [spread(np.empty(0))] * (len(augmentations) * len(metrics))
 
 
 def spread(values: Values) -> dict[str, object]:

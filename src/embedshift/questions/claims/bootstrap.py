@@ -60,4 +60,5 @@ class Bootstrap:
         few = sample.images < LEAST_IMAGES
         drawn = studentised(sample, seed=self.seed, resamples=1 if few else self.resamples)
         # Where no image differs from another, resamples deviate by rounding alone.
-        return Contrasts(estimate, error, np.where(error[:, None] == 0, 0.0, drawn.T))
+        drawn[:, error == 0] = 0.0
+        return Contrasts(estimate, error, np.ascontiguousarray(drawn.T))

@@ -53,18 +53,17 @@ class RankTest:
         """Returns the keys of the means of some augmentations, by each metric."""
         return tuple([(metric, name) for name in names] for metric in (self.first, self.second))
 
-    def differ(self, bootstrap: Bootstrap) -> bool:
-        """Returns whether each metric settles a pair, by the differences of means, simultaneous over its pairs."""
-        return all(bootstrap.contrasts(pairs).one_differs() <= 1 - LEVEL + 1e-9 for pairs in self.pairs)
-
     def find(self, bootstrap: Bootstrap) -> Finding | None:
         """Returns the result on these images; without p if there are too few."""
         having = bootstrap.having(self.contrasts)
-        if not having or any(bootstrap.contrasts(pairs).all_zero for pairs in self.pairs):
+        by_metric = [bootstrap.contrasts(pairs) for pairs in self.pairs] if having else []
+        if not having or any(contrasts.all_zero for contrasts in by_metric):
             return None
         if having < LEAST_IMAGES:
             return dataclasses.replace(self.rank_finding(bootstrap), p=None)
-        finding = self.rank_finding(bootstrap) if self.differ(bootstrap) else None
+        # Each metric settles a pair, by the differences of means, simultaneous over its pairs.
+        differ = all(contrasts.one_differs() <= 1 - LEVEL + 1e-9 for contrasts in by_metric)
+        finding = self.rank_finding(bootstrap) if differ else None
         return finding if finding is not None and np.isfinite(finding.estimate) else None
 
     def rank_finding(self, bootstrap: Bootstrap) -> Finding:

@@ -4,13 +4,13 @@ import itertools
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.spatial.distance import squareform
 
 from embedshift.arrays import Values
 from embedshift.augmentations.paper import PAPER
 from embedshift.questions.claims.evidence import distance
-from embedshift.statistics.clusters import linkage_matrix, threshold
+from embedshift.statistics.clusters import threshold
 
 Flags = NDArray[np.bool_]
 
@@ -33,7 +33,7 @@ class Trees:
 
 def grow(distances: Values) -> Trees:
     """Makes trees from mean distances `[R, 36]`."""
-    linkages = np.stack([linkage_matrix(squareform(row)) for row in distances])
+    linkages = np.stack([scipy.cluster.hierarchy.linkage(row, method="ward") for row in distances])
     return Trees(_joining_heights(linkages), np.array([threshold(linkage) for linkage in linkages]))
 
 

@@ -1,5 +1,6 @@
 """The settings of a search: from the choices, else from the stored tables, else the defaults."""
 
+import functools
 import hashlib
 import os
 from collections.abc import Sequence
@@ -51,6 +52,8 @@ class Settings:
         return {"version": DUPLICATES_VERSION, given: repr(getattr(self, given))} | groups
 
 
+# Every table of the search asks for them, which would read the stored tables and list the shards again.
+@functools.lru_cache(maxsize=1)
 def settings(reader: Reader) -> Settings:
     """The settings of a study's search: those chosen now, else those of the stored tables, else the defaults."""
     return replace(_of_views(reader), **_of_duplicates(reader))
