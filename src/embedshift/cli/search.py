@@ -89,13 +89,14 @@ def duplicate_lines(study: Study) -> Iterator[str]:
     """Yields the likely duplicates, the nearest first, or that there are none, and the rule that says so."""
     reader = study.reader()
     units = reader.info.counts.measured if reader.units is None else len(set(reader.units))
-    pairs, rule = study.table("duplicates"), rule_in_words(reader.kept_settings("duplicates"), units)
+    pairs, settings = study.table("duplicates"), reader.kept_settings("duplicates")
+    rule = rule_in_words(settings, units)
     if pairs.is_empty():
         yield f"No duplicates found: no two images have {rule}."
         return
     images, groups = pl.concat([pairs["image_id"], pairs["other"]]).n_unique(), pairs["group"].n_unique()
     words = f"{count(len(pairs), 'pair')} in {count(groups, 'group')} of {images:,} images"
-    yield f"Likely duplicates: {words}, with {rule}:"
+    yield f"{words}, with {rule}:" if "threshold" in settings else f"Likely duplicates: {words}, with {rule}:"
     for row in pairs.head(PRINTED).iter_rows(named=True):
         yield f"  group {row['group']}  cosine {row['cosine']:.4f}  {row['image_id']}  {row['other']}"
     if len(pairs) > PRINTED:

@@ -43,9 +43,12 @@ def changes(page: PageInput) -> list[Json]:
     keys = ("relative_shift", "relative_shift_low", "relative_shift_high")
     longest = 1.02 * max([1.0, *(row[key] or 0.0 for row in summary.iter_rows(named=True) for key in keys)])
     changes: dict[str, Json] = {}
+    # What is said of several alike, such as that another program made them, tells none from the others.
+    is_distinct = len(summary) == 1 or len({*page.info.descriptions.values()}) > 1
+    descriptions = page.info.descriptions if is_distinct else {}
     for row in summary.iter_rows(named=True):
         family = family_of.get(row["augmentation"])
-        name, words = row["augmentation"], page.info.descriptions.get(row["augmentation"], "")
+        name, words = row["augmentation"], descriptions.get(row["augmentation"], "")
         if family:
             name, words = human(family.name), FAMILIES[family.name].what_it_does if family.name in FAMILIES else ""
         empty = {"name": name, "what": words.removesuffix("."), "another": 100 / longest, "places": [], "shifts": []}

@@ -38,6 +38,7 @@ def section(page: PageInput) -> Section:
         "first_missing": _first(gallery.missing, page.reader.naming),
         "first_unread": _first(gallery.unread, page.reader.naming),
         "pictures": page.reader.pictures,
+        "has_attention": any(role.endswith("_attention") for card in gallery.cards for role in card.pictures),
         "has_vectors": page.info.has_vectors,
     }
     return Section("gallery", "Gallery", content, gallery.pictures)

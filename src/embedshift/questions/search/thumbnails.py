@@ -50,5 +50,5 @@ def _drawn(reader: Reader, keys: Sequence[Key]) -> tuple[dict[Key, Pixels], dict
 
 
 def _reason(image: RedrawnImage, view: str) -> str:
-    user_function = "a user function, which a report cannot call again"
-    return image.missing.get(view, user_function if view != ORIGINAL else "its file cannot be read")
+    of_others = "made by a function or program of your own, which a report cannot run"
+    return image.missing.get(view, of_others if view != ORIGINAL else "its file cannot be read")
