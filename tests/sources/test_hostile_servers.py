@@ -87,7 +87,8 @@ class Hostile(BaseHTTPRequestHandler):
 
     def pages(self):
         """A folder whose links lead everywhere."""
-        links = ("b.png", "./c.png", "../d.png", "%2e%2e/e.png", "//other/f.png", "http://other/g.png", "data:,h.png")
+        far = "x" * 99
+        links = ("b.png", "./c.png", f"../{far}/d.png", "%2e%2e/e.png", f"//other/{far}/f.png", "data:,h.png")
         page = "".join(f'<a href="{link}">' for link in ("a.png", "./", "sub/", "gone/", *links))
         below = self.path.removeprefix("/pages/")
         texts = {"": page.encode(), "sub/": b"<a href='i.png'>"}
@@ -105,7 +106,8 @@ class Hostile(BaseHTTPRequestHandler):
         if self.wrong == "whole":
             self.answer(TAR[: end + 1 - start])
         else:
-            start, end = (start - 512, end - 512) if self.wrong else (start, end)
+            start += {"shifted": -512, "later": 512}.get(self.wrong, 0)
+            end -= 512 if self.wrong == "shifted" else 0
             self.answer(TAR[start : end + 1], status=206, Content_Range=f"bytes {start}-{end}/{len(TAR)}")
 
     def no_parts(self):
@@ -200,7 +202,10 @@ def test_an_archive_is_read_part_by_part(address):
     assert [source.read(sample) for sample in source.samples] == [picture(number) for number in range(3)]
 
 
-@pytest.mark.parametrize(("wrong", "words"), [("whole", "gives no parts of files"), ("shifted", "gave another part")])
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [("whole", "gives no parts of files"), ("shifted", "gave another part"), ("later", "gave another part")],
+)
 def test_another_part_is_never_taken_for_the_image(address, monkeypatch, wrong, words):
     source = open_source([f"{address}/tar/a.tar"])
     monkeypatch.setattr(Hostile, "wrong", wrong)

@@ -165,7 +165,7 @@ def _body(answer: http.client.HTTPResponse, most: int) -> bytes:
         raise EmbedshiftError("its server packs it, although it was asked for the file as it is: download it first")
     parts, ended = list[bytes](), time.monotonic() + BODY
     try:
-        while most > 0 and (part := answer.read1(min(most, 2**20))):
+        while part := answer.read1(min(most, 2**20)):
             parts.append(part)
             most -= len(part)
             if time.monotonic() > ended:
