@@ -203,6 +203,13 @@ def _rows(rows: pl.DataFrame, image_id: str) -> pl.DataFrame:
     return rows.filter(rows["image_id"] == image_id)
 
 
+def name_of(fault: Fault) -> str:
+    """The name of a fault's function, with the signal that it sends at random."""
+    if isinstance(fault, functools.partial):
+        return f"{fault.func.__name__} {fault.keywords['number'].name}"
+    return fault.__name__
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seed", type=int, default=0)
@@ -210,7 +217,7 @@ def main() -> int:
     parser.add_argument(
         "--short", action="store_true", help="three kills, a SIGTERM, signals, loaders, disks and two runs"
     )
-    parser.add_argument("--only", default="", help="faults whose function's name holds this text")
+    parser.add_argument("--only", default="", help="faults whose name holds this text, such as 'at_random SIGSTOP'")
     given = parser.parse_args()
     few: list[Fault] = [signals, killed_loaders, full_disk, two_runs]
     more: list[Fault] = [read_only_disk, killed_device, killed_ray, clock_that_jumps, changed_source]
@@ -226,7 +233,7 @@ def main() -> int:
             for number, count in random_signals.items()
         ]
         for fault in faults + few + ([] if given.short else more):
-            if given.only not in getattr(fault, "__name__", "at_random"):
+            if given.only not in name_of(fault):
                 continue
             for name, seen, found in fault(world):
                 print(f"{name:32} {found:14} {seen[:200]}", flush=True)

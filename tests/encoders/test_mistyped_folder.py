@@ -43,3 +43,18 @@ def test_a_folder_of_a_similar_name_is_proposed(name, tmp_path, monkeypatch):
         (tmp_path / "checkpoints" / folder).mkdir(parents=True)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     refused(name, f"{name}: no such folder (did you mean checkpoints/epoch3?)", code=1 + name.startswith("."))
+
+
+@pytest.mark.parametrize("library", ["", "st:", "onnx:"])
+@pytest.mark.parametrize(("name", "words"), [("a" * 300, "File name too long"), ("~nobody-of-this-name/a", "home")])
+def test_a_name_that_no_folder_can_have_is_one_line(library, name, words):
+    refused(f"{library}{name}", "no such folder (", words, code=2)
+
+
+def test_a_folder_of_sentence_transformers_that_is_not_there(monkeypatch):
+    def unknown(*_arguments, **_settings):
+        raise OSError("offline")
+
+    monkeypatch.setattr(huggingface.huggingface_hub, "snapshot_download", unknown)
+    refused("st:models/clip", "st:models/clip: no such folder, and no model of the Hugging Face Hub can be loaded")
+    refused("st:", "st: name a folder after it", code=2)

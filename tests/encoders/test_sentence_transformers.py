@@ -1,6 +1,7 @@
 """`st:NAME`: models of sentence-transformers, by a stand-in for the library, and by the library itself."""
 
 import json
+import os
 import sys
 from types import SimpleNamespace
 
@@ -8,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
 
 import embedshift
 from embedshift.encoders.base import ReadsText
+from embedshift.errors import EmbedshiftError
 from support.models import SIZE
 from support.network import no_network
 from support.refusals import refused
@@ -103,6 +106,40 @@ def test_what_is_no_model_of_it_is_refused(folder, stand_in, monkeypatch):
     refused(f"st:{folder}", "names the class own.Module; refused")
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     refused(f"st:{folder}", "pip install 'embedshift[st]'")
+
+
+def test_missing_weights_are_refused_and_not_made_up(folder, stand_in):
+    file = folder / "0_CLIPModel" / "model.safetensors"
+    weights = load_file(file)
+    del weights["logit_scale"]
+    save_file(weights, file, {"format": "pt"})
+    refused(f"st:{folder}", "1 weights of CLIPModel are missing from the checkpoint (logit_scale, …)")
+    loader = CLIPModel.from_pretrained(folder / "0_CLIPModel")  # outside, transformers is as it was
+    assert isinstance(loader, CLIPModel)
+
+
+def test_texts_that_cannot_be_read_are_one_line(folder, stand_in, monkeypatch):
+    class PanicException(BaseException):
+        """As pyo3 raises it: no Exception."""
+
+    def panic(*_given, **_settings):
+        raise PanicException("retry limit")
+
+    encoder = embedshift.load_encoder(f"st:{folder}")
+    (folder / "0_CLIPModel" / "tokenizer.json").unlink()
+    with pytest.raises(EmbedshiftError, match=r"^model: no tokenizer in its folder"):
+        encoder.encode_text(TEXTS)
+    (folder / "0_CLIPModel" / "vocab.json").write_text("{}")
+    monkeypatch.setattr(StandIn, "encode", panic)
+    with pytest.raises(EmbedshiftError, match=r"^model: cannot encode texts \(PanicException: retry limit\)$"):
+        encoder.encode_text(TEXTS)
+
+
+@pytest.mark.parametrize("place", ["README.md", "0_CLIPModel/more/a.txt"])
+def test_nothing_in_its_folder_is_waited_for(folder, stand_in, place):
+    (folder / place).parent.mkdir(exist_ok=True)
+    os.mkfifo(folder / place)
+    refused(f"st:{folder}", f"{folder / place}: a FIFO, not a file")
 
 
 def clip_by_the_library(folder):

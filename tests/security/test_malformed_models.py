@@ -107,7 +107,7 @@ NO_FILES = {
 BAD_JSON = {
     deep: "JSON that is nested too deeply; refused",
     deep_object: "JSON that is nested too deeply; refused",
-    large: "larger than 64 MB (64.0 MB)",
+    large: "larger than 16 MB (16.0 MB)",
 }
 
 
@@ -212,3 +212,11 @@ def test_a_folder_of_many_files_is_quick(copy):
     for number in range(2_000):
         (model / f"{number}.json").write_text("{}")
     load_encoder(str(model))
+
+
+def test_millions_of_layers_are_refused_before_one_is_made(copy):
+    model = copy("clip")
+    config = json.loads((model / "config.json").read_text())
+    config["vision_config"]["num_hidden_layers"] = 10_000_000
+    (model / "config.json").write_text(json.dumps(config))
+    refused(model, "its configuration names 10,000,000 layers; refused")

@@ -98,6 +98,13 @@ def write_modules(folder, kind, path="", **settings):
             "attn_implementation 'owner/kernels'",
             {"kind": TRANSFORMER, "model_args": {"attn_implementation": "owner/kernels"}},
         ),
+        ("gguf_file '../x'", {"kind": TRANSFORMER, "model_args": {"gguf_file": "../x"}}),
+        ("trust_remote_code True", {"kind": TRANSFORMER, "config_args": {"trust_remote_code": True}}),
+        (
+            "method 'save_pretrained'",
+            {"kind": TRANSFORMER, "modality_config": {"image": {"method": "save_pretrained"}}},
+        ),
+        ("10,000,000 layers", {"kind": TRANSFORMER, "vision_config": {"num_hidden_layers": 10_000_000}}),
     ],
 )
 def test_a_folder_of_sentence_transformers_names_no_code(tmp_path, words, given):
@@ -105,6 +112,21 @@ def test_a_folder_of_sentence_transformers_names_no_code(tmp_path, words, given)
         check_sentence_transformer(write_modules(tmp_path / "model", **given))
     assert words in str(caught.value)
     assert str(caught.value).endswith("refused")
+
+
+def test_a_module_behind_a_link_is_not_read_unchecked(tmp_path):
+    folder = write_modules(tmp_path / "model", TRANSFORMER, "0_Transformer")
+    write_modules(tmp_path / "other", TRANSFORMER, attn_implementation="owner/kernels")
+    (folder / "0_Transformer").symlink_to(tmp_path / "other")
+    with pytest.raises(EmbedshiftError, match="0_Transformer: a link to a folder; put the folder itself there"):
+        check_sentence_transformer(folder)
+
+
+def test_a_folder_of_sentence_transformers_has_few_modules(tmp_path):
+    rows = [{"type": "sentence_transformers.models.Normalize", "path": f"{number}_Normalize"} for number in range(65)]
+    (tmp_path / "modules.json").write_text(json.dumps(rows))
+    with pytest.raises(EmbedshiftError, match=r"names 65 modules; refused"):
+        check_sentence_transformer(tmp_path)
 
 
 def test_a_usual_folder_of_sentence_transformers_is_read(tmp_path):

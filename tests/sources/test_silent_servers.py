@@ -8,8 +8,8 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from embedshift.errors import UsageError
-from embedshift.sources import lists, open_source
-from embedshift.sources.lists import answered
+from embedshift.sources import open_source, web
+from embedshift.sources.web import answered
 from support.matrix import first_only
 
 
@@ -39,7 +39,7 @@ class Silent(MemoryFileSystem):
 
 @pytest.fixture
 def silent(monkeypatch):
-    monkeypatch.setattr(lists, "ANSWER", 0.5)
+    monkeypatch.setattr(web, "ANSWER", 0.5)
     fsspec.register_implementation("silent", Silent, clobber=True)
     Silent.ended.clear()
     yield monkeypatch

@@ -10,12 +10,44 @@ from embedshift.sources import open_source, url
 @pytest.mark.parametrize("name", ["a.tar", "a.parquet", "a.jpg", "photos/"])
 def test_a_missing_library_is_named(name, monkeypatch):
     def missing(*_):
-        raise ImportError('HTTPFileSystem requires "requests" and "aiohttp" to be installed')
+        raise ImportError("Install s3fs to access S3")
 
     monkeypatch.setattr(fsspec, "url_to_fs", missing)
-    words = rf'^http://host/{name}: HTTPFileSystem .* "aiohttp" to be installed; install what is missing'
+    words = rf"^s3://host/{name}: Install s3fs to access S3; install what is missing"
     with pytest.raises(UsageError, match=words):
-        open_source([f"http://host/{name}"])
+        open_source([f"s3://host/{name}"])
+
+
+def test_a_file_system_that_cannot_be_opened_is_one_line(monkeypatch):
+    def refused(*_):
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    monkeypatch.setattr(fsspec, "url_to_fs", refused)
+    with pytest.raises(UsageError, match=r"^ftp://host/a\.jpg: cannot be opened \(Connection refused\)$"):
+        open_source(["ftp://host/a.jpg"])
+
+
+def test_an_address_that_is_none_is_one_line():
+    with pytest.raises(UsageError, match=r"^http://\[::zz\]/a\.png: cannot be opened \(it is no address\)$"):
+        open_source(["http://[::zz]/a.png"])
+
+
+def test_addresses_of_several_kinds_are_refused(tmp_path):
+    fsspec.filesystem("memory").pipe("/kinds/a.jpg", b"")
+    (tmp_path / "list.txt").write_text("memory://kinds/a.jpg\nhttp://127.0.0.1:1/a.jpg\n")
+    with pytest.raises(UsageError, match=r"^addresses of several kinds \(http, memory\); use one kind"):
+        open_source([str(tmp_path / "list.txt")])
+
+
+@pytest.mark.parametrize(
+    "address", ["http://me:secret@host/a.png", "ftp://me:secret@host/a.tar", "simplecache::https://me:secret@host/"]
+)
+def test_a_password_is_neither_taken_nor_printed(address, tmp_path):
+    (tmp_path / "list.txt").write_text(address)
+    for given in (address, str(tmp_path / "list.txt")):
+        with pytest.raises(UsageError, match=r"://…@host/.*: an address with a password, which the study") as caught:
+            open_source([given])
+        assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["a.tar.gz", "a.TGZ", "a.tar.zst", "a.zip"])

@@ -11,7 +11,7 @@ from embedshift.config.machine import collecting_garbage_after
 from embedshift.encoders.base import Encoder, EncoderOutput, Preprocess, TextEncoder
 from embedshift.encoders.families import FAMILIES
 from embedshift.encoders.family import Triple
-from embedshift.encoders.folder import check_folder, no_such_folder
+from embedshift.encoders.folder import check_folder, local_path, no_such_folder
 from embedshift.errors import UsageError
 from embedshift.registry import Registry, unknown_name
 
@@ -144,7 +144,7 @@ def _split_name(model: str) -> tuple[str, str]:
     library, _, name = model.partition(":")
     if library in LIBRARIES:
         return library, name
-    folder = Path(model).expanduser()
+    folder = local_path(model)
     if folder.is_dir():
         library = _detect_library(folder)
         return library, model if library == TRANSFORMERS else f"local-dir:{folder}"

@@ -7,15 +7,25 @@ import os
 from pathlib import Path
 
 from embedshift.config.files import open_file, read_file, refuse_larger
-from embedshift.errors import EmbedshiftError, cause
+from embedshift.errors import EmbedshiftError, UsageError, cause
 
 # Bytes of the largest file of each kind that a loader reads from a model's folder.
-SETTINGS_BYTES = 2**26
-BYTES = dict.fromkeys((".json", ".txt", ".model", ".jinja"), 2**28) | dict.fromkeys(
+SETTINGS_BYTES = 2**24
+BYTES = dict.fromkeys((".json", ".txt", ".model", ".jinja", ".md"), 2**28) | dict.fromkeys(
     (".safetensors", ".bin", ".pt", ".pth"), 2**38
 )
 # Larger than settings, and only their lists are long: libraries read them.
 VOCABULARIES = ("tokenizer.json", "vocab.json")
+
+
+def local_path(name: str) -> Path:
+    """Returns the path that a name stands for, with the user's own folder for `~`; UsageError if it can be none."""
+    try:
+        path = Path(name).expanduser()
+        path.is_dir()
+    except (OSError, RuntimeError) as error:  # too long, or `~` of an unknown user
+        raise UsageError(f"{name[:100]}: no such folder ({cause(error)})") from error
+    return path
 
 
 def no_such_folder(model: str) -> str:

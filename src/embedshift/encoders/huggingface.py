@@ -18,9 +18,9 @@ from embedshift.encoders.embeddings import READERS, tower
 from embedshift.encoders.families import MODEL_TYPES, family_of
 from embedshift.encoders.family import Family
 from embedshift.encoders.files import checkpoint_file, read_preprocess
-from embedshift.encoders.folder import check_folder, no_such_folder
+from embedshift.encoders.folder import check_folder, local_path, no_such_folder
 from embedshift.encoders.module import ModuleEncoder
-from embedshift.encoders.trust import check_config, check_index, no_remote_code, short_reason
+from embedshift.encoders.trust import check_config, check_index, no_remote_code, refuse_missing, short_reason
 from embedshift.errors import EmbedshiftError, reason
 
 log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ class Checkpoint:
 
 def find_checkpoint(model: str) -> Checkpoint:
     """Returns the checkpoint of a Hub id or a local folder; EmbedshiftError if none of a known family exists."""
-    folder = Path(model).expanduser()
+    folder = local_path(model)
     local = folder.is_dir()
     if local:
         check_folder(folder)
@@ -157,12 +157,7 @@ def load_module(checkpoint: Checkpoint, class_name: str, drop: tuple[str, ...]) 
             )
         except Exception as error:
             raise EmbedshiftError(f"{model}: its weights cannot be loaded ({short_reason(error)})") from error
-    missing = sorted(info["missing_keys"])
-    if missing:
-        raise EmbedshiftError(
-            f"{model}: {len(missing)} weights of {family.title} are missing from the checkpoint ({missing[0]}, …) and "
-            "would be random; give a complete checkpoint"
-        )
+    refuse_missing(info["missing_keys"], model, family.title)
     if not any(checkpoint_file(checkpoint.source, name, checkpoint.offline) for name in SAFETENSORS):
         log.info("%s: no safetensors file; its pickle was read as weights only, without running code in it", model)
     return cast(nn.Module, module)

@@ -19,7 +19,7 @@ from embedshift.encoders.base import EncoderOutput, Preprocess
 from embedshift.encoders.families import IMAGENET_MEAN, IMAGENET_STD
 from embedshift.encoders.family import Triple
 from embedshift.encoders.files import preprocess_from
-from embedshift.encoders.folder import check_folder
+from embedshift.encoders.folder import check_folder, local_path
 from embedshift.encoders.huggingface import quiet
 from embedshift.encoders.images import first_embedding
 from embedshift.encoders.libraries import library
@@ -48,7 +48,7 @@ def load_onnx(
     **_settings: Any,
 ) -> "OnnxEncoder":
     """Loads a graph: a file, or a folder as optimum writes it, with the preprocessing beside it."""
-    file = _find(Path(model).expanduser())
+    file = _find(local_path(model))
     folder = file.parent.parent if file.parent.name == "onnx" else file.parent
     name = folder.resolve().name if file.name in {Path(graph).name for graph in GRAPHS} else file.stem
     version, graph, processor = _hash(file), Graph(file, device), None

@@ -2,7 +2,8 @@
 
 import contextlib
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,12 @@ from embedshift.errors import EmbedshiftError, reason
 SENTENCE_MODULES = ("clipmodel", "normalize", "pooling", "transformer")
 # What its settings may not name: kernels of the Hub, other weights, other models.
 ELSEWHERE = ("attn_implementation", "_attn_implementation", "transformers_weights")
-OTHER_MODELS = ("model_name_or_path", "tokenizer_name_or_path", "base_model_name_or_path", "cache_dir")
+OTHER_MODELS = ("model_name_or_path", "tokenizer_name_or_path", "base_model_name_or_path", "cache_dir", "gguf_file")
+# Methods of a model that its settings may name: those that encode.
+ENCODES = re.compile(r"forward|get_\w+_features")
+MOST_MODULES = 64
+# Layers of the deepest model: to make millions takes hours before anybody sees that their weights are missing.
+MOST_LAYERS = 1000
 # What decides how open_clip cleans a text; other keywords reach transformers, or name files.
 TOKENIZER_KEYS = {"clean", "strip_sep_token", "language", "reduction_mask", "additional_special_tokens"}
 
@@ -40,9 +46,17 @@ def check_config(config: transformers.PretrainedConfig, model: str) -> None:
     parts = [config, *(getattr(config, name, None) for name in config.sub_configs)]
     if any(getattr(part, "quantization_config", None) for part in parts):
         raise EmbedshiftError(f"{model}: its weights are quantized; give a checkpoint with full-precision weights")
+    for part in parts:
+        refuse_layers(getattr(part, "num_hidden_layers", None), model)
     settable: Any = config
     settable._attn_implementation = None  # also for its parts
     settable.transformers_weights = None
+
+
+def refuse_layers(count: Any, model: str) -> None:
+    """Raises EmbedshiftError if a configuration asks for more layers than any model has."""
+    if isinstance(count, int) and count > MOST_LAYERS:
+        raise EmbedshiftError(f"{model}: its configuration names {count:,} layers; refused")
 
 
 def check_index(file: Path | None, model: str) -> None:
@@ -94,6 +108,8 @@ def check_sentence_transformer(folder: Path) -> None:
     Of a folder, sentence-transformers imports every class that its modules.json names, the folder's own code too.
     """
     modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+    if len(modules) > MOST_MODULES:
+        raise EmbedshiftError(f"{folder}: its modules.json names {len(modules):,} modules; refused")
     for module in modules:
         kind, path = str(module["type"]), str(module.get("path", ""))
         last = kind.rpartition(".")[2].replace("_", "").lower()
@@ -101,12 +117,18 @@ def check_sentence_transformer(folder: Path) -> None:
             raise EmbedshiftError(f"{folder}: its modules.json names the class {kind}; refused")
         if Path(path).name != path or path == "..":
             raise EmbedshiftError(f"{folder}: its modules.json names files outside its folder ({path}); refused")
+        if (folder / path).is_symlink():  # what lies there is not checked
+            raise EmbedshiftError(f"{folder / path}: a link to a folder; put the folder itself there")
         for name in ("model.safetensors.index.json", "pytorch_model.bin.index.json"):
             index = folder / path / name
             check_index(index if index.is_file() else None, str(folder))
     for file in sorted(path for path in folder.rglob("*.json") if path.name not in VOCABULARIES):
         for key, value in _settings(json.loads(file.read_text(encoding="utf-8"))):
-            if (key in ELSEWHERE and "/" in str(value)) or (key in OTHER_MODELS and value):
+            if key == "num_hidden_layers":
+                refuse_layers(value, str(file))
+            elsewhere = (key in ELSEWHERE and "/" in str(value)) or (key in OTHER_MODELS and value)
+            code = (key == "trust_remote_code" and value) or (key == "method" and not ENCODES.fullmatch(str(value)))
+            if elsewhere or code:
                 raise EmbedshiftError(f"{file}: names {key} {value!r}; refused")
 
 
@@ -133,17 +155,47 @@ def _is_plain(name: Any) -> bool:
 
 
 @contextlib.contextmanager
+def whole_weights(model: str) -> Iterator[None]:
+    """Inside the context a checkpoint of transformers that lacks weights is refused; they would be random."""
+    loader: Any = transformers.PreTrainedModel
+    real = loader.__dict__["from_pretrained"]
+
+    def from_pretrained(kind: type[Any], *given: Any, **settings: Any) -> Any:
+        module, info = real.__func__(kind, *given, **settings, output_loading_info=True)
+        refuse_missing(info["missing_keys"], model, kind.__name__)
+        return module
+
+    loader.from_pretrained = classmethod(from_pretrained)
+    try:
+        yield
+    finally:
+        loader.from_pretrained = real
+
+
+def refuse_missing(names: Collection[str], model: str, kind: str) -> None:
+    """Raises EmbedshiftError if a checkpoint lacks weights."""
+    if names:
+        raise EmbedshiftError(
+            f"{model}: {len(names)} weights of {kind} are missing from the checkpoint ({min(names)}, …) and would be "
+            "random; give a complete checkpoint"
+        )
+
+
+@contextlib.contextmanager
 def refusing(words: str) -> Iterator[None]:
     """Inside the context the error of a library is one line that begins with some words."""
     try:
         yield
     except EmbedshiftError:
         raise
-    except Exception as error:
+    except BaseException as error:
+        # What libraries in Rust raise is no Exception.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         raise EmbedshiftError(f"{words} ({short_reason(error)})") from error
 
 
-def short_reason(error: Exception) -> str:
+def short_reason(error: BaseException) -> str:
     """Returns why a model cannot be loaded, in one line; torch's own would advise to run the code in its pickle."""
     pickle = "its pickle is damaged or holds more than weights; give safetensors"
     return pickle if "weights_only" in reason(error) else reason(error)[:300]

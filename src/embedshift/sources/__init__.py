@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import fsspec
-
 from embedshift.config.files import read_file
 from embedshift.errors import EmbedshiftError, UsageError, cause
 from embedshift.registry import Registry
@@ -26,7 +24,7 @@ from embedshift.sources.base import (
 from embedshift.sources.dataset import DatasetSource
 from embedshift.sources.folder import FolderSource, holds_study
 from embedshift.sources.inspection import Inspection, inspect
-from embedshift.sources.lists import answered, expand, file_and_column, is_url
+from embedshift.sources.lists import expand, file_and_column, is_url
 from embedshift.sources.order import select, shuffle, split
 from embedshift.sources.pairs import PairedSource, named_variants
 from embedshift.sources.parquet import ParquetSource
@@ -36,6 +34,7 @@ from embedshift.sources.url import UrlSource
 from embedshift.sources.vectors import KIND as VECTORS
 from embedshift.sources.vectors import ListedImages, VectorSource
 from embedshift.sources.views_file import ViewsSource, is_views_file
+from embedshift.sources.web import answered, file_system, is_image_address
 
 __all__ = [
     "SOURCES",
@@ -65,6 +64,9 @@ __all__ = [
 ]
 
 _COMPRESSED = re.compile(r"\.(tar\.\w+|tgz|tbz2?|txz|zip|7z|rar)$", re.IGNORECASE)
+
+# Of an address; github has its owner and repository there.
+_PASSWORD = re.compile(r"(?<!github:)//[^/?#@]*:[^/?#]*@")
 
 SOURCES: Registry[Callable[[Sequence[str]], Source]] = Registry("source")
 SOURCES.add("folder", FolderSource)
@@ -115,11 +117,20 @@ def _kinds(entry: str) -> list[tuple[str, str]]:
     if is_views_file(entry):
         return [("views", entry)]
     if is_url(entry):
+        if hidden := _PASSWORD.search(entry):
+            raise UsageError(
+                f"{entry[: hidden.start()]}//…@{entry[hidden.end() :]}: an address with a password, which the study "
+                "would store; put it into ~/.netrc (http) or the settings of fsspec, and give the address without it"
+            )
         try:
             with contextlib.suppress(ValueError):  # an unknown scheme, which cannot be listed either
-                fsspec.url_to_fs(entry)
+                file_system(entry)
+            if is_image_address(entry):
+                return [("url", entry)]
         except ImportError as error:
             raise UsageError(f"{entry}: {error}; install what is missing, or give a local path") from error
+        except Exception as error:  # some file systems ask their server at once
+            raise UsageError(f"{entry}: cannot be opened ({cause(error)[:300]})") from error
     if _COMPRESSED.search(entry):
         raise UsageError(f"{entry}: a compressed archive; unpack it, or give a .tar that is not compressed")
     for ending, kind in ((".tar", "tar"), (".parquet", "parquet")):
@@ -141,7 +152,7 @@ def _kinds(entry: str) -> list[tuple[str, str]]:
 def _names(entry: str) -> set[str]:
     """Returns the names in a folder; empty for a file, and for a folder that cannot be listed."""
     try:
-        files, path = fsspec.url_to_fs(entry)
+        files, path = file_system(entry)
         is_folder = answered(lambda: files.isdir(path))
         return {posixpath.basename(name.rstrip("/")) for name in files.ls(path, detail=False)} if is_folder else set()
     except TimeoutError as error:

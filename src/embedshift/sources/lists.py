@@ -1,26 +1,19 @@
 """Converts arguments and lists of files to paths and URLs."""
 
 import codecs
-import errno
 import os
 import re
-import threading
-from collections.abc import Callable
-from typing import IO, TypeVar
+from typing import IO
 
-import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from embedshift.config.files import open_file, read_file
 from embedshift.errors import EmbedshiftError, UsageError, cause
 from embedshift.sources.base import LIST_BYTES
+from embedshift.sources.web import answered, file_system
 
 _COLUMN = re.compile(r"(.+(?:\.parquet|\bviews\.json))#(.+)", re.IGNORECASE | re.DOTALL)
 TABLE_ENDINGS = (".csv", ".tsv")
-# Seconds that a server has for its first answer about a URL.
-ANSWER = 30.0
-
-T = TypeVar("T")
 
 
 def expand(path: str) -> list[str]:
@@ -56,33 +49,11 @@ def open_location(location: str) -> IO[bytes]:
     """Opens a local file, or what fsspec finds behind a URL."""
     if not is_url(location):
         return open_file(location)
-    files, path = fsspec.url_to_fs(location)
+    files, path = file_system(location)
     if isinstance(files, LocalFileSystem):
         return open_file(path)
     opened: IO[bytes] = answered(lambda: files.open(path, "rb"))
     return opened
-
-
-def answered(ask: Callable[[], T]) -> T:
-    """Returns what a first question to a server gives; TimeoutError if there is no answer in time."""
-    results: list[T] = []
-    errors: list[Exception] = []
-
-    def wait() -> None:
-        try:
-            results.append(ask())
-        except Exception as error:
-            errors.append(error)
-
-    # Libraries wait for minutes, each in its own way; a thread that waits on holds up nothing.
-    thread = threading.Thread(target=wait, daemon=True)
-    thread.start()
-    thread.join(ANSWER)
-    if errors:
-        raise errors[0]
-    if not results:
-        raise OSError(errno.ETIMEDOUT, f"its server did not answer in {ANSWER:g} s; check the address, or try later")
-    return results[0]
 
 
 def file_and_column(path: str) -> tuple[str, str]:

@@ -80,7 +80,9 @@ class ParquetSource(Source):
         except (TimeoutError, EmbedshiftError) as error:
             raise UsageError(f"{location}: {cause(error)}") from error
         except Exception as error:  # errors of Arrow, of a file system, or of invalid texts
-            raise UsageError(f"{location}: not Parquet ({cause(error)})") from error
+            from_system = isinstance(error, OSError) and error.strerror
+            words = cause(error) if from_system else f"not Parquet ({cause(error)})"
+            raise UsageError(f"{location}: {words}") from error
         yield from named_samples(path, os.path.basename(location), sum(groups), columns)
 
 

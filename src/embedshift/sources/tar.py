@@ -9,8 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import IO
 
-import fsspec
-
 from embedshift.config.files import refuse_larger
 from embedshift.errors import EmbedshiftError, UsageError, cause, reason
 from embedshift.sources.base import (
@@ -25,6 +23,7 @@ from embedshift.sources.base import (
     read_captions,
 )
 from embedshift.sources.lists import is_url, open_location
+from embedshift.sources.web import file_system
 
 # Members in a block of a tar behind a URL: neighbours are quick to read for the server, and for caches in between.
 MEMBERS = 2_048
@@ -48,7 +47,7 @@ class TarSource(Source):
 
     def read(self, sample: ImageRef) -> bytes:
         if _is_far(sample.archive):
-            files, path = fsspec.url_to_fs(sample.archive)
+            files, path = file_system(sample.archive)
             data: bytes = files.cat_file(path, start=sample.position, end=sample.position + sample.length)
         else:
             with open_location(sample.archive) as file:

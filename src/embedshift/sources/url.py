@@ -5,13 +5,12 @@ import posixpath
 from collections import Counter
 from collections.abc import Sequence
 
-import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from embedshift.config.files import read_file, refuse_larger
-from embedshift.errors import UsageError, cause, reason
+from embedshift.errors import EmbedshiftError, UsageError, cause
 from embedshift.sources.base import ENDINGS, IMAGE_BYTES, ImageRef, Source, count_ending
-from embedshift.sources.lists import answered
+from embedshift.sources.web import answered, file_system, is_image_address
 
 
 class UrlSource(Source):
@@ -20,6 +19,9 @@ class UrlSource(Source):
     def __init__(self, urls: Sequence[str]) -> None:
         self.skipped: Counter[str] = Counter()
         self.description = {"kind": "url", "paths": list(urls)}
+        schemes = sorted({url.split("://")[0].lower().replace("https", "http") for url in urls})
+        if len(schemes) > 1:
+            raise UsageError(f"addresses of several kinds ({', '.join(schemes)}); use one kind per study")
         files: dict[str, str] = {}
         parents: list[str] = []
         for url in urls:
@@ -36,7 +38,7 @@ class UrlSource(Source):
         ]
 
     def read(self, sample: ImageRef) -> bytes:
-        files, path = fsspec.url_to_fs(sample.location)
+        files, path = file_system(sample.location)
         if isinstance(files, LocalFileSystem):
             return read_file(path, IMAGE_BYTES)
         data: bytes = files.cat_file(path, end=IMAGE_BYTES + 1)
@@ -54,15 +56,17 @@ class UrlSource(Source):
 
 def _find(url: str) -> tuple[str, list[str]]:
     """Returns the folder where ids start, and the files below it, both without the scheme if fsspec omits it."""
+    if is_image_address(url):
+        return posixpath.dirname(url), [url]
     try:
-        files, path = fsspec.url_to_fs(url)
+        files, path = file_system(url)
         if answered(lambda: files.isfile(path)) and not files.isdir(path):
             return posixpath.dirname(path), [path]
         paths = list(files.find(path))
-    except TimeoutError as error:
+    except (EmbedshiftError, TimeoutError) as error:
         raise UsageError(f"{url}: {cause(error)}") from error
     except Exception as error:
-        raise UsageError(f"{url}: cannot be listed ({reason(error)})") from error
+        raise UsageError(f"{url}: cannot be listed ({cause(error)[:300]})") from error
     if not paths:
         raise UsageError(f"{url}: no such file or folder")
     return path.rstrip("/"), paths

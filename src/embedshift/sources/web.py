@@ -1,0 +1,251 @@
+"""Files behind addresses: http by a client of our own, which reads no more than was asked for; others by fsspec."""
+
+import contextlib
+import errno
+import html
+import http.client
+import io
+import netrc
+import os
+import re
+import threading
+import time
+import urllib.error
+import urllib.request
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from functools import partial
+from http import HTTPStatus
+from typing import IO, Any, TypeVar
+from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit, urlunsplit
+
+import fsspec
+
+from embedshift.config.files import refuse_larger
+from embedshift.errors import EmbedshiftError
+from embedshift.sources.base import ENDINGS, IMAGE_BYTES
+
+# Seconds for the first answer about an address and for the next bytes of a body, for a whole body, for all pages.
+ANSWER, BODY, LISTING = 30.0, 300.0, 600.0
+# Bytes of a page that is searched for links; files and folders below an address, and folders in each other.
+_PAGE, _MOST, _DEPTH = 2**24, 10**6, 32
+_REDIRECTS = 10
+_HTTP = ("http", "https")
+_LINK = re.compile(rb"""\bhref\s*=\s*["']([^"']+)""", re.IGNORECASE)
+_FOLDER = re.compile(r"[/\\]")
+_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+# Files, data and ftp are no handlers of ours: a server would choose them by a redirect.
+_OPENER = urllib.request.OpenerDirector()
+for _handler in ("ProxyHandler", "UnknownHandler", "HTTPHandler", "HTTPSHandler", "HTTPDefaultErrorHandler"):
+    _OPENER.add_handler(getattr(urllib.request, _handler)())
+_OPENER.add_handler(urllib.request.HTTPErrorProcessor())
+
+T = TypeVar("T")
+
+
+def file_system(url: str) -> tuple[Any, str]:
+    """Returns what reads a URL, and the path there."""
+    return (Web(), url) if _split(url).scheme in _HTTP else fsspec.url_to_fs(url)
+
+
+def is_image_address(url: str) -> bool:
+    """Returns whether an address is that of an image by its ending, so that no server has to be asked."""
+    parts = _split(url)
+    return parts.scheme in _HTTP and os.path.splitext(parts.path)[1].lower() in ENDINGS
+
+
+def answered(ask: Callable[[], T]) -> T:
+    """Returns what a first question to a server gives; TimeoutError if there is no answer in time."""
+    results: list[T] = []
+    errors: list[Exception] = []
+
+    def wait() -> None:
+        try:
+            results.append(ask())
+        except Exception as error:
+            errors.append(error)
+
+    # Libraries wait for minutes, each in its own way; a thread that waits on holds up nothing.
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    thread.join(ANSWER)
+    if errors:
+        raise errors[0]
+    if not results:
+        raise OSError(errno.ETIMEDOUT, f"its server did not answer in {ANSWER:g} s; check the address, or try later")
+    return results[0]
+
+
+class Web:
+    """What is used of a file system, for http and https; a page is a folder of what it links to below itself."""
+
+    def isfile(self, url: str) -> bool:
+        try:
+            _ask(url).close()
+        except FileNotFoundError:
+            return False
+        return not url.endswith("/")
+
+    def isdir(self, url: str) -> bool:
+        return any(_links(url))
+
+    def ls(self, url: str, detail: bool = False) -> list[str]:
+        return sorted({*_links(url)})
+
+    def find(self, url: str) -> list[str]:
+        """Returns the files below a page; EmbedshiftError for pages without end."""
+        files, folders, ended = list[str](), [url], time.monotonic() + LISTING
+        for folder in folders:  # grows
+            with contextlib.suppress(FileNotFoundError):  # a link to nothing
+                for link in self.ls(folder):
+                    (folders if link.endswith("/") else files).append(link)
+            deep = folders[-1].count("/") - url.count("/") > _DEPTH
+            if deep or len(folders) + len(files) > _MOST or time.monotonic() > ended:
+                raise EmbedshiftError("its pages do not end; give a list of addresses (.txt) instead")
+        return files
+
+    def cat_file(self, url: str, start: int | None = None, end: int = IMAGE_BYTES) -> bytes:
+        """Returns the bytes from `start` to `end`; without a start, at most `end` bytes of the whole."""
+        if start is not None:
+            return _part(url, start, end)[0]
+        with _ask(url) as answer:
+            return _body(answer, end)
+
+    def open(self, url: str, mode: str = "rb") -> IO[bytes]:
+        return io.BufferedReader(_Parts(url), 2**20)
+
+
+class _Parts(io.RawIOBase):
+    """A file that is read part by part."""
+
+    def __init__(self, url: str) -> None:
+        self._url, self._at = url, 0
+        _, self._size = _part(url, 0, 1)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + (0, self._at, self._size)[whence]
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        end = min(self._at + len(buffer), self._size)
+        if end <= self._at:
+            return 0
+        refuse_larger(end - self._at, IMAGE_BYTES)
+        data, _ = _part(self._url, self._at, end)
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+
+def _part(url: str, start: int, end: int) -> tuple[bytes, int]:
+    """Returns the bytes of a file from `start` to `end`, and the size of the file; at least one byte is asked for."""
+    with _ask(url, {"Range": f"bytes={start}-{end - 1}"}) as answer:
+        if answer.status != HTTPStatus.PARTIAL_CONTENT:
+            raise EmbedshiftError("its server gives no parts of files: download it first")
+        given = _RANGE.fullmatch(answer.headers.get("Content-Range", ""))
+        first, last, size = map(int, given.groups()) if given else (-1, -1, -1)
+        data = _body(answer, end - start)
+    if first != start or last + 1 != min(end, size) or len(data) != last + 1 - first:
+        raise EmbedshiftError("its server gave another part of the file than it was asked for: download it first")
+    return data, size
+
+
+def _body(answer: http.client.HTTPResponse, most: int) -> bytes:
+    """Returns the body of an answer, at most so many bytes."""
+    if answer.headers.get("Content-Encoding", "identity") != "identity":
+        raise EmbedshiftError("its server packs it, although it was asked for the file as it is: download it first")
+    parts, ended = list[bytes](), time.monotonic() + BODY
+    try:
+        while part := answer.read1(min(most, 2**20)):
+            parts.append(part)
+            most -= len(part)
+            if time.monotonic() > ended:
+                raise OSError(errno.EIO, f"its server took longer than {BODY:g} s to send it; try later")
+    except TimeoutError as error:
+        raise OSError(errno.ETIMEDOUT, f"its server sent nothing for {ANSWER:g} s; try later") from error
+    except http.client.HTTPException as error:
+        raise OSError(errno.EIO, f"its server stopped before the end ({type(error).__name__}); try later") from error
+    if most > 0 and answer.length:
+        raise OSError(errno.EIO, "its server stopped before the end; try later")
+    return b"".join(parts)
+
+
+def _ask(url: str, headers: dict[str, str] | None = None) -> http.client.HTTPResponse:
+    """Returns the answer to GET, whose body is not read yet; OSError without one, FileNotFoundError for 404."""
+    for _ in range(_REDIRECTS):
+        parts = _split(url)
+        if parts.scheme not in _HTTP:
+            raise EmbedshiftError(
+                f"its server leads to another kind of address ({parts.scheme[:20] or 'none'}); refused"
+            )
+        path, query = (quote(text, safe="%/:=&?~+!$,;'@()*[]") for text in (parts.path, parts.query))
+        plain = urlunsplit((parts.scheme, parts.netloc, path, query, ""))
+        known = {"User-Agent": "embedshift", "Accept-Encoding": "identity"} | _password(parts.hostname)
+        request = urllib.request.Request(plain, headers=known | (headers or {}))
+        try:
+            answer: http.client.HTTPResponse = answered(partial(_OPENER.open, request, timeout=ANSWER))
+            return answer
+        except urllib.error.HTTPError as error:
+            error.close()
+            moved_to = error.headers.get("Location") if 300 <= error.code < 400 else None
+            if error.code == HTTPStatus.NOT_FOUND:
+                raise FileNotFoundError(errno.ENOENT, f"its server answers {_status(error.code)}") from error
+            if moved_to is None:
+                raise OSError(errno.EIO, f"its server answers {_status(error.code)}") from error
+            url = _joined(url, moved_to)
+        except urllib.error.URLError as error:
+            raise OSError(errno.EIO, f"its server cannot be reached ({str(error.reason)[:200]})") from error
+        except (http.client.HTTPException, ValueError) as error:
+            raise OSError(errno.EIO, f"its server gives no answer of http ({type(error).__name__})") from error
+    raise OSError(errno.ELOOP, f"its server redirects more than {_REDIRECTS} times")
+
+
+def _status(code: int) -> str:
+    """Returns a status in words of our own: those of a server may be anything."""
+    return f"{code} ({http.client.responses.get(code, 'unknown').lower()})"
+
+
+def _password(host: str | None) -> dict[str, str]:
+    """Returns the header with the password that the user's own .netrc has for a host."""
+    try:
+        user, _, password = netrc.netrc().hosts[host or ""]
+    except (OSError, KeyError, netrc.NetrcParseError):
+        return {}
+    return {"Authorization": "Basic " + b64encode(f"{user}:{password}".encode()).decode()}
+
+
+def _links(url: str) -> Iterator[str]:
+    """Yields the addresses below a page to which it links."""
+    with _ask(url) as answer:
+        kind = answer.headers.get("Content-Type", "text/html").partition(";")[0]
+        page = _body(answer, _PAGE + 1) if kind == "text/html" else b""
+    refuse_larger(len(page), _PAGE)
+    base = url.rstrip("/") + "/"
+    for link in _LINK.finditer(page):
+        address = _joined(base, html.unescape(link[1].decode("utf-8", "replace")).strip())
+        if address.startswith(base) and address != base and ".." not in _FOLDER.split(unquote(address)):
+            yield address
+
+
+def _joined(base: str, link: str) -> str:
+    """Returns the address to which a link leads, without its anchor; "" if it is none."""
+    try:
+        return urljoin(base, link).partition("#")[0]
+    except ValueError:
+        return ""
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError as error:
+        raise EmbedshiftError("it is no address") from error
