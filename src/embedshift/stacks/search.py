@@ -20,8 +20,8 @@ DECISIVE, TIE, IDLE, LIKE = 10.0, 2.0, 1.1, 3.0
 # Images of the screen, and the candidates that stay after each of them but the last.
 SCREENED, CONFIRMED = 3, (8, 4)
 # A single alteration is taken if it gains the factor CLEAR; or GAIN, where no precision explains what is left. Where
-# none does, so many of the nearest are combined in pairs, of which so many are tried.
-CLEAR, GAIN, PAIRED, PAIRS = 1.5, 1.03, 32, 32
+# none does, so many of the nearest are combined in pairs: so many are tried, and with such a precision all.
+CLEAR, GAIN, PAIRED, PAIRS = 1.5, 1.03, 32, 16
 
 Alteration = tuple[str, list[Any]]  # an axis, and its values that tie, the best first
 Proposals = Iterator[tuple[list[Recipe], float]]
@@ -134,8 +134,7 @@ class Search:
             for axis in other.differences(current)
             if one.differences(current) != [axis]
         ]
-        pairs = sorted(pairs, key=lambda pair: self._predicted(current, pair))[:PAIRS]
-        yield pairs, IDLE
+        yield sorted(pairs, key=lambda pair: self._predicted(current, pair))[:PAIRS], IDLE
         for value in precisions:
             yield [pair.having("precision", value) for pair in pairs], DECISIVE
         for candidates in rounded:
