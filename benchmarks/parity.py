@@ -97,7 +97,7 @@ def verdict(case: Case, search: Search, names: list[Any], size: int) -> str:
         full = full.having(axis, value)
     for axis in missing:  # no difference that the rules would name
         without = full.having(axis, getattr(search.reference, axis))
-        if search.apart(full, without, search.everything) > DECISIVE * search.floor:
+        if search.apart(full, without, search.everything) > DECISIVE * search.floor(search.reference):
             return "missed"
     return "tie" if missing or any(len(values) > 1 for _, values in names) else "exact"
 

@@ -14,8 +14,9 @@ from transformers import BitImageProcessorPil, CLIPImageProcessorPil, ViTImagePr
 import embedshift
 from embedshift.sources.images import decode
 from embedshift.stacks.causes import find_causes
-from embedshift.stacks.encodings import knows_steps, reference_vectors
+from embedshift.stacks.encodings import Encodings, knows_steps, reference_vectors
 from embedshift.stacks.recipe import words
+from embedshift.stacks.search import Search
 from support import library_models, models, served
 from support.matrix import first_only
 
@@ -69,6 +70,33 @@ def test_equal_stack_names_nothing(dinov2: Any, files: list[bytes]) -> None:
     noisy = vectors + np.random.default_rng(0).normal(0, 1e-4 * np.abs(vectors).mean(), vectors.shape)
     for given in (3 * vectors, noisy):
         assert find_causes(dinov2, files, given).steps == ()
+
+
+def test_the_floor_of_a_precision_is_what_storing_vectors_in_it_moves(dinov2: Any, files: list[bytes]) -> None:
+    encodings, moved = Encodings(dinov2, files), []
+    recipe = encodings.reference.having("precision", "bfloat16")
+    for index in range(3):
+        vector: Any = encodings.vector(recipe, index)
+        bits = vector.astype(np.float32).view(np.uint32) + 0x8000  # bfloat16 has the upper half of a float32's bits
+        stored = (bits & 0xFFFF0000).astype(np.uint32).view(np.float32).astype(float)
+        moved.append(1 - vector @ stored / np.linalg.norm(stored))
+    assert encodings.floor(recipe) == pytest.approx(2 * max(moved), rel=1e-3)  # pooled, then stored
+    assert encodings.floor(encodings.reference) == 1e-10
+
+
+def test_a_stopped_search_repeats_the_nearest_steps_so_far(
+    dinov2: Any, files: list[bytes], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Search, "named", stop)
+    with caplog.at_level("INFO"), pytest.raises(KeyboardInterrupt):
+        find_causes(dinov2, files, served_vectors(dinov2, files, channels="bgr"))
+    *_, before, last = caplog.records
+    assert "with channels in order BGR" in before.message
+    assert last.message == f"nearest so far, after {before.message}"
+    assert last.levelname == "WARNING"  # in spite of --quiet
 
 
 @pytest.mark.matrix

@@ -1,6 +1,7 @@
 """The rules of naming, against vectors that are made by hand: alterations add to a vector along axes of their own."""
 
 import dataclasses
+import zlib
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,13 +20,14 @@ AXES: dict[str, list[Any]] = {
     "channels": ["rgb", "bgr", "late"],
     "alpha": ["white", "black", "dropped"],
     "jpeg": [None, 95, 75],
-    "fit": [("crop", 0.875), ("squash", 1.0), ("crop", 1.0)],
-    "precision": ["float32", "bfloat16"],
+    "fit": [("crop", 0.875), ("squash", 1.0), ("crop", 1.0), ("squash", 0.9)],
+    "precision": ["float32", "bfloat16", "int8"],
     "pooling": ["own", "mean"],
 }
-# What a value moves; `late` gives what `bgr` gives, and alpha is in the last image alone.
+# What a value moves; `late` gives what `bgr` gives, and alpha is in the last image alone. What int8 moves is left to
+# chance.
 SIZES = {"bgr": 0.5, "late": 0.5, "black": 0.6, "dropped": 0.4, 95: 0.01, 75: 0.05, ("squash", 1.0): 0.3}
-SIZES |= {("crop", 1.0): 0.2, "bfloat16": 0.01, "mean": 0.8}
+SIZES |= {("crop", 1.0): 0.2, ("squash", 0.9): 0.01, "bfloat16": 0.01, "mean": 0.8}
 PLACES = {"channels": 1, "alpha": 2, "jpeg": 3, "fit": 4, "precision": 5, "pooling": 6}
 
 
@@ -36,6 +38,9 @@ def vector(recipe: Recipe, index: int) -> Any:
         value = getattr(recipe, axis)
         if value in SIZES and value != ("crop", 0.875) and not (axis == "alpha" and index < IMAGES - 1):
             made[place] = SIZES[value] * (1 + 0.1 * index)
+    if recipe.precision == "int8":
+        seed = zlib.crc32(repr((index, key(recipe, index))).encode())
+        made += 0.1 * np.random.default_rng(seed).normal(size=12)
     return made / np.linalg.norm(made)
 
 
@@ -47,7 +52,13 @@ def key(recipe: Recipe, index: int) -> Any:
 
 def search_of(served: Any, *, is_spent: bool = False) -> Search:
     made: Any = SimpleNamespace(
-        vector=vector, key=key, reference=REFERENCE, axes=AXES, floor=FLOOR, passes={}, is_spent=is_spent
+        vector=vector,
+        key=key,
+        reference=REFERENCE,
+        axes=AXES,
+        floor=lambda _: FLOOR,
+        passes={},
+        is_spent=is_spent,
     )
     return Search(made, served)
 
@@ -79,6 +90,8 @@ def test_equal_vectors_name_nothing() -> None:
         {"fit": ("squash", 1.0), "jpeg": 75},
         {"pooling": "mean", "fit": ("crop", 1.0), "jpeg": 95, "alpha": "black"},
         {"precision": "bfloat16", "fit": ("squash", 1.0)},
+        {"precision": "int8", "fit": ("crop", 1.0), "alpha": "black"},
+        {"precision": "int8", "jpeg": 95, "fit": ("squash", 0.9)},  # both smaller than what int8 moves
     ],
 )
 def test_alterations_are_named_at_the_floor(altered: dict[str, Any]) -> None:
@@ -149,7 +162,7 @@ def test_a_spent_search_ends_and_each_step_is_logged(caplog: pytest.LogCaptureFi
     served = served_by(fit=("squash", 1.0), jpeg=75, channels="bgr")
     with caplog.at_level("INFO"):
         found = search_of(served).run()
-    distances = [record.args[1] for record in caplog.records if isinstance(record.args, tuple)]
+    distances = [float(line.split("cosine ")[1].split()[0]) for line in caplog.messages]
     assert distances == sorted(distances, reverse=True)
     assert len(distances) == 3
     assert all(words(axis, getattr(found, axis)) in caplog.messages[-1] for axis in ("fit", "jpeg", "channels"))

@@ -1,20 +1,18 @@
 """What explains the distance between a reference and the vectors of another stack."""
 
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from embedshift.arrays import Floats
 from embedshift.encoders.module import ModuleEncoder
 from embedshift.stacks.encodings import Encodings
-from embedshift.stacks.recipe import described, words
+from embedshift.stacks.recipe import Recipe, described, words
 from embedshift.stacks.search import Search
 from embedshift.statistics.vectors import unit
 
 log = logging.getLogger(__name__)
-
-# A rest within this factor of what a precision moves is said to be like it.
-LIKE = 3.0
 
 
 @dataclass(frozen=True)
@@ -47,24 +45,30 @@ def find_causes(encoder: ModuleEncoder, files: Sequence[bytes], served: Floats) 
     """Names the alterations of an encoder's own steps that explain the vectors `[N, D]` of a stack for files."""
     encodings = Encodings(encoder, files)
     log.info("steps of %s: %s", encoder.name, described(encodings.reference))
-    search, floor = Search(encodings, unit(served)), encodings.floor
+    search, begun = Search(encodings, unit(served)), time.perf_counter()
     first = left = search.distance(search.reference, search.everything)
+    seconds = (time.perf_counter() - begun) / len(files)
+    log.info("at most %d encodings of %.2g s; when it is stopped, it says what is nearest", encodings.most, seconds)
+    try:
+        recipe = search.run()
+        named = search.named(recipe)
+    except BaseException:  # a search that is stopped after minutes has something to say
+        if search.nearest:
+            log.warning("nearest so far, after %s", search.nearest)
+        raise
     steps = []
-    for (axis, values), after in search.walk(search.named(search.run())) if first > floor else ():
+    for (axis, values), after in search.walk(named):
         best, *ties = (words(axis, value) for value in values)
         steps.append(Step(best, left, after, (left - after) / first, tuple(ties)))
         left = after
-    notes = [_note(search, left)] if left > floor else []
+    floor = search.floor(recipe)
+    notes = [_note(search, recipe, left)] if left > floor else []
     if encodings.is_spent:
         notes.append(f"the search ended after {len(encodings.passes):,} encodings")
     return Causes(tuple(steps), first, left, floor, "; ".join(filter(None, notes)))
 
 
-def _note(search: Search, unexplained: float) -> str:
+def _note(search: Search, recipe: Recipe, unexplained: float) -> str:
     """Says which precisions move the vectors about as far as what is left."""
-    like = []
-    for value in search.axes["precision"]:
-        size = search.apart(search.reference, search.reference.having("precision", value), search.screen)
-        if size / LIKE < unexplained < size * LIKE:
-            like.append(f"{value} ({size:.1g})")
+    like = [f"{value} ({size:.1g})" for value, size in search.precisions_like(unexplained, recipe).items()]
     return f"what is left is as large as rounding to {' or '.join(like)}" if like else ""

@@ -12,6 +12,7 @@ import torch
 
 from embedshift.arrays import Floats, Values
 from embedshift.encoders.module import ModuleEncoder
+from embedshift.encoders.weights import DTYPES
 from embedshift.stacks.distance import ROUNDING
 from embedshift.stacks.network import Network
 from embedshift.stacks.preprocessing import Inputs
@@ -22,6 +23,8 @@ from embedshift.statistics.vectors import unit
 MOST = 1_600
 # The measured floor of rounding gets this room, and is at least `ROUNDING`.
 ROOM = 10.0
+# A stack may round its vectors so many times after the last norm: where it pools, and where it stores.
+STORED = 2.0
 # The largest value of 1 − cosine; it stands for vectors of another length, and where there is none.
 LARGEST = 2.0
 
@@ -38,6 +41,7 @@ class Encodings:
         self.hash = functools.cache(lambda r, i: hashlib.blake2b(self.input(r, i).tobytes()).digest()[:16])
         self.passes: dict[tuple[object, ...], dict[str, Values]] = {}
         self.most = MOST
+        self._measured = range(len(files))[:3]
 
     @property
     def is_spent(self) -> bool:
@@ -58,10 +62,17 @@ class Encodings:
                 self.passes[key] = {name: unit(vector[0]) for name, vector in vectors.items()}
         return self.passes[key].get(recipe.pooling)
 
+    def floor(self, recipe: Recipe) -> float:
+        """The distance of rounding: of passes as measured, and of vectors that are stored in a recipe's precision."""
+        kind = DTYPES.get(recipe.precision, torch.float32)
+        vectors = [vector for index in self._measured if (vector := self.vector(recipe, index)) is not None]
+        stored = [unit(torch.from_numpy(vector).to(kind).double().numpy()) for vector in vectors]
+        return max(self._of_passes, STORED * max(map(distance, vectors, stored), default=0.0))
+
     @functools.cached_property
-    def floor(self) -> float:
-        """The measured distance of rounding: between passes over one input and over several."""
-        inputs = np.stack([self.inputs(self.reference, index) for index in range(len(self.inputs.files))[:3]])
+    def _of_passes(self) -> float:
+        """The distance between passes over one input and over several."""
+        inputs = np.stack([self.inputs(self.reference, index) for index in self._measured])
         units = unit(self.network(inputs, *(getattr(self.reference, axis) for axis in OF_NETWORK))["own"])
         apart = [distance(vector, self.vector(self.reference, index)) for index, vector in enumerate(units)]
         return max(ROUNDING, ROOM * max(apart))

@@ -14,13 +14,14 @@ from embedshift.stacks.recipe import OF_ALL_FILES, OF_NETWORK, OF_SOME_FILES, Re
 log = logging.getLogger(__name__)
 
 # An alteration is named if the distance without it is so many times as large. Values of an axis within the factor TIE
-# of the best distance are ties; an alteration that gains less than the factor IDLE is dropped.
-DECISIVE, TIE, IDLE = 10.0, 2.0, 1.1
+# of the best distance are ties; an alteration that gains less than the factor IDLE is dropped. A distance within the
+# factor LIKE of what a precision moves is said to be like it.
+DECISIVE, TIE, IDLE, LIKE = 10.0, 2.0, 1.1, 3.0
 # Images of the screen, and the candidates that stay after each of them but the last.
 SCREENED, CONFIRMED = 3, (8, 4)
-# A single alteration is taken if it gains this factor. Where none does, so many of the nearest are combined in pairs,
-# of which so many are tried.
-GAIN, PAIRED, PAIRS = 1.03, 32, 16
+# A single alteration is taken if it gains the factor CLEAR; or GAIN, where no precision explains what is left. Where
+# none does, so many of the nearest are combined in pairs: so many are tried, and with such a precision all.
+CLEAR, GAIN, PAIRED, PAIRS = 1.5, 1.03, 32, 16
 
 Alteration = tuple[str, list[Any]]  # an axis, and its values that tie, the best first
 Proposals = Iterator[tuple[list[Recipe], float]]
@@ -33,7 +34,7 @@ class Search:
         self._encodings, self._served = encodings, served
         self._vector, self._key, self.floor = encodings.vector, encodings.key, encodings.floor
         self.reference, self.axes = reference, axes = encodings.reference, encodings.axes
-        self.everything = range(len(served))
+        self.everything, self.nearest = range(len(served)), ""
 
         # Images that no peculiarity of a file touches, and of these the ones that show the most alterations.
         def inputs(index: int, of: Iterable[str]) -> int:
@@ -48,7 +49,7 @@ class Search:
         return self._without_idle(self._descend(recipe, self.everything, self._local_proposals))
 
     def _without_idle(self, recipe: Recipe) -> Recipe:
-        limit = IDLE * max(self.distance(recipe, self.everything), self.floor)
+        limit = IDLE * max(self.distance(recipe, self.everything), self.floor(self.reference))
         for axis in recipe.differences(self.reference):
             if self._is_within(simpler := self._reverted(recipe, axis), limit):
                 return self._without_idle(simpler)
@@ -56,8 +57,8 @@ class Search:
 
     def named(self, recipe: Recipe) -> list[Alteration]:
         """Returns the decisive alterations of a recipe, with the ties of each; a precision only at the floor."""
-        best = max(self.distance(recipe, self.everything), self.floor)
-        axes = [axis for axis in recipe.differences(self.reference) if axis != "precision" or best <= self.floor]
+        best, floor = max(self.distance(recipe, self.everything), self.floor(self.reference)), self.floor(recipe)
+        axes = [axis for axis in recipe.differences(self.reference) if axis != "precision" or best <= floor]
         axes = [axis for axis in axes if not self._is_within(self._reverted(recipe, axis), DECISIVE * best)]
         names = []
         for axis in axes:
@@ -83,6 +84,14 @@ class Search:
         """The mean distance between the vectors of two recipes."""
         return float(np.mean([distance(self._vector(recipe, i), self._vector(other, i)) for i in images]))
 
+    def precisions_like(self, left: float, recipe: Recipe) -> dict[str, float]:
+        """The precisions that move a recipe's vectors about as far as what is left, and how far."""
+        exact = self._reverted(recipe, "precision")
+        sizes = {
+            value: self.apart(exact, exact.having("precision", value), self.screen) for value in self.axes["precision"]
+        }
+        return {value: size for value, size in sizes.items() if size / LIKE < left < size * LIKE}
+
     def _is_within(self, recipe: Recipe, limit: float) -> bool:
         """Whether the mean distance is at most a limit; it stops at the first images that exceed it."""
         total, budget = 0.0, limit * len(self.everything)
@@ -92,29 +101,33 @@ class Search:
     def _descend(self, current: Recipe, images: Sequence[int], propose: Callable[[Recipe], Proposals]) -> Recipe:
         """Takes the best of the proposed alterations until none helps, or rounding is left."""
         left = self.distance(current, images)
-        for candidates, factor in propose(current) if left > self.floor else ():
+        for candidates, factor in propose(current) if left > self.floor(current) else ():
             if self._encodings.is_spent:
                 break
             best = self._best(candidates, images)
             if best is not None and (after := self.distance(best, images)) < left / factor:
                 steps = [words(axis, getattr(best, axis)) for axis in best.differences(self.reference)]
                 passes = len(self._encodings.passes)
-                log.info("%d encodings: mean 1 − cosine %.2g %s", passes, after, ", ".join(steps))
+                self.nearest = f"{passes:,} encodings: mean 1 − cosine {after:.2g} {', '.join(steps)}"
+                log.info(self.nearest)
                 return self._descend(best, images, propose)
         return current
 
     def _global_proposals(self, current: Recipe) -> Proposals:
         """Lists of candidates, and the factor that the best of them must gain to be taken."""
-        axes = [axis for axis in self.axes if axis != "pooling"]
+        axes = [axis for axis in self.axes if axis not in ("pooling", "precision")]
         altered = [current.having(axis, v) for axis in axes for v in self.axes[axis] if v != getattr(current, axis)]
+        yield altered, CLEAR
+        # A low precision moves vectors by chance: what is left falls to rounding once nothing else differs, not before.
+        precisions = self.precisions_like(self.distance(current, self.screen), current)
+        rounded = [[one.having("precision", value) for one in (current, *altered)] for value in precisions]
+        for candidates in rounded:
+            yield candidates, DECISIVE
         yield altered, GAIN
         # Rounding matters to some fits alone.
         fits = [c.having("rounding", v) for c in altered if c.fit != current.fit for v in self.axes.get("rounding", ())]
         yield fits, IDLE
         nearest = sorted(altered, key=lambda candidate: self.distance(self._pooled(candidate), self.screen[:1]))
-        # The rounding of a low precision hides what else is left.
-        for precision in self.axes.get("precision", ()):
-            yield [candidate.having("precision", precision) for candidate in nearest[:PAIRED]], IDLE
         pairs = [
             one.having(axis, getattr(other, axis))
             for one, other in itertools.combinations(nearest[:PAIRED], 2)
@@ -122,6 +135,10 @@ class Search:
             if one.differences(current) != [axis]
         ]
         yield sorted(pairs, key=lambda pair: self._predicted(current, pair))[:PAIRS], IDLE
+        for value in precisions:
+            yield [pair.having("precision", value) for pair in pairs], DECISIVE
+        for candidates in rounded:
+            yield candidates, IDLE
 
     def _local_proposals(self, current: Recipe) -> Proposals:
         """The candidates that give the same inputs of the screened images: those that touch only other files."""
