@@ -119,7 +119,7 @@ def test_sentences_name_the_best_the_worst_and_where_more_is_missed_than_found(s
         f"{MISSES} more than half of the views under noise.",
     ]
     surer = table.with_columns(ci_low=pl.max_horizontal("ci_low", pl.col("value") - 0.02))
-    wanted = f"{MISSES} at most 5 % of the views under blur, and more than half of them under noise."
+    wanted = "at most 5 % of the views under blur, and more than half of them under noise."
     assert sentences(surer)[1] == f"{MISSES} {wanted}"
     assert len(sentences(surer.with_columns(ci_low=None, ci_high=None))) == 1, "without an interval"
     few = "Fewer than 72 groups cannot show that a search misses at most 5 % of the views, even if it finds all."
