@@ -9,7 +9,7 @@ from scipy.stats import entropy, rankdata, spearmanr
 
 from embedshift.questions.claims.bootstrap import Bootstrap
 from embedshift.questions.claims.paper import paper_claims
-from embedshift.questions.claims.ranks import RankTest, ranks
+from embedshift.questions.claims.ranks import Correlation, ranks
 from embedshift.questions.claims.reading import read
 from embedshift.questions.claims.tables import claims
 from embedshift.questions.claims.verdict import holm
@@ -204,7 +204,7 @@ def asked():
 
 
 def test_ranks_are_read_where_the_simultaneous_intervals_settle_a_pair_by_each_metric():
-    metrics, seen = RankTest("edge_preservation", "cosine_similarity"), set()
+    metrics, seen = Correlation("edge_preservation", "cosine_similarity", NAMES), set()
     for seed in range(30):
         rng = np.random.default_rng(seed)
         of = {(m, n): rng.normal(size=(30, 1)) + 0.06 * i for m in METRICS for i, n in enumerate(NAMES)}
