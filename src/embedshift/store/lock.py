@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import fcntl
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -10,6 +11,11 @@ from typing import BinaryIO
 from embedshift.config.files import open_internal_file
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.sources.base import storable
+
+# Folders in which runs of this process work, by device and inode number.
+_HELD: set[tuple[int, int]] = set()
+_GUARD = threading.Lock()
+_AT_WORK = "another run is using this folder; wait for it or choose another `out`"
 
 
 @contextlib.contextmanager
@@ -19,19 +25,23 @@ def locked(out: Path, inside: str = "shards") -> Iterator[None]:
         raise UsageError(f"{storable(str(out))}: contains bytes that are not UTF-8; choose another `out`")
     try:
         (out / inside).mkdir(parents=True, exist_ok=True)
+        folder = out.stat()
     except OSError as error:
         raise UsageError(f"{out}: cannot be written ({error.strerror})") from error
-    with _lock_file(out) as lock:
-        try:
-            # Of an opened file, not of a process: threads of one process keep each other out, too.
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            words = "another run is using this folder; wait for it or choose another `out`"
-            raise EmbedshiftError(f"{out}: {words}") from error
-        try:
+    key = (folder.st_dev, folder.st_ino)
+    with _GUARD:
+        if key in _HELD:  # the kernel asks no thread of this process
+            raise EmbedshiftError(f"{out}: {_AT_WORK}")
+        _HELD.add(key)
+    try:
+        with _lock_file(out) as lock:
+            try:
+                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise EmbedshiftError(f"{out}: {_AT_WORK}") from error
             yield
-        finally:
-            fcntl.flock(lock, fcntl.LOCK_UN)  # processes that were forked meanwhile hold the opened file
+    finally:
+        _HELD.discard(key)
 
 
 def _lock_file(out: Path) -> BinaryIO:
