@@ -51,5 +51,5 @@ def test_a_study_without_its_tables_is_one_line(tmp_path):
     folder = tmp_path / "study"
     shutil.copytree(studies.families().folder, folder)
     shutil.rmtree(folder / "tables")
-    with pytest.raises(EmbedshiftError, match="has no table `summary`; make the report again"):
+    with pytest.raises(EmbedshiftError, match="no table 'summary' here; run the study again until it finishes"):
         tolerances(Reader(folder))
