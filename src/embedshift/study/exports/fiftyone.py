@@ -1,4 +1,4 @@
-"""A study as a dataset that FiftyOne imports. FiftyOne itself pins OpenCV 4, and cannot be installed beside this."""
+"""A study as a dataset that FiftyOne imports; FiftyOne itself is not needed for it."""
 
 import functools
 import io
