@@ -45,7 +45,7 @@ def test_a_folder_of_a_similar_name_is_proposed(name, tmp_path, monkeypatch):
     refused(name, f"{name}: no such folder (did you mean checkpoints/epoch3?)", code=1 + name.startswith("."))
 
 
-@pytest.mark.parametrize("library", ["", "st:", "onnx:"])
+@pytest.mark.parametrize("library", ["", "st:", "onnx:", "timm:local-dir:", "open_clip:local-dir:"])
 @pytest.mark.parametrize(("name", "words"), [("a" * 300, "File name too long"), ("~nobody-of-this-name/a", "home")])
 def test_a_name_that_no_folder_can_have_is_one_line(library, name, words):
     refused(f"{library}{name}", "no such folder (", words, code=2)

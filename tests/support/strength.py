@@ -108,10 +108,8 @@ def _blur(augmentation: Augmentation, image: Array, seed: int, recorded: float) 
 
 
 def _color_jitter(augmentation: Augmentation, image: Array, seed: int, recorded: float) -> Array:
-    """Brightness and contrast from grey pixels, saturation and hue from coloured ones.
-
-    Rounding spoils the slope of one image; the mean over images of different brightness does not feel it.
-    """
+    """Brightness and contrast from grey pixels, saturation and hue from coloured ones."""
+    # Rounding spoils the slope of one image; the mean over images of different brightness does not feel it.
     found = [_jittered(augmentation, lighter, seed) for lighter in range(-10, 11)]
     return np.abs(np.mean(found, axis=0))
 

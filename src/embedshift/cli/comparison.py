@@ -9,7 +9,7 @@ from embedshift.cli.terminal import folded_columns, name_columns, number, number
 from embedshift.statistics.families import ONE_LEVEL
 from embedshift.statistics.units import in_words, interval_in_words
 from embedshift.study.comparison import Comparison
-from embedshift.study.comparison_page import HEADINGS, ratio_cells, star, with_ends
+from embedshift.study.comparison_page import HEADINGS, ratio_cells, with_star
 from embedshift.study.paired.ratios import ALL
 
 
@@ -76,7 +76,7 @@ def _table(
             cells = [number(row[first])]
             for name in others:
                 difference = differences[metric, row["augmentation"], name]
-                cells += [number(row[name]), with_ends(difference, "difference", "ci", "+#.2g") + star(difference)]
+                cells += [number(row[name]), with_star(difference, "difference", "ci", "+#.2g")]
             table.add_row(f"  {row['augmentation']}", *cells)
         table.add_section()
     return table

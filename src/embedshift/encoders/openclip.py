@@ -16,7 +16,7 @@ from embedshift.encoders.base import Preprocess
 from embedshift.encoders.embeddings import READERS
 from embedshift.encoders.families import CLIP_MEAN, CLIP_STD, OPEN_CLIP
 from embedshift.encoders.files import triple
-from embedshift.encoders.folder import check_folder
+from embedshift.encoders.folder import check_folder, local_path
 from embedshift.encoders.libraries import RESAMPLE, display_name, library
 from embedshift.encoders.module import ModuleEncoder
 from embedshift.encoders.text import ModuleTextEncoder
@@ -102,7 +102,7 @@ def _locate(model: str) -> tuple[dict[str, Any], dict[str, Any], Path]:
     open_clip, pretrained = library("open_clip"), library("open_clip.pretrained")
     source, _, location = model.partition(":")
     if source == "local-dir":
-        folder = Path(location).expanduser()
+        folder = local_path(location)
         if not folder.is_dir():
             raise UsageError(f"{folder}: no such folder")
         check_folder(folder)
@@ -155,7 +155,7 @@ def _tokenizer(model: str, config: dict[str, Any]) -> Any:
     """Returns open_clip's tokenizer for a model; no configuration can make it run a checkpoint's code."""
     source, _, location = model.partition(":")
     name = model if source == "hf-hub" else model.partition("/")[0]
-    name = f"{source}:{Path(location).expanduser()}" if _is_local(model) else name
+    name = f"{source}:{local_path(location)}" if _is_local(model) else name
     # Only transformers' tokenizers take it; the caller's value wins over the configuration's.
     trust = {"trust_remote_code": False} if config["text_cfg"].get("hf_tokenizer_name") else {}
     return library("open_clip").get_tokenizer(name, **trust)

@@ -2,14 +2,13 @@
 
 import difflib
 import logging
-from pathlib import Path
 from typing import Any
 
 from embedshift.config import Precision
 from embedshift.encoders.base import Preprocess
 from embedshift.encoders.embeddings import READERS
 from embedshift.encoders.families import TIMM
-from embedshift.encoders.folder import check_folder
+from embedshift.encoders.folder import check_folder, local_path
 from embedshift.encoders.libraries import RESAMPLE, display_name, library
 from embedshift.encoders.module import ModuleEncoder
 from embedshift.encoders.trust import check_timm, no_remote_code, refusing
@@ -55,7 +54,7 @@ def load_timm(
 def _create(timm: Any, model: str, size: int | None) -> Any:
     """Builds the model with all weights, then removes its classifier."""
     source, _, location = model.partition(":")
-    local, folder = source == "local-dir", Path(location).expanduser()
+    local, folder = source == "local-dir", local_path(location)
     if local:
         check_folder(folder)
         check_timm(folder)
@@ -78,7 +77,7 @@ def _create(timm: Any, model: str, size: int | None) -> Any:
 def _check_name(timm: Any, model: str) -> None:
     source, _, location = model.partition(":")
     if source == "local-dir":
-        if not Path(location).expanduser().is_dir():
+        if not local_path(location).is_dir():
             raise UsageError(f"{location}: no such folder")
     elif source != "hf-hub" and not timm.is_model(model.split(".")[0]):
         nearest = difflib.get_close_matches(model.split(".")[0], timm.list_models(), n=1)

@@ -32,14 +32,12 @@ def ratio_cells(rows: pl.DataFrame) -> Iterator[list[str]]:
     """Yields the relative shifts of one study, their ratio, and recall@1, over all and by augmentation."""
     recalls = {row["augmentation"]: row for row in rows.filter(metric="recall@1").iter_rows(named=True)}
     for row in rows.filter(metric=RELATIVE_SHIFT).iter_rows(named=True):
-        ratio = with_ends(row, "ratio", "ratio", ".2f") + star(row)
-        recall = recalls.get(row["augmentation"])
-        found = ["-", "-"]
+        ratio = with_star(row, "ratio", "ratio", ".2f")
+        recall, first_places = recalls.get(row["augmentation"]), ["-", "-"]
         if recall is not None:
-            found = [_number(recall["reference_mean"], ".3f"), with_ends(recall, "difference", "ci", "+.3f")]
-            found[1] += star(recall)
+            first_places = [_number(recall["reference_mean"], ".3f"), with_star(recall, "difference", "ci", "+.3f")]
         means = [_number(row[name], ".3f") for name in ("reference_mean", "mean")]
-        yield [row["augmentation"], *means, ratio, *found]
+        yield [row["augmentation"], *means, ratio, *first_places]
 
 
 def with_ends(row: Json, value: str, ends: str, form: str) -> str:
@@ -53,6 +51,6 @@ def _number(value: float | None, form: str) -> str:
     return "-" if value is None else f"{value:{form}}"
 
 
-def star(row: Json) -> str:
-    """Marks a significant difference."""
-    return " *" if row["significant"] else ""
+def with_star(row: Json, value: str, ends: str, form: str) -> str:
+    """Formats a number with its interval, and marks it if it is significant."""
+    return with_ends(row, value, ends, form) + (" *" if row["significant"] else "")
