@@ -169,7 +169,7 @@ def test_wrong_usage(arguments, words, cli, tmp_path, monkeypatch):
     ("images", "views", "settings"),
     first_only(
         [
-            (6, 92, ["--augmentations", "strength", "--families", "jpeg", "--levels", 91]),
+            (3, 92, ["--augmentations", "strength", "--families", "jpeg", "--levels", 91]),
             (60, 28, ["--draws", 3]),
             (60, 10, ["--store", "metrics"]),
             (6, 92, ["--augmentations", "strength", "--families", "jpeg", "--levels", 91, "--shard-size", 2]),
@@ -213,20 +213,20 @@ def names(done: command.Done) -> list[str]:
 
 @pytest.mark.slow
 def test_lists_are_the_registries(cli):
-    assert names(cli("list", "metrics")) == list(METRICS)
-    assert sorted(names(cli("list", "figures"))) == sorted(FIGURES)
-    encoders = cli("list", "encoders")
+    lists = {kind: cli("list", kind) for kind in LISTS}
+    assert names(lists["metrics"]) == list(METRICS)
+    assert sorted(names(lists["figures"])) == sorted(FIGURES)
+    encoders, augmentations = lists["encoders"], lists["augmentations"]
     assert set(ENCODERS) <= set(names(encoders))
     assert all(model_type in encoders.out for family in FAMILIES for model_type in family.model_types)
-    augmentations = cli("list", "augmentations")
     assert set(names(augmentations)) >= set(SUITES)
     assert all(f"  {name} " in augmentations.out for name in PAPER)
     assert re.search(r"^  noise +Gaussian noise, sd \.44 to \.88 of the range", augmentations.out, re.MULTILINE)
     assert re.search(r"^  jpeg +Writes the image .* \(quality: 80, 50, 25, 10, 5\)$", augmentations.out, re.MULTILINE)
     assert re.search(r"^  mirror +Mirrored left to right$", augmentations.out, re.MULTILINE)
-    assert names(cli("list", "questions")) == [question.name for question in questions()]
+    assert names(lists["questions"]) == [question.name for question in questions()]
     # The library speaks of settings, a person at a terminal types flags.
-    assert not any("`" in cli("list", kind).out for kind in LISTS)
+    assert not any("`" in done.out for done in lists.values())
     assert "or --embedding latents" in encoders.out
 
 

@@ -1,5 +1,6 @@
 """An attack on images by a tiny model: what is stored, that nothing else decides it, and what is refused."""
 
+import functools
 import json
 import shutil
 
@@ -60,9 +61,13 @@ def content(out):
     return json.loads((out / "attack.json").read_text())
 
 
+@functools.cache
+def encoder(model):
+    return embedshift.load_encoder(model, device="cpu")
+
+
 def cosine(model, one, other):
-    encoder = embedshift.load_encoder(model, device="cpu")
-    a, b = encoder(np.stack([one, other])).embedding.astype(float)
+    a, b = encoder(model)(np.stack([one, other])).embedding.astype(float)
     return a @ b / np.linalg.norm(a) / np.linalg.norm(b)
 
 

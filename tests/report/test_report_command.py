@@ -41,15 +41,15 @@ def study(tmp_path_factory) -> Study:
 def test_rebuilds_everything_without_torch(study):
     for path in (study.folder / "tables").iterdir():
         path.unlink()
-    done = command("report", study.folder, "--figures", "dendrogram, radar", "--format", "svg,pdf")
+    done = command("report", study.folder, "--figures", "dendrogram", "--format", "svg,pdf")
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines()[-1] == "False"
     assert done.stdout.splitlines()[-1] == f"Report: {study.folder / 'report.html'}"
     written = sorted(path.name for path in (study.folder / "figures").iterdir())
-    assert written == ["fig04d_dendrogram.pdf", "fig04d_dendrogram.svg", "fig05_radar.pdf", "fig05_radar.svg"]
+    assert written == ["fig04d_dendrogram.pdf", "fig04d_dendrogram.svg"]
     tables = {path.name for path in (study.folder / "tables").iterdir()}
     assert {"summary.csv", "ranking.csv", "pairwise.csv", "clusters.csv", "claims.csv"} <= tables
-    assert (study.folder / "report.html").read_text().count("of the paper</figcaption>") == 2
+    assert (study.folder / "report.html").read_text().count("of the paper</figcaption>") == 1
 
 
 @pytest.mark.matrix

@@ -27,6 +27,7 @@ def test_a_try_is_refused_and_listed():
     assert len(tried) == 1
 
 
+@pytest.mark.matrix
 def test_every_family_of_a_local_folder(tmp_path):
     folders = {kind: save(case, tmp_path / kind) for kind, case in KINDS.items()}
     found = set()
