@@ -37,7 +37,7 @@ PICTURE, TAR = picture(0), archive()
 class Hostile(BaseHTTPRequestHandler):
     """Does what the first part of a path says."""
 
-    sent, passwords = 0, []
+    sent, passwords, refused = 0, [], 0
     until, wrong = threading.Event(), False
 
     def do_GET(self):
@@ -75,6 +75,15 @@ class Hostile(BaseHTTPRequestHandler):
 
     def busy(self):
         self.answer(status=503)
+
+    def limited(self):
+        """Twice what stands in the path, then the image."""
+        Hostile.refused += 1
+        status, seconds = self.path.split("/")[2:4]
+        if Hostile.refused > 2:
+            self.good()
+        else:
+            self.answer(status=int(status), Retry_After=seconds)
 
     def circle(self):
         self.answer(status=302, Location=f"{self.path}x")
@@ -122,6 +131,7 @@ def address(monkeypatch):
     monkeypatch.setattr(web, "ANSWER", 1.0)
     monkeypatch.setattr(Hostile, "wrong", False)
     monkeypatch.setattr(Hostile, "sent", 0)
+    monkeypatch.setattr(Hostile, "refused", 0)
     monkeypatch.setattr(Hostile, "passwords", [])
     Hostile.until.clear()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hostile)
@@ -161,6 +171,21 @@ def test_what_a_server_does_wrong_is_said_in_one_line(address, fault):
     with pytest.raises((OSError, EmbedshiftError)) as caught:
         read(f"{address}/{fault}/a.png")
     assert cause(caught.value).startswith(FAULTS[fault])
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_busy_server_is_asked_again_when_it_says(address, monkeypatch, status):
+    waits = []
+    monkeypatch.setattr(web.time, "sleep", waits.append)
+    assert read(f"{address}/limited/{status}/7/a.png") == PICTURE
+    assert waits == [7, 7]
+
+
+@pytest.mark.parametrize("status_and_seconds", ["429/3600", "429/soon", "429/-1", "500/1"])
+def test_no_other_answer_is_waited_for(address, monkeypatch, status_and_seconds):
+    monkeypatch.setattr(web.time, "sleep", lambda seconds: pytest.fail(f"it waits {seconds} s"))
+    with pytest.raises(OSError, match=f"its server answers {status_and_seconds[:3]} "):
+        read(f"{address}/limited/{status_and_seconds}/a.png")
 
 
 def test_no_server_can_be_reached_is_one_line():

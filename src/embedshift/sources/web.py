@@ -30,6 +30,9 @@ ANSWER, BODY, LISTING = 30.0, 300.0, 600.0
 # Bytes of a page that is searched for links; files and folders below an address, and folders in each other.
 _PAGE, _MOST, _DEPTH = 2**24, 10**6, 32
 _REDIRECTS = 10
+# Waits for a busy server, and the longest that it may ask for, in seconds.
+_WAITS, _PATIENCE = 3, 10.0
+_BUSY = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 _HTTP = ("http", "https")
 _LINK = re.compile(rb"""\bhref\s*=\s*["']([^"']+)""", re.IGNORECASE)
 _FOLDER = re.compile(r"[/\\]")
@@ -192,8 +195,7 @@ def _ask(url: str, headers: dict[str, str] | None = None) -> http.client.HTTPRes
         known = {"User-Agent": "embedshift", "Accept-Encoding": "identity"} | _password(parts.hostname)
         request = urllib.request.Request(plain, headers=known | (headers or {}))
         try:
-            answer: http.client.HTTPResponse = answered(partial(_OPENER.open, request, timeout=ANSWER))
-            return answer
+            return _answer(request)
         except urllib.error.HTTPError as error:
             error.close()
             moved_to = error.headers.get("Location") if 300 <= error.code < 400 else None
@@ -207,6 +209,25 @@ def _ask(url: str, headers: dict[str, str] | None = None) -> http.client.HTTPRes
         except (http.client.HTTPException, ValueError) as error:
             raise OSError(errno.EIO, f"its server gives no answer of http ({type(error).__name__})") from error
     raise OSError(errno.ELOOP, f"its server redirects more than {_REDIRECTS} times")
+
+
+def _answer(request: urllib.request.Request) -> http.client.HTTPResponse:
+    """Returns the answer to a request; a server that is busy and says for how long is asked again."""
+    for _ in range(_WAITS):
+        try:
+            return _asked_once(request)
+        except urllib.error.HTTPError as error:
+            seconds = error.headers.get("Retry-After", "")
+            if error.code not in _BUSY or not seconds.isdecimal() or float(seconds) > _PATIENCE:
+                raise
+            error.close()
+            time.sleep(float(seconds))
+    return _asked_once(request)
+
+
+def _asked_once(request: urllib.request.Request) -> http.client.HTTPResponse:
+    answer: http.client.HTTPResponse = answered(partial(_OPENER.open, request, timeout=ANSWER))
+    return answer
 
 
 def _status(code: int) -> str:
