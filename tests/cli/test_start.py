@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from support import studies
 from support.matrix import first_only
 
 pytestmark = pytest.mark.slow
@@ -36,6 +37,13 @@ def test_help_imports_nothing_heavy(command):
 )  # fmt: skip
 def test_a_list_imports_what_it_names_alone(kind, needed):
     assert imported("-c", COMMAND, "list", kind) & HEAVY == needed
+
+
+def test_a_command_that_prints_tables_imports_nothing_that_draws(tmp_path):
+    study = studies.copied(studies.plain(), tmp_path / "study")
+    names = imported("-c", COMMAND, "search", str(study.folder))
+    assert "embedshift.cli.search" in names
+    assert not names & {"jinja2", "matplotlib", "plotly", "torch", "transformers"}
 
 
 def test_views_that_are_listed_without_being_made_are_those_of_the_suite():

@@ -224,7 +224,7 @@ class Study(Shown, Exports):
         Returns:
             The path of `report.html`.
         """
-        from embedshift.report import build_report
+        from embedshift.report.build import build_report
 
         root = check_images_root(images_root)
         set_groups(self.reader(), groups)
