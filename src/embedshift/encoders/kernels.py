@@ -112,8 +112,7 @@ def packed_is_faster(
     """Times an encoder's pass with and without packed weights, in turns, where a run takes more than a minute."""
     keep_memory()  # as a study does: it is a large part of the time of some kernels
     images = noise(2, size)
-    plain = encode(images)
-    seconds = _quickest(encode, images, enough=2 * LONG / views)
+    seconds, plain = _quickest(encode, images, enough=2 * LONG / views)
     run = seconds / 2 * views
     if run < LONG:
         return False
@@ -132,12 +131,15 @@ def packed_is_faster(
     return statistics.median(ratios) >= FASTER
 
 
-def _quickest(encode: Callable[[Pixels], EncoderOutput], images: Pixels, *, enough: float) -> float:
-    """Returns the seconds of a pass if all threads share it, from passes on one: threads beside other work wait."""
+def _quickest(
+    encode: Callable[[Pixels], EncoderOutput], images: Pixels, *, enough: float
+) -> tuple[float, EncoderOutput]:
+    """Returns the seconds of a pass if all threads share it, and its output; on one, since threads that share wait."""
     threads, seconds = torch.get_num_threads(), math.inf
     with one_thread():
         for _ in range(3):
-            seconds = min(seconds, timed(lambda: encode(images))[0] / threads)
+            pass_seconds, output = timed(lambda: encode(images))
+            seconds = min(seconds, pass_seconds / threads)
             if seconds < enough:
                 break
-    return seconds
+    return seconds, output
