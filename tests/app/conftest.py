@@ -1,14 +1,15 @@
 """A study of twelve images by an encoder of mean colours, and the page that shows it."""
 
+import importlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
 import embedshift
 from embedshift.app.measured import PageEncoder, encoder_from_photos, encoder_from_study
-from embedshift.app.page import make_page
 from embedshift.app.server import serving
 from embedshift.encoders import ENCODERS
 from embedshift.store.reader import Reader
@@ -48,9 +49,15 @@ def of_photos(photos: Path, encoder: str) -> PageEncoder:
 
 
 @pytest.fixture(scope="session")
-def served(of_study: PageEncoder, reader: Reader) -> Iterator[str]:
+def page_module() -> ModuleType:
+    """Imported by who needs it: Gradio takes two seconds."""
+    return importlib.import_module("embedshift.app.page")
+
+
+@pytest.fixture(scope="session")
+def served(page_module: ModuleType, of_study: PageEncoder, reader: Reader) -> Iterator[str]:
     """The address of the page with the study."""
-    with serving(lambda: make_page([of_study], reader)) as (address, _):
+    with serving(lambda: page_module.make_page([of_study], reader)) as (address, _):
         yield address
 
 

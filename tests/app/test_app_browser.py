@@ -12,7 +12,6 @@ from PIL import Image
 import embedshift
 from embedshift.app.changes import all_changes
 from embedshift.app.measured import encoder_from_study, measure_view, open_original
-from embedshift.app.page import make_page
 from embedshift.app.server import serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.matrix]
@@ -243,9 +242,9 @@ def test_two_tabs_share_nothing(visit, own, of_study):
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_two_encoders_and_a_map_side_by_side(visit, own, of_study, of_photos, reader, width):
+def test_two_encoders_and_a_map_side_by_side(page_module, visit, own, of_study, of_photos, reader, width):
     whitened = encoder_from_study(reader, maps=[embedshift.whiten(reader.folder, map="originals")])
-    with serving(lambda: make_page([whitened, of_photos])) as (address, _):
+    with serving(lambda: page_module.make_page([whitened, of_photos])) as (address, _):
         page = visit(width, address=address)
         opened(page, own[0])
         titles = [space.name for encoder in (whitened, of_photos) for space in encoder.spaces]

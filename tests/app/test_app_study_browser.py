@@ -2,7 +2,6 @@
 
 import pytest
 
-from embedshift.app.page import make_page
 from embedshift.app.server import serving
 from support.report_fixtures import CLOSING, NASTY
 from support.synthetic import make_study
@@ -96,10 +95,10 @@ def test_an_image_that_is_gone_is_a_line(visit, photos):
         path.write_bytes(data)
 
 
-def test_names_and_reasons_are_text(visit, tmp_path):
+def test_names_and_reasons_are_text(page_module, visit, tmp_path):
     hostile = [*NASTY, CLOSING]
     reader = make_study(tmp_path / "study", hostile, with_pictures=True).reader()
-    with serving(lambda: make_page(["<img src=x onerror=alert(5)>"], reader)) as (address, _):
+    with serving(lambda: page_module.make_page(["<img src=x onerror=alert(5)>"], reader)) as (address, _):
         page = visit(address=address, ready="[role=tab]")
         open_study(page, len(hostile))
         page.locator(POINTS).first.hover(force=True)

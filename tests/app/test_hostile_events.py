@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from embedshift.app import page as page_module
 from support.network import no_network
 
 pytestmark = pytest.mark.slow
@@ -74,7 +73,7 @@ def image(numbers):
 
 
 @pytest.fixture
-def silent(capfd, monkeypatch):
+def silent(page_module, capfd, monkeypatch):
     """Nothing is opened, nothing requested, and nothing printed, as a traceback would be."""
     opened = []
     monkeypatch.setattr(page_module, "open_original", lambda *arguments: opened.append(arguments))
