@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+import typer
 
 from embedshift.sources import remember_roots
 from support import command, once
@@ -50,6 +51,10 @@ def own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         # A disk that is waited for some 40 times a study: no test cuts the power.
         patch.setattr("os.fsync", lambda descriptor: None)
         patch.setattr("importlib.metadata.version", functools.cache(importlib.metadata.version))
+        # The commands of the command line, which a process asks for once, and the tests some thousand times.
+        patch.setattr("typer.main.get_command", functools.cache(typer.main.get_command))
+        # Of the million objects that were frozen above: counting them takes a tenth of a second, as often as a model is loaded.
+        patch.setattr("gc.get_freeze_count", lambda: 1)
         # A report would start processes that import matplotlib; commands and tests/figures/test_render.py have them.
         patch.setattr("embedshift.figures.workers.cores", lambda: 1)
         remember_roots({"root": str(once.root)})
