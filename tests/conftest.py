@@ -53,7 +53,7 @@ def own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setattr("importlib.metadata.version", functools.cache(importlib.metadata.version))
         # The commands of the command line, which a process asks for once, and the tests some thousand times.
         patch.setattr("typer.main.get_command", functools.cache(typer.main.get_command))
-        # Of the million objects that were frozen above: counting them takes a tenth of a second, as often as a model is loaded.
+        # Counting the million objects that were frozen above takes a tenth of a second, for each model that is loaded.
         patch.setattr("gc.get_freeze_count", lambda: 1)
         # A report would start processes that import matplotlib; commands and tests/figures/test_render.py have them.
         patch.setattr("embedshift.figures.workers.cores", lambda: 1)
