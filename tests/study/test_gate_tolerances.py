@@ -23,7 +23,7 @@ def farther(by):
 
 def test_tolerances_are_compared_in_their_own_direction(tmp_path):
     """An encoder that moves farther tolerates fewer stops, and needs a larger part of the side."""
-    first = make_study(tmp_path / "a", 40, graded(DARKER, CLOSER))
+    first = make_study(tmp_path / "a", 20, graded(DARKER, CLOSER))
     other = variant(first, tmp_path / "b", farther(1.6), shard_size=64, **OTHER)
     table = embedshift.compare([first, other]).tolerances
     names = table.columns[3::3]
