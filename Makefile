@@ -14,6 +14,8 @@ FUZZ_EXAMPLES ?= 5000
 # Without its byte code, every process of the tests would compile all of it again.
 PYTEST = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations 10
 QUICK := -m 'not slow and not matrix'
+# The tables of tests are small: with one thread Polars hands none to another, a tenth of the time. `test-all` has all.
+ONE_THREAD := POLARS_MAX_THREADS=1
 # A CPU without AVX-512: bfloat16 is emulated there.
 AVX2 := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2
 
@@ -38,13 +40,13 @@ demo: .venv/user ## Measure the bundled encoder on pieces of photographs; prints
 	$(BIN)/embedshift demo --out $(OUT)
 
 test: .venv/dev ## Install what tests need, run every promise's test, a process for each core up to four: five minutes
-	$(PYTEST) -m 'not matrix'
+	$(ONE_THREAD) $(PYTEST) -m 'not matrix'
 
 test-all: .venv/dev ## All tests, also the further cases of each promise: as CI does
 	$(PYTEST)
 
 quick: .venv/dev ## The tests that need no browser, no Ray and no other families: a minute
-	$(PYTEST) $(QUICK)
+	$(ONE_THREAD) $(PYTEST) $(QUICK)
 
 build/lowest/installed: pyproject.toml .ci/lowest.py
 	$(PYTHON) -m venv --clear build/lowest
@@ -65,7 +67,7 @@ lowest: build/lowest/installed ## The quick tests with the lowest versions that 
 	$(PYTEST) -m 'slow and not matrix' $(LIBRARIES)
 
 newest: build/newest/installed ## The quick tests with the newest versions that there are, in build/newest
-	$(PYTEST) $(QUICK)
+	$(ONE_THREAD) $(PYTEST) $(QUICK)
 	$(PYTEST) -m 'slow and not matrix' $(LIBRARIES)
 
 fuzz: .venv/dev ## Random broken input for what reads files: FUZZ_EXAMPLES of each test

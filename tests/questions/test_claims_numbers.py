@@ -12,6 +12,7 @@ from embedshift.questions.claims.paper import paper_claims
 from embedshift.questions.claims.ranks import Correlation, ranks
 from embedshift.questions.claims.reading import read
 from embedshift.questions.claims.tables import claims
+from embedshift.questions.claims.trees import TREES
 from embedshift.questions.claims.verdict import holm
 from embedshift.statistics import intervals, sample
 from embedshift.statistics.resamples import weights
@@ -155,11 +156,13 @@ def test_claims_on_means_and_spreads_are_those_of_a_slow_bootstrap(draws, holes)
 
 
 @pytest.mark.parametrize(("draws", "holes"), first_only([(1, False), (2, True)]))
-def test_fractions_of_trees_and_of_the_exception_are_those_of_a_slow_bootstrap(draws, holes):
+def test_fractions_of_trees_and_of_the_exception_are_those_of_a_slow_bootstrap(draws, holes, monkeypatch):
+    assert TREES == 1_000
+    monkeypatch.setattr("embedshift.questions.claims.bootstrap.TREES", 200)
     rows = with_holes(blurred_world(draws)) if holes else blurred_world(draws)
     found = dict(claims(rows, NAMES, seed=11, resamples=RESAMPLES).select("claim", "estimate").iter_rows())
     slow = Slow(rows, draws)
-    trees = [slow.distances[index].mean(axis=(0, 1)) for index in drawn(slow.images, 11, 1_000)]
+    trees = [slow.distances[index].mean(axis=(0, 1)) for index in drawn(slow.images, 11, 200)]
     wanted = {
         "2a": np.mean([noise_alone(each) for each in trees]),
         "3a": np.mean([branch_inside(each, GEOMETRIC) for each in trees]),

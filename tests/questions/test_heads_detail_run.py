@@ -22,6 +22,9 @@ pytestmark = pytest.mark.slow
 BANK = ("a cat", "a dog", "<b>red</b> boat", "a small picture", "an image", "the photo")
 
 
+FEW = ["noise", "blur", "elastic"]
+
+
 @pytest.fixture(scope="module")
 def photos():
     return studies.pictures(9)
@@ -42,7 +45,7 @@ def worded(photos, clip, tmp_path_factory):
     folder = tmp_path_factory.mktemp("worded")
     (folder / "bank.txt").write_text("\n".join(BANK))
     asked = {"heads": True, "bank": str(folder / "bank.txt"), "shard_size": 4}
-    return embedshift.run(photos, out=folder / "study", model=str(clip), workers=0, **asked)
+    return embedshift.run(photos, out=folder / "study", model=str(clip), families=FEW, workers=0, **asked)
 
 
 @pytest.fixture(scope="module")

@@ -136,7 +136,7 @@ def test_of_few_views_all_are_shown(small):
     assert "tolerance" not in data.caption()
 
 
-@pytest.mark.parametrize("figures", first_only([["strength", "tolerance"], None]))
+@pytest.mark.parametrize("figures", first_only([[], None]))
 def test_the_report_answers_with_tolerances(figures, large, families):
     html = large.report(figures=figures, formats=["svg"]).read_text()
     answer = words(html[html.index('<section id="answer"') : html.index('<section id="summary"')])

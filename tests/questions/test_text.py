@@ -55,7 +55,7 @@ def test_a_planted_direction_is_found(twelve, tmp_path):
     assert last["own_low"] > 0.3
     means = study.words()["mean"].to_numpy().reshape(9, 9)
     assert np.diag(means).min() > means[~np.eye(9, dtype=bool)].max() + 0.3
-    page = " ".join(study.report(figures=["words"], formats=["svg"]).read_text().split())
+    page = " ".join(study.report(figures=[]).read_text().split())
     assert "significantly above 0. So the shifts point to their phrases." in page
     assert "approximate for fewer than 20 images" in page
     assert page.count("<td>yes</td>") == 9

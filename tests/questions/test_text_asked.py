@@ -116,10 +116,23 @@ def test_words_that_are_no_words(photos, tmp_path):
 def test_on_the_command_line(photos, clip, tmp_path, monkeypatch, capsys):
     names = tmp_path / "names.txt"
     names.write_text("cat\ndog\n")
-    flags = ["--text", "--labels", names, "--workers", 0, "--no-report", "--limit", 2, "--json", "-q"]
+    flags = [
+        "--text",
+        "--labels",
+        names,
+        "--families",
+        "noise,blur",
+        "--workers",
+        0,
+        "--no-report",
+        "--limit",
+        2,
+        "--json",
+        "-q",
+    ]
     done = command.call(monkeypatch, capsys, "run", photos, "--out", tmp_path / "s", "--model", clip, *flags)
     content = json.loads(done.out)
-    assert len(content["words"]) == 81
+    assert len(content["words"]) == 4
     assert content["word_test"][-1]["augmentation"] == "all"
     vision = models.make("vit", tmp_path / "vit")
     done = command.call(monkeypatch, capsys, "run", photos, "--out", tmp_path / "t", "--model", vision, "--text")

@@ -11,6 +11,7 @@ from embedshift.questions.text.tables import own_and_leads, word_test
 from embedshift.statistics import layout
 from embedshift.statistics.intervals import mean_interval, simultaneous_intervals
 from embedshift.statistics.sample import estimates_from_values
+from embedshift.store.tables import make_tables
 from support.sentences import sentence
 from support.synthetic import make_study
 
@@ -26,10 +27,10 @@ def image_means(rows, name):
 
 @pytest.mark.slow
 def test_words_and_their_test_by_slow_loops(tmp_path):
-    study = make_study(tmp_path / "study", layout.BLOCK + 20, NAMES, text=True, draws=2, seed=4)
-    rows = study.rows().collect()
+    study = make_study(tmp_path / "study", layout.BLOCK + 20, NAMES, text=True, draws=2, seed=4, with_tables=False)
+    rows, made = study.rows().collect(), make_tables(study.reader(), {"words", "word_test"})
     means = {name: image_means(rows, name) for name in NAMES}
-    for place, row in enumerate(study.words().to_dicts()):
+    for place, row in enumerate(made["words"].to_dicts()):
         values = means[row["augmentation"]][:, [place % 3]]
         low, high = mean_interval(estimates_from_values(values), seed=4)
         assert row["word"] == NAMES[place % 3]
@@ -38,7 +39,7 @@ def test_words_and_their_test_by_slow_loops(tmp_path):
     own = np.stack([means[name][:, place] for place, name in enumerate(NAMES)], axis=1)
     others = np.stack([np.delete(means[name], place, axis=1).mean(axis=1) for place, name in enumerate(NAMES)], axis=1)
     together = simultaneous_intervals(estimates_from_values(own - others), seed=4)
-    *each, last = study.word_test().to_dicts()
+    *each, last = made["word_test"].to_dicts()
     for place, row in enumerate(each):
         assert row["n"] == layout.BLOCK + 20
         assert row["difference"] == pytest.approx((own - others)[:, place].mean())

@@ -23,7 +23,7 @@ RULE = {"table": "summary", "metric": "cosine_similarity", "at_least": 0.99, "ju
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    study = make_study(tmp_path_factory.mktemp("made") / "study", 40, NAMES, shard_size=16)
+    study = make_study(tmp_path_factory.mktemp("made") / "study", 20, NAMES, shard_size=8)
     study.report(figures=["l2_density"], formats=["svg"])
     return study
 

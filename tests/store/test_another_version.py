@@ -25,7 +25,7 @@ def release(monkeypatch):
 
 def test_a_study_of_an_older_version_is_read_and_gone_on_with(tmp_path, release):
     photos, out = pictures(tmp_path / "photos", 8), tmp_path / "study"
-    asked = {"out": out, "model": MeanColour(), "shard_size": 4, "workers": 0}
+    asked = {"out": out, "model": MeanColour(), "families": ["noise"], "shard_size": 4, "workers": 0}
     release("0.1.0")
     first = embedshift.run(photos, **asked)
     old = json.loads((out / "study.json").read_text())

@@ -28,7 +28,7 @@ def test_a_relative_folder_with_a_colon_is_a_folder(name, tmp_path, monkeypatch)
     study = embedshift.load(out)
     assert len(study.rows().collect()) == 6
     assert not study.verify().damaged
-    study.report(figures=["radar"])
+    study.report(figures=["radar"], formats=["svg"])
     assert {path.name for path in tmp_path.iterdir()} == {"photos", name.partition("/")[0]}
 
 
@@ -42,7 +42,7 @@ def test_a_link_in_place_of_a_folder_is_not_followed(inside, tmp_path):
     (victim / "summary.csv").write_text("mine")
     os.symlink(victim, folder / inside)
     with pytest.raises(EmbedshiftError, match=f"{inside}: a link to another folder"):
-        Study(folder).report(figures=["radar"])
+        Study(folder).report(figures=["radar"], formats=["svg"])
     assert {path.name: path.read_text() for path in victim.iterdir()} == {"summary.csv": "mine"}
 
 

@@ -25,7 +25,8 @@ def photos():
 
 
 def run(photos, out, encoder=None, **settings):
-    return embedshift.run(photos, out=out, model=encoder or Colours(), shard_size=SHARD, workers=0, **settings)
+    given = {"families": ["noise", "blur"], "shard_size": SHARD, "workers": 0} | settings
+    return embedshift.run(photos, out=out, model=encoder or Colours(), **given)
 
 
 @pytest.fixture(scope="module")

@@ -53,7 +53,7 @@ def test_a_run_notes_its_roots_once(state, tmp_path):
     photos = pictures(tmp_path / "photos", 2)
     (tmp_path / "link").symlink_to(photos)
     for name in ("photos", "link"):
-        embedshift.run(tmp_path / name, out=tmp_path / "out", model=Colours(), workers=0)
+        embedshift.run(tmp_path / name, out=tmp_path / "out", model=Colours(), families=["noise"], workers=0)
     assert [json.loads(line) for line in state.read_text().splitlines()] == [str(photos)]
     assert [path.name for path in state.parent.iterdir()] == ["roots"]
 

@@ -62,9 +62,9 @@ def test_labels_alone_give_no_table_of_words(photos, tmp_path):
 
 
 def test_another_seed_is_said_to_be_that(photos, tmp_path):
-    embedshift.run(photos, out=tmp_path / "study", model=Colours(), workers=0)
+    embedshift.run(photos, out=tmp_path / "study", model=Colours(), families=["noise"], workers=0)
     with pytest.raises(embedshift.EmbedshiftError) as caught:
-        embedshift.run(photos, out=tmp_path / "study", model=Colours(), workers=0, seed=5)
+        embedshift.run(photos, out=tmp_path / "study", model=Colours(), families=["noise"], workers=0, seed=5)
     _, what = str(caught.value).split(" contains another study: ")
     assert what == "seed: 0 there, 5 now. Choose another `out`, or delete it"
 

@@ -44,7 +44,7 @@ def machine(monkeypatch):
 
 
 def run(photos, out, model, **settings):
-    settings = {"precision": "auto", "device": "cpu", "shard_size": 2, "workers": 0} | settings
+    settings = {"precision": "auto", "device": "cpu", "families": ["noise"], "shard_size": 2, "workers": 0} | settings
     return embedshift.run(photos, out=out, model=model, batch_size=10, **settings)
 
 

@@ -164,6 +164,10 @@ def test_command_line_prints_and_writes(studies, found, tmp_path, monkeypatch, c
     folders = [study.folder for study in studies]
     done = call(monkeypatch, capsys, "compare", *folders, "--out", tmp_path / "new" / "out")
     assert done.code == 0
+    assert done.out.startswith(found.verdict + "\n")
+    page = (tmp_path / "new" / "out" / "comparison.md").read_text()
+    assert page.replace("\\", "").split("\n\n")[1:3] == found.verdict.splitlines()
+    assert "](figures/compare_ratios.svg)" in page
     assert "cosine_similarity" in done.out
     assert "patch_similarity" not in done.out, "equal in all"
     row = found.comparison.filter(study=B, metric="l2_distance", augmentation="noise").row(0, named=True)
@@ -185,6 +189,7 @@ def test_json_is_one_object(studies, found, monkeypatch, capsys):
     done = call(monkeypatch, capsys, "compare", *(study.folder for study in studies), "--json", "--quiet")
     told = json.loads(done.out, parse_constant=pytest.fail)
     assert set(told) == {"verdict", "studies", "comparison", "side_by_side", "ranking", "largest", "agreement"}
+    assert told["verdict"] == found.verdict
     assert told["comparison"] == found.comparison.to_dicts()
 
 

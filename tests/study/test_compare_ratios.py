@@ -1,7 +1,6 @@
 """How many times as far: the rows of ratios, search and agreement, and the sentence that they come down to."""
 
 import itertools
-import json
 
 import numpy as np
 import polars as pl
@@ -12,7 +11,6 @@ from scipy import stats
 import embedshift
 from embedshift.study.paired.verdict import verdict
 from support import studies
-from support.command import call
 from support.comparing import EFFECT, SUITE, variant
 from support.pairs import MeanColour
 from support.synthetic import make_study
@@ -205,18 +203,6 @@ def test_without_stored_embeddings_there_is_no_agreement(tmp_path):
     assert found.agreement.is_empty()
     assert "recall@1" not in found.comparison["metric"]
     assert "neighbours" not in found.verdict
-
-
-def test_the_sentence_comes_first(first, other, found, tmp_path, monkeypatch, capsys):
-    done = call(monkeypatch, capsys, "compare", first.folder, other.folder, "--out", tmp_path / "out")
-    assert done.out.splitlines()[0] == found.verdict
-    told = json.loads(call(monkeypatch, capsys, "compare", first.folder, other.folder, "--json").out)
-    assert told["verdict"] == found.verdict
-    page = (tmp_path / "out" / "comparison.md").read_text()
-    assert page.splitlines()[2].replace("\\", "") == found.verdict
-    assert "](figures/compare_ratios.svg)" in page
-    assert (tmp_path / "out" / "figures" / "compare_ratios.svg").is_file()
-    assert pl.read_parquet(tmp_path / "out" / "agreement.parquet").equals(found.agreement)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from embedshift.statistics.paired_proportions import difference_of_proportions
 from embedshift.study.gate.check import EQUAL
 from embedshift.study.paired import pair_studies
 from support.comparing import OTHER, moved, variant
-from support.gates import only, turned
+from support.gates import each, only, turned
 from support.searched import ranked, with_search
 from support.synthetic import make_study
 
@@ -102,15 +102,19 @@ def test_degrees_that_all_differ_have_the_interval_of_their_mean(first, tmp_path
 
 def test_a_mean_is_that_of_compare(first, second):
     table = embedshift.compare([first, second]).comparison
-    for metric in ("cosine_similarity", "attention_similarity"):
-        for view in ("blur", "noise"):
-            found = only(second, first, table="summary", metric=metric, augmentation=view, may_fall=0.4)
-            wanted = table.filter(metric=metric, augmentation=view).to_dicts()[0]
-            assert [found.value, found.low, found.high] == pytest.approx(
-                [wanted[name] for name in ("difference", "ci_low", "ci_high")]
-            )
-            again = only(second, first, table="comparison", metric=metric, augmentation=view, at_least=-0.5)
-            assert [again.value, again.low] == [wanted["difference"], wanted["ci_low"]]
+    rows = [
+        {"metric": metric, "augmentation": view}
+        for metric in ("cosine_similarity", "attention_similarity")
+        for view in ("blur", "noise")
+    ]
+    means = each(second, first, [{"table": "summary", **row, "may_fall": 0.4} for row in rows])
+    compared = each(second, first, [{"table": "comparison", **row, "at_least": -0.5} for row in rows])
+    for row, found, again in zip(rows, means, compared, strict=True):
+        wanted = table.filter(**row).to_dicts()[0]
+        assert [found.value, found.low, found.high] == pytest.approx(
+            [wanted[name] for name in ("difference", "ci_low", "ci_high")]
+        )
+        assert [again.value, again.low] == [wanted["difference"], wanted["ci_low"]]
 
 
 def test_a_relative_shift_has_each_studys_own_baseline(first, second):
@@ -202,8 +206,11 @@ def test_rows_of_the_comparison_are_judged_with_their_own_numbers(first, second)
         ("relative_shift", "ratio", {"at_most": 9}),
         ("recall@1", "difference", {"at_least": -1}),
     ):
-        for view in ("all", "blur", "noise"):
-            found = only(second, first, table="comparison", metric=metric, column=column, augmentation=view, **bound)
+        views = ("all", "blur", "noise")
+        asked = {"table": "comparison", "metric": metric, "column": column, **bound}
+        for view, found in zip(
+            views, each(second, first, [asked | {"augmentation": view} for view in views]), strict=True
+        ):
             ends = ("ratio", "ratio_low", "ratio_high") if column == "ratio" else ("difference", "ci_low", "ci_high")
             row = table.filter(metric=metric, augmentation=view).row(0, named=True)
             assert (found.value, found.low, found.high) == pytest.approx(tuple(row[end] for end in ends))

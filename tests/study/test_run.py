@@ -56,14 +56,13 @@ def assert_same(a: pl.DataFrame, b: pl.DataFrame) -> None:
 
 def test_workers_and_engine_change_no_bit(photos, clip, tmp_path):
     studies = [
-        embedshift.run(photos, out=tmp_path / str(w), model=clip, workers=w, shard_size=3, draws=2) for w in (0, 1, 2)
+        embedshift.run(photos, out=tmp_path / str(w), model=clip, workers=w, shard_size=3, draws=2) for w in (0, 2)
     ]
-    first = rows_of(studies[0])
-    assert len(first) == 7 * (1 + 9 * 2)
-    for other in studies[1:]:
-        assert_same(first, rows_of(other))
-        for table in ("summary", "ranking", "pairwise", "clusters"):
-            assert getattr(other, table)().equals(getattr(studies[0], table)(), null_equal=True)
+    first, other = studies
+    assert len(rows_of(first)) == 7 * (1 + 9 * 2)
+    assert_same(rows_of(first), rows_of(other))
+    for table in ("summary", "ranking", "pairwise", "clusters"):
+        assert getattr(other, table)().equals(getattr(first, table)(), null_equal=True)
 
 
 @pytest.mark.matrix
@@ -84,7 +83,8 @@ if __name__ == "__main__":
 
 
 def test_columns_are_the_contract(photos, clip, tmp_path):
-    study = embedshift.run(photos, out=tmp_path / "study", model=clip, shard_size=4, draws=2, workers=0)
+    few = ["noise", "blur", "elastic"]
+    study = embedshift.run(photos, out=tmp_path / "study", model=clip, families=few, shard_size=4, draws=2, workers=0)
     parts = sorted((tmp_path / "study" / "shards").iterdir())
     assert [part.name for part in parts] == ["part-00000.parquet", "part-00001.parquet"]
     vector = pa.list_(pa.float32(), 20)
@@ -101,8 +101,8 @@ def test_columns_are_the_contract(photos, clip, tmp_path):
     original = pl.col("view") == "original"
     assert rows.filter(original).select("draw", "view_seed").unique().rows() == [(0, 0)]
     assert rows.filter(original).select(pl.all_horizontal(pl.col(METRICS).is_null())).to_series().all()
-    assert rows.filter(original)["pairwise"].list.len().to_list() == [72] * 7
-    assert rows.filter(~original)["pairwise"].null_count() == 7 * 18
+    assert rows.filter(original)["pairwise"].list.len().to_list() == [6] * 7
+    assert rows.filter(~original)["pairwise"].null_count() == 7 * 6
     assert rows.filter(~original).select(METRICS).null_count().sum_horizontal().item() == 0
     assert rows["caption"].null_count() == len(rows)
     assert rows["image_id"].unique(maintain_order=True).to_list() == in_order(p.name for p in photos.iterdir())
@@ -113,7 +113,8 @@ def test_metadata_and_files_of_a_study(photos, clip, tmp_path):
     broken = pictures(tmp_path / "photos", 5)
     (broken / "picture-02.png").write_bytes(b"no picture")
     (broken / "notes.md").write_text("passed over")
-    study = embedshift.run(broken, out=out, model=clip, shard_size=2, workers=0, batch_size=16)
+    few = ["noise", "blur"]
+    study = embedshift.run(broken, out=out, model=clip, families=few, shard_size=2, workers=0, batch_size=16)
     info = json.loads((out / "study.json").read_text())
     said = [json.loads(pq.read_metadata(p).metadata[b"embedshift"]) for p in sorted((out / "shards").iterdir())]
     order = in_order(p.name for p in broken.iterdir() if p.suffix == ".png")
@@ -133,7 +134,7 @@ def test_metadata_and_files_of_a_study(photos, clip, tmp_path):
     assert stages <= set(info["seconds"])
     for stage in stages:
         assert info["seconds"][stage] == pytest.approx(sum(s["seconds"][stage] for s in said), abs=0.01)
-    assert info["counts"] == {"images": 5, "measured": 4, "failed": 1, "rows": 40, "skipped": {".md": 1}}
+    assert info["counts"] == {"images": 5, "measured": 4, "failed": 1, "rows": 12, "skipped": {".md": 1}}
     assert info["complete"] is True
     encoder = embedshift.load_encoder(clip)
     assert {k: info["encoder"][k] for k in ("name", "dim", "grid", "size", "weights_hash", "attention_kind")} == {
@@ -174,10 +175,11 @@ def test_batch_sizes_agree(photos, clip, tmp_path):
 @pytest.mark.parametrize("batch_size", first_only([3, 1, 10, 64]))
 def test_batches_are_full_and_never_cross_a_shard(batch_size, photos, tmp_path):
     encoder = Colours()
-    embedshift.run(photos, out=tmp_path / "study", model=encoder, batch_size=batch_size, shard_size=5, workers=0)
+    settings = {"families": ["noise", "blur", "elastic"], "batch_size": batch_size, "shard_size": 5, "workers": 0}
+    embedshift.run(photos, out=tmp_path / "study", model=encoder, **settings)
     sizes = [len(batch) for batch in encoder.batches]
     expected = []
-    for views in (50, 20):
+    for views in (20, 8):
         expected += [batch_size] * (views // batch_size) + ([views % batch_size] if views % batch_size else [])
     assert sizes == expected
     # Every view was encoded once, and the rows hold what the encoder gave for the views of that image.
@@ -197,7 +199,7 @@ def test_limit_sample_and_seed(photos, tmp_path):
     drawn = ids(sample=3, seed=1).to_list()
     assert len(drawn) == 3
     assert drawn == ids(sample=3, seed=1).to_list()
-    assert len({tuple(ids(sample=3, seed=seed)) for seed in range(4)}) > 1
+    assert drawn != ids(sample=3, seed=2).to_list()
     assert set(ids(sample=2, limit=3, seed=5)) <= set(names[:3])
     assert ids(sample=50).to_list() == names
 
@@ -205,7 +207,7 @@ def test_limit_sample_and_seed(photos, tmp_path):
 def test_crop_gives_the_encoders_own_preprocessing(photos, tmp_path):
     encoder = Colours()
     encoder.preprocess = Preprocess(32, encoder.mean, encoder.std, shortest=40, resample=3)
-    embedshift.run(photos, out=tmp_path / "study", model=encoder, resize="crop", limit=1, workers=0)
+    embedshift.run(photos, out=tmp_path / "study", model=encoder, families=["noise"], resize="crop", limit=1, workers=0)
     picture = Image.open(photos / "picture-00.png")
     small = picture.resize((int(40 * 80 / 60), 40), Image.Resampling.BICUBIC)
     left, top = (small.width - 32) // 2, (small.height - 32) // 2
@@ -222,4 +224,3 @@ def test_optional_metric(photos, tmp_path):
     slow = [reference.patch_similarity_uint8(views["original"].tolist(), v.tolist()) for v in list(views.values())[1:]]
     np.testing.assert_allclose(rows[name].to_numpy()[1:], slow, rtol=0, atol=1e-9)
     assert name in study.summary()["metric"].to_list()
-    assert name not in rows_of(embedshift.run(photos, out=tmp_path / "b", model=Colours(), limit=1, workers=0)).columns

@@ -107,7 +107,7 @@ def baseline(images: int, mean: float = 0.55) -> Baseline | None:
     return Pairs(cosines, pairs, np.ones(images)).baseline()
 
 
-def table_of(rows: pl.LazyFrame, names: Sequence[str] = NAMES, resamples: int = 9_999) -> pl.DataFrame:
+def table_of(rows: pl.LazyFrame, names: Sequence[str] = NAMES, resamples: int = 4_999) -> pl.DataFrame:
     """The claims on these records and as many images of which each two have a cosine around 0.55."""
     images = rows.filter(pl.col("view") == "original").select("image_id").collect()["image_id"].n_unique()
     return claims(rows, names, seed=0, resamples=resamples, baseline=baseline(images))

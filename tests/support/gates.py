@@ -1,6 +1,6 @@
 """What tests of the gate share: another encoder, and rules that have one result."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,5 +36,12 @@ def cosines(a: Numbers, b: Numbers) -> Numbers:
 
 def only(study: Study, against: Study | None, **rule: Any) -> Result:
     """The only result of a rule."""
-    (result,) = embedshift.check(study, [rule], against).results
+    (result,) = each(study, against, [rule])
     return result
+
+
+def each(study: Study, against: Study | None, rules: Sequence[Mapping[str, Any]]) -> list[Result]:
+    """The only result of each rule, of one check."""
+    results = embedshift.check(study, rules, against).results
+    assert [result.number for result in results] == [*range(1, len(rules) + 1)]
+    return results

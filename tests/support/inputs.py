@@ -1,5 +1,6 @@
 """Inputs of the metrics, fixed and varied: (name, arguments of the metric), the first two arguments batched."""
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -101,10 +102,15 @@ def aligned_inputs() -> Iterator[tuple[str, tuple[Any, ...]]]:
     yield "one original, many views", (hole[:1], b)
 
 
+@functools.cache
+def _photographs() -> tuple[np.ndarray, np.ndarray]:
+    pictures: Any = skimage_data
+    return pictures.astronaut(), load_sample_image("china.jpg")
+
+
 def pixel_inputs() -> Iterator[tuple[str, tuple[Any, ...]]]:
     rng = np.random.default_rng(2)
-    pictures: Any = skimage_data
-    astronaut, china = pictures.astronaut(), load_sample_image("china.jpg")
+    astronaut, china = _photographs()
     photos = np.stack([astronaut[100:148, 200:248], china[200:248, 300:348], china[0:48, 0:48]])
     random = rng.integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
     noisy = np.clip(photos + rng.normal(0, 60, photos.shape), 0, 255).astype(np.uint8)

@@ -12,6 +12,7 @@ from filelock import FileLock
 
 from embedshift.augmentations import Augmentation
 from embedshift.registry import fingerprint, questions
+from embedshift.store.info import read_info
 from embedshift.store.table_files import record_files
 from embedshift.study import Study
 
@@ -65,12 +66,15 @@ def write_tables(study: Study) -> None:
     shards = [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted((study.folder / "shards").iterdir())]
 
     def fill(folder: Path) -> None:
-        shutil.copytree(study.folder, folder, ignore=shutil.ignore_patterns("pictures"))
-        Study(folder).write_tables()
+        study.write_tables()
+        shutil.copytree(study.folder / "tables", folder / "tables")
+        shutil.copy(study.folder / "study.json", folder)
 
-    kept = Study(filled("tables", json.dumps([content, shards]), fill))
-    shutil.copytree(kept.folder / "tables", study.folder / "tables")
-    info = kept.reader().info
+    kept = filled("tables", json.dumps([content, shards]), fill)
+    if (study.folder / "tables").exists():
+        return
+    shutil.copytree(kept / "tables", study.folder / "tables")
+    info = read_info(kept)
     checksums = {name: checksum for name, checksum in info.files.items() if name.startswith("tables/")}
     record_files(study.folder, checksums, info.tables)
 

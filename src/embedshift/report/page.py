@@ -67,11 +67,15 @@ def question_sections(page: PageInput) -> list[PlacedSection]:
     return placed
 
 
+@functools.cache
+def _plotly() -> str:
+    # Read as a file, because the function that returns it would import all of plotly.
+    script = (importlib.resources.files("plotly") / "package_data" / "plotly.min.js").read_bytes()
+    return base64.b64encode(gzip.compress(script, 6, mtime=0)).decode()
+
+
 def render(sections: Sequence[PlacedSection], **content: Any) -> str:
     ordered = sorted(sections, key=lambda placed: (placed.section.is_last, placed.order))
     contents = [(placed.section.id, placed.section.title) for placed in ordered]
-    # Read as a file, because the function that returns it would import all of plotly.
-    script = (importlib.resources.files("plotly") / "package_data" / "plotly.min.js").read_bytes()
-    plotly = base64.b64encode(gzip.compress(script, 6, mtime=0)).decode()
     template = templates().get_template("page.html.j2")
-    return template.render(plotly=plotly, contents=contents, sections=[placed.html for placed in ordered], **content)
+    return template.render(plotly=_plotly(), contents=contents, sections=[placed.html for placed in ordered], **content)
