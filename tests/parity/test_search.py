@@ -50,7 +50,7 @@ def key(recipe: Recipe, index: int) -> Any:
     return dataclasses.replace(recipe, alpha=alpha, channels=channels, precision="", pooling="")
 
 
-def search_of(served: Any, *, is_spent: bool = False) -> Search:
+def search_of(served: Any, *, left: int = 1_000) -> Search:
     made: Any = SimpleNamespace(
         vector=vector,
         key=key,
@@ -58,7 +58,7 @@ def search_of(served: Any, *, is_spent: bool = False) -> Search:
         axes=AXES,
         floor=lambda _: FLOOR,
         passes={},
-        is_spent=is_spent,
+        left=left,
     )
     return Search(made, served)
 
@@ -166,7 +166,7 @@ def test_a_spent_search_ends_and_each_step_is_logged(caplog: pytest.LogCaptureFi
     assert distances == sorted(distances, reverse=True)
     assert len(distances) == 3
     assert all(words(axis, getattr(found, axis)) in caplog.messages[-1] for axis in ("fit", "jpeg", "channels"))
-    assert search_of(served, is_spent=True).run() == REFERENCE
+    assert search_of(served, left=0).run() == REFERENCE
 
 
 def test_a_crop_says_how_much_of_the_side_it_keeps() -> None:
