@@ -106,11 +106,14 @@ class Search:
         """Takes the best of the proposed alterations until none helps, or rounding is left."""
         left = self.distance(current, images)
         for candidates, factor in propose(current, images) if left > self.floor(current) else ():
+            if not self._encodings.left:
+                break
             best = self._best(candidates[: self._encodings.left], images)
             if best is not None and (after := self.distance(best, images)) < left / factor:
                 steps = [words(axis, getattr(best, axis)) for axis in best.differences(self.reference)]
                 passes = len(self._encodings.passes)
-                self.nearest = f"{passes:,} encodings: mean 1 − cosine {after:.2g} {', '.join(steps)}"
+                count = f"{len(images)} of {len(self.everything)} images"
+                self.nearest = f"{passes:,} encodings: mean 1 − cosine {after:.2g} on {count} {', '.join(steps)}"
                 log.info(self.nearest)
                 return self._descend(best, images, propose)
         return current
