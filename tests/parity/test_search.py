@@ -18,17 +18,19 @@ PREPROCESS = Preprocess(224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 256)
 REFERENCE = recipe_of(SimpleNamespace(preprocess=PREPROCESS, module=None), None)
 AXES: dict[str, list[Any]] = {
     "channels": ["rgb", "bgr", "late"],
+    "decoder": ["full", "half"],
     "alpha": ["white", "black", "dropped"],
     "jpeg": [None, 95, 75],
     "fit": [("crop", 0.875), ("squash", 1.0), ("crop", 1.0), ("squash", 0.9)],
     "precision": ["float32", "bfloat16", "int8"],
     "pooling": ["own", "mean"],
 }
-# What a value moves; `late` gives what `bgr` gives, and alpha is in the last image alone. What int8 moves is left to
-# chance.
-SIZES = {"bgr": 0.5, "late": 0.5, "black": 0.6, "dropped": 0.4, 95: 0.01, 75: 0.05, ("squash", 1.0): 0.3}
+# What a value moves; `late` gives what `bgr` gives, alpha is in the last image alone, the first is no JPEG. What int8
+# moves is left to chance.
+SIZES = {"bgr": 0.5, "late": 0.5, "half": 0.01, "black": 0.6, "dropped": 0.4, 95: 0.01, 75: 0.05, ("squash", 1.0): 0.3}
 SIZES |= {("crop", 1.0): 0.2, ("squash", 0.9): 0.01, "bfloat16": 0.01, "mean": 0.8}
-PLACES = {"channels": 1, "alpha": 2, "jpeg": 3, "fit": 4, "precision": 5, "pooling": 6}
+SHOWN = {"alpha": [IMAGES - 1], "decoder": range(1, IMAGES)}
+PLACES = {"channels": 1, "alpha": 2, "jpeg": 3, "fit": 4, "precision": 5, "pooling": 6, "decoder": 7}
 
 
 def vector(recipe: Recipe, index: int) -> Any:
@@ -36,7 +38,7 @@ def vector(recipe: Recipe, index: int) -> Any:
     made[0] = 1.0
     for axis, place in PLACES.items():
         value = getattr(recipe, axis)
-        if value in SIZES and value != ("crop", 0.875) and not (axis == "alpha" and index < IMAGES - 1):
+        if value in SIZES and index in SHOWN.get(axis, range(IMAGES)):
             made[place] = SIZES[value] * (1 + 0.1 * index)
     if recipe.precision == "int8":
         seed = zlib.crc32(repr((index, key(recipe, index))).encode())
@@ -45,12 +47,12 @@ def vector(recipe: Recipe, index: int) -> Any:
 
 
 def key(recipe: Recipe, index: int) -> Any:
-    alpha = recipe.alpha if index == IMAGES - 1 else ""
     channels = "bgr" if recipe.channels == "late" else recipe.channels
-    return dataclasses.replace(recipe, alpha=alpha, channels=channels, precision="", pooling="")
+    blind: dict[str, Any] = {axis: "" for axis, images in SHOWN.items() if index not in images}
+    return dataclasses.replace(recipe, **({"channels": channels} | blind), precision="", pooling="")
 
 
-def search_of(served: Any, *, is_spent: bool = False) -> Search:
+def search_of(served: Any, *, left: int = 1_000) -> Search:
     made: Any = SimpleNamespace(
         vector=vector,
         key=key,
@@ -58,7 +60,7 @@ def search_of(served: Any, *, is_spent: bool = False) -> Search:
         axes=AXES,
         floor=lambda _: FLOOR,
         passes={},
-        is_spent=is_spent,
+        left=left,
     )
     return Search(made, served)
 
@@ -92,6 +94,7 @@ def test_equal_vectors_name_nothing() -> None:
         {"precision": "bfloat16", "fit": ("squash", 1.0)},
         {"precision": "int8", "fit": ("crop", 1.0), "alpha": "black"},
         {"precision": "int8", "jpeg": 95, "fit": ("squash", 0.9)},  # both smaller than what int8 moves
+        {"precision": "int8", "jpeg": 95, "fit": ("squash", 0.9), "decoder": "half"},  # two in the first image
     ],
 )
 def test_alterations_are_named_at_the_floor(altered: dict[str, Any]) -> None:
@@ -166,7 +169,22 @@ def test_a_spent_search_ends_and_each_step_is_logged(caplog: pytest.LogCaptureFi
     assert distances == sorted(distances, reverse=True)
     assert len(distances) == 3
     assert all(words(axis, getattr(found, axis)) in caplog.messages[-1] for axis in ("fit", "jpeg", "channels"))
-    assert search_of(served, is_spent=True).run() == REFERENCE
+    assert search_of(served, left=0).run() == REFERENCE
+
+
+def test_a_list_of_candidates_ends_where_the_encodings_are_spent() -> None:
+    most, asked = 4, set()
+
+    def counted(recipe: Recipe, index: int) -> Any:
+        asked.add((key(recipe, index), recipe.precision))
+        return vector(recipe, index)
+
+    class Spending(SimpleNamespace):
+        left = property(lambda _: max(0, most - len(asked)))
+
+    made: Any = Spending(vector=counted, key=key, reference=REFERENCE, axes=AXES, floor=lambda _: FLOOR, passes={})
+    Search(made, served_by(fit=("crop", 1.0))).run()
+    assert most <= len(asked) <= most + IMAGES  # the reference's own are made anyway
 
 
 def test_a_crop_says_how_much_of_the_side_it_keeps() -> None:

@@ -63,12 +63,14 @@ def find_causes(encoder: ModuleEncoder, files: Sequence[bytes], served: Floats) 
         left = after
     floor = search.floor(recipe)
     notes = [_note(search, recipe, left)] if left > floor else []
-    if encodings.is_spent:
+    if not encodings.left:
         notes.append(f"the search ended after {len(encodings.passes):,} encodings")
     return Causes(tuple(steps), first, left, floor, "; ".join(filter(None, notes)))
 
 
 def _note(search: Search, recipe: Recipe, unexplained: float) -> str:
     """Says which precisions move the vectors about as far as what is left."""
-    like = [f"{value} ({size:.1g})" for value, size in search.precisions_like(unexplained, recipe).items()]
+    like = [
+        f"{value} ({size:.1g})" for value, size in search.precisions_like(unexplained, recipe, search.screen).items()
+    ]
     return f"what is left is as large as rounding to {' or '.join(like)}" if like else ""

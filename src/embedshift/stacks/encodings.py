@@ -44,8 +44,8 @@ class Encodings:
         self._measured = range(len(files))[:3]
 
     @property
-    def is_spent(self) -> bool:
-        return len(self.passes) >= self.most
+    def left(self) -> int:
+        return max(0, self.most - len(self.passes))
 
     def key(self, recipe: Recipe, index: int) -> bytes:
         """A hash of the input of a network."""

@@ -25,6 +25,7 @@ CLEAR, GAIN, PAIRED, PAIRS = 1.5, 1.03, 32, 16
 
 Alteration = tuple[str, list[Any]]  # an axis, and its values that tie, the best first
 Proposals = Iterator[tuple[list[Recipe], float]]
+Propose = Callable[[Recipe, Sequence[int]], Proposals]
 
 
 class Search:
@@ -36,16 +37,21 @@ class Search:
         self.reference, self.axes = reference, axes = encodings.reference, encodings.axes
         self.everything, self.nearest = range(len(served)), ""
 
-        # Images that no peculiarity of a file touches, and of these the ones that show the most alterations.
+        # Images that no peculiarity of a file touches; of these the ones that show most alterations, and the fewest.
         def inputs(index: int, of: Iterable[str]) -> int:
             return len({self._key(reference.having(axis, value), index) for axis in of for value in axes.get(axis, ())})
 
         order = {index: (inputs(index, OF_SOME_FILES), -inputs(index, OF_ALL_FILES)) for index in self.everything}
         self.screen = sorted(self.everything, key=lambda index: order[index])[:SCREENED]
+        self.control = sorted(self.everything, key=lambda index: (order[index][0], -order[index][1]))[:1]
 
     def run(self) -> Recipe:
         """Returns the nearest recipe: by the screen, then by all images; without alterations that gain nothing."""
-        recipe = self._descend(self._pooled(self.reference), self.screen, self._global_proposals)
+        # Alterations that gain only together are fewer where few show; what fits there by chance is no start.
+        start = self._descend(self._pooled(self.reference, self.control), self.control, self._global_proposals)
+        if self.distance(start, self.control) > self.floor(start):
+            start = self._pooled(self.reference, self.screen)
+        recipe = self._descend(start, self.screen, self._global_proposals)
         return self._without_idle(self._descend(recipe, self.everything, self._local_proposals))
 
     def _without_idle(self, recipe: Recipe) -> Recipe:
@@ -84,12 +90,10 @@ class Search:
         """The mean distance between the vectors of two recipes."""
         return float(np.mean([distance(self._vector(recipe, i), self._vector(other, i)) for i in images]))
 
-    def precisions_like(self, left: float, recipe: Recipe) -> dict[str, float]:
+    def precisions_like(self, left: float, recipe: Recipe, images: Sequence[int]) -> dict[str, float]:
         """The precisions that move a recipe's vectors about as far as what is left, and how far."""
         exact = self._reverted(recipe, "precision")
-        sizes = {
-            value: self.apart(exact, exact.having("precision", value), self.screen) for value in self.axes["precision"]
-        }
+        sizes = {value: self.apart(exact, exact.having("precision", value), images) for value in self.axes["precision"]}
         return {value: size for value, size in sizes.items() if size / LIKE < left < size * LIKE}
 
     def _is_within(self, recipe: Recipe, limit: float) -> bool:
@@ -98,28 +102,32 @@ class Search:
         images = dict.fromkeys((*self.screen, *self.everything))
         return all((total := total + self.distance(recipe, [index])) <= budget for index in images)
 
-    def _descend(self, current: Recipe, images: Sequence[int], propose: Callable[[Recipe], Proposals]) -> Recipe:
+    def _descend(self, current: Recipe, images: Sequence[int], propose: Propose) -> Recipe:
         """Takes the best of the proposed alterations until none helps, or rounding is left."""
         left = self.distance(current, images)
-        for candidates, factor in propose(current) if left > self.floor(current) else ():
-            if self._encodings.is_spent:
+        for candidates, factor in propose(current, images) if left > self.floor(current) else ():
+            if not self._encodings.left:
                 break
-            best = self._best(candidates, images)
+            best = self._best(candidates[: self._encodings.left], images)
             if best is not None and (after := self.distance(best, images)) < left / factor:
                 steps = [words(axis, getattr(best, axis)) for axis in best.differences(self.reference)]
                 passes = len(self._encodings.passes)
-                self.nearest = f"{passes:,} encodings: mean 1 − cosine {after:.2g} {', '.join(steps)}"
+                count = f"{len(images)} of {len(self.everything)} images"
+                self.nearest = f"{passes:,} encodings: mean 1 − cosine {after:.2g} on {count} {', '.join(steps)}"
                 log.info(self.nearest)
                 return self._descend(best, images, propose)
         return current
 
-    def _global_proposals(self, current: Recipe) -> Proposals:
+    def _global_proposals(self, current: Recipe, images: Sequence[int]) -> Proposals:
         """Lists of candidates, and the factor that the best of them must gain to be taken."""
         axes = [axis for axis in self.axes if axis not in ("pooling", "precision")]
-        altered = [current.having(axis, v) for axis in axes for v in self.axes[axis] if v != getattr(current, axis)]
+        altered = [current.having(axis, value) for axis in axes for value in self.axes[axis]]
+        # Of those with the same inputs the first.
+        distinct = {self._inputs(one, images): one for one in reversed((current, *altered))}
+        altered = [one for one in reversed(distinct.values()) if one is not current]
         yield altered, CLEAR
         # A low precision moves vectors by chance: what is left falls to rounding once nothing else differs, not before.
-        precisions = self.precisions_like(self.distance(current, self.screen), current)
+        precisions = self.precisions_like(self.distance(current, images), current, images)
         rounded = [[one.having("precision", value) for one in (current, *altered)] for value in precisions]
         for candidates in rounded:
             yield candidates, DECISIVE
@@ -127,31 +135,36 @@ class Search:
         # Rounding matters to some fits alone.
         fits = [c.having("rounding", v) for c in altered if c.fit != current.fit for v in self.axes.get("rounding", ())]
         yield fits, IDLE
-        nearest = sorted(altered, key=lambda candidate: self.distance(self._pooled(candidate), self.screen[:1]))
+        nearest = sorted(altered, key=lambda candidate: self.distance(self._pooled(candidate, images), images[:1]))
         pairs = [
             one.having(axis, getattr(other, axis))
             for one, other in itertools.combinations(nearest[:PAIRED], 2)
             for axis in other.differences(current)
             if one.differences(current) != [axis]
         ]
-        yield sorted(pairs, key=lambda pair: self._predicted(current, pair))[:PAIRS], IDLE
+        yield sorted(pairs, key=lambda pair: self._predicted(current, pair, images[0]))[:PAIRS], IDLE
         for value in precisions:
             yield [pair.having("precision", value) for pair in pairs], DECISIVE
         for candidates in rounded:
             yield candidates, IDLE
 
-    def _local_proposals(self, current: Recipe) -> Proposals:
+    def _local_proposals(self, current: Recipe, _images: Sequence[int]) -> Proposals:
         """The candidates that give the same inputs of the screened images: those that touch only other files."""
         axes = [axis for axis in self.axes if axis not in (*OF_NETWORK, "pooling")]
         candidates = [current.having(axis, value) for axis in axes for value in self.axes[axis]]
-        yield [c for c in candidates if all(self._key(c, i) == self._key(current, i) for i in self.screen)], IDLE
+        inputs = self._inputs(current, self.screen)
+        yield [candidate for candidate in candidates if self._inputs(candidate, self.screen) == inputs], IDLE
+
+    def _inputs(self, recipe: Recipe, images: Iterable[int]) -> tuple[Any, ...]:
+        """Equal for recipes that differ by their poolings alone, as far as these images show."""
+        return (*(self._key(recipe, i) for i in images), *(getattr(recipe, axis) for axis in OF_NETWORK))
 
     def _with_poolings(self, recipe: Recipe) -> list[Recipe]:
         return [recipe.having("pooling", value) for value in self.axes.get("pooling", (recipe.pooling,))]
 
-    def _pooled(self, recipe: Recipe) -> Recipe:
+    def _pooled(self, recipe: Recipe, images: Sequence[int]) -> Recipe:
         """The recipe with the pooling that is nearest in the first image."""
-        return min(self._with_poolings(recipe), key=lambda pooled: self.distance(pooled, self.screen[:1]))
+        return min(self._with_poolings(recipe), key=lambda pooled: self.distance(pooled, images[:1]))
 
     def _best(self, candidates: Iterable[Recipe], images: Sequence[int]) -> Recipe | None:
         """The nearest candidate, with every pooling: all by the first image, the best of them by more images."""
@@ -161,9 +174,9 @@ class Search:
                 left = sorted(left, key=lambda recipe: self.distance(recipe, images[:count]))[:kept]
         return min(left, key=lambda recipe: self.distance(recipe, images), default=None)
 
-    def _predicted(self, current: Recipe, pair: Recipe) -> float:
-        """The distance of two alterations of a recipe on the first image, if what they move added up."""
-        distances, image = [LARGEST], self.screen[0]
+    def _predicted(self, current: Recipe, pair: Recipe, image: int) -> float:
+        """The distance of two alterations of a recipe on an image, if what they move added up."""
+        distances = [LARGEST]
         for pooled in self._with_poolings(current):
             single = [pooled.having(axis, getattr(pair, axis)) for axis in pair.differences(current)]
             vectors = [v for recipe in (pooled, *single) if (v := self._vector(recipe, image)) is not None]
