@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.parametrize("before", first_only(["import", "shards"]))
 def test_a_process_that_is_stopped_is_ended_with_one_line(before, job, started, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(devices, "SILENCE", 8.0 if before == "import" else 20.0)
+    monkeypatch.setattr(devices, "SILENCE", 4.0 if before == "import" else 20.0)
     monkeypatch.setattr(devices, "WORD", 1.0)
     stopped = []
 

@@ -40,7 +40,7 @@ def only(study: Study, against: Study | None, **rule: Any) -> Result:
     return result
 
 
-def each(study: Study, against: Study | None, rules: Sequence[Mapping[str, Any]]) -> list[Result]:
+def each(study: Study, against: Study | None, rules: Sequence[Mapping[str, Any]]) -> tuple[Result, ...]:
     """The only result of each rule, of one check."""
     results = embedshift.check(study, rules, against).results
     assert [result.number for result in results] == [*range(1, len(rules) + 1)]

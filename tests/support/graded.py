@@ -1,5 +1,6 @@
 """Columns that a made study has where augmentations stand in families, and families for tests."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,12 +9,18 @@ import numpy as np
 import pyarrow as pa
 
 from embedshift.arrays import Pixels
-from embedshift.augmentations import Augmentation
+from embedshift.augmentations import Augmentation, Suite, load_suite
 from embedshift.augmentations.changes import Tones
 from embedshift.augmentations.family import FAMILIES, Family
 from embedshift.augmentations.views import view_seed
 
 STRENGTH_METRICS = ("rms", "dissimilarity", "displacement", "hidden")
+
+
+@functools.cache
+def paper() -> Suite:
+    """The paper's suite, which every made study describes."""
+    return load_suite("paper")
 
 
 def darker(image: Pixels, parameter: float, rng: np.random.Generator) -> Pixels:

@@ -4,7 +4,6 @@ Embeddings, attention and what follows from them agree with each other, by formu
 metrics are drawn. Galleries work where pictures are asked for: the views are those of the real augmentations.
 """
 
-import functools
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,9 +13,8 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from embedshift.augmentations import Augmentation, load_suite
+from embedshift.augmentations import Augmentation
 from embedshift.augmentations.paper import PAPER
-from embedshift.augmentations.suite import Suite
 from embedshift.augmentations.views import view_seed
 from embedshift.encoders import TITLES
 from embedshift.registry import questions
@@ -47,7 +45,7 @@ from support.asked import (
     with_looks,
     with_text,
 )
-from support.graded import STRENGTH_METRICS, default_strength, with_grades
+from support.graded import STRENGTH_METRICS, default_strength, paper, with_grades
 from support.once import write_tables
 from support.other_images import with_other_images
 from support.shifts import with_shifts
@@ -125,7 +123,7 @@ def make_study(
     info["identity"]["questions"] = told
     info["identity"]["metrics"] = list(metrics)
     info["identity"]["augmentations"] |= {each.name: each.describe() for each in graded}
-    known = {each.name: each.description for each in (*_paper(), *graded)}
+    known = {each.name: each.description for each in (*paper(), *graded)}
     info["descriptions"] = {name: known.get(name, f"what {name} is") for name in names}
     info["config_hash"] = identity_hash(info["identity"])
     numbers = [*metrics, *(HEAD_NUMBERS if heads else ())]
@@ -242,11 +240,6 @@ def _pixels(folder: Path | None, image_id: str) -> str:
     return hashlib.blake2b(image_id.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
 
 
-@functools.cache
-def _paper() -> Suite:
-    return load_suite("paper")
-
-
 def _cosine(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     u, v = u.astype(np.float64), v.astype(np.float64)
     cosine: np.ndarray = (u * v).sum(axis=-1) / np.sqrt((u**2).sum(axis=-1) * (v**2).sum(axis=-1))
@@ -270,7 +263,7 @@ def _info(
     encoder: str,
     shard_size: int,
 ) -> dict[str, Any]:
-    described = _paper().describe()
+    described = paper().describe()
     suite = {name: described.get(name, described["horizontal_flip"]) for name in names}
     preprocess = {"size": SIZE, "mean": [0.5] * 3, "std": [0.25] * 3}
     pictures = str(folder / "pictures")
