@@ -95,6 +95,7 @@ def test_fits_and_is_drawn(visit, screenshots, width, scheme):
     page.screenshot(path=screenshots / f"report-{width}-{scheme}.png", full_page=True)
 
 
+@pytest.mark.matrix
 def test_headings_sort_numbers_and_names(visit, study):
     page = visit()
     relative_shifts = study.summary().filter(metric="cosine_similarity").sort("relative_shift", descending=True)
@@ -113,6 +114,7 @@ def test_headings_sort_numbers_and_names(visit, study):
     assert page.locator("[aria-sort]").count() == 1
 
 
+@pytest.mark.matrix
 def test_filter_shows_one_augmentation_and_its_pictures(visit, study):
     page = visit()
     worst = study.ranking().sort("rank")["augmentation"].to_list()[-1]

@@ -13,6 +13,7 @@ from embedshift import EmbedshiftError, load_encoder
 from embedshift.encoders import load_text_encoder
 from embedshift.encoders.folder import SETTINGS_BYTES
 from support.library_models import make_open_clip, make_timm
+from support.matrix import first_only
 from support.network import no_network
 from support.refusals import refused
 from support.tokenizers_made import make_clip
@@ -112,7 +113,7 @@ BAD_JSON = {
 
 
 @pytest.mark.parametrize("do", [*NO_FILES, *BAD_JSON], ids=lambda do: do.__name__)
-@pytest.mark.parametrize("kind", CONFIGS)
+@pytest.mark.parametrize("kind", first_only(CONFIGS))
 def test_a_configuration_that_cannot_be_read_is_one_line(copy, kind, do):
     model = copy(kind)
     file = model / CONFIGS[kind]
@@ -128,7 +129,7 @@ FILES = ["preprocessor_config.json", "processor_config.json", "model.safetensors
 
 
 @pytest.mark.parametrize("do", [*NO_FILES, *BAD_JSON], ids=lambda do: do.__name__)
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", first_only(FILES))
 def test_no_other_file_is_passed_over(copy, name, do):
     """A preprocessor that is no file would else be CLIP's published mean."""
     model = copy("clip")
@@ -137,7 +138,7 @@ def test_no_other_file_is_passed_over(copy, name, do):
     refused(model, f"{name}: ", (NO_FILES | BAD_JSON)[do])
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin", "tokenizer.json", "merges.txt"])
+@pytest.mark.parametrize("name", first_only(["model.safetensors", "pytorch_model.bin", "tokenizer.json", "merges.txt"]))
 @pytest.mark.parametrize("do", NO_FILES, ids=lambda do: do.__name__)
 def test_weights_and_words_are_files(copy, name, do):
     model = copy("clip")
@@ -154,9 +155,10 @@ def test_the_whole_model_loads(copy):
 
 @pytest.mark.parametrize(
     "content",
-    ["", "{", "[]", "null", "3", '"text"', "\x00", '{"image_mean": "x"}', '{"image_mean": [1, 2]}', '{"size": "big"}',
-     '{"size": -1}', '{"size": 100000}', '{"size": {"height": []}}', '{"image_std": [0, 0, 0]}', '{"image_mean": NaN}',
-     '{"image_std": [NaN, 1, 1]}', '{"resample": 99}', '{"crop_size": [[]]}', '{"image_mean": [1e999, 0, 0]}'],
+    ["", "[]", '{"image_mean": NaN}', '{"size": {"height": []}}', *first_only([
+     '{"image_mean": [1, 2]}', "{", "null", "3", '"text"', "\x00", '{"image_mean": "x"}', '{"size": "big"}',
+     '{"size": -1}', '{"size": 100000}', '{"image_std": [0, 0, 0]}', '{"image_std": [NaN, 1, 1]}', '{"resample": 99}',
+     '{"crop_size": [[]]}', '{"image_mean": [1e999, 0, 0]}'])],
 )  # fmt: skip
 def test_a_preprocessor_that_makes_no_sense_is_one_line(copy, content):
     model = copy("clip")

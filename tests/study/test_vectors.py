@@ -214,6 +214,7 @@ def test_what_reads_no_pixel_works(tmp_path, monkeypatch, capsys):
     assert "relative shift" in command.call(monkeypatch, capsys, "card", first.folder).out.lower()
 
 
+@pytest.mark.matrix
 def test_neither_torch_nor_transformers_is_imported(tmp_path):
     original, views = arrays()
     program = (
