@@ -184,7 +184,7 @@ def test_the_report_of_corruptions_has_their_table_and_mean(tmp_path):
 @pytest.mark.matrix
 def test_without_a_relative_shift_the_report_says_so(tmp_path):
     study = make_study(tmp_path / "study", 1, graded(DARKER))
-    html = study.report(figures=["strength"], formats=["svg"]).read_text()
+    html = study.report(figures=[]).read_text()
     assert "There are no tolerances, because this study has no relative shift" in words(html)
     assert "How strong a change does the embedding tolerate?" not in html
 

@@ -61,7 +61,7 @@ def test_the_users_own_words_and_augmentations(photos, tmp_path, caplog):
     assert "no phrase for still" in caplog.text
     assert study.words().select("augmentation", "word", "n").rows() == [("mirror", "mirror", 7), ("still", "mirror", 0)]
     assert study.word_test()["augmentation"].to_list() == ["mirror"]
-    assert "a mirrored picture" in study.report(figures=["words"], formats=["svg"]).read_text()
+    assert "a mirrored picture" in study.report(figures=[]).read_text()
 
 
 @pytest.mark.matrix
