@@ -72,6 +72,7 @@ def test_the_search_of_the_browser_finds_what_is_folded(visit):
     assert page.evaluate(OPEN) == ["geometry"]
 
 
+@pytest.mark.matrix
 def test_all_is_printed(visit):
     page = visit(1280, folded=True)
     page.wait_for_selector("body > *")
