@@ -26,9 +26,7 @@ def page_id(page):
 
 
 def marks_of(page):
-    """A page that measures a study takes a second: of these `make test` reads the first page alone."""
-    if page.name == "README.md":
-        return []
+    """A page that measures a study takes a second or more: `make test-all` reads them."""
     code = "\n".join(block.text for block in blocks(page.read_text()) if block.is_code and block.reason is None)
     return [pytest.mark.matrix] * bool(re.search(r"^embedshift (?:run|attack) |embedshift\.run\(", code, re.M))
 

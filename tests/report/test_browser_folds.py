@@ -108,7 +108,8 @@ def test_every_mark_of_the_first_screen_is_whole_and_in_its_place(visit, study, 
     page.screenshot(path=screenshots / f"first-{width}-{scheme}.png", full_page=True)
 
 
-@pytest.mark.parametrize("scheme", first_only(["light", "dark"]))
+@pytest.mark.matrix
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_names_and_contrast_by_axe(visit, scheme):
     page = visit(390, scheme)
     found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
