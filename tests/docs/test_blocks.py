@@ -50,9 +50,10 @@ def reader(ready, tmp_path, monkeypatch, cli):
 
 @pytest.mark.parametrize("page", [pytest.param(page, marks=marks_of(page), id=page_id(page)) for page in WITH_CODE])
 def test_blocks_run_in_order(page, reader):
-    for block in blocks(page.read_text()):
-        if block.reason is None:
-            reader.read(block, page_id(page))
+    to_run = [block for block in blocks(page.read_text()) if block.reason is None]
+    for block in to_run:
+        reader.read(block, page_id(page))
+    assert {block.language for block in to_run} & {*PYTHON, *SHELL}, "the reader runs no other"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
