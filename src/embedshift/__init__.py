@@ -3,6 +3,7 @@
 Importing the package is quick: its names are imported on first use, and torch when an encoder is loaded.
 """
 
+import importlib
 import importlib.metadata
 from typing import TYPE_CHECKING
 
@@ -10,23 +11,20 @@ from embedshift.errors import EmbedshiftError, Transient
 from embedshift.store import forked as _forked  # noqa: F401 - it watches forks from the first import on
 
 if TYPE_CHECKING:
-    from embedshift.api import (
-        Study,
-        Whitening,
-        attack,
-        check,
-        compare,
-        from_vectors,
-        image_encoder,
-        load,
-        load_encoder,
-        make_views,
-        parity,
-        run,
-        whiten,
-        wrap,
-        write_views,
-    )
+    from embedshift.api.attacks import attack
+    from embedshift.api.encoders import wrap
+    from embedshift.api.images import run
+    from embedshift.api.vectors import from_vectors
+    from embedshift.augmentations.views import make_views
+    from embedshift.encoders import load_encoder
+    from embedshift.encoders.images import image_encoder
+    from embedshift.engines.written_views import write_views
+    from embedshift.stacks import parity
+    from embedshift.statistics.whitening import Whitening
+    from embedshift.study import Study, load
+    from embedshift.study.comparison import compare
+    from embedshift.study.gate import check
+    from embedshift.study.whitening import whiten
 
 __all__ = [
     "EmbedshiftError",
@@ -51,14 +49,32 @@ __all__ = [
 __version__ = importlib.metadata.version("embedshift")
 
 
-def __getattr__(name: str) -> object:
-    """Imports the public names on first use, so that `embedshift --help` starts without them."""
-    if name not in __all__:
-        raise AttributeError(f"module 'embedshift' has no attribute {name!r}")
-    from embedshift import api
+# Where a name is defined: each is imported alone, on its first use.
+_MODULES = {
+    "Study": "study",
+    "Whitening": "statistics.whitening",
+    "attack": "api.attacks",
+    "check": "study.gate",
+    "compare": "study.comparison",
+    "from_vectors": "api.vectors",
+    "image_encoder": "encoders.images",
+    "load": "study",
+    "load_encoder": "encoders",
+    "make_views": "augmentations.views",
+    "parity": "stacks",
+    "run": "api.images",
+    "whiten": "study.whitening",
+    "wrap": "api.encoders",
+    "write_views": "engines.written_views",
+}
 
-    globals().update({each: vars(api)[each] for each in api.__all__})
-    found: object = globals()[name]
+
+def __getattr__(name: str) -> object:
+    """Imports a public name on its first use, so that `embedshift --help` starts without them."""
+    if name not in _MODULES:
+        raise AttributeError(f"module 'embedshift' has no attribute {name!r}")
+    found: object = getattr(importlib.import_module(f"embedshift.{_MODULES[name]}"), name)
+    globals()[name] = found
     return found
 
 

@@ -76,3 +76,15 @@ def test_a_process_that_renders_figures_imports_no_tables():
         if re.fullmatch("polars|pyarrow|torch|plotly|scipy[.].*|cv2|embedshift[.]store[.]reader", name)
     ]
     assert not heavy
+
+
+def test_a_name_of_the_library_imports_what_it_needs_alone():
+    names = imported("-c", "import embedshift; embedshift.load_encoder")
+    assert "embedshift.encoders.base" in names
+    assert not names & (HEAVY | {"embedshift.steps", "embedshift.study"})
+
+
+def test_every_public_name_is_there():
+    import embedshift
+
+    assert all(getattr(embedshift, name).__name__ == name for name in embedshift.__all__)

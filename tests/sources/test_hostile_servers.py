@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from embedshift.errors import EmbedshiftError, UsageError, cause
-from embedshift.sources import open_source, url, web
+from embedshift.sources import open_source, tar, url, web
 from support.matrix import first_only
 
 
@@ -23,15 +23,15 @@ def picture(seed):
 
 def archive():
     content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w") as tar:
+    with tarfile.open(fileobj=content, mode="w") as packed:
         for number in range(3):
             member = tarfile.TarInfo(f"{number}.png")
             member.size = len(picture(number))
-            tar.addfile(member, io.BytesIO(picture(number)))
+            packed.addfile(member, io.BytesIO(picture(number)))
     return content.getvalue()
 
 
-PICTURE, TAR = picture(0), archive()
+PICTURE, TAR, EMPTY = picture(0), archive(), tarfile.TarInfo("a.png").tobuf()
 
 
 class Hostile(BaseHTTPRequestHandler):
@@ -118,6 +118,12 @@ class Hostile(BaseHTTPRequestHandler):
             start += {"shifted": -512, "later": 512}.get(self.wrong, 0)
             end -= 512 if self.wrong == "shifted" else 0
             self.answer(TAR[start : end + 1], status=206, Content_Range=f"bytes {start}-{end}/{len(TAR)}")
+
+    def members(self):
+        """Members of no bytes, up to a terabyte."""
+        start, end = (int(number) for number in self.headers["Range"].removeprefix("bytes=").split("-"))
+        part = EMPTY * ((end - start) // 512 + 2)
+        self.answer(part[start % 512 :][: end + 1 - start], status=206, Content_Range=f"bytes {start}-{end}/{10**12}")
 
     def no_parts(self):
         self.answer(TAR)
@@ -225,6 +231,12 @@ def test_no_page_holds_up_the_search_for_links(address):
 def test_an_archive_is_read_part_by_part(address):
     source = open_source([f"{address}/tar/a.tar"])
     assert [source.read(sample) for sample in source.samples] == [picture(number) for number in range(3)]
+
+
+def test_an_archive_without_end_is_refused(address, monkeypatch):
+    monkeypatch.setattr(tar, "FAR_MEMBERS", 1_000)
+    with pytest.raises(UsageError, match=r"/members/a.tar: more than 1,000 members behind a URL; pack them into"):
+        open_source([f"{address}/members/a.tar"])
 
 
 @pytest.mark.parametrize(

@@ -111,9 +111,9 @@ def packed_is_faster(
 ) -> bool:
     """Times an encoder's pass with and without packed weights, in turns, where a run takes more than a minute."""
     keep_memory()  # as a study does: it is a large part of the time of some kernels
-    images = noise(2, size)
-    seconds, plain = _quickest(encode, images, enough=2 * LONG / views)
-    run = seconds / 2 * views
+    images = noise(1, size)
+    seconds, plain = _quickest(encode, images, enough=LONG / views)
+    run = seconds * views
     if run < LONG:
         return False
     packed = pack()
@@ -121,7 +121,7 @@ def packed_is_faster(
         if not same_output(plain, encode(images), rounding):
             return False
     seconds_of_pass = min(MOST, run * PART) / (2 * TURNS)
-    images = noise(views_in(seconds_of_pass, seconds / 2, batch), size)
+    images = noise(views_in(seconds_of_pass, seconds, batch), size)
     ratios = []
     for _ in range(TURNS):
         own = timed(lambda: encode(images))[0]

@@ -27,6 +27,8 @@ from embedshift.sources.web import file_system
 
 # Members in a block of a tar behind a URL: neighbours are quick to read for the server, and for caches in between.
 MEMBERS = 2_048
+# Members of an archive behind a URL: a server can claim any size and hand out members without end.
+FAR_MEMBERS = 1_000_000
 # Zeros behind the last member: two blocks end a tar, and writers fill up to a record of 10 kB, or of some megabytes.
 _END, _MOST_END, _PART = 2 * tarfile.BLOCKSIZE, 2**26, 2**16
 
@@ -67,7 +69,7 @@ class TarSource(Source):
     def _list(self, archive: str) -> Iterator[ImageRef]:
         try:
             with open_location(archive) as file, _open_tar(file) as tar:
-                members = _Members(tar, self.skipped)
+                members = _Members(tar, self.skipped, FAR_MEMBERS if _is_far(archive) else None)
                 _refuse_without_end(tar.offset, file)
         except FileNotFoundError as error:
             raise UsageError(f"{archive}: no such file") from error
@@ -99,12 +101,15 @@ class _Members:
 
     tar: tarfile.TarFile
     skipped: Counter[str]
+    most: int | None
     images: list[tuple[str, tarfile.TarInfo]] = field(default_factory=list)
     texts: dict[str, tuple[str, bytes]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._files: dict[str, tarfile.TarInfo] = {}
-        for member in self.tar:
+        for count, member in enumerate(self.tar):
+            if self.most is not None and count >= self.most:
+                raise EmbedshiftError(f"more than {self.most:,} members behind a URL; pack them into several tars")
             if member.size < 0:
                 raise tarfile.ReadError(f"{member.name}: a size below 0")
             name = member.name.removeprefix("./")
