@@ -16,7 +16,7 @@ import os, sys, time
 from embedshift.cli import app, main
 from embedshift.figures import workers
 
-workers.cores = lambda: 2
+workers.cores = lambda: 3
 
 def stay():
     with workers.Renderers(8) as renderers:

@@ -12,6 +12,7 @@ import warnings
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -82,12 +83,12 @@ def test_forms_for_a_page_go_down_to_the_room():
     assert all(len(form) > 8_000 for form in forms[:-1])
 
 
-def two_cores(monkeypatch):
-    monkeypatch.setattr("embedshift.figures.workers.cores", lambda: 2)
+def three_cores(monkeypatch):
+    monkeypatch.setattr("embedshift.figures.workers.cores", lambda: 3)
 
 
 def test_processes_give_what_this_one_gives(monkeypatch):
-    two_cores(monkeypatch)
+    three_cores(monkeypatch)
     figures = [(k, figure(str(k), photo=k == 1), None) for k in range(3)]
     wanted = {k: render(figure(str(k), photo=k == 1), ["png", "svg"]) for k in range(3)}
     monkeypatch.setattr("embedshift.figures.render.FigureCanvasAgg", None)  # this process can render no figure
@@ -95,9 +96,20 @@ def test_processes_give_what_this_one_gives(monkeypatch):
         assert dict(renderers.render_all(figures, ["png", "svg"])) == wanted
 
 
+def test_what_would_wait_for_a_process_is_rendered_here(monkeypatch):
+    three_cores(monkeypatch)
+    wanted = {k: render(figure(str(k)), ["svg"]) for k in range(6)}
+    here = []
+    canvas = FigureCanvasAgg
+    monkeypatch.setattr("embedshift.figures.render.FigureCanvasAgg", lambda drawn: here.append(1) or canvas(drawn))
+    with Renderers(8) as renderers:
+        assert dict(renderers.render_all([(k, figure(str(k)), None) for k in range(6)], ["svg"])) == wanted
+    assert 1 <= len(here) <= 2  # two wait for each of two processes, which start meanwhile
+
+
 @pytest.mark.matrix
 def test_what_a_process_cannot_do_is_done_here(monkeypatch):
-    two_cores(monkeypatch)
+    three_cores(monkeypatch)
     unknown = figure()
     unknown.function = lambda: None  # has no pickle
     glyphs = figure("\N{CJK UNIFIED IDEOGRAPH-4E2D}")  # a font without it warns
@@ -110,7 +122,7 @@ def test_what_a_process_cannot_do_is_done_here(monkeypatch):
 
 
 def test_figures_are_rendered_here_when_a_process_is_killed(monkeypatch):
-    two_cores(monkeypatch)
+    three_cores(monkeypatch)
     with Renderers(8) as renderers:
         for process in multiprocessing.active_children()[:1]:
             process.kill()
@@ -121,7 +133,7 @@ def test_figures_are_rendered_here_when_a_process_is_killed(monkeypatch):
 
 @pytest.mark.matrix
 def test_an_error_of_a_figure_is_what_it_was(monkeypatch):
-    two_cores(monkeypatch)
+    three_cores(monkeypatch)
     broken = figure("$\\frac$")
     with pytest.raises(ValueError, match="frac") as here:
         render(broken, ["png"])
@@ -135,7 +147,7 @@ PARENT = """
 import multiprocessing, os, sys
 from embedshift.figures.workers import Renderers
 
-os.sched_getaffinity = lambda _: {0, 1}
+os.sched_getaffinity = lambda _: {0, 1, 2}
 with Renderers(8) as renderers:
     print(*[process.pid for process in multiprocessing.active_children()], flush=True)
     sys.stdin.read()
@@ -156,12 +168,13 @@ def test_processes_end_with_the_process_that_started_them(number):
 
 SCRIPT = """
 import os, sys
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from embedshift.figures import render
 from embedshift.figures.workers import Renderers
 
 print("run", flush=True)
-os.sched_getaffinity = lambda _: {0, 1}
+os.sched_getaffinity = lambda _: {0, 1, 2}
 render.FigureCanvasAgg = None  # this process can render no figure
 with Renderers(8) as renderers:
     [(key, rendered)] = renderers.render_all([("key", Figure((1, 1)), None)], ["svg"])
@@ -181,14 +194,14 @@ def test_a_script_without_a_guard_is_run_once(tmp_path):
 
 @pytest.mark.matrix
 def test_a_process_imports_no_tables_and_no_torch(monkeypatch):
-    two_cores(monkeypatch)
+    three_cores(monkeypatch)
     code = "[name for name in __import__('sys').modules if name in ('torch', 'polars', 'pyarrow')]"
     with Renderers(8) as renderers:
         assert renderers._pool.submit(eval, code).result() == []
 
 
 def test_few_figures_start_no_process(monkeypatch):
-    two_cores(monkeypatch)
+    three_cores(monkeypatch)
     with Renderers(1) as renderers:
         assert multiprocessing.active_children() == []
         [(_, one)] = renderers.render_all([("one", Figure((1, 1)), None)], ["svg"])

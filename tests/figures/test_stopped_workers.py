@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from test_render import PARENT, figure, two_cores
+from test_render import PARENT, figure, three_cores
 
 from embedshift.figures import workers
 from embedshift.figures.render import render
@@ -28,7 +28,7 @@ def stop_all():
 
 
 def test_figures_are_rendered_here_when_the_processes_are_stopped(monkeypatch):
-    two_cores(monkeypatch)
+    three_cores(monkeypatch)
     monkeypatch.setattr(workers, "_PATIENCE", 1.0)
     with Renderers(8) as renderers:
         stop_all()
@@ -42,7 +42,7 @@ def test_figures_are_rendered_here_when_the_processes_are_stopped(monkeypatch):
 @pytest.mark.matrix
 @pytest.mark.parametrize("error", first_only([None, KeyboardInterrupt]))
 def test_leaving_ends_processes_that_are_stopped(error, monkeypatch):
-    two_cores(monkeypatch)
+    three_cores(monkeypatch)
     with pytest.raises(error) if error else Renderers(1), Renderers(8) as renderers:
         list(renderers.render_all([(0, figure(), None)], ["svg"]))
         stop_all()
@@ -76,7 +76,7 @@ def test_a_parent_that_leaves_at_once_leaves_no_warning_behind(monkeypatch):
     """The process that removes its semaphores says nothing after the last line of a command that was stopped."""
     # Under coverage the process that removes them would be measured, and warn that it ran nothing of the package.
     monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
-    program = "import os; os.sched_getaffinity = lambda _: {0, 1}\n"
+    program = "import os; os.sched_getaffinity = lambda _: {0, 1, 2}\n"
     program += "from embedshift.figures.workers import Renderers\nRenderers(8).__enter__()\nos._exit(3)"
     process = command.start_python(program)
     assert command.finish(process, timeout=60) == command.Done(3, "", "")

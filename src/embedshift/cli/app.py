@@ -79,6 +79,8 @@ def main() -> None:
         # An image's id would depend on the locale, and no file of a study can hold ids decoded in an ASCII locale.
         python = [sys.executable, "-X", "utf8", *sys.orig_argv[1:]]
         os.execve(sys.executable, python, os.environ | {"PYTHONUTF8": "1"})
+    # Threads of NumPy's BLAS spin beside ours; sums would depend on their number, so they have nothing large to do.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names may hold bytes that are no text
     with stoppable() as received, collecting_garbage_after(OBJECTS):

@@ -1,4 +1,4 @@
-"""Renders figures in other processes, one per core, while this process draws the next figure.
+"""Renders figures in other processes, while this one draws the next figure, and renders those that would wait.
 
 A figure that a process cannot render, or does not in time, is rendered here, so that its errors and warnings are the
 same.
@@ -15,7 +15,7 @@ import types
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from multiprocessing import resource_tracker
 from typing import TypeVar
 
@@ -26,8 +26,8 @@ from embedshift.figures.render import PageLimits, Rendered, render
 
 Key = TypeVar("Key")
 
-# Figures for which a process is worth its start, and figures that wait for each process.
-_WORTH, _AHEAD = 4, 4
+# Figures for which a process is worth its start, that wait for each process, and that wait for an earlier one.
+_WORTH, _AHEAD, _FINISHED = 4, 2, 16
 # Seconds for the start of a process and a figure; beyond them it may be stopped.
 _PATIENCE = 120.0
 
@@ -36,8 +36,9 @@ class Renderers:
     """Processes that render figures; leaving the context ends them. For a few `figures` none is started."""
 
     def __init__(self, figures: int) -> None:
-        alone = cores() == 1 or multiprocessing.current_process().daemon  # a daemon may start no process
-        self._count = 0 if alone else min(cores(), figures // _WORTH)
+        alone = multiprocessing.current_process().daemon  # a daemon may start no process
+        self._count = 0 if alone else min(cores() - 1, figures // _WORTH)
+        self._waiting = list[Future[Rendered]]()
         self._pool: ProcessPoolExecutor | None = None
         self._collecting = collecting_garbage_after(OBJECTS)
 
@@ -67,7 +68,7 @@ class Renderers:
         waiting = deque[tuple[Key, Callable[[], Rendered]]]()
         for key, figure, page in figures:
             waiting.append((key, self._start(figure, formats, page)))
-            if len(waiting) > _AHEAD * self._count:
+            if len(waiting) > _FINISHED:
                 first, rendered = waiting.popleft()
                 yield first, rendered()
         for key, rendered in waiting:
@@ -75,12 +76,15 @@ class Renderers:
 
     def _start(self, figure: Figure, formats: Sequence[str], page: PageLimits | None) -> Callable[[], Rendered]:
         render_here = functools.partial(render, figure, formats, page)
-        if self._pool is None:
-            return render_here
+        self._waiting = [future for future in self._waiting if not future.done()]
+        if self._pool is None or len(self._waiting) >= _AHEAD * self._count:
+            done = render_here()
+            return lambda: done
         try:
             future = self._pool.submit(render, figure, formats, page)
         except (BrokenExecutor, OSError):
             return render_here
+        self._waiting.append(future)
 
         def rendered() -> Rendered:
             try:

@@ -1,21 +1,23 @@
 """Builds a report: tables, figures, and the page from the sections of a study's questions."""
 
+import itertools
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from embedshift.config.machine import one_thread
 from embedshift.errors import UsageError
 from embedshift.figures import FigureInput, FigureKind, check_formats, iter_figures, study_figures
 from embedshift.figures.base import known_figures
 from embedshift.figures.output import ROWS, write
 from embedshift.figures.render import PageLimits
 from embedshift.figures.workers import Renderers
-from embedshift.report import embedded, facts, page
+from embedshift.report import facts, page
 from embedshift.report.answers import first_screen
-from embedshift.report.embedded import DrawnFigure, EmbeddedFigure
+from embedshift.report.embedded import DrawnFigure, EmbeddedFigures
 from embedshift.report.glossary import glossary
 from embedshift.report.section import PageInput, Section, parts_of_page
 from embedshift.store import shards
@@ -56,14 +58,14 @@ def build_report(
         data = FigureInput(reader)
         if reader.pictures and reader.unseen:
             log.warning("%s; give the folder that contains them as `images_root`", reader.unseen)
-        log.info("drawing the figures")
-        drawn, files = _draw(data, figures, formats, renderers, images=images)
-    log.info("writing the report")
-    shown, too_large = embedded.embed(drawn, FIGURE_BYTES)
-    encoder = reader.naming.setting(reader.info.encoder.title or reader.info.encoder.name)
-    by_name = {figure.kind.name: figure for figure in shown}
-    is_papers = paper or (reader.info.config.get("augmentations") == "paper" and "clip" in encoder.lower())
-    html = _page(PageInput(data, encoder, by_name, records, is_papers), shown, too_large)
+        with one_thread():
+            log.info("drawing the figures")
+            drawn, files = _draw(data, figures, formats, renderers, images=images)
+            log.info("writing the report")
+            encoder = reader.naming.setting(reader.info.encoder.title or reader.info.encoder.name)
+            is_papers = paper or (reader.info.config.get("augmentations") == "paper" and "clip" in encoder.lower())
+            shown = EmbeddedFigures(drawn, FIGURE_BYTES)
+            html = _page(PageInput(data, encoder, shown, records, is_papers), shown)
     path = reader.folder / "report.html"
     # A name may hold bytes that are not UTF-8: they are written as they are read, escaped.
     content = html.encode("utf-8", "backslashreplace")
@@ -79,43 +81,52 @@ def _draw(
     renderers: Renderers,
     *,
     images: Sequence[str] | int | None,
-) -> tuple[list[DrawnFigure], dict[str, str]]:
-    """Saves every figure; returns those for the page, in the order of their numbers, and the checksums of all files."""
+) -> tuple[Iterable[DrawnFigure], dict[str, str]]:
+    """Draws every figure; returns those for the page, and the checksums of all files once these are rendered."""
     kinds = study_figures(data, names)
     several_pages = images is not None and (images if isinstance(images, int) else len(images)) > ROWS
     slots = sum(EMBEDDED_PAGES if several_pages and kind.shows_images else 1 for kind in kinds)
     pages: Counter[str] = Counter()
+    files: dict[str, str] = {}
+    all_drawn = False
 
     def to_render() -> Iterator[ToRender]:
+        nonlocal all_drawn
         for kind, stem, figure in iter_figures(data, [kind.name for kind in kinds], images=images):
             pages[kind.name] += 1
             shown = PageLimits(FIGURE_BYTES // slots, kind.shows_images) if pages[kind.name] <= EMBEDDED_PAGES else None
             width, height = figure.get_size_inches()
             yield (kind, stem, (float(width), float(height))), figure, shown
+        all_drawn = True
 
-    done: list[DrawnFigure] = []
-    files: dict[str, str] = {}
-    for (kind, stem, inches), rendered in renderers.render_all(to_render(), formats):
-        for ending, content in rendered.files.items():
-            name = f"figures/{stem}.{ending}"
-            files[name] = write(content, data.reader.folder / name)
-        if rendered.forms:
-            done.append(DrawnFigure(kind, inches, rendered.forms))
-    return sorted(done, key=lambda figure: figure.kind.number), files
+    def saved() -> Iterator[DrawnFigure | None]:
+        for (kind, stem, inches), rendered in renderers.render_all(to_render(), formats):
+            for ending, content in rendered.files.items():
+                name = f"figures/{stem}.{ending}"
+                files[name] = write(content, data.reader.folder / name)
+            yield DrawnFigure(kind, inches, rendered.forms) if rendered.forms else None
+
+    rest, done = saved(), list[DrawnFigure | None]()
+    for figure in rest:
+        done.append(figure)
+        if all_drawn:
+            break
+    return filter(None, itertools.chain(done, rest)), files
 
 
-def _page(given: PageInput, figures: Sequence[EmbeddedFigure], too_large: int) -> str:
+def _page(given: PageInput, figures: EmbeddedFigures) -> str:
     info, measured = given.info, given.data.images
     parts = [part for _, part in parts_of_page(given.reader.questions)]
+    # What shows no figure comes first: meanwhile the last ones are rendered.
+    report_sections = {"answers": first_screen(given), "measured": facts.measured(given)}
     charts = [chart for part in parts if part.charts for chart in part.charts(given)]
     question_sections = page.question_sections(given)
-    shown = [figure for figure in figures if not figure.kind.section]
+    embedded, too_large = figures.fitted
+    shown = [figure for figure in embedded if not figure.kind.section]
     papers = {"figures": shown, "too_large": too_large, "is_open": given.is_papers}
-    report_sections = {
-        "answers": first_screen(given),
+    report_sections |= {
         "charts": Section("distributions", "Distributions", {"charts": charts}),
         "figures": Section("figures", "The paper's figures", papers, is_last=not given.is_papers),
-        "measured": facts.measured(given),
         "glossary": glossary(given.reader.questions, [placed.order for placed in question_sections]),
     }
     placed_sections = [

@@ -1,6 +1,7 @@
 """Embeds figures in the page within a budget: as vectors if these are small, else as bitmaps."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from embedshift.figures import FigureKind
@@ -35,3 +36,28 @@ def embed(figures: Sequence[DrawnFigure], budget: int) -> tuple[list[EmbeddedFig
             done[position] = EmbeddedFigure(figure.kind, address, width, height)
     in_order = [done[position] for position in sorted(done)]  # pages of one figure keep theirs
     return sorted(in_order, key=lambda figure: figure.kind.number), len(figures) - len(done)
+
+
+class EmbeddedFigures(Mapping[str, EmbeddedFigure]):
+    """The figures of the page by their names; the first look waits until all are rendered."""
+
+    def __init__(self, drawn: Iterable[DrawnFigure], budget: int) -> None:
+        self._drawn, self._budget = drawn, budget
+
+    @functools.cached_property
+    def fitted(self) -> tuple[list[EmbeddedFigure], int]:
+        """All pages of figures in the order of the paper, and the number of those that did not fit."""
+        return embed(sorted(self._drawn, key=lambda figure: figure.kind.number), self._budget)
+
+    @functools.cached_property
+    def _by_name(self) -> dict[str, EmbeddedFigure]:
+        return {figure.kind.name: figure for figure in self.fitted[0]}
+
+    def __getitem__(self, name: str) -> EmbeddedFigure:
+        return self._by_name[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_name)
+
+    def __len__(self) -> int:
+        return len(self._by_name)
