@@ -110,6 +110,7 @@ def test_gradio_writes_no_file_beside_the_page():
     assert {path.suffix for path in Path(app.__file__).parent.iterdir()} - {""} == {".py"}
 
 
+@pytest.mark.slow
 def test_no_file_of_this_machine_is_served(served):
     with OPENER.open(served, timeout=20) as page:
         assert b"gradio" in page.read()
