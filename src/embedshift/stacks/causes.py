@@ -48,7 +48,7 @@ def find_causes(encoder: ModuleEncoder, files: Sequence[bytes], served: Floats) 
     search, begun = Search(encodings, unit(served)), time.perf_counter()
     first = left = search.distance(search.reference, search.everything)
     seconds = (time.perf_counter() - begun) / len(files)
-    log.info("at most %d encodings of %.2g s; when it is stopped, it says what is nearest", encodings.most, seconds)
+    log.info("about %d encodings of %.2g s at most; when it is stopped, it says the nearest", encodings.most, seconds)
     try:
         recipe = search.run()
         named = search.named(recipe)
