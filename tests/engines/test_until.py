@@ -224,6 +224,16 @@ def test_widths_without_sense_are_refused(photos, tmp_path, monkeypatch, capsys,
     assert "until" in done.line
 
 
+def test_a_first_shard_without_images_ends_nothing(photos, tmp_path):
+    some = shutil.copytree(photos, tmp_path / "photos", ignore=lambda _, names: sorted(names)[24:])
+    order = run(some, tmp_path / "before", until=None, shard_size=1).reader().ordered_ids()
+    (some / order[0]).write_bytes(b"no image")
+    study = run(some, tmp_path / "study", until=1.0, shard_size=1)
+    info = study.reader().info
+    assert (info.counts.images, info.counts.failed, info.shard_count, info.ended) == (24, 1, 24, None)
+    assert study.reader().ordered_ids() == order[1:]
+
+
 @pytest.mark.matrix
 def test_the_line_of_progress_has_the_widest(photos, tmp_path):
     notes = []

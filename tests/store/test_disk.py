@@ -72,3 +72,12 @@ def test_a_link_in_the_place_of_the_hidden_file_is_not_followed(tmp_path):
     write_atomically(tmp_path / "a.csv", lambda path: path.write_text("a"))
     assert (tmp_path / "precious").read_text() == "years of work"
     assert (tmp_path / "a.csv").read_text() == "a"
+
+
+def test_an_error_that_is_not_of_the_disk_is_passed_on(tmp_path):
+    def write(path):
+        raise OSError("a library's own")
+
+    with pytest.raises(OSError, match=r"^a library's own$"):
+        write_atomically(tmp_path / "a.csv", write)
+    assert list(tmp_path.iterdir()) == []

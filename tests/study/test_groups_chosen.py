@@ -89,6 +89,41 @@ def test_a_run_keeps_its_groups_and_is_not_measured_again(photos, grouped, tmp_p
     assert cosine["baseline"][0] == pytest.approx((units @ units.T)[apart].mean(), abs=1e-12)
 
 
+def test_groups_by_names_stay_when_a_shard_is_measured_again(photos, grouped, tmp_path):
+    ids = grouped.reader().ordered_ids()
+    study = run(photos, tmp_path / "study", groups={name: f"of {name.split('/')[0]}" for name in ids})
+    stored = study.info()["groups"]
+    (study.folder / "shards" / "part-00001.parquet").unlink()
+    run(photos, tmp_path / "study")
+    assert study.info()["groups"] == stored
+    assert stored["count"] == SCENES
+    for name, table in tables(study).items():
+        assert table.equals(grouped.table(name)), name
+
+
+def test_units_are_the_groups_of_the_images_that_are_asked_for(grouped):
+    reader = grouped.reader()
+    ids = reader.ordered_ids()[::-3]
+    units = reader.units_of(ids)
+    scenes = np.array([name.split("/")[0] for name in ids])
+    assert ((units[:, None] == units) == (scenes[:, None] == scenes)).all()
+
+
+def test_groups_of_other_images_are_refused(grouped, tmp_path):
+    study = studies.copied(grouped, tmp_path / "study")
+    study.reader().info.model_copy(update={"complete": False}).write(study.folder)
+    (study.folder / "shards" / "part-00001.parquet").unlink()
+    with pytest.raises(UsageError, match="its groups are of other images; choose `groups` again"):
+        _ = study.reader().units
+
+
+def test_a_study_that_is_not_finished_gets_no_groups(grouped, tmp_path):
+    study = studies.copied(grouped, tmp_path / "study")
+    study.reader().info.model_copy(update={"complete": False}).write(study.folder)
+    with pytest.raises(UsageError, match="not finished"):
+        load(study.folder).regroup("none")
+
+
 @pytest.mark.matrix
 @pytest.mark.parametrize("way", ["workers", "resumed", "near"])
 def test_tables_are_equal_however_the_run_went(photos, grouped, tmp_path, way):
