@@ -5,6 +5,7 @@ import itertools
 import shutil
 
 import numpy as np
+import polars as pl
 import pytest
 from scipy import stats
 
@@ -232,6 +233,15 @@ def test_a_first_shard_without_images_ends_nothing(photos, tmp_path):
     info = study.reader().info
     assert (info.counts.images, info.counts.failed, info.shard_count, info.ended) == (24, 1, 24, None)
     assert study.reader().ordered_ids() == order[1:]
+
+
+def test_a_few_archives_first_are_a_warning(photos, tmp_path, caplog):
+    content = [(path.name, path.read_bytes()) for path in sorted(photos.iterdir())[:12]]
+    table = pl.DataFrame(content, schema=["image_id", "image"], orient="row")
+    table.write_parquet(tmp_path / "photos.parquet", row_group_size=1)
+    study = run(tmp_path / "photos.parquet", tmp_path / "study", until=1.0)
+    assert "the first images are of few archives: they must be like all others" in caplog.text
+    assert study.reader().info.counts.images == 12
 
 
 @pytest.mark.matrix
