@@ -99,9 +99,8 @@ def test_processes_give_what_this_one_gives(monkeypatch):
 def test_what_would_wait_for_a_process_is_rendered_here(monkeypatch):
     three_cores(monkeypatch)
     wanted = {k: render(figure(str(k)), ["svg"]) for k in range(6)}
-    here = []
-    canvas = FigureCanvasAgg
-    monkeypatch.setattr("embedshift.figures.render.FigureCanvasAgg", lambda drawn: here.append(1) or canvas(drawn))
+    here, canvas = [], "embedshift.figures.render.FigureCanvasAgg"
+    monkeypatch.setattr(canvas, lambda drawn: here.append(1) or FigureCanvasAgg(drawn))
     with Renderers(8) as renderers:
         assert dict(renderers.render_all([(k, figure(str(k)), None) for k in range(6)], ["svg"])) == wanted
     assert 1 <= len(here) <= 2  # two wait for each of two processes, which start meanwhile
@@ -168,7 +167,6 @@ def test_processes_end_with_the_process_that_started_them(number):
 
 SCRIPT = """
 import os, sys
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from embedshift.figures import render
 from embedshift.figures.workers import Renderers

@@ -99,34 +99,37 @@ def _draw(
             yield (kind, stem, (float(width), float(height))), figure, shown
         all_drawn = True
 
-    def saved() -> Iterator[DrawnFigure | None]:
+    def saved() -> Iterator[DrawnFigure]:
         for (kind, stem, inches), rendered in renderers.render_all(to_render(), formats):
             for ending, content in rendered.files.items():
                 name = f"figures/{stem}.{ending}"
                 files[name] = write(content, data.reader.folder / name)
-            yield DrawnFigure(kind, inches, rendered.forms) if rendered.forms else None
+            if rendered.forms:
+                yield DrawnFigure(kind, inches, rendered.forms)
 
-    rest, done = saved(), list[DrawnFigure | None]()
+    rest, done = saved(), list[DrawnFigure]()
     for figure in rest:
         done.append(figure)
         if all_drawn:
             break
-    return filter(None, itertools.chain(done, rest)), files
+    return itertools.chain(done, rest), files
 
 
 def _page(given: PageInput, figures: EmbeddedFigures) -> str:
     info, measured = given.info, given.data.images
     parts = [part for _, part in parts_of_page(given.reader.questions)]
     # What shows no figure comes first: meanwhile the last ones are rendered.
-    report_sections = {"answers": first_screen(given), "measured": facts.measured(given)}
+    answers, settings = first_screen(given), facts.measured(given)
     charts = [chart for part in parts if part.charts for chart in part.charts(given)]
     question_sections = page.question_sections(given)
     embedded, too_large = figures.fitted
     shown = [figure for figure in embedded if not figure.kind.section]
     papers = {"figures": shown, "too_large": too_large, "is_open": given.is_papers}
-    report_sections |= {
+    report_sections = {
+        "answers": answers,
         "charts": Section("distributions", "Distributions", {"charts": charts}),
         "figures": Section("figures", "The paper's figures", papers, is_last=not given.is_papers),
+        "measured": settings,
         "glossary": glossary(given.reader.questions, [placed.order for placed in question_sections]),
     }
     placed_sections = [

@@ -60,9 +60,9 @@ class PlacedSection:
 def question_sections(page: PageInput) -> list[PlacedSection]:
     """Returns the sections of the study's questions, each at the position of its question."""
     placed: list[PlacedSection] = []
+    # Those with figures come last: meanwhile these are rendered.
     with_figures = {kind.question for kind in known_figures(None) if kind.section}
-    # Those come last: meanwhile the figures are rendered.
-    for question, part in sorted(parts_of_page(page.reader.questions), key=lambda each: each[0].name in with_figures):
+    for question, part in sorted(parts_of_page(page.reader.questions), key=lambda pair: pair[0].name in with_figures):
         section = part.section(page) if part.section else None
         if section is not None:
             html = fill(f"{question.name}/section.html.j2", section.content)
