@@ -24,6 +24,7 @@ from embedshift.sources import Shard, VectorSource, remember_roots
 from embedshift.sources.base import storable
 from embedshift.sources.order import SHUFFLED, WINDOW
 from embedshift.store import resume, shards
+from embedshift.store.answers import Answer
 from embedshift.store.changed import changed_images, measured_pixels
 from embedshift.store.copies import copies, copies_line
 from embedshift.store.enough import Enough, asked, discard
@@ -59,11 +60,12 @@ class Start:
 
 @dataclass(frozen=True)
 class Origin:
-    """What a study fixed when it began: its id, the pixels of its shards, and those of shards that are lost now."""
+    """What a study fixed when it began: its id, pixels of its shards and of those that are lost now, and answers."""
 
     study_id: str
     pixels: Mapping[str, ShardPixels] = field(default_factory=dict)
     lost: Mapping[str, ShardPixels] = field(default_factory=dict)
+    answers: Mapping[str, Answer] = field(default_factory=dict)
 
 
 def run_study(
@@ -88,7 +90,7 @@ def run_study(
             find_groups(groups, [storable(image_id) for image_id in ids], list)
         remember_roots(study.source.description, [sample.location for sample in study.samples])
         stored = read_info(out) if Reader(out).exists() else None
-        done = resume.resumable(out, study.identity, study.plan.config_hash, ids, repair=repair)
+        done = resume.resumable(out, study.identity, study.plan.config_hash, ids, repair=repair, answers=study.answers)
         origin = _origin(stored, done)
         until, goes_on = asked(stored, config.until, done, lambda: _other_groups(out, groups))
         finished = stored is not None and len(done) == stored.shard_count and Reader(out).is_complete() and not goes_on
@@ -141,7 +143,8 @@ def _origin(stored: StudyInfo | None, done: Mapping[int, shards.ShardRecord]) ->
     if stored is None:  # or its study.json was deleted
         return Origin(next((record.study_id for record in done.values()), uuid.uuid4().hex))
     names = {shard_name(shards.shard_path(Path(), index)) for index in done}
-    return Origin(stored.study_id, stored.pixels, {name: stored.pixels[name] for name in stored.pixels.keys() - names})
+    lost = {name: stored.pixels[name] for name in stored.pixels.keys() - names}
+    return Origin(stored.study_id, stored.pixels, lost, stored.answers)
 
 
 def _enough(study: StudyContext, out: Path, until: Until, groups: Choice | None) -> Enough:
@@ -236,6 +239,7 @@ def study_info(
         augmentations=plan.suite.names,
         descriptions={augmentation.name: augmentation.description for augmentation in plan.suite},
         encoder=_encoder_record(study),
+        answers=origin.answers or study.answers,
         source=dict(study.source.description),
         pairs={name: asdict(variants) for name, variants in study.pairs.items()},
         order=study.order,
@@ -286,6 +290,8 @@ def _encoder_record(study: StudyContext) -> EncoderRecord:
         attention_kind=info.attention_kind,
         kernels=study.spec.kernels,
         takes_images=isinstance(encoder, ImageEncoder),
+        configuration=info.configuration or {},
+        instability=study.instability,
     )
 
 

@@ -50,6 +50,7 @@ def run(
     shard_size: int = DEFAULTS.shard_size,
     store: Store = DEFAULTS.store,
     groups: GroupChoice | None = None,
+    allow_unstable: bool = DEFAULTS.allow_unstable,
     compile: bool = DEFAULTS.compile,
     num_gpus: float | None = None,
     concurrency: int | None = None,
@@ -109,6 +110,7 @@ def run(
         groups: Which images are not independent, such as the frames of a scene: "folder" (one group per parent folder),
             "near" (near-duplicates), "none", a CSV or Parquet file with the columns image_id and group, or a mapping.
             All intervals then resample groups, and only images of different groups are compared with each other.
+        allow_unstable: Also measure an encoder or augmentation whose output for one image is not always the same.
         compile: Compile the encoder before measuring.
         num_gpus: With "ray": GPUs for each encoder; None = 1 if the cluster has any.
         concurrency: With "ray": how many encoders run at a time; None = as many as fit.
@@ -148,7 +150,7 @@ def run(
         "images": as_paths(images), "model": getattr(model, "name", model),
         "metrics": metrics, "limit": limit, "sample": sample, "until": until, "seed": seed, "draws": draws,
         "engine": engine, "workers": workers, "batch_size": batch_size, "shard_size": shard_size, "store": store,
-        "longest": longest, "compile": compile, "families": families, "levels": levels, "pairs": pairs,
+        "longest": longest, "allow_unstable": allow_unstable, "compile": compile, "families": families, "levels": levels, "pairs": pairs,
         "allow_missing": allow_missing, "num_gpus": num_gpus, "concurrency": concurrency,
         "image_timeout": image_timeout, "frost_textures": None if frost_textures is None else str(frost_textures),
         "groups": None if groups is None or isinstance(groups, Mapping) else str(groups),

@@ -19,6 +19,7 @@ from embedshift.encoders import TITLES
 from embedshift.encoders.base import Encoder, EncoderInfo, EncoderOutput
 from embedshift.encoders.images import ImageEncoder
 from embedshift.errors import EmbedshiftError, UsageError
+from embedshift.pipeline.answers import is_of_study
 from embedshift.pipeline.plan import encoder_preprocess
 from embedshift.pipeline.prepare import encoder_spec
 from embedshift.registry import METRICS
@@ -157,7 +158,7 @@ def encoder_from_study(
     config = StudyConfig(model=name, device=device, precision="auto", **settings)
     source = f"the {count(info.counts.measured, 'image')} of {reader.folder.name}"
     encoder, spaces = encoder_spec(config, None, (), record).load(), list[Space]()
-    if encoder.weights_hash != record.weights_hash or EncoderInfo.of(encoder).embedding_name != record.embedding:
+    if not is_of_study(encoder, info):
         raise UsageError(f"{name}: not the encoder that {reader.folder} was measured with; give that one by `model`")
     if "longest" in info.identity and isinstance(encoder, ImageEncoder):
         raise UsageError(f"{name}: it got the images of files at their own sizes, and the page has only squares")

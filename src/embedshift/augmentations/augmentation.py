@@ -80,6 +80,12 @@ class Augmentation:
         """The name from which the seeds of its views derive."""
         return self.seeded_by or self.name
 
+    @property
+    def is_own(self) -> bool:
+        """Whether it is a user's own callable, which no version and no description of parameters identifies."""
+        known = isinstance(self.transform, Traceable) or transforms.is_transform(self.transform)
+        return not known and self.version is None
+
     def describe(self) -> Json:
         """Returns its description as JSON.
 

@@ -109,6 +109,9 @@ class StudyConfig:
     image_timeout: Seconds = setting(60.0, "Time limit in seconds to read, decode or augment an image.", rare=True)
     store: Store = setting("all", "all, or metrics (no embeddings).", rare=True)
     groups: str | None = setting(None, GROUPS_WORDS)
+    allow_unstable: bool = setting(
+        False, "Also measure an encoder or augmentation whose output for one image is not always the same.", rare=True
+    )
     compile: bool = setting(False, "Compile the encoder: takes half a minute, then runs faster.", rare=True)
     num_gpus: Annotated[float, Ge(0)] | None = setting(None, "Ray: GPUs per encoder. Default: 1, if any.", rare=True)
     concurrency: AtLeast1 | None = setting(None, "Ray: number of encoders. Default: as many as fit.", rare=True)

@@ -172,6 +172,8 @@ class EncoderInfo:
         embedding_definition: A description of this embedding.
         attention_kind: As in `EncoderOutput`.
         device: A torch device, or its name.
+        configuration: What decides its numbers beside the weights, as JSON: the settings of its config.json, or a
+            hash of its module's structure.
     """
 
     preprocess: Preprocess | None = None
@@ -181,6 +183,7 @@ class EncoderInfo:
     embedding_definition: str | None = None
     attention_kind: AttentionKind | None = None
     device: Any = None
+    configuration: Mapping[str, Any] | None = None
 
     @classmethod
     def of(cls, encoder: Encoder) -> "EncoderInfo":

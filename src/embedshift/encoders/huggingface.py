@@ -1,6 +1,7 @@
 """Loads encoders from the Hugging Face Hub or a local folder, by the table of `families.py`."""
 
 import contextlib
+import json
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
 
 HUB_SECONDS = 5
+# Keys of config.json that change no number.
+NO_SETTINGS = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures")
 SAFETENSORS = ("model.safetensors", "model.safetensors.index.json")
 INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 
@@ -56,6 +59,7 @@ def load_huggingface(
         tower=tower(module),
         embedding=chosen,
         revision=getattr(checkpoint.config, "_commit_hash", None),
+        configuration=settings_of(json.loads(checkpoint.config.to_json_string(use_diff=True))),
     )
 
 
@@ -86,6 +90,13 @@ def find_checkpoint(model: str) -> Checkpoint:
     offline = not local and not _hub_has(model)
     family, config = _config(source, model, offline)
     return Checkpoint(model, folder.resolve().name if local else model, source, family, config, offline)
+
+
+def settings_of(config: Any) -> Any:
+    """Returns a config.json in an order of its own, less what changes no number."""
+    if not isinstance(config, dict):
+        return config
+    return {key: settings_of(config[key]) for key in sorted(config) if key not in NO_SETTINGS}
 
 
 def _hub_has(model: str) -> bool:

@@ -2,7 +2,8 @@
 
 import contextlib
 import logging
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ from embedshift.encoders.speed import ClassTokenShortcut, compiled, exact_shortc
 from embedshift.encoders.structure import PatchGrid, has_cls_token, last_block
 from embedshift.encoders.taps import Taps
 from embedshift.encoders.timing import noise
-from embedshift.encoders.weights import DTYPES, cast_weights, frozen, temporarily_cast, weights_hash
+from embedshift.encoders.weights import DTYPES, cast_weights, frozen, structure_hash, temporarily_cast, weights_hash
 from embedshift.errors import EmbedshiftError, UsageError, reason
 
 log = logging.getLogger(__name__)
@@ -48,12 +49,14 @@ class ModuleEncoder:
         embedding: Embedding | None = None,
         revision: str | None = None,
         shared: bool = False,
+        configuration: Mapping[str, Any] | None = None,
     ) -> None:
         self.name, self.preprocess, self.revision = name, preprocess, revision
         self.size, self.mean, self.std = preprocess.size, preprocess.mean, preprocess.std
         self.device = find_device(device)
         self.module = module.eval().to(self.device)
         self.weights_hash = weights_hash(self.module)
+        self.configuration = {"module": structure_hash(module)} if configuration is None else configuration
         self.embedding_name = embedding.name if embedding else None
         self.embedding_definition = embedding.definition if embedding else None
         self._tower = module if tower is None else tower

@@ -139,6 +139,10 @@ class Graph:
         filled = np.zeros((-(-len(pixels) // size) * size, *pixels.shape[1:]), self.dtype)
         filled[: len(pixels)] = pixels
         parts = [self._session.run([output], {self._input: part})[0] for part in np.split(filled, len(filled) // size)]
+        for part in parts:
+            if part.ndim not in (2, 3) or len(part) != size:
+                shape = f"{[*part.shape]} for {size} image{'s' * (size > 1)}"
+                raise EmbedshiftError(f"{self._file}: its output {output} is {shape}; it must be [N, D] for N images")
         values: NDArray[Any] = np.concatenate(parts)[: len(pixels)].astype(np.float32)
         return values[:, 0] if values.ndim == 3 else values
 

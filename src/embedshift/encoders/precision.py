@@ -12,7 +12,7 @@ from embedshift.arrays import Pixels
 from embedshift.config import Precision
 from embedshift.encoders.base import EncoderOutput, usual_batch
 from embedshift.encoders.device import keep_memory
-from embedshift.encoders.timing import FASTER, timed, views_in
+from embedshift.encoders.timing import FASTER, patterns, timed, views_in
 from embedshift.errors import reason
 from embedshift.statistics.vectors import cosine
 
@@ -87,7 +87,7 @@ def warn_if_slower(encoder: CastableEncoder, precision: Precision) -> None:
 def measure_cost(encoder: CastableEncoder, low: Precision) -> Cost:
     """Times passes in float32 and in a lower precision, in turns, and compares their embeddings."""
     keep_memory()
-    images = _images(IMAGES, encoder.size)
+    images = patterns(IMAGES, encoder.size)
 
     def encode(precision: Precision, count: int) -> tuple[float, EncoderOutput]:
         with encoder.at_precision(precision):
@@ -108,14 +108,3 @@ def measure_cost(encoder: CastableEncoder, low: Precision) -> Cost:
     if not np.isfinite(distances).all():
         return Cost(time=time)
     return Cost(time=time, largest=float(distances.max()), mean=float(distances.mean()))
-
-
-def _images(count: int, size: int) -> Pixels:
-    """Returns images of random squares, large and small, `[count, size, size, 3]`: closer to photographs than noise."""
-    rng = np.random.default_rng(1)
-    images = np.zeros((count, size, size, 3))
-    for parts, weight in ((4, 0.5), (16, 0.3), (size, 0.2)):
-        side = -(-size // parts)
-        squares = rng.uniform(0, 255, (count, parts, parts, 3))
-        images += weight * squares.repeat(side, axis=1).repeat(side, axis=2)[:, :size, :size]
-    return images.astype(np.uint8)

@@ -15,7 +15,7 @@ from embedshift.encoders.device import find_device
 from embedshift.encoders.families import HALF_STATS
 from embedshift.encoders.files import preprocess_from
 from embedshift.encoders.folder import check_folder, local_path, no_such_folder
-from embedshift.encoders.huggingface import quiet
+from embedshift.encoders.huggingface import quiet, settings_of
 from embedshift.encoders.images import SIZE, ViewEncoder
 from embedshift.encoders.libraries import library
 from embedshift.encoders.text import TOKENIZER_FILES
@@ -62,7 +62,7 @@ def _version(model: Any, folder: Path) -> str:
     """Returns a hash of the weights, and of all settings."""
     digest = hashlib.sha256(weights_hash(model).encode())
     for file in sorted(folder.rglob("*.json")):
-        digest.update(f"{file.relative_to(folder)}|".encode() + file.read_bytes())
+        digest.update(f"{file.relative_to(folder)}|{json.dumps(settings_of(json.loads(file.read_bytes())))}".encode())
     return digest.hexdigest()
 
 

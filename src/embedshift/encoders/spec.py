@@ -17,6 +17,7 @@ from embedshift.encoders.base import (
     usual_batch,
 )
 from embedshift.errors import UsageError
+from embedshift.store.answers import Answer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,10 +29,13 @@ class EncoderSpec:
     given: Encoder | None = None
     kernels: tuple[str, ...] | None = None
     observations: tuple[str, ...] = ()
+    # The answers of the encoder with which the run began, and how much they may differ.
+    answer: Answer = ()
+    rounding: float = 0.0
 
     @contextlib.contextmanager
-    def in_use(self, device: str | None = None, *, compiled: bool = False) -> Iterator[Encoder]:
-        """Gives the encoder with its kernels and observations, and compiled if requested; then it is as before."""
+    def in_use(self, device: str | None = None) -> Iterator[Encoder]:
+        """Gives the encoder with its kernels and observations; then it is as before."""
         encoder = self.load(device)
         if self.config.compile and not isinstance(encoder, Compilable):
             raise UsageError(f"{encoder.name} cannot be compiled: it has no `compiling`; run without it")
@@ -44,8 +48,6 @@ class EncoderSpec:
                     names = " and ".join(self.observations)
                     raise UsageError(f"{encoder.name} gives no {names}: it has no `observing`, see `Observable`")
                 stack.enter_context(encoder.observing(self.observations))
-            if compiled:
-                stack.enter_context(self.compiled(encoder))
             yield encoder
 
     def load(self, device: str | None = None) -> Encoder:

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import re
 from collections.abc import Iterator
 
 import torch
@@ -18,6 +19,11 @@ def weights_hash(module: nn.Module) -> str:
         digest.update(f"{name}|{values.dtype}|{tuple(values.shape)}|".encode())
         digest.update(values.reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
+
+
+def structure_hash(module: nn.Module) -> str:
+    """Returns a hash of what a module prints: its parts, their settings and their order."""
+    return hashlib.sha256(re.sub(r" at 0x[0-9a-f]+", "", repr(module)).encode()).hexdigest()[:16]
 
 
 def cast_weights(module: nn.Module, dtype: torch.dtype) -> None:

@@ -49,9 +49,9 @@ def _checked(output: Any, encoder: Encoder, count: int) -> EncoderOutput:
 
 
 def _floats(name: str, array: Any, count: int, shape: tuple[int, ...] | None) -> Floats:
-    """Returns an array as float32 in C order, on which sums depend by rounding; refuses another shape or type."""
+    """Returns a copy as float32 in C order, on which sums depend by rounding; refuses another shape or type."""
     numbers = np.asarray(array)
     expected = (count, *(numbers.shape[1:] if shape is None else shape))
     if numbers.shape != expected or numbers.dtype.kind not in "fiu":
         raise EmbedshiftError(f"its {name} is {numbers.dtype} {numbers.shape}; it must be float32 {expected}")
-    return np.ascontiguousarray(numbers, np.float32)
+    return np.array(numbers, np.float32, order="C")  # an encoder may fill one array again and again

@@ -20,6 +20,7 @@ def study_identity(encoder: Encoder, plan: StudyPlan, cut: Sequence[Shard], orde
     identity = {
         "images": {"count": len(ids), "ids_hash": _hash(sorted(ids))},
         "weights_hash": encoder.weights_hash,
+        **({"configuration": dict(info.configuration)} if info.configuration else {}),
         "embedding": info.embedding_name,
         "size": encoder.size,
         "mean": list(encoder.mean),

@@ -15,6 +15,7 @@ from embedshift.encoders import Encoder, check_name
 from embedshift.encoders.images import ImageEncoder
 from embedshift.encoders.spec import EncoderSpec
 from embedshift.errors import UsageError
+from embedshift.pipeline.answers import answers_of
 from embedshift.pipeline.identity import study_identity
 from embedshift.pipeline.measure import Measure
 from embedshift.pipeline.plan import encoder_preprocess
@@ -37,6 +38,7 @@ from embedshift.sources import (
 from embedshift.sources.base import hash_of
 from embedshift.sources.pairs import written_views
 from embedshift.sources.views_file import WrittenViews, folder_of
+from embedshift.store.answers import ENCODER, Answer, allowed
 from embedshift.store.info import EncoderRecord, identity_hash, read_info
 
 log = logging.getLogger(__name__)
@@ -58,6 +60,8 @@ class StudyContext:
     plan: StudyPlan
     identity: Mapping[str, Any]
     pairs: Mapping[str, Inspection] = field(default_factory=dict)
+    answers: Mapping[str, Answer] = field(default_factory=dict)
+    instability: float = 0.0
 
     @property
     def engine(self) -> str:
@@ -99,7 +103,13 @@ def prepared(
         measures = loaded.prepare(measures)
         preprocess, probe = encoder_preprocess(loaded.encoder), loaded.probe(spec)
         longest = config.longest
-        suite.try_out(preprocess.size if config.apply_to == "input" else (3 * longest // 4, longest))
+        of = preprocess.size if config.apply_to == "input" else (3 * longest // 4, longest)
+        suite.try_out(of)
+        answers, moved = (
+            ({}, 0.0) if source is not None else answers_of(loaded.encoder, suite, of, spec.precision, config)
+        )
+        rounding = allowed(ENCODER, spec.precision, moved)
+        spec = replace(spec, answer=answers.get(ENCODER, ()), rounding=rounding)
         plan = StudyPlan(
             config=config,
             suite=suite,
@@ -124,6 +134,8 @@ def prepared(
             plan=replace(plan, config_hash=identity_hash(identity)),
             identity=identity,
             pairs=pairs,
+            answers=answers,
+            instability=moved,
         )
 
 

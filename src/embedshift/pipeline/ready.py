@@ -1,6 +1,7 @@
 """An encoder ready for work: loaded, observed and compiled, with the observers of the questions."""
 
 import contextlib
+import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from embedshift.arrays import Values
 from embedshift.encoders.base import Encoder, EncoderOutput
 from embedshift.encoders.spec import EncoderSpec
 from embedshift.errors import UsageError
+from embedshift.pipeline.answers import refuse_other
 from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.measure import Measure, Observer
 from embedshift.sources import ImageRef
@@ -60,6 +62,10 @@ def ready(spec: EncoderSpec, device: str | None = None, *, compiled: bool) -> It
     """Gives the encoder of a study, ready until the end of the block; afterwards a user's encoder is as before."""
     # Before the encoder is observed, since observers may bring observations of their own.
     parts = {question.name: question.part("observe") for question in spec.config.asked()}
-    with spec.in_use(device, compiled=compiled) as encoder:
+    with spec.in_use(device) as encoder, contextlib.ExitStack() as stack:
+        if spec.answer:
+            refuse_other(encoder, spec.answer, spec.rounding, platform.node())
+        if compiled:
+            stack.enter_context(spec.compiled(encoder))
         observers = {name: (part.OBSERVER if part else Observer)(spec, encoder) for name, part in parts.items()}
         yield ReadyEncoder(encoder, observers)

@@ -1,12 +1,16 @@
-"""Fingerprints that tell one user function from another, wherever it is defined."""
+"""Fingerprints of a user's functions: their source, and the values that they hold.
 
-import dis
+What a function reads from elsewhere is not part; `embedshift.pipeline.answers` compares what it answers.
+"""
+
+import ast
 import enum
 import functools
 import hashlib
 import inspect
 import json
 import sys
+import textwrap
 from collections.abc import Mapping
 from pathlib import PurePath
 from types import CellType, CodeType, ModuleType
@@ -15,11 +19,7 @@ from typing import Any
 PLAIN = (str, bytes, int, float, complex, bool, range, slice, PurePath, enum.Enum)
 # Their version identifies their code, which is spread over many modules.
 LIBRARIES = {*sys.stdlib_module_names, "builtins", "numpy", "torch", "polars", "PIL", "cv2", "scipy"}
-
-
-STORE = "STORE_GLOBAL"
-# Depth of nested descriptions; a function that another function names takes two.
-DEPTH = 5
+DOCUMENTED = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 def fingerprint(thing: Any, besides: str = "") -> str:
@@ -42,8 +42,6 @@ def _description(thing: Any, above: tuple[int, ...]) -> Any:
     if isinstance(thing, set | frozenset):
         return sorted(json.dumps(_description(part, above)) for part in thing)
     parts = _numbers(thing) if hasattr(thing, "__array__") else _parts(thing)
-    if inspect.isfunction(thing) and len(above) < DEPTH and (outside := _outer_values(thing)):
-        parts = [*parts, outside]
     return [type(thing).__qualname__, *(_description(part, (*above, id(thing))) for part in parts)]
 
 
@@ -58,7 +56,7 @@ def _parts(thing: Any) -> list[Any]:
         return [thing.__func__, thing.__self__]
     if inspect.isfunction(thing):
         inside = [cell.cell_contents for cell in thing.__closure__ or () if cell != CellType()]
-        return [repr(_instructions(thing.__code__)), thing.__defaults__, thing.__kwdefaults__, inside, vars(thing)]
+        return [repr(_code(thing)), thing.__defaults__, thing.__kwdefaults__, inside, vars(thing)]
     if isinstance(thing, type):
         return [_name(thing), *_functions(thing)]
     if isinstance(thing, ModuleType):
@@ -71,47 +69,6 @@ def _parts(thing: Any) -> list[Any]:
     slots = [name for kind in type(thing).__mro__ for name in vars(kind).get("__slots__", ()) if hasattr(thing, name)]
     state = getattr(thing, "__dict__", {}) | {name: getattr(thing, name) for name in slots}
     return [_name(thing), *_functions(type(thing)), state]
-
-
-def _outer_values(thing: Any) -> dict[str, Any]:
-    """Returns the globals that a user function reads, and the names that it reads from the user's own modules."""
-    if _is_library(thing.__module__):
-        return {}
-    names, stored = _names(thing.__code__)
-    values: dict[str, Any] = {}
-    for name in (names - stored) & thing.__globals__.keys():
-        value = thing.__globals__[name]
-        if not isinstance(value, ModuleType):
-            values[name] = value
-        elif not _is_library(value.__name__):
-            values |= {f"{name}.{inner}": vars(value)[inner] for inner in names & vars(value).keys()}
-    return {name: value for name, value in values.items() if _is_fixed(value)}
-
-
-def _is_fixed(value: Any) -> bool:
-    """Returns whether a value is a constant or the user's own code."""
-    if isinstance(value, type) or inspect.isroutine(value):
-        return not _is_library(value.__module__)
-    constant = (*PLAIN, tuple, frozenset, functools.partial, type(None))
-    return isinstance(value, constant) or hasattr(value, "__array__")
-
-
-def _names(code: CodeType) -> tuple[set[str], set[str]]:
-    """Returns the names in a function and its inner functions, and the names of globals that it sets."""
-    names = {*code.co_names}
-    stored = {instruction.argval for instruction in dis.get_instructions(code) if instruction.opname == STORE}
-    for inner in (constant for constant in code.co_consts if isinstance(constant, CodeType)):
-        inner_names, inner_stored = _names(inner)
-        names, stored = names | inner_names, stored | inner_stored
-    return names, stored
-
-
-def _is_library(module: Any) -> bool:
-    """Returns whether a module is installed, so that its version identifies its content."""
-    if not isinstance(module, str):
-        return True
-    file = getattr(sys.modules.get(module), "__file__", None) or ""
-    return module.partition(".")[0] in {*LIBRARIES, "embedshift"} or "site-packages" in file
 
 
 def _functions(kind: type) -> list[Any]:
@@ -133,6 +90,20 @@ def _numbers(thing: Any) -> list[Any]:
     if array.dtype.hasobject:  # its bytes are addresses
         return [array.tolist()]
     return [str(array.dtype), str(array.shape), hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()]
+
+
+def _code(function: Any) -> Any:
+    """Returns the parsed source of a function, without comments and docstrings, else its instructions and constants."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, TypeError, SyntaxError):
+        return _instructions(function.__code__)
+    if not isinstance(tree.body[0], ast.FunctionDef | ast.AsyncFunctionDef):  # a lambda within other code
+        return _instructions(function.__code__)
+    for node in ast.walk(tree):
+        if isinstance(node, DOCUMENTED) and ast.get_docstring(node) is not None:
+            node.body[:1] = []
+    return ast.dump(tree)
 
 
 def _instructions(code: Any) -> Any:

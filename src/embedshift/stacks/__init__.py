@@ -2,10 +2,11 @@
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from embedshift.arrays import Floats
 from embedshift.config import Json
 from embedshift.errors import EmbedshiftError, UsageError
 
@@ -69,7 +70,7 @@ def parity(
         from embedshift.stacks.encodings import knows_steps
 
         if about is not None and not knows_steps(encoder):
-            own = _encoder_of_lock(about, notes)
+            own = _encoder_of_lock(about, notes, files, first)
         backwards = not knows_steps(own)
         known, target = (encoder, first) if backwards else (own, second)
         if knows_steps(known):
@@ -87,16 +88,22 @@ def _name(given: Any, encoder: Any) -> str:
     return os.fspath(given) if isinstance(given, str | os.PathLike) else getattr(encoder, "name", "the table")
 
 
-def _encoder_of_lock(about: Json, notes: list[str]) -> Any:
+def _encoder_of_lock(about: Json, notes: list[str], files: Mapping[str, bytes], vectors: Floats) -> Any:
     """Loads the encoder of a lock, if its weights are here; else adds a note."""
     from embedshift.encoders import load_encoder
     from embedshift.encoders.trust import no_remote_code
+    from embedshift.stacks.lock import REPEATED
+    from embedshift.stacks.served import vectors_of
+    from embedshift.store.answers import ROUNDING, as_answer, distance
 
     try:
         with no_remote_code(local=True):  # no file chooses what is downloaded
             encoder = None if about["model"] is None else load_encoder(about["model"])
         if encoder is not None and encoder.weights_hash == about["weights_hash"]:
-            return encoder
-        notes.append("No cause is looked for: the encoder of the lock is not here, or has other weights.")
+            some = dict([*files.items()][:REPEATED])
+            moved = distance(as_answer(vectors[:REPEATED]), as_answer(vectors_of(about["model"], encoder, some, None)))
+            if moved <= max(ROUNDING.values()):
+                return encoder
+        notes.append("No cause is looked for: the encoder of the lock is not here, or has other weights or settings.")
     except EmbedshiftError as error:
         notes.append(f"No cause is looked for, since the encoder of the lock is not here: {error}.")

@@ -20,10 +20,13 @@ from embedshift.errors import EmbedshiftError, UsageError, cause
 from embedshift.stacks.distance import distance_between
 from embedshift.stacks.images import read_images
 from embedshift.stacks.served import open_encoder, vectors_of
+from embedshift.store.answers import ENCODER, allowed, as_answer, distance
 
 ENDING, VERSION, LARGEST = ".lock", 1, 2**26
 # Images of a lock; of more, so many are drawn.
 LOCKED = 32
+# Images that are encoded once more, in another order and batch.
+REPEATED = 3
 PACKAGES = ("embedshift", "torch", "transformers", "numpy", "pillow", "opencv-python-headless")
 
 
@@ -35,6 +38,11 @@ def write_lock(images: Any, model: Any, out: Path) -> Json:
     if encoder is None:
         raise UsageError(f"{model}: a lock is made with an encoder, not of vectors")
     vectors, info = vectors_of(model, encoder, files, None), vars(EncoderInfo.of(encoder))  # type: ignore[arg-type]
+    again = dict(reversed([*files.items()][:REPEATED]))
+    repeated = as_answer(vectors_of(model, encoder, again, None)[::-1])
+    if (moved := distance(as_answer(vectors[:REPEATED]), repeated)) > allowed(ENCODER, str(info["precision"]), None):
+        words = "its vector of an image depends on the pass, or on the other images of its batch"
+        raise EmbedshiftError(f"{encoder.name}: {words} (relative distance {moved:.2g}); such an encoder has no lock")
     about: Json = {"version": VERSION, "ids": [*files], "lengths": [len(data) for data in files.values()]}
     # No file chooses code that runs.
     about["model"] = model if isinstance(model, str) and not model.startswith(CODE) else None

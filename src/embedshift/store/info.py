@@ -16,6 +16,7 @@ from embedshift.errors import EmbedshiftError, UsageError, reason
 from embedshift.sources.base import storable
 from embedshift.statistics.families import families_of
 from embedshift.store import described
+from embedshift.store.answers import Answer
 from embedshift.store.checksum import is_intact, with_checksum
 from embedshift.store.described import Model, Natural
 from embedshift.store.shards import SCHEMA_VERSION, schema_message, write_atomically
@@ -45,6 +46,9 @@ class EncoderRecord(Model):
     attention_kind: str | None
     kernels: tuple[str, ...] | None = None
     takes_images: bool = False
+    configuration: Mapping[str, Any] = {}
+    # The largest distance of its answers in another pass or batch.
+    instability: float = 0.0
 
 
 class Counts(Model):
@@ -122,6 +126,8 @@ class StudyInfo(Model):
     # Name of an augmentation → one line that says what it is.
     descriptions: Mapping[str, str] = {}
     encoder: EncoderRecord
+    # What the encoder, and each of the user's own functions, answered on fixed inputs when the study began.
+    answers: Mapping[str, Answer] = {}
     source: Annotated[Mapping[str, Any], _unchanged(described.Source)]
     # How images were ordered before they were cut into shards.
     order: str

@@ -8,6 +8,7 @@ from typing import Any
 from embedshift.errors import UsageError
 from embedshift.sources.base import storable
 from embedshift.store import shards
+from embedshift.store.answers import Answer, other_answers
 from embedshift.store.checksum import Damaged
 from embedshift.store.chunks import scan
 from embedshift.store.differences import differences
@@ -19,7 +20,13 @@ log = logging.getLogger(__name__)
 
 
 def resumable(
-    out: Path, identity: Mapping[str, Any], config_hash: str, image_ids: Collection[str], *, repair: bool = False
+    out: Path,
+    identity: Mapping[str, Any],
+    config_hash: str,
+    image_ids: Collection[str],
+    *,
+    repair: bool = False,
+    answers: Mapping[str, Answer] | None = None,
 ) -> dict[int, shards.ShardRecord]:
     """Returns the finished shards of this study; refuses another study in the folder and names the differences."""
     stored = read_info(out) if Reader(out).exists() else None
@@ -32,6 +39,8 @@ def resumable(
         if stored_identity.get("images") != identity["images"]:
             changes += _added_and_removed(parts, count, image_ids)
         raise UsageError(f"{out} contains another study: {'; '.join(changes)}. Choose another `out`, or delete it")
+    if stored is not None and (moved := other_answers(stored, answers or {})):
+        raise UsageError(f"{out} contains another study: {moved}. Choose another `out`, or delete it")
     refuse_other_studies(parts, stored)
     for damage in damaged:
         if not hashes:  # no readable file says which study it belongs to

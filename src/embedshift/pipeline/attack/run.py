@@ -20,6 +20,7 @@ from embedshift.encoders import Encoder, check_name, load_encoder
 from embedshift.encoders.base import Differentiable, EncoderInfo, Preprocess
 from embedshift.encoders.device import one_thread
 from embedshift.errors import EmbedshiftError, UsageError, cause
+from embedshift.pipeline.answers import encoder_answer
 from embedshift.pipeline.attack.image import Attacker
 from embedshift.pipeline.draw import Clock, guarded, stopped_failure
 from embedshift.pipeline.limit import TookTooLong
@@ -36,6 +37,7 @@ from embedshift.sources.attacked import (
 from embedshift.sources.base import IMAGE_BYTES, Failure, storable
 from embedshift.sources.pairs import by_stem, refuse_duplicate_stems
 from embedshift.sources.to_input import ToInput
+from embedshift.store.answers import ROUNDING, distance
 from embedshift.store.differences import differences
 from embedshift.store.lock import locked
 from embedshift.store.shards import delete_incomplete, write_atomically
@@ -183,6 +185,8 @@ def make_identity(
     return {
         "images": {"count": len(samples), "ids_hash": hashlib.sha256(ids.encode()).hexdigest()},
         "weights_hash": encoder.weights_hash,
+        "configuration": dict(EncoderInfo.of(encoder).configuration or {}),
+        "answer": encoder_answer(encoder),
         "embedding": EncoderInfo.of(encoder).embedding_name,
         "size": preprocess.size,
         "mean": list(preprocess.mean),
@@ -199,8 +203,12 @@ def make_identity(
 def _stored_attack(out: Path, identity: Json, encoder: Encoder, variants: Sequence[AttackedVariant]) -> Attack:
     """Returns the attack in the folder, to continue it; refuses another one and names the differences."""
     stored = read_attack(out)
-    if stored is not None and (changes := differences(stored.identity, identity)):
-        raise UsageError(f"{out} contains another attack: {'; '.join(changes)}. Choose another `out`, or delete it")
+    if stored is not None:
+        then, now = dict(stored.identity), dict(identity)
+        moved = distance(then.pop("answer", ()), now.pop("answer"))
+        changes = differences(then, now) or ["the encoder gives other numbers"] * (moved > ROUNDING["float32"])
+        if changes:
+            raise UsageError(f"{out} contains another attack: {'; '.join(changes)}. Choose another `out`, or delete it")
     earlier_variants = {} if stored is None else dict(stored.variants)
     return Attack(
         embedshift=importlib.metadata.version("embedshift"),

@@ -15,6 +15,7 @@ from embedshift.augmentations import ORIGINAL
 from embedshift.errors import UsageError
 from embedshift.sources.vector_files import Part, open_part
 from embedshift.statistics.retrieval import Gallery, release_memory
+from embedshift.store.answers import is_same_encoder
 from embedshift.store.naming import GALLERY
 from embedshift.store.reader import Reader
 
@@ -120,8 +121,8 @@ def _read_study(reader: Reader, other: Reader) -> tuple[pl.Series, Iterator[Floa
         raise UsageError(f"`gallery`: {other.folder}: stores no embeddings; run it with `store` all")
     if not other.info.complete:
         raise UsageError(f"`gallery`: {other.unfinished()}")
-    own, foreign = reader.info.encoder, other.info.encoder
-    if (foreign.weights_hash, foreign.embedding) != (own.weights_hash, own.embedding):
+    if not is_same_encoder(reader.info, other.info):
+        foreign = other.info.encoder
         raise UsageError(f"`gallery`: {other.folder}: of another encoder, {foreign.name} ({foreign.embedding})")
     pixels = reader.rows().filter(pl.col("view") == ORIGINAL).select("pixels").collect()["pixels"]
     originals = other.rows().filter(pl.col("view") == ORIGINAL)

@@ -1,0 +1,136 @@
+"""Asks an encoder, and a user's own augmentations, for their answers on fixed inputs, before the first shard."""
+
+import logging
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from embedshift.arrays import Floats, Pixels
+from embedshift.augmentations import Suite
+from embedshift.augmentations.augmentation import Augmentation
+from embedshift.augmentations.changes import Sides, sides
+from embedshift.config import StudyConfig
+from embedshift.encoders.base import Encoder, EncoderInfo
+from embedshift.encoders.images import ImageEncoder
+from embedshift.encoders.timing import patterns
+from embedshift.errors import EmbedshiftError, UsageError
+from embedshift.pipeline.encoded import encode_views
+from embedshift.store.answers import ENCODER, Answer, allowed, as_answer, distance
+from embedshift.store.info import StudyInfo
+
+log = logging.getLogger(__name__)
+
+IMAGES = 3
+# Blocks of a view, along each side, whose mean and standard deviation are its answer.
+BLOCKS = 8
+
+
+def answers_of(
+    encoder: Encoder, suite: Suite, of: Sides, precision: str, config: StudyConfig
+) -> tuple[dict[str, Answer], float]:
+    """Returns all answers of a study, and the largest distance between two of its encoder for one image."""
+    answer = encoder_answer(encoder)
+    moved = instability(encoder, answer)
+    refuse_unstable(encoder, moved, precision, allow=config.allow_unstable)
+    return {ENCODER: answer, **augmentation_answers(suite, of, allow=config.allow_unstable)}, moved
+
+
+def encoder_answer(encoder: Encoder) -> Answer:
+    """Returns the embeddings of fixed images, in one pass; of an encoder of images also one of another size."""
+    squares = patterns(IMAGES, encoder.size)
+    rows = [_embed(encoder, squares)]
+    if isinstance(encoder, ImageEncoder):
+        rows.append(_embed(encoder, [_oblong(encoder.size)]))
+    return as_answer(np.concatenate(rows))
+
+
+def instability(encoder: Encoder, answer: Answer) -> float:
+    """Returns the largest distance of answers in another pass, and beside other images, from those of the first."""
+    if answer.count(None) == len(answer):
+        return 0.0
+    squares = patterns(IMAGES, encoder.size)
+    again = _embed(encoder, squares)
+    apart = np.concatenate([_embed(encoder, squares[[2, 0]]), _embed(encoder, squares[[1]])])[[1, 2, 0]]
+    return max(distance(answer[:IMAGES], as_answer(other)) for other in (again, apart))
+
+
+def refuse_unstable(encoder: Encoder, moved: float, precision: str, *, allow: bool) -> None:
+    """Refuses an encoder whose answer hangs on the pass or on other images; a warning where that is allowed."""
+    if moved <= allowed(ENCODER, precision, None):
+        return
+    words = (
+        f"{encoder.name}: the embedding of one image depends on the pass, or on the other images of its batch "
+        f"(relative distance {moved:.2g})"
+    )
+    if not allow:
+        raise UsageError(
+            f"{words}; switch off dropout, noise and batch statistics, or measure it with `allow_unstable`"
+        )
+    log.warning("%s; shifts of this size mean nothing", words)
+
+
+def is_of_study(encoder: Encoder, info: StudyInfo) -> bool:
+    """Returns whether an encoder, perhaps in another precision, is the one that a study was measured with."""
+    known, record = EncoderInfo.of(encoder), info.encoder
+    if (encoder.weights_hash, known.embedding_name) != (record.weights_hash, record.embedding):
+        return False
+    precisions = (record.precision, known.precision or "float32")
+    limit = max(allowed(ENCODER, precision, record.instability) for precision in precisions)
+    return distance(info.answers.get(ENCODER, ()), encoder_answer(encoder)) <= limit
+
+
+def refuse_other(encoder: Encoder, answer: Answer, limit: float, place: str) -> None:
+    """Refuses an encoder that answers otherwise than that of the process which began the run."""
+    if (moved := distance(answer, encoder_answer(encoder))) > limit:
+        raise EmbedshiftError(
+            f"{encoder.name} on {place} gives other numbers than where the run began (relative distance {moved:.2g}, "
+            f"rounding {limit:g}): other weights or code are installed there; make them equal and run again"
+        )
+
+
+def augmentation_answers(suite: Suite, of: Sides, *, allow: bool) -> dict[str, Answer]:
+    """Returns statistics of views that the user's own callables draw of a fixed image, from fixed seeds."""
+    answers = dict[str, Answer]()
+    for augmentation in suite:
+        if not augmentation.is_own:
+            continue
+        answer = as_answer(np.stack([_statistics(augmentation, of, seed) for seed in (0, 1)]))
+        again = as_answer(_statistics(augmentation, of, 0)[None])
+        if (moved := distance(answer, again)) > 0 and not allow:
+            raise UsageError(
+                f"augmentation {augmentation.name!r} draws another view from the same seed ({moved:.2g}): it must draw "
+                "from its rng alone; mend it, or measure it with `allow_unstable`"
+            )
+        answers[f"augmentation {augmentation.name!r}"] = answer
+    return answers
+
+
+def _embed(encoder: Encoder, views: Pixels | Sequence[Pixels]) -> Floats:
+    """Returns the embeddings of a batch; NaN for one that fails twice, as services do that refuse such images."""
+    for _ in range(2):
+        try:
+            embedding = encode_views(encoder, views).embedding
+        except (Exception, SystemExit) as error:
+            log.debug("%s: no answer for a test image (%s)", encoder.name, error)
+        else:
+            if np.isfinite(embedding).all():
+                return embedding
+    return np.full((len(views), encoder.dim), np.nan, np.float32)
+
+
+def _statistics(augmentation: Augmentation, of: Sides, seed: int) -> Floats:
+    """Returns size, and mean and standard deviation of each block of a view; one number, NaN, if it cannot be drawn."""
+    image, options = patterns(1, max(sides(of)))[0], {} if isinstance(of, int) else {"any_size": True}
+    height, width = sides(of)
+    try:
+        view = augmentation.draw(image[:height, :width], seed, **options).astype(np.float32)
+    except EmbedshiftError:
+        return np.full(2 + 2 * BLOCKS**2 * 3, np.nan, np.float32)
+    mean, squares = (cv2.resize(values, (BLOCKS, BLOCKS), interpolation=cv2.INTER_AREA) for values in (view, view**2))
+    deviation = np.sqrt(np.maximum(squares - mean**2, 0))
+    return np.concatenate([np.float32(view.shape[:2]), mean.ravel(), deviation.ravel()])
+
+
+def _oblong(side: int) -> Pixels:
+    return np.ascontiguousarray(patterns(1, side + side // 2)[0][: side - side // 4])

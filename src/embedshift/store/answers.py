@@ -1,0 +1,73 @@
+"""Answers on fixed inputs: encoders, and functions of a user, are the same where their answers are, up to rounding."""
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from embedshift.arrays import Floats
+
+if TYPE_CHECKING:
+    from embedshift.store.info import StudyInfo
+
+# A vector for each fixed input; None where there was no answer.
+Answer = tuple[tuple[float, ...] | None, ...]
+
+ENCODER = "the encoder"
+# The largest relative distance of two answers that is rounding: of an encoder by its precision, across instruction
+# sets, threads and batches (`benchmarks/answers.py`), and of statistics of a view.
+ROUNDING = {"float32": 5e-4, "float16": 1e-2, "bfloat16": 3e-2}
+OF_VIEWS = 1e-3
+# An unstable encoder's answers may differ by as much again, in other passes.
+UNSTABLE = 3
+
+
+def as_answer(vectors: Floats) -> Answer:
+    """Returns `[K, D]` as an answer: seven digits are all that float32 has."""
+    return tuple(
+        tuple(float(f"{value:.7g}") for value in vector) if np.isfinite(vector).all() else None for vector in vectors
+    )
+
+
+def distance(one: Answer, other: Answer) -> float:
+    """Returns the largest L2 distance of two vectors for the same input, relative to the first; 0 if there are none."""
+    largest = 0.0
+    for first, second in zip(one, other, strict=False):
+        if first is None or second is None:
+            continue
+        if len(first) != len(second):
+            return math.inf
+        a, b = np.array(first), np.array(second)
+        if (moved := float(np.linalg.norm(a - b))) > 0:
+            largest = max(largest, moved / max(float(np.linalg.norm(a)), np.finfo(np.float32).tiny))
+    return largest
+
+
+def allowed(name: str, precision: str, instability: float | None) -> float:
+    """Returns the largest distance between two answers of the same thing."""
+    rounding = ROUNDING.get(precision, ROUNDING["float32"]) if name == ENCODER else OF_VIEWS
+    return max(rounding, UNSTABLE * (instability or 0))
+
+
+def other_answers(stored: "StudyInfo", now: Mapping[str, Answer]) -> str | None:
+    """Returns what answers otherwise than it did in a study, and by how much; None if nothing does."""
+    for name, answer in now.items():
+        limit = allowed(name, stored.encoder.precision, stored.encoder.instability)
+        if (moved := distance(stored.answers.get(name, ()), answer)) > limit:
+            return (
+                f"{name} gives other numbers for a fixed test image (relative distance {moved:.2g}, rounding {limit:g})"
+            )
+    return None
+
+
+def is_same_encoder(one: "StudyInfo", other: "StudyInfo") -> bool:
+    """Returns whether the embeddings of two studies lie in one space: equal weights, configuration and answers."""
+    first, second = one.encoder, other.encoder
+    described = [(e.weights_hash, e.embedding, e.dim, dict(e.configuration)) for e in (first, second)]
+    if described[0] != described[1]:
+        return False
+    if (first.size, first.mean, first.std) != (second.size, second.mean, second.std):
+        return True  # the test images differ
+    limit = max(allowed(ENCODER, encoder.precision, encoder.instability) for encoder in (first, second))
+    return distance(one.answers.get(ENCODER, ()), other.answers.get(ENCODER, ())) <= limit
