@@ -1,6 +1,5 @@
 """docs/ecosystem.md: its code blocks run one after the other on a study, but for that which says why not."""
 
-import json
 import re
 import shlex
 from pathlib import Path
@@ -35,8 +34,6 @@ def test_every_block_of_python_runs(here):
     assert len(names["frame"]) == 80
     assert names["noisy"].num_rows == 8
     assert (here / "rows" / "dataset_info.json").is_file()
-    assert len(json.loads((here / "fiftyone" / "samples.json").read_text())["samples"]) == 8
-    assert len(json.loads((here / "fiftyone-views" / "samples.json").read_text())["samples"]) == 40
     assert names["text"].startswith("## How far")
     assert (here / "dendrogram.pdf").stat().st_size > 1000
 

@@ -1,10 +1,9 @@
 """Exports: the results of a study in the formats of other libraries, and as text for a model card."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embedshift.study.exports.media import DEFAULT_MEDIA, Media, open_reader
+from embedshift.study.exports.media import open_reader
 
 if TYPE_CHECKING:
     import datasets
@@ -76,51 +75,6 @@ class Exports:
         from embedshift.study.exports.rows import to_datasets
 
         return to_datasets(open_reader(self.folder, images_root), images=images, embeddings=embeddings)
-
-    def to_fiftyone(
-        self,
-        out: str | Path,
-        *,
-        media: Media = DEFAULT_MEDIA,
-        images: int | Sequence[str] | None = None,
-        embeddings: bool = True,
-        images_root: str | Path | None = None,
-    ) -> Path:
-        """Writes a dataset in the format `FiftyOneDataset`, which FiftyOne imports. FiftyOne need not be installed.
-
-        Each augmentation is a field with the means of an image's metrics over its draws, and with `relative_shift`:
-        the shift as a fraction of the distance to another image. Images that were not measured have the tag "failed"
-        and the field `failure`. FiftyOne loads the folder by
-        `fo.Dataset.from_dir(out, dataset_type=fo.types.FiftyOneDataset)`.
-
-        Args:
-            out: A new or empty folder.
-            media: "originals": samples name the files where they lie, and nothing is copied. "copies": the originals
-                are copied into `out/data`, also those in archives. "views": a group per image, with the original and
-                every view of draw 0 as the encoder saw them, drawn again into `out/data`, and their attention maps.
-            images: Ids, or how many images to draw by the study's seed. None = all, and all that failed.
-            embeddings: Whether samples have the field `embedding`, float32 `[D]`.
-            images_root: As in `to_datasets`.
-
-        Returns:
-            The folder.
-
-        Raises:
-            UsageError: For a folder that holds files, an unknown image, images that may not be read, and for images in
-                archives with "originals".
-
-        Example:
-            >>> import json, tempfile
-            >>> out = study.to_fiftyone(Path(tempfile.mkdtemp()) / "fiftyone")
-            >>> sample = json.loads((out / "samples.json").read_text())["samples"][0]
-            >>> sample["image_id"], round(sample["noise"]["relative_shift"], 2)
-            ('image-00000.png', 0.85)
-        """
-        from embedshift.study.exports.fiftyone import to_fiftyone
-
-        return to_fiftyone(
-            open_reader(self.folder, images_root), Path(out), media=media, images=images, embeddings=embeddings
-        )
 
     def card(self) -> str:
         """Returns a Markdown section for the model card of the encoder.
