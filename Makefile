@@ -36,13 +36,17 @@ help: ## This list
 	$(BIN)/python -m pip install --quiet -e '.[offline,dev]'
 	touch $@
 
+# Asked each time where there was none: a browser may have come.
+.venv/browser: .venv/dev
+	$(BIN)/python .ci/browser.py $@
+
 demo: .venv/user ## Measure the bundled encoder on pieces of photographs; prints the table and what was written
 	$(BIN)/embedshift demo --out $(OUT)
 
-test: .venv/dev ## Install what tests need, run every promise's test, a process for each core up to four: five minutes
+test: .venv/browser ## Install what tests need, also a browser; run every promise's test, a process for each core up to four: five minutes
 	$(ONE_THREAD) $(PYTEST) -m 'not matrix'
 
-test-all: .venv/dev ## All tests, also the further cases of each promise: as CI does
+test-all: .venv/browser ## All tests, also the further cases of each promise: as CI does
 	$(PYTEST)
 
 quick: .venv/dev ## The tests that need no browser, no Ray and no other families: a minute
@@ -83,7 +87,7 @@ build/opencv/installed: .venv/dev
 opencv: build/opencv/installed ## The quick tests of augmentations and images with the newest OpenCV 4
 	PYTHONPATH=$(CURDIR)/build/opencv $(PYTEST) $(QUICK) tests/augmentations tests/sources
 
-coverage: .venv/dev ## All tests, and which lines of src they run: 95 % at least
+coverage: .venv/browser ## All tests, and which lines of src they run: 95 % at least
 	$(PYTEST) --cov
 
 mutants: .venv/dev ## Small changes of statistics, store and a question that the tests do not notice: hours

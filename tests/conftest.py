@@ -12,7 +12,7 @@ import pytest
 import typer.main
 
 from embedshift.sources import remember_roots
-from support import command, once
+from support import LEFT_OUT, command, once
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -34,8 +34,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Prints the processor time of all processes; those of xdist have ended, and with them what they started."""
+    """Prints tests without a browser, and the time of all processes; those of xdist have ended, with their own."""
     used = [resource.getrusage(of) for of in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    left_out = [report for report in terminalreporter.stats.get("skipped", []) if LEFT_OUT in str(report.longrepr)]
+    if left_out:
+        terminalreporter.write_line(f"{len(left_out)} tests of pages were left out: {LEFT_OUT}")
     terminalreporter.write_line(f"{sum(each.ru_utime + each.ru_stime for each in used):.0f} s of processor time")
 
 
