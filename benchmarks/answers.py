@@ -1,0 +1,97 @@
+"""How far an encoder's answers on the test images of a study move: by rounding, and by changes that must be seen.
+
+    python benchmarks/answers.py
+
+Prints relative L2 distances for the bundled encoder: across instruction sets, threads and batches, and after changes.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+import embedshift
+from embedshift.encoders.base import Encoder
+from embedshift.encoders.timing import patterns
+from embedshift.pipeline.answers import encoder_answer, instability
+from embedshift.store.answers import ROUNDING, Answer, as_answer, distance
+
+MODEL = "dinov2-small-offline"
+AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
+WAYS = {"AVX2": AVX2, "one thread": {"OMP_NUM_THREADS": "1"}, "AVX2, one thread": AVX2 | {"OMP_NUM_THREADS": "1"}}
+
+
+def elsewhere(precision: str, environment: dict[str, str]) -> Answer:
+    """Returns the answers of a process of its own."""
+    command = [sys.executable, __file__, precision]
+    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=True)
+    return tuple(json.loads(done.stdout.splitlines()[-1]))
+
+
+def in_batch(encoder: Encoder, size: int) -> Answer:
+    """Returns the answers in a batch that is filled up with other images."""
+    images = np.concatenate([patterns(3, encoder.size), patterns(size, encoder.size)[3:]])
+    return as_answer(encoder(images).embedding[:3])
+
+
+def changed(encoder: object, change: str) -> Answer:
+    """Returns the answers after a change of the encoder, which is taken back."""
+    own: object = encoder
+    module, offset = own.module, own._offset  # type: ignore[attr-defined]
+    layers = [part for part in module.modules() if type(part).__name__ == "LayerNorm"]
+    if change == "eps 1e-5":
+        before = [layer.eps for layer in layers]
+        for layer in layers:
+            layer.eps = 1e-5
+        answer = encoder_answer(encoder)  # type: ignore[arg-type]
+        for layer, eps in zip(layers, before, strict=True):
+            layer.eps = eps
+        return answer
+    if change == "mean + 1/255":
+        own._offset = offset - own._scale  # type: ignore[attr-defined]
+        answer = encoder_answer(encoder)  # type: ignore[arg-type]
+        own._offset = offset  # type: ignore[attr-defined]
+        return answer
+    if change == "BGR":
+        return as_answer(encoder(patterns(3, encoder.size)[..., ::-1].copy()).embedding)  # type: ignore[operator, attr-defined]
+    import torch
+
+    hooks = [
+        part.register_forward_hook(lambda _part, inputs, _output: inputs[0] * torch.sigmoid(1.702 * inputs[0]))
+        for part in module.modules()
+        if "GELU" in type(part).__name__
+    ]
+    answer = encoder_answer(encoder)  # type: ignore[arg-type]
+    for hook in hooks:
+        hook.remove()
+    return answer
+
+
+def main() -> None:
+    if len(sys.argv) > 1:
+        print(json.dumps(encoder_answer(embedshift.load_encoder(MODEL, precision=sys.argv[1]))))  # type: ignore[arg-type]
+        return
+    print("| precision | what | distance | limit |\n|---|---|---|---|")
+    for precision in ("float32", "bfloat16"):
+        encoder = embedshift.load_encoder(MODEL, precision=precision)  # type: ignore[arg-type]
+        own = encoder_answer(encoder)
+        rows = {way: elsewhere(precision, environment) for way, environment in WAYS.items()}
+        rows |= {f"batch of {size}": in_batch(encoder, size) for size in (4, 7, 40)}
+        rows |= {change: changed(encoder, change) for change in ("eps 1e-5", "mean + 1/255", "quick GELU", "BGR")}
+        rows["the whole package again"] = elsewhere(precision, {})
+        for what, answer in rows.items():
+            print(f"| {precision} | {what} | {distance(own[:3], answer[:3]):.1e} | {ROUNDING[precision]:g} |")
+        started = time.process_time()
+        instability(encoder, encoder_answer(encoder))
+        asked = time.process_time() - started
+        views, started = patterns(11, encoder.size), time.process_time()
+        encoder(views)
+        print(f"| {precision} | CPU seconds of asking, of a run of 100 images and ten views | "
+              f"{asked / (100 * (time.process_time() - started)):.2%} | 2 % |")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
