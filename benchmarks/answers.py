@@ -17,7 +17,8 @@ import embedshift
 from embedshift.encoders.base import Encoder
 from embedshift.encoders.timing import patterns
 from embedshift.pipeline.answers import encoder_answer, instability
-from embedshift.store.answers import ROUNDING, Answer, as_answer, distance
+from embedshift.store.answers import ROUNDING, as_answer, distance
+from embedshift.store.info import Answer
 
 MODEL = "dinov2-small-offline"
 AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}

@@ -81,10 +81,10 @@ def test_architecture_is_read_in_a_minute():
 
 
 @pytest.mark.parametrize("room", ["src", "tests", "benchmarks"])
-def test_no_file_is_over_300_lines(room):
+def test_no_file_is_over_600_lines(room):
     lengths = {path.relative_to(ROOT): len(path.read_text().splitlines()) for path in (ROOT / room).rglob("*.py")}
     assert len(lengths) > 10
-    assert {path: lines for path, lines in lengths.items() if lines > 300} == {}
+    assert {path: lines for path, lines in lengths.items() if lines > 600} == {}
 
 
 def length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:

@@ -24,7 +24,6 @@ from embedshift.sources import Shard, VectorSource, remember_roots
 from embedshift.sources.base import storable
 from embedshift.sources.order import SHUFFLED, WINDOW
 from embedshift.store import resume, shards
-from embedshift.store.answers import Answer
 from embedshift.store.changed import changed_images, measured_pixels
 from embedshift.store.copies import copies, copies_line
 from embedshift.store.enough import Enough, asked, discard
@@ -32,7 +31,7 @@ from embedshift.store.forked import refuse_fork
 from embedshift.store.grouping import are_stored, choose
 from embedshift.store.groups import FILE as GROUPS
 from embedshift.store.groups import NEAR, Choice, find_groups, write_groups
-from embedshift.store.info import Counts, EncoderRecord, ShardPixels, StudyInfo, Until, read_info
+from embedshift.store.info import Answer, Counts, EncoderRecord, ShardPixels, StudyInfo, Until, read_info
 from embedshift.store.lock import locked
 from embedshift.store.parts import shard_checksums, shard_name, shard_pixels
 from embedshift.store.reader import Reader
@@ -90,7 +89,9 @@ def run_study(
             find_groups(groups, [storable(image_id) for image_id in ids], list)
         remember_roots(study.source.description, [sample.location for sample in study.samples])
         stored = read_info(out) if Reader(out).exists() else None
-        done = resume.resumable(out, study.identity, study.plan.config_hash, ids, repair=repair, answers=study.answers)
+        done = resume.resumable(
+            out, study.identity, study.plan.config_hash, ids, repair=repair, answers=study.spec.answers
+        )
         origin = _origin(stored, done)
         until, goes_on = asked(stored, config.until, done, lambda: _other_groups(out, groups))
         finished = stored is not None and len(done) == stored.shard_count and Reader(out).is_complete() and not goes_on
@@ -239,7 +240,7 @@ def study_info(
         augmentations=plan.suite.names,
         descriptions={augmentation.name: augmentation.description for augmentation in plan.suite},
         encoder=_encoder_record(study),
-        answers=origin.answers or study.answers,
+        answers=origin.answers or study.spec.answers,
         source=dict(study.source.description),
         pairs={name: asdict(variants) for name, variants in study.pairs.items()},
         order=study.order,
@@ -291,7 +292,7 @@ def _encoder_record(study: StudyContext) -> EncoderRecord:
         kernels=study.spec.kernels,
         takes_images=isinstance(encoder, ImageEncoder),
         configuration=info.configuration or {},
-        instability=study.instability,
+        instability=study.spec.instability,
     )
 
 

@@ -199,7 +199,7 @@ def test_the_stated_error_is_that_of_the_encoder(monkeypatch):
     full, low = encoder(), encoder(precision="bfloat16")
     monkeypatch.setattr(precision, "timed", lambda work: (1.0 if full.precision == "float32" else 0.5, work()))
     cost = precision.measure_cost(full, "bfloat16")
-    images = precision._images(precision.IMAGES, 28)
+    images = precision.patterns(precision.IMAGES, 28)
     a, b = (small(images).embedding.astype(np.float64) for small in (full, low))
     wanted = 1 - (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
     assert cost.time == 0.5

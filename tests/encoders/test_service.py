@@ -124,7 +124,7 @@ def test_every_image_is_measured_though_requests_fail_and_the_server_dies(
         return embedshift.run(photos, out=out, model="python:service:embed", **given)
 
     try:
-        dies_after = server.images + (35 if killed else 14)
+        dies_after = server.images + (45 if killed else 24)
         stop = threading.Thread(target=lambda: (wait_for(server, dies_after), server.stop()))
         stop.start()
         with pytest.raises(EmbedshiftError, match="run the same command again to go on"):

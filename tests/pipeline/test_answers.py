@@ -46,8 +46,8 @@ def began(photos, encoder=None, **settings):
     from embedshift.augmentations.suite import load_suite
 
     with prepared(config, None, encoder=encoder, suite=load_suite(suite)) as study:
-        record = SimpleNamespace(precision=study.spec.precision, instability=study.instability)
-        return SimpleNamespace(identity=study.identity, answers=study.answers, encoder=record)
+        record = SimpleNamespace(precision=study.spec.precision, instability=study.spec.instability)
+        return SimpleNamespace(identity=study.identity, answers=study.spec.answers, encoder=record)
 
 
 def changed(before, after):

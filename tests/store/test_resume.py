@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 import embedshift
-from support import command, models, studies
+from support import ASKED, command, models, studies
 from support.matrix import first_only
 from support.models import Colours, pictures
 
@@ -261,7 +261,7 @@ def test_missing_parts_are_made_again_and_foreign_ones_refused(small, tmp_path):
 def test_a_run_that_stops_on_an_error_goes_on(small, tmp_path):
     class Weak(Colours):
         def __call__(self, views):
-            if len(self.batches) == 3:
+            if len(self.batches) == ASKED + 3:
                 raise RuntimeError("out of memory")
             return super().__call__(views)
 
@@ -272,7 +272,7 @@ def test_a_run_that_stops_on_an_error_goes_on(small, tmp_path):
     first = parts(out)
     encoder = Colours()
     study = run(small, out, model=encoder, batch_size=3)
-    assert sum(len(batch) for batch in encoder.batches) == 12, "the two shards that were not finished"
+    assert sum(len(batch) for batch in encoder.batches[ASKED:]) == 12, "the two shards that were not finished"
     assert parts(out)["part-00000.parquet"] == first["part-00000.parquet"]
     assert study.rows().collect().equals(run(small, tmp_path / "b", batch_size=3).rows().collect(), null_equal=True)
 

@@ -197,9 +197,9 @@ class Wide(Colours):
     grid: tuple[int, int] | None = (7, 7)
 
     def __call__(self, views: np.ndarray) -> EncoderOutput:
-        rng = np.random.default_rng(int(views[0].sum()))
-        maps = rng.dirichlet(np.ones(49), len(views)).astype(np.float32).reshape(-1, 7, 7)
-        return EncoderOutput(rng.normal(size=(len(views), 512)).astype(np.float32), maps, "cls")
+        rngs = [np.random.default_rng(int(view.sum())) for view in views]
+        maps = np.float32([rng.dirichlet(np.ones(49)) for rng in rngs]).reshape(-1, 7, 7)
+        return EncoderOutput(np.float32([rng.normal(size=512) for rng in rngs]), maps, "cls")
 
 
 def test_a_million_images_take_one_and_a_half_gigabytes_at_most(tmp_path, monkeypatch):

@@ -150,10 +150,9 @@ def run(
         "images": as_paths(images), "model": getattr(model, "name", model),
         "metrics": metrics, "limit": limit, "sample": sample, "until": until, "seed": seed, "draws": draws,
         "engine": engine, "workers": workers, "batch_size": batch_size, "shard_size": shard_size, "store": store,
-        "longest": longest, "allow_unstable": allow_unstable, "compile": compile,
-        "families": families, "levels": levels, "pairs": pairs,
+        "longest": longest, "compile": compile, "families": families, "levels": levels, "pairs": pairs,
         "allow_missing": allow_missing, "num_gpus": num_gpus, "concurrency": concurrency,
-        "image_timeout": image_timeout, "frost_textures": None if frost_textures is None else str(frost_textures),
+        "allow_unstable": allow_unstable, "image_timeout": image_timeout, "frost_textures": None if frost_textures is None else str(frost_textures),
         "groups": None if groups is None or isinstance(groups, Mapping) else str(groups),
     } | switches | _set(apply_to=apply_to, resize=resize)  # fmt: skip
     encoder, suite = encoder_object(model, encoder_settings), _suite(augmentations)

@@ -1,8 +1,8 @@
 """The specification of a study's encoder, which is sent to every process that loads one."""
 
 import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from embedshift.config import Precision, StudyConfig
 from embedshift.encoders import load_encoder, load_text_encoder
@@ -17,7 +17,7 @@ from embedshift.encoders.base import (
     usual_batch,
 )
 from embedshift.errors import UsageError
-from embedshift.store.answers import Answer
+from embedshift.store.info import Answer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,9 +29,9 @@ class EncoderSpec:
     given: Encoder | None = None
     kernels: tuple[str, ...] | None = None
     observations: tuple[str, ...] = ()
-    # The answers of the encoder with which the run began, and how much they may differ.
-    answer: Answer = ()
-    rounding: float = 0.0
+    # The answers with which the run began, and the largest distance of the encoder's in another pass or batch.
+    answers: Mapping[str, Answer] = field(default_factory=dict)
+    instability: float = 0.0
 
     @contextlib.contextmanager
     def in_use(self, device: str | None = None) -> Iterator[Encoder]:

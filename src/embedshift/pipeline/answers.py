@@ -1,7 +1,9 @@
 """Asks an encoder, and a user's own augmentations, for their answers on fixed inputs, before the first shard."""
 
+import copy
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -10,14 +12,14 @@ from embedshift.arrays import Floats, Pixels
 from embedshift.augmentations import Suite
 from embedshift.augmentations.augmentation import Augmentation
 from embedshift.augmentations.changes import Sides, sides
-from embedshift.config import StudyConfig
 from embedshift.encoders.base import Encoder, EncoderInfo
 from embedshift.encoders.images import ImageEncoder
+from embedshift.encoders.spec import EncoderSpec
 from embedshift.encoders.timing import patterns
-from embedshift.errors import EmbedshiftError, UsageError
+from embedshift.errors import EmbedshiftError, Transient, UsageError, reason
 from embedshift.pipeline.encoded import encode_views
-from embedshift.store.answers import ENCODER, Answer, allowed, as_answer, distance
-from embedshift.store.info import StudyInfo
+from embedshift.store.answers import ENCODER, allowed, as_answer, distance
+from embedshift.store.info import Answer, StudyInfo
 
 log = logging.getLogger(__name__)
 
@@ -26,14 +28,13 @@ IMAGES = 3
 BLOCKS = 8
 
 
-def answers_of(
-    encoder: Encoder, suite: Suite, of: Sides, precision: str, config: StudyConfig
-) -> tuple[dict[str, Answer], float]:
-    """Returns all answers of a study, and the largest distance between two of its encoder for one image."""
-    answer = encoder_answer(encoder)
+def with_answers(spec: EncoderSpec, encoder: Encoder, suite: Suite, of: Sides) -> EncoderSpec:
+    """Returns the specification with all answers; refuses an encoder or augmentation without certain ones."""
+    answer, allow = encoder_answer(encoder), spec.config.allow_unstable
     moved = instability(encoder, answer)
-    refuse_unstable(encoder, moved, precision, allow=config.allow_unstable)
-    return {ENCODER: answer, **augmentation_answers(suite, of, allow=config.allow_unstable)}, moved
+    refuse_unstable(encoder, moved, spec.precision, allow=allow)
+    answers = {ENCODER: answer, **augmentation_answers(suite, of, allow=allow)}
+    return replace(spec, answers=answers, instability=moved)
 
 
 def encoder_answer(encoder: Encoder) -> Answer:
@@ -80,9 +81,10 @@ def is_of_study(encoder: Encoder, info: StudyInfo) -> bool:
     return distance(info.answers.get(ENCODER, ()), encoder_answer(encoder)) <= limit
 
 
-def refuse_other(encoder: Encoder, answer: Answer, limit: float, place: str) -> None:
+def refuse_other(encoder: Encoder, spec: EncoderSpec, place: str) -> None:
     """Refuses an encoder that answers otherwise than that of the process which began the run."""
-    if (moved := distance(answer, encoder_answer(encoder))) > limit:
+    limit = allowed(ENCODER, spec.precision, spec.instability)
+    if (first := spec.answers.get(ENCODER)) and (moved := distance(first, encoder_answer(encoder))) > limit:
         raise EmbedshiftError(
             f"{encoder.name} on {place} gives other numbers than where the run began (relative distance {moved:.2g}, "
             f"rounding {limit:g}): other weights or code are installed there; make them equal and run again"
@@ -110,7 +112,10 @@ def _embed(encoder: Encoder, views: Pixels | Sequence[Pixels]) -> Floats:
     """Returns the embeddings of a batch; NaN for one that fails twice, as services do that refuse such images."""
     for _ in range(2):
         try:
-            embedding = encode_views(encoder, views).embedding
+            # Of copies, since an encoder may write into its views.
+            embedding = encode_views(encoder, copy.deepcopy(views)).embedding
+        except Transient as error:
+            raise EmbedshiftError(f"{encoder.name}: {reason(error)}; run the same command again to go on") from error
         except (Exception, SystemExit) as error:
             log.debug("%s: no answer for a test image (%s)", encoder.name, error)
         else:

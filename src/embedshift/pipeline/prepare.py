@@ -15,7 +15,7 @@ from embedshift.encoders import Encoder, check_name
 from embedshift.encoders.images import ImageEncoder
 from embedshift.encoders.spec import EncoderSpec
 from embedshift.errors import UsageError
-from embedshift.pipeline.answers import answers_of
+from embedshift.pipeline.answers import with_answers
 from embedshift.pipeline.identity import study_identity
 from embedshift.pipeline.measure import Measure
 from embedshift.pipeline.plan import encoder_preprocess
@@ -38,7 +38,6 @@ from embedshift.sources import (
 from embedshift.sources.base import hash_of
 from embedshift.sources.pairs import written_views
 from embedshift.sources.views_file import WrittenViews, folder_of
-from embedshift.store.answers import ENCODER, Answer, allowed
 from embedshift.store.info import EncoderRecord, identity_hash, read_info
 
 log = logging.getLogger(__name__)
@@ -60,8 +59,6 @@ class StudyContext:
     plan: StudyPlan
     identity: Mapping[str, Any]
     pairs: Mapping[str, Inspection] = field(default_factory=dict)
-    answers: Mapping[str, Answer] = field(default_factory=dict)
-    instability: float = 0.0
 
     @property
     def engine(self) -> str:
@@ -105,11 +102,8 @@ def prepared(
         longest = config.longest
         of = preprocess.size if config.apply_to == "input" else (3 * longest // 4, longest)
         suite.try_out(of)
-        answers, moved = (
-            ({}, 0.0) if source is not None else answers_of(loaded.encoder, suite, of, spec.precision, config)
-        )
-        rounding = allowed(ENCODER, spec.precision, moved)
-        spec = replace(spec, answer=answers.get(ENCODER, ()), rounding=rounding)
+        if source is None:
+            spec = with_answers(spec, loaded.encoder, suite, of)
         plan = StudyPlan(
             config=config,
             suite=suite,
@@ -134,8 +128,6 @@ def prepared(
             plan=replace(plan, config_hash=identity_hash(identity)),
             identity=identity,
             pairs=pairs,
-            answers=answers,
-            instability=moved,
         )
 
 

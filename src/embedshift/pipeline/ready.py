@@ -63,8 +63,7 @@ def ready(spec: EncoderSpec, device: str | None = None, *, compiled: bool) -> It
     # Before the encoder is observed, since observers may bring observations of their own.
     parts = {question.name: question.part("observe") for question in spec.config.asked()}
     with spec.in_use(device) as encoder, contextlib.ExitStack() as stack:
-        if spec.answer:
-            refuse_other(encoder, spec.answer, spec.rounding, platform.node())
+        refuse_other(encoder, spec, platform.node())
         if compiled:
             stack.enter_context(spec.compiled(encoder))
         observers = {name: (part.OBSERVER if part else Observer)(spec, encoder) for name, part in parts.items()}

@@ -2,17 +2,11 @@
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from embedshift.arrays import Floats
-
-if TYPE_CHECKING:
-    from embedshift.store.info import StudyInfo
-
-# A vector for each fixed input; None where there was no answer.
-Answer = tuple[tuple[float, ...] | None, ...]
+from embedshift.store.info import Answer, StudyInfo
 
 ENCODER = "the encoder"
 # The largest relative distance of two answers that is rounding: of an encoder by its precision, across instruction
@@ -50,7 +44,7 @@ def allowed(name: str, precision: str, instability: float | None) -> float:
     return max(rounding, UNSTABLE * (instability or 0))
 
 
-def other_answers(stored: "StudyInfo", now: Mapping[str, Answer]) -> str | None:
+def other_answers(stored: StudyInfo, now: Mapping[str, Answer]) -> str | None:
     """Returns what answers otherwise than it did in a study, and by how much; None if nothing does."""
     for name, answer in now.items():
         limit = allowed(name, stored.encoder.precision, stored.encoder.instability)
@@ -61,7 +55,7 @@ def other_answers(stored: "StudyInfo", now: Mapping[str, Answer]) -> str | None:
     return None
 
 
-def is_same_encoder(one: "StudyInfo", other: "StudyInfo") -> bool:
+def is_same_encoder(one: StudyInfo, other: StudyInfo) -> bool:
     """Returns whether the embeddings of two studies lie in one space: equal weights, configuration and answers."""
     first, second = one.encoder, other.encoder
     described = [(e.weights_hash, e.embedding, e.dim, dict(e.configuration)) for e in (first, second)]

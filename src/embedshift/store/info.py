@@ -16,12 +16,13 @@ from embedshift.errors import EmbedshiftError, UsageError, reason
 from embedshift.sources.base import storable
 from embedshift.statistics.families import families_of
 from embedshift.store import described
-from embedshift.store.answers import Answer
 from embedshift.store.checksum import is_intact, with_checksum
 from embedshift.store.described import Model, Natural
 from embedshift.store.shards import SCHEMA_VERSION, schema_message, write_atomically
 
 FILE = "study.json"
+# A vector for each fixed input; None where there was no answer.
+Answer = tuple[tuple[float, ...] | None, ...]
 # Bytes of the largest file that is read.
 LARGEST = 2**30
 

@@ -8,11 +8,11 @@ from typing import Any
 from embedshift.errors import UsageError
 from embedshift.sources.base import storable
 from embedshift.store import shards
-from embedshift.store.answers import Answer, other_answers
+from embedshift.store.answers import other_answers
 from embedshift.store.checksum import Damaged
 from embedshift.store.chunks import scan
 from embedshift.store.differences import differences
-from embedshift.store.info import StudyInfo, read_info
+from embedshift.store.info import Answer, StudyInfo, read_info
 from embedshift.store.parts import Part, existing_shards, read_parts, refuse_foreign
 from embedshift.store.reader import Reader
 
