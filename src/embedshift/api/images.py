@@ -152,7 +152,8 @@ def run(
         "engine": engine, "workers": workers, "batch_size": batch_size, "shard_size": shard_size, "store": store,
         "longest": longest, "compile": compile, "families": families, "levels": levels, "pairs": pairs,
         "allow_missing": allow_missing, "num_gpus": num_gpus, "concurrency": concurrency,
-        "allow_unstable": allow_unstable, "image_timeout": image_timeout, "frost_textures": None if frost_textures is None else str(frost_textures),
+        "allow_unstable": allow_unstable, "image_timeout": image_timeout,
+        "frost_textures": None if frost_textures is None else str(frost_textures),
         "groups": None if groups is None or isinstance(groups, Mapping) else str(groups),
     } | switches | _set(apply_to=apply_to, resize=resize)  # fmt: skip
     encoder, suite = encoder_object(model, encoder_settings), _suite(augmentations)
