@@ -11,6 +11,7 @@ from polars.testing import assert_frame_equal
 
 import embedshift
 from embedshift.errors import EmbedshiftError, UsageError
+from embedshift.study.gate import propose
 from support import command, models, studies
 from support.given_vectors import EMBEDDING, arrays, table
 from support.matrix import first_only
@@ -194,6 +195,23 @@ def test_a_table_whose_views_have_exchanged_their_names_is_another_study(model, 
     exchanged = table(tmp_path, original, dict(zip(("b", "a"), views.values(), strict=True)))
     with pytest.raises(UsageError, match=r"contains another study: .*vectors: "):
         embedshift.from_vectors(exchanged, out=tmp_path / "study", model=model)
+
+
+def test_names_of_views_that_polars_would_read_as_patterns_are_names(tmp_path):
+    original, views = arrays(images=30)
+    plain = {"a": views["a"], "ab": views["b"], "c": 0.5 * (views["a"] + views["b"])}
+    odd = {"a": "*", "ab": "^a.*$", "c": "^.*$"}
+    study = embedshift.from_vectors(original, plain, out=tmp_path / "plain")
+    found = embedshift.from_vectors(original, {odd[name]: array for name, array in plain.items()}, out=tmp_path / "odd")
+    assert found.table_names == study.table_names
+    for name in study.table_names:
+        expected = study.table(name).rename(lambda column: odd.get(column, column))
+        texts = [column for column, kind in expected.schema.items() if kind == pl.String]
+        expected = expected.with_columns(pl.col(texts).replace(odd))
+        assert_frame_equal(found.table(name), expected, check_row_order=name != "ranking")
+    rules = propose(found.folder, tmp_path / "rules.yaml")
+    assert not embedshift.check(studies.copied(found, tmp_path / "copy"), rules, against=found).of("broken")
+    assert found.report(formats=["svg"]).is_file()
 
 
 @pytest.mark.parametrize("form", ["polars", "pandas", "parquet"])

@@ -53,6 +53,9 @@ class Failure:
     reason: str
     transient: bool = False
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", storable(self.reason))  # it may name a file
+
 
 class Source:
     """A collection of images."""
