@@ -1,15 +1,17 @@
 """A section for the model card of an encoder: what was measured, the numbers, their limits, and how to repeat it."""
 
+import dataclasses
 import datetime
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
 from embedshift.config import PAIRS, Json, StudyConfig
+from embedshift.config.vectors import VectorsConfig
 from embedshift.errors import UsageError
 from embedshift.report.page import templates
 from embedshift.statistics.summary import COSINE
@@ -83,10 +85,20 @@ def _recall(reader: Reader) -> dict[str, Json]:
 def _command(reader: Reader) -> str:
     """The command of the run, without the folders of paths."""
     info, naming = reader.info, reader.naming
+    if not info.has_pixels:
+        known = {field.name for field in dataclasses.fields(VectorsConfig)}
+        flags = _flags({name: value for name, value in naming.settings(info.config).items() if name in known})
+        views = ["--views", "views.json"] if info.source["kind"] == "views" else []
+        words = ["embedshift", "vectors", "VECTORS", "--model", naming.setting(str(info.config["model"]))]
+        return _line([*words, *views, *flags])
     words = ["embedshift", "run"]
     pairs = [_pair(str(pair), naming) for pair in info.config.get("pairs") or ()]
     words += ["--pairs", "ORIGINALS", *pairs] if pairs else ["IMAGES"]
     words += ["--model", naming.setting(str(info.config["model"])), *_flags(naming.settings(info.config))]
+    return _line(words)
+
+
+def _line(words: Sequence[str]) -> str:
     return " ".join(printable(shlex.quote(word)) for word in [*words, "--out", "study"])
 
 
