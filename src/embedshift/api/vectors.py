@@ -6,6 +6,7 @@ from typing import Any
 
 from embedshift.api.progress import shown_progress
 from embedshift.augmentations import ORIGINAL
+from embedshift.config.files import output_path
 from embedshift.engines import Progress
 from embedshift.pipeline.vectors import vector_study
 from embedshift.steps import run_study
@@ -43,7 +44,8 @@ def from_vectors(
         ['jpeg']
     """
     given = [(ORIGINAL, originals), *({} if variants is None else variants).items()]
-    study = vector_study(given, settings, Path(out), ids=ids, groups=groups)
+    folder = output_path(out)
+    study = vector_study(given, settings, folder, ids=ids, groups=groups)
     with shown_progress(progress) as (on_start, step):
-        run_study(**study, out=Path(out), progress=step, on_start=on_start)
-    return Study(Path(out))
+        run_study(**study, out=folder, progress=step, on_start=on_start)
+    return Study(folder)

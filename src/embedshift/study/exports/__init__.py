@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from embedshift.config.files import output_path
 from embedshift.study.exports.media import DEFAULT_MEDIA, Media, open_reader
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ class Exports:
         from embedshift.study.exports.fiftyone import to_fiftyone
 
         return to_fiftyone(
-            open_reader(self.folder, images_root), Path(out), media=media, images=images, embeddings=embeddings
+            open_reader(self.folder, images_root), output_path(out), media=media, images=images, embeddings=embeddings
         )
 
     def card(self) -> str:
