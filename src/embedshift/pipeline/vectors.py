@@ -52,8 +52,6 @@ def _open(given: Sequence[tuple[str, Any]], config: VectorsConfig, out: Path, *,
     ids = config.ids if ids is None else ids
     if isinstance(ids, str | os.PathLike):
         ids = read_text(Path(ids).expanduser(), LIST_BYTES).splitlines()
-    elif ids is not None:
-        ids = [*ids]
     (view, place), *views = given
     originals = open_part(place, view, ids, groups)
     if ids is None and not originals.numbered:  # arrays of views are in the order of the originals

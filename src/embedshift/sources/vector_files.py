@@ -32,15 +32,12 @@ _COLUMNS = {"image_id": pa.string(), "view": pa.string(), "draw": pa.int64(), **
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Vectors from one place: what its rows are of (`_COLUMNS`), and the vectors in their order, some at a time.
-
-    With `numbered`, the ids are the numbers of the rows.
-    """
+    """Vectors from one place: what its rows are of (`_COLUMNS`), and the vectors in their order, some at a time."""
 
     name: str
     keys: pa.Table
     matrices: Callable[[], Iterator[NDArray[Any]]]
-    numbered: bool = False
+    numbered: bool = False  # the ids are the numbers of the rows
 
 
 def open_part(
@@ -187,8 +184,8 @@ def _as_array(given: Any) -> NDArray[Any]:
     if hasattr(given, "detach"):  # a tensor of torch, which nothing here imports
         given = given.detach().cpu()
         given = given.float() if str(given.dtype) == "torch.bfloat16" else given
-    array = np.ma.asarray(given.to_numpy() if hasattr(given, "to_numpy") else given)
+    array: Any = np.ma.asarray(given.to_numpy() if hasattr(given, "to_numpy") else given)
     if array.dtype == object:
         array = np.ma.stack([np.ma.asarray(row) for row in array])
     # What is masked is no number, for which an array of integers has no value.
-    return array.data if np.ma.getmask(array) is np.ma.nomask else array.astype(np.float64).filled(np.nan)
+    return np.asarray(array.data) if np.ma.getmask(array) is np.ma.nomask else array.astype(np.float64).filled(np.nan)

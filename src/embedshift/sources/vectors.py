@@ -38,7 +38,8 @@ class ListedImages(FolderSource):
         ]
         folders = [os.path.dirname(sample.location) for sample in self.samples]
         root = {"root": os.path.commonpath(folders)} if folders else {}
-        self.description: dict[str, Any] = {"kind": KIND, "paths": list(files), **root}
+        numbered = {"numbered": True} if parts and parts[0].numbered else {}
+        self.description = {"kind": KIND, "paths": list(files), **root, **numbered}
 
 
 class VectorSource(ListedImages):
@@ -50,8 +51,6 @@ class VectorSource(ListedImages):
 
     def __init__(self, parts: Sequence[Part], *, folder: Path, written: WrittenViews | None = None) -> None:
         super().__init__([os.path.abspath(part.name) for part in parts if os.path.isfile(part.name)], parts)
-        if parts[0].numbered:
-            self.description["numbered"] = True
         self.written, self._names, self.dim = written, [part.name for part in parts], 0
         self._starts = np.cumsum([0, *(len(part.keys) for part in parts)])
         if not self._starts[-1]:

@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 import logging
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 # Rows of a file at once, and bytes of vectors up to which they are kept in memory.
 ROWS, IN_MEMORY = 8_192, 32 * 2**20
 
-# The ids of some images, and their vectors.
-Blocks = Iterator[tuple[pl.Series, Floats]]
+# The ids of some images, their pixels where they are known, and their vectors.
+Blocks = Iterator[tuple[pl.DataFrame, Floats]]
 
 
 @dataclass(frozen=True)
@@ -54,16 +54,17 @@ def originals(reader: Reader, path: str = "") -> Originals:
         count, blocks = count + more, itertools.chain(blocks, gallery)
     dim = reader.info.encoder.dim
     memory, filled, names = allocate(count, dim, reader.folder), 0, list[pl.Series]()
-    for ids, vectors in blocks:
+    for keys, vectors in blocks:
         if vectors.ndim != 2 or vectors.shape[1] != dim:
             raise UsageError(
                 f"`gallery`: {path}: its vectors have {vectors.shape[-1]} numbers, those of this encoder {dim}"
             )
-        if filled >= images and reader.whitening is not None:  # of the gallery
-            vectors = reader.whitening(vectors)
+        names.append(keys["image_id"])
+        if filled >= images:  # of the gallery
+            names[-1] = GALLERY + names[-1]
+            vectors = vectors if reader.whitening is None else reader.whitening(vectors)
         memory[filled : filled + len(vectors)] = vectors
         filled += len(vectors)
-        names.append(ids)
         release_memory(memory, filled)
     groups = None
     if reader.units is not None:  # an image of the gallery is a group of its own
@@ -72,9 +73,9 @@ def originals(reader: Reader, path: str = "") -> Originals:
 
 
 def _blocks(rows: pl.LazyFrame, read: Callable[[pl.DataFrame], Floats]) -> Blocks:
-    for batch in rows.select("image_id", "embedding").collect_batches(chunk_size=ROWS, maintain_order=True):
+    for batch in rows.select("image_id", "pixels", "embedding").collect_batches(chunk_size=ROWS, maintain_order=True):
         if len(batch):
-            yield batch["image_id"], read(batch)
+            yield batch, read(batch)
 
 
 def allocate(count: int, dim: int, folder: Path) -> Floats:
@@ -91,61 +92,46 @@ def _gallery(reader: Reader, path: Path) -> tuple[int, Blocks]:
     if other.exists():
         _refuse_study(reader, other)
         rows = other.rows().filter(pl.col("view") == ORIGINAL)
-        count, blocks = int(rows.select(pl.len()).collect().item()), _blocks(rows, other.vectors)
-        if reader.info.has_pixels and other.info.has_pixels:
-            return count, _named(_blocks(_other_pixels(reader, rows, count), other.vectors))
-        return count, _named(_others(reader, blocks, by_id=not other.info.source.get("numbered")))
+        key = "" if other.info.source.get("numbered") else "image_id"
+        key = "pixels" if reader.info.has_pixels and other.info.has_pixels else key
+        return int(rows.select(pl.len()).collect().item()), _others(reader, _blocks(rows, other.vectors), key)
     if path.is_dir():
         raise UsageError(f"`gallery`: {path}: no study in this folder")
     try:
         part = open_part(path, ORIGINAL, named=False)
     except UsageError as error:
         raise UsageError(f"`gallery`: {error}") from error
+    count = len(part.keys)
     if len(part.keys["view"].unique()) != 1:
-        words = "views too; name the folder of a study" if len(part.keys) else "no rows"
+        words = "views too; name the folder of a study" if count else "no rows"
         raise UsageError(f"`gallery`: {path}: holds {words}")
-    by_id = not part.numbered and not part.keys["image_id"].null_count
-    ids = part.keys["image_id"].to_pylist() if by_id else [*map(str, range(len(part.keys)))]
-    return len(ids), _named(_others(reader, _checked(part, pl.Series("image_id", ids, pl.String)), by_id=by_id))
+    is_named = not part.numbered and not part.keys["image_id"].null_count
+    ids = part.keys["image_id"].to_pylist() if is_named else [*map(str, range(count))]
+    return count, _others(reader, _checked(part, pl.DataFrame({"image_id": ids})), "image_id" if is_named else "")
 
 
-def _named(blocks: Blocks) -> Blocks:
-    return ((GALLERY + ids, vectors) for ids, vectors in blocks)
-
-
-def _other_pixels(reader: Reader, rows: pl.LazyFrame, count: int) -> pl.LazyFrame:
-    """Returns the rows of a gallery of whose pixels the study has no image."""
-    pixels = reader.rows().filter(pl.col("view") == ORIGINAL).select("pixels").collect()["pixels"]
-    is_own = pl.col("pixels").is_in(pixels.drop_nulls().implode()).fill_null(value=False)
-    _say(count - int(rows.select((~is_own).sum()).collect().item()))
-    return rows.filter(~is_own)
-
-
-def _others(reader: Reader, gallery: Blocks, *, by_id: bool) -> Blocks:
-    """Yields the images of a gallery without pixels but those of the study: of the same id, or the same vector."""
+def _others(reader: Reader, gallery: Blocks, key: str) -> Blocks:
+    """Yields the images of a gallery without those of the study: of one `key`, or if it is not pixels of one vector."""
     raw = dataclasses.replace(reader, whitening=None)
-    own = [(ids, _hashes(v)) for ids, v in _blocks(raw.rows().filter(pl.col("view") == ORIGINAL), raw.vectors)]
-    own_ids, own_hashes = pl.concat(ids for ids, _ in own).implode(), np.concatenate([hashes for _, hashes in own])
+    rows = raw.rows().filter(pl.col("view") == ORIGINAL)
+    own = rows.select(key).collect()[key].drop_nulls().implode() if key else None
+    hashes = _hashes(vectors for _, vectors in (_blocks(rows, raw.vectors) if key != "pixels" else ()))
     left_out = 0
-    for ids, vectors in gallery:
-        is_own = np.isin(_hashes(vectors), own_hashes)
-        if by_id:
-            is_own |= ids.is_in(own_ids).to_numpy()
+    for keys, vectors in gallery:
+        is_own = np.isin(_hashes([vectors]), hashes)
+        if own is not None:
+            is_own |= keys[key].is_in(own).fill_null(value=False).to_numpy()
         left_out += int(is_own.sum())
-        yield ids.filter(pl.Series(~is_own)), vectors[~is_own]
-    _say(left_out)
-
-
-def _hashes(vectors: Floats) -> NDArray[np.int64]:
-    return np.array([hash(vector.tobytes()) for vector in vectors], np.int64)
-
-
-def _say(left_out: int) -> None:
+        yield keys.filter(~is_own), vectors[~is_own]
     if left_out:
         log.info("%d images of the gallery are also in the study; skipping them in the gallery", left_out)
 
 
-def _checked(part: Part, ids: pl.Series) -> Blocks:
+def _hashes(blocks: Iterable[Floats]) -> NDArray[np.int64]:
+    return np.array([hash(vector.tobytes()) for block in blocks for vector in block], np.int64)
+
+
+def _checked(part: Part, keys: pl.DataFrame) -> Blocks:
     """Yields the vectors of a file and refuses wrong content, which is known only during reading."""
     row = 0
     try:
@@ -155,7 +141,7 @@ def _checked(part: Part, ids: pl.Series) -> Blocks:
             usable = np.isfinite(vectors).all(axis=-1) & (np.abs(vectors) > 0).any(axis=-1)
             if not usable.all():
                 raise UsageError(f"{part.name}: row {row + int(np.argmin(usable))} is no vector: not finite, or all 0")
-            yield ids[row : row + len(vectors)], vectors
+            yield keys[row : row + len(vectors)], vectors
             row += len(vectors)
     except UsageError as error:
         raise UsageError(f"`gallery`: {error}") from error
