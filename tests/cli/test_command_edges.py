@@ -16,6 +16,8 @@ pytestmark = pytest.mark.slow
         (["run", "photos", "--out", ""], "--out is empty"),
         (["demo", "--out", ""], "--out is empty"),
         (["compare", "a", "b", "--out", ""], "--out is empty"),
+        (["run", "photos", "--out", "s3://bucket/x"], "--out s3://bucket/x is an address: give a path of this machine"),
+        (["views", "photos", "--out", "gs://bucket/x"], "--out gs://bucket/x is an address"),
         (["run", "", "--out", "out"], "the path of an image is empty"),
         (["run", "photos", "", "--out", "out"], "the path of an image is empty"),
         (["run", "photos", "--out", "out", "--device", "meta", "--model", "dinov2-small-offline"], "device 'meta'"),

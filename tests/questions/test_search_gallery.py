@@ -6,8 +6,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+import embedshift
 from embedshift.errors import UsageError
 from embedshift.store.info import write_content
+from embedshift.study.whitening import WhitenedStudy
 from support import revised
 from support.matrix import first_only
 from support.search_tables import html_of
@@ -71,6 +73,46 @@ def test_images_that_the_study_has_are_no_distractors(study, tmp_path):
     alone = study.search_ranks()["rank"].to_list()
     study.search(gallery=twin.folder)
     assert study.search_ranks()["rank"].to_list() == alone
+
+
+def saved(folder, name, vectors):
+    np.save(folder / f"{name}.npy", vectors)
+    return folder / f"{name}.npy"
+
+
+def parquet(folder, ids, vectors):
+    pl.DataFrame({"image_id": ids, "vector": vectors.tolist()}).write_parquet(folder / "gallery.parquet")
+    return folder / "gallery.parquet"
+
+
+# All hold images of the study but the last, whose other images have the same numbers for names.
+GALLERIES = {
+    "the study itself": lambda folder, ids, own, more: folder / "study",
+    "their ids": lambda folder, ids, own, more: parquet(folder, ids + ["x"] * 8, np.concatenate([own * 1.01, more])),
+    "their vectors": lambda folder, ids, own, more: saved(folder, "gallery", np.concatenate([own, more])),
+    "others of their numbers": lambda folder, ids, own, more: (
+        embedshift.from_vectors(more, {"noise": more + 0.1}, out=folder / "others", model="one encoder").folder
+    ),
+}
+
+
+@pytest.mark.parametrize("whitened", [False, True])
+@pytest.mark.parametrize("numbered", [False, True])
+@pytest.mark.parametrize("gallery", GALLERIES)
+def test_images_of_a_study_of_vectors_are_no_distractors(gallery, numbered, whitened, tmp_path):
+    rng = np.random.default_rng(0)
+    own, more = rng.normal(size=(20, 6)), rng.normal(size=(8, 6))
+    ids = [str(number) if numbered else f"{number}.jpg" for number in range(20)]
+    names = {} if numbered else {"ids": ids}
+    views = {"noise": own + 0.6 * rng.normal(size=own.shape)}
+    study = embedshift.from_vectors(own, views, out=tmp_path / "study", model="one encoder", **names)
+    others = np.zeros((0, 6)) if gallery == "the study itself" else more
+    if whitened:
+        embedshift.whiten(study, out=tmp_path / "map.npz", map="shifts")
+        study = WhitenedStudy(study.folder, tmp_path / "map.npz")
+        others = study.whitening_map(others)
+    study.search(gallery=GALLERIES[gallery](tmp_path, ids, own, more))
+    assert study.search_ranks()["rank"].to_list() == slow_ranks(study, others)
 
 
 @pytest.mark.matrix

@@ -60,6 +60,23 @@ def test_damage_that_only_the_vectors_show_is_one_line_that_names_the_file(tmp_p
         list(part.matrices())
 
 
+@pytest.mark.parametrize("kind", ["npy", "parquet"])
+def test_long_vectors_are_read_a_few_at_a_time(kind, tmp_path):
+    path = tmp_path / f"vectors.{kind}"
+    if kind == "npy":
+        array = np.lib.format.open_memmap(path, "w+", np.float16, (60, 300_000))  # a hole on the disk
+        array[:, 7] = range(60)
+    else:
+        array = np.zeros((60, 300_000), np.float16)
+        array[:, 7] = range(60)
+        vectors = pa.FixedSizeListArray.from_arrays(pa.array(array.ravel()), 300_000)
+        ids, views = map(str, range(60)), ["original"] * 60
+        pq.write_table(pa.table(columns(image_id=pa.array(ids), view=pa.array(views), vector=vectors)), path)
+    found = [(matrix[:, 7].copy(), matrix.size * 4) for matrix in open_part(path, "original").matrices()]
+    assert np.concatenate([numbers for numbers, _ in found]).tolist() == [*range(60)]
+    assert max(size for _, size in found) <= 2**23
+
+
 def test_a_name_with_a_zero_byte_is_refused_before_a_library_panics():
     with pytest.raises(UsageError, match="cannot be a name"):
         Augmentation("a\0b", lambda image, rng: image)

@@ -176,7 +176,7 @@ def test_figures_and_the_report_are_checked_too_and_may_be_deleted(study):
     assert problems(study) == {}
 
 
-def test_an_unfinished_study_is_whole_as_far_as_it_is(study):
+def test_an_unfinished_study_is_whole_as_far_as_it_is(study, cli):
     shutil.rmtree(study.folder / "tables")
     shard_path(study.folder, 2).unlink()
     (study.folder / "failures.parquet").unlink()
@@ -186,6 +186,12 @@ def test_an_unfinished_study_is_whole_as_far_as_it_is(study):
     assert [each.name for each in found.findings][:3] == [
         "study.json", "shards/part-00000.parquet", "shards/part-00001.parquet",
     ]  # fmt: skip
+    done = cli("verify", study.folder, "--quiet")
+    assert done.code == 1
+    words = "files that are there are intact, but the study is not finished: run the same command again"
+    assert f"The {len(found.findings)} {words}." in done.out
+    printed = json.loads(cli("verify", study.folder, "--json").out)
+    assert (printed["whole"], printed["complete"]) == (False, False)
 
 
 @pytest.mark.matrix

@@ -15,6 +15,7 @@ from embedshift.errors import UsageError
 from embedshift.statistics.summary import COSINE
 from embedshift.store.info import identity_hash, write_content
 from embedshift.store.shards import Failure
+from support.given_vectors import arrays, table
 from support.synthetic import make_study
 
 HOSTILE = "a|b *c* <img src=x> [d](http://e) `f` $g$ www.h.org @i"
@@ -167,6 +168,20 @@ def test_its_command_has_no_folder_of_this_machine_and_its_revision_is_named(tmp
     rewrite(study, lambda content: content["config"].update({**paths, "pairs": ["cdn=/home/me/cdn", "/home/me/q=50"]}))
     assert "/home" not in study.card()
     assert "run --pairs ORIGINALS cdn=cdn q=50 --model mine" in command(study.card())
+
+
+@pytest.mark.slow
+def test_the_command_of_a_study_of_vectors_is_taken_and_no_weights_are_named(tmp_path):
+    original, views = arrays()
+    settings = {"model": "my encoder", "seed": 3, "shard_size": 5, "store": "metrics"}
+    text = embedshift.from_vectors(table(tmp_path, original, views), out=tmp_path / "study", **settings).card()
+    program, name, *arguments = shlex.split(command(text))
+    assert (program, name) == ("embedshift", "vectors")
+    params = get_command(app).commands[name].make_context(name, arguments).params
+    assert {each: params[each] for each in settings} == settings
+    assert params["places"] == ["VECTORS"]
+    assert "Hash of the weights" not in text
+    assert "pixels" not in text.partition("###")[0]
 
 
 def test_augmentations_of_python_are_named(study):

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -55,6 +56,21 @@ def test_the_folder_of_the_images_is_no_place_for_the_study(photos):
         embedshift.run(photos, out=photos, model=Constant(), workers=0)
     assert caught.value.exit_code == 2
     assert sorted(path.name for path in photos.iterdir()) == ["0.png", "1.png", "2.png"]
+
+
+@pytest.mark.parametrize("out", ["", "s3://bucket/study", Path("s3://bucket/study"), "a\0b"])
+def test_what_is_no_path_of_an_output_is_refused_before_anything_is_written(out, photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    vectors, mirror = np.eye(4), {"mirror": lambda image, rng: image[:, ::-1]}
+    calls = [
+        lambda: embedshift.run(photos, out=out, model=Constant(), augmentations=mirror, workers=0),
+        lambda: embedshift.from_vectors(vectors, {"a": vectors}, out=out),
+        lambda: embedshift.write_views(photos, out=out, augmentations=mirror, workers=0),
+    ]
+    for call in calls:
+        with pytest.raises(EmbedshiftError, match=r"^`out`"):
+            call()
+    assert [*tmp_path.iterdir()] == [photos]
 
 
 @pytest.mark.parametrize("setting", [{"size": 64}, {"precision": "bfloat16"}, {"device": "cpu"}, {"embedding": "cls"}])

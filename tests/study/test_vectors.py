@@ -11,6 +11,7 @@ from polars.testing import assert_frame_equal
 
 import embedshift
 from embedshift.errors import EmbedshiftError, UsageError
+from embedshift.study.gate import propose
 from support import command, models, studies
 from support.given_vectors import EMBEDDING, arrays, table
 from support.matrix import first_only
@@ -185,6 +186,59 @@ def test_a_stopped_study_goes_on_shard_by_shard(tmp_path):
     original[0] += 1
     with pytest.raises(UsageError, match=r"contains another study: .*vectors: "):
         embedshift.from_vectors(original, views, out=tmp_path / "stopped", shard_size=4)
+
+
+@pytest.mark.parametrize("model", ["vectors", "named"])
+def test_a_table_whose_views_have_exchanged_their_names_is_another_study(model, tmp_path):
+    original, views = arrays()
+    embedshift.from_vectors(table(tmp_path, original, views), out=tmp_path / "study", model=model)
+    exchanged = table(tmp_path, original, dict(zip(("b", "a"), views.values(), strict=True)))
+    with pytest.raises(UsageError, match=r"contains another study: .*vectors: "):
+        embedshift.from_vectors(exchanged, out=tmp_path / "study", model=model)
+
+
+def test_names_of_views_that_polars_would_read_as_patterns_are_names(tmp_path):
+    original, views = arrays(images=30)
+    plain = {"a": views["a"], "ab": views["b"], "c": 0.5 * (views["a"] + views["b"])}
+    odd = {"a": "*", "ab": "^a.*$", "c": "^.*$"}
+    study = embedshift.from_vectors(original, plain, out=tmp_path / "plain")
+    found = embedshift.from_vectors(original, {odd[name]: array for name, array in plain.items()}, out=tmp_path / "odd")
+    assert found.table_names == study.table_names
+    for name in study.table_names:
+        expected = study.table(name).rename(lambda column: odd.get(column, column))
+        texts = [column for column, kind in expected.schema.items() if kind == pl.String]
+        expected = expected.with_columns(pl.col(texts).replace(odd))
+        assert_frame_equal(found.table(name), expected, check_row_order=name != "ranking")
+    rules = propose(found.folder, tmp_path / "rules.yaml")
+    assert not embedshift.check(studies.copied(found, tmp_path / "copy"), rules, against=found).of("broken")
+    assert found.report(formats=["svg"]).is_file()
+
+
+@pytest.mark.parametrize("form", ["polars", "pandas", "parquet"])
+def test_arrays_of_views_are_in_the_order_of_the_originals_frame(form, tmp_path):
+    original, views = arrays()
+    ids = np.random.default_rng(1).permutation(len(original))
+    frame = pl.DataFrame({"image_id": ids, "vector": original.tolist()})
+    if form == "parquet":
+        frame.write_parquet(tmp_path / "vectors.parquet")
+    given = {"polars": frame, "pandas": frame.to_pandas(), "parquet": tmp_path / "vectors.parquet"}[form]
+    study = embedshift.from_vectors(given, views, out=tmp_path / "study")
+    found = study.rows().filter(view="b").select("image_id", "cosine_similarity").collect()
+    cosine = (original * views["b"]).sum(axis=1) / np.linalg.norm(original, axis=1) / np.linalg.norm(views["b"], axis=1)
+    assert dict(found.iter_rows()) == pytest.approx(dict(zip(map(str, ids), cosine, strict=True)), abs=1e-6)
+    with pytest.raises(UsageError, match="`groups` is a list, which is for arrays"):
+        embedshift.from_vectors(given, views, out=tmp_path / "other", groups=[1, 2] * 6)
+
+
+@pytest.mark.parametrize("as_integers", [False, True])
+def test_a_masked_number_is_none(as_integers, tmp_path):
+    original, views = arrays()
+    original = (100 * original).astype(int if as_integers else float)
+    masked = np.ma.array(original, mask=False)
+    masked[3], masked[5, 2] = np.ma.masked, np.ma.masked
+    for number, given in enumerate((masked, [*masked])):
+        study = embedshift.from_vectors(given, views, out=tmp_path / str(number))
+        assert sorted(study.failures()["image_id"]) == ["3", "5"]
 
 
 @pytest.mark.matrix

@@ -129,3 +129,20 @@ def test_views_json_is_checked(written, tmp_path):
         embedshift.from_vectors(other, views=str(file), out=tmp_path)
     with pytest.raises(UsageError, match="has 2 draws, the vectors 1"):
         embedshift.from_vectors(rows.filter(draw=0), views=str(file), out=tmp_path)
+
+
+@pytest.mark.parametrize("place", ["id", "caption", "view", "failure"])
+def test_half_a_character_in_views_json_is_one_line(place, written, tmp_path):
+    file, _, rows = written
+    content = json.loads(file.read_text())
+    name, image = next(iter(content["images"].items()))
+    {
+        "id": lambda: content["images"].update({"\ud800.png": image}),
+        "caption": lambda: content["images"][name].update(caption="\ud800"),
+        "view": lambda: content["augmentations"].update({"\ud800": content["augmentations"]["jpeg@1"]}),
+        "failure": lambda: content["failures"].append({"image_id": "\ud800", "stage": "read", "reason": "none"}),
+    }[place]()
+    odd = file.with_name("odd.json")
+    odd.write_text(json.dumps(content))
+    with pytest.raises(UsageError, match=r"odd\.json: not a file written by `embedshift views`"):
+        embedshift.from_vectors(rows, views=str(odd), out=tmp_path)

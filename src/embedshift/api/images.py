@@ -8,6 +8,7 @@ from embedshift.api.encoders import encoder_object
 from embedshift.api.progress import shown_progress
 from embedshift.augmentations import Suite, load_suite
 from embedshift.config import ApplyTo, Json, Precision, Resize, Store, StudyConfig, as_paths, make_config
+from embedshift.config.files import output_path
 from embedshift.encoders import Encoder
 from embedshift.encoders.images import ImageEncoder
 from embedshift.engines import Progress
@@ -159,12 +160,13 @@ def run(
     encoder, suite = encoder_object(model, encoder_settings), _suite(augmentations)
     if not pairs or augmentations != DEFAULTS.augmentations:
         given["augmentations"] = str(augmentations) if isinstance(augmentations, str | Path) else "custom"
+    folder = output_path(out)
     with shown_progress(progress) as (on_start, step):
         run_study(
-            make_config(given), Path(out), encoder=encoder, suite=suite, groups=groups, retry_failed=retry_failed,
+            make_config(given), folder, encoder=encoder, suite=suite, groups=groups, retry_failed=retry_failed,
             repair=repair, progress=step, on_start=on_start,
         )  # fmt: skip
-    return Study(Path(out))
+    return Study(folder)
 
 
 def _set(**settings: Any) -> Json:

@@ -6,6 +6,7 @@ from typing import Any
 
 from embedshift.api.progress import shown_progress
 from embedshift.augmentations import ORIGINAL
+from embedshift.config.files import output_path
 from embedshift.engines import Progress
 from embedshift.pipeline.vectors import vector_study
 from embedshift.steps import run_study
@@ -14,8 +15,9 @@ from embedshift.study import Study
 
 
 def from_vectors(
-    originals: Any, variants: Mapping[str, Any] | None = None, *, out: str | Path, ids: Sequence[str] | None = None,
-    groups: GroupChoice | Sequence[object] | None = None, progress: Progress | bool | None = None, **settings: Any,
+    originals: Any, variants: Mapping[str, Any] | None = None, *, out: str | Path,
+    ids: Sequence[str] | Path | None = None, groups: GroupChoice | Sequence[object] | None = None,
+    progress: Progress | bool | None = None, **settings: Any,
 ) -> Study:  # fmt: skip
     """Makes a study of vectors that exist: it reads no image and loads no encoder.
 
@@ -24,8 +26,8 @@ def from_vectors(
             with the columns `image_id` and `vector`, where a column `view` may tell originals and variants apart.
         variants: Name of a view → its vectors, in the same forms; arrays in the order of the originals.
         out: As in `run`.
-        ids: The image of each row of the arrays; None = the row's number.
-        groups: As in `run`, or the group of each of the `ids`.
+        ids: The image of each row of the arrays, or a file of them; None = those of the originals, else their numbers.
+        groups: As in `run`, or for an array of originals the group of each row.
         progress: As in `run`.
         **settings: Fields of `VectorsConfig`: `model` (a name), `images`, `views`, `store`, `seed`, `shard_size`.
 
@@ -42,7 +44,8 @@ def from_vectors(
         ['jpeg']
     """
     given = [(ORIGINAL, originals), *({} if variants is None else variants).items()]
-    study = vector_study(given, settings, Path(out), ids=ids, groups=groups)
+    folder = output_path(out)
+    study = vector_study(given, settings, folder, ids=ids, groups=groups)
     with shown_progress(progress) as (on_start, step):
-        run_study(**study, out=Path(out), progress=step, on_start=on_start)
-    return Study(Path(out))
+        run_study(**study, out=folder, progress=step, on_start=on_start)
+    return Study(folder)

@@ -64,7 +64,7 @@ class Augmentation:
         if (
             not isinstance(self.name, str)
             or not self.name
-            or self.name in (ORIGINAL, "augmentation")
+            or self.name in (ORIGINAL, "augmentation", "all")
             or "\0" in self.name
         ):
             raise UsageError(f"augmentations: {self.name!r} cannot be a name; choose another")

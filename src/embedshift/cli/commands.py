@@ -239,10 +239,12 @@ def card(
 
 @app.command()
 def verify(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the study.")], as_json: AsJson = False
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the study.")],
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Verify the checksums of all files of a study; exit with code 1 if one is damaged."""
+    """Verify the checksums of all files of a study; exit with code 1 if one is damaged, or the study is unfinished."""
     from embedshift.cli.verify import print_verified
 
-    log_lines()
+    log_lines(quiet)
     print_verified(folder, as_json)

@@ -19,7 +19,7 @@ LISTED = 20
 
 
 def print_verified(folder: Path, as_json: bool) -> None:
-    """Reads everything in a study's folder, prints the results, and sets exit code 1 if something is damaged."""
+    """Reads everything in a study's folder and prints the results; exit code 1 unless all is there and intact."""
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder")
     verification = verify(folder)
@@ -28,13 +28,16 @@ def print_verified(folder: Path, as_json: bool) -> None:
     else:
         print_table(_table(verification))
         say(_headline(verification))
-    if verification.damaged:
+    if verification.damaged or not verification.complete:
         raise typer.Exit(EmbedshiftError.exit_code)
 
 
 def _headline(verification: Verification) -> str:
     if verification.damaged:
         return f"{len(verification.damaged):,} of {len(verification.findings):,} files are damaged."
+    if not verification.complete:
+        words = "the study is not finished: run the same command again"
+        return f"The {len(verification.findings):,} files that are there are intact, but {words}."
     return f"All {len(verification.findings):,} files are intact. Checksum of the shards: {verification.checksum}"
 
 

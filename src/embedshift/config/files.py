@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,6 +67,18 @@ def read_text(path: str | os.PathLike[str], most: int) -> str:
         raise UsageError(f"{path}: {cause(error)}") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: not text in UTF-8") from error
+
+
+def output_path(out: str | os.PathLike[str]) -> Path:
+    """Returns the path of an output; refuses an empty one, which would be the current folder, and an address."""
+    if not (text := os.fspath(out)):
+        raise UsageError("`out` is empty: give a path")
+    if "\0" in text:
+        raise UsageError(f"`out` {text!r} contains a zero byte, which no path can have")
+    # A `Path` of `s3://bucket` has lost a slash.
+    if re.match(r"[A-Za-z][\w+.-]+:/", text):
+        raise UsageError(f"`out` {text} is an address: give a path of this machine, and copy the output from there")
+    return Path(text)
 
 
 def refuse_output(path: Path) -> None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
+
 from embedshift.arrays import Pixels
 from embedshift.augmentations import Suite, Variant
 from embedshift.config import VECTORS, Json, StudyConfig, make_config, validated
@@ -21,7 +23,7 @@ from embedshift.sources.base import LIST_BYTES, storable
 from embedshift.sources.inspection import files_hash
 from embedshift.sources.vector_files import Part, open_part
 from embedshift.sources.vectors import existing_folder
-from embedshift.sources.views_file import read_views_file
+from embedshift.sources.views_file import ORIGINALS, read_views_file
 
 log = logging.getLogger(__name__)
 
@@ -47,10 +49,14 @@ class UnknownEncoder:
 
 def _open(given: Sequence[tuple[str, Any]], config: VectorsConfig, out: Path, *, ids: Any, groups: Any) -> VectorSource:
     """Reads and checks vectors, each with its view; `ids` and `groups` are those of the rows of arrays."""
-    if ids is None and config.ids is not None:
-        ids = read_text(Path(config.ids).expanduser(), LIST_BYTES).splitlines()
-    ids = None if ids is None else [str(image_id) for image_id in ids]
-    parts = [open_part(place, view, ids, groups) for view, place in given]
+    ids = config.ids if ids is None else ids
+    if isinstance(ids, str | os.PathLike):
+        ids = read_text(Path(ids).expanduser(), LIST_BYTES).splitlines()
+    (view, place), *views = given
+    originals = open_part(place, view, ids, groups)
+    if ids is None and not originals.numbered:  # arrays of views are in the order of the originals
+        ids = originals.keys.filter(pc.field("view") == ORIGINALS)["image_id"].to_pylist()
+    parts = [originals, *(open_part(place, view, ids) for view, place in views)]
     _say_disk(parts, out, stored=config.store == "all")
     file = None if config.views is None else os.path.abspath(os.path.expanduser(config.views))
     written = None if file is None else read_views_file(Path(file))

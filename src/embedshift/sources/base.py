@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 CAPTION_ENDINGS = (".json", ".txt")
 # Endings that an id may have, as in a column of ids, although folders are not searched for them.
 OTHER_ENDINGS = frozenset({".gif", ".jpe", ".jfif", ".avif", ".heic", ".jxl", ".jp2"})
@@ -51,6 +53,9 @@ class Failure:
     reason: str
     transient: bool = False
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", storable(self.reason))  # it may name a file
+
 
 class Source:
     """A collection of images."""
@@ -82,6 +87,12 @@ def hash_of(data: bytes) -> str:
 def storable(text: str) -> str:
     r"""Returns a name that Parquet can hold: bytes of a file name that are not UTF-8 become `\xNN`."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def text_or_none(value: object) -> str | None:
+    """Returns a value as text; None for a missing one: None, and NaN, NaT and NA, none of which equals itself."""
+    is_itself: Any = value == value
+    return str(value) if value is not None and isinstance(is_itself, bool | np.bool_) and is_itself else None
 
 
 def read_captions(texts: Mapping[str, tuple[str, bytes]]) -> dict[str, str]:

@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 
 from embedshift.config.files import open_file
 from embedshift.errors import UsageError, cause
+from embedshift.sources.base import text_or_none
 
 log = logging.getLogger(__name__)
 
-# Rows that are in memory at once, and bytes that are read ahead of them: a row group may be larger than memory.
-AT_ONCE, AHEAD = 4_096, 2**20
+# Bytes of vectors in float32 that are in memory at once, and bytes that are read ahead of them: a row group may be
+# larger than memory.
+AT_ONCE, AHEAD = 2**23, 2**20
 # What the column of vectors may be called; the second name is that of a study's own shards.
 VECTOR_COLUMNS = ("vector", "embedding")
 # What rows of originals may say of their image.
@@ -35,6 +37,7 @@ class Part:
     name: str
     keys: pa.Table
     matrices: Callable[[], Iterator[NDArray[Any]]]
+    numbered: bool = False  # the ids are the numbers of the rows
 
 
 def open_part(
@@ -59,12 +62,12 @@ def open_part(
                 with open_file(path) as opened, pq.ParquetFile(opened) as file:
                     schema = file.schema_arrow
                     keys = file.read([column for column in _COLUMNS if column in schema.names])
-                return _table(name, view, schema, keys, lambda column: _column(path, column), named=named)
+                return _table(name, view, schema, keys, lambda column: _column(path, column), groups, named=named)
             return _array(name, view, lambda: np.load(path, mmap_mode="r", allow_pickle=False), ids, groups)
         if "image_id" in map(str, getattr(given, "columns", ())):
             frame = pa.table(given)
             keys = frame.select([column for column in _COLUMNS if column in frame.column_names])
-            return _table(name, view, frame.schema, keys, lambda column: iter(frame[column].chunks))
+            return _table(name, view, frame.schema, keys, lambda column: iter(frame[column].chunks), groups)
         array = _as_array(given)
         return _array(name, view, lambda: array, ids, groups)
 
@@ -94,13 +97,14 @@ def _array(
     for column, values in columns.items():
         if len(values) != shape[0]:
             raise UsageError(f"{name}: has {shape[0]:,} rows, but {len(values):,} of {column!r} are given")
-    texts = {column: [None if value is None else str(value) for value in values] for column, values in columns.items()}
+    texts = {column: [text_or_none(value) for value in values] for column, values in columns.items()}
+    step = _rows_at_once(shape[1])
 
     def matrices() -> Iterator[NDArray[Any]]:
         # A file is mapped for one use: what was read would stay in memory otherwise.
-        return (opened()[start : start + AT_ONCE] for start in range(0, shape[0], AT_ONCE))
+        return (opened()[start : start + step] for start in range(0, shape[0], step))
 
-    return Part(name, _keys(pa.table(texts), view), matrices)
+    return Part(name, _keys(pa.table(texts), view), matrices, numbered=ids is None)
 
 
 def _table(
@@ -109,9 +113,12 @@ def _table(
     schema: pa.Schema,
     keys: pa.Table,
     arrays: Callable[[str], Iterator[pa.Array]],
+    groups: Sequence[object] | None = None,
     *,
     named: bool = True,
 ) -> Part:
+    if groups is not None:
+        raise UsageError(f"{name}: `groups` is a list, which is for arrays; give the column group, or a mapping")
     vector = next((column for column in VECTOR_COLUMNS if column in schema.names), VECTOR_COLUMNS[0])
     if lacking := {vector, *(["image_id"] if named else [])} - {*schema.names}:
         raise UsageError(f"{name}: has no column {min(lacking)!r}; give {'image_id, view and ' if named else ''}vector")
@@ -135,19 +142,31 @@ def _table(
 
 def _column(path: Path, name: str) -> Iterator[pa.Array]:
     with open_file(path) as opened, pq.ParquetFile(opened, buffer_size=AHEAD) as file:
+        column = next(i for i in range(len(file.schema)) if file.schema.column(i).path.partition(".")[0] == name)
         for group in range(file.num_row_groups):  # a reader of all would keep what it has read
-            yield from (batch.column(0) for batch in file.iter_batches(AT_ONCE, row_groups=[group], columns=[name]))
+            about = file.metadata.row_group(group)
+            rows = _rows_at_once(about.column(column).num_values // max(1, about.num_rows))
+            yield from (batch.column(0) for batch in file.iter_batches(rows, row_groups=[group], columns=[name]))
+
+
+def _rows_at_once(dim: int) -> int:
+    return max(1, AT_ONCE // (4 * max(1, dim)))
 
 
 def _keys(given: pa.Table, view: str) -> pa.Table:
     names = given.column_names
     cells = {
-        name: given[name].cast(kind) if name in names else pa.nulls(len(given), kind) for name, kind in _COLUMNS.items()
+        name: _without_nan(given[name]).cast(kind) if name in names else pa.nulls(len(given), kind)
+        for name, kind in _COLUMNS.items()
     }
     cells["view"] = cells["view"] if "view" in names else pa.array([view] * len(given), pa.string())
     keys = pa.table(cells | {"draw": pc.fill_null(cells["draw"], 0)})
     keys.validate(full=True)  # that texts are UTF-8
     return keys
+
+
+def _without_nan(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.if_else(pc.is_nan(column), None, column) if pa.types.is_floating(column.type) else column
 
 
 def _matrix(lists: pa.Array, name: str, start: int) -> NDArray[Any]:
@@ -165,5 +184,8 @@ def _as_array(given: Any) -> NDArray[Any]:
     if hasattr(given, "detach"):  # a tensor of torch, which nothing here imports
         given = given.detach().cpu()
         given = given.float() if str(given.dtype) == "torch.bfloat16" else given
-    array = given.to_numpy() if hasattr(given, "to_numpy") else np.asarray(given)
-    return np.stack([np.asarray(row) for row in array]) if array.dtype == object else np.asarray(array)
+    array: Any = np.ma.asarray(given.to_numpy() if hasattr(given, "to_numpy") else given)
+    if array.dtype == object:
+        array = np.ma.stack([np.ma.asarray(row) for row in array])
+    # What is masked is no number, for which an array of integers has no value.
+    return np.asarray(array.data) if np.ma.getmask(array) is np.ma.nomask else array.astype(np.float64).filled(np.nan)

@@ -1,6 +1,7 @@
 """Vectors that exist: which row belongs to which image, view and draw, and the vectors of some images."""
 
 import hashlib
+import json
 import os
 import tempfile
 from collections import Counter
@@ -37,7 +38,8 @@ class ListedImages(FolderSource):
         ]
         folders = [os.path.dirname(sample.location) for sample in self.samples]
         root = {"root": os.path.commonpath(folders)} if folders else {}
-        self.description = {"kind": KIND, "paths": list(files), **root}
+        numbered = {"numbered": True} if parts and parts[0].numbered else {}
+        self.description = {"kind": KIND, "paths": list(files), **root, **numbered}
 
 
 class VectorSource(ListedImages):
@@ -73,7 +75,7 @@ class VectorSource(ListedImages):
             for position, image_id in enumerate(ids)
         ]
         self._copy = tempfile.TemporaryFile(dir=existing_folder(folder))  # noqa: SIM115 - as long as this object
-        self.digest = self._copied(parts, hashlib.sha256("\n".join(ids).encode() + self.rows.tobytes()))
+        self.digest = self._copied(parts, hashlib.sha256(json.dumps([ids, self.views]).encode() + self.rows.tobytes()))
 
     def vectors(self, positions: Sequence[int]) -> Floats:
         """Returns the vectors of some images `[n, 1 + A * draws, D]`: the original first, then draw by draw."""

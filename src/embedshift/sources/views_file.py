@@ -44,7 +44,7 @@ class WrittenImage:
     files: Mapping[str, Name]
     seeds: Mapping[str, int] = field(default_factory=dict)
     parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    caption: str | None = None
+    caption: Annotated[str, MaxLen(LARGEST)] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +96,10 @@ def read_views_file(path: Path) -> WrittenViews:
 @functools.lru_cache(maxsize=1)
 def _read(path: Path, _changed: int, _size: int) -> WrittenViews:
     try:
-        views = typed(WrittenViews, json.loads(read_text(path, LARGEST)))
+        content = json.loads(text := read_text(path, LARGEST))
+        if "\\u" in text:  # half of a character is no name, except a byte of a file name
+            json.dumps(content, ensure_ascii=False).encode("utf-8", "surrogateescape")
+        views = typed(WrittenViews, content)
         if not views.augmentations:
             raise ValueError("no augmentation")
         if views.draws * len(views.augmentations) > VIEWS:

@@ -13,7 +13,7 @@ import polars as pl
 from embedshift.arrays import Units
 from embedshift.config.files import read_file
 from embedshift.errors import EmbedshiftError, UsageError, reason
-from embedshift.sources.base import LIST_BYTES
+from embedshift.sources.base import LIST_BYTES, text_or_none
 from embedshift.store.checksum import file_checksum
 from embedshift.store.info import GroupsRecord
 from embedshift.store.shards import write_atomically
@@ -58,7 +58,7 @@ def find_groups(choice: Choice, ids: Sequence[str], near: Callable[[], Sequence[
         if missing := [image_id for image_id in ids if image_id not in by_id]:
             words = f"no group for {len(missing):,} of {len(ids):,} images (first: {missing[0]})"
             raise UsageError(f"`groups`: {'' if isinstance(choice, Mapping) else f'{choice}: '}{words}")
-        names = [None if (name := by_id[image_id]) is None else str(name) for image_id in ids]
+        names = [text_or_none(by_id[image_id]) for image_id in ids]
         groups = Groups(MAPPING if isinstance(choice, Mapping) else Path(choice).name, ids, names)
     if len(ids) > 1 and groups.record.count == 1:
         raise UsageError(f"`groups` {groups.chosen}: all images are in one group, so that none can be compared")
@@ -71,7 +71,9 @@ def _read(path: Path) -> Mapping[str, str | None]:
         content = io.BytesIO(read_file(path, LIST_BYTES))
         is_parquet = path.suffix == ".parquet"
         table = pl.read_parquet(content) if is_parquet else pl.read_csv(content, infer_schema=False)
-        table = table.select(pl.col("image_id", "group").cast(pl.String))
+        # A blank line of a CSV file is a row without an id.
+        table = table.select("image_id", "group").drop_nulls("image_id")
+        table = table.with_columns(pl.selectors.float().fill_nan(None)).cast(pl.String)
     except (OSError, EmbedshiftError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         words = f"neither {FOLDER}, {NEAR} or {NONE} nor a CSV or Parquet file with the columns image_id and group"
         raise UsageError(f"`groups`: {path}: {words} ({reason(error):.200})") from error

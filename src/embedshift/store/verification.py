@@ -42,6 +42,7 @@ class Verification:
     folder: Path
     findings: Sequence[Finding]
     checksum: str
+    complete: bool = False
 
     @property
     def damaged(self) -> list[Finding]:
@@ -50,7 +51,8 @@ class Verification:
     def to_dict(self) -> Json:
         return {
             "study": str(self.folder),
-            "whole": not self.damaged,
+            "whole": self.complete and not self.damaged,
+            "complete": self.complete,
             "checksum": self.checksum,
             "files": [asdict(finding) for finding in self.findings],
         }
@@ -71,7 +73,7 @@ def verify(folder: Path) -> Verification:
             findings.append(Finding(FAILURES, _failures(folder / FAILURES, info, undamaged)))
         findings += _other_files(folder, info, measured_checksum(part.record for part in undamaged))
     checksum = study_checksum(undamaged) if not any(finding.problem for finding in findings) else ""
-    return Verification(folder, findings, checksum)
+    return Verification(folder, findings, checksum, info.complete)
 
 
 def _shards(folder: Path, info: StudyInfo, findings: list[Finding]) -> Iterator[Part]:

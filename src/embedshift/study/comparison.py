@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from embedshift.config import Json
+from embedshift.config.files import output_path
 from embedshift.errors import UsageError
 from embedshift.statistics.families import MeasuredFamily
 from embedshift.statistics.tolerance import by_family
@@ -231,7 +232,7 @@ def _tolerances(paired: PairedStudies) -> pl.DataFrame:
 
 def _folder(out: str | Path) -> Path:
     """Returns the folder for the results; creates it where it is missing."""
-    folder = Path(out)
+    folder = output_path(out)
     if Reader(folder).exists():
         raise UsageError(f"{folder}: contains a study; choose another `out`")
     try:

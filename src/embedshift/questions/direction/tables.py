@@ -159,7 +159,8 @@ def _square(matrix: Values | None, names: Sequence[str]) -> pl.DataFrame:
     """Returns a square table; empty without a matrix."""
     if matrix is None:
         return pl.DataFrame(schema={"augmentation": pl.String} | dict.fromkeys(names, pl.Float64))
-    return pl.DataFrame({"augmentation": list(names)} | dict(zip(names, matrix, strict=True))).fill_nan(None)
+    # `fill_nan` would read a name such as `*` as a pattern.
+    return pl.DataFrame({"augmentation": list(names)} | dict(zip(names, matrix, strict=True)), nan_to_null=True)
 
 
 TABLES = (

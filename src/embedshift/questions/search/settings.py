@@ -19,7 +19,7 @@ LEAST_RATE = 1e-15
 # Tables that one search makes.
 SEARCHED = ("search_ranks", "search_neighbours", "gallery_sizes", "hubs")
 # Increased when a change of this question changes its tables.
-VERSION, DUPLICATES_VERSION = "1", "3"
+VERSION, DUPLICATES_VERSION = "2", "3"
 
 
 @dataclass(frozen=True)

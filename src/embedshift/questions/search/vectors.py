@@ -1,14 +1,16 @@
 """The vectors to search among: the originals of a study, and those of an additional gallery."""
 
+import dataclasses
 import itertools
 import logging
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from embedshift.arrays import Floats
 from embedshift.augmentations import ORIGINAL
@@ -23,6 +25,9 @@ log = logging.getLogger(__name__)
 
 # Rows of a file at once, and bytes of vectors up to which they are kept in memory.
 ROWS, IN_MEMORY = 8_192, 32 * 2**20
+
+# The ids of some images, their pixels where they are known, and their vectors.
+Blocks = Iterator[tuple[pl.DataFrame, Floats]]
 
 
 @dataclass(frozen=True)
@@ -43,25 +48,24 @@ class Originals:
 def originals(reader: Reader, path: str = "") -> Originals:
     """Returns the originals of a study and the vectors of a gallery."""
     rows = reader.rows().filter(pl.col("view") == ORIGINAL)
-    names = [rows.select("image_id").collect()["image_id"]]
-    parts = [_vectors(rows, reader.vectors)]
-    images = count = len(names[0])
+    images = count = int(rows.select(pl.len()).collect().item())
+    blocks = _blocks(rows, reader.vectors)
     if path:
-        gallery_ids, gallery_vectors = _gallery(reader, Path(path).expanduser())
-        names.append(gallery_ids)
-        parts.append(gallery_vectors)
-        count += len(gallery_ids)
+        more, gallery = _gallery(reader, Path(path).expanduser())
+        count, blocks = count + more, itertools.chain(blocks, gallery)
     dim = reader.info.encoder.dim
-    memory, filled = allocate(count, dim, reader.folder), 0
-    for part in itertools.chain.from_iterable(parts):
-        if part.ndim != 2 or part.shape[1] != dim:
+    memory, filled, names = allocate(count, dim, reader.folder), 0, list[pl.Series]()
+    for keys, vectors in blocks:
+        if vectors.ndim != 2 or vectors.shape[1] != dim:
             raise UsageError(
-                f"`gallery`: {path}: its vectors have {part.shape[-1]} numbers, those of this encoder {dim}"
+                f"`gallery`: {path}: its vectors have {vectors.shape[-1]} numbers, those of this encoder {dim}"
             )
-        if filled >= images and reader.whitening is not None:  # of the gallery
-            part = reader.whitening(part)
-        memory[filled : filled + len(part)] = part
-        filled += len(part)
+        names.append(keys["image_id"])
+        if filled >= images:  # of the gallery
+            names[-1] = GALLERY + names[-1]
+            vectors = vectors if reader.whitening is None else reader.whitening(vectors)
+        memory[filled : filled + len(vectors)] = vectors
+        filled += len(vectors)
         release_memory(memory, filled)
     groups = None
     if reader.units is not None:  # an image of the gallery is a group of its own
@@ -69,10 +73,10 @@ def originals(reader: Reader, path: str = "") -> Originals:
     return Originals(pl.concat(names), Gallery.of(memory[:filled], groups), images)
 
 
-def _vectors(rows: pl.LazyFrame, read: Callable[[pl.DataFrame], Floats]) -> Iterator[Floats]:
-    for batch in rows.select("embedding").collect_batches(chunk_size=ROWS, maintain_order=True):
+def _blocks(rows: pl.LazyFrame, read: Callable[[pl.DataFrame], Floats]) -> Blocks:
+    for batch in rows.select("image_id", "pixels", "embedding").collect_batches(chunk_size=ROWS, maintain_order=True):
         if len(batch):
-            yield read(batch)
+            yield batch, read(batch)
 
 
 def allocate(count: int, dim: int, folder: Path) -> Floats:
@@ -83,23 +87,52 @@ def allocate(count: int, dim: int, folder: Path) -> Floats:
         return np.memmap(file, np.float32, "w+", shape=(count, dim))
 
 
-def _gallery(reader: Reader, path: Path) -> tuple[pl.Series, Iterator[Floats]]:
-    if Reader(path).exists():
-        return _read_study(reader, Reader(path))
+def _gallery(reader: Reader, path: Path) -> tuple[int, Blocks]:
+    """Returns the number of images of a gallery, and those that the study does not have."""
+    other = Reader(path)
+    if other.exists():
+        _refuse_study(reader, other)
+        rows = other.rows().filter(pl.col("view") == ORIGINAL)
+        key = "" if other.info.source.get("numbered") else "image_id"
+        key = "pixels" if reader.info.has_pixels and other.info.has_pixels else key
+        return int(rows.select(pl.len()).collect().item()), _others(reader, _blocks(rows, other.vectors), key)
     if path.is_dir():
         raise UsageError(f"`gallery`: {path}: no study in this folder")
     try:
         part = open_part(path, ORIGINAL, named=False)
     except UsageError as error:
         raise UsageError(f"`gallery`: {error}") from error
+    count = len(part.keys)
     if len(part.keys["view"].unique()) != 1:
-        words = "views too; name the folder of a study" if len(part.keys) else "no rows"
+        words = "views too; name the folder of a study" if count else "no rows"
         raise UsageError(f"`gallery`: {path}: holds {words}")
-    ids = pl.Series("image_id", [f"{GALLERY}{row}" for row in range(len(part.keys))], pl.String)
-    return ids, _checked(part)
+    is_named = not part.numbered and not part.keys["image_id"].null_count
+    ids = part.keys["image_id"].to_pylist() if is_named else [*map(str, range(count))]
+    return count, _others(reader, _checked(part, pl.DataFrame({"image_id": ids})), "image_id" if is_named else "")
 
 
-def _checked(part: Part) -> Iterator[Floats]:
+def _others(reader: Reader, gallery: Blocks, key: str) -> Blocks:
+    """Yields the images of a gallery without those of the study: of one `key`, or if it is not pixels of one vector."""
+    raw = dataclasses.replace(reader, whitening=None)
+    rows = raw.rows().filter(pl.col("view") == ORIGINAL)
+    own = rows.select(key).collect()[key].drop_nulls().implode() if key else None
+    hashes = _hashes(vectors for _, vectors in (_blocks(rows, raw.vectors) if key != "pixels" else ()))
+    left_out = 0
+    for keys, vectors in gallery:
+        is_own = np.isin(_hashes([vectors]), hashes)
+        if own is not None:
+            is_own |= keys[key].is_in(own).fill_null(value=False).to_numpy()
+        left_out += int(is_own.sum())
+        yield keys.filter(~is_own), vectors[~is_own]
+    if left_out:
+        log.info("%d images of the gallery are also in the study; skipping them in the gallery", left_out)
+
+
+def _hashes(blocks: Iterable[Floats]) -> NDArray[np.int64]:
+    return np.array([hash(vector.tobytes()) for block in blocks for vector in block], np.int64)
+
+
+def _checked(part: Part, keys: pl.DataFrame) -> Blocks:
     """Yields the vectors of a file and refuses wrong content, which is known only during reading."""
     row = 0
     try:
@@ -109,14 +142,13 @@ def _checked(part: Part) -> Iterator[Floats]:
             usable = np.isfinite(vectors).all(axis=-1) & (np.abs(vectors) > 0).any(axis=-1)
             if not usable.all():
                 raise UsageError(f"{part.name}: row {row + int(np.argmin(usable))} is no vector: not finite, or all 0")
+            yield keys[row : row + len(vectors)], vectors
             row += len(vectors)
-            yield vectors
     except UsageError as error:
         raise UsageError(f"`gallery`: {error}") from error
 
 
-def _read_study(reader: Reader, other: Reader) -> tuple[pl.Series, Iterator[Floats]]:
-    """Returns the originals of another study, without images whose pixels this study has."""
+def _refuse_study(reader: Reader, other: Reader) -> None:
     if not other.info.has_vectors:
         raise UsageError(f"`gallery`: {other.folder}: stores no embeddings; run it with `store` all")
     if not other.info.complete:
@@ -124,11 +156,3 @@ def _read_study(reader: Reader, other: Reader) -> tuple[pl.Series, Iterator[Floa
     if not is_same_encoder(reader.info, other.info):
         foreign = other.info.encoder
         raise UsageError(f"`gallery`: {other.folder}: of another encoder, {foreign.name} ({foreign.embedding})")
-    pixels = reader.rows().filter(pl.col("view") == ORIGINAL).select("pixels").collect()["pixels"]
-    originals = other.rows().filter(pl.col("view") == ORIGINAL)
-    is_duplicate = pl.col("pixels").is_in(pixels.drop_nulls().implode()).fill_null(value=False)
-    kept = originals.filter(~is_duplicate)
-    ids = kept.select(pl.lit(GALLERY) + pl.col("image_id")).collect().to_series()
-    if duplicates := len(originals.select("view").collect()) - len(ids):
-        log.info("%d images of the gallery are also in the study; skipping them in the gallery", duplicates)
-    return ids.alias("image_id"), _vectors(kept, other.vectors)

@@ -9,7 +9,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from embedshift.config import PAIRS, Json, StudyConfig
+from embedshift.config import PAIRS, VECTORS, Json, StudyConfig
 from embedshift.errors import UsageError
 from embedshift.report.page import templates
 from embedshift.statistics.summary import COSINE
@@ -20,6 +20,7 @@ from embedshift.study.markdown import escaped, printable
 
 # What study.json calls augmentations that were given in Python.
 IN_PYTHON = "custom"
+_NO_SUITES = (IN_PYTHON, PAIRS, VECTORS)
 # Settings that decide no number, and those that the command names otherwise.
 _LEFT_OUT = frozenset(
     ("images", "model", "pairs", "device", "engine", "workers", "num_gpus", "concurrency", "image_timeout")
@@ -83,11 +84,14 @@ def _recall(reader: Reader) -> dict[str, Json]:
 def _command(reader: Reader) -> str:
     """The command of the run, without the folders of paths."""
     info, naming = reader.info, reader.naming
-    words = ["embedshift", "run"]
+    settings = naming.settings(info.config)
     pairs = [_pair(str(pair), naming) for pair in info.config.get("pairs") or ()]
-    words += ["--pairs", "ORIGINALS", *pairs] if pairs else ["IMAGES"]
-    words += ["--model", naming.setting(str(info.config["model"])), *_flags(naming.settings(info.config))]
-    return " ".join(printable(shlex.quote(word)) for word in [*words, "--out", "study"])
+    words = ["run", "--pairs", "ORIGINALS", *pairs] if pairs else ["run", "IMAGES"]
+    if not info.has_pixels:
+        words = ["vectors", "VECTORS", *(["--views", "views.json"] if info.source["kind"] == "views" else [])]
+        settings["draws"] = StudyConfig.draws  # those of the vectors
+    words += ["--model", naming.setting(str(info.config["model"])), *_flags(settings)]
+    return " ".join(printable(shlex.quote(word)) for word in ["embedshift", *words, "--out", "study"])
 
 
 def _pair(text: str, naming: ImageNaming) -> str:
@@ -103,7 +107,7 @@ def _flags(config: Mapping[str, Any]) -> list[str]:
         value, default = (
             list(given) if isinstance(given, tuple) else given for given in (config.get(name, default), default)
         )
-        if name in _LEFT_OUT or value in (default, None) or (name == "augmentations" and value in (IN_PYTHON, PAIRS)):
+        if name in _LEFT_OUT or value in (default, None) or (name == "augmentations" and value in _NO_SUITES):
             continue
         flag = f"--{name.replace('_', '-')}"
         words = map(str, value if isinstance(value, list) else [value])
