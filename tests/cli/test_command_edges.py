@@ -31,6 +31,19 @@ def test_nothing_is_written_where_something_is_missing(cli, arguments, words, tm
     assert not list((tmp_path / "out").rglob("*.parquet"))
 
 
+@pytest.mark.parametrize("last", [1, 5])
+def test_a_function_that_ends_the_program_measures_nothing_without_a_word(cli, last, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    body = f"calls.append(0)\n    if len(calls) >= {last}:\n        sys.exit(0)\n    return [(1, i.size[0]) for i in images]"
+    (tmp_path / f"ends_{last}.py").write_text(f"import sys\ncalls = []\ndef f(images):\n    {body}")
+    pictures(tmp_path / "photos", 4)
+    model = ["--model", f"python:ends_{last}:f", "--batch-size", "3", "--workers", "0", "--no-report"]
+    done = cli("run", "photos", "--out", "out", *model)
+    assert done.code == 1
+    assert done.line.endswith(("it called sys.exit(0)", "SystemExit: 0"))
+
+
 RUN = """
 from embedshift.cli import main
 from embedshift.encoders import ENCODERS

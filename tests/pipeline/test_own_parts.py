@@ -46,10 +46,14 @@ def test_own_augmentations(workers, photos, tmp_path):
 
 
 @pytest.mark.slow
-def test_own_augmentation_that_fails_is_a_failure_of_its_image(photos, tmp_path):
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [(ValueError("too bright for me"), "ValueError: too bright for me"), (SystemExit(0), "it called sys.exit(0)")],
+)
+def test_own_augmentation_that_fails_is_a_failure_of_its_image(photos, tmp_path, error, words):
     def picky(image, rng):
         if image.mean() > np.median(means):
-            raise ValueError("too bright for me")
+            raise error
         return image
 
     means = [np.asarray(Image.open(p)).mean() for p in photos.iterdir()]
@@ -57,7 +61,7 @@ def test_own_augmentation_that_fails_is_a_failure_of_its_image(photos, tmp_path)
     failures = study.failures()
     assert 0 < len(failures) < 7
     assert set(failures["stage"]) == {"draw"}
-    assert set(failures["reason"]) == {"augmentation 'picky' failed: ValueError: too bright for me"}
+    assert set(failures["reason"]) == {f"augmentation 'picky' failed: {words}"}
 
 
 @pytest.mark.matrix

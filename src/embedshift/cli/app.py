@@ -33,7 +33,7 @@ from embedshift.cli.words import open_in_browser, printable, say, say_all
 from embedshift.cli.written import written
 from embedshift.config import BUNDLED, GROUPS_WORDS, Json, StudyConfig
 from embedshift.config.machine import NO_SPACE, OBJECTS, collecting_garbage_after, too_little_space, without_space
-from embedshift.errors import EmbedshiftError, UsageError, reason
+from embedshift.errors import EmbedshiftError, UsageError, foreign_code, reason
 
 log = logging.getLogger("embedshift")
 
@@ -49,7 +49,8 @@ class _Group(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Removes control characters from messages about wrong arguments."""
         try:
-            return super().invoke(ctx)
+            with foreign_code():
+                return super().invoke(ctx)
         except Exception as error:
             if isinstance(message := getattr(error, "message", None), str):  # typer's own class for them is private
                 error.message = printable(message)  # type: ignore[attr-defined]

@@ -19,7 +19,7 @@ from embedshift.config.files import read_file
 from embedshift.encoders import Encoder, check_name, load_encoder
 from embedshift.encoders.base import Differentiable, EncoderInfo, Preprocess
 from embedshift.encoders.device import one_thread
-from embedshift.errors import EmbedshiftError, UsageError, cause
+from embedshift.errors import EmbedshiftError, UsageError, cause, foreign_code
 from embedshift.pipeline.attack.image import Attacker
 from embedshift.pipeline.draw import Clock, guarded, stopped_failure
 from embedshift.pipeline.limit import TookTooLong
@@ -87,6 +87,7 @@ class ImageReader:
         return ToInput(preprocess.size, self.config.resize, preprocess.shortest, preprocess.resample)(picture)
 
 
+@foreign_code()
 def run_attack(
     config: AttackConfig,
     out: Path,
