@@ -171,7 +171,7 @@ def test_the_command(cli, folder, photos, stack, tmp_path):
     assert "does not pass" in done.out
     assert "with channels in order BGR: that explains 99.99 %" in done.out
     assert all(path.stat().st_size for path in files.values())
-    numbers = json.loads(cli("parity", *given, "--json", "--no-causes", "--tolerance", "2").out)
+    numbers = json.loads(cli("parity", *given, "--json", "--no-causes", "--tolerance", "0.99").out)
     assert numbers["passed"]
     assert numbers["parity"] == []
     assert cli("parity", folder, folder, photos, "--no-causes").code == 0

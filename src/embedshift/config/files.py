@@ -22,6 +22,11 @@ _KINDS = (
 )
 
 
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """Returns a path whose ~ is the user's home; ~ with an unknown user stays, and is then no such file."""
+    return Path(os.path.expanduser(path))
+
+
 def open_file(path: str | os.PathLike[str]) -> BinaryIO:
     """Opens a regular file, or a link to one, for reading bytes."""
     if "\0" in os.fspath(path):
