@@ -11,7 +11,7 @@ from typing import Any
 from embedshift.arrays import Pixels
 from embedshift.augmentations import Suite, Variant
 from embedshift.config import VECTORS, Json, StudyConfig, make_config, validated
-from embedshift.config.files import read_text
+from embedshift.config.files import expanded, read_text
 from embedshift.config.vectors import VectorsConfig
 from embedshift.encoders.base import EncoderOutput
 from embedshift.errors import EmbedshiftError, UsageError
@@ -48,7 +48,7 @@ class UnknownEncoder:
 def _open(given: Sequence[tuple[str, Any]], config: VectorsConfig, out: Path, *, ids: Any, groups: Any) -> VectorSource:
     """Reads and checks vectors, each with its view; `ids` and `groups` are those of the rows of arrays."""
     if ids is None and config.ids is not None:
-        ids = read_text(Path(config.ids).expanduser(), LIST_BYTES).splitlines()
+        ids = read_text(expanded(config.ids), LIST_BYTES).splitlines()
     ids = None if ids is None else [str(image_id) for image_id in ids]
     parts = [open_part(place, view, ids, groups) for view, place in given]
     _say_disk(parts, out, stored=config.store == "all")

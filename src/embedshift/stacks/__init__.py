@@ -18,8 +18,8 @@ COMPARED, SEARCHED = 1_000, 16
 
 
 def parity(
-    reference: Any, served: Any, images: Any = None, *, tolerance: float = 0.01, ids: Sequence[str] | str | Path | None = None,
-    causes: bool = True,
+    reference: Any, served: Any, images: Any = None, *, tolerance: float = 0.01,
+    ids: Sequence[str] | str | Path | None = None, causes: bool = True,
 ) -> "Parity":  # fmt: skip
     """Compares the vectors that two stacks give for the same images, and names the steps in which they differ.
 

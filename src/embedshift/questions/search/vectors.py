@@ -12,6 +12,7 @@ import polars as pl
 
 from embedshift.arrays import Floats
 from embedshift.augmentations import ORIGINAL
+from embedshift.config.files import expanded
 from embedshift.errors import UsageError
 from embedshift.sources.vector_files import Part, open_part
 from embedshift.statistics.retrieval import Gallery, release_memory
@@ -46,7 +47,7 @@ def originals(reader: Reader, path: str = "") -> Originals:
     parts = [_vectors(rows, reader.vectors)]
     images = count = len(names[0])
     if path:
-        gallery_ids, gallery_vectors = _gallery(reader, Path(path).expanduser())
+        gallery_ids, gallery_vectors = _gallery(reader, expanded(path))
         names.append(gallery_ids)
         parts.append(gallery_vectors)
         count += len(gallery_ids)
