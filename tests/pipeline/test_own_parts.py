@@ -133,11 +133,18 @@ def test_an_encoder_that_raises_is_one_line(photos, tmp_path):
         ({"augmentations": {"original": lambda image, rng: image}}, "cannot be a name"),
         ({"metrics": ["cosin_similarity"]}, "did you mean 'cosine_similarity'"),
         ({"model": object()}, "object is not an encoder"),
+        ({"images": 3}, "`images`: 3 is no path"),
+        ({"pairs": {"jpeg": 3}}, "`pairs`: 3 is no path"),
+        ({"groups": 3}, "`groups`: 3 is no path"),
+        ({"out": "a\0b"}, r"`out` 'a\\x00b' is no folder"),
+        ({"out": "s3://bucket/study"}, "`out` 's3://bucket/study' is no folder"),
+        ({"out": ""}, "`out` is empty"),
+        ({"progress": 3}, "progress: give True"),
     ],
 )
 def test_wrong_settings(settings, words, photos, tmp_path):
     with pytest.raises(embedshift.EmbedshiftError, match=words) as caught:
-        embedshift.run(photos, out=tmp_path / "study", **({"model": Colours()} | settings))
+        embedshift.run(**({"images": photos, "out": tmp_path / "study", "model": Colours()} | settings))
     assert caught.value.exit_code == 2
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "study").exists()

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from embedshift.api.encoders import encoder_object
-from embedshift.config import Json, StudyConfig, as_paths
+from embedshift.config import Json, StudyConfig, as_paths, output_path
 from embedshift.config.attack import make_attack_config
 from embedshift.encoders import Encoder
 from embedshift.engines import Progress
@@ -58,4 +58,6 @@ def attack(
     encoder = encoder_object(model, encoder_settings)
     given = {"images": as_paths(images), **settings}
     given["model"] = model if isinstance(model, str) else model.name
-    return run_attack(make_attack_config(given), Path(out), encoder=encoder, progress=progress or (lambda _: None))
+    return run_attack(
+        make_attack_config(given), output_path(out), encoder=encoder, progress=progress or (lambda _: None)
+    )

@@ -7,7 +7,18 @@ from typing import Any
 from embedshift.api.encoders import encoder_object
 from embedshift.api.progress import shown_progress
 from embedshift.augmentations import Suite, load_suite
-from embedshift.config import ApplyTo, Json, Precision, Resize, Store, StudyConfig, as_paths, make_config
+from embedshift.config import (
+    ApplyTo,
+    Json,
+    Precision,
+    Resize,
+    Store,
+    StudyConfig,
+    as_paths,
+    make_config,
+    output_path,
+    path_text,
+)
 from embedshift.encoders import Encoder
 from embedshift.encoders.images import ImageEncoder
 from embedshift.engines import Progress
@@ -151,17 +162,18 @@ def run(
         "longest": longest, "compile": compile, "families": families, "levels": levels, "pairs": pairs,
         "allow_missing": allow_missing, "num_gpus": num_gpus, "concurrency": concurrency,
         "image_timeout": image_timeout, "frost_textures": None if frost_textures is None else str(frost_textures),
-        "groups": None if groups is None or isinstance(groups, Mapping) else str(groups),
+        "groups": None if groups is None or isinstance(groups, Mapping) else path_text("groups", groups),
     } | switches | _set(apply_to=apply_to, resize=resize)  # fmt: skip
+    folder = output_path(out)
     encoder, suite = encoder_object(model, encoder_settings), _suite(augmentations)
     if not pairs or augmentations != DEFAULTS.augmentations:
         given["augmentations"] = str(augmentations) if isinstance(augmentations, str | Path) else "custom"
     with shown_progress(progress) as (on_start, step):
         run_study(
-            make_config(given), Path(out), encoder=encoder, suite=suite, groups=groups, retry_failed=retry_failed,
+            make_config(given), folder, encoder=encoder, suite=suite, groups=groups, retry_failed=retry_failed,
             repair=repair, progress=step, on_start=on_start,
         )  # fmt: skip
-    return Study(Path(out))
+    return Study(folder)
 
 
 def _set(**settings: Any) -> Json:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, get_args, get_origin
 
 import typer
 
-from embedshift.config import Json
+from embedshift.config import Json, output_path
 from embedshift.errors import UsageError
 from embedshift.registry import questions
 
@@ -54,13 +54,6 @@ def rare(words: str) -> Any:
 def output(words: str) -> Any:
     """Returns an option for the path of an output."""
     return typer.Option(help=words, parser=output_path, metavar="PATH")
-
-
-def output_path(text: str | Path) -> Path:
-    """Returns the path of an output; UsageError for an empty one, which would be the current folder."""
-    if not str(text):
-        raise UsageError("--out is empty: give the path of a folder")
-    return Path(text)
 
 
 def switches() -> list[type]:

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -209,9 +209,26 @@ def _with_pair_defaults(given: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**given, "augmentations": PAIRS, "pairs": as_pairs(given["pairs"])}
 
 
+def path_text(name: str, given: object) -> str:
+    """Returns a path as text; UsageError, which names the setting, for anything else."""
+    if not isinstance(given, str | os.PathLike):
+        raise UsageError(f"`{name}`: {given!r:.60} is no path")
+    return str(os.fspath(given))
+
+
+def output_path(given: object) -> Path:
+    """Returns the path of an output; UsageError for one that cannot be, and an empty one, the current folder."""
+    text = path_text("out", given)
+    if not text or "\0" in text or re.match(r"\w+://", text):
+        words = f"`out` {text!r} is no folder" if text else "`out` is empty"
+        raise UsageError(f"{words}: give the path of a folder")
+    return Path(text)
+
+
 def as_paths(images: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[str]:
     """Converts what Python gives as images to a list of texts."""
-    return [str(path) for path in ([images] if isinstance(images, str | os.PathLike) else images)]
+    several = images if isinstance(images, Iterable) and not isinstance(images, str) else [images]
+    return [path_text("images", path) for path in several]
 
 
 def as_pairs(given: Any) -> Any:
@@ -222,8 +239,8 @@ def as_pairs(given: Any) -> Any:
         for name in given:
             if not re.fullmatch(r"[^/=]+", str(name)):
                 raise UsageError(f"pairs: {name!r} cannot be a name; choose a name without / and =")
-        return [f"{name}={os.fspath(path)}" for name, path in given.items()]
-    return [os.fspath(path) if isinstance(path, os.PathLike) else path for path in given]
+        return [f"{name}={path_text('pairs', path)}" for name, path in given.items()]
+    return [path_text("pairs", path) for path in (given if isinstance(given, Iterable) else [given])]
 
 
 def validated(kind: type[S], given: Mapping[str, Any]) -> S:

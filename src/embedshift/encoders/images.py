@@ -15,7 +15,7 @@ from PIL import Image
 
 from embedshift.arrays import Pixels
 from embedshift.config import CODE
-from embedshift.encoders.base import Encoder, EncoderOutput
+from embedshift.encoders.base import Encoder, EncoderOutput, checked_size
 from embedshift.encoders.timing import noise
 from embedshift.errors import EmbedshiftError, Transient, UsageError, reason
 from embedshift.registry import fingerprint
@@ -127,7 +127,7 @@ def image_encoder(
         [[7, 7, 7], [7, 7, 7]]
     """
     made: Any = SimpleNamespace(name=name, version=version, encode_images=function, encode_text=encode_text)
-    return ViewEncoder(made, size)
+    return ViewEncoder(made, checked_size(name, size))
 
 
 def load_python(name: str, *, size: int | None = None, **_settings: Any) -> Encoder:

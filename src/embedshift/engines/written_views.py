@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from embedshift.augmentations import Suite, load_suite
-from embedshift.config import Json, as_paths, validated
+from embedshift.config import Json, as_paths, output_path, validated
 from embedshift.config.views import ViewsConfig
 from embedshift.engines.job import Progress, loader_count
 from embedshift.engines.loaders import Images, draw_all
@@ -85,7 +85,7 @@ def write_views(
     suite = None if named else load_suite(augmentations)
     given = {"images": as_paths(images), "augmentations": str(augmentations) if named else "custom"}
     config = validated(ViewsConfig, {**given, **settings})
-    return write_configured(config, Path(out), suite=suite, progress=progress or (lambda _: None))
+    return write_configured(config, output_path(out), suite=suite, progress=progress or (lambda _: None))
 
 
 def write_configured(

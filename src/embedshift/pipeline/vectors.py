@@ -11,15 +11,14 @@ from typing import Any
 from embedshift.arrays import Pixels
 from embedshift.augmentations import Suite, Variant
 from embedshift.config import VECTORS, Json, StudyConfig, make_config, validated
-from embedshift.config.files import expanded, read_text
 from embedshift.config.vectors import VectorsConfig
 from embedshift.encoders.base import EncoderOutput
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.pipeline.prepare import inspected, written_variants
 from embedshift.sources import Inspection, VectorSource, open_source
-from embedshift.sources.base import LIST_BYTES, storable
+from embedshift.sources.base import storable
 from embedshift.sources.inspection import files_hash
-from embedshift.sources.vector_files import Part, open_part
+from embedshift.sources.vector_files import Part, listed_ids, open_part
 from embedshift.sources.vectors import existing_folder
 from embedshift.sources.views_file import read_views_file
 
@@ -47,9 +46,7 @@ class UnknownEncoder:
 
 def _open(given: Sequence[tuple[str, Any]], config: VectorsConfig, out: Path, *, ids: Any, groups: Any) -> VectorSource:
     """Reads and checks vectors, each with its view; `ids` and `groups` are those of the rows of arrays."""
-    if ids is None and config.ids is not None:
-        ids = read_text(expanded(config.ids), LIST_BYTES).splitlines()
-    ids = None if ids is None else [str(image_id) for image_id in ids]
+    ids = listed_ids(config.ids if ids is None else ids)
     parts = [open_part(place, view, ids, groups) for view, place in given]
     _say_disk(parts, out, stored=config.store == "all")
     file = None if config.views is None else os.path.abspath(os.path.expanduser(config.views))

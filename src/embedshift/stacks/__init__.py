@@ -45,18 +45,16 @@ def parity(
         >>> parity(small, other).passed
         False
     """
-    from embedshift.config.files import expanded, read_text
-    from embedshift.sources.base import LIST_BYTES
+    from embedshift.sources.vector_files import listed_ids
     from embedshift.stacks.distance import ROUNDING, distance_between
     from embedshift.stacks.images import read_images, varied
     from embedshift.stacks.lock import ENDING, read_lock
     from embedshift.stacks.result import Parity
     from embedshift.stacks.served import open_encoder, vectors_of
 
-    if not 0 <= tolerance < 1:
+    if not isinstance(tolerance, int | float) or not 0 <= tolerance < 1:
         raise UsageError(f"`tolerance` {tolerance}: give a number from 0 to below 1, the distance of another image")
-    if isinstance(ids, str | os.PathLike):
-        ids = read_text(expanded(ids), LIST_BYTES).splitlines()
+    ids = listed_ids(ids)
     about, own, explained, backwards, notes = None, None, None, False, list[str]()
     if isinstance(reference, str | os.PathLike) and Path(reference).suffix == ENDING:
         if images:
