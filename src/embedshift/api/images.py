@@ -1,6 +1,6 @@
 """`embedshift.run`: a study of images."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,14 @@ from embedshift.config import (
 from embedshift.encoders import Encoder
 from embedshift.encoders.images import ImageEncoder
 from embedshift.engines import Progress
+from embedshift.registry import metric_names
 from embedshift.steps import run_study
 from embedshift.store.groups import Choice as GroupChoice
 from embedshift.study import Study
 
 DEFAULTS = StudyConfig()
+# A metric of the user: (views, original) or (embeddings, original) -> numbers `[V]`.
+OwnMetric = Callable[[Any, Any], Any]
 
 
 def run(
@@ -42,7 +45,7 @@ def run(
     families: Sequence[str] = DEFAULTS.families,
     levels: int | None = None,
     frost_textures: str | Path | None = None,
-    metrics: Sequence[str] = DEFAULTS.metrics,
+    metrics: Sequence[str | OwnMetric] | Mapping[str, OwnMetric | None] = DEFAULTS.metrics,
     embedding: str | None = None,
     mean: tuple[float, float, float] | None = None,
     std: tuple[float, float, float] | None = None,
@@ -95,7 +98,11 @@ def run(
         families: Measure only these families or augmentations of the suite; empty = all, or the standard families.
         levels: Of "strength": the number of levels of each family, from 1; None = five.
         frost_textures: Of "corruptions": a folder with images of frost; without it, "frost" is left out.
-        metrics: Optional metrics to add: their names, or "attention" or "rollout" for all that need these.
+        metrics: Metrics to add: names, or "attention" or "rollout" for all optional ones that need these; and functions
+            of your own, in this list or as a mapping of name → function (None = the metric of that name). The name of
+            the first parameter decides what a function gets: `(views, original)` pixels, uint8 `[V, S, S, 3]` and
+            `[1, S, S, 3]`; `(embeddings, original)` vectors, float32 `[V, D]` and `[1, D]`. It returns one number a
+            view, `[V]`; NaN = nothing to compare. No change is `f(x, x)`, and other images lie on its other side.
         embedding: The name of one of the encoder's vectors; None = the first that its family offers.
         mean: For "onnx:PATH" without preprocessor_config.json: mean of each channel, for values in [0, 1].
         std: For such a graph: standard deviation of each channel.
@@ -157,7 +164,8 @@ def run(
     encoder_settings = _set(embedding=embedding, size=size, mean=mean, std=std, precision=precision, device=device)
     given: Json = encoder_settings | {
         "images": as_paths(images), "model": getattr(model, "name", model),
-        "metrics": metrics, "limit": limit, "sample": sample, "until": until, "seed": seed, "draws": draws,
+        "metrics": metric_names(metrics), "limit": limit, "sample": sample, "until": until, "seed": seed,
+        "draws": draws,
         "engine": engine, "workers": workers, "batch_size": batch_size, "shard_size": shard_size, "store": store,
         "longest": longest, "compile": compile, "families": families, "levels": levels, "pairs": pairs,
         "allow_missing": allow_missing, "num_gpus": num_gpus, "concurrency": concurrency,

@@ -132,8 +132,8 @@ class Preprocess:
         if numbers.shape != (2, 3) or not np.isfinite(numbers).all() or numbers[1].min() <= 0:
             words = "give three finite numbers each, `std` above 0"
             raise UsageError(f"{name}: `mean` {mean!r:.60}, `std` {std!r:.60}: {words}")
-        red_green_blue = [(red, green, blue) for red, green, blue in numbers.tolist()]
-        return cls(checked_size(name, size), *red_green_blue)
+        means, deviations = ((red, green, blue) for red, green, blue in numbers.tolist())
+        return cls(checked_size(name, size), means, deviations)
 
     def at(self, size: int | None) -> "Preprocess":
         """Returns the same preprocessing for another input size; `shortest` changes in proportion."""
