@@ -40,6 +40,7 @@ def run(
     augmentations: str | Path | Mapping[str, Any] = DEFAULTS.augmentations,
     pairs: str | Path | Sequence[str | Path] | Mapping[str, str | Path] = (),
     allow_missing: bool = DEFAULTS.allow_missing,
+    purify: Sequence[str] = DEFAULTS.purify,
     apply_to: ApplyTo | None = None,
     longest: int = DEFAULTS.longest,
     families: Sequence[str] = DEFAULTS.families,
@@ -91,6 +92,7 @@ def run(
         pairs: Ready-made variants of the images, measured in place of augmentations: folders or archives, or a mapping
             of name → path; see `embedshift docs pairs`.
         allow_missing: With `pairs`: accept images without a variant.
+        purify: With `pairs`: purifiers such as "jpeg:50" and "median:3"; each adds a version of every view.
         apply_to: "input" changes the image at the encoder's size, as the paper does; "file" changes it at its own size,
             and then resizes original and view. Lengths in pixels are then the file's, and fractions of the side those
             of its shorter side.
@@ -168,7 +170,7 @@ def run(
         "draws": draws,
         "engine": engine, "workers": workers, "batch_size": batch_size, "shard_size": shard_size, "store": store,
         "longest": longest, "compile": compile, "families": families, "levels": levels, "pairs": pairs,
-        "allow_missing": allow_missing, "num_gpus": num_gpus, "concurrency": concurrency,
+        "allow_missing": allow_missing, "purify": purify, "num_gpus": num_gpus, "concurrency": concurrency,
         "image_timeout": image_timeout, "frost_textures": None if frost_textures is None else str(frost_textures),
         "groups": None if groups is None or isinstance(groups, Mapping) else path_text("groups", groups),
     } | switches | _set(apply_to=apply_to, resize=resize)  # fmt: skip
