@@ -10,9 +10,9 @@ import typer
 
 import embedshift
 from embedshift.cli.app import IMAGES_WORDS, AsJson, Quiet, app, log_lines
-from embedshift.cli.options import given, output_path, with_options
+from embedshift.cli.options import given, with_options
 from embedshift.cli.words import say
-from embedshift.config import Json, Triple, setting_of_study, validated
+from embedshift.config import Json, Triple, output_path, setting_of_study, validated
 from embedshift.errors import UsageError
 
 ImagesOrNone = Annotated[

@@ -1,5 +1,6 @@
 """Metrics that are functions of the user: tried on a probe first, then measured like all others."""
 
+import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -69,8 +70,12 @@ class MEASURE(Measure):
         self, views: Pixels, output: "EncoderOutput", samples: "Sequence[ImageRef]", plan: "Plan"
     ) -> dict[str, float]:
         inputs: dict[str, NDArray[Any]] = {"pixels": views, "embedding": output.embedding}
-        given = {name: inputs[own.needs] for name, own in self.own.items()}
-        return {name: float(values(self.own[name], pair[1:], pair[:1])[0]) for name, pair in given.items()}
+        found: dict[str, float] = {}
+        for name, own in self.own.items():
+            pair = inputs[own.needs]
+            with contextlib.suppress(EmbedshiftError):  # the baseline is of the pairs that have a value
+                found[name] = float(values(own, pair[1:], pair[:1])[0])
+        return found
 
 
 def values(metric: Metric, views: NDArray[Any], original: NDArray[Any]) -> Values:
