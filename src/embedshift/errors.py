@@ -4,6 +4,11 @@ Each message is one line that names the cause and says what to do. Settings appe
 names (`batch_size`); the command line replaces them by its flags.
 """
 
+import contextlib
+import signal
+import traceback
+from collections.abc import Iterator
+
 
 class EmbedshiftError(Exception):
     """An error that the user can correct, such as a wrong path or a model that cannot be loaded.
@@ -61,6 +66,25 @@ class MissingExtra(EmbedshiftError):
         return MissingExtra, self._given
 
 
+@contextlib.contextmanager
+def foreign_code() -> Iterator[None]:
+    """Makes `sys.exit()` in a block that runs code of others an EmbedshiftError: it would look like the end of a run.
+
+    Example:
+        >>> with foreign_code():
+        ...     raise SystemExit(0)
+        Traceback (most recent call last):
+        embedshift.errors.EmbedshiftError: it called sys.exit(0)
+    """
+    try:
+        yield
+    except SystemExit as error:
+        handlers = {getattr(signal.getsignal(number), "__code__", None) for number in signal.valid_signals()}
+        if any(frame.f_code in handlers for frame, _ in traceback.walk_tb(error.__traceback__)):
+            raise  # the caller's own way to stop at a signal
+        raise EmbedshiftError(f"it called sys.exit({'' if error.code is None else repr(error.code)})") from error
+
+
 def cause(error: BaseException) -> str:
     """Returns why an image failed: for a file that cannot be read the system's message, otherwise `reason(error)`.
 
@@ -87,7 +111,10 @@ def reason(error: BaseException) -> str:
         >>> reason(ValueError("bad\nvalue"))
         'ValueError: bad value'
     """
-    words = " ".join(str(error).split())
+    try:
+        words = " ".join(str(error).split())
+    except Exception:  # the message of an exception may be anybody's code
+        words = ""
     if isinstance(error, EmbedshiftError):
         return words
     return f"{type(error).__name__}: {words}" if words else type(error).__name__

@@ -18,7 +18,7 @@ from embedshift.encoders.base import EncoderInfo
 from embedshift.encoders.images import ImageEncoder
 from embedshift.engines import Job, Progress, find_engine, find_map
 from embedshift.engines.finished_shards import changed_among, shards_to_retry
-from embedshift.errors import EmbedshiftError
+from embedshift.errors import EmbedshiftError, foreign_code
 from embedshift.pipeline.prepare import StudyContext, prepared
 from embedshift.sources import Shard, VectorSource, remember_roots
 from embedshift.sources.base import storable
@@ -67,6 +67,7 @@ class Origin:
     answers: Mapping[str, Answer] = field(default_factory=dict)
 
 
+@foreign_code()
 def run_study(
     config: StudyConfig,
     out: Path,

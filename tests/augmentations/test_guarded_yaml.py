@@ -52,6 +52,7 @@ REFUSED = {
     "a: !!python/object/apply:os.system ['touch ran']": "the tag !!python/object/apply:os.system is not allowed",
     "a: 1\nb: !!python/name:os.system": "line 2: the tag !!python/name:os.system is not allowed",
     "seed: 1:30": "line 1: 1:30 is a number to the base 60 in YAML; write a plain number, or put it in quotes",
+    "at_most: 010": "line 1: 010 is a number to the base 8 in YAML; write a plain number, or put it in quotes",
     "a: [-12_0:5:59.5]": "line 1: -12_0:5:59.5 is a number to the base 60",
     "a: !own 1": "line 1: the tag !own is not allowed",
     "a: !!set {x}": "line 1: the tag !!set is not allowed",

@@ -1,11 +1,15 @@
 """What a person mistypes, and what a machine may lack: one line or it works, never a traceback."""
 
+import subprocess
+import sys
+
 import pytest
 
 import embedshift
 from support import command
 from support.models import pictures
 from support.processes import run_python
+from support.synthetic import make_study
 
 pytestmark = pytest.mark.slow
 
@@ -31,6 +35,38 @@ def test_nothing_is_written_where_something_is_missing(cli, arguments, words, tm
     assert words in done.line
     assert [path.name for path in tmp_path.iterdir()] in (["photos"], ["photos", "out"], ["out", "photos"])
     assert not list((tmp_path / "out").rglob("*.parquet"))
+
+
+@pytest.mark.parametrize("last", [1, 5])
+def test_a_function_that_ends_the_program_measures_nothing_without_a_word(cli, last, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    body = f"calls.append(0)\n    sys.exit(0) if len(calls) >= {last} else 0\n    return [(1, 2) for image in images]"
+    (tmp_path / f"ends_{last}.py").write_text(f"import sys\ncalls = []\ndef f(images):\n    {body}")
+    pictures(tmp_path / "photos", 4)
+    model = ["--model", f"python:ends_{last}:f", "--batch-size", "3", "--workers", "0", "--no-report"]
+    done = cli("run", "photos", "--out", "out", *model)
+    assert done.code == 1
+    assert done.line.endswith(("it called sys.exit(0)", "SystemExit: 0"))
+
+
+@pytest.mark.parametrize(("more", "shell"), [({}, ">&-"), ({}, "<&- >&- 2>&-"), ({"COLUMNS": "0"}, "")])
+def test_a_broken_rule_has_its_code_wherever_its_table_is_printed(more, shell, tmp_path):
+    study = make_study(tmp_path / "study", 9, ["noise"])
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("rules:\n- {table: summary, metric: cosine_similarity, at_least: 0.9999, judge: value}\n")
+    command_line = f'exec "$0" -m embedshift check "$1" --rules "$2" {shell}'
+    arguments = ["sh", "-c", command_line, sys.executable, study.folder, rules]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False, env=command.environment(**more))
+    assert (done.returncode, done.stderr) == (3, "")
+    assert ("does not pass" in done.stdout) == (not shell)
+
+
+def test_a_name_that_rich_would_draw_stays_as_it_is(cli, tmp_path):
+    pictures(tmp_path / "photos", 1)
+    given = ["run", tmp_path / "photos", "--out", tmp_path / "out", "--model"]
+    assert "python:a[red]b:up:mean9: cannot be imported" in cli(*given, "python:a[red]b:up:mean9").line
+    assert "~nouser/x: neither folder" in cli(*given, "dinov2-small-offline", "--groups", "~nouser/x").line
 
 
 RUN = """

@@ -98,6 +98,11 @@ def first_tokens(net):
     [
         (models.TinyNet(), {"attention": "blocks.9.attn"}, 2, "no part 'blocks.9.attn'"),
         (OwnViT(), {"size": 30}, 2, "size 30 is not a multiple of its patch of 8"),
+        (OwnViT(), {"size": "32"}, 2, "OwnViT: size '32' is not one of 1 to 4096 pixels"),
+        (OwnViT(), {"mean": 0.5}, 2, "OwnViT: `mean` 0.5, .*: give three finite numbers each"),
+        (OwnViT(), {"std": (1, 1, 0)}, 2, "`std` above 0"),
+        (nn.Linear(5, 5, device="meta"), {}, 2, "Linear: it is on the device meta"),
+        (3, {}, 2, "give a torch.nn.Module, not int"),
         (nn.Linear(5, 5), {}, 1, "Linear cannot encode an image of 32 pixels"),
         (nn.Identity(), {}, 1, r"gives \(1, 3, 32, 32\) for one image; an embedding must be \[B, D\]"),
         (nn.MultiheadAttention(4, 2), {"embed": lambda module, x: {}}, 1, "cannot encode"),

@@ -1,6 +1,7 @@
 """Views as files: what `embedshift views` writes, and that measuring its files gives the rows of `run`."""
 
 import json
+import shutil
 
 import numpy as np
 import polars as pl
@@ -108,6 +109,18 @@ def test_other_formats(photos, tmp_path, format):
     assert Image.open(out / "jpeg@2" / ("a.jpg" if format == "jpeg" else "a.webp")).format == format.upper()
     study = run(out / "views.json", tmp_path / "study", pairs=out / "views.json")
     assert study.reader().info.counts.measured == 1
+
+
+@pytest.mark.parametrize("linked", ["original", "dark"])
+def test_a_link_to_another_folder_gets_no_file(photos, tmp_path, linked):
+    out, elsewhere, dark = tmp_path / "views", tmp_path / "elsewhere", {"dark": lambda image, rng: image // 2}
+    elsewhere.mkdir()
+    embedshift.write_views(photos, out=out, augmentations=dark, workers=0)
+    shutil.rmtree(out / linked)
+    (out / linked).symlink_to(elsewhere)
+    with pytest.raises(EmbedshiftError, match="a link to another folder; replace it by a folder"):
+        embedshift.write_views(photos, out=out, augmentations=dark, workers=0)
+    assert not [*elsewhere.iterdir()]
 
 
 def test_other_views_and_other_files_are_not_mixed(photos, written, tmp_path):

@@ -171,10 +171,13 @@ def test_the_command(cli, folder, photos, stack, tmp_path):
     assert "does not pass" in done.out
     assert "with channels in order BGR: that explains 99.99 %" in done.out
     assert all(path.stat().st_size for path in files.values())
-    numbers = json.loads(cli("parity", *given, "--json", "--no-causes", "--tolerance", "2").out)
-    assert numbers["passed"]
+    numbers = json.loads(cli("parity", *given, "--json", "--no-causes", "--tolerance", "0.99").out)
+    assert not numbers["passed"]
     assert numbers["parity"] == []
     assert cli("parity", folder, folder, photos, "--no-causes").code == 0
+    ours, ids = tmp_path / "ours.npy", tmp_path / "ids.txt"
+    shift = embedshift.parity(ours, rows, photos, ids=str(ids), causes=False).distance.relative_shift
+    assert shift == embedshift.parity(ours, rows, photos, ids=names[::-1], causes=False).distance.relative_shift
     assert "No such file" in cli("parity", folder, tmp_path / "none.npy", photos).line
 
 

@@ -41,7 +41,7 @@ def test_a_function_that_ends_the_program_does_not_pass(served, photos, cli):
     assert "SystemExit" in done.line
 
 
-@pytest.mark.parametrize("tolerance", ["nan", "-1", "inf"])
+@pytest.mark.parametrize("tolerance", ["nan", "-1", "1e9"])
 def test_a_tolerance_that_nothing_or_everything_keeps_is_refused(tolerance, photos, cli):
     done = cli("parity", EMBED, EMBED, photos, "--tolerance", tolerance)
     assert (done.code, "--tolerance" in done.line) == (2, True)

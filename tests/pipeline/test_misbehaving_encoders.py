@@ -1,5 +1,8 @@
 """Encoders that give what they should not: the images concerned are failures, and the others are measured."""
 
+import signal
+import sys
+
 import numpy as np
 import polars as pl
 import pytest
@@ -66,6 +69,19 @@ def raises(output, places):
     raise RuntimeError("device-side assert")
 
 
+def exits(output, places):
+    raise SystemExit(0)
+
+
+class Mute(Exception):
+    def __str__(self):
+        raise AttributeError("no message")
+
+
+def raises_mute(output, places):
+    raise Mute
+
+
 def one_row_less(output, places):
     return output[: len(output) - 1]
 
@@ -104,6 +120,8 @@ FAIL = {
     "NaN in a map": (at([], np.nan, "attention"), "attention contains values that are not finite"),
     "zero vector": (at([], 0.0), "embedding is a zero vector"),
     "raises": (raises, "the encoder failed: RuntimeError: device-side assert"),
+    "exits": (exits, r"the encoder failed: it called sys.exit\(0\)"),
+    "raises without a message": (raises_mute, "the encoder failed: Mute$"),
     "one row less": (one_row_less, r"its embedding is float32 \(0, 12\); it must be float32 \(1, 12\)"),
     "one row more": (one_row_more, r"its embedding is float32 \(2, 12\); it must be float32 \(1, 12\)"),
     "other dim": (other_dim, r"its embedding is float32 \(1, 5\)"),
@@ -115,7 +133,7 @@ FAIL = {
 }
 
 
-@pytest.mark.parametrize("kind", first_only(FAIL))
+@pytest.mark.parametrize("kind", first_only({"exits": FAIL["exits"]} | FAIL))
 def test_what_one_view_gives_wrong_is_a_failure_of_its_image_alone(tmp_path, photos, kind):
     odd, words = FAIL[kind]
     study, _ = run(tmp_path, photos, odd)
@@ -127,6 +145,18 @@ def test_what_one_view_gives_wrong_is_a_failure_of_its_image_alone(tmp_path, pho
     numbers = there.select(pl.selectors.numeric()).to_numpy()
     assert there["image_id"].equals(good["image_id"])
     np.testing.assert_allclose(numbers, good.select(pl.selectors.numeric()).to_numpy(), rtol=1e-5)
+
+
+def test_the_caller_s_own_handler_of_a_signal_still_ends_the_run(tmp_path, photos):
+    def stop(output, places):
+        signal.raise_signal(signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, lambda *_: sys.exit(7))
+    try:
+        with pytest.raises(SystemExit, match="7"):
+            run(tmp_path, photos, stop)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in FAIL if kind not in ("NaN", "Inf", "NaN in a map", "zero vector")])

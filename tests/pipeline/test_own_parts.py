@@ -46,10 +46,14 @@ def test_own_augmentations(workers, photos, tmp_path):
 
 
 @pytest.mark.slow
-def test_own_augmentation_that_fails_is_a_failure_of_its_image(photos, tmp_path):
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [(ValueError("too bright for me"), "ValueError: too bright for me"), (SystemExit(0), "it called sys.exit(0)")],
+)
+def test_own_augmentation_that_fails_is_a_failure_of_its_image(photos, tmp_path, error, words):
     def picky(image, rng):
         if image.mean() > np.median(means):
-            raise ValueError("too bright for me")
+            raise error
         return image
 
     means = [np.asarray(Image.open(p)).mean() for p in photos.iterdir()]
@@ -57,7 +61,7 @@ def test_own_augmentation_that_fails_is_a_failure_of_its_image(photos, tmp_path)
     failures = study.failures()
     assert 0 < len(failures) < 7
     assert set(failures["stage"]) == {"draw"}
-    assert set(failures["reason"]) == {"augmentation 'picky' failed: ValueError: too bright for me"}
+    assert set(failures["reason"]) == {f"augmentation 'picky' failed: {words}"}
 
 
 @pytest.mark.matrix
@@ -129,11 +133,18 @@ def test_an_encoder_that_raises_is_one_line(photos, tmp_path):
         ({"augmentations": {"original": lambda image, rng: image}}, "cannot be a name"),
         ({"metrics": ["cosin_similarity"]}, "did you mean 'cosine_similarity'"),
         ({"model": object()}, "object is not an encoder"),
+        ({"images": 3}, "`images`: 3 is no path"),
+        ({"pairs": {"jpeg": 3}}, "`pairs`: 3 is no path"),
+        ({"groups": 3}, "`groups`: 3 is no path"),
+        ({"out": "a\0b"}, r"`out` 'a\\x00b' is no folder"),
+        ({"out": "s3://bucket/study"}, "`out` 's3://bucket/study' is no folder"),
+        ({"out": ""}, "`out` is empty"),
+        ({"progress": 3}, "progress: give True"),
     ],
 )
 def test_wrong_settings(settings, words, photos, tmp_path):
     with pytest.raises(embedshift.EmbedshiftError, match=words) as caught:
-        embedshift.run(photos, out=tmp_path / "study", **({"model": Colours()} | settings))
+        embedshift.run(**({"images": photos, "out": tmp_path / "study", "model": Colours()} | settings))
     assert caught.value.exit_code == 2
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "study").exists()

@@ -125,7 +125,7 @@ def test_a_tolerance_needs_its_unit(families):
 
 
 def test_no_row_of_a_table_fits(study):
-    rule = [("table", "differences"), ("augmentation", "blur"), ("other", "noise"), ("at_least", -9)]
+    rule = [("table", "differences"), ("augmentation", "blur"), ("other", "noise"), ("at_least", -0.4)]
     assert len(embedshift.check(study, [dict(rule)]).results) == len(study.metrics)
     line = refusal(study, ("table", "differences"), ("augmentation", "noise"), ("at_least", 0))
     assert "unknown augmentation 'noise'" in line
@@ -163,7 +163,7 @@ def test_a_filter_may_be_a_number(tmp_path):
 
 def test_filters_choose_rows(study):
     def places(**where):
-        rule = {"table": "search", "at_least": 0.0} | where
+        rule = {"table": "search", "at_least": 0.1} | where
         return [result.place for result in embedshift.check(study, [rule]).results]
 
     assert len(places()) == 12
@@ -178,6 +178,16 @@ def test_filters_choose_rows(study):
         ({"table": "search", "metric": "mrr", "may_fall": 1}, "cannot change by 1 or more"),
         ({"table": "summary", "metric": "cosine_similarity", "may_fall": 2}, "cannot change by 2 or more"),
         ({"table": "summary", "metric": "cosine_similarity", "at_least": 10**400}, "give a number"),
+        (
+            {"table": "search", "metric": "recall@1", "at_least": 0},
+            "rule 1: value of recall@1 ranges from 0 to 1, so that at_least 0 cannot fail",
+        ),
+        ({"table": "search", "metric": "recall@1", "at_most": 1}, "at_most 1 cannot fail"),
+        ({"table": "summary", "metric": "cosine_similarity", "at_least": -1}, "from -1 to 1, so that at_least -1"),
+        ({"table": "summary", "metric": "cosine_similarity", "column": "relative_shift", "at_least": -5}, "0 to inf"),
+        ({"table": "differences", "metric": "cosine_similarity", "at_most": 2}, "from -2 to 2"),
+        ({"table": "comparison", "metric": "recall@1", "at_least": -1}, "from -1 to 1"),
+        ({"table": "agreement", "at_least": -1}, "from -1 to 1"),
     ],
 )
 def test_a_bound_that_nothing_can_break_is_refused(study, other, rule, words):

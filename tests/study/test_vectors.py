@@ -39,6 +39,20 @@ def again(rows, tmp_path_factory):
     return embedshift.from_vectors(rows.sort("image_id", maintain_order=True), out=tmp_path_factory.mktemp("again"))
 
 
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"variants": [np.eye(3)]}, "variants: give a mapping of name -> vectors, not list"),
+        ({"out": "a\0b"}, "`out` 'a"),
+        ({"ids": 3}, "`ids`: give a list of ids or a text file, not 3"),
+        ({"ids": "none.txt"}, "none.txt: No such file"),
+    ],
+)
+def test_what_no_study_can_be_made_of_is_one_line(tmp_path, settings, words):
+    with pytest.raises(UsageError, match=words):
+        embedshift.from_vectors(**({"originals": np.eye(3), "variants": {}, "out": tmp_path} | settings))
+
+
 def test_every_table_is_that_of_the_study_that_has_the_vectors(study, again):
     assert set(again.table_names) == set(study.table_names)
     filled = [name for name in again.table_names if len(again.table(name))]

@@ -1,6 +1,6 @@
 """`embedshift.run`: a study of images."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,15 +8,18 @@ from embedshift.api.encoders import encoder_object
 from embedshift.api.progress import shown_progress
 from embedshift.augmentations import Suite, load_suite
 from embedshift.config import ApplyTo, Json, Precision, Resize, Store, StudyConfig, as_paths, make_config
-from embedshift.config.files import output_path
+from embedshift.config.files import output_path, path_text
 from embedshift.encoders import Encoder
 from embedshift.encoders.images import ImageEncoder
 from embedshift.engines import Progress
+from embedshift.registry import metric_names
 from embedshift.steps import run_study
 from embedshift.store.groups import Choice as GroupChoice
 from embedshift.study import Study
 
 DEFAULTS = StudyConfig()
+# A metric of the user: (views, original) or (embeddings, original) -> numbers `[V]`.
+OwnMetric = Callable[[Any, Any], Any]
 
 
 def run(
@@ -27,12 +30,13 @@ def run(
     augmentations: str | Path | Mapping[str, Any] = DEFAULTS.augmentations,
     pairs: str | Path | Sequence[str | Path] | Mapping[str, str | Path] = (),
     allow_missing: bool = DEFAULTS.allow_missing,
+    purify: Sequence[str] = DEFAULTS.purify,
     apply_to: ApplyTo | None = None,
     longest: int = DEFAULTS.longest,
     families: Sequence[str] = DEFAULTS.families,
     levels: int | None = None,
     frost_textures: str | Path | None = None,
-    metrics: Sequence[str] = DEFAULTS.metrics,
+    metrics: Sequence[str | OwnMetric] | Mapping[str, OwnMetric | None] = DEFAULTS.metrics,
     embedding: str | None = None,
     mean: tuple[float, float, float] | None = None,
     std: tuple[float, float, float] | None = None,
@@ -79,6 +83,7 @@ def run(
         pairs: Ready-made variants of the images, measured in place of augmentations: folders or archives, or a mapping
             of name → path; see `embedshift docs pairs`.
         allow_missing: With `pairs`: accept images without a variant.
+        purify: With `pairs`: purifiers such as "jpeg:50" and "median:3"; each adds a version of every view.
         apply_to: "input" changes the image at the encoder's size, as the paper does; "file" changes it at its own size,
             and then resizes original and view. Lengths in pixels are then the file's, and fractions of the side those
             of its shorter side.
@@ -86,7 +91,11 @@ def run(
         families: Measure only these families or augmentations of the suite; empty = all, or the standard families.
         levels: Of "strength": the number of levels of each family, from 1; None = five.
         frost_textures: Of "corruptions": a folder with images of frost; without it, "frost" is left out.
-        metrics: Optional metrics to add: their names, or "attention" or "rollout" for all that need these.
+        metrics: Metrics to add: names, or "attention" or "rollout" for all optional ones that need these; and functions
+            of your own, in this list or as a mapping of name → function (None = the metric of that name). The name of
+            the first parameter decides what a function gets: `(views, original)` pixels, uint8 `[V, S, S, 3]` and
+            `[1, S, S, 3]`; `(embeddings, original)` vectors, float32 `[V, D]` and `[1, D]`. It returns one number a
+            view, `[V]`; NaN = nothing to compare. No change is `f(x, x)`, and other images lie on its other side.
         embedding: The name of one of the encoder's vectors; None = the first that its family offers.
         mean: For "onnx:PATH" without preprocessor_config.json: mean of each channel, for values in [0, 1].
         std: For such a graph: standard deviation of each channel.
@@ -149,14 +158,16 @@ def run(
     encoder_settings = _set(embedding=embedding, size=size, mean=mean, std=std, precision=precision, device=device)
     given: Json = encoder_settings | {
         "images": as_paths(images), "model": getattr(model, "name", model),
-        "metrics": metrics, "limit": limit, "sample": sample, "until": until, "seed": seed, "draws": draws,
+        "metrics": metric_names(metrics), "limit": limit, "sample": sample, "until": until, "seed": seed,
+        "draws": draws,
         "engine": engine, "workers": workers, "batch_size": batch_size, "shard_size": shard_size, "store": store,
         "longest": longest, "compile": compile, "families": families, "levels": levels, "pairs": pairs,
-        "allow_missing": allow_missing, "num_gpus": num_gpus, "concurrency": concurrency,
+        "allow_missing": allow_missing, "purify": purify, "num_gpus": num_gpus, "concurrency": concurrency,
         "allow_unstable": allow_unstable, "image_timeout": image_timeout,
         "frost_textures": None if frost_textures is None else str(frost_textures),
-        "groups": None if groups is None or isinstance(groups, Mapping) else str(groups),
+        "groups": None if groups is None or isinstance(groups, Mapping) else path_text("groups", groups),
     } | switches | _set(apply_to=apply_to, resize=resize)  # fmt: skip
+    folder = output_path(out)
     encoder, suite = encoder_object(model, encoder_settings), _suite(augmentations)
     if not pairs or augmentations != DEFAULTS.augmentations:
         given["augmentations"] = str(augmentations) if isinstance(augmentations, str | Path) else "custom"

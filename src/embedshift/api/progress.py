@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 from embedshift.engines import Progress
+from embedshift.errors import UsageError
 from embedshift.steps import Start
 
 
@@ -14,6 +15,8 @@ def shown_progress(progress: Progress | bool | None) -> Iterator[tuple[Callable[
     if progress is None:
         shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
         progress = sys.stderr.isatty() or hasattr(shell, "kernel")
+    if not isinstance(progress, bool) and not callable(progress):
+        raise UsageError(f"progress: give True, False or a function of the number of images, not {progress!r:.60}")
     if progress is not True:
         yield lambda _: None, progress or None
         return

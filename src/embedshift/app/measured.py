@@ -18,7 +18,7 @@ from embedshift.config import BUNDLED, ApplyTo, StudyConfig, refuse_code
 from embedshift.encoders import TITLES
 from embedshift.encoders.base import Encoder, EncoderInfo, EncoderOutput
 from embedshift.encoders.images import ImageEncoder
-from embedshift.errors import EmbedshiftError, UsageError
+from embedshift.errors import EmbedshiftError, UsageError, foreign_code
 from embedshift.pipeline.answers import is_of_study
 from embedshift.pipeline.plan import encoder_preprocess
 from embedshift.pipeline.prepare import encoder_spec
@@ -117,7 +117,7 @@ class PageEncoder:
 
     def encode(self, view: Pixels) -> EncoderOutput:
         """Encodes a view, one call at a time."""
-        with self._lock:
+        with self._lock, foreign_code():
             output = self.encoder(np.ascontiguousarray(view)[None])  # it may be a mirrored look at other pixels
         if not np.isfinite(output.embedding).all():
             raise EmbedshiftError(f"{self.title} gives no number for this image")

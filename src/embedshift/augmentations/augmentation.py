@@ -13,7 +13,7 @@ from embedshift.augmentations import transforms
 from embedshift.augmentations.changes import Geometry, Traceable, grid, size_of
 from embedshift.augmentations.transforms import Transform
 from embedshift.config import Grade, Json
-from embedshift.errors import EmbedshiftError, UsageError, reason
+from embedshift.errors import EmbedshiftError, UsageError, foreign_code, reason
 from embedshift.registry import fingerprint
 
 ORIGINAL = "original"
@@ -136,10 +136,11 @@ class Augmentation:
             UsageError: The transform returns another shape or dtype.
         """
         try:
-            if transforms.is_transform(self.transform):
-                view = transforms.apply(self.transform, image.copy(), seed)
-            else:
-                view = self.transform(image.copy(), np.random.default_rng(seed))
+            with foreign_code():
+                if transforms.is_transform(self.transform):
+                    view = transforms.apply(self.transform, image.copy(), seed)
+                else:
+                    view = self.transform(image.copy(), np.random.default_rng(seed))
         except Exception as error:
             raise EmbedshiftError(f"augmentation {self.name!r} failed: {reason(error)}") from error
         shape: tuple[int, ...] = view.shape if isinstance(view, np.ndarray) and view.dtype == np.uint8 else ()

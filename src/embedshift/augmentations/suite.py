@@ -18,6 +18,7 @@ from embedshift.augmentations.transforms import Transform
 from embedshift.augmentations.trial import failure
 from embedshift.augmentations.variant import purified_of
 from embedshift.config import NO_AUGMENTATIONS, Grade, Json
+from embedshift.config.files import expanded
 from embedshift.errors import UsageError, reason
 from embedshift.registry import Registry
 
@@ -90,7 +91,7 @@ def load_suite(
     """Loads a suite by name, from a YAML file of pipelines, or from the user's dict."""
     choice = Choice(tuple(families), levels, frost_textures)
     if isinstance(augmentations, Path) or str(augmentations).endswith(ENDINGS):
-        suite = Suite(read_pipelines(Path(str(augmentations)).expanduser(), _registered()), is_custom=True)
+        suite = Suite(read_pipelines(expanded(str(augmentations)), _registered()), is_custom=True)
     elif isinstance(augmentations, str):
         if augmentations not in SUITES and (suite_name := _suite_of(augmentations.partition(",")[0])):
             words = f"use `augmentations` {suite_name} with `families` {augmentations}"

@@ -33,7 +33,7 @@ from embedshift.cli.words import open_in_browser, printable, say, say_all
 from embedshift.cli.written import written
 from embedshift.config import BUNDLED, GROUPS_WORDS, Json, StudyConfig
 from embedshift.config.machine import NO_SPACE, OBJECTS, collecting_garbage_after, too_little_space, without_space
-from embedshift.errors import EmbedshiftError, UsageError, reason
+from embedshift.errors import EmbedshiftError, UsageError, foreign_code, reason
 
 log = logging.getLogger("embedshift")
 
@@ -49,7 +49,8 @@ class _Group(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Removes control characters from messages about wrong arguments."""
         try:
-            return super().invoke(ctx)
+            with foreign_code():
+                return super().invoke(ctx)
         except Exception as error:
             if isinstance(message := getattr(error, "message", None), str):  # typer's own class for them is private
                 error.message = printable(message)  # type: ignore[attr-defined]
@@ -81,6 +82,7 @@ def main() -> None:
         os.execve(sys.executable, python, os.environ | {"PYTHONUTF8": "1"})
     # Threads of NumPy's BLAS spin beside ours; sums would depend on their number, so they have nothing large to do.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    _repair_terminal()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names may hold bytes that are no text
     with stoppable() as received, collecting_garbage_after(OBJECTS):
@@ -99,6 +101,19 @@ def main() -> None:
             raise
 
 
+def _repair_terminal() -> None:
+    """Puts an empty file in the place of a closed stream, which the next opened file would take; drops COLUMNS=0."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != number:
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
+    if os.environ.get("COLUMNS", "1").strip("0") == "":
+        del os.environ["COLUMNS"]
+
+
 def log_lines(quiet: bool = False) -> None:
     """Prints log lines on stderr, with the flags of the command in place of settings."""
     from embedshift.cli.terminal import set_up_logging
@@ -107,10 +122,11 @@ def log_lines(quiet: bool = False) -> None:
 
 
 def _fail(line: str, code: int) -> None:
+    from rich.text import Text
+
     from embedshift.cli.terminal import err_console
 
-    err_console.print("[bold red]error:[/]", end=" ")
-    err_console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
+    err_console.print(Text("error:", "bold red"), printable(line), highlight=False, soft_wrap=True)
     # The output streams may be gone (a closed pipe, Ctrl-C in a loader): leave without running anything more.
     sys.stdout.flush()
     os._exit(code)

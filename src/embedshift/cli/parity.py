@@ -53,17 +53,15 @@ def parity(
 ) -> None:
     """Name the steps in which another stack differs; exit with code 3 beyond the tolerance."""
     from embedshift.cli.written import write_text
-    from embedshift.config.files import read_text, refuse_output, write_file
-    from embedshift.sources.base import LIST_BYTES
+    from embedshift.config.files import refuse_output, write_file
 
     log_lines(quiet)
     for output in filter(None, (figure, junit, markdown)):  # before minutes of work
         refuse_output(output)
     if figure is not None and figure.suffix not in (".png", ".svg", ".pdf"):
         raise UsageError(f"{figure}: the name of a figure ends with .png, .svg or .pdf")
-    names = None if ids is None else read_text(ids, LIST_BYTES).splitlines()
     first, second = _stacks(settings, reference, served)
-    result = embedshift.parity(first, second, images, tolerance=tolerance, ids=names, causes=not no_causes)
+    result = embedshift.parity(first, second, images, tolerance=tolerance, ids=ids, causes=not no_causes)
     if as_json:
         say(json.dumps(result.to_json()))
     else:

@@ -26,7 +26,16 @@ log = logging.getLogger("embedshift")
 LINE_SECONDS = 10
 # Columns that no table takes.
 _WIDEST = 10_000
-err_console = Console(stderr=True)
+
+
+class _PlainConsole(Console):
+    """The one place through which texts reach the terminal: names of users are no markup, no emoji, no control."""
+
+    def render_str(self, text: str, **settings: Any) -> Text:
+        return super().render_str(printable(text, keep="\n"), **settings | {"markup": False, "emoji": False})
+
+
+err_console = _PlainConsole(stderr=True)
 
 
 @contextlib.contextmanager
@@ -98,7 +107,7 @@ class _Lines(logging.Handler):
         if record.name == "py.warnings":  # file, line, kind, words and code: the words
             line = line.partition("Warning: ")[2].partition("\n")[0] or line
         line = line if record.levelno <= logging.INFO else f"{record.levelname.lower()}: {line}"
-        err_console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
+        err_console.print(printable(line), highlight=False, soft_wrap=True)
 
 
 def set_up_logging(quiet: bool, words: Callable[[str], str]) -> None:
@@ -117,13 +126,6 @@ def _keep_stderr_for_lines() -> None:
     os.dup2(nowhere, 2)
     os.close(nowhere)
     sys.stderr = ours
-
-
-class _PlainConsole(Console):
-    """A console for texts that are names and numbers, without markup and control characters."""
-
-    def render_str(self, text: str, **settings: Any) -> Text:
-        return super().render_str(printable(text, keep="\n"), **settings | {"markup": False, "emoji": False})
 
 
 def text_table(title: str, *columns: Column) -> Table:

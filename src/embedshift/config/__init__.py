@@ -3,16 +3,17 @@
 import dataclasses
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from annotated_types import Ge, Gt, Le, MaxLen
 
+from embedshift.config.files import path_text
 from embedshift.config.plain_yaml import read_yaml
 from embedshift.errors import UsageError
-from embedshift.registry import Question, one_of, questions, setting, switch_names
+from embedshift.registry import CODE, Question, one_of, questions, setting, switch_names
 
 S = TypeVar("S")
 
@@ -46,8 +47,6 @@ SUITE_SETTINGS: Mapping[str, Json] = {"everyday": {"apply_to": "file", "resize":
 LONGEST = 1024
 # The name of the encoder that the extra `offline` brings.
 BUNDLED = "dinov2-small-offline"
-# What the name of a model begins with that is code of the user: a function of a module.
-CODE = "python:"
 # The name of the augmentations of a study of pairs, and the settings that select from suites of augmentations.
 PAIRS, DRAWING_SETTINGS = "pairs", ("families", "levels", "frost_textures")
 # The suite of a study of originals alone, which is enough to find duplicates.
@@ -90,7 +89,9 @@ class StudyConfig:
     families: tuple[str, ...] = setting((), "Families or augmentations of the suite, with commas. Default: all.")
     levels: Annotated[int, Ge(1), Le(1000)] | None = setting(None, "Levels per family of strength. Default: 5.")
     frost_textures: str | None = setting(None, "Folder of frost textures, for corruption frost.", rare=True)
-    metrics: tuple[str, ...] = setting((), "Optional metrics in addition to the six default ones, separated by commas.")
+    metrics: tuple[str, ...] = setting(
+        (), "Metrics in addition to the six default ones, with commas; yours: python:module:function."
+    )
     limit: AtLeast1 | None = setting(None, "Use only the first N images, sorted by id.")
     sample: AtLeast1 | None = setting(None, "Use only N images, drawn by the seed.")
     until: Annotated[float, Gt(0), Le(1)] | None = setting(
@@ -129,7 +130,7 @@ class StudyConfig:
             return False
         if self.augmentations == NO_AUGMENTATIONS and not question.for_originals:
             return False
-        return question.is_asked(None if question.switches is None else self.of(question.switches))
+        return question.is_asked(self if question.switches is None else self.of(question.switches))
 
     def asked(self) -> list[Question]:
         """Returns the questions of the study, in order."""
@@ -214,7 +215,8 @@ def _with_pair_defaults(given: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def as_paths(images: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[str]:
     """Converts what Python gives as images to a list of texts."""
-    return [str(path) for path in ([images] if isinstance(images, str | os.PathLike) else images)]
+    several = images if isinstance(images, Iterable) and not isinstance(images, str) else [images]
+    return [path_text("images", path) for path in several]
 
 
 def as_pairs(given: Any) -> Any:
@@ -225,8 +227,8 @@ def as_pairs(given: Any) -> Any:
         for name in given:
             if not re.fullmatch(r"[^/=]+", str(name)):
                 raise UsageError(f"pairs: {name!r} cannot be a name; choose a name without / and =")
-        return [f"{name}={os.fspath(path)}" for name, path in given.items()]
-    return [os.fspath(path) if isinstance(path, os.PathLike) else path for path in given]
+        return [f"{name}={path_text('pairs', path)}" for name, path in given.items()]
+    return [path_text("pairs", path) for path in (given if isinstance(given, Iterable) else [given])]
 
 
 def validated(kind: type[S], given: Mapping[str, Any]) -> S:
@@ -247,11 +249,15 @@ def read_config(file: Path) -> Json:
     content = read_yaml(file)
     if not isinstance(content, dict):
         raise UsageError(f"{file}: give settings as 'name: value' lines")
-    refuse_code(content.get("model"), file)
+    metrics = content.get("metrics")
+    for name in (content.get("model"), *(metrics if isinstance(metrics, list) else [metrics])):
+        refuse_code(name, file)
     return {"images": [content.pop("images")], **content} if isinstance(content.get("images"), str) else content
 
 
-def refuse_code(model: object, file: Path) -> None:
-    """Refuses a model that a file names and that is code: only the command line and Python choose what runs."""
-    if isinstance(model, str) and model.startswith(CODE):
-        raise UsageError(f"{file}: its encoder {model} is code, which no file can choose; name it yourself by `model`")
+def refuse_code(name: object, file: Path) -> None:
+    """Refuses an encoder or metric that a file names and that is code: only the command line and Python choose it."""
+    if isinstance(name, str) and CODE in name:
+        raise UsageError(
+            f"{file}: its {name} is code, which no file can choose; name it yourself by `model` or `metrics`"
+        )

@@ -23,6 +23,11 @@ _KINDS = (
 )
 
 
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """Returns a path whose ~ is the user's home; ~ with an unknown user stays, and is then no such file."""
+    return Path(os.path.expanduser(path))
+
+
 def open_file(path: str | os.PathLike[str]) -> BinaryIO:
     """Opens a regular file, or a link to one, for reading bytes."""
     if "\0" in os.fspath(path):
@@ -69,9 +74,16 @@ def read_text(path: str | os.PathLike[str], most: int) -> str:
         raise UsageError(f"{path}: not text in UTF-8") from error
 
 
-def output_path(out: str | os.PathLike[str]) -> Path:
+def path_text(name: str, given: object) -> str:
+    """Returns a path as text; UsageError, which names the setting, for anything else."""
+    if not isinstance(given, str | os.PathLike):
+        raise UsageError(f"`{name}`: {given!r:.60} is no path")
+    return str(os.fspath(given))
+
+
+def output_path(given: object) -> Path:
     """Returns the path of an output; refuses an empty one, which would be the current folder, and an address."""
-    if not (text := os.fspath(out)):
+    if not (text := path_text("out", given)):
         raise UsageError("`out` is empty: give a path")
     if "\0" in text:
         raise UsageError(f"`out` {text!r} contains a zero byte, which no path can have")

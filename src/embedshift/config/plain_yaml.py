@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 # Bytes of a file, lists and mappings in each other, characters of one text (Python prints no number of more than 4,300
 # digits).
 YAML_BYTES, YAML_DEPTH, YAML_TEXT = 256 * 1024, 20, 3500
-_BASE_60 = re.compile(r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?")
+# Plain numbers that YAML reads to another base.
+_BASES = {60: re.compile(r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?"), 8: re.compile(r"[-+]?0[0-7_]+")}
 
 
 def read_yaml(file: Path) -> Any:
@@ -51,11 +52,17 @@ def _require_plain_values(events: "Iterable[yaml.Event]") -> None:
             words = f"nested deeper than {YAML_DEPTH} lists and mappings"
         elif len(getattr(event, "value", "")) > YAML_TEXT:
             words = f"a text of more than {YAML_TEXT:,} characters"
-        elif isinstance(event, yaml.ScalarEvent) and event.implicit[0] and _BASE_60.fullmatch(event.value):
-            words = f"{event.value:.60} is a number to the base 60 in YAML; write a plain number, or put it in quotes"
+        elif isinstance(event, yaml.ScalarEvent) and event.implicit[0] and (base := _base(event.value)):
+            words = (
+                f"{event.value:.60} is a number to the base {base} in YAML; write a plain number, or put it in quotes"
+            )
         else:
             continue
         raise UsageError(f"{_line(event.start_mark)}{words}")
+
+
+def _base(text: str) -> int | None:
+    return next((base for base, form in _BASES.items() if form.fullmatch(text)), None)
 
 
 def _refuse_duplicate_keys(node: Any) -> None:

@@ -1,6 +1,7 @@
 """The contract of an encoder: its inputs, its outputs, and its optional abilities."""
 
 import dataclasses
+import operator
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -10,7 +11,7 @@ import numpy as np
 
 from embedshift.arrays import Floats, Pixels
 from embedshift.config import Precision
-from embedshift.errors import EmbedshiftError
+from embedshift.errors import EmbedshiftError, UsageError
 
 # Side of the largest image that an encoder gets; one batch takes some hundred megabytes.
 LARGEST = 4096
@@ -90,6 +91,13 @@ def concatenate(outputs: Sequence[EncoderOutput]) -> EncoderOutput:
     return first._with({name: np.concatenate([o.arrays()[name] for o in outputs]) for name in first.arrays()})
 
 
+def checked_size(name: str, size: Any) -> int:
+    """Returns the side of an encoder's square; UsageError for what is no number of pixels."""
+    if not hasattr(size, "__index__") or not 0 < size <= LARGEST:
+        raise UsageError(f"{name}: size {size!r:.60} is not one of 1 to {LARGEST} pixels; choose another `size`")
+    return operator.index(size)
+
+
 @dataclass(frozen=True)
 class Preprocess:
     """The preprocessing that an encoder expects.
@@ -113,6 +121,19 @@ class Preprocess:
     shortest: int | None = None
     resample: int = 3
     squash: bool = False
+
+    @classmethod
+    def of_user(cls, name: str, size: object, mean: object, std: object) -> "Preprocess":
+        """Makes the preprocessing of a user's encoder; UsageError for what is no number of each channel."""
+        try:
+            numbers = np.array([mean, std], np.float64)
+        except (TypeError, ValueError):
+            numbers = np.empty(0)
+        if numbers.shape != (2, 3) or not np.isfinite(numbers).all() or numbers[1].min() <= 0:
+            words = "give three finite numbers each, `std` above 0"
+            raise UsageError(f"{name}: `mean` {mean!r:.60}, `std` {std!r:.60}: {words}")
+        means, deviations = ((red, green, blue) for red, green, blue in numbers.tolist())
+        return cls(checked_size(name, size), means, deviations)
 
     def at(self, size: int | None) -> "Preprocess":
         """Returns the same preprocessing for another input size; `shortest` changes in proportion."""

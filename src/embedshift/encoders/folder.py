@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from embedshift.config.files import open_file, read_file, refuse_larger
+from embedshift.config.files import expanded, open_file, read_file, refuse_larger
 from embedshift.errors import EmbedshiftError, UsageError, cause
 
 # Bytes of the largest file of each kind that a loader reads from a model's folder.
@@ -21,7 +21,7 @@ VOCABULARIES = ("tokenizer.json", "vocab.json")
 def local_path(name: str) -> Path:
     """Returns the path that a name stands for, with the user's own folder for `~`; UsageError if it can be none."""
     try:
-        path = Path(name).expanduser()
+        path = expanded(name)
         path.is_dir()
     except (OSError, RuntimeError) as error:  # too long, or `~` of an unknown user
         raise UsageError(f"{name[:100]}: no such folder ({cause(error)})") from error

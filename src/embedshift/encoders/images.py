@@ -1,10 +1,6 @@
 """Encoders of images, which do their own preprocessing: how a study uses one, and how a function becomes one."""
 
-import functools
-import importlib
 import logging
-import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
@@ -14,11 +10,10 @@ import numpy as np
 from PIL import Image
 
 from embedshift.arrays import Pixels
-from embedshift.config import CODE
-from embedshift.encoders.base import Encoder, EncoderOutput
+from embedshift.encoders.base import Encoder, EncoderOutput, checked_size
 from embedshift.encoders.timing import noise
 from embedshift.errors import EmbedshiftError, Transient, UsageError, reason
-from embedshift.registry import fingerprint
+from embedshift.registry import CODE, fingerprint, imported
 
 log = logging.getLogger(__name__)
 
@@ -127,20 +122,12 @@ def image_encoder(
         [[7, 7, 7], [7, 7, 7]]
     """
     made: Any = SimpleNamespace(name=name, version=version, encode_images=function, encode_text=encode_text)
-    return ViewEncoder(made, size)
+    return ViewEncoder(made, checked_size(name, size))
 
 
 def load_python(name: str, *, size: int | None = None, **_settings: Any) -> Encoder:
     """Imports a function, an `ImageEncoder` or an `Encoder` by `module:name`; a function may have a `version`."""
-    module, _, path = name.partition(":")
-    if not module or not path:
-        raise UsageError(f"{CODE}{name}: give {CODE}package.module:function")
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
-    try:
-        target: Any = functools.reduce(getattr, path.split("."), importlib.import_module(module))
-    except (Exception, SystemExit) as error:
-        raise UsageError(f"{CODE}{name}: cannot be imported ({reason(error)[:300]})") from error
+    target = imported(f"{CODE}{name}")
     if isinstance(target, Encoder):
         return target
     if isinstance(target, ImageEncoder):

@@ -1,9 +1,9 @@
 """Helpers that the loaders of open_clip and timm share."""
 
 import importlib
-from pathlib import Path
 from typing import Any
 
+from embedshift.config.files import expanded
 from embedshift.errors import MissingExtra
 
 # Names of filters → Pillow's numbers.
@@ -22,4 +22,4 @@ def display_name(library: str, model: str) -> str:
     """Returns a model's name in tables and reports: a local folder's name, else the name that loads it."""
     if not model.startswith("local-dir:"):
         return f"{library}:{model}"
-    return Path(model.removeprefix("local-dir:")).expanduser().resolve().name
+    return expanded(model.removeprefix("local-dir:")).resolve().name

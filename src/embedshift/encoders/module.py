@@ -25,7 +25,7 @@ from embedshift.encoders.structure import PatchGrid, has_cls_token, last_block
 from embedshift.encoders.taps import Taps
 from embedshift.encoders.timing import noise
 from embedshift.encoders.weights import DTYPES, cast_weights, frozen, structure_hash, temporarily_cast, weights_hash
-from embedshift.errors import EmbedshiftError, UsageError, reason
+from embedshift.errors import EmbedshiftError, UsageError, foreign_code, reason
 
 log = logging.getLogger(__name__)
 
@@ -254,7 +254,8 @@ class ModuleEncoder:
     def _encode_one_image(self) -> EncoderOutput:
         self._patches.refuse_size(self.size, self.name)
         try:
-            output = self(noise(1, self.size))
+            with foreign_code():
+                output = self(noise(1, self.size))
         except EmbedshiftError as error:
             kind = UsageError if isinstance(error, UsageError) else EmbedshiftError
             raise kind(f"{self.name}: {error}") from error

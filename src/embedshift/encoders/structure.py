@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from embedshift.encoders.base import LARGEST
+from embedshift.encoders.base import checked_size
 from embedshift.errors import UsageError
 
 CLS_NAMES = ("cls_token", "class_embedding", "class_token")
@@ -62,8 +62,7 @@ class PatchGrid:
 
     def refuse_size(self, size: int, name: str) -> None:
         """Raises UsageError for an input size that is too large, or not a multiple of the patch."""
-        if not 0 < size <= LARGEST:
-            raise UsageError(f"{name}: size {size} is not one of 1 to {LARGEST} pixels; choose another `size`")
+        checked_size(name, size)
         if self.patch is not None and size % self.patch:
             raise UsageError(
                 f"{name}: size {size} is not a multiple of its patch of {self.patch} pixels; choose another `size`"

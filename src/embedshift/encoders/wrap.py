@@ -55,6 +55,11 @@ def wrap(
         >>> encoder(numpy.zeros((2, 8, 8, 3), numpy.uint8)).embedding.shape
         (2, 4)
     """
+    title = name or type(module).__name__
+    if not isinstance(module, nn.Module):
+        raise UsageError(f"wrap: give a torch.nn.Module, not {title}")
+    if any(tensor.is_meta for tensor in (*module.parameters(), *module.buffers())):
+        raise UsageError(f"{title}: it is on the device meta, without weights; load its weights first")
     try:
         block = None if attention is None else module.get_submodule(attention)
     except AttributeError as error:
@@ -62,8 +67,8 @@ def wrap(
     encoder: Any = ModuleEncoder(
         module,
         embed or _output,
-        Preprocess(size, mean, std),
-        name or type(module).__name__,
+        Preprocess.of_user(title, size, mean, std),
+        title,
         device=device,
         precision=precision,
         attention=block,

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 
-from embedshift.config import CODE, StudyConfig
+from embedshift.config import StudyConfig
 from embedshift.config.machine import cores
 from embedshift.config.views import ViewsConfig
 from embedshift.encoders.spec import EncoderSpec
 from embedshift.pipeline.ready import ReadyEncoder
 from embedshift.pipeline.shard import Result
 from embedshift.pipeline.study_plan import StudyPlan
+from embedshift.registry import CODE
 from embedshift.sources import Shard, Source
 
 Progress = Callable[[int], None]

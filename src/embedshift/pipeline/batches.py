@@ -94,4 +94,4 @@ def _wait(started: Started) -> EncoderOutput:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or any(words in str(error).lower() for words in OUT_OF_MEMORY)
+    return isinstance(error, MemoryError) or any(words in reason(error).lower() for words in OUT_OF_MEMORY)

@@ -12,7 +12,7 @@ from embedshift.arrays import Pixels, Values
 from embedshift.augmentations import ORIGINAL, Purified, Variant
 from embedshift.augmentations.canvas import Canvas
 from embedshift.augmentations.views import draw_views, view_seed
-from embedshift.errors import EmbedshiftError, cause
+from embedshift.errors import EmbedshiftError, cause, foreign_code
 from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.limit import TookTooLong, time_limit
 from embedshift.pipeline.plan import Plan
@@ -76,7 +76,8 @@ def guarded(
     try:
         with time_limit(seconds, ends_process=ends_process) as restart_limit:
             clock.on_stage = restart_limit
-            return work(clock)
+            with foreign_code():
+                return work(clock)
     except TookTooLong as error:
         raise TookTooLong(clock.stage) from error
     except Exception as error:

@@ -7,9 +7,10 @@ import numpy as np
 
 from embedshift.arrays import Floats, Pixels
 from embedshift.encoders.base import Encoder, EncoderOutput, Pipelined
-from embedshift.errors import EmbedshiftError
+from embedshift.errors import EmbedshiftError, foreign_code
 
 
+@foreign_code()
 def encode_views(encoder: Encoder, views: Pixels) -> EncoderOutput:
     """Returns the encoder's output for views uint8 `[B, S, S, 3]`, as float32."""
     return _checked(encoder(views), encoder, len(views))
@@ -20,8 +21,9 @@ def begin_views(encoder: Encoder, views: Pixels) -> Callable[[], EncoderOutput]:
     if not isinstance(encoder, Pipelined):
         output = encode_views(encoder, views)
         return lambda: output
-    finish = encoder.begin(views)
-    return lambda: _checked(finish(), encoder, len(views))
+    with foreign_code():
+        finish = encoder.begin(views)
+    return foreign_code()(lambda: _checked(finish(), encoder, len(views)))
 
 
 def unusable(output: EncoderOutput) -> str | None:

@@ -21,6 +21,7 @@ from embedshift.pipeline.measure import Measure
 from embedshift.pipeline.plan import encoder_preprocess
 from embedshift.pipeline.ready import ReadyEncoder, ready
 from embedshift.pipeline.study_plan import StudyPlan, make_measures
+from embedshift.registry import import_own
 from embedshift.sources import (
     ImageRef,
     Inspection,
@@ -81,6 +82,7 @@ def prepared(
 ) -> Iterator[StudyContext]:
     """Gives the study with its images listed and its encoder ready, until the end of the block."""
     config = _with_written_views(config)
+    import_own(config.metrics)
     suite = suite or find_suite(config)
     if encoder is None:
         check_name(config.model)

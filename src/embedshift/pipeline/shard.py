@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from embedshift.arrays import Pixels
 from embedshift.encoders.base import EncoderOutput, concatenate
-from embedshift.errors import Transient, reason
+from embedshift.errors import EmbedshiftError, Transient, reason
 from embedshift.pipeline import records
 from embedshift.pipeline.baseline import OtherImages, plan_of_sums
 from embedshift.pipeline.batches import BatchEncoder, Encoded, Started
@@ -126,7 +126,11 @@ class ShardInProgress:
             self._failures.append(Failure(storable(image.sample.image_id), "encode", words, transient))
             return
         output = output.without(image.missing)
-        values = records.measure(image, output, self._measures, self._plan)
+        try:
+            values = records.measure(image, output, self._measures, self._plan)
+        except EmbedshiftError as error:
+            self._failures.append(Failure(storable(image.sample.image_id), "measure", reason(error)))
+            return
         self._rows.add(image, output, values | self._ready.of_image(self._measures, image, output))
         for sums in self._sums.values():
             sums.add(image, output)

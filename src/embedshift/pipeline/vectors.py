@@ -13,15 +13,14 @@ import pyarrow.compute as pc
 from embedshift.arrays import Pixels
 from embedshift.augmentations import Suite, Variant
 from embedshift.config import VECTORS, Json, StudyConfig, make_config, validated
-from embedshift.config.files import read_text
 from embedshift.config.vectors import VectorsConfig
 from embedshift.encoders.base import EncoderOutput
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.pipeline.prepare import inspected, written_variants
 from embedshift.sources import Inspection, VectorSource, open_source
-from embedshift.sources.base import LIST_BYTES, storable
+from embedshift.sources.base import storable
 from embedshift.sources.inspection import files_hash
-from embedshift.sources.vector_files import Part, open_part
+from embedshift.sources.vector_files import Part, listed_ids, open_part
 from embedshift.sources.vectors import existing_folder
 from embedshift.sources.views_file import ORIGINALS, read_views_file
 
@@ -49,9 +48,7 @@ class UnknownEncoder:
 
 def _open(given: Sequence[tuple[str, Any]], config: VectorsConfig, out: Path, *, ids: Any, groups: Any) -> VectorSource:
     """Reads and checks vectors, each with its view; `ids` and `groups` are those of the rows of arrays."""
-    ids = config.ids if ids is None else ids
-    if isinstance(ids, str | os.PathLike):
-        ids = read_text(Path(ids).expanduser(), LIST_BYTES).splitlines()
+    ids = listed_ids(config.ids if ids is None else ids)
     (view, place), *views = given
     originals = open_part(place, view, ids, groups)
     if ids is None and not originals.numbered:  # arrays of views are in the order of the originals

@@ -18,7 +18,7 @@ from embedshift.pipeline.draw import Clock, guarded, read_canvas
 from embedshift.sources.base import Failure, ImageRef, Source, hash_of, storable
 from embedshift.sources.to_input import ToInput
 from embedshift.sources.views_file import ORIGINALS, WrittenImage, folder_of, view_path
-from embedshift.store.shards import write_atomically
+from embedshift.store.shards import made_inside, write_atomically
 
 # The stage of an image whose files no folder can take at present, so that the run ends; and the errors that say so.
 WRITE = "write"
@@ -45,12 +45,11 @@ class ViewsPlan:
 
     def write(self, folder: str, sample: ImageRef, pixels: Pixels) -> str:
         """Writes one file; returns the hash of its bytes."""
-        path = view_path(self.out, folder, storable(sample.image_id), self.config.format)
+        path = made_inside(self.out, view_path(self.out, folder, storable(sample.image_id), self.config.format))
         options: Json = {"compress_level": 3} if self.config.format == "png" else {"quality": self.config.quality}
         encoded = io.BytesIO()
         Image.fromarray(pixels).save(encoded, self.config.format, **options)
         data = encoded.getvalue()
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, lambda hidden: hidden.write_bytes(data))
         return hash_of(data)
 

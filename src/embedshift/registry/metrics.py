@@ -9,6 +9,11 @@ from embedshift.errors import UsageError
 from embedshift.registry.names import Registry
 from embedshift.registry.questions import import_parts, questions
 
+# What the name of an encoder or a metric begins with that is code of the user: a function of a module.
+CODE = "python:"
+# The question that measures metrics of users.
+OWN = "own_metrics"
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -35,6 +40,7 @@ class Metric:
             `embedshift.statistics.baselines.cosine_baseline`; None = the baseline comes from sampled pairs.
         always_defined: Whether every view has a value. Otherwise NaN means that there is nothing to compare.
         depends_on: The part of its question's identity that two studies must share for their values to be comparable.
+        owner: The question that measures it, where that is not the one that defines it.
 
     Example:
         >>> METRICS["cosine_similarity"].no_change
@@ -56,11 +62,12 @@ class Metric:
     baseline: Callable[..., Any] | None = None
     always_defined: bool = False
     depends_on: str = ""
+    owner: str = ""
 
     @property
     def question(self) -> str:
-        """The name of the question that defines it in `measure.py`."""
-        return self.function.__module__.split(".")[-2]
+        """The name of the question that measures it, by default the one that defines it in `measure.py`."""
+        return self.owner or self.function.__module__.split(".")[-2]
 
     @property
     def summary(self) -> str:
@@ -106,11 +113,17 @@ def metric(
     return register
 
 
+def code_name(name: str) -> str:
+    """Returns the name of a metric that may be given as `python:package.module:function`."""
+    return re.split("[:.]", name)[-1] if name.startswith(CODE) else name
+
+
 def asked_metrics(names: tuple[str, ...]) -> tuple[str, ...]:
     """Returns the metrics of a study: the standard ones in the order of their questions, then the requested ones.
 
     Args:
-        names: Names of metrics, or values of `Metric.needs` that stand for all optional metrics with this need.
+        names: Names of metrics, values of `Metric.needs` that stand for all optional metrics with this need, or
+            "python:package.module:function".
 
     Returns:
         Names of metrics, each once.
@@ -128,8 +141,9 @@ def asked_metrics(names: tuple[str, ...]) -> tuple[str, ...]:
     standard.sort(key=lambda entry: positions[entry.question])
     groups: dict[str, list[str]] = {}
     for entry in metrics:
-        if entry.optional and entry.asked_by == "metrics":
+        if entry.optional and entry.asked_by == "metrics" and entry.owner != OWN:
             groups.setdefault(entry.needs, []).append(entry.name)
+    names = tuple(map(code_name, names))
     for name in names:
         if name not in groups and METRICS[name].asked_by != "metrics":
             raise UsageError(f"metrics: {name} needs `{METRICS[name].asked_by}`")

@@ -49,6 +49,10 @@ class Registry(Generic[T]):
         self._entries[name] = thing
         return thing
 
+    def put(self, name: str, thing: T) -> None:
+        """Adds an entry, or replaces the one of this name."""
+        self._filled()[name] = thing
+
     def __getitem__(self, name: str) -> T:
         """Returns the entry `name`; raises UsageError with the nearest known name if there is none."""
         if name not in self:

@@ -54,7 +54,8 @@ class Question:
             page's own sections are at 0 (answers), 40 (charts), 80 (the paper's figures), 100 (settings) and 110
             (glossary).
         switches: A frozen dataclass of its settings for a run, each a `setting`; None = no settings.
-        is_asked: Function of these settings → whether a study asks the question; the default is always.
+        is_asked: Function of these settings, or of all where it has none → whether a study asks the question; the
+            default is always.
         choices: A frozen dataclass of its settings for tables and report; None = no settings.
         for_pairs: Whether it makes sense for pairs, whose views another program made.
         for_originals: Whether it makes sense for a study of originals alone.

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Gt, Le, MaxLen
 
 from embedshift.config import Json
-from embedshift.config.files import read_file, read_text, typed
+from embedshift.config.files import expanded, read_file, read_text, typed
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.sources.base import IMAGE_BYTES, Failure, hash_of, stem
 from embedshift.sources.lists import is_url
@@ -108,13 +108,13 @@ class AttackRecord:
 
 def attack_identity(images: Sequence[str], variants: Mapping[str, str]) -> Json:
     """What a study stores about the attack that made its variants, as in `AttackRecord`; empty without attack."""
-    if len(images) != 1 or is_url(images[0]) or not Path(images[0]).expanduser().is_dir():
+    if len(images) != 1 or is_url(images[0]) or not expanded(images[0]).is_dir():
         return {}
-    originals = Path(images[0]).expanduser().resolve()
+    originals = expanded(images[0]).resolve()
     attack = read_attack(originals.parent) if originals.name == ORIGINALS else None
     if attack is None:
         return {}
-    folders = {name: Path(path).expanduser().resolve() for name, path in variants.items() if not is_url(path)}
+    folders = {name: expanded(path).resolve() for name, path in variants.items() if not is_url(path)}
     made = {
         name: vars(attack.variants[folder.name])
         for name, folder in folders.items()

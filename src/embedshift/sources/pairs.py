@@ -7,9 +7,9 @@ import posixpath
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
+from embedshift.config.files import expanded
 from embedshift.errors import UsageError
 from embedshift.sources.base import Block, ImageRef, Source, stem
 from embedshift.sources.lists import file_and_column, is_url
@@ -143,7 +143,7 @@ def written_views(pairs: Sequence[str]) -> WrittenViews | None:
     files = [path for path in pairs if is_views_file(path)]
     if files and len(pairs) > 1:
         raise UsageError(f"{files[0]}: give the file of written views alone")
-    return read_views_file(Path(files[0]).expanduser()) if files else None
+    return read_views_file(expanded(files[0])) if files else None
 
 
 def _named(text: str) -> tuple[str, str]:

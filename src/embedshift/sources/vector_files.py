@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from embedshift.config.files import open_file
+from embedshift.config.files import expanded, open_file, read_text
 from embedshift.errors import UsageError, cause
-from embedshift.sources.base import text_or_none
+from embedshift.sources.base import LIST_BYTES, text_or_none
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +70,15 @@ def open_part(
             return _table(name, view, frame.schema, keys, lambda column: iter(frame[column].chunks), groups)
         array = _as_array(given)
         return _array(name, view, lambda: array, ids, groups)
+
+
+def listed_ids(given: object) -> list[str] | None:
+    """Returns the ids of the rows of an array: those that are given, or those in a text file, one a line."""
+    if isinstance(given, str | os.PathLike):
+        given = read_text(expanded(given), LIST_BYTES).splitlines()
+    if not isinstance(given, Iterable | None):
+        raise UsageError(f"`ids`: give a list of ids or a text file, not {given!r:.60}")
+    return None if given is None else [str(image_id) for image_id in given]
 
 
 @contextlib.contextmanager

@@ -19,8 +19,8 @@ COMPARED, SEARCHED = 1_000, 16
 
 
 def parity(
-    reference: Any, served: Any, images: Any = None, *, tolerance: float = 0.01, ids: Sequence[str] | None = None,
-    causes: bool = True,
+    reference: Any, served: Any, images: Any = None, *, tolerance: float = 0.01,
+    ids: Sequence[str] | str | Path | None = None, causes: bool = True,
 ) -> "Parity":  # fmt: skip
     """Compares the vectors that two stacks give for the same images, and names the steps in which they differ.
 
@@ -29,8 +29,8 @@ def parity(
         served: The same; a function of PIL images; or vectors of the images: a Parquet file or frame with `image_id`
             and `vector`, or an npy file or array in the order of the images' sorted ids.
         images: As in `run`; None = photographs and files that tell steps apart (extra `offline`).
-        tolerance: The largest relative shift that passes.
-        ids: The image of each row of an array.
+        tolerance: The largest relative shift that passes, below 1 (as far as another image).
+        ids: The image of each row of an array, or a text file with one id a line.
         causes: Whether causes are looked for, which takes minutes.
 
     Returns:
@@ -46,14 +46,16 @@ def parity(
         >>> parity(small, other).passed
         False
     """
+    from embedshift.sources.vector_files import listed_ids
     from embedshift.stacks.distance import ROUNDING, distance_between
     from embedshift.stacks.images import read_images, varied
     from embedshift.stacks.lock import ENDING, read_lock
     from embedshift.stacks.result import Parity
     from embedshift.stacks.served import open_encoder, vectors_of
 
-    if not 0 <= tolerance < float("inf"):
-        raise UsageError(f"`tolerance` {tolerance}: give a number from 0 on, such as 0.01")
+    if not isinstance(tolerance, int | float) or not 0 <= tolerance < 1:
+        raise UsageError(f"`tolerance` {tolerance}: give a number from 0 to below 1, the distance of another image")
+    ids = listed_ids(ids)
     about, own, explained, backwards, notes = None, None, None, False, list[str]()
     if isinstance(reference, str | os.PathLike) and Path(reference).suffix == ENDING:
         if images:

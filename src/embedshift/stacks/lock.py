@@ -13,10 +13,11 @@ import numpy as np
 from safetensors.numpy import load, save
 
 from embedshift.arrays import Floats
-from embedshift.config import CODE, Json, refuse_code
+from embedshift.config import Json, refuse_code
 from embedshift.config.files import read_file, write_file
 from embedshift.encoders.base import EncoderInfo
 from embedshift.errors import EmbedshiftError, UsageError, cause
+from embedshift.registry import CODE
 from embedshift.stacks.distance import distance_between
 from embedshift.stacks.images import read_images
 from embedshift.stacks.served import open_encoder, vectors_of

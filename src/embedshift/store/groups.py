@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from embedshift.arrays import Units
-from embedshift.config.files import read_file
+from embedshift.config.files import expanded, path_text, read_file
 from embedshift.errors import EmbedshiftError, UsageError, reason
 from embedshift.sources.base import LIST_BYTES, text_or_none
 from embedshift.store.checksum import file_checksum
@@ -54,7 +54,7 @@ def find_groups(choice: Choice, ids: Sequence[str], near: Callable[[], Sequence[
     elif choice == NEAR:
         groups = Groups(NEAR, ids, near())
     else:
-        by_id = choice if isinstance(choice, Mapping) else _read(Path(choice).expanduser())
+        by_id = choice if isinstance(choice, Mapping) else _read(expanded(path_text("groups", choice)))
         if missing := [image_id for image_id in ids if image_id not in by_id]:
             words = f"no group for {len(missing):,} of {len(ids):,} images (first: {missing[0]})"
             raise UsageError(f"`groups`: {'' if isinstance(choice, Mapping) else f'{choice}: '}{words}")

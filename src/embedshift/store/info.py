@@ -13,6 +13,7 @@ from pydantic_core import core_schema
 from embedshift.config import VECTORS, AtLeast1, Json
 from embedshift.config.files import read_file
 from embedshift.errors import EmbedshiftError, UsageError, reason
+from embedshift.registry import OWN, add_stored
 from embedshift.sources.base import storable
 from embedshift.statistics.families import families_of
 from embedshift.store import described
@@ -239,6 +240,7 @@ def read_info(folder: Path) -> StudyInfo:
     try:
         info = StudyInfo.model_validate(content)
         _refuse_contradictions(content, info)
+        add_stored(info.questions.get(OWN, {}))
     except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
         problem = reason(error)
         if isinstance(error, pydantic.ValidationError):

@@ -150,6 +150,14 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> str:
         raise EmbedshiftError(f"{path}: cannot be written ({os.strerror(error.errno)}); {words}") from error
 
 
+def made_inside(out: Path, path: Path) -> Path:
+    """Returns a path in a folder of images, and creates the folders on its way; refuses links that lead out."""
+    if not path.parent.resolve().is_relative_to(out.resolve()):
+        raise EmbedshiftError(f"{path.parent}: a link to another folder; replace it by a folder")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
 def read_record(path: Path) -> tuple[ShardRecord, int, pa.Schema]:
     """Returns a shard's record, and its number of rows and schema.
 

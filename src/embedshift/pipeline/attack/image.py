@@ -17,7 +17,7 @@ from embedshift.errors import EmbedshiftError, cause
 from embedshift.sources import ImageRef, images
 from embedshift.sources.attacked import ORIGINALS, AttackedImage, AttackedVariant, file_hash, variant_path
 from embedshift.sources.base import Failure, storable
-from embedshift.store.shards import write_atomically
+from embedshift.store.shards import made_inside, write_atomically
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -79,8 +79,7 @@ class Attacker:
 
     def _write(self, variant: str, image_id: str, picture: Pixels) -> str:
         """Writes an image, uint8 `[S, S, 3]`, without loss; returns the hash of the file."""
-        path = variant_path(self.folder, variant, image_id)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path = made_inside(self.folder, variant_path(self.folder, variant, image_id))
         write_atomically(path, lambda hidden: Image.fromarray(picture).save(hidden, "PNG"))
         return file_hash(path)
 

@@ -15,11 +15,11 @@ from embedshift.arrays import Pixels
 from embedshift.augmentations.purifiers import check_purifiers
 from embedshift.config import Json
 from embedshift.config.attack import AttackConfig
-from embedshift.config.files import read_file
+from embedshift.config.files import expanded, read_file
 from embedshift.encoders import Encoder, check_name, load_encoder
 from embedshift.encoders.base import Differentiable, EncoderInfo, Preprocess
 from embedshift.encoders.device import one_thread
-from embedshift.errors import EmbedshiftError, UsageError, cause
+from embedshift.errors import EmbedshiftError, UsageError, cause, foreign_code
 from embedshift.pipeline.answers import encoder_answer
 from embedshift.pipeline.attack.image import Attacker
 from embedshift.pipeline.draw import Clock, guarded, stopped_failure
@@ -79,7 +79,7 @@ class ImageReader:
         if self.config.target is None:
             return None
         try:
-            return self.sized(images.decode(read_file(Path(self.config.target).expanduser(), IMAGE_BYTES)))
+            return self.sized(images.decode(read_file(expanded(self.config.target), IMAGE_BYTES)))
         except (OSError, EmbedshiftError) as error:
             raise UsageError(f"`target` {self.config.target}: {cause(error)}") from error
 
@@ -89,6 +89,7 @@ class ImageReader:
         return ToInput(preprocess.size, self.config.resize, preprocess.shortest, preprocess.resample)(picture)
 
 
+@foreign_code()
 def run_attack(
     config: AttackConfig,
     out: Path,

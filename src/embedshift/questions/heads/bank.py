@@ -1,12 +1,11 @@
 """Runs beside the encoder: texts that name heads, as vectors in the space of each head."""
 
 import importlib.util
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from embedshift.config.files import read_text
+from embedshift.config.files import expanded, read_text
 from embedshift.encoders.dissection.anatomy import Anatomy
 from embedshift.encoders.dissection.linear import head_matrices
 from embedshift.errors import UsageError
@@ -45,7 +44,7 @@ def read_bank(file: str | None) -> tuple[str, ...]:
         from open_clip import IMAGENET_CLASSNAMES
 
         return tuple(f"a photo of a {name}" for name in dict.fromkeys(IMAGENET_CLASSNAMES))
-    lines = read_text(Path(file).expanduser(), MOST_BYTES).splitlines()
+    lines = read_text(expanded(file), MOST_BYTES).splitlines()
     texts = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
     if odd := next((text for text in texts if not text.isprintable()), None):
         raise UsageError(f"{file}: {odd!a} contains characters that cannot be printed")

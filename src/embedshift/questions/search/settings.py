@@ -5,9 +5,9 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
+from embedshift.config.files import expanded
 from embedshift.errors import UsageError
 from embedshift.questions.search import Choices
 from embedshift.statistics.duplicates import EXPECTED_FALSE
@@ -119,7 +119,7 @@ def gallery_label(path: str) -> str:
     """Returns name and hash of a gallery; "" for none."""
     if not path:
         return ""
-    file = Path(path).expanduser()
+    file = expanded(path)
     if (file / "shards").is_dir():
         return f"{file.resolve().name}|{Reader(file).measured_checksum()}"
     try:

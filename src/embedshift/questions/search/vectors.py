@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from embedshift.arrays import Floats
 from embedshift.augmentations import ORIGINAL
+from embedshift.config.files import expanded
 from embedshift.errors import UsageError
 from embedshift.sources.vector_files import Part, open_part
 from embedshift.statistics.retrieval import Gallery, release_memory
@@ -51,7 +52,7 @@ def originals(reader: Reader, path: str = "") -> Originals:
     images = count = int(rows.select(pl.len()).collect().item())
     blocks = _blocks(rows, reader.vectors)
     if path:
-        more, gallery = _gallery(reader, Path(path).expanduser())
+        more, gallery = _gallery(reader, expanded(path))
         count, blocks = count + more, itertools.chain(blocks, gallery)
     dim = reader.info.encoder.dim
     memory, filled, names = allocate(count, dim, reader.folder), 0, list[pl.Series]()

@@ -5,12 +5,11 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embedshift.augmentations import ORIGINAL
 from embedshift.config import Json
-from embedshift.config.files import read_text
+from embedshift.config.files import expanded, read_text
 from embedshift.config.plain_yaml import read_yaml
 from embedshift.errors import UsageError
 from embedshift.questions.text import Switches
@@ -88,7 +87,7 @@ def has_caption(sample: "ImageRef") -> bool:
 
 
 def _labels(source: str | Sequence[str]) -> tuple[str, ...]:
-    lines = read_text(Path(source).expanduser(), LABELS_BYTES).splitlines() if isinstance(source, str) else source
+    lines = read_text(expanded(source), LABELS_BYTES).splitlines() if isinstance(source, str) else source
     labels = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
     if len(labels) < 2:
         where = f"{source}: " if isinstance(source, str) else ""
@@ -100,7 +99,7 @@ def _words(source: str | Mapping[str, str] | None, augmentations: Sequence[str])
     """Returns the phrases of the original view and of each augmentation that has one, in suite order."""
     phrases: Any = source or {}
     if isinstance(source, str):
-        phrases = read_yaml(Path(source).expanduser())
+        phrases = read_yaml(expanded(source))
     if not isinstance(phrases, Mapping) or not all(
         isinstance(phrase, str) and phrase.strip() for phrase in phrases.values()
     ):

@@ -4,6 +4,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+from embedshift.config.files import expanded
 from embedshift.errors import UsageError
 from embedshift.store.reader import Reader
 
@@ -15,7 +16,7 @@ def open_reader(folder: Path, images_root: str | Path | None = None) -> Reader:
 
 def check_images_root(images_root: str | Path | None) -> Path | None:
     """Returns the folder that holds a study's images on this machine; UsageError if there is no such folder."""
-    root = None if images_root is None else Path(images_root).expanduser()
+    root = None if images_root is None else expanded(images_root)
     if root is not None and not root.is_dir():
         raise UsageError(f"`images_root`: {root}: no such folder")
     return root

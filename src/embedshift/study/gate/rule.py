@@ -103,7 +103,7 @@ class Rule(BaseModel):
         return self.name or f"{self.table}: {self.column} {words} {self.bound:.10g}"
 
     def check_row(self, row: Row) -> None:
-        """Refuses another unit than the row's, a bound outside its range such as a percentage, an impossible change."""
+        """Refuses another unit than the row's, a bound outside its range such as a percentage, one that cannot fail."""
         subject, unit = row[self.checked_table.subject], self.checked_table.unit(self.column, row)
         if self.unit not in (None, unit):
             words = f"has unit {unit!r}" if unit else "has no unit"
@@ -111,6 +111,10 @@ class Rule(BaseModel):
         low, high = self.checked_table.limits(self.column, row)
         if self.is_relative and self.bound >= high - low:
             raise UsageError(f"{subject} ranges from {low:g} to {high:g} and cannot change by {self.bound:g} or more")
+        is_least = self.operator == "at_least"
+        if not self.is_relative and (self.bound <= low if is_least else self.bound >= high):
+            words = f"{self.column} of {subject} ranges from {low:g} to {high:g}"
+            raise UsageError(f"{words}, so that {self.operator} {self.bound:g} cannot fail")
         if not self.is_relative and not low <= self.bound <= high:
             raise UsageError(f"the bound {self.bound:g} is outside the range of {subject}, {low:g} to {high:g}")
 

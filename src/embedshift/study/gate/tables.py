@@ -100,9 +100,18 @@ def _metric_unit(column: str, row: Row) -> str:
 
 def _metric_limits(column: str, row: Row) -> tuple[float, float]:
     metric = METRICS.get(row["metric"])
+    if column == "sd" or (column == "relative_shift" and metric and metric.no_change in (metric.low, metric.high)):
+        return 0.0, math.inf
     if metric is None or column not in ("mean", "median", "q05", "q95"):
         return -math.inf, math.inf
     return metric.low, metric.high
+
+
+def _difference_limits(column: str, row: Row) -> tuple[float, float]:
+    if column == "ratio":
+        return 0.0, math.inf
+    low, high = (0.0, 1.0) if RECALL.fullmatch(row["metric"]) else _metric_limits("mean", row)
+    return (-math.inf, math.inf) if column == "effect" else (low - high, high - low)
 
 
 def _is_binary_mean(column: str, row: Row) -> bool:
@@ -127,12 +136,13 @@ CORE = {
         keys=("augmentation", "other", "metric"),
         columns={"difference": ("low", "high"), "effect": None},
         unit=_metric_unit,
+        limits=_difference_limits,
     ),
     "comparison": Rules(
         keys=("augmentation", "metric"),
         columns={"difference": ("ci_low", "ci_high"), "ratio": ("ratio_low", "ratio_high")},
         unit=_metric_unit,
-        limits=lambda column, row: (0.0 if column == "ratio" else -math.inf, math.inf),
+        limits=_difference_limits,
     ),
     "agreement": Rules(
         keys=("metric",), columns={"value": ("ci_low", "ci_high")}, limits=lambda column, row: (-1.0, 1.0)
