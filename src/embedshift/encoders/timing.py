@@ -1,4 +1,4 @@
-"""What the choice of a faster pass needs: random images, equality of outputs, and the seconds of a call."""
+"""What the choice of a precision needs: random images, and the seconds of a call."""
 
 import time
 from collections.abc import Callable
@@ -7,7 +7,6 @@ from typing import TypeVar
 import numpy as np
 
 from embedshift.arrays import Pixels
-from embedshift.encoders.base import EncoderOutput
 
 T = TypeVar("T")
 
@@ -18,14 +17,6 @@ FASTER = 1.03
 def noise(count: int, size: int) -> Pixels:
     """Returns random images uint8 `[count, size, size, 3]`, always the same."""
     return np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8)
-
-
-def same_output(a: EncoderOutput, b: EncoderOutput, rounding: float = 1e-5) -> bool:
-    """Returns whether two outputs differ by no more than rounding, as a fraction of the largest value."""
-    first, second = a.arrays(), b.arrays()
-    return first.keys() == second.keys() and all(
-        np.abs(first[name] - second[name]).max() <= rounding * np.abs(first[name]).max() for name in first
-    )
 
 
 def timed(work: Callable[[], T]) -> tuple[float, T]:
