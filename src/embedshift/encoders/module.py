@@ -51,7 +51,7 @@ class ModuleEncoder:
         self.name, self.preprocess, self.revision = name, preprocess, revision
         self.size, self.mean, self.std = preprocess.size, preprocess.mean, preprocess.std
         self.device = find_device(device)
-        self.module = module.eval().to(self.device)
+        self.module = module.to(self.device)
         self.weights_hash = weights_hash(self.module)
         self.embedding_name = embedding.name if embedding else None
         self.embedding_definition = embedding.definition if embedding else None
@@ -94,7 +94,7 @@ class ModuleEncoder:
 
     def _begin(self, views: Pixels) -> Callable[[], EncoderOutput]:
         packed = self._packed.in_use() if self._packed else contextlib.nullcontext()
-        with torch.inference_mode(), packed:
+        with torch.inference_mode(), _evaluating(self.module), packed:
             pixels = to_device(views, self.device).permute(0, 3, 1, 2).float()
             pixels = pixels.mul_(self._scale).add_(self._offset)
             low = self.precision != "float32"
@@ -203,7 +203,8 @@ class ModuleEncoder:
             yield self._embed_pixels
 
     def _embed_pixels(self, pixels: Tensor) -> Tensor:
-        return self.embed(self.module, pixels.to(self.device) * self._scale + self._offset)
+        with _evaluating(self.module):
+            return self.embed(self.module, pixels.to(self.device) * self._scale + self._offset)
 
     @contextlib.contextmanager
     def observing(self, names: Collection[str]) -> Iterator[None]:
@@ -212,8 +213,9 @@ class ModuleEncoder:
         taps = [OBSERVATIONS[name] for name in added]
         try:
             try:
-                for name, tap in zip(added, taps, strict=True):
-                    self._taps[name] = tap(tower)
+                with _evaluating(self.module):
+                    for name, tap in zip(added, taps, strict=True):
+                        self._taps[name] = tap(tower)
             except UsageError as error:
                 raise UsageError(f"{self.name} {error}") from error
             if added:
@@ -242,3 +244,16 @@ class ModuleEncoder:
             shape = tuple(output.embedding.shape)
             raise EmbedshiftError(f"{self.name} gives {shape} for one image; an embedding must be [B, D]")
         return output
+
+
+@contextlib.contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """Inside the context the module is in eval mode; each part of a user's module gets its own mode back."""
+    training = [part for part in module.modules() if part.training]
+    if training:
+        module.eval()
+    try:
+        yield
+    finally:
+        for part in training:
+            part.training = True
