@@ -51,7 +51,7 @@ class ModuleEncoder:
         self.name, self.preprocess, self.revision = name, preprocess, revision
         self.size, self.mean, self.std = preprocess.size, preprocess.mean, preprocess.std
         self.device = find_device(device)
-        self.module = module.to(self.device)
+        self.module = (module if shared else module.eval()).to(self.device)
         self.weights_hash = weights_hash(self.module)
         self.embedding_name = embedding.name if embedding else None
         self.embedding_definition = embedding.definition if embedding else None
