@@ -35,7 +35,6 @@ BATCH = 40
 AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
 STEPS = {
     "plain": "sdpa, autocast, the tap",
-    "shortcut": "+ the last block's network for the class token alone",
     "cast": "+ weights cast once",
     "memory": "+ freed memory kept",
     "kernels": "+ oneDNN's products with packed weights",
@@ -99,8 +98,6 @@ def seconds_per_image(checkpoint: str, precision: Precision, step: str, passes: 
         shared="cast" not in steps,
     )
     assert encoder.grid == (7, 7), "the attention tap must be at work"
-    if "shortcut" not in steps:
-        encoder._shortcut = None
     encoder.use_kernels([PACKED] if "kernels" in steps else [])
     if "compile" in steps:
         with encoder.compiling(BATCH):

@@ -51,7 +51,7 @@ def show_turns(checkpoint: str, rounds: int, views: int) -> None:
     for precision in PRECISIONS:
         encoder = load_huggingface(checkpoint, device="cpu", precision=precision)
         ways[precision, OWN] = encoder, contextlib.nullcontext
-        encoder.choose_kernels(10**6, views)
+        encoder.choose_kernels()
         print(f"{precision}: chosen: {', '.join(encoder.kernels) or OWN}", flush=True)
         encoder.use_kernels([])
         ways[precision, "packed weights"] = encoder, partial(packed, encoder)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from embedshift.augmentations import Suite
 from embedshift.config import StudyConfig
+from embedshift.config.machine import one_blas_thread
 from embedshift.encoders import TITLES, Encoder
 from embedshift.encoders.base import EncoderInfo
 from embedshift.encoders.images import ImageEncoder
@@ -84,7 +85,8 @@ def run_study(
     """Measures every image that is not measured yet, then writes the tables."""
     refuse_fork()
     groups = config.groups if groups is None else groups
-    with prepared(config, out, encoder=encoder, suite=suite, source=source) as study, locked(out):
+    preparation = prepared(config, out, encoder=encoder, suite=suite, source=source)
+    with one_blas_thread(), preparation as study, locked(out):
         ids = [sample.image_id for sample in study.samples]
         if groups not in (None, NEAR):  # refused before hours of work
             find_groups(groups, [storable(image_id) for image_id in ids], list)

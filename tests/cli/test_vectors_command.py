@@ -31,6 +31,20 @@ def cells(column, row, value):
     return {column: [value if number == row else cell for number, cell in enumerate(frame()[column].to_list())]}
 
 
+def test_a_run_with_a_report_makes_the_core_tables_once(tmp_path, cli, monkeypatch):
+    from embedshift.store import tables
+
+    made, core = [], tables._core_tables
+    monkeypatch.setattr(tables, "_core_tables", lambda reader: made.append(1) or core(reader))
+    frame().write_parquet(tmp_path / "vectors.parquet")
+    for wanted in (1, 1, 2):  # at first; where nothing is left to do; where only the report is missing
+        done = cli("vectors", tmp_path / "vectors.parquet", "--out", tmp_path / "study")
+        assert done.code == 0, done.err
+        assert len(made) == wanted
+        if done.out.count("nothing was left"):
+            (tmp_path / "study" / "report.html").unlink()
+
+
 BAD_TABLES = {
     "only originals": (frame().head(N), "all vectors are of 'original'; give those of one view at least"),
     "no original": (frame()[1:], "1 of 6 images have no vector of 'original' (first: 0.jpg)"),

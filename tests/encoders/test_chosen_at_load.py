@@ -1,4 +1,4 @@
-"""What an encoder and a study choose by measurement: the shortcut, the precision, the kernels."""
+"""What an encoder and a study choose: the kernels by rule, the precision by measurement."""
 
 import copy
 import logging
@@ -13,6 +13,7 @@ from transformers import Dinov2Config, Dinov2Model
 from embedshift.config import StudyConfig
 from embedshift.encoders import kernels, precision
 from embedshift.encoders.base import Preprocess
+from embedshift.encoders.dissection import tap  # noqa: F401 - it adds itself to the observations
 from embedshift.encoders.module import ModuleEncoder
 from embedshift.encoders.spec import EncoderSpec
 from support.speeds import count_passes, set_speeds
@@ -20,15 +21,10 @@ from support.speeds import count_passes, set_speeds
 HALF = (0.5, 0.5, 0.5)
 SMALL = Dinov2Config(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=28, patch_size=7)
 VIEWS = np.random.default_rng(1).integers(0, 256, (3, 28, 28, 3), np.uint8)
-MANY = 10**6
 
 
 def read_class_token(module, pixels):
     return module(pixels).last_hidden_state[:, 0]
-
-
-def read_patches(module, pixels):
-    return module(pixels).last_hidden_state[:, 1:].mean(dim=1)
 
 
 def encoder(read=read_class_token, **settings):
@@ -38,50 +34,31 @@ def encoder(read=read_class_token, **settings):
     )
 
 
-def chosen(views=MANY, **settings):
+def chosen(**settings):
     small = encoder(**settings)
-    small.choose_kernels(views, batch=40)
+    small.choose_kernels()
     return small
 
 
-def missing(*_):
-    raise RuntimeError("no such instructions")
-
-
-# The shortcut.
-
-
-def test_the_shortcut_is_used_only_where_the_class_token_alone_is_read():
-    assert encoder()._shortcut is not None
-    assert encoder(read=read_patches)._shortcut is None
-
-
-def test_an_encoder_is_loaded_by_two_passes_of_one_view(monkeypatch):
+def test_an_encoder_is_loaded_by_one_pass_of_one_view(monkeypatch):
     passes = count_passes(monkeypatch)
     encoder()
-    assert passes == [1, 1], "one image, and the same image by the shortcut"
+    assert passes == [1]
 
 
 # Kernels.
 
 
-def test_faster_kernels_are_used_and_slower_are_not(monkeypatch):
-    set_speeds(monkeypatch, packed=1.1)
-    assert chosen().kernels == ("products",)
-    set_speeds(monkeypatch, packed=1.02)
-    assert chosen().kernels == ()
-
-
-def test_a_run_of_less_than_a_minute_is_not_timed(monkeypatch):
-    set_speeds(monkeypatch, seconds=1.0 * torch.get_num_threads())  # a second on all threads
-    passes = count_passes(monkeypatch)
+@pytest.mark.parametrize(
+    ("avx512", "precision", "wanted"),
+    [(True, "float32", ("products",)), (False, "float32", ()), (True, "bfloat16", ()), (True, "float16", ())],
+)
+def test_kernels_follow_from_processor_and_precision(avx512, precision, wanted, monkeypatch):
+    set_speeds(monkeypatch, avx512=avx512)
     small = encoder()
-    passes.clear()
-    small.choose_kernels(59, batch=40)
-    assert small.kernels == ()
-    assert passes == [1]
-    small.choose_kernels(61, batch=40)
-    assert small.kernels == ("products",)
+    small.precision = precision
+    small.choose_kernels()
+    assert small.kernels == wanted
 
 
 def test_without_a_choice_an_encoder_uses_torchs_own(monkeypatch):
@@ -89,27 +66,10 @@ def test_without_a_choice_an_encoder_uses_torchs_own(monkeypatch):
     assert encoder().kernels == ()
 
 
-def test_a_fast_kernel_that_gives_something_else_is_not_used(monkeypatch):
-    set_speeds(monkeypatch)
-    product = kernels._product
-    monkeypatch.setattr(kernels, "_product", lambda *given: product(*given) * 1.01)
-    assert chosen().kernels == ()
-
-
 def test_an_encoder_goes_on_without_where_torch_has_none(monkeypatch):
     set_speeds(monkeypatch)
-    wanted = chosen()(VIEWS).embedding
-    monkeypatch.setattr(kernels, "_pack", missing)
-    plain = chosen()
-    assert plain.kernels == ()
-    np.testing.assert_allclose(plain(VIEWS).embedding, wanted, atol=3e-6)
-
-
-def test_float16_stays_with_torch():
-    small = encoder()
-    small.precision = "float16"
-    small.choose_kernels(MANY, batch=40)
-    assert small.kernels == ()
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    assert chosen().kernels == ()
 
 
 def test_the_kernels_of_a_study_are_used_inside_it_alone(monkeypatch, caplog):
@@ -121,10 +81,10 @@ def test_the_kernels_of_a_study_are_used_inside_it_alone(monkeypatch, caplog):
     with spec.in_use():
         np.testing.assert_allclose(small(VIEWS).embedding, plain, atol=1e-5)
         assert small.kernels == ("products",)
-    assert len(products) == 2 * 6 + 1
+    assert len(products) == 2 * 6
     assert caplog.text == ""
     np.testing.assert_array_equal(small(VIEWS).embedding, plain)
-    assert len(products) == 2 * 6 + 1
+    assert len(products) == 2 * 6
 
 
 def test_kernels_that_are_not_available_are_one_line(caplog, monkeypatch):
@@ -135,7 +95,7 @@ def test_kernels_that_are_not_available_are_one_line(caplog, monkeypatch):
     assert len(caplog.records) == 1
     small.use_kernels([])
     caplog.clear()
-    monkeypatch.setattr(kernels, "_pack", missing)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
     small.use_kernels(["products"])
     assert "the kernels products, which" in caplog.text
     assert small(VIEWS).embedding.shape == (3, 32)
@@ -146,15 +106,27 @@ def test_a_process_that_gets_the_specification_computes_alike(monkeypatch):
     small = encoder(precision="auto")
     spec = EncoderSpec(config=StudyConfig(), given=small)
     with spec.in_use():
-        spec = spec.resolved(small, MANY)
+        spec = spec.resolved(small)
         assert spec.precision == "bfloat16"
-        assert spec.kernels == small.kernels  # none without AVX-512
+        assert spec.kernels == small.kernels == ()
         sent = pickle.loads(pickle.dumps(spec))
         with sent.in_use():
             assert sent.given.kernels == spec.kernels
             np.testing.assert_array_equal(sent.given(VIEWS).embedding, small(VIEWS).embedding)
         np.testing.assert_allclose(copy.deepcopy(small)(VIEWS).embedding, small(VIEWS).embedding, atol=0.02)
     assert small.kernels == ()
+
+
+@pytest.mark.parametrize("names", [["layers", "rollout"], ["heads"]])
+def test_taps_see_packed_layers_as_they_see_torchs_own(names):
+    small = encoder()
+    with small.observing(names):
+        wanted = small(VIEWS).arrays()
+        small.use_kernels(["products"])
+        found = small(VIEWS).arrays()
+    assert found.keys() == wanted.keys() == {"embedding", "attention", *names}
+    for name, array in found.items():
+        np.testing.assert_allclose(array, wanted[name], rtol=0, atol=1e-5 * np.abs(wanted[name]).max())
 
 
 # Precision.
@@ -206,22 +178,3 @@ def test_the_stated_error_is_that_of_the_encoder(monkeypatch):
     np.testing.assert_allclose(cost.largest, wanted.max(), rtol=1e-3)
     np.testing.assert_allclose(cost.mean, wanted.mean(), rtol=1e-3)
     assert cost.largest < precision.LARGEST_ERROR
-
-
-def test_a_pass_that_other_work_makes_long_makes_no_study_long(monkeypatch):
-    seconds = iter([9.0, 0.001, 9.0])
-    monkeypatch.setattr(kernels, "timed", lambda work: (next(seconds), work()))
-    assert chosen(views=1_000).kernels == ()
-
-
-def test_whether_a_study_is_long_is_timed_on_one_thread(monkeypatch):
-    """Threads that wait for each other beside other work take a hundred times as long."""
-    threads = []
-    monkeypatch.setattr(kernels, "timed", lambda work: (threads.append(torch.get_num_threads()) or 0.001, work()))
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        assert chosen(views=1_000).kernels == ()
-        assert (set(threads), torch.get_num_threads()) == ({1}, 2)
-    finally:
-        torch.set_num_threads(before)

@@ -1,5 +1,7 @@
 """Packed weights on a CPU give what torch's own kernels give."""
 
+import contextlib
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from transformers import Dinov2Config, Dinov2Model
 
 from embedshift.encoders import kernels
 from embedshift.encoders.base import Preprocess
-from embedshift.encoders.kernels import PackedWeights
+from embedshift.encoders.kernels import PackedLinears
 from embedshift.encoders.module import ModuleEncoder
 
 VIEWS = np.random.default_rng(1).integers(0, 256, (5, 28, 28, 3), np.uint8)
@@ -49,7 +51,7 @@ def encoder(**settings):
 @pytest.mark.parametrize("bias", [True, False])
 def test_a_linear_layer_is_the_product_in_float64(products, bias):
     layer, x = nn.Linear(96, 50, bias=bias), torch.randn(3, 7, 96)
-    with PackedWeights(layer, layer.weight.dtype):
+    with PackedLinears(layer, layer.weight.dtype).in_use():
         found = layer(x)
     wanted = functional.linear(x.double(), layer.weight.double(), layer.bias.double() if bias else None)
     assert products == [(3, 7, 96)]
@@ -60,11 +62,11 @@ def test_under_autocast_it_is_what_torch_gives_to_rounding(products):
     layer, x = nn.Linear(96, 50).bfloat16(), torch.randn(40, 96)
     if not BFLOAT16:
         with pytest.raises(RuntimeError, match="bf16"):  # and the encoder goes on without, see below
-            PackedWeights(layer, torch.bfloat16)
+            PackedLinears(layer, torch.bfloat16)
         return
     with torch.autocast("cpu", torch.bfloat16):
         wanted = layer(x)
-        with PackedWeights(layer, layer.weight.dtype):
+        with PackedLinears(layer, layer.weight.dtype).in_use():
             found = layer(x)
     assert products == [(40, 96)]
     assert found.dtype == torch.bfloat16
@@ -79,31 +81,85 @@ def test_under_autocast_it_is_what_torch_gives_to_rounding(products):
 
 def test_weights_in_another_precision_than_autocasts_stay_with_torch(products):
     layer, x = nn.Linear(96, 50), torch.randn(40, 96)
-    with torch.autocast("cpu", torch.bfloat16), PackedWeights(layer, torch.bfloat16):
+    with torch.autocast("cpu", torch.bfloat16), PackedLinears(layer, torch.bfloat16).in_use():
         assert layer(x).dtype == torch.bfloat16
     assert products == []
 
 
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_patches_are_cut_as_the_convolution_cuts_them(products, layout):
-    convolution = nn.Conv2d(3, 24, kernel_size=(4, 7), stride=(4, 7))
-    x = torch.randn(2, 3, 12, 35).to(memory_format=layout)
-    with PackedWeights(convolution, torch.float32):
-        found = convolution(x)
-    wanted = functional.conv2d(x.double(), convolution.weight.double(), convolution.bias.double(), stride=(4, 7))
-    assert products == [(2, 3, 5, 84)]
-    np.testing.assert_allclose(found.numpy(), wanted.numpy(), atol=1e-5)
+CHANGES = {
+    "in place": lambda layer: layer.weight.mul_(2),
+    "another parameter": lambda layer: setattr(layer, "weight", nn.Parameter(2 * layer.weight)),
+    "other data": lambda layer: setattr(layer.weight, "data", 2 * layer.weight.data),
+    "loaded": lambda layer: layer.load_state_dict({"weight": 2 * layer.weight, "bias": layer.bias}),
+    "another precision": lambda layer: layer.double(),
+    "and back": lambda layer: layer.double().float().weight.data.mul_(3),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_weight_that_changes_is_packed_again(products, change):
+    with torch.inference_mode(False), torch.no_grad():  # as a user's module is made
+        layer, x = nn.Linear(96, 50), torch.randn(3, 96)
+        packed = PackedLinears(layer, torch.float32)
+        with packed.in_use():
+            layer(x)
+        CHANGES[change](layer)
+        x = x.to(layer.weight.dtype)
+        with packed.in_use():
+            found = layer(x)
+    wanted = functional.linear(x.double(), layer.weight.double(), layer.bias.double())
+    np.testing.assert_allclose(found.double(), wanted, atol=3e-6)
+    assert len(products) == (1 if change == "another precision" else 2)
+
+
+class Doubled(nn.Linear):
+    """A layer with a computation of its own."""
+
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def own_forward(layer):
+    layer.forward = lambda x: functional.linear(x, layer.weight) * 3
+    return layer
 
 
 @pytest.mark.parametrize(
-    "settings", [{"stride": 2}, {"stride": 4, "padding": 1}, {"stride": 4, "groups": 3}, {"stride": 4, "dilation": 2}]
+    "layer",
+    [Doubled(8, 8), own_forward(nn.Linear(8, 8)), nn.utils.parametrizations.weight_norm(nn.Linear(8, 8))],
+    ids=["subclass", "own forward", "computed weight"],
 )
-def test_other_convolutions_stay_with_torch(products, settings):
-    convolution, x = nn.Conv2d(3, 24, 4, **settings), torch.randn(2, 3, 32, 32)
-    with PackedWeights(convolution, torch.float32):
-        found = convolution(x)
+def test_a_layer_that_computes_otherwise_stays_with_torch(products, layer):
+    x = torch.randn(3, 8)
+    wanted, before = layer(x), dict(vars(layer))
+    with PackedLinears(layer, torch.float32).in_use():
+        assert torch.equal(layer(x), wanted)
     assert products == []
-    assert torch.equal(found, convolution(x))
+    assert vars(layer) == before
+
+
+def test_the_module_is_as_before_also_after_an_error(products):
+    module, seen = nn.Sequential(nn.Linear(8, 8), nn.ReLU()), []
+    module[0].register_forward_hook(lambda *_: seen.append(1))
+    before, weight = dict(vars(module[0])), module[0].weight
+    packed = PackedLinears(module, torch.float32)
+    for size in (8, 9):
+        with contextlib.suppress(RuntimeError), packed.in_use():
+            assert type(module[0]) is nn.Linear
+            assert module[0].weight is weight
+            module(torch.ones(1, size))
+        assert vars(module[0]) == before
+    assert (len(products), seen) == (2, [1])
+
+
+def test_a_pass_with_gradients_has_torchs_own(products):
+    """Within the context as well, as an `embed` function that takes a gradient has it."""
+    with torch.inference_mode(False), torch.enable_grad():
+        layer, x = nn.Linear(8, 4), torch.randn(3, 8, requires_grad=True)
+        with PackedLinears(layer, torch.float32).in_use():
+            layer(x).sum().backward()
+    np.testing.assert_allclose(x.grad, layer.weight.detach().sum(0).expand(3, 8), atol=1e-6)
+    assert products == []
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -113,8 +169,8 @@ def test_an_encoder_on_a_cpu_takes_them_and_gives_what_the_library_gives(product
     fast.use_kernels(["products"])
     products.clear()
     output = fast(VIEWS)
-    # Per block q, k, v, the way out and two of the network; before them the patches.
-    assert len(products) == (3 * 6 + 1 if taken else 0)
+    # Per block q, k, v, the way out and two of the network.
+    assert len(products) == (3 * 6 if taken else 0)
     torch.manual_seed(0)
     pixels = (torch.from_numpy(VIEWS).permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
     wanted = Dinov2Model(SMALL).eval()(pixels).last_hidden_state[:, 0].numpy()

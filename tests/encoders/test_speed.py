@@ -1,4 +1,4 @@
-"""What makes a pass faster leaves its output as it is: the shortcut, weights cast once, compilation."""
+"""What makes a pass faster leaves its output as it is: weights cast once, compilation."""
 
 import copy
 import pickle
@@ -24,10 +24,6 @@ def read_class_token(module, pixels):
     return module(pixels).last_hidden_state[:, 0]
 
 
-def read_patches(module, pixels):
-    return module(pixels).last_hidden_state[:, 1:].mean(dim=1)
-
-
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
@@ -45,39 +41,7 @@ def by_hand(model, read):
         return read(model, pixels).numpy()
 
 
-def tokens_in_last_network(found, views):
-    """How many tokens the feed-forward network of the last block is given."""
-    seen = []
-    last = found.module.layers[-1] if hasattr(found.module, "layers") else found.module.encoder.layer[-1]
-    handle = last.mlp.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape[1]))
-    output = found(views)
-    handle.remove()
-    return seen, output
-
-
-def test_the_last_network_sees_the_class_token_alone_where_only_that_is_read(model):
-    seen, output = tokens_in_last_network(encoder(model), VIEWS)
-    assert seen == [1]
-    np.testing.assert_allclose(output.embedding, by_hand(model, read_class_token), atol=2e-6)
-
-
-def test_it_sees_all_tokens_where_an_embedding_needs_them(model):
-    seen, output = tokens_in_last_network(encoder(model, read_patches), VIEWS)
-    assert seen == [17]
-    np.testing.assert_allclose(output.embedding, by_hand(model, read_patches), atol=2e-6)
-
-
-def test_a_trace_of_the_other_tokens_in_the_embedding_is_enough_to_keep_them(model):
-    def read(module, pixels):
-        tokens = module(pixels).last_hidden_state
-        return tokens[:, 0] + 1e-3 * tokens[:, 1:].mean(dim=1)
-
-    seen, output = tokens_in_last_network(encoder(model, read), VIEWS)
-    assert seen == [17]
-    np.testing.assert_allclose(output.embedding, by_hand(model, read), atol=2e-6)
-
-
-def test_the_users_own_module_gives_all_its_tokens_outside_the_encoder(model):
+def test_the_users_own_module_gives_what_it_gave_outside_the_encoder(model):
     own = copy.deepcopy(model)
     before = own(torch.ones(1, 3, 28, 28)).last_hidden_state
     wrapped = embedshift.wrap(own, size=28, mean=HALF, std=HALF, embed=read_class_token, precision="bfloat16")
@@ -120,8 +84,10 @@ def scaled(model, factor):
 
 @pytest.mark.slow
 @pytest.mark.matrix
-def test_compiled_is_equal_to_rounding_and_travels(model):
+@pytest.mark.parametrize("kernels", [[], ["products"]])
+def test_compiled_is_equal_to_rounding_and_travels(model, kernels):
     plain, fast = encoder(model), encoder(model)
+    fast.use_kernels(kernels)
     with plain.observing(["layers"]), fast.observing(["layers"]), fast.compiling(6):
         assert fast._forward is not fast.embed
         for views in (VIEWS, VIEWS[:2, ::-1].copy()):  # fewer than it was compiled for
@@ -134,7 +100,7 @@ def test_compiled_is_equal_to_rounding_and_travels(model):
         for name, array in fast(VIEWS).arrays().items():
             np.testing.assert_allclose(array, plain(VIEWS).arrays()[name], atol=1e-5)
         sent = pickle.dumps(fast)
-    np.testing.assert_array_equal(fast(VIEWS).embedding, plain(VIEWS).embedding)
+    np.testing.assert_allclose(fast(VIEWS).embedding, plain(VIEWS).embedding, atol=0 if not kernels else 1e-5)
     again = pickle.loads(sent)
     np.testing.assert_allclose(again(VIEWS).embedding, plain(VIEWS).embedding, atol=1e-5)
     with again.compiling(6):

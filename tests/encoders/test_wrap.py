@@ -1,5 +1,7 @@
 """`embedshift.wrap`: a user's own module as an encoder."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -46,6 +48,26 @@ STATS = {"size": 32, "mean": models.MEAN, "std": models.STD}
 
 def pixels():
     return torch.from_numpy(((VIEWS / 255 - models.MEAN) / models.STD).transpose(0, 3, 1, 2)).float()
+
+
+def test_a_module_that_learns_is_in_eval_mode_only_while_it_encodes():
+    net = OwnViT().train()
+    net.blocks[1].eval()
+    before, seen = [part.training for part in net.modules()], []
+    assert {*before} == {True, False}
+    wanted = copy.deepcopy(net).eval()(pixels()).detach().numpy()
+    net.blocks[0].register_forward_hook(lambda part, *_: seen.append(part.training))
+    encoder = embedshift.wrap(net, **STATS)
+    np.testing.assert_allclose(encoder(VIEWS).embedding, wanted, atol=1e-5)
+    with encoder.differentiable() as embed:
+        found = embed(torch.from_numpy(VIEWS.transpose(0, 3, 1, 2)).float())
+        np.testing.assert_allclose(found.detach(), wanted, atol=1e-5)
+    with encoder.observing(["layers"]):
+        encoder(VIEWS)
+    with pytest.raises(RuntimeError, match="broadcast"):
+        encoder(VIEWS[:, :, :, :1])
+    assert {*seen} == {False}
+    assert [part.training for part in net.modules()] == before
 
 
 @pytest.mark.parametrize(("cls", "registers"), [(True, 0), (True, 3), (False, 0), (False, 2)])

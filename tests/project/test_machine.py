@@ -26,6 +26,26 @@ THREADS = """
         later = threads()
     print(len(first) < len(later), {*first, *later}, min(before), before == threads())
 """
+# The threads of OpenBLAS and OpenMP before, during and after a study of vectors, and whether it imports albumentations.
+STUDY = """
+    import sys
+    import numpy
+    import embedshift
+    from threadpoolctl import threadpool_info
+
+    def threads(kind):
+        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == kind}
+
+    during = [set(), set()]
+
+    def step(_):
+        for seen, kind in zip(during, ("blas", "openmp")):
+            seen |= threads(kind)
+
+    vectors, before = numpy.random.default_rng(0).normal(size=(9, 4)), threads("blas")
+    embedshift.from_vectors(vectors, {"a": vectors + 0.1}, out=sys.argv[1], progress=step)
+    print(before, *during, threads("blas"), "albumentations" in sys.modules, sep=";")
+"""
 # What was made while an encoder could have been loaded, then the same where a user has frozen objects.
 MADE = """
     import gc
@@ -46,6 +66,18 @@ def test_libraries_that_come_later_have_one_thread_too(monkeypatch):
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         monkeypatch.setenv(name, "2")
     assert run_python(THREADS).split() == ["True", "{1}", "2", "True"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("variable", "during"), [("OMP_NUM_THREADS", "{1}"), ("OPENBLAS_NUM_THREADS", "{2}")])
+def test_a_study_in_python_limits_openblas_as_the_command_line_does(variable, during, tmp_path, monkeypatch):
+    """Not where the user has set its threads; the user's own process has them back afterwards."""
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    monkeypatch.setenv(variable, "2")
+    before, blas, openmp, after, imported = run_python(STUDY, str(tmp_path / "study")).strip().split(";")
+    assert (before, blas, after, imported) == ("{2}", during, "{2}", "False")
+    assert openmp in ("{2}", "set()"), "what torch computes with"
 
 
 @pytest.mark.parametrize("fails", [False, True])

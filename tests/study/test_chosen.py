@@ -4,8 +4,8 @@ import json
 import logging
 import pickle
 
+import numpy as np
 import pytest
-import torch
 from transformers import Dinov2Config, Dinov2Model
 
 import embedshift
@@ -16,9 +16,6 @@ from support import command, models, studies
 from support.speeds import set_speeds
 
 pytestmark = pytest.mark.slow
-
-# Whether oneDNN has products in bfloat16 on this processor.
-BFLOAT16 = torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 @pytest.fixture(scope="module")
@@ -35,10 +32,10 @@ def model(tmp_path_factory):
 
 @pytest.fixture
 def machine(monkeypatch):
-    """Another machine at every call, on which a lower precision takes so many times as long."""
+    """Another machine at every call: with AVX-512 or without, and a lower precision takes so many times as long."""
 
-    def be(lower, packed):
-        set_speeds(monkeypatch, packed=packed, lower=lower, error=2e-5)
+    def be(lower, avx512):
+        set_speeds(monkeypatch, lower=lower, error=2e-5, avx512=avx512)
 
     return be
 
@@ -53,13 +50,13 @@ def first_lost(study):
 
 
 def test_auto_is_resolved_once_and_written(photos, model, machine, tmp_path, caplog):
-    machine(0.5, 2.0)
+    machine(0.5, True)
     caplog.set_level(logging.INFO)
     study = run(photos, tmp_path / "study", model)
     info = study.info()
     assert (info["config"]["precision"], info["encoder"]["precision"]) == ("auto", "bfloat16")
     assert info["identity"]["precision"] == "bfloat16"
-    assert info["encoder"]["kernels"] == (["products"] if BFLOAT16 else [])
+    assert info["encoder"]["kernels"] == []
     lines = [record.getMessage() for record in caplog.records if "auto" in record.getMessage()]
     assert len(lines) == 1
     assert (
@@ -71,35 +68,51 @@ def test_auto_is_resolved_once_and_written(photos, model, machine, tmp_path, cap
 
 
 @pytest.mark.matrix
-def test_who_goes_on_takes_what_is_written(photos, model, machine, tmp_path, caplog):
-    machine(0.5, 2.0)
+def test_who_goes_on_takes_the_precision_that_is_written(photos, model, machine, tmp_path):
+    machine(0.5, False)
     study = run(photos, tmp_path / "study", model)
-    before = study.rows().collect()
-    written = study.info()["encoder"]
+    before, written = study.rows().collect(), study.info()["encoder"]
     first_lost(study)
-    machine(3.0, 0.5)  # where it would be float32, by torch's own kernels
+    machine(3.0, True)  # where it would be float32, by other kernels
     again = run(photos, study.folder, model)
     assert again.info()["encoder"] == written
     assert again.rows().collect().equals(before, null_equal=True)
+
+
+@pytest.mark.parametrize(("avx512", "kernels"), [(True, ["products"]), (False, [])])
+def test_who_goes_on_takes_the_kernels_that_are_written(photos, model, machine, tmp_path, caplog, avx512, kernels):
+    """Also where the processor would choose other ones; the rows are those of the other kernels within rounding."""
+    machine(3.0, avx512)
+    study = run(photos, tmp_path / "study", model, precision="float32")
+    before, written = study.rows().collect(), study.info()["encoder"]
+    assert written["kernels"] == kernels
+    first_lost(study)
+    machine(3.0, not avx512)
+    other = run(photos, tmp_path / "other", model, precision="float32")
+    assert other.info()["encoder"]["kernels"] != kernels
+    again = run(photos, study.folder, model, precision="float32")
+    assert again.info()["encoder"] == written
+    assert again.rows().collect().equals(before, null_equal=True)
     assert "kernels" not in caplog.text
+    found, wanted = (np.stack(each.rows().collect()["embedding"].to_numpy()) for each in (other, again))
+    assert np.abs(found - wanted).max() <= 1e-5 * np.abs(wanted).max()
 
 
 @pytest.mark.matrix
 def test_a_study_begun_in_float32_stays_so(photos, model, machine, tmp_path):
-    machine(3.0, 0.5)
+    machine(3.0, False)
     study = run(photos, tmp_path / "study", model)
     assert study.info()["encoder"]["precision"] == "float32"
-    assert study.info()["encoder"]["kernels"] == []
     first_lost(study)
-    machine(0.5, 2.0)
-    assert run(photos, study.folder, model).info()["encoder"]["kernels"] == []
+    machine(0.5, True)
+    run(photos, study.folder, model)
     with pytest.raises(EmbedshiftError, match='precision: "float32" there, "bfloat16" now'):
         run(photos, study.folder, model, precision="bfloat16")
 
 
 @pytest.mark.matrix
 def test_kernels_that_cannot_be_had_are_one_line(photos, model, machine, tmp_path, caplog):
-    machine(0.5, 2.0)
+    machine(0.5, True)
     study = run(photos, tmp_path / "study", model, precision="float32")
     first_lost(study)
     info = json.loads((study.folder / "study.json").read_text())
@@ -114,26 +127,26 @@ def test_kernels_that_cannot_be_had_are_one_line(photos, model, machine, tmp_pat
 
 def test_who_loads_by_the_job_takes_what_was_chosen(photos, model, machine, tmp_path, monkeypatch):
     """As processes of devices and actors of Ray do: what they would find themselves is no matter."""
-    machine(0.5, 2.0)
+    machine(0.5, True)
     jobs = []
     monkeypatch.setattr("embedshift.steps.find_engine", lambda _: lambda job: jobs.append(job) or (each for each in ()))
-    with pytest.raises(IndexError):  # no shard
-        run(photos, tmp_path / "study", model)
-    machine(3.0, 0.5)
-    spec = pickle.loads(pickle.dumps(jobs[0].spec))
-    with ready(spec, compiled=False) as there:
-        assert there.encoder.precision == "bfloat16"
-        assert there.encoder.kernels == spec.kernels != ()
+    for precision in ("auto", "float32"):
+        with pytest.raises(IndexError):  # no shard
+            run(photos, tmp_path / precision, model, precision=precision)
+    machine(3.0, False)
+    for job, precision, kernels in zip(jobs, ("bfloat16", "float32"), ((), ("products",)), strict=True):
+        with ready(pickle.loads(pickle.dumps(job.spec)), compiled=False) as there:
+            assert (there.encoder.precision, there.encoder.kernels) == (precision, kernels)
 
 
 def test_what_needs_float32_gets_it(photos, model, machine, tmp_path):
-    machine(0.5, 2.0)
+    machine(0.5, True)
     study = run(photos, tmp_path / "study", model, heads=True)
     assert study.info()["encoder"]["precision"] == "float32"
 
 
 def test_the_command_line_knows_it(photos, model, machine, tmp_path, monkeypatch, capsys):
-    machine(4.2, 2.0)
+    machine(4.2, True)
     arguments = ["--model", model, "--device", "cpu", "--workers", 0, "--dry-run"]
     done = command.call(monkeypatch, capsys, "run", photos, *arguments, "--precision", "auto")
     assert done.code == 0, done.err

@@ -9,6 +9,7 @@ import numpy as np
 from embedshift.arrays import Floats, Values
 from embedshift.augmentations.changes import Geometry, Sides, Warp, grid, sides
 from embedshift.augmentations.transforms import INSIDE
+from embedshift.config.machine import one_blas_thread
 
 # Sigma of the Gaussian, in pixels at every side, as in the paper's scripts.
 SIGMA = 60
@@ -24,7 +25,8 @@ def elastic(of: Sides, alpha: float, rng: np.random.Generator) -> Floats:
     """Returns the place that each pixel shows: its own place, moved by smoothed noise."""
     noise = rng.standard_normal((2, *sides(of)), dtype=np.float32)
     noise /= np.abs(noise).max()
-    steps = _blurred(noise.reshape(-1, noise.shape[2]).astype(np.float64), alpha * STEPS)
+    with one_blas_thread():  # the products are small: threads would only wait for each other
+        steps = _blurred(noise.reshape(-1, noise.shape[2]).astype(np.float64), alpha * STEPS)
     moved = np.rint(steps, out=steps).astype(np.float32).reshape(noise.shape) / np.float32(STEPS)
     return np.asarray(grid(of) + cv2.merge([*moved]), np.float32)
 

@@ -276,17 +276,22 @@ def list_names(kind: Annotated[str, typer.Argument(metavar=LISTED, help="What to
 def measure(settings: Json, out: Path, *, quiet: bool, as_json: bool, report: bool = True) -> None:
     """Measures what `run_study` is given, and prints its tables; makes the report."""
     from embedshift.cli.terminal import print_table, progress
-    from embedshift.steps import run_study
+    from embedshift.steps import Start, run_study
 
     started = time.monotonic()
+    starts: list[Start] = []
     steps: list[int] = []
     with progress(quiet) as (on_start, step):
+
+        def begun(start: Start) -> None:
+            starts.append(start)
+            on_start(start)
 
         def measured(count: int) -> None:
             steps.append(count)
             step(count)
 
-        run_study(**settings, out=out, progress=measured, on_start=on_start)
+        run_study(**settings, out=out, progress=measured, on_start=begun)
     from embedshift.cli.results import (
         legend,
         result_tables,
@@ -296,7 +301,9 @@ def measure(settings: Json, out: Path, *, quiet: bool, as_json: bool, report: bo
 
     seconds, study = time.monotonic() - started, Study(out)
     if report and not study.is_reported():
-        study.report()
+        from embedshift.report.build import build_report
+
+        build_report(study.reader(), has_tables=not starts[0].complete)
     counts = study.reader().info.counts
     if as_json:
         say(json.dumps(study_json(study)))

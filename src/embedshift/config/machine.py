@@ -31,6 +31,19 @@ def one_thread() -> contextlib.AbstractContextManager[Any]:
     return limits
 
 
+def one_blas_thread() -> contextlib.AbstractContextManager[Any]:
+    """Limits NumPy's and SciPy's OpenBLAS to one thread until the end of a `with` block, and leaves torch as it is.
+
+    Its threads spin while they wait, beside those of torch and of the loaders. A user who sets their number keeps it.
+    """
+    if "OPENBLAS_NUM_THREADS" in os.environ:
+        return contextlib.nullcontext()
+    limits: contextlib.AbstractContextManager[Any] = (
+        _thread_pools(len(sys.modules)).select(internal_api="openblas").limit(limits=1)
+    )
+    return limits
+
+
 @contextlib.contextmanager
 def collecting_garbage_after(objects: int) -> Iterator[None]:
     """Looks for garbage after so many new objects until the end of the block; 0 = never.

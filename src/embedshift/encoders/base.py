@@ -255,8 +255,8 @@ class HasKernels(Protocol):
 
     kernels: tuple[str, ...]
 
-    def choose_kernels(self, views: int, batch: int) -> None:
-        """Uses the kernels that are faster here from now on, for a run over `views` views in batches of `batch`."""
+    def choose_kernels(self) -> None:
+        """Uses from now on the kernels with which a study begins on this machine."""
         ...
 
     def use_kernels(self, names: Collection[str]) -> None:

@@ -1,145 +1,112 @@
-"""oneDNN's matrix products with packed weights, which a long study uses on a CPU where they are faster.
+"""Faster passes with the same numbers within rounding: packed weights, and compilation.
 
-`nn.Linear` runs through MKL in float32; in bfloat16 it first copies its bias into the result. oneDNN's linear with
-packed weights, which torch's compiler uses, is faster by a tenth to a fifth on some processors with AVX-512. Results
-differ by rounding, so study.json names the kernels with which a study began, and whoever continues it uses the same.
+In float32 on a CPU with AVX-512 oneDNN's products with packed weights are up to 1.8 times as fast as `nn.Linear`. They
+are chosen by rule, never by timing. Results differ by rounding, so study.json names the kernels with which a study
+began, and whoever continues it uses the same; without AVX-512 they are slower.
 """
 
-import math
-import statistics
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 
-from embedshift.arrays import Pixels
-from embedshift.encoders.base import EncoderOutput
-from embedshift.encoders.device import keep_memory, one_thread
-from embedshift.encoders.timing import FASTER, noise, same_output, timed, views_in
+from embedshift.config import Precision
 
 # The name of these kernels in study.json.
 PACKED = "products"
-# Only for a run of more seconds the kernels are timed.
-LONG = 60
-# The number of timed passes each way, the most seconds of all of them, and the largest part of the run that they take.
-TURNS, MOST, PART = 7, 10, 1 / 20
+# The calls by which a linear layer can run, as a torch mode sees them: each begins with x, weight and bias.
+LINEAR = (functional.linear, getattr(torch.ops.mkldnn, "_linear_pointwise", None))
 
 
-class PackedWeights(TorchFunctionMode):
-    """Inside the context a module's linear layers and patch embeddings run through oneDNN with packed weights."""
+def usual_kernels(device: torch.device, precision: Precision) -> tuple[str, ...]:
+    """Returns the names of the kernels with which a study begins on this machine."""
+    has_avx512 = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+    packs = device.type == "cpu" and precision == "float32" and has_avx512 and _has_onednn()
+    return (PACKED,) if packs else ()
+
+
+class PackedLinears:
+    """The linear layers of a module with packed weights, which follow the layers' own when these change."""
 
     def __init__(self, module: nn.Module, dtype: torch.dtype) -> None:
-        super().__init__()
-        if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        if not _has_onednn():
             raise RuntimeError("torch was built without oneDNN")
-        with torch.no_grad():
-            # With the weight itself, so that its id stays its own.
-            self._packed = {id(weight): (weight, _pack(weight)) for weight in _weights(module, dtype)}
-        self._replaced: dict[Any, Callable[..., Any]] = {
-            functional.linear: self._linear,
-            functional.conv2d: self._patch_embedding,
-        }
+        self._dtype = dtype
+        self._layers = [part for part in module.modules() if _is_plain(part)]
+        self._packed: dict[nn.Linear, _PackedLinear] = {}
+        self._follow()
 
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        return self._replaced.get(func, func)(*args, **(kwargs or {}))
+    @contextlib.contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Inside the context the layers' `forward` is the packed product in passes without gradients."""
+        self._follow()
+        try:
+            for layer, packed in self._packed.items():
+                vars(layer)["forward"] = packed.forward
+            yield
+        finally:
+            for layer in self._layers:
+                vars(layer).pop("forward", None)
 
-    def _linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        if torch.compiler.is_compiling():
-            float32 = x.dtype == weight.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
-            return _product(x, weight, bias) if float32 else functional.linear(x, weight, bias)
-        packed = self._packed_weight(weight)
-        if packed is None:
-            return functional.linear(x, weight, bias)
-        return _product(x.to(weight.dtype), packed, bias)
-
-    def _patch_embedding(
-        self, x: Tensor, weight: Tensor, bias: Tensor | None = None, *args: Any, **kwargs: Any
-    ) -> Tensor:
-        packed = self._packed_weight(weight)
-        if packed is None:
-            return functional.conv2d(x, weight, bias, *args, **kwargs)
-        height, width = weight.shape[2:]
-        batch, channels, rows, columns = x.shape
-        patches = x.view(batch, channels, rows // height, height, columns // width, width).permute(0, 2, 4, 1, 3, 5)
-        flat = torch.empty(patches.shape, dtype=weight.dtype).copy_(patches).flatten(3)
-        return _product(flat, packed, bias).permute(0, 3, 1, 2)
-
-    def _packed_weight(self, weight: Tensor) -> Tensor | None:
-        if torch.compiler.is_compiling() or id(weight) not in self._packed:
-            return None
-        return self._packed[id(weight)][1]
+    def _follow(self) -> None:
+        for layer in self._layers:
+            if layer.weight.dtype != self._dtype or layer.weight.device.type != "cpu":
+                self._packed.pop(layer, None)
+            elif layer not in self._packed or not self._packed[layer].is_current():
+                self._packed[layer] = _PackedLinear(layer)
 
 
-def _weights(module: nn.Module, dtype: torch.dtype) -> Iterator[Tensor]:
-    for part in module.modules():
-        if isinstance(part, nn.Linear) or (isinstance(part, nn.Conv2d) and _cuts_patches(part)):
-            weight: Tensor = part.weight
-            if weight.dtype == dtype:
-                yield weight
+def _is_plain(part: nn.Module) -> bool:
+    """Whether a layer computes as `nn.Linear` does: no other `forward`, and a weight that nothing computes anew."""
+    return type(part).forward is nn.Linear.forward and "forward" not in vars(part) and "weight" in part._parameters
 
 
-def _cuts_patches(part: nn.Conv2d) -> bool:
-    plain = part.padding in ((0, 0), "valid") and part.dilation == (1, 1) and part.groups == 1
-    return plain and part.stride == part.kernel_size and part.kernel_size[0] > 1
+class _PackedLinear:
+    def __init__(self, layer: nn.Linear) -> None:
+        self._layer, self._version = layer, _version(layer.weight)
+        self._weight = layer.weight.detach()  # so that no other weight comes to its address
+        self._packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(self._weight.contiguous())
+
+    def is_current(self) -> bool:
+        weight = self._layer.weight
+        return (weight.data_ptr(), _version(weight)) == (self._weight.data_ptr(), self._version)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.is_grad_enabled():  # the packed product has no gradient
+            return nn.Linear.forward(self._layer, x)
+        # A compiled pass packs the frozen weight itself.
+        weight = self._layer.weight if torch.compiler.is_compiling() else self._packed
+        return _product(x.to(weight.dtype), weight, self._layer.bias)
 
 
-def _pack(weight: Tensor) -> Tensor:
-    packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.detach().flatten(1).contiguous())
-    return packed
+def _version(weight: Tensor) -> int | None:
+    return None if weight.is_inference() else weight._version
 
 
-def _product(x: Tensor, packed: Tensor, bias: Tensor | None) -> Tensor:
-    product: Tensor = torch.ops.mkldnn._linear_pointwise(
-        x, packed, None if bias is None else bias.to(x.dtype), "none", [], ""
-    )
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
     return product
 
 
-def packed_is_faster(
-    encode: Callable[[Pixels], EncoderOutput],
-    pack: Callable[[], PackedWeights],
-    *,
-    size: int,
-    views: int,
-    batch: int,
-    rounding: float,
-) -> bool:
-    """Times an encoder's pass with and without packed weights, in turns, where a run takes more than a minute."""
-    keep_memory()  # as a study does: it is a large part of the time of some kernels
-    images = noise(1, size)
-    seconds, plain = _quickest(encode, images, enough=LONG / views)
-    run = seconds * views
-    if run < LONG:
-        return False
-    packed = pack()
-    with packed:
-        if not same_output(plain, encode(images), rounding):
-            return False
-    seconds_of_pass = min(MOST, run * PART) / (2 * TURNS)
-    images = noise(views_in(seconds_of_pass, seconds, batch), size)
-    ratios = []
-    for _ in range(TURNS):
-        own = timed(lambda: encode(images))[0]
-        with packed:
-            ratios.append(own / timed(lambda: encode(images))[0])
-    # Of pairs that follow each other, since other work on the machine comes and goes.
-    return statistics.median(ratios) >= FASTER
+def _has_onednn() -> bool:
+    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
-def _quickest(
-    encode: Callable[[Pixels], EncoderOutput], images: Pixels, *, enough: float
-) -> tuple[float, EncoderOutput]:
-    """Returns the seconds of a pass if all threads share it, and its output; on one, since threads that share wait."""
-    threads, seconds = torch.get_num_threads(), math.inf
-    with one_thread():
-        for _ in range(3):
-            pass_seconds, output = timed(lambda: encode(images))
-            seconds = min(seconds, pass_seconds / threads)
-            if seconds < enough:
-                break
-    return seconds, output
+def compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Compiles a function by torch's inductor for inputs of one shape, with frozen weights."""
+    import torch._dynamo.config  # a second or two that only this needs
+    import torch._inductor.config
+
+    run = torch.compile(function, dynamic=False)
+
+    def frozen(*inputs: Any) -> Tensor:
+        # Around every call, since the first one traces: by then weights must be known to be constants, and hooks that
+        # come or go later must make it trace again.
+        guards = torch._dynamo.config.patch(skip_nnmodule_hook_guards=False)
+        with torch._inductor.config.patch(freezing=True), guards:
+            return run(*inputs)
+
+    return frozen

@@ -14,8 +14,6 @@ from embedshift.errors import UsageError
 class LayerTap:
     """Keeps the class token and the mean patch token of the output `[B, N, W]` of each of L similar blocks."""
 
-    all_tokens = True  # the mean patch needs them
-
     def __init__(self, tower: Tower) -> None:
         self._has_cls, self._grid = tower.has_cls, tower.grid
         self._outputs: list[Tensor] = []

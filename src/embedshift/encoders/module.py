@@ -17,11 +17,10 @@ from embedshift.encoders.attention import attention_tap
 from embedshift.encoders.base import EncoderOutput, Preprocess
 from embedshift.encoders.device import find_device, from_device, to_device
 from embedshift.encoders.family import Embedding
-from embedshift.encoders.kernels import PACKED, PackedWeights, packed_is_faster
+from embedshift.encoders.kernels import PACKED, PackedLinears, compiled, usual_kernels
 from embedshift.encoders.observations import OBSERVATIONS, Tap, Tower
 from embedshift.encoders.precision import fastest_precision, warn_if_slower
-from embedshift.encoders.speed import ClassTokenShortcut, compiled, exact_shortcut
-from embedshift.encoders.structure import PatchGrid, has_cls_token, last_block
+from embedshift.encoders.structure import PatchGrid, has_cls_token
 from embedshift.encoders.taps import Taps
 from embedshift.encoders.timing import noise
 from embedshift.encoders.weights import DTYPES, cast_weights, frozen, structure_hash, temporarily_cast, weights_hash
@@ -54,7 +53,7 @@ class ModuleEncoder:
         self.name, self.preprocess, self.revision = name, preprocess, revision
         self.size, self.mean, self.std = preprocess.size, preprocess.mean, preprocess.std
         self.device = find_device(device)
-        self.module = module.eval().to(self.device)
+        self.module = (module if shared else module.eval()).to(self.device)
         self.weights_hash = weights_hash(self.module)
         self.configuration = {"module": structure_hash(module)} if configuration is None else configuration
         self.embedding_name = embedding.name if embedding else None
@@ -73,8 +72,7 @@ class ModuleEncoder:
         self._batch = 0  # views that every pass is filled up to, once compiled
         # Names of the kernels in use in place of torch's own, as in study.json.
         self.kernels: tuple[str, ...] = ()
-        self._packed: PackedWeights | None = None
-        self._shortcut: ClassTokenShortcut | None = None
+        self._packed: PackedLinears | None = None
         self.precision: Precision = "float32" if precision == "auto" else precision
 
         output = self._encode_one_image()
@@ -83,11 +81,6 @@ class ModuleEncoder:
         self.attention_kind = output.attention_kind
         if output.attention is None:
             log.warning("%s: no attention was found; attention_similarity will be empty", name)
-        block = last_block(self._tower) if has_cls_token(self._tower) else None
-        if block is not None:
-            with self.at_precision("float32"):  # distinguishes values that a lower precision would merge
-                plain = output if precision in ("auto", "float32") else self(noise(1, self.size))
-                self._shortcut = exact_shortcut(block, self, noise(1, self.size), plain)
         self._choose_precision(precision)
 
     def __call__(self, views: Pixels) -> EncoderOutput:
@@ -103,7 +96,8 @@ class ModuleEncoder:
         return finish if len(views) == count else lambda: finish()[:count]
 
     def _begin(self, views: Pixels) -> Callable[[], EncoderOutput]:
-        with torch.inference_mode(), self._active_shortcut(), self._packed or contextlib.nullcontext():
+        packed = self._packed.in_use() if self._packed else contextlib.nullcontext()
+        with torch.inference_mode(), _evaluating(self.module), packed:
             pixels = to_device(views, self.device).permute(0, 3, 1, 2).float()
             pixels = pixels.mul_(self._scale).add_(self._offset)
             low = self.precision != "float32"
@@ -141,17 +135,9 @@ class ModuleEncoder:
         finally:
             self.precision = before
 
-    def choose_kernels(self, views: int, batch: int) -> None:
-        """Uses faster kernels from now on if a run over `views` views takes minutes and they are faster here."""
-        if self.device.type != "cpu" or self.precision == "float16":
-            return
-        rounding = 1e-3 if self.precision == "float32" else 0.1
-        try:
-            faster = packed_is_faster(self, self._pack, size=self.size, views=views, batch=batch, rounding=rounding)
-        except RuntimeError as error:  # an older torch, another processor
-            log.debug("%s: torch's own kernels (%s)", self.name, reason(error))
-            return
-        self.use_kernels([PACKED] if faster else [])
+    def choose_kernels(self) -> None:
+        """Uses from now on the kernels with which a study begins on this machine."""
+        self.use_kernels(usual_kernels(self.device, self.precision))
 
     def use_kernels(self, names: Collection[str]) -> None:
         """Uses exactly these kernels from now on; torch's own, with a warning, for those that are not available."""
@@ -161,7 +147,7 @@ class ModuleEncoder:
         missing = [name for name in names if name != PACKED]
         if PACKED in names:
             try:
-                self._packed = self._pack()
+                self._packed = PackedLinears(self.module, DTYPES[self.precision])
             except RuntimeError as error:
                 log.debug("%s: torch's own kernels (%s)", self.name, reason(error))
                 missing.append(PACKED)
@@ -170,13 +156,6 @@ class ModuleEncoder:
                 "%s: the kernels %s, which this study used at the start, are not available here; torch's own are "
                 "used, so numbers may differ by rounding", self.name, ", ".join(missing),
             )  # fmt: skip
-
-    def _pack(self) -> PackedWeights:
-        return PackedWeights(self.module, DTYPES[self.precision])
-
-    def _active_shortcut(self) -> contextlib.AbstractContextManager[None]:
-        all_tokens = any(tap.all_tokens for tap in self._taps.values())
-        return contextlib.nullcontext() if self._shortcut is None or all_tokens else self._shortcut
 
     @contextlib.contextmanager
     def compiling(self, batch: int) -> Iterator[None]:
@@ -227,7 +206,8 @@ class ModuleEncoder:
             yield self._embed_pixels
 
     def _embed_pixels(self, pixels: Tensor) -> Tensor:
-        return self.embed(self.module, pixels.to(self.device) * self._scale + self._offset)
+        with _evaluating(self.module):
+            return self.embed(self.module, pixels.to(self.device) * self._scale + self._offset)
 
     @contextlib.contextmanager
     def observing(self, names: Collection[str]) -> Iterator[None]:
@@ -236,8 +216,9 @@ class ModuleEncoder:
         taps = [OBSERVATIONS[name] for name in added]
         try:
             try:
-                for name, tap in zip(added, taps, strict=True):
-                    self._taps[name] = tap(tower)
+                with _evaluating(self.module):
+                    for name, tap in zip(added, taps, strict=True):
+                        self._taps[name] = tap(tower)
             except UsageError as error:
                 raise UsageError(f"{self.name} {error}") from error
             if added:
@@ -267,3 +248,16 @@ class ModuleEncoder:
             shape = tuple(output.embedding.shape)
             raise EmbedshiftError(f"{self.name} gives {shape} for one image; an embedding must be [B, D]")
         return output
+
+
+@contextlib.contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """Inside the context the module is in eval mode; each part of a user's module gets its own mode back."""
+    training = [part for part in module.modules() if part.training]
+    if training:
+        module.eval()
+    try:
+        yield
+    finally:
+        for part in training:
+            part.training = True

@@ -38,12 +38,7 @@ class Tower:
 
 
 class Tap(Protocol):
-    """Hooks on a tower that capture values while it runs.
-
-    `all_tokens` says whether the last block must compute its outputs for all tokens.
-    """
-
-    all_tokens: bool
+    """Hooks on a tower that capture values while it runs."""
 
     def take(self, count: int, row: Tensor | None) -> Floats:
         """Returns the values of the last pass, float32 `[B, ...]`.

@@ -17,8 +17,6 @@ from embedshift.errors import UsageError
 class RolloutTap:
     """Multiplies the attention of all similar blocks: `R_l = rows((A_l + I) / 2) R_{l-1}`, with `R_0 = I`."""
 
-    all_tokens = False
-
     def __init__(self, tower: Tower) -> None:
         blocks = like_blocks(tower.module)
         if not blocks:

@@ -86,12 +86,12 @@ class EncoderSpec:
             return self.config.batch_size
         return usual_batch(str(EncoderInfo.of(encoder).device or "cpu"), encoder.grid)
 
-    def resolved(self, encoder: Encoder, views: int) -> "EncoderSpec":
+    def resolved(self, encoder: Encoder) -> "EncoderSpec":
         """Returns the specification with the choices of this process, so that other processes compute alike."""
         precision = EncoderInfo.of(encoder).precision or self.precision
         kernels = self.kernels
         if kernels is None and isinstance(encoder, HasKernels):
-            encoder.choose_kernels(views, self.batch_for(encoder))
+            encoder.choose_kernels()
             kernels = encoder.kernels
         return replace(self, precision=precision, kernels=kernels)
 

@@ -1,4 +1,4 @@
-"""What the choice of a faster pass needs: random images, equality of outputs, and the seconds of a call."""
+"""What the choice of a precision needs: random images, and the seconds of a call."""
 
 import time
 from collections.abc import Callable
@@ -7,7 +7,6 @@ from typing import TypeVar
 import numpy as np
 
 from embedshift.arrays import Pixels
-from embedshift.encoders.base import EncoderOutput
 
 T = TypeVar("T")
 
@@ -29,14 +28,6 @@ def patterns(count: int, size: int) -> Pixels:
         squares = rng.uniform(0, 255, (count, parts, parts, 3))
         images += weight * squares.repeat(side, axis=1).repeat(side, axis=2)[:, :size, :size]
     return images.astype(np.uint8)
-
-
-def same_output(a: EncoderOutput, b: EncoderOutput, rounding: float = 1e-5) -> bool:
-    """Returns whether two outputs differ by no more than rounding, as a fraction of the largest value."""
-    first, second = a.arrays(), b.arrays()
-    return first.keys() == second.keys() and all(
-        np.abs(first[name] - second[name]).max() <= rounding * np.abs(first[name]).max() for name in first
-    )
 
 
 def timed(work: Callable[[], T]) -> tuple[float, T]:

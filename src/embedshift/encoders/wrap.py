@@ -29,8 +29,8 @@ def wrap(
     """Makes an encoder from a torch module.
 
     Args:
-        module: Maps normalised pixels float `[B, 3, size, size]` to embeddings `[B, D]`. It is put into eval mode,
-            moved to the device, and gets forward hooks.
+        module: Maps normalised pixels float `[B, 3, size, size]` to embeddings `[B, D]`. It is moved to the
+            device, gets forward hooks, and is in eval mode while it encodes.
         size: Side of its square input, in pixels.
         mean: Mean of each channel, for values in [0, 1].
         std: Standard deviation of each channel, for values in [0, 1].

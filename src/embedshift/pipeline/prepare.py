@@ -98,7 +98,7 @@ def prepared(
     measures = make_measures(config, suite, samples)
     spec = encoder_spec(config, encoder, measures, begun=None if out is None else begun_encoder(out))
     with ready(spec, compiled=False) as loaded:
-        spec = spec.resolved(loaded.encoder, len(samples) * views)
+        spec = spec.resolved(loaded.encoder)
         measures = loaded.prepare(measures)
         preprocess, probe = encoder_preprocess(loaded.encoder), loaded.probe(spec)
         longest = config.longest

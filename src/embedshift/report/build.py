@@ -45,15 +45,16 @@ def build_report(
     formats: Sequence[str] = ("png", "svg"),
     images: Sequence[str] | int | None = None,
     paper: bool = False,
+    has_tables: bool = False,
 ) -> Path:
-    """Makes everything after the shards again: tables, figures and `report.html`, in this order."""
+    """Makes tables, figures and `report.html` again, in this order; no tables right after the run that wrote them."""
     check_formats(formats)
     records = reader.records
     measured = sum(record.images for record in records)
     if not measured:
         raise UsageError(f"{reader.folder}: no image is measured yet; run the study first")
     with Renderers(len(known_figures(figures))) as renderers:  # they start while the tables are made
-        reader = update_tables(reader)
+        reader = reader if has_tables else update_tables(reader)
         failures = shards.write_failures(reader.folder, records)
         data = FigureInput(reader)
         if reader.pictures and reader.unseen:

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import polars as pl
 
+from embedshift.config.machine import one_blas_thread
 from embedshift.registry import Question
 from embedshift.statistics.differences import differences
 from embedshift.statistics.summary import measured, moving, performance, ranked_metrics, ranking, summary
@@ -76,7 +77,9 @@ def _core_tables(reader: ShardReader) -> dict[str, pl.DataFrame]:
 
 def write_tables(reader: ShardReader, only: Collection[str] | None = None) -> WrittenFiles:
     """Writes tables again from the shards, as CSV and Parquet; tables of single images only as Parquet."""
-    made, declared = make_tables(reader, only), {table.name: table for table in tables_of(reader.questions)}
+    declared = {table.name: table for table in tables_of(reader.questions)}
+    with one_blas_thread():
+        made = make_tables(reader, only)
     # Before anything is written, because they may be those of the tables that are there.
     settings = {name: table.settings(reader) for name, table in declared.items() if table.settings and name in made}
     shards, written = reader.measured_checksum(), WrittenFiles()

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from embedshift.encoders.attention import SOFTMAX, attention_weights
+from embedshift.encoders.kernels import LINEAR
 from embedshift.encoders.taps import Kwargs, Listener
 from embedshift.encoders.written import PRODUCTS
 
@@ -58,8 +59,8 @@ class BlockParts(Listener):
             self._softmax = True
         elif func in PRODUCTS and self._softmax and result.ndim == 4:
             self._record_attention(result)
-        elif func is functional.linear and self._mixed and "heads" not in self._parts:
-            self._record_projection(*args, **kwargs)
+        elif func in LINEAR and self._mixed and "heads" not in self._parts:
+            self._record_projection(*args[:3], **kwargs)
         elif func is functional.layer_norm:
             self._record_norm(args[0])
 

@@ -20,8 +20,6 @@ from embedshift.errors import UsageError
 class HeadsTap:
     """Keeps `[B, F]`: for every block, concatenated, the four vectors of `Parts` at the first token."""
 
-    all_tokens = False
-
     def __init__(self, tower: Tower) -> None:
         try:
             self.anatomy = Anatomy(tower)

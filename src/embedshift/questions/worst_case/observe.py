@@ -1,14 +1,14 @@
 """Runs beside the encoder: natural changes of the attacked originals, as a scale for the attack."""
 
+import functools
 from collections.abc import Mapping
 
 import numpy as np
 
 from embedshift.arrays import Values
-from embedshift.augmentations import load_suite
+from embedshift.augmentations import Suite, load_suite
 from embedshift.augmentations.views import draw_views
-from embedshift.encoders.base import Encoder, EncoderOutput
-from embedshift.encoders.spec import EncoderSpec
+from embedshift.encoders.base import EncoderOutput
 from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.encoded import encode_views
 from embedshift.pipeline.measure import Observer
@@ -18,9 +18,10 @@ from embedshift.statistics.vectors import cosine
 
 
 class OBSERVER(Observer):
-    def __init__(self, spec: EncoderSpec, encoder: Encoder) -> None:
-        super().__init__(spec, encoder)
-        self._suite = load_suite(SUITE)
+    @functools.cached_property
+    def _suite(self) -> Suite:
+        """The augmentations, whose library takes a second to import, which no study without an attack needs."""
+        return load_suite(SUITE)
 
     def of_image(self, measure: MEASURE, image: DrawnImage, output: EncoderOutput) -> Mapping[str, Values]:
         """Returns the cosine of the original with each view; nothing if no attack made the variants."""
