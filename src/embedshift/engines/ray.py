@@ -152,7 +152,8 @@ class _MeasureShards:
         try:
             self.job = replace(job, ready=self._life.enter_context(ready(job.spec, compiled=True)))
         except Exception as error:  # an outcome, in place of Ray's traceback
-            self.problem = EmbedshiftError(f"on the node {ray.util.get_node_ip_address()}: {reason(error)}")
+            node = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+            self.problem = EmbedshiftError(f"on the node {node}: {reason(error)}")
 
     def __call__(self, batch: Json) -> dict[str, list[bytes]]:
         return {"outcome": [pickle.dumps(self._outcome(int(position))) for position in batch["position"]]}
