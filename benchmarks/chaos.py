@@ -2,9 +2,9 @@
 
 `chaos.py` runs the real command line on made images with a tiny CLIP whose weights are random: 30 SIGKILLs, 10
 SIGSTOPs and 10 SIGTERMs to random processes at seeded moments, other signals, a full and a read-only disk, killed
-loaders, device processes, Ray workers and heads, two runs at once, file times of a clock that jumps, images that
-change. After each fault the same command is run again where the line of the error says so. `--short` is a small part
-of it. Ends with 1 when anything differs.
+loaders, device processes, Ray workers and heads, a Ray node without the images, two runs at once, file times of a
+clock that jumps, images that change. After each fault the same command is run again where the line of the error says
+so. `--short` is a small part of it. Ends with 1 when anything differs.
 """
 
 import argparse
@@ -14,11 +14,12 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -157,6 +158,33 @@ def killed_ray(world: World) -> Iterator[Outcome]:
         yield goes_on(world, out, name if found else f"{name}: NOT FOUND", code, line)
 
 
+def hidden_mount(world: World) -> Iterator[Outcome]:
+    """A Ray of two nodes, in one of which an empty disk lies over the folder of the images."""
+    name, out = "Ray node without the images", world.out()
+    ray = f"{sys.executable} -m ray.scripts.scripts start --num-cpus 1 --block"
+    address = f"{socket.gethostbyname(socket.gethostname())}:6399"
+    head = f"{ray} --head --port 6399 --include-dashboard false"
+    hidden = ["unshare", "-m", "sh", "-c", f"mount -t tmpfs none '{world.photos}' && exec {ray} --address {address}"]
+    nodes = [start_silently(head.split())]
+    try:
+        time.sleep(30)
+        nodes.append(start_silently(hidden))
+        time.sleep(30)
+        if nodes[1].poll() is not None:
+            yield name, "not tried: this machine mounts none", "-"
+            return
+        code, line = world.finish(world.start(out, "--engine", "ray", ray=address))
+        yield name, f"{code}: {line}", world.same(out)
+    finally:
+        for node in nodes:
+            os.killpg(node.pid, signal.SIGTERM)
+            node.wait()
+
+
+def start_silently(command: Sequence[str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
 def two_runs(world: World) -> Iterator[Outcome]:
     out = world.out()
     found = sorted(map(world.finish, [world.start(out), world.start(out)]))
@@ -220,7 +248,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="faults whose name holds this text, such as 'at_random SIGSTOP'")
     given = parser.parse_args()
     few: list[Fault] = [signals, killed_loaders, full_disk, two_runs]
-    more: list[Fault] = [read_only_disk, killed_device, killed_ray, clock_that_jumps, changed_source]
+    more: list[Fault] = [read_only_disk, killed_device, killed_ray, hidden_mount, clock_that_jumps, changed_source]
     kills = 3 if given.short else given.kills
     wrong, started = 0, time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:

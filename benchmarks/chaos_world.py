@@ -1,5 +1,6 @@
 """The images, the model and the undisturbed study of `chaos.py`, and its commands as processes."""
 
+import os
 import resource
 import subprocess
 import sys
@@ -47,22 +48,25 @@ class World:
         self.count += 1
         return self.scratch / f"study-{self.count}"
 
-    def start(self, out: Path, *flags: str, limit: int | None = None, photos: Path | None = None) -> "Process":
+    def start(
+        self, out: Path, *flags: str, limit: int | None = None, photos: Path | None = None, ray: str = ""
+    ) -> "Process":
         """The command, as a process and a group of its own; `limit`: bytes of a file that it may write."""
         settings = ["--draws", str(self.draws), "--shard-size", str(SHARD), "--workers", "2", "--no-report", *flags]
         model_and_out = ["--model", str(self.model), "--out", str(out)]
-        return self.command("run", str(photos or self.photos), *model_and_out, *settings, limit=limit)
+        return self.command("run", str(photos or self.photos), *model_and_out, *settings, limit=limit, ray=ray)
 
     def report(self, out: Path) -> "Process":
         """The command that makes tables, figures and the page of a study again."""
         return self.command("report", str(out))
 
-    def command(self, *arguments: str, limit: int | None = None) -> "Process":
+    def command(self, *arguments: str, limit: int | None = None, ray: str = "") -> "Process":
         return subprocess.Popen(
             [sys.executable, "-c", "from embedshift.cli import main; main()", *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            env=os.environ | ({"RAY_ADDRESS": ray} if ray else {}),
             start_new_session=True,
             preexec_fn=None if limit is None else lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
         )

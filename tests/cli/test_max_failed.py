@@ -49,6 +49,15 @@ def test_more_failures_than_that_end_with_1(limit, code, run, tmp_path):
     assert last.startswith(words) == bool(code)
 
 
+def test_more_than_half_need_no_option(run, tmp_path):
+    sorted((tmp_path / "photos").iterdir())[2].write_bytes(b"no image")
+    done = run("--no-report")
+    assert done.code == 1
+    assert done.err.splitlines()[-1].startswith("error: 3 of 5 images could not be measured, more than half; the study")
+    assert Study(tmp_path / "out").is_complete()
+    assert run("--no-report", "--max-failed", "1.0").code == 0
+
+
 @pytest.mark.matrix
 def test_the_report_is_written_before_and_a_finished_study_answers_alike(run, tmp_path):
     assert run("--max-failed", 0).code == 1

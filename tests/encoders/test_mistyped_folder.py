@@ -1,5 +1,7 @@
 """A mistyped folder of a model says first that there is no such folder, and only then speaks of the Hub."""
 
+import socket
+
 import pytest
 
 from embedshift.encoders import huggingface
@@ -22,6 +24,23 @@ def test_no_such_folder_comes_before_the_hub(name, tmp_path, monkeypatch, caplog
     assert caplog.records[0].message.startswith(f"{name}: no such folder, and the Hugging Face Hub does not answer")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     refused(name, f"{name}: no such folder, and not in the local cache of the Hugging Face Hub", "cannot be reached")
+
+
+@pytest.mark.parametrize("model", ["timm:hf-hub:a/b", "open_clip:hf-hub:a/b", "st:a/b"])
+def test_a_hub_that_accepts_and_never_answers_is_asked_once(model, tmp_path, monkeypatch):
+    hub = huggingface.huggingface_hub.constants
+    monkeypatch.setattr(huggingface, "HUB_SECONDS", 0.5)
+    monkeypatch.setattr(hub, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(hub, "HF_HUB_CACHE", str(tmp_path))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"http://127.0.0.1:{server.getsockname()[1]}"
+        monkeypatch.setattr(hub, "ENDPOINT", address)
+        monkeypatch.setattr(hub, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}")
+        refused(model, "b", "loaded (")
+        server.accept()[0].close()
+        server.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            server.accept()
 
 
 def test_a_name_that_the_hub_does_not_know(monkeypatch):

@@ -9,8 +9,8 @@ def test_devices_device_names():
 
 
 def test_ray_fit():
-    assert ray._fit([{"CPU": 4.0}, {"CPU": 8.0}, {"memory": 1.0}], gpus=0, workers=3) == (4, 3)
-    assert ray._fit([{"CPU": 16.0, "GPU": 8.0}, {"CPU": 2.0}], gpus=1, workers=7) == (2, 8)
+    assert ray._fit([{"CPU": 4.0}, {"CPU": 8.0}], gpus=0, workers=3) == (4, 3)
+    assert ray._fit([{"CPU": 16.0, "GPU": 8.0}], gpus=1, workers=7) == (2, 8)
 
 
 def test_slots():

@@ -17,6 +17,8 @@ from polars.testing import assert_frame_equal
 import embedshift
 from embedshift import EmbedshiftError
 from embedshift.engines import cluster as joining
+from embedshift.engines import ray as engine
+from embedshift.errors import UsageError
 from embedshift.sources import open_source, shuffle
 from embedshift.statistics import enough
 from support import studies
@@ -256,6 +258,39 @@ def _broken():
 def test_an_encoder_that_cannot_be_loaded_there_is_one_line(photos, tmp_path):
     with pytest.raises(EmbedshiftError, match=r"^the Ray cluster failed: .*no weights here"):
         run(photos, tmp_path / "study", "ray", CannotBeLoaded())
+
+
+def test_a_gpu_that_no_node_has_is_refused_at_once(photos, tmp_path):
+    with pytest.raises(UsageError, match=r"^`num_gpus` 1: no node .*; its nodes have at most 2 cores and 0 GPUs$"):
+        run(photos, tmp_path / "study", "ray", num_gpus=1)
+
+
+@pytest.mark.matrix
+def test_cores_that_other_work_has_are_named(photos, tmp_path, monkeypatch):
+    holder = ray.remote(num_cpus=1)(Held).remote()
+    ray.get(holder.__ray_ready__.remote())
+    lines = []
+
+    def said(words, *values):
+        lines.append(words % values)
+        ray.kill(holder)
+
+    monkeypatch.setattr(engine, "PATIENCE", 0.5)
+    monkeypatch.setattr(engine.log, "warning", said)
+    assert len(run(photos, tmp_path / "study", "ray").rows().select("image_id").unique().collect()) == 7
+    assert lines == ["waiting for a node of the Ray cluster with 2 free cores: other work has them"]
+
+
+class Held:
+    """Holds a core."""
+
+
+def test_ray_writes_nothing_to_stderr():
+    text = "from embedshift.engines.cluster import joined\nwith joined(): pass"
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    command = [sys.executable, "-W", "ignore", "-c", text]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_without_ray_the_install_line_is_named(photos, tmp_path, monkeypatch):

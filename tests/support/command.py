@@ -87,9 +87,16 @@ def start_python(program: str, *arguments: object, **more: str) -> subprocess.Po
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=_default_signals,
     )
     STARTED.append(process)
     return process
+
+
+def _default_signals() -> None:
+    """Signals act whatever started the tests: `nohup` ignores SIGHUP, a background job of a script SIGINT."""
+    for number in (signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def end_started() -> None:

@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 import embedshift
-from embedshift.cli.failures import failure_limit, refuse_failures
+from embedshift.cli.failures import HALF, failure_limit, refuse_failures
 from embedshift.cli.options import (
     RARE,
     choices,
@@ -157,13 +157,13 @@ def run(
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed images again.")] = False,
     repair: Annotated[bool, typer.Option("--repair", help="Measure damaged shards again.")] = False,
     max_failed: Annotated[
-        str | None,
+        str,
         typer.Option(
             parser=failure_limit,
             metavar="N",
             help="Exit with code 1 if more images failed: a number, or a fraction such as 0.01.",
         ),
-    ] = None,
+    ] = HALF,
     describe: Annotated[bool, typer.Option("--describe", help="Print what each augmentation is, too.")] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -188,13 +188,11 @@ def run(
         return
     assert out is not None
     given_study: Json = {"config": make_config(given_settings), "retry_failed": retry_failed, "repair": repair}
-    measure(given_study, out, quiet=quiet, as_json=as_json, report=not no_report)
+    measure(given_study, out, quiet=quiet, as_json=as_json, report=not no_report, max_failed=max_failed)
     if describe and not as_json:
         from embedshift.cli.listing import descriptions
 
         say_all(descriptions(out))
-    if max_failed is not None:
-        refuse_failures(out, max_failed)
 
 
 @app.command()
@@ -273,7 +271,9 @@ def list_names(kind: Annotated[str, typer.Argument(metavar=LISTED, help="What to
         say(with_flags(f"{name:{width}}  {text}", app))
 
 
-def measure(settings: Json, out: Path, *, quiet: bool, as_json: bool, report: bool = True) -> None:
+def measure(
+    settings: Json, out: Path, *, quiet: bool, as_json: bool, report: bool = True, max_failed: str = HALF
+) -> None:
     """Measures what `run_study` is given, and prints its tables; makes the report."""
     from embedshift.cli.terminal import print_table, progress
     from embedshift.steps import Start, run_study
@@ -320,3 +320,4 @@ def measure(settings: Json, out: Path, *, quiet: bool, as_json: bool, report: bo
             "%d of %d images could not be measured (first: %s, stage %s: %s); %s lists all of them",
             counts.failed, counts.images, first["image_id"], first["stage"], first["reason"], out / "failures.parquet",
         )  # fmt: skip
+    refuse_failures(out, max_failed)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from embedshift.errors import EmbedshiftError, UsageError
 
+HALF = "0.5"
+
 
 def failure_limit(text: str) -> str:
     """Returns a limit: a whole number of images, or a number with a decimal point as a fraction of all."""
@@ -26,7 +28,8 @@ def refuse_failures(folder: Path, limit: str) -> None:
     info = read_info(folder)
     failed, tried = info.counts.failed, info.images_tried
     if failed > most_failed(limit, tried):
+        than = "half" if limit == HALF else f"--max-failed {limit}"
         raise EmbedshiftError(
-            f"{failed} of {tried} images could not be measured, more than --max-failed {limit}; "
+            f"{failed} of {tried} images could not be measured, more than {than}; "
             f"the study is complete without them: {folder}"
         )

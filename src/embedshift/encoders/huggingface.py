@@ -99,6 +99,15 @@ def settings_of(config: Any) -> Any:
     return {key: settings_of(config[key]) for key in sorted(config) if key not in NO_SETTINGS}
 
 
+def hub_answers() -> bool:
+    """Returns whether the Hub answers; asked once, because its client asks six times for each file of a model."""
+    try:
+        huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=HUB_SECONDS)
+    except Exception:
+        return False
+    return True
+
+
 def _hub_has(model: str) -> bool:
     """Returns whether the Hub answers for this model, asked once; False = use the local cache."""
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "TRUE", "YES", "ON"}:

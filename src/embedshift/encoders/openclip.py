@@ -17,6 +17,7 @@ from embedshift.encoders.embeddings import READERS
 from embedshift.encoders.families import CLIP_MEAN, CLIP_STD, OPEN_CLIP
 from embedshift.encoders.files import triple
 from embedshift.encoders.folder import check_folder, local_path
+from embedshift.encoders.huggingface import hub_answers
 from embedshift.encoders.libraries import RESAMPLE, display_name, library
 from embedshift.encoders.module import ModuleEncoder
 from embedshift.encoders.text import ModuleTextEncoder
@@ -47,7 +48,7 @@ def load_openclip(
     """Loads the image tower of an open_clip model."""
     chosen = OPEN_CLIP.choose(embedding)
     library("open_clip")
-    with refusing(f"open_clip:{model}: cannot be loaded"), no_remote_code(local=_is_local(model)):
+    with refusing(f"open_clip:{model}: cannot be loaded"), no_remote_code(local=_is_offline(model)):
         config, settings, weights = _checkpoint(model)
         visual = _visual(config, weights, size)
         native = int(config["vision_cfg"].get("image_size", 224))
@@ -68,7 +69,7 @@ def load_openclip(
 def load_openclip_text(model: str, *, device: str = "auto", precision: Precision = "float32") -> ModuleTextEncoder:
     """Loads the text tower of an open_clip model, with open_clip's own tokenizer."""
     library("open_clip")
-    with refusing(f"open_clip:{model}: its text tower cannot be loaded"), no_remote_code(local=_is_local(model)):
+    with refusing(f"open_clip:{model}: its text tower cannot be loaded"), no_remote_code(local=_is_offline(model)):
         config, _, weights = _checkpoint(model)
         check_hf_text(config, f"open_clip:{model}", local=_is_local(model))
         text = _text(config, weights)
@@ -81,6 +82,10 @@ def load_openclip_text(model: str, *, device: str = "auto", precision: Precision
         device=device,
         precision=precision,
     )
+
+
+def _is_offline(model: str) -> bool:
+    return _is_local(model) or not hub_answers()
 
 
 def _is_local(model: str) -> bool:
@@ -126,7 +131,6 @@ def _locate(model: str) -> tuple[dict[str, Any], dict[str, Any], Path]:
 
 
 def _visual(config: dict[str, Any], weights: Path, size: int | None) -> nn.Module:
-    """Returns the image tower with its weights; raises if one is missing."""
     model = library("open_clip.model")
     vision = config["vision_cfg"] | {"timm_model_pretrained": False}
     built_in = "timm_model_name" not in vision

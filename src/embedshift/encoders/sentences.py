@@ -15,7 +15,7 @@ from embedshift.encoders.device import find_device
 from embedshift.encoders.families import HALF_STATS
 from embedshift.encoders.files import preprocess_from
 from embedshift.encoders.folder import check_folder, local_path, no_such_folder
-from embedshift.encoders.huggingface import quiet, settings_of
+from embedshift.encoders.huggingface import hub_answers, quiet, settings_of
 from embedshift.encoders.images import SIZE, ViewEncoder
 from embedshift.encoders.libraries import library
 from embedshift.encoders.text import TOKENIZER_FILES
@@ -35,7 +35,8 @@ def load_sentences(model: str, *, device: str = "auto", size: int | None = None,
     folder, computed_on = local_path(model), str(find_device(device))
     name = folder.resolve().name if folder.is_dir() else f"st:{model}"
     if not folder.is_dir():
-        with refusing(f"st:{no_such_folder(model)}, and no model of the Hugging Face Hub can be loaded"), quiet():
+        words = f"st:{no_such_folder(model)}, and no model of the Hugging Face Hub can be loaded"
+        with refusing(words), quiet(), no_remote_code(local=not hub_answers()):
             folder = Path(huggingface_hub.snapshot_download(model, ignore_patterns=NOT_READ))
     with refusing(f"st:{model}: cannot be loaded"), quiet():
         for part, _, _ in os.walk(folder):
@@ -59,7 +60,6 @@ def load_sentences(model: str, *, device: str = "auto", size: int | None = None,
 
 
 def _version(model: Any, folder: Path) -> str:
-    """Returns a hash of the weights, and of all settings."""
     digest = hashlib.sha256(weights_hash(model).encode())
     for file in sorted(folder.rglob("*.json")):
         digest.update(f"{file.relative_to(folder)}|{json.dumps(settings_of(json.loads(file.read_bytes())))}".encode())

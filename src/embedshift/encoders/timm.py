@@ -9,6 +9,7 @@ from embedshift.encoders.base import Preprocess
 from embedshift.encoders.embeddings import READERS
 from embedshift.encoders.families import TIMM
 from embedshift.encoders.folder import check_folder, local_path
+from embedshift.encoders.huggingface import hub_answers
 from embedshift.encoders.libraries import RESAMPLE, display_name, library
 from embedshift.encoders.module import ModuleEncoder
 from embedshift.encoders.trust import check_timm, no_remote_code, refusing
@@ -52,7 +53,6 @@ def load_timm(
 
 
 def _create(timm: Any, model: str, size: int | None) -> Any:
-    """Builds the model with all weights, then removes its classifier."""
     source, _, location = model.partition(":")
     local, folder = source == "local-dir", local_path(location)
     if local:
@@ -63,7 +63,7 @@ def _create(timm: Any, model: str, size: int | None) -> Any:
                 "timm:%s: no safetensors file; its pickle is read as weights only, without running code in it", model
             )
         model = f"{source}:{folder}"
-    with no_remote_code(local=local):
+    with no_remote_code(local=local or not hub_answers()):
         try:
             module = timm.create_model(model, pretrained=True, img_size=size)
         except TypeError as error:

@@ -6,16 +6,17 @@ import itertools
 import logging
 import os
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from embedshift.engines.roll import SILENCE
 from embedshift.errors import EmbedshiftError, MissingExtra, reason
 
 log = logging.getLogger(__name__)
 
-PING = 5.0  # seconds
+# Seconds between two looks at the head, and those that a worker has for a part of the tables.
+PING, PATIENCE = 5.0, 300.0
 # Calls that are sent ahead beyond one per core; results wait for their turn.
 AHEAD = 2
 
@@ -37,8 +38,9 @@ def joined() -> Iterator[Any]:
     if started:
         try:
             # Not left to Ray, which would look for the last cluster of this machine, even if it has gone.
-            ray.init(address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
-        except (ConnectionError, RuntimeError) as error:
+            with _without_stderr():
+                ray.init(address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+        except Exception as error:  # also a plain one, where a node does not start in 30 s
             raise EmbedshiftError(
                 f"no Ray answers at {address} ({reason(error)[:200]}); start a cluster there"
             ) from error
@@ -51,6 +53,20 @@ def joined() -> Iterator[Any]:
     finally:
         if started:
             ray.shutdown()
+
+
+@contextlib.contextmanager
+def _without_stderr() -> Iterator[None]:
+    """Discards the line about its own level of logging that Ray's library in C++ writes; errors are exceptions."""
+    if sys.__stderr__ is None:  # the descriptor may be that of any file
+        yield
+        return
+    with open(os.devnull, "wb") as nowhere, os.fdopen(os.dup(2), "wb") as stderr:
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr.fileno(), 2)
 
 
 @contextlib.contextmanager
@@ -88,8 +104,7 @@ def cluster_map() -> Iterator[Callable[..., Any]]:
             nonlocal ray
             if len(items) < 2:
                 return map(function, items)
-            if ray is None:
-                ray = stack.enter_context(joined())
+            ray = ray or stack.enter_context(joined())
             return (
                 function(item) if failed(problem) else result
                 for item, result, problem in _results(ray, function, items)
@@ -116,8 +131,8 @@ def _results(ray: Any, function: Callable[[A], T], items: Sequence[A]) -> Iterat
             return
         item, reference = waiting.popleft()
         try:
-            result, problem = ray.get(reference, timeout=SILENCE)
-        except ray.exceptions.RayError as error:  # its process or node died, again and again, or does not answer
+            result, problem = ray.get(reference, timeout=PATIENCE)
+        except ray.exceptions.RayError as error:  # its process or node died, again and again, or no core is free
             ray.cancel(reference, force=True)
             result, problem = None, reason(error)
         yield item, result, problem

@@ -70,7 +70,6 @@ def run_on_devices(job: Job) -> Generator[Result, None, None]:
 
 
 def _hand_out(job: Job, children: Sequence["_Child"]) -> Iterator[Result]:
-    """Gives each child shards whenever it asks for more, and yields its results."""
     remaining = list(job.shards)
     busy = {child.pipe: child for child in children}
     silent = dict.fromkeys(busy, 0.0)
@@ -198,8 +197,6 @@ def serve(handle: int) -> None:
 
 
 class _SharedPipe:
-    """A pipe through which threads send whole messages."""
-
     def __init__(self, pipe: "Connection[Any, Any]") -> None:
         self.recv, self._pipe, self._lock = pipe.recv, pipe, threading.Lock()
 

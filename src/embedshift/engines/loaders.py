@@ -107,7 +107,6 @@ def draw_all(images: Images, workers: int, *, in_turns: bool = False) -> Generat
 
 
 def _ahead(plan: StudyPlan | ViewsPlan, workers: int) -> int:
-    """Returns how many images are requested at a time."""
     return max(workers, min(MOST_AHEAD, (1 + workers) * BYTES_AHEAD // plan.bytes_per_image))
 
 
@@ -131,8 +130,6 @@ def _with_second_try(images: Images, index: int, first: Callable[[], ImageResult
 
 
 class _Loader:
-    """A process that draws the requested images one after the other."""
-
     def __init__(self, images: Images, workers: int = 1) -> None:
         self._images, self._workers = images, workers
         self._requested: dict[int, Future[ImageResult]] = {}
@@ -237,7 +234,6 @@ def _serve(
 
 @contextlib.contextmanager
 def _one_opencv_thread() -> Iterator[None]:
-    """Sets OpenCV to one thread while workers are forked, and back."""
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:

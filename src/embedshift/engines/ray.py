@@ -7,51 +7,77 @@ The rows of a shard return to the driver, which writes them; workers need no com
 import contextlib
 import logging
 import pickle
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from embedshift.config import Json
 from embedshift.engines.cluster import joined
 from embedshift.engines.job import Job, no_progress
-from embedshift.engines.roll import called, speak
-from embedshift.errors import EmbedshiftError, reason
+from embedshift.errors import EmbedshiftError, UsageError, reason
 from embedshift.pipeline.ready import ready
 from embedshift.pipeline.shard import Result
 from embedshift.sources import Shard
+from embedshift.store.shards import ShardRecord
 
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 3
+# Seconds until a line says which resources are waited for.
+PATIENCE = 30.0
+NODE = "ray.io/node-id"  # Ray's own label of a node
+
+Node = Mapping[str, Any]
+# A shard, the node that tried it, and its rows and record, or why there are none, or why the run cannot go on.
+Outcome = tuple[int, str, Result | str | EmbedshiftError]
 
 
 def run_ray(job: Job) -> Generator[Result, None, None]:
     """Measures the shards on the cluster of `RAY_ADDRESS`, or on a Ray started on this machine."""
     if not job.shards:
         return
-    with joined() as ray, called(ray) as roll:
-        yield from _attempts(job, ray, roll)
+    with joined() as ray:
+        yield from _attempts(job, ray)
 
 
-def _attempts(job: Job, ray: Any, roll: Any) -> Iterator[Result]:
+def _attempts(job: Job, ray: Any) -> Iterator[Result]:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     # This does not concern the tasks of a dead worker, which Ray repeats by itself.
     context.max_errored_blocks = 0
     remaining: Sequence[Shard] = job.shards
-    errors: dict[int, str] = {}
+    # Nodes that read an image, and those that read none of a shard; these fail fast, and so get many shards.
+    readers, failed = set[str](), set[str]()
     for attempt in range(1, ATTEMPTS + 1):
-        errors.clear()
-        for index, error, result in _one_attempt(replace(job, shards=remaining), ray, roll):
-            if error:
-                errors[index] = error
-                log.warning("shard %d failed (%s), attempt %d of %d", index, error, attempt, ATTEMPTS)
+        nodes, gpus = _fitting_nodes(ray, job.config.num_gpus)
+        without = failed - readers or failed
+        if without.issuperset(node["NodeID"] for node in nodes):
+            without = set()
+        errors, unread = dict[int, str](), list[ShardRecord]()
+        for index, node, result in _one_attempt(replace(job, shards=remaining), ray, nodes, gpus, without):
+            if isinstance(result, EmbedshiftError):
+                raise result
+            if isinstance(result, str):
+                errors[index] = result
+                log.warning("shard %d failed (%s), attempt %d of %d", index, result, attempt, ATTEMPTS)
                 continue
-            table, record = pickle.loads(result)
-            job.progress(record.images + len(record.failures))
-            yield table, record
-        remaining = [shard for shard in remaining if shard.index in errors]
+            _, record = result
+            is_read = bool(record.images) or any(failure.stage != "read" for failure in record.failures)
+            (readers if is_read else failed).add(node)
+            if is_read or attempt == ATTEMPTS or len(nodes) == 1:
+                job.progress(record.images + len(record.failures))
+                yield result
+            else:
+                unread.append(record)
+        if unread:
+            first, words = (
+                unread[0].failures[0],
+                "%d shards without a readable image (first: %s: %s): trying other nodes",
+            )
+            log.warning(words, len(unread), first.image_id, first.reason)
+        again = errors.keys() | {record.index for record in unread}
+        remaining = [shard for shard in remaining if shard.index in again]
         if not remaining:
             return
     listed = ", ".join(f"{index} ({words})" for index, words in sorted(errors.items())[:3])
@@ -60,66 +86,89 @@ def _attempts(job: Job, ray: Any, roll: Any) -> Iterator[Result]:
     )
 
 
-def _one_attempt(job: Job, ray: Any, roll: Any) -> Iterator[tuple[int, str, bytes]]:
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    config = job.config
-    gpus = config.num_gpus if config.num_gpus is not None else float(any(node.get("GPU") for node in nodes))
-    cores, fitting = _fit(nodes, gpus, job.workers)
-    concurrency = min(config.concurrency or fitting, len(job.shards))
+def _fitting_nodes(ray: Any, num_gpus: float | None) -> tuple[list[Node], float]:
+    """Returns the nodes that can hold an encoder, and its number of GPUs."""
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    cores, devices = ([node["Resources"].get(kind, 0) for node in nodes] for kind in ("CPU", "GPU"))
+    gpus = float(any(devices)) if num_gpus is None else num_gpus
+    fitting = [node for node, *has in zip(nodes, cores, devices, strict=True) if has[0] >= 1 and has[1] >= gpus]
+    if not fitting:
+        raise UsageError(
+            f"`num_gpus` {gpus:g}: no node of the Ray cluster has a core and as many GPUs; its nodes have at most "
+            f"{max(cores, default=0):g} cores and {max(devices, default=0):g} GPUs"
+        )
+    return fitting, gpus
+
+
+def _one_attempt(job: Job, ray: Any, nodes: Sequence[Node], gpus: float, without: Collection[str]) -> Iterator[Outcome]:
+    others = [node["Resources"] for node in nodes if node["NodeID"] not in without]
+    cores, fitting = _fit(others, gpus, job.workers)
+    _say_if_waiting(ray, cores, gpus)
     # Objects of this process stay here.
     parcel = ray.put(replace(job, ready=None, progress=no_progress))
     blocks = ray.data.from_items([{"position": i} for i in range(len(job.shards))], override_num_blocks=len(job.shards))
+    concurrency = min(job.config.concurrency or fitting, len(job.shards))
     done = blocks.map_batches(
         _MeasureShards,
-        fn_constructor_args=(parcel, roll),
+        fn_constructor_args=(parcel,),
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(size=concurrency, max_tasks_in_flight_per_actor=2),
         num_cpus=cores,
         num_gpus=gpus or None,
+        label_selector={NODE: f"!in({','.join(without)})"} if without else None,
     )
     # Without reading ahead, which would hold each result back until the next is there.
     for rows in done.iter_batches(batch_size=None, batch_format="numpy", prefetch_batches=0):
-        for index, error, result in zip(rows["index"], rows["error"], rows["result"], strict=True):
-            yield int(index), str(error), result
+        yield from map(pickle.loads, rows["outcome"])
 
 
 def _fit(nodes: Sequence[Mapping[str, float]], gpus: float, workers: int) -> tuple[int, int]:
     """Returns the number of cores for each encoder, and the number of encoders that fit."""
-    able = [node for node in nodes if node.get("CPU") and node.get("GPU", 0) >= gpus]
-    encoders_per_node = [max(1, int(node["GPU"] / gpus)) if gpus else 1 for node in able]
-    cores = max(
-        1, int(min((node["CPU"] / count for node, count in zip(able, encoders_per_node, strict=True)), default=1))
-    )
+    encoders_per_node = [max(1, int(node["GPU"] / gpus)) if gpus else 1 for node in nodes]
+    cores = max(1, int(min(node["CPU"] / count for node, count in zip(nodes, encoders_per_node, strict=True))))
     if gpus:
-        return min(cores, workers + 1), max(1, sum(encoders_per_node))
-    return cores, max(1, sum(int(node["CPU"] / cores) for node in able))
+        return min(cores, workers + 1), sum(encoders_per_node)
+    return cores, sum(int(node["CPU"] / cores) for node in nodes)
+
+
+def _say_if_waiting(ray: Any, cores: int, gpus: float) -> None:
+    """Logs what an encoder waits for, if other work holds it; Ray waits without a message."""
+    place = ray.util.placement_group([{"CPU": cores} | ({"GPU": gpus} if gpus else {})])
+    if not place.wait(PATIENCE):
+        of_gpus = f" and {gpus:g} GPUs" if gpus else ""
+        log.warning("waiting for a node of the Ray cluster with %d free cores%s: other work has them", cores, of_gpus)
+    ray.util.remove_placement_group(place)
 
 
 class _MeasureShards:
-    """The actor: one encoder that measures shard after shard."""
-
-    def __init__(self, parcel: Any, roll: Any) -> None:
+    def __init__(self, parcel: Any) -> None:
         import ray
 
-        speak(ray, roll)
+        self.node: str = ray.get_runtime_context().get_node_id()
+        self.problem: EmbedshiftError | None = None
         job: Job = ray.get(parcel)
         # Ready for the whole life of the actor, which ends with its process.
         self._life = contextlib.ExitStack()
-        self.job = replace(job, ready=self._life.enter_context(ready(job.spec, compiled=True)))
+        try:
+            self.job = replace(job, ready=self._life.enter_context(ready(job.spec, compiled=True)))
+        except Exception as error:  # an outcome, in place of Ray's traceback
+            node = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+            self.problem = EmbedshiftError(f"on the node {node}: {reason(error)}")
 
-    def __call__(self, batch: Json) -> dict[str, list[Any]]:
+    def __call__(self, batch: Json) -> dict[str, list[bytes]]:
+        return {"outcome": [pickle.dumps(self._outcome(int(position))) for position in batch["position"]]}
+
+    def _outcome(self, position: int) -> Outcome:
         from embedshift.engines.local import read_blocks, run_local
 
-        rows: dict[str, list[Any]] = {"index": [], "error": [], "result": []}
-        for position in batch["position"]:
-            shard, error, result = self.job.shards[int(position)], "", b""
-            try:
-                read_blocks(replace(self.job, shards=[shard]))
-                table, record = next(run_local(replace(self.job, shards=[shard])))
-                self.job = self.job.with_batch(record.batch_size)
-                result = pickle.dumps((table, record))
-            except Exception as problem:
-                error = reason(problem)
-            for name, value in (("index", shard.index), ("error", error), ("result", result)):
-                rows[name].append(value)
-        return rows
+        if self.problem is not None:
+            return position, self.node, self.problem
+        shard = self.job.shards[position]
+        job = replace(self.job, shards=[shard])
+        try:
+            read_blocks(job)
+            table, record = next(run_local(job))
+        except Exception as problem:
+            return shard.index, self.node, reason(problem)
+        self.job = self.job.with_batch(record.batch_size)
+        return shard.index, self.node, (table, record)

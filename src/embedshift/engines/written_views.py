@@ -130,7 +130,6 @@ def _suite(config: ViewsConfig) -> Suite:
 
 
 def _refuse_names(suite: Suite) -> None:
-    """Refuses augmentations whose names cannot be those of folders."""
     for name in suite.names:
         if name.startswith(".") or "/" in name or "\0" in name or name == ORIGINALS:
             raise UsageError(f"augmentation {name!r}: its name cannot be that of a folder; rename it")
@@ -173,7 +172,6 @@ def _begun(plan: ViewsPlan, samples: Sequence[ImageRef]) -> WrittenViews:
 
 
 def _identity(plan: ViewsPlan, samples: Sequence[ImageRef]) -> Json:
-    """Returns everything that decides the files."""
     config = plan.config
     ids = "\n".join(storable(sample.image_id) for sample in samples)
     on_file = {"longest": config.longest}

@@ -119,8 +119,6 @@ class Web:
 
 
 class _Parts(io.RawIOBase):
-    """A file that is read part by part."""
-
     def __init__(self, url: str) -> None:
         self._url, self._at = url, 0
         _, self._size = _part(url, 0, 1)
@@ -163,7 +161,6 @@ def _part(url: str, start: int, end: int) -> tuple[bytes, int]:
 
 
 def _body(answer: http.client.HTTPResponse, most: int) -> bytes:
-    """Returns the body of an answer, at most so many bytes."""
     if answer.headers.get("Content-Encoding", "identity") != "identity":
         raise EmbedshiftError("its server packs it, although it was asked for the file as it is: download it first")
     parts, ended = list[bytes](), time.monotonic() + BODY
@@ -245,7 +242,6 @@ def _password(host: str | None) -> dict[str, str]:
 
 
 def _links(url: str) -> Iterator[str]:
-    """Yields the addresses below a page to which it links."""
     with _ask(url) as answer:
         kind = answer.headers.get("Content-Type", "text/html").partition(";")[0]
         page = _body(answer, _PAGE + 1) if kind == "text/html" else b""
