@@ -1,6 +1,6 @@
 """The table `whitening` against code written with scikit-learn and against the truth; how long a map of many takes.
 
-usage: python benchmarks/whitening.py STUDY... [--splits 30] [--worlds 400] [--vectors 100000] [--dim 384]
+usage: python benchmarks/whitening.py STUDY... [--splits 30] [--worlds 500] [--vectors 100000] [--dim 384]
 
 For every study: recall@1 as it is, and with each map, for images (five parts, in the study's order) and families of
 changes that were not fitted, among the images of the part; by scikit-learn's `ShrunkCovariance` and `NearestNeighbors`.
@@ -40,7 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("studies", metavar="STUDY", nargs="*", type=Path)
     parser.add_argument("--splits", type=int, default=30)
-    parser.add_argument("--worlds", type=int, default=400)
+    parser.add_argument("--worlds", type=int, default=500)
     parser.add_argument("--vectors", type=int, default=100_000)
     parser.add_argument("--dim", type=int, default=384)
     options = parser.parse_args()

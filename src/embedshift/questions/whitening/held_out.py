@@ -143,7 +143,7 @@ class _Gallery:
     def __init__(self, vectors: Values, groups: NDArray[np.intp], neighbours: int) -> None:
         self.vectors, self.neighbours, self.there = vectors, neighbours, vectors.any(axis=1)
         _, self.groups, self.sizes = np.unique(groups, return_inverse=True, return_counts=True)
-        self.mates, cosines = self.groups[:, None] == self.groups, vectors @ vectors.T
+        self.mates, cosines = np.equal.outer(self.groups, self.groups), vectors @ vectors.T
         self.none = self.mates | ~self.there
         self.near = self._nearest(np.where(self.none, -np.inf, cosines))
         self.pairs = cosines[np.triu(~self.none & self.there[:, None])]

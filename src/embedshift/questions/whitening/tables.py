@@ -63,10 +63,10 @@ def table_of(images: Images, seed: int) -> pl.DataFrame:
     for name, augmentation, found in results(images):
         parts.setdefault(name, {})[augmentation] = found
     by_map: dict[str, Numbers] = {}
-    for name, found in parts.items():
-        columns = [found[each][0] for each in names]
+    for name, by_view in parts.items():
+        columns = [by_view[each][0] for each in names]
         by_map[name] = {metric: np.stack([each[metric] for each in columns], axis=-1) for metric in columns[0]}
-    hubs = {name: [found[each][1] for each in names] for name, found in parts.items()}
+    hubs = {name: [by_view[each][1] for each in names] for name, by_view in parts.items()}
     chosen = recommended(by_map, units, seed)
     rows: list[tuple[object, ...]] = []
     for name in [*by_map][1:]:
