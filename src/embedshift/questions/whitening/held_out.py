@@ -141,7 +141,7 @@ class _Gallery:
     """Originals of length 1 or 0, `[m, D]`; images of a query's own group are no results."""
 
     def __init__(self, vectors: Values, groups: NDArray[np.intp], neighbours: int) -> None:
-        self.vectors, self.neighbours, self.there = vectors, neighbours, vectors.any(axis=1)
+        self.vectors, self.neighbours, self.there = vectors, neighbours, np.asarray(vectors.any(axis=1))
         _, self.groups, self.sizes = np.unique(groups, return_inverse=True, return_counts=True)
         self.mates, cosines = np.equal.outer(self.groups, self.groups), vectors @ vectors.T
         self.none = self.mates | ~self.there
