@@ -75,7 +75,7 @@ def main() -> None:
     options = parser.parse_args()
     reader = load(options.study).reader()
     photo = options.study / "photos" / "coffee.png"
-    maps = [whiten(options.study)] if options.picture else []
+    maps = [whiten(options.study, map="shifts")] if options.picture else []
     page_encoder = encoder_from_study(reader, maps=maps)
     (original,) = open_original(photo.read_bytes(), photo.name, [page_encoder])
     times: dict[str, list[float]] = {"in the browser": [], "of that on the server": []}

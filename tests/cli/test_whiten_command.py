@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import polars as pl
 import pytest
 
 import embedshift
@@ -10,6 +11,7 @@ from embedshift.figures import FigureInput
 from embedshift.questions.whitening.section import section
 from embedshift.report import page
 from embedshift.report.section import PageInput
+from embedshift.statistics.whitening import sentences
 from support.graded import DARKER, graded
 from support.synthetic import make_study
 
@@ -29,15 +31,17 @@ def html_of(study):
 
 def test_it_prints_the_table_a_recommendation_and_lines_that_apply_the_file(cli, study, tmp_path):
     out = tmp_path / "map.npz"
-    done = cli("whiten", study.folder, "--out", out, "--onnx", tmp_path / "map.onnx")
+    done = cli("whiten", study.folder, "--out", out, "--onnx", tmp_path / "map.onnx", "--map", "originals")
     assert done.code == 0, done.err
     table = study.whitening()
     for row in table.filter(metric="recall@1", augmentation="all").iter_rows(named=True):
         assert f"{row['after']:.3f}{'' if row['ci_low'] <= 0 <= row['ci_high'] else '*'} " in done.out
+    assert next(line.split()[1] for line in done.out.splitlines() if line.strip().startswith("recall@1")) == "8"
+    assert "no groups" in done.out
     chosen = table.filter("recommended", augmentation="all", metric="recall@1").to_dicts()
     assert ("No map helps" in done.out) == (not chosen)
     if chosen:
-        assert f"Recommended: {chosen[0]['map']}" in done.out
+        assert f"Recommended for copies of an image: {chosen[0]['map']}, recall@1 among 8 images" in done.out
     vectors = study.rows().select("embedding").collect()["embedding"].to_numpy()
     lines = [line.strip() for line in done.out.splitlines() if line.strip().startswith(("file =", "x ="))]
     assert len(lines) == 3
@@ -50,7 +54,7 @@ def test_it_prints_the_table_a_recommendation_and_lines_that_apply_the_file(cli,
 def test_80_characters_hold_the_table(cli, study, tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     done = cli("whiten", study.folder, "--out", tmp_path / "map.npz")
-    table = done.out[: done.out.index("No map" if "No map" in done.out else "Recommended")]
+    table = done.out[: done.out.index("No map" if "No map" in done.out else "Recommended for")]
     assert max(len(line) for line in table.splitlines()) <= 80
     assert all(name in table for name in ("centred", "originals", "shifts", "neighbours@10"))
 
@@ -73,7 +77,61 @@ def test_the_table_is_made_on_request_and_kept_by_a_report(cli, study, tmp_path)
     html = html_of(study)
     row = study.whitening().filter(map="shifts", augmentation="all", metric="mrr").to_dicts()[0]
     assert f"{row['after']:.3f}" in html
-    assert ("Not by whitening" in html) == (not study.whitening()["recommended"].any())
+    assert ("No map helps: among 8 images" in html) == (not study.whitening()["recommended"].any())
+    assert '<td class="number">8</td>' in html
+
+
+def test_a_map_that_is_not_recommended_is_not_written(cli, study, tmp_path, monkeypatch):
+    table = study.whitening().with_columns(recommended=False)
+    monkeypatch.setattr("embedshift.cli.whiten.whitening_tables", lambda studies: [table for _ in studies])
+    done = cli("whiten", study.folder, "--out", tmp_path / "map.npz")
+    assert done.code == 0
+    assert "No map helps" in done.out
+    assert "Nothing was written; `--map NAME` writes a map all the same." in done.out
+    assert not (tmp_path / "map.npz").exists()
+    content = json.loads(cli("whiten", study.folder, "--out", tmp_path / "map.npz", "--json").out)
+    assert (content["map"], content["written"], content["recommended"]) == (None, None, None)
+
+
+def test_a_map_that_was_not_tried_is_named_so(cli, tmp_path):
+    study = make_study(tmp_path / "one", 12, ["noise"], dim=6)
+    done = cli("whiten", study.folder, "--out", tmp_path / "map.npz", "--map", "shifts")
+    assert "The map 'shifts' was not tried: that takes a second family of augmentations." in done.out
+
+
+def test_groups_are_chosen_and_named(cli, study, tmp_path):
+    ids = study.reader().ordered_ids()
+    lines = ["image_id,group", *(f"{name},{place // 2}" for place, name in enumerate(ids))]
+    (tmp_path / "pairs.csv").write_text("\n".join(lines))
+    out = ["--out", tmp_path / "map.npz", "--map", "centred"]
+    done = cli("whiten", study.folder, *out, "--groups", tmp_path / "pairs.csv")
+    assert "pairs.csv groups, 20" in " ".join(done.out.split())
+    assert "class_agreement" in done.out
+    assert set(study.whitening().filter(metric="recall@1")["gallery"]) == {7}
+
+
+def sentences_of(recommended, low, *, images=40, groups=None):
+    """The sentences about a table of one map, whose metrics rise from .5 to .75."""
+    rows = [
+        {"map": "originals", "augmentation": "all", "metric": metric, "gallery": 8, "before": 0.5, "after": 0.75,
+         "difference": 0.25, "ci_low": low, "ci_high": 0.30001, "recommended": recommended}
+        for metric in ("recall@1", "class_agreement", "fitted_neighbours@10")
+    ]  # fmt: skip
+    return " ".join(sentences(pl.DataFrame(rows), images, 40, groups))
+
+
+def test_sentences_name_the_use_and_warn_of_few_images():
+    copies = "Recommended for copies of an image: originals, recall@1 among 8 images 0.500 → 0.750, +0.250"
+    assert sentences_of(True, 0.1019) == (
+        f"{copies} [+0.101 to +0.301]. Not recommended for similar images: no groups say which images are similar."
+    )
+    assert "Recommended for similar images, too" in sentences_of(True, 0.1, groups="folder")
+    assert "Not recommended for similar images: the nearest" in sentences_of(True, -0.1, groups="folder")
+    assert "no groups say" in sentences_of(True, 0.1, groups="near")
+    few = sentences_of(False, -0.1, images=39)
+    assert few.startswith("No map helps: among 8 images none finds significantly more originals")
+    assert "39 images are fewer than an embedding's 40 dimensions" in few
+    assert "0.500 of the nearest images of their original as they are, 0.750 with originals." in few
 
 
 @pytest.mark.slow

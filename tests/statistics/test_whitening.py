@@ -51,6 +51,23 @@ def test_a_vector_without_direction_stays_so() -> None:
     assert not whitening(np.full(3, 0.2), np.eye(3))(np.zeros((2, 3))).any()
 
 
+@pytest.mark.parametrize("scale", [1e20, 1e-25, 1e200, 1e-200])
+def test_the_length_of_a_vector_does_not_matter(scale: float) -> None:
+    fitted, vectors = whitening(np.full(3, 0.2), np.diag([1.0, 2.0, 5.0])), RNG.normal(size=(9, 3))
+    assert np.allclose(fitted(scale * vectors), fitted(vectors), atol=1e-6)
+    if 1e-30 < scale < 1e30:
+        assert np.allclose(fitted((scale * vectors).astype(np.float32)), fitted(vectors), atol=1e-6)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_a_vector_that_is_not_finite_becomes_nan_and_changes_no_other(wrong: float) -> None:
+    fitted, vectors = whitening(np.full(3, 0.2), np.eye(3)), RNG.normal(size=(2, 3))
+    expected = fitted(vectors[1:])
+    vectors[0, 1] = wrong
+    assert np.isnan(fitted(vectors)[0]).all()
+    assert np.array_equal(fitted(vectors)[1:], expected)
+
+
 @pytest.mark.parametrize("shape", [(3,), (2, 4), (2, 3, 3)])
 def test_vectors_of_another_length_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(UsageError, match=r"give vectors \[n, 3\]"):

@@ -50,7 +50,9 @@ def test_numpy_class_and_onnx_agree(study: Study, kind: str, tmp_path: Path) -> 
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     onnx.checker.check_model(str(graph), full_check=True)
     for run in (runtime(graph), ReferenceEvaluator(str(graph))):
-        assert np.abs(run.run(None, {"embeddings": vectors})[0] - x).max() < 1e-5
+        for scale in np.float32([1, 1e20, 1e-25]):
+            assert np.abs(run.run(None, {"embeddings": scale * vectors})[0] - x).max() < 1e-5
+        assert np.isnan(run.run(None, {"embeddings": np.full((1, 6), np.nan, np.float32)})[0]).all()
         assert not run.run(None, {"embeddings": np.zeros((1, 6), np.float32)})[0].any()
     loaded = embedshift.Whitening.load(path)
     assert np.abs(loaded(vectors) - x).max() < 1e-5
@@ -59,10 +61,18 @@ def test_numpy_class_and_onnx_agree(study: Study, kind: str, tmp_path: Path) -> 
     assert loaded.version == str(file["embedshift"]) == embedshift.__version__
 
 
-def test_without_a_choice_it_is_the_recommended_map_or_by_shifts(study: Study, tmp_path: Path) -> None:
-    own = studies.copied(study, tmp_path / "study")
-    recommended = own.whitening().filter("recommended")["map"].unique().to_list()
-    assert embedshift.whiten(own).name == (recommended or ["shifts"])[0]
+@pytest.mark.parametrize("recommended", [[], ["centred"], ["shifts"]])
+def test_without_a_choice_it_is_the_recommended_map_or_none(
+    study: Study, recommended: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = pl.DataFrame({"map": ["centred", "shifts"]}).with_columns(recommended=pl.col("map").is_in(recommended))
+    monkeypatch.setattr("embedshift.study.whitening.whitening_tables", lambda studies: [table])
+    if recommended:
+        assert [embedshift.whiten(study).name] == recommended
+    else:
+        with pytest.raises(UsageError, match="no map is recommended; name one by `map`"):
+            embedshift.whiten(study, out=tmp_path / "map.npz")
+        assert not (tmp_path / "map.npz").exists()
 
 
 @pytest.mark.slow

@@ -113,7 +113,7 @@ class PageEncoder:
         """The names of its spaces: its embeddings as they are, and through each map that was fitted to them."""
         own = self.encoder.weights_hash, EncoderInfo.of(self.encoder).embedding_name or ""
         fitted = [whitening for whitening in maps if (whitening.encoder, whitening.embedding) == own]
-        return {self.title: None} | {f"{self.title}, whitened by {one.name}": one for one in fitted}
+        return {self.title: None} | {f"{self.title}, whitened by {one.name} (on another scale)": one for one in fitted}
 
     def encode(self, view: Pixels) -> EncoderOutput:
         """Encodes a view, one call at a time."""

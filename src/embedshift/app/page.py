@@ -34,7 +34,10 @@ from embedshift.store.redraw import iter_redrawn
 FIRST_CHANGE, SHIFT = "strength: jpeg", "relative shift"
 INFO = f"0: unchanged, {LEVELS}: the strongest level of the suite"
 TARGETS = [("the file, at its own size", "file"), ("the encoder's square", "input")]
-HELP = "Relative shift: 0 is unchanged, 1 as far as another image. Other images: their mean cosine, over all pairs of"
+HELP = (
+    "Relative shift: 0 is unchanged, 1 as far as another image. Whitened embeddings have a scale of their own: compare "
+    "what a search finds. Other images: their mean cosine, over all pairs of"
+)
 # Images of a study that the page lists, of more so many drawn by the seed; and views of one image, of more the chosen.
 MOST_IMAGES, MOST_VIEWS = 4_000, 20
 # Steps that come while one is under way: the last of them is answered. Each tab of the page has one event for all its

@@ -206,10 +206,11 @@ def whiten(
         str | None,
         typer.Option(
             "--map",
-            help="Write this map: centred, originals or shifts. Default: the recommended one, or else shifts.",
+            help="Write this map: centred, originals or shifts. Default: the recommended one, if there is one.",
             rich_help_panel=RARE,
         ),
     ] = None,
+    groups: GroupOption = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -217,7 +218,7 @@ def whiten(
     from embedshift.cli.whiten import whiten_and_print
 
     log_lines(quiet)
-    whiten_and_print(studies, out, onnx, choice, as_json)
+    whiten_and_print(studies, out, onnx, choice, groups, as_json)
 
 
 @app.command()

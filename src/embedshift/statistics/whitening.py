@@ -2,11 +2,14 @@
 
 import html
 import io
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import scipy
 from numpy.typing import ArrayLike
 
@@ -43,16 +46,18 @@ class Whitening:
     version: str = ""
 
     def __call__(self, vectors: ArrayLike) -> Floats:
-        """Maps vectors of any length, `[n, D]`, to unit vectors, float32 `[n, D]`; a vector of length 0 stays one.
+        """Maps vectors of any length, `[n, D]`, to unit vectors, float32 `[n, D]`.
+
+        A vector of length 0 stays one. One that is not finite becomes NaN.
 
         Raises:
             UsageError: The vectors have another shape.
         """
-        given = np.asarray(vectors, np.float32)
+        given = np.asarray(vectors)
         if given.ndim != 2 or given.shape[1] != len(self.mean):
             raise UsageError(f"give vectors [n, {len(self.mean)}], as the map was fitted to; not {[*given.shape]}")
-        lengths = np.linalg.norm(given, axis=1, keepdims=True)
-        return np.where(lengths > 0, unit((unit(given) - self.mean) @ self.matrix), np.float32(0))
+        is_zero = (given == 0).all(axis=1, keepdims=True)
+        return np.where(is_zero, np.float32(0), unit((unit(given) - self.mean) @ self.matrix))
 
     def __repr__(self) -> str:
         how = "What a search finds with it: study.whitening()"
@@ -101,9 +106,13 @@ class Whitening:
 
 
 def unit(vectors: Floats | Values) -> Floats:
-    """Returns vectors at length 1, `[..., D]`; a vector of length 0 stays one."""
-    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return (vectors / np.where(lengths > 0, lengths, 1.0)).astype(np.float32)
+    """Returns vectors at length 1, `[..., D]`; one of length 0 stays so, and one that is not finite becomes NaN."""
+    # Scaled first: squares of float32 are infinite above 1e19, and 0 below 1e-23.
+    largest = np.abs(vectors).max(axis=-1, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        scaled = vectors / np.where(largest == 0, 1, largest)
+        lengths = np.linalg.norm(scaled, axis=-1, keepdims=True)
+        return (scaled / np.where(lengths == 0, 1, lengths)).astype(np.float32)
 
 
 def whitening(mean: Values, moment: Values, ridge: float = RIDGE) -> Whitening:
@@ -125,3 +134,47 @@ def whitening(mean: Values, moment: Values, ridge: float = RIDGE) -> Whitening:
         factor = np.linalg.cholesky(moment * (size / trace) + ridge * matrix)
         matrix = scipy.linalg.solve_triangular(factor, matrix, lower=True).T
     return Whitening(mean.astype(np.float32), matrix.astype(np.float32))
+
+
+def sentences(table: pl.DataFrame, images: int, dim: int, groups: str | None) -> list[str]:
+    """Returns what the table `whitening` answers: whether a map is recommended, for which use, and a warning.
+
+    Args:
+        table: The table of one study.
+        images: Number of its images.
+        dim: Length of its embeddings.
+        groups: How its groups were chosen; None without groups.
+    """
+    if table.is_empty():
+        return ["No map was tried: it takes four images, or groups of images."]
+    means = {(row["map"], row["metric"]): row for row in table.filter(augmentation="all").iter_rows(named=True)}
+    best = next((name for (name, _), row in means.items() if row["recommended"]), None)
+    among = f"among {table.filter(metric='recall@1')['gallery'][0]:,} images"
+    lines = [f"No map helps: {among} none finds significantly more originals than the embeddings as they are."]
+    if best is not None:
+        lines = [f"Recommended for copies of an image: {best}, recall@1 {among} {_change(means[best, 'recall@1'])}."]
+        lines.append(_for_similar(means.get((best, "class_agreement")), groups))
+    if images < dim:
+        kept = {name: row for (name, metric), row in means.items() if metric == "fitted_neighbours@10"}
+        numbers = ", ".join(f"{row['after']:.3f} with {name}" for name, row in kept.items())
+        lines.append(
+            f"Warning: {images:,} images are fewer than an embedding's {dim:,} dimensions: "
+            "those that a map was fitted to can come to lie equally far from each other. Among them, views keep "
+            f"{kept['originals']['before']:.3f} of the nearest images of their original as they are, {numbers}."
+        )
+    return lines
+
+
+def _for_similar(row: Mapping[str, Any] | None, groups: str | None) -> str:
+    if row is None or row["ci_low"] is None or groups in (None, "near"):
+        return "Not recommended for similar images: no groups say which images are similar."
+    words = "Recommended for similar images, too" if row["ci_low"] > 0 else "Not recommended for similar images"
+    return f"{words}: the nearest other image is of the same group for {_change(row)}."
+
+
+def _change(row: Mapping[str, Any]) -> str:
+    ends = ""
+    if row["ci_low"] is not None:  # rounded outwards
+        low, high = math.floor(1000 * row["ci_low"]) / 1000, math.ceil(1000 * row["ci_high"]) / 1000
+        ends = f" [{low:+.3f} to {high:+.3f}]"
+    return f"{row['before']:.3f} → {row['after']:.3f}, {row['difference']:+.3f}{ends}"

@@ -8,12 +8,16 @@ from embedshift.config.files import write_file
 from embedshift.errors import EmbedshiftError
 from embedshift.statistics.whitening import Whitening
 
-# As `Whitening.__call__`; a vector of length 0 stays one. Opset and format are those that runtimes since 2022 read.
+# As `Whitening.__call__`. Opset and format are those that runtimes since 2022 read.
 GRAPH = """<ir_version: 8, opset_import: ["": 13], producer_name: "embedshift">
 whitening (float[n, {dim}] embeddings) => (float[n, {dim}] whitened) {{
-  length = ReduceL2 <axes = [1], keepdims = 1> (embeddings)
+  sizes = Abs (embeddings)
+  largest = ReduceMax <axes = [1], keepdims = 1> (sizes)
+  scale = Max (largest, least)
+  scaled = Div (embeddings, scale)
+  length = ReduceL2 <axes = [1], keepdims = 1> (scaled)
   divisor = Max (length, least)
-  unit = Div (embeddings, divisor)
+  unit = Div (scaled, divisor)
   centred = Sub (unit, mean)
   mapped = MatMul (centred, matrix)
   mapped_length = ReduceL2 <axes = [1], keepdims = 1> (mapped)
@@ -31,7 +35,7 @@ def write_onnx(fitted: Whitening, path: Path) -> None:
     except ImportError as error:
         raise EmbedshiftError("ONNX files need the package onnx: pip install 'embedshift[offline]'") from error
     model = parser.parse_model(GRAPH.format(dim=len(fitted.mean)))
-    arrays = {"mean": fitted.mean, "matrix": fitted.matrix, "least": np.array(1e-30, np.float32)}
+    arrays = {"mean": fitted.mean, "matrix": fitted.matrix, "least": np.finfo(np.float32).tiny}
     model.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in arrays.items())
     helper.set_model_props(model, fitted.described)
     write_file(path, model.SerializeToString())

@@ -29,6 +29,7 @@ def whiten(
     out: str | Path | None = None,
     map: str | None = None,
     onnx: str | Path | None = None,
+    groups: Choice | None = None,
 ) -> Whitening:
     """Fits a linear map after which embeddings are less sensitive to the changes that studies measured.
 
@@ -36,16 +37,17 @@ def whiten(
         studies: One study or several of one encoder, or their folders; each must store its embeddings.
         out: An npz file to write the map to; `Whitening.load` reads it. None = it is not written.
         map: "centred" subtracts the mean of the originals, "originals" also whitens the originals, "shifts" whitens the
-            shifts. None = the one that the table `whitening` of the studies recommends, or "shifts" if it recommends
-            none; that table is made where it is missing.
+            shifts. None = the one that the table `whitening` of the studies recommends; that table is made where it is
+            missing.
         onnx: An ONNX file to write the map to; needs `onnx`.
+        groups: Which images are not independent, as for `run`; None = the groups of each study.
 
     Returns:
         The map; call it with embeddings `[n, D]`.
 
     Raises:
         UsageError: A study stores no embeddings, is not finished, or has another encoder than the first; or the map is
-            unknown, or needs views that there are not.
+            unknown, needs views that there are not, or is not named and none is recommended.
         EmbedshiftError: `onnx` is not installed.
 
     Example:
@@ -59,12 +61,14 @@ def whiten(
         >>> encoder = wrap(nn.Flatten(), size=8, mean=(0.5,) * 3, std=(0.5,) * 3)
         >>> dark = {"dark": lambda image, rng: image // 2}
         >>> study = run(folder, out=folder / "study", model=encoder, augmentations=dark, workers=0)
-        >>> whiten(study, out=folder / "map.npz")(np.ones((2, 192), np.float32)).shape
+        >>> whiten(study, out=folder / "map.npz", map="originals")(np.ones((2, 192), np.float32)).shape
         (2, 192)
     """
     listed = [studies] if isinstance(studies, Study | str | Path) else studies
     opened = [study if isinstance(study, Study) else load(study) for study in listed]
     check_studies(opened)
+    for study in opened:
+        study.regroup(groups)
     readers = [study.reader() for study in opened]
     if map is not None and map not in MAPS:
         raise UsageError(f"`map` {map!r}: choose one of {', '.join(MAPS)}")
@@ -74,7 +78,9 @@ def whiten(
     if not parts:
         raise UsageError(f"{readers[0].folder}: maps are fitted to vectors of at most {MOST_DIM:,} numbers")
     moments = functools.reduce(operator.add, parts)
-    chosen = map or recommendation(whitening_tables(opened)) or ("shifts" if moments.shifts else "originals")
+    chosen = map or recommendation(whitening_tables(opened))
+    if chosen is None:
+        raise UsageError(f"no map is recommended; name one by `map`: {', '.join(MAPS)}")
     if chosen == "shifts" and not moments.shifts:
         raise UsageError("`map` shifts needs views of augmentations, and these studies have none; choose originals")
     encoder = readers[0].info.encoder

@@ -8,19 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedshift.arrays import Floats, Units, Values
-from embedshift.statistics.retrieval import Gallery, Positions, search
-from embedshift.statistics.whitening import unit
+from embedshift.statistics.retrieval import TIE
+from embedshift.statistics.sample import OF_A_SET
+from embedshift.statistics.vectors import unit
+from embedshift.statistics.whitening import Whitening
 from embedshift.store.shift_moments import ShiftMoments, moments_of
 
 AS_IS, CENTRED, ORIGINALS, SHIFTS = "as it is", "centred", "originals", "shifts"
 FOLDS, NEIGHBOURS = 5, 10
 # False-match rates, and the least number of false pairs for which one is defined.
 RATES, LEAST_PAIRS = (0.01, 0.001), 10
-RECALL, CLASS = "recall@1", "class_agreement"
-# Fold → map.
-Fit = Callable[[int], Callable[[Floats], Floats]]
-# Metric → one number per image and draw, `[n, draws]`, NaN without a vector; who comes first, -1 for none.
-Results = tuple[dict[str, Values], Positions]
+RECALL, MRR, CLASS, KEPT, FITTED = "recall@1", "mrr", "class_agreement", "neighbours@10", "fitted_neighbours@10"
+# Metric → numbers per image and draw, NaN without a vector, and their pseudovalues: `[2, n, draws]`; the largest hub.
+Found = tuple[dict[str, Values], float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,95 +40,152 @@ class Images:
     units: Units | None = None
 
     @functools.cached_property
+    def groups(self) -> NDArray[np.intp]:
+        """The group of each image, numbered without gaps."""
+        return np.unique(np.arange(len(self.originals)) if self.units is None else self.units, return_inverse=True)[1]
+
+    @functools.cached_property
     def folds(self) -> NDArray[np.intp]:
-        """The fold of each image; images of a group are in one fold."""
-        units = np.arange(len(self.originals)) if self.units is None else self.units
-        return np.unique(units, return_inverse=True)[1] % FOLDS
+        """The fold of each image; images of a group are in one fold, and each fold has two groups or more."""
+        return self.groups % max(1, min(FOLDS, (int(self.groups.max(initial=-1)) + 1) // 2))
 
-    def moments(self, names: Sequence[str]) -> list[ShiftMoments]:
-        """Returns the moments of each fold, with the shifts of some augmentations."""
-        return [self._moments(self.folds == fold, names) for fold in range(int(self.folds.max()) + 1)]
-
-    def _moments(self, inside: NDArray[np.bool_], names: Sequence[str]) -> ShiftMoments:
-        views = (draw for name in names for draw in self.views[name][inside].swapaxes(0, 1))
-        return moments_of(self.originals[inside], views)
+    def searched(self, metric: str) -> int:
+        """Returns among how many images a view is searched, in the mean: its own, and those of other groups."""
+        folds = np.zeros_like(self.folds[:OF_A_SET]) if metric == FITTED else self.folds
+        groups = self.groups[: len(folds)]
+        return round(float((1 + np.bincount(folds)[folds] - np.bincount(groups)[groups]).mean()))
 
 
-def results(images: Images) -> Iterator[tuple[str, str, Results]]:
-    """Yields the name of a map, an augmentation, and its results, from the simplest map to the least simple."""
-    names, by_fold = list(images.views), images.moments(list(images.views))
-    rest = [functools.reduce(ShiftMoments.__add__, by_fold) - part for part in by_fold]
-    maps: dict[str, Fit] = {
-        AS_IS: lambda fold: unit,
-        CENTRED: lambda fold: rest[fold].centred(),
-        ORIGINALS: lambda fold: rest[fold].by_originals(),
-    }
-    for name, fit in maps.items():
-        yield from ((name, view, found) for view, found in _tried(images, fit, names))
+def fits(images: Images) -> Iterator[tuple[str, list[str], list[Whitening | None]]]:
+    """Yields a map's name, the augmentations to try it on, its fit without each fold, and last its fit to all images.
+
+    From the simplest map to the least simple; None leaves vectors as they are.
+    """
+    folds = [images.folds == fold for fold in range(int(images.folds.max()) + 1)]
+
+    def moments(names: Sequence[str]) -> list[ShiftMoments]:
+        shifted = [[draw for name in names for draw in images.views[name][fold].swapaxes(0, 1)] for fold in folds]
+        parts = [moments_of(images.originals[fold], views) for fold, views in zip(folds, shifted, strict=True)]
+        total = functools.reduce(ShiftMoments.__add__, parts)
+        return [*(total - part for part in parts), total]
+
+    names = list(images.views)
+    parts = moments(names)
+    yield AS_IS, names, [None for _ in parts]
+    yield CENTRED, names, [part.centred() for part in parts]
+    yield ORIGINALS, names, [part.by_originals() for part in parts]
     for family in dict.fromkeys(images.families.values()):
-        others = [name for name in names if images.families[name] != family]
-        if others:
+        if others := [name for name in names if images.families[name] != family]:
             members = [name for name in names if name not in others]
-            kept = images.moments(others)
-            fitted = [(functools.reduce(ShiftMoments.__add__, kept) - part).by_shifts() for part in kept]
-            yield from ((SHIFTS, view, found) for view, found in _tried(images, fitted.__getitem__, members))
+            yield SHIFTS, members, [part.by_shifts() for part in moments(others)]
 
 
-def _tried(images: Images, fit: Fit, names: Sequence[str]) -> Iterator[tuple[str, Results]]:
-    """Yields the results of some augmentations, each image with the map of its fold."""
-    count, draws = images.views[names[0]].shape[:2]
-    pairs = np.full((count, count), np.nan, np.float32)
-    metrics = [RECALL, "mrr", "cosine", "neighbours@10", *([] if images.units is None else [CLASS])]
-    numbers = {name: np.full((len(metrics), count, draws), np.nan) for name in names}
-    firsts = {name: np.full((count, draws), -1) for name in names}
-    for fold in range(int(images.folds.max()) + 1):
-        inside, mapped = np.flatnonzero(images.folds == fold), fit(fold)
-        vectors = mapped(images.originals)
-        pairs[inside] = _other_cosines(vectors, inside, images.units)
-        gallery = Gallery.of(vectors, images.units)
-        near = search(vectors[inside], inside, gallery, count=NEIGHBOURS).positions
+def results(images: Images) -> Iterator[tuple[str, str, Found]]:
+    """Yields the name of a map, an augmentation, and what is found of its views."""
+    folds = [np.flatnonzero(images.folds == fold) for fold in range(int(images.folds.max()) + 1)]
+    everything = [np.arange(len(images.originals))[:OF_A_SET]]
+    for name, members, (*maps, fitted) in fits(images):
+        among_fitted = dict(_tried(images, everything, [fitted], members))
+        for view, (numbers, hub) in _tried(images, folds, maps, members):
+            yield name, view, (numbers | {FITTED: among_fitted[view][0][KEPT]}, hub)
+
+
+def _tried(
+    images: Images, folds: Sequence[NDArray[np.intp]], maps: Sequence[Whitening | None], names: Sequence[str]
+) -> Iterator[tuple[str, Found]]:
+    """Yields what is found of some augmentations: each view is searched among the images of its fold alone."""
+    shape = images.views[names[0]].shape[:2]
+    metrics = [RECALL, MRR, KEPT, "cosine", *([] if images.units is None else [CLASS])]
+    values, lost = ({name: np.full((len(metrics), *shape), np.nan) for name in names} for _ in range(2))
+    hubs, pairs = dict.fromkeys(names, 0.0), list[Values]()
+    neighbours = min(_neighbours(images.groups[inside]) for inside in folds)
+    for inside, whitening in zip(folds, maps, strict=True):
+        gallery = _Gallery(_mapped(whitening, images.originals[inside]), images.groups[inside], neighbours)
+        pairs.append(gallery.pairs)
         for name in names:
-            for draw in range(draws):
-                views = mapped(images.views[name][inside, draw])
-                numbers[name][:, inside, draw], firsts[name][inside, draw] = _found(views, inside, gallery, near)
-    thresholds = _thresholds(pairs[~np.isnan(pairs)])
+            firsts = np.zeros(len(inside))
+            for draw in range(shape[1]):
+                found, first = gallery.find(_mapped(whitening, images.views[name][inside, draw]))
+                for place, metric in enumerate(metrics):
+                    values[name][place, inside, draw], lost[name][place, inside, draw] = found[metric]
+                firsts += np.bincount(first, minlength=len(inside))
+            hubs[name] = max(hubs[name], float(firsts.max() / max(1.0, firsts.sum())))
+    thresholds = _thresholds(np.concatenate(pairs))
     for name in names:
-        by_metric = dict(zip(metrics, numbers[name], strict=True))
-        cosine = by_metric.pop("cosine")
+        numbers = dict(zip(metrics, map(_with_pseudovalues, values[name], lost[name]), strict=True))
+        cosine = numbers.pop("cosine")
         for rate, least in thresholds.items():
-            by_metric[f"matched@{rate:g}"] = np.where(np.isnan(cosine), np.nan, cosine >= least)
-        yield name, (by_metric, firsts[name])
+            numbers[f"matched@{rate:g}"] = np.where(np.isnan(cosine), np.nan, cosine >= least)
+        yield name, (numbers, hubs[name])
 
 
-def _found(views: Floats, own: NDArray[np.intp], gallery: Gallery, near: Positions) -> tuple[Values, Positions]:
-    """Returns the numbers of one view of some images, and who comes first."""
-    ranked = search(views, own, gallery, count=NEIGHBOURS)
-    missing, others, there = ranked.rank == 0, ranked.positions, near >= 0
-    kept = ((near[:, :, None] == others[:, None, :]) & there[:, :, None]).any(axis=2).sum(axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        numbers = [ranked.rank == 1, 1 / ranked.rank, ranked.cosine, kept / there.sum(axis=1)]
-    if gallery.groups is not None:
-        nearest = search(views, own, Gallery.of(gallery.vectors), count=1).positions[:, 0]
-        alone = np.bincount(gallery.groups)[gallery.groups[own]] < 2
-        numbers.append(np.where(alone, np.nan, gallery.groups[nearest] == gallery.groups[own]))
-    first = np.where(ranked.rank == 1, own, others[:, 0]) if others.shape[1] else own
-    return np.where(missing, np.nan, np.stack(numbers)), np.where(missing, -1, first)
+def _with_pseudovalues(values: Values, lost: Values) -> Values:
+    """Adds the jackknife's pseudovalues (Efron and Stein 1981), around the mean of the values.
+
+    An image is a query, and stands in the galleries of others: from its own number is taken what they lose to it.
+    """
+    lost = np.where(np.isnan(values), 0.0, lost)
+    return np.stack([values, values - lost + lost.sum() / max(1, (~np.isnan(values)).sum())])
 
 
-def _other_cosines(vectors: Floats, inside: NDArray[np.intp], units: Units | None) -> Floats:
-    """Returns the cosines of some originals with all of other groups; NaN for the rest."""
-    groups, lost = np.arange(len(vectors)) if units is None else units, np.asarray(~vectors.any(axis=1))
-    none = (groups[inside, None] == groups) | lost | lost[inside, None]
-    return np.where(none, np.nan, vectors[inside] @ vectors.T)
+def _mapped(whitening: Whitening | None, raw: Floats) -> Values:
+    return np.nan_to_num(unit(raw if whitening is None else whitening(raw)))
 
 
-def _thresholds(cosines: Floats) -> dict[float, float]:
+def _neighbours(groups: NDArray[np.intp]) -> int:
+    """Returns how many neighbours count: 10, or half of the others where there are fewer than 20."""
+    return min(NEIGHBOURS, max(1, (len(groups) - int(np.bincount(groups).max())) // 2))
+
+
+class _Gallery:
+    """Originals of length 1 or 0, `[m, D]`; images of a query's own group are no results."""
+
+    def __init__(self, vectors: Values, groups: NDArray[np.intp], neighbours: int) -> None:
+        self.vectors, self.neighbours, self.there = vectors, neighbours, np.asarray(vectors.any(axis=1))
+        _, self.groups, self.sizes = np.unique(groups, return_inverse=True, return_counts=True)
+        self.mates, cosines = np.equal.outer(self.groups, self.groups), vectors @ vectors.T
+        self.none = self.mates | ~self.there
+        self.near = self._nearest(np.where(self.none, -np.inf, cosines))
+        self.pairs = cosines[np.triu(~self.none & self.there[:, None])]
+        np.fill_diagonal(self.mates, val=False)
+
+    def find(self, views: Values) -> tuple[dict[str, tuple[Values, Values]], NDArray[np.intp]]:
+        """Returns metric → the number of each view, and what all others lose to its image; and who comes first."""
+        cosines, lost = views @ self.vectors.T, ~(self.there & views.any(axis=1))
+        others, own = np.where(self.none, -np.inf, cosines), np.where(lost, np.nan, np.diagonal(cosines))
+        mates = np.where(self.mates & self.there, cosines, -np.inf).max(axis=1)
+        kept = (self.near & self._nearest(others)).sum(axis=1) / np.maximum(1, self.near.sum(axis=1))
+        recall = self._of_ranks(others, own, lambda rank: rank == 1)
+        found = {
+            RECALL: recall,
+            MRR: self._of_ranks(others, own, lambda rank: 1 / rank),
+            CLASS: self._of_ranks(others, np.where(lost | np.isneginf(mates), np.nan, mates), lambda rank: rank == 1),
+            KEPT: (np.where(lost, np.nan, kept), 0.0 * kept),
+            "cosine": (own, 0.0 * kept),
+        }
+        return found, np.where(recall[0] == 1, np.arange(len(own)), others.argmax(axis=1))[~lost]
+
+    def _of_ranks(self, others: Values, limits: Values, number: Callable[[Values], Values]) -> tuple[Values, Values]:
+        """Returns a number of the rank of each limit, and how much those of others rise without an image's group."""
+        better = (others >= limits[:, None] - TIE).astype(np.float32)
+        rank = 1.0 + better.sum(axis=1)
+        without = rank[:, None] - better @ np.eye(len(self.sizes), dtype=np.float32)[self.groups]
+        there = ~np.isnan(limits)
+        rise = (number(without[there]) - number(rank[there])[:, None] * 1.0).sum(axis=0)
+        return np.where(there, number(rank), np.nan), (rise / self.sizes)[self.groups]
+
+    def _nearest(self, cosines: Values) -> NDArray[np.bool_]:
+        """Returns whether an image is among the nearest of its row; ties of the last count too."""
+        least = np.partition(cosines, -self.neighbours, axis=1)[:, -self.neighbours, None]
+        return (cosines >= least) & ~np.isneginf(cosines)
+
+
+def _thresholds(cosines: Values) -> dict[float, float]:
     """Returns the rates that ten pairs allow, with the least cosine that no more pairs reach; infinite for none."""
-    # Each pair has two cosines: by the map of the one image's fold, and by that of the other's.
     thresholds = {}
     for rate in RATES:
-        allowed = 2 * int(rate * len(cosines) / 2 * (1 + 1e-12))
-        if allowed >= 2 * LEAST_PAIRS:
+        allowed = int(rate * len(cosines) * (1 + 1e-12))
+        if allowed >= LEAST_PAIRS:
             refused = -np.partition(-cosines, allowed)[allowed]
             thresholds[rate] = float(cosines[cosines > refused].min(initial=np.inf))
     return thresholds

@@ -3,11 +3,17 @@
 import polars as pl
 
 from embedshift.config import Json
-from embedshift.questions.whitening.held_out import RECALL
+from embedshift.questions.whitening.held_out import FITTED, KEPT, RECALL
 from embedshift.questions.whitening.tables import ALL, IMAGES
 from embedshift.report.section import Answer, PageInput, Part, Section
+from embedshift.statistics.whitening import sentences
 
-TITLES = {"mrr": "mean reciprocal rank", "neighbours@10": "neighbours kept", "hub": "largest hub"}
+TITLES = {
+    "mrr": "mean reciprocal rank",
+    KEPT: "neighbours kept",
+    FITTED: "neighbours kept, fitted",
+    "hub": "largest hub",
+}
 
 
 def section(page: PageInput) -> Section | None:
@@ -25,18 +31,21 @@ def measured_maps(page: PageInput) -> Json | None:
     """Returns what a search finds with each map; None if the study stores no vectors, or has no views."""
     if not page.info.has_vectors or not page.data.augmentations:
         return None
-    table = page.data.table("whitening")
-    if table is None or table.is_empty():
-        return {"rows": {}, "few": table is not None}
+    table, info = page.data.table("whitening"), page.info
+    if table is None:
+        return {"rows": {}, "sentences": []}
+    answers = sentences(table, page.data.images, info.encoder.dim, info.groups.chosen if info.groups else None)
+    if table.is_empty():
+        return {"rows": {}, "sentences": answers}
     means = table.filter(augmentation=ALL)
     family_of = {view: family.name for family in page.reader.families for view in family.views}
-    best = means.filter("recommended", metric=RECALL).to_dicts()
     return {
         "maps": means["map"].unique(maintain_order=True).to_list(),
         "rows": means.with_columns(pl.col("metric").replace(TITLES)).rows_by_key("metric", named=True),
         "recall": recall_rows(table.filter(pl.col("augmentation") != ALL, metric=RECALL), family_of),
         "by": "family, mean over levels" if family_of else "augmentation",
-        "chosen": best[0] if best else None,
+        "sentences": answers,
+        "groups": info.groups,
         "images": min(IMAGES, page.data.images),
     }
 
@@ -44,7 +53,9 @@ def measured_maps(page: PageInput) -> Json | None:
 def recall_rows(recall: pl.DataFrame, family_of: dict[str, str]) -> Json:
     """Returns the rows of recall by augmentation, or the means over the levels of each family."""
     families = pl.col("augmentation").replace(family_of)
-    means = recall.group_by(families, "map", maintain_order=True).agg(pl.col("before", "after").mean(), ci_low=None)
+    means = recall.group_by(families, "map", maintain_order=True).agg(
+        pl.col("gallery").first(), pl.col("before", "after").mean(), ci_low=None
+    )
     return means.rows_by_key("augmentation", named=True)
 
 

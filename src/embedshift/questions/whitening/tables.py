@@ -1,18 +1,18 @@
-"""The table `whitening`: what a search finds with each map, before and after, for changes that were not fitted."""
+"""The table `whitening`: what a search finds before and after each map, for images and changes not fitted."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import polars as pl
+import scipy
 
 from embedshift.arrays import Units, Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.questions.whitening import Choices
-from embedshift.questions.whitening.held_out import AS_IS, CLASS, RECALL, Images, Results, results
-from embedshift.statistics.intervals import LEAST_IMAGES, mean_interval
+from embedshift.questions.whitening.held_out import AS_IS, CLASS, RECALL, Found, Images, results
+from embedshift.statistics.intervals import LEAST_IMAGES, LEVEL, mean_interval
 from embedshift.statistics.layout import layout, sums_and_counts
 from embedshift.statistics.paired_proportions import difference_of_proportions
-from embedshift.statistics.retrieval import Positions
 from embedshift.statistics.sample import Estimates, gather
 from embedshift.store.reader import Reader
 from embedshift.store.shift_moments import MOST_DIM
@@ -24,10 +24,11 @@ IMAGES, NUMBERS = 2_000, 2**28
 ALL, HUB = "all", "hub"
 SCHEMA: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("map", "augmentation", "metric"), pl.String),
+    "gallery": pl.Int64,
     **dict.fromkeys(("before", "after", "difference", "ci_low", "ci_high"), pl.Float64),
     "recommended": pl.Boolean,
 }
-# Metric → one number per image, draw and augmentation: `[n, draws, A]`.
+# Metric → numbers and pseudovalues, `[2, n, draws, A]`.
 Numbers = dict[str, Values]
 # Augmentation, metric, before, after, difference and the ends of its interval.
 Row = tuple[str, str, float, float, float, float, float]
@@ -36,56 +37,53 @@ PROPORTIONS = ("recall", "matched", CLASS)
 
 
 def whitening(reader: Reader) -> pl.DataFrame:
-    """Makes the table from the first images of the study, in the order that its seed drew."""
+    return table_of(images_of(reader), reader.info.seed)
+
+
+def images_of(reader: Reader) -> Images:
+    """Reads the first images of a study, in the order that its seed drew."""
     order, dim = layout(reader.rows()), reader.info.encoder.dim
     count = min(order.images, IMAGES, max(1, NUMBERS // (len(order.views) * dim)))
     rows = reader.rows().head(count * len(order.views)).select("embedding").collect()
     vectors = np.nan_to_num(rows["embedding"].to_numpy()).reshape(count, len(order.views), dim)
     family_of = {view: family.name for family in reader.families for view in family.views}
-    images = Images(
+    return Images(
         vectors[:, order.views.index(ORIGINAL)],
         {name: vectors[:, order.positions(name)] for name in reader.augmentations},
         {name: family_of.get(name, name) for name in reader.augmentations},
         None if reader.units is None else reader.units[:count],
     )
-    return table_of(images, reader.info.seed)
 
 
 def table_of(images: Images, seed: int) -> pl.DataFrame:
     names, units = list(images.views), images.units
-    if not images.folds.any():  # one image, or one group
+    if not images.folds.any():  # fewer than four images, or groups
         return pl.DataFrame(schema=SCHEMA)
-    parts: dict[str, dict[str, Results]] = {}
+    parts: dict[str, dict[str, Found]] = {}
     for name, augmentation, found in results(images):
         parts.setdefault(name, {})[augmentation] = found
-    metrics = parts[AS_IS][names[0]][0]
-    by_map = {
-        name: {metric: np.stack([found[each][0][metric] for each in names], axis=-1) for metric in metrics}
-        for name, found in parts.items()
-    }
-    hubs = {name: [_largest(found[each][1]) for each in names] for name, found in parts.items()}
+    by_map: dict[str, Numbers] = {}
+    for name, by_view in parts.items():
+        columns = [by_view[each][0] for each in names]
+        by_map[name] = {metric: np.stack([each[metric] for each in columns], axis=-1) for metric in columns[0]}
+    hubs = {name: [by_view[each][1] for each in names] for name, by_view in parts.items()}
     chosen = recommended(by_map, units, seed)
     rows: list[tuple[object, ...]] = []
     for name in [*by_map][1:]:
         part = [*_rows(by_map[AS_IS], by_map[name], names, units, seed), *_hubs(hubs[AS_IS], hubs[name], names)]
-        rows += [(name, *row, name == chosen) for row in sorted(part, key=lambda row: [*names, ALL].index(row[0]))]
+        for augmentation, metric, *numbers in sorted(part, key=lambda row: [*names, ALL].index(row[0])):
+            rows.append((name, augmentation, metric, images.searched(metric), *numbers, name == chosen))
     return pl.DataFrame(rows, SCHEMA, orient="row").fill_nan(None)
-
-
-def _largest(first: Positions) -> float:
-    """Returns the largest fraction of views with one and the same first result."""
-    counts = np.bincount(first[first >= 0])
-    return float(counts.max() / counts.sum()) if len(counts) else np.nan
 
 
 def recommended(by_map: Mapping[str, Numbers], units: Units | None, seed: int) -> str:
     """Returns the simplest map whose recall is above that as it is, and not below the best, by paired intervals."""
-    means = {name: differences(numbers[RECALL], units).mean[-1] for name, numbers in by_map.items()}
+    means = {name: means_of(numbers[RECALL][0], units).mean[-1] for name, numbers in by_map.items()}
     best = max(means, key=lambda name: means[name])
 
     def is_worse(name: str, other: str) -> bool:
         gain = by_map[name][RECALL] - by_map[other][RECALL]
-        return bool(intervals(gain, differences(gain, units), RECALL, seed)[1][-1] < 0)
+        return bool(intervals(gain, units, RECALL, seed)[1][-1] < 0)
 
     for name in by_map:
         if name == best or (not is_worse(name, best) and (name == AS_IS or is_worse(AS_IS, name))):
@@ -96,10 +94,8 @@ def recommended(by_map: Mapping[str, Numbers], units: Units | None, seed: int) -
 def _rows(before: Numbers, after: Numbers, names: Sequence[str], units: Units | None, seed: int) -> Iterator[Row]:
     for metric in before:
         gain = after[metric] - before[metric]
-        sample = differences(gain, units)
-        columns = [differences(values, units).mean for values in (before[metric], after[metric])]
-        columns += [sample.mean, *intervals(gain, sample, metric, seed)]
-        for name, *row in zip([*names, ALL], *columns, strict=True):
+        columns = [means_of(each[0], units).mean for each in (before[metric], after[metric], gain)]
+        for name, *row in zip([*names, ALL], *columns, *intervals(gain, units, metric, seed), strict=True):
             yield (name, metric, *map(float, row))
 
 
@@ -110,17 +106,18 @@ def _hubs(before: Sequence[float], after: Sequence[float], names: Sequence[str])
         yield name, HUB, old, new, new - old, np.nan, np.nan
 
 
-def differences(values: Values, units: Units | None) -> Estimates:
+def means_of(values: Values, units: Units | None) -> Estimates:
     """Returns the sample of `[n, draws, A]`, and of the mean over the augmentations."""
     sample, count = gather([sums_and_counts(values)], units=units), values.shape[-1]
     return sample.combine(np.hstack([np.eye(count), np.full((count, 1), 1 / count)]))
 
 
-def intervals(values: Values, sample: Estimates, metric: str, seed: int) -> tuple[Values, Values]:
-    """Returns 95 % intervals of paired differences of numbers from 0 to 1, `[n, draws, A]`.
+def intervals(gain: Values, units: Units | None, metric: str, seed: int) -> tuple[Values, Values]:
+    """Returns 95 % intervals of paired differences of numbers from 0 to 1, `[2, n, draws, A]`, and of their mean.
 
     Differences of proportions, and those without a bootstrap-t, have Tango's interval at the effective number of views.
     """
+    values, sample = gain[0], means_of(gain[1], units)
     low, high = mean_interval(sample, seed=seed, low=-1.0, high=1.0)
     if sample.images < LEAST_IMAGES:
         return low, high
@@ -128,9 +125,12 @@ def intervals(values: Values, sample: Estimates, metric: str, seed: int) -> tupl
     gained, lost = ((side * filled).clip(0).sum(axis=(0, 1)) for side in (1, -1))
     counts = np.maximum((~np.isnan(values)).sum(axis=(0, 1)), 1)
     gained, lost = (np.append(part / counts, (part / counts).mean()) for part in (gained, lost))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        effective = (gained + lost - (gained - lost) ** 2) * sample.images / sample.variance
-    effective = np.where(sample.variance > 0, np.minimum(effective, np.append(counts, counts.sum())), sample.images)
+    spread, most = gained + lost - (gained - lost) ** 2, np.append(counts, counts.sum())
+    has_spread = (spread > 0) & (sample.variance > 0)
+    effective = np.where(has_spread, spread * sample.images / np.where(has_spread, sample.variance, 1), sample.images)
+    # Tango's interval is of many views: its normal quantile becomes Student's.
+    quantiles = scipy.special.ndtri((1 + LEVEL) / 2), scipy.special.stdtrit(sample.images - 1, (1 + LEVEL) / 2)
+    effective = np.minimum(effective, most) * (quantiles[0] / quantiles[1]) ** 2
     is_proportion = metric.startswith(PROPORTIONS)
     for column in np.flatnonzero(~np.isnan(sample.mean)):
         if is_proportion or np.isnan(low[column]) or not sample.variance[column] > 0:
@@ -153,8 +153,8 @@ TABLES = (
         whitening,
         is_available=_is_available,
         requires="stored embeddings and views: run it with `store` all",
-        settings=lambda reader: {"version": "2", "groups": reader.info.groups_digest},
-        doc="What a search finds before and after each map, for images and changes that the map was not fitted to.",
+        settings=lambda reader: {"version": "3", "groups": reader.info.groups_digest},
+        doc="What a search finds before and after each map, among images that it was not fitted to, for other changes.",
         choices=Choices(measured=True),
     ),
 )
