@@ -124,7 +124,6 @@ def _thinned(kept: Values) -> Values:
 
 
 def _cosines(vectors: Values) -> tuple[Values, Values]:
-    """Returns the cosines of vectors `[n, n]`, 0 if a norm is zero, and whether there is one."""
     units = unit(vectors)
     valid = np.asarray(~np.isnan(units).any(axis=1), np.float64)
     units = np.nan_to_num(units)

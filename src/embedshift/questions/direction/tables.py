@@ -129,19 +129,19 @@ def centred_shifts(study: Chunks, augmentations: list[str], seed: int) -> tuple[
     own_weights = np.bincount(groups, weights)[groups]
     with np.errstate(invalid="ignore", divide="ignore"):
         means = mean - own / (weights.sum() - own_weights)[:, None]
-        cosines = _cosines_of_pairs(off, own, weights.sum() - np.add.outer(own_weights, own_weights))
+        between = _cosines_of_pairs(off, own, weights.sum() - np.add.outer(own_weights, own_weights))
     originals = centred(embeddings, means)
 
     def of_views() -> Iterator[tuple[Values, Values]]:
         for index, block in enumerate(blocks(rows.select("embedding"), len(study.order.views))):
             views = block["embedding"].to_numpy().reshape(-1, len(study.order.views), originals.shape[1])
             part = slice(index * BLOCK, index * BLOCK + len(views))
-            values = cosine(originals[part, None], centred(views, means[part, None]))
+            cosines = [cosine(originals[part], centred(view, means[part])) for view in views.swapaxes(0, 1)]
+            values = np.stack(cosines, axis=1)
             yield side_by_side(sums_and_counts(values[:, study.order.positions(name), None]) for name in augmentations)
 
-    baseline = between_groups(
-        {"vectors": off, "group": groups.astype(np.float64), "size": sizes[groups]}, len(off), lambda _: cosines
-    )
+    vectors = {"vectors": off, "group": groups.astype(np.float64), "size": sizes[groups]}
+    baseline = between_groups(vectors, len(off), lambda _: between)
     sample = gather(of_views(), together=False, chunks=[1] * len(off), units=study.units)
     shifts = relative_shifts(sample, baseline, 1.0, seed=seed, limits=(-1.0, 1.0))
     return shifts.value, shifts.low, shifts.high
@@ -182,7 +182,6 @@ def _of_groups(reader: Reader, study_shifts: Shifts) -> Shifts:
 
 
 def _square(matrix: Values | None, names: Sequence[str]) -> pl.DataFrame:
-    """Returns a square table; empty without a matrix."""
     if matrix is None:
         return pl.DataFrame(schema={"augmentation": pl.String} | dict.fromkeys(names, pl.Float64))
     return pl.DataFrame({"augmentation": list(names)} | dict(zip(names, matrix, strict=True))).fill_nan(None)

@@ -3,11 +3,10 @@
 from collections.abc import Callable
 
 import numpy as np
-import scipy
 from numpy.typing import ArrayLike, NDArray
 
 from embedshift.arrays import Units, Values
-from embedshift.statistics.intervals import LEAST_IMAGES, LEVEL
+from embedshift.statistics.intervals import LEAST_IMAGES, jackknife_interval
 from embedshift.statistics.vectors import unit
 
 # Of the jackknife.
@@ -54,23 +53,21 @@ def jackknife(
 ) -> tuple[float, float]:
     """Returns a statistic's 95 % interval by the jackknife over `PARTS` parts of the images, with Student's t.
 
-    Images of one group are in one part. Source: Busing, Meijer and van der Leeden 1999, for unequal parts.
+    Images of one group are in one part.
     """
     present = np.isfinite(unit(vectors)).all(axis=-1)
     vectors, numbers = vectors[present], _numbers(np.asarray(present), groups)
     if len(np.unique(numbers)) < LEAST_IMAGES:
         return float("nan"), float("nan")
-    full, is_kept = statistic(vectors), [numbers % PARTS != part for part in range(PARTS)]
-    ratios = np.array([np.count_nonzero(kept) / np.count_nonzero(~kept) for kept in is_kept])
-    # A rank grows with the number of images: where parts are unequal, each counts by its size.
-    pseudovalues = ratios * (full - np.array([statistic(vectors[kept]) for kept in is_kept]))
-    error = np.sqrt(np.mean((pseudovalues - pseudovalues.mean()) ** 2 / ratios))
-    margin = scipy.special.stdtrit(PARTS - 1, (1 + LEVEL) / 2) * error
-    return float(full - margin), float(full + margin)
+    is_kept = [numbers % PARTS != part for part in range(PARTS)]
+    # A rank grows with the number of images, so that unequal parts must not count alike.
+    ratios = np.array([kept.sum() / (~kept).sum() for kept in is_kept])
+    without = (np.asarray(statistic(vectors[kept])) for kept in is_kept)
+    low, high = jackknife_interval(np.asarray(statistic(vectors)), without, ratios=ratios)
+    return float(low), float(high)
 
 
 def _numbers(present: NDArray[np.bool_], groups: Units | None) -> Units:
-    """Returns the number of the group of each vector that is present; each is alone without groups."""
     if groups is None:
         return np.arange(present.sum())
     return np.unique(groups[: len(present)][present], return_inverse=True)[1]

@@ -89,13 +89,11 @@ def _shortened(result: Ranked) -> Ranked:
 
 
 def _joined(blocks: Sequence[Sequence[Ranked]], view: int) -> Ranked:
-    """Returns the results of one view of the first images, from those of blocks of images."""
     names, of_view = ("rank", "cosine", "others", "positions"), [block[view] for block in blocks]
     return Ranked(*(np.concatenate([getattr(block, name) for block in of_view])[:PREDICTED_FROM] for name in names))
 
 
 def _combined(draws: Sequence[Ranked], images: int, units: Units | None) -> SearchRanks:
-    """Combines the draws of one augmentation."""
     rank, own_cosines, other_cosines = (
         np.stack([getattr(draw, name) for draw in draws], 1) for name in ("rank", "cosine", "others")
     )
@@ -150,7 +148,6 @@ def overlap(before: Positions, after: Positions, count: int) -> Values:
 
 
 def _interleaved(columns: Iterable[NDArray[Any]]) -> NDArray[Any]:
-    """Interleaves one column per view into one column, image by image."""
     return np.stack(list(columns), axis=1).ravel()
 
 
@@ -159,7 +156,6 @@ def _first_column(values: NDArray[Any], default: float) -> NDArray[Any]:
 
 
 def _ids(originals: Originals, positions: NDArray[Any]) -> pl.Series:
-    """Returns the ids of images by position; null for -1."""
     ids = originals.ids.gather(np.maximum(positions, 0).astype(np.int64))
     return pl.select(pl.when(pl.Series(positions >= 0)).then(ids)).to_series()
 

@@ -5,13 +5,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import polars as pl
-import scipy
 
 from embedshift.arrays import Values
 from embedshift.registry import METRICS
 from embedshift.statistics.baselines import CHUNKS
 from embedshift.statistics.chunks import gather
-from embedshift.statistics.intervals import LEAST_IMAGES, LEVEL
+from embedshift.statistics.intervals import LEAST_IMAGES, jackknife_interval
 from embedshift.statistics.layout import Layout, blocks, sums_and_counts
 from embedshift.statistics.sample import Estimates
 from embedshift.store.reader import Reader
@@ -55,19 +54,14 @@ def split(sample: Estimates) -> tuple[Values, Values, Values]:
     """Returns the fraction of the variance that lies between images, with its 95 % interval.
 
     1 - n0 / (F - 1 + n0), at least 0: F is the mean square between images over that within, n0 the number of values of
-    an image. The interval is the jackknife of log F over images, from 1,024 images on over chunks of them. Student's t
-    has as many degrees of freedom as images decide the error, (Σ d²)² / Σ d⁴ for deviations d: under skew they are few.
+    an image. The interval is the jackknife of log F over images, from 1,024 images on over chunks of them; under skew
+    few of them decide its error.
     """
     total = (sample.mean * sample.counts).reshape(6, -1)
     parts = np.zeros((1, *total.shape)) if sample.chunked is None else sample.chunked.reshape(-1, *total.shape)
     log_ratio, size = mean_squares(total)
     with np.errstate(invalid="ignore", divide="ignore"):
-        without = mean_squares(total - parts)[0]
-        squares = (without - without.mean(axis=0)) ** 2
-        deciding = squares.sum(axis=0) ** 2 / (squares**2).sum(axis=0)
-        error = np.sqrt((len(parts) - 1) / len(parts) * squares.sum(axis=0))
-        margin = scipy.special.stdtrit(deciding, (1 + LEVEL) / 2) * error
-        ends = log_ratio - margin, log_ratio + margin
+        ends = jackknife_interval(log_ratio, mean_squares(total - parts)[0], deciding=True)
         fraction, low, high = (np.maximum(1 - size / (np.expm1(log) + size), 0.0) for log in (log_ratio, *ends))
     is_few = np.minimum(total[0], len(parts)) < LEAST_IMAGES
     return fraction, np.where(is_few, np.nan, low), np.where(is_few, np.nan, high)
