@@ -1,21 +1,29 @@
 """Do the intervals cover? Simulations of every kind of interval that a report shows.
 
-usage: python benchmarks/coverage.py [--repetitions 4000] [--only means differences ratios relative_shifts ranks]
+usage: python benchmarks/coverage.py [--repetitions 4000] [--only means differences ratios relative_shifts ranks sets]
 
 Means have the bootstrap-t, proportions Clopper and Pearson's interval at the effective number of values, differences of
 pairs the studentised max-T, relative shifts the bootstrap-t with the baseline resampled, of the logarithm for the lower
 end if every image moved. Several draws of an image are alike: their correlation is 0.5 (normal, lognormal: in the
-logarithm), and for 0 and 1 the chances of images have a beta distribution with the correlation 1/3.
+logarithm), and for 0 and 1 the chances of images have a beta distribution with the correlation 1/3. "sets" are numbers
+of whole studies: centred shifts, effective ranks, areas under the curve, kept neighbours, and the split of a variance.
 """
 
 import argparse
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
+import polars as pl
 from scipy import stats
 
+from embedshift.questions.direction.tables import centred_shifts
+from embedshift.questions.geometry.spread import effective_rank, jackknife
+from embedshift.questions.search.matching import auc_interval, auc_values
+from embedshift.questions.search.pairs import all_pairs
+from embedshift.questions.search.recall import recall_metrics
+from embedshift.questions.variance.tables import split
 from embedshift.statistics import intervals
 from embedshift.statistics.baselines import (
     Pairs,
@@ -25,6 +33,7 @@ from embedshift.statistics.baselines import (
     unit_pairs,
     with_exact_baseline,
 )
+from embedshift.statistics.chunks import chunked
 from embedshift.statistics.differences import contrasts
 from embedshift.statistics.sample import estimates_from_values, gather
 from embedshift.statistics.vectors import cosine, unit
@@ -263,11 +272,131 @@ def log_jackknife(values: np.ndarray, pairs: Pairs) -> tuple[np.ndarray, np.ndar
     return np.exp(low), np.exp(high)
 
 
+def sets(repetitions: int) -> None:
+    """Coverage of intervals of numbers of whole studies; the truth is that of many images, or the mean of many sets."""
+    print(f"\ncoverage of 95 % intervals, {repetitions} repetitions a cell, %; in brackets: mean of the value\n")
+    print("| number | world | true value | n = 8 | n = 20 | n = 50 | n = 200 |\n|---|---|---|---|---|---|---|")
+    for name, world, truth, measured in itertools.chain(_fractions(), _kept(), _ranks(), _areas(), _centred()):
+        cells = []
+        for n in (8, 20, 50, 200):
+            found = np.array([measured(np.random.default_rng([seed, n]), n) for seed in range(repetitions)], np.float64)
+            true = truth(n) if callable(truth) else truth
+            held = 100 * np.mean((found[:, 1] <= true) & (true <= found[:, 2]))
+            cells.append(f"{held:.1f} [{found[:, 0].mean():.4g}]")
+        shown = "mean of 500 sets" if callable(truth) else f"{truth:.4g}"
+        print(f"| {name} | {world} | {shown} | " + " | ".join(cells) + " |", flush=True)
+
+
+SetWorld = tuple[str, str, float | Callable[[int], float], Callable[[np.random.Generator, int], tuple[float, ...]]]
+
+
+def _centred() -> Iterator[SetWorld]:
+    """Views of unrelated images, which are as far as other images, and views that move by amounts that differ."""
+    scale, cone = np.linspace(0.3, 1.5, DIM), 1.2 * np.random.default_rng(0).normal(size=DIM)
+
+    def draw(rng: np.random.Generator, n: int, kind: str) -> tuple[np.ndarray, np.ndarray]:
+        vectors, others = (rng.normal(size=(n, DIM)) * scale + cone for _ in range(2))
+        moved = vectors + 0.6 * rng.normal(size=vectors.shape) + 0.5 * cone[::-1]
+        return vectors, others if kind == "another image" else moved
+
+    for kind in ("another image", "moved, with an offset"):
+        many, views = (unit(each) for each in draw(np.random.default_rng(1), MANY // 5, kind))
+        mean = many.mean(axis=0)
+        together = unit(many - mean).mean(axis=0)
+        truth = 1 - cosine(many - mean, views - mean).mean()
+        truth = 1.0 if kind == "another image" else float(truth / (1 - together @ together))
+
+        def measured(rng: np.random.Generator, n: int, kind: str = kind) -> tuple[float, ...]:
+            embeddings = np.stack(draw(rng, n, kind), axis=1).reshape(-1, DIM).astype(np.float32)
+            columns = {"view": ["original", "a"] * n, "draw": [0] * 2 * n}
+            rows = pl.DataFrame(columns | {"embedding": pl.Series(embeddings, dtype=pl.Array(pl.Float32, DIM))})
+            return tuple(each.item() for each in centred_shifts(chunked(rows.lazy()), ["a"], 0))
+
+        yield "centred_shift", kind, truth, measured
+
+
+def _ranks() -> Iterator[SetWorld]:
+    fall = np.exp(-np.arange(DIM) / 8)
+    worlds: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
+        "normal": lambda rng, n: rng.normal(size=(n, DIM)) * fall,
+        "lengths skewed": lambda rng, n: rng.normal(size=(n, DIM)) * fall * rng.lognormal(sigma=0.7, size=(n, 1)),
+    }
+    for name, draw in worlds.items():
+
+        def truth(n: int, draw: Callable[[np.random.Generator, int], np.ndarray] = draw) -> float:
+            return float(np.mean([effective_rank(draw(np.random.default_rng([seed, n, 1]), n)) for seed in range(500)]))
+
+        def measured(
+            rng: np.random.Generator, n: int, draw: Callable[[np.random.Generator, int], np.ndarray] = draw
+        ) -> tuple[float, ...]:
+            vectors = draw(rng, n + n // 8)  # not only multiples of eight
+            return effective_rank(vectors), *jackknife(effective_rank, vectors)
+
+        yield "effective_rank", f"{name}, 9n / 8 images", lambda n, truth=truth: truth(n + n // 8), measured
+
+
+def _areas() -> Iterator[SetWorld]:
+    for sigma, amount in ((0.0, 0.75), (0.7, 0.3), (0.7, 0.45), (0.7, 1.0)):
+
+        def measured(
+            rng: np.random.Generator, n: int, sigma: float = sigma, amount: float = amount
+        ) -> tuple[float, ...]:
+            scale, cone = np.linspace(0.3, 1.5, 32), 0.8 * np.random.default_rng(0).normal(size=32)
+            originals = rng.normal(size=(n, 32)) * scale + cone
+            views = originals + amount * rng.lognormal(sigma=sigma, size=(n, 1)) * scale * rng.normal(size=(n, 32))
+            sample = auc_values(cosine(originals, views)[:, None], all_pairs(originals))
+            return sample.mean.item(), *(end.item() for end in auc_interval(sample))
+
+        truth = float(np.mean([measured(np.random.default_rng([seed, 1, 1]), 3_000)[0] for seed in range(4)]))
+        yield "auc", f"amounts {amount}, sigma {sigma}", truth, measured
+
+
+def _kept() -> Iterator[SetWorld]:
+    for mean, spread in ((0.999, 50.0), (0.98, 20.0), (0.8, 10.0)):
+
+        def measured(rng: np.random.Generator, n: int, mean: float = mean, spread: float = spread) -> tuple[float, ...]:
+            chances = rng.beta(spread * mean, spread * (1 - mean), n)
+            columns = {
+                "image_id": [*map(str, range(n))],
+                "rank": [1] * n,
+                "knn_overlap": rng.binomial(10, chances) / 10,
+            }
+            return recall_metrics(pl.DataFrame(columns), seed=0)["knn_overlap@10"][1:]
+
+        yield "knn_overlap@10", f"mean {mean}", mean, measured
+
+
+def _fractions() -> Iterator[SetWorld]:
+    """Two draws an image; exponential values are as skewed as amounts of photographs, lognormal ones more."""
+    laws: dict[str, Callable[[np.random.Generator, tuple[int, int]], np.ndarray]] = {
+        "normal": lambda rng, shape: rng.normal(size=shape),
+        "exponential": lambda rng, shape: rng.exponential(size=shape) - 1,
+        "lognormal": lambda rng, shape: (rng.lognormal(sigma=0.8, size=shape) - np.exp(0.32)) / 1.304,
+    }
+    for (name, law), image in itertools.product(laws.items(), (0.5, 0.9)):
+
+        def measured(
+            rng: np.random.Generator,
+            n: int,
+            law: Callable[[np.random.Generator, tuple[int, int]], np.ndarray] = law,
+            image: float = image,
+        ) -> tuple[float, ...]:
+            values = np.sqrt(image) * law(rng, (n, 1)) + np.sqrt(1 - image) * law(rng, (n, 5))
+            sums, means = values.sum(axis=1), values.mean(axis=1)
+            within = ((values - means[:, None]) ** 2).sum(axis=1)
+            numbers = np.stack([np.ones(n), np.full(n, 5.0), np.full(n, 25.0), sums, sums * means, within], axis=1)
+            sample = gather([(numbers, np.ones(numbers.shape))], together=False, chunks=[1] * n)
+            return tuple(each.item() for each in split(sample))
+
+        yield "fraction between images", name, image, measured
+
+
 PARTS: dict[str, Callable[[int], None]] = {
     "means": means, "differences": differences, "ratios": ratios, "relative_shifts": baselines, "ranks": rank_tests,
+    "sets": sets,
 }  # fmt: skip
 # Of the repetitions that are asked for.
-TAKEN = {"means": 1.0, "differences": 0.25, "ratios": 0.25, "relative_shifts": 0.25, "ranks": 0.04}
+TAKEN = {"means": 1.0, "differences": 0.25, "ratios": 0.25, "relative_shifts": 0.25, "ranks": 0.04, "sets": 0.075}
 
 
 def main() -> None:
@@ -276,7 +405,7 @@ def main() -> None:
         "--repetitions",
         type=int,
         default=4_000,
-        help="differences, ratios and relative shifts take a quarter, ranks 4 %%",
+        help="differences, ratios and relative shifts take a quarter, ranks 4 %%, sets 7.5 %%",
     )
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     options = parser.parse_args()

@@ -4,12 +4,14 @@ usage: python benchmarks/duplicates.py [PHOTO_DIR] [--draws 20] [--images 100000
 
 With photos: each is embedded once by the bundled encoder, and some with copies: mild views of the paper's, and edits of
 the file by Pillow. Each draw takes some of the photos and plants copies; the map is that of the views of 40 photos. All
-pairs of two photos are false. Without photos: random vectors, of which only the number is that of a large collection.
+pairs of two photos are false. Without photos: vectors of 40 tight classes, of which all pairs are false, and random
+vectors, of which only the number is that of a large collection.
 Ends with exit code 1 where a limit is missed.
 """
 
 import argparse
 import io
+import itertools
 import resource
 import sys
 import time
@@ -21,7 +23,7 @@ from PIL import Image, ImageDraw, ImageEnhance
 
 import embedshift
 from embedshift.arrays import Floats, Pixels
-from embedshift.statistics.duplicates import EXPECTED_FALSE, fit_tail, pairs_above
+from embedshift.statistics.duplicates import EXPECTED_FALSE, MOST_IN_SETS, fit_tail, pairs_above, sets_of
 from embedshift.statistics.whitening import Whitening, unit
 from embedshift.store.shift_moments import moments_of
 from machine import describe_machine
@@ -73,7 +75,9 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=100_000)
     options = parser.parse_args()
     print(describe_machine())
-    missed = planted(options.folder, options.draws) if options.folder else large(options.images)
+    missed = (
+        planted(options.folder, options.draws) if options.folder else classes(2 * options.draws) | large(options.images)
+    )
     sys.exit(missed)
 
 
@@ -157,6 +161,29 @@ def case(
     least = sorted((hits / of, labels[k]) for k, (hits, of) in enumerate(by_kind.T) if of)[:3]
     print("   least found: " + ", ".join(f"{label} {rate:.2f}" for rate, label in least))
     return not (1 / 1.5 <= np.mean(false) <= 1.5) or (count > 0 and part < 0.95)
+
+
+def classes(draws: int) -> bool:
+    """Prints false pairs where one is expected, and how often the line says that it does not hold."""
+    print("\n| images in 40 classes | dimensions | spread within | line, % of sets | false pairs without it |")
+    print("|---|---|---|---|---|")
+    worst = 0.0
+    for images, dim, spread in itertools.product((100, 200, 400), (64, 384), (0.3, 0.5, 0.7, 1.0)):
+        without: list[int] = []
+        for seed in range(draws):
+            rng = np.random.default_rng([seed, images, dim])
+            centres, spreads = rng.normal(size=(40, dim)), spread * rng.lognormal(sigma=0.3, size=(40, 1))
+            of = np.arange(images) % 40
+            vectors = unit(centres[of] + spreads[of] * rng.normal(size=(images, dim)))
+            tail = fit_tail(vectors, None, seed=seed)
+            assert tail is not None
+            pairs = pairs_above(vectors, tail.threshold(EXPECTED_FALSE), 10_000)
+            if sets_of(pairs, images)[1].sum() <= MOST_IN_SETS * EXPECTED_FALSE:
+                without.append(len(pairs[0]))
+        mean = float(np.mean(without or [0]))
+        worst = max(worst, mean)
+        print(f"| {images} | {dim} | {spread} | {100 * (1 - len(without) / draws):.0f} | {mean:.2f} |", flush=True)
+    return worst > 1.5
 
 
 def large(images: int) -> bool:

@@ -55,10 +55,23 @@ def test_the_jackknife_equals_loops_and_gives_the_t_interval_of_a_mean():
     error = np.sqrt(7 / 8 * sum((value - np.mean(values)) ** 2 for value in values))
     far = stats.t(7).ppf(0.975) * error
     assert jackknife(uniformity, vectors) == pytest.approx((uniformity(vectors) - far, uniformity(vectors) + far))
+    # Of unequal parts: pseudo-values that count by their sizes.
+    part, full = np.arange(29) % 8, effective_rank(vectors[:29])
+    sizes = [29 / np.sum(part == k) for k in range(8)]
+    pseudo = [h * full - (h - 1) * effective_rank(vectors[:29][part != k]) for k, h in enumerate(sizes)]
+    variance = np.mean([(value - np.mean(pseudo)) ** 2 / (h - 1) for value, h in zip(pseudo, sizes, strict=True)])
+    far = stats.t(7).ppf(0.975) * np.sqrt(variance)
+    assert jackknife(effective_rank, vectors[:29]) == pytest.approx((full - far, full + far))
     eight = vectors[:8, :1]
     wanted = stats.t.interval(0.95, 7, eight.mean(), eight.std(ddof=1) / np.sqrt(8))
     assert jackknife(lambda part: float(part.mean()), eight) == pytest.approx(wanted)
     assert np.isnan(jackknife(uniformity, vectors[:7])).all()
+
+
+def test_the_width_of_an_interval_of_ranks_does_not_hang_on_the_number_of_images():
+    vectors = np.random.default_rng(3).normal(size=(40, 64)) + 1
+    widths = [np.diff(jackknife(effective_rank, vectors[:count])).item() for count in range(24, 33)]
+    assert max(widths) < 2.5 * min(widths)  # 5 times where parts are unequal and count alike
 
 
 @pytest.mark.matrix

@@ -68,7 +68,7 @@ def test_prediction_recall_among():
 
 
 def test_ranks_overlap():
-    assert ranks.overlap(np.array([[1, 2]]), np.array([[2, 3]])).tolist() == [0.5]
+    assert ranks.overlap(np.array([[1, 2]]), np.array([[2, 3]]), 10).tolist() == [0.5]
 
 
 def test_recall_of_view():

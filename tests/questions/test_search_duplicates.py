@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+import embedshift
 from embedshift.errors import UsageError
 from support.revised import revise_embeddings
 from support.synthetic import make_study
@@ -112,6 +113,22 @@ def test_of_few_images_only_equal_embeddings_are_pairs(tmp_path):
     few.write_tables()
     assert len(few.duplicates()) == 1
     assert few.duplicates()["expected_false"].to_list() == [None]
+
+
+@pytest.mark.parametrize("classes", [40, 200])
+def test_of_tight_classes_a_line_says_that_more_pairs_are_false_than_expected(classes, tmp_path, caplog):
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(classes, 96))[np.arange(200) % classes]
+    originals = centres + 0.2 * rng.normal(size=(200, 96))
+    views = {"blur": originals + 0.2 * rng.normal(size=(200, 96))}
+    study = embedshift.from_vectors(originals, views, out=tmp_path / "study")
+    found, lines = study.duplicates(), [line for line in caplog.messages if "sets of three images or more" in line]
+    if classes == 200:  # without classes
+        assert len(found) <= 3
+        assert not lines
+    else:
+        assert len(found) > 100
+        assert lines[0].startswith(f"{len(found)} of {len(found)} pairs")
 
 
 @pytest.mark.slow

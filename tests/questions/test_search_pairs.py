@@ -181,10 +181,29 @@ def test_an_auc_of_1_is_not_certain():
     sample = auc_values(np.ones((60, 1)), pairs)
     low, high = (end.item() for end in auc_interval(sample))
     assert (sample.mean.item(), high) == (1.0, 1.0)
-    assert low == pytest.approx(0.025 ** (1 / 20))
+    assert low == pytest.approx(0.025 ** (1 / 60))
+    almost = np.ones((60, 1))
+    almost[7] = 0.0  # as far as two different images: half of its comparisons are lost
+    assert auc_interval(auc_values(almost, pairs))[0].item() == pytest.approx(low, abs=0.03)
     few = auc({"a": np.ones((5, 1))}, all_pairs(np.eye(5))).row(0)
     assert few == ("a", "auc", 5, 1.0, None, None)
     assert auc({"a": np.full((5, 1), np.nan)}, all_pairs(np.eye(5))).row(0)[3] is None
+
+
+def test_the_interval_of_an_auc_near_1_contains_it():
+    """The truth is that of 3,000 images; views move by amounts that differ, so that few of them lose comparisons."""
+
+    def measured(rng, count):
+        originals = rng.normal(size=(count, 32)) * np.linspace(0.3, 1.5, 32)
+        views = originals + rng.lognormal(-0.6, 0.7, (count, 1)) * rng.normal(size=originals.shape)
+        cosines = (originals * views).sum(axis=1) / np.linalg.norm(originals, axis=1) / np.linalg.norm(views, axis=1)
+        return auc_values(cosines[:, None], all_pairs(originals))
+
+    truth = measured(np.random.default_rng(0), 3_000).mean.item()
+    assert 0.99 < truth < 0.999
+    ends = [auc_interval(measured(np.random.default_rng([1, seed]), 50)) for seed in range(100)]
+    assert np.mean([low.item() <= truth <= high.item() for low, high in ends]) >= 0.93
+    assert np.mean([low.item() for low, _ in ends]) > 0.9
 
 
 def test_matches_count_views_and_their_interval_images():

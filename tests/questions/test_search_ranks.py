@@ -7,6 +7,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import label_ranking_average_precision_score, top_k_accuracy_score
 from sklearn.neighbors import NearestNeighbors
 
+import embedshift
 from embedshift.questions.search.recall import recall_metrics
 from support.revised import revise_embeddings
 from support.synthetic import make_study
@@ -85,6 +86,19 @@ def test_the_overlap_of_neighbours_is_that_of_scikit_learn(study, vectors):
     assert value == pytest.approx(ranks.filter(view="blur")["knn_overlap"].mean(), abs=1e-12)
 
 
+def test_of_few_images_the_nearest_half_of_the_others_count(tmp_path):
+    rng = np.random.default_rng(0)
+    originals, view = rng.normal(size=(2, 9, 6))
+    study = embedshift.from_vectors(originals, {"other": view}, out=tmp_path / "study")
+    nearest = NearestNeighbors(n_neighbors=5, metric="cosine").fit(originals)
+    lines = [nearest.kneighbors(vectors, n_neighbors=9, return_distance=False) for vectors in (originals, view)]
+    kept = []
+    for own in range(9):
+        one, two = ([place for place in line[own] if place != own][:4] for line in lines)
+        kept.append(len({*one} & {*two}) / 4)
+    assert study.search().filter(metric="knn_overlap@10")["value"].item() == pytest.approx(np.mean(kept))
+
+
 @pytest.mark.slow
 def test_the_interval_of_recall_is_clopper_and_pearson_s_over_images(tmp_path):
     study = make_study(tmp_path / "study", 40, ("noise",), dim=6)
@@ -100,10 +114,11 @@ def ranks_of(values):
     )
 
 
-def test_a_mean_reciprocal_rank_of_1_is_not_sure():
-    n, value, low, high = recall_metrics(ranks_of([1] * 50), seed=0)["mrr"]
-    assert (n, value, high) == (50, 1.0, 1.0)
-    assert low == pytest.approx(binomtest(50, 50).proportion_ci(0.95, "exact").low)
+def test_a_mean_of_1_is_not_sure():
+    found = recall_metrics(ranks_of([1] * 50), seed=0)
+    for n, value, low, high in (found["mrr"], found["knn_overlap@10"]):
+        assert (n, value, high) == (50, 1.0, 1.0)
+        assert low == pytest.approx(binomtest(50, 50).proportion_ci(0.95, "exact").low)
 
 
 def test_views_without_a_rank_are_left_out():

@@ -7,7 +7,7 @@ import pytest
 import scipy.stats
 
 from embedshift.statistics import duplicates
-from embedshift.statistics.duplicates import cosines_of, fit_tail, pairs_above, rule_in_words
+from embedshift.statistics.duplicates import cosines_of, fit_tail, pairs_above, rule_in_words, sets_of
 
 
 def points(rng, count, dim=8):
@@ -109,6 +109,13 @@ def test_the_pairs_are_those_of_a_loop(monkeypatch, least, most):
         assert {*found} == {*expected}
     highest = sorted(expected.values(), reverse=True)[:most]
     np.testing.assert_allclose(cosines_of(vectors, first, second), highest, atol=1e-12)
+
+
+def test_sets_of_three_images_or_more_are_those_of_connected_pairs():
+    numbers, is_large = sets_of((np.array([0, 4, 1]), np.array([1, 5, 2])), 6)
+    assert is_large.tolist() == [True, False, True]
+    assert numbers[0] == numbers[2] != numbers[1]
+    assert sets_of((np.zeros(0, int), np.zeros(0, int)), 3)[1].tolist() == []
 
 
 def test_the_rule_in_words():

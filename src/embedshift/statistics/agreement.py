@@ -15,6 +15,11 @@ NEIGHBOURS = 10
 COMPARED = 2_000
 
 
+def neighbours_counted(others: int) -> int:
+    """Returns how many nearest images count: 10, but at most half of the others, since all of them always stay."""
+    return min(NEIGHBOURS, max(1, others // 2))
+
+
 def neighbours_kept(first: ArrayLike, second: ArrayLike, units: Units | None = None) -> tuple[float, float]:
     """Returns the mean fraction of an image's nearest 10 other images by cosine that are so in both sets `[n, D]`.
 
@@ -24,7 +29,7 @@ def neighbours_kept(first: ArrayLike, second: ArrayLike, units: Units | None = N
     """
     own = np.arange(len(np.asarray(first))) if units is None else np.unique(units, return_inverse=True)[1]
     number = int(own.max()) + 1
-    count = min(NEIGHBOURS, max(1, (len(own) - int(np.bincount(own).max())) // 2))
+    count = neighbours_counted(len(own) - int(np.bincount(own).max()))
     is_near = [_is_near(vectors, own, count) for vectors in (first, second)]
     both, either = is_near[0] & is_near[1], (is_near[0].astype(np.float64) + is_near[1]) / 2
     value = float(both.sum() / either.sum()) if either.any() else np.nan

@@ -71,7 +71,7 @@ def cosine_baseline(read_sums: ReadSums, images: int) -> Baseline | None:
     vectors = read_sums("vectors")
     kept = vectors.get("vectors", np.zeros((0, 1)))
     if "group" in vectors:
-        return _between_groups(vectors, images, _cosines)
+        return between_groups(vectors, images, _cosines)
     if len(kept) == images:
         units = unit(kept)
         valid = np.asarray(~np.isnan(units).any(axis=1), np.float64)
@@ -96,7 +96,7 @@ def distance_baseline(read_sums: ReadSums, images: int) -> Baseline | None:
     """Returns the mean L2 distance of all pairs among at most `KEPT` originals; of all images if all are kept."""
     vectors = read_sums("vectors")
     if "group" in vectors:
-        return _between_groups(vectors, images, _distances)
+        return between_groups(vectors, images, _distances)
     kept = _thinned(vectors.get("vectors", np.zeros((0, 1))))
     if len(kept) < 2:
         return None
@@ -105,7 +105,7 @@ def distance_baseline(read_sums: ReadSums, images: int) -> Baseline | None:
     return baseline if len(kept) == images else Baseline(baseline.value, baseline.error)
 
 
-def _between_groups(vectors: Mapping[str, Values], images: int, kernel: Kernel) -> Baseline:
+def between_groups(vectors: Mapping[str, Values], images: int, kernel: Kernel) -> Baseline:
     """Returns the mean of a kernel over pairs of images of different groups, in which each group counts once."""
     # So copies of an image, which are a group, do not move it.
     kept, group, size = (_thinned(vectors[name]) for name in ("vectors", "group", "size"))
@@ -124,7 +124,6 @@ def _thinned(kept: Values) -> Values:
 
 
 def _cosines(vectors: Values) -> tuple[Values, Values]:
-    """Returns the cosines of vectors `[n, n]`, 0 if a norm is zero, and whether there is one."""
     units = unit(vectors)
     valid = np.asarray(~np.isnan(units).any(axis=1), np.float64)
     units = np.nan_to_num(units)

@@ -134,7 +134,6 @@ def _sums(
 
 
 def _group_sums(chunk: Chunk, *, read: Read, units: Units) -> tuple[GroupSums, Units]:
-    """Returns the sums of the groups that have an image in a chunk, and the numbers of these groups."""
     present, numbers = np.unique(units[chunk.start : chunk.start + CHUNK], return_inverse=True)
     groups = GroupSums(numbers)
     for sums, counts in read(chunk.rows()):

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
 
 from embedshift.arrays import Floats, Units, Values
@@ -23,6 +24,8 @@ LEAST_IMAGES, DRAWN, OTHERS = 20, 1_000, 20_000
 _ROWS, _COLUMNS, _NEAR = 1_024, 8_192, 1e-5
 # False pairs that are expected in the whole set, unless the user chooses.
 EXPECTED_FALSE = 1.0
+# So many times as many pairs in sets of three images or more are no chance.
+MOST_IN_SETS = 3
 Positions = NDArray[np.int64]
 
 
@@ -132,6 +135,16 @@ def pairs_above(vectors: Floats, least: float, most: int) -> tuple[Positions, Po
             release_memory(vectors, len(vectors))
     order = np.lexsort((second, first, -cosines))
     return first[order], second[order]
+
+
+def sets_of(pairs: tuple[Positions, Positions], count: int) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    """Returns, for pairs of `count` images, the set of connected images that each is in, and if that has three or more.
+
+    Pairs of different images that are near by chance hardly ever share an image; those of a tight class do.
+    """
+    edges = scipy.sparse.coo_array((np.ones(len(pairs[0])), pairs), shape=(count, count))
+    numbers = scipy.sparse.csgraph.connected_components(edges, directed=False)[1]
+    return numbers[pairs[0]], np.bincount(numbers, minlength=count)[numbers[pairs[0]]] > 2
 
 
 def cosines_of(vectors: ArrayLike, first: Positions, second: Positions) -> Values:

@@ -153,12 +153,17 @@ def clopper_pearson(successes: ArrayLike, number: ArrayLike) -> tuple[Values, Va
     return low, high
 
 
-def jackknife_interval(full: Values, without: Iterable[Values]) -> tuple[Values, Values]:
+def jackknife_interval(
+    full: Values, without: Iterable[Values], *, ratios: Values | None = None, deciding: bool = False
+) -> tuple[Values, Values]:
     """Returns 95 % intervals of numbers of a set by the jackknife: Student's t with B - 1 degrees for B parts.
 
     Args:
         full: The numbers of the full set, `[...]`.
         without: For each part, the numbers of the set without it, `[...]`.
+        ratios: For each part, how many times as much is kept as is left out, `[B]` (Busing, Meijer and van der Leeden
+            1999); None = parts are equal.
+        deciding: Whether as many degrees count as parts decide the error, (Σ d²)² / Σ d⁴ for deviations d.
 
     Returns:
         Lower and upper ends, `[...]` each; NaN for one part.
@@ -169,14 +174,14 @@ def jackknife_interval(full: Values, without: Iterable[Values]) -> tuple[Values,
         >>> [round(end.item(), 3) for end in ends]
         [1.452, 5.548]
     """
-    count, first, second = 0, np.zeros(np.shape(full)), np.zeros(np.shape(full))
-    for partial in without:
-        off = partial - full
-        count, first, second = count + 1, first + off, second + off**2
+    off = np.stack([*without]) - full
+    count, shape = len(off), (-1, *[1] * np.ndim(full))
     if count < 2:
         return np.full(np.shape(full), np.nan), np.full(np.shape(full), np.nan)
-    variance = (count - 1) / count * (second - first**2 / count)
-    margin = scipy.special.stdtrit(count - 1, (1 + LEVEL) / 2) * np.sqrt(np.maximum(variance, 0.0))
+    kept = np.reshape(count - 1.0 if ratios is None else ratios, shape)
+    squares = (kept * off - (kept * off).mean(axis=0)) ** 2 / kept
+    degrees = squares.sum(axis=0) ** 2 / np.square(squares).sum(axis=0) if deciding else count - 1
+    margin = scipy.special.stdtrit(degrees, (1 + LEVEL) / 2) * np.sqrt(squares.mean(axis=0))
     return np.asarray(full - margin), np.asarray(full + margin)
 
 

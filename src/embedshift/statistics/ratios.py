@@ -35,7 +35,6 @@ def ratio_interval(
 
 
 def _studentised(drawn: Values, off: Values, size: Values, error: Values) -> Values:
-    """Returns deviations of resampled ratios in their own standard errors, `[R, K]`."""
     images = len(size)
     with np.errstate(invalid="ignore", divide="ignore"):
         total = (drawn @ size)[:, None]

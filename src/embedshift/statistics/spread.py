@@ -120,7 +120,6 @@ def _cuts(values: Values, edges: Values) -> Places:
 
 
 def _counted(chunk: Chunk, *, columns: Columns, edges: Sequence[Values]) -> list[Counted]:
-    """Returns the counts of one chunk, column by column."""
     counts = []
     for values, column_edges in zip(columns.sorted(chunk.rows()), edges, strict=True):
         off = values - (column_edges[len(column_edges) // 2] if len(column_edges) else 0.0)

@@ -112,7 +112,6 @@ def summary(rows: Rows, study: Measured, *, seed: int, baselines: Mapping[str, B
 
 
 def _metric_columns(sample: Estimates, metric: str, seed: int, baseline: Baseline | None) -> dict[str, Values]:
-    """Returns columns of the summary for one metric, `[A]` each."""
     definition = METRICS.get(metric)
     if definition is not None and definition.binary:
         low, high = intervals.proportion_interval(sample)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from embedshift.arrays import Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.questions.direction.shifts import Shifts, added, cosines_of_shifts, image_sums
-from embedshift.statistics.baselines import KEPT, Baseline, cosine_baseline, relative_shifts
+from embedshift.statistics.baselines import KEPT, between_groups, relative_shifts
 from embedshift.statistics.chunks import Chunk, Chunks, Rows, chunked
 from embedshift.statistics.clusters import FEW
 from embedshift.statistics.layout import BLOCK, Layout, blocks, side_by_side, sums_and_counts
@@ -114,34 +114,60 @@ def offset_columns(reader: Reader) -> pl.DataFrame:
 
 
 def centred_shifts(study: Chunks, augmentations: list[str], seed: int) -> tuple[Values, Values, Values]:
-    """Returns relative shifts of the cosine after the originals' mean is subtracted, from the first images."""
+    """Returns relative shifts of the cosine after the originals' mean is subtracted, from the first images.
+
+    An image would pull the mean towards itself, and so would other images of its group: means leave its group out, and
+    those of a pair of different images leave out both groups.
+    """
     rows = study.head(KEPT)
     embeddings = rows.filter(pl.col("view") == ORIGINAL).select("embedding").collect()["embedding"].to_numpy()
     groups = np.arange(len(embeddings)) if study.units is None else study.units[: len(embeddings)]
-    units, size = unit(embeddings), np.bincount(groups)[groups].astype(np.float64)
-    weights = np.where(np.isfinite(units), 1 / size[:, None], 0.0)  # each group counts once
-    mean = (weights * np.nan_to_num(units)).sum(axis=0) / np.maximum(weights.sum(axis=0), 1 / len(units))
-    originals = centred(embeddings, mean)
+    sizes, units = np.bincount(groups).astype(np.float64), unit(embeddings)
+    weights = np.isfinite(units).all(axis=1) / sizes[groups]  # each group counts once
+    mean = weights @ np.nan_to_num(units) / (weights.sum() or 1.0)
+    off, own = units - mean, np.equal.outer(groups, groups) @ (weights[:, None] * np.nan_to_num(units - mean))
+    own_weights = np.bincount(groups, weights)[groups]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = mean - own / (weights.sum() - own_weights)[:, None]
+        between = _cosines_of_pairs(off, own, weights.sum() - np.add.outer(own_weights, own_weights))
+    originals = centred(embeddings, means)
 
-    def cosines() -> Iterator[tuple[Values, Values]]:
+    def of_views() -> Iterator[tuple[Values, Values]]:
         for index, block in enumerate(blocks(rows.select("embedding"), len(study.order.views))):
             views = block["embedding"].to_numpy().reshape(-1, len(study.order.views), originals.shape[1])
-            own = originals[index * BLOCK :][: len(views)]
-            values = np.stack([cosine(own, centred(views[:, view], mean)) for view in range(views.shape[1])], axis=1)
+            part = slice(index * BLOCK, index * BLOCK + len(views))
+            cosines = [cosine(originals[part], centred(view, means[part])) for view in views.swapaxes(0, 1)]
+            values = np.stack(cosines, axis=1)
             yield side_by_side(sums_and_counts(values[:, study.order.positions(name), None]) for name in augmentations)
 
-    vectors = {"vectors": originals} | ({} if study.units is None else {"group": groups.astype(float), "size": size})
-    sums = {"vectors": vectors}
-    baseline = cosine_baseline(lambda name: sums.get(name, {}), len(originals)) or Baseline(np.nan, np.nan)
-    sample = gather(cosines(), together=False, chunks=[1] * len(originals), units=study.units)
+    vectors = {"vectors": off, "group": groups.astype(np.float64), "size": sizes[groups]}
+    baseline = between_groups(vectors, len(off), lambda _: between)
+    sample = gather(of_views(), together=False, chunks=[1] * len(off), units=study.units)
     shifts = relative_shifts(sample, baseline, 1.0, seed=seed, limits=(-1.0, 1.0))
     return shifts.value, shifts.low, shifts.high
 
 
 def centred(vectors: Values, mean: Values) -> Values:
-    """Returns unit vectors minus their mean, `[..., D]`; NaN for one that lies at it."""
+    """Returns unit vectors minus a mean, `[..., D]`; NaN for one that lies at it."""
     off = unit(vectors) - mean
     return np.where(np.linalg.norm(off, axis=-1, keepdims=True) > _NEAR, off, np.nan)
+
+
+def _cosines_of_pairs(off: Values, own: Values, rest: Values) -> tuple[Values, Values]:
+    """Returns cosines of pairs of vectors around the mean of all but their two groups, and whether there is one.
+
+    `off` are the vectors around the mean of all, `own` the sums of their groups, `rest` the weights of the others. The
+    mean of the others is -(own_i + own_j) / rest_ij, so that all products follow from those of `off` and `own`.
+    """
+    there = np.isfinite(off).all(axis=1)
+    off, own = np.nan_to_num(off), np.where(there[:, None], own, 0.0)
+    with_own, squares = off @ own.T, np.square(own).sum(axis=1)
+    across = (np.sum(off * own, axis=1)[:, None] + with_own) / rest
+    between = (np.add.outer(squares, squares) + 2 * own @ own.T) / rest**2
+    lengths = np.square(off).sum(axis=1)[:, None] + 2 * across + between
+    has_cosine = np.outer(there, there) & (rest > _NEAR) & (np.minimum(lengths, lengths.T) > _NEAR**2)
+    cosines = (off @ off.T + across + across.T + between) / np.sqrt(lengths * lengths.T)
+    return np.where(has_cosine, np.clip(cosines, -1.0, 1.0), 0.0), has_cosine.astype(np.float64)
 
 
 def _of_groups(reader: Reader, study_shifts: Shifts) -> Shifts:
@@ -156,7 +182,6 @@ def _of_groups(reader: Reader, study_shifts: Shifts) -> Shifts:
 
 
 def _square(matrix: Values | None, names: Sequence[str]) -> pl.DataFrame:
-    """Returns a square table; empty without a matrix."""
     if matrix is None:
         return pl.DataFrame(schema={"augmentation": pl.String} | dict.fromkeys(names, pl.Float64))
     # `fill_nan` would read a name such as `*` as a pattern.

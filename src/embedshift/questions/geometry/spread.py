@@ -59,14 +59,15 @@ def jackknife(
     vectors, numbers = vectors[present], _numbers(np.asarray(present), groups)
     if len(np.unique(numbers)) < LEAST_IMAGES:
         return float("nan"), float("nan")
-    part = numbers % PARTS
-    without = (np.asarray(statistic(vectors[part != left_out])) for left_out in range(PARTS))
-    low, high = jackknife_interval(np.asarray(statistic(vectors)), without)
+    is_kept = [numbers % PARTS != part for part in range(PARTS)]
+    # A rank grows with the number of images, so that unequal parts must not count alike.
+    ratios = np.array([kept.sum() / (~kept).sum() for kept in is_kept])
+    without = (np.asarray(statistic(vectors[kept])) for kept in is_kept)
+    low, high = jackknife_interval(np.asarray(statistic(vectors)), without, ratios=ratios)
     return float(low), float(high)
 
 
 def _numbers(present: NDArray[np.bool_], groups: Units | None) -> Units:
-    """Returns the number of the group of each vector that is present; each is alone without groups."""
     if groups is None:
         return np.arange(present.sum())
     return np.unique(groups[: len(present)][present], return_inverse=True)[1]

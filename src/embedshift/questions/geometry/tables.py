@@ -52,7 +52,6 @@ def _squares(rows: pl.LazyFrame, *, order: Layout, augmentations: Sequence[str])
 
 
 def _vector_rows(reader: Reader) -> Iterator[Row]:
-    """Yields the numbers that need the embeddings, set by set."""
     sets = first_embeddings(reader)
     originals = sets[ORIGINAL].astype(np.float64)
     norms = np.linalg.norm(originals, axis=-1)

@@ -9,7 +9,8 @@ import numpy as np
 
 from embedshift.arrays import Floats, Values
 from embedshift.questions.search.prediction import KEPT
-from embedshift.questions.search.ranks import NEIGHBOURS, SearchFunction
+from embedshift.questions.search.ranks import SearchFunction
+from embedshift.statistics.agreement import NEIGHBOURS
 from embedshift.statistics.retrieval import TIE, Gallery, Positions, Ranked, search
 
 log = logging.getLogger(__name__)

@@ -5,12 +5,11 @@ from collections.abc import Callable
 
 import numpy as np
 import polars as pl
-import scipy
 
 from embedshift.arrays import Floats
 from embedshift.questions.search.settings import settings
 from embedshift.questions.search.vectors import ROWS, allocate, originals
-from embedshift.statistics.duplicates import EQUAL, Positions, cosines_of, fit_tail, pairs_above
+from embedshift.statistics.duplicates import EQUAL, MOST_IN_SETS, Positions, cosines_of, fit_tail, pairs_above, sets_of
 from embedshift.statistics.retrieval import release_memory
 from embedshift.statistics.whitening import unit
 from embedshift.store.reader import Reader
@@ -46,7 +45,14 @@ def duplicates(reader: Reader) -> pl.DataFrame:
         pairs = pairs_above(space, EQUAL if tail is None else min(EQUAL, tail.threshold(chosen.expected_false)), LISTED)
     cosines = cosines_of(vectors, *(rows[ends] for ends in pairs))
     decisive = cosines if whitening is None else cosines_of(space, *pairs)
-    edges = scipy.sparse.coo_array((np.ones(len(cosines)), pairs), shape=(len(rows), len(rows)))
+    sets, in_large_set = sets_of(pairs, len(rows))
+    if chosen.threshold is None and in_large_set.sum() > MOST_IN_SETS * max(1.0, chosen.expected_false):
+        log.warning(
+            "%d of %d pairs are in sets of three images or more: copies, or a class of similar images. Within a class "
+            "`expected_false` does not hold: look at these pairs",
+            in_large_set.sum(),
+            len(cosines),
+        )
     names = study.ids.gather(rows)
     table = pl.DataFrame(
         {
@@ -54,7 +60,7 @@ def duplicates(reader: Reader) -> pl.DataFrame:
             "two": names.gather(pairs[1]),
             "cosine": cosines,
             "whitened": None if whitening is None else decisive,
-            "group": scipy.sparse.csgraph.connected_components(edges, directed=False)[1][pairs[0]],
+            "group": sets,
             "expected_false": None if tail is None else tail.expected(decisive),
             "decisive": decisive,
         }

@@ -5,11 +5,12 @@ from collections.abc import Mapping
 
 import numpy as np
 import polars as pl
+import scipy
 
 from embedshift.arrays import Units, Values
 from embedshift.questions.search.pairs import CI, Pairs, allowed_pairs, least_false_match_rate
 from embedshift.questions.search.recall import SCHEMA
-from embedshift.statistics.intervals import clopper_pearson, ends_or_nan, proportion_interval
+from embedshift.statistics.intervals import LEVEL, clopper_pearson, ends_or_nan, proportion_interval
 from embedshift.statistics.layout import sums_and_counts
 from embedshift.statistics.sample import Estimates, estimates_from_values, gather
 
@@ -95,8 +96,14 @@ def auc_values(cosines: Values, pairs: Pairs) -> Estimates:
 
 
 def auc_interval(sample: Estimates) -> tuple[Values, Values]:
-    """Returns the 95 % interval of an AUC: Clopper and Pearson's at the number of comparisons with the same error."""
-    p = np.clip(sample.mean, 0.0, 1.0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        comparisons = np.where(sample.variance > 0, p * (1 - p) / sample.error**2, sample.images / 3)
+    """Returns the 95 % interval of an AUC: Clopper and Pearson's at the number of comparisons with the same error.
+
+    The error is that of the images and of one more that loses every comparison, since an image that moves as far may be
+    rare. So an AUC of 1 has the interval of as many proportions as there are images.
+    """
+    p, n = np.clip(sample.mean, 0.0, 1.0), sample.images
+    lost = np.minimum(p, 1 - p)
+    wider = scipy.special.stdtrit(max(n - 1, 1), (1 + LEVEL) / 2) / scipy.special.ndtri((1 + LEVEL) / 2)
+    squares = n * sample.variance * wider**2 / (1 - lost)
+    comparisons = n * (n * lost + 1) / (squares + 1)
     return ends_or_nan(sample, *clopper_pearson(p * comparisons, comparisons))

@@ -16,12 +16,13 @@ from embedshift.augmentations import ORIGINAL
 from embedshift.config.machine import cores, one_thread
 from embedshift.questions.search.prediction import KEPT, SearchRanks
 from embedshift.questions.search.vectors import Originals
+from embedshift.statistics.agreement import NEIGHBOURS, neighbours_counted
 from embedshift.statistics.layout import Layout, blocks, layout
 from embedshift.statistics.retrieval import Positions, Ranked
 from embedshift.store.reader import Reader
 
-# Neighbours that are compared before and after, and images from which larger galleries are predicted.
-NEIGHBOURS, PREDICTED_FROM = 10, 2_000
+# Images from which larger galleries are predicted.
+PREDICTED_FROM = 2_000
 RANKS_SCHEMA: dict[str, type[pl.DataType]] = {
     "image_id": pl.String,
     "view": pl.String,
@@ -88,13 +89,11 @@ def _shortened(result: Ranked) -> Ranked:
 
 
 def _joined(blocks: Sequence[Sequence[Ranked]], view: int) -> Ranked:
-    """Returns the results of one view of the first images, from those of blocks of images."""
     names, of_view = ("rank", "cosine", "others", "positions"), [block[view] for block in blocks]
     return Ranked(*(np.concatenate([getattr(block, name) for block in of_view])[:PREDICTED_FROM] for name in names))
 
 
 def _combined(draws: Sequence[Ranked], images: int, units: Units | None) -> SearchRanks:
-    """Combines the draws of one augmentation."""
     rank, own_cosines, other_cosines = (
         np.stack([getattr(draw, name) for draw in draws], 1) for name in ("rank", "cosine", "others")
     )
@@ -116,6 +115,7 @@ def _tables(
     ids = originals.ids[start : start + images]
     views = [view for view, name in enumerate(order.views) if name != ORIGINAL]
     nearest = results[order.views.index(ORIGINAL)]
+    count = neighbours_counted(originals.searched - 1)
     columns = {
         "image_id": ids.gather(np.repeat(np.arange(images), len(views))),
         "view": [order.views[view] for view in views] * images,
@@ -124,7 +124,7 @@ def _tables(
         "cosine": _interleaved(results[view].cosine for view in views),
         "other": _ids(originals, _interleaved(_first_column(results[view].positions, -1) for view in views)),
         "other_cosine": _interleaved(_first_column(results[view].others, np.nan) for view in views),
-        "knn_overlap": _interleaved(overlap(nearest.positions, results[view].positions) for view in views),
+        "knn_overlap": _interleaved(overlap(nearest.positions, results[view].positions, count) for view in views),
     }
     ranks = pl.DataFrame(columns, schema_overrides=RANKS_SCHEMA).fill_nan(None)
     ranks = ranks.with_columns(pl.when(pl.col("rank") > 0).then("rank"))
@@ -138,17 +138,16 @@ def _tables(
     return ranks.select(*RANKS_SCHEMA), neighbours
 
 
-def overlap(before: Positions, after: Positions) -> Values:
-    """Returns the proportion of the ten nearest other images that stay among the ten nearest: `[q, T]` each → `[q]`."""
-    old, new = before[:, :NEIGHBOURS], after[:, :NEIGHBOURS]
-    count = (old >= 0).sum(axis=1)
+def overlap(before: Positions, after: Positions, count: int) -> Values:
+    """Returns the proportion of the nearest other images that stay among them: `[q, T]` each → `[q]`."""
+    old, new = before[:, :count], after[:, :count]
+    present = (old >= 0).sum(axis=1)
     kept = ((old[:, :, None] == new[:, None, :]) & (old >= 0)[:, :, None]).any(axis=2).sum(axis=1)
-    is_defined = (count > 0) & (new >= 0).any(axis=1) if new.shape[1] else np.zeros(len(old), bool)
-    return np.where(is_defined, kept / np.maximum(count, 1), np.nan)
+    is_defined = (present > 0) & (new >= 0).any(axis=1) if new.shape[1] else np.zeros(len(old), bool)
+    return np.where(is_defined, kept / np.maximum(present, 1), np.nan)
 
 
 def _interleaved(columns: Iterable[NDArray[Any]]) -> NDArray[Any]:
-    """Interleaves one column per view into one column, image by image."""
     return np.stack(list(columns), axis=1).ravel()
 
 
@@ -157,7 +156,6 @@ def _first_column(values: NDArray[Any], default: float) -> NDArray[Any]:
 
 
 def _ids(originals: Originals, positions: NDArray[Any]) -> pl.Series:
-    """Returns the ids of images by position; null for -1."""
     ids = originals.ids.gather(np.maximum(positions, 0).astype(np.int64))
     return pl.select(pl.when(pl.Series(positions >= 0)).then(ids)).to_series()
 

@@ -4,9 +4,9 @@ import numpy as np
 import polars as pl
 
 from embedshift.arrays import Units, Values
-from embedshift.statistics.intervals import mean_interval, proportion_interval
+from embedshift.statistics.intervals import bounded_interval, mean_interval, proportion_interval
 from embedshift.statistics.layout import sums_and_counts
-from embedshift.statistics.sample import Estimates, gather
+from embedshift.statistics.sample import gather
 
 KS = (1, 5, 10)
 RECALLS = tuple(f"recall@{k}" for k in KS)
@@ -28,13 +28,19 @@ def recall_metrics(ranks: pl.DataFrame, *, seed: int, units: Units | None = None
     rank, overlap = (by_image(ranks[name], draws) for name in ("rank", "knn_overlap"))
     with np.errstate(invalid="ignore"):
         is_recalled = [np.where(np.isnan(rank), np.nan, rank <= k) for k in KS]
-    fractions = _estimates(np.stack(is_recalled, axis=-1), units)
-    means = _estimates(np.stack([1.0 / rank, overlap], axis=-1), units)
+    parts = [sums_and_counts(np.stack(values, axis=-1)) for values in (is_recalled, (1.0 / rank, overlap))]
+    fractions, means = (gather([part], together=False, units=units) for part in parts)
     recalls = [fractions.counts, fractions.mean, *proportion_interval(fractions)]
-    others = [means.counts, means.mean, *mean_interval(means, seed=seed, low=0.0, high=1.0)]
-    others[2][0], others[3][0] = _mrr_interval(
-        others[2][0], others[3][0], means.variance[0], recalls[2][0], recalls[3][0]
-    )
+    ends = np.array(mean_interval(means, seed=seed, low=0.0, high=1.0))
+    with np.errstate(invalid="ignore"):
+        of_images = parts[1][0] / parts[1][1]
+    # If few images differ, or none, a bootstrap has no interval.
+    has_bootstrap = np.isfinite(ends).all(axis=0) & (means.variance > 0)
+    others = [
+        means.counts,
+        means.mean,
+        *np.where(has_bootstrap, ends, bounded_interval(of_images, 0.0, 1.0, seed=seed, units=units)),
+    ]
     columns = (np.append(*pair).tolist() for pair in zip(recalls, others, strict=True))
     numbers = ((int(n), *ends) for n, *ends in zip(*columns, strict=True))
     return dict(zip((*RECALLS, MRR, OVERLAP), numbers, strict=True))
@@ -43,15 +49,3 @@ def recall_metrics(ranks: pl.DataFrame, *, seed: int, units: Units | None = None
 def by_image(values: pl.Series, draws: int) -> Values:
     """Reshapes a column of views to `[n, draws]`, NaN for null."""
     return values.cast(pl.Float64).fill_null(np.nan).to_numpy().reshape(-1, draws)
-
-
-def _estimates(values: Values, units: Units | None) -> Estimates:
-    """Makes a sample of `[n, draws, K]`."""
-    return gather([sums_and_counts(values)], together=False, units=units)
-
-
-def _mrr_interval(low: float, high: float, variance: float, least: float, most: float) -> tuple[float, float]:
-    """Returns the interval of the mean reciprocal rank if few ranks differ from 1, so that a bootstrap has none."""
-    if variance > 0 and np.isfinite([low, high]).all():
-        return low, high
-    return least, (1 + most) / 2
