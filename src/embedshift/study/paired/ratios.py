@@ -139,15 +139,9 @@ def tail_difference(
 
 
 def same_numbers(paired: PairedStudies, study: int, differences: Values) -> Estimate | None:
-    """Returns no difference where all are 0 and every view has the same cosine in both encoders, else None."""
-    is_same = not np.nan_to_num(differences).any() and _same_cosines(paired, study)
+    """Returns no difference where all are 0 and the stored rows are equal, else None."""
+    is_same = not np.nan_to_num(differences).any() and paired.same_rows[study]
     return Estimate(0.0, 0.0, 0.0, paired.unit_count) if is_same else None
-
-
-@functools.lru_cache(maxsize=8)
-def _same_cosines(paired: PairedStudies, study: int) -> bool:
-    values = paired.values(COSINE)
-    return np.array_equal(values[0], values[study], equal_nan=True)
 
 
 def agreements(paired: PairedStudies) -> pl.DataFrame:

@@ -1,6 +1,7 @@
 """Studies of the same images and views, and their values in the same order."""
 
 import functools
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from embedshift.arrays import Units, Values
+from embedshift.augmentations import ORIGINAL
 from embedshift.errors import UsageError
 from embedshift.registry import METRICS
 from embedshift.statistics.baselines import Baseline
@@ -63,14 +65,34 @@ class PairedStudies:
         return [study_weights == weights[0] for study_weights in weights]
 
     @functools.cached_property
-    def are_equal(self) -> bool:
-        """Whether all studies have the reference's weights and settings, so that their numbers are equal."""
-        identities = [reader.info.identity for reader in self.readers]
-        return all(self.same_weights) and all(identity == identities[0] for identity in identities)
+    def same_rows(self) -> list[bool]:
+        """For each study, whether its rows hold the reference's metrics and embeddings, whatever the encoders are."""
+        return [study == 0 or self._equals_reference(study) for study in range(len(self.readers))]
+
+    def _equals_reference(self, study: int) -> bool:
+        both = (0, study)
+        for metric in self.metrics:
+            first, own = (self._values(each, metric, self.augmentations) for each in both)
+            if not np.array_equal(first, own, equal_nan=True):
+                return False
+        stored = all(self.readers[each].info.has_vectors for each in both)
+        return not stored or self._digests(0) == self._digests(study)
+
+    def _digests(self, study: int) -> list[bytes]:
+        """Returns for each common image a hash of its embeddings, which do not fit into memory at once."""
+        order, digests = self.layouts[study], list[bytes]()
+        views = [position for name in (ORIGINAL, *self.augmentations) for position in order.positions(name)]
+        for block in blocks(self.readers[study].rows().select("embedding"), len(order.views)):
+            embeddings = block["embedding"].to_numpy()
+            images = embeddings.reshape(-1, len(order.views), embeddings.shape[-1])[:, views]
+            digests += [hashlib.sha256(image.tobytes()).digest() for image in images]
+        return [digests[position] for position in self.positions[study]]
 
     def same_unit(self, metric: str) -> NDArray[np.bool_]:
         """Returns for each study whether the metric has the same unit as in the reference, `[S]`."""
-        return np.array(self.same_weights) | (METRICS[metric].unit != "encoder")
+        if METRICS[metric].unit != "encoder":
+            return np.ones(len(self.readers), bool)
+        return np.array(self.same_weights) | self.same_rows
 
     @functools.cached_property
     def units(self) -> Units | None:
