@@ -11,7 +11,7 @@ from embedshift.config import Json
 from embedshift.errors import UsageError
 from embedshift.store.groups import Choice
 from embedshift.study.gate.decision import ROUNDING, decide
-from embedshift.study.gate.result import Checked, Result
+from embedshift.study.gate.result import WORSE, Checked, Result
 from embedshift.study.gate.tables import (
     DIFFERENCES,
     OF_BOTH,
@@ -121,7 +121,7 @@ def _results(rule: "Rule", study: Study, paired: PairedStudies | None, table: pl
             high=_finite(estimate.high),
             images=estimate.images or None,
             images_needed=decision.images_needed,
-            note=decision.note,
+            note=WORSE if decision.outcome == "kept" and _is_worse(rule, row, estimate) else decision.note,
         )
 
 
@@ -139,6 +139,14 @@ def _estimate(rule: "Rule", study: Study, paired: PairedStudies | None, row: Jso
     estimate = tolerance_estimate(study, row) if is_tolerance else column_estimate(study, table, column, row)
     refuse_impossible(estimate, table, column, row)
     return estimate
+
+
+def _is_worse(rule: "Rule", row: Json, estimate: Estimate) -> bool:
+    """Returns whether a study is significantly worse than its reference, in the direction that the rule bounds."""
+    if not rule.needs_reference or rule.table == "agreement" or not row.get("significant", True):
+        return False
+    same = 1.0 if rule.column == "ratio" else 0.0
+    return estimate.high < same if rule.operator in ("at_least", "may_fall") else estimate.low > same
 
 
 def _finite(value: float) -> float | None:
