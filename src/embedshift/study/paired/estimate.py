@@ -99,10 +99,15 @@ def fraction_difference(differences: Values, seed: int, units: Units | None = No
 
 def mean_of_fractions(differences: Values, seed: int, units: Units | None = None) -> Estimate:
     """Returns the same of means over augmentations; images that are not there count only if fewer than 8 differ."""
-    differ = differences != 0
-    if (differ.sum() if units is None else len(np.unique(units[differ]))) < LEAST_IMAGES:
+    if few_differ(differences, units):
         return fraction_difference(differences, seed, units)
     return mean_difference(differences, np.ones(len(differences)), seed, units)
+
+
+def few_differ(differences: Values, units: Units | None = None) -> bool:
+    """Returns whether fewer than 8 images, or groups, have a difference."""
+    differ = differences != 0
+    return int(differ.sum() if units is None else len(np.unique(units[differ]))) < LEAST_IMAGES
 
 
 def mover(number: Sequence[float], subtracted: Sequence[float], images: int, note: str = "") -> Estimate:

@@ -13,11 +13,12 @@ from embedshift.augmentations import ORIGINAL
 from embedshift.statistics import agreement as statistics
 from embedshift.statistics import shift_ratios
 from embedshift.statistics.baselines import CHUNKS, Baseline, is_scale
+from embedshift.statistics.intervals import mean_interval
 from embedshift.statistics.sample import IN_MEMORY, Estimates
 from embedshift.statistics.shift_ratios import Shifts
 from embedshift.statistics.summary import COSINE
 from embedshift.store.reader import Reader
-from embedshift.study.paired.estimate import Estimate, mean_of_fractions
+from embedshift.study.paired.estimate import Estimate, few_differ, fraction_difference
 from embedshift.study.paired.studies import PairedStudies
 
 # The row over all augmentations but the saturated ones; and the metrics that only a comparison has.
@@ -51,6 +52,10 @@ class ShiftComparison:
     @functools.cached_property
     def differences(self) -> Estimates:
         return shift_ratios.shift_differences(self.reference, self.study, self.units)
+
+    @functools.cached_property
+    def tails(self) -> Estimates:
+        return shift_ratios.tail_differences(self.reference, self.study, self.units)
 
     @functools.cached_property
     def means(self) -> tuple[Values, Values]:
@@ -135,7 +140,13 @@ def tail_difference(
     some = ~np.isnan(own).all(axis=1)
     units = None if paired.units is None else paired.units[some]
     differences = np.nanmean((own - reference)[some], axis=1)
-    return same_numbers(paired, study, differences) or mean_of_fractions(differences, paired.seed, units)
+    if same := same_numbers(paired, study, differences):
+        return same
+    if few_differ(differences, units):
+        return fraction_difference(differences, paired.seed, units)
+    sample = shift_ratios.over_augmentations(shifts.tails, augmentations)
+    low, high = mean_interval(sample, seed=paired.seed)
+    return Estimate(sample.mean.item(), low.item(), high.item(), sample.images)
 
 
 def same_numbers(paired: PairedStudies, study: int, differences: Values) -> Estimate | None:
@@ -148,8 +159,7 @@ def agreements(paired: PairedStudies) -> pl.DataFrame:
     """Returns the table `agreement`: how alike the originals are in both; empty if a study stores no embeddings."""
     if not all(reader.info.has_vectors for reader in paired.readers):
         return pl.DataFrame(schema=AGREEMENT_SCHEMA)
-    images = np.argsort(paired.positions[0])[: statistics.COMPARED]  # the first in the order of the reference
-    units = None if paired.units is None else paired.units[images]
+    images, units = _compared(paired)
     reference, *others = (_originals(reader, np.array(paired.ids)[images].tolist()) for reader in paired.readers)
     rows = [
         (name, paired.names[0], metric, *statistics.agreement(metric, reference, own, units))
@@ -157,6 +167,18 @@ def agreements(paired: PairedStudies) -> pl.DataFrame:
         for metric in statistics.METRICS
     ]
     return pl.DataFrame(rows, AGREEMENT_SCHEMA, orient="row").fill_nan(None)
+
+
+def neighbours_by_chance(paired: PairedStudies) -> float:
+    """Returns the fraction of neighbours that unrelated encoders of these images would share."""
+    images, units = _compared(paired)
+    return statistics.neighbours_by_chance(len(images), units)
+
+
+def _compared(paired: PairedStudies) -> tuple[NDArray[np.intp], Units | None]:
+    """Returns the images whose pairs are compared, the first in the order of the reference, and their groups."""
+    images = np.argsort(paired.positions[0])[: statistics.COMPARED]
+    return images, None if paired.units is None else paired.units[images]
 
 
 def _originals(reader: Reader, image_ids: list[str]) -> Values:
