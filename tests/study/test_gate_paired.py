@@ -3,6 +3,7 @@
 import numpy as np
 import polars as pl
 import pytest
+from scipy import stats
 
 import embedshift
 from embedshift.errors import UsageError
@@ -249,9 +250,10 @@ def test_images_that_would_decide_a_ratio_by_the_root_on_the_scale_of_logarithms
     ratio = {"table": "comparison", "metric": "relative_shift", "column": "ratio", "augmentation": "noise"}
     found = only(second, first, **ratio, at_most=9)
     bound = np.sqrt(found.value * found.high)
-    wanted = np.ceil(40 * (np.log(found.high / found.value) / np.log(bound / found.value)) ** 2)
+    in_80 = ((stats.norm.ppf(0.975) + stats.norm.ppf(0.8)) / stats.norm.ppf(0.975)) ** 2
+    wanted = in_80 * 40 * (np.log(found.high / found.value) / np.log(bound / found.value)) ** 2
     open_result = only(second, first, **ratio, at_most=float(bound))
-    assert (open_result.outcome, open_result.images_needed) == ("undecided", pytest.approx(wanted, abs=1))
+    assert (open_result.outcome, open_result.images_needed) == ("undecided", pytest.approx(wanted, abs=3))
 
 
 def test_agreement_is_judged_by_its_table(first, second, tmp_path):
