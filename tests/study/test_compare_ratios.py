@@ -271,6 +271,6 @@ def test_searches_are_equal_within_what_their_interval_reaches(ends, said):
     row |= {"study": "b", "reference": "a", "augmentation": "all", "reference_mean": None}
     row |= dict.fromkeys(("ratio", "ratio_low", "ratio_high"))
     found = verdict(
-        pl.DataFrame([row]), pl.DataFrame(schema={"study": pl.String, "metric": pl.String, "value": pl.Float64})
+        pl.DataFrame([row]), pl.DataFrame(schema={"study": pl.String, "metric": pl.String, "value": pl.Float64}), 0.2
     )
     assert found.endswith(": not decided." if said is None else f": equal within {said:g} points.")

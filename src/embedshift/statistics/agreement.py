@@ -38,15 +38,9 @@ def neighbours_kept(first: ArrayLike, second: ArrayLike, units: Units | None = N
 
 
 def neighbours_by_chance(count: int, units: Units | None = None) -> float:
-    """Returns the mean fraction of neighbours that two unrelated sets of as many images share.
-
-    Example:
-        >>> neighbours_by_chance(51)
-        0.2
-    """
+    """Returns the mean fraction of neighbours that two unrelated sets of as many images share."""
     own = np.arange(count) if units is None else np.unique(units, return_inverse=True)[1]
-    others = count - np.bincount(own)[own]
-    return float(np.mean(_neighbours(own) / np.maximum(others, 1)))
+    return float(np.mean(_neighbours(own) / np.maximum(count - np.bincount(own)[own], 1)))
 
 
 def _neighbours(own: NDArray[np.intp]) -> int:

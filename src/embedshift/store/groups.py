@@ -45,11 +45,6 @@ class Groups:
         return GroupsRecord(chosen=self.chosen, count=count, digest=digest)
 
 
-def alone(ids: Sequence[str]) -> Groups:
-    """Returns groups of one image each."""
-    return Groups(NONE, ids, [None] * len(ids))
-
-
 def find_groups(choice: Choice, ids: Sequence[str], near: Callable[[], Sequence[str | None]]) -> Groups | None:
     """Returns the chosen groups of some images; None if every image is independent."""
     if choice == NONE:

@@ -12,7 +12,7 @@ from embedshift.config import Json
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.statistics.summary import COSINE
 from embedshift.store.grouping import are_stored, choose, set_groups
-from embedshift.store.groups import Choice, alone
+from embedshift.store.groups import NONE, Choice, Groups
 from embedshift.store.info import read_content, read_info
 from embedshift.store.reader import Reader
 from embedshift.store.table import installed_tables
@@ -179,11 +179,11 @@ class Study(Shown, Exports):
         """
         from embedshift.store.tables import make_tables
 
-        reader = self.reader()
-        chosen = choose(reader, groups)
-        if groups is None or are_stored(reader, chosen):
+        study, ids = Study(self.folder), self.reader().ordered_ids()
+        chosen = choose(self.reader(), groups) or Groups(NONE, ids, [None] * len(ids))
+        if groups is None or are_stored(self.reader(), chosen):
             return self
-        study, regrouped = Study(self.folder), replace(reader, grouped=chosen or alone(reader.ordered_ids()))
+        regrouped = replace(self.reader(), grouped=chosen)
         study._regrouped = replace(regrouped, made=make_tables(regrouped))
         return study
 

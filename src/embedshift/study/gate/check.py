@@ -129,8 +129,8 @@ def _estimate(rule: "Rule", study: Study, paired: PairedStudies | None, row: Jso
     """Returns the number that a rule bounds: that of the table's row, or its difference from the reference."""
     column, table = rule.column, rule.checked_table
     if paired is not None and rule.needs_reference:
-        of_row = DIFFERENCES[rule.table][column] if rule.is_relative else None
-        found = of_row(paired, row) if of_row else paired_estimate(paired, table, column, row)
+        relative = DIFFERENCES[rule.table][column](paired, row) if rule.is_relative else None
+        found = relative or paired_estimate(paired, table, column, row)
         same = 0.0 if rule.is_relative or column == "difference" else 1.0
         if abs(found.value - same) <= ROUNDING and paired.same_rows[1]:
             return Estimate(same, same, same, found.images, note=EQUAL)

@@ -74,8 +74,8 @@ def margins(reader: Reader, included: Sequence[str]) -> tuple[dict[str, Margin],
     *by_augmentation, floors = margins_of(originals, views, in_all, reader.info.units, reader.info.seed, units)
     names = [ALL, *reader.augmentations] if in_all.sum() > 1 else reader.augmentations
     ratio, recall = (
-        {name: (bound, broken) for name, (bound, broken) in zip(names, pairs, strict=True)}
-        for pairs in (np.roll(numbers, 1, axis=1)[:, -len(names) :].T.tolist() for numbers in by_augmentation)
+        dict(zip(names, zip(*np.roll(numbers, 1, axis=1)[:, -len(names) :].tolist(), strict=True), strict=True))
+        for numbers in by_augmentation
     )
     return ratio, recall, dict(zip(METRICS, floors.tolist(), strict=True))
 

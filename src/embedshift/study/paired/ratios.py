@@ -13,12 +13,11 @@ from embedshift.augmentations import ORIGINAL
 from embedshift.statistics import agreement as statistics
 from embedshift.statistics import shift_ratios
 from embedshift.statistics.baselines import CHUNKS, Baseline, is_scale
-from embedshift.statistics.intervals import mean_interval
 from embedshift.statistics.sample import IN_MEMORY, Estimates
 from embedshift.statistics.shift_ratios import Shifts
 from embedshift.statistics.summary import COSINE
 from embedshift.store.reader import Reader
-from embedshift.study.paired.estimate import Estimate, few_differ, fraction_difference
+from embedshift.study.paired.estimate import Estimate, mean_of_fractions
 from embedshift.study.paired.studies import PairedStudies
 
 # The row over all augmentations but the saturated ones; and the metrics that only a comparison has.
@@ -140,13 +139,8 @@ def tail_difference(
     some = ~np.isnan(own).all(axis=1)
     units = None if paired.units is None else paired.units[some]
     differences = np.nanmean((own - reference)[some], axis=1)
-    if same := same_numbers(paired, study, differences):
-        return same
-    if few_differ(differences, units):
-        return fraction_difference(differences, paired.seed, units)
     sample = shift_ratios.over_augmentations(shifts.tails, augmentations)
-    low, high = mean_interval(sample, seed=paired.seed)
-    return Estimate(sample.mean.item(), low.item(), high.item(), sample.images)
+    return same_numbers(paired, study, differences) or mean_of_fractions(differences, paired.seed, units, sample)
 
 
 def same_numbers(paired: PairedStudies, study: int, differences: Values) -> Estimate | None:

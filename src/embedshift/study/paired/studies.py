@@ -1,7 +1,6 @@
 """Studies of the same images and views, and their values in the same order."""
 
 import functools
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -70,29 +69,19 @@ class PairedStudies:
         return [study == 0 or self._equals_reference(study) for study in range(len(self.readers))]
 
     def _equals_reference(self, study: int) -> bool:
-        both = (0, study)
         for metric in self.metrics:
-            first, own = (self._values(each, metric, self.augmentations) for each in both)
+            first, own = (self._values(each, metric, self.augmentations) for each in (0, study))
             if not np.array_equal(first, own, equal_nan=True):
                 return False
-        stored = all(self.readers[each].info.has_vectors for each in both)
-        return not stored or self._digests(0) == self._digests(study)
-
-    def _digests(self, study: int) -> list[bytes]:
-        """Returns for each common image a hash of its embeddings, which do not fit into memory at once."""
-        order, digests = self.layouts[study], list[bytes]()
-        views = [position for name in (ORIGINAL, *self.augmentations) for position in order.positions(name)]
-        for block in blocks(self.readers[study].rows().select("embedding"), len(order.views)):
-            embeddings = block["embedding"].to_numpy()
-            images = embeddings.reshape(-1, len(order.views), embeddings.shape[-1])[:, views]
-            digests += [hashlib.sha256(image.tobytes()).digest() for image in images]
-        return [digests[position] for position in self.positions[study]]
+        if not all(self.readers[each].info.has_vectors for each in (0, study)):
+            return True
+        both = [self.rows()[each].select("view", "embedding") for each in (0, study)]
+        views = ([rows.filter(view=view).collect() for rows in both] for view in (ORIGINAL, *self.augmentations))
+        return all(first.equals(own) for first, own in views)
 
     def same_unit(self, metric: str) -> NDArray[np.bool_]:
         """Returns for each study whether the metric has the same unit as in the reference, `[S]`."""
-        if METRICS[metric].unit != "encoder":
-            return np.ones(len(self.readers), bool)
-        return np.array(self.same_weights) | self.same_rows
+        return np.array(self.same_weights) | (METRICS[metric].unit != "encoder" or self.same_rows)
 
     @functools.cached_property
     def units(self) -> Units | None:

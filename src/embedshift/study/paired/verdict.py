@@ -17,7 +17,7 @@ UNDECIDED = "not decided"
 Row = Mapping[str, Any]
 
 
-def verdict(comparison: pl.DataFrame, agreement: pl.DataFrame, chance: float = math.nan) -> str:
+def verdict(comparison: pl.DataFrame, agreement: pl.DataFrame, chance: float) -> str:
     """Returns one sentence for each study, each on a line of its own, from the tables of a comparison.
 
     `chance` is the fraction of neighbours that two unrelated encoders share.
@@ -38,23 +38,22 @@ def _parts(rows: pl.DataFrame, agreement: pl.DataFrame, chance: float) -> Iterat
     if len(counted) and counted["ratio"][0] < 1 < counted["ratio"][-1]:
         lowest, highest = (_under(counted.row(end, named=True)) for end in (0, -1))
         yield f"its ratios lie on both sides of 1, from {lowest} to {highest}"
-    elif apart := _apart(counted, shifts.filter(augmentation=ALL)["ratio"].to_list()):
+    elif apart := [*_apart(counted, shifts.filter(augmentation=ALL).drop_nulls("ratio")["ratio"].to_list())]:
         yield f"its ratio is {listed(apart)}"
     for row in rows.filter(augmentation=ALL, metric="recall@1").iter_rows(named=True):
         yield _found(row)
     neighbours = pl.col("metric").str.starts_with("neighbours")
     for row in agreement.filter(neighbours).drop_nulls("value").iter_rows(named=True):
-        by_chance = "" if math.isnan(chance) else f", {100 * chance:.2g} % by chance"
         ends = (None if row[end] is None else 100 * row[end] for end in ("ci_low", "ci_high"))
         kept, interval = _with_ends(100 * row["value"], *ends, places=0)
-        yield f"{kept} % of neighbours are kept{interval}{by_chance}"
+        yield f"{kept} % of neighbours are kept{interval}, {100 * chance:.2g} % by chance"
 
 
-def _apart(counted: pl.DataFrame, overall: list[float | None]) -> list[str]:
-    """Returns the augmentations whose interval leaves out 1 and the ratio over all, the furthest first."""
-    ratio = overall[0] if overall and overall[0] is not None else math.nan
-    rows = [row for row in counted.iter_rows(named=True) if row["ratio_low"] > ratio or row["ratio_high"] < ratio]
-    return [_under(row) for row in sorted(rows, key=lambda row: -abs(math.log(row["ratio"] / ratio)))]
+def _apart(counted: pl.DataFrame, overall: list[float]) -> Iterator[str]:
+    """Yields the augmentations whose interval leaves out 1 and the ratio over all, the furthest first."""
+    for row in sorted(counted.iter_rows(named=True), key=lambda row: -abs(math.log(row["ratio"]))):
+        if not overall or row["ratio_low"] > overall[0] or row["ratio_high"] < overall[0]:
+            yield _under(row)
 
 
 def _under(row: Row) -> str:
