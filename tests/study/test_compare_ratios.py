@@ -1,7 +1,6 @@
 """How many times as far: the rows of ratios, search and agreement, and the sentence that they come down to."""
 
 import itertools
-import math
 
 import numpy as np
 import polars as pl
@@ -14,6 +13,7 @@ from embedshift.study.paired.verdict import verdict
 from support import studies
 from support.comparing import EFFECT, SUITE, variant
 from support.pairs import MeanColour
+from support.sentences import ends_outward
 from support.synthetic import make_study
 
 pytestmark = pytest.mark.slow
@@ -142,8 +142,8 @@ def test_search_rows_hold_the_tables_of_both_studies(first, other, found):
 def test_the_sentence_names_what_is_saturated_and_both_sides(first, found, tmp_path):
     assert found.verdict.startswith(f"{B} moves 1.")
     row = row_of(found, "all", "relative_shift")
-    low, high = math.floor(100 * row["ratio_low"]) / 100, math.ceil(100 * row["ratio_high"]) / 100
-    assert f"[{low:.2f} to {high:.2f}] over 4 augmentations; noise is left out" in found.verdict
+    ends = ends_outward(row["ratio_low"], row["ratio_high"], 2)
+    assert f"[{ends}] over 4 augmentations; noise is left out" in found.verdict
     assert "% of neighbours are kept" in found.verdict
     factors = {"blur": 1.4, "horizontal_flip": 1.4, "elastic": 1 / 1.4, "perspective": 1 / 1.4}
     even = embedshift.compare([first, variant(first, tmp_path / "c", farther(factors, 0.05), encoder={"name": "c"})])
