@@ -1,21 +1,27 @@
 """Do the intervals of a comparison cover? Ratios of relative shifts of two simulated encoders, the baselines included.
 
-usage: python benchmarks/comparison_coverage.py [--repetitions 400]
+usage: python benchmarks/comparison_coverage.py [--repetitions 400] [--only nothing_differs]
 
 Images are vectors around a common direction. Nine augmentations move them by lengths that are lognormal over images and
 views. Both encoders see the same images by numbers of their own. "equal": the second is drawn as the first; "farther":
 its views move 1.2 times as far; "wider": its originals lie further apart; "uneven": it moves twice as far under four
 augmentations and half as far under four others. `all` has Student's interval of the jackknife; the nine together have
 the max-T of the bootstrap or Student's at Bonferroni's level. "fixed": without the error of the baselines.
+
+"nothing differs": how often `compare` finds something between "equal" encoders, by the rows of its own table: the row
+`all` by its own interval, and any row of a metric by `significant`. With groups, images are in scenes of four, whose
+contents and changes are correlated by 0.5; n counts scenes.
 """
 
 import argparse
 import time
+from types import SimpleNamespace
 
 import numpy as np
+from scipy.stats import binomtest
 
-from embedshift.arrays import Values
-from embedshift.statistics.baselines import Baseline, unit_pairs
+from embedshift.arrays import Units, Values
+from embedshift.statistics.baselines import Baseline, cosine_baseline, unit_pairs
 from embedshift.statistics.intervals import simultaneous_intervals
 from embedshift.statistics.shift_ratios import (
     Shifts,
@@ -25,7 +31,10 @@ from embedshift.statistics.shift_ratios import (
     shifts,
     t_interval,
 )
+from embedshift.statistics.summary import COSINE
 from embedshift.statistics.vectors import cosine, unit
+from embedshift.study.paired.means import _shift_rows, metric_differences
+from embedshift.study.paired.studies import PairedStudies
 from machine import describe_machine
 
 NUMBERS = (20, 40, 200)
@@ -92,10 +101,90 @@ def found(world: World, images: int, seed: int) -> dict[str, tuple[Values, Value
     }
 
 
+class Made(PairedStudies):
+    """Two studies of the same images, made of numbers: what the rows of a comparison are made from."""
+
+    augmentations, seed = [f"change-{number}" for number in range(len(AMOUNTS))], 0
+
+    def __init__(self, seen: list[tuple[Values, Values]], units: Units | None) -> None:
+        n = len(seen[0][0])
+        super().__init__(studies=[], ids=[f"{image:05d}" for image in range(n)], same_pixels=[True, True])
+        self.distances = np.stack([distances for _, distances in seen])[..., None]
+        one_each = np.zeros(n, np.intp) if units is None else units
+        sums = (
+            {} if units is None else {"group": units.astype(float), "size": np.bincount(units)[one_each].astype(float)}
+        )
+        parts = [{"vectors": {"vectors": unit(originals)} | sums, "units": {}} for originals, _ in seen]
+        baselines = [{COSINE: cosine_baseline(part.__getitem__, n)} for part in parts]
+        reader = SimpleNamespace(units=units)
+        vars(self).update(baselines=baselines, units=units, readers=[reader, reader], positions=[np.arange(n)] * 2)
+        vars(self).update(metrics=[COSINE], names=["a", "b"], same_weights=[True, False], same_rows=[True, False])
+
+    def values(self, metric: str, augmentations: object = None) -> Values:
+        """1 - the distances."""
+        return 1 - self.distances
+
+
+def in_scenes(rng: np.random.Generator, shape: tuple[int, ...]) -> Values:
+    """Normal numbers `[4 n, ...]`, correlated by 0.5 within every four."""
+    count, *others = shape
+    scenes = np.repeat(rng.normal(size=(count // 4, *others)), 4, axis=0)
+    return np.sqrt(0.5) * (scenes + rng.normal(size=shape))
+
+
+class Scenes:
+    """A generator of normal numbers that are correlated within scenes."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.rng = rng
+
+    def normal(self, size: tuple[int, ...]) -> Values:
+        return in_scenes(self.rng, size)
+
+
+def nothing_differs(repetitions: int) -> None:
+    """Prints how often a comparison of equal encoders finds something, in %."""
+    world = World("equal")
+    metrics = ("relative_shift", "tail", COSINE)
+    print("| images | n | " + " | ".join(f"{metric}: `all`, any row" for metric in metrics) + " | any row of all |")
+    print("|---|---|" + "---|" * (len(metrics) + 1))
+    for frames in (1, 4):
+        for count in (8, 24, 50, 200):
+            found = {metric: np.zeros(2, int) for metric in metrics}
+            any_row = 0
+            for seed in range(repetitions):
+                rng = np.random.default_rng([seed, count])
+                seen = world.seen(rng if frames == 1 else Scenes(rng), frames * count)  # type: ignore[arg-type]
+                paired = Made(seen, None if frames == 1 else np.repeat(np.arange(count), frames))
+                rows = [*_shift_rows(paired, 1), *metric_differences(paired, COSINE, paired.values(COSINE))[1]]
+                for metric in metrics:
+                    overall, *others = (row for row in rows if row["metric"] == metric)
+                    ends = (1, "ratio") if "ratio" in overall else (0, "ci")
+                    own = overall[f"{ends[1]}_low"] > ends[0] or overall[f"{ends[1]}_high"] < ends[0]
+                    found[metric] += [own, any(row["significant"] for row in (overall, *others))]
+                any_row += any(row["significant"] for row in rows)
+            cells = [", ".join(_rate(hits, repetitions) for hits in found[metric]) for metric in metrics]
+            kind = "independent" if frames == 1 else "in scenes of 4"
+            print(f"| {kind} | {count} | " + " | ".join([*cells, _rate(any_row, repetitions)]) + " |", flush=True)
+
+
+def _rate(hits: int, repetitions: int) -> str:
+    """A rate in %; in bold where Clopper and Pearson's interval begins above 5 %."""
+    words = f"{100 * hits / repetitions:.1f}"
+    return f"**{words}**" if binomtest(int(hits), repetitions).proportion_ci().low > 0.05 else words
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--repetitions", type=int, default=400)
-    repetitions, started = parser.parse_args().repetitions, time.perf_counter()
+    parser.add_argument("--only", choices=["nothing_differs"])
+    options, started = parser.parse_args(), time.perf_counter()
+    repetitions = options.repetitions
+    print(f"how often a comparison of equal encoders finds something, in %, {repetitions} repetitions a cell\n")
+    nothing_differs(repetitions)
+    print(f"\n{time.perf_counter() - started:.0f} s; {describe_machine()}\n")
+    if options.only:
+        return
     print(f"coverage of 95 % intervals in %, {repetitions} repetitions a cell\n")
     ways = ("all", "all, fixed", "each", "nine, max-T", "nine, Bonferroni")
     print(

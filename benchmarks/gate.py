@@ -80,12 +80,13 @@ class World:
 
 def outcomes(first: Half, second: Half, margins: tuple[np.ndarray, ...], in_all: np.ndarray) -> list[Outcome]:
     """Every rule's outcome, by the numbers that the table `comparison` and the table `agreement` hold."""
-    (ratios, falls, floors), n = margins, len(first.views)
+    ((ratios, _), (falls, _), floors), n = margins, len(first.views)
     sample = shift_ratios.log_ratios(first.shifts(None), second.shifts(None))
     overall = shift_ratios.over_augmentations(sample, in_all)
-    together = simultaneous_intervals(sample, seed=0)
+    together = simultaneous_intervals(shift_ratios.with_overall(sample, in_all), seed=0)
     ends = [
-        np.append(*pair) for pair in zip((together.low, together.high), shift_ratios.t_interval(overall), strict=True)
+        np.append(*pair)
+        for pair in zip((together.low[1:], together.high[1:]), shift_ratios.t_interval(overall), strict=True)
     ]
     value = np.append(sample.mean, overall.mean)
     found = [

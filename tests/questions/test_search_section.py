@@ -115,7 +115,8 @@ def test_sentences_name_the_best_the_worst_and_where_more_is_missed_than_found(s
     table = recalled(study.reader(), RECALL)
     assert sentences(table) == [
         "A search among the 12 images ranks the original first for 97.5 % [87.5 to 100.0 %] of the views under blur "
-        "and for 25.0 % [15.0 to 35.0 %] under noise. By chance it would be 8.3 %.",
+        "and for 25.0 % [15.0 to 35.0 %] under noise, and for a fraction between these under 1 other. By "
+        "chance it would be 8.3 %.",
         f"{MISSES} more than half of the views under noise.",
     ]
     surer = table.with_columns(ci_low=pl.max_horizontal("ci_low", pl.col("value") - 0.02))

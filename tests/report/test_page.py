@@ -15,6 +15,7 @@ from embedshift.store.info import write_content
 from embedshift.store.shards import Failure
 from support.matrix import first_only
 from support.report_fixtures import CLOSING, NASTY
+from support.sentences import ends_outward
 from support.synthetic import make_study
 
 pytestmark = pytest.mark.slow
@@ -103,7 +104,7 @@ def test_every_number_of_the_summary_is_there(page, study):
     for row in study.summary().iter_rows(named=True):
         if row["metric"] != "l2_distance":
             assert f"{row['mean']:.3f}" in page.text
-            assert f"{row['ci_low']:.3f} to {row['ci_high']:.3f}" in page.text
+            assert ends_outward(row["ci_low"], row["ci_high"], 3) in page.text
     for row in study.claims().iter_rows(named=True):
         assert row["statement"] in page.text
 

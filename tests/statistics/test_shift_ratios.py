@@ -145,3 +145,47 @@ def test_a_baseline_without_pairs_adds_its_error():
     off = shift_ratios.normal_deviations(Baseline(0.6, 0.02), 50, (0, 1))
     assert off.mean() == pytest.approx(0, abs=1e-12)
     assert off.std(ddof=1) / np.sqrt(50) == pytest.approx(0.02 / 0.4)
+
+
+def test_a_tail_has_the_error_of_both_baselines():
+    """Against a jackknife that computes the baselines again without each image; the views' own part by hand."""
+    sides = [encoder(seed) for seed in (1, 2)]
+    sample = shift_ratios.tail_differences(*(shifts(*side) for side in sides))
+    units = np.arange(IMAGES)
+    scales = [slow_baseline(originals, range(IMAGES), units) for originals, _ in sides]
+    with np.errstate(divide="ignore"):
+        logs = np.diff([np.log(away / scale + 1e-6) for (_, away), scale in zip(sides, scales, strict=True)], axis=0)[0]
+    far = np.where(np.isnan(logs), np.nan, (logs > np.log(2)) * 1.0 - (logs < -np.log(2)))
+    near = np.where(np.isnan(logs), np.nan, (np.abs(logs) > 0.5 * np.log(2)) & (np.abs(logs) < 1.5 * np.log(2)))
+    off = []
+    for left_out in range(IMAGES):
+        rest = [image for image in range(IMAGES) if image != left_out]
+        without = [slow_baseline(originals, rest, units) for originals, _ in sides]
+        off.append((IMAGES - 1) * (np.log(scales[0] / without[0]) - np.log(scales[1] / without[1])))
+    for a in range(AUGMENTATIONS):
+        present = ~np.isnan(far[:, a])
+        mean = np.nanmean(far[:, a])
+        own = mean + (np.nansum(far[:, a], axis=1) - mean * present.sum(axis=1)) * IMAGES / present.sum()
+        values = own + (np.array(off) - np.mean(off)) * np.nanmean(near[:, a]) / np.log(2)
+        assert sample.mean[a] == pytest.approx(mean)
+        assert sample.error[a] == pytest.approx(values.std(ddof=1) / IMAGES**0.5)
+
+
+@pytest.mark.slow
+def test_tails_of_encoders_that_do_not_differ_are_told_apart_as_seldom_as_they_say():
+    """By Student's law in 5 % of 400 studies; without the error of the baselines in more."""
+    found = np.zeros(2)
+    for seed in range(400):
+        rng, sides = np.random.default_rng(seed), []
+        lengths = np.exp(rng.normal(size=(24, 1)) / 2)
+        for _ in range(2):
+            originals = rng.normal(size=(24, 8)) * np.linspace(0.3, 2, 8) + 1
+            originals /= np.linalg.norm(originals, axis=1, keepdims=True)
+            sides.append(shifts(originals, (lengths * np.exp(0.4 * rng.normal(size=(24, 9))))[..., None] / 50))
+        still = [shift_ratios.Shifts(side.relative, 0 * side.off) for side in sides]
+        for way, pair in enumerate((sides, still)):
+            sample = shift_ratios.tail_differences(*pair)
+            low, high = shift_ratios.t_interval(shift_ratios.over_augmentations(sample, np.ones(9, bool)))
+            found[way] += low.item() > 0 or high.item() < 0
+    rates = [stats.binomtest(int(number), 400).proportion_ci() for number in found]
+    assert rates[0].low <= 0.05 < rates[1].low

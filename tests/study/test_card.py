@@ -16,6 +16,7 @@ from embedshift.statistics.summary import COSINE
 from embedshift.store.info import identity_hash, write_content
 from embedshift.store.shards import Failure
 from support.given_vectors import arrays, table
+from support.sentences import ends_outward
 from support.synthetic import make_study
 
 HOSTILE = "a|b *c* <img src=x> [d](http://e) `f` $g$ www.h.org @i"
@@ -75,7 +76,7 @@ def test_the_table_has_the_relative_shifts_of_the_summary_the_furthest_first(stu
         places = len(relative_shift.partition(".")[2])
         wanted = summary[name]
         assert relative_shift == f"{wanted['relative_shift']:.{places}f}"
-        assert ends == f"{wanted['relative_shift_low']:.{places}f} to {wanted['relative_shift_high']:.{places}f}"
+        assert ends == ends_outward(wanted["relative_shift_low"], wanted["relative_shift_high"], places)
         assert float(found.removesuffix(" %")) == pytest.approx(100 * recall[name]["value"], abs=0.06)
         assert float(found_ends.split()[0]) == pytest.approx(100 * recall[name]["ci_low"], abs=0.06)
 

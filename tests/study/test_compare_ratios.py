@@ -13,6 +13,7 @@ from embedshift.study.paired.verdict import verdict
 from support import studies
 from support.comparing import EFFECT, SUITE, variant
 from support.pairs import MeanColour
+from support.sentences import ends_outward
 from support.synthetic import make_study
 
 pytestmark = pytest.mark.slow
@@ -141,9 +142,8 @@ def test_search_rows_hold_the_tables_of_both_studies(first, other, found):
 def test_the_sentence_names_what_is_saturated_and_both_sides(first, found, tmp_path):
     assert found.verdict.startswith(f"{B} moves 1.")
     row = row_of(found, "all", "relative_shift")
-    assert (
-        f"[{row['ratio_low']:.2f} to {row['ratio_high']:.2f}] over 4 augmentations; noise is left out" in found.verdict
-    )
+    ends = ends_outward(row["ratio_low"], row["ratio_high"], 2)
+    assert f"[{ends}] over 4 augmentations; noise is left out" in found.verdict
     assert "% of neighbours are kept" in found.verdict
     factors = {"blur": 1.4, "horizontal_flip": 1.4, "elastic": 1 / 1.4, "perspective": 1 / 1.4}
     even = embedshift.compare([first, variant(first, tmp_path / "c", farther(factors, 0.05), encoder={"name": "c"})])
@@ -154,8 +154,9 @@ def test_the_sentence_names_what_is_saturated_and_both_sides(first, found, tmp_p
         .filter(~pl.col("augmentation").is_in(["all", "noise"]))["ratio"]
         .sort()[[0, -1]]
     )
-    assert f"its ratios lie on both sides of 1, from {low:.2f} under " in even.verdict
-    assert f" to {high:.2f} under " in even.verdict
+    assert f"its ratios lie on both sides of 1, from {low:.3f} under " in even.verdict
+    assert f" to {high:.3f} under " in even.verdict
+    assert "% by chance" in even.verdict, "10 of 23 others"
 
 
 @pytest.mark.matrix
@@ -205,31 +206,71 @@ def test_without_stored_embeddings_there_is_no_agreement(tmp_path):
     assert "neighbours" not in found.verdict
 
 
+NOT, WIDE = (0.99, 0.9, 1.09), (1.07, 0.98, 1.17)
+
+
 @pytest.mark.parametrize(
-    ("ends", "said"),
+    ("ends", "of_each", "said"),
     [
-        ((1.17, 1.04, 1.33), "b moves 1.17 times as far as a [1.04 to 1.33] over 1 augmentation;"),
-        ((1.03, 1.00 - 1e-4, 1.06), "over 1 augmentation: not decided;"),
-        ((1.001, 0.995, 1.01), "over 1 augmentation: equal within 1 %;"),
-        ((1.0007, 1.0004, 1.001), "over 1 augmentation: equal within 0.1 %;"),
-        ((0.5, None, None), "b moves 0.50 times as far as a over 1 augmentation: not decided;"),
+        ((1.17, 1.04, 1.33), {}, "b moves 1.17 times as far as a [1.04 to 1.33] over 2 augmentations"),
+        ((1.03, 1.00 - 1e-4, 1.06), {}, "over 2 augmentations: not decided"),
+        ((1.001, 0.995, 1.01), {}, "over 2 augmentations: equal within 1 %"),
+        ((1.0007, 1.0004, 1.001), {}, "over 2 augmentations: equal within 0.1 %"),
+        (
+            (1.01, 0.99, 1.045),
+            {},
+            "moves 1.010 times as far as a [0.990 to 1.045] over 2 augmentations: equal within 5 %",
+        ),
+        (
+            (1.01, 0.958, 1.021),
+            {},
+            "moves 1.010 times as far as a [0.958 to 1.021] over 2 augmentations: equal within 5 %",
+        ),
+        ((1.0, 0.9987, 1.0011), {}, "over 2 augmentations: equal within 0.2 %"),
+        ((1.2, 1.0068, 1.4), {}, "[1.006 to 1.400] over 2 augmentations"),
+        ((0.5, None, None), {}, "b moves 0.50 times as far as a over 2 augmentations: not decided"),
+        (NOT, {"x": (0.9, 0.8, 1.02), "y": (1.13, 0.97, 1.3)}, "over 2 augmentations: not decided"),
+        (
+            NOT,
+            {"x": (0.8, 0.7, 0.9), "y": (1.3, 1.2, 1.4)},
+            "; its ratios lie on both sides of 1, from 0.80 under x [0.70 to 0.90] to 1.30 under y [1.20 to 1.40]",
+        ),
+        (NOT, {"x": (0.8, 0.7, 0.9), "y": (1.3, 0.9, 1.7)}, "not decided; its ratio is 0.80 under x [0.70 to 0.90]"),
+        (WIDE, {"x": (1.38, 1.3, 1.46), "y": (1.0, 0.9, 1.1)}, "not decided; its ratio is 1.38 under x [1.30 to 1.46]"),
+        (
+            (1.2, 1.1, 1.31),
+            {"x": (1.25, 1.15, 1.36), "y": (1.15, 1.05, 1.26)},
+            "b moves 1.20 times as far as a [1.10 to 1.31] over 2 augmentations",
+        ),
     ],
 )
-def test_what_an_interval_says(ends, said):
+def test_a_sentence_is_true_to_its_intervals(ends, of_each, said):
     names = ("ratio", "ratio_low", "ratio_high")
-    shift = {
-        "metric": "relative_shift",
-        "reference_mean": 0.2,
-        "significant": False,
-        **dict(zip(names, ends, strict=True)),
-    }
-    search = {"metric": "recall@1", "difference": -0.004, "ci_low": -0.011, "ci_high": 0.003, "significant": False}
-    rows = [{"augmentation": "all"} | shift, {"augmentation": "blur"} | shift, {"augmentation": "all"} | search]
+
+    def shift(augmentation, ends):
+        significant = None not in ends and not ends[1] <= 1 <= ends[2]
+        row = {"augmentation": augmentation, "metric": "relative_shift", "reference_mean": 0.2}
+        return row | {"significant": significant} | dict(zip(names, ends, strict=True))
+
+    others = of_each or dict.fromkeys("xy", ends)
+    search = {"metric": "recall@1", "difference": -0.004, "ci_low": -0.011, "ci_high": 0.0031, "significant": False}
+    rows = [shift("all", ends), *(shift(name, each) for name, each in others.items()), {"augmentation": "all"} | search]
     table = pl.DataFrame([{"study": "b", "reference": "a"} | row for row in rows], infer_schema_length=None)
-    kept = {"study": "b", "metric": "neighbours@10", "value": 0.612, "ci_low": 0.57, "ci_high": 0.65}
-    sentence = verdict(table, pl.DataFrame([kept]))
-    assert said in sentence
-    assert sentence.endswith(
-        "; search finds 0.4 percentage points fewer originals [-0.3 to 1.1]: not decided; "
-        "61 % of neighbours are kept [57 to 65]."
+    kept = {"study": "b", "metric": "neighbours@10", "value": 0.612, "ci_low": 0.57, "ci_high": 0.651}
+    shifts, _, others = verdict(table, pl.DataFrame([kept]), 10 / 49).partition("; search finds ")
+    assert shifts.endswith(said)
+    assert others == (
+        "0.4 percentage points fewer originals [-0.4 to 1.1]: not decided; "
+        "61 % of neighbours are kept [57 to 66], 20 % by chance."
     )
+
+
+@pytest.mark.parametrize(("ends", "said"), [((-0.0046, 0.0021), 0.5), ((-0.01, 0.002), 1), ((-0.0112, 0.0), None)])
+def test_searches_are_equal_within_what_their_interval_reaches(ends, said):
+    row = {"metric": "recall@1", "difference": -0.001, "ci_low": ends[0], "ci_high": ends[1], "significant": False}
+    row |= {"study": "b", "reference": "a", "augmentation": "all", "reference_mean": None}
+    row |= dict.fromkeys(("ratio", "ratio_low", "ratio_high"))
+    found = verdict(
+        pl.DataFrame([row]), pl.DataFrame(schema={"study": pl.String, "metric": pl.String, "value": pl.Float64}), 0.2
+    )
+    assert found.endswith(": not decided." if said is None else f": equal within {said:g} points.")

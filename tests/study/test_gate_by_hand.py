@@ -18,12 +18,12 @@ def test_decision_decide():
     assert decision.decide(Estimate(0.95, 0.91, 0.97, 100), 0.9, least=True).outcome == "kept"
     assert (
         repr(decision.decide(Estimate(0.95, 0.91, 0.97, 100), 0.94, least=True))
-        == "Decision(outcome='undecided', images_needed=1600, note='')"
+        == "Decision(outcome='undecided', images_needed=3270, note='')"
     )
 
 
 def test_decision_images_needed():
-    assert decision.images_needed(Estimate(0.5, 0.25, 0.75, 100), 0.375, least=True) == 400
+    assert decision.images_needed(Estimate(0.5, 0.25, 0.75, 100), 0.375, least=True) == 818
 
 
 def test_output_headline():

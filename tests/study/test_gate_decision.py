@@ -43,11 +43,22 @@ def test_the_value_decides_where_it_is_asked_to(bound, outcome):
     assert decide(Estimate(0.1 + 0.2, 0.3, 0.3, 9), 0.3, least=False).outcome == "kept", "rounding breaks no rule"
 
 
+# Lehr: images for a power of 80 %, over those whose interval just leaves out the bound.
+IN_80 = ((stats.norm.ppf(0.975) + stats.norm.ppf(0.8)) / stats.norm.ppf(0.975)) ** 2
+
+
+def test_so_many_images_decide_in_four_of_five_studies():
+    needed = images_needed(Estimate(0.3, 0.3 - 1.96 / 20**0.5, 0.3 + 1.96 / 20**0.5, 20), 0.0, least=True)
+    studies = np.random.default_rng(0).normal(0.3, 1.0, (2_000, needed))
+    low = studies.mean(axis=1) - stats.t.ppf(0.975, needed - 1) * studies.std(axis=1, ddof=1) / needed**0.5
+    assert 0.77 <= (low >= 0).mean() <= 0.83
+
+
 def test_how_many_images_would_do_by_the_root():
     """Half of the width below the value is 0.1, above it is 0.2; both shrink by the root."""
-    assert images_needed(INSIDE, 0.45, least=True) == math.ceil(100 * (0.1 / 0.05) ** 2)
-    assert decide(INSIDE, 0.6, least=False).images_needed == math.ceil(100 * (0.2 / 0.1) ** 2)
-    assert decide(INSIDE, 0.55, least=False).images_needed == math.ceil(100 * (0.2 / 0.05) ** 2)
+    assert images_needed(INSIDE, 0.45, least=True) == math.ceil(IN_80 * 100 * (0.1 / 0.05) ** 2)
+    assert decide(INSIDE, 0.6, least=False).images_needed == math.ceil(IN_80 * 100 * (0.2 / 0.1) ** 2)
+    assert decide(INSIDE, 0.55, least=False).images_needed == math.ceil(IN_80 * 100 * (0.2 / 0.05) ** 2)
     assert decide(INSIDE, 0.5, least=True) == decide(INSIDE, 0.5, least=False)
     assert decide(INSIDE, 0.5, least=True).images_needed is None
     assert decide(INSIDE, 0.5, least=True).note == AT_BOUND
@@ -67,7 +78,7 @@ def test_how_many_images_would_do_of_a_proportion_by_the_binomial_law():
 def test_how_many_images_would_do_of_paired_proportions():
     found = proportion_difference(np.array([-1.0] + [0.0] * 199))
     wanted = next(n for n in range(200, 400) if difference_of_proportions(0, n / 200, n)[0] >= -0.025)
-    assert decide(found, -0.025, least=True).images_needed == wanted
+    assert decide(found, -0.025, least=True).images_needed == math.ceil(IN_80 * wanted)
     assert decide(found, -0.03, least=True).outcome == "kept"
 
 
@@ -118,7 +129,7 @@ def test_by_its_value_it_is_at_least_the_strongest_level():
 def test_an_end_beyond_the_strongest_level_cannot_be_found_by_more_images_alone():
     found = Estimate(4.8, 4.3, math.inf, 40, edge=5.0)
     assert decide(found, 4.0, least=True).outcome == "kept"
-    assert decide(found, 4.5, least=True).images_needed == math.ceil(40 * (0.5 / 0.3) ** 2)
+    assert decide(found, 4.5, least=True).images_needed == math.ceil(IN_80 * math.ceil(40 * (0.5 / 0.3) ** 2))
     assert decide(found, 4.9, least=False).note == BEYOND
 
 

@@ -1,5 +1,8 @@
 """Rules to begin with: of which rows they are, that an equal study keeps them, and what is left out."""
 
+import re
+
+import numpy as np
 import polars as pl
 import pytest
 import yaml
@@ -7,13 +10,15 @@ import yaml
 import embedshift
 from embedshift.errors import UsageError
 from embedshift.store.reader import Reader
-from embedshift.study.gate import propose
+from embedshift.study.gate import output, propose
 from embedshift.study.gate.proposal import rounded
+from support.command import call
 from support.comparing import OTHER, variant
 from support.gates import turned
 from support.graded import MADE, graded
 from support.revised import without_vectors
 from support.searched import ranked, with_search
+from support.studies import copied
 from support.synthetic import make_study
 
 pytestmark = pytest.mark.slow
@@ -23,6 +28,16 @@ TWO = ["blur", "noise"]
 
 def rules_of(study, file):
     return yaml.safe_load(propose(study, file).read_text())["rules"]
+
+
+def moved_by(factor):
+    """Another encoder whose views move so many times as far, almost the same for all."""
+
+    def change(rows):
+        noise = pl.Series(np.exp(0.01 * np.random.default_rng(0).normal(size=len(rows))))
+        return rows.with_columns(cosine_similarity=1 - (1 - pl.col("cosine_similarity")) * factor * noise)
+
+    return change
 
 
 def commented(file):
@@ -63,6 +78,49 @@ def test_absolute_bounds_are_comments_that_the_study_keeps(tmp_path):
         "noise": 0.66,
     }
     assert {result.outcome for result in embedshift.check(study, bounds).results} == {"kept"}
+
+
+def test_one_augmentation_has_one_rule_of_each_number(tmp_path):
+    rules = rules_of(make_study(tmp_path / "a", 24, ["blur"]), tmp_path / "rules.yaml")
+    paired = [(rule["metric"], rule["augmentation"]) for rule in rules if rule["table"] == "comparison"]
+    assert paired == [("relative_shift", "blur"), ("recall@1", "blur")]
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_groups_are_for_the_proposal_alone(tmp_path, kept):
+    study = make_study(tmp_path / "a", 24, TWO)
+    if kept:
+        study.regroup({name: number % 12 for number, name in enumerate(study.reader().ordered_ids())})
+    before = {path: path.read_bytes() for path in study.folder.rglob("*") if path.is_file()}
+    groups = {name: number % 8 for number, name in enumerate(study.reader().ordered_ids())}
+    wanted = propose(copied(study, tmp_path / "b"), tmp_path / "alone.yaml").read_text()
+    found = propose(study, tmp_path / "rules.yaml", groups).read_text()
+    assert {path: path.read_bytes() for path in study.folder.rglob("*") if path.is_file()} == before
+    assert found != wanted
+    grouped = copied(study, tmp_path / "c" / "a")
+    grouped.regroup(groups)
+    assert propose(grouped, tmp_path / "kept.yaml").read_text() == found, "as a study that has them"
+
+
+def test_a_rule_says_which_change_breaks_it(tmp_path, monkeypatch, capsys):
+    study = make_study(tmp_path / "a", 50, TWO, dim=6, effect={"blur": 0.3, "noise": 1.0})
+    done = call(monkeypatch, capsys, "check", study.folder, "--init", "--rules", tmp_path / "rules.yaml")
+    found = re.findall(r'metric: "(\S+)".* augmentation: "(\w+)", at_\w+: (\S+)}  # broken from (\S+)', done.out)
+    assert [row[:2] for row in found[:3]] == [("relative_shift", name) for name in ("all", *TWO)]
+    assert all(abs(float(change)) > abs(float(bound)) for *_, bound, change in found)
+
+
+@pytest.mark.matrix
+def test_what_is_kept_although_it_is_worse_is_warned_of(tmp_path):
+    study = make_study(tmp_path / "a", 50, TWO, dim=6, effect={"blur": 0.3, "noise": 1.0})
+    farther = variant(study, tmp_path / "b", moved_by(1.18), shard_size=64, **OTHER)
+    rule = {"table": "comparison", "metric": "relative_shift", "column": "ratio", "augmentation": "all"}
+    for bound, words in ((1.5, ["is kept, although the whole interval is worse than the reference"]), (1.1, [])):
+        checked = embedshift.check(farther, [rule | {"at_most": bound}], study)
+        assert [line.partition(") ")[2] for line in output.warnings(checked)] == words
+        assert checked.outcome == ("kept" if words else "broken")
+    nearer = embedshift.check(study, [rule | {"at_most": 1.5}], farther)
+    assert not output.warnings(nearer), "better"
 
 
 @pytest.mark.matrix

@@ -184,7 +184,7 @@ def check(
     init: Annotated[bool, typer.Option("--init", help="Propose rules from this study; check nothing.")] = False,
 ) -> None:
     """Check a study against rules; exit with code 3 if one is broken. A gate for continuous integration."""
-    from embedshift.cli.check import gate
+    from embedshift.cli.check import gate, say_rules
     from embedshift.study.gate import propose
 
     log_lines()
@@ -192,7 +192,7 @@ def check(
         return gate(folder, rules, against, groups, strict, as_json, junit, markdown)
     if against or strict or as_json or junit or markdown:
         raise UsageError("--init writes rules and checks nothing: use it alone or with --rules only")
-    return say(f"Written: {propose(folder, rules, groups)}")
+    return say_rules(propose(folder, rules, groups))
 
 
 @app.command()

@@ -14,6 +14,7 @@ from embedshift.report.page import fill
 from embedshift.report.section import Answer, PageInput, Section, parts_of_page
 from embedshift.statistics.differences import ordered
 from embedshift.statistics.families import ONE_LEVEL
+from embedshift.statistics.intervals import PLANNED
 from embedshift.statistics.summary import COSINE, ROUNDING
 
 # Position of the answer on differences among those of the questions.
@@ -93,7 +94,7 @@ def differences_content(
     open_pairs = [pair for pair in pairs if pair not in by_pairs.significant]
     # The interval of a logarithm of a ratio becomes narrower by the root of the number of images.
     needed = [
-        images * (math.log(high / low) / 2 / math.log(ratio)) ** 2
+        images * PLANNED * (math.log(high / low) / 2 / math.log(ratio)) ** 2
         for ratio, low, high in (by_pairs.ratios[pair] for pair in open_pairs if pair in by_pairs.ratios)
         if 0 < low < high and ratio != 1
     ]

@@ -16,10 +16,24 @@ def decimals(low: float, high: float) -> int:
 
 def interval_decimals(low: float, high: float, least: int = 2) -> int:
     """Returns decimals from `least` to 6 at which an interval that excludes 0 does not end in 0."""
-    places = max(least, decimals(low, high))
-    while places < 6 and low * high > 0 and round(min(abs(low), abs(high)), places) == 0:
+    places, nearer = max(least, decimals(low, high)), min(abs(low), abs(high))
+    while places < 6 and low * high > 0 and outward(nearer, nearer, places)[0] == 0:
         places += 1
     return places
+
+
+def outward(low: float, high: float, places: int) -> tuple[float, float]:
+    """Rounds the ends of an interval away from its middle, so that what is printed holds the whole interval."""
+    scale, noise = 10.0**places, 1e-6
+    if math.isnan(low) or math.isnan(high):
+        return low, high
+    return math.floor(low * scale + noise) / scale + 0.0, math.ceil(high * scale - noise) / scale + 0.0
+
+
+def at_most(size: float) -> str:
+    """Formats a size with one figure, rounded up."""
+    places = -math.floor(math.log10(size) + 1e-9) if size > 0 else 0
+    return f"{outward(0.0, size, places)[1]:.10g}"
 
 
 def fixed(value: float | None, places: int) -> str:
@@ -38,8 +52,9 @@ def with_interval(value: float | None, low: float | None, high: float | None) ->
 
 def at_places(value: float | None, low: float | None, high: float | None, places: int) -> tuple[str, str]:
     """Formats a number and its interval with some decimals; a dash for each that is missing."""
-    interval = MISSING if low is None or high is None else f"{fixed(low, places)} to {fixed(high, places)}"
-    return fixed(value, places), interval
+    if low is None or high is None:
+        return fixed(value, places), MISSING
+    return fixed(value, places), " to ".join(fixed(end, places) for end in outward(low, high, places))
 
 
 def times(ratio: float, low: float, high: float) -> tuple[str, str]:
@@ -53,8 +68,8 @@ def in_percent(value: float | None, low: float | None = None, high: float | None
         return MISSING, MISSING
     if low is None or high is None:
         return f"{fixed(100 * value, 1)} %", MISSING
-    places = max(1, decimals(100 * low, 100 * high))
-    return f"{fixed(100 * value, places)} %", f"{fixed(100 * low, places)} to {fixed(100 * high, places)} %"
+    number, interval = at_places(100 * value, 100 * low, 100 * high, max(1, decimals(100 * low, 100 * high)))
+    return f"{number} %", f"{interval} %"
 
 
 def metric_decimals(metric: str, largest: float | None) -> int:
@@ -71,9 +86,11 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def listed(words: Iterable[str]) -> str:
-    """Joins words as in a sentence."""
+def listed(words: Iterable[str], most: int = 5) -> str:
+    """Joins words as in a sentence; of more than `most`, it counts the last."""
     *first, last = words
+    if len(first) >= most:
+        first, last = first[: most - 1], f"{len(first) + 2 - most} more"
     return f"{', '.join(first)} and {last}" if first else last
 
 

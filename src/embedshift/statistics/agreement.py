@@ -28,8 +28,7 @@ def neighbours_kept(first: ArrayLike, second: ArrayLike, units: Units | None = N
     correction (1981), without which it counts what is particular to a pair twice.
     """
     own = np.arange(len(np.asarray(first))) if units is None else np.unique(units, return_inverse=True)[1]
-    number = int(own.max()) + 1
-    count = neighbours_counted(len(own) - int(np.bincount(own).max()))
+    number, count = int(own.max()) + 1, _neighbours(own)
     is_near = [_is_near(vectors, own, count) for vectors in (first, second)]
     both, either = is_near[0] & is_near[1], (is_near[0].astype(np.float64) + is_near[1]) / 2
     value = float(both.sum() / either.sum()) if either.any() else np.nan
@@ -41,6 +40,17 @@ def neighbours_kept(first: ArrayLike, second: ArrayLike, units: Units | None = N
     np.fill_diagonal(particular, 0.0)
     variance = number / max(1, number - 1) * np.square(sums).sum() - np.square(particular).sum() / 2
     return value, float(np.sqrt(max(variance, 0.0)) / max(1.0, either.sum()))
+
+
+def neighbours_by_chance(count: int, units: Units | None = None) -> float:
+    """Returns the mean fraction of neighbours that two unrelated sets of as many images share."""
+    own = np.arange(count) if units is None else np.unique(units, return_inverse=True)[1]
+    return float(np.mean(_neighbours(own) / np.maximum(count - np.bincount(own)[own], 1)))
+
+
+def _neighbours(own: NDArray[np.intp]) -> int:
+    """Returns how many neighbours of an image count, with those of the largest group left out."""
+    return neighbours_counted(len(own) - int(np.bincount(own).max()))
 
 
 def _is_near(vectors: ArrayLike, own: NDArray[np.intp], count: int) -> NDArray[np.bool_]:

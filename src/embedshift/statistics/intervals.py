@@ -22,6 +22,8 @@ LEAST_IMAGES = 8
 # Below this number the report says that intervals are approximate.
 APPROXIMATE_BELOW = 20
 LEVEL = 0.95
+# If the truth is as measured, images by which intervals leave out a bound in half of the studies, times this: in 80 %.
+PLANNED = float(1 + scipy.special.ndtri(0.8) / scipy.special.ndtri((1 + LEVEL) / 2)) ** 2
 # Deviations of resamples, in their own standard errors, that 5 % of them exceed only where most have hardly any spread.
 _FURTHEST = 10.0
 

@@ -5,6 +5,7 @@ every unit, an image or a group, is left out of the mean and of both baselines.
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -86,12 +87,29 @@ def view_log_ratios(reference: Shifts, study: Shifts) -> Values:
     return np.asarray(np.log(study.relative + LEAST) - np.log(reference.relative + LEAST))
 
 
+def tail_differences(reference: Shifts, study: Shifts, units: Units | None = None) -> Estimates:
+    """Returns by how much more views move `MUCH` times as far than the reference's, `[A]`, as a sample of the units.
+
+    A larger baseline moves all logarithms at once, and as many views across the limit as have a logarithm near it.
+    """
+    logs, least = view_log_ratios(reference, study), math.log(MUCH)
+    density = _means(np.abs(np.abs(logs) - least) < least / 2, *_both(reference, study)) / least
+    far = np.where(np.isnan(logs), np.nan, np.sign(logs) * (np.abs(logs) > least))
+    return _sample(far, np.outer(reference.off - study.off, density), units)
+
+
+def with_overall(sample: Estimates, included: NDArray[np.bool_]) -> Estimates:
+    """Returns the mean over some augmentations, bool `[A]`, NaN for none, and each, as one sample `[1 + A]`."""
+    chosen = included & ~np.isnan(sample.mean)
+    both = sample.combine(np.column_stack([chosen / max(1, chosen.sum()), np.eye(len(chosen))]))
+    if chosen.any():
+        return both
+    return dataclasses.replace(both, mean=np.append(np.nan, both.mean[1:]), having=np.append(0.0, both.having[1:]))
+
+
 def over_augmentations(sample: Estimates, included: NDArray[np.bool_]) -> Estimates:
     """Returns the mean over some augmentations, bool `[A]`, as a sample of one number; NaN for none."""
-    chosen = included & ~np.isnan(sample.mean)
-    if not chosen.any():
-        return estimates_from_values(np.full((sample.images, 1), np.nan))
-    return sample.combine(np.where(chosen, 1 / chosen.sum(), 0.0)[:, None])
+    return with_overall(sample, included).columns([0])
 
 
 def t_interval(sample: Estimates, level: float = LEVEL) -> tuple[Values, Values]:

@@ -25,7 +25,7 @@ from embedshift.store.chunks import scan, study_chunks
 from embedshift.store.contents import refuse_contents
 from embedshift.store.forked import refuse_fork
 from embedshift.store.groups import FILE as GROUPS
-from embedshift.store.groups import stored_units
+from embedshift.store.groups import Groups, stored_units
 from embedshift.store.info import FILE, StudyInfo, read_info
 from embedshift.store.naming import ImageNaming
 from embedshift.store.parts import Part, measured_checksum, parts, recorded_checksum
@@ -51,6 +51,8 @@ class ShardReader:
     ordered_map: OrderedMap = map_here
     # Embeddings are read through this map.
     whitening: Whitening | None = None
+    # In place of the groups that the folder holds.
+    grouped: Groups | None = None
 
     def __post_init__(self) -> None:
         refuse_fork()
@@ -60,7 +62,8 @@ class ShardReader:
 
     @functools.cached_property
     def info(self) -> StudyInfo:
-        return read_info(self.folder)
+        info = read_info(self.folder)
+        return info if self.grouped is None else info.model_copy(update={"groups": self.grouped.record})
 
     @functools.cached_property
     def naming(self) -> ImageNaming:
@@ -186,7 +189,8 @@ class ShardReader:
         """The number of each image's group, in the order of the rows; None if images are independent."""
         if self.info.groups is None:
             return None
-        units = stored_units(self.folder, self.info.files.get(GROUPS, ""))
+        kept = self.info.files.get(GROUPS, "")
+        units = stored_units(self.folder, kept) if self.grouped is None else self.grouped.units
         if len(units) != sum(record.images for record in self.records):
             raise UsageError(f"{self.folder}: its groups are of other images; choose `groups` again")
         return units

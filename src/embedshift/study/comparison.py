@@ -18,7 +18,7 @@ from embedshift.store.reader import Reader
 from embedshift.store.table_files import write_table
 from embedshift.study.paired import PairedStudies, overview, pair_studies
 from embedshift.study.paired.means import compare_means
-from embedshift.study.paired.ratios import ALL, RELATIVE_SHIFT, agreements
+from embedshift.study.paired.ratios import ALL, RELATIVE_SHIFT, agreements, neighbours_by_chance
 from embedshift.study.paired.verdict import verdict
 from embedshift.study.shown import Shown
 from embedshift.study.study import Study, load
@@ -210,7 +210,7 @@ def compare(
         largest=overview.largest_differences(paired),
         tolerances=_tolerances(paired),
         agreement=agreement,
-        verdict=verdict(differences, agreement),
+        verdict=verdict(differences, agreement, neighbours_by_chance(paired)),
         families=paired.reference.families,
     )
     if out is not None:

@@ -11,8 +11,8 @@ import polars as pl
 from embedshift.config import Json
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.statistics.summary import COSINE
-from embedshift.store.grouping import set_groups
-from embedshift.store.groups import Choice
+from embedshift.store.grouping import are_stored, choose, set_groups
+from embedshift.store.groups import NONE, Choice, Groups
 from embedshift.store.info import read_content, read_info
 from embedshift.store.reader import Reader
 from embedshift.store.table import installed_tables
@@ -35,6 +35,9 @@ class Study(Shown, Exports):
     Args:
         folder: The study's folder.
     """
+
+    # With other groups than the folder holds.
+    _regrouped: Reader | None = None
 
     def _lines(self) -> Iterator[str]:
         name, report = f"Study({str(self.folder)!r})", self.folder / "report.html"
@@ -62,7 +65,8 @@ class Study(Shown, Exports):
 
     def reader(self, *choices: Any) -> Reader:
         """Returns a reader of the folder as it is now; `choices` are those of the questions, for tables and figures."""
-        return Reader(self.folder, tuple(choice for choice in choices if choice is not None))
+        reader = Reader(self.folder) if self._regrouped is None else self._regrouped
+        return replace(reader, choices=tuple(choice for choice in choices if choice is not None))
 
     def exists(self) -> bool:
         """Returns whether a run was ever started in this folder."""
@@ -166,6 +170,22 @@ class Study(Shown, Exports):
 
         if set_groups(self.reader(), groups):
             update_tables(self.reader())
+
+    def with_groups(self, groups: Choice | None) -> "Study":
+        """Returns the study with other groups of images in memory alone; its folder stays as it is.
+
+        Args:
+            groups: As in `embedshift.run`; None = as they are.
+        """
+        from embedshift.store.tables import make_tables
+
+        study, ids = Study(self.folder), self.reader().ordered_ids()
+        chosen = choose(self.reader(), groups) or Groups(NONE, ids, [None] * len(ids))
+        if groups is None or are_stored(self.reader(), chosen):
+            return self
+        regrouped = replace(self.reader(), grouped=chosen)
+        study._regrouped = replace(regrouped, made=make_tables(regrouped))
+        return study
 
     def write_tables(self, tree: object = None) -> None:
         """Computes every table again from the shards and writes it as CSV and Parquet.

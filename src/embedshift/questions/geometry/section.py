@@ -34,4 +34,6 @@ TERMS = {
     "effective rank": "How many dimensions a set of embeddings uses.",
 }
 
-PART = Part(section, terms=TERMS)
+CORRECTED = {"Numbers of the whole set": "Not corrected: each interval is made for 95 % by itself."}
+
+PART = Part(section, terms=TERMS, corrected=CORRECTED)

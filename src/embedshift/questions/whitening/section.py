@@ -61,4 +61,6 @@ def recall_rows(recall: pl.DataFrame, family_of: dict[str, str]) -> Json:
 
 TERMS = {"whitening": "A linear map after which originals, or shifts, vary equally in every direction."}
 
-PART = Part(section, answer=answer, terms=TERMS)
+CORRECTED = {"Which map is recommended": "Not corrected for the number of maps."}
+
+PART = Part(section, answer=answer, terms=TERMS, corrected=CORRECTED)

@@ -10,8 +10,8 @@ import polars as pl
 from embedshift.config import Json
 from embedshift.errors import UsageError
 from embedshift.store.groups import Choice
-from embedshift.study.gate.decision import decide
-from embedshift.study.gate.result import Checked, Result
+from embedshift.study.gate.decision import ROUNDING, decide
+from embedshift.study.gate.result import WORSE, Checked, Result
 from embedshift.study.gate.tables import (
     DIFFERENCES,
     OF_BOTH,
@@ -27,7 +27,7 @@ from embedshift.study.study import Study, load
 if TYPE_CHECKING:
     from embedshift.study.gate.rule import Rule
 
-EQUAL = "equal by definition: both studies have equal weights and settings"
+EQUAL = "equal: the stored rows of both studies are equal"
 
 
 def check(
@@ -121,7 +121,7 @@ def _results(rule: "Rule", study: Study, paired: PairedStudies | None, table: pl
             high=_finite(estimate.high),
             images=estimate.images or None,
             images_needed=decision.images_needed,
-            note=decision.note,
+            note=WORSE if decision.outcome == "kept" and _is_worse(rule, row, estimate) else decision.note,
         )
 
 
@@ -129,16 +129,24 @@ def _estimate(rule: "Rule", study: Study, paired: PairedStudies | None, row: Jso
     """Returns the number that a rule bounds: that of the table's row, or its difference from the reference."""
     column, table = rule.column, rule.checked_table
     if paired is not None and rule.needs_reference:
-        if paired.are_equal:
-            same = 0.0 if rule.is_relative or column == "difference" else 1.0
-            return Estimate(same, same, same, len(paired.ids), note=EQUAL)
-        if rule.is_relative:
-            return DIFFERENCES[rule.table][column](paired, row)
-        return paired_estimate(paired, table, column, row)
+        relative = DIFFERENCES[rule.table][column](paired, row) if rule.is_relative else None
+        found = relative or paired_estimate(paired, table, column, row)
+        same = 0.0 if rule.is_relative or column == "difference" else 1.0
+        if abs(found.value - same) <= ROUNDING and paired.same_rows[1]:
+            return Estimate(same, same, same, found.images, note=EQUAL)
+        return found
     is_tolerance = rule.table == "tolerance"
     estimate = tolerance_estimate(study, row) if is_tolerance else column_estimate(study, table, column, row)
     refuse_impossible(estimate, table, column, row)
     return estimate
+
+
+def _is_worse(rule: "Rule", row: Json, estimate: Estimate) -> bool:
+    """Returns whether a study is significantly worse than its reference, in the direction that the rule bounds."""
+    if not rule.needs_reference or rule.table == "agreement" or not row.get("significant", True):
+        return False
+    same = 1.0 if rule.column == "ratio" else 0.0
+    return estimate.high < same if rule.operator in ("at_least", "may_fall") else estimate.low > same
 
 
 def _finite(value: float) -> float | None:

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from embedshift.statistics.intervals import LEAST_IMAGES
+from embedshift.statistics.intervals import LEAST_IMAGES, PLANNED
 from embedshift.study.paired import Estimate
 
 Outcome = Literal["kept", "broken", "undecided"]
@@ -62,7 +62,7 @@ def _outcome(low: float, high: float, bound: float, least: bool, slack: float) -
 
 
 def images_needed(estimate: Estimate, bound: float, *, least: bool) -> int | None:
-    """Returns the least number of images whose interval would lie on one side of a bound, if the numbers stay."""
+    """Returns how many images would decide in 80 % of studies, if the truth is as measured."""
 
     def decides(images: int) -> bool:
         return _outcome(*estimate.interval(images), bound, least, ROUNDING) != "undecided"
@@ -78,4 +78,5 @@ def images_needed(estimate: Estimate, bound: float, *, least: bool) -> int | Non
     while enough - too_few > 1:
         middle = (too_few + enough) // 2
         too_few, enough = (too_few, middle) if decides(middle) else (middle, enough)
-    return enough
+    # Of a proportion of 1, every study would find 1.
+    return math.ceil(enough * PLANNED) if estimate.low < estimate.value < estimate.high else enough

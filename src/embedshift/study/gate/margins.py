@@ -18,7 +18,7 @@ from embedshift.statistics import shift_ratios
 from embedshift.statistics.agreement import COMPARED, METRICS
 from embedshift.statistics.baselines import KEPT, cosine_baseline
 from embedshift.statistics.halves import finds_original, halves, view_distances
-from embedshift.statistics.intervals import LEVEL
+from embedshift.statistics.intervals import LEVEL, PLANNED
 from embedshift.statistics.layout import blocks, layout
 from embedshift.statistics.paired_proportions import difference_of_proportions
 from embedshift.statistics.shift_ratios import Shifts
@@ -58,18 +58,24 @@ class Half:
         return found.reshape(self.views.shape[:-1]).astype(np.float64)
 
 
-def margins(reader: Reader, included: Sequence[str]) -> tuple[dict[str, float], dict[str, float], dict[str, float]]:
+# A bound, and the change that breaks it in 80 % of studies.
+Margin = tuple[float, float]
+
+
+def margins(reader: Reader, included: Sequence[str]) -> tuple[dict[str, Margin], dict[str, Margin], dict[str, float]]:
     """Returns how many times as far an equal encoder may move, how much less recall@1 it may have, its least agreement.
 
-    The first two are by augmentation, with "all" over those that are included, the last is by metric.
+    The first two are by augmentation, with "all" over those that are included if they are several, the last is by
+    metric.
     """
     originals, views = _vectors(reader)
     units = None if reader.units is None else reader.units[: len(originals)]
     in_all = np.isin(reader.augmentations, included)
     *by_augmentation, floors = margins_of(originals, views, in_all, reader.info.units, reader.info.seed, units)
-    names = [ALL, *reader.augmentations] if in_all.any() else reader.augmentations
+    names = [ALL, *reader.augmentations] if in_all.sum() > 1 else reader.augmentations
     ratio, recall = (
-        dict(zip(names, np.roll(numbers, 1)[-len(names) :].tolist(), strict=True)) for numbers in by_augmentation
+        dict(zip(names, zip(*np.roll(numbers, 1, axis=1)[:, -len(names) :].tolist(), strict=True), strict=True))
+        for numbers in by_augmentation
     )
     return ratio, recall, dict(zip(METRICS, floors.tolist(), strict=True))
 
@@ -77,10 +83,10 @@ def margins(reader: Reader, included: Sequence[str]) -> tuple[dict[str, float], 
 def margins_of(
     originals: Floats, views: Floats, in_all: NDArray[np.bool_], images: int, seed: int, units: Units | None = None
 ) -> tuple[Values, Values, Values]:
-    """Returns ratios `[A + 1]`, falls of recall `[A + 1]` and floors of agreement, for a study of so many images.
+    """Returns ratios and falls of recall, `[2, A + 1]`, and floors of agreement, for a study of so many images.
 
-    Embeddings are of originals `[m, D]` and of all views of the first n, `[n, A, draws, D]`; the last margins are those
-    over the augmentations `in_all`.
+    Embeddings are of originals `[m, D]` and of all views of the first n, `[n, A, draws, D]`. The rows are bounds, and
+    the changes that break them in 80 % of studies; the last column is over the augmentations `in_all`.
     """
     n = len(views)
     of_views = None if units is None else np.unique(units[:n], return_inverse=True)[1]
@@ -97,14 +103,17 @@ def margins_of(
     # Of a large study some images are halved; errors fall with the root of the number.
     fewer = math.sqrt((n if of_views is None else of_views.max() + 1) / images)
     floors = np.mean(agreements, axis=0) - BELOW * np.std(agreements, axis=0, ddof=1)
-    return _ratio_margins(np.sqrt(np.mean(variances, axis=0)) * fewer, images), np.max(falls, axis=0) * fewer, floors
+    fall = np.max(falls, axis=0) * fewer
+    broken = np.minimum(fall * (1 + math.sqrt(PLANNED)), 1.0)
+    return _ratio_margins(np.sqrt(np.mean(variances, axis=0)) * fewer, images), np.stack([fall, broken]), floors
 
 
 def _ratio_margins(errors: Values, images: int) -> Values:
-    """Returns ratios twice as far from 1 as the ends of the intervals of equal encoders, `[A + 1]`, the last of all."""
+    """Returns ratios twice as far from 1 as the ends of the intervals of equal encoders, and what breaks them."""
     count = len(errors) - 1
-    tails = (1 - LEVEL) / 2 / np.array([count] * count + [1])
-    return np.asarray(np.maximum(np.exp(2 * stdtrit(images - 1, 1 - tails) * errors), [LEAST] * count + [LEAST_OF_ALL]))
+    half = stdtrit(images - 1, 1 - (1 - LEVEL) / 2 / np.array([count] * count + [1])) * errors
+    bounds = np.maximum(np.exp(2 * half), [LEAST] * count + [LEAST_OF_ALL])
+    return np.stack([bounds, bounds * np.exp(math.sqrt(PLANNED) * half)])
 
 
 def _falls(gains: Values, in_all: NDArray[np.bool_], units: Units | None) -> Values:

@@ -5,12 +5,15 @@ from collections.abc import Sequence
 
 from embedshift.config import Json
 from embedshift.report.numbers import count
-from embedshift.study.gate.result import HEADINGS, Checked, Result, cells, headline
+from embedshift.study.gate.result import HEADINGS, WORSE, Checked, Result, cells, headline
 from embedshift.study.markdown import escaped, printable, table
 
 
 def warnings(checked: Checked) -> list[str]:
-    """Returns a line for each undecided result; of those that more images decide, only for the one that takes most."""
+    """Returns a line for each result that is undecided, or kept although it is significantly worse.
+
+    Of those that more images decide, there is one line, for the one that takes most.
+    """
     undecided = checked.of("undecided")
     decidable = [result for result in undecided if result.images_needed is not None and not result.note]
     most = max(decidable, key=lambda result: result.images_needed or 0, default=None)
@@ -19,6 +22,10 @@ def warnings(checked: Checked) -> list[str]:
         f"{result.rule} ({result.place}): {explanation(result)}{others if result is most else ''}"
         for result in undecided
         if result is most or result not in decidable
+    ] + [
+        f"{result.rule} ({result.place}): {cells(result)[3]} ({cells(result)[4]}) is {result.note}"
+        for result in checked.of("kept")
+        if result.note == WORSE
     ]
 
 
@@ -30,7 +37,7 @@ def explanation(result: Result) -> str:
         return f"undecided: {result.note}"
     words = f"undecided with {result.images:,} images"
     if result.images_needed is not None:
-        words += f"; about {result.images_needed:,} would decide it"
+        words += f"; about {result.images_needed:,} would decide it in 80 % of studies"
     return f"{words}; {result.note}" if result.note else words
 
 

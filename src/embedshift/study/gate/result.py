@@ -12,6 +12,7 @@ from embedshift.study.gate.decision import Outcome
 from embedshift.study.shown import Shown
 
 MISSING = "-"
+WORSE = "kept, although the whole interval is worse than the reference"
 _MUST = {
     "at_least": "at least {}",
     "at_most": "at most {}",
@@ -108,7 +109,7 @@ def headline(checked: Checked, *, strict: bool = False) -> str:
 
 
 def what_decides(checked: Checked) -> str:
-    """Returns how many images would decide the undecided results."""
+    """Returns how many images would decide each undecided result in 80 % of studies."""
     undecided = checked.of("undecided")
     needed = sorted({result.images_needed for result in undecided if result.images_needed is not None})
     if not needed:
@@ -116,7 +117,7 @@ def what_decides(checked: Checked) -> str:
     numbers = " to ".join(f"{number:,}" for number in dict.fromkeys((needed[0], needed[-1])))
     count = sum(result.images_needed is not None for result in undecided)
     results = f"{count} of them" if count < len(undecided) else "it" if count == 1 else "them"
-    return f"about {numbers} images would decide {results}"
+    return f"about {numbers} images would decide {results} with a chance of 80 %"
 
 
 def counted(checked: Checked) -> str:

@@ -97,12 +97,19 @@ def fraction_difference(differences: Values, seed: int, units: Units | None = No
     return Estimate(value, *interval_at(images), images, interval_at)
 
 
-def mean_of_fractions(differences: Values, seed: int, units: Units | None = None) -> Estimate:
-    """Returns the same of means over augmentations; images that are not there count only if fewer than 8 differ."""
+def mean_of_fractions(
+    differences: Values, seed: int, units: Units | None = None, sample: Estimates | None = None
+) -> Estimate:
+    """Returns the same of means over augmentations; images that are not there count only if fewer than 8 differ.
+
+    `sample`, of the same mean, adds what images have in common.
+    """
     differ = differences != 0
     if (differ.sum() if units is None else len(np.unique(units[differ]))) < LEAST_IMAGES:
         return fraction_difference(differences, seed, units)
-    return mean_difference(differences, np.ones(len(differences)), seed, units)
+    sample = estimates_from_values(differences[:, None], units) if sample is None else sample
+    low, high = mean_interval(sample, seed=seed)
+    return Estimate(sample.mean.item(), low.item(), high.item(), sample.images)
 
 
 def mover(number: Sequence[float], subtracted: Sequence[float], images: int, note: str = "") -> Estimate:

@@ -15,7 +15,7 @@ from embedshift.errors import UsageError
 from embedshift.statistics import intervals
 from embedshift.statistics.layout import sums_and_counts
 from embedshift.statistics.sample import Estimates, gather
-from embedshift.statistics.shift_ratios import over_augmentations, t_interval
+from embedshift.statistics.shift_ratios import over_augmentations, t_interval, with_overall
 from embedshift.study.paired import checks
 from embedshift.study.paired.differences import search_difference, search_values
 from embedshift.study.paired.estimate import Estimate
@@ -102,13 +102,19 @@ def _differences(paired: PairedStudies, sample: Estimates) -> Columns:
     overall = over_augmentations(sample, np.isin(paired.augmentations, unsaturated(paired)))
     ends = [intervals.mean_interval(part, seed=paired.seed) for part in (overall, sample)]
     low, high = (np.concatenate(parts) for parts in zip(*ends, strict=True))
-    significant = intervals.simultaneous_intervals(sample, seed=paired.seed).significant
+    difference = np.concatenate([overall.mean, sample.mean])
     return {
-        "difference": np.concatenate([overall.mean, sample.mean]),
+        "difference": difference,
         "ci_low": low,
         "ci_high": high,
-        "significant": np.concatenate([(low[:1] > 0) | (high[:1] < 0), significant]),
+        "significant": _at_once(paired, sample).significant,
     }
+
+
+def _at_once(paired: PairedStudies, sample: Estimates) -> intervals.SimultaneousIntervals:
+    """Returns the intervals of a family: of all augmentations together and of each, which hold at once."""
+    family = with_overall(sample, np.isin(paired.augmentations, unsaturated(paired)))
+    return intervals.simultaneous_intervals(family, seed=paired.seed)
 
 
 def _shift_rows(paired: PairedStudies, s: int) -> Iterator[Json]:
@@ -118,19 +124,17 @@ def _shift_rows(paired: PairedStudies, s: int) -> Iterator[Json]:
         return
     views = (~np.isnan(shifts.much_farther[0])).sum(axis=(0, 2))
     columns = _differences(paired, shifts.differences)
-    overall = over_augmentations(shifts.log_ratios, shifts.included)
-    together = intervals.simultaneous_intervals(shifts.log_ratios, seed=paired.seed)
-    low, high = (np.append(*ends) for ends in zip(t_interval(overall), (together.low, together.high), strict=True))
-    ratios = np.append(overall.mean, shifts.log_ratios.mean), low, high
+    overall, together = over_augmentations(shifts.log_ratios, shifts.included), _at_once(paired, shifts.log_ratios)
+    ends = zip(t_interval(overall), (together.low[1:], together.high[1:]), strict=True)
+    ratios = np.append(overall.mean, shifts.log_ratios.mean), *(np.append(*parts) for parts in ends)
     columns |= {f"ratio{end}": np.exp(number) for end, number in zip(("", "_low", "_high"), ratios, strict=True)}
-    columns["significant"] = (low > 0) | (high < 0)
+    columns["significant"] = together.significant
     yield from _rows(paired, s, RELATIVE_SHIFT, views, shifts.means, columns)
     chosen = [shifts.included, *np.eye(len(paired.augmentations), dtype=bool)]
     estimates = [tail_difference(paired, s, shifts, augmentations) for augmentations in chosen]
     with np.errstate(invalid="ignore"):
         reference, study = (np.nansum(far, axis=(0, 2)) / views for far in shifts.much_farther)
-    tail = shifts.much_farther[1] - shifts.much_farther[0]
-    yield from _rows(paired, s, TAIL, views, (reference, study), _estimated(paired, estimates, tail))
+    yield from _rows(paired, s, TAIL, views, (reference, study), _estimated(paired, estimates, shifts.tails))
 
 
 def _search_rows(paired: PairedStudies) -> Iterator[Json]:
@@ -153,18 +157,16 @@ def _search_rows(paired: PairedStudies) -> Iterator[Json]:
                 means = [np.where(both, values[each], 0.0).sum(axis=(0, 2)) / n for each in (0, s)]
             names = (ALL, *paired.augmentations)
             estimates = [search_difference(paired, {"metric": metric, "augmentation": name}, s) for name in names]
-            columns = _estimated(paired, estimates, values[s] - values[0])
+            differences = sums_and_counts((values[s] - values[0]).transpose(0, 2, 1))
+            columns = _estimated(paired, estimates, gather([differences], units=paired.units))
             yield from _rows(paired, s, metric, n, (means[0], means[1]), columns)
 
 
-def _estimated(paired: PairedStudies, estimates: list[Estimate], differences: Values) -> Columns:
-    """Returns the columns of estimated differences; significant by all augmentations at once, `[n, A, draws]`."""
+def _estimated(paired: PairedStudies, estimates: list[Estimate], sample: Estimates) -> Columns:
+    """Returns the columns of estimated differences; significant where their family and their own interval say so."""
     value, low, high = np.array([(each.value, each.low, each.high) for each in estimates]).T
-    sample = gather([sums_and_counts(differences.transpose(0, 2, 1))], units=paired.units)
-    significant = intervals.simultaneous_intervals(sample, seed=paired.seed).significant
-    overall = (low[:1] > 0) | (high[:1] < 0)
-    ends = {"difference": value, "ci_low": low, "ci_high": high}
-    return ends | {"significant": np.append(overall, significant & ((low[1:] > 0) | (high[1:] < 0)))}
+    significant = _at_once(paired, sample).significant & ((low > 0) | (high < 0))
+    return {"difference": value, "ci_low": low, "ci_high": high, "significant": significant}
 
 
 def none_if_nan(value: float) -> float | None:

@@ -53,6 +53,10 @@ class ShiftComparison:
         return shift_ratios.shift_differences(self.reference, self.study, self.units)
 
     @functools.cached_property
+    def tails(self) -> Estimates:
+        return shift_ratios.tail_differences(self.reference, self.study, self.units)
+
+    @functools.cached_property
     def means(self) -> tuple[Values, Values]:
         """The relative shifts of the reference and of the study, `[A]` each."""
         return shift_ratios.relative_shift_means(self.reference, self.study)
@@ -135,27 +139,21 @@ def tail_difference(
     some = ~np.isnan(own).all(axis=1)
     units = None if paired.units is None else paired.units[some]
     differences = np.nanmean((own - reference)[some], axis=1)
-    return same_numbers(paired, study, differences) or mean_of_fractions(differences, paired.seed, units)
+    sample = shift_ratios.over_augmentations(shifts.tails, augmentations)
+    return same_numbers(paired, study, differences) or mean_of_fractions(differences, paired.seed, units, sample)
 
 
 def same_numbers(paired: PairedStudies, study: int, differences: Values) -> Estimate | None:
-    """Returns no difference where all are 0 and every view has the same cosine in both encoders, else None."""
-    is_same = not np.nan_to_num(differences).any() and _same_cosines(paired, study)
+    """Returns no difference where all are 0 and the stored rows are equal, else None."""
+    is_same = not np.nan_to_num(differences).any() and paired.same_rows[study]
     return Estimate(0.0, 0.0, 0.0, paired.unit_count) if is_same else None
-
-
-@functools.lru_cache(maxsize=8)
-def _same_cosines(paired: PairedStudies, study: int) -> bool:
-    values = paired.values(COSINE)
-    return np.array_equal(values[0], values[study], equal_nan=True)
 
 
 def agreements(paired: PairedStudies) -> pl.DataFrame:
     """Returns the table `agreement`: how alike the originals are in both; empty if a study stores no embeddings."""
     if not all(reader.info.has_vectors for reader in paired.readers):
         return pl.DataFrame(schema=AGREEMENT_SCHEMA)
-    images = np.argsort(paired.positions[0])[: statistics.COMPARED]  # the first in the order of the reference
-    units = None if paired.units is None else paired.units[images]
+    images, units = _compared(paired)
     reference, *others = (_originals(reader, np.array(paired.ids)[images].tolist()) for reader in paired.readers)
     rows = [
         (name, paired.names[0], metric, *statistics.agreement(metric, reference, own, units))
@@ -163,6 +161,18 @@ def agreements(paired: PairedStudies) -> pl.DataFrame:
         for metric in statistics.METRICS
     ]
     return pl.DataFrame(rows, AGREEMENT_SCHEMA, orient="row").fill_nan(None)
+
+
+def neighbours_by_chance(paired: PairedStudies) -> float:
+    """Returns the fraction of neighbours that unrelated encoders of these images would share."""
+    images, units = _compared(paired)
+    return statistics.neighbours_by_chance(len(images), units)
+
+
+def _compared(paired: PairedStudies) -> tuple[NDArray[np.intp], Units | None]:
+    """Returns the images whose pairs are compared, the first in the order of the reference, and their groups."""
+    images = np.argsort(paired.positions[0])[: statistics.COMPARED]
+    return images, None if paired.units is None else paired.units[images]
 
 
 def _originals(reader: Reader, image_ids: list[str]) -> Values:

@@ -9,6 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from embedshift.arrays import Units, Values
+from embedshift.augmentations import ORIGINAL
 from embedshift.errors import UsageError
 from embedshift.registry import METRICS
 from embedshift.statistics.baselines import Baseline
@@ -63,14 +64,24 @@ class PairedStudies:
         return [study_weights == weights[0] for study_weights in weights]
 
     @functools.cached_property
-    def are_equal(self) -> bool:
-        """Whether all studies have the reference's weights and settings, so that their numbers are equal."""
-        identities = [reader.info.identity for reader in self.readers]
-        return all(self.same_weights) and all(identity == identities[0] for identity in identities)
+    def same_rows(self) -> list[bool]:
+        """For each study, whether its rows hold the reference's metrics and embeddings, whatever the encoders are."""
+        return [study == 0 or self._equals_reference(study) for study in range(len(self.readers))]
+
+    def _equals_reference(self, study: int) -> bool:
+        for metric in self.metrics:
+            first, own = (self._values(each, metric, self.augmentations) for each in (0, study))
+            if not np.array_equal(first, own, equal_nan=True):
+                return False
+        if not all(self.readers[each].info.has_vectors for each in (0, study)):
+            return True
+        both = [self.rows()[each].select("view", "embedding") for each in (0, study)]
+        views = ([rows.filter(view=view).collect() for rows in both] for view in (ORIGINAL, *self.augmentations))
+        return all(first.equals(own) for first, own in views)
 
     def same_unit(self, metric: str) -> NDArray[np.bool_]:
         """Returns for each study whether the metric has the same unit as in the reference, `[S]`."""
-        return np.array(self.same_weights) | (METRICS[metric].unit != "encoder")
+        return np.array(self.same_weights) | (METRICS[metric].unit != "encoder" or self.same_rows)
 
     @functools.cached_property
     def units(self) -> Units | None:
