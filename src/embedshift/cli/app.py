@@ -260,7 +260,6 @@ def list_names(kind: Annotated[str, typer.Argument(metavar=LISTED, help="What to
 def measure(settings: Json, out: Path, *, quiet: bool, as_json: bool, report: bool = True) -> None:
     """Measures what `run_study` is given, and prints its tables; makes the report."""
     from embedshift.cli.terminal import print_table, progress
-    from embedshift.steps import run_study
 
     started = time.monotonic()
     steps: list[int] = []
@@ -269,6 +268,8 @@ def measure(settings: Json, out: Path, *, quiet: bool, as_json: bool, report: bo
         def measured(count: int) -> None:
             steps.append(count)
             step(count)
+
+        from embedshift.steps import run_study  # whose libraries take seconds
 
         run_study(**settings, out=out, progress=measured, on_start=on_start)
     from embedshift.cli.results import (

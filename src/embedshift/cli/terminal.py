@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -27,6 +28,23 @@ LINE_SECONDS = 10
 # Columns that no table takes.
 _WIDEST = 10_000
 err_console = Console(stderr=True)
+
+
+@contextlib.contextmanager
+def repeating(first: str) -> Iterator[Callable[[], None]]:
+    """Logs a first step at once, and while it lasts that work goes on; gives what ends it."""
+    ended, begun = threading.Event(), time.monotonic()
+
+    def repeat() -> None:
+        while not ended.wait(LINE_SECONDS):
+            log.info("still at work, %.0f s", time.monotonic() - begun)
+
+    log.info(first)
+    threading.Thread(target=repeat, daemon=True).start()
+    try:
+        yield ended.set
+    finally:
+        ended.set()
 
 
 @contextlib.contextmanager
@@ -55,6 +73,8 @@ def progress(
             log.info("skipped files that are not images: %s", dict(start.skipped))
 
     def step(count: int) -> None:
+        if count:
+            end_silence()
         state["new"] += count
         now = time.monotonic()
         rate = state["new"] / max(now - state["begun"], 1e-9)
@@ -67,7 +87,7 @@ def progress(
             left = (state["total"] - done) / rate
             log.info("%d of %d images, %s, %.0f s left", done, state["total"], words, left)
 
-    with bar:
+    with bar, repeating("reading libraries, images and encoder") as end_silence:
         yield on_start, step
 
 
@@ -127,7 +147,6 @@ class _PlainConsole(Console):
 
 
 def text_table(title: str, *columns: Column) -> Table:
-    """Returns a table without rows, under a title or none."""
     return Table(*columns, title=title or None, title_justify="left", box=SIMPLE_HEAD)
 
 
