@@ -88,13 +88,11 @@ def _shortened(result: Ranked) -> Ranked:
 
 
 def _joined(blocks: Sequence[Sequence[Ranked]], view: int) -> Ranked:
-    """Returns the results of one view of the first images, from those of blocks of images."""
     names, of_view = ("rank", "cosine", "others", "positions"), [block[view] for block in blocks]
     return Ranked(*(np.concatenate([getattr(block, name) for block in of_view])[:PREDICTED_FROM] for name in names))
 
 
 def _combined(draws: Sequence[Ranked], images: int, units: Units | None) -> SearchRanks:
-    """Combines the draws of one augmentation."""
     rank, own_cosines, other_cosines = (
         np.stack([getattr(draw, name) for draw in draws], 1) for name in ("rank", "cosine", "others")
     )
@@ -111,7 +109,6 @@ def _combined(draws: Sequence[Ranked], images: int, units: Units | None) -> Sear
 def _tables(
     results: Sequence[Ranked], order: Layout, draws: Sequence[int], originals: Originals, start: int
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Returns the rows of both tables, image by image."""
     images = len(results[0].rank)
     ids = originals.ids[start : start + images]
     views = [view for view, name in enumerate(order.views) if name != ORIGINAL]
@@ -148,7 +145,6 @@ def overlap(before: Positions, after: Positions) -> Values:
 
 
 def _interleaved(columns: Iterable[NDArray[Any]]) -> NDArray[Any]:
-    """Interleaves one column per view into one column, image by image."""
     return np.stack(list(columns), axis=1).ravel()
 
 
@@ -157,7 +153,6 @@ def _first_column(values: NDArray[Any], default: float) -> NDArray[Any]:
 
 
 def _ids(originals: Originals, positions: NDArray[Any]) -> pl.Series:
-    """Returns the ids of images by position; null for -1."""
     ids = originals.ids.gather(np.maximum(positions, 0).astype(np.int64))
     return pl.select(pl.when(pl.Series(positions >= 0)).then(ids)).to_series()
 
@@ -178,7 +173,6 @@ def first_results(ranked: Ranked, count: int) -> Positions:
 
 
 def hubs(results: Mapping[str, Positions], names: Sequence[str], images: int) -> pl.DataFrame:
-    """Returns the table `hubs`, from the first results of the originals and of each augmentation's views."""
     sides = [(name, side, view) for name in names for side, view in (("original", ORIGINAL), ("view", name))]
     rows = [(name, side, *hub(results[view], images)) for name, side, view in sides]
     schema = {"augmentation": pl.String, "side": pl.String, "largest": pl.Float64, "skewness": pl.Float64}

@@ -23,7 +23,6 @@ Numbers = dict[str, tuple[float, ...]]
 
 
 def recall_metrics(ranks: pl.DataFrame, *, seed: int, units: Units | None = None) -> Numbers:
-    """Returns the metrics of one augmentation."""
     draws = max(1, len(ranks) // max(1, ranks["image_id"].n_unique()))
     rank, overlap = (by_image(ranks[name], draws) for name in ("rank", "knn_overlap"))
     with np.errstate(invalid="ignore"):
@@ -46,7 +45,6 @@ def by_image(values: pl.Series, draws: int) -> Values:
 
 
 def _estimates(values: Values, units: Units | None) -> Estimates:
-    """Makes a sample of `[n, draws, K]`."""
     return gather([sums_and_counts(values)], together=False, units=units)
 
 

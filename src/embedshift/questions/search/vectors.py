@@ -40,7 +40,6 @@ class Originals:
 
 
 def originals(reader: Reader, path: str = "") -> Originals:
-    """Returns the originals of a study and the vectors of a gallery."""
     rows = reader.rows().filter(pl.col("view") == ORIGINAL)
     names = [rows.select("image_id").collect()["image_id"]]
     parts = [_vectors(rows, reader.vectors)]
