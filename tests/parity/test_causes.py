@@ -117,7 +117,7 @@ def test_a_search_counts_and_names_no_step_before_the_end(
         [step] = find_causes(dinov2, files, served_vectors(dinov2, files, channels="bgr")).steps
     counts = [int(line.split()[0]) for line in caplog.messages if line.endswith(" of at most 1600 encodings")]
     assert counts == list(range(0, 50 * len(counts), 50))
-    assert len(counts) > 2
+    assert len(counts) > 1
     assert not any(words in line for line in caplog.messages for words in (step.alteration, *step.ties))
 
     def stop(*_: Any) -> None:

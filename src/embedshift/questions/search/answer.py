@@ -94,5 +94,6 @@ def near_duplicates(reader: Reader) -> Json | None:
     images = {image_id for image_id, group in label.items() if units[group] > 1}
     if "threshold" not in reader.kept_settings("duplicates"):  # so that page and search count the same images
         pairs = reader.need("duplicates").select(NAMES).iter_rows()
-        images |= {image_id for pair in pairs if unit_of[pair[0]] != unit_of[pair[1]] for image_id in pair}
+        apart = [pair for pair in pairs if unit_of.get(pair[0]) != unit_of.get(pair[1])]
+        images |= {image_id for pair in apart for image_id in pair if image_id in label}
     return None if len(images) < SIZEABLE * len(label) else {"images": len(images), "of": len(label)}
