@@ -8,6 +8,9 @@ so that nothing is downloaded, and their distances are only an example. Prints a
 
 import argparse
 import importlib
+import io
+import json
+import shutil
 import sys
 import tempfile
 import time
@@ -109,6 +112,34 @@ def by_timm() -> Callable[[Images], torch.Tensor]:
     return lambda images: torch.stack([steps(image) for image in images])
 
 
+def service(folder: Path, *, rounded: str) -> tuple[str, Any]:
+    """A checkpoint that crops 224; the service resizes to 256 and crops, compresses the input, and is rounded."""
+    own = Path(shutil.copytree(bundled_folder(), folder / "own"))
+    settings = json.loads((own / "preprocessor_config.json").read_text())
+    (own / "preprocessor_config.json").write_text(json.dumps(settings | {"size": {"shortest_edge": 224}}))
+    net = transformers.AutoModel.from_pretrained(own).eval()
+    for part in net.modules():
+        if rounded == "int8" and isinstance(part, torch.nn.Linear):  # 256 steps from the least to the largest of a row
+            least, largest = part.weight.data.amin(1, keepdim=True), part.weight.data.amax(1, keepdim=True)
+            step = (largest - least) / 255
+            part.weight.data = ((part.weight.data - least) / step).round() * step + least
+    kind = torch.bfloat16 if rounded == "bfloat16" else torch.float32
+    net = net.to(kind)
+
+    def prepare(images: Images) -> torch.Tensor:
+        made = []
+        for image in images:
+            width, height = (int(256 * side / min(image.size)) for side in image.size)
+            left, top = (width - 224) // 2, (height - 224) // 2
+            image = image.resize((width, height), Image.Resampling.BICUBIC).crop((left, top, left + 224, top + 224))
+            image.save(file := io.BytesIO(), "JPEG", quality=85)
+            pixels = np.asarray(Image.open(file), np.float32) / 255
+            made.append((pixels - settings["image_mean"]) / settings["image_std"])
+        return torch.from_numpy(np.stack(made).transpose(0, 3, 1, 2)).to(kind)
+
+    return str(own), behind(prepare, lambda pixels: net(pixel_values=pixels).last_hidden_state[:, 0].float())
+
+
 def clip(folder: Path, *, quick: bool) -> tuple[str, str]:
     """open_clip's CLIP, with quick GELU or without, against transformers' of the same weights, which has it."""
     settings = SIZE | {"head_width": 8, "width": 32, "layers": 2}
@@ -189,6 +220,14 @@ PAIRS: dict[str, tuple[str, Callable[[Path], tuple[Any, Any]]]] = {
     "gelu": (
         "the same, but open_clip without `quick_gelu`, random weights",
         lambda folder: clip(folder, quick=False),
+    ),
+    "service": (
+        "a service of three steps: resized to 256 and cropped, JPEG 85 of the input, weights in 8 bits",
+        lambda folder: service(folder, rounded="int8"),
+    ),
+    "service16": (
+        "the same in bfloat16",
+        lambda folder: service(folder, rounded="bfloat16"),
     ),
 }  # fmt: skip
 

@@ -26,10 +26,9 @@ from embedshift.sources.base import storable
 from embedshift.sources.order import SHUFFLED, WINDOW
 from embedshift.store import resume, shards
 from embedshift.store.changed import changed_images, measured_pixels
-from embedshift.store.copies import copies, copies_line
 from embedshift.store.enough import Enough, asked, discard
 from embedshift.store.forked import refuse_fork
-from embedshift.store.grouping import are_stored, choose
+from embedshift.store.grouping import are_stored, choose, copies, copies_line
 from embedshift.store.groups import FILE as GROUPS
 from embedshift.store.groups import NEAR, Choice, find_groups, write_groups
 from embedshift.store.info import Answer, Counts, EncoderRecord, ShardPixels, StudyInfo, Until, read_info

@@ -48,7 +48,7 @@ def sampled(image: np.ndarray, source: np.ndarray) -> np.ndarray:
 def test_the_suite_has_its_sixteen_changes_in_order_and_is_for_files():
     assert SUITE.names == NAMES
     config = make_config({"augmentations": "everyday"})
-    assert (config.apply_to, config.resize) == ("file", "crop")
+    assert (config.apply_to, config.resize) == ("file", "own")
     config = make_config({"augmentations": "everyday", "apply_to": "input", "resize": "squash"})
     assert (config.apply_to, config.resize) == ("input", "squash")
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from embedshift.cli.results import result_tables
+from embedshift.cli.results import legend, result_tables
+from embedshift.statistics.units import in_words, interval_in_words
 from support import studies
 from support.graded import CLOSER, DARKER, MADE, corruption, graded
 from support.synthetic import make_study
@@ -32,6 +33,23 @@ def test_of_many_views_the_tolerances_alone(tmp_path):
     assert rows["darker"].split()[-1] == f"{relative_shift:.3f}"
     assert {"closer", "once", "other", "stronger"} <= {*rows}
     assert "darker@1" not in text
+
+
+def test_where_a_search_misses_has_its_interval_and_the_safe_end_is_named(tmp_path):
+    """`darker` rises; `closer` falls where it is stronger: its safe end is the upper one."""
+    study = make_study(tmp_path / "study", 40, graded(DARKER, CLOSER), dim=3, effect={"darker@3": 0.4, "closer@2": 0.5})
+    rows = {row["family"]: row for row in study.tolerance().filter(criterion="missed 5 %").to_dicts()}
+    text = printed(study)
+    for family, row in rows.items():
+        line = next(line for line in text.splitlines() if line.split()[:1] == [family])
+        assert (
+            f"{in_words(row['value'], row['unit'])} ({interval_in_words(row['low'], row['high'], row['unit'])})" in line
+        )
+    safe = {"darker": rows["darker"]["low"], "closer": rows["closer"]["high"]}
+    assert all(end is not None for end in safe.values())
+    said = ", ".join(f"{family} {in_words(end, rows[family]['unit'])}" for family, end in safe.items())
+    words = f"Where may I stop? With 95 % confidence a search misses at most 5 % up to {said}."
+    assert words in [*legend(study)]
 
 
 @pytest.mark.matrix

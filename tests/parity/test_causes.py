@@ -13,10 +13,10 @@ from transformers import BitImageProcessorPil, CLIPImageProcessorPil, ViTImagePr
 
 import embedshift
 from embedshift.sources.images import decode
-from embedshift.stacks.causes import find_causes
 from embedshift.stacks.encodings import Encodings, knows_steps, reference_vectors
-from embedshift.stacks.recipe import words
-from embedshift.stacks.search import Search
+from embedshift.stacks.images import probe_images
+from embedshift.stacks.recipe import Recipe, words
+from embedshift.stacks.search import Search, find_causes
 from support import library_models, models, served
 from support.matrix import first_only
 
@@ -28,14 +28,24 @@ def files() -> list[bytes]:
 
 @pytest.fixture(scope="module")
 def dinov2(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    folder, model = tmp_path_factory.mktemp("dinov2"), models.dinov2()
+    return tiny(tmp_path_factory.mktemp("dinov2"), 64)
+
+
+def tiny(folder: Path, shortest: int) -> Any:
+    model = models.dinov2()
     models.widen(model, std=0.1)
     models.save(model, folder)
-    size = {"shortest_edge": 64}
+    size = {"shortest_edge": shortest}
     models.write_preprocessor(
         folder, image_processor_type="BitImageProcessor", size=size, crop_size={"height": 56, "width": 56}
     )
     return embedshift.load_encoder(str(folder))
+
+
+def said(axis: str, value: Any, size: int) -> str:
+    """The words of an alteration of an encoder with an input of this size."""
+    recipe = Recipe(size, ((), ()), ("", ""), ("", 1.0), "", None)  # type: ignore[arg-type]
+    return words(recipe.having(axis, served.as_value(axis, value, size)), axis)
 
 
 def served_vectors(encoder: Any, files: list[bytes], **altered: Any) -> Any:
@@ -58,11 +68,27 @@ CASES: list[dict[str, Any]] = [
 def test_hidden_stack_is_named(dinov2: Any, files: list[bytes], altered: dict[str, Any]) -> None:
     causes = find_causes(dinov2, files, served_vectors(dinov2, files, **altered))
     assert len(causes.steps) == len(altered), causes
-    truth = {words(axis, served.as_value(axis, value, dinov2.size)) for axis, value in altered.items()}
+    truth = {said(axis, value, dinov2.size) for axis, value in altered.items()}
     assert truth <= {named for step in causes.steps for named in (step.alteration, *step.ties)}
     assert causes.unexplained <= causes.floor
     assert causes.steps[0].distance_before == causes.distance
     assert sum(step.explained for step in causes.steps) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("quality", "precision"), first_only([(83, "int8 weights"), (75, "bfloat16")]))
+def test_a_service_of_three_steps_is_named_with_what_to_change(quality: int, precision: str, tmp_path: Path) -> None:
+    """The shorter side resized and cropped, the input compressed, rounded weights: on photographs of scikit-image."""
+    own, files = tiny(tmp_path, 56), [*probe_images().values()]
+    altered: dict[str, Any] = {"fit": "crop .875", "input_jpeg": quality, "precision": precision}
+    causes = find_causes(own, files, served_vectors(own, files, **altered))
+    named = {step.alteration: step.change for step in causes.steps}
+    rounded = {"bfloat16": "in bfloat16", "int8 weights": "with weights in int8"}[precision]
+    assert named == {
+        rounded: "compute in float32, with weights that are not rounded",
+        "resized to a shorter side of 64, then cropped to 56": "resize the shorter side to 56, then crop 56",
+        f"recompressed as JPEG {quality} after resizing": "leave out the JPEG compression after resizing",
+    }
+    assert causes.unexplained <= causes.floor
 
 
 def test_equal_stack_names_nothing(dinov2: Any, files: list[bytes]) -> None:
@@ -84,19 +110,24 @@ def test_the_floor_of_a_precision_is_what_storing_vectors_in_it_moves(dinov2: An
     assert encodings.floor(encodings.reference) == 1e-10
 
 
-def test_a_stopped_search_repeats_the_nearest_steps_so_far(
+def test_a_search_counts_and_names_no_step_before_the_end(
     dinov2: Any, files: list[bytes], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    with caplog.at_level("INFO"):
+        [step] = find_causes(dinov2, files, served_vectors(dinov2, files, channels="bgr")).steps
+    counts = [int(line.split()[0]) for line in caplog.messages if line.endswith(" of at most 1600 encodings")]
+    assert counts == list(range(0, 50 * len(counts), 50))
+    assert len(counts) > 1
+    assert not any(words in line for line in caplog.messages for words in (step.alteration, *step.ties))
+
     def stop(*_: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Search, "named", stop)
-    with caplog.at_level("INFO"), pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt):
         find_causes(dinov2, files, served_vectors(dinov2, files, channels="bgr"))
-    *_, before, last = caplog.records
-    assert "with channels in order BGR" in before.message
-    assert last.message == f"nearest so far, after {before.message}"
-    assert last.levelname == "WARNING"  # in spite of --quiet
+    assert caplog.records[-1].levelname == "WARNING"  # in spite of --quiet
+    assert caplog.messages[-1].endswith("encodings: no step is confirmed yet")
 
 
 @pytest.mark.matrix
@@ -106,7 +137,7 @@ def test_hidden_stack_of_the_bundled_encoder_is_named(number: int, files: list[b
     stack = served.draw_stack(np.random.default_rng(100 + number), 1 + number % 4) | {"size": None}
     causes = find_causes(encoder, files, served.Served(encoder.module, 112)(files, stack))
     altered = {axis: value for axis, value in stack.items() if value != served.REFERENCE[axis]}
-    truth = [words(axis, served.as_value(axis, value, 112)) for axis, value in altered.items()]
+    truth = [said(axis, value, 112) for axis, value in altered.items()]
     named = [(step.alteration, *step.ties) for step in causes.steps]
     assert causes.unexplained <= 10 * causes.floor  # values in 0 to 255 amplify rounding
     assert all(any(name in truth for name in names) for names in named), (truth, named)

@@ -77,6 +77,8 @@ def test_channels_are_named_with_what_they_explain(stack, folder, photos):
     assert not result.passed
     words = "with channels in order BGR: that explains 99.99 % of the distance; rounding is left."
     assert result.sentence == f"ours is {folder} {words}"
+    change = "change in ours: give RGB to mean and std and to the network: `pixels = pixels[..., ::-1]`"
+    assert result.changes == result.to_json()["changes"] == [change]
     [row] = result.table().to_dicts()
     assert [*row] == ["step", "alteration", "distance_before", "distance_after", "explained"]
     assert row["distance_before"] == pytest.approx(result.distance.mean)
@@ -84,11 +86,12 @@ def test_channels_are_named_with_what_they_explain(stack, folder, photos):
     assert row["explained"] == pytest.approx(1)
     assert row["alteration"] in result._repr_html_()
     assert f"{row['distance_before']:.3g}" in result._repr_html_()
-    assert repr(result).splitlines() == [result.verdict, result.sentence]
+    assert repr(result).splitlines() == [result.verdict, result.sentence, change]
     assert isinstance(result.figure(), Figure)
     suite = ET.fromstring(result.to_junit().encode())
     assert suite.attrib["failures"] == "1"
     assert result.sentence in suite[0][0].text
+    assert change in suite[0][0].text
     assert "| 1 | with channels in order BGR |" in result.to_markdown()
 
 
@@ -170,14 +173,17 @@ def test_the_command(cli, folder, photos, stack, tmp_path):
     assert done.code == 3
     assert "does not pass" in done.out
     assert "with channels in order BGR: that explains 99.99 %" in done.out
+    assert done.out.splitlines()[-1].startswith("change in ")
     assert all(path.stat().st_size for path in files.values())
     numbers = json.loads(cli("parity", *given, "--json", "--no-causes", "--tolerance", "0.99").out)
     assert not numbers["passed"]
     assert numbers["parity"] == []
-    assert cli("parity", folder, folder, photos, "--no-causes").code == 0
     ours, ids = tmp_path / "ours.npy", tmp_path / "ids.txt"
     shift = embedshift.parity(ours, rows, photos, ids=str(ids), causes=False).distance.relative_shift
     assert shift == embedshift.parity(ours, rows, photos, ids=names[::-1], causes=False).distance.relative_shift
+    done = cli("parity", folder, folder, photos, "--no-causes")
+    assert done.code == 0
+    assert [line.split()[0] for line in done.err.splitlines()[:3]] == ["reading", "loading", "encoding"]
     assert "No such file" in cli("parity", folder, tmp_path / "none.npy", photos).line
 
 

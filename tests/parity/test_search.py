@@ -10,7 +10,7 @@ import pytest
 
 from embedshift.encoders.base import Preprocess
 from embedshift.stacks.encodings import distance
-from embedshift.stacks.recipe import Recipe, axes_of, described, recipe_of, words
+from embedshift.stacks.recipe import Recipe, axes_of, change, recipe_of, words
 from embedshift.stacks.search import Search
 
 IMAGES, FLOOR = 5, 1e-10
@@ -157,19 +157,24 @@ def test_distance_is_one_minus_cosine() -> None:
 
 def test_every_value_has_words() -> None:
     axes = axes_of(REFERENCE, {})
-    said = [words(axis, value) for axis, values in axes.items() for value in values[1:]]
+    said = [words(REFERENCE.having(axis, value), axis) for axis, values in axes.items() for value in values[1:]]
     assert len({*said}) == len(said)
+    undone = [change(REFERENCE, axis) for axis in axes]
+    assert len({*undone}) == len(undone) == len(dataclasses.fields(Recipe))
 
 
-def test_a_spent_search_ends_and_each_step_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    served = served_by(fit=("squash", 1.0), jpeg=75, channels="bgr")
-    with caplog.at_level("INFO"):
-        found = search_of(served).run()
-    distances = [float(line.split("cosine ")[1].split()[0]) for line in caplog.messages]
-    assert distances == sorted(distances, reverse=True)
-    assert len(distances) == 3
-    assert all(words(axis, getattr(found, axis)) in caplog.messages[-1] for axis in ("fit", "jpeg", "channels"))
-    assert search_of(served, left=0).run() == REFERENCE
+def test_a_spent_search_ends() -> None:
+    assert search_of(served_by(fit=("squash", 1.0), jpeg=75, channels="bgr"), left=0).run() == REFERENCE
+
+
+@pytest.mark.parametrize("moved", [0.02, 0.045])
+def test_a_jpeg_is_named_beside_rounded_weights(moved: float) -> None:
+    """What is left is a fifth of what the JPEG moves: another step would not be named."""
+    served = turned(served_by(jpeg=75, fit=("squash", 1.0)), moved)
+    search = search_of(served)
+    with_it, without = (search.distance(search.run().having("jpeg", value), range(IMAGES)) for value in (75, None))
+    assert ("jpeg" in named(served)) == (without > 4 * with_it)
+    assert without < 10 * with_it or moved < 0.03
 
 
 def test_a_list_of_candidates_ends_where_the_encodings_are_spent() -> None:
@@ -187,15 +192,10 @@ def test_a_list_of_candidates_ends_where_the_encodings_are_spent() -> None:
     assert most <= len(asked) <= most + IMAGES  # the reference's own are made anyway
 
 
-def test_a_crop_says_how_much_of_the_side_it_keeps() -> None:
-    """The reference crops after resizing too, by .875: the same words would name nothing to change."""
-    assert words("fit", ("crop", 1.0)) == "cropped after resizing, with all of the shorter side"
-    assert words("fit", ("crop", 0.9)) == "cropped after resizing, with 0.9 of the shorter side"
-    assert words("fit", ("squash", 1.0)) == "squashed"
-
-
-def test_the_steps_of_a_reference_in_words() -> None:
-    assert described(REFERENCE) == (
-        "RGB, resized to a shorter side of 256 pixels by Pillow (bicubic), cropped after resizing, input of 224, "
-        "mean 0.485 0.456 0.406, std 0.229 0.224 0.225"
-    )
+def test_a_fit_says_its_sides_in_pixels() -> None:
+    said = {fit: words(REFERENCE.having("fit", fit), "fit") for fit in axes_of(REFERENCE, {})["fit"]}
+    assert said["crop", 1.0] == "resized to a shorter side of 224, then cropped to 224"
+    assert said["crop", 0.9] == "resized to a shorter side of 249, then cropped to 224"
+    assert said["squash", 0.875] == "resized to 256 x 256, then cropped to 224"
+    assert said["squash", 1.0] == "squashed"
+    assert change(REFERENCE, "fit") == "resize the shorter side to 256, then crop 224"

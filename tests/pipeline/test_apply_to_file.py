@@ -10,6 +10,7 @@ from PIL import Image
 import embedshift
 from embedshift.cli.estimate import estimate
 from embedshift.config import make_config
+from embedshift.encoders.base import Preprocess
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.pipeline.prepare import prepared
 from embedshift.sources.images import decode
@@ -49,6 +50,24 @@ def photos(tmp_path_factory):
 @pytest.fixture(scope="module")
 def study(photos, tmp_path_factory):
     return run(photos, tmp_path_factory.mktemp("study") / "study")
+
+
+@pytest.mark.parametrize("how", ["crop", "squash"])
+def test_files_are_made_square_as_the_encoder_does_it_in_every_suite(photos, tmp_path, how):
+    """Else two commands of one page would measure different inputs of one encoder."""
+    encoder, pixels = MeanColour(), []
+    encoder.preprocess = Preprocess(32, encoder.mean, encoder.std, shortest=36, squash=how == "squash")
+    suites = [
+        {"augmentations": "everyday", "families": ["mirror"]},
+        {**CHOSEN, "families": ["jpeg"], "apply_to": "file"},
+    ]
+    for settings in [*suites, {**CHOSEN, "families": ["jpeg"], "apply_to": "file", "resize": how}]:
+        out = tmp_path / str(len(pixels))
+        study = embedshift.run(photos, out=out, model=encoder, workers=0, longest=64, **settings)
+        assert study.info()["identity"]["resize"] == how
+        pixels.append(study.rows().filter(pl.col("view") == "original").select("image_id", "embedding").collect())
+    assert pixels[0].equals(pixels[1])
+    assert pixels[0].equals(pixels[2])
 
 
 @pytest.mark.slow

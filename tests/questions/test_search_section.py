@@ -45,6 +45,7 @@ def sentences(table, images=12, least_safe=None):
         "gallery": "",
         "is_weak": False,
         "chance": "8.3 %",
+        "misses": "",
         "near": None,
         "least_safe": least_safe,
     }

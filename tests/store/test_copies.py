@@ -10,7 +10,7 @@ from PIL import Image
 
 import embedshift
 from embedshift.sources.images import decode, pixels_hash
-from embedshift.store.copies import copies
+from embedshift.store.grouping import copies
 from support.mean_colour import MeanColour
 from support.models import pictures
 from support.synthetic import make_study

@@ -51,7 +51,8 @@ STEPS: dict[str, tuple[Any, ...]] = {
     "positions": ("own", "bilinear", "antialias"),
     "pooling": ("class", "mean", "both", "class before norm", "mean before norm", "all"),
 }  # fmt: skip
-REFERENCE = {axis: values[0] for axis, values in STEPS.items()}
+# `input_jpeg` is not drawn: the draws of benchmarks stay.
+REFERENCE = {axis: values[0] for axis, values in STEPS.items()} | {"input_jpeg": None}
 
 
 def draw_stack(rng: np.random.Generator, count: int) -> Stack:
@@ -124,6 +125,12 @@ def with_repeated_chroma(data: bytes) -> Image.Image:
     ).convert("RGB")
 
 
+def compressed(image: Image.Image, quality: int) -> Image.Image:
+    coded = io.BytesIO()
+    image.save(coded, format="JPEG", quality=quality)
+    return Image.open(io.BytesIO(coded.getvalue())).convert("RGB")
+
+
 def resize(image: Array, height: int, width: int, how: str) -> Array:
     library, name, *rest = how.split()
     if image.shape[:2] == (height, width):
@@ -184,13 +191,13 @@ class Served:
 
     def one(self, data: bytes, stack: Stack, extra: Any) -> Array:
         image = decode(data, stack)
-        if stack["jpeg"]:
-            coded = io.BytesIO()
-            image.save(coded, format="JPEG", quality=stack["jpeg"])
-            image = Image.open(io.BytesIO(coded.getvalue())).convert("RGB")
+        image = compressed(image, stack["jpeg"]) if stack["jpeg"] else image
         image = extra(image) if extra else image
         size = {None: self.size, "smaller": self.size * 7 // 8, "larger": self.size * 8 // 7}[stack["size"]]
-        pixels = torch.from_numpy(np.array(square(np.asarray(image), stack, size), dtype=np.float32))
+        input_ = square(np.asarray(image), stack, size)
+        if stack["input_jpeg"]:
+            input_ = np.asarray(compressed(Image.fromarray(input_), stack["input_jpeg"]))
+        pixels = torch.from_numpy(np.array(input_, dtype=np.float32))
         pixels = pixels / {"unit": 255, "255": 1, "twice": 255 * 255}[stack["values"]]
         if stack["channels"] == "bgr":
             pixels = pixels[..., [2, 1, 0]]
@@ -226,6 +233,11 @@ class Served:
         if precision == "int8":
             quantize: Any = torch.ao.quantization.quantize_dynamic
             model = quantize(model, {nn.Linear}, dtype=torch.qint8)
+        elif precision == "int8 weights":
+            for name, weight in model.named_parameters():
+                if weight.ndim == 2 and name.endswith("weight"):
+                    steps = np.abs(weight.detach().numpy()).max(1, keepdims=True) / 127
+                    weight.data = torch.from_numpy(np.rint(weight.detach().numpy() / steps) * steps)
         elif precision != "float32":
             model = model.to(getattr(torch, precision))
         self._models[precision, gelu, positions] = model

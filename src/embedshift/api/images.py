@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from embedshift.api.encoders import encoder_object
 from embedshift.api.progress import shown_progress
@@ -46,7 +46,7 @@ def run(
     seed: int = DEFAULTS.seed,
     draws: int = DEFAULTS.draws,
     size: int | None = None,
-    resize: Resize | None = None,
+    resize: Resize | Literal["own"] | None = None,
     precision: Precision | None = None,
     device: str | None = None,
     engine: str = DEFAULTS.engine,
@@ -108,7 +108,8 @@ def run(
         seed: Decides every draw and the order of the images; 0 or more.
         draws: Views of each image and augmentation, from 1.
         size: Side S of the square views in pixels, from 8; None = the encoder's own.
-        resize: "squash" stretches the image to the square; "crop" cuts it as in the encoder's training.
+        resize: "squash" stretches the image to the square; "crop" takes its centre; "own" is what the encoder's library
+            does. None = "own" with `apply_to` "file", else "squash".
         precision: "float32", "bfloat16", "float16", or "auto" for the fastest whose embeddings are close to float32;
             None = "float32".
         device: "auto", or torch devices with commas ("cuda:0,cuda:2"); None = "auto".

@@ -134,8 +134,9 @@ def encoder_from_photos(
     files: Sequence[Path], model: str, device: str = "auto", maps: Sequence[Whitening] = ()
 ) -> PageEncoder:
     """An encoder, with the baseline over all pairs of some photographs."""
-    config = StudyConfig(model=model, device=device, apply_to="file", resize="crop")
+    config = StudyConfig(model=model, device=device, apply_to="file")
     encoder, source = encoder_spec(config, None, ()).load(), f"the {len(files)} photographs of the demo"
+    config = replace(config, resize=encoder_preprocess(encoder).resize)
     page_encoder = PageEncoder(encoder, TITLES.get(model, model), config, source)
     views = [page_encoder.canvas(images.decode(file.read_bytes()), "file").original for file in files]
     vectors, spaces = np.stack([page_encoder.encode(view).embedding[0] for view in views]), list[Space]()

@@ -276,20 +276,21 @@ def measure(
 ) -> None:
     """Measures what `run_study` is given, and prints its tables; makes the report."""
     from embedshift.cli.terminal import print_table, progress
-    from embedshift.steps import Start, run_study
 
     started = time.monotonic()
-    starts: list[Start] = []
+    starts: list[Any] = []
     steps: list[int] = []
     with progress(quiet) as (on_start, step):
 
-        def begun(start: Start) -> None:
+        def begun(start: Any) -> None:
             starts.append(start)
             on_start(start)
 
         def measured(count: int) -> None:
             steps.append(count)
             step(count)
+
+        from embedshift.steps import run_study  # whose libraries take seconds
 
         run_study(**settings, out=out, progress=measured, on_start=begun)
     from embedshift.cli.results import (

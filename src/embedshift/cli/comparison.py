@@ -7,7 +7,7 @@ from rich.table import Table
 
 from embedshift.cli.terminal import folded_columns, name_columns, number, number_columns, text_table
 from embedshift.statistics.families import ONE_LEVEL
-from embedshift.statistics.units import in_words, interval_in_words
+from embedshift.statistics.units import with_interval_in_words
 from embedshift.study.comparison import Comparison
 from embedshift.study.comparison_page import HEADINGS, ratio_cells, with_star
 from embedshift.study.paired.ratios import ALL
@@ -100,7 +100,7 @@ def compared_tolerances(comparison: Comparison) -> Table:
     for row in comparison.tolerances.iter_rows(named=True):
         cells = []
         for name in names:
-            interval = interval_in_words(row[f"{name} low"], row[f"{name} high"], row["unit"])
-            cells.append(in_words(row[name], row["unit"]) + (f" ({interval})" if interval else ""))
+            ends = {"value": row[name], "low": row[f"{name} low"], "high": row[f"{name} high"], "unit": row["unit"]}
+            cells.append(with_interval_in_words(ends))
         table.add_row(row["family"], row["criterion"], *cells)
     return table

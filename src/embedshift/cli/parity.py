@@ -52,6 +52,7 @@ def parity(
     **settings: Any,
 ) -> None:
     """Name the steps in which another stack differs; exit with code 3 beyond the tolerance."""
+    from embedshift.cli.terminal import repeating
     from embedshift.cli.written import write_text
     from embedshift.config.files import refuse_output, write_file
 
@@ -60,8 +61,9 @@ def parity(
         refuse_output(output)
     if figure is not None and figure.suffix not in (".png", ".svg", ".pdf"):
         raise UsageError(f"{figure}: the name of a figure ends with .png, .svg or .pdf")
-    first, second = _stacks(settings, reference, served)
-    result = embedshift.parity(first, second, images, tolerance=tolerance, ids=ids, causes=not no_causes)
+    with repeating("reading libraries"):
+        first, second = _stacks(settings, reference, served)
+        result = embedshift.parity(first, second, images, tolerance=tolerance, ids=ids, causes=not no_causes)
     if as_json:
         say(json.dumps(result.to_json()))
     else:
@@ -71,7 +73,8 @@ def parity(
         for step, alteration, before, after, _ in result.table().rows():
             say(f"step {step}, {alteration}: mean 1 − cosine {before:.2g} → {after:.2g}")
         say(f"{result.verdict}.")
-        say(result.sentence)
+        for line in (result.sentence, *result.changes):
+            say(line)
     for path, text in ((junit, result.to_junit()), (markdown, result.to_markdown())):
         if path is not None:
             write_text(path, text)
@@ -92,11 +95,14 @@ def lock(
     **settings: Any,
 ) -> None:
     """Write images and their vectors to one file, a reference for `parity` on another machine or after an upgrade."""
-    from embedshift.stacks.lock import write_lock
+    from embedshift.cli.terminal import repeating
 
     log_lines(quiet)
-    [encoder] = _stacks(settings, model)
-    about = write_lock(images, encoder, out)
+    with repeating(f"loading {model}"):
+        from embedshift.stacks.lock import write_lock
+
+        [encoder] = _stacks(settings, model)
+        about = write_lock(images, encoder, out)
     say(f"Written: {out}, {len(about['ids'])} images, {out.stat().st_size / 1e6:.1f} MB")
 
 

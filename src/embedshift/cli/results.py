@@ -4,23 +4,24 @@ from collections.abc import Iterable, Iterator
 
 from rich.table import Table
 
-from embedshift.cli.search import duplicate_lines
+from embedshift.cli.search import duplicate_lines, question_lines
 from embedshift.cli.terminal import interval, name_columns, number, number_columns, text_table
 from embedshift.config import Json
 from embedshift.registry import METRICS
 from embedshift.report.numbers import in_percent
 from embedshift.statistics.summary import COSINE, PAPER_METRICS
 from embedshift.statistics.tolerance import MISSED, MISSED_CRITERION, RELATIVE_SHIFT, by_family
-from embedshift.statistics.units import in_words, interval_in_words
+from embedshift.statistics.units import in_words, interval_in_words, with_interval_in_words
 from embedshift.store.enough import why_ended
 from embedshift.store.table import tables_of
 from embedshift.study import Study
 
 PERFORMANCE = "mean\nperformance"
+# Families whose safe strength is printed.
+STOPS = 6
 
 
 def summary_table(study: Study) -> Table:
-    """Returns the summary for a terminal: relative shifts and means, furthest first."""
     reader = study.reader()
     encoder, measured = reader.info.encoder, reader.info.counts.measured
     title = f"{encoder.name} ({encoder.precision}), {measured} images; means, sorted by shift"
@@ -72,7 +73,9 @@ def tolerance_table(study: Study) -> Table:
         row, missed_row = tolerances.get(family.name), missed.get(family.name)
         words = "-" if row is None else in_words(row["value"], family.unit)
         ends = "" if row is None else interval_in_words(row["low"], row["high"], family.unit)
-        missed_cell = ["-" if missed_row is None else in_words(missed_row["value"], family.unit)] if missed else []
+        missed_cell = []
+        if missed:
+            missed_cell = ["-"] if missed_row is None else [with_interval_in_words(missed_row)]
         cells = map(number, relative_shifts[family.name,]["relative_shift"])
         table.add_row(family.name, words, ends or "-", *missed_cell, *cells)
     corruption = reader.table("corruption")
@@ -119,7 +122,9 @@ def legend(study: Study) -> Iterator[str]:
     yield "relative shift: 0 = unchanged, 1 = as far as another image."
     if ended := why_ended(study.reader().info):
         yield ended
+    yield from stop_lines(study)
     yield from search_lines(study)
+    yield from question_lines(study)
     yield "How to read this: `embedshift docs index`."
     yield f"Metrics: `embedshift list metrics`. All numbers: {study.folder / 'tables'}"
 
@@ -134,6 +139,19 @@ def search_lines(study: Study) -> Iterator[str]:
         names = [row["augmentation"] for row in rows] if len(rows) == min(2, len(recalls)) else ["every augmentation"]
         ends = [f"{in_percent(row['value'])[0]} under {name}" for row, name in zip(rows, names, strict=True)]
         yield f"A search finds the original first for {' to '.join(ends)}: `embedshift search {study.folder}`."
+
+
+def stop_lines(study: Study) -> Iterator[str]:
+    """Yields up to which strength a search surely misses few: the end of the interval with the weaker change."""
+    reader = study.reader()
+    missed = by_family(reader.table("tolerance"), MISSED_CRITERION)
+    ends = {f: missed[f.name]["low" if f.rises else "high"] for f in reader.families if f.name in missed}
+    if safe := [f"{family.name} {in_words(end, family.unit)}" for family, end in ends.items() if end is not None]:
+        more = f" and {len(safe) - STOPS} more" if len(safe) > STOPS else ""
+        yield (
+            f"Where may I stop? With 95 % confidence a search misses at most {100 * MISSED:g} % up to "
+            f"{', '.join(safe[:STOPS])}{more}."
+        )
 
 
 def _undefined_last(value: float | None) -> tuple[bool, float]:

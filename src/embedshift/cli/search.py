@@ -16,7 +16,6 @@ PRINTED = 10
 
 
 def recall_table(study: Study, recall: pl.DataFrame) -> Table:
-    """Returns recall and the other search metrics, the least recall first."""
     reader, sizes = study.reader(), study.table("gallery_sizes")
     among = max(sizes.filter(kind="measured")["images"].to_list(), default=reader.info.counts.measured)
     views = max(recall["n"].to_list(), default=0)
@@ -55,13 +54,11 @@ def threshold_table(study: Study) -> Table:
 
 
 def _ends(matched: pl.DataFrame, end: int) -> str:
-    """Returns the lowest or the highest value and who has it."""
     value, names = matched["value"][end], matched.filter(pl.col("value") == matched["value"][end])["augmentation"]
     return f"{value:.3f} {names[0]}" + (f" and {len(names) - 1} more" if len(names) > 1 else "")
 
 
 def no_threshold(study: Study) -> str:
-    """Returns why the study has no threshold: it has too few pairs of images for the default false-match rates."""
     images = study.info()["counts"]["measured"]
     words = f"No thresholds for duplicates: {images:,} images have too few pairs for the default false-match rates."
     return f"{words} A larger rate needs fewer, for example `--false-match-rate 0.05`."
@@ -69,6 +66,7 @@ def no_threshold(study: Study) -> str:
 
 def lines(study: Study) -> Iterator[str]:
     """Yields the likely duplicates, the prediction for larger galleries, and where all results are."""
+    yield from question_lines(study)
     yield from duplicate_lines(study)
     sizes = study.table("gallery_sizes") if study.augmentations else pl.DataFrame()
     predicted = sizes.filter(kind="predicted").drop_nulls("recall") if len(sizes) else sizes
@@ -85,6 +83,13 @@ def lines(study: Study) -> Iterator[str]:
     yield f"Tables: {study.folder / 'tables'}. `embedshift report {study.folder}` adds them to the report."
 
 
+def question_lines(study: Study) -> Iterator[str]:
+    """Yields what the questions of a study say in lines of their own."""
+    reader = study.reader()
+    functions = [line for question in reader.questions for line in getattr(question.part("tables"), "LINES", ())]
+    yield from filter(None, (line(reader) for line in functions))
+
+
 def duplicate_lines(study: Study) -> Iterator[str]:
     """Yields the likely duplicates, the nearest first, or that there are none, and the rule that says so."""
     reader = study.reader()
@@ -98,6 +103,7 @@ def duplicate_lines(study: Study) -> Iterator[str]:
     words = f"{count(len(pairs), 'pair')} in {count(groups, 'group')} of {images:,} images"
     yield f"{words}, with {rule}:" if "threshold" in settings else f"Likely duplicates: {words}, with {rule}:"
     for row in pairs.head(PRINTED).iter_rows(named=True):
-        yield f"  group {row['group']}  cosine {row['cosine']:.4f}  {row['image_id']}  {row['other']}"
+        whitened = "" if row["whitened"] is None else f"whitened {row['whitened']:.4f}  "
+        yield f"  group {row['group']}  {whitened}cosine {row['cosine']:.4f}  {row['image_id']}  {row['other']}"
     if len(pairs) > PRINTED:
         yield f"  and {len(pairs) - PRINTED:,} more in {study.folder / 'tables' / 'duplicates.csv'}"

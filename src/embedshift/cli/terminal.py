@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -39,6 +40,23 @@ err_console = _PlainConsole(stderr=True)
 
 
 @contextlib.contextmanager
+def repeating(first: str) -> Iterator[Callable[[], None]]:
+    """Logs a first step at once, and while it lasts that work goes on; gives what ends it."""
+    ended, begun = threading.Event(), time.monotonic()
+
+    def repeat() -> None:
+        while not ended.wait(LINE_SECONDS):
+            log.info("still at work, %.0f s", time.monotonic() - begun)
+
+    log.info(first)
+    threading.Thread(target=repeat, daemon=True).start()
+    try:
+        yield ended.set
+    finally:
+        ended.set()
+
+
+@contextlib.contextmanager
 def progress(
     quiet: bool, doing: str = "measuring"
 ) -> Iterator[tuple[Callable[["Start"], None], Callable[[int], None]]]:
@@ -64,6 +82,8 @@ def progress(
             log.info("skipped files that are not images: %s", dict(start.skipped))
 
     def step(count: int) -> None:
+        if count:
+            end_silence()
         state["new"] += count
         now = time.monotonic()
         rate = state["new"] / max(now - state["begun"], 1e-9)
@@ -76,7 +96,7 @@ def progress(
             left = (state["total"] - done) / rate
             log.info("%d of %d images, %s, %.0f s left", done, state["total"], words, left)
 
-    with bar:
+    with bar, repeating("reading libraries, images and encoder") as end_silence:
         yield on_start, step
 
 
@@ -129,7 +149,6 @@ def _keep_stderr_for_lines() -> None:
 
 
 def text_table(title: str, *columns: Column) -> Table:
-    """Returns a table without rows, under a title or none."""
     return Table(*columns, title=title or None, title_justify="left", box=SIMPLE_HEAD)
 
 

@@ -23,6 +23,8 @@ Json = dict[str, Any]
 # "auto" is only a request: an encoder computes in one of the other three.
 Precision = Literal["float32", "bfloat16", "float16", "auto"]
 Resize = Literal["squash", "crop"]
+# As the encoder's own library does it: one of the two, known once the encoder is loaded.
+OWN: Literal["own"] = "own"
 ApplyTo = Literal["input", "file"]
 Store = Literal["all", "metrics"]
 AtLeast1 = Annotated[int, Ge(1)]
@@ -42,7 +44,7 @@ class Grade:
 
 
 # The settings of a suite of what happens to files, where none are given.
-SUITE_SETTINGS: Mapping[str, Json] = {"everyday": {"apply_to": "file", "resize": "crop"}}
+SUITE_SETTINGS: Mapping[str, Json] = {"everyday": {"apply_to": "file"}}
 # The longest side of a file whose image is not reduced, in pixels.
 LONGEST = 1024
 # The name of the encoder that the extra `offline` brings.
@@ -100,7 +102,9 @@ class StudyConfig:
     seed: Annotated[int, Ge(0)] = setting(0, "Seed of all draws and of the order of the images.")
     draws: AtLeast1 = setting(1, "Views per image and augmentation.")
     size: Annotated[int, Ge(8)] | None = setting(None, "Input size in pixels. Default: that of the encoder.")
-    resize: Resize = setting("squash", "How images become square: squash or crop.")
+    resize: Resize | Literal["own"] = setting(
+        "squash", "How images become square: squash, crop, or own (the encoder's). Default: squash; for files own."
+    )
     precision: Precision = setting("float32", "float32, bfloat16, float16, or auto (the fastest).")
     device: str = setting("auto", "auto (all GPUs), cpu, mps, or GPUs such as cuda:0,cuda:2.")
     engine: Literal["local", "ray"] = setting("local", "What runs the shards: local or ray.")
@@ -179,7 +183,6 @@ def make_config(given: Mapping[str, Any]) -> StudyConfig:
 
 
 def _refuse_settings_of_views(config: StudyConfig) -> None:
-    """Refuses settings that have no effect on a study of originals alone."""
     needs_views = {question.switches for question in questions() if not question.for_originals}
     parts = [switches for switches in config.switches if type(switches) in needs_views]
     fields = [(part, field) for part in parts for field in dataclasses.fields(part)]
@@ -200,6 +203,8 @@ def _with_pair_defaults(given: Mapping[str, Any]) -> Mapping[str, Any]:
             if given.get(name):
                 raise UsageError(f"`{name}` needs `pairs`")
         given = {**SUITE_SETTINGS.get(str(given.get("augmentations")), {}), **given}
+        if given.get("apply_to") == "file":
+            given = {"resize": OWN, **given}
         if given.get("longest") not in (None, LONGEST) and given.get("apply_to") != "file":
             raise UsageError("`longest` needs `apply_to` file")
         return given

@@ -32,7 +32,7 @@ class AttackConfig:
     sample: AtLeast1 | None = setting_of_study("sample")
     seed: Annotated[int, Ge(0)] = setting_of_study("seed", "Seed of the starting points and of the random signs.")
     size: Annotated[int, Ge(8)] | None = setting_of_study("size")
-    resize: Resize = setting_of_study("resize")
+    resize: Resize = setting_of_study("resize", "How images become square: squash or crop.")
     device: str = setting_of_study("device", "auto, cpu, mps, or a GPU such as cuda:0.")
     image_timeout: Seconds = setting_of_study("image_timeout", "Time limit in seconds to read or decode an image.")
 

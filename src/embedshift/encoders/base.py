@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 
 from embedshift.arrays import Floats, Pixels
-from embedshift.config import Precision
+from embedshift.config import Precision, Resize
 from embedshift.errors import EmbedshiftError, UsageError
 
 # Side of the largest image that an encoder gets; one batch takes some hundred megabytes.
@@ -108,7 +108,7 @@ class Preprocess:
         std: Standard deviation of each channel, for values in [0, 1].
         shortest: For `resize="crop"`: length of the shortest side before the centre crop, in pixels; None = `size`.
         resample: For `resize="crop"`: Pillow's number of the filter (2 = bilinear, 3 = bicubic).
-        squash: Whether its own library squashes images into the square, where no `resize` decides.
+        squash: Whether its own library squashes images into the square, where no `resize` decides, or `resize` "own".
 
     Example:
         >>> Preprocess(224, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)).at(448).size
@@ -134,6 +134,11 @@ class Preprocess:
             raise UsageError(f"{name}: `mean` {mean!r:.60}, `std` {std!r:.60}: {words}")
         means, deviations = ((red, green, blue) for red, green, blue in numbers.tolist())
         return cls(checked_size(name, size), means, deviations)
+
+    @property
+    def resize(self) -> Resize:
+        """How its own library makes images square."""
+        return "squash" if self.squash else "crop"
 
     def at(self, size: int | None) -> "Preprocess":
         """Returns the same preprocessing for another input size; `shortest` changes in proportion."""

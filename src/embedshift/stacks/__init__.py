@@ -62,14 +62,18 @@ def parity(
             raise UsageError(f"{reference}: a lock has its own images; leave `images` out")
         files, first, about = read_lock(reference)
     else:
+        log.info("loading %s", _name(reference, None))
         files, own = read_images(images, COMPARED), open_encoder(reference)
+        log.info("encoding %d images by %s", len(files), _name(reference, own))
         first = vectors_of(reference, own, files, ids)
+    log.info("loading %s", _name(served, None))
     encoder: Any = open_encoder(served)
+    log.info("encoding %d images by %s", len(files), _name(served, encoder))
     second = vectors_of(served, encoder, files, ids)
     distance = distance_between(first, second)
     if causes and not distance.mean <= ROUNDING:
-        from embedshift.stacks.causes import find_causes  # with torch
         from embedshift.stacks.encodings import knows_steps
+        from embedshift.stacks.search import find_causes  # with torch
 
         if about is not None and not knows_steps(encoder):
             own = _encoder_of_lock(about, notes, files, first)

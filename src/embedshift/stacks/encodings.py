@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
+import logging
 from collections.abc import Sequence
 from typing import TypeGuard
 
@@ -19,8 +20,12 @@ from embedshift.stacks.preprocessing import Inputs
 from embedshift.stacks.recipe import OF_NETWORK, Recipe, axes_of, recipe_of
 from embedshift.statistics.vectors import unit
 
+log = logging.getLogger(__name__)
+
 # Nothing new is to be tried after so many passes of one image.
 MOST = 1_600
+# Passes between two lines of progress.
+COUNTED = 50
 # The measured floor of rounding gets this room, and is at least `ROUNDING`.
 ROOM = 10.0
 # A stack may round its vectors so many times after the last norm: where it pools, and where it stores.
@@ -48,7 +53,6 @@ class Encodings:
         return max(0, self.most - len(self.passes))
 
     def key(self, recipe: Recipe, index: int) -> bytes:
-        """A hash of the input of a network."""
         return self.hash(_of_pixels(recipe), index)
 
     def vector(self, recipe: Recipe, index: int) -> Values | None:
@@ -56,6 +60,8 @@ class Encodings:
         altered = [getattr(recipe, axis) for axis in OF_NETWORK]
         key = (self.key(recipe, index), *altered)
         if key not in self.passes:
+            if len(self.passes) % COUNTED == 0:  # without steps: what fits some images by chance would look final
+                log.info("%d of at most %d encodings", len(self.passes), self.most)
             self.passes[key] = {}
             with contextlib.suppress(Exception):  # a size that its positions cannot take
                 vectors = self.network(self.input(_of_pixels(recipe), index)[None], *altered)

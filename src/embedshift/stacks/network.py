@@ -63,7 +63,7 @@ class Network:
         self.axes = {
             "gelu": GELUS if self.gelu else (),
             "positions": ("bilinear", "antialias", "offset") if positions.is_used else (),
-            "precision": ("bfloat16", "float16", *(["int8"] if encoder.device.type == "cpu" else [])),
+            "precision": ("bfloat16", "float16", "int8 weights", *(["int8"] if encoder.device.type == "cpu" else [])),
             "pooling": others,
         }
 
@@ -108,6 +108,10 @@ class Network:
                 warnings.simplefilter("ignore")
                 quantize: Any = torch.ao.quantization.quantize_dynamic
                 quantize(module, {nn.Linear}, dtype=torch.qint8, inplace=True)
+        for part in module.modules() if precision == "int8 weights" else ():
+            if isinstance(part, nn.Linear):
+                step = part.weight.abs().amax(dim=1, keepdim=True).clamp(min=1e-12) / 127
+                part.weight = nn.Parameter((part.weight / step).round() * step, requires_grad=False)
         return module.to(DTYPES.get(precision, torch.float32)), norms
 
 

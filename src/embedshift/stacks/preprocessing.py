@@ -38,7 +38,10 @@ class Inputs:
         """The normalised input `[3, S, S]` of one file."""
         size = recipe.size if recipe.decoder == "draft" else 0
         pixels = self._pixels(index, size, *(getattr(recipe, axis) for axis in DECODING))
-        values = _square(pixels, recipe).astype(np.float32) / np.float32(255 / recipe.values)
+        square = _square(pixels, recipe)
+        if recipe.input_jpeg:
+            square = _recompressed(square.round().clip(0, 255).astype(np.uint8), recipe.input_jpeg)
+        values = square.astype(np.float32) / np.float32(255 / recipe.values)
         mean, std = (np.asarray(triple, np.float32) for triple in recipe.statistics)
         values = (values[..., :: -1 if recipe.channels == "bgr" else 1] - mean) / std
         return np.ascontiguousarray(values[..., :: -1 if recipe.channels == "late" else 1].transpose(2, 0, 1))
@@ -52,15 +55,16 @@ class Inputs:
                 rgb = _rgb(image, data, size, *how)
             rgb.getexif()[ORIENTATION] = turn
             pixels = np.asarray(ImageOps.exif_transpose(rgb))
-        if jpeg:
-            coded = io.BytesIO()
-            Image.fromarray(pixels).save(coded, "JPEG", quality=jpeg)
-            pixels = np.asarray(Image.open(coded))
-        return pixels
+        return _recompressed(pixels, jpeg) if jpeg else pixels
+
+
+def _recompressed(pixels: Pixels, quality: int) -> Pixels:
+    coded = io.BytesIO()
+    Image.fromarray(pixels).save(coded, "JPEG", quality=quality)
+    return np.asarray(Image.open(coded))
 
 
 def _rgb(image: Image.Image, data: bytes, size: int, decoder: str, alpha: str, inks: str, depth: str) -> Image.Image:
-    """Decodes an image without turning it."""
     if image.mode == "CMYK" and inks == "opencv":
         pixels: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         return Image.fromarray(pixels[..., ::-1].copy())

@@ -17,6 +17,8 @@ FITS = {
     "black": "padded with black", "grey": "padded with grey", "white": "padded with white",
 }  # fmt: skip
 RATIOS = (1.0, 0.875, 0.9, 0.95)
+# Qualities of JPEG that are tried; near one that helps, so are all others.
+QUALITIES, NEAR_QUALITY = (95, 90, 85, 80, 75, 70, 60, 50), 5
 # Axis → value → the words that follow "SERVED is REFERENCE"; of the axes that are in no other table.
 WORDS: Mapping[str, Mapping[Any, str]] = {
     "size": {size: f"with an input of {size} pixels" for size in (192, 196, 224, 240, 256, 288, 336, 384)},
@@ -40,10 +42,14 @@ WORDS: Mapping[str, Mapping[Any, str]] = {
     "alpha": {"black": "with alpha on black", "dropped": "with alpha dropped"},
     "inks": {"opencv": "with CMYK converted by OpenCV"},
     "depth": {"clipped": "with 16 bits clipped to 255"},
-    "jpeg": {quality: f"recompressed as JPEG {quality}" for quality in (95, 90, 85, 75)},
+    "jpeg": {quality: f"recompressed as JPEG {quality}" for quality in range(1, 101)},
+    "input_jpeg": {quality: f"recompressed as JPEG {quality} after resizing" for quality in range(1, 101)},
     "channels": {"bgr": "with channels in order BGR", "late": "with BGR after mean and std"},
     "values": {255: "with values in 0 to 255", 1 / 255: "with values divided by 255 twice"},
-    "precision": {"bfloat16": "in bfloat16", "float16": "in float16", "int8": "in int8 (dynamic)"},
+    "precision": {
+        "bfloat16": "in bfloat16", "float16": "in float16", "int8": "in int8 (dynamic)",
+        "int8 weights": "with weights in int8",
+    },
     "positions": {
         "bilinear": "with positions interpolated bilinearly", "antialias": "with antialiased positions",
         "offset": "with positions interpolated with an offset, as in DINOv2's repository",
@@ -54,9 +60,21 @@ WORDS: Mapping[str, Mapping[Any, str]] = {
         "mean before norm": "with the mean of the patch tokens before the norm", "all": "with the mean of all tokens",
     },
 }  # fmt: skip
+# What gives a stack the step that every reference has.
+CHANGES: Mapping[str, str] = {
+    "decoder": "decode JPEGs in full: `Image.open(file).convert('RGB')`, without `draft`",
+    "orientation": "turn images by EXIF: `image = ImageOps.exif_transpose(image)`",
+    "alpha": "put alpha on white: `Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image)`",
+    "inks": "convert CMYK by Pillow: `image = image.convert('RGB')`", "depth": "keep the high byte: `pixels >> 8`",
+    "jpeg": "leave out the JPEG compression", "input_jpeg": "leave out the JPEG compression after resizing",
+    "channels": "give RGB to mean and std and to the network: `pixels = pixels[..., ::-1]`",
+    "values": "divide pixels by 255, once", "precision": "compute in float32, with weights that are not rounded",
+    "positions": "interpolate positions as the encoder does: bicubic, without antialiasing",
+    "pooling": "take the output of the encoder that the reference takes",
+}  # fmt: skip
 # The axes that touch only some files, those that show which file tells most, and those of the network.
 OF_SOME_FILES, OF_ALL_FILES = ("orientation", "alpha", "inks", "depth"), ("decoder", "rounding", "fit", "channels")
-OF_NETWORK = ("precision", "gelu", "positions")
+OF_NETWORK, COMPRESSED = ("precision", "gelu", "positions"), ("jpeg", "input_jpeg")
 
 
 @dataclass(frozen=True)
@@ -75,6 +93,7 @@ class Recipe:
     inks: str = "pillow"
     depth: str = "high"
     jpeg: int | None = None
+    input_jpeg: int | None = None
     channels: str = "rgb"
     values: float = 1
     precision: str = "float32"
@@ -98,14 +117,6 @@ def recipe_of(encoder: Any, gelu: str | None) -> Recipe:
     return Recipe(preprocess.size, statistics, resize, (fit, ratio), rounding, gelu)
 
 
-def described(recipe: Recipe) -> str:
-    """Says the steps from pixels to the network's input."""
-    (kind, ratio), (mean, std) = recipe.fit, ([f"{value:.3g}" for value in values] for values in recipe.statistics)
-    side = f"a shorter side of {recipe.size / ratio:.0f}" if kind == "crop" else f"{recipe.size} x {recipe.size}"
-    steps = f"RGB, resized to {side} pixels by {recipe.resize[0]} ({recipe.resize[1]}), {FITS[kind]}"
-    return f"{steps}, input of {recipe.size}, mean {' '.join(mean)}, std {' '.join(std)}"
-
-
 def axes_of(reference: Recipe, network: Mapping[str, Iterable[Any]]) -> dict[str, list[Any]]:
     """Axis → all its values, the reference's first; `network` has those of the axes that depend on the encoder."""
     libraries = {"Pillow": PILLOW.values(), "OpenCV": OPENCV, **dict.fromkeys(TORCH, ("bilinear", "bicubic"))}
@@ -117,14 +128,35 @@ def axes_of(reference: Recipe, network: Mapping[str, Iterable[Any]]) -> dict[str
         "resize": [(library, name) for library, names in libraries.items() for name in names],
         "fit": [(kind, ratio) for kind, kept in ratios.items() for ratio in kept],
         **WORDS,
+        **dict.fromkeys(COMPRESSED, QUALITIES),
         **network,
     }
     return {axis: [*dict.fromkeys([getattr(reference, axis), *options])] for axis, options in values.items()}
 
 
-def words(axis: str, value: Any) -> str:
+def words(recipe: Recipe, axis: str) -> str:
     """Says an alteration in words that follow "SERVED is REFERENCE"."""
-    if axis == "fit":
-        kept = "all" if value[1] == 1 else f"{value[1]:.4g}"
-        return FITS[value[0]] + (f", with {kept} of the shorter side" if kept != "all" or "crop" in value[0] else "")
-    return f"resized by {value[0]} ({value[1]})" if axis == "resize" else WORDS[axis][value]
+    value, size, (kind, ratio) = getattr(recipe, axis), recipe.size, recipe.fit
+    if axis == "resize":
+        return f"resized by {value[0]} ({value[1]})"
+    if axis != "fit":
+        return WORDS[axis][value]
+    if kind == "crop first":
+        return f"{FITS[kind]}, to {ratio:.4g} of the shorter side"
+    side = f"a shorter side of {size / ratio:.0f}" if kind == "crop" else f"{size / ratio:.0f} x {size / ratio:.0f}"
+    return f"resized to {side}, then cropped to {size}" if kind == "crop" or ratio < 1 else FITS[kind]
+
+
+def change(recipe: Recipe, axis: str) -> str:
+    """The line that gives another stack this step of a reference's recipe."""
+    size, (mean, std), (kind, ratio) = recipe.size, recipe.statistics, recipe.fit
+    crop = f"resize the shorter side to {size / ratio:.0f}, then crop {size}"
+    lines = CHANGES | {
+        "size": f"give the network {size} x {size} pixels",
+        "statistics": f"normalise pixels from 0 to 1: `(pixels - {[*mean]}) / {[*std]}`",
+        "resize": "resize by {} ({})".format(*recipe.resize),
+        "fit": crop if kind == "crop" else f"resize to {size} x {size}, whatever the shape",
+        "rounding": f"resize and crop {WORDS['rounding'][recipe.rounding]}",
+        "gelu": f"compute {WORDS['gelu'].get(recipe.gelu, 'the GELU of the reference')}",
+    }
+    return lines[axis]

@@ -13,7 +13,7 @@ from embedshift.study.markdown import escaped, printable, table
 from embedshift.study.shown import Shown
 
 if TYPE_CHECKING:
-    from embedshift.stacks.causes import Causes
+    from embedshift.stacks.search import Causes
 
 COLUMNS: dict[str, Any] = {"distance_before": pl.Float64, "distance_after": pl.Float64, "explained": pl.Float64}
 # The CKA from which on vectors whose cosines differ are the same ones turned, scaled or moved.
@@ -65,6 +65,12 @@ class Parity(Shown):
         elif not 0.5 < (ratio := second.mean() / first.mean()) < 2:
             sentences.insert(1, f"The norms of {self.served} are {ratio:.4g} times those of {self.reference}.")
         return " ".join(filter(None, sentences))
+
+    @property
+    def changes(self) -> list[str]:
+        """What to change in the stack that differs, a line for each step."""
+        steps = () if self.causes is None else self.causes.steps
+        return [f"change in {self.reference if self.backwards else self.served}: {step.change}" for step in steps]
 
     def _cause(self) -> str:
         distance, causes, cka = self.distance, self.causes, f"CKA {self.distance.cka:.3f}"
@@ -122,14 +128,14 @@ class Parity(Shown):
             "farthest": [self.images[position] for position in order[:3]],
             "changed": [self.images[position] for position in distance.changed],
             "lengths": distance.lengths, "norms": [float(norms.mean()) for norms in distance.norms],
-            "search": distance.search, "parity": self.table().to_dicts(),
+            "search": distance.search, "parity": self.table().to_dicts(), "changes": self.changes,
         }  # fmt: skip
 
     def to_markdown(self) -> str:
         """Returns a summary for a pull request."""
         rows = [[escaped(cell) for cell in row] for row in self._table().rows()]
         parts = [f"### {escaped(self.verdict)}", escaped(self.sentence), table(self.table().columns, rows)]
-        return "\n\n".join(parts[: 3 if rows else 2]) + "\n"
+        return "\n\n".join([*parts[: 3 if rows else 2], *map(escaped, self.changes)]) + "\n"
 
     def to_junit(self) -> str:
         """Returns JUnit XML with one test case."""
@@ -137,11 +143,11 @@ class Parity(Shown):
         name = printable(f"{self.served} gives the vectors of {self.reference}")
         case = ET.SubElement(suite, "testcase", classname="embedshift.parity", name=name)
         result = ET.SubElement(case, "system-out" if self.passed else "failure")
-        result.text = printable(f"{self.verdict}. {self.sentence}")
+        result.text = printable(" ".join([f"{self.verdict}. {self.sentence}", *self.changes]))
         return ET.tostring(suite, encoding="unicode", xml_declaration=True)
 
     def _lines(self) -> list[str]:
-        return [self.verdict, self.sentence]
+        return [self.verdict, self.sentence, *self.changes]
 
     def _table(self) -> pl.DataFrame:
         """The table as text: its distances span many powers of ten."""

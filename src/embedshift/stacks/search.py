@@ -1,15 +1,20 @@
-"""The search for the recipe of served vectors, and which of its alterations may be named."""
+"""The search for the recipe of served vectors: which of its alterations may be named, and what they explain."""
 
 import itertools
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from embedshift.arrays import Values
+from embedshift.arrays import Floats, Values
+from embedshift.encoders.module import ModuleEncoder
+from embedshift.stacks import recipe as steps
 from embedshift.stacks.encodings import LARGEST, Encodings, distance
-from embedshift.stacks.recipe import OF_ALL_FILES, OF_NETWORK, OF_SOME_FILES, Recipe, words
+from embedshift.stacks.recipe import COMPRESSED, NEAR_QUALITY, OF_ALL_FILES, OF_NETWORK, OF_SOME_FILES, Recipe
+from embedshift.statistics.vectors import unit
 
 log = logging.getLogger(__name__)
 
@@ -17,6 +22,8 @@ log = logging.getLogger(__name__)
 # of the best distance are ties; an alteration that gains less than the factor IDLE is dropped. A distance within the
 # factor LIKE of what a precision moves is said to be like it.
 DECISIVE, TIE, IDLE, LIKE = 10.0, 2.0, 1.1, 3.0
+# The same for a JPEG, whose error is as good as chance: no other step gains from it.
+DECISIVE_JPEG = 4.0
 # Images of the screen, and the candidates that stay after each of them but the last.
 SCREENED, CONFIRMED = 3, (8, 4)
 # A single alteration is taken if it gains the factor CLEAR; or GAIN, where no precision explains what is left. Where
@@ -28,6 +35,34 @@ Proposals = Iterator[tuple[list[Recipe], float]]
 Propose = Callable[[Recipe, Sequence[int]], Proposals]
 
 
+@dataclass(frozen=True)
+class Step:
+    """An alteration of the reference's steps that brings its vectors nearer to the served ones.
+
+    `alteration` names it in words ("without antialiasing"); `ties` are the alterations that give the same vectors on
+    these images; `change` is what undoes it. Distances are means of 1 − cosine in float64; `explained` is the fraction
+    of the first distance.
+    """
+
+    alteration: str
+    change: str
+    distance_before: float
+    distance_after: float
+    explained: float
+    ties: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Causes:
+    """The named steps; what they leave unexplained (mean of 1 − cosine); the measured floor of rounding; a remark."""
+
+    steps: tuple[Step, ...]
+    distance: float
+    unexplained: float
+    floor: float
+    note: str = ""
+
+
 class Search:
     """Searches the recipe whose unit vectors are nearest to served ones `[N, D]`."""
 
@@ -35,7 +70,7 @@ class Search:
         self._encodings, self._served = encodings, served
         self._vector, self._key, self.floor = encodings.vector, encodings.key, encodings.floor
         self.reference, self.axes = reference, axes = encodings.reference, encodings.axes
-        self.everything, self.nearest = range(len(served)), ""
+        self.everything, self._reserved = range(len(served)), 0
 
         # Images that no peculiarity of a file touches; of these the ones that show most alterations, and the fewest.
         def inputs(index: int, of: Iterable[str]) -> int:
@@ -48,7 +83,9 @@ class Search:
     def run(self) -> Recipe:
         """Returns the nearest recipe: by the screen, then by all images; without alterations that gain nothing."""
         # Alterations that gain only together are fewer where few show; what fits there by chance is no start.
+        self._reserved = self._encodings.left // 2  # for the screen
         start = self._descend(self._pooled(self.reference, self.control), self.control, self._global_proposals)
+        self._reserved = 0
         if self.distance(start, self.control) > self.floor(start):
             start = self._pooled(self.reference, self.screen)
         recipe = self._descend(start, self.screen, self._global_proposals)
@@ -65,10 +102,12 @@ class Search:
         """Returns the decisive alterations of a recipe, with the ties of each; a precision only at the floor."""
         best, floor = max(self.distance(recipe, self.everything), self.floor(self.reference)), self.floor(recipe)
         axes = [axis for axis in recipe.differences(self.reference) if axis != "precision" or best <= floor]
-        axes = [axis for axis in axes if not self._is_within(self._reverted(recipe, axis), DECISIVE * best)]
+        factors = {axis: DECISIVE_JPEG if axis in COMPRESSED else DECISIVE for axis in axes}
+        axes = [axis for axis in axes if not self._is_within(self._reverted(recipe, axis), factors[axis] * best)]
         names = []
         for axis in axes:
-            ties = [r for value in self.axes[axis] if self._is_within(r := recipe.having(axis, value), TIE * best)]
+            values = dict.fromkeys([*self.axes[axis], getattr(recipe, axis)])
+            ties = [r for value in values if self._is_within(r := recipe.having(axis, value), TIE * best)]
             ties.sort(key=lambda tied: max(self.distance(tied, self.everything), best))  # the usual of equal ones first
             names.append((axis, [getattr(tied, axis) for tied in ties]))
         return names
@@ -83,11 +122,9 @@ class Search:
             yield alteration, self.distance(current, self.everything)
 
     def distance(self, recipe: Recipe, images: Iterable[int]) -> float:
-        """The mean distance of a recipe's vectors from the served ones."""
         return float(np.mean([distance(self._vector(recipe, i), self._served[i]) for i in images]))
 
     def apart(self, recipe: Recipe, other: Recipe, images: Iterable[int]) -> float:
-        """The mean distance between the vectors of two recipes."""
         return float(np.mean([distance(self._vector(recipe, i), self._vector(other, i)) for i in images]))
 
     def precisions_like(self, left: float, recipe: Recipe, images: Sequence[int]) -> dict[str, float]:
@@ -106,15 +143,10 @@ class Search:
         """Takes the best of the proposed alterations until none helps, or rounding is left."""
         left = self.distance(current, images)
         for candidates, factor in propose(current, images) if left > self.floor(current) else ():
-            if not self._encodings.left:
+            if (spare := self._encodings.left - self._reserved) <= 0:
                 break
-            best = self._best(candidates[: self._encodings.left], images)
-            if best is not None and (after := self.distance(best, images)) < left / factor:
-                steps = [words(axis, getattr(best, axis)) for axis in best.differences(self.reference)]
-                passes = len(self._encodings.passes)
-                count = f"{len(images)} of {len(self.everything)} images"
-                self.nearest = f"{passes:,} encodings: mean 1 − cosine {after:.2g} on {count} {', '.join(steps)}"
-                log.info(self.nearest)
+            best = self._best(candidates[:spare], images)
+            if best is not None and self.distance(best, images) < left / factor:
                 return self._descend(best, images, propose)
         return current
 
@@ -122,6 +154,10 @@ class Search:
         """Lists of candidates, and the factor that the best of them must gain to be taken."""
         axes = [axis for axis in self.axes if axis not in ("pooling", "precision")]
         altered = [current.having(axis, value) for axis in axes for value in self.axes[axis]]
+        for axis in COMPRESSED:
+            if quality := getattr(current, axis):
+                near = range(max(1, quality - NEAR_QUALITY), min(100, quality + NEAR_QUALITY) + 1)
+                altered += [current.having(axis, value) for value in near]
         # Of those with the same inputs the first.
         distinct = {self._inputs(one, images): one for one in reversed((current, *altered))}
         altered = [one for one in reversed(distinct.values()) if one is not current]
@@ -187,3 +223,36 @@ class Search:
 
     def _reverted(self, recipe: Recipe, axis: str) -> Recipe:
         return recipe.having(axis, getattr(self.reference, axis))
+
+
+def find_causes(encoder: ModuleEncoder, files: Sequence[bytes], served: Floats) -> Causes:
+    """Names the alterations of an encoder's own steps that explain the vectors `[N, D]` of a stack for files."""
+    encodings = Encodings(encoder, files)
+    search, begun = Search(encodings, unit(served)), time.perf_counter()
+    first = left = search.distance(search.reference, search.everything)
+    seconds = (time.perf_counter() - begun) / len(files)
+    log.info("at most %d encodings, of %.2g s each; no step is named before it is confirmed", encodings.most, seconds)
+    try:
+        recipe = search.run()
+        named = search.named(recipe)
+    except BaseException:
+        log.warning("stopped after %d encodings: no step is confirmed yet", len(encodings.passes))
+        raise
+    found = []
+    for (axis, values), after in search.walk(named):
+        best, *ties = (steps.words(recipe.having(axis, value), axis) for value in values)
+        undone = steps.change(search.reference, axis)
+        found.append(Step(best, undone, left, after, (left - after) / first, tuple(ties)))
+        left = after
+    floor = search.floor(recipe)
+    notes = [_note(search, recipe, left)] if left > floor else []
+    if not encodings.left:
+        notes.append(f"the search ended after {len(encodings.passes):,} encodings")
+    return Causes(tuple(found), first, left, floor, "; ".join(filter(None, notes)))
+
+
+def _note(search: Search, recipe: Recipe, unexplained: float) -> str:
+    like = [
+        f"{value} ({size:.1g})" for value, size in search.precisions_like(unexplained, recipe, search.screen).items()
+    ]
+    return f"what is left is as large as rounding to {' or '.join(like)}" if like else ""

@@ -68,16 +68,12 @@ def _encoded(encoder: AnyEncoder, names: Sequence[str], files: Sequence[bytes]) 
 
 
 def _of_squares(encoder: Encoder, files: Sequence[bytes]) -> Floats:
-    """Encodes files by an encoder of squares, as `resize` "crop" makes them."""
-    preprocess = EncoderInfo.of(encoder).preprocess or Preprocess(encoder.size, encoder.mean, encoder.std)
-    to_input = ToInput(
-        preprocess.size, "squash" if preprocess.squash else "crop", preprocess.shortest, preprocess.resample
-    )
+    own = EncoderInfo.of(encoder).preprocess or Preprocess(encoder.size, encoder.mean, encoder.std)
+    to_input = ToInput(own.size, own.resize, own.shortest, own.resample)
     return encoder(np.stack([to_input(decode(file)) for file in files])).embedding
 
 
 def _from_table(given: Any, names: Sequence[str], ids: Sequence[str] | None) -> tuple[str, Floats]:
-    """Returns the vectors of some files out of a table with their ids, or an array in their order."""
     part, rows = open_part(given, ORIGINALS, names if ids is None else ids), dict[str, int]()
     keys = zip(part.keys["image_id"].to_pylist(), part.keys["view"].to_pylist(), strict=True)
     for row, (image_id, view) in enumerate(keys):

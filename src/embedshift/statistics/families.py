@@ -33,10 +33,15 @@ class MeasuredFamily:
     def has_strength(self) -> bool:
         return len(self.views) > 1
 
+    @property
+    def rises(self) -> bool:
+        """Whether the parameter is larger where the change is stronger."""
+        return self.parameters[-1] > self.zero
+
     def levels_at(self, parameters: ArrayLike) -> Values:
         """Converts strengths to positions among the levels, by linear interpolation; NaN stays NaN."""
         strengths, wanted = np.asarray(self.strengths, np.float64), np.asarray(parameters, np.float64)
-        sign = 1.0 if strengths[-1] > strengths[0] else -1.0
+        sign = 1.0 if self.rises else -1.0
         return np.asarray(np.interp(sign * wanted, sign * strengths, np.arange(len(strengths))))
 
     def nearest(self, parameter: float | None) -> str:

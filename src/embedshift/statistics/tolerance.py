@@ -84,14 +84,12 @@ def relative_shift_tolerances(
 def missed_tolerances(
     families: Sequence[MeasuredFamily], ranks: pl.DataFrame, draws: int, units: Units | None = None
 ) -> pl.DataFrame:
-    """Returns for each family the strength at which 5 % of the views do not find their original first."""
     return tolerances_from_curves(families, missed_fractions(ranks, draws, units), MISSED_CRITERION, MISSED)
 
 
 def tolerances_from_curves(
     families: Sequence[MeasuredFamily], numbers: Mapping[str, ArrayLike], criterion: str, target: float
 ) -> pl.DataFrame:
-    """Returns for each family the strength at which a rising number reaches a target."""
     rows: list[Json] = []
     for family in families:
         if family.has_strength:

@@ -1,6 +1,8 @@
 """Formats strengths for people: two significant figures, percent if the unit is a fraction."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 # Units that are a fraction, by their endings or beginnings → what stands after "%".
 _FRACTIONS = {"/ side": "of the side", "/ range": "of the range"}
@@ -21,17 +23,14 @@ def parameter(value: float, unit: str) -> str:
 
 
 def is_fraction(unit: str) -> bool:
-    """Returns whether the unit is a fraction, which is written in percent."""
     return _fraction(unit) is not None
 
 
 def axis_label(unit: str) -> str:
-    """Returns the label of an axis whose numbers have no unit."""
     return f"{unit}, %" if is_fraction(unit) else unit
 
 
 def in_words(value: float | None, unit: str) -> str:
-    """Formats a strength with its unit."""
     if value is None or math.isnan(value):
         return NOT_REACHED
     number, fraction = scaled(value, unit), _fraction(unit)
@@ -52,8 +51,12 @@ def interval_in_words(low: float | None, high: float | None, unit: str) -> str:
     return f"{scaled(low, unit)} to {scaled(high, unit)}{percent}"
 
 
+def with_interval_in_words(row: Mapping[str, Any]) -> str:
+    interval = interval_in_words(row["low"], row["high"], row["unit"])
+    return in_words(row["value"], row["unit"]) + (f" ({interval})" if interval else "")
+
+
 def _fraction(unit: str) -> str | None:
-    """Returns the text after "%"; None if the unit is no fraction."""
     for ending, words in _FRACTIONS.items():
         if unit.endswith(ending):
             return words

@@ -1,20 +1,17 @@
 """The question's answer on the first screen: how often a search finds the original first."""
 
-import functools
 import math
+from collections import Counter
 from collections.abc import Sequence
 
-import numpy as np
 import polars as pl
 
-from embedshift.augmentations import ORIGINAL
 from embedshift.config import BUNDLED, Json
 from embedshift.questions.search.settings import settings
+from embedshift.questions.search.tables import NAMES, misses_in_words, near_copies
 from embedshift.report.numbers import in_percent
 from embedshift.report.section import Answer, PageInput
 from embedshift.statistics.duplicates import rule_in_words
-from embedshift.statistics.near import components, near_cosine
-from embedshift.statistics.summary import COSINE
 from embedshift.store.reader import Reader
 
 RECALL = "recall@1"
@@ -24,8 +21,8 @@ SAFE, HALF = 0.95, 0.5
 CHANCE = 0.01
 # Fewer images, all of them found, have an interval that begins below `SAFE`.
 LEAST_SAFE = math.ceil(math.log(0.025) / math.log(SAFE))
-# Images whose pairs are compared, and the fraction of them from which the page speaks of near-duplicates.
-COMPARED, SIZEABLE = 2_000, 0.05
+# The fraction of images with a near-duplicate from which the page speaks of them.
+SIZEABLE = 0.05
 
 
 def answer(page: PageInput) -> Answer | None:
@@ -39,7 +36,6 @@ def answer(page: PageInput) -> Answer | None:
 
 
 def found_duplicates(page: PageInput, pairs: pl.DataFrame) -> Json:
-    """Returns the numbers of pairs, groups and images, and the rule by which they are duplicates."""
     images = pl.concat([pairs["image_id"], pairs["other"]]).n_unique()
     counts = {"pairs": len(pairs), "groups": pairs["group"].n_unique(), "images": images}
     return {"duplicates": counts, "rule": rule_in_words(settings(page.reader).for_duplicates, page.data.units)}
@@ -55,6 +51,7 @@ def recall_summary(page: PageInput, table: pl.DataFrame) -> Json:
         "gallery": gallery and page.reader.naming.setting(gallery),
         "encoder": page.encoder,
         "is_weak": page.info.encoder.name == BUNDLED,
+        "misses": misses_in_words(page.reader),
     }
 
 
@@ -81,24 +78,22 @@ def recall_extremes(table: pl.DataFrame) -> Json:
 
 
 def _formatted(rows: Sequence[Json]) -> Json:
-    """Returns augmentations of equal recall, with its widest interval."""
     low, high = rows[0]["ci_low"], rows[0]["ci_high"]
     if low is not None:
         low, high = min(row["ci_low"] for row in rows), max(row["ci_high"] for row in rows)
     return {"names": [row["augmentation"] for row in rows], "recall": in_percent(rows[0]["value"], low, high)}
 
 
-@functools.lru_cache(maxsize=1)
 def near_duplicates(reader: Reader) -> Json | None:
     """Returns how many images have a near-duplicate in another group; None if few have."""
-    summary = reader.table("summary")
-    cosines = None if summary is None else summary.filter(metric=COSINE)
-    if cosines is None or cosines["baseline"].is_null().any() or not reader.info.has_vectors:
+    if not reader.info.has_vectors or not reader.augmentations:
         return None
-    least = near_cosine(cosines["median"], cosines["baseline"][0])
-    vectors = reader.rows().filter(pl.col("view") == ORIGINAL).select("embedding").head(COMPARED).collect()
-    labels = components(reader.vectors(vectors), least)
-    units = np.arange(len(labels)) if reader.units is None else reader.units[: len(labels)]
-    joined = np.bincount(np.unique(np.stack([labels, units], axis=1), axis=0)[:, 0]) > 1
-    images = int(joined[labels].sum())
-    return None if images < SIZEABLE * len(labels) else {"images": images, "of": len(labels), "least": least}
+    label = near_copies(reader)
+    unit_of = dict(zip(label, label if reader.units is None else reader.units.tolist(), strict=True))
+    units = Counter(group for group, _ in {(label[image_id], unit_of[image_id]) for image_id in label})
+    images = {image_id for image_id, group in label.items() if units[group] > 1}
+    if "threshold" not in reader.kept_settings("duplicates"):  # so that page and search count the same images
+        pairs = reader.need("duplicates").select(NAMES).iter_rows()
+        apart = [pair for pair in pairs if unit_of.get(pair[0]) != unit_of.get(pair[1])]
+        images |= {image_id for pair in apart for image_id in pair if image_id in label}
+    return None if len(images) < SIZEABLE * len(label) else {"images": len(images), "of": len(label)}

@@ -65,7 +65,6 @@ def _exact(gallery: Gallery, queries: Floats, originals: Positions, count: int) 
 
 
 def _index(faiss: Any, gallery: Gallery) -> Any:
-    """Returns an index of unit vectors in cells around centres trained on the first vectors."""
     cells = max(1, min(int(4 * len(gallery) ** 0.5), len(gallery) // VECTORS_PER_CELL))
     dim = gallery.vectors.shape[1]
     index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, cells, faiss.METRIC_INNER_PRODUCT)
@@ -103,7 +102,6 @@ def _approximate(gallery: Gallery, index: Any, queries: Floats, originals: Posit
 
 
 def _cosines(gallery: Gallery, units: Values, places: Positions) -> Values:
-    """Returns exact cosines `[q, T]`; NaN if there is no place."""
     cosines = np.full(places.shape, np.nan)
     for row, positions in enumerate(places):
         cosines[row, positions >= 0] = gallery.cosines(units[row], positions[positions >= 0])

@@ -81,7 +81,6 @@ def gallery(data: FigureInput, title: str) -> Figure:
 
 
 def _curve(axes: Axes, table: pl.DataFrame, colour: str, label: str) -> None:
-    """Draws one augmentation; the prediction starts where the measurement ends."""
     measured = table.filter(kind="measured")
     for kind, line in STYLES.items():
         part = table.filter(kind=kind)

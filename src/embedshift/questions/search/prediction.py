@@ -44,7 +44,6 @@ class SearchRanks:
 
     @property
     def has_direction(self) -> NDArray[np.bool_]:
-        """Which views have a direction, bool `[m, draws]`."""
         return ~np.isnan(self.ranks)
 
 
@@ -98,7 +97,6 @@ def bound(search: SearchRanks, size: int) -> tuple[float, float] | None:
 
 
 def gallery_sizes(searches: Mapping[str, SearchRanks]) -> pl.DataFrame:
-    """Returns recall@1 in galleries of other sizes."""
     rows: list[tuple[str, int, float, float | None, float | None, str]] = []
     for name, search in searches.items():
         if search.images < 2 or not search.has_direction.any():

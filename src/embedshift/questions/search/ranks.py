@@ -110,7 +110,6 @@ def _combined(draws: Sequence[Ranked], images: int, units: Units | None) -> Sear
 def _tables(
     results: Sequence[Ranked], order: Layout, draws: Sequence[int], originals: Originals, start: int
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Returns the rows of both tables, image by image."""
     images = len(results[0].rank)
     ids = originals.ids[start : start + images]
     views = [view for view, name in enumerate(order.views) if name != ORIGINAL]
@@ -176,7 +175,6 @@ def first_results(ranked: Ranked, count: int) -> Positions:
 
 
 def hubs(results: Mapping[str, Positions], names: Sequence[str], images: int) -> pl.DataFrame:
-    """Returns the table `hubs`, from the first results of the originals and of each augmentation's views."""
     sides = [(name, side, view) for name in names for side, view in (("original", ORIGINAL), ("view", name))]
     rows = [(name, side, *hub(results[view], images)) for name, side, view in sides]
     schema = {"augmentation": pl.String, "side": pl.String, "largest": pl.Float64, "skewness": pl.Float64}

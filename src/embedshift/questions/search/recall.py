@@ -23,7 +23,6 @@ Numbers = dict[str, tuple[float, ...]]
 
 
 def recall_metrics(ranks: pl.DataFrame, *, seed: int, units: Units | None = None) -> Numbers:
-    """Returns the metrics of one augmentation."""
     draws = max(1, len(ranks) // max(1, ranks["image_id"].n_unique()))
     rank, overlap = (by_image(ranks[name], draws) for name in ("rank", "knn_overlap"))
     with np.errstate(invalid="ignore"):

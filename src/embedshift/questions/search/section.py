@@ -140,7 +140,6 @@ def rate_in_words(rate: float) -> str:
 
 
 def image_keys(mistakes: Sequence[Json], groups: Sequence[Json]) -> list[Key]:
-    """Returns the images of the section, each as often as it occurs there."""
     keys: list[Key] = []
     for row in mistakes:
         keys += [(row["image_id"], row["view"]), (row["image_id"], ORIGINAL), (row["other"], ORIGINAL)]
@@ -148,7 +147,6 @@ def image_keys(mistakes: Sequence[Json], groups: Sequence[Json]) -> list[Key]:
 
 
 def duplicates_content(page: PageInput, pairs: pl.DataFrame, mistakes: Sequence[Json]) -> Json:
-    """Returns what the section says of duplicates, and all that it shows images of."""
     groups, thresholds = duplicate_groups(pairs)[:GROUPS], page.data.table("thresholds")
     return found_duplicates(page, pairs) | {
         "thresholds": [] if thresholds is None else thresholds.to_dicts(),

@@ -35,7 +35,6 @@ class Settings:
 
     @property
     def for_ranks(self) -> dict[str, str]:
-        """The settings of the tables of ranks."""
         groups = {"groups": self.groups} if self.groups else {}
         return {"version": VERSION, "queries": str(self.queries or ALL), "gallery": self.gallery} | groups
 
@@ -46,7 +45,6 @@ class Settings:
 
     @property
     def for_duplicates(self) -> dict[str, str]:
-        """The settings of the table of duplicates."""
         given = "expected_false" if self.threshold is None else "threshold"
         groups = {"groups": self.groups} if self.groups else {}
         return {"version": DUPLICATES_VERSION, given: repr(getattr(self, given))} | groups
@@ -60,7 +58,6 @@ def settings(reader: Reader) -> Settings:
 
 
 def _of_duplicates(reader: Reader) -> dict[str, Any]:
-    """Returns the number of false pairs that is expected, or the threshold."""
     chosen, stored = reader.choice(Choices), reader.kept_settings("duplicates")
     given = {"threshold": chosen.threshold, "expected_false": chosen.expected_false}
     numbers = {name: value for name, value in given.items() if value is not None}

@@ -1,10 +1,12 @@
-"""The tables of the search: ranks of every view, recall, thresholds for duplicates, and larger galleries."""
+"""The tables of the search: ranks, recall, thresholds for duplicates, larger galleries; misses by near-copies."""
 
 import functools
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from embedshift.arrays import Values
@@ -16,7 +18,10 @@ from embedshift.questions.search.prediction import gallery_sizes
 from embedshift.questions.search.ranks import SearchResults, search_views
 from embedshift.questions.search.settings import QUERIES, Settings, settings
 from embedshift.questions.search.vectors import originals
+from embedshift.statistics.retrieval import TIE
 from embedshift.statistics.sample import IN_MEMORY
+from embedshift.statistics.vectors import unit
+from embedshift.store.grouping import near_units
 from embedshift.store.reader import Reader
 from embedshift.store.table import Rules, Table
 
@@ -30,6 +35,9 @@ PAIRED, MOST_PAIRED = QUERIES, IN_MEMORY
 OF_ORIGINALS = ("thresholds", "duplicates")
 # Columns that hold names of images.
 NAMES = ("image_id", "other")
+KEY = ("image_id", "view", "draw")
+# Images from which on near-copies are those of the table of pairs; of fewer all pairs are compared again.
+LISTED_FROM = 2_001
 
 
 @functools.lru_cache(maxsize=1)
@@ -80,7 +88,6 @@ def roc(reader: Reader) -> pl.DataFrame:
 
 @functools.lru_cache(maxsize=1)
 def original_pairs(reader: Reader, count: int) -> pairs.Pairs:
-    """Returns all pairs of the first originals."""
     rows = reader.rows().filter(pl.col("view") == ORIGINAL).select("embedding").head(count)
     return pairs.all_pairs(reader.vectors(rows.collect()), reader.units)
 
@@ -93,8 +100,65 @@ def cosines(reader: Reader, count: int | None = None) -> Mapping[str, Values]:
 
 
 def _compared(reader: Reader) -> int:
-    """Returns the number of images whose views and pairs are compared."""
     return min(settings(reader).queries or PAIRED, PAIRED)
+
+
+@functools.lru_cache(maxsize=1)
+def near_copies(reader: Reader) -> dict[str, int]:
+    """Returns for each image the number of its set of near-copies: that of `groups` near, or in the table of pairs."""
+    ids = reader.ordered_ids()
+    if len(ids) < LISTED_FROM:
+        return dict(zip(ids, near_units(reader).tolist(), strict=True))
+    pairs = reader.need("duplicates").with_columns(pl.col("group") + len(ids))
+    grouped = dict(pl.concat([pairs.select(pl.col(end).alias("id"), "group") for end in NAMES]).iter_rows())
+    return {image_id: grouped.get(image_id, place) for place, image_id in enumerate(ids)}
+
+
+def misses(reader: Reader) -> pl.DataFrame:
+    """Returns by augmentation its misses, those with a near-copy first, and the recall among other images.
+
+    The ranks are the stored ones, less the near-copies that are ahead: `view, missed, copies, recall`.
+    """
+    label = near_copies(reader)
+    several = [group for group, images in Counter(label.values()).items() if images > 1]
+    own, first = (pl.col(name).replace_strict(label, default=None) for name in NAMES)
+    is_missed = pl.col("rank") > 1
+    ranks = reader.need("search_ranks").drop_nulls("rank").with_columns(label=own, is_copy=is_missed & (own == first))
+    asked = ranks.filter(is_missed & pl.col("label").is_in(several)).select(*KEY, "label", own_cosine="cosine")
+    groups_asked = {*asked["label"]}
+    images = [image_id for image_id, group in label.items() if group in groups_asked]
+    rows = reader.rows().filter(pl.col("image_id").is_in(images)).select(*KEY, "embedding")
+    views, originals = rows.join(asked.lazy(), on=KEY).collect(), rows.filter(pl.col("view") == ORIGINAL).collect()
+    ahead, names = [], originals["image_id"].to_numpy()
+    if images:
+        vectors, groups = unit(reader.vectors(originals)), np.array([label[image_id] for image_id in names])
+        for query, view in zip(unit(reader.vectors(views)), views.iter_rows(named=True), strict=True):
+            copies = vectors[(groups == view["label"]) & (names != view["image_id"])]
+            ahead.append(int((copies @ query >= view["own_cosine"] - TIE).sum()))
+    counted = views.select(*KEY, ahead=pl.Series(ahead, dtype=pl.Int64))
+    is_found = pl.col("rank") - pl.col("ahead").fill_null(0) == 1
+    return (
+        ranks.join(counted, on=KEY, how="left")
+        .group_by("view")
+        .agg(missed=is_missed.sum(), copies=pl.col("is_copy").sum(), recall=is_found.mean())
+    )
+
+
+def misses_in_words(reader: Reader) -> str:
+    """Returns how many misses are near-copies of the original; "" for none, or where groups or a map are chosen."""
+    if reader.table("search_ranks") is None or reader.units is not None or reader.whitening is not None:
+        return ""
+    table = misses(reader)
+    if not (copies := table["copies"].sum()):
+        return ""
+    ends = dict.fromkeys(f"{100 * table['recall'].sort()[end]:.1f} %" for end in (0, -1))
+    words = f"misses {'is a near-copy' if copies == 1 else 'are near-copies'} of the original"
+    return f"{copies:,} of {table['missed'].sum():,} {words}; without them {' to '.join(ends)}"
+
+
+def miss_line(reader: Reader) -> str:
+    words = misses_in_words(reader)
+    return words and f"{words}: `embedshift search {reader.folder} --groups near` counts so."
 
 
 def _table(
@@ -148,3 +212,5 @@ TABLES = (
     _table("roc", roc, "search_ranks"),
     _table("duplicates", duplicates, made_from=lambda chosen: chosen.for_duplicates, names=NAMES),
 )
+# What the command line says below its tables.
+LINES = (miss_line,)

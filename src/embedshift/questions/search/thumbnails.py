@@ -33,7 +33,6 @@ def thumbnails(reader: Reader, keys: Sequence[Key], budget: int = BUDGET) -> dic
 
 
 def _drawn(reader: Reader, keys: Sequence[Key]) -> tuple[dict[Key, Pixels], dict[Key, str]]:
-    """Draws the images of some keys again; returns also why some are missing."""
     missing = {key: "the gallery contains embeddings only" for key in keys if key[0].startswith(GALLERY)}
     wanted: dict[str, set[str]] = {}
     for image_id, view in keys:

@@ -47,7 +47,6 @@ class Originals:
 
 
 def originals(reader: Reader, path: str = "") -> Originals:
-    """Returns the originals of a study and the vectors of a gallery."""
     rows = reader.rows().filter(pl.col("view") == ORIGINAL)
     images = count = int(rows.select(pl.len()).collect().item())
     blocks = _blocks(rows, reader.vectors)

@@ -101,7 +101,6 @@ def _curve(
 
 
 def _strip(axes: Axes, family: MeasuredFamily, views: Mapping[str, Pixels]) -> None:
-    """Draws the unit, and below the levels the views of one image."""
     axes.set(xticks=[], yticks=[])
     for spine in axes.spines.values():
         spine.set_visible(False)

@@ -144,7 +144,6 @@ class MEASURE(Measure):
         return {name: METRICS[name].function(views[:1], views[1:]) for name in names}
 
     def of_seeds(self, views: Pixels, seeds: Sequence[int], plan: "Plan", canvas: "Canvas") -> dict[str, Values]:
-        """Returns what the augmentations report about themselves."""
         names = [name for name in ("displacement", "hidden") if name in self.metrics]
         if not names:
             return {}

@@ -1,6 +1,6 @@
-"""The report's section on strength: tolerances and relative shifts of every family, and the table of corruptions."""
+"""The report's section and answer on strength: tolerances and relative shifts of families, and corruptions."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import polars as pl
@@ -9,14 +9,13 @@ from embedshift.augmentations.corruptions import STANDARD
 from embedshift.augmentations.family import FAMILIES
 from embedshift.config import Json
 from embedshift.figures.style import human
-from embedshift.questions.strength.answer import answer, tolerance_in_words, tolerances_of
 from embedshift.questions.strength.tables import MEAN, corruptions_of
 from embedshift.report.numbers import MISSING, fixed, with_interval
-from embedshift.report.section import PageInput, Part, Section
+from embedshift.report.section import Answer, PageInput, Part, Section
 from embedshift.statistics.families import MeasuredFamily
 from embedshift.statistics.summary import COSINE
 from embedshift.statistics.tolerance import MISSED, MISSED_CRITERION, RELATIVE_SHIFT, by_family
-from embedshift.statistics.units import axis_label, parameter
+from embedshift.statistics.units import axis_label, in_words, interval_in_words, parameter
 
 # How strong a change was, by the measured views: column of the page → metric.
 MEASURED = {"rms": "RMS of pixels", "displacement": "displacement", "hidden": "hidden"}
@@ -94,7 +93,6 @@ def _percent(value: float | None) -> str:
 
 
 def corruption_table(table: pl.DataFrame, corruptions: list[MeasuredFamily]) -> Json:
-    """Returns corruptions by severity, with the mean over severities, and the mean over the standard corruptions."""
     intervals = {(name, severity): ends for name, severity, *ends in table.iter_rows()}
     severities = range(1, 1 + max(len(family.views) for family in corruptions))
     rows: list[Json] = []
@@ -106,6 +104,40 @@ def corruption_table(table: pl.DataFrame, corruptions: list[MeasuredFamily]) -> 
     counted = sum(row["standard"] for row in rows)
     mean_cell = None if mean is None else with_interval(*mean)
     return {"rows": rows, "severities": severities, "mean": mean_cell, "counted": counted, "of": len(STANDARD)}
+
+
+def answer(page: PageInput) -> Answer | None:
+    """Returns the answer; None without families or without a scale."""
+    table, baseline = page.data.table("tolerance"), page.data.baseline(COSINE)
+    if table is None or baseline is None:
+        return None
+    content = {
+        "tolerances": tolerances_of(table),
+        "encoder": page.encoder,
+        "baseline": baseline,
+        "images": page.data.units_with(COSINE),
+    }
+    return Answer("How strong a change does the embedding tolerate?", content, covers_all_levels=True)
+
+
+def tolerances_of(table: pl.DataFrame) -> Json:
+    """Returns the families whose tolerance is reached or not, and those at which a search begins to miss."""
+    rows, missed = by_family(table).values(), by_family(table, MISSED_CRITERION).values()
+    return {
+        "reached": _formatted(rows),
+        "not_reached": [human(row["family"]) for row in rows if not row["reached"]],
+        "unsure": [human(row["family"]) for row in rows if not row["reached"] and {row["low"], row["high"]} != {None}],
+        "missed": _formatted(missed),
+        "missed_percent": f"{100 * MISSED:g}",
+    }
+
+
+def _formatted(rows: Iterable[Json]) -> list[Json]:
+    return [{"name": human(row["family"]), "tolerance": tolerance_in_words(row)} for row in rows if row["reached"]]
+
+
+def tolerance_in_words(row: Json) -> tuple[str, str]:
+    return in_words(row["value"], row["unit"]), interval_in_words(row["low"], row["high"], row["unit"])
 
 
 TERMS = {
