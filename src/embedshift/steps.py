@@ -81,7 +81,6 @@ def run_study(
     progress: Progress | None = None,
     on_start: Callable[[Start], None] = lambda _: None,
 ) -> Reader:
-    """Measures every image that is not measured yet, then writes the tables."""
     refuse_fork()
     groups = config.groups if groups is None else groups
     preparation = prepared(config, out, encoder=encoder, suite=suite, source=source)
@@ -151,7 +150,6 @@ def _origin(stored: StudyInfo | None, done: Mapping[int, shards.ShardRecord]) ->
 
 
 def _enough(study: StudyContext, out: Path, until: Until, groups: Choice | None) -> Enough:
-    """Returns what says when the shards are enough."""
     if study.order != SHUFFLED and len({study.source.block(sample) for sample in study.samples}) > WINDOW:
         log.warning("`until` %g: the first images are of few archives: they must be like all others", until.width)
     all_groups = choose(Reader(out), groups, [storable(sample.image_id) for sample in study.samples])
@@ -202,14 +200,12 @@ def _measure(
 
 
 def _altered_tables(out: Path) -> list[str]:
-    """Returns and logs the files of tables of a finished study that are not as they were written."""
     if altered := Reader(out).altered_tables():
         log.warning("%d tables are not as they were written (first: %s): made again", len(altered), altered[0])
     return altered
 
 
 def _other_groups(out: Path, groups: Choice | None) -> bool:
-    """Returns whether the chosen groups are other ones than those of a finished study."""
     reader = Reader(out)
     return groups is not None and not are_stored(reader, choose(reader, groups))
 
@@ -224,7 +220,6 @@ def study_info(
     *,
     complete: bool = False,
 ) -> StudyInfo:
-    """Returns the content of study.json for a study, its finished shards, and the files made from them."""
     config, plan = study.config, study.plan
     seconds: Counter[str] = Counter()
     for record in records:
@@ -265,7 +260,6 @@ def study_info(
 
 
 def _recorded_tables(stored: StudyInfo | None) -> WrittenFiles:
-    """Returns what study.json records of the tables of an earlier run, some of which may be kept."""
     if stored is None:
         return WrittenFiles()
     kept = {name: checksum for name, checksum in stored.files.items() if name.startswith("tables/") or name == GROUPS}

@@ -116,7 +116,6 @@ class PageEncoder:
         return {self.title: None} | {f"{self.title}, whitened by {one.name} (on another scale)": one for one in fitted}
 
     def encode(self, view: Pixels) -> EncoderOutput:
-        """Encodes a view, one call at a time."""
         with self._lock, foreign_code():
             output = self.encoder(np.ascontiguousarray(view)[None])  # it may be a mirrored look at other pixels
         if not np.isfinite(output.embedding).all():
@@ -133,7 +132,6 @@ class PageEncoder:
 def encoder_from_photos(
     files: Sequence[Path], model: str, device: str = "auto", maps: Sequence[Whitening] = ()
 ) -> PageEncoder:
-    """An encoder, with the baseline over all pairs of some photographs."""
     config = StudyConfig(model=model, device=device, apply_to="file")
     encoder, source = encoder_spec(config, None, ()).load(), f"the {len(files)} photographs of the demo"
     config = replace(config, resize=encoder_preprocess(encoder).resize)
@@ -150,7 +148,6 @@ def encoder_from_photos(
 def encoder_from_study(
     reader: Reader, model: str | None = None, device: str = "auto", maps: Sequence[Whitening] = ()
 ) -> PageEncoder:
-    """The encoder of a study, with the baseline and the search that the study gives."""
     info, record, name = reader.info, reader.info.encoder, model or str(reader.info.config.get("model"))
     if model is None:
         refuse_code(name, reader.folder)

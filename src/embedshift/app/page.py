@@ -112,7 +112,6 @@ class _ImageTab:
     def answer(
         self, file: Any, originals: Sequence[Original], label: Any, strength: Any, target: Any, draw: Any
     ) -> list[Any]:
-        """What the fields ask for, as the page shows it. An uploaded file is read and deleted."""
         slider, subject = gr.skip(), ""
         try:
             if file is not None:
@@ -166,7 +165,6 @@ class _StudyTab:
         gr.on([image.input, table.select], self.show_views, [augmentation, image], [message, pictures], **EVENT)
 
     def show_images(self, augmentation: Any, across: Any) -> tuple[Any, Any, Any]:
-        """The images as points and as a table, the furthest first."""
         if augmentation not in self.reader.augmentations or across not in self.reader.metrics:
             return gr.skip(), gr.skip(), gr.skip()
         rows = self.reader.rows().filter((pl.col("view") == augmentation) & (pl.col("draw") == 0))

@@ -47,7 +47,6 @@ class _Group(TyperGroup):
         return option
 
     def invoke(self, ctx: Any) -> Any:
-        """Removes control characters from messages about wrong arguments."""
         try:
             with foreign_code():
                 return super().invoke(ctx)
@@ -115,7 +114,6 @@ def _repair_terminal() -> None:
 
 
 def log_lines(quiet: bool = False) -> None:
-    """Prints log lines on stderr, with the flags of the command in place of settings."""
     from embedshift.cli.terminal import set_up_logging
 
     set_up_logging(quiet, lambda line: with_flags(line, app))

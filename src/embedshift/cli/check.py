@@ -34,7 +34,6 @@ def gate(
     junit: Path | None,
     markdown: Path | None,
 ) -> None:
-    """Checks a study against rules, prints and writes the results, and sets the exit code."""
     if not rules.exists():
         raise UsageError(f"{rules}: no such file; `embedshift check {folder} --init` writes rules to start with")
     checked = check(folder, rules, against, groups=groups)
@@ -59,7 +58,6 @@ def gate(
 
 
 def say_rules(file: Path) -> None:
-    """Prints the rules of a proposed file, with the change that breaks each."""
     say(f"Written: {file}. A rule is broken by the change behind it in 80 % of studies:")
     say_all(line for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("  - "))
 

@@ -22,7 +22,6 @@ PROBE_IMAGES, PROBE_BATCHES = 4, 3
 
 
 def estimate(study: StudyContext) -> Iterator[str]:
-    """Yields lines with the images found, their views, the bytes to be written, and the expected time."""
     samples, plan, encoder = study.samples, study.plan, study.ready.encoder
     images, views, shards = len(samples), 1 + plan.views, len(study.shards)
     if plan.config.until is not None:
@@ -49,7 +48,6 @@ def estimate(study: StudyContext) -> Iterator[str]:
 
 
 def shard_bytes(encoder: Encoder, plan: StudyPlan, shards: int) -> float:
-    """Returns the bytes of all shards on disk, compressed, as measured on photographs."""
     cells = encoder.grid[0] * encoder.grid[1] if encoder.grid else 0
     vectors = encoder.dim + cells if plan.config.store == "all" else 0
     # A single number is twice as long as one in a list; columns of few images count by their fraction.
@@ -85,7 +83,6 @@ def _seconds_a_view(encoder: Encoder, image: DrawnImage, batch_size: int) -> flo
 
 
 def _pace(encoding: float, drawing: float, plan: StudyPlan, encoder: Encoder) -> float:
-    """Returns seconds per image with loaders beside the encoder, limited by the slowest of both and shared cores."""
     workers = loader_count(plan.config)
     if not workers:
         return encoding + drawing
@@ -95,7 +92,6 @@ def _pace(encoding: float, drawing: float, plan: StudyPlan, encoder: Encoder) ->
 
 
 def _size(count: float) -> str:
-    """Formats bytes as megabytes, or above 1,000 of them as gigabytes."""
     if count >= 1e9:
         return f"{count / 1e9:,.1f} GB"
     return f"{count / 1e6:.{0 if count >= 1e7 else 1 if count >= 1e6 else 2}f} MB"

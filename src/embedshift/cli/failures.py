@@ -17,7 +17,6 @@ def failure_limit(text: str) -> str:
 
 
 def most_failed(limit: str, images: int) -> Fraction:
-    """Returns how many of so many images may fail."""
     return Fraction(limit) * (images if "." in limit else 1)
 
 

@@ -53,7 +53,6 @@ def _questions() -> Iterator[tuple[str, str]]:
 
 
 def descriptions(folder: Path) -> Iterator[str]:
-    """Yields one line on every augmentation of a study."""
     from embedshift.store.info import read_info
 
     known = read_info(folder).descriptions

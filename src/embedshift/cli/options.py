@@ -48,12 +48,10 @@ def with_options(*kinds: type, skip: tuple[str, ...] = ()) -> Callable[[Callable
 
 
 def rare(words: str) -> Any:
-    """Returns an option on the help panel below all others."""
     return typer.Option(help=words, rich_help_panel=RARE)
 
 
 def output(words: str) -> Any:
-    """Returns an option for the path of an output."""
     return typer.Option(help=words, parser=output_path, metavar="PATH")
 
 
@@ -72,7 +70,6 @@ def given(settings: Mapping[str, Any]) -> Json:
 
 
 def chosen(kind: type, settings: Mapping[str, Any]) -> Any:
-    """Makes an instance of a dataclass of choices from what was given."""
     flags = {field.name: settings.get(_flag(field)) for field in dataclasses.fields(kind) if field.metadata}
     return kind(**given(flags))
 
@@ -100,7 +97,6 @@ def require_images(settings: Mapping[str, Any]) -> None:
 
 
 def names(text: str) -> list[str]:
-    """Splits a text at its commas."""
     return [name.strip() for name in text.split(",") if name.strip()]
 
 

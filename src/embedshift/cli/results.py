@@ -159,7 +159,6 @@ def _undefined_last(value: float | None) -> tuple[bool, float]:
 
 
 def study_json(study: Study) -> Json:
-    """Returns the tables of a study whose rows are of no single image, with what it is of."""
     info = study.info()
     large = {table.name for table in tables_of(study.reader().questions) if table.per_image}
     tables = {name: study.table(name).to_dicts() for name in study.table_names if name not in large}

@@ -36,7 +36,6 @@ def recall_table(study: Study, recall: pl.DataFrame) -> Table:
 
 
 def threshold_table(study: Study) -> Table:
-    """Returns the cosine thresholds for equal images, and how many views still reach them."""
     title = "Duplicates: cosine thresholds by false-match rate, and the fraction of views matched with their original"
     rates = number_columns("false-match\nrate", no_wrap=True)
     table = text_table(title, *rates, *name_columns("threshold, 95 % interval"))
@@ -65,7 +64,6 @@ def no_threshold(study: Study) -> str:
 
 
 def lines(study: Study) -> Iterator[str]:
-    """Yields the likely duplicates, the prediction for larger galleries, and where all results are."""
     yield from question_lines(study)
     yield from duplicate_lines(study)
     sizes = study.table("gallery_sizes") if study.augmentations else pl.DataFrame()
@@ -84,7 +82,6 @@ def lines(study: Study) -> Iterator[str]:
 
 
 def question_lines(study: Study) -> Iterator[str]:
-    """Yields what the questions of a study say in lines of their own."""
     reader = study.reader()
     functions = [line for question in reader.questions for line in getattr(question.part("tables"), "LINES", ())]
     yield from filter(None, (line(reader) for line in functions))

@@ -24,7 +24,6 @@ class Signalled(BaseException):
 
 
 def stopped() -> str:
-    """Says that the command was stopped, and what the same command does then."""
     return f"{STOPPED} to resume" if sys.argv[1:2] and sys.argv[1] in RESUMABLE else STOPPED
 
 
@@ -95,7 +94,6 @@ def _next(receiver: socket.socket, caught: list[signal.Signals]) -> int:
 
 
 def _print_unraisable(hook: Callable[[Any], object], unraisable: Any) -> None:
-    """Prints what went wrong where nothing can be raised, such as a destructor, unless it is the signal."""
     if not isinstance(unraisable.exc_value, Signalled):
         hook(unraisable)
 

@@ -191,7 +191,6 @@ def print_table(table: Table, spare: Sequence[str] = ()) -> None:
 
 
 def fits(table: Table) -> bool:
-    """Returns whether the terminal is wide enough for a table with unbroken cells."""
     console = _PlainConsole(width=_WIDEST)
     return console.measure(table).maximum <= _width()
 

@@ -78,7 +78,6 @@ def whitening_table(study: Study, table: pl.DataFrame) -> Table:
 
 
 def _cells(rows: pl.DataFrame) -> list[str]:
-    """Returns the value as it is, and that of each map."""
     differs = rows.select(((pl.col("ci_low") > 0) | (pl.col("ci_high") < 0)).fill_null(False)).to_series()
     cells = [f"{number(after)}{'*' if star else ' '}" for after, star in zip(rows["after"], differs, strict=True)]
     return [f"{rows['gallery'][0]:,}", f"{number(rows['before'][0])} ", *cells]

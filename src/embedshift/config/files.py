@@ -29,7 +29,6 @@ def expanded(path: str | os.PathLike[str]) -> Path:
 
 
 def open_file(path: str | os.PathLike[str]) -> BinaryIO:
-    """Opens a regular file, or a link to one, for reading bytes."""
     if "\0" in os.fspath(path):
         raise EmbedshiftError("the name contains a zero byte, which no file name can have")
     # Before as well as after: to open a device may already do something, and a socket cannot be opened.
@@ -54,7 +53,6 @@ def open_internal_file(path: str | os.PathLike[str]) -> BinaryIO:
 
 
 def read_file(path: str | os.PathLike[str], most: int) -> bytes:
-    """Reads the bytes of a regular file."""
     with open_file(path) as file:
         size = os.fstat(file.fileno()).st_size
         refuse_larger(size, most)
@@ -94,7 +92,6 @@ def output_path(given: object) -> Path:
 
 
 def refuse_output(path: Path) -> None:
-    """Refuses to write over a folder, or over a file that a study has."""
     if path.is_dir():
         raise UsageError(f"{path}: is a folder; name a file")
     whole = path.resolve()

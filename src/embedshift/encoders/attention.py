@@ -38,11 +38,9 @@ class AttentionTap(Listener):
         return row
 
     def begin(self, tokens: Tensor) -> None:
-        """Clears what the last pass left."""
         self._row = None
 
     def on_call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Kwargs, result: Any) -> None:
-        """Handles the calls by which attention can run."""
         if func is functional.scaled_dot_product_attention:
             self._row = self._from_q_and_k(*args, **kwargs)
         elif func is functional.multi_head_attention_forward:
@@ -51,12 +49,10 @@ class AttentionTap(Listener):
             self._row = self._from_weights(result)
 
     def multihead(self, module: nn.MultiheadAttention, args: tuple[Any, ...], kwargs: Kwargs) -> None:
-        """Asks the module for its weights, in addition to the pass."""
         arguments = dict(zip(MULTIHEAD, args, strict=False)) | kwargs | WITH_WEIGHTS
         self._row = self._from_weights(module.forward(**arguments)[1])
 
     def end(self, output: Any) -> None:
-        """Discards the weights if the block raised."""
         if output is None:
             self._row = None
 
@@ -76,7 +72,6 @@ class AttentionTap(Listener):
 
 
 def attention_tap(tower: nn.Module, block: nn.Module | None, taps: Taps) -> tuple[AttentionTap | None, AttentionKind]:
-    """Returns the tap of an encoder, and which query its weights belong to."""
     has_cls = has_cls_token(tower)
     head = None if has_cls or block is not None else pooling_head(tower)
     kind: AttentionKind = "cls" if has_cls else "mean" if head is None else "pool"

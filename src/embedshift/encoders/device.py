@@ -58,7 +58,6 @@ def takes_all_cores(encoder: Encoder) -> bool:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Makes torch compute with one thread inside the context."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -52,7 +52,6 @@ def preprocess_from(
 
 
 def _native(config: Any) -> int | None:
-    """Returns the side of the square for which a config's positions are made."""
     if hasattr(config, "image_size") or not hasattr(config, "num_patches"):
         return _side(getattr(config, "image_size", None))
     return _side(config.patch_size * config.num_patches**0.5)
@@ -93,7 +92,6 @@ def _side(size: Any) -> int | None:
 
 
 def triple(values: Any, default: Triple) -> Triple:
-    """Returns a number for each channel."""
     if values is None:
         return default
     red, green, blue = (float(v) for v in values)

@@ -93,7 +93,6 @@ def find_checkpoint(model: str) -> Checkpoint:
 
 
 def settings_of(config: Any) -> Any:
-    """Returns a config.json in an order of its own, less what changes no number."""
     if not isinstance(config, dict):
         return config
     return {key: settings_of(config[key]) for key in sorted(config) if key not in NO_SETTINGS}
@@ -199,7 +198,6 @@ def _class_without(loader: type[Any], drop: tuple[str, ...]) -> type[Any]:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Suppresses transformers' own reports and progress bars."""
     hf_logging: Any = transformers.utils.logging
     level, bar = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
     show: Callable[[], None] = hf_logging.enable_progress_bar

@@ -22,7 +22,6 @@ LINEAR = (functional.linear, getattr(torch.ops.mkldnn, "_linear_pointwise", None
 
 
 def usual_kernels(device: torch.device, precision: Precision) -> tuple[str, ...]:
-    """Returns the names of the kernels with which a study begins on this machine."""
     has_avx512 = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
     packs = device.type == "cpu" and precision == "float32" and has_avx512 and _has_onednn()
     return (PACKED,) if packs else ()
@@ -96,7 +95,6 @@ def _has_onednn() -> bool:
 
 
 def compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Compiles a function by torch's inductor for inputs of one shape, with frozen weights."""
     import torch._dynamo.config  # a second or two that only this needs
     import torch._inductor.config
 

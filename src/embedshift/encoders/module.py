@@ -116,7 +116,6 @@ class ModuleEncoder:
         return finish
 
     def _choose_precision(self, requested: Precision) -> None:
-        """Chooses the precision if "auto" is requested, and casts the weights to a lower one."""
         if requested == "auto":
             self.precision = fastest_precision(self)
         elif requested != "float32":
@@ -136,7 +135,6 @@ class ModuleEncoder:
             self.precision = before
 
     def choose_kernels(self) -> None:
-        """Uses from now on the kernels with which a study begins on this machine."""
         self.use_kernels(usual_kernels(self.device, self.precision))
 
     def use_kernels(self, names: Collection[str]) -> None:
@@ -179,13 +177,11 @@ class ModuleEncoder:
         return self.__dict__ | {"_forward": self.embed, "_batch": 0, "kernels": (), "_packed": None}
 
     def __setstate__(self, state: Json) -> None:
-        """Starts without the sender's observations."""
         self.__dict__.update(state)
         self._remove_taps([*self._taps])
 
     @property
     def tower(self) -> Tower:
-        """Returns the part that sees the image, for inspection."""
         return Tower(
             self._tower,
             has_cls_token(self._tower),
@@ -199,7 +195,6 @@ class ModuleEncoder:
 
     @contextlib.contextmanager
     def differentiable(self) -> Iterator[Callable[[Tensor], Tensor]]:
-        """Gives a function from pixels to embeddings with exact gradients with respect to the pixels."""
         if self.precision != "float32":
             raise UsageError(f"{self.name}: gradients need `precision` float32, not {self.precision}")
         with frozen(self.module), self._listeners.silent(), torch.inference_mode(False), torch.enable_grad():

@@ -125,7 +125,6 @@ class Graph:
         return Graph, (self._file, self.device)
 
     def output(self, wanted: str | None) -> str:
-        """Returns the name of the output that is the embedding."""
         names = [entry.name for entry in self._session.get_outputs()]
         usual = [name for name in OUTPUTS if name in names] or (names if len(names) == 1 else [])
         if wanted not in (None, *names) or not (wanted or usual):
@@ -170,7 +169,6 @@ def _session(file: Path, device: str) -> tuple[str, Any]:
 
 
 def _image_processor(folder: Path) -> Any:
-    """Loads the image processor of a folder, on Pillow, whose pixels are equal on all machines."""
     check_folder(folder)
     with quiet(), no_remote_code(local=True), refusing(f"{folder}: its image processor cannot be loaded"):
         loader: Any = transformers.AutoImageProcessor
@@ -178,7 +176,6 @@ def _image_processor(folder: Path) -> Any:
 
 
 def _find(path: Path) -> Path:
-    """Returns the file of a graph, or that of a usual name in a folder."""
     if path.is_dir():
         check_folder(path)
         path = next((path / name for name in GRAPHS if (path / name).is_file()), path / "model.onnx")
@@ -204,7 +201,6 @@ def _hash(file: Path) -> str:
 
 
 def _external(message: Any, tensor: Any) -> Iterator[str]:
-    """Yields the names of the files of a graph's tensors, those of graphs and functions within it, too."""
     if isinstance(message, tensor):
         yield from (entry.value for entry in message.external_data if entry.key == "location")
         return

@@ -45,7 +45,6 @@ def load_openclip(
     size: int | None = None,
     embedding: str | None = None,
 ) -> ModuleEncoder:
-    """Loads the image tower of an open_clip model."""
     chosen = OPEN_CLIP.choose(embedding)
     library("open_clip")
     with refusing(f"open_clip:{model}: cannot be loaded"), no_remote_code(local=_is_offline(model)):
@@ -67,7 +66,6 @@ def load_openclip(
 
 
 def load_openclip_text(model: str, *, device: str = "auto", precision: Precision = "float32") -> ModuleTextEncoder:
-    """Loads the text tower of an open_clip model, with open_clip's own tokenizer."""
     library("open_clip")
     with refusing(f"open_clip:{model}: its text tower cannot be loaded"), no_remote_code(local=_is_offline(model)):
         config, _, weights = _checkpoint(model)
@@ -93,7 +91,6 @@ def _is_local(model: str) -> bool:
 
 
 def _checkpoint(model: str) -> tuple[dict[str, Any], dict[str, Any], Path]:
-    """Returns a model's configuration, its preprocessing, and its weights file, after all checks."""
     config, settings, weights = _locate(model)
     check_open_clip(config, f"open_clip:{model}")
     if weights.suffix != ".safetensors":

@@ -70,7 +70,6 @@ class Explainer:
         return {name: self._on_grid(row) for name, row in rows_by_map.items()}
 
     def _layers(self, mode: "_BlockByBlock", count: int) -> tuple[list[AttendedTensor], list[AttendedTensor]]:
-        """Returns the attention of every block, and of the head that pools their tokens if there is one."""
         depth = len(self._blocks)
         layers, pooling = mode.attended[:depth], mode.attended[depth:]
         if mode.block_numbers != [*range(depth), *[-1] * len(pooling)]:
@@ -118,7 +117,6 @@ class _BlockByBlock(AttentionInterceptor):
         self._blocks, self._block, self._is_projected = blocks, -1, False
 
     def watching(self) -> ExitStack:
-        """Inside the context the mode is active."""
         stack = ExitStack()
         for number, block in enumerate(self._blocks):
             stack.callback(block.register_forward_pre_hook(self._enter(number)).remove)
@@ -128,7 +126,6 @@ class _BlockByBlock(AttentionInterceptor):
 
     @property
     def has_open_end(self) -> bool:
-        """Returns whether a softmax had no following product, as in a resampler that is written differently."""
         return self._softmax is not None
 
     def _enter(self, number: int) -> Callable[..., None]:

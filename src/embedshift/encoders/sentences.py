@@ -67,7 +67,6 @@ def _version(model: Any, folder: Path) -> str:
 
 
 def _side(module: Any, folder: Path) -> int:
-    """Returns the side of the images that a module's image processor makes."""
     processor: Any = getattr(module, "processor", None)
     processor = getattr(processor, "image_processor", processor)
     if not hasattr(processor, "image_mean"):

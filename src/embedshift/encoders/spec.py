@@ -51,7 +51,6 @@ class EncoderSpec:
             yield encoder
 
     def load(self, device: str | None = None) -> Encoder:
-        """Loads the encoder, on another device if one is named."""
         if self.given is not None:
             return self.given
         config = self.config
@@ -81,7 +80,6 @@ class EncoderSpec:
         return load_text_encoder(self.config.model, device=str(info.device), precision=info.precision or self.precision)
 
     def batch_for(self, encoder: Encoder) -> int:
-        """Returns the number of views per forward pass."""
         if self.config.batch_size is not None:
             return self.config.batch_size
         return usual_batch(str(EncoderInfo.of(encoder).device or "cpu"), encoder.grid)

@@ -37,7 +37,6 @@ def patch_embedding(module: nn.Module) -> nn.Conv2d | None:
 
 
 def has_cls_token(module: nn.Module) -> bool:
-    """Returns whether the module's first token is a class token, by the common name of its parameter."""
     return any(name.rsplit(".", 1)[-1] in CLS_NAMES for name, _ in module.named_parameters())
 
 
@@ -61,7 +60,6 @@ class PatchGrid:
             convolution.register_forward_hook(self._record_shape)
 
     def refuse_size(self, size: int, name: str) -> None:
-        """Raises UsageError for an input size that is too large, or not a multiple of the patch."""
         checked_size(name, size)
         if self.patch is not None and size % self.patch:
             raise UsageError(

@@ -125,7 +125,6 @@ def _tokenizer(checkpoint: Checkpoint, *, padded: bool) -> Tokenize:
 
 
 def _longest(config: Any) -> int:
-    """Returns the largest number of tokens for which the tower has positions."""
     text = getattr(config, "qformer_config", None) or getattr(config, "text_config", config)
     positions = int(text.max_position_embeddings)
     # XLM-RoBERTa counts positions from after its padding token.

@@ -31,7 +31,6 @@ def patterns(count: int, size: int) -> Pixels:
 
 
 def timed(work: Callable[[], T]) -> tuple[float, T]:
-    """Returns the seconds that a function takes, and its result."""
     started = time.perf_counter()
     result = work()
     return time.perf_counter() - started, result

@@ -29,7 +29,6 @@ TOKENIZER_KEYS = {"clean", "strip_sep_token", "language", "reduction_mask", "add
 
 @contextlib.contextmanager
 def no_remote_code(*, local: bool) -> Iterator[None]:
-    """Inside the context a checkpoint's own code is refused, and a local checkpoint cannot reach the Hub."""
     # transformers asks on the terminal whether to run code wherever `trust_remote_code` was not passed on.
     dynamic_modules: Any = transformers.dynamic_module_utils
     hub: Any = huggingface_hub.constants
@@ -60,7 +59,6 @@ def refuse_layers(count: Any, model: str) -> None:
 
 
 def check_index(file: Path | None, model: str) -> None:
-    """Refuses an index of several weight files that names one outside its own folder."""
     if file is None:
         return
     try:
@@ -133,7 +131,6 @@ def check_sentence_transformer(folder: Path) -> None:
 
 
 def _settings(content: Any) -> Iterator[tuple[str, Any]]:
-    """Yields the names and values of JSON, at every depth."""
     if isinstance(content, dict):
         yield from content.items()
     for part in content.values() if isinstance(content, dict) else content if isinstance(content, list) else ():
@@ -173,7 +170,6 @@ def whole_weights(model: str) -> Iterator[None]:
 
 
 def refuse_missing(names: Collection[str], model: str, kind: str) -> None:
-    """Raises EmbedshiftError if a checkpoint lacks weights."""
     if names:
         raise EmbedshiftError(
             f"{model}: {len(names)} weights of {kind} are missing from the checkpoint ({min(names)}, …) and would be "
@@ -183,7 +179,6 @@ def refuse_missing(names: Collection[str], model: str, kind: str) -> None:
 
 @contextlib.contextmanager
 def refusing(words: str) -> Iterator[None]:
-    """Inside the context the error of a library is one line that begins with some words."""
     try:
         yield
     except EmbedshiftError:

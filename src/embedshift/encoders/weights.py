@@ -50,7 +50,6 @@ def _products(module: nn.Module) -> list[nn.Module]:
 
 @contextlib.contextmanager
 def frozen(module: nn.Module) -> Iterator[None]:
-    """Inside the context the weights have no gradients."""
     learned = [parameter for parameter in module.parameters() if parameter.requires_grad]
     for parameter in learned:
         parameter.requires_grad_(False)

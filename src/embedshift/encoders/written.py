@@ -37,7 +37,6 @@ class AttentionInterceptor(TorchFunctionMode):
         self._softmax: Tensor | None = None
 
     def attend(self, weights: Tensor, values: Tensor) -> Tensor:
-        """Returns the product of weights and values."""
         return weights @ values
 
     def __torch_function__(
@@ -57,7 +56,6 @@ class AttentionInterceptor(TorchFunctionMode):
         return result
 
     def _is_softmax(self, tensor: Tensor) -> bool:
-        """Returns whether a tensor is the last softmax, possibly after a dropout that does nothing."""
         last = self._softmax
         return last is not None and tensor.shape == last.shape and tensor.data_ptr() == last.data_ptr()
 

@@ -46,7 +46,6 @@ class Job:
         return replace(self, plan=replace(self.plan, batch_size=size))
 
     def with_workers(self, count: int) -> "Job":
-        """Returns the job with another number of loader processes."""
         return replace(self, plan=replace(self.plan, config=replace(self.config, workers=count)))
 
 

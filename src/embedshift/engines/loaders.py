@@ -243,7 +243,6 @@ def _one_opencv_thread() -> Iterator[None]:
 
 
 def _is_daemon() -> bool:
-    """Returns whether this process may have no children, as those of `multiprocessing.Pool`."""
     return multiprocessing.current_process().daemon
 
 

@@ -14,7 +14,6 @@ from embedshift.sources.base import Failure
 
 
 def run_local(job: Job) -> Iterator[Result]:
-    """Measures the shards one after another, with the loaders some images ahead of the encoder."""
     assert job.ready is not None, "the encoder is loaded before"
     keep_memory()
     samples = [sample for shard in job.shards for sample in shard.samples]
@@ -24,7 +23,6 @@ def run_local(job: Job) -> Iterator[Result]:
 
 
 def read_blocks(job: Job) -> None:
-    """Reads one image of every block that contains images of the shards."""
     if not job.workers or not job.source.block(job.shards[0].samples[0]):
         return
     blocks = {job.source.block(sample): sample for shard in job.shards for sample in shard.samples}

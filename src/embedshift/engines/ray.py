@@ -87,7 +87,6 @@ def _attempts(job: Job, ray: Any) -> Iterator[Result]:
 
 
 def _fitting_nodes(ray: Any, num_gpus: float | None) -> tuple[list[Node], float]:
-    """Returns the nodes that can hold an encoder, and its number of GPUs."""
     nodes = [node for node in ray.nodes() if node["Alive"]]
     cores, devices = ([node["Resources"].get(kind, 0) for node in nodes] for kind in ("CPU", "GPU"))
     gpus = float(any(devices)) if num_gpus is None else num_gpus
@@ -123,7 +122,6 @@ def _one_attempt(job: Job, ray: Any, nodes: Sequence[Node], gpus: float, without
 
 
 def _fit(nodes: Sequence[Mapping[str, float]], gpus: float, workers: int) -> tuple[int, int]:
-    """Returns the number of cores for each encoder, and the number of encoders that fit."""
     encoders_per_node = [max(1, int(node["GPU"] / gpus)) if gpus else 1 for node in nodes]
     cores = max(1, int(min(node["CPU"] / count for node, count in zip(nodes, encoders_per_node, strict=True))))
     if gpus:

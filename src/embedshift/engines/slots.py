@@ -26,12 +26,10 @@ class ViewSlots:
         return self._free.pop() if self._free else None  # the last that was used, which may lie in a cache
 
     def release(self, slot: int | None) -> None:
-        """Frees a slot to which nothing was written."""
         if slot is not None:
             self._free.append(slot)
 
     def views(self, slot: int) -> Pixels:
-        """Returns the slot as an array."""
         assert self._memory is not None, "there is no slot"
         return np.frombuffer(self._memory, np.uint8, self._bytes, slot * self._bytes).reshape(self._shape)
 

@@ -14,7 +14,6 @@ from embedshift.sources.base import Failure, storable
 
 
 def run_vectors(job: Job) -> Generator[Result, None, None]:
-    """Measures the shards one after another."""
     assert job.ready is not None
     assert isinstance(job.source, VectorSource)
     for shard in job.shards:

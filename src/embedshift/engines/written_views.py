@@ -97,7 +97,6 @@ def write_configured(
     progress: Progress = lambda _: None,
     on_start: OnStart = lambda *_: None,
 ) -> WrittenViews:
-    """Writes the views of every image that are not written yet."""
     plan = ViewsPlan(config=config, suite=suite or _suite(config), out=out)
     _refuse_names(plan.suite)
     if config.draws * len(plan.suite.names) > VIEWS:

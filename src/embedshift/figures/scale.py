@@ -30,5 +30,4 @@ def nearest_cosine(geometry: pl.DataFrame | None) -> float | None:
 
 
 def nearest_of(images: int) -> str:
-    """Returns among which images the nearest other one was looked for."""
     return f"of {OF_A_SET} images" if images > OF_A_SET else "other image"

@@ -48,7 +48,6 @@ class ShownFigure(Figure):
 
 
 def context() -> AbstractContextManager[None]:
-    """Returns a context with matplotlib's defaults and this style on top, whatever the user has set."""
     style: AbstractContextManager[None] = matplotlib.style.context(["default", STYLE])
     return style
 
@@ -107,7 +106,6 @@ def wrap(text: str, inches: float, size: float = 8, *, bold: bool = False) -> st
 
 
 def new_figure(caption: str, width: float, height: float, title: str) -> Figure:
-    """Makes an empty figure with its title at the top and its caption line at the bottom."""
     width = max(width, 3.6)
     lines = wrap(caption, width, CAPTION_SIZE)
     foot = _LINE * (lines.count("\n") + 1) + 2 * _MARGIN

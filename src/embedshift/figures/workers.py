@@ -113,7 +113,6 @@ def _set_up(parent: int) -> None:
 
 
 def _start_tracker() -> None:
-    """Starts the process that removes the semaphores of the pool, without its warning where a signal ends us first."""
     # The pool would start it too, but that unblocks the signals.
     sys.warnoptions.append(silent := "ignore:resource_tracker:UserWarning")  # it inherits them as arguments
     resource_tracker.ensure_running()

@@ -92,7 +92,6 @@ def refuse_other(encoder: Encoder, spec: EncoderSpec, place: str) -> None:
 
 
 def augmentation_answers(suite: Suite, of: Sides, *, allow: bool) -> dict[str, Answer]:
-    """Returns statistics of views that the user's own callables draw of a fixed image, from fixed seeds."""
     answers = dict[str, Answer]()
     for augmentation in suite:
         if not augmentation.is_own:

@@ -23,7 +23,6 @@ Original = tuple[ImageRef, Pixels, EncoderOutput]
 
 
 def pair_count(shard_images: int, study_images: int) -> int:
-    """Returns how many pairs of originals a shard measures."""
     count = -(-LEAST_PAIRS * shard_images // max(1, study_images))
     return min(max(count, shard_images // IMAGES_PER_PAIR), shard_images * (shard_images - 1) // 2)
 
@@ -63,7 +62,6 @@ class OtherImages(Sums):
         return {} if np.isnan(values).all() else {"values": values, "images": np.array(pairs, np.float64)}
 
     def _measure(self, first: Original, second: Original) -> dict[str, float]:
-        """Returns the metrics of one pair."""
         (sample, view, output), (other_sample, other_view, other_output) = first, second
         views, outputs = np.stack([view, other_view]), concatenate([output, other_output])
         values: dict[str, float] = {}

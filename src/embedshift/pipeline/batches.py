@@ -44,7 +44,6 @@ class BatchEncoder:
         return list(views) if self.of_files else np.stack(views)
 
     def finish(self, views: Sequence[Pixels], started: Started | None) -> Iterator[Encoded]:
-        """Yields the outputs of a started pass."""
         size = len(views)
         while views:
             part = views[:size]

@@ -90,7 +90,6 @@ def guarded(
 
 
 def stopped_failure(sample: ImageRef, error: BaseException, seconds: float, tries: str) -> Failure:
-    """The failure of an image whose last try ran out of time or memory, or whose process ended."""
     stage = "draw"
     if isinstance(error, TookTooLong):
         stage, words = str(error), f"took longer than {seconds:g} s (`image_timeout`)"
@@ -145,7 +144,6 @@ def read_canvas(
 
 
 def _memory_error(error: BaseException | None) -> MemoryError | None:
-    """Returns the memory error that caused an error, if there is one."""
     while error is not None and not isinstance(error, MemoryError):
         error = error.__cause__
     return error
@@ -154,7 +152,6 @@ def _memory_error(error: BaseException | None) -> MemoryError | None:
 def read_views(
     original: Pixels, sample: ImageRef, source: PairedSource, plan: Plan, clock: Clock, into: Pixels | None = None
 ) -> tuple[Pixels, list[int], tuple[int, ...]]:
-    """Returns the original and its variants, resized in the same way, and their purified versions."""
     views, draws = [original], plan.config.draws
     seeds, missing = [0], list[int]()
     for draw in range(draws):

@@ -23,7 +23,6 @@ class DrawnImage:
 
     @property
     def inputs(self) -> Sequence[Pixels] | Pixels:
-        """What the encoder gets of each view."""
         return self.files or self.views
 
     @property

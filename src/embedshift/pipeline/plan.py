@@ -23,28 +23,23 @@ class Plan:
 
     @property
     def views(self) -> int:
-        """Number of augmented views of an image."""
         return len(self.suite.names) * self.config.draws
 
     @property
     def bytes_per_image(self) -> int:
-        """Number of bytes that an image holds on its way to the encoder."""
         file = 3 * self.config.longest**2 if self.config.apply_to == "file" and not self.encodes_files else 0
         return file + (1 + self.views) * self.bytes_per_view
 
     @property
     def bytes_per_view(self) -> int:
-        """Number of bytes that a view holds on its way to the encoder."""
         return 3 * (self.preprocess.size**2 + (self.config.longest**2 if self.encodes_files else 0))
 
     @property
     def to_input(self) -> ToInput:
-        """How images become the encoder's input."""
         preprocess = self.preprocess
         return ToInput(preprocess.size, self.config.resize, preprocess.shortest, preprocess.resample)
 
     def canvas(self, image: Pixels) -> Canvas:
-        """Returns what augmentations change of a decoded image."""
         return Canvas.of(image, self.to_input, self.config.apply_to, self.config.longest)
 
 

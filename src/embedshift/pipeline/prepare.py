@@ -63,7 +63,6 @@ class StudyContext:
 
     @property
     def engine(self) -> str:
-        """The name of what runs the shards."""
         return VECTORS if self.config.augmentations == VECTORS else self.config.engine
 
     @property
@@ -157,7 +156,6 @@ def find_suite(config: StudyConfig) -> Suite:
 
 
 def find_variants(config: StudyConfig) -> list[Variant]:
-    """Returns the variants in the settings, with all that a file of written views says of them."""
     if (views := written_views(config.pairs)) is None:
         return [Variant(name) for name in named_variants(config.pairs)]
     return written_variants(views)
@@ -177,7 +175,6 @@ def written_variants(views: WrittenViews) -> list[Variant]:
 
 
 def inspected(variant: Variant, pairs: Mapping[str, Inspection], draws: int) -> Variant:
-    """Returns a variant with the hash of its files in all draws, and the number of missing ones."""
     inspections = [pairs[folder_of(variant.name, draw, draws)] for draw in range(draws)]
     hashes = [inspection.bytes_hash for inspection in inspections]
     bytes_hash = hashes[0] if draws == 1 else hash_of("\n".join(hashes).encode())
@@ -185,7 +182,6 @@ def inspected(variant: Variant, pairs: Mapping[str, Inspection], draws: int) -> 
 
 
 def _with_written_views(config: StudyConfig) -> StudyConfig:
-    """Takes the seed and the number of draws from a file of written views."""
     if (views := written_views(config.pairs)) is None:
         return config
     if config.seed not in (StudyConfig.seed, views.seed):
@@ -196,7 +192,6 @@ def _with_written_views(config: StudyConfig) -> StudyConfig:
 def list_images(
     config: StudyConfig, out: Path | None, given: Source | None = None
 ) -> tuple[Source, list[ImageRef], str]:
-    """Returns the source of the images, the study's images in order, and the name of that order."""
     source, samples = open_images(
         config.images, limit=config.limit, sample=config.sample, seed=config.seed, source=given
     )
@@ -222,7 +217,6 @@ def begun_encoder(out: Path) -> EncoderRecord | None:
 def encoder_spec(
     config: StudyConfig, encoder: Encoder | None, measures: Sequence[Measure], begun: EncoderRecord | None = None
 ) -> EncoderSpec:
-    """Returns the specification of the study's encoder and its outputs."""
     precision = config.precision
     if precision == "auto" and any(measure.in_float32 for measure in measures):
         precision = "float32"

@@ -31,7 +31,6 @@ class ReadyEncoder:
         return [self._observer(measure).begin(measure, samples) for measure in measures]
 
     def of_image(self, measures: Sequence[Measure], image: DrawnImage, output: EncoderOutput) -> dict[str, Values]:
-        """Returns the results of separate passes for one image, by column."""
         values: dict[str, Values] = {}
         for measure in measures:
             values |= self._observer(measure).of_image(measure, image, output)

@@ -19,7 +19,6 @@ from embedshift.store.shards import GRADES, fixed_lists, schema
 def measure(
     image: DrawnImage, output: EncoderOutput, measures: Sequence[Measure], plan: StudyPlan
 ) -> dict[str, Values]:
-    """Returns everything that the questions measure for one image, by column."""
     values = dict(image.pixels)
     for question in measures:
         values |= question.of_output(image, output, plan)
@@ -51,7 +50,6 @@ class Rows:
         self._values: list[Mapping[str, Values]] = []
 
     def __len__(self) -> int:
-        """Returns the number of images."""
         return len(self._images)
 
     def add(self, image: DrawnImage, output: EncoderOutput, values: Mapping[str, Values]) -> None:
@@ -76,7 +74,6 @@ class Rows:
         return pa.table([cells[field.name].cast(field.type) for field in self._schema], schema=self._schema)
 
     def _names(self) -> dict[str, pa.Array]:
-        """Returns the columns that identify the view and the image of a row."""
         images, draws, names = self._images, self._plan.config.draws, self._plan.suite.names
         rest = [None] * (self._count - 1)
         grades = [augmentation.grade for augmentation in self._plan.suite]

@@ -102,7 +102,6 @@ class ShardInProgress:
         return _Batch(self, views, started, is_last)
 
     def measure(self, outputs: Iterator[Encoded]) -> None:
-        """Takes the outputs of the next views, and measures the images whose views are all encoded."""
         self.clock.restart()
         for output, problem in outputs:
             self._outputs.append(output)
@@ -136,7 +135,6 @@ class ShardInProgress:
             sums.add(image, output)
 
     def result(self, batch_size: int) -> Result:
-        """Returns the rows of the shard, with its sums, and its record."""
         self.clock.restart()
         table = with_sums(self._rows.table(), {name: sums.close() for name, sums in self._sums.items()})
         self.clock.lap("measure")

@@ -39,7 +39,6 @@ class ViewsPlan:
         return 2**16
 
     def canvas(self, image: Pixels) -> Canvas:
-        """Returns what augmentations change of a decoded image."""
         config = self.config
         return Canvas.of(image, ToInput(config.size, config.resize), config.apply_to, config.longest)
 

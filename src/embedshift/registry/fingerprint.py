@@ -23,7 +23,6 @@ DOCUMENTED = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 def fingerprint(thing: Any, besides: str = "") -> str:
-    """Returns a name and a hash that tell one user function or callable object from another."""
     name = "output" if thing is None else _name(thing.func if isinstance(thing, functools.partial) else thing)
     text = json.dumps([besides, _description(thing, ())])
     return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
@@ -72,7 +71,6 @@ def _parts(thing: Any) -> list[Any]:
 
 
 def _functions(kind: type) -> list[Any]:
-    """Returns the functions of a class and of its base classes, except those of libraries."""
     classes = [base for base in kind.__mro__ if base.__module__.partition(".")[0] not in LIBRARIES]
     members = [vars(base)[name] for base in classes for name in sorted(vars(base))]
     functions = [getattr(member, "__func__", getattr(member, "fget", member)) for member in members]

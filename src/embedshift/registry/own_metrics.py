@@ -63,7 +63,6 @@ def add_own(name: str, function: Any) -> str:
 
 
 def import_own(names: Iterable[str]) -> None:
-    """Imports and adds the functions among the names of metrics."""
     for name in names:
         if name.startswith(CODE):
             add_own(code_name(name), imported(name))

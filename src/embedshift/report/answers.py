@@ -22,7 +22,6 @@ DIFFERENCES = 40
 
 
 def first_screen(page: PageInput) -> Section:
-    """Returns the section with all answers that have something to say."""
     answers = sorted(_filled(page), key=lambda answer: (not answer["covers_all_levels"], answer["order"]))
     one_level = page.data.shows_one_level
     if one_level and any(answer["covers_all_levels"] for answer in answers):
@@ -38,7 +37,6 @@ def first_screen(page: PageInput) -> Section:
 
 
 def changes(page: PageInput) -> list[Json]:
-    """Returns augmentations, or families, with relative shifts and their places on a scale in percent."""
     summary = page.data.need("summary").filter(metric=COSINE).drop_nulls("mean").sort("mean", maintain_order=True)
     family_of = {view: family for family in page.reader.families for view in family.views}
     keys = ("relative_shift", "relative_shift_low", "relative_shift_high")
@@ -79,7 +77,6 @@ def _differences(page: PageInput) -> Json:
 def differences_content(
     differences: pl.DataFrame | None, order: Sequence[str], images: int, unit: str = "image"
 ) -> Json:
-    """Returns which pairs of augmentations differ significantly in how far they move the embedding."""
     content: Json = {
         "augmentations": len(order),
         "images": images,

@@ -23,7 +23,6 @@ class EmbeddedFigure:
 
 
 def embed(figures: Sequence[DrawnFigure], budget: int) -> tuple[list[EmbeddedFigure], int]:
-    """Returns the figures in the order of the paper, and the number of those that did not fit."""
     left, done = budget, dict[int, EmbeddedFigure]()
     # What the smallest leave goes to larger ones, and in the end to figures with images.
     smallest_first = sorted(enumerate(figures), key=lambda one: (one[1].kind.shows_images, len(one[1].forms[0])))
@@ -46,7 +45,6 @@ class EmbeddedFigures(Mapping[str, EmbeddedFigure]):
 
     @functools.cached_property
     def fitted(self) -> tuple[list[EmbeddedFigure], int]:
-        """All pages of figures in the order of the paper, and the number of those that did not fit."""
         return embed(sorted(self._drawn, key=lambda figure: figure.kind.number), self._budget)
 
     @functools.cached_property

@@ -28,7 +28,6 @@ ATTENTION = {
 
 
 def measured(page: PageInput) -> Section:
-    """Returns the section with what study.json and the shards say, and lists that are cut."""
     info, naming = page.info, page.reader.naming
     config = naming.settings(info.config) | {"images": naming.places(info.config["images"])}
     if len(config["images"]) > LISTED_PATHS:
@@ -73,7 +72,6 @@ def _facts(page: PageInput) -> Json:
 
 
 def _variants(info: StudyInfo, name: str, naming: ImageNaming) -> Json:
-    """Returns where the variants of a name come from, and how many are missing or stretched."""
     variants = dict(info.pairs[name])
     places = naming.places(info.source["variants"][name]["paths"])
     first = naming.image(variants["first"]) if variants["stretched"] else ""
@@ -81,13 +79,11 @@ def _variants(info: StudyInfo, name: str, naming: ImageNaming) -> Json:
 
 
 def _failures(records: Sequence[ShardRecord], naming: ImageNaming) -> list[Failure]:
-    """Returns the first failures, with shortened reasons."""
     failures = [failure for record in records for failure in record.failures][:LISTED_FAILURES]
     return [Failure(naming.image(f.image_id), f.stage, shorten(naming.text(f.reason, f.image_id))) for f in failures]
 
 
 def headline(info: StudyInfo, measured: int) -> str:
-    """Returns one line of counts for the top of the page."""
     names, draws = len(info.augmentations), info.draws
     views = count(measured * names * draws, "augmented view")
     families = families_of(info.identity["augmentations"])

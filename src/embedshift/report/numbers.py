@@ -31,7 +31,6 @@ def outward(low: float, high: float, places: int) -> tuple[float, float]:
 
 
 def at_most(size: float) -> str:
-    """Formats a size with one figure, rounded up."""
     places = -math.floor(math.log10(size) + 1e-9) if size > 0 else 0
     return f"{outward(0.0, size, places)[1]:.10g}"
 
@@ -63,7 +62,6 @@ def times(ratio: float, low: float, high: float) -> tuple[str, str]:
 
 
 def in_percent(value: float | None, low: float | None = None, high: float | None = None) -> tuple[str, str]:
-    """Formats a fraction and its interval in percent, with at least one decimal."""
     if value is None:
         return MISSING, MISSING
     if low is None or high is None:
@@ -82,7 +80,6 @@ def metric_decimals(metric: str, largest: float | None) -> int:
 
 
 def count(number: int, noun: str) -> str:
-    """Formats a number with its noun."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 

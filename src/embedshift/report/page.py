@@ -20,7 +20,6 @@ from embedshift.statistics.intervals import APPROXIMATE_BELOW, LEAST_IMAGES
 
 @functools.cache
 def _environment(packages: tuple[str, ...]) -> jinja2.Environment:
-    """Returns the templates of the page, and those of the questions as `<question>/<file>`."""
     question_templates = {package.rpartition(".")[2]: jinja2.PackageLoader(package, "") for package in packages}
     environment = jinja2.Environment(
         loader=jinja2.ChoiceLoader(
@@ -58,7 +57,6 @@ class PlacedSection:
 
 
 def question_sections(page: PageInput) -> list[PlacedSection]:
-    """Returns the sections of the study's questions, each at the position of its question."""
     placed: list[PlacedSection] = []
     # Those with figures come last: meanwhile these are rendered.
     with_figures = {kind.question for kind in known_figures(None) if kind.section}

@@ -113,7 +113,6 @@ def open_pairs(
 
 
 def _kinds(entry: str) -> list[tuple[str, str]]:
-    """Returns the kind of a path, with the archives in it if it is a folder of archives."""
     if is_views_file(entry):
         return [("views", entry)]
     if is_url(entry):
@@ -162,7 +161,6 @@ def _names(entry: str) -> set[str]:
 
 
 def image_reader(description: Mapping[str, Any], roots: Roots) -> Callable[[str], bytes]:
-    """Returns a function that reads images of a finished study by their ids."""
     if description["kind"] == "folder":
         root = Path(description["root"])
 
@@ -177,12 +175,10 @@ def image_reader(description: Mapping[str, Any], roots: Roots) -> Callable[[str]
 
 
 def variant_reader(description: Mapping[str, Any], roots: Roots) -> Callable[[str], bytes]:
-    """Returns a function that reads the variants of a finished study by the ids of the images."""
     return _reader(description, stem, roots)
 
 
 def _reader(description: Mapping[str, Any], name: Callable[[str], str], roots: Roots) -> Callable[[str], bytes]:
-    """Returns a function that reads what a source lists under the name of an id."""
     for location in own_places(description):
         roots.check(location)
     kind = description["kind"]

@@ -80,7 +80,6 @@ def stem(image_id: str) -> str:
 
 
 def hash_of(data: bytes) -> str:
-    """Returns the hash of a file's bytes."""
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
@@ -124,7 +123,6 @@ def without_folders(text: str, description: Mapping[str, Any]) -> str:
 
 
 def _folders(description: Mapping[str, Any]) -> list[str]:
-    """Returns the folders that hold a source's images or archives."""
     root = description.get("root")
     return [root, os.path.dirname(root)] if root else [os.path.dirname(path) for path in description.get("paths", ())]
 

@@ -65,7 +65,6 @@ def lacks_restarts(data: bytes) -> bool:
 
 
 def _blocks(frame: bytes) -> int:
-    """Returns the number of blocks of a frame, each of which holds all colours."""
     height, width = int.from_bytes(frame[1:3], "big"), int.from_bytes(frame[3:5], "big")
     factors = frame[7::3] if frame[5] > 1 else b"\x11"
     across, down = max(factor >> 4 for factor in factors), max(factor & 15 for factor in factors)
@@ -100,7 +99,6 @@ def shorter_webp(data: bytes) -> bytes | None:
 
 
 def moves(data: bytes) -> bool:
-    """Returns whether a file is a WebP that says it moves."""
     return data[:4] + data[8:16] == b"RIFFWEBPVP8X" and bool(data[20] & _MOVES)
 
 
@@ -130,7 +128,6 @@ def lacks_lines(data: bytes) -> bool:
 
 
 def _bytes_of_lines(width: int, height: int, depth: int, colour: int, interlaced: int) -> int:
-    """Returns how many bytes all lines of a PNG take, each with the number of its filter."""
     total = 0
     for left, top, across, down in _PASSES if interlaced else _AT_ONCE:
         columns, rows = -(-(width - left) // across), -(-(height - top) // down)

@@ -16,7 +16,6 @@ MORE = "brick.png coins.png grass.png gravel.png hubble_deep_field.jpg ihc.png m
 
 
 def demo_photos() -> dict[str, Path]:
-    """Returns the files of eight photographs of scikit-image and scikit-learn."""
     places = {name: importlib.util.find_spec(name.partition("/")[0]) for name in PHOTOS}
     if None in places.values():
         raise MissingExtra("the photographs of the demo", "offline")

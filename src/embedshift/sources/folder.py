@@ -109,5 +109,4 @@ class FolderSource(Source):
 
 
 def holds_study(folder: str) -> bool:
-    """Returns whether a folder holds a study, whose figures are no images to measure."""
     return os.path.isfile(os.path.join(folder, "study.json")) and os.path.isdir(os.path.join(folder, "shards"))

@@ -42,7 +42,6 @@ LEVELS = {"L;2": 85, "L;4": 17}
 
 
 def decode(data: bytes) -> Pixels:
-    """Decodes one image completely, by its content and not by its name."""
     if not data:
         raise EmbedshiftError("the file is empty")
     try:
@@ -65,7 +64,6 @@ def decode(data: bytes) -> Pixels:
 
 
 def upright_size(data: bytes) -> tuple[int, int] | None:
-    """Reads width and height of an image, turned by its EXIF orientation, from the header alone."""
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             is_turned = _orientation(image) >= 5  # a quarter turn to either side
@@ -109,7 +107,6 @@ def _checked_pixels(data: bytes) -> tuple[Pixels, int]:
 
 
 def _is_for_opencv(image: ImageFile.ImageFile) -> bool:
-    """Returns whether Pillow may misread a file, as it does BMPs with some tables of greys, or with run lengths."""
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         return tiff.is_for_opencv(image)
     return image.format == "BMP" and (image.mode in ("1", "L", "P") or image.info.get("compression") in RUNS)
@@ -132,7 +129,6 @@ def _loaded(image: ImageFile.ImageFile, data: bytes) -> Image.Image:
 
 
 def _is_wasteful(image: ImageFile.ImageFile, data: bytes) -> bool:
-    """Returns whether Pillow keeps four times the pixels of a WebP, or 4 bytes a pixel beside a JPEG's codes of 6."""
     if image.format == "WEBP":
         return not moves(data)
     # Of small ones it does not matter, and OpenCV writes about damage to the terminal.
@@ -170,7 +166,6 @@ def _lacks_pixels(image: Image.Image, data: bytes) -> bool:
 
 
 def _put_on_background(image: Image.Image, frame: tuple[int, int, int, int]) -> None:
-    """Gives a GIF its own background around its first frame, where Pillow puts the first colour of its table."""
     if frame != (0, 0, *image.size):
         content = image.crop(frame)
         image.paste(image.info.get("background", 0), (0, 0, *image.size))
@@ -217,7 +212,6 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _turned(pixels: Pixels, orientation: int) -> Pixels:
-    """Turns the pixels upright by the EXIF number."""
     if orientation in (5, 6, 7, 8):
         pixels = pixels.transpose(1, 0, 2)
     if orientation in (3, 4, 7, 8):
@@ -246,7 +240,6 @@ def _strips(image: Image.Image) -> Iterator[Image.Image]:
 
 
 def _bits(image: Image.Image) -> int:
-    """Returns the bits of a channel with more than 8, below 0 if 0 is white."""
     return tiff.depth(image) if isinstance(image, TiffImagePlugin.TiffImageFile) else 16
 
 
@@ -271,7 +264,6 @@ def _high_byte(values: NDArray[np.generic], transparent: int | None, bits: int) 
 
 
 def pixels_hash(image: Pixels) -> str:
-    """Returns a hash of an image's pixels, equal for exact copies in any file format."""
     step = -(-len(image) // HASHED_ROWS)
     digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
     digest.update(np.ascontiguousarray(image[::step]).data)

@@ -54,7 +54,6 @@ def inspect(source: PairedSource) -> dict[str, Inspection]:
 
 
 def _check_images(source: PairedSource) -> Iterator[tuple[ImageRef, dict[str, _VariantCheck]]]:
-    """Yields every image with an inspection of its variants."""
     samples = sorted(source.samples, key=lambda sample: (source.block(sample) or ("", 0), sample.image_id))
     # A source that reads blocks keeps the last of them, and threads cannot share it.
     independent = all(source.block(sample) is None for sample in samples)
@@ -65,7 +64,6 @@ def _check_images(source: PairedSource) -> Iterator[tuple[ImageRef, dict[str, _V
 
 
 def _check_variants(source: PairedSource, sample: ImageRef) -> dict[str, _VariantCheck]:
-    """Returns name → inspection of the variants of one image."""
     checks: dict[str, _VariantCheck] = {}
     size = _size(source, sample)
     for name in source.variants:
@@ -90,7 +88,6 @@ def _size(source: PairedSource, sample: ImageRef) -> tuple[int, int] | None:
 
 
 def _stretched(original: tuple[int, int], variant: tuple[int, int]) -> bool:
-    """Returns whether two sizes have aspect ratios that differ by more than 2 %."""
     ratio = original[0] * variant[1] / (original[1] * variant[0])
     return max(ratio, 1 / ratio) > STRETCHED
 

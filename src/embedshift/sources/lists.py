@@ -46,7 +46,6 @@ def is_url(path: str) -> bool:
 
 
 def open_location(location: str) -> IO[bytes]:
-    """Opens a local file, or what fsspec finds behind a URL."""
     if not is_url(location):
         return open_file(location)
     files, path = file_system(location)

@@ -34,7 +34,6 @@ def select(samples: Sequence[ImageRef], *, limit: int | None, sample: int | None
 
 
 def shuffle(samples: Sequence[ImageRef], source: Source, *, seed: int) -> tuple[list[ImageRef], str]:
-    """Returns the images in the order of the study, and the name of that order."""
     blocks: dict[Block | None, list[ImageRef]] = {}
     for sample in samples:
         blocks.setdefault(source.block(sample), []).append(sample)

@@ -77,7 +77,6 @@ class PairedSource(Source):
         return next((block for block in blocks if block is not None), None)
 
     def _checked(self, sample: ImageRef) -> ImageRef:
-        """Returns the image, with the problem of missing variants if it has no other problem."""
         lacking = [name for name in self.variants if self.variant(name, sample) is None]
         enough = not lacking or (self._may_be_missing and len(lacking) < len(self._sources))
         if enough or sample.problem is not None:
@@ -94,7 +93,6 @@ def by_stem(samples: Sequence[ImageRef]) -> Groups:
 
 
 def refuse_duplicate_stems(what: str, groups: Groups, stems: Any) -> None:
-    """Refuses two samples with one stem if an image of the study has it."""
     for image_stem in stems:
         if len(groups.get(image_stem, ())) > 1:
             first, second = sorted(sample.location for sample in groups[image_stem][:2])
@@ -121,7 +119,6 @@ def _check_matches(name: str, matched: Mapping[str, ImageRef], samples: Sequence
 
 
 def _first(samples: Sequence[ImageRef]) -> str:
-    """Returns the first ids, to show why they do not match."""
     return ", ".join(sorted(repr(sample.image_id) for sample in samples)[:2]) or "nothing (no files)"
 
 

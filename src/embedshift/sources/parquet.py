@@ -87,7 +87,6 @@ class ParquetSource(Source):
 
 
 def named_samples(archive: str, name: str, rows: int, columns: dict[str, list[Any]]) -> Iterator[ImageRef]:
-    """Yields one sample per row, with id and caption from their columns."""
     ids = next((columns[c] for c in ID_COLUMNS if c in columns), None)
     captions = next((columns[c] for c in CAPTION_COLUMNS if c in columns), None)
     for row in range(rows):
@@ -97,7 +96,6 @@ def named_samples(archive: str, name: str, rows: int, columns: dict[str, list[An
 
 
 def image_column(path: str, schema: pa.Schema, requested: str = "") -> str:
-    """Returns the column that holds the bytes of images."""
     holding = [field.name for field in schema if _holds_bytes(field.type)]
     if requested and requested not in holding:
         words = "contains no bytes" if requested in schema.names else "does not exist"

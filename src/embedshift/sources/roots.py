@@ -47,7 +47,6 @@ def remember_roots(description: Mapping[str, Any], locations: Sequence[str] = ()
 
 
 def places(description: Mapping[str, Any]) -> list[str]:
-    """Returns the folders, archives and URLs that a description names, including those of variants."""
     described: list[Mapping[str, Any]] = [description, *description.get("variants", {}).values()]
     return [place for source in described for place in own_places(source)]
 
@@ -80,7 +79,6 @@ class Roots:
 
 
 def moved(description: Mapping[str, Any], folder: Path) -> Json:
-    """Returns a description of the same images below another folder."""
     below: Json = {"kind": "folder", "root": str(folder)}
     if description["kind"] not in ("folder", "url", "vectors"):
         below = {"kind": description["kind"], "paths": _paths_below(description, folder)}

@@ -46,12 +46,10 @@ def check(image: TiffImagePlugin.TiffImageFile, data: bytes) -> None:
 
 
 def size(image: TiffImagePlugin.TiffImageFile) -> tuple[int, int]:
-    """Returns width and height as they are stored."""
     return image.tag_v2[256], image.tag_v2[257]
 
 
 def is_fax(image: TiffImagePlugin.TiffImageFile) -> bool:
-    """Returns whether a picture is coded as by a fax machine."""
     return image.info.get("compression") in ("group3", "group4", "tiff_ccitt", "tiff_raw_16")
 
 

@@ -55,7 +55,6 @@ class UrlSource(Source):
 
 
 def _find(url: str) -> tuple[str, list[str]]:
-    """Returns the folder where ids start, and the files below it, both without the scheme if fsspec omits it."""
     if is_image_address(url):
         return posixpath.dirname(url), [url]
     try:

@@ -83,7 +83,6 @@ def listed_ids(given: object) -> list[str] | None:
 
 @contextlib.contextmanager
 def _readable(name: str) -> Iterator[None]:
-    """Makes a line of whatever a library raises for a file that it cannot read."""
     try:
         yield
     except UsageError:
@@ -189,7 +188,6 @@ def _matrix(lists: pa.Array, name: str, start: int) -> NDArray[Any]:
 
 
 def _as_array(given: Any) -> NDArray[Any]:
-    """Converts the array of a library to NumPy's."""
     if hasattr(given, "detach"):  # a tensor of torch, which nothing here imports
         given = given.detach().cpu()
         given = given.float() if str(given.dtype) == "torch.bfloat16" else given

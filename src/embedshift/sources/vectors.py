@@ -85,7 +85,6 @@ class VectorSource(ListedImages):
         return np.frombuffer(content, np.float32).reshape(*rows.shape, self.dim)
 
     def place(self, row: int) -> str:
-        """Returns where a row is, in words."""
         number = int(np.searchsorted(self._starts, row, "right")) - 1
         return f"{self._names[number]}: row {row - self._starts[number]}"
 
@@ -163,5 +162,4 @@ class VectorSource(ListedImages):
 
 
 def existing_folder(folder: Path) -> Path:
-    """Returns the folder, or the first above it that exists."""
     return next(place for place in (folder, *folder.resolve().parents) if place.is_dir())

@@ -67,7 +67,6 @@ class WrittenViews:
 
 
 def folder_of(name: str, draw: int, draws: int) -> str:
-    """Returns the folder of an augmentation's views."""
     return name if draws == 1 else f"{name}/{draw}"
 
 

@@ -47,7 +47,6 @@ T = TypeVar("T")
 
 
 def file_system(url: str) -> tuple[Any, str]:
-    """Returns what reads a URL, and the path there."""
     return (Web(), url) if _split(url).scheme in _HTTP else fsspec.url_to_fs(url)
 
 
@@ -233,7 +232,6 @@ def _status(code: int) -> str:
 
 
 def _password(host: str | None) -> dict[str, str]:
-    """Returns the header with the password that the user's own .netrc has for a host."""
     try:
         user, _, password = netrc.netrc().hosts[host or ""]
     except (OSError, KeyError, netrc.NetrcParseError):

@@ -36,7 +36,6 @@ class Distance:
 
 
 def distance_between(reference: ArrayLike, served: ArrayLike) -> Distance:
-    """Compares the vectors of the same images, two or more, in two stacks."""
     stacks = {"reference": np.asarray(reference, np.float64), "served": np.asarray(served, np.float64)}
     (first, second), count = stacks.values(), len(stacks["reference"])
     if count < 2:

@@ -77,7 +77,6 @@ class Encodings:
 
     @functools.cached_property
     def _of_passes(self) -> float:
-        """The distance between passes over one input and over several."""
         inputs = np.stack([self.inputs(self.reference, index) for index in self._measured])
         units = unit(self.network(inputs, *(getattr(self.reference, axis) for axis in OF_NETWORK))["own"])
         apart = [distance(vector, self.vector(self.reference, index)) for index, vector in enumerate(units)]

@@ -32,7 +32,6 @@ def read_images(images: Any, most: int) -> dict[str, bytes]:
 
 @contextlib.contextmanager
 def naming(image_id: str) -> Iterator[None]:
-    """Adds the name of an image to why it cannot be read or decoded."""
     try:
         yield
     except (OSError, EmbedshiftError) as error:
@@ -70,7 +69,6 @@ def probe_images() -> dict[str, bytes]:
 
 
 def varied(files: Sequence[bytes], most: int) -> list[int]:
-    """Returns the positions of at most so many files, one of each kind first."""
     first: dict[Any, int] = {}
     for position, data in enumerate(files):
         with Image.open(io.BytesIO(data)) as image:

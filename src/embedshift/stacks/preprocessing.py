@@ -85,7 +85,6 @@ def _rgb(image: Image.Image, data: bytes, size: int, decoder: str, alpha: str, i
 
 
 def _planes(data: bytes, sides: tuple[int, int]) -> Pixels:
-    """Decodes luma and chroma of a JPEG at about these sides, where the decoder scales each plane by itself."""
     image = Image.open(io.BytesIO(data))
     image.draft("YCbCr", sides)
     return np.asarray(image)

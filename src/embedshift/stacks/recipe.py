@@ -108,7 +108,6 @@ class Recipe:
 
 
 def recipe_of(encoder: Any, gelu: str | None) -> Recipe:
-    """The recipe of a reference, by its preprocessing and the library that its module comes from."""
     preprocess, library = encoder.preprocess, type(encoder.module).__module__.partition(".")[0]
     fit = "squash" if preprocess.squash else "crop"
     ratio = preprocess.size / max(preprocess.shortest or 0, preprocess.size)
@@ -135,7 +134,6 @@ def axes_of(reference: Recipe, network: Mapping[str, Iterable[Any]]) -> dict[str
 
 
 def words(recipe: Recipe, axis: str) -> str:
-    """Says an alteration in words that follow "SERVED is REFERENCE"."""
     value, size, (kind, ratio) = getattr(recipe, axis), recipe.size, recipe.fit
     if axis == "resize":
         return f"resized by {value[0]} ({value[1]})"
@@ -148,7 +146,6 @@ def words(recipe: Recipe, axis: str) -> str:
 
 
 def change(recipe: Recipe, axis: str) -> str:
-    """The line that gives another stack this step of a reference's recipe."""
     size, (mean, std), (kind, ratio) = recipe.size, recipe.statistics, recipe.fit
     crop = f"resize the shorter side to {size / ratio:.0f}, then crop {size}"
     lines = CHANGES | {

@@ -45,7 +45,6 @@ class Parity(Shown):
 
     @property
     def verdict(self) -> str:
-        """The outcome in one line."""
         words = f"{self.served} {'passes' if self.passed else 'does not pass'}: relative shift "
         words += f"{self.distance.relative_shift:.2g}, tolerance {self.tolerance:g}, {len(self.images)} images"
         changed = [self.images[position] for position in self.distance.changed if self.locked]
@@ -68,7 +67,6 @@ class Parity(Shown):
 
     @property
     def changes(self) -> list[str]:
-        """What to change in the stack that differs, a line for each step."""
         steps = () if self.causes is None else self.causes.steps
         return [f"change in {self.reference if self.backwards else self.served}: {step.change}" for step in steps]
 
@@ -132,13 +130,11 @@ class Parity(Shown):
         }  # fmt: skip
 
     def to_markdown(self) -> str:
-        """Returns a summary for a pull request."""
         rows = [[escaped(cell) for cell in row] for row in self._table().rows()]
         parts = [f"### {escaped(self.verdict)}", escaped(self.sentence), table(self.table().columns, rows)]
         return "\n\n".join([*parts[: 3 if rows else 2], *map(escaped, self.changes)]) + "\n"
 
     def to_junit(self) -> str:
-        """Returns JUnit XML with one test case."""
         suite = ET.Element("testsuite", name="embedshift parity", tests="1", failures=str(int(not self.passed)))
         name = printable(f"{self.served} gives the vectors of {self.reference}")
         case = ET.SubElement(suite, "testcase", classname="embedshift.parity", name=name)

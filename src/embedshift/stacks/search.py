@@ -128,7 +128,6 @@ class Search:
         return float(np.mean([distance(self._vector(recipe, i), self._vector(other, i)) for i in images]))
 
     def precisions_like(self, left: float, recipe: Recipe, images: Sequence[int]) -> dict[str, float]:
-        """The precisions that move a recipe's vectors about as far as what is left, and how far."""
         exact = self._reverted(recipe, "precision")
         sizes = {value: self.apart(exact, exact.having("precision", value), images) for value in self.axes["precision"]}
         return {value: size for value, size in sizes.items() if size / LIKE < left < size * LIKE}
@@ -151,7 +150,6 @@ class Search:
         return current
 
     def _global_proposals(self, current: Recipe, images: Sequence[int]) -> Proposals:
-        """Lists of candidates, and the factor that the best of them must gain to be taken."""
         axes = [axis for axis in self.axes if axis not in ("pooling", "precision")]
         altered = [current.having(axis, value) for axis in axes for value in self.axes[axis]]
         for axis in COMPRESSED:
@@ -192,14 +190,12 @@ class Search:
         yield [candidate for candidate in candidates if self._inputs(candidate, self.screen) == inputs], IDLE
 
     def _inputs(self, recipe: Recipe, images: Iterable[int]) -> tuple[Any, ...]:
-        """Equal for recipes that differ by their poolings alone, as far as these images show."""
         return (*(self._key(recipe, i) for i in images), *(getattr(recipe, axis) for axis in OF_NETWORK))
 
     def _with_poolings(self, recipe: Recipe) -> list[Recipe]:
         return [recipe.having("pooling", value) for value in self.axes.get("pooling", (recipe.pooling,))]
 
     def _pooled(self, recipe: Recipe, images: Sequence[int]) -> Recipe:
-        """The recipe with the pooling that is nearest in the first image."""
         return min(self._with_poolings(recipe), key=lambda pooled: self.distance(pooled, images[:1]))
 
     def _best(self, candidates: Iterable[Recipe], images: Sequence[int]) -> Recipe | None:
@@ -211,7 +207,6 @@ class Search:
         return min(left, key=lambda recipe: self.distance(recipe, images), default=None)
 
     def _predicted(self, current: Recipe, pair: Recipe, image: int) -> float:
-        """The distance of two alterations of a recipe on an image, if what they move added up."""
         distances = [LARGEST]
         for pooled in self._with_poolings(current):
             single = [pooled.having(axis, getattr(pair, axis)) for axis in pair.differences(current)]

@@ -43,13 +43,11 @@ def neighbours_kept(first: ArrayLike, second: ArrayLike, units: Units | None = N
 
 
 def neighbours_by_chance(count: int, units: Units | None = None) -> float:
-    """Returns the mean fraction of neighbours that two unrelated sets of as many images share."""
     own = np.arange(count) if units is None else np.unique(units, return_inverse=True)[1]
     return float(np.mean(_neighbours(own) / np.maximum(count - np.bincount(own)[own], 1)))
 
 
 def _neighbours(own: NDArray[np.intp]) -> int:
-    """Returns how many neighbours of an image count, with those of the largest group left out."""
     return neighbours_counted(len(own) - int(np.bincount(own).max()))
 
 
@@ -78,7 +76,6 @@ def linear_cka(first: ArrayLike, second: ArrayLike, units: Units | None = None) 
 
 
 def _gram(vectors: ArrayLike) -> Values:
-    """Returns the inner products of vectors around their mean, 0 of a vector with itself."""
     values = np.asarray(vectors, np.float64)
     values = values - values.mean(axis=0)  # changes nothing but rounding
     values /= np.sqrt(np.square(values).sum() or 1.0)

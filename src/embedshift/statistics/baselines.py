@@ -38,7 +38,6 @@ class Pairs:
     images: Values
 
     def means(self, drawn: Values) -> tuple[Values, Values]:
-        """Returns the metric's mean over all pairs when chunks are resampled, and its derivatives."""
         kernel, number = drawn @ self.sums, drawn @ self.counts
         with np.errstate(invalid="ignore", divide="ignore"):
             total = (number * drawn).sum(axis=1)
@@ -53,7 +52,6 @@ class Pairs:
             return np.asarray(kernel / number)
 
     def baseline(self) -> Baseline:
-        """Returns the baseline, with its standard error by the delta method."""
         count = len(self.images)
         mean, slope = self.means(np.ones((1, count)))
         error = np.sqrt(count / max(1, count - 1) * np.square(slope).sum())
@@ -84,7 +82,6 @@ def cosine_baseline(read_sums: ReadSums, images: int) -> Baseline | None:
 
 
 def unit_pairs(units: Values, valid: Values, images: Values) -> Pairs:
-    """Returns the cosines of all pairs of images, from sums of their unit vectors by chunk."""
     kernel, counts = units @ units.T, np.outer(valid, valid)
     diagonal = np.arange(len(units))
     kernel[diagonal, diagonal] -= valid  # an image with itself: cosine 1

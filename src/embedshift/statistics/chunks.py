@@ -75,11 +75,9 @@ class Chunks:
         return self.all_rows.collect_schema()
 
     def map_chunks(self, function: Callable[[Chunk], T]) -> Iterator[T]:
-        """Yields the results of a function that can be pickled for each chunk, in order."""
         return self.ordered_map(functools.partial(_on_one_thread, function), self.items)
 
     def head(self, images: int) -> pl.LazyFrame:
-        """Returns the rows of the first images, at most one chunk."""
         return self.items[0].rows().head(images * len(self.order.views))
 
 
@@ -90,7 +88,6 @@ Read = Callable[[pl.LazyFrame], Iterator[tuple[Values, Values]]]
 
 
 def chunked(rows: Rows) -> Chunks:
-    """Splits the rows of a study into chunks."""
     if isinstance(rows, Chunks):
         return rows
     order = layout(rows)

@@ -12,7 +12,6 @@ _AT_ONCE = 4_096
 
 
 def density(values: Values, low: float = -np.inf, high: float = np.inf) -> tuple[Values, Values] | None:
-    """Returns a Gaussian kernel density estimate (Scott's bandwidth) where the values are."""
     if len(values) < 2 or np.ptp(values) <= 1e-9 * max(1.0, float(np.abs(values).max())):
         return None
     width = float(values.std(ddof=1)) * len(values) ** -0.2

@@ -51,7 +51,6 @@ class Tail:
     is_linear: bool
 
     def expected(self, cosines: ArrayLike) -> Values:
-        """Returns how many pairs of different images are expected at these cosines or above."""
         fraction = self.above * np.exp(-self.rate * (_scaled(cosines, self.is_linear) - self.start))
         return np.asarray(self.pairs * np.minimum(fraction, 1.0))
 

@@ -35,7 +35,6 @@ class MeasuredFamily:
 
     @property
     def rises(self) -> bool:
-        """Whether the parameter is larger where the change is stronger."""
         return self.parameters[-1] > self.zero
 
     def levels_at(self, parameters: ArrayLike) -> Values:

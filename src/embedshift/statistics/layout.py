@@ -21,7 +21,6 @@ class Layout:
     views: tuple[str, ...]
 
     def positions(self, view: str) -> list[int]:
-        """Returns the positions of a view among the rows of an image, one per draw."""
         return [position for position, name in enumerate(self.views) if name == view]
 
     def per_image(self, block: pl.DataFrame, view: str, columns: Sequence[str]) -> tuple[Values, Values]:
@@ -52,7 +51,6 @@ def layout(rows: pl.LazyFrame) -> Layout:
 
 
 def blocks(rows: pl.LazyFrame, rows_per_image: int) -> Iterator[pl.DataFrame]:
-    """Yields the rows of BLOCK images at a time, in order, read as a stream."""
     size = BLOCK * rows_per_image
     waiting: list[pl.DataFrame] = []
     count = 0
@@ -117,6 +115,5 @@ def list_parts(
 
 
 def pair_distances(rows: pl.LazyFrame, pairs: int) -> Iterator[Values]:
-    """Yields cosine distances between views of the same image and draw, some images at a time."""
     for block in blocks(rows.filter(pl.col("view") == ORIGINAL).select("pairwise"), 1):
         yield block["pairwise"].explode().to_numpy().astype(np.float64).reshape(len(block), -1, pairs)

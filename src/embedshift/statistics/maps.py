@@ -80,7 +80,6 @@ def divergence(a: ArrayLike, b: ArrayLike) -> Values:
 
 
 def correlation(a: ArrayLike, b: ArrayLike, least: float = 0.0) -> Values:
-    """Returns Pearson's correlation of maps, over the places where both have values."""
     x, y = np.broadcast_arrays(np.asarray(a, np.float64), np.asarray(b, np.float64))
     present = ~(np.isnan(x) | np.isnan(y))
     count = present.sum(axis=(-2, -1))
@@ -145,14 +144,12 @@ def _products(cells: int, size: int) -> Values:
 
 @functools.cache
 def _corners(cells: int, size: int) -> Values:
-    """The weights of cells in the upsampled pixels that are the first or the last between two centres of cells."""
     left = _cells_to_the_left(cells, size)[0]
     change = np.flatnonzero(np.diff(left))
     return np.asarray(_bilinear(cells, size)[np.unique(np.concatenate([[0], change, change + 1, [size - 1]]))])
 
 
 def _cells_to_the_left(cells: int, size: int) -> tuple[NDArray[np.intp], Values]:
-    """Returns for every upsampled pixel the cell whose centre is the next to the left, and the distance beyond it."""
     centres = np.clip((np.arange(size) + 0.5) * cells / size - 0.5, 0, cells - 1)
     left = np.minimum(centres.astype(np.intp), max(cells - 2, 0))
     return left, centres - left

@@ -27,7 +27,6 @@ class Moments:
             total += a.T @ b if self.together else (a * b).sum(axis=0)
 
     def merge(self, other: "Moments") -> None:
-        """Adds the images that follow, summed around the same centre."""
         self.images += other.images
         for name in ("sums", "counts", "having", "sum_sum", "sum_count", "count_count"):
             setattr(self, name, getattr(self, name) + getattr(other, name))

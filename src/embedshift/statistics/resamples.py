@@ -25,7 +25,6 @@ def weights(count: int, *, seed: int, resamples: int) -> Iterator[Values]:
 # Every table of a study draws the same.
 @functools.lru_cache(maxsize=2)
 def _kept_weights(count: int, seed: int, resamples: int) -> Values:
-    """Returns all resamples at once, read only."""
     (drawn,) = _drawn_weights(count, seed, resamples)
     drawn.setflags(write=False)
     return drawn

@@ -98,7 +98,6 @@ class Ranked:
 
 
 def search(queries: ArrayLike, right: ArrayLike, gallery: Gallery, *, count: int) -> Ranked:
-    """Ranks the right vectors, and finds the nearest other ones."""
     raw, targets = np.asarray(queries, np.float64), np.asarray(right, np.int64)
     with np.errstate(invalid="ignore", divide="ignore"):
         exact = raw / np.linalg.norm(raw, axis=-1, keepdims=True)

@@ -70,7 +70,6 @@ def log_ratios(reference: Shifts, study: Shifts, units: Units | None = None) -> 
 
 
 def shift_differences(reference: Shifts, study: Shifts, units: Units | None = None) -> Estimates:
-    """Returns the differences of the relative shifts for each augmentation, as a sample of the units."""
     means = relative_shift_means(reference, study)
     off = np.outer(reference.off, means[0]) - np.outer(study.off, means[1])
     return _sample(study.relative - reference.relative, off, units)

@@ -76,7 +76,6 @@ class Counted:
     cells: NDArray[np.int64]
 
     def merge(self, other: "Counted") -> None:
-        """Adds the values of the chunks that follow."""
         self.count += other.count
         self.total += other.total
         self.squares += other.squares
@@ -110,7 +109,6 @@ def _spreads_of_chunks(
 
 
 def _edges(values: Values) -> Values:
-    """Returns some of the sorted values, evenly spaced by rank, each once."""
     return np.unique(values[np.linspace(0, len(values) - 1, min(EDGES, len(values))).astype(np.intp)])
 
 
@@ -131,7 +129,6 @@ def _counted(chunk: Chunk, *, columns: Columns, edges: Sequence[Values]) -> list
 def _collected(
     chunk: Chunk, *, columns: Columns, edges: Sequence[Values], wanted: Sequence[Sequence[int]]
 ) -> list[dict[int, Values]]:
-    """Returns the values of one chunk in the wanted cells, column by column."""
     collected = []
     for values, column_edges, cells in zip(columns.sorted(chunk.rows()), edges, wanted, strict=True):
         ends = [0, *_cuts(values, column_edges).tolist(), len(values)]
@@ -141,7 +138,6 @@ def _collected(
 
 
 def _ranks(count: int) -> Iterator[tuple[int, int, float]]:
-    """Yields for each quantile the ranks of its two neighbours and the fraction of the way between them."""
     for fraction in QUANTILES.values():
         rank = fraction * (count - 1)
         first = int(rank)
@@ -149,7 +145,6 @@ def _ranks(count: int) -> Iterator[tuple[int, int, float]]:
 
 
 def _wanted(counted: Counted) -> list[int]:
-    """Returns the cells with a value next to a quantile, except cells on an edge, whose value is known."""
     if not counted.count:
         return []
     ends = np.cumsum(counted.cells)

@@ -153,7 +153,6 @@ def ranked(performance: pl.DataFrame) -> pl.DataFrame:
 
 
 def ranked_metrics(summary: pl.DataFrame) -> list[str]:
-    """Returns the radar metrics that have a mean for every augmentation."""
     present = summary.filter(pl.col("metric").is_in(RADAR_METRICS) & pl.col("mean").fill_nan(None).is_not_null())
     count = summary["augmentation"].n_unique()
     augmentations_with_mean = dict(present.group_by("metric").agg(pl.col("augmentation").n_unique()).iter_rows())

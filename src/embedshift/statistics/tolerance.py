@@ -41,7 +41,6 @@ class Tolerance:
 
 
 def strength_at(parameters: ArrayLike, values: ArrayLike, target: float) -> Values:
-    """Returns the strength at which the running maximum of some values first reaches a target."""
     strengths, curves = np.asarray(parameters, np.float64), np.asarray(values, np.float64)
     present = ~np.isnan(curves)
     highest = np.maximum.accumulate(np.where(present, curves, -np.inf), axis=-1)

@@ -14,7 +14,6 @@ STILL = 1e-12
 
 
 def cosine(u: ArrayLike, v: ArrayLike) -> Values:
-    """Returns the cosine of the angle between vectors."""
     a, b = _vectors(u, v)
     with np.errstate(invalid="ignore", divide="ignore"):
         # Each vector by its own norm first: a product of norms would overflow or vanish for extreme vectors.
@@ -30,7 +29,6 @@ def distance(u: ArrayLike, v: ArrayLike) -> Values:
 
 
 def pairwise_cosine_distances(views: ArrayLike) -> Values:
-    """Returns cosine distances between all pairs of views of one image."""
     vectors = unit(views)  # before pairs are made, of which each view is in many
     first, second = _pairs(vectors.shape[-2])
     return np.asarray(1.0 - np.clip(np.sum(vectors[..., first, :] * vectors[..., second, :], axis=-1), -1.0, 1.0))

@@ -68,7 +68,6 @@ class Whitening:
 
     @property
     def described(self) -> dict[str, str]:
-        """What a file says of it."""
         return {"map": self.name, "encoder": self.encoder, "embedding": self.embedding, "embedshift": self.version}
 
     def save(self, path: str | Path) -> None:

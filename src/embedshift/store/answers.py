@@ -39,7 +39,6 @@ def distance(one: Answer, other: Answer) -> float:
 
 
 def allowed(name: str, precision: str, instability: float | None) -> float:
-    """Returns the largest distance between two answers of the same thing."""
     rounding = ROUNDING.get(precision, ROUNDING["float32"]) if name == ENCODER else OF_VIEWS
     return max(rounding, UNSTABLE * (instability or 0))
 

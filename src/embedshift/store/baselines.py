@@ -87,7 +87,6 @@ def joined_sums(
 
 
 def _grouped_vectors(placed: Placed, units: Units) -> Iterator[tuple[int, dict[str, Values]]]:
-    """Yields the vectors that shards keep, those of their first images, with the group of each and its size."""
     sizes = np.bincount(units)
     for start, part in placed:
         groups = units[start : start + len(part["vectors"])]

@@ -26,7 +26,6 @@ def changed_images(cut: Sequence[Shard], done: Mapping[int, ShardRecord]) -> lis
 
 
 def measured_pixels(folder: Path, indices: Collection[int], image_ids: Collection[str]) -> dict[str, str]:
-    """Returns image id → hash of the measured pixels, for those of some images that were measured."""
     if not image_ids or not indices:
         return {}
     rows = scan([shard_path(folder, index) for index in sorted(indices)])

@@ -53,12 +53,10 @@ class WhileUnchanged(Generic[T]):
         return path in self._kept
 
     def keep(self, path: Path, value: T) -> None:
-        """Keeps the value of a file that this process has just written."""
         self._kept[path] = _file_state(path), value
 
 
 def _file_state(path: Path) -> State:
-    """Whatever changes when a file is written again."""
     stat = path.stat()
     return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
 
@@ -74,7 +72,6 @@ def file_checksum(path: Path) -> str:
 
 
 def with_checksum(content: Mapping[str, Any]) -> Json:
-    """Returns JSON content with a checksum of its own fields."""
     as_read: Json = json.loads(json.dumps(content))  # without tuples
     return as_read | {"checksum": _fields_checksum(as_read)}
 

@@ -49,7 +49,6 @@ def study_chunks(parts: Sequence[Part], ordered_map: OrderedMap) -> Chunks:
 
 
 def _cut(parts: Sequence[Part], images: int, views: int) -> Iterator[ShardChunk]:
-    """Yields the chunks, each with the shards that hold one of its images."""
     ends = list(itertools.accumulate(part.record.images for part in parts))
     index = 0
     for start in range(0, images, chunks.CHUNK):

@@ -8,7 +8,6 @@ from typing import Any
 def differences(
     then: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "", *, words: tuple[str, str] = ("there", "now")
 ) -> list[str]:
-    """Describes the differences between two configurations, setting by setting."""
     lines: list[str] = []
     for key in dict.fromkeys([*then, *now]):
         old, new = then.get(key), now.get(key)

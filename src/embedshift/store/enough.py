@@ -53,7 +53,6 @@ class Enough:
                 self._test()
 
     def note(self) -> str:
-        """Returns how wide the widest interval is."""
         present, width = self.until.present, f"{self.until.width:g}"
         return "" if present is None else f"{self.until.augmentation} ±{present:.2g}, ends at ±{width}"
 

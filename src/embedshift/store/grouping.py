@@ -41,7 +41,6 @@ def _near(reader: ShardReader) -> list[str | None]:
 
 
 def near_units(reader: ShardReader) -> Units:
-    """Returns the number of each image's component of near-duplicates."""
     if not reader.info.has_vectors:
         raise UsageError(f"{reader.folder}: `groups` {NEAR} needs stored embeddings: run it with `store` all")
     if reader.chunks.order.images > MOST_NEAR:
@@ -59,7 +58,6 @@ def near_units(reader: ShardReader) -> Units:
 
 
 def are_stored(reader: ShardReader, groups: Groups | None) -> bool:
-    """Returns whether these are the groups that a study has."""
     return (None if groups is None else groups.record) == reader.info.groups
 
 
@@ -90,6 +88,5 @@ def copies(reader: ShardReader) -> int:
 
 
 def copies_line(count: int) -> str:
-    """Describes what copies mean for the numbers."""
     images = "1 image repeats" if count == 1 else f"{count:,} images repeat"
     return f"{images} the pixels of another; intervals treat all of them as independent images and are too narrow"

@@ -34,7 +34,6 @@ class Groups:
 
     @functools.cached_property
     def units(self) -> Units:
-        """The number of each image's group, in the order of their first images."""
         numbers: dict[str | int, int] = {}
         keys = (position if name is None else name for position, name in enumerate(self.names))
         return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.intp)
@@ -66,7 +65,6 @@ def find_groups(choice: Choice, ids: Sequence[str], near: Callable[[], Sequence[
 
 
 def _read(path: Path) -> Mapping[str, str | None]:
-    """Reads a CSV or Parquet file with the columns image_id and group."""
     try:
         content = io.BytesIO(read_file(path, LIST_BYTES))
         is_parquet = path.suffix == ".parquet"
@@ -93,7 +91,6 @@ def write_groups(folder: Path, groups: Groups | None) -> tuple[GroupsRecord | No
 
 @functools.lru_cache(maxsize=2)
 def stored_units(folder: Path, checksum: str) -> Units:
-    """Returns the number of each image's group, from the study's file."""
     table = read_groups(folder, checksum)
     return Groups("", table["image_id"].to_list(), table["group"].to_list()).units
 

@@ -171,19 +171,16 @@ class StudyInfo(Model):
 
     @property
     def draws(self) -> int:
-        """Views per augmentation."""
         return int(self.identity["draws"])
 
     @property
     def shard_count(self) -> int:
-        """Number of shards of the finished study."""
         if self.ended and self.ended.shards:
             return self.ended.shards
         return -(-self.counts.images // int(self.config["shard_size"]))
 
     @property
     def images_tried(self) -> int:
-        """Number of images of the finished study that were measured or failed."""
         return min(self.counts.images, self.shard_count * int(self.config["shard_size"]))
 
     @property
@@ -201,17 +198,14 @@ class StudyInfo(Model):
         return bool(self.config.get("augmentations") != VECTORS)
 
     def write(self, folder: Path) -> None:
-        """Writes study.json, completely or not at all."""
         write_content(folder, self.model_dump())
 
 
 def identity_hash(identity: Mapping[str, Any]) -> str:
-    """Returns the hash that shards and study.json carry."""
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
 def write_content(folder: Path, content: Mapping[str, Any]) -> None:
-    """Writes study.json with its checksum, completely or not at all."""
     text = json.dumps(with_checksum(content), indent=2)  # escaped: a path may hold bytes that are no text
     write_atomically(folder / FILE, lambda hidden: hidden.write_text(text, encoding="utf-8"))
 
@@ -251,7 +245,6 @@ def read_info(folder: Path) -> StudyInfo:
 
 
 def _refuse_contradictions(content: Json, info: StudyInfo) -> None:
-    """Raises ValueError, KeyError or TypeError if parts of study.json do not agree with each other."""
     if not is_intact(content):
         raise ValueError("it does not match its checksum")
     families_of(info.identity["augmentations"])

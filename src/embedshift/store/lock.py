@@ -20,7 +20,6 @@ _AT_WORK = "another run is using this folder; wait for it or choose another `out
 
 @contextlib.contextmanager
 def locked(out: Path, inside: str = "shards") -> Iterator[None]:
-    """Creates the folder, and one inside it, and keeps other runs out."""
     if storable(str(out)) != str(out):  # Arrow and Polars open no such path
         raise UsageError(f"{storable(str(out))}: contains bytes that are not UTF-8; choose another `out`")
     try:

@@ -28,7 +28,6 @@ class ImageNaming:
     pictures: bool = True
 
     def image(self, image_id: str) -> str:
-        """Returns an image's id, or its hash."""
         if self.pictures:
             return image_id
         if image_id.startswith(GALLERY):
@@ -73,7 +72,6 @@ class ImageNaming:
 
 
 def tails(paths: Sequence[str | Path]) -> list[str]:
-    """Returns as few trailing parts of paths as tell the paths apart, the same number for each."""
     parts = [[part for part in Path(path).parts if part != "/"] for path in paths]
     different = len({tuple(path_parts) for path_parts in parts})
     counts = range(1, max(map(len, parts), default=1) + 1)

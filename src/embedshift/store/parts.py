@@ -56,12 +56,10 @@ def shard_name(path: Path) -> str:
 
 
 def shard_checksums(paths: Iterable[Path]) -> dict[str, str]:
-    """Returns the checksums of shards as study.json records them."""
     return {shard_name(path): file_checksum(path) for path in paths}
 
 
 def shard_pixels(records: Iterable[ShardRecord]) -> dict[str, ShardPixels]:
-    """Returns the pixels of shards as study.json records them."""
     return {
         shard_name(shard_path(Path(), record.index)): ShardPixels(images=record.images, digest=record.pixels)
         for record in records
@@ -145,7 +143,6 @@ def recorded_checksum(folder: Path, info: StudyInfo) -> str:
 
 @WhileUnchanged
 def _recorded(path: Path) -> tuple[ShardRecord, int, pa.Schema]:
-    """Returns the shard's record, and its number of rows and schema, without a look at its rows."""
     open_file(path).close()  # refuses what is no file, for which the reader would wait
     record, rows, schema = read_record(path)
     return record, rows, _SCHEMAS.setdefault(schema, schema)
@@ -159,7 +156,6 @@ def _part(path: Path) -> Part:
 
 
 def _read_part(path: Path, info: StudyInfo | None) -> Part | EmbedshiftError:
-    """Returns a part, or the error why it cannot be used."""
     try:
         part = _part(path)
         if shard_path(path.parent.parent, part.record.index) != path:
@@ -176,7 +172,6 @@ def _read_part(path: Path, info: StudyInfo | None) -> Part | EmbedshiftError:
 
 @WhileUnchanged
 def _has_recorded_rows(path: Path) -> bool:
-    """Returns whether the rows and sums of a shard are those of its record, and two readers read the same rows."""
     try:
         with pq.ParquetFile(path.absolute()) as file:
             table, metadata = file.read(), file.metadata.metadata

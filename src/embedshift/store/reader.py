@@ -24,7 +24,6 @@ class Reader(ShardReader):
     _made_again: dict[str, pl.DataFrame] = dataclasses.field(default_factory=dict, init=False)
 
     def is_complete(self) -> bool:
-        """Returns whether the run has finished and all its tables exist."""
         if not self.exists() or not self.info.complete:
             return False
         return all(table_path(self.folder, name).is_file() for name in self.table_names)
@@ -64,7 +63,6 @@ class Reader(ShardReader):
         return table
 
     def altered_tables(self) -> list[str]:
-        """Returns the names of the files of tables that are not as this study's shards made them."""
         files = {f"tables/{name}.parquet" for name in self.table_names}
         files |= {f"tables/{name}.csv" for name in self.table_names} & {*self.info.files}
         return sorted(name for name in files if not (self.folder / name).is_file() or self.altered(name))

@@ -65,7 +65,6 @@ def refuse_other_studies(parts: Sequence[Part], stored: StudyInfo | None) -> Non
 def _undamaged_parts(
     paths: Iterable[Path], stored: StudyInfo | None, *, repair: bool
 ) -> tuple[list[Part], list[Damaged]]:
-    """Returns the undamaged parts, and the damaged ones if they may be measured again."""
     parts: list[Part] = []
     damaged: list[Damaged] = []
     for part in read_parts(paths, stored):
@@ -79,7 +78,6 @@ def _undamaged_parts(
 
 
 def _added_and_removed(parts: Sequence[Part], count: int, image_ids: Collection[str]) -> list[str]:
-    """Returns the names of added or removed images, as far as the finished shards know."""
     before = {failure.image_id for part in parts for failure in part.record.failures}
     if parts:
         before |= set(scan([part.path for part in parts]).select("image_id").collect()["image_id"])

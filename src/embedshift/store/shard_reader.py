@@ -67,17 +67,14 @@ class ShardReader:
 
     @functools.cached_property
     def naming(self) -> ImageNaming:
-        """Names of images and places in outputs for others."""
         return ImageNaming(self.info.source, self.pictures)
 
     @functools.cached_property
     def source(self) -> Mapping[str, Any]:
-        """Description of where its images are read again."""
         return self.info.source if self.images_root is None else moved(self.info.source, self.images_root)
 
     @functools.cached_property
     def roots(self) -> Roots:
-        """The places below which its images may be read."""
         return Roots.allowed(*([] if self.images_root is None else [self.images_root]))
 
     @functools.cached_property
@@ -93,7 +90,6 @@ class ShardReader:
         return ""
 
     def unfinished(self) -> UsageError:
-        """Returns the error of what needs the whole study."""
         return UsageError(f"{self.folder}: not finished; let its run end, or run the same command again first")
 
     @property
@@ -103,7 +99,6 @@ class ShardReader:
 
     @property
     def augmentations(self) -> list[str]:
-        """Names of the augmentations, in the order of the suite."""
         return list(self.info.augmentations)
 
     @functools.cached_property
@@ -113,14 +108,12 @@ class ShardReader:
 
     @property
     def metrics(self) -> list[str]:
-        """Names of the metrics that are installed here, in the order of their columns."""
         names = [name for name in self.info.metrics if name in METRICS]
         # Text is compared with embeddings as they are.
         return names if self.whitening is None else [name for name in names if METRICS[name].needs != "text"]
 
     @property
     def weights(self) -> str:
-        """The hash of what makes its embeddings."""
         return self.info.encoder.weights_hash + ("" if self.whitening is None else ", whitened")
 
     @functools.cached_property
@@ -180,7 +173,6 @@ class ShardReader:
 
     @functools.cached_property
     def chunks(self) -> Chunks:
-        """All rows in chunks of images, as they are at the first access."""
         rows = study_chunks(self._measured(), self.ordered_map) if self.whitening is None else chunked(self.rows())
         return dataclasses.replace(rows, units=self.units)
 
@@ -203,7 +195,6 @@ class ShardReader:
         return self.units[[positions[image_id] for image_id in image_ids]]
 
     def ordered_ids(self) -> list[str]:
-        """Returns the ids of the measured images in the order of the rows."""
         return self.rows().filter(pl.col("view") == ORIGINAL).select("image_id").collect()["image_id"].to_list()
 
     def _measured(self) -> list[Part]:
@@ -214,7 +205,6 @@ class ShardReader:
         raise UsageError(f"{self.folder}: no image is measured yet; run the study first")
 
     def parts(self) -> list[Part]:
-        """The study's current shards, in order, each checked for damage."""
         return parts(self.folder, self.info)
 
     @functools.cached_property
@@ -237,15 +227,12 @@ class ShardReader:
 
     @functools.cached_property
     def records(self) -> list[ShardRecord]:
-        """The records of the finished shards."""
         return [part.record for part in self.parts()]
 
     def shard_sums(self, name: str) -> Iterator[dict[str, Values]]:
-        """Yields the sums under a name, shard by shard."""
         return (sums for _, sums in self.placed_sums(name))
 
     def placed_sums(self, name: str) -> Iterator[tuple[int, dict[str, Values]]]:
-        """Yields the same, each with the number of images before its shard."""
         start = 0
         for part in self.parts():
             if sums := shard_sums(part.path, name):
@@ -261,7 +248,6 @@ class ShardReader:
         return total
 
     def image_ids(self, *, with_attention: bool = False) -> set[str]:
-        """Returns the ids of all measured images, or of those whose attention maps are stored."""
         if not self.parts():
             return set()
         rows = self.rows().filter(pl.col("attention").is_not_null()) if with_attention else self.rows()

@@ -101,7 +101,6 @@ def leftovers(folder: Path) -> Iterator[Path]:
 
 
 def delete_incomplete(folder: Path) -> None:
-    """Deletes the hidden files that killed runs left in a folder of written images."""
     for path in folder.rglob(".*"):
         if _HIDDEN_IMAGE.fullmatch(path.name):
             path.unlink()
@@ -184,7 +183,6 @@ def read_record(path: Path) -> tuple[ShardRecord, int, pa.Schema]:
 
 
 def schema_message(location: str, version: object) -> str:
-    """Returns the message for files of an older or newer embedshift."""
     words = f"written with schema {version}, this embedshift reads {SCHEMA_VERSION}"
     return f"{location}: {words}: run the study again into another folder"
 

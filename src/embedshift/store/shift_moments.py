@@ -45,15 +45,12 @@ class ShiftMoments:
         return self.total / max(self.originals, 1)
 
     def centred(self) -> Whitening:
-        """Returns the map that subtracts the mean of the originals alone."""
         return whitening(self.mean, np.zeros_like(self.products))
 
     def by_originals(self) -> Whitening:
-        """Returns the map that whitens the originals around their mean."""
         return whitening(self.mean, self.products / max(self.originals, 1) - np.outer(self.mean, self.mean))
 
     def by_shifts(self) -> Whitening:
-        """Returns the map that whitens the shifts."""
         return whitening(self.mean, self.shift_products / max(self.shifts, 1))
 
 

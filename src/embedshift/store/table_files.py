@@ -38,7 +38,6 @@ def write_table(path: Path, table: pl.DataFrame) -> str:
 
 
 def read_table(folder: Path, name: str, info: StudyInfo, image_ids: Callable[[], Iterable[str]]) -> pl.DataFrame:
-    """Reads a table, and restores the names of images if its file holds their hashes."""
     path = table_path(folder, name)
     try:
         table = pl.read_parquet(path.absolute(), glob=False)
@@ -75,14 +74,12 @@ def alteration(folder: Path, file: str, info: StudyInfo, shards: Callable[[], st
 
 
 def with_hashes(table: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
-    """Replaces the names of images in a table by hashes."""
     hashes = ImageNaming({}, pictures=False)
     names = {name: hashes.image(name) for column in columns for name in table[column].drop_nulls().unique()}
     return table.with_columns(pl.col(columns).replace(names)) if columns else table
 
 
 def record_files(folder: Path, files: Mapping[str, str], tables: Mapping[str, TableRecord] | None = None) -> None:
-    """Adds files that were written to study.json, and forgets figures and reports that are gone."""
     info = read_info(folder)  # as it is now: a run may have written it meanwhile
     checksums = {**info.files, **files}
     checksums = {

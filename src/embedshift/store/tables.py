@@ -38,13 +38,11 @@ def make_tables(reader: ShardReader, only: Collection[str] | None = None) -> dic
 
 
 def make_table(reader: ShardReader, name: str) -> pl.DataFrame:
-    """Makes one table from the shards and the tables that it reads."""
     core = name not in {table.name for table in tables_of(reader.questions)}
     return (_core_tables(reader) if core else make_tables(reader, {name}))[name]
 
 
 def tables_after(reader: ShardReader, question: Question) -> set[str]:
-    """Returns the names of a question's tables, and of all tables that read one of them."""
     names = {table.name for table in tables_of([question])}
     for table in tables_of(reader.questions):
         if names & {*table.reads}:

@@ -112,7 +112,6 @@ def _decoded(part: Part, info: StudyInfo) -> str:
 
 
 def _counts(folder: Path, info: StudyInfo, undamaged: Sequence[Part]) -> str:
-    """Returns where the counts of study.json and of the shards differ."""
     if not info.complete:
         return ""
     try:
@@ -124,7 +123,6 @@ def _counts(folder: Path, info: StudyInfo, undamaged: Sequence[Part]) -> str:
 
 
 def _failures(path: Path, info: StudyInfo, undamaged: Sequence[Part]) -> str:
-    """Returns where failures.parquet differs from the shards."""
     if not path.is_file():
         return "missing; make the report again"
     try:
@@ -139,7 +137,6 @@ def _failures(path: Path, info: StudyInfo, undamaged: Sequence[Part]) -> str:
 
 
 def _other_files(folder: Path, info: StudyInfo, shards: str) -> Iterator[Finding]:
-    """Yields the findings about tables, figures and report.html."""
     tables = {f"tables/{name}.parquet" for name in Reader(folder).table_names} if info.complete else set()
     files = {name for name in info.files if name != FAILURES and not name.startswith("shards/")}
     for name in sorted(tables | files):

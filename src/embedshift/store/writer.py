@@ -53,7 +53,6 @@ class ShardWriter:
             self._thread.shutdown()
 
     def wait(self) -> None:
-        """Returns when the last shard is written."""
         if self._last is not None:
             (future, record), self._last = self._last, None
             future.result()

@@ -159,7 +159,6 @@ def colours(names: list[str]) -> dict[str, str]:
 
 
 def _ratio_axis(axes: Axes) -> None:
-    """Makes the axis of ratios logarithmic, with round numbers at its ticks, and 1 among them."""
     axes.set_xscale("log")
     low, high = min(axes.get_xlim()[0], 0.9), max(axes.get_xlim()[1], 1.12)
     ticks = [tick for tick in RATIOS if low <= tick <= high]
@@ -181,7 +180,6 @@ def _dots(axes: Axes, rows: pl.DataFrame, positions: Values, columns: Sequence[s
 
 
 def _bar_positions(augmentations: int, studies: int) -> list[Values]:
-    """Returns where each study's marks stand around the whole numbers, the first study on top."""
     middles = np.arange(augmentations, dtype=np.float64)
     return [middles + (s - (studies - 1) / 2) * 0.8 / studies for s in range(studies)]
 
@@ -204,7 +202,6 @@ def _name(study: str) -> str:
 
 
 def _panels(data: FigureInput, marked: list[str], title: str, note: str) -> tuple[Figure, list[Axes]]:
-    """Makes an empty figure with one panel per metric, and a legend if several studies are marked."""
     augmentations, metrics = data.augmentations, shown_metrics(data)
     caption = _caption(data, note)
     panel = 0.2 + max(0.28, 0.13 * len(marked)) * len(augmentations)

@@ -52,5 +52,4 @@ def _number(value: float | None, form: str) -> str:
 
 
 def with_star(row: Json, value: str, ends: str, form: str) -> str:
-    """Formats a number with its interval, and marks it if it is significant."""
     return with_ends(row, value, ends, form) + (" *" if row["significant"] else "")

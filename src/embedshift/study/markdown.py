@@ -14,11 +14,9 @@ def escaped(text: str) -> str:
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Formats cells that are Markdown already as a table."""
     lines = [headings, ["---"] * len(headings), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def printable(text: str) -> str:
-    """Replaces every character that cannot be printed with a question mark."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -48,7 +48,6 @@ def table_made_again(reader: Reader, name: str, choices: object, settings: Mappi
 
 
 def _needs_no_run(reader: Reader, entry: InstalledTable) -> bool:
-    """Returns whether a study that was run before the question was installed has what the table is made from."""
     return (
         entry.question not in reader.questions
         and not entry.question.switches
@@ -65,7 +64,6 @@ def _is_kept(reader: Reader, name: str) -> bool:
 
 
 def reason_for_absence(reader: Reader, name: str) -> str:
-    """Explains why a study does not have a table."""
     if name in reader.table_names:
         return f"not finished, no table '{name}' yet; run the same command again"
     if name in (tables := installed_tables()):

@@ -112,7 +112,6 @@ class WhitenedStudy(Study):
         Study(self.folder).regroup(groups)
 
     def table(self, name: str, choices: object = None, /, **settings: Any) -> pl.DataFrame:
-        """Makes the tables of the table's question on first use."""
         self.regroup(settings.pop("groups", None))
         if choices is not None or settings or name not in self._made:
             entry = installed_tables().get(name)
@@ -142,7 +141,6 @@ def recommendation(tables: Sequence[pl.DataFrame]) -> str | None:
 
 
 def check_studies(studies: Sequence[Study]) -> None:
-    """Refuses studies whose embeddings are missing, or are of different encoders."""
     if not studies:
         raise UsageError("no study given: name one or more folders")
     readers = [study.reader() for study in studies]

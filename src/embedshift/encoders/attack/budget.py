@@ -26,7 +26,6 @@ class Budget:
 
     @property
     def radius(self) -> float:
-        """The budget in levels."""
         return self.eps if self.norm == "linf" else 255 * self.eps
 
     def distance(self, picture: Pixels, original: Pixels) -> float:

@@ -70,7 +70,6 @@ def checkpoints(steps: int) -> list[int]:
 
 
 def value_and_gradient(loss: Loss, pixels: Tensor) -> tuple[float, Tensor]:
-    """Returns a loss and its gradient with respect to the pixels."""
     pixels = pixels.detach().requires_grad_()
     value = loss(pixels)
     (gradient,) = torch.autograd.grad(value, pixels)
@@ -87,7 +86,6 @@ class AttackResult(NamedTuple):
 
 
 def worst_image(goal: Goal, original: Pixels, budget: Budget, *, steps: int, seed: int) -> AttackResult:
-    """Returns the image that reaches a goal best."""
     original_pixels = as_pixels(original)
     start = budget.start(original_pixels, seed)
     results: list[AttackResult] = []

@@ -27,7 +27,6 @@ class Goal:
         return -cosine if self.towards else cosine
 
     def cosine(self, pixels: Tensor) -> Tensor:
-        """Returns the cosine between the image's embedding and the reference."""
         encoded = pixels if self.purify is None else _straight_through(self.purify, pixels)
         return functional.cosine_similarity(self.embed(encoded), self.reference).sum()
 
@@ -58,7 +57,6 @@ def as_picture(pixels: Tensor) -> Floats:
 
 
 def _straight_through(purify: Purify, pixels: Tensor) -> Tensor:
-    """Returns the purified image, with the gradient of the image itself."""
     levels = pixels.detach().round().clamp(0, 255)
     purified = as_pixels(purify(as_picture(levels).astype("uint8")))
     return pixels + (purified - pixels.detach())

@@ -46,7 +46,6 @@ class Anatomy:
 
 @contextmanager
 def listening(taps: Taps, readout: Readout, listeners: Sequence[BlockParts]) -> Iterator[None]:
-    """Inside the context each listener gets the calls of its block."""
     stops = [taps.listen(block, listener) for block, listener in zip(readout.blocks, listeners, strict=True)]
     try:
         yield
@@ -70,7 +69,6 @@ def _layer(recorded: BlockParts, number: int) -> Layer:
 
 
 def _scale(parts: Parts, weight: Tensor, bias: Tensor | None, number: int) -> Tensor:
-    """Returns, by regression, the factor per channel of the attention before it is added to the stream."""
     added = (parts.between - parts.before).double()
     projected = functional.linear(parts.heads, weight, bias).double()
     scale = (added * projected).sum(dim=(0, 1)) / projected.square().sum(dim=(0, 1))

@@ -35,7 +35,6 @@ class HeadContributions:
 
 @torch.no_grad()
 def split(anatomy: Anatomy, original: Sequence[Parts], views: Sequence[Parts]) -> HeadContributions:
-    """Splits the shift between the unit embeddings of an original and P of its views."""
     count = len(views[0].before)
     pulled = pull_back(anatomy.readout, original[-1].after.expand(count, -1, -1), views[-1].after)
     weights = pulled.weights[:, : views[0].before.shape[1]]

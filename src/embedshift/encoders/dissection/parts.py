@@ -47,12 +47,10 @@ class BlockParts(Listener):
         self._softmax = self._mixed = self.pre_norm = False
 
     def begin(self, tokens: Tensor) -> None:
-        """Keeps the stream before the block."""
         self._clear()
         self._input, self._parts["before"] = tokens, self._keep(tokens)
 
     def on_call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Kwargs, result: Any) -> None:
-        """Records attention, its projection, and norms."""
         if func is functional.scaled_dot_product_attention:
             self._record_attention(result)
         elif func in SOFTMAX and result.ndim == 4:
@@ -84,7 +82,6 @@ class BlockParts(Listener):
             self._parts["between"] = self._keep(x)
 
     def multihead(self, module: nn.MultiheadAttention, args: tuple[Any, ...], kwargs: Kwargs) -> None:
-        """Computes the heads of a module whose inner calls are not visible again, for the kept tokens."""
         arguments = dict(zip(("query", "key", "value"), args, strict=False)) | kwargs
         tokens = arguments["query"] if module.batch_first else arguments["query"].transpose(0, 1)
         self.count, self.weight, self.bias = module.num_heads, module.out_proj.weight, module.out_proj.bias

@@ -70,7 +70,6 @@ def _unit_secant(original: Tensor, view: Tensor) -> tuple[Tensor, Tensor]:
 def _norm_secant(
     upstream: Tensor, old: Tensor, new: Tensor, old_scale: Tensor, new_scale: Tensor, width: int
 ) -> Tensor:
-    """Applies the secant of x / s(x), with s² = <x, x> / width, to the gradient from above."""
     mean, middle = (1 / old_scale + 1 / new_scale) / 2, (old + new) / 2
     curvature = 2 / (width * old_scale * new_scale * (old_scale + new_scale))
     return mean * upstream - curvature * middle * (middle * upstream).sum(dim=-1, keepdim=True)
@@ -84,7 +83,6 @@ class SecantAttention(AttentionInterceptor):
         self.patterns: dict[int, Tensor] = {}
 
     def attend(self, weights: Tensor, values: Tensor) -> Tensor:
-        """Returns the product, whose backward pass goes only to the values."""
         return _apply(_Attention, weights.detach(), values, self.patterns, len(self.attended))
 
     def __torch_function__(

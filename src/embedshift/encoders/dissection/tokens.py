@@ -20,7 +20,6 @@ class TokenContributions:
 
 @torch.no_grad()
 def token_contributions(anatomy: Anatomy, original: Tensor, views: Tensor) -> TokenContributions:
-    """Splits the contribution of the last block's heads over the tokens to which they attend."""
     count, layer = len(views), anatomy.layers[-1]
     (old, old_stream), (new, new_stream) = (_last(anatomy, pixels) for pixels in (original, views))
     pulled = pull_back(anatomy.readout, old_stream.expand(count, -1, -1), new_stream)
@@ -35,7 +34,6 @@ def token_contributions(anatomy: Anatomy, original: Tensor, views: Tensor) -> To
 
 
 def _last(anatomy: Anatomy, pixels: Tensor) -> tuple[AttendedTensor, Tensor]:
-    """Returns the last block's attention for some images, and the stream after it, at all tokens."""
     outputs: list[Tensor] = []
 
     def keep(_block: object, _inputs: object, output: Tensor | tuple[Tensor, ...]) -> None:

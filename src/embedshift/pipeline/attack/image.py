@@ -33,7 +33,6 @@ class Attacker:
     folder: Path
 
     def attack(self, sample: ImageRef, original: Pixels, before: AttackedImage | None) -> AttackedImage | Failure:
-        """Stores the original and its variants."""
         try:
             return self._attack(sample.image_id, original, before)
         except EmbedshiftError as error:
@@ -42,7 +41,6 @@ class Attacker:
             return Failure(storable(sample.image_id), "encode", cause(error))
 
     def is_done(self, image_id: str, record: AttackedImage | None) -> bool:
-        """Returns whether the files of an image are there and unchanged."""
         names = [ORIGINALS, *(variant.name for variant in self.variants)]
         return record is not None and all(self._holds(image_id, record, name) for name in names)
 
@@ -67,7 +65,6 @@ class Attacker:
     def _picture(
         self, image_id: str, original: Pixels, reference: "Tensor", variant: AttackedVariant
     ) -> tuple[Pixels, float, str]:
-        """Returns a variant, its cosine with the reference, and the method that made it."""
         seed = view_seed(self.seed, image_id, variant.name, 0)
         budget = Budget(variant.norm, variant.eps)
         purify = purifier(variant.through) if variant.through else None

@@ -75,7 +75,6 @@ class ImageReader:
             return self.sized(images.decode(data))
 
     def target(self) -> Pixels | None:
-        """Returns the image to move towards, at the encoder's size."""
         if self.config.target is None:
             return None
         try:
@@ -84,7 +83,6 @@ class ImageReader:
             raise UsageError(f"`target` {self.config.target}: {cause(error)}") from error
 
     def sized(self, picture: Pixels) -> Pixels:
-        """Resizes an image to the encoder's size."""
         preprocess = self.preprocess
         return ToInput(preprocess.size, self.config.resize, preprocess.shortest, preprocess.resample)(picture)
 
@@ -98,7 +96,6 @@ def run_attack(
     progress: Progress = lambda _: None,
     on_start: OnStart = lambda *_: None,
 ) -> Attack:
-    """Attacks every image that is not attacked yet."""
     check_purifiers(config.through)
     if encoder is None:
         check_name(config.model)
@@ -168,7 +165,6 @@ def attack_variants(config: AttackConfig) -> list[AttackedVariant]:
 
 
 def list_images(config: AttackConfig, out: Path) -> tuple[Source, list[ImageRef]]:
-    """Returns the source of the images, and the images to attack, ordered by id."""
     source, samples = open_images(config.images, limit=config.limit, sample=config.sample, seed=config.seed)
     refuse_duplicate_stems("images", by_stem(samples), by_stem(samples))
     root = source.description.get("root")

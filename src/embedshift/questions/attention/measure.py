@@ -169,7 +169,6 @@ class MEASURE(Measure):
 
     @property
     def observations(self) -> Sequence[str]:
-        """Requests attention of all layers if a metric needs it."""
         return ("rollout",) if self.needing("rollout") else ()
 
     def of_output(self, image: "DrawnImage", output: "EncoderOutput", plan: "Plan") -> dict[str, Values]:
@@ -189,7 +188,6 @@ class MEASURE(Measure):
         return {name: float(value[0]) for name, value in values.items()}
 
     def _unaligned(self, output: "EncoderOutput", plan: "Plan") -> dict[str, Values]:
-        """Returns the metrics that compare the first map with the others, without alignment."""
         size, values = plan.preprocess.size, dict[str, Values]()
         for need, maps in (("attention", output.attention), ("rollout", output.rollout)):
             if maps is not None:

@@ -40,7 +40,6 @@ def changes(table: pl.DataFrame | None, metrics: Sequence[str]) -> Json:
 
 
 def _by_significance(table: pl.DataFrame) -> Json:
-    """Splits rows into significant above 0, significant below 0, not significant, too few images, and none."""
     parts: dict[str, list[Json]] = {name: [] for name in ("above", "below", "open", "few", "none")}
     for row in table.iter_rows(named=True):
         part = "none" if not row["n"] else "few" if row["n"] < LEAST_IMAGES else "open"
@@ -53,7 +52,6 @@ def _by_significance(table: pl.DataFrame) -> Json:
 
 
 def extremes(summary: pl.DataFrame, metrics: Sequence[str], differences: pl.DataFrame | None = None) -> list[Json]:
-    """Returns under which augmentations attention changes most and least, as far as the pairs settle it."""
     ranges: list[Json] = []
     for metric in (name for name in (DIVERGENCE, ROLLOUT) if name in metrics):
         part = summary.filter(pl.col("metric") == metric, pl.col("images") >= LEAST_IMAGES).drop_nulls("mean")

@@ -71,7 +71,6 @@ class Contrasts:
         return intervals.bounded(self.drawn.T)
 
     def _furthest(self, sign: int) -> Values:
-        """Returns the largest deviation of each resample to one side, among the contrasts that can be significant."""
         return np.asarray((sign * self.drawn[self._is_bounded]).max(axis=0, initial=-np.inf))
 
     def smallest(self) -> tuple[float, float, float]:
@@ -98,10 +97,8 @@ def fraction(exceeding: NDArray[np.bool_]) -> Values:
 
 
 def difference(metric: str, higher: str, lower: str, sign: float = 1.0) -> Contrast:
-    """Returns the mean of a metric under one augmentation minus that under another, times a sign."""
     return between(((metric, higher),), ((metric, lower),), sign)
 
 
 def between(higher: Sequence[Key], lower: Sequence[Key], sign: float = 1.0) -> Contrast:
-    """Returns the mean of some numbers minus the mean of others, times a sign."""
     return (*((sign / len(higher), key) for key in higher), *((-sign / len(lower), key) for key in lower))

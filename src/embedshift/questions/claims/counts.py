@@ -29,7 +29,6 @@ class MostAltered:
     requires = f"Holds if at least {MOST} are. Does not hold if fewer are."
 
     def find(self, bootstrap: Bootstrap) -> Finding | None:
-        """Returns how many are above the level, with its interval."""
         evidence, keys = bootstrap.evidence, [(COSINE, name) for name in NAMES]
         having, baseline = evidence.having(keys), evidence.baseline
         if not having or baseline is None:
@@ -55,7 +54,6 @@ class MostAltered:
         return estimates_from_values(shifts - self.level * (1.0 - baseline)[:, None])
 
     def _apart(self, bootstrap: Bootstrap, cosines: Estimates, baseline: Baseline) -> Contrasts:
-        """Returns the same where the baseline is of other images, and is drawn from its normal law."""
         shifts, error = bootstrap.drawn(cosines.combine(-np.eye(len(NAMES)))), self.level * baseline.error
         together = np.hypot(shifts.error, error)
         normal = np.random.default_rng([bootstrap.seed, 1]).standard_normal(shifts.drawn.shape[1])
@@ -82,7 +80,6 @@ class Rank:
         return tuple(between(other, own) for own, *rest in keys for other in rest)
 
     def find(self, bootstrap: Bootstrap) -> Finding | None:
-        """Returns the rank, with its interval."""
         both = self.contrasts[: len(NAMES) - 1], self.contrasts[len(NAMES) - 1 :]
         selected = both[0] if bootstrap.having(both[0]) else both[1]
         having = bootstrap.having(selected)

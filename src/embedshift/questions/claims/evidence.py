@@ -26,7 +26,6 @@ SD_METRICS = ("cosine_similarity", "l2_distance")
 
 
 def distance(first: str, second: str) -> Key:
-    """Returns the key of the distance between two augmentations."""
     return ("distance", *sorted((first, second)))
 
 
@@ -43,7 +42,6 @@ class Evidence:
         return min(int(self.sample.having[self.columns[key]]) if key in self.columns else 0 for key in keys)
 
     def measures(self, metric: str) -> bool:
-        """Returns whether any image has a value of a metric."""
         return any(self.sample.having[column] for key, column in self.columns.items() if key[0] == metric)
 
     def means(self, keys: Iterable[Key]) -> Values:
@@ -103,7 +101,6 @@ class BlockLayout:
 def _with_standard_deviations(
     numbers: Estimates, columns: Mapping[Key, int], centres: Mapping[Key, float]
 ) -> Estimates:
-    """Replaces means of squares around a centre c by standard deviations (ddof = 1), with the delta method."""
     gradients, means = np.eye(len(columns)), numbers.mean.copy()
     for key, centre in centres.items():
         mean_column, sd_column = columns[key], columns["sd", *key]

@@ -23,7 +23,6 @@ class AllAbove:
     mirrored: bool = False
 
     def find(self, bootstrap: Bootstrap) -> Finding | None:
-        """Returns the smallest contrast and its interval."""
         having = bootstrap.having(self.contrasts)
         if not having:
             return None
@@ -49,7 +48,6 @@ def order(metric: str, *groups: Names) -> AllAbove:
 
 
 def more_spread(metric: str, higher: Names, lower: Names) -> AllAbove:
-    """Tests the mean of the metric's standard deviations over one group minus that over the other."""
     above, below = ([("sd", metric, name) for name in names] for names in (higher, lower))
     return AllAbove((between(above, below),), _OF_GROUPS, mirrored=True)
 

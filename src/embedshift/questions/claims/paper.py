@@ -23,7 +23,6 @@ def paper_claims() -> tuple[Claim, ...]:
 
 
 def _except(*names: str) -> list[str]:
-    """Returns the paper's augmentations without `names`."""
     return [name for name in PAPER if name not in names]
 
 
@@ -32,7 +31,6 @@ def _words(names: Sequence[str]) -> str:
 
 
 def _both(parts: tuple[str, str], statement: str, test: Callable[[str], Test]) -> Iterator[Claim]:
-    """Yields the same part by mean L2 distance and by mean cosine similarity."""
     for part, (metric, label) in zip(parts, _EMBEDDING.items(), strict=True):
         yield Claim(part, statement.format(label), test(metric))
 

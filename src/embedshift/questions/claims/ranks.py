@@ -40,17 +40,14 @@ class RankTest:
 
     @property
     def pairs(self) -> tuple[tuple[Contrast, ...], ...]:
-        """The differences between all pairs of the nine augmentations, by each metric."""
         pairs = list(itertools.combinations(PAPER, 2))
         return tuple(tuple(difference(metric, *pair) for pair in pairs) for metric in (self.first, self.second))
 
     @property
     def contrasts(self) -> tuple[Contrast, ...]:
-        """The pairs of both metrics."""
         return tuple(itertools.chain.from_iterable(self.pairs))
 
     def keys(self, names: Names) -> tuple[list[tuple[str, str]], ...]:
-        """Returns the keys of the means of some augmentations, by each metric."""
         return tuple([(metric, name) for name in names] for metric in (self.first, self.second))
 
     def find(self, bootstrap: Bootstrap) -> Finding | None:
@@ -67,7 +64,6 @@ class RankTest:
         return finding if finding is not None and np.isfinite(finding.estimate) else None
 
     def rank_finding(self, bootstrap: Bootstrap) -> Finding:
-        """Returns the estimate and its two p values."""
         raise NotImplementedError
 
 
@@ -110,7 +106,6 @@ class Outlier(RankTest):
     )
 
     def rank_finding(self, bootstrap: Bootstrap) -> Finding:
-        """Returns the proportion of the resamples of the images in which it is the exception."""
         first, second = self.keys(tuple(PAPER))
         drawn = bootstrap.means([*first, *second], resamples=bootstrap.resamples)
         behind = ranks(drawn[:, len(first) :]) - ranks(drawn[:, : len(first)])

@@ -46,14 +46,12 @@ def read(rows: pl.LazyFrame, augmentations: Sequence[str], order: Layout | None 
 
 
 def _pairs(augmentations: Sequence[str]) -> tuple[list[Key], list[int]]:
-    """Returns keys of the distances between the paper's augmentations, and their positions in a row's distances."""
     pairs = list(itertools.combinations(augmentations, 2))
     positions = [index for index, pair in enumerate(pairs) if set(pair) <= set(PAPER)]
     return [distance(*pairs[index]) for index in positions], positions
 
 
 def _entropy_rises(rows: pl.LazyFrame, order: Layout, names: Sequence[str]) -> Iterator[Block]:
-    """Yields the entropy of each view's attention map minus its original's, in nats, block by block."""
     wanted = [name for name in ENTROPY_AUGMENTATIONS if name in names]
     columns = rows.collect_schema()
     if ENTROPY_RISE in columns and wanted:

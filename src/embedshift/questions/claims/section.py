@@ -44,7 +44,6 @@ def metric_decimals(estimate: float, low: float, high: float) -> int:
 
 
 def cut(estimate: float | None) -> str:
-    """Formats a proportion or a correlation with three decimals, cut and not rounded."""
     return fixed(None if estimate is None else math.trunc(round(estimate * 1000, 6)) / 1000, 3)
 
 

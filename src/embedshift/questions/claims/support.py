@@ -25,7 +25,6 @@ class TreeTest:
 
     @property
     def words(self) -> str:
-        """The conditions in plain words."""
         raise NotImplementedError
 
     def conditions(self, trees: Trees) -> Flags:
@@ -34,7 +33,6 @@ class TreeTest:
 
     @property
     def requires(self) -> str:
-        """What the two verdicts require, in words."""
         return (
             f"Holds if, in at least 95 % of {TREES:,} bootstrap trees, {self.words}. Does not hold if nearly all trees "
             "violate the same one of these conditions. Both verdicts require that the 36 distances differ."
@@ -72,7 +70,6 @@ class Alone(TreeTest):
         return f"{self.name} joins no other augmentation below the cut, and all others join each other below it"
 
     def conditions(self, trees: Trees) -> Flags:
-        """Returns one condition per other augmentation, then one per pair of the others."""
         joined, alone = trees.joined(), NAMES.index(self.name)
         others = [index for index in range(len(NAMES)) if index != alone]
         first, second = zip(*itertools.combinations(others, 2), strict=True)

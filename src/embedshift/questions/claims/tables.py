@@ -37,7 +37,6 @@ def claims(
 
 
 def verdicts(evidence: Evidence, *, seed: int, resamples: int = RESAMPLES_OF_MANY) -> pl.DataFrame:
-    """Tests the claims on given evidence."""
     parts = paper_claims()
     contrasts = [contrast for claim in parts for contrast in claim.test.contrasts]
     return judge(parts, Bootstrap(evidence, contrasts, seed=seed, resamples=resamples))

@@ -58,7 +58,6 @@ def _tree(axes: Axes, linkage: Values) -> float:
 
 
 def _bands(axes: Axes, clusters: pl.DataFrame) -> None:
-    """Draws a grey band behind the leaves of each cluster, every other one darker, with its name at the right."""
     parts = clusters.group_by("cluster").agg(pl.col("leaf").min().alias("first"), pl.col("leaf").max().alias("last"))
     for index, (cluster, first, last) in enumerate(parts.sort("first").iter_rows()):
         axes.axhspan(first - 0.5, last + 0.5, color=("#f6f6f6", "#e9e9e9")[index % 2], zorder=0, linewidth=0)

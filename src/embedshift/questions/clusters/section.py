@@ -14,7 +14,6 @@ from embedshift.statistics.clusters import CUT, branches, linkage_matrix, thresh
 
 
 def charts(page: PageInput) -> Iterator[Chart]:
-    """Yields the tree, if there is something to join."""
     plot = dendrogram(page.data) if page.reader.has_pairs else None
     if plot is not None:
         yield Chart("tree", "Distances between the views of augmentations", plot)
@@ -63,7 +62,6 @@ def _cut(layout: Plot, height: float) -> None:
 
 
 def _bands(layout: Plot, clusters: Sequence[int]) -> None:
-    """Adds a band behind the leaves of each cluster, every other one darker, with its name at the right."""
     for index, cluster in enumerate(dict.fromkeys(clusters)):
         first = clusters.index(cluster)
         last = first + clusters.count(cluster) - 1

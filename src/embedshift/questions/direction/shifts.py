@@ -40,7 +40,6 @@ class Shifts:
         return self._relative_to_lengths(np.linalg.norm(np.nan_to_num(self.total), axis=-1))
 
     def by_group(self) -> "Shifts":
-        """Returns the sums in which a group counts as an image."""
         if not self.groups:
             return Shifts({name: np.full(array.shape, np.nan) for name, array in self.sums.items()}, self.draws)
         total: dict[str, Values] = {}
@@ -136,7 +135,6 @@ def cosines(first: ArrayLike, second: ArrayLike) -> Values:
 
 
 def cosines_of_shifts(cosine: ArrayLike, distances: ArrayLike) -> Values:
-    """Cosine between the shifts of two views of one image, from the cosines of the three embeddings."""
     distance = 1 - np.asarray(cosine, np.float64)
     first, second = np.triu_indices(distance.shape[-1], k=1)
     a, b = distance[..., first], distance[..., second]

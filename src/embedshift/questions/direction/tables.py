@@ -45,7 +45,6 @@ def directions(reader: Reader) -> pl.DataFrame:
 
 
 def directions_of_images(reader: Reader) -> pl.DataFrame:
-    """Returns the mean, over images and draws, of the cosine between the shifts of two augmentations."""
     return _square(mean_cosines(reader.chunks, reader.augmentations), reader.augmentations)
 
 
@@ -67,7 +66,6 @@ def mean_cosines(rows: Rows, augmentations: Sequence[str]) -> Values | None:
 
 
 def _sums(chunk: Chunk, *, order: Layout, augmentations: Sequence[str]) -> tuple[Values, Values, NDArray[np.bool_]]:
-    """Returns sums and numbers of the cosines of one chunk, pair by pair, and which augmentations moved an image."""
     size = len(augmentations)
     view_positions = [order.positions(name) for name in augmentations]
     pairs = size * (size - 1) // 2

@@ -31,7 +31,6 @@ def shift_extremes(
     relative_to_others: Mapping[str, float],
     pairs: pl.DataFrame | None = None,
 ) -> Json:
-    """Returns the augmentations with the largest and the smallest shift, by means and by their pairs."""
     measured = summary.filter((pl.col("metric") == COSINE) & pl.col("mean").is_not_null())
     rows = sorted(measured.iter_rows(named=True), key=lambda row: float(row["mean"]))
     if not rows:

@@ -148,7 +148,6 @@ def sample_heatmap(data: FigureInput, title: str) -> Figure:
 
 
 def has_relative_shift(data: FigureInput) -> bool:
-    """Returns whether different images give a scale."""
     return bool(np.isfinite(data.statistic("relative_shift", COSINE)).any())
 
 

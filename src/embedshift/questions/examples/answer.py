@@ -30,7 +30,6 @@ def largest_of(table: pl.DataFrame, naming: ImageNaming) -> Json:
 
 
 def furthest(rows: pl.LazyFrame, summary: pl.DataFrame, order: Sequence[str]) -> pl.DataFrame:
-    """How many images each augmentation moves over half the distance to another image, and the furthest."""
     baselines = summary.filter((pl.col("metric") == COSINE) & pl.col("relative_shift").is_not_null())["baseline"]
     far_counts, image_counts = (dict.fromkeys(order if len(baselines) else (), 0) for _ in range(2))
     furthest_image: dict[str, tuple[float, str]] = {}

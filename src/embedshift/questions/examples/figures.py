@@ -76,7 +76,6 @@ def _steps(data: FigureInput, image: RedrawnImage, both: Sequence[str]) -> list[
 
 
 def _embedding_cells(data: FigureInput, image_id: str, names: Sequence[str]) -> Sequence[Pixels]:
-    """Returns each embedding as cells, one per number, on one scale."""
     rows = data.rows.filter((pl.col("image_id") == image_id) & (pl.col("draw") == 0) & pl.col("view").is_in(names))
     stored = dict(rows.select("view", "embedding").collect().iter_rows())
     vectors = np.array([stored[name] for name in names], np.float64)
@@ -90,7 +89,6 @@ def _embedding_cells(data: FigureInput, image_id: str, names: Sequence[str]) -> 
 def _original_and_views(
     drawn: Figure, image: RedrawnImage, data: FigureInput, view: str, place: tuple[float, float, float]
 ) -> None:
-    """Draws the original, and below it its views, with a frame around the one that the other columns follow."""
     left, upper, lower = place
     _panel(drawn, left, upper, image.views[ORIGINAL])
     _heading(drawn, left, upper, "original")

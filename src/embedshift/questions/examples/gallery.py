@@ -67,7 +67,6 @@ def build_gallery(reader: Reader, order: Sequence[str], *, budget: int) -> Galle
 
 
 def _metrics(reader: Reader, image_ids: Sequence[str]) -> dict[tuple[str, str], dict[str, float | None]]:
-    """Returns image and augmentation → metric → value, of draw 0."""
     metrics = reader.metrics
     rows = (
         reader.rows()
@@ -81,7 +80,6 @@ def _metrics(reader: Reader, image_ids: Sequence[str]) -> dict[tuple[str, str], 
 def _load_thumbnails(
     reader: Reader, keys: Sequence[tuple[str, str, str]]
 ) -> tuple[dict[Key, Pixels], dict[str, str], dict[tuple[str, str], str]]:
-    """Returns images, then attention maps, at thumbnail size, and why images and variants are missing."""
     wanted: dict[str, list[str]] = {}
     for name, _, image_id in keys:
         wanted.setdefault(image_id, []).append(name)
@@ -101,7 +99,6 @@ def _load_thumbnails(
 
 
 def _keys_by_role(image_id: str, name: str, thumbnails: Mapping[Key, Pixels]) -> dict[str, Key]:
-    """Returns the pictures of one card that there are."""
     roles: dict[str, Key] = {
         "original": ("photo", image_id, ORIGINAL),
         "view": ("photo", image_id, name),

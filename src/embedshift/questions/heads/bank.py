@@ -19,7 +19,6 @@ MOST_TEXTS = 10_000
 
 
 def bank_and_space(observer: Observer, anatomy: Anatomy, file: str | None) -> tuple[tuple[str, ...], WordSpace]:
-    """Returns the texts, and the space in which the heads of the last blocks are compared with them."""
     texts = read_bank(file)
     blocks = range(max(0, len(anatomy.layers) - LAST_BLOCKS), len(anatomy.layers))
     try:

@@ -44,7 +44,6 @@ Maps = dict[tuple[str, str, str], Values]
 
 
 def _shown_contributions(data: FigureInput) -> tuple[dict[str, ContributionArrays], list[str], dict[str, float]]:
-    """Returns the contributions, the augmentations that have them, the furthest first, and 1 - mean cosine of each."""
     table = data.table("heads")
     if table is None:
         raise UsageError("the study has no heads; run it with `heads`")
@@ -91,7 +90,6 @@ def heads_map(data: FigureInput, title: str) -> Figure:
 
 
 def _panel(axes: Axes, contributions: ContributionArrays, end: float) -> Any:
-    """Draws the heads and MLPs of one augmentation."""
     depth, width = contributions.heads.shape
     rows = np.arange(depth + 1)
     look: Json = {"cmap": COLOURS, "vmin": -end, "vmax": end, "edgecolors": "white", "linewidth": 0.3}
@@ -219,7 +217,6 @@ def maps_of(data: FigureInput, images: Sequence[RedrawnImage], names: Sequence[s
 def _image_row(
     image: RedrawnImage, names: Sequence[str], maps: Maps, scale: Normalize
 ) -> list[tuple[Pixels | None, str]]:
-    """Returns each view, and its maps as images."""
     pictures: list[tuple[Pixels | None, str]] = []
     for name in names:
         pictures.append((image.views.get(name), name))

@@ -35,7 +35,6 @@ class MEASURE(Measure):
 
     @property
     def observations(self) -> Sequence[str]:
-        """Requests what the parts of every block add."""
         return ("heads",)
 
     def columns(self, probe: "EncoderOutput | None") -> Sequence[Column]:
@@ -48,7 +47,6 @@ class MEASURE(Measure):
         return [*(Column(name, length) for name, length in lists.items()), *(Column(name, None) for name in numbers)]
 
     def sums(self, plan: "Plan") -> Mapping[str, Sums]:
-        """Returns the moments of head contributions for which words are sought."""
         return {} if self.space is None else {"words": HeadMoments(self.space, with_texts=self.keeps_texts)}
 
     def identity(self) -> Json:

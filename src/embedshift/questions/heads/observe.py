@@ -44,7 +44,6 @@ class OBSERVER(Observer):
         self.cells = encoder.grid[0] * encoder.grid[1] if encoder.grid else 0
 
     def prepare(self, measure: MEASURE) -> MEASURE:
-        """Adds the numbers of layers and heads, and the texts that name heads."""
         prepared = measure.changed(layers=len(self.anatomy.layers), heads=self.anatomy.heads, cells=self.cells)
         try:
             bank, space = bank_and_space(self, self.anatomy, measure.bank_file)
@@ -67,7 +66,6 @@ class OBSERVER(Observer):
         return columns | self._tokens(image) if measure.tokens else columns
 
     def seconds(self, measure: MEASURE, image: DrawnImage) -> float:
-        """Returns the seconds for the tokens of one image times the number of images."""
         if not measure.tokens:
             return 0.0
         started = time.perf_counter()
@@ -75,7 +73,6 @@ class OBSERVER(Observer):
         return (time.perf_counter() - started) * measure.images
 
     def _tokens(self, image: DrawnImage) -> dict[str, Values]:
-        """Returns what the last block's attention carries by class and register tokens together, then by each patch."""
         return _joined(self._token_columns(original, views) for original, views in _pixels(image))
 
     def _token_columns(self, original: Tensor, views: Tensor) -> dict[str, Tensor]:
@@ -107,7 +104,6 @@ def _pixels(image: DrawnImage) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def _joined(parts: Iterable[dict[str, Tensor]]) -> dict[str, Values]:
-    """Concatenates columns of several parts of the views."""
     columns = list(parts)
     return {name: torch.cat([part[name] for part in columns]).cpu().numpy() for name in columns[0]}
 

@@ -32,7 +32,6 @@ def section(page: PageInput) -> Section | None:
 
 
 def rows_of(table: pl.DataFrame, names: list[str]) -> Json:
-    """Returns what the section shows beside its figures."""
     contributions, rows = contributions_of(table), []
     head_rows = table.filter(pl.col("layer") > 0, pl.col("part") != MLP)
     for name in names:

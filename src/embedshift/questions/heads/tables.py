@@ -47,7 +47,6 @@ def _terms(tokens: Values) -> Values:
 
 
 def head_words(sums: Mapping[str, Values], bank: Sequence[str], depth: int) -> pl.DataFrame:
-    """Returns at most five words for each head of the last blocks."""
     if float(sums.get("images", 0)) < LEAST_IMAGES or "texts" not in sums:
         return pl.DataFrame(schema=WORDS_SCHEMA)
     texts, head_covariances = sums["texts"], covariances(sums)
@@ -79,7 +78,6 @@ def heads(rows: Rows, augmentations: Sequence[str], *, seed: int) -> pl.DataFram
 
 
 def _parts(rows: pl.LazyFrame) -> list[tuple[int, str]]:
-    """Returns layer and name of every part, in the order of the lists' numbers."""
     depth, all_heads = (length_of(rows, name) for name in (MLPS, HEADS))
     parts = [(1 + number // (all_heads // depth), str(number % (all_heads // depth))) for number in range(all_heads)]
     return [*parts, *((layer, MLP) for layer in range(1, depth + 1)), *((0, name) for name in SINGLE)]

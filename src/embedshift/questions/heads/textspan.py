@@ -29,7 +29,6 @@ class Picked:
 
 
 def textspan(covariance: ArrayLike, texts: ArrayLike, count: int = WORDS) -> list[Picked]:
-    """Returns the texts that span most of a head's contributions."""
     remaining, vectors = np.array(covariance, np.float64), np.array(texts, np.float64)
     total, picked = float(np.trace(remaining)), list[Picked]()
     for _ in range(min(count, len(remaining))):

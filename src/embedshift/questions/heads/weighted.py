@@ -51,7 +51,6 @@ def numbers_of(rows: pl.DataFrame, columns: Sequence[str]) -> Values:
 
 
 def length_of(rows: pl.LazyFrame, name: str) -> int:
-    """Returns the length of the lists of a column."""
     kind = rows.collect_schema()[name]
     assert isinstance(kind, pl.Array)
     return kind.size

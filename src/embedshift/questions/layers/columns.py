@@ -7,5 +7,4 @@ UNMOVED = 1e-6
 
 
 def column(metric: str, token: str) -> str:
-    """Returns the column that holds a metric of a token."""
     return f"layer_{metric.split('_')[0]}_{token}"

@@ -25,7 +25,6 @@ MINIBATCH = 64
 
 
 def shift(layers: ArrayLike) -> dict[str, Values]:
-    """Returns how far the views of one image moved from the original, layer by layer."""
     states = np.asarray(layers)
     return {
         column(metric, token): function(states[:1, :, index], states[1:, :, index])
@@ -44,7 +43,6 @@ class CkaSums(Sums):
     _waiting: list[NDArray[Any]] = field(default_factory=list)
 
     def add(self, image: "DrawnImage", output: "EncoderOutput") -> None:
-        """Adds an image, by the layers in its output."""
         if output.layers is not None:
             self.add_layers(output.layers)
 
@@ -78,11 +76,9 @@ class CkaSums(Sums):
 class MEASURE(Measure):
     @property
     def observations(self) -> Sequence[str]:
-        """Requests the output of every block."""
         return ("layers",)
 
     def columns(self, probe: "EncoderOutput | None") -> Sequence[Column]:
-        """Returns a list column over the blocks for each token and metric."""
         assert probe is not None
         assert probe.layers is not None
         _, depth, tokens, _ = probe.layers.shape

@@ -29,5 +29,4 @@ def map_columns(name: str) -> tuple[str, str]:
 
 
 def column_of(name: str, number: str) -> str:
-    """Returns the column of a comparison of a map, or of a score of the original's."""
     return f"map_{name}_{number}"

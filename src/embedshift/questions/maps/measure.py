@@ -73,7 +73,6 @@ def ranks(values: ArrayLike, ties: NDArray[np.intp]) -> NDArray[np.intp]:
 
 
 def random_order(seed: int, image_id: str, cells: int) -> NDArray[np.intp]:
-    """Returns a permutation of the patches, decided by the study's seed and the image."""
     name = image_id.encode("utf-8", "surrogateescape")
     return np.random.default_rng([seed, *name]).permutation(cells)
 
@@ -163,7 +162,6 @@ class MEASURE(Measure):
         return values
 
     def _moved(self, image: "DrawnImage", before: Values) -> Iterator[Values]:
-        """Yields the original's map, moved as each view was."""
         for augmentation, seed in zip([*self.suite] * self.draws, image.seeds[1:], strict=True):
             yield image.canvas.warp(augmentation, before, seed)
 

@@ -28,7 +28,6 @@ class OBSERVER(Observer):
         self._explainer: Explainer | None = None
 
     def prepare(self, measure: MEASURE) -> MEASURE:
-        """Adds the grid of the maps, and the vector of the words to explain."""
         size = self.encoder.size
         views = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), np.uint8)
         output = encode_views(self.encoder, views)
@@ -43,7 +42,6 @@ class OBSERVER(Observer):
         return prepared
 
     def begin(self, measure: MEASURE, samples: Sequence[ImageRef]) -> MEASURE:
-        """Adds the vectors of the captions of one shard's images, if these are explained."""
         captioned = [image for image in samples if image.image_id in measure.images]
         if measure.target_setting != CAPTION or not captioned:
             return measure
@@ -57,7 +55,6 @@ class OBSERVER(Observer):
         return self._map_columns(measure, image, output) if image_id in measure.images else {}
 
     def seconds(self, measure: MEASURE, image: DrawnImage) -> float:
-        """Returns the seconds for the maps of one image times the number of images that get any."""
         output = encode_views(self.encoder, image.views)
         ready = self.begin(measure, [image.sample]) if image.sample.image_id in measure.images else measure
         started = time.perf_counter()
@@ -75,7 +72,6 @@ class OBSERVER(Observer):
     def _scores(
         self, measure: MEASURE, image: DrawnImage, maps: Mapping[str, Floats], target: Values
     ) -> dict[str, Values]:
-        """Returns deletion and insertion of the original, by column."""
         original = image.views[0]
         orders = measure.orders(image.sample.image_id, maps)
         full, background = self._cosines(np.stack([original, blurred(original)]), target)

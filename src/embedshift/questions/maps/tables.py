@@ -91,7 +91,6 @@ def trust(rows: Rows, names: Sequence[str], *, seed: int) -> pl.DataFrame:
 
 
 def _rows(reader: Reader) -> Rows:
-    """Returns the rows of the images that have maps."""
     rows = reader.rows()
     ids = image_ids(rows, map_names(reader))
     return replace(chunked(rows.filter(pl.col("image_id").is_in(ids))), units=reader.units_of(ids))

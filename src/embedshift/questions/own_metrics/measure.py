@@ -32,7 +32,6 @@ class MEASURE(Measure):
         self._identity: Json = {}
 
     def __setstate__(self, state: Json) -> None:
-        """Also makes the metrics known to the process that receives them."""
         vars(self).update(state)
         for name, own in self.own.items():
             METRICS.put(name, own)
@@ -92,7 +91,6 @@ def values(metric: Metric, views: NDArray[Any], original: NDArray[Any]) -> Value
 
 
 def _tried(metric: Metric, probe: NDArray[Any]) -> tuple[Metric, list[str]]:
-    """Returns a metric with its value for no change, its direction and its unit, and its answers on a probe."""
     try:
         same = np.concatenate([values(metric, probe[i : i + 1], probe[i : i + 1]) for i in range(PROBES)])
         others, again = (values(metric, probe[1:], probe[:1]) for _ in range(2))

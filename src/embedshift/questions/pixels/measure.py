@@ -253,7 +253,6 @@ def _require_views(o: Pixels, a: Pixels) -> None:
 
 
 def _kept_detail(before: Values, after: Values) -> Values:
-    """Returns equation 12 from the standard deviations of the patches, over those that the original has."""
     valid = before >= UNIFORM
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = np.minimum(after / before, before / after)  # exp(-|ln r|) = min(r, 1 / r)

@@ -41,7 +41,6 @@ def heatmap(data: FigureInput, title: str) -> Figure:
 
 
 def closed(values: Values) -> Values:
-    """Returns the values with the first one repeated at the end, to close a line around a circle."""
     return np.append(values, values[:1])
 
 

@@ -59,7 +59,6 @@ def variance_fractions(summary: pl.DataFrame) -> list[tuple[str, float]]:
 
 
 def summary_table(data: FigureInput, clusters: Mapping[str, int]) -> Json:
-    """Returns columns and rows of the summary, the furthest moved first, and below them the baselines."""
     metrics, ranking = data.reader.metrics, data.ranking
     values = {(row["augmentation"], row["metric"]): row for row in data.summary.iter_rows(named=True)}
     scales = {name: _scale(name, [row for (_, metric), row in values.items() if metric == name]) for name in metrics}
@@ -96,7 +95,6 @@ def _relative_shift(row: Json) -> Json:
 
 
 def _scale(metric: str, rows: Sequence[Json]) -> tuple[float, float, int]:
-    """Returns no change, the greatest change of a mean in the column, and decimals."""
     means = [row["mean"] for row in rows if row["mean"] is not None]
     no_change = METRICS[metric].no_change
     greatest = max((abs(mean - no_change) for mean in means), default=0)

@@ -56,7 +56,6 @@ def recall_summary(page: PageInput, table: pl.DataFrame) -> Json:
 
 
 def searched_images(page: PageInput) -> int:
-    """Returns the number of images among which a search looks, those of a gallery too."""
     sizes = page.data.table("gallery_sizes")
     measured = [] if sizes is None else sizes.filter(kind="measured")["images"].to_list()
     return max(measured, default=page.data.images)

@@ -55,7 +55,6 @@ def recall(data: FigureInput, title: str) -> Figure:
 
 
 def by_recall(data: FigureInput) -> list[str]:
-    """Returns the shown augmentations that have recall, the least recalled first."""
     table = data.need("search").filter(
         (pl.col("metric") == FIRST) & pl.col("augmentation").is_in(data.augmentations) & pl.col("value").is_not_null()
     )

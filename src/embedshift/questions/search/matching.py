@@ -43,7 +43,6 @@ def matches(cosines: Mapping[str, Values], thresholds: pl.DataFrame, units: Unit
 
 
 def roc(cosines: Mapping[str, Values], pairs: Pairs) -> pl.DataFrame:
-    """Returns the proportion of views that match at the lowest allowed threshold, by false-match rate."""
     rates = RATES[least_false_match_rate(pairs.equivalent_images) <= RATES]
     rows: list[tuple[str, float, float]] = []
     for name, values in cosines.items():

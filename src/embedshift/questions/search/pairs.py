@@ -43,12 +43,10 @@ class Pairs:
 
     @property
     def images(self) -> int:
-        """The number n of images that have a direction."""
         return int(self.valid.sum())
 
     @property
     def equivalent_images(self) -> int:
-        """The number of independent images that have as many pairs."""
         return (1 + math.isqrt(1 + 8 * len(self.cosines))) // 2 if len(self.cosines) else min(1, self.images)
 
 
@@ -83,7 +81,6 @@ def least_false_match_rate(images: int) -> float:
 
 
 def check_false_match_rate(false_match_rates: Sequence[float], images: int) -> None:
-    """Refuses a false-match rate for which there are too few images."""
     for false_match_rate in false_match_rates:
         if false_match_rate < least_false_match_rate(images):
             needed = math.ceil((1 + math.sqrt(1 + 8 * _LEAST_PAIRS / false_match_rate)) / 2)
@@ -151,7 +148,6 @@ def _weighted_thresholds(
 
 
 def _least_allowed(cosines: Cosines, times: Cosines, allowed: NDArray[np.bool_]) -> Values:
-    """Returns, for each column, the least cosine of a drawn pair whose equals are all allowed."""
     refused = np.where(allowed.all(axis=0), len(cosines), allowed.argmin(axis=0))
     limit = np.append(cosines, -np.inf)[refused]
     fits = (cosines[:, None] > limit) & (times > 0)

@@ -84,7 +84,6 @@ def search_views(reader: Reader, originals: Originals, queries: int | None, func
 
 
 def _shortened(result: Ranked) -> Ranked:
-    """Returns a result with the positions of its nearest neighbours alone, for memory."""
     return dataclasses.replace(result, positions=result.positions[:, :NEIGHBOURS].copy())
 
 

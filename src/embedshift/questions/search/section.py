@@ -96,7 +96,6 @@ def by_chance(name: str, images: int) -> str:
 
 
 def hubs(table: pl.DataFrame | None, images: int) -> Json:
-    """Returns the augmentations under which one image comes first for many views, the worst first."""
     if table is None:
         return {"many": []}
     worst = table.drop_nulls("largest").sort("largest", descending=True, maintain_order=True)

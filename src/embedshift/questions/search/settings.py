@@ -40,7 +40,6 @@ class Settings:
 
     @property
     def for_thresholds(self) -> dict[str, str]:
-        """The settings of the tables that also depend on the false-match rates."""
         return self.for_ranks | {"false_match_rate": ",".join(map(repr, self.false_match_rates))}
 
     @property

@@ -42,7 +42,6 @@ LISTED_FROM = 2_001
 
 @functools.lru_cache(maxsize=1)
 def search_results(reader: Reader) -> SearchResults:
-    """Returns the search, computed once for all tables that use it."""
     chosen = settings(reader)
     if chosen.gallery_is_lost:
         log.warning("the search is repeated without the previous gallery; to keep it, give it as `gallery`")
@@ -76,7 +75,6 @@ def thresholds(reader: Reader) -> pl.DataFrame:
 
 
 def matches(reader: Reader) -> pl.DataFrame:
-    """Returns the proportion of views that reach each threshold with their own original."""
     return matching.matches(cosines(reader), reader.need("thresholds"), reader.units)
 
 

@@ -88,7 +88,6 @@ def allocate(count: int, dim: int, folder: Path) -> Floats:
 
 
 def _gallery(reader: Reader, path: Path) -> tuple[int, Blocks]:
-    """Returns the number of images of a gallery, and those that the study does not have."""
     other = Reader(path)
     if other.exists():
         _refuse_study(reader, other)

@@ -121,7 +121,6 @@ def answer(page: PageInput) -> Answer | None:
 
 
 def tolerances_of(table: pl.DataFrame) -> Json:
-    """Returns the families whose tolerance is reached or not, and those at which a search begins to miss."""
     rows, missed = by_family(table).values(), by_family(table, MISSED_CRITERION).values()
     return {
         "reached": _formatted(rows),

@@ -131,7 +131,6 @@ def zero_shot_margin_shift(original: ArrayLike, view: ArrayLike, classes: ArrayL
 
 
 def zero_shot_margin(original: ArrayLike, view: ArrayLike, classes: ArrayLike) -> Values:
-    """Returns the lead of the original's class over the next class, in the cosines of a view."""
     before, after = (cosine(np.asarray(embeddings)[..., None, :], classes) for embeddings in (original, view))
     before, after = np.broadcast_arrays(before, after)
     original_class = np.argmax(before, axis=-1)[..., None]
@@ -167,7 +166,6 @@ class MEASURE(Measure):
         self.captions: Mapping[str, Values] = {}
 
     def identity(self) -> Json:
-        """Returns the texts, the identity of the text tower, and whether rows hold the captions' vectors."""
         vectors = {"caption_vectors": True} if self.keeps_captions else {}
         return self.texts.describe() | vectors | {"tower": self.tower}
 
@@ -198,11 +196,9 @@ class MEASURE(Measure):
     def of_pair(
         self, views: Pixels, output: "EncoderOutput", samples: "Sequence[ImageRef]", plan: "Plan"
     ) -> dict[str, float]:
-        """Compares the second image with the caption and the class of the first."""
         return {name: float(values[0]) for name, values in self._metric_values(output, samples[0]).items()}
 
     def _metric_values(self, output: "EncoderOutput", sample: "ImageRef") -> dict[str, Values]:
-        """Compares the first embedding with the others, by the caption of one image and by the classes."""
         original, views = output.embedding[:1], output.embedding[1:]
         values: dict[str, Values] = {}
         caption = self.captions.get(sample.image_id)

@@ -25,7 +25,6 @@ def section(page: PageInput) -> Section:
 
 
 def comparison(identity: Mapping[str, Any], test: pl.DataFrame | None) -> Json:
-    """Returns what the section shows beside its figures."""
     phrases = identity.get("words", {})
     rows = [] if test is None else test.filter(pl.col("rank").is_not_null()).to_dicts()
     return {
@@ -98,7 +97,6 @@ def search_content(table: pl.DataFrame | None, images: int) -> Json | None:
 
 
 def _lowest(rows: pl.DataFrame) -> Json:
-    """Returns augmentations of equal recall with recall before and after, each with its interval, in percent."""
     row = rows.row(0, named=True)
     ends = {"before": ("before_low", "before_high"), "value": ("ci_low", "ci_high")}
     before, after = (
@@ -109,7 +107,6 @@ def _lowest(rows: pl.DataFrame) -> Json:
 
 
 def percent(*fractions: float) -> str:
-    """Formats a proportion, or the ends of its interval, in percent."""
     texts = (fixed(100 * part, 0 if 0.01 <= part <= 0.99 or part in (0, 1) else 1) for part in fractions)
     return f"{' to '.join(texts)} %"
 

@@ -43,7 +43,6 @@ CLASSES_SCHEMA: dict[str, type[pl.DataType]] = {
 
 
 def words(rows: Rows, augmentations: Sequence[str], phrase_names: Sequence[str], *, seed: int) -> pl.DataFrame:
-    """Returns the mean cosine between the shift of every augmentation and the direction of every word."""
     study = chunked(rows)
     if not study.items:
         return pl.DataFrame(schema=WORDS_SCHEMA)
@@ -109,7 +108,6 @@ def word_test(table: pl.DataFrame, sample: Estimates | None, *, seed: int) -> pl
 
 
 def _add_intervals(rows: list[dict[str, object]], sample: Estimates, seed: int) -> None:
-    """Adds the intervals of each augmentation's own cosine and lead, and of the mean own cosine in the last row."""
     count = len(rows) - 1
     cosines, leads = sample.columns(range(count)), sample.columns(range(count, 2 * count))
     mean = cosines.combine(np.full((count, 1), 1 / count))
@@ -125,7 +123,6 @@ def _add_intervals(rows: list[dict[str, object]], sample: Estimates, seed: int) 
 
 
 def _permuted(square: Values, seed: int) -> dict[str, float]:
-    """Returns means of diagonal and rest, and how often relabelled words reach the diagonal of the true ones."""
     size, diagonal = len(square), float(np.trace(square))
     drawn = np.random.default_rng(seed).permuted(np.tile(np.arange(size), (PERMUTATIONS, 1)), axis=1)
     sums = square[np.arange(size), drawn].sum(axis=1)
@@ -139,7 +136,6 @@ def _permuted(square: Values, seed: int) -> dict[str, float]:
 
 
 def zero_shot(rows: Rows, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
-    """Returns the agreement of views with their originals on the class, and the lead of that class."""
     study = chunked(rows)
     order = study.order
     if not order.images:

@@ -82,7 +82,6 @@ def gather(switches: Switches, augmentations: Sequence[str], samples: "Sequence[
 
 
 def has_caption(sample: "ImageRef") -> bool:
-    """Returns whether its caption has a word."""
     return bool(sample.caption and sample.caption.strip())
 
 
@@ -96,7 +95,6 @@ def _labels(source: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def _words(source: str | Mapping[str, str] | None, augmentations: Sequence[str]) -> dict[str, str]:
-    """Returns the phrases of the original view and of each augmentation that has one, in suite order."""
     phrases: Any = source or {}
     if isinstance(source, str):
         phrases = read_yaml(expanded(source))

@@ -81,7 +81,6 @@ def fits(images: Images) -> Iterator[tuple[str, list[str], list[Whitening | None
 
 
 def results(images: Images) -> Iterator[tuple[str, str, Found]]:
-    """Yields the name of a map, an augmentation, and what is found of its views."""
     folds = [np.flatnonzero(images.folds == fold) for fold in range(int(images.folds.max()) + 1)]
     everything = [np.arange(len(images.originals))[:OF_A_SET]]
     for name, members, (*maps, fitted) in fits(images):
@@ -166,7 +165,6 @@ class _Gallery:
         return found, np.where(recall[0] == 1, np.arange(len(own)), others.argmax(axis=1))[~lost]
 
     def _of_ranks(self, others: Values, limits: Values, number: Callable[[Values], Values]) -> tuple[Values, Values]:
-        """Returns a number of the rank of each limit, and how much those of others rise without an image's group."""
         better = (others >= limits[:, None] - TIE).astype(np.float32)
         rank = 1.0 + better.sum(axis=1)
         without = rank[:, None] - better @ np.eye(len(self.sizes), dtype=np.float32)[self.groups]

@@ -51,7 +51,6 @@ def measured_maps(page: PageInput) -> Json | None:
 
 
 def recall_rows(recall: pl.DataFrame, family_of: dict[str, str]) -> Json:
-    """Returns the rows of recall by augmentation, or the means over the levels of each family."""
     families = pl.col("augmentation").replace(family_of)
     means = recall.group_by(families, "map", maintain_order=True).agg(
         pl.col("gallery").first(), pl.col("before", "after").mean(), ci_low=None

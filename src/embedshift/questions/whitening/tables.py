@@ -41,7 +41,6 @@ def whitening(reader: Reader) -> pl.DataFrame:
 
 
 def images_of(reader: Reader) -> Images:
-    """Reads the first images of a study, in the order that its seed drew."""
     order, dim = layout(reader.rows()), reader.info.encoder.dim
     count = min(order.images, IMAGES, max(1, NUMBERS // (len(order.views) * dim)))
     rows = reader.rows().head(count * len(order.views)).select("embedding").collect()
@@ -141,7 +140,6 @@ def intervals(gain: Values, units: Units | None, metric: str, seed: int) -> tupl
 
 
 def _is_available(reader: Reader) -> bool:
-    """Returns whether it is asked for now, or was made before."""
     is_asked = reader.choice(Choices).measured or table_path(reader.folder, "whitening").is_file()
     is_fitted = reader.info.has_vectors and reader.info.encoder.dim <= MOST_DIM
     return is_asked and is_fitted and bool(reader.augmentations)

@@ -38,7 +38,6 @@ class MEASURE(Measure):
             self.natural = tuple(load_suite(SUITE).names)
 
     def columns(self, probe: "EncoderOutput | None") -> Sequence[Column]:
-        """Returns the column of cosines between an original and its views under the paper's augmentations."""
         return [Column(NATURAL, len(self.natural), of="original")] if self.natural else []
 
     def identity(self) -> Json:

@@ -78,7 +78,6 @@ def _baseline(page: PageInput) -> str:
 
 
 def _purified(row: Mapping[str, Any], attack: AttackRecord | None) -> Json:
-    """Formats one variant after one purifier, and whether the attack knew the purifier."""
     variant = attack.variants.get(row["variant"]) if attack else None
     numbers = [[row[f"{name}{end}"] for end in ("", "_low", "_high")] for name in PURIFIED]
     return {
@@ -90,7 +89,6 @@ def _purified(row: Mapping[str, Any], attack: AttackRecord | None) -> Json:
 
 
 def _cosine(value: float | None, low: float | None, high: float | None) -> tuple[str, str]:
-    """Formats a number and its interval, with at least three decimals."""
     return at_places(value, low, high, 3 if low is None or high is None else max(3, decimals(low, high)))
 
 
@@ -119,7 +117,6 @@ def pictures(reader: Reader, variants: Sequence[str]) -> list[Json]:
 
 
 def _titled(image: RedrawnImage, variants: Sequence[str]) -> list[tuple[str, Pixels]]:
-    """Returns the original, and each variant with its difference."""
     original = image.views[ORIGINAL]
     titled = [(ORIGINAL, original)]
     for name in variants:

@@ -50,7 +50,6 @@ def worst(reader: Reader) -> pl.DataFrame:
 
 
 def _natural(reader: Reader, baseline: float | None) -> list[dict[str, Any]]:
-    """Returns rows of the paper's augmentations, the furthest first."""
     originals = reader.rows().filter(pl.col("view") == ORIGINAL).select("image_id", NATURAL).drop_nulls().collect()
     if originals.is_empty():
         return []
@@ -68,7 +67,6 @@ def _natural(reader: Reader, baseline: float | None) -> list[dict[str, Any]]:
 
 
 def purify(reader: Reader) -> pl.DataFrame:
-    """Returns what each purifier costs an unchanged image, and what it undoes of each variant."""
     purified = [entry for entry in reader.info.identity["augmentations"].values() if "purifier" in entry]
     pairs = [(entry["of"], entry["purifier"]) for entry in purified if entry["of"] != ORIGINAL]
     views = [view for variant, name in pairs for view in (f"{ORIGINAL}+{name}", variant, f"{variant}+{name}")]
@@ -84,7 +82,6 @@ def purify(reader: Reader) -> pl.DataFrame:
 
 
 def _numbers(cosines: Estimates, seed: int) -> dict[str, Any]:
-    """Returns the numbers of one variant and one purifier, from the cosines clean, before and after."""
     low, high = mean_interval(cosines, seed=seed, low=-1.0, high=1.0)
     numbers: dict[str, Any] = {}
     for name, *ends in zip(("clean", "before", "after"), cosines.mean, low, high, strict=True):

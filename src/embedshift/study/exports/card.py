@@ -82,7 +82,6 @@ def _recall(reader: Reader) -> dict[str, Json]:
 
 
 def _command(reader: Reader) -> str:
-    """The command of the run, without the folders of paths."""
     info, naming = reader.info, reader.naming
     settings = naming.settings(info.config)
     pairs = [_pair(str(pair), naming) for pair in info.config.get("pairs") or ()]
@@ -95,13 +94,11 @@ def _command(reader: Reader) -> str:
 
 
 def _pair(text: str, naming: ImageNaming) -> str:
-    """Returns a setting NAME=PATH or PATH without the folders of the path."""
     name, path = re.fullmatch(r"([^/=]+=)?(.*)", text, re.DOTALL).groups("")  # type: ignore[union-attr]
     return f"{name}{naming.setting(path)}"
 
 
 def _flags(config: Mapping[str, Any]) -> list[str]:
-    """The settings that are not the defaults, as options of the command line."""
     flags: list[str] = []
     for name, default in StudyConfig().to_dict().items():
         value, default = (

@@ -23,7 +23,6 @@ def check_images_root(images_root: str | Path | None) -> Path | None:
 
 
 def original_path(reader: Reader, image_id: str) -> str:
-    """Returns the absolute path of an image of a folder, whatever encoding of file names the locale sets."""
     path = os.path.join(reader.source["root"], image_id)
     path = os.path.abspath(os.fsdecode(path.encode("utf-8", "surrogateescape")))
     reader.roots.check(path)

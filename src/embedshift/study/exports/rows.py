@@ -45,14 +45,12 @@ def to_datasets(reader: Reader, *, images: bool, embeddings: bool) -> "datasets.
 
 
 def _rows_frame(reader: Reader, *, embeddings: bool) -> pl.DataFrame:
-    """Returns one row per image, view and draw, with every column that holds one value."""
     rows = reader.rows()
     flat = [name for name, kind in rows.collect_schema().items() if not kind.is_nested() and name != "pixels"]
     return rows.select([*flat, *(["embedding"] if embeddings else [])]).collect()
 
 
 def _plain(table: pa.Table) -> pa.Table:
-    """Returns the table with ordinary strings, where Polars has large ones."""
     fields = [
         field.with_type(pa.string()) if pa.types.is_large_string(field.type) or pa.types.is_string_view(field.type)
         else field for field in table.schema
@@ -61,7 +59,6 @@ def _plain(table: pa.Table) -> pa.Table:
 
 
 def _images(reader: Reader, image_ids: list[str]) -> pa.Array:
-    """Returns the file of the original for each row, None where there is none that can be read."""
     files: dict[str, str] = {}
     missing: dict[str, str] = {}
     for image_id in dict.fromkeys(image_ids):

@@ -30,7 +30,6 @@ class Decision:
 
 
 def decide(estimate: Estimate, bound: float, *, least: bool, by_interval: bool = True) -> Decision:
-    """Decides a rule by the position of a number, or of its interval, relative to a bound."""
     slack = ROUNDING * max(1.0, abs(bound))
     if math.isnan(estimate.value):
         return Decision("undecided", note=estimate.note or NO_VALUE)

@@ -109,7 +109,6 @@ def margins_of(
 
 
 def _ratio_margins(errors: Values, images: int) -> Values:
-    """Returns ratios twice as far from 1 as the ends of the intervals of equal encoders, and what breaks them."""
     count = len(errors) - 1
     half = stdtrit(images - 1, 1 - (1 - LEVEL) / 2 / np.array([count] * count + [1])) * errors
     bounds = np.maximum(np.exp(2 * half), [LEAST] * count + [LEAST_OF_ALL])

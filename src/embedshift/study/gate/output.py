@@ -42,7 +42,6 @@ def explanation(result: Result) -> str:
 
 
 def to_json(checked: Checked, *, strict: bool) -> Json:
-    """Returns one JSON object with the verdict, all results and the warnings."""
     return {
         "study": str(checked.study),
         "against": None if checked.against is None else str(checked.against),

@@ -75,13 +75,11 @@ def propose(study: Study | str | Path, file: str | Path = "rules.yaml", groups: 
 
 
 def _lines(rules: Iterable[Json], start: str = "  - ", broken: Iterable[str] = itertools.repeat("")) -> str:
-    """Returns rules as lines of YAML, in which names are JSON, each with the change that breaks it."""
     flat = (re.sub(r'"(\w+)": ', r"\1: ", json.dumps(rule, ensure_ascii=False)) for rule in rules)
     return "".join(f"{start}{line}{change}\n" for line, change in zip(flat, broken, strict=False))
 
 
 def _paired_rules(study: Study, reader: Reader) -> Iterator[str]:
-    """Yields the rules of relative shifts, recall and agreement, each with its comment."""
     shifts = _shifts(study)
     ratio, recall, floors = margins(reader, [name for name, (value, _) in shifts.items() if value < SATURATED])
     moved = {name: margin for name, margin in ratio.items() if name in shifts or name == ALL}
@@ -111,7 +109,6 @@ def _paired_rules(study: Study, reader: Reader) -> Iterator[str]:
 
 
 def _shifts(study: Study) -> dict[str, tuple[float, float]]:
-    """Returns relative shifts with the upper ends of their intervals, by augmentation."""
     rows = study.summary().filter(pl.col("metric") == COSINE).drop_nulls("relative_shift_high")
     return {
         row["augmentation"]: (row["relative_shift"], row["relative_shift_high"]) for row in rows.iter_rows(named=True)
@@ -142,13 +139,11 @@ def _absolute_bounds(study: Study, reader: Reader) -> Iterator[Json]:
 
 
 def rounded(value: float, step: str, *, up: bool) -> float:
-    """Rounds a number up or down to a multiple of a decimal step."""
     steps = (Decimal(repr(float(value))) / Decimal(step)).to_integral_value(ROUND_CEILING if up else ROUND_FLOOR)
     return float(steps * Decimal(step))
 
 
 def two_figures(value: float, *, up: bool) -> float:
-    """Rounds a number up or down to two significant figures."""
     if value == 0:
         return 0.0
     return rounded(value, str(Decimal(1).scaleb(math.floor(math.log10(abs(value))) - 1)), up=up)

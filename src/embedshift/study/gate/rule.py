@@ -83,17 +83,14 @@ class Rule(BaseModel):
 
     @property
     def checked_table(self) -> Rules:
-        """What rules may say about its table."""
         return TABLES[self.table]
 
     @property
     def is_relative(self) -> bool:
-        """Whether the rule bounds a change."""
         return self.operator in RELATIVE
 
     @property
     def needs_reference(self) -> bool:
-        """Whether the rule is about a study and its reference."""
         return self.is_relative or self.table in OF_BOTH
 
     @property

@@ -26,7 +26,6 @@ from embedshift.study.study import Study
 
 
 def column_estimate(study: Study, table: Rules, column: str, row: Row) -> Estimate:
-    """Returns a row's number with the interval that its table holds."""
     ends = table.columns[column]
     value = _nan_if_none(row[column])
     low, high = (math.nan, math.nan) if ends is None else (_nan_if_none(row[end]) for end in ends)
@@ -65,7 +64,6 @@ def refuse_impossible(estimate: Estimate, table: Rules, column: str, row: Row) -
 
 
 def images_behind(study: Study, row: Row) -> int:
-    """Returns the number of images behind a row of a table, or of groups of images."""
     info = study.reader().info
     if info.groups is not None:
         return int(row.get("groups") or info.units)

@@ -69,7 +69,6 @@ def _settings(info: StudyInfo) -> Json:
 
 
 def _geometry(info: StudyInfo) -> Json:
-    """Returns the settings that decide the pixels of an image's original view."""
     crop = {"shortest": info.encoder.shortest, "resample": info.encoder.resample}
     return {"size": info.identity["size"], **(crop if info.identity["resize"] == "crop" else {})}
 
@@ -83,7 +82,6 @@ def _all_ids(reader: Reader) -> set[str]:
 
 
 def _other_images(first: Collection[str], other: Collection[str], words: tuple[str, str]) -> list[str]:
-    """Describes which images only one of two studies has."""
     only = (sorted(set(first) - set(other)), sorted(set(other) - set(first)))
     return [
         f"images: {len(ids)} only {folder_words} ({', '.join(ids[:3])}{', …' if len(ids) > 3 else ''})"
@@ -150,7 +148,6 @@ def _hashes(reader: Reader, image_ids: Sequence[str]) -> pl.DataFrame:
 
 
 def check_groups(readers: Sequence[Reader], positions: Sequence[NDArray[np.intp]]) -> None:
-    """Refuses studies whose common images, at these positions, belong to different groups."""
     units = [
         np.arange(len(images)) if reader.units is None else reader.units[images]
         for reader, images in zip(readers, positions, strict=True)
@@ -165,7 +162,6 @@ def check_groups(readers: Sequence[Reader], positions: Sequence[NDArray[np.intp]
 def check_pixels(
     readers: Sequence[Reader], similarity: Values, image_ids: Sequence[str], same_pixels: Sequence[bool]
 ) -> None:
-    """Refuses images whose views differ although their ids are equal, whatever the decoder."""
     for reader, values, same in zip(readers, similarity, same_pixels, strict=True):
         differs = (np.abs(values - similarity[0]) > SAME_PICTURE).any(axis=(1, 2))
         if same and differs.any():
@@ -176,7 +172,6 @@ def check_pixels(
 
 
 def study_names(readers: Sequence[Reader]) -> list[str]:
-    """Names studies by encoder and precision, and adds folders where these are equal."""
     return distinct(
         [
             f"{reader.naming.setting(reader.info.encoder.name)} ({reader.info.encoder.precision}"
@@ -188,6 +183,5 @@ def study_names(readers: Sequence[Reader]) -> list[str]:
 
 
 def distinct(names: Sequence[str], folders: Sequence[Path]) -> list[str]:
-    """Makes names unique by adding as little of the folder's path as tells them apart."""
     counts = Counter(names)
     return [f"{name}, {tail}" if counts[name] > 1 else name for name, tail in zip(names, tails(folders), strict=True)]

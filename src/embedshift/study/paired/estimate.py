@@ -39,7 +39,6 @@ NO_ESTIMATE = Estimate(math.nan, math.nan, math.nan, 0)
 
 
 def mean_difference(sums: Values, counts: Values, seed: int, units: Units | None = None) -> Estimate:
-    """Returns the mean of differences with the bootstrap-t over images, or over groups of images."""
     if not len(sums):
         return NO_ESTIMATE
     sample = gather([(sums[:, None], counts[:, None])], units=units)
@@ -68,7 +67,6 @@ def proportion_difference(differences: Values, units: Units | None = None, per_e
 
 
 def _effective(sample: Estimates, sd: float, per_equal: float) -> float:
-    """Returns the number of independent images with the same error as a sample of groups (Korn and Graubard 1998)."""
     images = float(sample.counts.item())
     if not sample.variance.item() > 0:
         return per_equal * sample.images
@@ -113,7 +111,6 @@ def mean_of_fractions(
 
 
 def mover(number: Sequence[float], subtracted: Sequence[float], images: int, note: str = "") -> Estimate:
-    """Returns the difference of two numbers, given as value, low and high, from their intervals."""
     (v1, l1, u1), (v0, l0, u0) = number, subtracted
     value = v1 - v0
     low, high = value - math.hypot(v1 - l1, u0 - v0), value + math.hypot(u1 - v1, v0 - l0)

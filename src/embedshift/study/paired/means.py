@@ -67,7 +67,6 @@ def compare_means(paired: PairedStudies) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 def metric_differences(paired: PairedStudies, metric: str, values: Values) -> tuple[Values, list[Json]]:
-    """Returns means of one metric, and differences from the reference with intervals, paired by image."""
     has_value = ~np.isnan(values)
     has_metric = has_value.any(axis=(1, 3), keepdims=True)
     used = np.where((has_value | ~has_metric).all(axis=0), values, np.nan)
@@ -98,7 +97,6 @@ def _rows(
 
 
 def _differences(paired: PairedStudies, sample: Estimates) -> Columns:
-    """Returns differences with their own intervals and what is significant, over all and by augmentation."""
     overall = over_augmentations(sample, np.isin(paired.augmentations, unsaturated(paired)))
     ends = [intervals.mean_interval(part, seed=paired.seed) for part in (overall, sample)]
     low, high = (np.concatenate(parts) for parts in zip(*ends, strict=True))
@@ -118,7 +116,6 @@ def _at_once(paired: PairedStudies, sample: Estimates) -> intervals.Simultaneous
 
 
 def _shift_rows(paired: PairedStudies, s: int) -> Iterator[Json]:
-    """Yields the rows of the relative shift, with ratios, and those of its tail."""
     shifts = compare_shifts(paired, s)
     if shifts is None:
         return

@@ -47,7 +47,6 @@ def rankings(means: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
 
 
 def rank_correlations(means: pl.DataFrame, ranking: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
-    """Returns Spearman's correlation of each study's order of the augmentations with the first study's."""
     cosine = means.filter(pl.col("metric") == COSINE)
     orders = {"rank_correlation": (ranking, "mean_performance"), "rank_correlation_cosine": (cosine, "mean")}
     correlations: dict[str, list[float | None]] = {}

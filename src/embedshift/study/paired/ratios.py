@@ -101,7 +101,6 @@ def unsaturated(paired: PairedStudies) -> list[str]:
 def _deviations(
     paired: PairedStudies, study: int, baselines: list[Baseline]
 ) -> tuple[Units | None, tuple[Values, Values]]:
-    """Returns the unit of each image that the jackknife leaves out, and the deviations of both baselines."""
     places = [_places(paired, s, baseline) for s, baseline in zip((0, study), baselines, strict=True)]
     first, second = places
     if first is not None and second is not None:
@@ -170,7 +169,6 @@ def neighbours_by_chance(paired: PairedStudies) -> float:
 
 
 def _compared(paired: PairedStudies) -> tuple[NDArray[np.intp], Units | None]:
-    """Returns the images whose pairs are compared, the first in the order of the reference, and their groups."""
     images = np.argsort(paired.positions[0])[: statistics.COMPARED]
     return images, None if paired.units is None else paired.units[images]
 

@@ -59,7 +59,6 @@ class PairedStudies:
 
     @functools.cached_property
     def same_weights(self) -> list[bool]:
-        """For each study, whether it has the reference's weights."""
         weights = [reader.weights for reader in self.readers]
         return [study_weights == weights[0] for study_weights in weights]
 
@@ -90,11 +89,9 @@ class PairedStudies:
 
     @property
     def unit_count(self) -> int:
-        """The number of common images, or of their groups."""
         return len(self.ids) if self.units is None else len(np.unique(self.units))
 
     def rows(self) -> list[pl.LazyFrame]:
-        """Returns the rows of the common images of each study, in the same order."""
         common = pl.col("image_id").is_in(self.ids)
         return [reader.rows().filter(common).sort("image_id", "draw", maintain_order=True) for reader in self.readers]
 
@@ -155,7 +152,6 @@ class PairedStudies:
 
     @functools.cached_property
     def baselines(self) -> list[dict[str, Baseline]]:
-        """The baselines of each study's metrics over the common images."""
         return [
             _baselines_over(reader, np.sort(images))
             for reader, images in zip(self.readers, self.positions, strict=True)
@@ -163,7 +159,6 @@ class PairedStudies:
 
 
 def _baselines_over(reader: Reader, images: NDArray[np.intp]) -> dict[str, Baseline]:
-    """Returns the baselines of a study's metrics over some of its images, given by position."""
     all_images, count = baselines(reader), len(reader.ordered_ids())
     if len(images) == count:
         return all_images
@@ -188,7 +183,6 @@ def units_in_order(reader: Reader, images: NDArray[np.intp]) -> Units | None:
 
 
 def _gallery_size(study: Study) -> int:
-    """Returns how many images from outside a study it is searched among."""
     images = len(study.reader().image_ids())
     return max(study.table("gallery_sizes").filter(kind="measured")["images"].to_list(), default=images) - images
 

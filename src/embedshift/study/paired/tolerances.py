@@ -91,6 +91,5 @@ def tolerance_estimate(study: Study, row: Mapping[str, Any]) -> Estimate:
 
 
 def capped(row: Mapping[str, Any], levels: MeasuredRange) -> list[float]:
-    """Returns value, low and high of a tolerance, with the strongest level for what lies beyond it."""
     value, low, high = (levels.strongest if row[name] is None else row[name] for name in ("value", "low", "high"))
     return [value, low, high] if levels.has_interval else [value, math.nan, math.nan]

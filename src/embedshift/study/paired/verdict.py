@@ -50,7 +50,6 @@ def _parts(rows: pl.DataFrame, agreement: pl.DataFrame, chance: float) -> Iterat
 
 
 def _apart(counted: pl.DataFrame, overall: list[float]) -> Iterator[str]:
-    """Yields the augmentations whose interval leaves out 1 and the ratio over all, the furthest first."""
     for row in sorted(counted.iter_rows(named=True), key=lambda row: -abs(math.log(row["ratio"]))):
         if not overall or row["ratio_low"] > overall[0] or row["ratio_high"] < overall[0]:
             yield _under(row)
@@ -62,7 +61,6 @@ def _under(row: Row) -> str:
 
 
 def _times(row: Row) -> tuple[str, str]:
-    """Returns a ratio and its interval, with two decimals or as many as tell it from 1."""
     low, high = row["ratio_low"], row["ratio_high"]
     places = 2 if low is None or high is None or low == high else interval_decimals(low - 1, high - 1)
     return _with_ends(row["ratio"], low, high, places=places)
