@@ -168,3 +168,28 @@ def test_studies_of_other_groups_are_not_compared(pairs):
         embedshift.compare([first, second])
     assert embedshift.compare([first, second], groups="near").studies["compared"].to_list() == [IMAGES * COPIES] * 2
     assert first.info()["groups"]["digest"] == second.info()["groups"]["digest"]
+
+
+def test_a_group_that_is_missing_is_of_one_image_in_every_form(tmp_path):
+    import pandas as pd
+
+    study = studies.copied(studies.synthetic(30, ["noise"]), tmp_path / "study")
+    ids = study.reader().ordered_ids()
+    missing = [None, np.nan, np.float32("nan"), pd.NA, pd.NaT, np.ma.masked]
+    names = [1.0, 1.0, 2.0, 2.0, *missing, *range(3, 23)]
+    study.regroup(dict(zip(ids, names, strict=True)))
+    assert study.info()["groups"]["count"] == 2 + 26
+    floats = [np.nan if any(name is value for value in missing) else name for name in names]
+    table = pl.DataFrame({"image_id": ids, "group": floats})
+    table.write_parquet(tmp_path / "groups.parquet")
+    study.regroup(str(tmp_path / "groups.parquet"))
+    assert study.info()["groups"]["count"] == 2 + 26
+    lines = [f"{name},{group}" for name, group in table.fill_nan(None).iter_rows()]
+    (tmp_path / "blank.csv").write_text("\n\n".join(["image_id,group", *lines]).replace("None", "") + "\n\n\n")
+    study.regroup(str(tmp_path / "blank.csv"))
+    assert study.info()["groups"]["count"] == 2 + 26
+    arrays = np.random.default_rng(0).normal(size=(30, 4))
+    frame = pl.DataFrame({"image_id": ids, "vector": arrays.tolist(), "group": floats})
+    for given, groups in [(arrays, names), (frame, None), (frame.to_pandas(), None)]:
+        with pytest.raises(UsageError, match="no group for 6 of 30 images"):
+            embedshift.from_vectors(given, {"a": arrays + 0.1}, out=tmp_path / "vectors", groups=groups)

@@ -172,11 +172,10 @@ def run(
     encoder, suite = encoder_object(model, encoder_settings), _suite(augmentations)
     if not pairs or augmentations != DEFAULTS.augmentations:
         given["augmentations"] = str(augmentations) if isinstance(augmentations, str | Path) else "custom"
-    folder = output_path(out)
     with shown_progress(progress) as (on_start, step):
         run_study(
-            make_config(given), folder, encoder=encoder, suite=suite, groups=groups, retry_failed=retry_failed,
-            repair=repair, progress=step, on_start=on_start,
+            make_config(given), folder := output_path(out), encoder=encoder, suite=suite, groups=groups,
+            retry_failed=retry_failed, repair=repair, progress=step, on_start=on_start,
         )  # fmt: skip
     return Study(folder)
 
