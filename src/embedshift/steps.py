@@ -83,8 +83,7 @@ def run_study(
 ) -> Reader:
     refuse_fork()
     groups = config.groups if groups is None else groups
-    preparation = prepared(config, out, encoder=encoder, suite=suite, source=source)
-    with one_blas_thread(), preparation as study, locked(out):
+    with one_blas_thread(), prepared(config, out, encoder=encoder, suite=suite, source=source) as study, locked(out):
         ids = [sample.image_id for sample in study.samples]
         if groups not in (None, NEAR):  # refused before hours of work
             find_groups(groups, [storable(image_id) for image_id in ids], list)
@@ -122,8 +121,7 @@ def run_study(
         with find_map(config.engine) as ordered_map:
             # Workers on other machines need the absolute path.
             files = write_tables(Reader(out.absolute() if config.engine == "ray" else out, ordered_map=ordered_map))
-        files = replace(files, groups=chosen)
-        files.files.update(shards.write_failures(out, records) | group_files)
+        files = replace(files, groups=chosen, files=files.files | shards.write_failures(out, records) | group_files)
         _warn_of_copies(Reader(out))
         study_info(study, out, records, origin, files, until, complete=True).write(out)
     return Reader(out)

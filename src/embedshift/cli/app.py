@@ -277,25 +277,17 @@ def measure(
 
     started = time.monotonic()
     starts: list[Any] = []
-    steps: list[int] = []
     with progress(quiet) as (on_start, step):
 
         def begun(start: Any) -> None:
             starts.append(start)
             on_start(start)
 
-        def measured(count: int) -> None:
-            steps.append(count)
-            step(count)
-
         from embedshift.steps import run_study  # whose libraries take seconds
 
-        run_study(**settings, out=out, progress=measured, on_start=begun)
-    from embedshift.cli.results import (
-        legend,
-        result_tables,
-        study_json,
-    )  # after the first lines, which wait for no table
+        run_study(**settings, out=out, progress=step, on_start=begun)
+    # After the first lines, which wait for no table.
+    from embedshift.cli.results import legend, result_tables, study_json
     from embedshift.study import Study
 
     seconds, study = time.monotonic() - started, Study(out)
@@ -311,7 +303,8 @@ def measure(
             print_table(table, spare)
         for line in legend(study):
             say(with_flags(line, app))
-        when = f"in {seconds:.1f} s" if steps else "before; nothing was left to do"
+        is_new = starts[0].done < starts[0].images and not starts[0].complete
+        when = f"in {seconds:.1f} s" if is_new else "before; nothing was left to do"
         say(f"{counts.measured} of {counts.images} images measured {when}.")
         say_all(written(study.folder))
     for first in study.failures().head(1).iter_rows(named=True):

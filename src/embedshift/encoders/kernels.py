@@ -7,7 +7,7 @@ began, and whoever continues it uses the same; without AVX-512 they are slower.
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -58,7 +58,7 @@ class PackedLinears:
                 self._packed[layer] = _PackedLinear(layer)
 
 
-def _is_plain(part: nn.Module) -> bool:
+def _is_plain(part: nn.Module) -> TypeGuard[nn.Linear]:
     """Whether a layer computes as `nn.Linear` does: no other `forward`, and a weight that nothing computes anew."""
     return type(part).forward is nn.Linear.forward and "forward" not in vars(part) and "weight" in part._parameters
 
@@ -91,7 +91,8 @@ def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _has_onednn() -> bool:
-    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    is_built: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return is_built and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
 def compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
