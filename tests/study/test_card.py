@@ -77,8 +77,8 @@ def test_the_table_has_the_relative_shifts_of_the_summary_the_furthest_first(stu
         wanted = summary[name]
         assert relative_shift == f"{wanted['relative_shift']:.{places}f}"
         assert ends == ends_outward(wanted["relative_shift_low"], wanted["relative_shift_high"], places)
-        assert float(found.removesuffix(" %")) == pytest.approx(100 * recall[name]["value"], abs=0.06)
-        assert float(found_ends.split()[0]) == pytest.approx(100 * recall[name]["ci_low"], abs=0.06)
+        assert float(found.removesuffix(" %")) == pytest.approx(100 * recall[name]["value"], abs=0.11)
+        assert float(found_ends.split()[0]) == pytest.approx(100 * recall[name]["ci_low"], abs=0.11)
 
 
 @pytest.mark.slow
