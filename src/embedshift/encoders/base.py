@@ -114,10 +114,9 @@ class Preprocess:
     resample: int = 3
     squash: bool = False
 
-    @property
-    def resize(self) -> Resize:
-        """How its own library makes images square."""
-        return "squash" if self.squash else "crop"
+    def square(self, how: Resize | Literal["own"] = "own") -> Resize:
+        """Returns how images become square: "own" as by its own library."""
+        return how if how != "own" else "squash" if self.squash else "crop"
 
     def at(self, size: int | None) -> "Preprocess":
         """Returns the same preprocessing for another input size; `shortest` changes in proportion."""

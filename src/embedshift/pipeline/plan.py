@@ -41,7 +41,7 @@ class Plan:
     def to_input(self) -> ToInput:
         """How images become the encoder's input."""
         preprocess = self.preprocess
-        return ToInput(preprocess.size, self.config.resize, preprocess.shortest, preprocess.resample)
+        return ToInput(preprocess.size, preprocess.square(self.config.resize), preprocess.shortest, preprocess.resample)
 
     def canvas(self, image: Pixels) -> Canvas:
         """Returns what augmentations change of a decoded image."""
