@@ -125,16 +125,16 @@ class PageEncoder:
     def canvas(self, image: Pixels, target: ApplyTo) -> Canvas:
         """What changes of an image uint8 `[H, W, 3]`, and how the encoder takes it."""
         preprocess = encoder_preprocess(self.encoder)
-        to_input = ToInput(preprocess.size, self.config.resize, preprocess.shortest, preprocess.resample)
+        how = preprocess.square(self.config.resize)
+        to_input = ToInput(preprocess.size, how, preprocess.shortest, preprocess.resample)
         return Canvas.of(image, to_input, target, self.config.longest)
 
 
 def encoder_from_photos(
     files: Sequence[Path], model: str, device: str = "auto", maps: Sequence[Whitening] = ()
 ) -> PageEncoder:
-    config = StudyConfig(model=model, device=device, apply_to="file")
+    config = StudyConfig(model=model, device=device, apply_to="file", resize="own")
     encoder, source = encoder_spec(config, None, ()).load(), f"the {len(files)} photographs of the demo"
-    config = replace(config, resize=encoder_preprocess(encoder).resize)
     page_encoder = PageEncoder(encoder, TITLES.get(model, model), config, source)
     views = [page_encoder.canvas(images.decode(file.read_bytes()), "file").original for file in files]
     vectors, spaces = np.stack([page_encoder.encode(view).embedding[0] for view in views]), list[Space]()

@@ -73,9 +73,7 @@ def tolerance_table(study: Study) -> Table:
         row, missed_row = tolerances.get(family.name), missed.get(family.name)
         words = "-" if row is None else in_words(row["value"], family.unit)
         ends = "" if row is None else interval_in_words(row["low"], row["high"], family.unit)
-        missed_cell = []
-        if missed:
-            missed_cell = ["-"] if missed_row is None else [with_interval_in_words(missed_row)]
+        missed_cell = [with_interval_in_words(missed_row) if missed_row else "-"] if missed else []
         cells = map(number, relative_shifts[family.name,]["relative_shift"])
         table.add_row(family.name, words, ends or "-", *missed_cell, *cells)
     corruption = reader.table("corruption")

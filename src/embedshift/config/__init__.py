@@ -23,8 +23,6 @@ Json = dict[str, Any]
 # "auto" is only a request: an encoder computes in one of the other three.
 Precision = Literal["float32", "bfloat16", "float16", "auto"]
 Resize = Literal["squash", "crop"]
-# As the encoder's own library does it: one of the two, known once the encoder is loaded.
-OWN: Literal["own"] = "own"
 ApplyTo = Literal["input", "file"]
 Store = Literal["all", "metrics"]
 AtLeast1 = Annotated[int, Ge(1)]
@@ -204,7 +202,7 @@ def _with_pair_defaults(given: Mapping[str, Any]) -> Mapping[str, Any]:
                 raise UsageError(f"`{name}` needs `pairs`")
         given = {**SUITE_SETTINGS.get(str(given.get("augmentations")), {}), **given}
         if given.get("apply_to") == "file":
-            given = {"resize": OWN, **given}
+            given = {"resize": "own", **given}  # as the encoder's library does it
         if given.get("longest") not in (None, LONGEST) and given.get("apply_to") != "file":
             raise UsageError("`longest` needs `apply_to` file")
         return given

@@ -135,10 +135,9 @@ class Preprocess:
         means, deviations = ((red, green, blue) for red, green, blue in numbers.tolist())
         return cls(checked_size(name, size), means, deviations)
 
-    @property
-    def resize(self) -> Resize:
-        """How its own library makes images square."""
-        return "squash" if self.squash else "crop"
+    def square(self, how: Resize | Literal["own"] = "own") -> Resize:
+        """Returns how images become square: "own" as by its own library."""
+        return how if how != "own" else "squash" if self.squash else "crop"
 
     def at(self, size: int | None) -> "Preprocess":
         """Returns the same preprocessing for another input size; `shortest` changes in proportion."""

@@ -37,7 +37,7 @@ class Plan:
     @property
     def to_input(self) -> ToInput:
         preprocess = self.preprocess
-        return ToInput(preprocess.size, self.config.resize, preprocess.shortest, preprocess.resample)
+        return ToInput(preprocess.size, preprocess.square(self.config.resize), preprocess.shortest, preprocess.resample)
 
     def canvas(self, image: Pixels) -> Canvas:
         return Canvas.of(image, self.to_input, self.config.apply_to, self.config.longest)

@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from embedshift.augmentations import Suite, Variant, load_suite, with_purified
 from embedshift.augmentations.purifiers import check_purifiers
-from embedshift.config import OWN, VECTORS, Precision, StudyConfig
+from embedshift.config import VECTORS, Precision, StudyConfig
 from embedshift.encoders import Encoder, check_name
 from embedshift.encoders.images import ImageEncoder
 from embedshift.encoders.spec import EncoderSpec
@@ -100,7 +100,7 @@ def prepared(
         spec = spec.resolved(loaded.encoder)
         measures = loaded.prepare(measures)
         preprocess, probe = encoder_preprocess(loaded.encoder), loaded.probe(spec)
-        config = replace(config, resize=preprocess.resize) if config.resize == OWN else config
+        config = replace(config, resize=preprocess.square(config.resize))
         longest = config.longest
         of = preprocess.size if config.apply_to == "input" else (3 * longest // 4, longest)
         suite.try_out(of)

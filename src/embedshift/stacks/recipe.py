@@ -61,7 +61,7 @@ WORDS: Mapping[str, Mapping[Any, str]] = {
     },
 }  # fmt: skip
 # What gives a stack the step that every reference has.
-CHANGES: Mapping[str, str] = {
+CHANGES = {
     "decoder": "decode JPEGs in full: `Image.open(file).convert('RGB')`, without `draft`",
     "orientation": "turn images by EXIF: `image = ImageOps.exif_transpose(image)`",
     "alpha": "put alpha on white: `Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image)`",

@@ -69,7 +69,7 @@ def _encoded(encoder: AnyEncoder, names: Sequence[str], files: Sequence[bytes]) 
 
 def _of_squares(encoder: Encoder, files: Sequence[bytes]) -> Floats:
     own = EncoderInfo.of(encoder).preprocess or Preprocess(encoder.size, encoder.mean, encoder.std)
-    to_input = ToInput(own.size, own.resize, own.shortest, own.resample)
+    to_input = ToInput(own.size, own.square(), own.shortest, own.resample)
     return encoder(np.stack([to_input(decode(file)) for file in files])).embedding
 
 

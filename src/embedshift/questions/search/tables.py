@@ -127,7 +127,7 @@ def misses(reader: Reader) -> pl.DataFrame:
     images = [image_id for image_id, group in label.items() if group in groups_asked]
     rows = reader.rows().filter(pl.col("image_id").is_in(images)).select(*KEY, "embedding")
     views, originals = rows.join(asked.lazy(), on=KEY).collect(), rows.filter(pl.col("view") == ORIGINAL).collect()
-    ahead, names = [], originals["image_id"].to_numpy()
+    ahead, names = list[int](), originals["image_id"].to_numpy()
     if images:
         vectors, groups = unit(reader.vectors(originals)), np.array([label[image_id] for image_id in names])
         for query, view in zip(unit(reader.vectors(views)), views.iter_rows(named=True), strict=True):
