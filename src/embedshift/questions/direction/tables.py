@@ -157,7 +157,7 @@ def _cosines_of_pairs(off: Values, own: Values, rest: Values) -> tuple[Values, V
     `off` are the vectors around the mean of all, `own` the sums of their groups, `rest` the weights of the others. The
     mean of the others is -(own_i + own_j) / rest_ij, so that all products follow from those of `off` and `own`.
     """
-    there = np.isfinite(off).all(axis=1)
+    there = np.asarray(np.isfinite(off).all(axis=1))
     off, own = np.nan_to_num(off), np.where(there[:, None], own, 0.0)
     with_own, squares = off @ own.T, np.square(own).sum(axis=1)
     across = (np.sum(off * own, axis=1)[:, None] + with_own) / rest
