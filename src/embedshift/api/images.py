@@ -165,24 +165,21 @@ def run(
     """
     encoder_settings = _set(embedding=embedding, size=size, mean=mean, std=std, precision=precision, device=device)
     given: Json = encoder_settings | {
-        "images": as_paths(images), "model": getattr(model, "name", model),
-        "metrics": metric_names(metrics), "limit": limit, "sample": sample, "until": until, "seed": seed,
-        "draws": draws,
+        "images": as_paths(images), "model": getattr(model, "name", model), "metrics": metric_names(metrics),
+        "limit": limit, "sample": sample, "until": until, "seed": seed, "draws": draws, "purify": purify,
         "engine": engine, "workers": workers, "batch_size": batch_size, "shard_size": shard_size, "store": store,
         "longest": longest, "compile": compile, "families": families, "levels": levels, "pairs": pairs,
-        "allow_missing": allow_missing, "purify": purify, "num_gpus": num_gpus, "concurrency": concurrency,
+        "allow_missing": allow_missing, "num_gpus": num_gpus, "concurrency": concurrency,
         "image_timeout": image_timeout, "frost_textures": None if frost_textures is None else str(frost_textures),
         "groups": None if groups is None or isinstance(groups, Mapping) else path_text("groups", groups),
     } | switches | _set(apply_to=apply_to, resize=resize)  # fmt: skip
-    folder = output_path(out)
-    encoder, suite = encoder_object(model, encoder_settings), _suite(augmentations)
+    encoder, suite, folder = encoder_object(model, encoder_settings), _suite(augmentations), output_path(out)
     if not pairs or augmentations != DEFAULTS.augmentations:
         given["augmentations"] = str(augmentations) if isinstance(augmentations, str | Path) else "custom"
     with shown_progress(progress) as (on_start, step):
         run_study(
-            make_config(given), folder, encoder=encoder, suite=suite, groups=groups, retry_failed=retry_failed,
-            repair=repair, progress=step, on_start=on_start,
-        )  # fmt: skip
+            make_config(given), folder, encoder=encoder, suite=suite, groups=groups, progress=step, on_start=on_start,
+            retry_failed=retry_failed, repair=repair)  # fmt: skip
     return Study(folder)
 
 
