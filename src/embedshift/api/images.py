@@ -33,38 +33,29 @@ def run(
     purify: Sequence[str] = DEFAULTS.purify,
     apply_to: ApplyTo | None = None,
     longest: int = DEFAULTS.longest,
-    families: Sequence[str] = DEFAULTS.families,
-    levels: int | None = None,
+    families: Sequence[str] = DEFAULTS.families, levels: int | None = None,
     frost_textures: str | Path | None = None,
     metrics: Sequence[str | OwnMetric] | Mapping[str, OwnMetric | None] = DEFAULTS.metrics,
     embedding: str | None = None,
     mean: tuple[float, float, float] | None = None,
     std: tuple[float, float, float] | None = None,
-    limit: int | None = None,
-    sample: int | None = None,
+    limit: int | None = None, sample: int | None = None,
     until: float | None = None,
-    seed: int = DEFAULTS.seed,
-    draws: int = DEFAULTS.draws,
+    seed: int = DEFAULTS.seed, draws: int = DEFAULTS.draws,
     size: int | None = None,
     resize: Resize | Literal["own"] | None = None,
-    precision: Precision | None = None,
-    device: str | None = None,
-    engine: str = DEFAULTS.engine,
-    workers: int | None = None,
-    batch_size: int | None = None,
-    shard_size: int = DEFAULTS.shard_size,
+    precision: Precision | None = None, device: str | None = None,
+    engine: str = DEFAULTS.engine, workers: int | None = None,
+    batch_size: int | None = None, shard_size: int = DEFAULTS.shard_size,
     store: Store = DEFAULTS.store,
     groups: GroupChoice | None = None,
-    allow_unstable: bool = DEFAULTS.allow_unstable,
-    compile: bool = DEFAULTS.compile,
-    num_gpus: float | None = None,
-    concurrency: int | None = None,
+    allow_unstable: bool = DEFAULTS.allow_unstable, compile: bool = DEFAULTS.compile,
+    num_gpus: float | None = None, concurrency: int | None = None,
     image_timeout: float = DEFAULTS.image_timeout,
-    retry_failed: bool = False,
-    repair: bool = False,
+    retry_failed: bool = False, repair: bool = False,
     progress: Progress | bool | None = None,
     **switches: object,
-) -> Study:
+) -> Study:  # fmt: skip
     """Measures how an encoder's embedding and attention move under each augmentation of each image.
 
     The folder `out` holds the study. If it holds a finished study with the same settings, nothing is measured again; if
@@ -158,25 +149,22 @@ def run(
     """
     encoder_settings = _set(embedding=embedding, size=size, mean=mean, std=std, precision=precision, device=device)
     given: Json = encoder_settings | {
-        "images": as_paths(images), "model": getattr(model, "name", model),
-        "metrics": metric_names(metrics), "limit": limit, "sample": sample, "until": until, "seed": seed,
-        "draws": draws,
+        "images": as_paths(images), "model": getattr(model, "name", model), "metrics": metric_names(metrics),
+        "limit": limit, "sample": sample, "until": until, "seed": seed, "draws": draws, "purify": purify,
         "engine": engine, "workers": workers, "batch_size": batch_size, "shard_size": shard_size, "store": store,
         "longest": longest, "compile": compile, "families": families, "levels": levels, "pairs": pairs,
-        "allow_missing": allow_missing, "purify": purify, "num_gpus": num_gpus, "concurrency": concurrency,
+        "allow_missing": allow_missing, "num_gpus": num_gpus, "concurrency": concurrency,
         "allow_unstable": allow_unstable, "image_timeout": image_timeout,
         "frost_textures": None if frost_textures is None else str(frost_textures),
         "groups": None if groups is None or isinstance(groups, Mapping) else path_text("groups", groups),
     } | switches | _set(apply_to=apply_to, resize=resize)  # fmt: skip
-    folder = output_path(out)
-    encoder, suite = encoder_object(model, encoder_settings), _suite(augmentations)
+    encoder, suite, folder = encoder_object(model, encoder_settings), _suite(augmentations), output_path(out)
     if not pairs or augmentations != DEFAULTS.augmentations:
         given["augmentations"] = str(augmentations) if isinstance(augmentations, str | Path) else "custom"
     with shown_progress(progress) as (on_start, step):
         run_study(
-            make_config(given), folder := output_path(out), encoder=encoder, suite=suite, groups=groups,
-            retry_failed=retry_failed, repair=repair, progress=step, on_start=on_start,
-        )  # fmt: skip
+            make_config(given), folder, encoder=encoder, suite=suite, groups=groups, progress=step, on_start=on_start,
+            retry_failed=retry_failed, repair=repair)  # fmt: skip
     return Study(folder)
 
 

@@ -3,13 +3,12 @@
 import functools
 import importlib
 import inspect
+import math
 import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
-
-import numpy as np
 
 from embedshift.errors import UsageError, reason
 from embedshift.registry.metrics import CODE, METRICS, OWN, Metric, code_name
@@ -58,7 +57,7 @@ def add_own(name: str, function: Any) -> str:
     if first not in INPUTS:
         words = "give a function (views, original) or (embeddings, original)"
         raise UsageError(f"metric {name!r}: its first parameter is {first!r}; {words}")
-    METRICS.put(name, _own(name, INPUTS[first], function, np.nan, False))
+    METRICS.put(name, _own(name, INPUTS[first], function, math.nan, False))
     return name
 
 
@@ -78,7 +77,7 @@ def add_stored(identity: Mapping[str, Any]) -> None:
 def _own(name: str, of: str, function: Callable[..., Any], no_change: float, rises: bool, unit: str = "") -> Metric:
     label = name.replace("_", " ")
     options: dict[str, Any] = {"unit": unit, "optional": True, "depends_on": name, "owner": OWN}
-    return Metric(name, label, of, function, no_change, -np.inf, np.inf, not rises, **options)
+    return Metric(name, label, of, function, no_change, -math.inf, math.inf, not rises, **options)
 
 
 def _not_here(*_: Any) -> Any:
