@@ -60,7 +60,8 @@ def gate(
 
 def say_rules(file: Path) -> None:
     """Prints the rules of a proposed file, with the change that breaks each."""
-    say(f"Written: {file}. A rule is broken by the change behind it in 80 % of studies:")
+    say(f"Written: {file}")
+    say("A rule is broken by the change behind it in 80 % of studies:")
     say_all(line for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("  - "))
 
 
