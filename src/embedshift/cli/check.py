@@ -58,7 +58,8 @@ def gate(
 
 
 def say_rules(file: Path) -> None:
-    say(f"Written: {file}. A rule is broken by the change behind it in 80 % of studies:")
+    say(f"Written: {file}")
+    say("A rule is broken by the change behind it in 80 % of studies:")
     say_all(line for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("  - "))
 
 

@@ -37,7 +37,7 @@ def explanation(result: Result) -> str:
         return f"undecided: {result.note}"
     words = f"undecided with {result.images:,} images"
     if result.images_needed is not None:
-        words += f"; about {result.images_needed:,} would decide it in 80 % of studies"
+        words += f"; about {result.images_needed:,} would decide it"
     return f"{words}; {result.note}" if result.note else words
 
 
