@@ -53,8 +53,8 @@ def test_misses_are_those_of_a_slow_loop_and_of_a_search_with_near_groups(study,
     assert copied >= 4
     low, high = (f"{100 * value:.1f} %" for value in sorted(row[2] for row in slow.values()))
     words = f"{copied} of {missed} misses are near-copies of the original; without them {low} to {high}"
-    command = f"`embedshift search {study.folder} --groups near` counts so."
-    assert f"{words}: {command}" in cli("search", study.folder).out
+    command = f"To count so: embedshift search {study.folder} --groups near"
+    assert f"{words}. {command}" in cli("search", study.folder).out
     grouped = embedshift.load(study.folder)
     grouped.regroup("near")
     recall = dict(grouped.search().filter(metric="recall@1").select("augmentation", "value").iter_rows())

@@ -8,7 +8,7 @@ import typer
 
 import embedshift
 from embedshift.cli.app import AsJson, GroupOption, Images, Quiet, app, log_lines, measure
-from embedshift.cli.options import RARE, given, names, output, rare, with_options
+from embedshift.cli.options import RARE, given, names, output, rare, with_flags, with_options
 from embedshift.cli.words import printable, say
 from embedshift.config.attack import AttackConfig
 from embedshift.config.vectors import VectorsConfig
@@ -168,7 +168,7 @@ def search(
     else:
         say(no_threshold(study))
     for line in lines(study):
-        say(line)
+        say(with_flags(line, app))
 
 
 @app.command()

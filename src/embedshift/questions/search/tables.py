@@ -156,7 +156,7 @@ def misses_in_words(reader: Reader) -> str:
 
 def miss_line(reader: Reader) -> str:
     words = misses_in_words(reader)
-    return words and f"{words}: `embedshift search {reader.folder} --groups near` counts so."
+    return words and f"{words}. To count so: embedshift search {reader.folder} `groups` near"
 
 
 def _table(
