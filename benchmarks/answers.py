@@ -10,11 +10,12 @@ import os
 import subprocess
 import sys
 import time
+from typing import Any, cast
 
 import numpy as np
 
 import embedshift
-from embedshift.encoders.base import Encoder
+from embedshift.config import Precision
 from embedshift.encoders.timing import patterns
 from embedshift.pipeline.answers import encoder_answer, instability
 from embedshift.store.answers import ROUNDING, as_answer, distance
@@ -32,32 +33,31 @@ def elsewhere(precision: str, environment: dict[str, str]) -> Answer:
     return tuple(json.loads(done.stdout.splitlines()[-1]))
 
 
-def in_batch(encoder: Encoder, size: int) -> Answer:
+def in_batch(encoder: Any, size: int) -> Answer:
     """Returns the answers in a batch that is filled up with other images."""
     images = np.concatenate([patterns(3, encoder.size), patterns(size, encoder.size)[3:]])
     return as_answer(encoder(images).embedding[:3])
 
 
-def changed(encoder: object, change: str) -> Answer:
+def changed(encoder: Any, change: str) -> Answer:
     """Returns the answers after a change of the encoder, which is taken back."""
-    own: object = encoder
-    module, offset = own.module, own._offset  # type: ignore[attr-defined]
+    module, offset = encoder.module, encoder._offset
     layers = [part for part in module.modules() if type(part).__name__ == "LayerNorm"]
     if change == "eps 1e-5":
         before = [layer.eps for layer in layers]
         for layer in layers:
             layer.eps = 1e-5
-        answer = encoder_answer(encoder)  # type: ignore[arg-type]
+        answer = encoder_answer(encoder)
         for layer, eps in zip(layers, before, strict=True):
             layer.eps = eps
         return answer
     if change == "mean + 1/255":
-        own._offset = offset - own._scale  # type: ignore[attr-defined]
-        answer = encoder_answer(encoder)  # type: ignore[arg-type]
-        own._offset = offset  # type: ignore[attr-defined]
+        encoder._offset = offset - encoder._scale
+        answer = encoder_answer(encoder)
+        encoder._offset = offset
         return answer
     if change == "BGR":
-        return as_answer(encoder(patterns(3, encoder.size)[..., ::-1].copy()).embedding)  # type: ignore[operator, attr-defined]
+        return as_answer(encoder(patterns(3, encoder.size)[..., ::-1].copy()).embedding)
     import torch
 
     hooks = [
@@ -65,7 +65,7 @@ def changed(encoder: object, change: str) -> Answer:
         for part in module.modules()
         if "GELU" in type(part).__name__
     ]
-    answer = encoder_answer(encoder)  # type: ignore[arg-type]
+    answer = encoder_answer(encoder)
     for hook in hooks:
         hook.remove()
     return answer
@@ -73,11 +73,12 @@ def changed(encoder: object, change: str) -> Answer:
 
 def main() -> None:
     if len(sys.argv) > 1:
-        print(json.dumps(encoder_answer(embedshift.load_encoder(MODEL, precision=sys.argv[1]))))  # type: ignore[arg-type]
+        print(json.dumps(encoder_answer(embedshift.load_encoder(MODEL, precision=cast(Precision, sys.argv[1])))))
         return
     print("| precision | what | distance | limit |\n|---|---|---|---|")
-    for precision in ("float32", "bfloat16"):
-        encoder = embedshift.load_encoder(MODEL, precision=precision)  # type: ignore[arg-type]
+    precisions: tuple[Precision, ...] = ("float32", "bfloat16")
+    for precision in precisions:
+        encoder: Any = embedshift.load_encoder(MODEL, precision=precision)
         own = encoder_answer(encoder)
         rows = {way: elsewhere(precision, environment) for way, environment in WAYS.items()}
         rows |= {f"batch of {size}": in_batch(encoder, size) for size in (4, 7, 40)}

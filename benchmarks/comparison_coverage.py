@@ -129,7 +129,7 @@ def in_scenes(rng: np.random.Generator, shape: tuple[int, ...]) -> Values:
     """Normal numbers `[4 n, ...]`, correlated by 0.5 within every four."""
     count, *others = shape
     scenes = np.repeat(rng.normal(size=(count // 4, *others)), 4, axis=0)
-    return np.sqrt(0.5) * (scenes + rng.normal(size=shape))
+    return np.asarray(np.sqrt(0.5) * (scenes + rng.normal(size=shape)))
 
 
 class Scenes:

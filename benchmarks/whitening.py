@@ -141,7 +141,7 @@ WORLDS: tuple[Callable[[np.random.Generator, int], Images], ...] = (few_directio
 
 def drawn(rng: np.random.Generator, originals: np.ndarray) -> Images:
     """Views of originals around an offset, whose shifts lie mostly in 6 of 64 directions."""
-    spread = np.repeat(np.float32([5.0, 0.7]), [6, DIM - 6])
+    spread = np.repeat(np.array([5.0, 0.7], np.float32), [6, DIM - 6])
     originals = originals + np.float32(0.3)
     views = {
         name: (originals + strength * spread * normal(rng, *originals.shape))[:, None]
@@ -190,7 +190,7 @@ def found_fresh(whitening: Whitening | None, fresh: Images, size: int, view: str
 
 def through(whitening: Whitening | None, raw: np.ndarray) -> np.ndarray:
     unit = raw / np.linalg.norm(raw, axis=1, keepdims=True)
-    return unit if whitening is None else (unit - whitening.mean) @ whitening.matrix
+    return np.asarray(unit if whitening is None else (unit - whitening.mean) @ whitening.matrix)
 
 
 def compare_with_truth(world: Callable[[np.random.Generator, int], Images], count: int, repetitions: int) -> None:

@@ -2,8 +2,8 @@
 
 import copy
 import logging
-from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -107,7 +107,7 @@ def augmentation_answers(suite: Suite, of: Sides, *, allow: bool) -> dict[str, A
     return answers
 
 
-def _embed(encoder: Encoder, views: Pixels | Sequence[Pixels]) -> Floats:
+def _embed(encoder: Encoder, views: Any) -> Floats:
     """Returns the embeddings of a batch; NaN for one that fails twice, as services do that refuse such images."""
     for _ in range(2):
         try:
@@ -133,7 +133,7 @@ def _statistics(augmentation: Augmentation, of: Sides, seed: int) -> Floats:
         return np.full(2 + 2 * BLOCKS**2 * 3, np.nan, np.float32)
     mean, squares = (cv2.resize(values, (BLOCKS, BLOCKS), interpolation=cv2.INTER_AREA) for values in (view, view**2))
     deviation = np.sqrt(np.maximum(squares - mean**2, 0))
-    return np.concatenate([np.float32(view.shape[:2]), mean.ravel(), deviation.ravel()])
+    return np.concatenate([np.array(view.shape[:2], np.float32), mean.ravel(), deviation.ravel()])
 
 
 def _oblong(side: int) -> Pixels:

@@ -92,7 +92,8 @@ def tail_differences(reference: Shifts, study: Shifts, units: Units | None = Non
     A larger baseline moves all logarithms at once, and as many views across the limit as have a logarithm near it.
     """
     logs, least = view_log_ratios(reference, study), math.log(MUCH)
-    density = _means(np.abs(np.abs(logs) - least) < least / 2, *_both(reference, study)) / least
+    near = (np.abs(np.abs(logs) - least) < least / 2).astype(np.float64)
+    density = _means(near, *_both(reference, study)) / least
     far = np.where(np.isnan(logs), np.nan, np.sign(logs) * (np.abs(logs) > least))
     return _sample(far, np.outer(reference.off - study.off, density), units)
 

@@ -13,6 +13,7 @@ ENCODER = "the encoder"
 # sets, threads and batches (`benchmarks/answers.py`), and of statistics of a view.
 ROUNDING = {"float32": 5e-4, "float16": 1e-2, "bfloat16": 3e-2}
 OF_VIEWS = 1e-3
+TINY = float(np.finfo(np.float32).tiny)
 # An unstable encoder's answers may differ by as much again, in other passes.
 UNSTABLE = 3
 
@@ -34,7 +35,7 @@ def distance(one: Answer, other: Answer) -> float:
             return math.inf
         a, b = np.array(first), np.array(second)
         if (moved := float(np.linalg.norm(a - b))) > 0:
-            largest = max(largest, moved / max(float(np.linalg.norm(a)), np.finfo(np.float32).tiny))
+            largest = max(largest, moved / max(float(np.linalg.norm(a)), TINY))
     return largest
 
 

@@ -35,7 +35,7 @@ def write_onnx(fitted: Whitening, path: Path) -> None:
     except ImportError as error:
         raise EmbedshiftError("ONNX files need the package onnx: pip install 'embedshift[offline]'") from error
     model = parser.parse_model(GRAPH.format(dim=len(fitted.mean)))
-    arrays = {"mean": fitted.mean, "matrix": fitted.matrix, "least": np.finfo(np.float32).tiny}
+    arrays = {"mean": fitted.mean, "matrix": fitted.matrix, "least": np.array(np.finfo(np.float32).tiny)}
     model.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in arrays.items())
     helper.set_model_props(model, fitted.described)
     write_file(path, model.SerializeToString())
