@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import embedshift
+from embedshift.report import build
 from embedshift.sources import demo
 from support import mean_colour
 from support.matrix import first_only
@@ -23,7 +23,7 @@ def test_demo_measures_two_pieces_of_each_photograph(encoder, cli, tmp_path, mon
     if encoder == "stand-in":
         mean_colour.in_place_of_bundled(monkeypatch)
     reported = []
-    monkeypatch.setattr(embedshift.Study, "report", lambda study: reported.append(study.folder))
+    monkeypatch.setattr(build, "build_report", lambda reader, **_: reported.append(reader.folder))
     monkeypatch.chdir(tmp_path)
     done = cli("demo", "--out", "demo", "--quiet", "--json")
     assert done.code == 0

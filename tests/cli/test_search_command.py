@@ -111,7 +111,7 @@ def test_a_wrong_threshold_is_one_line(cli, study):
 
 
 def test_queries_and_gallery(cli, study, tmp_path):
-    np.save(tmp_path / "more.npy", np.random.default_rng(0).normal(size=(500, 6)).astype(np.float32))
+    np.save(tmp_path / "more.npy", np.random.default_rng(1).normal(size=(500, 6)).astype(np.float32))
     done = cli("search", study.folder, "--queries", "12", "--gallery", tmp_path / "more.npy")
     assert "search among 540 originals with 12 views of each augmentation" in done.out
     assert study.search_ranks()["image_id"].n_unique() == 12

@@ -48,4 +48,4 @@ def test_every_command_runs(here, cli):
 
 def test_one_block_alone_is_not_run():
     assert sum(bool(without) for without, _, _ in BLOCK.findall(PAGE)) == 1
-    assert len(blocks("python")) == 6
+    assert len(blocks("python")) == 5

@@ -122,7 +122,7 @@ def test_without_vectors_one_line_says_what_the_search_takes(tmp_path):
 
 def test_study_json_records_what_a_table_was_made_with(study):
     reader = study.reader()
-    assert reader.kept_settings("search_ranks") == {"version": "1", "queries": "2000", "gallery": ""}
+    assert reader.kept_settings("search_ranks") == {"version": "2", "queries": "2000", "gallery": ""}
     assert reader.kept_settings("summary") == {}
     assert reader.kept_settings("no_such_table") == {}
 

@@ -45,6 +45,7 @@ TRACES = {
     "maps": ("fig26_maps_moved", "maps", "maps", {"map_relevance"}),
     "text": ("fig13_words", "words", "text", {"word_cosines"}),
     "examples": ("fig04a_views", None, "gallery", set()),
+    "own_metrics": (None, None, None, set()),  # it says nothing without functions of the user
 }
 # What stands on the first screen, and the methods of `Study`.
 ANSWERS = {

@@ -43,7 +43,7 @@ def test_settings_from_a_file_cannot_name_code(tmp_path, cli, marker):
                 "run", tmp_path / "a.png", "--config", tmp_path / "settings.yaml", "--out", tmp_path / "s", *more
             )
             assert done.code == 2
-            assert f"its encoder {MODEL} is code, which no file can choose; name it yourself by --model" in done.line
+            assert f"its {MODEL} is code, which no file can choose; name it yourself by --model" in done.line
     assert not marker.exists()
     assert not (tmp_path / "study").exists()
 

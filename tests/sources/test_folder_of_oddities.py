@@ -114,7 +114,7 @@ def test_good_ones_are_measured_bad_ones_listed(folder, clip, tmp_path, monkeypa
         "skipped": {".txt": 1},
     }  # fmt: skip
     # A line on stderr says how many failed, which, why and where; another, that one PNG is there under five names.
-    copied, line = done.err.splitlines()
+    *_, copied, line = done.err.splitlines()
     assert copied.startswith("warning: 4 images repeat the pixels of another; ")
     assert line.startswith(f"warning: {len(BAD)} of {len(GOOD) + len(BAD)} images could not be measured (first: ")
     assert str(out / "failures.parquet") in line

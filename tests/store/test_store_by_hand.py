@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from embedshift.store import copies as copies_module
+from embedshift.store import grouping as copies_module
 from embedshift.store import info, shards, table_files
 
 

@@ -274,7 +274,10 @@ def measure(
 ) -> None:
     """Measures what `run_study` is given, and prints its tables; makes the report."""
     from embedshift.cli.terminal import print_table, progress
+    from embedshift.encoders import check_name
 
+    if settings.get("encoder") is None:  # a wrong name is refused before anything is said
+        check_name(settings["config"].model)
     started = time.monotonic()
     starts: list[Any] = []
     with progress(quiet) as (on_start, step):

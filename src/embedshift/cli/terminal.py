@@ -177,7 +177,7 @@ def interval(low: float | None, high: float | None, places: int = 3) -> str:
 
 
 def print_table(table: Table, spare: Sequence[str] = ()) -> None:
-    """Prints a table on stdout, as wide as the terminal; without one, on 140 characters at least."""
+    """Prints a table on stdout, as wide as the terminal; without one, on 160 characters at least."""
     left: list[str] = []
     for heading in spare:
         if fits(table):
@@ -196,9 +196,9 @@ def fits(table: Table) -> bool:
 
 
 def _width() -> int:
-    """Returns the width of the terminal, or what COLUMNS says; for a file or a pipe 140 at least."""
+    """Returns the width of the terminal, or what COLUMNS says; for a file or a pipe 160 at least."""
     width = Console().width
-    return width if sys.stdout.isatty() or os.environ.get("COLUMNS") else max(width, 140)
+    return width if sys.stdout.isatty() or os.environ.get("COLUMNS") else max(width, 160)
 
 
 def _without(table: Table, heading: str) -> Table:

@@ -100,7 +100,7 @@ class StudyConfig:
     seed: Annotated[int, Ge(0)] = setting(0, "Seed of all draws and of the order of the images.")
     draws: AtLeast1 = setting(1, "Views per image and augmentation.")
     size: Annotated[int, Ge(8)] | None = setting(None, "Input size in pixels. Default: that of the encoder.")
-    resize: Resize | Literal["own"] = setting(
+    resize: Resize | Literal["own"] | None = setting(
         "squash", "How images become square: squash, crop, or own (the encoder's). Default: squash; for files own."
     )
     precision: Precision = setting("float32", "float32, bfloat16, float16, or auto (the fastest).")
@@ -213,7 +213,7 @@ def _with_pair_defaults(given: Mapping[str, Any]) -> Mapping[str, Any]:
         raise UsageError(
             f"{words} cannot be combined with `pairs`, whose views are read from files; leave one of them out"
         )
-    return {**given, "augmentations": PAIRS, "pairs": as_pairs(given["pairs"])}
+    return {"resize": None, **given, "augmentations": PAIRS, "pairs": as_pairs(given["pairs"])}
 
 
 def as_paths(images: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[str]:

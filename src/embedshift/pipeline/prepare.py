@@ -182,7 +182,10 @@ def inspected(variant: Variant, pairs: Mapping[str, Inspection], draws: int) -> 
 
 
 def _with_written_views(config: StudyConfig) -> StudyConfig:
-    if (views := written_views(config.pairs)) is None:
+    views = written_views(config.pairs)
+    if config.resize is None:  # of pairs: as the study has it whose views these are
+        config = replace(config, resize="own" if views and views.identity.get("apply_to") == "file" else "squash")
+    if views is None:
         return config
     if config.seed not in (StudyConfig.seed, views.seed):
         raise UsageError(f"`seed` {config.seed}: the views were drawn with the seed {views.seed}; leave it out")
