@@ -136,7 +136,7 @@ def test_an_encoder_that_raises_is_one_line(photos, tmp_path):
         ({"images": 3}, "`images`: 3 is no path"),
         ({"pairs": {"jpeg": 3}}, "`pairs`: 3 is no path"),
         ({"groups": 3}, "`groups`: 3 is no path"),
-        ({"out": "a\0b"}, r"`out` 'a\\x00b' is no folder"),
+        ({"out": "a\0b"}, r"`out` 'a\\x00b' contains a zero byte"),
         ({"out": "s3://bucket/study"}, "`out` s3://bucket/study is an address"),
         ({"out": ""}, "`out` is empty"),
         ({"progress": 3}, "progress: give True"),

@@ -20,6 +20,14 @@ pytestmark = pytest.mark.slow
 CHANGES = {"dark": lambda image, rng: image // 2, "mirror": lambda image, rng: image[:, ::-1]}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_metric_is_left():
+    before = dict(METRICS._entries)
+    yield
+    METRICS._entries.clear()
+    METRICS._entries.update(before)
+
+
 def own_cosine(embeddings, original):
     """By the slow reference."""
     return [reference.cosine_similarity(original[0].tolist(), vector.tolist()) for vector in embeddings]

@@ -160,7 +160,7 @@ def test_every_command_takes_groups(grouped, tmp_path, monkeypatch, capsys):
     study.regroup("none")
     rules = tmp_path / "rules.yaml"
     assert succeeds("check", study.folder, "--rules", rules, "--init", "--groups", "folder") is None
-    rules.write_text("rules: [{table: summary, metric: cosine_similarity, at_least: -1}]")
+    rules.write_text("rules: [{table: summary, metric: cosine_similarity, at_least: -0.99}]")
     assert succeeds("check", study.folder, "--rules", rules, "--groups", "none") is None
     copy = studies.copied(study, tmp_path / "copy")
     assert succeeds("compare", study.folder, copy.folder, "--groups", "folder") == stored == copy.info()["groups"]

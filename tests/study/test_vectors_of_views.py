@@ -56,7 +56,7 @@ def written(tmp_path_factory):
     views = embedshift.write_views(studies.pictures(9), out=folder / "views", draws=2, seed=3, workers=0, **suite)
     file = folder / "views" / "views.json"
     study = embedshift.run(file, pairs=file, model=MeanColour(), out=folder / "measured", workers=0)
-    to_input, encoder, rows = ToInput(MeanColour.size), MeanColour(), []
+    to_input, encoder, rows = ToInput(MeanColour.size, "crop"), MeanColour(), []
     for view in ("original", *views.folders):
         name, _, draw = view.partition("/")
         for path in sorted((folder / "views" / view).iterdir()):

@@ -71,8 +71,8 @@ class Metric:
 
     @property
     def summary(self) -> str:
-        """The first line of the function's docstring."""
-        return (self.function.__doc__ or "").strip().splitlines()[0]
+        """The first line of the function's docstring; its label if it has none."""
+        return ((self.function.__doc__ or "").strip() or self.label).splitlines()[0]
 
 
 METRICS: Registry[Metric] = Registry("metric", lambda: import_parts("measure"))

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,9 @@ def check_same_views(readers: Sequence[Reader]) -> list[bool]:
     first, same = readers[0], [True]
     for other in readers[1:]:
         words = f"in {first.folder}", f"in {other.folder}"
-        different = differences(_settings(first.info), _settings(other.info), words=words)
+        # Of vectors nobody knows how images became square.
+        names = SAME if first.info.has_pixels and other.info.has_pixels else [name for name in SAME if name != "resize"]
+        different = differences(_settings(first.info, names), _settings(other.info, names), words=words)
         # Of the same images, `until` may have ended one study before the other.
         if not (first.info.ended or other.info.ended) or first.info.identity["images"] != other.info.identity["images"]:
             different += _other_images(_all_ids(first), _all_ids(other), words)
@@ -64,8 +66,8 @@ def check_same_views(readers: Sequence[Reader]) -> list[bool]:
     return same
 
 
-def _settings(info: StudyInfo) -> Json:
-    return {name: info.identity[name] for name in SAME if name in info.identity}
+def _settings(info: StudyInfo, names: Iterable[str]) -> Json:
+    return {name: info.identity[name] for name in names if name in info.identity}
 
 
 def _geometry(info: StudyInfo) -> Json:
