@@ -201,7 +201,6 @@ class Original:
 
 
 def open_original(data: bytes, name: str, page_encoders: Sequence[PageEncoder]) -> list[Original]:
-    """Decodes the bytes of a file as every source of a study does, and encodes the image with each encoder."""
     image, originals = images.decode(data), list[Original]()
     for page_encoder in page_encoders:
         canvases = {target: page_encoder.canvas(image, target) for target in get_args(ApplyTo)}

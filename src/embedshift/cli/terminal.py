@@ -153,7 +153,6 @@ def text_table(title: str, *columns: Column) -> Table:
 
 
 def name_columns(*headings: str) -> list[Column]:
-    """Returns columns of names, which are not broken."""
     return [Column(heading, no_wrap=True) for heading in headings]
 
 

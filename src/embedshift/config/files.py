@@ -63,7 +63,6 @@ def read_file(path: str | os.PathLike[str], most: int) -> bytes:
 
 
 def read_text(path: str | os.PathLike[str], most: int) -> str:
-    """Reads a UTF-8 text file, with or without a byte order mark, whatever the locale is."""
     try:
         return read_file(path, most).decode("utf-8-sig")
     except (OSError, EmbedshiftError) as error:

@@ -135,9 +135,9 @@ class Preprocess:
         means, deviations = ((red, green, blue) for red, green, blue in numbers.tolist())
         return cls(checked_size(name, size), means, deviations)
 
-    def square(self, how: Resize | Literal["own"] = "own") -> Resize:
-        """Returns how images become square: "own" as by its own library."""
-        return how if how != "own" else "squash" if self.squash else "crop"
+    def square(self, how: Resize | Literal["own"] | None = None) -> Resize:
+        """Returns how images become square: "own", and None, as by its own library."""
+        return how if how in ("squash", "crop") else "squash" if self.squash else "crop"
 
     def at(self, size: int | None) -> "Preprocess":
         """Returns the same preprocessing for another input size; `shortest` changes in proportion."""

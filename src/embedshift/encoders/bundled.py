@@ -120,7 +120,6 @@ def _save(tensors: dict[str, torch.Tensor], folder: Path) -> None:
 
 
 def backbone_tensors(onnx_file: Path) -> dict[str, torch.Tensor]:
-    """Reads the DINOv2 backbone of `vit_s_focus.onnx` as a state dict of `Dinov2Model`."""
     import onnx
     from onnx import numpy_helper
 

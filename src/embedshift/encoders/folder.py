@@ -29,7 +29,6 @@ def local_path(name: str) -> Path:
 
 
 def no_such_folder(model: str) -> str:
-    """Returns the words for the name of a folder that does not exist, with one beside it of a similar name."""
     path = local_path(model)
     with contextlib.suppress(OSError):
         beside = [entry.name for entry in path.parent.iterdir() if entry.is_dir()]

@@ -76,7 +76,6 @@ def fastest_precision(encoder: CastableEncoder) -> Precision:
 
 
 def warn_if_slower(encoder: CastableEncoder, precision: Precision) -> None:
-    """Logs a warning if a requested precision is slower than float32 on this CPU."""
     if encoder.device.type == "cpu" and (time := measure_cost(encoder, precision).time) > FASTER:
         log.warning(
             "`precision` %s takes %.1f times as long as float32 on this processor: use `precision` float32 or auto",

@@ -23,7 +23,6 @@ def like_blocks(module: nn.Module) -> list[nn.Module]:
 
 
 def run_of_blocks(module: nn.Module) -> nn.ModuleList | nn.Sequential | None:
-    """Returns the list that holds the longest sequence of similar blocks in `module`."""
     runs = [m for m in module.modules() if isinstance(m, nn.ModuleList | nn.Sequential) and len({*map(type, m)}) == 1]
     return max(runs, key=len, default=None)
 

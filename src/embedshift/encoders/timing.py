@@ -37,5 +37,4 @@ def timed(work: Callable[[], T]) -> tuple[float, T]:
 
 
 def views_in(seconds: float, seconds_per_view: float, most: int) -> int:
-    """Returns how many views can be encoded in some seconds, from 1 to `most`."""
     return max(1, min(most, int(seconds / max(seconds_per_view, 1e-9))))

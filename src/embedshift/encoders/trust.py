@@ -53,7 +53,6 @@ def check_config(config: transformers.PretrainedConfig, model: str) -> None:
 
 
 def refuse_layers(count: Any, model: str) -> None:
-    """Raises EmbedshiftError if a configuration asks for more layers than any model has."""
     if isinstance(count, int) and count > MOST_LAYERS:
         raise EmbedshiftError(f"{model}: its configuration names {count:,} layers; refused")
 
@@ -73,7 +72,6 @@ def check_index(file: Path | None, model: str) -> None:
 
 
 def check_open_clip(config: dict[str, Any], model: str) -> None:
-    """Refuses an open_clip configuration that does more than describe two towers."""
     vision, text = config.get("vision_cfg") or {}, config.get("text_cfg") or {}
     name = vision.get("timm_model_name")
     if name is not None and not _is_plain(name):

@@ -67,7 +67,6 @@ class Images:
         return self.work(self.samples[index], self.source, self.plan, ends_process=ends_process, **options)
 
     def view_slots(self, workers: int) -> ViewSlots:
-        """Returns the memory in which one of `workers` loaders puts its views."""
         plan = self.plan
         if not isinstance(plan, StudyPlan) or self.work is not draw_image or not isinstance(_context(), ForkContext):
             return ViewSlots(0, ())
@@ -78,7 +77,6 @@ class Images:
 
 
 def draw_all(images: Images, workers: int, *, in_turns: bool = False) -> Generator[ImageResult, None, None]:
-    """Yields all images in order, drawn ahead by `workers` processes."""
     if not workers:
         for index in range(len(images.samples)):
             yield _with_second_try(images, index, lambda index=index: images.draw(index))  # type: ignore[misc]

@@ -46,7 +46,6 @@ def colour_bar(figure: Figure, mesh: Any, axes: Any, label: str, **options: Any)
 
 
 def annotation(columns: int) -> Json:
-    """Returns options of `cells` that write every number."""
     return {"written": ".3f" if columns <= 12 else ".2f", "written_at": 8 if columns <= 12 else 7}
 
 

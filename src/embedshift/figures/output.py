@@ -36,7 +36,6 @@ def save_figures(
     *,
     images: Images = None,
 ) -> list[Path]:
-    """Saves figures in the study's folder `figures/`, as fig04d_dendrogram.png and so on."""
     check_formats(formats)
     data = FigureInput(reader)
     chosen = [kind.name for kind in study_figures(data, names)]
@@ -52,7 +51,6 @@ def save_figures(
 
 
 def check_formats(formats: Sequence[str]) -> None:
-    """Raises UsageError for an unknown format of figures, and if there is none."""
     if not formats:
         raise UsageError(f"`formats` is empty; choose from {', '.join(FORMATS)}")
     for unknown in [name for name in formats if name not in FORMATS]:
@@ -103,7 +101,6 @@ def save(figure: Figure, path: Path) -> Path:
 
 
 def write(content: bytes, path: Path) -> str:
-    """Writes a rendered figure and returns the SHA-256 of the file."""
     return write_atomically(path, lambda hidden: hidden.write_bytes(content))
 
 

@@ -123,7 +123,6 @@ def new_figure(caption: str, width: float, height: float, title: str) -> Figure:
 
 
 def column_names(names: Sequence[str], inches: float) -> tuple[list[str], bool, float]:
-    """Breaks names for columns of width `inches` into lines if their words fit, else turns them upright."""
     shown = [human(name) for name in names]
     upright = any(len(word) > inches * 72 / (0.56 * 8) for text in shown for word in text.split())
     if upright:

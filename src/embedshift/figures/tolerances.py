@@ -26,7 +26,6 @@ def mark(
 
 
 def level_axis(axes: Axes, rows: list[str], last: int) -> None:
-    """Sets one row for each name, the first on top, over levels 0 to `last`."""
     axes.set_yticks(range(len(rows)), rows)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(rows) - 0.5, -0.6)

@@ -33,7 +33,6 @@ def plan_of_sums(plan: StudyPlan, shard: int) -> StudyPlan:
 
 
 def index_pairs(count: int) -> Iterator[tuple[int, int]]:
-    """Yields all pairs of `count` items, first those that share no item."""
     for lag in range(1, count):
         for first in (*range(0, count - lag, 2), *range(1, count - lag, 2)):
             yield first, first + lag

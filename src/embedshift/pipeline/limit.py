@@ -21,7 +21,6 @@ class TookTooLong(BaseException):
 
 @contextlib.contextmanager
 def time_limit(seconds: float, *, ends_process: bool = False) -> Iterator[Callable[[], None]]:
-    """Raises `TookTooLong` in the block when a step takes longer."""
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None
         return

@@ -44,5 +44,4 @@ class Plan:
 
 
 def encoder_preprocess(encoder: Encoder) -> Preprocess:
-    """Returns the preprocessing that the encoder declares, else the default at its size."""
     return EncoderInfo.of(encoder).preprocess or Preprocess(encoder.size, encoder.mean, encoder.std)

@@ -26,7 +26,6 @@ def measure(
 
 
 def columns(encoder: Encoder, plan: StudyPlan) -> pa.Schema:
-    """Returns the columns of the rows that `encoder` and `plan` give."""
     cells = None if encoder.grid is None else encoder.grid[0] * encoder.grid[1]
     dim = encoder.dim if plan.config.store == "all" else None
     numbers = [column.name for column in plan.columns if column.length is None]

@@ -13,7 +13,6 @@ NEUTRAL = "#808794"
 
 
 def chart_layout(count: int, title: str, labels: Sequence[str]) -> Plot:
-    """Returns the layout of a chart with one row for each of `count` labels, the first on top."""
     axis: Plot = {"zeroline": False, "automargin": True, "fixedrange": False}
     return {
         "height": 96 + ROW_PIXELS * count,

@@ -32,7 +32,6 @@ CORRECTED = {
 
 
 def glossary(questions: Sequence[Question], orders: Container[int]) -> Section:
-    """Returns the section, with the terms of the questions without a section, and of those at these positions."""
     terms, corrected = dict(TERMS), dict(CORRECTED)
     for question, part in parts_of_page(questions):
         if part.section is None or question.order in orders:

@@ -92,5 +92,4 @@ def listed(words: Iterable[str], most: int = 5) -> str:
 
 
 def shorten(text: str, most: int = 300) -> str:
-    """Cuts a text to at most `most` characters."""
     return text if len(text) <= most else text[: most - 1] + "…"

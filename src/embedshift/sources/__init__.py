@@ -101,7 +101,6 @@ def open_images(
 def open_pairs(
     originals: Source, samples: Sequence[ImageRef], pairs: Sequence[str], *, allow_missing: bool
 ) -> PairedSource:
-    """Opens images together with the variants that the setting `pairs` names."""
     named = named_variants(pairs)
     sources = {name: open_source([path]) for name, path in named.items()}
     descriptions = {

@@ -24,7 +24,6 @@ def demo_photos() -> dict[str, Path]:
 
 
 def copy_photos(folder: Path) -> Path:
-    """Copies these photographs into `folder` and returns it."""
     photos = demo_photos()
     folder.mkdir(parents=True, exist_ok=True)
     for name, path in photos.items():

@@ -273,7 +273,6 @@ def pixels_hash(image: Pixels) -> str:
 def resize(
     image: Pixels, size: int, how: Resize = "squash", *, shortest: int | None = None, resample: int = 3
 ) -> Pixels:
-    """Resizes an image to `size` x `size`."""
     if how == "squash":
         if image.shape[:2] == (size, size):
             return image
@@ -288,5 +287,4 @@ def resize(
 
 
 def with_shortest(height: int, width: int, edge: int) -> tuple[int, int]:
-    """Returns height and width of an image whose shorter side is scaled to `edge` pixels."""
     return (edge, int(edge * width / height)) if height <= width else (int(edge * height / width), edge)

@@ -69,7 +69,6 @@ class PairedSource(Source):
         return self._sources[name].read(variant)
 
     def block(self, sample: ImageRef) -> Block | None:
-        """Returns the images read together with an image, else those of its first variant that has a block."""
         blocks = [self._originals.block(sample)]
         blocks += [
             self._sources[name].block(variant) for name in self.variants if (variant := self.variant(name, sample))
@@ -85,7 +84,6 @@ class PairedSource(Source):
 
 
 def by_stem(samples: Sequence[ImageRef]) -> Groups:
-    """Groups samples by their ids without endings."""
     groups: Groups = {}
     for sample in samples:
         groups.setdefault(stem(sample.image_id), []).append(sample)
@@ -123,7 +121,6 @@ def _first(samples: Sequence[ImageRef]) -> str:
 
 
 def named_variants(pairs: Sequence[str]) -> dict[str, str]:
-    """Returns name → path for the texts of the setting `pairs`."""
     paths: dict[str, str] = {}
     if (views := written_views(pairs)) is not None:
         return {folder: f"{pairs[0]}#{folder}" for folder in views.folders}

@@ -52,7 +52,6 @@ def places(description: Mapping[str, Any]) -> list[str]:
 
 
 def own_places(description: Mapping[str, Any]) -> list[str]:
-    """Returns the same without those of variants."""
     paths = description.get("paths", ())
     if description.get("kind") == "views":  # beside the file that names them
         paths = [os.path.dirname(file_and_column(path)[0]) for path in paths]

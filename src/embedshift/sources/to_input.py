@@ -33,7 +33,6 @@ class ToInput:
         return resize(image, self.size, self.how, shortest=self.shortest, resample=self.resample)
 
     def places(self, height: int, width: int) -> tuple[Values, Values]:
-        """Returns the place of the square's first pixel in an image, x before y, and the step to the next pixel."""
         scaled = self.size, self.size
         if self.how == "crop":
             scaled = with_shortest(height, width, max(self.shortest or self.size, self.size))

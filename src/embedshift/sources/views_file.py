@@ -80,7 +80,6 @@ def view_path(folder: Path, view: str, image_id: str, format: str) -> Path:
 
 
 def is_views_file(path: str) -> bool:
-    """Returns whether a path names a file of views, or one of its folders after a `#`."""
     return os.path.basename(path.partition("#")[0]) == FILE
 
 

@@ -97,7 +97,6 @@ def chunked(rows: Rows) -> Chunks:
 
 
 def gather(rows: Chunks, read: Read, *, together: bool = True, sizes: Sequence[int] | None = None) -> sample.Estimates:
-    """Returns the sample of a study's images, of which there is at least one, as `sample.gather` does."""
     if len(rows.items) == 1 or rows.order.images <= sample.IN_MEMORY:
         parts = (part for chunk in rows.items for part in read(chunk.rows()))
         with one_thread():

@@ -26,7 +26,6 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 
 
 def differences(study: Measured, *, seed: int) -> pl.DataFrame:
-    """All pairs of augmentations for each metric, with simultaneous 95 % intervals over the pairs of a metric."""
     first, second = np.triu_indices(len(study.augmentations), k=1)
     names = np.array(study.augmentations, dtype=object)
     tables = []

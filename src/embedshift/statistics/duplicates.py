@@ -159,7 +159,6 @@ def cosines_of(vectors: ArrayLike, first: Positions, second: Positions) -> Value
 
 
 def rule_in_words(settings: Mapping[str, str], units: int) -> str:
-    """Returns which pairs of `units` images, or groups, are duplicates by the settings of their table."""
     if "threshold" in settings:
         return f"a cosine of {float(settings['threshold']):g} or more"
     if units < LEAST_IMAGES:

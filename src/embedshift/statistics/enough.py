@@ -36,7 +36,6 @@ def widths(
 
 
 def has_least(sample: Estimates, images: int) -> bool:
-    """Returns whether a sample has so many images, and groups of images, that narrow intervals may end a run."""
     off = np.zeros((1, 1)) if sample.values is None else np.nan_to_num(sample.values - sample.mean)
     with np.errstate(invalid="ignore", divide="ignore"):
         skewness = np.abs((off**3).mean(axis=0)) / np.square(off).mean(axis=0) ** 1.5

@@ -26,7 +26,6 @@ class MeasuredFamily:
 
     @property
     def strengths(self) -> tuple[float, ...]:
-        """The parameters from level 0 on."""
         return (self.zero, *self.parameters)
 
     @property

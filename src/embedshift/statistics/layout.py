@@ -24,7 +24,6 @@ class Layout:
         return [position for position, name in enumerate(self.views) if name == view]
 
     def per_image(self, block: pl.DataFrame, view: str, columns: Sequence[str]) -> tuple[Values, Values]:
-        """Returns sums over the draws, and counts, of some columns of one view, without NaN and null."""
         return sums_and_counts(self.values(block, view, columns))
 
     def values(self, block: pl.DataFrame, view: str, columns: Sequence[str]) -> Values:

@@ -83,7 +83,6 @@ class GroupSums:
         return np.vstack(self._means) if self.seen <= self.kept else None
 
     def merge(self, other: "GroupSums", present: Units) -> None:
-        """Adds the images that follow, whose groups have the numbers `present` here."""
         self._allocate(other.sums.shape[1])
         self.sums[present] += other.sums
         self.counts[present] += other.counts

@@ -35,7 +35,6 @@ def spreads(rows: Chunks, augmentations: Sequence[str], metrics: Sequence[str]) 
 
 
 def spread(values: Values) -> dict[str, object]:
-    """Returns `n, sd, median, q05, q95` of values in memory, without NaN."""
     # Sorted, since a stream may give the rows in another order, and sums in another order differ by rounding.
     used = _sorted(values)
     if not len(used):
@@ -54,7 +53,6 @@ class Columns:
     metrics: Sequence[str]
 
     def sorted(self, rows: pl.LazyFrame) -> list[Values]:
-        """Returns the values of each column, sorted, without NaN."""
         every = [self.order.numbers(block, self.metrics) for block in self._blocks(rows)]
         return [
             _sorted(np.concatenate([block[:, positions, k] for block in every], axis=None))

@@ -146,7 +146,6 @@ def ranking(summary: pl.DataFrame) -> pl.DataFrame:
 
 
 def ranked(performance: pl.DataFrame) -> pl.DataFrame:
-    """Adds the `rank` of each row to a table with the column `mean_performance`."""
     # Sums of equal numbers in another order differ by rounding.
     rank = pl.col("mean_performance").round(12).rank("min", descending=True).cast(pl.Int64)
     return performance.with_columns(rank.alias("rank"))

@@ -57,7 +57,6 @@ def strength_at(parameters: ArrayLike, values: ArrayLike, target: float) -> Valu
 
 
 def tolerance(parameters: ArrayLike, values: ArrayLike, low: ArrayLike, high: ArrayLike, target: float) -> Tolerance:
-    """Returns the strength at which a mean reaches a target, with its 95 % interval."""
     mean, lower, upper = (np.asarray(numbers, np.float64) for numbers in (values, low, high))
     curves = np.stack([mean, np.where(np.isnan(lower), 0.0, lower), np.where(np.isnan(upper), np.inf, upper)])
     # A level without a mean is left out of all three.
@@ -73,7 +72,6 @@ def tolerance(parameters: ArrayLike, values: ArrayLike, low: ArrayLike, high: Ar
 def relative_shift_tolerances(
     families: Sequence[MeasuredFamily], summary: pl.DataFrame, target: float = RELATIVE_SHIFT
 ) -> pl.DataFrame:
-    """Returns for each family the strength at which the mean relative shift of the cosine reaches a target."""
     columns = ("augmentation", "relative_shift", "relative_shift_low", "relative_shift_high")
     cosine = summary.filter(pl.col("metric") == COSINE).select(columns)
     relative_shifts = {name: np.array(ends, np.float64) for name, *ends in cosine.iter_rows()}

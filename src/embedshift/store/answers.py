@@ -13,7 +13,6 @@ ENCODER = "the encoder"
 # sets, threads and batches (`benchmarks/answers.py`), and of statistics of a view.
 ROUNDING = {"float32": 5e-4, "float16": 1e-2, "bfloat16": 3e-2}
 OF_VIEWS = 1e-3
-TINY = float(np.finfo(np.float32).tiny)
 # An unstable encoder's answers may differ by as much again, in other passes.
 UNSTABLE = 3
 
@@ -27,16 +26,11 @@ def as_answer(vectors: Floats) -> Answer:
 
 def distance(one: Answer, other: Answer) -> float:
     """Returns the largest L2 distance of two vectors for the same input, relative to the first; 0 if there are none."""
-    largest = 0.0
-    for first, second in zip(one, other, strict=False):
-        if first is None or second is None:
-            continue
-        if len(first) != len(second):
-            return math.inf
-        a, b = np.array(first), np.array(second)
-        if (moved := float(np.linalg.norm(a - b))) > 0:
-            largest = max(largest, moved / max(float(np.linalg.norm(a)), TINY))
-    return largest
+    pairs = [(np.array(a), np.array(b)) for a, b in zip(one, other, strict=False) if a is not None and b is not None]
+    if any(len(a) != len(b) for a, b in pairs):
+        return math.inf
+    moved = ((float(np.linalg.norm(a - b)), float(np.linalg.norm(a))) for a, b in pairs)
+    return max((by / (length or 1e-38) for by, length in moved), default=0.0)
 
 
 def allowed(name: str, precision: str, instability: float | None) -> float:

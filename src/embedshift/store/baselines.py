@@ -22,7 +22,6 @@ Placed = Iterable[tuple[int, dict[str, Values]]]
 # Several tables of a study need them, which would read the sums of all shards again.
 @functools.lru_cache(maxsize=1)
 def baselines(reader: ShardReader) -> dict[str, Baseline]:
-    """Baselines are exact over all pairs where the metric declares how, else over the measured pairs."""
     sampled = _sampled(reader)
     images = sum(record.images for record in reader.records)
     joined = functools.cache(functools.partial(joined_sums, reader.placed_sums, len(reader.records), reader.units))

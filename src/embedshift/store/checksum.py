@@ -63,7 +63,6 @@ def _file_state(path: Path) -> State:
 
 @WhileUnchanged
 def file_checksum(path: Path) -> str:
-    """Returns the SHA-256 of a file."""
     try:
         with open_file(path) as file:
             return hashlib.file_digest(cast(BufferedReader, file), "sha256").hexdigest()

@@ -36,7 +36,6 @@ class ImageNaming:
         return f"image-{hashed.hexdigest()}"
 
     def text(self, text: str, image_id: str = "") -> str:
-        """Returns a text without the folders of absolute paths, and with an image's name in place of its id."""
         short = _PATH.sub(r"\1", without_folders(text, self.source))
         if self.pictures or not image_id:
             return short
@@ -52,11 +51,9 @@ class ImageNaming:
         return [self._file(path) or short.get(path, path) for path in paths]
 
     def setting(self, text: str) -> str:
-        """Returns a name without folders, if it is or ends in an absolute path."""
         return _LAST_PATH.sub(r"\1", text)
 
     def settings(self, value: Any) -> Any:
-        """Applies `setting` to the settings of a run, as JSON holds them."""
         if isinstance(value, Mapping):
             return {name: self.settings(item) for name, item in value.items()}
         if isinstance(value, list | tuple):

@@ -39,7 +39,6 @@ _SCHEMAS: dict[pa.Schema, pa.Schema] = {}
 
 
 def existing_shards(folder: Path, count: int) -> dict[int, Path]:
-    """Returns the existing parts by index, in order, without reading them."""
     shards = folder / "shards"
     names = {path.name for path in shards.iterdir()} if shards.is_dir() else set()
     paths = {index: path for index in range(count) if (path := shard_path(folder, index)).name in names}
@@ -99,7 +98,6 @@ def _is_of_study(record: ShardRecord, info: StudyInfo) -> bool:
 
 
 def refuse_foreign(part: Part, info: StudyInfo) -> None:
-    """Refuses a shard of another study or of other images, or one that lacks rows that study.json implies."""
     if not _is_of_study(part.record, info):
         raise UsageError(f"{part.path}: a shard of another study; move it elsewhere and run the study again")
     refuse_other_pixels(part.path, part.record, info.pixels.get(shard_name(part.path)))
@@ -117,7 +115,6 @@ def refuse_other_pixels(path: Path, record: ShardRecord, first: ShardPixels | No
 
 
 def refuse_counts(folder: Path, info: StudyInfo, usable: Iterable[Part]) -> None:
-    """Refuses a finished study whose shards hold other numbers of images than study.json."""
     counts, records = info.counts, [part.record for part in usable]
     measured, failed = sum(record.images for record in records), sum(len(record.failures) for record in records)
     if (measured, failed) != (counts.measured, counts.failed) or measured + failed != info.images_tried:
@@ -137,7 +134,6 @@ def measured_checksum(records: Iterable[ShardRecord]) -> str:
 
 
 def recorded_checksum(folder: Path, info: StudyInfo) -> str:
-    """Returns the `measured_checksum` of the shards as their records give it, without reading their rows."""
     return measured_checksum(_recorded(path)[0] for path in existing_shards(folder, info.shard_count).values())
 
 

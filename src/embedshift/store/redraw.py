@@ -36,7 +36,6 @@ class RedrawnImage:
 
 
 def redraw(reader: Reader, image_ids: Sequence[str]) -> tuple[list[RedrawnImage], dict[str, str]]:
-    """Returns images with their views of draw 0, in the requested order."""
     redrawn: list[RedrawnImage] = []
     missing: dict[str, str] = {}
     for image_id, image in iter_redrawn(reader, image_ids):

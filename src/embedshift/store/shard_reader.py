@@ -209,7 +209,6 @@ class ShardReader:
 
     @functools.cached_property
     def lists(self) -> dict[str, int]:
-        """Columns with a list of numbers for every original → its length, as the study's questions declare them."""
         parts = [question.part("tables") for question in self.questions]
         declared = [lists(self) for part in parts for lists in getattr(part, "LISTS", ())]
         return {name: length for lists in declared for name, length in lists.items()}
@@ -254,7 +253,6 @@ class ShardReader:
         return set(rows.select(pl.col("image_id").unique()).collect()["image_id"])
 
     def sample_ids(self, count: int, *, with_attention: bool = False) -> list[str]:
-        """Returns `count` image ids drawn by the study's seed, sorted."""
         with_maps = self.image_ids(with_attention=True) if with_attention and not self.info.has_vectors else set()
         return draw_ids(with_maps or self.image_ids(), count, self.info.seed)
 

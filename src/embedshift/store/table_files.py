@@ -30,7 +30,6 @@ def table_path(folder: Path, name: str) -> Path:
 
 
 def write_table(path: Path, table: pl.DataFrame) -> str:
-    """Writes a table as CSV or Parquet, by the ending of the path, and returns the SHA-256 of the file."""
     # Python and Arrow give the number of a system error, which Polars has only in its message.
     if path.suffix == ".csv":
         return write_atomically(path, lambda hidden: hidden.write_text(table.write_csv(), encoding="utf-8"))

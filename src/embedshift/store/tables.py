@@ -94,7 +94,6 @@ def write_tables(reader: ShardReader, only: Collection[str] | None = None) -> Wr
 
 
 def update_tables(reader: R, only: Collection[str] | None = None) -> R:
-    """Writes tables as `write_tables` does, records them in study.json, and returns a reader that knows them."""
     written = write_tables(reader, only)
     record_files(reader.folder, written.files, written.tables)
     return dataclasses.replace(reader)

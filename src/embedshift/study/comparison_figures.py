@@ -47,8 +47,6 @@ COMPARISON_FIGURES: Registry[Draw] = Registry("comparison figure")
 
 
 def comparison_figure(name: str) -> Callable[[Draw], Draw]:
-    """Registers the decorated function in `COMPARISON_FIGURES` and applies our style when it is called."""
-
     def register(draw: Draw) -> Draw:
         @functools.wraps(draw)
         def styled(data: FigureInput) -> Figure:

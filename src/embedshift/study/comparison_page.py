@@ -29,7 +29,6 @@ def page(comparison: pl.DataFrame, agreement: pl.DataFrame, verdict: str, pictur
 
 
 def ratio_cells(rows: pl.DataFrame) -> Iterator[list[str]]:
-    """Yields the relative shifts of one study, their ratio, and recall@1, over all and by augmentation."""
     recalls = {row["augmentation"]: row for row in rows.filter(metric="recall@1").iter_rows(named=True)}
     for row in rows.filter(metric=RELATIVE_SHIFT).iter_rows(named=True):
         ratio = with_star(row, "ratio", "ratio", ".2f")

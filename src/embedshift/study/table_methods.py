@@ -13,8 +13,6 @@ from embedshift.store.tables import tables_after, update_tables
 
 
 def table_method(read: Callable[..., pl.DataFrame], table: Table[Any]) -> Callable[..., pl.DataFrame]:
-    """Returns the method `study.NAME` of a table, with the table's documentation."""
-
     def method(choices: object = None, /, **settings: Any) -> pl.DataFrame:
         given = choices is not None or any(settings[name] is not None for name in settings if name != "groups")
         return read(table.name, choices if given else table.choices, **settings)

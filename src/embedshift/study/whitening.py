@@ -12,6 +12,7 @@ import polars as pl
 
 from embedshift.errors import UsageError
 from embedshift.statistics.whitening import Whitening
+from embedshift.store.answers import is_same_encoder
 from embedshift.store.groups import Choice
 from embedshift.store.reader import Reader
 from embedshift.store.shift_moments import MOST_DIM, ShiftMoments, shift_moments
@@ -130,7 +131,6 @@ def whitened(folders: Sequence[Path], path: Path) -> list[Study]:
 
 
 def whitening_tables(studies: Sequence[Study]) -> list[pl.DataFrame]:
-    """Returns the table `whitening` of each study that has views."""
     return [study.whitening() for study in studies if study.augmentations]
 
 
@@ -149,6 +149,5 @@ def check_studies(studies: Sequence[Study]) -> None:
             raise UsageError(f"{reader.folder}: stores no embeddings; run it with `store` all")
         if not reader.info.complete:
             raise reader.unfinished()
-        own, first = reader.info.encoder, readers[0].info.encoder
-        if (own.weights_hash, own.embedding, own.dim) != (first.weights_hash, first.embedding, first.dim):
+        if not is_same_encoder(reader.info, readers[0].info):
             raise UsageError(f"{reader.folder}: of another encoder than {readers[0].folder}; whiten them separately")

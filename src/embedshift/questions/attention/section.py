@@ -28,7 +28,6 @@ def section(page: PageInput) -> Section | None:
 
 
 def changes(table: pl.DataFrame | None, metrics: Sequence[str]) -> Json:
-    """Returns the rows of the table `looks` by metric and significance."""
     table = pl.DataFrame(schema=SCHEMA) if table is None else table
     spread = table.filter(what=SPREAD)
     return {

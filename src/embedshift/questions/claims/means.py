@@ -59,7 +59,6 @@ def more_changed(metric: str, higher: Names, lower: Names) -> AllAbove:
 
 
 def entropy_rise(name: str) -> AllAbove:
-    """Tests the mean over images of the entropy of the view's attention map minus its original's, in nats."""
     requires = "Holds if the mean difference is above 0. Does not hold if it is below 0."
     return AllAbove((((1.0, ("entropy_rise", name)),),), requires)
 

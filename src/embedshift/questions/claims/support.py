@@ -39,7 +39,6 @@ class TreeTest:
         )
 
     def find(self, bootstrap: Bootstrap) -> Finding | None:
-        """Returns the proportion of the trees that show the claim, without an interval."""
         having = bootstrap.having(self.contrasts)
         if not having:
             return None

@@ -19,7 +19,6 @@ from embedshift.statistics.clusters import CUT, branches, linkage_matrix, thresh
 
 @figure("dendrogram", is_available=few)
 def dendrogram(data: FigureInput, title: str) -> Figure:
-    """The tree with its leaves at the left, a dashed line at the cut, and a named band per cluster."""
     table, tree = clusters(data.reader), data.reader.choice(Tree)
     names = table["augmentation"].to_list()
     note = f"clusters: the tree cut at {CUT:g} of its greatest height"

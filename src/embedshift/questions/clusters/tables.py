@@ -22,7 +22,6 @@ log = logging.getLogger(__name__)
 
 
 def pairwise_length(reader: Reader) -> dict[str, int]:
-    """Returns the length of the column `pairwise`, if it is there."""
     length = math.comb(len(reader.augmentations), 2) * reader.info.draws
     return {"pairwise": length} if reader.identity_of("clusters").get("pairwise", True) else {}
 

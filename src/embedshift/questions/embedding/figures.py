@@ -22,7 +22,6 @@ SAMPLE = 50
 
 @figure("l2_density")
 def l2_density(data: FigureInput, title: str) -> Figure:
-    """Filled kernel density of the L2 distance per augmentation, with its name at the peak."""
     samples = {name: data.values(name, "l2_distance") for name in data.augmentations}
     curves = {name: density(values, low=0.0) for name, values in samples.items()}
     spikes = {name: values[0] for name, values in samples.items() if len(values) and curves[name] is None}
@@ -53,7 +52,6 @@ def l2_density(data: FigureInput, title: str) -> Figure:
 
 @figure("cosine_histogram")
 def cosine_histogram(data: FigureInput, title: str) -> Figure:
-    """Histogram and kernel density of the cosine similarity per augmentation, with mean and sd in the legend."""
     note = "bars: histogram; line: Gaussian kernel density; dotted: mean; each row has its own vertical scale"
     height = 0.9 + 0.46 * max(3, len(data.augmentations))
     figure = new_figure(data.caption(note), 8, height, title)
@@ -92,7 +90,6 @@ def _histogram(axes: Axes, values: Values, colour: str) -> None:
 
 @figure("l2_bars")
 def l2_bars(data: FigureInput, title: str) -> Figure:
-    """Mean L2 distance per augmentation, the largest first, with a whisker of one sd to either side."""
     means, sds = data.statistic("mean", "l2_distance"), data.statistic("sd", "l2_distance")
     order = np.argsort(-np.nan_to_num(means, nan=-1.0), kind="stable")
     names = [data.augmentations[index] for index in order]

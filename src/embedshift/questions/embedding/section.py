@@ -21,7 +21,6 @@ THIN = 3
 
 
 def charts(page: PageInput) -> Iterator[Chart]:
-    """Yields a ridge chart for cosine and one for L2."""
     for name, (metric, title) in CHARTS.items():
         yield Chart(name, title, distributions(page.data, metric))
 

@@ -22,7 +22,6 @@ def answer(page: PageInput) -> Answer:
 
 
 def largest_of(table: pl.DataFrame, naming: ImageNaming) -> Json:
-    """Returns the images with the largest relative shifts, and the augmentations that move most images far."""
     far = table.filter(pl.col("far") > 0).sort("far", descending=True, maintain_order=True)
     names = table["augmentation", "image_id", "relative_shift"].head(NAMED).rows()
     largest = [(name, naming.image(image), with_interval(shift, None, None)[0]) for name, image, shift in names]

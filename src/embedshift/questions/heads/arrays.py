@@ -27,7 +27,6 @@ class ContributionArrays:
 
 
 def contributions_of(table: pl.DataFrame) -> dict[str, ContributionArrays]:
-    """Returns the contributions of every augmentation of a table `heads`, in its order."""
     by_augmentation: dict[str, ContributionArrays] = {}
     for (name,), part in table.group_by("augmentation", maintain_order=True):
         contribution = part["contribution"].cast(pl.Float64).fill_null(np.nan).to_numpy()

@@ -33,7 +33,6 @@ TOKENS_SCHEMA: dict[str, type[pl.DataType]] = {
 
 
 def head_tokens(rows: Rows, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
-    """Returns for each augmentation how much of its mean shift the last block's attention carries, by reason."""
     tables = [
         pl.DataFrame({"augmentation": name, "term": [*TOKENS], **numbers})
         for name, numbers in contribution_intervals(rows, augmentations, [*TOKENS.values()], _terms, seed=seed)

@@ -39,7 +39,6 @@ def rows_of(table: pl.DataFrame, images: int) -> Json:
 
 
 def change(value: float | None) -> str:
-    """Formats 1 - cosine with two figures."""
     if value is None:
         return MISSING
     if value <= UNMOVED:
@@ -48,7 +47,6 @@ def change(value: float | None) -> str:
 
 
 def half_way(changes: list[float | None]) -> int | None:
-    """Returns the first block, from 1, whose 1 - mean cosine is at least half of the last block's."""
     last = changes[-1]
     if last is None or not last > UNMOVED:
         return None

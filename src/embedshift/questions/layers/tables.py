@@ -30,7 +30,6 @@ Numbers = tuple[Values, Values, Values, Values]
 
 
 def layers(reader: Reader) -> pl.DataFrame:
-    """Returns for each augmentation, layer, token and metric n, the mean, and its 95 % interval."""
     study, names = reader.chunks, reader.augmentations
     tokens = [token for token in TOKENS if column("l2_distance", token) in study.columns.names()]
     token_metrics = [(token, metric) for token in tokens for metric in COMPARED]

@@ -45,7 +45,6 @@ def image_ids(rows: pl.LazyFrame, names: Sequence[str]) -> list[str]:
 
 
 def maps(rows: Rows, augmentations: Sequence[str], names: Sequence[str], *, seed: int) -> pl.DataFrame:
-    """Returns for each augmentation, map and metric n, the mean, and its 95 % interval."""
     study = chunked(rows)
     if not study.order.images:
         return pl.DataFrame(schema=MAPS)

@@ -102,7 +102,6 @@ def span(means: Values) -> tuple[float, float]:
 
 
 def least_changed(data: FigureInput, metric: str) -> str | None:
-    """Returns the augmentation that changes a metric less than every other, if the pairs settle it."""
     table = data.table("differences")
     least = [] if table is None else ordered(table, metric, data.augmentations).least
     return least[0] if len(least) == 1 else None
@@ -150,7 +149,6 @@ def profile(data: FigureInput, title: str) -> Figure:
 
 @figure("metric_bars")
 def metric_bars(data: FigureInput, title: str) -> Figure:
-    """One row of bars per augmentation in suite order, one column per metric, dashed at the metric's average."""
     metrics, means = data.performance()
     note = "means; dashed: average over the augmentations"
     height = 1.0 + 0.28 * len(data.augmentations)

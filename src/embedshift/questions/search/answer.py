@@ -62,7 +62,6 @@ def searched_images(page: PageInput) -> int:
 
 
 def recall_extremes(table: pl.DataFrame) -> Json:
-    """Returns the augmentations of the best and the worst recall@1, and those of high and of low recall."""
     measured = table.filter(pl.col("metric") == RECALL).drop_nulls("value")
     rows = measured.sort("value", maintain_order=True).to_dicts()
     if not rows:

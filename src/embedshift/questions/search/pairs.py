@@ -51,7 +51,6 @@ class Pairs:
 
 
 def all_pairs(originals: ArrayLike, units: Units | None = None) -> Pairs:
-    """Returns the cosines of all pairs of at most `MOST_IMAGES` originals, whose groups are `units`."""
     vectors = unit(originals)
     if len(vectors) > MOST_IMAGES:
         raise ValueError(f"all pairs of {len(vectors)} images are too many: {MOST_IMAGES} at most")

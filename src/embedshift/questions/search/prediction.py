@@ -61,7 +61,6 @@ def _log_choose(n: Values | np.float64, k: int) -> Values:
 
 
 def predict(search: SearchRanks, size: int) -> tuple[float, float, float]:
-    """Returns recall@1 in a larger gallery and its 95 % interval, by a line in the logarithm of the size."""
     n, half = search.images, (search.images + 1) // 2
     steps = float(np.log(size / n) / np.log(n / half))
     hits = np.where(search.has_direction, search.ranks == 1, np.nan)

@@ -113,7 +113,6 @@ def trivial(images: int) -> list[str]:
 
 
 def rank_fractions(ranks: pl.DataFrame) -> dict[str, Values]:
-    """Returns the proportions of each augmentation's views at ranks 1, 2 to 5, 6 to 10, 11 to 100, and beyond."""
     last = [end for end in RANKS.values() if end is not None]
     parts = ranks.select("view", "rank").drop_nulls().partition_by("view", as_dict=True, maintain_order=True)
     bins = {view: np.searchsorted(last, part["rank"].to_numpy()) for (view,), part in parts.items()}
@@ -121,7 +120,6 @@ def rank_fractions(ranks: pl.DataFrame) -> dict[str, Values]:
 
 
 def search_mistakes(ranks: pl.DataFrame, count: int) -> list[dict[str, object]]:
-    """Returns views of draw 0 for which another image came first, by margin, spread over augmentations."""
     missed = ranks.filter((pl.col("draw") == 0) & (pl.col("rank") > 1)).drop_nulls(["other", "other_cosine", "cosine"])
     margin = pl.col("other_cosine") - pl.col("cosine")
     by_margin = missed.with_columns(margin=margin).sort("margin", "image_id", descending=[True, False])

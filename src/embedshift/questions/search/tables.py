@@ -51,7 +51,6 @@ def search_results(reader: Reader) -> SearchResults:
 
 
 def search(reader: Reader) -> pl.DataFrame:
-    """Returns recall, mean reciprocal rank, overlap of neighbours and area under the curve, by augmentation."""
     parts = reader.need("search_ranks").partition_by("view", as_dict=True, maintain_order=True)
     seed, units, count = reader.info.seed, reader.units, _compared(reader)
     by_name = {name: recall.recall_metrics(parts[name,], seed=seed, units=units) for name in reader.augmentations}

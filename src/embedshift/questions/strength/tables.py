@@ -78,7 +78,6 @@ def falls_of(reader: Reader) -> dict[str, str]:
 
 
 def corruption(reader: Reader) -> pl.DataFrame:
-    """Relative shifts of corruptions by severity, their means over severities, and the mean over corruptions."""
     corruptions = corruptions_of(reader.families)
     views = [view for family in corruptions for view in family.views]
     baselines_by_metric = baselines(reader)

@@ -71,7 +71,6 @@ def tested(table: pl.DataFrame) -> tuple[list[str], Values]:
 def own_and_leads(
     rows: Rows, augmentations: Sequence[str], phrase_names: Sequence[str], kept: Sequence[str]
 ) -> Estimates | None:
-    """For every image, for K augmentations, the cosine with the own word, then its lead over the others' mean."""
     if len(kept) < 2:
         return None
     study = chunked(rows)
@@ -92,7 +91,6 @@ def own_and_leads(
 
 
 def word_test(table: pl.DataFrame, sample: Estimates | None, *, seed: int) -> pl.DataFrame:
-    """Tests whether shifts point to their own words rather than to those of the others."""
     kept, square = tested(table)
     rows: list[dict[str, object]] = []
     for index, name in enumerate(kept):

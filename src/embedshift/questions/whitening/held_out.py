@@ -41,7 +41,6 @@ class Images:
 
     @functools.cached_property
     def groups(self) -> NDArray[np.intp]:
-        """The group of each image, numbered without gaps."""
         return np.unique(np.arange(len(self.originals)) if self.units is None else self.units, return_inverse=True)[1]
 
     @functools.cached_property

@@ -32,7 +32,6 @@ PURIFY_SCHEMA: dict[str, type[pl.DataType]] = {
 
 
 def worst(reader: Reader) -> pl.DataFrame:
-    """The variants of an attack by norm and budget, each followed by those through purifiers and its control."""
     attack = read_attack_record(reader.identity_of("worst_case"))
     summary = reader.table("summary")
     if attack is None or summary is None:

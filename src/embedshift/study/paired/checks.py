@@ -31,7 +31,6 @@ SAME_PICTURE = 0.02
 
 
 def check_finished(studies: Sequence[Study]) -> None:
-    """Refuses fewer than two studies, one that is given twice, and one that is not finished."""
     if len(studies) < 2:
         raise UsageError("name at least two studies to compare")
     given = Counter((study.folder.resolve(), study.reader().whitening is None) for study in studies)

@@ -34,7 +34,6 @@ def described_studies(paired: PairedStudies) -> pl.DataFrame:
 
 
 def rankings(means: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
-    """Returns `study, augmentation, mean_performance, rank` from `study, augmentation, metric, mean`."""
     studies = means.drop_nulls("mean").group_by("metric").agg(pl.col("study").n_unique())
     shared = set(studies.filter(pl.col("study") == len(names))["metric"]) & set(RADAR_METRICS)
     kept = means.filter(pl.col("metric").is_in(list(shared)))
@@ -63,7 +62,6 @@ def spearman(first: pl.Series, second: pl.Series) -> float | None:
 
 
 def largest_differences(paired: PairedStudies) -> pl.DataFrame:
-    """Returns for each study and metric the value of `summary` that differs most from the reference's."""
     summaries = [
         tables.summary(rows, tables.measured(rows, paired.augmentations, paired.metrics), seed=paired.seed)
         for rows in (replace(chunked(rows), units=paired.units) for rows in paired.rows())
