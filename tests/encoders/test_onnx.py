@@ -236,3 +236,18 @@ def test_the_bundled_encoder_as_torch_as_a_graph_and_as_a_function_moves_alike(t
 def test_a_vector_of_no_numbers_is_refused():
     with pytest.raises(embedshift.EmbedshiftError, match=r"gives \(1, 0\) for one image; it must give"):
         embedshift.image_encoder(lambda images: np.zeros((len(images), 0)), name="empty", version="1")
+
+
+@pytest.mark.parametrize(
+    ("node", "shape"), [("Reshape", [DIM, 1]), ("Transpose", [DIM, 1])], ids=["rows of all images", "turned"]
+)
+def test_a_graph_with_other_rows_than_images_is_refused(tmp_path, node, shape):
+    file = write_graph(tmp_path / "mine.onnx")
+    model = onnx.load(file)
+    (last,) = (each for each in model.graph.node if "image_embeds" in each.output)
+    last.output[0] = "embeddings"
+    inputs = ["embeddings", *(["rows"] if node == "Reshape" else [])]
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([-1, 1]), "rows"))
+    model.graph.node.append(helper.make_node(node, inputs, ["image_embeds"]))
+    onnx.save(model, file)
+    refused(f"onnx:{file}", f"its output image_embeds is {shape} for 1 image", **STATS)
