@@ -23,7 +23,8 @@ from embedshift.store.info import Answer
 
 MODEL = "dinov2-small-offline"
 AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
-WAYS = {"AVX2": AVX2, "one thread": {"OMP_NUM_THREADS": "1"}, "AVX2, one thread": AVX2 | {"OMP_NUM_THREADS": "1"}}
+SSE = {"ONEDNN_MAX_CPU_ISA": "SSE41", "ATEN_CPU_CAPABILITY": "default"}
+WAYS = {"AVX2": AVX2, "SSE 4.1": SSE, "one thread": {"OMP_NUM_THREADS": "1"}}
 
 
 def elsewhere(precision: str, environment: dict[str, str]) -> Answer:

@@ -35,9 +35,15 @@ def test_of_many_views_the_tolerances_alone(tmp_path):
     assert "darker@1" not in text
 
 
-def test_where_a_search_misses_has_its_interval_and_the_safe_end_is_named(tmp_path):
-    """`darker` rises; `closer` falls where it is stronger: its safe end is the upper one."""
-    study = make_study(tmp_path / "study", 40, graded(DARKER, CLOSER), dim=3, effect={"darker@3": 0.4, "closer@2": 0.5})
+@pytest.mark.parametrize("images", [40, 120])
+def test_where_a_search_misses_has_its_interval_and_the_safe_end_is_named(tmp_path, images):
+    """`darker` rises; `closer` falls where it is stronger: its safe end is the upper one.
+
+    If none of 40 images is missed, Clopper and Pearson's upper end is 8.8 %.
+    """
+    study = make_study(
+        tmp_path / "study", images, graded(DARKER, CLOSER), dim=3, effect={"darker@3": 0.4, "closer@2": 0.5}
+    )
     rows = {row["family"]: row for row in study.tolerance().filter(criterion="missed 5 %").to_dicts()}
     text = printed(study)
     for family, row in rows.items():
@@ -49,6 +55,8 @@ def test_where_a_search_misses_has_its_interval_and_the_safe_end_is_named(tmp_pa
     assert all(end is not None for end in safe.values())
     said = ", ".join(f"{family} {in_words(end, rows[family]['unit'])}" for family, end in safe.items())
     words = f"Where may I stop? With 95 % confidence a search misses at most 5 % up to {said}."
+    if images == 40:
+        words = "Where may I stop? 40 are too few to show that a search misses at most 5 %."
     assert words in [*legend(study)]
 
 

@@ -144,12 +144,13 @@ def stop_lines(study: Study) -> Iterator[str]:
     reader = study.reader()
     missed = by_family(reader.table("tolerance"), MISSED_CRITERION)
     ends = {f: missed[f.name]["low" if f.rises else "high"] for f in reader.families if f.name in missed}
-    if safe := [f"{family.name} {in_words(end, family.unit)}" for family, end in ends.items() if end is not None]:
+    safe = [f"{family.name} {in_words(end, family.unit)}" for family, end in ends.items() if end is not None]
+    few, units = f"a search misses at most {100 * MISSED:g} %", reader.info.units
+    if safe and 0.025 ** (1 / units) < 1 - MISSED:  # Clopper and Pearson's end if none is missed
+        yield f"Where may I stop? {units} are too few to show that {few}."
+    elif safe:
         more = f" and {len(safe) - STOPS} more" if len(safe) > STOPS else ""
-        yield (
-            f"Where may I stop? With 95 % confidence a search misses at most {100 * MISSED:g} % up to "
-            f"{', '.join(safe[:STOPS])}{more}."
-        )
+        yield f"Where may I stop? With 95 % confidence {few} up to {', '.join(safe[:STOPS])}{more}."
 
 
 def _undefined_last(value: float | None) -> tuple[bool, float]:
