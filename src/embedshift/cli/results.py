@@ -128,7 +128,6 @@ def legend(study: Study) -> Iterator[str]:
 
 
 def search_lines(study: Study) -> Iterator[str]:
-    """Yields how many originals a search finds under the worst and the best augmentation, if the study has that."""
     search = study.reader().table("search")
     recalled = None if search is None else search.filter(metric="recall@1").drop_nulls("value")
     recalls = [] if recalled is None else recalled.sort("value", maintain_order=True).to_dicts()

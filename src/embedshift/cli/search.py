@@ -19,10 +19,11 @@ def recall_table(study: Study, recall: pl.DataFrame) -> Table:
     reader, sizes = study.reader(), study.table("gallery_sizes")
     among = max(sizes.filter(kind="measured")["images"].to_list(), default=reader.info.counts.measured)
     views = max(recall["n"].to_list(), default=0)
-    title = f"{reader.info.encoder.name}: search among {among:,} originals with {views:,} views of each augmentation"
+    groups = f" ({reader.info.groups.chosen} groups, {reader.info.groups.count:,})" if reader.info.groups else ""
+    among_words = f"search among {among:,} originals with {views:,} views of each augmentation{groups}"
     metrics = recall["metric"].unique(maintain_order=True).to_list()
     names = name_columns("augmentation", f"{metrics[0]}, 95 % interval")
-    table = text_table(title, *names, *number_columns(*metrics[1:]))
+    table = text_table(f"{reader.info.encoder.name}: {among_words}", *names, *number_columns(*metrics[1:]))
     rows = {(row["augmentation"], row["metric"]): row for row in recall.iter_rows(named=True)}
     least_first = recall.filter(metric=metrics[0]).sort("value", maintain_order=True, nulls_last=True)["augmentation"]
     for name in least_first:

@@ -161,7 +161,6 @@ def number_columns(*headings: str, no_wrap: bool = False) -> list[Column]:
 
 
 def folded_columns(*headings: str) -> list[Column]:
-    """Returns columns of texts, which are broken anywhere."""
     return [Column(heading, overflow="fold") for heading in headings]
 
 
