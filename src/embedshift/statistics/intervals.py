@@ -168,7 +168,7 @@ def jackknife_interval(
         deciding: Whether as many degrees count as parts decide the error, (Σ d²)² / Σ d⁴ for deviations d.
 
     Returns:
-        Lower and upper ends, `[...]` each; NaN for one part.
+        Lower and upper ends, `[...]` each; NaN for one part, or none.
 
     Example:
         >>> parts = np.arange(8.0)
@@ -176,10 +176,10 @@ def jackknife_interval(
         >>> [round(end.item(), 3) for end in ends]
         [1.452, 5.548]
     """
-    off = np.stack([*without]) - full
-    count, shape = len(off), (-1, *[1] * np.ndim(full))
-    if count < 2:
+    parts, shape = [*without], (-1, *[1] * np.ndim(full))
+    if (count := len(parts)) < 2:
         return np.full(np.shape(full), np.nan), np.full(np.shape(full), np.nan)
+    off = np.stack(parts) - full
     kept = np.reshape(count - 1.0 if ratios is None else ratios, shape)
     squares = (kept * off - (kept * off).mean(axis=0)) ** 2 / kept
     degrees = squares.sum(axis=0) ** 2 / np.square(squares).sum(axis=0) if deciding else count - 1
