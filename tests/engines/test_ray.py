@@ -42,7 +42,7 @@ class DiesOnce(MeanColour):
 
 
 class StopsAfter(MeanColour):
-    """In a worker, encodes some batches after that which it is known by, one after the other, and then hangs for ever."""
+    """In a worker, encodes some batches after those that it is known by, and then hangs for ever."""
 
     def __init__(self, batches: int) -> None:
         self.left, self.driver = 1 + batches, os.getpid()
