@@ -1,6 +1,7 @@
 """The workflows name what there is: targets of the Makefile, tools of the extra `dev`, Pythons of pyproject.toml."""
 
 import re
+import shlex
 import subprocess
 import sys
 from typing import Any
@@ -98,7 +99,7 @@ def test_a_release_publishes_what_was_tried():
 def test_a_tag_that_is_not_the_version_ends_a_release(is_right):
     (line,) = [line for line in commands(WORKFLOWS["release.yml"]["jobs"]["build"]) if line.startswith("test ")]
     tag = f"v{pyproject()['project']['version']}" + ("" if is_right else "1")
-    here = line.replace("python3", sys.executable)  # another may lie on the path
+    here = line.replace("python3", shlex.quote(sys.executable))  # another may lie on the path
     done = subprocess.run(["bash", "-ec", here], cwd=ROOT, env={"GITHUB_REF_NAME": tag}, check=False)
     assert (done.returncode == 0) is is_right
 
