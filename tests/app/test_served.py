@@ -4,6 +4,7 @@ import contextlib
 import os
 import socket
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -117,5 +118,5 @@ def test_no_file_of_this_machine_is_served(served):
         assert page.headers["content-security-policy"] == POLICY
     for path in ("/etc/passwd", str(Path(__file__)), "C:/x"):
         with pytest.raises(urllib.error.HTTPError) as error:
-            OPENER.open(f"{served}gradio_api/file={path}", timeout=20)
+            OPENER.open(f"{served}gradio_api/file={urllib.parse.quote(path)}", timeout=20)
         assert error.value.code in (403, 404)
