@@ -28,7 +28,7 @@ def neighbours_kept(first: ArrayLike, second: ArrayLike, units: Units | None = N
     correction (1981), without which it counts what is particular to a pair twice.
     """
     own = np.arange(len(np.asarray(first))) if units is None else np.unique(units, return_inverse=True)[1]
-    number, count = int(own.max()) + 1, _neighbours(own)
+    number, count = int(own.max()) + 1, neighbours_of(own)
     is_near = [_is_near(vectors, own, count) for vectors in (first, second)]
     both, either = is_near[0] & is_near[1], (is_near[0].astype(np.float64) + is_near[1]) / 2
     value = float(both.sum() / either.sum()) if either.any() else np.nan
@@ -44,10 +44,11 @@ def neighbours_kept(first: ArrayLike, second: ArrayLike, units: Units | None = N
 
 def neighbours_by_chance(count: int, units: Units | None = None) -> float:
     own = np.arange(count) if units is None else np.unique(units, return_inverse=True)[1]
-    return float(np.mean(_neighbours(own) / np.maximum(count - np.bincount(own)[own], 1)))
+    return float(np.mean(neighbours_of(own) / np.maximum(count - np.bincount(own)[own], 1)))
 
 
-def _neighbours(own: NDArray[np.intp]) -> int:
+def neighbours_of(own: NDArray[np.intp]) -> int:
+    """Returns how many nearest images count among images of groups, none of which is a neighbour of its own."""
     return neighbours_counted(len(own) - int(np.bincount(own).max()))
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedshift.arrays import Floats, Units, Values
+from embedshift.statistics.agreement import neighbours_of
 from embedshift.statistics.retrieval import TIE
 from embedshift.statistics.sample import OF_A_SET
 from embedshift.statistics.vectors import unit
@@ -15,7 +16,7 @@ from embedshift.statistics.whitening import Whitening
 from embedshift.store.shift_moments import ShiftMoments, moments_of
 
 AS_IS, CENTRED, ORIGINALS, SHIFTS = "as it is", "centred", "originals", "shifts"
-FOLDS, NEIGHBOURS = 5, 10
+FOLDS = 5
 # False-match rates, and the least number of false pairs for which one is defined.
 RATES, LEAST_PAIRS = (0.01, 0.001), 10
 RECALL, MRR, CLASS, KEPT, FITTED = "recall@1", "mrr", "class_agreement", "neighbours@10", "fitted_neighbours@10"
@@ -96,7 +97,7 @@ def _tried(
     metrics = [RECALL, MRR, KEPT, "cosine", *([] if images.units is None else [CLASS])]
     values, lost = ({name: np.full((len(metrics), *shape), np.nan) for name in names} for _ in range(2))
     hubs, pairs = dict.fromkeys(names, 0.0), list[Values]()
-    neighbours = min(_neighbours(images.groups[inside]) for inside in folds)
+    neighbours = min(neighbours_of(images.groups[inside]) for inside in folds)
     for inside, whitening in zip(folds, maps, strict=True):
         gallery = _Gallery(_mapped(whitening, images.originals[inside]), images.groups[inside], neighbours)
         pairs.append(gallery.pairs)
@@ -128,11 +129,6 @@ def _with_pseudovalues(values: Values, lost: Values) -> Values:
 
 def _mapped(whitening: Whitening | None, raw: Floats) -> Values:
     return np.nan_to_num(unit(raw if whitening is None else whitening(raw)))
-
-
-def _neighbours(groups: NDArray[np.intp]) -> int:
-    """Returns how many neighbours count: 10, or half of the others where there are fewer than 20."""
-    return min(NEIGHBOURS, max(1, (len(groups) - int(np.bincount(groups).max())) // 2))
 
 
 class _Gallery:
@@ -168,7 +164,7 @@ class _Gallery:
         rank = 1.0 + better.sum(axis=1)
         without = rank[:, None] - better @ np.eye(len(self.sizes), dtype=np.float32)[self.groups]
         there = ~np.isnan(limits)
-        rise = (number(without[there]) - number(rank[there])[:, None] * 1.0).sum(axis=0)
+        rise = (number(without[there]) - 1.0 * number(rank[there])[:, None]).sum(axis=0)
         return np.where(there, number(rank), np.nan), (rise / self.sizes)[self.groups]
 
     def _nearest(self, cosines: Values) -> NDArray[np.bool_]:
