@@ -20,12 +20,11 @@ from embedshift.encoders.base import Encoder, EncoderInfo, EncoderOutput
 from embedshift.encoders.images import ImageEncoder
 from embedshift.errors import EmbedshiftError, UsageError, foreign_code
 from embedshift.pipeline.answers import is_of_study
-from embedshift.pipeline.plan import encoder_preprocess
+from embedshift.pipeline.plan import encoder_preprocess, to_input
 from embedshift.pipeline.prepare import encoder_spec
 from embedshift.registry import METRICS
 from embedshift.report.numbers import count
 from embedshift.sources import images
-from embedshift.sources.to_input import ToInput
 from embedshift.statistics.baselines import Baseline, cosine_baseline, relative_shift
 from embedshift.statistics.retrieval import Gallery, search
 from embedshift.statistics.summary import COSINE
@@ -124,10 +123,8 @@ class PageEncoder:
 
     def canvas(self, image: Pixels, target: ApplyTo) -> Canvas:
         """What changes of an image uint8 `[H, W, 3]`, and how the encoder takes it."""
-        preprocess = encoder_preprocess(self.encoder)
-        how = preprocess.square(self.config.resize)
-        to_input = ToInput(preprocess.size, how, preprocess.shortest, preprocess.resample)
-        return Canvas.of(image, to_input, target, self.config.longest)
+        square = to_input(encoder_preprocess(self.encoder), self.config.resize)
+        return Canvas.of(image, square, target, self.config.longest)
 
 
 def encoder_from_photos(

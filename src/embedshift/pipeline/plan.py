@@ -1,11 +1,12 @@
 """`Plan`: what decides the views of a study; every measure of a question knows it."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from embedshift.arrays import Pixels
 from embedshift.augmentations import Suite
 from embedshift.augmentations.canvas import Canvas
-from embedshift.config import StudyConfig
+from embedshift.config import Resize, StudyConfig
 from embedshift.encoders.base import Encoder, EncoderInfo, Preprocess
 from embedshift.sources.to_input import ToInput
 
@@ -36,11 +37,14 @@ class Plan:
 
     @property
     def to_input(self) -> ToInput:
-        preprocess = self.preprocess
-        return ToInput(preprocess.size, preprocess.square(self.config.resize), preprocess.shortest, preprocess.resample)
+        return to_input(self.preprocess, self.config.resize)
 
     def canvas(self, image: Pixels) -> Canvas:
         return Canvas.of(image, self.to_input, self.config.apply_to, self.config.longest)
+
+
+def to_input(preprocess: Preprocess, how: Resize | Literal["own"] | None = None) -> ToInput:
+    return ToInput(preprocess.size, preprocess.square(how), preprocess.shortest, preprocess.resample)
 
 
 def encoder_preprocess(encoder: Encoder) -> Preprocess:

@@ -10,11 +10,10 @@ from PIL import Image
 
 from embedshift.arrays import Floats
 from embedshift.encoders import Encoder, load_encoder
-from embedshift.encoders.base import EncoderInfo, Preprocess
 from embedshift.encoders.images import ImageEncoder, image_encoder
 from embedshift.errors import EmbedshiftError, UsageError, reason
+from embedshift.pipeline.plan import encoder_preprocess, to_input
 from embedshift.sources.images import decode
-from embedshift.sources.to_input import ToInput
 from embedshift.sources.vector_files import open_part
 from embedshift.sources.views_file import ORIGINALS
 from embedshift.stacks.images import naming
@@ -68,9 +67,8 @@ def _encoded(encoder: AnyEncoder, names: Sequence[str], files: Sequence[bytes]) 
 
 
 def _of_squares(encoder: Encoder, files: Sequence[bytes]) -> Floats:
-    own = EncoderInfo.of(encoder).preprocess or Preprocess(encoder.size, encoder.mean, encoder.std)
-    to_input = ToInput(own.size, own.square(), own.shortest, own.resample)
-    return encoder(np.stack([to_input(decode(file)) for file in files])).embedding
+    square = to_input(encoder_preprocess(encoder))
+    return encoder(np.stack([square(decode(file)) for file in files])).embedding
 
 
 def _from_table(given: Any, names: Sequence[str], ids: Sequence[str] | None) -> tuple[str, Floats]:

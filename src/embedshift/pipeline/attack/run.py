@@ -24,7 +24,7 @@ from embedshift.pipeline.answers import encoder_answer
 from embedshift.pipeline.attack.image import Attacker
 from embedshift.pipeline.draw import Clock, guarded, stopped_failure
 from embedshift.pipeline.limit import TookTooLong
-from embedshift.pipeline.plan import encoder_preprocess
+from embedshift.pipeline.plan import encoder_preprocess, to_input
 from embedshift.sources import ImageRef, Source, images, open_images
 from embedshift.sources.attacked import (
     FILE,
@@ -36,8 +36,7 @@ from embedshift.sources.attacked import (
 )
 from embedshift.sources.base import IMAGE_BYTES, Failure, storable
 from embedshift.sources.pairs import by_stem, refuse_duplicate_stems
-from embedshift.sources.to_input import ToInput
-from embedshift.store.answers import ROUNDING, distance
+from embedshift.store.answers import ENCODER, allowed, distance
 from embedshift.store.differences import differences
 from embedshift.store.lock import locked
 from embedshift.store.shards import delete_incomplete, write_atomically
@@ -83,8 +82,7 @@ class ImageReader:
             raise UsageError(f"`target` {self.config.target}: {cause(error)}") from error
 
     def sized(self, picture: Pixels) -> Pixels:
-        preprocess = self.preprocess
-        return ToInput(preprocess.size, self.config.resize, preprocess.shortest, preprocess.resample)(picture)
+        return to_input(self.preprocess, self.config.resize)(picture)
 
 
 @foreign_code()
@@ -203,7 +201,7 @@ def _stored_attack(out: Path, identity: Json, encoder: Encoder, variants: Sequen
     if stored is not None:
         then, now = dict(stored.identity), dict(identity)
         moved = distance(then.pop("answer", ()), now.pop("answer"))
-        changes = differences(then, now) or ["the encoder gives other numbers"] * (moved > ROUNDING["float32"])
+        changes = differences(then, now) or ["the encoder gives other numbers"] * (moved > allowed(ENCODER, "float32"))
         if changes:
             raise UsageError(f"{out} contains another attack: {'; '.join(changes)}. Choose another `out`, or delete it")
     earlier_variants = {} if stored is None else dict(stored.variants)
