@@ -301,7 +301,7 @@ def test_other_threads_and_instructions_are_no_other_encoder(folder):
     """
     one, other = (eval(run_python(program, way)) for way in ("own", "other"))
     for precision, first, second in zip(("float32", "bfloat16"), one, other, strict=True):
-        assert distance(first, second) <= allowed(ENCODER, precision, None) / 4
+        assert distance(first, second) <= allowed(ENCODER, precision) / 4
 
 
 def test_a_version_that_stays_says_that_the_function_is_the_same(photos, own):

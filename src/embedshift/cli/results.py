@@ -10,7 +10,7 @@ from embedshift.config import Json
 from embedshift.registry import METRICS
 from embedshift.report.numbers import in_percent
 from embedshift.statistics.summary import COSINE, PAPER_METRICS
-from embedshift.statistics.tolerance import MISSED, MISSED_CRITERION, RELATIVE_SHIFT, by_family
+from embedshift.statistics.tolerance import LEAST_SAFE, MISSED, MISSED_CRITERION, RELATIVE_SHIFT, by_family
 from embedshift.statistics.units import in_words, interval_in_words, with_interval_in_words
 from embedshift.store.enough import why_ended
 from embedshift.store.table import tables_of
@@ -145,7 +145,7 @@ def stop_lines(study: Study) -> Iterator[str]:
     ends = {f: missed[f.name]["low" if f.rises else "high"] for f in reader.families if f.name in missed}
     safe = [f"{family.name} {in_words(end, family.unit)}" for family, end in ends.items() if end is not None]
     few, units = f"a search misses at most {100 * MISSED:g} %", reader.info.units
-    if safe and 0.025 ** (1 / units) < 1 - MISSED:  # Clopper and Pearson's end if none is missed
+    if safe and units < LEAST_SAFE:
         yield f"Where may I stop? {units} are too few to show that {few}."
     elif safe:
         more = f" and {len(safe) - STOPS} more" if len(safe) > STOPS else ""

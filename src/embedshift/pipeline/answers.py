@@ -58,7 +58,7 @@ def instability(encoder: Encoder, answer: Answer) -> float:
 
 def refuse_unstable(encoder: Encoder, moved: float, precision: str, *, allow: bool) -> None:
     """Refuses an encoder whose answer hangs on the pass or on other images; a warning where that is allowed."""
-    if moved <= allowed(ENCODER, precision, None):
+    if moved <= allowed(ENCODER, precision):
         return
     words = (
         f"{encoder.name}: the embedding of one image depends on the pass, or on the other images of its batch "
@@ -92,12 +92,12 @@ def refuse_other(encoder: Encoder, spec: EncoderSpec, place: str) -> None:
 
 
 def augmentation_answers(suite: Suite, of: Sides, *, allow: bool) -> dict[str, Answer]:
-    answers = dict[str, Answer]()
-    for augmentation in suite:
-        if not augmentation.is_own:
-            continue
-        answer = as_answer(np.stack([_statistics(augmentation, of, seed) for seed in (0, 1)]))
-        again = as_answer(_statistics(augmentation, of, 0)[None])
+    answers, own = dict[str, Answer](), [augmentation for augmentation in suite if augmentation.is_own]
+    height, width = sides(of)
+    image = patterns(1, max(height, width))[0, :height, :width] if own else None
+    for augmentation in own:
+        first, second, repeated = (_statistics(augmentation, image, of, seed) for seed in (0, 1, 0))
+        answer, again = as_answer(np.stack([first, second])), as_answer(repeated[None])
         if (moved := distance(answer, again)) > 0 and not allow:
             raise UsageError(
                 f"augmentation {augmentation.name!r} draws another view from the same seed ({moved:.2g}): it must draw "
@@ -115,7 +115,7 @@ def _embed(encoder: Encoder, views: Any) -> Floats:
             embedding = encode_views(encoder, copy.deepcopy(views)).embedding
         except Transient as error:
             raise EmbedshiftError(f"{encoder.name}: {reason(error)}; run the same command again to go on") from error
-        except (Exception, SystemExit) as error:
+        except Exception as error:
             log.debug("%s: no answer for a test image (%s)", encoder.name, error)
         else:
             if np.isfinite(embedding).all():
@@ -123,12 +123,10 @@ def _embed(encoder: Encoder, views: Any) -> Floats:
     return np.full((len(views), encoder.dim), np.nan, np.float32)
 
 
-def _statistics(augmentation: Augmentation, of: Sides, seed: int) -> Floats:
-    """Returns size, and mean and standard deviation of each block of a view; one number, NaN, if it cannot be drawn."""
-    image, options = patterns(1, max(sides(of)))[0], {} if isinstance(of, int) else {"any_size": True}
-    height, width = sides(of)
+def _statistics(augmentation: Augmentation, image: Any, of: Sides, seed: int) -> Floats:
+    """Returns size, and mean and standard deviation of each block of a view; NaN if it cannot be drawn."""
     try:
-        view = augmentation.draw(image[:height, :width], seed, **options).astype(np.float32)
+        view = augmentation.draw(image, seed, any_size=not isinstance(of, int)).astype(np.float32)
     except EmbedshiftError:
         return np.full(2 + 2 * BLOCKS**2 * 3, np.nan, np.float32)
     mean, squares = (cv2.resize(values, (BLOCKS, BLOCKS), interpolation=cv2.INTER_AREA) for values in (view, view**2))

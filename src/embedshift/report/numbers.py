@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable
 
 from embedshift.registry import METRICS
+from embedshift.statistics.units import outward
 
 MISSING = "–"
 
@@ -20,14 +21,6 @@ def interval_decimals(low: float, high: float, least: int = 2) -> int:
     while places < 6 and low * high > 0 and outward(nearer, nearer, places)[0] == 0:
         places += 1
     return places
-
-
-def outward(low: float, high: float, places: int) -> tuple[float, float]:
-    """Rounds the ends of an interval away from its middle, so that what is printed holds the whole interval."""
-    scale, noise = 10.0**places, 1e-6
-    if math.isnan(low) or math.isnan(high):
-        return low, high
-    return math.floor(low * scale + noise) / scale + 0.0, math.ceil(high * scale - noise) / scale + 0.0
 
 
 def at_most(size: float) -> str:

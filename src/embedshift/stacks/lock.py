@@ -41,7 +41,7 @@ def write_lock(images: Any, model: Any, out: Path) -> Json:
     vectors, info = vectors_of(model, encoder, files, None), vars(EncoderInfo.of(encoder))  # type: ignore[arg-type]
     again = dict(reversed([*files.items()][:REPEATED]))
     repeated = as_answer(vectors_of(model, encoder, again, None)[::-1])
-    if (moved := distance(as_answer(vectors[:REPEATED]), repeated)) > allowed(ENCODER, str(info["precision"]), None):
+    if (moved := distance(as_answer(vectors[:REPEATED]), repeated)) > allowed(ENCODER, str(info["precision"])):
         words = "its vector of an image depends on the pass, or on the other images of its batch"
         raise EmbedshiftError(f"{encoder.name}: {words} (relative distance {moved:.2g}); such an encoder has no lock")
     about: Json = {"version": VERSION, "ids": [*files], "lengths": [len(data) for data in files.values()]}

@@ -1,5 +1,6 @@
 """Tolerance: the strength of a change at which a rising number reaches a given value."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ from embedshift.statistics.summary import COSINE
 RELATIVE_SHIFT = 0.1
 # The proportion of views that no longer find their original at which a search counts as failing.
 MISSED = 0.05
+# If none of fewer images is missed, Clopper and Pearson's upper end is still above that.
+LEAST_SAFE = math.ceil(math.log(0.025) / math.log(1 - MISSED))
 RELATIVE_SHIFT_CRITERION, MISSED_CRITERION = f"relative shift {RELATIVE_SHIFT:g}", f"missed {100 * MISSED:g} %"
 SCHEMA: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("family", "unit", "criterion"), pl.String),

@@ -63,3 +63,11 @@ def _fraction(unit: str) -> str | None:
     if unit == "hidden":
         return unit
     return unit.removeprefix("fraction").strip() if unit.split()[:1] == ["fraction"] else None
+
+
+def outward(low: float, high: float, places: int) -> tuple[float, float]:
+    """Rounds the ends of an interval away from its middle, so that what is printed holds the whole interval."""
+    scale, noise = 10.0**places, 1e-6
+    if math.isnan(low) or math.isnan(high):
+        return low, high
+    return math.floor(low * scale + noise) / scale + 0.0, math.ceil(high * scale - noise) / scale + 0.0

@@ -2,7 +2,6 @@
 
 import html
 import io
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from numpy.typing import ArrayLike
 from embedshift.arrays import Floats, Values
 from embedshift.config.files import open_file, write_file
 from embedshift.errors import UsageError, reason
+from embedshift.statistics.units import outward
 
 # The part of the mean variance that is added to the variance of every direction.
 RIDGE = 0.1
@@ -173,7 +173,7 @@ def _for_similar(row: Mapping[str, Any] | None, groups: str | None) -> str:
 
 def _change(row: Mapping[str, Any]) -> str:
     ends = ""
-    if row["ci_low"] is not None:  # rounded outwards
-        low, high = math.floor(1000 * row["ci_low"]) / 1000, math.ceil(1000 * row["ci_high"]) / 1000
+    if row["ci_low"] is not None:
+        low, high = outward(row["ci_low"], row["ci_high"], 3)
         ends = f" [{low:+.3f} to {high:+.3f}]"
     return f"{row['before']:.3f} → {row['after']:.3f}, {row['difference']:+.3f}{ends}"

@@ -33,9 +33,9 @@ def distance(one: Answer, other: Answer) -> float:
     return max((by / (length or 1e-38) for by, length in moved), default=0.0)
 
 
-def allowed(name: str, precision: str, instability: float | None) -> float:
+def allowed(name: str, precision: str, instability: float = 0.0) -> float:
     rounding = ROUNDING.get(precision, ROUNDING["float32"]) if name == ENCODER else OF_VIEWS
-    return max(rounding, UNSTABLE * (instability or 0))
+    return max(rounding, UNSTABLE * instability)
 
 
 def other_answers(stored: StudyInfo, now: Mapping[str, Answer]) -> str | None:

@@ -1,6 +1,5 @@
 """The question's answer on the first screen: how often a search finds the original first."""
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 
@@ -12,6 +11,7 @@ from embedshift.questions.search.tables import NAMES, misses_in_words, near_copi
 from embedshift.report.numbers import in_percent
 from embedshift.report.section import Answer, PageInput
 from embedshift.statistics.duplicates import rule_in_words
+from embedshift.statistics.tolerance import LEAST_SAFE
 from embedshift.store.reader import Reader
 
 RECALL = "recall@1"
@@ -19,8 +19,6 @@ RECALL = "recall@1"
 SAFE, HALF = 0.95, 0.5
 # Recall by chance that is worth saying.
 CHANCE = 0.01
-# Fewer images, all of them found, have an interval that begins below `SAFE`.
-LEAST_SAFE = math.ceil(math.log(0.025) / math.log(SAFE))
 # The fraction of images with a near-duplicate from which the page speaks of them.
 SIZEABLE = 0.05
 
