@@ -233,6 +233,22 @@ def test_with_the_weights_at_hand_the_cause_is_named(lock, folder, tmp_path):
     assert embedshift.parity(gone, str(folder)).passed
 
 
+def test_an_encoder_with_another_setting_is_not_the_one_of_the_lock(photos, tmp_path):
+    own = models.make("dinov2", tmp_path / "own")
+    write_lock(photos, str(own), tmp_path / "own.lock")
+    served, config = with_layer(own, before=bgr), own / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"num_attention_heads": 2}))
+    assert "has other weights or settings" in embedshift.parity(tmp_path / "own.lock", served).sentence
+
+
+def test_an_encoder_whose_vector_depends_on_the_pass_has_no_lock(photos, tmp_path):
+    rng = np.random.default_rng(0)
+    noisy = embedshift.image_encoder(lambda images: rng.normal(size=(len(images), 4)), name="noisy", version="1")
+    with pytest.raises(embedshift.EmbedshiftError, match=r"^noisy: its vector of an image depends on the pass"):
+        write_lock(photos, noisy, tmp_path / "noisy.lock")
+    assert not (tmp_path / "noisy.lock").exists()
+
+
 AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
 PROGRAM = """
 import sys, embedshift, torch
