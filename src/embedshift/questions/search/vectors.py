@@ -118,7 +118,7 @@ def _others(reader: Reader, gallery: Blocks, key: str) -> Blocks:
     hashes = _hashes(vectors for _, vectors in (_blocks(rows, raw.vectors) if key != "pixels" else ()))
     left_out = 0
     for keys, vectors in gallery:
-        is_own = np.isin(_hashes([vectors]), hashes)
+        is_own = np.isin(_hashes([vectors]), hashes) if len(hashes) else np.zeros(len(vectors), bool)
         if own is not None:
             is_own |= keys[key].is_in(own).fill_null(value=False).to_numpy()
         left_out += int(is_own.sum())
