@@ -113,7 +113,7 @@ def test_the_error_of_one_image_is_one_failure_and_a_transient_one_is_tried_agai
 @pytest.mark.matrix
 def test_a_service_that_is_gone_ends_the_run_which_goes_on_later(photos, tmp_path, monkeypatch):
     monkeypatch.setattr(module.time, "sleep", lambda _seconds: None)
-    answers, asked = [8], [0]
+    answers, asked = [14], [0]  # six calls ask what the encoder answers
 
     def served(images):
         if answers[0] == 0:
@@ -128,7 +128,7 @@ def test_a_service_that_is_gone_ends_the_run_which_goes_on_later(photos, tmp_pat
     assert 0 < done < 3
     answers[0], asked[0] = 1000, 0
     study = run(photos, tmp_path / "s", model=encoder(served), batch_size=2)
-    assert asked[0] == 1 + 6 * (3 - done)
+    assert asked[0] == 11 + 6 * (3 - done)
     assert study.failures().is_empty()
     whole = run(photos, tmp_path / "whole", batch_size=2)
     assert study.summary().equals(whole.summary())

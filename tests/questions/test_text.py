@@ -163,8 +163,8 @@ def test_rows_hold_what_was_asked_for_and_no_more(study, photos, clip, tmp_path)
     plain = embedshift.run(photos, out=tmp_path / "plain", model=clip, workers=0, limit=2)
     assert plain.rows().collect_schema().names() == CONTRACT
     assert set(plain.info()["identity"]) == {
-        "images", "weights_hash", "embedding", "size", "mean", "std", "resize", "augmentations", "seed", "draws",
-        "precision", "batch_size", "shard_size", "metrics", "questions", "versions",
+        "images", "weights_hash", "configuration", "embedding", "size", "mean", "std", "resize", "augmentations",
+        "seed", "draws", "precision", "batch_size", "shard_size", "metrics", "questions", "versions",
     }  # fmt: skip
     assert plain.info()["identity"]["questions"] == {}
     assert "text" not in plain.info()["questions"]

@@ -84,8 +84,8 @@ def output_path(given: object) -> Path:
         raise UsageError("`out` is empty: give a path")
     if "\0" in text:
         raise UsageError(f"`out` {text!r} contains a zero byte, which no path can have")
-    # A `Path` of `s3://bucket` has lost a slash.
-    if re.match(r"[A-Za-z][\w+.-]+:/", text):
+    slashes = "//" if isinstance(given, str) else "/"  # a `Path` of `s3://bucket` has lost one
+    if re.match(rf"[A-Za-z][\w+.-]+:{slashes}", text):
         raise UsageError(f"`out` {text} is an address: give a path of this machine, and copy the output from there")
     return Path(text)
 
