@@ -25,7 +25,7 @@ from embedshift.config.attack import make_attack_config
 from embedshift.encoders.attack import descent
 from embedshift.encoders.attack.budget import Budget
 from embedshift.encoders.attack.goal import as_picture, as_pixels
-from embedshift.pipeline.attack.run import run_attack
+from embedshift.engines.attack import run_attack
 from machine import describe_machine
 
 MODEL, MOST = "dinov2-small-offline", 0.1

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from embedshift.augmentations.views import make_views
     from embedshift.encoders import load_encoder
     from embedshift.encoders.images import image_encoder
-    from embedshift.engines.written_views import write_views
+    from embedshift.engines.views_file import write_views
     from embedshift.stacks import parity
     from embedshift.statistics.whitening import Whitening
     from embedshift.study import Study, load
@@ -65,7 +65,7 @@ _MODULES = {
     "run": "api.images",
     "whiten": "study.whitening",
     "wrap": "api.encoders",
-    "write_views": "engines.written_views",
+    "write_views": "engines.views_file",
 }
 
 

@@ -10,7 +10,7 @@ from embedshift.config.attack import make_attack_config
 from embedshift.config.files import output_path
 from embedshift.encoders import Encoder
 from embedshift.engines import Progress
-from embedshift.sources.attacked import Attack
+from embedshift.sources.views_file import Attack
 
 
 def attack(
@@ -53,7 +53,7 @@ def attack(
         >>> found.images["a.png"].cosine["linf-8"] < found.images["a.png"].cosine["control-linf-8"]
         True
     """
-    from embedshift.pipeline.attack.run import run_attack  # with torch
+    from embedshift.engines.attack import run_attack  # with torch
 
     encoder_settings: Json = {name: settings[name] for name in ("device", "size", "embedding") if name in settings}
     encoder = encoder_object(model, encoder_settings)

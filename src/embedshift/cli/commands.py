@@ -33,7 +33,7 @@ def attack(
     **settings: Any,
 ) -> None:
     """Search for the worst change of each image within a budget; write pairs for `run --pairs`."""
-    from embedshift.cli.attack import attack_and_print
+    from embedshift.cli.views_file import attack_and_print
     from embedshift.config.attack import make_attack_config
 
     config = make_attack_config({"images": images, **given(settings)})
@@ -51,7 +51,7 @@ def views(
     **settings: Any,
 ) -> None:
     """Write the changed images as files, for `run --pairs DIR/views.json` and for other programs."""
-    from embedshift.cli.views import write_and_print
+    from embedshift.cli.views_file import write_and_print
     from embedshift.config import validated
     from embedshift.config.views import ViewsConfig
 

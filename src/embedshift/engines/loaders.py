@@ -35,7 +35,7 @@ from embedshift.pipeline.draw import draw_image, stopped_failure
 from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.limit import AT_EACH_STEP, GRACE, TookTooLong
 from embedshift.pipeline.study_plan import StudyPlan
-from embedshift.pipeline.written_views import ViewsPlan
+from embedshift.pipeline.views_folder import ViewsFolder
 from embedshift.sources import ImageRef, Source
 
 # The result for an image: a `DrawnImage`, or the hash of its pixels; else a `Failure`.
@@ -58,7 +58,7 @@ _ONE_FORK = threading.Lock()
 class Images:
     samples: Sequence[ImageRef]
     source: Source
-    plan: StudyPlan | ViewsPlan
+    plan: StudyPlan | ViewsFolder
     work: Callable[..., ImageResult]
 
     def draw(self, index: int, *, ends_process: bool = False, into: Pixels | None = None) -> ImageResult:
@@ -104,7 +104,7 @@ def draw_all(images: Images, workers: int, *, in_turns: bool = False) -> Generat
             yield _take(images, waiting.popleft(), loaders)
 
 
-def _ahead(plan: StudyPlan | ViewsPlan, workers: int) -> int:
+def _ahead(plan: StudyPlan | ViewsFolder, workers: int) -> int:
     return max(workers, min(MOST_AHEAD, (1 + workers) * BYTES_AHEAD // plan.bytes_per_image))
 
 

@@ -19,7 +19,7 @@ from embedshift.errors import UsageError, reason
 from embedshift.sources.base import ImageRef, stem
 from embedshift.sources.folder import FolderSource
 from embedshift.sources.vector_files import Part, open_part
-from embedshift.sources.views_file import FILE, ORIGINALS, WrittenViews
+from embedshift.sources.views_file import ORIGINALS, WrittenViews
 
 KIND = "vectors"
 
@@ -101,7 +101,7 @@ class VectorSource(ListedImages):
         own = given if known is None else [by_stem.get(stem(text), "") for text in given]
         if "" in own:
             row, text = int(np.argmax(rows == own.index(""))), given[own.index("")]
-            raise UsageError(f"{self.place(row)} has the {name} {text!r}, which {FILE} does not have")
+            raise UsageError(f"{self.place(row)} has the {name} {text!r}, which {WrittenViews.FILE} does not have")
         numbers = {text: number for number, text in enumerate(dict.fromkeys([*first, *own]))}
         return np.array([numbers[text] for text in own], np.int64)[rows], [*numbers]
 

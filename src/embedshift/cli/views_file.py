@@ -1,4 +1,4 @@
-"""The output of `embedshift attack`: how close the variants of each folder are to their originals."""
+"""The output of `embedshift views` and `embedshift attack`: what was written, and how to measure it."""
 
 import json
 import logging
@@ -11,31 +11,53 @@ from embedshift.cli.terminal import name_columns, number, number_columns, print_
 from embedshift.cli.words import say
 from embedshift.config import Json
 from embedshift.config.attack import AttackConfig
-from embedshift.pipeline.attack.run import run_attack
-from embedshift.sources.attacked import FILE, ORIGINALS, Attack, AttackedVariant
+from embedshift.config.views import ViewsConfig
+from embedshift.sources.views_file import ORIGINALS, Attack, AttackedVariant, Manifest
 
 log = logging.getLogger("embedshift")
 
 
+def write_and_print(config: ViewsConfig, out: Path, *, quiet: bool, as_json: bool) -> None:
+    from embedshift.engines.views_file import write_configured
+
+    with writing_progress(quiet, "writing", out) as (on_start, step):
+        views = write_configured(config, out, progress=step, on_start=on_start)
+    counts, file = {"written": len(views.images), "failed": len(views.failures)}, out / views.FILE
+    if as_json:
+        names = list(views.augmentations)
+        say(json.dumps({"views": str(file), "augmentations": names, "draws": views.draws, "counts": counts}))
+    else:
+        files = len(views.folders)
+        say(f"{counts['written']} of {sum(counts.values())} images written, each with {files} views: {file}")
+        say(f"To measure them: embedshift run --pairs {file} --out STUDY --model MODEL")
+    _warn_of_failures("the views of %d of %d images could not be written", views, file)
+
+
 def attack_and_print(config: AttackConfig, out: Path, *, quiet: bool, as_json: bool) -> None:
+    from embedshift.engines.attack import run_attack  # with torch
+
     with writing_progress(quiet, "attacking", out) as (on_start, step):
         attack = run_attack(config, out, progress=step, on_start=on_start)
     names = sorted(attack.variants, key=lambda name: _variant_order(attack.variants[name]))
     rows = [_row(attack, name) for name in names]
-    counts = {"attacked": len(attack.images), "failed": len(attack.failures)}
+    counts, file = {"attacked": len(attack.images), "failed": len(attack.failures)}, out / attack.FILE
     if as_json:
         say(json.dumps({"attack": str(out), "encoder": attack.encoder, "counts": counts, "variants": rows}))
     else:
         print_table(_table(attack, rows, target=config.target is not None))
-        say(f"{counts['attacked']} of {sum(counts.values())} images attacked. Written: {out / FILE}")
+        say(f"{counts['attacked']} of {sum(counts.values())} images attacked. Written: {file}")
         say("To measure the attacked images with this or another encoder:")
         folders = " ".join(str(out / name) for name in (ORIGINALS, *names))
         say(f"  embedshift run --pairs {folders} --out STUDY --model MODEL")
-    if attack.failures:
-        first = attack.failures[0]
+    _warn_of_failures("%d of %d images could not be attacked", attack, file)
+
+
+def _warn_of_failures(words: str, manifest: Manifest, file: Path) -> None:
+    for first in manifest.failures[:1]:
+        failed = len(manifest.failures)
         log.warning(
-            "%d of %d images could not be attacked (first: %s, stage %s: %s); %s lists all of them",
-            counts["failed"], sum(counts.values()), first.image_id, first.stage, first.reason, out / FILE,
+            f"{words} (first: %s, stage %s: %s); %s lists all of them",
+            failed, len(manifest.images) + failed, first.image_id, first.stage, first.reason, file,
         )  # fmt: skip
 
 
