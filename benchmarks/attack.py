@@ -21,7 +21,7 @@ import polars as pl
 from torch import Tensor
 
 import embedshift
-from embedshift.config.attack import make_attack_config
+from embedshift.config.commands import make_attack_config
 from embedshift.encoders.attack import descent
 from embedshift.encoders.attack.budget import Budget
 from embedshift.encoders.attack.goal import as_picture, as_pixels

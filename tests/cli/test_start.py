@@ -81,7 +81,7 @@ def test_a_process_that_renders_figures_imports_no_tables():
 def test_a_name_of_the_library_imports_what_it_needs_alone():
     names = imported("-c", "import embedshift; embedshift.load_encoder")
     assert "embedshift.encoders.base" in names
-    assert not names & (HEAVY | {"embedshift.steps", "embedshift.study"})
+    assert not names & (HEAVY | {"embedshift.runner", "embedshift.study"})
 
 
 def test_every_public_name_is_there():

@@ -11,8 +11,8 @@ from PIL import Image
 from polars.testing import assert_frame_equal
 
 import embedshift
+from embedshift.engines import views_folder
 from embedshift.errors import EmbedshiftError, UsageError
-from embedshift.pipeline import views_folder
 from embedshift.sources.images import decode
 from support import command
 from support.matrix import first_only
@@ -136,9 +136,7 @@ def test_a_folder_that_takes_no_file_ends_the_work_in_one_line(photos, tmp_path,
         raise EmbedshiftError(f"{path}: cannot be written (No space left on device)") from OSError(errno.ENOSPC, "full")
 
     monkeypatch.setattr(views_folder, "write_atomically", full)
-    with pytest.raises(
-        EmbedshiftError, match=r"^[^:]+/a\.png: cannot be written \(No space left on device\)$"
-    ):
+    with pytest.raises(EmbedshiftError, match=r"^[^:]+/a\.png: cannot be written \(No space left on device\)$"):
         embedshift.write_views(photos / "a.png", out=out, augmentations=dark, workers=workers)
 
 

@@ -24,7 +24,6 @@ from embedshift.cli.options import (
     output,
     rare,
     require_images,
-    switches,
     with_flags,
     with_options,
 )
@@ -32,8 +31,9 @@ from embedshift.cli.signals import Signalled, stoppable, stopped
 from embedshift.cli.words import open_in_browser, printable, say, say_all
 from embedshift.cli.written import written
 from embedshift.config import BUNDLED, GROUPS_WORDS, Json, StudyConfig
-from embedshift.config.machine import NO_SPACE, OBJECTS, collecting_garbage_after, too_little_space, without_space
+from embedshift.config.processes import NO_SPACE, OBJECTS, collecting_garbage_after, too_little_space, without_space
 from embedshift.errors import EmbedshiftError, UsageError, foreign_code, reason
+from embedshift.registry import switch_kinds
 
 log = logging.getLogger("embedshift")
 
@@ -140,7 +140,7 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 
 @app.command()
-@with_options(StudyConfig, *switches(), skip=("images", "pairs"))
+@with_options(StudyConfig, *switch_kinds(), skip=("images", "pairs"))
 def run(
     images: Annotated[list[str] | None, typer.Argument(help=IMAGES_WORDS)] = None,
     pairs: Annotated[
@@ -286,7 +286,7 @@ def measure(
             starts.append(start)
             on_start(start)
 
-        from embedshift.steps import run_study  # whose libraries take seconds
+        from embedshift.runner import run_study  # whose libraries take seconds
 
         run_study(**settings, out=out, progress=step, on_start=begun)
     # After the first lines, which wait for no table.

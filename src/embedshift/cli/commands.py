@@ -10,9 +10,7 @@ import embedshift
 from embedshift.cli.app import AsJson, GroupOption, Images, Quiet, app, log_lines, measure
 from embedshift.cli.options import RARE, given, names, output, rare, with_flags, with_options
 from embedshift.cli.words import printable, say
-from embedshift.config.attack import AttackConfig
-from embedshift.config.vectors import VectorsConfig
-from embedshift.config.views import ViewsConfig
+from embedshift.config.commands import AttackConfig, VectorsConfig, ViewsConfig
 from embedshift.errors import UsageError
 
 # The question's tables that `--json` contains.
@@ -34,7 +32,7 @@ def attack(
 ) -> None:
     """Search for the worst change of each image within a budget; write pairs for `run --pairs`."""
     from embedshift.cli.views_file import attack_and_print
-    from embedshift.config.attack import make_attack_config
+    from embedshift.config.commands import make_attack_config
 
     config = make_attack_config({"images": images, **given(settings)})
     log_lines(quiet)
@@ -53,7 +51,7 @@ def views(
     """Write the changed images as files, for `run --pairs DIR/views.json` and for other programs."""
     from embedshift.cli.views_file import write_and_print
     from embedshift.config import validated
-    from embedshift.config.views import ViewsConfig
+    from embedshift.config.commands import ViewsConfig
 
     config = validated(ViewsConfig, {"images": images, **given(settings)})
     log_lines(quiet)

@@ -13,9 +13,9 @@ from typing import Annotated, Any, get_args, get_origin
 import typer
 
 from embedshift.config import Json
-from embedshift.config.files import output_path
+from embedshift.config.safe_files import output_path
 from embedshift.errors import UsageError
-from embedshift.registry import questions
+from embedshift.registry import questions, switch_kinds
 
 RARE = "Rarely needed"
 # Panels of `run --help` below the first, which has the twenty options that people need.
@@ -53,11 +53,6 @@ def rare(words: str) -> Any:
 
 def output(words: str) -> Any:
     return typer.Option(help=words, parser=output_path, metavar="PATH")
-
-
-def switches() -> list[type]:
-    """Returns the dataclasses that the questions add to `run`."""
-    return [question.switches for question in questions() if question.switches]
 
 
 def choices() -> list[type]:
@@ -134,7 +129,7 @@ def _parameter(field: "dataclasses.Field[Any]", kind: type) -> inspect.Parameter
 def _panel(field: "dataclasses.Field[Any]", kind: type) -> str | None:
     """Returns the help panel: one for rare options of each question, one for the other options of questions."""
     if not field.metadata["rare"]:
-        return _PANELS.get(field.name, "Questions" if kind in switches() else None)
+        return _PANELS.get(field.name, "Questions" if kind in switch_kinds() else None)
     question = next((declared.name for declared in questions() if kind in (declared.switches, declared.choices)), "")
     return f"{RARE}: {question}" if question else RARE
 

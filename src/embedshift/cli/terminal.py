@@ -20,7 +20,7 @@ from rich.text import Text
 from embedshift.cli.words import printable, say
 
 if TYPE_CHECKING:
-    from embedshift.steps import Start
+    from embedshift.runner import Start
 
 log = logging.getLogger("embedshift")
 # Without a terminal: how often a line of progress is logged.
@@ -105,7 +105,7 @@ def writing_progress(
     quiet: bool, doing: str, out: Path
 ) -> Iterator[tuple[Callable[[int, int, Mapping[str, int]], None], Callable[[int], None]]]:
     """Gives the same for a folder of written images, whose start has the images, those done, and skipped files."""
-    from embedshift.steps import Start
+    from embedshift.runner import Start
 
     with progress(quiet, doing) as (on_start, step):
         yield lambda images, done, skipped: on_start(Start(out, images, done, False, skipped)), step

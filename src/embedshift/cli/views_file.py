@@ -10,18 +10,17 @@ from rich.table import Table
 from embedshift.cli.terminal import name_columns, number, number_columns, print_table, text_table, writing_progress
 from embedshift.cli.words import say
 from embedshift.config import Json
-from embedshift.config.attack import AttackConfig
-from embedshift.config.views import ViewsConfig
+from embedshift.config.commands import AttackConfig, ViewsConfig
 from embedshift.sources.views_file import ORIGINALS, Attack, AttackedVariant, Manifest
 
 log = logging.getLogger("embedshift")
 
 
 def write_and_print(config: ViewsConfig, out: Path, *, quiet: bool, as_json: bool) -> None:
-    from embedshift.engines.views_file import write_configured
+    from embedshift.engines.views_file import run_views
 
     with writing_progress(quiet, "writing", out) as (on_start, step):
-        views = write_configured(config, out, progress=step, on_start=on_start)
+        views = run_views(config, out, progress=step, on_start=on_start)
     counts, file = {"written": len(views.images), "failed": len(views.failures)}, out / views.FILE
     if as_json:
         names = list(views.augmentations)

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from embedshift.config.files import STUDY_FILES, refuse_output
+from embedshift.config.safe_files import STUDY_FILES, refuse_output
 
 REPORT = "report.html"
 

@@ -12,8 +12,8 @@ from embedshift.arrays import Pixels
 from embedshift.augmentations.purifiers import check_purifiers, purifier
 from embedshift.augmentations.views import view_seed
 from embedshift.config import Json
-from embedshift.config.attack import AttackConfig
-from embedshift.config.files import expanded, read_file
+from embedshift.config.commands import AttackConfig
+from embedshift.config.safe_files import expanded, read_file
 from embedshift.encoders import Encoder, check_name, load_encoder
 from embedshift.encoders.attack.budget import Budget
 from embedshift.encoders.attack.descent import worst_image
@@ -22,12 +22,11 @@ from embedshift.encoders.base import Differentiable, EncoderInfo
 from embedshift.encoders.device import one_thread
 from embedshift.engines.job import Progress
 from embedshift.engines.loaders import Images, draw_all
-from embedshift.engines.views_folder import OnStart, continued, fill, images_identity, list_images
+from embedshift.engines.views_folder import OnStart, ViewsFolder, continued, fill, images_identity, list_images
 from embedshift.errors import EmbedshiftError, UsageError, cause, foreign_code
 from embedshift.pipeline.answers import encoder_answer
 from embedshift.pipeline.draw import FolderError, guarded, read_image
 from embedshift.pipeline.plan import encoder_preprocess, to_input
-from embedshift.pipeline.views_folder import ViewsFolder
 from embedshift.sources import ImageRef, Source, images
 from embedshift.sources.base import IMAGE_BYTES, Failure, storable
 from embedshift.sources.to_input import ToInput

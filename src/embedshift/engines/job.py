@@ -4,8 +4,8 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 
 from embedshift.config import StudyConfig
-from embedshift.config.machine import cores
-from embedshift.config.views import ViewsConfig
+from embedshift.config.commands import ViewsConfig
+from embedshift.config.processes import cores
 from embedshift.encoders.spec import EncoderSpec
 from embedshift.pipeline.ready import ReadyEncoder
 from embedshift.pipeline.shard import Result

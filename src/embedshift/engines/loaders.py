@@ -23,19 +23,18 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkContext, SpawnContext
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 
 from embedshift.arrays import Pixels
-from embedshift.config.machine import end_with_parent, one_thread
+from embedshift.config.processes import end_with_parent, one_thread
 from embedshift.engines.slots import ViewSlots
 from embedshift.errors import EmbedshiftError
 from embedshift.pipeline.draw import draw_image, stopped_failure
 from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.limit import AT_EACH_STEP, GRACE, TookTooLong
 from embedshift.pipeline.study_plan import StudyPlan
-from embedshift.pipeline.views_folder import ViewsFolder
 from embedshift.sources import ImageRef, Source
 
 # The result for an image: a `DrawnImage`, or the hash of its pixels; else a `Failure`.
@@ -54,11 +53,20 @@ ENDED = (TookTooLong, MemoryError, *GONE)
 _ONE_FORK = threading.Lock()
 
 
+class ImagePlan(Protocol):
+    """What loaders ask of any plan: the time limit of its settings, and the bytes that they hand over for an image."""
+
+    @property
+    def config(self) -> Any: ...
+    @property
+    def bytes_per_image(self) -> int: ...
+
+
 @dataclass(frozen=True)
 class Images:
     samples: Sequence[ImageRef]
     source: Source
-    plan: StudyPlan | ViewsFolder
+    plan: ImagePlan
     work: Callable[..., ImageResult]
 
     def draw(self, index: int, *, ends_process: bool = False, into: Pixels | None = None) -> ImageResult:
@@ -104,7 +112,7 @@ def draw_all(images: Images, workers: int, *, in_turns: bool = False) -> Generat
             yield _take(images, waiting.popleft(), loaders)
 
 
-def _ahead(plan: StudyPlan | ViewsFolder, workers: int) -> int:
+def _ahead(plan: ImagePlan, workers: int) -> int:
     return max(workers, min(MOST_AHEAD, (1 + workers) * BYTES_AHEAD // plan.bytes_per_image))
 
 

@@ -1,71 +1,30 @@
 """Views as files, of `embedshift views`: loader processes draw the views of all images and write them."""
 
 import importlib.metadata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from embedshift.arrays import Pixels
 from embedshift.augmentations import Suite, load_suite
-from embedshift.config import as_paths, validated
-from embedshift.config.files import output_path
-from embedshift.config.views import ViewsConfig
+from embedshift.augmentations.canvas import Canvas
+from embedshift.augmentations.views import view_seed
+from embedshift.config import Json
+from embedshift.config.commands import ViewsConfig
 from embedshift.engines.job import Progress, loader_count
 from embedshift.engines.loaders import Images, draw_all
-from embedshift.engines.views_folder import OnStart, continued, fill, images_identity, list_images
+from embedshift.engines.views_folder import OnStart, ViewsFolder, continued, fill, images_identity, list_images
 from embedshift.errors import UsageError
-from embedshift.pipeline.views_folder import AugmentedFolder, write_image
-from embedshift.sources import ImageRef
-from embedshift.sources.base import Failure
-from embedshift.sources.views_file import ORIGINALS, VIEWS, WrittenAugmentation, WrittenImage, WrittenViews
+from embedshift.pipeline.draw import Clock, guarded, read_image
+from embedshift.sources import ImageRef, Source
+from embedshift.sources.base import Failure, storable
+from embedshift.sources.to_input import ToInput
+from embedshift.sources.views_file import ORIGINALS, VIEWS, WrittenAugmentation, WrittenImage, WrittenViews, folder_of
 
 VERSIONS = ("albumentations", "opencv-python-headless", "pillow")
 
 
-def write_views(
-    images: str | Path | Sequence[str | Path],
-    *,
-    out: str | Path,
-    augmentations: str | Path | Mapping[str, Any] = ViewsConfig.augmentations,
-    progress: Progress | None = None,
-    **settings: Any,
-) -> WrittenViews:
-    """Writes the views of images as files, for `run(pairs="DIR/views.json")` and for other programs.
-
-    Args:
-        images: As in `run`.
-        out: The folder of the files: `original`, one folder for each augmentation, and views.json. What is there from
-            an earlier call with the same settings is kept.
-        augmentations: As in `run`.
-        progress: Called as `progress(n)` whenever n more images are written.
-        **settings: Fields of `ViewsConfig`: `families`, `levels`, `frost_textures`, `apply_to` ("file" or "input"),
-            `longest`, `size` and `resize` (of the input), `format` ("png", "jpeg", "webp"), `quality`, `limit`,
-            `sample`, `seed`, `draws`, `workers`, `image_timeout`.
-
-    Returns:
-        The content of views.json: by image the hash of each file, its seed and its parameters, and all failures.
-
-    Raises:
-        UsageError: A path is missing, a name or value is not accepted, or the folder holds other views.
-        EmbedshiftError: No image was found or written, or the folder cannot be written.
-
-    Example:
-        >>> import tempfile, numpy as np
-        >>> from PIL import Image
-        >>> folder = Path(tempfile.mkdtemp())
-        >>> Image.fromarray(np.zeros((8, 12, 3), np.uint8)).save(folder / "a.bmp")
-        >>> mirror = {"mirror": lambda image, rng: image[:, ::-1]}
-        >>> views = write_views(folder, out=folder.parent / f"{folder.name}-views", augmentations=mirror, workers=0)
-        >>> sorted(views.images["a.bmp"].files)
-        ['mirror', 'original']
-    """
-    named = isinstance(augmentations, str | Path)
-    suite = None if named else load_suite(augmentations)
-    given = {"images": as_paths(images), "augmentations": str(augmentations) if named else "custom"}
-    config = validated(ViewsConfig, {**given, **settings})
-    return write_configured(config, output_path(out), suite=suite, progress=progress or (lambda _: None))
-
-
-def write_configured(
+def run_views(
     config: ViewsConfig,
     out: Path,
     *,
@@ -130,3 +89,41 @@ def _begun(config: ViewsConfig, suite: Suite, samples: Sequence[ImageRef]) -> Wr
             for augmentation in suite
         },
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentedFolder(ViewsFolder):
+    """A folder of the views of a suite."""
+
+    config: ViewsConfig
+    suite: Suite
+
+    def canvas(self, image: Pixels) -> Canvas:
+        config = self.config
+        return Canvas.of(image, ToInput(config.size, config.resize), config.apply_to, config.longest)
+
+
+def write_image(
+    sample: ImageRef, source: Source, views: AugmentedFolder, *, ends_process: bool = False
+) -> WrittenImage | Failure:
+    """Draws the views of one image and writes them; an error of the image becomes a `Failure`."""
+    seconds = views.config.image_timeout
+    return guarded(lambda clock: _write(sample, source, views, clock), sample, source, seconds, ends_process)
+
+
+def _write(sample: ImageRef, source: Source, views: AugmentedFolder, clock: Clock) -> WrittenImage:
+    config, image_id = views.config, storable(sample.image_id)
+    pixels_hash, canvas = read_image(sample, source, views.canvas, clock)
+    seeds: dict[str, int] = {}
+    parameters: dict[str, Json] = {}
+    with clock.at("draw"):
+        files = {ORIGINALS: views.write(ORIGINALS, image_id, canvas.image)}
+        for draw in range(config.draws):
+            for augmentation in views.suite:
+                clock.on_stage()
+                folder = folder_of(augmentation.name, draw, config.draws)
+                seeds[folder] = view_seed(config.seed, image_id, augmentation.seed_name, draw)
+                files[folder] = views.write(folder, image_id, canvas.changed(augmentation, seeds[folder]))
+                if known := augmentation.parameters(seeds[folder]):
+                    parameters[folder] = known
+    return WrittenImage(pixels=pixels_hash, files=files, seeds=seeds, parameters=parameters, caption=sample.caption)

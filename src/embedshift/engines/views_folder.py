@@ -2,31 +2,34 @@
 
 import contextlib
 import dataclasses
+import errno
 import hashlib
+import io
 import json
 import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
+from embedshift.arrays import Pixels
 from embedshift.config import Json
-from embedshift.config.attack import AttackConfig
-from embedshift.config.views import ViewsConfig
+from embedshift.config.commands import AttackConfig, Format, ViewsConfig
 from embedshift.engines.job import Progress
 from embedshift.engines.loaders import Images, draw_all
-from embedshift.errors import EmbedshiftError, UsageError
-from embedshift.pipeline.draw import hash_image
-from embedshift.pipeline.views_folder import ViewsFolder
+from embedshift.errors import EmbedshiftError, UsageError, cause
+from embedshift.pipeline.draw import FolderError, hash_image
 from embedshift.sources import ImageRef, Source, open_images
-from embedshift.sources.base import Failure, storable
+from embedshift.sources.base import Failure, hash_of, storable
 from embedshift.sources.pairs import by_stem, refuse_duplicate_stems
-from embedshift.sources.views_file import ORIGINALS, ImageFiles, M, Manifest, read_manifest
+from embedshift.sources.views_file import ORIGINALS, ImageFiles, M, Manifest, file_hash, read_manifest, view_path
 from embedshift.store.differences import differences
 from embedshift.store.lock import locked
-from embedshift.store.shards import delete_incomplete, write_atomically
+from embedshift.store.shards import delete_incomplete, made_inside, write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +39,48 @@ OnStart = Callable[[int, int, Mapping[str, int]], None]
 Make = Callable[[Sequence[ImageRef]], Iterable[ImageFiles | Failure]]
 # The manifest is written again after this many times the seconds that the last writing took.
 _TIMES = 20.0
+# Errors of a folder that takes no file at present, whatever its name.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewsFolder:
+    """A folder of originals and views, and the settings that decide its files."""
+
+    out: Path
+    config: ViewsConfig | AttackConfig
+    folders: Sequence[str]
+    format: Format = "png"
+    quality: int = 95
+
+    @property
+    def bytes_per_image(self) -> int:
+        """Number of bytes that an image holds on its way to this process: a loader writes its views."""
+        return 2**16
+
+    def path(self, folder: str, image_id: str) -> Path:
+        return view_path(self.out, folder, storable(image_id), self.format)
+
+    def is_whole(self, image_id: str, image: ImageFiles) -> bool:
+        return all(self.holds(name, image_id, image) for name in self.folders)
+
+    def holds(self, folder: str, image_id: str, image: ImageFiles) -> bool:
+        """Returns whether one file of an image is as it was written."""
+        return folder in image.files and file_hash(self.path(folder, image_id)) == image.files[folder]
+
+    def write(self, folder: str, image_id: str, pixels: Pixels) -> str:
+        """Writes one file; returns the hash of its bytes. `FolderError` where no file can be written."""
+        path, encoded = self.path(folder, image_id), io.BytesIO()
+        options: Json = {"compress_level": 3} if self.format == "png" else {"quality": self.quality}
+        Image.fromarray(pixels).save(encoded, self.format, **options)
+        data = encoded.getvalue()
+        try:
+            write_atomically(made_inside(self.out, path), lambda hidden: hidden.write_bytes(data))
+        except (OSError, EmbedshiftError) as error:
+            if (error.errno if isinstance(error, OSError) else getattr(error.__cause__, "errno", None)) in _FULL:
+                raise FolderError(cause(error)) from error
+            raise
+        return hash_of(data)
 
 
 def list_images(config: AttackConfig | ViewsConfig, out: Path) -> tuple[Source, list[ImageRef]]:

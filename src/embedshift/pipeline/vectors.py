@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from embedshift.arrays import Pixels
 from embedshift.augmentations import Suite, Variant
 from embedshift.config import VECTORS, Json, StudyConfig, make_config, validated
-from embedshift.config.vectors import VectorsConfig
+from embedshift.config.commands import VectorsConfig
 from embedshift.encoders.base import EncoderOutput
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.pipeline.prepare import inspected, written_variants

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from embedshift.config.files import expanded
+from embedshift.config.safe_files import expanded
 from embedshift.errors import UsageError
 from embedshift.sources.base import Block, ImageRef, Source, stem
 from embedshift.sources.lists import file_and_column, is_url

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from embedshift.augmentations import Suite
 from embedshift.config import StudyConfig
-from embedshift.config.machine import one_blas_thread
+from embedshift.config.processes import one_blas_thread
 from embedshift.encoders import TITLES, Encoder
 from embedshift.encoders.base import EncoderInfo
 from embedshift.encoders.images import ImageEncoder
