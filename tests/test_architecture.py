@@ -230,7 +230,7 @@ def loaded(text: str, *arguments: str, of: tuple[str, ...] = HEAVY) -> list[str]
 
 @pytest.mark.slow
 def test_importing_embedshift_imports_no_torch():
-    imported = "import embedshift; embedshift.run; import embedshift.cli.listing"
+    imported = "import embedshift; embedshift.run; import embedshift.cli.commands"
     assert loaded(imported, of=(*HEAVY, "embedshift")) == ["embedshift"]
 
 

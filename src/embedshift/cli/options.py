@@ -2,8 +2,6 @@
 
 import dataclasses
 import inspect
-import re
-import sys
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -93,19 +91,6 @@ def require_images(settings: Mapping[str, Any]) -> None:
 
 def names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def with_flags(line: str, app: typer.Typer) -> str:
-    """Replaces settings between backticks in a message by flags of `run`, or of the command that runs."""
-    commands: Any = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    running = next((name for name in sys.argv[1:] if name in commands), "run")
-    flags = {
-        parameter.name: parameter.opts[0]
-        for command in (commands["run"], commands[running])
-        for parameter in command.params
-        if parameter.opts[0].startswith("--")
-    }
-    return re.sub(r"`(\w+)`", lambda match: flags.get(match[1], match[0]), line)
 
 
 def _flag(field: "dataclasses.Field[Any]") -> str:

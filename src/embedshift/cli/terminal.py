@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 from rich.text import Text
 
-from embedshift.cli.words import printable, say
+from embedshift.cli.outputs import printable, say
 
 if TYPE_CHECKING:
     from embedshift.runner import Start

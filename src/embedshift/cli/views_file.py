@@ -7,8 +7,8 @@ from statistics import fmean
 
 from rich.table import Table
 
+from embedshift.cli.outputs import say
 from embedshift.cli.terminal import name_columns, number, number_columns, print_table, text_table, writing_progress
-from embedshift.cli.words import say
 from embedshift.config import Json
 from embedshift.config.commands import AttackConfig, ViewsConfig
 from embedshift.sources.views_file import ORIGINALS, Attack, AttackedVariant, Manifest
