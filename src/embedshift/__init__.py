@@ -71,9 +71,9 @@ def __getattr__(name: str) -> object:
     """Imports a public name on its first use, so that `embedshift --help` starts without them."""
     if name not in _MODULES:
         raise AttributeError(f"module 'embedshift' has no attribute {name!r}")
-    found: object = getattr(importlib.import_module(f"embedshift.{_MODULES[name]}"), name)
-    globals()[name] = found
-    return found
+    value: object = getattr(importlib.import_module(f"embedshift.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

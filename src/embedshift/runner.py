@@ -231,7 +231,7 @@ def study_info(
         config=config.to_dict(),
         config_hash=plan.config_hash,
         identity=study.identity,
-        questions={question.name: identities.get(question.name, {}) for question in config.asked()},
+        questions={question.name: identities.get(question.name, {}) for question in config.questions()},
         augmentations=plan.suite.names,
         descriptions={augmentation.name: augmentation.description for augmentation in plan.suite},
         encoder=_encoder_record(study),

@@ -31,7 +31,7 @@ def test_outputs_written():
     folder = Path(tempfile.mkdtemp())
     (folder / "tables").mkdir()
     (folder / "report.html").touch()
-    assert [line.replace(str(folder), "study") for line in outputs.written(folder)] == [
+    assert [line.replace(str(folder), "study") for line in outputs.output_lines(folder)] == [
         "Written:",
         "  study/tables",
         "Report: study/report.html",

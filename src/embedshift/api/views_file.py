@@ -10,7 +10,7 @@ from embedshift.config.safe_files import output_path
 from embedshift.encoders import Encoder
 from embedshift.encoders.images import encoder_object
 from embedshift.engines import Progress
-from embedshift.sources.views_file import Attack, WrittenViews
+from embedshift.sources.views_file import Attack, ViewsFile
 
 
 def write_views(
@@ -20,7 +20,7 @@ def write_views(
     augmentations: str | Path | Mapping[str, Any] = ViewsConfig.augmentations,
     progress: Progress | None = None,
     **settings: Any,
-) -> WrittenViews:
+) -> ViewsFile:
     """Writes the views of images as files, for `run(pairs="DIR/views.json")` and for other programs.
 
     Args:
@@ -96,8 +96,8 @@ def attack(
         >>> Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)).save(folder / "a.png")
         >>> net = nn.Sequential(nn.Flatten(), nn.Linear(192, 4))
         >>> encoder = embedshift.wrap(net, size=8, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
-        >>> found = attack(folder, out=folder / "adv", model=encoder, eps=[8], steps=5)
-        >>> found.images["a.png"].cosine["linf-8"] < found.images["a.png"].cosine["control-linf-8"]
+        >>> result = attack(folder, out=folder / "adv", model=encoder, eps=[8], steps=5)
+        >>> result.images["a.png"].cosine["linf-8"] < result.images["a.png"].cosine["control-linf-8"]
         True
     """
     from embedshift.engines.attack import run_attack  # with torch

@@ -36,7 +36,7 @@ def open_in_browser(address: str) -> None:
         webbrowser.open(address)
 
 
-def written(folder: Path) -> Iterator[str]:
+def output_lines(folder: Path) -> Iterator[str]:
     yield "Written:"
     yield from (f"  {folder / name}" for name in STUDY_FILES if name != REPORT and (folder / name).exists())
     if (folder / REPORT).exists():

@@ -23,7 +23,7 @@ from embedshift.cli.options import (
     require_images,
     with_options,
 )
-from embedshift.cli.outputs import open_in_browser, say, say_all, written
+from embedshift.cli.outputs import open_in_browser, output_lines, say, say_all
 from embedshift.config import BUNDLED, Json, StudyConfig
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.registry import switch_kinds
@@ -135,7 +135,7 @@ def report(
         groups=groups,
         choices=[chosen(kind, settings) for kind in choices()],
     )
-    say_all(written(study.folder))
+    say_all(output_lines(study.folder))
     if is_opened:
         open_in_browser((study.folder / "report.html").resolve().as_uri())
 
@@ -198,7 +198,7 @@ def measure(
         is_new = starts[0].done < starts[0].images and not starts[0].complete
         when = f"in {seconds:.1f} s" if is_new else "before; nothing was left to do"
         say(f"{counts.measured} of {counts.images} images measured {when}.")
-        say_all(written(study.folder))
+        say_all(output_lines(study.folder))
     for first in study.failures().head(1).iter_rows(named=True):
         log.warning(
             "%d of %d images could not be measured (first: %s, stage %s: %s); %s lists all of them",

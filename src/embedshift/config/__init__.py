@@ -133,7 +133,7 @@ class StudyConfig:
             return False
         return question.is_asked(self if question.switches is None else self.of(question.switches))
 
-    def asked(self) -> list[Question]:
+    def questions(self) -> list[Question]:
         """Returns the questions of the study, in order."""
         return [question for question in questions() if self.asks(question)]
 

@@ -19,7 +19,7 @@ from embedshift.pipeline.draw import Clock, guarded, read_image
 from embedshift.sources import ImageRef, Source
 from embedshift.sources.base import Failure, storable
 from embedshift.sources.to_input import ToInput
-from embedshift.sources.views_file import ORIGINALS, VIEWS, WrittenAugmentation, WrittenImage, WrittenViews, folder_of
+from embedshift.sources.views_file import ORIGINALS, VIEWS, ViewsAugmentation, ViewsFile, ViewsImage, folder_of
 
 VERSIONS = ("albumentations", "opencv-python-headless", "pillow")
 
@@ -31,7 +31,7 @@ def run_views(
     suite: Suite | None = None,
     progress: Progress = lambda _: None,
     on_start: OnStart = lambda *_: None,
-) -> WrittenViews:
+) -> ViewsFile:
     suite = suite or load_suite(
         config.augmentations, families=config.families, levels=config.levels, frost_textures=config.frost_textures
     )
@@ -49,7 +49,7 @@ def run_views(
     )
     workers = loader_count(config)
 
-    def write(pending: Sequence[ImageRef]) -> Iterable[WrittenImage | Failure]:
+    def write(pending: Sequence[ImageRef]) -> Iterable[ViewsImage | Failure]:
         return draw_all(Images(pending, source, folder, write_image), min(workers, len(pending)))
 
     with continued(out, begun) as begun:
@@ -62,9 +62,9 @@ def _refuse_names(suite: Suite) -> None:
             raise UsageError(f"augmentation {name!r}: its name cannot be that of a folder; rename it")
 
 
-def _begun(config: ViewsConfig, suite: Suite, samples: Sequence[ImageRef]) -> WrittenViews:
+def _begun(config: ViewsConfig, suite: Suite, samples: Sequence[ImageRef]) -> ViewsFile:
     on_file = config.apply_to == "file"
-    return WrittenViews(
+    return ViewsFile(
         embedshift=importlib.metadata.version("embedshift"),
         seed=config.seed,
         draws=config.draws,
@@ -81,7 +81,7 @@ def _begun(config: ViewsConfig, suite: Suite, samples: Sequence[ImageRef]) -> Wr
             "versions": {name: importlib.metadata.version(name) for name in VERSIONS},
         },
         augmentations={
-            augmentation.name: WrittenAugmentation(
+            augmentation.name: ViewsAugmentation(
                 description=augmentation.description,
                 grade=augmentation.grade,
                 seeded_by=augmentation.seeded_by,
@@ -105,13 +105,13 @@ class AugmentedFolder(ViewsFolder):
 
 def write_image(
     sample: ImageRef, source: Source, views: AugmentedFolder, *, ends_process: bool = False
-) -> WrittenImage | Failure:
+) -> ViewsImage | Failure:
     """Draws the views of one image and writes them; an error of the image becomes a `Failure`."""
     seconds = views.config.image_timeout
     return guarded(lambda clock: _write(sample, source, views, clock), sample, source, seconds, ends_process)
 
 
-def _write(sample: ImageRef, source: Source, views: AugmentedFolder, clock: Clock) -> WrittenImage:
+def _write(sample: ImageRef, source: Source, views: AugmentedFolder, clock: Clock) -> ViewsImage:
     config, image_id = views.config, storable(sample.image_id)
     pixels_hash, canvas = read_image(sample, source, views.canvas, clock)
     seeds: dict[str, int] = {}
@@ -126,4 +126,4 @@ def _write(sample: ImageRef, source: Source, views: AugmentedFolder, clock: Cloc
                 files[folder] = views.write(folder, image_id, canvas.changed(augmentation, seeds[folder]))
                 if known := augmentation.parameters(seeds[folder]):
                     parameters[folder] = known
-    return WrittenImage(pixels=pixels_hash, files=files, seeds=seeds, parameters=parameters, caption=sample.caption)
+    return ViewsImage(pixels=pixels_hash, files=files, seeds=seeds, parameters=parameters, caption=sample.caption)

@@ -164,8 +164,8 @@ def read_views(
                     drawn[name] = None if source_view is None else augmentation.draw(source_view, 0)
             else:
                 drawn[name] = _variant(folder_of(name, draw, draws), sample, source, plan, clock)
-            written = isinstance(augmentation, Variant) and augmentation.is_written
-            seeds.append(view_seed(plan.config.seed, sample.image_id, augmentation.seed_name, draw) if written else 0)
+            seeded = isinstance(augmentation, Variant) and augmentation.from_views_file
+            seeds.append(view_seed(plan.config.seed, sample.image_id, augmentation.seed_name, draw) if seeded else 0)
             missing += [len(views)] if drawn[name] is None else []
             views.append(original if (view := drawn[name]) is None else view)
     return np.stack(views, out=into), seeds, tuple(missing)

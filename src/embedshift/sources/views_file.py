@@ -64,7 +64,7 @@ M = TypeVar("M", bound=Manifest)
 
 
 @dataclass(frozen=True, kw_only=True)
-class WrittenAugmentation:
+class ViewsAugmentation:
     """What the file says of an augmentation: one line, its place in its family, and the name that its seeds are of."""
 
     description: Name
@@ -73,7 +73,7 @@ class WrittenAugmentation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WrittenImage(ImageFiles):
+class ViewsImage(ImageFiles):
     """The files of an image, and by folder their seeds and their parameters."""
 
     seeds: Mapping[str, int] = field(default_factory=dict)
@@ -82,14 +82,14 @@ class WrittenImage(ImageFiles):
 
 
 @dataclass(frozen=True, kw_only=True)
-class WrittenViews(Manifest):
+class ViewsFile(Manifest):
     """The content of views.json."""
 
     seed: Annotated[int, Ge(0)]
     draws: Annotated[int, Ge(1)]
     format: Format
-    augmentations: Mapping[str, WrittenAugmentation]
-    images: Mapping[str, WrittenImage] = field(default_factory=dict)
+    augmentations: Mapping[str, ViewsAugmentation]
+    images: Mapping[str, ViewsImage] = field(default_factory=dict)
 
     FILE = "views.json"
     COMMAND = "views"
@@ -192,10 +192,10 @@ def read_manifest(kind: type[M], path: Path) -> M:
 
 
 def is_views_file(path: str) -> bool:
-    return os.path.basename(path.partition("#")[0]) == WrittenViews.FILE
+    return os.path.basename(path.partition("#")[0]) == ViewsFile.FILE
 
 
-def read_views_file(path: Path) -> WrittenViews:
+def read_views_file(path: Path) -> ViewsFile:
     """Reads views.json; UsageError if it is none."""
     status = os.stat(path) if path.is_file() else None
     if status is None:
@@ -204,8 +204,8 @@ def read_views_file(path: Path) -> WrittenViews:
 
 
 @functools.lru_cache(maxsize=1)
-def _read(path: Path, _changed: int, _size: int) -> WrittenViews:
-    return read_manifest(WrittenViews, path)
+def _read(path: Path, _changed: int, _size: int) -> ViewsFile:
+    return read_manifest(ViewsFile, path)
 
 
 class ViewsSource(Source):
@@ -213,7 +213,7 @@ class ViewsSource(Source):
 
     def __init__(self, entries: Sequence[str]) -> None:
         if len(entries) != 1:
-            raise UsageError(f"{entries[1]}: give the views of one {WrittenViews.FILE} at a time")
+            raise UsageError(f"{entries[1]}: give the views of one {ViewsFile.FILE} at a time")
         path, _, view = entries[0].partition("#")
         folder, self._view, self._views = Path(path).parent, view or ORIGINALS, read_views_file(Path(path))
         if self._view not in (ORIGINALS, *self._views.folders):
