@@ -15,9 +15,7 @@ from embedshift.config import Json
 from embedshift.config.commands import AttackConfig
 from embedshift.config.safe_files import expanded, read_file
 from embedshift.encoders import Encoder, check_name, load_encoder
-from embedshift.encoders.attack.budget import Budget
-from embedshift.encoders.attack.descent import worst_image
-from embedshift.encoders.attack.goal import Embed, Goal, reference_embedding
+from embedshift.encoders.attack import Budget, Embed, Goal, reference_embedding, worst_image
 from embedshift.encoders.base import Differentiable, EncoderInfo
 from embedshift.encoders.device import one_thread
 from embedshift.engines.job import Progress
