@@ -17,7 +17,7 @@ from embedshift.config.processes import one_blas_thread
 from embedshift.encoders import TITLES, Encoder
 from embedshift.encoders.base import EncoderInfo
 from embedshift.encoders.images import ImageEncoder
-from embedshift.engines import Job, Progress, find_engine, find_map
+from embedshift.engines import Job, Progress, Start, find_engine, find_map
 from embedshift.engines.finished_shards import changed_among, shards_to_retry
 from embedshift.errors import EmbedshiftError, foreign_code
 from embedshift.pipeline.prepare import StudyContext, prepared
@@ -42,19 +42,6 @@ from embedshift.store.writer import ShardWriter
 log = logging.getLogger(__name__)
 
 VERSIONS = ("torch", "transformers", "albumentations", "opencv-python-headless", "numpy", "pillow", "polars", "pyarrow")
-
-
-@dataclass(frozen=True)
-class Start:
-    """The state of a run before its first shard."""
-
-    out: Path
-    images: int
-    done: int
-    complete: bool
-    skipped: Mapping[str, int]
-    # What the line of progress adds.
-    note: Callable[[], str] = str
 
 
 @dataclass(frozen=True)

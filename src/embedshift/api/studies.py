@@ -11,11 +11,11 @@ from embedshift.config import ApplyTo, Precision, Resize, Store, StudyConfig, as
 from embedshift.config.safe_files import output_path, path_text
 from embedshift.encoders import Encoder
 from embedshift.encoders.images import ImageEncoder, encoder_object
-from embedshift.engines import Progress
+from embedshift.engines import Progress, Start
 from embedshift.errors import UsageError
 from embedshift.pipeline.vectors import vector_study
 from embedshift.registry import metric_names
-from embedshift.runner import Start, run_study
+from embedshift.runner import run_study
 from embedshift.store.groups import Choice as GroupChoice
 from embedshift.study import Study
 

@@ -8,7 +8,7 @@ from statistics import fmean
 from rich.table import Table
 
 from embedshift.cli.outputs import say
-from embedshift.cli.terminal import name_columns, number, number_columns, print_table, text_table, writing_progress
+from embedshift.cli.terminal import name_columns, number, number_columns, print_table, progress, text_table
 from embedshift.config import Json
 from embedshift.config.commands import AttackConfig, ViewsConfig
 from embedshift.sources.views_file import ORIGINALS, Attack, AttackedVariant, Manifest
@@ -19,7 +19,7 @@ log = logging.getLogger("embedshift")
 def write_and_print(config: ViewsConfig, out: Path, *, quiet: bool, as_json: bool) -> None:
     from embedshift.engines.views_file import run_views
 
-    with writing_progress(quiet, "writing", out) as (on_start, step):
+    with progress(quiet, "writing") as (on_start, step):
         views = run_views(config, out, progress=step, on_start=on_start)
     counts, file = {"written": len(views.images), "failed": len(views.failures)}, out / views.FILE
     if as_json:
@@ -35,7 +35,7 @@ def write_and_print(config: ViewsConfig, out: Path, *, quiet: bool, as_json: boo
 def attack_and_print(config: AttackConfig, out: Path, *, quiet: bool, as_json: bool) -> None:
     from embedshift.engines.attack import run_attack  # with torch
 
-    with writing_progress(quiet, "attacking", out) as (on_start, step):
+    with progress(quiet, "attacking") as (on_start, step):
         attack = run_attack(config, out, progress=step, on_start=on_start)
     names = sorted(attack.variants, key=lambda name: _variant_order(attack.variants[name]))
     rows = [_row(attack, name) for name in names]

@@ -2,7 +2,7 @@
 
 import importlib.metadata
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +18,9 @@ from embedshift.encoders import Encoder, check_name, load_encoder
 from embedshift.encoders.attack import Budget, Embed, Goal, reference_embedding, worst_image
 from embedshift.encoders.base import Differentiable, EncoderInfo
 from embedshift.encoders.device import one_thread
-from embedshift.engines.job import Progress
+from embedshift.engines.job import Progress, Start
 from embedshift.engines.loaders import Images, draw_all
-from embedshift.engines.views_folder import OnStart, ViewsFolder, continued, fill, images_identity, list_images
+from embedshift.engines.views_folder import ViewsFolder, continued, fill, images_identity, list_images
 from embedshift.errors import EmbedshiftError, UsageError, cause, foreign_code
 from embedshift.pipeline.answers import encoder_answer
 from embedshift.pipeline.draw import FolderError, guarded, read_image
@@ -47,7 +47,7 @@ def run_attack(
     *,
     encoder: Encoder | None = None,
     progress: Progress = lambda _: None,
-    on_start: OnStart = lambda *_: None,
+    on_start: Callable[[Start], None] = lambda _: None,
 ) -> Attack:
     check_purifiers(config.through)
     if encoder is None:

@@ -10,6 +10,7 @@ continues.
 import collections
 import concurrent.futures
 import contextlib
+import mmap
 import multiprocessing
 import os
 import signal
@@ -18,6 +19,7 @@ import struct
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -26,10 +28,10 @@ from multiprocessing.context import ForkContext, SpawnContext
 from typing import Any, Protocol
 
 import cv2
+import numpy as np
 
 from embedshift.arrays import Pixels
 from embedshift.config.processes import end_with_parent, one_thread
-from embedshift.engines.slots import ViewSlots
 from embedshift.errors import EmbedshiftError
 from embedshift.pipeline.draw import draw_image, stopped_failure
 from embedshift.pipeline.drawn import DrawnImage
@@ -51,6 +53,38 @@ WORD, PATIENCE = 1.0, 30.0
 ENDED = (TookTooLong, MemoryError, *GONE)
 # A process that is forked while another's pipe is made would keep the end of that open.
 _ONE_FORK = threading.Lock()
+
+
+class ViewSlots:
+    """Slots for the views of some images, in memory that forked processes share, so that views are not copied."""
+
+    def __init__(self, count: int, shape: tuple[int, ...]) -> None:
+        self._shape, self._bytes = shape, int(np.prod(shape))
+        self._memory: mmap.mmap | None = None
+        # If the system does not provide it, views come through the pipe.
+        with contextlib.suppress(OSError, ValueError, OverflowError):
+            # Anonymous, since it is not limited by the size of /dev/shm, and is gone with the processes.
+            self._memory = mmap.mmap(-1, count * self._bytes)
+        self._free = [*range(count)] if self._memory else []
+
+    def take(self) -> int | None:
+        """Returns a free slot for a loader to write to; None if there is none."""
+        return self._free.pop() if self._free else None  # the last that was used, which may lie in a cache
+
+    def release(self, slot: int | None) -> None:
+        if slot is not None:
+            self._free.append(slot)
+
+    def views(self, slot: int) -> Pixels:
+        assert self._memory is not None, "there is no slot"
+        return np.frombuffer(self._memory, np.uint8, self._bytes, slot * self._bytes).reshape(self._shape)
+
+    def lend(self, slot: int) -> Pixels:
+        """Returns the slot as an array; it is free again when nobody holds the array or a part of it."""
+        views = self.views(slot)
+        # Parts of an array hold the flat array around the memory, not the array from which they were cut.
+        weakref.finalize(views.base, self._free.append, slot).atexit = False
+        return views
 
 
 class ImagePlan(Protocol):

@@ -1,7 +1,7 @@
 """Views as files, of `embedshift views`: loader processes draw the views of all images and write them."""
 
 import importlib.metadata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +11,9 @@ from embedshift.augmentations.canvas import Canvas
 from embedshift.augmentations.views import view_seed
 from embedshift.config import Json
 from embedshift.config.commands import ViewsConfig
-from embedshift.engines.job import Progress, loader_count
+from embedshift.engines.job import Progress, Start, loader_count
 from embedshift.engines.loaders import Images, draw_all
-from embedshift.engines.views_folder import OnStart, ViewsFolder, continued, fill, images_identity, list_images
+from embedshift.engines.views_folder import ViewsFolder, continued, fill, images_identity, list_images
 from embedshift.errors import UsageError
 from embedshift.pipeline.draw import Clock, guarded, read_image
 from embedshift.sources import ImageRef, Source
@@ -30,7 +30,7 @@ def run_views(
     *,
     suite: Suite | None = None,
     progress: Progress = lambda _: None,
-    on_start: OnStart = lambda *_: None,
+    on_start: Callable[[Start], None] = lambda _: None,
 ) -> ViewsFile:
     suite = suite or load_suite(
         config.augmentations, families=config.families, levels=config.levels, frost_textures=config.frost_textures

@@ -19,7 +19,7 @@ from PIL import Image
 from embedshift.arrays import Pixels
 from embedshift.config import Json
 from embedshift.config.commands import AttackConfig, Format, ViewsConfig
-from embedshift.engines.job import Progress
+from embedshift.engines.job import Progress, Start
 from embedshift.engines.loaders import Images, draw_all
 from embedshift.errors import EmbedshiftError, UsageError, cause
 from embedshift.pipeline.draw import FolderError, hash_image
@@ -33,8 +33,6 @@ from embedshift.store.shards import delete_incomplete, made_inside, write_atomic
 
 log = logging.getLogger(__name__)
 
-# Images listed, images done before, and skipped files.
-OnStart = Callable[[int, int, Mapping[str, int]], None]
 # Makes the files of images one after the other.
 Make = Callable[[Sequence[ImageRef]], Iterable[ImageFiles | Failure]]
 # The manifest is written again after this many times the seconds that the last writing took.
@@ -126,12 +124,12 @@ def fill(
     *,
     workers: int = 0,
     progress: Progress,
-    on_start: OnStart,
+    on_start: Callable[[Start], None],
 ) -> M:
     """Makes the images that are not in the folder yet, and writes the manifest now and then; returns the last one."""
     done = _done(begun, folder, source, samples, workers)
     pending = [sample for sample in samples if sample.image_id not in done]
-    on_start(len(samples), len(done), source.skipped)
+    on_start(Start(folder.out, len(samples), len(done), False, source.skipped))
     images, failures = dict(begun.images), list[Failure]()
 
     def manifest() -> M:
