@@ -20,8 +20,7 @@ from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 from embedshift import whiten
-from embedshift.app.changes import all_changes
-from embedshift.app.measured import Original, PageEncoder, encoder_from_study, measure_view, open_original
+from embedshift.app.measured import Original, PageEncoder, all_changes, encoder_from_study, measure_view, open_original
 from embedshift.app.page import make_page
 from embedshift.app.server import serving
 from embedshift.study import load

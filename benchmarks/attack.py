@@ -21,11 +21,10 @@ import polars as pl
 from torch import Tensor
 
 import embedshift
-from embedshift.config.attack import make_attack_config
-from embedshift.encoders.attack import descent
-from embedshift.encoders.attack.budget import Budget
-from embedshift.encoders.attack.goal import as_picture, as_pixels
-from embedshift.pipeline.attack.run import run_attack
+from embedshift.config.commands import make_attack_config
+from embedshift.encoders import attack
+from embedshift.encoders.attack import Budget, as_picture, as_pixels
+from embedshift.engines.attack import run_attack
 from machine import describe_machine
 
 MODEL, MOST = "dinov2-small-offline", 0.1
@@ -80,7 +79,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="keeps what was made, and goes on with it")
     options = parser.parse_args()
     photos = [str(path) for path in sorted(options.photos.glob("*.*"))[:: options.every]]
-    methods = dict(descent.METHODS)
+    methods = dict(attack.METHODS)
     print(describe_machine(), flush=True)
     with tempfile.TemporaryDirectory() as place, pl.Config(tbl_rows=-1, tbl_cols=-1, float_precision=3):
         folder = Path(place) if options.folder is None else options.folder
@@ -88,7 +87,7 @@ def main() -> None:
         for eps, steps in STAGES[:1] if options.short else STAGES:
             adv = folder / f"adv-{steps}"
             cosines: Cosines = {}
-            descent.METHODS |= {name: noted(name, method, cosines) for name, method in methods.items()}
+            attack.METHODS |= {name: noted(name, method, cosines) for name, method in methods.items()}
             best |= attacked(photos, adv, eps, steps, cosines)
             if steps == 50 and eps > 1:
                 pairs = [adv / f"linf-{eps}", adv / f"control-linf-{eps}"]

@@ -62,7 +62,7 @@ BREAKS = (
         ("tests/pipeline", "tests/sources", "tests/cli"),
     ),
     Break(
-        "exit codes: `verify` ends with 0 where a file is damaged", "cli/verify.py",
+        "exit codes: `verify` ends with 0 where a file is damaged", "cli/finished.py",
         "raise typer.Exit(EmbedshiftError.exit_code)", "raise typer.Exit(0)", ("tests/cli", "tests/store"),
     ),
     Break(

@@ -186,7 +186,7 @@ def embedshift_study(given: Given) -> Work:
     from embedshift import load, load_encoder
     from embedshift.config import make_config
     from embedshift.pipeline.prepare import encoder_spec
-    from embedshift.steps import run_study
+    from embedshift.runner import run_study
 
     encoder = load_encoder(given.clip, device="cpu")
     metrics = os.environ.get("PEER_METRICS", "").split()

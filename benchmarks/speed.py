@@ -38,7 +38,7 @@ from embedshift.encoders import Encoder, load_encoder
 from embedshift.encoders.base import Compilable, HasKernels
 from embedshift.encoders.device import keep_memory
 from embedshift.encoders.kernels import PackedLinears
-from embedshift.steps import run_study
+from embedshift.runner import run_study
 from fullsize import repeat_photos, save_clip
 from machine import describe_machine
 

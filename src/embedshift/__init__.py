@@ -11,14 +11,12 @@ from embedshift.errors import EmbedshiftError, Transient
 from embedshift.store import forked as _forked  # noqa: F401 - it watches forks from the first import on
 
 if TYPE_CHECKING:
-    from embedshift.api.attacks import attack
-    from embedshift.api.encoders import wrap
-    from embedshift.api.images import run
-    from embedshift.api.vectors import from_vectors
+    from embedshift.api.studies import from_vectors, run
+    from embedshift.api.views_file import attack, write_views
     from embedshift.augmentations.views import make_views
     from embedshift.encoders import load_encoder
     from embedshift.encoders.images import image_encoder
-    from embedshift.engines.written_views import write_views
+    from embedshift.encoders.wrap import wrap
     from embedshift.stacks import parity
     from embedshift.statistics.whitening import Whitening
     from embedshift.study import Study, load
@@ -53,19 +51,19 @@ __version__ = importlib.metadata.version("embedshift")
 _MODULES = {
     "Study": "study",
     "Whitening": "statistics.whitening",
-    "attack": "api.attacks",
+    "attack": "api.views_file",
     "check": "study.gate",
     "compare": "study.comparison",
-    "from_vectors": "api.vectors",
+    "from_vectors": "api.studies",
     "image_encoder": "encoders.images",
     "load": "study",
     "load_encoder": "encoders",
     "make_views": "augmentations.views",
     "parity": "stacks",
-    "run": "api.images",
+    "run": "api.studies",
     "whiten": "study.whitening",
-    "wrap": "api.encoders",
-    "write_views": "engines.written_views",
+    "wrap": "encoders.wrap",
+    "write_views": "api.views_file",
 }
 
 
@@ -73,9 +71,9 @@ def __getattr__(name: str) -> object:
     """Imports a public name on its first use, so that `embedshift --help` starts without them."""
     if name not in _MODULES:
         raise AttributeError(f"module 'embedshift' has no attribute {name!r}")
-    found: object = getattr(importlib.import_module(f"embedshift.{_MODULES[name]}"), name)
-    globals()[name] = found
-    return found
+    value: object = getattr(importlib.import_module(f"embedshift.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

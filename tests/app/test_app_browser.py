@@ -10,8 +10,7 @@ import pytest
 from PIL import Image
 
 import embedshift
-from embedshift.app.changes import all_changes
-from embedshift.app.measured import encoder_from_study, measure_view, open_original
+from embedshift.app.measured import all_changes, encoder_from_study, measure_view, open_original
 from embedshift.app.server import serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.matrix]

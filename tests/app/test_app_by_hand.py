@@ -1,7 +1,6 @@
 """Small cases worked by hand."""
 
-from embedshift.app.changes import all_changes
-from embedshift.app.measured import NO_SCALE, Space
+from embedshift.app.measured import NO_SCALE, Space, all_changes
 
 
 def test_changes_all_changes():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from embedshift import make_views
-from embedshift.app.changes import LEVELS, all_changes
+from embedshift.app.measured import LEVELS, all_changes
 from embedshift.augmentations import SUITES, Choice, load_suite
 from embedshift.augmentations.canvas import Canvas
 from embedshift.augmentations.views import view_seed

@@ -9,8 +9,7 @@ import pytest
 from PIL import Image
 
 import embedshift
-from embedshift.app.changes import all_changes
-from embedshift.app.measured import encoder_from_photos, encoder_from_study, load_encoders, measure_view
+from embedshift.app.measured import all_changes, encoder_from_photos, encoder_from_study, load_encoders, measure_view
 from embedshift.app.measured import open_original as open_originals
 from embedshift.augmentations import rebuild_suite
 from embedshift.errors import EmbedshiftError, UsageError

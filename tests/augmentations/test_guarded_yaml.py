@@ -9,7 +9,7 @@ import yaml
 from embedshift import EmbedshiftError
 from embedshift.augmentations import load_suite
 from embedshift.config import read_config
-from embedshift.config.plain_yaml import YAML_BYTES, YAML_DEPTH, YAML_TEXT, read_yaml
+from embedshift.config.safe_files import YAML_BYTES, YAML_DEPTH, YAML_TEXT, read_yaml
 from support.command import call
 from support.processes import run_python
 
@@ -147,4 +147,4 @@ def test_the_command_line_says_it_in_one_line(tmp_path, monkeypatch, capsys):
 
 def test_nothing_else_in_the_package_loads_yaml():
     asking = [path.name for path in SOURCES.rglob("*.py") if "import yaml" in path.read_text()]
-    assert asking == ["plain_yaml.py"]
+    assert asking == ["safe_files.py"]

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from embedshift.config.machine import NO_SPACE, without_space
+from embedshift.config.processes import NO_SPACE, without_space
 from support.command import call
 from support.matrix import first_only
 

@@ -14,7 +14,7 @@ from transformers import Dinov2Config, Dinov2Model
 import embedshift
 from embedshift.augmentations import SUITES
 from embedshift.augmentations.paper import PAPER
-from embedshift.cli.listing import LISTS
+from embedshift.cli.commands import LISTS
 from embedshift.encoders import ENCODERS
 from embedshift.encoders.families import FAMILIES
 from embedshift.figures import FIGURES

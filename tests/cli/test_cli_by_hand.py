@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from embedshift.cli import estimate as estimate_module
-from embedshift.cli import options, words
-from embedshift.cli import written as written_module
+from embedshift.cli import options, outputs
 
 
 def test_estimate_size():
@@ -22,17 +21,17 @@ def test_options_originals_and_variants():
     ) == ({"images": ["a"], "pairs": ["b"]}, {"images": ["a", "b"], "pairs": None})
 
 
-def test_words_printable():
-    assert str(words.printable("a\x1b[2Jb\u202ec")) == "a\\x1b[2Jb\\u202ec"
+def test_outputs_printable():
+    assert str(outputs.printable("a\x1b[2Jb\u202ec")) == "a\\x1b[2Jb\\u202ec"
 
 
-def test_written_written():
+def test_outputs_written():
     import tempfile
 
     folder = Path(tempfile.mkdtemp())
     (folder / "tables").mkdir()
     (folder / "report.html").touch()
-    assert [line.replace(str(folder), "study") for line in written_module.written(folder)] == [
+    assert [line.replace(str(folder), "study") for line in outputs.output_lines(folder)] == [
         "Written:",
         "  study/tables",
         "Report: study/report.html",

@@ -12,8 +12,8 @@ import yaml
 
 from embedshift.cli import app
 from embedshift.cli.options import given, originals_and_variants
-from embedshift.config import make_config, setting_names
-from embedshift.config.attack import AttackConfig, make_attack_config
+from embedshift.config import declared_settings, make_config
+from embedshift.config.commands import AttackConfig, make_attack_config
 from embedshift.study.gate.rule import read_rules
 
 ROOT = Path(__file__).parents[2]
@@ -36,7 +36,7 @@ def parse(line: str) -> dict[str, Any]:
     params: dict[str, Any] = typer.main.get_command(app).commands[name].make_context(name, arguments).params
     if name == "run":
         arguments = originals_and_variants(params["images"], params["pairs"])
-        make_config(given({name: params[name] for name in setting_names()} | arguments))
+        make_config(given({name: params[name] for name in declared_settings()} | arguments))
     if name == "attack":
         make_attack_config(given({field.name: params[field.name] for field in dataclasses.fields(AttackConfig)}))
     return params

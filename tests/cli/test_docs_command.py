@@ -6,7 +6,7 @@ import tomllib
 import pytest
 import typer
 
-from embedshift.cli import docs
+from embedshift.cli import commands
 from support.project import ROOT
 
 PAGES = {path.stem for path in (ROOT / "docs").glob("*.md")}
@@ -40,7 +40,7 @@ def test_another_program_opens_the_file(cli, monkeypatch):
 
 def test_the_pages_of_the_wheel_come_first(cli, monkeypatch, tmp_path):
     shutil.copytree(ROOT / "docs", tmp_path / "docs")
-    monkeypatch.setattr(docs, "FOLDERS", (tmp_path / "docs", docs.FOLDERS[1]))
+    monkeypatch.setattr(commands, "FOLDERS", (tmp_path / "docs", commands.FOLDERS[1]))
     assert cli("docs", "app").err.strip() == f"File: {tmp_path / 'docs' / 'app.md'}"
 
 
@@ -48,4 +48,4 @@ def test_the_wheel_has_the_pages_beside_the_package():
     wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
     assert "docs" in wheel["only-include"]
     assert wheel["sources"]["docs"] == "embedshift/docs"
-    assert docs.FOLDERS[0] == ROOT / "src" / "embedshift" / "docs"
+    assert commands.FOLDERS[0] == ROOT / "src" / "embedshift" / "docs"

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from embedshift.cli.failures import failure_limit, most_failed
+from embedshift.cli.studies import failure_limit, most_failed
 from embedshift.encoders import ENCODERS
 from embedshift.errors import UsageError
 from embedshift.study import Study

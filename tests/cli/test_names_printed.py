@@ -8,8 +8,8 @@ from PIL import Image
 from rich.table import Table
 from rich.text import Text
 
+from embedshift.cli.outputs import printable, say
 from embedshift.cli.terminal import print_table
-from embedshift.cli.words import printable, say
 from support import command
 from support.models import pictures
 

@@ -7,8 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from embedshift.cli.results import search_lines
-from embedshift.cli.search import threshold_table
+from embedshift.cli.results import search_lines, threshold_table
 from support.graded import DARKER, graded
 from support.revised import without_vectors
 from support.synthetic import make_study

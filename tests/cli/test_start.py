@@ -42,7 +42,7 @@ def test_a_list_imports_what_it_names_alone(kind, needed):
 def test_a_command_that_prints_tables_imports_nothing_that_draws(tmp_path):
     study = studies.copied(studies.plain(), tmp_path / "study")
     names = imported("-c", COMMAND, "search", str(study.folder))
-    assert "embedshift.cli.search" in names
+    assert "embedshift.cli.results" in names
     assert not names & {"jinja2", "matplotlib", "plotly", "torch", "transformers"}
 
 
@@ -81,7 +81,7 @@ def test_a_process_that_renders_figures_imports_no_tables():
 def test_a_name_of_the_library_imports_what_it_needs_alone():
     names = imported("-c", "import embedshift; embedshift.load_encoder")
     assert "embedshift.encoders.base" in names
-    assert not names & (HEAVY | {"embedshift.steps", "embedshift.study"})
+    assert not names & (HEAVY | {"embedshift.runner", "embedshift.study"})
 
 
 def test_every_public_name_is_there():

@@ -83,7 +83,7 @@ def test_the_table_is_made_on_request_and_kept_by_a_report(cli, study, tmp_path)
 
 def test_a_map_that_is_not_recommended_is_not_written(cli, study, tmp_path, monkeypatch):
     table = study.whitening().with_columns(recommended=False)
-    monkeypatch.setattr("embedshift.cli.whiten.whitening_tables", lambda studies: [table for _ in studies])
+    monkeypatch.setattr("embedshift.cli.finished.whitening_tables", lambda studies: [table for _ in studies])
     done = cli("whiten", study.folder, "--out", tmp_path / "map.npz")
     assert done.code == 0
     assert "No map helps" in done.out

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from embedshift.encoders.attack.budget import Budget
+from embedshift.encoders.attack import Budget
 
 BUDGETS = [Budget("linf", eps) for eps in (1, 4, 255)] + [Budget("l2", eps) for eps in (0.01, 0.3, 1.0, 30.0)]
 NAMES = [f"{each.norm}-{each.eps:g}" for each in BUDGETS]

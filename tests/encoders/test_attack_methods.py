@@ -7,9 +7,18 @@ import pytest
 import torch
 
 from embedshift.augmentations.purifiers import purifier
-from embedshift.encoders.attack.budget import Budget
-from embedshift.encoders.attack.descent import REACH, apgd, checkpoints, pgd, value_and_gradient, worst_image
-from embedshift.encoders.attack.goal import Goal, as_pixels, reference_embedding
+from embedshift.encoders.attack import (
+    REACH,
+    Budget,
+    Goal,
+    apgd,
+    as_pixels,
+    checkpoints,
+    pgd,
+    reference_embedding,
+    value_and_gradient,
+    worst_image,
+)
 from embedshift.errors import EmbedshiftError
 from support.matrix import first_only
 

@@ -20,8 +20,8 @@ from embedshift.encoders.spec import EncoderSpec
 from embedshift.engines import Job, devices
 from embedshift.engines.local import run_local
 from embedshift.pipeline.prepare import prepared
+from embedshift.runner import run_study
 from embedshift.statistics import enough
-from embedshift.steps import run_study
 from support import mean_colour, models, studies
 from support.mean_colour import MeanColour
 from support.tokenizers_made import make_clip

@@ -1,7 +1,6 @@
 """Small cases worked by hand."""
 
-from embedshift.engines import devices, ray
-from embedshift.engines import slots as slots_module
+from embedshift.engines import devices, loaders, ray
 
 
 def test_devices_device_names():
@@ -14,7 +13,7 @@ def test_ray_fit():
 
 
 def test_slots():
-    slots = slots_module.ViewSlots(1, (2, 4, 4, 3))
+    slots = loaders.ViewSlots(1, (2, 4, 4, 3))
     slot = slots.take()
     slots.views(slot)[:] = 7
     views = slots.lend(slot)

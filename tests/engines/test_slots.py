@@ -9,8 +9,7 @@ import embedshift
 from embedshift.augmentations import load_suite
 from embedshift.config import make_config
 from embedshift.engines import loaders
-from embedshift.engines.loaders import Images, draw_all
-from embedshift.engines.slots import ViewSlots
+from embedshift.engines.loaders import Images, ViewSlots, draw_all
 from embedshift.pipeline.draw import draw_image
 from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.prepare import prepared

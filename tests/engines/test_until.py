@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 import embedshift
-from embedshift import steps
+from embedshift import runner
 from embedshift.augmentations import load_suite
 from embedshift.config import make_config
 from embedshift.engines.devices import run_on_devices
@@ -124,7 +124,7 @@ def shuffled_shards(job):
 def test_the_end_is_the_same_with_two_loaders_out_of_order_and_after_a_kill(photos, ended, tmp_path, monkeypatch):
     checksum = ended.reader().measured_checksum()
     assert run(photos, tmp_path / "two", workers=2).reader().measured_checksum() == checksum
-    monkeypatch.setattr(steps, "find_engine", lambda name: shuffled_shards)
+    monkeypatch.setattr(runner, "find_engine", lambda name: shuffled_shards)
     with pytest.raises(KeyboardInterrupt):
         run(photos, tmp_path / "killed", progress=killer(5 * SHARD))
     assert len(list((tmp_path / "killed" / "shards").iterdir())) == 4
@@ -248,7 +248,7 @@ def test_a_few_archives_first_are_a_warning(photos, tmp_path, caplog):
 def test_the_line_of_progress_has_the_widest(photos, tmp_path):
     notes = []
     settings = {"images": [str(photos)], "until": WIDTH, "workers": 0, "shard_size": SHARD, "limit": 64}
-    steps.run_study(
+    runner.run_study(
         make_config(settings),
         tmp_path / "study",
         encoder=MeanColour(),

@@ -1,5 +1,6 @@
 """Views as files: what `embedshift views` writes, and that measuring its files gives the rows of `run`."""
 
+import errno
 import json
 import shutil
 
@@ -10,6 +11,7 @@ from PIL import Image
 from polars.testing import assert_frame_equal
 
 import embedshift
+from embedshift.engines import views_folder
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.sources.images import decode
 from support import command
@@ -76,18 +78,19 @@ def test_the_files_are_the_views_at_their_own_size(photos, written):
     }
 
 
-def test_what_is_missing_is_written_again_by_several_processes(photos, written, tmp_path):
+def test_what_is_missing_or_damaged_is_written_again_by_several_processes(photos, written, tmp_path):
     out, before = tmp_path / "views", files(written[0])
     settings = {"draws": 2, "seed": 3, "longest": 64, **SUITE}
     embedshift.write_views(photos, out=out, workers=2, **settings)
     assert files(out) == before
     (out / "jpeg@1/0/a.png").unlink()
+    (out / "jpeg@2/1/more/c.png").write_bytes(b"damaged")
     kept = (out / "jpeg@1/0/b.png").stat().st_mtime_ns
     steps = []
     embedshift.write_views(photos, out=out, workers=0, progress=steps.append, **settings)
     assert files(out) == before
     assert (out / "jpeg@1/0/b.png").stat().st_mtime_ns == kept
-    assert steps == [1, 1]  # the image without its file, and the damaged one
+    assert steps == [1, 1, 1]  # the image without its file, that with a damaged file, and the damaged image
 
 
 def test_an_image_that_has_changed_is_written_again(photos, tmp_path, caplog):
@@ -121,6 +124,24 @@ def test_a_link_to_another_folder_gets_no_file(photos, tmp_path, linked):
     with pytest.raises(EmbedshiftError, match="a link to another folder; replace it by a folder"):
         embedshift.write_views(photos, out=out, augmentations=dark, workers=0)
     assert not [*elsewhere.iterdir()]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_folder_that_takes_no_file_ends_the_work_in_one_line(photos, tmp_path, monkeypatch, workers):
+    out, dark = tmp_path / "views", {"dark": lambda image, rng: image // 2}
+    embedshift.write_views(photos / "a.png", out=out, augmentations=dark, workers=0)
+    (out / "dark" / "a.png").unlink()
+
+    write_atomically = views_folder.write_atomically
+
+    def full(path, write):
+        if path.suffix == ".json":
+            return write_atomically(path, write)
+        raise EmbedshiftError(f"{path}: cannot be written (No space left on device)") from OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(views_folder, "write_atomically", full)
+    with pytest.raises(EmbedshiftError, match=r"^[^:]+/a\.png: cannot be written \(No space left on device\)$"):
+        embedshift.write_views(photos / "a.png", out=out, augmentations=dark, workers=workers)
 
 
 def test_other_views_and_other_files_are_not_mixed(photos, written, tmp_path):

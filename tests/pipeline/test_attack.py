@@ -218,7 +218,10 @@ def test_an_id_that_is_no_name_of_a_file_is_listed(model, tmp_path):
 
 
 def test_what_cannot_be_is_refused_in_one_line(adv, photos, model, tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").write_text("mine")
     refused = {
+        "contains files that `embedshift attack` did not write": {"out": tmp_path / "other"},
         "steps: 12 there, 13 now. Choose another `out`": {"out": adv, "steps": 13},
         "seed: 0 there, 1 now": {"out": adv, "seed": 1},
         "images.count: 3 there, 2 now": {"out": adv, "limit": 2},

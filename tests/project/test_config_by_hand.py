@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from embedshift import config, errors
-from embedshift.config import attack, files, machine, plain_yaml
+from embedshift.config import commands, processes, safe_files
 
 
 def test_config_study_config_of():
@@ -24,39 +24,39 @@ def test_config_as_pairs():
 
 
 def test_attack_attack_config():
-    assert attack.make_attack_config({"images": ["photos"], "norm": "l2"}).eps == (1.0,)
+    assert commands.make_attack_config({"images": ["photos"], "norm": "l2"}).eps == (1.0,)
 
 
 def test_attack_make_attack_config():
     with pytest.raises(
         errors.UsageError, match="eps 0\\.5: linf counts whole pixel levels; give a whole number from 1 to 255"
     ):
-        attack.make_attack_config({"eps": [0.5]})
+        commands.make_attack_config({"eps": [0.5]})
 
 
-def test_files_open_file():
+def test_safe_files_open_file():
     with pytest.raises(errors.EmbedshiftError, match="a device, not a file"):
-        files.open_file("/dev/null")
+        safe_files.open_file("/dev/null")
 
 
-def test_files_read_file():
+def test_safe_files_read_file():
     import tempfile
     from pathlib import Path
 
     file = Path(tempfile.mkdtemp()) / "a.txt"
     _ = file.write_bytes(b"abc")
-    assert files.read_file(file, 3) == b"abc"
+    assert safe_files.read_file(file, 3) == b"abc"
     with pytest.raises(errors.EmbedshiftError, match="larger than 2 bytes \\(3 bytes\\)"):
-        files.read_file(file, 2)
+        safe_files.read_file(file, 2)
 
 
-def test_machine_cores():
-    assert machine.cores() >= 1
+def test_processes_cores():
+    assert processes.cores() >= 1
 
 
-def test_plain_yaml_read_yaml():
+def test_safe_files_read_yaml():
     import tempfile
 
     file = Path(tempfile.mkdtemp()) / "a.yaml"
     _ = file.write_text("night: [ISONoise, {Blur: {p: 1}}]")
-    assert plain_yaml.read_yaml(file) == {"night": ["ISONoise", {"Blur": {"p": 1}}]}
+    assert safe_files.read_yaml(file) == {"night": ["ISONoise", {"Blur": {"p": 1}}]}

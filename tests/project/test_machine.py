@@ -13,7 +13,7 @@ THREADS = """
     import sys
     import numpy
     from threadpoolctl import threadpool_info
-    from embedshift.config.machine import one_thread
+    from embedshift.config.processes import one_thread
 
     def threads():
         return [pool["num_threads"] for pool in threadpool_info()]
@@ -49,7 +49,7 @@ STUDY = """
 # What was made while an encoder could have been loaded, then the same where a user has frozen objects.
 MADE = """
     import gc
-    from embedshift.config.machine import collecting_garbage_after
+    from embedshift.config.processes import collecting_garbage_after
 
     with collecting_garbage_after(0):
         made = []

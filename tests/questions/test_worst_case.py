@@ -13,7 +13,7 @@ from torch import nn
 
 import embedshift
 from embedshift.errors import UsageError
-from embedshift.sources.attacked import AttackedVariant, attack_identity, read_attack_record
+from embedshift.sources.views_file import AttackedVariant, attack_identity, read_attack_record
 from support.matrix import first_only
 from support.models import MEAN, SIZE, STD, pictures
 

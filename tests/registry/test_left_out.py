@@ -9,7 +9,7 @@ import embedshift
 from embedshift.cli.results import result_tables
 from embedshift.figures import FIGURES, FigureInput
 from embedshift.figures.output import study_figures
-from embedshift.registry import METRICS, QUESTIONS, questions, switch_names
+from embedshift.registry import METRICS, QUESTIONS, questions
 from embedshift.statistics.summary import RADAR_METRICS
 from embedshift.store.table import tables_of
 from embedshift.study.gate.tables import TABLES
@@ -77,13 +77,6 @@ def leave_out(names, monkeypatch):
     tables = {table.name for name in names for table in tables_of([QUESTIONS[name]])}
     monkeypatch.setattr(TABLES, "_entries", {name: TABLES[name] for name in TABLES if name not in tables})
     monkeypatch.setattr(QUESTIONS, "_entries", {each: QUESTIONS[each] for each in QUESTIONS if each not in names})
-    switch_names.cache_clear()
-
-
-@pytest.fixture(autouse=True)
-def whole_again():
-    yield
-    switch_names.cache_clear()
 
 
 def test_every_question_is_tried():

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embedshift import EmbedshiftError
-from embedshift.config.plain_yaml import read_yaml
+from embedshift.config.safe_files import read_yaml
 from embedshift.sources import open_source, select
 from embedshift.sources.base import read_captions
 from embedshift.sources.images import decode

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from embedshift import EmbedshiftError
-from embedshift.config import files, read_config
-from embedshift.config.files import read_file
+from embedshift.config import read_config, safe_files
+from embedshift.config.safe_files import read_file
 from embedshift.errors import UsageError
 from embedshift.sources import Roots, image_reader, open_source, select
 from embedshift.sources.base import ImageRef, read_captions
@@ -104,7 +104,7 @@ def test_a_large_file_is_refused_before_it_is_read(tmp_path):
 def test_a_file_that_changes_its_size_meanwhile_is_a_failure_to_read(tmp_path, monkeypatch):
     path = tmp_path / "a.jpg"
     path.write_bytes(b"abc")
-    monkeypatch.setattr(files, "refuse_larger", lambda size, most: path.write_bytes(b"abcd"))
+    monkeypatch.setattr(safe_files, "refuse_larger", lambda size, most: path.write_bytes(b"abcd"))
     with pytest.raises(OSError, match="the file changed while it was read"):
         read_file(path, 10)
 

@@ -11,7 +11,6 @@ from PIL import Image
 
 from embedshift import errors, sources
 from embedshift.sources import (
-    attacked,
     base,
     completeness,
     folder,
@@ -21,6 +20,7 @@ from embedshift.sources import (
     pairs,
     parquet,
     roots,
+    views_file,
 )
 from embedshift.sources.base import ImageRef
 
@@ -30,19 +30,19 @@ def test_sources_open_source():
         sources.open_source(["photos.zip"])
 
 
-def test_attacked_attacked_variant():
+def test_views_file_attacked_variant():
     assert (
-        attacked.AttackedVariant(norm="linf", eps=4.0, through="jpeg:50").name,
-        attacked.AttackedVariant(norm="l2", eps=0.5).name,
+        views_file.AttackedVariant(norm="linf", eps=4.0, through="jpeg:50").name,
+        views_file.AttackedVariant(norm="l2", eps=0.5).name,
     ) == ("linf-4-through-jpeg-50", "l2-0.5")
 
 
-def test_attacked_file_of():
-    assert attacked.variant_path(Path("adv"), "linf-4", "cats/tom.jpg").as_posix() == "adv/linf-4/cats/tom.png"
+def test_views_file_view_path():
+    assert views_file.view_path(Path("adv"), "linf-4", "cats/tom.jpg", "png").as_posix() == "adv/linf-4/cats/tom.png"
 
 
-def test_attacked_attack_record_of():
-    assert attacked.read_attack_record({}) is None
+def test_views_file_attack_record():
+    assert views_file.read_attack_record({}) is None
 
 
 def test_base_stem():

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from embedshift.steps import run_study
+from embedshift.runner import run_study
 from embedshift.store.shards import SUMS_KEY, shard_path
 from support import counted, models
 from support.counted import SHARD, VIEWS, Counted

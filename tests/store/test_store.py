@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import entropy
 
 import embedshift
-from embedshift import steps
+from embedshift import runner
 from embedshift.cli import estimate
 from embedshift.config import make_config
 from embedshift.encoders.base import EncoderOutput
@@ -207,7 +207,7 @@ def test_a_million_images_take_one_and_a_half_gigabytes_at_most(tmp_path, monkey
         monkeypatch.setattr(module, "KEPT", 1)
         monkeypatch.setattr(module, "CHUNKS", 1)
     monkeypatch.setattr(other_images, "LEAST_PAIRS", 1)
-    monkeypatch.setattr(steps, "write_tables", lambda *_: WrittenFiles())  # the shards alone grow with the images
+    monkeypatch.setattr(runner, "write_tables", lambda *_: WrittenFiles())  # the shards alone grow with the images
     photos = pictures(tmp_path / "photos", 64, width=40, height=32)
     bytes_of = {}
     for store in ("all", "metrics"):

@@ -10,7 +10,7 @@ from typer.main import get_command
 import embedshift
 from embedshift.augmentations.paper import PAPER
 from embedshift.cli import app
-from embedshift.config import make_config, setting_names
+from embedshift.config import declared_settings, make_config
 from embedshift.errors import UsageError
 from embedshift.statistics.summary import COSINE
 from embedshift.store.info import identity_hash, write_content
@@ -54,7 +54,7 @@ def parsed(text):
     program, name, *arguments = shlex.split(command(text))
     assert program == "embedshift"
     params = get_command(app).commands[name].make_context(name, arguments).params
-    given = {each: params[each] for each in setting_names() if each in params and params[each] is not None}
+    given = {each: params[each] for each in declared_settings() if each in params and params[each] is not None}
     pairs = given.pop("pairs", None)
     images = given.pop("images")
     more = {"images": images[:1], "pairs": images[1:]} if pairs else {"images": images}

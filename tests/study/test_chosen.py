@@ -129,7 +129,9 @@ def test_who_loads_by_the_job_takes_what_was_chosen(photos, model, machine, tmp_
     """As processes of devices and actors of Ray do: what they would find themselves is no matter."""
     machine(0.5, True)
     jobs = []
-    monkeypatch.setattr("embedshift.steps.find_engine", lambda _: lambda job: jobs.append(job) or (each for each in ()))
+    monkeypatch.setattr(
+        "embedshift.runner.find_engine", lambda _: lambda job: jobs.append(job) or (each for each in ())
+    )
     for precision in ("auto", "float32"):
         with pytest.raises(IndexError):  # no shard
             run(photos, tmp_path / precision, model, precision=precision)

@@ -1,4 +1,4 @@
-"""The encoders of the page, and how they measure an image and its view."""
+"""What can be done to an image on the page, and how its encoders measure the image and the view."""
 
 import threading
 from collections.abc import Mapping, Sequence
@@ -9,10 +9,10 @@ from typing import Any, get_args
 import numpy as np
 import polars as pl
 
-from embedshift.app.changes import Change
 from embedshift.arrays import Floats, Pixels
-from embedshift.augmentations import ORIGINAL
+from embedshift.augmentations import ORIGINAL, SUITES, Augmentation, Choice, Suite, corruptions
 from embedshift.augmentations.canvas import Canvas
+from embedshift.augmentations.family import FAMILIES, Family
 from embedshift.augmentations.views import view_seed
 from embedshift.config import BUNDLED, ApplyTo, StudyConfig, refuse_code
 from embedshift.encoders import TITLES
@@ -32,11 +32,45 @@ from embedshift.statistics.whitening import Whitening
 from embedshift.store.baselines import baselines
 from embedshift.store.reader import Reader
 
+# The slider goes from 0, the unchanged image, to the suites' strongest level, in steps between the levels.
+LEVELS, STEPS = 5, 100
 # Bytes of vectors that are kept in memory; a larger study is not searched from the page.
 MOST_BYTES = 2 * 2**30
 # In place of a baseline that there is not: relative to it, every shift is NaN.
 NO_SCALE = Baseline(float("nan"), float("nan"))
 Row = dict[str, str | float]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One entry of the list of changes."""
+
+    suite: str
+    kind: Family | Augmentation
+
+    @property
+    def has_strength(self) -> bool:
+        return isinstance(self.kind, Family) and len(self.kind.levels) > 1
+
+    def at(self, level: float) -> Augmentation | None:
+        """The augmentation at a level, which may lie between those of the suite; None for the unchanged image."""
+        if isinstance(self.kind, Augmentation):
+            return self.kind
+        if not 0 <= level <= LEVELS:
+            raise EmbedshiftError(f"{self.kind.name}: give a strength from 0 to {LEVELS}")
+        step = round(level * STEPS / LEVELS) if self.has_strength else STEPS
+        strength = self.kind.parameter(step, STEPS)
+        return None if strength == self.kind.zero else self.kind.at(1, strength)
+
+
+def all_changes(study_suite: Suite | None = None) -> dict[str, Change]:
+    """Every change by its label: the study's own single augmentations first."""
+    changes = [Change("study", augmentation) for augmentation in study_suite or () if augmentation.grade is None]
+    changes += [Change("everyday", augmentation) for augmentation in SUITES["everyday"](Choice())]
+    families = [FAMILIES[name] for name in FAMILIES if name != corruptions.frost.NAME]  # which needs textures
+    changes += [Change(family.suite, family) for family in families if family.suite in ("strength", "corruptions")]
+    changes += [Change("paper", augmentation) for augmentation in SUITES["paper"](Choice())]
+    return {f"{change.suite}: {change.kind.name}": change for change in changes}
 
 
 class Originals:

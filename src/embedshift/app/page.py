@@ -17,8 +17,16 @@ from gradio_client.utils import is_file_obj_with_meta, is_http_url_like, travers
 from markupsafe import Markup
 from PIL import Image
 
-from embedshift.app.changes import LEVELS, Change, all_changes
-from embedshift.app.measured import NO_SCALE, Original, PageEncoder, measure_view, open_original
+from embedshift.app.measured import (
+    LEVELS,
+    NO_SCALE,
+    Change,
+    Original,
+    PageEncoder,
+    all_changes,
+    measure_view,
+    open_original,
+)
 from embedshift.arrays import Floats, Pixels
 from embedshift.augmentations import rebuild_suite
 from embedshift.errors import EmbedshiftError, cause

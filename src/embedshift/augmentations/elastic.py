@@ -9,7 +9,7 @@ import numpy as np
 from embedshift.arrays import Floats, Values
 from embedshift.augmentations.changes import Geometry, Sides, Warp, grid, sides
 from embedshift.augmentations.transforms import INSIDE
-from embedshift.config.machine import one_blas_thread
+from embedshift.config.processes import one_blas_thread
 
 # Sigma of the Gaussian, in pixels at every side, as in the paper's scripts.
 SIGMA = 60

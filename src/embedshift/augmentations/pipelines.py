@@ -10,7 +10,7 @@ from embedshift.augmentations import transforms
 from embedshift.augmentations.augmentation import Augmentation
 from embedshift.augmentations.catalogue import build, catalogue
 from embedshift.augmentations.chain import Chain
-from embedshift.config.plain_yaml import read_yaml
+from embedshift.config.safe_files import read_yaml
 from embedshift.errors import UsageError
 
 log = logging.getLogger(__name__)

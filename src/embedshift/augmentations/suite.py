@@ -18,7 +18,7 @@ from embedshift.augmentations.transforms import Transform
 from embedshift.augmentations.trial import failure
 from embedshift.augmentations.variant import purified_of
 from embedshift.config import NO_AUGMENTATIONS, Grade, Json
-from embedshift.config.files import expanded
+from embedshift.config.safe_files import expanded
 from embedshift.errors import UsageError, reason
 from embedshift.registry import Registry
 

@@ -22,13 +22,13 @@ def read_only(image: Pixels, rng: np.random.Generator) -> Pixels:
 
 @dataclass(frozen=True)
 class Variant(Augmentation):
-    """A version of every image that another program made, or with `is_written` that embedshift wrote with its seed."""
+    """A version of every image that another program made, or `embedshift views`, whose seeds are then known."""
 
     transform: Transform = read_only
     bytes_hash: str = ""
     missing: int = 0
     description: str = "Made by another program"
-    is_written: bool = False
+    from_views_file: bool = False
 
     def describe(self) -> Json:
         """Returns its description as JSON, with the number of missing images if there are any, and its family."""

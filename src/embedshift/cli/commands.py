@@ -1,26 +1,144 @@
-"""All commands except `run`, `report`, `demo` and `list`: attack, and those for finished studies."""
+"""The commands for finished studies, those that write views as files, the page in the browser, and lists."""
 
+import importlib.util
 import json
+import re
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 import embedshift
-from embedshift.cli.app import AsJson, GroupOption, Images, Quiet, app, log_lines, measure
-from embedshift.cli.options import RARE, given, names, output, rare, with_flags, with_options
-from embedshift.cli.words import printable, say
-from embedshift.config.attack import AttackConfig
-from embedshift.config.vectors import VectorsConfig
-from embedshift.config.views import ViewsConfig
-from embedshift.errors import UsageError
+from embedshift.cli.app import AsJson, GroupOption, Images, Quiet, app, log_lines, with_flags
+from embedshift.cli.options import RARE, given, names, output, rare, with_options
+from embedshift.cli.outputs import open_in_browser, printable, say, write_text
+from embedshift.cli.studies import measure
+from embedshift.config import BUNDLED
+from embedshift.config.commands import AttackConfig, VectorsConfig, ViewsConfig
+from embedshift.errors import MissingExtra, UsageError
+from embedshift.registry import one_of, questions
 
 # The question's tables that `--json` contains.
 SEARCH_TABLES = ("search", "thresholds", "matches", "gallery_sizes", "duplicates")
+# In the wheel, or else in a clone of the repository.
+FOLDERS = (Path(embedshift.__file__).parent / "docs", Path(embedshift.__file__).parents[2] / "docs")
+LISTED = "encoders|augmentations|metrics|figures|questions"
 WhitenOption = Annotated[
     Path | None,
     typer.Option(help="Map embeddings by this file of `whiten`; in a comparison, of the studies after the first."),
 ]
+
+
+@app.command("list")
+def list_names(kind: Annotated[str, typer.Argument(metavar=LISTED, help="What to list.")]) -> None:
+    """List the available encoders, augmentations, metrics, figures or questions."""
+    if kind not in LISTS:
+        raise UsageError(f"cannot list {kind!r}: choose one of {', '.join(LISTS)}")
+    entries = list(LISTS[kind]())
+    width = max(len(name) for name, _ in entries)
+    for name, text in entries:
+        say(with_flags(f"{name:{width}}  {text}"))
+
+
+def _encoders() -> Iterator[tuple[str, str]]:
+    from embedshift.encoders import ENCODERS, FAMILIES, OTHERS, TITLES
+
+    for name in ENCODERS:
+        title = TITLES.get(name)
+        yield name, f"bundled (extra 'offline'): {title}" if title else "from another package"
+    for family in FAMILIES:
+        yield family.example, family.summary
+    yield from OTHERS.items()
+
+
+def _augmentations() -> Iterator[tuple[str, str]]:
+    from embedshift.augmentations import SUITES, VIEWS, Choice
+    from embedshift.augmentations.family import FAMILIES
+
+    for name in SUITES:
+        suite = () if name in VIEWS else SUITES[name](Choice())
+        words = VIEWS.get(name) or {view.name: view.description for view in suite if not view.grade}
+        families = (FAMILIES[family] for family in dict.fromkeys(view.grade.family for view in suite if view.grade))
+        yield name, f"{len(words) or len(suite)} views"
+        yield from ((f"  {family.name}", family.description(*family.levels)) for family in families)
+        yield from ((f"  {view}", description) for view, description in words.items())
+
+
+def _metrics() -> Iterator[tuple[str, str]]:
+    from embedshift.registry import METRICS
+
+    for name in METRICS:
+        metric = METRICS[name]
+        better = "closer" if metric.low < metric.no_change < metric.high else "lower"
+        better = "higher" if metric.higher_is_better else better
+        off = f" Off by default (`{metric.asked_by}`)." if metric.optional else ""
+        yield name, f"[{metric.needs}] {metric.summary} No change = {metric.no_change:g}; {better} = less change.{off}"
+
+
+def _figures() -> Iterator[tuple[str, str]]:
+    declared = {name: entry for question in questions() for name, entry in question.figures.items()}
+    for name, (number, title) in sorted(declared.items(), key=lambda pair: pair[1]):
+        yield name, f"[{number.lstrip('0')}] {title}"
+
+
+def _questions() -> Iterator[tuple[str, str]]:
+    for question in questions():
+        yield question.name, question.sentence
+
+
+LISTS: dict[str, Callable[[], Iterator[tuple[str, str]]]] = {
+    "encoders": _encoders,
+    "augmentations": _augmentations,
+    "metrics": _metrics,
+    "figures": _figures,
+    "questions": _questions,
+}
+
+
+@app.command("app")
+def browse(
+    folders: Annotated[
+        list[Path] | None, typer.Argument(metavar="[DIR]...", help="Finished studies, side by side. Default: none.")
+    ] = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Option("--model", help=f"An encoder, or several; with DIR, where its encoder lies. Default: {BUNDLED}."),
+    ] = None,
+    whiten: Annotated[
+        list[Path] | None, typer.Option(help="A file of `whiten`: embeddings are compared through this map, too.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, mps, cuda:0.")] = "auto",
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Of this machine. Default: the first free one from 7860.")
+    ] = None,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the address, and open nothing.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Try one image of your own in the browser, and look at the images of a study. Ctrl-C ends it."""
+    from embedshift.sources.demo import copy_photos
+
+    if importlib.util.find_spec("gradio") is None:
+        raise MissingExtra("the page", "app")
+    log_lines(quiet)
+    from embedshift.app.measured import load_encoders
+    from embedshift.app.page import make_page
+    from embedshift.app.server import serving
+    from embedshift.statistics.whitening import Whitening
+    from embedshift.study import load
+
+    readers = [load(folder).reader() for folder in folders or ()]
+    maps = {path: Whitening.load(path) for path in whiten or ()}
+    with tempfile.TemporaryDirectory() as scratch:
+        photos = [] if readers else sorted(copy_photos(Path(scratch)).iterdir())
+        encoders = load_encoders(readers, models or [], device, maps, photos)
+    with serving(lambda: make_page(encoders, *readers[:1]), port) as (address, thread):
+        say(address)
+        if not no_browser:
+            open_in_browser(address)
+        while thread.is_alive():
+            thread.join(0.5)
 
 
 @app.command()
@@ -33,8 +151,8 @@ def attack(
     **settings: Any,
 ) -> None:
     """Search for the worst change of each image within a budget; write pairs for `run --pairs`."""
-    from embedshift.cli.attack import attack_and_print
-    from embedshift.config.attack import make_attack_config
+    from embedshift.cli.views_file import attack_and_print
+    from embedshift.config.commands import make_attack_config
 
     config = make_attack_config({"images": images, **given(settings)})
     log_lines(quiet)
@@ -51,9 +169,9 @@ def views(
     **settings: Any,
 ) -> None:
     """Write the changed images as files, for `run --pairs DIR/views.json` and for other programs."""
-    from embedshift.cli.views import write_and_print
+    from embedshift.cli.views_file import write_and_print
     from embedshift.config import validated
-    from embedshift.config.views import ViewsConfig
+    from embedshift.config.commands import ViewsConfig
 
     config = validated(ViewsConfig, {"images": images, **given(settings)})
     log_lines(quiet)
@@ -96,7 +214,7 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Compare studies of the same images and views: encoders, precisions or checkpoints, paired by image."""
-    from embedshift.cli.comparison import compared_tolerances, comparison_tables, no_difference, ratio_tables
+    from embedshift.cli.finished import compared_tolerances, comparison_tables, no_difference, ratio_tables
     from embedshift.cli.terminal import fits, print_table
     from embedshift.study.whitening import whitened
 
@@ -140,7 +258,7 @@ def search(
     as_json: AsJson = False,
 ) -> None:
     """Test whether image search still finds the original of a changed image, and list likely duplicates."""
-    from embedshift.cli.search import lines, no_threshold, recall_table, threshold_table
+    from embedshift.cli.results import lines, no_threshold, recall_table, threshold_table
     from embedshift.cli.terminal import print_table
     from embedshift.statistics.duplicates import EXPECTED_FALSE
     from embedshift.study import load
@@ -168,7 +286,7 @@ def search(
     else:
         say(no_threshold(study))
     for line in lines(study):
-        say(with_flags(line, app))
+        say(with_flags(line))
 
 
 @app.command()
@@ -184,7 +302,7 @@ def check(
     init: Annotated[bool, typer.Option("--init", help="Propose rules from this study; check nothing.")] = False,
 ) -> None:
     """Check a study against rules; exit with code 3 if one is broken. A gate for continuous integration."""
-    from embedshift.cli.check import gate, say_rules
+    from embedshift.cli.finished import gate, say_rules
     from embedshift.study.gate import propose
 
     log_lines()
@@ -215,7 +333,7 @@ def whiten(
     as_json: AsJson = False,
 ) -> None:
     """Fit a linear map that makes embeddings less sensitive to changes; show what a search finds with it."""
-    from embedshift.cli.whiten import whiten_and_print
+    from embedshift.cli.finished import whiten_and_print
 
     log_lines(quiet)
     whiten_and_print(studies, out, onnx, choice, groups, as_json)
@@ -227,7 +345,6 @@ def card(
     out: Annotated[Path | None, typer.Option(help="A file to write. Default: print it.")] = None,
 ) -> None:
     """Write a Markdown section for a model card: what was measured, the table of relative shifts, limits, citation."""
-    from embedshift.cli.written import write_text
     from embedshift.study import load
 
     log_lines()
@@ -245,7 +362,27 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Verify the checksums of all files of a study; exit with code 1 if one is damaged, or the study is unfinished."""
-    from embedshift.cli.verify import print_verified
+    from embedshift.cli.finished import print_verified
 
     log_lines(quiet)
     print_verified(folder, as_json)
+
+
+@app.command()
+def docs(
+    page: Annotated[str, typer.Argument(metavar="[PAGE]", help="Name of a page. Default: list all pages.")] = "",
+    is_opened: Annotated[bool, typer.Option("--open", help="Open its file in another program.")] = False,
+) -> None:
+    """Print a page of the documentation, or list the pages."""
+    folder = FOLDERS[not FOLDERS[0].is_dir()]
+    files = {file.stem: file for file in sorted([*folder.glob("*.md"), folder / "reference" / "tables.md"])}
+    name = page.removesuffix(".md").rpartition("/")[2]
+    if page:
+        one_of("page", name, list(files))
+        typer.echo(re.sub(r"^<!-- .*? -->\n", "", files[name].read_text("utf-8"), flags=re.MULTILINE), nl=False)
+    else:
+        for title, file in files.items():
+            typer.echo(f"{title:16}{file.read_text('utf-8').partition(chr(10))[0].lstrip('# ')}")
+    typer.echo(f"\nFile: {files.get(name, folder)}", err=True)
+    if is_opened:
+        typer.launch(str(files.get(name, folder)))

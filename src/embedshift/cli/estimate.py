@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from embedshift.config.machine import cores
+from embedshift.config.processes import cores
 from embedshift.encoders.base import Encoder, EncoderInfo
 from embedshift.engines.job import loader_count
 from embedshift.engines.loaders import Images, draw_all

@@ -2,8 +2,6 @@
 
 import dataclasses
 import inspect
-import re
-import sys
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -13,9 +11,9 @@ from typing import Annotated, Any, get_args, get_origin
 import typer
 
 from embedshift.config import Json
-from embedshift.config.files import output_path
+from embedshift.config.safe_files import output_path
 from embedshift.errors import UsageError
-from embedshift.registry import questions
+from embedshift.registry import questions, switch_kinds
 
 RARE = "Rarely needed"
 # Panels of `run --help` below the first, which has the twenty options that people need.
@@ -53,11 +51,6 @@ def rare(words: str) -> Any:
 
 def output(words: str) -> Any:
     return typer.Option(help=words, parser=output_path, metavar="PATH")
-
-
-def switches() -> list[type]:
-    """Returns the dataclasses that the questions add to `run`."""
-    return [question.switches for question in questions() if question.switches]
 
 
 def choices() -> list[type]:
@@ -100,19 +93,6 @@ def names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def with_flags(line: str, app: typer.Typer) -> str:
-    """Replaces settings between backticks in a message by flags of `run`, or of the command that runs."""
-    commands: Any = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    running = next((name for name in sys.argv[1:] if name in commands), "run")
-    flags = {
-        parameter.name: parameter.opts[0]
-        for command in (commands["run"], commands[running])
-        for parameter in command.params
-        if parameter.opts[0].startswith("--")
-    }
-    return re.sub(r"`(\w+)`", lambda match: flags.get(match[1], match[0]), line)
-
-
 def _flag(field: "dataclasses.Field[Any]") -> str:
     return field.metadata["flag"] or field.name
 
@@ -134,7 +114,7 @@ def _parameter(field: "dataclasses.Field[Any]", kind: type) -> inspect.Parameter
 def _panel(field: "dataclasses.Field[Any]", kind: type) -> str | None:
     """Returns the help panel: one for rare options of each question, one for the other options of questions."""
     if not field.metadata["rare"]:
-        return _PANELS.get(field.name, "Questions" if kind in switches() else None)
+        return _PANELS.get(field.name, "Questions" if kind in switch_kinds() else None)
     question = next((declared.name for declared in questions() if kind in (declared.switches, declared.choices)), "")
     return f"{RARE}: {question}" if question else RARE
 

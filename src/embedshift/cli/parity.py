@@ -11,9 +11,9 @@ import typer
 import embedshift
 from embedshift.cli.app import IMAGES_WORDS, AsJson, Quiet, app, log_lines
 from embedshift.cli.options import given, with_options
-from embedshift.cli.words import say
+from embedshift.cli.outputs import say, write_text
 from embedshift.config import Json, Triple, setting_of_study, validated
-from embedshift.config.files import output_path
+from embedshift.config.safe_files import output_path
 from embedshift.errors import UsageError
 
 ImagesOrNone = Annotated[
@@ -53,8 +53,7 @@ def parity(
 ) -> None:
     """Name the steps in which another stack differs; exit with code 3 beyond the tolerance."""
     from embedshift.cli.terminal import repeating
-    from embedshift.cli.written import write_text
-    from embedshift.config.files import refuse_output, write_file
+    from embedshift.config.safe_files import refuse_output, write_file
 
     log_lines(quiet)
     for output in filter(None, (figure, junit, markdown)):  # before minutes of work

@@ -7,8 +7,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
@@ -17,10 +16,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 from rich.text import Text
 
-from embedshift.cli.words import printable, say
+from embedshift.cli.outputs import printable, say
 
 if TYPE_CHECKING:
-    from embedshift.steps import Start
+    from embedshift.engines import Start
 
 log = logging.getLogger("embedshift")
 # Without a terminal: how often a line of progress is logged.
@@ -98,17 +97,6 @@ def progress(
 
     with bar, repeating("reading libraries, images and encoder") as end_silence:
         yield on_start, step
-
-
-@contextlib.contextmanager
-def writing_progress(
-    quiet: bool, doing: str, out: Path
-) -> Iterator[tuple[Callable[[int, int, Mapping[str, int]], None], Callable[[int], None]]]:
-    """Gives the same for a folder of written images, whose start has the images, those done, and skipped files."""
-    from embedshift.steps import Start
-
-    with progress(quiet, doing) as (on_start, step):
-        yield lambda images, done, skipped: on_start(Start(out, images, done, False, skipped)), step
 
 
 def _rate(per_second: float) -> str:

@@ -10,10 +10,9 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from annotated_types import Ge, Gt, Le, MaxLen
 
-from embedshift.config.files import path_text
-from embedshift.config.plain_yaml import read_yaml
+from embedshift.config.safe_files import path_text, read_yaml
 from embedshift.errors import UsageError
-from embedshift.registry import CODE, Question, one_of, questions, setting, switch_names
+from embedshift.registry import CODE, Question, one_of, questions, setting, switch_kinds
 
 S = TypeVar("S")
 
@@ -134,19 +133,16 @@ class StudyConfig:
             return False
         return question.is_asked(self if question.switches is None else self.of(question.switches))
 
-    def asked(self) -> list[Question]:
+    def questions(self) -> list[Question]:
         """Returns the questions of the study, in order."""
         return [question for question in questions() if self.asks(question)]
 
     def to_dict(self) -> Json:
         """Returns every setting by name, as study.json stores them."""
-        settings = {
-            field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "switches"
+        return {
+            name: getattr(self if kind is StudyConfig else self.of(kind), name)
+            for name, kind in declared_settings().items()
         }
-        for question in questions():
-            if question.switches:
-                settings |= vars(self.of(question.switches))
-        return settings
 
 
 def setting_of_study(name: str, words: str = "") -> Any:
@@ -155,26 +151,24 @@ def setting_of_study(name: str, words: str = "") -> Any:
     return setting(field.default, words or field.metadata["words"], rare=field.metadata["rare"])
 
 
-def setting_names() -> list[str]:
-    """Returns the names of all settings of a run, including those of the questions."""
-    return [field.name for field in dataclasses.fields(StudyConfig) if field.name != "switches"] + [*switch_names()]
+def declared_settings() -> dict[str, type]:
+    """Returns each setting of a run → the dataclass that declares it: `StudyConfig`, or the switches of a question."""
+    kinds = [StudyConfig, *switch_kinds()]
+    return {field.name: kind for kind in kinds for field in dataclasses.fields(kind) if field.metadata}
 
 
 def make_config(given: Mapping[str, Any]) -> StudyConfig:
     """Makes a checked `StudyConfig`."""
-    switches_by_question = switch_names()
+    declared = declared_settings()
     for name in given:
-        one_of("setting", str(name), setting_names())
+        one_of("setting", str(name), list(declared))
     given = _with_pair_defaults(given)
-    study_settings = {name: value for name, value in given.items() if name not in switches_by_question}
-    switches: tuple[Any, ...] = tuple(
-        validated(
-            question.switches, {name: given[name] for name in given if switches_by_question.get(name) == question.name}
-        )
-        for question in questions()
-        if question.switches
-    )
-    config = validated(StudyConfig, {**study_settings, "switches": switches})
+
+    def of_kind(kind: type) -> Json:
+        return {name: value for name, value in given.items() if declared[name] is kind}
+
+    switches: tuple[Any, ...] = tuple(validated(kind, of_kind(kind)) for kind in switch_kinds())
+    config = validated(StudyConfig, {**of_kind(StudyConfig), "switches": switches})
     if config.augmentations == NO_AUGMENTATIONS:
         _refuse_settings_of_views(config)
     return config

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from embedshift.config import BUNDLED, VECTORS, Precision
-from embedshift.config.machine import collecting_garbage_after
+from embedshift.config.processes import collecting_garbage_after
 from embedshift.encoders.base import Encoder, EncoderOutput, Preprocess, TextEncoder
 from embedshift.encoders.families import FAMILIES
 from embedshift.encoders.family import Triple

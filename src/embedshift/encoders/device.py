@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from embedshift.arrays import Floats, Pixels
-from embedshift.config.machine import cores
+from embedshift.config.processes import cores
 from embedshift.encoders.base import Encoder, EncoderInfo
 from embedshift.errors import UsageError, reason
 

@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from embedshift.config.files import expanded, open_file, read_file, refuse_larger
+from embedshift.config.safe_files import expanded, open_file, read_file, refuse_larger
 from embedshift.errors import EmbedshiftError, UsageError, cause
 
 # Bytes of the largest file of each kind that a loader reads from a model's folder.

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, Protocol, runtime_checkable
 
@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 SIZE = 224
 # Seconds before a call is tried again after a `Transient`.
 PAUSES = (1.0, 4.0)
+
+# The settings with which an encoder is loaded.
+LOADING = ("embedding", "size", "mean", "std", "precision", "device")
 
 Encode = Callable[[Sequence[Image.Image]], Any]
 EncodeText = Callable[[Sequence[str]], Any]
@@ -123,6 +126,22 @@ def image_encoder(
     """
     made: Any = SimpleNamespace(name=name, version=version, encode_images=function, encode_text=encode_text)
     return ViewEncoder(made, checked_size(name, size))
+
+
+def encoder_object(model: str | Encoder | ImageEncoder, given: Mapping[str, Any]) -> Encoder | None:
+    """Returns `model` where it is an encoder object, and None where it is a name; refuses settings to load it with."""
+    if isinstance(model, str):
+        return None
+    if isinstance(model, ImageEncoder) and not isinstance(model, Encoder):
+        model = ViewEncoder(model)
+    if not isinstance(model, Encoder):
+        raise UsageError(
+            f"model: {type(model).__name__} is not an encoder; give a name, embedshift.wrap(module, ...) or "
+            "embedshift.image_encoder(function, ...)"
+        )
+    for name in (name for name in LOADING if given.get(name) is not None):
+        raise UsageError(f"{name}: {model.name} is already loaded; set it when you load the encoder")
+    return model
 
 
 def load_python(name: str, *, size: int | None = None, **_settings: Any) -> Encoder:

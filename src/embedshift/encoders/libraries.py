@@ -3,7 +3,7 @@
 import importlib
 from typing import Any
 
-from embedshift.config.files import expanded
+from embedshift.config.safe_files import expanded
 from embedshift.errors import MissingExtra
 
 # Names of filters → Pillow's numbers.

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from embedshift.arrays import Floats, Pixels
-from embedshift.config.files import open_file, read_file
+from embedshift.config.safe_files import open_file, read_file
 from embedshift.encoders.base import LARGEST as LARGEST_SIDE
 from embedshift.encoders.base import EncoderOutput, Preprocess
 from embedshift.encoders.families import IMAGENET_MEAN, IMAGENET_STD

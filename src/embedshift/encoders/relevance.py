@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from embedshift.arrays import Floats, Pixels
+from embedshift.encoders.eager import AttendedTensor, AttentionInterceptor
 from embedshift.encoders.module import ModuleEncoder
 from embedshift.encoders.structure import like_blocks
 from embedshift.encoders.taps import Kwargs
-from embedshift.encoders.written import AttendedTensor, AttentionInterceptor
 from embedshift.errors import UsageError
 
 RELEVANCE, TOKENS = "relevance", "tokens"

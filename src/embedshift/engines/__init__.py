@@ -5,10 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 from embedshift.config import VECTORS
-from embedshift.engines.job import Engine, Job, Progress
+from embedshift.engines.job import Engine, Job, Progress, Start
 from embedshift.pipeline.shard import Result
 
-__all__ = ["Engine", "Job", "Progress", "Result", "find_engine", "find_map"]
+__all__ = ["Engine", "Job", "Progress", "Result", "Start", "find_engine", "find_map"]
 
 
 def find_engine(name: str) -> Engine:

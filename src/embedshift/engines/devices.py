@@ -35,7 +35,7 @@ WORD, SILENCE = 5.0, 300.0
 CHILD = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.SIG_IGN)
-from embedshift.config.machine import end_with_parent
+from embedshift.config.processes import end_with_parent
 end_with_parent(int(sys.argv[2]))
 from embedshift.engines.devices import serve
 serve(int(sys.argv[1]))

@@ -1,11 +1,12 @@
 """`Job`: the work that an engine gets."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from embedshift.config import StudyConfig
-from embedshift.config.machine import cores
-from embedshift.config.views import ViewsConfig
+from embedshift.config.commands import ViewsConfig
+from embedshift.config.processes import cores
 from embedshift.encoders.spec import EncoderSpec
 from embedshift.pipeline.ready import ReadyEncoder
 from embedshift.pipeline.shard import Result
@@ -13,7 +14,21 @@ from embedshift.pipeline.study_plan import StudyPlan
 from embedshift.registry import CODE
 from embedshift.sources import Shard, Source
 
+# Counts images: one more, again and again.
 Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Start:
+    """The state of a run before its first image."""
+
+    out: Path
+    images: int
+    done: int
+    complete: bool
+    skipped: Mapping[str, int]
+    # What the line of progress adds.
+    note: Callable[[], str] = str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ continues.
 import collections
 import concurrent.futures
 import contextlib
+import mmap
 import multiprocessing
 import os
 import signal
@@ -18,24 +19,24 @@ import struct
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkContext, SpawnContext
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
+import numpy as np
 
 from embedshift.arrays import Pixels
-from embedshift.config.machine import end_with_parent, one_thread
-from embedshift.engines.slots import ViewSlots
+from embedshift.config.processes import end_with_parent, one_thread
 from embedshift.errors import EmbedshiftError
 from embedshift.pipeline.draw import draw_image, stopped_failure
 from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.limit import AT_EACH_STEP, GRACE, TookTooLong
 from embedshift.pipeline.study_plan import StudyPlan
-from embedshift.pipeline.written_views import ViewsPlan
 from embedshift.sources import ImageRef, Source
 
 # The result for an image: a `DrawnImage`, or the hash of its pixels; else a `Failure`.
@@ -54,11 +55,52 @@ ENDED = (TookTooLong, MemoryError, *GONE)
 _ONE_FORK = threading.Lock()
 
 
+class ViewSlots:
+    """Slots for the views of some images, in memory that forked processes share, so that views are not copied."""
+
+    def __init__(self, count: int, shape: tuple[int, ...]) -> None:
+        self._shape, self._bytes = shape, int(np.prod(shape))
+        self._memory: mmap.mmap | None = None
+        # If the system does not provide it, views come through the pipe.
+        with contextlib.suppress(OSError, ValueError, OverflowError):
+            # Anonymous, since it is not limited by the size of /dev/shm, and is gone with the processes.
+            self._memory = mmap.mmap(-1, count * self._bytes)
+        self._free = [*range(count)] if self._memory else []
+
+    def take(self) -> int | None:
+        """Returns a free slot for a loader to write to; None if there is none."""
+        return self._free.pop() if self._free else None  # the last that was used, which may lie in a cache
+
+    def release(self, slot: int | None) -> None:
+        if slot is not None:
+            self._free.append(slot)
+
+    def views(self, slot: int) -> Pixels:
+        assert self._memory is not None, "there is no slot"
+        return np.frombuffer(self._memory, np.uint8, self._bytes, slot * self._bytes).reshape(self._shape)
+
+    def lend(self, slot: int) -> Pixels:
+        """Returns the slot as an array; it is free again when nobody holds the array or a part of it."""
+        views = self.views(slot)
+        # Parts of an array hold the flat array around the memory, not the array from which they were cut.
+        weakref.finalize(views.base, self._free.append, slot).atexit = False
+        return views
+
+
+class ImagePlan(Protocol):
+    """What loaders ask of any plan: the time limit of its settings, and the bytes that they hand over for an image."""
+
+    @property
+    def config(self) -> Any: ...
+    @property
+    def bytes_per_image(self) -> int: ...
+
+
 @dataclass(frozen=True)
 class Images:
     samples: Sequence[ImageRef]
     source: Source
-    plan: StudyPlan | ViewsPlan
+    plan: ImagePlan
     work: Callable[..., ImageResult]
 
     def draw(self, index: int, *, ends_process: bool = False, into: Pixels | None = None) -> ImageResult:
@@ -104,7 +146,7 @@ def draw_all(images: Images, workers: int, *, in_turns: bool = False) -> Generat
             yield _take(images, waiting.popleft(), loaders)
 
 
-def _ahead(plan: StudyPlan | ViewsPlan, workers: int) -> int:
+def _ahead(plan: ImagePlan, workers: int) -> int:
     return max(workers, min(MOST_AHEAD, (1 + workers) * BYTES_AHEAD // plan.bytes_per_image))
 
 

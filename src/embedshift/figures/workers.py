@@ -21,7 +21,7 @@ from typing import TypeVar
 
 from matplotlib.figure import Figure
 
-from embedshift.config.machine import OBJECTS, collecting_garbage_after, cores, end_with_parent
+from embedshift.config.processes import OBJECTS, collecting_garbage_after, cores, end_with_parent
 from embedshift.figures.render import PageLimits, Rendered, render
 
 Key = TypeVar("Key")

@@ -10,7 +10,6 @@ import numpy as np
 
 from embedshift.arrays import Pixels, Values
 from embedshift.augmentations import ORIGINAL, Purified, Variant
-from embedshift.augmentations.canvas import Canvas
 from embedshift.augmentations.views import draw_views, view_seed
 from embedshift.errors import EmbedshiftError, cause, foreign_code
 from embedshift.pipeline.drawn import DrawnImage
@@ -22,6 +21,10 @@ from embedshift.sources.base import Failure, storable
 from embedshift.sources.views_file import folder_of
 
 T = TypeVar("T")
+
+
+class FolderError(EmbedshiftError):
+    """No file can be written to the output: it ends the work, and is no failure of an image."""
 
 
 @dataclass
@@ -63,7 +66,11 @@ def draw_image(
 def hash_image(sample: ImageRef, source: Source, plan: Plan, *, ends_process: bool = False) -> str | Failure:
     """Returns the hash of an image's current pixels; arguments and errors as in `draw_image`."""
     seconds = plan.config.image_timeout
-    return guarded(lambda clock: _hash(sample, source, clock), sample, source, seconds, ends_process)
+
+    def hashed(clock: Clock) -> str:
+        return read_image(sample, source, lambda _: None, clock)[0]
+
+    return guarded(hashed, sample, source, seconds, ends_process)
 
 
 def guarded(
@@ -80,6 +87,8 @@ def guarded(
                 return work(clock)
     except TookTooLong as error:
         raise TookTooLong(clock.stage) from error
+    except FolderError:
+        raise
     except Exception as error:
         if memory := _memory_error(error):
             raise memory from error
@@ -103,16 +112,9 @@ def stopped_failure(sample: ImageRef, error: BaseException, seconds: float, trie
     return Failure(storable(sample.image_id), stage, f"{words}; tried {tries}", transient=True)
 
 
-def _hash(sample: ImageRef, source: Source, clock: Clock) -> str:
-    with clock.at("read"):
-        data = source.read(sample)
-    with clock.at("decode"):
-        return images.pixels_hash(images.decode(data))
-
-
 def _draw(sample: ImageRef, source: Source, plan: StudyPlan, clock: Clock, into: Pixels | None) -> DrawnImage:
     missing, files = tuple[int, ...](), list[Pixels]()
-    pixels_hash, canvas = read_canvas(sample, source, plan.canvas, clock)
+    pixels_hash, canvas = read_image(sample, source, plan.canvas, clock)
     if isinstance(source, PairedSource):
         views, seeds, missing = read_views(canvas.image, sample, source, plan, clock, into)
     else:
@@ -132,15 +134,13 @@ def _draw(sample: ImageRef, source: Source, plan: StudyPlan, clock: Clock, into:
     return DrawnImage(sample, pixels_hash, views, seeds, pixels, clock.seconds, missing, file, tuple(files))
 
 
-def read_canvas(
-    sample: ImageRef, source: Source, canvas_of: Callable[[Pixels], Canvas], clock: Clock
-) -> tuple[str, Canvas]:
-    """Reads and decodes an image; returns the hash of its pixels, and what augmentations change of it."""
+def read_image(sample: ImageRef, source: Source, make: Callable[[Pixels], T], clock: Clock) -> tuple[str, T]:
+    """Reads and decodes an image; returns the hash of its pixels, and what is made of them."""
     with clock.at("read"):
         data = source.read(sample)
     with clock.at("decode"):
         image = images.decode(data)
-        return images.pixels_hash(image), canvas_of(image)  # the image itself, which may be large, is not kept
+        return images.pixels_hash(image), make(image)  # the image itself, which may be large, is not kept
 
 
 def _memory_error(error: BaseException | None) -> MemoryError | None:
@@ -164,8 +164,8 @@ def read_views(
                     drawn[name] = None if source_view is None else augmentation.draw(source_view, 0)
             else:
                 drawn[name] = _variant(folder_of(name, draw, draws), sample, source, plan, clock)
-            written = isinstance(augmentation, Variant) and augmentation.is_written
-            seeds.append(view_seed(plan.config.seed, sample.image_id, augmentation.seed_name, draw) if written else 0)
+            seeded = isinstance(augmentation, Variant) and augmentation.from_views_file
+            seeds.append(view_seed(plan.config.seed, sample.image_id, augmentation.seed_name, draw) if seeded else 0)
             missing += [len(views)] if drawn[name] is None else []
             views.append(original if (view := drawn[name]) is None else view)
     return np.stack(views, out=into), seeds, tuple(missing)

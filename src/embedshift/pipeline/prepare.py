@@ -37,8 +37,8 @@ from embedshift.sources import (
     split,
 )
 from embedshift.sources.base import hash_of
-from embedshift.sources.pairs import written_views
-from embedshift.sources.views_file import WrittenViews, folder_of
+from embedshift.sources.pairs import views_file_of
+from embedshift.sources.views_file import ViewsFile, folder_of
 from embedshift.store.info import EncoderRecord, identity_hash, read_info
 
 log = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ def prepared(
     source: VectorSource | None = None,
 ) -> Iterator[StudyContext]:
     """Gives the study with its images listed and its encoder ready, until the end of the block."""
-    config = _with_written_views(config)
+    config = _with_views_file(config)
     import_own(config.metrics)
     suite = suite or find_suite(config)
     if encoder is None:
@@ -156,19 +156,19 @@ def find_suite(config: StudyConfig) -> Suite:
 
 
 def find_variants(config: StudyConfig) -> list[Variant]:
-    if (views := written_views(config.pairs)) is None:
+    if (views := views_file_of(config.pairs)) is None:
         return [Variant(name) for name in named_variants(config.pairs)]
-    return written_variants(views)
+    return variants_of_views_file(views)
 
 
-def written_variants(views: WrittenViews) -> list[Variant]:
+def variants_of_views_file(views: ViewsFile) -> list[Variant]:
     return [
         Variant(
             name,
             grade=entry.grade,
             seeded_by=entry.seeded_by,
             description=entry.description,
-            is_written=True,
+            from_views_file=True,
         )
         for name, entry in views.augmentations.items()
     ]
@@ -181,8 +181,8 @@ def inspected(variant: Variant, pairs: Mapping[str, Inspection], draws: int) -> 
     return replace(variant, bytes_hash=bytes_hash, missing=sum(inspection.missing for inspection in inspections))
 
 
-def _with_written_views(config: StudyConfig) -> StudyConfig:
-    views = written_views(config.pairs)
+def _with_views_file(config: StudyConfig) -> StudyConfig:
+    views = views_file_of(config.pairs)
     if config.resize is None:  # of pairs: as the study has it whose views these are
         config = replace(config, resize="own" if views and views.identity.get("apply_to") == "file" else "squash")
     if views is None:

@@ -60,7 +60,7 @@ class ReadyEncoder:
 def ready(spec: EncoderSpec, device: str | None = None, *, compiled: bool) -> Iterator[ReadyEncoder]:
     """Gives the encoder of a study, ready until the end of the block; afterwards a user's encoder is as before."""
     # Before the encoder is observed, since observers may bring observations of their own.
-    parts = {question.name: question.part("observe") for question in spec.config.asked()}
+    parts = {question.name: question.part("observe") for question in spec.config.questions()}
     with spec.in_use(device) as encoder, contextlib.ExitStack() as stack:
         refuse_other(encoder, spec, platform.node())
         if compiled:

@@ -13,10 +13,10 @@ import pyarrow.compute as pc
 from embedshift.arrays import Pixels
 from embedshift.augmentations import Suite, Variant
 from embedshift.config import VECTORS, Json, StudyConfig, make_config, validated
-from embedshift.config.vectors import VectorsConfig
+from embedshift.config.commands import VectorsConfig
 from embedshift.encoders.base import EncoderOutput
 from embedshift.errors import EmbedshiftError, UsageError
-from embedshift.pipeline.prepare import inspected, written_variants
+from embedshift.pipeline.prepare import inspected, variants_of_views_file
 from embedshift.sources import Inspection, VectorSource, open_source
 from embedshift.sources.base import storable
 from embedshift.sources.inspection import files_hash
@@ -56,15 +56,15 @@ def _open(given: Sequence[tuple[str, Any]], config: VectorsConfig, out: Path, *,
     parts = [originals, *(open_part(place, view, ids) for view, place in views)]
     _say_disk(parts, out, stored=config.store == "all")
     file = None if config.views is None else os.path.abspath(os.path.expanduser(config.views))
-    written = None if file is None else read_views_file(Path(file))
-    source = VectorSource(parts, folder=out, written=written)
+    views_file = None if file is None else read_views_file(Path(file))
+    source = VectorSource(parts, folder=out, views_file=views_file)
     own = {sample.image_id for sample in source.samples}
-    if written is not None:
-        if source.draws != written.draws:
-            raise UsageError(f"{file} has {written.draws} draws, the vectors {source.draws}: give the column draw")
-        if left := written.images.keys() - own:
-            log.warning("%d of %d images of %s have no vectors", len(left), len(written.images), file)
-        variants = {folder: {"kind": "views", "paths": [f"{file}#{folder}"]} for folder in written.folders}
+    if views_file is not None:
+        if source.draws != views_file.draws:
+            raise UsageError(f"{file} has {views_file.draws} draws, the vectors {source.draws}: give the column draw")
+        if left := views_file.images.keys() - own:
+            log.warning("%d of %d images of %s have no vectors", len(left), len(views_file.images), file)
+        variants = {folder: {"kind": "views", "paths": [f"{file}#{folder}"]} for folder in views_file.folders}
         source.description = {"kind": "views", "paths": [file], "variants": variants}
     elif config.images is not None:
         listed = open_source([config.images])
@@ -97,7 +97,7 @@ def vector_study(
     config = validated(VectorsConfig, settings)
     by_row = None if groups is None or isinstance(groups, str | os.PathLike | Mapping) else groups
     source = _open(given, config, out, ids=ids, groups=by_row)
-    seed = config.seed if source.written is None else source.written.seed
+    seed = config.seed if source.views_file is None else source.views_file.seed
     if config.seed not in (StudyConfig.seed, seed):
         raise UsageError(f"`seed` {config.seed}: the views were drawn with the seed {seed}; leave it out")
     chosen = (groups if by_row is None else None) or source.groups or None
@@ -121,12 +121,12 @@ def vector_study(
 
 def _suite(source: VectorSource) -> Suite:
     """Returns the views as variants; of written views with the same descriptions as a study of their files has."""
-    if source.written is None:
+    if source.views_file is None:
         return Suite([Variant(name, description="Vectors made by another program") for name in source.views])
-    written = source.written
+    views_file = source.views_file
     inspections: dict[str, Inspection] = {}
-    for folder in written.folders:
-        digests = {image_id: image.files.get(folder, "") for image_id, image in written.images.items()}
+    for folder in views_file.folders:
+        digests = {image_id: image.files.get(folder, "") for image_id, image in views_file.images.items()}
         content, count = files_hash(digests), len(digests)
         inspections[folder] = Inspection(bytes_hash=content, count=count, missing=0, stretched=0, first=None)
-    return Suite([inspected(variant, inspections, written.draws) for variant in written_variants(written)])
+    return Suite([inspected(variant, inspections, views_file.draws) for variant in variants_of_views_file(views_file)])

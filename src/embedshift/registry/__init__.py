@@ -14,7 +14,7 @@ from embedshift.registry.fingerprint import fingerprint
 from embedshift.registry.metrics import CODE, METRICS, OWN, Metric, asked_metrics, metric
 from embedshift.registry.names import Registry, one_of, unknown_name
 from embedshift.registry.own_metrics import add_stored, import_own, imported, metric_names
-from embedshift.registry.questions import QUESTIONS, Question, import_parts, questions, setting, switch_names
+from embedshift.registry.questions import QUESTIONS, Question, import_parts, questions, setting, switch_kinds
 
 __all__ = [
     "CODE",
@@ -35,6 +35,6 @@ __all__ = [
     "one_of",
     "questions",
     "setting",
-    "switch_names",
+    "switch_kinds",
     "unknown_name",
 ]

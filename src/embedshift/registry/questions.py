@@ -1,7 +1,6 @@
 """The declaration of a question, and the registry that finds all questions."""
 
 import dataclasses
-import functools
 import importlib
 import importlib.metadata
 import importlib.util
@@ -135,12 +134,6 @@ def import_parts(name: str) -> list[ModuleType]:
     return [part for part in modules if part is not None]
 
 
-@functools.cache
-def switch_names() -> dict[str, str]:
-    """Returns setting → name of the question that it belongs to."""
-    return {
-        field.name: question.name
-        for question in questions()
-        if question.switches
-        for field in dataclasses.fields(question.switches)
-    }
+def switch_kinds() -> list[type]:
+    """Returns the dataclasses of the questions' settings for a run, in order."""
+    return [question.switches for question in questions() if question.switches]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from embedshift.config.machine import one_thread
+from embedshift.config.processes import one_thread
 from embedshift.errors import UsageError
 from embedshift.figures import FigureInput, FigureKind, check_formats, iter_figures, study_figures
 from embedshift.figures.base import known_figures

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from embedshift.config.files import read_file
+from embedshift.config.safe_files import read_file
 from embedshift.errors import EmbedshiftError, UsageError, cause
 from embedshift.registry import Registry
 from embedshift.sources.base import (

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from embedshift.config import Json
-from embedshift.config.files import open_file
+from embedshift.config.safe_files import open_file
 from embedshift.errors import EmbedshiftError, MissingExtra, UsageError, reason
 from embedshift.sources.base import ImageRef, Source
 from embedshift.sources.lists import is_url

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 
-from embedshift.config.files import read_file
+from embedshift.config.safe_files import read_file
 from embedshift.errors import EmbedshiftError, cause
 from embedshift.sources.base import (
     CAPTION_ENDINGS,

@@ -7,7 +7,7 @@ from typing import IO
 
 from fsspec.implementations.local import LocalFileSystem
 
-from embedshift.config.files import open_file, read_file
+from embedshift.config.safe_files import open_file, read_file
 from embedshift.errors import EmbedshiftError, UsageError, cause
 from embedshift.sources.base import LIST_BYTES
 from embedshift.sources.web import answered, file_system

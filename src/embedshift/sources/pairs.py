@@ -9,11 +9,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from embedshift.config.files import expanded
+from embedshift.config.safe_files import expanded
 from embedshift.errors import UsageError
 from embedshift.sources.base import Block, ImageRef, Source, stem
 from embedshift.sources.lists import file_and_column, is_url
-from embedshift.sources.views_file import WrittenViews, is_views_file, read_views_file
+from embedshift.sources.views_file import ViewsFile, is_views_file, read_views_file
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +122,7 @@ def _first(samples: Sequence[ImageRef]) -> str:
 
 def named_variants(pairs: Sequence[str]) -> dict[str, str]:
     paths: dict[str, str] = {}
-    if (views := written_views(pairs)) is not None:
+    if (views := views_file_of(pairs)) is not None:
         return {folder: f"{pairs[0]}#{folder}" for folder in views.folders}
     for text in pairs:
         name, path = _named(text)
@@ -132,7 +132,7 @@ def named_variants(pairs: Sequence[str]) -> dict[str, str]:
     return paths
 
 
-def written_views(pairs: Sequence[str]) -> WrittenViews | None:
+def views_file_of(pairs: Sequence[str]) -> ViewsFile | None:
     """Returns the file of written views that the setting `pairs` names; None if it names other variants."""
     files = [path for path in pairs if is_views_file(path)]
     if files and len(pairs) > 1:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from embedshift.config import Json
-from embedshift.config.files import refuse_larger
+from embedshift.config.safe_files import refuse_larger
 from embedshift.errors import EmbedshiftError, UsageError, cause, reason
 from embedshift.sources.base import IMAGE_BYTES, Block, ImageRef, Source
 from embedshift.sources.lists import file_and_column, open_location

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from embedshift.config import Json
-from embedshift.config.files import read_file
+from embedshift.config.safe_files import read_file
 from embedshift.errors import EmbedshiftError
 from embedshift.sources.lists import file_and_column, is_url
 

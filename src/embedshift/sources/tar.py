@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import IO
 
-from embedshift.config.files import refuse_larger
+from embedshift.config.safe_files import refuse_larger
 from embedshift.errors import EmbedshiftError, UsageError, cause, reason
 from embedshift.sources.base import (
     CAPTION_ENDINGS,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from fsspec.implementations.local import LocalFileSystem
 
-from embedshift.config.files import read_file, refuse_larger
+from embedshift.config.safe_files import read_file, refuse_larger
 from embedshift.errors import EmbedshiftError, UsageError, cause
 from embedshift.sources.base import ENDINGS, IMAGE_BYTES, ImageRef, Source, count_ending
 from embedshift.sources.web import answered, file_system, is_image_address

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from embedshift.config.files import expanded, open_file, read_text
+from embedshift.config.safe_files import expanded, open_file, read_text
 from embedshift.errors import UsageError, cause
 from embedshift.sources.base import LIST_BYTES, text_or_none
 

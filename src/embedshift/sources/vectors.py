@@ -19,7 +19,7 @@ from embedshift.errors import UsageError, reason
 from embedshift.sources.base import ImageRef, stem
 from embedshift.sources.folder import FolderSource
 from embedshift.sources.vector_files import Part, open_part
-from embedshift.sources.views_file import FILE, ORIGINALS, WrittenViews
+from embedshift.sources.views_file import ORIGINALS, ViewsFile
 
 KIND = "vectors"
 
@@ -46,19 +46,20 @@ class VectorSource(ListedImages):
     """The vectors of images and their views, given in any order.
 
     They are copied once into a file without a name in the folder, or above it, which the system deletes with the
-    process. Memory holds the ids, and some bytes a row. `written` is what `embedshift views` wrote.
+    process. Memory holds the ids, and some bytes a row. `views_file` is what `embedshift views` wrote.
     """
 
-    def __init__(self, parts: Sequence[Part], *, folder: Path, written: WrittenViews | None = None) -> None:
+    def __init__(self, parts: Sequence[Part], *, folder: Path, views_file: ViewsFile | None = None) -> None:
         super().__init__([os.path.abspath(part.name) for part in parts if os.path.isfile(part.name)], parts)
-        self.written, self._names, self.dim = written, [part.name for part in parts], 0
+        self.views_file, self._names, self.dim = views_file, [part.name for part in parts], 0
         self._starts = np.cumsum([0, *(len(part.keys) for part in parts)])
         if not self._starts[-1]:
             raise UsageError(f"{self._names[0]}: has no rows")
         keys = pa.concat_tables([part.keys for part in parts])
-        names = [ORIGINALS, *(() if written is None else written.augmentations)]
-        images, ids = self._numbered(keys["image_id"], "image_id", known=None if written is None else written.images)
-        views, (_, *self.views) = self._numbered(keys["view"], "view", names, None if written is None else names)
+        names = [ORIGINALS, *(() if views_file is None else views_file.augmentations)]
+        listed = None if views_file is None else views_file.images
+        images, ids = self._numbered(keys["image_id"], "image_id", known=listed)
+        views, (_, *self.views) = self._numbered(keys["view"], "view", names, None if views_file is None else names)
         draws = keys["draw"].to_numpy()
         self.draws = 1 + int(draws.max())
         self.rows = self._index(images, views, draws, ids)
@@ -68,7 +69,7 @@ class VectorSource(ListedImages):
             {name: text for name, text in zip(of_images, cells, strict=True) if text is not None}
             for cells in texts.values()
         )
-        captions = {key: image.caption for key, image in ({} if written is None else written.images).items()} | captions
+        captions = {image_id: image.caption for image_id, image in (listed or {}).items()} | captions
         places = {sample.image_id: sample.location for sample in self.samples}
         self.samples = [
             ImageRef(image_id, places.get(image_id, ""), captions.get(image_id), archive=KIND, position=position)
@@ -101,7 +102,7 @@ class VectorSource(ListedImages):
         own = given if known is None else [by_stem.get(stem(text), "") for text in given]
         if "" in own:
             row, text = int(np.argmax(rows == own.index(""))), given[own.index("")]
-            raise UsageError(f"{self.place(row)} has the {name} {text!r}, which {FILE} does not have")
+            raise UsageError(f"{self.place(row)} has the {name} {text!r}, which {ViewsFile.FILE} does not have")
         numbers = {text: number for number, text in enumerate(dict.fromkeys([*first, *own]))}
         return np.array([numbers[text] for text in own], np.int64)[rows], [*numbers]
 

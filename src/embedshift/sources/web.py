@@ -21,7 +21,7 @@ from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit, urlunsp
 
 import fsspec
 
-from embedshift.config.files import refuse_larger
+from embedshift.config.safe_files import refuse_larger
 from embedshift.errors import EmbedshiftError
 from embedshift.sources.base import ENDINGS, IMAGE_BYTES
 

@@ -14,7 +14,7 @@ from safetensors.numpy import load, save
 
 from embedshift.arrays import Floats
 from embedshift.config import Json, refuse_code
-from embedshift.config.files import read_file, write_file
+from embedshift.config.safe_files import read_file, write_file
 from embedshift.encoders.base import EncoderInfo
 from embedshift.errors import EmbedshiftError, UsageError, cause
 from embedshift.registry import CODE

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from embedshift.arrays import Units, Values
-from embedshift.config.machine import one_thread
+from embedshift.config.processes import one_thread
 from embedshift.statistics import sample
 from embedshift.statistics.layout import BLOCK, Layout, layout
 from embedshift.statistics.moments import ChunkSums, GroupSums, Moments

@@ -13,7 +13,7 @@ import scipy
 from numpy.typing import ArrayLike
 
 from embedshift.arrays import Floats, Values
-from embedshift.config.files import open_file, write_file
+from embedshift.config.safe_files import open_file, write_file
 from embedshift.errors import UsageError, reason
 from embedshift.statistics.units import outward
 

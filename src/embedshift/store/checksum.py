@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from embedshift.config import Json
-from embedshift.config.files import open_file
+from embedshift.config.safe_files import open_file
 from embedshift.errors import EmbedshiftError
 
 T = TypeVar("T")

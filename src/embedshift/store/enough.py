@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from embedshift.arrays import Values
-from embedshift.config.machine import one_thread
+from embedshift.config.processes import one_thread
 from embedshift.registry import METRICS
 from embedshift.statistics.enough import SMALL, has_least, widths
 from embedshift.statistics.layout import layout, metric_parts

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from embedshift.arrays import Units
-from embedshift.config.files import expanded, path_text, read_file
+from embedshift.config.safe_files import expanded, path_text, read_file
 from embedshift.errors import EmbedshiftError, UsageError, reason
 from embedshift.sources.base import LIST_BYTES, text_or_none
 from embedshift.store.checksum import file_checksum

@@ -11,7 +11,7 @@ from annotated_types import Ge, Le
 from pydantic_core import core_schema
 
 from embedshift.config import VECTORS, AtLeast1, Json
-from embedshift.config.files import read_file
+from embedshift.config.safe_files import read_file
 from embedshift.errors import EmbedshiftError, UsageError, reason
 from embedshift.registry import OWN, add_stored
 from embedshift.sources.base import storable

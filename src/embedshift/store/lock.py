@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from embedshift.config.files import open_internal_file
+from embedshift.config.safe_files import open_internal_file
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.sources.base import storable
 

@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from embedshift.config.files import open_file
+from embedshift.config.safe_files import open_file
 from embedshift.errors import EmbedshiftError, UsageError, reason
 from embedshift.store.checksum import Damaged, WhileUnchanged, file_checksum, rows_checksum
 from embedshift.store.info import ShardPixels, StudyInfo

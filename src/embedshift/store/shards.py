@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from embedshift.arrays import Floats, Values
 from embedshift.config import Json
-from embedshift.config.files import replacement
+from embedshift.config.safe_files import replacement
 from embedshift.errors import EmbedshiftError, reason
 from embedshift.sources.base import Failure
 from embedshift.store.checksum import Damaged, file_checksum, is_intact, rows_checksum, with_checksum

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import polars as pl
 
-from embedshift.config.machine import one_blas_thread
+from embedshift.config.processes import one_blas_thread
 from embedshift.registry import Question
 from embedshift.statistics.differences import differences
 from embedshift.statistics.summary import measured, moving, performance, ranked_metrics, ranking, summary

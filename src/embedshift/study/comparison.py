@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from embedshift.config import Json
-from embedshift.config.files import output_path
+from embedshift.config.safe_files import output_path
 from embedshift.errors import UsageError
 from embedshift.statistics.families import MeasuredFamily
 from embedshift.statistics.tolerance import by_family

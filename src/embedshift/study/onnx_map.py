@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from embedshift.config.files import write_file
+from embedshift.config.safe_files import write_file
 from embedshift.errors import EmbedshiftError
 from embedshift.statistics.whitening import Whitening
 

@@ -13,7 +13,7 @@ from embedshift.arrays import Pixels
 from embedshift.augmentations.changes import Change, size_of
 from embedshift.augmentations.corruptions.standard import SIDE, at, corruption, to_pixels, to_side
 from embedshift.augmentations.family import Family
-from embedshift.config.files import read_file
+from embedshift.config.safe_files import read_file
 from embedshift.errors import UsageError
 
 NAME = "frost"

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from embedshift.encoders.attention import SOFTMAX, attention_weights
+from embedshift.encoders.eager import PRODUCTS
 from embedshift.encoders.kernels import LINEAR
 from embedshift.encoders.taps import Kwargs, Listener
-from embedshift.encoders.written import PRODUCTS
 
 
 @dataclass(frozen=True)

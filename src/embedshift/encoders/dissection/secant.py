@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from embedshift.encoders.eager import AttentionInterceptor
 from embedshift.encoders.taps import Kwargs
-from embedshift.encoders.written import AttentionInterceptor
 
 ACTIVATIONS = (
     functional.gelu, functional.relu, functional.silu, functional.leaky_relu, functional.softplus,

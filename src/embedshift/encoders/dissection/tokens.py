@@ -7,7 +7,7 @@ from torch import Tensor
 
 from embedshift.encoders.dissection.anatomy import Anatomy
 from embedshift.encoders.dissection.secant import pull_back
-from embedshift.encoders.written import AttendedTensor, AttentionInterceptor
+from embedshift.encoders.eager import AttendedTensor, AttentionInterceptor
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import importlib.util
 import numpy as np
 import torch
 
-from embedshift.config.files import expanded, read_text
+from embedshift.config.safe_files import expanded, read_text
 from embedshift.encoders.dissection.anatomy import Anatomy
 from embedshift.encoders.dissection.linear import head_matrices
 from embedshift.errors import UsageError

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from embedshift.arrays import Floats, Units, Values
 from embedshift.augmentations import ORIGINAL
-from embedshift.config.machine import cores, one_thread
+from embedshift.config.processes import cores, one_thread
 from embedshift.questions.search.prediction import KEPT, SearchRanks
 from embedshift.questions.search.vectors import Originals
 from embedshift.statistics.agreement import NEIGHBOURS, neighbours_counted

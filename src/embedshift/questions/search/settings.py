@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from embedshift.config.files import expanded
+from embedshift.config.safe_files import expanded
 from embedshift.errors import UsageError
 from embedshift.questions.search import Choices
 from embedshift.statistics.duplicates import EXPECTED_FALSE

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from embedshift.arrays import Floats
 from embedshift.augmentations import ORIGINAL
-from embedshift.config.files import expanded
+from embedshift.config.safe_files import expanded
 from embedshift.errors import UsageError
 from embedshift.sources.vector_files import Part, open_part
 from embedshift.statistics.retrieval import Gallery, release_memory

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from embedshift.augmentations import ORIGINAL
 from embedshift.config import Json
-from embedshift.config.files import expanded, read_text
-from embedshift.config.plain_yaml import read_yaml
+from embedshift.config.safe_files import expanded, read_text, read_yaml
 from embedshift.errors import UsageError
 from embedshift.questions.text import Switches
 from embedshift.registry import unknown_name

@@ -24,8 +24,8 @@ class MEASURE(Measure):
         self._attack: Json = {}
         if study.config.pairs:
             # Imported here because they import pyarrow, for which a list of metrics must not wait.
-            from embedshift.sources.attacked import attack_identity
             from embedshift.sources.pairs import named_variants
+            from embedshift.sources.views_file import attack_identity
 
             try:
                 self._attack = attack_identity(study.config.images, named_variants(study.config.pairs))

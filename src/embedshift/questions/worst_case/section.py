@@ -12,7 +12,7 @@ from embedshift.questions.worst_case.columns import NATURAL
 from embedshift.report.images import address, shrink, webp
 from embedshift.report.numbers import at_places, decimals, fixed, with_interval
 from embedshift.report.section import PageInput, Part, Section
-from embedshift.sources.attacked import AttackRecord, read_attack_record
+from embedshift.sources.views_file import AttackRecord, read_attack_record
 from embedshift.statistics.summary import COSINE
 from embedshift.store.reader import Reader
 from embedshift.store.redraw import RedrawnImage, iter_redrawn

@@ -8,7 +8,7 @@ import polars as pl
 
 from embedshift.augmentations import ORIGINAL, load_suite
 from embedshift.questions.worst_case.columns import NATURAL, SUITE
-from embedshift.sources.attacked import read_attack_record
+from embedshift.sources.views_file import read_attack_record
 from embedshift.statistics.intervals import mean_interval
 from embedshift.statistics.sample import Estimates, estimates_from_values
 from embedshift.statistics.summary import COSINE, measured

@@ -4,7 +4,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from embedshift.config.files import expanded
+from embedshift.config.safe_files import expanded
 from embedshift.errors import UsageError
 from embedshift.store.reader import Reader
 

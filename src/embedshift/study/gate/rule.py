@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, field_validator, model_validator
 
-from embedshift.config.plain_yaml import read_yaml
+from embedshift.config.safe_files import read_yaml
 from embedshift.errors import UsageError
 from embedshift.registry.names import one_of
 from embedshift.store.table import Row, Rules

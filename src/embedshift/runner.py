@@ -13,11 +13,11 @@ from pathlib import Path
 
 from embedshift.augmentations import Suite
 from embedshift.config import StudyConfig
-from embedshift.config.machine import one_blas_thread
+from embedshift.config.processes import one_blas_thread
 from embedshift.encoders import TITLES, Encoder
 from embedshift.encoders.base import EncoderInfo
 from embedshift.encoders.images import ImageEncoder
-from embedshift.engines import Job, Progress, find_engine, find_map
+from embedshift.engines import Job, Progress, Start, find_engine, find_map
 from embedshift.engines.finished_shards import changed_among, shards_to_retry
 from embedshift.errors import EmbedshiftError, foreign_code
 from embedshift.pipeline.prepare import StudyContext, prepared
@@ -42,19 +42,6 @@ from embedshift.store.writer import ShardWriter
 log = logging.getLogger(__name__)
 
 VERSIONS = ("torch", "transformers", "albumentations", "opencv-python-headless", "numpy", "pillow", "polars", "pyarrow")
-
-
-@dataclass(frozen=True)
-class Start:
-    """The state of a run before its first shard."""
-
-    out: Path
-    images: int
-    done: int
-    complete: bool
-    skipped: Mapping[str, int]
-    # What the line of progress adds.
-    note: Callable[[], str] = str
 
 
 @dataclass(frozen=True)
@@ -231,7 +218,7 @@ def study_info(
         config=config.to_dict(),
         config_hash=plan.config_hash,
         identity=study.identity,
-        questions={question.name: identities.get(question.name, {}) for question in config.asked()},
+        questions={question.name: identities.get(question.name, {}) for question in config.questions()},
         augmentations=plan.suite.names,
         descriptions={augmentation.name: augmentation.description for augmentation in plan.suite},
         encoder=_encoder_record(study),

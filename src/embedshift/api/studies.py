@@ -1,19 +1,21 @@
-"""`embedshift.run`: a study of images."""
+"""The functions that make a study: `embedshift.run` of images, and `embedshift.from_vectors` of vectors that exist."""
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from embedshift.api.encoders import encoder_object
-from embedshift.api.progress import shown_progress
-from embedshift.augmentations import Suite, load_suite
-from embedshift.config import ApplyTo, Json, Precision, Resize, Store, StudyConfig, as_paths, make_config
-from embedshift.config.files import output_path, path_text
+from embedshift.augmentations import ORIGINAL, load_suite
+from embedshift.config import ApplyTo, Precision, Resize, Store, StudyConfig, as_paths, declared_settings, make_config
+from embedshift.config.safe_files import output_path, path_text
 from embedshift.encoders import Encoder
-from embedshift.encoders.images import ImageEncoder
-from embedshift.engines import Progress
+from embedshift.encoders.images import ImageEncoder, encoder_object
+from embedshift.engines import Progress, Start
+from embedshift.errors import UsageError
+from embedshift.pipeline.vectors import vector_study
 from embedshift.registry import metric_names
-from embedshift.steps import run_study
+from embedshift.runner import run_study
 from embedshift.store.groups import Choice as GroupChoice
 from embedshift.study import Study
 
@@ -147,20 +149,18 @@ def run(
         >>> study.summary()["n"].to_list()[:2]
         [2, 2]
     """
-    encoder_settings = _set(embedding=embedding, size=size, mean=mean, std=std, precision=precision, device=device)
-    given: Json = encoder_settings | {
-        "images": as_paths(images), "model": getattr(model, "name", model), "metrics": metric_names(metrics),
-        "limit": limit, "sample": sample, "until": until, "seed": seed, "draws": draws, "purify": purify,
-        "engine": engine, "workers": workers, "batch_size": batch_size, "shard_size": shard_size, "store": store,
-        "longest": longest, "compile": compile, "families": families, "levels": levels, "pairs": pairs,
-        "allow_missing": allow_missing, "num_gpus": num_gpus, "concurrency": concurrency,
-        "allow_unstable": allow_unstable, "image_timeout": image_timeout,
-        "frost_textures": None if frost_textures is None else str(frost_textures),
-        "groups": None if groups is None or isinstance(groups, Mapping) else path_text("groups", groups),
-    } | switches | _set(apply_to=apply_to, resize=resize)  # fmt: skip
-    encoder, suite, folder = encoder_object(model, encoder_settings), _suite(augmentations), output_path(out)
-    if not pairs or augmentations != DEFAULTS.augmentations:
-        given["augmentations"] = str(augmentations) if isinstance(augmentations, str | Path) else "custom"
+    declared = declared_settings()
+    # The parameters above, by name; None = not given.
+    given = {name: value for name, value in locals().items() if name in declared and value is not None} | switches
+    suite = None if isinstance(augmentations, str | Path) else load_suite(augmentations)
+    given |= {"images": as_paths(images), "model": getattr(model, "name", model), "metrics": metric_names(metrics)}
+    given["augmentations"] = str(augmentations) if suite is None else "custom"
+    if pairs and augmentations == DEFAULTS.augmentations:
+        del given["augmentations"]
+    if isinstance(groups, Mapping):
+        del given["groups"]
+    given |= {name: path_text(name, given[name]) for name in ("frost_textures", "groups") if name in given}
+    encoder, folder = encoder_object(model, given), output_path(out)
     with shown_progress(progress) as (on_start, step):
         run_study(
             make_config(given), folder, encoder=encoder, suite=suite, groups=groups, progress=step, on_start=on_start,
@@ -168,11 +168,61 @@ def run(
     return Study(folder)
 
 
-def _set(**settings: Any) -> Json:
-    """Returns the settings that are given."""
-    return {name: value for name, value in settings.items() if value is not None}
+def from_vectors(
+    originals: Any, variants: Mapping[str, Any] | None = None, *, out: str | Path,
+    ids: Sequence[str] | str | Path | None = None, groups: GroupChoice | Sequence[object] | None = None,
+    progress: Progress | bool | None = None, **settings: Any,
+) -> Study:  # fmt: skip
+    """Makes a study of vectors that exist: it reads no image and loads no encoder.
+
+    Args:
+        originals: Vectors `[N, D]`: an array of NumPy, torch, Polars or pandas, an npy file, or a frame or Parquet file
+            with the columns `image_id` and `vector`, where a column `view` may tell originals and variants apart.
+        variants: Name of a view → its vectors, in the same forms; arrays in the order of the originals.
+        out: As in `run`.
+        ids: The image of each row of the arrays, or a text file with one id a line; None = those of the originals, else
+            their numbers.
+        groups: As in `run`, or for an array of originals the group of each row.
+        progress: As in `run`.
+        **settings: Fields of `VectorsConfig`: `model` (a name), `images`, `views`, `store`, `seed`, `shard_size`.
+
+    Returns:
+        The finished study.
+
+    Raises:
+        UsageError: Vectors cannot be read, are missing, doubled or zero, or differ in length.
+
+    Example:
+        >>> import tempfile, numpy as np
+        >>> vectors = np.random.default_rng(0).normal(size=(9, 4))
+        >>> from_vectors(vectors, {"jpeg": vectors + 0.1}, out=tempfile.mkdtemp()).augmentations
+        ['jpeg']
+    """
+    if not isinstance(variants, Mapping | None):
+        raise UsageError(f"variants: give a mapping of name -> vectors, not {type(variants).__name__}")
+    given, folder = [(ORIGINAL, originals), *(variants or {}).items()], output_path(out)
+    study = vector_study(given, settings, folder, ids=ids, groups=groups)
+    with shown_progress(progress) as (on_start, step):
+        run_study(**study, out=folder, progress=step, on_start=on_start)
+    return Study(folder)
 
 
-def _suite(augmentations: str | Path | Mapping[str, Any]) -> Suite | None:
-    """Returns the suite of a dict of transforms, and None for a name or a file."""
-    return None if isinstance(augmentations, str | Path) else load_suite(augmentations)
+@contextlib.contextmanager
+def shown_progress(progress: Progress | bool | None) -> Iterator[tuple[Callable[[Start], None], Progress | None]]:
+    """Gives the functions for the start of a run and for every step; None = a bar where somebody waits."""
+    if progress is None:
+        shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+        progress = sys.stderr.isatty() or hasattr(shell, "kernel")
+    if not isinstance(progress, bool) and not callable(progress):
+        raise UsageError(f"progress: give True, False or a function of the number of images, not {progress!r:.60}")
+    if progress is not True:
+        yield lambda _: None, progress or None
+        return
+    from tqdm import tqdm
+
+    with tqdm(desc="measuring", unit=" images", file=sys.stderr) as bar:
+
+        def on_start(start: Start) -> None:
+            bar.total, bar.n, bar.initial = start.images, start.done, start.done
+
+        yield on_start, bar.update

@@ -3,11 +3,11 @@
 import torch
 from torch.nn import functional
 
-from embedshift.encoders import written
+from embedshift.encoders import eager
 
 
-def test_written_attention():
+def test_eager_attention():
     q = torch.ones(1, 1, 2, 4, requires_grad=True)
-    with written.AttentionInterceptor() as mode:
+    with eager.AttentionInterceptor() as mode:
         _ = functional.scaled_dot_product_attention(q, q, q)
     assert (mode.attended[0].weights.requires_grad, tuple(mode.attended[0].outputs.shape)) == (True, (1, 1, 2, 4))

@@ -1,0 +1,293 @@
+"""The output of the commands on finished studies: `compare`, `check`, `whiten` and `verify`."""
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import polars as pl
+import typer
+from rich.table import Table
+from rich.text import Text
+
+import embedshift
+from embedshift.cli.app import with_flags
+from embedshift.cli.outputs import say, say_all, write_text
+from embedshift.cli.terminal import fits, folded_columns, name_columns, number, number_columns, print_table, text_table
+from embedshift.errors import EmbedshiftError, UsageError
+from embedshift.statistics.families import ONE_LEVEL
+from embedshift.statistics.units import with_interval_in_words
+from embedshift.statistics.whitening import sentences
+from embedshift.store.verification import Finding, Verification, verify
+from embedshift.study import Study, load
+from embedshift.study.comparison import Comparison
+from embedshift.study.comparison_page import HEADINGS, ratio_cells, with_star
+from embedshift.study.gate import Checked, check, output
+from embedshift.study.gate.result import HEADINGS as RULE_HEADINGS
+from embedshift.study.gate.result import cells as rule_cells
+from embedshift.study.gate.result import headline
+from embedshift.study.paired.ratios import ALL
+from embedshift.study.whitening import check_studies, recommendation, whitening_tables
+
+log = logging.getLogger("embedshift")
+# The exit code where a rule is broken.
+BROKEN = 3
+_STYLES = {"broken": "bold red", "undecided": "yellow", "kept": ""}
+# What follows a file that is loaded.
+LINES = (
+    'x = vectors / np.linalg.norm(np.float64(vectors), axis=1, keepdims=True) - file["mean"]',
+    'x = x @ file["matrix"]; x /= np.linalg.norm(x, axis=1, keepdims=True)',
+)
+# Whole files that are listed one by one; the others are counted.
+LISTED = 20
+
+
+def ratio_tables(comparison: Comparison, fits: Callable[[Table], bool]) -> list[Table]:
+    """Returns for each study its relative shifts beside the first's, their ratios, and recall, in one or two tables."""
+    shown, tables = pl.col("augmentation").is_in([ALL, *comparison.shown]), []
+    for (study,), rows in comparison.comparison.filter(shown).group_by("study", maintain_order=True):
+        title = (
+            f"{study} against {rows['reference'][0]}: relative shifts, and how many times as far; * = significant, "
+            "corrected for all augmentations"
+        )
+        cells = list(ratio_cells(rows))
+        whole = _ratio_table(title, cells, range(len(HEADINGS)))
+        narrow = [_ratio_table(title, cells, range(4)), _ratio_table("Of a search:", cells, (0, 4, 5))]
+        tables += [] if not cells else [whole] if fits(whole) else narrow
+    return tables
+
+
+def _ratio_table(title: str, rows: Sequence[Sequence[str]], columns: Sequence[int]) -> Table:
+    first, *others = (HEADINGS[column].replace(", ", ",\n") for column in columns)
+    table = text_table(title, *name_columns(first), *number_columns(*others, no_wrap=True))
+    for row in rows:
+        table.add_row(*(row[column] for column in columns))
+    return table
+
+
+def comparison_tables(comparison: Comparison, fits: Callable[[Table], bool]) -> list[Table]:
+    """Returns a table of the means of all studies and of their differences from the first, with intervals."""
+    shown = comparison.side_by_side.filter(pl.col("augmentation").is_in(comparison.shown))
+    first, *others = comparison.studies["study"].to_list()
+    parts = [
+        (str(metric), rows)
+        for (metric,), rows in shown.group_by("metric", maintain_order=True)
+        if not all(rows[name].equals(rows[first], null_equal=True) for name in others)
+    ]
+    if not parts:
+        return []
+    table = _means_table(comparison, parts, first, others)
+    return [table] if fits(table) else [_means_table(comparison, parts, first, [name]) for name in others]
+
+
+def _means_table(
+    comparison: Comparison, parts: Sequence[tuple[str, pl.DataFrame]], first: str, others: Sequence[str]
+) -> Table:
+    title = (
+        f"{comparison.studies['compared'][0]} images measured by every study; "
+        "means, and differences with 95 % intervals; * = significant, corrected for all augmentations of a metric"
+    )
+    if len(comparison.shown) < _augmentations(comparison):
+        title += f"; {ONE_LEVEL} (in the first study)"
+    if len(others) == 1:
+        title = f"mean: {others[0]}\nreference: {first}\n{title}"
+    headings = [name.replace(" ", "\n") for name in (first, *others)] if len(others) > 1 else ["reference", "mean"]
+    table = text_table(title, *name_columns("metric\n  augmentation"), *number_columns(headings[0]))
+    for name in headings[1:]:
+        table.add_column(name, justify="right")
+        table.add_column("difference", justify="right", no_wrap=True)
+    differences = {
+        (row["metric"], row["augmentation"], row["study"]): row for row in comparison.comparison.iter_rows(named=True)
+    }
+    for metric, rows in parts:
+        table.add_row(metric)
+        for row in rows.iter_rows(named=True):
+            cells = [number(row[first])]
+            for name in others:
+                difference = differences[metric, row["augmentation"], name]
+                cells += [number(row[name]), with_star(difference, "difference", "ci", "+#.2g")]
+            table.add_row(f"  {row['augmentation']}", *cells)
+        table.add_section()
+    return table
+
+
+def _augmentations(comparison: Comparison) -> int:
+    return comparison.side_by_side["augmentation"].n_unique()
+
+
+def no_difference(comparison: Comparison) -> str:
+    """Returns the sentence for a comparison without a table: no mean of a study differs from the first study's."""
+    where = "" if len(comparison.shown) == _augmentations(comparison) else f" ({ONE_LEVEL}, in the first study)"
+    images = comparison.studies["compared"][0]
+    return f"No difference: every metric has the same means in all studies, over {images:,} images{where}."
+
+
+def compared_tolerances(comparison: Comparison) -> Table:
+    title = f"{comparison.studies['compared'][0]} images measured by every study; tolerances with 95 % intervals"
+    names = comparison.studies["study"].to_list()
+    table = text_table(title, *name_columns("family", "criterion"), *folded_columns(*names))
+    for row in comparison.tolerances.iter_rows(named=True):
+        cells = []
+        for name in names:
+            ends = {"value": row[name], "low": row[f"{name} low"], "high": row[f"{name} high"], "unit": row["unit"]}
+            cells.append(with_interval_in_words(ends))
+        table.add_row(row["family"], row["criterion"], *cells)
+    return table
+
+
+def gate(
+    folder: Path,
+    rules: Path,
+    against: Path | None,
+    groups: str | None,
+    strict: bool,
+    as_json: bool,
+    junit: Path | None,
+    markdown: Path | None,
+) -> None:
+    if not rules.exists():
+        raise UsageError(f"{rules}: no such file; `embedshift check {folder} --init` writes rules to start with")
+    checked = check(folder, rules, against, groups=groups)
+    warnings = output.warnings(checked)
+    # Someone who reads both streams in one terminal reads a warning once.
+    for line in warnings if as_json or not (sys.stdout.isatty() and sys.stderr.isatty()) else ():
+        log.warning("%s", line)
+    if as_json:
+        say(json.dumps(output.to_json(checked, strict=strict)))
+    else:
+        wide = _rules_table(checked)
+        print_table(wide if fits(wide) else _narrow_table(checked))
+        for line in warnings:
+            say(f"warning: {with_flags(line)}")
+        say(with_flags(headline(checked, strict=strict)))
+    if junit is not None:
+        write_text(junit, output.to_junit(checked, strict=strict))
+    if markdown is not None:
+        write_text(markdown, output.to_markdown(checked, strict=strict))
+    if not checked.passes(strict=strict):
+        raise typer.Exit(BROKEN)
+
+
+def say_rules(file: Path) -> None:
+    say(f"Written: {file}")
+    say("A rule is broken by the change behind it in 80 % of studies:")
+    say_all(line for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("  - "))
+
+
+def _narrow_table(checked: Checked) -> Table:
+    """Returns a table with cells above each other; the warnings alone give the numbers of images."""
+    table = text_table("", *folded_columns("outcome", "rule\nrow", "value, 95 % interval\nrequired"))
+    for result in checked.results:
+        outcome, rule, row, value, interval, required, *_ = rule_cells(result)
+        table.add_row(Text(outcome, _STYLES[outcome]), f"{rule}\n{row}", f"{value}  {interval}\n{required}")
+    return table
+
+
+def _rules_table(checked: Checked) -> Table:
+    table = text_table("", *folded_columns(*RULE_HEADINGS))
+    for column in table.columns:
+        column.justify = "right" if column.header in ("value", "images", "images needed") else "left"
+    for result in checked.results:
+        outcome, *others = rule_cells(result)
+        table.add_row(Text(outcome, _STYLES[outcome]), *others)
+    return table
+
+
+def whiten_and_print(
+    folders: Sequence[Path], out: Path, onnx: Path | None, choice: str | None, groups: str | None, as_json: bool
+) -> None:
+    """Fits and writes the map; prints the table of every study, the recommendation, and the lines that apply it."""
+    studies = [load(folder) for folder in folders]
+    check_studies(studies)
+    for study in studies:
+        study.regroup(groups)
+    measured = [study for study in studies if study.augmentations]
+    tables = whitening_tables(measured)
+    best = recommendation(tables)
+    name = choice or best
+    if name is not None:
+        embedshift.whiten(studies, out=out, map=name, onnx=onnx)
+    if as_json:
+        by_study = {str(study.folder): table.to_dicts() for study, table in zip(measured, tables, strict=True)}
+        file = None if name is None else str(out)
+        say(json.dumps({"map": file, "written": name, "recommended": best, "whitening": by_study}))
+        return
+    for study, table in zip(measured, tables, strict=True):
+        print_table(whitening_table(study, table), ())
+        info = study.reader().info
+        for line in sentences(
+            table, info.counts.measured, info.encoder.dim, info.groups.chosen if info.groups else None
+        ):
+            say(line)
+    tried = {each for table in tables for each in table["map"]}
+    if not tables:
+        say("No map was tried: these studies have no views of augmentations.")
+    elif name is not None and tried and name not in tried:
+        say(f"The map {name!r} was not tried: that takes a second family of augmentations.")
+    if name is None:
+        say("Nothing was written; `--map NAME` writes a map all the same.")
+        return
+    say(f"Written: {out}, the map {name!r}" + (f"; {onnx}" if onnx else "") + ". Apply it in three lines:")
+    say(f"  file = np.load({str(out)!r})")
+    for line in LINES:
+        say(f"  {line}")
+
+
+def whitening_table(study: Study, table: pl.DataFrame) -> Table:
+    """Returns the metrics, mean over the augmentations: as it is, and with each map."""
+    info = study.reader().info
+    groups = f"{info.groups.chosen} groups, {info.groups.count:,}" if info.groups else "no groups"
+    title = (
+        f"{info.encoder.name}: search among other images, for other changes, than the map was fitted to "
+        f"(fitted_: among the same images); {groups}; * = the 95 % interval of the difference excludes 0"
+    )
+    numbers = number_columns("among", "as it is", *table["map"].unique(maintain_order=True), no_wrap=True)
+    printed = text_table(title, *name_columns("mean over augmentations"), *numbers)
+    means = table.filter(augmentation="all")
+    for metric in means["metric"].unique(maintain_order=True):
+        printed.add_row(metric, *_cells(means.filter(metric=metric)))
+    return printed
+
+
+def _cells(rows: pl.DataFrame) -> list[str]:
+    differs = rows.select(((pl.col("ci_low") > 0) | (pl.col("ci_high") < 0)).fill_null(False)).to_series()
+    cells = [f"{number(after)}{'*' if star else ' '}" for after, star in zip(rows["after"], differs, strict=True)]
+    return [f"{rows['gallery'][0]:,}", f"{number(rows['before'][0])} ", *cells]
+
+
+def print_verified(folder: Path, as_json: bool) -> None:
+    """Reads everything in a study's folder and prints the results; exit code 1 unless all is there and intact."""
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: no such folder")
+    verification = verify(folder)
+    if as_json:
+        say(json.dumps(verification.to_dict()))
+    else:
+        print_table(_files_table(verification))
+        say(_intact(verification))
+    if verification.damaged or not verification.complete:
+        raise typer.Exit(EmbedshiftError.exit_code)
+
+
+def _intact(verification: Verification) -> str:
+    if verification.damaged:
+        return f"{len(verification.damaged):,} of {len(verification.findings):,} files are damaged."
+    if not verification.complete:
+        words = "the study is not finished: run the same command again"
+        return f"The {len(verification.findings):,} files that are there are intact, but {words}."
+    return f"All {len(verification.findings):,} files are intact. Checksum of the shards: {verification.checksum}"
+
+
+def _files_table(verification: Verification) -> Table:
+    table = text_table("", *folded_columns("file", "state", "checksum"))
+    intact = [finding for finding in verification.findings if not finding.problem]
+    for finding in [*verification.damaged, *intact[:LISTED]]:
+        table.add_row(Text(finding.name), _state(finding), Text(finding.checksum[:12]))
+    if len(intact) > LISTED:
+        table.add_row(f"… and {len(intact) - LISTED:,} more", "intact", "")
+    return table
+
+
+def _state(finding: Finding) -> Text:
+    return Text(f"damaged: {with_flags(finding.problem)}", "bold red") if finding.problem else Text("intact")

@@ -1,0 +1,200 @@
+"""The steps of an attack: list the images, load the encoder, then attack image by image and write the variants."""
+
+import importlib.metadata
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from embedshift.arrays import Pixels
+from embedshift.augmentations.purifiers import check_purifiers, purifier
+from embedshift.augmentations.views import view_seed
+from embedshift.config import Json
+from embedshift.config.commands import AttackConfig
+from embedshift.config.safe_files import expanded, read_file
+from embedshift.encoders import Encoder, check_name, load_encoder
+from embedshift.encoders.attack import Budget, Embed, Goal, reference_embedding, worst_image
+from embedshift.encoders.base import Differentiable, EncoderInfo
+from embedshift.encoders.device import one_thread
+from embedshift.engines.job import Progress, Start
+from embedshift.engines.loaders import Images, draw_all
+from embedshift.engines.views_folder import ViewsFolder, continued, fill, images_identity, list_images
+from embedshift.errors import EmbedshiftError, UsageError, cause, foreign_code
+from embedshift.pipeline.answers import encoder_answer
+from embedshift.pipeline.draw import FolderError, guarded, read_image
+from embedshift.pipeline.plan import encoder_preprocess, to_input
+from embedshift.sources import ImageRef, Source, images
+from embedshift.sources.base import IMAGE_BYTES, Failure, storable
+from embedshift.sources.to_input import ToInput
+from embedshift.sources.views_file import ORIGINALS, Attack, AttackedImage, AttackedVariant
+from embedshift.store.answers import ENCODER, allowed, distance
+from embedshift.store.differences import differences
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+log = logging.getLogger(__name__)
+
+VERSIONS = ("torch", "transformers", "numpy", "pillow", "opencv-python-headless")
+
+
+@foreign_code()
+def run_attack(
+    config: AttackConfig,
+    out: Path,
+    *,
+    encoder: Encoder | None = None,
+    progress: Progress = lambda _: None,
+    on_start: Callable[[Start], None] = lambda _: None,
+) -> Attack:
+    check_purifiers(config.through)
+    if encoder is None:
+        check_name(config.model)
+    source, samples = list_images(config, out)
+    log.info("images: %s, variants: %d per image", f"{len(samples):,}", len(attack_variants(config)))
+    if encoder is None:
+        encoder = load_encoder(config.model, device=config.device, size=config.size, embedding=config.embedding)
+    gradients, resized = _gradients(encoder), to_input(encoder_preprocess(encoder), config.resize)
+    target, variants = _target(config, resized), attack_variants(config)
+    begun = Attack(
+        embedshift=importlib.metadata.version("embedshift"),
+        encoder=encoder.name,
+        identity=make_identity(config, encoder, samples, target),
+        variants={variant.name: variant for variant in variants},
+        versions={name: importlib.metadata.version(name) for name in VERSIONS},
+    )
+    folder = AttackedFolder(out=out, config=config, folders=(ORIGINALS, *begun.variants), resized=resized)
+    # With other threads, sums would round differently, and the attack would find other images.
+    with gradients as embed, continued(out, begun, _changes) as begun, one_thread():
+        attacker = Attacker(embed, target, variants, folder, begun.images)
+
+        def attacked(pending: Sequence[ImageRef]) -> Iterator[AttackedImage | Failure]:
+            originals = draw_all(Images(pending, source, folder, read_original), workers=0)
+            for sample, original in zip(pending, originals, strict=True):
+                yield original if isinstance(original, Failure) else attacker.attack(sample, *original)
+
+        return fill(begun, folder, source, samples, attacked, progress=progress, on_start=on_start)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackedFolder(ViewsFolder):
+    """A folder of attacked images, at the encoder's size."""
+
+    config: AttackConfig
+    resized: ToInput
+
+
+def read_original(
+    sample: ImageRef, source: Source, folder: AttackedFolder, *, ends_process: bool = False
+) -> tuple[str, Pixels] | Failure:
+    """Returns the hash of an image's own pixels, and the image at the encoder's size, uint8 `[S, S, 3]`."""
+    seconds = folder.config.image_timeout
+    return guarded(
+        lambda clock: read_image(sample, source, folder.resized, clock), sample, source, seconds, ends_process
+    )
+
+
+@dataclass(frozen=True)
+class Attacker:
+    """Attacks one image after the other; no image has an influence on another."""
+
+    embed: Embed
+    target: Pixels | None
+    variants: Sequence[AttackedVariant]
+    folder: AttackedFolder
+    earlier: Mapping[str, AttackedImage]
+
+    def attack(self, sample: ImageRef, pixels: str, original: Pixels) -> AttackedImage | Failure:
+        try:
+            return self._attack(sample.image_id, pixels, original)
+        except FolderError:
+            raise
+        except EmbedshiftError as error:
+            return Failure(storable(sample.image_id), "encode", cause(error))
+
+    def _attack(self, image_id: str, pixels: str, original: Pixels) -> AttackedImage:
+        self.folder.path(ORIGINALS, image_id)  # before any work, whether its id can be that of a file
+        reference = reference_embedding(self.embed, original if self.target is None else self.target)
+        earlier = self.earlier.get(storable(image_id))
+        if earlier is None or earlier.pixels != pixels:
+            earlier = AttackedImage(pixels=pixels, files={}, cosine={})
+        # Folders of an earlier call with other budgets stay in the manifest.
+        files, cosine, method = dict(earlier.files), dict(earlier.cosine), dict(earlier.method)
+        files[ORIGINALS] = self.folder.write(ORIGINALS, image_id, original)
+        for variant in self.variants:
+            name = variant.name
+            if self.folder.holds(name, image_id, earlier):
+                continue
+            picture, cosine[name], best = self._picture(image_id, original, reference, variant)
+            method |= {name: best} if best else {}
+            files[name] = self.folder.write(name, image_id, picture)
+        return AttackedImage(pixels=pixels, files=files, cosine=cosine, method=method)
+
+    def _picture(
+        self, image_id: str, original: Pixels, reference: "Tensor", variant: AttackedVariant
+    ) -> tuple[Pixels, float, str]:
+        config = self.folder.config
+        seed = view_seed(config.seed, image_id, variant.name, 0)
+        budget = Budget(variant.norm, variant.eps)
+        purify = purifier(variant.through) if variant.through else None
+        goal = Goal(self.embed, reference, self.target is not None, purify)
+        if variant.kind == "control":
+            picture = budget.random_signs(original, seed)
+            return picture, goal.picture_cosine(picture), ""
+        return worst_image(goal, original, budget, steps=config.steps, seed=seed)
+
+
+def _gradients(encoder: Encoder) -> AbstractContextManager[Any]:
+    if not isinstance(encoder, Differentiable):
+        raise UsageError(f"{encoder.name} cannot be attacked: it gives no gradients, see `Differentiable`")
+    return encoder.differentiable()
+
+
+def _target(config: AttackConfig, resized: ToInput) -> Pixels | None:
+    if config.target is None:
+        return None
+    try:
+        return resized(images.decode(read_file(expanded(config.target), IMAGE_BYTES)))
+    except (OSError, EmbedshiftError) as error:
+        raise UsageError(f"`target` {config.target}: {cause(error)}") from error
+
+
+def attack_variants(config: AttackConfig) -> list[AttackedVariant]:
+    """Returns the folders of an attack: for each budget its variants, the control, and those through each purifier."""
+    variants: list[AttackedVariant] = []
+    for eps in config.eps:
+        variants.append(AttackedVariant(norm=config.norm, eps=eps))
+        variants.append(AttackedVariant(norm=config.norm, eps=eps, kind="control"))
+        variants += [AttackedVariant(norm=config.norm, eps=eps, through=name) for name in config.through]
+    return variants
+
+
+def make_identity(config: AttackConfig, encoder: Encoder, samples: Sequence[ImageRef], target: Pixels | None) -> Json:
+    """Returns everything that decides the images of all folders; the name of a folder gives the rest."""
+    info, preprocess = EncoderInfo.of(encoder), encoder_preprocess(encoder)
+    crop = {"shortest": preprocess.shortest, "resample": preprocess.resample} if config.resize == "crop" else {}
+    return {
+        "images": images_identity(samples),
+        "weights_hash": encoder.weights_hash,
+        "configuration": dict(info.configuration or {}),
+        "answer": encoder_answer(encoder),
+        "embedding": info.embedding_name,
+        "size": preprocess.size,
+        "mean": list(preprocess.mean),
+        "std": list(preprocess.std),
+        "resize": config.resize,
+        **crop,
+        "seed": config.seed,
+        "steps": config.steps,
+        "target": None if target is None else images.pixels_hash(target),
+        "versions": {name: importlib.metadata.version(name) for name in ("opencv-python-headless",)},
+    }
+
+
+def _changes(stored: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Returns how two identities differ; answers of one encoder differ by rounding."""
+    moved = distance(stored.get("answer", ()), now["answer"])
+    other_numbers = ["the encoder gives other numbers"] if moved > allowed(ENCODER, "float32") else []
+    return differences(stored, {**now, "answer": stored.get("answer")}) or other_numbers
