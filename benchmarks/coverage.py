@@ -33,8 +33,8 @@ from embedshift.statistics.baselines import (
     unit_pairs,
     with_exact_baseline,
 )
-from embedshift.statistics.chunks import chunked
 from embedshift.statistics.differences import contrasts
+from embedshift.statistics.layout import image_rows
 from embedshift.statistics.sample import estimates_from_values, gather
 from embedshift.statistics.vectors import cosine, unit
 from machine import describe_machine
@@ -310,7 +310,7 @@ def _centred() -> Iterator[SetWorld]:
             embeddings = np.stack(draw(rng, n, kind), axis=1).reshape(-1, DIM).astype(np.float32)
             columns = {"view": ["original", "a"] * n, "draw": [0] * 2 * n}
             rows = pl.DataFrame(columns | {"embedding": pl.Series(embeddings, dtype=pl.Array(pl.Float32, DIM))})
-            return tuple(each.item() for each in centred_shifts(chunked(rows.lazy()), ["a"], 0))
+            return tuple(each.item() for each in centred_shifts(image_rows(rows.lazy()), ["a"], 0))
 
         yield "centred_shift", kind, truth, measured
 

@@ -16,8 +16,7 @@ import numpy as np
 from scipy import optimize
 
 from embedshift.statistics.baselines import Baseline, relative_shifts, unit_pairs
-from embedshift.statistics.resamples import RESAMPLES, weights
-from embedshift.statistics.sample import Estimates, gather
+from embedshift.statistics.sample import RESAMPLES, Estimates, gather, weights
 from embedshift.statistics.tolerance import RELATIVE_SHIFT, strength_at, tolerance
 from embedshift.statistics.vectors import cosine, unit
 from machine import describe_machine

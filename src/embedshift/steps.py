@@ -17,7 +17,7 @@ from embedshift.config.machine import one_blas_thread
 from embedshift.encoders import TITLES, Encoder
 from embedshift.encoders.base import EncoderInfo
 from embedshift.encoders.images import ImageEncoder
-from embedshift.engines import Job, Progress, find_engine, find_map
+from embedshift.engines import Job, Progress, find_engine
 from embedshift.engines.finished_shards import changed_among, shards_to_retry
 from embedshift.errors import EmbedshiftError, foreign_code
 from embedshift.pipeline.prepare import StudyContext, prepared
@@ -118,9 +118,7 @@ def run_study(
         chosen, group_files = write_groups(out, choose(Reader(out), groups))
         files = replace(files, groups=chosen, files=files.files | group_files)
         study_info(study, out, records, origin, files, until).write(out)
-        with find_map(config.engine) as ordered_map:
-            # Workers on other machines need the absolute path.
-            files = write_tables(Reader(out.absolute() if config.engine == "ray" else out, ordered_map=ordered_map))
+        files = write_tables(Reader(out))
         files = replace(files, groups=chosen, files=files.files | shards.write_failures(out, records) | group_files)
         _warn_of_copies(Reader(out))
         study_info(study, out, records, origin, files, until, complete=True).write(out)

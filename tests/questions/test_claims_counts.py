@@ -12,7 +12,7 @@ from embedshift.questions.claims.evidence import Evidence
 from embedshift.questions.claims.paper import paper_claims
 from embedshift.statistics import sample
 from embedshift.statistics.baselines import Baseline, unit_pairs
-from embedshift.statistics.resamples import weights
+from embedshift.statistics.sample import weights
 from support import studies
 from support.claims_simulated import gather
 from support.claims_world import NAMES, table_of, world

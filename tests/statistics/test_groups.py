@@ -7,12 +7,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from embedshift.statistics import chunks, sample
+from embedshift.statistics import sample
 from embedshift.statistics.baselines import KEPT, cosine_baseline, distance_baseline, relative_shifts
-from embedshift.statistics.chunks import chunked
-from embedshift.statistics.intervals import bounded_interval, mean_interval, proportion_interval
+from embedshift.statistics.intervals import bounded_interval, mean_interval, proportion_interval, ratio_interval
+from embedshift.statistics.layout import image_rows
 from embedshift.statistics.near import components, mean_cosine, near_cosine
-from embedshift.statistics.ratios import ratio_interval
 from embedshift.statistics.sample import estimates_from_values, gather
 from embedshift.statistics.summary import measured
 
@@ -53,20 +52,16 @@ def test_differences_are_paired_by_image():
     assert (found.mean.item(), found.error.item()) == pytest.approx((mean, error), rel=1e-12)
 
 
-def test_many_images_in_chunks_are_the_same_sample(monkeypatch):
+def test_many_images_are_the_same_sample(monkeypatch):
     images, rng = 1_100, np.random.default_rng(0)
     units = rng.integers(0, 400, images)
     frame = {"view": ["original", "blur"] * images, "cosine_similarity": values(2 * images, 1)[:, 0]}
-    rows = dataclasses.replace(chunked(pl.DataFrame(frame).lazy()), units=units)
+    rows = dataclasses.replace(image_rows(pl.DataFrame(frame).lazy()), units=units)
     whole = measured(rows, ["blur"], ["cosine_similarity"], [1]).sample
-    monkeypatch.setattr(chunks, "CHUNK", 512)
-    monkeypatch.setattr(sample, "IN_MEMORY", 450)
     for limit in (450, 300):  # groups in memory, then as moments
         monkeypatch.setattr(sample, "IN_MEMORY", limit)
-        parts = dataclasses.replace(chunked(pl.DataFrame(frame).lazy()), units=units)
-        assert len(parts.items) == 3
-        found = measured(parts, ["blur"], ["cosine_similarity"], [1]).sample
-        for name in ("images", "having", "counts", "mean", "variance", "of_images"):
+        found = measured(rows, ["blur"], ["cosine_similarity"], [1]).sample
+        for name in ("images", "having", "counts", "mean", "variance", "images_having"):
             np.testing.assert_allclose(getattr(found, name), getattr(whole, name), rtol=1e-10, err_msg=name)
         assert found.image_means is None
         assert np.isnan(found.sd).all()

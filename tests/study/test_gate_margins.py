@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from embedshift.statistics.halves import ROTATIONS, halves
-from embedshift.statistics.paired_proportions import difference_of_proportions
+from embedshift.statistics.intervals import difference_of_proportions
 from embedshift.study.gate.margins import margins_of
 
 pytestmark = pytest.mark.slow

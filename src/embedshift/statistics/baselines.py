@@ -9,8 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from embedshift.arrays import Values
 from embedshift.statistics.intervals import LEVEL, ends_or_nan, equal_tailed
-from embedshift.statistics.resamples import RESAMPLES, in_standard_errors, resampled, weights
-from embedshift.statistics.sample import Estimates
+from embedshift.statistics.sample import RESAMPLES, Estimates, in_standard_errors, weights
 from embedshift.statistics.vectors import STILL, unit
 
 # Originals whose vectors a study keeps: up to so many images, the baseline of every metric is exact over all pairs.
@@ -212,7 +211,7 @@ def _with_sampled_baseline(
 ) -> tuple[Values, Values, Values, Values]:
     """Returns the relative shifts and their standard errors `[A]`, then both of resamples `[R, A]`."""
     # The baseline comes from separate pairs and is drawn from its normal law.
-    means, errors = resampled(sample, seed=seed, resamples=RESAMPLES)
+    means, errors = sample.resampled(seed=seed, resamples=RESAMPLES)
     drawn = baseline.value + baseline.error * np.random.default_rng([seed, 1]).standard_normal((RESAMPLES, 1))
     with np.errstate(invalid="ignore", divide="ignore"):
         shifts = (no_change - means) / (no_change - drawn)
@@ -235,10 +234,11 @@ def standard_errors(sample: Estimates, baseline: Baseline, no_change: float) -> 
 
 def _every_unit_moved(sample: Estimates, baseline: Baseline, no_change: float) -> NDArray[np.bool_]:
     """Returns whether every image, or every chunk of images, moved in the direction of the baseline, bool `[A]`."""
-    units = sample.values if sample.image_means is None else sample.image_means
     if baseline.pairs is not None and sample.chunked is not None:
         units = sample.chunked / baseline.pairs.images[:, None]
-    if units is None:
+    elif sample.in_memory:
+        units = sample.values if sample.image_means is None else sample.image_means
+    else:
         return np.zeros(len(sample.mean), bool)
     still = (no_change - units) / (no_change - baseline.value) <= STILL
     return np.asarray(~still.any(axis=0))

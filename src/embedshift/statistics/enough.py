@@ -36,7 +36,7 @@ def widths(
 
 
 def has_least(sample: Estimates, images: int) -> bool:
-    off = np.zeros((1, 1)) if sample.values is None else np.nan_to_num(sample.values - sample.mean)
+    off = np.nan_to_num(sample.values - sample.mean) if sample.in_memory else np.zeros((1, 1))
     with np.errstate(invalid="ignore", divide="ignore"):
         skewness = np.abs((off**3).mean(axis=0)) / np.square(off).mean(axis=0) ** 1.5
     least_images, least_groups = LEAST_OF_SKEWED if (skewness > SKEWNESS).any() else LEAST

@@ -130,6 +130,6 @@ def _means(values: Values, used: NDArray[np.bool_]) -> Values:
 def _sample(values: Values, off: Values, units: Units | None) -> Estimates:
     """Returns the sample of means `[n, A, draws]` whose image values have the deviations of the baselines, `[U, A]`."""
     means = gather([sums_and_counts(values.transpose(0, 2, 1))], together=False, units=units)
-    assert means.values is not None
     sample = estimates_from_values(means.values + off)
-    return dataclasses.replace(sample, mean=means.mean, having=means.having, counts=means.counts)
+    having = means.having
+    return dataclasses.replace(sample, mean=means.mean, having=having, images_having=having, counts=means.counts)

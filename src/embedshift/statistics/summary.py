@@ -1,6 +1,5 @@
 """The tables `summary` and `ranking`, for all metrics of a study."""
 
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,10 +10,8 @@ from embedshift.arrays import Values
 from embedshift.registry import METRICS
 from embedshift.statistics import intervals
 from embedshift.statistics.baselines import Baseline, relative_shifts, relative_shifts_of_binary
-from embedshift.statistics.chunks import Rows, chunked, gather
-from embedshift.statistics.layout import metric_parts
-from embedshift.statistics.sample import Estimates, estimates_from_values
-from embedshift.statistics.spread import spreads
+from embedshift.statistics.layout import ImageRows, Rows, image_rows, metric_parts
+from embedshift.statistics.sample import Estimates, estimates_from_values, gather
 from embedshift.statistics.vectors import STILL
 
 # The paper's order, which tables and figures keep.
@@ -28,6 +25,9 @@ PAPER_METRICS = (
 )
 # Whose relative shift is the headline; from FAR on views may have left the region where images lie.
 COSINE, L2, FAR = "cosine_similarity", "l2_distance", 0.5
+QUANTILES = {"q05": 0.05, "median": 0.5, "q95": 0.95}
+# Values whose quantiles are found at once: half a gigabyte.
+VALUES = 2**26
 # Means that differ by less are equal but for rounding.
 ROUNDING = 1e-12
 # Those of which the paper takes the mean: its similarities.
@@ -79,14 +79,12 @@ def measured(
     distances: Mapping[str, tuple[float, float]] | None = None,
 ) -> Measured:
     """Reads the metrics of a study's rows once, as a stream; without images, the sample has no values."""
-    study, distances = chunked(rows), distances or {}
-    if not study.items or not augmentations or not metrics:
+    study, distances = image_rows(rows), distances or {}
+    if not study.order.images or not augmentations or not metrics:
         nothing = estimates_from_values(np.full((1, len(augmentations) * (len(metrics) + len(distances))), np.nan))
         return Measured(tuple(augmentations), tuple(metrics), nothing, tuple(distances))
-    read = functools.partial(
-        metric_parts, order=study.order, augmentations=augmentations, metrics=metrics, distances=distances
-    )
-    return Measured(tuple(augmentations), tuple(metrics), gather(study, read, sizes=sizes), tuple(distances))
+    sample = gather(metric_parts(study, augmentations, metrics, distances), chunks=sizes, units=study.units)
+    return Measured(tuple(augmentations), tuple(metrics), sample, tuple(distances))
 
 
 def moving(metrics: Sequence[str], baselines: Mapping[str, Baseline]) -> dict[str, tuple[float, float]]:
@@ -103,12 +101,45 @@ def summary(rows: Rows, study: Measured, *, seed: int, baselines: Mapping[str, B
         for metric in study.metrics
     }
     described: list[dict[str, object]] = []
-    spread = spreads(chunked(rows), study.augmentations, study.metrics)
+    spreads = spreads_of_views(image_rows(rows), study.augmentations, study.metrics)
     for position, name in enumerate(study.augmentations):
         for metric in study.metrics:
             row = {column: array[position] for column, array in columns[metric].items()}
-            described.append({"augmentation": name, "metric": metric, **row, **next(spread)})
+            described.append({"augmentation": name, "metric": metric, **row, **spreads[metric, name]})
     return pl.DataFrame(described, schema=SUMMARY_SCHEMA).fill_nan(None)
+
+
+def spreads_of_views(
+    study: ImageRows, augmentations: Sequence[str], metrics: Sequence[str]
+) -> dict[tuple[str, str], dict[str, object]]:
+    """Returns `n, sd, median, q05, q95` of single views by metric and augmentation, without NaN and null."""
+    order = study.order
+    # Metric by metric, so that each pass over many images reads few columns.
+    keys = [(metric, name) for metric in metrics for name in augmentations]
+    step = max(1, VALUES // max(1, order.images * len(order.views) // max(1, len(augmentations))))
+    found: dict[tuple[str, str], dict[str, object]] = {}
+    for start in range(0, len(keys), step):
+        chosen = keys[start : start + step]
+        read = list(dict.fromkeys(metric for metric, _ in chosen))
+        columns = [np.empty((order.images, len(order.positions(name)))) for _, name in chosen]
+        end = 0
+        for block in study.blocks(*read) if order.images else ():
+            numbers = order.numbers(block, read)
+            for column, (metric, name) in zip(columns, chosen, strict=True):
+                column[end : end + len(numbers)] = numbers[:, order.positions(name), read.index(metric)]
+            end += len(numbers)
+        found |= zip(chosen, map(spread, columns), strict=True)
+    return found
+
+
+def spread(values: Values) -> dict[str, object]:
+    # Sorted, since sums in another order differ by rounding.
+    used = np.sort(values[~np.isnan(values)])
+    if not len(used):
+        return {"n": 0}
+    quantiles = np.quantile(used, [*QUANTILES.values()])
+    sd = float(used.std(ddof=1)) if len(used) > 1 else None
+    return {"n": len(used), "sd": sd, **dict(zip(QUANTILES, quantiles.tolist(), strict=True))}
 
 
 def _metric_columns(sample: Estimates, metric: str, seed: int, baseline: Baseline | None) -> dict[str, Values]:

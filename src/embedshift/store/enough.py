@@ -15,11 +15,10 @@ from embedshift.arrays import Values
 from embedshift.config.machine import one_thread
 from embedshift.registry import METRICS
 from embedshift.statistics.enough import SMALL, has_least, widths
-from embedshift.statistics.layout import layout, metric_parts
+from embedshift.statistics.layout import image_rows, metric_parts, scan
 from embedshift.statistics.sample import gather
 from embedshift.statistics.summary import COSINE
 from embedshift.store.baselines import joined_sums
-from embedshift.store.chunks import scan
 from embedshift.store.groups import Groups
 from embedshift.store.info import StudyInfo, Until
 from embedshift.store.shards import ShardRecord, shard_path, shard_sums
@@ -60,10 +59,10 @@ class Enough:
         start, path = len(self._ids), shard_path(self._folder, record.index)
         if not record.images:
             return
-        rows = scan([path])
-        order = layout(rows)
-        self._parts.extend(metric_parts(rows, order, self._augmentations, [COSINE]))
-        self._ids += rows.select("image_id").collect()["image_id"].gather_every(len(order.views)).to_list()
+        rows = image_rows(scan([path]))
+        self._parts.extend(metric_parts(rows, self._augmentations, [COSINE]))
+        ids = rows.frame.select("image_id").collect()["image_id"]
+        self._ids += ids.gather_every(len(rows.order.views)).to_list()
         for name, sums in self._sums.items():
             sums += [(start, part)] if (part := shard_sums(path, name)) else []
 

@@ -43,7 +43,7 @@ def _near(reader: ShardReader) -> list[str | None]:
 def near_units(reader: ShardReader) -> Units:
     if not reader.info.has_vectors:
         raise UsageError(f"{reader.folder}: `groups` {NEAR} needs stored embeddings: run it with `store` all")
-    if reader.chunks.order.images > MOST_NEAR:
+    if reader.image_rows.order.images > MOST_NEAR:
         raise UsageError(f"{reader.folder}: `groups` {NEAR} compares all pairs of at most {MOST_NEAR:,} images")
     vectors = reader.vectors(reader.rows().filter(pl.col("view") == ORIGINAL).select("embedding").collect())
     views, cosine = reader.rows().filter(pl.col("view") != ORIGINAL), pl.col("cosine_similarity").fill_nan(None)

@@ -17,11 +17,10 @@ from embedshift.augmentations import ORIGINAL
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.registry import METRICS, Question, questions
 from embedshift.sources import Roots, moved, own_places
-from embedshift.statistics.chunks import Chunks, OrderedMap, chunked, map_here
 from embedshift.statistics.clusters import has_pairs
 from embedshift.statistics.families import MeasuredFamily, families_of
+from embedshift.statistics.layout import ImageRows, Layout, scan
 from embedshift.statistics.whitening import Whitening
-from embedshift.store.chunks import scan, study_chunks
 from embedshift.store.contents import refuse_contents
 from embedshift.store.forked import refuse_fork
 from embedshift.store.groups import FILE as GROUPS
@@ -48,7 +47,6 @@ class ShardReader:
     made: Mapping[str, pl.DataFrame] = dataclasses.field(default_factory=dict)
     pictures: bool = True
     images_root: Path | None = None
-    ordered_map: OrderedMap = map_here
     # Embeddings are read through this map.
     whitening: Whitening | None = None
     # In place of the groups that the folder holds.
@@ -172,9 +170,11 @@ class ShardReader:
         return WhitenedRows(scan([part.path for part in self._measured()]), self.whitening)
 
     @functools.cached_property
-    def chunks(self) -> Chunks:
-        rows = study_chunks(self._measured(), self.ordered_map) if self.whitening is None else chunked(self.rows())
-        return dataclasses.replace(rows, units=self.units)
+    def image_rows(self) -> ImageRows:
+        images = sum(part.record.images for part in self._measured())
+        per_image = 1 + len(self.augmentations) * self.info.draws
+        views = self.rows().select("view").head(per_image).collect()["view"]
+        return ImageRows(self.rows(), Layout(images, tuple(views)), self.units)
 
     @functools.cached_property
     def units(self) -> Units | None:

@@ -61,8 +61,8 @@ def _core_tables(reader: ShardReader) -> dict[str, pl.DataFrame]:
     """Returns the tables over all metrics; they share one sample of the images, so that they agree."""
     seed, by_metric = reader.info.seed, baselines(reader)
     distances = moving(reader.metrics, by_metric) if reader.has_pairs else {}
-    measurements = measured(reader.chunks, reader.augmentations, reader.metrics, chunk_sizes(by_metric), distances)
-    metrics = summary(reader.chunks, measurements, seed=seed, baselines=by_metric)
+    measurements = measured(reader.image_rows, reader.augmentations, reader.metrics, chunk_sizes(by_metric), distances)
+    metrics = summary(reader.image_rows, measurements, seed=seed, baselines=by_metric)
     intervals = performance(measurements, ranked_metrics(metrics), seed=seed, baselines=by_metric)
     order = ranking(metrics).join(intervals, on="augmentation", how="left", maintain_order="left")
     for question in reader.questions:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from embedshift.arrays import Units, Values
 from embedshift.errors import UsageError
 from embedshift.statistics.intervals import LEAST_IMAGES, LEVEL
-from embedshift.statistics.resamples import RESAMPLES, weights
+from embedshift.statistics.sample import RESAMPLES, weights
 from embedshift.statistics.vectors import unit
 
 # Number of images whose pairs are all held in memory: 33.5 million pairs, of 8 bytes each.

@@ -71,7 +71,7 @@ def falls_of(reader: Reader) -> dict[str, str]:
     weights = np.zeros((len(views), len(pairs)))
     for column, (family, levels) in enumerate(pairs):
         weights[[views.index(family.views[level]) for level in levels], column] = -1.0, 1.0
-    cosines = measured(reader.chunks, views, [COSINE]).sample
+    cosines = measured(reader.image_rows, views, [COSINE]).sample
     low = simultaneous_intervals(cosines.paired(weights), seed=reader.info.seed).low
     falling = [pairs[column] for column in np.flatnonzero(low > 0)[::-1]]  # of several, the first stays
     return {family.name: f"{weaker + 1} to {stronger + 1}" for family, (weaker, stronger) in falling}
@@ -83,7 +83,7 @@ def corruption(reader: Reader) -> pl.DataFrame:
     baselines_by_metric = baselines(reader)
     if COSINE not in baselines_by_metric:
         return pl.DataFrame(schema=CORRUPTION_SCHEMA)
-    cosines = measured(reader.chunks, views, [COSINE], chunk_sizes(baselines_by_metric))
+    cosines = measured(reader.image_rows, views, [COSINE], chunk_sizes(baselines_by_metric))
     # Of one number an image, the mean cosine over views: the baseline is one number, so this gives the mean
     # relative shift.
     weights = np.hstack([np.eye(len(views)), mean_weights(corruptions)])

@@ -7,9 +7,8 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from embedshift.arrays import Floats, Units, Values
-from embedshift.statistics.chunks import Rows, chunked
 from embedshift.statistics.intervals import bounded_interval, proportion_interval
-from embedshift.statistics.layout import Layout, blocks, sums_and_counts
+from embedshift.statistics.layout import ImageRows, Layout, Rows, image_rows, sums_and_counts
 from embedshift.statistics.retrieval import Gallery, count_closer
 from embedshift.statistics.sample import estimates_from_values, gather
 from embedshift.statistics.vectors import cosine, unit
@@ -44,13 +43,13 @@ def caption_ranks(
 
 def text_search(rows: Rows, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
     """Returns how well captions find their own images, among the originals and among each augmentation's views."""
-    study = chunked(rows)
+    study = image_rows(rows)
     order = study.order
-    queries = _queries(study.all_rows, order)
+    queries = _queries(study)
     if not queries:
         return pl.DataFrame(schema=SCHEMA)
     texts, positions, cosines = (np.concatenate(parts) for parts in zip(*queries, strict=True))
-    with_views = blocks(study.all_rows.select("embedding"), len(order.views))
+    with_views = study.blocks("embedding")
     ranks = caption_ranks(texts, positions, cosines, (_embeddings(block, order) for block in with_views), study.units)
     ks = [k for k in RECALLS if k < order.images]
     metrics = [*(f"recall@{k}" for k in ks), MRR]
@@ -62,13 +61,13 @@ def text_search(rows: Rows, augmentations: Sequence[str], *, seed: int) -> pl.Da
     return pl.DataFrame(table_rows, schema=SCHEMA, orient="row", strict=False).fill_nan(None)
 
 
-def _queries(rows: pl.LazyFrame, order: Layout) -> list[tuple[Values, NDArray[np.intp], Values]]:
+def _queries(study: ImageRows) -> list[tuple[Values, NDArray[np.intp], Values]]:
     """Returns, by block, vectors of captions, positions of their images, and cosines with their views `[q, V]`."""
     queries: list[tuple[Values, NDArray[np.intp], Values]] = []
-    count = start = 0
+    count, start, order = 0, 0, study.order
     if not order.images:
         return queries
-    for block in blocks(rows.select("caption_vector", "embedding"), len(order.views)):
+    for block in study.blocks("caption_vector", "embedding"):
         captions = block["caption_vector"].gather_every(len(order.views))
         captioned = np.flatnonzero(captions.is_not_null().to_numpy())[: QUERIES - count]
         if len(captioned):

@@ -10,9 +10,8 @@ from embedshift.arrays import Units, Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.questions.whitening import Choices
 from embedshift.questions.whitening.held_out import AS_IS, CLASS, RECALL, Found, Images, results
-from embedshift.statistics.intervals import LEAST_IMAGES, LEVEL, mean_interval
+from embedshift.statistics.intervals import LEAST_IMAGES, LEVEL, difference_of_proportions, mean_interval
 from embedshift.statistics.layout import layout, sums_and_counts
-from embedshift.statistics.paired_proportions import difference_of_proportions
 from embedshift.statistics.sample import Estimates, gather
 from embedshift.store.reader import Reader
 from embedshift.store.shift_moments import MOST_DIM

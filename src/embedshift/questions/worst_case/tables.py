@@ -71,7 +71,7 @@ def purify(reader: Reader) -> pl.DataFrame:
     views = [view for variant, name in pairs for view in (f"{ORIGINAL}+{name}", variant, f"{variant}+{name}")]
     if any(view not in reader.augmentations for view in views):
         return pl.DataFrame(schema=PURIFY_SCHEMA)
-    sample = measured(reader.chunks, views, [COSINE]).sample
+    sample = measured(reader.image_rows, views, [COSINE]).sample
     rows = []
     for index, (variant, name) in enumerate(pairs):
         cosines = sample.columns([3 * index, 3 * index + 1, 3 * index + 2])

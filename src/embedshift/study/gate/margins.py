@@ -18,9 +18,8 @@ from embedshift.statistics import shift_ratios
 from embedshift.statistics.agreement import COMPARED, METRICS
 from embedshift.statistics.baselines import KEPT, cosine_baseline
 from embedshift.statistics.halves import finds_original, halves, view_distances
-from embedshift.statistics.intervals import LEVEL, PLANNED
+from embedshift.statistics.intervals import LEVEL, PLANNED, difference_of_proportions
 from embedshift.statistics.layout import blocks, layout
-from embedshift.statistics.paired_proportions import difference_of_proportions
 from embedshift.statistics.shift_ratios import Shifts
 from embedshift.store.reader import Reader
 from embedshift.study.paired.estimate import Estimate, proportion_difference

@@ -8,8 +8,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from embedshift.arrays import Units, Values
-from embedshift.statistics.intervals import LEAST_IMAGES, LEVEL, mean_interval
-from embedshift.statistics.paired_proportions import difference_of_proportions
+from embedshift.statistics.intervals import LEAST_IMAGES, LEVEL, difference_of_proportions, mean_interval
 from embedshift.statistics.sample import Estimates, estimates_from_values, gather
 
 Interval = tuple[float, float]

@@ -11,8 +11,8 @@ import polars as pl
 from embedshift.arrays import Units
 from embedshift.registry import METRICS
 from embedshift.statistics.baselines import Baseline, relative_shifts
-from embedshift.statistics.chunks import chunked
 from embedshift.statistics.intervals import LEAST_IMAGES
+from embedshift.statistics.layout import image_rows
 from embedshift.statistics.summary import COSINE, measured
 from embedshift.statistics.tolerance import MISSED_CRITERION, missed_tolerances, relative_shift_tolerances
 from embedshift.store.baselines import chunk_sizes
@@ -30,7 +30,7 @@ def study_tolerances(
     views = [view for family in families for view in family.views]
     value = low = high = np.full(len(views), np.nan)
     if baseline is not None:
-        rows = replace(chunked(reader.rows().filter(chosen)), units=units)
+        rows = replace(image_rows(reader.rows().filter(chosen)), units=units)
         sample = measured(rows, views, [COSINE], chunk_sizes({COSINE: baseline})).sample
         cosine = relative_shifts(sample, baseline, METRICS[COSINE].no_change, seed=reader.info.seed, limits=(-1.0, 1.0))
         value, low, high = cosine.value, cosine.low, cosine.high
