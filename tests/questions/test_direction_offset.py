@@ -153,9 +153,9 @@ def test_copies_of_an_image_in_one_group_change_nothing():
     vectors = embeddings(12, offset=1.0)
     times, study = np.arange(12) % 3 + 1, image_rows(rows_of(vectors, "ab").lazy())
     groups = np.repeat(np.arange(12), times)
-    copied = dataclasses.replace(image_rows(rows_of(vectors[groups], "ab").lazy()), units=groups)
+    copied = dataclasses.replace(image_rows(rows_of(vectors[groups], "ab").lazy()), groups=groups)
     twice = dataclasses.replace(
-        image_rows(rows_of(np.repeat(vectors, 2, axis=0), "ab").lazy()), units=np.arange(24) // 2
+        image_rows(rows_of(np.repeat(vectors, 2, axis=0), "ab").lazy()), groups=np.arange(24) // 2
     )
     wanted = centred_shifts(study, ["a", "b"], 0)
     np.testing.assert_allclose(centred_shifts(twice, ["a", "b"], 0), wanted, rtol=1e-9)

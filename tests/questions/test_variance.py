@@ -66,7 +66,7 @@ def test_the_interval_is_the_jackknife_over_chunks_and_groups_of_images():
     values = drawn(24, 3, 0.5)
     parts = [*moments(image_rows(rows_of(values)), ["a"], "cosine_similarity")]
     found = split(gather(parts, together=False, chunks=[2] * 12))
-    grouped = gather(parts, together=False, chunks=[1] * 24, units=np.arange(24) // 2)
+    grouped = gather(parts, together=False, chunks=[1] * 24, groups=np.arange(24) // 2)
     np.testing.assert_allclose(split(grouped), found, rtol=1e-9)
     size, without = 3.0, [by_hand(np.delete(values, [k, k + 1], axis=0)) for k in range(0, 24, 2)]
     full, *logs = (math.log(1 + size * image / (1 - image)) for image in (by_hand(values), *without))

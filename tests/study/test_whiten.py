@@ -12,8 +12,8 @@ from onnx.reference import ReferenceEvaluator
 
 import embedshift
 from embedshift.errors import EmbedshiftError, UsageError
+from embedshift.statistics.whitening import moments_of
 from embedshift.store.info import read_content, write_content
-from embedshift.store.shift_moments import moments_of
 from embedshift.store.whitened import whitened_sums
 from embedshift.study import Study
 from embedshift.study.whitening import WhitenedStudy, whitened
@@ -188,10 +188,10 @@ def test_sums_of_unit_vectors_are_those_of_mapped_originals() -> None:
     originals = rng.normal(size=(7, 3)).astype(np.float32)
     fitted = moments_of(originals).by_originals()
     rows = pl.LazyFrame({"embedding": originals}, schema={"embedding": pl.Array(pl.Float32, 3)})
-    sums = {"images": np.array([4.0, 3.0]), "valid": np.array([4.0, 3.0]), "units": np.zeros((2, 3))}
-    mapped = whitened_sums("units", sums, rows, fitted)
+    sums = {"images": np.array([4.0, 3.0]), "valid": np.array([4.0, 3.0]), "normalised": np.zeros((2, 3))}
+    mapped = whitened_sums("normalised", sums, rows, fitted)
     assert np.allclose(
-        mapped["units"], [fitted(originals[:4]).sum(axis=0), fitted(originals[4:]).sum(axis=0)], atol=1e-6
+        mapped["normalised"], [fitted(originals[:4]).sum(axis=0), fitted(originals[4:]).sum(axis=0)], atol=1e-6
     )
     assert mapped["images"].tolist() == [4, 3]
     assert whitened_sums("layers", sums, rows, fitted) == sums
@@ -207,7 +207,7 @@ def test_of_several_studies_the_first_stays_as_it_is(study: Study, tmp_path: Pat
 
 @pytest.mark.slow
 def test_vectors_that_are_too_long_for_a_map(tmp_path, monkeypatch):
-    monkeypatch.setattr("embedshift.store.shift_moments.MOST_DIM", 5)
+    monkeypatch.setattr("embedshift.statistics.whitening.MOST_DIM", 5)
     monkeypatch.setattr("embedshift.study.whitening.MOST_DIM", 5)
     made = make_study(tmp_path / "long", 12, ["noise", "blur"], dim=6)
     with pytest.raises(UsageError, match="maps are fitted to vectors of at most 5 numbers"):

@@ -136,7 +136,7 @@ def encoder_from_photos(
     views = [page_encoder.canvas(images.decode(file.read_bytes()), "file").original for file in files]
     vectors, spaces = np.stack([page_encoder.encode(view).embedding[0] for view in views]), list[Space]()
     for name, fitted in page_encoder.fitting(maps).items():
-        sums: Any = {"vectors": {"vectors": vectors if fitted is None else fitted(vectors)}, "units": {}}
+        sums: Any = {"vectors": {"vectors": vectors if fitted is None else fitted(vectors)}, "normalised": {}}
         baseline = cosine_baseline(sums.__getitem__, len(files)) or NO_SCALE
         spaces.append(Space(name, baseline, whitening=fitted))
     return replace(page_encoder, spaces=tuple(spaces))

@@ -9,11 +9,11 @@ from embedshift.cli.terminal import interval, name_columns, number, number_colum
 from embedshift.config import Json
 from embedshift.registry import METRICS
 from embedshift.report.numbers import in_percent
+from embedshift.statistics.strengths import in_words, interval_in_words, with_interval_in_words
 from embedshift.statistics.summary import COSINE, PAPER_METRICS
 from embedshift.statistics.tolerance import LEAST_SAFE, MISSED, MISSED_CRITERION, RELATIVE_SHIFT, by_family
-from embedshift.statistics.units import in_words, interval_in_words, with_interval_in_words
-from embedshift.store.enough import why_ended
 from embedshift.store.table import tables_of
+from embedshift.store.target_width import why_ended
 from embedshift.study import Study
 
 PERFORMANCE = "mean\nperformance"
@@ -92,7 +92,7 @@ def result_tables(study: Study) -> Iterator[tuple[Table, list[str]]]:
     if "tolerance" in reader.table_names:
         levels = range(1, 1 + max(len(family.views) for family in reader.families))
         yield tolerance_table(study), [_level(level) for level in (*levels[1::2], *levels[::2])]
-        if not reader.has_pairs:
+        if not reader.compares_all:
             return
     pixel_metrics, encoder_metrics = PAPER_METRICS[:2:-1], ("l2_distance", "attention_similarity", COSINE)
     spare = [*_headings(pixel_metrics), "cluster", PERFORMANCE, *_headings(encoder_metrics)]

@@ -6,7 +6,6 @@ import polars as pl
 from rich.table import Table
 
 from embedshift.cli.terminal import interval, name_columns, number, number_columns, text_table
-from embedshift.report.numbers import count
 from embedshift.statistics.duplicates import rule_in_words
 from embedshift.study import Study
 from embedshift.study.whitening import WhitenedStudy
@@ -91,9 +90,9 @@ def question_lines(study: Study) -> Iterator[str]:
 def duplicate_lines(study: Study) -> Iterator[str]:
     """Yields the likely duplicates, the nearest first, or that there are none, and the rule that says so."""
     reader = study.reader()
-    units = reader.info.counts.measured if reader.units is None else len(set(reader.units))
+    count = reader.info.counts.measured if reader.groups is None else len(set(reader.groups))
     pairs, settings = study.table("duplicates"), reader.kept_settings("duplicates")
-    rule = rule_in_words(settings, units)
+    rule = rule_in_words(settings, count)
     if pairs.is_empty():
         yield f"No duplicates found: no two images have {rule}."
         return

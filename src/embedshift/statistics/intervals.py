@@ -1,6 +1,4 @@
-"""Intervals of means, proportions, ratios, and of several numbers at once.
-
-The unit of resampling is that of the sample.
+"""Intervals of means, proportions, ratios, and of several numbers at once, from a sample of images or of their groups.
 
 Means have Efron's bootstrap-t: each resample's deviation counts in its own standard error, so that skewed and small
 samples are covered. Proportions have Clopper and Pearson's interval at the effective number of values. Several numbers
@@ -15,7 +13,7 @@ import numpy as np
 import scipy
 from numpy.typing import ArrayLike, NDArray
 
-from embedshift.arrays import Units, Values
+from embedshift.arrays import GroupNumbers, Values
 from embedshift.statistics.sample import (
     RESAMPLES,
     RESAMPLES_OF_MANY,
@@ -269,7 +267,7 @@ def simultaneous_intervals(
 
 
 def bounded_interval(
-    values: Values, least: float, most: float, *, seed: int, units: Units | None = None
+    values: Values, least: float, most: float, *, seed: int, groups: GroupNumbers | None = None
 ) -> tuple[Values, Values]:
     """Returns 95 % intervals of means of bounded values, none of zero width: bootstrap-t if enough images differ.
 
@@ -281,7 +279,7 @@ def bounded_interval(
         least: The least possible value.
         most: The greatest possible value.
         seed: Decides the resamples.
-        units: The group of each image; None = images are independent.
+        groups: The group of each image; None = images are independent.
 
     Returns:
         Lower and upper ends, `[K]` each; NaN for fewer than 8 images, or groups, that have a value.
@@ -290,14 +288,14 @@ def bounded_interval(
         >>> [round(end.item(), 3) for end in bounded_interval(np.zeros((50, 1)), -1.0, 1.0, seed=0)]
         [-0.071, 0.071]
     """
-    low, high = mean_interval(estimates_from_values(values, units), seed=seed, low=least, high=most)
+    low, high = mean_interval(estimates_from_values(values, groups), seed=seed, low=least, high=most)
     nothing = np.isnan(values)
     usual = np.nanmedian(np.where(nothing.all(axis=0), 0.0, values), axis=0)
     below, above = (
-        proportion_interval(estimates_from_values(np.where(nothing, np.nan, off), units))[1]
+        proportion_interval(estimates_from_values(np.where(nothing, np.nan, off), groups))[1]
         for off in (values < usual, values > usual)
     )
-    differ = estimates_from_values(np.where(~nothing & (values != usual), 1.0, np.nan), units).having
+    differ = estimates_from_values(np.where(~nothing & (values != usual), 1.0, np.nan), groups).having
     has_bootstrap = (differ >= LEAST_IMAGES) & (high > low)
     return (
         np.where(has_bootstrap, low, usual - below * (usual - least)),
@@ -306,7 +304,7 @@ def bounded_interval(
 
 
 def ratio_interval(
-    parts: Iterable[tuple[Values, Values]], *, seed: int, units: Units | None = None
+    parts: Iterable[tuple[Values, Values]], *, seed: int, groups: GroupNumbers | None = None
 ) -> tuple[Values, Values, Values]:
     """Returns K sums over images, each divided by one sum over the same images, with 95 % intervals of these ratios."""
     kept: list[Values] = []
@@ -317,11 +315,11 @@ def ratio_interval(
             yield above, np.repeat(below[:, None], above.shape[1], axis=1)
 
     # With denominators for counts, the mean is the ratio, and the image values are its linear approximation.
-    sample = gather(counted(), together=False, units=units)
+    sample = gather(counted(), together=False, groups=groups)
     if not sample.in_memory:
         return sample.mean, *mean_interval(sample, seed=seed)
     below = np.concatenate(kept)
-    below = below if sample.units is None else np.bincount(sample.units, weights=below).astype(np.float64)
+    below = below if sample.groups is None else np.bincount(sample.groups, weights=below).astype(np.float64)
     size = below / (below.mean() or 1.0)
     off = np.nan_to_num(sample.values - sample.mean)
     drawn = weights(sample.images, seed=seed, resamples=RESAMPLES)

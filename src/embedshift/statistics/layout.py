@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from embedshift.arrays import Units, Values
+from embedshift.arrays import GroupNumbers, Values
 from embedshift.augmentations import ORIGINAL
 
 # Images per block.
@@ -62,7 +62,7 @@ class ImageRows:
 
     frame: pl.LazyFrame
     order: Layout
-    units: Units | None = None
+    groups: GroupNumbers | None = None
 
     @functools.cached_property
     def columns(self) -> pl.Schema:
@@ -70,7 +70,7 @@ class ImageRows:
 
     def head(self, images: int) -> "ImageRows":
         first = self.frame.head(images * len(self.order.views))
-        return ImageRows(first, Layout(min(images, self.order.images), self.order.views), self.units)
+        return ImageRows(first, Layout(min(images, self.order.images), self.order.views), self.groups)
 
     def blocks(self, *columns: str) -> Iterator[pl.DataFrame]:
         """Yields some of the columns, `BLOCK` images at a time."""

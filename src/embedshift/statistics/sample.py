@@ -1,7 +1,7 @@
 """A sample of images: the mean of every measured number, how it varies between images, and resamples of the images.
 
-The unit is the image: several draws of an image give one number, so that an image counts once. If images belong to
-groups, the unit is the group: its value is the linear approximation of the mean over all images.
+Several draws of an image give one number, so that an image counts once. If images belong to groups, a group counts
+once: its value is the linear approximation of the mean over all images. Without groups, an image is a group of its own.
 """
 
 import dataclasses
@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from embedshift.arrays import Units, Values
+from embedshift.arrays import GroupNumbers, Values
 from embedshift.config.machine import one_thread
 
-# Up to this number of units, resamples use their values; above, the normal law of their covariance, which is then as
-# good and does not grow with the number of units.
+# Up to this number of groups, resamples use their values; above, the normal law of their covariance, which is then as
+# good and does not grow with the number of groups.
 IN_MEMORY = 5_000
 # Images whose vectors are read for numbers of a set. Their order is drawn by the seed: the first are a fair sample.
 OF_A_SET = 512
@@ -30,10 +30,10 @@ _ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class _InMemory:
-    """How at most `IN_MEMORY` units vary.
+    """How at most `IN_MEMORY` groups vary.
 
     Args:
-        values: One value per unit `[n, K]`, whose mean is that of the sample.
+        values: One value per group `[n, K]`, whose mean is that of the sample.
         image_means: The mean of each image, NaN if it has no value; None if all images have equally many values, so
             that `values` are these means, and of more than `IN_MEMORY` images.
     """
@@ -78,7 +78,7 @@ class _InMemory:
 
 @dataclass(frozen=True)
 class _Covariance:
-    """How more units vary: the covariance of their values `[K, K]`; None if it was not requested."""
+    """How more groups vary: the covariance of their values `[K, K]`; None if it was not requested."""
 
     matrix: Values | None
 
@@ -112,18 +112,18 @@ class _Covariance:
 
 @dataclass(frozen=True)
 class Estimates:
-    """Means of K numbers over images, and how they vary between units.
+    """Means of K numbers over images, and how they vary between groups, which are images if these are independent.
 
     Args:
-        images: Number n of units: images, or groups of images.
-        having: Number of units that have a value, `[K]`.
+        images: Number n of groups.
+        having: Number of groups that have a value, `[K]`.
         images_having: Number of images that have a value, `[K]`.
         counts: Number of values over images and draws, `[K]`.
         mean: Mean over all values, `[K]`; NaN if there is none.
-        variance: Variance of the values of units (ddof = 1), `[K]`.
+        variance: Variance of the values of groups (ddof = 1), `[K]`.
         spread: These values, or their covariance.
-        chunked: Sums of the values of units over chunks of images, `[G, K]`; None without chunks.
-        units: Of a sample of groups: the group of each image.
+        chunked: Sums of the values of groups over chunks of images, `[G, K]`; None without chunks.
+        groups: The group of each image; None = images are independent.
     """
 
     images: int
@@ -134,16 +134,16 @@ class Estimates:
     variance: Values
     spread: _InMemory | _Covariance
     chunked: Values | None = None
-    units: Units | None = None
+    groups: GroupNumbers | None = None
 
     @property
     def in_memory(self) -> bool:
-        """Whether the values of the units are there, which are at most `IN_MEMORY`."""
+        """Whether the values of the groups are there, which are at most `IN_MEMORY`."""
         return isinstance(self.spread, _InMemory)
 
     @property
     def values(self) -> Values:
-        """The values of the units, `[n, K]`; only where they are in memory."""
+        """The values of the groups, `[n, K]`; only where they are in memory."""
         assert isinstance(self.spread, _InMemory)
         return self.spread.values
 
@@ -160,7 +160,7 @@ class Estimates:
     @property
     def sd(self) -> Values:
         """Returns standard deviations over the images that have a value, `[K]` (ddof = 1), for one value per image."""
-        if self.units is not None:  # NaN above `IN_MEMORY` images
+        if self.groups is not None:  # NaN above `IN_MEMORY` images
             return self.mean * np.nan if self.image_means is None else estimates_from_values(self.image_means).sd
         n, h = self.images, self.having
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -188,7 +188,7 @@ class Estimates:
         if self.image_means is None:
             return self.combine(w)
         lacking = np.isnan(self.image_means) @ np.abs(w) > 0
-        combined = estimates_from_values(np.where(lacking, np.nan, np.nan_to_num(self.image_means) @ w), self.units)
+        combined = estimates_from_values(np.where(lacking, np.nan, np.nan_to_num(self.image_means) @ w), self.groups)
         return dataclasses.replace(combined, mean=self._without_rounding(combined.mean, w))
 
     def combine(self, weights: ArrayLike) -> "Estimates":
@@ -224,11 +224,11 @@ class Estimates:
             spread.variance(mean),
             spread,
             None if self.chunked is None else np.nan_to_num(self.chunked) @ w,
-            self.units,
+            self.groups,
         )
 
     def with_means(self, mean: Values) -> "Estimates":
-        """Returns a sample of other means, around which units vary as they do."""
+        """Returns a sample of other means, around which groups vary as they do."""
         return dataclasses.replace(self, mean=mean, spread=self.spread.moved(np.nan_to_num(mean) - self.mean_or_0))
 
     def _without_rounding(self, mean: Values, weights: Values) -> Values:
@@ -240,10 +240,14 @@ class Estimates:
         index = np.asarray(positions, np.intp)
         return Estimates(
             self.images,
-            *(each[index] for each in (self.having, self.images_having, self.counts, self.mean, self.variance)),
+            self.having[index],
+            self.images_having[index],
+            self.counts[index],
+            self.mean[index],
+            self.variance[index],
             self.spread.columns(index),
             None if self.chunked is None else self.chunked[:, index],
-            self.units,
+            self.groups,
         )
 
     def incomplete_columns(self, least: int) -> Iterator[tuple[NDArray[np.intp], "Estimates"]]:
@@ -257,11 +261,11 @@ class Estimates:
         present, which = np.unique(~np.isnan(self.image_means[:, few]), axis=1, return_inverse=True)
         for number, images in enumerate(present.T):
             columns = few[which.ravel() == number]
-            units = None if self.units is None else self.units[images]
-            yield columns, estimates_from_values(self.image_means[np.ix_(images, columns)], units)
+            groups = None if self.groups is None else self.groups[images]
+            yield columns, estimates_from_values(self.image_means[np.ix_(images, columns)], groups)
 
     def resampled(self, *, seed: int, resamples: int) -> tuple[Values, Values]:
-        """Returns means of resamples of the units, and their standard errors, `[resamples, K]` each."""
+        """Returns means of resamples of the groups, and their standard errors, `[resamples, K]` each."""
         return self.spread.resampled(self, seed, resamples)
 
     def studentised(self, *, seed: int, resamples: int) -> Values:
@@ -270,11 +274,11 @@ class Estimates:
         return in_standard_errors(means - self.mean_or_0, errors, np.nan_to_num(self.error))
 
 
-def estimates_from_values(values: ArrayLike, units: Units | None = None) -> Estimates:
-    """Makes a sample of values in memory, one per image: `[n, K]`, NaN if there is none; `units` as in `gather`."""
+def estimates_from_values(values: ArrayLike, groups: GroupNumbers | None = None) -> Estimates:
+    """Makes a sample of values in memory, one per image: `[n, K]`, NaN if there is none; `groups` as in `gather`."""
     array = np.asarray(values, np.float64)
     present = ~np.isnan(array)
-    return gather([(np.where(present, array, 0.0), present.astype(np.float64))], units=units)
+    return gather([(np.where(present, array, 0.0), present.astype(np.float64))], groups=groups)
 
 
 def gather(
@@ -282,23 +286,23 @@ def gather(
     *,
     together: bool = True,
     chunks: Sequence[int] | None = None,
-    units: Units | None = None,
+    groups: GroupNumbers | None = None,
 ) -> Estimates:
     """Makes a sample of images that arrive some at a time; memory does not grow with their number.
 
     Args:
         parts: For each image the sums over its draws and the numbers of values, `[b, K]` each.
-        together: Whether numbers will be combined above `IN_MEMORY` units, which needs their covariance.
-        chunks: Sizes of consecutive chunks of images, for `chunked`; with `units`, of the groups.
-        units: The group of each image, for a sample of groups; may be longer. None = every image is a unit.
+        together: Whether numbers will be combined above `IN_MEMORY` groups, which needs their covariance.
+        chunks: Sizes of consecutive chunks of images, for `chunked`; with `groups`, these are the chunks.
+        groups: The group of each image; may be longer. None = images are independent.
 
     Example:
         >>> sample = gather([(np.array([[3.0], [5.0]]), np.array([[2.0], [1.0]]))])
         >>> sample.having.item(), sample.counts.item(), round(sample.mean.item(), 3)
         (2.0, 3.0, 2.667)
     """
-    if units is not None:
-        return _of_groups(parts, units, together=together, by_group=chunks is not None)
+    if groups is not None:
+        return _of_groups(parts, groups, together=together, by_group=chunks is not None)
     kept, moments = list[tuple[Values, Values]](), None
     by_chunk = None if chunks is None else _GroupSums(np.repeat(np.arange(len(chunks)), chunks))
     with one_thread():  # the products of some images are small, and threads may sum in another order
@@ -321,24 +325,26 @@ def gather(
     return dataclasses.replace(estimates, chunked=estimates.mean * np.asarray(chunks, np.float64)[:, None] + rest)
 
 
-def _of_groups(parts: Iterable[tuple[Values, Values]], units: Units, *, together: bool, by_group: bool) -> Estimates:
-    groups, means = _GroupSums(units), list[Values]()
+def _of_groups(
+    parts: Iterable[tuple[Values, Values]], groups: GroupNumbers, *, together: bool, by_group: bool
+) -> Estimates:
+    summed, means = _GroupSums(groups), list[Values]()
     for sums, counts in parts:
-        groups.add(sums, counts)
-        if groups.seen <= IN_MEMORY:
+        summed.add(sums, counts)
+        if summed.seen <= IN_MEMORY:
             with np.errstate(invalid="ignore"):
                 means.append(sums / counts)
-    present, numbers, sizes = np.unique(units[: groups.seen], return_inverse=True, return_counts=True)
-    sums, counts = groups.sums[present], groups.counts[present]
+    present, numbers, sizes = np.unique(groups[: summed.seen], return_inverse=True, return_counts=True)
+    sums, counts = summed.sums[present], summed.counts[present]
     blocks = [slice(start, start + IN_MEMORY) for start in range(0, len(present), IN_MEMORY)]
     estimates = gather(((sums[block], counts[block]) for block in blocks), together=together)
     spread, chunked = estimates.spread, None
     if isinstance(spread, _InMemory):
-        spread = _InMemory(spread.values, np.vstack(means) if groups.seen <= IN_MEMORY else None)
+        spread = _InMemory(spread.values, np.vstack(means) if summed.seen <= IN_MEMORY else None)
         if by_group:
-            off = (spread.values - estimates.mean) * (groups.seen / estimates.images)
+            off = (spread.values - estimates.mean) * (summed.seen / estimates.images)
             chunked = estimates.mean * sizes[:, None] + off
-    return dataclasses.replace(estimates, images_having=groups.having, spread=spread, chunked=chunked, units=numbers)
+    return dataclasses.replace(estimates, images_having=summed.having, spread=spread, chunked=chunked, groups=numbers)
 
 
 def _from_values(kept: Sequence[tuple[Values, Values]]) -> Estimates:
@@ -396,18 +402,18 @@ class _Moments:
 class _GroupSums:
     """Sums and counts by group of images, and the number of images that have a value."""
 
-    def __init__(self, units: Units) -> None:
-        self.units, self.seen = units, 0
+    def __init__(self, groups: GroupNumbers) -> None:
+        self.groups, self.seen = groups, 0
         self.sums = self.counts = np.zeros((0, 0))
         self.having = np.zeros(0)
 
     def add(self, sums: Values, counts: Values) -> None:
         if not len(self.sums):
-            self.sums, self.counts = (np.zeros((int(self.units.max()) + 1, sums.shape[1])) for _ in range(2))
+            self.sums, self.counts = (np.zeros((int(self.groups.max()) + 1, sums.shape[1])) for _ in range(2))
             self.having = np.zeros(sums.shape[1])
-        units = self.units[self.seen : self.seen + len(sums)]
-        order = np.argsort(units, kind="stable")
-        present, first = np.unique(units[order], return_index=True)
+        groups = self.groups[self.seen : self.seen + len(sums)]
+        order = np.argsort(groups, kind="stable")
+        present, first = np.unique(groups[order], return_index=True)
         self.sums[present] += np.add.reduceat(sums[order], first, axis=0)
         self.counts[present] += np.add.reduceat(counts[order], first, axis=0)
         self.having += (counts > 0).sum(axis=0)

@@ -1,4 +1,4 @@
-"""The tables `summary` and `ranking`, for all metrics of a study."""
+"""The tables `summary` and `ranking`, for all metrics of a study, and densities of the values of a metric."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +28,9 @@ COSINE, L2, FAR = "cosine_similarity", "l2_distance", 0.5
 QUANTILES = {"q05": 0.05, "median": 0.5, "q95": 0.95}
 # Values whose quantiles are found at once: half a gigabyte.
 VALUES = 2**26
+# Points of a density; widths of its kernel that a curve goes on beyond the outermost value, and beyond which a kernel
+# counts nothing; values whose kernels are in memory at once.
+POINTS, _TAIL, _REACH, _AT_ONCE = 400, 3.0, 8.0, 4_096
 # Means that differ by less are equal but for rounding.
 ROUNDING = 1e-12
 # Those of which the paper takes the mean: its similarities.
@@ -83,7 +86,7 @@ def measured(
     if not study.order.images or not augmentations or not metrics:
         nothing = estimates_from_values(np.full((1, len(augmentations) * (len(metrics) + len(distances))), np.nan))
         return Measured(tuple(augmentations), tuple(metrics), nothing, tuple(distances))
-    sample = gather(metric_parts(study, augmentations, metrics, distances), chunks=sizes, units=study.units)
+    sample = gather(metric_parts(study, augmentations, metrics, distances), chunks=sizes, groups=study.groups)
     return Measured(tuple(augmentations), tuple(metrics), sample, tuple(distances))
 
 
@@ -150,7 +153,7 @@ def _metric_columns(sample: Estimates, metric: str, seed: int, baseline: Baselin
         bounds = {} if definition is None else {"low": definition.low, "high": definition.high}
         low, high = intervals.mean_interval(sample, seed=seed, **bounds)
     columns = {"mean": sample.mean, "ci_low": low, "ci_high": high, "images": sample.images_having}
-    columns |= {} if sample.units is None else {"groups": sample.having}
+    columns |= {} if sample.groups is None else {"groups": sample.having}
     if definition is None or baseline is None:
         return columns
     if definition.binary:
@@ -212,3 +215,32 @@ def performance(
         "baseline": np.full(count, baseline),
     }
     return pl.DataFrame(columns, schema=PERFORMANCE_SCHEMA).fill_nan(None)
+
+
+def density(values: Values, low: float = -np.inf, high: float = np.inf) -> tuple[Values, Values] | None:
+    if len(values) < 2 or np.ptp(values) <= 1e-9 * max(1.0, float(np.abs(values).max())):
+        return None
+    width = float(values.std(ddof=1)) * len(values) ** -0.2
+    start, end = float(values.min()), float(values.max())
+    x = np.linspace(max(start - _TAIL * width, low), min(end + _TAIL * width, high), POINTS)
+    near = start - _REACH * width, end + _REACH * width
+    return x, sum((_within(values, width, image, near) for image in _mirrored(x, low, high)), np.zeros(POINTS))
+
+
+def _mirrored(x: Values, low: float, high: float) -> list[Values]:
+    """Returns the points and their mirror images at the bounds; with two bounds also at the mirrored bounds."""
+    if not np.isfinite([low, high]).all():
+        return [x, *(2 * bound - x for bound in (low, high) if np.isfinite(bound))]
+    return [image + 2 * turn * (high - low) for turn in (-1, 0, 1) for image in (x, 2 * low - x)]
+
+
+def _within(values: Values, width: float, x: Values, near: tuple[float, float]) -> Values:
+    """Returns the density at points near the values; 0 elsewhere, to save time."""
+    densities, present = np.zeros(len(x)), (x > near[0]) & (x < near[1])
+    if present.any():
+        # SciPy's version would import all of its statistics, and solve a system of one equation each time.
+        for start in range(0, len(values), _AT_ONCE):
+            away = (x[present, None] - values[start : start + _AT_ONCE]) / width
+            densities[present] += np.exp(-(away**2) / 2).sum(axis=1)
+        densities /= len(values) * width * np.sqrt(2 * np.pi)
+    return densities

@@ -60,7 +60,7 @@ def _make(table: Table[ShardReader], reader: ShardReader) -> pl.DataFrame:
 def _core_tables(reader: ShardReader) -> dict[str, pl.DataFrame]:
     """Returns the tables over all metrics; they share one sample of the images, so that they agree."""
     seed, by_metric = reader.info.seed, baselines(reader)
-    distances = moving(reader.metrics, by_metric) if reader.has_pairs else {}
+    distances = moving(reader.metrics, by_metric) if reader.compares_all else {}
     measurements = measured(reader.image_rows, reader.augmentations, reader.metrics, chunk_sizes(by_metric), distances)
     metrics = summary(reader.image_rows, measurements, seed=seed, baselines=by_metric)
     intervals = performance(measurements, ranked_metrics(metrics), seed=seed, baselines=by_metric)
@@ -70,7 +70,7 @@ def _core_tables(reader: ShardReader) -> dict[str, pl.DataFrame]:
         for columns in getattr(question.part("tables"), "SUMMARY", ()):
             metrics = metrics.join(columns(reader), on=("augmentation", "metric"), how="left", maintain_order="left")
     made = {"summary": metrics, "ranking": order}
-    return made | ({"differences": differences(measurements, seed=seed)} if reader.has_pairs else {})
+    return made | ({"differences": differences(measurements, seed=seed)} if reader.compares_all else {})
 
 
 def write_tables(reader: ShardReader, only: Collection[str] | None = None) -> WrittenFiles:

@@ -31,7 +31,7 @@ def looks(rows: Rows, augmentations: Sequence[str], *, seed: int) -> pl.DataFram
     study = image_rows(rows)
     if not study.order.images:
         return pl.DataFrame(schema=SCHEMA)
-    sample = gather(_differences(study, augmentations), units=study.units)
+    sample = gather(_differences(study, augmentations), groups=study.groups)
     is_moved = ~(np.abs(sample.mean) <= UNMOVED) | (sample.error > UNMOVED)
     table_rows: list[dict[str, object]] = []
     for column, (what, metric) in enumerate(((ALIGNMENT, ALIGNED), (SPREAD, RISE))):

@@ -58,7 +58,7 @@ def gather(rows: ImageRows, read: Callable[[ImageRows], Iterator[Block]], baseli
     layout = BlockLayout.from_block(first)
     pairs = None if baseline is None else baseline.pairs
     sizes = None if pairs is None else [int(count) for count in pairs.images]
-    numbers = sample.gather(map(layout.sums_and_counts, read(rows)), chunks=sizes, units=rows.units)
+    numbers = sample.gather(map(layout.sums_and_counts, read(rows)), chunks=sizes, groups=rows.groups)
     return dataclasses.replace(layout.evidence(numbers), baseline=baseline)
 
 

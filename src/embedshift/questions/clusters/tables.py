@@ -113,7 +113,7 @@ TABLES: tuple[Table[Reader], ...] = (
     Table(
         "pairwise",
         pairwise,
-        is_available=lambda reader: reader.has_pairs,
+        is_available=lambda reader: reader.compares_all,
         requires=FEW,
         doc="Mean cosine distance between the views of one image, for each pair of augmentations.",
         choices=Tree(),
@@ -121,7 +121,7 @@ TABLES: tuple[Table[Reader], ...] = (
     Table(
         "clusters",
         clusters,
-        is_available=lambda reader: reader.has_pairs,
+        is_available=lambda reader: reader.compares_all,
         requires=FEW,
         doc="The cluster and the dendrogram leaf of each augmentation; null if a distance is NaN, so there is no tree.",
     ),

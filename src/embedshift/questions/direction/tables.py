@@ -15,7 +15,7 @@ from embedshift.statistics.clusters import FEW
 from embedshift.statistics.layout import BLOCK, ImageRows, Rows, image_rows, side_by_side, sums_and_counts
 from embedshift.statistics.sample import gather
 from embedshift.statistics.summary import COSINE
-from embedshift.statistics.vectors import STILL, cosine, unit
+from embedshift.statistics.vectors import STILL, cosine, normalised
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
 
@@ -75,14 +75,14 @@ def shifts(reader: Reader) -> pl.DataFrame:
     study_shifts = shift_sums(reader)
     if study_shifts is None:
         return pl.DataFrame(schema=SCHEMA)
-    units = study_shifts if reader.units is None else _of_groups(reader, study_shifts)
+    by_group = study_shifts if reader.groups is None else _of_groups(reader, study_shifts)
     columns = {
         "augmentation": reader.augmentations,
         "images": study_shifts.sums["images"],
         "resultant": study_shifts.resultant(),
-        "resultant_by_chance": units.resultant_by_chance(),
-        "split_half": units.split_half(),
-        "relative_to_others": units.relative_to_others(),
+        "resultant_by_chance": by_group.resultant_by_chance(),
+        "split_half": by_group.split_half(),
+        "relative_to_others": by_group.relative_to_others(),
     }
     return pl.DataFrame(columns).select(pl.col(name).cast(kind) for name, kind in SCHEMA.items()).fill_nan(None)
 
@@ -94,8 +94,8 @@ def offset_columns(reader: Reader) -> pl.DataFrame:
     if reader.info.has_vectors and reader.image_rows.order.images:
         columns |= zip(CENTRED, centred_shifts(reader.image_rows, names, reader.info.seed), strict=True)
     if study_shifts is not None:
-        units = study_shifts if reader.units is None else _of_groups(reader, study_shifts)
-        columns["common_offset"] = units.common_offset()
+        by_group = study_shifts if reader.groups is None else _of_groups(reader, study_shifts)
+        columns["common_offset"] = by_group.common_offset()
     return pl.DataFrame({"augmentation": names, "metric": COSINE, **columns}).fill_nan(None)
 
 
@@ -107,11 +107,11 @@ def centred_shifts(study: ImageRows, augmentations: list[str], seed: int) -> tup
     """
     rows = study.head(KEPT)
     embeddings = rows.frame.filter(pl.col("view") == ORIGINAL).select("embedding").collect()["embedding"].to_numpy()
-    groups = np.arange(len(embeddings)) if study.units is None else study.units[: len(embeddings)]
-    sizes, units = np.bincount(groups).astype(np.float64), unit(embeddings)
-    weights = np.isfinite(units).all(axis=1) / sizes[groups]  # each group counts once
-    mean = weights @ np.nan_to_num(units) / (weights.sum() or 1.0)
-    off, own = units - mean, np.equal.outer(groups, groups) @ (weights[:, None] * np.nan_to_num(units - mean))
+    groups = np.arange(len(embeddings)) if study.groups is None else study.groups[: len(embeddings)]
+    sizes, scaled = np.bincount(groups).astype(np.float64), normalised(embeddings)
+    weights = np.isfinite(scaled).all(axis=1) / sizes[groups]  # each group counts once
+    mean = weights @ np.nan_to_num(scaled) / (weights.sum() or 1.0)
+    off, own = scaled - mean, np.equal.outer(groups, groups) @ (weights[:, None] * np.nan_to_num(scaled - mean))
     own_weights = np.bincount(groups, weights)[groups]
     with np.errstate(invalid="ignore", divide="ignore"):
         means = mean - own / (weights.sum() - own_weights)[:, None]
@@ -128,14 +128,14 @@ def centred_shifts(study: ImageRows, augmentations: list[str], seed: int) -> tup
 
     vectors = {"vectors": off, "group": groups.astype(np.float64), "size": sizes[groups]}
     baseline = between_groups(vectors, len(off), lambda _: between)
-    sample = gather(of_views(), together=False, chunks=[1] * len(off), units=study.units)
+    sample = gather(of_views(), together=False, chunks=[1] * len(off), groups=study.groups)
     shifts = relative_shifts(sample, baseline, 1.0, seed=seed, limits=(-1.0, 1.0))
     return shifts.value, shifts.low, shifts.high
 
 
 def centred(vectors: Values, mean: Values) -> Values:
     """Returns unit vectors minus a mean, `[..., D]`; NaN for one that lies at it."""
-    off = unit(vectors) - mean
+    off = normalised(vectors) - mean
     return np.where(np.linalg.norm(off, axis=-1, keepdims=True) > _NEAR, off, np.nan)
 
 
@@ -159,10 +159,10 @@ def _cosines_of_pairs(off: Values, own: Values, rest: Values) -> tuple[Values, V
 def _of_groups(reader: Reader, study_shifts: Shifts) -> Shifts:
     """Returns sums in which a group counts as an image, of the first images; NaN if embeddings are not stored."""
     groups: dict[int, dict[str, Values]] = {}
-    if reader.units is not None and reader.info.has_vectors:
+    if reader.groups is not None and reader.info.has_vectors:
         rows = reader.image_rows.head(KEPT).frame.select("embedding").collect()["embedding"].to_numpy()
         shape, views = (reader.info.draws, len(reader.augmentations)), len(reader.image_rows.order.views)
-        for number, vectors in zip(reader.units.tolist(), rows.reshape(-1, views, rows.shape[-1]), strict=False):
+        for number, vectors in zip(reader.groups.tolist(), rows.reshape(-1, views, rows.shape[-1]), strict=False):
             groups[number] = added(groups.get(number, {}), image_sums(vectors, shape))
     return replace(study_shifts, groups=[group for group in groups.values() if group]).by_group()
 
@@ -178,14 +178,14 @@ TABLES = (
     Table(
         "directions",
         directions,
-        is_available=lambda reader: reader.has_pairs,
+        is_available=lambda reader: reader.compares_all,
         requires=FEW,
         doc="Cosines between the mean shifts of augmentations: `augmentation`, then one column per augmentation.",
     ),
     Table(
         "directions_of_images",
         directions_of_images,
-        is_available=lambda reader: reader.has_pairs,
+        is_available=lambda reader: reader.compares_all,
         requires=FEW,
         doc="Means of the cosines between the shifts of one image, in the same form.",
     ),

@@ -40,7 +40,7 @@ def alignment(reader: Reader) -> Iterator[Row]:
     names, study = reader.augmentations, reader.image_rows
     parts = metric_parts(study, names, ["cosine_similarity"])
     squares = ((2 * counts - 2 * sums, counts) for sums, counts in parts)
-    sample = gather(squares, together=False, units=study.units)
+    sample = gather(squares, together=False, groups=study.groups)
     interval = mean_interval(sample, seed=reader.info.seed, low=0.0, high=4.0)
     yield from _rows(names, "alignment", sample.mean, *interval)
 
@@ -49,23 +49,23 @@ def _vector_rows(reader: Reader) -> Iterator[Row]:
     sets = first_embeddings(reader)
     originals = sets[ORIGINAL].astype(np.float64)
     norms = np.linalg.norm(originals, axis=-1)
-    units = None if reader.units is None else reader.units[: len(originals)]
+    groups = None if reader.groups is None else reader.groups[: len(originals)]
     ratios: list[Values] = []
     for name, vectors in sets.items():
         values = vectors.astype(np.float64)
         is_present = ~np.isnan(values).any(axis=-1)  # a view may be missing
-        present, groups = values[is_present], None if units is None else units[is_present]
+        present, own_groups = values[is_present], None if groups is None else groups[is_present]
         for metric, (statistic, least, most) in SPREAD.items():
             value = statistic(present)
-            ends = jackknife(statistic, present, groups) if np.isfinite(value) else (NAN, NAN)
+            ends = jackknife(statistic, present, own_groups) if np.isfinite(value) else (NAN, NAN)
             low, high = np.clip(np.array(ends), least, min(most, *present.shape)).tolist()
             yield name, metric, value, low, high
         if name == ORIGINAL:
-            yield name, "nearest_cosine", nearest_cosine(values, units), NAN, NAN
+            yield name, "nearest_cosine", nearest_cosine(values, groups), NAN, NAN
         else:
             with np.errstate(invalid="ignore", divide="ignore"):
                 ratios.append(np.where(norms > 0, np.linalg.norm(values, axis=-1) / norms, np.nan))
-    sample = estimates_from_values(np.stack(ratios, axis=-1), units)
+    sample = estimates_from_values(np.stack(ratios, axis=-1), groups)
     interval = mean_interval(sample, seed=reader.info.seed, low=0.0)
     yield from _rows(reader.augmentations, "norm_ratio", sample.mean, *interval)
 

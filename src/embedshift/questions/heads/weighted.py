@@ -25,7 +25,7 @@ def contribution_intervals(
     study = image_rows(rows)
     for name in augmentations if study.order.images else ():
         weighted = _weighted(study.frame, study.order, name, columns, combine)
-        ratios = ratio_interval(weighted, seed=seed, units=study.units)
+        ratios = ratio_interval(weighted, seed=seed, groups=study.groups)
         yield name, dict(zip(NUMBERS, ratios, strict=True))
 
 

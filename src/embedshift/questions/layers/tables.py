@@ -34,7 +34,7 @@ def layers(reader: Reader) -> pl.DataFrame:
     if not study.order.images:
         return pl.DataFrame(schema=SCHEMA)
     columns = [column(metric, token) for token, metric in token_metrics]
-    sample = gather(list_parts(study, names, columns), together=False, units=study.units)
+    sample = gather(list_parts(study, names, columns), together=False, groups=study.groups)
     shape = len(names), len(token_metrics), len(sample.mean) // (len(names) * len(token_metrics))
     bounds = ([getattr(METRICS[metric], end) for _, metric in token_metrics] for end in ("low", "high"))
     least, most = (np.tile(np.repeat(bound, shape[2]), shape[0]) for bound in bounds)
@@ -58,7 +58,7 @@ def cka_of(reader: Reader, shape: tuple[int, int, int]) -> Numbers:
     if images < LEAST_CKA:
         return counts, nothing, nothing, nothing
     # Shards, which are left out one by one, do not hold whole groups.
-    parts = (part["terms"] for part in reader.shard_sums("cka")) if reader.units is None else ()
+    parts = (part["terms"] for part in reader.shard_sums("cka")) if reader.groups is None else ()
     return counts, cka(total["terms"]), *interval(total["terms"], parts)
 
 

@@ -50,7 +50,7 @@ def maps(rows: Rows, augmentations: Sequence[str], names: Sequence[str], *, seed
     pairs = [(name, metric) for name in names for metric in COMPARISONS[name]]
     columns = [column_of(*pair) for pair in pairs]
     parts = metric_parts(study, augmentations, columns)
-    sample = gather(parts, together=False, units=study.units)
+    sample = gather(parts, together=False, groups=study.groups)
     low, high = (np.tile([BOUNDS[metric][end] for _, metric in pairs], len(augmentations)) for end in (0, 1))
     interval = mean_interval(sample, seed=seed, low=low, high=high)
     table = pl.DataFrame(
@@ -73,11 +73,11 @@ def trust(rows: Rows, names: Sequence[str], *, seed: int) -> pl.DataFrame:
     if originals.is_empty():
         return pl.DataFrame(schema=TRUST)
     values = originals.cast(pl.Float64).fill_null(np.nan).to_numpy()
-    sample = estimates_from_values(values, study.units)
+    sample = estimates_from_values(values, study.groups)
     low, high = mean_interval(sample, seed=seed, low=-1.0, high=1.0)
     better = values - np.tile(values[:, -2:], len(names) + 1)
     better[:, 0::2] *= -1
-    gain = estimates_from_values(better[:, :-2], study.units)
+    gain = estimates_from_values(better[:, :-2], study.groups)
     significant = simultaneous_intervals(gain, seed=seed).significant
     columns = {
         "map": [name for name, _ in pairs],
@@ -91,7 +91,7 @@ def trust(rows: Rows, names: Sequence[str], *, seed: int) -> pl.DataFrame:
 def _rows(reader: Reader) -> Rows:
     rows = reader.rows()
     ids = image_ids(rows, map_names(reader))
-    return replace(image_rows(rows.filter(pl.col("image_id").is_in(ids))), units=reader.units_of(ids))
+    return replace(image_rows(rows.filter(pl.col("image_id").is_in(ids))), groups=reader.groups_of(ids))
 
 
 TABLES: tuple[Table[Reader], ...] = (

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from embedshift.arrays import Floats, Units, Values
+from embedshift.arrays import Floats, GroupNumbers, Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.config.machine import cores, one_thread
 from embedshift.questions.search.prediction import KEPT, SearchRanks
@@ -73,7 +73,7 @@ def search_views(reader: Reader, originals: Originals, queries: int | None, func
     searches: dict[str, SearchRanks] = {}
     for name in reader.augmentations:
         draws = [_joined(kept, view) for view in order.positions(name)]
-        searches[name] = _combined(draws, originals.searched, reader.units)
+        searches[name] = _combined(draws, originals.searched, reader.groups)
         first[name] = np.concatenate([first_results(draw, NEIGHBOURS) for draw in draws])
     return SearchResults(
         ranks=pl.concat(ranks for ranks, _ in tables),
@@ -92,7 +92,7 @@ def _joined(blocks: Sequence[Sequence[Ranked]], view: int) -> Ranked:
     return Ranked(*(np.concatenate([getattr(block, name) for block in of_view])[:PREDICTED_FROM] for name in names))
 
 
-def _combined(draws: Sequence[Ranked], images: int, units: Units | None) -> SearchRanks:
+def _combined(draws: Sequence[Ranked], images: int, groups: GroupNumbers | None) -> SearchRanks:
     rank, own_cosines, other_cosines = (
         np.stack([getattr(draw, name) for draw in draws], 1) for name in ("rank", "cosine", "others")
     )
@@ -102,7 +102,7 @@ def _combined(draws: Sequence[Ranked], images: int, units: Units | None) -> Sear
         np.where(has_direction, own_cosines, np.nan),
         np.nan_to_num(other_cosines, nan=-1.0),
         images,
-        units,
+        groups,
     )
 
 

@@ -9,8 +9,8 @@ import polars as pl
 from embedshift.arrays import Values
 from embedshift.augmentations.corruptions import STANDARD
 from embedshift.statistics.baselines import relative_shifts
-from embedshift.statistics.families import MeasuredFamily
 from embedshift.statistics.intervals import simultaneous_intervals
+from embedshift.statistics.strengths import MeasuredFamily
 from embedshift.statistics.summary import COSINE, measured
 from embedshift.statistics.tolerance import missed_tolerances, relative_shift_tolerances
 from embedshift.store.baselines import baselines, chunk_sizes
@@ -55,7 +55,7 @@ def tolerances(reader: Reader) -> pl.DataFrame:
     ranks = reader.table("search_ranks")
     tables = [relative_shift_tolerances(reader.families, reader.need("summary"))]
     if ranks is not None and not ranks.is_empty():
-        tables.append(missed_tolerances(reader.families, ranks, reader.info.draws, reader.units))
+        tables.append(missed_tolerances(reader.families, ranks, reader.info.draws, reader.groups))
     falls = pl.col("family").replace_strict(falls_of(reader), default=None, return_dtype=pl.String)
     return pl.concat(tables).with_columns(falls.alias("falls"))
 

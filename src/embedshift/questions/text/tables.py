@@ -44,7 +44,7 @@ def words(rows: Rows, augmentations: Sequence[str], phrase_names: Sequence[str],
     study = image_rows(rows)
     if not study.order.images:
         return pl.DataFrame(schema=WORDS_SCHEMA)
-    sample = gather(list_parts(study, augmentations, ["word_cosines"]), together=False, units=study.units)
+    sample = gather(list_parts(study, augmentations, ["word_cosines"]), together=False, groups=study.groups)
     low, high = mean_interval(sample, seed=seed, low=-1.0, high=1.0)
     names = [name for name in augmentations for _ in phrase_names]
     columns = (names, [*phrase_names] * len(augmentations), sample.counts.astype(np.int64), sample.mean, low, high)
@@ -84,7 +84,7 @@ def own_and_leads(
             views = np.diagonal(square(counts), axis1=1, axis2=2)  # one that moved has a cosine with every word
             yield np.hstack([own, (square(sums) * lead).sum(axis=2)]), np.hstack([views, views])
 
-    return gather(parts(), units=study.units)
+    return gather(parts(), groups=study.groups)
 
 
 def word_test(table: pl.DataFrame, sample: Estimates | None, *, seed: int) -> pl.DataFrame:
@@ -143,7 +143,7 @@ def zero_shot(rows: Rows, augmentations: Sequence[str], *, seed: int) -> pl.Data
             views = (order.values(block, name, measured) for name in augmentations)
             yield side_by_side(sums_and_counts(_agreement_and_margins(values, before)) for values in views)
 
-    sample = gather(parts(), together=False, units=study.units)
+    sample = gather(parts(), together=False, groups=study.groups)
     agreement, before, margin = (sample.columns(range(start, 3 * len(augmentations), 3)) for start in range(3))
     ends = mean_interval(margin, seed=seed, low=-2.0, high=2.0)
     numbers = (agreement.mean, *proportion_interval(agreement), before.mean, margin.mean, *ends)

@@ -29,7 +29,7 @@ def variance(reader: Reader) -> pl.DataFrame:
     sizes = np.diff([*range(0, images, max(1, images // CHUNKS)), images]).tolist()
     for metric in reader.metrics if images else ():
         parts = moments(study, reader.augmentations, metric)
-        numbers = zip(*split(gather(parts, together=False, chunks=sizes, units=study.units)), strict=True)
+        numbers = zip(*split(gather(parts, together=False, chunks=sizes, groups=study.groups)), strict=True)
         for name, (image, low, high) in zip(reader.augmentations, numbers, strict=True):
             rows.append((name, metric, "image", image, low, high))
             rows.append((name, metric, "draw", 1 - image, 1 - high, 1 - low))

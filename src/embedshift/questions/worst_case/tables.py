@@ -52,8 +52,11 @@ def _natural(reader: Reader, baseline: float | None) -> list[dict[str, Any]]:
     originals = reader.rows().filter(pl.col("view") == ORIGINAL).select("image_id", NATURAL).drop_nulls().collect()
     if originals.is_empty():
         return []
-    values, units = np.array(originals[NATURAL].to_list(), np.float64), reader.units_of(originals["image_id"].to_list())
-    names, sample = load_suite(SUITE).names, estimates_from_values(values, units)
+    values, groups = (
+        np.array(originals[NATURAL].to_list(), np.float64),
+        reader.groups_of(originals["image_id"].to_list()),
+    )
+    names, sample = load_suite(SUITE).names, estimates_from_values(values, groups)
     low, high = mean_interval(sample, seed=reader.info.seed, low=-1.0, high=1.0)
     rows: list[dict[str, Any]] = []
     for index in np.argsort(sample.mean, kind="stable"):

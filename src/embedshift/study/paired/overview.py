@@ -64,7 +64,7 @@ def spearman(first: pl.Series, second: pl.Series) -> float | None:
 def largest_differences(paired: PairedStudies) -> pl.DataFrame:
     summaries = [
         tables.summary(rows, tables.measured(rows, paired.augmentations, paired.metrics), seed=paired.seed)
-        for rows in (replace(image_rows(rows), units=paired.units) for rows in paired.rows())
+        for rows in (replace(image_rows(rows), groups=paired.groups) for rows in paired.rows())
     ]
     parts = []
     for s, name in list(enumerate(paired.names))[1:]:
