@@ -60,9 +60,11 @@ class Measured:
     sample: Estimates
     distances: tuple[str, ...] = ()
 
-    def for_metric(self, metric: str) -> Estimates:
-        """Returns one metric under every augmentation: a sample of A numbers."""
-        return self.sample.columns(self._positions(self.metrics.index(metric), len(self.metrics)))
+    def for_metric(self, metric: str, augmentations: Sequence[str] | None = None) -> Estimates:
+        """Returns one metric under every augmentation, or under some: a sample of A numbers."""
+        positions = self._positions(self.metrics.index(metric), len(self.metrics))
+        names = self.augmentations if augmentations is None else augmentations
+        return self.sample.columns([positions[self.augmentations.index(name)] for name in names])
 
     def with_logarithms(self, distance: str) -> Estimates:
         """Returns one of `distances` under every augmentation, then its logarithms: a sample of 2 x A numbers."""

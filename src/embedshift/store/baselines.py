@@ -1,4 +1,4 @@
-"""Computes the baseline of every metric from the shards' sums over pairs of images."""
+"""The baseline of every metric from the shards' sums over pairs of images, and the metrics of all images."""
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from embedshift.arrays import GroupNumbers, Values
 from embedshift.registry import METRICS
 from embedshift.statistics.baselines import CHUNKS, KEPT, Baseline, sampled_baseline
+from embedshift.statistics.summary import Measured, measured, moving
 from embedshift.store.shard_reader import ShardReader
 
 # Shards above which baselines use only a part of the sums of all shards: memory would grow by two vectors a shard.
@@ -38,6 +39,14 @@ def baselines(reader: ShardReader) -> dict[str, Baseline]:
     return {
         name: baseline for name, baseline in by_metric.items() if baseline is not None and np.isfinite(baseline.value)
     }
+
+
+# Several tables are made from them, too.
+@functools.lru_cache(maxsize=1)
+def measurements(reader: ShardReader) -> Measured:
+    by_metric = baselines(reader)
+    distances = moving(reader.metrics, by_metric) if reader.compares_all else {}
+    return measured(reader.image_rows, reader.augmentations, reader.metrics, chunk_sizes(by_metric), distances)
 
 
 def _sampled(reader: ShardReader) -> dict[str, Values]:

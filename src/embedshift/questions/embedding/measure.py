@@ -112,7 +112,7 @@ class NormalisedSums(Sums):
 
     def add_vector(self, vector: ArrayLike) -> None:
         """Adds an image, by its original's embedding `[D]`."""
-        self._waiting.append(vectors.unit(vector))
+        self._waiting.append(vectors.normalised(vector))
         if len(self._waiting) == self.chunk_size:
             self._close_chunk()
 

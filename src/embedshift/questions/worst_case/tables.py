@@ -11,7 +11,8 @@ from embedshift.questions.worst_case.columns import NATURAL, SUITE
 from embedshift.sources.attacked import read_attack_record
 from embedshift.statistics.intervals import mean_interval
 from embedshift.statistics.sample import Estimates, estimates_from_values
-from embedshift.statistics.summary import COSINE, measured
+from embedshift.statistics.summary import COSINE
+from embedshift.store.baselines import measurements
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
 
@@ -74,7 +75,7 @@ def purify(reader: Reader) -> pl.DataFrame:
     views = [view for variant, name in pairs for view in (f"{ORIGINAL}+{name}", variant, f"{variant}+{name}")]
     if any(view not in reader.augmentations for view in views):
         return pl.DataFrame(schema=PURIFY_SCHEMA)
-    sample = measured(reader.image_rows, views, [COSINE]).sample
+    sample = measurements(reader).for_metric(COSINE, views)
     rows = []
     for index, (variant, name) in enumerate(pairs):
         cosines = sample.columns([3 * index, 3 * index + 1, 3 * index + 2])
