@@ -317,6 +317,7 @@ def gather(
                 moments = _Moments(np.nan_to_num(_from_values(kept).mean), together)
                 for part in kept:
                     moments.add(*part)
+                kept.clear()
     estimates = _from_values(kept) if moments is None else moments.estimates()
     if by_chunk is None or chunks is None:
         return estimates

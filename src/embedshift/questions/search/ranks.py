@@ -17,7 +17,7 @@ from embedshift.config.machine import cores, one_thread
 from embedshift.questions.search.prediction import KEPT, SearchRanks
 from embedshift.questions.search.vectors import Originals
 from embedshift.statistics.agreement import NEIGHBOURS, neighbours_counted
-from embedshift.statistics.layout import Layout, blocks, layout
+from embedshift.statistics.layout import Layout
 from embedshift.statistics.retrieval import Positions, Ranked
 from embedshift.store.reader import Reader
 
@@ -50,16 +50,14 @@ class SearchResults:
 
 
 def search_views(reader: Reader, originals: Originals, queries: int | None, function: SearchFunction) -> SearchResults:
-    rows = reader.rows()
-    order = layout(rows)
-    count = order.images if queries is None else min(queries, order.images)
-    part = rows.head(count * len(order.views)).select("view", "draw", "embedding")
+    rows = reader.image_rows
+    order = rows.order
     tables: list[tuple[pl.DataFrame, pl.DataFrame]] = []
     kept: list[Sequence[Ranked]] = []
     start = 0
     # One product a thread is faster by a quarter than products that share the cores.
     with ThreadPoolExecutor(_threads()) as pool, one_thread():
-        for block in blocks(part, len(order.views)):
+        for block in rows.head(order.images if queries is None else queries).blocks("draw", "embedding"):
             is_kept = start < PREDICTED_FROM
             vectors = reader.vectors(block)
             vectors = vectors.reshape(-1, len(order.views), vectors.shape[-1])

@@ -11,7 +11,7 @@ from embedshift.augmentations import ORIGINAL
 from embedshift.questions.whitening import Choices
 from embedshift.questions.whitening.held_out import AS_IS, CLASS, RECALL, Found, Images, results
 from embedshift.statistics.intervals import LEAST_IMAGES, LEVEL, difference_of_proportions, mean_interval
-from embedshift.statistics.layout import layout, sums_and_counts
+from embedshift.statistics.layout import sums_and_counts
 from embedshift.statistics.sample import Estimates, gather
 from embedshift.statistics.whitening import MOST_DIM
 from embedshift.store.reader import Reader
@@ -40,9 +40,9 @@ def whitening(reader: Reader) -> pl.DataFrame:
 
 
 def images_of(reader: Reader) -> Images:
-    order, dim = layout(reader.rows()), reader.info.encoder.dim
+    order, dim = reader.image_rows.order, reader.info.encoder.dim
     count = min(order.images, IMAGES, max(1, NUMBERS // (len(order.views) * dim)))
-    rows = reader.rows().head(count * len(order.views)).select("embedding").collect()
+    rows = reader.image_rows.head(count).frame.select("embedding").collect()
     vectors = np.nan_to_num(rows["embedding"].to_numpy()).reshape(count, len(order.views), dim)
     family_of = {view: family.name for family in reader.families for view in family.views}
     return Images(

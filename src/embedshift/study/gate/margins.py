@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
@@ -18,7 +17,6 @@ from embedshift.statistics import shift_ratios
 from embedshift.statistics.agreement import COMPARED, METRICS
 from embedshift.statistics.baselines import KEPT, cosine_baseline
 from embedshift.statistics.intervals import LEVEL, PLANNED, difference_of_proportions
-from embedshift.statistics.layout import blocks, layout
 from embedshift.statistics.shift_ratios import Shifts
 from embedshift.statistics.vectors import finds_original, halves, view_distances
 from embedshift.store.reader import Reader
@@ -137,11 +135,10 @@ def recall_differences(gains: Values, in_all: NDArray[np.bool_], groups: GroupNu
 
 def _vectors(reader: Reader) -> tuple[Floats, Floats]:
     """Returns embeddings of originals `[m, D]`, and of all views of the first n of them, `[n, A, draws, D]`."""
-    order = layout(reader.rows())
+    order = reader.image_rows.order
     positions = [position for name in reader.augmentations for position in order.positions(name)]
     count = min(order.images, MOST_IMAGES, max(FEW_IMAGES, MOST_VIEWS // len(positions)))
-    rows = reader.rows().select("view", "embedding")
-    parts = [block["embedding"].to_numpy() for block in blocks(rows.head(count * len(order.views)), len(order.views))]
+    parts = [block["embedding"].to_numpy() for block in reader.image_rows.head(count).blocks("embedding")]
     views = np.concatenate(parts).reshape(count, len(order.views), -1)[:, positions]
-    originals = rows.filter(pl.col("view") == ORIGINAL).head(COMPARED).collect()["embedding"].to_numpy()
+    originals = reader.rows().filter(view=ORIGINAL).select("embedding").head(COMPARED).collect()["embedding"].to_numpy()
     return originals, views.reshape(count, len(reader.augmentations), -1, views.shape[-1])

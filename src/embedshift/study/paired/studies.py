@@ -13,7 +13,6 @@ from embedshift.augmentations import ORIGINAL
 from embedshift.errors import UsageError
 from embedshift.registry import METRICS
 from embedshift.statistics.baselines import Baseline
-from embedshift.statistics.layout import Layout, blocks, layout
 from embedshift.statistics.summary import COSINE
 from embedshift.statistics.tolerance import SCHEMA
 from embedshift.store.baselines import baselines
@@ -101,17 +100,10 @@ class PairedStudies:
         return np.stack([self._values(study, metric, names) for study in range(len(self.readers))])
 
     def _values(self, study: int, metric: str, augmentations: Sequence[str]) -> Values:
-        order, column = self.layouts[study], pl.col(metric).cast(pl.Float64).fill_null(np.nan)
-        views, per_image = [order.positions(name) for name in augmentations], len(order.views)
-        parts = [
-            block.to_numpy().reshape(-1, per_image)[:, views]
-            for block in blocks(self.readers[study].rows().select(column), per_image)
-        ]
+        rows = self.readers[study].image_rows
+        views = [rows.order.positions(name) for name in augmentations]
+        parts = [rows.order.numbers(block, [metric])[:, views, 0] for block in rows.blocks(metric)]
         return np.asarray(np.concatenate(parts)[self.positions[study]])
-
-    @functools.cached_property
-    def layouts(self) -> list[Layout]:
-        return [layout(reader.rows()) for reader in self.readers]
 
     @functools.cached_property
     def positions(self) -> list[NDArray[np.intp]]:
