@@ -26,8 +26,8 @@ PAPER_METRICS = (
 # Whose relative shift is the headline; from FAR on views may have left the region where images lie.
 COSINE, L2, FAR = "cosine_similarity", "l2_distance", 0.5
 QUANTILES = {"q05": 0.05, "median": 0.5, "q95": 0.95}
-# Values whose quantiles are found at once: half a gigabyte.
-VALUES = 2**26
+# Values whose quantiles are found at once: two gigabytes, so that ten million images are read three times.
+VALUES = 2**28
 # Points of a density; widths of its kernel that a curve goes on beyond the outermost value, and beyond which a kernel
 # counts nothing; values whose kernels are in memory at once.
 POINTS, _TAIL, _REACH, _AT_ONCE = 400, 3.0, 8.0, 4_096
