@@ -90,9 +90,9 @@ def question_lines(study: Study) -> Iterator[str]:
 def duplicate_lines(study: Study) -> Iterator[str]:
     """Yields the likely duplicates, the nearest first, or that there are none, and the rule that says so."""
     reader = study.reader()
-    count = reader.info.counts.measured if reader.groups is None else len(set(reader.groups))
+    compared = reader.info.counts.measured if reader.groups is None else len(set(reader.groups))
     pairs, settings = study.table("duplicates"), reader.kept_settings("duplicates")
-    rule = rule_in_words(settings, count)
+    rule = rule_in_words(settings, compared)
     if pairs.is_empty():
         yield f"No duplicates found: no two images have {rule}."
         return
