@@ -6,6 +6,7 @@ import polars as pl
 from rich.table import Table
 
 from embedshift.cli.terminal import interval, name_columns, number, number_columns, text_table
+from embedshift.report.numbers import count
 from embedshift.statistics.duplicates import rule_in_words
 from embedshift.study import Study
 from embedshift.study.whitening import WhitenedStudy

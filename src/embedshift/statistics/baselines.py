@@ -7,7 +7,7 @@ import numpy as np
 import scipy
 from numpy.typing import ArrayLike, NDArray
 
-from embedshift.arrays import Values
+from embedshift.arrays import GroupNumbers, Values
 from embedshift.statistics.intervals import LEVEL, ends_or_nan, equal_tailed
 from embedshift.statistics.sample import RESAMPLES, Estimates, in_standard_errors, weights
 from embedshift.statistics.vectors import STILL, normalised
@@ -66,6 +66,14 @@ class Pairs:
 # image, and the `size` of that group in the study.
 ReadSums = Callable[[str], Mapping[str, Values]]
 Kernel = Callable[[Values], tuple[Values, Values]]
+
+
+def sums_of(vectors: ArrayLike, groups: GroupNumbers | None = None) -> ReadSums:
+    """Returns the sums of images all of whose vectors are kept, `[n, D]`."""
+    kept = {"vectors": np.asarray(vectors, np.float64)}
+    if groups is not None:
+        kept |= {"group": groups.astype(np.float64), "size": np.bincount(groups)[groups].astype(np.float64)}
+    return lambda name: kept if name == "vectors" else {}
 
 
 def cosine_baseline(read_sums: ReadSums, images: int) -> Baseline | None:

@@ -15,7 +15,7 @@ from embedshift.arrays import Floats, GroupNumbers, Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.statistics import shift_ratios
 from embedshift.statistics.agreement import COMPARED, METRICS
-from embedshift.statistics.baselines import KEPT, cosine_baseline
+from embedshift.statistics.baselines import KEPT, cosine_baseline, sums_of
 from embedshift.statistics.intervals import LEVEL, PLANNED, difference_of_proportions
 from embedshift.statistics.shift_ratios import Shifts
 from embedshift.statistics.vectors import finds_original, halves, view_distances
@@ -42,10 +42,7 @@ class Half:
     def shifts(self, groups: GroupNumbers | None) -> Shifts:
         n, dim = len(self.views), self.views.shape[-1]
         distances = view_distances(self.originals[:n], self.views.reshape(n, -1, dim)).reshape(self.views.shape[:-1])
-        sums = {"vectors": self.originals[:n].astype(np.float64)}
-        if groups is not None:
-            sums |= {"group": groups.astype(np.float64), "size": np.bincount(groups)[groups].astype(np.float64)}
-        baseline = cosine_baseline({"vectors": sums, "normalised": {}}.__getitem__, n)
+        baseline = cosine_baseline(sums_of(self.originals[:n], groups), n)
         assert baseline is not None
         return shift_ratios.shifts(distances, baseline, shift_ratios.jackknife_deviations(baseline))
 

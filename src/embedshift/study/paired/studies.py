@@ -12,7 +12,7 @@ from embedshift.arrays import GroupNumbers, Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.errors import UsageError
 from embedshift.registry import METRICS
-from embedshift.statistics.baselines import Baseline
+from embedshift.statistics.baselines import Baseline, sums_of
 from embedshift.statistics.summary import COSINE
 from embedshift.statistics.tolerance import SCHEMA
 from embedshift.store.baselines import baselines
@@ -156,16 +156,14 @@ def _baselines_over(reader: Reader, images: NDArray[np.intp]) -> dict[str, Basel
         return all_images
     parts = [part["vectors"] for part in reader.shard_sums("vectors")]
     vectors = np.concatenate(parts) if parts else np.zeros((0, 1))
-    sums = {"vectors": vectors[images]} if len(vectors) == count else {}
-    if sums and (groups := groups_in_order(reader, images)) is not None:
-        sums |= {"group": groups.astype(np.float64), "size": np.bincount(groups)[groups].astype(np.float64)}
+    sums = sums_of(vectors[images], groups_in_order(reader, images)) if len(vectors) == count else None
     common: dict[str, Baseline | None] = {}
     for metric, baseline in all_images.items():
         exact = METRICS[metric].baseline
-        if exact is None or not sums:
+        if exact is None or sums is None:
             common[metric] = Baseline(baseline.value, baseline.error)
         else:
-            common[metric] = exact({"vectors": sums, "normalised": {}}.__getitem__, len(images))
+            common[metric] = exact(sums, len(images))
     return {metric: baseline for metric, baseline in common.items() if baseline is not None}
 
 
