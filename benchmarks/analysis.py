@@ -74,7 +74,7 @@ def main() -> None:
             shutil.rmtree(folder)
     print(describe_machine())
     (few, first, _, small), (many, last, _, large) = measured[0], measured[-1]
-    print(f"memory {large / small:.2f} times from {few:,} to {many:,} images (target 1.3 at most)")
+    print(f"memory {large / small:.2f} times from {few:,} to {many:,} images (target: 8 GiB at ten million)")
     print(f"time {last / first:.1f} times for {many / few:.1f} times the images (target: no more than that)")
 
 

@@ -20,8 +20,8 @@ from types import SimpleNamespace
 import numpy as np
 from scipy.stats import binomtest
 
-from embedshift.arrays import Units, Values
-from embedshift.statistics.baselines import Baseline, cosine_baseline, unit_pairs
+from embedshift.arrays import GroupNumbers, Values
+from embedshift.statistics.baselines import Baseline, cosine_baseline, cosine_pairs
 from embedshift.statistics.intervals import simultaneous_intervals
 from embedshift.statistics.shift_ratios import (
     Shifts,
@@ -32,7 +32,7 @@ from embedshift.statistics.shift_ratios import (
     t_interval,
 )
 from embedshift.statistics.summary import COSINE
-from embedshift.statistics.vectors import cosine, unit
+from embedshift.statistics.vectors import cosine, normalised
 from embedshift.study.paired.means import _shift_rows, metric_differences
 from embedshift.study.paired.studies import PairedStudies
 from machine import describe_machine
@@ -60,7 +60,7 @@ class World:
         for block in range(MANY // TOGETHER):
             seen = self.seen(np.random.default_rng([1, block]), TOGETHER)
             logs += [np.log(distances).sum(axis=0) for _, distances in seen]
-            sums += [unit(originals).sum(axis=0) for originals, _ in seen]
+            sums += [normalised(originals).sum(axis=0) for originals, _ in seen]
         baselines = (np.square(sums).sum(axis=1) - MANY) / (MANY * (MANY - 1))
         self.truth = np.diff(logs / MANY - np.log(1 - baselines)[:, None], axis=0)[0]
 
@@ -85,7 +85,7 @@ def found(world: World, images: int, seed: int) -> dict[str, tuple[Values, Value
     measured: list[Shifts] = []
     for originals, distances in world.seen(np.random.default_rng([seed, images]), images):
         one = np.ones(images)
-        baseline: Baseline = unit_pairs(unit(originals), one, one).baseline()
+        baseline: Baseline = cosine_pairs(normalised(originals), one, one).baseline()
         measured.append(shifts(distances[..., None], baseline, jackknife_deviations(baseline)))
     sample = log_ratios(measured[0], measured[1])
     still = [Shifts(each.relative, 0 * each.off) for each in measured]
@@ -106,7 +106,7 @@ class Made(PairedStudies):
 
     augmentations, seed = [f"change-{number}" for number in range(len(AMOUNTS))], 0
 
-    def __init__(self, seen: list[tuple[Values, Values]], units: Units | None) -> None:
+    def __init__(self, seen: list[tuple[Values, Values]], units: GroupNumbers | None) -> None:
         n = len(seen[0][0])
         super().__init__(studies=[], ids=[f"{image:05d}" for image in range(n)], same_pixels=[True, True])
         self.distances = np.stack([distances for _, distances in seen])[..., None]
@@ -114,10 +114,10 @@ class Made(PairedStudies):
         sums = (
             {} if units is None else {"group": units.astype(float), "size": np.bincount(units)[one_each].astype(float)}
         )
-        parts = [{"vectors": {"vectors": unit(originals)} | sums, "units": {}} for originals, _ in seen]
+        parts = [{"vectors": {"vectors": normalised(originals)} | sums, "normalised": {}} for originals, _ in seen]
         baselines = [{COSINE: cosine_baseline(part.__getitem__, n)} for part in parts]
-        reader = SimpleNamespace(units=units)
-        vars(self).update(baselines=baselines, units=units, readers=[reader, reader], positions=[np.arange(n)] * 2)
+        reader = SimpleNamespace(groups=units)
+        vars(self).update(baselines=baselines, groups=units, readers=[reader, reader], positions=[np.arange(n)] * 2)
         vars(self).update(metrics=[COSINE], names=["a", "b"], same_weights=[True, False], same_rows=[True, False])
 
     def values(self, metric: str, augmentations: object = None) -> Values:

@@ -28,15 +28,15 @@ from embedshift.statistics import intervals
 from embedshift.statistics.baselines import (
     Pairs,
     bootstrap_t,
+    cosine_pairs,
     log_bootstrap_t,
     relative_shifts,
-    unit_pairs,
     with_exact_baseline,
 )
-from embedshift.statistics.chunks import chunked
 from embedshift.statistics.differences import contrasts
+from embedshift.statistics.layout import image_rows
 from embedshift.statistics.sample import estimates_from_values, gather
-from embedshift.statistics.vectors import cosine, unit
+from embedshift.statistics.vectors import cosine, normalised
 from machine import describe_machine
 
 # Repetitions that share their resamples, as columns of one sample: each block has a seed of its own.
@@ -230,7 +230,7 @@ class Shifted:
         total, far, parts = np.zeros(DIM), np.zeros(len(CHANGES)), 20
         for _ in range(parts):
             vectors, values = self.draw(rng, MANY // parts)
-            total, far = total + unit(vectors).sum(axis=0), far + (1 - values).sum(axis=0)
+            total, far = total + normalised(vectors).sum(axis=0), far + (1 - values).sum(axis=0)
         baseline = (total @ total - MANY) / (MANY * (MANY - 1))
         self.truth = far / MANY / (1 - baseline)
         self.truth[-2] = 1.0
@@ -247,7 +247,7 @@ class Shifted:
     def intervals(self, rng: np.random.Generator, n: int, seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         vectors, values = self.draw(rng, n)
         sample = gather([(values, np.ones_like(values))], chunks=[1] * n)
-        exact = unit_pairs(unit(vectors), np.ones(n), np.ones(n)).baseline()
+        exact = cosine_pairs(normalised(vectors), np.ones(n), np.ones(n)).baseline()
         found = relative_shifts(sample, exact, 1.0, seed=seed)
         assert exact.pairs is not None
         numbers = with_exact_baseline(sample, exact.pairs, 1.0, seed=seed)
@@ -300,9 +300,9 @@ def _centred() -> Iterator[SetWorld]:
         return vectors, others if kind == "another image" else moved
 
     for kind in ("another image", "moved, with an offset"):
-        many, views = (unit(each) for each in draw(np.random.default_rng(1), MANY // 5, kind))
+        many, views = (normalised(each) for each in draw(np.random.default_rng(1), MANY // 5, kind))
         mean = many.mean(axis=0)
-        together = unit(many - mean).mean(axis=0)
+        together = normalised(many - mean).mean(axis=0)
         truth = 1 - cosine(many - mean, views - mean).mean()
         truth = 1.0 if kind == "another image" else float(truth / (1 - together @ together))
 
@@ -310,7 +310,7 @@ def _centred() -> Iterator[SetWorld]:
             embeddings = np.stack(draw(rng, n, kind), axis=1).reshape(-1, DIM).astype(np.float32)
             columns = {"view": ["original", "a"] * n, "draw": [0] * 2 * n}
             rows = pl.DataFrame(columns | {"embedding": pl.Series(embeddings, dtype=pl.Array(pl.Float32, DIM))})
-            return tuple(each.item() for each in centred_shifts(chunked(rows.lazy()), ["a"], 0))
+            return tuple(each.item() for each in centred_shifts(image_rows(rows.lazy()), ["a"], 0))
 
         yield "centred_shift", kind, truth, measured
 

@@ -24,8 +24,8 @@ from PIL import Image, ImageDraw, ImageEnhance
 import embedshift
 from embedshift.arrays import Floats, Pixels
 from embedshift.statistics.duplicates import EXPECTED_FALSE, MOST_IN_SETS, fit_tail, pairs_above, sets_of
-from embedshift.statistics.whitening import Whitening, unit
-from embedshift.store.shift_moments import moments_of
+from embedshift.statistics.vectors import normalised_float32
+from embedshift.statistics.whitening import Whitening, moments_of
 from machine import describe_machine
 
 Picture = Image.Image
@@ -116,7 +116,11 @@ def views_of(photo: Picture, name: str, seed: int) -> dict[str, Pixels]:
 
 
 def space(vectors: Floats, matrix: Floats | None) -> Floats:
-    return unit(vectors) if matrix is None else Whitening(unit(vectors).mean(axis=0), matrix)(vectors)
+    return (
+        normalised_float32(vectors)
+        if matrix is None
+        else Whitening(normalised_float32(vectors).mean(axis=0), matrix)(vectors)
+    )
 
 
 def print_nearest(base: Floats, matrix: Floats, names: list[str]) -> None:
@@ -174,7 +178,7 @@ def classes(draws: int) -> bool:
             rng = np.random.default_rng([seed, images, dim])
             centres, spreads = rng.normal(size=(40, dim)), spread * rng.lognormal(sigma=0.3, size=(40, 1))
             of = np.arange(images) % 40
-            vectors = unit(centres[of] + spreads[of] * rng.normal(size=(images, dim)))
+            vectors = normalised_float32(centres[of] + spreads[of] * rng.normal(size=(images, dim)))
             tail = fit_tail(vectors, None, seed=seed)
             assert tail is not None
             pairs = pairs_above(vectors, tail.threshold(EXPECTED_FALSE), 10_000)
@@ -192,7 +196,7 @@ def large(images: int) -> bool:
     vectors = rng.standard_normal((images, 384), np.float32)
     vectors[-1_000:] = vectors[:1_000] + 0.3 * rng.standard_normal((1_000, 384), np.float32)
     started = time.perf_counter()
-    vectors = unit(vectors)
+    vectors = normalised_float32(vectors)
     tail = fit_tail(vectors, None, seed=0)
     assert tail is not None
     first, second = pairs_above(vectors, tail.threshold(EXPECTED_FALSE), 10_000)

@@ -30,8 +30,8 @@ from embedshift.config import BUNDLED
 from embedshift.encoders.bundled import cached_folder, load_bundled
 from embedshift.statistics import shift_ratios
 from embedshift.statistics.agreement import METRICS
-from embedshift.statistics.halves import halves
 from embedshift.statistics.intervals import simultaneous_intervals
+from embedshift.statistics.vectors import halves
 from embedshift.study.gate.decision import Outcome, decide
 from embedshift.study.gate.margins import Half, margins_of, recall_differences
 from embedshift.study.paired.estimate import Estimate

@@ -16,10 +16,10 @@ import time
 import numpy as np
 
 from embedshift.statistics import shift_ratios
-from embedshift.statistics.baselines import Baseline, relative_shifts, unit_pairs
+from embedshift.statistics.baselines import Baseline, cosine_pairs, relative_shifts
 from embedshift.statistics.intervals import mean_interval
 from embedshift.statistics.sample import estimates_from_values, gather
-from embedshift.statistics.vectors import cosine, unit
+from embedshift.statistics.vectors import cosine, normalised
 from embedshift.study.paired.estimate import mover, proportion_difference
 from machine import describe_machine
 
@@ -82,12 +82,12 @@ class World:
 
 def _baseline(originals: np.ndarray) -> Baseline:
     one = np.ones(len(originals))
-    return unit_pairs(unit(originals), one, one).baseline()
+    return cosine_pairs(normalised(originals), one, one).baseline()
 
 
 def _relative_shift(originals: np.ndarray, views: np.ndarray) -> float:
     """Of so many images that the baseline is that of sums."""
-    total, count = unit(originals).sum(axis=0), len(originals)
+    total, count = normalised(originals).sum(axis=0), len(originals)
     baseline = (total @ total - count) / (count * (count - 1))
     return float((1 - cosine(originals, views).mean()) / (1 - baseline))
 

@@ -21,14 +21,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from embedshift.arrays import Units, Values
+from embedshift.arrays import GroupNumbers, Values
 from embedshift.questions.search.pairs import all_pairs, thresholds
 from embedshift.statistics import intervals
 from embedshift.statistics.baselines import cosine_baseline, relative_shifts
 from embedshift.statistics.differences import differences
 from embedshift.statistics.sample import estimates_from_values, gather
 from embedshift.statistics.summary import COSINE, Measured
-from embedshift.statistics.vectors import cosine, unit
+from embedshift.statistics.vectors import cosine, normalised
 from machine import describe_machine
 
 DESIGNS = ((50, 1), (50, 4), (20, 10), (10, 20))
@@ -56,7 +56,7 @@ class Scenes:
         return self.scenes * self.frames
 
     @property
-    def units(self) -> Units | None:
+    def groups(self) -> GroupNumbers | None:
         return np.repeat(np.arange(self.scenes), self.frames) if self.grouped else None
 
     def normal(self, rng: np.random.Generator, width: int = 1) -> Values:
@@ -76,13 +76,13 @@ def covers(low: ArrayLike, high: ArrayLike, truth: ArrayLike) -> Covered:
 
 
 def means(rng: np.random.Generator, given: Scenes, count: int, seed: int) -> Covered:
-    sample = estimates_from_values(given.normal(rng, count), given.units)
+    sample = estimates_from_values(given.normal(rng, count), given.groups)
     return covers(*intervals.mean_interval(sample, seed=seed), 0.0)
 
 
 def recall(rng: np.random.Generator, given: Scenes, count: int, seed: int) -> Covered:
     is_found = given.normal(rng, count) < stats.norm.ppf(FOUND)
-    return covers(*intervals.proportion_interval(estimates_from_values(is_found, given.units)), FOUND)
+    return covers(*intervals.proportion_interval(estimates_from_values(is_found, given.groups)), FOUND)
 
 
 def ratios(rng: np.random.Generator, given: Scenes, count: int, seed: int) -> Covered:
@@ -91,7 +91,7 @@ def ratios(rng: np.random.Generator, given: Scenes, count: int, seed: int) -> Co
     for _ in range(count):
         added = OF_IMAGE * given.normal(rng) + OF_VIEW * given.normal(rng, len(DISTANCES))
         logarithms = np.log(DISTANCES) + added
-        sample = estimates_from_values(np.hstack([1 - np.exp(logarithms), logarithms]), given.units)
+        sample = estimates_from_values(np.hstack([1 - np.exp(logarithms), logarithms]), given.groups)
         table = differences(Measured(names, (COSINE,), sample, (COSINE,)), seed=seed)
         low, high = (table[column].to_numpy() for column in ("ratio_low", "ratio_high"))
         covered.append(covers(low, high, DISTANCES[first] / DISTANCES[second]).all())
@@ -101,22 +101,22 @@ def ratios(rng: np.random.Generator, given: Scenes, count: int, seed: int) -> Co
 def shifts(rng: np.random.Generator, given: Scenes, count: int, seed: int) -> Covered:
     sizes = [given.frames] * given.scenes if given.grouped else [1] * given.images
     vectors: dict[str, Values] = {}
-    if given.units is not None:
-        vectors = {"group": given.units.astype(np.float64), "size": np.full(given.images, float(given.frames))}
+    if given.groups is not None:
+        vectors = {"group": given.groups.astype(np.float64), "size": np.full(given.images, float(given.frames))}
     low, high = np.empty(count), np.empty(count)
     for repetition in range(count):
         originals, views = given.embeddings(rng)
         baseline = cosine_baseline({"vectors": vectors | {"vectors": originals}}.__getitem__, given.images)
         assert baseline is not None
         cosines = cosine(views, originals)[:, None]
-        sample = gather([(cosines, np.ones_like(cosines))], chunks=sizes, units=given.units)
+        sample = gather([(cosines, np.ones_like(cosines))], chunks=sizes, groups=given.groups)
         shift = relative_shifts(sample, baseline, 1.0, seed=seed)
         low[repetition], high[repetition] = shift.low.item(), shift.high.item()
     return covers(low, high, truth("relative_shifts"))
 
 
 def cosine_thresholds(rng: np.random.Generator, given: Scenes, count: int, seed: int) -> Covered:
-    rows = (thresholds(all_pairs(given.embeddings(rng)[0], given.units), [RATE], seed) for _ in range(count))
+    rows = (thresholds(all_pairs(given.embeddings(rng)[0], given.groups), [RATE], seed) for _ in range(count))
     # Without an end nothing is covered.
     low, high = np.array([row.select("ci_low", "ci_high").row(0) for row in rows], np.float64).T
     return covers(low, high, truth("thresholds"))
@@ -126,7 +126,7 @@ def truth(name: str) -> float:
     """The relative shift, or the threshold, of a million images of a scene each."""
     if not _TRUTH:
         originals, views = Scenes(TRUTH_IMAGES, 1, 0.0, grouped=False).embeddings(np.random.default_rng(0))
-        units = unit(originals)
+        units = normalised(originals)
         between = (units[::2] * units[1::2]).sum(axis=1)
         relative_shift = (1 - cosine(views, originals).mean()) / (1 - between.mean())
         _TRUTH.update(relative_shifts=float(relative_shift), thresholds=float(np.quantile(between, 1 - RATE)))

@@ -18,7 +18,7 @@ from embedshift.encoders.module import ModuleEncoder
 from embedshift.encoders.relevance import RELEVANCE, TOKENS, Explainer
 from embedshift.questions.maps.measure import areas, blurred, partial_images, random_order, ranks
 from embedshift.sources import images
-from embedshift.statistics.vectors import cosine, unit
+from embedshift.statistics.vectors import cosine, normalised
 from machine import describe_machine
 
 NAMES = ("attention", RELEVANCE, TOKENS, "random")
@@ -43,7 +43,7 @@ def main() -> None:
     for number, file in enumerate(files):
         original = images.resize(images.decode(file.read_bytes()), encoder.size, "squash")
         output = encoder(original[None])
-        target = unit(output.embedding[0])
+        target = normalised(output.embedding[0])
         assert output.attention is not None
         started = time.process_time()
         maps = explain(np.repeat(original[None], VIEWS, axis=0), target)

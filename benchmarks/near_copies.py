@@ -23,9 +23,9 @@ from PIL import Image
 import embedshift
 from duplicates import EDITS
 from embedshift.questions.search.answer import near_duplicates
-from embedshift.statistics.near import components
-from embedshift.statistics.vectors import unit
-from embedshift.store.shift_moments import shift_moments
+from embedshift.statistics.duplicates import components
+from embedshift.statistics.vectors import normalised
+from embedshift.statistics.whitening import shift_moments
 from machine import describe_machine
 
 WITHIN, COPY = 0.005, " copy "
@@ -57,10 +57,10 @@ def measured(images: Path, options: argparse.Namespace) -> embedshift.Study:
 def print_joined(study: embedshift.Study, vectors: np.ndarray, owner: dict[str, str], least: float) -> None:
     """Prints how near copies and photos are, plain and where shifts count less, and what `near` and one rule join."""
     reader, names = study.reader(), [*owner]
-    units = dict(zip(reader.ordered_ids(), reader.units.tolist() if reader.units is not None else (), strict=True))
-    moments = shift_moments(reader)
+    units = dict(zip(reader.ordered_ids(), reader.groups.tolist() if reader.groups is not None else (), strict=True))
+    moments = shift_moments(reader.image_rows)
     assert moments is not None
-    spaces = [space @ space.T for space in (unit(vectors), moments.by_shifts()(vectors))]
+    spaces = [space @ space.T for space in (normalised(vectors), moments.by_shifts()(vectors))]
     print("\n| edit | in the group of its photo | least cosine with it | whitened |\n|---|---|---|---|")
     copies = collections.defaultdict[str, list[tuple[int, int]]](list)
     for position, name in enumerate(names):

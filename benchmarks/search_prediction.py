@@ -20,7 +20,7 @@ import numpy as np
 from scipy import optimize
 
 from embedshift.questions.search.prediction import KEPT, SearchRanks, gallery_sizes
-from embedshift.statistics.vectors import unit
+from embedshift.statistics.vectors import normalised
 from machine import describe_machine
 
 DIM, SIZE, LARGER = 384, 200, 1_000
@@ -74,7 +74,7 @@ class World:
                 images[part] = self.near * images[part] + bursts[rng.integers(self.bursts, size=part.sum())]
             images[:, -1] += 1.0
             strength = self.strength * np.exp(self.uneven * rng.normal(size=(LARGER, 1)))
-            return unit(images), unit(images + strength * (rng.normal(size=(LARGER, DIM)) * noise + away))
+            return normalised(images), normalised(images + strength * (rng.normal(size=(LARGER, DIM)) * noise + away))
 
         return draw
 

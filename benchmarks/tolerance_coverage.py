@@ -15,11 +15,10 @@ import time
 import numpy as np
 from scipy import optimize
 
-from embedshift.statistics.baselines import Baseline, relative_shifts, unit_pairs
-from embedshift.statistics.resamples import RESAMPLES, weights
-from embedshift.statistics.sample import Estimates, gather
+from embedshift.statistics.baselines import Baseline, cosine_pairs, relative_shifts
+from embedshift.statistics.sample import RESAMPLES, Estimates, gather, weights
 from embedshift.statistics.tolerance import RELATIVE_SHIFT, strength_at, tolerance
-from embedshift.statistics.vectors import cosine, unit
+from embedshift.statistics.vectors import cosine, normalised
 from machine import describe_machine
 
 DIM, MANY = 64, 100_000
@@ -42,7 +41,7 @@ class World:
         rng = np.random.default_rng(0)
         self.scale, self.cone = np.linspace(0.3, 1.5, DIM), 1.2 * rng.normal(size=DIM)
         many = self.originals(rng, MANY)
-        total = np.sum(unit(many), axis=0)
+        total = np.sum(normalised(many), axis=0)
         baseline = (total @ total - MANY) / (MANY * (MANY - 1))
         self.steps, away = {}, self.away(rng, MANY)
         for name, wanted in FAMILIES.items():
@@ -66,7 +65,7 @@ class World:
             away = self.away(rng, count)
             found += [cosine(vectors, vectors + step * away * uneven(rng, count)) for step in steps]
         values = np.stack(found, axis=1)
-        baseline = unit_pairs(unit(vectors), np.ones(count), np.ones(count)).baseline()
+        baseline = cosine_pairs(normalised(vectors), np.ones(count), np.ones(count)).baseline()
         return gather([(values, np.ones_like(values))], chunks=[1] * count), baseline
 
 

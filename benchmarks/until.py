@@ -16,11 +16,10 @@ import polars as pl
 
 from embedshift.arrays import Values
 from embedshift.augmentations import ORIGINAL
-from embedshift.statistics.baselines import KEPT, Baseline, cosine_baseline, relative_shifts
-from embedshift.statistics.enough import LEAST, has_least, widths
+from embedshift.statistics.baselines import KEPT, LEAST, Baseline, cosine_baseline, has_least, relative_shifts, widths
 from embedshift.statistics.sample import Estimates, gather
 from embedshift.statistics.summary import COSINE
-from embedshift.statistics.vectors import unit
+from embedshift.statistics.vectors import normalised
 from embedshift.store.reader import Reader
 from machine import describe_machine
 
@@ -43,11 +42,11 @@ def estimates(cosines: Values, vectors: Values) -> tuple[Estimates, Baseline]:
     sums = {"vectors": vectors} if count <= KEPT else {}
     starts = np.arange(0, count, CHUNK)
     chunks = {
-        "units": np.add.reduceat(unit(vectors), starts, axis=0),
+        "normalised": np.add.reduceat(normalised(vectors), starts, axis=0),
         "valid": np.diff([*starts, count]).astype(np.float64),
         "images": np.diff([*starts, count]).astype(np.float64),
     }
-    baseline = cosine_baseline(lambda name: {"vectors": sums, "units": chunks}[name], count)
+    baseline = cosine_baseline(lambda name: {"vectors": sums, "normalised": chunks}[name], count)
     assert baseline is not None
     assert baseline.pairs is not None
     sizes = [int(size) for size in baseline.pairs.images]
@@ -64,7 +63,7 @@ def stopped(cosines: Values, vectors: Values, width: float, shard: int, seed: in
         sample, baseline = estimates(cosines[part], vectors[part])
         if not has_least(sample, images):
             continue
-        if (widths(sample, baseline, 1.0, (-1.0, 1.0), seed=seed, enough=width) <= width).all():
+        if (widths(sample, baseline, 1.0, (-1.0, 1.0), seed=seed, target=width) <= width).all():
             break
     shown = relative_shifts(sample, baseline, 1.0, seed=seed, limits=(-1.0, 1.0))
     return images, shown.low, shown.high
@@ -79,7 +78,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="seed of the first repetition")
     options = parser.parse_args()
     names, cosines, vectors = population(options.study)
-    units = unit(vectors)
+    units = normalised(vectors)
     truth = (1 - cosines.mean(axis=0)) / (1 - np.square(units.mean(axis=0)).sum())
     print(f"{len(vectors)} images of {options.study}; {options.repetitions} repetitions; coverage in %\n")
     print("| width | images (5 % to 95 %) | mean | " + " | ".join(names) + " |\n|---|---|---|" + "---|" * len(names))

@@ -17,7 +17,7 @@ from embedshift.config.processes import one_blas_thread
 from embedshift.encoders import TITLES, Encoder
 from embedshift.encoders.base import EncoderInfo
 from embedshift.encoders.images import ImageEncoder
-from embedshift.engines import Job, Progress, Start, find_engine, find_map
+from embedshift.engines import Job, Progress, Start, find_engine
 from embedshift.engines.finished_shards import changed_among, shards_to_retry
 from embedshift.errors import EmbedshiftError, foreign_code
 from embedshift.pipeline.prepare import StudyContext, prepared
@@ -26,7 +26,6 @@ from embedshift.sources.base import storable
 from embedshift.sources.order import SHUFFLED, WINDOW
 from embedshift.store import resume, shards
 from embedshift.store.changed import changed_images, measured_pixels
-from embedshift.store.enough import Enough, asked, discard
 from embedshift.store.forked import refuse_fork
 from embedshift.store.grouping import are_stored, choose, copies, copies_line
 from embedshift.store.groups import FILE as GROUPS
@@ -37,6 +36,7 @@ from embedshift.store.parts import shard_checksums, shard_name, shard_pixels
 from embedshift.store.reader import Reader
 from embedshift.store.table_files import WrittenFiles
 from embedshift.store.tables import write_tables
+from embedshift.store.target_width import TargetWidth, asked, discard
 from embedshift.store.writer import ShardWriter
 
 log = logging.getLogger(__name__)
@@ -98,16 +98,14 @@ def run_study(
             return Reader(out)
         files = _recorded_tables(stored)
         study_info(study, out, list(done.values()), origin, files, until).write(out)
-        enough = None if finished or until is None else _enough(study, out, until, groups)
-        on_start(start if enough is None else replace(start, note=enough.note))
-        records = _measure(study, out, done, origin, pending, progress, enough)
-        until = until if enough is None else enough.until
+        target = None if finished or until is None else _target_width(study, out, until, groups)
+        on_start(start if target is None else replace(start, note=target.note))
+        records = _measure(study, out, done, origin, pending, progress, target)
+        until = until if target is None else target.until
         chosen, group_files = write_groups(out, choose(Reader(out), groups))
         files = replace(files, groups=chosen, files=files.files | group_files)
         study_info(study, out, records, origin, files, until).write(out)
-        with find_map(config.engine) as ordered_map:
-            # Workers on other machines need the absolute path.
-            files = write_tables(Reader(out.absolute() if config.engine == "ray" else out, ordered_map=ordered_map))
+        files = write_tables(Reader(out))
         files = replace(files, groups=chosen, files=files.files | shards.write_failures(out, records) | group_files)
         _warn_of_copies(Reader(out))
         study_info(study, out, records, origin, files, until, complete=True).write(out)
@@ -134,11 +132,11 @@ def _origin(stored: StudyInfo | None, done: Mapping[int, shards.ShardRecord]) ->
     return Origin(stored.study_id, stored.pixels, lost, stored.answers)
 
 
-def _enough(study: StudyContext, out: Path, until: Until, groups: Choice | None) -> Enough:
+def _target_width(study: StudyContext, out: Path, until: Until, groups: Choice | None) -> TargetWidth:
     if study.order != SHUFFLED and len({study.source.block(sample) for sample in study.samples}) > WINDOW:
         log.warning("`until` %g: the first images are of few archives: they must be like all others", until.width)
     all_groups = choose(Reader(out), groups, [storable(sample.image_id) for sample in study.samples])
-    return Enough(out, until, study.plan.suite.names, study.config.seed, len(study.shards), all_groups)
+    return TargetWidth(out, until, study.plan.suite.names, study.config.seed, len(study.shards), all_groups)
 
 
 def _measure(
@@ -148,19 +146,19 @@ def _measure(
     origin: Origin,
     pending: Sequence[Shard],
     progress: Progress | None,
-    enough: Enough | None,
+    target: TargetWidth | None,
 ) -> list[shards.ShardRecord]:
     """Measures and writes the shards that are left, or as many as are enough; returns the records of all, in order."""
     shards.write_failures(out, list(done.values()))
-    if enough is not None:
+    if target is not None:
         for record in done.values():
-            enough.add(record)
-        pending = [] if enough.until.shards else pending
+            target.add(record)
+        pending = [] if target.until.shards else pending
 
     def written(record: shards.ShardRecord) -> None:
         done[record.index] = record
-        if enough is not None:
-            enough.add(record)
+        if target is not None:
+            target.add(record)
         if record.failures:
             shards.write_failures(out, [done[index] for index in sorted(done)])
 
@@ -168,12 +166,12 @@ def _measure(
     with ShardWriter(out, written, origin.study_id, origin.lost) as writer, measured as results:
         for result in results:
             writer.write(*result)
-            if enough is not None:
+            if target is not None:
                 writer.wait()
-                if enough.until.shards:
+                if target.until.shards:
                     break
-    if enough is not None:
-        done = discard(out, enough.until, done)
+    if target is not None:
+        done = discard(out, target.until, done)
     records = [done[index] for index in sorted(done)]
     if not any(record.images for record in records):
         first = records[0].failures[0]

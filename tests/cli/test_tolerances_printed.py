@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from embedshift.cli.results import legend, result_tables
-from embedshift.statistics.units import in_words, interval_in_words
+from embedshift.statistics.strengths import in_words, interval_in_words
 from support import studies
 from support.graded import CLOSER, DARKER, MADE, corruption, graded
 from support.synthetic import make_study

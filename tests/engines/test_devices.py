@@ -21,7 +21,7 @@ from embedshift.engines import Job, devices
 from embedshift.engines.local import run_local
 from embedshift.pipeline.prepare import prepared
 from embedshift.runner import run_study
-from embedshift.statistics import enough
+from embedshift.statistics import baselines
 from support import mean_colour, models, studies
 from support.mean_colour import MeanColour
 from support.tokenizers_made import make_clip
@@ -80,8 +80,8 @@ def test_two_processes_give_the_rows_of_one_layers_and_texts_too(photos, tmp_pat
 
 @pytest.mark.matrix
 def test_two_processes_end_where_one_does(clip, tmp_path, monkeypatch, started):
-    monkeypatch.setattr(enough, "LEAST", (8, 8))
-    monkeypatch.setattr(enough, "LEAST_OF_SKEWED", (8, 8))
+    monkeypatch.setattr(baselines, "LEAST", (8, 8))
+    monkeypatch.setattr(baselines, "LEAST_OF_SKEWED", (8, 8))
     settings = {"images": [str(studies.pictures(40))], "model": clip, "shard_size": 4, "until": 0.6}
     one, two = (
         run_study(make_config(settings | {"device": device}), tmp_path / device) for device in ("cpu", "cpu, cpu")

@@ -20,7 +20,7 @@ from embedshift.engines import cluster as joining
 from embedshift.engines import ray as engine
 from embedshift.errors import UsageError
 from embedshift.sources import open_source, shuffle
-from embedshift.statistics import enough
+from embedshift.statistics import baselines
 from support import studies
 from support.mean_colour import MeanColour
 from support.tokenizers_made import make_clip
@@ -133,8 +133,8 @@ def test_changes_of_files_are_those_of_the_local_engine(photos, tmp_path):
 
 @pytest.mark.matrix
 def test_a_run_that_until_ends_is_the_local_engines(tmp_path, monkeypatch):
-    monkeypatch.setattr(enough, "LEAST", (8, 8))
-    monkeypatch.setattr(enough, "LEAST_OF_SKEWED", (8, 8))
+    monkeypatch.setattr(baselines, "LEAST", (8, 8))
+    monkeypatch.setattr(baselines, "LEAST_OF_SKEWED", (8, 8))
     photos, settings = studies.pictures(60), {"until": 0.6, "shard_size": 4}
     local = run(photos, tmp_path / "local", "local", **settings)
     cluster = run(photos, tmp_path / "ray", "ray", concurrency=2, **settings)

@@ -15,7 +15,7 @@ from embedshift.augmentations import load_suite
 from embedshift.config import make_config
 from embedshift.engines.devices import run_on_devices
 from embedshift.errors import UsageError
-from embedshift.statistics.enough import LEAST, SKEWNESS, has_least
+from embedshift.statistics.baselines import LEAST, SKEWNESS, has_least
 from embedshift.statistics.sample import estimates_from_values
 from embedshift.store.info import read_content, write_content
 from embedshift.store.verification import verify

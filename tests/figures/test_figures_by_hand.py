@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 from embedshift.figures import images, scale, style, tolerances
 from embedshift.figures import render as render_module
-from embedshift.statistics.families import MeasuredFamily
+from embedshift.statistics.strengths import MeasuredFamily
 
 
 def test_images_overlay():

@@ -132,7 +132,7 @@ def test_the_first_shards_of_a_large_study_have_the_sums_of_a_small_one(tmp_path
     monkeypatch.setattr(embedding, "CHUNKS", 12)
     study = run(folder, tmp_path / "study", shard_size=10)
     assert [len(part["vectors"]) for part in study.reader().shard_sums("vectors")] == [10, 10, 7, 5, 4]
-    sizes = [part["images"].tolist() for part in study.reader().shard_sums("units")]
+    sizes = [part["images"].tolist() for part in study.reader().shard_sums("normalised")]
     assert sizes == [[1] * 10, [1] * 10, [2] * 5, [3, 3, 3, 1], [4, 4, 2]]
 
 

@@ -11,8 +11,8 @@ from embedshift.questions.claims.counts import MostAltered, Rank
 from embedshift.questions.claims.evidence import Evidence
 from embedshift.questions.claims.paper import paper_claims
 from embedshift.statistics import sample
-from embedshift.statistics.baselines import Baseline, unit_pairs
-from embedshift.statistics.resamples import weights
+from embedshift.statistics.baselines import Baseline, cosine_pairs
+from embedshift.statistics.sample import weights
 from support import studies
 from support.claims_simulated import gather
 from support.claims_world import NAMES, table_of, world
@@ -22,7 +22,7 @@ RESAMPLES, SEED = 399, 3
 OTHERS = ("cosine_similarity", "attention_similarity", "patch_similarity", "edge_preservation")
 
 
-def units_of(images: int) -> tuple[np.ndarray, np.ndarray]:
+def groups_of(images: int) -> tuple[np.ndarray, np.ndarray]:
     """Originals of length 1, and cosines under nine changes of rising strength."""
     rng = np.random.default_rng(images)
     originals = rng.normal(size=(images, 6)) + 1.0
@@ -38,7 +38,7 @@ def evidence_of(originals: np.ndarray, cosines: np.ndarray, size: int) -> Eviden
     sums = originals.reshape(-1, size, originals.shape[1]).sum(axis=1)
     numbers = sample.gather([(cosines, np.ones_like(cosines))], chunks=sizes.astype(int).tolist())
     columns = {("cosine_similarity", name): column for column, name in enumerate(NAMES)}
-    return Evidence(numbers, columns, unit_pairs(sums, sizes, sizes).baseline())
+    return Evidence(numbers, columns, cosine_pairs(sums, sizes, sizes).baseline())
 
 
 def mean_of_pairs(originals: np.ndarray) -> float:
@@ -78,7 +78,7 @@ def slow_count(values: np.ndarray, least: int) -> tuple[tuple[float, ...], tuple
 
 @pytest.mark.parametrize(("size", "level"), first_only([(1, 0.3), (1, 0.1), (1, 0.5), (3, 0.3)]))
 def test_the_count_of_relative_shifts_is_that_of_a_slow_bootstrap(size, level):
-    originals, cosines = units_of(30)
+    originals, cosines = groups_of(30)
     evidence = evidence_of(originals, cosines, size)
     found = MostAltered(level).find(Bootstrap(evidence, [], seed=SEED, resamples=RESAMPLES))
     contrasts = slow_contrasts(originals, cosines, level, size)
@@ -91,7 +91,7 @@ def test_the_count_of_relative_shifts_is_that_of_a_slow_bootstrap(size, level):
 
 
 def test_errors_are_those_of_a_jackknife_of_shifts_and_baseline():
-    originals, cosines = units_of(24)
+    originals, cosines = groups_of(24)
     evidence = evidence_of(originals, cosines, 1)
     bootstrap = Bootstrap(evidence, [], seed=SEED, resamples=RESAMPLES)
     left_out = []

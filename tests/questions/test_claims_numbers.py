@@ -15,7 +15,8 @@ from embedshift.questions.claims.tables import claims
 from embedshift.questions.claims.trees import TREES
 from embedshift.questions.claims.verdict import holm
 from embedshift.statistics import intervals, sample
-from embedshift.statistics.resamples import weights
+from embedshift.statistics.layout import image_rows
+from embedshift.statistics.sample import weights
 from support.claims_simulated import gather
 from support.claims_trees import branch_inside, noise_alone
 from support.claims_world import COLOR, GEOMETRIC, LEAST, METRICS, NAMES, world
@@ -142,7 +143,7 @@ def with_holes(rows: pl.LazyFrame) -> pl.LazyFrame:
 def test_claims_on_means_and_spreads_are_those_of_a_slow_bootstrap(draws, holes):
     rows = with_holes(blurred_world(draws)) if holes else blurred_world(draws)
     table = {row["claim"]: row for row in claims(rows, NAMES, seed=11, resamples=RESAMPLES).iter_rows(named=True)}
-    bootstrap = Bootstrap(gather(read(rows, NAMES)), asked(), seed=11, resamples=RESAMPLES)
+    bootstrap = Bootstrap(gather(read(image_rows(rows), NAMES)), asked(), seed=11, resamples=RESAMPLES)
     slow = Slow(rows, draws)
     expected = slow.contrasts()
     assert set(table) - set(expected) == {"2a", "3a", "3b", "7a", "7b", "7c", "11a", "11b", "12a", "12b"}
@@ -247,10 +248,10 @@ def test_standard_deviations_and_their_errors_are_those_of_a_jackknife():
 @pytest.mark.matrix
 def test_above_what_is_kept_in_memory_the_covariance_gives_the_same(monkeypatch):
     rows = with_holes(blurred_world(2))
-    kept = Bootstrap(gather(read(rows, NAMES)), asked(), seed=0, resamples=9_999)
+    kept = Bootstrap(gather(read(image_rows(rows), NAMES)), asked(), seed=0, resamples=9_999)
     monkeypatch.setattr(sample, "IN_MEMORY", 10)
-    summed = Bootstrap(gather(read(rows, NAMES)), asked(), seed=0, resamples=9_999)
-    assert summed.evidence.sample.values is None
+    summed = Bootstrap(gather(read(image_rows(rows), NAMES)), asked(), seed=0, resamples=9_999)
+    assert not summed.evidence.sample.in_memory
     for claim in paper_claims():
         one, other = (each.contrasts(claim.test.contrasts) for each in (kept, summed))
         np.testing.assert_allclose(other.estimate, one.estimate, atol=1e-12)

@@ -10,7 +10,7 @@ import pytest
 from embedshift.questions.direction.measure import ShiftSums
 from embedshift.questions.direction.shifts import Shifts
 from embedshift.questions.direction.tables import centred_shifts
-from embedshift.statistics.chunks import chunked
+from embedshift.statistics.layout import image_rows
 from support import studies
 from support.matrix import first_only
 
@@ -72,7 +72,7 @@ def by_loops(vectors, augmentations, groups=None):
 def test_centred_relative_shifts_are_those_of_loops(count):
     vectors = embeddings(count)
     vectors[3, 2] = np.nan  # a view that was not drawn
-    value, low, high = centred_shifts(chunked(rows_of(vectors, "ab").lazy()), ["a", "b"], 0)
+    value, low, high = centred_shifts(image_rows(rows_of(vectors, "ab").lazy()), ["a", "b"], 0)
     assert value == pytest.approx(by_loops(vectors, 2), rel=1e-10)
     assert (low < value).all()
     assert (value < high).all()
@@ -80,7 +80,9 @@ def test_centred_relative_shifts_are_those_of_loops(count):
 
 def test_views_of_other_images_are_as_far_as_other_images_however_few_there_are():
     found = [
-        centred_shifts(chunked(rows_of(np.random.default_rng(seed).normal(size=(8, 2, 16)) + 1, "a").lazy()), ["a"], 0)
+        centred_shifts(
+            image_rows(rows_of(np.random.default_rng(seed).normal(size=(8, 2, 16)) + 1, "a").lazy()), ["a"], 0
+        )
         for seed in range(120)
     ]
     assert np.mean(found, axis=0)[0] == pytest.approx(1.0, abs=0.05)  # 0.88 around a mean that has the image
@@ -96,7 +98,7 @@ def test_a_large_study_gives_the_number_of_its_first_1024_images():
     around /= np.linalg.norm(around, axis=2, keepdims=True)
     together = (around * around.swapaxes(0, 1)).sum(axis=2)
     wanted = (1 - own.mean()) / (1 - together[~np.eye(1_024, dtype=bool)].mean())
-    value, low, high = centred_shifts(chunked(rows_of(vectors, "a").lazy()), ["a"], 0)
+    value, low, high = centred_shifts(image_rows(rows_of(vectors, "a").lazy()), ["a"], 0)
     assert value == pytest.approx([wanted], rel=1e-10)
     assert 0 < high - low < 0.25 * wanted
 
@@ -107,7 +109,7 @@ def test_the_way_out_of_a_cone_counts_less_once_the_mean_is_subtracted():
     units = vectors.astype(np.float64) / np.linalg.norm(vectors.astype(np.float64), axis=2, keepdims=True)
     together = units[:, 0] @ units[:, 0].T
     plain = (1 - np.mean((units[:, :1] * units[:, [1, 3]]).sum(axis=2))) / (1 - (together.sum() - 60) / (60 * 59))
-    _, _, high = centred_shifts(chunked(rows_of(vectors, "ab").lazy()), ["a", "b"], 0)
+    _, _, high = centred_shifts(image_rows(rows_of(vectors, "ab").lazy()), ["a", "b"], 0)
     assert high[0] < plain
     sums = ShiftSums(2, 2)
     for each in vectors:
@@ -119,7 +121,7 @@ def test_the_way_out_of_a_cone_counts_less_once_the_mean_is_subtracted():
 
 def test_what_lies_at_the_mean_has_no_direction():
     for same in (np.ones((9, 3, 4), np.float32), np.zeros((9, 3, 4), np.float32), embeddings(1, augmentations=1)):
-        assert np.isnan(centred_shifts(chunked(rows_of(same, "a").lazy()), ["a"], 0)).all()
+        assert np.isnan(centred_shifts(image_rows(rows_of(same, "a").lazy()), ["a"], 0)).all()
 
 
 @pytest.mark.parametrize("count", [2, 12])
@@ -149,10 +151,12 @@ def test_shifts_without_a_common_offset_have_none_on_average():
 
 def test_copies_of_an_image_in_one_group_change_nothing():
     vectors = embeddings(12, offset=1.0)
-    times, study = np.arange(12) % 3 + 1, chunked(rows_of(vectors, "ab").lazy())
+    times, study = np.arange(12) % 3 + 1, image_rows(rows_of(vectors, "ab").lazy())
     groups = np.repeat(np.arange(12), times)
-    copied = dataclasses.replace(chunked(rows_of(vectors[groups], "ab").lazy()), units=groups)
-    twice = dataclasses.replace(chunked(rows_of(np.repeat(vectors, 2, axis=0), "ab").lazy()), units=np.arange(24) // 2)
+    copied = dataclasses.replace(image_rows(rows_of(vectors[groups], "ab").lazy()), groups=groups)
+    twice = dataclasses.replace(
+        image_rows(rows_of(np.repeat(vectors, 2, axis=0), "ab").lazy()), groups=np.arange(24) // 2
+    )
     wanted = centred_shifts(study, ["a", "b"], 0)
     np.testing.assert_allclose(centred_shifts(twice, ["a", "b"], 0), wanted, rtol=1e-9)
     # Views count one by one; in means and the baseline a group counts once.

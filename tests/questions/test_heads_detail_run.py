@@ -9,7 +9,7 @@ import embedshift
 from embedshift.augmentations import ORIGINAL
 from embedshift.figures import FIGURES, FigureInput
 from embedshift.questions.heads.figures import maps_of, shown_of
-from embedshift.statistics.vectors import unit
+from embedshift.statistics.vectors import normalised
 from embedshift.store.redraw import redraw
 from support import studies
 from support.family_models import CASES
@@ -82,7 +82,7 @@ def texts_of(clip):
     read = hf.AutoTokenizer.from_pretrained(clip)(list(BANK), padding=True, return_tensors="pt")
     with torch.no_grad():
         states = model.text_model(input_ids=read["input_ids"], attention_mask=read["attention_mask"])
-        return unit(model.text_projection(states.pooler_output).double().numpy())
+        return normalised(model.text_projection(states.pooler_output).double().numpy())
 
 
 @pytest.mark.matrix

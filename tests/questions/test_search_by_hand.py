@@ -42,7 +42,7 @@ def test_pairs_pairs_of():
         "False,",
         "True,",
         "True]),",
-        "units=None)",
+        "groups=None)",
     ]
 
 

@@ -9,8 +9,8 @@ from embedshift.questions.search import matching
 from embedshift.questions.search.approximate import search_function
 from embedshift.questions.search.pairs import all_pairs, resampled_thresholds, threshold, thresholds
 from embedshift.questions.text.search import caption_ranks
-from embedshift.statistics.resamples import RESAMPLES, weights
 from embedshift.statistics.retrieval import Gallery, search
+from embedshift.statistics.sample import RESAMPLES, weights
 
 IMAGES, DIM = 60, 6
 UNITS = np.random.default_rng(3).integers(0, 15, IMAGES)

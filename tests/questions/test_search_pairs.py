@@ -18,8 +18,7 @@ from embedshift.questions.search.pairs import (
     thresholds,
 )
 from embedshift.statistics.intervals import clopper_pearson
-from embedshift.statistics.resamples import weights
-from embedshift.statistics.sample import estimates_from_values
+from embedshift.statistics.sample import estimates_from_values, weights
 from support.matrix import first_only
 
 pytestmark = pytest.mark.slow

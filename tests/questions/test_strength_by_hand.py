@@ -1,7 +1,7 @@
 """Small cases worked by hand."""
 
 from embedshift.questions.strength import tables
-from embedshift.statistics.families import MeasuredFamily
+from embedshift.statistics.strengths import MeasuredFamily
 
 
 def test_mean_weights():

@@ -11,7 +11,7 @@ from matplotlib.collections import PathCollection
 from embedshift.figures import FIGURES, FigureInput, draw, save_figures
 from embedshift.questions.strength.figures import curves
 from embedshift.questions.strength.section import tolerances_of
-from embedshift.statistics.units import in_words
+from embedshift.statistics.strengths import in_words
 from support import studies
 from support.graded import CLOSER, DARKER, MADE, corruption, graded, register
 from support.matrix import first_only

@@ -9,10 +9,10 @@ import pytest
 from scipy.stats import binomtest, ttest_rel
 
 from embedshift.errors import UsageError
-from embedshift.statistics.baselines import relative_shifts, unit_pairs
+from embedshift.statistics.baselines import cosine_pairs, relative_shifts
 from embedshift.statistics.sample import gather
 from embedshift.statistics.tolerance import missed_fractions
-from embedshift.statistics.vectors import unit
+from embedshift.statistics.vectors import normalised
 from support import studies
 from support.graded import CLOSER, DARKER, MADE, ONCE, STRENGTH_METRICS, corruption, graded
 from support.revised import without_vectors
@@ -165,8 +165,8 @@ def test_the_interval_of_the_mean_takes_the_images_together(corrupted):
     rows = corrupted.rows().collect()
     views = [view.name for family in NOISES[:2] for view in family.augmentations()]
     values = np.stack([rows.filter(view=view)["cosine_similarity"].to_numpy() for view in views]).mean(axis=0)[:, None]
-    units = unit(np.stack(rows.filter(view="original")["embedding"].to_list()))
-    baseline = unit_pairs(units, np.ones(25), np.ones(25)).baseline()
+    units = normalised(np.stack(rows.filter(view="original")["embedding"].to_list()))
+    baseline = cosine_pairs(units, np.ones(25), np.ones(25)).baseline()
     wanted = relative_shifts(gather([(values, np.ones_like(values))], chunks=[1] * 25), baseline, 1.0, seed=0)
     low, high = corrupted.table("corruption").row(-1)[3:]
     np.testing.assert_allclose([low, high], [wanted.low.item(), wanted.high.item()], rtol=1e-9)

@@ -1,7 +1,5 @@
 """The split of variance against SciPy's analysis of variance and loops, its interval by simulation, and the page."""
 
-import dataclasses
-import functools
 import math
 
 import numpy as np
@@ -12,8 +10,8 @@ from scipy import stats
 from embedshift.questions.variance.section import row_of
 from embedshift.questions.variance.tables import moments, split
 from embedshift.statistics import sample
-from embedshift.statistics.chunks import chunked, gather
-from embedshift.statistics.layout import layout
+from embedshift.statistics.layout import image_rows
+from embedshift.statistics.sample import gather
 from support import studies
 from support.matrix import first_only
 
@@ -42,9 +40,8 @@ def rows_of(values, metric="cosine_similarity"):
 
 
 def split_of(values, metric="cosine_similarity"):
-    rows = rows_of(values, metric)
-    read = functools.partial(moments, order=layout(rows), names=["a"], metric=metric)
-    return [each.item() for each in split(gather(chunked(rows), read, together=False, sizes=[1] * len(values)))]
+    parts = moments(image_rows(rows_of(values, metric)), ["a"], metric)
+    return [each.item() for each in split(gather(parts, together=False, chunks=[1] * len(values)))]
 
 
 def drawn(count, draws, image, seed=0):
@@ -67,10 +64,10 @@ def test_the_fraction_is_that_of_an_analysis_of_variance_where_draws_failed(imag
 
 def test_the_interval_is_the_jackknife_over_chunks_and_groups_of_images():
     values = drawn(24, 3, 0.5)
-    read = functools.partial(moments, order=layout(rows_of(values)), names=["a"], metric="cosine_similarity")
-    found = split(gather(chunked(rows_of(values)), read, together=False, sizes=[2] * 12))
-    grouped = dataclasses.replace(chunked(rows_of(values)), units=np.arange(24) // 2)
-    np.testing.assert_allclose(split(gather(grouped, read, together=False, sizes=[1] * 24)), found, rtol=1e-9)
+    parts = [*moments(image_rows(rows_of(values)), ["a"], "cosine_similarity")]
+    found = split(gather(parts, together=False, chunks=[2] * 12))
+    grouped = gather(parts, together=False, chunks=[1] * 24, groups=np.arange(24) // 2)
+    np.testing.assert_allclose(split(grouped), found, rtol=1e-9)
     size, without = 3.0, [by_hand(np.delete(values, [k, k + 1], axis=0)) for k in range(0, 24, 2)]
     full, *logs = (math.log(1 + size * image / (1 - image)) for image in (by_hand(values), *without))
     squares = [(each - np.mean(logs)) ** 2 for each in logs]

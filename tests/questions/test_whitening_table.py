@@ -18,7 +18,7 @@ TOGETHER = {"blur@1": "blur", "blur@2": "blur", "noise": "noise"}
 
 
 def images_of(
-    count: int, spread: Sequence[float], *, units: np.ndarray | None = None, draws: int = 2, seed: object = 3
+    count: int, spread: Sequence[float], *, groups: np.ndarray | None = None, draws: int = 2, seed: object = 3
 ) -> Images:
     """Originals around an offset, and views whose shifts have a spread in each direction."""
     rng, dim = np.random.default_rng(seed), len(spread)
@@ -28,7 +28,7 @@ def images_of(
         name: (originals[:, None] + factor * spread * rng.normal(size=(count, draws, dim))).astype(np.float32)
         for name, factor in strength.items()
     }
-    return Images(originals.astype(np.float32), views, TOGETHER, units)
+    return Images(originals.astype(np.float32), views, TOGETHER, groups)
 
 
 def fitted(kind: str, images: Images, chosen: np.ndarray, left_out: str) -> Callable[[np.ndarray], np.ndarray]:
@@ -69,7 +69,7 @@ def kept_by_loop(originals: np.ndarray, views: np.ndarray, groups: np.ndarray, c
 def by_loop(images: Images, kind: str, view: str) -> dict[str, float]:
     """All metrics of one augmentation with one map."""
     every = np.arange(len(images.originals))
-    groups = every if images.units is None else images.units
+    groups = every if images.grouped is None else images.grouped
     folds = [np.flatnonzero(np.unique(groups, return_inverse=True)[1] % 5 == part) for part in range(5)]
     near = min((len(fold) - np.bincount(groups[fold]).max()) // 2 for fold in folds)
     ranks, kept, firsts, same, own_cosines, pairs = [], [], [], [], [], []
@@ -105,7 +105,7 @@ GROUPED = np.arange(140) // np.where(np.arange(140) < 40, 4, 1)
 @pytest.mark.slow
 @pytest.mark.parametrize("units", [None, pytest.param(GROUPED, marks=pytest.mark.matrix)], ids=["images", "groups"])
 def test_every_number_is_that_of_a_loop(units: np.ndarray | None) -> None:
-    images = images_of(140, np.linspace(0.2, 3, 6), units=units)
+    images = images_of(140, np.linspace(0.2, 3, 6), groups=units)
     table = table_of(images, seed=0)
     assert set(table["metric"]) == {*METRICS, *([] if units is None else ["class_agreement"])}
     cases = [("centred", "noise"), ("originals", "blur@1"), ("shifts", "noise"), ("shifts", "blur@2")]
@@ -143,7 +143,7 @@ def test_the_gain_is_that_on_fresh_images(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize("units", [None, np.arange(16) // np.where(np.arange(16) < 8, 2, 1)])
 def test_pseudovalues_are_those_of_leaving_each_group_out(units: np.ndarray | None) -> None:
-    images = images_of(16, np.full(3, 0.8), units=units)
+    images = images_of(16, np.full(3, 0.8), groups=units)
     groups = np.arange(16) if units is None else units
     view = images.views["noise"]
     found, _ = dict(_tried(images, [np.arange(16)], [None], ["noise"]))["noise"]
@@ -174,7 +174,7 @@ def test_every_fold_has_two_groups() -> None:
         assert np.bincount(images_of(count, np.ones(3)).folds).min() >= 2
         assert len(table_of(images_of(count, np.ones(3)), seed=0)) > 0
     assert table_of(images_of(3, np.ones(3)), seed=0).is_empty()
-    assert table_of(images_of(12, np.ones(3), units=np.arange(12) // 4), seed=0).is_empty()
+    assert table_of(images_of(12, np.ones(3), groups=np.arange(12) // 4), seed=0).is_empty()
 
 
 def test_all_is_the_mean_over_the_augmentations() -> None:

@@ -11,12 +11,12 @@ from embedshift.statistics.baselines import (
     Baseline,
     Pairs,
     cosine_baseline,
+    cosine_pairs,
     distance_baseline,
     merged,
     relative_shifts,
     relative_shifts_of_binary,
     sampled_baseline,
-    unit_pairs,
 )
 from embedshift.statistics.intervals import proportion_interval
 from embedshift.statistics.sample import estimates_from_values, gather
@@ -28,6 +28,10 @@ def cone(n, d=16, seed=0):
     return rng.normal(size=(n, d)) + np.linspace(0, 1.5, d)
 
 
+def pairs_of(sums):
+    return cosine_pairs(sums["normalised"], sums["valid"], sums["images"])
+
+
 def by_groups(vectors, sizes):
     """What shards add up of the vectors, in groups of these sizes."""
     lengths = np.linalg.norm(vectors, axis=1)
@@ -35,7 +39,7 @@ def by_groups(vectors, sizes):
     ends = np.cumsum(sizes)
     parts = [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
     return {
-        "units": np.stack([units[part].sum(axis=0) for part in parts]),
+        "normalised": np.stack([units[part].sum(axis=0) for part in parts]),
         "valid": np.array([float((lengths[part] > 0).sum()) for part in parts]),
         "images": np.array(sizes, float),
     }
@@ -48,13 +52,13 @@ def brute(vectors, kernel):
 @pytest.mark.parametrize("sizes", [[1] * 40, [7, 13, 20], [40], [39, 1]])
 def test_the_baseline_of_the_cosine_is_the_mean_of_all_pairs(sizes):
     vectors = cone(40)
-    joined = {"vectors": {}, "units": by_groups(vectors, sizes)}
+    joined = {"vectors": {}, "normalised": by_groups(vectors, sizes)}
     assert cosine_baseline(joined.__getitem__, 40).value == pytest.approx(brute(vectors, cosine), abs=1e-12)
 
 
 def test_kept_vectors_give_the_same_baseline_and_the_mean_distance_of_all_pairs():
     vectors = cone(30).astype(np.float32)
-    joined = {"vectors": {"vectors": vectors.astype(float)}, "units": {}}.__getitem__
+    joined = {"vectors": {"vectors": vectors.astype(float)}, "normalised": {}}.__getitem__
     wide = vectors.astype(float)
     assert cosine_baseline(joined, 30).value == pytest.approx(brute(wide, cosine), abs=1e-12)
     exact = distance_baseline(joined, 30)
@@ -77,10 +81,10 @@ def test_of_more_vectors_than_are_compared_every_so_many_count(monkeypatch):
 def test_a_vector_without_a_length_has_no_cosine():
     vectors = cone(12)
     vectors[3] = 0
-    joined = {"vectors": {"vectors": vectors}, "units": {}}
+    joined = {"vectors": {"vectors": vectors}, "normalised": {}}
     kept = np.delete(vectors, 3, axis=0)
     assert cosine_baseline(joined.__getitem__, 12).value == pytest.approx(brute(kept, cosine), abs=1e-12)
-    grouped = {"vectors": {}, "units": by_groups(vectors, [5, 7])}
+    grouped = {"vectors": {}, "normalised": by_groups(vectors, [5, 7])}
     assert cosine_baseline(grouped.__getitem__, 12).value == pytest.approx(brute(kept, cosine), abs=1e-12)
 
 
@@ -89,18 +93,18 @@ def test_chunks_that_are_merged_give_the_same_baseline():
     sums = by_groups(vectors, [1] * 50)
     few = merged(sums, most=8)
     assert few["images"].tolist() == [7.0] * 7 + [1.0]
-    assert unit_pairs(**few).baseline().value == pytest.approx(unit_pairs(**sums).baseline().value, abs=1e-12)
+    assert pairs_of(few).baseline().value == pytest.approx(pairs_of(sums).baseline().value, abs=1e-12)
 
 
 def test_a_study_whose_shards_lack_images_has_no_baseline():
-    joined = {"vectors": {}, "units": by_groups(cone(10), [10])}
+    joined = {"vectors": {}, "normalised": by_groups(cone(10), [10])}
     assert cosine_baseline(joined.__getitem__, 12) is None
     assert distance_baseline(joined.__getitem__, 12) is None
 
 
 def test_resampled_baselines_leave_out_an_image_and_its_own_copies():
     vectors = cone(9)
-    pairs = unit_pairs(**by_groups(vectors, [1] * 9))
+    pairs = pairs_of(by_groups(vectors, [1] * 9))
     rng = np.random.default_rng(0)
     drawn = np.stack([np.bincount(rng.integers(9, size=9), minlength=9) for _ in range(20)]).astype(float)
     for counts, mean in zip(drawn, pairs.means(drawn)[0], strict=True):
@@ -110,7 +114,7 @@ def test_resampled_baselines_leave_out_an_image_and_its_own_copies():
 
 
 def test_slopes_of_the_baseline_equal_small_steps():
-    pairs = unit_pairs(**by_groups(cone(12), [2] * 6))
+    pairs = pairs_of(by_groups(cone(12), [2] * 6))
     ones = np.ones((1, 6))
     mean, slope = pairs.means(ones)
     for group in range(6):
@@ -160,7 +164,7 @@ def test_relative_shifts_and_their_intervals_equal_a_slow_loop():
     moved = vectors + 0.7 * np.random.default_rng(5).normal(size=vectors.shape)
     cosines = cosine(vectors, moved)
     sample = gather([(cosines[:, None], np.ones((14, 1)))], chunks=[1] * 14)
-    baseline = unit_pairs(**by_groups(vectors, [1] * 14)).baseline()
+    baseline = pairs_of(by_groups(vectors, [1] * 14)).baseline()
     found = relative_shifts(sample, baseline, 1.0, seed=0)
     value, low, high = slow_share(vectors, cosines, resamples=600)
     assert found.value.item() == pytest.approx(value, rel=1e-12)
@@ -171,7 +175,7 @@ def test_relative_shifts_and_their_intervals_equal_a_slow_loop():
 def test_where_every_image_moved_the_lower_end_is_of_the_logarithm_and_above_0():
     vectors = cone(9, d=6, seed=1)
     cosines = 1 - 0.02 * np.random.default_rng(4).lognormal(0, 2.0, 9)
-    pairs = unit_pairs(**by_groups(vectors, [1] * 9))
+    pairs = pairs_of(by_groups(vectors, [1] * 9))
 
     def ends(values, baseline, **more):
         found = relative_shifts(gather([(values[:, None], np.ones((9, 1)))], **more), baseline, 1.0, seed=0)
@@ -233,9 +237,7 @@ def test_one_changed_image_of_many_gives_no_upper_end():
     cosines = np.ones((30, 1))
     cosines[4] = 0.9
     sample = gather([(cosines, np.ones((30, 1)))], chunks=[1] * 30)
-    found = relative_shifts(
-        sample, unit_pairs(**by_groups(vectors, [1] * 30)).baseline(), 1.0, seed=0, limits=(-1.0, 1.0)
-    )
+    found = relative_shifts(sample, pairs_of(by_groups(vectors, [1] * 30)).baseline(), 1.0, seed=0, limits=(-1.0, 1.0))
     assert 0 < found.value.item() < 0.02
     assert np.isnan(found.high.item())
     sampled = relative_shifts(estimates_from_values(cosines), Baseline(0.4, 0.01), 1.0, seed=0, limits=(-1.0, 1.0))
@@ -271,7 +273,7 @@ def test_relative_shifts_of_0_and_1_follow_their_own_intervals(flips):
 
 def test_identity_has_a_relative_shift_of_nothing():
     sample = gather([(np.ones((20, 1)), np.ones((20, 1)))], chunks=[1] * 20)
-    baseline = unit_pairs(**by_groups(cone(20), [1] * 20)).baseline()
+    baseline = pairs_of(by_groups(cone(20), [1] * 20)).baseline()
     found = relative_shifts(sample, baseline, 1.0, seed=0)
     assert found.value.item() == found.low.item() == found.high.item() == 0
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import gaussian_kde
 
-from embedshift.statistics.density import density
+from embedshift.statistics.summary import density
 from support import mirrored
 
 RNG = np.random.default_rng(0)

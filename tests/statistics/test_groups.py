@@ -7,12 +7,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from embedshift.statistics import chunks, sample
+from embedshift.statistics import sample
 from embedshift.statistics.baselines import KEPT, cosine_baseline, distance_baseline, relative_shifts
-from embedshift.statistics.chunks import chunked
-from embedshift.statistics.intervals import bounded_interval, mean_interval, proportion_interval
-from embedshift.statistics.near import components, mean_cosine, near_cosine
-from embedshift.statistics.ratios import ratio_interval
+from embedshift.statistics.duplicates import components, mean_cosine, near_cosine
+from embedshift.statistics.intervals import bounded_interval, mean_interval, proportion_interval, ratio_interval
+from embedshift.statistics.layout import image_rows
 from embedshift.statistics.sample import estimates_from_values, gather
 from embedshift.statistics.summary import measured
 
@@ -53,20 +52,16 @@ def test_differences_are_paired_by_image():
     assert (found.mean.item(), found.error.item()) == pytest.approx((mean, error), rel=1e-12)
 
 
-def test_many_images_in_chunks_are_the_same_sample(monkeypatch):
+def test_many_images_are_the_same_sample(monkeypatch):
     images, rng = 1_100, np.random.default_rng(0)
     units = rng.integers(0, 400, images)
     frame = {"view": ["original", "blur"] * images, "cosine_similarity": values(2 * images, 1)[:, 0]}
-    rows = dataclasses.replace(chunked(pl.DataFrame(frame).lazy()), units=units)
+    rows = dataclasses.replace(image_rows(pl.DataFrame(frame).lazy()), groups=units)
     whole = measured(rows, ["blur"], ["cosine_similarity"], [1]).sample
-    monkeypatch.setattr(chunks, "CHUNK", 512)
-    monkeypatch.setattr(sample, "IN_MEMORY", 450)
     for limit in (450, 300):  # groups in memory, then as moments
         monkeypatch.setattr(sample, "IN_MEMORY", limit)
-        parts = dataclasses.replace(chunked(pl.DataFrame(frame).lazy()), units=units)
-        assert len(parts.items) == 3
-        found = measured(parts, ["blur"], ["cosine_similarity"], [1]).sample
-        for name in ("images", "having", "counts", "mean", "variance", "of_images"):
+        found = measured(rows, ["blur"], ["cosine_similarity"], [1]).sample
+        for name in ("images", "having", "counts", "mean", "variance", "images_having"):
             np.testing.assert_allclose(getattr(found, name), getattr(whole, name), rtol=1e-10, err_msg=name)
         assert found.image_means is None
         assert np.isnan(found.sd).all()
@@ -99,10 +94,10 @@ def test_copies_in_a_group_change_no_interval():
     assert (low <= least).all()
     assert (high >= most).all()
     assert (high - low < 1.2 * (most - least)).all()
-    ends = bounded_interval(repeated, 0.0, 9.0, seed=1, units=units)
+    ends = bounded_interval(repeated, 0.0, 9.0, seed=1, groups=units)
     np.testing.assert_allclose(ends, bounded_interval(values(), 0.0, 9.0, seed=1), rtol=1e-9)
     above, below = np.nan_to_num(values()), np.abs(values(seed=1)[:, 0])
-    found = ratio_interval([(copies(above)[0], copies(np.nan_to_num(below, nan=1.0))[0])], seed=1, units=units)
+    found = ratio_interval([(copies(above)[0], copies(np.nan_to_num(below, nan=1.0))[0])], seed=1, groups=units)
     wanted = ratio_interval([(above, np.nan_to_num(below, nan=1.0))], seed=1)
     np.testing.assert_allclose(found, wanted, rtol=1e-9)
 
@@ -147,12 +142,12 @@ def test_baselines_are_means_between_groups():
 def test_copies_in_a_group_change_no_relative_shift():
     rng = np.random.default_rng(0)
     vectors, cosines = rng.normal(0.4, 1.0, (20, 5)), rng.uniform(0.7, 1.0, (20, 2))
-    single = cosine_baseline({"vectors": {"vectors": vectors}, "units": {}}.__getitem__, 20)
+    single = cosine_baseline({"vectors": {"vectors": vectors}, "normalised": {}}.__getitem__, 20)
     wanted = relative_shifts(gather([(cosines, np.ones((20, 2)))], chunks=[1] * 20), single, 1.0, seed=3)
     (repeated, units), ones = copies(cosines), np.ones((60, 2))
-    grouped = cosine_baseline({"vectors": vectors_of(copies(vectors)[0], units), "units": {}}.__getitem__, 60)
+    grouped = cosine_baseline({"vectors": vectors_of(copies(vectors)[0], units), "normalised": {}}.__getitem__, 60)
     assert grouped.value == pytest.approx(single.value, rel=1e-12)
-    found = relative_shifts(gather([(repeated, ones)], chunks=[3] * 20, units=units), grouped, 1.0, seed=3)
+    found = relative_shifts(gather([(repeated, ones)], chunks=[3] * 20, groups=units), grouped, 1.0, seed=3)
     for name in ("value", "low", "high"):
         np.testing.assert_allclose(getattr(found, name), getattr(wanted, name), rtol=1e-9, err_msg=name)
 

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.stats import ks_2samp, special_ortho_group
 
-from embedshift.statistics.halves import finds_original, halves, view_distances
+from embedshift.statistics.vectors import finds_original, halves, view_distances
 
 
 def unit(vectors):

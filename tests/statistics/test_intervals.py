@@ -5,8 +5,7 @@ import pytest
 from scipy import stats
 
 from embedshift.statistics import intervals, sample
-from embedshift.statistics.baselines import Baseline, relative_shifts
-from embedshift.statistics.enough import has_least, widths
+from embedshift.statistics.baselines import Baseline, has_least, relative_shifts, widths
 from embedshift.statistics.intervals import LEAST_IMAGES
 from embedshift.statistics.sample import IN_MEMORY, estimates_from_values, gather
 from support.resampling import slow_bootstrap_t, slow_max_t
@@ -139,8 +138,8 @@ def test_the_normal_law_agrees_with_the_bootstrap_where_it_takes_over():
     one = np.ones_like(values)
     inside = gather([(values, one)])
     above = gather([(values, one), (values[:1], one[:1])])
-    assert inside.values is not None
-    assert above.values is None
+    assert inside.in_memory
+    assert not above.in_memory
     weights = np.vstack([np.ones(4), -np.eye(4)])
     for of in (lambda s: s, lambda s: s.combine(weights)):
         both = [intervals.simultaneous_intervals(of(each), seed=1) for each in (inside, above)]
@@ -239,16 +238,16 @@ def test_a_width_is_that_of_the_further_end_and_no_less_than_student_s():
     shown = relative_shifts(estimates, baseline, 1.0, seed=5, limits=limits)
     further = np.maximum(shown.high - value, value - shown.low) / [value[0], 0.1]
     assert (further > student).any()
-    for enough, wanted in ((0.0, student), (student.min(), student), (9.0, np.maximum(student, further))):
-        np.testing.assert_allclose(widths(estimates, baseline, 1.0, limits, seed=5, enough=enough), wanted, rtol=1e-9)
-    exactly = widths(estimates, baseline, 1.0, limits, seed=5, enough=0.0).max()
-    found = widths(estimates, baseline, 1.0, limits, seed=5, enough=exactly)
+    for target, wanted in ((0.0, student), (student.min(), student), (9.0, np.maximum(student, further))):
+        np.testing.assert_allclose(widths(estimates, baseline, 1.0, limits, seed=5, target=target), wanted, rtol=1e-9)
+    exactly = widths(estimates, baseline, 1.0, limits, seed=5, target=0.0).max()
+    found = widths(estimates, baseline, 1.0, limits, seed=5, target=exactly)
     np.testing.assert_allclose(found, np.maximum(student, further), rtol=1e-9)
-    assert np.isnan(widths(estimates, Baseline(0.99, 0.1), 1.0, limits, seed=5, enough=9.0)).tolist() == [True] * 2
+    assert np.isnan(widths(estimates, Baseline(0.99, 0.1), 1.0, limits, seed=5, target=9.0)).tolist() == [True] * 2
     single = estimates_from_values(values[:1])
-    assert np.isnan(widths(single, baseline, 1.0, limits, seed=5, enough=9.0)).all()
+    assert np.isnan(widths(single, baseline, 1.0, limits, seed=5, target=9.0)).all()
     two = estimates_from_values(values[:2])
-    assert np.isfinite(widths(two, baseline, 1.0, limits, seed=5, enough=0.0)).all()
+    assert np.isfinite(widths(two, baseline, 1.0, limits, seed=5, target=0.0)).all()
 
 
 def test_few_or_skewed_images_are_not_enough(monkeypatch):
@@ -267,5 +266,5 @@ def test_few_or_skewed_images_are_not_enough(monkeypatch):
             assert has_least(estimates_from_values(values[units], units), 300) == (count == least)
     monkeypatch.setattr(sample, "IN_MEMORY", 50)
     many = gather([(both, np.ones_like(both))])
-    assert many.values is None
+    assert not many.in_memory
     assert [has_least(many, images) for images in (63, 64)] == [False, True]

@@ -61,7 +61,7 @@ def test_it_is_read_from_the_first_image(rows):
 @pytest.mark.parametrize("column", ["cosine", "layer"])
 def test_sums_and_counts_are_those_of_a_loop(rows, column):
     width, parts = (1, rows_of.metric_parts) if column == "cosine" else (LENGTH, rows_of.list_parts)
-    found = joined(parts(rows.lazy(), layout(rows.lazy()), NAMES, [column]))
+    found = joined(parts(rows_of.image_rows(rows.lazy()), NAMES, [column]))
     for part, wanted in zip(found, slow(rows, column, width), strict=True):
         np.testing.assert_allclose(part, wanted, rtol=1e-6)
 

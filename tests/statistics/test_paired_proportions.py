@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from embedshift.statistics.intervals import clopper_pearson
-from embedshift.statistics.paired_proportions import difference_of_proportions
+from embedshift.statistics.intervals import clopper_pearson, difference_of_proportions
 
 Z2 = stats.chi2.ppf(0.95, 1)
 

@@ -5,8 +5,8 @@ import pytest
 from scipy import stats
 
 from embedshift.statistics import sample
-from embedshift.statistics.ratios import ratio_interval
-from embedshift.statistics.resamples import RESAMPLES, weights
+from embedshift.statistics.intervals import ratio_interval
+from embedshift.statistics.sample import RESAMPLES, weights
 
 
 def made(images, seed=0):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from embedshift.statistics import resamples
+from embedshift.statistics import sample as resamples
 from embedshift.statistics.sample import estimates_from_values
 
 
@@ -27,8 +27,8 @@ def test_chunks_of_resamples_do_not_change_them(monkeypatch):
 
 def test_resamples_of_different_columns_are_paired():
     values = np.random.default_rng(0).normal(size=(30, 1))
-    one, _ = resamples.resampled(estimates_from_values(values), seed=5, resamples=100)
-    both, _ = resamples.resampled(estimates_from_values(np.hstack([values**2, 3 * values + 1])), seed=5, resamples=100)
+    one, _ = estimates_from_values(values).resampled(seed=5, resamples=100)
+    both, _ = estimates_from_values(np.hstack([values**2, 3 * values + 1])).resampled(seed=5, resamples=100)
     np.testing.assert_allclose(both[:, 1], 3 * one[:, 0] + 1, rtol=1e-10)
 
 

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from embedshift.statistics import shift_ratios
-from embedshift.statistics.baselines import Baseline, cosine_baseline, unit_pairs
+from embedshift.statistics.baselines import Baseline, cosine_baseline, cosine_pairs
 from embedshift.statistics.intervals import simultaneous_intervals
 
 IMAGES, AUGMENTATIONS, DRAWS = 12, 3, 2
@@ -133,7 +133,7 @@ def test_views_that_move_by_rounding_decide_nothing():
 def test_chunks_of_images_are_left_out_together():
     originals, _ = encoder(8, 40)
     sums = originals.reshape(8, 5, 5).sum(axis=1)
-    baseline = unit_pairs(sums, np.full(8, 5.0), np.full(8, 5.0)).baseline()
+    baseline = cosine_pairs(sums, np.full(8, 5.0), np.full(8, 5.0)).baseline()
     one, kept = np.arange(40), []
     for chunk in range(8):
         left = one[one // 5 != chunk]

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from scipy.stats import beta, binomtest, t
 
-from embedshift.statistics.families import MeasuredFamily
+from embedshift.statistics.strengths import MeasuredFamily
 from embedshift.statistics.tolerance import (
     COSINE,
     MISSED_CRITERION,

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist, pdist
 
-from embedshift.statistics.families import MeasuredFamily, families_of
-from embedshift.statistics.units import interval_in_words, scaled
-from embedshift.statistics.vectors import cosine, direction, distance, pairwise_cosine_distances, unit
+from embedshift.statistics.strengths import MeasuredFamily, families_of, interval_in_words, scaled
+from embedshift.statistics.vectors import cosine, direction, distance, normalised, pairwise_cosine_distances
 
 
 @pytest.mark.parametrize(
@@ -55,5 +54,5 @@ def test_angles_are_those_of_scipy_however_long_the_vectors():
 
 def test_a_direction_is_from_start_to_end():
     assert direction([0.0, 2.0], [3.0, 0.0]).tolist() == [-1.0, 1.0]
-    assert unit([3.0, 4.0]).tolist() == [0.6, 0.8]
-    assert np.isnan(unit([0.0, 0.0])).all()
+    assert normalised([3.0, 4.0]).tolist() == [0.6, 0.8]
+    assert np.isnan(normalised([0.0, 0.0])).all()

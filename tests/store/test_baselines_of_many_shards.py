@@ -25,14 +25,14 @@ def whole(parts, name):
 @pytest.mark.parametrize("step", [1, 2, 3, 5, 19, 30])
 def test_every_so_many_vectors_are_kept_wherever_shards_end(step):
     parts = parts_of("vectors")
-    assert np.array_equal(joined(parts, vectors=step, units=9)["vectors"], whole(parts, "vectors")[::step])
+    assert np.array_equal(joined(parts, vectors=step, normalised=9)["vectors"], whole(parts, "vectors")[::step])
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 5, 19, 30])
 def test_consecutive_groups_are_added_wherever_shards_end(step):
-    parts = parts_of("units", "valid", "images")
+    parts = parts_of("normalised", "valid", "images")
     wanted = merged({name: whole(parts, name) for name in parts[0]}, most=-(-19 // step))
-    found = joined(parts, units=step, vectors=9)
+    found = joined(parts, normalised=step, vectors=9)
     for name, sums in wanted.items():
         if -(-19 // -(-19 // step)) == step:  # as `merged` would have it
             np.testing.assert_allclose(found[name], sums, rtol=1e-12)
@@ -58,7 +58,7 @@ class Shards:
     def __init__(self, sizes, sums, metrics=(), units=None):
         self.records = [SimpleNamespace(images=size) for size in sizes]
         self.info = SimpleNamespace(metrics=metrics)
-        self.sums, self.units = sums, units
+        self.sums, self.groups = sums, units
 
     def placed_sums(self, name):
         starts = np.cumsum([0, *(record.images for record in self.records)])
@@ -105,16 +105,16 @@ def test_sums_of_more_than_so_many_shards_are_made_less(many, monkeypatch):
     monkeypatch.setattr(baselines, "KEPT", 5)
     monkeypatch.setattr(baselines, "CHUNKS", 4)
     rng, sizes, groups = np.random.default_rng(1), [4, 3, 6], np.array([0, 0, 1, 2, 3, 3, 1, 4, 5, 6, 6, 6, 7])
-    sums = [{name: {name: rng.normal(size=(size, 2))} for name in ("vectors", "units", "terms")} for size in sizes]
+    sums = [{name: {name: rng.normal(size=(size, 2))} for name in ("vectors", "normalised", "terms")} for size in sizes]
     study = Shards(sizes, sums)
-    found = {name: joined_sums(study.placed_sums, 3, groups, name) for name in ("vectors", "units", "terms")}
+    found = {name: joined_sums(study.placed_sums, 3, groups, name) for name in ("vectors", "normalised", "terms")}
     every = {name: np.concatenate([part[name][name] for part in sums]) for name in found}
     step, size = (3, 4) if many == 2 else (1, 1)  # of 13 images: 5 vectors, 4 chunks
     np.testing.assert_array_equal(found["vectors"]["vectors"], every["vectors"][::step])
     assert found["vectors"]["group"].tolist() == groups[::step].tolist()
     assert found["vectors"]["size"].tolist() == np.bincount(groups)[groups][::step].tolist()
-    wanted = np.add.reduceat(every["units"], np.arange(0, 13, size))
-    np.testing.assert_allclose(found["units"]["units"], wanted, rtol=1e-12)
+    wanted = np.add.reduceat(every["normalised"], np.arange(0, 13, size))
+    np.testing.assert_allclose(found["normalised"]["normalised"], wanted, rtol=1e-12)
     np.testing.assert_array_equal(found["terms"]["terms"], every["terms"])
     assert set(joined_sums(study.placed_sums, 3, None, "vectors")) == {"vectors"}
     assert joined_sums(study.placed_sums, 3, groups, "none") == {}

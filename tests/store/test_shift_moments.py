@@ -2,14 +2,13 @@
 
 import numpy as np
 
-from embedshift.statistics.whitening import whitening
-from embedshift.store.shift_moments import moments_of, shift_moments
+from embedshift.statistics.whitening import moments_of, shift_moments, whitening
 from support import studies
 
 
 def test_moments_are_those_of_a_loop() -> None:
     reader = studies.synthetic(12, ["noise", "blur"], draws=2).reader()
-    moments = shift_moments(reader)
+    moments = shift_moments(reader.image_rows)
     originals, shifts = [], []
     by_image: dict[str, np.ndarray] = {}
     for row in reader.rows().collect().iter_rows(named=True):

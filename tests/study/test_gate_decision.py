@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from embedshift.statistics.paired_proportions import difference_of_proportions
+from embedshift.statistics.intervals import difference_of_proportions
 from embedshift.study.gate.decision import AT_BOUND, BEYOND, FEW, MORE, NO_INTERVAL, decide, images_needed
 from embedshift.study.gate.tables import proportion_interval
 from embedshift.study.paired import Estimate

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from embedshift.statistics.halves import ROTATIONS, halves
-from embedshift.statistics.paired_proportions import difference_of_proportions
+from embedshift.statistics.intervals import difference_of_proportions
+from embedshift.statistics.vectors import ROTATIONS, halves
 from embedshift.study.gate.margins import margins_of
 
 pytestmark = pytest.mark.slow

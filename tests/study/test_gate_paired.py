@@ -7,7 +7,7 @@ from scipy import stats
 
 import embedshift
 from embedshift.errors import UsageError
-from embedshift.statistics.paired_proportions import difference_of_proportions
+from embedshift.statistics.intervals import difference_of_proportions
 from embedshift.study.gate.check import EQUAL
 from embedshift.study.paired import pair_studies
 from support.comparing import OTHER, moved, variant

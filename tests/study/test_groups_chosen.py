@@ -11,7 +11,7 @@ from PIL import Image
 import embedshift
 from embedshift.errors import UsageError
 from embedshift.questions.search.answer import near_duplicates
-from embedshift.store.groups import stored_units
+from embedshift.store.groups import stored_groups
 from embedshift.store.info import write_content
 from embedshift.store.reader import Reader
 from embedshift.study import Study, load
@@ -104,7 +104,7 @@ def test_groups_by_names_stay_when_a_shard_is_measured_again(photos, grouped, tm
 def test_units_are_the_groups_of_the_images_that_are_asked_for(grouped):
     reader = grouped.reader()
     ids = reader.ordered_ids()[::-3]
-    units = reader.units_of(ids)
+    units = reader.groups_of(ids)
     scenes = np.array([name.split("/")[0] for name in ids])
     assert ((units[:, None] == units) == (scenes[:, None] == scenes)).all()
 
@@ -114,7 +114,7 @@ def test_groups_of_other_images_are_refused(grouped, tmp_path):
     study.reader().info.model_copy(update={"complete": False}).write(study.folder)
     (study.folder / "shards" / "part-00001.parquet").unlink()
     with pytest.raises(UsageError, match="its groups are of other images; choose `groups` again"):
-        _ = study.reader().units
+        _ = study.reader().groups
 
 
 def test_a_study_that_is_not_finished_gets_no_groups(grouped, tmp_path):
@@ -222,7 +222,7 @@ def test_tables_that_were_made_with_other_groups_are_made_again(plain, tmp_path,
     assert "made with other groups" in caplog.text
     write_content(study.folder, content)
     (study.folder / "groups.parquet").write_bytes(b"")
-    stored_units.cache_clear()
+    stored_groups.cache_clear()
     with pytest.raises(UsageError, match=r"groups\.parquet: .*choose `groups` again"):
         Study(study.folder).write_tables()
     study.regroup("none")
@@ -288,6 +288,6 @@ def test_near_joins_copies_that_moved_further_than_the_mildest_change(tmp_path):
     units = originals / np.linalg.norm(originals, axis=1, keepdims=True)
     assert (units[60:] * units[owner[60:]]).sum(axis=1)[far == 2].max() < mildest
     study.regroup("near")
-    groups = dict(zip(study.reader().ordered_ids(), study.reader().units.tolist(), strict=True))
+    groups = dict(zip(study.reader().ordered_ids(), study.reader().groups.tolist(), strict=True))
     pairs = [(groups[f"{a:03}"] == groups[f"{b:03}"], owner[a] == owner[b]) for a in range(100) for b in range(a)]
     assert all(joined == copies for joined, copies in pairs)

@@ -106,7 +106,7 @@ def test_near_groups_need_no_views(study):
 
 def study_units(study, choice):
     study.regroup(choice)
-    return study.reader().units
+    return study.reader().groups
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from onnx.reference import ReferenceEvaluator
 
 import embedshift
 from embedshift.errors import EmbedshiftError, UsageError
+from embedshift.statistics.whitening import moments_of
 from embedshift.store.info import read_content, write_content
-from embedshift.store.shift_moments import moments_of
 from embedshift.store.whitened import whitened_sums
 from embedshift.study import Study
 from embedshift.study.whitening import WhitenedStudy, whitened
@@ -96,7 +96,7 @@ def test_originals_are_whitened_around_their_mean(tmp_path: Path) -> None:
     alone = make_study(tmp_path / "alone", 10, ["noise"], dim=6)
     reader = alone.reader()
     fitted = embedshift.whiten(alone, map="originals")
-    units = vectors_of(alone).reshape(-1, 2, 6)[:, reader.chunks.order.views.index("original")].astype(np.float64)
+    units = vectors_of(alone).reshape(-1, 2, 6)[:, reader.image_rows.order.views.index("original")].astype(np.float64)
     units /= np.linalg.norm(units, axis=1, keepdims=True)
     covariance = np.cov(units.T, bias=True)
     expected = np.linalg.inv(covariance + 0.1 * np.trace(covariance) / 6 * np.eye(6))
@@ -146,7 +146,7 @@ def test_a_whitened_study_reads_its_vectors_through_the_map(study: Study, tmp_pa
     before = {path: path.stat().st_mtime_ns for path in study.folder.rglob("*")}
     table, kept = mapped.table("search", queries="20"), mapped.table("search_ranks")
     vectors = fitted(vectors_of(study)).reshape(40, 4, 6)
-    views = list(mapped.reader().chunks.order.views)
+    views = list(mapped.reader().image_rows.order.views)
     originals = vectors[:, views.index("original")]
     for name in study.augmentations:
         cosines = vectors[:20, views.index(name)] @ originals.T
@@ -161,7 +161,7 @@ def test_a_whitened_study_reads_its_vectors_through_the_map(study: Study, tmp_pa
 def test_a_whitened_study_is_compared_by_its_mapped_vectors(study: Study, tmp_path: Path) -> None:
     fitted = embedshift.whiten(study, map="centred", out=tmp_path / "map.npz")
     comparison = embedshift.compare(whitened([study.folder], tmp_path / "map.npz"))
-    views = study.reader().chunks.order.views
+    views = study.reader().image_rows.order.views
     rows = comparison.comparison
     for place, vectors in enumerate((vectors_of(study), fitted(vectors_of(study)))):
         units = vectors.reshape(40, 4, 6).astype(np.float64)
@@ -188,10 +188,10 @@ def test_sums_of_unit_vectors_are_those_of_mapped_originals() -> None:
     originals = rng.normal(size=(7, 3)).astype(np.float32)
     fitted = moments_of(originals).by_originals()
     rows = pl.LazyFrame({"embedding": originals}, schema={"embedding": pl.Array(pl.Float32, 3)})
-    sums = {"images": np.array([4.0, 3.0]), "valid": np.array([4.0, 3.0]), "units": np.zeros((2, 3))}
-    mapped = whitened_sums("units", sums, rows, fitted)
+    sums = {"images": np.array([4.0, 3.0]), "valid": np.array([4.0, 3.0]), "normalised": np.zeros((2, 3))}
+    mapped = whitened_sums("normalised", sums, rows, fitted)
     assert np.allclose(
-        mapped["units"], [fitted(originals[:4]).sum(axis=0), fitted(originals[4:]).sum(axis=0)], atol=1e-6
+        mapped["normalised"], [fitted(originals[:4]).sum(axis=0), fitted(originals[4:]).sum(axis=0)], atol=1e-6
     )
     assert mapped["images"].tolist() == [4, 3]
     assert whitened_sums("layers", sums, rows, fitted) == sums
@@ -207,7 +207,7 @@ def test_of_several_studies_the_first_stays_as_it_is(study: Study, tmp_path: Pat
 
 @pytest.mark.slow
 def test_vectors_that_are_too_long_for_a_map(tmp_path, monkeypatch):
-    monkeypatch.setattr("embedshift.store.shift_moments.MOST_DIM", 5)
+    monkeypatch.setattr("embedshift.statistics.whitening.MOST_DIM", 5)
     monkeypatch.setattr("embedshift.study.whitening.MOST_DIM", 5)
     made = make_study(tmp_path / "long", 12, ["noise", "blur"], dim=6)
     with pytest.raises(UsageError, match="maps are fitted to vectors of at most 5 numbers"):

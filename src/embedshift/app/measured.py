@@ -4,7 +4,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 import polars as pl
@@ -25,7 +25,7 @@ from embedshift.pipeline.prepare import encoder_spec
 from embedshift.registry import METRICS
 from embedshift.report.numbers import count
 from embedshift.sources import images
-from embedshift.statistics.baselines import Baseline, cosine_baseline, relative_shift
+from embedshift.statistics.baselines import Baseline, cosine_baseline, relative_shift, sums_of
 from embedshift.statistics.retrieval import Gallery, search
 from embedshift.statistics.summary import COSINE
 from embedshift.statistics.whitening import Whitening
@@ -170,8 +170,8 @@ def encoder_from_photos(
     views = [page_encoder.canvas(images.decode(file.read_bytes()), "file").original for file in files]
     vectors, spaces = np.stack([page_encoder.encode(view).embedding[0] for view in views]), list[Space]()
     for name, fitted in page_encoder.fitting(maps).items():
-        sums: Any = {"vectors": {"vectors": vectors if fitted is None else fitted(vectors)}, "units": {}}
-        baseline = cosine_baseline(sums.__getitem__, len(files)) or NO_SCALE
+        sums = sums_of(vectors if fitted is None else fitted(vectors))
+        baseline = cosine_baseline(sums, len(files)) or NO_SCALE
         spaces.append(Space(name, baseline, whitening=fitted))
     return replace(page_encoder, spaces=tuple(spaces))
 

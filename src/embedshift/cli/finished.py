@@ -16,8 +16,7 @@ from embedshift.cli.app import with_flags
 from embedshift.cli.outputs import say, say_all, write_text
 from embedshift.cli.terminal import fits, folded_columns, name_columns, number, number_columns, print_table, text_table
 from embedshift.errors import EmbedshiftError, UsageError
-from embedshift.statistics.families import ONE_LEVEL
-from embedshift.statistics.units import with_interval_in_words
+from embedshift.statistics.strengths import ONE_LEVEL, with_interval_in_words
 from embedshift.statistics.whitening import sentences
 from embedshift.store.verification import Finding, Verification, verify
 from embedshift.study import Study, load

@@ -10,11 +10,11 @@ from embedshift.config import Json
 from embedshift.registry import METRICS
 from embedshift.report.numbers import count, in_percent
 from embedshift.statistics.duplicates import rule_in_words
+from embedshift.statistics.strengths import in_words, interval_in_words, with_interval_in_words
 from embedshift.statistics.summary import COSINE, PAPER_METRICS
 from embedshift.statistics.tolerance import LEAST_SAFE, MISSED, MISSED_CRITERION, RELATIVE_SHIFT, by_family
-from embedshift.statistics.units import in_words, interval_in_words, with_interval_in_words
-from embedshift.store.enough import why_ended
 from embedshift.store.table import tables_of
+from embedshift.store.target_width import why_ended
 from embedshift.study import Study
 from embedshift.study.whitening import WhitenedStudy
 
@@ -96,7 +96,7 @@ def result_tables(study: Study) -> Iterator[tuple[Table, list[str]]]:
     if "tolerance" in reader.table_names:
         levels = range(1, 1 + max(len(family.views) for family in reader.families))
         yield tolerance_table(study), [_level(level) for level in (*levels[1::2], *levels[::2])]
-        if not reader.has_pairs:
+        if not reader.compares_all:
             return
     pixel_metrics, encoder_metrics = PAPER_METRICS[:2:-1], ("l2_distance", "attention_similarity", COSINE)
     spare = [*_headings(pixel_metrics), "cluster", PERFORMANCE, *_headings(encoder_metrics)]
@@ -244,9 +244,9 @@ def question_lines(study: Study) -> Iterator[str]:
 def duplicate_lines(study: Study) -> Iterator[str]:
     """Yields the likely duplicates, the nearest first, or that there are none, and the rule that says so."""
     reader = study.reader()
-    units = reader.info.counts.measured if reader.units is None else len(set(reader.units))
+    compared = reader.info.counts.measured if reader.groups is None else len(set(reader.groups))
     pairs, settings = study.table("duplicates"), reader.kept_settings("duplicates")
-    rule = rule_in_words(settings, units)
+    rule = rule_in_words(settings, compared)
     if pairs.is_empty():
         yield f"No duplicates found: no two images have {rule}."
         return

@@ -1,14 +1,10 @@
 """Engines: they measure the pending shards. All have one interface and give equal results."""
 
-import contextlib
-from collections.abc import Callable
-from typing import Any
-
 from embedshift.config import VECTORS
 from embedshift.engines.job import Engine, Job, Progress, Start
 from embedshift.pipeline.shard import Result
 
-__all__ = ["Engine", "Job", "Progress", "Result", "Start", "find_engine", "find_map"]
+__all__ = ["Engine", "Job", "Progress", "Result", "Start", "find_engine"]
 
 
 def find_engine(name: str) -> Engine:
@@ -23,12 +19,3 @@ def find_engine(name: str) -> Engine:
     from embedshift.engines.devices import run_on_devices
 
     return run_on_devices
-
-
-def find_map(name: str) -> contextlib.AbstractContextManager[Callable[..., Any]]:
-    """Returns the function that maps over a list in order: on the whole cluster for "ray", else in this process."""
-    if name == "ray":
-        from embedshift.engines.cluster import cluster_map
-
-        return cluster_map()
-    return contextlib.nullcontext(map)

@@ -1,27 +1,20 @@
-"""Joins and leaves a Ray cluster, and maps a function over it."""
+"""Joins and leaves a Ray cluster."""
 
-import collections
 import contextlib
-import itertools
 import logging
 import os
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from typing import Any
 
 from embedshift.errors import EmbedshiftError, MissingExtra, reason
 
 log = logging.getLogger(__name__)
 
-# Seconds between two looks at the head, and those that a worker has for a part of the tables.
-PING, PATIENCE = 5.0, 300.0
-# Calls that are sent ahead beyond one per core; results wait for their turn.
-AHEAD = 2
-
-A = TypeVar("A")
-T = TypeVar("T")
+# Seconds between two looks at the head.
+PING = 5.0
 
 
 @contextlib.contextmanager
@@ -91,56 +84,3 @@ def _watched(head: str) -> Iterator[None]:
         yield
     finally:
         ended.set()
-
-
-@contextlib.contextmanager
-def cluster_map() -> Iterator[Callable[..., Any]]:
-    """Gives a `map` over the cores of a cluster, which is joined for more than one item."""
-    with contextlib.ExitStack() as stack:
-        ray: Any = None
-        is_logged = False
-
-        def over(function: Callable[[A], T], items: Sequence[A]) -> Iterator[T]:
-            nonlocal ray
-            if len(items) < 2:
-                return map(function, items)
-            ray = ray or stack.enter_context(joined())
-            return (
-                function(item) if failed(problem) else result
-                for item, result, problem in _results(ray, function, items)
-            )
-
-        def failed(problem: str) -> bool:
-            nonlocal is_logged
-            if problem and not is_logged:
-                is_logged = True
-                log.warning("a worker of the cluster cannot make tables (%s); this process makes them", problem)
-            return bool(problem)
-
-        yield over
-
-
-def _results(ray: Any, function: Callable[[A], T], items: Sequence[A]) -> Iterator[tuple[A, T, str]]:
-    """Yields each item in order with its result, or with the reason why there is none; a window of items at a time."""
-    call, sent = ray.remote(num_cpus=1)(_try), ray.put(function)
-    window = max(1, int(ray.cluster_resources().get("CPU", 1))) + AHEAD
-    left, waiting = iter(items), collections.deque[tuple[A, Any]]()
-    while True:
-        waiting.extend((item, call.remote(sent, item)) for item in itertools.islice(left, window - len(waiting)))
-        if not waiting:
-            return
-        item, reference = waiting.popleft()
-        try:
-            result, problem = ray.get(reference, timeout=PATIENCE)
-        except ray.exceptions.RayError as error:  # its process or node died, again and again, or no core is free
-            ray.cancel(reference, force=True)
-            result, problem = None, reason(error)
-        yield item, result, problem
-
-
-def _try(function: Callable[[A], T], item: A) -> tuple[T | None, str]:
-    """Returns, on a worker, the result or the reason why there is none."""
-    try:
-        return function(item), ""
-    except Exception as error:
-        return None, reason(error)

@@ -12,7 +12,7 @@ from embedshift.arrays import Values
 from embedshift.errors import UsageError
 from embedshift.figures import style
 from embedshift.registry import METRICS, Registry, import_parts, questions
-from embedshift.statistics.families import ONE_LEVEL
+from embedshift.statistics.strengths import ONE_LEVEL
 from embedshift.statistics.summary import COSINE, RADAR_METRICS, ranked
 from embedshift.statistics.tolerance import by_family
 from embedshift.store.reader import Reader
@@ -65,7 +65,7 @@ class FigureInput:
     @property
     def shows_one_level(self) -> bool:
         """Whether one level of each family is shown in place of all augmentations."""
-        return bool(self.reader.families) and not self.reader.has_pairs
+        return bool(self.reader.families) and not self.reader.compares_all
 
     def by_shift(self) -> list[str]:
         """Returns the shown augmentations that have a mean cosine similarity, the one that moves most first."""
@@ -248,7 +248,7 @@ def has_table(name: str) -> Callable[[FigureInput], bool]:
 
 def few(data: FigureInput) -> bool:
     """For `is_available`: whether augmentations are few enough for all pairs, or for one panel each."""
-    return data.reader.has_pairs
+    return data.reader.compares_all
 
 
 def known_figures(names: Sequence[str] | None) -> list[FigureKind]:

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from embedshift.figures.style import FAINT
-from embedshift.statistics.families import MeasuredFamily
+from embedshift.statistics.strengths import MeasuredFamily
 
 
 def level_position(family: MeasuredFamily, value: float | None) -> float:

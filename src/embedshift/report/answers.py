@@ -13,8 +13,8 @@ from embedshift.report.numbers import times, with_interval
 from embedshift.report.page import fill
 from embedshift.report.section import Answer, PageInput, Section, parts_of_page
 from embedshift.statistics.differences import ordered
-from embedshift.statistics.families import ONE_LEVEL
 from embedshift.statistics.intervals import PLANNED
+from embedshift.statistics.strengths import ONE_LEVEL
 from embedshift.statistics.summary import COSINE, ROUNDING
 
 # Position of the answer on differences among those of the questions.

@@ -21,10 +21,10 @@ from embedshift.report.embedded import DrawnFigure, EmbeddedFigures
 from embedshift.report.glossary import glossary
 from embedshift.report.section import PageInput, Section, parts_of_page
 from embedshift.store import shards
-from embedshift.store.enough import why_ended
 from embedshift.store.reader import Reader
 from embedshift.store.table_files import record_files
 from embedshift.store.tables import update_tables
+from embedshift.store.target_width import why_ended
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from embedshift.config import Json
 from embedshift.report.numbers import count, shorten
 from embedshift.report.section import PageInput, Section
 from embedshift.sources.base import Failure
-from embedshift.statistics.families import families_of
+from embedshift.statistics.strengths import families_of
 from embedshift.store.grouping import copies, copies_line
 from embedshift.store.info import StudyInfo
 from embedshift.store.naming import ImageNaming

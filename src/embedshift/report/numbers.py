@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 
 from embedshift.registry import METRICS
-from embedshift.statistics.units import outward
+from embedshift.statistics.strengths import outward
 
 MISSING = "–"
 

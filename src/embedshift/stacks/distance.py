@@ -10,7 +10,7 @@ from embedshift.config import Json
 from embedshift.errors import EmbedshiftError
 from embedshift.statistics.agreement import NEIGHBOURS, linear_cka
 from embedshift.statistics.retrieval import Gallery, search
-from embedshift.statistics.vectors import unit
+from embedshift.statistics.vectors import normalised
 
 # The mean of 1 − cosine, and the difference of two cosines, up to which stacks in float32 differ by rounding alone.
 ROUNDING, TIE = 1e-10, 1e-6
@@ -41,14 +41,17 @@ def distance_between(reference: ArrayLike, served: ArrayLike) -> Distance:
     if count < 2:
         raise EmbedshiftError("one image has no other image to compare with: give two or more")
     # Half the squared distance of unit vectors is 1 − cosine, exact near 0.
-    others = (count**2 - np.square(unit(first).sum(axis=0)).sum()) / (count * (count - 1))
+    others = (count**2 - np.square(normalised(first).sum(axis=0)).sum()) / (count * (count - 1))
     if others < ROUNDING:
         raise EmbedshiftError("the reference gives all images one vector, so that there is no scale: give other images")
     lengths, norms = (first.shape[1], second.shape[1]), (np.linalg.norm(first, axis=1), np.linalg.norm(second, axis=1))
     cka = linear_cka(first, second)[0]
     if lengths[0] != lengths[1]:
         return Distance(lengths, norms, cka, np.zeros(0))
-    distances, kept = np.square(unit(first) - unit(second)).sum(axis=1) / 2, min(NEIGHBOURS, max(1, (count - 1) // 2))
+    distances, kept = (
+        np.square(normalised(first) - normalised(second)).sum(axis=1) / 2,
+        min(NEIGHBOURS, max(1, (count - 1) // 2)),
+    )
     pairs = [("reference", "reference"), ("served", "served"), ("served", "reference"), ("reference", "served")]
     ranked = [
         search(stacks[query], np.arange(count), Gallery.of(stacks[index]), count=max(2, kept)) for query, index in pairs

@@ -18,7 +18,7 @@ from embedshift.stacks.distance import ROUNDING
 from embedshift.stacks.network import Network
 from embedshift.stacks.preprocessing import Inputs
 from embedshift.stacks.recipe import OF_NETWORK, Recipe, axes_of, recipe_of
-from embedshift.statistics.vectors import unit
+from embedshift.statistics.vectors import normalised
 
 log = logging.getLogger(__name__)
 
@@ -65,21 +65,21 @@ class Encodings:
             self.passes[key] = {}
             with contextlib.suppress(Exception):  # a size that its positions cannot take
                 vectors = self.network(self.input(_of_pixels(recipe), index)[None], *altered)
-                self.passes[key] = {name: unit(vector[0]) for name, vector in vectors.items()}
+                self.passes[key] = {name: normalised(vector[0]) for name, vector in vectors.items()}
         return self.passes[key].get(recipe.pooling)
 
     def floor(self, recipe: Recipe) -> float:
         """The distance of rounding: of passes as measured, and of vectors that are stored in a recipe's precision."""
         kind = DTYPES.get(recipe.precision, torch.float32)
         vectors = [vector for index in self._measured if (vector := self.vector(recipe, index)) is not None]
-        stored = [unit(torch.from_numpy(vector).to(kind).double().numpy()) for vector in vectors]
+        stored = [normalised(torch.from_numpy(vector).to(kind).double().numpy()) for vector in vectors]
         return max(self._of_passes, STORED * max(map(distance, vectors, stored), default=0.0))
 
     @functools.cached_property
     def _of_passes(self) -> float:
         inputs = np.stack([self.inputs(self.reference, index) for index in self._measured])
-        units = unit(self.network(inputs, *(getattr(self.reference, axis) for axis in OF_NETWORK))["own"])
-        apart = [distance(vector, self.vector(self.reference, index)) for index, vector in enumerate(units)]
+        directions = normalised(self.network(inputs, *(getattr(self.reference, axis) for axis in OF_NETWORK))["own"])
+        apart = [distance(vector, self.vector(self.reference, index)) for index, vector in enumerate(directions)]
         return max(ROUNDING, ROOM * max(apart))
 
 

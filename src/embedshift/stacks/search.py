@@ -14,7 +14,7 @@ from embedshift.encoders.module import ModuleEncoder
 from embedshift.stacks import recipe as steps
 from embedshift.stacks.encodings import LARGEST, Encodings, distance
 from embedshift.stacks.recipe import COMPRESSED, NEAR_QUALITY, OF_ALL_FILES, OF_NETWORK, OF_SOME_FILES, Recipe
-from embedshift.statistics.vectors import unit
+from embedshift.statistics.vectors import normalised
 
 log = logging.getLogger(__name__)
 
@@ -223,7 +223,7 @@ class Search:
 def find_causes(encoder: ModuleEncoder, files: Sequence[bytes], served: Floats) -> Causes:
     """Names the alterations of an encoder's own steps that explain the vectors `[N, D]` of a stack for files."""
     encodings = Encodings(encoder, files)
-    search, begun = Search(encodings, unit(served)), time.perf_counter()
+    search, begun = Search(encodings, normalised(served)), time.perf_counter()
     first = left = search.distance(search.reference, search.everything)
     seconds = (time.perf_counter() - begun) / len(files)
     log.info("at most %d encodings, of %.2g s each; no step is named before it is confirmed", encodings.most, seconds)

@@ -6,9 +6,9 @@ import numpy as np
 import scipy
 from numpy.typing import ArrayLike, NDArray
 
-from embedshift.arrays import Units, Values
+from embedshift.arrays import GroupNumbers, Values
 from embedshift.statistics.intervals import LEAST_IMAGES, LEVEL
-from embedshift.statistics.vectors import unit
+from embedshift.statistics.vectors import normalised
 
 NEIGHBOURS = 10
 # Images whose pairs are compared.
@@ -20,14 +20,14 @@ def neighbours_counted(others: int) -> int:
     return min(NEIGHBOURS, max(1, others // 2))
 
 
-def neighbours_kept(first: ArrayLike, second: ArrayLike, units: Units | None = None) -> tuple[float, float]:
+def neighbours_kept(first: ArrayLike, second: ArrayLike, groups: GroupNumbers | None = None) -> tuple[float, float]:
     """Returns the mean fraction of an image's nearest 10 other images by cosine that are so in both sets `[n, D]`.
 
     Images of its own group are no neighbours. Of fewer than 21 images, the nearest half of the others count. The second
     number is the standard error over images and their neighbours, by the jackknife for pairs with Efron and Stein's
     correction (1981), without which it counts what is particular to a pair twice.
     """
-    own = np.arange(len(np.asarray(first))) if units is None else np.unique(units, return_inverse=True)[1]
+    own = np.arange(len(np.asarray(first))) if groups is None else np.unique(groups, return_inverse=True)[1]
     number, count = int(own.max()) + 1, neighbours_of(own)
     is_near = [_is_near(vectors, own, count) for vectors in (first, second)]
     both, either = is_near[0] & is_near[1], (is_near[0].astype(np.float64) + is_near[1]) / 2
@@ -42,8 +42,8 @@ def neighbours_kept(first: ArrayLike, second: ArrayLike, units: Units | None = N
     return value, float(np.sqrt(max(variance, 0.0)) / max(1.0, either.sum()))
 
 
-def neighbours_by_chance(count: int, units: Units | None = None) -> float:
-    own = np.arange(count) if units is None else np.unique(units, return_inverse=True)[1]
+def neighbours_by_chance(count: int, groups: GroupNumbers | None = None) -> float:
+    own = np.arange(count) if groups is None else np.unique(groups, return_inverse=True)[1]
     return float(np.mean(neighbours_of(own) / np.maximum(count - np.bincount(own)[own], 1)))
 
 
@@ -53,23 +53,23 @@ def neighbours_of(own: NDArray[np.intp]) -> int:
 
 
 def _is_near(vectors: ArrayLike, own: NDArray[np.intp], count: int) -> NDArray[np.bool_]:
-    """Returns whether the second image is among the nearest to the first outside its unit, `[n, n]`."""
-    units = np.nan_to_num(unit(vectors))
-    cosines = np.round(units @ units.T, 12)  # equal vectors are ties, in order of position
+    """Returns whether the second image is among the nearest to the first outside its group, `[n, n]`."""
+    directions = np.nan_to_num(normalised(vectors))
+    cosines = np.round(directions @ directions.T, 12)  # equal vectors are ties, in order of position
     cosines[own[:, None] == own] = -np.inf
     is_near = np.zeros(cosines.shape, bool)
     np.put_along_axis(is_near, np.argsort(-cosines, axis=1, kind="stable")[:, :count], values=True, axis=1)
     return is_near & ~np.isneginf(cosines)
 
 
-def linear_cka(first: ArrayLike, second: ArrayLike, units: Units | None = None) -> tuple[float, float]:
+def linear_cka(first: ArrayLike, second: ArrayLike, groups: GroupNumbers | None = None) -> tuple[float, float]:
     """Returns the linear CKA of two sets of vectors `[n, D]` (Kornblith 2019), by Song's unbiased HSIC (2012).
 
     It is 1 if the second are the first turned and scaled, and 0 on average if they are independent. The second number
     is its standard error by the jackknife over images, or groups.
     """
     grams = [_gram(vectors) for vectors in (first, second)]
-    own = None if units is None else np.unique(units, return_inverse=True)[1]
+    own = None if groups is None else np.unique(groups, return_inverse=True)[1]
     both, one, other = (_hsic(grams[a], grams[b], own) for a, b in ((0, 1), (0, 0), (1, 1)))
     with np.errstate(invalid="ignore", divide="ignore"):
         full, *without = np.clip(both / np.sqrt(one * other), -1.0, 1.0)
@@ -86,14 +86,14 @@ def _gram(vectors: ArrayLike) -> Values:
 
 
 def _hsic(first: Values, second: Values, own: NDArray[np.intp] | None) -> Values:
-    """Returns Song's HSIC of Gram matrices, times n (n - 3): of all images, then without each unit, `[1 + U]`."""
+    """Returns Song's HSIC of Gram matrices, times n (n - 3): of all images, then without each group, `[1 + G]`."""
     n = len(first)
     products, rows = first * second, [first.sum(axis=1), second.sum(axis=1)]
     index = np.arange(n) if own is None else own
     left = np.zeros((n, int(index.max()) + 1))
     left[np.arange(n), index] = 1.0
     blocks = [gram if own is None else gram @ left for gram in (first, second, products)]
-    inside = [(block * left).sum(axis=0) for block in blocks]  # sums over the pairs within each unit
+    inside = [(block * left).sum(axis=0) for block in blocks]  # sums over the pairs within each group
     trace = products.sum() - 2 * left.T @ products.sum(axis=1) + inside[2]
     sums = [row.sum() - 2 * left.T @ row + part for row, part in zip(rows, inside, strict=False)]
     remaining = [(row[:, None] - block) * (1 - left) for row, block in zip(rows, blocks, strict=False)]
@@ -104,18 +104,18 @@ def _hsic(first: Values, second: Values, own: NDArray[np.intp] | None) -> Values
         return np.asarray(t + a * b / ((m - 1) * (m - 2)) - 2 * c / (m - 2))
 
 
-METRICS: dict[str, Callable[[ArrayLike, ArrayLike, Units | None], tuple[float, float]]] = {
+METRICS: dict[str, Callable[[ArrayLike, ArrayLike, GroupNumbers | None], tuple[float, float]]] = {
     f"neighbours@{NEIGHBOURS}": neighbours_kept,
     "cka": linear_cka,
 }
 
 
 def agreement(
-    metric: str, first: ArrayLike, second: ArrayLike, units: Units | None = None
+    metric: str, first: ArrayLike, second: ArrayLike, groups: GroupNumbers | None = None
 ) -> tuple[float, float, float]:
     """Returns one of `METRICS` of the same images in two encoders, with its 95 % interval; NaN for fewer than 8."""
-    count = len(np.asarray(first)) if units is None else len(np.unique(units))
-    value, error = METRICS[metric](first, second, units)
+    count = len(np.asarray(first)) if groups is None else len(np.unique(groups))
+    value, error = METRICS[metric](first, second, groups)
     margin = scipy.special.stdtrit(count - 1, (1 + LEVEL) / 2) * error if count >= LEAST_IMAGES else np.nan
     low, high = np.clip([value - margin, value + margin], min(0.0, value), 1.0)
     return value, float(low), float(high)

@@ -7,15 +7,19 @@ import numpy as np
 import scipy
 from numpy.typing import ArrayLike, NDArray
 
-from embedshift.arrays import Values
+from embedshift.arrays import GroupNumbers, Values
 from embedshift.statistics.intervals import LEVEL, ends_or_nan, equal_tailed
-from embedshift.statistics.resamples import RESAMPLES, in_standard_errors, resampled, weights
-from embedshift.statistics.sample import Estimates
-from embedshift.statistics.vectors import STILL, unit
+from embedshift.statistics.sample import RESAMPLES, Estimates, in_standard_errors, weights
+from embedshift.statistics.vectors import STILL, normalised
 
 # Originals whose vectors a study keeps: up to so many images, the baseline of every metric is exact over all pairs.
 # And the chunks of images by which a larger study keeps its sums.
 KEPT, CHUNKS = 1_024, 512
+# A smaller relative shift counts as this one: what hardly moves cannot be known in relation to itself.
+SMALL = 0.1
+# Images, and groups of them, below which no interval is trusted to be narrow: a sample may lack the few images that an
+# augmentation moves far. So they are more if an augmentation's shifts are skewed, by more than an exponential law's.
+LEAST, LEAST_OF_SKEWED, SKEWNESS = (64, 20), (256, 64), 2.0
 # The number of standard errors by which a baseline must differ from no change to be a scale.
 _DISTINCT = 3.0
 
@@ -64,6 +68,14 @@ ReadSums = Callable[[str], Mapping[str, Values]]
 Kernel = Callable[[Values], tuple[Values, Values]]
 
 
+def sums_of(vectors: ArrayLike, groups: GroupNumbers | None = None) -> ReadSums:
+    """Returns the sums of images all of whose vectors are kept, `[n, D]`."""
+    kept = {"vectors": np.asarray(vectors, np.float64)}
+    if groups is not None:
+        kept |= {"group": groups.astype(np.float64), "size": np.bincount(groups)[groups].astype(np.float64)}
+    return lambda name: kept if name == "vectors" else {}
+
+
 def cosine_baseline(read_sums: ReadSums, images: int) -> Baseline | None:
     """Returns the exact mean cosine of all pairs of images, from their vectors or from sums of their unit vectors."""
     vectors = read_sums("vectors")
@@ -71,19 +83,19 @@ def cosine_baseline(read_sums: ReadSums, images: int) -> Baseline | None:
     if "group" in vectors:
         return between_groups(vectors, images, _cosines)
     if len(kept) == images:
-        units = unit(kept)
-        valid = np.asarray(~np.isnan(units).any(axis=1), np.float64)
-        return unit_pairs(np.nan_to_num(units), valid, np.ones(images)).baseline()
-    sums = read_sums("units")
+        directions = normalised(kept)
+        valid = np.asarray(~np.isnan(directions).any(axis=1), np.float64)
+        return cosine_pairs(np.nan_to_num(directions), valid, np.ones(images)).baseline()
+    sums = read_sums("normalised")
     if not sums or sums["images"].sum() != images:
         return None
     sums = merged(sums)
-    return unit_pairs(sums["units"], sums["valid"], sums["images"]).baseline()
+    return cosine_pairs(sums["normalised"], sums["valid"], sums["images"]).baseline()
 
 
-def unit_pairs(units: Values, valid: Values, images: Values) -> Pairs:
-    kernel, counts = units @ units.T, np.outer(valid, valid)
-    diagonal = np.arange(len(units))
+def cosine_pairs(directions: Values, valid: Values, images: Values) -> Pairs:
+    kernel, counts = directions @ directions.T, np.outer(valid, valid)
+    diagonal = np.arange(len(directions))
     kernel[diagonal, diagonal] -= valid  # an image with itself: cosine 1
     counts[diagonal, diagonal] -= valid
     return Pairs(kernel, counts, images)
@@ -121,10 +133,10 @@ def _thinned(kept: Values) -> Values:
 
 
 def _cosines(vectors: Values) -> tuple[Values, Values]:
-    units = unit(vectors)
-    valid = np.asarray(~np.isnan(units).any(axis=1), np.float64)
-    units = np.nan_to_num(units)
-    return units @ units.T, np.outer(valid, valid)
+    directions = normalised(vectors)
+    valid = np.asarray(~np.isnan(directions).any(axis=1), np.float64)
+    directions = np.nan_to_num(directions)
+    return directions @ directions.T, np.outer(valid, valid)
 
 
 def _distances(vectors: Values) -> tuple[Values, Values]:
@@ -133,7 +145,7 @@ def _distances(vectors: Values) -> tuple[Values, Values]:
 
 
 def sampled_baseline(total: float, squares: float, pairs: float, images: float) -> Baseline:
-    """Returns the baseline of a metric that was measured on some pairs of originals; images are counted as units."""
+    """Returns the baseline of a metric that was measured on some pairs of originals, of so many images."""
     if pairs < 1:
         return Baseline(np.nan, np.nan)
     mean = total / pairs
@@ -175,7 +187,7 @@ def relative_shifts(
     else:
         numbers = with_exact_baseline(sample, baseline.pairs, no_change, seed=seed)
     low, high = bootstrap_t(*numbers)
-    moved = _every_unit_moved(sample, baseline, no_change)
+    moved = _all_moved(sample, baseline, no_change)
     low[moved] = log_bootstrap_t(*(number[..., moved] for number in numbers))[0]
     low, high = ends_or_nan(sample, low, high)
     bounds = sorted((no_change - bound) / scale for bound in limits) if limits else (-np.inf, np.inf)
@@ -212,7 +224,7 @@ def _with_sampled_baseline(
 ) -> tuple[Values, Values, Values, Values]:
     """Returns the relative shifts and their standard errors `[A]`, then both of resamples `[R, A]`."""
     # The baseline comes from separate pairs and is drawn from its normal law.
-    means, errors = resampled(sample, seed=seed, resamples=RESAMPLES)
+    means, errors = sample.resampled(seed=seed, resamples=RESAMPLES)
     drawn = baseline.value + baseline.error * np.random.default_rng([seed, 1]).standard_normal((RESAMPLES, 1))
     with np.errstate(invalid="ignore", divide="ignore"):
         shifts = (no_change - means) / (no_change - drawn)
@@ -233,14 +245,15 @@ def standard_errors(sample: Estimates, baseline: Baseline, no_change: float) -> 
     return with_exact_baseline(sample, baseline.pairs, no_change, seed=0, resamples=0)[1]
 
 
-def _every_unit_moved(sample: Estimates, baseline: Baseline, no_change: float) -> NDArray[np.bool_]:
+def _all_moved(sample: Estimates, baseline: Baseline, no_change: float) -> NDArray[np.bool_]:
     """Returns whether every image, or every chunk of images, moved in the direction of the baseline, bool `[A]`."""
-    units = sample.values if sample.image_means is None else sample.image_means
     if baseline.pairs is not None and sample.chunked is not None:
-        units = sample.chunked / baseline.pairs.images[:, None]
-    if units is None:
+        values = sample.chunked / baseline.pairs.images[:, None]
+    elif sample.in_memory:
+        values = sample.values if sample.image_means is None else sample.image_means
+    else:
         return np.zeros(len(sample.mean), bool)
-    still = (no_change - units) / (no_change - baseline.value) <= STILL
+    still = (no_change - values) / (no_change - baseline.value) <= STILL
     return np.asarray(~still.any(axis=0))
 
 
@@ -278,3 +291,31 @@ def log_bootstrap_t(value: Values, error: Values, resampled: Values, spread: Val
         numbers = np.log(value), error / value, np.log(resampled), spread / resampled
         low, high = (np.exp(end) for end in bootstrap_t(*numbers))
     return low, high
+
+
+def widths(
+    sample: Estimates, baseline: Baseline, no_change: float, limits: tuple[float, float], *, seed: int, target: float
+) -> Values:
+    """Returns by how much the further end of each interval is away, as a fraction of the relative shift, `[A]`.
+
+    It is the wider one of Student's interval and of the one that tables show. While the first, which takes no
+    resamples, has a width above `target`, it is returned alone. NaN if there is no interval.
+    """
+    if not is_scale(baseline, no_change):
+        return np.full(len(sample.mean), np.nan)
+    value = relative_shift(sample.mean, baseline, no_change)
+    scale = np.maximum(value, SMALL)
+    t = scipy.special.stdtrit(np.maximum(sample.having - 1, 1), (1 + LEVEL) / 2)
+    student = np.where(sample.having > 1, t * standard_errors(sample, baseline, no_change) / scale, np.nan)
+    if not (student <= target).all():
+        return np.asarray(student)
+    shown = relative_shifts(sample, baseline, no_change, seed=seed, limits=limits)
+    return np.asarray(np.maximum(student, np.maximum(shown.high - value, value - shown.low) / scale))
+
+
+def has_least(sample: Estimates, images: int) -> bool:
+    off = np.nan_to_num(sample.values - sample.mean) if sample.in_memory else np.zeros((1, 1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        skewness = np.abs((off**3).mean(axis=0)) / np.square(off).mean(axis=0) ** 1.5
+    least_images, least_groups = LEAST_OF_SKEWED if (skewness > SKEWNESS).any() else LEAST
+    return images >= least_images and (sample.groups is None or sample.images >= least_groups)

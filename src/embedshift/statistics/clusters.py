@@ -27,7 +27,7 @@ CUT = 0.7
 FEW = f"at most {MOST_AUGMENTATIONS} augmentations"
 
 
-def has_pairs(augmentations: Sequence[str]) -> bool:
+def compares_all(augmentations: Sequence[str]) -> bool:
     """Returns whether tables, trees and figures of all pairs are made; if not, logs one line."""
     if len(augmentations) > MOST_AUGMENTATIONS:
         _left_out(len(augmentations))

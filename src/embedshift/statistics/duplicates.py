@@ -1,14 +1,19 @@
-"""Duplicates: pairs of images that are nearer than the nearest of that many different images are expected to be."""
+"""Near-duplicates and duplicates among images.
 
-from collections.abc import Mapping
+Near-duplicates are closer to each other than an image is to its views under the mildest change. Duplicates are pairs
+that are nearer than the nearest of that many different images are expected to be.
+"""
+
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import scipy
 from numpy.typing import ArrayLike, NDArray
 
-from embedshift.arrays import Floats, Units, Values
+from embedshift.arrays import Floats, GroupNumbers, Values
 from embedshift.statistics.retrieval import release_memory
+from embedshift.statistics.vectors import normalised
 
 # The tail begins at a fiftieth of the pairs, the nearest; in a large set at fewer: at ten for each image; at 20 at
 # least. The nearest tenth of those may be copies; at first half of a tail that is as much longer.
@@ -26,7 +31,39 @@ _ROWS, _COLUMNS, _NEAR = 1_024, 8_192, 1e-5
 EXPECTED_FALSE = 1.0
 # So many times as many pairs in sets of three images or more are no chance.
 MOST_IN_SETS = 3
+# Relative distances: images this near are near-duplicates even if the mildest change is milder, and those that are
+# not as near as the second are none even if it is stronger.
+_NEAR_DISTANCE, _SMALL = 0.05, 0.1
+# A cosine closer to 1 is that of an unchanged embedding.
+_UNMOVED = 1e-9
+_BLOCK = 512
 Positions = NDArray[np.int64]
+
+
+def near_cosine(medians: Iterable[float | None], baseline: float) -> float:
+    """Returns the cosine from which two images are near-duplicates, from each augmentation's median cosine."""
+    mildest = max((median for median in medians if median is not None and median < 1 - _UNMOVED), default=1.0)
+    nearest, furthest = (1 - distance * (1 - baseline) for distance in (_NEAR_DISTANCE, _SMALL))
+    return max(min(mildest, nearest), furthest)
+
+
+def mean_cosine(vectors: ArrayLike) -> float:
+    """Returns the mean cosine of all pairs of vectors; 0 for fewer than two."""
+    directions = np.nan_to_num(normalised(vectors))
+    count = len(directions)
+    return float((np.square(directions.sum(axis=0)).sum() - count) / max(1, count * (count - 1)))
+
+
+def components(vectors: ArrayLike, least: float, groups: GroupNumbers | None = None) -> GroupNumbers:
+    """Returns the components of vectors `[n, D]`, or of groups, in which a cosine of `least` connects two."""
+    directions = np.nan_to_num(normalised(vectors)).astype(np.float32)
+    labels = np.arange(len(directions)) if groups is None else groups
+    for start in range(0, len(directions), _BLOCK):
+        rows, columns = np.nonzero(directions[start : start + _BLOCK] @ directions[start:].T >= np.float32(least))
+        ends = labels[start + rows], labels[start + columns]
+        graph = scipy.sparse.coo_array((np.ones(len(rows)), ends), shape=(len(directions), len(directions)))
+        labels = scipy.sparse.csgraph.connected_components(graph, directed=False)[1][labels]
+    return np.asarray(labels, np.intp)
 
 
 @dataclass(frozen=True)
@@ -65,13 +102,13 @@ def _scaled(cosines: ArrayLike, is_linear: bool) -> Values:
     return values if is_linear else -np.log1p(-np.minimum(values, 1 - 1e-15))
 
 
-def fit_tail(vectors: Floats, units: Units | None, *, seed: int) -> Tail | None:
-    """Fits the tail of unit vectors `[n, D]` of images, or of groups `units`; None for too few, or if all are alike.
+def fit_tail(vectors: Floats, groups: GroupNumbers | None, *, seed: int) -> Tail | None:
+    """Fits the tail of unit vectors `[n, D]` of images, or of their `groups`; None for too few, or if all are alike.
 
     It is fitted again without the pairs that it says are surely copies, until there are none.
     """
     count = len(vectors)
-    groups = np.arange(count) if units is None else units
+    groups = np.arange(count) if groups is None else groups
     sizes = np.bincount(groups).astype(np.float64)
     if np.count_nonzero(sizes) < LEAST_IMAGES:
         return None
@@ -158,10 +195,10 @@ def cosines_of(vectors: ArrayLike, first: Positions, second: Positions) -> Value
     return np.clip(cosines, -1.0, 1.0)
 
 
-def rule_in_words(settings: Mapping[str, str], units: int) -> str:
+def rule_in_words(settings: Mapping[str, str], count: int) -> str:
     if "threshold" in settings:
         return f"a cosine of {float(settings['threshold']):g} or more"
-    if units < LEAST_IMAGES:
+    if count < LEAST_IMAGES:
         return f"equal embeddings (fewer than {LEAST_IMAGES} images, or groups, show no more without a threshold)"
     expected = float(settings.get("expected_false", EXPECTED_FALSE))
     return f"embeddings so near that {expected:g} such pair of different images is expected in the whole set"

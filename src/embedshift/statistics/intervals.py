@@ -1,4 +1,4 @@
-"""Intervals of means, of proportions, and of several numbers at once. The unit of resampling is that of the sample.
+"""Intervals of means, proportions, ratios, and of several numbers at once, from a sample of images or of their groups.
 
 Means have Efron's bootstrap-t: each resample's deviation counts in its own standard error, so that skewed and small
 samples are covered. Proportions have Clopper and Pearson's interval at the effective number of values. Several numbers
@@ -6,16 +6,23 @@ that are compared share one critical value, that of the largest of all deviation
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import scipy
 from numpy.typing import ArrayLike, NDArray
 
-from embedshift.arrays import Units, Values
-from embedshift.statistics.resamples import RESAMPLES, RESAMPLES_OF_MANY, studentised
-from embedshift.statistics.sample import Estimates, estimates_from_values
+from embedshift.arrays import GroupNumbers, Values
+from embedshift.statistics.sample import (
+    RESAMPLES,
+    RESAMPLES_OF_MANY,
+    Estimates,
+    estimates_from_values,
+    gather,
+    in_standard_errors,
+    weights,
+)
 
 # Below this number of images, or of groups of images, there is no interval, and no sentence that ranks.
 LEAST_IMAGES = 8
@@ -24,6 +31,7 @@ APPROXIMATE_BELOW = 20
 LEVEL = 0.95
 # If the truth is as measured, images by which intervals leave out a bound in half of the studies, times this: in 80 %.
 PLANNED = float(1 + scipy.special.ndtri(0.8) / scipy.special.ndtri((1 + LEVEL) / 2)) ** 2
+_Z = float(scipy.special.ndtri((1 + LEVEL) / 2))
 # Deviations of resamples, in their own standard errors, that 5 % of them exceed only where most have hardly any spread.
 _FURTHEST = 10.0
 
@@ -60,10 +68,10 @@ def mean_interval(
 
 def _bootstrap_t(sample: Estimates, seed: int) -> tuple[Values, Values]:
     """Returns the ends of the intervals of means; infinite if they cannot be computed."""
-    if sample.values is None:
+    if not sample.in_memory:
         margin = scipy.special.stdtrit(np.maximum(sample.having - 1, 1), (1 + LEVEL) / 2) * sample.error
         return sample.mean - margin, sample.mean + margin
-    return equal_tailed(sample.mean, sample.error, studentised(sample, seed=seed, resamples=RESAMPLES))
+    return equal_tailed(sample.mean, sample.error, sample.studentised(seed=seed, resamples=RESAMPLES))
 
 
 def equal_tailed(value: Values, error: Values, deviations: Values) -> tuple[Values, Values]:
@@ -155,6 +163,27 @@ def clopper_pearson(successes: ArrayLike, number: ArrayLike) -> tuple[Values, Va
     return low, high
 
 
+def difference_of_proportions(gained: float, lost: float, number: float) -> tuple[float, float]:
+    """Returns Tango's 95 % score interval of the difference of two paired proportions."""
+    return -_upper_difference(lost, gained, number), _upper_difference(gained, lost, number)
+
+
+def _upper_difference(gained: float, lost: float, number: float) -> float:
+    value = (gained - lost) / number
+    if value >= 1:
+        return 1.0
+
+    def beyond(difference: float) -> float:
+        linear = (2 * number - gained + lost) * difference - gained - lost
+        free = lost * difference * (1 - difference)
+        q = (math.sqrt(max(0.0, linear**2 + 8 * number * free)) - linear) / (4 * number)
+        variance = number * (2 * q + difference * (1 - difference))
+        return (gained - lost - number * difference) ** 2 - _Z**2 * variance
+
+    # Where nothing differs, the value itself is a root too.
+    return float(scipy.optimize.brentq(beyond, value + 1e-9 * (1 - value), 1.0, xtol=1e-12))
+
+
 def jackknife_interval(
     full: Values, without: Iterable[Values], *, ratios: Values | None = None, deciding: bool = False
 ) -> tuple[Values, Values]:
@@ -226,7 +255,7 @@ def simultaneous_intervals(
         nothing = np.full(len(sample.mean), np.nan)
         return SimultaneousIntervals(nothing, nothing, np.zeros(len(nothing), bool))
     columns = np.flatnonzero(present)
-    t = np.abs(studentised(sample.columns(columns), seed=seed, resamples=resamples))
+    t = np.abs(sample.columns(columns).studentised(seed=seed, resamples=resamples))
     is_bounded = bounded(t)
     critical = np.full(len(present), np.inf)
     if is_bounded.any():
@@ -238,7 +267,7 @@ def simultaneous_intervals(
 
 
 def bounded_interval(
-    values: Values, least: float, most: float, *, seed: int, units: Units | None = None
+    values: Values, least: float, most: float, *, seed: int, groups: GroupNumbers | None = None
 ) -> tuple[Values, Values]:
     """Returns 95 % intervals of means of bounded values, none of zero width: bootstrap-t if enough images differ.
 
@@ -250,7 +279,7 @@ def bounded_interval(
         least: The least possible value.
         most: The greatest possible value.
         seed: Decides the resamples.
-        units: The group of each image; None = images are independent.
+        groups: The group of each image; None = images are independent.
 
     Returns:
         Lower and upper ends, `[K]` each; NaN for fewer than 8 images, or groups, that have a value.
@@ -259,16 +288,52 @@ def bounded_interval(
         >>> [round(end.item(), 3) for end in bounded_interval(np.zeros((50, 1)), -1.0, 1.0, seed=0)]
         [-0.071, 0.071]
     """
-    low, high = mean_interval(estimates_from_values(values, units), seed=seed, low=least, high=most)
+    low, high = mean_interval(estimates_from_values(values, groups), seed=seed, low=least, high=most)
     nothing = np.isnan(values)
     usual = np.nanmedian(np.where(nothing.all(axis=0), 0.0, values), axis=0)
     below, above = (
-        proportion_interval(estimates_from_values(np.where(nothing, np.nan, off), units))[1]
+        proportion_interval(estimates_from_values(np.where(nothing, np.nan, off), groups))[1]
         for off in (values < usual, values > usual)
     )
-    differ = estimates_from_values(np.where(~nothing & (values != usual), 1.0, np.nan), units).having
+    differ = estimates_from_values(np.where(~nothing & (values != usual), 1.0, np.nan), groups).having
     has_bootstrap = (differ >= LEAST_IMAGES) & (high > low)
     return (
         np.where(has_bootstrap, low, usual - below * (usual - least)),
         np.where(has_bootstrap, high, usual + above * (most - usual)),
     )
+
+
+def ratio_interval(
+    parts: Iterable[tuple[Values, Values]], *, seed: int, groups: GroupNumbers | None = None
+) -> tuple[Values, Values, Values]:
+    """Returns K sums over images, each divided by one sum over the same images, with 95 % intervals of these ratios."""
+    kept: list[Values] = []
+
+    def counted() -> Iterator[tuple[Values, Values]]:
+        for above, below in parts:
+            kept.append(below)
+            yield above, np.repeat(below[:, None], above.shape[1], axis=1)
+
+    # With denominators for counts, the mean is the ratio, and the image values are its linear approximation.
+    sample = gather(counted(), together=False, groups=groups)
+    if not sample.in_memory:
+        return sample.mean, *mean_interval(sample, seed=seed)
+    below = np.concatenate(kept)
+    below = below if sample.groups is None else np.bincount(sample.groups, weights=below).astype(np.float64)
+    size = below / (below.mean() or 1.0)
+    off = np.nan_to_num(sample.values - sample.mean)
+    drawn = weights(sample.images, seed=seed, resamples=RESAMPLES)
+    deviations = np.vstack([_studentised_ratios(resamples, off, size, sample.error) for resamples in drawn])
+    return sample.mean, *ends_or_nan(sample, *equal_tailed(sample.mean, sample.error, deviations))
+
+
+def _studentised_ratios(drawn: Values, off: Values, size: Values, error: Values) -> Values:
+    images = len(size)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        total = (drawn @ size)[:, None]
+        moved = drawn @ off / total
+        squares = drawn @ off**2 - 2 * moved * (drawn @ (off * size[:, None])) + moved**2 * (drawn @ size**2)[:, None]
+        spread = np.sqrt(np.maximum(squares, 0.0) * images / max(1, images - 1)) / total
+    # In a resample without spread, rounding would look like a tiny spread.
+    t = in_standard_errors(moved, np.where(spread < 1e-6 * error, 0.0, spread), np.nan_to_num(error))
+    return np.where(np.isnan(t), 0.0, t)

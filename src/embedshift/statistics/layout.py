@@ -1,16 +1,23 @@
-"""The layout of a study's rows, image by image, and readers of their numbers in blocks of images."""
+"""The rows of a study, image by image, and readers of their numbers in blocks of images."""
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from embedshift.arrays import Values
+from embedshift.arrays import GroupNumbers, Values
 from embedshift.augmentations import ORIGINAL
 
 # Images per block.
 BLOCK = 512
+
+
+def scan(paths: Sequence[Path]) -> pl.LazyFrame:
+    # A list, since polars would take brackets in the folder's name for a pattern.
+    return pl.scan_parquet([path.absolute() for path in paths], glob=False)
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,35 @@ def layout(rows: pl.LazyFrame) -> Layout:
     return Layout(images, tuple(rows.select("view").head(rows_per_image).collect()["view"]))
 
 
+@dataclass(frozen=True, eq=False)
+class ImageRows:
+    """The rows of a study, and the group of each image; None = images are independent."""
+
+    frame: pl.LazyFrame
+    order: Layout
+    groups: GroupNumbers | None = None
+
+    @functools.cached_property
+    def columns(self) -> pl.Schema:
+        return self.frame.collect_schema()
+
+    def head(self, images: int) -> "ImageRows":
+        first = self.frame.head(images * len(self.order.views))
+        return ImageRows(first, Layout(min(images, self.order.images), self.order.views), self.groups)
+
+    def blocks(self, *columns: str) -> Iterator[pl.DataFrame]:
+        """Yields some of the columns, `BLOCK` images at a time."""
+        return blocks(self.frame.select(columns), len(self.order.views))
+
+
+# What tables are made from.
+Rows = pl.LazyFrame | ImageRows
+
+
+def image_rows(rows: Rows) -> ImageRows:
+    return rows if isinstance(rows, ImageRows) else ImageRows(rows, layout(rows))
+
+
 def blocks(rows: pl.LazyFrame, rows_per_image: int) -> Iterator[pl.DataFrame]:
     size = BLOCK * rows_per_image
     waiting: list[pl.DataFrame] = []
@@ -78,8 +114,7 @@ def side_by_side(parts: Iterable[tuple[Values, Values]]) -> tuple[Values, Values
 
 
 def metric_parts(
-    rows: pl.LazyFrame,
-    order: Layout,
+    study: ImageRows,
     augmentations: Sequence[str],
     metrics: Sequence[str],
     distances: Mapping[str, tuple[float, float]] | None = None,
@@ -91,9 +126,9 @@ def metric_parts(
     """
     chosen = [metrics.index(name) for name in distances or {}]
     no_change, still = np.array([*(distances or {}).values()]).reshape(-1, 2).T
-    for block in blocks(rows.select(metrics), len(order.views)):
-        values = order.numbers(block, metrics)
-        by_augmentation = [values[:, order.positions(name)] for name in augmentations]
+    for block in study.blocks(*metrics):
+        values = study.order.numbers(block, metrics)
+        by_augmentation = [values[:, study.order.positions(name)] for name in augmentations]
         parts = [sums_and_counts(views) for views in by_augmentation]
         for views in by_augmentation if chosen else ():
             away = np.abs(views[..., chosen] - no_change)
@@ -101,12 +136,10 @@ def metric_parts(
         yield side_by_side(parts)
 
 
-def list_parts(
-    rows: pl.LazyFrame, order: Layout, augmentations: Sequence[str], names: Sequence[str]
-) -> Iterator[tuple[Values, Values]]:
+def list_parts(study: ImageRows, augmentations: Sequence[str], names: Sequence[str]) -> Iterator[tuple[Values, Values]]:
     """Yields the same for columns of lists, element by element, `[b, A * K * L]` each."""
-    moved, views = rows.filter(pl.col("view") != ORIGINAL).select(names), len(order.views) - 1
-    positions = [[position - 1 for position in order.positions(name)] for name in augmentations]
+    moved, views = study.frame.filter(pl.col("view") != ORIGINAL).select(names), len(study.order.views) - 1
+    positions = [[position - 1 for position in study.order.positions(name)] for name in augmentations]
     for block in blocks(moved, views):
         values = np.hstack([block[name].to_numpy() for name in names]).astype(np.float64)
         values = values.reshape(-1, views, values.shape[1])

@@ -73,8 +73,8 @@ class Gallery:
     def cosines(self, queries: Values, positions: Positions) -> Values:
         """Returns exact cosines of some of its vectors; equal vectors give equal bits."""
         with np.errstate(invalid="ignore", divide="ignore"):
-            units = self.vectors[positions].astype(np.float64) / self.lengths[positions][..., None]
-        return np.asarray((queries * units).sum(axis=-1))
+            directions = self.vectors[positions].astype(np.float64) / self.lengths[positions][..., None]
+        return np.asarray((queries * directions).sum(axis=-1))
 
 
 def release_memory(vectors: Floats, count: int) -> None:
@@ -103,15 +103,15 @@ def search(queries: ArrayLike, right: ArrayLike, gallery: Gallery, *, count: int
         exact = raw / np.linalg.norm(raw, axis=-1, keepdims=True)
     has_direction = np.isfinite(exact).all(axis=-1)
     cosine = gallery.cosines(exact, targets)
-    units = np.where(has_direction[:, None], exact, 0.0)
+    directions = np.where(has_direction[:, None], exact, 0.0)
     count = min(count, max(0, len(gallery) - 1))
     nearest, better = _Nearest(len(raw), min(count + SPARE, len(gallery)) if count else 0), np.zeros(len(raw), np.int64)
     limits, own = np.nan_to_num(cosine)[:, None], None if gallery.groups is None else gallery.groups[targets]
-    for start, cosines in gallery.cosines_with_others(units, targets, own):
-        better += _better(cosines, limits, gallery, units, start)
+    for start, cosines in gallery.cosines_with_others(directions, targets, own):
+        better += _better(cosines, limits, gallery, directions, start)
         nearest.add(cosines, start)
     rank = np.where(np.isfinite(cosine), 1 + better, 0)
-    others, positions = (nearest_part[:, :count] for nearest_part in nearest.exact(units, gallery))
+    others, positions = (nearest_part[:, :count] for nearest_part in nearest.exact(directions, gallery))
     release_memory(gallery.vectors, len(gallery))
     return Ranked(
         rank, cosine, np.where(has_direction[:, None], others, np.nan), np.where(has_direction[:, None], positions, -1)
@@ -128,7 +128,7 @@ def count_closer(
     return closer
 
 
-def _better(cosines: Floats, limits: Values, gallery: Gallery, units: Values, start: int) -> Positions:
+def _better(cosines: Floats, limits: Values, gallery: Gallery, directions: Values, start: int) -> Positions:
     """Counts for each row `[q, b]` the cosines that reach its limit `[q, 1]`; decides close ones exactly."""
     low, high = ((limits + off).astype(np.float32) for off in (-NEAR, NEAR))
     better = _count(cosines >= low)
@@ -136,7 +136,7 @@ def _better(cosines: Floats, limits: Values, gallery: Gallery, units: Values, st
     near = rows[_count(cosines[rows] > high[rows]) < better[rows]]
     for row in near:
         at = np.flatnonzero((cosines[row] >= low[row]) & (cosines[row] <= high[row]))
-        better[row] -= int((gallery.cosines(units[row], start + at) < limits[row] - TIE).sum())
+        better[row] -= int((gallery.cosines(directions[row], start + at) < limits[row] - TIE).sum())
     return better
 
 
@@ -177,12 +177,12 @@ class _Nearest:
         self.cosines[active] = np.take_along_axis(values, best, 1)
         self.positions[active] = np.take_along_axis(positions, best, 1)
 
-    def exact(self, units: Values, gallery: Gallery) -> tuple[Values, Positions]:
+    def exact(self, directions: Values, gallery: Gallery) -> tuple[Values, Positions]:
         """Returns exact cosines, descending, and their positions; NaN and -1 if there are fewer."""
         present = self.positions >= 0
         cosines = np.full(self.positions.shape, np.nan)
-        for row in range(len(units)):
-            cosines[row, present[row]] = gallery.cosines(units[row], self.positions[row, present[row]])
+        for row in range(len(directions)):
+            cosines[row, present[row]] = gallery.cosines(directions[row], self.positions[row, present[row]])
             if row % 16 == 0:  # pages around each of them were read, too
                 release_memory(gallery.vectors, len(gallery))
         # By cosine, those without last, then by position: ties of rounding are ties.

@@ -1,64 +1,156 @@
-"""A sample of images: the mean of every measured number, and all data that intervals need.
+"""A sample of images: the mean of every measured number, how it varies between images, and resamples of the images.
 
-The unit is the image: several draws of an image give one number, so that an image counts once. If images belong to
-groups, the unit is the group: its value is the linear approximation of the mean over all images.
+Several draws of an image give one number, so that an image counts once. If images belong to groups, a group counts
+once: its value is the linear approximation of the mean over all images. Without groups, an image is a group of its own.
 """
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from embedshift.arrays import Units, Values
-from embedshift.statistics.moments import ChunkSums, GroupSums, Moments
+from embedshift.arrays import GroupNumbers, Values
+from embedshift.config.processes import one_thread
 
-# Up to this number of images, resamples use their values; above, the normal law of their covariance, which is
-# then as good and does not grow with the number of images.
+# Up to this number of groups, resamples use their values; above, the normal law of their covariance, which is then as
+# good and does not grow with the number of groups.
 IN_MEMORY = 5_000
 # Images whose vectors are read for numbers of a set. Their order is drawn by the seed: the first are a fair sample.
 OF_A_SET = 512
+# Resamples of one interval; and where the largest of many deviations counts, whose tail is thinner.
+RESAMPLES, RESAMPLES_OF_MANY = 2_000, 9_999
+# Numbers of one chunk of resamples in memory.
+_CHUNK = 2**21
 # A spread below this multiple of the mean is rounding.
 _ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
-class Estimates:
-    """Means of K numbers over images, and their variation between images.
+class _InMemory:
+    """How at most `IN_MEMORY` groups vary.
 
     Args:
-        images: Number n of units: images, or groups of images.
-        having: Number of units that have a value, `[K]`.
+        values: One value per group `[n, K]`, whose mean is that of the sample.
+        image_means: The mean of each image, NaN if it has no value; None if all images have equally many values, so
+            that `values` are these means, and of more than `IN_MEMORY` images.
+    """
+
+    values: Values
+    image_means: Values | None = None
+
+    def variance(self, mean: Values) -> Values:
+        """Returns the variance around the mean (ddof = 1), `[K]`; rounding counts as 0."""
+        if len(self.values) < 2:
+            return np.full(self.values.shape[1], np.nan)
+        return _zero_if_rounding(((self.values - mean) ** 2).sum(axis=0) / (len(self.values) - 1), mean)
+
+    def combined(self, weights: Values) -> "_InMemory":
+        return _InMemory(np.nan_to_num(self.values) @ weights)
+
+    def moved(self, by: Values) -> "_InMemory":
+        return _InMemory(self.values + by)
+
+    def columns(self, index: NDArray[np.intp]) -> "_InMemory":
+        return _InMemory(self.values[:, index], None if self.image_means is None else self.image_means[:, index])
+
+    def resampled(self, sample: "Estimates", seed: int, resamples: int) -> tuple[Values, Values]:
+        mean, n = np.nan_to_num(sample.mean), len(self.values)
+        off = np.nan_to_num(self.values) - mean
+        squares, tiny = off**2, 1e-12 * (sample.variance + 1e-300)
+        means, errors = (np.empty((resamples, len(mean))) for _ in range(2))
+        start = 0
+        for drawn in weights(n, seed=seed, resamples=resamples):
+            end = start + len(drawn)
+            np.divide(drawn @ off, n, out=means[start:end])
+            spread = drawn @ squares
+            spread /= n
+            spread -= means[start:end] ** 2
+            # A resample of equal values has no spread; its rounding would look like a tiny spread.
+            spread[~(spread > tiny)] = 0.0
+            np.sqrt(spread / max(1, n - 1), out=errors[start:end])
+            start = end
+        means += mean
+        return means, errors
+
+
+@dataclass(frozen=True)
+class _Covariance:
+    """How more groups vary: the covariance of their values `[K, K]`; None if it was not requested."""
+
+    matrix: Values | None
+
+    def variance(self, mean: Values) -> Values:
+        assert self.matrix is not None
+        return _zero_if_rounding(np.diag(self.matrix), mean)
+
+    def combined(self, weights: Values) -> "_Covariance":
+        if self.matrix is None:
+            raise ValueError("combinations need image values or their covariance")
+        return _Covariance(weights.T @ np.nan_to_num(self.matrix) @ weights)
+
+    def moved(self, by: Values) -> "_Covariance":
+        return self
+
+    def columns(self, index: NDArray[np.intp]) -> "_Covariance":
+        return _Covariance(None if self.matrix is None else self.matrix[np.ix_(index, index)])
+
+    def resampled(self, sample: "Estimates", seed: int, resamples: int) -> tuple[Values, Values]:
+        if self.matrix is None:
+            raise ValueError("more images than are kept in memory, and no covariance of their numbers")
+        covariance = np.nan_to_num(self.matrix)
+        error = np.sqrt(np.diag(covariance))
+        scale = np.where(error > 0, error, 1.0)
+        values, vectors = np.linalg.eigh(covariance / np.outer(scale, scale))
+        root = vectors * np.sqrt(np.maximum(values, 0.0))
+        normal = np.random.default_rng(seed).standard_normal((resamples, len(root))) @ root.T
+        error = np.nan_to_num(sample.error)
+        return np.nan_to_num(sample.mean) + normal * error, np.tile(error, (resamples, 1))
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """Means of K numbers over images, and how they vary between groups, which are images if these are independent.
+
+    Args:
+        images: Number n of groups.
+        having: Number of groups that have a value, `[K]`.
+        images_having: Number of images that have a value, `[K]`.
         counts: Number of values over images and draws, `[K]`.
         mean: Mean over all values, `[K]`; NaN if there is none.
-        variance: Variance of the image values (ddof = 1), `[K]`.
-        values: One value per image `[n, K]`, whose mean is `mean` and whose variance is n times that of the mean; None
-            above `IN_MEMORY` images.
-        covariance: Covariance of the image values `[K, K]`; None if it was not requested, and up to `IN_MEMORY` images.
-        chunked: Sums of the image values over chunks of images, `[G, K]`; None without chunks.
-        image_means: The mean of each image `[n, K]`, NaN if it has no value; None if all images have equally many
-            values, so that `values` are these means, and above `IN_MEMORY` images.
-        units: Of a sample of groups: the group of each image.
-        of_images: Of a sample of groups: number of images that have a value, `[K]`.
+        variance: Variance of the values of groups (ddof = 1), `[K]`.
+        spread: These values, or their covariance.
+        chunked: Sums of the values of groups over chunks of images, `[G, K]`; None without chunks.
+        groups: The group of each image; None = images are independent.
     """
 
     images: int
     having: Values
+    images_having: Values
     counts: Values
     mean: Values
     variance: Values
-    values: Values | None = None
-    covariance: Values | None = None
+    spread: _InMemory | _Covariance
     chunked: Values | None = None
-    image_means: Values | None = None
-    units: Units | None = None
-    of_images: Values | None = None
+    groups: GroupNumbers | None = None
 
     @property
-    def images_having(self) -> Values:
-        """Returns the number of images that have a value, `[K]`."""
-        return self.having if self.of_images is None else self.of_images
+    def in_memory(self) -> bool:
+        """Whether the values of the groups are there, which are at most `IN_MEMORY`."""
+        return isinstance(self.spread, _InMemory)
+
+    @property
+    def values(self) -> Values:
+        """The values of the groups, `[n, K]`; only where they are in memory."""
+        assert isinstance(self.spread, _InMemory)
+        return self.spread.values
+
+    @property
+    def image_means(self) -> Values | None:
+        """The mean of each image, `[m, K]`, NaN if it has no value; None if `values` are these, or not in memory."""
+        return self.spread.image_means if isinstance(self.spread, _InMemory) else None
 
     @property
     def error(self) -> Values:
@@ -68,7 +160,7 @@ class Estimates:
     @property
     def sd(self) -> Values:
         """Returns standard deviations over the images that have a value, `[K]` (ddof = 1), for one value per image."""
-        if self.units is not None:  # NaN above `IN_MEMORY` images
+        if self.groups is not None:  # NaN above `IN_MEMORY` images
             return self.mean * np.nan if self.image_means is None else estimates_from_values(self.image_means).sd
         n, h = self.images, self.having
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -96,23 +188,8 @@ class Estimates:
         if self.image_means is None:
             return self.combine(w)
         lacking = np.isnan(self.image_means) @ np.abs(w) > 0
-        combined = estimates_from_values(np.where(lacking, np.nan, np.nan_to_num(self.image_means) @ w), self.units)
-        rounding = _ROUNDING * (np.abs(self.mean_or_0) @ np.abs(w))
-        return dataclasses.replace(combined, mean=np.where(np.abs(combined.mean) <= rounding, 0.0, combined.mean))
-
-    def incomplete_columns(self, least: int) -> Iterator[tuple[NDArray[np.intp], "Estimates"]]:
-        """Yields numbers that not all images have, but at least `least`: their columns, and a sample of these images.
-
-        Numbers of the same images come together.
-        """
-        few = np.flatnonzero((self.having < self.images) & (self.having >= least))
-        if self.image_means is None or not len(few):
-            return
-        present, which = np.unique(~np.isnan(self.image_means[:, few]), axis=1, return_inverse=True)
-        for number, images in enumerate(present.T):
-            columns = few[which.ravel() == number]
-            units = None if self.units is None else self.units[images]
-            yield columns, estimates_from_values(self.image_means[np.ix_(images, columns)], units)
+        combined = estimates_from_values(np.where(lacking, np.nan, np.nan_to_num(self.image_means) @ w), self.groups)
+        return dataclasses.replace(combined, mean=self._without_rounding(combined.mean, w))
 
     def combine(self, weights: ArrayLike) -> "Estimates":
         """Returns linear combinations of the means.
@@ -129,46 +206,79 @@ class Estimates:
             1.25
         """
         w = np.asarray(weights, np.float64)
-        used = w != 0
-        missing = np.isnan(self.mean)
-        lost = (used & missing[:, None]).any(axis=0)
+        used, missing = w != 0, np.isnan(self.mean)
         w = np.where(missing[:, None], 0.0, w)
-        mean = self.mean_or_0 @ w
-        # A difference of equal numbers may differ from 0 by rounding.
-        mean = np.where(np.abs(mean) <= _ROUNDING * (np.abs(self.mean_or_0) @ np.abs(w)), 0.0, mean)
-        mean = np.where(lost, np.nan, mean)
-        having, counts, of_images = (
+        mean = self._without_rounding(self.mean_or_0 @ w, w)
+        having, images_having, counts = (
             np.where(used, number[:, None], np.inf).min(axis=0, initial=np.inf)
-            for number in (self.having, self.counts, self.images_having)
+            for number in (self.having, self.images_having, self.counts)
         )
-        values = None if self.values is None else np.nan_to_num(self.values) @ w
-        covariance = None if self.covariance is None else w.T @ np.nan_to_num(self.covariance) @ w
-        if values is not None:
-            variance = _variance(values, mean)
-        elif covariance is not None:
-            variance = np.diag(covariance).copy()
-        else:
-            raise ValueError("combinations need image values or their covariance")
-        chunked = None if self.chunked is None else np.nan_to_num(self.chunked) @ w
+        mean = np.where((used & missing[:, None]).any(axis=0), np.nan, mean)
+        spread = self.spread.combined(w)
         return Estimates(
-            self.images, having, counts, mean, _zero_if_rounding(variance, mean), values, covariance, chunked,
-            units=self.units, of_images=None if self.units is None else of_images,
-        )  # fmt: skip
+            self.images,
+            having,
+            images_having,
+            counts,
+            mean,
+            spread.variance(mean),
+            spread,
+            None if self.chunked is None else np.nan_to_num(self.chunked) @ w,
+            self.groups,
+        )
+
+    def with_means(self, mean: Values) -> "Estimates":
+        """Returns a sample of other means, around which groups vary as they do."""
+        return dataclasses.replace(self, mean=mean, spread=self.spread.moved(np.nan_to_num(mean) - self.mean_or_0))
+
+    def _without_rounding(self, mean: Values, weights: Values) -> Values:
+        # A difference of equal numbers may differ from 0 by rounding.
+        return np.where(np.abs(mean) <= _ROUNDING * (np.abs(self.mean_or_0) @ np.abs(weights)), 0.0, mean)
 
     def columns(self, positions: Sequence[int] | NDArray[np.intp]) -> "Estimates":
         """Returns the sample of some of the numbers, by their positions."""
         index = np.asarray(positions, np.intp)
-        names = ("having", "counts", "mean", "variance", "values", "chunked", "image_means", "of_images")
-        chosen = {name: numbers[..., index] for name in names if (numbers := getattr(self, name)) is not None}
-        covariance = None if self.covariance is None else self.covariance[np.ix_(index, index)]
-        return dataclasses.replace(self, covariance=covariance, **chosen)
+        return Estimates(
+            self.images,
+            self.having[index],
+            self.images_having[index],
+            self.counts[index],
+            self.mean[index],
+            self.variance[index],
+            self.spread.columns(index),
+            None if self.chunked is None else self.chunked[:, index],
+            self.groups,
+        )
+
+    def incomplete_columns(self, least: int) -> Iterator[tuple[NDArray[np.intp], "Estimates"]]:
+        """Yields numbers that not all images have, but at least `least`: their columns, and a sample of these images.
+
+        Numbers of the same images come together.
+        """
+        few = np.flatnonzero((self.having < self.images) & (self.having >= least))
+        if self.image_means is None or not len(few):
+            return
+        present, which = np.unique(~np.isnan(self.image_means[:, few]), axis=1, return_inverse=True)
+        for number, images in enumerate(present.T):
+            columns = few[which.ravel() == number]
+            groups = None if self.groups is None else self.groups[images]
+            yield columns, estimates_from_values(self.image_means[np.ix_(images, columns)], groups)
+
+    def resampled(self, *, seed: int, resamples: int) -> tuple[Values, Values]:
+        """Returns means of resamples of the groups, and their standard errors, `[resamples, K]` each."""
+        return self.spread.resampled(self, seed, resamples)
+
+    def studentised(self, *, seed: int, resamples: int) -> Values:
+        """Returns deviations of the resampled means, each in its own standard error, `[resamples, K]`."""
+        means, errors = self.resampled(seed=seed, resamples=resamples)
+        return in_standard_errors(means - self.mean_or_0, errors, np.nan_to_num(self.error))
 
 
-def estimates_from_values(values: ArrayLike, units: Units | None = None) -> Estimates:
-    """Makes a sample of values in memory, one per image: `[n, K]`, NaN if there is none; `units` as in `gather`."""
+def estimates_from_values(values: ArrayLike, groups: GroupNumbers | None = None) -> Estimates:
+    """Makes a sample of values in memory, one per image: `[n, K]`, NaN if there is none; `groups` as in `gather`."""
     array = np.asarray(values, np.float64)
     present = ~np.isnan(array)
-    return gather([(np.where(present, array, 0.0), present.astype(np.float64))], units=units)
+    return gather([(np.where(present, array, 0.0), present.astype(np.float64))], groups=groups)
 
 
 def gather(
@@ -176,88 +286,66 @@ def gather(
     *,
     together: bool = True,
     chunks: Sequence[int] | None = None,
-    units: Units | None = None,
+    groups: GroupNumbers | None = None,
 ) -> Estimates:
     """Makes a sample of images that arrive some at a time; memory does not grow with their number.
 
     Args:
         parts: For each image the sums over its draws and the numbers of values, `[b, K]` each.
-        together: Whether numbers will be combined above `IN_MEMORY` images, which needs their covariance.
-        chunks: Sizes of consecutive chunks of images, for `chunked`; with `units`, of the groups.
-        units: The group of each image, for a sample of groups; may be longer. None = every image is a unit.
+        together: Whether numbers will be combined above `IN_MEMORY` groups, which needs their covariance.
+        chunks: Sizes of consecutive chunks of images, for `chunked`; with `groups`, these are the chunks.
+        groups: The group of each image; may be longer. None = images are independent.
 
     Example:
         >>> sample = gather([(np.array([[3.0], [5.0]]), np.array([[2.0], [1.0]]))])
         >>> sample.having.item(), sample.counts.item(), round(sample.mean.item(), 3)
         (2.0, 3.0, 2.667)
     """
-    if units is not None:
-        groups = GroupSums(units, IN_MEMORY)
+    if groups is not None:
+        return _of_groups(parts, groups, together=together, by_group=chunks is not None)
+    kept, moments = list[tuple[Values, Values]](), None
+    by_chunk = None if chunks is None else _GroupSums(np.repeat(np.arange(len(chunks)), chunks))
+    with one_thread():  # the products of some images are small, and threads may sum in another order
         for part in parts:
-            groups.add(*part)
-        return estimates_of_groups(groups, together=together, by_group=chunks is not None)
-    kept: list[tuple[Values, Values]] = []
-    moments: Moments | None = None
-    by_chunk = None if chunks is None else ChunkSums(chunks)
-    for sums, counts in parts:
-        if by_chunk is not None:
-            by_chunk.add(sums, counts)
-        if moments is not None:
-            moments.add(sums, counts)
-            continue
-        kept.append((sums, counts))
-        if sum(len(part) for part, _ in kept) > IN_MEMORY:
-            moments = Moments(centre_of(kept), together)
-            for part in kept:
+            if by_chunk is not None:
+                by_chunk.add(*part)
+            if moments is not None:
                 moments.add(*part)
-            kept = []
-    return with_chunks(_from_values(kept) if moments is None else estimates_from_moments(moments), by_chunk)
-
-
-def estimates_of_groups(groups: GroupSums, *, together: bool, by_group: bool = False) -> Estimates:
-    """Returns the sample of groups, from sums over the images of each; `by_group` gives `chunked`, by group."""
-    present, units, sizes = np.unique(groups.units[: groups.seen], return_inverse=True, return_counts=True)
-    sums, counts = groups.sums[present], groups.counts[present]
-    blocks = [slice(start, start + IN_MEMORY) for start in range(0, len(present), IN_MEMORY)]
-    estimates = gather(((sums[block], counts[block]) for block in blocks), together=together)
-    chunked = None
-    if by_group and estimates.values is not None:
-        off = (estimates.values - estimates.mean) * (groups.seen / estimates.images)
-        chunked = estimates.mean * sizes[:, None] + off
-    means = groups.image_means
-    return dataclasses.replace(estimates, chunked=chunked, image_means=means, units=units, of_images=groups.having)
-
-
-def centre_of(parts: Iterable[tuple[Values, Values]]) -> Values:
-    """Returns the means of some images, `[K]`, 0 if there is none, as a centre around which squares are summed."""
-    return np.nan_to_num(_from_values(list(parts)).mean)
-
-
-def with_chunks(estimates: Estimates, by_chunk: ChunkSums | None) -> Estimates:
-    """Returns the sample with sums of its image values over chunks, if there are chunks."""
-    if by_chunk is None or by_chunk.sums is None or by_chunk.counts is None:
+                continue
+            kept.append(part)
+            if sum(len(sums) for sums, _ in kept) > IN_MEMORY:
+                moments = _Moments(np.nan_to_num(_from_values(kept).mean), together)
+                for part in kept:
+                    moments.add(*part)
+                kept.clear()
+    estimates = _from_values(kept) if moments is None else moments.estimates()
+    if by_chunk is None or chunks is None:
         return estimates
     with np.errstate(invalid="ignore", divide="ignore"):
         rest = (by_chunk.sums - estimates.mean * by_chunk.counts) / (estimates.counts / estimates.images)
-    return dataclasses.replace(estimates, chunked=np.asarray(estimates.mean * by_chunk.sizes[:, None] + rest))
+    return dataclasses.replace(estimates, chunked=estimates.mean * np.asarray(chunks, np.float64)[:, None] + rest)
 
 
-def estimates_from_moments(moments: Moments) -> Estimates:
-    """Returns the sample with means, and the variance or covariance of the image values."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        off = moments.sums / moments.counts
-        mean, per_image = moments.centre + off, moments.counts / moments.images
-        if moments.together:
-            across = moments.sum_count * off
-            products = moments.sum_sum - across - across.T + np.outer(off, off) * moments.count_count
-            covariance = products / np.outer(per_image, per_image) / (moments.images - 1)
-            variance = np.diag(covariance).copy()
-        else:
-            products = moments.sum_sum - 2 * off * moments.sum_count + off**2 * moments.count_count
-            covariance, variance = None, products / per_image**2 / (moments.images - 1)
-    return Estimates(
-        moments.images, moments.having, moments.counts, mean, _zero_if_rounding(variance, mean), None, covariance
-    )
+def _of_groups(
+    parts: Iterable[tuple[Values, Values]], groups: GroupNumbers, *, together: bool, by_group: bool
+) -> Estimates:
+    summed, means = _GroupSums(groups), list[Values]()
+    for sums, counts in parts:
+        summed.add(sums, counts)
+        if summed.seen <= IN_MEMORY:
+            with np.errstate(invalid="ignore"):
+                means.append(sums / counts)
+    present, numbers, sizes = np.unique(groups[: summed.seen], return_inverse=True, return_counts=True)
+    sums, counts = summed.sums[present], summed.counts[present]
+    blocks = [slice(start, start + IN_MEMORY) for start in range(0, len(present), IN_MEMORY)]
+    estimates = gather(((sums[block], counts[block]) for block in blocks), together=together)
+    spread, chunked = estimates.spread, None
+    if isinstance(spread, _InMemory):
+        spread = _InMemory(spread.values, np.vstack(means) if summed.seen <= IN_MEMORY else None)
+        if by_group:
+            off = (spread.values - estimates.mean) * (summed.seen / estimates.images)
+            chunked = estimates.mean * sizes[:, None] + off
+    return dataclasses.replace(estimates, images_having=summed.having, spread=spread, chunked=chunked, groups=numbers)
 
 
 def _from_values(kept: Sequence[tuple[Values, Values]]) -> Estimates:
@@ -268,17 +356,97 @@ def _from_values(kept: Sequence[tuple[Values, Values]]) -> Estimates:
         values = mean + (sums - mean * counts) / (total / len(sums))
         image_means = None if (counts == counts[:1]).all() else sums / counts
     having = (counts > 0).sum(axis=0).astype(np.float64)
-    return Estimates(len(sums), having, total, mean, _variance(values, mean), values, image_means=image_means)
-
-
-def _variance(values: Values, mean: Values) -> Values:
-    """Returns the variance of image values around their mean (ddof = 1), `[K]`; rounding counts as 0."""
-    if len(values) < 2:
-        return np.full(values.shape[1], np.nan)
-    variance = ((values - mean) ** 2).sum(axis=0) / (len(values) - 1)
-    return _zero_if_rounding(variance, mean)
+    spread = _InMemory(values, image_means)
+    return Estimates(len(sums), having, having, total, mean, spread.variance(mean), spread)
 
 
 def _zero_if_rounding(variance: Values, mean: Values) -> Values:
     with np.errstate(invalid="ignore"):
         return np.where(variance <= (_ROUNDING * np.maximum(1.0, np.abs(mean))) ** 2, 0.0, variance)
+
+
+class _Moments:
+    """Sums of products of image sums and counts: enough for means and covariances, for any number of images."""
+
+    def __init__(self, centre: Values, together: bool) -> None:
+        self.centre, self.together, self.images = centre, together, 0
+        shape = (len(centre), len(centre)) if together else (len(centre),)
+        self.sums, self.counts, self.having = (np.zeros(len(centre)) for _ in range(3))
+        self.sum_sum, self.sum_count, self.count_count = (np.zeros(shape) for _ in range(3))
+
+    def add(self, sums: Values, counts: Values) -> None:
+        s = sums - self.centre * counts
+        self.images += len(s)
+        self.sums += s.sum(axis=0)
+        self.counts += counts.sum(axis=0)
+        self.having += (counts > 0).sum(axis=0)
+        for total, a, b in ((self.sum_sum, s, s), (self.sum_count, s, counts), (self.count_count, counts, counts)):
+            total += a.T @ b if self.together else (a * b).sum(axis=0)
+
+    def estimates(self) -> Estimates:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            off = self.sums / self.counts
+            mean, per_image = self.centre + off, self.counts / self.images
+            if self.together:
+                across = self.sum_count * off
+                products = self.sum_sum - across - across.T + np.outer(off, off) * self.count_count
+                covariance = products / np.outer(per_image, per_image) / (self.images - 1)
+                variance = np.diag(covariance)
+            else:
+                products = self.sum_sum - 2 * off * self.sum_count + off**2 * self.count_count
+                covariance, variance = None, products / per_image**2 / (self.images - 1)
+        variance = _zero_if_rounding(variance, mean)
+        having = self.having
+        return Estimates(self.images, having, having, self.counts, mean, variance, _Covariance(covariance))
+
+
+class _GroupSums:
+    """Sums and counts by group of images, and the number of images that have a value."""
+
+    def __init__(self, groups: GroupNumbers) -> None:
+        self.groups, self.seen = groups, 0
+        self.sums = self.counts = np.zeros((0, 0))
+        self.having = np.zeros(0)
+
+    def add(self, sums: Values, counts: Values) -> None:
+        if not len(self.sums):
+            self.sums, self.counts = (np.zeros((int(self.groups.max()) + 1, sums.shape[1])) for _ in range(2))
+            self.having = np.zeros(sums.shape[1])
+        groups = self.groups[self.seen : self.seen + len(sums)]
+        order = np.argsort(groups, kind="stable")
+        present, first = np.unique(groups[order], return_index=True)
+        self.sums[present] += np.add.reduceat(sums[order], first, axis=0)
+        self.counts[present] += np.add.reduceat(counts[order], first, axis=0)
+        self.having += (counts > 0).sum(axis=0)
+        self.seen += len(sums)
+
+
+def weights(count: int, *, seed: int, resamples: int) -> Iterator[Values]:
+    """Yields how often each of `count` items is drawn in resamples, some resamples at a time: `[r, count]`."""
+    if resamples * count <= _CHUNK:
+        yield _kept_weights(count, seed, resamples)
+    else:
+        yield from _drawn_weights(count, seed, resamples)
+
+
+# Every table of a study draws the same.
+@functools.lru_cache(maxsize=2)
+def _kept_weights(count: int, seed: int, resamples: int) -> Values:
+    (drawn,) = _drawn_weights(count, seed, resamples)
+    drawn.setflags(write=False)
+    return drawn
+
+
+def _drawn_weights(count: int, seed: int, resamples: int) -> Iterator[Values]:
+    rng, step = np.random.default_rng(seed), max(1, _CHUNK // count)
+    for start in range(0, resamples, step):
+        size = min(step, resamples - start)
+        drawn = rng.integers(count, size=(size, count)) + count * np.arange(size)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=size * count).reshape(size, count).astype(np.float64)
+
+
+def in_standard_errors(deviations: Values, errors: Values, scale: Values) -> Values:
+    """Divides deviations by standard errors; a deviation that is only rounding relative to `scale` becomes 0."""
+    real = (np.abs(deviations) > 1e-12 * scale) & (scale > 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.divide(deviations, errors, out=np.zeros_like(deviations), where=real)

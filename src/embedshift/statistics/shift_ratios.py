@@ -1,7 +1,7 @@
 """How many times as far the views of one encoder move as those of another: relative shifts, paired by image.
 
 The logarithm of a ratio is a mean over images and the difference of both baselines. Its error is that of the jackknife:
-every unit, an image or a group, is left out of the mean and of both baselines.
+every group, or image, is left out of the mean and of both baselines.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from embedshift.arrays import Units, Values
+from embedshift.arrays import GroupNumbers, Values
 from embedshift.statistics.baselines import Baseline
 from embedshift.statistics.intervals import LEVEL, ends_or_nan
 from embedshift.statistics.layout import sums_and_counts
@@ -33,7 +33,7 @@ class Shifts:
 
     Args:
         relative: The relative shift of every view, `[n, A, draws]`; NaN if there is none.
-        off: The jackknife's deviation of the logarithm of the distance to the baseline for each unit, `[U]`; mean 0.
+        off: The jackknife's deviation of the logarithm of the distance to the baseline for each group, `[G]`; mean 0.
     """
 
     relative: Values
@@ -46,7 +46,7 @@ def shifts(distances: Values, baseline: Baseline, deviations: Values) -> Shifts:
 
 
 def jackknife_deviations(baseline: Baseline) -> Values:
-    """Returns for each unit U - 1 times what it adds to the logarithm of 1 - baseline, less their mean, `[U]`."""
+    """Returns for each group G - 1 times what it adds to the logarithm of 1 - baseline, less their mean, `[G]`."""
     assert baseline.pairs is not None
     without = baseline.pairs.without_each()
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -54,25 +54,25 @@ def jackknife_deviations(baseline: Baseline) -> Values:
     return np.asarray(off - off.mean())
 
 
-def normal_deviations(baseline: Baseline, units: int, seed: Sequence[int]) -> Values:
+def normal_deviations(baseline: Baseline, count: int, seed: Sequence[int]) -> Values:
     """Returns deviations with the baseline's standard error from the normal law, for one whose pairs are not kept."""
-    off = np.random.default_rng(seed).standard_normal(units)
+    off = np.random.default_rng(seed).standard_normal(count)
     off = (off - off.mean()) / off.std(ddof=1)
-    return np.asarray(off * np.sqrt(units) * baseline.error / (1 - baseline.value))
+    return np.asarray(off * np.sqrt(count) * baseline.error / (1 - baseline.value))
 
 
-def log_ratios(reference: Shifts, study: Shifts, units: Units | None = None) -> Estimates:
-    """Returns the mean logarithms of the ratios of relative shifts for each augmentation, as a sample of the units."""
+def log_ratios(reference: Shifts, study: Shifts, groups: GroupNumbers | None = None) -> Estimates:
+    """Returns the mean logarithms of the ratios of relative shifts for each augmentation, as a sample of the groups."""
     # A larger baseline makes every relative shift smaller, but not those that are `LEAST`.
     moves = [_means(each.relative / (each.relative + LEAST), *_both(reference, study)) for each in (reference, study)]
     off = np.outer(reference.off, moves[0]) - np.outer(study.off, moves[1])
-    return _sample(view_log_ratios(reference, study), off, units)
+    return _sample(view_log_ratios(reference, study), off, groups)
 
 
-def shift_differences(reference: Shifts, study: Shifts, units: Units | None = None) -> Estimates:
+def shift_differences(reference: Shifts, study: Shifts, groups: GroupNumbers | None = None) -> Estimates:
     means = relative_shift_means(reference, study)
     off = np.outer(reference.off, means[0]) - np.outer(study.off, means[1])
-    return _sample(study.relative - reference.relative, off, units)
+    return _sample(study.relative - reference.relative, off, groups)
 
 
 def relative_shift_means(reference: Shifts, study: Shifts) -> tuple[Values, Values]:
@@ -86,8 +86,8 @@ def view_log_ratios(reference: Shifts, study: Shifts) -> Values:
     return np.asarray(np.log(study.relative + LEAST) - np.log(reference.relative + LEAST))
 
 
-def tail_differences(reference: Shifts, study: Shifts, units: Units | None = None) -> Estimates:
-    """Returns by how much more views move `MUCH` times as far than the reference's, `[A]`, as a sample of the units.
+def tail_differences(reference: Shifts, study: Shifts, groups: GroupNumbers | None = None) -> Estimates:
+    """Returns by how much more views move `MUCH` times as far than the reference's, `[A]`, as a sample of the groups.
 
     A larger baseline moves all logarithms at once, and as many views across the limit as have a logarithm near it.
     """
@@ -95,7 +95,7 @@ def tail_differences(reference: Shifts, study: Shifts, units: Units | None = Non
     near = (np.abs(np.abs(logs) - least) < least / 2).astype(np.float64)
     density = _means(near, *_both(reference, study)) / least
     far = np.where(np.isnan(logs), np.nan, np.sign(logs) * (np.abs(logs) > least))
-    return _sample(far, np.outer(reference.off - study.off, density), units)
+    return _sample(far, np.outer(reference.off - study.off, density), groups)
 
 
 def with_overall(sample: Estimates, included: NDArray[np.bool_]) -> Estimates:
@@ -113,7 +113,7 @@ def over_augmentations(sample: Estimates, included: NDArray[np.bool_]) -> Estima
 
 
 def t_interval(sample: Estimates, level: float = LEVEL) -> tuple[Values, Values]:
-    """Returns the ends of Student's interval of each mean, `[K]`; NaN for fewer than 8 units."""
+    """Returns the ends of Student's interval of each mean, `[K]`; NaN for fewer than 8 groups."""
     margin = scipy.special.stdtrit(max(sample.images - 1, 1), (1 + level) / 2) * sample.error
     return ends_or_nan(sample, sample.mean - margin, sample.mean + margin)
 
@@ -127,9 +127,9 @@ def _means(values: Values, used: NDArray[np.bool_]) -> Values:
         return np.asarray(np.where(used, values, 0.0).sum(axis=(0, 2)) / used.sum(axis=(0, 2)))
 
 
-def _sample(values: Values, off: Values, units: Units | None) -> Estimates:
+def _sample(values: Values, off: Values, groups: GroupNumbers | None) -> Estimates:
     """Returns the sample of means `[n, A, draws]` whose image values have the deviations of the baselines, `[U, A]`."""
-    means = gather([sums_and_counts(values.transpose(0, 2, 1))], together=False, units=units)
-    assert means.values is not None
+    means = gather([sums_and_counts(values.transpose(0, 2, 1))], together=False, groups=groups)
     sample = estimates_from_values(means.values + off)
-    return dataclasses.replace(sample, mean=means.mean, having=means.having, counts=means.counts)
+    having = means.having
+    return dataclasses.replace(sample, mean=means.mean, having=having, images_having=having, counts=means.counts)

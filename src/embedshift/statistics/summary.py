@@ -1,6 +1,5 @@
-"""The tables `summary` and `ranking`, for all metrics of a study."""
+"""The tables `summary` and `ranking`, for all metrics of a study, and densities of the values of a metric."""
 
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,10 +10,8 @@ from embedshift.arrays import Values
 from embedshift.registry import METRICS
 from embedshift.statistics import intervals
 from embedshift.statistics.baselines import Baseline, relative_shifts, relative_shifts_of_binary
-from embedshift.statistics.chunks import Rows, chunked, gather
-from embedshift.statistics.layout import metric_parts
-from embedshift.statistics.sample import Estimates, estimates_from_values
-from embedshift.statistics.spread import spreads
+from embedshift.statistics.layout import ImageRows, Rows, image_rows, metric_parts
+from embedshift.statistics.sample import Estimates, estimates_from_values, gather
 from embedshift.statistics.vectors import STILL
 
 # The paper's order, which tables and figures keep.
@@ -28,6 +25,12 @@ PAPER_METRICS = (
 )
 # Whose relative shift is the headline; from FAR on views may have left the region where images lie.
 COSINE, L2, FAR = "cosine_similarity", "l2_distance", 0.5
+QUANTILES = {"q05": 0.05, "median": 0.5, "q95": 0.95}
+# Values whose quantiles are found at once: two gigabytes, so that ten million images are read three times.
+VALUES = 2**28
+# Points of a density; widths of its kernel that a curve goes on beyond the outermost value, and beyond which a kernel
+# counts nothing; values whose kernels are in memory at once.
+POINTS, _TAIL, _REACH, _AT_ONCE = 400, 3.0, 8.0, 4_096
 # Means that differ by less are equal but for rounding.
 ROUNDING = 1e-12
 # Those of which the paper takes the mean: its similarities.
@@ -57,9 +60,11 @@ class Measured:
     sample: Estimates
     distances: tuple[str, ...] = ()
 
-    def for_metric(self, metric: str) -> Estimates:
-        """Returns one metric under every augmentation: a sample of A numbers."""
-        return self.sample.columns(self._positions(self.metrics.index(metric), len(self.metrics)))
+    def for_metric(self, metric: str, augmentations: Sequence[str] | None = None) -> Estimates:
+        """Returns one metric under every augmentation, or under some: a sample of A numbers."""
+        positions = self._positions(self.metrics.index(metric), len(self.metrics))
+        names = self.augmentations if augmentations is None else augmentations
+        return self.sample.columns([positions[self.augmentations.index(name)] for name in names])
 
     def with_logarithms(self, distance: str) -> Estimates:
         """Returns one of `distances` under every augmentation, then its logarithms: a sample of 2 x A numbers."""
@@ -79,14 +84,12 @@ def measured(
     distances: Mapping[str, tuple[float, float]] | None = None,
 ) -> Measured:
     """Reads the metrics of a study's rows once, as a stream; without images, the sample has no values."""
-    study, distances = chunked(rows), distances or {}
-    if not study.items or not augmentations or not metrics:
+    study, distances = image_rows(rows), distances or {}
+    if not study.order.images or not augmentations or not metrics:
         nothing = estimates_from_values(np.full((1, len(augmentations) * (len(metrics) + len(distances))), np.nan))
         return Measured(tuple(augmentations), tuple(metrics), nothing, tuple(distances))
-    read = functools.partial(
-        metric_parts, order=study.order, augmentations=augmentations, metrics=metrics, distances=distances
-    )
-    return Measured(tuple(augmentations), tuple(metrics), gather(study, read, sizes=sizes), tuple(distances))
+    sample = gather(metric_parts(study, augmentations, metrics, distances), chunks=sizes, groups=study.groups)
+    return Measured(tuple(augmentations), tuple(metrics), sample, tuple(distances))
 
 
 def moving(metrics: Sequence[str], baselines: Mapping[str, Baseline]) -> dict[str, tuple[float, float]]:
@@ -103,12 +106,45 @@ def summary(rows: Rows, study: Measured, *, seed: int, baselines: Mapping[str, B
         for metric in study.metrics
     }
     described: list[dict[str, object]] = []
-    spread = spreads(chunked(rows), study.augmentations, study.metrics)
+    spreads = spreads_of_views(image_rows(rows), study.augmentations, study.metrics)
     for position, name in enumerate(study.augmentations):
         for metric in study.metrics:
             row = {column: array[position] for column, array in columns[metric].items()}
-            described.append({"augmentation": name, "metric": metric, **row, **next(spread)})
+            described.append({"augmentation": name, "metric": metric, **row, **spreads[metric, name]})
     return pl.DataFrame(described, schema=SUMMARY_SCHEMA).fill_nan(None)
+
+
+def spreads_of_views(
+    study: ImageRows, augmentations: Sequence[str], metrics: Sequence[str]
+) -> dict[tuple[str, str], dict[str, object]]:
+    """Returns `n, sd, median, q05, q95` of single views by metric and augmentation, without NaN and null."""
+    order = study.order
+    # Metric by metric, so that each pass over many images reads few columns.
+    keys = [(metric, name) for metric in metrics for name in augmentations]
+    step = max(1, VALUES // max(1, order.images * len(order.views) // max(1, len(augmentations))))
+    found: dict[tuple[str, str], dict[str, object]] = {}
+    for start in range(0, len(keys), step):
+        chosen = keys[start : start + step]
+        read = list(dict.fromkeys(metric for metric, _ in chosen))
+        columns = [np.empty((order.images, len(order.positions(name)))) for _, name in chosen]
+        end = 0
+        for block in study.blocks(*read) if order.images else ():
+            numbers = order.numbers(block, read)
+            for column, (metric, name) in zip(columns, chosen, strict=True):
+                column[end : end + len(numbers)] = numbers[:, order.positions(name), read.index(metric)]
+            end += len(numbers)
+        found |= zip(chosen, map(spread, columns), strict=True)
+    return found
+
+
+def spread(values: Values) -> dict[str, object]:
+    # Sorted, since sums in another order differ by rounding.
+    used = np.sort(values[~np.isnan(values)])
+    if not len(used):
+        return {"n": 0}
+    quantiles = np.quantile(used, [*QUANTILES.values()])
+    sd = float(used.std(ddof=1)) if len(used) > 1 else None
+    return {"n": len(used), "sd": sd, **dict(zip(QUANTILES, quantiles.tolist(), strict=True))}
 
 
 def _metric_columns(sample: Estimates, metric: str, seed: int, baseline: Baseline | None) -> dict[str, Values]:
@@ -119,7 +155,7 @@ def _metric_columns(sample: Estimates, metric: str, seed: int, baseline: Baselin
         bounds = {} if definition is None else {"low": definition.low, "high": definition.high}
         low, high = intervals.mean_interval(sample, seed=seed, **bounds)
     columns = {"mean": sample.mean, "ci_low": low, "ci_high": high, "images": sample.images_having}
-    columns |= {} if sample.units is None else {"groups": sample.having}
+    columns |= {} if sample.groups is None else {"groups": sample.having}
     if definition is None or baseline is None:
         return columns
     if definition.binary:
@@ -181,3 +217,32 @@ def performance(
         "baseline": np.full(count, baseline),
     }
     return pl.DataFrame(columns, schema=PERFORMANCE_SCHEMA).fill_nan(None)
+
+
+def density(values: Values, low: float = -np.inf, high: float = np.inf) -> tuple[Values, Values] | None:
+    if len(values) < 2 or np.ptp(values) <= 1e-9 * max(1.0, float(np.abs(values).max())):
+        return None
+    width = float(values.std(ddof=1)) * len(values) ** -0.2
+    start, end = float(values.min()), float(values.max())
+    x = np.linspace(max(start - _TAIL * width, low), min(end + _TAIL * width, high), POINTS)
+    near = start - _REACH * width, end + _REACH * width
+    return x, sum((_within(values, width, image, near) for image in _mirrored(x, low, high)), np.zeros(POINTS))
+
+
+def _mirrored(x: Values, low: float, high: float) -> list[Values]:
+    """Returns the points and their mirror images at the bounds; with two bounds also at the mirrored bounds."""
+    if not np.isfinite([low, high]).all():
+        return [x, *(2 * bound - x for bound in (low, high) if np.isfinite(bound))]
+    return [image + 2 * turn * (high - low) for turn in (-1, 0, 1) for image in (x, 2 * low - x)]
+
+
+def _within(values: Values, width: float, x: Values, near: tuple[float, float]) -> Values:
+    """Returns the density at points near the values; 0 elsewhere, to save time."""
+    densities, present = np.zeros(len(x)), (x > near[0]) & (x < near[1])
+    if present.any():
+        # SciPy's version would import all of its statistics, and solve a system of one equation each time.
+        for start in range(0, len(values), _AT_ONCE):
+            away = (x[present, None] - values[start : start + _AT_ONCE]) / width
+            densities[present] += np.exp(-(away**2) / 2).sum(axis=1)
+        densities /= len(values) * width * np.sqrt(2 * np.pi)
+    return densities

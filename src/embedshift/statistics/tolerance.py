@@ -8,12 +8,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike
 
-from embedshift.arrays import Units, Values
+from embedshift.arrays import GroupNumbers, Values
 from embedshift.config import Json
-from embedshift.statistics.families import MeasuredFamily
 from embedshift.statistics.intervals import proportion_interval
 from embedshift.statistics.layout import sums_and_counts
 from embedshift.statistics.sample import gather
+from embedshift.statistics.strengths import MeasuredFamily
 from embedshift.statistics.summary import COSINE
 
 # The relative shift at which an embedding counts as moved too far: a tenth of the distance to another image.
@@ -82,9 +82,9 @@ def relative_shift_tolerances(
 
 
 def missed_tolerances(
-    families: Sequence[MeasuredFamily], ranks: pl.DataFrame, draws: int, units: Units | None = None
+    families: Sequence[MeasuredFamily], ranks: pl.DataFrame, draws: int, groups: GroupNumbers | None = None
 ) -> pl.DataFrame:
-    return tolerances_from_curves(families, missed_fractions(ranks, draws, units), MISSED_CRITERION, MISSED)
+    return tolerances_from_curves(families, missed_fractions(ranks, draws, groups), MISSED_CRITERION, MISSED)
 
 
 def tolerances_from_curves(
@@ -100,12 +100,12 @@ def tolerances_from_curves(
     return pl.DataFrame(rows, schema=SCHEMA).fill_nan(None)
 
 
-def missed_fractions(ranks: pl.DataFrame, draws: int, units: Units | None = None) -> dict[str, Values]:
+def missed_fractions(ranks: pl.DataFrame, draws: int, groups: GroupNumbers | None = None) -> dict[str, Values]:
     """Returns the proportion of each augmentation's views that do not find their original first, with its interval."""
     fractions: dict[str, Values] = {}
     for (view,), part in ranks.select("view", pl.col("rank") > 1).partition_by("view", as_dict=True).items():
         missed = part["rank"].cast(pl.Float64).fill_null(np.nan).to_numpy().reshape(-1, draws, 1)
-        sample = gather([sums_and_counts(missed)], units=units)
+        sample = gather([sums_and_counts(missed)], groups=groups)
         fractions[view] = np.concatenate([sample.mean, *proportion_interval(sample)])
     return fractions
 

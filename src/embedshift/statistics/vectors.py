@@ -1,16 +1,18 @@
-"""Comparisons of embeddings: angles, distances, directions. Pure NumPy, batch first."""
+"""Comparisons of embeddings: angles, distances, directions, random halves. Pure NumPy, batch first."""
 
 import functools
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from embedshift.arrays import Values
+from embedshift.arrays import Floats, GroupNumbers, Values
 
 # Above this number of augmentations there are too many pairs to read, so that nothing over all pairs is made.
 MOST_AUGMENTATIONS = 20
 # A shift of unit vectors whose square is smaller is rounding: the view did not move.
 STILL = 1e-12
+ROTATIONS = 30
 
 
 def cosine(u: ArrayLike, v: ArrayLike) -> Values:
@@ -29,21 +31,31 @@ def distance(u: ArrayLike, v: ArrayLike) -> Values:
 
 
 def pairwise_cosine_distances(views: ArrayLike) -> Values:
-    vectors = unit(views)  # before pairs are made, of which each view is in many
+    vectors = normalised(views)  # before pairs are made, of which each view is in many
     first, second = _pairs(vectors.shape[-2])
     return np.asarray(1.0 - np.clip(np.sum(vectors[..., first, :] * vectors[..., second, :], axis=-1), -1.0, 1.0))
 
 
 def direction(end: ArrayLike, start: ArrayLike) -> Values:
     """Returns the difference of two unit vectors, from `start` to `end`: float64 `[..., D]`; NaN if a norm is zero."""
-    return unit(end) - unit(start)
+    return normalised(end) - normalised(start)
 
 
-def unit(vectors: ArrayLike) -> Values:
+def normalised(vectors: ArrayLike) -> Values:
     """Scales vectors `[..., D]` to length 1, float64; NaN if a norm is zero."""
     values = np.asarray(vectors, np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(values / np.linalg.norm(values, axis=-1, keepdims=True))
+
+
+def normalised_float32(vectors: Floats | Values) -> Floats:
+    """Returns vectors at length 1, `[..., D]`; one of length 0 stays so, and one that is not finite becomes NaN."""
+    # Scaled first: squares of float32 are infinite above 1e19, and 0 below 1e-23.
+    largest = np.abs(vectors).max(axis=-1, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        scaled = vectors / np.where(largest == 0, 1, largest)
+        lengths = np.linalg.norm(scaled, axis=-1, keepdims=True)
+        return (scaled / np.where(lengths == 0, 1, lengths)).astype(np.float32)
 
 
 @functools.cache
@@ -57,3 +69,31 @@ def _vectors(u: ArrayLike, v: ArrayLike) -> tuple[Values, Values]:
     if not a.ndim or not b.ndim or a.shape[-1] != b.shape[-1]:
         raise ValueError(f"embeddings of one length are compared, not {a.shape} and {b.shape}")
     return a, b
+
+
+def halves(vectors: Floats, *, seed: int, rotations: int = ROTATIONS) -> Iterator[tuple[Floats, Floats]]:
+    """Yields halves of vectors `[m, D]` as unit vectors `[m, D // 2]`, each time in other random directions."""
+    rng, dim = np.random.default_rng(seed), vectors.shape[-1]
+    for _ in range(rotations):
+        rotation, triangle = np.linalg.qr(rng.normal(size=(dim, dim)))
+        turned = vectors @ (rotation * np.sign(np.diag(triangle))).astype(np.float32)
+        yield normalised_float32(turned[:, : dim // 2]), normalised_float32(turned[:, dim // 2 : dim // 2 * 2])
+
+
+def view_distances(originals: Floats, views: Floats) -> Values:
+    """Returns 1 - cosine of the originals `[n, D]` with their views `[n, V, D]`, all of unit length: `[n, V]`."""
+    # Of equal vectors exactly 0, and of near ones as precise as they are.
+    return np.asarray(np.square(views - originals[:, None]).sum(axis=-1, dtype=np.float64) / 2)
+
+
+def finds_original(originals: Floats, views: Floats, groups: GroupNumbers | None = None) -> NDArray[np.bool_]:
+    """Returns whether each view's nearest original is its own, without the others of its group, `[n, V]`."""
+    groups = np.arange(len(originals)) if groups is None else groups
+    same_group = groups[:, None] == groups
+    found = np.empty(views.shape[:2], np.bool_)
+    for position in range(views.shape[1]):
+        cosines = views[:, position] @ originals.T
+        own = cosines.diagonal().copy()
+        cosines[same_group] = -np.inf
+        found[:, position] = cosines.max(axis=1) < own - 1e-6  # less is a tie of float32
+    return found

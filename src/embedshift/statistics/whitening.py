@@ -1,8 +1,11 @@
-"""Linear maps that whiten embeddings, so that directions in which views of one image differ count less."""
+"""Linear maps that whiten embeddings, so that directions in which views of one image differ count less.
+
+They are fitted to moments of the embeddings of a study, which is read as a stream.
+"""
 
 import html
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +16,17 @@ import scipy
 from numpy.typing import ArrayLike
 
 from embedshift.arrays import Floats, Values
+from embedshift.augmentations import ORIGINAL
 from embedshift.config.safe_files import open_file, write_file
 from embedshift.errors import UsageError, reason
-from embedshift.statistics.units import outward
+from embedshift.statistics.layout import ImageRows
+from embedshift.statistics.strengths import outward
+from embedshift.statistics.vectors import normalised_float32
 
 # The part of the mean variance that is added to the variance of every direction.
 RIDGE = 0.1
+# The longest vectors that maps are fitted to: every matrix of their products takes half a gigabyte.
+MOST_DIM = 2**13
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -57,7 +65,9 @@ class Whitening:
         if given.ndim != 2 or given.shape[1] != len(self.mean):
             raise UsageError(f"give vectors [n, {len(self.mean)}], as the map was fitted to; not {[*given.shape]}")
         is_zero = (given == 0).all(axis=1, keepdims=True)
-        return np.where(is_zero, np.float32(0), unit((unit(given) - self.mean) @ self.matrix))
+        return np.where(
+            is_zero, np.float32(0), normalised_float32((normalised_float32(given) - self.mean) @ self.matrix)
+        )
 
     def __repr__(self) -> str:
         how = "What a search finds with it: study.whitening()"
@@ -104,16 +114,6 @@ class Whitening:
         return cls(mean, matrix, *texts)
 
 
-def unit(vectors: Floats | Values) -> Floats:
-    """Returns vectors at length 1, `[..., D]`; one of length 0 stays so, and one that is not finite becomes NaN."""
-    # Scaled first: squares of float32 are infinite above 1e19, and 0 below 1e-23.
-    largest = np.abs(vectors).max(axis=-1, keepdims=True)
-    with np.errstate(invalid="ignore"):
-        scaled = vectors / np.where(largest == 0, 1, largest)
-        lengths = np.linalg.norm(scaled, axis=-1, keepdims=True)
-        return (scaled / np.where(lengths == 0, 1, lengths)).astype(np.float32)
-
-
 def whitening(mean: Values, moment: Values, ridge: float = RIDGE) -> Whitening:
     """Returns the map with L Lᵀ = (W + ridge · tr(W) / D · I)⁻¹ for the second moment W of shifts, or of originals.
 
@@ -133,6 +133,79 @@ def whitening(mean: Values, moment: Values, ridge: float = RIDGE) -> Whitening:
         factor = np.linalg.cholesky(moment * (size / trace) + ridge * matrix)
         matrix = scipy.linalg.solve_triangular(factor, matrix, lower=True).T
     return Whitening(mean.astype(np.float32), matrix.astype(np.float32))
+
+
+@dataclass(frozen=True, eq=False)
+class ShiftMoments:
+    """Sums over unit vectors of length D; those of two studies, or of two parts of one, can be added.
+
+    Args:
+        originals: Number of originals.
+        total: Their sum, `[D]`.
+        products: The sum of x xᵀ over them, `[D, D]`.
+        shifts: Number of shifts: of views that are not missing.
+        shift_products: The sum of d dᵀ over shifts d, view minus original, `[D, D]`.
+    """
+
+    originals: int
+    total: Values
+    products: Values
+    shifts: int
+    shift_products: Values
+
+    def __add__(self, other: "ShiftMoments") -> "ShiftMoments":
+        return ShiftMoments(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
+
+    def __sub__(self, other: "ShiftMoments") -> "ShiftMoments":
+        return ShiftMoments(*(getattr(self, name) - getattr(other, name) for name in self.__dataclass_fields__))
+
+    @property
+    def mean(self) -> Values:
+        """The mean of the originals, `[D]`."""
+        return self.total / max(self.originals, 1)
+
+    def centred(self) -> Whitening:
+        return whitening(self.mean, np.zeros_like(self.products))
+
+    def by_originals(self) -> Whitening:
+        return whitening(self.mean, self.products / max(self.originals, 1) - np.outer(self.mean, self.mean))
+
+    def by_shifts(self) -> Whitening:
+        return whitening(self.mean, self.shift_products / max(self.shifts, 1))
+
+
+def moments_of(originals: Floats, views: Iterable[Floats] = ()) -> ShiftMoments:
+    """Returns the moments of originals `[n, D]`, and of views of each `[n, D]`, that have a direction."""
+    base = normalised_float32(np.nan_to_num(originals))
+    moved, there = np.zeros((base.shape[1],) * 2), 0
+    is_base = base.any(axis=1)
+    for view in views:
+        ends = normalised_float32(np.nan_to_num(view))
+        is_there = is_base & ends.any(axis=1)
+        shifts = (ends - base)[is_there]
+        moved, there = moved + shifts.T @ shifts, there + int(is_there.sum())
+    kept = base[is_base]
+    return ShiftMoments(len(kept), kept.sum(axis=0, dtype=np.float64), (kept.T @ kept).astype(np.float64), there, moved)
+
+
+def shift_moments(study: ImageRows) -> ShiftMoments | None:
+    """Returns the moments of a study's originals and of its shifts, read as a stream; None if vectors are too long."""
+    kind, order = study.columns["embedding"], study.order
+    assert isinstance(kind, pl.Array)
+    if kind.size > MOST_DIM:
+        return None
+    total = moments_of(np.zeros((0, kind.size), np.float32))
+    original, views = order.views.index(ORIGINAL), range(len(order.views))
+    for block in study.blocks("embedding"):
+        vectors = block["embedding"].to_numpy().reshape(-1, len(order.views), kind.size)
+        total += moments_of(vectors[:, original], (vectors[:, view] for view in views if view != original))
+    return total
+
+
+def shift_map(study: ImageRows) -> Whitening | None:
+    """Returns the map that whitens a study's shifts; None if no view moves, or vectors are too long."""
+    moments = shift_moments(study)
+    return moments.by_shifts() if moments is not None and moments.shift_products.any() else None
 
 
 def sentences(table: pl.DataFrame, images: int, dim: int, groups: str | None) -> list[str]:

@@ -1,4 +1,4 @@
-"""Computes the baseline of every metric from the shards' sums over pairs of images."""
+"""The baseline of every metric from the shards' sums over pairs of images, and the metrics of all images."""
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from embedshift.arrays import Units, Values
+from embedshift.arrays import GroupNumbers, Values
 from embedshift.registry import METRICS
 from embedshift.statistics.baselines import CHUNKS, KEPT, Baseline, sampled_baseline
+from embedshift.statistics.summary import Measured, measured, moving
 from embedshift.store.shard_reader import ShardReader
 
 # Shards above which baselines use only a part of the sums of all shards: memory would grow by two vectors a shard.
@@ -24,7 +25,7 @@ Placed = Iterable[tuple[int, dict[str, Values]]]
 def baselines(reader: ShardReader) -> dict[str, Baseline]:
     sampled = _sampled(reader)
     images = sum(record.images for record in reader.records)
-    joined = functools.cache(functools.partial(joined_sums, reader.placed_sums, len(reader.records), reader.units))
+    joined = functools.cache(functools.partial(joined_sums, reader.placed_sums, len(reader.records), reader.groups))
     by_metric: dict[str, Baseline | None] = {}
     for column, name in enumerate(reader.info.metrics):
         if name not in METRICS:
@@ -40,16 +41,24 @@ def baselines(reader: ShardReader) -> dict[str, Baseline]:
     }
 
 
+# Several tables are made from them, too.
+@functools.lru_cache(maxsize=1)
+def measurements(reader: ShardReader) -> Measured:
+    by_metric = baselines(reader)
+    distances = moving(reader.metrics, by_metric) if reader.compares_all else {}
+    return measured(reader.image_rows, reader.augmentations, reader.metrics, chunk_sizes(by_metric), distances)
+
+
 def _sampled(reader: ShardReader) -> dict[str, Values]:
     """Adds up the measured pairs of originals of different groups, in which each group counts once; empty for none."""
     total: Values | None = None
-    units, used = reader.units, list[tuple[Units, NDArray[np.bool_]]]()
-    sizes = None if units is None else np.bincount(units)
+    groups, used = reader.groups, list[tuple[GroupNumbers, NDArray[np.bool_]]]()
+    sizes = None if groups is None else np.bincount(groups)
     for start, part in reader.placed_sums("baseline"):
         pairs = start + part["images"].astype(np.intp)
         weights = np.ones(len(pairs))
-        if units is not None and sizes is not None:
-            pairs = units[pairs]
+        if groups is not None and sizes is not None:
+            pairs = groups[pairs]
             weights = (pairs[:, 0] != pairs[:, 1]) / sizes[pairs].prod(axis=1)
         has_value = ~np.isnan(part["values"]) & (weights > 0)[:, None]
         values, weights = np.where(has_value, part["values"], 0.0), has_value * weights[:, None]
@@ -74,25 +83,25 @@ def _sampled(reader: ShardReader) -> dict[str, Values]:
 
 
 def joined_sums(
-    placed_sums: Callable[[str], Placed], shards: int, groups: Units | None, name: str
+    placed_sums: Callable[[str], Placed], shards: int, groups: GroupNumbers | None, name: str
 ) -> Mapping[str, Values]:
     """Returns the concatenated sums of all shards under a name; empty if there are none."""
-    all_sums = shards <= MANY or name not in ("units", "vectors")
+    all_sums = shards <= MANY or name not in ("normalised", "vectors")
     count = 0 if all_sums else sum(len(next(iter(part.values()))) for _, part in placed_sums(name))
     placed = placed_sums(name)
     if name == "vectors" and groups is not None:
         placed = _grouped_vectors(placed, groups)
-    return joined((part for _, part in placed), units=-(-count // CHUNKS), vectors=-(-count // KEPT))
+    return joined((part for _, part in placed), normalised=-(-count // CHUNKS), vectors=-(-count // KEPT))
 
 
-def _grouped_vectors(placed: Placed, units: Units) -> Iterator[tuple[int, dict[str, Values]]]:
-    sizes = np.bincount(units)
+def _grouped_vectors(placed: Placed, groups: GroupNumbers) -> Iterator[tuple[int, dict[str, Values]]]:
+    sizes = np.bincount(groups)
     for start, part in placed:
-        groups = units[start : start + len(part["vectors"])]
-        yield start, part | {"group": groups.astype(np.float64), "size": sizes[groups].astype(np.float64)}
+        own = groups[start : start + len(part["vectors"])]
+        yield start, part | {"group": own.astype(np.float64), "size": sizes[own].astype(np.float64)}
 
 
-def joined(parts: Iterable[Mapping[str, Values]], *, units: int = 0, vectors: int = 0) -> Mapping[str, Values]:
+def joined(parts: Iterable[Mapping[str, Values]], *, normalised: int = 0, vectors: int = 0) -> Mapping[str, Values]:
     rows_by_key: dict[str, list[Values]] = {}
     first = 0
     for part in parts:
@@ -101,9 +110,9 @@ def joined(parts: Iterable[Mapping[str, Values]], *, units: int = 0, vectors: in
             rows = rows_by_key.setdefault(key, [])
             if "vectors" in part and vectors > 1:
                 rows.extend(array[-first % vectors :: vectors].copy())
-            elif "units" in part and units > 1:
+            elif "normalised" in part and normalised > 1:
                 for index, row in enumerate(array, start=first):
-                    if index % units:
+                    if index % normalised:
                         rows[-1] = rows[-1] + row
                     else:
                         rows.append(row)

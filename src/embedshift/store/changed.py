@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from embedshift.sources import ImageRef, Shard
-from embedshift.store.chunks import scan
+from embedshift.statistics.layout import scan
 from embedshift.store.shards import ShardRecord, shard_path
 
 # The most files with a later time that are read, because all of them may only have been moved.

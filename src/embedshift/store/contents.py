@@ -12,7 +12,7 @@ import pyarrow as pa
 from embedshift.augmentations import ORIGINAL
 from embedshift.errors import EmbedshiftError, reason
 from embedshift.registry import METRICS
-from embedshift.store.chunks import scan
+from embedshift.statistics.layout import scan
 from embedshift.store.info import StudyInfo
 from embedshift.store.parts import Part
 from embedshift.store.shards import pixels_digest, schema

@@ -5,15 +5,14 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from embedshift.arrays import Units
+from embedshift.arrays import GroupNumbers
 from embedshift.augmentations import ORIGINAL
 from embedshift.errors import UsageError
-from embedshift.statistics.duplicates import fit_tail
-from embedshift.statistics.near import components, mean_cosine, near_cosine
+from embedshift.statistics.duplicates import components, fit_tail, mean_cosine, near_cosine
+from embedshift.statistics.whitening import shift_map
 from embedshift.store.groups import FILE, FOLDER, NEAR, NONE, Choice, Groups, find_groups, read_groups, write_groups
 from embedshift.store.info import read_info
 from embedshift.store.shard_reader import ShardReader
-from embedshift.store.shift_moments import shift_map
 from embedshift.store.table_files import is_figure_or_report
 
 # Images whose pairs are all compared to find near-duplicates, and how many pairs of different images may be joined.
@@ -37,24 +36,24 @@ def choose(reader: ShardReader, choice: Choice | None, ids: Sequence[str] | None
 
 
 def _near(reader: ShardReader) -> list[str | None]:
-    return [str(number) for number in near_units(reader)]
+    return [str(number) for number in near_groups(reader)]
 
 
-def near_units(reader: ShardReader) -> Units:
+def near_groups(reader: ShardReader) -> GroupNumbers:
     if not reader.info.has_vectors:
         raise UsageError(f"{reader.folder}: `groups` {NEAR} needs stored embeddings: run it with `store` all")
-    if reader.chunks.order.images > MOST_NEAR:
+    if reader.image_rows.order.images > MOST_NEAR:
         raise UsageError(f"{reader.folder}: `groups` {NEAR} compares all pairs of at most {MOST_NEAR:,} images")
     vectors = reader.vectors(reader.rows().filter(pl.col("view") == ORIGINAL).select("embedding").collect())
     views, cosine = reader.rows().filter(pl.col("view") != ORIGINAL), pl.col("cosine_similarity").fill_nan(None)
     medians = views.group_by("view").agg(cosine.median()).collect().to_series(1) if reader.augmentations else ()
-    units = components(vectors, near_cosine(medians, mean_cosine(vectors)))
+    groups = components(vectors, near_cosine(medians, mean_cosine(vectors)))
     # Copies that are further than the mildest change are told from other images where shifts count less.
-    if (whitening := shift_map(reader)) is not None:
+    if (whitening := shift_map(reader.image_rows)) is not None:
         space = whitening(vectors)
-        tail = fit_tail(space, units, seed=reader.info.seed)
-        units = units if tail is None else components(space, tail.threshold(EXPECTED_FALSE), units)
-    return units
+        tail = fit_tail(space, groups, seed=reader.info.seed)
+        groups = groups if tail is None else components(space, tail.threshold(EXPECTED_FALSE), groups)
+    return groups
 
 
 def are_stored(reader: ShardReader, groups: Groups | None) -> bool:

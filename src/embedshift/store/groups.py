@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from embedshift.arrays import Units
+from embedshift.arrays import GroupNumbers
 from embedshift.config.safe_files import expanded, path_text, read_file
 from embedshift.errors import EmbedshiftError, UsageError, reason
 from embedshift.sources.base import LIST_BYTES, text_or_none
@@ -33,14 +33,14 @@ class Groups:
     names: Sequence[str | None]
 
     @functools.cached_property
-    def units(self) -> Units:
-        numbers: dict[str | int, int] = {}
+    def numbers(self) -> GroupNumbers:
+        known: dict[str | int, int] = {}
         keys = (position if name is None else name for position, name in enumerate(self.names))
-        return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.intp)
+        return np.array([known.setdefault(key, len(known)) for key in keys], np.intp)
 
     @property
     def record(self) -> GroupsRecord:
-        count, digest = len(np.unique(self.units)), hashlib.sha256(self.units.astype("<i8").tobytes()).hexdigest()
+        count, digest = len(np.unique(self.numbers)), hashlib.sha256(self.numbers.astype("<i8").tobytes()).hexdigest()
         return GroupsRecord(chosen=self.chosen, count=count, digest=digest)
 
 
@@ -90,9 +90,9 @@ def write_groups(folder: Path, groups: Groups | None) -> tuple[GroupsRecord | No
 
 
 @functools.lru_cache(maxsize=2)
-def stored_units(folder: Path, checksum: str) -> Units:
+def stored_groups(folder: Path, checksum: str) -> GroupNumbers:
     table = read_groups(folder, checksum)
-    return Groups("", table["image_id"].to_list(), table["group"].to_list()).units
+    return Groups("", table["image_id"].to_list(), table["group"].to_list()).numbers
 
 
 def read_groups(folder: Path, checksum: str) -> pl.DataFrame:

@@ -15,7 +15,7 @@ from embedshift.config.safe_files import read_file
 from embedshift.errors import EmbedshiftError, UsageError, reason
 from embedshift.registry import OWN, add_stored
 from embedshift.sources.base import storable
-from embedshift.statistics.families import families_of
+from embedshift.statistics.strengths import families_of
 from embedshift.store import described
 from embedshift.store.checksum import is_intact, with_checksum
 from embedshift.store.described import Model, Natural

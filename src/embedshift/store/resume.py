@@ -7,10 +7,10 @@ from typing import Any
 
 from embedshift.errors import UsageError
 from embedshift.sources.base import storable
+from embedshift.statistics.layout import scan
 from embedshift.store import shards
 from embedshift.store.answers import other_answers
 from embedshift.store.checksum import Damaged
-from embedshift.store.chunks import scan
 from embedshift.store.differences import differences
 from embedshift.store.info import Answer, StudyInfo, read_info
 from embedshift.store.parts import Part, existing_shards, read_parts, refuse_foreign

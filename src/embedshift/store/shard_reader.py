@@ -12,20 +12,19 @@ from typing import Any, TypeVar
 import numpy as np
 import polars as pl
 
-from embedshift.arrays import Floats, Units, Values
+from embedshift.arrays import Floats, GroupNumbers, Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.registry import METRICS, Question, questions
 from embedshift.sources import Roots, moved, own_places
-from embedshift.statistics.chunks import Chunks, OrderedMap, chunked, map_here
-from embedshift.statistics.clusters import has_pairs
-from embedshift.statistics.families import MeasuredFamily, families_of
+from embedshift.statistics.clusters import compares_all
+from embedshift.statistics.layout import ImageRows, Layout, scan
+from embedshift.statistics.strengths import MeasuredFamily, families_of
 from embedshift.statistics.whitening import Whitening
-from embedshift.store.chunks import scan, study_chunks
 from embedshift.store.contents import refuse_contents
 from embedshift.store.forked import refuse_fork
 from embedshift.store.groups import FILE as GROUPS
-from embedshift.store.groups import Groups, stored_units
+from embedshift.store.groups import Groups, stored_groups
 from embedshift.store.info import FILE, StudyInfo, read_info
 from embedshift.store.naming import ImageNaming
 from embedshift.store.parts import Part, measured_checksum, parts, recorded_checksum
@@ -48,7 +47,6 @@ class ShardReader:
     made: Mapping[str, pl.DataFrame] = dataclasses.field(default_factory=dict)
     pictures: bool = True
     images_root: Path | None = None
-    ordered_map: OrderedMap = map_here
     # Embeddings are read through this map.
     whitening: Whitening | None = None
     # In place of the groups that the folder holds.
@@ -134,14 +132,14 @@ class ShardReader:
         return next((choice for choice in self.choices if isinstance(choice, kind)), None) or kind()
 
     @property
-    def has_pairs(self) -> bool:
+    def compares_all(self) -> bool:
         """Whether tables, trees and figures of all pairs of augmentations are made; if not, it logs this once."""
-        return has_pairs(self.augmentations)
+        return compares_all(self.augmentations)
 
     @functools.cached_property
     def table_names(self) -> tuple[str, ...]:
         """Names of the tables that this study has: those of the core, then those of its questions."""
-        core = ("summary", "ranking", "differences") if self.has_pairs else ("summary", "ranking")
+        core = ("summary", "ranking", "differences") if self.compares_all else ("summary", "ranking")
         return (*core, *(table.name for table in tables_of(self.questions) if table.is_available(self)))
 
     def altered(self, file: str) -> str:
@@ -172,27 +170,29 @@ class ShardReader:
         return WhitenedRows(scan([part.path for part in self._measured()]), self.whitening)
 
     @functools.cached_property
-    def chunks(self) -> Chunks:
-        rows = study_chunks(self._measured(), self.ordered_map) if self.whitening is None else chunked(self.rows())
-        return dataclasses.replace(rows, units=self.units)
+    def image_rows(self) -> ImageRows:
+        images = sum(part.record.images for part in self._measured())
+        per_image = 1 + len(self.augmentations) * self.info.draws
+        views = self.rows().select("view").head(per_image).collect()["view"]
+        return ImageRows(self.rows(), Layout(images, tuple(views)), self.groups)
 
     @functools.cached_property
-    def units(self) -> Units | None:
+    def groups(self) -> GroupNumbers | None:
         """The number of each image's group, in the order of the rows; None if images are independent."""
         if self.info.groups is None:
             return None
         kept = self.info.files.get(GROUPS, "")
-        units = stored_units(self.folder, kept) if self.grouped is None else self.grouped.units
-        if len(units) != sum(record.images for record in self.records):
+        groups = stored_groups(self.folder, kept) if self.grouped is None else self.grouped.numbers
+        if len(groups) != sum(record.images for record in self.records):
             raise UsageError(f"{self.folder}: its groups are of other images; choose `groups` again")
-        return units
+        return groups
 
-    def units_of(self, image_ids: Sequence[str]) -> Units | None:
+    def groups_of(self, image_ids: Sequence[str]) -> GroupNumbers | None:
         """Returns the number of the group of some images; None if images are independent."""
-        if self.units is None:
+        if self.groups is None:
             return None
         positions = {image_id: position for position, image_id in enumerate(self.ordered_ids())}
-        return self.units[[positions[image_id] for image_id in image_ids]]
+        return self.groups[[positions[image_id] for image_id in image_ids]]
 
     def ordered_ids(self) -> list[str]:
         return self.rows().filter(pl.col("view") == ORIGINAL).select("image_id").collect()["image_id"].to_list()

@@ -9,8 +9,8 @@ import polars as pl
 from embedshift.config.processes import one_blas_thread
 from embedshift.registry import Question
 from embedshift.statistics.differences import differences
-from embedshift.statistics.summary import measured, moving, performance, ranked_metrics, ranking, summary
-from embedshift.store.baselines import baselines, chunk_sizes
+from embedshift.statistics.summary import performance, ranked_metrics, ranking, summary
+from embedshift.store.baselines import baselines, measurements
 from embedshift.store.info import TableRecord
 from embedshift.store.shard_reader import ShardReader
 from embedshift.store.table import Table, tables_of
@@ -23,6 +23,7 @@ R = TypeVar("R", bound=ShardReader)
 
 def make_tables(reader: ShardReader, only: Collection[str] | None = None) -> dict[str, pl.DataFrame]:
     made: dict[str, pl.DataFrame] = {}
+    reader = dataclasses.replace(reader, made=made)  # one for all tables: what it has read, it does not read again
     tables = [table for table in tables_of(reader.questions) if table.is_available(reader)]
     tables = [table for table in tables if only is None or table.name in only]
     # First what reads no other table: it may be refused, as a tree on embeddings that are not stored.
@@ -33,7 +34,7 @@ def make_tables(reader: ShardReader, only: Collection[str] | None = None) -> dic
         made |= _core_tables(reader)
     for table in tables:
         if table.reads:
-            made[table.name] = _make(table, dataclasses.replace(reader, made=dict(made)))
+            made[table.name] = _make(table, reader)
     return {name: made[name] for name in reader.table_names if name in made}
 
 
@@ -59,18 +60,16 @@ def _make(table: Table[ShardReader], reader: ShardReader) -> pl.DataFrame:
 
 def _core_tables(reader: ShardReader) -> dict[str, pl.DataFrame]:
     """Returns the tables over all metrics; they share one sample of the images, so that they agree."""
-    seed, by_metric = reader.info.seed, baselines(reader)
-    distances = moving(reader.metrics, by_metric) if reader.has_pairs else {}
-    measurements = measured(reader.chunks, reader.augmentations, reader.metrics, chunk_sizes(by_metric), distances)
-    metrics = summary(reader.chunks, measurements, seed=seed, baselines=by_metric)
-    intervals = performance(measurements, ranked_metrics(metrics), seed=seed, baselines=by_metric)
+    seed, by_metric, sample = reader.info.seed, baselines(reader), measurements(reader)
+    metrics = summary(reader.image_rows, sample, seed=seed, baselines=by_metric)
+    intervals = performance(sample, ranked_metrics(metrics), seed=seed, baselines=by_metric)
     order = ranking(metrics).join(intervals, on="augmentation", how="left", maintain_order="left")
     for question in reader.questions:
         # Functions of a reader: each returns augmentation, metric and its columns.
         for columns in getattr(question.part("tables"), "SUMMARY", ()):
             metrics = metrics.join(columns(reader), on=("augmentation", "metric"), how="left", maintain_order="left")
     made = {"summary": metrics, "ranking": order}
-    return made | ({"differences": differences(measurements, seed=seed)} if reader.has_pairs else {})
+    return made | ({"differences": differences(sample, seed=seed)} if reader.compares_all else {})
 
 
 def write_tables(reader: ShardReader, only: Collection[str] | None = None) -> WrittenFiles:

@@ -63,8 +63,8 @@ def whitened_sums(
     """Returns a shard's sums for the baselines of the distances; others are as they were."""
     if name == "vectors":
         return {"vectors": whitening(sums["vectors"]).astype(np.float64)}
-    if name == "units" and len(sums["images"]):
+    if name == "normalised" and len(sums["images"]):
         mapped = whitening(originals.select("embedding").collect()["embedding"].to_numpy()).astype(np.float64)
         starts = np.cumsum(sums["images"]).astype(np.intp) - sums["images"].astype(np.intp)
-        return {**sums, "units": np.add.reduceat(mapped, starts, axis=0)}
+        return {**sums, "normalised": np.add.reduceat(mapped, starts, axis=0)}
     return dict(sums)

@@ -18,8 +18,8 @@ from embedshift.figures import style
 from embedshift.figures.style import FAINT, MUTED, human, new_figure, number, verbatim
 from embedshift.figures.tolerances import level_axis, mark
 from embedshift.registry import METRICS, Registry
-from embedshift.statistics.families import MeasuredFamily
 from embedshift.statistics.shift_ratios import SATURATED
+from embedshift.statistics.strengths import MeasuredFamily
 from embedshift.statistics.summary import COSINE
 from embedshift.statistics.tolerance import by_family
 from embedshift.study.paired.ratios import ALL, RELATIVE_SHIFT

@@ -11,11 +11,10 @@ from typing import Any
 import polars as pl
 
 from embedshift.errors import UsageError
-from embedshift.statistics.whitening import Whitening
+from embedshift.statistics.whitening import MOST_DIM, ShiftMoments, Whitening, shift_moments
 from embedshift.store.answers import is_same_encoder
 from embedshift.store.groups import Choice
 from embedshift.store.reader import Reader
-from embedshift.store.shift_moments import MOST_DIM, ShiftMoments, shift_moments
 from embedshift.store.table import installed_tables, tables_of
 from embedshift.store.tables import make_tables
 from embedshift.study.onnx_map import write_onnx
@@ -75,7 +74,7 @@ def whiten(
         raise UsageError(f"`map` {map!r}: choose one of {', '.join(MAPS)}")
     if out is not None and onnx is not None and Path(out).resolve() == Path(onnx).resolve():
         raise UsageError(f"{out}: named for the map and for `onnx`; name two files")
-    parts = [part for reader in readers if (part := shift_moments(reader)) is not None]
+    parts = [part for reader in readers if (part := shift_moments(reader.image_rows)) is not None]
     if not parts:
         raise UsageError(f"{readers[0].folder}: maps are fitted to vectors of at most {MOST_DIM:,} numbers")
     moments = functools.reduce(operator.add, parts)

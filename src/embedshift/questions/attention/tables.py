@@ -1,6 +1,5 @@
 """The table `looks`: whether attention moves with the image, and whether it spreads."""
 
-import functools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -8,9 +7,9 @@ import polars as pl
 
 from embedshift.arrays import Values
 from embedshift.questions.attention.columns import ALIGNED, PLAIN, RISE
-from embedshift.statistics.chunks import Rows, chunked, gather
 from embedshift.statistics.intervals import simultaneous_intervals
-from embedshift.statistics.layout import Layout, blocks, side_by_side, sums_and_counts
+from embedshift.statistics.layout import ImageRows, Rows, image_rows, side_by_side, sums_and_counts
+from embedshift.statistics.sample import gather
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
 
@@ -29,15 +28,14 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 
 def looks(rows: Rows, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
     """Returns two differences per augmentation, each with an interval that holds for all augmentations at once."""
-    study = chunked(rows)
-    stored_columns = study.columns.names()
-    if not study.items:
+    study = image_rows(rows)
+    if not study.order.images:
         return pl.DataFrame(schema=SCHEMA)
-    sample = gather(study, functools.partial(_differences, order=study.order, augmentations=augmentations))
+    sample = gather(_differences(study, augmentations), groups=study.groups)
     is_moved = ~(np.abs(sample.mean) <= UNMOVED) | (sample.error > UNMOVED)
     table_rows: list[dict[str, object]] = []
     for column, (what, metric) in enumerate(((ALIGNMENT, ALIGNED), (SPREAD, RISE))):
-        if metric not in stored_columns:
+        if metric not in study.columns:
             continue
         indices = [index for index in range(len(augmentations)) if what == SPREAD or is_moved[2 * index]]
         part = sample.columns([2 * index + column for index in indices])
@@ -53,10 +51,10 @@ def looks(rows: Rows, augmentations: Sequence[str], *, seed: int) -> pl.DataFram
     return pl.DataFrame(table_rows, schema=SCHEMA).fill_nan(None)
 
 
-def _differences(rows: pl.LazyFrame, *, order: Layout, augmentations: Sequence[str]) -> Iterator[tuple[Values, Values]]:
+def _differences(study: ImageRows, augmentations: Sequence[str]) -> Iterator[tuple[Values, Values]]:
     """Yields aligned minus plain, then the entropy rise, augmentation by augmentation; NaN for missing columns."""
-    stored_columns, columns = rows.collect_schema().names(), [PLAIN, ALIGNED, RISE]
-    for block in blocks(rows.select(name for name in columns if name in stored_columns), len(order.views)):
+    columns, order = [PLAIN, ALIGNED, RISE], study.order
+    for block in study.blocks(*(name for name in columns if name in study.columns)):
         metric_values = order.numbers(block, columns)
         values = np.stack([metric_values[..., 1] - metric_values[..., 0], metric_values[..., 2]], axis=-1)
         yield side_by_side(sums_and_counts(values[:, order.positions(name)]) for name in augmentations)
@@ -65,7 +63,7 @@ def _differences(rows: pl.LazyFrame, *, order: Layout, augmentations: Sequence[s
 TABLES: tuple[Table[Reader], ...] = (
     Table(
         "looks",
-        lambda reader: looks(reader.chunks, reader.augmentations, seed=reader.info.seed),
+        lambda reader: looks(reader.image_rows, reader.augmentations, seed=reader.info.seed),
         is_available=lambda reader: ALIGNED in reader.metrics or RISE in reader.metrics,
         doc="Differences between attention maps by augmentation: the gain of alignment, and the rise of entropy.",
     ),

@@ -10,7 +10,6 @@ from embedshift.questions.claims.contrasts import Contrast, Contrasts
 from embedshift.questions.claims.evidence import Evidence, Key
 from embedshift.questions.claims.trees import DISTANCES, TREES, Trees, grow
 from embedshift.statistics.intervals import LEAST_IMAGES
-from embedshift.statistics.resamples import resampled, studentised
 from embedshift.statistics.sample import Estimates
 
 # A contrast below this multiple of its numbers is rounding.
@@ -37,7 +36,7 @@ class Bootstrap:
     def means(self, keys: Sequence[Key], *, resamples: int) -> Values:
         """Returns means of resamples of the images, `[resamples, len(keys)]`."""
         sample = self.evidence.sample.columns([self.evidence.columns[key] for key in keys])
-        return resampled(sample, seed=self.seed, resamples=resamples)[0]
+        return sample.resampled(seed=self.seed, resamples=resamples)[0]
 
     @functools.cached_property
     def trees(self) -> Trees:
@@ -58,7 +57,7 @@ class Bootstrap:
         """Returns the numbers of a sample as contrasts; those below `rounding` are 0."""
         estimate, error = (np.where(np.abs(values) <= rounding, 0.0, values) for values in (sample.mean, sample.error))
         few = sample.images < LEAST_IMAGES
-        drawn = studentised(sample, seed=self.seed, resamples=1 if few else self.resamples)
+        drawn = sample.studentised(seed=self.seed, resamples=1 if few else self.resamples)
         # Where no image differs from another, resamples deviate by rounding alone.
         drawn[:, error == 0] = 0.0
         return Contrasts(estimate, error, np.ascontiguousarray(drawn.T))

@@ -1,18 +1,15 @@
 """The data for testing claims: means over images, and standard deviations as means of their pseudo-values."""
 
 import dataclasses
-import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import polars as pl
 
 from embedshift.arrays import Values
-from embedshift.statistics import chunks
+from embedshift.statistics import sample
 from embedshift.statistics.baselines import Baseline
-from embedshift.statistics.chunks import Chunks
-from embedshift.statistics.layout import BLOCK, sums_and_counts
+from embedshift.statistics.layout import BLOCK, ImageRows, sums_and_counts
 from embedshift.statistics.sample import Estimates, estimates_from_values
 
 # The key of a number: `(metric, augmentation)` = a mean, `("sd", metric, augmentation)`, `("distance", augmentation,
@@ -53,22 +50,16 @@ class Evidence:
 NO_EVIDENCE = Evidence(estimates_from_values(np.empty((1, 0))), {})
 
 
-def gather(rows: Chunks, read: Callable[[pl.LazyFrame], Iterator[Block]], baseline: Baseline | None = None) -> Evidence:
+def gather(rows: ImageRows, read: Callable[[ImageRows], Iterator[Block]], baseline: Baseline | None = None) -> Evidence:
     """Collects the evidence of a study, with sums over the chunks of images by which its baseline is resampled."""
-    first = next(read(rows.head(BLOCK)), None) if rows.items else None
+    first = next(read(rows.head(BLOCK)), None)
     if first is None:
         return NO_EVIDENCE
     layout = BlockLayout.from_block(first)
     pairs = None if baseline is None else baseline.pairs
     sizes = None if pairs is None else [int(count) for count in pairs.images]
-    numbers = chunks.gather(rows, functools.partial(_numbers, read=read, layout=layout), sizes=sizes)
+    numbers = sample.gather(map(layout.sums_and_counts, read(rows)), chunks=sizes, groups=rows.groups)
     return dataclasses.replace(layout.evidence(numbers), baseline=baseline)
-
-
-def _numbers(
-    rows: pl.LazyFrame, *, read: Callable[[pl.LazyFrame], Iterator[Block]], layout: "BlockLayout"
-) -> Iterator[tuple[Values, Values]]:
-    return map(layout.sums_and_counts, read(rows))
 
 
 @dataclass(frozen=True)
@@ -111,7 +102,5 @@ def _with_standard_deviations(
         means[sd_column] = sd if varies or np.isnan(sd) else 0.0
         gradients[sd_column, sd_column] = 1 / (2 * sd) if varies else 0.0
         gradients[mean_column, sd_column] = -offset / sd if varies else 0.0
-    linear = numbers.combine(gradients)
-    shift = np.nan_to_num(means) - np.nan_to_num(linear.mean)
-    values = None if linear.values is None else linear.values + shift
-    return dataclasses.replace(linear, mean=means, values=values, having=numbers.having, counts=numbers.counts)
+    linear = numbers.combine(gradients).with_means(means)
+    return dataclasses.replace(linear, having=numbers.having, counts=numbers.counts)

@@ -11,7 +11,7 @@ from embedshift.arrays import Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.augmentations.paper import PAPER
 from embedshift.questions.claims.evidence import Block, Key, distance
-from embedshift.statistics.layout import Layout, blocks, layout, pair_distances
+from embedshift.statistics.layout import ImageRows, Layout, blocks, pair_distances
 from embedshift.statistics.maps import attention_entropy
 from embedshift.statistics.summary import PAPER_METRICS
 
@@ -23,19 +23,15 @@ ENTROPY_RISE = "attention_entropy_rise"
 ENTROPY_AUGMENTATIONS = ("blur", "shift_scale_rotate", "perspective")
 
 
-def read(rows: pl.LazyFrame, augmentations: Sequence[str], order: Layout | None = None) -> Iterator[Block]:
+def read(rows: ImageRows, augmentations: Sequence[str]) -> Iterator[Block]:
     """Yields the values that the claims need; augmentations that are not the paper's are left out."""
-    order = order or layout(rows)
-    names = [name for name in augmentations if name in PAPER]
+    order, names = rows.order, [name for name in augmentations if name in PAPER]
     if not names or not order.images:
         return
-    columns = rows.collect_schema().names()
-    pairs, positions = _pairs(augmentations) if "pairwise" in columns else ([], [])
-    values = blocks(rows.select(name for name in MEAN_METRICS if name in columns), len(order.views))
-    pair_values = pair_distances(rows, math.comb(len(augmentations), 2)) if positions else iter(())
-    for block, distances, entropy_rises in itertools.zip_longest(
-        values, pair_values, _entropy_rises(rows, order, names)
-    ):
+    pairs, positions = _pairs(augmentations) if "pairwise" in rows.columns else ([], [])
+    values = rows.blocks(*(name for name in MEAN_METRICS if name in rows.columns))
+    pair_values = pair_distances(rows.frame, math.comb(len(augmentations), 2)) if positions else iter(())
+    for block, distances, entropy_rises in itertools.zip_longest(values, pair_values, _entropy_rises(rows, names)):
         block_values: dict[Key, Values] = {}
         numbers = order.numbers(block, MEAN_METRICS)
         for name in names:
@@ -51,17 +47,16 @@ def _pairs(augmentations: Sequence[str]) -> tuple[list[Key], list[int]]:
     return [distance(*pairs[index]) for index in positions], positions
 
 
-def _entropy_rises(rows: pl.LazyFrame, order: Layout, names: Sequence[str]) -> Iterator[Block]:
-    wanted = [name for name in ENTROPY_AUGMENTATIONS if name in names]
-    columns = rows.collect_schema()
-    if ENTROPY_RISE in columns and wanted:
-        for block in blocks(rows.select(ENTROPY_RISE), len(order.views)):
+def _entropy_rises(rows: ImageRows, names: Sequence[str]) -> Iterator[Block]:
+    wanted, order = [name for name in ENTROPY_AUGMENTATIONS if name in names], rows.order
+    if ENTROPY_RISE in rows.columns and wanted:
+        for block in rows.blocks(ENTROPY_RISE):
             values = order.numbers(block, [ENTROPY_RISE])[:, :, 0]
             yield {("entropy_rise", name): values[:, order.positions(name)] for name in wanted}
-    elif wanted and isinstance(columns["attention"], pl.Array):
+    elif wanted and isinstance(rows.columns["attention"], pl.Array):
         views = [ORIGINAL, *wanted]
         selected = Layout(order.images, tuple(view for view in order.views if view in views))
-        for block in blocks(rows.filter(pl.col("view").is_in(views)).select("attention"), len(selected.views)):
+        for block in blocks(rows.frame.filter(pl.col("view").is_in(views)).select("attention"), len(selected.views)):
             maps = block["attention"]
             # With `store` metrics few rows have a map, and most blocks none.
             has_maps = maps.null_count() < len(maps)

@@ -13,8 +13,8 @@ from embedshift.questions.claims.reading import read
 from embedshift.questions.claims.verdict import judge
 from embedshift.registry import METRICS
 from embedshift.statistics.baselines import Baseline, is_scale
-from embedshift.statistics.chunks import Rows, chunked
-from embedshift.statistics.resamples import RESAMPLES_OF_MANY
+from embedshift.statistics.layout import Rows, image_rows
+from embedshift.statistics.sample import RESAMPLES_OF_MANY
 from embedshift.statistics.summary import COSINE
 from embedshift.store.baselines import baselines
 from embedshift.store.reader import Reader
@@ -30,10 +30,9 @@ def claims(
     baseline: Baseline | None = None,
 ) -> pl.DataFrame:
     """Tests the paper's claims on a study's images; those on relative shifts need the baseline of the cosine."""
-    study = chunked(rows)
-    reading = functools.partial(read, augmentations=augmentations, order=study.order)
+    reading = functools.partial(read, augmentations=augmentations)
     scale = baseline if baseline is not None and is_scale(baseline, METRICS[COSINE].no_change) else None
-    return verdicts(gather(study, reading, scale), seed=seed, resamples=resamples)
+    return verdicts(gather(image_rows(rows), reading, scale), seed=seed, resamples=resamples)
 
 
 def verdicts(evidence: Evidence, *, seed: int, resamples: int = RESAMPLES_OF_MANY) -> pl.DataFrame:
@@ -44,7 +43,7 @@ def verdicts(evidence: Evidence, *, seed: int, resamples: int = RESAMPLES_OF_MAN
 
 def claims_table(reader: Reader) -> pl.DataFrame:
     baseline = baselines(reader).get(COSINE)
-    return claims(reader.chunks, reader.augmentations, seed=reader.info.seed, baseline=baseline)
+    return claims(reader.image_rows, reader.augmentations, seed=reader.info.seed, baseline=baseline)
 
 
 TABLES = (

@@ -21,17 +21,17 @@ class MEASURE(Measure):
     def __init__(self, study: StudySwitches) -> None:
         super().__init__(study)
         count = len(study.suite.names)
-        self._has_pairs = count <= MOST_AUGMENTATIONS
+        self._compares_all = count <= MOST_AUGMENTATIONS
         self._length = math.comb(count, 2) * study.config.draws
 
     def columns(self, probe: "EncoderOutput | None") -> Sequence[Column]:
-        return [Column("pairwise", self._length, of="original")] if self._has_pairs else []
+        return [Column("pairwise", self._length, of="original")] if self._compares_all else []
 
     def of_output(self, image: "DrawnImage", output: "EncoderOutput", plan: "Plan") -> dict[str, Values]:
-        if not self._has_pairs:
+        if not self._compares_all:
             return {}
         views = output.embedding[1:].reshape(plan.config.draws, len(plan.suite.names), -1)
         return {"pairwise": pairwise_cosine_distances(views)}
 
     def identity(self) -> Json:
-        return {} if self._has_pairs else {"pairwise": False}
+        return {} if self._compares_all else {"pairwise": False}

@@ -14,7 +14,7 @@ from embedshift.statistics.clusters import CUT, branches, linkage_matrix, thresh
 
 
 def charts(page: PageInput) -> Iterator[Chart]:
-    plot = dendrogram(page.data) if page.reader.has_pairs else None
+    plot = dendrogram(page.data) if page.reader.compares_all else None
     if plot is not None:
         yield Chart("tree", "Distances between the views of augmentations", plot)
 

@@ -12,9 +12,8 @@ from embedshift.arrays import Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.errors import UsageError
 from embedshift.questions.clusters import Tree
-from embedshift.statistics.chunks import Chunk, Rows, chunked
 from embedshift.statistics.clusters import FEW, clusters_of, distances_of_means
-from embedshift.statistics.layout import pair_distances
+from embedshift.statistics.layout import Rows, image_rows, pair_distances
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
 
@@ -51,7 +50,7 @@ def distances(reader: Reader) -> Values:
 @functools.lru_cache(maxsize=4)
 def pairwise(reader: Reader) -> pl.DataFrame:
     with_original = reader.choice(Tree).include_original
-    return distances_of_images(reader.chunks, reader.augmentations, include_original=with_original)
+    return distances_of_images(reader.image_rows, reader.augmentations, include_original=with_original)
 
 
 def distances_of_images(rows: Rows, augmentations: Sequence[str], *, include_original: bool = False) -> pl.DataFrame:
@@ -64,8 +63,8 @@ def distances_of_images(rows: Rows, augmentations: Sequence[str], *, include_ori
     names = list(augmentations)
     if include_original:
         means = (
-            chunked(rows)
-            .all_rows.filter(pl.col("view") != ORIGINAL)
+            image_rows(rows)
+            .frame.filter(pl.col("view") != ORIGINAL)
             .group_by("view")
             .agg((1.0 - pl.col("cosine_similarity").fill_nan(None)).mean().alias("distance"))
             .collect()
@@ -80,20 +79,12 @@ def distances_of_images(rows: Rows, augmentations: Sequence[str], *, include_ori
 def _mean_distances(rows: Rows, pairs: int) -> Values:
     """Returns means over images and draws without NaN; NaN for a pair without values."""
     sums, counts = np.zeros(pairs), np.zeros(pairs)
-    for chunk_sums, chunk_counts in chunked(rows).map_chunks(functools.partial(_sums, pairs=pairs)):
-        sums, counts = sums + chunk_sums, counts + chunk_counts
-    with np.errstate(invalid="ignore"):
-        return np.asarray(sums / counts)
-
-
-def _sums(chunk: Chunk, *, pairs: int) -> tuple[Values, Values]:
-    """Returns sums and numbers of the distances of one chunk, `[P]` each."""
-    sums, counts = np.zeros(pairs), np.zeros(pairs)
-    for values in pair_distances(chunk.rows(), pairs):
+    for values in pair_distances(image_rows(rows).frame, pairs):
         is_number = ~np.isnan(values)
         sums += np.where(is_number, values, 0.0).sum(axis=(0, 1))
         counts += is_number.sum(axis=(0, 1))
-    return sums, counts
+    with np.errstate(invalid="ignore"):
+        return np.asarray(sums / counts)
 
 
 def mean_embeddings(rows: pl.LazyFrame, augmentations: Sequence[str]) -> Values:
@@ -122,7 +113,7 @@ TABLES: tuple[Table[Reader], ...] = (
     Table(
         "pairwise",
         pairwise,
-        is_available=lambda reader: reader.has_pairs,
+        is_available=lambda reader: reader.compares_all,
         requires=FEW,
         doc="Mean cosine distance between the views of one image, for each pair of augmentations.",
         choices=Tree(),
@@ -130,7 +121,7 @@ TABLES: tuple[Table[Reader], ...] = (
     Table(
         "clusters",
         clusters,
-        is_available=lambda reader: reader.has_pairs,
+        is_available=lambda reader: reader.compares_all,
         requires=FEW,
         doc="The cluster and the dendrogram leaf of each augmentation; null if a distance is NaN, so there is no tree.",
     ),

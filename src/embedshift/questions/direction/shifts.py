@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from embedshift.arrays import Values
-from embedshift.statistics.vectors import STILL, unit
+from embedshift.statistics.vectors import STILL, normalised
 
 # A sum that is shorter, beside the lengths that were summed, is the rounding of float32.
 _ROUNDING = 1e-6
@@ -102,7 +102,7 @@ class Shifts:
 
 def image_sums(embedding: ArrayLike, shape: tuple[int, int]) -> dict[str, Values]:
     """Returns the sums of one image `[1 + A * draws, D]` of the shape (draws, A); empty without a direction."""
-    vectors = unit(embedding)
+    vectors = normalised(embedding)
     original, views = vectors[0], vectors[1:].reshape(*shape, -1)
     if not np.isfinite(original).all():
         return {}

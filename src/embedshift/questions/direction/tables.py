@@ -6,18 +6,16 @@ from dataclasses import replace
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from embedshift.arrays import Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.questions.direction.shifts import Shifts, added, cosines_of_shifts, image_sums
 from embedshift.statistics.baselines import KEPT, between_groups, relative_shifts
-from embedshift.statistics.chunks import Chunk, Chunks, Rows, chunked
 from embedshift.statistics.clusters import FEW
-from embedshift.statistics.layout import BLOCK, Layout, blocks, side_by_side, sums_and_counts
+from embedshift.statistics.layout import BLOCK, ImageRows, Rows, image_rows, side_by_side, sums_and_counts
 from embedshift.statistics.sample import gather
 from embedshift.statistics.summary import COSINE
-from embedshift.statistics.vectors import STILL, cosine, unit
+from embedshift.statistics.vectors import STILL, cosine, normalised
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
 
@@ -45,32 +43,19 @@ def directions(reader: Reader) -> pl.DataFrame:
 
 
 def directions_of_images(reader: Reader) -> pl.DataFrame:
-    return _square(mean_cosines(reader.chunks, reader.augmentations), reader.augmentations)
+    return _square(mean_cosines(reader.image_rows, reader.augmentations), reader.augmentations)
 
 
 def mean_cosines(rows: Rows, augmentations: Sequence[str]) -> Values | None:
     """Returns the matrix `[A, A]`, read as a stream; None if rows do not hold the distances between views."""
-    study, size = chunked(rows), len(augmentations)
-    if not study.items or not {*COLUMNS} <= {*study.columns.names()}:
+    study, size = image_rows(rows), len(augmentations)
+    order = study.order
+    if not order.images or not {*COLUMNS} <= {*study.columns}:
         return None
+    view_positions = [order.positions(name) for name in augmentations]
     first, second = np.triu_indices(size, k=1)
     sums, counts, moved = np.zeros(len(first)), np.zeros(len(first)), np.zeros(size, bool)
-    for chunk_sums, chunk_counts, chunk_moved in study.map_chunks(
-        functools.partial(_sums, order=study.order, augmentations=augmentations)
-    ):
-        sums, counts, moved = sums + chunk_sums, counts + chunk_counts, moved | chunk_moved
-    matrix = np.diag(np.where(moved, 1.0, np.nan))
-    with np.errstate(invalid="ignore"):
-        matrix[first, second] = matrix[second, first] = sums / counts
-    return matrix
-
-
-def _sums(chunk: Chunk, *, order: Layout, augmentations: Sequence[str]) -> tuple[Values, Values, NDArray[np.bool_]]:
-    size = len(augmentations)
-    view_positions = [order.positions(name) for name in augmentations]
-    pairs = size * (size - 1) // 2
-    sums, counts, moved = np.zeros(pairs), np.zeros(pairs), np.zeros(size, bool)
-    for block in blocks(chunk.rows().select(COLUMNS), len(order.views)):
+    for block in study.blocks(*COLUMNS):
         cosines = order.numbers(block, COLUMNS[:1])[..., 0]
         by_augmentation = np.stack([cosines[:, positions] for positions in view_positions], axis=-1)
         moved |= (2 - 2 * by_augmentation >= STILL).any(axis=(0, 1))
@@ -79,7 +64,10 @@ def _sums(chunk: Chunk, *, order: Layout, augmentations: Sequence[str]) -> tuple
             values = cosines_of_shifts(by_augmentation, distances.reshape(*by_augmentation.shape[:2], -1))
             block_sums, block_counts = sums_and_counts(values)
             sums, counts = sums + block_sums.sum(axis=0), counts + block_counts.sum(axis=0)
-    return sums, counts, moved
+    matrix = np.diag(np.where(moved, 1.0, np.nan))
+    with np.errstate(invalid="ignore"):
+        matrix[first, second] = matrix[second, first] = sums / counts
+    return matrix
 
 
 def shifts(reader: Reader) -> pl.DataFrame:
@@ -87,14 +75,14 @@ def shifts(reader: Reader) -> pl.DataFrame:
     study_shifts = shift_sums(reader)
     if study_shifts is None:
         return pl.DataFrame(schema=SCHEMA)
-    units = study_shifts if reader.units is None else _of_groups(reader, study_shifts)
+    by_group = study_shifts if reader.groups is None else _of_groups(reader, study_shifts)
     columns = {
         "augmentation": reader.augmentations,
         "images": study_shifts.sums["images"],
         "resultant": study_shifts.resultant(),
-        "resultant_by_chance": units.resultant_by_chance(),
-        "split_half": units.split_half(),
-        "relative_to_others": units.relative_to_others(),
+        "resultant_by_chance": by_group.resultant_by_chance(),
+        "split_half": by_group.split_half(),
+        "relative_to_others": by_group.relative_to_others(),
     }
     return pl.DataFrame(columns).select(pl.col(name).cast(kind) for name, kind in SCHEMA.items()).fill_nan(None)
 
@@ -103,27 +91,27 @@ def offset_columns(reader: Reader) -> pl.DataFrame:
     """Returns columns of `summary`, null for other metrics; centred relative shifts need the embeddings."""
     names, study_shifts = reader.augmentations, shift_sums(reader)
     columns = dict.fromkeys((*CENTRED, "common_offset"), np.full(len(names), np.nan))
-    if reader.info.has_vectors and reader.chunks.items:
-        columns |= zip(CENTRED, centred_shifts(reader.chunks, names, reader.info.seed), strict=True)
+    if reader.info.has_vectors and reader.image_rows.order.images:
+        columns |= zip(CENTRED, centred_shifts(reader.image_rows, names, reader.info.seed), strict=True)
     if study_shifts is not None:
-        units = study_shifts if reader.units is None else _of_groups(reader, study_shifts)
-        columns["common_offset"] = units.common_offset()
+        by_group = study_shifts if reader.groups is None else _of_groups(reader, study_shifts)
+        columns["common_offset"] = by_group.common_offset()
     return pl.DataFrame({"augmentation": names, "metric": COSINE, **columns}).fill_nan(None)
 
 
-def centred_shifts(study: Chunks, augmentations: list[str], seed: int) -> tuple[Values, Values, Values]:
+def centred_shifts(study: ImageRows, augmentations: list[str], seed: int) -> tuple[Values, Values, Values]:
     """Returns relative shifts of the cosine after the originals' mean is subtracted, from the first images.
 
     An image would pull the mean towards itself, and so would other images of its group: means leave its group out, and
     those of a pair of different images leave out both groups.
     """
     rows = study.head(KEPT)
-    embeddings = rows.filter(pl.col("view") == ORIGINAL).select("embedding").collect()["embedding"].to_numpy()
-    groups = np.arange(len(embeddings)) if study.units is None else study.units[: len(embeddings)]
-    sizes, units = np.bincount(groups).astype(np.float64), unit(embeddings)
-    weights = np.isfinite(units).all(axis=1) / sizes[groups]  # each group counts once
-    mean = weights @ np.nan_to_num(units) / (weights.sum() or 1.0)
-    off, own = units - mean, np.equal.outer(groups, groups) @ (weights[:, None] * np.nan_to_num(units - mean))
+    embeddings = rows.frame.filter(pl.col("view") == ORIGINAL).select("embedding").collect()["embedding"].to_numpy()
+    groups = np.arange(len(embeddings)) if study.groups is None else study.groups[: len(embeddings)]
+    sizes, scaled = np.bincount(groups).astype(np.float64), normalised(embeddings)
+    weights = np.isfinite(scaled).all(axis=1) / sizes[groups]  # each group counts once
+    mean = weights @ np.nan_to_num(scaled) / (weights.sum() or 1.0)
+    off, own = scaled - mean, np.equal.outer(groups, groups) @ (weights[:, None] * np.nan_to_num(scaled - mean))
     own_weights = np.bincount(groups, weights)[groups]
     with np.errstate(invalid="ignore", divide="ignore"):
         means = mean - own / (weights.sum() - own_weights)[:, None]
@@ -131,7 +119,7 @@ def centred_shifts(study: Chunks, augmentations: list[str], seed: int) -> tuple[
     originals = centred(embeddings, means)
 
     def of_views() -> Iterator[tuple[Values, Values]]:
-        for index, block in enumerate(blocks(rows.select("embedding"), len(study.order.views))):
+        for index, block in enumerate(rows.blocks("embedding")):
             views = block["embedding"].to_numpy().reshape(-1, len(study.order.views), originals.shape[1])
             part = slice(index * BLOCK, index * BLOCK + len(views))
             cosines = [cosine(originals[part], centred(view, means[part])) for view in views.swapaxes(0, 1)]
@@ -140,14 +128,14 @@ def centred_shifts(study: Chunks, augmentations: list[str], seed: int) -> tuple[
 
     vectors = {"vectors": off, "group": groups.astype(np.float64), "size": sizes[groups]}
     baseline = between_groups(vectors, len(off), lambda _: between)
-    sample = gather(of_views(), together=False, chunks=[1] * len(off), units=study.units)
+    sample = gather(of_views(), together=False, chunks=[1] * len(off), groups=study.groups)
     shifts = relative_shifts(sample, baseline, 1.0, seed=seed, limits=(-1.0, 1.0))
     return shifts.value, shifts.low, shifts.high
 
 
 def centred(vectors: Values, mean: Values) -> Values:
     """Returns unit vectors minus a mean, `[..., D]`; NaN for one that lies at it."""
-    off = unit(vectors) - mean
+    off = normalised(vectors) - mean
     return np.where(np.linalg.norm(off, axis=-1, keepdims=True) > _NEAR, off, np.nan)
 
 
@@ -171,10 +159,10 @@ def _cosines_of_pairs(off: Values, own: Values, rest: Values) -> tuple[Values, V
 def _of_groups(reader: Reader, study_shifts: Shifts) -> Shifts:
     """Returns sums in which a group counts as an image, of the first images; NaN if embeddings are not stored."""
     groups: dict[int, dict[str, Values]] = {}
-    if reader.units is not None and reader.info.has_vectors:
-        rows = reader.chunks.head(KEPT).select("embedding").collect()["embedding"].to_numpy()
-        shape, views = (reader.info.draws, len(reader.augmentations)), len(reader.chunks.order.views)
-        for number, vectors in zip(reader.units.tolist(), rows.reshape(-1, views, rows.shape[-1]), strict=False):
+    if reader.groups is not None and reader.info.has_vectors:
+        rows = reader.image_rows.head(KEPT).frame.select("embedding").collect()["embedding"].to_numpy()
+        shape, views = (reader.info.draws, len(reader.augmentations)), len(reader.image_rows.order.views)
+        for number, vectors in zip(reader.groups.tolist(), rows.reshape(-1, views, rows.shape[-1]), strict=False):
             groups[number] = added(groups.get(number, {}), image_sums(vectors, shape))
     return replace(study_shifts, groups=[group for group in groups.values() if group]).by_group()
 
@@ -190,14 +178,14 @@ TABLES = (
     Table(
         "directions",
         directions,
-        is_available=lambda reader: reader.has_pairs,
+        is_available=lambda reader: reader.compares_all,
         requires=FEW,
         doc="Cosines between the mean shifts of augmentations: `augmentation`, then one column per augmentation.",
     ),
     Table(
         "directions_of_images",
         directions_of_images,
-        is_available=lambda reader: reader.has_pairs,
+        is_available=lambda reader: reader.compares_all,
         requires=FEW,
         doc="Means of the cosines between the shifts of one image, in the same form.",
     ),

@@ -12,9 +12,8 @@ from embedshift.figures.base import FigureInput, figure
 from embedshift.figures.labels import Peak, label_peaks
 from embedshift.figures.matrix import cells, colour_bar, column_width
 from embedshift.figures.style import INK, MUTED, column_names, halo, human, metric_label, new_figure, number, verbatim
-from embedshift.statistics.density import density
 from embedshift.statistics.intervals import LEAST_IMAGES
-from embedshift.statistics.summary import COSINE
+from embedshift.statistics.summary import COSINE, density
 from embedshift.store.reader import draw_ids
 
 SAMPLE = 50

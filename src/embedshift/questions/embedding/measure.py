@@ -99,7 +99,7 @@ class KeptVectors(Sums):
         return {"vectors": np.stack(self._kept)} if self._kept else {}
 
 
-class UnitSums(Sums):
+class NormalisedSums(Sums):
     """Sums of the originals' unit vectors by chunks of images, from which the mean cosine of all pairs follows."""
 
     def __init__(self, chunk_size: int) -> None:
@@ -112,21 +112,21 @@ class UnitSums(Sums):
 
     def add_vector(self, vector: ArrayLike) -> None:
         """Adds an image, by its original's embedding `[D]`."""
-        self._waiting.append(vectors.unit(vector))
+        self._waiting.append(vectors.normalised(vector))
         if len(self._waiting) == self.chunk_size:
             self._close_chunk()
 
     def close(self) -> Mapping[str, Values]:
-        """Returns by chunk: `images` and `valid` (number whose vector has a length), `[G]`, and `units`, `[G, D]`."""
+        """Returns by chunk: `images`, `valid` (number whose vector has a length) `[G]`, and `normalised` `[G, D]`."""
         self._close_chunk()
-        names = ("images", "valid", "units") if self._chunks else ()
+        names = ("images", "valid", "normalised") if self._chunks else ()
         return {name: np.stack([chunk[index] for chunk in self._chunks]) for index, name in enumerate(names)}
 
     def _close_chunk(self) -> None:
         if self._waiting:
-            units = np.stack(self._waiting)
-            valid = ~np.isnan(units).any(axis=1)
-            self._chunks.append((float(len(units)), float(valid.sum()), units[valid].sum(axis=0)))
+            directions = np.stack(self._waiting)
+            valid = ~np.isnan(directions).any(axis=1)
+            self._chunks.append((float(len(directions)), float(valid.sum()), directions[valid].sum(axis=0)))
             self._waiting = []
 
 
@@ -140,4 +140,4 @@ class MEASURE(Measure):
         if plan.images <= KEPT:
             return {"vectors": KeptVectors(KEPT)}
         kept = -(-KEPT * plan.config.shard_size // plan.images)
-        return {"vectors": KeptVectors(kept), "units": UnitSums(max(1, plan.images // CHUNKS))}
+        return {"vectors": KeptVectors(kept), "normalised": NormalisedSums(max(1, plan.images // CHUNKS))}

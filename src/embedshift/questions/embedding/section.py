@@ -13,7 +13,7 @@ from embedshift.registry import METRICS
 from embedshift.report.charts import ROW_PIXELS, chart_layout, escaped, short
 from embedshift.report.numbers import fixed, metric_decimals
 from embedshift.report.section import Chart, PageInput, Part, Plot
-from embedshift.statistics.density import density
+from embedshift.statistics.summary import density
 
 CHARTS = {"cosine": ("cosine_similarity", "Cosine similarity"), "l2": ("l2_distance", "L2 distance")}
 # Every third of the 400 points of a curve: the eye sees no difference, and the page is smaller.

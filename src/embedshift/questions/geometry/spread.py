@@ -5,9 +5,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from embedshift.arrays import Units, Values
+from embedshift.arrays import GroupNumbers, Values
 from embedshift.statistics.intervals import LEAST_IMAGES, jackknife_interval
-from embedshift.statistics.vectors import unit
+from embedshift.statistics.vectors import normalised
 
 # Of the jackknife.
 PARTS = 8
@@ -15,11 +15,11 @@ PARTS = 8
 
 def uniformity(vectors: ArrayLike) -> float:
     """How evenly directions are spread over the sphere (Wang and Isola 2020), from all pairs."""
-    units = _units(vectors)
-    if len(units) < 2:
+    directions = _normalised(vectors)
+    if len(directions) < 2:
         return float("nan")
-    first, second = np.triu_indices(len(units), k=1)
-    squares = 2 - 2 * np.clip(units @ units.T, -1.0, 1.0)[first, second]
+    first, second = np.triu_indices(len(directions), k=1)
+    squares = 2 - 2 * np.clip(directions @ directions.T, -1.0, 1.0)[first, second]
     return float(np.log(np.exp(-2 * squares).mean()))
 
 
@@ -36,9 +36,9 @@ def effective_rank(vectors: ArrayLike) -> float:
     return float(np.exp(-(fractions * np.log(fractions)).sum()))
 
 
-def nearest_cosine(vectors: ArrayLike, groups: Units | None = None) -> float:
+def nearest_cosine(vectors: ArrayLike, groups: GroupNumbers | None = None) -> float:
     """Mean over vectors `[n, D]` of the cosine with the nearest vector of another group; NaN if there is none."""
-    directions = unit(vectors)
+    directions = normalised(vectors)
     present = np.isfinite(directions).all(axis=-1)
     directions, numbers = directions[present], _numbers(np.asarray(present), groups)
     if len(np.unique(numbers)) < 2:
@@ -49,13 +49,13 @@ def nearest_cosine(vectors: ArrayLike, groups: Units | None = None) -> float:
 
 
 def jackknife(
-    statistic: Callable[[Values], float], vectors: Values, groups: Units | None = None
+    statistic: Callable[[Values], float], vectors: Values, groups: GroupNumbers | None = None
 ) -> tuple[float, float]:
     """Returns a statistic's 95 % interval by the jackknife over `PARTS` parts of the images, with Student's t.
 
     Images of one group are in one part.
     """
-    present = np.isfinite(unit(vectors)).all(axis=-1)
+    present = np.isfinite(normalised(vectors)).all(axis=-1)
     vectors, numbers = vectors[present], _numbers(np.asarray(present), groups)
     if len(np.unique(numbers)) < LEAST_IMAGES:
         return float("nan"), float("nan")
@@ -67,12 +67,12 @@ def jackknife(
     return float(low), float(high)
 
 
-def _numbers(present: NDArray[np.bool_], groups: Units | None) -> Units:
+def _numbers(present: NDArray[np.bool_], groups: GroupNumbers | None) -> GroupNumbers:
     if groups is None:
         return np.arange(present.sum())
     return np.unique(groups[: len(present)][present], return_inverse=True)[1]
 
 
-def _units(vectors: ArrayLike) -> Values:
-    units = unit(vectors)
-    return units[np.isfinite(units).all(axis=-1)]
+def _normalised(vectors: ArrayLike) -> Values:
+    directions = normalised(vectors)
+    return directions[np.isfinite(directions).all(axis=-1)]

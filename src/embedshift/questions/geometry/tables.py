@@ -1,6 +1,5 @@
 """The table `geometry`: numbers of the whole set of originals, and of the views of each augmentation."""
 
-import functools
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -9,10 +8,9 @@ import polars as pl
 from embedshift.arrays import Floats, Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.questions.geometry.spread import effective_rank, jackknife, nearest_cosine, uniformity
-from embedshift.statistics.chunks import gather
 from embedshift.statistics.intervals import mean_interval
-from embedshift.statistics.layout import Layout, metric_parts
-from embedshift.statistics.sample import OF_A_SET, estimates_from_values
+from embedshift.statistics.layout import metric_parts
+from embedshift.statistics.sample import OF_A_SET, estimates_from_values, gather
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
 
@@ -29,7 +27,7 @@ NAN = float("nan")
 
 
 def geometry(reader: Reader) -> pl.DataFrame:
-    if not reader.chunks.items:
+    if not reader.image_rows.order.images:
         return pl.DataFrame(schema=SCHEMA)
     rows = [*alignment(reader), *(_vector_rows(reader) if reader.info.has_vectors else ())]
     names = [ORIGINAL, *reader.augmentations]
@@ -39,39 +37,35 @@ def geometry(reader: Reader) -> pl.DataFrame:
 
 def alignment(reader: Reader) -> Iterator[Row]:
     """Yields the mean squared distance between unit vectors of view and original: 2 - 2 cos, over images and draws."""
-    names = reader.augmentations
-    read_squares = functools.partial(_squares, order=reader.chunks.order, augmentations=names)
-    sample = gather(reader.chunks, read_squares, together=False)
+    names, study = reader.augmentations, reader.image_rows
+    parts = metric_parts(study, names, ["cosine_similarity"])
+    squares = ((2 * counts - 2 * sums, counts) for sums, counts in parts)
+    sample = gather(squares, together=False, groups=study.groups)
     interval = mean_interval(sample, seed=reader.info.seed, low=0.0, high=4.0)
     yield from _rows(names, "alignment", sample.mean, *interval)
-
-
-def _squares(rows: pl.LazyFrame, *, order: Layout, augmentations: Sequence[str]) -> Iterator[tuple[Values, Values]]:
-    for sums, counts in metric_parts(rows, order, augmentations, ["cosine_similarity"]):
-        yield 2 * counts - 2 * sums, counts
 
 
 def _vector_rows(reader: Reader) -> Iterator[Row]:
     sets = first_embeddings(reader)
     originals = sets[ORIGINAL].astype(np.float64)
     norms = np.linalg.norm(originals, axis=-1)
-    units = None if reader.units is None else reader.units[: len(originals)]
+    groups = None if reader.groups is None else reader.groups[: len(originals)]
     ratios: list[Values] = []
     for name, vectors in sets.items():
         values = vectors.astype(np.float64)
         is_present = ~np.isnan(values).any(axis=-1)  # a view may be missing
-        present, groups = values[is_present], None if units is None else units[is_present]
+        present, own_groups = values[is_present], None if groups is None else groups[is_present]
         for metric, (statistic, least, most) in SPREAD.items():
             value = statistic(present)
-            ends = jackknife(statistic, present, groups) if np.isfinite(value) else (NAN, NAN)
+            ends = jackknife(statistic, present, own_groups) if np.isfinite(value) else (NAN, NAN)
             low, high = np.clip(np.array(ends), least, min(most, *present.shape)).tolist()
             yield name, metric, value, low, high
         if name == ORIGINAL:
-            yield name, "nearest_cosine", nearest_cosine(values, units), NAN, NAN
+            yield name, "nearest_cosine", nearest_cosine(values, groups), NAN, NAN
         else:
             with np.errstate(invalid="ignore", divide="ignore"):
                 ratios.append(np.where(norms > 0, np.linalg.norm(values, axis=-1) / norms, np.nan))
-    sample = estimates_from_values(np.stack(ratios, axis=-1), units)
+    sample = estimates_from_values(np.stack(ratios, axis=-1), groups)
     interval = mean_interval(sample, seed=reader.info.seed, low=0.0)
     yield from _rows(reader.augmentations, "norm_ratio", sample.mean, *interval)
 
@@ -83,7 +77,7 @@ def _rows(names: Sequence[str], metric: str, value: Values, low: Values, high: V
 
 def first_embeddings(reader: Reader) -> Mapping[str, Floats]:
     """Returns draw 0 of the embeddings of the first images: view → float32 `[n, D]`, the original first."""
-    first_draw = reader.chunks.head(OF_A_SET).filter(pl.col("draw") == 0)
+    first_draw = reader.image_rows.head(OF_A_SET).frame.filter(pl.col("draw") == 0)
     rows = first_draw.select("view", "embedding").collect()
     names = [ORIGINAL, *reader.augmentations]
     vectors = reader.vectors(rows)

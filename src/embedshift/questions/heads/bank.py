@@ -12,7 +12,7 @@ from embedshift.errors import UsageError
 from embedshift.pipeline.measure import Observer
 from embedshift.questions.heads.textspan import LAST_BLOCKS
 from embedshift.questions.heads.words import WordSpace
-from embedshift.statistics.vectors import unit
+from embedshift.statistics.vectors import normalised
 
 MOST_BYTES = 2**20
 MOST_TEXTS = 10_000
@@ -25,7 +25,7 @@ def bank_and_space(observer: Observer, anatomy: Anatomy, file: str | None) -> tu
         matrices = [matrix.cpu() for matrix in head_matrices(anatomy, blocks)]
     except UsageError as error:
         raise UsageError(f"{observer.encoder.name} {error}: its heads cannot be described") from error
-    vectors = torch.from_numpy(unit(observer.text_vectors(texts)))
+    vectors = torch.from_numpy(normalised(observer.text_vectors(texts)))
     decompositions = [torch.linalg.qr(matrix) for matrix in matrices]
     bases = torch.stack([triangle for _, triangle in decompositions])
     coordinates = torch.stack([vectors @ orthonormal for orthonormal, _ in decompositions])

@@ -10,8 +10,8 @@ from embedshift.errors import UsageError
 from embedshift.questions.heads.columns import HEADS, MLP, MLPS, SINGLE, TOKENS
 from embedshift.questions.heads.textspan import covariances, textspan
 from embedshift.questions.heads.weighted import NUMBERS, contribution_intervals, length_of
-from embedshift.statistics.chunks import Rows, chunked
 from embedshift.statistics.intervals import LEAST_IMAGES
+from embedshift.statistics.layout import Rows, image_rows
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
 
@@ -63,10 +63,10 @@ def head_words(sums: Mapping[str, Values], bank: Sequence[str], depth: int) -> p
 
 def heads(rows: Rows, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
     """By augmentation and part of the encoder: its contribution to the mean shift, with a 95 % interval."""
-    rows, columns = chunked(rows), [HEADS, MLPS, *SINGLE.values()]
+    rows, columns = image_rows(rows), [HEADS, MLPS, *SINGLE.values()]
     parts: list[pl.DataFrame] = []
     for name, numbers in contribution_intervals(rows, augmentations, columns, seed=seed):
-        part = pl.DataFrame(_parts(rows.all_rows), schema=["layer", "part"], orient="row").with_columns(
+        part = pl.DataFrame(_parts(rows.frame), schema=["layer", "part"], orient="row").with_columns(
             pl.lit(name).alias("augmentation"), *(pl.Series(key, values) for key, values in numbers.items())
         )
         # The order of the columns is that of the parts; the sort is stable.
@@ -93,7 +93,7 @@ def _can_be_named(reader: Reader) -> bool:
 TABLES: tuple[Table[Reader], ...] = (
     Table(
         "heads",
-        lambda reader: heads(reader.chunks, reader.augmentations, seed=reader.info.seed),
+        lambda reader: heads(reader.image_rows, reader.augmentations, seed=reader.info.seed),
         doc="Contribution of heads and MLPs to the shift: `augmentation, layer, part, contribution, ci_low, ci_high`.",
     ),
     Table(
@@ -105,7 +105,7 @@ TABLES: tuple[Table[Reader], ...] = (
     ),
     Table(
         "head_tokens",
-        lambda reader: head_tokens(reader.chunks, reader.augmentations, seed=reader.info.seed),
+        lambda reader: head_tokens(reader.image_rows, reader.augmentations, seed=reader.info.seed),
         is_available=lambda reader: reader.identity_of("heads").get("detail") == "tokens",
         requires="`heads_tokens`",
         doc="Contribution of attention weights and of token values in the last block.",

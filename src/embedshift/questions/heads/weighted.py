@@ -6,9 +6,8 @@ import numpy as np
 import polars as pl
 
 from embedshift.arrays import Values
-from embedshift.statistics.chunks import Rows, chunked
-from embedshift.statistics.layout import Layout, blocks
-from embedshift.statistics.ratios import ratio_interval
+from embedshift.statistics.intervals import ratio_interval
+from embedshift.statistics.layout import Layout, Rows, blocks, image_rows
 from embedshift.statistics.summary import COSINE
 
 NUMBERS = ("contribution", "ci_low", "ci_high")
@@ -23,10 +22,10 @@ def contribution_intervals(
     seed: int,
 ) -> Iterator[tuple[str, dict[str, Values]]]:
     """Yields for each augmentation K contributions of its mean shift, with 95 % intervals."""
-    study = chunked(rows)
+    study = image_rows(rows)
     for name in augmentations if study.order.images else ():
-        weighted = _weighted(study.all_rows, study.order, name, columns, combine)
-        ratios = ratio_interval(weighted, seed=seed, units=study.units)
+        weighted = _weighted(study.frame, study.order, name, columns, combine)
+        ratios = ratio_interval(weighted, seed=seed, groups=study.groups)
         yield name, dict(zip(NUMBERS, ratios, strict=True))
 
 

@@ -1,7 +1,5 @@
 """The table `layers`: how far an augmentation moves the output of each block."""
 
-import functools
-
 import numpy as np
 import polars as pl
 
@@ -9,9 +7,9 @@ from embedshift.arrays import Values
 from embedshift.questions.layers.cka import LEAST_CKA, cka, interval
 from embedshift.questions.layers.columns import COMPARED, TOKENS, column
 from embedshift.registry import METRICS
-from embedshift.statistics.chunks import gather
 from embedshift.statistics.intervals import mean_interval
 from embedshift.statistics.layout import list_parts
+from embedshift.statistics.sample import gather
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
 
@@ -30,14 +28,13 @@ Numbers = tuple[Values, Values, Values, Values]
 
 
 def layers(reader: Reader) -> pl.DataFrame:
-    study, names = reader.chunks, reader.augmentations
-    tokens = [token for token in TOKENS if column("l2_distance", token) in study.columns.names()]
+    study, names = reader.image_rows, reader.augmentations
+    tokens = [token for token in TOKENS if column("l2_distance", token) in study.columns]
     token_metrics = [(token, metric) for token in tokens for metric in COMPARED]
-    if not study.items:
+    if not study.order.images:
         return pl.DataFrame(schema=SCHEMA)
     columns = [column(metric, token) for token, metric in token_metrics]
-    read = functools.partial(list_parts, order=study.order, augmentations=names, names=columns)
-    sample = gather(study, read, together=False)
+    sample = gather(list_parts(study, names, columns), together=False, groups=study.groups)
     shape = len(names), len(token_metrics), len(sample.mean) // (len(names) * len(token_metrics))
     bounds = ([getattr(METRICS[metric], end) for _, metric in token_metrics] for end in ("low", "high"))
     least, most = (np.tile(np.repeat(bound, shape[2]), shape[0]) for bound in bounds)
@@ -61,7 +58,7 @@ def cka_of(reader: Reader, shape: tuple[int, int, int]) -> Numbers:
     if images < LEAST_CKA:
         return counts, nothing, nothing, nothing
     # Shards, which are left out one by one, do not hold whole groups.
-    parts = (part["terms"] for part in reader.shard_sums("cka")) if reader.units is None else ()
+    parts = (part["terms"] for part in reader.shard_sums("cka")) if reader.groups is None else ()
     return counts, cka(total["terms"]), *interval(total["terms"], parts)
 
 

@@ -17,7 +17,7 @@ from embedshift.pipeline.measure import Observer
 from embedshift.questions.maps.columns import ATTENTION, column_of
 from embedshift.questions.maps.measure import CAPTION, IMAGE, MEASURE, areas, blurred, partial_images
 from embedshift.sources import ImageRef
-from embedshift.statistics.vectors import cosine, unit
+from embedshift.statistics.vectors import cosine, normalised
 
 
 class OBSERVER(Observer):
@@ -35,7 +35,7 @@ class OBSERVER(Observer):
         if measure.target_setting != IMAGE:
             prepared.tower = str(getattr(self.text_tower, "weights_hash", ""))
         if measure.target_setting not in (IMAGE, CAPTION):
-            prepared.target = unit(self.text_vectors([measure.target_setting]))[0]
+            prepared.target = normalised(self.text_vectors([measure.target_setting]))[0]
         maps = self._maps(measure, views, _target(prepared, "", output))
         prepared.grid = next(iter(maps.values())).shape[1:]
         prepared.has_attention = self.encoder.grid == prepared.grid
@@ -45,7 +45,7 @@ class OBSERVER(Observer):
         captioned = [image for image in samples if image.image_id in measure.images]
         if measure.target_setting != CAPTION or not captioned:
             return measure
-        vectors = unit(self.text_vectors([str(image.caption) for image in captioned]))
+        vectors = normalised(self.text_vectors([str(image.caption) for image in captioned]))
         ids = (image.image_id for image in captioned)
         return measure.changed(captions=dict(zip(ids, vectors, strict=True)))
 
@@ -99,5 +99,5 @@ class OBSERVER(Observer):
 
 def _target(measure: MEASURE, image_id: str, output: EncoderOutput) -> Values:
     """Returns the vector to explain for an image and its views, `[D]` of length 1; by default its own embedding."""
-    embedding = unit(np.asarray(output.embedding[0], np.float64))
+    embedding = normalised(np.asarray(output.embedding[0], np.float64))
     return measure.captions.get(image_id, embedding) if measure.target is None else measure.target

@@ -16,9 +16,8 @@ from embedshift.questions.maps.columns import (
     column_of,
     map_columns,
 )
-from embedshift.statistics.chunks import Rows, chunked
 from embedshift.statistics.intervals import mean_interval, simultaneous_intervals
-from embedshift.statistics.layout import metric_parts
+from embedshift.statistics.layout import Rows, image_rows, metric_parts
 from embedshift.statistics.sample import estimates_from_values, gather
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
@@ -45,13 +44,13 @@ def image_ids(rows: pl.LazyFrame, names: Sequence[str]) -> list[str]:
 
 
 def maps(rows: Rows, augmentations: Sequence[str], names: Sequence[str], *, seed: int) -> pl.DataFrame:
-    study = chunked(rows)
+    study = image_rows(rows)
     if not study.order.images:
         return pl.DataFrame(schema=MAPS)
     pairs = [(name, metric) for name in names for metric in COMPARISONS[name]]
     columns = [column_of(*pair) for pair in pairs]
-    parts = metric_parts(study.all_rows, study.order, augmentations, columns)
-    sample = gather(parts, together=False, units=study.units)
+    parts = metric_parts(study, augmentations, columns)
+    sample = gather(parts, together=False, groups=study.groups)
     low, high = (np.tile([BOUNDS[metric][end] for _, metric in pairs], len(augmentations)) for end in (0, 1))
     interval = mean_interval(sample, seed=seed, low=low, high=high)
     table = pl.DataFrame(
@@ -69,16 +68,16 @@ def maps(rows: Rows, augmentations: Sequence[str], names: Sequence[str], *, seed
 def trust(rows: Rows, names: Sequence[str], *, seed: int) -> pl.DataFrame:
     """Returns for each map and score n, the mean, its 95 % interval, and whether it beats a random order of patches."""
     pairs = [(name, kind) for name in (*names, RANDOM) for kind in SCORES]
-    study, scores = chunked(rows), [column_of(*pair) for pair in pairs]
-    originals = study.all_rows.filter(pl.col("view") == ORIGINAL).select(scores).collect()
+    study, scores = image_rows(rows), [column_of(*pair) for pair in pairs]
+    originals = study.frame.filter(pl.col("view") == ORIGINAL).select(scores).collect()
     if originals.is_empty():
         return pl.DataFrame(schema=TRUST)
     values = originals.cast(pl.Float64).fill_null(np.nan).to_numpy()
-    sample = estimates_from_values(values, study.units)
+    sample = estimates_from_values(values, study.groups)
     low, high = mean_interval(sample, seed=seed, low=-1.0, high=1.0)
     better = values - np.tile(values[:, -2:], len(names) + 1)
     better[:, 0::2] *= -1
-    gain = estimates_from_values(better[:, :-2], study.units)
+    gain = estimates_from_values(better[:, :-2], study.groups)
     significant = simultaneous_intervals(gain, seed=seed).significant
     columns = {
         "map": [name for name, _ in pairs],
@@ -92,7 +91,7 @@ def trust(rows: Rows, names: Sequence[str], *, seed: int) -> pl.DataFrame:
 def _rows(reader: Reader) -> Rows:
     rows = reader.rows()
     ids = image_ids(rows, map_names(reader))
-    return replace(chunked(rows.filter(pl.col("image_id").is_in(ids))), units=reader.units_of(ids))
+    return replace(image_rows(rows.filter(pl.col("image_id").is_in(ids))), groups=reader.groups_of(ids))
 
 
 TABLES: tuple[Table[Reader], ...] = (

@@ -85,11 +85,11 @@ def near_duplicates(reader: Reader) -> Json | None:
     if not reader.info.has_vectors or not reader.augmentations:
         return None
     label = near_copies(reader)
-    unit_of = dict(zip(label, label if reader.units is None else reader.units.tolist(), strict=True))
-    units = Counter(group for group, _ in {(label[image_id], unit_of[image_id]) for image_id in label})
-    images = {image_id for image_id, group in label.items() if units[group] > 1}
+    group_of = dict(zip(label, label if reader.groups is None else reader.groups.tolist(), strict=True))
+    members = Counter(group for group, _ in {(label[image_id], group_of[image_id]) for image_id in label})
+    images = {image_id for image_id, group in label.items() if members[group] > 1}
     if "threshold" not in reader.kept_settings("duplicates"):  # so that page and search count the same images
         pairs = reader.need("duplicates").select(NAMES).iter_rows()
-        apart = [pair for pair in pairs if unit_of.get(pair[0]) != unit_of.get(pair[1])]
+        apart = [pair for pair in pairs if group_of.get(pair[0]) != group_of.get(pair[1])]
         images |= {image_id for pair in apart for image_id in pair if image_id in label}
     return None if len(images) < SIZEABLE * len(label) else {"images": len(images), "of": len(label)}

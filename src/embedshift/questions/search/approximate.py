@@ -80,15 +80,15 @@ def _approximate(gallery: Gallery, index: Any, queries: Floats, originals: Posit
     """Behaves as `search`, from the nearest vectors that the index finds; searches exactly for a view beyond them."""
     raw = np.asarray(queries, np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
-        units = raw / np.linalg.norm(raw, axis=-1, keepdims=True)
-    has_direction = np.isfinite(units).all(axis=-1)
-    cosine = gallery.cosines(units, originals)
+        directions = raw / np.linalg.norm(raw, axis=-1, keepdims=True)
+    has_direction = np.isfinite(directions).all(axis=-1)
+    cosine = gallery.cosines(directions, originals)
     groups = np.arange(len(gallery)) if gallery.groups is None else gallery.groups
     own = min(MOST_OF_GROUP, int(np.bincount(groups).max()))
-    _, indices = index.search(np.nan_to_num(units).astype(np.float32), max(count, KEPT) + own)
+    _, indices = index.search(np.nan_to_num(directions).astype(np.float32), max(count, KEPT) + own)
     same = groups[indices] == groups[originals][:, None]
     places = np.where(same | ~has_direction[:, None] | (gallery.lengths[indices] == 0), -1, indices).astype(np.int64)
-    cosines = _cosines(gallery, units, places)
+    cosines = _cosines(gallery, directions, places)
     order = np.lexsort((places, -np.where(places >= 0, np.round(cosines, 12), -np.inf)), axis=1)
     places, cosines = np.take_along_axis(places, order, 1), np.take_along_axis(cosines, order, 1)
     with np.errstate(invalid="ignore"):
@@ -101,8 +101,8 @@ def _approximate(gallery: Gallery, index: Any, queries: Floats, originals: Posit
     return Ranked(rank, cosine, cosines[:, :count], places[:, :count])
 
 
-def _cosines(gallery: Gallery, units: Values, places: Positions) -> Values:
+def _cosines(gallery: Gallery, directions: Values, places: Positions) -> Values:
     cosines = np.full(places.shape, np.nan)
     for row, positions in enumerate(places):
-        cosines[row, positions >= 0] = gallery.cosines(units[row], positions[positions >= 0])
+        cosines[row, positions >= 0] = gallery.cosines(directions[row], positions[positions >= 0])
     return cosines

@@ -11,9 +11,9 @@ from embedshift.questions.search.settings import settings
 from embedshift.questions.search.vectors import ROWS, allocate, originals
 from embedshift.statistics.duplicates import EQUAL, MOST_IN_SETS, Positions, cosines_of, fit_tail, pairs_above, sets_of
 from embedshift.statistics.retrieval import release_memory
-from embedshift.statistics.whitening import unit
+from embedshift.statistics.vectors import normalised_float32
+from embedshift.statistics.whitening import shift_map
 from embedshift.store.reader import Reader
-from embedshift.store.shift_moments import shift_map
 
 # The most images whose pairs are all compared, and the most pairs that are listed.
 COMPARED, LISTED = 200_000, 10_000
@@ -35,12 +35,12 @@ def duplicates(reader: Reader) -> pl.DataFrame:
     vectors, has_direction = study.gallery.vectors, np.flatnonzero(study.gallery.lengths > 0)
     if len(has_direction) > COMPARED:
         log.warning("duplicates are searched for among the first %s images", f"{COMPARED:,}")
-    rows, whitening = has_direction[:COMPARED], shift_map(reader)
-    units = None if reader.units is None else reader.units[rows]
-    space = _mapped(reader, vectors, rows, whitening or unit)
-    tail = fit_tail(space, units, seed=reader.info.seed)
+    rows, whitening = has_direction[:COMPARED], shift_map(reader.image_rows)
+    groups = None if reader.groups is None else reader.groups[rows]
+    space = _mapped(reader, vectors, rows, whitening or normalised_float32)
+    tail = fit_tail(space, groups, seed=reader.info.seed)
     if chosen.threshold is not None:
-        pairs = pairs_above(_mapped(reader, vectors, rows, unit), chosen.threshold, LISTED)
+        pairs = pairs_above(_mapped(reader, vectors, rows, normalised_float32), chosen.threshold, LISTED)
     else:
         pairs = pairs_above(space, EQUAL if tail is None else min(EQUAL, tail.threshold(chosen.expected_false)), LISTED)
     cosines = cosines_of(vectors, *(rows[ends] for ends in pairs))

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import scipy
 
-from embedshift.arrays import Units, Values
+from embedshift.arrays import GroupNumbers, Values
 from embedshift.questions.search.pairs import CI, Pairs, allowed_pairs, least_false_match_rate
 from embedshift.questions.search.recall import SCHEMA
 from embedshift.statistics.intervals import LEVEL, clopper_pearson, ends_or_nan, proportion_interval
@@ -22,12 +22,14 @@ MATCHES: dict[str, type[pl.DataType]] = {
 ROC: dict[str, type[pl.DataType]] = {"augmentation": pl.String, "false_match_rate": pl.Float64, "tpr": pl.Float64}
 
 
-def image_estimates(values: Values, units: Units | None = None) -> Estimates:
+def image_estimates(values: Values, groups: GroupNumbers | None = None) -> Estimates:
     """Makes a sample of one number per view `[m, draws]` with image or group as unit; NaN if a view has none."""
-    return gather([sums_and_counts(np.asarray(values, np.float64)[:, :, None])], units=units)
+    return gather([sums_and_counts(np.asarray(values, np.float64)[:, :, None])], groups=groups)
 
 
-def matches(cosines: Mapping[str, Values], thresholds: pl.DataFrame, units: Units | None = None) -> pl.DataFrame:
+def matches(
+    cosines: Mapping[str, Values], thresholds: pl.DataFrame, groups: GroupNumbers | None = None
+) -> pl.DataFrame:
     """Returns the proportion of views whose cosine with their original reaches a threshold, which counts as exact."""
     rows = []
     for name, values in cosines.items():
@@ -36,7 +38,7 @@ def matches(cosines: Mapping[str, Values], thresholds: pl.DataFrame, units: Unit
             if threshold is None or np.isnan(values).all():
                 rows.append((name, false_match_rate, int((~np.isnan(values)).sum()), math.nan, math.nan, math.nan))
                 continue
-            sample = image_estimates(np.where(np.isnan(values), np.nan, single >= np.float32(threshold)), units)
+            sample = image_estimates(np.where(np.isnan(values), np.nan, single >= np.float32(threshold)), groups)
             low, high = (end.item() for end in proportion_interval(sample))
             rows.append((name, false_match_rate, int(sample.counts.item()), sample.mean.item(), low, high))
     return pl.DataFrame(rows, schema=MATCHES, orient="row").fill_nan(None)
@@ -91,7 +93,7 @@ def auc_values(cosines: Values, pairs: Pairs) -> Estimates:
     partners = np.bincount(pairs.first, minlength=m) + np.bincount(pairs.second, minlength=m)
     per_image = 2 * count / pairs.images
     by_pairs = total[pairs.valid] / per_image - views.mean * (partners[pairs.valid] / per_image)
-    return estimates_from_values(views.values[pairs.valid] + 2 * by_pairs[:, None], pairs.units)
+    return estimates_from_values(views.values[pairs.valid] + 2 * by_pairs[:, None], pairs.groups)
 
 
 def auc_interval(sample: Estimates) -> tuple[Values, Values]:

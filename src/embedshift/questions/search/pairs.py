@@ -11,11 +11,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from embedshift.arrays import Units, Values
+from embedshift.arrays import GroupNumbers, Values
 from embedshift.errors import UsageError
 from embedshift.statistics.intervals import LEAST_IMAGES, LEVEL
-from embedshift.statistics.resamples import RESAMPLES, weights
-from embedshift.statistics.vectors import unit
+from embedshift.statistics.sample import RESAMPLES, weights
+from embedshift.statistics.vectors import normalised
 
 # Number of images whose pairs are all held in memory: 33.5 million pairs, of 8 bytes each.
 MOST_IMAGES = 8_192
@@ -39,7 +39,7 @@ class Pairs:
     first: Indices
     second: Indices
     valid: NDArray[np.bool_]
-    units: Units | None = None
+    groups: GroupNumbers | None = None
 
     @property
     def images(self) -> int:
@@ -50,8 +50,8 @@ class Pairs:
         return (1 + math.isqrt(1 + 8 * len(self.cosines))) // 2 if len(self.cosines) else min(1, self.images)
 
 
-def all_pairs(originals: ArrayLike, units: Units | None = None) -> Pairs:
-    vectors = unit(originals)
+def all_pairs(originals: ArrayLike, groups: GroupNumbers | None = None) -> Pairs:
+    vectors = normalised(originals)
     if len(vectors) > MOST_IMAGES:
         raise ValueError(f"all pairs of {len(vectors)} images are too many: {MOST_IMAGES} at most")
     valid = np.asarray(np.isfinite(vectors).all(axis=1))
@@ -68,10 +68,10 @@ def all_pairs(originals: ArrayLike, units: Units | None = None) -> Pairs:
     order = np.argsort(-cosines, kind="stable")
     first = np.repeat(rows, np.arange(n)[::-1])[order]
     second = np.concatenate([rows[:0], *(rows[row + 1 :] for row in range(n))])[order]
-    if units is None:
+    if groups is None:
         return Pairs(cosines[order], first, second, valid)
-    apart = units[first] != units[second]
-    return Pairs(cosines[order][apart], first[apart], second[apart], valid, units[: len(valid)][valid])
+    apart = groups[first] != groups[second]
+    return Pairs(cosines[order][apart], first[apart], second[apart], valid, groups[: len(valid)][valid])
 
 
 def least_false_match_rate(images: int) -> float:
@@ -113,13 +113,18 @@ def resampled_thresholds(pairs: Pairs, false_match_rate: float, seed: int) -> Va
     """
     rows = np.cumsum(pairs.valid) - 1
     top = min(len(pairs.cosines), 2 * allowed_pairs(false_match_rate, len(pairs.cosines)) + 200)
-    units = np.arange(pairs.images) if pairs.units is None else np.unique(pairs.units, return_inverse=True)[1]
-    sizes = np.bincount(units)
+    groups = np.arange(pairs.images) if pairs.groups is None else np.unique(pairs.groups, return_inverse=True)[1]
+    sizes = np.bincount(groups)
     parts = [
         part
         for drawn in weights(len(sizes), seed=seed, resamples=RESAMPLES)
         for part in _weighted_thresholds(
-            pairs, false_match_rate, drawn[:, units].T.astype(np.float32), ((drawn * sizes) ** 2).sum(axis=1), rows, top
+            pairs,
+            false_match_rate,
+            drawn[:, groups].T.astype(np.float32),
+            ((drawn * sizes) ** 2).sum(axis=1),
+            rows,
+            top,
         )
     ]
     return np.concatenate(parts)
@@ -160,7 +165,7 @@ def thresholds(pairs: Pairs, false_match_rates: Sequence[float], seed: int) -> p
     rows, tail = [], (1 - LEVEL) / 2
     for false_match_rate in false_match_rates:
         low = high = math.nan
-        if (pairs.images if pairs.units is None else len(np.unique(pairs.units))) >= LEAST_IMAGES:
+        if (pairs.images if pairs.groups is None else len(np.unique(pairs.groups))) >= LEAST_IMAGES:
             resampled = resampled_thresholds(pairs, false_match_rate, seed)
             ends = np.quantile(resampled, (tail, 1 - tail), method="nearest")
             low, high = np.where(np.isfinite(ends), ends, np.nan).tolist()

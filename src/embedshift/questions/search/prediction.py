@@ -11,7 +11,7 @@ import polars as pl
 import scipy
 from numpy.typing import NDArray
 
-from embedshift.arrays import Units, Values
+from embedshift.arrays import GroupNumbers, Values
 from embedshift.questions.search.matching import image_estimates
 from embedshift.statistics.intervals import clopper_pearson, ends_or_nan, mean_interval, proportion_interval
 from embedshift.statistics.sample import Estimates
@@ -40,7 +40,7 @@ class SearchRanks:
     own_cosines: Values
     other_cosines: Values
     images: int
-    units: Units | None = None
+    groups: GroupNumbers | None = None
 
     @property
     def has_direction(self) -> NDArray[np.bool_]:
@@ -64,7 +64,7 @@ def predict(search: SearchRanks, size: int) -> tuple[float, float, float]:
     n, half = search.images, (search.images + 1) // 2
     steps = float(np.log(size / n) / np.log(n / half))
     hits = np.where(search.has_direction, search.ranks == 1, np.nan)
-    sample = image_estimates(hits + (hits - recall_among(search.ranks, n, half)) * steps, search.units)
+    sample = image_estimates(hits + (hits - recall_among(search.ranks, n, half)) * steps, search.groups)
     lowest = -steps * float(recall_among(np.array(2.0), n, half))
     p, error = (sample.mean - lowest) / (1 - lowest), sample.error / (1 - lowest)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -88,7 +88,8 @@ def bound(search: SearchRanks, size: int) -> tuple[float, float] | None:
     for threshold in thresholds:
         false = (search.other_cosines >= threshold).sum(axis=2) / (search.images - 1)
         numbers = image_estimates(
-            np.where(search.has_direction, (search.own_cosines >= threshold) - (size - 1) * false, np.nan), search.units
+            np.where(search.has_direction, (search.own_cosines >= threshold) - (size - 1) * false, np.nan),
+            search.groups,
         )
         if numbers.mean.item() > (0.0 if best is None else best.mean.item()):
             best = numbers
@@ -102,7 +103,7 @@ def gallery_sizes(searches: Mapping[str, SearchRanks]) -> pl.DataFrame:
             continue
         n, recall = search.images, 0.0
         for size in sorted({n // part for part in PARTS if n // part > 1}):
-            sample = image_estimates(recall_among(search.ranks, n, size), search.units)
+            sample = image_estimates(recall_among(search.ranks, n, size), search.groups)
             recall = sample.mean.item()
             low, high = proportion_interval(sample)
             rows.append((name, size, recall, low.item(), high.item(), "measured"))

@@ -11,13 +11,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from embedshift.arrays import Floats, Units, Values
+from embedshift.arrays import Floats, GroupNumbers, Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.config.processes import cores, one_thread
 from embedshift.questions.search.prediction import KEPT, SearchRanks
 from embedshift.questions.search.vectors import Originals
 from embedshift.statistics.agreement import NEIGHBOURS, neighbours_counted
-from embedshift.statistics.layout import Layout, blocks, layout
+from embedshift.statistics.layout import Layout
 from embedshift.statistics.retrieval import Positions, Ranked
 from embedshift.store.reader import Reader
 
@@ -50,16 +50,14 @@ class SearchResults:
 
 
 def search_views(reader: Reader, originals: Originals, queries: int | None, function: SearchFunction) -> SearchResults:
-    rows = reader.rows()
-    order = layout(rows)
-    count = order.images if queries is None else min(queries, order.images)
-    part = rows.head(count * len(order.views)).select("view", "draw", "embedding")
+    rows = reader.image_rows
+    order = rows.order
     tables: list[tuple[pl.DataFrame, pl.DataFrame]] = []
     kept: list[Sequence[Ranked]] = []
     start = 0
     # One product a thread is faster by a quarter than products that share the cores.
     with ThreadPoolExecutor(_threads()) as pool, one_thread():
-        for block in blocks(part, len(order.views)):
+        for block in rows.head(order.images if queries is None else queries).blocks("draw", "embedding"):
             is_kept = start < PREDICTED_FROM
             vectors = reader.vectors(block)
             vectors = vectors.reshape(-1, len(order.views), vectors.shape[-1])
@@ -73,7 +71,7 @@ def search_views(reader: Reader, originals: Originals, queries: int | None, func
     searches: dict[str, SearchRanks] = {}
     for name in reader.augmentations:
         draws = [_joined(kept, view) for view in order.positions(name)]
-        searches[name] = _combined(draws, originals.searched, reader.units)
+        searches[name] = _combined(draws, originals.searched, reader.groups)
         first[name] = np.concatenate([first_results(draw, NEIGHBOURS) for draw in draws])
     return SearchResults(
         ranks=pl.concat(ranks for ranks, _ in tables),
@@ -92,7 +90,7 @@ def _joined(blocks: Sequence[Sequence[Ranked]], view: int) -> Ranked:
     return Ranked(*(np.concatenate([getattr(block, name) for block in of_view])[:PREDICTED_FROM] for name in names))
 
 
-def _combined(draws: Sequence[Ranked], images: int, units: Units | None) -> SearchRanks:
+def _combined(draws: Sequence[Ranked], images: int, groups: GroupNumbers | None) -> SearchRanks:
     rank, own_cosines, other_cosines = (
         np.stack([getattr(draw, name) for draw in draws], 1) for name in ("rank", "cosine", "others")
     )
@@ -102,7 +100,7 @@ def _combined(draws: Sequence[Ranked], images: int, units: Units | None) -> Sear
         np.where(has_direction, own_cosines, np.nan),
         np.nan_to_num(other_cosines, nan=-1.0),
         images,
-        units,
+        groups,
     )
 
 

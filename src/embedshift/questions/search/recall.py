@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 
-from embedshift.arrays import Units, Values
+from embedshift.arrays import GroupNumbers, Values
 from embedshift.statistics.intervals import bounded_interval, mean_interval, proportion_interval
 from embedshift.statistics.layout import sums_and_counts
 from embedshift.statistics.sample import gather
@@ -22,13 +22,13 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 Numbers = dict[str, tuple[float, ...]]
 
 
-def recall_metrics(ranks: pl.DataFrame, *, seed: int, units: Units | None = None) -> Numbers:
+def recall_metrics(ranks: pl.DataFrame, *, seed: int, groups: GroupNumbers | None = None) -> Numbers:
     draws = max(1, len(ranks) // max(1, ranks["image_id"].n_unique()))
     rank, overlap = (by_image(ranks[name], draws) for name in ("rank", "knn_overlap"))
     with np.errstate(invalid="ignore"):
         is_recalled = [np.where(np.isnan(rank), np.nan, rank <= k) for k in KS]
     parts = [sums_and_counts(np.stack(values, axis=-1)) for values in (is_recalled, (1.0 / rank, overlap))]
-    fractions, means = (gather([part], together=False, units=units) for part in parts)
+    fractions, means = (gather([part], together=False, groups=groups) for part in parts)
     recalls = [fractions.counts, fractions.mean, *proportion_interval(fractions)]
     ends = np.array(mean_interval(means, seed=seed, low=0.0, high=1.0))
     with np.errstate(invalid="ignore"):
@@ -38,7 +38,7 @@ def recall_metrics(ranks: pl.DataFrame, *, seed: int, units: Units | None = None
     others = [
         means.counts,
         means.mean,
-        *np.where(has_bootstrap, ends, bounded_interval(of_images, 0.0, 1.0, seed=seed, units=units)),
+        *np.where(has_bootstrap, ends, bounded_interval(of_images, 0.0, 1.0, seed=seed, groups=groups)),
     ]
     columns = (np.append(*pair).tolist() for pair in zip(recalls, others, strict=True))
     numbers = ((int(n), *ends) for n, *ends in zip(*columns, strict=True))

@@ -19,7 +19,7 @@ from embedshift.questions.search.recall import AUC, KS, MRR, OVERLAP, RECALLS
 from embedshift.questions.search.thumbnails import Key, thumbnails
 from embedshift.report.numbers import fixed, in_percent
 from embedshift.report.section import PageInput, Part, Section
-from embedshift.statistics.families import ONE_LEVEL
+from embedshift.statistics.strengths import ONE_LEVEL
 
 # Groups of duplicates that are shown, images of each, and views that the search takes for another image.
 GROUPS, IMAGES, MISTAKES = 12, 4, 6

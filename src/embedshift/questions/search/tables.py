@@ -20,8 +20,8 @@ from embedshift.questions.search.settings import QUERIES, Settings, settings
 from embedshift.questions.search.vectors import originals
 from embedshift.statistics.retrieval import TIE
 from embedshift.statistics.sample import IN_MEMORY
-from embedshift.statistics.vectors import unit
-from embedshift.store.grouping import near_units
+from embedshift.statistics.vectors import normalised
+from embedshift.store.grouping import near_groups
 from embedshift.store.reader import Reader
 from embedshift.store.table import Rules, Table
 
@@ -52,8 +52,8 @@ def search_results(reader: Reader) -> SearchResults:
 
 def search(reader: Reader) -> pl.DataFrame:
     parts = reader.need("search_ranks").partition_by("view", as_dict=True, maintain_order=True)
-    seed, units, count = reader.info.seed, reader.units, _compared(reader)
-    by_name = {name: recall.recall_metrics(parts[name,], seed=seed, units=units) for name in reader.augmentations}
+    seed, groups, count = reader.info.seed, reader.groups, _compared(reader)
+    by_name = {name: recall.recall_metrics(parts[name,], seed=seed, groups=groups) for name in reader.augmentations}
     numbers = [(name, metric, *ends) for name, metrics in by_name.items() for metric, ends in metrics.items()]
     by_ranks = pl.DataFrame(numbers, schema=recall.SCHEMA, orient="row").fill_nan(None)
     rows = pl.concat([by_ranks, matching.auc(cosines(reader, count), original_pairs(reader, count))])
@@ -74,7 +74,7 @@ def thresholds(reader: Reader) -> pl.DataFrame:
 
 
 def matches(reader: Reader) -> pl.DataFrame:
-    return matching.matches(cosines(reader), reader.need("thresholds"), reader.units)
+    return matching.matches(cosines(reader), reader.need("thresholds"), reader.groups)
 
 
 def roc(reader: Reader) -> pl.DataFrame:
@@ -86,7 +86,7 @@ def roc(reader: Reader) -> pl.DataFrame:
 @functools.lru_cache(maxsize=1)
 def original_pairs(reader: Reader, count: int) -> pairs.Pairs:
     rows = reader.rows().filter(pl.col("view") == ORIGINAL).select("embedding").head(count)
-    return pairs.all_pairs(reader.vectors(rows.collect()), reader.units)
+    return pairs.all_pairs(reader.vectors(rows.collect()), reader.groups)
 
 
 def cosines(reader: Reader, count: int | None = None) -> Mapping[str, Values]:
@@ -105,7 +105,7 @@ def near_copies(reader: Reader) -> dict[str, int]:
     """Returns for each image the number of its set of near-copies: that of `groups` near, or in the table of pairs."""
     ids = reader.ordered_ids()
     if len(ids) < LISTED_FROM:
-        return dict(zip(ids, near_units(reader).tolist(), strict=True))
+        return dict(zip(ids, near_groups(reader).tolist(), strict=True))
     pairs = reader.need("duplicates").with_columns(pl.col("group") + len(ids))
     grouped = dict(pl.concat([pairs.select(pl.col(end).alias("id"), "group") for end in NAMES]).iter_rows())
     return {image_id: grouped.get(image_id, place) for place, image_id in enumerate(ids)}
@@ -128,8 +128,8 @@ def misses(reader: Reader) -> pl.DataFrame:
     views, originals = rows.join(asked.lazy(), on=KEY).collect(), rows.filter(pl.col("view") == ORIGINAL).collect()
     ahead, names = list[int](), originals["image_id"].to_numpy()
     if images:
-        vectors, groups = unit(reader.vectors(originals)), np.array([label[image_id] for image_id in names])
-        for query, view in zip(unit(reader.vectors(views)), views.iter_rows(named=True), strict=True):
+        vectors, groups = normalised(reader.vectors(originals)), np.array([label[image_id] for image_id in names])
+        for query, view in zip(normalised(reader.vectors(views)), views.iter_rows(named=True), strict=True):
             copies = vectors[(groups == view["label"]) & (names != view["image_id"])]
             ahead.append(int((copies @ query >= view["own_cosine"] - TIE).sum()))
     counted = views.select(*KEY, ahead=pl.Series(ahead, dtype=pl.Int64))
@@ -143,7 +143,7 @@ def misses(reader: Reader) -> pl.DataFrame:
 
 def misses_in_words(reader: Reader) -> str:
     """Returns how many misses are near-copies of the original; "" for none, or where groups or a map are chosen."""
-    if reader.table("search_ranks") is None or reader.units is not None or reader.whitening is not None:
+    if reader.table("search_ranks") is None or reader.groups is not None or reader.whitening is not None:
         return ""
     table = misses(reader)
     if not (copies := table["copies"].sum()):

@@ -68,8 +68,8 @@ def originals(reader: Reader, path: str = "") -> Originals:
         filled += len(vectors)
         release_memory(memory, filled)
     groups = None
-    if reader.units is not None:  # an image of the gallery is a group of its own
-        groups = np.concatenate([reader.units, len(reader.units) + np.arange(filled - images)])
+    if reader.groups is not None:  # an image of the gallery is a group of its own
+        groups = np.concatenate([reader.groups, len(reader.groups) + np.arange(filled - images)])
     return Originals(pl.concat(names), Gallery.of(memory[:filled], groups), images)
 
 

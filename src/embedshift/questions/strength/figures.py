@@ -15,11 +15,10 @@ from embedshift.figures.base import FigureInput, figure, has_table
 from embedshift.figures.style import FAINT, MUTED, human, new_figure
 from embedshift.figures.tolerances import level_axis, level_position, mark
 from embedshift.report.images import shrink
-from embedshift.statistics.families import MeasuredFamily
 from embedshift.statistics.intervals import LEAST_IMAGES
+from embedshift.statistics.strengths import MeasuredFamily, axis_label, in_words, interval_in_words, parameter
 from embedshift.statistics.summary import COSINE
 from embedshift.statistics.tolerance import RELATIVE_SHIFT, by_family
-from embedshift.statistics.units import axis_label, in_words, interval_in_words, parameter
 
 LINE, MARK = "#0072B2", "#D55E00"
 COLUMNS = 3

@@ -12,10 +12,9 @@ from embedshift.figures.style import human
 from embedshift.questions.strength.tables import MEAN, corruptions_of
 from embedshift.report.numbers import MISSING, fixed, with_interval
 from embedshift.report.section import Answer, PageInput, Part, Section
-from embedshift.statistics.families import MeasuredFamily
+from embedshift.statistics.strengths import MeasuredFamily, axis_label, in_words, interval_in_words, parameter
 from embedshift.statistics.summary import COSINE
 from embedshift.statistics.tolerance import MISSED, MISSED_CRITERION, RELATIVE_SHIFT, by_family
-from embedshift.statistics.units import axis_label, in_words, interval_in_words, parameter
 
 # How strong a change was, by the measured views: column of the page → metric.
 MEASURED = {"rms": "RMS of pixels", "displacement": "displacement", "hidden": "hidden"}

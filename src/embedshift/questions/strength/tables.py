@@ -9,11 +9,11 @@ import polars as pl
 from embedshift.arrays import Values
 from embedshift.augmentations.corruptions import STANDARD
 from embedshift.statistics.baselines import relative_shifts
-from embedshift.statistics.families import MeasuredFamily
 from embedshift.statistics.intervals import simultaneous_intervals
-from embedshift.statistics.summary import COSINE, measured
+from embedshift.statistics.strengths import MeasuredFamily
+from embedshift.statistics.summary import COSINE
 from embedshift.statistics.tolerance import missed_tolerances, relative_shift_tolerances
-from embedshift.store.baselines import baselines, chunk_sizes
+from embedshift.store.baselines import baselines, measurements
 from embedshift.store.reader import Reader
 from embedshift.store.table import Rules, Table
 
@@ -55,7 +55,7 @@ def tolerances(reader: Reader) -> pl.DataFrame:
     ranks = reader.table("search_ranks")
     tables = [relative_shift_tolerances(reader.families, reader.need("summary"))]
     if ranks is not None and not ranks.is_empty():
-        tables.append(missed_tolerances(reader.families, ranks, reader.info.draws, reader.units))
+        tables.append(missed_tolerances(reader.families, ranks, reader.info.draws, reader.groups))
     falls = pl.col("family").replace_strict(falls_of(reader), default=None, return_dtype=pl.String)
     return pl.concat(tables).with_columns(falls.alias("falls"))
 
@@ -71,7 +71,7 @@ def falls_of(reader: Reader) -> dict[str, str]:
     weights = np.zeros((len(views), len(pairs)))
     for column, (family, levels) in enumerate(pairs):
         weights[[views.index(family.views[level]) for level in levels], column] = -1.0, 1.0
-    cosines = measured(reader.chunks, views, [COSINE]).sample
+    cosines = measurements(reader).for_metric(COSINE, views)
     low = simultaneous_intervals(cosines.paired(weights), seed=reader.info.seed).low
     falling = [pairs[column] for column in np.flatnonzero(low > 0)[::-1]]  # of several, the first stays
     return {family.name: f"{weaker + 1} to {stronger + 1}" for family, (weaker, stronger) in falling}
@@ -83,13 +83,11 @@ def corruption(reader: Reader) -> pl.DataFrame:
     baselines_by_metric = baselines(reader)
     if COSINE not in baselines_by_metric:
         return pl.DataFrame(schema=CORRUPTION_SCHEMA)
-    cosines = measured(reader.chunks, views, [COSINE], chunk_sizes(baselines_by_metric))
     # Of one number an image, the mean cosine over views: the baseline is one number, so this gives the mean
     # relative shift.
     weights = np.hstack([np.eye(len(views)), mean_weights(corruptions)])
-    shifts = relative_shifts(
-        cosines.sample.combine(weights), baselines_by_metric[COSINE], 1.0, seed=reader.info.seed, limits=(-1.0, 1.0)
-    )
+    cosines = measurements(reader).for_metric(COSINE, views).combine(weights)
+    shifts = relative_shifts(cosines, baselines_by_metric[COSINE], 1.0, seed=reader.info.seed, limits=(-1.0, 1.0))
     names: list[tuple[str, int | None]] = []
     names += [(family.name, level) for family in corruptions for level in range(1, 1 + len(family.views))]
     names += [(family.name, None) for family in corruptions] + [(MEAN, None)]

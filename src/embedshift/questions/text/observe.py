@@ -8,7 +8,7 @@ from embedshift.questions.text.measure import MEASURE
 from embedshift.questions.text.texts import TEMPLATES, has_caption
 from embedshift.registry import fingerprint
 from embedshift.sources import ImageRef
-from embedshift.statistics.vectors import direction, unit
+from embedshift.statistics.vectors import direction, normalised
 
 
 class OBSERVER(Observer):
@@ -22,8 +22,8 @@ class OBSERVER(Observer):
             directions = direction(self.text_vectors(phrases), self.text_vectors([texts.words[ORIGINAL]]))
         if texts.labels:
             prompts = [template.replace("{}", label) for label in texts.labels for template in TEMPLATES]
-            vectors = unit(self.text_vectors(prompts)).reshape(len(texts.labels), len(TEMPLATES), -1)
-            classes = unit(vectors.mean(axis=1))
+            vectors = normalised(self.text_vectors(prompts)).reshape(len(texts.labels), len(TEMPLATES), -1)
+            classes = normalised(vectors.mean(axis=1))
         read = getattr(self.text_tower, "encode_text", self.text_tower)
         # Of a method its function, because its object is the encoder.
         tower = str(getattr(read, "weights_hash", None) or fingerprint(getattr(read, "__func__", read)))

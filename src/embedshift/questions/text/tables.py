@@ -9,10 +9,8 @@ import polars as pl
 from embedshift.arrays import Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.questions.text.search import text_search
-from embedshift.statistics import chunks
-from embedshift.statistics.chunks import Rows, chunked
 from embedshift.statistics.intervals import mean_interval, proportion_interval, simultaneous_intervals
-from embedshift.statistics.layout import blocks, list_parts, side_by_side, sums_and_counts
+from embedshift.statistics.layout import Rows, image_rows, list_parts, side_by_side, sums_and_counts
 from embedshift.statistics.sample import Estimates, gather
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
@@ -43,11 +41,10 @@ CLASSES_SCHEMA: dict[str, type[pl.DataType]] = {
 
 
 def words(rows: Rows, augmentations: Sequence[str], phrase_names: Sequence[str], *, seed: int) -> pl.DataFrame:
-    study = chunked(rows)
-    if not study.items:
+    study = image_rows(rows)
+    if not study.order.images:
         return pl.DataFrame(schema=WORDS_SCHEMA)
-    read = functools.partial(list_parts, order=study.order, augmentations=augmentations, names=["word_cosines"])
-    sample = chunks.gather(study, read, together=False)
+    sample = gather(list_parts(study, augmentations, ["word_cosines"]), together=False, groups=study.groups)
     low, high = mean_interval(sample, seed=seed, low=-1.0, high=1.0)
     names = [name for name in augmentations for _ in phrase_names]
     columns = (names, [*phrase_names] * len(augmentations), sample.counts.astype(np.int64), sample.mean, low, high)
@@ -73,7 +70,7 @@ def own_and_leads(
 ) -> Estimates | None:
     if len(kept) < 2:
         return None
-    study = chunked(rows)
+    study = image_rows(rows)
     augmentation, phrase = ([names.index(name) for name in kept] for names in (augmentations, phrase_names))
     # The lead of each augmentation's own word over the mean of the others.
     lead = (len(kept) * np.eye(len(kept)) - 1) / (len(kept) - 1)
@@ -82,12 +79,12 @@ def own_and_leads(
         return cells.reshape(-1, len(augmentations), len(phrase_names))[:, augmentation][:, :, phrase]
 
     def parts() -> Iterator[tuple[Values, Values]]:
-        for sums, counts in list_parts(study.all_rows, study.order, augmentations, ["word_cosines"]):
+        for sums, counts in list_parts(study, augmentations, ["word_cosines"]):
             own = np.diagonal(square(sums), axis1=1, axis2=2)
             views = np.diagonal(square(counts), axis1=1, axis2=2)  # one that moved has a cosine with every word
             yield np.hstack([own, (square(sums) * lead).sum(axis=2)]), np.hstack([views, views])
 
-    return gather(parts(), units=study.units)
+    return gather(parts(), groups=study.groups)
 
 
 def word_test(table: pl.DataFrame, sample: Estimates | None, *, seed: int) -> pl.DataFrame:
@@ -134,19 +131,19 @@ def _permuted(square: Values, seed: int) -> dict[str, float]:
 
 
 def zero_shot(rows: Rows, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
-    study = chunked(rows)
+    study = image_rows(rows)
     order = study.order
     if not order.images:
         return pl.DataFrame(schema=CLASSES_SCHEMA)
 
     def parts() -> Iterator[tuple[Values, Values]]:
         measured = ["zero_shot_flip", "zero_shot_margin_shift"]
-        for block in blocks(study.all_rows.select(*measured, "zero_shot_margin"), len(order.views)):
+        for block in study.blocks(*measured, "zero_shot_margin"):
             before = order.values(block, ORIGINAL, ["zero_shot_margin"])
             views = (order.values(block, name, measured) for name in augmentations)
             yield side_by_side(sums_and_counts(_agreement_and_margins(values, before)) for values in views)
 
-    sample = gather(parts(), together=False, units=study.units)
+    sample = gather(parts(), together=False, groups=study.groups)
     agreement, before, margin = (sample.columns(range(start, 3 * len(augmentations), 3)) for start in range(3))
     ends = mean_interval(margin, seed=seed, low=-2.0, high=2.0)
     numbers = (agreement.mean, *proportion_interval(agreement), before.mean, margin.mean, *ends)
@@ -169,14 +166,14 @@ def phrases(reader: Reader) -> dict[str, str]:
 
 def word_test_table(reader: Reader) -> pl.DataFrame:
     table = reader.need("words")
-    sample = own_and_leads(reader.chunks, reader.augmentations, [*phrases(reader)], tested(table)[0])
+    sample = own_and_leads(reader.image_rows, reader.augmentations, [*phrases(reader)], tested(table)[0])
     return word_test(table, sample, seed=reader.info.seed)
 
 
 TABLES: tuple[Table[Reader], ...] = (
     Table(
         "words",
-        lambda reader: words(reader.chunks, reader.augmentations, [*phrases(reader)], seed=reader.info.seed),
+        lambda reader: words(reader.image_rows, reader.augmentations, [*phrases(reader)], seed=reader.info.seed),
         is_available=phrases,
         doc="Alignment of shifts with words: `augmentation, word, n, mean, ci_low, ci_high`.",
     ),
@@ -189,14 +186,14 @@ TABLES: tuple[Table[Reader], ...] = (
     ),
     Table(
         "text_search",
-        lambda reader: text_search(reader.chunks, reader.augmentations, seed=reader.info.seed),
+        lambda reader: text_search(reader.image_rows, reader.augmentations, seed=reader.info.seed),
         is_available=lambda reader: reader.identity_of("text").get("caption_vectors"),
         requires="`text`, captions, and stored vectors (`store` all)",
         doc="Search by caption before and after each augmentation: recall@1, recall@5, recall@10 and mrr.",
     ),
     Table(
         "zero_shot",
-        lambda reader: zero_shot(reader.chunks, reader.augmentations, seed=reader.info.seed),
+        lambda reader: zero_shot(reader.image_rows, reader.augmentations, seed=reader.info.seed),
         is_available=lambda reader: "zero_shot_margin_shift" in reader.metrics,
         requires="class names, by `labels`",
         doc="By augmentation: the fraction of views that keep their original's class, and the margin of that class.",

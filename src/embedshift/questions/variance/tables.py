@@ -1,6 +1,5 @@
 """The table `variance`: a metric's variance between images and between draws, by one-way random effects."""
 
-import functools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -9,10 +8,9 @@ import polars as pl
 from embedshift.arrays import Values
 from embedshift.registry import METRICS
 from embedshift.statistics.baselines import CHUNKS
-from embedshift.statistics.chunks import gather
 from embedshift.statistics.intervals import LEAST_IMAGES, jackknife_interval
-from embedshift.statistics.layout import Layout, blocks, sums_and_counts
-from embedshift.statistics.sample import Estimates
+from embedshift.statistics.layout import ImageRows, sums_and_counts
+from embedshift.statistics.sample import Estimates, gather
 from embedshift.store.reader import Reader
 from embedshift.store.table import Table
 
@@ -26,11 +24,12 @@ _ROUNDING, _FRACTION = 1e-24, 1e-15
 
 def variance(reader: Reader) -> pl.DataFrame:
     rows: list[tuple[str, str, str, float, float, float]] = []
-    images = reader.chunks.order.images
+    study = reader.image_rows
+    images = study.order.images
     sizes = np.diff([*range(0, images, max(1, images // CHUNKS)), images]).tolist()
     for metric in reader.metrics if images else ():
-        read = functools.partial(moments, order=reader.chunks.order, names=reader.augmentations, metric=metric)
-        numbers = zip(*split(gather(reader.chunks, read, together=False, sizes=sizes)), strict=True)
+        parts = moments(study, reader.augmentations, metric)
+        numbers = zip(*split(gather(parts, together=False, chunks=sizes, groups=study.groups)), strict=True)
         for name, (image, low, high) in zip(reader.augmentations, numbers, strict=True):
             rows.append((name, metric, "image", image, low, high))
             rows.append((name, metric, "draw", 1 - image, 1 - high, 1 - low))
@@ -38,9 +37,10 @@ def variance(reader: Reader) -> pl.DataFrame:
     return pl.DataFrame(rows, SCHEMA, orient="row").fill_nan(None)
 
 
-def moments(rows: pl.LazyFrame, *, order: Layout, names: Sequence[str], metric: str) -> Iterator[tuple[Values, Values]]:
+def moments(study: ImageRows, names: Sequence[str], metric: str) -> Iterator[tuple[Values, Values]]:
     """Yields, for each image with n values: n > 0, n, n², their sum, sum² / n, and squares around their mean."""
-    for block in blocks(rows.select(metric), len(order.views)):
+    order = study.order
+    for block in study.blocks(metric):
         # From the value of an unchanged view, since squares of large numbers that hardly differ are rounding.
         off = order.numbers(block, [metric]) - METRICS[metric].no_change
         values = np.concatenate([off[:, order.positions(name)] for name in names], axis=-1)

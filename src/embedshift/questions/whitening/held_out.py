@@ -7,13 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from embedshift.arrays import Floats, Units, Values
+from embedshift.arrays import Floats, GroupNumbers, Values
 from embedshift.statistics.agreement import neighbours_of
 from embedshift.statistics.retrieval import TIE
 from embedshift.statistics.sample import OF_A_SET
-from embedshift.statistics.vectors import unit
-from embedshift.statistics.whitening import Whitening
-from embedshift.store.shift_moments import ShiftMoments, moments_of
+from embedshift.statistics.vectors import normalised
+from embedshift.statistics.whitening import ShiftMoments, Whitening, moments_of
 
 AS_IS, CENTRED, ORIGINALS, SHIFTS = "as it is", "centred", "originals", "shifts"
 FOLDS = 5
@@ -32,17 +31,18 @@ class Images:
         originals: `[n, D]`.
         views: Augmentation → `[n, draws, D]`.
         families: Augmentation → the family that is left out with it.
-        units: The number of each image's group, `[n]`; None if images are independent.
+        grouped: The number of each image's group, `[n]`; None if images are independent.
     """
 
     originals: Floats
     views: Mapping[str, Floats]
     families: Mapping[str, str]
-    units: Units | None = None
+    grouped: GroupNumbers | None = None
 
     @functools.cached_property
     def groups(self) -> NDArray[np.intp]:
-        return np.unique(np.arange(len(self.originals)) if self.units is None else self.units, return_inverse=True)[1]
+        every = np.arange(len(self.originals))
+        return np.unique(every if self.grouped is None else self.grouped, return_inverse=True)[1]
 
     @functools.cached_property
     def folds(self) -> NDArray[np.intp]:
@@ -94,7 +94,7 @@ def _tried(
 ) -> Iterator[tuple[str, Found]]:
     """Yields what is found of some augmentations: each view is searched among the images of its fold alone."""
     shape = images.views[names[0]].shape[:2]
-    metrics = [RECALL, MRR, KEPT, "cosine", *([] if images.units is None else [CLASS])]
+    metrics = [RECALL, MRR, KEPT, "cosine", *([] if images.grouped is None else [CLASS])]
     values, lost = ({name: np.full((len(metrics), *shape), np.nan) for name in names} for _ in range(2))
     hubs, pairs = dict.fromkeys(names, 0.0), list[Values]()
     neighbours = min(neighbours_of(images.groups[inside]) for inside in folds)
@@ -128,7 +128,7 @@ def _with_pseudovalues(values: Values, lost: Values) -> Values:
 
 
 def _mapped(whitening: Whitening | None, raw: Floats) -> Values:
-    return np.nan_to_num(unit(raw if whitening is None else whitening(raw)))
+    return np.nan_to_num(normalised(raw if whitening is None else whitening(raw)))
 
 
 class _Gallery:

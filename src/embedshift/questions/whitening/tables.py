@@ -6,16 +6,15 @@ import numpy as np
 import polars as pl
 import scipy
 
-from embedshift.arrays import Units, Values
+from embedshift.arrays import GroupNumbers, Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.questions.whitening import Choices
 from embedshift.questions.whitening.held_out import AS_IS, CLASS, RECALL, Found, Images, results
-from embedshift.statistics.intervals import LEAST_IMAGES, LEVEL, mean_interval
-from embedshift.statistics.layout import layout, sums_and_counts
-from embedshift.statistics.paired_proportions import difference_of_proportions
+from embedshift.statistics.intervals import LEAST_IMAGES, LEVEL, difference_of_proportions, mean_interval
+from embedshift.statistics.layout import sums_and_counts
 from embedshift.statistics.sample import Estimates, gather
+from embedshift.statistics.whitening import MOST_DIM
 from embedshift.store.reader import Reader
-from embedshift.store.shift_moments import MOST_DIM
 from embedshift.store.table import Table
 from embedshift.store.table_files import table_path
 
@@ -41,21 +40,21 @@ def whitening(reader: Reader) -> pl.DataFrame:
 
 
 def images_of(reader: Reader) -> Images:
-    order, dim = layout(reader.rows()), reader.info.encoder.dim
+    order, dim = reader.image_rows.order, reader.info.encoder.dim
     count = min(order.images, IMAGES, max(1, NUMBERS // (len(order.views) * dim)))
-    rows = reader.rows().head(count * len(order.views)).select("embedding").collect()
+    rows = reader.image_rows.head(count).frame.select("embedding").collect()
     vectors = np.nan_to_num(rows["embedding"].to_numpy()).reshape(count, len(order.views), dim)
     family_of = {view: family.name for family in reader.families for view in family.views}
     return Images(
         vectors[:, order.views.index(ORIGINAL)],
         {name: vectors[:, order.positions(name)] for name in reader.augmentations},
         {name: family_of.get(name, name) for name in reader.augmentations},
-        None if reader.units is None else reader.units[:count],
+        None if reader.groups is None else reader.groups[:count],
     )
 
 
 def table_of(images: Images, seed: int) -> pl.DataFrame:
-    names, units = list(images.views), images.units
+    names, groups = list(images.views), images.grouped
     if not images.folds.any():  # fewer than four images, or groups
         return pl.DataFrame(schema=SCHEMA)
     parts: dict[str, dict[str, Found]] = {}
@@ -66,23 +65,23 @@ def table_of(images: Images, seed: int) -> pl.DataFrame:
         columns = [by_view[each][0] for each in names]
         by_map[name] = {metric: np.stack([each[metric] for each in columns], axis=-1) for metric in columns[0]}
     hubs = {name: [by_view[each][1] for each in names] for name, by_view in parts.items()}
-    chosen = recommended(by_map, units, seed)
+    chosen = recommended(by_map, groups, seed)
     rows: list[tuple[object, ...]] = []
     for name in [*by_map][1:]:
-        part = [*_rows(by_map[AS_IS], by_map[name], names, units, seed), *_hubs(hubs[AS_IS], hubs[name], names)]
+        part = [*_rows(by_map[AS_IS], by_map[name], names, groups, seed), *_hubs(hubs[AS_IS], hubs[name], names)]
         for augmentation, metric, *numbers in sorted(part, key=lambda row: [*names, ALL].index(row[0])):
             rows.append((name, augmentation, metric, images.searched(metric), *numbers, name == chosen))
     return pl.DataFrame(rows, SCHEMA, orient="row").fill_nan(None)
 
 
-def recommended(by_map: Mapping[str, Numbers], units: Units | None, seed: int) -> str:
+def recommended(by_map: Mapping[str, Numbers], groups: GroupNumbers | None, seed: int) -> str:
     """Returns the simplest map whose recall is above that as it is, and not below the best, by paired intervals."""
-    means = {name: means_of(numbers[RECALL][0], units).mean[-1] for name, numbers in by_map.items()}
+    means = {name: means_of(numbers[RECALL][0], groups).mean[-1] for name, numbers in by_map.items()}
     best = max(means, key=lambda name: means[name])
 
     def is_worse(name: str, other: str) -> bool:
         gain = by_map[name][RECALL] - by_map[other][RECALL]
-        return bool(intervals(gain, units, RECALL, seed)[1][-1] < 0)
+        return bool(intervals(gain, groups, RECALL, seed)[1][-1] < 0)
 
     for name in by_map:
         if name == best or (not is_worse(name, best) and (name == AS_IS or is_worse(AS_IS, name))):
@@ -90,11 +89,13 @@ def recommended(by_map: Mapping[str, Numbers], units: Units | None, seed: int) -
     return best
 
 
-def _rows(before: Numbers, after: Numbers, names: Sequence[str], units: Units | None, seed: int) -> Iterator[Row]:
+def _rows(
+    before: Numbers, after: Numbers, names: Sequence[str], groups: GroupNumbers | None, seed: int
+) -> Iterator[Row]:
     for metric in before:
         gain = after[metric] - before[metric]
-        columns = [means_of(each[0], units).mean for each in (before[metric], after[metric], gain)]
-        for name, *row in zip([*names, ALL], *columns, *intervals(gain, units, metric, seed), strict=True):
+        columns = [means_of(each[0], groups).mean for each in (before[metric], after[metric], gain)]
+        for name, *row in zip([*names, ALL], *columns, *intervals(gain, groups, metric, seed), strict=True):
             yield (name, metric, *map(float, row))
 
 
@@ -105,18 +106,18 @@ def _hubs(before: Sequence[float], after: Sequence[float], names: Sequence[str])
         yield name, HUB, old, new, new - old, np.nan, np.nan
 
 
-def means_of(values: Values, units: Units | None) -> Estimates:
+def means_of(values: Values, groups: GroupNumbers | None) -> Estimates:
     """Returns the sample of `[n, draws, A]`, and of the mean over the augmentations."""
-    sample, count = gather([sums_and_counts(values)], units=units), values.shape[-1]
+    sample, count = gather([sums_and_counts(values)], groups=groups), values.shape[-1]
     return sample.combine(np.hstack([np.eye(count), np.full((count, 1), 1 / count)]))
 
 
-def intervals(gain: Values, units: Units | None, metric: str, seed: int) -> tuple[Values, Values]:
+def intervals(gain: Values, groups: GroupNumbers | None, metric: str, seed: int) -> tuple[Values, Values]:
     """Returns 95 % intervals of paired differences of numbers from 0 to 1, `[2, n, draws, A]`, and of their mean.
 
     Differences of proportions, and those without a bootstrap-t, have Tango's interval at the effective number of views.
     """
-    values, sample = gain[0], means_of(gain[1], units)
+    values, sample = gain[0], means_of(gain[1], groups)
     low, high = mean_interval(sample, seed=seed, low=-1.0, high=1.0)
     if sample.images < LEAST_IMAGES:
         return low, high

@@ -11,7 +11,8 @@ from embedshift.questions.worst_case.columns import NATURAL, SUITE
 from embedshift.sources.views_file import read_attack_record
 from embedshift.statistics.intervals import mean_interval
 from embedshift.statistics.sample import Estimates, estimates_from_values
-from embedshift.statistics.summary import COSINE, measured
+from embedshift.statistics.summary import COSINE
+from embedshift.store.baselines import measurements
 from embedshift.store.reader import Reader
 from embedshift.store.tables import Table
 
@@ -52,8 +53,11 @@ def _natural(reader: Reader, baseline: float | None) -> list[dict[str, Any]]:
     originals = reader.rows().filter(pl.col("view") == ORIGINAL).select("image_id", NATURAL).drop_nulls().collect()
     if originals.is_empty():
         return []
-    values, units = np.array(originals[NATURAL].to_list(), np.float64), reader.units_of(originals["image_id"].to_list())
-    names, sample = load_suite(SUITE).names, estimates_from_values(values, units)
+    values, groups = (
+        np.array(originals[NATURAL].to_list(), np.float64),
+        reader.groups_of(originals["image_id"].to_list()),
+    )
+    names, sample = load_suite(SUITE).names, estimates_from_values(values, groups)
     low, high = mean_interval(sample, seed=reader.info.seed, low=-1.0, high=1.0)
     rows: list[dict[str, Any]] = []
     for index in np.argsort(sample.mean, kind="stable"):
@@ -71,7 +75,7 @@ def purify(reader: Reader) -> pl.DataFrame:
     views = [view for variant, name in pairs for view in (f"{ORIGINAL}+{name}", variant, f"{variant}+{name}")]
     if any(view not in reader.augmentations for view in views):
         return pl.DataFrame(schema=PURIFY_SCHEMA)
-    sample = measured(reader.chunks, views, [COSINE]).sample
+    sample = measurements(reader).for_metric(COSINE, views)
     rows = []
     for index, (variant, name) in enumerate(pairs):
         cosines = sample.columns([3 * index, 3 * index + 1, 3 * index + 2])

@@ -12,10 +12,10 @@ import polars as pl
 
 from embedshift.config import Json
 from embedshift.errors import UsageError
-from embedshift.statistics.halves import ROTATIONS
 from embedshift.statistics.intervals import LEAST_IMAGES
 from embedshift.statistics.shift_ratios import SATURATED
 from embedshift.statistics.summary import COSINE
+from embedshift.statistics.vectors import ROTATIONS
 from embedshift.store.groups import Choice
 from embedshift.store.reader import Reader
 from embedshift.study.gate.margins import BELOW, margins

@@ -40,13 +40,13 @@ def paired_estimate(paired: PairedStudies, table: Rules, column: str, row: Row) 
         return search_difference(paired, row)
     value, low, high = (_nan_if_none(row[name]) for name in (column, *(table.columns[column] or ())))
     if column != "ratio":
-        return Estimate(value, low, high, paired.unit_count)
+        return Estimate(value, low, high, paired.group_count)
 
     def interval_at(images: int) -> Interval:
-        root = math.sqrt(paired.unit_count / images)
+        root = math.sqrt(paired.group_count / images)
         return value * (low / value) ** root, value * (high / value) ** root
 
-    return Estimate(value, low, high, paired.unit_count, interval_at)
+    return Estimate(value, low, high, paired.group_count, interval_at)
 
 
 def refuse_impossible(estimate: Estimate, table: Rules, column: str, row: Row) -> None:

@@ -149,13 +149,13 @@ def _hashes(reader: Reader, image_ids: Sequence[str]) -> pl.DataFrame:
 
 
 def check_groups(readers: Sequence[Reader], positions: Sequence[NDArray[np.intp]]) -> None:
-    units = [
-        np.arange(len(images)) if reader.units is None else reader.units[images]
+    groups = [
+        np.arange(len(images)) if reader.groups is None else reader.groups[images]
         for reader, images in zip(readers, positions, strict=True)
     ]
-    for reader, other in zip(readers[1:], units[1:], strict=True):
-        both = {*zip(units[0].tolist(), other.tolist(), strict=True)}
-        if not len(both) == len(np.unique(units[0])) == len(np.unique(other)):
+    for reader, other in zip(readers[1:], groups[1:], strict=True):
+        both = {*zip(groups[0].tolist(), other.tolist(), strict=True)}
+        if not len(both) == len(np.unique(groups[0])) == len(np.unique(other)):
             words = f"{reader.folder} and {readers[0].folder} have different groups of images"
             raise UsageError(f"{words}: choose them for both by `groups`")
 

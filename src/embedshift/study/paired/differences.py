@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from embedshift.arrays import Units, Values
+from embedshift.arrays import GroupNumbers, Values
 from embedshift.errors import UsageError
 from embedshift.registry import METRICS
 from embedshift.statistics.intervals import mean_interval
@@ -49,14 +49,17 @@ def search_difference(paired: PairedStudies, row: Mapping[str, Any], study: int 
         return same
     is_recall, some = RECALL.fullmatch(metric), ~np.isnan(differences)
     if is_recall and is_all:
-        units = np.arange(len(paired.ids)) if paired.units is None else paired.units
-        views = np.repeat(units, differences.shape[1])[some.ravel()]
+        groups = np.arange(len(paired.ids)) if paired.groups is None else paired.groups
+        views = np.repeat(groups, differences.shape[1])[some.ravel()]
         return proportion_difference(differences[some], views, per_equal=differences.shape[1])
     has_any = some.any(axis=1)
-    means, units_of = np.nanmean(differences[has_any], axis=1), None if paired.units is None else paired.units[has_any]
+    means, groups_of = (
+        np.nanmean(differences[has_any], axis=1),
+        None if paired.groups is None else paired.groups[has_any],
+    )
     if is_recall:
-        return proportion_difference(means, units_of)
-    return (mean_of_fractions if is_all else fraction_difference)(means, paired.seed, units_of)
+        return proportion_difference(means, groups_of)
+    return (mean_of_fractions if is_all else fraction_difference)(means, paired.seed, groups_of)
 
 
 def metric_difference(paired: PairedStudies, row: Mapping[str, Any]) -> Estimate:
@@ -68,10 +71,10 @@ def metric_difference(paired: PairedStudies, row: Mapping[str, Any]) -> Estimate
             f"{metric} has different units in different encoders; compare its relative shift: 'column: relative_shift'"
         )
     reference, study = paired.values(metric, [row["augmentation"]])[:, :, 0]
-    sums, counts, units = _image_differences(reference, study, paired.units)
+    sums, counts, groups = _image_differences(reference, study, paired.groups)
     if METRICS[metric].binary:
-        return proportion_difference(sums / counts, units)
-    return mean_difference(sums, counts, paired.seed, units)
+        return proportion_difference(sums / counts, groups)
+    return mean_difference(sums, counts, paired.seed, groups)
 
 
 def shift_difference(paired: PairedStudies, row: Mapping[str, Any]) -> Estimate:
@@ -108,7 +111,7 @@ def tolerance_difference(paired: PairedStudies, row: Mapping[str, Any]) -> Estim
     ranges = [measured_range(study, family, criterion) for study in paired.studies]
     reference, study = (capped(table.row(0, named=True), levels) for table, levels in zip(tables, ranges, strict=True))
     is_capped = any(table["value"][0] is None for table in tables)
-    images = min(paired.unit_count, *(levels.images for levels in ranges))
+    images = min(paired.group_count, *(levels.images for levels in ranges))
     return mover(study, reference, images, CAPPED if is_capped else "")
 
 
@@ -141,8 +144,10 @@ def search_values(paired: PairedStudies, study: int, metric: str) -> Values:
     return values
 
 
-def _image_differences(reference: Values, study: Values, units: Units | None) -> tuple[Values, Values, Units | None]:
+def _image_differences(
+    reference: Values, study: Values, groups: GroupNumbers | None
+) -> tuple[Values, Values, GroupNumbers | None]:
     """Returns sums and numbers of differences over the draws, and groups, `[m]`, of the images that have any."""
     sums, counts = sums_and_counts((study - reference)[..., None])
     some = counts[:, 0] > 0
-    return sums[some, 0], counts[some, 0], None if units is None else units[some]
+    return sums[some, 0], counts[some, 0], None if groups is None else groups[some]

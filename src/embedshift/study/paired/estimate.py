@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
-from embedshift.arrays import Units, Values
-from embedshift.statistics.intervals import LEAST_IMAGES, LEVEL, mean_interval
-from embedshift.statistics.paired_proportions import difference_of_proportions
+from embedshift.arrays import GroupNumbers, Values
+from embedshift.statistics.intervals import LEAST_IMAGES, LEVEL, difference_of_proportions, mean_interval
 from embedshift.statistics.sample import Estimates, estimates_from_values, gather
 
 Interval = tuple[float, float]
@@ -38,28 +37,28 @@ class Estimate:
 NO_ESTIMATE = Estimate(math.nan, math.nan, math.nan, 0)
 
 
-def mean_difference(sums: Values, counts: Values, seed: int, units: Units | None = None) -> Estimate:
+def mean_difference(sums: Values, counts: Values, seed: int, groups: GroupNumbers | None = None) -> Estimate:
     if not len(sums):
         return NO_ESTIMATE
-    sample = gather([(sums[:, None], counts[:, None])], units=units)
+    sample = gather([(sums[:, None], counts[:, None])], groups=groups)
     low, high = mean_interval(sample, seed=seed)
     return Estimate(sample.mean.item(), low.item(), high.item(), sample.images)
 
 
-def proportion_difference(differences: Values, units: Units | None = None, per_equal: float = 1.0) -> Estimate:
+def proportion_difference(differences: Values, groups: GroupNumbers | None = None, per_equal: float = 1.0) -> Estimate:
     """The difference of two proportions with Tango's score interval, from each image's gain of -1 to 1, `[n]`.
 
-    Of units, it counts the number of independent images with the same error; if none differs, `per_equal` a unit.
+    Of groups, it counts the number of independent images with the same error; if none differs, `per_equal` a group.
     """
     if not len(differences):
         return NO_ESTIMATE
-    sample = estimates_from_values(differences[:, None], units)
+    sample = estimates_from_values(differences[:, None], groups)
     images, sd = sample.images, float(differences.std(ddof=min(1, len(differences) - 1)))
-    per_unit = 1.0 if units is None else _effective(sample, sd, per_equal) / images
+    per_group = 1.0 if groups is None else _effective(sample, sd, per_equal) / images
     gained, lost = (float(np.maximum(part, 0.0).mean()) for part in (differences, -differences))
 
     def interval_at(number: int) -> Interval:
-        effective = number * per_unit
+        effective = number * per_group
         return difference_of_proportions(gained * effective, lost * effective, effective)
 
     low, high = interval_at(images) if images >= LEAST_IMAGES else (math.nan, math.nan)
@@ -74,13 +73,13 @@ def _effective(sample: Estimates, sd: float, per_equal: float) -> float:
     return min(images, float((sd / sample.error.item()) ** 2 * t**2))
 
 
-def fraction_difference(differences: Values, seed: int, units: Units | None = None) -> Estimate:
+def fraction_difference(differences: Values, seed: int, groups: GroupNumbers | None = None) -> Estimate:
     """Returns the difference of two means of numbers from 0 to 1, from each image's difference, `[n]`."""
-    score = proportion_difference(differences, units)
+    score = proportion_difference(differences, groups)
     images = score.images
     if images < LEAST_IMAGES:
         return score
-    sample = estimates_from_values(differences[:, None], units)
+    sample = estimates_from_values(differences[:, None], groups)
     low, high = (end.item() for end in mean_interval(sample, seed=seed, low=-1.0, high=1.0))
     if math.isnan(low):
         return score
@@ -96,16 +95,16 @@ def fraction_difference(differences: Values, seed: int, units: Units | None = No
 
 
 def mean_of_fractions(
-    differences: Values, seed: int, units: Units | None = None, sample: Estimates | None = None
+    differences: Values, seed: int, groups: GroupNumbers | None = None, sample: Estimates | None = None
 ) -> Estimate:
     """Returns the same of means over augmentations; images that are not there count only if fewer than 8 differ.
 
     `sample`, of the same mean, adds what images have in common.
     """
     differ = differences != 0
-    if (differ.sum() if units is None else len(np.unique(units[differ]))) < LEAST_IMAGES:
-        return fraction_difference(differences, seed, units)
-    sample = estimates_from_values(differences[:, None], units) if sample is None else sample
+    if (differ.sum() if groups is None else len(np.unique(groups[differ]))) < LEAST_IMAGES:
+        return fraction_difference(differences, seed, groups)
+    sample = estimates_from_values(differences[:, None], groups) if sample is None else sample
     low, high = mean_interval(sample, seed=seed)
     return Estimate(sample.mean.item(), low.item(), high.item(), sample.images)
 

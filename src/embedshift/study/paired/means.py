@@ -75,7 +75,7 @@ def metric_differences(paired: PairedStudies, metric: str, values: Values) -> tu
         means = np.nansum(used, axis=(1, 3)) / counts
     rows: list[Json] = []
     for s, is_comparable in list(enumerate(paired.same_unit(metric)))[1:]:
-        sample = gather([sums_and_counts((used[s] - used[0]).transpose(0, 2, 1))], units=paired.units)
+        sample = gather([sums_and_counts((used[s] - used[0]).transpose(0, 2, 1))], groups=paired.groups)
         columns = _differences(paired, sample) if is_comparable else {}
         n = np.minimum(counts[0], counts[s])
         rows += _rows(paired, s, metric, n, (means[0], means[s]), columns)
@@ -155,7 +155,7 @@ def _search_rows(paired: PairedStudies) -> Iterator[Json]:
             names = (ALL, *paired.augmentations)
             estimates = [search_difference(paired, {"metric": metric, "augmentation": name}, s) for name in names]
             differences = sums_and_counts((values[s] - values[0]).transpose(0, 2, 1))
-            columns = _estimated(paired, estimates, gather([differences], units=paired.units))
+            columns = _estimated(paired, estimates, gather([differences], groups=paired.groups))
             yield from _rows(paired, s, metric, n, (means[0], means[1]), columns)
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import polars as pl
 
 from embedshift.statistics import summary as tables
-from embedshift.statistics.chunks import chunked
+from embedshift.statistics.layout import image_rows
 from embedshift.statistics.summary import COSINE, RADAR_METRICS
 from embedshift.store.naming import tails
 from embedshift.study.paired.means import none_if_nan
@@ -64,7 +64,7 @@ def spearman(first: pl.Series, second: pl.Series) -> float | None:
 def largest_differences(paired: PairedStudies) -> pl.DataFrame:
     summaries = [
         tables.summary(rows, tables.measured(rows, paired.augmentations, paired.metrics), seed=paired.seed)
-        for rows in (replace(chunked(rows), units=paired.units) for rows in paired.rows())
+        for rows in (replace(image_rows(rows), groups=paired.groups) for rows in paired.rows())
     ]
     parts = []
     for s, name in list(enumerate(paired.names))[1:]:

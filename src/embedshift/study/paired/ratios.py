@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from embedshift.arrays import Units, Values
+from embedshift.arrays import GroupNumbers, Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.statistics import agreement as statistics
 from embedshift.statistics import shift_ratios
@@ -35,26 +35,26 @@ class ShiftComparison:
     Args:
         reference: The reference's shifts.
         study: Those of the study.
-        units: The unit of each image, `[n]`: what is left out at once; None = every image.
+        groups: The group of each image, `[n]`, which is left out at once; None = every image is.
         included: Whether an augmentation counts in the row `all`, bool `[A]`.
     """
 
     reference: Shifts
     study: Shifts
-    units: Units | None
+    groups: GroupNumbers | None
     included: NDArray[np.bool_]
 
     @functools.cached_property
     def log_ratios(self) -> Estimates:
-        return shift_ratios.log_ratios(self.reference, self.study, self.units)
+        return shift_ratios.log_ratios(self.reference, self.study, self.groups)
 
     @functools.cached_property
     def differences(self) -> Estimates:
-        return shift_ratios.shift_differences(self.reference, self.study, self.units)
+        return shift_ratios.shift_differences(self.reference, self.study, self.groups)
 
     @functools.cached_property
     def tails(self) -> Estimates:
-        return shift_ratios.tail_differences(self.reference, self.study, self.units)
+        return shift_ratios.tail_differences(self.reference, self.study, self.groups)
 
     @functools.cached_property
     def means(self) -> tuple[Values, Values]:
@@ -76,13 +76,13 @@ def compare_shifts(paired: PairedStudies, study: int = 1) -> ShiftComparison | N
     baselines = [baseline for baseline in chosen if baseline is not None and is_scale(baseline, 1.0)]
     if len(baselines) < 2 or COSINE not in paired.metrics:
         return None
-    units, deviations = _deviations(paired, study, baselines)
+    groups, deviations = _deviations(paired, study, baselines)
     values = paired.values(COSINE)
     first, second = (
         shift_ratios.shifts(1 - values[s], baseline, off)
         for s, baseline, off in zip((0, study), baselines, deviations, strict=True)
     )
-    return ShiftComparison(first, second, units, np.isin(paired.augmentations, unsaturated(paired)))
+    return ShiftComparison(first, second, groups, np.isin(paired.augmentations, unsaturated(paired)))
 
 
 @functools.lru_cache(maxsize=4)
@@ -100,31 +100,31 @@ def unsaturated(paired: PairedStudies) -> list[str]:
 
 def _deviations(
     paired: PairedStudies, study: int, baselines: list[Baseline]
-) -> tuple[Units | None, tuple[Values, Values]]:
+) -> tuple[GroupNumbers | None, tuple[Values, Values]]:
     places = [_places(paired, s, baseline) for s, baseline in zip((0, study), baselines, strict=True)]
     first, second = places
     if first is not None and second is not None:
         numbers, at = np.unique(first, return_index=True)
         if len({*zip(first.tolist(), second.tolist(), strict=True)}) == len(numbers) == len(np.unique(second)):
             off = [shift_ratios.jackknife_deviations(baseline) for baseline in baselines]
-            units = None if paired.units is None and len(numbers) == len(first) else first
-            return units, (off[0][numbers], off[1][second[at]])
-    units = paired.units
-    if units is not None or len(paired.ids) > IN_MEMORY:
-        units = np.unique(np.arange(len(paired.ids)) if units is None else units, return_inverse=True)[1]
-        units = units if units.max() < IN_MEMORY else units % CHUNKS
-    count = len(paired.ids) if units is None else len(np.unique(units))
+            groups = None if paired.groups is None and len(numbers) == len(first) else first
+            return groups, (off[0][numbers], off[1][second[at]])
+    groups = paired.groups
+    if groups is not None or len(paired.ids) > IN_MEMORY:
+        groups = np.unique(np.arange(len(paired.ids)) if groups is None else groups, return_inverse=True)[1]
+        groups = groups if groups.max() < IN_MEMORY else groups % CHUNKS
+    count = len(paired.ids) if groups is None else len(np.unique(groups))
     drawn = [shift_ratios.normal_deviations(each, count, (paired.seed, s)) for s, each in enumerate(baselines)]
-    return units, (drawn[0], drawn[1])
+    return groups, (drawn[0], drawn[1])
 
 
-def _places(paired: PairedStudies, study: int, baseline: Baseline) -> Units | None:
+def _places(paired: PairedStudies, study: int, baseline: Baseline) -> GroupNumbers | None:
     """Returns which part of a baseline's pairs each common image is in, `[n]`; None if they are of other images."""
     if baseline.pairs is None:
         return None
-    order, units = np.argsort(np.argsort(paired.positions[study])), paired.readers[study].units
-    if units is not None:
-        places = np.unique(units[paired.positions[study]], return_inverse=True)[1]
+    order, groups = np.argsort(np.argsort(paired.positions[study])), paired.readers[study].groups
+    if groups is not None:
+        places = np.unique(groups[paired.positions[study]], return_inverse=True)[1]
         return places if len(baseline.pairs.images) == places.max() + 1 else None
     sizes = baseline.pairs.images.astype(np.intp)
     return np.repeat(np.arange(len(sizes)), sizes)[order] if sizes.sum() == len(order) else None
@@ -136,26 +136,26 @@ def tail_difference(
     """Returns the fraction of views of some augmentations that move twice as far in a study, less the reference's."""
     reference, own = (far[:, augmentations].reshape(len(paired.ids), -1) for far in shifts.much_farther)
     some = ~np.isnan(own).all(axis=1)
-    units = None if paired.units is None else paired.units[some]
+    groups = None if paired.groups is None else paired.groups[some]
     differences = np.nanmean((own - reference)[some], axis=1)
     sample = shift_ratios.over_augmentations(shifts.tails, augmentations)
-    return same_numbers(paired, study, differences) or mean_of_fractions(differences, paired.seed, units, sample)
+    return same_numbers(paired, study, differences) or mean_of_fractions(differences, paired.seed, groups, sample)
 
 
 def same_numbers(paired: PairedStudies, study: int, differences: Values) -> Estimate | None:
     """Returns no difference where all are 0 and the stored rows are equal, else None."""
     is_same = not np.nan_to_num(differences).any() and paired.same_rows[study]
-    return Estimate(0.0, 0.0, 0.0, paired.unit_count) if is_same else None
+    return Estimate(0.0, 0.0, 0.0, paired.group_count) if is_same else None
 
 
 def agreements(paired: PairedStudies) -> pl.DataFrame:
     """Returns the table `agreement`: how alike the originals are in both; empty if a study stores no embeddings."""
     if not all(reader.info.has_vectors for reader in paired.readers):
         return pl.DataFrame(schema=AGREEMENT_SCHEMA)
-    images, units = _compared(paired)
+    images, groups = _compared(paired)
     reference, *others = (_originals(reader, np.array(paired.ids)[images].tolist()) for reader in paired.readers)
     rows = [
-        (name, paired.names[0], metric, *statistics.agreement(metric, reference, own, units))
+        (name, paired.names[0], metric, *statistics.agreement(metric, reference, own, groups))
         for name, own in zip(paired.names[1:], others, strict=True)
         for metric in statistics.METRICS
     ]
@@ -164,13 +164,13 @@ def agreements(paired: PairedStudies) -> pl.DataFrame:
 
 def neighbours_by_chance(paired: PairedStudies) -> float:
     """Returns the fraction of neighbours that unrelated encoders of these images would share."""
-    images, units = _compared(paired)
-    return statistics.neighbours_by_chance(len(images), units)
+    images, groups = _compared(paired)
+    return statistics.neighbours_by_chance(len(images), groups)
 
 
-def _compared(paired: PairedStudies) -> tuple[NDArray[np.intp], Units | None]:
+def _compared(paired: PairedStudies) -> tuple[NDArray[np.intp], GroupNumbers | None]:
     images = np.argsort(paired.positions[0])[: statistics.COMPARED]
-    return images, None if paired.units is None else paired.units[images]
+    return images, None if paired.groups is None else paired.groups[images]
 
 
 def _originals(reader: Reader, image_ids: list[str]) -> Values:

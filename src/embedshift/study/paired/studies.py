@@ -8,12 +8,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from embedshift.arrays import Units, Values
+from embedshift.arrays import GroupNumbers, Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.errors import UsageError
 from embedshift.registry import METRICS
-from embedshift.statistics.baselines import Baseline
-from embedshift.statistics.layout import Layout, blocks, layout
+from embedshift.statistics.baselines import Baseline, sums_of
 from embedshift.statistics.summary import COSINE
 from embedshift.statistics.tolerance import SCHEMA
 from embedshift.store.baselines import baselines
@@ -83,13 +82,13 @@ class PairedStudies:
         return np.array(self.same_weights) | (METRICS[metric].unit != "encoder" or self.same_rows)
 
     @functools.cached_property
-    def units(self) -> Units | None:
+    def groups(self) -> GroupNumbers | None:
         """The group of each common image, `[n]`; None if images are independent."""
-        return None if self.reference.units is None else self.reference.units[self.positions[0]]
+        return None if self.reference.groups is None else self.reference.groups[self.positions[0]]
 
     @property
-    def unit_count(self) -> int:
-        return len(self.ids) if self.units is None else len(np.unique(self.units))
+    def group_count(self) -> int:
+        return len(self.ids) if self.groups is None else len(np.unique(self.groups))
 
     def rows(self) -> list[pl.LazyFrame]:
         common = pl.col("image_id").is_in(self.ids)
@@ -101,17 +100,10 @@ class PairedStudies:
         return np.stack([self._values(study, metric, names) for study in range(len(self.readers))])
 
     def _values(self, study: int, metric: str, augmentations: Sequence[str]) -> Values:
-        order, column = self.layouts[study], pl.col(metric).cast(pl.Float64).fill_null(np.nan)
-        views, per_image = [order.positions(name) for name in augmentations], len(order.views)
-        parts = [
-            block.to_numpy().reshape(-1, per_image)[:, views]
-            for block in blocks(self.readers[study].rows().select(column), per_image)
-        ]
+        rows = self.readers[study].image_rows
+        views = [rows.order.positions(name) for name in augmentations]
+        parts = [rows.order.numbers(block, [metric])[:, views, 0] for block in rows.blocks(metric)]
         return np.asarray(np.concatenate(parts)[self.positions[study]])
-
-    @functools.cached_property
-    def layouts(self) -> list[Layout]:
-        return [layout(reader.rows()) for reader in self.readers]
 
     @functools.cached_property
     def positions(self) -> list[NDArray[np.intp]]:
@@ -144,7 +136,7 @@ class PairedStudies:
                 study,
                 self.ids,
                 self.baselines[s].get(COSINE),
-                units_in_order(self.readers[s], self.positions[s]),
+                groups_in_order(self.readers[s], self.positions[s]),
                 searched=searched,
             )
             for s, study in enumerate(self.studies)
@@ -164,22 +156,20 @@ def _baselines_over(reader: Reader, images: NDArray[np.intp]) -> dict[str, Basel
         return all_images
     parts = [part["vectors"] for part in reader.shard_sums("vectors")]
     vectors = np.concatenate(parts) if parts else np.zeros((0, 1))
-    sums = {"vectors": vectors[images]} if len(vectors) == count else {}
-    if sums and (units := units_in_order(reader, images)) is not None:
-        sums |= {"group": units.astype(np.float64), "size": np.bincount(units)[units].astype(np.float64)}
+    sums = sums_of(vectors[images], groups_in_order(reader, images)) if len(vectors) == count else None
     common: dict[str, Baseline | None] = {}
     for metric, baseline in all_images.items():
         exact = METRICS[metric].baseline
-        if exact is None or not sums:
+        if exact is None or sums is None:
             common[metric] = Baseline(baseline.value, baseline.error)
         else:
-            common[metric] = exact({"vectors": sums, "units": {}}.__getitem__, len(images))
+            common[metric] = exact(sums, len(images))
     return {metric: baseline for metric, baseline in common.items() if baseline is not None}
 
 
-def units_in_order(reader: Reader, images: NDArray[np.intp]) -> Units | None:
+def groups_in_order(reader: Reader, images: NDArray[np.intp]) -> GroupNumbers | None:
     """Returns the group of each of some images of a study, in its order; None if images are independent."""
-    return None if reader.units is None else reader.units[np.sort(images)]
+    return None if reader.groups is None else reader.groups[np.sort(images)]
 
 
 def _gallery_size(study: Study) -> int:
@@ -205,6 +195,6 @@ def pair_studies(studies: Sequence[Study], groups: Choice | None = None) -> Pair
 
 def _same_groups(first: Study, study: Study) -> Choice:
     """Returns the groups of one study for the images of another; an image that only one has is a group of its own."""
-    units = first.reader().units
-    numbers = {} if units is None else dict(zip(first.reader().ordered_ids(), units.tolist(), strict=True))
+    groups = first.reader().groups
+    numbers = {} if groups is None else dict(zip(first.reader().ordered_ids(), groups.tolist(), strict=True))
     return {image_id: numbers.get(image_id) for image_id in study.reader().ordered_ids()} if numbers else NONE

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from embedshift.arrays import Units
+from embedshift.arrays import GroupNumbers
 from embedshift.registry import METRICS
 from embedshift.statistics.baselines import Baseline, relative_shifts
-from embedshift.statistics.chunks import chunked
 from embedshift.statistics.intervals import LEAST_IMAGES
+from embedshift.statistics.layout import image_rows
 from embedshift.statistics.summary import COSINE, measured
 from embedshift.statistics.tolerance import MISSED_CRITERION, missed_tolerances, relative_shift_tolerances
 from embedshift.store.baselines import chunk_sizes
@@ -21,16 +21,16 @@ from embedshift.study.study import Study
 
 
 def study_tolerances(
-    study: Study, ids: Sequence[str], baseline: Baseline | None, units: Units | None, *, searched: bool
+    study: Study, ids: Sequence[str], baseline: Baseline | None, groups: GroupNumbers | None, *, searched: bool
 ) -> pl.DataFrame:
-    """Returns a study's table `tolerance` over some of its images, which have the groups `units` in its order."""
+    """Returns a study's table `tolerance` over some of its images, which have these `groups` in its order."""
     reader = study.reader()
     families = [family for family in reader.families if family.has_strength]
     chosen = pl.col("image_id").is_in(list(ids))
     views = [view for family in families for view in family.views]
     value = low = high = np.full(len(views), np.nan)
     if baseline is not None:
-        rows = replace(chunked(reader.rows().filter(chosen)), units=units)
+        rows = replace(image_rows(reader.rows().filter(chosen)), groups=groups)
         sample = measured(rows, views, [COSINE], chunk_sizes({COSINE: baseline})).sample
         cosine = relative_shifts(sample, baseline, METRICS[COSINE].no_change, seed=reader.info.seed, limits=(-1.0, 1.0))
         value, low, high = cosine.value, cosine.low, cosine.high
@@ -41,7 +41,7 @@ def study_tolerances(
     if not searched:
         return table
     ranks = study.search_ranks().filter(chosen)
-    return pl.concat([table, missed_tolerances(families, ranks, reader.info.draws, units)])
+    return pl.concat([table, missed_tolerances(families, ranks, reader.info.draws, groups)])
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import polars as pl
 
 from embedshift.report.numbers import MISSING, at_most, at_places, interval_decimals, listed
 from embedshift.statistics.shift_ratios import SATURATED
-from embedshift.statistics.units import outward
+from embedshift.statistics.strengths import outward
 from embedshift.study.paired.ratios import ALL, RELATIVE_SHIFT
 
 # Two encoders are called equal if the whole interval of their ratio is within this factor of 1, or within the second

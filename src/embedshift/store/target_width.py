@@ -14,22 +14,21 @@ import numpy as np
 from embedshift.arrays import Values
 from embedshift.config.processes import one_thread
 from embedshift.registry import METRICS
-from embedshift.statistics.enough import SMALL, has_least, widths
-from embedshift.statistics.layout import layout, metric_parts
+from embedshift.statistics.baselines import SMALL, has_least, widths
+from embedshift.statistics.layout import image_rows, metric_parts, scan
 from embedshift.statistics.sample import gather
 from embedshift.statistics.summary import COSINE
 from embedshift.store.baselines import joined_sums
-from embedshift.store.chunks import scan
 from embedshift.store.groups import Groups
 from embedshift.store.info import StudyInfo, Until
 from embedshift.store.shards import ShardRecord, shard_path, shard_sums
 
 # The fraction of images that a shard must add for a test of its own.
 STEP = 0.02
-SUMS = ("vectors", "units")
+SUMS = ("vectors", "normalised")
 
 
-class Enough:
+class TargetWidth:
     """The shards before which every shard is finished, with their values in memory, and the test of their intervals."""
 
     def __init__(
@@ -60,10 +59,10 @@ class Enough:
         start, path = len(self._ids), shard_path(self._folder, record.index)
         if not record.images:
             return
-        rows = scan([path])
-        order = layout(rows)
-        self._parts.extend(metric_parts(rows, order, self._augmentations, [COSINE]))
-        self._ids += rows.select("image_id").collect()["image_id"].gather_every(len(order.views)).to_list()
+        rows = image_rows(scan([path]))
+        self._parts.extend(metric_parts(rows, self._augmentations, [COSINE]))
+        ids = rows.frame.select("image_id").collect()["image_id"]
+        self._ids += ids.gather_every(len(rows.order.views)).to_list()
         for name, sums in self._sums.items():
             sums += [(start, part)] if (part := shard_sums(path, name)) else []
 
@@ -74,18 +73,18 @@ class Enough:
 
     def _test(self) -> None:
         group, metric, images = self._group, METRICS[COSINE], len(self._ids)
-        units = None if group is None else Groups("", self._ids, [group[name] for name in self._ids]).units
+        groups = None if group is None else Groups("", self._ids, [group[name] for name in self._ids]).numbers
         if not images or not self._augmentations or metric.baseline is None:
             return
         with one_thread():
-            joined = functools.partial(joined_sums, self._sums.__getitem__, self._next, units)
+            joined = functools.partial(joined_sums, self._sums.__getitem__, self._next, groups)
             baseline = metric.baseline(joined, images)
             if baseline is None:
                 return
             sizes = None if baseline.pairs is None else [int(count) for count in baseline.pairs.images]
-            sample = gather(self._parts, chunks=sizes, units=units)
+            sample = gather(self._parts, chunks=sizes, groups=groups)
             width, limits = self.until.width, (metric.low, metric.high)
-            found = widths(sample, baseline, metric.no_change, limits, seed=self._seed, enough=width)
+            found = widths(sample, baseline, metric.no_change, limits, seed=self._seed, target=width)
         widest = int(np.argmax(np.nan_to_num(found, nan=np.inf)))
         self.until = Until(
             width=width,
