@@ -28,9 +28,9 @@ from embedshift.store import resume, shards
 from embedshift.store.changed import changed_images, measured_pixels
 from embedshift.store.enough import Enough, asked, discard
 from embedshift.store.forked import refuse_fork
-from embedshift.store.grouping import are_stored, choose, copies, copies_line
+from embedshift.store.grouping import INDEPENDENT, are_stored, choose, copies, copies_line
 from embedshift.store.groups import FILE as GROUPS
-from embedshift.store.groups import NEAR, Choice, find_groups, write_groups
+from embedshift.store.groups import NEAR, Choice, find_groups
 from embedshift.store.info import Answer, Counts, EncoderRecord, ShardPixels, StudyInfo, Until, read_info
 from embedshift.store.lock import locked
 from embedshift.store.parts import shard_checksums, shard_name, shard_pixels
@@ -115,13 +115,13 @@ def run_study(
         on_start(start if enough is None else replace(start, note=enough.note))
         records = _measure(study, out, done, origin, pending, progress, enough)
         until = until if enough is None else enough.until
-        chosen, group_files = write_groups(out, choose(Reader(out), groups))
-        files = replace(files, groups=chosen, files=files.files | group_files)
+        chosen = choose(Reader(out), groups) or INDEPENDENT
         study_info(study, out, records, origin, files, until).write(out)
         with find_map(config.engine) as ordered_map:
             # Workers on other machines need the absolute path.
-            files = write_tables(Reader(out.absolute() if config.engine == "ray" else out, ordered_map=ordered_map))
-        files = replace(files, groups=chosen, files=files.files | shards.write_failures(out, records) | group_files)
+            folder = out.absolute() if config.engine == "ray" else out
+            files = write_tables(Reader(folder, grouped=chosen, ordered_map=ordered_map))
+        files = replace(files, files=files.files | shards.write_failures(out, records))
         _warn_of_copies(Reader(out))
         study_info(study, out, records, origin, files, until, complete=True).write(out)
     return Reader(out)
@@ -253,6 +253,7 @@ def study_info(
         files=shard_checksums(shards.shard_path(out, record.index) for record in records) | written.files,
         tables=written.tables,
         groups=written.groups,
+        rows=written.rows,
         until=until,
     )
 
@@ -261,7 +262,7 @@ def _recorded_tables(stored: StudyInfo | None) -> WrittenFiles:
     if stored is None:
         return WrittenFiles()
     kept = {name: checksum for name, checksum in stored.files.items() if name.startswith("tables/") or name == GROUPS}
-    return WrittenFiles(kept, dict(stored.tables), stored.groups)
+    return WrittenFiles(kept, dict(stored.tables), stored.groups, stored.rows)
 
 
 def _encoder_record(study: StudyContext) -> EncoderRecord:

@@ -95,9 +95,9 @@ def test_every_bit_of_tables_of_groups_is_that_of_one_process(folder, local, tmp
     grouped = tmp_path / "grouped"
     shutil.copytree(folder, grouped)
     names = [str(name) for name in np.random.default_rng(0).integers(0, count, IMAGES)]
-    record, file = write_groups(grouped, Groups("mapping", Reader(folder).ordered_ids(), names))
-    info = read_info(grouped)
-    info.model_copy(update={"groups": record, "files": {**info.files, **file}}).write(grouped)
+    groups, info = Groups("mapping", Reader(folder).ordered_ids(), names), read_info(grouped)
+    files = {**info.files, **write_groups(grouped, groups)}
+    info.model_copy(update={"groups": groups.record, "files": files}).write(grouped)
     made, by = by_cluster(grouped)
     assert by
     assert os.getpid() not in by

@@ -128,16 +128,6 @@ def test_a_pipe_in_the_place_of_study_json_is_not_waited_for(tmp_path):
         embedshift.load(tmp_path)
 
 
-@pytest.mark.parametrize("name", first_only(["summary", "ranking", "search"]))
-def test_a_table_that_is_cut_is_made_again(name, study, caplog):
-    whole, path = study.table(name), study.folder / "tables" / f"{name}.parquet"
-    path.write_bytes(path.read_bytes()[:-30])
-    assert study.table(name).equals(whole)
-    assert f"{name}.parquet: its content does not match its checksum" in caplog.text
-    study.report(figures=[])
-    assert study.table(name).height
-
-
 def test_failures_that_are_cut_are_those_of_the_shards(study):
     (study.folder / "failures.parquet").write_bytes(b"PAR1")
     assert study.failures().is_empty()

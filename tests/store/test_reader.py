@@ -12,7 +12,7 @@ from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.registry import METRICS
 from embedshift.store.baselines import baselines, chunk_sizes
 from embedshift.store.checksum import file_checksum
-from embedshift.store.info import TableRecord, read_info, write_content
+from embedshift.store.info import read_info, write_content
 from embedshift.store.shards import Failure
 from embedshift.store.table import Table, tables_of
 from embedshift.store.table_files import record_files, table_path
@@ -102,8 +102,7 @@ def test_a_table_that_cannot_be_read_is_named(study):
     path = table_path(study.folder, "summary")
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(b"no table")
-    record = TableRecord(shards=study.reader().measured_checksum())
-    record_files(study.folder, {"tables/summary.parquet": file_checksum(path)}, {"summary": record})
+    record_files(study.folder, {"tables/summary.parquet": file_checksum(path)})
     with pytest.raises(EmbedshiftError, match=r"summary\.parquet: cannot be read .*parquet.*; delete it and make the"):
         study.reader().table("summary")
     path.unlink()

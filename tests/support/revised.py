@@ -40,9 +40,10 @@ def revise_shard(folder: Path, index: int, change: Callable[[pa.Table], pa.Table
 
 
 def record_shards(folder: Path) -> None:
-    """Lets study.json record the shards as they are."""
-    content = read_content(folder)
-    write_content(folder, content | {"files": content["files"] | shard_checksums((folder / "shards").glob("part-*"))})
+    """Lets study.json record the shards as they are, and no table of those that were there before."""
+    content, shards = read_content(folder), shard_checksums((folder / "shards").glob("part-*"))
+    others = {name: checksum for name, checksum in content["files"].items() if not name.startswith("tables/")}
+    write_content(folder, content | {"files": others | shards})
 
 
 def revise_embeddings(study: Study, change: Callable[[Vectors], Vectors], shard: int = 0) -> None:

@@ -154,9 +154,9 @@ def make_study(
         )
         columns = columns.with_metadata(table.schema.metadata)
         write_shard(folder, table.select(columns.names).cast(columns), records[-1])
-    write_failures(folder, records)
+    files = write_failures(folder, records) | shard_checksums((folder / "shards").iterdir())
     study = Study(folder)
-    write_content(folder, info | {"files": shard_checksums((folder / "shards").iterdir())})
+    write_content(folder, info | {"files": files})
     if with_tables:
         write_tables(study)
     return study

@@ -1,7 +1,9 @@
 """Chooses the groups of a study's images, finds near-duplicates among them, and counts exact copies."""
 
+import dataclasses
 import functools
 from collections.abc import Sequence
+from typing import TypeVar
 
 import polars as pl
 
@@ -10,14 +12,16 @@ from embedshift.augmentations import ORIGINAL
 from embedshift.errors import UsageError
 from embedshift.statistics.duplicates import fit_tail
 from embedshift.statistics.near import components, mean_cosine, near_cosine
-from embedshift.store.groups import FILE, FOLDER, NEAR, NONE, Choice, Groups, find_groups, read_groups, write_groups
-from embedshift.store.info import read_info
+from embedshift.store.groups import FILE, FOLDER, NEAR, NONE, Choice, Groups, find_groups, read_groups
 from embedshift.store.shard_reader import ShardReader
 from embedshift.store.shift_moments import shift_map
-from embedshift.store.table_files import is_figure_or_report
 
 # Images whose pairs are all compared to find near-duplicates, and how many pairs of different images may be joined.
 MOST_NEAR, EXPECTED_FALSE = 2**16, 0.01
+# Every image for itself, whatever groups the folder holds.
+INDEPENDENT = Groups(NONE, (), ())
+
+R = TypeVar("R", bound=ShardReader)
 
 
 def choose(reader: ShardReader, choice: Choice | None, ids: Sequence[str] | None = None) -> Groups | None:
@@ -45,7 +49,8 @@ def near_units(reader: ShardReader) -> Units:
         raise UsageError(f"{reader.folder}: `groups` {NEAR} needs stored embeddings: run it with `store` all")
     if reader.chunks.order.images > MOST_NEAR:
         raise UsageError(f"{reader.folder}: `groups` {NEAR} compares all pairs of at most {MOST_NEAR:,} images")
-    vectors = reader.vectors(reader.rows().filter(pl.col("view") == ORIGINAL).select("embedding").collect())
+    originals = reader.rows().filter(pl.col("view") == ORIGINAL).select("embedding").collect()
+    vectors = originals["embedding"].to_numpy()
     views, cosine = reader.rows().filter(pl.col("view") != ORIGINAL), pl.col("cosine_similarity").fill_nan(None)
     medians = views.group_by("view").agg(cosine.median()).collect().to_series(1) if reader.augmentations else ()
     units = components(vectors, near_cosine(medians, mean_cosine(vectors)))
@@ -61,22 +66,16 @@ def are_stored(reader: ShardReader, groups: Groups | None) -> bool:
     return (None if groups is None else groups.record) == reader.info.groups
 
 
-def set_groups(reader: ShardReader, choice: Choice | None) -> bool:
-    """Records other groups in study.json; returns whether they differ, so that all tables must be made again."""
+def regrouped(reader: R, choice: Choice | None) -> R | None:
+    """Returns a reader with other groups, which writing its tables records; None if the study has these already."""
     if choice is None:
-        return False
+        return None
     if not reader.info.complete:
         raise reader.unfinished()
     if not reader.info.has_vectors:
         raise UsageError(f"{reader.folder}: run with `store` metrics, which takes `groups` only when it is run")
     groups = choose(reader, choice)
-    if are_stored(reader, groups):
-        return False
-    record, file = write_groups(reader.folder, groups)
-    info = read_info(reader.folder)
-    files = {name: checksum for name, checksum in info.files.items() if not (is_figure_or_report(name) or name == FILE)}
-    info.model_copy(update={"groups": record, "files": files | file}).write(reader.folder)
-    return True
+    return None if are_stored(reader, groups) else dataclasses.replace(reader, grouped=groups or INDEPENDENT)
 
 
 def copies(reader: ShardReader) -> int:

@@ -82,10 +82,8 @@ class Until(Model):
 
 
 class TableRecord(Model):
-    """What a table was made from, the settings of one that is kept, and the columns that hold hashes of names."""
+    """The settings of a table that is kept, and its columns that hold hashes of names."""
 
-    shards: str
-    groups: str = ""
     settings: Mapping[str, str] = {}
     hidden: tuple[str, ...] = ()
 
@@ -145,6 +143,8 @@ class StudyInfo(Model):
     # Name of a shard, table, figure or report, or of failures.parquet → SHA-256 of its file.
     files: Mapping[str, str] = {}
     tables: Mapping[str, TableRecord] = {}
+    # The checksum of the rows that the tables were made from.
+    rows: str = ""
     # The groups of images that the tables are made with; None = images are independent.
     groups: GroupsRecord | None = None
     # What the last run was asked for by `until`; None = all images.

@@ -133,10 +133,6 @@ def measured_checksum(records: Iterable[ShardRecord]) -> str:
     return hashlib.sha256("\n".join(record.rows_checksum for record in records).encode()).hexdigest()
 
 
-def recorded_checksum(folder: Path, info: StudyInfo) -> str:
-    return measured_checksum(_recorded(path)[0] for path in existing_shards(folder, info.shard_count).values())
-
-
 @WhileUnchanged
 def _recorded(path: Path) -> tuple[ShardRecord, int, pa.Schema]:
     open_file(path).close()  # refuses what is no file, for which the reader would wait

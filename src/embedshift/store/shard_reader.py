@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import polars as pl
 
-from embedshift.arrays import Floats, Units, Values
+from embedshift.arrays import Units, Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.registry import METRICS, Question, questions
@@ -22,16 +21,15 @@ from embedshift.statistics.clusters import has_pairs
 from embedshift.statistics.families import MeasuredFamily, families_of
 from embedshift.statistics.whitening import Whitening
 from embedshift.store.chunks import scan, study_chunks
-from embedshift.store.contents import refuse_contents
 from embedshift.store.forked import refuse_fork
 from embedshift.store.groups import FILE as GROUPS
-from embedshift.store.groups import Groups, stored_units
+from embedshift.store.groups import NONE, Groups, stored_units
 from embedshift.store.info import FILE, StudyInfo, read_info
 from embedshift.store.naming import ImageNaming
-from embedshift.store.parts import Part, measured_checksum, parts, recorded_checksum
+from embedshift.store.parts import Part, measured_checksum, parts
 from embedshift.store.shards import ShardRecord, failures_table, shard_sums
 from embedshift.store.table import tables_of
-from embedshift.store.table_files import OTHER_GROUPS, alteration, table_path
+from embedshift.store.table_files import alteration
 from embedshift.store.whitened import WhitenedRows, whitened_sums
 
 log = logging.getLogger(__name__)
@@ -51,7 +49,7 @@ class ShardReader:
     ordered_map: OrderedMap = map_here
     # Embeddings are read through this map.
     whitening: Whitening | None = None
-    # In place of the groups that the folder holds.
+    # In place of the groups that the folder holds; chosen `NONE` = images are independent.
     grouped: Groups | None = None
 
     def __post_init__(self) -> None:
@@ -63,7 +61,9 @@ class ShardReader:
     @functools.cached_property
     def info(self) -> StudyInfo:
         info = read_info(self.folder)
-        return info if self.grouped is None else info.model_copy(update={"groups": self.grouped.record})
+        if self.grouped is None:
+            return info
+        return info.model_copy(update={"groups": None if self.grouped.chosen == NONE else self.grouped.record})
 
     @functools.cached_property
     def naming(self) -> ImageNaming:
@@ -146,16 +146,14 @@ class ShardReader:
 
     def altered(self, file: str) -> str:
         """Returns why a table, figure or report is not as this study's shards made it; "" = it is."""
-        return alteration(self.folder, file, self.info, lambda: recorded_checksum(self.folder, self.info))
+        # The tables of a finished study are of its shards; those of one that goes on may be of fewer.
+        if file.startswith("tables/") and not self.info.complete and self.info.rows != self.measured_checksum():
+            return "made from other shards"
+        return alteration(self.folder, file, self.info)
 
     def kept_settings(self, name: str) -> Mapping[str, str]:
         """Returns the settings of a stored table; empty if it is of other shards, changed, or not there."""
-        exists, file = table_path(self.folder, name).is_file(), f"tables/{name}.parquet"
-        if (
-            self.whitening is not None
-            or not exists
-            or alteration(self.folder, file, self.info, self.measured_checksum) not in ("", OTHER_GROUPS)
-        ):
+        if self.whitening is not None or name not in self.info.tables or self.altered(f"tables/{name}.parquet"):
             return {}
         return self.info.tables[name].settings
 
@@ -200,25 +198,11 @@ class ShardReader:
     def _measured(self) -> list[Part]:
         """Returns the shards; UsageError if there is none."""
         if measured := self.parts():
-            refuse_contents(measured, self.info, self.lists)
             return measured
         raise UsageError(f"{self.folder}: no image is measured yet; run the study first")
 
     def parts(self) -> list[Part]:
         return parts(self.folder, self.info)
-
-    @functools.cached_property
-    def lists(self) -> dict[str, int]:
-        parts = [question.part("tables") for question in self.questions]
-        declared = [lists(self) for part in parts for lists in getattr(part, "LISTS", ())]
-        return {name: length for lists in declared for name, length in lists.items()}
-
-    def vectors(self, rows: pl.DataFrame) -> Floats:
-        """Returns the embeddings of some rows; refuses a shard with one that is not finite."""
-        found = rows["embedding"].to_numpy()
-        if not np.isfinite(found).all():
-            refuse_contents(self.parts(), self.info, self.lists, vectors=True)
-        return found
 
     def measured_checksum(self) -> str:
         """One checksum over all rows and sums; equal for two runs of one study."""

@@ -203,10 +203,7 @@ def pixels_digest(ids: Sequence[str], pixels: Sequence[str | None]) -> str:
 def shard_sums(path: Path, name: str) -> dict[str, Values]:
     """Returns the sums of a shard under a name; empty if it has none."""
     packed = json.loads((pq.read_metadata(path.absolute()).metadata or {}).get(SUMS_KEY, "{}"))
-    try:
-        return {key: _unpack(array) for key, array in packed.get(name, {}).items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Damaged(path, f"the sums {name!r}: {reason(error)}") from error
+    return {key: _unpack(array) for key, array in packed.get(name, {}).items()}
 
 
 def _pack(values: Values) -> Json:

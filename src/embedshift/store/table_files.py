@@ -9,20 +9,20 @@ import pyarrow.parquet as pq
 
 from embedshift.errors import EmbedshiftError, UsageError, reason
 from embedshift.store.checksum import file_checksum
+from embedshift.store.groups import FILE as GROUPS
 from embedshift.store.info import FILE, GroupsRecord, StudyInfo, TableRecord, read_info
 from embedshift.store.naming import ImageNaming
 from embedshift.store.shards import write_atomically
 
-OTHER_GROUPS = "made with other groups of images"
-
 
 @dataclass(frozen=True)
 class WrittenFiles:
-    """What study.json records of files that were written after the shards."""
+    """What study.json records of files that were written after the shards, and of what tables were made from."""
 
     files: dict[str, str] = field(default_factory=dict)
     tables: dict[str, TableRecord] = field(default_factory=dict)
     groups: GroupsRecord | None = None
+    rows: str = ""
 
 
 def table_path(folder: Path, name: str) -> Path:
@@ -52,24 +52,14 @@ def read_table(folder: Path, name: str, info: StudyInfo, image_ids: Callable[[],
     return table.with_columns(pl.col(hidden).replace(names))
 
 
-def alteration(folder: Path, file: str, info: StudyInfo, shards: Callable[[], str]) -> str:
-    """Returns why a table, figure or report is not the one that was made from the shards; "" = it is.
-
-    `shards` returns the checksum of the rows of all shards.
-    """
-    table = Path(file).stem if file.startswith("tables/") else None
-    if file not in info.files or (table is not None and table not in info.tables):
+def alteration(folder: Path, file: str, info: StudyInfo) -> str:
+    """Returns why a file is not the one that study.json records; "" = it is."""
+    if file not in info.files:
         return f"{FILE} does not record it"
     try:
-        if file_checksum(folder / file) != info.files[file]:
-            return "its content does not match its checksum"
-        if table is not None and info.tables[table].shards != shards():
-            return "made from other shards"
-        if table is not None and info.tables[table].groups != info.groups_digest:
-            return OTHER_GROUPS
+        return "" if file_checksum(folder / file) == info.files[file] else "its content does not match its checksum"
     except EmbedshiftError as error:
         return str(error).removeprefix(f"{folder / file}: ")
-    return ""
 
 
 def with_hashes(table: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
@@ -78,15 +68,24 @@ def with_hashes(table: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
     return table.with_columns(pl.col(columns).replace(names)) if columns else table
 
 
-def record_files(folder: Path, files: Mapping[str, str], tables: Mapping[str, TableRecord] | None = None) -> None:
+def record_files(folder: Path, files: Mapping[str, str]) -> None:
+    """Records files in study.json; forgets figures and a report that are gone."""
     info = read_info(folder)  # as it is now: a run may have written it meanwhile
     checksums = {**info.files, **files}
-    checksums = {
-        name: checksum
-        for name, checksum in checksums.items()
-        if not is_figure_or_report(name) or (folder / name).exists()
-    }
-    info.model_copy(update={"files": checksums, "tables": {**info.tables, **(tables or {})}}).write(folder)
+    gone = {name for name in checksums if is_figure_or_report(name) and not (folder / name).exists()}
+    kept = {name: checksum for name, checksum in checksums.items() if name not in gone}
+    info.model_copy(update={"files": kept}).write(folder)
+
+
+def record_tables(folder: Path, written: WrittenFiles) -> None:
+    """Records tables in study.json; with other groups than before, forgets the figures and the report."""
+    info, files = read_info(folder), {}
+    if written.groups == info.groups:
+        files = dict(info.files)
+    else:
+        files = {name: info.files[name] for name in info.files if not (is_figure_or_report(name) or name == GROUPS)}
+    changes = {"files": files | written.files, "tables": {**info.tables, **written.tables}}
+    info.model_copy(update=changes | {"groups": written.groups, "rows": written.rows}).write(folder)
 
 
 def is_figure_or_report(name: str) -> bool:

@@ -11,12 +11,13 @@ from embedshift.registry import Question
 from embedshift.statistics.differences import differences
 from embedshift.statistics.summary import measured, moving, performance, ranked_metrics, ranking, summary
 from embedshift.store.baselines import baselines, chunk_sizes
+from embedshift.store.groups import write_groups
 from embedshift.store.info import TableRecord
 from embedshift.store.shard_reader import ShardReader
 from embedshift.store.table import Table, tables_of
-from embedshift.store.table_files import WrittenFiles, read_table, record_files, table_path, with_hashes, write_table
+from embedshift.store.table_files import WrittenFiles, read_table, record_tables, table_path, with_hashes, write_table
 
-__all__ = ["Table", "make_table", "make_tables", "tables_after", "tables_of", "update_tables", "write_tables"]
+__all__ = ["Table", "make_tables", "tables_after", "tables_of", "update_tables", "write_tables"]
 
 R = TypeVar("R", bound=ShardReader)
 
@@ -35,11 +36,6 @@ def make_tables(reader: ShardReader, only: Collection[str] | None = None) -> dic
         if table.reads:
             made[table.name] = _make(table, dataclasses.replace(reader, made=dict(made)))
     return {name: made[name] for name in reader.table_names if name in made}
-
-
-def make_table(reader: ShardReader, name: str) -> pl.DataFrame:
-    core = name not in {table.name for table in tables_of(reader.questions)}
-    return (_core_tables(reader) if core else make_tables(reader, {name}))[name]
 
 
 def tables_after(reader: ShardReader, question: Question) -> set[str]:
@@ -74,26 +70,25 @@ def _core_tables(reader: ShardReader) -> dict[str, pl.DataFrame]:
 
 
 def write_tables(reader: ShardReader, only: Collection[str] | None = None) -> WrittenFiles:
-    """Writes tables again from the shards, as CSV and Parquet; tables of single images only as Parquet."""
+    """Writes tables again from the shards, as CSV and Parquet, tables of single images only as Parquet; then groups."""
     declared = {table.name: table for table in tables_of(reader.questions)}
     with one_blas_thread():
         made = make_tables(reader, only)
     # Before anything is written, because they may be those of the tables that are there.
     settings = {name: table.settings(reader) for name, table in declared.items() if table.settings and name in made}
-    shards, written = reader.measured_checksum(), WrittenFiles()
+    written = WrittenFiles(groups=reader.info.groups, rows=reader.measured_checksum())
     for name, made_table in made.items():
         hidden = declared[name].names if name in declared and not reader.pictures else ()
         table, path = with_hashes(made_table, hidden), table_path(reader.folder, name)
         if name not in declared or not declared[name].per_image:
             written.files[f"tables/{name}.csv"] = write_table(path.with_suffix(".csv"), table)
         written.files[f"tables/{name}.parquet"] = write_table(path, table)
-        written.tables[name] = TableRecord(
-            shards=shards, groups=reader.info.groups_digest, settings=settings.get(name, {}), hidden=hidden
-        )
+        written.tables[name] = TableRecord(settings=settings.get(name, {}), hidden=hidden)
+    if reader.grouped is not None and written.groups is not None:
+        written.files.update(write_groups(reader.folder, reader.grouped))
     return written
 
 
 def update_tables(reader: R, only: Collection[str] | None = None) -> R:
-    written = write_tables(reader, only)
-    record_files(reader.folder, written.files, written.tables)
-    return dataclasses.replace(reader)
+    record_tables(reader.folder, write_tables(reader, only))
+    return dataclasses.replace(reader, grouped=None)

@@ -11,8 +11,8 @@ import polars as pl
 from embedshift.config import Json
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.statistics.summary import COSINE
-from embedshift.store.grouping import are_stored, choose, set_groups
-from embedshift.store.groups import NONE, Choice, Groups
+from embedshift.store.grouping import INDEPENDENT, are_stored, choose, regrouped
+from embedshift.store.groups import Choice
 from embedshift.store.info import read_content, read_info
 from embedshift.store.reader import Reader
 from embedshift.store.table import installed_tables
@@ -168,8 +168,8 @@ class Study(Shown, Exports):
         """
         from embedshift.store.tables import update_tables
 
-        if set_groups(self.reader(), groups):
-            update_tables(self.reader())
+        if (reader := regrouped(self.reader(), groups)) is not None:
+            update_tables(reader)
 
     def with_groups(self, groups: Choice | None) -> "Study":
         """Returns the study with other groups of images in memory alone; its folder stays as it is.
@@ -179,12 +179,11 @@ class Study(Shown, Exports):
         """
         from embedshift.store.tables import make_tables
 
-        study, ids = Study(self.folder), self.reader().ordered_ids()
-        chosen = choose(self.reader(), groups) or Groups(NONE, ids, [None] * len(ids))
+        study, chosen = Study(self.folder), choose(self.reader(), groups)
         if groups is None or are_stored(self.reader(), chosen):
             return self
-        regrouped = replace(self.reader(), grouped=chosen)
-        study._regrouped = replace(regrouped, made=make_tables(regrouped))
+        reader = replace(self.reader(), grouped=chosen or INDEPENDENT)
+        study._regrouped = replace(reader, made=make_tables(reader))
         return study
 
     def write_tables(self, tree: object = None) -> None:
@@ -247,8 +246,8 @@ class Study(Shown, Exports):
         from embedshift.report.build import build_report
 
         root = check_images_root(images_root)
-        set_groups(self.reader(), groups)
-        reader = replace(self.reader(tree, *choices), pictures=pictures, images_root=root)
+        reader = regrouped(self.reader(tree, *choices), groups) or self.reader(tree, *choices)
+        reader = replace(reader, pictures=pictures, images_root=root)
         return build_report(reader, figures=figures, formats=formats, images=images, paper=paper)
 
     def show(self) -> Path:

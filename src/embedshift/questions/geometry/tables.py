@@ -86,7 +86,7 @@ def first_embeddings(reader: Reader) -> Mapping[str, Floats]:
     first_draw = reader.chunks.head(OF_A_SET).filter(pl.col("draw") == 0)
     rows = first_draw.select("view", "embedding").collect()
     names = [ORIGINAL, *reader.augmentations]
-    vectors = reader.vectors(rows)
+    vectors = rows["embedding"].to_numpy()
     vectors = vectors.reshape(-1, len(names), vectors.shape[-1])
     return {name: vectors[:, rows["view"][: len(names)].to_list().index(name)] for name in names}
 
