@@ -1,35 +1,36 @@
 """Two revisions of this repository on the same images: which tables (CSV) and figures (SVG) differ.
 
-usage: python benchmarks/same.py BEFORE AFTER PHOTO_DIR [--images 64] [--renamed FILE] [--first CODE]
+usage: python benchmarks/same.py BEFORE AFTER PHOTO_DIR [--images 64] [--only NAME ...]
 
-For a change that must change no number. Every revision is checked out beside this one and run with this Python. Tables
-are compared byte for byte; of an SVG all but Matplotlib's ids and the date, and where only coordinates differ, by how
-much. With --renamed, tables of BEFORE get the names of AFTER first: `tables`, `columns` and `values` (of a cell), each
-an old name with its new one (`benchmarks/renamed.json`). --first is Python that BEFORE runs first, to leave out what
-AFTER has cut by a decision.
+For a change that must change no number. Every revision is checked out beside this one and run with this Python. Its
+studies: the demo; a folder with layers, heads, two draws and groups, by one thread and by two; two families of
+strength; a cluster of Ray; vectors. Tables are compared byte for byte, and numbers that differ by at most 1e-12 are
+counted apart; of an SVG all but Matplotlib's ids and the date, and where only coordinates differ, by how much.
 """
 
 import argparse
 import contextlib
-import json
 import os
 import re
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import polars as pl
-from polars import selectors
 
 from machine import describe_machine
 
 COMMAND = "from embedshift.cli import main; main()"
-EXTRAS = ["--layers", "--heads", "--draws", "2", "--metrics", "attention,aligned,rollout", "-q"]
-STRENGTH = ["--augmentations", "strength", "--families", "jpeg,blur", "-q"]
+MODEL = ("--model", "dinov2-small-offline", "-q")
+EXTRAS = ("--layers", "--heads", "--draws", "2", "--metrics", "attention,aligned,rollout", "--workers", "1")
+STRENGTH = ("--augmentations", "strength", "--families", "jpeg,blur", "--workers", "1")
 NUMBER = re.compile(r"-?\d+\.?\d*(?:e-?\d+)?")
 NO_CONTENT = re.compile(r'(?<=id=")[^"]*|(?<=#)[\w-]+(?=["\)])|<dc:date>.*?</dc:date>', re.DOTALL)
+ROUNDING = 1e-12
 
 
 def main() -> None:
@@ -38,20 +39,51 @@ def main() -> None:
     parser.add_argument("after", metavar="AFTER")
     parser.add_argument("folder", metavar="PHOTO_DIR", type=Path)
     parser.add_argument("--images", type=int, default=64)
-    parser.add_argument("--renamed", type=Path, help="JSON: names of tables, columns and cells, old and new")
-    parser.add_argument("--first", default="", help="Python that BEFORE runs first")
+    parser.add_argument("--only", nargs="+", help="names of studies: demo, folder, threads, strength, ray, vectors")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        outs: list[Path] = []
-        for revision, first in ((options.before, options.first), (options.after, "")):
-            out = Path(temporary) / f"studies-{len(outs)}"
-            with checked_out(revision, Path(temporary) / f"code-{len(outs)}") as code:
-                run(code, out, options.folder.resolve(), options.images, first)
-            outs.append(out)
-        if options.renamed is not None:
-            rename(outs[0], json.loads(options.renamed.read_text()))
+        given = Path(temporary)
+        write_groups(options.folder, given / "groups.csv", options.images)
+        write_vectors(given)
+        outs = [given / "before", given / "after"]
+        for revision, out in zip((options.before, options.after), outs, strict=True):
+            with checked_out(revision, given / f"code-{out.name}") as code:
+                for name, arguments in studies(options.folder.resolve(), given, options.images).items():
+                    if options.only is None or name in options.only:
+                        run(code, [*arguments, "--out", str(out / name)], "2" if name == "threads" else "1")
         compare(*outs)
     print(describe_machine())
+
+
+def studies(photos: Path, given: Path, images: int) -> dict[str, list[str]]:
+    """The command of each study, by its name."""
+    limited = ["run", str(photos), *MODEL, "--limit", str(images)]
+    arrays = [str(given / "originals.npy"), *(f"{path.stem}={path}" for path in sorted(given.glob("view_*.npy")))]
+    groups = ("--groups", str(given / "groups.csv"))
+    return {
+        "demo": ["demo", "-q"],
+        "folder": [*limited, "--shard-size", "16", *EXTRAS, *groups],
+        "threads": [*limited, "--shard-size", "16", *EXTRAS, *groups],
+        "strength": [*limited, *STRENGTH],
+        "ray": [*limited, "--shard-size", "8", "--engine", "ray"],
+        "vectors": ["vectors", *arrays, "-q"],
+    }
+
+
+def write_groups(photos: Path, out: Path, images: int) -> None:
+    """Two images a group, in the order of their names."""
+    names = sorted(path.name for path in photos.iterdir())[:images]
+    pl.DataFrame({"image_id": names, "group": [f"group {n // 2}" for n in range(len(names))]}).write_csv(out)
+
+
+def write_vectors(folder: Path, images: int = 200, size: int = 64) -> None:
+    """Originals in clusters, and four views that are further and further away."""
+    rng = np.random.default_rng(0)
+    originals = rng.standard_normal((20, size))[np.arange(images) % 20] + 0.5 * rng.standard_normal((images, size))
+    np.save(folder / "originals.npy", originals.astype(np.float32))
+    for level in range(1, 5):
+        views = originals + 0.3 * level * rng.standard_normal(originals.shape)
+        np.save(folder / f"view_{level}.npy", views.astype(np.float32))
 
 
 @contextlib.contextmanager
@@ -65,33 +97,10 @@ def checked_out(revision: str, folder: Path) -> Iterator[Path]:
         subprocess.run([*git, "remove", "--force", str(folder)], check=True)
 
 
-def run(code: Path, out: Path, photos: Path, images: int, first: str) -> None:
-    """The demo, a study of a folder with all that can be asked for without texts, and one of two families."""
-
-    def embedshift(*arguments: str | Path) -> None:
-        environment = {**os.environ, "PYTHONPATH": str(code / "src")}
-        subprocess.run(
-            [sys.executable, "-c", f"{first}\n{COMMAND}", *map(str, arguments)],
-            env=environment,
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
-
-    model = ("--model", "dinov2-small-offline", "--workers", "1")
-    embedshift("demo", "--out", out / "demo", "-q")
-    embedshift("run", photos, "--out", out / "folder", *model, "--limit", str(images), "--shard-size", "16", *EXTRAS)
-    embedshift("run", photos, "--out", out / "strength", *model, "--limit", str(images), *STRENGTH)
-
-
-def rename(out: Path, renamed: dict[str, dict[str, str]]) -> None:
-    """Gives the tables of a revision other names, in their files' names, their headings and their cells."""
-    for path in sorted(out.rglob("tables/*.csv")):
-        heading, *rows = path.read_text().splitlines(keepends=True)
-        columns = [renamed["columns"].get(f"{path.stem}.{name}", name) for name in heading.strip().split(",")]
-        columns = [renamed["columns"].get(name, name) for name in columns]
-        cells = [[renamed["values"].get(cell, cell) for cell in row.rstrip("\n").split(",")] for row in rows]
-        path.write_text("".join(",".join(row) + "\n" for row in [columns, *cells]))
-        path.rename(path.with_stem(renamed["tables"].get(path.stem, path.stem)))
+def run(code: Path, arguments: list[str], threads: str) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(code / "src"), "OMP_NUM_THREADS": threads}
+    command = [sys.executable, "-c", COMMAND, *arguments]
+    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
 
 
 def compare(before: Path, after: Path) -> None:
@@ -101,20 +110,18 @@ def compare(before: Path, after: Path) -> None:
     ]
     for path in sorted(both[0] ^ both[1]):
         print(f"{path}: only {'before' if path in both[0] else 'after'}")
-    equal = 0
+    counts = Counter[tuple[str, str]]()
     for path in sorted(both[0] & both[1]):
         if path.suffix == ".svg":
             one, two = (NO_CONTENT.sub("", (out / path).read_text()) for out in (before, after))
-            same, words = one == two, drawing(one, two)
+            words = "" if one == two else drawing(one, two)
         else:
-            same, words = (
-                (before / path).read_bytes() == (after / path).read_bytes(),
-                difference(before / path, after / path),
-            )
-        equal += same
-        if not same:
+            words = difference(before / path, after / path)
+        counts[path.suffix, "differ" if words else "are equal"] += 1
+        if words:
             print(f"{path}: {words}")
-    print(f"{equal} of {len(both[0] & both[1])} tables and figures are equal")
+    for (suffix, words), count in sorted(counts.items()):
+        print(f"{count} files {suffix} {words}")
 
 
 def drawing(one: str, two: str) -> str:
@@ -126,15 +133,22 @@ def drawing(one: str, two: str) -> str:
 
 
 def difference(before: Path, after: Path) -> str:
-    """The largest difference of every column of numbers that differs; rows are matched by their place."""
+    """What differs by more than rounding: the largest difference of every column; rows are matched by their place."""
+    if before.read_bytes() == after.read_bytes():
+        return ""
     one, two = pl.read_csv(before), pl.read_csv(after)
     if one.shape != two.shape or one.columns != two.columns:
         return f"{one.shape} before, {two.shape} after"
-    numbers = one.select(selectors.numeric()).columns
-    largest = {name: (one[name] - two[name]).abs().max() for name in numbers if two[name].dtype.is_numeric()}
-    found = [f"{name} {value:.2g}" for name, value in largest.items() if isinstance(value, int | float) and value > 0]
-    found += [f"{name} (text)" for name in one.columns if name not in largest and not one[name].equals(two[name])]
-    return "largest differences: " + ", ".join(found)
+    found = []
+    for name in one.columns:
+        if one[name].dtype.is_numeric() and two[name].dtype.is_numeric():
+            largest = (one[name] - two[name]).abs().max()
+            nulls = not one[name].is_null().equals(two[name].is_null())
+            if nulls or (isinstance(largest, int | float) and largest > ROUNDING):
+                found.append(f"{name} {largest:.2g}" if not nulls else f"{name} (other cells are empty)")
+        elif not one[name].equals(two[name]):
+            found.append(f"{name} (text)")
+    return ", ".join(found)
 
 
 if __name__ == "__main__":
