@@ -139,5 +139,5 @@ def test_a_study_of_many_chunks_has_the_tables_of_one(tmp_path, monkeypatch):
 def test_a_study_without_images_has_no_chunk(tmp_path):
     lost = [Failure("one.png", "decode", "no picture")]
     study = make_study(tmp_path / "study", 0, NAMES, failures=lost, with_tables=False)
-    found = study_chunks(Reader(study.folder).parts(), chunks.map_here)
+    found = study_chunks(Reader(study.folder).parts, chunks.map_here)
     assert (found.order.images, [*found.items]) == (0, [])

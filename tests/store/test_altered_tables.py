@@ -9,7 +9,7 @@ import pytest
 from embedshift.errors import UsageError
 from embedshift.store.info import write_content
 from embedshift.store.shards import shard_path
-from embedshift.store.table_files import record_files, write_table
+from embedshift.store.table import record_files, write_table
 from embedshift.study import Study
 from embedshift.study.gate import check
 from support import command

@@ -8,7 +8,7 @@ import pytest
 import embedshift
 from embedshift.augmentations import load_suite, rebuild_suite
 from embedshift.errors import EmbedshiftError
-from embedshift.store.checksum import with_checksum
+from embedshift.store.files import with_checksum
 from embedshift.store.info import write_content
 from embedshift.store.redraw import redraw
 from support import command

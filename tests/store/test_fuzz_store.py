@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embedshift.errors import EmbedshiftError
+from embedshift.store.listing import verify
 from embedshift.store.shards import shard_path
 from embedshift.store.tables import make_tables
-from embedshift.store.verification import verify
 from embedshift.study import Study, load
 from support import fuzz
 from support.synthetic import make_study

@@ -8,10 +8,10 @@ import shutil
 import pytest
 
 from embedshift.errors import EmbedshiftError
-from embedshift.store.checksum import file_checksum
+from embedshift.store.files import file_checksum
 from embedshift.store.info import write_content
+from embedshift.store.listing import verify
 from embedshift.store.shards import Failure, shard_path, write_failures
-from embedshift.store.verification import verify
 from embedshift.study import Study
 from support import command
 from support.revised import revise_shard

@@ -13,8 +13,8 @@ from onnx.reference import ReferenceEvaluator
 import embedshift
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.store.info import read_content, write_content
+from embedshift.store.reader import whitened_sums
 from embedshift.store.shift_moments import moments_of
-from embedshift.store.whitened import whitened_sums
 from embedshift.study import Study
 from embedshift.study.whitening import WhitenedStudy, whitened
 from support import studies

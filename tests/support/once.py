@@ -13,7 +13,7 @@ from filelock import FileLock
 from embedshift.augmentations import Augmentation
 from embedshift.registry import fingerprint, questions
 from embedshift.store.info import read_info
-from embedshift.store.table_files import WrittenFiles, record_tables
+from embedshift.store.table import WrittenFiles, record_tables
 from embedshift.study import Study
 
 # The folder of all processes of a test run, which `tests/conftest.py` gives.

@@ -7,7 +7,7 @@ import polars as pl
 from scipy import stats
 
 from embedshift.store.info import TableRecord
-from embedshift.store.table_files import WrittenFiles, record_tables, table_path, write_table
+from embedshift.store.table import WrittenFiles, record_tables, table_path, write_table
 from embedshift.study import Study
 
 Ranks = Mapping[str, Sequence[Sequence[int]]]

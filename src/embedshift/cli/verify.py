@@ -12,7 +12,7 @@ from embedshift.cli.options import with_flags
 from embedshift.cli.terminal import folded_columns, print_table, text_table
 from embedshift.cli.words import say
 from embedshift.errors import EmbedshiftError, UsageError
-from embedshift.store.verification import Finding, Verification, verify
+from embedshift.store.listing import Finding, Verification, verify
 
 # Whole files that are listed one by one; the others are counted.
 LISTED = 20

@@ -33,9 +33,8 @@ from embedshift.sources.views_file import (
     view_path,
     views_text,
 )
-from embedshift.store.differences import differences
-from embedshift.store.lock import locked
-from embedshift.store.shards import delete_incomplete, write_atomically
+from embedshift.store.files import delete_incomplete, locked, write_atomically
+from embedshift.store.identity import differences
 
 log = logging.getLogger(__name__)
 

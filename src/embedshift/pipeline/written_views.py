@@ -18,7 +18,7 @@ from embedshift.pipeline.draw import Clock, guarded, read_canvas
 from embedshift.sources.base import Failure, ImageRef, Source, hash_of, storable
 from embedshift.sources.to_input import ToInput
 from embedshift.sources.views_file import ORIGINALS, WrittenImage, folder_of, view_path
-from embedshift.store.shards import made_inside, write_atomically
+from embedshift.store.files import made_inside, write_atomically
 
 # The stage of an image whose files no folder can take at present, so that the run ends; and the errors that say so.
 WRITE = "write"

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from embedshift.arrays import Units, Values
 from embedshift.registry import METRICS
 from embedshift.statistics.baselines import CHUNKS, KEPT, Baseline, sampled_baseline
-from embedshift.store.shard_reader import ShardReader
+from embedshift.store.reader import Reader
 
 # Shards above which baselines use only a part of the sums of all shards: memory would grow by two vectors a shard.
 MANY = 4_096
@@ -21,7 +21,7 @@ Placed = Iterable[tuple[int, dict[str, Values]]]
 
 # Several tables of a study need them, which would read the sums of all shards again.
 @functools.lru_cache(maxsize=1)
-def baselines(reader: ShardReader) -> dict[str, Baseline]:
+def baselines(reader: Reader) -> dict[str, Baseline]:
     sampled = _sampled(reader)
     images = sum(record.images for record in reader.records)
     joined = functools.cache(functools.partial(joined_sums, reader.placed_sums, len(reader.records), reader.units))
@@ -40,7 +40,7 @@ def baselines(reader: ShardReader) -> dict[str, Baseline]:
     }
 
 
-def _sampled(reader: ShardReader) -> dict[str, Values]:
+def _sampled(reader: Reader) -> dict[str, Values]:
     """Adds up the measured pairs of originals of different groups, in which each group counts once; empty for none."""
     total: Values | None = None
     units, used = reader.units, list[tuple[Units, NDArray[np.bool_]]]()

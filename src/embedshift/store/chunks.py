@@ -11,8 +11,8 @@ from embedshift.errors import EmbedshiftError
 from embedshift.statistics import chunks
 from embedshift.statistics.chunks import Chunks, OrderedMap
 from embedshift.statistics.layout import Layout
-from embedshift.store.checksum import file_checksum
-from embedshift.store.parts import Part
+from embedshift.store.files import file_checksum
+from embedshift.store.listing import Part
 
 
 @dataclass(frozen=True)

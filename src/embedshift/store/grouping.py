@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import TypeVar
 
 import polars as pl
 
@@ -13,7 +12,7 @@ from embedshift.errors import UsageError
 from embedshift.statistics.duplicates import fit_tail
 from embedshift.statistics.near import components, mean_cosine, near_cosine
 from embedshift.store.groups import FILE, FOLDER, NEAR, NONE, Choice, Groups, find_groups, read_groups
-from embedshift.store.shard_reader import ShardReader
+from embedshift.store.reader import Reader
 from embedshift.store.shift_moments import shift_map
 
 # Images whose pairs are all compared to find near-duplicates, and how many pairs of different images may be joined.
@@ -21,10 +20,8 @@ MOST_NEAR, EXPECTED_FALSE = 2**16, 0.01
 # Every image for itself, whatever groups the folder holds.
 INDEPENDENT = Groups(NONE, (), ())
 
-R = TypeVar("R", bound=ShardReader)
 
-
-def choose(reader: ShardReader, choice: Choice | None, ids: Sequence[str] | None = None) -> Groups | None:
+def choose(reader: Reader, choice: Choice | None, ids: Sequence[str] | None = None) -> Groups | None:
     """Returns the chosen groups of a study's images, or of all `ids` that it may get.
 
     None = those that it has, whose new images are alone.
@@ -40,11 +37,11 @@ def choose(reader: ShardReader, choice: Choice | None, ids: Sequence[str] | None
     return find_groups(wanted, ids, functools.partial(_near, reader))
 
 
-def _near(reader: ShardReader) -> list[str | None]:
+def _near(reader: Reader) -> list[str | None]:
     return [str(number) for number in near_units(reader)]
 
 
-def near_units(reader: ShardReader) -> Units:
+def near_units(reader: Reader) -> Units:
     if not reader.info.has_vectors:
         raise UsageError(f"{reader.folder}: `groups` {NEAR} needs stored embeddings: run it with `store` all")
     if reader.chunks.order.images > MOST_NEAR:
@@ -62,11 +59,11 @@ def near_units(reader: ShardReader) -> Units:
     return units
 
 
-def are_stored(reader: ShardReader, groups: Groups | None) -> bool:
+def are_stored(reader: Reader, groups: Groups | None) -> bool:
     return (None if groups is None else groups.record) == reader.info.groups
 
 
-def regrouped(reader: R, choice: Choice | None) -> R | None:
+def regrouped(reader: Reader, choice: Choice | None) -> Reader | None:
     """Returns a reader with other groups, which writing its tables records; None if the study has these already."""
     if choice is None:
         return None
@@ -78,7 +75,7 @@ def regrouped(reader: R, choice: Choice | None) -> R | None:
     return None if are_stored(reader, groups) else dataclasses.replace(reader, grouped=groups or INDEPENDENT)
 
 
-def copies(reader: ShardReader) -> int:
+def copies(reader: Reader) -> int:
     """Returns how many measured images repeat another image's pixels: images minus different pixels."""
     # Eight bytes stand for a hash of 32 characters; of a million images two share them by a chance of 3e-8.
     pixels = reader.rows().filter(pl.col("pixels").is_not_null()).select(pl.col("pixels").hash(seed=0).alias("pixels"))

@@ -14,9 +14,8 @@ from embedshift.arrays import Units
 from embedshift.config.files import expanded, path_text, read_file
 from embedshift.errors import EmbedshiftError, UsageError, reason
 from embedshift.sources.base import LIST_BYTES, text_or_none
-from embedshift.store.checksum import file_checksum
+from embedshift.store.files import file_checksum, write_atomically
 from embedshift.store.info import GroupsRecord
-from embedshift.store.shards import write_atomically
 
 FILE = "groups.parquet"
 NONE, FOLDER, NEAR, MAPPING = "none", "folder", "near", "mapping"

@@ -1,6 +1,5 @@
 """study.json: the description of a study, typed."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,10 +12,11 @@ from embedshift.config.files import read_file
 from embedshift.errors import EmbedshiftError, UsageError, reason
 from embedshift.registry import OWN, add_stored
 from embedshift.sources.base import storable
-from embedshift.store.checksum import is_intact, with_checksum
-from embedshift.store.shards import SCHEMA_VERSION, schema_message, write_atomically
+from embedshift.store.files import is_intact, with_checksum, write_atomically
 
 FILE = "study.json"
+# Of study.json and of shards.
+SCHEMA_VERSION = 7
 # A vector for each fixed input; None where there was no answer.
 Answer = tuple[tuple[float, ...] | None, ...]
 # Bytes of the largest file that is read.
@@ -187,10 +187,6 @@ class StudyInfo(Model):
         write_content(folder, self.model_dump())
 
 
-def identity_hash(identity: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-
-
 def write_content(folder: Path, content: Mapping[str, Any]) -> None:
     text = json.dumps(with_checksum(content), indent=2)  # escaped: a path may hold bytes that are no text
     write_atomically(folder / FILE, lambda hidden: hidden.write_text(text, encoding="utf-8"))
@@ -210,6 +206,11 @@ def read_content(folder: Path) -> Json:
     if not isinstance(content, dict):
         raise UsageError(f"{folder}: no study here ({FILE} is not a JSON object)")
     return content
+
+
+def schema_message(location: str, version: object) -> str:
+    words = f"written with schema {version}, this embedshift reads {SCHEMA_VERSION}"
+    return f"{location}: {words}: run the study again into another folder"
 
 
 def read_info(folder: Path) -> StudyInfo:

@@ -9,7 +9,7 @@ from embedshift.arrays import Floats, Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.statistics.layout import blocks, layout
 from embedshift.statistics.whitening import Whitening, unit, whitening
-from embedshift.store.shard_reader import ShardReader
+from embedshift.store.reader import Reader
 
 # The longest vectors that maps are fitted to: every matrix of their products takes half a gigabyte.
 MOST_DIM = 2**13
@@ -68,7 +68,7 @@ def moments_of(originals: Floats, views: Iterable[Floats] = ()) -> ShiftMoments:
     return ShiftMoments(len(kept), kept.sum(axis=0, dtype=np.float64), (kept.T @ kept).astype(np.float64), there, moved)
 
 
-def shift_moments(reader: ShardReader) -> ShiftMoments | None:
+def shift_moments(reader: Reader) -> ShiftMoments | None:
     """Returns the moments of a study's originals and of its shifts, read as a stream; None if vectors are too long."""
     rows, dim = reader.rows(), reader.info.encoder.dim
     if dim > MOST_DIM:
@@ -82,7 +82,7 @@ def shift_moments(reader: ShardReader) -> ShiftMoments | None:
     return total
 
 
-def shift_map(reader: ShardReader) -> Whitening | None:
+def shift_map(reader: Reader) -> Whitening | None:
     """Returns the map that whitens a study's shifts; None if no view moves, or vectors are too long."""
     moments = shift_moments(reader)
     return moments.by_shifts() if moments is not None and moments.shift_products.any() else None

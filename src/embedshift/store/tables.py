@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Collection
-from typing import TypeVar
 
 import polars as pl
 
@@ -13,16 +12,20 @@ from embedshift.statistics.summary import measured, moving, performance, ranked_
 from embedshift.store.baselines import baselines, chunk_sizes
 from embedshift.store.groups import write_groups
 from embedshift.store.info import TableRecord
-from embedshift.store.shard_reader import ShardReader
-from embedshift.store.table import Table, tables_of
-from embedshift.store.table_files import WrittenFiles, read_table, record_tables, table_path, with_hashes, write_table
+from embedshift.store.reader import Reader
+from embedshift.store.table import (
+    Table,
+    WrittenFiles,
+    read_table,
+    record_tables,
+    table_path,
+    tables_of,
+    with_hashes,
+    write_table,
+)
 
-__all__ = ["Table", "make_tables", "tables_after", "tables_of", "update_tables", "write_tables"]
 
-R = TypeVar("R", bound=ShardReader)
-
-
-def make_tables(reader: ShardReader, only: Collection[str] | None = None) -> dict[str, pl.DataFrame]:
+def make_tables(reader: Reader, only: Collection[str] | None = None) -> dict[str, pl.DataFrame]:
     made: dict[str, pl.DataFrame] = {}
     tables = [table for table in tables_of(reader.questions) if table.is_available(reader)]
     tables = [table for table in tables if only is None or table.name in only]
@@ -38,7 +41,7 @@ def make_tables(reader: ShardReader, only: Collection[str] | None = None) -> dic
     return {name: made[name] for name in reader.table_names if name in made}
 
 
-def tables_after(reader: ShardReader, question: Question) -> set[str]:
+def tables_after(reader: Reader, question: Question) -> set[str]:
     names = {table.name for table in tables_of([question])}
     for table in tables_of(reader.questions):
         if names & {*table.reads}:
@@ -46,14 +49,14 @@ def tables_after(reader: ShardReader, question: Question) -> set[str]:
     return names
 
 
-def _make(table: Table[ShardReader], reader: ShardReader) -> pl.DataFrame:
+def _make(table: Table[Reader], reader: Reader) -> pl.DataFrame:
     """Returns the table; the stored one if it was made from the same data."""
     if table.settings is not None and reader.kept_settings(table.name) == table.settings(reader):
         return read_table(reader.folder, table.name, reader.info, reader.image_ids)
     return table.make(reader)
 
 
-def _core_tables(reader: ShardReader) -> dict[str, pl.DataFrame]:
+def _core_tables(reader: Reader) -> dict[str, pl.DataFrame]:
     """Returns the tables over all metrics; they share one sample of the images, so that they agree."""
     seed, by_metric = reader.info.seed, baselines(reader)
     distances = moving(reader.metrics, by_metric) if reader.has_pairs else {}
@@ -69,7 +72,7 @@ def _core_tables(reader: ShardReader) -> dict[str, pl.DataFrame]:
     return made | ({"differences": differences(measurements, seed=seed)} if reader.has_pairs else {})
 
 
-def write_tables(reader: ShardReader, only: Collection[str] | None = None) -> WrittenFiles:
+def write_tables(reader: Reader, only: Collection[str] | None = None) -> WrittenFiles:
     """Writes tables again from the shards, as CSV and Parquet, tables of single images only as Parquet; then groups."""
     declared = {table.name: table for table in tables_of(reader.questions)}
     with one_blas_thread():
@@ -89,6 +92,6 @@ def write_tables(reader: ShardReader, only: Collection[str] | None = None) -> Wr
     return written
 
 
-def update_tables(reader: R, only: Collection[str] | None = None) -> R:
+def update_tables(reader: Reader, only: Collection[str] | None = None) -> Reader:
     record_tables(reader.folder, write_tables(reader, only))
-    return dataclasses.replace(reader, grouped=None)
+    return dataclasses.replace(reader.now(), grouped=None)

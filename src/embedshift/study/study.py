@@ -24,7 +24,7 @@ from embedshift.study.table_methods import reason_for_absence, table_made_again,
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from embedshift.store.verification import Verification
+    from embedshift.store.listing import Verification
 
 
 class Study(Shown, Exports):
@@ -36,8 +36,7 @@ class Study(Shown, Exports):
         folder: The study's folder.
     """
 
-    # With other groups than the folder holds.
-    _regrouped: Reader | None = None
+    _reader: Reader | None = None
 
     def _lines(self) -> Iterator[str]:
         name, report = f"Study({str(self.folder)!r})", self.folder / "report.html"
@@ -65,8 +64,8 @@ class Study(Shown, Exports):
 
     def reader(self, *choices: Any) -> Reader:
         """Returns a reader of the folder as it is now; `choices` are those of the questions, for tables and figures."""
-        reader = Reader(self.folder) if self._regrouped is None else self._regrouped
-        return replace(reader, choices=tuple(choice for choice in choices if choice is not None))
+        self._reader = Reader(self.folder) if self._reader is None else self._reader.now()
+        return replace(self._reader, choices=tuple(choice for choice in choices if choice is not None))
 
     def exists(self) -> bool:
         """Returns whether a run was ever started in this folder."""
@@ -101,7 +100,7 @@ class Study(Shown, Exports):
 
     def verify(self) -> "Verification":
         """Reads every file of the study and reports which are whole and which are damaged."""
-        from embedshift.store.verification import verify
+        from embedshift.store.listing import verify
 
         return verify(self.folder)
 
@@ -183,7 +182,7 @@ class Study(Shown, Exports):
         if groups is None or are_stored(self.reader(), chosen):
             return self
         reader = replace(self.reader(), grouped=chosen or INDEPENDENT)
-        study._regrouped = replace(reader, made=make_tables(reader))
+        study._reader = replace(reader, made=make_tables(reader))
         return study
 
     def write_tables(self, tree: object = None) -> None:

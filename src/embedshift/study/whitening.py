@@ -12,8 +12,8 @@ import polars as pl
 
 from embedshift.errors import UsageError
 from embedshift.statistics.whitening import Whitening
-from embedshift.store.answers import is_same_encoder
 from embedshift.store.groups import Choice
+from embedshift.store.identity import is_same_encoder
 from embedshift.store.reader import Reader
 from embedshift.store.shift_moments import MOST_DIM, ShiftMoments, shift_moments
 from embedshift.store.table import installed_tables, tables_of

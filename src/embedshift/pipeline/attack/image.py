@@ -17,7 +17,7 @@ from embedshift.errors import EmbedshiftError, cause
 from embedshift.sources import ImageRef, images
 from embedshift.sources.attacked import ORIGINALS, AttackedImage, AttackedVariant, file_hash, variant_path
 from embedshift.sources.base import Failure, storable
-from embedshift.store.shards import made_inside, write_atomically
+from embedshift.store.files import made_inside, write_atomically
 
 if TYPE_CHECKING:
     from torch import Tensor

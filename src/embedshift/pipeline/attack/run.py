@@ -36,10 +36,8 @@ from embedshift.sources.attacked import (
 )
 from embedshift.sources.base import IMAGE_BYTES, Failure, storable
 from embedshift.sources.pairs import by_stem, refuse_duplicate_stems
-from embedshift.store.answers import ENCODER, allowed, distance
-from embedshift.store.differences import differences
-from embedshift.store.lock import locked
-from embedshift.store.shards import delete_incomplete, write_atomically
+from embedshift.store.files import delete_incomplete, locked, write_atomically
+from embedshift.store.identity import ENCODER, allowed, differences, distance
 
 log = logging.getLogger(__name__)
 

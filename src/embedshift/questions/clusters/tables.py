@@ -15,7 +15,7 @@ from embedshift.statistics.chunks import Chunk, Rows, chunked
 from embedshift.statistics.clusters import FEW, clusters_of, distances_of_means
 from embedshift.statistics.layout import pair_distances
 from embedshift.store.reader import Reader
-from embedshift.store.tables import Table
+from embedshift.store.table import Table
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from embedshift.statistics.intervals import mean_interval
 from embedshift.statistics.layout import Layout, metric_parts
 from embedshift.statistics.sample import OF_A_SET, estimates_from_values
 from embedshift.store.reader import Reader
-from embedshift.store.tables import Table
+from embedshift.store.table import Table
 
 SCHEMA: dict[str, type[pl.DataType]] = {
     "views": pl.String,

@@ -13,7 +13,7 @@ from embedshift.statistics.chunks import gather
 from embedshift.statistics.intervals import mean_interval
 from embedshift.statistics.layout import list_parts
 from embedshift.store.reader import Reader
-from embedshift.store.tables import Table
+from embedshift.store.table import Table
 
 SCHEMA: dict[str, type[pl.DataType]] = {
     "augmentation": pl.String,

@@ -16,8 +16,7 @@ from embedshift.statistics.paired_proportions import difference_of_proportions
 from embedshift.statistics.sample import Estimates, gather
 from embedshift.store.reader import Reader
 from embedshift.store.shift_moments import MOST_DIM
-from embedshift.store.table import Table
-from embedshift.store.table_files import table_path
+from embedshift.store.table import Table, table_path
 
 # Images at most, and numbers of their vectors: 1 GiB.
 IMAGES, NUMBERS = 2_000, 2**28
