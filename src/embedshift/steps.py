@@ -31,7 +31,7 @@ from embedshift.store.forked import refuse_fork
 from embedshift.store.grouping import INDEPENDENT, are_stored, choose, copies, copies_line
 from embedshift.store.groups import FILE as GROUPS
 from embedshift.store.groups import NEAR, Choice, find_groups
-from embedshift.store.info import Answer, Counts, EncoderRecord, ShardPixels, StudyInfo, Until
+from embedshift.store.info import SCHEMA_VERSION, Answer, Counts, EncoderRecord, ShardPixels, StudyInfo, Until
 from embedshift.store.listing import shard_checksums, shard_pixels
 from embedshift.store.reader import Reader
 from embedshift.store.resume import changed_images, measured_pixels
@@ -226,7 +226,7 @@ def study_info(
     identities = {measure.question: measure.identity() for measure in plan.measures}
     return StudyInfo(
         embedshift=importlib.metadata.version("embedshift"),
-        schema_version=shards.SCHEMA_VERSION,
+        schema_version=SCHEMA_VERSION,
         complete=complete,
         config=config.to_dict(),
         config_hash=plan.config_hash,

@@ -114,7 +114,7 @@ class Reader:
 
     def __post_init__(self) -> None:
         refuse_fork()
-        if self.listing is None:
+        if not self.listing:
             object.__setattr__(self, "listing", Listing(self.folder))
 
     def now(self) -> "Reader":
