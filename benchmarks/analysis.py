@@ -122,9 +122,9 @@ def group_images(folder: Path, images: int, size: int) -> None:
     groups = np.random.default_rng(1).permutation(images) // size
     # Ids of linked shards repeat, and tables read groups by position.
     chosen = Groups("mapping", [f"image-{i:07d}.png" for i in range(images)], [str(number) for number in groups])
-    record, file = write_groups(folder, chosen)
     info = read_info(folder)
-    info.model_copy(update={"groups": record, "files": {**info.files, **file}}).write(folder)
+    files = {**info.files, **write_groups(folder, chosen)}
+    info.model_copy(update={"groups": chosen.record, "files": files}).write(folder)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import embedshift
 from embedshift.config import Precision
 from embedshift.encoders.timing import patterns
 from embedshift.pipeline.answers import encoder_answer, instability
-from embedshift.store.answers import ROUNDING, as_answer, distance
+from embedshift.store.identity import ROUNDING, as_answer, distance
 from embedshift.store.info import Answer
 
 MODEL = "dinov2-small-offline"

@@ -52,8 +52,8 @@ BREAKS = (
         "value - deviation * error", "value - 0.9 * deviation * error", ("tests/statistics",),
     ),
     Break(
-        "each image counts once: the first shard is read twice", "store/shard_reader.py",
-        "return parts(self.folder, self.info)", "return [*(both := parts(self.folder, self.info)), both[0]]",
+        "each image counts once: the first shard is read twice", "store/reader.py",
+        "return self.listing.parts", "return [*(both := self.listing.parts), both[0]]",
         ("tests/store",),
     ),
     Break(

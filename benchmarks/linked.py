@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from embedshift.store import parts
+from embedshift.store import listing
 from embedshift.store.shards import ShardRecord, read_record, shard_path, write_shard
 
 DISTINCT = 4
@@ -46,8 +46,8 @@ def link_study(folder: Path, images: int, dim: int, size: int) -> int:
 def take_links_for_shards() -> None:
     """Lets this process read such a study: a link may hold another shard than its name says."""
 
-    def read(path: Path) -> tuple[ShardRecord, int, pa.Schema]:
-        record, rows, schema = read_record(path)
-        return replace(record, index=int(path.stem.removeprefix("part-"))), rows, schema
+    def read(path: Path) -> tuple[ShardRecord, int]:
+        record, rows = read_record(path)
+        return replace(record, index=int(path.stem.removeprefix("part-"))), rows
 
-    parts.__dict__["read_record"] = read
+    listing.__dict__["read_record"] = read

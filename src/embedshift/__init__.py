@@ -8,7 +8,7 @@ import importlib.metadata
 from typing import TYPE_CHECKING
 
 from embedshift.errors import EmbedshiftError, Transient
-from embedshift.store import forked as _forked  # noqa: F401 - it watches forks from the first import on
+from embedshift.store.forked import watch_forks as _watch_forks
 
 if TYPE_CHECKING:
     from embedshift.api.studies import from_vectors, run
@@ -45,6 +45,8 @@ __all__ = [
 ]
 
 __version__ = importlib.metadata.version("embedshift")
+
+_watch_forks()  # from the first import on
 
 
 # Where a name is defined: each is imported alone, on its first use.

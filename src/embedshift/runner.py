@@ -25,19 +25,19 @@ from embedshift.sources import Shard, VectorSource, remember_roots
 from embedshift.sources.base import storable
 from embedshift.sources.order import SHUFFLED, WINDOW
 from embedshift.store import resume, shards
-from embedshift.store.changed import changed_images, measured_pixels
+from embedshift.store.files import locked
 from embedshift.store.forked import refuse_fork
-from embedshift.store.grouping import are_stored, choose, copies, copies_line
+from embedshift.store.grouping import INDEPENDENT, are_stored, choose, copies, copies_line
 from embedshift.store.groups import FILE as GROUPS
-from embedshift.store.groups import NEAR, Choice, find_groups, write_groups
-from embedshift.store.info import Answer, Counts, EncoderRecord, ShardPixels, StudyInfo, Until, read_info
-from embedshift.store.lock import locked
-from embedshift.store.parts import shard_checksums, shard_name, shard_pixels
+from embedshift.store.groups import NEAR, Choice, find_groups
+from embedshift.store.info import SCHEMA_VERSION, Answer, Counts, EncoderRecord, ShardPixels, StudyInfo, Until
+from embedshift.store.listing import shard_checksums, shard_pixels
 from embedshift.store.reader import Reader
-from embedshift.store.table_files import WrittenFiles
+from embedshift.store.resume import changed_images, measured_pixels
+from embedshift.store.shards import ShardWriter, shard_name
+from embedshift.store.table import WrittenFiles
 from embedshift.store.tables import write_tables
 from embedshift.store.target_width import TargetWidth, asked, discard
-from embedshift.store.writer import ShardWriter
 
 log = logging.getLogger(__name__)
 
@@ -75,13 +75,14 @@ def run_study(
         if groups not in (None, NEAR):  # refused before hours of work
             find_groups(groups, [storable(image_id) for image_id in ids], list)
         remember_roots(study.source.description, [sample.location for sample in study.samples])
-        stored = read_info(out) if Reader(out).exists() else None
+        reader = Reader(out)
+        stored = reader.info if reader.exists() else None
         done = resume.resumable(
-            out, study.identity, study.plan.config_hash, ids, repair=repair, answers=study.spec.answers
+            reader.listing, study.identity, study.plan.config_hash, ids, repair=repair, answers=study.spec.answers
         )
         origin = _origin(stored, done)
-        until, goes_on = asked(stored, config.until, done, lambda: _other_groups(out, groups))
-        finished = stored is not None and len(done) == stored.shard_count and Reader(out).is_complete() and not goes_on
+        until, goes_on = asked(stored, config.until, done, lambda: _other_groups(reader, groups))
+        finished = stored is not None and len(done) == stored.shard_count and reader.is_complete() and not goes_on
         measured = functools.partial(measured_pixels, out, done)
         if retry_failed or not finished:
             for index in (retried := shards_to_retry(study, measured, done, transient=not retry_failed)):
@@ -89,27 +90,27 @@ def run_study(
             finished = finished and not retried
         until = stored.until if finished and stored is not None else until
         pending = [] if finished else [shard for shard in study.shards if shard.index not in done]
-        complete = finished and not _altered_tables(out) and not _other_groups(out, groups)
+        complete = finished and not _altered_tables(reader) and not _other_groups(reader, groups)
         _warn_of_changes(*changed_among(study, measured, changed_images(study.shards, done)))
         images_done = sum(record.images + len(record.failures) for record in done.values())
         start = Start(out, len(ids), images_done, complete, study.source.skipped)
         if complete:
             on_start(start)
-            return Reader(out)
+            return reader
         files = _recorded_tables(stored)
         study_info(study, out, list(done.values()), origin, files, until).write(out)
-        target = None if finished or until is None else _target_width(study, out, until, groups)
+        target = None if finished or until is None else _target_width(study, reader.now(), until, groups)
         on_start(start if target is None else replace(start, note=target.note))
         records = _measure(study, out, done, origin, pending, progress, target)
         until = until if target is None else target.until
-        chosen, group_files = write_groups(out, choose(Reader(out), groups))
-        files = replace(files, groups=chosen, files=files.files | group_files)
+        chosen = choose(reader.now(), groups) or INDEPENDENT
         study_info(study, out, records, origin, files, until).write(out)
-        files = write_tables(Reader(out))
-        files = replace(files, groups=chosen, files=files.files | shards.write_failures(out, records) | group_files)
-        _warn_of_copies(Reader(out))
+        reader = reader.now()
+        files = write_tables(replace(reader, grouped=chosen))
+        files = replace(files, files=files.files | shards.write_failures(out, records))
+        _warn_of_copies(reader)
         study_info(study, out, records, origin, files, until, complete=True).write(out)
-    return Reader(out)
+    return reader.now()
 
 
 def _warn_of_changes(changed: Sequence[str], unreadable: Sequence[str]) -> None:
@@ -132,11 +133,11 @@ def _origin(stored: StudyInfo | None, done: Mapping[int, shards.ShardRecord]) ->
     return Origin(stored.study_id, stored.pixels, lost, stored.answers)
 
 
-def _target_width(study: StudyContext, out: Path, until: Until, groups: Choice | None) -> TargetWidth:
+def _target_width(study: StudyContext, reader: Reader, until: Until, groups: Choice | None) -> TargetWidth:
     if study.order != SHUFFLED and len({study.source.block(sample) for sample in study.samples}) > WINDOW:
         log.warning("`until` %g: the first images are of few archives: they must be like all others", until.width)
-    all_groups = choose(Reader(out), groups, [storable(sample.image_id) for sample in study.samples])
-    return TargetWidth(out, until, study.plan.suite.names, study.config.seed, len(study.shards), all_groups)
+    all_groups = choose(reader, groups, [storable(sample.image_id) for sample in study.samples])
+    return TargetWidth(reader.folder, until, study.plan.suite.names, study.config.seed, len(study.shards), all_groups)
 
 
 def _measure(
@@ -182,14 +183,13 @@ def _measure(
     return records
 
 
-def _altered_tables(out: Path) -> list[str]:
-    if altered := Reader(out).altered_tables():
+def _altered_tables(reader: Reader) -> list[str]:
+    if altered := reader.altered_tables():
         log.warning("%d tables are not as they were written (first: %s): made again", len(altered), altered[0])
     return altered
 
 
-def _other_groups(out: Path, groups: Choice | None) -> bool:
-    reader = Reader(out)
+def _other_groups(reader: Reader, groups: Choice | None) -> bool:
     return groups is not None and not are_stored(reader, choose(reader, groups))
 
 
@@ -211,7 +211,7 @@ def study_info(
     identities = {measure.question: measure.identity() for measure in plan.measures}
     return StudyInfo(
         embedshift=importlib.metadata.version("embedshift"),
-        schema_version=shards.SCHEMA_VERSION,
+        schema_version=SCHEMA_VERSION,
         complete=complete,
         config=config.to_dict(),
         config_hash=plan.config_hash,
@@ -238,6 +238,7 @@ def study_info(
         files=shard_checksums(shards.shard_path(out, record.index) for record in records) | written.files,
         tables=written.tables,
         groups=written.groups,
+        rows=written.rows,
         until=until,
     )
 
@@ -246,7 +247,7 @@ def _recorded_tables(stored: StudyInfo | None) -> WrittenFiles:
     if stored is None:
         return WrittenFiles()
     kept = {name: checksum for name, checksum in stored.files.items() if name.startswith("tables/") or name == GROUPS}
-    return WrittenFiles(kept, dict(stored.tables), stored.groups)
+    return WrittenFiles(kept, dict(stored.tables), stored.groups, stored.rows)
 
 
 def _encoder_record(study: StudyContext) -> EncoderRecord:

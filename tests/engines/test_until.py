@@ -18,7 +18,7 @@ from embedshift.errors import UsageError
 from embedshift.statistics.baselines import LEAST, SKEWNESS, has_least
 from embedshift.statistics.sample import estimates_from_values
 from embedshift.store.info import read_content, write_content
-from embedshift.store.verification import verify
+from embedshift.store.listing import verify
 from support import command, models
 from support.matrix import first_only
 from support.mean_colour import MeanColour

@@ -176,25 +176,6 @@ def test_a_table_that_is_lost_takes_the_gallery_with_it(study, tmp_path, lost, c
     assert study.reader().kept_settings("gallery_sizes")["gallery"] == ""
 
 
-def test_a_table_that_cannot_be_read_is_made_again(study, searches):
-    before, file = study.search(), study.folder / "tables" / "search.parquet"
-    file.write_bytes(file.read_bytes()[:200])
-    assert study.search().equals(before)
-    assert searches == []
-
-
-@pytest.mark.parametrize("lost", first_only(["search_ranks", "search_neighbours", "gallery_sizes", "hubs"]))
-def test_a_table_of_a_gallery_that_cannot_be_searched_again_is_refused(study, tmp_path, lost):
-    np.save(tmp_path / "more.npy", np.random.default_rng(0).normal(size=(30, 6)).astype(np.float32))
-    study.search(gallery=tmp_path / "more.npy")
-    file = study.folder / "tables" / f"{lost}.parquet"
-    file.write_bytes(file.read_bytes()[:-1])
-    with pytest.raises(UsageError, match=rf"{lost}\.parquet: its content .* cannot be made .*gallery more\.npy"):
-        study.table(lost)
-    study.write_tables()
-    assert study.table(lost).height
-
-
 def test_a_study_whose_shards_are_gone_is_one_line(study):
     for path in (study.folder / "shards").iterdir():
         path.unlink()

@@ -1,6 +1,5 @@
 """A table that is not the one its shards made is never used; nothing but a run and a report writes."""
 
-import json
 import shutil
 
 import polars as pl
@@ -8,12 +7,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from embedshift.errors import UsageError
+from embedshift.store.info import write_content
 from embedshift.store.shards import shard_path
-from embedshift.store.table_files import record_files, write_table
+from embedshift.store.table import record_files, write_table
 from embedshift.study import Study
 from embedshift.study.gate import check
 from support import command
-from support.revised import revise_embeddings
+from support.matrix import first_only
 from support.synthetic import make_study
 
 pytestmark = pytest.mark.slow
@@ -45,68 +45,49 @@ def contents(study):
     return {path: path.read_bytes() for path in sorted(study.folder.rglob("*")) if path.is_file()}
 
 
-def test_a_table_that_was_altered_is_made_again_in_memory_with_a_line(study, made, caplog):
-    alter(study, mean=0.9999, ci_low=0.9998, ci_high=0.9321)
-    before = contents(study)
-    assert study.summary().equals(made.summary())
-    (line,) = [record.message for record in caplog.records]
-    assert "summary.parquet: its content does not match its checksum; it was made again from the shards" in line
-    assert contents(study) == before
+NAMED = "its content does not match its checksum; make the report again"
 
 
-def test_check_judges_the_numbers_of_the_shards(study, made):
-    truth = check(made, [RULE])
-    alter(study, mean=0.9999, ci_low=0.9998, ci_high=0.9321)
-    found = check(study, [RULE])
-    assert found.outcome == truth.outcome == "broken"
-    assert [result.value for result in found.results] == [result.value for result in truth.results]
-
-
-def test_card_and_json_print_the_numbers_of_the_shards(study, made, monkeypatch, capsys):
-    truth = command.call(monkeypatch, capsys, "card", made.folder).out
-    for name in ("summary", "ranking", "search"):
-        alter(study, name, **{"value" if name == "search" else "baseline": 0.123456})
-    done = command.call(monkeypatch, capsys, "card", study.folder)
-    assert done.code == 0
-    assert done.out == truth.replace(str(made.folder), str(study.folder))
-    assert "summary.parquet" in done.err
-    assert "search.parquet" in done.err
-
-
-@pytest.mark.parametrize("name", ["clusters", "search_ranks", "thresholds", "geometry", "shifts"])
-def test_tables_of_questions_are_made_again_too(name, study, made):
+@pytest.mark.parametrize("name", first_only(["summary", "clusters", "search_ranks", "shifts"]))
+def test_a_table_that_was_altered_is_refused_with_a_line_that_names_the_report(name, study, made):
     path = study.folder / "tables" / f"{name}.parquet"
-    shutil.copy(study.folder / "tables" / "summary.parquet", path)
+    shutil.copy(study.folder / "tables" / ("ranking.parquet" if name == "summary" else "summary.parquet"), path)
+    before = contents(study)
+    with pytest.raises(UsageError, match=f"{name}.parquet: {NAMED}"):
+        study.table(name)
+    assert contents(study) == before
+    study.report(figures=[], formats=["svg"])
     assert study.table(name).equals(made.table(name))
 
 
-def test_a_table_of_other_shards_is_not_used(study, made):
-    """Its file is as it was written, but a shard has since been measured again."""
-    revise_embeddings(study, lambda vectors: vectors[::-1], shard=0)
-    assert not study.table("geometry").equals(made.table("geometry"))
-    stale = pl.read_parquet(study.folder / "tables" / "geometry.parquet")
-    assert stale.equals(made.table("geometry"))
-
-
-def test_a_table_that_study_json_does_not_record_is_not_used(study, made):
-    content = json.loads((study.folder / "study.json").read_text())
-    del content["tables"]["summary"]
-    from embedshift.store.info import write_content
-
-    write_content(study.folder, content)
-    alter(study, mean=0.5)
-    assert study.summary().equals(made.summary())
-
-
-def test_what_cannot_be_made_again_is_refused(study, monkeypatch, capsys):
-    alter(study, mean=0.9999)
-    path = shard_path(study.folder, 1)
-    path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(UsageError, match=r"summary\.parquet: its content .* cannot be made again .*part-00001"):
-        study.summary()
+def test_check_and_card_give_no_number_of_an_altered_table(study, monkeypatch, capsys):
+    alter(study, mean=0.9999, ci_low=0.9998, ci_high=0.9321)
+    with pytest.raises(UsageError, match=f"summary.parquet: {NAMED}"):
+        check(study, [RULE])
     done = command.call(monkeypatch, capsys, "card", study.folder)
-    assert done.code == 2
-    assert done.line.startswith("error: ")
+    assert (done.code, done.out) == (2, "")
+    assert f"summary.parquet: {NAMED}" in done.line
+
+
+def test_a_table_that_study_json_does_not_record_is_refused(study):
+    files = {name: checksum for name, checksum in study.info()["files"].items() if name != "tables/summary.parquet"}
+    write_content(study.folder, study.info() | {"files": files})
+    with pytest.raises(UsageError, match=r"summary\.parquet: study\.json does not record it; make the report again"):
+        study.summary()
+
+
+def test_a_table_of_fewer_shards_is_refused(study):
+    """As a report of a run that was killed leaves it, when the run has gone on and was killed again."""
+    shard = shard_path(study.folder, 2)
+    content, whole = study.info(), shard.read_bytes()
+    shard.unlink()
+    files = {name: checksum for name, checksum in content["files"].items() if not name.endswith("part-00002.parquet")}
+    write_content(study.folder, content | {"complete": False, "files": files})
+    study.report(figures=[], formats=["svg"])
+    assert study.summary().height
+    shard.write_bytes(whole)
+    with pytest.raises(UsageError, match=r"summary\.parquet: made from other shards; make the report again"):
+        study.summary()
 
 
 def test_a_search_with_the_settings_of_the_stored_one_writes_nothing(study):

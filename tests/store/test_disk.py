@@ -7,8 +7,8 @@ import resource
 import pytest
 
 from embedshift.errors import EmbedshiftError
-from embedshift.store.shards import write_atomically
-from embedshift.store.table_files import write_table
+from embedshift.store.files import write_atomically
+from embedshift.store.table import write_table
 from embedshift.study import Study
 from support.synthetic import make_study
 

@@ -7,7 +7,7 @@ import pytest
 
 import embedshift
 from embedshift.errors import EmbedshiftError
-from embedshift.store.lock import locked
+from embedshift.store.files import locked
 from support import studies
 from support.models import Colours
 

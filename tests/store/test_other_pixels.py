@@ -11,7 +11,7 @@ import embedshift
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.store.info import read_info
 from embedshift.store.shards import shard_path
-from embedshift.store.table_files import table_path
+from embedshift.store.table import table_path
 from support.matrix import first_only
 
 pytestmark = pytest.mark.slow

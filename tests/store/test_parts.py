@@ -7,9 +7,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from embedshift.errors import EmbedshiftError
+from embedshift.store import listing
 from embedshift.store.info import write_content
-from embedshift.store.parts import read_parts
+from embedshift.store.listing import Listing
 from embedshift.store.shards import shard_path
+from embedshift.study import Study
 from support import command
 from support.revised import revise_shard
 from support.synthetic import make_study
@@ -29,14 +31,13 @@ def study(made, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_shard_leaves_no_metadata_in_memory(study, monkeypatch):
+def test_a_shard_leaves_no_metadata_in_memory(study):
     """Of 1,500 shards it took 200 MB until Python looked for cycles."""
-    monkeypatch.setattr("embedshift.store.parts._recorded._kept", {})
     gc.collect()
     gc.disable()
     try:
-        parts = read_parts([shard_path(study.folder, index) for index in range(3)], None)
-        assert [part.rows for part in parts] == [12, 12, 12]
+        found = Listing(study.folder)
+        assert [part.rows for part in found.parts] == [12, 12, 12]
         assert not [kept for kept in gc.get_objects() if isinstance(kept, pq.FileMetaData)]
     finally:
         gc.enable()
@@ -62,7 +63,7 @@ def test_a_copied_shard_is_refused_by_its_name(name, study):
     shutil.copy(shard_path(study.folder, 1), study.folder / "shards" / name)
     for use in USES.values():
         with pytest.raises(EmbedshiftError) as caught:
-            use(study)
+            use(Study(study.folder))
         words = "not part of this study, whose shards are named part-00000.parquet to part-00002.parquet"
         assert str(caught.value).startswith(" ".join(str(study.folder / "shards" / name).split()))
         assert f"{words}; move it elsewhere" in str(caught.value)
@@ -79,7 +80,7 @@ def test_a_shard_under_the_name_of_another_is_refused(study):
     shutil.copy(shard_path(study.folder, 0), shard_path(study.folder, 2))
     for use in USES.values():
         with pytest.raises(EmbedshiftError, match=r"part-00002.parquet: contains shard 0 but has another name"):
-            use(study)
+            use(Study(study.folder))
 
 
 def test_a_link_to_nowhere_in_the_place_of_a_shard_is_named(study):
@@ -87,14 +88,14 @@ def test_a_link_to_nowhere_in_the_place_of_a_shard_is_named(study):
     shard_path(study.folder, 1).symlink_to(study.folder / "nowhere")
     for use in USES.values():
         with pytest.raises(EmbedshiftError, match=r"part-00001.parquet: cannot be read \(No such file or directory\)"):
-            use(study)
+            use(Study(study.folder))
 
 
 def test_a_shard_of_another_study_is_refused(study):
     revise_shard(study.folder, 1, lambda rows: rows, config_hash="f" * 64)
     for use in USES.values():
         with pytest.raises(EmbedshiftError, match=r"part-00001.parquet: a shard of another study"):
-            use(study)
+            use(Study(study.folder))
 
 
 def test_a_part_that_is_missing_is_named_and_no_table_is_overwritten(study, monkeypatch, capsys):
@@ -102,7 +103,7 @@ def test_a_part_that_is_missing_is_named_and_no_table_is_overwritten(study, monk
     before = {path: path.read_bytes() for path in (study.folder / "tables").iterdir()}
     for use in USES.values():
         with pytest.raises(EmbedshiftError, match=r"part-00001.parquet: missing from a finished study; run the study"):
-            use(study)
+            use(Study(study.folder))
     assert {path: path.read_bytes() for path in (study.folder / "tables").iterdir()} == before
     done = command.call(monkeypatch, capsys, "report", study.folder)
     assert done.code == 2
@@ -138,8 +139,45 @@ def test_a_damaged_part_is_refused_by_whoever_reads_it_with_the_flag_that_mends_
         with pytest.raises(
             EmbedshiftError, match=r"part-00002.parquet: damaged \(its content does not match its checksum\)"
         ):
-            use(study)
+            use(Study(study.folder))
     for arguments in (["report"], ["search"], ["compare", made.folder]):
         done = command.call(monkeypatch, capsys, *arguments, study.folder)
         assert "part-00002.parquet: damaged" in done.line
         assert "run the study again with --repair" in done.line
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """The shards that were opened, in order."""
+    names, real = [], listing.read_record
+    monkeypatch.setattr(listing, "read_record", lambda path: names.append(path.name) or real(path))
+    return names
+
+
+def test_a_shard_is_opened_once_until_its_file_changes(study, opened):
+    study = Study(study.folder)
+    study.summary()
+    assert opened == [], "a table of a finished study needs none"
+    study.rows()
+    first = study.reader().listing
+    assert study.reader().listing is first
+    study.write_tables()
+    assert study.reader().listing is not first, "study.json was written"
+    study.rows()
+    assert sorted(opened) == [f"part-0000{index}.parquet" for index in range(3)]
+    revise_shard(study.folder, 1, lambda rows: rows, seconds={"encode": 2.0})
+    assert [record.seconds["encode"] for record in study.reader().records] == [1.0, 2.0, 1.0]
+    # `revise_shard` itself reads the record by another name.
+    assert opened[3:] == ["part-00001.parquet"]
+
+
+def test_a_shard_that_another_process_has_written_meanwhile_is_there(study, opened):
+    shard = shard_path(study.folder, 1)
+    whole = shard.read_bytes()
+    shard.unlink()
+    write_content(study.folder, study.info() | {"complete": False})
+    study = Study(study.folder)
+    assert study.rows().collect().height == 24
+    shard.write_bytes(whole)
+    assert study.rows().collect().height == 36
+    assert len(opened) == 3

@@ -8,8 +8,8 @@ from PIL import Image
 import embedshift
 from embedshift.errors import EmbedshiftError
 from embedshift.sources import ImageRef, Shard, images, remember_roots
-from embedshift.store.changed import changed_images, measured_pixels
 from embedshift.store.redraw import redraw
+from embedshift.store.resume import changed_images, measured_pixels
 from embedshift.store.shards import Failure, ShardRecord
 from support.pairs import run_pairs, tiles, write_pairs
 from support.synthetic import make_study

@@ -8,7 +8,7 @@ import pytest
 
 import embedshift
 from embedshift.errors import EmbedshiftError
-from embedshift.store.checksum import with_checksum
+from embedshift.store.files import with_checksum
 from embedshift.store.shards import shard_path
 from support import ASKED, studies
 from support.matrix import first_only

@@ -3,8 +3,10 @@
 import pytest
 
 from embedshift.errors import EmbedshiftError, UsageError
-from embedshift.store.checksum import Damaged
-from embedshift.store.resume import differences, resumable
+from embedshift.store.files import Damaged
+from embedshift.store.identity import differences
+from embedshift.store.listing import Listing
+from embedshift.store.resume import resumable
 from embedshift.store.shards import Failure
 from support.synthetic import make_study
 
@@ -24,7 +26,7 @@ def ids(*, without=(), more=()):
 def found(study, images, *, changed=True, repair=False):
     info = study.reader().info
     identity = {**info.identity, "images": {"count": len(images), "ids_hash": "2" * 64}} if changed else info.identity
-    return resumable(study.folder, identity, "other" if changed else info.config_hash, images, repair=repair)
+    return resumable(Listing(study.folder), identity, "other" if changed else info.config_hash, images, repair=repair)
 
 
 def words(study, images):
@@ -68,7 +70,7 @@ def test_a_name_that_is_no_utf_8_is_the_one_that_was_stored(tmp_path):
 def test_images_are_not_named_where_they_are_the_same(study):
     info = study.reader().info
     with pytest.raises(UsageError, match=r"contains another study: seed: 0 there, 1 now\. Choose"):
-        resumable(study.folder, {**info.identity, "seed": 1}, "other", ids(more=["new.png"]))
+        resumable(Listing(study.folder), {**info.identity, "seed": 1}, "other", ids(more=["new.png"]))
 
 
 def test_another_study_that_has_no_shard_yet_is_refused_too(study):
@@ -97,16 +99,16 @@ def test_where_nothing_says_whose_a_damaged_shard_is_it_stays(study):
     for path in (study.folder / "shards").iterdir():
         path.write_bytes(b"PAR1")
     with pytest.raises(EmbedshiftError, match="damaged"):
-        resumable(study.folder, info.identity, info.config_hash, ids(), repair=True)
+        resumable(Listing(study.folder), info.identity, info.config_hash, ids(), repair=True)
     assert len(list((study.folder / "shards").iterdir())) == 3
 
 
 def test_shards_are_counted_by_the_images_where_there_is_no_study_yet(study):
     info = study.reader().info
     (study.folder / "study.json").unlink()
-    assert sorted(resumable(study.folder, info.identity, info.config_hash, ids())) == [0, 1, 2]
+    assert sorted(resumable(Listing(study.folder), info.identity, info.config_hash, ids())) == [0, 1, 2]
     with pytest.raises(UsageError, match="not part of this study"):
-        resumable(study.folder, info.identity, info.config_hash, ids()[:4])
+        resumable(Listing(study.folder), info.identity, info.config_hash, ids()[:4])
 
 
 def test_what_differs_is_named_by_its_whole_path_and_cut():

@@ -7,9 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import embedshift
-from embedshift.store.checksum import with_checksum
-from embedshift.store.info import read_info, write_content
-from embedshift.store.shards import METADATA_KEY, SCHEMA_VERSION, read_record
+from embedshift.store.files import with_checksum
+from embedshift.store.info import SCHEMA_VERSION, read_info, write_content
+from embedshift.store.shards import METADATA_KEY, read_record
 from support import command
 from support.models import Colours, pictures
 from support.revised import revise_shard

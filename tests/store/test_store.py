@@ -21,7 +21,7 @@ from embedshift.pipeline.prepare import prepared
 from embedshift.questions.clusters import Tree
 from embedshift.questions.embedding import measure as embedding
 from embedshift.sources import open_source, shuffle
-from embedshift.store.table_files import WrittenFiles
+from embedshift.store.table import WrittenFiles
 from embedshift.study import Study
 from support import command, studies
 from support.models import Colours, pictures

@@ -3,7 +3,7 @@
 import polars as pl
 
 from embedshift.store import grouping as copies_module
-from embedshift.store import info, shards, table_files
+from embedshift.store import identity, shards, table
 
 
 def test_copies_copies_line():
@@ -13,8 +13,8 @@ def test_copies_copies_line():
     )
 
 
-def test_info_hash_of():
-    assert info.identity_hash({"seed": 0, "size": 32}) == info.identity_hash({"size": 32, "seed": 0})
+def test_identity_hash_of():
+    assert identity.identity_hash({"seed": 0, "size": 32}) == identity.identity_hash({"size": 32, "seed": 0})
 
 
 def test_shards_schema():
@@ -27,8 +27,8 @@ def test_shards_schema():
     ]
 
 
-def test_table_files_with_hashes():
-    assert table_files.with_hashes(pl.DataFrame({"image_id": ["a/b.jpg"], "rank": [1]}), ["image_id"]).row(0) == (
+def test_table_with_hashes():
+    assert table.with_hashes(pl.DataFrame({"image_id": ["a/b.jpg"], "rank": [1]}), ["image_id"]).row(0) == (
         "image-579a090e",
         1,
     )

@@ -5,18 +5,16 @@ import json
 import os
 import shutil
 
-import polars as pl
-import pyarrow as pa
 import pytest
 
 from embedshift.errors import EmbedshiftError
-from embedshift.store.checksum import file_checksum
+from embedshift.store.files import file_checksum
 from embedshift.store.info import write_content
+from embedshift.store.listing import verify
 from embedshift.store.shards import Failure, shard_path, write_failures
-from embedshift.store.verification import verify
 from embedshift.study import Study
 from support import command
-from support.revised import record_shards, revise_embeddings, revise_shard
+from support.revised import revise_shard
 from support.synthetic import make_study
 
 NAMES = ["noise", "blur"]
@@ -106,29 +104,9 @@ def test_rows_that_do_not_agree_with_the_record(study):
         study.rows()
 
 
-def test_rows_of_one_image_twice(study):
-    def twice(rows):
-        ids = rows["image_id"].to_pylist()
-        return rows.set_column(0, rows.schema.field(0), pa.array([*ids[:9], *ids[:3]], pa.string()))
-
-    revise_shard(study.folder, 1, twice)
-    assert "column 'image_id' names an image twice" in problems(study)["shards/part-00001.parquet"]
-    assert [each.checksum for each in study.verify().damaged] == [""]
-
-
 def test_a_shard_of_another_study(study):
     revise_shard(study.folder, 1, lambda rows: rows, config_hash="f" * 64)
     assert "a shard of another study" in problems(study)["shards/part-00001.parquet"]
-
-
-def test_a_column_that_cannot_be_decoded(study):
-    """A shard whose checksum was made over rubbish: the bytes are those that were written, and still no rows."""
-    path = shard_path(study.folder, 0)
-    content = bytearray(path.read_bytes())
-    content[40:400] = bytes(360)
-    path.write_bytes(content)
-    record_shards(study.folder)
-    assert set(problems(study)) == {"shards/part-00000.parquet"}
 
 
 def test_counts_that_do_not_agree(study):
@@ -138,14 +116,8 @@ def test_counts_that_do_not_agree(study):
         assert words in problems(study)["study.json"]
 
 
-def test_failures_that_the_shards_do_not_hold(study):
+def test_tables_and_failures_that_are_gone_or_changed(study):
     write_failures(study.folder, [])
-    assert "does not match the failures in the shards" in problems(study)["failures.parquet"]
-    (study.folder / "failures.parquet").write_bytes(b"PAR1")
-    assert "cannot be read" in problems(study)["failures.parquet"]
-
-
-def test_tables_that_are_gone_changed_or_of_other_shards(study):
     tables = study.folder / "tables"
     (tables / "summary.parquet").unlink()
     (tables / "ranking.parquet").write_bytes((tables / "ranking.parquet").read_bytes()[:-20])
@@ -155,9 +127,8 @@ def test_tables_that_are_gone_changed_or_of_other_shards(study):
         "tables/summary.parquet": "missing; make the report again",
         "tables/ranking.parquet": changed,
         "tables/differences.csv": changed,
+        "failures.parquet": changed,
     }
-    revise_embeddings(study, lambda vectors: vectors[::-1], shard=0)
-    assert "made from other shards" in problems(study)["tables/search.parquet"]
 
 
 @pytest.mark.slow
@@ -214,10 +185,3 @@ def test_a_check_changes_nothing(study):
     before = sorted(study.folder.rglob("*"))
     assert problems(study) == {"failures.parquet": "missing; make the report again"}
     assert sorted(study.folder.rglob("*")) == before
-
-
-def test_failures_of_an_unfinished_study_are_made_again_by_its_run(study):
-    content = json.loads((study.folder / "study.json").read_text())
-    write_content(study.folder, content | {"complete": False})
-    pl.DataFrame({"image_id": ["a"]}).write_parquet(study.folder / "failures.parquet")
-    assert problems(study) == {}

@@ -6,7 +6,7 @@ import pytest
 
 import embedshift
 from embedshift import EmbedshiftError
-from embedshift.store import writer
+from embedshift.store import shards as shard_files
 from embedshift.store.reader import Reader
 from embedshift.store.shards import write_shard
 from support import ASKED
@@ -50,7 +50,7 @@ def test_a_shard_is_written_while_later_ones_are_encoded(photos, tmp_path, monke
         assert record.index > 0 or encoding.wait(30), "the run waits for the shard to be written"
         write_shard(folder, table, record)
 
-    monkeypatch.setattr(writer, "write_shard", slowly)
+    monkeypatch.setattr(shard_files, "write_shard", slowly)
     study = run(photos, tmp_path / "study", Stopped(lambda batch: encoding.set() if batch == 3 else None))
     assert len(shards(tmp_path / "study")) == 4
     assert study.info()["counts"]["measured"] == 4
@@ -69,7 +69,7 @@ def full_at(index):
 
 @pytest.mark.slow
 def test_a_shard_that_cannot_be_written_ends_the_run_with_its_line(photos, tmp_path, monkeypatch):
-    monkeypatch.setattr(writer, "write_shard", full_at(1))
+    monkeypatch.setattr(shard_files, "write_shard", full_at(1))
     with pytest.raises(EmbedshiftError, match="part-00001"):
         run(photos, tmp_path / "study", MeanColour())
     assert "part-00000.parquet" in shards(tmp_path / "study")
@@ -78,7 +78,7 @@ def test_a_shard_that_cannot_be_written_ends_the_run_with_its_line(photos, tmp_p
 
 
 def test_the_last_shard_s_error_is_met_too(photos, tmp_path, monkeypatch):
-    monkeypatch.setattr(writer, "write_shard", full_at(3))
+    monkeypatch.setattr(shard_files, "write_shard", full_at(3))
     with pytest.raises(EmbedshiftError, match="part-00003"):
         run(photos, tmp_path / "study", MeanColour())
     assert not Reader(tmp_path / "study").is_complete()

@@ -5,6 +5,8 @@ import pytest
 
 import embedshift
 from embedshift.questions.clusters import Tree
+from embedshift.store import listing
+from embedshift.study import Study
 from support import command, studies
 from support.models import MEAN, SIZE, STD, Colours, SmallTransformer, pictures
 from support.synthetic import make_study
@@ -112,12 +114,11 @@ def test_an_encoder_that_gives_less_than_it_says_is_one_line(photos, tmp_path):
 
 @pytest.mark.matrix
 def test_footers_are_read_once_a_report(tmp_path, monkeypatch):
-    from embedshift.store import parts
 
     study = make_study(tmp_path / "study", 12, ["noise", "blur"], shard_size=4, with_pictures=True)
-    read, real = [], parts.read_record
-    monkeypatch.setattr(parts, "read_record", lambda path: read.append(path) or real(path))
-    parts._recorded._kept.clear()
+    read, real = [], listing.read_record
+    monkeypatch.setattr(listing, "read_record", lambda path: read.append(path) or real(path))
+    study = Study(study.folder)
     study.report(images=12, figures=["views", "l2_bars"], formats=["svg"])
     assert len(read) == 3
 

@@ -13,7 +13,6 @@ from embedshift.errors import UsageError
 from embedshift.questions.search.answer import near_duplicates
 from embedshift.store.groups import stored_groups
 from embedshift.store.info import write_content
-from embedshift.store.reader import Reader
 from embedshift.study import Study, load
 from support import command, studies
 from support.mean_colour import MeanColour
@@ -209,17 +208,17 @@ def test_groups_come_from_files_and_mappings_or_are_refused(plain, tmp_path, mon
     assert study.info()["groups"]["chosen"] == "g.csv"
 
 
-def test_tables_that_were_made_with_other_groups_are_made_again(plain, tmp_path, caplog):
+def test_tables_that_were_made_with_other_groups_are_refused(plain, tmp_path):
+    """As where a process was killed before study.json said which groups its tables are of."""
     study = studies.copied(plain, tmp_path / "study")
     before = study.summary()
     study.regroup("folder")
     after = study.summary()
     assert not after.equals(before)
     content = study.info()
-    write_content(study.folder, content | {"groups": None})
-    assert Reader(study.folder).altered("tables/summary.parquet") == "made with other groups of images"
-    assert load(study.folder).summary().equals(before)
-    assert "made with other groups" in caplog.text
+    shutil.copy(plain.folder / "study.json", study.folder)
+    with pytest.raises(UsageError, match=r"summary\.parquet: its content does not match its checksum; make the report"):
+        load(study.folder).summary()
     write_content(study.folder, content)
     (study.folder / "groups.parquet").write_bytes(b"")
     stored_groups.cache_clear()

@@ -14,7 +14,7 @@ import embedshift
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.statistics.whitening import moments_of
 from embedshift.store.info import read_content, write_content
-from embedshift.store.whitened import whitened_sums
+from embedshift.store.reader import whitened_sums
 from embedshift.study import Study
 from embedshift.study.whitening import WhitenedStudy, whitened
 from support import studies

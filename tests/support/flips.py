@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from embedshift.errors import EmbedshiftError
-from embedshift.store.verification import verify
+from embedshift.store.listing import verify
 from embedshift.study import Study
 
 Flip = tuple[Path, int, int]

@@ -13,7 +13,7 @@ from filelock import FileLock
 from embedshift.augmentations import Augmentation
 from embedshift.registry import fingerprint, questions
 from embedshift.store.info import read_info
-from embedshift.store.table_files import record_files
+from embedshift.store.table import WrittenFiles, record_tables
 from embedshift.study import Study
 
 # The folder of all processes of a test run, which `tests/conftest.py` gives.
@@ -76,7 +76,7 @@ def write_tables(study: Study) -> None:
     shutil.copytree(kept / "tables", study.folder / "tables")
     info = read_info(kept)
     checksums = {name: checksum for name, checksum in info.files.items() if name.startswith("tables/")}
-    record_files(study.folder, checksums, info.tables)
+    record_tables(study.folder, WrittenFiles(checksums, dict(info.tables), info.groups, info.rows))
 
 
 def changed() -> list[Path]:

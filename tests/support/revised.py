@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from embedshift.store.info import identity_hash, read_content, write_content
-from embedshift.store.parts import shard_checksums
+from embedshift.store.identity import identity_hash
+from embedshift.store.info import read_content, write_content
+from embedshift.store.listing import shard_checksums
 from embedshift.store.shards import SUMS_KEY, ShardRecord, read_record, shard_path, write_shard
 from embedshift.study import Study
 
@@ -40,9 +41,10 @@ def revise_shard(folder: Path, index: int, change: Callable[[pa.Table], pa.Table
 
 
 def record_shards(folder: Path) -> None:
-    """Lets study.json record the shards as they are."""
-    content = read_content(folder)
-    write_content(folder, content | {"files": content["files"] | shard_checksums((folder / "shards").glob("part-*"))})
+    """Lets study.json record the shards as they are, and no table of those that were there before."""
+    content, shards = read_content(folder), shard_checksums((folder / "shards").glob("part-*"))
+    others = {name: checksum for name, checksum in content["files"].items() if not name.startswith("tables/")}
+    write_content(folder, content | {"files": others | shards})
 
 
 def revise_embeddings(study: Study, change: Callable[[Vectors], Vectors], shard: int = 0) -> None:

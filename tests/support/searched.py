@@ -7,7 +7,7 @@ import polars as pl
 from scipy import stats
 
 from embedshift.store.info import TableRecord
-from embedshift.store.table_files import record_files, table_path, write_table
+from embedshift.store.table import WrittenFiles, record_tables, table_path, write_table
 from embedshift.study import Study
 
 Ranks = Mapping[str, Sequence[Sequence[int]]]
@@ -31,10 +31,11 @@ def with_search(study: Study, ranks: Ranks, overlap: Mapping[str, Sequence[float
     ]
     table = pl.DataFrame(rows)
     summary = [row for view in ranks for row in _summary(table.filter(view=view), view)]
-    record = TableRecord(shards=study.reader().measured_checksum())
+    written = WrittenFiles()
     for name, made in {"search_ranks": table, "search": pl.DataFrame(summary)}.items():
-        checksum = write_table(table_path(study.folder, name), made)
-        record_files(study.folder, {f"tables/{name}.parquet": checksum}, {name: record})
+        written.files[f"tables/{name}.parquet"] = write_table(table_path(study.folder, name), made)
+        written.tables[name] = TableRecord()
+    record_tables(study.folder, written)
     return study
 
 

@@ -22,16 +22,10 @@ from embedshift.sources import remember_roots
 from embedshift.sources.base import Failure
 from embedshift.sources.images import pixels_hash
 from embedshift.statistics.summary import PAPER_METRICS
-from embedshift.store.info import identity_hash, write_content
-from embedshift.store.parts import shard_checksums
-from embedshift.store.shards import (
-    SCHEMA_VERSION,
-    ShardRecord,
-    fixed_lists,
-    schema,
-    write_failures,
-    write_shard,
-)
+from embedshift.store.identity import identity_hash
+from embedshift.store.info import SCHEMA_VERSION, write_content
+from embedshift.store.listing import shard_checksums
+from embedshift.store.shards import ShardRecord, fixed_lists, schema, write_failures, write_shard
 from embedshift.study import Study
 from support.asked import (
     HEAD_NUMBERS,
@@ -154,9 +148,9 @@ def make_study(
         )
         columns = columns.with_metadata(table.schema.metadata)
         write_shard(folder, table.select(columns.names).cast(columns), records[-1])
-    write_failures(folder, records)
+    files = write_failures(folder, records) | shard_checksums((folder / "shards").iterdir())
     study = Study(folder)
-    write_content(folder, info | {"files": shard_checksums((folder / "shards").iterdir())})
+    write_content(folder, info | {"files": files})
     if with_tables:
         write_tables(study)
     return study

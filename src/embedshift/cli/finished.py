@@ -18,7 +18,7 @@ from embedshift.cli.terminal import fits, folded_columns, name_columns, number, 
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.statistics.strengths import ONE_LEVEL, with_interval_in_words
 from embedshift.statistics.whitening import sentences
-from embedshift.store.verification import Finding, Verification, verify
+from embedshift.store.listing import Finding, Verification, verify
 from embedshift.study import Study, load
 from embedshift.study.comparison import Comparison
 from embedshift.study.comparison_page import HEADINGS, ratio_cells, with_star

@@ -8,7 +8,7 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
@@ -117,20 +117,18 @@ def write_file(path: Path, data: bytes) -> None:
     try:
         if target.exists():
             _require_regular_file(target.stat())
-        with replacement(target) as hidden, open(hidden, "xb") as file:
-            file.write(data)
+        write_whole(target, lambda hidden: hidden.write_bytes(data))
     except (OSError, EmbedshiftError) as error:
         raise UsageError(f"{path}: cannot be written ({cause(error)})") from error
 
 
-@contextlib.contextmanager
-def replacement(path: Path) -> Iterator[Path]:
-    """Gives a hidden path whose file replaces `path` at the end, so that no reader or crash sees half a file."""
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Calls `write(hidden path)` and moves the result to `path`, so that no reader or crash sees half a file."""
     # Absolute, since Arrow would take a relative path such as "clip:v1/shards" for a URI.
     hidden = path.absolute().with_name(f".{path.name}.{os.getpid()}")
     try:
         hidden.unlink(missing_ok=True)  # it may be a link
-        yield hidden
+        write(hidden)
         with open(hidden, "rb") as file:
             os.fsync(file.fileno())
         os.replace(hidden, path)

@@ -29,8 +29,7 @@ from embedshift.sources import ImageRef, Source, images
 from embedshift.sources.base import IMAGE_BYTES, Failure, storable
 from embedshift.sources.to_input import ToInput
 from embedshift.sources.views_file import ORIGINALS, Attack, AttackedImage, AttackedVariant
-from embedshift.store.answers import ENCODER, allowed, distance
-from embedshift.store.differences import differences
+from embedshift.store.identity import ENCODER, allowed, differences, distance
 
 if TYPE_CHECKING:
     from torch import Tensor

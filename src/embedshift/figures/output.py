@@ -11,10 +11,10 @@ from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.figures.base import FIGURES, FigureInput, FigureKind, known_figures
 from embedshift.figures.render import render
 from embedshift.figures.workers import Renderers
+from embedshift.store.files import write_atomically
 from embedshift.store.reader import Reader, draw_ids
 from embedshift.store.redraw import RedrawnImage, redraw
-from embedshift.store.shards import write_atomically
-from embedshift.store.table_files import record_files
+from embedshift.store.table import record_files
 
 log = logging.getLogger(__name__)
 

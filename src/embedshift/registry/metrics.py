@@ -38,7 +38,6 @@ class Metric:
         asked_by: The setting that requests it.
         baseline: A function that computes its baseline from the sums of the shards, such as
             `embedshift.statistics.baselines.cosine_baseline`; None = the baseline comes from sampled pairs.
-        always_defined: Whether every view has a value. Otherwise NaN means that there is nothing to compare.
         depends_on: The part of its question's identity that two studies must share for their values to be comparable.
         owner: The question that measures it, where that is not the one that defines it.
 
@@ -60,7 +59,6 @@ class Metric:
     optional: bool = False
     asked_by: str = "metrics"
     baseline: Callable[..., Any] | None = None
-    always_defined: bool = False
     depends_on: str = ""
     owner: str = ""
 

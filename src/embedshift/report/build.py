@@ -21,8 +21,9 @@ from embedshift.report.embedded import DrawnFigure, EmbeddedFigures
 from embedshift.report.glossary import glossary
 from embedshift.report.section import PageInput, Section, parts_of_page
 from embedshift.store import shards
+from embedshift.store.files import write_atomically
 from embedshift.store.reader import Reader
-from embedshift.store.table_files import record_files
+from embedshift.store.table import record_files
 from embedshift.store.tables import update_tables
 from embedshift.store.target_width import why_ended
 
@@ -70,7 +71,7 @@ def build_report(
     path = reader.folder / "report.html"
     # A name may hold bytes that are not UTF-8: they are written as they are read, escaped.
     content = html.encode("utf-8", "backslashreplace")
-    files[path.name] = shards.write_atomically(path, lambda hidden: hidden.write_bytes(content))
+    files[path.name] = write_atomically(path, lambda hidden: hidden.write_bytes(content))
     record_files(reader.folder, files | failures)
     return path
 

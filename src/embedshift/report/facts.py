@@ -11,8 +11,8 @@ from embedshift.sources.base import Failure
 from embedshift.statistics.strengths import families_of
 from embedshift.store.grouping import copies, copies_line
 from embedshift.store.info import StudyInfo
+from embedshift.store.listing import study_checksum
 from embedshift.store.naming import ImageNaming
-from embedshift.store.parts import study_checksum
 from embedshift.store.shards import ShardRecord
 
 # Entries that are listed; others are only counted, so that the page does not grow with the number of images.
@@ -32,7 +32,7 @@ def measured(page: PageInput) -> Section:
     config = naming.settings(info.config) | {"images": naming.places(info.config["images"])}
     if len(config["images"]) > LISTED_PATHS:
         config["images"] = [*config["images"][:LISTED_PATHS], f"… and {len(config['images']) - LISTED_PATHS:,} more"]
-    parts = page.reader.parts()
+    parts = page.reader.parts
     content = {
         "study": _facts(page),
         "checksum": study_checksum(parts),

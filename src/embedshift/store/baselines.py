@@ -10,7 +10,7 @@ from embedshift.arrays import GroupNumbers, Values
 from embedshift.registry import METRICS
 from embedshift.statistics.baselines import CHUNKS, KEPT, Baseline, sampled_baseline
 from embedshift.statistics.summary import Measured, measured, moving
-from embedshift.store.shard_reader import ShardReader
+from embedshift.store.reader import Reader
 
 # Shards above which baselines use only a part of the sums of all shards: memory would grow by two vectors a shard.
 MANY = 4_096
@@ -22,7 +22,7 @@ Placed = Iterable[tuple[int, dict[str, Values]]]
 
 # Several tables of a study need them, which would read the sums of all shards again.
 @functools.lru_cache(maxsize=1)
-def baselines(reader: ShardReader) -> dict[str, Baseline]:
+def baselines(reader: Reader) -> dict[str, Baseline]:
     sampled = _sampled(reader)
     images = sum(record.images for record in reader.records)
     joined = functools.cache(functools.partial(joined_sums, reader.placed_sums, len(reader.records), reader.groups))
@@ -43,13 +43,13 @@ def baselines(reader: ShardReader) -> dict[str, Baseline]:
 
 # Several tables are made from them, too.
 @functools.lru_cache(maxsize=1)
-def measurements(reader: ShardReader) -> Measured:
+def measurements(reader: Reader) -> Measured:
     by_metric = baselines(reader)
     distances = moving(reader.metrics, by_metric) if reader.compares_all else {}
     return measured(reader.image_rows, reader.augmentations, reader.metrics, chunk_sizes(by_metric), distances)
 
 
-def _sampled(reader: ShardReader) -> dict[str, Values]:
+def _sampled(reader: Reader) -> dict[str, Values]:
     """Adds up the measured pairs of originals of different groups, in which each group counts once; empty for none."""
     total: Values | None = None
     groups, used = reader.groups, list[tuple[GroupNumbers, NDArray[np.bool_]]]()

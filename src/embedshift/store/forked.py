@@ -12,6 +12,10 @@ _left_behind = False
 _at_work = False
 
 
+def watch_forks() -> None:
+    os.register_at_fork(before=_before, after_in_child=_in_child)
+
+
 def refuse_fork() -> None:
     """Refuses a process that was forked, for example by `multiprocessing`, after Polars was used."""
     if _left_behind:
@@ -36,6 +40,3 @@ def _threads() -> Iterator[str]:
     for path in glob.glob("/proc/self/task/*/comm"):
         with contextlib.suppress(OSError), open(path) as file:
             yield file.read().strip()
-
-
-os.register_at_fork(before=_before, after_in_child=_in_child)

@@ -1,5 +1,6 @@
 """Chooses the groups of a study's images, finds near-duplicates among them, and counts exact copies."""
 
+import dataclasses
 import functools
 from collections.abc import Sequence
 
@@ -10,16 +11,16 @@ from embedshift.augmentations import ORIGINAL
 from embedshift.errors import UsageError
 from embedshift.statistics.duplicates import components, fit_tail, mean_cosine, near_cosine
 from embedshift.statistics.whitening import shift_map
-from embedshift.store.groups import FILE, FOLDER, NEAR, NONE, Choice, Groups, find_groups, read_groups, write_groups
-from embedshift.store.info import read_info
-from embedshift.store.shard_reader import ShardReader
-from embedshift.store.table_files import is_figure_or_report
+from embedshift.store.groups import FILE, FOLDER, NEAR, NONE, Choice, Groups, find_groups, read_groups
+from embedshift.store.reader import Reader
 
 # Images whose pairs are all compared to find near-duplicates, and how many pairs of different images may be joined.
 MOST_NEAR, EXPECTED_FALSE = 2**16, 0.01
+# Every image for itself, whatever groups the folder holds.
+INDEPENDENT = Groups(NONE, (), ())
 
 
-def choose(reader: ShardReader, choice: Choice | None, ids: Sequence[str] | None = None) -> Groups | None:
+def choose(reader: Reader, choice: Choice | None, ids: Sequence[str] | None = None) -> Groups | None:
     """Returns the chosen groups of a study's images, or of all `ids` that it may get.
 
     None = those that it has, whose new images are alone.
@@ -35,16 +36,17 @@ def choose(reader: ShardReader, choice: Choice | None, ids: Sequence[str] | None
     return find_groups(wanted, ids, functools.partial(_near, reader))
 
 
-def _near(reader: ShardReader) -> list[str | None]:
+def _near(reader: Reader) -> list[str | None]:
     return [str(number) for number in near_groups(reader)]
 
 
-def near_groups(reader: ShardReader) -> GroupNumbers:
+def near_groups(reader: Reader) -> GroupNumbers:
     if not reader.info.has_vectors:
         raise UsageError(f"{reader.folder}: `groups` {NEAR} needs stored embeddings: run it with `store` all")
     if reader.image_rows.order.images > MOST_NEAR:
         raise UsageError(f"{reader.folder}: `groups` {NEAR} compares all pairs of at most {MOST_NEAR:,} images")
-    vectors = reader.vectors(reader.rows().filter(pl.col("view") == ORIGINAL).select("embedding").collect())
+    originals = reader.rows().filter(pl.col("view") == ORIGINAL).select("embedding").collect()
+    vectors = originals["embedding"].to_numpy()
     views, cosine = reader.rows().filter(pl.col("view") != ORIGINAL), pl.col("cosine_similarity").fill_nan(None)
     medians = views.group_by("view").agg(cosine.median()).collect().to_series(1) if reader.augmentations else ()
     groups = components(vectors, near_cosine(medians, mean_cosine(vectors)))
@@ -56,29 +58,23 @@ def near_groups(reader: ShardReader) -> GroupNumbers:
     return groups
 
 
-def are_stored(reader: ShardReader, groups: Groups | None) -> bool:
+def are_stored(reader: Reader, groups: Groups | None) -> bool:
     return (None if groups is None else groups.record) == reader.info.groups
 
 
-def set_groups(reader: ShardReader, choice: Choice | None) -> bool:
-    """Records other groups in study.json; returns whether they differ, so that all tables must be made again."""
+def regrouped(reader: Reader, choice: Choice | None) -> Reader | None:
+    """Returns a reader with other groups, which writing its tables records; None if the study has these already."""
     if choice is None:
-        return False
+        return None
     if not reader.info.complete:
         raise reader.unfinished()
     if not reader.info.has_vectors:
         raise UsageError(f"{reader.folder}: run with `store` metrics, which takes `groups` only when it is run")
     groups = choose(reader, choice)
-    if are_stored(reader, groups):
-        return False
-    record, file = write_groups(reader.folder, groups)
-    info = read_info(reader.folder)
-    files = {name: checksum for name, checksum in info.files.items() if not (is_figure_or_report(name) or name == FILE)}
-    info.model_copy(update={"groups": record, "files": files | file}).write(reader.folder)
-    return True
+    return None if are_stored(reader, groups) else dataclasses.replace(reader, grouped=groups or INDEPENDENT)
 
 
-def copies(reader: ShardReader) -> int:
+def copies(reader: Reader) -> int:
     """Returns how many measured images repeat another image's pixels: images minus different pixels."""
     # Eight bytes stand for a hash of 32 characters; of a million images two share them by a chance of 3e-8.
     pixels = reader.rows().filter(pl.col("pixels").is_not_null()).select(pl.col("pixels").hash(seed=0).alias("pixels"))

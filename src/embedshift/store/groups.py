@@ -14,9 +14,8 @@ from embedshift.arrays import GroupNumbers
 from embedshift.config.safe_files import expanded, path_text, read_file
 from embedshift.errors import EmbedshiftError, UsageError, reason
 from embedshift.sources.base import LIST_BYTES, text_or_none
-from embedshift.store.checksum import file_checksum
+from embedshift.store.files import file_checksum, write_atomically
 from embedshift.store.info import GroupsRecord
-from embedshift.store.shards import write_atomically
 
 FILE = "groups.parquet"
 NONE, FOLDER, NEAR, MAPPING = "none", "folder", "near", "mapping"
@@ -80,13 +79,11 @@ def _read(path: Path) -> Mapping[str, str | None]:
     return dict(table.iter_rows())
 
 
-def write_groups(folder: Path, groups: Groups | None) -> tuple[GroupsRecord | None, dict[str, str]]:
-    """Writes the groups beside the shards; returns what study.json records of them, and the checksum of the file."""
-    if groups is None:
-        return None, {}
+def write_groups(folder: Path, groups: Groups) -> dict[str, str]:
+    """Writes the groups beside the shards; returns name and SHA-256 of the file, for study.json."""
     columns = {"image_id": groups.ids, "group": groups.names}
     table = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
-    return groups.record, {FILE: write_atomically(folder / FILE, lambda hidden: table.write_parquet(hidden))}
+    return {FILE: write_atomically(folder / FILE, lambda hidden: table.write_parquet(hidden))}
 
 
 @functools.lru_cache(maxsize=2)

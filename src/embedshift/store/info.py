@@ -1,31 +1,32 @@
 """study.json: the description of a study, typed."""
 
-import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import pydantic
-from annotated_types import Ge, Le
-from pydantic_core import core_schema
 
-from embedshift.config import VECTORS, AtLeast1, Json
+from embedshift.config import VECTORS, Json
 from embedshift.config.safe_files import read_file
 from embedshift.errors import EmbedshiftError, UsageError, reason
 from embedshift.registry import OWN, add_stored
 from embedshift.sources.base import storable
-from embedshift.statistics.strengths import families_of
-from embedshift.store import described
-from embedshift.store.checksum import is_intact, with_checksum
-from embedshift.store.described import Model, Natural
-from embedshift.store.shards import SCHEMA_VERSION, schema_message, write_atomically
+from embedshift.store.files import is_intact, with_checksum, write_atomically
 
 FILE = "study.json"
+# Of study.json and of shards.
+SCHEMA_VERSION = 7
 # A vector for each fixed input; None where there was no answer.
 Answer = tuple[tuple[float, ...] | None, ...]
 # Bytes of the largest file that is read.
 LARGEST = 2**30
+
+
+class Model(pydantic.BaseModel):
+    """A part of study.json."""
+
+    model_config = pydantic.ConfigDict(frozen=True)
 
 
 class EncoderRecord(Model):
@@ -37,13 +38,13 @@ class EncoderRecord(Model):
     weights_hash: str
     embedding: str | None = None
     embedding_definition: str | None = None
-    dim: AtLeast1
-    grid: tuple[AtLeast1, AtLeast1] | None
-    size: AtLeast1
+    dim: int
+    grid: tuple[int, int] | None
+    size: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    shortest: AtLeast1 | None
-    resample: Annotated[int, Ge(0), Le(5)]
+    shortest: int | None
+    resample: int
     precision: str
     attention_kind: str | None
     kernels: tuple[str, ...] | None = None
@@ -56,18 +57,18 @@ class EncoderRecord(Model):
 class Counts(Model):
     """Numbers of images that were listed, measured, failed and skipped (by kind), and the number of rows."""
 
-    images: Natural
-    measured: Natural
-    failed: Natural
-    rows: Natural
-    skipped: Mapping[str, Natural]
+    images: int
+    measured: int
+    failed: int
+    rows: int
+    skipped: Mapping[str, int]
 
 
 class GroupsRecord(Model):
     """How images were grouped ("folder", "near", "mapping" or a file's name), and a digest of each image's group."""
 
     chosen: str
-    count: Natural
+    count: int
     digest: str
 
 
@@ -75,17 +76,15 @@ class Until(Model):
     """The width of `until`, the shards kept in any case, how many are enough, and the widest interval at present."""
 
     width: float
-    kept: Natural = 0
-    shards: AtLeast1 | None = None
+    kept: int = 0
+    shards: int | None = None
     augmentation: str = ""
     present: float | None = None
 
 
 class TableRecord(Model):
-    """What a table was made from, the settings of one that is kept, and the columns that hold hashes of names."""
+    """The settings of a table that is kept, and its columns that hold hashes of names."""
 
-    shards: str
-    groups: str = ""
     settings: Mapping[str, str] = {}
     hidden: tuple[str, ...] = ()
 
@@ -93,23 +92,8 @@ class TableRecord(Model):
 class ShardPixels(Model):
     """The number of measured images in a shard, and the digest over their ids and pixels."""
 
-    images: Natural
+    images: int
     digest: str
-
-
-def _unchanged(model: type[Model]) -> Any:
-    """Validates JSON by a model and keeps it as it is, because its hash is over its own text."""
-
-    def validate(value: Any, by_model: Callable[[Any], Any]) -> Any:
-        by_model(value)
-        return value
-
-    def schema(_: Any, handler: pydantic.GetCoreSchemaHandler) -> core_schema.CoreSchema:
-        unchanged = core_schema.plain_serializer_function_ser_schema(lambda value: value)
-        of_model = handler.generate_schema(model)
-        return core_schema.no_info_wrap_validator_function(validate, of_model, serialization=unchanged)
-
-    return pydantic.GetPydanticSchema(schema)
 
 
 class StudyInfo(Model):
@@ -118,10 +102,10 @@ class StudyInfo(Model):
     embedshift: str
     schema_version: int
     complete: bool
-    config: Annotated[Mapping[str, Any], _unchanged(described.Config)]
+    config: Mapping[str, Any]
     config_hash: str
     # Everything that can change a number.
-    identity: Annotated[Mapping[str, Any], _unchanged(described.Identity)]
+    identity: Mapping[str, Any]
     # The questions asked, in order, and what they must know about the run.
     questions: Mapping[str, Mapping[str, Any]]
     augmentations: tuple[str, ...]
@@ -130,14 +114,14 @@ class StudyInfo(Model):
     encoder: EncoderRecord
     # What the encoder, and each of the user's own functions, answered on fixed inputs when the study began.
     answers: Mapping[str, Answer] = {}
-    source: Annotated[Mapping[str, Any], _unchanged(described.Source)]
+    source: Mapping[str, Any]
     # How images were ordered before they were cut into shards.
     order: str
     counts: Counts
     seconds: Mapping[str, float] = {}
     versions: Mapping[str, str] = {}
     # The variants of a study of pairs, by name.
-    pairs: Mapping[str, Annotated[Mapping[str, Any], _unchanged(described.Pair)]] = {}
+    pairs: Mapping[str, Mapping[str, Any]] = {}
     # Random; its shards hold it too, so that one of another study with equal settings is not taken for its own.
     study_id: str = ""
     # Name of a shard → its pixels when it was first measured. They stay when the shard is measured again.
@@ -145,6 +129,8 @@ class StudyInfo(Model):
     # Name of a shard, table, figure or report, or of failures.parquet → SHA-256 of its file.
     files: Mapping[str, str] = {}
     tables: Mapping[str, TableRecord] = {}
+    # The checksum of the rows that the tables were made from.
+    rows: str = ""
     # The groups of images that the tables are made with; None = images are independent.
     groups: GroupsRecord | None = None
     # What the last run was asked for by `until`; None = all images.
@@ -201,10 +187,6 @@ class StudyInfo(Model):
         write_content(folder, self.model_dump())
 
 
-def identity_hash(identity: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-
-
 def write_content(folder: Path, content: Mapping[str, Any]) -> None:
     text = json.dumps(with_checksum(content), indent=2)  # escaped: a path may hold bytes that are no text
     write_atomically(folder / FILE, lambda hidden: hidden.write_text(text, encoding="utf-8"))
@@ -226,34 +208,25 @@ def read_content(folder: Path) -> Json:
     return content
 
 
+def schema_message(location: str, version: object) -> str:
+    words = f"written with schema {version}, this embedshift reads {SCHEMA_VERSION}"
+    return f"{location}: {words}: run the study again into another folder"
+
+
 def read_info(folder: Path) -> StudyInfo:
     content = read_content(folder)
     version = content.get("schema_version")
     if version != SCHEMA_VERSION:
         raise UsageError(schema_message(str(folder), version))
     try:
+        if not is_intact(content):
+            raise ValueError("it does not match its checksum")
         info = StudyInfo.model_validate(content)
-        _refuse_contradictions(content, info)
-        add_stored(info.questions.get(OWN, {}))
-    except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
+    except (ValueError, RecursionError) as error:
         problem = reason(error)
         if isinstance(error, pydantic.ValidationError):
             first = error.errors()[0]
             problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
         raise UsageError(f"{folder}: its {FILE} is incomplete or damaged ({problem:.300})") from error
+    add_stored(info.questions.get(OWN, {}))
     return info
-
-
-def _refuse_contradictions(content: Json, info: StudyInfo) -> None:
-    if not is_intact(content):
-        raise ValueError("it does not match its checksum")
-    families_of(info.identity["augmentations"])
-    for name in info.pairs:
-        info.source["variants"][name]["paths"]
-    if info.config_hash != identity_hash(info.identity):
-        raise ValueError("its identity does not match its hash")
-    if list(info.augmentations) != list(info.identity["augmentations"]):
-        raise ValueError("its augmentations do not match its identity")
-    identities = info.identity["questions"]
-    if any(dict(stored) != identities.get(name, {}) for name, stored in info.questions.items()):
-        raise ValueError("its questions do not match its identity")

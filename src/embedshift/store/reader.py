@@ -1,43 +1,246 @@
 """`Reader`: a study on disk, for all steps after the shards. It imports no torch."""
 
 import dataclasses
+import functools
 import logging
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
 
+import numpy as np
 import polars as pl
 
+from embedshift.arrays import GroupNumbers, Values
+from embedshift.augmentations import ORIGINAL
 from embedshift.errors import EmbedshiftError, UsageError
-from embedshift.store.shard_reader import ShardReader, draw_ids
-from embedshift.store.table import installed_tables
-from embedshift.store.table_files import is_figure_or_report, read_table, table_path
-from embedshift.store.tables import make_table
-
-__all__ = ["Reader", "draw_ids"]
+from embedshift.registry import METRICS, Question, questions
+from embedshift.sources import Roots, moved, own_places
+from embedshift.statistics import vectors
+from embedshift.statistics.clusters import compares_all
+from embedshift.statistics.layout import ImageRows, Layout, blocks, layout, scan
+from embedshift.statistics.strengths import MeasuredFamily, families_of
+from embedshift.statistics.whitening import Whitening
+from embedshift.store.forked import refuse_fork
+from embedshift.store.groups import FILE as GROUPS
+from embedshift.store.groups import NONE, Groups, stored_groups
+from embedshift.store.info import FILE, StudyInfo
+from embedshift.store.listing import Listing, Part, measured_checksum
+from embedshift.store.naming import ImageNaming
+from embedshift.store.shards import ShardRecord, failures_table, shard_sums
+from embedshift.store.table import alteration, is_figure_or_report, read_table, table_path, tables_of
 
 log = logging.getLogger(__name__)
 
+C = TypeVar("C")
+
+
+DISTANCES = {"cosine_similarity": vectors.cosine, "l2_distance": vectors.distance}
+
 
 @dataclass(frozen=True, eq=False)
-class Reader(ShardReader):
-    """The results of a run, read from its folder."""
+class WhitenedRows:
+    """Rows of which the embeddings, and the distances of views from their originals, come through a map."""
 
-    _made_again: dict[str, pl.DataFrame] = dataclasses.field(default_factory=dict, init=False)
+    raw: pl.LazyFrame
+    whitening: Whitening
+
+    @functools.cached_property
+    def distances(self) -> dict[str, Values]:
+        """The distances of all rows; NaN on originals."""
+        order, parts = layout(self.raw), list[dict[str, Values]]()
+        original = order.views.index(ORIGINAL)
+        for block in blocks(self.raw.select("embedding"), len(order.views)):
+            mapped = self.whitening(block["embedding"].to_numpy()).reshape(
+                -1, len(order.views), len(self.whitening.mean)
+            )
+            part = {name: distance(mapped, mapped[:, [original]]) for name, distance in DISTANCES.items()}
+            for values in part.values():
+                values[:, original] = np.nan
+            parts.append(part)
+        return {name: np.concatenate([part[name] for part in parts]).ravel() for name in DISTANCES}
+
+    def rows(self) -> pl.LazyFrame:
+        kind = pl.Array(pl.Float32, len(self.whitening.mean))
+
+        def mapped(column: pl.Series) -> pl.Series:
+            return pl.Series(column.name, self.whitening(column.to_numpy()), dtype=kind)
+
+        def measured(name: str, places: pl.Series) -> pl.Series:
+            return pl.Series(name, self.distances[name][places.to_numpy()]).fill_nan(None)
+
+        columns = [pl.col("embedding").map_batches(mapped, return_dtype=kind, is_elementwise=True)]
+        columns += [
+            pl.col("place")
+            .map_batches(functools.partial(measured, name), return_dtype=pl.Float64, is_elementwise=True)
+            .alias(name)
+            for name in DISTANCES
+        ]
+        return self.raw.with_row_index("place").with_columns(columns).drop("place")
+
+
+def whitened_sums(
+    name: str, sums: Mapping[str, Values], originals: pl.LazyFrame, whitening: Whitening
+) -> dict[str, Values]:
+    """Returns a shard's sums for the baselines of the distances; others are as they were."""
+    if name == "vectors":
+        return {"vectors": whitening(sums["vectors"]).astype(np.float64)}
+    if name == "normalised" and len(sums["images"]):
+        mapped = whitening(originals.select("embedding").collect()["embedding"].to_numpy()).astype(np.float64)
+        starts = np.cumsum(sums["images"]).astype(np.intp) - sums["images"].astype(np.intp)
+        return {**sums, "normalised": np.add.reduceat(mapped, starts, axis=0)}
+    return dict(sums)
+
+
+@dataclass(frozen=True, eq=False)
+class Reader:
+    """The results of a run, read from its folder: rows, sums and tables, for somebody with some choices."""
+
+    folder: Path
+    choices: Sequence[Any] = ()
+    made: Mapping[str, pl.DataFrame] = dataclasses.field(default_factory=dict)
+    pictures: bool = True
+    images_root: Path | None = None
+    # Embeddings are read through this map.
+    whitening: Whitening | None = None
+    # In place of the groups that the folder holds; chosen `NONE` = images are independent.
+    grouped: Groups | None = None
+    # That of another reader of the folder, so that no shard is opened twice; None = a new one.
+    listing: Listing = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        refuse_fork()
+        if not self.listing:
+            object.__setattr__(self, "listing", Listing(self.folder))
+
+    def now(self) -> "Reader":
+        """Returns a reader of the folder as it is now, which any process may have written; itself if nothing has."""
+        listing = self.listing.now()
+        return self if listing is self.listing else dataclasses.replace(self, listing=listing)
+
+    def exists(self) -> bool:
+        return (self.folder / FILE).is_file()
 
     def is_complete(self) -> bool:
         if not self.exists() or not self.info.complete:
             return False
         return all(table_path(self.folder, name).is_file() for name in self.table_names)
 
+    def is_reported(self) -> bool:
+        """Returns whether `report.html` was made after the last run, and is as it was written, with the figures."""
+        files = {name for name in self.info.files if is_figure_or_report(name) and (self.folder / name).exists()}
+        return "report.html" in files and not any(self.altered(name) for name in files)
+
+    @functools.cached_property
+    def info(self) -> StudyInfo:
+        info = self.listing.info
+        if self.grouped is None:
+            return info
+        return info.model_copy(update={"groups": None if self.grouped.chosen == NONE else self.grouped.record})
+
+    @functools.cached_property
+    def naming(self) -> ImageNaming:
+        return ImageNaming(self.info.source, self.pictures)
+
+    @functools.cached_property
+    def source(self) -> Mapping[str, Any]:
+        return self.info.source if self.images_root is None else moved(self.info.source, self.images_root)
+
+    @functools.cached_property
+    def roots(self) -> Roots:
+        return Roots.allowed(*([] if self.images_root is None else [self.images_root]))
+
+    @functools.cached_property
+    def unseen(self) -> str:
+        """Why none of its images may be read, in one line; "" = they may."""
+        if self.source["kind"] == "vectors" and "root" not in self.source:
+            return "made without images: the vectors do not say where these are"
+        try:
+            for location in own_places(self.source):
+                self.roots.check(location)
+        except EmbedshiftError:
+            return "made without images: this user has not run embedshift on the image folders named in this study"
+        return ""
+
+    def unfinished(self) -> UsageError:
+        return UsageError(f"{self.folder}: not finished; let its run end, or run the same command again first")
+
+    @property
+    def shows_images(self) -> bool:
+        """Whether figures and reports show images: they may, and their place is known."""
+        return self.pictures and not self.unseen
+
+    @property
+    def augmentations(self) -> list[str]:
+        return list(self.info.augmentations)
+
+    @functools.cached_property
+    def families(self) -> tuple[MeasuredFamily, ...]:
+        """The families whose views it measured; empty if augmentations have no strength."""
+        return families_of(self.info.identity["augmentations"])
+
+    @property
+    def metrics(self) -> list[str]:
+        names = [name for name in self.info.metrics if name in METRICS]
+        # Text is compared with embeddings as they are.
+        return names if self.whitening is None else [name for name in names if METRICS[name].needs != "text"]
+
+    @property
+    def weights(self) -> str:
+        return self.info.encoder.weights_hash + ("" if self.whitening is None else ", whitened")
+
+    @functools.cached_property
+    def questions(self) -> list[Question]:
+        """The questions that the study asked, in order; one that is not installed is logged and left out."""
+        installed = {question.name: question for question in questions()}
+        for name in self.info.questions:
+            if name not in installed:
+                log.warning("the question %r is not installed here: its tables, figures and metrics are left out", name)
+        return [installed[name] for name in self.info.questions if name in installed]
+
+    def identity_of(self, question: str) -> Mapping[str, Any]:
+        """Returns what a question added to the study's identity; empty if it was not asked."""
+        return self.info.questions.get(question, {})
+
+    def choice(self, kind: type[C]) -> C:
+        """Returns the choices of one kind; its defaults if there are none."""
+        return next((choice for choice in self.choices if isinstance(choice, kind)), None) or kind()
+
+    @property
+    def compares_all(self) -> bool:
+        """Whether tables, trees and figures of all pairs of augmentations are made; if not, it logs this once."""
+        return compares_all(self.augmentations)
+
+    @functools.cached_property
+    def table_names(self) -> tuple[str, ...]:
+        """Names of the tables that this study has: those of the core, then those of its questions."""
+        core = ("summary", "ranking", "differences") if self.compares_all else ("summary", "ranking")
+        return (*core, *(table.name for table in tables_of(self.questions) if table.is_available(self)))
+
+    def altered(self, file: str) -> str:
+        """Returns why a table, figure or report is not as this study's shards made it; "" = it is."""
+        # The tables of a finished study are of its shards; those of one that goes on may be of fewer.
+        if file.startswith("tables/") and not self.info.complete and self.info.rows != self.measured_checksum():
+            return "made from other shards"
+        return alteration(self.folder, file, self.info)
+
+    def kept_settings(self, name: str) -> Mapping[str, str]:
+        """Returns the settings of a stored table; empty if it is of other shards, changed, or not there."""
+        if self.whitening is not None or name not in self.info.tables or self.altered(f"tables/{name}.parquet"):
+            return {}
+        return self.info.tables[name].settings
+
     def table(self, name: str) -> pl.DataFrame | None:
-        """Returns a table by its name, made again if its file is not as it was written; None if there is none."""
+        """Returns a table by its name; None if there is none, UsageError if its file is not as it was written."""
         if name in self.made:
             return self.made[name]
-        if name not in self.table_names or not table_path(self.folder, name).is_file():
+        path = table_path(self.folder, name)
+        if name not in self.table_names or not path.is_file():
             return None
-        problem = self.altered(f"tables/{name}.parquet")
-        if problem and name not in self._made_again:
-            self._made_again[name] = self._make_again(name, problem)
-        return self._made_again[name] if problem else read_table(self.folder, name, self.info, self.image_ids)
+        if problem := self.altered(f"tables/{name}.parquet"):
+            raise UsageError(f"{path}: {problem}; make the report again")
+        return read_table(self.folder, name, self.info, self.image_ids)
 
     def need(self, name: str) -> pl.DataFrame:
         """Returns a table by its name; UsageError if the study does not have it."""
@@ -46,28 +249,104 @@ class Reader(ShardReader):
             raise UsageError(f"{self.folder}: no table {name!r} here; run the study again until it finishes")
         return table
 
-    def _make_again(self, name: str, problem: str) -> pl.DataFrame:
-        """Makes a table from the shards, in memory alone: only a run and a report write."""
-        path, entry = table_path(self.folder, name), installed_tables().get(name)
-        recorded = self.info.tables[name].settings if name in self.info.tables else {}
-        try:
-            if entry and entry.table.settings and recorded not in ({}, entry.table.settings(self)):
-                raise UsageError(f"it was made with {', '.join(f'{key} {recorded[key]}' for key in recorded)}")
-            table = make_table(self, name)
-        except EmbedshiftError as error:
-            words = f"{path}: {problem}, and it cannot be made again from the shards"
-            raise UsageError(f"{words} ({error}); make the report again") from error
-        usual = " with the usual settings" if entry and entry.question.choices and not entry.table.settings else ""
-        words = "%s: %s; it was made again from the shards%s. Make the report again to write it"
-        log.warning(words, path, problem, usual)
-        return table
-
     def altered_tables(self) -> list[str]:
         files = {f"tables/{name}.parquet" for name in self.table_names}
         files |= {f"tables/{name}.csv" for name in self.table_names} & {*self.info.files}
         return sorted(name for name in files if not (self.folder / name).is_file() or self.altered(name))
 
-    def is_reported(self) -> bool:
-        """Returns whether `report.html` was made after the last run, and is as it was written, with the figures."""
-        files = {name for name in self.info.files if is_figure_or_report(name) and (self.folder / name).exists()}
-        return "report.html" in files and not any(self.altered(name) for name in files)
+    def rows(self) -> pl.LazyFrame:
+        """All rows as a lazy frame: one row per image, view and draw, in the order of the shards."""
+        if self._whitened_rows is not None:
+            return self._whitened_rows.rows()
+        return scan([part.path for part in self._measured])
+
+    @functools.cached_property
+    def _whitened_rows(self) -> WhitenedRows | None:
+        if self.whitening is None:
+            return None
+        return WhitenedRows(scan([part.path for part in self._measured]), self.whitening)
+
+    @functools.cached_property
+    def image_rows(self) -> ImageRows:
+        images = sum(part.record.images for part in self._measured)
+        per_image = 1 + len(self.augmentations) * self.info.draws
+        views = self.rows().select("view").head(per_image).collect()["view"]
+        return ImageRows(self.rows(), Layout(images, tuple(views)), self.groups)
+
+    @functools.cached_property
+    def groups(self) -> GroupNumbers | None:
+        """The number of each image's group, in the order of the rows; None if images are independent."""
+        if self.info.groups is None:
+            return None
+        kept = self.info.files.get(GROUPS, "")
+        groups = stored_groups(self.folder, kept) if self.grouped is None else self.grouped.numbers
+        if len(groups) != sum(record.images for record in self.records):
+            raise UsageError(f"{self.folder}: its groups are of other images; choose `groups` again")
+        return groups
+
+    def groups_of(self, image_ids: Sequence[str]) -> GroupNumbers | None:
+        """Returns the number of the group of some images; None if images are independent."""
+        if self.groups is None:
+            return None
+        positions = {image_id: position for position, image_id in enumerate(self.ordered_ids())}
+        return self.groups[[positions[image_id] for image_id in image_ids]]
+
+    def ordered_ids(self) -> list[str]:
+        return self.rows().filter(pl.col("view") == ORIGINAL).select("image_id").collect()["image_id"].to_list()
+
+    @property
+    def parts(self) -> list[Part]:
+        return self.listing.parts
+
+    @property
+    def _measured(self) -> list[Part]:
+        """The shards; UsageError if there is none."""
+        if not self.parts:
+            raise UsageError(f"{self.folder}: no image is measured yet; run the study first")
+        return self.parts
+
+    def measured_checksum(self) -> str:
+        """One checksum over all rows and sums; equal for two runs of one study."""
+        return measured_checksum(self.parts)
+
+    @functools.cached_property
+    def records(self) -> list[ShardRecord]:
+        return [part.record for part in self.parts]
+
+    def shard_sums(self, name: str) -> Iterator[dict[str, Values]]:
+        return (sums for _, sums in self.placed_sums(name))
+
+    def placed_sums(self, name: str) -> Iterator[tuple[int, dict[str, Values]]]:
+        start = 0
+        for part in self.parts:
+            if sums := shard_sums(part.path, name):
+                originals = scan([part.path]).filter(pl.col("view") == ORIGINAL)
+                yield start, sums if self.whitening is None else whitened_sums(name, sums, originals, self.whitening)
+            start += part.record.images
+
+    def sums(self, name: str) -> dict[str, Values]:
+        """Returns the sums of all shards together; empty if there are none."""
+        total: dict[str, Values] = {}
+        for part in self.shard_sums(name):
+            total |= {key: array + total[key] if key in total else array for key, array in part.items()}
+        return total
+
+    def image_ids(self, *, with_attention: bool = False) -> set[str]:
+        if not self.parts:
+            return set()
+        rows = self.rows().filter(pl.col("attention").is_not_null()) if with_attention else self.rows()
+        return set(rows.select(pl.col("image_id").unique()).collect()["image_id"])
+
+    def sample_ids(self, count: int, *, with_attention: bool = False) -> list[str]:
+        with_maps = self.image_ids(with_attention=True) if with_attention and not self.info.has_vectors else set()
+        return draw_ids(with_maps or self.image_ids(), count, self.info.seed)
+
+    def failures(self) -> pl.DataFrame:
+        """One row per image that was not measured: `image_id, stage, reason, transient`."""
+        return pl.DataFrame(failures_table(self.records))
+
+
+def draw_ids(image_ids: Iterable[str], count: int, seed: int) -> list[str]:
+    """Returns `count` of the ids, drawn by the seed, sorted; all if there are fewer."""
+    ids = sorted(image_ids)
+    return sorted(random.Random(seed).sample(ids, min(count, len(ids))))

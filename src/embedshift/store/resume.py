@@ -1,37 +1,43 @@
-"""Checks at the start of a run that the folder holds the same study."""
+"""What a run finds in its folder: the finished shards of the same study, and images that changed since."""
 
+import contextlib
 import logging
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from embedshift.errors import UsageError
+import polars as pl
+
+from embedshift.errors import EmbedshiftError, UsageError
+from embedshift.sources import ImageRef, Shard
 from embedshift.sources.base import storable
 from embedshift.statistics.layout import scan
-from embedshift.store import shards
-from embedshift.store.answers import other_answers
-from embedshift.store.checksum import Damaged
-from embedshift.store.differences import differences
-from embedshift.store.info import Answer, StudyInfo, read_info
-from embedshift.store.parts import Part, existing_shards, read_parts, refuse_foreign
-from embedshift.store.reader import Reader
+from embedshift.store.files import Damaged
+from embedshift.store.identity import differences, other_answers
+from embedshift.store.info import FILE, Answer, StudyInfo
+from embedshift.store.listing import Listing, Part, refuse_foreign
+from embedshift.store.shards import ShardRecord, leftovers, shard_path
 
 log = logging.getLogger(__name__)
 
+# The most files with a later time that are read, because all of them may only have been moved.
+MOST_READ = 256
+
 
 def resumable(
-    out: Path,
+    listing: Listing,
     identity: Mapping[str, Any],
     config_hash: str,
     image_ids: Collection[str],
     *,
     repair: bool = False,
     answers: Mapping[str, Answer] | None = None,
-) -> dict[int, shards.ShardRecord]:
+) -> dict[int, ShardRecord]:
     """Returns the finished shards of this study; refuses another study in the folder and names the differences."""
-    stored = read_info(out) if Reader(out).exists() else None
+    out, stored = listing.folder, listing.info if (listing.folder / FILE).exists() else None
     count = stored.shard_count if stored else -(-len(image_ids) // identity["shard_size"])
-    parts, damaged = _undamaged_parts(existing_shards(out, count).values(), stored, repair=repair)
+    parts, damaged = _undamaged_parts(listing.read(count).values(), repair=repair)
     hashes = {part.record.config_hash for part in parts} | ({stored.config_hash} if stored else set())
     if hashes - {config_hash}:
         stored_identity = stored.identity if stored else {}
@@ -47,7 +53,7 @@ def resumable(
             raise damage
         log.warning("%s: damaged; deleting it and measuring it again", damage.path)
         damage.path.unlink()
-    for path in shards.leftovers(out):
+    for path in leftovers(out):
         path.unlink()
     return {part.record.index: part.record for part in parts}
 
@@ -62,12 +68,10 @@ def refuse_other_studies(parts: Sequence[Part], stored: StudyInfo | None) -> Non
             raise UsageError(f"{parts[0].path} and {part.path}: {words}; move those of the other one elsewhere")
 
 
-def _undamaged_parts(
-    paths: Iterable[Path], stored: StudyInfo | None, *, repair: bool
-) -> tuple[list[Part], list[Damaged]]:
+def _undamaged_parts(found: Iterable[Part | EmbedshiftError], *, repair: bool) -> tuple[list[Part], list[Damaged]]:
     parts: list[Part] = []
     damaged: list[Damaged] = []
-    for part in read_parts(paths, stored):
+    for part in found:
         if isinstance(part, Part):
             parts.append(part)
         elif repair and isinstance(part, Damaged):
@@ -88,3 +92,28 @@ def _added_and_removed(parts: Sequence[Part], count: int, image_ids: Collection[
         for word, names in (("added", added), ("removed", sorted(before - now)))
         if names
     ]
+
+
+def changed_images(cut: Sequence[Shard], done: Mapping[int, ShardRecord]) -> list[ImageRef]:
+    """Returns up to 256 images of finished shards whose files changed after the shard was measured."""
+    changed: list[ImageRef] = []
+    for shard in cut:
+        if shard.index in done:
+            written = done[shard.index].written
+            changed += (image for image in shard.samples if _changed_after(image, written))
+    return changed[:MOST_READ]
+
+
+def measured_pixels(folder: Path, indices: Collection[int], image_ids: Collection[str]) -> dict[str, str]:
+    if not image_ids or not indices:
+        return {}
+    rows = scan([shard_path(folder, index) for index in sorted(indices)])
+    rows = rows.filter(pl.col("pixels").is_not_null() & pl.col("image_id").is_in(list(image_ids)))
+    return dict(rows.select("image_id", "pixels").collect().iter_rows())
+
+
+def _changed_after(sample: ImageRef, time: float) -> bool:
+    """Compares the change time of a file, which users cannot set."""
+    with contextlib.suppress(OSError, ValueError):
+        return not sample.archive and os.stat(sample.location).st_ctime > time
+    return False

@@ -1,41 +1,40 @@
-"""Rows on disk: the Arrow schema, shards that appear completely or not at all, and their records."""
+"""Rows on disk: the Arrow schema, shards that appear completely or not at all, their records, and who writes them."""
 
 import base64
-import errno
 import hashlib
 import json
-import os
+import logging
 import re
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from embedshift.arrays import Floats, Values
 from embedshift.config import Json
-from embedshift.config.safe_files import replacement
-from embedshift.errors import EmbedshiftError, reason
+from embedshift.errors import EmbedshiftError, UsageError, reason
 from embedshift.sources.base import Failure
-from embedshift.store.checksum import Damaged, file_checksum, is_intact, rows_checksum, with_checksum
+from embedshift.store.files import Damaged, is_intact, with_checksum, write_atomically
+from embedshift.store.info import SCHEMA_VERSION, ShardPixels, schema_message
 
-SCHEMA_VERSION = 7
+log = logging.getLogger(__name__)
+
 METADATA_KEY = b"embedshift"
 FAILURES = "failures.parquet"
-# Folders within a study. Somebody else's study may have a link in place of one, and would overwrite what is there.
-INSIDE = ("shards", "tables", "figures")
 SUMS_KEY = b"embedshift.sums"
 # Where a view stands in its family; null on the original.
 GRADES = {"family": pa.string(), "level": pa.int32(), "parameter": pa.float64()}
 _NO_LISTS: Mapping[str, int | None] = {}
 # Names of hidden files that a run makes beside its shards.
 _HIDDEN = re.compile(r"\.part-\d{5,}\.parquet\.\d+")
-_HIDDEN_IMAGE = re.compile(r"\..+\.(png|jpg|webp|json)\.\d+")
 
 
 @dataclass(frozen=True)
@@ -93,17 +92,15 @@ def shard_path(folder: Path, index: int) -> Path:
     return folder / "shards" / f"part-{index:05d}.parquet"
 
 
+def shard_name(path: Path) -> str:
+    return f"shards/{path.name}"
+
+
 def leftovers(folder: Path) -> Iterator[Path]:
     """Yields the hidden files of shards that killed runs did not finish; other files are somebody else's."""
     for path in (folder / "shards").iterdir():
         if _HIDDEN.fullmatch(path.name) and stat.S_ISREG(path.lstat().st_mode):
             yield path
-
-
-def delete_incomplete(folder: Path) -> None:
-    for path in folder.rglob(".*"):
-        if _HIDDEN_IMAGE.fullmatch(path.name):
-            path.unlink()
 
 
 def write_shard(folder: Path, table: pa.Table, record: ShardRecord) -> None:
@@ -128,43 +125,35 @@ def write_shard(folder: Path, table: pa.Table, record: ShardRecord) -> None:
     write_atomically(path, write)
 
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> str:
-    """Calls `write(hidden path)` and moves the result to `path`, so that no reader or crash sees half a file."""
+def rows_checksum(table: pa.Table, sums: bytes) -> str:
+    """The SHA-256 of a shard's rows and sums, whatever Parquet makes of them; equal for two runs of one study."""
+    hasher = hashlib.sha256(sums)
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        hasher.update(f"\n{name}\n".encode("utf-8", "surrogateescape"))
+        _add_column(hasher, column.combine_chunks())
+    return hasher.hexdigest()
+
+
+def _add_column(hasher: "hashlib._Hash", array: pa.Array) -> None:
+    """Adds the type, the nulls and the values of a column; what a null hides in memory does not count."""
+    values = array.drop_null()
+    hasher.update(np.packbits(array.is_valid().to_numpy(zero_copy_only=False)).tobytes())
+    if pa.types.is_list(array.type) or pa.types.is_fixed_size_list(array.type):
+        hasher.update(pc.list_value_length(values).to_numpy().tobytes())
+        _add_column(hasher, values.flatten())
+    elif pa.types.is_string(array.type):
+        texts = [text.encode() for text in values.to_pylist()]
+        hasher.update(np.array([len(text) for text in texts], np.int64).tobytes())
+        hasher.update(b"".join(texts))
+    else:
+        hasher.update(str(array.type).encode())
+        hasher.update(values.to_numpy(zero_copy_only=False).tobytes())
+
+
+def read_record(path: Path) -> tuple[ShardRecord, int]:
+    """Returns a shard's record, and its number of rows."""
     try:
-        path.parent.mkdir(exist_ok=True)
-        if path.parent.is_symlink() and path.parent.name in INSIDE:
-            raise EmbedshiftError(f"{path.parent}: a link to another folder; replace it by a folder of the study")
-        with replacement(path) as hidden:
-            write(hidden)
-            with open(hidden, "rb") as file:
-                checksum = hashlib.file_digest(file, "sha256").hexdigest()
-        file_checksum.keep(path, checksum)
-        return checksum
-    except OSError as error:
-        if error.errno is None:
-            raise
-        refused = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
-        first = "copy the study to a folder of your own" if refused else "free space"
-        words = f"{first} or choose another folder, and run the same command again"
-        raise EmbedshiftError(f"{path}: cannot be written ({os.strerror(error.errno)}); {words}") from error
-
-
-def made_inside(out: Path, path: Path) -> Path:
-    """Returns a path in a folder of images, and creates the folders on its way; refuses links that lead out."""
-    if not path.parent.resolve().is_relative_to(out.resolve()):
-        raise EmbedshiftError(f"{path.parent}: a link to another folder; replace it by a folder")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
-
-
-def read_record(path: Path) -> tuple[ShardRecord, int, pa.Schema]:
-    """Returns a shard's record, and its number of rows and schema.
-
-    The schema is not asked of the metadata, which then refers to itself and stays in memory.
-    """
-    try:
-        with pq.ParquetFile(path.absolute()) as file:
-            metadata, columns = file.metadata, file.schema_arrow.remove_metadata()
+        metadata = pq.read_metadata(path.absolute())
         content: Json = dict(json.loads(metadata.metadata[METADATA_KEY]))
     except Exception as error:
         raise Damaged(path, reason(error)) from error
@@ -177,14 +166,9 @@ def read_record(path: Path) -> tuple[ShardRecord, int, pa.Schema]:
     try:
         checksum = fields.pop("rows_checksum")  # without one it would be empty
         fields["failures"] = tuple(Failure(**failure) for failure in fields["failures"])
-        return ShardRecord(**fields, rows_checksum=checksum), metadata.num_rows, columns
+        return ShardRecord(**fields, rows_checksum=checksum), metadata.num_rows
     except (KeyError, TypeError) as error:
         raise Damaged(path, reason(error)) from error
-
-
-def schema_message(location: str, version: object) -> str:
-    words = f"written with schema {version}, this embedshift reads {SCHEMA_VERSION}"
-    return f"{location}: {words}: run the study again into another folder"
 
 
 def with_sums(table: pa.Table, sums: Mapping[str, Mapping[str, Values]]) -> pa.Table:
@@ -203,10 +187,7 @@ def pixels_digest(ids: Sequence[str], pixels: Sequence[str | None]) -> str:
 def shard_sums(path: Path, name: str) -> dict[str, Values]:
     """Returns the sums of a shard under a name; empty if it has none."""
     packed = json.loads((pq.read_metadata(path.absolute()).metadata or {}).get(SUMS_KEY, "{}"))
-    try:
-        return {key: _unpack(array) for key, array in packed.get(name, {}).items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Damaged(path, f"the sums {name!r}: {reason(error)}") from error
+    return {key: _unpack(array) for key, array in packed.get(name, {}).items()}
 
 
 def _pack(values: Values) -> Json:
@@ -235,3 +216,54 @@ def write_failures(folder: Path, records: Sequence[ShardRecord]) -> dict[str, st
     table = failures_table(records)
     checksum = write_atomically(folder / FAILURES, lambda hidden: pq.write_table(table, hidden))
     return {FAILURES: checksum}
+
+
+def refuse_other_pixels(path: Path, record: ShardRecord, first: ShardPixels | None) -> None:
+    """Refuses a shard whose images have other pixels than when the study first measured them."""
+    if first is not None and record.images == first.images and record.pixels != first.digest:
+        words = "its images have other pixels than when the study measured them first"
+        raise UsageError(f"{path}: {words}; restore the images, or choose another `out`")
+
+
+class ShardWriter:
+    """Writes shards one after the other; its context ends when all are written.
+
+    It refuses a shard that was measured before, if its images have other pixels now.
+    """
+
+    def __init__(
+        self, folder: Path, written: Callable[[ShardRecord], object], study_id: str, first: Mapping[str, ShardPixels]
+    ) -> None:
+        self._folder, self._written, self._study_id, self._first = folder, written, study_id, first
+        self._thread = ThreadPoolExecutor(1)
+        self._last: tuple[Future[None], ShardRecord] | None = None
+
+    def write(self, table: pa.Table, record: ShardRecord) -> None:
+        self.wait()
+        digest = pixels_digest(table["image_id"].to_pylist(), table["pixels"].to_pylist())
+        record = replace(record, study_id=self._study_id, pixels=digest)
+        path = shard_path(self._folder, record.index)
+        first = self._first.get(shard_name(path))
+        refuse_other_pixels(path, record, first)
+        if first is not None and first.images != record.images:
+            words = "%s: %d images measured, at first %d; whether they have the same pixels is not known"
+            log.warning(words, path, record.images, first.images)
+        self._last = self._thread.submit(write_shard, self._folder, table, record), record
+
+    def __enter__(self) -> "ShardWriter":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            self.wait()  # a shard that was begun is written, whatever ended the run
+        except Exception:
+            if kind is None:
+                raise
+        finally:
+            self._thread.shutdown()
+
+    def wait(self) -> None:
+        if self._last is not None:
+            (future, record), self._last = self._last, None
+            future.result()
+            self._written(record)

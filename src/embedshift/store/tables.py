@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Collection
-from typing import TypeVar
 
 import polars as pl
 
@@ -11,17 +10,22 @@ from embedshift.registry import Question
 from embedshift.statistics.differences import differences
 from embedshift.statistics.summary import performance, ranked_metrics, ranking, summary
 from embedshift.store.baselines import baselines, measurements
+from embedshift.store.groups import write_groups
 from embedshift.store.info import TableRecord
-from embedshift.store.shard_reader import ShardReader
-from embedshift.store.table import Table, tables_of
-from embedshift.store.table_files import WrittenFiles, read_table, record_files, table_path, with_hashes, write_table
+from embedshift.store.reader import Reader
+from embedshift.store.table import (
+    Table,
+    WrittenFiles,
+    read_table,
+    record_tables,
+    table_path,
+    tables_of,
+    with_hashes,
+    write_table,
+)
 
-__all__ = ["Table", "make_table", "make_tables", "tables_after", "tables_of", "update_tables", "write_tables"]
 
-R = TypeVar("R", bound=ShardReader)
-
-
-def make_tables(reader: ShardReader, only: Collection[str] | None = None) -> dict[str, pl.DataFrame]:
+def make_tables(reader: Reader, only: Collection[str] | None = None) -> dict[str, pl.DataFrame]:
     made: dict[str, pl.DataFrame] = {}
     reader = dataclasses.replace(reader, made=made)  # one for all tables: what it has read, it does not read again
     tables = [table for table in tables_of(reader.questions) if table.is_available(reader)]
@@ -38,12 +42,7 @@ def make_tables(reader: ShardReader, only: Collection[str] | None = None) -> dic
     return {name: made[name] for name in reader.table_names if name in made}
 
 
-def make_table(reader: ShardReader, name: str) -> pl.DataFrame:
-    core = name not in {table.name for table in tables_of(reader.questions)}
-    return (_core_tables(reader) if core else make_tables(reader, {name}))[name]
-
-
-def tables_after(reader: ShardReader, question: Question) -> set[str]:
+def tables_after(reader: Reader, question: Question) -> set[str]:
     names = {table.name for table in tables_of([question])}
     for table in tables_of(reader.questions):
         if names & {*table.reads}:
@@ -51,14 +50,14 @@ def tables_after(reader: ShardReader, question: Question) -> set[str]:
     return names
 
 
-def _make(table: Table[ShardReader], reader: ShardReader) -> pl.DataFrame:
+def _make(table: Table[Reader], reader: Reader) -> pl.DataFrame:
     """Returns the table; the stored one if it was made from the same data."""
     if table.settings is not None and reader.kept_settings(table.name) == table.settings(reader):
         return read_table(reader.folder, table.name, reader.info, reader.image_ids)
     return table.make(reader)
 
 
-def _core_tables(reader: ShardReader) -> dict[str, pl.DataFrame]:
+def _core_tables(reader: Reader) -> dict[str, pl.DataFrame]:
     """Returns the tables over all metrics; they share one sample of the images, so that they agree."""
     seed, by_metric, sample = reader.info.seed, baselines(reader), measurements(reader)
     metrics = summary(reader.image_rows, sample, seed=seed, baselines=by_metric)
@@ -72,27 +71,26 @@ def _core_tables(reader: ShardReader) -> dict[str, pl.DataFrame]:
     return made | ({"differences": differences(sample, seed=seed)} if reader.compares_all else {})
 
 
-def write_tables(reader: ShardReader, only: Collection[str] | None = None) -> WrittenFiles:
-    """Writes tables again from the shards, as CSV and Parquet; tables of single images only as Parquet."""
+def write_tables(reader: Reader, only: Collection[str] | None = None) -> WrittenFiles:
+    """Writes tables again from the shards, as CSV and Parquet, tables of single images only as Parquet; then groups."""
     declared = {table.name: table for table in tables_of(reader.questions)}
     with one_blas_thread():
         made = make_tables(reader, only)
     # Before anything is written, because they may be those of the tables that are there.
     settings = {name: table.settings(reader) for name, table in declared.items() if table.settings and name in made}
-    shards, written = reader.measured_checksum(), WrittenFiles()
+    written = WrittenFiles(groups=reader.info.groups, rows=reader.measured_checksum())
     for name, made_table in made.items():
         hidden = declared[name].names if name in declared and not reader.pictures else ()
         table, path = with_hashes(made_table, hidden), table_path(reader.folder, name)
         if name not in declared or not declared[name].per_image:
             written.files[f"tables/{name}.csv"] = write_table(path.with_suffix(".csv"), table)
         written.files[f"tables/{name}.parquet"] = write_table(path, table)
-        written.tables[name] = TableRecord(
-            shards=shards, groups=reader.info.groups_digest, settings=settings.get(name, {}), hidden=hidden
-        )
+        written.tables[name] = TableRecord(settings=settings.get(name, {}), hidden=hidden)
+    if reader.grouped is not None and written.groups is not None:
+        written.files.update(write_groups(reader.folder, reader.grouped))
     return written
 
 
-def update_tables(reader: R, only: Collection[str] | None = None) -> R:
-    written = write_tables(reader, only)
-    record_files(reader.folder, written.files, written.tables)
-    return dataclasses.replace(reader)
+def update_tables(reader: Reader, only: Collection[str] | None = None) -> Reader:
+    record_tables(reader.folder, write_tables(reader, only))
+    return dataclasses.replace(reader.now(), grouped=None)

@@ -15,7 +15,7 @@ from embedshift.statistics.tolerance import by_family
 from embedshift.statistics.vectors import MOST_AUGMENTATIONS
 from embedshift.store.groups import Choice
 from embedshift.store.reader import Reader
-from embedshift.store.table_files import write_table
+from embedshift.store.table import write_table
 from embedshift.study.paired import PairedStudies, overview, pair_studies
 from embedshift.study.paired.means import compare_means
 from embedshift.study.paired.ratios import ALL, RELATIVE_SHIFT, agreements, neighbours_by_chance

@@ -11,8 +11,8 @@ import polars as pl
 from embedshift.config import Json
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.statistics.summary import COSINE
-from embedshift.store.grouping import are_stored, choose, set_groups
-from embedshift.store.groups import NONE, Choice, Groups
+from embedshift.store.grouping import INDEPENDENT, are_stored, choose, regrouped
+from embedshift.store.groups import Choice
 from embedshift.store.info import read_content, read_info
 from embedshift.store.reader import Reader
 from embedshift.store.table import installed_tables
@@ -24,7 +24,7 @@ from embedshift.study.table_methods import reason_for_absence, table_made_again,
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from embedshift.store.verification import Verification
+    from embedshift.store.listing import Verification
 
 
 class Study(Shown, Exports):
@@ -36,8 +36,7 @@ class Study(Shown, Exports):
         folder: The study's folder.
     """
 
-    # With other groups than the folder holds.
-    _regrouped: Reader | None = None
+    _reader: Reader | None = None
 
     def _lines(self) -> Iterator[str]:
         name, report = f"Study({str(self.folder)!r})", self.folder / "report.html"
@@ -65,8 +64,8 @@ class Study(Shown, Exports):
 
     def reader(self, *choices: Any) -> Reader:
         """Returns a reader of the folder as it is now; `choices` are those of the questions, for tables and figures."""
-        reader = Reader(self.folder) if self._regrouped is None else self._regrouped
-        return replace(reader, choices=tuple(choice for choice in choices if choice is not None))
+        self._reader = Reader(self.folder) if self._reader is None else self._reader.now()
+        return replace(self._reader, choices=tuple(choice for choice in choices if choice is not None))
 
     def exists(self) -> bool:
         """Returns whether a run was ever started in this folder."""
@@ -101,7 +100,7 @@ class Study(Shown, Exports):
 
     def verify(self) -> "Verification":
         """Reads every file of the study and reports which are whole and which are damaged."""
-        from embedshift.store.verification import verify
+        from embedshift.store.listing import verify
 
         return verify(self.folder)
 
@@ -168,8 +167,8 @@ class Study(Shown, Exports):
         """
         from embedshift.store.tables import update_tables
 
-        if set_groups(self.reader(), groups):
-            update_tables(self.reader())
+        if (reader := regrouped(self.reader(), groups)) is not None:
+            update_tables(reader)
 
     def with_groups(self, groups: Choice | None) -> "Study":
         """Returns the study with other groups of images in memory alone; its folder stays as it is.
@@ -179,12 +178,11 @@ class Study(Shown, Exports):
         """
         from embedshift.store.tables import make_tables
 
-        study, ids = Study(self.folder), self.reader().ordered_ids()
-        chosen = choose(self.reader(), groups) or Groups(NONE, ids, [None] * len(ids))
+        study, chosen = Study(self.folder), choose(self.reader(), groups)
         if groups is None or are_stored(self.reader(), chosen):
             return self
-        regrouped = replace(self.reader(), grouped=chosen)
-        study._regrouped = replace(regrouped, made=make_tables(regrouped))
+        reader = replace(self.reader(), grouped=chosen or INDEPENDENT)
+        study._reader = replace(reader, made=make_tables(reader))
         return study
 
     def write_tables(self, tree: object = None) -> None:
@@ -247,8 +245,8 @@ class Study(Shown, Exports):
         from embedshift.report.build import build_report
 
         root = check_images_root(images_root)
-        set_groups(self.reader(), groups)
-        reader = replace(self.reader(tree, *choices), pictures=pictures, images_root=root)
+        reader = regrouped(self.reader(tree, *choices), groups) or self.reader(tree, *choices)
+        reader = replace(reader, pictures=pictures, images_root=root)
         return build_report(reader, figures=figures, formats=formats, images=images, paper=paper)
 
     def show(self) -> Path:

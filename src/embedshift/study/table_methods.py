@@ -27,7 +27,8 @@ def table_made_again(reader: Reader, name: str, choices: object, settings: Mappi
     entry = installed_tables().get(name)
     chosen = reader
     if entry is not None and entry.question.choices is not None:
-        chosen = Reader(reader.folder, (entry.question.choices(**settings) if choices is None else choices,))
+        given = entry.question.choices(**settings) if choices is None else choices
+        chosen = Reader(reader.folder, (given,), listing=reader.listing)
     is_asked = name in chosen.table_names
     if not is_asked and not (entry and _needs_no_run(chosen, entry)):
         raise UsageError(f"{reader.folder}: {reason_for_absence(reader, name)}")

@@ -12,8 +12,8 @@ import polars as pl
 
 from embedshift.errors import UsageError
 from embedshift.statistics.whitening import MOST_DIM, ShiftMoments, Whitening, shift_moments
-from embedshift.store.answers import is_same_encoder
 from embedshift.store.groups import Choice
+from embedshift.store.identity import is_same_encoder
 from embedshift.store.reader import Reader
 from embedshift.store.table import installed_tables, tables_of
 from embedshift.store.tables import make_tables

@@ -19,9 +19,7 @@ if TYPE_CHECKING:
     from embedshift.sources import ImageRef
 
 
-@metric(
-    "attention similarity", "attention", no_change=1.0, low=0.5, high=1.0, higher_is_better=True, always_defined=True
-)
+@metric("attention similarity", "attention", no_change=1.0, low=0.5, high=1.0, higher_is_better=True)
 def attention_similarity(a: ArrayLike, b: ArrayLike, size: int) -> Values:
     r"""Similarity of two attention maps (the paper's equation 6, there called "attention shift").
 

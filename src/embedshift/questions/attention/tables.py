@@ -11,7 +11,7 @@ from embedshift.statistics.intervals import simultaneous_intervals
 from embedshift.statistics.layout import ImageRows, Rows, image_rows, side_by_side, sums_and_counts
 from embedshift.statistics.sample import gather
 from embedshift.store.reader import Reader
-from embedshift.store.tables import Table
+from embedshift.store.table import Table
 
 ALIGNMENT, SPREAD = "alignment", "entropy rise"
 # A difference of aligned and plain similarity at or below it is rounding: nothing was moved.

@@ -18,7 +18,7 @@ from embedshift.statistics.sample import RESAMPLES_OF_MANY
 from embedshift.statistics.summary import COSINE
 from embedshift.store.baselines import baselines
 from embedshift.store.reader import Reader
-from embedshift.store.tables import Table
+from embedshift.store.table import Table
 
 
 def claims(

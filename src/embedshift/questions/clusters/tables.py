@@ -2,7 +2,6 @@
 
 import functools
 import logging
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,14 +14,9 @@ from embedshift.questions.clusters import Tree
 from embedshift.statistics.clusters import FEW, clusters_of, distances_of_means
 from embedshift.statistics.layout import Rows, image_rows, pair_distances
 from embedshift.store.reader import Reader
-from embedshift.store.tables import Table
+from embedshift.store.table import Table
 
 log = logging.getLogger(__name__)
-
-
-def pairwise_length(reader: Reader) -> dict[str, int]:
-    length = math.comb(len(reader.augmentations), 2) * reader.info.draws
-    return {"pairwise": length} if reader.identity_of("clusters").get("pairwise", True) else {}
 
 
 def height_label(tree: Tree) -> str:
@@ -107,8 +101,6 @@ def clusters(reader: Reader) -> pl.DataFrame:
     return clusters_of(matrix, names, reader.choice(Tree).linkage)
 
 
-# Functions of a reader: each returns columns with a list for every original, and its length.
-LISTS = (pairwise_length,)
 TABLES: tuple[Table[Reader], ...] = (
     Table(
         "pairwise",

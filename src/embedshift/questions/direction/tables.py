@@ -17,7 +17,7 @@ from embedshift.statistics.sample import gather
 from embedshift.statistics.summary import COSINE
 from embedshift.statistics.vectors import STILL, cosine, normalised
 from embedshift.store.reader import Reader
-from embedshift.store.tables import Table
+from embedshift.store.table import Table
 
 SCHEMA: dict[str, type[pl.DataType]] = {
     "augmentation": pl.String,

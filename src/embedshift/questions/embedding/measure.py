@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     high=1.0,
     higher_is_better=True,
     baseline=cosine_baseline,
-    always_defined=True,
 )
 def cosine_similarity(u: ArrayLike, v: ArrayLike) -> Values:
     r"""Cosine of the angle between two embeddings (the paper's equation 4).
@@ -59,7 +58,6 @@ def cosine_similarity(u: ArrayLike, v: ArrayLike) -> Values:
     higher_is_better=False,
     unit="encoder",
     baseline=distance_baseline,
-    always_defined=True,
 )
 def l2_distance(u: ArrayLike, v: ArrayLike) -> Values:
     r"""Euclidean distance between two raw embeddings (the paper's equation 5).

@@ -12,7 +12,7 @@ from embedshift.statistics.intervals import mean_interval
 from embedshift.statistics.layout import metric_parts
 from embedshift.statistics.sample import OF_A_SET, estimates_from_values, gather
 from embedshift.store.reader import Reader
-from embedshift.store.tables import Table
+from embedshift.store.table import Table
 
 SCHEMA: dict[str, type[pl.DataType]] = {
     "views": pl.String,
@@ -80,7 +80,7 @@ def first_embeddings(reader: Reader) -> Mapping[str, Floats]:
     first_draw = reader.image_rows.head(OF_A_SET).frame.filter(pl.col("draw") == 0)
     rows = first_draw.select("view", "embedding").collect()
     names = [ORIGINAL, *reader.augmentations]
-    vectors = reader.vectors(rows)
+    vectors = rows["embedding"].to_numpy()
     vectors = vectors.reshape(-1, len(names), vectors.shape[-1])
     return {name: vectors[:, rows["view"][: len(names)].to_list().index(name)] for name in names}
 

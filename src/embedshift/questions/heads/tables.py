@@ -13,7 +13,7 @@ from embedshift.questions.heads.weighted import NUMBERS, contribution_intervals,
 from embedshift.statistics.intervals import LEAST_IMAGES
 from embedshift.statistics.layout import Rows, image_rows
 from embedshift.store.reader import Reader
-from embedshift.store.tables import Table
+from embedshift.store.table import Table
 
 HEADS_SCHEMA: dict[str, type[pl.DataType]] = {
     "augmentation": pl.String,

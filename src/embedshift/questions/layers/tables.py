@@ -11,7 +11,7 @@ from embedshift.statistics.intervals import mean_interval
 from embedshift.statistics.layout import list_parts
 from embedshift.statistics.sample import gather
 from embedshift.store.reader import Reader
-from embedshift.store.tables import Table
+from embedshift.store.table import Table
 
 SCHEMA: dict[str, type[pl.DataType]] = {
     "augmentation": pl.String,

@@ -20,7 +20,7 @@ from embedshift.statistics.intervals import mean_interval, simultaneous_interval
 from embedshift.statistics.layout import Rows, image_rows, metric_parts
 from embedshift.statistics.sample import estimates_from_values, gather
 from embedshift.store.reader import Reader
-from embedshift.store.tables import Table
+from embedshift.store.table import Table
 
 NUMBERS: dict[str, type[pl.DataType]] = {"n": pl.Int64, **dict.fromkeys(("mean", "ci_low", "ci_high"), pl.Float64)}
 MAPS: dict[str, type[pl.DataType]] = {**dict.fromkeys(("augmentation", "map", "metric"), pl.String), **NUMBERS}

@@ -25,7 +25,7 @@ UNIFORM = 1e-3
 THOUSANDTHS = np.array([[299.0, 587.0, 114.0]], np.float32)
 
 
-@metric("patch similarity", "pixels", no_change=1.0, low=0.5, high=1.0, higher_is_better=True, always_defined=True)
+@metric("patch similarity", "pixels", no_change=1.0, low=0.5, high=1.0, higher_is_better=True)
 def patch_similarity(o: Pixels, a: Pixels) -> Values:
     r"""Similarity of the pixels, patch by patch (the paper's equations 7 and 8).
 
@@ -92,7 +92,7 @@ def patch_similarity_uint8(o: Pixels, a: Pixels) -> Values:
     return _mean_over_patches(patches.mean(axis=(-4, -2, -1)))
 
 
-@metric("edge preservation", "pixels", no_change=1.0, low=0.0, high=1.0, higher_is_better=True, always_defined=True)
+@metric("edge preservation", "pixels", no_change=1.0, low=0.0, high=1.0, higher_is_better=True)
 def edge_preservation(o: Pixels, a: Pixels) -> Values:
     r"""Similarity of the edge maps (the paper's equations 9 to 11).
 

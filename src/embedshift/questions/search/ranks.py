@@ -59,7 +59,7 @@ def search_views(reader: Reader, originals: Originals, queries: int | None, func
     with ThreadPoolExecutor(_threads()) as pool, one_thread():
         for block in rows.head(order.images if queries is None else queries).blocks("draw", "embedding"):
             is_kept = start < PREDICTED_FROM
-            vectors = reader.vectors(block)
+            vectors = block["embedding"].to_numpy()
             vectors = vectors.reshape(-1, len(order.views), vectors.shape[-1])
             positions = np.arange(start, start + len(vectors))
             wanted = KEPT if is_kept else NEIGHBOURS

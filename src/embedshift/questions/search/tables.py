@@ -86,7 +86,7 @@ def roc(reader: Reader) -> pl.DataFrame:
 @functools.lru_cache(maxsize=1)
 def original_pairs(reader: Reader, count: int) -> pairs.Pairs:
     rows = reader.rows().filter(pl.col("view") == ORIGINAL).select("embedding").head(count)
-    return pairs.all_pairs(reader.vectors(rows.collect()), reader.groups)
+    return pairs.all_pairs(rows.collect()["embedding"].to_numpy(), reader.groups)
 
 
 def cosines(reader: Reader, count: int | None = None) -> Mapping[str, Values]:
@@ -128,8 +128,9 @@ def misses(reader: Reader) -> pl.DataFrame:
     views, originals = rows.join(asked.lazy(), on=KEY).collect(), rows.filter(pl.col("view") == ORIGINAL).collect()
     ahead, names = list[int](), originals["image_id"].to_numpy()
     if images:
-        vectors, groups = normalised(reader.vectors(originals)), np.array([label[image_id] for image_id in names])
-        for query, view in zip(normalised(reader.vectors(views)), views.iter_rows(named=True), strict=True):
+        groups = np.array([label[image_id] for image_id in names])
+        vectors = normalised(originals["embedding"].to_numpy())
+        for query, view in zip(normalised(views["embedding"].to_numpy()), views.iter_rows(named=True), strict=True):
             copies = vectors[(groups == view["label"]) & (names != view["image_id"])]
             ahead.append(int((copies @ query >= view["own_cosine"] - TIE).sum()))
     counted = views.select(*KEY, ahead=pl.Series(ahead, dtype=pl.Int64))

@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 import logging
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from embedshift.config.safe_files import expanded
 from embedshift.errors import UsageError
 from embedshift.sources.vector_files import Part, open_part
 from embedshift.statistics.retrieval import Gallery, release_memory
-from embedshift.store.answers import is_same_encoder
+from embedshift.store.identity import is_same_encoder
 from embedshift.store.naming import GALLERY
 from embedshift.store.reader import Reader
 
@@ -49,7 +49,7 @@ class Originals:
 def originals(reader: Reader, path: str = "") -> Originals:
     rows = reader.rows().filter(pl.col("view") == ORIGINAL)
     images = count = int(rows.select(pl.len()).collect().item())
-    blocks = _blocks(rows, reader.vectors)
+    blocks = _blocks(rows)
     if path:
         more, gallery = _gallery(reader, expanded(path))
         count, blocks = count + more, itertools.chain(blocks, gallery)
@@ -73,10 +73,10 @@ def originals(reader: Reader, path: str = "") -> Originals:
     return Originals(pl.concat(names), Gallery.of(memory[:filled], groups), images)
 
 
-def _blocks(rows: pl.LazyFrame, read: Callable[[pl.DataFrame], Floats]) -> Blocks:
+def _blocks(rows: pl.LazyFrame) -> Blocks:
     for batch in rows.select("image_id", "pixels", "embedding").collect_batches(chunk_size=ROWS, maintain_order=True):
         if len(batch):
-            yield batch, read(batch)
+            yield batch, batch["embedding"].to_numpy()
 
 
 def allocate(count: int, dim: int, folder: Path) -> Floats:
@@ -94,7 +94,7 @@ def _gallery(reader: Reader, path: Path) -> tuple[int, Blocks]:
         rows = other.rows().filter(pl.col("view") == ORIGINAL)
         key = "" if other.info.source.get("numbered") else "image_id"
         key = "pixels" if reader.info.has_pixels and other.info.has_pixels else key
-        return int(rows.select(pl.len()).collect().item()), _others(reader, _blocks(rows, other.vectors), key)
+        return int(rows.select(pl.len()).collect().item()), _others(reader, _blocks(rows), key)
     if path.is_dir():
         raise UsageError(f"`gallery`: {path}: no study in this folder")
     try:
@@ -115,7 +115,7 @@ def _others(reader: Reader, gallery: Blocks, key: str) -> Blocks:
     raw = dataclasses.replace(reader, whitening=None)
     rows = raw.rows().filter(pl.col("view") == ORIGINAL)
     own = rows.select(key).collect()[key].drop_nulls().implode() if key else None
-    hashes = _hashes(vectors for _, vectors in (_blocks(rows, raw.vectors) if key != "pixels" else ()))
+    hashes = _hashes(vectors for _, vectors in (_blocks(rows) if key != "pixels" else ()))
     left_out = 0
     for keys, vectors in gallery:
         is_own = np.isin(_hashes([vectors]), hashes) if len(hashes) else np.zeros(len(vectors), bool)

@@ -13,7 +13,7 @@ from embedshift.statistics.intervals import mean_interval, proportion_interval, 
 from embedshift.statistics.layout import Rows, image_rows, list_parts, side_by_side, sums_and_counts
 from embedshift.statistics.sample import Estimates, gather
 from embedshift.store.reader import Reader
-from embedshift.store.tables import Table
+from embedshift.store.table import Table
 
 PERMUTATIONS = 10_000
 ALL = "all"

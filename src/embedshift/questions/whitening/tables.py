@@ -15,8 +15,7 @@ from embedshift.statistics.layout import sums_and_counts
 from embedshift.statistics.sample import Estimates, gather
 from embedshift.statistics.whitening import MOST_DIM
 from embedshift.store.reader import Reader
-from embedshift.store.table import Table
-from embedshift.store.table_files import table_path
+from embedshift.store.table import Table, table_path
 
 # Images at most, and numbers of their vectors: 1 GiB.
 IMAGES, NUMBERS = 2_000, 2**28

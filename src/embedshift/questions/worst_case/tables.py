@@ -14,7 +14,7 @@ from embedshift.statistics.sample import Estimates, estimates_from_values
 from embedshift.statistics.summary import COSINE
 from embedshift.store.baselines import measurements
 from embedshift.store.reader import Reader
-from embedshift.store.tables import Table
+from embedshift.store.table import Table
 
 NUMBERS = ("mean", "ci_low", "ci_high", "relative_shift", "relative_shift_low", "relative_shift_high")
 WORST_SCHEMA: dict[str, type[pl.DataType]] = {

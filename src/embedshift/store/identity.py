@@ -1,7 +1,13 @@
-"""Answers on fixed inputs: encoders, and functions of a user, are the same where their answers are, up to rounding."""
+"""Whether two studies, or a study and a run, are the same: by their identity, and by answers on fixed inputs.
 
+Encoders, and functions of a user, are the same where their answers are, up to rounding.
+"""
+
+import hashlib
+import json
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +21,28 @@ ROUNDING = {"float32": 5e-4, "float16": 1e-2, "bfloat16": 3e-2}
 OF_VIEWS = 1e-3
 # An unstable encoder's answers may differ by as much again, in other passes.
 UNSTABLE = 3
+
+
+def identity_hash(identity: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def differences(
+    then: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "", *, words: tuple[str, str] = ("there", "now")
+) -> list[str]:
+    lines: list[str] = []
+    for key in dict.fromkeys([*then, *now]):
+        old, new = then.get(key), now.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            lines += differences(old, new, f"{prefix}{key}.", words=words)
+        elif old != new:
+            lines.append(f"{prefix}{key}: {_short(old)} {words[0]}, {_short(new)} {words[1]}")
+    return lines
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def as_answer(vectors: Floats) -> Answer:
