@@ -9,8 +9,8 @@ from scipy import stats
 
 from embedshift.questions.embedding.answer import shift_extremes
 from embedshift.questions.examples.answer import furthest, largest_of
-from embedshift.report.answers import differences_content
 from embedshift.report.numbers import decimals, fixed, listed, metric_decimals
+from embedshift.report.own_sections import differences_content
 from embedshift.report.page import fill
 from embedshift.store.naming import ImageNaming
 from support.sentences import paragraphs

@@ -14,7 +14,7 @@ import pytest
 import embedshift
 from embedshift.errors import EmbedshiftError
 from embedshift.figures import FigureInput, iter_figures
-from embedshift.figures.images import overlay
+from embedshift.figures.shared import overlay
 from embedshift.questions.maps.section import largest_and_smallest_changes, most_reliable, trust_rows
 from embedshift.report.page import fill
 from embedshift.store.redraw import redraw

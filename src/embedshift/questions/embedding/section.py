@@ -10,9 +10,8 @@ from embedshift.figures import FigureInput
 from embedshift.figures.style import metric_label
 from embedshift.questions.embedding.answer import answer
 from embedshift.registry import METRICS
-from embedshift.report.charts import ROW_PIXELS, chart_layout, escaped, short
 from embedshift.report.numbers import fixed, metric_decimals
-from embedshift.report.section import Chart, PageInput, Part, Plot
+from embedshift.report.section import ROW_PIXELS, Chart, PageInput, Part, Plot, chart_layout, escaped, short
 from embedshift.statistics.density import density
 
 CHARTS = {"cosine": ("cosine_similarity", "Cosine similarity"), "l2": ("l2_distance", "L2 distance")}

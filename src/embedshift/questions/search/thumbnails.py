@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from embedshift.arrays import Pixels
 from embedshift.augmentations import ORIGINAL
 from embedshift.config import Json
-from embedshift.report.images import address, shrink, webp
 from embedshift.report.numbers import shorten
+from embedshift.report.section import address, shrink, webp
 from embedshift.store.naming import GALLERY
 from embedshift.store.reader import Reader
 from embedshift.store.redraw import RedrawnImage, iter_redrawn
