@@ -8,6 +8,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter
 
@@ -36,8 +37,8 @@ from embedshift.statistics.families import MeasuredFamily
 from embedshift.statistics.maps import scaled_map, upsample
 from embedshift.store.redraw import RedrawnImage
 
-# Inches of an image's side, and of the words above it per line.
-_CELL, _WORDS = 0.95, 0.14
+# Inches of an image's side, of the words above it per line, and of the name at the left.
+_CELL, _WORDS, _LABEL = 0.95, 0.14, 0.3
 # What a pixel holds. A name on a line is worth moving it by so many pixels, a name on a name never happens while there
 # is room.
 _LINE, _NAME = 1, 2
@@ -125,36 +126,38 @@ def page(
     """Images in rows of `columns`; a longer list of one image takes several rows."""
     lines = -(-len(rows[0]) // columns)
     words = max(wrap(human(name), _CELL, 7, bold=True).count("\n") + 2 for _, name in rows[0])
-    height = len(rows) * lines * (_CELL + _WORDS * words + 0.06) + 0.25
+    across, down = _CELL + 0.05, _CELL + _WORDS * words + 0.06
+    width, height = _LABEL + across * columns, down * lines * len(rows)
     note = f"{note}; cos: cosine similarity with the original (1 = no change)"
-    figure = new_figure(data.caption(note), (_CELL + 0.05) * columns + 0.35, height, title)
-    grid = figure.subplots(len(rows) * lines, columns, squeeze=False)
+    figure = new_figure(data.caption(note), width + 0.05, height + 0.25, title)
+    axes = figure.subplots()  # one for all images: axes of its own take longer than an image
+    axes.set_axis_off()
+    look: Json = {"ha": "center", "in_layout": False}
     for index, (image, pictures) in enumerate(zip(data.drawn, rows, strict=True)):
-        panels = grid[index * lines : (index + 1) * lines]
-        panels[0, 0].set_ylabel(verbatim(data.reader.naming.image(image.image_id), 20), fontsize=6.5, visible=True)
-        for axes, (picture, name) in zip(panels.flat, pictures, strict=False):
-            _show(axes, picture, labelled=axes is panels[0, 0])
+        first = _LABEL - 0.1, down * (index * lines + 1) - _CELL / 2
+        label = verbatim(data.reader.naming.image(image.image_id), 20)
+        axes.text(*first, label, rotation=90, va="center", fontsize=6.5, **look)
+        for place, (picture, name) in enumerate(pictures):
+            line, column = divmod(place, columns)
+            left, top = _LABEL + across * column, down * (index * lines + line + 1) - _CELL
+            _show(axes, picture, left, top)
             cosine = image.metrics.get(name, {}).get("cosine_similarity")
             cosine_line = "" if name not in image.metrics else f"\ncos {number(np.nan if cosine is None else cosine)}"
-            colour = readable(data.colours.get(name, INK))
-            axes.set_title(
-                wrap(human(name), _CELL, 7, bold=True) + cosine_line, fontsize=7, loc="center", color=colour, pad=3, y=1
-            )
-        for axes in panels.flat[len(pictures) :]:
-            axes.set_axis_off()
+            heading, colour = wrap(human(name), _CELL, 7, bold=True), readable(data.colours.get(name, INK))
+            above = left + _CELL / 2, top - 0.04
+            axes.text(*above, heading + cosine_line, fontsize=7, fontweight="bold", color=colour, **look)
+    axes.set(xlim=(0, width), ylim=(height, 0), aspect="equal")
     return figure
 
 
-def _show(axes: Axes, picture: Pixels | None, *, labelled: bool) -> None:
-    axes.set(xticks=[], yticks=[], facecolor=FAINT)
-    axes.spines[:].set_visible(False)
+def _show(axes: Axes, picture: Pixels | None, left: float, top: float) -> None:
     if picture is None:
-        axes.set_aspect("equal")
-        axes.text(0.5, 0.5, "n/a", ha="center", va="center", transform=axes.transAxes)
+        axes.add_patch(Rectangle((left, top), _CELL, _CELL, color=FAINT, linewidth=0))
+        axes.text(left + _CELL / 2, top + _CELL / 2, "n/a", ha="center", va="center", in_layout=False)
         return
-    axes.imshow(picture)
-    if not labelled:  # the picture covers it all, and without axis there is less to lay out and to draw
-        axes.set_axis_off()
+    down, across = (_CELL * side / max(picture.shape) for side in picture.shape[:2])
+    left, top = left + (_CELL - across) / 2, top + (_CELL - down) / 2
+    axes.imshow(picture, extent=(left, left + across, top + down, top))
 
 
 @dataclass(frozen=True)
