@@ -63,18 +63,18 @@ def save_figures(
 def save(figure: Figure, path: Path) -> Path:
     """Writes a figure in the format of the path's ending; equal figures give equal bytes."""
     ending = path.suffix.removeprefix(".")
-    content = render(figure, [ending])[ending]
-    write_atomically(path, lambda hidden: hidden.write_bytes(content))
+    _write(path, render(figure, [ending])[ending])
     return path
 
 
 def write(folder: Path, stem: str, files: Mapping[str, bytes]) -> dict[str, str]:
     """Writes the files of a figure by their endings into a study; returns their names in it with their checksums."""
-    checksums: dict[str, str] = {}
-    for ending, content in files.items():
-        name = f"figures/{stem}.{ending}"
-        checksums[name] = write_atomically(folder / name, lambda hidden, content=content: hidden.write_bytes(content))
-    return checksums
+    names = {f"figures/{stem}.{ending}": content for ending, content in files.items()}
+    return {name: _write(folder / name, content) for name, content in names.items()}
+
+
+def _write(path: Path, content: bytes) -> str:
+    return write_atomically(path, lambda hidden: hidden.write_bytes(content))
 
 
 def check_formats(formats: Sequence[str]) -> None:
@@ -186,8 +186,7 @@ def _content(figure: Figure, agg: FigureCanvasAgg, ending: str) -> bytes:
         return _saved(picture, format="PNG", dpi=(DPI, DPI), compress_level=_PNG_LEVEL)
     figure.dpi = 72  # that of SVG
     (width, height), text = figure.get_size_inches(), io.StringIO()
-    lines = _SmallerSvg(72 * width, 72 * height, text, image_dpi=DPI, metadata={"Date": None})
-    renderer = MixedModeRenderer(figure, width, height, DPI, lines)
+    renderer: Any = MixedModeRenderer(figure, width, height, DPI, _SmallerSvg(width, height, text))
     figure.draw(renderer)
     renderer.finalize()
     return text.getvalue().encode()
@@ -201,10 +200,13 @@ def _saved(picture: Image.Image, **settings: Any) -> bytes:
 class _SmallerSvg(RendererSVG):
     """Writes photographs as JPEG: as PNG they take four times the space, and more time than all the rest."""
 
+    def __init__(self, width: float, height: float, text: io.StringIO) -> None:
+        RendererSVG.__init__(self, 72 * width, 72 * height, text, image_dpi=DPI, metadata={"Date": None})
+
     def draw_image(self, gc: Any, x: float, y: float, im: Any, transform: Any = None) -> None:
         height, width = im.shape[:2]
         if transform is not None or height * width < _SMALL:
-            super().draw_image(gc, x, y, im, transform)
+            RendererSVG.draw_image(self, gc, x, y, im, transform)
             return
         # Rows come from below; pixels at the border are partly transparent.
         white = Image.new("RGBA", (width, height), "white")
