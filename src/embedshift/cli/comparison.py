@@ -8,8 +8,7 @@ from rich.table import Table
 from embedshift.cli.terminal import folded_columns, name_columns, number, number_columns, text_table
 from embedshift.statistics.families import ONE_LEVEL
 from embedshift.statistics.units import with_interval_in_words
-from embedshift.study.comparison import Comparison
-from embedshift.study.comparison_page import HEADINGS, ratio_cells, with_star
+from embedshift.study.comparison import HEADINGS, Comparison, ratio_cells, with_star
 from embedshift.study.paired.ratios import ALL
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from embedshift.config import Json
-from embedshift.questions.attention.columns import ALIGNED, DIVERGENCE, RISE, ROLLOUT
+from embedshift.questions.attention import ALIGNED, DIVERGENCE, RISE, ROLLOUT
 from embedshift.questions.attention.figures import metrics_of
 from embedshift.questions.attention.tables import ALIGNMENT, SCHEMA, SPREAD
 from embedshift.report.numbers import MISSING, fixed, with_interval

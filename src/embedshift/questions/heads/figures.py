@@ -21,8 +21,8 @@ from embedshift.errors import UsageError
 from embedshift.figures.base import FigureInput, figure, has_table
 from embedshift.figures.shared import colour_bar, drawn_images, page
 from embedshift.figures.style import FAINT, INK, MUTED, human, new_figure, wrap
+from embedshift.questions.heads import TOKENS
 from embedshift.questions.heads.arrays import COLOURS, ContributionArrays, contributions_of, furthest_first
-from embedshift.questions.heads.columns import TOKENS
 from embedshift.statistics.summary import COSINE
 from embedshift.store.redraw import RedrawnImage
 

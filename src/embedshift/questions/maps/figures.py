@@ -12,7 +12,7 @@ from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.figures.base import FigureInput, figure, has_table
 from embedshift.figures.shared import drawn_images, overlay, page
 from embedshift.figures.style import INK, MUTED, human, new_figure
-from embedshift.questions.maps.columns import (
+from embedshift.questions.maps import (
     ALIGNED_CORRELATION,
     ATTENTION,
     CORRELATION,
