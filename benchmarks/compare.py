@@ -15,7 +15,7 @@ import polars as pl
 
 import embedshift
 from embedshift.config import BUNDLED
-from embedshift.study.comparison_page import with_ends
+from embedshift.study.comparison import with_ends
 from gate import with_noise
 from machine import describe_machine
 

@@ -22,7 +22,7 @@ from PIL import Image
 
 import embedshift
 from duplicates import EDITS
-from embedshift.questions.search.answer import near_duplicates
+from embedshift.questions.search.section import near_duplicates
 from embedshift.statistics.duplicates import components
 from embedshift.statistics.vectors import normalised
 from embedshift.statistics.whitening import shift_moments

@@ -183,10 +183,11 @@ def clip_retrieval(given: Given) -> Work:
 def embedshift_study(given: Given) -> Work:
     import polars as pl
 
-    from embedshift import load, load_encoder
     from embedshift.config import make_config
+    from embedshift.encoders import load_encoder
     from embedshift.pipeline.prepare import encoder_spec
     from embedshift.runner import run_study
+    from embedshift.study.study import load
 
     encoder = load_encoder(given.clip, device="cpu")
     metrics = os.environ.get("PEER_METRICS", "").split()
@@ -205,8 +206,8 @@ def embedshift_study(given: Given) -> Work:
 
 
 def embedshift_original(given: Given) -> Work:
-    from embedshift import load_encoder
     from embedshift.config import make_config
+    from embedshift.encoders import load_encoder
     from embedshift.encoders.device import keep_memory
     from embedshift.engines.loaders import Images, draw_all
     from embedshift.pipeline.prepare import prepared

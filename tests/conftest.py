@@ -58,8 +58,6 @@ def own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setattr("typer.main.get_command", functools.cache(typer.main.get_command))
         # Counting the million objects that were frozen above takes a tenth of a second, for each model that is loaded.
         patch.setattr("gc.get_freeze_count", lambda: 1)
-        # A report would start processes that import matplotlib; commands and tests/figures/test_render.py have them.
-        patch.setattr("embedshift.figures.workers.cores", lambda: 1)
         remember_roots({"root": str(once.root)})
         yield
 

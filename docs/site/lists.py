@@ -76,7 +76,7 @@ def glossary() -> Iterator[str]:
     """The terms of the report, of its questions and of these pages, one definition each; metrics have a list."""
     from embedshift.registry import METRICS
     from embedshift.registry import questions as declared
-    from embedshift.report.glossary import TERMS as OF_REPORTS
+    from embedshift.report.own_sections import TERMS as OF_REPORTS
 
     terms = dict(OF_REPORTS)
     parts: Any = [getattr(question.part("section"), "PART", None) for question in declared()]

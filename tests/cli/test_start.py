@@ -1,6 +1,5 @@
 """What a start imports: nobody waits for what a command does not use."""
 
-import re
 import subprocess
 import sys
 
@@ -65,17 +64,6 @@ def test_every_figure_is_declared_where_it_is_listed():
     declared = {name: said for each in questions() for name, said in each.figures.items()}
     assert {name: (FIGURES[name].number, FIGURES[name].title) for name in FIGURES} == declared
     assert {each.name for each in questions() for name in each.figures if FIGURES[name].question != each.name} == set()
-
-
-def test_a_process_that_renders_figures_imports_no_tables():
-    names = imported("-c", "import embedshift.figures.workers")
-    assert "matplotlib.figure" in names
-    heavy = [
-        name
-        for name in names
-        if re.fullmatch("polars|pyarrow|torch|plotly|scipy[.].*|cv2|embedshift[.]store[.]reader", name)
-    ]
-    assert not heavy
 
 
 def test_a_name_of_the_library_imports_what_it_needs_alone():

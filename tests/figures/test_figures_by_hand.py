@@ -3,35 +3,40 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from embedshift.figures import images, scale, style, tolerances
-from embedshift.figures import render as render_module
+from embedshift.figures import output, shared, style
+from embedshift.questions.embedding import figures as ruler
+from embedshift.report.section import address
 from embedshift.statistics.strengths import MeasuredFamily
 
 
 def test_images_overlay():
-    assert images.overlay(np.zeros((4, 4, 3), np.uint8), np.eye(2, dtype=np.float32)).shape == (4, 4, 3)
+    assert shared.overlay(np.zeros((4, 4, 3), np.uint8), np.eye(2, dtype=np.float32)).shape == (4, 4, 3)
 
 
 def test_render_render():
-    files = render_module.render(Figure((1, 1)), ["png", "svg"]).files
+    files = output.render(Figure((1, 1)), ["png", "svg"])
     assert (files["png"][1:4], files["svg"][:5]) == (b"PNG", b"<?xml")
 
 
 def test_render_address():
-    assert render_module.address(b"abc", "image/webp") == "data:image/webp;base64,YWJj"
+    assert address(b"abc", "image/webp") == "data:image/webp;base64,YWJj"
 
 
 def test_scale_marks():
-    assert scale.marks(0.5) == {0.0: ("same", "image"), 1.0: ("another", "image"), 0.5: ("nearest", "other image")}
-    assert list(scale.marks(0.9)) == [0.0, 1.0]
+    assert ruler.ruler_marks(0.5) == {
+        0.0: ("same", "image"),
+        1.0: ("another", "image"),
+        0.5: ("nearest", "other image"),
+    }
+    assert list(ruler.ruler_marks(0.9)) == [0.0, 1.0]
 
 
 def test_scale_ends():
-    assert (scale.ends(0.1, 0.4), scale.ends(-0.5, 2.0)) == ((-0.02, 1.12), (-0.5, 2.24))
+    assert (ruler.ruler_ends(0.1, 0.4), ruler.ruler_ends(-0.5, 2.0)) == ((-0.02, 1.12), (-0.5, 2.24))
 
 
 def test_scale_nearest_of():
-    assert (scale.nearest_of(8), scale.nearest_of(13312)) == ("other image", "of 512 images")
+    assert (ruler.nearest_of(8), ruler.nearest_of(13312)) == ("other image", "of 512 images")
 
 
 def test_style_colours():
@@ -75,6 +80,4 @@ def test_style_column_names():
 
 
 def test_tolerances_level_of():
-    assert (
-        tolerances.level_position(MeasuredFamily("jpeg", "quality", 100, (80, 50), ("jpeg@1", "jpeg@2")), 65.0) == 1.5
-    )
+    assert shared.level_position(MeasuredFamily("jpeg", "quality", 100, (80, 50), ("jpeg@1", "jpeg@2")), 65.0) == 1.5

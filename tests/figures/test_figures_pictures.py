@@ -15,6 +15,7 @@ import embedshift
 from embedshift.figures import save_figures
 from embedshift.questions.attention.figures import overlay
 from embedshift.sources import remember_roots
+from support.image_rows import headings, image_names, pictures
 from support.synthetic import SIZE, make_study
 
 pytestmark = pytest.mark.slow
@@ -42,19 +43,14 @@ def shown(axes):
     return axes.images[0].get_array()
 
 
-def titles(axes):
-    return [one.get_title(loc="center").replace("\n", " ") for one in axes]
-
-
 def test_views_are_those_of_the_study_with_name_and_cosine(study, rows):
     image = "image-00007.png"
     figure = study.figure("views", images=[image])
-    assert len(figure.axes) == 5
-    for axes, wanted in zip(figure.axes, views(study, image).values(), strict=True):
-        np.testing.assert_array_equal(shown(axes), wanted)
-    assert figure.axes[0].get_ylabel() == image
+    for picture, wanted in zip(pictures(figure), views(study, image).values(), strict=True):
+        np.testing.assert_array_equal(picture, wanted)
+    assert image_names(figure) == [image]
     cosines = [rows[image, name]["cosine_similarity"] for name in NAMES]
-    assert titles(figure.axes) == ["original"] + [
+    assert headings(figure) == ["original"] + [
         f"{name.replace('_', ' ')} cos {cosine:.3f}" for name, cosine in zip(NAMES, cosines, strict=True)
     ]
 
@@ -64,23 +60,26 @@ def test_more_than_ten_views_take_two_rows(tmp_path):
     names = [f"flip_{number}" for number in range(11)]
     study = make_study(tmp_path / "study", 3, names, with_pictures=True)
     figure = study.figure("views")
-    places = [axes.get_subplotspec() for axes in figure.axes if axes.images]
-    assert len(places) == 12
-    assert [place.rowspan.start for place in places] == [0] * 6 + [1] * 6
+    places = [image.get_extent() for image in figure.axes[0].images]
+    assert [[left for left, *_ in row] for row in (places[:6], places[6:])] == [
+        sorted({left for left, *_ in places})
+    ] * 2
+    assert [top for *_, top in places] == [places[0][3]] * 6 + [places[6][3]] * 6
+    assert places[0][3] < places[0][2] < places[6][3], "from the top, in inches"
 
 
 def test_attention_lies_over_every_view(study, rows):
     images = ["image-00002.png", "image-00011.png"]
     figure = study.figure("attention", images=images)
-    grid = np.reshape(figure.axes, (2, 6))
-    for row, image in zip(grid, images, strict=True):
+    assert image_names(figure) == images
+    for index, image in enumerate(images):
+        row, words = pictures(figure)[6 * index :][:6], headings(figure)[6 * index :][:6]
         drawn = views(study, image)
-        np.testing.assert_array_equal(shown(row[0]), drawn["original"])
-        for axes, name in zip(row[1:], ["original", *NAMES], strict=True):
+        np.testing.assert_array_equal(row[0], drawn["original"])
+        for picture, name in zip(row[1:], ["original", *NAMES], strict=True):
             maps = np.array(rows[image, name]["attention"]).reshape(4, 4)
-            np.testing.assert_array_equal(shown(axes), overlay(drawn[name], maps))
-        assert titles(row)[2] == f"noise cos {rows[image, 'noise']['cosine_similarity']:.3f}"
-        assert row[0].get_ylabel() == image
+            np.testing.assert_array_equal(picture, overlay(drawn[name], maps))
+        assert words[2] == f"noise cos {rows[image, 'noise']['cosine_similarity']:.3f}"
 
 
 def test_the_pipeline_follows_one_view_from_pixels_to_metrics(study, rows):
@@ -157,7 +156,7 @@ def test_a_page_holds_no_more_than_eight(study):
 def test_images_are_drawn_by_the_seed(study):
     ids = sorted(random.Random(5).sample([f"image-{number:05d}.png" for number in range(20)], 3))
     figure = study.figure("views", images=3)
-    assert [axes.get_ylabel() for axes in figure.axes if axes.get_ylabel()] == ids
+    assert image_names(figure) == ids
 
 
 def test_figures_with_pictures_are_left_out_when_the_sources_are_gone(tmp_path, caplog):

@@ -11,7 +11,7 @@ from scipy.stats import entropy
 import embedshift
 from embedshift import EmbedshiftError
 from embedshift.figures import FIGURES, FigureInput
-from embedshift.questions.attention.columns import ALIGNED, DIVERGENCE, PLAIN, RISE, ROLLOUT
+from embedshift.questions.attention import ALIGNED, DIVERGENCE, PLAIN, RISE, ROLLOUT
 from embedshift.questions.claims.tables import claims
 from embedshift.registry import METRICS, asked_metrics
 from embedshift.statistics.summary import PAPER_METRICS

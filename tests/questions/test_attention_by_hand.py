@@ -2,8 +2,8 @@
 
 import polars as pl
 
+from embedshift.questions.attention import ALIGNED, DIVERGENCE
 from embedshift.questions.attention import section as section_module
-from embedshift.questions.attention.columns import ALIGNED, DIVERGENCE
 from embedshift.questions.attention.tables import ALIGNMENT
 
 

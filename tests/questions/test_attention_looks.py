@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from embedshift.questions.attention import ALIGNED, DIVERGENCE, PLAIN, RISE, ROLLOUT
 from embedshift.questions.attention import section as section_module
-from embedshift.questions.attention.columns import ALIGNED, DIVERGENCE, PLAIN, RISE, ROLLOUT
 from embedshift.questions.attention.tables import ALIGNMENT, SPREAD
 from embedshift.questions.attention.tables import looks as table_of
 from embedshift.report.page import templates

@@ -7,10 +7,10 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from embedshift.questions.embedding.answer import shift_extremes
-from embedshift.questions.examples.answer import furthest, largest_of
-from embedshift.report.answers import differences_content
+from embedshift.questions.embedding.section import shift_extremes
+from embedshift.questions.examples.section import furthest, largest_of
 from embedshift.report.numbers import decimals, fixed, listed, metric_decimals
+from embedshift.report.own_sections import differences_content
 from embedshift.report.page import fill
 from embedshift.store.naming import ImageNaming
 from support.sentences import paragraphs

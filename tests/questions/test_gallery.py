@@ -12,7 +12,7 @@ import embedshift
 from embedshift.augmentations.paper import PAPER
 from embedshift.questions.examples import gallery as gallery_module
 from embedshift.questions.examples.gallery import build_gallery, extremes
-from embedshift.report.images import heat, shrink, webp
+from embedshift.report.section import heat, shrink, webp
 from embedshift.store.redraw import iter_redrawn, redraw
 from support import studies
 from support.matrix import first_only

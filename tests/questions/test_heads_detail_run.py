@@ -14,6 +14,7 @@ from embedshift.store.redraw import redraw
 from support import studies
 from support.family_models import CASES
 from support.heads_by_hand import NAMED
+from support.image_rows import headings, pictures
 from support.overlap import overlaps
 from support.words_by_hand import contributions, published
 
@@ -126,10 +127,9 @@ def test_maps_are_those_of_the_rows_on_one_scale(tokens):
     assert shown_of(data) == [order[0], order[4]], "the furthest of nine, and the one in the middle"
     figure = tokens.figure("head_tokens")
     assert overlaps(figure) == []
-    images = [axes for axes in figure.axes if axes.images]
-    titles = [axes.get_title().replace("\n", " ") for axes in images]
+    images = pictures(figure)
     assert len(images) == 3 * 7
-    assert titles[2:4] == ["attention weights", "token values"]
+    assert headings(figure)[2:4] == ["attention weights", "token values"]
     ids = tokens.reader().sample_ids(3)
     drawn, _ = redraw(tokens.reader(), ids)
     maps = maps_of(data, drawn, shown_of(data))
@@ -140,7 +140,7 @@ def test_maps_are_those_of_the_rows_on_one_scale(tokens):
     for place, column in ((12, "tokens_pattern"), (13, "tokens_values")):
         wanted = np.array(row[column][1:]).reshape(4, 4)
         np.testing.assert_array_equal(maps[ids[1], order[4], column.removeprefix("tokens_")], wanted)
-        red, _, blue = np.moveaxis(np.asarray(images[place].images[0].get_array(), int), -1, 0)
+        red, _, blue = np.moveaxis(np.asarray(images[place], int), -1, 0)
         strong = np.abs(wanted) > 0.05 * end
         np.testing.assert_array_equal((red > blue)[strong], (wanted > 0)[strong])
 

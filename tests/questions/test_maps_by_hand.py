@@ -3,21 +3,21 @@
 import numpy as np
 import polars as pl
 
-from embedshift.questions.maps import columns, figures, measure
+from embedshift.questions.maps import column_of, figures, map_columns, measure
 from embedshift.questions.maps import section as section_module
 from embedshift.statistics.maps import scaled_map
 
 
 def test_columns_stored():
-    assert columns.map_columns("tokens") == ("map_tokens", "map_tokens_original")
+    assert map_columns("tokens") == ("map_tokens", "map_tokens_original")
 
 
 def test_columns_compared():
-    assert columns.column_of("tokens", "correlation") == "map_tokens_correlation"
+    assert column_of("tokens", "correlation") == "map_tokens_correlation"
 
 
 def test_columns_score():
-    assert columns.column_of("random", "deletion") == "map_random_deletion"
+    assert column_of("random", "deletion") == "map_random_deletion"
 
 
 def test_figures_metric_of():

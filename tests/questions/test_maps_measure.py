@@ -5,7 +5,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 from scipy.stats import pearsonr
 
-from embedshift.questions.maps.columns import COMPARISONS, column_of
+from embedshift.questions.maps import COMPARISONS, column_of
 from embedshift.questions.maps.measure import STEPS, areas, blurred, compare, partial_images, ranks
 from embedshift.statistics.maps import scaled_map
 

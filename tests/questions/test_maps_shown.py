@@ -14,11 +14,12 @@ import pytest
 import embedshift
 from embedshift.errors import EmbedshiftError
 from embedshift.figures import FigureInput, iter_figures
-from embedshift.figures.images import overlay
+from embedshift.figures.shared import overlay
 from embedshift.questions.maps.section import largest_and_smallest_changes, most_reliable, trust_rows
 from embedshift.report.page import fill
 from embedshift.store.redraw import redraw
 from support import models, studies
+from support.image_rows import image_names, pictures
 from support.overlap import overlaps
 
 pytestmark = pytest.mark.slow
@@ -38,20 +39,20 @@ def study(tmp_path_factory):
 def test_overlays_show_the_stored_maps_of_the_original_and_of_the_views_that_changed_most(study):
     figure = study.figure("maps")
     assert overlaps(figure) == []
-    ids = [axes.get_ylabel() for axes in figure.axes if axes.get_ylabel()]
+    ids = image_names(figure)
     assert len(ids) == 2, "of the images that have maps, two are drawn by the seed"
     images, rows = redraw(study.reader(), ids)[0], study.rows().collect()
     shown = ["original", *FigureInput(study.reader()).by_rank()[::-1][:2]]
-    panels = iter(figure.axes)
+    panels = iter(pictures(figure))
     for image in images:
         for view in shown:
             row = rows.filter(image_id=image.image_id, view=view)
-            assert next(panels).images[0].get_array().tolist() == image.views[view].tolist()
+            assert next(panels).tolist() == image.views[view].tolist()
             for name in NAMES:
                 column = f"map_{name}_original" if view == "original" else f"map_{name}"
                 values = np.array(row[column][0], np.float32).reshape(4, 4)
                 wanted = overlay(image.views[view], values, signed=name == "tokens")
-                np.testing.assert_array_equal(next(panels).images[0].get_array(), wanted)
+                np.testing.assert_array_equal(next(panels), wanted)
 
 
 def test_a_signed_map_is_red_above_and_blue_below_and_grey_at_nothing():

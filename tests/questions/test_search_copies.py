@@ -7,7 +7,7 @@ import pytest
 
 import embedshift
 from embedshift.questions.search import tables as near
-from embedshift.questions.search.answer import near_duplicates
+from embedshift.questions.search.section import near_duplicates
 from support.search_tables import html_of
 
 IMAGES, DIM = 60, 24

@@ -14,9 +14,7 @@ import pytest
 from PIL import Image
 
 from embedshift.figures import draw
-from embedshift.questions.search.answer import recall_extremes
-from embedshift.questions.search.section import rank_fractions, search_mistakes, trivial
-from embedshift.questions.search.thumbnails import thumbnails
+from embedshift.questions.search.section import rank_fractions, recall_extremes, search_mistakes, thumbnails, trivial
 from embedshift.store.info import write_content
 from support.search_tables import RATES, SIZES, html_of, recalled, searched
 from support.sentences import paragraphs, sentence

@@ -1,16 +1,20 @@
 """The file as a parser reads it: whole, escaped, honest about what is missing."""
 
 import dataclasses
+import io
+import itertools
 import json
 import re
 import shutil
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from embedshift.errors import EmbedshiftError
 from embedshift.figures import FIGURES
-from embedshift.report.embedded import DrawnFigure, embed
+from embedshift.report.build import BITMAPS, DrawnFigure, embed
 from embedshift.store.info import write_content
 from embedshift.store.shards import Failure
 from support.matrix import first_only
@@ -230,14 +234,32 @@ def test_failures_are_rebuilt_from_the_shards(study):
     assert [dataclasses.asdict(f) for f in record.failures] == study.failures().to_dicts()
 
 
+def drawn(name, side, vectors=0):
+    """A figure of noise, and as vectors that take some bytes."""
+    pixels = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
+    Image.fromarray(pixels).save(buffer := io.BytesIO(), "PNG")
+    return DrawnFigure(FIGURES[name], (1.0, 1.0), buffer.getvalue(), "v" * vectors)
+
+
 def test_what_small_figures_leave_goes_to_larger_ones_and_last_to_photographs():
-    kinds = {name: FIGURES[name] for name in ("views", "heatmap", "radar")}
-    forms = {"views": ("v" * 60, "v" * 45), "heatmap": ("h" * 45, "h" * 5), "radar": ("r" * 10,)}
-    shown, too_large = embed([DrawnFigure(kind, (1.0, 1.0), forms[name]) for name, kind in kinds.items()], 100)
-    assert {figure.kind.name: len(figure.address) for figure in shown} == {"views": 45, "heatmap": 45, "radar": 10}
-    assert too_large == 0
+    views, heatmap, radar = drawn("views", 64), drawn("heatmap", 4, 45), drawn("radar", 4, 10)
+    best, second = (len(form) for form in itertools.islice(views.addresses(), 2))
+    assert second < best
+    for more, wanted in ((best, best), (best - 1, second)):
+        shown, too_large = embed([views, heatmap, radar], 45 + 10 + more)
+        sizes = {figure.kind.name: len(figure.address) for figure in shown}
+        assert (sizes, too_large) == ({"views": wanted, "heatmap": 45, "radar": 10}, 0)
+
+
+def test_vectors_that_are_too_large_become_a_bitmap_and_what_still_is_is_left_out():
+    [shown], too_large = embed([drawn("heatmap", 4, 10_000)], 1_000)
+    assert (shown.address[:16], too_large) == ("data:image/webp;", 0)
+    noise = drawn("views", 64)
+    assert len(list(noise.addresses())) == len(BITMAPS)
+    assert embed([noise], 100) == ([], 1)
 
 
 def test_pages_of_one_figure_keep_their_order():
-    views = [DrawnFigure(FIGURES["views"], (1.0, 1.0), ("v" * size,)) for size in (30, 10, 20)]
-    assert [len(figure.address) for figure in embed(views, 90)[0]] == [30, 10, 20]
+    pages = [drawn("views", side) for side in (48, 16, 32)]
+    wanted = [next(page.addresses()) for page in pages]
+    assert [figure.address for figure in embed(pages, 3 * max(map(len, wanted)))[0]] == wanted

@@ -3,20 +3,20 @@
 import numpy as np
 
 from embedshift import registry
-from embedshift.report import images, numbers
-from embedshift.report.glossary import glossary
+from embedshift.report import numbers, section
+from embedshift.report.own_sections import glossary
 
 
-def test_images_shrink():
-    assert images.shrink(np.zeros((40, 80, 3), np.uint8), 20).shape == (10, 20, 3)
+def test_section_shrink():
+    assert section.shrink(np.zeros((40, 80, 3), np.uint8), 20).shape == (10, 20, 3)
 
 
-def test_images_webp():
-    assert images.webp(np.zeros((8, 8, 3), np.uint8), 80)[8:12] == b"WEBP"
+def test_section_webp():
+    assert section.webp(np.zeros((8, 8, 3), np.uint8), 80)[8:12] == b"WEBP"
 
 
-def test_images_heat():
-    assert images.heat(np.eye(2, dtype=np.float32))[..., 3].tolist() == [[230, 0], [0, 230]]
+def test_section_heat():
+    assert section.heat(np.eye(2, dtype=np.float32))[..., 3].tolist() == [[230, 0], [0, 230]]
 
 
 def test_numbers_decimals():

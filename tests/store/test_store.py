@@ -24,6 +24,7 @@ from embedshift.sources import open_source, shuffle
 from embedshift.store.table import WrittenFiles
 from embedshift.study import Study
 from support import command, studies
+from support.image_rows import image_names
 from support.models import Colours, pictures
 
 pytestmark = pytest.mark.slow
@@ -120,20 +121,15 @@ def test_every_figure_and_the_report_come_out(both):
     assert text.count('class="heat"') > 0
 
 
-def shown(figure) -> list[str]:
-    """Images whose rows a figure has."""
-    return [axes.get_ylabel() for axes in figure.axes if axes.get_ylabel()]
-
-
 @pytest.mark.matrix
 def test_attention_is_drawn_of_images_that_have_it(both, order, mapped, caplog):
     lean = both[1].reader()
     assert lean.image_ids(with_attention=True) == set(mapped)
-    assert shown(draw(lean, "attention", images=3)) == mapped
-    assert shown(draw(lean, "views", images=7)) == sorted(lean.image_ids())
+    assert image_names(draw(lean, "attention", images=3)) == mapped
+    assert image_names(draw(lean, "views", images=7)) == sorted(lean.image_ids())
     pipeline = [text.get_text() for axes in draw(lean, "pipeline").axes for text in axes.texts]
     assert pipeline == ["not stored"] * 2, "the embeddings, but not the attention"
-    assert shown(draw(lean, "attention", images=[order[1], *mapped[:2]])) == mapped[:2]
+    assert image_names(draw(lean, "attention", images=[order[1], *mapped[:2]])) == mapped[:2]
     assert f"omits {order[1]}: its attention is not stored (`store` metrics)" in caplog.text
     with pytest.raises(EmbedshiftError, match="no image to show"):
         draw(lean, "attention", images=[order[1]])

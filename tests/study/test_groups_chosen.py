@@ -10,7 +10,7 @@ from PIL import Image
 
 import embedshift
 from embedshift.errors import UsageError
-from embedshift.questions.search.answer import near_duplicates
+from embedshift.questions.search.section import near_duplicates
 from embedshift.store.groups import stored_groups
 from embedshift.store.info import write_content
 from embedshift.study import Study, load

@@ -30,7 +30,7 @@ from embedshift.app.measured import (
 from embedshift.arrays import Floats, Pixels
 from embedshift.augmentations import rebuild_suite
 from embedshift.errors import EmbedshiftError, cause
-from embedshift.figures.images import overlay
+from embedshift.figures.shared import overlay
 from embedshift.registry import METRICS
 from embedshift.report.numbers import fixed, shorten
 from embedshift.statistics.baselines import relative_shift

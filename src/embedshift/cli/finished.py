@@ -20,8 +20,7 @@ from embedshift.statistics.strengths import ONE_LEVEL, with_interval_in_words
 from embedshift.statistics.whitening import sentences
 from embedshift.store.listing import Finding, Verification, verify
 from embedshift.study import Study, load
-from embedshift.study.comparison import Comparison
-from embedshift.study.comparison_page import HEADINGS, ratio_cells, with_star
+from embedshift.study.comparison import HEADINGS, Comparison, ratio_cells, with_star
 from embedshift.study.gate import Checked, check, output
 from embedshift.study.gate.result import HEADINGS as RULE_HEADINGS
 from embedshift.study.gate.result import cells as rule_cells

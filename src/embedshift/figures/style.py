@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patheffects import withStroke
 
+from embedshift.augmentations import ORIGINAL
 from embedshift.config import Json
 from embedshift.registry import METRICS
 
@@ -54,8 +55,6 @@ def context() -> AbstractContextManager[None]:
 
 def colours(names: Sequence[str]) -> dict[str, str]:
     """Returns name → colour in suite order; "original" is grey and uses up none."""
-    from embedshift.augmentations import ORIGINAL  # a process that only renders does without them
-
     augmentations = [name for name in names if name != ORIGINAL]
     palette = {name: PALETTE[index % len(PALETTE)] for index, name in enumerate(augmentations)}
     return {name: palette.get(name, MUTED) for name in names}

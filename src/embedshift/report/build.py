@@ -1,25 +1,22 @@
 """Builds a report: tables, figures, and the page from the sections of a study's questions."""
 
-import itertools
+import gzip
+import io
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from matplotlib.figure import Figure
+from PIL import Image
 
-from embedshift.config.processes import one_thread
+from embedshift.config.processes import OBJECTS, collecting_garbage_after, one_thread
 from embedshift.errors import UsageError
-from embedshift.figures import FigureInput, FigureKind, check_formats, iter_figures, study_figures
-from embedshift.figures.base import known_figures
-from embedshift.figures.output import ROWS, write
-from embedshift.figures.render import PageLimits
-from embedshift.figures.workers import Renderers
-from embedshift.report import facts, page
-from embedshift.report.answers import first_screen
-from embedshift.report.embedded import DrawnFigure, EmbeddedFigures
-from embedshift.report.glossary import glossary
-from embedshift.report.section import PageInput, Section, parts_of_page
+from embedshift.figures import FigureInput, FigureKind, check_formats, iter_figures
+from embedshift.figures.output import render, write
+from embedshift.report import page
+from embedshift.report.own_sections import first_screen, glossary, headline, settings
+from embedshift.report.section import EmbeddedFigure, PageInput, Section, address, parts_of_page
 from embedshift.store import shards
 from embedshift.store.files import write_atomically
 from embedshift.store.reader import Reader
@@ -33,10 +30,10 @@ log = logging.getLogger(__name__)
 FIGURE_BYTES = 800_000
 # Pages of a figure with images that the file holds; all of them lie in `figures/`.
 EMBEDDED_PAGES = 2
+# Fraction of the side at 200 dpi, and WebP quality, best first: the first that fits is taken.
+BITMAPS = ((1.0, 85), (0.75, 75), (0.5, 65), (0.4, 50), (0.3, 35))
 # Positions of the page's own sections among those of the questions.
 ORDER = {"answers": 0, "charts": 40, "figures": 80, "measured": 100, "glossary": 110}
-
-ToRender = tuple[tuple[FigureKind, str, tuple[float, float]], Figure, PageLimits | None]
 
 
 def build_report(
@@ -54,7 +51,7 @@ def build_report(
     measured = sum(record.images for record in records)
     if not measured:
         raise UsageError(f"{reader.folder}: no image is measured yet; run the study first")
-    with Renderers(len(known_figures(figures))) as renderers:  # they start while the tables are made
+    with collecting_garbage_after(OBJECTS):
         reader = reader if has_tables else update_tables(reader)
         failures = shards.write_failures(reader.folder, records)
         data = FigureInput(reader)
@@ -62,12 +59,13 @@ def build_report(
             log.warning("%s; give the folder that contains them as `images_root`", reader.unseen)
         with one_thread():
             log.info("drawing the figures")
-            drawn, files = _draw(data, figures, formats, renderers, images=images)
+            drawn, files = _draw(data, figures, formats, images)
             log.info("writing the report")
             encoder = reader.naming.setting(reader.info.encoder.title or reader.info.encoder.name)
             is_papers = paper or (reader.info.config.get("augmentations") == "paper" and "clip" in encoder.lower())
-            shown = EmbeddedFigures(drawn, FIGURE_BYTES)
-            html = _page(PageInput(data, encoder, shown, records, is_papers), shown)
+            embedded, too_large = embed(drawn, FIGURE_BYTES)
+            by_name = {figure.kind.name: figure for figure in embedded}
+            html = _page(PageInput(data, encoder, by_name, records, is_papers), embedded, too_large)
     path = reader.folder / "report.html"
     # A name may hold bytes that are not UTF-8: they are written as they are read, escaped.
     content = html.encode("utf-8", "backslashreplace")
@@ -76,62 +74,76 @@ def build_report(
     return path
 
 
+@dataclass(frozen=True)
+class DrawnFigure:
+    """A figure for the page: its picture, and as packed vectors if it shows no photographs."""
+
+    kind: FigureKind
+    inches: tuple[float, float]
+    png: bytes
+    vectors: str = ""
+
+    def addresses(self) -> Iterator[str]:
+        """Yields it as `data:` addresses, the best first."""
+        if self.vectors:
+            yield self.vectors
+        with Image.open(io.BytesIO(self.png)) as picture:
+            for scale, quality in BITMAPS:
+                side = [max(1, round(pixels * scale)) for pixels in picture.size]
+                small = picture if scale == 1 else picture.resize(side, Image.Resampling.LANCZOS)
+                small.save(buffer := io.BytesIO(), "WEBP", method=2, quality=quality)
+                yield address(buffer.getvalue(), "image/webp")
+
+
 def _draw(
-    data: FigureInput,
-    names: Sequence[str] | None,
-    formats: Sequence[str],
-    renderers: Renderers,
-    *,
-    images: Sequence[str] | int | None,
-) -> tuple[Iterable[DrawnFigure], dict[str, str]]:
-    """Draws every figure; returns those for the page, and the checksums of all files once these are rendered."""
-    kinds = study_figures(data, names)
-    several_pages = images is not None and (images if isinstance(images, int) else len(images)) > ROWS
-    slots = sum(EMBEDDED_PAGES if several_pages and kind.shows_images else 1 for kind in kinds)
+    data: FigureInput, names: Sequence[str] | None, formats: Sequence[str], images: Sequence[str] | int | None
+) -> tuple[list[DrawnFigure], dict[str, str]]:
+    """Writes every figure; returns those for the page, and the checksums of all files."""
+    drawn: list[DrawnFigure] = []
+    checksums: dict[str, str] = {}
     pages: Counter[str] = Counter()
-    files: dict[str, str] = {}
-    all_drawn = False
-
-    def to_render() -> Iterator[ToRender]:
-        nonlocal all_drawn
-        for kind, stem, figure in iter_figures(data, [kind.name for kind in kinds], images=images):
-            pages[kind.name] += 1
-            shown = PageLimits(FIGURE_BYTES // slots, kind.shows_images) if pages[kind.name] <= EMBEDDED_PAGES else None
+    for kind, stem, figure in iter_figures(data, names, images=images):
+        pages[kind.name] += 1
+        is_embedded = pages[kind.name] <= EMBEDDED_PAGES
+        for_page = () if not is_embedded else ("png",) if kind.shows_images else ("png", "svg")
+        files = render(figure, dict.fromkeys((*formats, *for_page)))
+        checksums |= write(data.reader.folder, stem, {ending: files[ending] for ending in formats})
+        if is_embedded:
             width, height = figure.get_size_inches()
-            yield (kind, stem, (float(width), float(height))), figure, shown
-        all_drawn = True
-
-    def saved() -> Iterator[DrawnFigure]:
-        for (kind, stem, inches), rendered in renderers.render_all(to_render(), formats):
-            for ending, content in rendered.files.items():
-                name = f"figures/{stem}.{ending}"
-                files[name] = write(content, data.reader.folder / name)
-            if rendered.forms:
-                yield DrawnFigure(kind, inches, rendered.forms)
-
-    rest, done = saved(), list[DrawnFigure]()
-    for figure in rest:
-        done.append(figure)
-        if all_drawn:
-            break
-    return itertools.chain(done, rest), files
+            packed = gzip.compress(files["svg"], mtime=0) if "svg" in for_page else b""  # the page unpacks it
+            vectors = address(packed, "application/gzip") if packed else ""
+            drawn.append(DrawnFigure(kind, (float(width), float(height)), files["png"], vectors))
+    return drawn, checksums
 
 
-def _page(given: PageInput, figures: EmbeddedFigures) -> str:
+def embed(figures: Sequence[DrawnFigure], budget: int) -> tuple[list[EmbeddedFigure], int]:
+    """Returns the figures of the page in the order of their numbers, and how many are too large for it."""
+    left, done = budget, dict[int, EmbeddedFigure]()
+    # What the smallest leave goes to larger ones, and in the end to figures with images.
+    smallest_first = sorted(enumerate(figures), key=lambda one: (not one[1].vectors, len(one[1].vectors or one[1].png)))
+    for taken, (position, figure) in enumerate(smallest_first):
+        share = left // (len(figures) - taken)
+        fitting = next((form for form in figure.addresses() if len(form) <= share), None)
+        if fitting is not None:
+            left -= len(fitting)
+            width, height = (round(96 * inches) for inches in figure.inches)
+            done[position] = EmbeddedFigure(figure.kind, fitting, width, height)
+    in_order = [done[position] for position in sorted(done)]  # pages of one figure keep theirs
+    return sorted(in_order, key=lambda figure: figure.kind.number), len(figures) - len(done)
+
+
+def _page(given: PageInput, embedded: Sequence[EmbeddedFigure], too_large: int) -> str:
     info, measured = given.info, given.data.images
     parts = [part for _, part in parts_of_page(given.reader.questions)]
-    # What shows no figure comes first: meanwhile the last ones are rendered.
-    answers, settings = first_screen(given), facts.measured(given)
     charts = [chart for part in parts if part.charts for chart in part.charts(given)]
     question_sections = page.question_sections(given)
-    embedded, too_large = figures.fitted
     shown = [figure for figure in embedded if not figure.kind.section]
     papers = {"figures": shown, "too_large": too_large, "is_open": given.is_papers}
     report_sections = {
-        "answers": answers,
+        "answers": first_screen(given),
         "charts": Section("distributions", "Distributions", {"charts": charts}),
         "figures": Section("figures", "The paper's figures", papers, is_last=not given.is_papers),
-        "measured": settings,
+        "measured": settings(given),
         "glossary": glossary(given.reader.questions, [placed.order for placed in question_sections]),
     }
     placed_sections = [
@@ -145,7 +157,7 @@ def _page(given: PageInput, figures: EmbeddedFigures) -> str:
         encoder=given.encoder,
         version=info.embedshift,
         augmentations=len(info.augmentations),
-        headline=facts.headline(info, measured),
+        headline=headline(info, measured),
         unseen=given.reader.unseen if given.reader.pictures else "",
         unfinished=None if info.complete else (measured, info.counts.images),
         ended=why_ended(info).replace("`", ""),

@@ -11,7 +11,6 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from embedshift.figures.base import known_figures
 from embedshift.registry import questions
 from embedshift.report import numbers
 from embedshift.report.section import PageInput, Section, parts_of_page
@@ -58,9 +57,7 @@ class PlacedSection:
 
 def question_sections(page: PageInput) -> list[PlacedSection]:
     placed: list[PlacedSection] = []
-    # Those with figures come last: meanwhile these are rendered.
-    with_figures = {kind.question for kind in known_figures(None) if kind.section}
-    for question, part in sorted(parts_of_page(page.reader.questions), key=lambda pair: pair[0].name in with_figures):
+    for question, part in parts_of_page(page.reader.questions):
         section = part.section(page) if part.section else None
         if section is not None:
             html = fill(f"{question.name}/section.html.j2", section.content)

@@ -9,8 +9,7 @@ import polars as pl
 
 from embedshift.config import Json
 from embedshift.stacks.distance import ROUNDING, Distance
-from embedshift.study.markdown import escaped, printable, table
-from embedshift.study.shown import Shown
+from embedshift.study.shown import Shown, escaped, markdown_table, printable
 
 if TYPE_CHECKING:
     from embedshift.stacks.search import Causes
@@ -131,7 +130,7 @@ class Parity(Shown):
 
     def to_markdown(self) -> str:
         rows = [[escaped(cell) for cell in row] for row in self._table().rows()]
-        parts = [f"### {escaped(self.verdict)}", escaped(self.sentence), table(self.table().columns, rows)]
+        parts = [f"### {escaped(self.verdict)}", escaped(self.sentence), markdown_table(self.table().columns, rows)]
         return "\n\n".join([*parts[: 3 if rows else 2], *map(escaped, self.changes)]) + "\n"
 
     def to_junit(self) -> str:

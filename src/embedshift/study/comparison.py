@@ -1,6 +1,6 @@
 """Compares finished studies of the same images and views: encoders, precisions or checkpoints."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,13 +20,15 @@ from embedshift.study.paired import PairedStudies, overview, pair_studies
 from embedshift.study.paired.means import compare_means
 from embedshift.study.paired.ratios import ALL, RELATIVE_SHIFT, agreements, neighbours_by_chance
 from embedshift.study.paired.verdict import verdict
-from embedshift.study.shown import Shown
+from embedshift.study.shown import Shown, escaped, markdown_table
 from embedshift.study.study import Study, load
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["Comparison", "compare"]
+
+HEADINGS = ("augmentation", "reference", "study", "times as far", "recall@1, reference", "difference")
 
 
 @dataclass(frozen=True, repr=False)
@@ -142,7 +144,6 @@ class Comparison(Shown):
         """
         from embedshift.figures import check_formats, save
         from embedshift.study.comparison_figures import COMPARISON_FIGURES
-        from embedshift.study.comparison_page import page
 
         check_formats(formats)
         folder = _folder(out)
@@ -158,7 +159,7 @@ class Comparison(Shown):
             written += [save(figure, folder / "figures" / f"compare_{name}.{ending}") for ending in formats]
         picture = next((f"figures/compare_ratios.{ending}" for ending in ("svg", "png") if ending in formats), "")
         written.append(folder / "comparison.md")
-        written[-1].write_text(page(self.comparison, self.agreement, self.verdict, picture), encoding="utf-8")
+        written[-1].write_text(markdown_page(self.comparison, self.agreement, self.verdict, picture), encoding="utf-8")
         return written
 
 
@@ -240,3 +241,46 @@ def _folder(out: str | Path) -> Path:
     except OSError as error:
         raise UsageError(f"{folder}: cannot be written ({error.strerror})") from error
     return folder
+
+
+def markdown_page(comparison: pl.DataFrame, agreement: pl.DataFrame, sentences: str, picture: str) -> str:
+    """Returns the page; `picture` is the figure of the ratios beside it, if there is one."""
+    parts = ["# Comparison", *map(escaped, sentences.splitlines())]
+    parts += [f"![How many times as far]({picture})"] if picture else []
+    for study in comparison["study"].unique(maintain_order=True):
+        rows = comparison.filter(study=study)
+        cells = [[escaped(cell) for cell in line] for line in ratio_cells(rows)]
+        parts += [f"## {escaped(study)} against {escaped(rows['reference'][0])}", markdown_table(HEADINGS, cells)]
+        numbers = agreement.filter(study=study).iter_rows(named=True)
+        parts += [f"{row['metric']}: {with_ends(row, 'value', 'ci', '.3f')}" for row in numbers]
+    parts.append(
+        "Relative shift: 0 = unchanged, 1 = as far as another image. Intervals: 95 %, of ratios for all augmentations "
+        "at once; \\* = significant, likewise. All numbers are in the tables beside this page."
+    )
+    return "\n\n".join(parts) + "\n"
+
+
+def ratio_cells(rows: pl.DataFrame) -> Iterator[list[str]]:
+    recalls = {row["augmentation"]: row for row in rows.filter(metric="recall@1").iter_rows(named=True)}
+    for row in rows.filter(metric=RELATIVE_SHIFT).iter_rows(named=True):
+        ratio = with_star(row, "ratio", "ratio", ".2f")
+        recall, first_places = recalls.get(row["augmentation"]), ["-", "-"]
+        if recall is not None:
+            first_places = [_number(recall["reference_mean"], ".3f"), with_star(recall, "difference", "ci", "+.3f")]
+        means = [_number(row[name], ".3f") for name in ("reference_mean", "mean")]
+        yield [row["augmentation"], *means, ratio, *first_places]
+
+
+def with_ends(row: Json, value: str, ends: str, form: str) -> str:
+    """Formats a number with its interval, which is left out if there is none."""
+    low, high = row[f"{ends}_low"], row[f"{ends}_high"]
+    interval = "" if low is None or high is None else f" ({low:{form}} to {high:{form}})"
+    return _number(row[value], form) + interval
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else f"{value:{form}}"
+
+
+def with_star(row: Json, value: str, ends: str, form: str) -> str:
+    return with_ends(row, value, ends, form) + (" *" if row["significant"] else "")

@@ -15,8 +15,8 @@ from matplotlib.patches import Patch
 from embedshift.arrays import Values
 from embedshift.errors import UsageError
 from embedshift.figures import style
+from embedshift.figures.shared import level_axis, tolerance_mark
 from embedshift.figures.style import FAINT, MUTED, human, new_figure, number, verbatim
-from embedshift.figures.tolerances import level_axis, mark
 from embedshift.registry import METRICS, Registry
 from embedshift.statistics.shift_ratios import SATURATED
 from embedshift.statistics.strengths import MeasuredFamily
@@ -136,7 +136,7 @@ def tolerances(data: FigureInput) -> Figure:
     for name, positions in zip(names, _bar_positions(len(rows), len(names)), strict=True):
         for position, row in zip(positions, rows, strict=True):
             ends = row[name], row[f"{name} low"], row[f"{name} high"]
-            mark(axes, position, families[row["family"]], ends, colours(names)[name])
+            tolerance_mark(axes, position, families[row["family"]], ends, colours(names)[name])
     axes.hlines(np.arange(1, len(rows)) - 0.5, 0, 1, FAINT, linewidth=0.6, transform=axes.get_yaxis_transform())
     handles = [Patch(color=colours(names)[name], label=_name(name)) for name in names]
     axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), borderpad=0.2)

@@ -1,9 +1,12 @@
-"""What a result shows of itself: a few lines in a terminal, and a table below them in a notebook."""
+"""What a result shows of itself: lines and a table in a terminal or a notebook, and names as they are in Markdown."""
 
 import html
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import polars as pl
+
+# Punctuation by which CommonMark, GitHub and the Hub mark something: emphasis, code, links, tables, names, mathematics.
+_MARKS = "\\`*_[]|#@~$"
 
 
 class Shown:
@@ -27,3 +30,19 @@ class Shown:
         ):
             cells = table._repr_html_().replace("&quot;", "")  # Polars puts texts in quotes
         return f"<p>{lines}</p>{cells}"
+
+
+def escaped(text: str) -> str:
+    """Escapes a text for one line of Markdown, so that a reader sees the text itself."""
+    plain = printable(" ".join(text.split())).replace("&", "&amp;").replace("<", "&lt;")
+    marked = "".join(f"\\{letter}" if letter in _MARKS else letter for letter in plain)
+    return marked.replace("://", "\\://").replace("www.", "www\\.")
+
+
+def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -7,9 +7,9 @@ from embedshift.arrays import Pixels
 from embedshift.augmentations import ORIGINAL
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.figures.base import FigureInput, figure
-from embedshift.figures.images import drawn_images, overlay, page
+from embedshift.figures.shared import drawn_images, overlay, page
 from embedshift.figures.style import INK, MUTED, human, new_figure, wrap
-from embedshift.questions.attention.columns import ALIGNED, DIVERGENCE, PLAIN, RISE, ROLLOUT
+from embedshift.questions.attention import ALIGNED, DIVERGENCE, PLAIN, RISE, ROLLOUT
 from embedshift.registry import METRICS
 from embedshift.store.redraw import RedrawnImage
 

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import polars as pl
 
 from embedshift.config import Json
-from embedshift.questions.attention.columns import ALIGNED, DIVERGENCE, RISE, ROLLOUT
+from embedshift.questions.attention import ALIGNED, DIVERGENCE, RISE, ROLLOUT
 from embedshift.questions.attention.figures import metrics_of
 from embedshift.questions.attention.tables import ALIGNMENT, SCHEMA, SPREAD
-from embedshift.report.facts import ATTENTION
 from embedshift.report.numbers import MISSING, fixed, with_interval
+from embedshift.report.own_sections import ATTENTION
 from embedshift.report.section import PageInput, Part, Section
 from embedshift.statistics.differences import ordered
 from embedshift.statistics.intervals import APPROXIMATE_BELOW, LEAST_IMAGES

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from embedshift.arrays import Values
-from embedshift.questions.attention.columns import ALIGNED, PLAIN, RISE
+from embedshift.questions.attention import ALIGNED, PLAIN, RISE
 from embedshift.statistics.intervals import simultaneous_intervals
 from embedshift.statistics.layout import ImageRows, Rows, image_rows, side_by_side, sums_and_counts
 from embedshift.statistics.sample import gather

@@ -9,7 +9,7 @@ from scipy.cluster import hierarchy
 from embedshift.arrays import Values
 from embedshift.errors import EmbedshiftError
 from embedshift.figures.base import FigureInput, few, figure
-from embedshift.figures.matrix import annotation, cells, colour_bar, column_width, edge_tree
+from embedshift.figures.shared import annotation, cells, colour_bar, column_width, edge_tree
 from embedshift.figures.style import INK, MUTED, colours, column_names, human, new_figure
 from embedshift.questions.clusters import Tree
 from embedshift.questions.clusters.tables import clusters, distances, height_label

@@ -8,8 +8,7 @@ from embedshift.figures import FigureInput
 from embedshift.figures.style import colours
 from embedshift.questions.clusters import Tree
 from embedshift.questions.clusters.tables import clusters, distances, height_label
-from embedshift.report.charts import NEUTRAL, chart_layout, escaped, short
-from embedshift.report.section import Chart, PageInput, Part, Plot
+from embedshift.report.section import NEUTRAL, Chart, PageInput, Part, Plot, chart_layout, escaped, short
 from embedshift.statistics.clusters import CUT, branches, linkage_matrix, threshold
 
 

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from embedshift.arrays import Values
 from embedshift.errors import UsageError
 from embedshift.figures.base import FigureInput, figure, has_table
-from embedshift.figures.matrix import cells, colour_bar, edge_tree
+from embedshift.figures.shared import cells, colour_bar, edge_tree
 from embedshift.figures.style import column_names, human, new_figure
 from embedshift.statistics.clusters import branches, linkage_matrix
 

@@ -7,16 +7,17 @@ from matplotlib.figure import Figure
 
 from embedshift.arrays import Values
 from embedshift.errors import EmbedshiftError
-from embedshift.figures import scale
 from embedshift.figures.base import FigureInput, figure
-from embedshift.figures.labels import Peak, label_peaks
-from embedshift.figures.matrix import cells, colour_bar, column_width
+from embedshift.figures.shared import Peak, cells, colour_bar, column_width, label_peaks
 from embedshift.figures.style import INK, MUTED, column_names, halo, human, metric_label, new_figure, number, verbatim
 from embedshift.statistics.intervals import LEAST_IMAGES
+from embedshift.statistics.sample import OF_A_SET
 from embedshift.statistics.summary import COSINE, density
 from embedshift.store.reader import draw_ids
 
 SAMPLE = 50
+# Between these relative shifts the nearest other image has a mark of its own; elsewhere the words of two marks overlap.
+_APART = 0.15, 0.85
 
 
 @figure("l2_density")
@@ -169,7 +170,7 @@ def ruler(data: FigureInput, title: str) -> Figure:
         note = f"dot: mean relative shift; no interval below {LEAST_IMAGES} {data.unit}s"
     drawn = new_figure(data.caption(note), 7.5, 1.6 + 0.27 * len(names), title)
     axes = drawn.subplots()
-    for position, lines in scale.marks(nearest(data), scale.nearest_of(data.images)).items():
+    for position, lines in ruler_marks(nearest(data), nearest_of(data.images)).items():
         axes.axvline(position, color=MUTED, linewidth=0.9, linestyle="--", zorder=1)
         axes.annotate(
             "\n".join(lines), (position, 1), xytext=(0, 3), xycoords=("data", "axes fraction"),
@@ -185,13 +186,38 @@ def ruler(data: FigureInput, title: str) -> Figure:
     axes.set_yticks(rows, [human(name) for name in names])
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.set_xlim(scale.ends(float(np.nanmin(low, initial=0.0)), float(np.nanmax(right, initial=0.0))))
+    axes.set_xlim(ruler_ends(float(np.nanmin(low, initial=0.0)), float(np.nanmax(right, initial=0.0))))
     axes.set_xlabel("relative shift: the shift as a fraction of the distance to another image")
     return drawn
 
 
 def nearest(data: FigureInput) -> float | None:
     """Returns the mean position of the nearest other image on the ruler; None if the study lacks it."""
-    cosine = scale.nearest_cosine(data.table("geometry"))
+    cosine = nearest_cosine(data.table("geometry"))
     baselines = data.summary.filter(pl.col("metric") == COSINE)["baseline"].drop_nulls()
     return None if cosine is None or baselines.is_empty() else (1.0 - cosine) / (1.0 - float(baselines[0]))
+
+
+def ruler_marks(near: float | None, among: str = "other image") -> dict[float, tuple[str, str]]:
+    """The marks of the ruler: relative shift → two lines of words."""
+    words = {0.0: ("same", "image"), 1.0: ("another", "image")}
+    if near is not None and _APART[0] < near < _APART[1]:
+        words[near] = "nearest", among
+    return words
+
+
+def ruler_ends(low: float, high: float) -> tuple[float, float]:
+    """Where the ruler begins and ends, so that both marks and all relative shifts from `low` to `high` are on it."""
+    return min(-0.02, low), 1.12 * max(1.0, high)
+
+
+def nearest_cosine(geometry: pl.DataFrame | None) -> float | None:
+    """Returns the mean cosine of an image with its nearest other one, from that table; None if it is not there."""
+    if geometry is None:
+        return None
+    cosines = geometry.filter((pl.col("views") == "original") & (pl.col("metric") == "nearest_cosine"))["value"]
+    return next(iter(cosines.drop_nulls().to_list()), None)
+
+
+def nearest_of(images: int) -> str:
+    return f"of {OF_A_SET} images" if images > OF_A_SET else "other image"

@@ -13,7 +13,7 @@ from embedshift.arrays import Pixels, Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.errors import EmbedshiftError
 from embedshift.figures.base import FigureInput, figure
-from embedshift.figures.images import drawn_images, overlay, page
+from embedshift.figures.shared import drawn_images, overlay, page
 from embedshift.figures.style import FAINT, INK, MUTED, human, new_figure, number, readable, verbatim, wrap
 from embedshift.registry import METRICS
 from embedshift.statistics.summary import PAPER_METRICS

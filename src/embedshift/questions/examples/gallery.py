@@ -8,7 +8,7 @@ import polars as pl
 
 from embedshift.arrays import Pixels
 from embedshift.augmentations import ORIGINAL
-from embedshift.report.images import address, heat, shrink, webp
+from embedshift.report.section import address, heat, shrink, webp
 from embedshift.store.reader import Reader
 from embedshift.store.redraw import iter_redrawn
 

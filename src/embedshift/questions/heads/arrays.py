@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from embedshift.arrays import Values
-from embedshift.questions.heads.columns import MLP, SINGLE
+from embedshift.questions.heads import MLP, SINGLE
 
 # From a part that works against the shift through none to one that carries it.
 COLOURS = "RdBu_r"

@@ -19,11 +19,10 @@ from embedshift.augmentations import ORIGINAL
 from embedshift.config import Json
 from embedshift.errors import UsageError
 from embedshift.figures.base import FigureInput, figure, has_table
-from embedshift.figures.images import drawn_images, page
-from embedshift.figures.matrix import colour_bar
+from embedshift.figures.shared import colour_bar, drawn_images, page
 from embedshift.figures.style import FAINT, INK, MUTED, human, new_figure, wrap
+from embedshift.questions.heads import TOKENS
 from embedshift.questions.heads.arrays import COLOURS, ContributionArrays, contributions_of, furthest_first
-from embedshift.questions.heads.columns import TOKENS
 from embedshift.statistics.summary import COSINE
 from embedshift.store.redraw import RedrawnImage
 

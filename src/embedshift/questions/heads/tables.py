@@ -7,7 +7,7 @@ import polars as pl
 
 from embedshift.arrays import Values
 from embedshift.errors import UsageError
-from embedshift.questions.heads.columns import HEADS, MLP, MLPS, SINGLE, TOKENS
+from embedshift.questions.heads import HEADS, MLP, MLPS, SINGLE, TOKENS
 from embedshift.questions.heads.textspan import covariances, textspan
 from embedshift.questions.heads.weighted import NUMBERS, contribution_intervals, length_of
 from embedshift.statistics.intervals import LEAST_IMAGES

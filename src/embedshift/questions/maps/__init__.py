@@ -4,6 +4,29 @@ from dataclasses import dataclass
 
 from embedshift.registry import QUESTIONS, Question, setting
 
+# The columns of a study with maps, and the names of maps and comparisons.
+RELEVANCE, TOKENS = "relevance", "tokens"
+# The last layer's attention, from every encoder that has it; and patches in random order.
+ATTENTION, RANDOM = "attention", "random"
+CHOICES = (RELEVANCE, TOKENS)
+SCORES = ("deletion", "insertion")
+
+SIMILARITY, ALIGNED, DIVERGENCE = "similarity", "aligned_similarity", "divergence"
+CORRELATION, ALIGNED_CORRELATION = "correlation", "aligned_correlation"
+# By map: a map with signs is no distribution, and has no zero to scale to.
+COMPARISONS = {
+    ATTENTION: (SIMILARITY, ALIGNED, DIVERGENCE, CORRELATION, ALIGNED_CORRELATION),
+    RELEVANCE: (SIMILARITY, ALIGNED, DIVERGENCE, CORRELATION, ALIGNED_CORRELATION),
+    TOKENS: (CORRELATION, ALIGNED_CORRELATION),
+}
+BOUNDS = {
+    SIMILARITY: (0.5, 1.0),
+    ALIGNED: (0.5, 1.0),
+    DIVERGENCE: (0.0, 1.0),
+    CORRELATION: (-1.0, 1.0),
+    ALIGNED_CORRELATION: (-1.0, 1.0),
+}
+
 
 @dataclass(frozen=True)
 class Switches:
@@ -29,3 +52,12 @@ QUESTIONS.add(
         figures=FIGURES,
     ),
 )
+
+
+def map_columns(name: str) -> tuple[str, str]:
+    """Returns the columns that hold a map: of the views, and of the original."""
+    return f"map_{name}", f"map_{name}_original"
+
+
+def column_of(name: str, number: str) -> str:
+    return f"map_{name}_{number}"

@@ -10,9 +10,9 @@ from embedshift.arrays import Floats, Pixels
 from embedshift.augmentations import ORIGINAL
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.figures.base import FigureInput, figure, has_table
-from embedshift.figures.images import drawn_images, overlay, page
+from embedshift.figures.shared import drawn_images, overlay, page
 from embedshift.figures.style import INK, MUTED, human, new_figure
-from embedshift.questions.maps.columns import (
+from embedshift.questions.maps import (
     ALIGNED_CORRELATION,
     ATTENTION,
     CORRELATION,

@@ -11,8 +11,7 @@ from embedshift.arrays import Floats, Pixels, Values
 from embedshift.config import Json
 from embedshift.errors import UsageError
 from embedshift.pipeline.measure import Column, Measure, StudySwitches
-from embedshift.questions.maps import Switches
-from embedshift.questions.maps.columns import (
+from embedshift.questions.maps import (
     ALIGNED,
     ALIGNED_CORRELATION,
     ATTENTION,
@@ -23,6 +22,7 @@ from embedshift.questions.maps.columns import (
     RANDOM,
     SCORES,
     SIMILARITY,
+    Switches,
     column_of,
     map_columns,
 )

@@ -14,7 +14,7 @@ from embedshift.errors import UsageError
 from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.encoded import encode_views
 from embedshift.pipeline.measure import Observer
-from embedshift.questions.maps.columns import ATTENTION, column_of
+from embedshift.questions.maps import ATTENTION, column_of
 from embedshift.questions.maps.measure import CAPTION, IMAGE, MEASURE, areas, blurred, partial_images
 from embedshift.sources import ImageRef
 from embedshift.statistics.vectors import cosine, normalised

@@ -3,7 +3,7 @@
 import polars as pl
 
 from embedshift.config import Json
-from embedshift.questions.maps.columns import RANDOM, SCORES
+from embedshift.questions.maps import RANDOM, SCORES
 from embedshift.questions.maps.figures import WORDS, shown_metric
 from embedshift.report.numbers import MISSING, count, fixed, with_interval
 from embedshift.report.section import PageInput, Part, Section

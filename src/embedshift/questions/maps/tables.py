@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from embedshift.augmentations import ORIGINAL
-from embedshift.questions.maps.columns import (
+from embedshift.questions.maps import (
     ATTENTION,
     BOUNDS,
     COMPARISONS,

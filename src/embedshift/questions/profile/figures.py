@@ -9,7 +9,7 @@ from matplotlib.projections.polar import PolarAxes
 
 from embedshift.arrays import Values
 from embedshift.figures.base import FigureInput, few, figure
-from embedshift.figures.matrix import annotation, cells, colour_bar, column_width
+from embedshift.figures.shared import annotation, cells, colour_bar, column_width
 from embedshift.figures.style import FAINT, INK, MUTED, column_names, human, new_figure, number, readable, wrap
 from embedshift.registry import METRICS
 from embedshift.statistics.differences import ordered
@@ -28,8 +28,7 @@ def heatmap(data: FigureInput, title: str) -> Figure:
     rows = [METRICS[metric].label for metric in metrics]
     mesh = cells(axes, values, rows, names, inches, **annotation(len(names)))
     average = dict(data.ranking.select("augmentation", "mean_performance").iter_rows())
-    # With functions that can be pickled; its own cannot.
-    above = axes.secondary_xaxis("top", functions=(np.positive, np.positive))
+    above = axes.secondary_xaxis("top")
     digits = 3 if len(names) <= 12 else 2
     shown = ["n/a" if average[name] is None else f"{average[name]:.{digits}f}" for name in names]
     above.set_xticks(np.arange(len(names)) + 0.5, shown, fontsize=8 if len(names) <= 12 else 7, fontweight="bold")

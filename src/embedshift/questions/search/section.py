@@ -1,25 +1,25 @@
 """The report's section on search: recall, ranks, thresholds for duplicates, and images found instead."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
 
-from embedshift.arrays import Values
+from embedshift.arrays import Pixels, Values
 from embedshift.augmentations import ORIGINAL
-from embedshift.config import Json
-from embedshift.questions.search.answer import (
-    answer,
-    found_duplicates,
-    near_duplicates,
-    recall_summary,
-    searched_images,
-)
+from embedshift.config import BUNDLED, Json
 from embedshift.questions.search.recall import AUC, KS, MRR, OVERLAP, RECALLS
-from embedshift.questions.search.thumbnails import Key, thumbnails
-from embedshift.report.numbers import fixed, in_percent
-from embedshift.report.section import PageInput, Part, Section
+from embedshift.questions.search.settings import settings
+from embedshift.questions.search.tables import NAMES, misses_in_words, near_copies
+from embedshift.report.numbers import fixed, in_percent, shorten
+from embedshift.report.section import Answer, PageInput, Part, Section, address, shrink, webp
+from embedshift.statistics.duplicates import rule_in_words
 from embedshift.statistics.strengths import ONE_LEVEL
+from embedshift.statistics.tolerance import LEAST_SAFE
+from embedshift.store.naming import GALLERY
+from embedshift.store.reader import Reader
+from embedshift.store.redraw import RedrawnImage, iter_redrawn
 
 # Groups of duplicates that are shown, images of each, and views that the search takes for another image.
 GROUPS, IMAGES, MISTAKES = 12, 4, 6
@@ -29,6 +29,20 @@ HUB, FEW = 0.05, 5
 RANKS = {"rank 1": 1, "2 to 5": 5, "6 to 10": 10, "11 to 100": 100, "beyond 100": None}
 COLUMNS = (*RECALLS, MRR, OVERLAP, AUC)
 TITLES = {MRR: "mean reciprocal rank", OVERLAP: "neighbours kept", AUC: "area under the curve"}
+RECALL = "recall@1"
+# A search misses few if recall is above it, and more than it finds if recall is below it, with the whole interval.
+SAFE, HALF = 0.95, 0.5
+# Recall by chance that is worth saying.
+CHANCE = 0.01
+# The fraction of images with a near-duplicate from which the page speaks of them.
+SIZEABLE = 0.05
+# Longest side in pixels and WebP quality, tried in this order until all fit: at the last one 42 images of noise do.
+STEPS = ((144, 65), (112, 60), (80, 50), (64, 40))
+# Of the page's 4 MB.
+BUDGET = 150_000
+
+# Image id, and the name of its view or "original".
+Key = tuple[str, str]
 
 
 def section(page: PageInput) -> Section | None:
@@ -165,6 +179,111 @@ def duplicate_groups(pairs: pl.DataFrame) -> list[Json]:
         ends = dict.fromkeys(fixed(cosine, 4) for cosine in (cosines[0], cosines[-1]))
         groups.append({"count": len(ids), "ids": ids[:IMAGES], "cosine": " to ".join(ends)})
     return groups
+
+
+def answer(page: PageInput) -> Answer | None:
+    table = page.data.table("search")
+    if table is None:
+        pairs = page.reader.table("duplicates")
+        return None if pairs is None else Answer("Which images are duplicates?", found_duplicates(page, pairs))
+    least_safe = f"{LEAST_SAFE} {page.data.unit}s" if page.data.units < LEAST_SAFE else None
+    content = recall_summary(page, table) | {"near": near_duplicates(page.reader), "least_safe": least_safe}
+    return Answer("Does image search still find the original?", content)
+
+
+def found_duplicates(page: PageInput, pairs: pl.DataFrame) -> Json:
+    images = pl.concat([pairs["image_id"], pairs["other"]]).n_unique()
+    counts = {"pairs": len(pairs), "groups": pairs["group"].n_unique(), "images": images}
+    return {"duplicates": counts, "rule": rule_in_words(settings(page.reader).for_duplicates, page.data.units)}
+
+
+def recall_summary(page: PageInput, table: pl.DataFrame) -> Json:
+    gallery = page.reader.kept_settings("search_ranks").get("gallery", "").partition("|")[0]
+    chance = 1 / searched_images(page)
+    return {
+        "recall": recall_extremes(table),
+        "chance": in_percent(chance)[0] if chance >= CHANCE else "",
+        "images": page.data.images,
+        "gallery": gallery and page.reader.naming.setting(gallery),
+        "encoder": page.encoder,
+        "is_weak": page.info.encoder.name == BUNDLED,
+        "misses": misses_in_words(page.reader),
+    }
+
+
+def searched_images(page: PageInput) -> int:
+    sizes = page.data.table("gallery_sizes")
+    measured = [] if sizes is None else sizes.filter(kind="measured")["images"].to_list()
+    return max(measured, default=page.data.images)
+
+
+def recall_extremes(table: pl.DataFrame) -> Json:
+    measured = table.filter(pl.col("metric") == RECALL).drop_nulls("value")
+    rows = measured.sort("value", maintain_order=True).to_dicts()
+    if not rows:
+        return {"augmentations": 0}
+    return {
+        "augmentations": len(rows),
+        "best": _formatted([row for row in rows if row["value"] == rows[-1]["value"]]),
+        "worst": _formatted([row for row in rows if row["value"] == rows[0]["value"]]),
+        "safe": [row["augmentation"] for row in reversed(rows) if (row["ci_low"] or 0.0) >= SAFE],
+        "lost": [row["augmentation"] for row in rows if row["ci_high"] is not None and row["ci_high"] < HALF],
+    }
+
+
+def _formatted(rows: Sequence[Json]) -> Json:
+    low, high = rows[0]["ci_low"], rows[0]["ci_high"]
+    if low is not None:
+        low, high = min(row["ci_low"] for row in rows), max(row["ci_high"] for row in rows)
+    return {"names": [row["augmentation"] for row in rows], "recall": in_percent(rows[0]["value"], low, high)}
+
+
+def near_duplicates(reader: Reader) -> Json | None:
+    """Returns how many images have a near-duplicate in another group; None if few have."""
+    if not reader.info.has_vectors or not reader.augmentations:
+        return None
+    label = near_copies(reader)
+    group_of = dict(zip(label, label if reader.groups is None else reader.groups.tolist(), strict=True))
+    members = Counter(group for group, _ in {(label[image_id], group_of[image_id]) for image_id in label})
+    images = {image_id for image_id, group in label.items() if members[group] > 1}
+    if "threshold" not in reader.kept_settings("duplicates"):  # so that page and search count the same images
+        pairs = reader.need("duplicates").select(NAMES).iter_rows()
+        apart = [pair for pair in pairs if group_of.get(pair[0]) != group_of.get(pair[1])]
+        images |= {image_id for pair in apart for image_id in pair if image_id in label}
+    return None if len(images) < SIZEABLE * len(label) else {"images": len(images), "of": len(label)}
+
+
+def thumbnails(reader: Reader, keys: Sequence[Key], budget: int = BUDGET) -> dict[Key, Json]:
+    """Returns the `name` of each image, its `address` with `data:` if it is shown, and the `reason` if it is not."""
+    drawn, missing = _drawn(reader, keys) if reader.shows_images else ({}, {})
+    for side, quality in STEPS:
+        addresses = {key: address(webp(shrink(image, side), quality), "image/webp") for key, image in drawn.items()}
+        if sum(len(addresses[key]) for key in keys if key in addresses) <= budget:
+            break
+    name, text = reader.naming.image, reader.naming.text
+    reasons = {key: shorten(text(missing.get(key, ""), key[0])) for key in keys}
+    return {key: {"name": name(key[0]), "address": addresses.get(key, ""), "reason": reasons[key]} for key in keys}
+
+
+def _drawn(reader: Reader, keys: Sequence[Key]) -> tuple[dict[Key, Pixels], dict[Key, str]]:
+    missing = {key: "the gallery contains embeddings only" for key in keys if key[0].startswith(GALLERY)}
+    wanted: dict[str, set[str]] = {}
+    for image_id, view in keys:
+        if (image_id, view) not in missing:
+            wanted.setdefault(image_id, set()).add(view)
+    drawn: dict[Key, Pixels] = {}
+    for image_id, image in iter_redrawn(reader, list(wanted), wanted) if wanted else ():
+        for view in sorted(wanted[image_id]):
+            if not isinstance(image, str) and view in image.views:
+                drawn[image_id, view] = shrink(image.views[view], STEPS[0][0])
+            else:
+                missing[image_id, view] = image if isinstance(image, str) else _reason(image, view)
+    return drawn, missing
+
+
+def _reason(image: RedrawnImage, view: str) -> str:
+    of_others = "made by a function or program of your own, which a report cannot run"
+    return image.missing.get(view, of_others if view != ORIGINAL else "its file cannot be read")
 
 
 TERMS = {

@@ -12,9 +12,9 @@ from embedshift.arrays import Pixels, Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.config import Json
 from embedshift.figures.base import FigureInput, figure, has_table
+from embedshift.figures.shared import level_axis, level_position, tolerance_mark
 from embedshift.figures.style import FAINT, MUTED, human, new_figure
-from embedshift.figures.tolerances import level_axis, level_position, mark
-from embedshift.report.images import shrink
+from embedshift.report.section import shrink
 from embedshift.statistics.intervals import LEAST_IMAGES
 from embedshift.statistics.strengths import MeasuredFamily, axis_label, in_words, interval_in_words, parameter
 from embedshift.statistics.summary import COSINE
@@ -124,7 +124,7 @@ def tolerance(data: FigureInput, title: str) -> Figure:
     level_axis(axes, [human(row["family"]) for row in rows], last)
     for index, row in enumerate(rows):
         family = families[row["family"]]
-        mark(axes, index, family, (row["value"], row["low"], row["high"]), MARK)
+        tolerance_mark(axes, index, family, (row["value"], row["low"], row["high"]), MARK)
         interval = interval_in_words(row["low"], row["high"], family.unit)
         words = in_words(row["value"], family.unit) + (f"  [{interval}]" if interval else "")
         axes.text(last + 0.25, index, words, va="center", fontsize=7.5)

@@ -6,7 +6,7 @@ from matplotlib.patches import Rectangle
 
 from embedshift.errors import UsageError
 from embedshift.figures.base import FigureInput, figure, has_table
-from embedshift.figures.matrix import annotation, cells, colour_bar, column_width
+from embedshift.figures.shared import annotation, cells, colour_bar, column_width
 from embedshift.figures.style import INK, column_names, human, new_figure
 from embedshift.questions.text.tables import matrix
 from embedshift.registry import METRICS

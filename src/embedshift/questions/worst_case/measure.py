@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from embedshift.config import Json
 from embedshift.errors import UsageError
 from embedshift.pipeline.measure import Column, Measure, StudySwitches
-from embedshift.questions.worst_case.columns import NATURAL, SUITE
+from embedshift.questions.worst_case import NATURAL, SUITE
 
 if TYPE_CHECKING:
     from embedshift.encoders.base import EncoderOutput

@@ -12,7 +12,7 @@ from embedshift.encoders.base import EncoderOutput
 from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.encoded import encode_views
 from embedshift.pipeline.measure import Observer
-from embedshift.questions.worst_case.columns import NATURAL, SUITE
+from embedshift.questions.worst_case import NATURAL, SUITE
 from embedshift.questions.worst_case.measure import MEASURE
 from embedshift.statistics.vectors import cosine
 

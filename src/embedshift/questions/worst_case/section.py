@@ -8,10 +8,9 @@ import numpy as np
 from embedshift.arrays import Pixels
 from embedshift.augmentations import ORIGINAL
 from embedshift.config import Json
-from embedshift.questions.worst_case.columns import NATURAL
-from embedshift.report.images import address, shrink, webp
+from embedshift.questions.worst_case import NATURAL
 from embedshift.report.numbers import at_places, decimals, fixed, with_interval
-from embedshift.report.section import PageInput, Part, Section
+from embedshift.report.section import PageInput, Part, Section, address, shrink, webp
 from embedshift.sources.views_file import AttackRecord, read_attack_record
 from embedshift.statistics.summary import COSINE
 from embedshift.store.reader import Reader

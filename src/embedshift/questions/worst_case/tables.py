@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from embedshift.augmentations import ORIGINAL, load_suite
-from embedshift.questions.worst_case.columns import NATURAL, SUITE
+from embedshift.questions.worst_case import NATURAL, SUITE
 from embedshift.sources.views_file import read_attack_record
 from embedshift.statistics.intervals import mean_interval
 from embedshift.statistics.sample import Estimates, estimates_from_values

@@ -16,7 +16,7 @@ from embedshift.statistics.summary import COSINE
 from embedshift.store.info import FILE
 from embedshift.store.naming import ImageNaming
 from embedshift.store.reader import Reader
-from embedshift.study.markdown import escaped, printable
+from embedshift.study.shown import escaped, printable
 
 # What study.json calls augmentations that were given in Python.
 IN_PYTHON = "custom"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from embedshift.config import Json
 from embedshift.report.numbers import count
 from embedshift.study.gate.result import HEADINGS, WORSE, Checked, Result, cells, headline
-from embedshift.study.markdown import escaped, printable, table
+from embedshift.study.shown import escaped, markdown_table, printable
 
 
 def warnings(checked: Checked) -> list[str]:
@@ -68,7 +68,7 @@ def to_markdown(checked: Checked, *, strict: bool = False) -> str:
 
 def _table(results: Sequence[Result]) -> str:
     rows = [[escaped(cell) for cell in (*cells(result), explanation(result))] for result in results]
-    return table([*HEADINGS, "note"], rows)
+    return markdown_table([*HEADINGS, "note"], rows)
 
 
 def to_junit(checked: Checked, *, strict: bool) -> str:

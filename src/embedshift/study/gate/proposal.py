@@ -19,9 +19,9 @@ from embedshift.statistics.vectors import ROTATIONS
 from embedshift.store.groups import Choice
 from embedshift.store.reader import Reader
 from embedshift.study.gate.margins import BELOW, margins
-from embedshift.study.markdown import printable
 from embedshift.study.paired.ratios import ALL, RELATIVE_SHIFT
 from embedshift.study.paired.tolerances import measured_range, tolerance_estimate
+from embedshift.study.shown import printable
 from embedshift.study.study import Study, load
 
 _HEAD = """\
