@@ -18,7 +18,7 @@ import polars as pl
 
 import embedshift
 from embedshift.arrays import Pixels
-from embedshift.augmentations.strength import detail
+from embedshift.augmentations import strength as detail
 from embedshift.sources.demo import copy_photos
 from machine import describe_machine
 

@@ -21,7 +21,7 @@ from embedshift.augmentations import load_suite
 from embedshift.augmentations.views import draw_views
 from embedshift.config import StudyConfig
 from embedshift.encoders.base import EncoderOutput
-from embedshift.encoders.wrap import wrap
+from embedshift.encoders.module import wrap
 from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.records import measure
 from embedshift.pipeline.study_plan import StudyPlan, make_measures

@@ -19,10 +19,9 @@ import polars as pl
 from scipy import stats
 
 from embedshift.questions.direction.tables import centred_shifts
-from embedshift.questions.geometry.spread import effective_rank, jackknife
-from embedshift.questions.search.matching import auc_interval, auc_values
+from embedshift.questions.geometry.tables import effective_rank, jackknife
+from embedshift.questions.search.matching import auc_interval, auc_values, recall_metrics
 from embedshift.questions.search.pairs import all_pairs
-from embedshift.questions.search.recall import recall_metrics
 from embedshift.questions.variance.tables import split
 from embedshift.statistics import intervals
 from embedshift.statistics.baselines import (

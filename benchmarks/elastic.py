@@ -15,8 +15,7 @@ import numpy as np
 from embedshift.augmentations import load_suite, transforms
 from embedshift.augmentations.augmentation import Augmentation
 from embedshift.augmentations.changes import grid
-from embedshift.augmentations.elastic import elastic
-from embedshift.augmentations.paper import PAPER
+from embedshift.augmentations.paper import PAPER, elastic
 from embedshift.sources import FolderSource, images
 
 SIZE, VIEWS = 224, 24

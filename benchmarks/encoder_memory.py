@@ -123,7 +123,7 @@ def _warm(cls: Any) -> None:
     import torch
 
     net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 8), torch.nn.Flatten(), torch.nn.Linear(8 * 57 * 57, 8))
-    from embedshift.encoders.wrap import wrap
+    from embedshift.encoders.module import wrap
 
     wrap(net, size=64, mean=(0.5,) * 3, std=(0.5,) * 3)(np.zeros((1, 64, 64, 3), np.uint8))
 

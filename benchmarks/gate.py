@@ -32,8 +32,8 @@ from embedshift.statistics import shift_ratios
 from embedshift.statistics.agreement import METRICS
 from embedshift.statistics.intervals import simultaneous_intervals
 from embedshift.statistics.vectors import halves
-from embedshift.study.gate.decision import Outcome, decide
-from embedshift.study.gate.margins import Half, margins_of, recall_differences
+from embedshift.study.gate.proposal import Half, margins_of, recall_differences
+from embedshift.study.gate.result import Outcome, decide
 from embedshift.study.paired.estimate import Estimate
 from machine import describe_machine
 

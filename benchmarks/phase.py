@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 import embedshift
 from embedshift.arrays import Pixels, Values
 from embedshift.augmentations.changes import grid, sampled
-from embedshift.augmentations.strength.warps import PHASE
+from embedshift.augmentations.strength import PHASE
 from embedshift.sources import FolderSource, images
 from machine import describe_machine
 

@@ -21,9 +21,8 @@ import skimage.data
 
 from embedshift.arrays import Pixels
 from embedshift.augmentations import Suite, load_suite
-from embedshift.augmentations.canvas import Canvas
 from embedshift.augmentations.family import FAMILIES
-from embedshift.augmentations.views import view_seed
+from embedshift.augmentations.views import Canvas, view_seed
 from embedshift.sources import FolderSource, images
 from machine import describe_machine
 

@@ -178,7 +178,7 @@ def corruptions() -> Iterator[str]:
 
 def purifiers() -> Iterator[str]:
     """Every purifier with the numbers that it takes."""
-    from embedshift.augmentations.purifiers import PURIFIERS
+    from embedshift.augmentations.variant import PURIFIERS
 
     rows = []
     for name, kind in PURIFIERS.items():

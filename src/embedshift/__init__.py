@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from embedshift.augmentations.views import make_views
     from embedshift.encoders import load_encoder
     from embedshift.encoders.images import image_encoder
-    from embedshift.encoders.wrap import wrap
+    from embedshift.encoders.module import wrap
     from embedshift.stacks import parity
     from embedshift.statistics.whitening import Whitening
     from embedshift.study import Study, load

@@ -6,8 +6,7 @@ import pytest
 from embedshift import make_views
 from embedshift.app.measured import LEVELS, all_changes
 from embedshift.augmentations import SUITES, Choice, load_suite
-from embedshift.augmentations.canvas import Canvas
-from embedshift.augmentations.views import view_seed
+from embedshift.augmentations.views import Canvas, view_seed
 from embedshift.errors import EmbedshiftError
 
 CHANGES = all_changes()

@@ -7,10 +7,13 @@ import pytest
 
 from embedshift import errors
 from embedshift.augmentations import catalogue as catalogue_module
-from embedshift.augmentations import changes, pipelines, purifiers, suite, transforms, trial, variant
-from embedshift.augmentations import elastic as elastic_module
+from embedshift.augmentations import catalogue as trial
+from embedshift.augmentations import changes, suite, transforms, variant
+from embedshift.augmentations import paper as elastic_module
 from embedshift.augmentations import paper as paper_module
 from embedshift.augmentations import style as style_module
+from embedshift.augmentations import suite as pipelines
+from embedshift.augmentations import variant as purifiers
 from embedshift.augmentations import views as views_module
 from embedshift.augmentations.augmentation import Augmentation, Choice
 from embedshift.augmentations.changes import grid

@@ -14,9 +14,8 @@ from PIL import Image
 import embedshift
 from embedshift import EmbedshiftError, make_views
 from embedshift.augmentations import load_suite, rebuild_suite
-from embedshift.augmentations.canvas import Canvas
 from embedshift.augmentations.corruptions import STANDARD
-from embedshift.augmentations.views import draw_views
+from embedshift.augmentations.views import Canvas, draw_views
 from support.corrupted import SEVERITIES, photo, rms, view_of
 from support.matrix import first_only
 from support.mean_colour import MeanColour

@@ -7,7 +7,7 @@ from skimage import data
 
 from embedshift.augmentations import load_suite
 from embedshift.augmentations.changes import grid
-from embedshift.augmentations.elastic import REACH, elastic
+from embedshift.augmentations.paper import REACH, elastic
 from embedshift.sources import images
 from support.matrix import first_only
 

@@ -8,8 +8,8 @@ import scipy.ndimage
 from PIL import Image, ImageEnhance, ImageOps
 
 from embedshift.augmentations import load_suite
-from embedshift.augmentations.canvas import Canvas
 from embedshift.augmentations.everyday import CAPTION, CHANGES, INTERFACE, Range
+from embedshift.augmentations.views import Canvas
 from embedshift.config import make_config
 from support.strength import photo
 

@@ -10,15 +10,14 @@ from skimage.transform import SimilarityTransform
 
 import embedshift
 from embedshift.augmentations import load_suite
-from embedshift.augmentations.augmentation import Augmentation
-from embedshift.augmentations.canvas import Canvas
-from embedshift.augmentations.chain import Chain
+from embedshift.augmentations import strength as warps
+from embedshift.augmentations.augmentation import Augmentation, Chain
 from embedshift.augmentations.changes import grid
-from embedshift.augmentations.elastic import elastic
 from embedshift.augmentations.family import FAMILIES
-from embedshift.augmentations.strength import warps
+from embedshift.augmentations.paper import elastic
+from embedshift.augmentations.views import Canvas
 from embedshift.errors import EmbedshiftError
-from embedshift.sources.to_input import ToInput, reduced
+from embedshift.sources.images import ToInput, reduced
 from support.strength import photo
 
 HEIGHT, WIDTH = 64, 96

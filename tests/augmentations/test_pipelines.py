@@ -11,11 +11,10 @@ import pytest
 import embedshift
 from embedshift import EmbedshiftError
 from embedshift.augmentations import SUITES, Augmentation, load_suite, rebuild_suite
-from embedshift.augmentations.canvas import Canvas
-from embedshift.augmentations.chain import Chain
+from embedshift.augmentations.augmentation import Chain
 from embedshift.augmentations.changes import Geometry
 from embedshift.augmentations.family import FAMILIES
-from embedshift.augmentations.views import make_views, view_seed
+from embedshift.augmentations.views import Canvas, make_views, view_seed
 from support.mean_colour import MeanColour
 from support.models import pictures
 

@@ -11,7 +11,7 @@ from PIL import Image, ImageFilter
 from skimage import data
 
 from embedshift.augmentations import Purified, Suite, Variant, rebuild_suite, with_purified
-from embedshift.augmentations.purifiers import PURIFIERS, check_purifiers, purifier
+from embedshift.augmentations.variant import PURIFIERS, check_purifiers, purifier
 from embedshift.errors import UsageError
 
 PHOTO = data.astronaut()[40:137, 180:300]

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from embedshift.augmentations.canvas import Canvas
 from embedshift.augmentations.family import FAMILIES
+from embedshift.augmentations.views import Canvas
 from support.matrix import first_only
 from support.strength import MEASURED, covered, photo, shown_displacement
 

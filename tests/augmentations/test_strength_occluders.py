@@ -7,8 +7,8 @@ import pytest
 from scipy.ndimage import binary_dilation, find_objects, label
 from scipy.stats import kstest
 
+from embedshift.augmentations import strength as occluders
 from embedshift.augmentations.family import FAMILIES
-from embedshift.augmentations.strength import occluders
 from support.matrix import first_only
 from support.strength import photo
 

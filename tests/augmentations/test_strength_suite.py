@@ -10,9 +10,8 @@ import pytest
 
 import embedshift
 from embedshift.augmentations import load_suite, rebuild_suite
-from embedshift.augmentations.canvas import Canvas
 from embedshift.augmentations.family import FAMILIES
-from embedshift.augmentations.views import draw_views, view_seed
+from embedshift.augmentations.views import Canvas, draw_views, view_seed
 from support.processes import run_python
 from support.strength import photo
 

@@ -2,10 +2,14 @@
 
 import numpy as np
 
+from embedshift.augmentations import strength as detail
+from embedshift.augmentations import strength as draws
+from embedshift.augmentations import strength as occluders
 from embedshift.augmentations import strength as strength_module
+from embedshift.augmentations import strength as tones
+from embedshift.augmentations import strength as warps
 from embedshift.augmentations.augmentation import Choice
 from embedshift.augmentations.changes import grid
-from embedshift.augmentations.strength import detail, draws, occluders, tones, warps
 
 
 class Middle(np.random.Generator):

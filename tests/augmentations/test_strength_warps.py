@@ -5,9 +5,9 @@ import pytest
 from scipy.ndimage import gaussian_filter, map_coordinates
 from skimage.transform import EuclideanTransform, SimilarityTransform, warp
 
+from embedshift.augmentations import strength as warps
 from embedshift.augmentations.changes import grid
 from embedshift.augmentations.family import FAMILIES
-from embedshift.augmentations.strength import warps
 from support.strength import photo
 
 SIDE = 96

@@ -13,8 +13,8 @@ from scipy import ndimage
 from skimage import data
 
 from embedshift.augmentations import load_suite, rebuild_suite
-from embedshift.augmentations.canvas import Canvas
 from embedshift.augmentations.style import FILTERS, PLAIN, oil
+from embedshift.augmentations.views import Canvas
 from support.matrix import first_only
 from support.processes import run_python
 

@@ -11,7 +11,7 @@ from threading import Thread
 import pytest
 
 from embedshift.augmentations.family import FAMILIES
-from embedshift.augmentations.purifiers import PURIFIERS
+from embedshift.augmentations.variant import PURIFIERS
 from embedshift.registry import METRICS, questions
 
 pytestmark = [pytest.mark.slow, pytest.mark.matrix]

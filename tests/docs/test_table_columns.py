@@ -7,8 +7,8 @@ import pytest
 from embedshift.augmentations import load_suite
 from embedshift.questions.heads import tables as heads
 from embedshift.questions.maps import tables as maps
-from embedshift.questions.text import search as text_search
 from embedshift.questions.text import tables as text
+from embedshift.questions.text import tables as text_search
 from embedshift.questions.variance import tables as variance
 from embedshift.questions.whitening import tables as whitening
 from embedshift.questions.worst_case import tables as worst

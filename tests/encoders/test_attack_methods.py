@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from embedshift.augmentations.purifiers import purifier
+from embedshift.augmentations.variant import purifier
 from embedshift.encoders.attack import (
     REACH,
     Budget,

@@ -11,9 +11,9 @@ import torch
 from transformers import Dinov2Config, Dinov2Model
 
 from embedshift.config import StudyConfig
-from embedshift.encoders import kernels, precision
+from embedshift.encoders import device as precision
+from embedshift.encoders import kernels
 from embedshift.encoders.base import Preprocess
-from embedshift.encoders.dissection import tap  # noqa: F401 - it adds itself to the observations
 from embedshift.encoders.module import ModuleEncoder
 from embedshift.encoders.spec import EncoderSpec
 from support.speeds import count_passes, set_speeds

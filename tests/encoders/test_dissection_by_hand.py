@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from embedshift.encoders.dissection import readout as readout_module
+from embedshift.encoders.dissection import anatomy as readout_module
 from embedshift.encoders.dissection import secant
 from embedshift.encoders.observations import Tower
 

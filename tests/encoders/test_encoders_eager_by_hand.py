@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional
 
-from embedshift.encoders import eager
+from embedshift.encoders import attention as eager
 
 
 def test_eager_attention():

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from embedshift.encoders import layers
+from embedshift.encoders import observations as layers
 from embedshift.encoders.observations import Tower
 
 

@@ -5,7 +5,7 @@ from torch import nn
 
 
 def test_module_encoder_differentiable():
-    from embedshift.encoders.wrap import wrap
+    from embedshift.encoders.module import wrap
 
     net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 4))
     pixels = torch.full((1, 3, 8, 8), 100.0, requires_grad=True)

@@ -9,7 +9,7 @@ from embedshift.encoders import relevance
 def test_explainer():
     import functools
 
-    from embedshift.encoders.wrap import wrap
+    from embedshift.encoders.module import wrap
 
     class Net(nn.Module):
         def __init__(self):

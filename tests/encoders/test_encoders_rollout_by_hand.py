@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from embedshift.encoders import rollout
+from embedshift.encoders import observations as rollout
 from embedshift.encoders.observations import Tower
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from embedshift.encoders import weights
+from embedshift.encoders import structure as weights
 
 
 def test_weights_hash():

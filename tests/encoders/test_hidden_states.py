@@ -7,7 +7,7 @@ from torch import nn
 
 from embedshift.encoders import load_encoder
 from embedshift.encoders.base import Observable
-from embedshift.encoders.wrap import wrap
+from embedshift.encoders.module import wrap
 from embedshift.errors import EmbedshiftError
 from support import family_models
 from support.matrix import first_only

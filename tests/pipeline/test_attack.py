@@ -11,7 +11,7 @@ from PIL import Image
 from torch import nn
 
 import embedshift
-from embedshift.augmentations.purifiers import purifier
+from embedshift.augmentations.variant import purifier
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.sources import images
 from support import studies

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 import embedshift
-from embedshift.augmentations.purifiers import purifier
+from embedshift.augmentations.variant import purifier
 from embedshift.errors import UsageError
 from embedshift.store.redraw import redraw
 from support.mean_colour import MeanColour

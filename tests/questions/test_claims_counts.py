@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import binom, rankdata
 
-from embedshift.questions.claims.bootstrap import Bootstrap
-from embedshift.questions.claims.counts import MostAltered, Rank
+from embedshift.questions.claims.contrasts import Bootstrap
 from embedshift.questions.claims.evidence import Evidence
+from embedshift.questions.claims.kinds import MostAltered, Rank
 from embedshift.questions.claims.paper import paper_claims
 from embedshift.statistics import sample
 from embedshift.statistics.baselines import Baseline, cosine_pairs

@@ -8,10 +8,9 @@ from scipy.cluster.hierarchy import cophenet, linkage
 from scipy.spatial.distance import squareform
 from scipy.stats import binom
 
-from embedshift.questions.claims.bootstrap import Bootstrap
+from embedshift.questions.claims.contrasts import DISTANCES, Bootstrap, grow
 from embedshift.questions.claims.evidence import distance
-from embedshift.questions.claims.support import Alone, Branch, lacks_one_condition
-from embedshift.questions.claims.trees import DISTANCES, grow
+from embedshift.questions.claims.kinds import Alone, Branch, lacks_one_condition
 from support.claims_simulated import gather
 from support.claims_trees import branch_inside, clusters, noise_alone
 from support.claims_world import GEOMETRIC, NAMES, paper_tree

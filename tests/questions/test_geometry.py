@@ -9,7 +9,7 @@ from scipy.spatial import distance
 
 import embedshift
 from embedshift.questions.geometry import tables
-from embedshift.questions.geometry.spread import effective_rank, jackknife, nearest_cosine, uniformity
+from embedshift.questions.geometry.tables import effective_rank, jackknife, nearest_cosine, uniformity
 from embedshift.statistics.intervals import mean_interval
 from embedshift.statistics.sample import estimates_from_values
 from support.synthetic import make_study

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from embedshift.questions.geometry import spread
+from embedshift.questions.geometry import tables as spread
 
 
 def test_spread_uniformity():

@@ -3,7 +3,7 @@
 import pytest
 
 from embedshift.errors import UsageError
-from embedshift.questions.heads.bank import read_bank
+from embedshift.questions.heads.observe import read_bank
 
 
 def test_texts_are_each_there_once_and_printable(tmp_path):

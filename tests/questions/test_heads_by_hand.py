@@ -4,10 +4,13 @@ import numpy as np
 import polars as pl
 from matplotlib.colors import Normalize
 
-from embedshift.questions.heads import arrays, bank, figures, weighted
+from embedshift.questions.heads import figures
+from embedshift.questions.heads import observe as bank
 from embedshift.questions.heads import section as section_module
-from embedshift.questions.heads import textspan as textspan_module
-from embedshift.questions.heads.arrays import ContributionArrays
+from embedshift.questions.heads import tables as arrays
+from embedshift.questions.heads import tables as textspan_module
+from embedshift.questions.heads import tables as weighted
+from embedshift.questions.heads.tables import ContributionArrays
 
 
 def test_bank_read_bank():

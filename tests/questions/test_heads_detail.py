@@ -9,8 +9,7 @@ import pytest
 from embedshift import EmbedshiftError
 from embedshift.figures import FIGURES, FigureInput
 from embedshift.questions.heads.section import words_of
-from embedshift.questions.heads.tables import head_tokens, head_words
-from embedshift.questions.heads.textspan import textspan
+from embedshift.questions.heads.tables import head_tokens, head_words, textspan
 from support.headed import detailed, headed
 from support.synthetic import make_study
 

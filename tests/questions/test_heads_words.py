@@ -8,12 +8,11 @@ import torch
 
 from embedshift import load_encoder
 from embedshift.encoders.dissection.anatomy import Anatomy
-from embedshift.encoders.dissection.contributions import block_parts
-from embedshift.encoders.dissection.linear import head_matrices
+from embedshift.encoders.dissection.contributions import block_parts, head_matrices
 from embedshift.encoders.dissection.parts import Parts
 from embedshift.errors import UsageError
-from embedshift.questions.heads.textspan import covariances, textspan
-from embedshift.questions.heads.words import HeadMoments, WordSpace
+from embedshift.questions.heads.measure import HeadMoments, WordSpace
+from embedshift.questions.heads.tables import covariances, textspan
 from support.family_models import CASES, save
 from support.heads_by_hand import NAMED
 from support.library_models import make_open_clip

@@ -5,8 +5,9 @@ import re
 import numpy as np
 import polars as pl
 
+from embedshift.questions import layers as columns
 from embedshift.questions.layers import cka as cka_module
-from embedshift.questions.layers import columns, measure
+from embedshift.questions.layers import measure
 from embedshift.questions.layers import section as section_module
 from embedshift.report.page import fill
 

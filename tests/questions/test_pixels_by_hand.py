@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from embedshift.questions.pixels import aligned, measure
+from embedshift.questions.pixels import measure
+from embedshift.questions.pixels import measure as aligned
 
 
 def test_grey():

@@ -56,7 +56,7 @@ def test_a_set_without_duplicates_has_none(study):
 def test_cosines_and_groups_are_those_of_a_loop(study, in_file, monkeypatch):
     if in_file:
         monkeypatch.setattr("embedshift.questions.search.vectors.IN_MEMORY", 16)
-        monkeypatch.setattr("embedshift.questions.search.duplicates.ROWS", 7)
+        monkeypatch.setattr("embedshift.questions.search.tables.ROWS", 7)
     revise_embeddings(study, copies(10, 4, by=1e-3))
     revise_embeddings(study, copies(30, 3, by=1e-3))
     study.write_tables()

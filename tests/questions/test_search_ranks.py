@@ -8,7 +8,7 @@ from sklearn.metrics import label_ranking_average_precision_score, top_k_accurac
 from sklearn.neighbors import NearestNeighbors
 
 import embedshift
-from embedshift.questions.search.recall import recall_metrics
+from embedshift.questions.search.matching import recall_metrics
 from support.revised import revise_embeddings
 from support.synthetic import make_study
 

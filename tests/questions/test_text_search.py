@@ -11,8 +11,8 @@ from sklearn.metrics import top_k_accuracy_score
 
 import embedshift
 from embedshift import EmbedshiftError
-from embedshift.questions.text import search
-from embedshift.questions.text.search import caption_ranks, text_search
+from embedshift.questions.text import tables as search
+from embedshift.questions.text.tables import caption_ranks, text_search
 from embedshift.statistics.intervals import bounded_interval, proportion_interval
 from embedshift.statistics.sample import gather
 from embedshift.statistics.vectors import cosine

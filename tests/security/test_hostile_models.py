@@ -116,7 +116,7 @@ def test_labels_of_a_hostile_folder_end_the_run(copy, tmp_path):
 def test_a_hub_model_of_open_clip_is_held_to_the_same(copy, monkeypatch):
     """Its files come from the Hub; from there they take the way of a local folder's."""
     folder = copy("open_clip")
-    monkeypatch.setattr("embedshift.encoders.openclip.hub_answers", lambda: True)
+    monkeypatch.setattr("embedshift.encoders.libraries.hub_answers", lambda: True)
     names = {"filename": "open_clip_config.json"}
     monkeypatch.setattr(
         "open_clip.pretrained.download_pretrained_from_hf",

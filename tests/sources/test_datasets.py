@@ -9,7 +9,7 @@ import pytest
 from embedshift import EmbedshiftError
 from embedshift.errors import MissingExtra, UsageError
 from embedshift.sources import open_source
-from embedshift.sources.dataset import DatasetSource
+from embedshift.sources.datasets import DatasetSource
 from support import fuzz
 
 

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from embedshift.errors import EmbedshiftError, UsageError, cause
-from embedshift.sources import open_source, tar, url, web
+from embedshift.sources import open_source, tar, web
+from embedshift.sources import web as url
 from support.matrix import first_only
 
 

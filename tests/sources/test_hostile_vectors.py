@@ -7,7 +7,7 @@ import pytest
 
 from embedshift.augmentations import Augmentation
 from embedshift.errors import UsageError
-from embedshift.sources.vector_files import open_part
+from embedshift.sources.vectors import open_part
 
 HEADERS = {
     "cut": "{'descr': '<f4', 'shape': (2,\\",

@@ -6,7 +6,7 @@ import pytest
 
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.sources import open_source
-from embedshift.sources.parquet import image_bytes
+from embedshift.sources.datasets import image_bytes
 
 
 def written(tmp_path, column):

@@ -9,7 +9,7 @@ import pytest
 
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.sources import open_source, select, shuffle
-from embedshift.sources.parquet import ParquetSource
+from embedshift.sources.datasets import ParquetSource
 from support.fuzz import within
 from support.ordered import BLOCKS_OF_TWO, MEMBERS, WINDOW, two_parquets
 

@@ -10,18 +10,9 @@ import pytest
 from PIL import Image
 
 from embedshift import errors, sources
-from embedshift.sources import (
-    base,
-    completeness,
-    folder,
-    images,
-    lists,
-    order,
-    pairs,
-    parquet,
-    roots,
-    views_file,
-)
+from embedshift.sources import base, completeness, folder, images, order, pairs, roots, views_file
+from embedshift.sources import datasets as parquet
+from embedshift.sources import folder as lists
 from embedshift.sources.base import ImageRef
 
 

@@ -4,7 +4,8 @@ import fsspec
 import pytest
 
 from embedshift.errors import EmbedshiftError, UsageError
-from embedshift.sources import open_source, url
+from embedshift.sources import open_source
+from embedshift.sources import web as url
 
 
 @pytest.mark.parametrize("name", ["a.tar", "a.parquet", "a.jpg", "photos/"])

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from embedshift import errors
-from embedshift.study.gate import decision, proposal, result, rule
+from embedshift.study.gate import proposal, result, rule
+from embedshift.study.gate import result as decision
 from embedshift.study.gate.result import Checked, counted
 from embedshift.study.paired import Estimate
 

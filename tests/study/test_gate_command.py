@@ -12,7 +12,7 @@ import yaml
 
 import embedshift
 from embedshift.study.gate import Checked
-from embedshift.study.gate.output import to_junit, to_markdown
+from embedshift.study.gate.result import to_junit, to_markdown
 from support.command import call
 from support.comparing import OTHER, moved, variant
 from support.revised import without_vectors

@@ -8,7 +8,7 @@ from scipy import stats
 
 from embedshift.statistics.intervals import difference_of_proportions
 from embedshift.statistics.vectors import ROTATIONS, halves
-from embedshift.study.gate.margins import margins_of
+from embedshift.study.gate.proposal import margins_of
 
 pytestmark = pytest.mark.slow
 

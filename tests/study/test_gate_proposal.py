@@ -10,7 +10,8 @@ import yaml
 import embedshift
 from embedshift.errors import UsageError
 from embedshift.store.reader import Reader
-from embedshift.study.gate import output, propose
+from embedshift.study.gate import propose
+from embedshift.study.gate import result as output
 from embedshift.study.gate.proposal import rounded
 from support.command import call
 from support.comparing import OTHER, variant

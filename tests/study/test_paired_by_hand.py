@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from embedshift.study.paired import checks, overview
+from embedshift.study.paired import checks
 from embedshift.study.paired import estimate as estimate_module
+from embedshift.study.paired import verdict as overview
 
 
 def test_checks_distinct():

@@ -9,8 +9,7 @@ from polars.testing import assert_frame_equal
 
 import embedshift
 from embedshift.errors import UsageError
-from embedshift.sources.images import decode
-from embedshift.sources.to_input import ToInput
+from embedshift.sources.images import ToInput, decode
 from support import studies
 from support.given_vectors import EMBEDDING, arrays, table
 from support.mean_colour import MeanColour

@@ -7,8 +7,15 @@ import numpy as np
 
 from embedshift.arrays import Values
 from embedshift.augmentations.paper import PAPER
-from embedshift.questions.claims.evidence import Block, BlockLayout, Evidence, Key, distance
-from embedshift.questions.claims.reading import ENTROPY_AUGMENTATIONS, MEAN_METRICS
+from embedshift.questions.claims.evidence import (
+    ENTROPY_AUGMENTATIONS,
+    MEAN_METRICS,
+    Block,
+    BlockLayout,
+    Evidence,
+    Key,
+    distance,
+)
 from embedshift.statistics import sample
 from support.claims_world import COLOR, GEOMETRIC, LATER, LEAST, paper_tree
 

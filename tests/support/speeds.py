@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from embedshift.arrays import Pixels
-from embedshift.encoders import precision
+from embedshift.encoders import device as precision
 from embedshift.encoders.base import EncoderOutput
+from embedshift.encoders.device import Cost
 from embedshift.encoders.module import ModuleEncoder
-from embedshift.encoders.precision import Cost
 
 
 def set_speeds(

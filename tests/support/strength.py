@@ -16,7 +16,7 @@ from sklearn.datasets import load_sample_image
 
 from embedshift.augmentations.augmentation import Augmentation
 from embedshift.augmentations.changes import Graded
-from embedshift.augmentations.strength.detail import jpeg_bytes
+from embedshift.augmentations.strength import jpeg_bytes
 
 Array = Any
 # Levels from pixel to pixel of a ramp, and pixels until it ends: 17 * 15 = 255.

@@ -11,9 +11,8 @@ import polars as pl
 
 from embedshift.arrays import Floats, Pixels
 from embedshift.augmentations import ORIGINAL, SUITES, Augmentation, Choice, Suite, corruptions
-from embedshift.augmentations.canvas import Canvas
 from embedshift.augmentations.family import FAMILIES, Family
-from embedshift.augmentations.views import view_seed
+from embedshift.augmentations.views import Canvas, view_seed
 from embedshift.config import BUNDLED, ApplyTo, StudyConfig, refuse_code
 from embedshift.encoders import TITLES
 from embedshift.encoders.base import Encoder, EncoderInfo, EncoderOutput

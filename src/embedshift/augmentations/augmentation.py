@@ -1,10 +1,10 @@
-"""`Augmentation`: a named change of an image that can be drawn, described and drawn again."""
+"""`Augmentation`: a named change of an image that can be drawn, described, chained and drawn again."""
 
 import dataclasses
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -15,6 +15,41 @@ from embedshift.augmentations.transforms import Transform
 from embedshift.config import Grade, Json
 from embedshift.errors import EmbedshiftError, UsageError, foreign_code, reason
 from embedshift.registry import fingerprint
+
+
+class Range(NamedTuple):
+    """The ends of a range; `format(range, "%")` writes them in percent.
+
+    Example:
+        >>> f"{Range(0.44, 0.88)}; {Range(-0.12, 0.12):%}; {Range(75, 75)}"
+        '.44 to .88; ±12 %; 75'
+    """
+
+    low: float
+    high: float
+
+    def __format__(self, spec: str) -> str:
+        low, high = (plain(end * (100 if spec == "%" else 1)) for end in self)
+        words = f"±{high}" if self.low == -self.high else high if self.low == self.high else f"{low} to {high}"
+        return f"{words} %" if spec == "%" else words
+
+
+# Ranges, and words of which one is drawn.
+Ranges = Mapping[str, Range | tuple[str, ...]]
+
+
+def drawn(ranges: Ranges, rng: np.random.Generator) -> dict[str, Any]:
+    """Draws every number evenly within its range."""
+    return {
+        name: float(rng.uniform(*entry)) if isinstance(entry, Range) else entry[rng.integers(len(entry))]
+        for name, entry in ranges.items()
+    }
+
+
+def plain(number: float) -> str:
+    """Writes a number as short as it is, without a zero before the point: ".44", "1,600"."""
+    return f"{round(number, 10):,.6g}".replace("0.", ".", abs(number) < 1)
+
 
 ORIGINAL = "original"
 
@@ -207,3 +242,38 @@ class Augmentation:
     @functools.cached_property
     def _coverer(self) -> Transform:
         return transforms.mover_of(self.transform, covers=True)
+
+
+@dataclass(frozen=True)
+class Chain(Traceable):
+    """Augmentations applied one after the other."""
+
+    steps: tuple[Augmentation, ...]
+
+    @property
+    def description(self) -> str:
+        """The descriptions of the steps, in their order."""
+        return ", then ".join(step.description for step in self.steps)
+
+    def __call__(self, image: Pixels, rng: np.random.Generator) -> Pixels:
+        """Applies the steps in their order, each with a seed of its own."""
+        for step, seed in zip(self.steps, self._seeds(rng), strict=True):
+            image = step.draw(image, seed)
+        return image
+
+    def geometry(self, image: Pixels, rng: np.random.Generator) -> Geometry | None:
+        """Returns the geometry of the view that an equal `rng` draws; None if that of one step is unknown."""
+        geometry = Geometry()
+        for step, seed in zip(self.steps, self._seeds(rng), strict=True):
+            after = step.geometry(image, seed)
+            if after is None:
+                return None
+            geometry, image = geometry.then(after), step.draw(image, seed)
+        return geometry
+
+    def describe(self) -> Json:
+        """Returns the steps, as a stored description has them."""
+        return {"steps": [{"name": step.name, **step.describe()} for step in self.steps]}
+
+    def _seeds(self, rng: np.random.Generator) -> list[int]:
+        return [int(rng.integers(2**32)) for _ in self.steps]

@@ -1,4 +1,4 @@
-"""The albumentations transforms that a file may name, and how to build them from plain values."""
+"""The albumentations transforms that a file may name, how to build them, and the trial of an augmentation."""
 
 import functools
 import inspect
@@ -6,13 +6,39 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import cv2
 import numpy as np
 
+from embedshift.arrays import Pixels
 from embedshift.augmentations import transforms
+from embedshift.augmentations.augmentation import Augmentation
+from embedshift.augmentations.changes import Sides, sides
 from embedshift.augmentations.transforms import Transform
-from embedshift.augmentations.trial import trial_image
-from embedshift.errors import UsageError, reason
+from embedshift.errors import EmbedshiftError, UsageError, reason
 from embedshift.registry import unknown_name
+
+# How often an augmentation may fail before it counts as one that always fails.
+TRIES = 10
+
+
+def trial_image(of: Sides) -> Pixels:
+    """Returns a smooth image of many colours."""
+    colours = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    return np.asarray(cv2.resize(colours, sides(of)[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+def failure(augmentation: Augmentation, of: Sides) -> EmbedshiftError | None:
+    """Returns why an augmentation always fails on a generated image of a side, or of a file's height and width."""
+    image, first, options = trial_image(of), None, {} if isinstance(of, int) else {"any_size": True}
+    for seed in range(TRIES):
+        try:
+            augmentation.draw(image, seed, **options)
+        except EmbedshiftError as error:
+            first = first or error
+        else:
+            return None
+    return first
+
 
 TRIAL_SIDE = 64
 

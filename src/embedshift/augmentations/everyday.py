@@ -14,11 +14,9 @@ import cv2
 import numpy as np
 
 from embedshift.arrays import Pixels, Values
-from embedshift.augmentations.augmentation import Augmentation, Choice
+from embedshift.augmentations.augmentation import Augmentation, Choice, Range, Ranges, drawn
 from embedshift.augmentations.changes import Geometry, Traceable, sampled
-from embedshift.augmentations.ranges import Range, Ranges, drawn
-from embedshift.augmentations.strength.detail import jpeg
-from embedshift.augmentations.strength.tones import GREY
+from embedshift.augmentations.strength import GREY, jpeg
 from embedshift.augmentations.suite import SUITES
 
 Size = tuple[int, int]  # height and width

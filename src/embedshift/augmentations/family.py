@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from embedshift.augmentations.augmentation import Augmentation, Choice
+from embedshift.augmentations.augmentation import Augmentation, Choice, plain
 from embedshift.augmentations.changes import Change, Graded
-from embedshift.augmentations.ranges import plain
 from embedshift.config import Grade
 from embedshift.errors import UsageError
 from embedshift.registry import Registry, unknown_name

@@ -8,9 +8,8 @@ import numpy as np
 
 from embedshift.arrays import Pixels, Values
 from embedshift.augmentations import transforms
-from embedshift.augmentations.augmentation import Augmentation, Choice
+from embedshift.augmentations.augmentation import Augmentation, Choice, plain
 from embedshift.augmentations.changes import Graded, Tones
-from embedshift.augmentations.ranges import plain
 from embedshift.augmentations.suite import SUITES, VIEWS
 from embedshift.config import Json
 

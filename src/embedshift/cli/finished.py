@@ -21,7 +21,8 @@ from embedshift.statistics.whitening import sentences
 from embedshift.store.listing import Finding, Verification, verify
 from embedshift.study import Study, load
 from embedshift.study.comparison import HEADINGS, Comparison, ratio_cells, with_star
-from embedshift.study.gate import Checked, check, output
+from embedshift.study.gate import Checked, check
+from embedshift.study.gate import result as output
 from embedshift.study.gate.result import HEADINGS as RULE_HEADINGS
 from embedshift.study.gate.result import cells as rule_cells
 from embedshift.study.gate.result import headline

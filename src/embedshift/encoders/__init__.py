@@ -9,9 +9,8 @@ from typing import Any
 from embedshift.config import BUNDLED, VECTORS, Precision
 from embedshift.config.processes import collecting_garbage_after
 from embedshift.encoders.base import Encoder, EncoderOutput, Preprocess, TextEncoder
-from embedshift.encoders.families import FAMILIES
-from embedshift.encoders.family import Triple
-from embedshift.encoders.folder import check_folder, local_path, no_such_folder
+from embedshift.encoders.families import FAMILIES, Triple
+from embedshift.encoders.files import check_folder, local_path, no_such_folder
 from embedshift.errors import UsageError
 from embedshift.registry import Registry, unknown_name
 
@@ -49,10 +48,10 @@ ENCODERS.add(BUNDLED, _lazily("bundled", "load_bundled"))
 TRANSFORMERS = "transformers"
 LIBRARIES: dict[str, Load] = {
     TRANSFORMERS: _lazily("huggingface", "load_huggingface"),
-    "open_clip": _lazily("openclip", "load_openclip"),
-    "timm": _lazily("timm", "load_timm"),
+    "open_clip": _lazily("libraries", "load_openclip"),
+    "timm": _lazily("libraries", "load_timm"),
     "onnx": _lazily("onnx_graph", "load_onnx"),
-    "st": _lazily("sentences", "load_sentences"),
+    "st": _lazily("images", "load_sentences"),
     "python": _lazily("images", "load_python"),
 }
 OTHERS = {
@@ -63,7 +62,7 @@ OTHERS = {
 # Library → function(name, device, precision).
 TEXT_TOWERS: dict[str, Callable[..., TextEncoder | None]] = {
     TRANSFORMERS: _lazily("text", "load_huggingface_text"),
-    "open_clip": _lazily("openclip", "load_openclip_text"),
+    "open_clip": _lazily("libraries", "load_openclip_text"),
 }
 
 # The name that readers see, for encoders whose own name could mislead.

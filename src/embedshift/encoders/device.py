@@ -1,17 +1,24 @@
-"""The device of an encoder: how it is found, and how arrays get to it and back."""
+"""The device and the precision of an encoder: how they are found, and what a lower precision costs and saves."""
 
 import contextlib
 import ctypes
+import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from embedshift.arrays import Floats, Pixels
+from embedshift.config import Precision
 from embedshift.config.processes import cores
-from embedshift.encoders.base import Encoder, EncoderInfo
+from embedshift.encoders.base import Encoder, EncoderInfo, EncoderOutput, usual_batch
 from embedshift.errors import UsageError, reason
+from embedshift.statistics.vectors import cosine
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # as malloc.h has them
 
@@ -78,3 +85,128 @@ def keep_memory() -> None:
         set_option = ctypes.CDLL("libc.so.6").mallopt
         set_option(M_MMAP_THRESHOLD, 2**30)
         set_option(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+T = TypeVar("T")
+
+# The least speed-up that counts; noise does not reverse it.
+FASTER = 1.03
+
+
+def noise(count: int, size: int) -> Pixels:
+    """Returns random images uint8 `[count, size, size, 3]`, always the same."""
+    return np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8)
+
+
+def patterns(count: int, size: int) -> Pixels:
+    """Returns images of random squares, large and small, `[count, size, size, 3]`: closer to photographs than noise."""
+    rng = np.random.default_rng(1)
+    images = np.zeros((count, size, size, 3))
+    for parts, weight in ((4, 0.5), (16, 0.3), (size, 0.2)):
+        side = -(-size // parts)
+        squares = rng.uniform(0, 255, (count, parts, parts, 3))
+        images += weight * squares.repeat(side, axis=1).repeat(side, axis=2)[:, :size, :size]
+    return images.astype(np.uint8)
+
+
+def timed(work: Callable[[], T]) -> tuple[float, T]:
+    started = time.perf_counter()
+    result = work()
+    return time.perf_counter() - started, result
+
+
+def views_in(seconds: float, seconds_per_view: float, most: int) -> int:
+    return max(1, min(most, int(seconds / max(seconds_per_view, 1e-9))))
+
+
+log = logging.getLogger(__name__)
+
+# The largest cosine distance of embeddings to those in float32 with which `precision` auto takes a lower one.
+LARGEST_ERROR = 0.01
+IMAGES = 4
+# Number of timed passes in each precision, and the seconds of one.
+TURNS, PASS = 3, 0.1
+
+
+class CastableEncoder(Protocol):
+    """An encoder whose passes can use another precision for a while."""
+
+    name: str
+    device: torch.device
+    size: int
+
+    @property
+    def grid(self) -> tuple[int, int] | None: ...
+
+    def at_precision(self, precision: Precision) -> AbstractContextManager[None]: ...
+
+    def __call__(self, views: Pixels) -> EncoderOutput: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a lower precision costs and saves."""
+
+    time: float
+    largest: float | None = None
+    mean: float | None = None
+
+    def __str__(self) -> str:
+        if self.largest is None:
+            return f"takes {self.time:.1f} times as long as float32" if self.time >= 1 else "gives no finite numbers"
+        return (
+            f"is {1 / self.time:.1f} times as fast as float32; cosine distance of its embeddings from "
+            f"those in float32: at most {self.largest:.1g}, on average {self.mean:.1g} ({IMAGES} images)"
+        )
+
+
+def fastest_precision(encoder: CastableEncoder) -> Precision:
+    """Returns the fastest precision whose embeddings are close to float32, and logs one line about the measurement."""
+    lower: tuple[Precision, ...] = ("bfloat16", "float16") if encoder.device.type == "cuda" else ("bfloat16",)
+    best: Precision = "float32"
+    least, words = 1 / FASTER, []
+    for precision in lower:
+        try:
+            cost = measure_cost(encoder, precision)
+        except Exception as error:  # a device that cannot do it
+            words.append(f"{precision} cannot be computed here ({reason(error)[:100]})")
+            continue
+        words.append(f"{precision} {cost}")
+        if cost.largest is not None and cost.largest <= LARGEST_ERROR and cost.time < least:
+            best, least = precision, cost.time
+    log.info("`precision` auto is %s for %s: %s", best, encoder.name, "; ".join(words))
+    return best
+
+
+def warn_if_slower(encoder: CastableEncoder, precision: Precision) -> None:
+    if encoder.device.type == "cpu" and (time := measure_cost(encoder, precision).time) > FASTER:
+        log.warning(
+            "`precision` %s takes %.1f times as long as float32 on this processor: use `precision` float32 or auto",
+            precision, time,
+        )  # fmt: skip
+
+
+def measure_cost(encoder: CastableEncoder, low: Precision) -> Cost:
+    """Times passes in float32 and in a lower precision, in turns, and compares their embeddings."""
+    keep_memory()
+    images = patterns(IMAGES, encoder.size)
+
+    def encode(precision: Precision, count: int) -> tuple[float, EncoderOutput]:
+        with encoder.at_precision(precision):
+            views = np.resize(images, (count, *images.shape[1:]))
+            return timed(lambda: encoder(views))
+
+    precisions: tuple[Precision, ...] = ("float32", low)
+    for precision in precisions:
+        encode(precision, 1)
+    slower = max(encode(precision, 1)[0] for precision in precisions)
+    count = views_in(PASS, slower, usual_batch(encoder.device.type, encoder.grid))
+    seconds = [[encode(precision, count)[0] for precision in precisions] for _ in range(TURNS)]
+    full, lower = np.maximum(np.min(seconds, axis=0), 1e-9)
+    time = float(lower / full)
+    if time >= 1:
+        return Cost(time=time)
+    distances = 1 - cosine(*(encode(precision, IMAGES)[1].embedding for precision in precisions))
+    if not np.isfinite(distances).all():
+        return Cost(time=time)
+    return Cost(time=time, largest=float(distances.max()), mean=float(distances.mean()))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from embedshift.arrays import Floats, Pixels
-from embedshift.encoders.eager import AttendedTensor, AttentionInterceptor
+from embedshift.encoders.attention import AttendedTensor, AttentionInterceptor
 from embedshift.encoders.module import ModuleEncoder
 from embedshift.encoders.structure import like_blocks
 from embedshift.encoders.taps import Kwargs

@@ -17,8 +17,8 @@ from embedshift.encoders.base import TokenizerError
 from embedshift.encoders.device import find_device
 from embedshift.encoders.files import checkpoint_file
 from embedshift.encoders.huggingface import Checkpoint, find_checkpoint, load_module, quiet
+from embedshift.encoders.structure import DTYPES, weights_hash
 from embedshift.encoders.trust import no_remote_code, refusing
-from embedshift.encoders.weights import DTYPES, weights_hash
 from embedshift.errors import reason
 
 Tokens = dict[str, Tensor]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embedshift.arrays import Pixels
-from embedshift.augmentations.purifiers import check_purifiers, purifier
+from embedshift.augmentations.variant import check_purifiers, purifier
 from embedshift.augmentations.views import view_seed
 from embedshift.config import Json
 from embedshift.config.commands import AttackConfig
@@ -27,7 +27,7 @@ from embedshift.pipeline.draw import FolderError, guarded, read_image
 from embedshift.pipeline.plan import encoder_preprocess, to_input
 from embedshift.sources import ImageRef, Source, images
 from embedshift.sources.base import IMAGE_BYTES, Failure, storable
-from embedshift.sources.to_input import ToInput
+from embedshift.sources.images import ToInput
 from embedshift.sources.views_file import ORIGINALS, Attack, AttackedImage, AttackedVariant
 from embedshift.store.identity import ENCODER, allowed, differences, distance
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from embedshift.arrays import Pixels
 from embedshift.augmentations import Suite, load_suite
-from embedshift.augmentations.canvas import Canvas
-from embedshift.augmentations.views import view_seed
+from embedshift.augmentations.views import Canvas, view_seed
 from embedshift.config import Json
 from embedshift.config.commands import ViewsConfig
 from embedshift.engines.job import Progress, Start, loader_count
@@ -18,7 +17,7 @@ from embedshift.errors import UsageError
 from embedshift.pipeline.draw import Clock, guarded, read_image
 from embedshift.sources import ImageRef, Source
 from embedshift.sources.base import Failure, storable
-from embedshift.sources.to_input import ToInput
+from embedshift.sources.images import ToInput
 from embedshift.sources.views_file import ORIGINALS, VIEWS, ViewsAugmentation, ViewsFile, ViewsImage, folder_of
 
 VERSIONS = ("albumentations", "opencv-python-headless", "pillow")

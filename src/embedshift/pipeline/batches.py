@@ -9,7 +9,7 @@ import numpy as np
 
 from embedshift.arrays import Pixels
 from embedshift.encoders.base import Encoder, EncoderOutput
-from embedshift.encoders.timing import noise
+from embedshift.encoders.device import noise
 from embedshift.errors import EmbedshiftError, Transient, reason
 from embedshift.pipeline.encoded import begin_views, encode_views
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from embedshift.arrays import Pixels, Values
-from embedshift.augmentations.canvas import Canvas
+from embedshift.augmentations.views import Canvas
 from embedshift.sources import ImageRef
 
 

@@ -16,7 +16,7 @@ from embedshift.registry import METRICS
 
 if TYPE_CHECKING:
     from embedshift.augmentations import Suite
-    from embedshift.augmentations.canvas import Canvas
+    from embedshift.augmentations.views import Canvas
     from embedshift.encoders.base import Encoder, EncoderOutput, ReadsText, TextEncoder
     from embedshift.encoders.spec import EncoderSpec
     from embedshift.pipeline.drawn import DrawnImage

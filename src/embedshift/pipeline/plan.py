@@ -5,10 +5,10 @@ from typing import Literal
 
 from embedshift.arrays import Pixels
 from embedshift.augmentations import Suite
-from embedshift.augmentations.canvas import Canvas
+from embedshift.augmentations.views import Canvas
 from embedshift.config import Resize, StudyConfig
 from embedshift.encoders.base import Encoder, EncoderInfo, Preprocess
-from embedshift.sources.to_input import ToInput
+from embedshift.sources.images import ToInput
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from embedshift.augmentations import Suite, Variant, load_suite, with_purified
-from embedshift.augmentations.purifiers import check_purifiers
+from embedshift.augmentations.variant import check_purifiers
 from embedshift.config import VECTORS, Precision, StudyConfig
 from embedshift.encoders import Encoder, check_name
 from embedshift.encoders.images import ImageEncoder

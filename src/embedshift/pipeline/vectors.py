@@ -19,9 +19,8 @@ from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.pipeline.prepare import inspected, variants_of_views_file
 from embedshift.sources import Inspection, VectorSource, open_source
 from embedshift.sources.base import storable
-from embedshift.sources.inspection import files_hash
-from embedshift.sources.vector_files import Part, listed_ids, open_part
-from embedshift.sources.vectors import existing_folder
+from embedshift.sources.pairs import files_hash
+from embedshift.sources.vectors import Part, existing_folder, listed_ids, open_part
 from embedshift.sources.views_file import ORIGINALS, read_views_file
 
 log = logging.getLogger(__name__)

@@ -21,20 +21,16 @@ from embedshift.sources.base import (
     stem,
     without_folders,
 )
-from embedshift.sources.dataset import DatasetSource
-from embedshift.sources.folder import FolderSource, holds_study
-from embedshift.sources.inspection import Inspection, inspect
-from embedshift.sources.lists import expand, file_and_column, is_url
+from embedshift.sources.datasets import DatasetSource, ParquetSource
+from embedshift.sources.folder import FolderSource, expand, file_and_column, holds_study, is_url
 from embedshift.sources.order import select, shuffle, split
-from embedshift.sources.pairs import PairedSource, named_variants
-from embedshift.sources.parquet import ParquetSource
+from embedshift.sources.pairs import Inspection, PairedSource, inspect, named_variants
 from embedshift.sources.roots import Roots, moved, own_places, remember_roots
 from embedshift.sources.tar import TarSource
-from embedshift.sources.url import UrlSource
 from embedshift.sources.vectors import KIND as VECTORS
 from embedshift.sources.vectors import ListedImages, VectorSource
 from embedshift.sources.views_file import ViewsSource, is_views_file
-from embedshift.sources.web import answered, file_system, is_image_address
+from embedshift.sources.web import UrlSource, answered, file_system, is_image_address
 
 __all__ = [
     "SOURCES",

@@ -16,7 +16,7 @@ from typing import Any
 from embedshift.config import Json
 from embedshift.config.safe_files import read_file
 from embedshift.errors import EmbedshiftError
-from embedshift.sources.lists import file_and_column, is_url
+from embedshift.sources.folder import file_and_column, is_url
 
 _LARGEST = 10_000_000  # bytes
 

@@ -22,7 +22,7 @@ from embedshift.sources.base import (
     count_ending,
     read_captions,
 )
-from embedshift.sources.lists import is_url, open_location
+from embedshift.sources.folder import is_url, open_location
 from embedshift.sources.web import file_system
 
 # Members in a block of a tar behind a URL: neighbours are quick to read for the server, and for caches in between.

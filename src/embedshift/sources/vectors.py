@@ -1,25 +1,209 @@
-"""Vectors that exist: which row belongs to which image, view and draw, and the vectors of some images."""
+"""Vectors that exist: the files and arrays that hold them, and which row belongs to which image, view and draw."""
 
+import contextlib
 import hashlib
 import json
+import logging
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from embedshift.arrays import Floats
-from embedshift.errors import UsageError, reason
-from embedshift.sources.base import ImageRef, stem
+from embedshift.config.safe_files import expanded, open_file, read_text
+from embedshift.errors import UsageError, cause, reason
+from embedshift.sources.base import LIST_BYTES, ImageRef, stem, text_or_none
 from embedshift.sources.folder import FolderSource
-from embedshift.sources.vector_files import Part, open_part
 from embedshift.sources.views_file import ORIGINALS, ViewsFile
+
+log = logging.getLogger(__name__)
+
+# Bytes of vectors in float32 that are in memory at once, and bytes that are read ahead of them: a row group may be
+# larger than memory.
+AT_ONCE, AHEAD = 2**23, 2**20
+# What the column of vectors may be called; the second name is that of a study's own shards.
+VECTOR_COLUMNS = ("vector", "embedding")
+# What rows of originals may say of their image.
+TEXTS = ("group", "caption", "path")
+_COLUMNS = {"image_id": pa.string(), "view": pa.string(), "draw": pa.int64(), **dict.fromkeys(TEXTS, pa.string())}
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Vectors from one place: what its rows are of (`_COLUMNS`), and the vectors in their order, some at a time."""
+
+    name: str
+    keys: pa.Table
+    matrices: Callable[[], Iterator[NDArray[Any]]]
+    numbered: bool = False  # the ids are the numbers of the rows
+
+
+def open_part(
+    given: Any,
+    view: str,
+    ids: Sequence[str] | None = None,
+    groups: Sequence[object] | None = None,
+    *,
+    named: bool = True,
+) -> Part:
+    """Opens vectors: the path of a Parquet or npy file, a frame with the column `image_id`, or an array.
+
+    Rows without a view are of `view`; `ids` and `groups` are those of an array's rows, None = their numbers, and none.
+    Without `named`, a Parquet file may lack the column `image_id`.
+    """
+    name = os.path.expanduser(given) if isinstance(given, str | os.PathLike) else f"the vectors of {view!r}"
+    with _readable(name):
+        if isinstance(given, str | os.PathLike):
+            path = Path(name)
+            open_file(path).close()  # refuses what is no file, for which a reader would wait
+            if path.suffix.lower() == ".parquet":
+                with open_file(path) as opened, pq.ParquetFile(opened) as file:
+                    schema = file.schema_arrow
+                    keys = file.read([column for column in _COLUMNS if column in schema.names])
+                return _table(name, view, schema, keys, lambda column: _column(path, column), groups, named=named)
+            return _array(name, view, lambda: np.load(path, mmap_mode="r", allow_pickle=False), ids, groups)
+        if "image_id" in map(str, getattr(given, "columns", ())):
+            frame = pa.table(given)
+            keys = frame.select([column for column in _COLUMNS if column in frame.column_names])
+            return _table(name, view, frame.schema, keys, lambda column: iter(frame[column].chunks), groups)
+        array = _as_array(given)
+        return _array(name, view, lambda: array, ids, groups)
+
+
+def listed_ids(given: object) -> list[str] | None:
+    """Returns the ids of the rows of an array: those that are given, or those in a text file, one a line."""
+    if isinstance(given, str | os.PathLike):
+        given = read_text(expanded(given), LIST_BYTES).splitlines()
+    if not isinstance(given, Iterable | None):
+        raise UsageError(f"`ids`: give a list of ids or a text file, not {given!r:.60}")
+    return None if given is None else [str(image_id) for image_id in given]
+
+
+@contextlib.contextmanager
+def _readable(name: str) -> Iterator[None]:
+    try:
+        yield
+    except UsageError:
+        raise
+    except Exception as error:
+        words = "give a Parquet file, an npy file, or rows of equal length"
+        raise UsageError(f"{name}: cannot be read ({cause(error):.200}); {words}") from error
+
+
+def _array(
+    name: str, view: str, opened: Callable[[], Any], ids: Sequence[str] | None, groups: Sequence[object] | None
+) -> Part:
+    array = opened()
+    shape: tuple[int, ...] = getattr(array, "shape", ())
+    kind: Any = getattr(array, "dtype", type(array).__name__)
+    if len(shape) != 2 or not shape[1] or kind.kind not in "fiu":
+        raise UsageError(f"{name}: {kind} of shape {shape}; give numbers [images, length of a vector]")
+    columns: dict[str, Sequence[object]] = {"image_id": range(shape[0]) if ids is None else ids}
+    columns |= {} if groups is None else {"group": groups}
+    for column, values in columns.items():
+        if len(values) != shape[0]:
+            raise UsageError(f"{name}: has {shape[0]:,} rows, but {len(values):,} of {column!r} are given")
+    texts = {column: [text_or_none(value) for value in values] for column, values in columns.items()}
+    step = _rows_at_once(shape[1])
+
+    def matrices() -> Iterator[NDArray[Any]]:
+        # A file is mapped for one use: what was read would stay in memory otherwise.
+        return (opened()[start : start + step] for start in range(0, shape[0], step))
+
+    return Part(name, _keys(pa.table(texts), view), matrices, numbered=ids is None)
+
+
+def _table(
+    name: str,
+    view: str,
+    schema: pa.Schema,
+    keys: pa.Table,
+    arrays: Callable[[str], Iterator[pa.Array]],
+    groups: Sequence[object] | None = None,
+    *,
+    named: bool = True,
+) -> Part:
+    if groups is not None:
+        raise UsageError(f"{name}: `groups` is a list, which is for arrays; give the column group, or a mapping")
+    vector = next((column for column in VECTOR_COLUMNS if column in schema.names), VECTOR_COLUMNS[0])
+    if lacking := {vector, *(["image_id"] if named else [])} - {*schema.names}:
+        raise UsageError(f"{name}: has no column {min(lacking)!r}; give {'image_id, view and ' if named else ''}vector")
+    kind = schema.field(vector).type
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    number = kind.value_type if is_list else pa.null()
+    if not (pa.types.is_floating(number) or pa.types.is_integer(number)):
+        raise UsageError(f"{name}: its column {vector!r} holds {kind}, not lists of numbers")
+    if unused := [column for column in schema.names if column not in (*_COLUMNS, vector)]:
+        log.info("%s: columns that are not used: %s", name, ", ".join(unused))
+
+    def matrices() -> Iterator[NDArray[Any]]:
+        start = 0
+        with _readable(name):
+            for array in filter(len, arrays(vector)):
+                yield _matrix(array, name, start)
+                start += len(array)
+
+    return Part(name, _keys(keys, view), matrices)
+
+
+def _column(path: Path, name: str) -> Iterator[pa.Array]:
+    with open_file(path) as opened, pq.ParquetFile(opened, buffer_size=AHEAD) as file:
+        column = next(i for i in range(len(file.schema)) if file.schema.column(i).path.partition(".")[0] == name)
+        for group in range(file.num_row_groups):  # a reader of all would keep what it has read
+            about = file.metadata.row_group(group)
+            rows = _rows_at_once(about.column(column).num_values // max(1, about.num_rows))
+            yield from (batch.column(0) for batch in file.iter_batches(rows, row_groups=[group], columns=[name]))
+
+
+def _rows_at_once(dim: int) -> int:
+    return max(1, AT_ONCE // (4 * max(1, dim)))
+
+
+def _keys(given: pa.Table, view: str) -> pa.Table:
+    names = given.column_names
+    cells = {
+        name: _without_nan(given[name]).cast(kind) if name in names else pa.nulls(len(given), kind)
+        for name, kind in _COLUMNS.items()
+    }
+    cells["view"] = cells["view"] if "view" in names else pa.array([view] * len(given), pa.string())
+    keys = pa.table(cells | {"draw": pc.fill_null(cells["draw"], 0)})
+    keys.validate(full=True)  # that texts are UTF-8
+    return keys
+
+
+def _without_nan(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.if_else(pc.is_nan(column), None, column) if pa.types.is_floating(column.type) else column
+
+
+def _matrix(lists: pa.Array, name: str, start: int) -> NDArray[Any]:
+    """Returns vectors `[n, D]`; a missing number becomes NaN."""
+    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy()
+    if (different := np.flatnonzero((lengths != lengths[0]) | (lengths == 0))).size:
+        length = lengths[different[0]]
+        words = f"{length} numbers, but row {start} has {lengths[0]}" if length else "no vector"
+        raise UsageError(f"{name}: row {start + different[0]} has {words}")
+    return np.asarray(lists.flatten().to_numpy(zero_copy_only=False)).reshape(len(lists), -1)
+
+
+def _as_array(given: Any) -> NDArray[Any]:
+    if hasattr(given, "detach"):  # a tensor of torch, which nothing here imports
+        given = given.detach().cpu()
+        given = given.float() if str(given.dtype) == "torch.bfloat16" else given
+    array: Any = np.ma.asarray(given.to_numpy() if hasattr(given, "to_numpy") else given)
+    if array.dtype == object:
+        array = np.ma.stack([np.ma.asarray(row) for row in array])
+    # What is masked is no number, for which an array of integers has no value.
+    return np.asarray(array.data) if np.ma.getmask(array) is np.ma.nomask else array.astype(np.float64).filled(np.nan)
+
 
 KIND = "vectors"
 

@@ -16,7 +16,7 @@ from embedshift.config.commands import Format
 from embedshift.config.safe_files import expanded, read_file, read_text, typed
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.sources.base import IMAGE_BYTES, Failure, ImageRef, Source, hash_of, stem
-from embedshift.sources.lists import is_url
+from embedshift.sources.folder import is_url
 
 # The folder of the originals.
 ORIGINALS = "original"

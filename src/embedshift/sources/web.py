@@ -1,4 +1,4 @@
-"""Files behind addresses: http by a client of our own, which reads no more than was asked for; others by fsspec."""
+"""Images behind addresses: http by a client of our own, which reads no more than was asked for; others by fsspec."""
 
 import contextlib
 import errno
@@ -7,23 +7,26 @@ import http.client
 import io
 import netrc
 import os
+import posixpath
 import re
 import threading
 import time
 import urllib.error
 import urllib.request
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from http import HTTPStatus
 from typing import IO, Any, TypeVar
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit, urlunsplit
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
 
-from embedshift.config.safe_files import refuse_larger
-from embedshift.errors import EmbedshiftError
-from embedshift.sources.base import ENDINGS, IMAGE_BYTES
+from embedshift.config.safe_files import read_file, refuse_larger
+from embedshift.errors import EmbedshiftError, UsageError, cause
+from embedshift.sources.base import ENDINGS, IMAGE_BYTES, ImageRef, Source, count_ending
 
 # Seconds for the first answer about an address and for the next bytes of a body, for a whole body, for all pages.
 ANSWER, BODY, LISTING = 30.0, 300.0, 600.0
@@ -264,3 +267,61 @@ def _split(url: str) -> SplitResult:
         return urlsplit(url)
     except ValueError as error:
         raise EmbedshiftError("it is no address") from error
+
+
+class UrlSource(Source):
+    """The images below URLs; an `image_id` is the path below the given URL, or below the common parent of several."""
+
+    def __init__(self, urls: Sequence[str]) -> None:
+        self.skipped: Counter[str] = Counter()
+        self.description = {"kind": "url", "paths": list(urls)}
+        schemes = sorted({url.split("://")[0].lower().replace("https", "http") for url in urls})
+        if len(schemes) > 1:
+            raise UsageError(f"addresses of several kinds ({', '.join(schemes)}); use one kind per study")
+        files: dict[str, str] = {}
+        parents: list[str] = []
+        for url in urls:
+            folder, paths = _find(url)
+            parents.append(folder)
+            for path in paths:
+                if path == url or self._is_image(path[len(folder) :]):
+                    files[path] = url
+        root = posixpath.commonpath(parents) if parents else ""
+        scheme = urls[0].split("://")[0] if urls else ""
+        self.samples = [
+            ImageRef(posixpath.relpath(path, root), path if "://" in path else f"{scheme}://{path}")
+            for path in sorted(files)
+        ]
+
+    def read(self, sample: ImageRef) -> bytes:
+        files, path = file_system(sample.location)
+        if isinstance(files, LocalFileSystem):
+            return read_file(path, IMAGE_BYTES)
+        data: bytes = files.cat_file(path, end=IMAGE_BYTES + 1)
+        refuse_larger(len(data), IMAGE_BYTES)
+        return data
+
+    def _is_image(self, below: str) -> bool:
+        if any(part.startswith(".") for part in below.split("/")):
+            return False
+        if os.path.splitext(below)[1].lower() in ENDINGS:
+            return True
+        count_ending(self.skipped, below)
+        return False
+
+
+def _find(url: str) -> tuple[str, list[str]]:
+    if is_image_address(url):
+        return posixpath.dirname(url), [url]
+    try:
+        files, path = file_system(url)
+        if answered(lambda: files.isfile(path)) and not files.isdir(path):
+            return posixpath.dirname(path), [path]
+        paths = list(files.find(path))
+    except (EmbedshiftError, TimeoutError) as error:
+        raise UsageError(f"{url}: {cause(error)}") from error
+    except Exception as error:
+        raise UsageError(f"{url}: cannot be listed ({cause(error)[:300]})") from error
+    if not paths:
+        raise UsageError(f"{url}: no such file or folder")
+    return path.rstrip("/"), paths

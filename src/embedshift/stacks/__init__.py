@@ -46,7 +46,7 @@ def parity(
         >>> parity(small, other).passed
         False
     """
-    from embedshift.sources.vector_files import listed_ids
+    from embedshift.sources.vectors import listed_ids
     from embedshift.stacks.distance import ROUNDING, distance_between
     from embedshift.stacks.images import read_images, varied
     from embedshift.stacks.lock import ENDING, read_lock
@@ -72,8 +72,8 @@ def parity(
     second = vectors_of(served, encoder, files, ids)
     distance = distance_between(first, second)
     if causes and not distance.mean <= ROUNDING:
-        from embedshift.stacks.encodings import knows_steps
         from embedshift.stacks.search import find_causes  # with torch
+        from embedshift.stacks.served import knows_steps
 
         if about is not None and not knows_steps(encoder):
             own = _encoder_of_lock(about, notes, files, first)

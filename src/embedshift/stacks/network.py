@@ -14,8 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from embedshift.arrays import Floats, Values
 from embedshift.encoders.module import ModuleEncoder
-from embedshift.encoders.structure import has_cls_token, patch_embedding, run_of_blocks
-from embedshift.encoders.weights import DTYPES
+from embedshift.encoders.structure import DTYPES, has_cls_token, patch_embedding, run_of_blocks
 
 GELUS: dict[str, Callable[[Tensor], Tensor]] = {
     "exact": functional.gelu,

@@ -12,8 +12,8 @@ import numpy as np
 from embedshift.arrays import Floats, Values
 from embedshift.encoders.module import ModuleEncoder
 from embedshift.stacks import recipe as steps
-from embedshift.stacks.encodings import LARGEST, Encodings, distance
 from embedshift.stacks.recipe import COMPRESSED, NEAR_QUALITY, OF_ALL_FILES, OF_NETWORK, OF_SOME_FILES, Recipe
+from embedshift.stacks.served import LARGEST, Encodings, distance
 from embedshift.statistics.vectors import normalised
 
 log = logging.getLogger(__name__)

@@ -9,12 +9,12 @@ import polars as pl
 
 from embedshift.arrays import Floats, Pixels
 from embedshift.augmentations import ORIGINAL, Suite, rebuild_suite
-from embedshift.augmentations.canvas import Canvas
 from embedshift.augmentations.variant import purified_of
+from embedshift.augmentations.views import Canvas
 from embedshift.config import LONGEST
 from embedshift.errors import EmbedshiftError, UsageError, cause, reason
 from embedshift.sources import Roots, image_reader, images, variant_reader
-from embedshift.sources.to_input import ToInput
+from embedshift.sources.images import ToInput
 from embedshift.store.info import StudyInfo
 from embedshift.store.reader import Reader
 

@@ -16,7 +16,8 @@ from embedshift.statistics.vectors import MOST_AUGMENTATIONS
 from embedshift.store.groups import Choice
 from embedshift.store.reader import Reader
 from embedshift.store.table import write_table
-from embedshift.study.paired import PairedStudies, overview, pair_studies
+from embedshift.study.paired import PairedStudies, pair_studies
+from embedshift.study.paired import verdict as overview
 from embedshift.study.paired.means import compare_means
 from embedshift.study.paired.ratios import ALL, RELATIVE_SHIFT, agreements, neighbours_by_chance
 from embedshift.study.paired.verdict import verdict
@@ -148,10 +149,10 @@ class Comparison(Shown):
         check_formats(formats)
         folder = _folder(out)
         written: list[Path] = []
-        for name, table in self.tables.items():
+        for name, frame in self.tables.items():
             for ending in ("csv", "parquet"):
                 written.append(folder / f"{name}.{ending}")
-                write_table(written[-1], table)
+                write_table(written[-1], frame)
         for name in COMPARISON_FIGURES:
             if name == "tolerances" and self.tolerances.is_empty():
                 continue

@@ -1,7 +1,7 @@
 """`Study`: the Python interface to a study's folder, on top of the reader and the tables of the questions."""
 
 import webbrowser
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,20 +11,89 @@ import polars as pl
 from embedshift.config import Json
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.statistics.summary import COSINE
+from embedshift.statistics.vectors import MOST_AUGMENTATIONS
 from embedshift.store.grouping import INDEPENDENT, are_stored, choose, regrouped
 from embedshift.store.groups import Choice
 from embedshift.store.info import read_content, read_info
 from embedshift.store.reader import Reader
-from embedshift.store.table import installed_tables
+from embedshift.store.table import InstalledTable, Table, installed_tables
+from embedshift.store.tables import tables_after, update_tables
 from embedshift.study.exports import Exports
-from embedshift.study.exports.media import check_images_root
+from embedshift.study.exports.rows import check_images_root
 from embedshift.study.shown import Shown
-from embedshift.study.table_methods import reason_for_absence, table_made_again, table_method
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from embedshift.store.listing import Verification
+
+
+def _table_method(read: Callable[..., pl.DataFrame], table: Table[Any]) -> Callable[..., pl.DataFrame]:
+    def method(choices: object = None, /, **settings: Any) -> pl.DataFrame:
+        given = choices is not None or any(settings[name] is not None for name in settings if name != "groups")
+        return read(table.name, choices if given else table.choices, **settings)
+
+    method.__name__ = method.__qualname__ = table.name
+    method.__doc__ = table.doc
+    return method
+
+
+def table_made_again(reader: Reader, name: str, choices: object, settings: Mapping[str, Any]) -> pl.DataFrame:
+    """Makes a table with other choices; one that is kept is written, with those that depend on it, if they differ."""
+    entry = installed_tables().get(name)
+    chosen = reader
+    if entry is not None and entry.question.choices is not None:
+        given = entry.question.choices(**settings) if choices is None else choices
+        chosen = Reader(reader.folder, (given,), listing=reader.listing)
+    is_asked = name in chosen.table_names
+    if not is_asked and not (entry and _needs_no_run(chosen, entry)):
+        raise UsageError(f"{reader.folder}: {reason_for_absence(reader, name)}")
+    if entry is None or entry.question.choices is None:
+        raise UsageError(f"the table {name!r} has no settings")
+    if entry.table.settings is None or not is_asked:
+        return entry.table.make(chosen)
+    if not reader.info.complete:
+        raise reader.unfinished()
+    names = tables_after(chosen, entry.question)
+    if not all(_is_kept(chosen, table) for table in names):
+        chosen = update_tables(chosen, names)
+    made = chosen.table(name)
+    assert made is not None
+    return made
+
+
+def _needs_no_run(reader: Reader, entry: InstalledTable) -> bool:
+    return (
+        entry.question not in reader.questions
+        and not entry.question.switches
+        and bool(entry.table.is_available(reader))
+    )
+
+
+def _is_kept(reader: Reader, name: str) -> bool:
+    """Returns whether the file of a table is as it would be written now, so that it need not be."""
+    file, table = f"tables/{name}.parquet", installed_tables()[name].table
+    if not (reader.folder / file).is_file() or reader.altered(file):
+        return False
+    return table.settings is None or reader.kept_settings(name) == table.settings(reader)
+
+
+def reason_for_absence(reader: Reader, name: str) -> str:
+    """Returns why a study has no table of this name."""
+    if name in reader.table_names:
+        return f"not finished, no table '{name}' yet; run the same command again"
+    if name in (tables := installed_tables()):
+        question, table = tables[name]
+        if not reader.augmentations:
+            return f"no {name} here: it needs augmentations"
+        if table.requires and question in reader.questions:
+            return f"no {name} here: it needs {table.requires}"
+        if not question.for_pairs:
+            return f"no {name} here: it is not available for pairs"
+        return f"no {name} here; run the study with `{question.name}`"
+    if name == "differences":
+        return f"no {name} here: it needs at most {MOST_AUGMENTATIONS} augmentations"
+    return f"no table '{name}' here; it has {', '.join(reader.table_names)}"
 
 
 class Study(Shown, Exports):
@@ -151,7 +220,7 @@ class Study(Shown, Exports):
         tables = {} if name.startswith("_") else installed_tables()
         if name not in tables:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        return table_method(self.table, tables[name].table)
+        return _table_method(self.table, tables[name].table)
 
     def __dir__(self) -> Iterable[str]:
         return [*super().__dir__(), *installed_tables()]

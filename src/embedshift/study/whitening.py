@@ -1,4 +1,4 @@
-"""Fits the map that whitens the embeddings of studies, and writes it for use elsewhere."""
+"""Fits the map that whitens the embeddings of studies, and writes it for use elsewhere, also as an ONNX graph."""
 
 import functools
 import operator
@@ -8,16 +8,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
-from embedshift.errors import UsageError
+from embedshift.config.safe_files import write_file
+from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.statistics.whitening import MOST_DIM, ShiftMoments, Whitening, shift_moments
 from embedshift.store.groups import Choice
 from embedshift.store.identity import is_same_encoder
 from embedshift.store.reader import Reader
 from embedshift.store.table import installed_tables, tables_of
 from embedshift.store.tables import make_tables
-from embedshift.study.onnx_map import write_onnx
 from embedshift.study.study import Study, load
 
 MAPS = {"centred": ShiftMoments.centred, "originals": ShiftMoments.by_originals, "shifts": ShiftMoments.by_shifts}
@@ -150,3 +151,36 @@ def check_studies(studies: Sequence[Study]) -> None:
             raise reader.unfinished()
         if not is_same_encoder(reader.info, readers[0].info):
             raise UsageError(f"{reader.folder}: of another encoder than {readers[0].folder}; whiten them separately")
+
+
+# As `Whitening.__call__`. Opset and format are those that runtimes since 2022 read.
+GRAPH = """<ir_version: 8, opset_import: ["": 13], producer_name: "embedshift">
+whitening (float[n, {dim}] embeddings) => (float[n, {dim}] whitened) {{
+  sizes = Abs (embeddings)
+  largest = ReduceMax <axes = [1], keepdims = 1> (sizes)
+  scale = Max (largest, least)
+  scaled = Div (embeddings, scale)
+  length = ReduceL2 <axes = [1], keepdims = 1> (scaled)
+  divisor = Max (length, least)
+  unit = Div (scaled, divisor)
+  centred = Sub (unit, mean)
+  mapped = MatMul (centred, matrix)
+  mapped_length = ReduceL2 <axes = [1], keepdims = 1> (mapped)
+  mapped_divisor = Max (mapped_length, least)
+  turned = Div (mapped, mapped_divisor)
+  has_length = Sign (length)
+  whitened = Mul (turned, has_length)
+}}"""
+
+
+def write_onnx(fitted: Whitening, path: Path) -> None:
+    """Writes the graph of a map: `embeddings`, float32 `[n, D]` → `whitened`."""
+    try:
+        from onnx import helper, numpy_helper, parser
+    except ImportError as error:
+        raise EmbedshiftError("ONNX files need the package onnx: pip install 'embedshift[offline]'") from error
+    model = parser.parse_model(GRAPH.format(dim=len(fitted.mean)))
+    arrays = {"mean": fitted.mean, "matrix": fitted.matrix, "least": np.array(np.finfo(np.float32).tiny)}
+    model.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in arrays.items())
+    helper.set_model_props(model, fitted.described)
+    write_file(path, model.SerializeToString())

@@ -7,7 +7,11 @@ arXiv 1903.12261; parameters of `make_imagenet_c.py` in their repository `hendry
 import logging
 
 from embedshift.augmentations.augmentation import Augmentation, Choice
-from embedshift.augmentations.corruptions import blur, digital, elastic, frost, glass, noise, weather
+from embedshift.augmentations.corruptions import blur, digital, weather
+from embedshift.augmentations.corruptions import blur as glass
+from embedshift.augmentations.corruptions import digital as elastic
+from embedshift.augmentations.corruptions import digital as noise
+from embedshift.augmentations.corruptions import weather as frost
 from embedshift.augmentations.family import family_augmentations
 from embedshift.augmentations.suite import SUITES
 from embedshift.errors import UsageError

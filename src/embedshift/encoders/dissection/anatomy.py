@@ -1,18 +1,86 @@
-"""The anatomy of an encoder: the projections of its heads, block by block, and its readout."""
+"""The anatomy of an encoder: the projections of its heads, block by block, and its readout, run by itself."""
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from embedshift.encoders.dissection.parts import BlockParts, Parts
-from embedshift.encoders.dissection.readout import Readout, noise
 from embedshift.encoders.observations import Tower
+from embedshift.encoders.structure import run_of_blocks
 from embedshift.encoders.taps import Taps
 from embedshift.errors import UsageError
+
+
+class Readout:
+    """The embedding as a function of the tokens that the last block of a tower returns."""
+
+    def __init__(self, tower: Tower) -> None:
+        run = run_of_blocks(tower.module)
+        if run is None or not len(run):
+            raise UsageError("has no sequence of similar blocks")
+        self._tower, self._run, self.blocks = tower, run, list(run)
+        outputs: list[Any] = []
+        handle = self.blocks[-1].register_forward_hook(lambda _block, _inputs, output: outputs.append(output))
+        try:
+            with torch.no_grad():
+                embedding = tower.embed(noise(1, tower.size))
+        finally:
+            handle.remove()
+        self.device = embedding.device
+        self._like = outputs[-1] if outputs else None
+        last = self._like[0] if isinstance(self._like, tuple) else self._like
+        if not isinstance(last, Tensor) or last.ndim != 3 or embedding.ndim != 2:
+            raise UsageError("has blocks whose outputs are not [B, tokens, width]")
+        self.tokens = last.shape[1]
+        with torch.enable_grad():
+            leaf = last.detach().clone().requires_grad_()
+            (gradient,) = torch.autograd.grad(self(leaf).square().sum(), leaf)
+        read = gradient[0].abs().amax(dim=1) > 0
+        self.first_only = bool(read[0]) and not bool(read[1:].any())
+
+    def __call__(self, tokens: Tensor) -> Tensor:
+        """Maps tokens `[B, T, D]` to embeddings; if only the first token is read, `[B, 1, D]` is enough."""
+        if tokens.shape[1] < self.tokens:
+            padding = tokens.new_zeros(len(tokens), self.tokens - tokens.shape[1], tokens.shape[2])
+            tokens = torch.cat([tokens, padding], dim=1)
+        side = self._tower.size
+        with self._replacing_blocks(tokens):
+            return self._tower.embed(torch.zeros(len(tokens), 3, side, side))
+
+    @contextlib.contextmanager
+    def _replacing_blocks(self, tokens: Tensor) -> Iterator[None]:
+        try:
+            for index in range(len(self.blocks)):
+                self._run[index] = _FixedOutput(tokens, self._like)
+            with self._tower.taps.silent():
+                yield
+        finally:
+            for index, block in enumerate(self.blocks):
+                self._run[index] = block
+
+
+class _FixedOutput(nn.Module):
+    """Replaces a block: returns the given tokens, in the form in which the block returns its own."""
+
+    def __init__(self, tokens: Tensor, like: Any) -> None:
+        super().__init__()
+        self._output = (tokens, *like[1:]) if isinstance(like, tuple) else tokens
+
+    def forward(self, *_: Any, **__: Any) -> Any:
+        return self._output
+
+
+def noise(count: int, side: int) -> Tensor:
+    """Returns `count` images of noise, float32 `[B, 3, S, S]` in [0, 255], always the same."""
+    drawn = torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(0))
+    return drawn * 255
+
 
 # The largest difference from the output of a block of the known kind, as a fraction of the largest value.
 ROUNDING = 1e-3

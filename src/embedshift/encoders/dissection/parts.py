@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from embedshift.encoders.attention import SOFTMAX, attention_weights
-from embedshift.encoders.eager import PRODUCTS
+from embedshift.encoders.attention import PRODUCTS, SOFTMAX, attention_weights
 from embedshift.encoders.kernels import LINEAR
 from embedshift.encoders.taps import Kwargs, Listener
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from embedshift.encoders.eager import AttentionInterceptor
+from embedshift.encoders.attention import AttentionInterceptor
 from embedshift.encoders.taps import Kwargs
 
 ACTIVATIONS = (

@@ -1,15 +1,21 @@
-"""Contrasts of means, and the p values of claims about them, by resamples of the images."""
+"""Contrasts of means, ward trees, and the p values of claims about them, all from the same resamples of the images."""
 
 import functools
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 
 from embedshift.arrays import Values
-from embedshift.questions.claims.evidence import Key
+from embedshift.augmentations.paper import PAPER
+from embedshift.questions.claims.evidence import Evidence, Key, distance
 from embedshift.statistics import intervals
+from embedshift.statistics.clusters import threshold
+from embedshift.statistics.intervals import LEAST_IMAGES
+from embedshift.statistics.sample import Estimates
 
 # A linear combination of numbers: their weights and keys.
 Contrast = tuple[tuple[float, Key], ...]
@@ -102,3 +108,93 @@ def difference(metric: str, higher: str, lower: str, sign: float = 1.0) -> Contr
 
 def between(higher: Sequence[Key], lower: Sequence[Key], sign: float = 1.0) -> Contrast:
     return (*((sign / len(higher), key) for key in higher), *((-sign / len(lower), key) for key in lower))
+
+
+Flags = NDArray[np.bool_]
+
+NAMES = tuple(PAPER)
+TREES = 1_000
+DISTANCES = tuple(distance(*pair) for pair in itertools.combinations(NAMES, 2))
+
+
+@dataclass(frozen=True)
+class Trees:
+    """Trees of the nine augmentations, in the paper's order."""
+
+    heights: Values
+    cuts: Values
+
+    def joined(self) -> Flags:
+        """Which augmentations join at or below the cut, `[R, 9, 9]`; none joins itself."""
+        return np.asarray(self.heights <= self.cuts[:, None, None])
+
+
+def grow(distances: Values) -> Trees:
+    """Makes trees from mean distances `[R, 36]`."""
+    linkages = np.stack([scipy.cluster.hierarchy.linkage(row, method="ward") for row in distances])
+    return Trees(_joining_heights(linkages), np.array([threshold(linkage) for linkage in linkages]))
+
+
+def _joining_heights(trees: Values) -> Values:
+    """Converts linkage matrices `[R, A - 1, 4]` to heights at which two leaves join, `[R, A, A]`, diagonal infinite."""
+    count, leaves = len(trees), trees.shape[1] + 1
+    heights = np.where(np.eye(leaves, dtype=bool), np.inf, np.zeros((count, 1, 1)))
+    inside = np.zeros((count, 2 * leaves - 1, leaves), bool)  # the leaves of every cluster
+    inside[:, :leaves] = np.eye(leaves, dtype=bool)
+    for step in range(leaves - 1):
+        left, right = (inside[np.arange(count), trees[:, step, side].astype(int)] for side in (0, 1))
+        joined = left[:, :, None] & right[:, None, :]
+        heights += (joined | joined.swapaxes(1, 2)) * trees[:, step, 2, None, None]
+        inside[:, leaves + step] = left | right
+    return heights
+
+
+# A contrast below this multiple of its numbers is rounding.
+_ROUNDING = 1e-12
+
+
+class Bootstrap:
+    """The evidence and its resamples, drawn once for all contrasts."""
+
+    def __init__(self, evidence: Evidence, contrasts: Iterable[Contrast], *, seed: int, resamples: int) -> None:
+        self.evidence, self.seed, self.resamples = evidence, seed, resamples
+        testable = [contrast for contrast in dict.fromkeys(contrasts) if evidence.having(key for _, key in contrast)]
+        self._columns = {contrast: column for column, contrast in enumerate(testable)}
+
+    def having(self, contrasts: Iterable[Contrast]) -> int:
+        """Returns how many images have a value of every number in the contrasts; 0 if the study lacks one."""
+        return self.evidence.having(key for contrast in contrasts for _, key in contrast)
+
+    def contrasts(self, selected: Sequence[Contrast]) -> Contrasts:
+        """Returns some of the contrasts; the study must have their numbers."""
+        columns, contrasts = [self._columns[contrast] for contrast in selected], self._all
+        return Contrasts(contrasts.estimate[columns], contrasts.error[columns], contrasts.drawn[columns])
+
+    def means(self, keys: Sequence[Key], *, resamples: int) -> Values:
+        """Returns means of resamples of the images, `[resamples, len(keys)]`."""
+        sample = self.evidence.sample.columns([self.evidence.columns[key] for key in keys])
+        return sample.resampled(seed=self.seed, resamples=resamples)[0]
+
+    @functools.cached_property
+    def trees(self) -> Trees:
+        """Returns the trees of resamples; the study must have all distances."""
+        return grow(self.means(DISTANCES, resamples=TREES))
+
+    @functools.cached_property
+    def _all(self) -> Contrasts:
+        sample, columns = self.evidence.sample, self.evidence.columns
+        weights = np.zeros((len(columns), len(self._columns)))
+        for contrast, column in self._columns.items():
+            for weight, key in contrast:
+                weights[columns[key], column] += weight
+        combined = sample.combine(weights)
+        return self.drawn(combined, _ROUNDING * (np.abs(weights).T @ np.abs(np.nan_to_num(sample.mean))))
+
+    def drawn(self, sample: Estimates, rounding: Values | float = 0.0) -> Contrasts:
+        """Returns the numbers of a sample as contrasts; those below `rounding` are 0."""
+        estimate, error = (np.where(np.abs(values) <= rounding, 0.0, values) for values in (sample.mean, sample.error))
+        few = sample.images < LEAST_IMAGES
+        drawn = sample.studentised(seed=self.seed, resamples=1 if few else self.resamples)
+        # Where no image differs from another, resamples deviate by rounding alone.
+        drawn[:, error == 0] = 0.0
+        return Contrasts(estimate, error, np.ascontiguousarray(drawn.T))

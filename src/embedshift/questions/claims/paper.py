@@ -3,12 +3,21 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from embedshift.augmentations.paper import PAPER
-from embedshift.questions.claims.counts import MostAltered, Rank
-from embedshift.questions.claims.means import entropy_rise, more_changed, more_spread, order
-from embedshift.questions.claims.ranks import Correlation, Outlier
-from embedshift.questions.claims.reading import ALIGNED_DETAIL, ENTROPY_AUGMENTATIONS
-from embedshift.questions.claims.support import Alone, Branch
-from embedshift.questions.claims.verdict import Claim, Test
+from embedshift.questions.claims.evidence import ALIGNED_DETAIL, ENTROPY_AUGMENTATIONS
+from embedshift.questions.claims.kinds import (
+    Alone,
+    Branch,
+    Claim,
+    Correlation,
+    MostAltered,
+    Outlier,
+    Rank,
+    Test,
+    entropy_rise,
+    more_changed,
+    more_spread,
+    order,
+)
 
 COLOR = ["blur", "coarse_dropout", "color_jitter"]
 GEOMETRIC = ["shift_scale_rotate", "perspective"]

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 import polars as pl
 
 from embedshift.augmentations.paper import PAPER
-from embedshift.questions.claims.bootstrap import Bootstrap
-from embedshift.questions.claims.evidence import Evidence, gather
+from embedshift.questions.claims.contrasts import Bootstrap
+from embedshift.questions.claims.evidence import Evidence, gather, read
+from embedshift.questions.claims.kinds import judge
 from embedshift.questions.claims.paper import paper_claims
-from embedshift.questions.claims.reading import read
-from embedshift.questions.claims.verdict import judge
 from embedshift.registry import METRICS
 from embedshift.statistics.baselines import Baseline, is_scale
 from embedshift.statistics.layout import Rows, image_rows

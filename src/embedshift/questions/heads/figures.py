@@ -22,7 +22,7 @@ from embedshift.figures.base import FigureInput, figure, has_table
 from embedshift.figures.shared import colour_bar, drawn_images, page
 from embedshift.figures.style import FAINT, INK, MUTED, human, new_figure, wrap
 from embedshift.questions.heads import TOKENS
-from embedshift.questions.heads.arrays import COLOURS, ContributionArrays, contributions_of, furthest_first
+from embedshift.questions.heads.tables import COLOURS, ContributionArrays, contributions_of, furthest_first
 from embedshift.statistics.summary import COSINE
 from embedshift.store.redraw import RedrawnImage
 

@@ -1,17 +1,72 @@
-"""The contributions of a view's shift that heads, feed-forward networks and input carry, received from the encoder."""
+"""The contributions of a view's shift that heads, networks and input carry; and moments of heads, for words."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from embedshift.arrays import Floats, Values
+from embedshift.pipeline.measure import Sums
+
+if TYPE_CHECKING:
+    from embedshift.encoders.base import EncoderOutput
+    from embedshift.pipeline.drawn import DrawnImage
 from embedshift.config import Json
 from embedshift.errors import UsageError
-from embedshift.pipeline.measure import Column, Measure, StudySwitches, Sums
+from embedshift.pipeline.measure import Column, Measure, StudySwitches
 from embedshift.questions.heads import Switches
-from embedshift.questions.heads.words import HeadMoments, WordSpace
 
 if TYPE_CHECKING:
     from embedshift.encoders.base import EncoderOutput
     from embedshift.pipeline.plan import Plan
+
+
+@dataclass(frozen=True)
+class WordSpace:
+    """How the contributions of some heads are read from the encoder's output, and the texts to compare with."""
+
+    sizes: Sequence[tuple[int, int]]
+    bases: Floats
+    texts: Values
+
+    def contributions(self, kept: Floats) -> Values:
+        """Returns what each of the heads adds to the embedding of one image, float64 `[L', H, d]`."""
+        blocks, heads, width, _ = self.bases.shape
+        starts = np.cumsum([0, *(3 * stream + merged for stream, merged in self.sizes)])
+        stream = kept[starts[-1] - self.sizes[-1][0] : starts[-1]].astype(np.float64)
+        projected = np.empty((blocks, heads, width))
+        for block, (start, (before, merged)) in enumerate(
+            zip(starts[-blocks - 1 : -1], self.sizes[-blocks:], strict=True)
+        ):
+            outputs = kept[start + before : start + before + merged].reshape(heads, -1)
+            projected[block] = np.einsum("hed,hd->he", self.bases[block], outputs)
+        projected /= stream.std()
+        return projected
+
+
+class HeadMoments(Sums):
+    """First and second moments of the contributions of heads to the embeddings of originals."""
+
+    def __init__(self, space: WordSpace, *, with_texts: bool) -> None:
+        self.space, self.with_texts = space, with_texts
+        blocks, heads, width, _ = space.bases.shape
+        self.images = 0
+        self.first, self.second = np.zeros((blocks, heads, width)), np.zeros((blocks, heads, width, width))
+
+    def add(self, image: "DrawnImage", output: "EncoderOutput") -> None:
+        contributions = self.space.contributions(output.observed["heads"][0])
+        if np.isfinite(contributions).all():
+            self.images += 1
+            self.first += contributions
+            self.second += contributions[..., :, None] * contributions[..., None, :]
+
+    def close(self) -> Mapping[str, Values]:
+        """Returns `images`, `first` `[L', H, d]`, `second` `[L', H, d, d]`, and with texts `texts`."""
+        texts = {"texts": self.space.texts} if self.with_texts else {}
+        if not self.images:
+            return texts
+        return {"images": np.array(float(self.images)), "first": self.first, "second": self.second, **texts}
 
 
 class MEASURE(Measure):

@@ -8,7 +8,7 @@ import polars as pl
 from embedshift.config import Json
 from embedshift.figures import FigureInput
 from embedshift.questions.heads import MLP
-from embedshift.questions.heads.arrays import contributions_of, furthest_first
+from embedshift.questions.heads.tables import contributions_of, furthest_first
 from embedshift.report.numbers import MISSING, in_percent, shorten
 from embedshift.report.section import PageInput, Part, Section
 from embedshift.statistics.summary import COSINE

@@ -1,19 +1,135 @@
 """The tables of heads: which heads and MLPs carry the shift of an augmentation, words for them, and by token."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from numpy.typing import ArrayLike, NDArray
 
 from embedshift.arrays import Values
 from embedshift.errors import UsageError
 from embedshift.questions.heads import HEADS, MLP, MLPS, SINGLE, TOKENS
-from embedshift.questions.heads.textspan import covariances, textspan
-from embedshift.questions.heads.weighted import NUMBERS, contribution_intervals, length_of
-from embedshift.statistics.intervals import LEAST_IMAGES
-from embedshift.statistics.layout import Rows, image_rows
+from embedshift.statistics.intervals import LEAST_IMAGES, ratio_interval
+from embedshift.statistics.layout import Layout, Rows, blocks, image_rows
+from embedshift.statistics.summary import COSINE
 from embedshift.store.reader import Reader
 from embedshift.store.table import Table
+
+# From a part that works against the shift through none to one that carries it.
+COLOURS = "RdBu_r"
+
+
+@dataclass(frozen=True)
+class ContributionArrays:
+    """The contributions of one augmentation's shift."""
+
+    heads: Values
+    mlps: Values
+    single: dict[str, float]
+
+    @property
+    def depth(self) -> int:
+        return len(self.mlps)
+
+
+def contributions_of(table: pl.DataFrame) -> dict[str, ContributionArrays]:
+    by_augmentation: dict[str, ContributionArrays] = {}
+    for (name,), part in table.group_by("augmentation", maintain_order=True):
+        contribution = part["contribution"].cast(pl.Float64).fill_null(np.nan).to_numpy()
+        blocks = contribution[len(SINGLE) :].reshape(part["layer"].n_unique() - 1, -1)
+        assert part["part"][-1] == MLP
+        single = dict(zip(part["part"].head(len(SINGLE)), contribution[: len(SINGLE)].tolist(), strict=True))
+        by_augmentation[str(name)] = ContributionArrays(blocks[:, :-1], blocks[:, -1], single)
+    return by_augmentation
+
+
+def furthest_first(names: Sequence[str], shift: Values) -> list[str]:
+    """Returns the augmentations from the greatest mean shift to the least; those without one come last."""
+    order = np.argsort(-np.nan_to_num(shift, nan=-np.inf), kind="stable")
+    return [names[index] for index in order]
+
+
+NUMBERS = ("contribution", "ci_low", "ci_high")
+
+
+def contribution_intervals(
+    rows: Rows,
+    augmentations: Sequence[str],
+    columns: Sequence[str],
+    combine: Callable[[Values], Values] = np.asarray,
+    *,
+    seed: int,
+) -> Iterator[tuple[str, dict[str, Values]]]:
+    """Yields for each augmentation K contributions of its mean shift, with 95 % intervals."""
+    study = image_rows(rows)
+    for name in augmentations if study.order.images else ():
+        weighted = _weighted(study.frame, study.order, name, columns, combine)
+        ratios = ratio_interval(weighted, seed=seed, groups=study.groups)
+        yield name, dict(zip(NUMBERS, ratios, strict=True))
+
+
+def _weighted(
+    rows: pl.LazyFrame, order: Layout, name: str, columns: Sequence[str], combine: Callable[[Values], Values]
+) -> Iterator[tuple[Values, Values]]:
+    """Yields, some images at a time, contribution * (1 - cosine) summed over draws `[b, K]`, and 1 - cosine `[b]`."""
+    moved, draws = rows.filter(pl.col("view") == name).select(COSINE, *columns), len(order.positions(name))
+    for block in blocks(moved, draws):
+        shift = 1 - numbers_of(block, [COSINE]).reshape(-1, draws)
+        contributions = numbers_of(block, columns)
+        contributions = combine(contributions.reshape(*shift.shape, contributions.shape[1]))
+        # A view without contributions has null or NaN in all of them; so has one that did not move.
+        is_measured = np.isfinite(contributions).all(axis=2) & (shift > 0)
+        weight = np.where(is_measured, shift, 0.0)
+        yield (np.where(is_measured[..., None], contributions, 0.0) * weight[..., None]).sum(axis=1), weight.sum(axis=1)
+
+
+def numbers_of(rows: pl.DataFrame, columns: Sequence[str]) -> Values:
+    """Concatenates columns of lists and of numbers, float64 `[n, C]`; null becomes NaN."""
+    return np.column_stack([rows[name].to_numpy() for name in columns]).astype(np.float64)
+
+
+def length_of(rows: pl.LazyFrame, name: str) -> int:
+    kind = rows.collect_schema()[name]
+    assert isinstance(kind, pl.Array)
+    return kind.size
+
+
+# The number of last blocks whose heads get words, and words per head; earlier heads hardly reach the embedding.
+LAST_BLOCKS = 4
+WORDS = 5
+# Variance below this fraction of the first is rounding.
+NOTHING = 1e-9
+
+
+@dataclass(frozen=True)
+class Picked:
+    """A text that was picked for a head."""
+
+    text: int
+    explained: float
+
+
+def textspan(covariance: ArrayLike, texts: ArrayLike, count: int = WORDS) -> list[Picked]:
+    remaining, vectors = np.array(covariance, np.float64), np.array(texts, np.float64)
+    total, picked = float(np.trace(remaining)), list[Picked]()
+    for _ in range(min(count, len(remaining))):
+        variances = ((vectors @ remaining) * vectors).sum(axis=1)
+        best = int(variances.argmax())
+        if not variances[best] > NOTHING * total:
+            break
+        direction = vectors[best] / np.linalg.norm(vectors[best])
+        projection = np.eye(len(remaining)) - np.outer(direction, direction)
+        remaining, vectors = projection @ remaining @ projection, vectors @ projection
+        picked.append(Picked(best, 1 - float(np.trace(remaining)) / total))
+    return picked
+
+
+def covariances(sums: Mapping[str, Values]) -> NDArray[np.float64]:
+    """Returns the covariances of each head's contributions, `[L', H, d, d]`, from the moments of all shards."""
+    mean = sums["first"] / sums["images"]
+    return np.asarray(sums["second"] / sums["images"] - mean[..., :, None] * mean[..., None, :], np.float64)
+
 
 HEADS_SCHEMA: dict[str, type[pl.DataType]] = {
     "augmentation": pl.String,

@@ -4,6 +4,15 @@ from dataclasses import dataclass
 
 from embedshift.registry import QUESTIONS, Question, setting
 
+TOKENS = ("cls", "patches")
+COMPARED = ("cosine_similarity", "l2_distance")
+# 1 - cosine at or below it is rounding of float32, and no change.
+UNMOVED = 1e-6
+
+
+def column(metric: str, token: str) -> str:
+    return f"layer_{metric.split('_')[0]}_{token}"
+
 
 @dataclass(frozen=True)
 class Switches:

@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from embedshift.errors import UsageError
 from embedshift.figures.base import FigureInput, figure, has_table
 from embedshift.figures.style import human, new_figure
-from embedshift.questions.layers.columns import UNMOVED
+from embedshift.questions.layers import UNMOVED
 
 TOKEN_WORDS = {"cls": "class token", "patches": "mean patch token"}
 PANELS = {"cosine_similarity": "1 − mean cosine similarity", "cka": "linear CKA"}

@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from embedshift.arrays import Values
 from embedshift.config import Json
 from embedshift.pipeline.measure import Column, Measure, Sums
+from embedshift.questions.layers import COMPARED, TOKENS, column
 from embedshift.questions.layers.cka import LEAST_MINIBATCH, gram_matrices, gram_terms
-from embedshift.questions.layers.columns import COMPARED, TOKENS, column
 from embedshift.statistics import vectors
 
 if TYPE_CHECKING:

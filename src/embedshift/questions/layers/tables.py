@@ -4,8 +4,8 @@ import numpy as np
 import polars as pl
 
 from embedshift.arrays import Values
+from embedshift.questions.layers import COMPARED, TOKENS, column
 from embedshift.questions.layers.cka import LEAST_CKA, cka, interval
-from embedshift.questions.layers.columns import COMPARED, TOKENS, column
 from embedshift.registry import METRICS
 from embedshift.statistics.intervals import mean_interval
 from embedshift.statistics.layout import list_parts

@@ -7,7 +7,7 @@ from matplotlib.lines import Line2D
 
 from embedshift.figures.base import FigureInput, figure, has_table
 from embedshift.figures.style import FAINT, INK, MUTED, human, new_figure
-from embedshift.questions.search.recall import RECALLS
+from embedshift.questions.search.matching import RECALLS
 from embedshift.statistics.intervals import LEAST_IMAGES
 
 FIRST, *DEEPER = RECALLS

@@ -9,7 +9,7 @@ import polars as pl
 from embedshift.arrays import Pixels, Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.config import BUNDLED, Json
-from embedshift.questions.search.recall import AUC, KS, MRR, OVERLAP, RECALLS
+from embedshift.questions.search.matching import AUC, KS, MRR, OVERLAP, RECALLS
 from embedshift.questions.search.settings import settings
 from embedshift.questions.search.tables import NAMES, misses_in_words, near_copies
 from embedshift.report.numbers import fixed, in_percent, shorten

@@ -16,7 +16,7 @@ from embedshift.arrays import Floats
 from embedshift.augmentations import ORIGINAL
 from embedshift.config.safe_files import expanded
 from embedshift.errors import UsageError
-from embedshift.sources.vector_files import Part, open_part
+from embedshift.sources.vectors import Part, open_part
 from embedshift.statistics.retrieval import Gallery, release_memory
 from embedshift.store.identity import is_same_encoder
 from embedshift.store.naming import GALLERY

@@ -12,7 +12,7 @@ from embedshift.pipeline.measure import Measure, StudySwitches
 from embedshift.registry import METRICS, metric
 
 if TYPE_CHECKING:
-    from embedshift.augmentations.canvas import Canvas
+    from embedshift.augmentations.views import Canvas
     from embedshift.encoders.base import EncoderOutput
     from embedshift.pipeline.plan import Plan
     from embedshift.sources import ImageRef

@@ -7,8 +7,7 @@ import polars as pl
 
 from embedshift.augmentations import ORIGINAL
 from embedshift.config import Json
-from embedshift.questions.text.search import MRR, QUERIES
-from embedshift.questions.text.tables import ALL, PERMUTATIONS
+from embedshift.questions.text.tables import ALL, MRR, PERMUTATIONS, QUERIES
 from embedshift.report.numbers import MISSING, at_places, fixed, interval_decimals
 from embedshift.report.section import PageInput, Part, Section
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embedshift.study.exports.media import open_reader
+from embedshift.study.exports.rows import open_reader
 
 if TYPE_CHECKING:
     import datasets

@@ -10,8 +10,7 @@ import polars as pl
 from embedshift.config import Json
 from embedshift.errors import UsageError
 from embedshift.store.groups import Choice
-from embedshift.study.gate.decision import ROUNDING, decide
-from embedshift.study.gate.result import WORSE, Checked, Result
+from embedshift.study.gate.result import ROUNDING, WORSE, Checked, Result, decide
 from embedshift.study.gate.tables import (
     DIFFERENCES,
     OF_BOTH,
@@ -21,7 +20,7 @@ from embedshift.study.gate.tables import (
     refuse_impossible,
 )
 from embedshift.study.paired import Estimate, PairedStudies, pair_studies
-from embedshift.study.paired.tolerances import tolerance_estimate
+from embedshift.study.paired.studies import tolerance_estimate
 from embedshift.study.study import Study, load
 
 if TYPE_CHECKING:

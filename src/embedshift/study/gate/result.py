@@ -1,15 +1,95 @@
-"""The results of a check, and what they say: the verdict in a sentence, and a row of text for each result."""
+"""The results of a check: what is decided, the verdict in a sentence, a row of text for each, JSON, JUnit, Markdown."""
 
+import math
+import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 
 from embedshift.config import Json
-from embedshift.study.gate.decision import Outcome
-from embedshift.study.shown import Shown
+from embedshift.report.numbers import count
+from embedshift.statistics.intervals import LEAST_IMAGES, PLANNED
+from embedshift.study.paired import Estimate
+from embedshift.study.shown import Shown, escaped, markdown_table, printable
+
+Outcome = Literal["kept", "broken", "undecided"]
+
+# More images than any study will have, and how far rounding may carry a number over its bound.
+MOST_IMAGES, ROUNDING = 10**9, 1e-12
+
+FEW = f"no interval with fewer than {LEAST_IMAGES} images"
+NO_INTERVAL = "no interval: too few images differ"
+AT_BOUND = "more images do not help: the value equals the bound"
+BEYOND = "the study has no stronger levels: measure stronger levels"
+MORE = "more images would decide it; their number is unknown, because the value lies beyond the strongest level"
+NO_VALUE = "no value"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether a rule is kept, how many images would decide it if it is undecided, and a remark."""
+
+    outcome: Outcome
+    images_needed: int | None = None
+    note: str = ""
+
+
+def decide(estimate: Estimate, bound: float, *, least: bool, by_interval: bool = True) -> Decision:
+    """Decides by its interval whether a number keeps a bound; without one, or with `by_interval` off, by its value."""
+    slack = ROUNDING * max(1.0, abs(bound))
+    if math.isnan(estimate.value):
+        return Decision("undecided", note=estimate.note or NO_VALUE)
+    low, high = (estimate.low, estimate.high) if by_interval else _span_of_value(estimate)
+    outcome = _outcome(low, high, bound, least, slack)
+    if outcome != "undecided":
+        return Decision(outcome, note=estimate.note)
+    if math.isnan(low) or math.isnan(high):
+        few = estimate.images < LEAST_IMAGES
+        return Decision("undecided", LEAST_IMAGES if few else None, estimate.note or (FEW if few else NO_INTERVAL))
+    if math.isinf(estimate.value):
+        return Decision("undecided", note=BEYOND if (bound - estimate.edge) * estimate.value > 0 else MORE)
+    needed = images_needed(estimate, bound, least=least)
+    remark = AT_BOUND if abs(estimate.value - bound) <= slack else BEYOND if math.isinf(low) or math.isinf(high) else ""
+    return Decision("undecided", needed, estimate.note or ("" if needed is not None else remark))
+
+
+def _span_of_value(estimate: Estimate) -> tuple[float, float]:
+    """Returns the range in which the value lies: itself, or anything beyond the last measured number."""
+    if math.isinf(estimate.value):
+        return min(estimate.value, estimate.edge), max(estimate.value, estimate.edge)
+    return estimate.value, estimate.value
+
+
+def _outcome(low: float, high: float, bound: float, least: bool, slack: float) -> Outcome:
+    if low >= bound - slack if least else high <= bound + slack:
+        return "kept"
+    return "broken" if (high < bound - slack if least else low > bound + slack) else "undecided"
+
+
+def images_needed(estimate: Estimate, bound: float, *, least: bool) -> int | None:
+    """Returns how many images would decide in 80 % of studies, if the truth is as measured."""
+
+    def decides(images: int) -> bool:
+        return _outcome(*estimate.interval(images), bound, least, ROUNDING) != "undecided"
+
+    if not math.isfinite(estimate.value) or abs(estimate.value - bound) <= ROUNDING * max(1.0, abs(bound)):
+        return None
+    enough = max(1, estimate.images)
+    while not decides(enough):
+        enough *= 2
+        if enough > MOST_IMAGES:
+            return None
+    too_few = enough // 2
+    while enough - too_few > 1:
+        middle = (too_few + enough) // 2
+        too_few, enough = (too_few, middle) if decides(middle) else (middle, enough)
+    # Of a proportion of 1, every study would find 1.
+    return math.ceil(enough * PLANNED) if estimate.low < estimate.value < estimate.high else enough
+
 
 MISSING = "-"
 WORSE = "kept, although the whole interval is worse than the reference"
@@ -147,3 +227,91 @@ def number(value: float | None, *, signed: bool = False) -> str:
     short = round(value, 5) + 0.0  # no minus in front of a zero
     text = f"{short:.5f}".rstrip("0") if 0 < abs(short) < 0.001 else f"{short:.4g}"
     return f"+{text}" if signed and short > 0 else text
+
+
+def warnings(checked: Checked) -> list[str]:
+    """Returns a line for each result that is undecided, or kept although it is significantly worse.
+
+    Of those that more images decide, there is one line, for the one that takes most.
+    """
+    undecided = checked.of("undecided")
+    decidable = [result for result in undecided if result.images_needed is not None and not result.note]
+    most = max(decidable, key=lambda result: result.images_needed or 0, default=None)
+    others = f" and {count(len(decidable) - 1, 'other')}" if len(decidable) > 1 else ""
+    return [
+        f"{result.rule} ({result.place}): {explanation(result)}{others if result is most else ''}"
+        for result in undecided
+        if result is most or result not in decidable
+    ] + [
+        f"{result.rule} ({result.place}): {cells(result)[3]} ({cells(result)[4]}) is {result.note}"
+        for result in checked.of("kept")
+        if result.note == WORSE
+    ]
+
+
+def explanation(result: Result) -> str:
+    """Returns why a result is undecided and what would decide it; for a decided one, its remark."""
+    if result.outcome != "undecided":
+        return result.note
+    if result.images is None:
+        return f"undecided: {result.note}"
+    words = f"undecided with {result.images:,} images"
+    if result.images_needed is not None:
+        words += f"; about {result.images_needed:,} would decide it"
+    return f"{words}; {result.note}" if result.note else words
+
+
+def to_json(checked: Checked, *, strict: bool) -> Json:
+    """Returns the results as one JSON object."""
+    return {
+        "study": str(checked.study),
+        "against": None if checked.against is None else str(checked.against),
+        "outcome": checked.outcome,
+        "strict": strict,
+        "passes": checked.passes(strict=strict),
+        "results": checked.to_dicts(),
+        "warnings": warnings(checked),
+    }
+
+
+def to_markdown(checked: Checked, *, strict: bool = False) -> str:
+    """Returns a summary for a pull request: broken and undecided rules first, kept ones folded."""
+    parts = [f"### {escaped(headline(checked, strict=strict))}"]
+    not_kept = [*checked.of("broken"), *checked.of("undecided")]
+    if not_kept:
+        parts.append(_table(not_kept))
+    if lines := warnings(checked):
+        parts.append("\n".join(f"- **Warning:** {escaped(line)}" for line in lines))
+    if kept := checked.of("kept"):
+        parts.append(f"<details><summary>{len(kept)} kept</summary>\n\n{_table(kept)}\n\n</details>")
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(results: Sequence[Result]) -> str:
+    rows = [[escaped(cell) for cell in (*cells(result), explanation(result))] for result in results]
+    return markdown_table([*HEADINGS, "note"], rows)
+
+
+def to_junit(checked: Checked, *, strict: bool) -> str:
+    """Returns JUnit XML with a test case per result: broken = failure, undecided = skipped (`strict`: failure)."""
+    failed = checked.of("broken") + (checked.of("undecided") if strict else [])
+    numbers = {"tests": len(checked.results), "failures": len(failed), "errors": 0}
+    numbers["skipped"] = 0 if strict else len(checked.of("undecided"))
+    counts = {name: str(count) for name, count in numbers.items()} | {"time": "0"}
+    root = ET.Element("testsuites", {"name": "embedshift check"} | counts)
+    suite = ET.SubElement(root, "testsuite", {"name": printable(str(checked.study))} | counts)
+    for result in checked.results:
+        name = printable(f"{result.number}. {result.rule} ({result.place})")
+        case = ET.SubElement(suite, "testcase", {"classname": f"embedshift.{result.table}", "name": name, "time": "0"})
+        words = printable(
+            "; ".join(f"{heading}: {cell}" for heading, cell in zip(HEADINGS, cells(result), strict=True))
+        )
+        if result.outcome == "broken" or (strict and result.outcome == "undecided"):
+            message = words if result.outcome == "broken" else printable(explanation(result))
+            ET.SubElement(case, "failure", {"type": result.outcome, "message": message}).text = words
+        elif result.outcome == "undecided":
+            ET.SubElement(case, "skipped", {"message": f"warning: {printable(explanation(result))}"})
+        elif result.note:
+            ET.SubElement(case, "system-out").text = printable(result.note)
+    ET.indent(root)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'

@@ -26,8 +26,7 @@ from embedshift.study.paired.estimate import (
     proportion_difference,
 )
 from embedshift.study.paired.ratios import ALL, compare_shifts, same_numbers, unsaturated
-from embedshift.study.paired.studies import PairedStudies
-from embedshift.study.paired.tolerances import capped, measured_range
+from embedshift.study.paired.studies import PairedStudies, capped, measured_range
 
 CAPPED = "a tolerance beyond the strongest level counts as the strongest level"
 RECALL = re.compile(r"recall@(\d+)")
