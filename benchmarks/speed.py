@@ -130,7 +130,7 @@ def load_encoders(kinds: Sequence[str]) -> dict[str, Encoder]:
         path = str(save_clip(Path(folder) / "clip"))
         encoders = {kind: load_encoder(path, device="cpu", precision=KINDS[kind][0]) for kind in kinds}
     for encoder in encoders.values():
-        assert encoder.grid == (7, 7), "the attention tap must be at work"
+        assert encoder.grid == (7, 7), "the attention hook must be at work"
         assert isinstance(encoder, HasKernels)
         encoder.choose_kernels()  # as a study does
     return encoders

@@ -34,7 +34,7 @@ from turns import processor_lines, show_turns
 BATCH = 40
 AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
 STEPS = {
-    "plain": "sdpa, autocast, the tap",
+    "plain": "sdpa, autocast, the hook",
     "cast": "+ weights cast once",
     "memory": "+ freed memory kept",
     "kernels": "+ oneDNN's products with packed weights",
@@ -97,7 +97,7 @@ def seconds_per_image(checkpoint: str, precision: Precision, step: str, passes: 
         precision=precision,
         shared="cast" not in steps,
     )
-    assert encoder.grid == (7, 7), "the attention tap must be at work"
+    assert encoder.grid == (7, 7), "the attention hook must be at work"
     encoder.use_kernels([PACKED] if "kernels" in steps else [])
     if "compile" in steps:
         with encoder.compiling(BATCH):

@@ -1,4 +1,4 @@
-"""The attention tap against weights written out by hand."""
+"""The attention hook against weights written out by hand."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional
 from torch.overrides import _len_torch_function_stack
 
-from embedshift.encoders.attention import AttentionTap
+from embedshift.encoders.attention import AttentionHook
 from support.attention_by_hand import multihead_row, slow_row
 
 B, H, T, D = 2, 4, 10, 8
@@ -28,16 +28,16 @@ def drawn(*shape, seed=0):
 
 
 def tapped(module, *inputs, from_cls, **kwargs):
-    """The module's output without the tap and with it, which must be the same to the bit, and the row."""
+    """The module's output without the hook and with it, which must be the same to the bit, and the row."""
     with torch.inference_mode():
         before = module(*inputs, **kwargs)
-        tap = AttentionTap(module, rows="first" if from_cls else "mean")
+        hook = AttentionHook(module, rows="first" if from_cls else "mean")
         after = module(*inputs, **kwargs)
     before, after = (x[0] if isinstance(x, tuple) else x for x in (before, after))
     assert (before - after).abs().max() == 0.0
     assert _len_torch_function_stack() == 0
-    row = tap.take()
-    assert tap.take() is None
+    row = hook.take()
+    assert hook.take() is None
     return row
 
 
@@ -157,8 +157,8 @@ def test_an_exception_leaves_nothing_behind():
             raise RuntimeError("out of memory")
 
     module = Raises()
-    tap = AttentionTap(module, rows="first")
+    hook = AttentionHook(module, rows="first")
     with pytest.raises(RuntimeError, match="out of memory"):
         module(drawn(B, H, T, D))
-    assert tap.take() is None
+    assert hook.take() is None
     assert _len_torch_function_stack() == 0

@@ -8,11 +8,11 @@ from embedshift.encoders import attention
 
 def test_attention_tap():
     layer = nn.MultiheadAttention(8, 2, batch_first=True).eval()
-    tap = attention.AttentionTap(layer, rows="first")
+    hook = attention.AttentionHook(layer, rows="first")
     x = torch.ones(1, 5, 8)
     with torch.inference_mode():
         _ = layer(x, x, x, need_weights=False)
-    assert repr(tap.take().shape) == "torch.Size([1, 5])"
+    assert repr(hook.take().shape) == "torch.Size([1, 5])"
 
 
 def test_attention_weights():

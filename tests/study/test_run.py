@@ -126,7 +126,7 @@ def test_metadata_and_files_of_a_study(photos, clip, tmp_path):
     rows = study.rows().collect()["image_id"].unique(maintain_order=True).to_list()
     assert rows == [name for name in order if name != "picture-02.png"]
     assert info["order"] == "shuffled"
-    assert {s["schema_version"] for s in said} == {7} == {info["schema_version"]}
+    assert {s["schema_version"] for s in said} == {8} == {info["schema_version"]}
     assert {s["config_hash"] for s in said} == {info["config_hash"]}
     assert len(info["config_hash"]) == 64
     assert [f["image_id"] for s in said for f in s["failures"]] == ["picture-02.png"]

@@ -10,8 +10,8 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from embedshift.encoders.base import AttentionKind
+from embedshift.encoders.hooks import BlockHook, BlockHooks, Kwargs
 from embedshift.encoders.structure import has_cls_token, last_block, pooling_head
-from embedshift.encoders.taps import Kwargs, Listener, Taps
 
 Rows = Literal["first", "mean", "all"]
 
@@ -20,13 +20,13 @@ MULTIHEAD = ("query", "key", "value", "key_padding_mask", "need_weights", "attn_
 WITH_WEIGHTS = {"need_weights": True, "average_attn_weights": False}
 
 
-class AttentionTap(Listener):
+class AttentionHook(BlockHook):
     """Captures the attention of one block during its forward pass, averaged over heads."""
 
-    def __init__(self, block: nn.Module, *, rows: Rows, taps: Taps | None = None) -> None:
+    def __init__(self, block: nn.Module, *, rows: Rows, block_hooks: BlockHooks | None = None) -> None:
         self._rows = rows
         self._row: Tensor | None = None
-        self.remove = (taps or Taps()).listen(block, self)
+        self.remove = (block_hooks or BlockHooks()).listen(block, self)
 
     def take(self) -> Tensor | None:
         """Returns the row `[B, T]` over all T key tokens, or all rows `[B, Q, T]`, float32, of the last pass."""
@@ -67,14 +67,16 @@ class AttentionTap(Listener):
             return weights.mean(dim=1 if self._rows == "all" else (1, 2))
 
 
-def attention_tap(tower: nn.Module, block: nn.Module | None, taps: Taps) -> tuple[AttentionTap | None, AttentionKind]:
+def attention_hook(
+    tower: nn.Module, block: nn.Module | None, block_hooks: BlockHooks
+) -> tuple[AttentionHook | None, AttentionKind]:
     has_cls = has_cls_token(tower)
     head = None if has_cls or block is not None else pooling_head(tower)
     kind: AttentionKind = "cls" if has_cls else "mean" if head is None else "pool"
     if block is None:
         block = head if head is not None else last_block(tower)
     rows: Rows = "mean" if kind == "mean" else "first"
-    return None if block is None else AttentionTap(block, rows=rows, taps=taps), kind
+    return None if block is None else AttentionHook(block, rows=rows, block_hooks=block_hooks), kind
 
 
 def attention_weights(

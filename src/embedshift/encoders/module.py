@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from embedshift.arrays import Pixels
 from embedshift.config import Json, Precision
-from embedshift.encoders.attention import attention_tap
+from embedshift.encoders.attention import attention_hook
 from embedshift.encoders.base import EncoderOutput, Preprocess
 from embedshift.encoders.device import fastest_precision, find_device, from_device, noise, to_device, warn_if_slower
 from embedshift.encoders.families import Embedding
+from embedshift.encoders.hooks import BlockHooks
 from embedshift.encoders.kernels import PACKED, PackedLinears, compiled, usual_kernels
-from embedshift.encoders.observations import OBSERVATIONS, Tap, Tower
+from embedshift.encoders.observations import OBSERVATIONS, Hook, Tower
 from embedshift.encoders.structure import (
     DTYPES,
     PatchGrid,
@@ -27,7 +28,6 @@ from embedshift.encoders.structure import (
     temporarily_cast,
     weights_hash,
 )
-from embedshift.encoders.taps import Taps
 from embedshift.errors import EmbedshiftError, UsageError, foreign_code, reason
 from embedshift.registry import fingerprint
 
@@ -65,9 +65,9 @@ class ModuleEncoder:
         self.embedding_definition = embedding.definition if embedding else None
         self._tower = module if tower is None else tower
         self._patches = PatchGrid(self._tower)
-        self._listeners = Taps()
-        self._tap, self._kind = attention_tap(self._tower, attention, self._listeners)
-        self._taps: dict[str, Tap] = {}
+        self._block_hooks = BlockHooks()
+        self._hook, self._kind = attention_hook(self._tower, attention, self._block_hooks)
+        self._hooks: dict[str, Hook] = {}
         # Normalisation as one multiply-add on the device: x / 255 / std - mean / std.
         scale = 1.0 / (255.0 * torch.tensor(self.std))
         self._scale = scale.view(1, 3, 1, 1).to(self.device)
@@ -108,10 +108,10 @@ class ModuleEncoder:
             low = self.precision != "float32"
             with torch.autocast(self.device.type, DTYPES[self.precision], enabled=low):
                 embedding = self._forward(self.module, pixels)
-            row = None if self._tap is None else self._tap.take()
+            row = None if self._hook is None else self._hook.take()
             attention = None if row is None else self._patches.to_grid(row, len(views))
             kind = None if attention is None else self._kind
-            observed = {name: tap.take(len(views), row) for name, tap in self._taps.items()}
+            observed = {name: hook.take(len(views), row) for name, hook in self._hooks.items()}
             read = from_device([embedding.float(), *([] if attention is None else [attention])])
 
         def finish() -> EncoderOutput:
@@ -183,7 +183,7 @@ class ModuleEncoder:
 
     def __setstate__(self, state: Json) -> None:
         self.__dict__.update(state)
-        self._remove_taps([*self._taps])
+        self._remove_hooks([*self._hooks])
 
     @property
     def tower(self) -> Tower:
@@ -195,14 +195,14 @@ class ModuleEncoder:
             self._kind,
             self._embed_pixels,
             self.size,
-            self._listeners,
+            self._block_hooks,
         )
 
     @contextlib.contextmanager
     def differentiable(self) -> Iterator[Callable[[Tensor], Tensor]]:
         if self.precision != "float32":
             raise UsageError(f"{self.name}: gradients need `precision` float32, not {self.precision}")
-        with frozen(self.module), self._listeners.silent(), torch.inference_mode(False), torch.enable_grad():
+        with frozen(self.module), self._block_hooks.silent(), torch.inference_mode(False), torch.enable_grad():
             yield self._embed_pixels
 
     def _embed_pixels(self, pixels: Tensor) -> Tensor:
@@ -212,25 +212,25 @@ class ModuleEncoder:
     @contextlib.contextmanager
     def observing(self, names: Collection[str]) -> Iterator[None]:
         """Inside the context every output holds `observed[name]` for each of the names of `OBSERVATIONS`."""
-        added, tower = [name for name in dict.fromkeys(names) if name not in self._taps], self.tower
-        taps = [OBSERVATIONS[name] for name in added]
+        added, tower = [name for name in dict.fromkeys(names) if name not in self._hooks], self.tower
+        kinds = [OBSERVATIONS[name] for name in added]
         try:
             try:
                 with _evaluating(self.module):
-                    for name, tap in zip(added, taps, strict=True):
-                        self._taps[name] = tap(tower)
+                    for name, kind in zip(added, kinds, strict=True):
+                        self._hooks[name] = kind(tower)
             except UsageError as error:
                 raise UsageError(f"{self.name} {error}") from error
             if added:
                 self._encode_one_image()
             yield
         finally:
-            self._remove_taps(added)
+            self._remove_hooks(added)
 
-    def _remove_taps(self, names: Collection[str]) -> None:
+    def _remove_hooks(self, names: Collection[str]) -> None:
         for name in names:
-            if name in self._taps:
-                self._taps.pop(name).remove()
+            if name in self._hooks:
+                self._hooks.pop(name).remove()
 
     def _encode_one_image(self) -> EncoderOutput:
         self._patches.refuse_size(self.size, self.name)

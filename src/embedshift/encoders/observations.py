@@ -1,4 +1,4 @@
-"""Observations of a torch encoder, captured by taps during its forward pass: `layers` and `rollout`."""
+"""Observations of a torch encoder, captured by hooks during its forward pass: `layers` and `rollout`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from embedshift.arrays import Floats
-from embedshift.encoders.attention import AttentionTap
+from embedshift.encoders.attention import AttentionHook
 from embedshift.encoders.base import AttentionKind
+from embedshift.encoders.hooks import BlockHooks
 from embedshift.encoders.structure import like_blocks
-from embedshift.encoders.taps import Taps
 from embedshift.errors import UsageError
 from embedshift.registry import Registry
 
@@ -28,7 +28,7 @@ class Tower:
         kind: Which query's attention weights are read.
         embed: The whole encoder by torch's own kernels: pixels float32 `[B, 3, S, S]` in [0, 255] → embedding `[B, D]`.
         size: Side S of the input in pixels.
-        taps: The taps that listen to its blocks.
+        block_hooks: The hooks of its blocks.
     """
 
     module: nn.Module
@@ -38,10 +38,10 @@ class Tower:
     kind: AttentionKind = "cls"
     embed: Callable[[Tensor], Tensor] = lambda pixels: pixels
     size: int = 0
-    taps: Taps = field(default_factory=Taps)
+    block_hooks: BlockHooks = field(default_factory=BlockHooks)
 
 
-class Tap(Protocol):
+class Hook(Protocol):
     """Hooks on a tower that capture values while it runs."""
 
     def take(self, count: int, row: Tensor | None) -> Floats:
@@ -61,10 +61,10 @@ class Tap(Protocol):
         ...
 
 
-OBSERVATIONS: Registry[Callable[[Tower], Tap]] = Registry("observation")
+OBSERVATIONS: Registry[Callable[[Tower], Hook]] = Registry("observation")
 
 
-class LayerTap:
+class LayerHook:
     """Keeps the class token and the mean patch token of the output `[B, N, W]` of each of L similar blocks."""
 
     def __init__(self, tower: Tower) -> None:
@@ -115,10 +115,10 @@ def _no_layers(why: str) -> UsageError:
     return UsageError(f"gives no layers: {why}; run without `layers`")
 
 
-OBSERVATIONS.add("layers", LayerTap)
+OBSERVATIONS.add("layers", LayerHook)
 
 
-class RolloutTap:
+class RolloutHook:
     """Multiplies the attention of all similar blocks: `R_l = rows((A_l + I) / 2) R_{l-1}`, with `R_0 = I`."""
 
     def __init__(self, tower: Tower) -> None:
@@ -129,7 +129,7 @@ class RolloutTap:
         self._rolled: Tensor | None = None
         self._passed = 0
         self._begins = blocks[0].register_forward_pre_hook(self._begin)
-        self._taps = [_BlockTap(block, self._fold, tower.taps) for block in blocks]
+        self._hooks = [_BlockHook(block, self._fold, tower.block_hooks) for block in blocks]
 
     def take(self, count: int, row: Tensor | None) -> Floats:
         """Returns how much of every patch reaches the query, float32 `[B, g_h, g_w]`."""
@@ -142,8 +142,8 @@ class RolloutTap:
     def _read(self, pooling: Tensor | None) -> Tensor:
         kind, rolled, passed = self._tower.kind, self._rolled, self._passed
         self._rolled, self._passed = None, 0
-        if rolled is None or passed != len(self._taps):
-            raise _no_rollout(f"{passed} layers of attention were recorded for its {len(self._taps)} blocks")
+        if rolled is None or passed != len(self._hooks):
+            raise _no_rollout(f"{passed} layers of attention were recorded for its {len(self._hooks)} blocks")
         if kind != "pool":
             return rolled[:, 0] if kind == "cls" else rolled.mean(dim=1)
         if pooling is None or pooling.shape != rolled.shape[:2]:
@@ -153,8 +153,8 @@ class RolloutTap:
     def remove(self) -> None:
         """Removes the hooks."""
         self._begins.remove()
-        for tap in self._taps:
-            tap.remove()
+        for hook in self._hooks:
+            hook.remove()
 
     def _begin(self, *_: Any) -> None:
         self._rolled, self._passed = None, 0  # a pass before this one may have ended halfway, out of memory
@@ -171,11 +171,11 @@ class RolloutTap:
         self._passed += 1
 
 
-class _BlockTap(AttentionTap):
+class _BlockHook(AttentionHook):
     """Captures all rows of one block and passes them on when the block ends."""
 
-    def __init__(self, block: nn.Module, fold: Callable[[Tensor | None], None], taps: Taps) -> None:
-        super().__init__(block, rows="all", taps=taps)
+    def __init__(self, block: nn.Module, fold: Callable[[Tensor | None], None], block_hooks: BlockHooks) -> None:
+        super().__init__(block, rows="all", block_hooks=block_hooks)
         self._fold = fold
 
     def end(self, output: Any) -> None:
@@ -188,4 +188,4 @@ def _no_rollout(why: str) -> UsageError:
     return UsageError(f"gives no rollout: {why}; run without rollout metrics")
 
 
-OBSERVATIONS.add("rollout", RolloutTap)
+OBSERVATIONS.add("rollout", RolloutHook)

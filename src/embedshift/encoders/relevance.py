@@ -15,9 +15,9 @@ from torch.nn import functional
 
 from embedshift.arrays import Floats, Pixels
 from embedshift.encoders.attention import AttendedTensor, AttentionInterceptor
+from embedshift.encoders.hooks import Kwargs
 from embedshift.encoders.module import ModuleEncoder
 from embedshift.encoders.structure import like_blocks
-from embedshift.encoders.taps import Kwargs
 from embedshift.errors import UsageError
 
 RELEVANCE, TOKENS = "relevance", "tokens"

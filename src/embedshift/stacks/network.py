@@ -71,7 +71,7 @@ class Network:
         module, norms = self._modules(precision, gelu)
         pixels = torch.from_numpy(inputs).to(self.encoder.device, DTYPES.get(precision, torch.float32))
         self._outputs.clear()
-        with torch.inference_mode(), self.encoder.tower.taps.silent(), _Positions(positions):
+        with torch.inference_mode(), self.encoder.tower.block_hooks.silent(), _Positions(positions):
             vectors = {"own": self.encoder.embed(module, pixels)}
             outputs = [output[0] if isinstance(output, tuple) else output for output in self._outputs]
             for before in outputs if outputs and outputs[0].ndim == 3 else ():
@@ -91,9 +91,9 @@ class Network:
 
     def _altered(self, precision: str, gelu: str | None) -> tuple[nn.Module, list[nn.LayerNorm]]:
         """A copy of the encoder's module, with its own weights where they differ; and the norms outside its blocks."""
-        original, taps = self.encoder.module, self.encoder.tower.taps  # whose hooks stay silent
+        original, block_hooks = self.encoder.module, self.encoder.tower.block_hooks  # whose hooks stay silent
         weights = original.parameters() if precision == "float32" else ()
-        module = copy.deepcopy(original, {id(taps): taps, **{id(weight): weight for weight in weights}})
+        module = copy.deepcopy(original, {id(block_hooks): block_hooks, **{id(weight): weight for weight in weights}})
         for part in module.modules() if gelu != self.gelu else ():
             if _gelu(part):
                 part.forward = GELUS[gelu or ""]  # of this instance

@@ -114,7 +114,7 @@ def knows_steps(encoder: object) -> TypeGuard[ModuleEncoder]:
 def reference_vectors(encoder: ModuleEncoder, files: Sequence[bytes]) -> Floats:
     """Encodes files through the encoder's own steps, `[N, D]`, not normalised."""
     inputs, recipe = Inputs(files), recipe_of(encoder, None)
-    with torch.inference_mode(), encoder.tower.taps.silent():
+    with torch.inference_mode(), encoder.tower.block_hooks.silent():
         pixels = (torch.from_numpy(inputs(recipe, index))[None] for index in range(len(files)))
         vectors = [encoder.embed(encoder.module, image.to(encoder.device)) for image in pixels]
     return np.asarray(torch.cat(vectors).float().cpu().numpy())

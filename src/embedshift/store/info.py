@@ -16,7 +16,7 @@ from embedshift.store.files import is_intact, with_checksum, write_atomically
 
 FILE = "study.json"
 # Of study.json and of shards.
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 # A vector for each fixed input; None where there was no answer.
 Answer = tuple[tuple[float, ...] | None, ...]
 # Bytes of the largest file that is read.

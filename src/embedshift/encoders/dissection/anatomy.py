@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from embedshift.encoders.dissection.parts import BlockParts, Parts
+from embedshift.encoders.hooks import BlockHooks
 from embedshift.encoders.observations import Tower
 from embedshift.encoders.structure import run_of_blocks
-from embedshift.encoders.taps import Taps
 from embedshift.errors import UsageError
 
 
@@ -58,7 +58,7 @@ class Readout:
         try:
             for index in range(len(self.blocks)):
                 self._run[index] = _FixedOutput(tokens, self._like)
-            with self._tower.taps.silent():
+            with self._tower.block_hooks.silent():
                 yield
         finally:
             for index, block in enumerate(self.blocks):
@@ -101,10 +101,10 @@ class Anatomy:
     def __init__(self, tower: Tower) -> None:
         self.tower = tower
         self.readout = Readout(tower)
-        listeners = [BlockParts(first=False) for _ in self.readout.blocks]
-        with listening(tower.taps, self.readout, listeners), torch.no_grad():
+        hooks = [BlockParts(first=False) for _ in self.readout.blocks]
+        with listening(tower.block_hooks, self.readout, hooks), torch.no_grad():
             tower.embed(noise(2, tower.size))
-            self.layers = [_layer(parts, number) for number, parts in enumerate(listeners, start=1)]
+            self.layers = [_layer(parts, number) for number, parts in enumerate(hooks, start=1)]
 
     @property
     def heads(self) -> int:
@@ -113,8 +113,8 @@ class Anatomy:
 
 
 @contextmanager
-def listening(taps: Taps, readout: Readout, listeners: Sequence[BlockParts]) -> Iterator[None]:
-    stops = [taps.listen(block, listener) for block, listener in zip(readout.blocks, listeners, strict=True)]
+def listening(block_hooks: BlockHooks, readout: Readout, hooks: Sequence[BlockParts]) -> Iterator[None]:
+    stops = [block_hooks.listen(block, hook) for block, hook in zip(readout.blocks, hooks, strict=True)]
     try:
         yield
     finally:

@@ -12,8 +12,8 @@ from embedshift.encoders.attention import AttendedTensor, AttentionInterceptor
 from embedshift.encoders.dissection.anatomy import Anatomy, Readout, listening, noise
 from embedshift.encoders.dissection.parts import BlockParts, Parts
 from embedshift.encoders.dissection.secant import pull_back
+from embedshift.encoders.hooks import BlockHooks
 from embedshift.encoders.observations import OBSERVATIONS, Tower
-from embedshift.encoders.taps import Taps
 from embedshift.errors import UsageError
 
 # How far from 1 the contributions of two images of noise may add up.
@@ -62,11 +62,11 @@ def split(anatomy: Anatomy, original: Sequence[Parts], views: Sequence[Parts]) -
 
 def block_parts(anatomy: Anatomy, pixels: Tensor) -> list[Parts]:
     """Returns what the parts of every block add to B images at the tokens that are read, by a separate pass."""
-    listeners = [BlockParts(first=anatomy.readout.first_only) for _ in anatomy.layers]
-    with anatomy.tower.taps.silent(), listening(Taps(), anatomy.readout, listeners), torch.no_grad():
+    hooks = [BlockParts(first=anatomy.readout.first_only) for _ in anatomy.layers]
+    with anatomy.tower.block_hooks.silent(), listening(BlockHooks(), anatomy.readout, hooks), torch.no_grad():
         anatomy.tower.embed(pixels)
-    parts_by_block = [listener.take() for listener in listeners]
-    return [listener for listener in parts_by_block if listener is not None]
+    parts_by_block = [hook.take() for hook in hooks]
+    return [hook for hook in parts_by_block if hook is not None]
 
 
 def check_exact(anatomy: Anatomy) -> None:
@@ -146,14 +146,14 @@ def _last(anatomy: Anatomy, pixels: Tensor) -> tuple[AttendedTensor, Tensor]:
     handle = anatomy.readout.blocks[-1].register_forward_hook(keep)
     mode = AttentionInterceptor()
     try:
-        with anatomy.tower.taps.silent(), mode:
+        with anatomy.tower.block_hooks.silent(), mode:
             anatomy.tower.embed(pixels)
     finally:
         handle.remove()
     return mode.attended[len(anatomy.layers) - 1], outputs[-1]
 
 
-class HeadsTap:
+class HeadsHook:
     """Keeps `[B, F]`: for every block, concatenated, the four vectors of `Parts` at the first token."""
 
     def __init__(self, tower: Tower) -> None:
@@ -163,13 +163,13 @@ class HeadsTap:
         except UsageError as error:
             raise UsageError(f"{error}; run without `heads`") from error
         first = self.anatomy.readout.first_only
-        self._listeners = [BlockParts(first=True) for _ in self.anatomy.layers] if first else []
-        pairs = zip(self.anatomy.readout.blocks, self._listeners, strict=False)
-        self._stops = [tower.taps.listen(block, listener) for block, listener in pairs]
+        self._hooks = [BlockParts(first=True) for _ in self.anatomy.layers] if first else []
+        pairs = zip(self.anatomy.readout.blocks, self._hooks, strict=False)
+        self._stops = [tower.block_hooks.listen(block, hook) for block, hook in pairs]
 
     def take(self, count: int, row: Tensor | None) -> Floats:
         """Returns the values of the pass, float32 `[B, F]`; `[B, 0]` if the embedding is read from several tokens."""
-        parts_by_block = [listener.take() for listener in self._listeners]
+        parts_by_block = [hook.take() for hook in self._hooks]
         if not parts_by_block:
             return torch.zeros(count, 0).numpy()
         packed: Floats = torch.cat([_pack(parts) for parts in parts_by_block if parts is not None], dim=1).cpu().numpy()
@@ -185,7 +185,7 @@ def _pack(parts: Parts) -> Tensor:
 
 
 def unpack(anatomy: Anatomy, packed: Tensor) -> Sequence[Parts]:
-    """Returns the parts of every block from what `HeadsTap` kept for B views, `[B, F]`."""
+    """Returns the parts of every block from what `HeadsHook` kept for B views, `[B, F]`."""
     parts_by_block: list[Parts] = []
     start = 0
     for layer in anatomy.layers:
@@ -197,4 +197,4 @@ def unpack(anatomy: Anatomy, packed: Tensor) -> Sequence[Parts]:
     return parts_by_block
 
 
-OBSERVATIONS.add("heads", HeadsTap)
+OBSERVATIONS.add("heads", HeadsHook)

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from embedshift.encoders.attention import PRODUCTS, SOFTMAX, attention_weights
+from embedshift.encoders.hooks import BlockHook, Kwargs
 from embedshift.encoders.kernels import LINEAR
-from embedshift.encoders.taps import Kwargs, Listener
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Parts:
     after: Tensor
 
 
-class BlockParts(Listener):
+class BlockParts(BlockHook):
     """Records the parts of one pre-norm block from its calls, without relying on the names of its modules."""
 
     def __init__(self, *, first: bool) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from embedshift.encoders.attention import AttentionInterceptor
-from embedshift.encoders.taps import Kwargs
+from embedshift.encoders.hooks import Kwargs
 
 ACTIVATIONS = (
     functional.gelu, functional.relu, functional.silu, functional.leaky_relu, functional.softplus,

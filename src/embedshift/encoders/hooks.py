@@ -1,7 +1,7 @@
-"""Taps: the torch calls inside the blocks of a tower, passed to all listeners while the blocks run.
+"""BlockHooks: the torch calls inside the blocks of a tower, passed to all hooks while the blocks run.
 
 Torch modes form a stack, and leaving one closes the topmost: of two modes in one block, each would end the other. So
-each tower has one mode, which is active while a block runs that has a listener.
+each tower has one mode, which is active while a block runs that has a hook.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 Kwargs = dict[str, Any]
 
 
-class Listener:
+class BlockHook:
     """Listens to a block. Each method is called while the block runs; its own torch calls are not passed on."""
 
     def begin(self, tokens: Tensor) -> None:
@@ -31,38 +31,38 @@ class Listener:
         """The block has ended with this output; None = it raised."""
 
 
-class Taps(TorchFunctionMode):
-    """The tap of one tower."""
+class BlockHooks(TorchFunctionMode):
+    """The hooks of the blocks of one tower."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._listeners: dict[nn.Module, list[Listener]] = {}
+        self._hooks: dict[nn.Module, list[BlockHook]] = {}
         self._handles: dict[nn.Module, list[Any]] = {}
         self._running: list[nn.Module] = []
         self._silent = False
         self._on = contextlib.ExitStack()
 
-    def listen(self, block: nn.Module, listener: Listener) -> Callable[[], None]:
-        """Passes the calls of a block to a listener until the returned function is called."""
-        if block not in self._listeners:
+    def listen(self, block: nn.Module, hook: BlockHook) -> Callable[[], None]:
+        """Passes the calls of a block to a hook until the returned function is called."""
+        if block not in self._hooks:
             self._hook(block)
-        self._listeners.setdefault(block, []).append(listener)
-        return functools.partial(self._stop, block, listener)
+        self._hooks.setdefault(block, []).append(hook)
+        return functools.partial(self._stop, block, hook)
 
     @contextlib.contextmanager
     def silent(self) -> Iterator[None]:
-        """Inside the context no listener is called, and torch uses the functions that it uses without a mode."""
+        """Inside the context no hook is called, and torch uses the functions that it uses without a mode."""
         self._silent = True
         try:
             yield
         finally:
             self._silent = False
 
-    def _stop(self, block: nn.Module, listener: Listener) -> None:
-        listeners = self._listeners.get(block, [])
-        listeners[:] = [kept for kept in listeners if kept is not listener]
-        if not listeners:
-            self._listeners.pop(block, None)
+    def _stop(self, block: nn.Module, hook: BlockHook) -> None:
+        hooks = self._hooks.get(block, [])
+        hooks[:] = [kept for kept in hooks if kept is not hook]
+        if not hooks:
+            self._hooks.pop(block, None)
             for handle in self._handles.pop(block, []):
                 handle.remove()
 
@@ -84,8 +84,8 @@ class Taps(TorchFunctionMode):
         self._running.append(block)
         tokens = next((value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)), None)
         if tokens is not None:
-            for listener in self._listeners[block]:
-                listener.begin(tokens)
+            for hook in self._hooks[block]:
+                hook.begin(tokens)
 
     def _leave(self, block: nn.Module, _inputs: Any, output: Any) -> None:
         if self._silent:
@@ -93,25 +93,25 @@ class Taps(TorchFunctionMode):
         self._running.remove(block)
         if not self._running:
             self._on.close()
-        for listener in self._listeners[block]:
-            listener.end(output)
+        for hook in self._hooks[block]:
+            hook.end(output)
 
     def _before_multihead(self, *_: Any) -> None:
         self._on.close()
 
     def _after_multihead(self, module: nn.MultiheadAttention, args: tuple[Any, ...], kwargs: Kwargs, _: Any) -> None:
-        for listener in self._running_listeners():
-            listener.multihead(module, args, kwargs)
+        for hook in self._running_hooks():
+            hook.multihead(module, args, kwargs)
         if self._running:
             self._on.enter_context(self)
 
-    def _running_listeners(self) -> list[Listener]:
-        return [listener for block in self._running for listener in self._listeners[block]]
+    def _running_hooks(self) -> list[BlockHook]:
+        return [hook for block in self._running for hook in self._hooks[block]]
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Kwargs | None = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        for listener in self._running_listeners():
-            listener.on_call(func, args, kwargs or {}, result)
+        for hook in self._running_hooks():
+            hook.on_call(func, args, kwargs or {}, result)
         return result
