@@ -1,4 +1,4 @@
-"""How large the package is: lines by room, longest file and function, widest signature, in one or two revisions.
+"""How large the package is: lines by room, files, functions, docstrings, imports and extremes, in one or two revisions.
 
 usage: python benchmarks/lines.py REVISION [REVISION]
 
@@ -12,6 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 PACKAGE = "src/embedshift/"
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def main() -> None:
@@ -58,7 +59,7 @@ def measures_of(files: dict[str, str]) -> dict[str, str]:
     """The extremes of all Python files, and what the type checker is kept from."""
     trees = {path: ast.parse(text) for path, text in files.items() if path.endswith(".py")}
     functions = {
-        f"{path}: {node.name}": node
+        f"{path}: {node.name}, line {node.lineno}": node
         for path, tree in trees.items()
         for node in ast.walk(tree)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
@@ -69,8 +70,14 @@ def measures_of(files: dict[str, str]) -> dict[str, str]:
     names = Counter(
         node.id for tree in trees.values() for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id == "Any"
     )
+    nodes = [node for tree in trees.values() for node in ast.walk(tree)]
+    documented = [node for node in nodes if isinstance(node, DOCUMENTED) and ast.get_docstring(node)]
     return {
-        "files": str(len(trees)),
+        "files": f"{len(trees)}",
+        "files below 40 lines": str(sum(files[path].count("\n") < 40 for path in trees)),
+        "functions": f"{len(functions):,}",
+        "docstring lines": f"{sum(span(node.body[0]) for node in documented):,}",
+        "import lines": f"{sum(span(node) for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)):,}",
         "longest file": f"{files[file].count(chr(10))}, {file}",
         "longest function without docstring": f"{length(functions[longest])}, {longest}",
         "widest signature": f"{width(functions[widest])}, {widest}",
@@ -79,10 +86,12 @@ def measures_of(files: dict[str, str]) -> dict[str, str]:
     }
 
 
+def span(node: ast.stmt) -> int:
+    return (node.end_lineno or node.lineno) - node.lineno + 1
+
+
 def length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
-    first = function.body[0]
-    docstring = first.end_lineno - first.lineno + 1 if ast.get_docstring(function) and first.end_lineno else 0
-    return (function.end_lineno or function.lineno) - function.lineno + 1 - docstring
+    return span(function) - (span(function.body[0]) if ast.get_docstring(function) else 0)
 
 
 def width(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:

@@ -145,7 +145,7 @@ def difference(before: Path, after: Path) -> str:
             largest = (one[name] - two[name]).abs().max()
             nulls = not one[name].is_null().equals(two[name].is_null())
             if nulls or (isinstance(largest, int | float) and largest > ROUNDING):
-                found.append(f"{name} {largest:.2g}" if not nulls else f"{name} (other cells are empty)")
+                found.append(f"{name} (other cells are empty)" if nulls else f"{name} {largest!s:.8}")
         elif not one[name].equals(two[name]):
             found.append(f"{name} (text)")
     return ", ".join(found)
