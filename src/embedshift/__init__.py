@@ -64,7 +64,7 @@ _MODULES = {
     "parity": "stacks",
     "run": "api.studies",
     "whiten": "study.whitening",
-    "wrap": "encoders.wrap",
+    "wrap": "encoders.module",
     "write_views": "api.views_file",
 }
 
