@@ -324,6 +324,7 @@ MODEL_TYPES = tuple(dict.fromkeys(model_type for family in FAMILIES for model_ty
 
 
 def family_of(model_type: str, architectures: Sequence[str] | None = None) -> Family | None:
+    """Returns the row of a model type; of several, that which names an architecture of the checkpoint."""
     rows = [family for family in FAMILIES if model_type in family.model_types]
     written = [family for family in rows if {*family.architectures} & {*(architectures or ())}]
     return next(iter(written + rows), None)

@@ -140,6 +140,7 @@ class ModuleEncoder:
             self.precision = before
 
     def choose_kernels(self) -> None:
+        """Uses the faster passes that are usual on this device."""
         self.use_kernels(usual_kernels(self.device, self.precision))
 
     def use_kernels(self, names: Collection[str]) -> None:
@@ -187,6 +188,7 @@ class ModuleEncoder:
 
     @property
     def tower(self) -> Tower:
+        """What observations may see of the module."""
         return Tower(
             self._tower,
             has_cls_token(self._tower),
@@ -200,6 +202,7 @@ class ModuleEncoder:
 
     @contextlib.contextmanager
     def differentiable(self) -> Iterator[Callable[[Tensor], Tensor]]:
+        """Gives pixels float32 `[B, 3, S, S]` → embedding `[B, D]` with gradients; UsageError in a lower precision."""
         if self.precision != "float32":
             raise UsageError(f"{self.name}: gradients need `precision` float32, not {self.precision}")
         with frozen(self.module), self._block_hooks.silent(), torch.inference_mode(False), torch.enable_grad():
