@@ -10,7 +10,8 @@ import numpy as np
 from embedshift.arrays import Pixels
 from embedshift.config import StudyConfig, make_config
 from embedshift.encoders.base import EncoderOutput
-from embedshift.steps import Start, run_study
+from embedshift.engines import Start
+from embedshift.steps import run_study
 from support.mean_colour import MeanColour
 
 SHARD, VIEWS, BATCH = 6, 5, 2

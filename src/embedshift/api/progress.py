@@ -4,9 +4,8 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator
 
-from embedshift.engines import Progress
+from embedshift.engines import Progress, Start
 from embedshift.errors import UsageError
-from embedshift.steps import Start
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ from rich.text import Text
 from embedshift.cli.words import printable, say
 
 if TYPE_CHECKING:
-    from embedshift.steps import Start
+    from embedshift.engines import Start
 
 log = logging.getLogger("embedshift")
 # Without a terminal: how often a line of progress is logged.
@@ -71,12 +71,12 @@ def progress(
         state.update(begun=time.monotonic(), logged=time.monotonic(), done=start.done, total=start.images)
         notes[:] = [start.note]
         bar.update(task, total=start.images, completed=start.done)
-        if start.complete:
+        if start.state == "complete":
             words = "nothing to do but to print its tables (`retry_failed` tries failed images again)"
             log.info("%s: this study is already finished; %s", start.out, words)
         elif start.done:
             log.info("resuming: %d of %d images are done", start.done, start.images)
-        if bar.disable and not start.complete:
+        if bar.disable and start.state != "complete":
             log.info("%s; the rate and the time left are shown every %d s", doing, LINE_SECONDS)
         if start.skipped:
             log.info("skipped files that are not images: %s", dict(start.skipped))
@@ -105,10 +105,14 @@ def writing_progress(
     quiet: bool, doing: str, out: Path
 ) -> Iterator[tuple[Callable[[int, int, Mapping[str, int]], None], Callable[[int], None]]]:
     """Gives the same for a folder of written images, whose start has the images, those done, and skipped files."""
-    from embedshift.steps import Start
+    from embedshift.engines import Start
 
     with progress(quiet, doing) as (on_start, step):
-        yield lambda images, done, skipped: on_start(Start(out, images, done, False, skipped)), step
+
+        def begun(images: int, done: int, skipped: Mapping[str, int]) -> None:
+            on_start(Start(out, images, done, "resumed" if done else "new", skipped))
+
+        yield begun, step
 
 
 def _rate(per_second: float) -> str:

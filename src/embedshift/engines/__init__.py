@@ -5,21 +5,21 @@ from collections.abc import Callable
 from typing import Any
 
 from embedshift.config import VECTORS
-from embedshift.engines.job import Engine, Job, Progress
-from embedshift.pipeline.shard import Result
+from embedshift.engines.job import Engine, Progress, Start, State
+from embedshift.pipeline.plan import Plan
 
-__all__ = ["Engine", "Job", "Progress", "Result", "find_engine", "find_map"]
+__all__ = ["Engine", "Progress", "Start", "State", "find_engine", "find_map"]
 
 
-def find_engine(name: str) -> Engine:
-    if name == "ray":
+def find_engine(plan: Plan) -> Engine:
+    if plan.config.augmentations == VECTORS:
+        from embedshift.engines.local import run_vectors
+
+        return run_vectors
+    if plan.config.engine == "ray":
         from embedshift.engines.ray import run_ray
 
         return run_ray
-    if name == VECTORS:
-        from embedshift.engines.vectors import run_vectors
-
-        return run_vectors
     from embedshift.engines.devices import run_on_devices
 
     return run_on_devices

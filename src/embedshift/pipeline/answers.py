@@ -17,7 +17,7 @@ from embedshift.encoders.images import ImageEncoder
 from embedshift.encoders.spec import EncoderSpec
 from embedshift.encoders.timing import patterns
 from embedshift.errors import EmbedshiftError, Transient, UsageError, reason
-from embedshift.pipeline.encoded import encode_views
+from embedshift.pipeline.batches import encode_views
 from embedshift.store.answers import ENCODER, allowed, as_answer, distance
 from embedshift.store.info import Answer, StudyInfo
 
