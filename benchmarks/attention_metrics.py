@@ -22,11 +22,11 @@ from embedshift.augmentations.views import draw_views
 from embedshift.config import StudyConfig
 from embedshift.encoders.base import EncoderOutput
 from embedshift.encoders.module import wrap
+from embedshift.encoders.spec import EncoderSpec
 from embedshift.pipeline.drawn import DrawnImage
-from embedshift.pipeline.records import measure
-from embedshift.pipeline.study_plan import StudyPlan, make_measures
+from embedshift.pipeline.plan import Plan, make_measures
 from embedshift.registry import METRICS
-from embedshift.sources import ImageRef, images
+from embedshift.sources import ImageRef, Source, images
 from machine import describe_machine
 
 NAMES = tuple(name for name in METRICS if METRICS[name].question == "attention")
@@ -59,12 +59,14 @@ def main() -> None:
     print(f"encoding them on the CPU: {forward:.0f} ms per image, {rolled:.0f} ms with rollout")
     config = StudyConfig(metrics=NAMES)
     (asked,) = (each for each in make_measures(config, suite, [image.sample]) if each.question == "attention")
-    plan = StudyPlan(
-        config=config, suite=suite, preprocess=encoder.preprocess, measures=(asked,), columns=(), batch_size=1, images=1
+    spec = EncoderSpec(config=config)
+    plan = Plan(
+        config=config, suite=suite, source=Source(), spec=spec, encoder=spec.record(encoder, encoder.preprocess),
+        measures=(asked,), columns=(), batch_size=1, images=1,
     )  # fmt: skip
     for name in NAMES:
         asked.metrics = (name,)
-        milliseconds = cheapest(functools.partial(measure, image, output, plan.measures, plan), given.repeats)
+        milliseconds = cheapest(functools.partial(asked.of_output, image, output, plan), given.repeats)
         print(f"{name}: {milliseconds:.1f} ms per image")
 
 

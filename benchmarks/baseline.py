@@ -29,7 +29,7 @@ def main() -> None:
     metrics = {"metrics": ("attention", "aligned", "rollout"), "shard_size": options.images}
     with prepared(make_config(settings | metrics), None) as study:
         shard = study.shards[0]
-        drawn = [draw_image(sample, study.source, study.plan) for sample in shard.samples]
+        drawn = [draw_image(sample, study.plan.source, study.plan) for sample in shard.samples]
         good = [image for image in drawn if isinstance(image, DrawnImage)]
         started = time.perf_counter()
         [*measure_shards([shard], iter(good), study.ready, study.plan)]

@@ -54,7 +54,7 @@ def main() -> None:
 
 def _drawn(study: StudyContext) -> Iterator[object]:
     for sample in study.samples:
-        yield draw_image(sample, study.source, study.plan)
+        yield draw_image(sample, study.plan.source, study.plan)
 
 
 def _measure(drawn: list[DrawnImage], *studies: StudyContext) -> tuple[Array, list[pl.DataFrame]]:

@@ -223,7 +223,7 @@ def embedshift_original(given: Given) -> Work:
         return plan.to_input(decode(source.read(sample)), plan)
 
     def embed(batch: int | None) -> Any:
-        views = draw_all(Images(samples, study.source, study.plan, original), given.threads)
+        views = draw_all(Images(samples, study.plan.source, study.plan, original), given.threads)
         made, waiting = [], []
         for view in views:
             waiting.append(view)

@@ -101,7 +101,7 @@ def draw_all(place: Path, size: int) -> dict[str, bytes]:
     config = make_config({"images": [str(place)], "model": MODEL, "size": size})
     with prepared(config, place.with_suffix(".out")) as study:
         for sample in study.samples:
-            drawn = draw_image(sample, study.source, study.plan)
+            drawn = draw_image(sample, study.plan.source, study.plan)
             if isinstance(drawn, Failure):
                 raise SystemExit(f"{sample.image_id}: {drawn.reason}")
             found[sample.image_id] = drawn.views.tobytes()

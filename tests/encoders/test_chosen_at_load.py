@@ -1,5 +1,6 @@
 """What an encoder and a study choose: the kernels by rule, the precision by measurement."""
 
+import contextlib
 import copy
 import logging
 import pickle
@@ -78,7 +79,8 @@ def test_the_kernels_of_a_study_are_used_inside_it_alone(monkeypatch, caplog):
     spec = EncoderSpec(config=StudyConfig(), given=small, kernels=("products",))
     products, product = [], kernels._product
     monkeypatch.setattr(kernels, "_product", lambda *given: products.append(1) or product(*given))
-    with spec.in_use():
+    with contextlib.ExitStack() as stack:
+        spec.enter(stack)
         np.testing.assert_allclose(small(VIEWS).embedding, plain, atol=1e-5)
         assert small.kernels == ("products",)
     assert len(products) == 2 * 6
@@ -105,14 +107,15 @@ def test_a_process_that_gets_the_specification_computes_alike(monkeypatch):
     set_speeds(monkeypatch)
     small = encoder(precision="auto")
     spec = EncoderSpec(config=StudyConfig(), given=small)
-    with spec.in_use():
+    with contextlib.ExitStack() as stack:
+        spec.enter(stack)
         spec = spec.resolved(small)
         assert spec.precision == "bfloat16"
         assert spec.kernels == small.kernels == ()
         sent = pickle.loads(pickle.dumps(spec))
-        with sent.in_use():
-            assert sent.given.kernels == spec.kernels
-            np.testing.assert_array_equal(sent.given(VIEWS).embedding, small(VIEWS).embedding)
+        sent.enter(stack)
+        assert sent.given.kernels == spec.kernels
+        np.testing.assert_array_equal(sent.given(VIEWS).embedding, small(VIEWS).embedding)
         np.testing.assert_allclose(copy.deepcopy(small)(VIEWS).embedding, small(VIEWS).embedding, atol=0.02)
     assert small.kernels == ()
 

@@ -24,21 +24,22 @@ class Blocks:
         return b""
 
 
-def job(source: Blocks, workers: int = 2) -> SimpleNamespace:
-    shards = [SimpleNamespace(samples=[0, 1, 2, 3]), SimpleNamespace(samples=[4, 5, 6])]
-    config = SimpleNamespace(image_timeout=30.0)
-    return SimpleNamespace(workers=workers, source=source, shards=shards, config=config)
+SHARDS = [SimpleNamespace(samples=[0, 1, 2, 3]), SimpleNamespace(samples=[4, 5, 6])]
+
+
+def plan(source: Blocks, workers: int = 2) -> SimpleNamespace:
+    return SimpleNamespace(source=source, config=SimpleNamespace(workers=workers, image_timeout=30.0))
 
 
 @pytest.mark.parametrize("broken", [None, 1])
 def test_one_image_of_each_block_is_read_and_a_broken_one_stops_nothing(broken):
     source = Blocks(broken=broken)
-    read_blocks(job(source))
+    read_blocks(SHARDS, plan(source))
     assert sorted(sample // 3 for sample in source.read_ones) == [0, 1, 2]
 
 
 def test_nothing_is_read_without_loaders_or_blocks():
     alone, single = Blocks(), Blocks(of_blocks=False)
-    read_blocks(job(alone, workers=0))
-    read_blocks(job(single))
+    read_blocks(SHARDS, plan(alone, workers=0))
+    read_blocks(SHARDS, plan(single))
     assert alone.read_ones == single.read_ones == []

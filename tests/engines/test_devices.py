@@ -17,9 +17,10 @@ import embedshift
 from embedshift import EmbedshiftError
 from embedshift.config import StudyConfig, make_config
 from embedshift.encoders.spec import EncoderSpec
-from embedshift.engines import Job, devices
+from embedshift.engines import devices
 from embedshift.engines.local import run_local
 from embedshift.pipeline.prepare import prepared
+from embedshift.pipeline.shard import no_progress
 from embedshift.runner import run_study
 from embedshift.statistics import baselines
 from support import mean_colour, models, studies
@@ -92,36 +93,32 @@ def test_two_processes_end_where_one_does(clip, tmp_path, monkeypatch, started):
 
 
 @pytest.fixture
-def job(photos, tmp_path):
-    """Two devices and an encoder that is loaded at once."""
+def given(photos, tmp_path):
+    """What an engine gets: two devices and an encoder that is loaded at once."""
     config = make_config({"images": [str(photos)], "device": "cpu,cpu", "shard_size": 2, "workers": 1})
     with prepared(config, tmp_path / "study", encoder=MeanColour()) as study:
-        yield Job(
-            shards=study.shards,
-            source=study.source,
-            plan=study.plan,
-            spec=mean_colour.SPEC,
-            ready=study.ready,
-            progress=lambda count: None,
-        )
+        yield study.shards, replace(study.plan, spec=mean_colour.SPEC), study.ready, no_progress
 
 
-def test_two_processes_give_the_rows_of_one(job, started):
-    one, two = ({record.index: rows for rows, record in engine(job)} for engine in (run_local, devices.run_on_devices))
+def test_two_processes_give_the_rows_of_one(given, started):
+    engines = run_local, devices.run_on_devices
+    one, two = ({record.index: rows for rows, record in engine(*given)} for engine in engines)
     assert len(started) == 2
     assert two.keys() == one.keys() == {*range(SHARDS)}
     assert all(two[index].equals(one[index]) for index in range(SHARDS))
 
 
 @pytest.mark.matrix
-def test_an_error_in_a_process_is_its_own_line(job, started):
+def test_an_error_in_a_process_is_its_own_line(given, started):
+    shards, plan, *rest = given
+    missing = EncoderSpec(config=StudyConfig(model="/no/such/model", device="cpu,cpu"))
     with pytest.raises(EmbedshiftError, match=r"^/no/such/model: no such folder$") as caught:
-        list(devices.run_on_devices(replace(job, spec=EncoderSpec(config=StudyConfig(model="/no/such/model")))))
+        list(devices.run_on_devices(shards, replace(plan, spec=missing), *rest))
     assert caught.value.exit_code == 2
     assert [process.poll() is not None for process in started] == [True, True]
 
 
-def test_a_process_that_is_killed_is_one_line(job, started, monkeypatch):
+def test_a_process_that_is_killed_is_one_line(given, started, monkeypatch):
     hand_out = devices._hand_out
 
     def kill_first(*arguments):
@@ -130,28 +127,22 @@ def test_a_process_that_is_killed_is_one_line(job, started, monkeypatch):
 
     monkeypatch.setattr(devices, "_hand_out", kill_first)
     with pytest.raises(EmbedshiftError, match=r"^the process of device cpu stopped unexpectedly \(exit code -9\)"):
-        list(devices.run_on_devices(job))
+        list(devices.run_on_devices(*given))
     assert [process.poll() is not None for process in started] == [True, True]
 
 
 ENDLESS = """
 import sys
 from pathlib import Path
+from dataclasses import replace
 from support import mean_colour
 from embedshift.config import make_config
-from embedshift.engines import Job, devices
+from embedshift.engines import devices
 from embedshift.pipeline.prepare import prepared
 config = make_config({"images": [sys.argv[1]], "device": "cpu,cpu", "shard_size": 2, "workers": 1})
 with prepared(config, Path(sys.argv[2]), encoder=mean_colour.MeanColour()) as study:
-    job = Job(
-        shards=study.shards * 1000,
-        source=study.source,
-        plan=study.plan,
-        spec=mean_colour.SPEC,
-        ready=study.ready,
-        progress=lambda count: None,
-    )
-    for _, record in devices.run_on_devices(job):
+    plan = replace(study.plan, spec=mean_colour.SPEC)
+    for _, record in devices.run_on_devices(study.shards * 1000, plan, study.ready, lambda count: None):
         print(record.index, flush=True)
 """
 

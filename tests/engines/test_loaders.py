@@ -158,7 +158,7 @@ def test_loaders_that_are_killed_lose_nothing(tmp_path, photos, in_turns):
     write_pictures(photos, [f"{n}.png" for n in range(6, 30)], 1)
     with study_of(photos) as study:
         drawn = []
-        for image in draw_all(Images(study.samples, study.source, study.plan, draw_image), 3, in_turns=in_turns):
+        for image in draw_all(Images(study.samples, study.plan.source, study.plan, draw_image), 3, in_turns=in_turns):
             drawn.append(image)
             if len(drawn) in (2, 9, 17):
                 for pid in children():
@@ -179,7 +179,7 @@ def test_loaders_in_turns_stand_still_while_their_images_are_taken(tmp_path, pho
 
     with study_of(photos) as study:
         plan = dataclasses.replace(study.plan, suite=load_suite({"mark": mark}))
-        images, seen = Images(study.samples, study.source, plan, draw_image), []
+        images, seen = Images(study.samples, study.plan.source, plan, draw_image), []
         for _ in draw_all(images, 2, in_turns=True):
             time.sleep(0.1)
             seen.append(len(marks.read_text()))
@@ -192,7 +192,7 @@ def test_leaving_early_ends_a_loader_that_hangs(photos):
     with study_of(photos) as study:
         suite = load_suite({"hang": lambda image, rng: hold_the_interpreter()})
         plan = dataclasses.replace(study.plan, suite=suite)
-        with loaders._Loader(Images(study.samples, study.source, plan, draw_image)) as loader:
+        with loaders._Loader(Images(study.samples, study.plan.source, plan, draw_image)) as loader:
             loader.request(0)
             assert children() == [loader.process.pid]
     assert children() == []
@@ -204,7 +204,10 @@ def large(sample, source, plan, *, ends_process):
 
 def test_a_loader_that_is_killed_while_it_hands_over_is_one_that_has_ended(photos):
     """Half of an image is in its pipe: whoever waits for the other half waits no longer than it lives."""
-    with study_of(photos) as study, loaders._Loader(Images(study.samples, study.source, study.plan, large)) as loader:
+    with (
+        study_of(photos) as study,
+        loaders._Loader(Images(study.samples, study.plan.source, study.plan, large)) as loader,
+    ):
         loader._pipe.send((0, None))
         assert loader._pipe.poll(30)
         time.sleep(0.2)
@@ -215,7 +218,7 @@ def test_a_loader_that_is_killed_while_it_hands_over_is_one_that_has_ended(photo
 
 def test_images_ahead_are_counted_by_their_bytes(photos):
     with study_of(photos) as study:
-        large = dataclasses.replace(study.plan, preprocess=study.plan.preprocess.at(224))
+        large = dataclasses.replace(study.plan, encoder=study.plan.encoder.model_copy(update={"size": 224}))
         assert loaders._ahead(large, 2) == 3 * loaders.BYTES_AHEAD // (10 * 224 * 224 * 3)
         # A pipe holds the requests for about a thousand images.
         assert loaders._ahead(study.plan, 2) == loaders.MOST_AHEAD
@@ -233,7 +236,9 @@ def test_more_views_of_an_image_than_memory_holds_are_refused(tmp_path, photos):
         embedshift.run(photos, out=tmp_path / "study", model=MeanColour(), levels=1_000_000, **strength)
     with study_of(photos) as study:
         config = dataclasses.replace(study.plan.config, levels=900)
-        large = dataclasses.replace(study.plan, config=config, preprocess=study.plan.preprocess.at(8192))
+        large = dataclasses.replace(
+            study.plan, config=config, encoder=study.plan.encoder.model_copy(update={"size": 8192})
+        )
     with pytest.raises(embedshift.EmbedshiftError, match=r"^`levels` 900: .* 9 of 8192 pixels .*; at most 4 views fit"):
         prepare._refuse_more_than_memory(large)
 

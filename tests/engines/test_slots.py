@@ -43,7 +43,7 @@ def test_all_images_held_at_once_are_those_that_are_drawn_here(photos, monkeypat
     monkeypatch.setattr(loaders, "BYTES_AHEAD", 4 * 10 * 32 * 32 * 3)
     settings = {"images": [str(photos)], "batch_size": 10}
     with prepared(make_config(settings), None, encoder=MeanColour()) as study:
-        images = Images(study.samples, study.source, study.plan, draw_image)
+        images = Images(study.samples, study.plan.source, study.plan, draw_image)
         wanted, found = list(draw_all(images, 0)), list(draw_all(images, 2, in_turns=in_turns))
     shared = [isinstance(memory_of(image.views), mmap.mmap) for image in found]
     assert 4 <= sum(shared) < COUNT
@@ -76,7 +76,7 @@ def test_an_image_that_fails_frees_its_place(photos):
 
     with (
         prepared(make_config({"images": [str(photos)]}), None, encoder=MeanColour(), suite=load_suite({"no": no})) as s,
-        loaders._Loader(Images(s.samples, s.source, s.plan, draw_image)) as loader,
+        loaders._Loader(Images(s.samples, s.plan.source, s.plan, draw_image)) as loader,
     ):
         free = len(loader._slots._free)
         for place in range(COUNT):

@@ -3,10 +3,9 @@
 import os
 import signal
 import time
-from dataclasses import replace
 
 import pytest
-from test_devices import ENDLESS, job, photos, started  # noqa: F401 - fixtures
+from test_devices import ENDLESS, given, photos, started  # noqa: F401 - fixtures
 
 from embedshift import EmbedshiftError
 from embedshift.engines import devices
@@ -18,7 +17,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("before", first_only(["import", "shards"]))
-def test_a_process_that_is_stopped_is_ended_with_one_line(before, job, started, monkeypatch):  # noqa: F811
+def test_a_process_that_is_stopped_is_ended_with_one_line(before, given, started, monkeypatch):  # noqa: F811
     monkeypatch.setattr(devices, "SILENCE", 4.0 if before == "import" else 20.0)
     monkeypatch.setattr(devices, "WORD", 1.0)
     stopped = []
@@ -32,10 +31,10 @@ def test_a_process_that_is_stopped_is_ended_with_one_line(before, job, started, 
     if before == "import":
         monkeypatch.setattr(devices, "_hand_out", lambda *arguments: stop() or hand_out(*arguments))
     else:
-        job = replace(job, progress=lambda count: count and stop())
+        given = *given[:3], lambda count: count and stop()
     words = r"^the process of device cpu did not answer for \d+ s, perhaps because it was stopped, and was ended\. Run"
     with pytest.raises(EmbedshiftError, match=words):
-        list(devices.run_on_devices(job))
+        list(devices.run_on_devices(*given))
     assert stopped
     assert children() == []
 

@@ -92,7 +92,7 @@ def test_loaders_that_are_stopped_lose_nothing(tmp_path, photos, in_turns):
     drawn = []
     with prepared(config, None, encoder=MeanColour()) as study:
         samples = list(study.samples) * 5
-        for image in draw_all(Images(samples, study.source, study.plan, draw_image), 2, in_turns=in_turns):
+        for image in draw_all(Images(samples, study.plan.source, study.plan, draw_image), 2, in_turns=in_turns):
             drawn.append(image.sample.image_id)
             if len(drawn) == 3:
                 for pid in children():

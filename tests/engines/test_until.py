@@ -1,6 +1,5 @@
 """Runs that end when every relative shift is known closely: where they end, and that it is the same everywhere."""
 
-import dataclasses
 import itertools
 import shutil
 
@@ -114,17 +113,17 @@ def test_it_ends_at_the_first_shard_whose_tables_have_narrow_intervals(photos, e
         assert (shown_widths(embedshift.load(tmp_path / str(shards))) > WIDTH).any()
 
 
-def shuffled_shards(job):
+def shuffled_shards(shards, *others):
     """An engine that measures shards four by four, each four from its last to its first, as parallel devices may."""
-    for start in range(0, len(job.shards), 4):
-        yield from reversed(list(run_on_devices(dataclasses.replace(job, shards=job.shards[start : start + 4]))))
+    for start in range(0, len(shards), 4):
+        yield from reversed(list(run_on_devices(shards[start : start + 4], *others)))
 
 
 @pytest.mark.matrix
 def test_the_end_is_the_same_with_two_loaders_out_of_order_and_after_a_kill(photos, ended, tmp_path, monkeypatch):
     checksum = ended.reader().measured_checksum()
     assert run(photos, tmp_path / "two", workers=2).reader().measured_checksum() == checksum
-    monkeypatch.setattr(runner, "find_engine", lambda name: shuffled_shards)
+    monkeypatch.setattr(runner, "find_engine", lambda plan: shuffled_shards)
     with pytest.raises(KeyboardInterrupt):
         run(photos, tmp_path / "killed", progress=killer(5 * SHARD))
     assert len(list((tmp_path / "killed" / "shards").iterdir())) == 4

@@ -45,8 +45,8 @@ def began(photos, encoder=None, **settings):
     from embedshift.augmentations.suite import load_suite
 
     with prepared(config, None, encoder=encoder, suite=load_suite(suite)) as study:
-        record = SimpleNamespace(precision=study.spec.precision, instability=study.spec.instability)
-        return SimpleNamespace(identity=study.identity, answers=study.spec.answers, encoder=record)
+        record = SimpleNamespace(precision=study.plan.spec.precision, instability=study.plan.spec.instability)
+        return SimpleNamespace(identity=study.identity, answers=study.plan.spec.answers, encoder=record)
 
 
 def changed(before, after):
@@ -411,10 +411,10 @@ def test_an_encoder_of_another_process_that_answers_otherwise_is_refused(photos,
     from embedshift.pipeline.ready import ready
 
     config = make_config({"images": (str(photos),), "model": str(folder)})
-    with prepared(config, None) as study, ready(study.spec, compiled=False):
+    with prepared(config, None) as study, ready(study.plan.spec, compiled=False):
         elsewhere = replace(config, model=str(edited(folder, tmp_path, hidden_act="gelu")))
         with (
             pytest.raises(EmbedshiftError, match=r" on .* gives other numbers than where the run began"),
-            ready(replace(study.spec, config=elsewhere), compiled=False),
+            ready(replace(study.plan.spec, config=elsewhere), compiled=False),
         ):
             pass

@@ -82,7 +82,7 @@ def test_originals_are_kept_without_their_views(tmp_path):
     with prepared(config, None, encoder=MeanColour()) as study:
         kept = baseline.OtherImages(study.plan.measures, study.plan, 4)
         for sample in study.samples:
-            image = draw_image(sample, study.source, study.plan)
+            image = draw_image(sample, study.plan.source, study.plan)
             output = MeanColour()(image.views)
             kept.add(image, output)
             arrays = [weakref.ref(array) for array in (image.views, output.embedding, output.attention)]

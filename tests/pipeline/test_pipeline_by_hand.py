@@ -3,12 +3,12 @@
 import numpy as np
 
 from embedshift.encoders.base import EncoderOutput
-from embedshift.pipeline import baseline, encoded, limit
+from embedshift.pipeline import baseline, batches, limit
 
 
-def test_encoded_unusable():
+def test_batches_unusable():
     assert (
-        encoded.unusable(EncoderOutput(np.zeros((2, 8), np.float32), None, None))
+        batches.unusable(EncoderOutput(np.zeros((2, 8), np.float32), None, None))
         == "the encoder's embedding is a zero vector, which has no direction"
     )
 

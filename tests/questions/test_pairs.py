@@ -1,6 +1,7 @@
 """Two different images, for the baseline under every metric: what each question measures of them, by direct calls."""
 
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,8 @@ import pytest
 from embedshift.augmentations import load_suite
 from embedshift.config import StudyConfig
 from embedshift.encoders import EncoderOutput
-from embedshift.encoders.base import Preprocess
 from embedshift.pipeline.measure import Measure, StudySwitches
-from embedshift.pipeline.study_plan import StudyPlan, make_measures
+from embedshift.pipeline.plan import Plan, make_measures
 from embedshift.questions import text
 from embedshift.questions.text.measure import MEASURE as TextMeasure
 from embedshift.registry import METRICS, asked_metrics
@@ -28,21 +28,22 @@ SUITE = load_suite("paper")
 OF_CLASSES = {"zero_shot_flip", "zero_shot_margin_shift"}
 
 
-def plan_of(*metrics: str) -> StudyPlan:
+def plan_of(*metrics: str) -> Plan:
     config = StudyConfig(metrics=metrics)
     measures = make_measures(config, SUITE, SAMPLES)
-    preprocess = Preprocess(SIZE, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-    return StudyPlan(
-        config=config, suite=SUITE, preprocess=preprocess, measures=measures, columns=(), batch_size=8, images=2
-    )
+    encoder = SimpleNamespace(size=SIZE)
+    return Plan(
+        config=config, suite=SUITE, source=None, spec=None, encoder=encoder, measures=measures, columns=(),
+        batch_size=8, images=2,
+    )  # fmt: skip
 
 
-def measure_of(question: str, plan: StudyPlan) -> Measure:
+def measure_of(question: str, plan: Plan) -> Measure:
     (measure,) = (each for each in plan.measures if each.question == question)
     return measure
 
 
-def of_pair(question: str, plan: StudyPlan, output: EncoderOutput) -> dict[str, float]:
+def of_pair(question: str, plan: Plan, output: EncoderOutput) -> dict[str, float]:
     return measure_of(question, plan).of_pair(VIEWS, output, SAMPLES, plan)
 
 

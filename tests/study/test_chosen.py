@@ -125,19 +125,18 @@ def test_kernels_that_cannot_be_had_are_one_line(photos, model, machine, tmp_pat
     assert again.info()["encoder"]["kernels"] == ["products", "of tomorrow"]
 
 
-def test_who_loads_by_the_job_takes_what_was_chosen(photos, model, machine, tmp_path, monkeypatch):
+def test_who_loads_by_the_plan_takes_what_was_chosen(photos, model, machine, tmp_path, monkeypatch):
     """As processes of devices and actors of Ray do: what they would find themselves is no matter."""
     machine(0.5, True)
-    jobs = []
-    monkeypatch.setattr(
-        "embedshift.runner.find_engine", lambda _: lambda job: jobs.append(job) or (each for each in ())
-    )
+    plans = []
+    no_shards = (each for each in ())
+    monkeypatch.setattr("embedshift.runner.find_engine", lambda plan: lambda *_: plans.append(plan) or no_shards)
     for precision in ("auto", "float32"):
         with pytest.raises(IndexError):  # no shard
             run(photos, tmp_path / precision, model, precision=precision)
     machine(3.0, False)
-    for job, precision, kernels in zip(jobs, ("bfloat16", "float32"), ((), ("products",)), strict=True):
-        with ready(pickle.loads(pickle.dumps(job.spec)), compiled=False) as there:
+    for plan, precision, kernels in zip(plans, ("bfloat16", "float32"), ((), ("products",)), strict=True):
+        with ready(pickle.loads(pickle.dumps(plan.spec)), compiled=False) as there:
             assert (there.encoder.precision, there.encoder.kernels) == (precision, kernels)
 
 

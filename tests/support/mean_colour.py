@@ -45,4 +45,4 @@ class MeanColourSpec(EncoderSpec):
         return MeanColour()
 
 
-SPEC = MeanColourSpec(config=StudyConfig())
+SPEC = MeanColourSpec(config=StudyConfig(device="cpu,cpu"))

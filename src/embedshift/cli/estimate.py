@@ -13,8 +13,8 @@ from embedshift.engines.loaders import Images, draw_all
 from embedshift.pipeline.baseline import pair_count
 from embedshift.pipeline.draw import draw_image
 from embedshift.pipeline.drawn import DrawnImage
+from embedshift.pipeline.plan import Plan
 from embedshift.pipeline.prepare import StudyContext
-from embedshift.pipeline.study_plan import StudyPlan
 from embedshift.sources import describe_skipped
 from embedshift.statistics.baselines import CHUNKS, KEPT
 
@@ -26,28 +26,30 @@ def estimate(study: StudyContext) -> Iterator[str]:
     images, views, shards = len(samples), 1 + plan.views, len(study.shards)
     if plan.config.until is not None:
         yield f"--until {plan.config.until:g} may end the run earlier; the numbers below are those of all images"
-    yield f"images: {images:,}{describe_skipped(study.source.skipped)}"
+    yield f"images: {images:,}{describe_skipped(plan.source.skipped)}"
     on_files = f", drawn on files of up to {plan.config.longest:,} pixels" if plan.config.apply_to == "file" else ""
     cut = f"in {shards:,} {'shard' if shards == 1 else 'shards'}"
     yield f"views: {views} per image, {images * views:,} in total, {cut}{on_files}"
     yield f"disk space: about {_size(shard_bytes(encoder, plan, shards))} for shards, plus tables and figures"
     step = max(1, images // PROBE_IMAGES)
     started = time.perf_counter()
-    drawn = list(draw_all(Images(samples[::step][:PROBE_IMAGES], study.source, plan, draw_image), workers=0))
+    drawn = list(draw_all(Images(samples[::step][:PROBE_IMAGES], plan.source, plan, draw_image), workers=0))
     drawing = (time.perf_counter() - started) / len(drawn)
     good = [image for image in drawn if isinstance(image, DrawnImage)]
     if not good:
         yield "time: unknown, because none of the tested images can be read"
         return
     encoding = _seconds_a_view(encoder, good[0], plan.batch_size) * views
-    added = study.ready.seconds(plan.measures, good[0])
+    observers = study.ready.observers
+    by_question = {each.question: observers[each.question].seconds(each, good[0]) for each in plan.measures}
+    added = {question: seconds for question, seconds in by_question.items() if seconds}
     seconds = images * _pace(encoding, drawing, plan, encoder) + sum(added.values())
     words = "".join(f", {_duration(question_seconds)} for {question}" for question, question_seconds in added.items())
     pace = f"{encoding:.2f} s to encode an image, {drawing:.2f} s to draw its views"
     yield f"time: about {_duration(seconds)} ({pace}{words})"
 
 
-def shard_bytes(encoder: Encoder, plan: StudyPlan, shards: int) -> float:
+def shard_bytes(encoder: Encoder, plan: Plan, shards: int) -> float:
     cells = encoder.grid[0] * encoder.grid[1] if encoder.grid else 0
     vectors = encoder.dim + cells if plan.config.store == "all" else 0
     # A single number is twice as long as one in a list; columns of few images count by their fraction.
@@ -82,7 +84,7 @@ def _seconds_a_view(encoder: Encoder, image: DrawnImage, batch_size: int) -> flo
     return (time.perf_counter() - started) / sum(map(len, parts))
 
 
-def _pace(encoding: float, drawing: float, plan: StudyPlan, encoder: Encoder) -> float:
+def _pace(encoding: float, drawing: float, plan: Plan, encoder: Encoder) -> float:
     workers = loader_count(plan.config)
     if not workers:
         return encoding + drawing

@@ -70,12 +70,12 @@ def progress(
         state.update(begun=time.monotonic(), logged=time.monotonic(), done=start.done, total=start.images)
         notes[:] = [start.note]
         bar.update(task, total=start.images, completed=start.done)
-        if start.complete:
+        if start.state == "complete":
             words = "nothing to do but to print its tables (`retry_failed` tries failed images again)"
             log.info("%s: this study is already finished; %s", start.out, words)
         elif start.done:
             log.info("resuming: %d of %d images are done", start.done, start.images)
-        if bar.disable and not start.complete:
+        if bar.disable and start.state != "complete":
             log.info("%s; the rate and the time left are shown every %d s", doing, LINE_SECONDS)
         if start.skipped:
             log.info("skipped files that are not images: %s", dict(start.skipped))

@@ -1,23 +1,26 @@
 """The specification of a study's encoder, which is sent to every process that loads one."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from embedshift.config import Precision, StudyConfig
-from embedshift.encoders import load_encoder, load_text_encoder
+from embedshift.encoders import TITLES, load_encoder, load_text_encoder
 from embedshift.encoders.base import (
     Compilable,
     Encoder,
     EncoderInfo,
     HasKernels,
     Observable,
+    Preprocess,
     ReadsText,
     TextEncoder,
     usual_batch,
 )
+from embedshift.encoders.images import ImageEncoder
 from embedshift.errors import UsageError
-from embedshift.store.info import Answer
+from embedshift.registry import CODE
+from embedshift.store.info import Answer, EncoderRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,22 +36,25 @@ class EncoderSpec:
     answers: Mapping[str, Answer] = field(default_factory=dict)
     instability: float = 0.0
 
-    @contextlib.contextmanager
-    def in_use(self, device: str | None = None) -> Iterator[Encoder]:
-        """Gives the encoder with its kernels and observations; then it is as before."""
+    @property
+    def devices(self) -> str:
+        """The devices of the setting; "" = only a user's own encoder, in one process."""
+        return "" if self.given is not None or self.config.model.startswith(CODE) else self.config.device
+
+    def enter(self, stack: contextlib.ExitStack, device: str | None = None) -> Encoder:
+        """Returns the encoder with its kernels and observations, which the stack takes back."""
         encoder = self.load(device)
         if self.config.compile and not isinstance(encoder, Compilable):
             raise UsageError(f"{encoder.name} cannot be compiled: it has no `compiling`; run without it")
-        with contextlib.ExitStack() as stack:
-            if isinstance(encoder, HasKernels):
-                stack.callback(encoder.use_kernels, encoder.kernels)
-                encoder.use_kernels(encoder.kernels if self.kernels is None else self.kernels)
-            if self.observations:
-                if not isinstance(encoder, Observable):
-                    names = " and ".join(self.observations)
-                    raise UsageError(f"{encoder.name} gives no {names}: it has no `observing`, see `Observable`")
-                stack.enter_context(encoder.observing(self.observations))
-            yield encoder
+        if isinstance(encoder, HasKernels):
+            stack.callback(encoder.use_kernels, encoder.kernels)
+            encoder.use_kernels(encoder.kernels if self.kernels is None else self.kernels)
+        if self.observations:
+            if not isinstance(encoder, Observable):
+                names = " and ".join(self.observations)
+                raise UsageError(f"{encoder.name} gives no {names}: it has no `observing`, see `Observable`")
+            stack.enter_context(encoder.observing(self.observations))
+        return encoder
 
     def load(self, device: str | None = None) -> Encoder:
         if self.given is not None:
@@ -98,3 +104,28 @@ class EncoderSpec:
         if self.config.compile and isinstance(encoder, Compilable):
             return encoder.compiling(self.batch_for(encoder))
         return contextlib.nullcontext()
+
+    def record(self, encoder: Encoder, preprocess: Preprocess) -> EncoderRecord:
+        """Returns what study.json says about the encoder."""
+        info = EncoderInfo.of(encoder)
+        return EncoderRecord(
+            name=encoder.name,
+            title=TITLES.get(encoder.name),
+            revision=info.revision,
+            weights_hash=encoder.weights_hash,
+            embedding=info.embedding_name,
+            embedding_definition=info.embedding_definition,
+            dim=encoder.dim,
+            grid=encoder.grid,
+            size=encoder.size,
+            mean=encoder.mean,
+            std=encoder.std,
+            shortest=preprocess.shortest,
+            resample=preprocess.resample,
+            precision=info.precision or "float32",
+            attention_kind=info.attention_kind,
+            kernels=self.kernels,
+            takes_images=isinstance(encoder, ImageEncoder),
+            configuration=info.configuration or {},
+            instability=self.instability,
+        )

@@ -1,21 +1,21 @@
 """Engines: they measure the pending shards. All have one interface and give equal results."""
 
 from embedshift.config import VECTORS
-from embedshift.engines.job import Engine, Job, Progress, Start
-from embedshift.pipeline.shard import Result
+from embedshift.engines.job import Engine, Progress, Start, State
+from embedshift.pipeline.plan import Plan
 
-__all__ = ["Engine", "Job", "Progress", "Result", "Start", "find_engine"]
+__all__ = ["Engine", "Progress", "Start", "State", "find_engine"]
 
 
-def find_engine(name: str) -> Engine:
-    if name == "ray":
+def find_engine(plan: Plan) -> Engine:
+    if plan.config.augmentations == VECTORS:
+        from embedshift.engines.local import run_vectors
+
+        return run_vectors
+    if plan.config.engine == "ray":
         from embedshift.engines.ray import run_ray
 
         return run_ray
-    if name == VECTORS:
-        from embedshift.engines.vectors import run_vectors
-
-        return run_vectors
     from embedshift.engines.devices import run_on_devices
 
     return run_on_devices

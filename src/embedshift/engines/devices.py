@@ -20,12 +20,14 @@ from typing import Any
 
 import torch
 
-from embedshift.engines.job import Job, no_progress
+from embedshift.engines.job import Progress, loader_count
 from embedshift.engines.loaders import GONE, limit_waits, receive
 from embedshift.engines.local import read_blocks, run_local
 from embedshift.errors import EmbedshiftError, UsageError, reason
-from embedshift.pipeline.ready import ready
+from embedshift.pipeline.plan import Plan
+from embedshift.pipeline.ready import ReadyEncoder, ready
 from embedshift.pipeline.shard import Result
+from embedshift.sources import Shard
 
 log = logging.getLogger(__name__)
 
@@ -52,25 +54,29 @@ def device_names(device: str) -> list[str]:
     return names
 
 
-def run_on_devices(job: Job) -> Generator[Result, None, None]:
-    """Runs the local engine on every device of `job.device`; in this process for one device or one shard."""
-    names = device_names(job.device)[: len(job.shards)] if job.device else []
-    parcel = _parcel(job, len(names)) if len(names) > 1 else None
+def run_on_devices(
+    shards: Sequence[Shard], plan: Plan, ready: ReadyEncoder, progress: Progress
+) -> Generator[Result, None, None]:
+    """Runs the local engine on every device of the settings; in this process for one device or one shard."""
+    names = device_names(plan.spec.devices)[: len(shards)] if plan.spec.devices else []
+    parcel = _parcel(plan, len(names)) if len(names) > 1 else None
     if parcel is None:
-        assert job.ready is not None, "the encoder is loaded before"
-        with job.spec.compiled(job.ready.encoder) if job.shards else contextlib.nullcontext():
-            yield from run_local(job)
+        with plan.spec.compiled(ready.encoder) if shards else contextlib.nullcontext():
+            yield from run_local(shards, plan, ready, progress)
         return
     log.info("%d processes: %s", len(names), ", ".join(names))
     with contextlib.ExitStack() as stack:
         children = [stack.enter_context(_child(name)) for name in names]
         for child in children:
             child.send(parcel, child.device)
-        yield from _hand_out(job, children)
+        # With `until` nearly in the study's order, whose first shards may be enough.
+        most = len(shards) if plan.config.until is None else 2
+        yield from _hand_out(shards, most, children, progress)
 
 
-def _hand_out(job: Job, children: Sequence["_Child"]) -> Iterator[Result]:
-    remaining = list(job.shards)
+def _hand_out(shards: Sequence[Shard], most: int, children: Sequence["_Child"], progress: Progress) -> Iterator[Result]:
+    """Gives each child up to `most` shards at a time; yields what they measure."""
+    remaining = list(shards)
     busy = {child.pipe: child for child in children}
     silent = dict.fromkeys(busy, 0.0)
     while busy:
@@ -87,9 +93,7 @@ def _hand_out(job: Job, children: Sequence["_Child"]) -> Iterator[Result]:
             message = child.receive()
             if message is None and remaining:
                 # Several, because loaders read ahead only within them; fewer at the end, so that all finish together.
-                count = max(1, len(remaining) // (2 * len(children)))
-                if job.config.until is not None:  # in the study's order, whose first shards may be enough
-                    count = min(count, 2)
+                count = min(most, max(1, len(remaining) // (2 * len(children))))
                 child.send(remaining[:count])
                 del remaining[:count]
             elif message is None:
@@ -97,16 +101,16 @@ def _hand_out(job: Job, children: Sequence["_Child"]) -> Iterator[Result]:
             elif isinstance(message, Exception):
                 raise message
             elif isinstance(message, int):
-                job.progress(message)
+                progress(message)
             else:
                 yield message
 
 
-def _parcel(job: Job, devices: int) -> bytes | None:
+def _parcel(plan: Plan, devices: int) -> bytes | None:
     """Returns the message for every child; None if it cannot be sent, as with augmentations defined in a script."""
-    workers = min(job.workers, max(1, (os.cpu_count() or 1) // devices))
+    workers = min(loader_count(plan.config), max(1, (os.cpu_count() or 1) // devices))
     try:
-        parcel = pickle.dumps(replace(job, shards=(), ready=None, progress=no_progress).with_workers(workers))
+        parcel = pickle.dumps(replace(plan, config=replace(plan.config, workers=workers)))
         problem = "" if b"__main__" not in parcel else "the script itself defines them"
     except Exception as error:
         parcel, problem = b"", reason(error)
@@ -180,15 +184,14 @@ def serve(handle: int) -> None:
     threading.Thread(target=_say_that_it_works, args=(pipe,), daemon=True).start()
     with contextlib.suppress(*GONE):
         try:
-            job: Job = pickle.loads(pipe.recv())
-            with ready(job.spec, pipe.recv(), compiled=True) as loaded:
-                job = replace(job, ready=loaded, progress=pipe.send)
+            plan: Plan = pickle.loads(pipe.recv())
+            with ready(plan.spec, pipe.recv(), compiled=True) as loaded:
                 while True:
                     pipe.send(None)
-                    job = replace(job, shards=pipe.recv())
-                    read_blocks(job)
-                    for table, record in run_local(job):
-                        job = job.with_batch(record.batch_size)
+                    shards: Sequence[Shard] = pipe.recv()
+                    read_blocks(shards, plan)
+                    for table, record in run_local(shards, plan, loaded, pipe.send):
+                        plan = plan.with_batch(record.batch_size)
                         pipe.send((table, record))
         except GONE:
             raise

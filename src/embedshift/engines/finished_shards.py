@@ -39,8 +39,8 @@ def _drawable_shards(study: StudyContext, done: Mapping[int, ShardRecord], *, tr
 
 
 def _draw(study: StudyContext, samples: Sequence[ImageRef], work: Callable[..., ImageResult]) -> Iterator[ImageResult]:
-    images = Images(samples, study.source, study.plan, work)
-    return draw_all(images, min(loader_count(study.config), len(samples)))
+    images = Images(samples, study.plan.source, study.plan.for_loaders(), work)
+    return draw_all(images, min(loader_count(study.plan.config), len(samples)))
 
 
 def shards_to_retry(

@@ -10,6 +10,7 @@ continues.
 import collections
 import concurrent.futures
 import contextlib
+import functools
 import mmap
 import multiprocessing
 import os
@@ -36,10 +37,10 @@ from embedshift.errors import EmbedshiftError
 from embedshift.pipeline.draw import draw_image, stopped_failure
 from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.limit import AT_EACH_STEP, GRACE, TookTooLong
-from embedshift.pipeline.study_plan import StudyPlan
+from embedshift.pipeline.plan import Plan
 from embedshift.sources import ImageRef, Source
 
-# The result for an image: a `DrawnImage`, or the hash of its pixels; else a `Failure`.
+# The result of the work on an image, such as a `DrawnImage` or the hash of its pixels; else a `Failure`.
 ImageResult = Any
 # Of views at each loader and as many that the encoder has not taken yet; never less than one image each.
 BYTES_AHEAD = 16 * 2**20
@@ -103,16 +104,11 @@ class Images:
     plan: ImagePlan
     work: Callable[..., ImageResult]
 
-    def draw(self, index: int, *, ends_process: bool = False, into: Pixels | None = None) -> ImageResult:
-        """Draws one image, its views into an array if one is given; raises one of `ENDED`."""
-        options = {} if into is None else {"into": into}
-        return self.work(self.samples[index], self.source, self.plan, ends_process=ends_process, **options)
-
     def view_slots(self, workers: int) -> ViewSlots:
         plan = self.plan
-        if not isinstance(plan, StudyPlan) or self.work is not draw_image or not isinstance(_context(), ForkContext):
+        if not isinstance(plan, Plan) or self.work is not draw_image or not isinstance(_context(), ForkContext):
             return ViewSlots(0, ())
-        views, size = 1 + plan.views, plan.preprocess.size
+        views, size = 1 + plan.views, plan.encoder.size
         # Images drawn ahead, and those that wait for two passes of the encoder.
         images = _ahead(plan, workers) + 2 * plan.batch_size // views + 2
         return ViewSlots(-(-images // workers) + 1, (views, size, size, 3))
@@ -120,8 +116,8 @@ class Images:
 
 def draw_all(images: Images, workers: int, *, in_turns: bool = False) -> Generator[ImageResult, None, None]:
     if not workers:
-        for index in range(len(images.samples)):
-            yield _with_second_try(images, index, lambda index=index: images.draw(index))  # type: ignore[misc]
+        for index, sample in enumerate(images.samples):
+            yield _drawn(images, index, functools.partial(images.work, sample, images.source, images.plan))
         return
     if _is_daemon():
         raise EmbedshiftError("a process of a pool cannot start loader processes; use `workers` 0 there")
@@ -131,30 +127,26 @@ def draw_all(images: Images, workers: int, *, in_turns: bool = False) -> Generat
         most = _ahead(images.plan, workers)
         # The first turns are short: the encoder soon has something to do.
         turn = workers if in_turns else most
-        for index in range(len(images.samples)):
-            waiting.append(index)
-            loaders[index % workers].request(index)
+        for requested in range(len(images.samples)):
+            waiting.append(requested)
+            loaders[requested % workers].request(requested)
+            due = max(0, len(waiting) - most)
             if in_turns and len(waiting) == turn:
                 for loader in loaders:
                     loader.wait()
-                yield from (_take(images, drawn, loaders) for drawn in waiting)
-                waiting.clear()
-                turn = min(most, 2 * turn)
-            elif len(waiting) > most:
-                yield _take(images, waiting.popleft(), loaders)
-        while waiting:
-            yield _take(images, waiting.popleft(), loaders)
+                due, turn = turn, min(most, 2 * turn)
+            if requested == len(images.samples) - 1:
+                due = len(waiting)
+            for _ in range(due):
+                index = waiting.popleft()
+                yield _drawn(images, index, functools.partial(loaders[index % workers].take, index))
 
 
 def _ahead(plan: ImagePlan, workers: int) -> int:
     return max(workers, min(MOST_AHEAD, (1 + workers) * BYTES_AHEAD // plan.bytes_per_image))
 
 
-def _take(images: Images, index: int, loaders: Sequence["_Loader"]) -> ImageResult:
-    return _with_second_try(images, index, lambda: loaders[index % len(loaders)].take(index))
-
-
-def _with_second_try(images: Images, index: int, first: Callable[[], ImageResult]) -> ImageResult:
+def _drawn(images: Images, index: int, first: Callable[[], ImageResult]) -> ImageResult:
     """Draws an image alone if the first try ended; returns a failure if both did, or no process can be started."""
     try:
         return first()
@@ -264,7 +256,8 @@ def _serve(
         while True:
             index, slot = pipe.recv()
             try:
-                result = images.draw(index, ends_process=True, into=None if slot is None else slots.views(slot))
+                into = {} if slot is None else {"into": slots.views(slot)}
+                result = images.work(images.samples[index], images.source, images.plan, ends_process=True, **into)
                 if slot is not None and isinstance(result, DrawnImage):
                     result = result.without_views()
             except BaseException as error:

@@ -8,15 +8,15 @@ import contextlib
 import logging
 import pickle
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from embedshift.config import Json
 from embedshift.engines.cluster import joined
-from embedshift.engines.job import Job, no_progress
+from embedshift.engines.job import Progress, loader_count
 from embedshift.errors import EmbedshiftError, UsageError, reason
-from embedshift.pipeline.ready import ready
-from embedshift.pipeline.shard import Result
+from embedshift.pipeline.plan import Plan
+from embedshift.pipeline.ready import ReadyEncoder, ready
+from embedshift.pipeline.shard import Result, no_progress
 from embedshift.sources import Shard
 from embedshift.store.shards import ShardRecord
 
@@ -32,30 +32,32 @@ Node = Mapping[str, Any]
 Outcome = tuple[int, str, Result | str | EmbedshiftError]
 
 
-def run_ray(job: Job) -> Generator[Result, None, None]:
+def run_ray(
+    shards: Sequence[Shard], plan: Plan, _ready: ReadyEncoder, progress: Progress
+) -> Generator[Result, None, None]:
     """Measures the shards on the cluster of `RAY_ADDRESS`, or on a Ray started on this machine."""
-    if not job.shards:
+    if not shards:
         return
     with joined() as ray:
-        yield from _attempts(job, ray)
+        yield from _attempts(ray, shards, plan, progress)
 
 
-def _attempts(job: Job, ray: Any) -> Iterator[Result]:
+def _attempts(ray: Any, shards: Sequence[Shard], plan: Plan, progress: Progress) -> Iterator[Result]:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     # This does not concern the tasks of a dead worker, which Ray repeats by itself.
     context.max_errored_blocks = 0
-    remaining: Sequence[Shard] = job.shards
+    remaining = shards
     # Nodes that read an image, and those that read none of a shard; these fail fast, and so get many shards.
     readers, failed = set[str](), set[str]()
     for attempt in range(1, ATTEMPTS + 1):
-        nodes, gpus = _fitting_nodes(ray, job.config.num_gpus)
+        nodes, gpus = _fitting_nodes(ray, plan.config.num_gpus)
         without = failed - readers or failed
         if without.issuperset(node["NodeID"] for node in nodes):
             without = set()
         errors, unread = dict[int, str](), list[ShardRecord]()
-        for index, node, result in _one_attempt(replace(job, shards=remaining), ray, nodes, gpus, without):
+        for index, node, result in _one_attempt(ray, remaining, plan, nodes, gpus, without):
             if isinstance(result, EmbedshiftError):
                 raise result
             if isinstance(result, str):
@@ -66,7 +68,7 @@ def _attempts(job: Job, ray: Any) -> Iterator[Result]:
             is_read = bool(record.images) or any(failure.stage != "read" for failure in record.failures)
             (readers if is_read else failed).add(node)
             if is_read or attempt == ATTEMPTS or len(nodes) == 1:
-                job.progress(record.images + len(record.failures))
+                progress(record.images + len(record.failures))
                 yield result
             else:
                 unread.append(record)
@@ -99,14 +101,15 @@ def _fitting_nodes(ray: Any, num_gpus: float | None) -> tuple[list[Node], float]
     return fitting, gpus
 
 
-def _one_attempt(job: Job, ray: Any, nodes: Sequence[Node], gpus: float, without: Collection[str]) -> Iterator[Outcome]:
+def _one_attempt(
+    ray: Any, shards: Sequence[Shard], plan: Plan, nodes: Sequence[Node], gpus: float, without: Collection[str]
+) -> Iterator[Outcome]:
     others = [node["Resources"] for node in nodes if node["NodeID"] not in without]
-    cores, fitting = _fit(others, gpus, job.workers)
+    cores, fitting = _fit(others, gpus, loader_count(plan.config))
     _say_if_waiting(ray, cores, gpus)
-    # Objects of this process stay here.
-    parcel = ray.put(replace(job, ready=None, progress=no_progress))
-    blocks = ray.data.from_items([{"position": i} for i in range(len(job.shards))], override_num_blocks=len(job.shards))
-    concurrency = min(job.config.concurrency or fitting, len(job.shards))
+    parcel = ray.put((shards, plan))
+    blocks = ray.data.from_items([{"position": i} for i in range(len(shards))], override_num_blocks=len(shards))
+    concurrency = min(plan.config.concurrency or fitting, len(shards))
     done = blocks.map_batches(
         _MeasureShards,
         fn_constructor_args=(parcel,),
@@ -144,11 +147,13 @@ class _MeasureShards:
 
         self.node: str = ray.get_runtime_context().get_node_id()
         self.problem: EmbedshiftError | None = None
-        job: Job = ray.get(parcel)
+        self.shards: Sequence[Shard]
+        self.plan: Plan
+        self.shards, self.plan = ray.get(parcel)
         # Ready for the whole life of the actor, which ends with its process.
         self._life = contextlib.ExitStack()
         try:
-            self.job = replace(job, ready=self._life.enter_context(ready(job.spec, compiled=True)))
+            self.ready = self._life.enter_context(ready(self.plan.spec, compiled=True))
         except Exception as error:  # an outcome, in place of Ray's traceback
             node = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
             self.problem = EmbedshiftError(f"on the node {node}: {reason(error)}")
@@ -161,12 +166,11 @@ class _MeasureShards:
 
         if self.problem is not None:
             return position, self.node, self.problem
-        shard = self.job.shards[position]
-        job = replace(self.job, shards=[shard])
+        shard = self.shards[position]
         try:
-            read_blocks(job)
-            table, record = next(run_local(job))
+            read_blocks([shard], self.plan)
+            table, record = next(run_local([shard], self.plan, self.ready, no_progress))
         except Exception as problem:
             return shard.index, self.node, reason(problem)
-        self.job = self.job.with_batch(record.batch_size)
+        self.plan = self.plan.with_batch(record.batch_size)
         return shard.index, self.node, (table, record)

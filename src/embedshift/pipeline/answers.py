@@ -17,7 +17,7 @@ from embedshift.encoders.device import patterns
 from embedshift.encoders.images import ImageEncoder
 from embedshift.encoders.spec import EncoderSpec
 from embedshift.errors import EmbedshiftError, Transient, UsageError, reason
-from embedshift.pipeline.encoded import encode_views
+from embedshift.pipeline.batches import encode_views
 from embedshift.store.identity import ENCODER, allowed, as_answer, distance
 from embedshift.store.info import Answer, StudyInfo
 

@@ -10,7 +10,7 @@ from embedshift.arrays import Pixels, Values
 from embedshift.encoders.base import EncoderOutput, concatenate
 from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.measure import Measure, Sums
-from embedshift.pipeline.study_plan import StudyPlan
+from embedshift.pipeline.plan import Plan
 from embedshift.sources import ImageRef
 from embedshift.statistics.baselines import KEPT
 
@@ -27,8 +27,11 @@ def pair_count(shard_images: int, study_images: int) -> int:
     return min(max(count, shard_images // IMAGES_PER_PAIR), shard_images * (shard_images - 1) // 2)
 
 
-def plan_of_sums(plan: StudyPlan, shard: int) -> StudyPlan:
-    """Returns the plan for the sums of a shard: as fine as those of a study that ends with it, as `until` may."""
+def plan_of_sums(plan: Plan, shard: int) -> Plan:
+    """Returns the plan for the sums of a shard, by which they are as fine as if the study ended with this shard.
+
+    `until` may end it there.
+    """
     return replace(plan, images=min(plan.images, max(KEPT + 1, (shard + 1) * plan.config.shard_size)))
 
 
@@ -41,7 +44,7 @@ def index_pairs(count: int) -> Iterator[tuple[int, int]]:
 class OtherImages(Sums):
     """Metrics of pairs of originals."""
 
-    def __init__(self, measures: Sequence[Measure], plan: StudyPlan, images: int) -> None:
+    def __init__(self, measures: Sequence[Measure], plan: Plan, images: int) -> None:
         self.measures, self.plan = measures, plan
         self.pairs = pair_count(images, plan.images)
         self._most = min(MOST_KEPT, 2 * self.pairs)

@@ -1,4 +1,7 @@
-"""Encodes batches of views: in smaller batches where memory is too small, one view at a time where a batch fails."""
+"""Forward passes: their checked outputs, because the encoder may be anybody's; smaller ones where memory is too small.
+
+Where a batch fails, its views are encoded one by one.
+"""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -7,21 +10,26 @@ from typing import Any
 
 import numpy as np
 
-from embedshift.arrays import Pixels
-from embedshift.encoders.base import Encoder, EncoderOutput
+from embedshift.arrays import Floats, Pixels
+from embedshift.encoders.base import Encoder, EncoderOutput, Pipelined
 from embedshift.encoders.device import noise
-from embedshift.errors import EmbedshiftError, Transient, reason
-from embedshift.pipeline.encoded import begin_views, encode_views
+from embedshift.errors import EmbedshiftError, Transient, foreign_code, reason
 
 log = logging.getLogger(__name__)
 
 # Messages of torch on CUDA and MPS, and on a CPU, and of onnxruntime.
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "failed to allocate memory")
 
-# A started forward pass: a function that waits for its output, or the error because of which it did not start.
-Started = Callable[[], EncoderOutput] | Exception
+# A forward pass: a function that waits for its output; or, where nothing is to wait for, its output or its error.
+Started = Callable[[], EncoderOutput] | EncoderOutput | Exception
 # An output, and the error because of which these views have none.
 Encoded = tuple[EncoderOutput, Exception | None]
+
+
+@foreign_code()
+def encode_views(encoder: Encoder, views: Pixels) -> EncoderOutput:
+    """Returns the encoder's output for views uint8 `[B, S, S, 3]`, as float32."""
+    return _checked(encoder(views), encoder, len(views))
 
 
 @dataclass
@@ -36,9 +44,14 @@ class BatchEncoder:
     def start(self, views: Sequence[Pixels]) -> Started:
         """Starts a forward pass over views uint8 `[S, S, 3]`, or `[H, W, 3]` of files."""
         try:
-            return begin_views(self.encoder, self._batch(views))
+            batch = self._batch(views)
+            if not isinstance(self.encoder, Pipelined):
+                return encode_views(self.encoder, batch)
+            with foreign_code():
+                output = self.encoder.begin(batch)
         except Exception as error:
             return error
+        return foreign_code()(lambda: _checked(output(), self.encoder, len(views)))
 
     def _batch(self, views: Sequence[Pixels]) -> Any:
         return list(views) if self.of_files else np.stack(views)
@@ -48,7 +61,10 @@ class BatchEncoder:
         while views:
             part = views[:size]
             try:
-                output = _wait(self.start(part) if started is None else started)
+                begun = self.start(part) if started is None else started
+                if isinstance(begun, Exception):
+                    raise begun
+                output = begun() if callable(begun) else begun
             except Exception as error:
                 if _is_out_of_memory(error):
                     self._halve(len(part), error)
@@ -86,11 +102,38 @@ class BatchEncoder:
         return EmbedshiftError(words)
 
 
-def _wait(started: Started) -> EncoderOutput:
-    if isinstance(started, Exception):
-        raise started
-    return started()
-
-
 def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or any(words in reason(error).lower() for words in OUT_OF_MEMORY)
+
+
+def unusable(output: EncoderOutput) -> str | None:
+    """Returns why nothing can be measured for some views; None if everything can."""
+    for name, array in output.arrays().items():
+        if not np.isfinite(array).all():
+            return f"the encoder's {name} contains values that are not finite"
+    if not output.embedding.any(axis=1).all():
+        return "the encoder's embedding is a zero vector, which has no direction"
+    return None
+
+
+def _checked(output: Any, encoder: Encoder, count: int) -> EncoderOutput:
+    if not isinstance(output, EncoderOutput):
+        raise EmbedshiftError(f"it returned {type(output).__name__}, not an EncoderOutput")
+    arrays, observed = output.arrays(), output.observed
+    if (output.attention is None) != (encoder.grid is None):
+        returned = "no attention" if output.attention is None else "attention"
+        raise EmbedshiftError(f"it returned {returned}, and its `grid` is {encoder.grid}")
+    shapes = {"embedding": (encoder.dim,), "attention": tuple(encoder.grid or ())}
+    floats = {name: _floats(name, array, count, shapes.get(name)) for name, array in arrays.items()}
+    return EncoderOutput(
+        floats["embedding"], floats.get("attention"), output.attention_kind, {name: floats[name] for name in observed}
+    )
+
+
+def _floats(name: str, array: Any, count: int, shape: tuple[int, ...] | None) -> Floats:
+    """Returns a copy as float32 in C order, on which sums depend by rounding; refuses another shape or type."""
+    numbers = np.asarray(array)
+    expected = (count, *(numbers.shape[1:] if shape is None else shape))
+    if numbers.shape != expected or numbers.dtype.kind not in "fiu":
+        raise EmbedshiftError(f"its {name} is {numbers.dtype} {numbers.shape}; it must be float32 {expected}")
+    return np.array(numbers, np.float32, order="C")  # an encoder may fill one array again and again

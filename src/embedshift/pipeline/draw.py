@@ -1,6 +1,7 @@
 """The loader's work on one image: decode it, draw or read its views, and measure their pixels."""
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -15,7 +16,6 @@ from embedshift.errors import EmbedshiftError, cause, foreign_code
 from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.limit import TookTooLong, time_limit
 from embedshift.pipeline.plan import Plan
-from embedshift.pipeline.study_plan import StudyPlan
 from embedshift.sources import ImageRef, PairedSource, Source, images, without_folders
 from embedshift.sources.base import Failure, storable
 from embedshift.sources.views_file import folder_of
@@ -56,11 +56,11 @@ class Clock:
 
 
 def draw_image(
-    sample: ImageRef, source: Source, plan: StudyPlan, *, ends_process: bool = False, into: Pixels | None = None
+    sample: ImageRef, source: Source, plan: Plan, *, ends_process: bool = False, into: Pixels | None = None
 ) -> DrawnImage | Failure:
     """Reads one image, draws or reads its views once, and measures their pixels; an error becomes a `Failure`."""
-    seconds = plan.config.image_timeout
-    return guarded(lambda clock: _draw(sample, source, plan, clock, into), sample, source, seconds, ends_process)
+    work = functools.partial(_draw, sample, source, plan, into)
+    return guarded(work, sample, source, plan.config.image_timeout, ends_process)
 
 
 def hash_image(sample: ImageRef, source: Source, plan: Plan, *, ends_process: bool = False) -> str | Failure:
@@ -112,7 +112,7 @@ def stopped_failure(sample: ImageRef, error: BaseException, seconds: float, trie
     return Failure(storable(sample.image_id), stage, f"{words}; tried {tries}", transient=True)
 
 
-def _draw(sample: ImageRef, source: Source, plan: StudyPlan, clock: Clock, into: Pixels | None) -> DrawnImage:
+def _draw(sample: ImageRef, source: Source, plan: Plan, into: Pixels | None, clock: Clock) -> DrawnImage:
     missing, files = tuple[int, ...](), list[Pixels]()
     pixels_hash, canvas = read_image(sample, source, plan.canvas, clock)
     if isinstance(source, PairedSource):

@@ -34,4 +34,4 @@ class DrawnImage:
         return replace(self, views=self.views[:0].copy())
 
     def without_pixels(self) -> "DrawnImage":
-        return replace(self.without_views(), file=None, files=())
+        return replace(self, views=self.views[:0].copy(), file=None, files=())

@@ -6,22 +6,21 @@ import json
 from collections.abc import Sequence
 
 from embedshift.config import Json
-from embedshift.encoders.base import Encoder, EncoderInfo
-from embedshift.pipeline.study_plan import StudyPlan
+from embedshift.pipeline.plan import Plan
 from embedshift.sources.base import Shard, storable
 from embedshift.sources.order import SHUFFLED
 
 
-def study_identity(encoder: Encoder, plan: StudyPlan, cut: Sequence[Shard], order: str) -> Json:
+def study_identity(plan: Plan, cut: Sequence[Shard], order: str) -> Json:
     """Returns the identity in the form of study.json; runs with equal identity may share a folder."""
     ids = [storable(sample.image_id) for shard in cut for sample in shard.samples]
-    config, preprocess, info = plan.config, plan.preprocess, EncoderInfo.of(encoder)
-    crop = {"shortest": preprocess.shortest, "resample": preprocess.resample} if config.resize == "crop" else {}
+    config, encoder = plan.config, plan.encoder
+    crop = {"shortest": encoder.shortest, "resample": encoder.resample} if config.resize == "crop" else {}
     identity = {
         "images": {"count": len(ids), "ids_hash": _hash(sorted(ids))},
         "weights_hash": encoder.weights_hash,
-        **({"configuration": dict(info.configuration)} if info.configuration else {}),
-        "embedding": info.embedding_name,
+        **({"configuration": dict(encoder.configuration)} if encoder.configuration else {}),
+        "embedding": encoder.embedding,
         "size": encoder.size,
         "mean": list(encoder.mean),
         "std": list(encoder.std),
@@ -29,7 +28,7 @@ def study_identity(encoder: Encoder, plan: StudyPlan, cut: Sequence[Shard], orde
         "augmentations": plan.suite.describe(),
         "seed": config.seed,
         "draws": config.draws,
-        "precision": info.precision or "float32",
+        "precision": encoder.precision,
         **crop,
         **({"apply_to": config.apply_to, "longest": config.longest} if config.apply_to != "input" else {}),
         "batch_size": plan.batch_size,

@@ -1,26 +1,45 @@
-"""`Plan`: what decides the views of a study; every measure of a question knows it."""
+"""`Plan`: what decides the rows of a study, except the images; it goes to every process that draws or encodes."""
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, Self
 
 from embedshift.arrays import Pixels
 from embedshift.augmentations import Suite
 from embedshift.augmentations.views import Canvas
 from embedshift.config import Resize, StudyConfig
 from embedshift.encoders.base import Encoder, EncoderInfo, Preprocess
+from embedshift.encoders.spec import EncoderSpec
+from embedshift.pipeline.measure import Column, Measure, StudySwitches
+from embedshift.registry import asked_metrics
+from embedshift.sources import ImageRef, Source
 from embedshift.sources.images import ToInput
+from embedshift.store.info import EncoderRecord
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What decides the views of a study, except the images."""
+    """What decides the rows of a study, except the images."""
 
     config: StudyConfig
     suite: Suite
-    preprocess: Preprocess
+    source: Source
+    spec: EncoderSpec
+    encoder: EncoderRecord
+    measures: tuple[Measure, ...]
+    columns: tuple[Column, ...]
+    batch_size: int
     images: int
     # Whether the encoder gets the images of files and their views at their own sizes.
     encodes_files: bool = False
+    config_hash: str = ""
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics of the study, in the order of their columns: the standard and named ones, then the questions'."""
+        measured = [name for measure in self.measures for name in measure.metrics]
+        named = [name for name in asked_metrics(self.config.metrics) if name in measured]
+        return tuple(dict.fromkeys([*named, *measured]))
 
     @property
     def views(self) -> int:
@@ -33,14 +52,29 @@ class Plan:
 
     @property
     def bytes_per_view(self) -> int:
-        return 3 * (self.preprocess.size**2 + (self.config.longest**2 if self.encodes_files else 0))
+        return 3 * (self.encoder.size**2 + (self.config.longest**2 if self.encodes_files else 0))
 
     @property
     def to_input(self) -> ToInput:
-        return to_input(self.preprocess, self.config.resize)
+        how: Resize = "crop" if self.config.resize == "crop" else "squash"  # "own" is one of them by now
+        return ToInput(self.encoder.size, how, self.encoder.shortest, self.encoder.resample)
 
     def canvas(self, image: Pixels) -> Canvas:
         return Canvas.of(image, self.to_input, self.config.apply_to, self.config.longest)
+
+    def with_batch(self, size: int) -> Self:
+        """Returns the plan in batches of `size`: a batch that was too large for memory once will be again."""
+        return replace(self, batch_size=size)
+
+    def for_loaders(self) -> Self:
+        """Returns the plan without a user's encoder, whose weights a loader that is spawned would be sent."""
+        return replace(self, spec=replace(self.spec, given=None))
+
+
+def make_measures(config: StudyConfig, suite: Suite, samples: Sequence[ImageRef]) -> tuple[Measure, ...]:
+    switches = StudySwitches(config, suite, samples, asked_metrics(config.metrics))
+    parts = [question.part("measure") for question in config.asked()]
+    return tuple(part.MEASURE(switches) for part in parts if part is not None)
 
 
 def to_input(preprocess: Preprocess, how: Resize | Literal["own"] | None = None) -> ToInput:

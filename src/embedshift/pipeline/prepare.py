@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from embedshift.augmentations import Suite, Variant, load_suite, with_purified
 from embedshift.augmentations.variant import check_purifiers
-from embedshift.config import VECTORS, Precision, StudyConfig
+from embedshift.config import Precision, StudyConfig
 from embedshift.encoders import Encoder, check_name
 from embedshift.encoders.images import ImageEncoder
 from embedshift.encoders.spec import EncoderSpec
@@ -18,9 +18,8 @@ from embedshift.errors import UsageError
 from embedshift.pipeline.answers import with_answers
 from embedshift.pipeline.identity import study_identity
 from embedshift.pipeline.measure import Measure
-from embedshift.pipeline.plan import encoder_preprocess
+from embedshift.pipeline.plan import Plan, encoder_preprocess, make_measures
 from embedshift.pipeline.ready import ReadyEncoder, ready
-from embedshift.pipeline.study_plan import StudyPlan, make_measures
 from embedshift.registry import import_own
 from embedshift.sources import (
     ImageRef,
@@ -50,21 +49,14 @@ MOST_BYTES = 2**30
 
 @dataclass(frozen=True, kw_only=True)
 class StudyContext:
-    """A study that is ready to run."""
+    """A study that is ready to run: its images, the plan that decides their rows, and this process's encoder."""
 
-    config: StudyConfig
-    source: Source
-    order: str
     shards: Sequence[Shard]
-    spec: EncoderSpec
+    order: str
+    plan: Plan
     ready: ReadyEncoder
-    plan: StudyPlan
     identity: Mapping[str, Any]
     pairs: Mapping[str, Inspection] = field(default_factory=dict)
-
-    @property
-    def engine(self) -> str:
-        return VECTORS if self.config.augmentations == VECTORS else self.config.engine
 
     @property
     def samples(self) -> list[ImageRef]:
@@ -99,7 +91,7 @@ def prepared(
     spec = encoder_spec(config, encoder, measures, begun=None if out is None else begun_encoder(out))
     with ready(spec, compiled=False) as loaded:
         spec = spec.resolved(loaded.encoder)
-        measures = loaded.prepare(measures)
+        measures = tuple(loaded.observers[measure.question].prepare(measure) for measure in measures)
         preprocess, probe = encoder_preprocess(loaded.encoder), loaded.probe(spec)
         config = replace(config, resize=preprocess.square(config.resize))
         longest = config.longest
@@ -107,10 +99,12 @@ def prepared(
         suite.try_out(of)
         if source is None:
             spec = with_answers(spec, loaded.encoder, suite, of)
-        plan = StudyPlan(
+        plan = Plan(
             config=config,
             suite=suite,
-            preprocess=preprocess,
+            source=opened,
+            spec=spec,
+            encoder=spec.record(loaded.encoder, preprocess),
             measures=measures,
             columns=tuple(column for measure in measures for column in measure.columns(probe)),
             batch_size=spec.batch_for(loaded.encoder),
@@ -119,27 +113,24 @@ def prepared(
         )
         _refuse_more_than_memory(plan)
         cut = split(samples, config.shard_size)
-        identity = study_identity(loaded.encoder, plan, cut, order)
+        identity = study_identity(plan, cut, order)
         identity |= {} if source is None else {"vectors": source.digest}
         yield StudyContext(
-            config=config,
-            source=opened,
-            order=order,
             shards=cut,
-            spec=spec,
-            ready=loaded,
+            order=order,
             plan=replace(plan, config_hash=identity_hash(identity)),
+            ready=loaded,
             identity=identity,
             pairs=pairs,
         )
 
 
-def _refuse_more_than_memory(plan: StudyPlan) -> None:
+def _refuse_more_than_memory(plan: Plan) -> None:
     if (1 + plan.views) * plan.bytes_per_view > MOST_BYTES:
         most, draws = MOST_BYTES // plan.bytes_per_view - 1, plan.config.draws
         name = "draws" if draws > 1 else "levels" if plan.config.levels else "augmentations"
         at_most = f"{most // len(plan.suite.names)} draws" if draws > 1 else f"{most} views"
-        side = plan.config.longest if plan.encodes_files else plan.preprocess.size
+        side = plan.config.longest if plan.encodes_files else plan.encoder.size
         raise UsageError(
             f"`{name}` {getattr(plan.config, name)}: all views of an image are in memory at once, and "
             f"{plan.views:,} of {side} pixels take more than 1 GiB; at most {at_most} fit"

@@ -8,48 +8,24 @@ from numpy.typing import NDArray
 
 from embedshift.arrays import Floats, Values
 from embedshift.augmentations import ORIGINAL
-from embedshift.encoders.base import Encoder, EncoderOutput
+from embedshift.encoders.base import EncoderOutput
 from embedshift.pipeline.drawn import DrawnImage
-from embedshift.pipeline.measure import Column, Measure
-from embedshift.pipeline.study_plan import StudyPlan
+from embedshift.pipeline.measure import Column
+from embedshift.pipeline.plan import Plan
 from embedshift.sources.base import storable
 from embedshift.store.shards import GRADES, fixed_lists, schema
-
-
-def measure(
-    image: DrawnImage, output: EncoderOutput, measures: Sequence[Measure], plan: StudyPlan
-) -> dict[str, Values]:
-    values = dict(image.pixels)
-    for question in measures:
-        values |= question.of_output(image, output, plan)
-    return values
-
-
-def columns(encoder: Encoder, plan: StudyPlan) -> pa.Schema:
-    cells = None if encoder.grid is None else encoder.grid[0] * encoder.grid[1]
-    dim = encoder.dim if plan.config.store == "all" else None
-    numbers = [column.name for column in plan.columns if column.length is None]
-    lists = {
-        column.name: column.length if column.of == "views" else None
-        for column in plan.columns
-        if column.length is not None
-    }
-    return schema(dim, cells, [*plan.metrics, *numbers], lists, graded=plan.suite.is_graded)
 
 
 class Rows:
     """The rows of a shard's images: for each the original, then draw by draw the augmentations in suite order."""
 
-    def __init__(self, schema: pa.Schema, plan: StudyPlan) -> None:
-        self._schema, self._plan = schema, plan
+    def __init__(self, plan: Plan) -> None:
+        self._schema, self._plan = _schema(plan), plan
         self._count = 1 + plan.views
-        self._images: list[DrawnImage] = []
+        self.images: list[DrawnImage] = []
         self._embeddings: list[Floats] = []
         self._maps: list[Floats] = []
         self._values: list[Mapping[str, Values]] = []
-
-    def __len__(self) -> int:
-        return len(self._images)
 
     def add(self, image: DrawnImage, output: EncoderOutput, values: Mapping[str, Values]) -> None:
         everything = self._plan.config.store == "all"
@@ -58,11 +34,11 @@ class Rows:
             self._maps.append(output.attention)
         if everything:
             self._embeddings.append(output.embedding)
-        self._images.append(image.without_pixels())
+        self.images.append(image.without_pixels())
         self._values.append(values)
 
     def table(self) -> pa.Table:
-        if not self._images:
+        if not self.images:
             return self._schema.empty_table()
         cells = self._names() | {
             "embedding": self._vectors(self._embeddings),
@@ -73,7 +49,7 @@ class Rows:
         return pa.table([cells[field.name].cast(field.type) for field in self._schema], schema=self._schema)
 
     def _names(self) -> dict[str, pa.Array]:
-        images, draws, names = self._images, self._plan.config.draws, self._plan.suite.names
+        images, draws, names = self.images, self._plan.config.draws, self._plan.suite.names
         rest = [None] * (self._count - 1)
         grades = [augmentation.grade for augmentation in self._plan.suite]
 
@@ -96,14 +72,14 @@ class Rows:
     @property
     def _missing(self) -> NDArray[np.bool_]:
         """Returns which views are missing, bool `[N, 1 + V]`."""
-        missing = np.zeros((len(self._images), self._count), bool)
-        for row, image in zip(missing, self._images, strict=True):
+        missing = np.zeros((len(self.images), self._count), bool)
+        for row, image in zip(missing, self.images, strict=True):
             row[list(image.missing)] = True
         return missing
 
     def _vectors(self, arrays: Sequence[Floats]) -> pa.Array:
         """Returns a list of numbers for each row of the first images; null for later ones and for missing views."""
-        rows = len(self._images) * self._count
+        rows = len(self.images) * self._count
         if not arrays:
             return pa.nulls(rows, pa.list_(pa.float32()))
         flat = np.concatenate(arrays).reshape(len(arrays) * self._count, -1)
@@ -112,7 +88,7 @@ class Rows:
 
     def _numbers(self, name: str, *, unknown_is_null: bool = False) -> pa.Array:
         """Returns a number for each augmented view; null for originals, missing views and missing values."""
-        numbers = np.full((len(self._images), self._count), np.nan)
+        numbers = np.full((len(self.images), self._count), np.nan)
         has_value = np.zeros(numbers.shape, bool)
         for row, row_has_value, values in zip(numbers, has_value, self._values, strict=True):
             if (measured := values.get(name)) is not None:
@@ -135,10 +111,22 @@ class Rows:
         if column.length is None:
             return self._numbers(name, unknown_is_null=True)
         # A view without a list has NaN as its first number.
-        every = np.full((len(self._images), self._count, column.length), np.nan, np.float32)
+        every = np.full((len(self.images), self._count, column.length), np.nan, np.float32)
         for row, values in zip(every, self._values, strict=True):
             if (measured := values.get(name)) is not None:
                 row[1:] = np.asarray(measured, np.float32).reshape(-1, column.length)
         null = self._missing | np.isnan(every).all(axis=2)
         null[:, 0] = True
         return fixed_lists(every.reshape(-1, column.length), null.ravel())
+
+
+def _schema(plan: Plan) -> pa.Schema:
+    cells = None if plan.encoder.grid is None else plan.encoder.grid[0] * plan.encoder.grid[1]
+    dim = plan.encoder.dim if plan.config.store == "all" else None
+    numbers = [column.name for column in plan.columns if column.length is None]
+    lists = {
+        column.name: column.length if column.of == "views" else None
+        for column in plan.columns
+        if column.length is not None
+    }
+    return schema(dim, cells, [*plan.metrics, *numbers], lists, graded=plan.suite.is_graded)

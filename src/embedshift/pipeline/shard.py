@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -11,40 +11,49 @@ import pyarrow as pa
 from embedshift.arrays import Pixels
 from embedshift.encoders.base import EncoderOutput, concatenate
 from embedshift.errors import EmbedshiftError, Transient, reason
-from embedshift.pipeline import records
 from embedshift.pipeline.baseline import OtherImages, plan_of_sums
-from embedshift.pipeline.batches import BatchEncoder, Encoded, Started
+from embedshift.pipeline.batches import BatchEncoder, Encoded, Started, unusable
 from embedshift.pipeline.draw import Clock
 from embedshift.pipeline.drawn import DrawnImage
-from embedshift.pipeline.encoded import unusable
 from embedshift.pipeline.measure import Sums
+from embedshift.pipeline.plan import Plan
 from embedshift.pipeline.ready import ReadyEncoder
-from embedshift.pipeline.study_plan import StudyPlan
+from embedshift.pipeline.records import Rows
 from embedshift.sources.base import Failure, Shard, storable
 from embedshift.store.shards import ShardRecord, with_sums
 
 Result = tuple[pa.Table, ShardRecord]
+# Called with the number of images that are newly done.
+Progress = Callable[[int], None]
+
+
+def no_progress(_images: int) -> None: ...
 
 
 def measure_shards(
-    shards: Iterable[Shard], drawn: Iterator[DrawnImage | Failure], ready: ReadyEncoder, plan: StudyPlan
+    shards: Iterable[Shard],
+    drawn: Iterator[DrawnImage | Failure],
+    ready: ReadyEncoder,
+    plan: Plan,
+    progress: Progress = no_progress,
 ) -> Iterator[Result]:
     """Yields the rows of each shard and its record; `drawn` gives the images of all shards in order."""
     encoder, batches = BatchEncoder(ready.encoder, plan.batch_size, plan.encodes_files), deque[_Batch]()
     for shard in shards:
-        progress, views = ShardInProgress(shard, ready, plan), list[Pixels]()
+        rows, views = ShardInProgress(shard, ready, plan), list[Pixels]()
         for number, image in enumerate(islice(drawn, len(shard.samples)), start=1):
-            progress.clock.lap("wait")
-            views.extend(progress.add(image))
+            progress(1)
+            rows.clock.lap("wait")
+            views.extend(rows.add(image))
             is_last_image = number == len(shard.samples)
             # The last batch of a shard is started below, even if it is full.
             while len(views) >= encoder.size + is_last_image:
                 size = encoder.size
-                batches.append(progress.start(encoder, views[:size]))
+                batches.append(rows.start(encoder, views[:size]))
                 del views[:size]
                 yield from _finish(batches, encoder, running=1)
-            progress.clock.restart()
-        batches.append(progress.start(encoder, views, is_last=True))
+            rows.clock.restart()
+        batches.append(rows.start(encoder, views, is_last=True))
         yield from _finish(batches, encoder, running=1)
     yield from _finish(batches, encoder, running=0)
 
@@ -71,14 +80,19 @@ def _finish(batches: deque[_Batch], encoder: BatchEncoder, *, running: int) -> I
 class ShardInProgress:
     """The rows, sums and failures of a shard, and its images that are not encoded yet."""
 
-    def __init__(self, shard: Shard, ready: ReadyEncoder, plan: StudyPlan) -> None:
-        self._shard, self._ready, self._plan = shard, ready, plan
+    def __init__(self, shard: Shard, ready: ReadyEncoder, plan: Plan) -> None:
+        self._shard, self._plan = shard, plan
         self.clock, self._loading = Clock(), Counter[str]()
-        self._measures = ready.begin(plan.measures, shard.samples)
-        self._rows = records.Rows(records.columns(ready.encoder, plan), plan)
+        observers = [ready.observers[measure.question] for measure in plan.measures]
+        self._questions = [
+            (observer.begin(measure, shard.samples), observer)
+            for measure, observer in zip(plan.measures, observers, strict=True)
+        ]
+        measures = [measure for measure, _ in self._questions]
+        self._rows = Rows(plan)
         for_sums = plan_of_sums(plan, shard.index)
-        self._sums: dict[str, Sums] = {"baseline": OtherImages(self._measures, for_sums, len(shard.samples))}
-        for measure in self._measures:
+        self._sums: dict[str, Sums] = {"baseline": OtherImages(measures, for_sums, len(shard.samples))}
+        for measure in measures:
             self._sums |= measure.sums(for_sums)
         self._failures: list[Failure] = []
         self._images = deque[DrawnImage]()
@@ -126,11 +140,15 @@ class ShardInProgress:
             return
         output = output.without(image.missing)
         try:
-            values = records.measure(image, output, self._measures, self._plan)
+            values = dict(image.pixels)
+            for measure, _ in self._questions:
+                values |= measure.of_output(image, output, self._plan)
         except EmbedshiftError as error:
             self._failures.append(Failure(storable(image.sample.image_id), "measure", reason(error)))
             return
-        self._rows.add(image, output, values | self._ready.of_image(self._measures, image, output))
+        for measure, observer in self._questions:
+            values |= observer.of_image(measure, image, output)
+        self._rows.add(image, output, values)
         for sums in self._sums.values():
             sums.add(image, output)
 
@@ -142,7 +160,7 @@ class ShardInProgress:
         record = ShardRecord(
             self._shard.index,
             self._plan.config_hash,
-            len(self._rows),
+            len(self._rows.images),
             tuple(sorted(self._failures, key=lambda failure: order[failure.image_id])),
             batch_size,
             dict(self._loading) | self.clock.seconds,

@@ -181,12 +181,12 @@ class MEASURE(Measure):
         """Compares the maps of two images; different images share no motion, so that no map is moved."""
         values = self._unaligned(output, plan)
         if output.attention is not None and (names := self.needing("aligned")):
-            first, second = scaled_map(output.attention, plan.preprocess.size)
+            first, second = scaled_map(output.attention, plan.encoder.size)
             values |= {name: METRICS[name].function(first, second[None]) for name in names}
         return {name: float(value[0]) for name, value in values.items()}
 
     def _unaligned(self, output: "EncoderOutput", plan: "Plan") -> dict[str, Values]:
-        size, values = plan.preprocess.size, dict[str, Values]()
+        size, values = plan.encoder.size, dict[str, Values]()
         for need, maps in (("attention", output.attention), ("rollout", output.rollout)):
             if maps is not None:
                 values |= {name: METRICS[name].function(maps[:1], maps[1:], size) for name in self.needing(need)}
@@ -195,10 +195,10 @@ class MEASURE(Measure):
 
 def _aligned(name: str, image: "DrawnImage", maps: Floats, plan: "Plan") -> Values:
     """Returns a metric of the views' maps and the original's map, moved as each view was; `[A * draws]`."""
-    before, augmentations = scaled_map(maps[0], plan.preprocess.size), [*plan.suite] * plan.config.draws
+    before, augmentations = scaled_map(maps[0], plan.encoder.size), [*plan.suite] * plan.config.draws
     moved = (
         image.canvas.warp(augmentation, before, seed)
         for augmentation, seed in zip(augmentations, image.seeds[1:], strict=True)
     )
-    after = (scaled_map(view, plan.preprocess.size) for view in maps[1:])
+    after = (scaled_map(view, plan.encoder.size) for view in maps[1:])
     return np.array([METRICS[name].function(a, b) for a, b in zip(moved, after, strict=True)])

@@ -11,8 +11,8 @@ from embedshift.encoders.module import ModuleEncoder
 from embedshift.encoders.relevance import Explainer
 from embedshift.encoders.spec import EncoderSpec
 from embedshift.errors import UsageError
+from embedshift.pipeline.batches import encode_views
 from embedshift.pipeline.drawn import DrawnImage
-from embedshift.pipeline.encoded import encode_views
 from embedshift.pipeline.measure import Observer
 from embedshift.questions.maps import ATTENTION, column_of
 from embedshift.questions.maps.measure import CAPTION, IMAGE, MEASURE, areas, blurred, partial_images

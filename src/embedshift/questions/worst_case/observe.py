@@ -9,8 +9,8 @@ from embedshift.arrays import Values
 from embedshift.augmentations import Suite, load_suite
 from embedshift.augmentations.views import draw_views
 from embedshift.encoders.base import EncoderOutput
+from embedshift.pipeline.batches import encode_views
 from embedshift.pipeline.drawn import DrawnImage
-from embedshift.pipeline.encoded import encode_views
 from embedshift.pipeline.measure import Observer
 from embedshift.questions.worst_case import NATURAL, SUITE
 from embedshift.questions.worst_case.measure import MEASURE
