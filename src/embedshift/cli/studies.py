@@ -186,7 +186,7 @@ def measure(
     if report and not study.is_reported():
         from embedshift.report.build import build_report
 
-        build_report(study.reader(), has_tables=not starts[0].complete)
+        build_report(study.reader(), has_tables=starts[0].state != "complete")
     counts = study.reader().info.counts
     if as_json:
         say(json.dumps(study_json(study)))
@@ -195,7 +195,7 @@ def measure(
             print_table(table, spare)
         for line in legend(study):
             say(with_flags(line))
-        is_new = starts[0].done < starts[0].images and not starts[0].complete
+        is_new = starts[0].done < starts[0].images and starts[0].state != "complete"
         when = f"in {seconds:.1f} s" if is_new else "before; nothing was left to do"
         say(f"{counts.measured} of {counts.images} images measured {when}.")
         say_all(output_lines(study.folder))

@@ -128,7 +128,7 @@ def fill(
     """Makes the images that are not in the folder yet, and writes the manifest now and then; returns the last one."""
     done = _done(begun, folder, source, samples, workers)
     pending = [sample for sample in samples if sample.image_id not in done]
-    on_start(Start(folder.out, len(samples), len(done), False, source.skipped))
+    on_start(Start(folder.out, len(samples), len(done), "resumed" if done else "new", source.skipped))
     images, failures = dict(begun.images), list[Failure]()
 
     def manifest() -> M:

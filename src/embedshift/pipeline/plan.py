@@ -73,7 +73,7 @@ class Plan:
 
 def make_measures(config: StudyConfig, suite: Suite, samples: Sequence[ImageRef]) -> tuple[Measure, ...]:
     switches = StudySwitches(config, suite, samples, asked_metrics(config.metrics))
-    parts = [question.part("measure") for question in config.asked()]
+    parts = [question.part("measure") for question in config.questions()]
     return tuple(part.MEASURE(switches) for part in parts if part is not None)
 
 
