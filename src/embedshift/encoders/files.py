@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import transformers
-from PIL import Image
 from transformers.utils.hub import cached_file
 
 from embedshift.config.safe_files import expanded, open_file, read_file, refuse_larger
@@ -96,6 +95,8 @@ def preprocess_from(
         factor = settings.get("rescale_factor")
         if settings.get("do_rescale") is False or not (factor is None or abs(255 * float(factor) - 1) < 1e-3):
             raise ValueError(f"pixels are not scaled by 1/255: do_rescale {settings.get('do_rescale')}, by {factor}")
+        from PIL import Image  # a tenth of a second that no name of the library needs
+
         resample = Image.Resampling(int(settings.get("resample") or 3))
     except Exception as error:
         raise EmbedshiftError(f"{source}: its preprocessor_config.json is not valid ({reason(error)[:300]})") from error
