@@ -11,7 +11,7 @@ import pytest
 
 from embedshift import EmbedshiftError, load_encoder
 from embedshift.encoders import load_text_encoder
-from embedshift.encoders.files import SETTINGS_BYTES
+from embedshift.encoders.folder import SETTINGS_BYTES
 from support.library_models import make_open_clip, make_timm
 from support.matrix import first_only
 from support.network import no_network

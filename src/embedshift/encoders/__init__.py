@@ -10,7 +10,7 @@ from embedshift.config import BUNDLED, VECTORS, Precision
 from embedshift.config.processes import collecting_garbage_after
 from embedshift.encoders.base import Encoder, EncoderOutput, Preprocess, TextEncoder
 from embedshift.encoders.families import FAMILIES, Triple
-from embedshift.encoders.files import check_folder, local_path, no_such_folder
+from embedshift.encoders.folder import check_folder, local_path, no_such_folder
 from embedshift.errors import UsageError
 from embedshift.registry import Registry, unknown_name
 

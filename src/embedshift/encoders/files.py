@@ -1,74 +1,18 @@
-"""The files of a transformers checkpoint, checked before any library reads them; the preprocessing they describe."""
+"""The files of a transformers checkpoint: their places, and the preprocessing that they describe."""
 
-import contextlib
-import difflib
 import json
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import transformers
+from PIL import Image
 from transformers.utils.hub import cached_file
 
-from embedshift.config.safe_files import expanded, open_file, read_file, refuse_larger
 from embedshift.encoders.base import LARGEST, Preprocess
 from embedshift.encoders.families import Family, Triple
-from embedshift.errors import EmbedshiftError, UsageError, cause, reason
-
-# Bytes of the largest file of each kind that a loader reads from a model's folder.
-SETTINGS_BYTES = 2**24
-BYTES = dict.fromkeys((".json", ".txt", ".model", ".jinja", ".md"), 2**28) | dict.fromkeys(
-    (".safetensors", ".bin", ".pt", ".pth"), 2**38
-)
-# Larger than settings, and only their lists are long: libraries read them.
-VOCABULARIES = ("tokenizer.json", "vocab.json")
-
-
-def local_path(name: str) -> Path:
-    """Returns the path that a name stands for, with the user's own folder for `~`; UsageError if it can be none."""
-    try:
-        path = expanded(name)
-        path.is_dir()
-    except (OSError, RuntimeError) as error:  # too long, or `~` of an unknown user
-        raise UsageError(f"{name[:100]}: no such folder ({cause(error)})") from error
-    return path
-
-
-def no_such_folder(model: str) -> str:
-    path = local_path(model)
-    with contextlib.suppress(OSError):
-        beside = [entry.name for entry in path.parent.iterdir() if entry.is_dir()]
-        if nearest := difflib.get_close_matches(path.name, beside, n=1):
-            return f"{model}: no such folder (did you mean {path.parent / nearest[0]}?)"
-    return f"{model}: no such folder"
-
-
-def check_folder(folder: Path) -> None:
-    """Refuses a model's folder with anything but regular files of limited size, and JSON of limited depth, to read.
-
-    Libraries would wait for a FIFO, and take a file that they cannot open for one that is not there.
-    """
-    try:
-        names = sorted(os.listdir(folder))
-    except OSError as error:
-        raise EmbedshiftError(f"{folder}: {cause(error)}") from error
-    for name in names:
-        path, ending = folder / name, os.path.splitext(name)[1].lower()
-        try:
-            if ending == ".json" and name not in VOCABULARIES:
-                with contextlib.suppress(ValueError):  # whoever needs the file says that it is no JSON
-                    json.loads(read_file(path, SETTINGS_BYTES))
-            elif ending in BYTES:
-                with open_file(path) as file:
-                    refuse_larger(os.fstat(file.fileno()).st_size, BYTES[ending])
-        except RecursionError as error:
-            raise EmbedshiftError(f"{path}: JSON that is nested too deeply; refused") from error
-        except FileNotFoundError as error:
-            raise EmbedshiftError(f"{path}: a link to nothing; restore the file or remove the link") from error
-        except (OSError, EmbedshiftError) as error:
-            raise EmbedshiftError(f"{path}: {cause(error)}") from error
+from embedshift.errors import EmbedshiftError, reason
 
 
 def read_preprocess(source: str, family: Family, config: transformers.PretrainedConfig, offline: bool) -> Preprocess:
@@ -95,8 +39,6 @@ def preprocess_from(
         factor = settings.get("rescale_factor")
         if settings.get("do_rescale") is False or not (factor is None or abs(255 * float(factor) - 1) < 1e-3):
             raise ValueError(f"pixels are not scaled by 1/255: do_rescale {settings.get('do_rescale')}, by {factor}")
-        from PIL import Image  # a tenth of a second that no name of the library needs
-
         resample = Image.Resampling(int(settings.get("resample") or 3))
     except Exception as error:
         raise EmbedshiftError(f"{source}: its preprocessor_config.json is not valid ({reason(error)[:300]})") from error

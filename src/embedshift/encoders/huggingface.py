@@ -17,7 +17,8 @@ from torch import nn
 from embedshift.config import BUNDLED, Precision
 from embedshift.encoders.embeddings import READERS, tower
 from embedshift.encoders.families import MODEL_TYPES, Family, family_of
-from embedshift.encoders.files import check_folder, checkpoint_file, local_path, no_such_folder, read_preprocess
+from embedshift.encoders.files import checkpoint_file, read_preprocess
+from embedshift.encoders.folder import check_folder, local_path, no_such_folder
 from embedshift.encoders.module import ModuleEncoder
 from embedshift.encoders.trust import check_config, check_index, no_remote_code, refuse_missing, short_reason
 from embedshift.errors import EmbedshiftError, reason

@@ -18,7 +18,8 @@ from embedshift.arrays import Pixels
 from embedshift.encoders.base import Encoder, EncoderOutput, TokenizerError, checked_size
 from embedshift.encoders.device import find_device, noise
 from embedshift.encoders.families import HALF_STATS
-from embedshift.encoders.files import check_folder, local_path, no_such_folder, preprocess_from
+from embedshift.encoders.files import preprocess_from
+from embedshift.encoders.folder import check_folder, local_path, no_such_folder
 from embedshift.encoders.huggingface import hub_answers, quiet, settings_of
 from embedshift.encoders.libraries import library
 from embedshift.encoders.structure import weights_hash

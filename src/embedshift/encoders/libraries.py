@@ -18,7 +18,8 @@ from embedshift.config.safe_files import expanded
 from embedshift.encoders.base import Preprocess
 from embedshift.encoders.embeddings import READERS
 from embedshift.encoders.families import CLIP_MEAN, CLIP_STD, OPEN_CLIP, TIMM
-from embedshift.encoders.files import check_folder, local_path, triple
+from embedshift.encoders.files import triple
+from embedshift.encoders.folder import check_folder, local_path
 from embedshift.encoders.huggingface import hub_answers
 from embedshift.encoders.module import ModuleEncoder
 from embedshift.encoders.text import ModuleTextEncoder

@@ -10,7 +10,7 @@ from typing import Any
 import huggingface_hub
 import transformers
 
-from embedshift.encoders.files import VOCABULARIES
+from embedshift.encoders.folder import VOCABULARIES
 from embedshift.errors import EmbedshiftError, reason
 
 # Classes of sentence-transformers that name no further code, as its modules.json may write them.
