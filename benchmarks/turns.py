@@ -13,10 +13,11 @@ import numpy as np
 import torch
 
 from embedshift.config import Precision
-from embedshift.encoders.device import keep_memory, timed
+from embedshift.encoders.device import keep_memory
 from embedshift.encoders.huggingface import load_huggingface
 from embedshift.encoders.kernels import PACKED
 from embedshift.encoders.module import ModuleEncoder
+from embedshift.encoders.timing import timed
 
 MATTER = ("avx2", "avx_vnni", "avx512", "amx", "f16c", "neon", "sve", "bf16", "i8mm")
 # Settings that restrict the processor instructions of torch and its libraries.

@@ -100,7 +100,7 @@ def test_a_study_json_that_no_run_wrote_is_one_line(name, study, monkeypatch, ca
     assert done.line
 
 
-@pytest.mark.parametrize("content", ["[" * 200_000, '{"a":' * 50_000, "", "{", "\udcff", '{"schema_version": 7}'])
+@pytest.mark.parametrize("content", ["[" * 200_000, '{"a":' * 50_000, "", "{", "\udcff", '{"schema_version": 8}'])
 def test_what_is_no_study_json_at_all(content, tmp_path):
     (tmp_path / "study.json").write_bytes(content.encode("utf-8", "surrogateescape"))
     with pytest.raises(EmbedshiftError, match=r"no study here|incomplete or damaged"):

@@ -165,4 +165,4 @@ def test_two_runs_of_one_study_have_equal_rows_and_pixels_and_ids_of_their_own(i
     assert one.reader().measured_checksum() == two.reader().measured_checksum()
     shutil.copy(shard_path(two.folder, 0), shard_path(one.folder, 0))
     with pytest.raises(EmbedshiftError, match="a shard of another study"):
-        one.rows()
+        embedshift.load(one.folder).rows()

@@ -97,6 +97,6 @@ def test_a_shard_of_another_version_is_not_damage(photos, out):
     said = json.dumps(with_checksum(json.loads(table.schema.metadata[b"embedshift"]) | {"schema_version": 3}))
     pq.write_table(table.replace_schema_metadata({b"embedshift": said}), path)
     (out / "study.json").unlink()
-    with pytest.raises(EmbedshiftError, match=r"written with schema 3, this embedshift reads 7"):
+    with pytest.raises(EmbedshiftError, match=r"written with schema 3, this embedshift reads 8"):
         run(photos, out, repair=True)
     assert path.exists()

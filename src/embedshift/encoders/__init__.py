@@ -51,7 +51,7 @@ LIBRARIES: dict[str, Load] = {
     "open_clip": _lazily("libraries", "load_openclip"),
     "timm": _lazily("libraries", "load_timm"),
     "onnx": _lazily("onnx_graph", "load_onnx"),
-    "st": _lazily("images", "load_sentences"),
+    "st": _lazily("sentences", "load_sentences"),
     "python": _lazily("images", "load_python"),
 }
 OTHERS = {

@@ -3,11 +3,10 @@
 import contextlib
 import ctypes
 import logging
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from embedshift.arrays import Floats, Pixels
 from embedshift.config import Precision
 from embedshift.config.processes import cores
 from embedshift.encoders.base import Encoder, EncoderInfo, EncoderOutput, usual_batch
+from embedshift.encoders.timing import FASTER, patterns, timed, views_in
 from embedshift.errors import UsageError, reason
 from embedshift.statistics.vectors import cosine
 
@@ -85,38 +85,6 @@ def keep_memory() -> None:
         set_option = ctypes.CDLL("libc.so.6").mallopt
         set_option(M_MMAP_THRESHOLD, 2**30)
         set_option(M_TRIM_THRESHOLD, 2**31 - 1)
-
-
-T = TypeVar("T")
-
-# The least speed-up that counts; noise does not reverse it.
-FASTER = 1.03
-
-
-def noise(count: int, size: int) -> Pixels:
-    """Returns random images uint8 `[count, size, size, 3]`, always the same."""
-    return np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8)
-
-
-def patterns(count: int, size: int) -> Pixels:
-    """Returns images of random squares, large and small, `[count, size, size, 3]`: closer to photographs than noise."""
-    rng = np.random.default_rng(1)
-    images = np.zeros((count, size, size, 3))
-    for parts, weight in ((4, 0.5), (16, 0.3), (size, 0.2)):
-        side = -(-size // parts)
-        squares = rng.uniform(0, 255, (count, parts, parts, 3))
-        images += weight * squares.repeat(side, axis=1).repeat(side, axis=2)[:, :size, :size]
-    return images.astype(np.uint8)
-
-
-def timed(work: Callable[[], T]) -> tuple[float, T]:
-    started = time.perf_counter()
-    result = work()
-    return time.perf_counter() - started, result
-
-
-def views_in(seconds: float, seconds_per_view: float, most: int) -> int:
-    return max(1, min(most, int(seconds / max(seconds_per_view, 1e-9))))
 
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from embedshift.arrays import Pixels
 from embedshift.config import Json, Precision
 from embedshift.encoders.attention import attention_hook
 from embedshift.encoders.base import EncoderOutput, Preprocess
-from embedshift.encoders.device import fastest_precision, find_device, from_device, noise, to_device, warn_if_slower
+from embedshift.encoders.device import fastest_precision, find_device, from_device, to_device, warn_if_slower
 from embedshift.encoders.families import Embedding
 from embedshift.encoders.hooks import BlockHooks
 from embedshift.encoders.kernels import PACKED, PackedLinears, compiled, usual_kernels
@@ -28,6 +28,7 @@ from embedshift.encoders.structure import (
     temporarily_cast,
     weights_hash,
 )
+from embedshift.encoders.timing import noise
 from embedshift.errors import EmbedshiftError, UsageError, foreign_code, reason
 from embedshift.registry import fingerprint
 
