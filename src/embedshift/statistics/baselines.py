@@ -7,7 +7,7 @@ import numpy as np
 import scipy
 from numpy.typing import ArrayLike, NDArray
 
-from embedshift.arrays import Values
+from embedshift.arrays import Units, Values
 from embedshift.statistics.intervals import LEVEL, ends_or_nan, equal_tailed
 from embedshift.statistics.resamples import RESAMPLES, in_standard_errors, resampled, weights
 from embedshift.statistics.sample import Estimates
@@ -106,14 +106,19 @@ def between_groups(vectors: Mapping[str, Values], images: int, kernel: Kernel) -
     """Returns the mean of a kernel over pairs of images of different groups, in which each group counts once."""
     # So copies of an image, which are a group, do not move it.
     kept, group, size = (_thinned(vectors[name]) for name in ("vectors", "group", "size"))
+    baseline = baseline_of_groups(*kernel(kept), group, size)
+    return baseline if len(kept) == images else Baseline(baseline.value, baseline.error)
+
+
+def baseline_of_groups(sums: Values, counts: Values, group: Values | Units, size: Values) -> Baseline:
+    """Returns the mean from sums and counts of all pairs, `[N, N]`, and each image's group and the size of its group, `[N]`."""
     groups, first, numbers = np.unique(group, return_index=True, return_inverse=True)
-    weights = np.zeros((len(groups), len(kept)))
-    weights[numbers, np.arange(len(kept))] = 1 / size
-    sums, counts = (weights @ matrix @ weights.T for matrix in kernel(kept))
+    weights = np.zeros((len(groups), len(group)))
+    weights[numbers, np.arange(len(group))] = 1 / size
+    sums, counts = (weights @ matrix @ weights.T for matrix in (sums, counts))
     np.fill_diagonal(sums, 0.0)
     np.fill_diagonal(counts, 0.0)
-    baseline = Pairs(sums, counts, size[first]).baseline()
-    return baseline if len(kept) == images else Baseline(baseline.value, baseline.error)
+    return Pairs(sums, counts, size[first]).baseline()
 
 
 def _thinned(kept: Values) -> Values:
