@@ -111,7 +111,7 @@ def between_groups(vectors: Mapping[str, Values], images: int, kernel: Kernel) -
 
 
 def baseline_of_groups(sums: Values, counts: Values, group: Values | Units, size: Values) -> Baseline:
-    """Returns the mean from sums and counts of all pairs, `[N, N]`, and each image's group and the size of its group, `[N]`."""
+    """Returns the mean from sums and counts of all pairs, `[N, N]`, the groups of images and their sizes, `[N]`."""
     groups, first, numbers = np.unique(group, return_index=True, return_inverse=True)
     weights = np.zeros((len(groups), len(group)))
     weights[numbers, np.arange(len(group))] = 1 / size
