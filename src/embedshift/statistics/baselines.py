@@ -103,8 +103,7 @@ def distance_baseline(read_sums: ReadSums, images: int) -> Baseline | None:
 
 
 def between_groups(vectors: Mapping[str, Values], images: int, kernel: Kernel) -> Baseline:
-    """Returns the mean of a kernel over pairs of images of different groups, in which each group counts once."""
-    # So copies of an image, which are a group, do not move it.
+    """Returns a kernel's mean over pairs of images of different groups; each counts once, so copies do not move it."""
     kept, group, size = (_thinned(vectors[name]) for name in ("vectors", "group", "size"))
     baseline = baseline_of_groups(*kernel(kept), group, size)
     return baseline if len(kept) == images else Baseline(baseline.value, baseline.error)
