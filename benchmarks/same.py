@@ -30,7 +30,7 @@ EXTRAS = ("--layers", "--heads", "--draws", "2", "--metrics", "attention,aligned
 STRENGTH = ("--augmentations", "strength", "--families", "jpeg,blur", "--workers", "1")
 NUMBER = re.compile(r"-?\d+\.?\d*(?:e-?\d+)?")
 NO_CONTENT = re.compile(r'(?<=id=")[^"]*|(?<=#)[\w-]+(?=["\)])|<dc:date>.*?</dc:date>', re.DOTALL)
-ROUNDING = 1e-12
+ROUNDING, EQUAL, ROUNDED = 1e-12, "are equal", "are equal within rounding"
 
 
 def main() -> None:
@@ -59,11 +59,11 @@ def studies(photos: Path, given: Path, images: int) -> dict[str, list[str]]:
     """The command of each study, by its name."""
     limited = ["run", str(photos), *MODEL, "--limit", str(images)]
     arrays = [str(given / "originals.npy"), *(f"{path.stem}={path}" for path in sorted(given.glob("view_*.npy")))]
-    groups = ("--groups", str(given / "groups.csv"))
+    folder = [*limited, "--shard-size", "16", *EXTRAS, "--groups", str(given / "groups.csv")]
     return {
         "demo": ["demo", "-q"],
-        "folder": [*limited, "--shard-size", "16", *EXTRAS, *groups],
-        "threads": [*limited, "--shard-size", "16", *EXTRAS, *groups],
+        "folder": folder,
+        "threads": folder,
         "strength": [*limited, *STRENGTH],
         "ray": [*limited, "--shard-size", "8", "--engine", "ray"],
         "vectors": ["vectors", *arrays, "-q"],
@@ -114,11 +114,11 @@ def compare(before: Path, after: Path) -> None:
     for path in sorted(both[0] & both[1]):
         if path.suffix == ".svg":
             one, two = (NO_CONTENT.sub("", (out / path).read_text()) for out in (before, after))
-            words = "" if one == two else drawing(one, two)
+            words = EQUAL if one == two else drawing(one, two)
         else:
             words = difference(before / path, after / path)
-        counts[path.suffix, "differ" if words else "are equal"] += 1
-        if words:
+        counts[path.suffix, words if words in (EQUAL, ROUNDED) else "differ"] += 1
+        if words not in (EQUAL, ROUNDED):
             print(f"{path}: {words}")
     for (suffix, words), count in sorted(counts.items()):
         print(f"{count} files {suffix} {words}")
@@ -135,20 +135,21 @@ def drawing(one: str, two: str) -> str:
 def difference(before: Path, after: Path) -> str:
     """What differs by more than rounding: the largest difference of every column; rows are matched by their place."""
     if before.read_bytes() == after.read_bytes():
-        return ""
+        return EQUAL
     one, two = pl.read_csv(before), pl.read_csv(after)
     if one.shape != two.shape or one.columns != two.columns:
         return f"{one.shape} before, {two.shape} after"
     found = []
     for name in one.columns:
         if one[name].dtype.is_numeric() and two[name].dtype.is_numeric():
-            largest = (one[name] - two[name]).abs().max()
-            nulls = not one[name].is_null().equals(two[name].is_null())
+            first, second = (table[name].cast(pl.Float64).fill_nan(None) for table in (one, two))
+            largest = (first - second).abs().max()
+            nulls = not first.is_null().equals(second.is_null())
             if nulls or (isinstance(largest, int | float) and largest > ROUNDING):
                 found.append(f"{name} (other cells are empty)" if nulls else f"{name} {largest!s:.8}")
         elif not one[name].equals(two[name]):
             found.append(f"{name} (text)")
-    return ", ".join(found)
+    return ", ".join(found) or ROUNDED
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from embedshift.config import make_config
 from embedshift.pipeline import baseline
 from embedshift.pipeline.draw import draw_image
 from embedshift.pipeline.prepare import prepared
-from embedshift.questions.direction import tables as direction
 from embedshift.questions.embedding import measure as embedding
 from embedshift.registry import METRICS
 from embedshift.statistics import baselines as baselines_of
@@ -139,7 +138,7 @@ def test_the_first_shards_of_a_large_study_have_the_sums_of_a_small_one(tmp_path
 @pytest.mark.matrix
 def test_many_shards_keep_one_vector_each_and_some_are_used(tmp_path, monkeypatch):
     folder = write_images(tmp_path / "images", 50)
-    for module in (embedding, baselines_of, direction):
+    for module in (embedding, baselines_of):
         monkeypatch.setattr(module, "KEPT", 3)
     study = run(folder, tmp_path / "study", shard_size=10)
     kept = np.vstack([part["vectors"] for part in study.reader().shard_sums("vectors")])

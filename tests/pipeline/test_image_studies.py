@@ -128,7 +128,7 @@ def test_a_service_that_is_gone_ends_the_run_which_goes_on_later(photos, tmp_pat
     assert 0 < done < 3
     answers[0], asked[0] = 1000, 0
     study = run(photos, tmp_path / "s", model=encoder(served), batch_size=2)
-    assert asked[0] == 11 + 6 * (3 - done)
+    assert asked[0] == 11 + 6 * (3 - done)  # eleven images ask what it answers
     assert study.failures().is_empty()
     whole = run(photos, tmp_path / "whole", batch_size=2)
     assert study.summary().equals(whole.summary())

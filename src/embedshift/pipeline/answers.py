@@ -92,9 +92,11 @@ def refuse_other(encoder: Encoder, spec: EncoderSpec, place: str) -> None:
 
 
 def augmentation_answers(suite: Suite, of: Sides, *, allow: bool) -> dict[str, Answer]:
-    answers, own = dict[str, Answer](), [augmentation for augmentation in suite if augmentation.is_own]
+    answers = dict[str, Answer]()
+    if not (own := [augmentation for augmentation in suite if augmentation.is_own]):
+        return answers
     height, width = sides(of)
-    image = patterns(1, max(height, width))[0, :height, :width] if own else None
+    image = patterns(1, max(height, width))[0, :height, :width]
     for augmentation in own:
         first, second, repeated = (_statistics(augmentation, image, of, seed) for seed in (0, 1, 0))
         answer, again = as_answer(np.stack([first, second])), as_answer(repeated[None])
@@ -123,7 +125,7 @@ def _embed(encoder: Encoder, views: Any) -> Floats:
     return np.full((len(views), encoder.dim), np.nan, np.float32)
 
 
-def _statistics(augmentation: Augmentation, image: Any, of: Sides, seed: int) -> Floats:
+def _statistics(augmentation: Augmentation, image: Pixels, of: Sides, seed: int) -> Floats:
     """Returns size, and mean and standard deviation of each block of a view; NaN if it cannot be drawn."""
     try:
         view = augmentation.draw(image, seed, any_size=not isinstance(of, int)).astype(np.float32)

@@ -115,17 +115,21 @@ def distance_baseline(read_sums: ReadSums, images: int) -> Baseline | None:
 
 
 def between_groups(vectors: Mapping[str, Values], images: int, kernel: Kernel) -> Baseline:
-    """Returns the mean of a kernel over pairs of images of different groups, in which each group counts once."""
-    # So copies of an image, which are a group, do not move it.
+    """Returns a kernel's mean over pairs of images of different groups; each counts once, so copies do not move it."""
     kept, group, size = (_thinned(vectors[name]) for name in ("vectors", "group", "size"))
+    baseline = baseline_of_groups(*kernel(kept), group, size)
+    return baseline if len(kept) == images else Baseline(baseline.value, baseline.error)
+
+
+def baseline_of_groups(sums: Values, counts: Values, group: Values | GroupNumbers, size: Values) -> Baseline:
+    """Returns the mean from sums and counts of all pairs, `[N, N]`, the groups of images and their sizes, `[N]`."""
     groups, first, numbers = np.unique(group, return_index=True, return_inverse=True)
-    weights = np.zeros((len(groups), len(kept)))
-    weights[numbers, np.arange(len(kept))] = 1 / size
-    sums, counts = (weights @ matrix @ weights.T for matrix in kernel(kept))
+    weights = np.zeros((len(groups), len(group)))
+    weights[numbers, np.arange(len(group))] = 1 / size
+    sums, counts = (weights @ matrix @ weights.T for matrix in (sums, counts))
     np.fill_diagonal(sums, 0.0)
     np.fill_diagonal(counts, 0.0)
-    baseline = Pairs(sums, counts, size[first]).baseline()
-    return baseline if len(kept) == images else Baseline(baseline.value, baseline.error)
+    return Pairs(sums, counts, size[first]).baseline()
 
 
 def _thinned(kept: Values) -> Values:

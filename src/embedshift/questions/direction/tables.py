@@ -10,7 +10,7 @@ import polars as pl
 from embedshift.arrays import Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.questions.direction.shifts import Shifts, added, cosines_of_shifts, image_sums
-from embedshift.statistics.baselines import KEPT, between_groups, relative_shifts
+from embedshift.statistics.baselines import KEPT, baseline_of_groups, relative_shifts
 from embedshift.statistics.clusters import FEW
 from embedshift.statistics.layout import BLOCK, ImageRows, Rows, image_rows, side_by_side, sums_and_counts
 from embedshift.statistics.sample import gather
@@ -126,8 +126,7 @@ def centred_shifts(study: ImageRows, augmentations: list[str], seed: int) -> tup
             values = np.stack(cosines, axis=1)
             yield side_by_side(sums_and_counts(values[:, study.order.positions(name), None]) for name in augmentations)
 
-    vectors = {"vectors": off, "group": groups.astype(np.float64), "size": sizes[groups]}
-    baseline = between_groups(vectors, len(off), lambda _: between)
+    baseline = baseline_of_groups(*between, groups, sizes[groups])
     sample = gather(of_views(), together=False, chunks=[1] * len(off), groups=study.groups)
     shifts = relative_shifts(sample, baseline, 1.0, seed=seed, limits=(-1.0, 1.0))
     return shifts.value, shifts.low, shifts.high
