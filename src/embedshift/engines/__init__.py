@@ -9,7 +9,7 @@ __all__ = ["Engine", "Progress", "Start", "State", "find_engine"]
 
 def find_engine(plan: Plan) -> Engine:
     if plan.config.augmentations == VECTORS:
-        from embedshift.engines.local import run_vectors
+        from embedshift.engines.vectors import run_vectors
 
         return run_vectors
     if plan.config.engine == "ray":

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from embedshift.encoders.base import Encoder, EncoderOutput, ReadsText, TextEncoder
     from embedshift.encoders.spec import EncoderSpec
     from embedshift.pipeline.drawn import DrawnImage
-    from embedshift.pipeline.plan import Plan
     from embedshift.sources import ImageRef
+    from embedshift.store.info import EncoderRecord
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,23 @@ class StudySwitches:
         """Returns the ids of `count` images, drawn by the study's seed, for expensive work on a few images."""
         ids = sorted(sample.image_id for sample in (self.samples if among is None else among))
         return frozenset(random.Random(self.config.seed).sample(ids, min(count, len(ids))))
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyPlan:
+    """The part of a plan that measures use.
+
+    Args:
+        config: The settings.
+        suite: The augmentations.
+        encoder: The record of the loaded encoder.
+        images: The number of images of the study.
+    """
+
+    config: StudyConfig
+    suite: "Suite"
+    encoder: "EncoderRecord"
+    images: int
 
 
 class Measure:
@@ -120,7 +137,7 @@ class Measure:
         """
         return {}
 
-    def of_seeds(self, views: Pixels, seeds: Sequence[int], plan: "Plan", canvas: "Canvas") -> dict[str, Values]:
+    def of_seeds(self, views: Pixels, seeds: Sequence[int], plan: StudyPlan, canvas: "Canvas") -> dict[str, Values]:
         """Returns metrics of the augmented views, `[V]` each, that their seeds decide; computed beside the loader.
 
         Args:
@@ -131,7 +148,7 @@ class Measure:
         """
         return {}
 
-    def of_output(self, image: "DrawnImage", output: "EncoderOutput", plan: "Plan") -> dict[str, Values]:
+    def of_output(self, image: "DrawnImage", output: "EncoderOutput", plan: StudyPlan) -> dict[str, Values]:
         """Returns metrics `[V]` and lists `[V, length]` of the augmented views, and numbers and lists of the original.
 
         Missing columns become null.
@@ -144,7 +161,7 @@ class Measure:
         return {}
 
     def of_pair(
-        self, views: Pixels, output: "EncoderOutput", samples: "Sequence[ImageRef]", plan: "Plan"
+        self, views: Pixels, output: "EncoderOutput", samples: "Sequence[ImageRef]", plan: StudyPlan
     ) -> dict[str, float]:
         """Returns the metrics of two different images, the second in place of a view, for the baseline of every metric.
 
@@ -158,7 +175,7 @@ class Measure:
         """
         return {}
 
-    def sums(self, plan: "Plan") -> Mapping[str, "Sums"]:
+    def sums(self, plan: StudyPlan) -> Mapping[str, "Sums"]:
         """Returns, by name, new sums that a shard accumulates over its images."""
         return {}
 

@@ -10,26 +10,21 @@ from embedshift.augmentations.views import Canvas
 from embedshift.config import Resize, StudyConfig
 from embedshift.encoders.base import Encoder, EncoderInfo, Preprocess
 from embedshift.encoders.spec import EncoderSpec
-from embedshift.pipeline.measure import Column, Measure, StudySwitches
+from embedshift.pipeline.measure import Column, Measure, StudyPlan, StudySwitches
 from embedshift.registry import asked_metrics
 from embedshift.sources import ImageRef, Source
 from embedshift.sources.images import ToInput
-from embedshift.store.info import EncoderRecord
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class Plan(StudyPlan):
     """What decides the rows of a study, except the images."""
 
-    config: StudyConfig
-    suite: Suite
     source: Source
     spec: EncoderSpec
-    encoder: EncoderRecord
     measures: tuple[Measure, ...]
     columns: tuple[Column, ...]
     batch_size: int
-    images: int
     # Whether the encoder gets the images of files and their views at their own sizes.
     encodes_files: bool = False
     config_hash: str = ""

@@ -8,14 +8,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from embedshift.arrays import Floats, Pixels, Values
-from embedshift.pipeline.measure import Measure, StudySwitches
+from embedshift.pipeline.measure import Measure, StudyPlan, StudySwitches
 from embedshift.registry import METRICS, metric
 from embedshift.statistics.maps import aligned_likeness, attention_entropy, divergence, map_likeness, scaled_map
 
 if TYPE_CHECKING:
     from embedshift.encoders.base import EncoderOutput
     from embedshift.pipeline.drawn import DrawnImage
-    from embedshift.pipeline.plan import Plan
     from embedshift.sources import ImageRef
 
 
@@ -169,14 +168,14 @@ class MEASURE(Measure):
     def observations(self) -> Sequence[str]:
         return ("rollout",) if self.needing("rollout") else ()
 
-    def of_output(self, image: "DrawnImage", output: "EncoderOutput", plan: "Plan") -> dict[str, Values]:
+    def of_output(self, image: "DrawnImage", output: "EncoderOutput", plan: StudyPlan) -> dict[str, Values]:
         values = self._unaligned(output, plan)
         if output.attention is not None:
             values |= {name: _aligned(name, image, output.attention, plan) for name in self.needing("aligned")}
         return values
 
     def of_pair(
-        self, views: Pixels, output: "EncoderOutput", samples: "Sequence[ImageRef]", plan: "Plan"
+        self, views: Pixels, output: "EncoderOutput", samples: "Sequence[ImageRef]", plan: StudyPlan
     ) -> dict[str, float]:
         """Compares the maps of two images; different images share no motion, so that no map is moved."""
         values = self._unaligned(output, plan)
@@ -185,7 +184,7 @@ class MEASURE(Measure):
             values |= {name: METRICS[name].function(first, second[None]) for name in names}
         return {name: float(value[0]) for name, value in values.items()}
 
-    def _unaligned(self, output: "EncoderOutput", plan: "Plan") -> dict[str, Values]:
+    def _unaligned(self, output: "EncoderOutput", plan: StudyPlan) -> dict[str, Values]:
         size, values = plan.encoder.size, dict[str, Values]()
         for need, maps in (("attention", output.attention), ("rollout", output.rollout)):
             if maps is not None:
@@ -193,7 +192,7 @@ class MEASURE(Measure):
         return values
 
 
-def _aligned(name: str, image: "DrawnImage", maps: Floats, plan: "Plan") -> Values:
+def _aligned(name: str, image: "DrawnImage", maps: Floats, plan: StudyPlan) -> Values:
     """Returns a metric of the views' maps and the original's map, moved as each view was; `[A * draws]`."""
     before, augmentations = scaled_map(maps[0], plan.encoder.size), [*plan.suite] * plan.config.draws
     moved = (

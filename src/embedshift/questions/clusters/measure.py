@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 from embedshift.arrays import Values
 from embedshift.config import Json
-from embedshift.pipeline.measure import Column, Measure, StudySwitches
+from embedshift.pipeline.measure import Column, Measure, StudyPlan, StudySwitches
 from embedshift.statistics.vectors import MOST_AUGMENTATIONS, pairwise_cosine_distances
 
 if TYPE_CHECKING:
     from embedshift.encoders.base import EncoderOutput
     from embedshift.pipeline.drawn import DrawnImage
-    from embedshift.pipeline.plan import Plan
 
 
 class MEASURE(Measure):
@@ -27,7 +26,7 @@ class MEASURE(Measure):
     def columns(self, probe: "EncoderOutput | None") -> Sequence[Column]:
         return [Column("pairwise", self._length, of="original")] if self._compares_all else []
 
-    def of_output(self, image: "DrawnImage", output: "EncoderOutput", plan: "Plan") -> dict[str, Values]:
+    def of_output(self, image: "DrawnImage", output: "EncoderOutput", plan: StudyPlan) -> dict[str, Values]:
         if not self._compares_all:
             return {}
         views = output.embedding[1:].reshape(plan.config.draws, len(plan.suite.names), -1)

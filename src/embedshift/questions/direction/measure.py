@@ -10,13 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from embedshift.arrays import Values
-from embedshift.pipeline.measure import Measure, Sums
+from embedshift.pipeline.measure import Measure, StudyPlan, Sums
 from embedshift.questions.direction.shifts import added, image_sums
 
 if TYPE_CHECKING:
     from embedshift.encoders.base import EncoderOutput
     from embedshift.pipeline.drawn import DrawnImage
-    from embedshift.pipeline.plan import Plan
 
 
 class ShiftSums(Sums):
@@ -41,5 +40,5 @@ class ShiftSums(Sums):
 class MEASURE(Measure):
     """The sums of shifts; rows need no column for them."""
 
-    def sums(self, plan: "Plan") -> Mapping[str, Sums]:
+    def sums(self, plan: StudyPlan) -> Mapping[str, Sums]:
         return {"shifts": ShiftSums(len(plan.suite.names), plan.config.draws)}

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from embedshift.arrays import Floats, Values
-from embedshift.pipeline.measure import Measure, Sums
+from embedshift.pipeline.measure import Measure, StudyPlan, Sums
 from embedshift.registry import METRICS, metric
 from embedshift.statistics import vectors
 from embedshift.statistics.baselines import CHUNKS, KEPT, cosine_baseline, distance_baseline
@@ -15,7 +15,6 @@ from embedshift.statistics.baselines import CHUNKS, KEPT, cosine_baseline, dista
 if TYPE_CHECKING:
     from embedshift.encoders.base import EncoderOutput
     from embedshift.pipeline.drawn import DrawnImage
-    from embedshift.pipeline.plan import Plan
 
 
 @metric(
@@ -129,11 +128,11 @@ class NormalisedSums(Sums):
 
 
 class MEASURE(Measure):
-    def of_output(self, image: "DrawnImage", output: "EncoderOutput", plan: "Plan") -> dict[str, Values]:
+    def of_output(self, image: "DrawnImage", output: "EncoderOutput", plan: StudyPlan) -> dict[str, Values]:
         embedding = output.embedding
         return {name: METRICS[name].function(embedding[:1], embedding[1:]) for name in self.metrics}
 
-    def sums(self, plan: "Plan") -> Mapping[str, Sums]:
+    def sums(self, plan: StudyPlan) -> Mapping[str, Sums]:
         """Returns sums of the originals' vectors: all vectors if they are few, else some vectors and sums of all."""
         if plan.images <= KEPT:
             return {"vectors": KeptVectors(KEPT)}

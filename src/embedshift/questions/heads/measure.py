@@ -7,19 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from embedshift.arrays import Floats, Values
-from embedshift.pipeline.measure import Sums
-
-if TYPE_CHECKING:
-    from embedshift.encoders.base import EncoderOutput
-    from embedshift.pipeline.drawn import DrawnImage
 from embedshift.config import Json
 from embedshift.errors import UsageError
-from embedshift.pipeline.measure import Column, Measure, StudySwitches
+from embedshift.pipeline.measure import Column, Measure, StudyPlan, StudySwitches, Sums
 from embedshift.questions.heads import Switches
 
 if TYPE_CHECKING:
     from embedshift.encoders.base import EncoderOutput
-    from embedshift.pipeline.plan import Plan
+    from embedshift.pipeline.drawn import DrawnImage
 
 
 @dataclass(frozen=True)
@@ -101,7 +96,7 @@ class MEASURE(Measure):
             lists |= dict.fromkeys(("tokens_pattern", "tokens_values"), 1 + self.cells)
         return [*(Column(name, length) for name, length in lists.items()), *(Column(name, None) for name in numbers)]
 
-    def sums(self, plan: "Plan") -> Mapping[str, Sums]:
+    def sums(self, plan: StudyPlan) -> Mapping[str, Sums]:
         return {} if self.space is None else {"words": HeadMoments(self.space, with_texts=self.keeps_texts)}
 
     def identity(self) -> Json:

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from embedshift.arrays import Values
 from embedshift.config import Json
-from embedshift.pipeline.measure import Column, Measure, Sums
+from embedshift.pipeline.measure import Column, Measure, StudyPlan, Sums
 from embedshift.questions.layers import COMPARED, TOKENS, column
 from embedshift.questions.layers.cka import LEAST_MINIBATCH, gram_matrices, gram_terms
 from embedshift.statistics import vectors
@@ -17,7 +17,6 @@ from embedshift.statistics import vectors
 if TYPE_CHECKING:
     from embedshift.encoders.base import EncoderOutput
     from embedshift.pipeline.drawn import DrawnImage
-    from embedshift.pipeline.plan import Plan
 
 FUNCTIONS = dict(zip(COMPARED, (vectors.cosine, vectors.distance), strict=True))
 # Images of one minibatch: the vectors of all their views are in memory at once.
@@ -84,10 +83,10 @@ class MEASURE(Measure):
         _, depth, tokens, _ = probe.layers.shape
         return [Column(column(name, token), depth) for token in TOKENS[-tokens:] for name in FUNCTIONS]
 
-    def of_output(self, image: "DrawnImage", output: "EncoderOutput", plan: "Plan") -> dict[str, Values]:
+    def of_output(self, image: "DrawnImage", output: "EncoderOutput", plan: StudyPlan) -> dict[str, Values]:
         return {} if output.layers is None else shift(output.layers)
 
-    def sums(self, plan: "Plan") -> Mapping[str, Sums]:
+    def sums(self, plan: StudyPlan) -> Mapping[str, Sums]:
         return {"cka": CkaSums(plan.config.draws)}
 
     def identity(self) -> Json:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from embedshift.arrays import Pixels, Values
 from embedshift.config import Json
 from embedshift.errors import EmbedshiftError, UsageError, foreign_code, reason
-from embedshift.pipeline.measure import Measure, StudySwitches
+from embedshift.pipeline.measure import Measure, StudyPlan, StudySwitches
 from embedshift.registry import METRICS, Metric, fingerprint
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from embedshift.encoders.base import EncoderOutput
     from embedshift.pipeline.drawn import DrawnImage
-    from embedshift.pipeline.plan import Plan
     from embedshift.sources import ImageRef
 
 # Inputs of the probe, and the digits of what no change gives, beyond which it is rounding.
@@ -60,13 +59,13 @@ class MEASURE(Measure):
     def of_pixels(self, views: Pixels) -> dict[str, Values]:
         return {name: values(self.own[name], views[1:], views[:1]) for name in self.needing("pixels")}
 
-    def of_output(self, image: "DrawnImage", output: "EncoderOutput", plan: "Plan") -> dict[str, Values]:
+    def of_output(self, image: "DrawnImage", output: "EncoderOutput", plan: StudyPlan) -> dict[str, Values]:
         original = output.embedding[:1]
         embeddings = np.where(np.isnan(output.embedding[1:]), original, output.embedding[1:])  # of missing views
         return {name: values(self.own[name], embeddings, original) for name in self.needing("embedding")}
 
     def of_pair(
-        self, views: Pixels, output: "EncoderOutput", samples: "Sequence[ImageRef]", plan: "Plan"
+        self, views: Pixels, output: "EncoderOutput", samples: "Sequence[ImageRef]", plan: StudyPlan
     ) -> dict[str, float]:
         inputs: dict[str, NDArray[Any]] = {"pixels": views, "embedding": output.embedding}
         found: dict[str, float] = {}

@@ -7,14 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedshift.arrays import Pixels, Values
-from embedshift.pipeline.measure import Measure
+from embedshift.pipeline.measure import Measure, StudyPlan
 from embedshift.registry import METRICS, metric
 from embedshift.statistics.maps import LEAST_OVERLAP
 
 if TYPE_CHECKING:
     from embedshift.augmentations.views import Canvas
     from embedshift.encoders.base import EncoderOutput
-    from embedshift.pipeline.plan import Plan
     from embedshift.sources import ImageRef
 
 
@@ -264,7 +263,7 @@ class MEASURE(Measure):
     def of_pixels(self, views: Pixels) -> dict[str, Values]:
         return {name: METRICS[name].function(views[:1], views[1:]) for name in self.needing("pixels")}
 
-    def of_seeds(self, views: Pixels, seeds: Sequence[int], plan: "Plan", canvas: "Canvas") -> dict[str, Values]:
+    def of_seeds(self, views: Pixels, seeds: Sequence[int], plan: StudyPlan, canvas: "Canvas") -> dict[str, Values]:
         """Compares views with the original, moved and rounded alike; OpenCV places float32 as exactly as uint8."""
         names = self.needing("aligned_pixels")
         drawn = zip([*plan.suite] * plan.config.draws, seeds, views[1:], strict=True) if names else ()
@@ -275,7 +274,7 @@ class MEASURE(Measure):
         return dict(zip(names, np.transpose(rows), strict=True))
 
     def of_pair(
-        self, views: Pixels, output: "EncoderOutput", samples: "Sequence[ImageRef]", plan: "Plan"
+        self, views: Pixels, output: "EncoderOutput", samples: "Sequence[ImageRef]", plan: StudyPlan
     ) -> dict[str, float]:
         return {name: METRICS[name].function(*views).item() for name in self.metrics}
 

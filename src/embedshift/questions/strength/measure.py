@@ -8,13 +8,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from embedshift.arrays import Pixels, Values
 from embedshift.config import VECTORS
-from embedshift.pipeline.measure import Measure, StudySwitches
+from embedshift.pipeline.measure import Measure, StudyPlan, StudySwitches
 from embedshift.registry import METRICS, metric
 
 if TYPE_CHECKING:
     from embedshift.augmentations.views import Canvas
     from embedshift.encoders.base import EncoderOutput
-    from embedshift.pipeline.plan import Plan
     from embedshift.sources import ImageRef
 
 # Of the structural similarity: window, its standard deviation, and the constants for levels of 0 to 255.
@@ -143,7 +142,7 @@ class MEASURE(Measure):
         names = [name for name in ("rms", "dissimilarity") if name in self.metrics]
         return {name: METRICS[name].function(views[:1], views[1:]) for name in names}
 
-    def of_seeds(self, views: Pixels, seeds: Sequence[int], plan: "Plan", canvas: "Canvas") -> dict[str, Values]:
+    def of_seeds(self, views: Pixels, seeds: Sequence[int], plan: StudyPlan, canvas: "Canvas") -> dict[str, Values]:
         names = [name for name in ("displacement", "hidden") if name in self.metrics]
         if not names:
             return {}
@@ -154,7 +153,7 @@ class MEASURE(Measure):
         return {name: by_name[name] for name in names}
 
     def of_pair(
-        self, views: Pixels, output: "EncoderOutput", samples: "Sequence[ImageRef]", plan: "Plan"
+        self, views: Pixels, output: "EncoderOutput", samples: "Sequence[ImageRef]", plan: StudyPlan
     ) -> dict[str, float]:
         return {name: float(values[0]) for name, values in self.of_pixels(views).items()}
 

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from embedshift.arrays import Pixels, Values
 from embedshift.config import Json
-from embedshift.pipeline.measure import Column, Measure, StudySwitches
+from embedshift.pipeline.measure import Column, Measure, StudyPlan, StudySwitches
 from embedshift.questions.text import Switches
 from embedshift.registry import metric
 from embedshift.statistics.vectors import cosine, direction
@@ -16,7 +16,6 @@ from embedshift.statistics.vectors import cosine, direction
 if TYPE_CHECKING:
     from embedshift.encoders.base import EncoderOutput
     from embedshift.pipeline.drawn import DrawnImage
-    from embedshift.pipeline.plan import Plan
     from embedshift.sources import ImageRef
 
 # Of vectors of length 1: rounding of float32 moves one by less, and that is no direction.
@@ -180,7 +179,7 @@ class MEASURE(Measure):
             *([Column("caption_vector", self.dim, of="original")] if self.keeps_captions else []),
         ]
 
-    def of_output(self, image: "DrawnImage", output: "EncoderOutput", plan: "Plan") -> dict[str, Values]:
+    def of_output(self, image: "DrawnImage", output: "EncoderOutput", plan: StudyPlan) -> dict[str, Values]:
         """Returns numbers of the views: `[A * draws]` each, `word_cosines` `[A * draws, W]`; and of the original."""
         values = self._metric_values(output, image.sample)
         caption = self.captions.get(image.sample.image_id)
@@ -194,7 +193,7 @@ class MEASURE(Measure):
         return values
 
     def of_pair(
-        self, views: Pixels, output: "EncoderOutput", samples: "Sequence[ImageRef]", plan: "Plan"
+        self, views: Pixels, output: "EncoderOutput", samples: "Sequence[ImageRef]", plan: StudyPlan
     ) -> dict[str, float]:
         return {name: float(values[0]) for name, values in self._metric_values(output, samples[0]).items()}
 
