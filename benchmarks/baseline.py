@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from embedshift.config import make_config
-from embedshift.pipeline.baseline import OtherImages
 from embedshift.pipeline.draw import draw_image
 from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.prepare import prepared
+from embedshift.pipeline.records import OtherImages
 from embedshift.pipeline.shard import measure_shards
 from machine import describe_machine
 

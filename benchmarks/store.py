@@ -22,7 +22,7 @@ from embedshift.encoders.base import Preprocess
 from embedshift.encoders.embeddings import READERS
 from embedshift.encoders.families import CLIP_MEAN, CLIP_STD
 from embedshift.encoders.module import ModuleEncoder
-from embedshift.pipeline import baseline
+from embedshift.pipeline import records as baseline
 from embedshift.questions.embedding import measure
 from embedshift.sources import FolderSource
 from embedshift.study import Study

@@ -17,7 +17,7 @@ import embedshift
 from embedshift import EmbedshiftError
 from embedshift.config import StudyConfig, make_config
 from embedshift.encoders.spec import EncoderSpec
-from embedshift.engines import devices
+from embedshift.engines import local as devices
 from embedshift.engines.local import run_local
 from embedshift.pipeline.prepare import prepared
 from embedshift.pipeline.shard import no_progress

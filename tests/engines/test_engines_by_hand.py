@@ -1,6 +1,7 @@
 """Small cases worked by hand."""
 
-from embedshift.engines import devices, loaders, ray
+from embedshift.engines import loaders, ray
+from embedshift.engines import local as devices
 
 
 def test_devices_device_names():

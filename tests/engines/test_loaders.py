@@ -18,8 +18,7 @@ from embedshift.config import make_config
 from embedshift.engines import loaders
 from embedshift.engines.loaders import Images, draw_all
 from embedshift.pipeline import prepare
-from embedshift.pipeline.draw import draw_image
-from embedshift.pipeline.limit import TookTooLong, time_limit
+from embedshift.pipeline.draw import TookTooLong, draw_image, time_limit
 from embedshift.pipeline.prepare import prepared
 from support import command
 from support.matrix import first_only
@@ -106,7 +105,7 @@ WORDS = {
 
 @pytest.mark.parametrize("do", first_only(WORDS), ids=lambda do: do.__name__)
 def test_an_image_that_ends_its_loader_is_tried_alone_and_then_a_failure(tmp_path, photos, do, monkeypatch):
-    monkeypatch.setattr("embedshift.pipeline.limit.GRACE", 0.5)
+    monkeypatch.setattr("embedshift.pipeline.draw.GRACE", 0.5)
     study, pids = run(tmp_path, photos, do, tries=9)
     (failure,) = study.failures().rows(named=True)
     assert failure["image_id"] == "2.png"

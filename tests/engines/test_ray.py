@@ -16,8 +16,8 @@ from polars.testing import assert_frame_equal
 
 import embedshift
 from embedshift import EmbedshiftError
-from embedshift.engines import cluster as joining
 from embedshift.engines import ray as engine
+from embedshift.engines import ray as joining
 from embedshift.errors import UsageError
 from embedshift.sources import open_source, shuffle
 from embedshift.statistics import baselines
@@ -286,7 +286,7 @@ class Held:
 
 
 def test_ray_writes_nothing_to_stderr():
-    text = "from embedshift.engines.cluster import joined\nwith joined(): pass"
+    text = "from embedshift.engines.ray import joined\nwith joined(): pass"
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     command = [sys.executable, "-W", "ignore", "-c", text]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

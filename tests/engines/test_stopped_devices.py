@@ -8,7 +8,7 @@ import pytest
 from test_devices import ENDLESS, given, photos, started  # noqa: F401 - fixtures
 
 from embedshift import EmbedshiftError
-from embedshift.engines import devices
+from embedshift.engines import local as devices
 from support import command, models
 from support.matrix import first_only
 from support.processes import children, descendants, group_is_gone

@@ -12,7 +12,7 @@ import embedshift
 from embedshift import runner
 from embedshift.augmentations import load_suite
 from embedshift.config import make_config
-from embedshift.engines.devices import run_on_devices
+from embedshift.engines.local import run_on_devices
 from embedshift.errors import UsageError
 from embedshift.statistics.baselines import LEAST, SKEWNESS, has_least
 from embedshift.statistics.sample import estimates_from_values

@@ -17,7 +17,7 @@ import embedshift
 from embedshift.config import make_config
 from embedshift.encoders import EncoderOutput
 from embedshift.errors import EmbedshiftError, UsageError
-from embedshift.pipeline.answers import encoder_answer, instability
+from embedshift.pipeline.identity import encoder_answer, instability
 from embedshift.pipeline.prepare import prepared
 from embedshift.store.identity import ENCODER, allowed, as_answer, differences, distance, is_same_encoder, other_answers
 from support import models
@@ -294,7 +294,7 @@ def test_other_threads_and_instructions_are_no_other_encoder(folder):
         import torch
         torch.set_num_threads(1 if sys.argv[1] == "other" else 2)
         import embedshift
-        from embedshift.pipeline.answers import encoder_answer
+        from embedshift.pipeline.identity import encoder_answer
         precisions = ("float32", "bfloat16")
         print([encoder_answer(embedshift.load_encoder({str(folder)!r}, precision=each)) for each in precisions])
     """

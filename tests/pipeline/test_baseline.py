@@ -10,7 +10,7 @@ from PIL import Image
 
 import embedshift
 from embedshift.config import make_config
-from embedshift.pipeline import baseline
+from embedshift.pipeline import records as baseline
 from embedshift.pipeline.draw import draw_image
 from embedshift.pipeline.prepare import prepared
 from embedshift.questions.embedding import measure as embedding

@@ -3,7 +3,9 @@
 import numpy as np
 
 from embedshift.encoders.base import EncoderOutput
-from embedshift.pipeline import baseline, batches, limit
+from embedshift.pipeline import batches
+from embedshift.pipeline import draw as limit
+from embedshift.pipeline import records as baseline
 
 
 def test_batches_unusable():

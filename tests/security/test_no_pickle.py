@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 SRC = Path(embedshift.__file__).parent
 # Each hands a job to processes that it started itself, through their own pipe: never a file, never the network.
 PIPES = {
-    "engines/devices.py": "to the child processes of a run, one a device",
+    "engines/local.py": "to the child processes of a run, one a device",
     "engines/ray.py": "to the workers of the user's own Ray cluster, which does the same with every function",
 }
 MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "jsonpickle", "code", "runpy"}

@@ -16,7 +16,7 @@ from embedshift.config import make_config
 from embedshift.encoders.base import EncoderOutput
 from embedshift.errors import EmbedshiftError
 from embedshift.figures import FIGURES, FigureInput, draw, iter_figures
-from embedshift.pipeline import baseline as other_images
+from embedshift.pipeline import records as other_images
 from embedshift.pipeline.prepare import prepared
 from embedshift.questions.clusters import Tree
 from embedshift.questions.embedding import measure as embedding

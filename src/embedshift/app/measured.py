@@ -18,7 +18,7 @@ from embedshift.encoders import TITLES
 from embedshift.encoders.base import Encoder, EncoderInfo, EncoderOutput
 from embedshift.encoders.images import ImageEncoder
 from embedshift.errors import EmbedshiftError, UsageError, foreign_code
-from embedshift.pipeline.answers import is_of_study
+from embedshift.pipeline.identity import is_of_study
 from embedshift.pipeline.plan import encoder_preprocess, to_input
 from embedshift.pipeline.prepare import encoder_spec
 from embedshift.registry import METRICS

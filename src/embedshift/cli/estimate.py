@@ -10,11 +10,11 @@ from embedshift.config.processes import cores
 from embedshift.encoders.base import Encoder, EncoderInfo
 from embedshift.engines.job import loader_count
 from embedshift.engines.loaders import Images, draw_all
-from embedshift.pipeline.baseline import pair_count
 from embedshift.pipeline.draw import draw_image
 from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.plan import Plan
 from embedshift.pipeline.prepare import StudyContext
+from embedshift.pipeline.records import pair_count
 from embedshift.sources import describe_skipped
 from embedshift.statistics.baselines import CHUNKS, KEPT
 

@@ -22,8 +22,8 @@ from embedshift.engines.job import Progress, Start
 from embedshift.engines.loaders import Images, draw_all
 from embedshift.engines.views_folder import ViewsFolder, continued, fill, images_identity, list_images
 from embedshift.errors import EmbedshiftError, UsageError, cause, foreign_code
-from embedshift.pipeline.answers import encoder_answer
 from embedshift.pipeline.draw import FolderError, guarded, read_image
+from embedshift.pipeline.identity import encoder_answer
 from embedshift.pipeline.plan import encoder_preprocess, to_input
 from embedshift.sources import ImageRef, Source, images
 from embedshift.sources.base import IMAGE_BYTES, Failure, storable

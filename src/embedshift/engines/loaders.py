@@ -34,9 +34,8 @@ import numpy as np
 from embedshift.arrays import Pixels
 from embedshift.config.processes import end_with_parent, one_thread
 from embedshift.errors import EmbedshiftError
-from embedshift.pipeline.draw import draw_image, stopped_failure
+from embedshift.pipeline.draw import AT_EACH_STEP, GRACE, TookTooLong, draw_image, stopped_failure
 from embedshift.pipeline.drawn import DrawnImage
-from embedshift.pipeline.limit import AT_EACH_STEP, GRACE, TookTooLong
 from embedshift.pipeline.plan import Plan
 from embedshift.sources import ImageRef, Source
 

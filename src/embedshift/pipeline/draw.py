@@ -1,11 +1,15 @@
-"""The loader's work on one image: decode it, draw or read its views, and measure their pixels."""
+"""The loader's work on one image, within a time limit: decode it, draw or read its views, and measure their pixels."""
 
 import contextlib
+import faulthandler
 import functools
+import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TextIO, TypeVar
 
 import numpy as np
 
@@ -14,13 +18,53 @@ from embedshift.augmentations import ORIGINAL, Purified, Variant
 from embedshift.augmentations.views import draw_views, view_seed
 from embedshift.errors import EmbedshiftError, cause, foreign_code
 from embedshift.pipeline.drawn import DrawnImage
-from embedshift.pipeline.limit import TookTooLong, time_limit
 from embedshift.pipeline.plan import Plan
 from embedshift.sources import ImageRef, PairedSource, Source, images, without_folders
 from embedshift.sources.base import Failure, storable
 from embedshift.sources.views_file import folder_of
 
 T = TypeVar("T")
+
+# Seconds that a step has to end itself before its process is ended.
+GRACE = 5.0
+# What this process also does when a step begins.
+AT_EACH_STEP: list[Callable[[], None]] = []
+
+
+class TookTooLong(BaseException):
+    """A step ran out of time. It is no `Exception`, because code that hangs may catch those."""
+
+
+@contextlib.contextmanager
+def time_limit(seconds: float, *, ends_process: bool = False) -> Iterator[Callable[[], None]]:
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+
+    def stop(_number: int, _frame: object) -> None:
+        raise TookTooLong
+
+    def next_step() -> None:
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        if ends_process:
+            faulthandler.dump_traceback_later(seconds + GRACE, exit=True, file=_nowhere())
+        for action in AT_EACH_STEP:
+            action()
+
+    handler, timer = signal.signal(signal.SIGALRM, stop), signal.getitimer(signal.ITIMER_REAL)
+    try:
+        next_step()
+        yield next_step
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, *timer)
+        signal.signal(signal.SIGALRM, handler)
+        if ends_process:
+            faulthandler.cancel_dump_traceback_later()
+
+
+@functools.cache
+def _nowhere() -> TextIO:
+    return open(os.devnull, "w")
 
 
 class FolderError(EmbedshiftError):

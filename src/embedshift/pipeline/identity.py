@@ -1,14 +1,39 @@
-"""The identity of a study: everything that can change a number, and nothing else."""
+"""The identity of a study: everything that can change a number; and the answers by which an encoder is known again."""
 
+import copy
 import hashlib
 import importlib.metadata
 import json
+import logging
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
+import cv2
+import numpy as np
+
+from embedshift.arrays import Floats, Pixels
+from embedshift.augmentations import Suite
+from embedshift.augmentations.augmentation import Augmentation
+from embedshift.augmentations.changes import Sides, sides
 from embedshift.config import Json
+from embedshift.encoders.base import Encoder, EncoderInfo
+from embedshift.encoders.images import ImageEncoder
+from embedshift.encoders.spec import EncoderSpec
+from embedshift.encoders.timing import patterns
+from embedshift.errors import EmbedshiftError, Transient, UsageError, reason
+from embedshift.pipeline.batches import encode_views
 from embedshift.pipeline.plan import Plan
 from embedshift.sources.base import Shard, storable
 from embedshift.sources.order import SHUFFLED
+from embedshift.store.identity import ENCODER, allowed, as_answer, distance
+from embedshift.store.info import Answer, StudyInfo
+
+log = logging.getLogger(__name__)
+
+IMAGES = 3
+# Blocks of a view, along each side, whose mean and standard deviation are its answer.
+BLOCKS = 8
 
 
 def study_identity(plan: Plan, cut: Sequence[Shard], order: str) -> Json:
@@ -51,3 +76,115 @@ def study_identity(plan: Plan, cut: Sequence[Shard], order: str) -> Json:
 
 def _hash(ids: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(ids).encode()).hexdigest()
+
+
+def with_answers(spec: EncoderSpec, encoder: Encoder, suite: Suite, of: Sides) -> EncoderSpec:
+    """Returns the specification with all answers; refuses an encoder or augmentation without certain ones."""
+    answer, allow = encoder_answer(encoder), spec.config.allow_unstable
+    moved = instability(encoder, answer)
+    refuse_unstable(encoder, moved, spec.precision, allow=allow)
+    answers = {ENCODER: answer, **augmentation_answers(suite, of, allow=allow)}
+    return replace(spec, answers=answers, instability=moved)
+
+
+def encoder_answer(encoder: Encoder) -> Answer:
+    """Returns the embeddings of fixed images, in one pass; of an encoder of images also one of another size."""
+    squares = patterns(IMAGES, encoder.size)
+    rows = [_embed(encoder, squares)]
+    if isinstance(encoder, ImageEncoder):
+        rows.append(_embed(encoder, [_oblong(encoder.size)]))
+    return as_answer(np.concatenate(rows))
+
+
+def instability(encoder: Encoder, answer: Answer) -> float:
+    """Returns the largest distance of answers in another pass, and beside other images, from those of the first."""
+    if answer.count(None) == len(answer):
+        return 0.0
+    squares = patterns(IMAGES, encoder.size)
+    again = _embed(encoder, squares)
+    apart = np.concatenate([_embed(encoder, squares[[2, 0]]), _embed(encoder, squares[[1]])])[[1, 2, 0]]
+    return max(distance(answer[:IMAGES], as_answer(other)) for other in (again, apart))
+
+
+def refuse_unstable(encoder: Encoder, moved: float, precision: str, *, allow: bool) -> None:
+    """Refuses an encoder whose answer hangs on the pass or on other images; a warning where that is allowed."""
+    if moved <= allowed(ENCODER, precision):
+        return
+    words = (
+        f"{encoder.name}: the embedding of one image depends on the pass, or on the other images of its batch "
+        f"(relative distance {moved:.2g})"
+    )
+    if not allow:
+        raise UsageError(
+            f"{words}; switch off dropout, noise and batch statistics, or measure it with `allow_unstable`"
+        )
+    log.warning("%s; shifts of this size mean nothing", words)
+
+
+def is_of_study(encoder: Encoder, info: StudyInfo) -> bool:
+    """Returns whether an encoder, perhaps in another precision, is the one that a study was measured with."""
+    known, record = EncoderInfo.of(encoder), info.encoder
+    if (encoder.weights_hash, known.embedding_name) != (record.weights_hash, record.embedding):
+        return False
+    precisions = (record.precision, known.precision or "float32")
+    limit = max(allowed(ENCODER, precision, record.instability) for precision in precisions)
+    return distance(info.answers.get(ENCODER, ()), encoder_answer(encoder)) <= limit
+
+
+def refuse_other(encoder: Encoder, spec: EncoderSpec, place: str) -> None:
+    """Refuses an encoder that answers otherwise than that of the process which began the run."""
+    limit = allowed(ENCODER, spec.precision, spec.instability)
+    if (first := spec.answers.get(ENCODER)) and (moved := distance(first, encoder_answer(encoder))) > limit:
+        raise EmbedshiftError(
+            f"{encoder.name} on {place} gives other numbers than where the run began (relative distance {moved:.2g}, "
+            f"rounding {limit:g}): other weights or code are installed there; make them equal and run again"
+        )
+
+
+def augmentation_answers(suite: Suite, of: Sides, *, allow: bool) -> dict[str, Answer]:
+    answers = dict[str, Answer]()
+    if not (own := [augmentation for augmentation in suite if augmentation.is_own]):
+        return answers
+    height, width = sides(of)
+    image = patterns(1, max(height, width))[0, :height, :width]
+    for augmentation in own:
+        first, second, repeated = (_statistics(augmentation, image, of, seed) for seed in (0, 1, 0))
+        answer, again = as_answer(np.stack([first, second])), as_answer(repeated[None])
+        if (moved := distance(answer, again)) > 0 and not allow:
+            raise UsageError(
+                f"augmentation {augmentation.name!r} draws another view from the same seed ({moved:.2g}): it must draw "
+                "from its rng alone; mend it, or measure it with `allow_unstable`"
+            )
+        answers[f"augmentation {augmentation.name!r}"] = answer
+    return answers
+
+
+def _embed(encoder: Encoder, views: Any) -> Floats:
+    """Returns the embeddings of a batch; NaN for one that fails twice, as services do that refuse such images."""
+    for _ in range(2):
+        try:
+            # Of copies, since an encoder may write into its views.
+            embedding = encode_views(encoder, copy.deepcopy(views)).embedding
+        except Transient as error:
+            raise EmbedshiftError(f"{encoder.name}: {reason(error)}; run the same command again to go on") from error
+        except Exception as error:
+            log.debug("%s: no answer for a test image (%s)", encoder.name, error)
+        else:
+            if np.isfinite(embedding).all():
+                return embedding
+    return np.full((len(views), encoder.dim), np.nan, np.float32)
+
+
+def _statistics(augmentation: Augmentation, image: Pixels, of: Sides, seed: int) -> Floats:
+    """Returns size, and mean and standard deviation of each block of a view; NaN if it cannot be drawn."""
+    try:
+        view = augmentation.draw(image, seed, any_size=not isinstance(of, int)).astype(np.float32)
+    except EmbedshiftError:
+        return np.full(2 + 2 * BLOCKS**2 * 3, np.nan, np.float32)
+    mean, squares = (cv2.resize(values, (BLOCKS, BLOCKS), interpolation=cv2.INTER_AREA) for values in (view, view**2))
+    deviation = np.sqrt(np.maximum(squares - mean**2, 0))
+    return np.concatenate([np.array(view.shape[:2], np.float32), mean.ravel(), deviation.ravel()])
+
+
+def _oblong(side: int) -> Pixels:
+    return np.ascontiguousarray(patterns(1, side + side // 2)[0][: side - side // 4])

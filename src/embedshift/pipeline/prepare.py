@@ -15,8 +15,7 @@ from embedshift.encoders import Encoder, check_name
 from embedshift.encoders.images import ImageEncoder
 from embedshift.encoders.spec import EncoderSpec
 from embedshift.errors import UsageError
-from embedshift.pipeline.answers import with_answers
-from embedshift.pipeline.identity import study_identity
+from embedshift.pipeline.identity import study_identity, with_answers
 from embedshift.pipeline.measure import Measure
 from embedshift.pipeline.plan import Plan, encoder_preprocess, make_measures
 from embedshift.pipeline.ready import ReadyEncoder, ready

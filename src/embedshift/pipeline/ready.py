@@ -10,7 +10,7 @@ import numpy as np
 from embedshift.encoders.base import Encoder, EncoderOutput
 from embedshift.encoders.spec import EncoderSpec
 from embedshift.errors import UsageError
-from embedshift.pipeline.answers import refuse_other
+from embedshift.pipeline.identity import refuse_other
 from embedshift.pipeline.measure import Observer
 
 

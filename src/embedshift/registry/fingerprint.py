@@ -1,6 +1,6 @@
 """Fingerprints of a user's functions: their source, and the values that they hold.
 
-What a function reads from elsewhere is not part; `embedshift.pipeline.answers` compares what it answers.
+What a function reads from elsewhere is not part; `embedshift.pipeline.identity` compares what it answers.
 """
 
 import ast
