@@ -219,7 +219,7 @@ def embedshift_original(given: Given) -> Work:
     with prepared(config, None, encoder=encoder) as study:
         samples = sorted(study.samples, key=lambda sample: sample.image_id)
 
-    def original(sample: Any, source: Any, plan: Any, *, ends_process: bool = False) -> Any:
+    def original(sample: Any, source: Any, plan: Any, *, on_step: Any = None) -> Any:
         return plan.to_input(decode(source.read(sample)), plan)
 
     def embed(batch: int | None) -> Any:

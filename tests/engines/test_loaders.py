@@ -197,7 +197,7 @@ def test_leaving_early_ends_a_loader_that_hangs(photos):
     assert children() == []
 
 
-def large(sample, source, plan, *, ends_process):
+def large(sample, source, plan, *, on_step):
     return bytes(50_000_000)
 
 

@@ -22,7 +22,7 @@ from embedshift.engines.job import Progress, Start
 from embedshift.engines.loaders import Images, draw_all
 from embedshift.engines.views_folder import ViewsFolder, continued, fill, images_identity, list_images
 from embedshift.errors import EmbedshiftError, UsageError, cause, foreign_code
-from embedshift.pipeline.draw import FolderError, guarded, read_image
+from embedshift.pipeline.draw import FolderError, OnStep, guarded, read_image
 from embedshift.pipeline.identity import encoder_answer
 from embedshift.pipeline.plan import encoder_preprocess, to_input
 from embedshift.sources import ImageRef, Source, images
@@ -86,13 +86,11 @@ class AttackedFolder(ViewsFolder):
 
 
 def read_original(
-    sample: ImageRef, source: Source, folder: AttackedFolder, *, ends_process: bool = False
+    sample: ImageRef, source: Source, folder: AttackedFolder, *, on_step: OnStep = None
 ) -> tuple[str, Pixels] | Failure:
     """Returns the hash of an image's own pixels, and the image at the encoder's size, uint8 `[S, S, 3]`."""
     seconds = folder.config.image_timeout
-    return guarded(
-        lambda clock: read_image(sample, source, folder.resized, clock), sample, source, seconds, ends_process
-    )
+    return guarded(lambda clock: read_image(sample, source, folder.resized, clock), sample, source, seconds, on_step)
 
 
 @dataclass(frozen=True)

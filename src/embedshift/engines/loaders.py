@@ -34,7 +34,7 @@ import numpy as np
 from embedshift.arrays import Pixels
 from embedshift.config.processes import end_with_parent, one_thread
 from embedshift.errors import EmbedshiftError
-from embedshift.pipeline.draw import AT_EACH_STEP, GRACE, TookTooLong, draw_image, stopped_failure
+from embedshift.pipeline.draw import GRACE, TookTooLong, draw_image, stopped_failure
 from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.plan import Plan
 from embedshift.sources import ImageRef, Source
@@ -244,19 +244,18 @@ def _serve(
     end_with_parent(parent)  # it would wait for ever to hand over its images
     said = time.monotonic()
 
-    def say_that_it_works() -> None:
+    def tell_parent() -> None:
         nonlocal said
         if (now := time.monotonic()) - said > WORD:
             said = now
             pipe.send(None)
 
-    AT_EACH_STEP.append(say_that_it_works)
     with contextlib.suppress(*GONE):
         while True:
             index, slot = pipe.recv()
             try:
                 into = {} if slot is None else {"into": slots.views(slot)}
-                result = images.work(images.samples[index], images.source, images.plan, ends_process=True, **into)
+                result = images.work(images.samples[index], images.source, images.plan, on_step=tell_parent, **into)
                 if slot is not None and isinstance(result, DrawnImage):
                     result = result.without_views()
             except BaseException as error:

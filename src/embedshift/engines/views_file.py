@@ -14,7 +14,7 @@ from embedshift.engines.job import Progress, Start, loader_count
 from embedshift.engines.loaders import Images, draw_all
 from embedshift.engines.views_folder import ViewsFolder, continued, fill, images_identity, list_images
 from embedshift.errors import UsageError
-from embedshift.pipeline.draw import Clock, guarded, read_image
+from embedshift.pipeline.draw import Clock, OnStep, guarded, read_image
 from embedshift.sources import ImageRef, Source
 from embedshift.sources.base import Failure, storable
 from embedshift.sources.images import ToInput
@@ -103,11 +103,11 @@ class AugmentedFolder(ViewsFolder):
 
 
 def write_image(
-    sample: ImageRef, source: Source, views: AugmentedFolder, *, ends_process: bool = False
+    sample: ImageRef, source: Source, views: AugmentedFolder, *, on_step: OnStep = None
 ) -> ViewsImage | Failure:
     """Draws the views of one image and writes them; an error of the image becomes a `Failure`."""
     seconds = views.config.image_timeout
-    return guarded(lambda clock: _write(sample, source, views, clock), sample, source, seconds, ends_process)
+    return guarded(lambda clock: _write(sample, source, views, clock), sample, source, seconds, on_step)
 
 
 def _write(sample: ImageRef, source: Source, views: AugmentedFolder, clock: Clock) -> ViewsImage:

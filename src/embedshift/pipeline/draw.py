@@ -27,8 +27,8 @@ T = TypeVar("T")
 
 # Seconds that a step has to end itself before its process is ended.
 GRACE = 5.0
-# What this process also does when a step begins.
-AT_EACH_STEP: list[Callable[[], None]] = []
+# What a loader does when a step begins; its process is ended if a step does not end itself. None = no loader.
+OnStep = Callable[[], None] | None
 
 
 class TookTooLong(BaseException):
@@ -36,7 +36,7 @@ class TookTooLong(BaseException):
 
 
 @contextlib.contextmanager
-def time_limit(seconds: float, *, ends_process: bool = False) -> Iterator[Callable[[], None]]:
+def time_limit(seconds: float, on_step: OnStep = None) -> Iterator[Callable[[], None]]:
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None
         return
@@ -46,10 +46,9 @@ def time_limit(seconds: float, *, ends_process: bool = False) -> Iterator[Callab
 
     def next_step() -> None:
         signal.setitimer(signal.ITIMER_REAL, seconds)
-        if ends_process:
+        if on_step is not None:
             faulthandler.dump_traceback_later(seconds + GRACE, exit=True, file=_nowhere())
-        for action in AT_EACH_STEP:
-            action()
+            on_step()
 
     handler, timer = signal.signal(signal.SIGALRM, stop), signal.getitimer(signal.ITIMER_REAL)
     try:
@@ -58,7 +57,7 @@ def time_limit(seconds: float, *, ends_process: bool = False) -> Iterator[Callab
     finally:
         signal.setitimer(signal.ITIMER_REAL, *timer)
         signal.signal(signal.SIGALRM, handler)
-        if ends_process:
+        if on_step is not None:
             faulthandler.cancel_dump_traceback_later()
 
 
@@ -100,32 +99,32 @@ class Clock:
 
 
 def draw_image(
-    sample: ImageRef, source: Source, plan: Plan, *, ends_process: bool = False, into: Pixels | None = None
+    sample: ImageRef, source: Source, plan: Plan, *, on_step: OnStep = None, into: Pixels | None = None
 ) -> DrawnImage | Failure:
     """Reads one image, draws or reads its views once, and measures their pixels; an error becomes a `Failure`."""
     work = functools.partial(_draw, sample, source, plan, into)
-    return guarded(work, sample, source, plan.config.image_timeout, ends_process)
+    return guarded(work, sample, source, plan.config.image_timeout, on_step)
 
 
-def hash_image(sample: ImageRef, source: Source, plan: Plan, *, ends_process: bool = False) -> str | Failure:
+def hash_image(sample: ImageRef, source: Source, plan: Plan, *, on_step: OnStep = None) -> str | Failure:
     """Returns the hash of an image's current pixels; arguments and errors as in `draw_image`."""
     seconds = plan.config.image_timeout
 
     def hashed(clock: Clock) -> str:
         return read_image(sample, source, lambda _: None, clock)[0]
 
-    return guarded(hashed, sample, source, seconds, ends_process)
+    return guarded(hashed, sample, source, seconds, on_step)
 
 
 def guarded(
-    work: Callable[[Clock], T], sample: ImageRef, source: Source, seconds: float, ends_process: bool = False
+    work: Callable[[Clock], T], sample: ImageRef, source: Source, seconds: float, on_step: OnStep = None
 ) -> T | Failure:
     """Runs some work on one image; an error becomes a `Failure`."""
     if sample.problem is not None:
         return Failure(storable(sample.image_id), "list", sample.problem)
     clock = Clock()
     try:
-        with time_limit(seconds, ends_process=ends_process) as restart_limit:
+        with time_limit(seconds, on_step) as restart_limit:
             clock.on_stage = restart_limit
             with foreign_code():
                 return work(clock)
