@@ -140,7 +140,7 @@ class _Run:
         return TargetWidth(self.reader.folder, until, plan.suite.names, plan.config.seed, len(study.shards), groups)
 
     def measure(self, progress: Progress) -> None:
-        """Measures and writes the shards that are left, or as many as are target."""
+        """Measures and writes the pending shards, or as many as the target width needs."""
         plan, target = self.study.plan, self.target
         self._write_failures()
         if target is not None:

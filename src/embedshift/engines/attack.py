@@ -79,8 +79,6 @@ def run_attack(
 
 @dataclass(frozen=True, kw_only=True)
 class AttackedFolder(ViewsFolder):
-    """A folder of attacked images, at the encoder's size."""
-
     config: AttackConfig
     resized: ToInput
 

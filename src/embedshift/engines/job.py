@@ -23,8 +23,6 @@ State = Literal["new", "resumed", "complete"]
 
 @dataclass(frozen=True)
 class Start:
-    """What a run tells its caller before its first image."""
-
     out: Path
     images: int
     done: int

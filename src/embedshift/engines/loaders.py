@@ -186,14 +186,12 @@ class _Loader:
         self._pipe.close()
 
     def request(self, index: int) -> None:
-        """Requests an image, which is drawn after those requested before."""
         slot = self._slots.take()
         with contextlib.suppress(*GONE):  # the error occurs again when the image is taken
             self._pipe.send((index, slot))
         self._requested[index] = self._thread.submit(self._receive, self._slots, slot)
 
     def wait(self) -> None:
-        """Waits until every requested image is drawn, or the process has ended."""
         concurrent.futures.wait(self._requested.values())
 
     def take(self, index: int) -> ImageResult:

@@ -92,8 +92,6 @@ def _begun(config: ViewsConfig, suite: Suite, samples: Sequence[ImageRef]) -> Vi
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentedFolder(ViewsFolder):
-    """A folder of the views of a suite."""
-
     config: ViewsConfig
     suite: Suite
 
@@ -105,7 +103,6 @@ class AugmentedFolder(ViewsFolder):
 def write_image(
     sample: ImageRef, source: Source, views: AugmentedFolder, *, on_step: OnStep = None
 ) -> ViewsImage | Failure:
-    """Draws the views of one image and writes them; an error of the image becomes a `Failure`."""
     seconds = views.config.image_timeout
     return guarded(lambda clock: _write(sample, source, views, clock), sample, source, seconds, on_step)
 

@@ -62,7 +62,6 @@ class ViewsFolder:
         return all(self.holds(name, image_id, image) for name in self.folders)
 
     def holds(self, folder: str, image_id: str, image: ImageFiles) -> bool:
-        """Returns whether one file of an image is as it was written."""
         return folder in image.files and file_hash(self.path(folder, image_id)) == image.files[folder]
 
     def write(self, folder: str, image_id: str, pixels: Pixels) -> str:

@@ -84,7 +84,6 @@ class Clock:
         self._last = time.perf_counter()
 
     def lap(self, stage: str) -> None:
-        """Adds the time since the last lap to `stage`."""
         now = time.perf_counter()
         self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._last
         self._last = now
@@ -107,7 +106,6 @@ def draw_image(
 
 
 def hash_image(sample: ImageRef, source: Source, plan: Plan, *, on_step: OnStep = None) -> str | Failure:
-    """Returns the hash of an image's current pixels; arguments and errors as in `draw_image`."""
     seconds = plan.config.image_timeout
 
     def hashed(clock: Clock) -> str:
@@ -119,7 +117,6 @@ def hash_image(sample: ImageRef, source: Source, plan: Plan, *, on_step: OnStep 
 def guarded(
     work: Callable[[Clock], T], sample: ImageRef, source: Source, seconds: float, on_step: OnStep = None
 ) -> T | Failure:
-    """Runs some work on one image; an error becomes a `Failure`."""
     if sample.problem is not None:
         return Failure(storable(sample.image_id), "list", sample.problem)
     clock = Clock()

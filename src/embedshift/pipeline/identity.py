@@ -132,7 +132,6 @@ def is_of_study(encoder: Encoder, info: StudyInfo) -> bool:
 
 
 def refuse_other(encoder: Encoder, spec: EncoderSpec, place: str) -> None:
-    """Refuses an encoder that answers otherwise than that of the process which began the run."""
     limit = allowed(ENCODER, spec.precision, spec.instability)
     if (first := spec.answers.get(ENCODER)) and (moved := distance(first, encoder_answer(encoder))) > limit:
         raise EmbedshiftError(

@@ -18,8 +18,6 @@ from embedshift.sources.images import ToInput
 
 @dataclass(frozen=True, kw_only=True)
 class Plan(StudyPlan):
-    """What decides the rows of a study, except the images."""
-
     source: Source
     spec: EncoderSpec
     measures: tuple[Measure, ...]

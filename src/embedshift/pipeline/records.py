@@ -82,7 +82,6 @@ class Rows:
 
     @property
     def _missing(self) -> NDArray[np.bool_]:
-        """Returns which views are missing, bool `[N, 1 + V]`."""
         missing = np.zeros((len(self.images), self._count), bool)
         for row, image in zip(missing, self.images, strict=True):
             row[list(image.missing)] = True
@@ -163,8 +162,6 @@ def index_pairs(count: int) -> Iterator[tuple[int, int]]:
 
 
 class OtherImages(Sums):
-    """Metrics of pairs of originals."""
-
     def __init__(self, measures: Sequence[Measure], plan: Plan, images: int) -> None:
         self.measures, self.plan = measures, plan
         self.pairs = pair_count(images, plan.images)
@@ -172,7 +169,6 @@ class OtherImages(Sums):
         self._originals: list[Original] = []
 
     def add(self, image: DrawnImage, output: EncoderOutput) -> None:
-        """Adds an original until there are enough."""
         if len(self._originals) < self._most:
             # Copies, because a slice keeps the whole array in memory: 14 MB for an image of 92 views.
             self._originals.append((image.sample, image.views[0].copy(), concatenate([output[:1]])))
