@@ -11,14 +11,13 @@ import pyarrow as pa
 from embedshift.arrays import Pixels
 from embedshift.encoders.base import EncoderOutput, concatenate
 from embedshift.errors import EmbedshiftError, Transient, reason
-from embedshift.pipeline.baseline import OtherImages, plan_of_sums
 from embedshift.pipeline.batches import BatchEncoder, Encoded, Started, unusable
 from embedshift.pipeline.draw import Clock
 from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.measure import Sums
 from embedshift.pipeline.plan import Plan
 from embedshift.pipeline.ready import ReadyEncoder
-from embedshift.pipeline.records import Rows
+from embedshift.pipeline.records import OtherImages, Rows, plan_of_sums
 from embedshift.sources.base import Failure, Shard, storable
 from embedshift.store.shards import ShardRecord, with_sums
 
