@@ -12,7 +12,7 @@ UNTESTED := src/embedshift/app tests/app tests/examples
 LIBRARIES := tests/encoders/test_onnx.py tests/encoders/test_sentence_transformers.py
 FUZZ_EXAMPLES ?= 5000
 # Without its byte code, every process of the tests would compile all of it again.
-PYTEST = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations 10
+PYTEST = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 2 --durations 10
 QUICK := -m 'not slow and not matrix'
 # The tables of tests are small: with one thread Polars hands none to another, a tenth of the time. `test-all` has all.
 ONE_THREAD := POLARS_MAX_THREADS=1
