@@ -5,14 +5,14 @@ OUT ?= build/demo
 # Dependencies that `make lowest` leaves at the newest release, where the lowest cannot be had: FREE="torch"
 FREE ?=
 # What the quick tests import; the other tools of the extra `dev` want newer releases of what embedshift depends on.
-TESTED_WITH := pytest pytest-xdist hypothesis import-linter junitparser playwright axe-playwright-python
+TESTED_WITH := pytest pytest-timeout pytest-xdist hypothesis import-linter junitparser playwright axe-playwright-python
 # What needs those tools: Gradio, and Jupyter.
 UNTESTED := src/embedshift/app tests/app tests/examples
 # Encoders of other libraries, whose tests are slow: the lowest and newest releases run them too.
 LIBRARIES := tests/encoders/test_onnx.py tests/encoders/test_sentence_transformers.py
 FUZZ_EXAMPLES ?= 5000
 # Without its byte code, every process of the tests would compile all of it again.
-PYTEST = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations 10
+PYTEST = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 0 --durations 10
 QUICK := -m 'not slow and not matrix'
 # The tables of tests are small: with one thread Polars hands none to another, a tenth of the time. `test-all` has all.
 ONE_THREAD := POLARS_MAX_THREADS=1

@@ -51,6 +51,7 @@ def own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         patch.setenv("EMBEDSHIFT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("RAY_worker_niceness", "0")  # Ray's 15 would leave its workers nothing beside another test
         patch.setenv("RAY_AUTH_TOKEN", uuid.uuid4().hex)  # else Ray writes one into the home folder
         patch.delenv("COLUMNS", raising=False)  # the width of a terminal, by which tables lose columns
         # A disk that is waited for some 40 times a study: no test cuts the power.
