@@ -18,8 +18,7 @@ from embedshift.store.info import read_content, read_info
 from embedshift.store.reader import Reader
 from embedshift.store.table import InstalledTable, Table, installed_tables
 from embedshift.store.tables import tables_after, update_tables
-from embedshift.study.exports import Exports
-from embedshift.study.exports.rows import check_images_root
+from embedshift.study.exports import Exports, check_images_root
 from embedshift.study.shown import Shown
 
 if TYPE_CHECKING:
