@@ -18,11 +18,11 @@ from embedshift.store.reader import Reader
 from embedshift.store.table import write_table
 from embedshift.study.paired import PairedStudies, pair_studies
 from embedshift.study.paired import verdict as overview
+from embedshift.study.paired.differences import ALL, RELATIVE_SHIFT, agreements, neighbours_by_chance
 from embedshift.study.paired.means import compare_means
-from embedshift.study.paired.ratios import ALL, RELATIVE_SHIFT, agreements, neighbours_by_chance
 from embedshift.study.paired.verdict import verdict
 from embedshift.study.shown import Shown, escaped, markdown_table
-from embedshift.study.study import Study, load
+from embedshift.study.study import Study, as_study
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -199,7 +199,7 @@ def compare(
         >>> compare([folder / "flat", folder / "pool"]).studies["study"].to_list()
         ['flat (float32)', 'pool (float32)']
     """
-    paired = pair_studies([study if isinstance(study, Study) else load(study) for study in studies], groups)
+    paired = pair_studies([*map(as_study, studies)], groups)
     differences, means = compare_means(paired)
     ranking = overview.rankings(means, paired.names)
     correlations = overview.rank_correlations(means, ranking, paired.names)
@@ -233,7 +233,6 @@ def _tolerances(paired: PairedStudies) -> pl.DataFrame:
 
 
 def _folder(out: str | Path) -> Path:
-    """Returns the folder for the results; creates it where it is missing."""
     folder = output_path(out)
     if Reader(folder).exists():
         raise UsageError(f"{folder}: contains a study; choose another `out`")

@@ -324,6 +324,11 @@ class Study(Shown, Exports):
         return path
 
 
+def as_study(study: Study | str | Path) -> Study:
+    """Opens a study that is given by its folder."""
+    return study if isinstance(study, Study) else load(study)
+
+
 def load(folder: str | Path) -> Study:
     """Opens the study in `folder`.
 
