@@ -114,21 +114,20 @@ class Comparison(Shown):
         Raises:
             EmbedshiftError: The name is unknown, or there are no tolerances to draw.
         """
-        from embedshift.study.comparison_figures import COMPARISON_FIGURES, FigureInput
+        from embedshift.study.comparison_figures import FigureInput, draw
 
         shown, overall = pl.col("augmentation").is_in(self.shown), pl.col("augmentation") == ALL
-        return COMPARISON_FIGURES[name](
-            FigureInput(
-                names=self.studies["study"].to_list(),
-                images=self.studies["compared"][0],
-                augmentations=self.shown,
-                comparison=self.comparison.filter(shown & ~overall),
-                overall=self.comparison.filter(overall),
-                side_by_side=self.side_by_side.filter(shown),
-                tolerances=self.tolerances,
-                families=self.families,
-            )
+        data = FigureInput(
+            names=self.studies["study"].to_list(),
+            images=self.studies["compared"][0],
+            augmentations=self.shown,
+            comparison=self.comparison.filter(shown & ~overall),
+            overall=self.comparison.filter(overall),
+            side_by_side=self.side_by_side.filter(shown),
+            tolerances=self.tolerances,
+            families=self.families,
         )
+        return draw(name, data)
 
     def save(self, out: str | Path, formats: Sequence[str] = ("png", "svg")) -> list[Path]:
         """Writes every table as CSV and Parquet, all figures, and the page `comparison.md`.

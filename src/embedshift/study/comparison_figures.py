@@ -1,7 +1,6 @@
 """Figures of a comparison: ratios of relative shifts, means side by side, differences, and tolerances."""
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import matplotlib
@@ -17,7 +16,8 @@ from embedshift.errors import UsageError
 from embedshift.figures import style
 from embedshift.figures.shared import level_axis, tolerance_mark
 from embedshift.figures.style import FAINT, MUTED, human, new_figure, number, verbatim
-from embedshift.registry import METRICS, Registry
+from embedshift.registry import METRICS
+from embedshift.registry.names import one_of
 from embedshift.statistics.shift_ratios import SATURATED
 from embedshift.statistics.strengths import MeasuredFamily
 from embedshift.statistics.summary import COSINE
@@ -40,23 +40,14 @@ class FigureInput:
 # The numbers at the ticks of an axis of ratios, and the most of them; powers of ten if there would be more.
 RATIOS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 2, 3, 5, 10, 20, 50, 100)
 MOST_TICKS = 12
-Draw = Callable[[FigureInput], Figure]
-COMPARISON_FIGURES: Registry[Draw] = Registry("comparison figure")
 
 
-def comparison_figure(name: str) -> Callable[[Draw], Draw]:
-    def register(draw: Draw) -> Draw:
-        @functools.wraps(draw)
-        def styled(data: FigureInput) -> Figure:
-            with style.context():
-                return draw(data)
-
-        return COMPARISON_FIGURES.add(name, styled)
-
-    return register
+def draw(name: str, data: FigureInput) -> Figure:
+    one_of("comparison figure", name, list(COMPARISON_FIGURES))
+    with style.context():
+        return COMPARISON_FIGURES[name](data)
 
 
-@comparison_figure("ratios")
 def ratios(data: FigureInput) -> Figure:
     names, augmentations = data.names[1:], [ALL, *data.augmentations]
     rows = pl.concat([data.overall, data.comparison]).filter(metric=RELATIVE_SHIFT)
@@ -80,7 +71,6 @@ def ratios(data: FigureInput) -> Figure:
     return figure
 
 
-@comparison_figure("means")
 def means(data: FigureInput) -> Figure:
     names, augmentations = data.names, data.augmentations
     figure, panels = _panels(data, names, "Means by study", "bar: mean")
@@ -98,7 +88,6 @@ def means(data: FigureInput) -> Figure:
     return figure
 
 
-@comparison_figure("differences")
 def differences(data: FigureInput) -> Figure:
     names, augmentations = data.names, data.augmentations
     title = f"{_name(names[1])} minus {_name(names[0])}" if len(names) == 2 else f"Each minus {_name(names[0])}"
@@ -114,7 +103,6 @@ def differences(data: FigureInput) -> Figure:
     return figure
 
 
-@comparison_figure("tolerances")
 def tolerances(data: FigureInput) -> Figure:
     if data.tolerances.is_empty():
         raise UsageError("figure 'tolerances': the augmentations of these studies are not families")
@@ -132,6 +120,9 @@ def tolerances(data: FigureInput) -> Figure:
     axes.hlines(np.arange(1, len(rows)) - 0.5, 0, 1, FAINT, linewidth=0.6, transform=axes.get_yaxis_transform())
     axes.legend(handles=_patches(data, names), loc="lower left", bbox_to_anchor=(0, 1), borderpad=0.2)
     return figure
+
+
+COMPARISON_FIGURES = {figure.__name__: figure for figure in (ratios, means, differences, tolerances)}
 
 
 def shown_metrics(data: FigureInput) -> list[str]:
