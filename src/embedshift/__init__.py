@@ -11,8 +11,7 @@ from embedshift.errors import EmbedshiftError, Transient
 from embedshift.store.forked import watch_forks as _watch_forks
 
 if TYPE_CHECKING:
-    from embedshift.api.studies import from_vectors, run
-    from embedshift.api.views_file import attack, write_views
+    from embedshift.api import attack, from_vectors, run, write_views
     from embedshift.augmentations.views import make_views
     from embedshift.encoders import load_encoder
     from embedshift.encoders.images import image_encoder
@@ -53,19 +52,19 @@ _watch_forks()  # from the first import on
 _MODULES = {
     "Study": "study",
     "Whitening": "statistics.whitening",
-    "attack": "api.views_file",
+    "attack": "api",
     "check": "study.gate",
     "compare": "study.comparison",
-    "from_vectors": "api.studies",
+    "from_vectors": "api",
     "image_encoder": "encoders.images",
     "load": "study",
     "load_encoder": "encoders",
     "make_views": "augmentations.views",
     "parity": "stacks",
-    "run": "api.studies",
+    "run": "api",
     "whiten": "study.whitening",
     "wrap": "encoders.module",
-    "write_views": "api.views_file",
+    "write_views": "api",
 }
 
 

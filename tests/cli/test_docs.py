@@ -14,7 +14,7 @@ from embedshift.cli import app
 from embedshift.cli.options import given, originals_and_variants
 from embedshift.config import declared_settings, make_config
 from embedshift.config.commands import AttackConfig, make_attack_config
-from embedshift.study.gate.rule import read_rules
+from embedshift.study.gate.rules import read_rules
 
 ROOT = Path(__file__).parents[2]
 NAMES = "run|report|compare|check|list|demo|attack|card|app|search|verify|whiten|views|vectors|docs|parity|lock"

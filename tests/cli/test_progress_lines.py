@@ -9,7 +9,7 @@ import pytest
 
 from embedshift.cli import terminal
 
-START = {"done": 4, "images": 24, "complete": False, "out": "study", "skipped": {}, "note": str}
+START = {"done": 4, "images": 24, "state": "resumed", "out": "study", "skipped": {}, "note": str}
 
 
 @pytest.fixture

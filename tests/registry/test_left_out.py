@@ -12,7 +12,7 @@ from embedshift.figures.output import study_figures
 from embedshift.registry import METRICS, QUESTIONS, questions
 from embedshift.statistics.summary import RADAR_METRICS
 from embedshift.store.table import tables_of
-from embedshift.study.gate.tables import TABLES
+from embedshift.study.gate.rules import TABLES
 from support import models, studies
 from support.matrix import first_only
 

@@ -102,7 +102,7 @@ def test_few_images_have_no_interval_and_it_says_so(tmp_path):
 
 
 def test_without_a_search_there_is_no_column_of_it(study, tmp_path, monkeypatch):
-    from embedshift.study.exports import card
+    from embedshift.study import card
 
     monkeypatch.setattr(card, "_recall", lambda reader: {})
     assert cells(study.card())[0] == ["augmentation", "relative shift", "95 % interval", "what it is"]

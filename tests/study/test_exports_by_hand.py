@@ -1,6 +1,6 @@
 """Small cases worked by hand."""
 
-from embedshift.study.exports import card
+from embedshift.study import card
 
 
 def test_card_fenced():

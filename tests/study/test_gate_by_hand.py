@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from embedshift import errors
-from embedshift.study.gate import proposal, result, rule
+from embedshift.study.gate import proposal, result, rules
 from embedshift.study.gate import result as decision
 from embedshift.study.gate.result import Checked, counted
 from embedshift.study.paired import Estimate
@@ -54,8 +54,8 @@ def test_proposal_two_figures():
 
 def test_rule_as_rules():
     assert (
-        next(iter(rule.as_rules([{"table": "search", "metric": "recall@1", "may_fall": 0.01}]))).title
+        next(iter(rules.as_rules([{"table": "search", "metric": "recall@1", "may_fall": 0.01}]))).title
         == "search: value may fall by 0.01"
     )
     with pytest.raises(errors.UsageError, match=r"rule 1: unknown key 'metrik'; did you mean 'metric'\? Known: "):
-        list(rule.as_rules([{"table": "search", "metrik": "recall@1", "may_fall": 0.01}]))
+        list(rules.as_rules([{"table": "search", "metrik": "recall@1", "may_fall": 0.01}]))

@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 
 from embedshift.statistics.intervals import difference_of_proportions
+from embedshift.study.gate.check import proportion_interval
 from embedshift.study.gate.result import AT_BOUND, BEYOND, FEW, MORE, NO_INTERVAL, decide, images_needed
-from embedshift.study.gate.tables import proportion_interval
 from embedshift.study.paired import Estimate
 from embedshift.study.paired.estimate import mover, proportion_difference
 

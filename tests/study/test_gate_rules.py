@@ -4,7 +4,7 @@ import pytest
 
 import embedshift
 from embedshift.errors import UsageError
-from embedshift.study.gate.rule import read_rules
+from embedshift.study.gate.rules import read_rules
 from support.comparing import OTHER, moved, variant
 from support.graded import CLOSER, graded
 from support.searched import ranked, with_search

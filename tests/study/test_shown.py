@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import embedshift
-from embedshift.api.studies import shown_progress
+from embedshift.api import shown_progress
 from embedshift.statistics.whitening import Whitening
 from support import studies
 from support.mean_colour import MeanColour

@@ -42,8 +42,6 @@ Row = dict[str, str | float]
 
 @dataclass(frozen=True)
 class Change:
-    """One entry of the list of changes."""
-
     suite: str
     kind: Family | Augmentation
 
@@ -155,7 +153,6 @@ class PageEncoder:
         return output
 
     def canvas(self, image: Pixels, target: ApplyTo) -> Canvas:
-        """What changes of an image uint8 `[H, W, 3]`, and how the encoder takes it."""
         square = to_input(encoder_preprocess(self.encoder), self.config.resize)
         return Canvas.of(image, square, target, self.config.longest)
 

@@ -186,7 +186,6 @@ class _StudyTab:
         return plot, gr.Dataframe(table), gr.Dropdown(table["image_id"].to_list())
 
     def show_views(self, augmentation: Any, image_id: Any, event: gr.EventData) -> tuple[Any, Any]:
-        """The views of the image that was chosen, in the list or by its row, with their cosines and attention maps."""
         try:
             if isinstance(event._data, dict) and "row_value" in event._data:
                 image_id = event._data["row_value"][0]

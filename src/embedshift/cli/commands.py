@@ -24,6 +24,8 @@ from embedshift.registry import one_of, questions
 SEARCH_TABLES = ("search", "thresholds", "matches", "gallery_sizes", "duplicates")
 # In the wheel, or else in a clone of the repository.
 FOLDERS = (Path(embedshift.__file__).parent / "docs", Path(embedshift.__file__).parents[2] / "docs")
+# The exit code of `check` where a rule is broken.
+BROKEN = 3
 LISTED = "encoders|augmentations|metrics|figures|questions"
 WhitenOption = Annotated[
     Path | None,
@@ -151,7 +153,7 @@ def attack(
     **settings: Any,
 ) -> None:
     """Search for the worst change of each image within a budget; write pairs for `run --pairs`."""
-    from embedshift.cli.views_file import attack_and_print
+    from embedshift.cli.results import attack_and_print
     from embedshift.config.commands import make_attack_config
 
     config = make_attack_config({"images": images, **given(settings)})
@@ -169,7 +171,7 @@ def views(
     **settings: Any,
 ) -> None:
     """Write the changed images as files, for `run --pairs DIR/views.json` and for other programs."""
-    from embedshift.cli.views_file import write_and_print
+    from embedshift.cli.results import write_and_print
     from embedshift.config import validated
     from embedshift.config.commands import ViewsConfig
 
@@ -215,7 +217,7 @@ def compare(
 ) -> None:
     """Compare studies of the same images and views: encoders, precisions or checkpoints, paired by image."""
     from embedshift.cli.finished import compared_tolerances, comparison_tables, no_difference, ratio_tables
-    from embedshift.cli.terminal import fits, print_table
+    from embedshift.cli.terminal import print_table
     from embedshift.study.whitening import whitened
 
     log_lines(quiet)
@@ -226,9 +228,9 @@ def compare(
         return
     for sentence in comparison.verdict.splitlines():
         say(sentence)
-    tables = comparison_tables(comparison, fits)
+    tables = comparison_tables(comparison)
     tolerances = [] if comparison.tolerances.is_empty() else [compared_tolerances(comparison)]
-    for table in (*ratio_tables(comparison, fits), *tolerances, *tables):
+    for table in (*ratio_tables(comparison), *tolerances, *tables):
         print_table(table)
     if not tables:
         say(no_difference(comparison))
@@ -302,15 +304,26 @@ def check(
     init: Annotated[bool, typer.Option("--init", help="Propose rules from this study; check nothing.")] = False,
 ) -> None:
     """Check a study against rules; exit with code 3 if one is broken. A gate for continuous integration."""
-    from embedshift.cli.finished import gate, say_rules
+    from embedshift.cli.finished import print_checked, say_rules
     from embedshift.study.gate import propose
+    from embedshift.study.gate.result import to_junit, to_markdown
 
     log_lines()
-    if not init:
-        return gate(folder, rules, against, groups, strict, as_json, junit, markdown)
-    if against or strict or as_json or junit or markdown:
-        raise UsageError("--init writes rules and checks nothing: use it alone or with --rules only")
-    return say_rules(propose(folder, rules, groups))
+    if init:
+        if against or strict or as_json or junit or markdown:
+            raise UsageError("--init writes rules and checks nothing: use it alone or with --rules only")
+        return say_rules(propose(folder, rules, groups))
+    if not rules.exists():
+        raise UsageError(f"{rules}: no such file; `embedshift check {folder} --init` writes rules to start with")
+    checked = embedshift.check(folder, rules, against, groups=groups)
+    print_checked(checked, strict=strict, as_json=as_json)
+    if junit is not None:
+        write_text(junit, to_junit(checked, strict=strict))
+    if markdown is not None:
+        write_text(markdown, to_markdown(checked, strict=strict))
+    if not checked.passes(strict=strict):
+        raise typer.Exit(BROKEN)
+    return None
 
 
 @app.command()

@@ -3,7 +3,7 @@
 import json
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -13,7 +13,7 @@ from rich.text import Text
 
 import embedshift
 from embedshift.cli.app import with_flags
-from embedshift.cli.outputs import say, say_all, write_text
+from embedshift.cli.outputs import say, say_all
 from embedshift.cli.terminal import fits, folded_columns, name_columns, number, number_columns, print_table, text_table
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.statistics.strengths import ONE_LEVEL, with_interval_in_words
@@ -21,17 +21,15 @@ from embedshift.statistics.whitening import sentences
 from embedshift.store.listing import Finding, Verification, verify
 from embedshift.study import Study, load
 from embedshift.study.comparison import HEADINGS, Comparison, ratio_cells, with_star
-from embedshift.study.gate import Checked, check
+from embedshift.study.gate import Checked
 from embedshift.study.gate import result as output
 from embedshift.study.gate.result import HEADINGS as RULE_HEADINGS
 from embedshift.study.gate.result import cells as rule_cells
 from embedshift.study.gate.result import headline
-from embedshift.study.paired.ratios import ALL
+from embedshift.study.paired.differences import ALL
 from embedshift.study.whitening import check_studies, recommendation, whitening_tables
 
 log = logging.getLogger("embedshift")
-# The exit code where a rule is broken.
-BROKEN = 3
 _STYLES = {"broken": "bold red", "undecided": "yellow", "kept": ""}
 # What follows a file that is loaded.
 LINES = (
@@ -42,8 +40,7 @@ LINES = (
 LISTED = 20
 
 
-def ratio_tables(comparison: Comparison, fits: Callable[[Table], bool]) -> list[Table]:
-    """Returns for each study its relative shifts beside the first's, their ratios, and recall, in one or two tables."""
+def ratio_tables(comparison: Comparison) -> list[Table]:
     shown, tables = pl.col("augmentation").is_in([ALL, *comparison.shown]), []
     for (study,), rows in comparison.comparison.filter(shown).group_by("study", maintain_order=True):
         title = (
@@ -65,8 +62,7 @@ def _ratio_table(title: str, rows: Sequence[Sequence[str]], columns: Sequence[in
     return table
 
 
-def comparison_tables(comparison: Comparison, fits: Callable[[Table], bool]) -> list[Table]:
-    """Returns a table of the means of all studies and of their differences from the first, with intervals."""
+def comparison_tables(comparison: Comparison) -> list[Table]:
     shown = comparison.side_by_side.filter(pl.col("augmentation").is_in(comparison.shown))
     first, *others = comparison.studies["study"].to_list()
     parts = [
@@ -116,7 +112,6 @@ def _augmentations(comparison: Comparison) -> int:
 
 
 def no_difference(comparison: Comparison) -> str:
-    """Returns the sentence for a comparison without a table: no mean of a study differs from the first study's."""
     where = "" if len(comparison.shown) == _augmentations(comparison) else f" ({ONE_LEVEL}, in the first study)"
     images = comparison.studies["compared"][0]
     return f"No difference: every metric has the same means in all studies, over {images:,} images{where}."
@@ -135,37 +130,19 @@ def compared_tolerances(comparison: Comparison) -> Table:
     return table
 
 
-def gate(
-    folder: Path,
-    rules: Path,
-    against: Path | None,
-    groups: str | None,
-    strict: bool,
-    as_json: bool,
-    junit: Path | None,
-    markdown: Path | None,
-) -> None:
-    if not rules.exists():
-        raise UsageError(f"{rules}: no such file; `embedshift check {folder} --init` writes rules to start with")
-    checked = check(folder, rules, against, groups=groups)
+def print_checked(checked: Checked, *, strict: bool, as_json: bool) -> None:
     warnings = output.warnings(checked)
     # Someone who reads both streams in one terminal reads a warning once.
     for line in warnings if as_json or not (sys.stdout.isatty() and sys.stderr.isatty()) else ():
         log.warning("%s", line)
     if as_json:
         say(json.dumps(output.to_json(checked, strict=strict)))
-    else:
-        wide = _rules_table(checked)
-        print_table(wide if fits(wide) else _narrow_table(checked))
-        for line in warnings:
-            say(f"warning: {with_flags(line)}")
-        say(with_flags(headline(checked, strict=strict)))
-    if junit is not None:
-        write_text(junit, output.to_junit(checked, strict=strict))
-    if markdown is not None:
-        write_text(markdown, output.to_markdown(checked, strict=strict))
-    if not checked.passes(strict=strict):
-        raise typer.Exit(BROKEN)
+        return
+    wide = _rules_table(checked)
+    print_table(wide if fits(wide) else _narrow_table(checked))
+    for line in warnings:
+        say(f"warning: {with_flags(line)}")
+    say(with_flags(headline(checked, strict=strict)))
 
 
 def say_rules(file: Path) -> None:
@@ -175,7 +152,6 @@ def say_rules(file: Path) -> None:
 
 
 def _narrow_table(checked: Checked) -> Table:
-    """Returns a table with cells above each other; the warnings alone give the numbers of images."""
     table = text_table("", *folded_columns("outcome", "rule\nrow", "value, 95 % interval\nrequired"))
     for result in checked.results:
         outcome, rule, row, value, interval, required, *_ = rule_cells(result)
@@ -196,7 +172,6 @@ def _rules_table(checked: Checked) -> Table:
 def whiten_and_print(
     folders: Sequence[Path], out: Path, onnx: Path | None, choice: str | None, groups: str | None, as_json: bool
 ) -> None:
-    """Fits and writes the map; prints the table of every study, the recommendation, and the lines that apply it."""
     studies = [load(folder) for folder in folders]
     check_studies(studies)
     for study in studies:
@@ -234,7 +209,6 @@ def whiten_and_print(
 
 
 def whitening_table(study: Study, table: pl.DataFrame) -> Table:
-    """Returns the metrics, mean over the augmentations: as it is, and with each map."""
     info = study.reader().info
     groups = f"{info.groups.chosen} groups, {info.groups.count:,}" if info.groups else "no groups"
     title = (
@@ -256,7 +230,6 @@ def _cells(rows: pl.DataFrame) -> list[str]:
 
 
 def print_verified(folder: Path, as_json: bool) -> None:
-    """Reads everything in a study's folder and prints the results; exit code 1 unless all is there and intact."""
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder")
     verification = verify(folder)

@@ -68,7 +68,6 @@ def chosen(kind: type, settings: Mapping[str, Any]) -> Any:
 
 
 def originals_and_variants(arguments: Sequence[str], pairs: bool) -> Json:
-    """Converts the arguments of `run` to settings: images, or the originals of pairs followed by their variants."""
     if not pairs:
         return {"images": [*arguments] or None, "pairs": None}
     if len(arguments) == 1 and Path(arguments[0]).name == "views.json":
@@ -98,7 +97,6 @@ def _flag(field: "dataclasses.Field[Any]") -> str:
 
 
 def _parameter(field: "dataclasses.Field[Any]", kind: type) -> inspect.Parameter:
-    """Converts one field to a parameter of a command; its default is None."""
     name, text = _flag(field), field.metadata["words"]
     if not any(field.default is nothing for nothing in (None, False, ())):
         text = f"{text} Default: {field.default}."
@@ -112,7 +110,6 @@ def _parameter(field: "dataclasses.Field[Any]", kind: type) -> inspect.Parameter
 
 
 def _panel(field: "dataclasses.Field[Any]", kind: type) -> str | None:
-    """Returns the help panel: one for rare options of each question, one for the other options of questions."""
     if not field.metadata["rare"]:
         return _PANELS.get(field.name, "Questions" if kind in switch_kinds() else None)
     question = next((declared.name for declared in questions() if kind in (declared.switches, declared.choices)), "")

@@ -10,10 +10,9 @@ import typer
 
 import embedshift
 from embedshift.cli.app import IMAGES_WORDS, AsJson, Quiet, app, log_lines
-from embedshift.cli.options import given, with_options
+from embedshift.cli.options import given, output, with_options
 from embedshift.cli.outputs import say, write_text
 from embedshift.config import Json, Triple, setting_of_study, validated
-from embedshift.config.safe_files import output_path
 from embedshift.errors import UsageError
 
 ImagesOrNone = Annotated[
@@ -56,8 +55,8 @@ def parity(
     from embedshift.config.safe_files import refuse_output, write_file
 
     log_lines(quiet)
-    for output in filter(None, (figure, junit, markdown)):  # before minutes of work
-        refuse_output(output)
+    for file in filter(None, (figure, junit, markdown)):  # before minutes of work
+        refuse_output(file)
     if figure is not None and figure.suffix not in (".png", ".svg", ".pdf"):
         raise UsageError(f"{figure}: the name of a figure ends with .png, .svg or .pdf")
     with repeating("reading libraries"):
@@ -88,7 +87,7 @@ def parity(
 @with_options(GraphSettings)
 def lock(
     model: Annotated[str, typer.Option(help="The encoder, as for `run`.")],
-    out: Annotated[Path, typer.Option(help="File for the lock: NAME.lock.", parser=output_path, metavar="PATH")],
+    out: Annotated[Path, output("File for the lock: NAME.lock.")],
     images: ImagesOrNone = None,
     quiet: Quiet = False,
     **settings: Any,

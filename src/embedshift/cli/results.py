@@ -1,14 +1,21 @@
-"""The output of `run` and `search`: means and tolerances of a study, what a search finds, and likely duplicates."""
+"""The output of `run` and `search`: means, tolerances, what a search finds; and of `views` and `attack`."""
 
+import json
+import logging
 from collections.abc import Iterable, Iterator
+from pathlib import Path
+from statistics import fmean
 
 import polars as pl
 from rich.table import Table
 
-from embedshift.cli.terminal import interval, name_columns, number, number_columns, text_table
+from embedshift.cli.outputs import say
+from embedshift.cli.terminal import interval, name_columns, number, number_columns, print_table, progress, text_table
 from embedshift.config import Json
+from embedshift.config.commands import AttackConfig, ViewsConfig
 from embedshift.registry import METRICS
 from embedshift.report.numbers import count, in_percent
+from embedshift.sources.views_file import ORIGINALS, Attack, AttackedVariant, Manifest
 from embedshift.statistics.duplicates import rule_in_words
 from embedshift.statistics.strengths import in_words, interval_in_words, with_interval_in_words
 from embedshift.statistics.summary import COSINE, PAPER_METRICS
@@ -18,6 +25,7 @@ from embedshift.store.target_width import why_ended
 from embedshift.study import Study
 from embedshift.study.whitening import WhitenedStudy
 
+log = logging.getLogger("embedshift")
 PERFORMANCE = "mean\nperformance"
 # Families whose safe strength is printed.
 STOPS = 6
@@ -42,12 +50,9 @@ def summary_table(study: Study) -> Table:
     for row in ranked:
         name = row["augmentation"]
         cosine = rows[name, COSINE]
-        cells = [
-            number(cosine["relative_shift"]),
-            interval(cosine["relative_shift_low"], cosine["relative_shift_high"]),
-        ]
-        cells += [number(rows[name, metric]["mean"]) for metric in metrics]
-        cells += [number(row["mean_performance"])]
+        ends = interval(cosine["relative_shift_low"], cosine["relative_shift_high"])
+        means = (number(rows[name, metric]["mean"]) for metric in metrics)
+        cells = [number(cosine["relative_shift"]), ends, *means, number(row["mean_performance"])]
         if clusters is not None:
             cells += ["-" if cluster[name] is None else str(cluster[name])]
         table.add_row(name, *cells)
@@ -58,7 +63,6 @@ def summary_table(study: Study) -> Table:
 
 
 def tolerance_table(study: Study) -> Table:
-    """Returns for each family of rising strength its tolerance with interval, and the relative shift at every level."""
     reader = study.reader()
     encoder, measured = reader.info.encoder, reader.info.counts.measured
     title = (
@@ -89,7 +93,6 @@ def tolerance_table(study: Study) -> Table:
 
 
 def result_tables(study: Study) -> Iterator[tuple[Table, list[str]]]:
-    """Yields the tables that a run prints: tolerances of families first, and only these if there are many views."""
     reader = study.reader()
     if not reader.augmentations:
         return
@@ -116,7 +119,6 @@ def _level(level: int) -> str:
 
 
 def legend(study: Study) -> Iterator[str]:
-    """Yields what the columns of these tables mean, and where all numbers are; of originals alone the duplicates."""
     if not study.augmentations:
         yield from duplicate_lines(study)
         yield f"All numbers: {study.folder / 'tables'}"
@@ -242,7 +244,6 @@ def question_lines(study: Study) -> Iterator[str]:
 
 
 def duplicate_lines(study: Study) -> Iterator[str]:
-    """Yields the likely duplicates, the nearest first, or that there are none, and the rule that says so."""
     reader = study.reader()
     compared = reader.info.counts.measured if reader.groups is None else len(set(reader.groups))
     pairs, settings = study.table("duplicates"), reader.kept_settings("duplicates")
@@ -258,3 +259,67 @@ def duplicate_lines(study: Study) -> Iterator[str]:
         yield f"  group {row['group']}  {whitened}cosine {row['cosine']:.4f}  {row['image_id']}  {row['other']}"
     if len(pairs) > PRINTED:
         yield f"  and {len(pairs) - PRINTED:,} more in {study.folder / 'tables' / 'duplicates.csv'}"
+
+
+def write_and_print(config: ViewsConfig, out: Path, *, quiet: bool, as_json: bool) -> None:
+    from embedshift.engines.views_file import run_views
+
+    with progress(quiet, "writing") as (on_start, step):
+        views = run_views(config, out, progress=step, on_start=on_start)
+    counts, file = {"written": len(views.images), "failed": len(views.failures)}, out / views.FILE
+    if as_json:
+        names = list(views.augmentations)
+        say(json.dumps({"views": str(file), "augmentations": names, "draws": views.draws, "counts": counts}))
+    else:
+        files = len(views.folders)
+        say(f"{counts['written']} of {sum(counts.values())} images written, each with {files} views: {file}")
+        say(f"To measure them: embedshift run --pairs {file} --out STUDY --model MODEL")
+    _warn_of_failures("the views of %d of %d images could not be written", views, file)
+
+
+def attack_and_print(config: AttackConfig, out: Path, *, quiet: bool, as_json: bool) -> None:
+    from embedshift.engines.attack import run_attack  # with torch
+
+    with progress(quiet, "attacking") as (on_start, step):
+        attack = run_attack(config, out, progress=step, on_start=on_start)
+    names = sorted(attack.variants, key=lambda name: _order(attack.variants[name]))
+    rows = [_variant_row(attack, name) for name in names]
+    counts, file = {"attacked": len(attack.images), "failed": len(attack.failures)}, out / attack.FILE
+    if as_json:
+        say(json.dumps({"attack": str(out), "encoder": attack.encoder, "counts": counts, "variants": rows}))
+    else:
+        print_table(_attack_table(attack, rows, target=config.target is not None))
+        say(f"{counts['attacked']} of {sum(counts.values())} images attacked. Written: {file}")
+        say("To measure the attacked images with this or another encoder:")
+        folders = " ".join(str(out / name) for name in (ORIGINALS, *names))
+        say(f"  embedshift run --pairs {folders} --out STUDY --model MODEL")
+    _warn_of_failures("%d of %d images could not be attacked", attack, file)
+
+
+def _warn_of_failures(words: str, manifest: Manifest, file: Path) -> None:
+    for first in manifest.failures[:1]:
+        failed = len(manifest.failures)
+        log.warning(
+            f"{words} (first: %s, stage %s: %s); %s lists all of them",
+            failed, len(manifest.images) + failed, first.image_id, first.stage, first.reason, file,
+        )  # fmt: skip
+
+
+def _order(variant: AttackedVariant) -> tuple[str, float, str, str]:
+    return variant.norm, variant.eps, variant.kind, variant.through
+
+
+def _variant_row(attack: Attack, name: str) -> Json:
+    cosines = [image.cosine[name] for image in attack.images.values() if name in image.cosine]
+    mean = fmean(cosines) if cosines else None
+    return {"variant": name, "n": len(cosines), "mean": mean, "least": min(cosines, default=None)}
+
+
+def _attack_table(attack: Attack, rows: list[Json], *, target: bool) -> Table:
+    title = f"cosine between the embeddings of an attacked image and of {'the target' if target else 'its original'}"
+    table = text_table(title, *name_columns("folder"), *number_columns("images", "mean", "lowest"))
+    for row in rows:
+        through = attack.variants[row["variant"]].through
+        name = f"{row['variant']} (after {through})" if through else row["variant"]
+        table.add_row(name, f"{row['n']:,}", number(row["mean"]), number(row["least"]))
+    return table

@@ -161,7 +161,6 @@ def demo(
 def measure(
     settings: Json, out: Path, *, quiet: bool, as_json: bool, report: bool = True, max_failed: str = HALF
 ) -> None:
-    """Measures what `run_study` is given, and prints its tables; makes the report."""
     from embedshift.cli.terminal import print_table, progress
     from embedshift.encoders import check_name
 
@@ -212,7 +211,6 @@ def most_failed(limit: str, images: int) -> Fraction:
 
 
 def refuse_failures(folder: Path, limit: str) -> None:
-    """Raises EmbedshiftError if more images of a finished study failed than may."""
     from embedshift.store.info import read_info
 
     info = read_info(folder)

@@ -63,12 +63,13 @@ def progress(
     columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
     bar = Progress(*columns, TimeRemainingColumn(), console=err_console, disable=quiet or not err_console.is_terminal)
     task = bar.add_task("", total=None, rate="")
-    notes: list[Callable[[], str]] = []
-    state = {"begun": 0.0, "logged": 0.0, "done": 0, "total": 0, "new": 0}
+    starts: list[Start] = []
+    begun, logged, new = 0.0, 0.0, 0
 
     def on_start(start: "Start") -> None:
-        state.update(begun=time.monotonic(), logged=time.monotonic(), done=start.done, total=start.images)
-        notes[:] = [start.note]
+        nonlocal begun, logged
+        begun = logged = time.monotonic()
+        starts.append(start)
         bar.update(task, total=start.images, completed=start.done)
         if start.state == "complete":
             words = "nothing to do but to print its tables (`retry_failed` tries failed images again)"
@@ -81,19 +82,19 @@ def progress(
             log.info("skipped files that are not images: %s", dict(start.skipped))
 
     def step(count: int) -> None:
+        nonlocal logged, new
         if count:
             end_silence()
-        state["new"] += count
-        now = time.monotonic()
-        rate = state["new"] / max(now - state["begun"], 1e-9)
-        words = ", ".join([_rate(rate), *filter(None, (note() for note in notes))])
+        [start], now = starts, time.monotonic()
+        new += count
+        rate = new / max(now - begun, 1e-9)
+        words = ", ".join(filter(None, [_rate(rate), start.note()]))
         bar.update(task, advance=count, rate=words)
         # A process that has loaded its encoder counts 0 images: there may be no rate yet.
-        if bar.disable and state["new"] and now - state["logged"] > LINE_SECONDS:
-            state["logged"] = now
-            done = state["done"] + state["new"]
-            left = (state["total"] - done) / rate
-            log.info("%d of %d images, %s, %.0f s left", done, state["total"], words, left)
+        if bar.disable and new and now - logged > LINE_SECONDS:
+            logged, done = now, start.done + new
+            left = (start.images - done) / rate
+            log.info("%d of %d images, %s, %.0f s left", done, start.images, words, left)
 
     with bar, repeating("reading libraries, images and encoder") as end_silence:
         yield on_start, step
@@ -153,12 +154,10 @@ def folded_columns(*headings: str) -> list[Column]:
 
 
 def number(value: float | None, places: int = 3) -> str:
-    """Formats a number; "-" for None."""
     return "-" if value is None else f"{value:.{places}f}"
 
 
 def interval(low: float | None, high: float | None, places: int = 3) -> str:
-    """Formats an interval; "-" if there is none."""
     return "-" if low is None or high is None else f"{low:.{places}f} to {high:.{places}f}"
 
 

@@ -18,11 +18,11 @@ from embedshift.store.reader import Reader
 from embedshift.store.table import write_table
 from embedshift.study.paired import PairedStudies, pair_studies
 from embedshift.study.paired import verdict as overview
+from embedshift.study.paired.differences import ALL, RELATIVE_SHIFT, agreements, neighbours_by_chance
 from embedshift.study.paired.means import compare_means
-from embedshift.study.paired.ratios import ALL, RELATIVE_SHIFT, agreements, neighbours_by_chance
 from embedshift.study.paired.verdict import verdict
 from embedshift.study.shown import Shown, escaped, markdown_table
-from embedshift.study.study import Study, load
+from embedshift.study.study import Study, as_study
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -114,21 +114,20 @@ class Comparison(Shown):
         Raises:
             EmbedshiftError: The name is unknown, or there are no tolerances to draw.
         """
-        from embedshift.study.comparison_figures import COMPARISON_FIGURES, FigureInput
+        from embedshift.study.comparison_figures import FigureInput, draw
 
         shown, overall = pl.col("augmentation").is_in(self.shown), pl.col("augmentation") == ALL
-        return COMPARISON_FIGURES[name](
-            FigureInput(
-                names=self.studies["study"].to_list(),
-                images=self.studies["compared"][0],
-                augmentations=self.shown,
-                comparison=self.comparison.filter(shown & ~overall),
-                overall=self.comparison.filter(overall),
-                side_by_side=self.side_by_side.filter(shown),
-                tolerances=self.tolerances,
-                families=self.families,
-            )
+        data = FigureInput(
+            names=self.studies["study"].to_list(),
+            images=self.studies["compared"][0],
+            augmentations=self.shown,
+            comparison=self.comparison.filter(shown & ~overall),
+            overall=self.comparison.filter(overall),
+            side_by_side=self.side_by_side.filter(shown),
+            tolerances=self.tolerances,
+            families=self.families,
         )
+        return draw(name, data)
 
     def save(self, out: str | Path, formats: Sequence[str] = ("png", "svg")) -> list[Path]:
         """Writes every table as CSV and Parquet, all figures, and the page `comparison.md`.
@@ -199,7 +198,7 @@ def compare(
         >>> compare([folder / "flat", folder / "pool"]).studies["study"].to_list()
         ['flat (float32)', 'pool (float32)']
     """
-    paired = pair_studies([study if isinstance(study, Study) else load(study) for study in studies], groups)
+    paired = pair_studies([*map(as_study, studies)], groups)
     differences, means = compare_means(paired)
     ranking = overview.rankings(means, paired.names)
     correlations = overview.rank_correlations(means, ranking, paired.names)
@@ -233,7 +232,6 @@ def _tolerances(paired: PairedStudies) -> pl.DataFrame:
 
 
 def _folder(out: str | Path) -> Path:
-    """Returns the folder for the results; creates it where it is missing."""
     folder = output_path(out)
     if Reader(folder).exists():
         raise UsageError(f"{folder}: contains a study; choose another `out`")

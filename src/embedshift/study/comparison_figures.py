@@ -1,7 +1,6 @@
 """Figures of a comparison: ratios of relative shifts, means side by side, differences, and tolerances."""
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import matplotlib
@@ -17,18 +16,17 @@ from embedshift.errors import UsageError
 from embedshift.figures import style
 from embedshift.figures.shared import level_axis, tolerance_mark
 from embedshift.figures.style import FAINT, MUTED, human, new_figure, number, verbatim
-from embedshift.registry import METRICS, Registry
+from embedshift.registry import METRICS
+from embedshift.registry.names import one_of
 from embedshift.statistics.shift_ratios import SATURATED
 from embedshift.statistics.strengths import MeasuredFamily
 from embedshift.statistics.summary import COSINE
 from embedshift.statistics.tolerance import by_family
-from embedshift.study.paired.ratios import ALL, RELATIVE_SHIFT
+from embedshift.study.paired.differences import ALL, RELATIVE_SHIFT
 
 
 @dataclass(frozen=True)
 class FigureInput:
-    """What the figures of a comparison show."""
-
     names: list[str]
     images: int
     augmentations: list[str]
@@ -42,25 +40,15 @@ class FigureInput:
 # The numbers at the ticks of an axis of ratios, and the most of them; powers of ten if there would be more.
 RATIOS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 2, 3, 5, 10, 20, 50, 100)
 MOST_TICKS = 12
-Draw = Callable[[FigureInput], Figure]
-COMPARISON_FIGURES: Registry[Draw] = Registry("comparison figure")
 
 
-def comparison_figure(name: str) -> Callable[[Draw], Draw]:
-    def register(draw: Draw) -> Draw:
-        @functools.wraps(draw)
-        def styled(data: FigureInput) -> Figure:
-            with style.context():
-                return draw(data)
-
-        return COMPARISON_FIGURES.add(name, styled)
-
-    return register
+def draw(name: str, data: FigureInput) -> Figure:
+    one_of("comparison figure", name, list(COMPARISON_FIGURES))
+    with style.context():
+        return COMPARISON_FIGURES[name](data)
 
 
-@comparison_figure("ratios")
 def ratios(data: FigureInput) -> Figure:
-    """For each augmentation one dot per study except the first: how many times as far its views move, on a log axis."""
     names, augmentations = data.names[1:], [ALL, *data.augmentations]
     rows = pl.concat([data.overall, data.comparison]).filter(metric=RELATIVE_SHIFT)
     note = "dot: ratio of relative shifts, filled if significant; line: 95 % interval, for all augmentations at once"
@@ -79,14 +67,11 @@ def ratios(data: FigureInput) -> Figure:
     axes.set_xlabel("ratio of relative shifts (1 = as far)")
     axes.hlines(0.5, 0, 1, MUTED, linewidth=0.8, transform=axes.get_yaxis_transform())
     if len(names) > 1:
-        handles = [Patch(color=colours(data.names)[name], label=_name(name)) for name in names]
-        axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), borderpad=0.2)
+        axes.legend(handles=_patches(data, names), loc="lower left", bbox_to_anchor=(0, 1), borderpad=0.2)
     return figure
 
 
-@comparison_figure("means")
 def means(data: FigureInput) -> Figure:
-    """One panel per metric; for each augmentation one bar per study, with the mean written on it."""
     names, augmentations = data.names, data.augmentations
     figure, panels = _panels(data, names, "Means by study", "bar: mean")
     for axes, metric in zip(panels, shown_metrics(data), strict=True):
@@ -103,9 +88,7 @@ def means(data: FigureInput) -> Figure:
     return figure
 
 
-@comparison_figure("differences")
 def differences(data: FigureInput) -> Figure:
-    """One panel per metric; for each augmentation one dot per study except the first, with its interval."""
     names, augmentations = data.names, data.augmentations
     title = f"{_name(names[1])} minus {_name(names[0])}" if len(names) == 2 else f"Each minus {_name(names[0])}"
     note = "dot: difference of the means, filled if significant; line: paired 95 % interval"
@@ -120,17 +103,14 @@ def differences(data: FigureInput) -> Figure:
     return figure
 
 
-@comparison_figure("tolerances")
 def tolerances(data: FigureInput) -> Figure:
-    """One row per family: each study's tolerance by relative shift on the scale of the levels, with its interval."""
     if data.tolerances.is_empty():
         raise UsageError("figure 'tolerances': the augmentations of these studies are not families")
     names, families = data.names, {family.name: family for family in data.families}
     rows, last = list(by_family(data.tolerances).values()), max(len(family.views) for family in data.families)
     note = "dot: tolerance, hollow if the strongest level does not reach it; line: 95 % interval"
-    caption = _caption(data, note)
     height = 1.2 + 0.18 * len(names) + max(0.28, 0.14 * len(names)) * len(rows)
-    figure = new_figure(caption, 7.5, height, "How strong a change the encoders tolerate")
+    figure = new_figure(_caption(data, note), 7.5, height, "How strong a change the encoders tolerate")
     axes = figure.subplots()
     level_axis(axes, [human(row["family"]) for row in rows], last)
     for name, positions in zip(names, _bar_positions(len(rows), len(names)), strict=True):
@@ -138,9 +118,11 @@ def tolerances(data: FigureInput) -> Figure:
             ends = row[name], row[f"{name} low"], row[f"{name} high"]
             tolerance_mark(axes, position, families[row["family"]], ends, colours(names)[name])
     axes.hlines(np.arange(1, len(rows)) - 0.5, 0, 1, FAINT, linewidth=0.6, transform=axes.get_yaxis_transform())
-    handles = [Patch(color=colours(names)[name], label=_name(name)) for name in names]
-    axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), borderpad=0.2)
+    axes.legend(handles=_patches(data, names), loc="lower left", bbox_to_anchor=(0, 1), borderpad=0.2)
     return figure
+
+
+COMPARISON_FIGURES = {figure.__name__: figure for figure in (ratios, means, differences, tolerances)}
 
 
 def shown_metrics(data: FigureInput) -> list[str]:
@@ -151,7 +133,6 @@ def shown_metrics(data: FigureInput) -> list[str]:
 
 
 def colours(names: list[str]) -> dict[str, str]:
-    """Returns study → colour: grey for the first, steps of one scale for the others."""
     scale = matplotlib.colormaps["cividis"](np.linspace(0, 0.85, max(2, len(names) - 1)))
     return {name: to_hex(colour) for name, colour in zip(names, ["#b4b4b4", *scale], strict=False)}
 
@@ -170,7 +151,6 @@ def _ratio_axis(axes: Axes) -> None:
 
 
 def _dots(axes: Axes, rows: pl.DataFrame, positions: Values, columns: Sequence[str], colour: str) -> None:
-    """Draws numbers with their intervals: dots that are filled if significant."""
     middle, low, high = rows.select(columns).cast(pl.Float64).fill_null(np.nan).to_numpy().T
     faces = [colour if significant else "white" for significant in rows["significant"]]
     axes.hlines(positions, low, high, color=colour, linewidth=1.6)
@@ -195,23 +175,24 @@ def _caption(data: FigureInput, note: str) -> str:
     return f"n = {data.images:,} image{'s' if data.images != 1 else ''}, measured by every study · {note}"
 
 
+def _patches(data: FigureInput, names: Sequence[str]) -> list[Patch]:
+    return [Patch(color=colours(data.names)[name], label=_name(name)) for name in names]
+
+
 def _name(study: str) -> str:
     return verbatim(study, 60)
 
 
 def _panels(data: FigureInput, marked: list[str], title: str, note: str) -> tuple[Figure, list[Axes]]:
     augmentations, metrics = data.augmentations, shown_metrics(data)
-    caption = _caption(data, note)
     panel = 0.2 + max(0.28, 0.13 * len(marked)) * len(augmentations)
     legend = 0.18 * len(marked) if len(marked) > 1 else 0.0
-    figure = new_figure(caption, 2.4 * len(metrics) + 1.6, panel + legend + 1.0, title)
+    figure = new_figure(_caption(data, note), 2.4 * len(metrics) + 1.6, panel + legend + 1.0, title)
     grid = figure.add_gridspec(2, len(metrics), height_ratios=(legend + 0.01, panel))
     if legend:
-        palette = colours(data.names)
-        handles = [Patch(color=palette[study], label=_name(study)) for study in marked]
         above = figure.add_subplot(grid[0, :])
         above.set_axis_off()
-        above.legend(handles=handles, loc="lower left", borderaxespad=0, borderpad=0)
+        above.legend(handles=_patches(data, marked), loc="lower left", borderaxespad=0, borderpad=0)
     first = figure.add_subplot(grid[1, 0])
     panels = [first, *(figure.add_subplot(grid[1, k], sharey=first) for k in range(1, len(metrics)))]
     first.set_yticks(np.arange(len(augmentations)), [human(name) for name in augmentations])

@@ -10,8 +10,6 @@ _MARKS = "\\`*_[]|#@~$"
 
 
 class Shown:
-    """A result with lines and a table."""
-
     def _lines(self) -> Iterable[str]:
         raise NotImplementedError
 

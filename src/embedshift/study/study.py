@@ -18,8 +18,7 @@ from embedshift.store.info import read_content, read_info
 from embedshift.store.reader import Reader
 from embedshift.store.table import InstalledTable, Table, installed_tables
 from embedshift.store.tables import tables_after, update_tables
-from embedshift.study.exports import Exports
-from embedshift.study.exports.rows import check_images_root
+from embedshift.study.exports import Exports, check_images_root
 from embedshift.study.shown import Shown
 
 if TYPE_CHECKING:
@@ -323,6 +322,11 @@ class Study(Shown, Exports):
         path = self.folder / "report.html" if self.is_reported() else self.report()
         webbrowser.open(path.resolve().as_uri())
         return path
+
+
+def as_study(study: Study | str | Path) -> Study:
+    """Opens a study that is given by its folder."""
+    return study if isinstance(study, Study) else load(study)
 
 
 def load(folder: str | Path) -> Study:

@@ -19,7 +19,7 @@ from embedshift.store.identity import is_same_encoder
 from embedshift.store.reader import Reader
 from embedshift.store.table import installed_tables, tables_of
 from embedshift.store.tables import make_tables
-from embedshift.study.study import Study, load
+from embedshift.study.study import Study, as_study, load
 
 MAPS = {"centred": ShiftMoments.centred, "originals": ShiftMoments.by_originals, "shifts": ShiftMoments.by_shifts}
 
@@ -66,7 +66,7 @@ def whiten(
         (2, 192)
     """
     listed = [studies] if isinstance(studies, Study | str | Path) else studies
-    opened = [study if isinstance(study, Study) else load(study) for study in listed]
+    opened = [*map(as_study, listed)]
     check_studies(opened)
     for study in opened:
         study.regroup(groups)

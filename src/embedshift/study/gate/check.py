@@ -1,30 +1,24 @@
 """Checks a study against rules; each rule gives a result for each row that it chooses."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from math import isfinite
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
 from embedshift.config import Json
 from embedshift.errors import UsageError
+from embedshift.statistics.intervals import clopper_pearson
 from embedshift.store.groups import Choice
+from embedshift.store.table import Row, Rules
 from embedshift.study.gate.result import ROUNDING, WORSE, Checked, Result, decide
-from embedshift.study.gate.tables import (
-    DIFFERENCES,
-    OF_BOTH,
-    chosen_rows,
-    column_estimate,
-    paired_estimate,
-    refuse_impossible,
-)
+from embedshift.study.gate.rules import DIFFERENCES, OF_BOTH, Rule, as_rules, chosen_rows, read_rules
 from embedshift.study.paired import Estimate, PairedStudies, pair_studies
+from embedshift.study.paired.differences import RECALL, search_difference
+from embedshift.study.paired.estimate import Interval
 from embedshift.study.paired.studies import tolerance_estimate
-from embedshift.study.study import Study, load
-
-if TYPE_CHECKING:
-    from embedshift.study.gate.rule import Rule
+from embedshift.study.study import Study, as_study
 
 EQUAL = "equal: the stored rows of both studies are equal"
 
@@ -66,10 +60,7 @@ def check(
         >>> checked.outcome, [result.place for result in checked.results]
         ('kept', ['dark, cosine_similarity', 'same, cosine_similarity'])
     """
-    from embedshift.study.gate.rule import as_rules, read_rules  # pydantic, which `import embedshift` does not need
-
-    study = study if isinstance(study, Study) else load(study)
-    reference = load(against) if isinstance(against, str | Path) else against
+    study, reference = as_study(study), None if against is None else as_study(against)
     if not study.is_complete():
         raise study.reader().unfinished()
     if isinstance(rules, str | Path):
@@ -95,8 +86,7 @@ def check(
     return Checked(study.folder, None if reference is None else reference.folder, tuple(results))
 
 
-def _results(rule: "Rule", study: Study, paired: PairedStudies | None, table: pl.DataFrame) -> Iterator[Result]:
-    """Yields one result for each row that the rule chooses."""
+def _results(rule: Rule, study: Study, paired: PairedStudies | None, table: pl.DataFrame) -> Iterator[Result]:
     least, bound = rule.operator in ("at_least", "may_fall"), rule.bound
     if rule.is_relative and least:
         bound = -bound
@@ -124,24 +114,83 @@ def _results(rule: "Rule", study: Study, paired: PairedStudies | None, table: pl
         )
 
 
-def _estimate(rule: "Rule", study: Study, paired: PairedStudies | None, row: Json) -> Estimate:
+def _estimate(rule: Rule, study: Study, paired: PairedStudies | None, row: Json) -> Estimate:
     """Returns the number that a rule bounds: that of the table's row, or its difference from the reference."""
     column, table = rule.column, rule.checked_table
     if paired is not None and rule.needs_reference:
         relative = DIFFERENCES[rule.table][column](paired, row) if rule.is_relative else None
-        found = relative or paired_estimate(paired, table, column, row)
+        found = relative or _paired_estimate(paired, table, column, row)
         same = 0.0 if rule.is_relative or column == "difference" else 1.0
         if abs(found.value - same) <= ROUNDING and paired.same_rows[1]:
             return Estimate(same, same, same, found.images, note=EQUAL)
         return found
     is_tolerance = rule.table == "tolerance"
-    estimate = tolerance_estimate(study, row) if is_tolerance else column_estimate(study, table, column, row)
-    refuse_impossible(estimate, table, column, row)
+    estimate = tolerance_estimate(study, row) if is_tolerance else _column_estimate(study, table, column, row)
+    _refuse_impossible(estimate, table, column, row)
     return estimate
 
 
-def _is_worse(rule: "Rule", row: Json, estimate: Estimate) -> bool:
-    """Returns whether a study is significantly worse than its reference, in the direction that the rule bounds."""
+def _column_estimate(study: Study, table: Rules, column: str, row: Row) -> Estimate:
+    value, low, high = _with_ends(table, column, row)
+    binomial = table.is_proportion(column, row) and study.reader().info.groups is None
+    return Estimate(value, low, high, _images_behind(study, row), proportion_interval(value) if binomial else None)
+
+
+def _paired_estimate(paired: PairedStudies, table: Rules, column: str, row: Row) -> Estimate:
+    """Returns a row's number of a table of both studies; intervals of ratios shrink on the scale of logarithms."""
+    if column == "difference" and RECALL.fullmatch(row["metric"]):
+        return search_difference(paired, row)
+    value, low, high = _with_ends(table, column, row)
+    if column != "ratio":
+        return Estimate(value, low, high, paired.group_count)
+
+    def interval_at(images: int) -> Interval:
+        root = math.sqrt(paired.group_count / images)
+        return value * (low / value) ** root, value * (high / value) ** root
+
+    return Estimate(value, low, high, paired.group_count, interval_at)
+
+
+def _refuse_impossible(estimate: Estimate, table: Rules, column: str, row: Row) -> None:
+    least, most = (0.0, 1.0) if table.is_proportion(column, row) else table.limits(column, row)
+    slack = 1e-6  # numbers are rounded
+    problem = ""
+    if estimate.value < least - slack or estimate.value > most + slack:
+        problem = f"{column} {estimate.value:g} is beyond {least:g} and {most:g}"
+    elif estimate.low > estimate.high:
+        problem = f"the interval of {column} begins at {estimate.low:g} and ends at {estimate.high:g}"
+    if problem:
+        place = ", ".join(str(row[key]) for key in table.keys)
+        raise UsageError(f"{place}: {problem}, which cannot be; make the report again, or update the metric's limits")
+
+
+def _images_behind(study: Study, row: Row) -> int:
+    info = study.reader().info
+    if info.groups is not None:
+        return int(row.get("groups") or info.units)
+    if row.get("images") is not None:
+        return int(row["images"])
+    # n counts views.
+    return info.counts.measured if row.get("n") is None else -(-row["n"] // info.draws)
+
+
+def proportion_interval(value: float) -> Callable[[int], Interval]:
+    """Returns a function of n: Clopper and Pearson's interval of the same proportion with n images."""
+
+    def interval_at(images: int) -> Interval:
+        low, high = clopper_pearson(value * images, images)
+        return float(low), float(high)
+
+    return interval_at
+
+
+def _with_ends(table: Rules, column: str, row: Row) -> tuple[float, ...]:
+    """Returns a number and the ends of its interval; NaN where there is none."""
+    names = (column, *(table.columns[column] or (None, None)))
+    return tuple(math.nan if name is None or row[name] is None else float(row[name]) for name in names)
+
+
+def _is_worse(rule: Rule, row: Json, estimate: Estimate) -> bool:
     if not rule.needs_reference or rule.table == "agreement" or not row.get("significant", True):
         return False
     same = 1.0 if rule.column == "ratio" else 0.0
@@ -149,4 +198,4 @@ def _is_worse(rule: "Rule", row: Json, estimate: Estimate) -> bool:
 
 
 def _finite(value: float) -> float | None:
-    return value if isfinite(value) else None
+    return value if math.isfinite(value) else None

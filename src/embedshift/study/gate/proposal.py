@@ -27,11 +27,11 @@ from embedshift.statistics.summary import COSINE
 from embedshift.statistics.vectors import ROTATIONS, finds_original, halves, view_distances
 from embedshift.store.groups import Choice
 from embedshift.store.reader import Reader
+from embedshift.study.paired.differences import ALL, RELATIVE_SHIFT
 from embedshift.study.paired.estimate import Estimate, proportion_difference
-from embedshift.study.paired.ratios import ALL, RELATIVE_SHIFT
 from embedshift.study.paired.studies import measured_range, tolerance_estimate
 from embedshift.study.shown import printable
-from embedshift.study.study import Study, load
+from embedshift.study.study import Study, as_study
 
 # The least margins of a ratio: of an augmentation, and of all.
 LEAST, LEAST_OF_ALL = 1.10, 1.05
@@ -175,7 +175,7 @@ _ABSOLUTE = "  # Bounds on a study alone, which this one keeps: ends of its inte
 
 def propose(study: Study | str | Path, file: str | Path = "rules.yaml", groups: Choice | None = None) -> Path:
     """Writes a commented file of rules that a study keeps that is equal to this one, and nothing into the study."""
-    study, path = study if isinstance(study, Study) else load(study), Path(file)
+    study, path = as_study(study), Path(file)
     if not study.is_complete():
         raise study.reader().unfinished()
     study = study.with_groups(groups)
@@ -243,7 +243,6 @@ def _shifts(study: Study) -> dict[str, tuple[float, float]]:
 
 
 def _absolute_bounds(study: Study, reader: Reader) -> Iterator[Json]:
-    """Yields bounds on the numbers of a study alone: by augmentation, or tolerances of families."""
     if "tolerance" in reader.table_names:
         for row in study.tolerance().iter_rows(named=True):
             estimate = tolerance_estimate(study, row)

@@ -92,16 +92,17 @@ def _other_images(first: Collection[str], other: Collection[str], words: tuple[s
 
 
 def common_images(readers: Sequence[Reader]) -> list[str]:
-    """Returns the sorted ids of the images that every study measured; a warning gives the number of the others."""
     measured = [reader.image_ids() for reader in readers]
     common, all_ids = set.intersection(*measured), set.union(*measured)
     if not common:
         raise EmbedshiftError("no image was measured by every study: there is nothing to compare")
     if skipped := len(all_ids) - len(common):
-        counts = [(len(all_ids - ids), reader) for reader, ids in zip(readers, measured, strict=True)]
-        words = [f"{'not measured' if reader.info.ended else 'failed'} in {reader.folder}" for _, reader in counts]
-        failed = [f"{count} {said}" for (count, _), said in zip(counts, words, strict=True) if count]
-        log.warning("skipping %d of %d images: %s", skipped, len(all_ids), ", ".join(failed))
+        missing = [
+            f"{len(all_ids - ids)} {'not measured' if reader.info.ended else 'failed'} in {reader.folder}"
+            for reader, ids in zip(readers, measured, strict=True)
+            if ids != all_ids
+        ]
+        log.warning("skipping %d of %d images: %s", skipped, len(all_ids), ", ".join(missing))
     return sorted(common)
 
 

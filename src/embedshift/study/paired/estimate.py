@@ -27,7 +27,6 @@ class Estimate:
     note: str = ""
 
     def interval(self, images: int) -> Interval:
-        """Returns the interval that `images` images would give."""
         if self.interval_at is not None:
             return self.interval_at(images)
         scale = math.sqrt(self.images / images)
@@ -37,12 +36,15 @@ class Estimate:
 NO_ESTIMATE = Estimate(math.nan, math.nan, math.nan, 0)
 
 
+def mean_estimate(sample: Estimates, seed: int) -> Estimate:
+    low, high = mean_interval(sample, seed=seed)
+    return Estimate(sample.mean.item(), low.item(), high.item(), sample.images)
+
+
 def mean_difference(sums: Values, counts: Values, seed: int, groups: GroupNumbers | None = None) -> Estimate:
     if not len(sums):
         return NO_ESTIMATE
-    sample = gather([(sums[:, None], counts[:, None])], groups=groups)
-    low, high = mean_interval(sample, seed=seed)
-    return Estimate(sample.mean.item(), low.item(), high.item(), sample.images)
+    return mean_estimate(gather([(sums[:, None], counts[:, None])], groups=groups), seed)
 
 
 def proportion_difference(differences: Values, groups: GroupNumbers | None = None, per_equal: float = 1.0) -> Estimate:
@@ -104,9 +106,7 @@ def mean_of_fractions(
     differ = differences != 0
     if (differ.sum() if groups is None else len(np.unique(groups[differ]))) < LEAST_IMAGES:
         return fraction_difference(differences, seed, groups)
-    sample = estimates_from_values(differences[:, None], groups) if sample is None else sample
-    low, high = mean_interval(sample, seed=seed)
-    return Estimate(sample.mean.item(), low.item(), high.item(), sample.images)
+    return mean_estimate(estimates_from_values(differences[:, None], groups) if sample is None else sample, seed)
 
 
 def mover(number: Sequence[float], subtracted: Sequence[float], images: int, note: str = "") -> Estimate:

@@ -17,9 +17,17 @@ from embedshift.statistics.layout import sums_and_counts
 from embedshift.statistics.sample import Estimates, gather
 from embedshift.statistics.shift_ratios import over_augmentations, t_interval, with_overall
 from embedshift.study.paired import checks
-from embedshift.study.paired.differences import search_difference, search_values
+from embedshift.study.paired.differences import (
+    ALL,
+    RELATIVE_SHIFT,
+    TAIL,
+    compare_shifts,
+    search_difference,
+    search_values,
+    tail_difference,
+    unsaturated,
+)
 from embedshift.study.paired.estimate import Estimate
-from embedshift.study.paired.ratios import ALL, RELATIVE_SHIFT, TAIL, compare_shifts, tail_difference, unsaturated
 from embedshift.study.paired.studies import PairedStudies
 
 COMPARISON_SCHEMA: dict[str, type[pl.DataType]] = {
@@ -85,7 +93,6 @@ def metric_differences(paired: PairedStudies, metric: str, values: Values) -> tu
 def _rows(
     paired: PairedStudies, s: int, metric: str, n: Values, means: tuple[Values, Values], columns: Columns
 ) -> Iterator[Json]:
-    """Yields the rows of one metric and study: over all augmentations, then by augmentation."""
     included = np.isin(paired.augmentations, unsaturated(paired)) & (n > 0)
     counts = [n[included].sum(), *n]
     reference, study = ([mean[included].mean() if included.any() else np.nan, *mean] for mean in means)
@@ -100,13 +107,8 @@ def _differences(paired: PairedStudies, sample: Estimates) -> Columns:
     overall = over_augmentations(sample, np.isin(paired.augmentations, unsaturated(paired)))
     ends = [intervals.mean_interval(part, seed=paired.seed) for part in (overall, sample)]
     low, high = (np.concatenate(parts) for parts in zip(*ends, strict=True))
-    difference = np.concatenate([overall.mean, sample.mean])
-    return {
-        "difference": difference,
-        "ci_low": low,
-        "ci_high": high,
-        "significant": _at_once(paired, sample).significant,
-    }
+    difference, significant = np.concatenate([overall.mean, sample.mean]), _at_once(paired, sample).significant
+    return {"difference": difference, "ci_low": low, "ci_high": high, "significant": significant}
 
 
 def _at_once(paired: PairedStudies, sample: Estimates) -> intervals.SimultaneousIntervals:
@@ -135,7 +137,6 @@ def _shift_rows(paired: PairedStudies, s: int) -> Iterator[Json]:
 
 
 def _search_rows(paired: PairedStudies) -> Iterator[Json]:
-    """Yields the rows of the numbers of the search that each view has; none if a study has no search like the first."""
     if not all("search_ranks" in reader.table_names for reader in paired.readers):
         return
     try:

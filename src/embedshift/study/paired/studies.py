@@ -53,8 +53,6 @@ def study_tolerances(
 
 @dataclass(frozen=True)
 class MeasuredRange:
-    """The range of strengths within which a tolerance could be measured."""
-
     strongest: float
     rises: bool
     has_interval: bool
@@ -128,7 +126,6 @@ class PairedStudies:
 
     @functools.cached_property
     def metrics(self) -> list[str]:
-        """Names of the metrics that all studies have on the same basis; warns of the others."""
         return checks.common_metrics(self.readers)
 
     @functools.cached_property
@@ -157,7 +154,6 @@ class PairedStudies:
         return all(first.equals(own) for first, own in views)
 
     def same_unit(self, metric: str) -> NDArray[np.bool_]:
-        """Returns for each study whether the metric has the same unit as in the reference, `[S]`."""
         return np.array(self.same_weights) | (METRICS[metric].unit != "encoder" or self.same_rows)
 
     @functools.cached_property
@@ -196,7 +192,6 @@ class PairedStudies:
 
     @functools.cached_property
     def search_ranks(self) -> list[pl.DataFrame]:
-        """The table `search_ranks` of each study; UsageError if their galleries do not have equally many images."""
         sizes = [_gallery_size(study) for study in self.studies]
         for study, size in zip(self.studies, sizes, strict=True):
             if size != sizes[0]:
@@ -206,7 +201,6 @@ class PairedStudies:
 
     @functools.cached_property
     def tolerances(self) -> list[pl.DataFrame]:
-        """The table `tolerance` of each study, over the common images; empty if no family has several levels."""
         if not any(family.has_strength for family in self.reference.families):
             return [pl.DataFrame(schema=SCHEMA) for _ in self.studies]
         searched = all("search_ranks" in reader.table_names for reader in self.readers)
@@ -257,7 +251,6 @@ def _gallery_size(study: Study) -> int:
 
 
 def pair_studies(studies: Sequence[Study], groups: Choice | None = None) -> PairedStudies:
-    """Pairs two or more studies by image; all have the same groups of images."""
     checks.check_finished(studies)
     readers = [study.reader() for study in studies]
     same_pixels = checks.check_same_views(readers)

@@ -14,15 +14,14 @@ from embedshift.statistics.shift_ratios import SATURATED
 from embedshift.statistics.strengths import outward
 from embedshift.statistics.summary import COSINE, RADAR_METRICS
 from embedshift.store.naming import tails
+from embedshift.study.paired.differences import ALL, RELATIVE_SHIFT
 from embedshift.study.paired.means import none_if_nan
-from embedshift.study.paired.ratios import ALL, RELATIVE_SHIFT
 from embedshift.study.paired.studies import PairedStudies
 
 STATISTICS = ("mean", "sd", "median", "q05", "q95", "ci_low", "ci_high")
 
 
 def described_studies(paired: PairedStudies) -> pl.DataFrame:
-    """Returns one row per study: name, folder, encoder, and numbers of images."""
     encoders = [reader.info.encoder for reader in paired.readers]
     return pl.DataFrame(
         {
@@ -62,7 +61,6 @@ def rank_correlations(means: pl.DataFrame, ranking: pl.DataFrame, names: Sequenc
 
 
 def spearman(first: pl.Series, second: pl.Series) -> float | None:
-    """Returns Spearman's rank correlation where both have a value; None if there is no order to compare."""
     both = pl.DataFrame({"first": first, "second": second}).drop_nulls()
     return None if len(both) < 2 else none_if_nan(both.select(pl.corr("first", "second", method="spearman")).item())
 
@@ -114,7 +112,7 @@ def verdict(comparison: pl.DataFrame, agreement: pl.DataFrame, chance: float) ->
 def _parts(rows: pl.DataFrame, agreement: pl.DataFrame, chance: float) -> Iterator[str]:
     study, reference = rows.select("study", "reference").row(0)
     shifts = rows.filter(metric=RELATIVE_SHIFT)
-    yield _moved(study, reference, shifts)
+    yield _shift_in_words(study, reference, shifts)
     every = shifts.filter(pl.col("augmentation") != ALL)
     if saturated := every.filter(pl.col("reference_mean") >= SATURATED)["augmentation"].to_list():
         yield f"{listed(saturated)} {'is' if len(saturated) == 1 else 'are'} left out (saturated)"
@@ -125,7 +123,7 @@ def _parts(rows: pl.DataFrame, agreement: pl.DataFrame, chance: float) -> Iterat
     elif apart := [*_apart(counted, shifts.filter(augmentation=ALL).drop_nulls("ratio")["ratio"].to_list())]:
         yield f"its ratio is {listed(apart)}"
     for row in rows.filter(augmentation=ALL, metric="recall@1").iter_rows(named=True):
-        yield _found(row)
+        yield _recall_in_words(row)
     neighbours = pl.col("metric").str.starts_with("neighbours")
     for row in agreement.filter(neighbours).drop_nulls("value").iter_rows(named=True):
         ends = (None if row[end] is None else 100 * row[end] for end in ("ci_low", "ci_high"))
@@ -155,7 +153,7 @@ def _with_ends(value: float, low: float | None, high: float | None, *, places: i
     return number, "" if interval == MISSING else f" [{interval}]"
 
 
-def _moved(study: str, reference: str, shifts: pl.DataFrame) -> str:
+def _shift_in_words(study: str, reference: str, shifts: pl.DataFrame) -> str:
     overall = shifts.filter(augmentation=ALL)
     if overall.is_empty() or overall["ratio"][0] is None:
         return f"{study} against {reference}: how far they move is {UNDECIDED}"
@@ -180,7 +178,7 @@ def _decided(low: float | None, high: float | None) -> str:
     return "" if decided else f": {UNDECIDED}"
 
 
-def _found(row: Row) -> str:
+def _recall_in_words(row: Row) -> str:
     difference, low, high = (row[name] for name in ("difference", "ci_low", "ci_high"))
     if low == high == 0:
         return "search finds the same originals"

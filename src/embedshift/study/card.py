@@ -74,11 +74,9 @@ def _template() -> jinja2.Template:
 
 def _recall(reader: Reader) -> dict[str, Json]:
     """Augmentation → its row of recall@1; empty if the study has no search."""
-    search = reader.table("search") if "search" in reader.table_names else None
-    if search is None:
-        return {}
-    rows = search.filter(metric="recall@1").drop_nulls("value")
-    return {row["augmentation"]: row for row in rows.iter_rows(named=True)}
+    search = reader.table("search")
+    rows = [] if search is None else search.filter(metric="recall@1").drop_nulls("value").to_dicts()
+    return {row["augmentation"]: row for row in rows}
 
 
 def _command(reader: Reader) -> str:

@@ -1,21 +1,116 @@
-"""The rules of `check` as pydantic models, and the reader of their files: every mistake gives one line."""
+"""The rules of `check`: the tables that they can be about, a rule as a pydantic model, and how a file is read."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
+import polars as pl
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, field_validator, model_validator
 
+from embedshift.config import Json
 from embedshift.config.safe_files import read_yaml
 from embedshift.errors import UsageError
+from embedshift.registry import METRICS, Registry
 from embedshift.registry.names import one_of
-from embedshift.store.table import Row, Rules
-from embedshift.study.gate.tables import DIFFERENCES, OF_BOTH, TABLES
+from embedshift.store.table import Row, Rules, installed_tables
+from embedshift.study.paired import Estimate, PairedStudies
+from embedshift.study.paired.differences import (
+    RECALL,
+    agreements,
+    metric_difference,
+    search_difference,
+    shift_difference,
+    tolerance_difference,
+)
+from embedshift.study.paired.means import compare_means
 
 Operator = Literal["at_least", "at_most", "may_fall", "may_rise"]
 OPERATORS: tuple[Operator, ...] = get_args(Operator)
 RELATIVE = ("may_fall", "may_rise")
 LONGEST_TEXT, LARGEST_BOUND = 200, 1e12
+
+
+def _metric_unit(column: str, row: Row) -> str:
+    metric = METRICS.get(row["metric"])
+    if column == "relative_shift":
+        return "fraction"
+    if metric is None or column == "effect":
+        return ""
+    return "fraction" if metric.binary else metric.unit
+
+
+def _metric_limits(column: str, row: Row) -> tuple[float, float]:
+    metric = METRICS.get(row["metric"])
+    if column == "sd" or (column == "relative_shift" and metric and metric.no_change in (metric.low, metric.high)):
+        return 0.0, math.inf
+    if metric is None or column not in ("mean", "median", "q05", "q95"):
+        return -math.inf, math.inf
+    return metric.low, metric.high
+
+
+def _difference_limits(column: str, row: Row) -> tuple[float, float]:
+    if column == "ratio":
+        return 0.0, math.inf
+    low, high = (0.0, 1.0) if RECALL.fullmatch(row["metric"]) else _metric_limits("mean", row)
+    return (-math.inf, math.inf) if column == "effect" else (low - high, high - low)
+
+
+def _is_binary_mean(column: str, row: Row) -> bool:
+    metric = METRICS.get(row["metric"])
+    return column == "mean" and metric is not None and metric.binary
+
+
+# Of the tables that belong to no question.
+CORE = {
+    "summary": Rules(
+        keys=("augmentation", "metric"),
+        columns={
+            "mean": ("ci_low", "ci_high"),
+            "relative_shift": ("relative_shift_low", "relative_shift_high"),
+            **dict.fromkeys(("sd", "median", "q05", "q95")),
+        },
+        unit=_metric_unit,
+        limits=_metric_limits,
+        is_proportion=_is_binary_mean,
+    ),
+    "differences": Rules(
+        keys=("augmentation", "other", "metric"),
+        columns={"difference": ("low", "high"), "effect": None},
+        unit=_metric_unit,
+        limits=_difference_limits,
+    ),
+    "comparison": Rules(
+        keys=("augmentation", "metric"),
+        columns={"difference": ("ci_low", "ci_high"), "ratio": ("ratio_low", "ratio_high")},
+        unit=_metric_unit,
+        limits=_difference_limits,
+    ),
+    "agreement": Rules(
+        keys=("metric",), columns={"value": ("ci_low", "ci_high")}, limits=lambda column, row: (-1.0, 1.0)
+    ),
+}
+
+# Tables of a study and its reference → how they are made.
+OF_BOTH: Mapping[str, Callable[[PairedStudies], pl.DataFrame]] = {
+    "comparison": lambda paired: compare_means(paired)[0],
+    "agreement": agreements,
+}
+# Tables with columns that can be compared with a reference → how.
+DIFFERENCES: Mapping[str, Mapping[str, Callable[[PairedStudies, Row], Estimate]]] = {
+    "summary": {"mean": metric_difference, "relative_shift": shift_difference},
+    "tolerance": {"value": tolerance_difference},
+    "search": {"value": search_difference},
+}
+
+
+def _add_tables() -> None:
+    declared = {name: entry.table.rules for name, entry in installed_tables().items() if entry.table.rules is not None}
+    for name, rules in (CORE | declared).items():
+        TABLES.add(name, rules)
+
+
+TABLES: Registry[Rules] = Registry("table", _add_tables)
 
 
 def _text(value: Any, info: ValidationInfo) -> str:
@@ -95,12 +190,10 @@ class Rule(BaseModel):
 
     @property
     def title(self) -> str:
-        """The rule's name; without a name, its content."""
         words = self.operator.replace("_", " ") + (" by" if self.is_relative else "")
         return self.name or f"{self.table}: {self.column} {words} {self.bound:.10g}"
 
     def check_row(self, row: Row) -> None:
-        """Refuses another unit than the row's, a bound outside its range such as a percentage, one that cannot fail."""
         subject, unit = row[self.checked_table.subject], self.checked_table.unit(self.column, row)
         if self.unit not in (None, unit):
             words = f"has unit {unit!r}" if unit else "has no unit"
@@ -117,7 +210,6 @@ class Rule(BaseModel):
 
 
 def read_rules(file: Path) -> list[Rule]:
-    """Reads the rules of a YAML file: `rules:` and a list of flat mappings."""
     content = read_yaml(file)
     if not isinstance(content, dict) or set(content) != {"rules"} or not isinstance(content["rules"], list):
         raise UsageError(f"{file}: the file must contain 'rules:' with a list of rules, and nothing else")
@@ -154,3 +246,15 @@ def _rule(number: int, entry: Any) -> Rule:
     fields = {"column": next(iter(table.columns))} | {key: entry[key] for key in texts if key in entry}
     where = {key: entry[key] for key in table.keys if key in entry}
     return Rule(number=number, operator=operators[0], bound=entry[operators[0]], where=where, **fields)
+
+
+def chosen_rows(table: pl.DataFrame, name: str, where: Mapping[str, Sequence[str | int]]) -> Iterator[Json]:
+    for key, values in where.items():
+        column, wanted = pl.col(key).cast(pl.String), [str(value) for value in values]
+        present = table.select(column).to_series().drop_nulls().unique(maintain_order=True).to_list()
+        for value in wanted:
+            one_of(key, value, present)
+        table = table.filter(column.is_in(wanted))
+    if table.is_empty():
+        raise UsageError(f"the table {name} is empty")
+    yield from table.iter_rows(named=True)
