@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from embedshift.config import StudyConfig, as_paths, validated
-from embedshift.config.commands import ViewsConfig, make_attack_config
+from embedshift.config import StudyConfig, ViewsConfig, as_paths, make_attack_config, validated
 from embedshift.config.safe_files import output_path
 from embedshift.encoders import Encoder
 from embedshift.encoders.images import encoder_object

@@ -15,8 +15,7 @@ from embedshift.cli.app import AsJson, GroupOption, Images, Quiet, app, log_line
 from embedshift.cli.options import RARE, given, names, output, rare, with_options
 from embedshift.cli.outputs import open_in_browser, printable, say, write_text
 from embedshift.cli.studies import measure
-from embedshift.config import BUNDLED
-from embedshift.config.commands import AttackConfig, VectorsConfig, ViewsConfig
+from embedshift.config import BUNDLED, AttackConfig, VectorsConfig, ViewsConfig
 from embedshift.errors import MissingExtra, UsageError
 from embedshift.registry import one_of, questions
 
@@ -152,7 +151,7 @@ def attack(
 ) -> None:
     """Search for the worst change of each image within a budget; write pairs for `run --pairs`."""
     from embedshift.cli.views_file import attack_and_print
-    from embedshift.config.commands import make_attack_config
+    from embedshift.config import make_attack_config
 
     config = make_attack_config({"images": images, **given(settings)})
     log_lines(quiet)
@@ -170,8 +169,7 @@ def views(
 ) -> None:
     """Write the changed images as files, for `run --pairs DIR/views.json` and for other programs."""
     from embedshift.cli.views_file import write_and_print
-    from embedshift.config import validated
-    from embedshift.config.commands import ViewsConfig
+    from embedshift.config import ViewsConfig, validated
 
     config = validated(ViewsConfig, {"images": images, **given(settings)})
     log_lines(quiet)

@@ -16,11 +16,9 @@ from torch import Tensor, nn
 from embedshift.config import Precision
 from embedshift.config.safe_files import expanded
 from embedshift.encoders.base import Preprocess
-from embedshift.encoders.embeddings import READERS
 from embedshift.encoders.families import CLIP_MEAN, CLIP_STD, OPEN_CLIP, TIMM
-from embedshift.encoders.files import triple
 from embedshift.encoders.folder import check_folder, local_path
-from embedshift.encoders.huggingface import hub_answers
+from embedshift.encoders.huggingface import READERS, hub_answers, triple
 from embedshift.encoders.module import ModuleEncoder
 from embedshift.encoders.text import ModuleTextEncoder
 from embedshift.encoders.trust import check_hf_text, check_open_clip, check_timm, no_remote_code, refusing

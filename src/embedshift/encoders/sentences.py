@@ -13,9 +13,8 @@ import huggingface_hub
 from embedshift.encoders.base import Encoder, TokenizerError
 from embedshift.encoders.device import find_device
 from embedshift.encoders.families import HALF_STATS
-from embedshift.encoders.files import preprocess_from
 from embedshift.encoders.folder import check_folder, local_path, no_such_folder
-from embedshift.encoders.huggingface import hub_answers, quiet, settings_of
+from embedshift.encoders.huggingface import hub_answers, preprocess_from, quiet, settings_of
 from embedshift.encoders.images import SIZE, ViewEncoder
 from embedshift.encoders.libraries import library
 from embedshift.encoders.structure import weights_hash

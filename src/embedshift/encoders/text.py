@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from embedshift.config import Precision
 from embedshift.encoders.base import TokenizerError
 from embedshift.encoders.device import find_device
-from embedshift.encoders.files import checkpoint_file
-from embedshift.encoders.huggingface import Checkpoint, find_checkpoint, load_module, quiet
+from embedshift.encoders.huggingface import Checkpoint, checkpoint_file, find_checkpoint, load_module, quiet
 from embedshift.encoders.structure import DTYPES, weights_hash
 from embedshift.encoders.trust import no_remote_code, refusing
 from embedshift.errors import reason

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 from embedshift.arrays import Pixels
 from embedshift.augmentations.variant import check_purifiers, purifier
 from embedshift.augmentations.views import view_seed
-from embedshift.config import Json
-from embedshift.config.commands import AttackConfig
+from embedshift.config import AttackConfig, Json
 from embedshift.config.safe_files import expanded, read_file
 from embedshift.encoders import Encoder, check_name, load_encoder
 from embedshift.encoders.attack import Budget, Embed, Goal, reference_embedding, worst_image
