@@ -42,12 +42,12 @@ def list_names(kind: Annotated[str, typer.Argument(metavar=LISTED, help="What to
 
 
 def _encoders() -> Iterator[tuple[str, str]]:
-    from embedshift.encoders import ENCODERS, FAMILIES, OTHERS, TITLES
+    from embedshift.encoders import ENCODER_FAMILIES, ENCODERS, OTHERS, TITLES
 
     for name in ENCODERS:
         title = TITLES.get(name)
         yield name, f"bundled (extra 'offline'): {title}" if title else "from another package"
-    for family in FAMILIES:
+    for family in ENCODER_FAMILIES:
         yield family.example, family.summary
     yield from OTHERS.items()
 

@@ -74,7 +74,9 @@ class StudyConfig:
         (), "A folder, files, tar or Parquet files, a saved dataset, a URL, or a .txt list."
     )
     model: str = setting("openai/clip-vit-base-patch32", "Encoder: Hub id, local folder, or a name in `list encoders`.")
-    embedding: str | None = setting(None, "Which vector of the encoder. Default: the family's first.", rare=True)
+    embedding: str | None = setting(
+        None, "Which vector of the encoder. Default: the first of its encoder family.", rare=True
+    )
     mean: Triple | None = setting(None, "Of an ONNX graph: mean of the pixels, R,G,B from 0 to 1.", rare=True)
     std: Triple | None = setting(None, "Of an ONNX graph: standard deviation of the pixels, R,G,B.", rare=True)
     augmentations: str = setting("paper", "A suite in `list augmentations`, or a YAML file of pipelines.")

@@ -6,17 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from embedshift.config import BUNDLED, VECTORS, Precision
+from embedshift.config import BUNDLED, VECTORS, Precision, Triple
 from embedshift.config.processes import collecting_garbage_after
 from embedshift.encoders.base import Encoder, EncoderOutput, Preprocess, TextEncoder
-from embedshift.encoders.families import FAMILIES, Triple
+from embedshift.encoders.families import ENCODER_FAMILIES
 from embedshift.encoders.folder import check_folder, local_path, no_such_folder
 from embedshift.errors import UsageError
 from embedshift.registry import Registry, unknown_name
 
 __all__ = [
     "ENCODERS",
-    "FAMILIES",
+    "ENCODER_FAMILIES",
     "TITLES",
     "Encoder",
     "EncoderOutput",
@@ -150,8 +150,7 @@ def _split_name(model: str) -> tuple[str, str]:
     if model.startswith(("/", "./", "../", "~")) or model.count("/") > 1:
         raise UsageError(no_such_folder(model))
     if "/" not in model:
-        problem = unknown_name("model", model, dict.fromkeys([*ENCODERS]))
-        raise UsageError(f"{problem}, a local folder, or a Hugging Face id (owner/name)")
+        raise UsageError(f"{unknown_name('model', model, ENCODERS)}, a local folder, or a Hugging Face id (owner/name)")
     return TRANSFORMERS, model
 
 

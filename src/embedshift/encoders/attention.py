@@ -11,7 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from embedshift.encoders.base import AttentionKind
 from embedshift.encoders.hooks import BlockHook, BlockHooks, Kwargs
-from embedshift.encoders.structure import has_cls_token, last_block, pooling_head
+from embedshift.encoders.structure import has_cls_token, like_blocks, pooling_head
 
 Rows = Literal["first", "mean", "all"]
 
@@ -74,7 +74,7 @@ def attention_hook(
     head = None if has_cls or block is not None else pooling_head(tower)
     kind: AttentionKind = "cls" if has_cls else "mean" if head is None else "pool"
     if block is None:
-        block = head if head is not None else last_block(tower)
+        block = head if head is not None else next(reversed(like_blocks(tower)), None)
     rows: Rows = "mean" if kind == "mean" else "first"
     return None if block is None else AttentionHook(block, rows=rows, block_hooks=block_hooks), kind
 

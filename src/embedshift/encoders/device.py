@@ -16,15 +16,16 @@ from embedshift.arrays import Floats, Pixels
 from embedshift.config import Precision
 from embedshift.config.processes import cores
 from embedshift.encoders.base import Encoder, EncoderInfo, EncoderOutput, usual_batch
-from embedshift.encoders.timing import FASTER, patterns, timed, views_in
+from embedshift.encoders.timing import FASTER, patterns, timed
 from embedshift.errors import UsageError, reason
 from embedshift.statistics.vectors import cosine
+
+log = logging.getLogger(__name__)
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # as malloc.h has them
 
 
 def find_device(name: str) -> torch.device:
-    """Returns the device `name`, "auto" = the best available; EmbedshiftError (exit code 2) if it cannot be used."""
     try:
         device = torch.device(_best_device() if name == "auto" else name)
         torch.empty(1, device=device).cpu()  # "meta" computes nothing
@@ -64,7 +65,7 @@ def takes_all_cores(encoder: Encoder) -> bool:
 
 
 @contextlib.contextmanager
-def one_thread() -> Iterator[None]:
+def one_torch_thread() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -87,8 +88,6 @@ def keep_memory() -> None:
         set_option(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
-log = logging.getLogger(__name__)
-
 # The largest cosine distance of embeddings to those in float32 with which `precision` auto takes a lower one.
 LARGEST_ERROR = 0.01
 IMAGES = 4
@@ -96,19 +95,12 @@ IMAGES = 4
 TURNS, PASS = 3, 0.1
 
 
-class CastableEncoder(Protocol):
+class CastableEncoder(Encoder, Protocol):
     """An encoder whose passes can use another precision for a while."""
 
-    name: str
     device: torch.device
-    size: int
-
-    @property
-    def grid(self) -> tuple[int, int] | None: ...
 
     def at_precision(self, precision: Precision) -> AbstractContextManager[None]: ...
-
-    def __call__(self, views: Pixels) -> EncoderOutput: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +121,6 @@ class Cost:
 
 
 def fastest_precision(encoder: CastableEncoder) -> Precision:
-    """Returns the fastest precision whose embeddings are close to float32, and logs one line about the measurement."""
     lower: tuple[Precision, ...] = ("bfloat16", "float16") if encoder.device.type == "cuda" else ("bfloat16",)
     best: Precision = "float32"
     least, words = 1 / FASTER, []
@@ -168,7 +159,8 @@ def measure_cost(encoder: CastableEncoder, low: Precision) -> Cost:
     for precision in precisions:
         encode(precision, 1)
     slower = max(encode(precision, 1)[0] for precision in precisions)
-    count = views_in(PASS, slower, usual_batch(encoder.device.type, encoder.grid))
+    most = usual_batch(encoder.device.type, encoder.grid)
+    count = max(1, min(most, int(PASS / max(slower, 1e-9))))
     seconds = [[encode(precision, count)[0] for precision in precisions] for _ in range(TURNS)]
     full, lower = np.maximum(np.min(seconds, axis=0), 1e-9)
     time = float(lower / full)

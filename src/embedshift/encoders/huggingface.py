@@ -17,12 +17,19 @@ from PIL import Image
 from torch import Tensor, nn
 from transformers.utils.hub import cached_file
 
-from embedshift.config import BUNDLED, Precision
+from embedshift.config import BUNDLED, Triple
 from embedshift.encoders.base import LARGEST, Preprocess
-from embedshift.encoders.families import MODEL_TYPES, Family, Triple, family_of
+from embedshift.encoders.families import MODEL_TYPES, EncoderFamily, family_of
 from embedshift.encoders.folder import check_folder, local_path, no_such_folder
 from embedshift.encoders.module import Embed, ModuleEncoder
-from embedshift.encoders.trust import check_config, check_index, no_remote_code, refuse_missing, short_reason
+from embedshift.encoders.trust import (
+    check_config,
+    check_index,
+    log_pickle,
+    no_remote_code,
+    refuse_missing,
+    short_reason,
+)
 from embedshift.errors import EmbedshiftError, UsageError, reason
 
 log = logging.getLogger(__name__)
@@ -41,10 +48,9 @@ def load_huggingface(
     model: str,
     *,
     name: str | None = None,
-    device: str = "auto",
-    precision: Precision = "float32",
     size: int | None = None,
     embedding: str | None = None,
+    **settings: Any,
 ) -> ModuleEncoder:
     """Loads the vision part of a checkpoint: a Hub id, or a local folder in the form of `save_pretrained`."""
     checkpoint = find_checkpoint(model)
@@ -53,14 +59,13 @@ def load_huggingface(
     return ModuleEncoder(
         module,
         READERS[chosen.reader],
-        read_preprocess(checkpoint.source, checkpoint.family, checkpoint.config, checkpoint.offline).at(size),
+        _preprocess(checkpoint).at(size),
         name or checkpoint.name,
-        device=device,
-        precision=precision,
         tower=tower(module),
         embedding=chosen,
         revision=getattr(checkpoint.config, "_commit_hash", None),
         configuration=settings_of(json.loads(checkpoint.config.to_json_string(use_diff=True))),
+        **settings,
     )
 
 
@@ -71,7 +76,7 @@ class Checkpoint:
     model: str
     name: str
     source: str
-    family: Family
+    family: EncoderFamily
     config: transformers.PretrainedConfig
     offline: bool
 
@@ -79,6 +84,14 @@ class Checkpoint:
     def local(self) -> bool:
         """Whether it is a folder on this machine, so that no part comes from the network."""
         return Path(self.source).is_dir()
+
+    def file(self, name: str) -> Path | None:
+        """Returns one file, from the folder, the cache or the Hub; None if it does not exist."""
+        path = cached_file(
+            self.source, name, local_files_only=self.offline, _raise_exceptions_for_missing_entries=False,
+            _raise_exceptions_for_connection_errors=False,
+        )  # fmt: skip
+        return None if path is None else Path(path)
 
 
 def find_checkpoint(model: str) -> Checkpoint:
@@ -126,7 +139,7 @@ def _hub_has(model: str) -> bool:
     return True
 
 
-def _config(source: str, model: str, offline: bool) -> tuple[Family, transformers.PretrainedConfig]:
+def _config(source: str, model: str, offline: bool) -> tuple[EncoderFamily, transformers.PretrainedConfig]:
     with quiet(), no_remote_code(local=Path(source).is_dir()):
         try:
             # The type first: for an unknown type, transformers would ask to run the checkpoint's own code.
@@ -160,8 +173,8 @@ def load_module(checkpoint: Checkpoint, class_name: str, drop: tuple[str, ...]) 
     model, family = checkpoint.model, checkpoint.family
     loader = _class_without(getattr(transformers, class_name), drop)
     for name in INDEXES:
-        check_index(checkpoint_file(checkpoint.source, name, checkpoint.offline), model)
-    if checkpoint_file(checkpoint.source, "adapter_config.json", checkpoint.offline):
+        check_index(checkpoint.file(name), model)
+    if checkpoint.file("adapter_config.json"):
         raise EmbedshiftError(f"{model}: the folder also contains an adapter; merge it into the weights or remove it")
     with quiet(), no_remote_code(local=checkpoint.local):
         try:
@@ -178,8 +191,8 @@ def load_module(checkpoint: Checkpoint, class_name: str, drop: tuple[str, ...]) 
         except Exception as error:
             raise EmbedshiftError(f"{model}: its weights cannot be loaded ({short_reason(error)})") from error
     refuse_missing(info["missing_keys"], model, family.title)
-    if not any(checkpoint_file(checkpoint.source, name, checkpoint.offline) for name in SAFETENSORS):
-        log.info("%s: no safetensors file; its pickle was read as weights only, without running code in it", model)
+    if not any(checkpoint.file(name) for name in SAFETENSORS):
+        log_pickle(model)
     return cast(nn.Module, module)
 
 
@@ -212,12 +225,12 @@ def quiet() -> Iterator[None]:
             show()
 
 
-def read_preprocess(source: str, family: Family, config: transformers.PretrainedConfig, offline: bool) -> Preprocess:
-    """Reads size, mean and std from the checkpoint's preprocessor_config.json, else from its config and its family."""
-    settings = _json(source, "processor_config.json", offline).get("image_processor")
+def _preprocess(checkpoint: Checkpoint) -> Preprocess:
+    settings = _json(checkpoint.file("processor_config.json")).get("image_processor")
     if settings is None:
-        settings = _json(source, "preprocessor_config.json", offline)
-    return preprocess_from(settings, source, family.stats, lambda: _native(getattr(config, "vision_config", config)))
+        settings = _json(checkpoint.file("preprocessor_config.json"))
+    vision = getattr(checkpoint.config, "vision_config", checkpoint.config)
+    return preprocess_from(settings, checkpoint.source, checkpoint.family.stats, lambda: _native(vision))
 
 
 def preprocess_from(
@@ -254,8 +267,7 @@ def _native(config: Any) -> int | None:
     return _side(config.patch_size * config.num_patches**0.5)
 
 
-def _json(source: str, name: str, offline: bool) -> dict[str, Any]:
-    path = checkpoint_file(source, name, offline)
+def _json(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
@@ -265,15 +277,6 @@ def _json(source: str, name: str, offline: bool) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise EmbedshiftError(f"{path}: not a JSON object (it is a {type(content).__name__})")
     return content
-
-
-def checkpoint_file(source: str, name: str, offline: bool) -> Path | None:
-    """Returns one file of a checkpoint, from the folder, the cache or the Hub; None if it does not exist."""
-    path = cached_file(
-        source, name, local_files_only=offline, _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-    )  # fmt: skip
-    return None if path is None else Path(path)
 
 
 def _side(size: Any) -> int | None:

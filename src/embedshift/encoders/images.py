@@ -50,7 +50,6 @@ class ImageEncoder(Protocol):
         Raises:
             Transient: The same call may succeed later. It is tried again; other errors are not.
         """
-        ...
 
 
 class ViewEncoder:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from embedshift.arrays import Pixels
-from embedshift.config import Json, Precision
+from embedshift.config import Json, Precision, Triple
 from embedshift.encoders.attention import attention_hook
 from embedshift.encoders.base import EncoderOutput, Preprocess
 from embedshift.encoders.device import fastest_precision, find_device, from_device, to_device, warn_if_slower
@@ -271,8 +271,8 @@ def wrap(
     module: nn.Module,
     *,
     size: int,
-    mean: tuple[float, float, float],
-    std: tuple[float, float, float],
+    mean: Triple,
+    std: Triple,
     name: str | None = None,
     embed: Embed | None = None,
     attention: str | None = None,

@@ -54,11 +54,9 @@ class Hook(Protocol):
         Raises:
             UsageError: The encoder cannot give them. The message omits its name.
         """
-        ...
 
     def remove(self) -> None:
         """Removes the hooks."""
-        ...
 
 
 OBSERVATIONS: Registry[Callable[[Tower], Hook]] = Registry("observation")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from embedshift.config import Precision
 from embedshift.encoders.base import TokenizerError
 from embedshift.encoders.device import find_device
-from embedshift.encoders.huggingface import Checkpoint, checkpoint_file, find_checkpoint, load_module, quiet
+from embedshift.encoders.huggingface import Checkpoint, find_checkpoint, load_module, quiet
 from embedshift.encoders.structure import DTYPES, weights_hash
 from embedshift.encoders.trust import no_remote_code, refusing
 from embedshift.errors import reason
@@ -72,23 +72,19 @@ class ModuleTextEncoder:
         return vectors
 
 
-def load_huggingface_text(
-    model: str, *, device: str = "auto", precision: Precision = "float32"
-) -> ModuleTextEncoder | None:
-    """Loads the text tower of a transformers checkpoint, with its own tokenizer; None if its family has none."""
+def load_huggingface_text(model: str, **settings: Any) -> ModuleTextEncoder | None:
+    """Loads the text tower of a transformers checkpoint; None if its family has none."""
     checkpoint = find_checkpoint(model)
     text = checkpoint.family.text
     if text is None:
         return None
     module = load_module(checkpoint, text.loader or checkpoint.family.loader, text.drop)
     tokenize = _tokenizer(checkpoint, padded=text.padded)
-    return ModuleTextEncoder(
-        module, tokenize, READERS[text.reader], checkpoint.name, device=device, precision=precision
-    )
+    return ModuleTextEncoder(module, tokenize, READERS[text.reader], checkpoint.name, **settings)
 
 
 def _tokenizer(checkpoint: Checkpoint, *, padded: bool) -> Tokenize:
-    if not any(checkpoint_file(checkpoint.source, name, checkpoint.offline) for name in TOKENIZER_FILES):
+    if not any(checkpoint.file(name) for name in TOKENIZER_FILES):
         # transformers would silently make an empty one.
         raise TokenizerError(
             f"{checkpoint.model}: no tokenizer in the checkpoint ({TOKENIZER_FILES[0]} or similar): it cannot encode "

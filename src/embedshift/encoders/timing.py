@@ -34,7 +34,3 @@ def timed(work: Callable[[], T]) -> tuple[float, T]:
     started = time.perf_counter()
     result = work()
     return time.perf_counter() - started, result
-
-
-def views_in(seconds: float, seconds_per_view: float, most: int) -> int:
-    return max(1, min(most, int(seconds / max(seconds_per_view, 1e-9))))

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -12,6 +13,8 @@ import transformers
 
 from embedshift.encoders.folder import VOCABULARIES
 from embedshift.errors import EmbedshiftError, reason
+
+log = logging.getLogger(__name__)
 
 # Classes of sentence-transformers that name no further code, as its modules.json may write them.
 SENTENCE_MODULES = ("clipmodel", "normalize", "pooling", "transformer")
@@ -74,7 +77,7 @@ def check_index(file: Path | None, model: str) -> None:
 def check_open_clip(config: dict[str, Any], model: str) -> None:
     vision, text = config.get("vision_cfg") or {}, config.get("text_cfg") or {}
     name = vision.get("timm_model_name")
-    if name is not None and not _is_plain(name):
+    if name is not None and (not isinstance(name, str) or set(name) & set(":/\\")):
         raise EmbedshiftError(f"{model}: its timm_model_name {name!r} is a path or URL, not a timm model name; refused")
     for key in text.get("tokenizer_kwargs") or {}:
         if key not in TOKENIZER_KEYS:
@@ -145,10 +148,6 @@ def check_timm(folder: Path) -> None:
         raise EmbedshiftError(f"{folder}: its model_args would create random weights; refused")
 
 
-def _is_plain(name: Any) -> bool:
-    return isinstance(name, str) and not set(name) & set(":/\\")
-
-
 @contextlib.contextmanager
 def whole_weights(model: str) -> Iterator[None]:
     """Inside the context a checkpoint of transformers that lacks weights is refused; they would be random."""
@@ -173,6 +172,10 @@ def refuse_missing(names: Collection[str], model: str, kind: str) -> None:
             f"{model}: {len(names)} weights of {kind} are missing from the checkpoint ({min(names)}, …) and would be "
             "random; give a complete checkpoint"
         )
+
+
+def log_pickle(model: str) -> None:
+    log.info("%s: no safetensors file; its pickle was read as weights only, without running code in it", model)
 
 
 @contextlib.contextmanager
