@@ -192,7 +192,7 @@ class EncoderInfo:
         preprocess: The preprocessing that it expects; without it, `resize="crop"` crops to the shortest side.
         precision: The precision in which it computes.
         revision: The origin of its weights.
-        embedding_name: The name of its embedding, if the family offers several.
+        embedding_name: The name of its embedding, if the encoder family offers several.
         embedding_definition: A description of this embedding.
         attention_kind: As in `EncoderOutput`.
         device: A torch device, or its name.

@@ -47,7 +47,7 @@ def load_bundled(**settings: Any) -> ModuleEncoder:
 
 
 def _cached_checkpoint() -> Path | None:
-    """Returns the checkpoint in the cache; None if there is no folder for it."""
+    """None where the cache has no folder."""
     try:
         folder = cached_folder()
         if not (folder / "model.safetensors").is_file():

@@ -18,7 +18,7 @@ class Embedding:
 
     Args:
         name: Its name in the setting `embedding`.
-        reader: The function of `embeddings.py` that reads it.
+        reader: The function of `huggingface.py` that reads it.
         definition: A description for lists, docs and study.json.
         drop: Parts of the model that it does not need, in addition to those that the family drops.
     """

@@ -23,6 +23,7 @@ from embedshift.encoders.families import MODEL_TYPES, EncoderFamily, family_of
 from embedshift.encoders.folder import check_folder, local_path, no_such_folder
 from embedshift.encoders.module import Embed, ModuleEncoder
 from embedshift.encoders.trust import (
+    INDEXES,
     check_config,
     check_index,
     log_pickle,
@@ -41,16 +42,10 @@ HUB_SECONDS = 5
 # Keys of config.json that change no number.
 NO_SETTINGS = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures")
 SAFETENSORS = ("model.safetensors", "model.safetensors.index.json")
-INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 
 
 def load_huggingface(
-    model: str,
-    *,
-    name: str | None = None,
-    size: int | None = None,
-    embedding: str | None = None,
-    **settings: Any,
+    model: str, *, name: str | None = None, size: int | None = None, embedding: str | None = None, **settings: Any
 ) -> ModuleEncoder:
     """Loads the vision part of a checkpoint: a Hub id, or a local folder in the form of `save_pretrained`."""
     checkpoint = find_checkpoint(model)
@@ -71,8 +66,6 @@ def load_huggingface(
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint that was found and whose family is known."""
-
     model: str
     name: str
     source: str
@@ -95,7 +88,6 @@ class Checkpoint:
 
 
 def find_checkpoint(model: str) -> Checkpoint:
-    """Returns the checkpoint of a Hub id or a local folder; EmbedshiftError if none of a known family exists."""
     folder = local_path(model)
     local = folder.is_dir()
     if local:
@@ -169,7 +161,6 @@ def _config(source: str, model: str, offline: bool) -> tuple[EncoderFamily, tran
 
 
 def load_module(checkpoint: Checkpoint, class_name: str, drop: tuple[str, ...]) -> nn.Module:
-    """Loads a transformers class with the checkpoint's weights, without the children named in `drop`."""
     model, family = checkpoint.model, checkpoint.family
     loader = _class_without(getattr(transformers, class_name), drop)
     for name in INDEXES:
@@ -299,7 +290,6 @@ def triple(values: Any, default: Triple) -> Triple:
 
 
 def tower(module: Any) -> Any:
-    """Returns the part of a model that sees the image: its `vision_model`, else the model itself."""
     return getattr(module, "vision_model", module)
 
 

@@ -28,7 +28,6 @@ LOCAL, HUB = "local-dir:", "hf-hub:"
 
 
 def library(name: str, extra: str = "openclip") -> Any:
-    """Imports an optional library; EmbedshiftError with what to install if it is missing."""
     try:
         return importlib.import_module(name)
     except ImportError as error:
@@ -193,12 +192,7 @@ def load_timm(model: str, *, size: int | None = None, embedding: str | None = No
         squash=data.get("crop_mode") == "squash",
     )
     return ModuleEncoder(
-        module,
-        READERS[chosen.reader],
-        preprocess.at(size),
-        display_name("timm", model),
-        embedding=chosen,
-        **settings,
+        module, READERS[chosen.reader], preprocess.at(size), display_name("timm", model), embedding=chosen, **settings
     )
 
 

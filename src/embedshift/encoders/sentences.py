@@ -27,7 +27,6 @@ NOT_READ = ["onnx/*", "openvino/*", "*.onnx", "*.h5", "*.msgpack", "*.ot"]
 
 
 def load_sentences(model: str, *, device: str = "auto", size: int | None = None, **_settings: Any) -> Encoder:
-    """Loads a model of sentence-transformers, for images and texts: a folder, or an id of the Hub."""
     transformer = library("sentence_transformers", "st").SentenceTransformer
     if not model.strip():
         raise UsageError("st: name a folder after it, or a model of the Hugging Face Hub")

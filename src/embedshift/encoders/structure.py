@@ -26,6 +26,11 @@ def run_of_blocks(module: nn.Module) -> nn.ModuleList | nn.Sequential | None:
     return max(runs, key=len, default=None)
 
 
+def tokens_of(output: Any) -> Any:
+    """Returns the tokens that a block returned, alone or as the first of a tuple."""
+    return output[0] if isinstance(output, tuple) else output
+
+
 def patch_embedding(module: nn.Module) -> nn.Conv2d | None:
     """Returns the convolution that cuts images into patches: the first whose stride equals its kernel."""
     for part in module.modules():

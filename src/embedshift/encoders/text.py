@@ -29,14 +29,10 @@ BATCH = 64
 TOKENIZER_FILES = (
     "tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model"
 )  # fmt: skip
-
-
 SENTENCE = "A photo of 2 blurry, noisy and mirrored cats!"
 
 
 class ModuleTextEncoder:
-    """A text encoder made of a torch module, a tokenizer, and a function that reads the vector."""
-
     def __init__(
         self,
         module: nn.Module,
@@ -73,7 +69,6 @@ class ModuleTextEncoder:
 
 
 def load_huggingface_text(model: str, **settings: Any) -> ModuleTextEncoder | None:
-    """Loads the text tower of a transformers checkpoint; None if its family has none."""
     checkpoint = find_checkpoint(model)
     text = checkpoint.family.text
     if text is None:

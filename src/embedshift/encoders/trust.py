@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 # Classes of sentence-transformers that name no further code, as its modules.json may write them.
 SENTENCE_MODULES = ("clipmodel", "normalize", "pooling", "transformer")
+INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 # What its settings may not name: kernels of the Hub, other weights, other models.
 ELSEWHERE = ("attn_implementation", "_attn_implementation", "transformers_weights")
 OTHER_MODELS = ("model_name_or_path", "tokenizer_name_or_path", "base_model_name_or_path", "cache_dir", "gguf_file")
@@ -118,7 +119,7 @@ def check_sentence_transformer(folder: Path) -> None:
             raise EmbedshiftError(f"{folder}: its modules.json names files outside its folder ({path}); refused")
         if (folder / path).is_symlink():  # what lies there is not checked
             raise EmbedshiftError(f"{folder / path}: a link to a folder; put the folder itself there")
-        for name in ("model.safetensors.index.json", "pytorch_model.bin.index.json"):
+        for name in INDEXES:
             index = folder / path / name
             check_index(index if index.is_file() else None, str(folder))
     for file in sorted(path for path in folder.rglob("*.json") if path.name not in VOCABULARIES):

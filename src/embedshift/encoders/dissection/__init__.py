@@ -9,14 +9,26 @@ from torch.nn import functional
 
 from embedshift.arrays import Floats
 from embedshift.encoders.attention import AttendedTensor, AttentionInterceptor
-from embedshift.encoders.dissection.anatomy import Anatomy, BlockParts, Parts, Readout, listening, noise
+from embedshift.encoders.dissection.anatomy import (
+    ROUNDING,
+    Anatomy,
+    BlockParts,
+    Parts,
+    Readout,
+    keeping_outputs,
+    listening,
+    noise,
+)
 from embedshift.encoders.dissection.secant import pull_back
 from embedshift.encoders.hooks import BlockHooks
 from embedshift.encoders.observations import OBSERVATIONS, Tower
+from embedshift.encoders.structure import tokens_of
 from embedshift.errors import UsageError
 
 # How far from 1 the contributions of two images of noise may add up.
 INEXACT = 1e-3
+# Tokens of one pass through a readout.
+BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -64,26 +76,21 @@ def block_parts(anatomy: Anatomy, pixels: Tensor) -> list[Parts]:
     hooks = [BlockParts(first=anatomy.readout.first_only) for _ in anatomy.layers]
     with anatomy.tower.block_hooks.silent(), listening(BlockHooks(), anatomy.readout, hooks), torch.no_grad():
         anatomy.tower.embed(pixels)
-    parts_by_block = [hook.take() for hook in hooks]
-    return [hook for hook in parts_by_block if hook is not None]
+    return _recorded(hooks)
+
+
+def _recorded(hooks: Sequence[BlockParts]) -> list[Parts]:
+    return [parts for hook in hooks if (parts := hook.take()) is not None]
 
 
 def check_exact(anatomy: Anatomy) -> None:
     """Refuses an encoder whose parts do not add up, for example because of a resampler or an unknown function."""
     parts = block_parts(anatomy, noise(2, anatomy.tower.size))
-    first, second = ([_row(block, index) for block in parts] for index in range(2))
+    images = slice(0, 1), slice(1, 2)
+    first, second = ([Parts(*(part[image] for part in vars(block).values())) for block in parts] for image in images)
     total = float(split(anatomy, first, second).total)
     if not abs(total - 1) < INEXACT:
         raise UsageError(f"cannot be split exactly: its parts add up to {total:.3f} of a shift")
-
-
-def _row(parts: Parts, index: int) -> Parts:
-    only = slice(index, index + 1)
-    return Parts(parts.before[only], parts.heads[only], parts.between[only], parts.after[only])
-
-
-BATCH = 64
-ROUNDING = 1e-3
 
 
 def head_matrices(anatomy: Anatomy, blocks: Sequence[int]) -> list[Tensor]:
@@ -137,19 +144,10 @@ def token_contributions(anatomy: Anatomy, original: Tensor, views: Tensor) -> To
 
 
 def _last(anatomy: Anatomy, pixels: Tensor) -> tuple[AttendedTensor, Tensor]:
-    outputs: list[Tensor] = []
-
-    def keep(_block: object, _inputs: object, output: Tensor | tuple[Tensor, ...]) -> None:
-        outputs.append(output[0] if isinstance(output, tuple) else output)
-
-    handle = anatomy.readout.blocks[-1].register_forward_hook(keep)
-    mode = AttentionInterceptor()
-    try:
-        with anatomy.tower.block_hooks.silent(), mode:
-            anatomy.tower.embed(pixels)
-    finally:
-        handle.remove()
-    return mode.attended[len(anatomy.layers) - 1], outputs[-1]
+    mode, last_block = AttentionInterceptor(), anatomy.readout.blocks[-1]
+    with keeping_outputs(last_block) as outputs, anatomy.tower.block_hooks.silent(), mode:
+        anatomy.tower.embed(pixels)
+    return mode.attended[len(anatomy.layers) - 1], tokens_of(outputs[-1])
 
 
 class HeadsHook:
@@ -168,19 +166,15 @@ class HeadsHook:
 
     def take(self, count: int, row: Tensor | None) -> Floats:
         """Returns the values of the pass, float32 `[B, F]`; `[B, 0]` if the embedding is read from several tokens."""
-        parts_by_block = [hook.take() for hook in self._hooks]
-        if not parts_by_block:
+        if not self._hooks:
             return torch.zeros(count, 0).numpy()
-        packed: Floats = torch.cat([_pack(parts) for parts in parts_by_block if parts is not None], dim=1).cpu().numpy()
+        vectors = [vector[:, 0] for parts in _recorded(self._hooks) for vector in vars(parts).values()]
+        packed: Floats = torch.cat(vectors, dim=1).cpu().numpy()
         return packed
 
     def remove(self) -> None:
         for stop in self._stops:
             stop()
-
-
-def _pack(parts: Parts) -> Tensor:
-    return torch.cat([parts.before, parts.heads, parts.between, parts.after], dim=2)[:, 0]
 
 
 def unpack(anatomy: Anatomy, packed: Tensor) -> Sequence[Parts]:

@@ -1,6 +1,5 @@
 """The anatomy of an encoder: what the parts of a block add, the projections of its heads, and its readout."""
 
-import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,8 +13,11 @@ from embedshift.encoders.attention import PRODUCTS, SOFTMAX, attention_weights
 from embedshift.encoders.hooks import BlockHook, BlockHooks, Kwargs
 from embedshift.encoders.kernels import LINEAR
 from embedshift.encoders.observations import Tower
-from embedshift.encoders.structure import run_of_blocks
+from embedshift.encoders.structure import run_of_blocks, tokens_of
 from embedshift.errors import UsageError
+
+# The largest difference from what a block or a readout of the known kind gives, as a fraction of the largest value.
+ROUNDING = 1e-3
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class BlockParts(BlockHook):
         self._clear()
 
     def take(self) -> Parts | None:
-        """Returns the parts of the last pass; None if one was not recorded."""
+        """Returns the parts of the last pass; None if one of the four was not recorded."""
         parts = self._parts
         self._clear()
         return Parts(**parts) if len(parts) == len(Parts.__dataclass_fields__) else None
@@ -93,9 +95,8 @@ class BlockParts(BlockHook):
         self._parts["heads"], self.merged = heads, None if self.first else heads
 
     def end(self, output: Any) -> None:
-        """Keeps the stream after the block; discards everything if the block raised."""
         self._input = None
-        tokens = output[0] if isinstance(output, tuple) else output
+        tokens = tokens_of(output)
         if isinstance(tokens, Tensor):
             self._parts["after"] = self._keep(tokens)
         else:
@@ -137,16 +138,11 @@ class Readout:
         if run is None or not len(run):
             raise UsageError("has no sequence of similar blocks")
         self._tower, self._run, self.blocks = tower, run, list(run)
-        outputs: list[Any] = []
-        handle = self.blocks[-1].register_forward_hook(lambda _block, _inputs, output: outputs.append(output))
-        try:
-            with torch.no_grad():
-                embedding = tower.embed(noise(1, tower.size))
-        finally:
-            handle.remove()
+        with keeping_outputs(self.blocks[-1]) as outputs, torch.no_grad():
+            embedding = tower.embed(noise(1, tower.size))
         self.device = embedding.device
         self._like = outputs[-1] if outputs else None
-        last = self._like[0] if isinstance(self._like, tuple) else self._like
+        last = tokens_of(self._like)
         if not isinstance(last, Tensor) or last.ndim != 3 or embedding.ndim != 2:
             raise UsageError("has blocks whose outputs are not [B, tokens, width]")
         self.tokens = last.shape[1]
@@ -165,7 +161,7 @@ class Readout:
         with self._replacing_blocks(tokens):
             return self._tower.embed(torch.zeros(len(tokens), 3, side, side))
 
-    @contextlib.contextmanager
+    @contextmanager
     def _replacing_blocks(self, tokens: Tensor) -> Iterator[None]:
         try:
             for index in range(len(self.blocks)):
@@ -175,6 +171,17 @@ class Readout:
         finally:
             for index, block in enumerate(self.blocks):
                 self._run[index] = block
+
+
+@contextmanager
+def keeping_outputs(block: nn.Module) -> Iterator[list[Any]]:
+    """Inside the context the list gets what a block returns."""
+    outputs: list[Any] = []
+    handle = block.register_forward_hook(lambda _block, _inputs, output: outputs.append(output))
+    try:
+        yield outputs
+    finally:
+        handle.remove()
 
 
 class _FixedOutput(nn.Module):
@@ -190,12 +197,7 @@ class _FixedOutput(nn.Module):
 
 def noise(count: int, side: int) -> Tensor:
     """Returns `count` images of noise, float32 `[B, 3, S, S]` in [0, 255], always the same."""
-    drawn = torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(0))
-    return drawn * 255
-
-
-# The largest difference from the output of a block of the known kind, as a fraction of the largest value.
-ROUNDING = 1e-3
+    return torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(0)) * 255
 
 
 @dataclass(frozen=True)
