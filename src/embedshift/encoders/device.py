@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ from embedshift.encoders.base import Encoder, EncoderInfo, EncoderOutput, usual_
 from embedshift.encoders.images import patterns
 from embedshift.errors import UsageError, reason
 from embedshift.statistics.vectors import cosine
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -146,6 +148,12 @@ def warn_if_slower(encoder: CastableEncoder, precision: Precision) -> None:
         )  # fmt: skip
 
 
+def timed(work: Callable[[], T]) -> tuple[float, T]:
+    started = time.perf_counter()
+    result = work()
+    return time.perf_counter() - started, result
+
+
 def measure_cost(encoder: CastableEncoder, low: Precision) -> Cost:
     """Times passes in float32 and in a lower precision, in turns, and compares their embeddings."""
     keep_memory()
@@ -154,9 +162,7 @@ def measure_cost(encoder: CastableEncoder, low: Precision) -> Cost:
     def encode(precision: Precision, count: int) -> tuple[float, EncoderOutput]:
         views = np.resize(images, (count, *images.shape[1:]))
         with encoder.at_precision(precision):
-            started = time.perf_counter()
-            output = encoder(views)
-            return time.perf_counter() - started, output
+            return timed(lambda: encoder(views))
 
     precisions: tuple[Precision, ...] = ("float32", low)
     for precision in precisions:
