@@ -16,7 +16,7 @@ import numpy as np
 
 import embedshift
 from embedshift.config import Precision
-from embedshift.encoders.timing import patterns
+from embedshift.encoders.images import patterns
 from embedshift.pipeline.identity import encoder_answer, instability
 from embedshift.store.identity import ROUNDING, as_answer, distance
 from embedshift.store.info import Answer

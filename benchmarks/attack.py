@@ -21,7 +21,7 @@ import polars as pl
 from torch import Tensor
 
 import embedshift
-from embedshift.config.commands import make_attack_config
+from embedshift.config import make_attack_config
 from embedshift.encoders import attack
 from embedshift.encoders.attack import Budget, as_picture, as_pixels
 from embedshift.engines.attack import run_attack

@@ -35,12 +35,12 @@ def sizes() -> None:
     import torch
     import transformers
 
-    from embedshift.encoders import FAMILIES
+    from embedshift.encoders import ENCODER_FAMILIES
     from embedshift.encoders.huggingface import _class_without
 
     transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     print(f"{'family':36} {'embedding':11} {'vision part':>12} {'float32':>9} {'whole':>9}")
-    for family in FAMILIES:
+    for family in ENCODER_FAMILIES:
         if not family.model_types:
             continue
         loader = getattr(transformers, family.loader)

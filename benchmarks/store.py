@@ -19,8 +19,8 @@ from transformers import CLIPConfig, CLIPModel
 import embedshift
 from embedshift.config import Store
 from embedshift.encoders.base import Preprocess
-from embedshift.encoders.embeddings import READERS
 from embedshift.encoders.families import CLIP_MEAN, CLIP_STD
+from embedshift.encoders.huggingface import READERS
 from embedshift.encoders.module import ModuleEncoder
 from embedshift.pipeline import records as baseline
 from embedshift.questions.embedding import measure

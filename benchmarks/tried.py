@@ -23,8 +23,8 @@ from transformers import CLIPVisionModelWithProjection
 from embedshift.config import Precision
 from embedshift.encoders.base import Preprocess
 from embedshift.encoders.device import keep_memory
-from embedshift.encoders.embeddings import READERS
 from embedshift.encoders.families import CLIP_MEAN, CLIP_STD
+from embedshift.encoders.huggingface import READERS
 from embedshift.encoders.kernels import PACKED
 from embedshift.encoders.module import ModuleEncoder
 from fullsize import save_clip

@@ -199,10 +199,10 @@ def _families(suite: str) -> Iterator[tuple[Any, bool]]:
 
 def encoders() -> Iterator[str]:
     """Every family of encoders: types, a checkpoint, its embeddings and its attention."""
-    from embedshift.encoders import FAMILIES
+    from embedshift.encoders import ENCODER_FAMILIES
 
     rows = []
-    for family in FAMILIES:
+    for family in ENCODER_FAMILIES:
         title = f"{family.title} ({', '.join(f'`{kind}`' for kind in family.model_types)})"
         found = [each.definition for each in family.embeddings]
         if len(found) > 1:

@@ -13,12 +13,13 @@ from embedshift.config import (
     Resize,
     Store,
     StudyConfig,
+    ViewsConfig,
     as_paths,
     declared_settings,
+    make_attack_config,
     make_config,
     validated,
 )
-from embedshift.config.commands import ViewsConfig, make_attack_config
 from embedshift.config.safe_files import output_path, path_text
 from embedshift.encoders import Encoder
 from embedshift.encoders.images import ImageEncoder, encoder_object
@@ -101,7 +102,7 @@ def run(
             the first parameter decides what a function gets: `(views, original)` pixels, uint8 `[V, S, S, 3]` and
             `[1, S, S, 3]`; `(embeddings, original)` vectors, float32 `[V, D]` and `[1, D]`. It returns one number a
             view, `[V]`; NaN = nothing to compare. No change is `f(x, x)`, and other images lie on its other side.
-        embedding: The name of one of the encoder's vectors; None = the first that its family offers.
+        embedding: The name of one of the encoder's vectors; None = the first that its encoder family offers.
         mean: For "onnx:PATH" without preprocessor_config.json: mean of each channel, for values in [0, 1].
         std: For such a graph: standard deviation of each channel.
         limit: Measure only the first N images in the order of their ids; None = all.

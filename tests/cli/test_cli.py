@@ -16,7 +16,7 @@ from embedshift.augmentations import SUITES
 from embedshift.augmentations.paper import PAPER
 from embedshift.cli.commands import LISTS
 from embedshift.encoders import ENCODERS
-from embedshift.encoders.families import FAMILIES
+from embedshift.encoders.families import ENCODER_FAMILIES
 from embedshift.figures import FIGURES
 from embedshift.registry import METRICS, questions
 from support import command, models, studies
@@ -218,7 +218,7 @@ def test_lists_are_the_registries(cli):
     assert sorted(names(lists["figures"])) == sorted(FIGURES)
     encoders, augmentations = lists["encoders"], lists["augmentations"]
     assert set(ENCODERS) <= set(names(encoders))
-    assert all(model_type in encoders.out for family in FAMILIES for model_type in family.model_types)
+    assert all(model_type in encoders.out for family in ENCODER_FAMILIES for model_type in family.model_types)
     assert set(names(augmentations)) >= set(SUITES)
     assert all(f"  {name} " in augmentations.out for name in PAPER)
     assert re.search(r"^  noise +Gaussian noise, sd \.44 to \.88 of the range", augmentations.out, re.MULTILINE)

@@ -12,8 +12,7 @@ import yaml
 
 from embedshift.cli import app
 from embedshift.cli.options import given, originals_and_variants
-from embedshift.config import declared_settings, make_config
-from embedshift.config.commands import AttackConfig, make_attack_config
+from embedshift.config import AttackConfig, declared_settings, make_attack_config, make_config
 from embedshift.study.gate.rules import read_rules
 
 ROOT = Path(__file__).parents[2]

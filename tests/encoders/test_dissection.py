@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from embedshift import load_encoder
+from embedshift.encoders.dissection import HeadContributions, block_parts, split, unpack
 from embedshift.encoders.dissection.anatomy import Anatomy
-from embedshift.encoders.dissection.contributions import HeadContributions, block_parts, split, unpack
 from embedshift.encoders.dissection.secant import SecantAttention, pull_back
 from embedshift.encoders.observations import LayerHook  # noqa: F401 - adds itself to the observations
 from embedshift.errors import UsageError

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from embedshift import load_encoder
+from embedshift.encoders.dissection import block_parts, split, token_contributions
 from embedshift.encoders.dissection.anatomy import Anatomy
-from embedshift.encoders.dissection.contributions import block_parts, split, token_contributions
 from support import models, studies
 from support.family_models import CASES, save
 from support.heads_by_hand import norm_matrix, unit_matrix

@@ -5,11 +5,6 @@ from torch import nn
 from embedshift.encoders import structure
 
 
-def test_last_block():
-    net = nn.Sequential(nn.Conv2d(3, 8, 4), nn.ModuleList([nn.Linear(8, 8), nn.Linear(8, 8)]))
-    assert repr(structure.last_block(net)) == "Linear(in_features=8, out_features=8, bias=True)"
-
-
 def test_like_blocks():
     net = nn.Sequential(nn.Conv2d(3, 8, 4), nn.ModuleList([nn.Linear(8, 8), nn.Linear(8, 8)]))
     assert len(structure.like_blocks(net)) == 2

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 import embedshift
 from embedshift import EmbedshiftError, load_encoder
-from embedshift.encoders import FAMILIES
+from embedshift.encoders import ENCODER_FAMILIES
 from support import models
 from support.family_models import CASES, Case, blip, idefics, save, tower_pass
 from support.matrix import first_only
@@ -114,14 +114,14 @@ def test_bfloat16_files_are_read_as_float32_and_no_text_part_is_in_memory(kind, 
 
 def test_every_row_of_the_table_has_a_case(folder):
     seen = {(row_of(case, folder).title, row_of(case, folder).choose(case.name).name) for case in CASES}
-    rows = {(family.title, e.name) for family in FAMILIES for e in family.embeddings if family.model_types}
+    rows = {(family.title, e.name) for family in ENCODER_FAMILIES for e in family.embeddings if family.model_types}
     assert rows - seen == {("CLIP, vision half", "projection")}, "its tests are in test_loading.py"
 
 
 def row_of(case: Case, folder: Folder):
     """The row whose type, and whose architecture where it names any, the config has."""
     config = json.loads((folder(case.kind) / "config.json").read_text())
-    rows = [f for f in FAMILIES if config["model_type"] in f.model_types]
+    rows = [f for f in ENCODER_FAMILIES if config["model_type"] in f.model_types]
     return next((f for f in rows if config["architectures"][0] in f.architectures), rows[0])
 
 

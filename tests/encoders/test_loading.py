@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from embedshift import load_encoder
 from embedshift.encoders import huggingface
-from embedshift.encoders.families import FAMILIES
+from embedshift.encoders.families import ENCODER_FAMILIES
 from support import command, models
 from support.matrix import first_only
 from support.refusals import refused
@@ -126,7 +126,7 @@ def test_code_in_a_checkpoint_is_never_run(model_type, clip, tmp_path, monkeypat
 def test_an_unsupported_type_names_itself_and_what_is_supported(model_type, clip):
     config = json.loads((clip / "config.json").read_text()) | {"model_type": model_type}
     (clip / "config.json").write_text(json.dumps(config))
-    refused(clip, repr(model_type), "Supported:", *(t for family in FAMILIES for t in family.model_types))
+    refused(clip, repr(model_type), "Supported:", *(t for family in ENCODER_FAMILIES for t in family.model_types))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import transformers as hf
 from safetensors.torch import load_file, save_file
 
 from embedshift import load_encoder
-from embedshift.encoders import FAMILIES, TextEncoder, load_text_encoder
+from embedshift.encoders import ENCODER_FAMILIES, TextEncoder, load_text_encoder
 from support import models
 from support.family_models import BERT, CASES, PATCH, blip_2, save, siglip2_inputs
 from support.matrix import first_only
@@ -185,7 +185,7 @@ def test_names_without_a_text_tower():
 
 def test_families_with_a_text_tower_are_the_ones_tested(folder):
     tested = {hf.AutoConfig.from_pretrained(folder(kind)).model_type for kind in (*SCORED, "blip_2_itm")}
-    assert {model_type for family in FAMILIES if family.text for model_type in family.model_types} == tested
+    assert {model_type for family in ENCODER_FAMILIES if family.text for model_type in family.model_types} == tested
 
 
 def test_q_former_reads_text_where_it_was_made_for_it(folder):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from embedshift import config, errors
-from embedshift.config import commands, processes, safe_files
+from embedshift.config import processes, safe_files
 
 
 def test_config_study_config_of():
@@ -24,14 +24,14 @@ def test_config_as_pairs():
 
 
 def test_attack_attack_config():
-    assert commands.make_attack_config({"images": ["photos"], "norm": "l2"}).eps == (1.0,)
+    assert config.make_attack_config({"images": ["photos"], "norm": "l2"}).eps == (1.0,)
 
 
 def test_attack_make_attack_config():
     with pytest.raises(
         errors.UsageError, match="eps 0\\.5: linf counts whole pixel levels; give a whole number from 1 to 255"
     ):
-        commands.make_attack_config({"eps": [0.5]})
+        config.make_attack_config({"eps": [0.5]})
 
 
 def test_safe_files_open_file():

@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from embedshift import load_encoder
-from embedshift.encoders.dissection.anatomy import Anatomy
-from embedshift.encoders.dissection.contributions import block_parts, head_matrices
-from embedshift.encoders.dissection.parts import Parts
+from embedshift.encoders.dissection import block_parts, head_matrices
+from embedshift.encoders.dissection.anatomy import Anatomy, Parts
 from embedshift.errors import UsageError
 from embedshift.questions.heads.measure import HeadMoments, WordSpace
 from embedshift.questions.heads.tables import covariances, textspan

@@ -9,7 +9,7 @@ import pytest
 
 import embedshift
 from embedshift import load_encoder
-from embedshift.encoders import FAMILIES, load_text_encoder
+from embedshift.encoders import ENCODER_FAMILIES, load_text_encoder
 from support.family_models import CASES, save
 from support.library_models import make_open_clip, make_timm
 from support.models import pictures
@@ -35,7 +35,7 @@ def test_every_family_of_a_local_folder(tmp_path):
         for folder in folders.values():
             found.add(load_encoder(str(folder)).module.config.model_type)
     assert tried == []
-    types = {model_type for family in FAMILIES for model_type in family.model_types}
+    types = {model_type for family in ENCODER_FAMILIES for model_type in family.model_types}
     assert len(found) > 15
     assert {kind.removesuffix("_vision_model") for kind in found} <= {
         kind.removesuffix("_vision_model") for kind in types

@@ -15,8 +15,7 @@ from embedshift.cli.app import AsJson, GroupOption, Images, Quiet, app, log_line
 from embedshift.cli.options import RARE, given, names, output, rare, with_options
 from embedshift.cli.outputs import open_in_browser, printable, say, write_text
 from embedshift.cli.studies import measure
-from embedshift.config import BUNDLED
-from embedshift.config.commands import AttackConfig, VectorsConfig, ViewsConfig
+from embedshift.config import BUNDLED, AttackConfig, VectorsConfig, ViewsConfig
 from embedshift.errors import MissingExtra, UsageError
 from embedshift.registry import one_of, questions
 
@@ -45,12 +44,12 @@ def list_names(kind: Annotated[str, typer.Argument(metavar=LISTED, help="What to
 
 
 def _encoders() -> Iterator[tuple[str, str]]:
-    from embedshift.encoders import ENCODERS, FAMILIES, OTHERS, TITLES
+    from embedshift.encoders import ENCODER_FAMILIES, ENCODERS, OTHERS, TITLES
 
     for name in ENCODERS:
         title = TITLES.get(name)
         yield name, f"bundled (extra 'offline'): {title}" if title else "from another package"
-    for family in FAMILIES:
+    for family in ENCODER_FAMILIES:
         yield family.example, family.summary
     yield from OTHERS.items()
 
@@ -154,7 +153,7 @@ def attack(
 ) -> None:
     """Search for the worst change of each image within a budget; write pairs for `run --pairs`."""
     from embedshift.cli.results import attack_and_print
-    from embedshift.config.commands import make_attack_config
+    from embedshift.config import make_attack_config
 
     config = make_attack_config({"images": images, **given(settings)})
     log_lines(quiet)
@@ -172,8 +171,7 @@ def views(
 ) -> None:
     """Write the changed images as files, for `run --pairs DIR/views.json` and for other programs."""
     from embedshift.cli.results import write_and_print
-    from embedshift.config import validated
-    from embedshift.config.commands import ViewsConfig
+    from embedshift.config import ViewsConfig, validated
 
     config = validated(ViewsConfig, {"images": images, **given(settings)})
     log_lines(quiet)

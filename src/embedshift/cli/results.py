@@ -11,8 +11,7 @@ from rich.table import Table
 
 from embedshift.cli.outputs import say
 from embedshift.cli.terminal import interval, name_columns, number, number_columns, print_table, progress, text_table
-from embedshift.config import Json
-from embedshift.config.commands import AttackConfig, ViewsConfig
+from embedshift.config import AttackConfig, Json, ViewsConfig
 from embedshift.registry import METRICS
 from embedshift.report.numbers import count, in_percent
 from embedshift.sources.views_file import ORIGINALS, Attack, AttackedVariant, Manifest

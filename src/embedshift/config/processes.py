@@ -71,7 +71,6 @@ def _thread_pools(_modules: int) -> Any:
 
 
 def too_little_space() -> bool:
-    """Returns whether the address space of this process is limited to less than the libraries need."""
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     return 0 <= limit < _LEAST_SPACE  # no limit is below 0, or very large
 

@@ -83,7 +83,6 @@ def read_text(path: str | os.PathLike[str], most: int) -> str:
 
 
 def path_text(name: str, given: object) -> str:
-    """Returns a path as text; UsageError, which names the setting, for anything else."""
     if not isinstance(given, str | os.PathLike):
         raise UsageError(f"`{name}`: {given!r:.60} is no path")
     return str(os.fspath(given))
@@ -149,7 +148,6 @@ def typed(kind: type[T], content: Any) -> T:
 
 
 def refuse_larger(size: int, most: int) -> None:
-    """Raises EmbedshiftError if a size is above a bound; both in bytes."""
     if size > most:
         raise EmbedshiftError(f"larger than {_size(most)} ({_size(size)})")
 
@@ -188,7 +186,6 @@ def read_yaml(file: Path) -> Any:
 
 
 def _require_plain_values(events: "Iterable[yaml.Event]") -> None:
-    """Raises at the first event that is not plain; builds no value."""
     import yaml
 
     depth = 0

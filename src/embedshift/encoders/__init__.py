@@ -6,17 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from embedshift.config import BUNDLED, VECTORS, Precision
+from embedshift.config import BUNDLED, VECTORS, Precision, Triple
 from embedshift.config.processes import collecting_garbage_after
 from embedshift.encoders.base import Encoder, EncoderOutput, Preprocess, TextEncoder
-from embedshift.encoders.families import FAMILIES, Triple
+from embedshift.encoders.families import ENCODER_FAMILIES
 from embedshift.encoders.folder import check_folder, local_path, no_such_folder
 from embedshift.errors import UsageError
 from embedshift.registry import Registry, unknown_name
 
 __all__ = [
     "ENCODERS",
-    "FAMILIES",
+    "ENCODER_FAMILIES",
     "TITLES",
     "Encoder",
     "EncoderOutput",
@@ -89,8 +89,8 @@ def load_encoder(
         precision: "float32", "bfloat16", "float16", or "auto". "auto" measures briefly which of them is the fastest on
             this device among those whose embeddings are close to float32; the encoder's `precision` says which it is.
         size: Input size in pixels; None = the checkpoint's own.
-        embedding: Name of the vector to read, if the family offers several; None = its first. Of an ONNX graph, the
-            name of an output.
+        embedding: Name of the vector to read, if the encoder family offers several; None = its first. Of an ONNX
+            graph, the name of an output.
         mean: For an ONNX graph without preprocessor_config.json: mean of each channel, for values in [0, 1].
         std: For such a graph: standard deviation of each channel.
 
@@ -126,14 +126,11 @@ def check_name(model: str) -> None:
 def load_text_encoder(model: str, *, device: str = "auto", precision: Precision = "float32") -> TextEncoder:
     """Loads the text tower that belongs to an encoder, without its vision part."""
     library, name = _split_name(model)
-    text_tower: TextEncoder | None = None
-    if library in TEXT_TOWERS:
-        text_tower = TEXT_TOWERS[library](name, device=device, precision=precision)
-    if text_tower is None:
-        raise UsageError(
-            f"{model} has no text tower: texts need a vision-language model such as openai/clip-vit-base-patch32",
-        )
-    return text_tower
+    if library in TEXT_TOWERS and (tower := TEXT_TOWERS[library](name, device=device, precision=precision)):
+        return tower
+    raise UsageError(
+        f"{model} has no text tower: texts need a vision-language model such as openai/clip-vit-base-patch32"
+    )
 
 
 def _split_name(model: str) -> tuple[str, str]:
@@ -150,8 +147,7 @@ def _split_name(model: str) -> tuple[str, str]:
     if model.startswith(("/", "./", "../", "~")) or model.count("/") > 1:
         raise UsageError(no_such_folder(model))
     if "/" not in model:
-        problem = unknown_name("model", model, dict.fromkeys([*ENCODERS]))
-        raise UsageError(f"{problem}, a local folder, or a Hugging Face id (owner/name)")
+        raise UsageError(f"{unknown_name('model', model, ENCODERS)}, a local folder, or a Hugging Face id (owner/name)")
     return TRANSFORMERS, model
 
 

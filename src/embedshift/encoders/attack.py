@@ -47,7 +47,6 @@ class Goal:
         return functional.cosine_similarity(self.embed(encoded), self.reference).sum()
 
     def picture_cosine(self, picture: Pixels) -> float:
-        """Returns the same for an image uint8 `[S, S, 3]`."""
         with torch.no_grad():
             return float(self.cosine(as_pixels(picture)))
 

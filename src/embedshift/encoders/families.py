@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from embedshift.config import Triple
 from embedshift.encoders.base import AttentionKind
 from embedshift.errors import UsageError
-
-Triple = tuple[float, float, float]
 
 IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
 IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
@@ -19,7 +18,7 @@ class Embedding:
 
     Args:
         name: Its name in the setting `embedding`.
-        reader: The function of `embeddings.py` that reads it.
+        reader: The function of `huggingface.py` that reads it.
         definition: A description for lists, docs and study.json.
         drop: Parts of the model that it does not need, in addition to those that the family drops.
     """
@@ -48,7 +47,7 @@ class TextTower:
 
 
 @dataclass(frozen=True)
-class Family:
+class EncoderFamily:
     """How one family of checkpoints is loaded and read.
 
     Args:
@@ -83,7 +82,7 @@ class Family:
         """One line with title, types, embeddings and kind of attention.
 
         Example:
-            >>> Family("ViT", ("vit",), "ViTModel", (Embedding("cls", "cls", "CLS token"),), "").summary
+            >>> EncoderFamily("ViT", ("vit",), "ViTModel", (Embedding("cls", "cls", "CLS token"),), "").summary
             'ViT (vit): CLS token; attention: cls'
         """
         types = f" ({', '.join(self.model_types)})" if self.model_types else ""
@@ -96,7 +95,7 @@ class Family:
         """Returns the embedding `name`, None = the default; another name raises EmbedshiftError (exit code 2).
 
         Example:
-            >>> vit = Family("ViT", ("vit",), "ViTModel", (Embedding("cls", "cls", "CLS token"),), "google/vit-base")
+            >>> vit = EncoderFamily("ViT", ("vit",), "ViTModel", (Embedding("cls", "cls", "CLS token"),), "")
             >>> vit.choose("latents")
             Traceback (most recent call last):
             embedshift.errors.UsageError: ViT gives no embedding 'latents'. It gives: cls
@@ -108,8 +107,6 @@ class Family:
         raise UsageError(f"{self.title} gives no embedding {name!r}. It gives: {names}")
 
 
-__all__ = ["CLIP_MEAN", "CLIP_STD", "FAMILIES", "HALF", "IMAGENET_MEAN", "IMAGENET_STD", "family_of"]
-
 CLIP_MEAN: Triple = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD: Triple = (0.26862954, 0.26130258, 0.27577711)
 HALF: Triple = (0.5, 0.5, 0.5)
@@ -119,7 +116,7 @@ PROJECTION = Embedding("projection", "image_features", "projection of the pooled
 CLS = Embedding("cls", "cls", "CLS token after the last layer norm")
 
 # Two libraries that have their own lists of models.
-OPEN_CLIP = Family(
+OPEN_CLIP = EncoderFamily(
     "open_clip (extra 'openclip')",
     (),
     "open_clip",
@@ -127,7 +124,7 @@ OPEN_CLIP = Family(
     "open_clip:ViT-B-32/laion2b_s34b_b79k",
     attention=None,
 )
-TIMM = Family(
+TIMM = EncoderFamily(
     "timm (extra 'openclip')",
     (),
     "timm",
@@ -136,7 +133,7 @@ TIMM = Family(
     attention=None,
 )
 
-CLIP = Family(
+CLIP = EncoderFamily(
     title="CLIP",
     model_types=("clip",),
     loader="CLIPModel",
@@ -146,7 +143,7 @@ CLIP = Family(
     stats=CLIP_STATS,
     text=TextTower(),
 )
-SIGLIP = Family(
+SIGLIP = EncoderFamily(
     title="SigLIP, and SigLIP 2 of a fixed size",
     model_types=("siglip",),
     loader="SiglipModel",
@@ -158,9 +155,9 @@ SIGLIP = Family(
     text=TextTower(padded=True),
 )
 
-FAMILIES = (
+ENCODER_FAMILIES = (
     CLIP,
-    Family(
+    EncoderFamily(
         title="CLIP, vision half",
         model_types=("clip_vision_model",),
         loader="CLIPVisionModelWithProjection",
@@ -191,7 +188,7 @@ FAMILIES = (
         loader="Siglip2Model",
         example="google/siglip2-base-patch16-naflex",
     ),
-    Family(
+    EncoderFamily(
         title="BLIP, image-text retrieval",
         model_types=("blip",),
         loader="BlipForImageTextRetrieval",
@@ -209,7 +206,7 @@ FAMILIES = (
         example="folder of BlipModel",
         architectures=("BlipModel",),
     ),
-    Family(
+    EncoderFamily(
         title="BLIP, captions and questions",
         model_types=("blip",),
         loader="BlipForImageTextRetrieval",
@@ -219,7 +216,7 @@ FAMILIES = (
         drop=("text_encoder", "text_proj", "vision_proj", "itm_head"),
         stats=CLIP_STATS,
     ),
-    Family(
+    EncoderFamily(
         title="BLIP-2, image-text retrieval",
         model_types=("blip-2",),
         loader="Blip2VisionModelWithProjection",
@@ -230,7 +227,7 @@ FAMILIES = (
         stats=CLIP_STATS,
         text=TextTower("text_embeds", (), "Blip2TextModelWithProjection"),
     ),
-    Family(
+    EncoderFamily(
         title="BLIP-2, captions",
         model_types=("blip-2",),
         loader="Blip2VisionModelWithProjection",
@@ -240,7 +237,7 @@ FAMILIES = (
         drop=("vision_projection",),
         stats=CLIP_STATS,
     ),
-    Family(
+    EncoderFamily(
         title="Kosmos-2",
         model_types=("kosmos-2",),
         loader="Kosmos2Model",
@@ -252,7 +249,7 @@ FAMILIES = (
         drop=("text_model",),
         stats=CLIP_STATS,
     ),
-    Family(
+    EncoderFamily(
         title="IDEFICS, the open Flamingo",
         model_types=("idefics",),
         loader="IdeficsModel",
@@ -264,7 +261,7 @@ FAMILIES = (
         drop=("layers", "gated_cross_attn_layers", "embed_tokens", "norm"),
         stats=CLIP_STATS,
     ),
-    Family(
+    EncoderFamily(
         title="Idefics2",
         model_types=("idefics2",),
         loader="Idefics2Model",
@@ -277,7 +274,7 @@ FAMILIES = (
         drop=("text_model",),
         stats=HALF_STATS,
     ),
-    Family(
+    EncoderFamily(
         title="Idefics3",
         model_types=("idefics3",),
         loader="Idefics3Model",
@@ -290,16 +287,16 @@ FAMILIES = (
         drop=("text_model",),
         stats=HALF_STATS,
     ),
-    Family("DINOv2", ("dinov2",), "Dinov2Model", (CLS,), "facebook/dinov2-small"),
-    Family(
+    EncoderFamily("DINOv2", ("dinov2",), "Dinov2Model", (CLS,), "facebook/dinov2-small"),
+    EncoderFamily(
         "DINOv2 with registers",
         ("dinov2_with_registers",),
         "Dinov2WithRegistersModel",
         (CLS,),
         "facebook/dinov2-with-registers-base",
     ),
-    Family("DINOv3", ("dinov3_vit",), "DINOv3ViTModel", (CLS,), "facebook/dinov3-vitb16-pretrain-lvd1689m"),
-    Family(
+    EncoderFamily("DINOv3", ("dinov3_vit",), "DINOv3ViTModel", (CLS,), "facebook/dinov3-vitb16-pretrain-lvd1689m"),
+    EncoderFamily(
         title="ViT",
         model_types=("vit",),
         loader="ViTModel",
@@ -308,7 +305,7 @@ FAMILIES = (
         options={"add_pooling_layer": False},
         stats=HALF_STATS,
     ),
-    Family(
+    EncoderFamily(
         title="DeiT",
         model_types=("deit",),
         loader="DeiTModel",
@@ -320,11 +317,11 @@ FAMILIES = (
     TIMM,
 )
 
-MODEL_TYPES = tuple(dict.fromkeys(model_type for family in FAMILIES for model_type in family.model_types))
+MODEL_TYPES = tuple(dict.fromkeys(model_type for family in ENCODER_FAMILIES for model_type in family.model_types))
 
 
-def family_of(model_type: str, architectures: Sequence[str] | None = None) -> Family | None:
+def family_of(model_type: str, architectures: Sequence[str] | None = None) -> EncoderFamily | None:
     """Returns the row of a model type; of several, that which names an architecture of the checkpoint."""
-    rows = [family for family in FAMILIES if model_type in family.model_types]
+    rows = [family for family in ENCODER_FAMILIES if model_type in family.model_types]
     written = [family for family in rows if {*family.architectures} & {*(architectures or ())}]
     return next(iter(written + rows), None)

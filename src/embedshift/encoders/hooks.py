@@ -32,8 +32,6 @@ class BlockHook:
 
 
 class BlockHooks(TorchFunctionMode):
-    """The hooks of the blocks of one tower."""
-
     def __init__(self) -> None:
         super().__init__()
         self._hooks: dict[nn.Module, list[BlockHook]] = {}

@@ -1,27 +1,37 @@
-"""Loads encoders from the Hugging Face Hub or a local folder, by the table of `families.py`."""
+"""Loads encoders of transformers, by the table of `families.py`: files, preprocessing, and readers of embeddings."""
 
 import contextlib
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import huggingface_hub
+import numpy as np
 import torch
 import transformers
-from torch import nn
+from PIL import Image
+from torch import Tensor, nn
+from transformers.utils.hub import cached_file
 
-from embedshift.config import BUNDLED, Precision
-from embedshift.encoders.embeddings import READERS, tower
-from embedshift.encoders.families import MODEL_TYPES, Family, family_of
-from embedshift.encoders.files import checkpoint_file, read_preprocess
+from embedshift.config import BUNDLED, Triple
+from embedshift.encoders.base import LARGEST, Preprocess
+from embedshift.encoders.families import MODEL_TYPES, EncoderFamily, family_of
 from embedshift.encoders.folder import check_folder, local_path, no_such_folder
-from embedshift.encoders.module import ModuleEncoder
-from embedshift.encoders.trust import check_config, check_index, no_remote_code, refuse_missing, short_reason
-from embedshift.errors import EmbedshiftError, reason
+from embedshift.encoders.module import Embed, ModuleEncoder
+from embedshift.encoders.trust import (
+    INDEXES,
+    check_config,
+    check_index,
+    log_pickle,
+    no_remote_code,
+    refuse_missing,
+    short_reason,
+)
+from embedshift.errors import EmbedshiftError, UsageError, reason
 
 log = logging.getLogger(__name__)
 
@@ -32,17 +42,10 @@ HUB_SECONDS = 5
 # Keys of config.json that change no number.
 NO_SETTINGS = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures")
 SAFETENSORS = ("model.safetensors", "model.safetensors.index.json")
-INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 
 
 def load_huggingface(
-    model: str,
-    *,
-    name: str | None = None,
-    device: str = "auto",
-    precision: Precision = "float32",
-    size: int | None = None,
-    embedding: str | None = None,
+    model: str, *, name: str | None = None, size: int | None = None, embedding: str | None = None, **settings: Any
 ) -> ModuleEncoder:
     """Loads the vision part of a checkpoint: a Hub id, or a local folder in the form of `save_pretrained`."""
     checkpoint = find_checkpoint(model)
@@ -51,25 +54,22 @@ def load_huggingface(
     return ModuleEncoder(
         module,
         READERS[chosen.reader],
-        read_preprocess(checkpoint.source, checkpoint.family, checkpoint.config, checkpoint.offline).at(size),
+        _preprocess(checkpoint).at(size),
         name or checkpoint.name,
-        device=device,
-        precision=precision,
         tower=tower(module),
         embedding=chosen,
         revision=getattr(checkpoint.config, "_commit_hash", None),
         configuration=settings_of(json.loads(checkpoint.config.to_json_string(use_diff=True))),
+        **settings,
     )
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint that was found and whose family is known."""
-
     model: str
     name: str
     source: str
-    family: Family
+    family: EncoderFamily
     config: transformers.PretrainedConfig
     offline: bool
 
@@ -78,9 +78,16 @@ class Checkpoint:
         """Whether it is a folder on this machine, so that no part comes from the network."""
         return Path(self.source).is_dir()
 
+    def file(self, name: str) -> Path | None:
+        """Returns one file, from the folder, the cache or the Hub; None if it does not exist."""
+        path = cached_file(
+            self.source, name, local_files_only=self.offline, _raise_exceptions_for_missing_entries=False,
+            _raise_exceptions_for_connection_errors=False,
+        )  # fmt: skip
+        return None if path is None else Path(path)
+
 
 def find_checkpoint(model: str) -> Checkpoint:
-    """Returns the checkpoint of a Hub id or a local folder; EmbedshiftError if none of a known family exists."""
     folder = local_path(model)
     local = folder.is_dir()
     if local:
@@ -124,7 +131,7 @@ def _hub_has(model: str) -> bool:
     return True
 
 
-def _config(source: str, model: str, offline: bool) -> tuple[Family, transformers.PretrainedConfig]:
+def _config(source: str, model: str, offline: bool) -> tuple[EncoderFamily, transformers.PretrainedConfig]:
     with quiet(), no_remote_code(local=Path(source).is_dir()):
         try:
             # The type first: for an unknown type, transformers would ask to run the checkpoint's own code.
@@ -154,12 +161,11 @@ def _config(source: str, model: str, offline: bool) -> tuple[Family, transformer
 
 
 def load_module(checkpoint: Checkpoint, class_name: str, drop: tuple[str, ...]) -> nn.Module:
-    """Loads a transformers class with the checkpoint's weights, without the children named in `drop`."""
     model, family = checkpoint.model, checkpoint.family
     loader = _class_without(getattr(transformers, class_name), drop)
     for name in INDEXES:
-        check_index(checkpoint_file(checkpoint.source, name, checkpoint.offline), model)
-    if checkpoint_file(checkpoint.source, "adapter_config.json", checkpoint.offline):
+        check_index(checkpoint.file(name), model)
+    if checkpoint.file("adapter_config.json"):
         raise EmbedshiftError(f"{model}: the folder also contains an adapter; merge it into the weights or remove it")
     with quiet(), no_remote_code(local=checkpoint.local):
         try:
@@ -176,8 +182,8 @@ def load_module(checkpoint: Checkpoint, class_name: str, drop: tuple[str, ...]) 
         except Exception as error:
             raise EmbedshiftError(f"{model}: its weights cannot be loaded ({short_reason(error)})") from error
     refuse_missing(info["missing_keys"], model, family.title)
-    if not any(checkpoint_file(checkpoint.source, name, checkpoint.offline) for name in SAFETENSORS):
-        log.info("%s: no safetensors file; its pickle was read as weights only, without running code in it", model)
+    if not any(checkpoint.file(name) for name in SAFETENSORS):
+        log_pickle(model)
     return cast(nn.Module, module)
 
 
@@ -208,3 +214,182 @@ def quiet() -> Iterator[None]:
         hf_logging.set_verbosity(level)
         if bar:
             show()
+
+
+def _preprocess(checkpoint: Checkpoint) -> Preprocess:
+    settings = _json(checkpoint.file("processor_config.json")).get("image_processor")
+    if settings is None:
+        settings = _json(checkpoint.file("preprocessor_config.json"))
+    vision = getattr(checkpoint.config, "vision_config", checkpoint.config)
+    return preprocess_from(settings, checkpoint.source, checkpoint.family.stats, lambda: _native(vision))
+
+
+def preprocess_from(
+    settings: Mapping[str, Any], source: str, stats: tuple[Triple, Triple], native_side: Callable[[], int | None]
+) -> Preprocess:
+    """Makes the preprocessing of a preprocessor_config.json, which may leave out mean, std and the input size."""
+    try:
+        size = _side(settings.get("size"))
+        crop = _side(settings.get("crop_size")) if settings.get("do_center_crop", True) else None
+        native = crop or size or native_side()
+        mean, std = (
+            triple(settings.get(key), default) for key, default in zip(("image_mean", "image_std"), stats, strict=True)
+        )
+        if min(std) <= 0 or not np.isfinite([*mean, *std]).all():
+            raise ValueError(f"mean {mean}, std {std}")
+        factor = settings.get("rescale_factor")
+        if settings.get("do_rescale") is False or not (factor is None or abs(255 * float(factor) - 1) < 1e-3):
+            raise ValueError(f"pixels are not scaled by 1/255: do_rescale {settings.get('do_rescale')}, by {factor}")
+        resample = Image.Resampling(int(settings.get("resample") or 3))
+    except Exception as error:
+        raise EmbedshiftError(f"{source}: its preprocessor_config.json is not valid ({reason(error)[:300]})") from error
+    if native is None:
+        raise EmbedshiftError(
+            f"{source}: neither preprocessor_config.json nor config.json contains the input size; set `size`"
+        )
+    by_side = isinstance(settings.get("size"), dict) and "shortest_edge" in settings["size"]
+    squash = size is not None and crop is None and not by_side
+    return Preprocess(native, mean, std, size, resample.value, squash)
+
+
+def _native(config: Any) -> int | None:
+    if hasattr(config, "image_size") or not hasattr(config, "num_patches"):
+        return _side(getattr(config, "image_size", None))
+    return _side(config.patch_size * config.num_patches**0.5)
+
+
+def _json(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise EmbedshiftError(f"{path}: not a JSON object ({reason(error)})") from error
+    if not isinstance(content, dict):
+        raise EmbedshiftError(f"{path}: not a JSON object (it is a {type(content).__name__})")
+    return content
+
+
+def _side(size: Any) -> int | None:
+    if isinstance(size, dict):
+        size = size.get("shortest_edge") or size.get("height")
+    if isinstance(size, list | tuple):
+        size = size[0]
+    if size is None:
+        return None
+    if not 1 <= int(size) <= LARGEST:
+        raise ValueError(f"a side of {size} pixels")
+    return int(size)
+
+
+def triple(values: Any, default: Triple) -> Triple:
+    if values is None:
+        return default
+    red, green, blue = (float(v) for v in values)
+    return red, green, blue
+
+
+def tower(module: Any) -> Any:
+    return getattr(module, "vision_model", module)
+
+
+def inputs(module: nn.Module, pixels: Tensor) -> dict[str, Any]:
+    """Returns the model's inputs for `pixels` `[B, 3, S, S]`: pixels, or patches if a Linear embeds the patches."""
+    embedding = getattr(getattr(tower(module), "embeddings", None), "patch_embedding", None)
+    if not isinstance(embedding, nn.Linear):
+        return {"pixel_values": pixels, "interpolate_pos_encoding": True}
+    side = int((embedding.in_features // pixels.shape[1]) ** 0.5)
+    if pixels.shape[-1] % side:
+        raise UsageError(
+            f"size {pixels.shape[-1]} is not a multiple of its patch of {side} pixels; choose another `size`",
+        )
+    grid = pixels.shape[-1] // side
+    patches = pixels.reshape(len(pixels), -1, grid, side, grid, side).permute(0, 2, 4, 3, 5, 1)
+    return {
+        "pixel_values": patches.reshape(len(pixels), grid * grid, -1),
+        "pixel_attention_mask": torch.ones(len(pixels), grid * grid, dtype=torch.long, device=pixels.device),
+        "spatial_shapes": torch.full((len(pixels), 2), grid, device=pixels.device),
+    }
+
+
+def _image(module: Any, pixels: Tensor) -> Any:
+    """Returns the module's output; the first one if it also returns tokens."""
+    output = module(pixels)
+    return output[0] if isinstance(output, tuple) else output
+
+
+def _image_features(module: Any, pixels: Tensor) -> Any:
+    return module.get_image_features(**inputs(module, pixels)).pooler_output
+
+
+def _image_embeds(module: Any, pixels: Tensor) -> Any:
+    return module(**inputs(module, pixels)).image_embeds
+
+
+def _tokens(module: Any, pixels: Tensor) -> Any:
+    return tower(module)(**inputs(module, pixels)).last_hidden_state
+
+
+def _cls(module: Any, pixels: Tensor) -> Any:
+    return _tokens(module, pixels)[:, 0]
+
+
+def _mean(module: Any, pixels: Tensor) -> Any:
+    return _tokens(module, pixels).mean(dim=1)
+
+
+def _pooled(module: Any, pixels: Tensor) -> Any:
+    return tower(module)(**inputs(module, pixels)).pooler_output
+
+
+def _vision_proj(module: Any, pixels: Tensor) -> Any:
+    return module.vision_proj(_cls(module, pixels))
+
+
+def _query_states(module: Any, pixels: Tensor) -> Any:
+    tokens = _tokens(module, pixels)
+    queries = module.query_tokens.expand(len(tokens), -1, -1)
+    return module.qformer(query_embeds=queries, encoder_hidden_states=tokens).last_hidden_state
+
+
+def _queries(module: Any, pixels: Tensor) -> Any:
+    return _query_states(module, pixels).mean(dim=1)
+
+
+def _projected_queries(module: Any, pixels: Tensor) -> Any:
+    return module.vision_projection(_query_states(module, pixels)).mean(dim=1)
+
+
+def _image_tokens(module: Any, pixels: Tensor) -> Any:
+    return _image_features(module, pixels).mean(dim=1)
+
+
+def _resampled(module: Any, pixels: Tensor) -> Any:
+    return module.perceiver_resampler(_tokens(module, pixels)).mean(dim=1)
+
+
+def _connected(module: Any, pixels: Tensor) -> Any:
+    return module.connector(_tokens(module, pixels)).mean(dim=1)
+
+
+def _connected_masked(module: Any, pixels: Tensor) -> Any:
+    tokens = _tokens(module, pixels)
+    mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+    return module.connector(tokens, attention_mask=mask).mean(dim=1)
+
+
+READERS: dict[str, Embed] = {
+    "cls": _cls,
+    "connected": _connected,
+    "connected_masked": _connected_masked,
+    "image": _image,
+    "image_embeds": _image_embeds,
+    "image_features": _image_features,
+    "image_tokens": _image_tokens,
+    "mean": _mean,
+    "pooled": _pooled,
+    "projected_queries": _projected_queries,
+    "queries": _queries,
+    "resampled": _resampled,
+    "vision_proj": _vision_proj,
+}

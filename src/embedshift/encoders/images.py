@@ -1,4 +1,4 @@
-"""Encoders of images, which do their own preprocessing: how a study uses one, and how a function becomes one."""
+"""Encoders of images, which do their own preprocessing; and the images on which any encoder is tried."""
 
 import logging
 import time
@@ -11,7 +11,6 @@ from PIL import Image
 
 from embedshift.arrays import Pixels
 from embedshift.encoders.base import Encoder, EncoderOutput, checked_size
-from embedshift.encoders.timing import noise
 from embedshift.errors import EmbedshiftError, Transient, UsageError, reason
 from embedshift.registry import CODE, fingerprint, imported
 
@@ -50,7 +49,6 @@ class ImageEncoder(Protocol):
         Raises:
             Transient: The same call may succeed later. It is tried again; other errors are not.
         """
-        ...
 
 
 class ViewEncoder:
@@ -83,6 +81,22 @@ class ViewEncoder:
                 log.info("%s: %s; trying again in %g s", self.name, error, pause)
                 time.sleep(pause)
         return self.encoder.encode_images(images)
+
+
+def noise(count: int, size: int) -> Pixels:
+    """Returns random images uint8 `[count, size, size, 3]`, always the same."""
+    return np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8)
+
+
+def patterns(count: int, size: int) -> Pixels:
+    """Returns images of random squares, large and small, `[count, size, size, 3]`: closer to photographs than noise."""
+    rng = np.random.default_rng(1)
+    images = np.zeros((count, size, size, 3))
+    for parts, weight in ((4, 0.5), (16, 0.3), (size, 0.2)):
+        side = -(-size // parts)
+        squares = rng.uniform(0, 255, (count, parts, parts, 3))
+        images += weight * squares.repeat(side, axis=1).repeat(side, axis=2)[:, :size, :size]
+    return images.astype(np.uint8)
 
 
 def first_embedding(encoder: Encoder) -> int:
@@ -139,8 +153,9 @@ def encoder_object(model: str | Encoder | ImageEncoder, given: Mapping[str, Any]
             f"model: {type(model).__name__} is not an encoder; give a name, embedshift.wrap(module, ...) or "
             "embedshift.image_encoder(function, ...)"
         )
-    for name in (name for name in LOADING if given.get(name) is not None):
-        raise UsageError(f"{name}: {model.name} is already loaded; set it when you load the encoder")
+    for name in LOADING:
+        if given.get(name) is not None:
+            raise UsageError(f"{name}: {model.name} is already loaded; set it when you load the encoder")
     return model
 
 

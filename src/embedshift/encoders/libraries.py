@@ -3,7 +3,6 @@
 import difflib
 import importlib
 import json
-import logging
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,25 +12,22 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from embedshift.config import Precision
-from embedshift.config.safe_files import expanded
 from embedshift.encoders.base import Preprocess
-from embedshift.encoders.embeddings import READERS
 from embedshift.encoders.families import CLIP_MEAN, CLIP_STD, OPEN_CLIP, TIMM
-from embedshift.encoders.files import triple
 from embedshift.encoders.folder import check_folder, local_path
-from embedshift.encoders.huggingface import hub_answers
+from embedshift.encoders.huggingface import READERS, hub_answers, triple
 from embedshift.encoders.module import ModuleEncoder
 from embedshift.encoders.text import ModuleTextEncoder
-from embedshift.encoders.trust import check_hf_text, check_open_clip, check_timm, no_remote_code, refusing
+from embedshift.encoders.trust import check_hf_text, check_open_clip, check_timm, log_pickle, no_remote_code, refusing
 from embedshift.errors import EmbedshiftError, MissingExtra, UsageError
 
 # Names of filters → Pillow's numbers.
 RESAMPLE = {"bilinear": 2, "bicubic": 3}
+# What the name of a local folder begins with, in open_clip and in timm; and that of a model of the Hub.
+LOCAL, HUB = "local-dir:", "hf-hub:"
 
 
 def library(name: str, extra: str = "openclip") -> Any:
-    """Imports an optional library; EmbedshiftError with what to install if it is missing."""
     try:
         return importlib.import_module(name)
     except ImportError as error:
@@ -39,13 +35,18 @@ def library(name: str, extra: str = "openclip") -> Any:
 
 
 def display_name(library: str, model: str) -> str:
-    """Returns a model's name in tables and reports: a local folder's name, else the name that loads it."""
-    if not model.startswith("local-dir:"):
-        return f"{library}:{model}"
-    return expanded(model.removeprefix("local-dir:")).resolve().name
+    folder = _folder(model)
+    return f"{library}:{model}" if folder is None else folder.resolve().name
 
 
-log = logging.getLogger(__name__)
+def _folder(model: str) -> Path | None:
+    """Returns the folder of a name `local-dir:FOLDER`; None for a model of the library or of the Hub."""
+    return local_path(model.removeprefix(LOCAL)) if model.startswith(LOCAL) else None
+
+
+def _is_offline(model: str) -> bool:
+    return _folder(model) is not None or not hub_answers()
+
 
 CONFIG = "open_clip_config.json"
 WEIGHTS = (
@@ -59,38 +60,32 @@ VISUAL = "visual."
 
 
 def load_openclip(
-    model: str,
-    *,
-    device: str = "auto",
-    precision: Precision = "float32",
-    size: int | None = None,
-    embedding: str | None = None,
+    model: str, *, size: int | None = None, embedding: str | None = None, **settings: Any
 ) -> ModuleEncoder:
     chosen = OPEN_CLIP.choose(embedding)
     library("open_clip")
     with refusing(f"open_clip:{model}: cannot be loaded"), no_remote_code(local=_is_offline(model)):
-        config, settings, weights = _checkpoint(model)
+        config, pixels, weights = _checkpoint(model)
         visual = _visual(config, weights, size)
         native = int(config["vision_cfg"].get("image_size", 224))
-        mean, std = triple(settings.get("mean"), CLIP_MEAN), triple(settings.get("std"), CLIP_STD)
-    squash = settings.get("resize_mode") == "squash"
-    preprocess = Preprocess(native, mean, std, native, RESAMPLE.get(settings.get("interpolation", ""), 3), squash)
+        mean, std = triple(pixels.get("mean"), CLIP_MEAN), triple(pixels.get("std"), CLIP_STD)
+    squash = pixels.get("resize_mode") == "squash"
+    preprocess = Preprocess(native, mean, std, native, RESAMPLE.get(pixels.get("interpolation", ""), 3), squash)
     return ModuleEncoder(
         visual,
         READERS[chosen.reader],
         preprocess.at(size),
         display_name("open_clip", model),
-        device=device,
-        precision=precision,
         embedding=chosen,
+        **settings,
     )
 
 
-def load_openclip_text(model: str, *, device: str = "auto", precision: Precision = "float32") -> ModuleTextEncoder:
+def load_openclip_text(model: str, **settings: Any) -> ModuleTextEncoder:
     library("open_clip")
     with refusing(f"open_clip:{model}: its text tower cannot be loaded"), no_remote_code(local=_is_offline(model)):
         config, _, weights = _checkpoint(model)
-        check_hf_text(config, f"open_clip:{model}", local=_is_local(model))
+        check_hf_text(config, f"open_clip:{model}", local=_folder(model) is not None)
         text = _text(config, weights)
         tokenizer = _tokenizer(model, config)
     return ModuleTextEncoder(
@@ -98,34 +93,21 @@ def load_openclip_text(model: str, *, device: str = "auto", precision: Precision
         lambda texts: {"text": tokenizer(texts)},
         lambda module, tokens: READERS["image"](module, tokens["text"]),
         display_name("open_clip", model),
-        device=device,
-        precision=precision,
+        **settings,
     )
-
-
-def _is_offline(model: str) -> bool:
-    return _is_local(model) or not hub_answers()
-
-
-def _is_local(model: str) -> bool:
-    return model.startswith("local-dir:")
 
 
 def _checkpoint(model: str) -> tuple[dict[str, Any], dict[str, Any], Path]:
     config, settings, weights = _locate(model)
     check_open_clip(config, f"open_clip:{model}")
     if weights.suffix != ".safetensors":
-        log.info(
-            "open_clip:%s: no safetensors file; its pickle was read as weights only, without running code in it", model
-        )
+        log_pickle(f"open_clip:{model}")
     return config, settings, weights
 
 
 def _locate(model: str) -> tuple[dict[str, Any], dict[str, Any], Path]:
     open_clip, pretrained = library("open_clip"), library("open_clip.pretrained")
-    source, _, location = model.partition(":")
-    if source == "local-dir":
-        folder = local_path(location)
+    if folder := _folder(model):
         if not folder.is_dir():
             raise UsageError(f"{folder}: no such folder")
         check_folder(folder)
@@ -134,7 +116,8 @@ def _locate(model: str) -> tuple[dict[str, Any], dict[str, Any], Path]:
         if weights is None:
             raise EmbedshiftError(f"{folder}: no weights found; the folder needs one of {', '.join(WEIGHTS)}")
         return content["model_cfg"], content.get("preprocess_cfg", {}), weights
-    if source == "hf-hub":
+    if model.startswith(HUB):
+        location = model.removeprefix(HUB)
         content = json.loads(Path(pretrained.download_pretrained_from_hf(location, filename=CONFIG)).read_text())
         return content["model_cfg"], content["preprocess_cfg"], Path(pretrained.download_pretrained_from_hf(location))
     name, _, tag = model.partition("/")
@@ -174,10 +157,8 @@ def _text(config: dict[str, Any], weights: Path) -> nn.Module:
 
 
 def _tokenizer(model: str, config: dict[str, Any]) -> Any:
-    """Returns open_clip's tokenizer for a model; no configuration can make it run a checkpoint's code."""
-    source, _, location = model.partition(":")
-    name = model if source == "hf-hub" else model.partition("/")[0]
-    name = f"{source}:{local_path(location)}" if _is_local(model) else name
+    folder, name = _folder(model), model if model.startswith(HUB) else model.partition("/")[0]
+    name = f"{LOCAL}{folder}" if folder else name
     # Only transformers' tokenizers take it; the caller's value wins over the configuration's.
     trust = {"trust_remote_code": False} if config["text_cfg"].get("hf_tokenizer_name") else {}
     return library("open_clip").get_tokenizer(name, **trust)
@@ -194,14 +175,7 @@ def _weights(file: Path, *, visual: bool = True) -> dict[str, Tensor]:
     return {name: value for name, value in content.items() if name.startswith(VISUAL) == visual}
 
 
-def load_timm(
-    model: str,
-    *,
-    device: str = "auto",
-    precision: Precision = "float32",
-    size: int | None = None,
-    embedding: str | None = None,
-) -> ModuleEncoder:
+def load_timm(model: str, *, size: int | None = None, embedding: str | None = None, **settings: Any) -> ModuleEncoder:
     chosen = TIMM.choose(embedding)
     timm = library("timm")
     _check_name(timm, model)
@@ -218,44 +192,33 @@ def load_timm(
         squash=data.get("crop_mode") == "squash",
     )
     return ModuleEncoder(
-        module,
-        READERS[chosen.reader],
-        preprocess.at(size),
-        display_name("timm", model),
-        device=device,
-        precision=precision,
-        embedding=chosen,
+        module, READERS[chosen.reader], preprocess.at(size), display_name("timm", model), embedding=chosen, **settings
     )
 
 
 def _create(timm: Any, model: str, size: int | None) -> Any:
-    source, _, location = model.partition(":")
-    local, folder = source == "local-dir", local_path(location)
-    if local:
+    if folder := _folder(model):
         check_folder(folder)
         check_timm(folder)
-        if not any(folder.glob("*.safetensors")):
-            log.info(
-                "timm:%s: no safetensors file; its pickle is read as weights only, without running code in it", model
-            )
-        model = f"{source}:{folder}"
-    with no_remote_code(local=local or not hub_answers()):
+    name = f"{LOCAL}{folder}" if folder else model
+    with no_remote_code(local=_is_offline(model)):
         try:
-            module = timm.create_model(model, pretrained=True, img_size=size)
+            module = timm.create_model(name, pretrained=True, img_size=size)
         except TypeError as error:
             if "img_size" not in str(error):
                 raise
-            module = timm.create_model(model, pretrained=True)  # convolutions take any size
+            module = timm.create_model(name, pretrained=True)  # convolutions take any size
+    if folder and not any(folder.glob("*.safetensors")):
+        log_pickle(f"timm:{model}")
     module.reset_classifier(0)
     return module
 
 
 def _check_name(timm: Any, model: str) -> None:
-    source, _, location = model.partition(":")
-    if source == "local-dir":
-        if not local_path(location).is_dir():
-            raise UsageError(f"{location}: no such folder")
-    elif source != "hf-hub" and not timm.is_model(model.split(".")[0]):
+    if folder := _folder(model):
+        if not folder.is_dir():
+            raise UsageError(f"{model.removeprefix(LOCAL)}: no such folder")
+    elif not model.startswith(HUB) and not timm.is_model(model.split(".")[0]):
         nearest = difflib.get_close_matches(model.split(".")[0], timm.list_models(), n=1)
         hint = f"; did you mean {nearest[0]!r}?" if nearest else "; timm.list_models() has them all"
         raise UsageError(f"unknown model of timm {model!r}{hint}")

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from embedshift.arrays import Pixels
-from embedshift.config import Json, Precision
+from embedshift.config import Json, Precision, Triple
 from embedshift.encoders.attention import attention_hook
 from embedshift.encoders.base import EncoderOutput, Preprocess
 from embedshift.encoders.device import fastest_precision, find_device, from_device, to_device, warn_if_slower
 from embedshift.encoders.families import Embedding
 from embedshift.encoders.hooks import BlockHooks
+from embedshift.encoders.images import noise
 from embedshift.encoders.kernels import PACKED, PackedLinears, compiled, usual_kernels
 from embedshift.encoders.observations import OBSERVATIONS, Hook, Tower
 from embedshift.encoders.structure import (
@@ -28,7 +29,6 @@ from embedshift.encoders.structure import (
     temporarily_cast,
     weights_hash,
 )
-from embedshift.encoders.timing import noise
 from embedshift.errors import EmbedshiftError, UsageError, foreign_code, reason
 from embedshift.registry import fingerprint
 
@@ -271,8 +271,8 @@ def wrap(
     module: nn.Module,
     *,
     size: int,
-    mean: tuple[float, float, float],
-    std: tuple[float, float, float],
+    mean: Triple,
+    std: Triple,
     name: str | None = None,
     embed: Embed | None = None,
     attention: str | None = None,

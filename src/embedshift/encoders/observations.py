@@ -11,7 +11,7 @@ from embedshift.arrays import Floats
 from embedshift.encoders.attention import AttentionHook
 from embedshift.encoders.base import AttentionKind
 from embedshift.encoders.hooks import BlockHooks
-from embedshift.encoders.structure import like_blocks
+from embedshift.encoders.structure import like_blocks, tokens_of
 from embedshift.errors import UsageError
 from embedshift.registry import Registry
 
@@ -54,11 +54,9 @@ class Hook(Protocol):
         Raises:
             UsageError: The encoder cannot give them. The message omits its name.
         """
-        ...
 
     def remove(self) -> None:
         """Removes the hooks."""
-        ...
 
 
 OBSERVATIONS: Registry[Callable[[Tower], Hook]] = Registry("observation")
@@ -98,7 +96,7 @@ class LayerHook:
         self._outputs = []  # a pass before this one may have ended halfway, out of memory
 
     def _reduce(self, _block: nn.Module, _inputs: Any, output: Any) -> None:
-        tokens = output[0] if isinstance(output, tuple) else output
+        tokens = tokens_of(output)
         shape = tuple(tokens.shape) if isinstance(tokens, Tensor) else type(tokens).__name__
         if not isinstance(tokens, Tensor) or tokens.ndim != 3:
             raise _no_layers(f"a block's output is {shape}, not [B, tokens, width]")

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from embedshift.arrays import Floats, Pixels
+from embedshift.config import Triple
 from embedshift.config.safe_files import open_file, read_file
 from embedshift.encoders.base import LARGEST as LARGEST_SIDE
 from embedshift.encoders.base import EncoderOutput, Preprocess
-from embedshift.encoders.families import IMAGENET_MEAN, IMAGENET_STD, Triple
-from embedshift.encoders.files import preprocess_from
+from embedshift.encoders.families import IMAGENET_MEAN, IMAGENET_STD
 from embedshift.encoders.folder import check_folder, local_path
-from embedshift.encoders.huggingface import quiet
+from embedshift.encoders.huggingface import preprocess_from, quiet
 from embedshift.encoders.images import first_embedding
 from embedshift.encoders.libraries import library
 from embedshift.encoders.trust import no_remote_code, refusing

@@ -27,8 +27,6 @@ NORMS = (functional.layer_norm, functional.rms_norm)
 
 
 class Explainer:
-    """Computes maps that explain the embeddings of views."""
-
     def __init__(self, encoder: ModuleEncoder, names: Collection[str]) -> None:
         self._encoder, self._names, self._tower = encoder, names, encoder.tower
         self._blocks = like_blocks(self._tower.module)
@@ -108,7 +106,7 @@ def _rollout(positive: list[Tensor], rows: Tensor) -> Tensor:
 
 
 class _BlockByBlock(AttentionInterceptor):
-    """Written attention that knows the block in which it runs, and a gate before the MLP of the last block."""
+    """Eager attention that knows the block in which it runs, and a gate before the MLP of the last block."""
 
     def __init__(self, blocks: list[nn.Module]) -> None:
         super().__init__()

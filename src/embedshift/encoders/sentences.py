@@ -13,9 +13,8 @@ import huggingface_hub
 from embedshift.encoders.base import Encoder, TokenizerError
 from embedshift.encoders.device import find_device
 from embedshift.encoders.families import HALF_STATS
-from embedshift.encoders.files import preprocess_from
 from embedshift.encoders.folder import check_folder, local_path, no_such_folder
-from embedshift.encoders.huggingface import hub_answers, quiet, settings_of
+from embedshift.encoders.huggingface import hub_answers, preprocess_from, quiet, settings_of
 from embedshift.encoders.images import SIZE, ViewEncoder
 from embedshift.encoders.libraries import library
 from embedshift.encoders.structure import weights_hash
@@ -28,7 +27,6 @@ NOT_READ = ["onnx/*", "openvino/*", "*.onnx", "*.h5", "*.msgpack", "*.ot"]
 
 
 def load_sentences(model: str, *, device: str = "auto", size: int | None = None, **_settings: Any) -> Encoder:
-    """Loads a model of sentence-transformers, for images and texts: a folder, or an id of the Hub."""
     transformer = library("sentence_transformers", "st").SentenceTransformer
     if not model.strip():
         raise UsageError("st: name a folder after it, or a model of the Hugging Face Hub")

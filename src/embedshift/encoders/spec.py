@@ -25,8 +25,6 @@ from embedshift.store.info import Answer, EncoderRecord
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderSpec:
-    """Which encoder to load, and which outputs it must give."""
-
     config: StudyConfig
     precision: Precision = "float32"
     given: Encoder | None = None
@@ -106,7 +104,6 @@ class EncoderSpec:
         return contextlib.nullcontext()
 
     def record(self, encoder: Encoder, preprocess: Preprocess) -> EncoderRecord:
-        """Returns what study.json says about the encoder."""
         info = EncoderInfo.of(encoder)
         return EncoderRecord(
             name=encoder.name,

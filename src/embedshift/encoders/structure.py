@@ -16,20 +16,19 @@ CLS_NAMES = ("cls_token", "class_embedding", "class_token")
 POOL_NAMES = ("attn_pool", "attnpool")
 
 
-def last_block(module: nn.Module) -> nn.Module | None:
-    """Returns the last of the longest sequence of similar blocks in `module`: the last layer of its transformer."""
-    return next(reversed(like_blocks(module)), None)
-
-
 def like_blocks(module: nn.Module) -> list[nn.Module]:
-    """Returns the longest sequence of similar blocks in `module`, in order; empty if there is none."""
-    run = run_of_blocks(module)
-    return [] if run is None else list(run)
+    return list(run_of_blocks(module) or ())
 
 
 def run_of_blocks(module: nn.Module) -> nn.ModuleList | nn.Sequential | None:
+    """Returns the longest sequence of similar blocks in `module`: the layers of its transformer."""
     runs = [m for m in module.modules() if isinstance(m, nn.ModuleList | nn.Sequential) and len({*map(type, m)}) == 1]
     return max(runs, key=len, default=None)
+
+
+def tokens_of(output: Any) -> Any:
+    """Returns the tokens that a block returned, alone or as the first of a tuple."""
+    return output[0] if isinstance(output, tuple) else output
 
 
 def patch_embedding(module: nn.Module) -> nn.Conv2d | None:

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from embedshift.config import Precision
 from embedshift.encoders.base import TokenizerError
 from embedshift.encoders.device import find_device
-from embedshift.encoders.files import checkpoint_file
 from embedshift.encoders.huggingface import Checkpoint, find_checkpoint, load_module, quiet
 from embedshift.encoders.structure import DTYPES, weights_hash
 from embedshift.encoders.trust import no_remote_code, refusing
@@ -30,14 +29,10 @@ BATCH = 64
 TOKENIZER_FILES = (
     "tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model"
 )  # fmt: skip
-
-
 SENTENCE = "A photo of 2 blurry, noisy and mirrored cats!"
 
 
 class ModuleTextEncoder:
-    """A text encoder made of a torch module, a tokenizer, and a function that reads the vector."""
-
     def __init__(
         self,
         module: nn.Module,
@@ -73,23 +68,18 @@ class ModuleTextEncoder:
         return vectors
 
 
-def load_huggingface_text(
-    model: str, *, device: str = "auto", precision: Precision = "float32"
-) -> ModuleTextEncoder | None:
-    """Loads the text tower of a transformers checkpoint, with its own tokenizer; None if its family has none."""
+def load_huggingface_text(model: str, **settings: Any) -> ModuleTextEncoder | None:
     checkpoint = find_checkpoint(model)
     text = checkpoint.family.text
     if text is None:
         return None
     module = load_module(checkpoint, text.loader or checkpoint.family.loader, text.drop)
     tokenize = _tokenizer(checkpoint, padded=text.padded)
-    return ModuleTextEncoder(
-        module, tokenize, READERS[text.reader], checkpoint.name, device=device, precision=precision
-    )
+    return ModuleTextEncoder(module, tokenize, READERS[text.reader], checkpoint.name, **settings)
 
 
 def _tokenizer(checkpoint: Checkpoint, *, padded: bool) -> Tokenize:
-    if not any(checkpoint_file(checkpoint.source, name, checkpoint.offline) for name in TOKENIZER_FILES):
+    if not any(checkpoint.file(name) for name in TOKENIZER_FILES):
         # transformers would silently make an empty one.
         raise TokenizerError(
             f"{checkpoint.model}: no tokenizer in the checkpoint ({TOKENIZER_FILES[0]} or similar): it cannot encode "

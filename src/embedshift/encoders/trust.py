@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -13,8 +14,11 @@ import transformers
 from embedshift.encoders.folder import VOCABULARIES
 from embedshift.errors import EmbedshiftError, reason
 
+log = logging.getLogger(__name__)
+
 # Classes of sentence-transformers that name no further code, as its modules.json may write them.
 SENTENCE_MODULES = ("clipmodel", "normalize", "pooling", "transformer")
+INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 # What its settings may not name: kernels of the Hub, other weights, other models.
 ELSEWHERE = ("attn_implementation", "_attn_implementation", "transformers_weights")
 OTHER_MODELS = ("model_name_or_path", "tokenizer_name_or_path", "base_model_name_or_path", "cache_dir", "gguf_file")
@@ -74,7 +78,7 @@ def check_index(file: Path | None, model: str) -> None:
 def check_open_clip(config: dict[str, Any], model: str) -> None:
     vision, text = config.get("vision_cfg") or {}, config.get("text_cfg") or {}
     name = vision.get("timm_model_name")
-    if name is not None and not _is_plain(name):
+    if name is not None and (not isinstance(name, str) or set(name) & set(":/\\")):
         raise EmbedshiftError(f"{model}: its timm_model_name {name!r} is a path or URL, not a timm model name; refused")
     for key in text.get("tokenizer_kwargs") or {}:
         if key not in TOKENIZER_KEYS:
@@ -115,7 +119,7 @@ def check_sentence_transformer(folder: Path) -> None:
             raise EmbedshiftError(f"{folder}: its modules.json names files outside its folder ({path}); refused")
         if (folder / path).is_symlink():  # what lies there is not checked
             raise EmbedshiftError(f"{folder / path}: a link to a folder; put the folder itself there")
-        for name in ("model.safetensors.index.json", "pytorch_model.bin.index.json"):
+        for name in INDEXES:
             index = folder / path / name
             check_index(index if index.is_file() else None, str(folder))
     for file in sorted(path for path in folder.rglob("*.json") if path.name not in VOCABULARIES):
@@ -145,10 +149,6 @@ def check_timm(folder: Path) -> None:
         raise EmbedshiftError(f"{folder}: its model_args would create random weights; refused")
 
 
-def _is_plain(name: Any) -> bool:
-    return isinstance(name, str) and not set(name) & set(":/\\")
-
-
 @contextlib.contextmanager
 def whole_weights(model: str) -> Iterator[None]:
     """Inside the context a checkpoint of transformers that lacks weights is refused; they would be random."""
@@ -173,6 +173,10 @@ def refuse_missing(names: Collection[str], model: str, kind: str) -> None:
             f"{model}: {len(names)} weights of {kind} are missing from the checkpoint ({min(names)}, …) and would be "
             "random; give a complete checkpoint"
         )
+
+
+def log_pickle(model: str) -> None:
+    log.info("%s: no safetensors file; its pickle was read as weights only, without running code in it", model)
 
 
 @contextlib.contextmanager

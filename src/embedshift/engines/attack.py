@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 from embedshift.arrays import Pixels
 from embedshift.augmentations.variant import check_purifiers, purifier
 from embedshift.augmentations.views import view_seed
-from embedshift.config import Json
-from embedshift.config.commands import AttackConfig
+from embedshift.config import AttackConfig, Json
 from embedshift.config.safe_files import expanded, read_file
 from embedshift.encoders import Encoder, check_name, load_encoder
 from embedshift.encoders.attack import Budget, Embed, Goal, reference_embedding, worst_image
 from embedshift.encoders.base import Differentiable, EncoderInfo
-from embedshift.encoders.device import one_thread
+from embedshift.encoders.device import one_torch_thread
 from embedshift.engines.job import Progress, Start
 from embedshift.engines.loaders import Images, draw_all
 from embedshift.engines.views_folder import ViewsFolder, continued, fill, images_identity, list_images
@@ -66,7 +65,7 @@ def run_attack(
     )
     folder = AttackedFolder(out=out, config=config, folders=(ORIGINALS, *begun.variants), resized=resized)
     # With other threads, sums would round differently, and the attack would find other images.
-    with gradients as embed, continued(out, begun, _changes) as begun, one_thread():
+    with gradients as embed, continued(out, begun, _changes) as begun, one_torch_thread():
         attacker = Attacker(embed, target, variants, folder, begun.images)
 
         def attacked(pending: Sequence[ImageRef]) -> Iterator[AttackedImage | Failure]:

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from embedshift.config import StudyConfig
-from embedshift.config.commands import ViewsConfig
+from embedshift.config import StudyConfig, ViewsConfig
 from embedshift.config.processes import cores
 from embedshift.pipeline.plan import Plan
 from embedshift.pipeline.ready import ReadyEncoder

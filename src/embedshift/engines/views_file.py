@@ -8,8 +8,7 @@ from pathlib import Path
 from embedshift.arrays import Pixels
 from embedshift.augmentations import Suite, load_suite
 from embedshift.augmentations.views import Canvas, view_seed
-from embedshift.config import Json
-from embedshift.config.commands import ViewsConfig
+from embedshift.config import Json, ViewsConfig
 from embedshift.engines.job import Progress, Start, loader_count
 from embedshift.engines.loaders import Images, draw_all
 from embedshift.engines.views_folder import ViewsFolder, continued, fill, images_identity, list_images

@@ -17,8 +17,7 @@ from typing import Any
 from PIL import Image
 
 from embedshift.arrays import Pixels
-from embedshift.config import Json
-from embedshift.config.commands import AttackConfig, Format, ViewsConfig
+from embedshift.config import AttackConfig, Format, Json, ViewsConfig
 from embedshift.engines.job import Progress, Start
 from embedshift.engines.loaders import Images, draw_all
 from embedshift.errors import EmbedshiftError, UsageError, cause

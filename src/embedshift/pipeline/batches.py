@@ -12,7 +12,7 @@ import numpy as np
 
 from embedshift.arrays import Floats, Pixels
 from embedshift.encoders.base import Encoder, EncoderOutput, Pipelined
-from embedshift.encoders.timing import noise
+from embedshift.encoders.images import noise
 from embedshift.errors import EmbedshiftError, Transient, foreign_code, reason
 
 log = logging.getLogger(__name__)

@@ -18,9 +18,8 @@ from embedshift.augmentations.augmentation import Augmentation
 from embedshift.augmentations.changes import Sides, sides
 from embedshift.config import Json
 from embedshift.encoders.base import Encoder, EncoderInfo
-from embedshift.encoders.images import ImageEncoder
+from embedshift.encoders.images import ImageEncoder, patterns
 from embedshift.encoders.spec import EncoderSpec
-from embedshift.encoders.timing import patterns
 from embedshift.errors import EmbedshiftError, Transient, UsageError, reason
 from embedshift.pipeline.batches import encode_views
 from embedshift.pipeline.plan import Plan

@@ -12,8 +12,7 @@ import pyarrow.compute as pc
 
 from embedshift.arrays import Pixels
 from embedshift.augmentations import Suite, Variant
-from embedshift.config import VECTORS, Json, StudyConfig, make_config, validated
-from embedshift.config.commands import VectorsConfig
+from embedshift.config import VECTORS, Json, StudyConfig, VectorsConfig, make_config, validated
 from embedshift.encoders.base import EncoderOutput
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.pipeline.prepare import inspected, variants_of_views_file

@@ -11,9 +11,19 @@ files are its parts, which are imported when they are needed:
 """
 
 from embedshift.registry.fingerprint import fingerprint
-from embedshift.registry.metrics import CODE, METRICS, OWN, Metric, asked_metrics, metric
+from embedshift.registry.metrics import (
+    CODE,
+    METRICS,
+    OWN,
+    Metric,
+    add_stored,
+    asked_metrics,
+    import_own,
+    imported,
+    metric,
+    metric_names,
+)
 from embedshift.registry.names import Registry, one_of, unknown_name
-from embedshift.registry.own_metrics import add_stored, import_own, imported, metric_names
 from embedshift.registry.questions import QUESTIONS, Question, import_parts, questions, setting, switch_kinds
 
 __all__ = [

@@ -1,7 +1,7 @@
 """`Registry`: named entries of one kind, such as suites, encoders, metrics, questions and figures."""
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Generic, TypeVar
 
 from embedshift.errors import UsageError
@@ -100,19 +100,19 @@ def one_of(kind: str, value: str, known: Sequence[str]) -> None:
         embedshift.errors.UsageError: unknown linkage 'word'; did you mean 'ward'? Known: ward, single
     """
     if value not in known:
-        raise UsageError(unknown_name(kind, value, dict.fromkeys(known)))
+        raise UsageError(unknown_name(kind, value, known))
 
 
-def unknown_name(kind: str, name: str, known: Mapping[str, object]) -> str:
+def unknown_name(kind: str, name: str, known: Collection[str]) -> str:
     """Returns the message for an unknown name: the nearest known name, then all names.
 
     Args:
         kind: The noun for the message.
         name: The unknown name.
-        known: A mapping whose keys are the known names.
+        known: The known names.
 
     Example:
-        >>> unknown_name("metric", "cosin", {"cosine": 1})
+        >>> unknown_name("metric", "cosin", ["cosine"])
         "unknown metric 'cosin'; did you mean 'cosine'? Known: cosine"
     """
     nearest = difflib.get_close_matches(name, known, n=1)

@@ -11,8 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from annotated_types import Ge, Gt, Le, MaxLen
 
-from embedshift.config import Grade, Json
-from embedshift.config.commands import Format
+from embedshift.config import Format, Grade, Json
 from embedshift.config.safe_files import expanded, read_file, read_text, typed
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.sources.base import IMAGE_BYTES, Failure, ImageRef, Source, hash_of, stem

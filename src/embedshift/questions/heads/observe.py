@@ -12,8 +12,7 @@ from torch import Tensor
 from embedshift.arrays import Floats, Values
 from embedshift.config.safe_files import expanded, read_text
 from embedshift.encoders.base import Encoder, EncoderOutput, TokenizerError
-from embedshift.encoders.dissection.anatomy import Anatomy
-from embedshift.encoders.dissection.contributions import (
+from embedshift.encoders.dissection import (
     HeadContributions,
     block_parts,
     head_matrices,
@@ -21,7 +20,7 @@ from embedshift.encoders.dissection.contributions import (
     token_contributions,
     unpack,
 )
-from embedshift.encoders.dissection.parts import Parts
+from embedshift.encoders.dissection.anatomy import Anatomy, Parts
 from embedshift.encoders.module import ModuleEncoder
 from embedshift.encoders.spec import EncoderSpec
 from embedshift.errors import UsageError

@@ -104,7 +104,7 @@ def _words(source: str | Mapping[str, str] | None, augmentations: Sequence[str])
     names = (ORIGINAL, *augmentations)
     for name in phrases:
         if name not in names:
-            raise UsageError(f"words: {unknown_name('augmentation', str(name), dict.fromkeys(names))}")
+            raise UsageError(f"words: {unknown_name('augmentation', str(name), names)}")
     table = WORDS | dict(phrases)
     without = [name for name in augmentations if name not in table]
     if without:
