@@ -9,7 +9,7 @@ from scipy.stats import binom, rankdata
 from embedshift.questions.claims.contrasts import Bootstrap
 from embedshift.questions.claims.evidence import Evidence
 from embedshift.questions.claims.kinds import MostAltered, Rank
-from embedshift.questions.claims.paper import paper_claims
+from embedshift.questions.claims.tables import paper_claims
 from embedshift.statistics import sample
 from embedshift.statistics.baselines import Baseline, cosine_pairs
 from embedshift.statistics.sample import weights

@@ -10,8 +10,7 @@ from scipy.stats import entropy, rankdata, spearmanr
 from embedshift.questions.claims.contrasts import TREES, Bootstrap
 from embedshift.questions.claims.evidence import read
 from embedshift.questions.claims.kinds import Correlation, holm, ranks
-from embedshift.questions.claims.paper import paper_claims
-from embedshift.questions.claims.tables import claims
+from embedshift.questions.claims.tables import claims, paper_claims
 from embedshift.statistics import intervals, sample
 from embedshift.statistics.layout import image_rows
 from embedshift.statistics.sample import weights

@@ -7,8 +7,7 @@ from scipy.spatial.distance import squareform
 
 from embedshift.augmentations.paper import PAPER
 from embedshift.questions.claims.kinds import SCHEMA
-from embedshift.questions.claims.paper import paper_claims
-from embedshift.questions.claims.tables import claims
+from embedshift.questions.claims.tables import claims, paper_claims
 from embedshift.statistics.summary import COSINE
 from embedshift.store.baselines import baselines
 from support.claims_world import LATER, METRICS, NAMES, table_of, world

@@ -10,9 +10,17 @@ from embedshift.config import Json
 from embedshift.registry import METRICS
 from embedshift.report.numbers import count, in_percent
 from embedshift.statistics.duplicates import rule_in_words
-from embedshift.statistics.strengths import in_words, interval_in_words, with_interval_in_words
+from embedshift.statistics.strengths import (
+    LEAST_SAFE,
+    MISSED,
+    MISSED_CRITERION,
+    RELATIVE_SHIFT,
+    by_family,
+    in_words,
+    interval_in_words,
+    with_interval_in_words,
+)
 from embedshift.statistics.summary import COSINE, PAPER_METRICS
-from embedshift.statistics.tolerance import LEAST_SAFE, MISSED, MISSED_CRITERION, RELATIVE_SHIFT, by_family
 from embedshift.store.table import tables_of
 from embedshift.store.target_width import why_ended
 from embedshift.study import Study

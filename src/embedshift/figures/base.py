@@ -12,9 +12,8 @@ from embedshift.arrays import Values
 from embedshift.errors import UsageError
 from embedshift.figures import style
 from embedshift.registry import METRICS, Registry, import_parts, questions
-from embedshift.statistics.strengths import ONE_LEVEL
+from embedshift.statistics.strengths import ONE_LEVEL, by_family
 from embedshift.statistics.summary import COSINE, RADAR_METRICS, ranked
-from embedshift.statistics.tolerance import by_family
 from embedshift.store.reader import Reader
 from embedshift.store.redraw import RedrawnImage
 

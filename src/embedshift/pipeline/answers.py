@@ -18,8 +18,7 @@ from embedshift.encoders.spec import EncoderSpec
 from embedshift.encoders.timing import patterns
 from embedshift.errors import EmbedshiftError, Transient, UsageError, reason
 from embedshift.pipeline.batches import encode_views
-from embedshift.store.identity import ENCODER, allowed, as_answer, distance
-from embedshift.store.info import Answer, StudyInfo
+from embedshift.store.info import ENCODER, Answer, StudyInfo, allowed, as_answer, distance
 
 log = logging.getLogger(__name__)
 

@@ -16,10 +16,9 @@ from embedshift.report.numbers import count, shorten, times, with_interval
 from embedshift.report.page import fill
 from embedshift.report.section import Answer, PageInput, Section, parts_of_page
 from embedshift.sources.base import Failure
-from embedshift.statistics.differences import ordered
 from embedshift.statistics.intervals import PLANNED
 from embedshift.statistics.strengths import ONE_LEVEL, families_of
-from embedshift.statistics.summary import COSINE, ROUNDING
+from embedshift.statistics.summary import COSINE, ROUNDING, ordered
 from embedshift.store.grouping import copies, copies_line
 from embedshift.store.info import StudyInfo
 from embedshift.store.listing import study_checksum

@@ -14,8 +14,7 @@ from embedshift.sources import ImageRef, Shard
 from embedshift.sources.base import storable
 from embedshift.statistics.layout import scan
 from embedshift.store.files import Damaged
-from embedshift.store.identity import differences, other_answers
-from embedshift.store.info import FILE, Answer, StudyInfo
+from embedshift.store.info import FILE, Answer, StudyInfo, differences, other_answers
 from embedshift.store.listing import Listing, Part, refuse_foreign
 from embedshift.store.shards import ShardRecord, leftovers, shard_path
 

@@ -19,9 +19,8 @@ from embedshift.figures.shared import level_axis, tolerance_mark
 from embedshift.figures.style import FAINT, MUTED, human, new_figure, number, verbatim
 from embedshift.registry import METRICS, Registry
 from embedshift.statistics.shift_ratios import SATURATED
-from embedshift.statistics.strengths import MeasuredFamily
+from embedshift.statistics.strengths import MeasuredFamily, by_family
 from embedshift.statistics.summary import COSINE
-from embedshift.statistics.tolerance import by_family
 from embedshift.study.paired.ratios import ALL, RELATIVE_SHIFT
 
 

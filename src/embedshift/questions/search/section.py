@@ -15,8 +15,7 @@ from embedshift.questions.search.tables import NAMES, misses_in_words, near_copi
 from embedshift.report.numbers import fixed, in_percent, shorten
 from embedshift.report.section import Answer, PageInput, Part, Section, address, shrink, webp
 from embedshift.statistics.duplicates import rule_in_words
-from embedshift.statistics.strengths import ONE_LEVEL
-from embedshift.statistics.tolerance import LEAST_SAFE
+from embedshift.statistics.strengths import LEAST_SAFE, ONE_LEVEL
 from embedshift.store.naming import GALLERY
 from embedshift.store.reader import Reader
 from embedshift.store.redraw import RedrawnImage, iter_redrawn

@@ -16,9 +16,16 @@ from embedshift.figures.shared import level_axis, level_position, tolerance_mark
 from embedshift.figures.style import FAINT, MUTED, human, new_figure
 from embedshift.report.section import shrink
 from embedshift.statistics.intervals import LEAST_IMAGES
-from embedshift.statistics.strengths import MeasuredFamily, axis_label, in_words, interval_in_words, parameter
+from embedshift.statistics.strengths import (
+    RELATIVE_SHIFT,
+    MeasuredFamily,
+    axis_label,
+    by_family,
+    in_words,
+    interval_in_words,
+    parameter,
+)
 from embedshift.statistics.summary import COSINE
-from embedshift.statistics.tolerance import RELATIVE_SHIFT, by_family
 
 LINE, MARK = "#0072B2", "#D55E00"
 COLUMNS = 3

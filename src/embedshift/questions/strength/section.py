@@ -12,9 +12,18 @@ from embedshift.figures.style import human
 from embedshift.questions.strength.tables import MEAN, corruptions_of
 from embedshift.report.numbers import MISSING, fixed, with_interval
 from embedshift.report.section import Answer, PageInput, Part, Section
-from embedshift.statistics.strengths import MeasuredFamily, axis_label, in_words, interval_in_words, parameter
+from embedshift.statistics.strengths import (
+    MISSED,
+    MISSED_CRITERION,
+    RELATIVE_SHIFT,
+    MeasuredFamily,
+    axis_label,
+    by_family,
+    in_words,
+    interval_in_words,
+    parameter,
+)
 from embedshift.statistics.summary import COSINE
-from embedshift.statistics.tolerance import MISSED, MISSED_CRITERION, RELATIVE_SHIFT, by_family
 
 # How strong a change was, by the measured views: column of the page → metric.
 MEASURED = {"rms": "RMS of pixels", "displacement": "displacement", "hidden": "hidden"}

@@ -17,8 +17,13 @@ from embedshift.registry import METRICS
 from embedshift.statistics.baselines import Baseline, relative_shifts, sums_of
 from embedshift.statistics.intervals import LEAST_IMAGES
 from embedshift.statistics.layout import image_rows
+from embedshift.statistics.strengths import (
+    MISSED_CRITERION,
+    TOLERANCE_SCHEMA,
+    missed_tolerances,
+    relative_shift_tolerances,
+)
 from embedshift.statistics.summary import COSINE, measured
-from embedshift.statistics.tolerance import MISSED_CRITERION, SCHEMA, missed_tolerances, relative_shift_tolerances
 from embedshift.store.baselines import baselines, chunk_sizes
 from embedshift.store.groups import NEAR, NONE, Choice
 from embedshift.store.reader import Reader
@@ -208,7 +213,7 @@ class PairedStudies:
     def tolerances(self) -> list[pl.DataFrame]:
         """The table `tolerance` of each study, over the common images; empty if no family has several levels."""
         if not any(family.has_strength for family in self.reference.families):
-            return [pl.DataFrame(schema=SCHEMA) for _ in self.studies]
+            return [pl.DataFrame(schema=TOLERANCE_SCHEMA) for _ in self.studies]
         searched = all("search_ranks" in reader.table_names for reader in self.readers)
         return [
             study_tolerances(
