@@ -7,14 +7,12 @@ import polars as pl
 import pytest
 from scipy.stats import entropy, rankdata, spearmanr
 
-from embedshift.questions.claims.contrasts import TREES, Bootstrap
-from embedshift.questions.claims.evidence import read
+from embedshift.questions.claims.evidence import TREES, Bootstrap, gather, read
 from embedshift.questions.claims.kinds import Correlation, holm, ranks
 from embedshift.questions.claims.tables import claims, paper_claims
 from embedshift.statistics import intervals, sample
 from embedshift.statistics.layout import image_rows
 from embedshift.statistics.sample import weights
-from support.claims_simulated import gather
 from support.claims_trees import branch_inside, noise_alone
 from support.claims_world import COLOR, GEOMETRIC, LEAST, METRICS, NAMES, world
 from support.matrix import first_only
@@ -156,7 +154,7 @@ def test_claims_on_means_and_spreads_are_those_of_a_slow_bootstrap(draws, holes)
 @pytest.mark.parametrize(("draws", "holes"), first_only([(1, False), (2, True)]))
 def test_fractions_of_trees_and_of_the_exception_are_those_of_a_slow_bootstrap(draws, holes, monkeypatch):
     assert TREES == 1_000
-    monkeypatch.setattr("embedshift.questions.claims.contrasts.TREES", 200)
+    monkeypatch.setattr("embedshift.questions.claims.evidence.TREES", 200)
     rows = with_holes(blurred_world(draws)) if holes else blurred_world(draws)
     found = dict(claims(rows, NAMES, seed=11, resamples=RESAMPLES).select("claim", "estimate").iter_rows())
     slow = Slow(rows, draws)

@@ -30,9 +30,6 @@ class Layout:
     def positions(self, view: str) -> list[int]:
         return [position for position, name in enumerate(self.views) if name == view]
 
-    def per_image(self, block: pl.DataFrame, view: str, columns: Sequence[str]) -> tuple[Values, Values]:
-        return sums_and_counts(self.values(block, view, columns))
-
     def values(self, block: pl.DataFrame, view: str, columns: Sequence[str]) -> Values:
         """Returns the values of one view `[b, draws, K]`; null and missing columns become NaN."""
         return self.numbers(block, columns)[:, self.positions(view)]

@@ -170,13 +170,9 @@ def _metric_columns(sample: Estimates, metric: str, seed: int, baseline: Baselin
     else:
         limits = (definition.low, definition.high) if np.isfinite((definition.low, definition.high)).all() else None
         relative_shift = relative_shifts(sample, baseline, definition.no_change, seed=seed, limits=limits)
+    shifts = {"": relative_shift.value, "_low": relative_shift.low, "_high": relative_shift.high}
     value = np.full(len(low), baseline.value)
-    return columns | {
-        "baseline": value,
-        "relative_shift": relative_shift.value,
-        "relative_shift_low": relative_shift.low,
-        "relative_shift_high": relative_shift.high,
-    }
+    return columns | {"baseline": value} | {f"relative_shift{end}": values for end, values in shifts.items()}
 
 
 def ranking(summary: pl.DataFrame) -> pl.DataFrame:
@@ -206,23 +202,17 @@ def performance(
 ) -> pl.DataFrame:
     """Returns the interval of each augmentation's mean performance, and its baseline: the mean of all baselines."""
     count = len(study.augmentations)
-    if not metrics:
-        return pl.DataFrame({"augmentation": study.augmentations}, schema_overrides=PERFORMANCE_SCHEMA).select(
-            "augmentation", *(pl.lit(None, pl.Float64).alias(name) for name in ("ci_low", "ci_high", "baseline"))
-        )
-    metric_columns = [study.metrics.index(metric) for metric in metrics]
-    # Only these metrics: others that a study measured must not change a bit.
-    starts = [len(study.metrics) * augmentation for augmentation in range(count)]
-    chosen = study.sample.columns([start + column for start in starts for column in metric_columns])
-    weights = np.kron(np.eye(count), np.full((len(metric_columns), 1), 1 / len(metric_columns)))
-    low, high = intervals.mean_interval(chosen.combine(weights), seed=seed)
-    baseline = float(np.mean([baselines[metric].value if metric in baselines else np.nan for metric in metrics]))
-    columns = {
-        "augmentation": study.augmentations,
-        "ci_low": low,
-        "ci_high": high,
-        "baseline": np.full(count, baseline),
-    }
+    low = high = baseline = np.full(count, np.nan)
+    if metrics:
+        metric_columns = [study.metrics.index(metric) for metric in metrics]
+        # Only these metrics: others that a study measured must not change a bit.
+        starts = [len(study.metrics) * augmentation for augmentation in range(count)]
+        chosen = study.sample.columns([start + column for start in starts for column in metric_columns])
+        weights = np.kron(np.eye(count), np.full((len(metric_columns), 1), 1 / len(metric_columns)))
+        low, high = intervals.mean_interval(chosen.combine(weights), seed=seed)
+        values = [baselines[metric].value if metric in baselines else np.nan for metric in metrics]
+        baseline = np.full(count, float(np.mean(values)))
+    columns = {"augmentation": study.augmentations, "ci_low": low, "ci_high": high, "baseline": baseline}
     return pl.DataFrame(columns, schema=PERFORMANCE_SCHEMA).fill_nan(None)
 
 

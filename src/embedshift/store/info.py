@@ -31,8 +31,6 @@ LARGEST = 2**30
 
 
 class Model(pydantic.BaseModel):
-    """A part of study.json."""
-
     model_config = pydantic.ConfigDict(frozen=True)
 
 
@@ -200,7 +198,7 @@ def write_content(folder: Path, content: Mapping[str, Any]) -> None:
 
 
 def read_content(folder: Path) -> Json:
-    """Reads study.json without checking it; UsageError if there is none."""
+    """Reads study.json without checking it."""
     if (name := storable(str(folder))) != str(folder):  # Arrow and Polars open no such path
         raise UsageError(f"{name}: contains bytes that are not UTF-8; rename it")
     file = folder / FILE

@@ -112,7 +112,7 @@ def measured_pixels(folder: Path, indices: Collection[int], image_ids: Collectio
 
 
 def _changed_after(sample: ImageRef, time: float) -> bool:
-    """Compares the change time of a file, which users cannot set."""
+    # By the change time of the file, which users cannot set.
     with contextlib.suppress(OSError, ValueError):
         return not sample.archive and os.stat(sample.location).st_ctime > time
     return False

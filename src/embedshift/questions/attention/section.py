@@ -16,7 +16,6 @@ from embedshift.statistics.summary import ordered
 
 
 def section(page: PageInput) -> Section | None:
-    """Returns the section; None if there is only the paper's attention metric."""
     data, metrics = page.data, metrics_of(page.data)
     if not metrics:
         return None

@@ -3,23 +3,28 @@
 docs/paper.md explains how each is read.
 """
 
-import functools
 from collections.abc import Callable, Iterator, Sequence
 
 import polars as pl
 
 from embedshift.augmentations.paper import PAPER
-from embedshift.questions.claims.contrasts import Bootstrap
-from embedshift.questions.claims.evidence import ALIGNED_DETAIL, ENTROPY_AUGMENTATIONS, Evidence, gather, read
+from embedshift.questions.claims.evidence import (
+    ALIGNED_DETAIL,
+    ENTROPY_AUGMENTATIONS,
+    Bootstrap,
+    Evidence,
+    gather,
+    read,
+)
 from embedshift.questions.claims.kinds import (
-    Alone,
-    Branch,
     Claim,
     Correlation,
     MostAltered,
     Outlier,
     Rank,
     Test,
+    alone,
+    branch,
     entropy_rise,
     judge,
     more_changed,
@@ -74,10 +79,10 @@ def _claims() -> Iterator[Claim]:
         lambda metric: order(metric, ["noise"], _except("noise")),
     )
     cluster = "noise forms its own cluster and the other eight form one cluster (Ward tree, cut at 0.7 of its height)"
-    yield Claim("2a", cluster, Alone("noise"))
+    yield Claim("2a", cluster, alone("noise"))
     for part, names in (("3a", GEOMETRIC), ("3b", ["blur", *GEOMETRIC])):
-        branch = f"{_words(names)} form their own branch inside a larger cluster without noise (Ward tree)"
-        yield Claim(part, branch, Branch(names, without="noise"))
+        statement = f"{_words(names)} form their own branch inside a larger cluster without noise (Ward tree)"
+        yield Claim(part, statement, branch(names, without="noise"))
     yield from _both(
         ("4a", "4b"),
         f"{_words(LEAST)} each move the embedding less than any of the other six augmentations (mean {{}})",
@@ -172,9 +177,9 @@ def claims(
     baseline: Baseline | None = None,
 ) -> pl.DataFrame:
     """Tests the paper's claims on a study's images; those on relative shifts need the baseline of the cosine."""
-    reading = functools.partial(read, augmentations=augmentations)
+    study = image_rows(rows)
     scale = baseline if baseline is not None and is_scale(baseline, METRICS[COSINE].no_change) else None
-    return verdicts(gather(image_rows(rows), reading, scale), seed=seed, resamples=resamples)
+    return verdicts(gather(read(study, augmentations), scale, study.groups), seed=seed, resamples=resamples)
 
 
 def verdicts(evidence: Evidence, *, seed: int, resamples: int = RESAMPLES_OF_MANY) -> pl.DataFrame:

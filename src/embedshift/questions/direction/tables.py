@@ -75,7 +75,7 @@ def shifts(reader: Reader) -> pl.DataFrame:
     study_shifts = shift_sums(reader)
     if study_shifts is None:
         return pl.DataFrame(schema=SCHEMA)
-    by_group = study_shifts if reader.groups is None else _of_groups(reader, study_shifts)
+    by_group = _of_groups(reader, study_shifts)
     columns = {
         "augmentation": reader.augmentations,
         "images": study_shifts.sums["images"],
@@ -94,8 +94,7 @@ def offset_columns(reader: Reader) -> pl.DataFrame:
     if reader.info.has_vectors and reader.image_rows.order.images:
         columns |= zip(CENTRED, centred_shifts(reader.image_rows, names, reader.info.seed), strict=True)
     if study_shifts is not None:
-        by_group = study_shifts if reader.groups is None else _of_groups(reader, study_shifts)
-        columns["common_offset"] = by_group.common_offset()
+        columns["common_offset"] = _of_groups(reader, study_shifts).common_offset()
     return pl.DataFrame({"augmentation": names, "metric": COSINE, **columns}).fill_nan(None)
 
 
@@ -157,8 +156,10 @@ def _cosines_of_pairs(off: Values, own: Values, rest: Values) -> tuple[Values, V
 
 def _of_groups(reader: Reader, study_shifts: Shifts) -> Shifts:
     """Returns sums in which a group counts as an image, of the first images; NaN if embeddings are not stored."""
+    if reader.groups is None:
+        return study_shifts
     groups: dict[int, dict[str, Values]] = {}
-    if reader.groups is not None and reader.info.has_vectors:
+    if reader.info.has_vectors:
         rows = reader.image_rows.head(KEPT).frame.select("embedding").collect()["embedding"].to_numpy()
         shape, views = (reader.info.draws, len(reader.augmentations)), len(reader.image_rows.order.views)
         for number, vectors in zip(reader.groups.tolist(), rows.reshape(-1, views, rows.shape[-1]), strict=False):

@@ -14,7 +14,7 @@ from embedshift.config import Json
 from embedshift.registry import METRICS
 from embedshift.report.numbers import fixed, metric_decimals, shorten, with_interval
 from embedshift.report.section import Answer, PageInput, Part, Section, address, heat, shrink, webp
-from embedshift.statistics.layout import blocks, layout
+from embedshift.statistics.layout import blocks, layout, sums_and_counts
 from embedshift.statistics.summary import COSINE, FAR
 from embedshift.store.naming import ImageNaming
 from embedshift.store.reader import Reader
@@ -36,8 +36,6 @@ class Card:
 
 @dataclass(frozen=True)
 class Gallery:
-    """All cards, each image once, and what could not be shown."""
-
     cards: list[Card]
     pictures: dict[str, str] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
@@ -151,7 +149,6 @@ NAMED = 3
 
 
 def section(page: PageInput) -> Section:
-    """Returns the section: the cards, augmentations from most to least changed."""
     order = page.data.by_rank()[::-1]
     gallery = build_gallery(page.reader, order, budget=GALLERY_BYTES)
     cards: dict[tuple[str, str], list[Card]] = {}
@@ -220,7 +217,7 @@ def furthest(rows: pl.LazyFrame, summary: pl.DataFrame, order: Sequence[str]) ->
     for block in blocks(rows.select("image_id", COSINE), size) if far_counts and row_layout.images else ():
         ids = block["image_id"].gather_every(size)
         for name in order:
-            sums, counts = row_layout.per_image(block, name, [COSINE])
+            sums, counts = sums_and_counts(row_layout.values(block, name, [COSINE]))
             with np.errstate(invalid="ignore", divide="ignore"):
                 relative_shifts = (1.0 - sums[:, 0] / counts[:, 0]) / (1.0 - baselines[0])
             far_counts[name] += int((relative_shifts > FAR).sum())

@@ -22,8 +22,6 @@ COLOURS = "RdBu_r"
 
 @dataclass(frozen=True)
 class ContributionArrays:
-    """The contributions of one augmentation's shift."""
-
     heads: Values
     mlps: Values
     single: dict[str, float]
@@ -104,8 +102,6 @@ NOTHING = 1e-9
 
 @dataclass(frozen=True)
 class Picked:
-    """A text that was picked for a head."""
-
     text: int
     explained: float
 

@@ -22,7 +22,6 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("mean", "ci_low", "ci_high"), pl.Float64),
 }
 
-
 # Numbers of values, values, and the ends of their intervals: `[A, K, L]` each.
 Numbers = tuple[Values, Values, Values, Values]
 

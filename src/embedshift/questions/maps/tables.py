@@ -7,15 +7,7 @@ import numpy as np
 import polars as pl
 
 from embedshift.augmentations import ORIGINAL
-from embedshift.questions.maps import (
-    ATTENTION,
-    BOUNDS,
-    COMPARISONS,
-    RANDOM,
-    SCORES,
-    column_of,
-    map_columns,
-)
+from embedshift.questions.maps import ATTENTION, BOUNDS, COMPARISONS, RANDOM, SCORES, column_of, map_columns
 from embedshift.statistics.intervals import mean_interval, simultaneous_intervals
 from embedshift.statistics.layout import Rows, image_rows, metric_parts
 from embedshift.statistics.sample import estimates_from_values, gather

@@ -17,7 +17,6 @@ FIRST = (*RADAR_METRICS, "l2_distance")
 
 
 def section(page: PageInput) -> Section:
-    """Returns the section: the table, with the cluster of every augmentation if the study has clusters."""
     data, cluster_table = page.data, page.data.table("clusters")
     clusters = {} if cluster_table is None else dict(cluster_table.select("augmentation", "cluster").iter_rows())
     table = summary_table(data, clusters)

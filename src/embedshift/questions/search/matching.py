@@ -40,15 +40,13 @@ Indices = NDArray[np.uint16]
 
 @dataclass(frozen=True)
 class Pairs:
-    """All pairs of images that have a direction and are of different groups, the most similar first.
-
-    `units` are the groups of the images that have a direction; None if images are independent.
-    """
+    """All pairs of images that have a direction and are of different groups, the most similar first."""
 
     cosines: Cosines
     first: Indices
     second: Indices
     valid: NDArray[np.bool_]
+    # Of the images that have a direction; None = images are independent.
     groups: GroupNumbers | None = None
 
     @property

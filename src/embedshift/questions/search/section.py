@@ -45,7 +45,6 @@ Key = tuple[str, str]
 
 
 def section(page: PageInput) -> Section | None:
-    """Returns the section; one line if the study stores no vectors."""
     if not page.info.has_vectors:
         return Section("search", "Search", {"search": None})
     table, ranks = page.data.table("search"), page.data.table("search_ranks")
@@ -93,7 +92,6 @@ def section(page: PageInput) -> Section | None:
 
 
 def nearest_neighbour(page: PageInput) -> str:
-    """Returns the median cosine of images with their nearest neighbour; "" if the study has no neighbours."""
     neighbours = page.data.table("search_neighbours")
     if neighbours is None:
         return ""
@@ -170,7 +168,6 @@ def duplicates_content(page: PageInput, pairs: pl.DataFrame, mistakes: Sequence[
 
 
 def duplicate_groups(pairs: pl.DataFrame) -> list[Json]:
-    """Returns the groups of duplicates, each with its number of images, their range of cosines, and a few images."""
     groups = []
     for part in pairs.partition_by("group", maintain_order=True) if len(pairs) else ():
         ids = list(dict.fromkeys(image_id for row in part.select("image_id", "other").iter_rows() for image_id in row))

@@ -12,8 +12,7 @@ import polars as pl
 from embedshift.arrays import Floats, Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.questions.search import Choices, matching
-from embedshift.questions.search.prediction import gallery_sizes
-from embedshift.questions.search.ranks import SearchResults, search_function, search_views
+from embedshift.questions.search.ranks import SearchResults, gallery_sizes, search_function, search_views
 from embedshift.questions.search.settings import QUERIES, Settings, settings
 from embedshift.questions.search.vectors import ROWS, allocate, originals
 from embedshift.statistics.duplicates import EQUAL, MOST_IN_SETS, Positions, cosines_of, fit_tail, pairs_above, sets_of
@@ -127,16 +126,12 @@ def search(reader: Reader) -> pl.DataFrame:
 
 
 def thresholds(reader: Reader) -> pl.DataFrame:
-    """Returns the cosines above which two images count as the same: `false_match_rate, threshold, ci_low, ci_high`."""
     rates = settings(reader).false_match_rates
-    pairs_of_images = original_pairs(
-        reader, PAIRED if min(rates) >= matching.least_false_match_rate(PAIRED) else MOST_PAIRED
-    )
+    pairs = original_pairs(reader, PAIRED if min(rates) >= matching.least_false_match_rate(PAIRED) else MOST_PAIRED)
     if not reader.choice(Choices).false_match_rate:
-        rates = tuple(
-            rate for rate in rates if rate >= matching.least_false_match_rate(pairs_of_images.equivalent_images)
-        )
-    return matching.thresholds(pairs_of_images, rates, reader.info.seed)
+        least = matching.least_false_match_rate(pairs.equivalent_images)
+        rates = tuple(rate for rate in rates if rate >= least)
+    return matching.thresholds(pairs, rates, reader.info.seed)
 
 
 def matches(reader: Reader) -> pl.DataFrame:
@@ -144,7 +139,6 @@ def matches(reader: Reader) -> pl.DataFrame:
 
 
 def roc(reader: Reader) -> pl.DataFrame:
-    """Returns the proportion of views that match, by false-match rate: `augmentation, false_match_rate, tpr`."""
     count = _compared(reader)
     return matching.roc(cosines(reader, count), original_pairs(reader, count))
 
@@ -263,7 +257,6 @@ DOCS = {
     "roc": "The proportion of views that match, by false-match rate.",
     "duplicates": "Likely duplicates: pairs of images nearer than different images are expected to be, in groups.",
 }
-
 
 TABLES = (
     _table("search_ranks", lambda reader: search_results(reader).ranks, per_image=True, names=NAMES),

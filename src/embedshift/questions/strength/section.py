@@ -30,7 +30,6 @@ MEASURED = {"rms": "RMS of pixels", "displacement": "displacement", "hidden": "h
 
 
 def section(page: PageInput) -> Section | None:
-    """Returns the section; None if augmentations have no families."""
     table, families = page.data.table("strength"), page.reader.families
     if table is None:
         return None
@@ -63,7 +62,6 @@ def section(page: PageInput) -> Section | None:
 
 
 def family_row(family: MeasuredFamily, table: pl.DataFrame, tolerances: Sequence[Json | None]) -> Json:
-    """Formats a family: its tolerances, the strength of the change there, and its relative shifts by level."""
     value = tolerances[0]["value"] if tolerances and tolerances[0] else None
     cosine = table.filter(metric=COSINE)
     relative_shifts = cosine.select("relative_shift", "relative_shift_low", "relative_shift_high").rows()
@@ -115,7 +113,6 @@ def corruption_table(table: pl.DataFrame, corruptions: list[MeasuredFamily]) -> 
 
 
 def answer(page: PageInput) -> Answer | None:
-    """Returns the answer; None without families or without a scale."""
     table, baseline = page.data.table("tolerance"), page.data.baseline(COSINE)
     if table is None or baseline is None:
         return None
