@@ -10,6 +10,7 @@ import pytest
 from embedshift.statistics import sample as samples
 from embedshift.statistics.baselines import Baseline
 from embedshift.statistics.intervals import simultaneous_intervals
+from embedshift.statistics.layout import image_rows
 from embedshift.statistics.summary import DIFFERENCES_SCHEMA, contrasts, differences, measured, moving, ordered
 from support.matrix import first_only
 from support.resampling import slow_max_t
@@ -32,7 +33,7 @@ def table_of(distances, **more):
     columns = {"cosine_similarity": 1 - views, "l2_distance": 10 * views, "edge_preservation": np.exp(-views)}
     rows = pl.DataFrame({"view": VIEWS * len(views)} | {name: values.ravel() for name, values in columns.items()})
     chosen = moving(METRICS, {"l2_distance": Baseline(5.0, 0.1)})
-    return differences(measured(rows.lazy(), NAMES, METRICS, None, chosen), seed=0, **more)
+    return differences(measured(image_rows(rows.lazy()), NAMES, METRICS, None, chosen), seed=0, **more)
 
 
 def test_ratios_equal_a_loop():

@@ -74,12 +74,8 @@ class ImageRows:
         return blocks(self.frame.select(columns), len(self.order.views))
 
 
-# What tables are made from.
-Rows = pl.LazyFrame | ImageRows
-
-
-def image_rows(rows: Rows) -> ImageRows:
-    return rows if isinstance(rows, ImageRows) else ImageRows(rows, layout(rows))
+def image_rows(rows: pl.LazyFrame) -> ImageRows:
+    return ImageRows(rows, layout(rows))
 
 
 def blocks(rows: pl.LazyFrame, rows_per_image: int) -> Iterator[pl.DataFrame]:

@@ -17,7 +17,7 @@ from embedshift.arrays import Values
 from embedshift.registry import METRICS
 from embedshift.statistics import intervals
 from embedshift.statistics.baselines import Baseline, relative_shifts, relative_shifts_of_binary
-from embedshift.statistics.layout import ImageRows, Rows, image_rows, metric_parts
+from embedshift.statistics.layout import ImageRows, metric_parts
 from embedshift.statistics.sample import Estimates, estimates_from_values, gather
 from embedshift.statistics.vectors import STILL
 
@@ -84,14 +84,14 @@ class Measured:
 
 
 def measured(
-    rows: Rows,
+    study: ImageRows,
     augmentations: Sequence[str],
     metrics: Sequence[str],
     sizes: Sequence[int] | None = None,
     distances: Mapping[str, tuple[float, float]] | None = None,
 ) -> Measured:
     """Reads the metrics of a study's rows once, as a stream; without images, the sample has no values."""
-    study, distances = image_rows(rows), distances or {}
+    distances = distances or {}
     if not study.order.images or not augmentations or not metrics:
         nothing = estimates_from_values(np.full((1, len(augmentations) * (len(metrics) + len(distances))), np.nan))
         return Measured(tuple(augmentations), tuple(metrics), nothing, tuple(distances))
@@ -106,14 +106,16 @@ def moving(metrics: Sequence[str], baselines: Mapping[str, Baseline]) -> dict[st
     return {name: still[name] for name in metrics if name in still}
 
 
-def summary(rows: Rows, study: Measured, *, seed: int, baselines: Mapping[str, Baseline] | None = None) -> pl.DataFrame:
+def summary(
+    rows: ImageRows, study: Measured, *, seed: int, baselines: Mapping[str, Baseline] | None = None
+) -> pl.DataFrame:
     """Returns for each augmentation and metric its mean with a 95 % interval, its spread, and its relative shift."""
     columns = {
         metric: _metric_columns(study.for_metric(metric), metric, seed, (baselines or {}).get(metric))
         for metric in study.metrics
     }
     described: list[dict[str, object]] = []
-    spreads = spreads_of_views(image_rows(rows), study.augmentations, study.metrics)
+    spreads = spreads_of_views(rows, study.augmentations, study.metrics)
     for position, name in enumerate(study.augmentations):
         for metric in study.metrics:
             row = {column: array[position] for column, array in columns[metric].items()}

@@ -9,7 +9,7 @@ import polars as pl
 from embedshift.arrays import Values
 from embedshift.questions.attention import ALIGNED, PLAIN, RISE
 from embedshift.statistics.intervals import simultaneous_intervals
-from embedshift.statistics.layout import ImageRows, Rows, image_rows, side_by_side, sums_and_counts
+from embedshift.statistics.layout import ImageRows, side_by_side, sums_and_counts
 from embedshift.statistics.sample import gather
 from embedshift.store.reader import Reader
 from embedshift.store.table import Table
@@ -27,9 +27,8 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 }
 
 
-def looks(rows: Rows, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
+def looks(study: ImageRows, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
     """Returns two differences per augmentation, each with an interval that holds for all augmentations at once."""
-    study = image_rows(rows)
     if not study.order.images:
         return pl.DataFrame(schema=SCHEMA)
     sample = gather(_differences(study, augmentations), groups=study.groups)

@@ -33,7 +33,7 @@ from embedshift.questions.claims.kinds import (
 )
 from embedshift.registry import METRICS
 from embedshift.statistics.baselines import Baseline, is_scale
-from embedshift.statistics.layout import Rows, image_rows
+from embedshift.statistics.layout import ImageRows
 from embedshift.statistics.sample import RESAMPLES_OF_MANY
 from embedshift.statistics.summary import COSINE
 from embedshift.store.baselines import baselines
@@ -169,7 +169,7 @@ def _attention() -> Iterator[Claim]:
 
 
 def claims(
-    rows: Rows,
+    study: ImageRows,
     augmentations: Sequence[str],
     *,
     seed: int,
@@ -177,7 +177,6 @@ def claims(
     baseline: Baseline | None = None,
 ) -> pl.DataFrame:
     """Tests the paper's claims on a study's images; those on relative shifts need the baseline of the cosine."""
-    study = image_rows(rows)
     scale = baseline if baseline is not None and is_scale(baseline, METRICS[COSINE].no_change) else None
     return verdicts(gather(read(study, augmentations), scale, study.groups), seed=seed, resamples=resamples)
 

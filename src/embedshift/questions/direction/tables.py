@@ -12,7 +12,7 @@ from embedshift.augmentations import ORIGINAL
 from embedshift.questions.direction.shifts import Shifts, added, cosines_of_shifts, image_sums
 from embedshift.statistics.baselines import KEPT, baseline_of_groups, relative_shifts
 from embedshift.statistics.clusters import FEW
-from embedshift.statistics.layout import BLOCK, ImageRows, Rows, image_rows, side_by_side, sums_and_counts
+from embedshift.statistics.layout import BLOCK, ImageRows, side_by_side, sums_and_counts
 from embedshift.statistics.sample import gather
 from embedshift.statistics.summary import COSINE
 from embedshift.statistics.vectors import STILL, cosine, normalised
@@ -46,10 +46,9 @@ def directions_of_images(reader: Reader) -> pl.DataFrame:
     return _square(mean_cosines(reader.image_rows, reader.augmentations), reader.augmentations)
 
 
-def mean_cosines(rows: Rows, augmentations: Sequence[str]) -> Values | None:
+def mean_cosines(study: ImageRows, augmentations: Sequence[str]) -> Values | None:
     """Returns the matrix `[A, A]`, read as a stream; None if rows do not hold the distances between views."""
-    study, size = image_rows(rows), len(augmentations)
-    order = study.order
+    size, order = len(augmentations), study.order
     if not order.images or not {*COLUMNS} <= {*study.columns}:
         return None
     view_positions = [order.positions(name) for name in augmentations]
