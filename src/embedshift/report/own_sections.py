@@ -190,14 +190,14 @@ def _facts(page: PageInput) -> Json:
         "copies": copies_line(copied) if copied else "none",
         "places": naming.places(info.config["images"]),
         "listed_paths": LISTED_PATHS,
-        "variants": {name: _variants(info, name, naming) for name in info.pairs},
+        "variants": {name: _variants(info, name, naming) for name in info.variants},
         "sizes": sorted({record.batch_size for record in records}),
         "seconds": {stage: sum(record.seconds.get(stage, 0.0) for record in records) for stage in stages},
     }
 
 
 def _variants(info: StudyInfo, name: str, naming: ImageNaming) -> Json:
-    variants = dict(info.pairs[name])
+    variants = dict(info.variants[name])
     places = naming.places(info.source["variants"][name]["paths"])
     first = naming.image(variants["first"]) if variants["stretched"] else ""
     return variants | {"places": places, "first": first}

@@ -126,7 +126,7 @@ class StudyInfo(Model):
     seconds: Mapping[str, float] = {}
     versions: Mapping[str, str] = {}
     # The variants of a study of pairs, by name.
-    pairs: Mapping[str, Mapping[str, Any]] = {}
+    variants: Mapping[str, Mapping[str, Any]] = {}
     # Random; its shards hold it too, so that one of another study with equal settings is not taken for its own.
     study_id: str = ""
     # Name of a shard → its pixels when it was first measured. They stay when the shard is measured again.
