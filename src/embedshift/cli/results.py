@@ -156,9 +156,9 @@ def stop_lines(study: Study) -> Iterator[str]:
     missed = by_family(reader.table("tolerance"), MISSED_CRITERION)
     ends = {f: missed[f.name]["low" if f.rises else "high"] for f in reader.families if f.name in missed}
     safe = [f"{family.name} {in_words(end, family.unit)}" for family, end in ends.items() if end is not None]
-    few, units = f"a search misses at most {100 * MISSED:g} %", reader.info.units
-    if safe and units < LEAST_SAFE:
-        yield f"Where may I stop? {units} are too few to show that {few}."
+    few, groups = f"a search misses at most {100 * MISSED:g} %", reader.info.group_count
+    if safe and groups < LEAST_SAFE:
+        yield f"Where may I stop? {groups} are too few to show that {few}."
     elif safe:
         more = f" and {len(safe) - STOPS} more" if len(safe) > STOPS else ""
         yield f"Where may I stop? With 95 % confidence {few} up to {', '.join(safe[:STOPS])}{more}."

@@ -115,7 +115,7 @@ def _filled(page: PageInput) -> list[Json]:
 
 def _differences(page: PageInput) -> Json:
     data = page.data
-    return differences_content(data.table("differences"), data.by_shift(), data.units_with(COSINE), data.unit)
+    return differences_content(data.table("differences"), data.by_shift(), data.groups_with(COSINE), data.group_word)
 
 
 def differences_content(

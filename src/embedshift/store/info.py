@@ -147,8 +147,8 @@ class StudyInfo(Model):
         return self.until if self.complete and self.until and self.until.shards else None
 
     @property
-    def units(self) -> int:
-        """Number of units of intervals: groups, or measured images."""
+    def group_count(self) -> int:
+        """Number of groups of measured images; where images are independent, each is a group of its own."""
         return self.groups.count if self.groups else self.counts.measured
 
     @property

@@ -165,9 +165,9 @@ def ruler(data: FigureInput, title: str) -> Figure:
     )
     order = np.argsort(-np.nan_to_num(relative_shift, nan=-np.inf), kind="stable")
     names = [data.augmentations[index] for index in order]
-    note = f"dot: mean relative shift; line: 95 % interval (bootstrap over {data.unit}s)"
-    if data.units < LEAST_IMAGES:
-        note = f"dot: mean relative shift; no interval below {LEAST_IMAGES} {data.unit}s"
+    note = f"dot: mean relative shift; line: 95 % interval (bootstrap over {data.group_word}s)"
+    if data.group_count < LEAST_IMAGES:
+        note = f"dot: mean relative shift; no interval below {LEAST_IMAGES} {data.group_word}s"
     drawn = new_figure(data.caption(note), 7.5, 1.6 + 0.27 * len(names), title)
     axes = drawn.subplots()
     for position, lines in ruler_marks(nearest(data), nearest_of(data.images)).items():

@@ -85,8 +85,8 @@ def answer(page: PageInput) -> Answer:
     shifts = page.data.table("shifts")
     columns = "augmentation", "relative_to_others"
     relative_to_others = {} if shifts is None else dict(shifts.select(*columns).drop_nulls().iter_rows())
-    units, pairs = page.data.units_with(COSINE), page.data.table("differences")
-    content = shift_extremes(page.data.summary, page.encoder, units, relative_to_others, pairs)
+    groups, pairs = page.data.groups_with(COSINE), page.data.table("differences")
+    content = shift_extremes(page.data.summary, page.encoder, groups, relative_to_others, pairs)
     return Answer("How far does the embedding move?", content)
 
 

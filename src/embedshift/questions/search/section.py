@@ -66,8 +66,8 @@ def section(page: PageInput) -> Section | None:
         "neighbour": nearest_neighbour(page),
         "images": page.data.images,
         "searched": searched,
-        "units": min(searched, page.data.units),
-        "unit": page.data.unit,
+        "group_count": min(searched, page.data.group_count),
+        "group_word": page.data.group_word,
         "has_groups": page.info.groups is not None,
         "near": near_duplicates(page.reader),
         "always_1": trivial(page.data.images),
@@ -182,7 +182,7 @@ def answer(page: PageInput) -> Answer | None:
     if table is None:
         pairs = page.reader.table("duplicates")
         return None if pairs is None else Answer("Which images are duplicates?", found_duplicates(page, pairs))
-    least_safe = f"{LEAST_SAFE} {page.data.unit}s" if page.data.units < LEAST_SAFE else None
+    least_safe = f"{LEAST_SAFE} {page.data.group_word}s" if page.data.group_count < LEAST_SAFE else None
     content = recall_summary(page, table) | {"near": near_duplicates(page.reader), "least_safe": least_safe}
     return Answer("Does image search still find the original?", content)
 
@@ -190,7 +190,7 @@ def answer(page: PageInput) -> Answer | None:
 def found_duplicates(page: PageInput, pairs: pl.DataFrame) -> Json:
     images = pl.concat([pairs["image_id"], pairs["other"]]).n_unique()
     counts = {"pairs": len(pairs), "groups": pairs["group"].n_unique(), "images": images}
-    return {"duplicates": counts, "rule": rule_in_words(settings(page.reader).for_duplicates, page.data.units)}
+    return {"duplicates": counts, "rule": rule_in_words(settings(page.reader).for_duplicates, page.data.group_count)}
 
 
 def recall_summary(page: PageInput, table: pl.DataFrame) -> Json:

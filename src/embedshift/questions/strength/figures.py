@@ -40,8 +40,10 @@ def strength(data: FigureInput, title: str) -> Figure:
     views = data.drawn[0].views if data.drawn else {}
     columns = min(COLUMNS, len(families))
     lines = -(-len(families) // columns)
-    none = f"no interval below {LEAST_IMAGES} {data.unit}s"
-    note = f"mean relative shift, {'95 % interval' if data.units >= LEAST_IMAGES else none}; levels at equal steps; "
+    none = f"no interval below {LEAST_IMAGES} {data.group_word}s"
+    note = (
+        f"mean relative shift, {'95 % interval' if data.group_count >= LEAST_IMAGES else none}; levels at equal steps; "
+    )
     note += f"dashed: relative shift {RELATIVE_SHIFT:g}; ring and heading: the tolerance"
     note += "; images: one example" if views else ""
     last = max(len(family.views) for family in families)

@@ -120,7 +120,7 @@ def answer(page: PageInput) -> Answer | None:
         "tolerances": tolerances_of(table),
         "encoder": page.encoder,
         "baseline": baseline,
-        "images": page.data.units_with(COSINE),
+        "images": page.data.groups_with(COSINE),
     }
     return Answer("How strong a change does the embedding tolerate?", content, covers_all_levels=True)
 

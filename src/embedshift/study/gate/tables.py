@@ -66,7 +66,7 @@ def refuse_impossible(estimate: Estimate, table: Rules, column: str, row: Row) -
 def images_behind(study: Study, row: Row) -> int:
     info = study.reader().info
     if info.groups is not None:
-        return int(row.get("groups") or info.units)
+        return int(row.get("groups") or info.group_count)
     if row.get("images") is not None:
         return int(row["images"])
     # n counts views.

@@ -82,7 +82,7 @@ def measured_range(study: Study, family_name: str, criterion: str) -> MeasuredRa
         for parameter, view in zip(family.parameters, family.views, strict=True)
         if view in with_relative_shift
     ]
-    strongest, images = levels[-1] if levels else math.nan, info.units
+    strongest, images = levels[-1] if levels else math.nan, info.group_count
     has_interval = images >= LEAST_IMAGES and not table["relative_shift_low"].is_null().all()
     return MeasuredRange(strongest, rises, has_interval, images)
 
