@@ -18,8 +18,7 @@ import embedshift
 from embedshift.config import Precision
 from embedshift.encoders.images import patterns
 from embedshift.pipeline.identity import encoder_answer, instability
-from embedshift.store.identity import ROUNDING, as_answer, distance
-from embedshift.store.info import Answer
+from embedshift.store.info import ROUNDING, Answer, as_answer, distance
 
 MODEL = "dinov2-small-offline"
 AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}

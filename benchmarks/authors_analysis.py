@@ -55,10 +55,11 @@ def ours(folder: Path) -> Result:
     import embedshift
     from embedshift.questions.clusters.tables import distances_of_images
     from embedshift.statistics import clusters, summary
+    from embedshift.statistics.layout import image_rows
 
     started = time.perf_counter()
     study = embedshift.load(folder)
-    rows, names = study.rows(), study.augmentations
+    rows, names = image_rows(study.rows()), study.augmentations
     means = summary.summary(rows, summary.measured(rows, names, study.metrics), seed=0)
     summary.ranking(means)
     pairwise = distances_of_images(rows, names).drop("augmentation").to_numpy()

@@ -19,7 +19,8 @@ from embedshift.questions.claims.tables import verdicts
 from machine import describe_machine
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from support.claims_simulated import OF_MEANS, OF_THE_REST, exchangeable, gather, ordered, true_claims, unequal
+from embedshift.questions.claims.evidence import gather
+from support.claims_simulated import OF_MEANS, OF_THE_REST, exchangeable, ordered, true_claims, unequal
 
 HOLDS, FAILS = "holds", "does not hold"
 # Strengths of what is true, in sd of the paired difference → the repetitions are divided by.

@@ -20,8 +20,7 @@ from scipy import stats
 
 from embedshift.questions.direction.tables import centred_shifts
 from embedshift.questions.geometry.tables import effective_rank, jackknife
-from embedshift.questions.search.matching import auc_interval, auc_values, recall_metrics
-from embedshift.questions.search.pairs import all_pairs
+from embedshift.questions.search.matching import all_pairs, auc_interval, auc_values, recall_metrics
 from embedshift.questions.variance.tables import split
 from embedshift.statistics import intervals
 from embedshift.statistics.baselines import (
@@ -32,9 +31,9 @@ from embedshift.statistics.baselines import (
     relative_shifts,
     with_exact_baseline,
 )
-from embedshift.statistics.differences import contrasts
 from embedshift.statistics.layout import image_rows
 from embedshift.statistics.sample import estimates_from_values, gather
+from embedshift.statistics.summary import contrasts
 from embedshift.statistics.vectors import cosine, normalised
 from machine import describe_machine
 

@@ -133,7 +133,7 @@ def timed_writing() -> list[float]:
         write_shard(*arguments)
         took.append(time.thread_time() - started)
 
-    for name in ("embedshift.store.shards", "embedshift.store.shards"):  # an earlier commit has no writer
+    for name in ("embedshift.store.shards", "embedshift.store.writer"):  # an earlier commit has no writer
         with contextlib.suppress(ModuleNotFoundError):
             importlib.import_module(name).__dict__["write_shard"] = timed
     return took

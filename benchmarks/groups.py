@@ -22,12 +22,11 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from embedshift.arrays import GroupNumbers, Values
-from embedshift.questions.search.pairs import all_pairs, thresholds
+from embedshift.questions.search.matching import all_pairs, thresholds
 from embedshift.statistics import intervals
 from embedshift.statistics.baselines import cosine_baseline, relative_shifts
-from embedshift.statistics.differences import differences
 from embedshift.statistics.sample import estimates_from_values, gather
-from embedshift.statistics.summary import COSINE, Measured
+from embedshift.statistics.summary import COSINE, Measured, differences
 from embedshift.statistics.vectors import cosine, normalised
 from machine import describe_machine
 

@@ -12,8 +12,7 @@ import time
 
 import numpy as np
 
-from embedshift.questions.search.matching import auc_interval, auc_values
-from embedshift.questions.search.pairs import Pairs, all_pairs, threshold, thresholds
+from embedshift.questions.search.matching import Pairs, all_pairs, auc_interval, auc_values, threshold, thresholds
 from embedshift.statistics.intervals import mean_interval
 from embedshift.statistics.sample import Estimates
 from machine import describe_machine

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize
 
-from embedshift.questions.search.prediction import KEPT, SearchRanks, gallery_sizes
+from embedshift.questions.search.ranks import KEPT, SearchRanks, gallery_sizes
 from embedshift.statistics.vectors import normalised
 from machine import describe_machine
 

@@ -17,7 +17,7 @@ from scipy import optimize
 
 from embedshift.statistics.baselines import Baseline, cosine_pairs, relative_shifts
 from embedshift.statistics.sample import RESAMPLES, Estimates, gather, weights
-from embedshift.statistics.tolerance import RELATIVE_SHIFT, strength_at, tolerance
+from embedshift.statistics.strengths import RELATIVE_SHIFT, strength_at, tolerance
 from embedshift.statistics.vectors import cosine, normalised
 from machine import describe_machine
 

@@ -25,8 +25,18 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
 
 import embedshift
-from embedshift.questions.whitening.held_out import AS_IS, FOLDS, RECALL, Images, fits, results
-from embedshift.questions.whitening.tables import images_of, intervals, means_of, recommended
+from embedshift.questions.whitening.tables import (
+    AS_IS,
+    FOLDS,
+    RECALL,
+    Images,
+    fits,
+    images_of,
+    intervals,
+    means_of,
+    recommended,
+    results,
+)
 from embedshift.statistics.intervals import clopper_pearson
 from embedshift.statistics.whitening import Whitening
 from machine import describe_machine

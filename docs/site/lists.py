@@ -91,7 +91,7 @@ def glossary() -> Iterator[str]:
 
 def claims() -> Iterator[str]:
     """Every part of the paper's claims, then what its verdicts require; parts that differ in one word share a row."""
-    from embedshift.questions.claims.paper import paper_claims
+    from embedshift.questions.claims.tables import paper_claims
 
     measures = "L2 distance|cosine similarity"
     statements: dict[str, list[str]] = {}

@@ -220,7 +220,7 @@ class _Run:
             encoder=plan.encoder,
             answers=plan.spec.answers if self.stored is None or not self.stored.answers else self.stored.answers,
             source=dict(plan.source.description),
-            pairs={name: asdict(variants) for name, variants in study.pairs.items()},
+            variants={name: asdict(variants) for name, variants in study.pairs.items()},
             order=study.order,
             counts=Counts(
                 images=len(study.samples),

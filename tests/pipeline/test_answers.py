@@ -19,7 +19,7 @@ from embedshift.encoders import EncoderOutput
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.pipeline.identity import encoder_answer, instability
 from embedshift.pipeline.prepare import prepared
-from embedshift.store.identity import ENCODER, allowed, as_answer, differences, distance, is_same_encoder, other_answers
+from embedshift.store.info import ENCODER, allowed, as_answer, differences, distance, is_same_encoder, other_answers
 from support import models
 from support.matrix import first_only
 from support.mean_colour import MeanColour

@@ -14,6 +14,7 @@ from embedshift.figures import FIGURES, FigureInput
 from embedshift.questions.attention import ALIGNED, DIVERGENCE, PLAIN, RISE, ROLLOUT
 from embedshift.questions.claims.tables import claims
 from embedshift.registry import METRICS, asked_metrics
+from embedshift.statistics.layout import image_rows
 from embedshift.statistics.summary import PAPER_METRICS
 from support import models, studies
 
@@ -98,7 +99,7 @@ def test_claims_on_the_spread_are_the_same_from_the_column_and_from_the_maps(pla
     names = study.augmentations
 
     def spread(rows):
-        table = claims(rows, names, seed=0, resamples=200)
+        table = claims(image_rows(rows), names, seed=0, resamples=200)
         return table.filter(pl.col("claim").str.starts_with("10")).drop("statement", "verdict")
 
     told = spread(study.rows())

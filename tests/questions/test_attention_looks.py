@@ -12,6 +12,7 @@ from embedshift.questions.attention.tables import ALIGNMENT, SPREAD
 from embedshift.questions.attention.tables import looks as table_of
 from embedshift.report.page import templates
 from embedshift.statistics.intervals import simultaneous_intervals
+from embedshift.statistics.layout import image_rows
 from embedshift.statistics.sample import estimates_from_values
 from support import studies
 from support.synthetic import make_study
@@ -58,7 +59,7 @@ def values():
 
 
 def test_the_table_by_loops(values):
-    table = table_of(rows_of(values), NAMES, seed=3)
+    table = table_of(image_rows(rows_of(values)), NAMES, seed=3)
     assert table.select("augmentation", "what", "n").rows() == [
         ("flip", ALIGNMENT, 30), ("turn", ALIGNMENT, 30), ("own", ALIGNMENT, 0),
         *((name, SPREAD, 30) for name in NAMES),
@@ -79,14 +80,14 @@ def test_pairing_settles_what_overlapping_intervals_would_not(values):
     plain, aligned = (np.nanmean(values[name][..., 0], axis=1) for name in (PLAIN, ALIGNED))
     error = plain.std(ddof=1) / np.sqrt(30)
     assert abs(np.nanmean(aligned) - plain.mean()) < 2 * 2 * error, "an interval ends two standard errors off its mean"
-    assert table_of(rows_of(values), NAMES, seed=0)["significant"][0]
+    assert table_of(image_rows(rows_of(values)), NAMES, seed=0)["significant"][0]
 
 
 def test_one_metric_alone_and_few_images(values):
-    rise = table_of(rows_of({name: values[name] for name in (PLAIN, RISE)}), NAMES, seed=0)
+    rise = table_of(image_rows(rows_of({name: values[name] for name in (PLAIN, RISE)})), NAMES, seed=0)
     assert set(rise["what"]) == {SPREAD}
     for images in (1, 7):
-        few = table_of(rows_of({name: each[-images:] for name, each in values.items()}), NAMES, seed=0)
+        few = table_of(image_rows(rows_of({name: each[-images:] for name, each in values.items()})), NAMES, seed=0)
         assert few.filter(pl.col("n") > 0)["n"].to_list() == [images] * 6
         assert few["low"].null_count() == few["high"].null_count() == len(few)
         assert not few["significant"].any()

@@ -5,7 +5,7 @@ import functools
 import polars as pl
 import pytest
 
-from embedshift.questions.claims.paper import paper_claims
+from embedshift.questions.claims.tables import paper_claims
 from support.claims_world import COLOR, COSINE, LEAST, NAMES, table_of, world
 from support.matrix import first_only
 

@@ -4,16 +4,17 @@ from collections import Counter
 
 import numpy as np
 
-from embedshift.questions.claims import contrasts, paper
-from embedshift.questions.claims import contrasts as trees
+from embedshift.questions.claims import evidence as contrasts
 from embedshift.questions.claims import evidence as evidence_module
+from embedshift.questions.claims import evidence as trees
 from embedshift.questions.claims import kinds as means
 from embedshift.questions.claims import kinds as ranks_module
 from embedshift.questions.claims import kinds as support
 from embedshift.questions.claims import kinds as verdict
 from embedshift.questions.claims import section as section_module
+from embedshift.questions.claims import tables as paper
+from embedshift.questions.claims.evidence import gather
 from embedshift.report.page import fill
-from support.claims_simulated import gather
 
 
 def test_contrasts_contrasts_all_above():

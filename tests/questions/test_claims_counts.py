@@ -6,15 +6,13 @@ import numpy as np
 import pytest
 from scipy.stats import binom, rankdata
 
-from embedshift.questions.claims.contrasts import Bootstrap
-from embedshift.questions.claims.evidence import Evidence
+from embedshift.questions.claims.evidence import Bootstrap, Evidence, gather
 from embedshift.questions.claims.kinds import MostAltered, Rank
-from embedshift.questions.claims.paper import paper_claims
+from embedshift.questions.claims.tables import paper_claims
 from embedshift.statistics import sample
 from embedshift.statistics.baselines import Baseline, cosine_pairs
 from embedshift.statistics.sample import weights
 from support import studies
-from support.claims_simulated import gather
 from support.claims_world import NAMES, table_of, world
 from support.matrix import first_only
 

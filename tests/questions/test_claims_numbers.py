@@ -7,15 +7,12 @@ import polars as pl
 import pytest
 from scipy.stats import entropy, rankdata, spearmanr
 
-from embedshift.questions.claims.contrasts import TREES, Bootstrap
-from embedshift.questions.claims.evidence import read
+from embedshift.questions.claims.evidence import TREES, Bootstrap, gather, read
 from embedshift.questions.claims.kinds import Correlation, holm, ranks
-from embedshift.questions.claims.paper import paper_claims
-from embedshift.questions.claims.tables import claims
+from embedshift.questions.claims.tables import claims, paper_claims
 from embedshift.statistics import intervals, sample
 from embedshift.statistics.layout import image_rows
 from embedshift.statistics.sample import weights
-from support.claims_simulated import gather
 from support.claims_trees import branch_inside, noise_alone
 from support.claims_world import COLOR, GEOMETRIC, LEAST, METRICS, NAMES, world
 from support.matrix import first_only
@@ -140,7 +137,9 @@ def with_holes(rows: pl.LazyFrame) -> pl.LazyFrame:
 @pytest.mark.parametrize(("draws", "holes"), first_only([(1, False), (3, True)]))
 def test_claims_on_means_and_spreads_are_those_of_a_slow_bootstrap(draws, holes):
     rows = with_holes(blurred_world(draws)) if holes else blurred_world(draws)
-    table = {row["claim"]: row for row in claims(rows, NAMES, seed=11, resamples=RESAMPLES).iter_rows(named=True)}
+    table = {
+        row["claim"]: row for row in claims(image_rows(rows), NAMES, seed=11, resamples=RESAMPLES).iter_rows(named=True)
+    }
     bootstrap = Bootstrap(gather(read(image_rows(rows), NAMES)), asked(), seed=11, resamples=RESAMPLES)
     slow = Slow(rows, draws)
     expected = slow.contrasts()
@@ -157,9 +156,9 @@ def test_claims_on_means_and_spreads_are_those_of_a_slow_bootstrap(draws, holes)
 @pytest.mark.parametrize(("draws", "holes"), first_only([(1, False), (2, True)]))
 def test_fractions_of_trees_and_of_the_exception_are_those_of_a_slow_bootstrap(draws, holes, monkeypatch):
     assert TREES == 1_000
-    monkeypatch.setattr("embedshift.questions.claims.contrasts.TREES", 200)
+    monkeypatch.setattr("embedshift.questions.claims.evidence.TREES", 200)
     rows = with_holes(blurred_world(draws)) if holes else blurred_world(draws)
-    found = dict(claims(rows, NAMES, seed=11, resamples=RESAMPLES).select("claim", "estimate").iter_rows())
+    found = dict(claims(image_rows(rows), NAMES, seed=11, resamples=RESAMPLES).select("claim", "estimate").iter_rows())
     slow = Slow(rows, draws)
     trees = [slow.distances[index].mean(axis=(0, 1)) for index in drawn(slow.images, 11, 200)]
     wanted = {
@@ -185,7 +184,7 @@ def test_correlations_against_all_permutations():
     rows = rows.with_columns(
         detail_preservation=pl.col("detail_preservation") + pl.col("view").replace_strict(detail, default=0.55)
     )
-    table = {row["claim"]: row for row in claims(rows, NAMES, seed=2, resamples=999).iter_rows(named=True)}
+    table = {row["claim"]: row for row in claims(image_rows(rows), NAMES, seed=2, resamples=999).iter_rows(named=True)}
     slow = Slow(rows, 1)
     eight = but("horizontal_flip")
     a, b = ([slow.mean(m, n).mean() for n in eight] for m in ("detail_preservation", "cosine_similarity"))

@@ -3,8 +3,9 @@
 import pytest
 from scipy.stats import binom
 
+from embedshift.questions.claims.evidence import gather
 from embedshift.questions.claims.tables import verdicts
-from support.claims_simulated import OF_THE_REST, exchangeable, gather, ordered, true_claims, unequal
+from support.claims_simulated import OF_THE_REST, exchangeable, ordered, true_claims, unequal
 
 pytestmark = pytest.mark.slow
 

@@ -4,8 +4,8 @@ import polars as pl
 import pytest
 
 from embedshift.questions.claims.kinds import SCHEMA
-from embedshift.questions.claims.paper import paper_claims
 from embedshift.questions.claims.section import claim_rows
+from embedshift.questions.claims.tables import paper_claims
 
 
 def row(estimate, low, high, verdict, claim="1a"):

@@ -7,8 +7,8 @@ from scipy.spatial.distance import squareform
 
 from embedshift.augmentations.paper import PAPER
 from embedshift.questions.claims.kinds import SCHEMA
-from embedshift.questions.claims.paper import paper_claims
-from embedshift.questions.claims.tables import claims
+from embedshift.questions.claims.tables import claims, paper_claims
+from embedshift.statistics.layout import image_rows
 from embedshift.statistics.summary import COSINE
 from embedshift.store.baselines import baselines
 from support.claims_world import LATER, METRICS, NAMES, table_of, world
@@ -59,8 +59,8 @@ def test_augmentations_of_the_user_change_nothing(tmp_path):
     ]
     bare = rows.with_columns(pl.Series("pairwise", lists, pl.List(pl.Float32)))
     bare = bare.filter(pl.col("view").is_in(["original", *keep])).lazy()
-    full = claims(study.rows(), study.augmentations, seed=0, resamples=100)
-    only = claims(bare, keep, seed=0, resamples=100)
+    full = claims(image_rows(study.rows()), study.augmentations, seed=0, resamples=100)
+    only = claims(image_rows(bare), keep, seed=0, resamples=100)
     assert full.select("claim", "verdict").equals(only.select("claim", "verdict"))
     compare_numbers(full, only)
 
@@ -78,7 +78,10 @@ def test_the_order_of_the_suite_does_not_matter(tmp_path):
             row = matrix[np.triu_indices(9, k=1)].tolist()
         lists.append(row)
     turned = rows.with_columns(pl.Series("pairwise", lists, pl.List(pl.Float32))).lazy()
-    one, other = (claims(*ordered, seed=0, resamples=100) for ordered in ((study.rows(), NAMES), (turned, names)))
+    one, other = (
+        claims(image_rows(each), order, seed=0, resamples=100)
+        for each, order in ((study.rows(), NAMES), (turned, names))
+    )
     assert one.select("claim", "verdict").equals(other.select("claim", "verdict"))
     compare_numbers(one, other)
 
@@ -100,7 +103,7 @@ def test_embeddings_are_not_read(paper_world):
     rows = paper_world.with_columns(embedding=pl.col("draw").map_batches(read, return_dtype=pl.Float32))
     with pytest.raises(Exception, match="read"):
         rows.collect()
-    assert len(claims(rows, NAMES, seed=0, resamples=10)) == len(paper_claims())
+    assert len(claims(image_rows(rows), NAMES, seed=0, resamples=10)) == len(paper_claims())
 
 
 @pytest.mark.parametrize("images", first_only([1, 2, 7]))
@@ -142,7 +145,7 @@ def test_a_study_in_which_nothing_moves_is_not_testable():
     still = {metric: dict.fromkeys(NAMES, 0.0) for metric in (*METRICS, *LATER)}
     pairs = {(a, b): 0.0 for i, a in enumerate(NAMES) for b in NAMES[i + 1 :]}
     rows = world(30, 1, same, still, pairs, pairs).with_columns(attention_entropy_rise=pl.lit(0.0))
-    table = claims(rows, NAMES, seed=0, resamples=50)
+    table = claims(image_rows(rows), NAMES, seed=0, resamples=50)
     assert set(table["verdict"]) == {"not testable"}
     assert all(table[column].null_count() == len(table) for column in NUMBERS)
 
@@ -159,7 +162,7 @@ def test_what_rounding_leaves_of_equal_numbers_moves_nothing(rounding):
 def test_the_same_offset_in_every_image_is_no_tie():
     """No image differs from another: there is nothing that chance could have done."""
     rows = world(10, sds={"l2_distance": dict.fromkeys(NAMES, 0.0)})
-    row = claims(rows, NAMES, seed=0, resamples=9_999).row(0, named=True)
+    row = claims(image_rows(rows), NAMES, seed=0, resamples=9_999).row(0, named=True)
     assert (row["verdict"], row["p_value"]) == ("holds", 1e-4)
     assert row["ci_low"] == row["ci_high"] == pytest.approx(3)
 
@@ -180,7 +183,7 @@ def test_the_table_is_written_and_read_back(tmp_path):
     assert table["claim"].to_list() == [claim.name for claim in paper_claims()]
     assert set(table["verdict"]) <= {"holds", "does not hold", "undecided", "not testable"}
     assert pl.read_csv(study.folder / "tables" / "claims.csv").equals(table)
-    again = claims(study.rows(), study.augmentations, seed=3, baseline=baselines(study.reader())[COSINE])
+    again = claims(image_rows(study.rows()), study.augmentations, seed=3, baseline=baselines(study.reader())[COSINE])
     assert table.select("claim", "verdict").equals(again.select("claim", "verdict"))
     compare_numbers(table, again)
     (study.folder / "tables" / "claims.parquet").unlink()

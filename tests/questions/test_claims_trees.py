@@ -8,10 +8,8 @@ from scipy.cluster.hierarchy import cophenet, linkage
 from scipy.spatial.distance import squareform
 from scipy.stats import binom
 
-from embedshift.questions.claims.contrasts import DISTANCES, Bootstrap, grow
-from embedshift.questions.claims.evidence import distance
-from embedshift.questions.claims.kinds import Alone, Branch, lacks_one_condition
-from support.claims_simulated import gather
+from embedshift.questions.claims.evidence import DISTANCES, Bootstrap, distance, gather, grow
+from embedshift.questions.claims.kinds import alone, branch, lacks_one_condition
 from support.claims_trees import branch_inside, clusters, noise_alone
 from support.claims_world import GEOMETRIC, NAMES, paper_tree
 from support.matrix import first_only
@@ -40,9 +38,9 @@ def test_heights_and_cuts_are_those_of_scipy(distances):
     ("claim", "read", "count"),
     first_only(
         [
-            (Alone("noise"), noise_alone, 8 + 28),
-            (Branch(GEOMETRIC, without="noise"), lambda row: branch_inside(row, GEOMETRIC), 7 + 2),
-            (Branch(["blur", *GEOMETRIC], "noise"), lambda row: branch_inside(row, ["blur", *GEOMETRIC]), 6 + 2),
+            (alone("noise"), noise_alone, 8 + 28),
+            (branch(GEOMETRIC, without="noise"), lambda row: branch_inside(row, GEOMETRIC), 7 + 2),
+            (branch(["blur", *GEOMETRIC], "noise"), lambda row: branch_inside(row, ["blur", *GEOMETRIC]), 6 + 2),
         ]
     ),
 )
@@ -57,7 +55,7 @@ def test_all_conditions_together_are_the_claim(claim, read, count):
 
 def test_conditions_of_noise_alone_are_each_about_one_pair():
     distances = near_the_paper(100, 0.5)
-    shown = Alone("noise").conditions(grow(distances))
+    shown = alone("noise").conditions(grow(distances))
     for row, found in zip(distances, shown, strict=True):
         together = clusters(row)[1][:, None] == clusters(row)[1]
         assert found.tolist() == [
@@ -73,7 +71,7 @@ def of_the_branch(far, spread=0.02, images=40, wobble=None):
         normal = rng.normal(size=(images, 1))
         normal = (normal - normal.mean()) / normal.std(ddof=1)
         block[distance(*pair)] = far[frozenset(pair)] + (wobble or {}).get(frozenset(pair), spread) * normal
-    claim = Branch(GEOMETRIC, without="noise")
+    claim = branch(GEOMETRIC, without="noise")
     return claim.find(Bootstrap(gather([block]), claim.contrasts, seed=0, resamples=999))
 
 
@@ -97,7 +95,7 @@ def test_failing_in_one_way_or_another_is_not_the_failure_of_one_condition():
 def test_a_branch_that_is_true_by_a_hair_is_rarely_denied():
     ties = {frozenset(("blur", name)): 0.1 for name in GEOMETRIC} | {frozenset(GEOMETRIC): 0.0999}
     far = np.array([(paper_tree() | ties)[frozenset(pair)] for pair in PAIRS])
-    claim, denied, unbound = Branch(GEOMETRIC, without="noise"), 0, 0
+    claim, denied, unbound = branch(GEOMETRIC, without="noise"), 0, 0
     assert claim.conditions(grow(far[None])).all()
     for seed in range(80):
         rng = np.random.default_rng(seed)
@@ -119,7 +117,7 @@ def test_distances_that_do_not_differ_show_nothing():
 def test_a_missing_distance_is_not_testable():
     rng = np.random.default_rng(0)
     block = {key: rng.uniform(size=(30, 1)) for key in DISTANCES}
-    claim = Alone("noise")
+    claim = alone("noise")
     for last in (dict(list(block.items())[1:]), block | {DISTANCES[0]: np.full((30, 1), np.nan)}):
         assert claim.find(Bootstrap(gather([last]), claim.contrasts, seed=0, resamples=99)) is None
     assert claim.find(Bootstrap(gather([block]), claim.contrasts, seed=0, resamples=99)) is not None

@@ -7,6 +7,7 @@ import pytest
 from scipy.spatial import distance
 
 from embedshift.questions.clusters import tables
+from embedshift.statistics.layout import image_rows
 from support.records import SUITE, lazy, records
 
 
@@ -31,7 +32,7 @@ def pairwise_by_loops(rows, suite, *, original):
 @pytest.mark.parametrize("original", [False, True])
 @pytest.mark.parametrize("rows", [records(), records(draws=1), records(images=1, draws=3)])
 def test_pairwise_equals_loops_over_embeddings(rows, original):
-    found = tables.distances_of_images(lazy(rows), SUITE, include_original=original)
+    found = tables.distances_of_images(image_rows(lazy(rows)), SUITE, include_original=original)
     names, wanted = pairwise_by_loops(rows, SUITE, original=original)
     assert found["augmentation"].to_list() == names
     assert found.columns == ["augmentation", *names]
@@ -45,7 +46,7 @@ def test_pairwise_of_one_and_of_two_augmentations():
     for suite in (["blur"], ["blur", "noise"]):
         rows = records(suite=suite)
         for original in (False, True):
-            found = tables.distances_of_images(lazy(rows), suite, include_original=original)
+            found = tables.distances_of_images(image_rows(lazy(rows)), suite, include_original=original)
             names, wanted = pairwise_by_loops(rows, suite, original=original)
             assert found["augmentation"].to_list() == names
             np.testing.assert_allclose(found.drop("augmentation").to_numpy(), wanted, rtol=0, atol=1e-7)
@@ -58,14 +59,14 @@ def test_pairwise_leaves_out_what_is_not_a_number():
     wanted[3, 2] = wanted[:, 4] = np.nan
     for number, row in enumerate(originals):
         row["pairwise"] = wanted[2 * number : 2 * number + 2].ravel().tolist()
-    matrix = tables.distances_of_images(lazy(rows), SUITE).drop("augmentation").to_numpy()
+    matrix = tables.distances_of_images(image_rows(lazy(rows)), SUITE).drop("augmentation").to_numpy()
     upper = matrix[np.triu_indices(4, 1)]
     expected = [np.nan if np.isnan(column).all() else np.nanmean(column) for column in wanted.T]
     np.testing.assert_allclose(upper, expected, rtol=1e-6)
     assert np.isnan(matrix).sum() == 2
     blank = [row for row in rows if row["view"] == "blur"]
     blank[0]["cosine_similarity"] = np.nan
-    edge = tables.distances_of_images(lazy(rows), SUITE, include_original=True)["blur"][0]
+    edge = tables.distances_of_images(image_rows(lazy(rows)), SUITE, include_original=True)["blur"][0]
     assert edge == pytest.approx(1 - np.mean([row["cosine_similarity"] for row in blank[1:]]))
 
 

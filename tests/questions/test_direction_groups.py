@@ -8,6 +8,7 @@ import pytest
 
 import embedshift
 from embedshift.questions.direction.tables import mean_cosines
+from embedshift.statistics.layout import image_rows
 
 
 def unit(vector):
@@ -50,6 +51,6 @@ def test_an_augmentation_that_moves_the_first_block_alone_has_cosines():
     columns = {"view": ["original", "a", "b"] * 600, "draw": [0, 0, 0] * 600}
     columns["cosine_similarity"] = np.stack([np.full(600, np.nan), first, second], axis=1).ravel()
     distances = pl.Series([[0.4], None, None] * 600, dtype=pl.List(pl.Float32))
-    found = mean_cosines(pl.DataFrame(columns | {"pairwise": distances}).lazy(), ["a", "b"])
+    found = mean_cosines(image_rows(pl.DataFrame(columns | {"pairwise": distances}).lazy()), ["a", "b"])
     wanted = (0.2 + 0.5 - 0.4) / np.sqrt(4 * 0.2 * 0.5)
     np.testing.assert_allclose(found, [[1, wanted], [wanted, 1]], rtol=1e-6)

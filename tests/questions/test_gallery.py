@@ -10,8 +10,8 @@ from PIL import Image
 
 import embedshift
 from embedshift.augmentations.paper import PAPER
-from embedshift.questions.examples import gallery as gallery_module
-from embedshift.questions.examples.gallery import build_gallery, extremes
+from embedshift.questions.examples import section as gallery_module
+from embedshift.questions.examples.section import build_gallery, extremes
 from embedshift.report.section import heat, shrink, webp
 from embedshift.store.redraw import iter_redrawn, redraw
 from support import studies

@@ -10,6 +10,7 @@ from embedshift import EmbedshiftError
 from embedshift.figures import FIGURES, FigureInput
 from embedshift.questions.heads.section import words_of
 from embedshift.questions.heads.tables import head_tokens, head_words, textspan
+from embedshift.statistics.layout import image_rows
 from support.headed import detailed, headed
 from support.synthetic import make_study
 
@@ -46,7 +47,7 @@ def weighted(rows, name, numbers):
 
 def test_tokens_against_a_loop():
     rows = with_tokens()
-    table = head_tokens(rows, NAMES, seed=0)
+    table = head_tokens(image_rows(rows), NAMES, seed=0)
     assert table.columns == ["augmentation", "term", "contribution", "ci_low", "ci_high"]
     assert table.select("augmentation", "term").rows() == [(n, t) for n in NAMES for t in ("pattern", "values")]
     for name in NAMES:

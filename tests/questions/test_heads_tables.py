@@ -9,6 +9,7 @@ from embedshift import EmbedshiftError
 from embedshift.config import make_config
 from embedshift.questions.heads.tables import heads
 from embedshift.registry import QUESTIONS
+from embedshift.statistics.layout import image_rows
 from support.headed import headed
 from support.synthetic import make_study
 
@@ -37,7 +38,7 @@ def test_against_a_loop_over_the_rows(missing):
     """Also with views that have no contributions: null, or NaN in their lists."""
     contributions, cosine = made()
     contributions["noise"][3], contributions["noise"][5, 1] = np.nan, np.nan  # both draws of an image, one of another
-    table = heads(headed(contributions, cosine, SHAPE, missing), NAMES, seed=0)
+    table = heads(image_rows(headed(contributions, cosine, SHAPE, missing)), NAMES, seed=0)
     assert table.columns == ["augmentation", "layer", "part", "contribution", "ci_low", "ci_high"]
     assert len(table) == len(NAMES) * K
     rows = headed(contributions, cosine, SHAPE).collect()
@@ -56,7 +57,7 @@ def test_against_a_loop_over_the_rows(missing):
 
 
 def test_rows_stand_by_layer_and_part():
-    table = heads(headed(*made(), SHAPE), NAMES, seed=0)
+    table = heads(image_rows(headed(*made(), SHAPE)), NAMES, seed=0)
     first = [(0, "input"), (0, "pattern"), (0, "rest"), *((1, part) for part in ("0", "1", "mlp"))]
     rest = [(layer, part) for layer in (2, 3) for part in ("0", "1", "mlp")]
     assert table.select("augmentation", "layer", "part").rows() == [
@@ -67,7 +68,7 @@ def test_rows_stand_by_layer_and_part():
 def test_intervals_are_those_of_the_ratio_over_images():
     """Near to scipy's bootstrap, in which an image is drawn with both its draws."""
     contributions, cosine = made(80)
-    table = heads(headed(contributions, cosine, SHAPE), NAMES, seed=0)
+    table = heads(image_rows(headed(contributions, cosine, SHAPE)), NAMES, seed=0)
     weight = 1 - cosine["blur"]
     for number in (0, 4, 7):
         above = (contributions["blur"][..., number] * weight).sum(axis=1)
@@ -85,7 +86,7 @@ def test_intervals_are_those_of_the_ratio_over_images():
 def test_a_planted_head_carries_all():
     contributions, cosine = made()
     contributions["blur"][:] = np.eye(K)[3]  # block 2, head 1
-    table = heads(headed(contributions, cosine, SHAPE), NAMES, seed=0).filter(augmentation="blur")
+    table = heads(image_rows(headed(contributions, cosine, SHAPE)), NAMES, seed=0).filter(augmentation="blur")
     head = (pl.col("layer") == 2) & (pl.col("part") == "1")
     assert table.filter(head).select("contribution", "ci_low", "ci_high").row(0) == pytest.approx((1, 1, 1))
     assert table.filter(~head).select("contribution", "ci_low", "ci_high").unique().row(0) == (0, 0, 0)
@@ -97,19 +98,21 @@ def test_small_shifts_hardly_count():
     contributions["blur"][:, 0], cosine["blur"][:, 0] = np.eye(K)[0], 0.5
     contributions["blur"][:, 1] *= 1_000
     cosine["blur"][:, 1] = 1 - 1e-9
-    table = heads(headed(contributions, cosine, SHAPE), NAMES, seed=0).filter(augmentation="blur", layer=1, part="0")
+    table = heads(image_rows(headed(contributions, cosine, SHAPE)), NAMES, seed=0).filter(
+        augmentation="blur", layer=1, part="0"
+    )
     assert table["contribution"].item() == pytest.approx(1, abs=1e-4)
 
 
 def test_few_images_have_no_interval_and_nothing_moved_no_contribution():
     contributions, cosine = made(7)
     contributions["blur"][:], cosine["blur"][:] = np.nan, 1.0
-    table = heads(headed(contributions, cosine, SHAPE), NAMES, seed=0)
+    table = heads(image_rows(headed(contributions, cosine, SHAPE)), NAMES, seed=0)
     assert table["ci_low"].null_count() == table["ci_high"].null_count() == len(table)
     assert table.filter(augmentation="noise")["contribution"].null_count() == 0
     assert table.filter(augmentation="blur")["contribution"].null_count() == K
     contributions, cosine = made(8)
-    assert heads(headed(contributions, cosine, SHAPE), NAMES, seed=0)["ci_low"].null_count() == 0
+    assert heads(image_rows(headed(contributions, cosine, SHAPE)), NAMES, seed=0)["ci_low"].null_count() == 0
 
 
 @pytest.mark.slow

@@ -6,10 +6,10 @@ import numpy as np
 import polars as pl
 
 from embedshift.questions import layers as columns
-from embedshift.questions.layers import cka as cka_module
 from embedshift.questions.layers import measure
 from embedshift.questions.layers import section as section_module
 from embedshift.report.page import fill
+from embedshift.statistics import agreement as cka_module
 
 
 def test_cka_hsic():
@@ -31,7 +31,7 @@ def test_cka_cka():
 
 def test_cka_interval():
     shards = [np.array([1.0, 2.0, 1.0]), np.array([1.2, 2.0, 1.0]), np.array([1.1, 2.0, 1.0])]
-    assert [round(end.item(), 3) for end in cka_module.interval(sum(shards), shards)] == [0.602, 0.953]
+    assert [round(end.item(), 3) for end in cka_module.cka_interval(sum(shards), shards)] == [0.602, 0.953]
 
 
 def test_columns_column():

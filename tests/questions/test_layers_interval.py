@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from embedshift.questions.layers.cka import cka, gram_matrices, gram_terms, interval
+from embedshift.statistics.agreement import cka, cka_interval, gram_matrices, gram_terms
 
 
 def cka_terms(x, y):
@@ -27,7 +27,7 @@ def test_it_is_the_jackknife_over_shards():
     error = np.sqrt(3 / 4 * sum((value - np.mean(left_out)) ** 2 for value in left_out))
     cross, one, other = sum(shards)
     low, high = stats.t(3, cross / (one * other) ** 0.5, error).interval(0.95)
-    found = interval(sum(shards), iter(shards))
+    found = cka_interval(sum(shards), iter(shards))
     assert [end.item() for end in found] == pytest.approx([low, high], rel=1e-9)
 
 
@@ -38,15 +38,15 @@ def test_it_covers():
     hits = 0
     for _ in range(300):
         shards = [shard(rng, 24, 1.0) for _ in range(4)]
-        low, high = interval(sum(shards), shards)
+        low, high = cka_interval(sum(shards), shards)
         hits += low[0] <= true <= high[0]
     assert 0.92 <= hits / 300 <= 0.98
 
 
 def test_one_shard_has_none_and_equal_ones_have_no_width():
     terms = np.array([[0.9, 1.0, 1.0], [1.0, 1.0, 1.0]])
-    assert np.isnan(interval(terms, [terms])).all()
-    np.testing.assert_allclose(interval(3 * terms, [terms] * 3), [[0.9, 1.0]] * 2, rtol=0, atol=1e-12)
+    assert np.isnan(cka_interval(terms, [terms])).all()
+    np.testing.assert_allclose(cka_interval(3 * terms, [terms] * 3), [[0.9, 1.0]] * 2, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("images", [4, 5, 8])
@@ -61,5 +61,5 @@ def test_the_estimate_is_never_beyond_one_and_may_be_negative(images):
 def test_ends_lie_within_the_bounds():
     rng = np.random.default_rng(3)
     shards = [shard(rng, 8, noise) for noise in (0.1, 5.0)]
-    low, high = interval(sum(shards), shards)
+    low, high = cka_interval(sum(shards), shards)
     assert (low.item(), high.item()) == (-1.0, 1.0)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from embedshift.encoders import EncoderOutput
-from embedshift.questions.layers.cka import cka, gram_matrices, gram_terms, hsic
 from embedshift.questions.layers.measure import MINIBATCH, CkaSums, shift
+from embedshift.statistics.agreement import cka, gram_matrices, gram_terms, hsic
 
 
 def u_statistic(k, l):  # noqa: E741

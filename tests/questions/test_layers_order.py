@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 import embedshift
-from embedshift.questions.layers.cka import cka
 from embedshift.questions.layers.measure import CkaSums
 from embedshift.sources import FolderSource, ImageRef, select, shuffle, split
+from embedshift.statistics.agreement import cka
 from support import models
 from support.models import SIZE
 

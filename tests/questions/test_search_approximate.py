@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from embedshift.questions.search.approximate import measured_recall, search_function
+from embedshift.questions.search.ranks import measured_recall, search_function
 from embedshift.statistics.retrieval import Gallery, search
 
 COUNT, QUERIES = 20_000, 600

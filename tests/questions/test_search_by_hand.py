@@ -5,9 +5,10 @@ import polars as pl
 import pytest
 
 from embedshift import errors
-from embedshift.questions.search import matching, prediction, ranks
+from embedshift.questions.search import matching, ranks
+from embedshift.questions.search import matching as pairs_module
 from embedshift.questions.search import matching as recall
-from embedshift.questions.search import pairs as pairs_module
+from embedshift.questions.search import ranks as prediction
 from embedshift.questions.search import section as section_module
 from embedshift.questions.search import settings as settings_module
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from embedshift.questions.search import matching
-from embedshift.questions.search.approximate import search_function
-from embedshift.questions.search.pairs import all_pairs, resampled_thresholds, threshold, thresholds
+from embedshift.questions.search.matching import all_pairs, resampled_thresholds, threshold, thresholds
+from embedshift.questions.search.ranks import search_function
 from embedshift.questions.text.tables import caption_ranks
 from embedshift.statistics.retrieval import Gallery, search
 from embedshift.statistics.sample import RESAMPLES, weights

@@ -8,12 +8,17 @@ import pytest
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from embedshift.errors import UsageError
-from embedshift.questions.search.matching import RATES, auc, auc_interval, auc_values, matches, roc
-from embedshift.questions.search.pairs import (
+from embedshift.questions.search.matching import (
+    RATES,
     all_pairs,
+    auc,
+    auc_interval,
+    auc_values,
     check_false_match_rate,
     least_false_match_rate,
+    matches,
     resampled_thresholds,
+    roc,
     threshold,
     thresholds,
 )

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from scipy.spatial.distance import cdist
 
-from embedshift.questions.search.prediction import KEPT, SearchRanks, bound, gallery_sizes, predict, recall_among
+from embedshift.questions.search.ranks import KEPT, SearchRanks, bound, gallery_sizes, predict, recall_among
 
 pytestmark = pytest.mark.slow
 

@@ -51,7 +51,7 @@ def sentences(table, images=12, least_safe=None):
 
 
 def notes(images, searched):
-    shown = {"images": images, "searched": searched, "units": searched, "unit": "image"}
+    shown = {"images": images, "searched": searched, "group_count": searched, "group_word": "image"}
     return sentence("search/sentences.html.j2", "notes", shown | {"always_1": trivial(images), "one_level": ""})
 
 

@@ -11,7 +11,7 @@ from scipy.stats import binomtest, ttest_rel
 from embedshift.errors import UsageError
 from embedshift.statistics.baselines import cosine_pairs, relative_shifts
 from embedshift.statistics.sample import gather
-from embedshift.statistics.tolerance import missed_fractions
+from embedshift.statistics.strengths import missed_fractions
 from embedshift.statistics.vectors import normalised
 from support import studies
 from support.graded import CLOSER, DARKER, MADE, ONCE, STRENGTH_METRICS, corruption, graded

@@ -14,6 +14,7 @@ from embedshift import EmbedshiftError
 from embedshift.questions.text import tables as search
 from embedshift.questions.text.tables import caption_ranks, text_search
 from embedshift.statistics.intervals import bounded_interval, proportion_interval
+from embedshift.statistics.layout import image_rows
 from embedshift.statistics.sample import gather
 from embedshift.statistics.vectors import cosine
 from support.captioned import MARKS, NINE, Planted
@@ -159,7 +160,7 @@ def test_equal_captions_search_each_for_its_own_image(study):
 
 def test_the_first_captions_in_the_study_s_order_search(study, monkeypatch):
     monkeypatch.setattr(search, "QUERIES", 8)
-    table = text_search(study.rows(), NINE, seed=0)
+    table = text_search(image_rows(study.rows()), NINE, seed=0)
     assert table["n"].to_list() == [16] * 36
     ranks = slow_ranks(study, "noise")[:8]
     found = table.filter(pl.col("augmentation") == "noise", pl.col("metric") == "mrr")
@@ -171,7 +172,7 @@ def test_a_view_that_is_missing_neither_searches_nor_is_found(study):
     gone = (pl.col("view") == "blur") & (pl.col("image_id") == rows.filter(caption="caption 4")["image_id"][0])
     kind = rows.schema["embedding"]
     some = rows.with_columns(pl.when(gone).then(pl.lit(None, kind)).otherwise("embedding").alias("embedding"))
-    table, whole = (text_search(each.lazy(), NINE, seed=0).filter(metric="mrr") for each in (some, rows))
+    table, whole = (text_search(image_rows(each.lazy()), NINE, seed=0).filter(metric="mrr") for each in (some, rows))
     blur, before = (each.filter(augmentation="blur").row(0, named=True) for each in (table, whole))
     assert (blur["n"], before["n"]) == (10, 11)
     assert blur["before"] != before["before"], "the same images before and after"

@@ -10,6 +10,7 @@ from embedshift import EmbedshiftError
 from embedshift.questions.text.measure import zero_shot_flip, zero_shot_margin
 from embedshift.questions.text.tables import zero_shot
 from embedshift.statistics.intervals import mean_interval, proportion_interval
+from embedshift.statistics.layout import image_rows
 from embedshift.statistics.sample import estimates_from_values, gather
 from support import studies
 from support.captioned import LABELS, MARKS, NINE, Planted
@@ -67,7 +68,7 @@ def test_the_agreement_of_one_draw_has_clopper_and_pearson_s_interval(study):
     rows = study.rows().filter(pl.col("draw") == 0)
     flips = rows.group_by("view").agg(pl.col("zero_shot_flip").sum()).collect()
     flips = dict(flips.iter_rows())
-    for row in zero_shot(rows, NINE, seed=0).to_dicts():
+    for row in zero_shot(image_rows(rows), NINE, seed=0).to_dicts():
         exact = binomtest(10 - int(flips[row["augmentation"]]), 10).proportion_ci(method="exact")
         assert (row["ci_low"], row["ci_high"]) == pytest.approx((exact.low, exact.high), abs=1e-9)
 

@@ -8,8 +8,7 @@ import pytest
 import scipy.stats
 
 from embedshift.questions.whitening import tables
-from embedshift.questions.whitening.held_out import Images, _tried
-from embedshift.questions.whitening.tables import intervals, recommended, table_of
+from embedshift.questions.whitening.tables import Images, _tried, intervals, recommended, table_of
 from embedshift.statistics.intervals import mean_interval
 from embedshift.statistics.sample import estimates_from_values
 

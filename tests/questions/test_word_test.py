@@ -10,6 +10,7 @@ from embedshift.questions.text.section import overall
 from embedshift.questions.text.tables import own_and_leads, word_test
 from embedshift.statistics import layout
 from embedshift.statistics.intervals import mean_interval, simultaneous_intervals
+from embedshift.statistics.layout import image_rows
 from embedshift.statistics.sample import estimates_from_values
 from embedshift.store.tables import make_tables
 from support.sentences import sentence
@@ -98,7 +99,7 @@ def rows_of(cosines):
 def the_test_of(cosines):
     """The test of words of image values."""
     names = [f"a{index}" for index in range(cosines.shape[1])]
-    sample = own_and_leads(rows_of(cosines), names, names, names)
+    sample = own_and_leads(image_rows(rows_of(cosines)), names, names, names)
     return word_test(pairs(np.nanmean(cosines, axis=0)), sample, seed=0)
 
 
@@ -157,7 +158,7 @@ def test_the_verdict_counts_images(images, said, unsaid):
         pl.col("view").replace({f"a{index}": f"a{index % 9}" for index in range(45)})
     )
     names = [f"a{index}" for index in range(9)]
-    test = word_test(pairs(cosines.mean(axis=0)), own_and_leads(five, names, names, names), seed=0)
+    test = word_test(pairs(cosines.mean(axis=0)), own_and_leads(image_rows(five), names, names, names), seed=0)
     assert test["n"].to_list() == [images] * 10
     assert said in verdict(test)
     assert [words in verdict(test) for words in unsaid] == [False] * len(unsaid)

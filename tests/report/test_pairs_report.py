@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import embedshift
-from embedshift.questions.examples.gallery import build_gallery
+from embedshift.questions.examples.section import build_gallery
 from embedshift.store.redraw import redraw
 from support.mean_colour import MeanColour
 from support.pairs import QUALITIES, tiles, write_pairs

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from embedshift.augmentations.paper import PAPER
-from embedshift.questions.examples.gallery import extremes
+from embedshift.questions.examples.section import extremes
 from embedshift.sources import remember_roots
 from embedshift.sources.images import pixels_hash
 from embedshift.store.info import write_content

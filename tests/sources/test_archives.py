@@ -17,6 +17,7 @@ from embedshift import EmbedshiftError
 from embedshift.encoders import EncoderOutput
 from embedshift.sources import Roots, image_reader, open_source, select, shuffle, split
 from embedshift.statistics import summary as tables
+from embedshift.statistics.layout import image_rows
 from embedshift.store.redraw import redraw
 from embedshift.study.paired import pair_studies
 from support.archives import write_parquet, write_tar
@@ -253,8 +254,8 @@ def test_a_comparison_of_an_archive_out_of_order_keeps_each_images_rows_in_order
     assert not studies[0].rows().collect()["image_id"].is_sorted()
     sides = embedshift.compare(studies)
     in_order = studies[0].rows().collect().sort("image_id", "draw", maintain_order=True)
-    of = tables.measured(in_order.lazy(), studies[0].augmentations, studies[0].metrics)
-    expected = tables.summary(in_order.lazy(), of, seed=0)
+    of = tables.measured(image_rows(in_order.lazy()), studies[0].augmentations, studies[0].metrics)
+    expected = tables.summary(image_rows(in_order.lazy()), of, seed=0)
     for row in sides.largest.iter_rows(named=True):
         here = expected.filter(augmentation=row["augmentation"], metric=row["metric"])
         assert row["reference_value"] == pytest.approx(here[row["column"]][0], rel=1e-9)

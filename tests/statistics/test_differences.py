@@ -5,9 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from embedshift.statistics.differences import SCHEMA, differences, ordered
 from embedshift.statistics.sample import estimates_from_values
-from embedshift.statistics.summary import Measured
+from embedshift.statistics.summary import DIFFERENCES_SCHEMA, Measured, differences, ordered
 from support.resampling import slow_max_t
 
 NAMES = ("blur", "flip", "noise", "still")
@@ -31,7 +30,7 @@ def measured(values):
 def test_differences_equal_a_loop():
     values = world()
     table = differences(measured(values), seed=0)
-    assert dict(table.schema) == SCHEMA
+    assert dict(table.schema) == DIFFERENCES_SCHEMA
     wanted = [(*pair, m) for m in ("cosine_similarity", "l2_distance") for pair in itertools.combinations(NAMES, 2)]
     assert table.select("augmentation", "other", "metric").rows() == wanted
     cube = values.reshape(len(values), 4, 2)
@@ -101,4 +100,4 @@ def test_a_pair_is_of_the_images_that_have_both():
 def test_one_augmentation_has_no_pairs():
     found = differences(Measured(("blur",), ("l2_distance",), estimates_from_values(np.ones((9, 1)))), seed=0)
     assert found.is_empty()
-    assert dict(found.schema) == SCHEMA
+    assert dict(found.schema) == DIFFERENCES_SCHEMA

@@ -68,7 +68,7 @@ def test_sums_and_counts_are_those_of_a_loop(rows, column):
 
 def test_sums_of_one_view_are_those_of_a_loop_and_a_missing_column_has_none(rows):
     order, block = layout(rows.lazy()), rows.head(7 * len(VIEWS))
-    sums, counts = order.per_image(block, "noise", ["cosine", "gone"])
+    sums, counts = rows_of.sums_and_counts(order.values(block, "noise", ["cosine", "gone"]))
     for found, wanted in zip((sums, counts), slow(block, "cosine", 1), strict=True):
         np.testing.assert_allclose(found[:, 0], wanted[:, NAMES.index("noise")], rtol=1e-12)
         assert (found[:, 1] == 0).all()

@@ -9,9 +9,9 @@ import pytest
 
 from embedshift.statistics import sample as samples
 from embedshift.statistics.baselines import Baseline
-from embedshift.statistics.differences import SCHEMA, contrasts, differences, ordered
 from embedshift.statistics.intervals import simultaneous_intervals
-from embedshift.statistics.summary import measured, moving
+from embedshift.statistics.layout import image_rows
+from embedshift.statistics.summary import DIFFERENCES_SCHEMA, contrasts, differences, measured, moving, ordered
 from support.matrix import first_only
 from support.resampling import slow_max_t
 
@@ -33,14 +33,14 @@ def table_of(distances, **more):
     columns = {"cosine_similarity": 1 - views, "l2_distance": 10 * views, "edge_preservation": np.exp(-views)}
     rows = pl.DataFrame({"view": VIEWS * len(views)} | {name: values.ravel() for name, values in columns.items()})
     chosen = moving(METRICS, {"l2_distance": Baseline(5.0, 0.1)})
-    return differences(measured(rows.lazy(), NAMES, METRICS, None, chosen), seed=0, **more)
+    return differences(measured(image_rows(rows.lazy()), NAMES, METRICS, None, chosen), seed=0, **more)
 
 
 def test_ratios_equal_a_loop():
     distances = world()
     distances[3, 1, 1] = np.nan  # one draw of blur
     table = table_of(distances)
-    assert dict(table.schema) == SCHEMA
+    assert dict(table.schema) == DIFFERENCES_SCHEMA
     logs = [[[math.log(d) for d in image[:, a] if not math.isnan(d)] for a in range(4)] for image in distances]
     by_image = np.array([[sum(draws) / len(draws) for draws in image] for image in logs])
     pairs = list(itertools.combinations(range(4), 2))
@@ -108,7 +108,7 @@ def pair(first, last, ratio, significant=True, metric="cosine_similarity"):
 
 
 def order_of(rows, names):
-    return ordered(pl.DataFrame(rows, schema=SCHEMA, orient="row"), "cosine_similarity", names)
+    return ordered(pl.DataFrame(rows, schema=DIFFERENCES_SCHEMA, orient="row"), "cosine_similarity", names)
 
 
 def test_an_order_names_all_that_may_be_the_ends():

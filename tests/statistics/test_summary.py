@@ -10,6 +10,7 @@ from scipy import stats
 
 from embedshift.statistics import summary as tables
 from embedshift.statistics.intervals import LEAST_IMAGES
+from embedshift.statistics.layout import image_rows
 from embedshift.statistics.summary import RADAR_METRICS
 from support.records import METRICS, SUITE, holes, lazy, records, summarised
 from support.resampling import slow_bootstrap_t
@@ -153,7 +154,7 @@ def test_a_metric_that_one_augmentation_lacks_is_left_out_for_all():
 @pytest.mark.slow
 def test_the_interval_of_the_mean_performance_is_that_of_the_images_own_means():
     rows = records(images=30, draws=2)
-    of = tables.measured(lazy(rows), SUITE, METRICS)
+    of = tables.measured(image_rows(lazy(rows)), SUITE, METRICS)
     table = tables.performance(of, RADAR_METRICS, seed=4, baselines={})
     frame = pd.DataFrame(rows)
     for row in table.iter_rows(named=True):

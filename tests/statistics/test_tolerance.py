@@ -7,11 +7,11 @@ import polars as pl
 import pytest
 from scipy.stats import beta, binomtest, t
 
-from embedshift.statistics.strengths import MeasuredFamily
-from embedshift.statistics.tolerance import (
+from embedshift.statistics.strengths import (
     COSINE,
     MISSED_CRITERION,
     RELATIVE_SHIFT_CRITERION,
+    MeasuredFamily,
     by_family,
     missed_fractions,
     missed_tolerances,

@@ -4,7 +4,7 @@ import pytest
 
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.store.files import Damaged
-from embedshift.store.identity import differences
+from embedshift.store.info import differences
 from embedshift.store.listing import Listing
 from embedshift.store.resume import resumable
 from embedshift.store.shards import Failure

@@ -3,7 +3,8 @@
 import polars as pl
 
 from embedshift.store import grouping as copies_module
-from embedshift.store import identity, shards, table
+from embedshift.store import info as identity
+from embedshift.store import shards, table
 
 
 def test_copies_copies_line():

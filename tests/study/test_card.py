@@ -13,8 +13,7 @@ from embedshift.cli import app
 from embedshift.config import declared_settings, make_config
 from embedshift.errors import UsageError
 from embedshift.statistics.summary import COSINE
-from embedshift.store.identity import identity_hash
-from embedshift.store.info import write_content
+from embedshift.store.info import identity_hash, write_content
 from embedshift.store.shards import Failure
 from support.given_vectors import arrays, table
 from support.sentences import ends_outward

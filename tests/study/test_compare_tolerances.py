@@ -9,7 +9,7 @@ from matplotlib.collections import PathCollection
 
 import embedshift
 from embedshift.errors import UsageError
-from embedshift.statistics.tolerance import missed_tolerances
+from embedshift.statistics.strengths import missed_tolerances
 from support import studies
 from support.command import call
 from support.comparing import OTHER, A, C, variant

@@ -1,7 +1,7 @@
 """Images drawn from worlds whose truth is known, as the claims read them: for rates of right and wrong verdicts."""
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -11,12 +11,9 @@ from embedshift.questions.claims.evidence import (
     ENTROPY_AUGMENTATIONS,
     MEAN_METRICS,
     Block,
-    BlockLayout,
-    Evidence,
     Key,
     distance,
 )
-from embedshift.statistics import sample
 from support.claims_world import COLOR, GEOMETRIC, LATER, LEAST, paper_tree
 
 NAMES = list(PAPER)
@@ -32,13 +29,6 @@ TREE_GAP = 0.05
 OF_MEANS = ("1a", "1b", "4a", "4b", "6c", "6d", "8a", "8b", "9a", "9b", "10a", "10b", "10c")
 OF_THE_REST = ("2a", "3a", "3b", "6a", "6b", "7a", "7b", "7c", "12a", "12b")
 READINGS = (("5a", "5c", "5f"), ("5b", "5d", "5e"))
-
-
-def gather(blocks: Iterable[Block]) -> Evidence:
-    """The evidence of images that arrive some at a time, as that of a study."""
-    first, *others = blocks
-    layout = BlockLayout.from_block(first)
-    return layout.evidence(sample.gather(map(layout.sums_and_counts, [first, *others])))
 
 
 def standard(rng: np.random.Generator, images: int, skew: float) -> Values:

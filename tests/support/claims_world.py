@@ -8,6 +8,7 @@ import polars as pl
 from embedshift.augmentations.paper import PAPER
 from embedshift.questions.claims.tables import claims
 from embedshift.statistics.baselines import Baseline, Pairs
+from embedshift.statistics.layout import image_rows
 
 NAMES = list(PAPER)
 COLOR = ["blur", "coarse_dropout", "color_jitter"]
@@ -110,4 +111,4 @@ def baseline(images: int, mean: float = 0.55) -> Baseline | None:
 def table_of(rows: pl.LazyFrame, names: Sequence[str] = NAMES, resamples: int = 4_999) -> pl.DataFrame:
     """The claims on these records and as many images of which each two have a cosine around 0.55."""
     images = rows.filter(pl.col("view") == "original").select("image_id").collect()["image_id"].n_unique()
-    return claims(rows, names, seed=0, resamples=resamples, baseline=baseline(images))
+    return claims(image_rows(rows), names, seed=0, resamples=resamples, baseline=baseline(images))

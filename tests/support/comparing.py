@@ -10,8 +10,7 @@ import pyarrow.parquet as pq
 
 from embedshift.registry import METRICS
 from embedshift.sources.base import Failure
-from embedshift.store.identity import identity_hash
-from embedshift.store.info import write_content
+from embedshift.store.info import identity_hash, write_content
 from embedshift.store.shards import ShardRecord, write_failures, write_shard
 from embedshift.study import Study
 from support.once import write_tables

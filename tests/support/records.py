@@ -10,6 +10,7 @@ from scipy.spatial import distance
 
 from embedshift.registry import METRICS as METRICS_KNOWN
 from embedshift.statistics import summary as tables
+from embedshift.statistics.layout import image_rows
 from embedshift.statistics.summary import PAPER_METRICS
 
 Rows = list[dict[str, Any]]
@@ -80,4 +81,6 @@ def summarised(
     rows: Rows, suite: Sequence[str] = SUITE, metrics: Sequence[str] = METRICS, seed: int = 0, **more: Any
 ) -> pl.DataFrame:
     """The summary of the records."""
-    return tables.summary(lazy(rows), tables.measured(lazy(rows), suite, metrics), seed=seed, **more)
+    return tables.summary(
+        image_rows(lazy(rows)), tables.measured(image_rows(lazy(rows)), suite, metrics), seed=seed, **more
+    )

@@ -11,8 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from embedshift.store.identity import identity_hash
-from embedshift.store.info import read_content, write_content
+from embedshift.store.info import identity_hash, read_content, write_content
 from embedshift.store.listing import shard_checksums
 from embedshift.store.shards import SUMS_KEY, ShardRecord, read_record, shard_path, write_shard
 from embedshift.study import Study

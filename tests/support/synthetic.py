@@ -22,8 +22,7 @@ from embedshift.sources import remember_roots
 from embedshift.sources.base import Failure
 from embedshift.sources.images import pixels_hash
 from embedshift.statistics.summary import PAPER_METRICS
-from embedshift.store.identity import identity_hash
-from embedshift.store.info import SCHEMA_VERSION, write_content
+from embedshift.store.info import SCHEMA_VERSION, identity_hash, write_content
 from embedshift.store.listing import shard_checksums
 from embedshift.store.shards import ShardRecord, fixed_lists, schema, write_failures, write_shard
 from embedshift.study import Study

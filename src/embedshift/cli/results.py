@@ -16,9 +16,17 @@ from embedshift.registry import METRICS
 from embedshift.report.numbers import count, in_percent
 from embedshift.sources.views_file import ORIGINALS, Attack, AttackedVariant, Manifest
 from embedshift.statistics.duplicates import rule_in_words
-from embedshift.statistics.strengths import in_words, interval_in_words, with_interval_in_words
+from embedshift.statistics.strengths import (
+    LEAST_SAFE,
+    MISSED,
+    MISSED_CRITERION,
+    RELATIVE_SHIFT,
+    by_family,
+    in_words,
+    interval_in_words,
+    with_interval_in_words,
+)
 from embedshift.statistics.summary import COSINE, PAPER_METRICS
-from embedshift.statistics.tolerance import LEAST_SAFE, MISSED, MISSED_CRITERION, RELATIVE_SHIFT, by_family
 from embedshift.store.table import tables_of
 from embedshift.store.target_width import why_ended
 from embedshift.study import Study
@@ -149,9 +157,9 @@ def stop_lines(study: Study) -> Iterator[str]:
     missed = by_family(reader.table("tolerance"), MISSED_CRITERION)
     ends = {f: missed[f.name]["low" if f.rises else "high"] for f in reader.families if f.name in missed}
     safe = [f"{family.name} {in_words(end, family.unit)}" for family, end in ends.items() if end is not None]
-    few, units = f"a search misses at most {100 * MISSED:g} %", reader.info.units
-    if safe and units < LEAST_SAFE:
-        yield f"Where may I stop? {units} are too few to show that {few}."
+    few, groups = f"a search misses at most {100 * MISSED:g} %", reader.info.group_count
+    if safe and groups < LEAST_SAFE:
+        yield f"Where may I stop? {groups} are too few to show that {few}."
     elif safe:
         more = f" and {len(safe) - STOPS} more" if len(safe) > STOPS else ""
         yield f"Where may I stop? With 95 % confidence {few} up to {', '.join(safe[:STOPS])}{more}."

@@ -28,7 +28,7 @@ from embedshift.sources import ImageRef, Source, images
 from embedshift.sources.base import IMAGE_BYTES, Failure, storable
 from embedshift.sources.images import ToInput
 from embedshift.sources.views_file import ORIGINALS, Attack, AttackedImage, AttackedVariant
-from embedshift.store.identity import ENCODER, allowed, differences, distance
+from embedshift.store.info import ENCODER, allowed, differences, distance
 
 if TYPE_CHECKING:
     from torch import Tensor

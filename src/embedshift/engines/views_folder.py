@@ -27,7 +27,7 @@ from embedshift.sources.base import Failure, hash_of, storable
 from embedshift.sources.pairs import by_stem, refuse_duplicate_stems
 from embedshift.sources.views_file import ORIGINALS, ImageFiles, M, Manifest, file_hash, read_manifest, view_path
 from embedshift.store.files import delete_incomplete, locked, made_inside, write_atomically
-from embedshift.store.identity import differences
+from embedshift.store.info import differences
 
 log = logging.getLogger(__name__)
 

@@ -12,9 +12,8 @@ from embedshift.arrays import Values
 from embedshift.errors import UsageError
 from embedshift.figures import style
 from embedshift.registry import METRICS, Registry, import_parts, questions
-from embedshift.statistics.strengths import ONE_LEVEL
+from embedshift.statistics.strengths import ONE_LEVEL, by_family
 from embedshift.statistics.summary import COSINE, RADAR_METRICS, ranked
-from embedshift.statistics.tolerance import by_family
 from embedshift.store.reader import Reader
 from embedshift.store.redraw import RedrawnImage
 
@@ -78,18 +77,18 @@ class FigureInput:
         return None if rows.is_empty() else float(rows["baseline"][0])
 
     @property
-    def units(self) -> int:
-        """Number of units of intervals: measured images, or groups of them."""
+    def group_count(self) -> int:
+        """Number of groups of measured images; where images are independent, each is a group of its own."""
         return self.reader.info.groups.count if self.reader.info.groups else self.images
 
     @property
-    def unit(self) -> str:
-        """The unit of intervals, as text."""
+    def group_word(self) -> str:
+        """What intervals are over: "group" or "image"."""
         return "group" if self.reader.info.groups else "image"
 
-    def units_with(self, metric: str) -> int:
-        """Returns the number of units that have a metric under every shown augmentation."""
-        return int(self.statistic(f"{self.unit}s", metric).min(initial=self.units))
+    def groups_with(self, metric: str) -> int:
+        """Returns the number of groups, or images, that have a metric under every shown augmentation."""
+        return int(self.statistic(f"{self.group_word}s", metric).min(initial=self.group_count))
 
     @property
     def seed(self) -> int:
@@ -157,7 +156,7 @@ class FigureInput:
             every: Whether it shows every level of a family even if there are many.
         """
         count = f"n = {self.images:,} image{'s' if self.images != 1 else ''}"
-        count += f" in {self.units:,} groups" if self.reader.info.groups else ""
+        count += f" in {self.group_count:,} groups" if self.reader.info.groups else ""
         draws = f" × {self.draws} draws" if self.draws > 1 else ""
         name = self.reader.naming.setting(self.reader.info.encoder.name)
         encoder = f"{name} ({self.reader.info.encoder.precision})"

@@ -25,8 +25,7 @@ from embedshift.pipeline.batches import encode_views
 from embedshift.pipeline.plan import Plan
 from embedshift.sources.base import Shard, storable
 from embedshift.sources.order import SHUFFLED
-from embedshift.store.identity import ENCODER, allowed, as_answer, distance
-from embedshift.store.info import Answer, StudyInfo
+from embedshift.store.info import ENCODER, Answer, StudyInfo, allowed, as_answer, distance
 
 log = logging.getLogger(__name__)
 

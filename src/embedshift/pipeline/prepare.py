@@ -37,8 +37,7 @@ from embedshift.sources import (
 from embedshift.sources.base import hash_of
 from embedshift.sources.pairs import views_file_of
 from embedshift.sources.views_file import ViewsFile, folder_of
-from embedshift.store.identity import identity_hash
-from embedshift.store.info import EncoderRecord, read_info
+from embedshift.store.info import EncoderRecord, identity_hash, read_info
 
 log = logging.getLogger(__name__)
 

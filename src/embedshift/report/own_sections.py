@@ -16,10 +16,9 @@ from embedshift.report.numbers import count, shorten, times, with_interval
 from embedshift.report.page import fill
 from embedshift.report.section import Answer, PageInput, Section, parts_of_page
 from embedshift.sources.base import Failure
-from embedshift.statistics.differences import ordered
 from embedshift.statistics.intervals import PLANNED
 from embedshift.statistics.strengths import ONE_LEVEL, families_of
-from embedshift.statistics.summary import COSINE, ROUNDING
+from embedshift.statistics.summary import COSINE, ROUNDING, ordered
 from embedshift.store.grouping import copies, copies_line
 from embedshift.store.info import StudyInfo
 from embedshift.store.listing import study_checksum
@@ -116,7 +115,7 @@ def _filled(page: PageInput) -> list[Json]:
 
 def _differences(page: PageInput) -> Json:
     data = page.data
-    return differences_content(data.table("differences"), data.by_shift(), data.units_with(COSINE), data.unit)
+    return differences_content(data.table("differences"), data.by_shift(), data.groups_with(COSINE), data.group_word)
 
 
 def differences_content(
@@ -191,14 +190,14 @@ def _facts(page: PageInput) -> Json:
         "copies": copies_line(copied) if copied else "none",
         "places": naming.places(info.config["images"]),
         "listed_paths": LISTED_PATHS,
-        "variants": {name: _variants(info, name, naming) for name in info.pairs},
+        "variants": {name: _variants(info, name, naming) for name in info.variants},
         "sizes": sorted({record.batch_size for record in records}),
         "seconds": {stage: sum(record.seconds.get(stage, 0.0) for record in records) for stage in stages},
     }
 
 
 def _variants(info: StudyInfo, name: str, naming: ImageNaming) -> Json:
-    variants = dict(info.pairs[name])
+    variants = dict(info.variants[name])
     places = naming.places(info.source["variants"][name]["paths"])
     first = naming.image(variants["first"]) if variants["stretched"] else ""
     return variants | {"places": places, "first": first}

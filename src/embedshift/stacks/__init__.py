@@ -100,7 +100,7 @@ def _encoder_of_lock(about: Json, notes: list[str], files: Mapping[str, bytes], 
     from embedshift.encoders.trust import no_remote_code
     from embedshift.stacks.lock import REPEATED
     from embedshift.stacks.served import vectors_of
-    from embedshift.store.identity import ROUNDING, as_answer, distance
+    from embedshift.store.info import ROUNDING, as_answer, distance
 
     try:
         with no_remote_code(local=True):  # no file chooses what is downloaded

@@ -21,7 +21,7 @@ from embedshift.registry import CODE
 from embedshift.stacks.distance import distance_between
 from embedshift.stacks.images import read_images
 from embedshift.stacks.served import open_encoder, vectors_of
-from embedshift.store.identity import ENCODER, allowed, as_answer, distance
+from embedshift.store.info import ENCODER, allowed, as_answer, distance
 
 ENDING, VERSION, LARGEST = ".lock", 1, 2**26
 # Images of a lock; of more, so many are drawn.

@@ -1,13 +1,16 @@
-"""Do two encoders see the same neighbours? Kept neighbours and linear CKA of the same images, with their errors."""
+"""Do two encoders see the same neighbours? Kept neighbours and linear CKA of the same images, with their errors.
 
-from collections.abc import Callable
+And CKA over minibatches: the similarity of a set of images before and after a change, layer by layer.
+"""
+
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import scipy
 from numpy.typing import ArrayLike, NDArray
 
 from embedshift.arrays import GroupNumbers, Values
-from embedshift.statistics.intervals import LEAST_IMAGES, LEVEL
+from embedshift.statistics.intervals import LEAST_IMAGES, LEVEL, jackknife_interval
 from embedshift.statistics.vectors import normalised
 
 NEIGHBOURS = 10
@@ -70,7 +73,7 @@ def linear_cka(first: ArrayLike, second: ArrayLike, groups: GroupNumbers | None 
     """
     grams = [_gram(vectors) for vectors in (first, second)]
     own = None if groups is None else np.unique(groups, return_inverse=True)[1]
-    both, one, other = (_hsic(grams[a], grams[b], own) for a, b in ((0, 1), (0, 0), (1, 1)))
+    both, one, other = (_hsic_without_each(grams[a], grams[b], own) for a, b in ((0, 1), (0, 0), (1, 1)))
     with np.errstate(invalid="ignore", divide="ignore"):
         full, *without = np.clip(both / np.sqrt(one * other), -1.0, 1.0)
     return float(full), float(np.sqrt(len(without) - 1) * np.std(without))
@@ -85,7 +88,7 @@ def _gram(vectors: ArrayLike) -> Values:
     return np.asarray(gram)
 
 
-def _hsic(first: Values, second: Values, own: NDArray[np.intp] | None) -> Values:
+def _hsic_without_each(first: Values, second: Values, own: NDArray[np.intp] | None) -> Values:
     """Returns Song's HSIC of Gram matrices, times n (n - 3): of all images, then without each group, `[1 + G]`."""
     n = len(first)
     products, rows = first * second, [first.sum(axis=1), second.sum(axis=1)]
@@ -119,3 +122,50 @@ def agreement(
     margin = scipy.special.stdtrit(count - 1, (1 + LEVEL) / 2) * error if count >= LEAST_IMAGES else np.nan
     low, high = np.clip([value - margin, value + margin], min(0.0, value), 1.0)
     return value, float(low), float(high)
+
+
+# With fewer images in a minibatch the unbiased HSIC is not defined.
+LEAST_MINIBATCH = 4
+# With fewer images in all CKA has no value: views that have nothing to do with the originals reach high ones by chance.
+LEAST_CKA = 30
+
+
+def hsic(k: ArrayLike, l: ArrayLike) -> Values:  # noqa: E741 - the paper's letters
+    """Unbiased estimate of the Hilbert-Schmidt independence criterion (Song et al. 2012, equation 5)."""
+    first, second = np.array(k, np.float64), np.array(l, np.float64)
+    m = first.shape[-1]
+    if m < LEAST_MINIBATCH:
+        raise ValueError(f"the unbiased HSIC needs {LEAST_MINIBATCH} images, not {m}")
+    diagonal = np.arange(m)
+    first[..., diagonal, diagonal] = second[..., diagonal, diagonal] = 0.0
+    first_sums, second_sums = first.sum(axis=-1), second.sum(axis=-1)
+    products = (first * second).sum(axis=(-2, -1))
+    totals = first_sums.sum(axis=-1) * second_sums.sum(axis=-1) / ((m - 1) * (m - 2))
+    rows = (first_sums * second_sums).sum(axis=-1) * 2 / (m - 2)
+    return np.asarray((products + totals - rows) / (m * (m - 3)))
+
+
+def cka(terms: ArrayLike) -> Values:
+    """Linear CKA (Kornblith et al. 2019) of terms, which may be a sum over minibatches (Nguyen et al. 2021)."""
+    parts = np.asarray(terms, np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(parts[..., 0] / np.sqrt(parts[..., 1] * parts[..., 2]))
+
+
+def cka_interval(total: Values, shards: Iterable[Values]) -> tuple[Values, Values]:
+    """Returns 95 % intervals of CKA: the jackknife over shards, with Student's t."""
+    low, high = jackknife_interval(cka(total), (cka(total - terms) for terms in shards))
+    return np.maximum(low, -1.0), np.minimum(high, 1.0)
+
+
+def gram_terms(k: Values, l: Values) -> Values:  # noqa: E741 - the paper's letters
+    """Returns the three numbers of linear CKA for one minibatch, from two similarity matrices `[..., m, m]`."""
+    return np.stack([hsic(k, l), hsic(k, k), hsic(l, l)], axis=-1)
+
+
+def gram_matrices(x: ArrayLike) -> Values:
+    """Returns inner products `[L, m, m]` of `[m, L, W]`."""
+    vectors = np.moveaxis(np.asarray(x, np.float64), 0, 1)
+    # The estimate does not depend on the mean; a large one would only cost digits.
+    vectors = vectors - vectors.mean(axis=1, keepdims=True)
+    return np.asarray(vectors @ np.swapaxes(vectors, -2, -1))

@@ -32,6 +32,11 @@ class Baseline:
     error: float
     pairs: "Pairs | None" = None
 
+    @property
+    def chunk_sizes(self) -> list[int] | None:
+        """Sizes of the chunks of images by which it is resampled; None if its pairs are not kept."""
+        return None if self.pairs is None else [int(count) for count in self.pairs.images]
+
 
 @dataclass(frozen=True)
 class Pairs:
@@ -83,9 +88,7 @@ def cosine_baseline(read_sums: ReadSums, images: int) -> Baseline | None:
     if "group" in vectors:
         return between_groups(vectors, images, _cosines)
     if len(kept) == images:
-        directions = normalised(kept)
-        valid = np.asarray(~np.isnan(directions).any(axis=1), np.float64)
-        return cosine_pairs(np.nan_to_num(directions), valid, np.ones(images)).baseline()
+        return cosine_pairs(*_directions(kept), np.ones(images)).baseline()
     sums = read_sums("normalised")
     if not sums or sums["images"].sum() != images:
         return None
@@ -136,10 +139,14 @@ def _thinned(kept: Values) -> Values:
     return kept[:: max(1, -(-len(kept) // KEPT))]  # of many shards, each of which keeps one at least
 
 
-def _cosines(vectors: Values) -> tuple[Values, Values]:
+def _directions(vectors: Values) -> tuple[Values, Values]:
+    """Returns unit vectors, 0 in place of one without a direction, and whether each has one."""
     directions = normalised(vectors)
-    valid = np.asarray(~np.isnan(directions).any(axis=1), np.float64)
-    directions = np.nan_to_num(directions)
+    return np.nan_to_num(directions), np.asarray(~np.isnan(directions).any(axis=1), np.float64)
+
+
+def _cosines(vectors: Values) -> tuple[Values, Values]:
+    directions, valid = _directions(vectors)
     return directions @ directions.T, np.outer(valid, valid)
 
 
@@ -238,8 +245,7 @@ def _with_sampled_baseline(
 
 def _error_with_sampled_baseline(sample: Estimates, baseline: Baseline, no_change: float) -> Values:
     value = relative_shift(sample.mean, baseline, no_change)
-    error = np.sqrt(sample.error**2 + (value * baseline.error) ** 2) / abs(no_change - baseline.value)
-    return np.asarray(error)
+    return np.asarray(np.sqrt(sample.error**2 + (value * baseline.error) ** 2) / abs(no_change - baseline.value))
 
 
 def standard_errors(sample: Estimates, baseline: Baseline, no_change: float) -> Values:

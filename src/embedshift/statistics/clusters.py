@@ -22,7 +22,6 @@ Linkage = Literal["ward", "average", "complete", "single"]
 # The authors' scripts cut the tree at this fraction of its height.
 CUT = 0.7
 
-
 # What tables of all pairs need, as text.
 FEW = f"at most {MOST_AUGMENTATIONS} augmentations"
 
@@ -50,7 +49,6 @@ def linkage_matrix(distances: ArrayLike, linkage: str = "ward") -> Values:
 
 
 def threshold(linkage: Values) -> float:
-    """Returns the height at which the tree is cut: 0.7 of its greatest height."""
     return float(CUT * linkage[:, 2].max())
 
 

@@ -70,15 +70,9 @@ def components(vectors: ArrayLike, least: float, groups: GroupNumbers | None = N
 class Tail:
     """How many of the pairs of different images reach a cosine, far above most of them.
 
-    Beyond `start` their fraction falls exponentially with the cosine, or, where that would still expect pairs at 1,
-    with -log(1 - cosine), because the fraction of points within a small distance is a power of it.
-
-    Args:
-        pairs: Number of pairs of different images.
-        above: The fraction of them beyond `start`.
-        start: The cosine where the tail begins, on its scale.
-        rate: How fast the fraction falls.
-        is_linear: Whether the scale is the cosine itself.
+    Beyond `start` their fraction, there `above`, falls exponentially with the cosine, or, where that would still expect
+    pairs at 1, with -log(1 - cosine), because the fraction of points within a small distance is a power of it. `start`
+    is on that scale, which is linear if it is the cosine itself.
     """
 
     pairs: float

@@ -30,9 +30,6 @@ class Layout:
     def positions(self, view: str) -> list[int]:
         return [position for position, name in enumerate(self.views) if name == view]
 
-    def per_image(self, block: pl.DataFrame, view: str, columns: Sequence[str]) -> tuple[Values, Values]:
-        return sums_and_counts(self.values(block, view, columns))
-
     def values(self, block: pl.DataFrame, view: str, columns: Sequence[str]) -> Values:
         """Returns the values of one view `[b, draws, K]`; null and missing columns become NaN."""
         return self.numbers(block, columns)[:, self.positions(view)]
@@ -77,12 +74,8 @@ class ImageRows:
         return blocks(self.frame.select(columns), len(self.order.views))
 
 
-# What tables are made from.
-Rows = pl.LazyFrame | ImageRows
-
-
-def image_rows(rows: Rows) -> ImageRows:
-    return rows if isinstance(rows, ImageRows) else ImageRows(rows, layout(rows))
+def image_rows(rows: pl.LazyFrame) -> ImageRows:
+    return ImageRows(rows, layout(rows))
 
 
 def blocks(rows: pl.LazyFrame, rows_per_image: int) -> Iterator[pl.DataFrame]:

@@ -32,7 +32,6 @@ class Gallery:
 
     @classmethod
     def of(cls, vectors: ArrayLike, groups: Positions | None = None) -> "Gallery":
-        """Makes a gallery of vectors `[n, D]`."""
         array = np.asanyarray(vectors, np.float32)  # a mapped file stays one
         lengths = np.zeros(len(array))
         for start in range(0, len(array), BLOCK):
@@ -111,7 +110,7 @@ def search(queries: ArrayLike, right: ArrayLike, gallery: Gallery, *, count: int
         better += _better(cosines, limits, gallery, directions, start)
         nearest.add(cosines, start)
     rank = np.where(np.isfinite(cosine), 1 + better, 0)
-    others, positions = (nearest_part[:, :count] for nearest_part in nearest.exact(directions, gallery))
+    others, positions = (part[:, :count] for part in exactly_ordered(directions, nearest.positions, gallery))
     release_memory(gallery.vectors, len(gallery))
     return Ranked(
         rank, cosine, np.where(has_direction[:, None], others, np.nan), np.where(has_direction[:, None], positions, -1)
@@ -177,15 +176,16 @@ class _Nearest:
         self.cosines[active] = np.take_along_axis(values, best, 1)
         self.positions[active] = np.take_along_axis(positions, best, 1)
 
-    def exact(self, directions: Values, gallery: Gallery) -> tuple[Values, Positions]:
-        """Returns exact cosines, descending, and their positions; NaN and -1 if there are fewer."""
-        present = self.positions >= 0
-        cosines = np.full(self.positions.shape, np.nan)
-        for row in range(len(directions)):
-            cosines[row, present[row]] = gallery.cosines(directions[row], self.positions[row, present[row]])
-            if row % 16 == 0:  # pages around each of them were read, too
-                release_memory(gallery.vectors, len(gallery))
-        # By cosine, those without last, then by position: ties of rounding are ties.
-        keys = np.where(present, np.round(cosines, 12), -np.inf)
-        order = np.lexsort((self.positions, -keys), axis=1)
-        return np.take_along_axis(cosines, order, 1), np.take_along_axis(self.positions, order, 1)
+
+def exactly_ordered(directions: Values, positions: Positions, gallery: Gallery) -> tuple[Values, Positions]:
+    """Returns exact cosines with the vectors at `[q, k]` positions, descending, and the positions; NaN for -1, last."""
+    present = positions >= 0
+    cosines = np.full(positions.shape, np.nan)
+    for row in range(len(directions)):
+        cosines[row, present[row]] = gallery.cosines(directions[row], positions[row, present[row]])
+        if row % 16 == 0:  # pages around each of them were read, too
+            release_memory(gallery.vectors, len(gallery))
+    # By cosine, those without last, then by position: ties of rounding are ties.
+    keys = np.where(present, np.round(cosines, 12), -np.inf)
+    order = np.lexsort((positions, -keys), axis=1)
+    return np.take_along_axis(cosines, order, 1), np.take_along_axis(positions, order, 1)

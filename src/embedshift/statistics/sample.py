@@ -30,15 +30,11 @@ _ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class _InMemory:
-    """How at most `IN_MEMORY` groups vary.
-
-    Args:
-        values: One value per group `[n, K]`, whose mean is that of the sample.
-        image_means: The mean of each image, NaN if it has no value; None if all images have equally many values, so
-            that `values` are these means, and of more than `IN_MEMORY` images.
-    """
+    """How at most `IN_MEMORY` groups vary: one value per group `[n, K]`, whose mean is that of the sample."""
 
     values: Values
+    # The mean of each image, NaN if it has no value; None if all images have equally many values, so that `values` are
+    # these means, and of more than `IN_MEMORY` images.
     image_means: Values | None = None
 
     def variance(self, mean: Values) -> Values:
@@ -215,17 +211,9 @@ class Estimates:
         )
         mean = np.where((used & missing[:, None]).any(axis=0), np.nan, mean)
         spread = self.spread.combined(w)
-        return Estimates(
-            self.images,
-            having,
-            images_having,
-            counts,
-            mean,
-            spread.variance(mean),
-            spread,
-            None if self.chunked is None else np.nan_to_num(self.chunked) @ w,
-            self.groups,
-        )
+        chunked = None if self.chunked is None else np.nan_to_num(self.chunked) @ w
+        variance = spread.variance(mean)
+        return Estimates(self.images, having, images_having, counts, mean, variance, spread, chunked, self.groups)
 
     def with_means(self, mean: Values) -> "Estimates":
         """Returns a sample of other means, around which groups vary as they do."""
@@ -238,17 +226,11 @@ class Estimates:
     def columns(self, positions: Sequence[int] | NDArray[np.intp]) -> "Estimates":
         """Returns the sample of some of the numbers, by their positions."""
         index = np.asarray(positions, np.intp)
-        return Estimates(
-            self.images,
-            self.having[index],
-            self.images_having[index],
-            self.counts[index],
-            self.mean[index],
-            self.variance[index],
-            self.spread.columns(index),
-            None if self.chunked is None else self.chunked[:, index],
-            self.groups,
+        having, images_having, counts, mean, variance = (
+            part[index] for part in (self.having, self.images_having, self.counts, self.mean, self.variance)
         )
+        spread, chunked = self.spread.columns(index), None if self.chunked is None else self.chunked[:, index]
+        return Estimates(self.images, having, images_having, counts, mean, variance, spread, chunked, self.groups)
 
     def incomplete_columns(self, least: int) -> Iterator[tuple[NDArray[np.intp], "Estimates"]]:
         """Yields numbers that not all images have, but at least `least`: their columns, and a sample of these images.

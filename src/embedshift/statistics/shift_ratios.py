@@ -29,14 +29,10 @@ MUCH = 2.0
 
 @dataclass(frozen=True)
 class Shifts:
-    """How far the views of an encoder move.
-
-    Args:
-        relative: The relative shift of every view, `[n, A, draws]`; NaN if there is none.
-        off: The jackknife's deviation of the logarithm of the distance to the baseline for each group, `[G]`; mean 0.
-    """
+    """How far the views of an encoder move: the relative shift of every view, `[n, A, draws]`; NaN if there is none."""
 
     relative: Values
+    # The jackknife's deviation of the logarithm of the distance to the baseline for each group, `[G]`; mean 0.
     off: Values
 
 
@@ -64,7 +60,8 @@ def normal_deviations(baseline: Baseline, count: int, seed: Sequence[int]) -> Va
 def log_ratios(reference: Shifts, study: Shifts, groups: GroupNumbers | None = None) -> Estimates:
     """Returns the mean logarithms of the ratios of relative shifts for each augmentation, as a sample of the groups."""
     # A larger baseline makes every relative shift smaller, but not those that are `LEAST`.
-    moves = [_means(each.relative / (each.relative + LEAST), *_both(reference, study)) for each in (reference, study)]
+    both = _both(reference, study)
+    moves = [_means(each.relative / (each.relative + LEAST), both) for each in (reference, study)]
     off = np.outer(reference.off, moves[0]) - np.outer(study.off, moves[1])
     return _sample(view_log_ratios(reference, study), off, groups)
 
@@ -78,11 +75,10 @@ def shift_differences(reference: Shifts, study: Shifts, groups: GroupNumbers | N
 def relative_shift_means(reference: Shifts, study: Shifts) -> tuple[Values, Values]:
     """Returns both encoders' relative shifts, `[A]` each, over the views that both have."""
     both = _both(reference, study)
-    return _means(reference.relative, *both), _means(study.relative, *both)
+    return _means(reference.relative, both), _means(study.relative, both)
 
 
 def view_log_ratios(reference: Shifts, study: Shifts) -> Values:
-    """Returns the logarithm of every view's ratio, `[n, A, draws]`."""
     return np.asarray(np.log(study.relative + LEAST) - np.log(reference.relative + LEAST))
 
 
@@ -93,7 +89,7 @@ def tail_differences(reference: Shifts, study: Shifts, groups: GroupNumbers | No
     """
     logs, least = view_log_ratios(reference, study), math.log(MUCH)
     near = (np.abs(np.abs(logs) - least) < least / 2).astype(np.float64)
-    density = _means(near, *_both(reference, study)) / least
+    density = _means(near, _both(reference, study)) / least
     far = np.where(np.isnan(logs), np.nan, np.sign(logs) * (np.abs(logs) > least))
     return _sample(far, np.outer(reference.off - study.off, density), groups)
 
@@ -118,8 +114,8 @@ def t_interval(sample: Estimates, level: float = LEVEL) -> tuple[Values, Values]
     return ends_or_nan(sample, sample.mean - margin, sample.mean + margin)
 
 
-def _both(reference: Shifts, study: Shifts) -> tuple[NDArray[np.bool_]]:
-    return (~np.isnan(reference.relative) & ~np.isnan(study.relative),)
+def _both(reference: Shifts, study: Shifts) -> NDArray[np.bool_]:
+    return np.asarray(~np.isnan(reference.relative) & ~np.isnan(study.relative))
 
 
 def _means(values: Values, used: NDArray[np.bool_]) -> Values:

@@ -1,7 +1,14 @@
-"""The tables `summary` and `ranking`, for all metrics of a study, and densities of the values of a metric."""
+"""The tables `summary`, `ranking` and `differences`, for all metrics of a study, and densities of a metric's values.
 
+In `differences`, distances between embeddings are compared by their ratio, the geometric mean over images. An image
+that does not move has no logarithm: pairs with an augmentation that leaves an image unmoved are compared by their
+difference.
+"""
+
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -10,7 +17,7 @@ from embedshift.arrays import Values
 from embedshift.registry import METRICS
 from embedshift.statistics import intervals
 from embedshift.statistics.baselines import Baseline, relative_shifts, relative_shifts_of_binary
-from embedshift.statistics.layout import ImageRows, Rows, image_rows, metric_parts
+from embedshift.statistics.layout import ImageRows, metric_parts
 from embedshift.statistics.sample import Estimates, estimates_from_values, gather
 from embedshift.statistics.vectors import STILL
 
@@ -77,14 +84,14 @@ class Measured:
 
 
 def measured(
-    rows: Rows,
+    study: ImageRows,
     augmentations: Sequence[str],
     metrics: Sequence[str],
     sizes: Sequence[int] | None = None,
     distances: Mapping[str, tuple[float, float]] | None = None,
 ) -> Measured:
     """Reads the metrics of a study's rows once, as a stream; without images, the sample has no values."""
-    study, distances = image_rows(rows), distances or {}
+    distances = distances or {}
     if not study.order.images or not augmentations or not metrics:
         nothing = estimates_from_values(np.full((1, len(augmentations) * (len(metrics) + len(distances))), np.nan))
         return Measured(tuple(augmentations), tuple(metrics), nothing, tuple(distances))
@@ -99,14 +106,16 @@ def moving(metrics: Sequence[str], baselines: Mapping[str, Baseline]) -> dict[st
     return {name: still[name] for name in metrics if name in still}
 
 
-def summary(rows: Rows, study: Measured, *, seed: int, baselines: Mapping[str, Baseline] | None = None) -> pl.DataFrame:
+def summary(
+    rows: ImageRows, study: Measured, *, seed: int, baselines: Mapping[str, Baseline] | None = None
+) -> pl.DataFrame:
     """Returns for each augmentation and metric its mean with a 95 % interval, its spread, and its relative shift."""
     columns = {
         metric: _metric_columns(study.for_metric(metric), metric, seed, (baselines or {}).get(metric))
         for metric in study.metrics
     }
     described: list[dict[str, object]] = []
-    spreads = spreads_of_views(image_rows(rows), study.augmentations, study.metrics)
+    spreads = spreads_of_views(rows, study.augmentations, study.metrics)
     for position, name in enumerate(study.augmentations):
         for metric in study.metrics:
             row = {column: array[position] for column, array in columns[metric].items()}
@@ -163,13 +172,9 @@ def _metric_columns(sample: Estimates, metric: str, seed: int, baseline: Baselin
     else:
         limits = (definition.low, definition.high) if np.isfinite((definition.low, definition.high)).all() else None
         relative_shift = relative_shifts(sample, baseline, definition.no_change, seed=seed, limits=limits)
+    shifts = {"": relative_shift.value, "_low": relative_shift.low, "_high": relative_shift.high}
     value = np.full(len(low), baseline.value)
-    return columns | {
-        "baseline": value,
-        "relative_shift": relative_shift.value,
-        "relative_shift_low": relative_shift.low,
-        "relative_shift_high": relative_shift.high,
-    }
+    return columns | {"baseline": value} | {f"relative_shift{end}": values for end, values in shifts.items()}
 
 
 def ranking(summary: pl.DataFrame) -> pl.DataFrame:
@@ -199,23 +204,17 @@ def performance(
 ) -> pl.DataFrame:
     """Returns the interval of each augmentation's mean performance, and its baseline: the mean of all baselines."""
     count = len(study.augmentations)
-    if not metrics:
-        return pl.DataFrame({"augmentation": study.augmentations}, schema_overrides=PERFORMANCE_SCHEMA).select(
-            "augmentation", *(pl.lit(None, pl.Float64).alias(name) for name in ("ci_low", "ci_high", "baseline"))
-        )
-    metric_columns = [study.metrics.index(metric) for metric in metrics]
-    # Only these metrics: others that a study measured must not change a bit.
-    starts = [len(study.metrics) * augmentation for augmentation in range(count)]
-    chosen = study.sample.columns([start + column for start in starts for column in metric_columns])
-    weights = np.kron(np.eye(count), np.full((len(metric_columns), 1), 1 / len(metric_columns)))
-    low, high = intervals.mean_interval(chosen.combine(weights), seed=seed)
-    baseline = float(np.mean([baselines[metric].value if metric in baselines else np.nan for metric in metrics]))
-    columns = {
-        "augmentation": study.augmentations,
-        "ci_low": low,
-        "ci_high": high,
-        "baseline": np.full(count, baseline),
-    }
+    low = high = baseline = np.full(count, np.nan)
+    if metrics:
+        metric_columns = [study.metrics.index(metric) for metric in metrics]
+        # Only these metrics: others that a study measured must not change a bit.
+        starts = [len(study.metrics) * augmentation for augmentation in range(count)]
+        chosen = study.sample.columns([start + column for start in starts for column in metric_columns])
+        weights = np.kron(np.eye(count), np.full((len(metric_columns), 1), 1 / len(metric_columns)))
+        low, high = intervals.mean_interval(chosen.combine(weights), seed=seed)
+        values = [baselines[metric].value if metric in baselines else np.nan for metric in metrics]
+        baseline = np.full(count, float(np.mean(values)))
+    columns = {"augmentation": study.augmentations, "ci_low": low, "ci_high": high, "baseline": baseline}
     return pl.DataFrame(columns, schema=PERFORMANCE_SCHEMA).fill_nan(None)
 
 
@@ -246,3 +245,102 @@ def _within(values: Values, width: float, x: Values, near: tuple[float, float]) 
             densities[present] += np.exp(-(away**2) / 2).sum(axis=1)
         densities /= len(values) * width * np.sqrt(2 * np.pi)
     return densities
+
+
+DIFFERENCES_SCHEMA: dict[str, type[pl.DataType]] = {
+    **dict.fromkeys(("augmentation", "other", "metric"), pl.String),
+    **dict.fromkeys(("difference", "low", "high", "effect", "ratio", "ratio_low", "ratio_high"), pl.Float64),
+    "significant": pl.Boolean,
+}
+
+
+def differences(study: Measured, *, seed: int) -> pl.DataFrame:
+    first, second = np.triu_indices(len(study.augmentations), k=1)
+    names = np.array(study.augmentations, dtype=object)
+    tables = []
+    for metric in study.metrics if len(first) else ():
+        paired = study.for_metric(metric).paired(contrasts(len(names)))
+        columns = _by_difference(paired, seed)
+        if metric in study.distances:
+            columns = _by_ratio(study.with_logarithms(metric), columns, seed)
+        pairs = {"augmentation": names[first], "other": names[second], "metric": [metric] * len(first)}
+        tables.append(pl.DataFrame(pairs | columns, schema=DIFFERENCES_SCHEMA))
+    return pl.concat(tables).fill_nan(None) if tables else pl.DataFrame(schema=DIFFERENCES_SCHEMA)
+
+
+def _by_difference(paired: Estimates, seed: int) -> dict[str, Any]:
+    """Returns the columns of a metric, `[pairs]` each, without ratios."""
+    corrected = intervals.simultaneous_intervals(paired, seed=seed)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        effect = np.where(paired.variance > 0, paired.mean / paired.sd, np.nan)
+    none = dict.fromkeys(("ratio", "ratio_low", "ratio_high"), np.full(len(effect), np.nan))
+    ends = {"low": corrected.low, "high": corrected.high, "significant": corrected.significant}
+    return {"difference": paired.mean, "effect": effect} | none | ends
+
+
+def _by_ratio(both: Estimates, columns: dict[str, Any], seed: int) -> dict[str, Any]:
+    """Returns the columns of a distance: its pairs are compared at once, each by its ratio if it has one."""
+    count = len(both.mean) // 2
+    # As many views have a logarithm as have a value.
+    has_logarithm = (both.counts[count:] == both.counts[:count]) & (both.counts[:count] > 0)
+    first, second = np.triu_indices(count, k=1)
+    has_ratio = has_logarithm[first] & has_logarithm[second]
+    weights = contrasts(count)
+    paired = both.paired(np.vstack([np.where(has_ratio, 0.0, weights), np.where(has_ratio, weights, 0.0)]))
+    corrected = intervals.simultaneous_intervals(paired, seed=seed)
+    numbers = {"": paired.mean, "_low": corrected.low, "_high": corrected.high}
+    ratios = {f"ratio{end}": np.where(has_ratio, np.exp(number), np.nan) for end, number in numbers.items()}
+    # So that a pair is significant if its interval leaves out no difference, on either scale.
+    ends = {f"{end[1:]}": np.where(has_ratio, columns[end[1:]], numbers[end]) for end in ("_low", "_high")}
+    return columns | ratios | ends | {"significant": corrected.significant}
+
+
+def contrasts(count: int) -> Values:
+    """Returns the weights of all pairwise differences of `count` numbers, `[count, pairs]`."""
+    first, second = np.triu_indices(count, k=1)
+    weights = np.zeros((count, len(first)))
+    weights[first, np.arange(len(first))] = 1.0
+    weights[second, np.arange(len(first))] = -1.0
+    return weights
+
+
+@dataclass(frozen=True)
+class Order:
+    """Augmentations by how much they change one metric, and their pairs, each in both orders."""
+
+    names: list[str]
+    # That no other changes it significantly more than, and less than: with 95 % probability the true ends are here.
+    most: list[str]
+    least: list[str]
+    significant: set[tuple[str, str]]
+    # Of distances, with their intervals; NaN = no interval.
+    ratios: dict[tuple[str, str], tuple[float, float, float]]
+
+
+def ordered(table: pl.DataFrame, metric: str, names: Sequence[str]) -> Order:
+    """Returns the order of some augmentations by the pairs of a metric; those without any difference stay in order."""
+    rises = metric in METRICS and not METRICS[metric].higher_is_better
+    more: list[tuple[str, str]] = []
+    significant: set[tuple[str, str]] = set()
+    ratios: dict[tuple[str, str], tuple[float, float, float]] = {}
+    rows = table.filter(pl.col("metric") == metric, pl.col("difference").is_not_null())
+    for row in rows.filter(pl.col("augmentation").is_in(names), pl.col("other").is_in(names)).iter_rows(named=True):
+        pair = row["augmentation"], row["other"]
+        change = row["difference"] if rises else -row["difference"]
+        if row.get("ratio") is not None:
+            change = row["ratio"] - 1
+            low, high = row["ratio_low"] or np.nan, row["ratio_high"] or np.nan
+            ratios |= {pair: (row["ratio"], low, high), pair[::-1]: (1 / row["ratio"], 1 / high, 1 / low)}
+        if change:
+            more.append(pair if change > 0 else pair[::-1])
+        if row["significant"]:
+            significant |= {pair, pair[::-1]}
+    ahead = Counter(first for first, _ in more)
+    before, behind = ({pair[end] for pair in more if pair in significant} for end in (0, 1))
+    return Order(
+        sorted(names, key=lambda name: -ahead[name]),
+        most=[name for name in names if name not in behind],
+        least=[name for name in names if name not in before],
+        significant=significant,
+        ratios=ratios,
+    )

@@ -117,14 +117,10 @@ class Whitening:
 def whitening(mean: Values, moment: Values, ridge: float = RIDGE) -> Whitening:
     """Returns the map with L Lᵀ = (W + ridge · tr(W) / D · I)⁻¹ for the second moment W of shifts, or of originals.
 
-    Where W is 0 there is no direction to count less, and L is the identity.
+    W is the mean of d dᵀ over shifts d (unit vectors, view minus original), or over centred originals. Where it is 0
+    there is no direction to count less, and L is the identity.
 
     Source: learned whitening, Mikolajczyk and Matas 2007; Radenović, Tolias and Chum 2018, section 3.3.
-
-    Args:
-        mean: `[D]`, subtracted from unit vectors.
-        moment: `[D, D]`, the mean of d dᵀ over shifts d (unit vectors, view minus original), or over centred originals.
-        ridge: A part of the mean variance, added to that of every direction.
     """
     size, trace = len(moment), float(np.trace(moment))
     matrix = np.eye(size)
@@ -137,18 +133,11 @@ def whitening(mean: Values, moment: Values, ridge: float = RIDGE) -> Whitening:
 
 @dataclass(frozen=True, eq=False)
 class ShiftMoments:
-    """Sums over unit vectors of length D; those of two studies, or of two parts of one, can be added.
-
-    Args:
-        originals: Number of originals.
-        total: Their sum, `[D]`.
-        products: The sum of x xᵀ over them, `[D, D]`.
-        shifts: Number of shifts: of views that are not missing.
-        shift_products: The sum of d dᵀ over shifts d, view minus original, `[D, D]`.
-    """
+    """Sums over unit vectors of length D; those of two studies, or of two parts of one, can be added."""
 
     originals: int
     total: Values
+    # Of x xᵀ over originals x, and of d dᵀ over shifts d, view minus original, of views that are not missing: `[D, D]`.
     products: Values
     shifts: int
     shift_products: Values
@@ -161,7 +150,6 @@ class ShiftMoments:
 
     @property
     def mean(self) -> Values:
-        """The mean of the originals, `[D]`."""
         return self.total / max(self.originals, 1)
 
     def centred(self) -> Whitening:
@@ -211,11 +199,7 @@ def shift_map(study: ImageRows) -> Whitening | None:
 def sentences(table: pl.DataFrame, images: int, dim: int, groups: str | None) -> list[str]:
     """Returns what the table `whitening` answers: whether a map is recommended, for which use, and a warning.
 
-    Args:
-        table: The table of one study.
-        images: Number of its images.
-        dim: Length of its embeddings.
-        groups: How its groups were chosen; None without groups.
+    `groups` says how the study's groups were chosen; None = images are independent.
     """
     if table.is_empty():
         return ["No map was tried: it takes four images, or groups of images."]

@@ -15,7 +15,6 @@ from embedshift.store.reader import Reader
 # Shards above which baselines use only a part of the sums of all shards: memory would grow by two vectors a shard.
 MANY = 4_096
 
-
 # The sums of shards under a name, each with the number of images before its shard.
 Placed = Iterable[tuple[int, dict[str, Values]]]
 
@@ -124,5 +123,4 @@ def joined(parts: Iterable[Mapping[str, Values]], *, normalised: int = 0, vector
 
 def chunk_sizes(by_metric: Mapping[str, Baseline]) -> list[int] | None:
     """Returns the sizes of the chunks of images by which exact baselines are resampled; None without exact ones."""
-    pairs = [baseline.pairs for baseline in by_metric.values() if baseline.pairs is not None]
-    return [int(count) for count in pairs[0].images] if pairs else None
+    return next((baseline.chunk_sizes for baseline in by_metric.values() if baseline.chunk_sizes), None)

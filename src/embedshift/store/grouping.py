@@ -1,7 +1,6 @@
 """Chooses the groups of a study's images, finds near-duplicates among them, and counts exact copies."""
 
 import dataclasses
-import functools
 from collections.abc import Sequence
 
 import polars as pl
@@ -33,11 +32,7 @@ def choose(reader: Reader, choice: Choice | None, ids: Sequence[str] | None = No
     wanted = choice if choice is not None else NONE if stored is None else stored.chosen
     if all_ids and wanted == NEAR:
         raise UsageError(f"`until` cannot be combined with `groups` {NEAR}, which compares all images; choose others")
-    return find_groups(wanted, ids, functools.partial(_near, reader))
-
-
-def _near(reader: Reader) -> list[str | None]:
-    return [str(number) for number in near_groups(reader)]
+    return find_groups(wanted, ids, lambda: [str(number) for number in near_groups(reader)])
 
 
 def near_groups(reader: Reader) -> GroupNumbers:

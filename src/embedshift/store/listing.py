@@ -183,8 +183,6 @@ def _has_recorded_rows(part: Part) -> bool:
 
 @dataclass(frozen=True)
 class Finding:
-    """The result for one file in the folder."""
-
     name: str
     problem: str = ""
     checksum: str = ""
@@ -192,8 +190,6 @@ class Finding:
 
 @dataclass(frozen=True)
 class Verification:
-    """The results for a study's folder."""
-
     folder: Path
     findings: Sequence[Finding]
     checksum: str
@@ -240,9 +236,9 @@ def _shard(folder: Path, index: int, part: Part | EmbedshiftError | None, info: 
     name = shard_name(shard_path(folder, index))
     if part is None:
         return Finding(name, "missing; run the study again to measure it") if info.complete else None
-    if isinstance(part, EmbedshiftError):
-        return Finding(name, reason(part))
     try:
+        if isinstance(part, EmbedshiftError):
+            raise part
         refuse_foreign(part, info)
     except EmbedshiftError as error:
         return Finding(name, reason(error))

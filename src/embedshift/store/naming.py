@@ -17,7 +17,6 @@ _PATH = re.compile(r"(?:file://|(?<![\w./~-]))/(?:[^/\s'\"(),:;]+/)+([^/\s'\"(),
 # An absolute path that is a setting, or stands in it after a colon. It may hold spaces; any other slash is a user's.
 _LAST_PATH = re.compile(r"(?:file://|^|(?<=:))/(?:[^/]+/)*([^/]+)/*$")
 
-
 # What stands before the names of images that are not of the study but of a gallery beside it.
 GALLERY = "gallery:"
 

@@ -35,20 +35,18 @@ log = logging.getLogger(__name__)
 
 C = TypeVar("C")
 
-
 DISTANCES = {"cosine_similarity": vectors.cosine, "l2_distance": vectors.distance}
 
 
 @dataclass(frozen=True, eq=False)
 class WhitenedRows:
-    """Rows of which the embeddings, and the distances of views from their originals, come through a map."""
+    """Rows whose embeddings, and the distances of views from their originals, come through a map."""
 
     raw: pl.LazyFrame
     whitening: Whitening
 
     @functools.cached_property
     def distances(self) -> dict[str, Values]:
-        """The distances of all rows; NaN on originals."""
         order, parts = layout(self.raw), list[dict[str, Values]]()
         original = order.views.index(ORIGINAL)
         for block in blocks(self.raw.select("embedding"), len(order.views)):
@@ -200,11 +198,9 @@ class Reader:
         return [installed[name] for name in self.info.questions if name in installed]
 
     def identity_of(self, question: str) -> Mapping[str, Any]:
-        """Returns what a question added to the study's identity; empty if it was not asked."""
         return self.info.questions.get(question, {})
 
     def choice(self, kind: type[C]) -> C:
-        """Returns the choices of one kind; its defaults if there are none."""
         return next((choice for choice in self.choices if isinstance(choice, kind)), None) or kind()
 
     @property
@@ -243,7 +239,6 @@ class Reader:
         return read_table(self.folder, name, self.info, self.image_ids)
 
     def need(self, name: str) -> pl.DataFrame:
-        """Returns a table by its name; UsageError if the study does not have it."""
         table = self.table(name)
         if table is None:
             raise UsageError(f"{self.folder}: no table {name!r} here; run the study again until it finishes")
@@ -300,7 +295,6 @@ class Reader:
 
     @property
     def _measured(self) -> list[Part]:
-        """The shards; UsageError if there is none."""
         if not self.parts:
             raise UsageError(f"{self.folder}: no image is measured yet; run the study first")
         return self.parts

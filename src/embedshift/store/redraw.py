@@ -86,7 +86,6 @@ def iter_redrawn(
 
 
 def _decoded(read: Read, image_id: str, info: StudyInfo) -> Pixels | str:
-    """Returns an image at the encoder's size, uint8 `[S, S, 3]`; or why it cannot be read."""
     canvas = _canvas(read, image_id, info)
     return canvas if isinstance(canvas, str) else canvas.original
 
@@ -138,7 +137,6 @@ def _read_views(
 def _views(
     canvas: Canvas, rows: pl.DataFrame, suite: Suite | None, only: Collection[str] | None
 ) -> dict[str, Pixels | str]:
-    """Returns the views, drawn again; or why one cannot be drawn."""
     views: dict[str, Pixels | str] = {}
     for name, seed in rows.select("view", "view_seed").iter_rows():
         if suite and name in suite and (only is None or name in only):
@@ -150,7 +148,6 @@ def _views(
 
 
 def _attention(rows: pl.DataFrame, grid: tuple[int, int] | None) -> dict[str, Floats]:
-    """Returns the attention maps of the views that have one, `[g_h, g_w]` each."""
     stored = rows.select("view", "attention").iter_rows()
     return {
         name: np.asarray(cells, np.float32).reshape(grid)

@@ -14,8 +14,7 @@ from embedshift.sources import ImageRef, Shard
 from embedshift.sources.base import storable
 from embedshift.statistics.layout import scan
 from embedshift.store.files import Damaged
-from embedshift.store.identity import differences, other_answers
-from embedshift.store.info import FILE, Answer, StudyInfo
+from embedshift.store.info import FILE, Answer, StudyInfo, differences, other_answers
 from embedshift.store.listing import Listing, Part, refuse_foreign
 from embedshift.store.shards import ShardRecord, leftovers, shard_path
 
@@ -113,7 +112,7 @@ def measured_pixels(folder: Path, indices: Collection[int], image_ids: Collectio
 
 
 def _changed_after(sample: ImageRef, time: float) -> bool:
-    """Compares the change time of a file, which users cannot set."""
+    # By the change time of the file, which users cannot set.
     with contextlib.suppress(OSError, ValueError):
         return not sample.archive and os.stat(sample.location).st_ctime > time
     return False

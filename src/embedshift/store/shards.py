@@ -151,7 +151,6 @@ def _add_column(hasher: "hashlib._Hash", array: pa.Array) -> None:
 
 
 def read_record(path: Path) -> tuple[ShardRecord, int]:
-    """Returns a shard's record, and its number of rows."""
     try:
         metadata = pq.read_metadata(path.absolute())
         content: Json = dict(json.loads(metadata.metadata[METADATA_KEY]))
@@ -202,7 +201,6 @@ def _unpack(packed: Mapping[str, Any]) -> Values:
 
 
 def failures_table(records: Sequence[ShardRecord]) -> pa.Table:
-    """Returns the failures of some shards: one row per image that was not measured."""
     failures = [f for record in records for f in record.failures]
     kinds = {"image_id": pa.string(), "stage": pa.string(), "reason": pa.string(), "transient": pa.bool_()}
     schema = pa.schema(list(kinds.items()))
@@ -226,10 +224,7 @@ def refuse_other_pixels(path: Path, record: ShardRecord, first: ShardPixels | No
 
 
 class ShardWriter:
-    """Writes shards one after the other; its context ends when all are written.
-
-    It refuses a shard that was measured before, if its images have other pixels now.
-    """
+    """Writes shards one after the other; refuses one that was measured before if its images have other pixels now."""
 
     def __init__(
         self, folder: Path, written: Callable[[ShardRecord], object], study_id: str, first: Mapping[str, ShardPixels]

@@ -24,7 +24,6 @@ Source = TypeVar("Source")
 
 log = logging.getLogger(__name__)
 
-
 # A row of a table: column → value.
 Row = Mapping[str, Any]
 

@@ -7,8 +7,7 @@ import polars as pl
 
 from embedshift.config.processes import one_blas_thread
 from embedshift.registry import Question
-from embedshift.statistics.differences import differences
-from embedshift.statistics.summary import performance, ranked_metrics, ranking, summary
+from embedshift.statistics.summary import differences, performance, ranked_metrics, ranking, summary
 from embedshift.store.baselines import baselines, measurements
 from embedshift.store.groups import write_groups
 from embedshift.store.info import TableRecord

@@ -81,8 +81,7 @@ class TargetWidth:
             baseline = metric.baseline(joined, images)
             if baseline is None:
                 return
-            sizes = None if baseline.pairs is None else [int(count) for count in baseline.pairs.images]
-            sample = gather(self._parts, chunks=sizes, groups=groups)
+            sample = gather(self._parts, chunks=baseline.chunk_sizes, groups=groups)
             width, limits = self.until.width, (metric.low, metric.high)
             found = widths(sample, baseline, metric.no_change, limits, seed=self._seed, target=width)
         widest = int(np.argmax(np.nan_to_num(found, nan=np.inf)))

@@ -10,8 +10,7 @@ import polars as pl
 from embedshift.config import Json
 from embedshift.config.safe_files import output_path
 from embedshift.errors import UsageError
-from embedshift.statistics.strengths import MeasuredFamily
-from embedshift.statistics.tolerance import by_family
+from embedshift.statistics.strengths import MeasuredFamily, by_family
 from embedshift.statistics.vectors import MOST_AUGMENTATIONS
 from embedshift.store.groups import Choice
 from embedshift.store.reader import Reader

@@ -19,9 +19,8 @@ from embedshift.figures.style import FAINT, MUTED, human, new_figure, number, ve
 from embedshift.registry import METRICS
 from embedshift.registry.names import one_of
 from embedshift.statistics.shift_ratios import SATURATED
-from embedshift.statistics.strengths import MeasuredFamily
+from embedshift.statistics.strengths import MeasuredFamily, by_family
 from embedshift.statistics.summary import COSINE
-from embedshift.statistics.tolerance import by_family
 from embedshift.study.paired.differences import ALL, RELATIVE_SHIFT
 
 

@@ -15,7 +15,7 @@ from embedshift.config.safe_files import write_file
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.statistics.whitening import MOST_DIM, ShiftMoments, Whitening, shift_moments
 from embedshift.store.groups import Choice
-from embedshift.store.identity import is_same_encoder
+from embedshift.store.info import is_same_encoder
 from embedshift.store.reader import Reader
 from embedshift.store.table import installed_tables, tables_of
 from embedshift.store.tables import make_tables

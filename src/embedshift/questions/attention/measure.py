@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from embedshift.sources import ImageRef
 
 
-@metric("attention similarity", "attention", no_change=1.0, low=0.5, high=1.0, higher_is_better=True)
+SIMILARITY: dict[str, Any] = {"no_change": 1.0, "low": 0.5, "high": 1.0, "higher_is_better": True}
+RISING: dict[str, Any] = {"no_change": 0.0, "higher_is_better": False, "optional": True}
+
+
+@metric("attention similarity", "attention", **SIMILARITY)
 def attention_similarity(a: ArrayLike, b: ArrayLike, size: int) -> Values:
     r"""Similarity of two attention maps (the paper's equation 6, there called "attention shift").
 
@@ -42,7 +46,7 @@ def attention_similarity(a: ArrayLike, b: ArrayLike, size: int) -> Values:
     return map_likeness(a, b, size)
 
 
-@metric("rollout similarity", "rollout", no_change=1.0, low=0.5, high=1.0, higher_is_better=True, optional=True)
+@metric("rollout similarity", "rollout", **SIMILARITY, optional=True)
 def rollout_similarity(a: ArrayLike, b: ArrayLike, size: int) -> Values:
     r"""Similarity of two attention rollout maps, which multiply the attention of all layers (Abnar and Zuidema 2020).
 
@@ -67,9 +71,7 @@ def rollout_similarity(a: ArrayLike, b: ArrayLike, size: int) -> Values:
     return map_likeness(a, b, size)
 
 
-@metric(
-    "aligned attention similarity", "aligned", no_change=1.0, low=0.5, high=1.0, higher_is_better=True, optional=True
-)
+@metric("aligned attention similarity", "aligned", **SIMILARITY, optional=True)
 def aligned_attention_similarity(a: ArrayLike, b: ArrayLike) -> Values:
     """Similarity of two attention maps, after moving the original's map in the same way as the view.
 
@@ -93,16 +95,7 @@ def aligned_attention_similarity(a: ArrayLike, b: ArrayLike) -> Values:
     return aligned_likeness(a, b)
 
 
-@metric(
-    "attention entropy rise, nats",
-    "attention",
-    no_change=0.0,
-    low=-math.inf,
-    high=math.inf,
-    higher_is_better=False,
-    optional=True,
-    unit="nats",
-)
+@metric("attention entropy rise, nats", "attention", **RISING, low=-math.inf, high=math.inf, unit="nats")
 def attention_entropy_rise(a: ArrayLike, b: ArrayLike, size: int) -> Values:
     r"""Entropy of the view's attention map minus that of the original's: above 0, attention is more spread out.
 
@@ -123,16 +116,7 @@ def attention_entropy_rise(a: ArrayLike, b: ArrayLike, size: int) -> Values:
     return np.asarray(attention_entropy(b) - attention_entropy(a))
 
 
-@metric(
-    "attention divergence, bits",
-    "attention",
-    no_change=0.0,
-    low=0.0,
-    high=1.0,
-    higher_is_better=False,
-    optional=True,
-    unit="bits",
-)
+@metric("attention divergence, bits", "attention", **RISING, low=0.0, high=1.0, unit="bits")
 def attention_divergence(a: ArrayLike, b: ArrayLike, size: int) -> Values:
     r"""Jensen-Shannon divergence between two attention maps, as distributions over the patches.
 
@@ -156,8 +140,6 @@ def attention_divergence(a: ArrayLike, b: ArrayLike, size: int) -> Values:
 
 
 class MEASURE(Measure):
-    """All metrics that need attention; they are null for encoders without it."""
-
     def __init__(self, study: StudySwitches) -> None:
         super().__init__(study)
         if study.config.store == "metrics":

@@ -11,12 +11,11 @@ from embedshift.questions.attention.tables import ALIGNMENT, SCHEMA, SPREAD
 from embedshift.report.numbers import MISSING, fixed, with_interval
 from embedshift.report.own_sections import ATTENTION
 from embedshift.report.section import PageInput, Part, Section
-from embedshift.statistics.differences import ordered
 from embedshift.statistics.intervals import APPROXIMATE_BELOW, LEAST_IMAGES
+from embedshift.statistics.summary import ordered
 
 
 def section(page: PageInput) -> Section | None:
-    """Returns the section; None if there is only the paper's attention metric."""
     data, metrics = page.data, metrics_of(page.data)
     if not metrics:
         return None

@@ -1,6 +1,7 @@
 """The table `looks`: whether attention moves with the image, and whether it spreads."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -8,7 +9,7 @@ import polars as pl
 from embedshift.arrays import Values
 from embedshift.questions.attention import ALIGNED, PLAIN, RISE
 from embedshift.statistics.intervals import simultaneous_intervals
-from embedshift.statistics.layout import ImageRows, Rows, image_rows, side_by_side, sums_and_counts
+from embedshift.statistics.layout import ImageRows, side_by_side, sums_and_counts
 from embedshift.statistics.sample import gather
 from embedshift.store.reader import Reader
 from embedshift.store.table import Table
@@ -26,29 +27,27 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 }
 
 
-def looks(rows: Rows, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
+def looks(study: ImageRows, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
     """Returns two differences per augmentation, each with an interval that holds for all augmentations at once."""
-    study = image_rows(rows)
     if not study.order.images:
         return pl.DataFrame(schema=SCHEMA)
     sample = gather(_differences(study, augmentations), groups=study.groups)
     is_moved = ~(np.abs(sample.mean) <= UNMOVED) | (sample.error > UNMOVED)
-    table_rows: list[dict[str, object]] = []
+    tables = [pl.DataFrame(schema=SCHEMA)]
     for column, (what, metric) in enumerate(((ALIGNMENT, ALIGNED), (SPREAD, RISE))):
         if metric not in study.columns:
             continue
         indices = [index for index in range(len(augmentations)) if what == SPREAD or is_moved[2 * index]]
         part = sample.columns([2 * index + column for index in indices])
-        simultaneous = simultaneous_intervals(part, seed=seed)
-        for k, index in enumerate(indices):
-            numbers = {"n": int(part.images_having[k]), "difference": part.mean[k]}
-            ends = {
-                "low": simultaneous.low[k],
-                "high": simultaneous.high[k],
-                "significant": bool(simultaneous.significant[k]),
-            }
-            table_rows.append({"augmentation": augmentations[index], "what": what, **numbers, **ends})
-    return pl.DataFrame(table_rows, schema=SCHEMA).fill_nan(None)
+        names, images = [augmentations[index] for index in indices], part.images_having.astype(np.int64)
+        columns: dict[str, Any] = {
+            "augmentation": names,
+            "what": [what] * len(names),
+            "n": images,
+            "difference": part.mean,
+        }
+        tables.append(pl.DataFrame(columns | vars(simultaneous_intervals(part, seed=seed)), schema=SCHEMA))
+    return pl.concat(tables).fill_nan(None)
 
 
 def _differences(study: ImageRows, augmentations: Sequence[str]) -> Iterator[tuple[Values, Values]]:

@@ -1,20 +1,29 @@
-"""The data for testing claims: means over images, and standard deviations as means of their pseudo-values."""
+"""The evidence for claims: means and standard deviations over images, their contrasts, ward trees, and p values.
+
+Standard deviations are means of their pseudo-values. All p values are from the same resamples of the images.
+"""
 
 import dataclasses
+import functools
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+import scipy
+from numpy.typing import NDArray
 
-from embedshift.arrays import Values
+from embedshift.arrays import GroupNumbers, Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.augmentations.paper import PAPER
-from embedshift.statistics import sample
+from embedshift.statistics import intervals
+from embedshift.statistics import sample as samples
 from embedshift.statistics.baselines import Baseline
-from embedshift.statistics.layout import BLOCK, ImageRows, Layout, blocks, pair_distances, sums_and_counts
+from embedshift.statistics.clusters import threshold
+from embedshift.statistics.intervals import LEAST_IMAGES
+from embedshift.statistics.layout import ImageRows, Layout, blocks, pair_distances, sums_and_counts
 from embedshift.statistics.maps import attention_entropy
 from embedshift.statistics.sample import Estimates, estimates_from_values
 from embedshift.statistics.summary import PAPER_METRICS
@@ -35,8 +44,6 @@ def distance(first: str, second: str) -> Key:
 
 @dataclass(frozen=True)
 class Evidence:
-    """A sample of images, and the meaning of each of its numbers."""
-
     sample: Estimates
     columns: Mapping[Key, int]
     baseline: Baseline | None = None
@@ -49,51 +56,30 @@ class Evidence:
         return any(self.sample.having[column] for key, column in self.columns.items() if key[0] == metric)
 
     def means(self, keys: Iterable[Key]) -> Values:
-        """Returns the means of existing keys, `[len(keys)]`."""
         return self.sample.mean[[self.columns[key] for key in keys]]
 
 
-# Of a study without images, or without any of the paper's augmentations.
-NO_EVIDENCE = Evidence(estimates_from_values(np.empty((1, 0))), {})
-
-
-def gather(rows: ImageRows, read: Callable[[ImageRows], Iterator[Block]], baseline: Baseline | None = None) -> Evidence:
+def gather(blocks: Iterable[Block], baseline: Baseline | None = None, groups: GroupNumbers | None = None) -> Evidence:
     """Collects the evidence of a study, with sums over the chunks of images by which its baseline is resampled."""
-    first = next(read(rows.head(BLOCK)), None)
-    if first is None:
-        return NO_EVIDENCE
-    layout = BlockLayout.from_block(first)
-    pairs = None if baseline is None else baseline.pairs
-    sizes = None if pairs is None else [int(count) for count in pairs.images]
-    numbers = sample.gather(map(layout.sums_and_counts, read(rows)), chunks=sizes, groups=rows.groups)
-    return dataclasses.replace(layout.evidence(numbers), baseline=baseline)
+    all_blocks = iter(blocks)
+    first = next(all_blocks, None)
+    if first is None:  # of a study without images, or without any of the paper's augmentations
+        return Evidence(estimates_from_values(np.empty((1, 0))), {})
+    # Squares are of deviations from the means of the first images, since those of large numbers would be rounding.
+    centres: dict[Key, float] = {}
+    for key, values in first.items():
+        if key[0] in SD_METRICS:
+            measured = values[~np.isnan(values)]
+            centres[key] = float(measured.mean()) if len(measured) else 0.0
+    columns = {key: column for column, key in enumerate([*first, *(("sd", *key) for key in centres)])}
 
-
-@dataclass(frozen=True)
-class BlockLayout:
-    """How the values of some images become numbers of a sample."""
-
-    columns: Mapping[Key, int]
-    centres: Mapping[Key, float]
-
-    @classmethod
-    def from_block(cls, first: Block) -> "BlockLayout":
-        """Derives the layout from the first images; their means are the centres."""
-        centres = {}
-        for key, values in first.items():
-            if key[0] in SD_METRICS:
-                measured = values[~np.isnan(values)]
-                centres[key] = float(measured.mean()) if len(measured) else 0.0
-        keys = [*first, *(("sd", *key) for key in centres)]
-        return cls({key: column for column, key in enumerate(keys)}, centres)
-
-    def sums_and_counts(self, block: Block) -> tuple[Values, Values]:
-        """Returns sums and counts over the draws of each image, `[b, K]`."""
-        squares = {("sd", *key): (block[key] - centre) ** 2 for key, centre in self.centres.items()}
+    def of_images(block: Block) -> tuple[Values, Values]:
+        squares = {("sd", *key): (block[key] - centre) ** 2 for key, centre in centres.items()}
         return sums_and_counts(np.stack(list({**block, **squares}.values()), axis=2))
 
-    def evidence(self, numbers: Estimates) -> Evidence:
-        return Evidence(_with_standard_deviations(numbers, self.columns, self.centres), self.columns)
+    sizes = None if baseline is None else baseline.chunk_sizes
+    numbers = samples.gather(map(of_images, itertools.chain([first], all_blocks)), chunks=sizes, groups=groups)
+    return Evidence(_with_standard_deviations(numbers, columns, centres), columns, baseline)
 
 
 def _with_standard_deviations(
@@ -162,3 +148,181 @@ def _entropy_rises(rows: ImageRows, names: Sequence[str]) -> Iterator[Block]:
             by_view = entropies.reshape(-1, len(selected.views))
             rises: Values = np.asarray(by_view - by_view[:, selected.positions(ORIGINAL)])
             yield {("entropy_rise", name): rises[:, selected.positions(name)] for name in wanted}
+
+
+# A linear combination of numbers: their weights and keys.
+Contrast = tuple[tuple[float, Key], ...]
+
+
+@dataclass(frozen=True)
+class Contrasts:
+    """J contrasts and their R resamples."""
+
+    estimate: Values
+    error: Values
+    drawn: Values
+
+    @property
+    def t(self) -> Values:
+        """The contrasts in standard errors, `[J]`; 0 if a contrast is 0 in every image."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(self.estimate == 0, 0.0, self.estimate / self.error)
+
+    def mirrored(self) -> "Contrasts":
+        """Returns the contrasts with each resample's deviations in both directions, which removes their skew."""
+        return Contrasts(self.estimate, self.error, np.hstack([self.drawn, -self.drawn]))
+
+    @property
+    def all_zero(self) -> bool:
+        return not (self.estimate.any() or np.nan_to_num(self.error).any())
+
+    def all_above(self) -> float:
+        """Returns the p of "not all are above 0": the largest one-sided p of one contrast (intersection-union)."""
+        return float(fraction(self.drawn >= self.t[:, None]).max())
+
+    def one_below(self) -> float:
+        """Returns the p of "none is below 0": that of the lowest contrast, among all (max-T)."""
+        return most_outlying(-self.drawn, -self.t)
+
+    def one_differs(self) -> float:
+        """Returns the p of "all are 0", in both directions at once (max-T)."""
+        return most_outlying(np.abs(self.drawn), np.abs(self.t))
+
+    def number_above(self) -> tuple[float, float, float]:
+        """Returns how many are above 0, and its 95 % interval: what simultaneous intervals show, and leave open."""
+        shown = [
+            sign * self.t > np.quantile(self._furthest(sign), (1 + intervals.LEVEL) / 2, method="higher")
+            for sign in (1, -1)
+        ]
+        above, below = (int((self._is_bounded & side).sum()) for side in shown)
+        return float((self.estimate > 0).sum()), float(above), float(len(self.t) - below)
+
+    def at_least_above(self, least: int) -> tuple[float, float]:
+        """Returns the p of "fewer than `least` are above 0" and of "so many are" (partial conjunction, max-T)."""
+        sides = ((1, least), (-1, len(self.t) - least + 1))
+        last = [np.sort(np.where(self._is_bounded, sign * self.t, -np.inf))[-number] for sign, number in sides]
+        above, below = (float(fraction(self._furthest(s) >= t)) for (s, _), t in zip(sides, last, strict=True))
+        return above, below
+
+    @functools.cached_property
+    def _is_bounded(self) -> NDArray[np.bool_]:
+        return intervals.bounded(self.drawn.T)
+
+    def _furthest(self, sign: int) -> Values:
+        return np.asarray((sign * self.drawn[self._is_bounded]).max(axis=0, initial=-np.inf))
+
+    def smallest(self) -> tuple[float, float, float]:
+        """Returns the smallest contrast and its 95 % interval: the least pointwise lower and simultaneous upper end."""
+        tail = (1 - intervals.LEVEL) / 2
+        below = np.quantile(self.drawn, 1 - tail, axis=1, method="higher")
+        above = np.where(self._is_bounded, np.quantile(self._furthest(-1), 1 - tail, method="higher"), np.inf)
+        with np.errstate(invalid="ignore"):
+            low = np.where(self.error > 0, self.estimate - below * self.error, self.estimate).min()
+            high = np.where(self.error > 0, self.estimate + above * self.error, self.estimate).min()
+        ends = (float(low), float(high)) if np.isfinite(low) and np.isfinite(high) else (np.nan, np.nan)
+        return float(self.estimate.min()), *ends
+
+
+def most_outlying(drawn: Values, observed: Values) -> float:
+    """Returns the p of the most outlying of the numbers that can be significant (max-T); 1 if none can."""
+    is_bounded = intervals.bounded(drawn.T)
+    return float(fraction(drawn[is_bounded].max(axis=0) >= observed[is_bounded].max())) if is_bounded.any() else 1.0
+
+
+def fraction(exceeding: NDArray[np.bool_]) -> Values:
+    """Returns a p value by resamples: (1 + those that exceed) / (1 + all), over the last axis."""
+    return np.asarray((1 + exceeding.sum(axis=-1)) / (1 + exceeding.shape[-1]))
+
+
+def difference(metric: str, higher: str, lower: str, sign: float = 1.0) -> Contrast:
+    return between(((metric, higher),), ((metric, lower),), sign)
+
+
+def between(higher: Sequence[Key], lower: Sequence[Key], sign: float = 1.0) -> Contrast:
+    return (*((sign / len(higher), key) for key in higher), *((-sign / len(lower), key) for key in lower))
+
+
+Flags = NDArray[np.bool_]
+
+NAMES = tuple(PAPER)
+TREES = 1_000
+DISTANCES = tuple(distance(*pair) for pair in itertools.combinations(NAMES, 2))
+
+
+@dataclass(frozen=True)
+class Trees:
+    """Trees of the nine augmentations, in the paper's order: heights at which two join, `[R, 9, 9]`, and of the cut."""
+
+    heights: Values
+    cuts: Values
+
+    def joined(self) -> Flags:
+        """Which augmentations join at or below the cut, `[R, 9, 9]`; none joins itself."""
+        return np.asarray(self.heights <= self.cuts[:, None, None])
+
+
+def grow(distances: Values) -> Trees:
+    linkages = np.stack([scipy.cluster.hierarchy.linkage(row, method="ward") for row in distances])
+    return Trees(_joining_heights(linkages), np.array([threshold(linkage) for linkage in linkages]))
+
+
+def _joining_heights(trees: Values) -> Values:
+    """Converts linkage matrices `[R, A - 1, 4]` to heights at which two leaves join, `[R, A, A]`, diagonal infinite."""
+    count, leaves = len(trees), trees.shape[1] + 1
+    heights = np.where(np.eye(leaves, dtype=bool), np.inf, np.zeros((count, 1, 1)))
+    inside = np.zeros((count, 2 * leaves - 1, leaves), bool)  # the leaves of every cluster
+    inside[:, :leaves] = np.eye(leaves, dtype=bool)
+    for step in range(leaves - 1):
+        left, right = (inside[np.arange(count), trees[:, step, side].astype(int)] for side in (0, 1))
+        joined = left[:, :, None] & right[:, None, :]
+        heights += (joined | joined.swapaxes(1, 2)) * trees[:, step, 2, None, None]
+        inside[:, leaves + step] = left | right
+    return heights
+
+
+# A contrast below this multiple of its numbers is rounding.
+_ROUNDING = 1e-12
+
+
+class Bootstrap:
+    """The evidence and its resamples, drawn once for all contrasts."""
+
+    def __init__(self, evidence: Evidence, contrasts: Iterable[Contrast], *, seed: int, resamples: int) -> None:
+        self.evidence, self.seed, self.resamples = evidence, seed, resamples
+        testable = [contrast for contrast in dict.fromkeys(contrasts) if evidence.having(key for _, key in contrast)]
+        self._columns = {contrast: column for column, contrast in enumerate(testable)}
+
+    def having(self, contrasts: Iterable[Contrast]) -> int:
+        """Returns how many images have a value of every number in the contrasts; 0 if the study lacks one."""
+        return self.evidence.having(key for contrast in contrasts for _, key in contrast)
+
+    def contrasts(self, selected: Sequence[Contrast]) -> Contrasts:
+        columns, contrasts = [self._columns[contrast] for contrast in selected], self._all
+        return Contrasts(contrasts.estimate[columns], contrasts.error[columns], contrasts.drawn[columns])
+
+    def means(self, keys: Sequence[Key], *, resamples: int) -> Values:
+        sample = self.evidence.sample.columns([self.evidence.columns[key] for key in keys])
+        return sample.resampled(seed=self.seed, resamples=resamples)[0]
+
+    @functools.cached_property
+    def trees(self) -> Trees:
+        return grow(self.means(DISTANCES, resamples=TREES))
+
+    @functools.cached_property
+    def _all(self) -> Contrasts:
+        sample, columns = self.evidence.sample, self.evidence.columns
+        weights = np.zeros((len(columns), len(self._columns)))
+        for contrast, column in self._columns.items():
+            for weight, key in contrast:
+                weights[columns[key], column] += weight
+        combined = sample.combine(weights)
+        return self.drawn(combined, _ROUNDING * (np.abs(weights).T @ np.abs(np.nan_to_num(sample.mean))))
+
+    def drawn(self, sample: Estimates, rounding: Values | float = 0.0) -> Contrasts:
+        """Returns the numbers of a sample as contrasts; those below `rounding` are 0."""
+        estimate, error = (np.where(np.abs(values) <= rounding, 0.0, values) for values in (sample.mean, sample.error))
+        few = sample.images < LEAST_IMAGES
+        drawn = sample.studentised(seed=self.seed, resamples=1 if few else self.resamples)
+        # Where no image differs from another, resamples deviate by rounding alone.
+        drawn[:, error == 0] = 0.0
+        return Contrasts(estimate, error, np.ascontiguousarray(drawn.T))

@@ -2,9 +2,8 @@
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import polars as pl
@@ -12,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from embedshift.arrays import Values
 from embedshift.augmentations.paper import PAPER
-from embedshift.questions.claims.contrasts import (
+from embedshift.questions.claims.evidence import (
     DISTANCES,
     NAMES,
     TREES,
@@ -54,26 +53,13 @@ class Finding:
     shown: tuple[bool, bool] = (True, True)
 
 
-class Test(Protocol):
-    @property
-    def contrasts(self) -> Sequence[Contrast]:
-        """The contrasts that the test needs from the bootstrap."""
-
-    @property
-    def requires(self) -> str:
-        """What the two verdicts require, in plain words."""
-
-    def find(self, bootstrap: Bootstrap) -> Finding | None:
-        """Returns the result on these images; None if they cannot test the claim."""
-
-
 @dataclass(frozen=True)
 class Claim:
     """One testable part of a claim, and the optional metric that it is about."""
 
     name: str
     statement: str
-    test: Test
+    test: "Test"
     optional: str = ""
 
 
@@ -281,7 +267,6 @@ class RankTest:
         return tuple([(metric, name) for name in names] for metric in (self.first, self.second))
 
     def find(self, bootstrap: Bootstrap) -> Finding | None:
-        """Returns the result on these images; without p if there are too few."""
         having = bootstrap.having(self.contrasts)
         by_metric = [bootstrap.contrasts(pairs) for pairs in self.pairs] if having else []
         if not having or any(contrasts.all_zero for contrasts in by_metric):
@@ -353,19 +338,15 @@ LEAST_TREE = 20
 LEAST_SUPPORT = 0.95
 
 
+@dataclass(frozen=True)
 class TreeTest:
     """A claim that holds if bootstrap trees show all conditions, and does not hold if they lack a single one."""
 
+    words: str
+    # Which conditions each tree meets, one per column: `[R, C]`.
+    conditions: Callable[[Trees], Flags]
     # "The distances differ": each distance against their mean.
     contrasts: tuple[Contrast, ...] = tuple(between((key,), DISTANCES) for key in DISTANCES)
-
-    @property
-    def words(self) -> str:
-        raise NotImplementedError
-
-    def conditions(self, trees: Trees) -> Flags:
-        """Returns for each tree which conditions it meets, one per column: `[R, C]`."""
-        raise NotImplementedError
 
     @property
     def requires(self) -> str:
@@ -394,44 +375,35 @@ def lacks_one_condition(shown: Flags) -> bool:
     return bool((~shown).mean(axis=0).max() >= 1 - (1 - LEAST_SUPPORT) / shown.shape[1])
 
 
-@dataclass(frozen=True)
-class Alone(TreeTest):
-    """One augmentation joins none of the others below the cut, and the others all join each other below it."""
-
-    name: str
-
-    @property
-    def words(self) -> str:
-        return f"{self.name} joins no other augmentation below the cut, and all others join each other below it"
-
-    def conditions(self, trees: Trees) -> Flags:
-        joined, alone = trees.joined(), NAMES.index(self.name)
-        others = [index for index in range(len(NAMES)) if index != alone]
+def alone(name: str) -> TreeTest:
+    def conditions(trees: Trees) -> Flags:
+        joined, position = trees.joined(), NAMES.index(name)
+        others = [index for index in range(len(NAMES)) if index != position]
         first, second = zip(*itertools.combinations(others, 2), strict=True)
-        return np.hstack([~joined[:, alone, others], joined[:, first, second]])
+        return np.hstack([~joined[:, position, others], joined[:, first, second]])
+
+    words = f"{name} joins no other augmentation below the cut, and all others join each other below it"
+    return TreeTest(words, conditions)
 
 
-@dataclass(frozen=True)
-class Branch(TreeTest):
-    """Some augmentations form a branch inside a larger cluster, which lacks another augmentation."""
+def branch(names: Names, without: str) -> TreeTest:
+    """Tests that some augmentations form a branch inside a larger cluster, which lacks another augmentation."""
+    inside = [NAMES.index(name) for name in names]
+    outside = [index for index in range(len(NAMES)) if index not in inside]
 
-    names: Sequence[str]
-    without: str
-
-    @property
-    def words(self) -> str:
-        return (
-            f"the {len(self.names)} join each other before any other augmentation joins them, at least one more joins "
-            f"below the cut, and {self.without} does not"
-        )
-
-    def conditions(self, trees: Trees) -> Flags:
-        """Conditions: all join before any outsider (one each); one outsider joins below the cut, one does not."""
-        inside = [NAMES.index(name) for name in self.names]
-        outside = [index for index in range(len(NAMES)) if index not in inside]
+    def conditions(trees: Trees) -> Flags:
+        # All join before any outsider (one each); one outsider joins below the cut, one does not.
         among = trees.heights[:, inside][:, :, inside]
         complete = np.where(np.isinf(among), 0.0, among).max(axis=(1, 2))
         reached = trees.heights[:, inside][:, :, outside].min(axis=1)
         larger = reached.min(axis=1) <= trees.cuts
-        apart = reached[:, outside.index(NAMES.index(self.without))] > trees.cuts
+        apart = reached[:, outside.index(NAMES.index(without))] > trees.cuts
         return np.column_stack([complete[:, None] < reached, larger, apart])
+
+    words = f"the {len(names)} join each other before any other augmentation joins them, at least one more joins below "
+    return TreeTest(f"{words}the cut, and {without} does not", conditions)
+
+
+# What a claim is tested by: its contrasts, what the verdicts require in words, and `find`, which returns the result on
+# these images, or None if they cannot test the claim.
+Test = AllAbove | MostAltered | Rank | Correlation | Outlier | TreeTest

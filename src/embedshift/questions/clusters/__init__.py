@@ -7,8 +7,6 @@ from embedshift.registry import QUESTIONS, Question, one_of, setting
 
 @dataclass(frozen=True)
 class Tree:
-    """Settings of the tree of augmentations."""
-
     linkage: str = setting("ward", "Linkage of the tree: ward, average, complete or single.")
     on: str = setting("images", "Cluster by the distances between images or means.", flag="clusters_on")
     metric: str = setting("euclidean", "With means: any metric of scipy's pdist.", flag="pdist_metric")
@@ -23,9 +21,5 @@ FIGURES = {
     "dendrogram": ("04d", "Tree of augmentations, by the distances between their views"),
     "clustermap": ("08a", "Augmentations and metrics, clustered by their profiles"),
 }
-QUESTIONS.add(
-    "clusters",
-    Question(
-        __name__, "How far apart are the views of different augmentations?", order=54, choices=Tree, figures=FIGURES
-    ),
-)
+SENTENCE = "How far apart are the views of different augmentations?"
+QUESTIONS.add("clusters", Question(__name__, SENTENCE, order=54, choices=Tree, figures=FIGURES))

@@ -43,7 +43,7 @@ def dendrogram(data: FigureInput, title: str) -> Figure:
 
 
 def _tree(axes: Axes, linkage: Values) -> float:
-    """Draws the merges and the cut; returns the greatest height."""
+    """Returns the greatest height."""
     tree, cut = branches(linkage), threshold(linkage)
     for positions, heights in zip(tree.positions, tree.heights, strict=True):
         within = heights.max() <= cut

@@ -12,7 +12,7 @@ from embedshift.augmentations import ORIGINAL
 from embedshift.errors import UsageError
 from embedshift.questions.clusters import Tree
 from embedshift.statistics.clusters import FEW, clusters_of, distances_of_means
-from embedshift.statistics.layout import Rows, image_rows, pair_distances
+from embedshift.statistics.layout import ImageRows, pair_distances
 from embedshift.store.reader import Reader
 from embedshift.store.table import Table
 
@@ -47,18 +47,19 @@ def pairwise(reader: Reader) -> pl.DataFrame:
     return distances_of_images(reader.image_rows, reader.augmentations, include_original=with_original)
 
 
-def distances_of_images(rows: Rows, augmentations: Sequence[str], *, include_original: bool = False) -> pl.DataFrame:
+def distances_of_images(
+    study: ImageRows, augmentations: Sequence[str], *, include_original: bool = False
+) -> pl.DataFrame:
     """Returns the mean over images and draws of `1 - cos` between the views of the same image and draw."""
     size = len(augmentations)
     matrix = np.zeros((size, size))
     first, second = np.triu_indices(size, k=1)
     if len(first):
-        matrix[first, second] = matrix[second, first] = _mean_distances(rows, len(first))
+        matrix[first, second] = matrix[second, first] = _mean_distances(study, len(first))
     names = list(augmentations)
     if include_original:
         means = (
-            image_rows(rows)
-            .frame.filter(pl.col("view") != ORIGINAL)
+            study.frame.filter(pl.col("view") != ORIGINAL)
             .group_by("view")
             .agg((1.0 - pl.col("cosine_similarity").fill_nan(None)).mean().alias("distance"))
             .collect()
@@ -70,10 +71,10 @@ def distances_of_images(rows: Rows, augmentations: Sequence[str], *, include_ori
     return pl.DataFrame({"augmentation": names} | dict(zip(names, matrix, strict=True)))
 
 
-def _mean_distances(rows: Rows, pairs: int) -> Values:
+def _mean_distances(study: ImageRows, pairs: int) -> Values:
     """Returns means over images and draws without NaN; NaN for a pair without values."""
     sums, counts = np.zeros(pairs), np.zeros(pairs)
-    for values in pair_distances(image_rows(rows).frame, pairs):
+    for values in pair_distances(study.frame, pairs):
         is_number = ~np.isnan(values)
         sums += np.where(is_number, values, 0.0).sum(axis=(0, 1))
         counts += is_number.sum(axis=(0, 1))

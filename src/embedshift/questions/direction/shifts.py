@@ -32,7 +32,6 @@ class Shifts:
         return np.where(has_direction[:, None], total, np.nan)
 
     def directions(self) -> Values:
-        """Returns the cosines between mean shifts, `[A, A]`, in [-1, 1]; NaN for an augmentation without one."""
         return cosines(self.total, self.total)
 
     def resultant(self) -> Values:

@@ -12,7 +12,7 @@ from embedshift.augmentations import ORIGINAL
 from embedshift.questions.direction.shifts import Shifts, added, cosines_of_shifts, image_sums
 from embedshift.statistics.baselines import KEPT, baseline_of_groups, relative_shifts
 from embedshift.statistics.clusters import FEW
-from embedshift.statistics.layout import BLOCK, ImageRows, Rows, image_rows, side_by_side, sums_and_counts
+from embedshift.statistics.layout import BLOCK, ImageRows, side_by_side, sums_and_counts
 from embedshift.statistics.sample import gather
 from embedshift.statistics.summary import COSINE
 from embedshift.statistics.vectors import STILL, cosine, normalised
@@ -46,10 +46,9 @@ def directions_of_images(reader: Reader) -> pl.DataFrame:
     return _square(mean_cosines(reader.image_rows, reader.augmentations), reader.augmentations)
 
 
-def mean_cosines(rows: Rows, augmentations: Sequence[str]) -> Values | None:
+def mean_cosines(study: ImageRows, augmentations: Sequence[str]) -> Values | None:
     """Returns the matrix `[A, A]`, read as a stream; None if rows do not hold the distances between views."""
-    study, size = image_rows(rows), len(augmentations)
-    order = study.order
+    size, order = len(augmentations), study.order
     if not order.images or not {*COLUMNS} <= {*study.columns}:
         return None
     view_positions = [order.positions(name) for name in augmentations]
@@ -75,7 +74,7 @@ def shifts(reader: Reader) -> pl.DataFrame:
     study_shifts = shift_sums(reader)
     if study_shifts is None:
         return pl.DataFrame(schema=SCHEMA)
-    by_group = study_shifts if reader.groups is None else _of_groups(reader, study_shifts)
+    by_group = _of_groups(reader, study_shifts)
     columns = {
         "augmentation": reader.augmentations,
         "images": study_shifts.sums["images"],
@@ -94,8 +93,7 @@ def offset_columns(reader: Reader) -> pl.DataFrame:
     if reader.info.has_vectors and reader.image_rows.order.images:
         columns |= zip(CENTRED, centred_shifts(reader.image_rows, names, reader.info.seed), strict=True)
     if study_shifts is not None:
-        by_group = study_shifts if reader.groups is None else _of_groups(reader, study_shifts)
-        columns["common_offset"] = by_group.common_offset()
+        columns["common_offset"] = _of_groups(reader, study_shifts).common_offset()
     return pl.DataFrame({"augmentation": names, "metric": COSINE, **columns}).fill_nan(None)
 
 
@@ -157,8 +155,10 @@ def _cosines_of_pairs(off: Values, own: Values, rest: Values) -> tuple[Values, V
 
 def _of_groups(reader: Reader, study_shifts: Shifts) -> Shifts:
     """Returns sums in which a group counts as an image, of the first images; NaN if embeddings are not stored."""
+    if reader.groups is None:
+        return study_shifts
     groups: dict[int, dict[str, Values]] = {}
-    if reader.groups is not None and reader.info.has_vectors:
+    if reader.info.has_vectors:
         rows = reader.image_rows.head(KEPT).frame.select("embedding").collect()["embedding"].to_numpy()
         shape, views = (reader.info.draws, len(reader.augmentations)), len(reader.image_rows.order.views)
         for number, vectors in zip(reader.groups.tolist(), rows.reshape(-1, views, rows.shape[-1]), strict=False):

@@ -165,9 +165,9 @@ def ruler(data: FigureInput, title: str) -> Figure:
     )
     order = np.argsort(-np.nan_to_num(relative_shift, nan=-np.inf), kind="stable")
     names = [data.augmentations[index] for index in order]
-    note = f"dot: mean relative shift; line: 95 % interval (bootstrap over {data.unit}s)"
-    if data.units < LEAST_IMAGES:
-        note = f"dot: mean relative shift; no interval below {LEAST_IMAGES} {data.unit}s"
+    note = f"dot: mean relative shift; line: 95 % interval (bootstrap over {data.group_word}s)"
+    if data.group_count < LEAST_IMAGES:
+        note = f"dot: mean relative shift; no interval below {LEAST_IMAGES} {data.group_word}s"
     drawn = new_figure(data.caption(note), 7.5, 1.6 + 0.27 * len(names), title)
     axes = drawn.subplots()
     for position, lines in ruler_marks(nearest(data), nearest_of(data.images)).items():
@@ -193,13 +193,12 @@ def ruler(data: FigureInput, title: str) -> Figure:
 
 def nearest(data: FigureInput) -> float | None:
     """Returns the mean position of the nearest other image on the ruler; None if the study lacks it."""
-    cosine = nearest_cosine(data.table("geometry"))
-    baselines = data.summary.filter(pl.col("metric") == COSINE)["baseline"].drop_nulls()
-    return None if cosine is None or baselines.is_empty() else (1.0 - cosine) / (1.0 - float(baselines[0]))
+    cosine, baseline = nearest_cosine(data.table("geometry")), data.baseline(COSINE)
+    return None if cosine is None or baseline is None else (1.0 - cosine) / (1.0 - baseline)
 
 
 def ruler_marks(near: float | None, among: str = "other image") -> dict[float, tuple[str, str]]:
-    """The marks of the ruler: relative shift → two lines of words."""
+    """Relative shift → two lines of words."""
     words = {0.0: ("same", "image"), 1.0: ("another", "image")}
     if near is not None and _APART[0] < near < _APART[1]:
         words[near] = "nearest", among

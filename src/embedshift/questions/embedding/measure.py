@@ -18,13 +18,7 @@ if TYPE_CHECKING:
 
 
 @metric(
-    "cosine similarity",
-    "embedding",
-    no_change=1.0,
-    low=-1.0,
-    high=1.0,
-    higher_is_better=True,
-    baseline=cosine_baseline,
+    "cosine similarity", "embedding", no_change=1.0, low=-1.0, high=1.0, higher_is_better=True, baseline=cosine_baseline
 )
 def cosine_similarity(u: ArrayLike, v: ArrayLike) -> Values:
     r"""Cosine of the angle between two embeddings (the paper's equation 4).
@@ -81,8 +75,6 @@ def l2_distance(u: ArrayLike, v: ArrayLike) -> Values:
 
 
 class KeptVectors(Sums):
-    """The vectors of some originals of a shard, unchanged."""
-
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._kept: list[Floats] = []
@@ -92,7 +84,6 @@ class KeptVectors(Sums):
             self._kept.append(output.embedding[0])
 
     def close(self) -> Mapping[str, Values]:
-        """Returns `vectors`, float32 `[k, D]`."""
         return {"vectors": np.stack(self._kept)} if self._kept else {}
 
 
@@ -108,7 +99,6 @@ class NormalisedSums(Sums):
         self.add_vector(output.embedding[0])
 
     def add_vector(self, vector: ArrayLike) -> None:
-        """Adds an image, by its original's embedding `[D]`."""
         self._waiting.append(vectors.normalised(vector))
         if len(self._waiting) == self.chunk_size:
             self._close_chunk()

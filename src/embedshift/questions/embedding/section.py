@@ -13,9 +13,8 @@ from embedshift.figures.style import metric_label
 from embedshift.registry import METRICS
 from embedshift.report.numbers import fixed, metric_decimals, with_interval
 from embedshift.report.section import ROW_PIXELS, Answer, Chart, PageInput, Part, Plot, chart_layout, escaped, short
-from embedshift.statistics.differences import ordered
 from embedshift.statistics.intervals import LEAST_IMAGES
-from embedshift.statistics.summary import COSINE, FAR, ROUNDING, density
+from embedshift.statistics.summary import COSINE, FAR, ROUNDING, density, ordered
 
 CHARTS = {"cosine": ("cosine_similarity", "Cosine similarity"), "l2": ("l2_distance", "L2 distance")}
 # Every third of the 400 points of a curve: the eye sees no difference, and the page is smaller.
@@ -86,8 +85,8 @@ def answer(page: PageInput) -> Answer:
     shifts = page.data.table("shifts")
     columns = "augmentation", "relative_to_others"
     relative_to_others = {} if shifts is None else dict(shifts.select(*columns).drop_nulls().iter_rows())
-    units, pairs = page.data.units_with(COSINE), page.data.table("differences")
-    content = shift_extremes(page.data.summary, page.encoder, units, relative_to_others, pairs)
+    groups, pairs = page.data.groups_with(COSINE), page.data.table("differences")
+    content = shift_extremes(page.data.summary, page.encoder, groups, relative_to_others, pairs)
     return Answer("How far does the embedding move?", content)
 
 

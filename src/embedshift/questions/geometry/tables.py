@@ -21,7 +21,8 @@ PARTS = 8
 
 def uniformity(vectors: ArrayLike) -> float:
     """How evenly directions are spread over the sphere (Wang and Isola 2020), from all pairs."""
-    directions = _normalised(vectors)
+    directions = normalised(vectors)
+    directions = directions[np.isfinite(directions).all(axis=-1)]
     if len(directions) < 2:
         return float("nan")
     first, second = np.triu_indices(len(directions), k=1)
@@ -77,11 +78,6 @@ def _numbers(present: NDArray[np.bool_], groups: GroupNumbers | None) -> GroupNu
     if groups is None:
         return np.arange(present.sum())
     return np.unique(groups[: len(present)][present], return_inverse=True)[1]
-
-
-def _normalised(vectors: ArrayLike) -> Values:
-    directions = normalised(vectors)
-    return directions[np.isfinite(directions).all(axis=-1)]
 
 
 SCHEMA: dict[str, type[pl.DataType]] = {

@@ -26,14 +26,10 @@ FIGURES = {
     "heads_bars": ("22", "How much of the shift heads, MLPs and input carry"),
     "head_tokens": ("24", "Attention weights or token values: what carries the shift"),
 }
+SENTENCE = "Which heads and layers carry the shift?"
 QUESTIONS.add(
     "heads",
     Question(
-        __name__,
-        "Which heads and layers carry the shift?",
-        order=62,
-        switches=Switches,
-        is_asked=lambda switches: switches.heads or switches.heads_tokens or switches.bank is not None,
-        figures=FIGURES,
+        __name__, SENTENCE, order=62, switches=Switches, is_asked=lambda given: given != Switches(), figures=FIGURES
     ),
 )

@@ -163,7 +163,7 @@ def parts_of(contributions: list[ContributionArrays]) -> dict[str, tuple[str, Va
 
 
 def groups(depth: int) -> dict[str, slice]:
-    """The blocks as bars group them: the last one alone, since it carries most, and the others in two halves."""
+    """The last block alone, since it carries most, and the others in two halves."""
     cuts = sorted({0, depth // 2, depth - 1, depth})
     slices: dict[str, slice] = {}
     for start, stop in itertools.pairwise(cuts):

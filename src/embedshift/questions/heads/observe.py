@@ -76,8 +76,6 @@ TOGETHER = 8
 
 
 class OBSERVER(Observer):
-    """The anatomy of the encoder, and the split that it allows."""
-
     def __init__(self, spec: EncoderSpec, encoder: Encoder) -> None:
         super().__init__(spec, encoder)
         if not isinstance(encoder, ModuleEncoder):

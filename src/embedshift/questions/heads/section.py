@@ -27,7 +27,7 @@ def section(page: PageInput) -> Section | None:
     content |= {"words": words_of(page.data, content["rows"]), "tokens": tokens_of(page.data, names)}
     drawn = {"map": "heads_map", "bars": "heads_bars", "token_maps": "head_tokens"}
     figures = {key: page.figures.get(name) for key, name in drawn.items()}
-    content |= figures | {"images": page.data.units, "unit": page.data.unit}
+    content |= figures | {"images": page.data.group_count, "group_word": page.data.group_word}
     return Section("heads", "Heads and MLPs", {"heads": content})
 
 

@@ -11,7 +11,7 @@ from embedshift.arrays import Values
 from embedshift.errors import UsageError
 from embedshift.questions.heads import HEADS, MLP, MLPS, SINGLE, TOKENS
 from embedshift.statistics.intervals import LEAST_IMAGES, ratio_interval
-from embedshift.statistics.layout import Layout, Rows, blocks, image_rows
+from embedshift.statistics.layout import ImageRows, Layout, blocks
 from embedshift.statistics.summary import COSINE
 from embedshift.store.reader import Reader
 from embedshift.store.table import Table
@@ -22,8 +22,6 @@ COLOURS = "RdBu_r"
 
 @dataclass(frozen=True)
 class ContributionArrays:
-    """The contributions of one augmentation's shift."""
-
     heads: Values
     mlps: Values
     single: dict[str, float]
@@ -54,7 +52,7 @@ NUMBERS = ("contribution", "ci_low", "ci_high")
 
 
 def contribution_intervals(
-    rows: Rows,
+    study: ImageRows,
     augmentations: Sequence[str],
     columns: Sequence[str],
     combine: Callable[[Values], Values] = np.asarray,
@@ -62,7 +60,6 @@ def contribution_intervals(
     seed: int,
 ) -> Iterator[tuple[str, dict[str, Values]]]:
     """Yields for each augmentation K contributions of its mean shift, with 95 % intervals."""
-    study = image_rows(rows)
     for name in augmentations if study.order.images else ():
         weighted = _weighted(study.frame, study.order, name, columns, combine)
         ratios = ratio_interval(weighted, seed=seed, groups=study.groups)
@@ -104,8 +101,6 @@ NOTHING = 1e-9
 
 @dataclass(frozen=True)
 class Picked:
-    """A text that was picked for a head."""
-
     text: int
     explained: float
 
@@ -148,10 +143,10 @@ TOKENS_SCHEMA: dict[str, type[pl.DataType]] = {
 }
 
 
-def head_tokens(rows: Rows, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
+def head_tokens(study: ImageRows, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
     tables = [
         pl.DataFrame({"augmentation": name, "term": [*TOKENS], **numbers})
-        for name, numbers in contribution_intervals(rows, augmentations, [*TOKENS.values()], _terms, seed=seed)
+        for name, numbers in contribution_intervals(study, augmentations, [*TOKENS.values()], _terms, seed=seed)
     ]
     return pl.concat([pl.DataFrame(schema=TOKENS_SCHEMA), *tables]).fill_nan(None)
 
@@ -177,12 +172,12 @@ def head_words(sums: Mapping[str, Values], bank: Sequence[str], depth: int) -> p
     return pl.DataFrame(rows, schema=WORDS_SCHEMA, orient="row")
 
 
-def heads(rows: Rows, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
+def heads(study: ImageRows, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
     """By augmentation and part of the encoder: its contribution to the mean shift, with a 95 % interval."""
-    rows, columns = image_rows(rows), [HEADS, MLPS, *SINGLE.values()]
+    columns = [HEADS, MLPS, *SINGLE.values()]
     parts: list[pl.DataFrame] = []
-    for name, numbers in contribution_intervals(rows, augmentations, columns, seed=seed):
-        part = pl.DataFrame(_parts(rows.frame), schema=["layer", "part"], orient="row").with_columns(
+    for name, numbers in contribution_intervals(study, augmentations, columns, seed=seed):
+        part = pl.DataFrame(_parts(study.frame), schema=["layer", "part"], orient="row").with_columns(
             pl.lit(name).alias("augmentation"), *(pl.Series(key, values) for key, values in numbers.items())
         )
         # The order of the columns is that of the parts; the sort is stable.

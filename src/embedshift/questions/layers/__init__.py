@@ -20,14 +20,10 @@ class Switches:
 
 
 FIGURES = {"depth": ("10", "Shift after every block of the encoder")}
+SENTENCE = "After which block of the encoder does the shift appear?"
 QUESTIONS.add(
     "layers",
     Question(
-        __name__,
-        "After which block of the encoder does the shift appear?",
-        order=60,
-        switches=Switches,
-        is_asked=lambda switches: switches.layers,
-        figures=FIGURES,
+        __name__, SENTENCE, order=60, switches=Switches, is_asked=lambda given: given != Switches(), figures=FIGURES
     ),
 )

@@ -11,8 +11,8 @@ from embedshift.arrays import Values
 from embedshift.config import Json
 from embedshift.pipeline.measure import Column, Measure, StudyPlan, Sums
 from embedshift.questions.layers import COMPARED, TOKENS, column
-from embedshift.questions.layers.cka import LEAST_MINIBATCH, gram_matrices, gram_terms
 from embedshift.statistics import vectors
+from embedshift.statistics.agreement import LEAST_MINIBATCH, gram_matrices, gram_terms
 
 if TYPE_CHECKING:
     from embedshift.encoders.base import EncoderOutput

@@ -4,10 +4,10 @@ import polars as pl
 
 from embedshift.config import Json
 from embedshift.questions.layers import UNMOVED
-from embedshift.questions.layers.cka import LEAST_CKA
 from embedshift.questions.layers.figures import TOKEN_WORDS
 from embedshift.report.numbers import MISSING
 from embedshift.report.section import PageInput, Part, Section
+from embedshift.statistics.agreement import LEAST_CKA
 from embedshift.statistics.intervals import LEAST_IMAGES
 
 

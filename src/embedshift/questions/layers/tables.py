@@ -5,8 +5,8 @@ import polars as pl
 
 from embedshift.arrays import Values
 from embedshift.questions.layers import COMPARED, TOKENS, column
-from embedshift.questions.layers.cka import LEAST_CKA, cka, interval
 from embedshift.registry import METRICS
+from embedshift.statistics.agreement import LEAST_CKA, cka, cka_interval
 from embedshift.statistics.intervals import mean_interval
 from embedshift.statistics.layout import list_parts
 from embedshift.statistics.sample import gather
@@ -21,7 +21,6 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     "n": pl.Int64,
     **dict.fromkeys(("mean", "ci_low", "ci_high"), pl.Float64),
 }
-
 
 # Numbers of values, values, and the ends of their intervals: `[A, K, L]` each.
 Numbers = tuple[Values, Values, Values, Values]
@@ -59,7 +58,7 @@ def cka_of(reader: Reader, shape: tuple[int, int, int]) -> Numbers:
         return counts, nothing, nothing, nothing
     # Shards, which are left out one by one, do not hold whole groups.
     parts = (part["terms"] for part in reader.shard_sums("cka")) if reader.groups is None else ()
-    return counts, cka(total["terms"]), *interval(total["terms"], parts)
+    return counts, cka(total["terms"]), *cka_interval(total["terms"], parts)
 
 
 DOC = "Shift by depth: `augmentation, layer, token, metric, n, mean, ci_low, ci_high`; layer 1 = the first block."

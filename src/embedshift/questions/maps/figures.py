@@ -12,14 +12,7 @@ from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.figures.base import FigureInput, figure, has_table
 from embedshift.figures.shared import drawn_images, overlay, page
 from embedshift.figures.style import INK, MUTED, human, new_figure
-from embedshift.questions.maps import (
-    ALIGNED_CORRELATION,
-    ATTENTION,
-    CORRELATION,
-    RELEVANCE,
-    TOKENS,
-    map_columns,
-)
+from embedshift.questions.maps import ALIGNED_CORRELATION, ATTENTION, CORRELATION, RELEVANCE, TOKENS, map_columns
 from embedshift.questions.maps.tables import image_ids, map_names
 from embedshift.store.reader import Reader
 from embedshift.store.redraw import RedrawnImage

@@ -1,7 +1,7 @@
 """Explanation maps of originals and views: comparisons, and scores of how well they identify important patches."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -95,8 +95,6 @@ def areas(cosines: ArrayLike, original: float, background: float) -> dict[str, f
 
 
 class MEASURE(Measure):
-    """Maps of the images that the seed draws."""
-
     in_float32 = True
 
     def __init__(self, study: StudySwitches) -> None:
@@ -139,7 +137,6 @@ class MEASURE(Measure):
         return maps | {"steps": STEPS, "blur": BLUR, "grid": list(self.grid), "attention": self.has_attention}
 
     def columns(self, probe: "EncoderOutput | None") -> Sequence[Column]:
-        """Returns the columns: maps of views and original, comparisons of views, scores of the original."""
         cells = self.grid[0] * self.grid[1]
         columns: list[Column] = []
         for name in self.all_names:
@@ -157,13 +154,13 @@ class MEASURE(Measure):
             view_column, original_column = map_columns(name)
             flat = view_maps.reshape(len(view_maps), -1).astype(np.float64)
             values[view_column], values[original_column] = flat[1:], flat[0]
-            moved = list(self._moved(image, scaled_map(view_maps[0], size)))
+            before, drawn = (
+                scaled_map(view_maps[0], size),
+                zip([*self.suite] * self.draws, image.seeds[1:], strict=True),
+            )
+            moved = [image.canvas.warp(augmentation, before, seed) for augmentation, seed in drawn]
             values |= compare(name, view_maps[0], view_maps[1:], moved, size)
         return values
-
-    def _moved(self, image: "DrawnImage", before: Values) -> Iterator[Values]:
-        for augmentation, seed in zip([*self.suite] * self.draws, image.seeds[1:], strict=True):
-            yield image.canvas.warp(augmentation, before, seed)
 
     def orders(self, image_id: str, maps: Mapping[str, Floats]) -> dict[str, NDArray[np.intp]]:
         """Returns the order in which patches are removed, by map, and a random order; `[g_h, g_w]` each."""

@@ -21,8 +21,6 @@ from embedshift.statistics.vectors import cosine, normalised
 
 
 class OBSERVER(Observer):
-    """Explains views, if the encoder can be differentiated."""
-
     def __init__(self, spec: EncoderSpec, encoder: Encoder) -> None:
         super().__init__(spec, encoder)
         self._explainer: Explainer | None = None

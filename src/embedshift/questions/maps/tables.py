@@ -7,17 +7,9 @@ import numpy as np
 import polars as pl
 
 from embedshift.augmentations import ORIGINAL
-from embedshift.questions.maps import (
-    ATTENTION,
-    BOUNDS,
-    COMPARISONS,
-    RANDOM,
-    SCORES,
-    column_of,
-    map_columns,
-)
+from embedshift.questions.maps import ATTENTION, BOUNDS, COMPARISONS, RANDOM, SCORES, column_of, map_columns
 from embedshift.statistics.intervals import mean_interval, simultaneous_intervals
-from embedshift.statistics.layout import Rows, image_rows, metric_parts
+from embedshift.statistics.layout import ImageRows, image_rows, metric_parts
 from embedshift.statistics.sample import estimates_from_values, gather
 from embedshift.store.reader import Reader
 from embedshift.store.table import Table
@@ -43,8 +35,7 @@ def image_ids(rows: pl.LazyFrame, names: Sequence[str]) -> list[str]:
     return mapped.select("image_id").collect()["image_id"].to_list()
 
 
-def maps(rows: Rows, augmentations: Sequence[str], names: Sequence[str], *, seed: int) -> pl.DataFrame:
-    study = image_rows(rows)
+def maps(study: ImageRows, augmentations: Sequence[str], names: Sequence[str], *, seed: int) -> pl.DataFrame:
     if not study.order.images:
         return pl.DataFrame(schema=MAPS)
     pairs = [(name, metric) for name in names for metric in COMPARISONS[name]]
@@ -65,10 +56,10 @@ def maps(rows: Rows, augmentations: Sequence[str], names: Sequence[str], *, seed
     return table.fill_nan(None).select(pl.col(name).cast(kind) for name, kind in MAPS.items())
 
 
-def trust(rows: Rows, names: Sequence[str], *, seed: int) -> pl.DataFrame:
+def trust(study: ImageRows, names: Sequence[str], *, seed: int) -> pl.DataFrame:
     """Returns for each map and score n, the mean, its 95 % interval, and whether it beats a random order of patches."""
     pairs = [(name, kind) for name in (*names, RANDOM) for kind in SCORES]
-    study, scores = image_rows(rows), [column_of(*pair) for pair in pairs]
+    scores = [column_of(*pair) for pair in pairs]
     originals = study.frame.filter(pl.col("view") == ORIGINAL).select(scores).collect()
     if originals.is_empty():
         return pl.DataFrame(schema=TRUST)
@@ -88,7 +79,7 @@ def trust(rows: Rows, names: Sequence[str], *, seed: int) -> pl.DataFrame:
     return pl.DataFrame(columns).fill_nan(None).select(pl.col(name).cast(kind) for name, kind in TRUST.items())
 
 
-def _rows(reader: Reader) -> Rows:
+def _rows(reader: Reader) -> ImageRows:
     rows = reader.rows()
     ids = image_ids(rows, map_names(reader))
     return replace(image_rows(rows.filter(pl.col("image_id").is_in(ids))), groups=reader.groups_of(ids))

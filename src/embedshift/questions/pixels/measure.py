@@ -18,11 +18,7 @@ if TYPE_CHECKING:
 
 
 def compared(o: Values, a: Values) -> tuple[Values, Values]:
-    """Returns originals and views `[..., S, S, 3]`, both NaN where the original is, or if too little can be compared.
-
-    Raises:
-        ValueError: They differ in size, or are no images.
-    """
+    """Returns originals and views `[..., S, S, 3]`, both NaN where the original is or too little can be compared."""
     if o.shape[-3:] != a.shape[-3:] or o.ndim < 3 or o.shape[-1] != 3:
         raise ValueError(f"aligned metrics compare [..., S, S, 3] of one size, not {o.shape} and {a.shape}")
     before, after = np.broadcast_arrays(np.asarray(o, np.float64), np.asarray(a, np.float64))
@@ -258,8 +254,6 @@ def aligned_detail_preservation(o: Values, a: Values) -> Values:
 
 
 class MEASURE(Measure):
-    """All metrics that need no encoder; computed beside the loader."""
-
     def of_pixels(self, views: Pixels) -> dict[str, Values]:
         return {name: METRICS[name].function(views[:1], views[1:]) for name in self.needing("pixels")}
 

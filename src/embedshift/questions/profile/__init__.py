@@ -8,9 +8,5 @@ FIGURES = {
     "profile": ("06", "Profile of every augmentation, from least to most changed"),
     "metric_bars": ("08b", "Every metric by augmentation, with the average of each metric"),
 }
-QUESTIONS.add(
-    "profile",
-    Question(
-        __name__, "Which augmentation changes most in all similarity metrics together?", order=20, figures=FIGURES
-    ),
-)
+SENTENCE = "Which augmentation changes most in all similarity metrics together?"
+QUESTIONS.add("profile", Question(__name__, SENTENCE, order=20, figures=FIGURES))

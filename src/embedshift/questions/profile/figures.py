@@ -12,7 +12,7 @@ from embedshift.figures.base import FigureInput, few, figure
 from embedshift.figures.shared import annotation, cells, colour_bar, column_width
 from embedshift.figures.style import FAINT, INK, MUTED, column_names, human, new_figure, number, readable, wrap
 from embedshift.registry import METRICS
-from embedshift.statistics.differences import ordered
+from embedshift.statistics.summary import ordered
 
 
 @figure("heatmap")

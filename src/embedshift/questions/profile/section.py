@@ -17,7 +17,6 @@ FIRST = (*RADAR_METRICS, "l2_distance")
 
 
 def section(page: PageInput) -> Section:
-    """Returns the section: the table, with the cluster of every augmentation if the study has clusters."""
     data, cluster_table = page.data, page.data.table("clusters")
     clusters = {} if cluster_table is None else dict(cluster_table.select("augmentation", "cluster").iter_rows())
     table = summary_table(data, clusters)
@@ -31,8 +30,8 @@ def section(page: PageInput) -> Section:
         "has_clusters": bool(clusters),
         "has_relative_shift": any(row["relative_shift"]["value"] for row in table["rows"]),
         "looks": len(data.metrics_needing("attention", "aligned", "rollout")) > 1,
-        "units": data.units,
-        "unit": data.unit,
+        "group_count": data.group_count,
+        "group_word": data.group_word,
         "variance": [
             f"{METRICS[name].label} {100 * part:.0f} %"
             for name, part in variance_fractions(data.summary)

@@ -23,7 +23,11 @@ def recall(data: FigureInput, title: str) -> Figure:
     """One row per augmentation: recall@1 with its interval, recall@5 and recall@10 faint; the least recalled on top."""
     by_metric = {(row["augmentation"], row["metric"]): row for row in data.need("search").iter_rows(named=True)}
     names = by_recall(data)
-    line = "line: 95 % interval" if data.units >= LEAST_IMAGES else f"no interval below {LEAST_IMAGES} {data.unit}s"
+    line = (
+        "line: 95 % interval"
+        if data.group_count >= LEAST_IMAGES
+        else f"no interval below {LEAST_IMAGES} {data.group_word}s"
+    )
     drawn = new_figure(
         data.caption(f"dot: fraction of views whose original ranks first; {line}"), 6.6, 1.15 + 0.25 * len(names), title
     )

@@ -1,25 +1,134 @@
-"""Searches for every view among the originals: ranks, images found instead, and kept neighbours."""
+"""Searches for every view among the originals, exactly or by FAISS: ranks, images found instead, kept neighbours.
 
-import dataclasses
+And recall@1 in galleries of other sizes: exact in smaller ones, predicted in larger, bounded in far larger ones. A
+view's query finds its own original if no other image of the gallery has a cosine as high.
+"""
+
+import functools
+import logging
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
 from typing import Any
 
 import numpy as np
 import polars as pl
+import scipy
 from numpy.typing import NDArray
 
 from embedshift.arrays import Floats, GroupNumbers, Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.config.processes import cores, one_thread
-from embedshift.questions.search.prediction import KEPT, SearchRanks
+from embedshift.questions.search.matching import image_estimates
 from embedshift.questions.search.vectors import Originals
 from embedshift.statistics.agreement import NEIGHBOURS, neighbours_counted
+from embedshift.statistics.intervals import clopper_pearson, ends_or_nan, mean_interval, proportion_interval
 from embedshift.statistics.layout import Layout
-from embedshift.statistics.retrieval import Positions, Ranked
+from embedshift.statistics.retrieval import TIE, Gallery, Positions, Ranked, exactly_ordered, search
+from embedshift.statistics.sample import Estimates
 from embedshift.store.reader import Reader
+
+# Rows of a table: fractions of the searched gallery, and how many times its size predictions and bounds are for.
+PARTS, PREDICTED, BOUNDED = (8, 4, 2, 1), (2, 3, 4, 5), (10, 100)
+# Nothing is predicted from fewer images, nor where fewer views find their original: there the curve is no line.
+LEAST, LEAST_RECALL = 40, 0.5
+# Highest cosines with other images that are kept of each query.
+KEPT = 64
+# The least number of false matches behind a rate; with fewer, a bound would rest on chance.
+_LEAST_MATCHES = 20
+SIZES_SCHEMA: dict[str, type[pl.DataType]] = {
+    "augmentation": pl.String,
+    "images": pl.Int64,
+    **dict.fromkeys(("recall", "ci_low", "ci_high"), pl.Float64),
+    "kind": pl.String,
+}
+
+
+@dataclass(frozen=True)
+class SearchRanks:
+    """The results of searching the views of one augmentation among the originals of n images, and their groups."""
+
+    ranks: Values
+    own_cosines: Values
+    other_cosines: Values
+    images: int
+    groups: GroupNumbers | None = None
+
+    @property
+    def has_direction(self) -> NDArray[np.bool_]:
+        return ~np.isnan(self.ranks)
+
+
+def recall_among(ranks: Values, images: int, size: int) -> Values:
+    """Returns the chance that a query finds its own original in a random part of the gallery that contains it."""
+    better, others = np.asarray(ranks, np.float64) - 1, size - 1
+    with np.errstate(invalid="ignore"):
+        log = _log_choose(images - 1 - better, others) - _log_choose(np.float64(images - 1), others)
+        return np.where(np.isnan(better), np.nan, np.where(images - 1 - better >= others, np.exp(log), 0.0))
+
+
+def _log_choose(n: Values | np.float64, k: int) -> Values:
+    gammaln = scipy.special.gammaln
+    return np.asarray(gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1))
+
+
+def predict(found: SearchRanks, size: int) -> tuple[float, float, float]:
+    n, half = found.images, (found.images + 1) // 2
+    steps = float(np.log(size / n) / np.log(n / half))
+    hits = np.where(found.has_direction, found.ranks == 1, np.nan)
+    sample = image_estimates(hits + (hits - recall_among(found.ranks, n, half)) * steps, found.groups)
+    lowest = -steps * float(recall_among(np.array(2.0), n, half))
+    p, error = (sample.mean - lowest) / (1 - lowest), sample.error / (1 - lowest)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        effective = np.where(error > 0, p * (1 - p) / error**2, sample.having)
+    ends = ends_or_nan(sample, *clopper_pearson(p * effective, effective))
+    low, high = (np.clip(lowest + (1 - lowest) * end, 0.0, 1.0).item() for end in ends)
+    return float(np.clip(sample.mean.item(), 0.0, 1.0)), low, high
+
+
+def bound(found: SearchRanks, size: int) -> tuple[float, float] | None:
+    """Returns a lower bound of recall@1 in a far larger gallery for any law of the cosines, and its interval's end."""
+    own_cosines, other_cosines = found.own_cosines[found.has_direction], found.other_cosines[found.has_direction]
+    if not len(own_cosines):
+        return None
+    values = np.sort(other_cosines, axis=None)[::-1]
+    positions = _LEAST_MATCHES * 2 ** np.arange(max(0, int(np.log2(max(1, len(values) / _LEAST_MATCHES))) + 1)) - 1
+    thresholds = values[positions[positions < len(values)]]
+    if other_cosines.shape[1] < found.images - 1:  # cut lists would give too small counts
+        thresholds = thresholds[thresholds > other_cosines[:, -1].max()]
+    best: Estimates | None = None
+    for threshold in thresholds:
+        false = (found.other_cosines >= threshold).sum(axis=2) / (found.images - 1)
+        numbers = image_estimates(
+            np.where(found.has_direction, (found.own_cosines >= threshold) - (size - 1) * false, np.nan),
+            found.groups,
+        )
+        if numbers.mean.item() > (0.0 if best is None else best.mean.item()):
+            best = numbers
+    return None if best is None else (best.mean.item(), mean_interval(best, seed=0, low=0.0, high=1.0)[0].item())
+
+
+def gallery_sizes(searches: Mapping[str, SearchRanks]) -> pl.DataFrame:
+    rows: list[tuple[str, int, float, float | None, float | None, str]] = []
+    for name, found in searches.items():
+        if found.images < 2 or not found.has_direction.any():
+            continue
+        n, recall = found.images, 0.0
+        for size in sorted({n // part for part in PARTS if n // part > 1}):
+            sample = image_estimates(recall_among(found.ranks, n, size), found.groups)
+            recall = sample.mean.item()
+            low, high = proportion_interval(sample)
+            rows.append((name, size, recall, low.item(), high.item(), "measured"))
+        if found.has_direction.any(axis=1).sum() >= LEAST and recall >= LEAST_RECALL:
+            rows += [(name, times * n, *predict(found, times * n), "predicted") for times in PREDICTED]
+        for size in (times * n for times in BOUNDED):
+            lower_bound = bound(found, size)
+            if lower_bound:
+                rows.append((name, size, lower_bound[0], lower_bound[1], None, "bound"))
+    return pl.DataFrame(rows, schema=SIZES_SCHEMA, orient="row").fill_nan(None)
+
 
 # Images from which larger galleries are predicted.
 PREDICTED_FROM = 2_000
@@ -41,8 +150,6 @@ SearchFunction = Callable[[Floats, Positions, int], Ranked]
 
 @dataclass(frozen=True)
 class SearchResults:
-    """The results of a study's search."""
-
     ranks: pl.DataFrame
     neighbours: pl.DataFrame
     searches: dict[str, SearchRanks]
@@ -55,8 +162,8 @@ def search_views(reader: Reader, originals: Originals, queries: int | None, func
     tables: list[tuple[pl.DataFrame, pl.DataFrame]] = []
     kept: list[Sequence[Ranked]] = []
     start = 0
-    # One product a thread is faster by a quarter than products that share the cores.
-    with ThreadPoolExecutor(_threads()) as pool, one_thread():
+    # One product a thread is faster by a quarter than products that share the cores; each holds cosines of 17 MB.
+    with ThreadPoolExecutor(min(16, cores())) as pool, one_thread():
         for block in rows.head(order.images if queries is None else queries).blocks("draw", "embedding"):
             is_kept = start < PREDICTED_FROM
             vectors = block["embedding"].to_numpy()
@@ -65,7 +172,9 @@ def search_views(reader: Reader, originals: Originals, queries: int | None, func
             wanted = KEPT if is_kept else NEIGHBOURS
             results = list(pool.map(function, vectors.swapaxes(0, 1), repeat(positions), repeat(wanted)))
             tables.append(_tables(results, order, block["draw"][: len(order.views)].to_list(), originals, start))
-            kept += [[_shortened(result) for result in results]] if is_kept else []
+            if is_kept:
+                firsts = [result.positions[:, :NEIGHBOURS].copy() for result in results]
+                kept.append([replace(result, positions=part) for result, part in zip(results, firsts, strict=True)])
             start += len(vectors)
     first = {ORIGINAL: _joined(kept, order.views.index(ORIGINAL)).positions}
     searches: dict[str, SearchRanks] = {}
@@ -79,10 +188,6 @@ def search_views(reader: Reader, originals: Originals, queries: int | None, func
         searches=searches,
         hubs=hubs(first, reader.augmentations, len(originals.gallery)),
     )
-
-
-def _shortened(result: Ranked) -> Ranked:
-    return dataclasses.replace(result, positions=result.positions[:, :NEIGHBOURS].copy())
 
 
 def _joined(blocks: Sequence[Sequence[Ranked]], view: int) -> Ranked:
@@ -156,11 +261,6 @@ def _ids(originals: Originals, positions: NDArray[Any]) -> pl.Series:
     return pl.select(pl.when(pl.Series(positions >= 0)).then(ids)).to_series()
 
 
-def _threads() -> int:
-    """Returns the number of threads: one per core, up to a limit, because each holds cosines of 17 MB."""
-    return min(16, cores())
-
-
 def first_results(ranked: Ranked, count: int) -> Positions:
     """Returns the positions of the first results of each query, its own original among them; -1 if there are fewer."""
     own = np.arange(len(ranked.rank))
@@ -186,3 +286,89 @@ def hub(results: Positions, images: int) -> tuple[float, float]:
     off = np.bincount(results[results >= 0], minlength=images) - (results >= 0).sum() / images
     skewness = (off**3).mean() / ((off**2).mean() or np.nan) ** 1.5
     return float(np.bincount(results[:, 0]).max() / len(results)), float(skewness)
+
+
+log = logging.getLogger(__name__)
+
+# The smallest gallery that FAISS searches.
+LEAST_GALLERY = 200_000
+# Cells that a query searches, and the most vectors by which a cell is trained.
+CELLS_SEARCHED, VECTORS_PER_CELL = 64, 64
+# Images of a query's own group beyond which its nearest others may be fewer than wanted.
+MOST_OF_GROUP = 1_024
+# Queries by which its recall is measured.
+RECALL_QUERIES = 256
+
+
+def search_function(gallery: Gallery, *, views: int, least: int = LEAST_GALLERY) -> SearchFunction:
+    """Returns the search function for a gallery: exact, or FAISS from `least` vectors on, if it is installed."""
+    exact: SearchFunction = functools.partial(_exact, gallery)
+    if len(gallery) < least:
+        return exact
+    started = time.monotonic()
+    try:
+        import faiss
+    except ImportError:
+        positions = np.arange(min(RECALL_QUERIES, len(gallery)))
+        exact(np.asarray(gallery.vectors[positions]), positions, NEIGHBOURS)
+        minutes = (time.monotonic() - started) / len(positions) * views / 60
+        message = (
+            "exact search for %d views among %d images takes about %.0f min; the extra 'search' installs a faster one"
+        )
+        log.info(message, views, len(gallery), max(1, minutes))
+        return exact
+    index = _index(faiss, gallery)
+    approximate: SearchFunction = functools.partial(_approximate, gallery, index)
+    recall = measured_recall(gallery, approximate)
+    message = "FAISS index of %d images built in %.0f s; it finds %.4f of the %d nearest images (%d queries)"
+    log.info(message, len(gallery), time.monotonic() - started, recall, NEIGHBOURS, min(RECALL_QUERIES, len(gallery)))
+    return approximate
+
+
+def measured_recall(gallery: Gallery, function: SearchFunction) -> float:
+    """Returns the proportion of the exact ten nearest that a search finds, for the first vectors of the gallery."""
+    positions = np.arange(min(RECALL_QUERIES, len(gallery)))
+    queries = np.asarray(gallery.vectors[positions])
+    approximate = function(queries, positions, NEIGHBOURS).positions
+    exact = _exact(gallery, queries, positions, NEIGHBOURS).positions
+    hits = (approximate[:, :, None] == exact[:, None, :]) & (exact >= 0)[:, None, :]
+    return float(hits.any(axis=1).sum() / max(1, (exact >= 0).sum()))
+
+
+def _exact(gallery: Gallery, queries: Floats, originals: Positions, count: int) -> Ranked:
+    return search(queries, originals, gallery, count=count)
+
+
+def _index(faiss: Any, gallery: Gallery) -> Any:
+    cells = max(1, min(int(4 * len(gallery) ** 0.5), len(gallery) // VECTORS_PER_CELL))
+    dim = gallery.vectors.shape[1]
+    index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, cells, faiss.METRIC_INNER_PRODUCT)
+    index.nprobe = min(CELLS_SEARCHED, cells)
+    blocks = [block for start, block, _ in gallery.blocks() if start < cells * VECTORS_PER_CELL]
+    index.train(np.concatenate(blocks)[: cells * VECTORS_PER_CELL])
+    for _, block, _ in gallery.blocks():
+        index.add(block)
+    return index
+
+
+def _approximate(gallery: Gallery, index: Any, queries: Floats, originals: Positions, count: int) -> Ranked:
+    """Behaves as `search`, from the nearest vectors that the index finds; searches exactly for a view beyond them."""
+    raw = np.asarray(queries, np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        directions = raw / np.linalg.norm(raw, axis=-1, keepdims=True)
+    has_direction = np.isfinite(directions).all(axis=-1)
+    cosine = gallery.cosines(directions, originals)
+    groups = np.arange(len(gallery)) if gallery.groups is None else gallery.groups
+    own = min(MOST_OF_GROUP, int(np.bincount(groups).max()))
+    _, indices = index.search(np.nan_to_num(directions).astype(np.float32), max(count, KEPT) + own)
+    same = groups[indices] == groups[originals][:, None]
+    places = np.where(same | ~has_direction[:, None] | (gallery.lengths[indices] == 0), -1, indices).astype(np.int64)
+    cosines, places = exactly_ordered(directions, places, gallery)
+    with np.errstate(invalid="ignore"):
+        better = ((cosines >= cosine[:, None] - TIE) & (places >= 0)).sum(axis=1)
+    rank = np.where(np.isfinite(cosine), 1 + better, 0)
+    # All found vectors are nearer, so the remaining ones are counted.
+    deep = np.flatnonzero((rank > 0) & (better >= (places >= 0).sum(axis=1)))
+    if len(deep):
+        rank[deep] = search(queries[deep], originals[deep], gallery, count=0).rank
+    return Ranked(rank, cosine, cosines[:, :count], places[:, :count])

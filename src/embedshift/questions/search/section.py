@@ -15,8 +15,7 @@ from embedshift.questions.search.tables import NAMES, misses_in_words, near_copi
 from embedshift.report.numbers import fixed, in_percent, shorten
 from embedshift.report.section import Answer, PageInput, Part, Section, address, shrink, webp
 from embedshift.statistics.duplicates import rule_in_words
-from embedshift.statistics.strengths import ONE_LEVEL
-from embedshift.statistics.tolerance import LEAST_SAFE
+from embedshift.statistics.strengths import LEAST_SAFE, ONE_LEVEL
 from embedshift.store.naming import GALLERY
 from embedshift.store.reader import Reader
 from embedshift.store.redraw import RedrawnImage, iter_redrawn
@@ -46,7 +45,6 @@ Key = tuple[str, str]
 
 
 def section(page: PageInput) -> Section | None:
-    """Returns the section; one line if the study stores no vectors."""
     if not page.info.has_vectors:
         return Section("search", "Search", {"search": None})
     table, ranks = page.data.table("search"), page.data.table("search_ranks")
@@ -68,8 +66,8 @@ def section(page: PageInput) -> Section | None:
         "neighbour": nearest_neighbour(page),
         "images": page.data.images,
         "searched": searched,
-        "units": min(searched, page.data.units),
-        "unit": page.data.unit,
+        "group_count": min(searched, page.data.group_count),
+        "group_word": page.data.group_word,
         "has_groups": page.info.groups is not None,
         "near": near_duplicates(page.reader),
         "always_1": trivial(page.data.images),
@@ -94,7 +92,6 @@ def section(page: PageInput) -> Section | None:
 
 
 def nearest_neighbour(page: PageInput) -> str:
-    """Returns the median cosine of images with their nearest neighbour; "" if the study has no neighbours."""
     neighbours = page.data.table("search_neighbours")
     if neighbours is None:
         return ""
@@ -171,7 +168,6 @@ def duplicates_content(page: PageInput, pairs: pl.DataFrame, mistakes: Sequence[
 
 
 def duplicate_groups(pairs: pl.DataFrame) -> list[Json]:
-    """Returns the groups of duplicates, each with its number of images, their range of cosines, and a few images."""
     groups = []
     for part in pairs.partition_by("group", maintain_order=True) if len(pairs) else ():
         ids = list(dict.fromkeys(image_id for row in part.select("image_id", "other").iter_rows() for image_id in row))
@@ -186,7 +182,7 @@ def answer(page: PageInput) -> Answer | None:
     if table is None:
         pairs = page.reader.table("duplicates")
         return None if pairs is None else Answer("Which images are duplicates?", found_duplicates(page, pairs))
-    least_safe = f"{LEAST_SAFE} {page.data.unit}s" if page.data.units < LEAST_SAFE else None
+    least_safe = f"{LEAST_SAFE} {page.data.group_word}s" if page.data.group_count < LEAST_SAFE else None
     content = recall_summary(page, table) | {"near": near_duplicates(page.reader), "least_safe": least_safe}
     return Answer("Does image search still find the original?", content)
 
@@ -194,7 +190,7 @@ def answer(page: PageInput) -> Answer | None:
 def found_duplicates(page: PageInput, pairs: pl.DataFrame) -> Json:
     images = pl.concat([pairs["image_id"], pairs["other"]]).n_unique()
     counts = {"pairs": len(pairs), "groups": pairs["group"].n_unique(), "images": images}
-    return {"duplicates": counts, "rule": rule_in_words(settings(page.reader).for_duplicates, page.data.units)}
+    return {"duplicates": counts, "rule": rule_in_words(settings(page.reader).for_duplicates, page.data.group_count)}
 
 
 def recall_summary(page: PageInput, table: pl.DataFrame) -> Json:

@@ -52,7 +52,6 @@ class Settings:
 # Every table of the search asks for them, which would read the stored tables and list the shards again.
 @functools.lru_cache(maxsize=1)
 def settings(reader: Reader) -> Settings:
-    """The settings of a study's search: those chosen now, else those of the stored tables, else the defaults."""
     return replace(_of_views(reader), **_of_duplicates(reader))
 
 
@@ -92,7 +91,6 @@ def _rates(reader: Reader, chosen: Sequence[float | str] | None) -> Sequence[flo
 
 
 def parse_queries(text: str) -> int | None:
-    """Parses a number of images; None for all."""
     if text == ALL:
         return None
     if not text.isdecimal() or len(text) > 12 or int(text) < 1:
@@ -101,7 +99,6 @@ def parse_queries(text: str) -> int | None:
 
 
 def parse_rates(texts: Sequence[float | str]) -> tuple[float, ...]:
-    """Parses false-match rates; returns each once, the largest first."""
     try:
         rates = [float(text) for text in texts]
     except ValueError as error:

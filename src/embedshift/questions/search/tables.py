@@ -11,11 +11,8 @@ import polars as pl
 
 from embedshift.arrays import Floats, Values
 from embedshift.augmentations import ORIGINAL
-from embedshift.questions.search import Choices, matching, pairs
-from embedshift.questions.search import matching as recall
-from embedshift.questions.search.approximate import search_function
-from embedshift.questions.search.prediction import gallery_sizes
-from embedshift.questions.search.ranks import SearchResults, search_views
+from embedshift.questions.search import Choices, matching
+from embedshift.questions.search.ranks import SearchResults, gallery_sizes, search_function, search_views
 from embedshift.questions.search.settings import QUERIES, Settings, settings
 from embedshift.questions.search.vectors import ROWS, allocate, originals
 from embedshift.statistics.duplicates import EQUAL, MOST_IN_SETS, Positions, cosines_of, fit_tail, pairs_above, sets_of
@@ -119,9 +116,9 @@ def search_results(reader: Reader) -> SearchResults:
 def search(reader: Reader) -> pl.DataFrame:
     parts = reader.need("search_ranks").partition_by("view", as_dict=True, maintain_order=True)
     seed, groups, count = reader.info.seed, reader.groups, _compared(reader)
-    by_name = {name: recall.recall_metrics(parts[name,], seed=seed, groups=groups) for name in reader.augmentations}
+    by_name = {name: matching.recall_metrics(parts[name,], seed=seed, groups=groups) for name in reader.augmentations}
     numbers = [(name, metric, *ends) for name, metrics in by_name.items() for metric, ends in metrics.items()]
-    by_ranks = pl.DataFrame(numbers, schema=recall.SCHEMA, orient="row").fill_nan(None)
+    by_ranks = pl.DataFrame(numbers, schema=matching.SCHEMA, orient="row").fill_nan(None)
     rows = pl.concat([by_ranks, matching.auc(cosines(reader, count), original_pairs(reader, count))])
     position = {name: index for index, name in enumerate(reader.augmentations)}
     order = pl.col("augmentation").replace_strict(position, return_dtype=pl.Int64)
@@ -129,14 +126,12 @@ def search(reader: Reader) -> pl.DataFrame:
 
 
 def thresholds(reader: Reader) -> pl.DataFrame:
-    """Returns the cosines above which two images count as the same: `false_match_rate, threshold, ci_low, ci_high`."""
     rates = settings(reader).false_match_rates
-    pairs_of_images = original_pairs(
-        reader, PAIRED if min(rates) >= pairs.least_false_match_rate(PAIRED) else MOST_PAIRED
-    )
+    pairs = original_pairs(reader, PAIRED if min(rates) >= matching.least_false_match_rate(PAIRED) else MOST_PAIRED)
     if not reader.choice(Choices).false_match_rate:
-        rates = tuple(rate for rate in rates if rate >= pairs.least_false_match_rate(pairs_of_images.equivalent_images))
-    return pairs.thresholds(pairs_of_images, rates, reader.info.seed)
+        least = matching.least_false_match_rate(pairs.equivalent_images)
+        rates = tuple(rate for rate in rates if rate >= least)
+    return matching.thresholds(pairs, rates, reader.info.seed)
 
 
 def matches(reader: Reader) -> pl.DataFrame:
@@ -144,22 +139,21 @@ def matches(reader: Reader) -> pl.DataFrame:
 
 
 def roc(reader: Reader) -> pl.DataFrame:
-    """Returns the proportion of views that match, by false-match rate: `augmentation, false_match_rate, tpr`."""
     count = _compared(reader)
     return matching.roc(cosines(reader, count), original_pairs(reader, count))
 
 
 @functools.lru_cache(maxsize=1)
-def original_pairs(reader: Reader, count: int) -> pairs.Pairs:
+def original_pairs(reader: Reader, count: int) -> matching.Pairs:
     rows = reader.rows().filter(pl.col("view") == ORIGINAL).select("embedding").head(count)
-    return pairs.all_pairs(rows.collect()["embedding"].to_numpy(), reader.groups)
+    return matching.all_pairs(rows.collect()["embedding"].to_numpy(), reader.groups)
 
 
 def cosines(reader: Reader, count: int | None = None) -> Mapping[str, Values]:
     """Returns augmentation → cosines of views with their originals `[m, draws]`, for the first images or all."""
     ranks, draws = reader.need("search_ranks"), reader.info.draws
     parts = ranks.partition_by("view", as_dict=True, maintain_order=True)
-    return {name: recall.by_image(parts[name,]["cosine"], draws)[:count] for name in reader.augmentations}
+    return {name: matching.by_image(parts[name,]["cosine"], draws)[:count] for name in reader.augmentations}
 
 
 def _compared(reader: Reader) -> int:
@@ -250,7 +244,7 @@ RULES = Rules(
     columns={"value": ("ci_low", "ci_high")},
     unit=lambda column, row: "fraction",
     limits=lambda column, row: (0.0, 1.0),
-    is_proportion=lambda column, row: row["metric"] in recall.RECALLS,
+    is_proportion=lambda column, row: row["metric"] in matching.RECALLS,
 )
 DOCS = {
     "search_ranks": "One row per view used as a query: the rank of its original, and the image found instead.",
@@ -263,7 +257,6 @@ DOCS = {
     "roc": "The proportion of views that match, by false-match rate.",
     "duplicates": "Likely duplicates: pairs of images nearer than different images are expected to be, in groups.",
 }
-
 
 TABLES = (
     _table("search_ranks", lambda reader: search_results(reader).ranks, per_image=True, names=NAMES),

@@ -18,7 +18,7 @@ from embedshift.config.safe_files import expanded
 from embedshift.errors import UsageError
 from embedshift.sources.vectors import Part, open_part
 from embedshift.statistics.retrieval import Gallery, release_memory
-from embedshift.store.identity import is_same_encoder
+from embedshift.store.info import is_same_encoder
 from embedshift.store.naming import GALLERY
 from embedshift.store.reader import Reader
 

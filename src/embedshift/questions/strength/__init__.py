@@ -6,6 +6,5 @@ FIGURES = {
     "strength": ("16", "How far the embedding moves, by strength"),
     "tolerance": ("17", "How strong a change the embedding tolerates"),
 }
-QUESTIONS.add(
-    "strength", Question(__name__, "How strong a change does the embedding tolerate?", order=15, figures=FIGURES)
-)
+SENTENCE = "How strong a change does the embedding tolerate?"
+QUESTIONS.add("strength", Question(__name__, SENTENCE, order=15, figures=FIGURES))

@@ -16,9 +16,16 @@ from embedshift.figures.shared import level_axis, level_position, tolerance_mark
 from embedshift.figures.style import FAINT, MUTED, human, new_figure
 from embedshift.report.section import shrink
 from embedshift.statistics.intervals import LEAST_IMAGES
-from embedshift.statistics.strengths import MeasuredFamily, axis_label, in_words, interval_in_words, parameter
+from embedshift.statistics.strengths import (
+    RELATIVE_SHIFT,
+    MeasuredFamily,
+    axis_label,
+    by_family,
+    in_words,
+    interval_in_words,
+    parameter,
+)
 from embedshift.statistics.summary import COSINE
-from embedshift.statistics.tolerance import RELATIVE_SHIFT, by_family
 
 LINE, MARK = "#0072B2", "#D55E00"
 COLUMNS = 3
@@ -33,8 +40,10 @@ def strength(data: FigureInput, title: str) -> Figure:
     views = data.drawn[0].views if data.drawn else {}
     columns = min(COLUMNS, len(families))
     lines = -(-len(families) // columns)
-    none = f"no interval below {LEAST_IMAGES} {data.unit}s"
-    note = f"mean relative shift, {'95 % interval' if data.units >= LEAST_IMAGES else none}; levels at equal steps; "
+    none = f"no interval below {LEAST_IMAGES} {data.group_word}s"
+    note = (
+        f"mean relative shift, {'95 % interval' if data.group_count >= LEAST_IMAGES else none}; levels at equal steps; "
+    )
     note += f"dashed: relative shift {RELATIVE_SHIFT:g}; ring and heading: the tolerance"
     note += "; images: one example" if views else ""
     last = max(len(family.views) for family in families)

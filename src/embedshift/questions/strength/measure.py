@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 WINDOW, SIGMA, C1, C2 = 11, 1.5, (0.01 * 255) ** 2, (0.03 * 255) ** 2
 RIM = WINDOW // 2
 
+STRENGTH: dict[str, Any] = {"no_change": 0.0, "low": 0.0, "higher_is_better": False, "optional": True}
 
-@metric("RMS of pixels", "strength", no_change=0.0, low=0.0, high=1.0, higher_is_better=False, optional=True)
+
+@metric("RMS of pixels", "strength", **STRENGTH, high=1.0)
 def rms(o: Pixels, a: Pixels) -> Values:
     r"""Root mean square of the pixel differences, as a fraction of the pixel range.
 
@@ -46,7 +48,7 @@ def rms(o: Pixels, a: Pixels) -> Values:
     return np.asarray(np.sqrt(np.reshape(squares, o.shape[:-3]) / np.prod(o.shape[-3:])) / 255.0)
 
 
-@metric("dissimilarity (1 - SSIM)", "strength", no_change=0.0, low=0.0, high=2.0, higher_is_better=False, optional=True)
+@metric("dissimilarity (1 - SSIM)", "strength", **STRENGTH, high=2.0)
 def dissimilarity(o: Pixels, a: Pixels) -> Values:
     r"""One minus the structural similarity of the grey images (Wang et al. 2004).
 
@@ -82,16 +84,7 @@ def dissimilarity(o: Pixels, a: Pixels) -> Values:
     return np.asarray(np.maximum(values, 0.0))
 
 
-@metric(
-    "displacement / side",
-    "strength",
-    no_change=0.0,
-    low=0.0,
-    high=np.inf,
-    higher_is_better=False,
-    optional=True,
-    unit="sides",
-)
+@metric("displacement / side", "strength", **STRENGTH, high=np.inf, unit="sides")
 def displacement(source: ArrayLike) -> Values:
     """Root mean square of the distance that pixels moved, as a fraction of the image side.
 
@@ -113,7 +106,7 @@ def displacement(source: ArrayLike) -> Values:
     return np.reshape(distances, positions.shape[:-3])
 
 
-@metric("hidden", "strength", no_change=0.0, low=0.0, high=1.0, higher_is_better=False, optional=True)
+@metric("hidden", "strength", **STRENGTH, high=1.0)
 def hidden(covered: NDArray[np.bool_]) -> Values:
     """Fraction of the view's pixels that show nothing of the original: covered, or outside its frame.
 

@@ -12,16 +12,24 @@ from embedshift.figures.style import human
 from embedshift.questions.strength.tables import MEAN, corruptions_of
 from embedshift.report.numbers import MISSING, fixed, with_interval
 from embedshift.report.section import Answer, PageInput, Part, Section
-from embedshift.statistics.strengths import MeasuredFamily, axis_label, in_words, interval_in_words, parameter
+from embedshift.statistics.strengths import (
+    MISSED,
+    MISSED_CRITERION,
+    RELATIVE_SHIFT,
+    MeasuredFamily,
+    axis_label,
+    by_family,
+    in_words,
+    interval_in_words,
+    parameter,
+)
 from embedshift.statistics.summary import COSINE
-from embedshift.statistics.tolerance import MISSED, MISSED_CRITERION, RELATIVE_SHIFT, by_family
 
 # How strong a change was, by the measured views: column of the page → metric.
 MEASURED = {"rms": "RMS of pixels", "displacement": "displacement", "hidden": "hidden"}
 
 
 def section(page: PageInput) -> Section | None:
-    """Returns the section; None if augmentations have no families."""
     table, families = page.data.table("strength"), page.reader.families
     if table is None:
         return None
@@ -54,7 +62,6 @@ def section(page: PageInput) -> Section | None:
 
 
 def family_row(family: MeasuredFamily, table: pl.DataFrame, tolerances: Sequence[Json | None]) -> Json:
-    """Formats a family: its tolerances, the strength of the change there, and its relative shifts by level."""
     value = tolerances[0]["value"] if tolerances and tolerances[0] else None
     cosine = table.filter(metric=COSINE)
     relative_shifts = cosine.select("relative_shift", "relative_shift_low", "relative_shift_high").rows()
@@ -106,7 +113,6 @@ def corruption_table(table: pl.DataFrame, corruptions: list[MeasuredFamily]) -> 
 
 
 def answer(page: PageInput) -> Answer | None:
-    """Returns the answer; None without families or without a scale."""
     table, baseline = page.data.table("tolerance"), page.data.baseline(COSINE)
     if table is None or baseline is None:
         return None
@@ -114,7 +120,7 @@ def answer(page: PageInput) -> Answer | None:
         "tolerances": tolerances_of(table),
         "encoder": page.encoder,
         "baseline": baseline,
-        "images": page.data.units_with(COSINE),
+        "images": page.data.groups_with(COSINE),
     }
     return Answer("How strong a change does the embedding tolerate?", content, covers_all_levels=True)
 

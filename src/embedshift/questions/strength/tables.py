@@ -10,9 +10,8 @@ from embedshift.arrays import Values
 from embedshift.augmentations.corruptions import STANDARD
 from embedshift.statistics.baselines import relative_shifts
 from embedshift.statistics.intervals import simultaneous_intervals
-from embedshift.statistics.strengths import MeasuredFamily
+from embedshift.statistics.strengths import MeasuredFamily, missed_tolerances, relative_shift_tolerances
 from embedshift.statistics.summary import COSINE
-from embedshift.statistics.tolerance import missed_tolerances, relative_shift_tolerances
 from embedshift.store.baselines import baselines, measurements
 from embedshift.store.reader import Reader
 from embedshift.store.table import Rules, Table

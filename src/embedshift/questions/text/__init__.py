@@ -18,14 +18,10 @@ FIGURES = {
     "text": ("12", "How well images still match their text"),
     "words": ("13", "Cosine between shifts and the phrases for them"),
 }
+SENTENCE = "Does the image still match its text?"
 QUESTIONS.add(
     "text",
     Question(
-        __name__,
-        "Does the image still match its text?",
-        order=70,
-        switches=Switches,
-        is_asked=lambda switches: switches.text or switches.labels is not None or switches.words is not None,
-        figures=FIGURES,
+        __name__, SENTENCE, order=70, switches=Switches, is_asked=lambda given: given != Switches(), figures=FIGURES
     ),
 )

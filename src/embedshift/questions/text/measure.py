@@ -1,7 +1,7 @@
 """Metrics of views and text: whether views still match their words, and whether their shift points to a word."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,18 +21,11 @@ if TYPE_CHECKING:
 # Of vectors of length 1: rounding of float32 moves one by less, and that is no direction.
 UNMOVED = 1e-6
 
+TEXT: dict[str, Any] = {"no_change": 0.0, "higher_is_better": False, "optional": True}
+LABELS = TEXT | {"asked_by": "labels", "depends_on": "labels"}
 
-@metric(
-    "text-alignment shift",
-    "text",
-    no_change=0.0,
-    low=-2.0,
-    high=2.0,
-    higher_is_better=False,
-    optional=True,
-    asked_by="text",
-    depends_on="captions",
-)
+
+@metric("text-alignment shift", "text", **TEXT, low=-2.0, high=2.0, asked_by="text", depends_on="captions")
 def text_alignment_shift(original: ArrayLike, view: ArrayLike, text: ArrayLike) -> Values:
     r"""Change of the cosine between image and caption; below 0, the view fits its caption less well.
 
@@ -56,18 +49,7 @@ def text_alignment_shift(original: ArrayLike, view: ArrayLike, text: ArrayLike) 
     return np.asarray(cosine(view, text) - cosine(original, text))
 
 
-@metric(
-    "zero-shot flips",
-    "text",
-    no_change=0.0,
-    low=0.0,
-    high=1.0,
-    higher_is_better=False,
-    binary=True,
-    optional=True,
-    asked_by="labels",
-    depends_on="labels",
-)
+@metric("zero-shot flips", "text", **LABELS, low=0.0, high=1.0, binary=True)
 def zero_shot_flip(original: ArrayLike, view: ArrayLike, classes: ArrayLike) -> Values:
     r"""Whether the zero-shot class of the view differs from the original's; the mean is the flip rate.
 
@@ -94,17 +76,7 @@ def zero_shot_flip(original: ArrayLike, view: ArrayLike, classes: ArrayLike) -> 
     return np.asarray(np.where(is_defined, flipped, np.nan))
 
 
-@metric(
-    "zero-shot margin shift",
-    "text",
-    no_change=0.0,
-    low=-4.0,
-    high=2.0,
-    higher_is_better=False,
-    optional=True,
-    asked_by="labels",
-    depends_on="labels",
-)
+@metric("zero-shot margin shift", "text", **LABELS, low=-4.0, high=2.0)
 def zero_shot_margin_shift(original: ArrayLike, view: ArrayLike, classes: ArrayLike) -> Values:
     r"""Change of the margin of the original's class; below 0, the classification is less certain.
 
@@ -147,8 +119,6 @@ def word_cosines(original: ArrayLike, view: ArrayLike, directions: ArrayLike) ->
 
 
 class MEASURE(Measure):
-    """Texts, and their relation to the views."""
-
     def __init__(self, study: StudySwitches) -> None:
         super().__init__(study)
         # Listing metrics must not import this.

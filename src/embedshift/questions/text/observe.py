@@ -12,8 +12,6 @@ from embedshift.statistics.vectors import direction, normalised
 
 
 class OBSERVER(Observer):
-    """Encodes the texts by the text tower."""
-
     def prepare(self, measure: MEASURE) -> MEASURE:
         texts = measure.texts
         classes = directions = None

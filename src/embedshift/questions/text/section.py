@@ -42,7 +42,6 @@ def points_to_own_phrase(row: Mapping[str, Any]) -> bool:
 
 
 def verdict(row: Mapping[str, Any]) -> str:
-    """Formats whether an augmentation points to its own word; a dash without intervals."""
     if row["own_low"] is None:
         return MISSING
     if points_to_own_phrase(row):
@@ -51,7 +50,6 @@ def verdict(row: Mapping[str, Any]) -> str:
 
 
 def overall(test: pl.DataFrame) -> Json | None:
-    """Returns the numbers of the test over all phrases, as texts; None if there was none."""
     overall_rows = test.filter(pl.col("augmentation") == ALL, pl.col("p_value").is_not_null()).to_dicts()
     if not overall_rows:
         return None
@@ -79,7 +77,6 @@ def overall(test: pl.DataFrame) -> Json | None:
 
 
 def search_content(table: pl.DataFrame | None, images: int) -> Json | None:
-    """Returns the search by captions for the section; None without stored vectors of captions."""
     if table is None or table.is_empty():
         return None
     by_metric = {(row["augmentation"], row["metric"]): row for row in table.iter_rows(named=True)}

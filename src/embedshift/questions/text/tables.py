@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from embedshift.arrays import Floats, GroupNumbers, Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.statistics.intervals import bounded_interval, mean_interval, proportion_interval, simultaneous_intervals
-from embedshift.statistics.layout import ImageRows, Layout, Rows, image_rows, list_parts, side_by_side, sums_and_counts
+from embedshift.statistics.layout import ImageRows, Layout, list_parts, side_by_side, sums_and_counts
 from embedshift.statistics.retrieval import Gallery, count_closer
 from embedshift.statistics.sample import Estimates, estimates_from_values, gather
 from embedshift.statistics.vectors import cosine, normalised
@@ -49,11 +49,9 @@ def caption_ranks(
     return np.where(np.isnan(own_cosines), np.nan, 1.0 + closer)
 
 
-def text_search(rows: Rows, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
+def text_search(study: ImageRows, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
     """Returns how well captions find their own images, among the originals and among each augmentation's views."""
-    study = image_rows(rows)
-    order = study.order
-    queries = _queries(study)
+    order, queries = study.order, _queries(study)
     if not queries:
         return pl.DataFrame(schema=SCHEMA)
     texts, positions, cosines = (np.concatenate(parts) for parts in zip(*queries, strict=True))
@@ -144,8 +142,7 @@ CLASSES_SCHEMA: dict[str, type[pl.DataType]] = {
 }
 
 
-def words(rows: Rows, augmentations: Sequence[str], phrase_names: Sequence[str], *, seed: int) -> pl.DataFrame:
-    study = image_rows(rows)
+def words(study: ImageRows, augmentations: Sequence[str], phrase_names: Sequence[str], *, seed: int) -> pl.DataFrame:
     if not study.order.images:
         return pl.DataFrame(schema=WORDS_SCHEMA)
     sample = gather(list_parts(study, augmentations, ["word_cosines"]), together=False, groups=study.groups)
@@ -170,11 +167,10 @@ def tested(table: pl.DataFrame) -> tuple[list[str], Values]:
 
 
 def own_and_leads(
-    rows: Rows, augmentations: Sequence[str], phrase_names: Sequence[str], kept: Sequence[str]
+    study: ImageRows, augmentations: Sequence[str], phrase_names: Sequence[str], kept: Sequence[str]
 ) -> Estimates | None:
     if len(kept) < 2:
         return None
-    study = image_rows(rows)
     augmentation, phrase = ([names.index(name) for name in kept] for names in (augmentations, phrase_names))
     # The lead of each augmentation's own word over the mean of the others.
     lead = (len(kept) * np.eye(len(kept)) - 1) / (len(kept) - 1)
@@ -234,8 +230,7 @@ def _permuted(square: Values, seed: int) -> dict[str, float]:
     }
 
 
-def zero_shot(rows: Rows, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
-    study = image_rows(rows)
+def zero_shot(study: ImageRows, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
     order = study.order
     if not order.images:
         return pl.DataFrame(schema=CLASSES_SCHEMA)

@@ -3,8 +3,7 @@
 import polars as pl
 
 from embedshift.config import Json
-from embedshift.questions.whitening.held_out import FITTED, KEPT, RECALL
-from embedshift.questions.whitening.tables import ALL, IMAGES
+from embedshift.questions.whitening.tables import ALL, FITTED, IMAGES, KEPT, RECALL
 from embedshift.report.section import Answer, PageInput, Part, Section
 from embedshift.statistics.whitening import sentences
 
@@ -28,7 +27,6 @@ def answer(page: PageInput) -> Answer | None:
 
 
 def measured_maps(page: PageInput) -> Json | None:
-    """Returns what a search finds with each map; None if the study stores no vectors, or has no views."""
     if not page.info.has_vectors or not page.data.augmentations:
         return None
     table, info = page.data.table("whitening"), page.info

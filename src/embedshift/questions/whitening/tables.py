@@ -1,21 +1,193 @@
-"""The table `whitening`: what a search finds before and after each map, for images and changes not fitted."""
+"""The table `whitening`: what a search finds before and after each map, for images and changes not fitted.
 
-from collections.abc import Iterator, Mapping, Sequence
+Maps are fitted to some images and changes, and tried on others, view by view.
+"""
+
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 import scipy
+from numpy.typing import NDArray
 
-from embedshift.arrays import GroupNumbers, Values
+from embedshift.arrays import Floats, GroupNumbers, Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.questions.whitening import Choices
-from embedshift.questions.whitening.held_out import AS_IS, CLASS, RECALL, Found, Images, results
+from embedshift.statistics.agreement import neighbours_of
 from embedshift.statistics.intervals import LEAST_IMAGES, LEVEL, difference_of_proportions, mean_interval
 from embedshift.statistics.layout import sums_and_counts
-from embedshift.statistics.sample import Estimates, gather
-from embedshift.statistics.whitening import MOST_DIM
+from embedshift.statistics.retrieval import TIE
+from embedshift.statistics.sample import OF_A_SET, Estimates, gather
+from embedshift.statistics.vectors import normalised
+from embedshift.statistics.whitening import MOST_DIM, ShiftMoments, Whitening, moments_of
 from embedshift.store.reader import Reader
 from embedshift.store.table import Table, table_path
+
+AS_IS, CENTRED, ORIGINALS, SHIFTS = "as it is", "centred", "originals", "shifts"
+FOLDS = 5
+# False-match rates, and the least number of false pairs for which one is defined.
+RATES, LEAST_PAIRS = (0.01, 0.001), 10
+RECALL, MRR, CLASS, KEPT, FITTED = "recall@1", "mrr", "class_agreement", "neighbours@10", "fitted_neighbours@10"
+# Metric → numbers per image and draw, NaN without a vector, and their pseudovalues: `[2, n, draws]`; the largest hub.
+Found = tuple[dict[str, Values], float]
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Embeddings of images `[n, D]`, of views by augmentation `[n, draws, D]`, and what belongs together."""
+
+    originals: Floats
+    views: Mapping[str, Floats]
+    # Augmentation → the family that is left out with it.
+    families: Mapping[str, str]
+    grouped: GroupNumbers | None = None
+
+    @functools.cached_property
+    def groups(self) -> NDArray[np.intp]:
+        every = np.arange(len(self.originals))
+        return np.unique(every if self.grouped is None else self.grouped, return_inverse=True)[1]
+
+    @functools.cached_property
+    def folds(self) -> NDArray[np.intp]:
+        """The fold of each image; images of a group are in one fold, and each fold has two groups or more."""
+        return self.groups % max(1, min(FOLDS, (int(self.groups.max(initial=-1)) + 1) // 2))
+
+    def searched(self, metric: str) -> int:
+        """Returns among how many images a view is searched, in the mean: its own, and those of other groups."""
+        folds = np.zeros_like(self.folds[:OF_A_SET]) if metric == FITTED else self.folds
+        groups = self.groups[: len(folds)]
+        return round(float((1 + np.bincount(folds)[folds] - np.bincount(groups)[groups]).mean()))
+
+
+def fits(images: Images) -> Iterator[tuple[str, list[str], list[Whitening | None]]]:
+    """Yields a map's name, the augmentations to try it on, its fit without each fold, and last its fit to all images.
+
+    From the simplest map to the least simple; None leaves vectors as they are.
+    """
+    folds = [images.folds == fold for fold in range(int(images.folds.max()) + 1)]
+
+    def moments(names: Sequence[str]) -> list[ShiftMoments]:
+        shifted = [[draw for name in names for draw in images.views[name][fold].swapaxes(0, 1)] for fold in folds]
+        parts = [moments_of(images.originals[fold], views) for fold, views in zip(folds, shifted, strict=True)]
+        total = functools.reduce(ShiftMoments.__add__, parts)
+        return [*(total - part for part in parts), total]
+
+    names = list(images.views)
+    parts = moments(names)
+    yield AS_IS, names, [None for _ in parts]
+    yield CENTRED, names, [part.centred() for part in parts]
+    yield ORIGINALS, names, [part.by_originals() for part in parts]
+    for family in dict.fromkeys(images.families.values()):
+        if others := [name for name in names if images.families[name] != family]:
+            members = [name for name in names if name not in others]
+            yield SHIFTS, members, [part.by_shifts() for part in moments(others)]
+
+
+def results(images: Images) -> Iterator[tuple[str, str, Found]]:
+    folds = [np.flatnonzero(images.folds == fold) for fold in range(int(images.folds.max()) + 1)]
+    everything = [np.arange(len(images.originals))[:OF_A_SET]]
+    for name, members, (*maps, fitted) in fits(images):
+        among_fitted = dict(_tried(images, everything, [fitted], members))
+        for view, (numbers, hub) in _tried(images, folds, maps, members):
+            yield name, view, (numbers | {FITTED: among_fitted[view][0][KEPT]}, hub)
+
+
+def _tried(
+    images: Images, folds: Sequence[NDArray[np.intp]], maps: Sequence[Whitening | None], names: Sequence[str]
+) -> Iterator[tuple[str, Found]]:
+    """Yields what is found of some augmentations: each view is searched among the images of its fold alone."""
+    shape = images.views[names[0]].shape[:2]
+    metrics = [RECALL, MRR, KEPT, "cosine", *([] if images.grouped is None else [CLASS])]
+    values, lost = ({name: np.full((len(metrics), *shape), np.nan) for name in names} for _ in range(2))
+    hubs, pairs = dict.fromkeys(names, 0.0), list[Values]()
+    neighbours = min(neighbours_of(images.groups[inside]) for inside in folds)
+    for inside, whitening in zip(folds, maps, strict=True):
+        gallery = _Gallery(_mapped(whitening, images.originals[inside]), images.groups[inside], neighbours)
+        pairs.append(gallery.pairs)
+        for name in names:
+            firsts = np.zeros(len(inside))
+            for draw in range(shape[1]):
+                found, first = gallery.find(_mapped(whitening, images.views[name][inside, draw]))
+                for place, metric in enumerate(metrics):
+                    values[name][place, inside, draw], lost[name][place, inside, draw] = found[metric]
+                firsts += np.bincount(first, minlength=len(inside))
+            hubs[name] = max(hubs[name], float(firsts.max() / max(1.0, firsts.sum())))
+    thresholds = _thresholds(np.concatenate(pairs))
+    for name in names:
+        numbers = dict(zip(metrics, map(_with_pseudovalues, values[name], lost[name]), strict=True))
+        cosine = numbers.pop("cosine")
+        for rate, least in thresholds.items():
+            numbers[f"matched@{rate:g}"] = np.where(np.isnan(cosine), np.nan, cosine >= least)
+        yield name, (numbers, hubs[name])
+
+
+def _with_pseudovalues(values: Values, lost: Values) -> Values:
+    """Adds the jackknife's pseudovalues (Efron and Stein 1981), around the mean of the values.
+
+    An image is a query, and stands in the galleries of others: from its own number is taken what they lose to it.
+    """
+    lost = np.where(np.isnan(values), 0.0, lost)
+    return np.stack([values, values - lost + lost.sum() / max(1, (~np.isnan(values)).sum())])
+
+
+def _mapped(whitening: Whitening | None, raw: Floats) -> Values:
+    return np.nan_to_num(normalised(raw if whitening is None else whitening(raw)))
+
+
+class _Gallery:
+    """Originals of length 1 or 0, `[m, D]`; images of a query's own group are no results."""
+
+    def __init__(self, vectors: Values, groups: NDArray[np.intp], neighbours: int) -> None:
+        self.vectors, self.neighbours, self.there = vectors, neighbours, np.asarray(vectors.any(axis=1))
+        _, self.groups, self.sizes = np.unique(groups, return_inverse=True, return_counts=True)
+        self.mates, cosines = np.equal.outer(self.groups, self.groups), vectors @ vectors.T
+        self.none = self.mates | ~self.there
+        self.near = self._nearest(np.where(self.none, -np.inf, cosines))
+        self.pairs = cosines[np.triu(~self.none & self.there[:, None])]
+        np.fill_diagonal(self.mates, val=False)
+
+    def find(self, views: Values) -> tuple[dict[str, tuple[Values, Values]], NDArray[np.intp]]:
+        """Returns metric → the number of each view, and what all others lose to its image; and who comes first."""
+        cosines, lost = views @ self.vectors.T, ~(self.there & views.any(axis=1))
+        others, own = np.where(self.none, -np.inf, cosines), np.where(lost, np.nan, np.diagonal(cosines))
+        mates = np.where(self.mates & self.there, cosines, -np.inf).max(axis=1)
+        kept = (self.near & self._nearest(others)).sum(axis=1) / np.maximum(1, self.near.sum(axis=1))
+        recall = self._of_ranks(others, own, lambda rank: rank == 1)
+        found = {
+            RECALL: recall,
+            MRR: self._of_ranks(others, own, lambda rank: 1 / rank),
+            CLASS: self._of_ranks(others, np.where(lost | np.isneginf(mates), np.nan, mates), lambda rank: rank == 1),
+            KEPT: (np.where(lost, np.nan, kept), 0.0 * kept),
+            "cosine": (own, 0.0 * kept),
+        }
+        return found, np.where(recall[0] == 1, np.arange(len(own)), others.argmax(axis=1))[~lost]
+
+    def _of_ranks(self, others: Values, limits: Values, number: Callable[[Values], Values]) -> tuple[Values, Values]:
+        better = (others >= limits[:, None] - TIE).astype(np.float32)
+        rank = 1.0 + better.sum(axis=1)
+        without = rank[:, None] - better @ np.eye(len(self.sizes), dtype=np.float32)[self.groups]
+        there = ~np.isnan(limits)
+        rise = (number(without[there]) - 1.0 * number(rank[there])[:, None]).sum(axis=0)
+        return np.where(there, number(rank), np.nan), (rise / self.sizes)[self.groups]
+
+    def _nearest(self, cosines: Values) -> NDArray[np.bool_]:
+        """Returns whether an image is among the nearest of its row; ties of the last count too."""
+        least = np.partition(cosines, -self.neighbours, axis=1)[:, -self.neighbours, None]
+        return (cosines >= least) & ~np.isneginf(cosines)
+
+
+def _thresholds(cosines: Values) -> dict[float, float]:
+    """Returns the rates that ten pairs allow, with the least cosine that no more pairs reach; infinite for none."""
+    thresholds = {}
+    for rate in RATES:
+        allowed = int(rate * len(cosines) * (1 + 1e-12))
+        if allowed >= LEAST_PAIRS:
+            refused = -np.partition(-cosines, allowed)[allowed]
+            thresholds[rate] = float(cosines[cosines > refused].min(initial=np.inf))
+    return thresholds
+
 
 # Images at most, and numbers of their vectors: 1 GiB.
 IMAGES, NUMBERS = 2_000, 2**28

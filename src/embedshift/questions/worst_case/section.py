@@ -25,12 +25,11 @@ TIMES = 16
 
 
 def section(page: PageInput) -> Section | None:
-    """Returns the section; None if no attack made the variants and no purifier was requested."""
     attack = read_attack_record(page.reader.identity_of("worst_case"))
     worst, purify = (page.data.table(name) for name in ("worst", "purify"))
     if (worst is None or worst.is_empty()) and (purify is None or purify.is_empty()):
         return None
-    rows = [] if worst is None else worst.to_dicts()
+    rows, baseline = [] if worst is None else worst.to_dicts(), page.data.baseline(COSINE)
     attacks = [row for row in rows if row["kind"] == "attack" and not row["through"]]
     controls = {(row["norm"], row["eps"]): row["mean"] for row in rows if row["kind"] == "control"}
     content = {
@@ -44,7 +43,7 @@ def section(page: PageInput) -> Section | None:
             if row["mean"] is not None
         ],
         "rows": [_row(row) for row in rows],
-        "baseline": _baseline(page),
+        "baseline": "" if baseline is None else fixed(baseline, 3),
         "purified": [] if purify is None else [_purified(row, attack) for row in purify.iter_rows(named=True)],
         "columns": PURIFIED,
         "pictures": pictures(page.reader, [row["variant"] for row in attacks]),
@@ -68,12 +67,6 @@ def _row(row: Json) -> Json:
         "cosine": _cosine(row["mean"], row["ci_low"], row["ci_high"]),
         "relative_shift": relative_shift,
     }
-
-
-def _baseline(page: PageInput) -> str:
-    """Formats the mean cosine of different images; "" if the study has none."""
-    baselines = page.data.summary.filter(metric=COSINE).drop_nulls("relative_shift")["baseline"]
-    return "" if baselines.is_empty() else fixed(baselines[0], 3)
 
 
 def _purified(row: Mapping[str, Any], attack: AttackRecord | None) -> Json:

@@ -75,7 +75,7 @@ def margins(reader: Reader, included: Sequence[str]) -> tuple[dict[str, Margin],
     originals, views = _vectors(reader)
     groups = None if reader.groups is None else reader.groups[: len(originals)]
     in_all = np.isin(reader.augmentations, included)
-    *by_augmentation, floors = margins_of(originals, views, in_all, reader.info.units, reader.info.seed, groups)
+    *by_augmentation, floors = margins_of(originals, views, in_all, reader.info.group_count, reader.info.seed, groups)
     names = [ALL, *reader.augmentations] if in_all.sum() > 1 else reader.augmentations
     ratio, recall = (
         dict(zip(names, zip(*np.roll(numbers, 1, axis=1)[:, -len(names) :].tolist(), strict=True), strict=True))
@@ -181,8 +181,8 @@ def propose(study: Study | str | Path, file: str | Path = "rules.yaml", groups: 
     study = study.with_groups(groups)
     reader = study.reader()
     info, name = reader.info, printable(study.folder.name)
-    if info.units < LEAST_IMAGES:
-        words = f"{info.units} {'groups of ' if info.groups else ''}images"
+    if info.group_count < LEAST_IMAGES:
+        words = f"{info.group_count} {'groups of ' if info.groups else ''}images"
         raise UsageError(f"{study.folder}: {words} are too few for intervals; measure {LEAST_IMAGES} or more")
     if not info.has_vectors or info.encoder.dim < 2:
         raise UsageError(f"{study.folder}: no embeddings here to take margins from; run it with `store` all")

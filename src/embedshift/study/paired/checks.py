@@ -14,8 +14,7 @@ from embedshift.arrays import Values
 from embedshift.config import Json
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.registry import METRICS
-from embedshift.store.identity import differences
-from embedshift.store.info import StudyInfo
+from embedshift.store.info import StudyInfo, differences
 from embedshift.store.naming import tails
 from embedshift.store.reader import Reader
 from embedshift.study.study import Study

@@ -17,8 +17,13 @@ from embedshift.registry import METRICS
 from embedshift.statistics.baselines import Baseline, relative_shifts, sums_of
 from embedshift.statistics.intervals import LEAST_IMAGES
 from embedshift.statistics.layout import image_rows
+from embedshift.statistics.strengths import (
+    MISSED_CRITERION,
+    TOLERANCE_SCHEMA,
+    missed_tolerances,
+    relative_shift_tolerances,
+)
 from embedshift.statistics.summary import COSINE, measured
-from embedshift.statistics.tolerance import MISSED_CRITERION, SCHEMA, missed_tolerances, relative_shift_tolerances
 from embedshift.store.baselines import baselines, chunk_sizes
 from embedshift.store.groups import NEAR, NONE, Choice
 from embedshift.store.reader import Reader
@@ -75,7 +80,7 @@ def measured_range(study: Study, family_name: str, criterion: str) -> MeasuredRa
         for parameter, view in zip(family.parameters, family.views, strict=True)
         if view in with_relative_shift
     ]
-    strongest, images = levels[-1] if levels else math.nan, info.units
+    strongest, images = levels[-1] if levels else math.nan, info.group_count
     has_interval = images >= LEAST_IMAGES and not table["relative_shift_low"].is_null().all()
     return MeasuredRange(strongest, rises, has_interval, images)
 
@@ -202,7 +207,7 @@ class PairedStudies:
     @functools.cached_property
     def tolerances(self) -> list[pl.DataFrame]:
         if not any(family.has_strength for family in self.reference.families):
-            return [pl.DataFrame(schema=SCHEMA) for _ in self.studies]
+            return [pl.DataFrame(schema=TOLERANCE_SCHEMA) for _ in self.studies]
         searched = all("search_ranks" in reader.table_names for reader in self.readers)
         return [
             study_tolerances(
