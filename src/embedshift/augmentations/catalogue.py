@@ -22,7 +22,6 @@ TRIES = 10
 
 
 def trial_image(of: Sides) -> Pixels:
-    """Returns a smooth image of many colours."""
     colours = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     return np.asarray(cv2.resize(colours, sides(of)[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
 

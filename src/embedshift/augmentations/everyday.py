@@ -276,7 +276,6 @@ CHANGES: dict[str, tuple[Everyday, str]] = {
 
 
 def everyday(choice: Choice) -> list[Augmentation]:
-    """Returns sixteen changes of files, each with its numbers drawn within ranges."""
     return [
         Augmentation(
             name, change, version=1, extra={"ranges": change.ranges}, description=words.format(**change.ranges)

@@ -113,7 +113,6 @@ WORDS = {
 
 
 def descriptions() -> dict[str, str]:
-    """Returns one line on each of the nine, with the numbers of `PAPER`."""
     written: dict[str, Any] = {"strongest": plain(GAUSSIAN[-1])}
     for key, value in (entry for _, settings in PAPER.values() for entry in settings.items() if entry[0] != "fill"):
         written[key] = Range(*value) if isinstance(value, tuple) else Range(-value, value)
@@ -121,7 +120,6 @@ def descriptions() -> dict[str, str]:
 
 
 def paper(choice: Choice) -> list[Augmentation]:
-    """Returns the paper's nine augmentations; each is always applied."""
     words = descriptions()
     return [_elastic(words[name]) if name == "elastic" else _augmentation(name, words[name]) for name in PAPER]
 

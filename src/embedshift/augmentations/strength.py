@@ -30,7 +30,6 @@ def phases(rng: np.random.Generator, count: int) -> Values:
 
 
 def jpeg_bytes(image: Pixels, quality: float) -> Any:
-    """Returns the image's bytes as JPEG, uint8 `[N]`."""
     return cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(quality)])[1]
 
 
@@ -91,7 +90,6 @@ def rectangle(of: Sides, fraction: float, rng: np.random.Generator) -> Mask:
 
 
 def grains(image: Pixels, rng: np.random.Generator) -> Pixels:
-    """Returns random levels for each pixel and channel."""
     return rng.integers(0, 256, image.shape, dtype=np.uint8)
 
 
@@ -282,7 +280,6 @@ STANDARD = (
 
 
 def strength(choice: Choice) -> list[Augmentation]:
-    """Returns eighteen families at five levels each, and the mirrored image."""
     return family_augmentations("strength", choice, STANDARD)
 
 

@@ -77,7 +77,6 @@ FILTERS = {
 
 
 def style(choice: Choice) -> list[Augmentation]:
-    """Returns thirteen styles from OpenCV and albumentations; they draw nothing at random and move nothing."""
     filters = [
         Augmentation(name, Graded(Tones(draw), strength), version=1, description=VIEWS["style"][name])
         for name, (draw, strength) in FILTERS.items()

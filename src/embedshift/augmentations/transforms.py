@@ -55,14 +55,12 @@ def _quietly() -> Iterator[None]:
 
 @functools.cache
 def albumentations() -> types.ModuleType:
-    """Returns the albumentations package; its check for updates is switched off."""
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     with _without_torch():
         return importlib.import_module("albumentations")
 
 
 def make(kind: str, **parameters: object) -> Transform:
-    """Makes an albumentations transform by the name of its class; it is always applied."""
     with _quietly():
         return getattr(albumentations(), kind)(**parameters, p=1.0)
 

@@ -71,7 +71,6 @@ PURIFIERS: Mapping[str, Kind] = {
 
 
 def purifier(name: str) -> Callable[[Pixels], Pixels]:
-    """Returns the purifier of a name such as `jpeg:50`."""
     kind, _, text = name.partition(":")
     if kind not in PURIFIERS:
         raise UsageError(f"purifier {name!r}: unknown kind; use one of {', '.join(PURIFIERS)}, such as jpeg:50")
@@ -84,7 +83,6 @@ def purifier(name: str) -> Callable[[Pixels], Pixels]:
 
 
 def check_purifiers(names: Sequence[str]) -> None:
-    """Raises UsageError for a name that is not a purifier, and for one given twice."""
     for index, name in enumerate(names):
         purifier(name)
         if name in names[:index]:
@@ -99,7 +97,6 @@ _EXAMPLES = {"jpeg": "jpeg:50", "median": "median:3", "blur": "blur:1", "resize"
 
 
 def read_only(image: Pixels, rng: np.random.Generator) -> Pixels:
-    """Raises: a variant is read and cannot be drawn."""
     raise EmbedshiftError("a variant is read from its source, and cannot be drawn")
 
 
@@ -114,7 +111,6 @@ class Variant(Augmentation):
     from_views_file: bool = False
 
     def describe(self) -> Json:
-        """Returns its description as JSON, with the number of missing images if there are any, and its family."""
         described: Json = {"variant": self.name, "hash": self.bytes_hash}
         described |= {"missing": self.missing} if self.missing else {}
         return described | ({"grade": dataclasses.asdict(self.grade)} if self.grade else {})

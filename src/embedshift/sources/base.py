@@ -58,8 +58,6 @@ class Failure:
 
 
 class Source:
-    """A collection of images."""
-
     samples: Sequence[ImageRef]
     skipped: Mapping[str, int]
     description: Mapping[str, Any]

@@ -25,8 +25,6 @@ CAPTION_COLUMNS = ("caption", "text", "txt")
 
 
 class ParquetSource(Source):
-    """The images in a column of Parquet files."""
-
     def __init__(self, files: Sequence[str]) -> None:
         self.skipped: Counter[str] = Counter()
         self._starts: dict[str, list[int]] = {}
@@ -142,8 +140,6 @@ def image_bytes(value: Any) -> bytes:
 
 
 class DatasetSource(Source):
-    """The images of saved datasets, split by split."""
-
     def __init__(self, folders: Sequence[str]) -> None:
         self.skipped: Counter[str] = Counter()
         self.description = {"kind": "dataset", "paths": list(folders)}

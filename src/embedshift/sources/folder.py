@@ -55,7 +55,6 @@ def expand(path: str) -> list[str]:
 
 
 def is_url(path: str) -> bool:
-    """Returns whether a path is a URL for fsspec: `scheme://…`."""
     return "://" in path
 
 

@@ -64,7 +64,6 @@ class PairedSource(Source):
         return tuple(self._sources)
 
     def variant(self, name: str, sample: ImageRef) -> ImageRef | None:
-        """Returns one variant of an image; None if it is missing."""
         return self._matched[name].get(sample.image_id)
 
     def read(self, sample: ImageRef) -> bytes:

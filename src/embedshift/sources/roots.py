@@ -60,8 +60,6 @@ def own_places(description: Mapping[str, Any]) -> list[str]:
 
 @dataclass(frozen=True)
 class Roots:
-    """Places below which images may be read."""
-
     places: Sequence[str]
 
     @classmethod

@@ -83,8 +83,6 @@ class ViewsImage(ImageFiles):
 
 @dataclass(frozen=True, kw_only=True)
 class ViewsFile(Manifest):
-    """The content of views.json."""
-
     seed: Annotated[int, Ge(0)]
     draws: Annotated[int, Ge(1)]
     format: Format
@@ -136,8 +134,6 @@ class AttackedImage(ImageFiles):
 
 @dataclass(frozen=True, kw_only=True)
 class Attack(Manifest):
-    """The content of attack.json."""
-
     encoder: Annotated[str, MaxLen(4_096)]
     variants: Mapping[str, AttackedVariant]
     images: Mapping[str, AttackedImage] = field(default_factory=dict)
@@ -179,7 +175,6 @@ def file_hash(path: Path) -> str:
 
 
 def read_manifest(kind: type[M], path: Path) -> M:
-    """Reads a manifest; UsageError if another program wrote it."""
     try:
         content = json.loads(text := read_text(path, LARGEST))
         if "\\u" in text:  # half of a character is no name, except a byte of a file name
@@ -196,7 +191,6 @@ def is_views_file(path: str) -> bool:
 
 
 def read_views_file(path: Path) -> ViewsFile:
-    """Reads views.json; UsageError if it is none."""
     status = os.stat(path) if path.is_file() else None
     if status is None:
         raise UsageError(f"{path}: no such file; `embedshift views` writes it")

@@ -32,7 +32,6 @@ PACKAGES = ("embedshift", "torch", "transformers", "numpy", "pillow", "opencv-py
 
 
 def write_lock(images: Any, model: Any, out: Path) -> Json:
-    """Writes at most 32 images and their vectors to a file; returns what it says of them."""
     if out.suffix != ENDING:
         raise UsageError(f"{out}: the name of a lock ends with {ENDING}")
     files, encoder = read_images(images, LOCKED), open_encoder(model)

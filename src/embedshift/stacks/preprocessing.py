@@ -28,8 +28,6 @@ KEPT = 48
 
 
 class Inputs:
-    """The inputs that recipes make of files."""
-
     def __init__(self, files: Sequence[bytes]) -> None:
         self.files = files
         self._pixels = functools.lru_cache(KEPT)(self._decoded)

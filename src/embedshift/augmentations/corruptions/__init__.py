@@ -30,7 +30,6 @@ STANDARD = (
 
 
 def corruptions(choice: Choice) -> list[Augmentation]:
-    """Returns the fifteen standard corruptions at five severities; frost needs textures."""
     textures = choice.frost_textures
     names = choice.families or tuple(name for name in STANDARD if name != frost.NAME or textures is not None)
     if not choice.families and textures is None:

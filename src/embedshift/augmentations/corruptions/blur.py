@@ -76,7 +76,6 @@ def zoom_source(of: Sides, severity: float, rng: np.random.Generator) -> Floats:
 
 
 def _factors(severity: float) -> Values:
-    """Returns the factors of the enlargements; the first is 1."""
     end, step = at(severity, (1.11, 0.01), (1.16, 0.01), (1.21, 0.02), (1.26, 0.02), (1.31, 0.03))
     return np.arange(1, end, step)
 

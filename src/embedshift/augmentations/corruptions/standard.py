@@ -28,7 +28,6 @@ def add(name: str, change: Change, version: int = 1, **constants: Sequence[float
 
 
 def at(severity: float, *published: T) -> T:
-    """Returns the published value for a severity."""
     return published[int(severity) - 1]
 
 
@@ -38,7 +37,6 @@ def to_pixels(levels: Any) -> Pixels:
 
 
 def scale_of(of: Sides) -> float:
-    """Returns the factor by which published lengths grow."""
     return shorter(of) / SIDE
 
 
