@@ -18,8 +18,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from embedshift.augmentations import load_suite
-from embedshift.augmentations.corruptions.standard import corruption
-from embedshift.augmentations.corruptions.weather import Frost
+from embedshift.augmentations.corruptions import Frost, corruption
 from embedshift.augmentations.family import FAMILIES
 from embedshift.augmentations.variant import purifier
 from embedshift.sources import images

@@ -1,6 +1,10 @@
 """Augmentations and suites, the views that they draw by a seed, and where they move pixels."""
 
-from embedshift.augmentations import corruptions, everyday, strength, style
+# Lists have the families in the order of these imports.
+from embedshift.augmentations.corruptions import blur, digital, weather
+
+# isort: split
+from embedshift.augmentations import everyday, strength, style
 from embedshift.augmentations.augmentation import ORIGINAL, Augmentation, Choice
 from embedshift.augmentations.paper import PAPER
 from embedshift.augmentations.suite import SUITES, VIEWS, Suite, load_suite, rebuild_suite
@@ -16,11 +20,13 @@ __all__ = [
     "Purified",
     "Suite",
     "Variant",
-    "corruptions",
+    "blur",
+    "digital",
     "everyday",
     "load_suite",
     "rebuild_suite",
     "strength",
     "style",
+    "weather",
     "with_purified",
 ]

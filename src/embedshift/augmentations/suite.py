@@ -11,14 +11,13 @@ from typing import Any
 
 from embedshift.augmentations import transforms
 from embedshift.augmentations.augmentation import ORIGINAL, Augmentation, Chain, Choice
-from embedshift.augmentations.catalogue import build, catalogue, failure
 from embedshift.augmentations.changes import Sides
 from embedshift.augmentations.family import FAMILIES, refuse_unknown
 from embedshift.augmentations.transforms import Transform
 from embedshift.augmentations.variant import purified_of
 from embedshift.config import NO_AUGMENTATIONS, Grade, Json
 from embedshift.config.safe_files import expanded, read_yaml
-from embedshift.errors import UsageError, reason
+from embedshift.errors import EmbedshiftError, UsageError, reason
 from embedshift.registry import Registry
 
 log = logging.getLogger(__name__)
@@ -57,8 +56,8 @@ def _pipeline(name: Any, value: Any, registered: Registered) -> Augmentation:
 
 def _step(entry: Any, registered: Registered) -> Augmentation:
     name, parameters = _name_and_parameters(entry)
-    if name in catalogue():
-        return Augmentation(name, build(name, parameters))
+    if name in transforms.catalogue():
+        return Augmentation(name, transforms.build(name, parameters))
     augmentations = registered.get(name, ())
     if not augmentations:
         raise UsageError(_unknown_step(name, registered))
@@ -84,7 +83,7 @@ def _name_and_parameters(entry: Any) -> tuple[str, dict[str, Any]]:
 def _unknown_step(name: str, registered: Registered) -> str:
     if hasattr(transforms.albumentations(), name):
         return f"{name} cannot be used: it does not transform single images"
-    kinds = {"transform of albumentations": catalogue(), "registered augmentation": registered}
+    kinds = {"transform of albumentations": transforms.catalogue(), "registered augmentation": registered}
     nearest = [
         f"{candidate!r} ({kind})"
         for kind, names in kinds.items()
@@ -93,6 +92,8 @@ def _unknown_step(name: str, registered: Registered) -> str:
     return f"unknown step {name[:60]!r}" + (f"; did you mean {' or '.join(nearest)}?" if nearest else "")
 
 
+# How often an augmentation may fail before it counts as one that always fails.
+TRIES = 10
 # The largest parameter that a stored description may have, so that it cannot ask for an image larger than this side.
 LARGEST = 20_000
 
@@ -148,6 +149,19 @@ class Suite:
             is_built_in = isinstance(augmentation.transform, Chain) or transforms.is_transform(augmentation.transform)
             if error is not None and (is_built_in or isinstance(error, UsageError)):
                 raise UsageError(str(error)) from error
+
+
+def failure(augmentation: Augmentation, of: Sides) -> EmbedshiftError | None:
+    """Returns why an augmentation always fails on a generated image of a side, or of a file's height and width."""
+    image, first, options = transforms.trial_image(of), None, {} if isinstance(of, int) else {"any_size": True}
+    for seed in range(TRIES):
+        try:
+            augmentation.draw(image, seed, **options)
+        except EmbedshiftError as error:
+            first = first or error
+        else:
+            return None
+    return first
 
 
 def load_suite(

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from embedshift.arrays import Floats, Pixels, Values
 from embedshift.augmentations.changes import Sides, Tones, grid, shorter, sides, size_of
-from embedshift.augmentations.corruptions.standard import (
+from embedshift.augmentations.corruptions import (
     SIDE,
     add,
     at,

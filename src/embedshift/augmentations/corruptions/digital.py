@@ -10,7 +10,7 @@ from PIL import Image
 
 from embedshift.arrays import Floats, Pixels, Values
 from embedshift.augmentations.changes import Sides, Tones, grid, sampled, shorter, sides, size_of
-from embedshift.augmentations.corruptions.standard import SIDE, add, at, scale_of, to_pixels, to_side
+from embedshift.augmentations.corruptions import SIDE, add, at, scale_of, to_pixels, to_side
 
 # The published constants c of the five severities.
 GAUSSIAN = (0.08, 0.12, 0.18, 0.26, 0.38)
