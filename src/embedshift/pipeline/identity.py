@@ -7,8 +7,7 @@ from collections.abc import Sequence
 
 from embedshift.config import Json
 from embedshift.pipeline.plan import Plan
-from embedshift.sources.base import Shard, storable
-from embedshift.sources.order import SHUFFLED
+from embedshift.sources.base import SHUFFLED, Shard, storable
 
 
 def study_identity(plan: Plan, cut: Sequence[Shard], order: str) -> Json:

@@ -18,12 +18,14 @@ from embedshift.sources.base import (
     Shard,
     Source,
     describe_skipped,
+    select,
+    shuffle,
+    split,
     stem,
     without_folders,
 )
 from embedshift.sources.datasets import DatasetSource, ParquetSource
 from embedshift.sources.folder import FolderSource, expand, file_and_column, holds_study, is_url
-from embedshift.sources.order import select, shuffle, split
 from embedshift.sources.pairs import Inspection, PairedSource, inspect, named_variants
 from embedshift.sources.roots import Roots, moved, own_places, remember_roots
 from embedshift.sources.tar import TarSource

@@ -14,9 +14,8 @@ import pyarrow.parquet as pq
 from embedshift.config import Json
 from embedshift.config.safe_files import open_file, refuse_larger
 from embedshift.errors import EmbedshiftError, MissingExtra, UsageError, cause, reason
-from embedshift.sources.base import IMAGE_BYTES, Block, ImageRef, Source
+from embedshift.sources.base import IMAGE_BYTES, WINDOW, Block, ImageRef, Source
 from embedshift.sources.folder import file_and_column, is_url, open_location
-from embedshift.sources.order import WINDOW
 
 # Of a column with images, in this order; as Hugging Face datasets and img2dataset name it.
 IMAGE_COLUMNS = ("image", "jpg", "jpeg", "png", "webp", "img", "bytes", "image_bytes", "content")

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -19,16 +19,15 @@ from embedshift.encoders import Encoder, load_encoder
 from embedshift.encoders.images import ImageEncoder, image_encoder
 from embedshift.encoders.module import ModuleEncoder
 from embedshift.encoders.structure import DTYPES
-from embedshift.errors import EmbedshiftError, UsageError, reason
+from embedshift.errors import EmbedshiftError, UsageError, cause, reason
 from embedshift.pipeline.plan import encoder_preprocess, to_input
 from embedshift.sources.images import decode
 from embedshift.sources.vectors import open_part
 from embedshift.sources.views_file import ORIGINALS
-from embedshift.stacks.distance import ROUNDING
-from embedshift.stacks.images import naming
 from embedshift.stacks.network import Network
 from embedshift.stacks.preprocessing import Inputs
 from embedshift.stacks.recipe import OF_NETWORK, Recipe, axes_of, recipe_of
+from embedshift.stacks.result import ROUNDING
 from embedshift.statistics.vectors import normalised
 
 log = logging.getLogger(__name__)
@@ -147,6 +146,14 @@ def vectors_of(given: Any, encoder: AnyEncoder | None, files: Mapping[str, bytes
     for position in np.flatnonzero(~np.isfinite(norms) | (norms == 0))[:1]:
         raise EmbedshiftError(f"{name}: the vector of {names[position]!r} is zero or no number; leave the image out")
     return vectors
+
+
+@contextlib.contextmanager
+def naming(image_id: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, EmbedshiftError) as error:
+        raise EmbedshiftError(f"{image_id}: {cause(error)}; leave it out") from error
 
 
 def _encoded(encoder: AnyEncoder, names: Sequence[str], files: Sequence[bytes]) -> Floats:
