@@ -53,10 +53,10 @@ def read_photos(folder: Path | None, size: int, count: int) -> dict[str, Pixels]
     """Name → image, at the size of the views."""
     if folder is None:
         names = ("astronaut", "coffee", "chelsea", "rocket", "hubble_deep_field")
-        return {name: images.resize(getattr(skimage.data, name)(), size, "squash") for name in names}
+        return {name: images.ToInput(size, "squash")(getattr(skimage.data, name)()) for name in names}
     samples = FolderSource([str(folder)]).samples[:count]
     return {
-        each.image_id: images.resize(images.decode(Path(each.location).read_bytes()), size, "squash")
+        each.image_id: images.ToInput(size, "squash")(images.decode(Path(each.location).read_bytes()))
         for each in samples
     }
 

@@ -93,7 +93,7 @@ def test_images_pixels_hash():
 
 
 def test_images_resize():
-    assert images.resize(np.zeros((4, 6, 3), np.uint8), 2).shape == (2, 2, 3)
+    assert images.ToInput(2)(np.zeros((4, 6, 3), np.uint8)).shape == (2, 2, 3)
 
 
 def test_lists_expand():

@@ -63,8 +63,8 @@ def ways(textures: Array) -> dict[str, Draw]:
     )
     for name in ("jpeg:50", "median:3", "blur:1", "resize:0.75", "bits:4"):
         drawn[f"purified by {name}"] = functools.partial(_purified, name)
-    drawn["resized, squash"] = lambda image, seed: images.resize(image, len(image) // 2)
-    drawn["resized, crop"] = lambda image, seed: images.resize(image, len(image) // 2, "crop")
+    drawn["resized, squash"] = lambda image, seed: images.ToInput(len(image) // 2)(image)
+    drawn["resized, crop"] = lambda image, seed: images.ToInput(len(image) // 2, "crop")(image)
     return drawn
 
 

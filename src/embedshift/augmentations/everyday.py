@@ -15,7 +15,7 @@ import numpy as np
 
 from embedshift.arrays import Pixels, Values
 from embedshift.augmentations.augmentation import Augmentation, Choice, Range, Ranges, drawn
-from embedshift.augmentations.changes import Geometry, Traceable, sampled
+from embedshift.augmentations.changes import Geometry, Traceable, grid, sampled
 from embedshift.augmentations.strength import GREY, jpeg
 from embedshift.augmentations.suite import SUITES
 
@@ -207,9 +207,8 @@ def _around(size: Size, back: Values) -> Geometry:
 
 def _mapped(size: Size, matrix: Any) -> Geometry:
     """Returns the places `[H, W, 2]`, x before y, that a matrix `[2, 3]` or `[3, 3]` gives for every pixel."""
-    lines = (np.arange(side, dtype=np.float32) for side in size[::-1])
     change = cv2.transform if len(matrix) == 2 else cv2.perspectiveTransform
-    return Geometry(np.asarray(change(np.dstack(np.meshgrid(*lines)), np.asarray(matrix, np.float64)), np.float32))
+    return Geometry(np.asarray(change(grid(size), np.asarray(matrix, np.float64)), np.float32))
 
 
 def _moved(image: Pixels, geometry: Geometry) -> Pixels:

@@ -121,12 +121,12 @@ def descriptions() -> dict[str, str]:
 
 def paper(choice: Choice) -> list[Augmentation]:
     words = descriptions()
-    return [_elastic(words[name]) if name == "elastic" else _augmentation(name, words[name]) for name in PAPER]
-
-
-def _augmentation(name: str, words: str) -> Augmentation:
-    kind, settings = PAPER[name]
-    return Augmentation(name, transforms.make(kind, **settings), description=words)
+    return [
+        _elastic(words[name])
+        if name == "elastic"
+        else Augmentation(name, transforms.make(kind, **settings), description=words[name])
+        for name, (kind, settings) in PAPER.items()
+    ]
 
 
 def _elastic(words: str) -> Augmentation:

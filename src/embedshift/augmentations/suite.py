@@ -2,6 +2,7 @@
 
 import copy
 import difflib
+import itertools
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -207,8 +208,7 @@ def _suite_of(name: str) -> str | None:
     """Returns the suite that has a family or an augmentation of this name, if there is one."""
     if name in FAMILIES:
         return FAMILIES[name].suite
-    plain = {other: SUITES[other] for other in SUITES if other not in _graded()}
-    return next((other for other, make in plain.items() if name in Suite(make(Choice()))), None)
+    return next((other for other, suite in _without_families().items() if name in suite), None)
 
 
 def rebuild_suite(description: Mapping[str, Mapping[str, Any]]) -> Suite | None:
@@ -223,25 +223,21 @@ def _rebuild(name: str, entry: Mapping[str, Any]) -> Augmentation | None:
     if max(map(abs, _numbers(entry)), default=0) > LARGEST:
         log.warning("augmentation %r cannot be redrawn for the report: a parameter is larger than %d", name, LARGEST)
         return None
+    candidates: Sequence[Augmentation | None] = ()
     if "steps" in entry:
-        steps = [_rebuild(*_name_and_description(step)) for step in entry["steps"]]
+        steps = [_rebuild(step["name"], {k: v for k, v in step.items() if k != "name"}) for step in entry["steps"]]
         candidates = [Augmentation(name, Chain(tuple(step for step in steps if step is not None)))]
     elif "grade" in entry:
         grade = Grade(**entry["grade"])
         family = FAMILIES.get(grade.family)
-        candidates = [] if family is None else [family.at(grade.level, grade.parameter)]
+        candidates = [family and family.at(grade.level, grade.parameter)]
     elif entry.get("of") == ORIGINAL:
-        purified = purified_of(entry)
-        candidates = [] if purified is None else [purified]
+        candidates = [purified_of(entry)]
     elif "built_in" in entry:
-        candidates = [candidate for candidate in _without_families() if candidate.name == name]
+        candidates = [each for suite in _without_families().values() for each in suite if each.name == name]
     elif "albumentations" in entry:
         return _rebuild_transform(name, entry["albumentations"])
-    else:
-        return None
-    return next(
-        (candidate for candidate in candidates if json.loads(json.dumps(candidate.describe())) == dict(entry)), None
-    )
+    return next((each for each in candidates if each and json.loads(json.dumps(each.describe())) == dict(entry)), None)
 
 
 def _rebuild_transform(name: str, described: Json) -> Augmentation | None:
@@ -265,27 +261,19 @@ def _numbers(described: Any) -> Iterator[float]:
         yield described
 
 
-def _name_and_description(step: Mapping[str, Any]) -> tuple[str, Json]:
-    return step["name"], {key: value for key, value in step.items() if key != "name"}
-
-
 def _registered() -> dict[str, list[Augmentation]]:
     """Returns name → the augmentations with this name, from all families and suites."""
-    graded = [augmentation for name in FAMILIES for augmentation in FAMILIES[name].augmentations()]
     by_name: dict[str, list[Augmentation]] = {}
-    for augmentation in (*graded, *_without_families()):
+    in_families = [FAMILIES[name].augmentations() for name in FAMILIES]
+    for augmentation in itertools.chain(*in_families, *_without_families().values()):
         by_name.setdefault(augmentation.name, []).append(augmentation)
     return by_name
 
 
-def _without_families() -> list[Augmentation]:
-    """Returns the augmentations of the suites that have no families."""
-    return [augmentation for suite in SUITES if suite not in _graded() for augmentation in SUITES[suite](Choice())]
-
-
-def _graded() -> set[str]:
-    """Returns the suites whose augmentations come in families."""
-    return {FAMILIES[name].suite for name in FAMILIES}
+def _without_families() -> dict[str, Suite]:
+    """Returns the suites whose augmentations do not come in families."""
+    of_families = {FAMILIES[name].suite for name in FAMILIES}
+    return {name: Suite(SUITES[name](Choice())) for name in SUITES if name not in of_families}
 
 
 def _always_applied(name: str, transform: Transform) -> Transform:

@@ -55,18 +55,15 @@ class Kind:
     change: Callable[[Pixels, float], Pixels]
     numbers: str
     accepts: Callable[[float], bool]
-
-
-def _one_of(*numbers: int) -> Callable[[float], bool]:
-    return lambda number: number in numbers
+    example: str
 
 
 PURIFIERS: Mapping[str, Kind] = {
-    "jpeg": Kind(jpeg, "a quality from 1 to 100", _one_of(*range(1, 101))),
-    "median": Kind(median, "a side of 3 or 5 pixels", _one_of(3, 5)),
-    "blur": Kind(blur, "a sigma from 0.1 to 10 pixels", lambda sigma: 0.1 <= sigma <= 10),
-    "resize": Kind(resize, "a scale from 0.1 to below 1", lambda scale: 0.1 <= scale < 1),
-    "bits": Kind(bits, "1 to 7 bits", _one_of(*range(1, 8))),
+    "jpeg": Kind(jpeg, "a quality from 1 to 100", range(1, 101).__contains__, "jpeg:50"),
+    "median": Kind(median, "a side of 3 or 5 pixels", (3, 5).__contains__, "median:3"),
+    "blur": Kind(blur, "a sigma from 0.1 to 10 pixels", lambda sigma: 0.1 <= sigma <= 10, "blur:1"),
+    "resize": Kind(resize, "a scale from 0.1 to below 1", lambda scale: 0.1 <= scale < 1, "resize:0.75"),
+    "bits": Kind(bits, "1 to 7 bits", range(1, 8).__contains__, "bits:4"),
 }
 
 
@@ -76,7 +73,9 @@ def purifier(name: str) -> Callable[[Pixels], Pixels]:
         raise UsageError(f"purifier {name!r}: unknown kind; use one of {', '.join(PURIFIERS)}, such as jpeg:50")
     number = float(text) if re.fullmatch(r"(?=.)[0-9]{0,4}(\.[0-9]{1,4})?", text) else -1.0
     if not PURIFIERS[kind].accepts(number):
-        raise UsageError(f"purifier {name!r}: {kind} needs {PURIFIERS[kind].numbers}, such as {_EXAMPLES[kind]}")
+        raise UsageError(
+            f"purifier {name!r}: {kind} needs {PURIFIERS[kind].numbers}, such as {PURIFIERS[kind].example}"
+        )
     if name != f"{kind}:{number:g}":  # two spellings would be two views
         raise UsageError(f"purifier {name!r}: write it {kind}:{number:g}")
     return functools.partial(_apply, kind, number)
@@ -91,9 +90,6 @@ def check_purifiers(names: Sequence[str]) -> None:
 
 def _apply(kind: str, number: float, picture: Pixels, *_: Any) -> Pixels:
     return PURIFIERS[kind].change(picture, number)
-
-
-_EXAMPLES = {"jpeg": "jpeg:50", "median": "median:3", "blur": "blur:1", "resize": "resize:0.75", "bits": "bits:4"}
 
 
 def read_only(image: Pixels, rng: np.random.Generator) -> Pixels:
