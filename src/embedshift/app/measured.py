@@ -64,7 +64,7 @@ class Change:
 
 def all_changes(study_suite: Suite | None = None) -> dict[str, Change]:
     """Every change by its label: the study's own single augmentations first."""
-    changes = [Change("study", augmentation) for augmentation in study_suite or () if augmentation.grade is None]
+    changes = [Change("study", augmentation) for augmentation in study_suite or () if augmentation.level is None]
     changes += [Change("everyday", augmentation) for augmentation in SUITES["everyday"](Choice())]
     families = [FAMILIES[name] for name in FAMILIES]
     changes += [Change(family.suite, family) for family in families if family.suite in ("strength", "corruptions")]

@@ -160,7 +160,7 @@ class Traceable:
 
 
 @dataclass(frozen=True)
-class Graded(Traceable):
+class ChangeAt(Traceable):
     change: Change
     parameter: float
 

@@ -10,7 +10,7 @@ import numpy as np
 from embedshift.arrays import Floats, Values
 from embedshift.augmentations import transforms
 from embedshift.augmentations.augmentation import Augmentation, Choice, Range, plain
-from embedshift.augmentations.changes import Geometry, Graded, Sides, Warp, grid, sides
+from embedshift.augmentations.changes import ChangeAt, Geometry, Sides, Warp, grid, sides
 from embedshift.augmentations.corruptions.digital import GAUSSIAN
 from embedshift.augmentations.suite import SUITES, VIEWS
 from embedshift.augmentations.transforms import INSIDE
@@ -132,7 +132,7 @@ def paper(choice: Choice) -> list[Augmentation]:
 def _elastic(words: str) -> Augmentation:
     """Draws what albumentations draws, in a quarter of its time; a few pixels in a million differ by one level."""
     alpha = PAPER["elastic"][1]["alpha"]
-    change = Graded(Elastic(elastic), alpha)
+    change = ChangeAt(Elastic(elastic), alpha)
     return Augmentation("elastic", change, version=4, extra={"alpha": alpha, "sigma": SIGMA}, description=words)
 
 

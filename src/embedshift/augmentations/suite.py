@@ -16,7 +16,7 @@ from embedshift.augmentations.changes import Sides
 from embedshift.augmentations.family import FAMILIES, refuse_unknown
 from embedshift.augmentations.transforms import Transform
 from embedshift.augmentations.variant import purified_of
-from embedshift.config import NO_AUGMENTATIONS, Grade, Json
+from embedshift.config import NO_AUGMENTATIONS, Json, Level
 from embedshift.config.safe_files import expanded, read_yaml
 from embedshift.errors import EmbedshiftError, UsageError, reason
 from embedshift.registry import Registry
@@ -135,9 +135,9 @@ class Suite:
         return tuple(self._by_name)
 
     @property
-    def is_graded(self) -> bool:
+    def has_levels(self) -> bool:
         """Whether some augmentations belong to families with levels of rising strength."""
-        return any(augmentation.grade for augmentation in self.augmentations)
+        return any(augmentation.level for augmentation in self.augmentations)
 
     def describe(self) -> dict[str, Json]:
         """Returns name → `Augmentation.describe()`."""
@@ -181,18 +181,18 @@ def load_suite(
             words = f"use `augmentations` {suite_name} with `families` {augmentations}"
             raise UsageError(f"{augmentations!r} is no suite of augmentations: {words}")
         suite = Suite(SUITES[augmentations](choice))
-        if suite.augmentations and not suite.is_graded:
+        if suite.augmentations and not suite.has_levels:
             suite, choice = _only(suite, choice.families, augmentations), Choice((), levels, frost_textures)
     elif isinstance(augmentations, Mapping):
         custom = [Augmentation(name, _always_applied(name, transform)) for name, transform in augmentations.items()]
         suite = Suite(custom, is_custom=True)
     else:
         raise UsageError("augmentations: give the name of a suite, a YAML file, or a dict of name -> transform")
-    if choice != Choice() and not suite.is_graded:
+    if choice != Choice() and not suite.has_levels:
         words = "apply only to `augmentations` strength and corruptions, `families` only to suites with a name"
         raise UsageError(f"`levels` and `frost_textures` {words}")
     if frost_textures is not None and not any(
-        augmentation.grade and augmentation.grade.family == "frost" for augmentation in suite
+        augmentation.level and augmentation.level.family == "frost" for augmentation in suite
     ):
         raise UsageError("`frost_textures`: frost is not among the augmentations; leave it out, or add frost")
     return suite
@@ -227,10 +227,10 @@ def _rebuild(name: str, entry: Mapping[str, Any]) -> Augmentation | None:
     if "steps" in entry:
         steps = [_rebuild(step["name"], {k: v for k, v in step.items() if k != "name"}) for step in entry["steps"]]
         candidates = [Augmentation(name, Chain(tuple(step for step in steps if step is not None)))]
-    elif "grade" in entry:
-        grade = Grade(**entry["grade"])
-        family = FAMILIES.get(grade.family)
-        candidates = [family and family.at(grade.level, grade.parameter)]
+    elif "level" in entry:
+        level = Level(**entry["level"])
+        family = FAMILIES.get(level.family)
+        candidates = [family and family.at(level.number, level.parameter)]
     elif entry.get("of") == ORIGINAL:
         candidates = [purified_of(entry)]
     elif "built_in" in entry:

@@ -109,7 +109,7 @@ class Variant(Augmentation):
     def describe(self) -> Json:
         described: Json = {"variant": self.name, "hash": self.bytes_hash}
         described |= {"missing": self.missing} if self.missing else {}
-        return described | ({"grade": dataclasses.asdict(self.grade)} if self.grade else {})
+        return described | ({"level": dataclasses.asdict(self.level)} if self.level else {})
 
 
 @dataclass(frozen=True)

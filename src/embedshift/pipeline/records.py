@@ -13,7 +13,7 @@ from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.measure import Column
 from embedshift.pipeline.plan import Plan
 from embedshift.sources.base import storable
-from embedshift.store.shards import GRADES, fixed_lists, schema
+from embedshift.store.shards import LEVEL_COLUMNS, fixed_lists, schema
 
 
 class Rows:
@@ -51,13 +51,12 @@ class Rows:
     def _names(self) -> dict[str, pa.Array]:
         images, draws, names = self.images, self._plan.config.draws, self._plan.suite.names
         rest = [None] * (self._count - 1)
-        grades = [augmentation.grade for augmentation in self._plan.suite]
+        levels = [augmentation.level for augmentation in self._plan.suite]
+        places = [(level.family, level.number, level.parameter) if level else (None, None, None) for level in levels]
+        of_levels = zip(LEVEL_COLUMNS.items(), zip(*[(None, None, None), *places * draws], strict=True), strict=True)
 
         def repeated(cells: Sequence[object], kind: pa.DataType) -> pa.Array:
             return pa.array([*cells] * len(images), kind)
-
-        def graded(name: str) -> pa.Array:
-            return repeated([None, *[getattr(grade, name, None) for grade in grades] * draws], GRADES[name])
 
         return {
             "image_id": pa.array([storable(image.sample.image_id) for image in images for _ in range(self._count)]),
@@ -66,7 +65,7 @@ class Rows:
             "view_seed": pa.array([seed for image in images for seed in image.seeds], pa.int64()),
             "pixels": pa.array([cell for image in images for cell in (image.pixels_hash, *rest)], pa.string()),
             "caption": pa.array([image.sample.caption for image in images for _ in range(self._count)], pa.string()),
-            **{name: graded(name) for name in GRADES},
+            **{name: repeated(cells, kind) for (name, kind), cells in of_levels},
         }
 
     @property
@@ -129,4 +128,4 @@ def _schema(plan: Plan) -> pa.Schema:
         for column in plan.columns
         if column.length is not None
     }
-    return schema(dim, cells, [*plan.metrics, *numbers], lists, graded=plan.suite.is_graded)
+    return schema(dim, cells, [*plan.metrics, *numbers], lists, has_levels=plan.suite.has_levels)

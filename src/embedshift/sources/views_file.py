@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from annotated_types import Ge, Gt, Le, MaxLen
 
-from embedshift.config import Grade, Json
+from embedshift.config import Json, Level
 from embedshift.config.commands import Format
 from embedshift.config.safe_files import expanded, read_file, read_text, typed
 from embedshift.errors import EmbedshiftError, UsageError
@@ -68,7 +68,7 @@ class ViewsAugmentation:
     """What the file says of an augmentation: one line, its place in its family, and the name that its seeds are of."""
 
     description: Name
-    grade: Grade | None = None
+    level: Level | None = None
     seeded_by: Name = ""
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from embedshift.arrays import Values
-from embedshift.config import Grade
+from embedshift.config import Level
 
 # The views of families that are shown if all would be too many: `MeasuredFamily.nearest`.
 ONE_LEVEL = "one level per family: the level nearest the tolerance, otherwise the strongest"
@@ -58,12 +58,12 @@ class MeasuredFamily:
 
 def families_of(augmentations: Mapping[str, Mapping[str, Any]]) -> tuple[MeasuredFamily, ...]:
     """Returns the families in a suite's description, in its order; empty for a suite without families."""
-    grades = {name: Grade(**entry["grade"]) for name, entry in augmentations.items() if "grade" in entry}
+    levels = [(Level(**entry["level"]), name) for name, entry in augmentations.items() if "level" in entry]
     families: list[MeasuredFamily] = []
-    for family in dict.fromkeys(grade.family for grade in grades.values()):
-        levels = sorted((grade.level, grade, name) for name, grade in grades.items() if grade.family == family)
-        first = levels[0][1]
-        parameters, views = tuple(grade.parameter for _, grade, _ in levels), tuple(name for *_, name in levels)
+    for family in dict.fromkeys(level.family for level, _ in levels):
+        ordered = sorted((pair for pair in levels if pair[0].family == family), key=lambda pair: pair[0].number)
+        first = ordered[0][0]
+        parameters, views = tuple(level.parameter for level, _ in ordered), tuple(name for _, name in ordered)
         families.append(MeasuredFamily(family, first.unit, first.zero, parameters, views))
     return tuple(families)
 
