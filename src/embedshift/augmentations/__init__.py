@@ -1,10 +1,6 @@
 """Augmentations and suites, the views that they draw by a seed, and where they move pixels."""
 
-# Lists have the families in the order of these imports.
-from embedshift.augmentations.corruptions import blur, digital, weather
-
-# isort: split
-from embedshift.augmentations import everyday, strength, style
+from embedshift.augmentations import corruptions, everyday, strength, style
 from embedshift.augmentations.augmentation import ORIGINAL, Augmentation, Choice
 from embedshift.augmentations.paper import PAPER
 from embedshift.augmentations.suite import SUITES, VIEWS, Suite, load_suite, rebuild_suite
@@ -20,13 +16,11 @@ __all__ = [
     "Purified",
     "Suite",
     "Variant",
-    "blur",
-    "digital",
+    "corruptions",
     "everyday",
     "load_suite",
     "rebuild_suite",
     "strength",
     "style",
-    "weather",
     "with_purified",
 ]

@@ -11,7 +11,7 @@ from embedshift.arrays import Floats, Values
 from embedshift.augmentations import transforms
 from embedshift.augmentations.augmentation import Augmentation, Choice, Range, plain
 from embedshift.augmentations.changes import ChangeAt, Geometry, Sides, Warp, grid, sides
-from embedshift.augmentations.corruptions.digital import GAUSSIAN
+from embedshift.augmentations.corruptions import GAUSSIAN
 from embedshift.augmentations.suite import SUITES, VIEWS
 from embedshift.augmentations.transforms import INSIDE
 from embedshift.config import Json
