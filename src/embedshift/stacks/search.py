@@ -10,6 +10,7 @@ import numpy as np
 
 from embedshift.arrays import Floats, Values
 from embedshift.encoders.module import ModuleEncoder
+from embedshift.stacks.encodings import LARGEST, Encodings, distance
 from embedshift.stacks.recipe import (
     COMPRESSED,
     NEAR_QUALITY,
@@ -21,7 +22,6 @@ from embedshift.stacks.recipe import (
     words,
 )
 from embedshift.stacks.result import Causes, Step
-from embedshift.stacks.served import LARGEST, Encodings, distance
 from embedshift.statistics.vectors import normalised
 
 log = logging.getLogger(__name__)
