@@ -45,10 +45,8 @@ def test_base_storable():
 
 
 def test_base_captions_of():
-    assert base.read_captions({"a.json": ("a", b'{"caption": "a cat"}'), "b.txt": ("b", b"a dog")}) == {
-        "a": "a cat",
-        "b": "a dog",
-    }
+    assert base.read_caption("a.json", b'{"caption": "a cat"}') == "a cat"
+    assert base.read_caption("b.txt", b"a dog") == "a dog"
 
 
 def test_base_without_folders():

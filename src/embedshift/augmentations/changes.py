@@ -1,5 +1,6 @@
 """Changes at a given strength, and their geometry: which pixels they move and hide."""
 
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from embedshift.arrays import Floats, Pixels, Values
 from embedshift.config import Json
@@ -93,6 +95,12 @@ def sampled(values: Any, source: Floats, border: int) -> Any:
     # Across and down as two maps: with an empty second map, OpenCV 5.0 reads places from memory that is not its own.
     across, down = cv2.split(source)
     return cv2.remap(values, across, down, cv2.INTER_LINEAR, borderMode=border)
+
+
+def recompressed(image: Pixels, quality: float) -> Pixels:
+    """Writes the image as JPEG with Pillow, and reads it again."""
+    Image.fromarray(image).save(content := io.BytesIO(), "JPEG", quality=int(quality))
+    return np.asarray(Image.open(content))
 
 
 class Change:

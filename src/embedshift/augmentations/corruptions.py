@@ -20,7 +20,7 @@ from PIL import Image
 
 from embedshift.arrays import Floats, Pixels, Values
 from embedshift.augmentations.augmentation import Augmentation, Choice
-from embedshift.augmentations.changes import Change, Sides, Tones, grid, sampled, shorter, sides, size_of
+from embedshift.augmentations.changes import Change, Sides, Tones, grid, recompressed, sampled, shorter, sides, size_of
 from embedshift.augmentations.family import FAMILIES, Family, family_augmentations
 from embedshift.augmentations.suite import SUITES
 from embedshift.config.safe_files import read_file
@@ -296,9 +296,7 @@ def pixelate(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels
 
 def jpeg_compression(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:
     """JPEG compression by Pillow; a block has 8 x 8 pixels at every view size."""
-    data = io.BytesIO()
-    Image.fromarray(image).save(data, "JPEG", quality=at(severity, *QUALITY))
-    return np.asarray(Image.open(data))
+    return recompressed(image, at(severity, *QUALITY))
 
 
 def saturate(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:

@@ -117,7 +117,7 @@ def color_jitter(image: Pixels, amount: float, rng: np.random.Generator) -> Pixe
 def brightness_contrast(image: Pixels, amount: float, rng: np.random.Generator) -> Pixels:
     """Multiplies contrast around mid-grey by 1 ± amount, and adds ± amount of the range to the brightness."""
     contrast, brightness = signs(rng, 2) * amount
-    return _mapped(image, 0.5 + (np.arange(256) / 255 - 0.5) * (1 + contrast) + brightness)
+    return toned(image, (0.5 + (np.arange(256) / 255 - 0.5) * (1 + contrast) + brightness) * 255)
 
 
 def grey(image: Pixels, mix: float, rng: np.random.Generator) -> Pixels:
@@ -127,7 +127,7 @@ def grey(image: Pixels, mix: float, rng: np.random.Generator) -> Pixels:
 
 def gamma(image: Pixels, power: float, rng: np.random.Generator) -> Pixels:
     """Raises levels, as fractions of the range, to the power g or 1/g. One sign is drawn: darker or brighter."""
-    return _mapped(image, (np.arange(256) / 255) ** power ** signs(rng, 1)[0])
+    return toned(image, (np.arange(256) / 255) ** power ** signs(rng, 1)[0] * 255)
 
 
 def hue(image: Pixels, degrees: float, rng: np.random.Generator) -> Pixels:
@@ -147,14 +147,15 @@ def _turned(levels: Floats, degrees: float) -> Floats:
     return np.asarray(cv2.cvtColor(turned, cv2.COLOR_HSV2RGB), np.float32)
 
 
-def _pixels(levels: Floats | Values) -> Pixels:
+def _pixels(levels: Floats) -> Pixels:
     """Converts levels in [0, 1] to uint8."""
     return np.clip(np.rint(levels * 255), 0, 255).astype(np.uint8)
 
 
-def _mapped(image: Pixels, curve: Values) -> Pixels:
-    """Replaces every level by the value of a curve `[256]` in [0, 1]."""
-    return np.asarray(cv2.LUT(image, _pixels(curve)), np.uint8)
+def toned(image: Pixels, curve: Values) -> Pixels:
+    """Replaces every level by the value of a curve `[256]`, or of one a channel, `[256, 3]`."""
+    table = np.clip(np.rint(curve), 0, 255).astype(np.uint8).reshape(1, 256, -1)
+    return np.asarray(cv2.LUT(image, table), np.uint8)
 
 
 add(Family("color_jitter", "strength", Tones(color_jitter), "±", 0, (0.05, 0.1, 0.2, 0.3, 0.4)))

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import io
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,20 +9,13 @@ from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from embedshift.arrays import Pixels
 from embedshift.augmentations.augmentation import ORIGINAL, Augmentation
+from embedshift.augmentations.changes import recompressed
 from embedshift.augmentations.transforms import Transform
 from embedshift.config import Json
 from embedshift.errors import EmbedshiftError, UsageError
-
-
-def jpeg(picture: Pixels, quality: float) -> Pixels:
-    """Writes the image as JPEG with Pillow, and reads it again."""
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "JPEG", quality=int(quality))
-    return np.asarray(Image.open(buffer).convert("RGB"))
 
 
 def median(picture: Pixels, side: float) -> Pixels:
@@ -59,7 +51,7 @@ class Kind:
 
 
 PURIFIERS: Mapping[str, Kind] = {
-    "jpeg": Kind(jpeg, "a quality from 1 to 100", range(1, 101).__contains__, "jpeg:50"),
+    "jpeg": Kind(recompressed, "a quality from 1 to 100", range(1, 101).__contains__, "jpeg:50"),
     "median": Kind(median, "a side of 3 or 5 pixels", (3, 5).__contains__, "median:3"),
     "blur": Kind(blur, "a sigma from 0.1 to 10 pixels", lambda sigma: 0.1 <= sigma <= 10, "blur:1"),
     "resize": Kind(resize, "a scale from 0.1 to below 1", lambda scale: 0.1 <= scale < 1, "resize:0.75"),

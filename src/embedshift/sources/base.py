@@ -95,22 +95,17 @@ def text_or_none(value: object) -> str | None:
     return str(value) if value is not None and isinstance(is_itself, bool | np.bool_) and is_itself else None
 
 
-def read_captions(texts: Mapping[str, tuple[str, bytes]]) -> dict[str, str]:
-    """Returns captions beside images in img2dataset's layout: a `.txt`, or the `caption` of a `.json`; `.txt` wins."""
-    captions: dict[str, str] = {}
-    for name, (stem, content) in sorted(texts.items()):  # .json comes before .txt
-        text = content.decode("utf-8", "replace")
-        if name.lower().endswith(".json"):
-            try:
-                caption = json.loads(text).get("caption")
-            except (ValueError, AttributeError, RecursionError):
-                continue
-            if isinstance(caption, str):
-                # JSON may hold halves of a character, which are no text to Parquet.
-                captions[stem] = caption.encode("utf-8", "replace").decode().strip()
-        else:
-            captions[stem] = text.strip()
-    return captions
+def read_caption(name: str, content: bytes) -> str | None:
+    """Returns the caption in a text beside an image: a `.txt`, or img2dataset's `.json` with a `caption`."""
+    text = content.decode("utf-8", "replace")
+    if not name.lower().endswith(".json"):
+        return text.strip()
+    try:
+        caption = json.loads(text).get("caption")
+    except (ValueError, AttributeError, RecursionError):
+        return None
+    # JSON may hold halves of a character, which are no text to Parquet.
+    return caption.encode("utf-8", "replace").decode().strip() if isinstance(caption, str) else None
 
 
 def without_folders(text: str, description: Mapping[str, Any]) -> str:

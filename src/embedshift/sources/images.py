@@ -272,7 +272,7 @@ def _turned(pixels: Pixels, orientation: int) -> Pixels:
 
 def _rgb(image: Image.Image) -> Pixels:
     """Returns RGB `[H, W, 3]` of a loaded image; copies of the whole would multiply its memory."""
-    bits = _bits(image)
+    bits = tiff.depth(image) if isinstance(image, TiffImagePlugin.TiffImageFile) else 16
     if image.width * image.height <= STRIP:
         return np.asarray(_to_rgb(image, bits))
     pixels, top = np.empty((image.height, image.width, 3), np.uint8), 0
@@ -286,10 +286,6 @@ def _strips(image: Image.Image) -> Iterator[Image.Image]:
     rows = max(1, STRIP // image.width)
     for top in range(0, image.height, rows):
         yield image.crop((0, top, image.width, min(top + rows, image.height)))
-
-
-def _bits(image: Image.Image) -> int:
-    return tiff.depth(image) if isinstance(image, TiffImagePlugin.TiffImageFile) else 16
 
 
 def _to_rgb(image: Image.Image, bits: int) -> Image.Image:

@@ -20,7 +20,7 @@ from embedshift.sources.base import (
     ImageRef,
     Source,
     count_ending,
-    read_captions,
+    read_caption,
 )
 from embedshift.sources.folder import is_url, open_location
 from embedshift.sources.web import file_system
@@ -77,11 +77,12 @@ class TarSource(Source):
             raise UsageError(f"{archive}: {cause(error)}") from error
         except Exception as error:  # errors of a header with impossible sizes, names or dates
             raise UsageError(f"{archive}: damaged or ends early ({reason(error)}); make it again") from error
-        captions = read_captions(members.texts)
-        stems = {os.path.splitext(name)[0] for name, _ in members.images}
-        for name, (stem, _) in members.texts.items():
-            if stem not in stems:
+        captions, stems = dict[str, str](), {os.path.splitext(name)[0] for name, _ in members.images}
+        for name, content in sorted(members.texts.items()):  # a .txt comes after the .json, and wins
+            if (stem := os.path.splitext(name)[0]) not in stems:
                 count_ending(self.skipped, name)
+            elif (caption := read_caption(name, content)) is not None:
+                captions[stem] = caption
         for name, member in members.images:
             target, problem = members.resolved(name, member)
             yield ImageRef(
@@ -103,7 +104,7 @@ class _Members:
     skipped: Counter[str]
     most: int | None
     images: list[tuple[str, tarfile.TarInfo]] = field(default_factory=list)
-    texts: dict[str, tuple[str, bytes]] = field(default_factory=dict)
+    texts: dict[str, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._files: dict[str, tarfile.TarInfo] = {}
@@ -123,12 +124,12 @@ class _Members:
                 self._note(name, member)
 
     def _note(self, name: str, member: tarfile.TarInfo) -> None:
-        stem, ending = os.path.splitext(name)
-        if ending.lower() in ENDINGS:
+        ending = os.path.splitext(name)[1].lower()
+        if ending in ENDINGS:
             self.images.append((name, member))
-        elif ending.lower() in CAPTION_ENDINGS and member.isreg() and member.size <= TEXT_BYTES:
+        elif ending in CAPTION_ENDINGS and member.isreg() and member.size <= TEXT_BYTES:
             content: IO[bytes] | None = self.tar.extractfile(member)
-            self.texts[name] = (stem, content.read() if content else b"")
+            self.texts[name] = content.read() if content else b""
         else:
             count_ending(self.skipped, name)
 

@@ -24,6 +24,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from embedshift.arrays import Floats, Pixels, Values
+from embedshift.augmentations.changes import recompressed
 from embedshift.encoders.module import ModuleEncoder
 from embedshift.encoders.structure import DTYPES, has_cls_token, patch_embedding, run_of_blocks
 from embedshift.sources.images import decode
@@ -70,7 +71,7 @@ class Inputs:
         pixels = self._pixels(index, size, *(getattr(recipe, axis) for axis in DECODING))
         square = _square(pixels, recipe)
         if recipe.input_jpeg:
-            square = _recompressed(square.round().clip(0, 255).astype(np.uint8), recipe.input_jpeg)
+            square = recompressed(square.round().clip(0, 255).astype(np.uint8), recipe.input_jpeg)
         values = square.astype(np.float32) / np.float32(255 / recipe.values)
         mean, std = (np.asarray(triple, np.float32) for triple in recipe.statistics)
         values = (values[..., :: -1 if recipe.channels == "bgr" else 1] - mean) / std
@@ -85,13 +86,7 @@ class Inputs:
                 rgb = _rgb(image, data, size, *how)
             rgb.getexif()[ORIENTATION] = turn
             pixels = np.asarray(ImageOps.exif_transpose(rgb))
-        return _recompressed(pixels, jpeg) if jpeg else pixels
-
-
-def _recompressed(pixels: Pixels, quality: int) -> Pixels:
-    coded = io.BytesIO()
-    Image.fromarray(pixels).save(coded, "JPEG", quality=quality)
-    return np.asarray(Image.open(coded))
+        return recompressed(pixels, jpeg) if jpeg else pixels
 
 
 def _rgb(image: Image.Image, data: bytes, size: int, decoder: str, alpha: str, inks: str, depth: str) -> Image.Image:
