@@ -116,11 +116,6 @@ class Family:
 FAMILIES: Registry[Family] = Registry("augmentation family")
 
 
-def add(family: Family) -> None:
-    """Registers a family under its name."""
-    FAMILIES.add(family.name, family)
-
-
 def refuse_unknown(chosen: Iterable[str], kind: str, known: Mapping[str, object]) -> None:
     """Raises UsageError for the first name of the setting `families` that a suite does not have."""
     for name in chosen:

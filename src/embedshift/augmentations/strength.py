@@ -1,6 +1,6 @@
 """The suite `strength`: families of changes, from barely visible to destructive."""
 
-from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -8,9 +8,20 @@ import numpy as np
 
 from embedshift.arrays import Floats, Pixels, Values
 from embedshift.augmentations.augmentation import Augmentation, Choice
-from embedshift.augmentations.changes import Cover, Mask, Sides, Tones, Warp, grid, shorter, sides
-from embedshift.augmentations.family import Family, add, family_augmentations
+from embedshift.augmentations.changes import Change, Cover, Mask, Sides, Tones, Warp, grid, shorter, sides
+from embedshift.augmentations.family import FAMILIES, Family, family_augmentations
 from embedshift.augmentations.suite import SUITES
+
+
+def _add(
+    name: str, change: Change, unit: str, zero: float, levels: tuple[float, ...], black: bool = False, **fields: Any
+) -> None:
+    """Registers a family; with `black` also a warp's variant with black borders, of the same seeds."""
+    family = Family(name, "strength", change, unit, zero, levels, **fields)
+    FAMILIES.add(name, family)
+    if black and isinstance(change, Warp):
+        warp = Warp(change.source, cv2.BORDER_CONSTANT)
+        FAMILIES.add(f"{name}_black", replace(family, name=f"{name}_black", change=warp, drawn_as=name))
 
 
 def signs(rng: np.random.Generator, count: int) -> Values:
@@ -57,10 +68,10 @@ def blur(image: Pixels, sigma: float, rng: np.random.Generator) -> Pixels:
     return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma * min(image.shape[:2])), np.uint8)
 
 
-add(Family("jpeg", "strength", Tones(jpeg), "quality", 100, (80, 50, 25, 10, 5), integer=True))
-add(Family("downscale", "strength", Tones(downscale), "factor", 1, (1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32)))
-add(Family("noise", "strength", Tones(noise), "sd / range", 0, (0.03, 0.06, 0.12, 0.24, 0.48)))
-add(Family("blur", "strength", Tones(blur), "sigma / side", 0, (0.0025, 0.005, 0.01, 0.02, 0.04)))
+_add("jpeg", Tones(jpeg), "quality", 100, (80, 50, 25, 10, 5), integer=True)
+_add("downscale", Tones(downscale), "factor", 1, (1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32))
+_add("noise", Tones(noise), "sd / range", 0, (0.03, 0.06, 0.12, 0.24, 0.48))
+_add("blur", Tones(blur), "sigma / side", 0, (0.0025, 0.005, 0.01, 0.02, 0.04))
 
 
 # The paper's dropout has six to eight; at a fraction of 0.04 they have its size: 16 pixels of 224.
@@ -97,8 +108,8 @@ def mid_grey(image: Pixels, rng: np.random.Generator) -> Pixels:
     return np.full_like(image, 128)
 
 
-add(Family("coarse_dropout", "strength", Cover(holes, grains), "hidden", 0, (0.025, 0.05, 0.1, 0.2, 0.4)))
-add(Family("occlusion", "strength", Cover(rectangle, mid_grey), "hidden", 0, (0.05, 0.1, 0.2, 0.4, 0.6)))
+_add("coarse_dropout", Cover(holes, grains), "hidden", 0, (0.025, 0.05, 0.1, 0.2, 0.4))
+_add("occlusion", Cover(rectangle, mid_grey), "hidden", 0, (0.05, 0.1, 0.2, 0.4, 0.6))
 
 
 # Rec. 601: weights of red, green and blue in a grey level.
@@ -158,11 +169,11 @@ def toned(image: Pixels, curve: Values) -> Pixels:
     return np.asarray(cv2.LUT(image, table), np.uint8)
 
 
-add(Family("color_jitter", "strength", Tones(color_jitter), "±", 0, (0.05, 0.1, 0.2, 0.3, 0.4)))
-add(Family("brightness_contrast", "strength", Tones(brightness_contrast), "±", 0, (0.1, 0.2, 0.3, 0.4, 0.5)))
-add(Family("grey", "strength", Tones(grey), "mix", 0, (0.2, 0.4, 0.6, 0.8, 1)))
-add(Family("gamma", "strength", Tones(gamma), "g or 1/g", 1, (1.25, 1.5, 2, 3, 4)))
-add(Family("hue", "strength", Tones(hue), "degrees", 0, (10, 20, 45, 90, 180)))
+_add("color_jitter", Tones(color_jitter), "±", 0, (0.05, 0.1, 0.2, 0.3, 0.4))
+_add("brightness_contrast", Tones(brightness_contrast), "±", 0, (0.1, 0.2, 0.3, 0.4, 0.5))
+_add("grey", Tones(grey), "mix", 0, (0.2, 0.4, 0.6, 0.8, 1))
+_add("gamma", Tones(gamma), "g or 1/g", 1, (1.25, 1.5, 2, 3, 4))
+_add("hue", Tones(hue), "degrees", 0, (10, 20, 45, 90, 180))
 
 
 # The largest values of the paper's ShiftScaleRotate: fractions of the side, of the size, degrees.
@@ -243,33 +254,17 @@ def _similar(
     return np.asarray(cv2.transform(grid(of), np.column_stack([back, start])), np.float32)
 
 
-def _add(
-    name: str,
-    source: Callable[[Sides, float, np.random.Generator], Floats],
-    unit: str,
-    zero: float,
-    levels: tuple[float, ...],
-    *,
-    black: bool = False,
-    version: int = 1,
-) -> None:
-    """Registers a family with reflected borders and, if asked, its variant with black borders."""
-    add(Family(name, "strength", Warp(source), unit, zero, levels, version=version))
-    if black:
-        warp, variant = Warp(source, cv2.BORDER_CONSTANT), f"{name}_black"
-        add(Family(variant, "strength", warp, unit, zero, levels, drawn_as=name, version=version))
-
-
 _add(
-    "shift_scale_rotate", shift_scale_rotate, "x the paper's maximum", 0, (0.25, 0.5, 1, 1.5, 2), black=True, version=2
-)
-_add("elastic", elastic, "RMS shift / side", 0, (0.0025, 0.005, 0.01, 0.02, 0.04))
-_add("perspective", perspective, "RMS corner shift / side", 0, (0.025, 0.05, 0.1, 0.2, 0.3))
-_add("rotation", rotation, "degrees", 0, (5, 10, 20, 45, 90), black=True, version=2)
-_add("zoom_out", zoom_out, "factor", 1, (0.9, 0.75, 0.5, 0.35, 0.25), black=True, version=2)
-_add("translation", translation, "shift / side", 0, (0.025, 0.05, 0.1, 0.2, 0.4), black=True, version=2)
-_add("crop", crop, "area kept", 1, (0.9, 0.7, 0.5, 0.3, 0.1))
-_add("flip", flip, "mirrored", 0, (1,))
+    "shift_scale_rotate", Warp(shift_scale_rotate), "x the paper's maximum", 0, (0.25, 0.5, 1, 1.5, 2),
+    black=True, version=2,
+)  # fmt: skip
+_add("elastic", Warp(elastic), "RMS shift / side", 0, (0.0025, 0.005, 0.01, 0.02, 0.04))
+_add("perspective", Warp(perspective), "RMS corner shift / side", 0, (0.025, 0.05, 0.1, 0.2, 0.3))
+_add("rotation", Warp(rotation), "degrees", 0, (5, 10, 20, 45, 90), black=True, version=2)
+_add("zoom_out", Warp(zoom_out), "factor", 1, (0.9, 0.75, 0.5, 0.35, 0.25), black=True, version=2)
+_add("translation", Warp(translation), "shift / side", 0, (0.025, 0.05, 0.1, 0.2, 0.4), black=True, version=2)
+_add("crop", Warp(crop), "area kept", 1, (0.9, 0.7, 0.5, 0.3, 0.1))
+_add("flip", Warp(flip), "mirrored", 0, (1,))
 
 
 # The order of tables and figures: the paper's nine without the flip, then the others.

@@ -88,7 +88,6 @@ def open_source(paths: Sequence[str]) -> Source:
 def open_images(
     paths: Sequence[str], *, limit: int | None, sample: int | None, seed: int, source: Source | None = None
 ) -> tuple[Source, list[ImageRef]]:
-    """Opens the source of images, if none is given, and selects some of them; EmbedshiftError if there are none."""
     source = open_source(paths) if source is None else source
     samples = select(source.samples, limit=limit, sample=sample, seed=seed)
     if not samples:

@@ -128,7 +128,6 @@ def count_ending(skipped: Counter[str], name: str) -> None:
 
 
 def describe_skipped(skipped: Mapping[str, int]) -> str:
-    """Describes skipped files; "" if there are none."""
     counted = ", ".join(f"{count} {ending}" for ending, count in sorted(skipped.items()))
     return f" (skipped:  {counted})" if counted else ""
 

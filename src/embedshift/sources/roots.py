@@ -64,7 +64,6 @@ class Roots:
 
     @classmethod
     def allowed(cls, *folders: str | Path) -> "Roots":
-        """Returns the places that may be read: the stored roots, and some folders."""
         return cls((*_stored_roots(), *(_real(str(place)) for place in folders)))
 
     def check(self, place: str) -> None:

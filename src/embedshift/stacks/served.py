@@ -78,8 +78,11 @@ def _encoded(encoder: AnyEncoder, names: Sequence[str], files: Sequence[bytes]) 
     try:
         if isinstance(encoder, ImageEncoder):
             given = encoder.encode_images([Image.fromarray(decode(file)) for file in files])
+        elif knows_steps(encoder):
+            given = reference_vectors(encoder, files)
         else:
-            given = reference_vectors(encoder, files) if knows_steps(encoder) else _of_squares(encoder, files)
+            square = to_input(encoder_preprocess(encoder))
+            given = encoder(np.stack([square(decode(file)) for file in files])).embedding
         vectors = np.asarray(given, np.float32)
     except (Exception, SystemExit) as error:  # a function that ends the process must not pass a gate
         for name, file in zip(names, files, strict=True):
@@ -89,11 +92,6 @@ def _encoded(encoder: AnyEncoder, names: Sequence[str], files: Sequence[bytes]) 
     if vectors.ndim != 2 or len(vectors) != len(names):
         raise EmbedshiftError(f"{encoder.name} gives {vectors.shape} for {len(names)} images; it must give [N, D]")
     return vectors
-
-
-def _of_squares(encoder: Encoder, files: Sequence[bytes]) -> Floats:
-    square = to_input(encoder_preprocess(encoder))
-    return encoder(np.stack([square(decode(file)) for file in files])).embedding
 
 
 def _from_table(given: Any, names: Sequence[str], ids: Sequence[str] | None) -> tuple[str, Floats]:
