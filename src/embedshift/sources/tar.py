@@ -6,7 +6,6 @@ import posixpath
 import tarfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import IO
 
 from embedshift.config.safe_files import refuse_larger
@@ -96,21 +95,17 @@ class TarSource(Source):
             )
 
 
-@dataclass
 class _Members:
     """The content of a tar: its images, the texts beside them, and every file by name, for links."""
 
-    tar: tarfile.TarFile
-    skipped: Counter[str]
-    most: int | None
-    images: list[tuple[str, tarfile.TarInfo]] = field(default_factory=list)
-    texts: dict[str, bytes] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
+    def __init__(self, tar: tarfile.TarFile, skipped: Counter[str], most: int | None) -> None:
+        self._tar, self._skipped = tar, skipped
+        self.images: list[tuple[str, tarfile.TarInfo]] = []
+        self.texts: dict[str, bytes] = {}
         self._files: dict[str, tarfile.TarInfo] = {}
-        for count, member in enumerate(self.tar):
-            if self.most is not None and count >= self.most:
-                raise EmbedshiftError(f"more than {self.most:,} members behind a URL; pack them into several tars")
+        for count, member in enumerate(tar):
+            if most is not None and count >= most:
+                raise EmbedshiftError(f"more than {most:,} members behind a URL; pack them into several tars")
             if member.size < 0:
                 raise tarfile.ReadError(f"{member.name}: a size below 0")
             name = member.name.removeprefix("./")
@@ -119,7 +114,7 @@ class _Members:
             if member.isdir():
                 continue
             if any(part.startswith(".") and part not in (".", "..") for part in name.split("/")):
-                self.skipped["hidden"] += 1
+                skipped["hidden"] += 1
             else:
                 self._note(name, member)
 
@@ -128,10 +123,10 @@ class _Members:
         if ending in ENDINGS:
             self.images.append((name, member))
         elif ending in CAPTION_ENDINGS and member.isreg() and member.size <= TEXT_BYTES:
-            content: IO[bytes] | None = self.tar.extractfile(member)
+            content: IO[bytes] | None = self._tar.extractfile(member)
             self.texts[name] = content.read() if content else b""
         else:
-            count_ending(self.skipped, name)
+            count_ending(self._skipped, name)
 
     def resolved(self, name: str, member: tarfile.TarInfo) -> tuple[tarfile.TarInfo, str | None]:
         """Returns the member that holds the bytes, and why there is none."""
