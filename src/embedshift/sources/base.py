@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import operator
 import os
 import random
 import re
@@ -141,7 +142,7 @@ SHUFFLED, BLOCKS = "shuffled", f"blocks in drawn order, shuffled in windows of {
 
 def select(samples: Sequence[ImageRef], *, limit: int | None, sample: int | None, seed: int) -> list[ImageRef]:
     """Returns the images of a study: the first `limit` by sorted id, and of these `sample` drawn by the seed."""
-    ordered = sorted(samples, key=lambda s: (s.image_id, s.location, s.position))
+    ordered = sorted(samples, key=operator.attrgetter("image_id", "location", "position"))
     first: dict[str, ImageRef] = {}
     for image in ordered:
         # By the names under which they are stored: two names that differ may be stored as one.
