@@ -230,7 +230,7 @@ def _rebuild(name: str, entry: Mapping[str, Any]) -> Augmentation | None:
     elif "level" in entry:
         level = Level(**entry["level"])
         family = FAMILIES.get(level.family)
-        candidates = [family and family.at(level.number, level.parameter)]
+        candidates = [] if family is None else [family.at(level.number, level.parameter)]
     elif entry.get("of") == ORIGINAL:
         candidates = [purified_of(entry)]
     elif "built_in" in entry:
