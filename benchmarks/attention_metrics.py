@@ -40,7 +40,7 @@ def main() -> None:
     given = parser.parse_args()
     print(describe_machine())
     picture: Pixels = skimage.data.astronaut()  # type: ignore[no-untyped-call]
-    suite, original = load_suite("paper"), images.resize(picture, given.size, "squash")
+    suite, original = load_suite("paper"), images.ToInput(given.size, "squash")(picture)
     views, seeds = draw_views(original, "a.jpg", suite)
     maps = np.random.default_rng(0).random((len(views), given.size // 14, given.size // 14), np.float32)
     output = EncoderOutput(maps[:, 0], maps, "cls", {"rollout": maps})

@@ -108,7 +108,7 @@ def compared(suite: Suite, name: str, originals: Pixels, theirs: Values) -> bool
 def read(folder: Path) -> Pixels:
     """The images of a folder, squashed to 224 x 224."""
     source = open_source([str(folder)])
-    return np.stack([images.resize(images.decode(source.read(sample)), 224) for sample in source.samples])
+    return np.stack([images.ToInput(224)(images.decode(source.read(sample))) for sample in source.samples])
 
 
 def environment(folder: Path) -> str:

@@ -32,7 +32,7 @@ def against_albumentations(folder: Path) -> None:
     kind, settings = PAPER["elastic"]
     theirs = Augmentation("elastic", transforms.make(kind, **settings))
     samples = FolderSource([str(folder)]).samples
-    originals = [images.resize(images.decode(Path(sample.location).read_bytes()), SIZE) for sample in samples]
+    originals = [images.ToInput(SIZE)(images.decode(Path(sample.location).read_bytes())) for sample in samples]
     apart = [
         np.abs(ELASTIC.draw(image, seed).astype(int) - theirs.draw(image, seed)).max(axis=2)
         for seed, image in enumerate(originals)

@@ -41,7 +41,7 @@ def main() -> None:
     explain = Explainer(encoder, (RELEVANCE, TOKENS))
     scores, mapping, scoring = np.empty((len(files), len(NAMES), 2)), 0.0, 0.0
     for number, file in enumerate(files):
-        original = images.resize(images.decode(file.read_bytes()), encoder.size, "squash")
+        original = images.ToInput(encoder.size, "squash")(images.decode(file.read_bytes()))
         output = encoder(original[None])
         target = normalised(output.embedding[0])
         assert output.attention is not None

@@ -51,7 +51,7 @@ def write(folder: Path, photos: Path, count: int, changes: dict[str, Jpeg]) -> l
         (folder / name).mkdir()
     apart: list[int] = []
     for sample in select(source.samples, limit=None, sample=count, seed=0):
-        image, name = images.resize(images.decode(source.read(sample)), size), Path(sample.image_id).stem
+        image, name = images.ToInput(size)(images.decode(source.read(sample))), Path(sample.image_id).stem
         cv2.imwrite(str(folder / "originals" / f"{name}.png"), image[..., ::-1])
         for place, change in changes.items():
             data = change.file(image)

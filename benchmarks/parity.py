@@ -23,8 +23,8 @@ from PIL import Image, ImageFilter, ImageOps
 
 import embedshift
 from embedshift.encoders.device import keep_memory
+from embedshift.stacks.encodings import MOST, Encodings
 from embedshift.stacks.search import DECISIVE, Search
-from embedshift.stacks.served import MOST, Encodings
 from machine import describe_machine
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))

@@ -32,7 +32,7 @@ def main() -> None:
     encoder = embedshift.load_encoder("dinov2-small-offline")
     source = FolderSource([str(options.photos)])
     decoded = [images.decode(source.read(photo)) for photo in source.samples[: options.count]]
-    photos = [images.resize(photo, encoder.size, "squash") for photo in decoded]
+    photos = [images.ToInput(encoder.size, "squash")(photo) for photo in decoded]
     half = round(PHASE * encoder.size / 2)
     shifts = range(LENGTHS[-1] + half)
     units = np.stack([unit_rows(encoder(np.stack([shifted(photo, s) for s in shifts])).embedding) for photo in photos])

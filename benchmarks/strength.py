@@ -53,10 +53,10 @@ def read_photos(folder: Path | None, size: int, count: int) -> dict[str, Pixels]
     """Name → image, at the size of the views."""
     if folder is None:
         names = ("astronaut", "coffee", "chelsea", "rocket", "hubble_deep_field")
-        return {name: images.resize(getattr(skimage.data, name)(), size, "squash") for name in names}
+        return {name: images.ToInput(size, "squash")(getattr(skimage.data, name)()) for name in names}
     samples = FolderSource([str(folder)]).samples[:count]
     return {
-        each.image_id: images.resize(images.decode(Path(each.location).read_bytes()), size, "squash")
+        each.image_id: images.ToInput(size, "squash")(images.decode(Path(each.location).read_bytes()))
         for each in samples
     }
 
@@ -67,7 +67,7 @@ def seconds_of(suite: Suite, name: str, image: Pixels, total: dict[str, float]) 
         seed = view_seed(0, name, each.seed_name, 0)
         started = time.process_time()
         each.draw(image, seed)
-        total[each.grade.family if each.grade else each.name] += time.process_time() - started
+        total[each.level.family if each.level else each.name] += time.process_time() - started
 
 
 def print_seconds(suite: Suite, photos: Mapping[str, Pixels]) -> bool:
@@ -93,7 +93,7 @@ def print_seconds(suite: Suite, photos: Mapping[str, Pixels]) -> bool:
 
 def print_measured(photos: Mapping[str, Pixels]) -> bool:
     """The largest difference between what is recorded and what is measured, over photos; whether all are small."""
-    from embedshift.augmentations.changes import Cover, Graded, Warp
+    from embedshift.augmentations.changes import ChangeAt, Cover, Warp
     from support.strength import MEASURED, covered, shown_displacement
 
     print("\n| family | largest difference of the parameter | allowed | of displacement | of hidden |")
@@ -104,9 +104,9 @@ def print_measured(photos: Mapping[str, Pixels]) -> bool:
         for image_id, image in photos.items():
             seed, side = view_seed(0, image_id, name, 0), len(image)
             for each in FAMILIES[name].augmentations():
-                assert each.grade is not None
-                assert isinstance(each.transform, Graded)
-                wanted, recorded = each.grade.parameter, Canvas(image).moved_and_hidden(each, seed)
+                assert each.level is not None
+                assert isinstance(each.transform, ChangeAt)
+                wanted, recorded = each.level.parameter, Canvas(image).moved_and_hidden(each, seed)
                 parameter = max(parameter, np.abs(measured(each, image, seed, wanted) / wanted - 1).max())
                 found = (0.0, 0.0)
                 if isinstance(each.transform.change, Warp):

@@ -32,7 +32,7 @@ RUNS = {
 def compare(folder: Path, elastic: int, others: int) -> dict[str, dict[str, str]]:
     """Column → name of an augmentation → what differs, in words; equal ones are left out."""
     samples = FolderSource([str(folder)]).samples[:PHOTOS]
-    originals = [images.resize(images.decode(Path(sample.location).read_bytes()), SIZE) for sample in samples]
+    originals = [images.ToInput(SIZE)(images.decode(Path(sample.location).read_bytes())) for sample in samples]
     found = {}
     with tempfile.TemporaryDirectory() as temporary:
         file, views = Path(temporary) / "originals.npy", Path(temporary) / "views.npz"

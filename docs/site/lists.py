@@ -191,7 +191,7 @@ def _families(suite: str) -> Iterator[tuple[Any, bool]]:
     from embedshift.augmentations import load_suite
     from embedshift.augmentations.family import FAMILIES
 
-    chosen = dict.fromkeys(view.grade.family for view in load_suite(suite) if view.grade is not None)
+    chosen = dict.fromkeys(view.level.family for view in load_suite(suite) if view.level is not None)
     others = [name for name in FAMILIES if FAMILIES[name].suite == suite and name not in chosen]
     for name in (*chosen, *others):
         yield FAMILIES[name], name in chosen

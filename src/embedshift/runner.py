@@ -21,8 +21,7 @@ from embedshift.errors import EmbedshiftError, foreign_code
 from embedshift.pipeline.prepare import StudyContext, prepared
 from embedshift.pipeline.shard import no_progress
 from embedshift.sources import Shard, VectorSource, remember_roots
-from embedshift.sources.base import storable
-from embedshift.sources.order import SHUFFLED, WINDOW
+from embedshift.sources.base import SHUFFLED, WINDOW, storable
 from embedshift.store.files import locked
 from embedshift.store.forked import refuse_fork
 from embedshift.store.grouping import INDEPENDENT, are_stored, choose, copies, copies_line

@@ -50,13 +50,13 @@ def test_every_change_can_be_drawn_at_both_ends_and_between_levels():
 def test_the_families_of_both_suites_are_there_with_the_strengths_of_their_levels():
     for suite in ("strength", "corruptions"):
         for augmentation in SUITES[suite](Choice()):
-            family, level = augmentation.grade.family, augmentation.grade.level
+            family, level = augmentation.level.family, augmentation.level.number
             change = CHANGES[f"{suite}: {family}"]
-            assert change.at(level if change.has_strength else LEVELS).grade.parameter == augmentation.grade.parameter
+            assert change.at(level if change.has_strength else LEVELS).level.parameter == augmentation.level.parameter
 
 
 def test_a_strength_between_two_levels_lies_between_theirs():
-    low, between, high = (CHANGES["strength: noise"].at(level).grade.parameter for level in (3, 3.5, 4))
+    low, between, high = (CHANGES["strength: noise"].at(level).level.parameter for level in (3, 3.5, 4))
     assert between == pytest.approx((low + high) / 2)
 
 

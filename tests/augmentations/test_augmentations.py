@@ -159,7 +159,7 @@ def test_bytes_are_equal_in_another_process_that_has_no_torch():
 def test_make_views_gives_what_a_study_draws():
     picture = RNG.integers(0, 256, (60, 90, 3), dtype=np.uint8)
     for how in ("squash", "crop"):
-        original = images.resize(picture, 32, how)
+        original = images.ToInput(32, how)(picture)
         drawn, _ = draw_views(original, "x/y.png", load_suite("paper"), seed=9, draws=3)
         for draw in range(3):
             views = embedshift.make_views(picture, image_id="x/y.png", seed=9, size=32, resize=how, draw=draw)

@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 
 from embedshift import errors
-from embedshift.augmentations import catalogue as catalogue_module
-from embedshift.augmentations import catalogue as trial
 from embedshift.augmentations import changes, suite, transforms, variant
 from embedshift.augmentations import paper as elastic_module
 from embedshift.augmentations import paper as paper_module
@@ -22,16 +20,16 @@ from embedshift.augmentations.suite import load_suite
 
 def test_catalogue_catalogue():
     assert (
-        "Blur" in catalogue_module.catalogue(),
-        "Compose" in catalogue_module.catalogue(),
-        "CenterCrop3D" in catalogue_module.catalogue(),
+        "Blur" in transforms.catalogue(),
+        "Compose" in transforms.catalogue(),
+        "CenterCrop3D" in transforms.catalogue(),
     ) == (True, False, False)
 
 
 def test_catalogue_build():
-    assert catalogue_module.build("GaussianBlur", {"sigma_limit": [1, 2]}).sigma_limit == (1.0, 2.0)
+    assert transforms.build("GaussianBlur", {"sigma_limit": [1, 2]}).sigma_limit == (1.0, 2.0)
     with pytest.raises(errors.UsageError, match=r"parameter of GaussianBlur 'sigma'; did you mean 'sigma_limit'\?"):
-        catalogue_module.build("GaussianBlur", {"sigma": 1})
+        transforms.build("GaussianBlur", {"sigma": 1})
 
 
 def test_changes_geometry_displacement():
@@ -106,11 +104,11 @@ def test_transforms_make():
 
 
 def test_trial_made_image():
-    assert trial.trial_image(32).shape == (32, 32, 3)
+    assert transforms.trial_image(32).shape == (32, 32, 3)
 
 
 def test_trial_failure():
-    assert trial.failure(Augmentation("mirror", lambda image, rng: image[:, ::-1]), 32) is None
+    assert suite.failure(Augmentation("mirror", lambda image, rng: image[:, ::-1]), 32) is None
 
 
 def test_variant_variant():

@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 from skimage.filters import gaussian
 
-from embedshift.augmentations.corruptions.blur import shown_pixels
+from embedshift.augmentations.corruptions import shown_pixels
 from embedshift.augmentations.family import FAMILIES
 from support.corrupted import SEVERITIES, apart, photo, view_of
 from support.matrix import first_only

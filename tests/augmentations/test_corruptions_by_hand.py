@@ -5,7 +5,6 @@ import numpy as np
 from embedshift.augmentations import corruptions as corruptions_module
 from embedshift.augmentations.augmentation import Choice
 from embedshift.augmentations.changes import Change
-from embedshift.augmentations.corruptions import standard
 from support.examples import fits
 
 
@@ -19,21 +18,21 @@ def test_corruptions_corruptions():
 
 
 def test_standard_corruption():
-    assert [each.name for each in standard.corruption("haze", Change()).augmentations()][-1] == "haze@5"
+    assert [each.name for each in corruptions_module.corruption("haze", Change()).augmentations()][-1] == "haze@5"
 
 
 def test_standard_at():
-    assert standard.at(2, 0.08, 0.12, 0.18, 0.26, 0.38) == 0.12
+    assert corruptions_module.at(2, 0.08, 0.12, 0.18, 0.26, 0.38) == 0.12
 
 
 def test_standard_to_pixels():
-    assert standard.to_pixels(np.array([-3.0, 7.9, 300.0])).tolist() == [0, 7, 255]
+    assert corruptions_module.to_pixels(np.array([-3.0, 7.9, 300.0])).tolist() == [0, 7, 255]
 
 
 def test_standard_stretch():
-    assert fits("(0.49775..., 56)", repr(standard.enlargement(224, 2.0)))
+    assert fits("(0.49775..., 56)", repr(corruptions_module.enlargement(224, 2.0)))
 
 
 def test_standard_streak():
-    kernel, anchor = standard.motion_kernel(1, 2.0, 90.0)
+    kernel, anchor = corruptions_module.motion_kernel(1, 2.0, 90.0)
     assert (kernel.shape, anchor, bool(kernel[0, 0] > kernel[2, 0])) == ((3, 1), (0, 0), True)

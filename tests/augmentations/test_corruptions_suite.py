@@ -62,8 +62,8 @@ def test_the_suite_has_the_fifteen_of_the_standard_with_frost_in_its_place(textu
 
 
 def test_rows_say_the_severity():
-    grade = load_suite("corruptions", families=["fog"])["fog@4"].grade
-    assert (grade.family, grade.level, grade.parameter, grade.unit, grade.zero) == ("fog", 4, 4, "severity", 0)
+    level = load_suite("corruptions", families=["fog"])["fog@4"].level
+    assert (level.family, level.number, level.parameter, level.unit, level.zero) == ("fog", 4, 4, "severity", 0)
 
 
 @pytest.mark.parametrize(

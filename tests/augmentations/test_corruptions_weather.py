@@ -10,7 +10,7 @@ from skimage.filters import gaussian
 
 from embedshift import EmbedshiftError
 from embedshift.augmentations import load_suite
-from embedshift.augmentations.corruptions.weather import plasma
+from embedshift.augmentations.corruptions import plasma
 from support.corrupted import SEVERITIES, apart, photo, view_of
 
 BRIGHTNESS = dict(zip(SEVERITIES, (0.1, 0.2, 0.3, 0.4, 0.5), strict=True))

@@ -48,7 +48,7 @@ def test_places_are_those_that_albumentations_draws(side):
 def test_views_of_photographs_differ_by_a_level_in_few_pixels():
     suite, differing, pixels = load_suite("paper"), 0, 0
     for seed, photo in enumerate((data.astronaut(), data.coffee(), data.chelsea(), data.rocket())):
-        original = images.resize(photo, SIZE)
+        original = images.ToInput(SIZE)(photo)
         wanted = drawn_by_albumentations(seed, SIZE)(image=original)["image"]
         apart = np.abs(suite["elastic"].draw(original, seed).astype(int) - wanted)
         assert apart.max() <= 1

@@ -71,7 +71,7 @@ def test_one_transform_is_an_augmentation_as_any_other(suite_of):
     assert isinstance(suite["mirror"].transform, A.HorizontalFlip)
     assert suite.describe()["sepia"] == load_suite({"sepia": A.ToSepia()}).describe()["sepia"]
     assert isinstance(suite_of("small: jpeg@4")["small"].transform, Chain)
-    assert not suite_of("small: jpeg@4").is_graded
+    assert not suite_of("small: jpeg@4").has_levels
 
 
 def test_make_views_and_text_paths_take_a_file(suite_of, tmp_path):

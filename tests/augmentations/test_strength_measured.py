@@ -25,7 +25,7 @@ def test_the_parameter_is_what_is_measured_on_the_view(name, image):
     measured, allowed = MEASURED[name]
     pixels = photo(image, 224)
     for each in FAMILIES[name].augmentations():
-        recorded = each.grade.parameter
+        recorded = each.level.parameter
         found = measured(each, pixels, SEEDS[image], recorded)
         np.testing.assert_allclose(found, recorded, rtol=allowed, atol=1e-9, err_msg=each.name)
 

@@ -48,9 +48,9 @@ OWN = [name for name in FAMILIES if FAMILIES[name].suite == "strength"]
 def test_families_and_levels_are_those_of_the_table():
     suite = load_suite("strength")
     wanted = [(f"{name}@{level}", parameters[level]) for name, parameters in TABLE.items() for level in range(1, 6)]
-    assert [(each.name, each.grade.parameter) for each in suite] == [*wanted, ("flip@1", 1.0)]
+    assert [(each.name, each.level.parameter) for each in suite] == [*wanted, ("flip@1", 1.0)]
     assert len(suite.names) == 91
-    assert {each.grade.family: each.grade.zero for each in suite} == {n: p[0] for n, p in TABLE.items()} | {"flip": 0}
+    assert {each.level.family: each.level.zero for each in suite} == {n: p[0] for n, p in TABLE.items()} | {"flip": 0}
     assert set(OWN) == {*TABLE, "flip", *BLACK}
 
 

@@ -37,7 +37,7 @@ DIFFER = {
 def originals(tmp_path_factory):
     file = tmp_path_factory.mktemp("originals") / "originals.npy"
     photos = (data.astronaut(), data.coffee(), data.chelsea(), data.rocket())
-    np.save(file, np.stack([images.resize(photo, SIDE) for photo in photos]))
+    np.save(file, np.stack([images.ToInput(SIDE)(photo) for photo in photos]))
     return file
 
 

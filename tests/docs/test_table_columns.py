@@ -51,7 +51,7 @@ def described():
 def made(tmp_path_factory):
     """Table → its columns, in studies that have nearly all tables."""
     folder = tmp_path_factory.mktemp("tables")
-    graded = [view for view in load_suite("corruptions") if view.grade is not None][:10]
+    graded = [view for view in load_suite("corruptions") if view.level is not None][:10]
     both = [
         studies.every(),
         make_study(folder / "families", 10, graded),

@@ -72,7 +72,7 @@ def test_the_files_are_the_views_at_their_own_size(photos, written):
     for folder, seed in record.seeds.items():
         expected = suite[folder.partition("/")[0]].draw(small, seed, any_size=True)
         np.testing.assert_array_equal(np.asarray(Image.open(out / folder / "b.png")), expected)
-    assert record.parameters["jpeg@2/0"] == {"quality": suite["jpeg@2"].grade.parameter}
+    assert record.parameters["jpeg@2/0"] == {"quality": suite["jpeg@2"].level.parameter}
     assert {name for name in files(out) if name.endswith("c.png")} == {
         f"{folder}/more/c.png" for folder in ("original", *record.seeds)
     }
@@ -185,7 +185,7 @@ def test_a_file_that_was_changed_is_a_failure(photos, tmp_path):
         ({"format": "x/../../secret"}, "format: Input should be"),
         ({"images": {"../../x.png": {"pixels": "1", "files": {"original": "1"}}}}, "cannot be used as a file name"),
         ({"augmentations": {"../x": {"description": ""}}}, "cannot be used as a file name"),
-        ({"augmentations": {"x": {"description": "", "grade": {"family": "f", "level": 0}}}}, "grade"),
+        ({"augmentations": {"x": {"description": "", "level": {"family": "f", "number": 0}}}}, "level"),
         ({"augmentations": {}}, "no augmentation"),
     ],
 )

@@ -13,10 +13,11 @@ from transformers import BitImageProcessorPil, CLIPImageProcessorPil, ViTImagePr
 
 import embedshift
 from embedshift.sources.images import decode
+from embedshift.stacks.encodings import Encodings
 from embedshift.stacks.images import probe_images
 from embedshift.stacks.recipe import Recipe, words
 from embedshift.stacks.search import Search, find_causes
-from embedshift.stacks.served import Encodings, knows_steps, reference_vectors
+from embedshift.stacks.served import knows_steps, reference_vectors
 from support import library_models, models, served
 from support.matrix import first_only
 

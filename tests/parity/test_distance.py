@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from embedshift.errors import EmbedshiftError
-from embedshift.stacks.distance import distance_between
-from embedshift.stacks.result import Parity
+from embedshift.stacks.result import Parity, distance_between
 
 
 def cosine(a, b):

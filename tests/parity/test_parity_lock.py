@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 import embedshift
-from embedshift.stacks.lock import _digest, read_lock, write_lock
+from embedshift.stacks.images import _digest, read_lock, write_lock
 from support import models
 from support.network import no_network
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from embedshift.encoders.base import Preprocess
+from embedshift.stacks.encodings import distance
 from embedshift.stacks.recipe import Recipe, axes_of, change, recipe_of, words
 from embedshift.stacks.search import Search
-from embedshift.stacks.served import distance
 
 IMAGES, FLOOR = 5, 1e-10
 PREPROCESS = Preprocess(224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 256)

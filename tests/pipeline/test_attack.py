@@ -73,7 +73,7 @@ def cosine(model, one, other):
 
 def test_originals_are_what_the_encoder_is_given(adv, photos):
     for name in ("picture-00.png", "picture-01.png", "deep/picture-02.png"):
-        expected = images.resize(images.decode((photos / name).read_bytes()), SIZE)
+        expected = images.ToInput(SIZE)(images.decode((photos / name).read_bytes()))
         np.testing.assert_array_equal(decoded(adv / "original" / name), expected)
 
 
@@ -149,7 +149,7 @@ def test_a_target_is_come_near_to(photos, model, tmp_path):
     target = photos / "picture-01.png"
     found = attack(photos, tmp_path / "adv", model, eps=[8], target=str(target), limit=1)
     ((name, record),) = found.images.items()
-    aim = images.resize(images.decode(target.read_bytes()), SIZE)
+    aim = images.ToInput(SIZE)(images.decode(target.read_bytes()))
     before = cosine(model, decoded(tmp_path / "adv" / "original" / name), aim)
     assert record.cosine["linf-8"] > before + 0.1
     assert abs(record.cosine["control-linf-8"] - before) < 0.1
@@ -186,7 +186,7 @@ def test_an_image_that_changed_since_is_attacked_again_and_named(model, tmp_path
     assert "picture-00.png has changed since it was attacked; attacking it again" in caplog.text
     after = files(tmp_path / "adv")
     assert {name for name in after if after[name] != before[name]} == {name for name in after if "picture-00" in name}
-    expected = images.resize(images.decode((other / "picture-00.png").read_bytes()), SIZE)
+    expected = images.ToInput(SIZE)(images.decode((other / "picture-00.png").read_bytes()))
     np.testing.assert_array_equal(decoded(tmp_path / "adv" / "original" / "picture-00.png"), expected)
 
 

@@ -52,7 +52,7 @@ def test_a_row_is_that_of_slow_loops(name, photos):
     augmentation = load_suite("strength", families=[family])[name]
     for row in study.rows().filter(pl.col("view") == name).collect().iter_rows(named=True):
         picture = np.asarray(Image.open(photos / row["image_id"]).convert("RGB"))
-        original = images.resize(picture, models.Colours.size, "squash")
+        original = images.ToInput(models.Colours.size, "squash")(picture)
         places = augmentation.geometry(original, row["view_seed"]).source.astype(float)
         down_across = np.moveaxis(places[..., ::-1], 2, 0)
         channels = [

@@ -60,8 +60,8 @@ def test_strength_is_the_summary_by_family_and_level(study):
     assert {*STRENGTH_METRICS} <= {*table["metric"]}
     for family in MADE:
         for view in family.augmentations():
-            part = table.filter(family=family.name, level=view.grade.level)
-            assert part["parameter"].unique().to_list() == [view.grade.parameter]
+            part = table.filter(family=family.name, level=view.level.number)
+            assert part["parameter"].unique().to_list() == [view.level.parameter]
             assert part["unit"].unique().to_list() == [family.unit]
             own = summary.filter(augmentation=view.name).select(part.columns[4:])
             assert part.select(part.columns[4:]).equals(own, null_equal=True)
@@ -73,7 +73,7 @@ def test_tolerance_is_where_the_mean_relative_shift_reaches_a_tenth(study):
     table = study.tolerance().filter(criterion="relative shift 0.1")
     assert table["family"].to_list() == ["darker", "closer"], "a family of one level has no tolerance"
     for family, row in zip((DARKER, CLOSER), table.iter_rows(named=True), strict=True):
-        points = [(family.zero, 0.0)] + [(v.grade.parameter, share_of(study, v.name)) for v in family.augmentations()]
+        points = [(family.zero, 0.0)] + [(v.level.parameter, share_of(study, v.name)) for v in family.augmentations()]
         above = next(place for place, (_, relative_shift) in enumerate(points) if relative_shift >= 0.1)
         (p, a), (q, b) = points[above - 1 : above + 1]
         assert row["value"] == pytest.approx(p + (0.1 - a) / (b - a) * (q - p))
@@ -86,7 +86,7 @@ def test_the_second_tolerance_is_where_5_percent_of_the_views_are_missed(study):
     assert table["family"].to_list() == ["darker", "closer"]
     for family, row in zip((DARKER, CLOSER), table.iter_rows(named=True), strict=True):
         missed = {
-            view.grade.parameter: ranks.filter(view=view.name)["rank"].to_list() for view in family.augmentations()
+            view.level.parameter: ranks.filter(view=view.name)["rank"].to_list() for view in family.augmentations()
         }
         points = [(family.zero, 0.0)] + [(at, np.mean([rank > 1 for rank in found])) for at, found in missed.items()]
         above = next(place for place, (_, relative_shift) in enumerate(points) if relative_shift >= 0.05)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from embedshift import EmbedshiftError
 from embedshift.config.safe_files import read_yaml
 from embedshift.sources import open_source, select
-from embedshift.sources.base import read_captions
+from embedshift.sources.base import read_caption
 from embedshift.sources.images import decode
 from support import fuzz
 from support.archives import write_tar
@@ -187,6 +187,5 @@ CONTENTS = st.one_of(st.binary(max_size=60), st.sampled_from(CAPTIONS))
 @fuzz.settings
 @given(st.dictionaries(st.sampled_from(["a.txt", "a.json", "b.JSON"]), CONTENTS))
 def test_fuzz_captions(contents):
-    found = read_captions({name: (name[0], content) for name, content in contents.items()})
-    for caption in found.values():
+    for caption in (read_caption(name, content) for name, content in contents.items()):
         assert pa.array([caption]).to_pylist() == [caption], "it can be stored"

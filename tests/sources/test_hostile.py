@@ -13,7 +13,7 @@ import embedshift
 from embedshift import EmbedshiftError
 from embedshift.sources import open_source
 from embedshift.sources.base import storable
-from embedshift.sources.images import decode, resize
+from embedshift.sources.images import ToInput, decode
 from support import hostile, mean_colour, memory
 
 pytestmark = pytest.mark.slow
@@ -88,7 +88,7 @@ def test_a_study_of_all_of_them_measures_or_lists_each(kinds, folder, tmp_path):
     vectors = dict(zip(originals["image_id"], originals["embedding"], strict=True))
     for image_id, kind in stored.items():
         if kind.pixels is not None and kind.off == 0:
-            expected = Brightness()(resize(np.ascontiguousarray(kind.pixels), 32)[None]).embedding[0]
+            expected = Brightness()(ToInput(32)(np.ascontiguousarray(kind.pixels))[None]).embedding[0]
             np.testing.assert_allclose(np.asarray(vectors[image_id]), expected, rtol=1e-6, err_msg=image_id)
 
 

@@ -14,7 +14,7 @@ from embedshift.config import read_config, safe_files
 from embedshift.config.safe_files import read_file
 from embedshift.errors import UsageError
 from embedshift.sources import Roots, image_reader, open_source, select
-from embedshift.sources.base import ImageRef, read_captions
+from embedshift.sources.base import ImageRef, read_caption
 from support import fuzz
 
 EVERYWHERE = Roots(["/", "memory://"])
@@ -176,7 +176,7 @@ def test_settings_nested_without_end_are_one_line(tmp_path, text):
 
 
 def test_a_caption_nested_without_end_is_none():
-    assert read_captions({"a.json": ("a", b"[" * 200_000), "b.json": ("b", b'{"caption": "x"}')}) == {"b": "x"}
+    assert read_caption("a.json", b"[" * 200_000) is None
 
 
 def test_two_names_that_are_stored_as_one_are_refused(tmp_path):

@@ -21,11 +21,11 @@ def test_numbers_from_a_hundred_on_have_all_their_figures():
 
 
 def test_a_family_has_its_name_unit_and_levels_in_order():
-    grade = {"family": "jpeg", "unit": "quality", "zero": 100.0}
+    level = {"family": "jpeg", "unit": "quality", "zero": 100.0}
     suite = {
-        "strong": {"grade": grade | {"level": 2, "parameter": 50.0}},
+        "strong": {"level": level | {"number": 2, "parameter": 50.0}},
         "plain": {},
-        "weak": {"grade": grade | {"level": 1, "parameter": 80.0}},
+        "weak": {"level": level | {"number": 1, "parameter": 80.0}},
     }
     assert families_of(suite) == (MeasuredFamily("jpeg", "quality", 100.0, (80.0, 50.0), ("weak", "strong")),)
 

@@ -39,8 +39,8 @@ ODD = {
     "lambda": {"albumentations": {"__class_fullname__": "Lambda", "__name__": "x"}},
     "image": {"albumentations": {"__class_fullname__": "PadIfNeeded", "min_height": 200_000, "min_width": 200_000}},
     "nested": {"albumentations": {"__class_fullname__": "Compose", "transforms": [{"a": 1}]}},
-    "grade": {"built_in": "blur@1", "version": 1,
-              "grade": {"family": "gaussian_blur", "level": 1, "parameter": 1e9, "unit": "px", "zero": 0}},
+    "family": {"built_in": "blur@1", "version": 1,
+              "level": {"family": "gaussian_blur", "number": 1, "parameter": 1e9, "unit": "px", "zero": 0}},
     "steps": {"steps": [{"name": "a", "albumentations": {"__class_fullname__": "Blur", "blur_limit": [9, 3]}}]},
     "built in": {"built_in": "mirror", "version": 99},
 }  # fmt: skip

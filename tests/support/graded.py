@@ -53,8 +53,8 @@ def graded(*families: Family) -> list[Augmentation]:
 
 def default_strength(view: Augmentation) -> float:
     """How far a made view moves where nothing else is asked: further at every level."""
-    assert view.grade is not None
-    return 0.1 * 1.7**view.grade.level
+    assert view.level is not None
+    return 0.1 * 1.7**view.level.number
 
 
 def register(monkeypatch: Any, *families: Family) -> None:
@@ -70,11 +70,16 @@ def with_grades(
     """A shard's rows with the places in the families, numbers that rise with the level, and a family's own seeds."""
     rows = 1 + len(views) * draws
     images = table.num_rows // rows
-    grades = [None, *[view.grade for view in views] * draws] * images
-    for name, kind in (("family", pa.string()), ("level", pa.int32()), ("parameter", pa.float64())):
-        table = table.append_column(name, pa.array([grade and getattr(grade, name) for grade in grades], kind))
+    levels = [None, *[view.level for view in views] * draws] * images
+    columns = (
+        ("family", "family", pa.string()),
+        ("level", "number", pa.int32()),
+        ("parameter", "parameter", pa.float64()),
+    )
+    for name, field, kind in columns:
+        table = table.append_column(name, pa.array([level and getattr(level, field) for level in levels], kind))
     for name in STRENGTH_METRICS:
-        values = [grade and grade.level * 0.05 * rng.uniform(0.8, 1.2) for grade in grades]
+        values = [level and level.number * 0.05 * rng.uniform(0.8, 1.2) for level in levels]
         table = table.append_column(name, pa.array(values, pa.float64()))
     ids = table["image_id"].to_pylist()[::rows]
     own = [(view.seed_name, draw) for draw in range(draws) for view in views]

@@ -18,8 +18,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from embedshift.augmentations import load_suite
-from embedshift.augmentations.corruptions.standard import corruption
-from embedshift.augmentations.corruptions.weather import Frost
+from embedshift.augmentations.corruptions import Frost, corruption
 from embedshift.augmentations.family import FAMILIES
 from embedshift.augmentations.variant import purifier
 from embedshift.sources import images
@@ -64,8 +63,8 @@ def ways(textures: Array) -> dict[str, Draw]:
     )
     for name in ("jpeg:50", "median:3", "blur:1", "resize:0.75", "bits:4"):
         drawn[f"purified by {name}"] = functools.partial(_purified, name)
-    drawn["resized, squash"] = lambda image, seed: images.resize(image, len(image) // 2)
-    drawn["resized, crop"] = lambda image, seed: images.resize(image, len(image) // 2, "crop")
+    drawn["resized, squash"] = lambda image, seed: images.ToInput(len(image) // 2)(image)
+    drawn["resized, crop"] = lambda image, seed: images.ToInput(len(image) // 2, "crop")(image)
     return drawn
 
 

@@ -15,7 +15,7 @@ from skimage.color import rgb2hsv
 from sklearn.datasets import load_sample_image
 
 from embedshift.augmentations.augmentation import Augmentation
-from embedshift.augmentations.changes import Graded
+from embedshift.augmentations.changes import ChangeAt
 from embedshift.augmentations.strength import jpeg_bytes
 
 Array = Any
@@ -50,8 +50,8 @@ def _ramps(augmentation: Augmentation, side: int, seed: int) -> Array:
 def _bordered(augmentation: Augmentation, border: int) -> Augmentation:
     """The same with another border."""
     change: Any = augmentation.transform.change
-    graded = Graded(dataclasses.replace(change, border=border), augmentation.transform.parameter)
-    return dataclasses.replace(augmentation, transform=graded)
+    changed = ChangeAt(dataclasses.replace(change, border=border), augmentation.transform.parameter)
+    return dataclasses.replace(augmentation, transform=changed)
 
 
 def shown_displacement(augmentation: Augmentation, side: int, seed: int) -> tuple[float, float, float]:

@@ -120,7 +120,7 @@ def make_study(
     info["descriptions"] = {name: known.get(name, f"what {name} is") for name in names}
     info["config_hash"] = identity_hash(info["identity"])
     numbers = [*metrics, *(HEAD_NUMBERS if heads else ())]
-    columns = schema(dim, grid and grid[0] * grid[1], numbers, lists, graded=bool(graded))
+    columns = schema(dim, grid and grid[0] * grid[1], numbers, lists, has_levels=bool(graded))
     records = []
     for index in range(max(1, -(-(len(ids) + len(failures)) // shard_size))):
         part = ids[index * shard_size : (index + 1) * shard_size]

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from embedshift.arrays import Floats, Pixels
-from embedshift.augmentations import ORIGINAL, SUITES, Augmentation, Choice, Suite, corruptions
+from embedshift.augmentations import ORIGINAL, SUITES, Augmentation, Choice, Suite
 from embedshift.augmentations.family import FAMILIES, Family
 from embedshift.augmentations.views import Canvas, view_seed
 from embedshift.config import BUNDLED, ApplyTo, StudyConfig, refuse_code
@@ -62,9 +62,9 @@ class Change:
 
 def all_changes(study_suite: Suite | None = None) -> dict[str, Change]:
     """Every change by its label: the study's own single augmentations first."""
-    changes = [Change("study", augmentation) for augmentation in study_suite or () if augmentation.grade is None]
+    changes = [Change("study", augmentation) for augmentation in study_suite or () if augmentation.level is None]
     changes += [Change("everyday", augmentation) for augmentation in SUITES["everyday"](Choice())]
-    families = [FAMILIES[name] for name in FAMILIES if name != corruptions.frost.NAME]  # which needs textures
+    families = [FAMILIES[name] for name in FAMILIES]
     changes += [Change(family.suite, family) for family in families if family.suite in ("strength", "corruptions")]
     changes += [Change("paper", augmentation) for augmentation in SUITES["paper"](Choice())]
     return {f"{change.suite}: {change.kind.name}": change for change in changes}

@@ -12,7 +12,7 @@ from embedshift.arrays import Pixels, Values
 from embedshift.augmentations import transforms
 from embedshift.augmentations.changes import Geometry, Traceable, grid, size_of
 from embedshift.augmentations.transforms import Transform
-from embedshift.config import Grade, Json
+from embedshift.config import Json, Level
 from embedshift.errors import EmbedshiftError, UsageError, foreign_code, reason
 from embedshift.registry import fingerprint
 
@@ -70,7 +70,7 @@ class Augmentation:
     Args:
         name: The name of its views in rows, tables and figures.
         transform: An albumentations transform, or a callable `(image uint8 [H, W, 3], rng) -> uint8 [H, W, 3]`.
-        grade: Its position in a family; None = it belongs to none.
+        level: Its level in a family; None = it belongs to none.
         seeded_by: The name from which the seeds of its views derive; "" = its own name.
         version: For a callable of a built-in suite, which its name and this number identify. None = the user's own
             callable, which its code identifies.
@@ -89,7 +89,7 @@ class Augmentation:
 
     name: str
     transform: Transform
-    grade: Grade | None = None
+    level: Level | None = None
     seeded_by: str = ""
     version: int | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
@@ -129,7 +129,7 @@ class Augmentation:
         Raises:
             UsageError: The transform has no description.
         """
-        extra: Json = {"grade": dataclasses.asdict(self.grade)} if self.grade else {}
+        extra: Json = {"level": dataclasses.asdict(self.level)} if self.level else {}
         extra |= ({"seeded_by": self.seeded_by} if self.seeded_by else {}) | dict(self.extra)
         if isinstance(self.transform, Traceable) and (described := self.transform.describe()) is not None:
             return described | extra
@@ -150,8 +150,8 @@ class Augmentation:
         Args:
             seed: The view's seed.
         """
-        if self.grade is not None:
-            return {self.grade.unit: self.grade.parameter}
+        if self.level is not None:
+            return {self.level.unit: self.level.parameter}
         known = getattr(self.transform, "parameters", None)
         return known(np.random.default_rng(seed)) if isinstance(self.transform, Traceable) and known else {}
 

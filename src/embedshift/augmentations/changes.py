@@ -1,5 +1,6 @@
 """Changes at a given strength, and their geometry: which pixels they move and hide."""
 
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from embedshift.arrays import Floats, Pixels, Values
 from embedshift.config import Json
@@ -17,7 +19,6 @@ Sides = int | tuple[int, int]
 
 
 def sides(of: Sides) -> tuple[int, int]:
-    """Returns height and width."""
     return (of, of) if isinstance(of, int) else of
 
 
@@ -27,7 +28,6 @@ def shorter(of: Sides) -> int:
 
 
 def size_of(image: NDArray[Any]) -> tuple[int, int]:
-    """Returns height and width of an image, or of values of its pixels."""
     return image.shape[0], image.shape[1]
 
 
@@ -92,10 +92,15 @@ def inside(source: Floats, of: Sides | None = None) -> Mask:
 
 
 def sampled(values: Any, source: Floats, border: int) -> Any:
-    """Samples values or pixels at given places, bilinearly."""
     # Across and down as two maps: with an empty second map, OpenCV 5.0 reads places from memory that is not its own.
     across, down = cv2.split(source)
     return cv2.remap(values, across, down, cv2.INTER_LINEAR, borderMode=border)
+
+
+def recompressed(image: Pixels, quality: float) -> Pixels:
+    """Writes the image as JPEG with Pillow, and reads it again."""
+    Image.fromarray(image).save(content := io.BytesIO(), "JPEG", quality=int(quality))
+    return np.asarray(Image.open(content))
 
 
 class Change:
@@ -126,8 +131,6 @@ class Tones(Change):
 
 @dataclass(frozen=True)
 class Warp(Change):
-    """A change that moves pixels and samples them bilinearly."""
-
     source: Callable[[Sides, float, np.random.Generator], Floats]
     border: int = cv2.BORDER_REFLECT_101
 
@@ -141,8 +144,6 @@ class Warp(Change):
 
 @dataclass(frozen=True)
 class Cover(Change):
-    """A change that covers a part of the image."""
-
     mask: Callable[[Sides, float, np.random.Generator], Mask]
     fill: Callable[[Pixels, np.random.Generator], Pixels]
 
@@ -167,9 +168,7 @@ class Traceable:
 
 
 @dataclass(frozen=True)
-class Graded(Traceable):
-    """A change at a fixed strength."""
-
+class ChangeAt(Traceable):
     change: Change
     parameter: float
 
@@ -177,5 +176,4 @@ class Graded(Traceable):
         return self.change(image, self.parameter, rng)
 
     def geometry(self, image: Pixels, rng: np.random.Generator) -> Geometry | None:
-        """Returns the geometry of the view that an equal `rng` draws; None = unknown."""
         return self.change.geometry(size_of(image), self.parameter, rng)

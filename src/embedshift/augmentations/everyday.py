@@ -15,8 +15,8 @@ import numpy as np
 
 from embedshift.arrays import Pixels, Values
 from embedshift.augmentations.augmentation import Augmentation, Choice, Range, Ranges, drawn
-from embedshift.augmentations.changes import Geometry, Traceable, sampled
-from embedshift.augmentations.strength import GREY, jpeg
+from embedshift.augmentations.changes import Geometry, Traceable, grid, sampled
+from embedshift.augmentations.strength import GREY, jpeg, toned
 from embedshift.augmentations.suite import SUITES
 
 Size = tuple[int, int]  # height and width
@@ -107,7 +107,7 @@ def scan(image: Pixels, numbers: Drawn, rng: np.random.Generator) -> Pixels:
     tones = 255 * (LEVELS / 255)[:, None] ** numbers["gamma"] * (1 - numbers["tint"] * (1 - PAPER))
     noise = rng.standard_normal(image.shape, np.float32)
     noise *= np.float32(255 * numbers["noise"])
-    noise += _toned(_moved(image, aslant(image.shape[:2], numbers)), tones)
+    noise += toned(_moved(image, aslant(image.shape[:2], numbers)), tones)
     return np.clip(np.rint(noise, out=noise), 0, 255, out=noise).astype(np.uint8)
 
 
@@ -171,16 +171,16 @@ def _letters(text: str) -> tuple[Any, Any]:
 
 
 def brightness(image: Pixels, numbers: Drawn, rng: np.random.Generator) -> Pixels:
-    return _toned(image, LEVELS * (1 + numbers["change"]))
+    return toned(image, LEVELS * (1 + numbers["change"]))
 
 
 def contrast(image: Pixels, numbers: Drawn, rng: np.random.Generator) -> Pixels:
     mean = float(np.dot(GREY[0], cv2.mean(image)[:3]))
-    return _toned(image, mean + (LEVELS - mean) * (1 + numbers["change"]))
+    return toned(image, mean + (LEVELS - mean) * (1 + numbers["change"]))
 
 
 def warm_cold(image: Pixels, numbers: Drawn, rng: np.random.Generator) -> Pixels:
-    return _toned(image, LEVELS[:, None] * (1 + numbers["red"] * np.array([1, 0, -1])))
+    return toned(image, LEVELS[:, None] * (1 + numbers["red"] * np.array([1, 0, -1])))
 
 
 def sharpen(image: Pixels, numbers: Drawn, rng: np.random.Generator) -> Pixels:
@@ -193,12 +193,6 @@ def greyscale(image: Pixels, numbers: Drawn, rng: np.random.Generator) -> Pixels
     return np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
 
 
-def _toned(image: Pixels, curve: Values) -> Pixels:
-    """Replaces every level by the value of a curve `[256]`, or of one a channel, `[256, 3]`."""
-    table = np.clip(np.rint(curve), 0, 255).astype(np.uint8).reshape(1, 256, -1)
-    return np.asarray(cv2.LUT(image, table), np.uint8)
-
-
 def _around(size: Size, back: Values) -> Geometry:
     """Returns the places that a matrix `[2, 2]` gives around the centre."""
     centre = (np.array(size[::-1]) - 1) / 2
@@ -207,9 +201,8 @@ def _around(size: Size, back: Values) -> Geometry:
 
 def _mapped(size: Size, matrix: Any) -> Geometry:
     """Returns the places `[H, W, 2]`, x before y, that a matrix `[2, 3]` or `[3, 3]` gives for every pixel."""
-    lines = (np.arange(side, dtype=np.float32) for side in size[::-1])
     change = cv2.transform if len(matrix) == 2 else cv2.perspectiveTransform
-    return Geometry(np.asarray(change(np.dstack(np.meshgrid(*lines)), np.asarray(matrix, np.float64)), np.float32))
+    return Geometry(np.asarray(change(grid(size), np.asarray(matrix, np.float64)), np.float32))
 
 
 def _moved(image: Pixels, geometry: Geometry) -> Pixels:
@@ -276,7 +269,6 @@ CHANGES: dict[str, tuple[Everyday, str]] = {
 
 
 def everyday(choice: Choice) -> list[Augmentation]:
-    """Returns sixteen changes of files, each with its numbers drawn within ranges."""
     return [
         Augmentation(
             name, change, version=1, extra={"ranges": change.ranges}, description=words.format(**change.ranges)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from embedshift.augmentations.augmentation import Augmentation, Choice, plain
-from embedshift.augmentations.changes import Change, Graded
-from embedshift.config import Grade
+from embedshift.augmentations.changes import Change, ChangeAt
+from embedshift.config import Level
 from embedshift.errors import UsageError
 from embedshift.registry import Registry, unknown_name
 
@@ -108,18 +108,12 @@ class Family:
             level: The level for the name.
             parameter: The strength, in `unit`.
         """
-        grade = Grade(self.name, level, parameter, self.unit, self.zero)
-        change = Graded(self.change, parameter)
+        place, change = Level(self.name, level, parameter, self.unit, self.zero), ChangeAt(self.change, parameter)
         seeded_by, words = self.drawn_as or self.name, self.description(parameter)
-        return Augmentation(f"{self.name}@{level}", change, grade, seeded_by, self.version, self.extra, words)
+        return Augmentation(f"{self.name}@{level}", change, place, seeded_by, self.version, self.extra, words)
 
 
 FAMILIES: Registry[Family] = Registry("augmentation family")
-
-
-def add(family: Family) -> None:
-    """Registers a family under its name."""
-    FAMILIES.add(family.name, family)
 
 
 def refuse_unknown(chosen: Iterable[str], kind: str, known: Mapping[str, object]) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 from embedshift.arrays import Floats, Values
 from embedshift.augmentations import transforms
 from embedshift.augmentations.augmentation import Augmentation, Choice, Range, plain
-from embedshift.augmentations.changes import Geometry, Graded, Sides, Warp, grid, sides
-from embedshift.augmentations.corruptions.digital import GAUSSIAN
+from embedshift.augmentations.changes import ChangeAt, Geometry, Sides, Warp, grid, sides
+from embedshift.augmentations.corruptions import GAUSSIAN
 from embedshift.augmentations.suite import SUITES, VIEWS
 from embedshift.augmentations.transforms import INSIDE
 from embedshift.config import Json
@@ -113,7 +113,6 @@ WORDS = {
 
 
 def descriptions() -> dict[str, str]:
-    """Returns one line on each of the nine, with the numbers of `PAPER`."""
     written: dict[str, Any] = {"strongest": plain(GAUSSIAN[-1])}
     for key, value in (entry for _, settings in PAPER.values() for entry in settings.items() if entry[0] != "fill"):
         written[key] = Range(*value) if isinstance(value, tuple) else Range(-value, value)
@@ -121,20 +120,19 @@ def descriptions() -> dict[str, str]:
 
 
 def paper(choice: Choice) -> list[Augmentation]:
-    """Returns the paper's nine augmentations; each is always applied."""
     words = descriptions()
-    return [_elastic(words[name]) if name == "elastic" else _augmentation(name, words[name]) for name in PAPER]
-
-
-def _augmentation(name: str, words: str) -> Augmentation:
-    kind, settings = PAPER[name]
-    return Augmentation(name, transforms.make(kind, **settings), description=words)
+    return [
+        _elastic(words[name])
+        if name == "elastic"
+        else Augmentation(name, transforms.make(kind, **settings), description=words[name])
+        for name, (kind, settings) in PAPER.items()
+    ]
 
 
 def _elastic(words: str) -> Augmentation:
     """Draws what albumentations draws, in a quarter of its time; a few pixels in a million differ by one level."""
     alpha = PAPER["elastic"][1]["alpha"]
-    change = Graded(Elastic(elastic), alpha)
+    change = ChangeAt(Elastic(elastic), alpha)
     return Augmentation("elastic", change, version=4, extra={"alpha": alpha, "sigma": SIGMA}, description=words)
 
 

@@ -1,6 +1,6 @@
 """The suite `strength`: families of changes, from barely visible to destructive."""
 
-from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -8,9 +8,20 @@ import numpy as np
 
 from embedshift.arrays import Floats, Pixels, Values
 from embedshift.augmentations.augmentation import Augmentation, Choice
-from embedshift.augmentations.changes import Cover, Mask, Sides, Tones, Warp, grid, shorter, sides
-from embedshift.augmentations.family import Family, add, family_augmentations
+from embedshift.augmentations.changes import Change, Cover, Mask, Sides, Tones, Warp, grid, shorter, sides
+from embedshift.augmentations.family import FAMILIES, Family, family_augmentations
 from embedshift.augmentations.suite import SUITES
+
+
+def _add(
+    name: str, change: Change, unit: str, zero: float, levels: tuple[float, ...], black: bool = False, **fields: Any
+) -> None:
+    """Registers a family; with `black` also a warp's variant with black borders, of the same seeds."""
+    family = Family(name, "strength", change, unit, zero, levels, **fields)
+    FAMILIES.add(name, family)
+    if black and isinstance(change, Warp):
+        warp = Warp(change.source, cv2.BORDER_CONSTANT)
+        FAMILIES.add(f"{name}_black", replace(family, name=f"{name}_black", change=warp, drawn_as=name))
 
 
 def signs(rng: np.random.Generator, count: int) -> Values:
@@ -30,7 +41,6 @@ def phases(rng: np.random.Generator, count: int) -> Values:
 
 
 def jpeg_bytes(image: Pixels, quality: float) -> Any:
-    """Returns the image's bytes as JPEG, uint8 `[N]`."""
     return cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(quality)])[1]
 
 
@@ -58,10 +68,10 @@ def blur(image: Pixels, sigma: float, rng: np.random.Generator) -> Pixels:
     return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma * min(image.shape[:2])), np.uint8)
 
 
-add(Family("jpeg", "strength", Tones(jpeg), "quality", 100, (80, 50, 25, 10, 5), integer=True))
-add(Family("downscale", "strength", Tones(downscale), "factor", 1, (1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32)))
-add(Family("noise", "strength", Tones(noise), "sd / range", 0, (0.03, 0.06, 0.12, 0.24, 0.48)))
-add(Family("blur", "strength", Tones(blur), "sigma / side", 0, (0.0025, 0.005, 0.01, 0.02, 0.04)))
+_add("jpeg", Tones(jpeg), "quality", 100, (80, 50, 25, 10, 5), integer=True)
+_add("downscale", Tones(downscale), "factor", 1, (1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32))
+_add("noise", Tones(noise), "sd / range", 0, (0.03, 0.06, 0.12, 0.24, 0.48))
+_add("blur", Tones(blur), "sigma / side", 0, (0.0025, 0.005, 0.01, 0.02, 0.04))
 
 
 # The paper's dropout has six to eight; at a fraction of 0.04 they have its size: 16 pixels of 224.
@@ -91,7 +101,6 @@ def rectangle(of: Sides, fraction: float, rng: np.random.Generator) -> Mask:
 
 
 def grains(image: Pixels, rng: np.random.Generator) -> Pixels:
-    """Returns random levels for each pixel and channel."""
     return rng.integers(0, 256, image.shape, dtype=np.uint8)
 
 
@@ -99,8 +108,8 @@ def mid_grey(image: Pixels, rng: np.random.Generator) -> Pixels:
     return np.full_like(image, 128)
 
 
-add(Family("coarse_dropout", "strength", Cover(holes, grains), "hidden", 0, (0.025, 0.05, 0.1, 0.2, 0.4)))
-add(Family("occlusion", "strength", Cover(rectangle, mid_grey), "hidden", 0, (0.05, 0.1, 0.2, 0.4, 0.6)))
+_add("coarse_dropout", Cover(holes, grains), "hidden", 0, (0.025, 0.05, 0.1, 0.2, 0.4))
+_add("occlusion", Cover(rectangle, mid_grey), "hidden", 0, (0.05, 0.1, 0.2, 0.4, 0.6))
 
 
 # Rec. 601: weights of red, green and blue in a grey level.
@@ -119,7 +128,7 @@ def color_jitter(image: Pixels, amount: float, rng: np.random.Generator) -> Pixe
 def brightness_contrast(image: Pixels, amount: float, rng: np.random.Generator) -> Pixels:
     """Multiplies contrast around mid-grey by 1 ± amount, and adds ± amount of the range to the brightness."""
     contrast, brightness = signs(rng, 2) * amount
-    return _mapped(image, 0.5 + (np.arange(256) / 255 - 0.5) * (1 + contrast) + brightness)
+    return toned(image, (0.5 + (np.arange(256) / 255 - 0.5) * (1 + contrast) + brightness) * 255)
 
 
 def grey(image: Pixels, mix: float, rng: np.random.Generator) -> Pixels:
@@ -129,7 +138,7 @@ def grey(image: Pixels, mix: float, rng: np.random.Generator) -> Pixels:
 
 def gamma(image: Pixels, power: float, rng: np.random.Generator) -> Pixels:
     """Raises levels, as fractions of the range, to the power g or 1/g. One sign is drawn: darker or brighter."""
-    return _mapped(image, (np.arange(256) / 255) ** power ** signs(rng, 1)[0])
+    return toned(image, (np.arange(256) / 255) ** power ** signs(rng, 1)[0] * 255)
 
 
 def hue(image: Pixels, degrees: float, rng: np.random.Generator) -> Pixels:
@@ -149,21 +158,22 @@ def _turned(levels: Floats, degrees: float) -> Floats:
     return np.asarray(cv2.cvtColor(turned, cv2.COLOR_HSV2RGB), np.float32)
 
 
-def _pixels(levels: Floats | Values) -> Pixels:
+def _pixels(levels: Floats) -> Pixels:
     """Converts levels in [0, 1] to uint8."""
     return np.clip(np.rint(levels * 255), 0, 255).astype(np.uint8)
 
 
-def _mapped(image: Pixels, curve: Values) -> Pixels:
-    """Replaces every level by the value of a curve `[256]` in [0, 1]."""
-    return np.asarray(cv2.LUT(image, _pixels(curve)), np.uint8)
+def toned(image: Pixels, curve: Values) -> Pixels:
+    """Replaces every level by the value of a curve `[256]`, or of one a channel, `[256, 3]`."""
+    table = np.clip(np.rint(curve), 0, 255).astype(np.uint8).reshape(1, 256, -1)
+    return np.asarray(cv2.LUT(image, table), np.uint8)
 
 
-add(Family("color_jitter", "strength", Tones(color_jitter), "±", 0, (0.05, 0.1, 0.2, 0.3, 0.4)))
-add(Family("brightness_contrast", "strength", Tones(brightness_contrast), "±", 0, (0.1, 0.2, 0.3, 0.4, 0.5)))
-add(Family("grey", "strength", Tones(grey), "mix", 0, (0.2, 0.4, 0.6, 0.8, 1)))
-add(Family("gamma", "strength", Tones(gamma), "g or 1/g", 1, (1.25, 1.5, 2, 3, 4)))
-add(Family("hue", "strength", Tones(hue), "degrees", 0, (10, 20, 45, 90, 180)))
+_add("color_jitter", Tones(color_jitter), "±", 0, (0.05, 0.1, 0.2, 0.3, 0.4))
+_add("brightness_contrast", Tones(brightness_contrast), "±", 0, (0.1, 0.2, 0.3, 0.4, 0.5))
+_add("grey", Tones(grey), "mix", 0, (0.2, 0.4, 0.6, 0.8, 1))
+_add("gamma", Tones(gamma), "g or 1/g", 1, (1.25, 1.5, 2, 3, 4))
+_add("hue", Tones(hue), "degrees", 0, (10, 20, 45, 90, 180))
 
 
 # The largest values of the paper's ShiftScaleRotate: fractions of the side, of the size, degrees.
@@ -244,33 +254,17 @@ def _similar(
     return np.asarray(cv2.transform(grid(of), np.column_stack([back, start])), np.float32)
 
 
-def _add(
-    name: str,
-    source: Callable[[Sides, float, np.random.Generator], Floats],
-    unit: str,
-    zero: float,
-    levels: tuple[float, ...],
-    *,
-    black: bool = False,
-    version: int = 1,
-) -> None:
-    """Registers a family with reflected borders and, if asked, its variant with black borders."""
-    add(Family(name, "strength", Warp(source), unit, zero, levels, version=version))
-    if black:
-        warp, variant = Warp(source, cv2.BORDER_CONSTANT), f"{name}_black"
-        add(Family(variant, "strength", warp, unit, zero, levels, drawn_as=name, version=version))
-
-
 _add(
-    "shift_scale_rotate", shift_scale_rotate, "x the paper's maximum", 0, (0.25, 0.5, 1, 1.5, 2), black=True, version=2
-)
-_add("elastic", elastic, "RMS shift / side", 0, (0.0025, 0.005, 0.01, 0.02, 0.04))
-_add("perspective", perspective, "RMS corner shift / side", 0, (0.025, 0.05, 0.1, 0.2, 0.3))
-_add("rotation", rotation, "degrees", 0, (5, 10, 20, 45, 90), black=True, version=2)
-_add("zoom_out", zoom_out, "factor", 1, (0.9, 0.75, 0.5, 0.35, 0.25), black=True, version=2)
-_add("translation", translation, "shift / side", 0, (0.025, 0.05, 0.1, 0.2, 0.4), black=True, version=2)
-_add("crop", crop, "area kept", 1, (0.9, 0.7, 0.5, 0.3, 0.1))
-_add("flip", flip, "mirrored", 0, (1,))
+    "shift_scale_rotate", Warp(shift_scale_rotate), "x the paper's maximum", 0, (0.25, 0.5, 1, 1.5, 2),
+    black=True, version=2,
+)  # fmt: skip
+_add("elastic", Warp(elastic), "RMS shift / side", 0, (0.0025, 0.005, 0.01, 0.02, 0.04))
+_add("perspective", Warp(perspective), "RMS corner shift / side", 0, (0.025, 0.05, 0.1, 0.2, 0.3))
+_add("rotation", Warp(rotation), "degrees", 0, (5, 10, 20, 45, 90), black=True, version=2)
+_add("zoom_out", Warp(zoom_out), "factor", 1, (0.9, 0.75, 0.5, 0.35, 0.25), black=True, version=2)
+_add("translation", Warp(translation), "shift / side", 0, (0.025, 0.05, 0.1, 0.2, 0.4), black=True, version=2)
+_add("crop", Warp(crop), "area kept", 1, (0.9, 0.7, 0.5, 0.3, 0.1))
+_add("flip", Warp(flip), "mirrored", 0, (1,))
 
 
 # The order of tables and figures: the paper's nine without the flip, then the others.
@@ -282,7 +276,6 @@ STANDARD = (
 
 
 def strength(choice: Choice) -> list[Augmentation]:
-    """Returns eighteen families at five levels each, and the mirrored image."""
     return family_augmentations("strength", choice, STANDARD)
 
 

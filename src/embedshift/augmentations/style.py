@@ -9,7 +9,7 @@ import numpy as np
 from embedshift.arrays import Pixels, Values
 from embedshift.augmentations import transforms
 from embedshift.augmentations.augmentation import Augmentation, Choice, plain
-from embedshift.augmentations.changes import Graded, Tones
+from embedshift.augmentations.changes import ChangeAt, Tones
 from embedshift.augmentations.suite import SUITES, VIEWS
 from embedshift.config import Json
 
@@ -77,9 +77,8 @@ FILTERS = {
 
 
 def style(choice: Choice) -> list[Augmentation]:
-    """Returns thirteen styles from OpenCV and albumentations; they draw nothing at random and move nothing."""
     filters = [
-        Augmentation(name, Graded(Tones(draw), strength), version=1, description=VIEWS["style"][name])
+        Augmentation(name, ChangeAt(Tones(draw), strength), version=1, description=VIEWS["style"][name])
         for name, (draw, strength) in FILTERS.items()
     ]
     return filters + [

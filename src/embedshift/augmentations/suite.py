@@ -2,6 +2,7 @@
 
 import copy
 import difflib
+import itertools
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,14 +12,13 @@ from typing import Any
 
 from embedshift.augmentations import transforms
 from embedshift.augmentations.augmentation import ORIGINAL, Augmentation, Chain, Choice
-from embedshift.augmentations.catalogue import build, catalogue, failure
 from embedshift.augmentations.changes import Sides
 from embedshift.augmentations.family import FAMILIES, refuse_unknown
 from embedshift.augmentations.transforms import Transform
 from embedshift.augmentations.variant import purified_of
-from embedshift.config import NO_AUGMENTATIONS, Grade, Json
+from embedshift.config import NO_AUGMENTATIONS, Json, Level
 from embedshift.config.safe_files import expanded, read_yaml
-from embedshift.errors import UsageError, reason
+from embedshift.errors import EmbedshiftError, UsageError, reason
 from embedshift.registry import Registry
 
 log = logging.getLogger(__name__)
@@ -57,8 +57,8 @@ def _pipeline(name: Any, value: Any, registered: Registered) -> Augmentation:
 
 def _step(entry: Any, registered: Registered) -> Augmentation:
     name, parameters = _name_and_parameters(entry)
-    if name in catalogue():
-        return Augmentation(name, build(name, parameters))
+    if name in transforms.catalogue():
+        return Augmentation(name, transforms.build(name, parameters))
     augmentations = registered.get(name, ())
     if not augmentations:
         raise UsageError(_unknown_step(name, registered))
@@ -84,7 +84,7 @@ def _name_and_parameters(entry: Any) -> tuple[str, dict[str, Any]]:
 def _unknown_step(name: str, registered: Registered) -> str:
     if hasattr(transforms.albumentations(), name):
         return f"{name} cannot be used: it does not transform single images"
-    kinds = {"transform of albumentations": catalogue(), "registered augmentation": registered}
+    kinds = {"transform of albumentations": transforms.catalogue(), "registered augmentation": registered}
     nearest = [
         f"{candidate!r} ({kind})"
         for kind, names in kinds.items()
@@ -93,6 +93,8 @@ def _unknown_step(name: str, registered: Registered) -> str:
     return f"unknown step {name[:60]!r}" + (f"; did you mean {' or '.join(nearest)}?" if nearest else "")
 
 
+# How often an augmentation may fail before it counts as one that always fails.
+TRIES = 10
 # The largest parameter that a stored description may have, so that it cannot ask for an image larger than this side.
 LARGEST = 20_000
 
@@ -133,9 +135,9 @@ class Suite:
         return tuple(self._by_name)
 
     @property
-    def is_graded(self) -> bool:
+    def has_levels(self) -> bool:
         """Whether some augmentations belong to families with levels of rising strength."""
-        return any(augmentation.grade for augmentation in self.augmentations)
+        return any(augmentation.level for augmentation in self.augmentations)
 
     def describe(self) -> dict[str, Json]:
         """Returns name → `Augmentation.describe()`."""
@@ -148,6 +150,19 @@ class Suite:
             is_built_in = isinstance(augmentation.transform, Chain) or transforms.is_transform(augmentation.transform)
             if error is not None and (is_built_in or isinstance(error, UsageError)):
                 raise UsageError(str(error)) from error
+
+
+def failure(augmentation: Augmentation, of: Sides) -> EmbedshiftError | None:
+    """Returns why an augmentation always fails on a generated image of a side, or of a file's height and width."""
+    image, first, options = transforms.trial_image(of), None, {} if isinstance(of, int) else {"any_size": True}
+    for seed in range(TRIES):
+        try:
+            augmentation.draw(image, seed, **options)
+        except EmbedshiftError as error:
+            first = first or error
+        else:
+            return None
+    return first
 
 
 def load_suite(
@@ -166,18 +181,18 @@ def load_suite(
             words = f"use `augmentations` {suite_name} with `families` {augmentations}"
             raise UsageError(f"{augmentations!r} is no suite of augmentations: {words}")
         suite = Suite(SUITES[augmentations](choice))
-        if suite.augmentations and not suite.is_graded:
+        if suite.augmentations and not suite.has_levels:
             suite, choice = _only(suite, choice.families, augmentations), Choice((), levels, frost_textures)
     elif isinstance(augmentations, Mapping):
         custom = [Augmentation(name, _always_applied(name, transform)) for name, transform in augmentations.items()]
         suite = Suite(custom, is_custom=True)
     else:
         raise UsageError("augmentations: give the name of a suite, a YAML file, or a dict of name -> transform")
-    if choice != Choice() and not suite.is_graded:
+    if choice != Choice() and not suite.has_levels:
         words = "apply only to `augmentations` strength and corruptions, `families` only to suites with a name"
         raise UsageError(f"`levels` and `frost_textures` {words}")
     if frost_textures is not None and not any(
-        augmentation.grade and augmentation.grade.family == "frost" for augmentation in suite
+        augmentation.level and augmentation.level.family == "frost" for augmentation in suite
     ):
         raise UsageError("`frost_textures`: frost is not among the augmentations; leave it out, or add frost")
     return suite
@@ -193,8 +208,7 @@ def _suite_of(name: str) -> str | None:
     """Returns the suite that has a family or an augmentation of this name, if there is one."""
     if name in FAMILIES:
         return FAMILIES[name].suite
-    plain = {other: SUITES[other] for other in SUITES if other not in _graded()}
-    return next((other for other, make in plain.items() if name in Suite(make(Choice()))), None)
+    return next((other for other, suite in _without_families().items() if name in suite), None)
 
 
 def rebuild_suite(description: Mapping[str, Mapping[str, Any]]) -> Suite | None:
@@ -209,25 +223,21 @@ def _rebuild(name: str, entry: Mapping[str, Any]) -> Augmentation | None:
     if max(map(abs, _numbers(entry)), default=0) > LARGEST:
         log.warning("augmentation %r cannot be redrawn for the report: a parameter is larger than %d", name, LARGEST)
         return None
+    candidates: Sequence[Augmentation | None] = ()
     if "steps" in entry:
-        steps = [_rebuild(*_name_and_description(step)) for step in entry["steps"]]
+        steps = [_rebuild(step["name"], {k: v for k, v in step.items() if k != "name"}) for step in entry["steps"]]
         candidates = [Augmentation(name, Chain(tuple(step for step in steps if step is not None)))]
-    elif "grade" in entry:
-        grade = Grade(**entry["grade"])
-        family = FAMILIES.get(grade.family)
-        candidates = [] if family is None else [family.at(grade.level, grade.parameter)]
+    elif "level" in entry:
+        level = Level(**entry["level"])
+        family = FAMILIES.get(level.family)
+        candidates = [] if family is None else [family.at(level.number, level.parameter)]
     elif entry.get("of") == ORIGINAL:
-        purified = purified_of(entry)
-        candidates = [] if purified is None else [purified]
+        candidates = [purified_of(entry)]
     elif "built_in" in entry:
-        candidates = [candidate for candidate in _without_families() if candidate.name == name]
+        candidates = [each for suite in _without_families().values() for each in suite if each.name == name]
     elif "albumentations" in entry:
         return _rebuild_transform(name, entry["albumentations"])
-    else:
-        return None
-    return next(
-        (candidate for candidate in candidates if json.loads(json.dumps(candidate.describe())) == dict(entry)), None
-    )
+    return next((each for each in candidates if each and json.loads(json.dumps(each.describe())) == dict(entry)), None)
 
 
 def _rebuild_transform(name: str, described: Json) -> Augmentation | None:
@@ -251,27 +261,19 @@ def _numbers(described: Any) -> Iterator[float]:
         yield described
 
 
-def _name_and_description(step: Mapping[str, Any]) -> tuple[str, Json]:
-    return step["name"], {key: value for key, value in step.items() if key != "name"}
-
-
 def _registered() -> dict[str, list[Augmentation]]:
     """Returns name → the augmentations with this name, from all families and suites."""
-    graded = [augmentation for name in FAMILIES for augmentation in FAMILIES[name].augmentations()]
     by_name: dict[str, list[Augmentation]] = {}
-    for augmentation in (*graded, *_without_families()):
+    in_families = [FAMILIES[name].augmentations() for name in FAMILIES]
+    for augmentation in itertools.chain(*in_families, *_without_families().values()):
         by_name.setdefault(augmentation.name, []).append(augmentation)
     return by_name
 
 
-def _without_families() -> list[Augmentation]:
-    """Returns the augmentations of the suites that have no families."""
-    return [augmentation for suite in SUITES if suite not in _graded() for augmentation in SUITES[suite](Choice())]
-
-
-def _graded() -> set[str]:
-    """Returns the suites whose augmentations come in families."""
-    return {FAMILIES[name].suite for name in FAMILIES}
+def _without_families() -> dict[str, Suite]:
+    """Returns the suites whose augmentations do not come in families."""
+    of_families = {FAMILIES[name].suite for name in FAMILIES}
+    return {name: Suite(SUITES[name](Choice())) for name in SUITES if name not in of_families}
 
 
 def _always_applied(name: str, transform: Transform) -> Transform:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import io
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,20 +9,13 @@ from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from embedshift.arrays import Pixels
 from embedshift.augmentations.augmentation import ORIGINAL, Augmentation
+from embedshift.augmentations.changes import recompressed
 from embedshift.augmentations.transforms import Transform
 from embedshift.config import Json
 from embedshift.errors import EmbedshiftError, UsageError
-
-
-def jpeg(picture: Pixels, quality: float) -> Pixels:
-    """Writes the image as JPEG with Pillow, and reads it again."""
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "JPEG", quality=int(quality))
-    return np.asarray(Image.open(buffer).convert("RGB"))
 
 
 def median(picture: Pixels, side: float) -> Pixels:
@@ -55,36 +47,33 @@ class Kind:
     change: Callable[[Pixels, float], Pixels]
     numbers: str
     accepts: Callable[[float], bool]
-
-
-def _one_of(*numbers: int) -> Callable[[float], bool]:
-    return lambda number: number in numbers
+    example: str
 
 
 PURIFIERS: Mapping[str, Kind] = {
-    "jpeg": Kind(jpeg, "a quality from 1 to 100", _one_of(*range(1, 101))),
-    "median": Kind(median, "a side of 3 or 5 pixels", _one_of(3, 5)),
-    "blur": Kind(blur, "a sigma from 0.1 to 10 pixels", lambda sigma: 0.1 <= sigma <= 10),
-    "resize": Kind(resize, "a scale from 0.1 to below 1", lambda scale: 0.1 <= scale < 1),
-    "bits": Kind(bits, "1 to 7 bits", _one_of(*range(1, 8))),
+    "jpeg": Kind(recompressed, "a quality from 1 to 100", range(1, 101).__contains__, "jpeg:50"),
+    "median": Kind(median, "a side of 3 or 5 pixels", (3, 5).__contains__, "median:3"),
+    "blur": Kind(blur, "a sigma from 0.1 to 10 pixels", lambda sigma: 0.1 <= sigma <= 10, "blur:1"),
+    "resize": Kind(resize, "a scale from 0.1 to below 1", lambda scale: 0.1 <= scale < 1, "resize:0.75"),
+    "bits": Kind(bits, "1 to 7 bits", range(1, 8).__contains__, "bits:4"),
 }
 
 
 def purifier(name: str) -> Callable[[Pixels], Pixels]:
-    """Returns the purifier of a name such as `jpeg:50`."""
     kind, _, text = name.partition(":")
     if kind not in PURIFIERS:
         raise UsageError(f"purifier {name!r}: unknown kind; use one of {', '.join(PURIFIERS)}, such as jpeg:50")
     number = float(text) if re.fullmatch(r"(?=.)[0-9]{0,4}(\.[0-9]{1,4})?", text) else -1.0
     if not PURIFIERS[kind].accepts(number):
-        raise UsageError(f"purifier {name!r}: {kind} needs {PURIFIERS[kind].numbers}, such as {_EXAMPLES[kind]}")
+        raise UsageError(
+            f"purifier {name!r}: {kind} needs {PURIFIERS[kind].numbers}, such as {PURIFIERS[kind].example}"
+        )
     if name != f"{kind}:{number:g}":  # two spellings would be two views
         raise UsageError(f"purifier {name!r}: write it {kind}:{number:g}")
     return functools.partial(_apply, kind, number)
 
 
 def check_purifiers(names: Sequence[str]) -> None:
-    """Raises UsageError for a name that is not a purifier, and for one given twice."""
     for index, name in enumerate(names):
         purifier(name)
         if name in names[:index]:
@@ -95,11 +84,7 @@ def _apply(kind: str, number: float, picture: Pixels, *_: Any) -> Pixels:
     return PURIFIERS[kind].change(picture, number)
 
 
-_EXAMPLES = {"jpeg": "jpeg:50", "median": "median:3", "blur": "blur:1", "resize": "resize:0.75", "bits": "bits:4"}
-
-
 def read_only(image: Pixels, rng: np.random.Generator) -> Pixels:
-    """Raises: a variant is read and cannot be drawn."""
     raise EmbedshiftError("a variant is read from its source, and cannot be drawn")
 
 
@@ -114,10 +99,9 @@ class Variant(Augmentation):
     from_views_file: bool = False
 
     def describe(self) -> Json:
-        """Returns its description as JSON, with the number of missing images if there are any, and its family."""
         described: Json = {"variant": self.name, "hash": self.bytes_hash}
         described |= {"missing": self.missing} if self.missing else {}
-        return described | ({"grade": dataclasses.asdict(self.grade)} if self.grade else {})
+        return described | ({"level": dataclasses.asdict(self.level)} if self.level else {})
 
 
 @dataclass(frozen=True)

@@ -1,29 +1,21 @@
 """The views of one image: the `Canvas` that augmentations change, the seeds of views, and how a suite draws them."""
 
+import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
 from embedshift.arrays import Pixels, Values
-from embedshift.augmentations.augmentation import Augmentation
+from embedshift.augmentations.augmentation import ORIGINAL, Augmentation
 from embedshift.augmentations.changes import Geometry, grid, sampled, size_of
-from embedshift.config import LONGEST, ApplyTo
-from embedshift.errors import EmbedshiftError
-
-if TYPE_CHECKING:
-    from embedshift.sources.images import ToInput
-import hashlib
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
-
-from embedshift.augmentations.augmentation import ORIGINAL
 from embedshift.augmentations.suite import Suite, load_suite
-from embedshift.config import Resize
-from embedshift.errors import UsageError
-from embedshift.sources.images import ToInput
+from embedshift.config import LONGEST, ApplyTo, Resize
+from embedshift.errors import EmbedshiftError, UsageError
+from embedshift.sources.images import ToInput, reduced
 
 
 @dataclass(frozen=True)
@@ -36,16 +28,12 @@ class Canvas:
     """
 
     image: Pixels
-    to_input: "ToInput | None" = None
+    to_input: ToInput | None = None
 
     @classmethod
-    def of(cls, image: Pixels, to_input: "ToInput", apply_to: ApplyTo = "input", longest: int = LONGEST) -> "Canvas":
+    def of(cls, image: Pixels, to_input: ToInput, apply_to: ApplyTo = "input", longest: int = LONGEST) -> "Canvas":
         """Returns what augmentations change of a decoded image."""
-        if apply_to == "input":
-            return cls(to_input(image))
-        from embedshift.sources.images import reduced  # with all sources, which a list of augmentations does not need
-
-        return cls(reduced(image, longest), to_input)
+        return cls(to_input(image)) if apply_to == "input" else cls(reduced(image, longest), to_input)
 
     @property
     def original(self) -> Pixels:
@@ -94,7 +82,7 @@ class Canvas:
         return _of_input(geometry, size_of(self.image), self.to_input)
 
 
-def _of_input(geometry: Geometry, original: tuple[int, int], to_input: "ToInput") -> Geometry:
+def _of_input(geometry: Geometry, original: tuple[int, int], to_input: ToInput) -> Geometry:
     """Returns the geometry of the inputs that are made of a file of height and width `original`, and of its view."""
     view = original if geometry.source is None else size_of(geometry.source)
     start, step = to_input.places(*view)

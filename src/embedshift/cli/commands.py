@@ -60,8 +60,8 @@ def _augmentations() -> Iterator[tuple[str, str]]:
 
     for name in SUITES:
         suite = () if name in VIEWS else SUITES[name](Choice())
-        words = VIEWS.get(name) or {view.name: view.description for view in suite if not view.grade}
-        families = (FAMILIES[family] for family in dict.fromkeys(view.grade.family for view in suite if view.grade))
+        words = VIEWS.get(name) or {view.name: view.description for view in suite if not view.level}
+        families = (FAMILIES[family] for family in dict.fromkeys(view.level.family for view in suite if view.level))
         yield name, f"{len(words) or len(suite)} views"
         yield from ((f"  {family.name}", family.description(*family.levels)) for family in families)
         yield from ((f"  {view}", description) for view, description in words.items())

@@ -97,7 +97,7 @@ def lock(
 
     log_lines(quiet)
     with repeating(f"loading {model}"):
-        from embedshift.stacks.lock import write_lock
+        from embedshift.stacks.images import write_lock
 
         [encoder] = _stacks(settings, model)
         about = write_lock(images, encoder, out)

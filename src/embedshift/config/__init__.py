@@ -30,11 +30,11 @@ Seconds = Annotated[float, Gt(0), Le(86_400)]
 
 
 @dataclass(frozen=True)
-class Grade:
-    """The position of an augmentation in its family."""
+class Level:
+    """A level of a family of augmentations: its number, and the strength of the change."""
 
     family: Annotated[str, MaxLen(1_000)]
-    level: AtLeast1
+    number: AtLeast1
     parameter: float
     unit: Annotated[str, MaxLen(1_000)]
     zero: float

@@ -81,7 +81,7 @@ def _begun(config: ViewsConfig, suite: Suite, samples: Sequence[ImageRef]) -> Vi
         augmentations={
             augmentation.name: ViewsAugmentation(
                 description=augmentation.description,
-                grade=augmentation.grade,
+                level=augmentation.level,
                 seeded_by=augmentation.seeded_by,
             )
             for augmentation in suite

@@ -23,8 +23,7 @@ from embedshift.encoders.spec import EncoderSpec
 from embedshift.errors import EmbedshiftError, Transient, UsageError, reason
 from embedshift.pipeline.batches import encode_views
 from embedshift.pipeline.plan import Plan
-from embedshift.sources.base import Shard, storable
-from embedshift.sources.order import SHUFFLED
+from embedshift.sources.base import SHUFFLED, Shard, storable
 from embedshift.store.info import ENCODER, Answer, StudyInfo, allowed, as_answer, distance
 
 log = logging.getLogger(__name__)

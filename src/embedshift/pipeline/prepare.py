@@ -155,7 +155,7 @@ def variants_of_views_file(views: ViewsFile) -> list[Variant]:
     return [
         Variant(
             name,
-            grade=entry.grade,
+            level=entry.level,
             seeded_by=entry.seeded_by,
             description=entry.description,
             from_views_file=True,

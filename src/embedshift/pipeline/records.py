@@ -17,7 +17,7 @@ from embedshift.pipeline.plan import Plan
 from embedshift.sources import ImageRef
 from embedshift.sources.base import storable
 from embedshift.statistics.baselines import KEPT
-from embedshift.store.shards import GRADES, fixed_lists, schema
+from embedshift.store.shards import LEVEL_COLUMNS, fixed_lists, schema
 
 # Pairs of a study, or all that exist; and images per pair in a large study.
 LEAST_PAIRS, IMAGES_PER_PAIR = 200, 16
@@ -62,13 +62,12 @@ class Rows:
     def _names(self) -> dict[str, pa.Array]:
         images, draws, names = self.images, self._plan.config.draws, self._plan.suite.names
         rest = [None] * (self._count - 1)
-        grades = [augmentation.grade for augmentation in self._plan.suite]
+        levels = [augmentation.level for augmentation in self._plan.suite]
+        places = [(level.family, level.number, level.parameter) if level else (None, None, None) for level in levels]
+        of_levels = zip(LEVEL_COLUMNS.items(), zip(*[(None, None, None), *places * draws], strict=True), strict=True)
 
         def repeated(cells: Sequence[object], kind: pa.DataType) -> pa.Array:
             return pa.array([*cells] * len(images), kind)
-
-        def graded(name: str) -> pa.Array:
-            return repeated([None, *[getattr(grade, name, None) for grade in grades] * draws], GRADES[name])
 
         return {
             "image_id": pa.array([storable(image.sample.image_id) for image in images for _ in range(self._count)]),
@@ -77,7 +76,7 @@ class Rows:
             "view_seed": pa.array([seed for image in images for seed in image.seeds], pa.int64()),
             "pixels": pa.array([cell for image in images for cell in (image.pixels_hash, *rest)], pa.string()),
             "caption": pa.array([image.sample.caption for image in images for _ in range(self._count)], pa.string()),
-            **{name: graded(name) for name in GRADES},
+            **{name: repeated(cells, kind) for (name, kind), cells in of_levels},
         }
 
     @property
@@ -139,7 +138,7 @@ def _schema(plan: Plan) -> pa.Schema:
         for column in plan.columns
         if column.length is not None
     }
-    return schema(dim, cells, [*plan.metrics, *numbers], lists, graded=plan.suite.is_graded)
+    return schema(dim, cells, [*plan.metrics, *numbers], lists, has_levels=plan.suite.has_levels)
 
 
 def pair_count(shard_images: int, study_images: int) -> int:

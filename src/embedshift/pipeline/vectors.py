@@ -125,6 +125,5 @@ def _suite(source: VectorSource) -> Suite:
     inspections: dict[str, Inspection] = {}
     for folder in views_file.folders:
         digests = {image_id: image.files.get(folder, "") for image_id, image in views_file.images.items()}
-        content, count = files_hash(digests), len(digests)
-        inspections[folder] = Inspection(bytes_hash=content, count=count, missing=0, stretched=0, first=None)
+        inspections[folder] = Inspection(files_hash(digests))
     return Suite([inspected(variant, inspections, views_file.draws) for variant in variants_of_views_file(views_file)])

@@ -18,12 +18,14 @@ from embedshift.sources.base import (
     Shard,
     Source,
     describe_skipped,
+    select,
+    shuffle,
+    split,
     stem,
     without_folders,
 )
 from embedshift.sources.datasets import DatasetSource, ParquetSource
 from embedshift.sources.folder import FolderSource, expand, file_and_column, holds_study, is_url
-from embedshift.sources.order import select, shuffle, split
 from embedshift.sources.pairs import Inspection, PairedSource, inspect, named_variants
 from embedshift.sources.roots import Roots, moved, own_places, remember_roots
 from embedshift.sources.tar import TarSource
@@ -86,7 +88,6 @@ def open_source(paths: Sequence[str]) -> Source:
 def open_images(
     paths: Sequence[str], *, limit: int | None, sample: int | None, seed: int, source: Source | None = None
 ) -> tuple[Source, list[ImageRef]]:
-    """Opens the source of images, if none is given, and selects some of them; EmbedshiftError if there are none."""
     source = open_source(paths) if source is None else source
     samples = select(source.samples, limit=limit, sample=sample, seed=seed)
     if not samples:

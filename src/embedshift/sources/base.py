@@ -1,8 +1,10 @@
-"""The contract of a source, and functions that all sources share."""
+"""The contract of a source, functions that all sources share, and the order of a study's images, drawn by its seed."""
 
 import hashlib
 import json
+import operator
 import os
+import random
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from embedshift.errors import UsageError
 
 CAPTION_ENDINGS = (".json", ".txt")
 # Endings that an id may have, as in a column of ids, although folders are not searched for them.
@@ -58,8 +62,6 @@ class Failure:
 
 
 class Source:
-    """A collection of images."""
-
     samples: Sequence[ImageRef]
     skipped: Mapping[str, int]
     description: Mapping[str, Any]
@@ -94,22 +96,17 @@ def text_or_none(value: object) -> str | None:
     return str(value) if value is not None and isinstance(is_itself, bool | np.bool_) and is_itself else None
 
 
-def read_captions(texts: Mapping[str, tuple[str, bytes]]) -> dict[str, str]:
-    """Returns captions beside images in img2dataset's layout: a `.txt`, or the `caption` of a `.json`; `.txt` wins."""
-    captions: dict[str, str] = {}
-    for name, (stem, content) in sorted(texts.items()):  # .json comes before .txt
-        text = content.decode("utf-8", "replace")
-        if name.lower().endswith(".json"):
-            try:
-                caption = json.loads(text).get("caption")
-            except (ValueError, AttributeError, RecursionError):
-                continue
-            if isinstance(caption, str):
-                # JSON may hold halves of a character, which are no text to Parquet.
-                captions[stem] = caption.encode("utf-8", "replace").decode().strip()
-        else:
-            captions[stem] = text.strip()
-    return captions
+def read_caption(name: str, content: bytes) -> str | None:
+    """Returns the caption in a text beside an image: a `.txt`, or img2dataset's `.json` with a `caption`."""
+    text = content.decode("utf-8", "replace")
+    if not name.lower().endswith(".json"):
+        return text.strip()
+    try:
+        caption = json.loads(text).get("caption")
+    except (ValueError, AttributeError, RecursionError):
+        return None
+    # JSON may hold halves of a character, which are no text to Parquet.
+    return caption.encode("utf-8", "replace").decode().strip() if isinstance(caption, str) else None
 
 
 def without_folders(text: str, description: Mapping[str, Any]) -> str:
@@ -132,6 +129,56 @@ def count_ending(skipped: Counter[str], name: str) -> None:
 
 
 def describe_skipped(skipped: Mapping[str, int]) -> str:
-    """Describes skipped files; "" if there are none."""
     counted = ", ".join(f"{count} {ending}" for ending, count in sorted(skipped.items()))
     return f" (skipped:  {counted})" if counted else ""
+
+
+# Images are in an order drawn by the seed, so that each shard is a fair sample. If folders are classes, sorted names
+# would give shards of one class, and the sums of shards (CKA) would depend on the names of files.
+# Number of blocks whose images are mixed, all of which are in a loader's memory.
+WINDOW = 8
+SHUFFLED, BLOCKS = "shuffled", f"blocks in drawn order, shuffled in windows of {WINDOW}"
+
+
+def select(samples: Sequence[ImageRef], *, limit: int | None, sample: int | None, seed: int) -> list[ImageRef]:
+    """Returns the images of a study: the first `limit` by sorted id, and of these `sample` drawn by the seed."""
+    ordered = sorted(samples, key=operator.attrgetter("image_id", "location", "position"))
+    first: dict[str, ImageRef] = {}
+    for image in ordered:
+        # By the names under which they are stored: two names that differ may be stored as one.
+        namesake = first.setdefault(storable(image.image_id), image)
+        if namesake is not image:
+            name = storable(namesake.image_id)
+            raise UsageError(f"two images have the id {name!r}: {namesake.location} and {image.location}; rename one")
+    chosen = ordered[:limit]
+    if sample is not None and sample < len(chosen):
+        drawn = random.Random(seed).sample(range(len(chosen)), sample)
+        chosen = [chosen[index] for index in sorted(drawn)]
+    return chosen
+
+
+def shuffle(samples: Sequence[ImageRef], source: Source, *, seed: int) -> tuple[list[ImageRef], str]:
+    blocks: dict[Block | None, list[ImageRef]] = {}
+    for sample in samples:
+        blocks.setdefault(source.block(sample), []).append(sample)
+    if not any(blocks):
+        return _shuffled(samples, seed), SHUFFLED
+    # A block is known by an image in it and not by its archive's path, which may change.
+    named = {min(sample.image_id for sample in block): block for block in blocks.values()}
+    ordered = [named[name] for name in sorted(named, key=lambda name: _sort_key(seed, f"block|{name}"))]
+    windows = (ordered[start : start + WINDOW] for start in range(0, len(ordered), WINDOW))
+    return [sample for window in windows for sample in _shuffled([s for block in window for s in block], seed)], BLOCKS
+
+
+def split(samples: Sequence[ImageRef], size: int) -> list[Shard]:
+    starts = range(0, len(samples), size)
+    return [Shard(index, tuple(samples[start : start + size])) for index, start in enumerate(starts)]
+
+
+def _shuffled(samples: Sequence[ImageRef], seed: int) -> list[ImageRef]:
+    return sorted(samples, key=lambda sample: (_sort_key(seed, sample.image_id), sample.image_id))
+
+
+def _sort_key(seed: int, name: str) -> bytes:
+    text = f"{seed}|order|{name}".encode("utf-8", "surrogateescape")
+    return hashlib.blake2b(text, digest_size=8).digest()

@@ -14,9 +14,8 @@ import pyarrow.parquet as pq
 from embedshift.config import Json
 from embedshift.config.safe_files import open_file, refuse_larger
 from embedshift.errors import EmbedshiftError, MissingExtra, UsageError, cause, reason
-from embedshift.sources.base import IMAGE_BYTES, Block, ImageRef, Source
+from embedshift.sources.base import IMAGE_BYTES, WINDOW, Block, ImageRef, Source
 from embedshift.sources.folder import file_and_column, is_url, open_location
-from embedshift.sources.order import WINDOW
 
 # Of a column with images, in this order; as Hugging Face datasets and img2dataset name it.
 IMAGE_COLUMNS = ("image", "jpg", "jpeg", "png", "webp", "img", "bytes", "image_bytes", "content")
@@ -25,8 +24,6 @@ CAPTION_COLUMNS = ("caption", "text", "txt")
 
 
 class ParquetSource(Source):
-    """The images in a column of Parquet files."""
-
     def __init__(self, files: Sequence[str]) -> None:
         self.skipped: Counter[str] = Counter()
         self._starts: dict[str, list[int]] = {}
@@ -142,8 +139,6 @@ def image_bytes(value: Any) -> bytes:
 
 
 class DatasetSource(Source):
-    """The images of saved datasets, split by split."""
-
     def __init__(self, folders: Sequence[str]) -> None:
         self.skipped: Counter[str] = Counter()
         self.description = {"kind": "dataset", "paths": list(folders)}

@@ -22,7 +22,7 @@ from embedshift.sources.base import (
     ImageRef,
     Source,
     count_ending,
-    read_captions,
+    read_caption,
 )
 from embedshift.sources.web import answered, file_system
 
@@ -55,7 +55,6 @@ def expand(path: str) -> list[str]:
 
 
 def is_url(path: str) -> bool:
-    """Returns whether a path is a URL for fsspec: `scheme://…`."""
     return "://" in path
 
 
@@ -125,13 +124,14 @@ class FolderSource(Source):
     def _captions(self, stems: Set[str]) -> dict[str, str]:
         """Returns stem → caption; a text without an image counts as a skipped file."""
         captions: dict[str, str] = {}
-        for path in sorted({*self._texts}):  # one by one, since all of them at once may be large
+        for path in sorted({*self._texts}):  # a .txt comes after the .json, and wins
             stem = os.path.splitext(path)[0]
             if stem not in stems:
                 count_ending(self.skipped, path)
                 continue
             try:
-                captions |= read_captions({path: (stem, read_file(path, TEXT_BYTES))})
+                if (caption := read_caption(path, read_file(path, TEXT_BYTES))) is not None:
+                    captions[stem] = caption
             except (OSError, EmbedshiftError) as error:
                 log.warning("%s: no caption could be read (%s)", path, cause(error))
         return captions

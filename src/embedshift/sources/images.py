@@ -40,7 +40,7 @@ def reduced(image: Pixels, longest: int) -> Pixels:
 
 @dataclass(frozen=True)
 class ToInput:
-    """Makes the encoder's square input of images, by `resize` with these arguments."""
+    """Makes the encoder's square input of images; of a "crop", `shortest` is the shortest side before the crop."""
 
     size: int
     how: Resize = "squash"
@@ -48,15 +48,31 @@ class ToInput:
     resample: int = 3
 
     def __call__(self, image: Pixels) -> Pixels:
-        return resize(image, self.size, self.how, shortest=self.shortest, resample=self.resample)
+        size = self.size
+        if self.how == "squash":
+            if image.shape[:2] == (size, size):
+                return image
+            return np.asarray(cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+        height, width = self._scaled(*image.shape[:2])
+        if height * width > MAX_PIXELS:
+            words = f"an image of {image.shape[1]} x {image.shape[0]} is too elongated to be cropped"
+            raise EmbedshiftError(f"{words}; use `resize` squash")
+        scaled = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling(self.resample)))
+        top, left = (height - size) // 2, (width - size) // 2
+        return np.ascontiguousarray(scaled[top : top + size, left : left + size])
 
     def places(self, height: int, width: int) -> tuple[Values, Values]:
-        scaled = self.size, self.size
-        if self.how == "crop":
-            scaled = with_shortest(height, width, max(self.shortest or self.size, self.size))
+        """Returns the place in an image, x before y, that the input's first pixel shows, and the step to the next."""
+        scaled = self._scaled(height, width)
         step = np.array([width / scaled[1], height / scaled[0]])
         first = np.array([(length - self.size) // 2 for length in scaled[::-1]])
         return (first + 0.5) * step - 0.5, step
+
+    def _scaled(self, height: int, width: int) -> tuple[int, int]:
+        if self.how == "squash":
+            return self.size, self.size
+        edge = max(self.shortest or self.size, self.size)
+        return (edge, int(edge * width / height)) if height <= width else (int(edge * height / width), edge)
 
 
 MAX_PIXELS = 100_000_000
@@ -256,7 +272,7 @@ def _turned(pixels: Pixels, orientation: int) -> Pixels:
 
 def _rgb(image: Image.Image) -> Pixels:
     """Returns RGB `[H, W, 3]` of a loaded image; copies of the whole would multiply its memory."""
-    bits = _bits(image)
+    bits = tiff.depth(image) if isinstance(image, TiffImagePlugin.TiffImageFile) else 16
     if image.width * image.height <= STRIP:
         return np.asarray(_to_rgb(image, bits))
     pixels, top = np.empty((image.height, image.width, 3), np.uint8), 0
@@ -270,10 +286,6 @@ def _strips(image: Image.Image) -> Iterator[Image.Image]:
     rows = max(1, STRIP // image.width)
     for top in range(0, image.height, rows):
         yield image.crop((0, top, image.width, min(top + rows, image.height)))
-
-
-def _bits(image: Image.Image) -> int:
-    return tiff.depth(image) if isinstance(image, TiffImagePlugin.TiffImageFile) else 16
 
 
 def _to_rgb(image: Image.Image, bits: int) -> Image.Image:
@@ -301,23 +313,3 @@ def pixels_hash(image: Pixels) -> str:
     digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
     digest.update(np.ascontiguousarray(image[::step]).data)
     return digest.hexdigest()
-
-
-def resize(
-    image: Pixels, size: int, how: Resize = "squash", *, shortest: int | None = None, resample: int = 3
-) -> Pixels:
-    if how == "squash":
-        if image.shape[:2] == (size, size):
-            return image
-        return np.asarray(cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
-    height, width = image.shape[:2]
-    new_height, new_width = with_shortest(height, width, max(shortest or size, size))
-    if new_height * new_width > MAX_PIXELS:
-        raise EmbedshiftError(f"an image of {width} x {height} is too elongated to be cropped; use `resize` squash")
-    scaled = np.asarray(Image.fromarray(image).resize((new_width, new_height), Image.Resampling(resample)))
-    top, left = (new_height - size) // 2, (new_width - size) // 2
-    return np.ascontiguousarray(scaled[top : top + size, left : left + size])
-
-
-def with_shortest(height: int, width: int, edge: int) -> tuple[int, int]:
-    return (edge, int(edge * width / height)) if height <= width else (int(edge * height / width), edge)

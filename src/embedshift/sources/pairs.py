@@ -64,7 +64,6 @@ class PairedSource(Source):
         return tuple(self._sources)
 
     def variant(self, name: str, sample: ImageRef) -> ImageRef | None:
-        """Returns one variant of an image; None if it is missing."""
         return self._matched[name].get(sample.image_id)
 
     def read(self, sample: ImageRef) -> bytes:
@@ -161,13 +160,12 @@ STRETCHED = 1.02
 _AT_ONCE, _THREADS = 1024, 4
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Inspection:
+    """One hash of all variants in a place, and the number of measured images without one."""
+
     bytes_hash: str
-    count: int
-    missing: int
-    stretched: int
-    first: str | None
+    missing: int = 0
 
 
 # The hash of a variant's bytes, "" if they cannot be read; and whether it is stretched.
@@ -178,20 +176,23 @@ def inspect(source: PairedSource) -> dict[str, Inspection]:
     """Returns name → inspection of the variants of all images; reads every image and every variant once."""
     count = sum(source.variant(name, sample) is not None for name in source.variants for sample in source.samples)
     log.info("hashing the bytes of %d variants", count)
-    checks: dict[str, dict[str, _VariantCheck]] = {name: {} for name in source.variants}
+    hashes: dict[str, dict[str, str]] = {name: {} for name in source.variants}
+    stretched: dict[str, list[str]] = {name: [] for name in source.variants}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of large images, which decoding will refuse
-        for sample, image_checks in _check_images(source):
-            for name, check in image_checks.items():
-                checks[name][sample.image_id] = check
-    inspected = {name: _inspection(source, name, variant_checks) for name, variant_checks in checks.items()}
-    for name, inspection in inspected.items():
-        if inspection.stretched:
+        for sample, checks in _check_images(source):
+            for name, (digest, is_stretched) in checks.items():
+                hashes[name][sample.image_id] = digest
+                stretched[name] += [sample.image_id] if is_stretched else []
+    for name, images in stretched.items():
+        if images:
             log.warning(
                 "%s: %d of %d variants have an aspect ratio more than 2 %% off that of their original (first: %s)",
-                name, inspection.stretched, inspection.count, inspection.first,
+                name, len(images), len(hashes[name]), min(images),
             )  # fmt: skip
-    return inspected
+    measured = [sample for sample in source.samples if sample.problem is None]
+    missing = {name: sum(source.variant(name, sample) is None for sample in measured) for name in source.variants}
+    return {name: Inspection(files_hash(digests), missing[name]) for name, digests in hashes.items()}
 
 
 def _check_images(source: PairedSource) -> Iterator[tuple[ImageRef, dict[str, _VariantCheck]]]:
@@ -206,7 +207,10 @@ def _check_images(source: PairedSource) -> Iterator[tuple[ImageRef, dict[str, _V
 
 def _check_variants(source: PairedSource, sample: ImageRef) -> dict[str, _VariantCheck]:
     checks: dict[str, _VariantCheck] = {}
-    size = _size(source, sample)
+    try:
+        size = upright_size(source.read(sample))
+    except Exception:  # it will be a failure
+        size = None
     for name in source.variants:
         variant = source.variant(name, sample)
         if variant is None:
@@ -221,13 +225,6 @@ def _check_variants(source: PairedSource, sample: ImageRef) -> dict[str, _Varian
     return checks
 
 
-def _size(source: PairedSource, sample: ImageRef) -> tuple[int, int] | None:
-    try:
-        return upright_size(source.read(sample))
-    except Exception:  # it will be a failure
-        return None
-
-
 def _stretched(original: tuple[int, int], variant: tuple[int, int]) -> bool:
     ratio = original[0] * variant[1] / (original[1] * variant[0])
     return max(ratio, 1 / ratio) > STRETCHED
@@ -237,15 +234,3 @@ def files_hash(digests: Mapping[str, str]) -> str:
     """Returns one hash for the files of a place: image id → hash of its bytes, "" if they cannot be read."""
     lines = sorted(f"{stem(image_id)}\n{digest or 'unreadable'}\n" for image_id, digest in digests.items())
     return hash_of("".join(lines).encode("utf-8", "surrogateescape"))
-
-
-def _inspection(source: PairedSource, name: str, checks: dict[str, _VariantCheck]) -> Inspection:
-    stretched = sorted(image_id for image_id, (_, is_stretched) in checks.items() if is_stretched)
-    measured = [sample for sample in source.samples if sample.problem is None]
-    return Inspection(
-        bytes_hash=files_hash({image_id: digest for image_id, (digest, _) in checks.items()}),
-        count=len(checks),
-        missing=sum(source.variant(name, sample) is None for sample in measured),
-        stretched=len(stretched),
-        first=stretched[0] if stretched else None,
-    )

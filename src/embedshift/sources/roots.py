@@ -60,13 +60,10 @@ def own_places(description: Mapping[str, Any]) -> list[str]:
 
 @dataclass(frozen=True)
 class Roots:
-    """Places below which images may be read."""
-
     places: Sequence[str]
 
     @classmethod
     def allowed(cls, *folders: str | Path) -> "Roots":
-        """Returns the places that may be read: the stored roots, and some folders."""
         return cls((*_stored_roots(), *(_real(str(place)) for place in folders)))
 
     def check(self, place: str) -> None:

@@ -6,7 +6,6 @@ import posixpath
 import tarfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import IO
 
 from embedshift.config.safe_files import refuse_larger
@@ -20,7 +19,7 @@ from embedshift.sources.base import (
     ImageRef,
     Source,
     count_ending,
-    read_captions,
+    read_caption,
 )
 from embedshift.sources.folder import is_url, open_location
 from embedshift.sources.web import file_system
@@ -77,11 +76,12 @@ class TarSource(Source):
             raise UsageError(f"{archive}: {cause(error)}") from error
         except Exception as error:  # errors of a header with impossible sizes, names or dates
             raise UsageError(f"{archive}: damaged or ends early ({reason(error)}); make it again") from error
-        captions = read_captions(members.texts)
-        stems = {os.path.splitext(name)[0] for name, _ in members.images}
-        for name, (stem, _) in members.texts.items():
-            if stem not in stems:
+        captions, stems = dict[str, str](), {os.path.splitext(name)[0] for name, _ in members.images}
+        for name, content in sorted(members.texts.items()):  # a .txt comes after the .json, and wins
+            if (stem := os.path.splitext(name)[0]) not in stems:
                 count_ending(self.skipped, name)
+            elif (caption := read_caption(name, content)) is not None:
+                captions[stem] = caption
         for name, member in members.images:
             target, problem = members.resolved(name, member)
             yield ImageRef(
@@ -95,21 +95,17 @@ class TarSource(Source):
             )
 
 
-@dataclass
 class _Members:
     """The content of a tar: its images, the texts beside them, and every file by name, for links."""
 
-    tar: tarfile.TarFile
-    skipped: Counter[str]
-    most: int | None
-    images: list[tuple[str, tarfile.TarInfo]] = field(default_factory=list)
-    texts: dict[str, tuple[str, bytes]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
+    def __init__(self, tar: tarfile.TarFile, skipped: Counter[str], most: int | None) -> None:
+        self._tar, self._skipped = tar, skipped
+        self.images: list[tuple[str, tarfile.TarInfo]] = []
+        self.texts: dict[str, bytes] = {}
         self._files: dict[str, tarfile.TarInfo] = {}
-        for count, member in enumerate(self.tar):
-            if self.most is not None and count >= self.most:
-                raise EmbedshiftError(f"more than {self.most:,} members behind a URL; pack them into several tars")
+        for count, member in enumerate(tar):
+            if most is not None and count >= most:
+                raise EmbedshiftError(f"more than {most:,} members behind a URL; pack them into several tars")
             if member.size < 0:
                 raise tarfile.ReadError(f"{member.name}: a size below 0")
             name = member.name.removeprefix("./")
@@ -118,19 +114,19 @@ class _Members:
             if member.isdir():
                 continue
             if any(part.startswith(".") and part not in (".", "..") for part in name.split("/")):
-                self.skipped["hidden"] += 1
+                skipped["hidden"] += 1
             else:
                 self._note(name, member)
 
     def _note(self, name: str, member: tarfile.TarInfo) -> None:
-        stem, ending = os.path.splitext(name)
-        if ending.lower() in ENDINGS:
+        ending = os.path.splitext(name)[1].lower()
+        if ending in ENDINGS:
             self.images.append((name, member))
-        elif ending.lower() in CAPTION_ENDINGS and member.isreg() and member.size <= TEXT_BYTES:
-            content: IO[bytes] | None = self.tar.extractfile(member)
-            self.texts[name] = (stem, content.read() if content else b"")
+        elif ending in CAPTION_ENDINGS and member.isreg() and member.size <= TEXT_BYTES:
+            content: IO[bytes] | None = self._tar.extractfile(member)
+            self.texts[name] = content.read() if content else b""
         else:
-            count_ending(self.skipped, name)
+            count_ending(self._skipped, name)
 
     def resolved(self, name: str, member: tarfile.TarInfo) -> tuple[tarfile.TarInfo, str | None]:
         """Returns the member that holds the bytes, and why there is none."""

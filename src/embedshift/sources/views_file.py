@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from annotated_types import Ge, Gt, Le, MaxLen
 
-from embedshift.config import Format, Grade, Json
+from embedshift.config import Format, Json, Level
 from embedshift.config.safe_files import expanded, read_file, read_text, typed
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.sources.base import IMAGE_BYTES, Failure, ImageRef, Source, hash_of, stem
@@ -67,7 +67,7 @@ class ViewsAugmentation:
     """What the file says of an augmentation: one line, its place in its family, and the name that its seeds are of."""
 
     description: Name
-    grade: Grade | None = None
+    level: Level | None = None
     seeded_by: Name = ""
 
 
@@ -82,8 +82,6 @@ class ViewsImage(ImageFiles):
 
 @dataclass(frozen=True, kw_only=True)
 class ViewsFile(Manifest):
-    """The content of views.json."""
-
     seed: Annotated[int, Ge(0)]
     draws: Annotated[int, Ge(1)]
     format: Format
@@ -135,8 +133,6 @@ class AttackedImage(ImageFiles):
 
 @dataclass(frozen=True, kw_only=True)
 class Attack(Manifest):
-    """The content of attack.json."""
-
     encoder: Annotated[str, MaxLen(4_096)]
     variants: Mapping[str, AttackedVariant]
     images: Mapping[str, AttackedImage] = field(default_factory=dict)
@@ -178,7 +174,6 @@ def file_hash(path: Path) -> str:
 
 
 def read_manifest(kind: type[M], path: Path) -> M:
-    """Reads a manifest; UsageError if another program wrote it."""
     try:
         content = json.loads(text := read_text(path, LARGEST))
         if "\\u" in text:  # half of a character is no name, except a byte of a file name
@@ -195,7 +190,6 @@ def is_views_file(path: str) -> bool:
 
 
 def read_views_file(path: Path) -> ViewsFile:
-    """Reads views.json; UsageError if it is none."""
     status = os.stat(path) if path.is_file() else None
     if status is None:
         raise UsageError(f"{path}: no such file; `embedshift views` writes it")

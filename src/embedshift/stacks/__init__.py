@@ -4,14 +4,19 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from embedshift.arrays import Floats
 from embedshift.config import Json
+from embedshift.encoders import load_encoder
+from embedshift.encoders.trust import no_remote_code
 from embedshift.errors import EmbedshiftError, UsageError
-
-if TYPE_CHECKING:
-    from embedshift.stacks.result import Parity
+from embedshift.sources.vectors import listed_ids
+from embedshift.stacks.images import ENDING, REPEATED, read_images, read_lock, varied
+from embedshift.stacks.result import ROUNDING, Parity, distance_between
+from embedshift.stacks.search import find_causes
+from embedshift.stacks.served import knows_steps, open_encoder, vectors_of
+from embedshift.store import info
 
 log = logging.getLogger(__name__)
 # Images of a comparison, of more so many are drawn; and those by which causes are looked for.
@@ -21,7 +26,7 @@ COMPARED, SEARCHED = 1_000, 16
 def parity(
     reference: Any, served: Any, images: Any = None, *, tolerance: float = 0.01,
     ids: Sequence[str] | str | Path | None = None, causes: bool = True,
-) -> "Parity":  # fmt: skip
+) -> Parity:  # fmt: skip
     """Compares the vectors that two stacks give for the same images, and names the steps in which they differ.
 
     Args:
@@ -46,13 +51,6 @@ def parity(
         >>> parity(small, other).passed
         False
     """
-    from embedshift.sources.vectors import listed_ids
-    from embedshift.stacks.distance import ROUNDING, distance_between
-    from embedshift.stacks.images import read_images, varied
-    from embedshift.stacks.lock import ENDING, read_lock
-    from embedshift.stacks.result import Parity
-    from embedshift.stacks.served import open_encoder, vectors_of
-
     if not isinstance(tolerance, int | float) or not 0 <= tolerance < 1:
         raise UsageError(f"`tolerance` {tolerance}: give a number from 0 to below 1, the distance of another image")
     ids = listed_ids(ids)
@@ -72,9 +70,6 @@ def parity(
     second = vectors_of(served, encoder, files, ids)
     distance = distance_between(first, second)
     if causes and not distance.mean <= ROUNDING:
-        from embedshift.stacks.search import find_causes  # with torch
-        from embedshift.stacks.served import knows_steps
-
         if about is not None and not knows_steps(encoder):
             own = _encoder_of_lock(about, notes, files, first)
         backwards = not knows_steps(own)
@@ -96,19 +91,14 @@ def _name(given: Any, encoder: Any) -> str:
 
 def _encoder_of_lock(about: Json, notes: list[str], files: Mapping[str, bytes], vectors: Floats) -> Any:
     """Loads the encoder of a lock, if its weights are here; else adds a note."""
-    from embedshift.encoders import load_encoder
-    from embedshift.encoders.trust import no_remote_code
-    from embedshift.stacks.lock import REPEATED
-    from embedshift.stacks.served import vectors_of
-    from embedshift.store.info import ROUNDING, as_answer, distance
-
     try:
         with no_remote_code(local=True):  # no file chooses what is downloaded
             encoder = None if about["model"] is None else load_encoder(about["model"])
         if encoder is not None and encoder.weights_hash == about["weights_hash"]:
             some = dict([*files.items()][:REPEATED])
-            moved = distance(as_answer(vectors[:REPEATED]), as_answer(vectors_of(about["model"], encoder, some, None)))
-            if moved <= max(ROUNDING.values()):
+            answers = (vectors[:REPEATED], vectors_of(about["model"], encoder, some, None))
+            moved = info.distance(*map(info.as_answer, answers))
+            if moved <= max(info.ROUNDING.values()):
                 return encoder
         notes.append("No cause is looked for: the encoder of the lock is not here, or has other weights or settings.")
     except EmbedshiftError as error:

@@ -1,22 +1,110 @@
-"""`Parity`: what separates two stacks and why, as a sentence, a table, a picture, JSON, JUnit XML and Markdown."""
+"""What a comparison of two stacks finds: how far their vectors are apart, the steps that explain it, and `Parity`."""
 
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import ArrayLike
 
+from embedshift.arrays import Values
 from embedshift.config import Json
-from embedshift.stacks.distance import ROUNDING, Distance
+from embedshift.errors import EmbedshiftError
+from embedshift.statistics.agreement import NEIGHBOURS, linear_cka
+from embedshift.statistics.retrieval import Gallery, search
+from embedshift.statistics.vectors import normalised
 from embedshift.study.shown import Shown, escaped, markdown_table, printable
 
-if TYPE_CHECKING:
-    from embedshift.stacks.search import Causes
-
+# The mean of 1 − cosine, and the difference of two cosines, up to which stacks in float32 differ by rounding alone.
+ROUNDING, TIE = 1e-10, 1e-6
 COLUMNS: dict[str, Any] = {"distance_before": pl.Float64, "distance_after": pl.Float64, "explained": pl.Float64}
 # The CKA from which on vectors whose cosines differ are the same ones turned, scaled or moved.
 TURNED = 0.999
+
+
+@dataclass(frozen=True, eq=False)
+class Distance:
+    """What separates two stacks; vectors of different `lengths` have no `distances` (1 − cosine of each image).
+
+    `search`: queries in an index, and the fraction of the reference's own neighbours that they find. `margins`: by how
+    much the nearest other image leads in the reference; `changed`: images with another one, where that is no tie.
+    """
+
+    lengths: tuple[int, int]
+    norms: tuple[Values, Values]
+    cka: float
+    distances: Values
+    mean: float = np.nan
+    relative_shift: float = np.nan
+    search: tuple[Json, ...] = ()
+    margins: Values | None = None
+    changed: tuple[int, ...] = ()
+
+
+def distance_between(reference: ArrayLike, served: ArrayLike) -> Distance:
+    stacks = {"reference": np.asarray(reference, np.float64), "served": np.asarray(served, np.float64)}
+    (first, second), count = stacks.values(), len(stacks["reference"])
+    if count < 2:
+        raise EmbedshiftError("one image has no other image to compare with: give two or more")
+    # Half the squared distance of unit vectors is 1 − cosine, exact near 0.
+    others = (count**2 - np.square(normalised(first).sum(axis=0)).sum()) / (count * (count - 1))
+    if others < ROUNDING:
+        raise EmbedshiftError("the reference gives all images one vector, so that there is no scale: give other images")
+    lengths, norms = (first.shape[1], second.shape[1]), (np.linalg.norm(first, axis=1), np.linalg.norm(second, axis=1))
+    cka = linear_cka(first, second)[0]
+    if lengths[0] != lengths[1]:
+        return Distance(lengths, norms, cka, np.zeros(0))
+    distances, kept = (
+        np.square(normalised(first) - normalised(second)).sum(axis=1) / 2,
+        min(NEIGHBOURS, max(1, (count - 1) // 2)),
+    )
+    pairs = [("reference", "reference"), ("served", "served"), ("served", "reference"), ("reference", "served")]
+    ranked = [
+        search(stacks[query], np.arange(count), Gallery.of(stacks[index]), count=max(2, kept)) for query, index in pairs
+    ]
+    near = [ranking.positions[:, :kept] for ranking in ranked]
+    rows = tuple(
+        {
+            "queries": pair[0],
+            "index": pair[1],
+            "recall@1": float((ranking.rank == 1).mean()),
+            "neighbours": float((positions[:, :, None] == near[0][:, None]).any(axis=2).mean()),
+        }
+        for pair, ranking, positions in zip(pairs, ranked, near, strict=True)
+    )
+    margins = ranked[0].others[:, 0] - (ranked[0].others[:, 1] if count > 2 else -np.inf)
+    moved = np.any([positions[:, 0] != near[0][:, 0] for positions in near], axis=0) & (margins > TIE)
+    mean, changed = float(distances.mean()), tuple(map(int, np.flatnonzero(moved)))
+    return Distance(lengths, norms, cka, distances, mean, mean / others, rows, margins, changed)
+
+
+@dataclass(frozen=True)
+class Step:
+    """An alteration of the reference's steps that brings its vectors nearer to the served ones.
+
+    `alteration` names it in words ("without antialiasing"); `ties` are the alterations that give the same vectors on
+    these images; `change` is what undoes it. Distances are means of 1 − cosine in float64; `explained` is the fraction
+    of the first distance.
+    """
+
+    alteration: str
+    change: str
+    distance_before: float
+    distance_after: float
+    explained: float
+    ties: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Causes:
+    """The named steps; what they leave unexplained (mean of 1 − cosine); the measured floor of rounding; a remark."""
+
+    steps: tuple[Step, ...]
+    distance: float
+    unexplained: float
+    floor: float
+    note: str = ""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -32,7 +120,7 @@ class Parity(Shown):
     images: tuple[str, ...]
     distance: Distance
     tolerance: float
-    causes: "Causes | None" = None
+    causes: Causes | None = None
     backwards: bool = False
     locked: bool = False
     notes: tuple[str, ...] = ()

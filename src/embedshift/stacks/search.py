@@ -4,16 +4,24 @@ import itertools
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from embedshift.arrays import Floats, Values
 from embedshift.encoders.module import ModuleEncoder
-from embedshift.stacks import recipe as steps
-from embedshift.stacks.recipe import COMPRESSED, NEAR_QUALITY, OF_ALL_FILES, OF_NETWORK, OF_SOME_FILES, Recipe
-from embedshift.stacks.served import LARGEST, Encodings, distance
+from embedshift.stacks.encodings import LARGEST, Encodings, distance
+from embedshift.stacks.recipe import (
+    COMPRESSED,
+    NEAR_QUALITY,
+    OF_ALL_FILES,
+    OF_NETWORK,
+    OF_SOME_FILES,
+    Recipe,
+    change,
+    words,
+)
+from embedshift.stacks.result import Causes, Step
 from embedshift.statistics.vectors import normalised
 
 log = logging.getLogger(__name__)
@@ -33,34 +41,6 @@ CLEAR, GAIN, PAIRED, PAIRS = 1.5, 1.03, 32, 16
 Alteration = tuple[str, list[Any]]  # an axis, and its values that tie, the best first
 Proposals = Iterator[tuple[list[Recipe], float]]
 Propose = Callable[[Recipe, Sequence[int]], Proposals]
-
-
-@dataclass(frozen=True)
-class Step:
-    """An alteration of the reference's steps that brings its vectors nearer to the served ones.
-
-    `alteration` names it in words ("without antialiasing"); `ties` are the alterations that give the same vectors on
-    these images; `change` is what undoes it. Distances are means of 1 − cosine in float64; `explained` is the fraction
-    of the first distance.
-    """
-
-    alteration: str
-    change: str
-    distance_before: float
-    distance_after: float
-    explained: float
-    ties: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Causes:
-    """The named steps; what they leave unexplained (mean of 1 − cosine); the measured floor of rounding; a remark."""
-
-    steps: tuple[Step, ...]
-    distance: float
-    unexplained: float
-    floor: float
-    note: str = ""
 
 
 class Search:
@@ -235,8 +215,8 @@ def find_causes(encoder: ModuleEncoder, files: Sequence[bytes], served: Floats) 
         raise
     found = []
     for (axis, values), after in search.walk(named):
-        best, *ties = (steps.words(recipe.having(axis, value), axis) for value in values)
-        undone = steps.change(search.reference, axis)
+        best, *ties = (words(recipe.having(axis, value), axis) for value in values)
+        undone = change(search.reference, axis)
         found.append(Step(best, undone, left, after, (left - after) / first, tuple(ties)))
         left = after
     floor = search.floor(recipe)

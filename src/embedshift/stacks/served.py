@@ -1,12 +1,8 @@
-"""The vectors of a stack: those of an encoder, of its recipes, of a function, or of a table of another program."""
+"""The vectors of a stack: those of an encoder, of a function, or of a table of another program."""
 
 import contextlib
-import dataclasses
-import functools
-import hashlib
-import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -14,96 +10,17 @@ import numpy as np
 import torch
 from PIL import Image
 
-from embedshift.arrays import Floats, Values
+from embedshift.arrays import Floats
 from embedshift.encoders import Encoder, load_encoder
 from embedshift.encoders.images import ImageEncoder, image_encoder
 from embedshift.encoders.module import ModuleEncoder
-from embedshift.encoders.structure import DTYPES
-from embedshift.errors import EmbedshiftError, UsageError, reason
+from embedshift.errors import EmbedshiftError, UsageError, cause, reason
 from embedshift.pipeline.plan import encoder_preprocess, to_input
 from embedshift.sources.images import decode
 from embedshift.sources.vectors import open_part
 from embedshift.sources.views_file import ORIGINALS
-from embedshift.stacks.distance import ROUNDING
-from embedshift.stacks.images import naming
-from embedshift.stacks.network import Network
-from embedshift.stacks.preprocessing import Inputs
-from embedshift.stacks.recipe import OF_NETWORK, Recipe, axes_of, recipe_of
-from embedshift.statistics.vectors import normalised
-
-log = logging.getLogger(__name__)
-
-# Nothing new is to be tried after so many passes of one image.
-MOST = 1_600
-# Passes between two lines of progress.
-COUNTED = 50
-# The measured floor of rounding gets this room, and is at least `ROUNDING`.
-ROOM = 10.0
-# A stack may round its vectors so many times after the last norm: where it pools, and where it stores.
-STORED = 2.0
-# The largest value of 1 − cosine; it stands for vectors of another length, and where there is none.
-LARGEST = 2.0
-
-
-class Encodings:
-    """The vectors of recipes for files; each input goes once through each network."""
-
-    def __init__(self, encoder: ModuleEncoder, files: Sequence[bytes]) -> None:
-        self.inputs, self.network = Inputs(files), Network(encoder)
-        self.reference = recipe_of(encoder, self.network.gelu)
-        self.axes = axes_of(self.reference, self.network.axes)
-        # An input is made for its key, and wanted again at once where its key is new.
-        self.input = functools.lru_cache(1)(self.inputs.__call__)
-        self.hash = functools.cache(lambda r, i: hashlib.blake2b(self.input(r, i).tobytes()).digest()[:16])
-        self.passes: dict[tuple[object, ...], dict[str, Values]] = {}
-        self.most = MOST
-        self._measured = range(len(files))[:3]
-
-    @property
-    def left(self) -> int:
-        return max(0, self.most - len(self.passes))
-
-    def key(self, recipe: Recipe, index: int) -> bytes:
-        return self.hash(_of_pixels(recipe), index)
-
-    def vector(self, recipe: Recipe, index: int) -> Values | None:
-        """The unit vector of one file; None where the encoder cannot follow the recipe."""
-        altered = [getattr(recipe, axis) for axis in OF_NETWORK]
-        key = (self.key(recipe, index), *altered)
-        if key not in self.passes:
-            if len(self.passes) % COUNTED == 0:  # without steps: what fits some images by chance would look final
-                log.info("%d of at most %d encodings", len(self.passes), self.most)
-            self.passes[key] = {}
-            with contextlib.suppress(Exception):  # a size that its positions cannot take
-                vectors = self.network(self.input(_of_pixels(recipe), index)[None], *altered)
-                self.passes[key] = {name: normalised(vector[0]) for name, vector in vectors.items()}
-        return self.passes[key].get(recipe.pooling)
-
-    def floor(self, recipe: Recipe) -> float:
-        """The distance of rounding: of passes as measured, and of vectors that are stored in a recipe's precision."""
-        kind = DTYPES.get(recipe.precision, torch.float32)
-        vectors = [vector for index in self._measured if (vector := self.vector(recipe, index)) is not None]
-        stored = [normalised(torch.from_numpy(vector).to(kind).double().numpy()) for vector in vectors]
-        return max(self._of_passes, STORED * max(map(distance, vectors, stored), default=0.0))
-
-    @functools.cached_property
-    def _of_passes(self) -> float:
-        inputs = np.stack([self.inputs(self.reference, index) for index in self._measured])
-        directions = normalised(self.network(inputs, *(getattr(self.reference, axis) for axis in OF_NETWORK))["own"])
-        apart = [distance(vector, self.vector(self.reference, index)) for index, vector in enumerate(directions)]
-        return max(ROUNDING, ROOM * max(apart))
-
-
-def distance(vector: Values | None, other: Values | None) -> float:
-    """Half the squared difference of unit vectors, which is 1 − cosine without its loss of digits."""
-    if vector is None or other is None or vector.shape != other.shape:
-        return LARGEST
-    return float(((vector - other) ** 2).sum() / 2)
-
-
-def _of_pixels(recipe: Recipe) -> Recipe:
-    """Returns a recipe without what its network does: equal for recipes with the same inputs."""
-    return dataclasses.replace(recipe, pooling="", precision="", gelu="", positions="")
+from embedshift.stacks.encodings import Inputs
+from embedshift.stacks.recipe import recipe_of
 
 
 def knows_steps(encoder: object) -> TypeGuard[ModuleEncoder]:
@@ -149,12 +66,23 @@ def vectors_of(given: Any, encoder: AnyEncoder | None, files: Mapping[str, bytes
     return vectors
 
 
+@contextlib.contextmanager
+def naming(image_id: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, EmbedshiftError) as error:
+        raise EmbedshiftError(f"{image_id}: {cause(error)}; leave it out") from error
+
+
 def _encoded(encoder: AnyEncoder, names: Sequence[str], files: Sequence[bytes]) -> Floats:
     try:
         if isinstance(encoder, ImageEncoder):
             given = encoder.encode_images([Image.fromarray(decode(file)) for file in files])
+        elif knows_steps(encoder):
+            given = reference_vectors(encoder, files)
         else:
-            given = reference_vectors(encoder, files) if knows_steps(encoder) else _of_squares(encoder, files)
+            square = to_input(encoder_preprocess(encoder))
+            given = encoder(np.stack([square(decode(file)) for file in files])).embedding
         vectors = np.asarray(given, np.float32)
     except (Exception, SystemExit) as error:  # a function that ends the process must not pass a gate
         for name, file in zip(names, files, strict=True):
@@ -164,11 +92,6 @@ def _encoded(encoder: AnyEncoder, names: Sequence[str], files: Sequence[bytes]) 
     if vectors.ndim != 2 or len(vectors) != len(names):
         raise EmbedshiftError(f"{encoder.name} gives {vectors.shape} for {len(names)} images; it must give [N, D]")
     return vectors
-
-
-def _of_squares(encoder: Encoder, files: Sequence[bytes]) -> Floats:
-    square = to_input(encoder_preprocess(encoder))
-    return encoder(np.stack([square(decode(file)) for file in files])).embedding
 
 
 def _from_table(given: Any, names: Sequence[str], ids: Sequence[str] | None) -> tuple[str, Floats]:

@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import ArrayLike
 
 from embedshift.arrays import GroupNumbers, Values
-from embedshift.config import Grade, Json
+from embedshift.config import Json, Level
 from embedshift.statistics.intervals import proportion_interval
 from embedshift.statistics.layout import sums_and_counts
 from embedshift.statistics.sample import gather
@@ -60,12 +60,12 @@ class MeasuredFamily:
 
 def families_of(augmentations: Mapping[str, Mapping[str, Any]]) -> tuple[MeasuredFamily, ...]:
     """Returns the families in a suite's description, in its order; empty for a suite without families."""
-    grades = {name: Grade(**entry["grade"]) for name, entry in augmentations.items() if "grade" in entry}
+    levels = [(Level(**entry["level"]), name) for name, entry in augmentations.items() if "level" in entry]
     families: list[MeasuredFamily] = []
-    for family in dict.fromkeys(grade.family for grade in grades.values()):
-        levels = sorted((grade.level, grade, name) for name, grade in grades.items() if grade.family == family)
-        first = levels[0][1]
-        parameters, views = tuple(grade.parameter for _, grade, _ in levels), tuple(name for *_, name in levels)
+    for family in dict.fromkeys(level.family for level, _ in levels):
+        ordered = sorted((pair for pair in levels if pair[0].family == family), key=lambda pair: pair[0].number)
+        first = ordered[0][0]
+        parameters, views = tuple(level.parameter for level, _ in ordered), tuple(name for _, name in ordered)
         families.append(MeasuredFamily(family, first.unit, first.zero, parameters, views))
     return tuple(families)
 

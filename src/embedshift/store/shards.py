@@ -30,8 +30,8 @@ log = logging.getLogger(__name__)
 METADATA_KEY = b"embedshift"
 FAILURES = "failures.parquet"
 SUMS_KEY = b"embedshift.sums"
-# Where a view stands in its family; null on the original.
-GRADES = {"family": pa.string(), "level": pa.int32(), "parameter": pa.float64()}
+# The level of a view in its family; null on the original.
+LEVEL_COLUMNS = {"family": pa.string(), "level": pa.int32(), "parameter": pa.float64()}
 _NO_LISTS: Mapping[str, int | None] = {}
 # Names of hidden files that a run makes beside its shards.
 _HIDDEN = re.compile(r"\.part-\d{5,}\.parquet\.\d+")
@@ -61,7 +61,7 @@ def schema(
     metrics: Sequence[str],
     lists: Mapping[str, int | None] = _NO_LISTS,
     *,
-    graded: bool = False,
+    has_levels: bool = False,
 ) -> pa.Schema:
     attention = pa.list_(pa.float32(), cells) if cells else pa.list_(pa.float32())
     return pa.schema(
@@ -71,7 +71,7 @@ def schema(
             pa.field("draw", pa.int32(), nullable=False),
             pa.field("view_seed", pa.int64(), nullable=False),
             pa.field("pixels", pa.string()),
-            *(pa.field(name, kind) for name, kind in GRADES.items() if graded),
+            *(pa.field(name, kind) for name, kind in LEVEL_COLUMNS.items() if has_levels),
             *([pa.field("embedding", pa.list_(pa.float32(), dim))] if dim else []),
             pa.field("attention", attention),
             *(pa.field(name, pa.float64()) for name in metrics),

@@ -128,7 +128,7 @@ class MEASURE(Measure):
 
     def __init__(self, study: StudySwitches) -> None:
         super().__init__(study)
-        if study.suite.is_graded and study.config.augmentations != VECTORS:
+        if study.suite.has_levels and study.config.augmentations != VECTORS:
             self.metrics = ("rms", "dissimilarity", "displacement", "hidden")
 
     def of_pixels(self, views: Pixels) -> dict[str, Values]:

@@ -167,7 +167,7 @@ def _refuse_impossible(estimate: Estimate, table: Rules, column: str, row: Row) 
 def _images_behind(study: Study, row: Row) -> int:
     info = study.reader().info
     if info.groups is not None:
-        return int(row.get("groups") or info.units)
+        return int(row.get("groups") or info.group_count)
     if row.get("images") is not None:
         return int(row["images"])
     # n counts views.
