@@ -75,9 +75,7 @@ def test_the_last_digits_of_a_layout_change_no_byte():
     assert files(0.0) == files(1e-13)
 
 
-def test_words_that_are_not_there_take_no_place(monkeypatch):
-    """Their place is not looked for, which changes no byte."""
-
+def test_labels_without_words_change_no_byte(monkeypatch):
     def files():
         figure = Figure(figsize=(5, 4), layout="constrained")
         named, empty = figure.subplots(1, 3, sharey=True)[:2]
@@ -88,5 +86,5 @@ def test_words_that_are_not_there_take_no_place(monkeypatch):
         return render(figure, ["png", "svg"])
 
     ours = files()
-    monkeypatch.setattr(output, "_place_empty_words", lambda figure: None)
+    monkeypatch.setattr(output, "_place_empty_labels", lambda figure: None)
     assert ours == files()

@@ -158,7 +158,7 @@ def render(figure: Figure, formats: Iterable[str]) -> dict[str, bytes]:
         try:
             figure.dpi = DPI
             agg = FigureCanvasAgg(figure)
-            _place_empty_words(figure)
+            _place_empty_labels(figure)
             if engine is not None:
                 engine.execute(figure)
             # Otherwise each format would have its own layout, and one more drawing for it.
@@ -171,14 +171,11 @@ def render(figure: Figure, formats: Iterable[str]) -> dict[str, bytes]:
             figure.set_canvas(canvas)
 
 
-def _place_empty_words(figure: Figure) -> None:
-    """Gives labels and titles without words a place: otherwise each drawing and each layout measures ticks for one."""
-    for axes in figure.axes:
-        for axis in (axes.xaxis, axes.yaxis):
-            if not axis.get_label_text():
-                axis.set_label_coords(0, 0)
-        if not any(axes.get_title(side) for side in ("left", "center", "right")):
-            axes.set_title("", y=1)
+def _place_empty_labels(figure: Figure) -> None:
+    """Gives labels without words a place: otherwise each drawing and each layout measures all ticks to find one."""
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        if not axis.get_label_text():
+            axis.set_label_coords(0, 0)
 
 
 def _round_positions(figure: Figure) -> None:
