@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from embedshift.figures import style
+from embedshift.figures import output, style
 from embedshift.figures.output import DPI, render
 
 pytestmark = pytest.mark.slow
@@ -73,3 +73,18 @@ def test_the_last_digits_of_a_layout_change_no_byte():
         return render(figure, ["svg", "png"])
 
     assert files(0.0) == files(1e-13)
+
+
+def test_labels_without_words_change_no_byte(monkeypatch):
+    def files():
+        figure = Figure(figsize=(5, 4), layout="constrained")
+        named, empty = figure.subplots(1, 3, sharey=True)[:2]
+        named.set(title="name", xlabel="words", ylabel="words")
+        empty.secondary_xaxis("top").set_xlabel("words")
+        figure.colorbar(empty.pcolormesh([[1, 2], [3, 4]]), ax=empty, label="words")
+        figure.add_subplot(133, projection="polar").set_title("round")
+        return render(figure, ["png", "svg"])
+
+    ours = files()
+    monkeypatch.setattr(output, "_place_empty_labels", lambda figure: None)
+    assert ours == files()

@@ -149,12 +149,16 @@ def _drawn(reader: Reader, kind: FigureKind, images: Images) -> tuple[RedrawnIma
 
 
 def render(figure: Figure, formats: Iterable[str]) -> dict[str, bytes]:
-    """Returns the content of a figure's file in each format, drawn once for each; the figure itself is not changed."""
+    """Returns the content of a figure's file in each format, drawn once for each.
+
+    The figure stays as it is, but that labels without words keep the place that they are given.
+    """
     engine, dpi, canvas = figure.get_layout_engine(), figure.dpi, figure.canvas
     with style.context():
         try:
             figure.dpi = DPI
             agg = FigureCanvasAgg(figure)
+            _place_empty_labels(figure)
             if engine is not None:
                 engine.execute(figure)
             # Otherwise each format would have its own layout, and one more drawing for it.
@@ -165,6 +169,13 @@ def render(figure: Figure, formats: Iterable[str]) -> dict[str, bytes]:
             figure.dpi = dpi
             figure.set_layout_engine(engine)
             figure.set_canvas(canvas)
+
+
+def _place_empty_labels(figure: Figure) -> None:
+    """Gives labels without words a place: otherwise each drawing and each layout measures all ticks to find one."""
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        if not axis.get_label_text():
+            axis.set_label_coords(0, 0)
 
 
 def _round_positions(figure: Figure) -> None:

@@ -98,7 +98,6 @@ class DrawnFigure:
 def _draw(
     data: FigureInput, names: Sequence[str] | None, formats: Sequence[str], images: Sequence[str] | int | None
 ) -> tuple[list[DrawnFigure], dict[str, str]]:
-    """Writes every figure; returns those for the page, and the checksums of all files."""
     drawn: list[DrawnFigure] = []
     checksums: dict[str, str] = {}
     pages: Counter[str] = Counter()

@@ -48,8 +48,6 @@ def fill(template: str, content: Mapping[str, Any]) -> Markup:
 
 @dataclass(frozen=True)
 class PlacedSection:
-    """A section with its HTML and its position on the page."""
-
     order: int
     section: Section
     html: Markup
