@@ -322,54 +322,14 @@ def _image_features(module: Any, pixels: Tensor) -> Any:
     return module.get_image_features(**inputs(module, pixels)).pooler_output
 
 
-def _image_embeds(module: Any, pixels: Tensor) -> Any:
-    return module(**inputs(module, pixels)).image_embeds
-
-
 def _tokens(module: Any, pixels: Tensor) -> Any:
     return tower(module)(**inputs(module, pixels)).last_hidden_state
-
-
-def _cls(module: Any, pixels: Tensor) -> Any:
-    return _tokens(module, pixels)[:, 0]
-
-
-def _mean(module: Any, pixels: Tensor) -> Any:
-    return _tokens(module, pixels).mean(dim=1)
-
-
-def _pooled(module: Any, pixels: Tensor) -> Any:
-    return tower(module)(**inputs(module, pixels)).pooler_output
-
-
-def _vision_proj(module: Any, pixels: Tensor) -> Any:
-    return module.vision_proj(_cls(module, pixels))
 
 
 def _query_states(module: Any, pixels: Tensor) -> Any:
     tokens = _tokens(module, pixels)
     queries = module.query_tokens.expand(len(tokens), -1, -1)
     return module.qformer(query_embeds=queries, encoder_hidden_states=tokens).last_hidden_state
-
-
-def _queries(module: Any, pixels: Tensor) -> Any:
-    return _query_states(module, pixels).mean(dim=1)
-
-
-def _projected_queries(module: Any, pixels: Tensor) -> Any:
-    return module.vision_projection(_query_states(module, pixels)).mean(dim=1)
-
-
-def _image_tokens(module: Any, pixels: Tensor) -> Any:
-    return _image_features(module, pixels).mean(dim=1)
-
-
-def _resampled(module: Any, pixels: Tensor) -> Any:
-    return module.perceiver_resampler(_tokens(module, pixels)).mean(dim=1)
-
-
-def _connected(module: Any, pixels: Tensor) -> Any:
-    return module.connector(_tokens(module, pixels)).mean(dim=1)
 
 
 def _connected_masked(module: Any, pixels: Tensor) -> Any:
@@ -379,17 +339,17 @@ def _connected_masked(module: Any, pixels: Tensor) -> Any:
 
 
 READERS: dict[str, Embed] = {
-    "cls": _cls,
-    "connected": _connected,
+    "cls": lambda module, pixels: _tokens(module, pixels)[:, 0],
+    "connected": lambda module, pixels: module.connector(_tokens(module, pixels)).mean(dim=1),
     "connected_masked": _connected_masked,
     "image": _image,
-    "image_embeds": _image_embeds,
+    "image_embeds": lambda module, pixels: module(**inputs(module, pixels)).image_embeds,
     "image_features": _image_features,
-    "image_tokens": _image_tokens,
-    "mean": _mean,
-    "pooled": _pooled,
-    "projected_queries": _projected_queries,
-    "queries": _queries,
-    "resampled": _resampled,
-    "vision_proj": _vision_proj,
+    "image_tokens": lambda module, pixels: _image_features(module, pixels).mean(dim=1),
+    "mean": lambda module, pixels: _tokens(module, pixels).mean(dim=1),
+    "pooled": lambda module, pixels: tower(module)(**inputs(module, pixels)).pooler_output,
+    "projected_queries": lambda module, pixels: module.vision_projection(_query_states(module, pixels)).mean(dim=1),
+    "queries": lambda module, pixels: _query_states(module, pixels).mean(dim=1),
+    "resampled": lambda module, pixels: module.perceiver_resampler(_tokens(module, pixels)).mean(dim=1),
+    "vision_proj": lambda module, pixels: module.vision_proj(_tokens(module, pixels)[:, 0]),
 }

@@ -121,16 +121,8 @@ def _longest(config: Any) -> int:
     return positions - text.pad_token_id - 1 if config.model_type == "altclip" else positions
 
 
-def _text_features(module: Any, tokens: Tokens) -> Any:
-    return module.get_text_features(**tokens).pooler_output
-
-
-def _text_proj(module: Any, tokens: Tokens) -> Any:
-    return module.text_proj(module.text_encoder(**tokens).last_hidden_state[:, 0])
-
-
-def _text_embeds(module: Any, tokens: Tokens) -> Any:
-    return module(**tokens).text_embeds[:, 0]
-
-
-READERS: dict[str, Read] = {"text_embeds": _text_embeds, "text_features": _text_features, "text_proj": _text_proj}
+READERS: dict[str, Read] = {
+    "text_embeds": lambda module, tokens: module(**tokens).text_embeds[:, 0],
+    "text_features": lambda module, tokens: module.get_text_features(**tokens).pooler_output,
+    "text_proj": lambda module, tokens: module.text_proj(module.text_encoder(**tokens).last_hidden_state[:, 0]),
+}

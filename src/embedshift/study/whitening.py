@@ -66,7 +66,7 @@ def whiten(
         (2, 192)
     """
     listed = [studies] if isinstance(studies, Study | str | Path) else studies
-    opened = [*map(as_study, listed)]
+    opened = [as_study(study) for study in listed]
     check_studies(opened)
     for study in opened:
         study.regroup(groups)

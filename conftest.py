@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 # Where only `src` is asked for, nobody else has put `tests/` on the path.
-sys.path.append(str(Path(__file__).parents[1] / "tests"))
+sys.path.append(str(Path(__file__).parent / "tests"))
 
 
 @pytest.fixture(scope="session")
