@@ -107,6 +107,6 @@ def test_layers_skip_the_image_in_cka_and_the_view_in_shifts(tmp_path):
 def test_the_identity_counts_what_is_missing(lacking):
     study, _ = lacking
     info = study.info()
-    assert info["pairs"]["q10"]["missing"] == 1
+    assert info["variants"]["q10"]["missing"] == 1
     assert info["identity"]["augmentations"]["q10"]["missing"] == 1
     assert "missing" not in info["identity"]["augmentations"]["q50"]

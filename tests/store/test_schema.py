@@ -70,7 +70,7 @@ def test_study_json_comes_back_as_it_was_written(tmp_path):
     assert json.loads((tmp_path / "study.json").read_text()) == json.loads((folder / "study.json").read_text()) | {
         "encoder": json.loads((folder / "study.json").read_text())["encoder"]
         | {"embedding": None, "embedding_definition": None, "title": None, "kernels": None},
-        "pairs": {},
+        "variants": {},
     }
     assert info.seed == 0
     assert info.encoder.grid == (4, 4)
