@@ -18,7 +18,7 @@ from embedshift.cli.terminal import fits, folded_columns, name_columns, number, 
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.statistics.strengths import ONE_LEVEL, with_interval_in_words
 from embedshift.statistics.whitening import sentences
-from embedshift.store.listing import Finding, Verification, verify
+from embedshift.store.listing import Verification, verify
 from embedshift.study import Study, load
 from embedshift.study.comparison import HEADINGS, Comparison, ratio_cells, with_star
 from embedshift.study.gate import Checked
@@ -255,11 +255,8 @@ def _files_table(verification: Verification) -> Table:
     table = text_table("", *folded_columns("file", "state", "checksum"))
     intact = [finding for finding in verification.findings if not finding.problem]
     for finding in [*verification.damaged, *intact[:LISTED]]:
-        table.add_row(Text(finding.name), _state(finding), Text(finding.checksum[:12]))
+        damage = finding.problem and Text(f"damaged: {with_flags(finding.problem)}", "bold red")
+        table.add_row(Text(finding.name), damage or Text("intact"), Text(finding.checksum[:12]))
     if len(intact) > LISTED:
         table.add_row(f"… and {len(intact) - LISTED:,} more", "intact", "")
     return table
-
-
-def _state(finding: Finding) -> Text:
-    return Text(f"damaged: {with_flags(finding.problem)}", "bold red") if finding.problem else Text("intact")

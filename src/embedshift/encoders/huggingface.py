@@ -21,7 +21,7 @@ from embedshift.config import BUNDLED, Triple
 from embedshift.encoders.base import LARGEST, Preprocess
 from embedshift.encoders.families import MODEL_TYPES, EncoderFamily, family_of
 from embedshift.encoders.folder import check_folder, local_path, no_such_folder
-from embedshift.encoders.module import Embed, ModuleEncoder
+from embedshift.encoders.module import ModuleEncoder
 from embedshift.encoders.trust import (
     INDEXES,
     check_config,
@@ -338,7 +338,7 @@ def _connected_masked(module: Any, pixels: Tensor) -> Any:
     return module.connector(tokens, attention_mask=mask).mean(dim=1)
 
 
-READERS: dict[str, Embed] = {
+READERS: dict[str, Callable[[Any, Tensor], Any]] = {
     "cls": lambda module, pixels: _tokens(module, pixels)[:, 0],
     "connected": lambda module, pixels: module.connector(_tokens(module, pixels)).mean(dim=1),
     "connected_masked": _connected_masked,

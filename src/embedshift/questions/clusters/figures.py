@@ -74,11 +74,12 @@ def clustermap(data: FigureInput, title: str) -> Figure:
     if not complete:
         raise EmbedshiftError("figure 'clustermap': no metric has a mean for every augmentation")
     means, metrics = means[complete], [metrics[index] for index in complete]
-    links = [_linkage(matrix, data.reader.choice(Tree).linkage) for matrix in (means, means.T)]
+    method = data.reader.choice(Tree).linkage
+    links = [hierarchy.linkage(matrix, method) if len(matrix) > 1 else None for matrix in (means, means.T)]
     order = [branches(link).leaves if link is not None else [0] for link in links]
     names = [data.augmentations[index] for index in order[1]]
     inches = column_width(len(names))
-    note = f"means; trees: {data.reader.choice(Tree).linkage} linkage on Euclidean distance of rows and of columns"
+    note = f"means; trees: {method} linkage on Euclidean distance of rows and of columns"
     width, height = inches * len(names) + 3.2, 0.42 * len(metrics) + column_names(names, inches)[2] + 1.8
     figure = new_figure(data.caption_of_means(note), width, height, title)
     grid = figure.add_gridspec(2, 2, width_ratios=(0.9, inches * len(names)), height_ratios=(0.9, 0.42 * len(metrics)))
@@ -93,7 +94,3 @@ def clustermap(data: FigureInput, title: str) -> Figure:
         edge_tree(side, link, count, upright=side is top)
     colour_bar(figure, mesh, [axes, left, top], "mean (1 = no change)", shrink=0.7)
     return figure
-
-
-def _linkage(matrix: Values, method: str) -> Values | None:
-    return np.asarray(hierarchy.linkage(matrix, method=method)) if len(matrix) > 1 else None
