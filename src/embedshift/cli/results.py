@@ -2,6 +2,7 @@
 
 import json
 import logging
+import operator
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from statistics import fmean
@@ -14,7 +15,7 @@ from embedshift.cli.terminal import interval, name_columns, number, number_colum
 from embedshift.config import AttackConfig, Json, ViewsConfig
 from embedshift.registry import METRICS
 from embedshift.report.numbers import count, in_percent
-from embedshift.sources.views_file import ORIGINALS, Attack, AttackedVariant, Manifest
+from embedshift.sources.views_file import ORIGINALS, Attack, Manifest
 from embedshift.statistics.duplicates import rule_in_words
 from embedshift.statistics.strengths import (
     LEAST_SAFE,
@@ -289,7 +290,8 @@ def attack_and_print(config: AttackConfig, out: Path, *, quiet: bool, as_json: b
 
     with progress(quiet, "attacking") as (on_start, step):
         attack = run_attack(config, out, progress=step, on_start=on_start)
-    names = sorted(attack.variants, key=lambda name: _order(attack.variants[name]))
+    order = operator.attrgetter("norm", "eps", "kind", "through")
+    names = sorted(attack.variants, key=lambda name: order(attack.variants[name]))
     rows = [_variant_row(attack, name) for name in names]
     counts, file = {"attacked": len(attack.images), "failed": len(attack.failures)}, out / attack.FILE
     if as_json:
@@ -310,10 +312,6 @@ def _warn_of_failures(words: str, manifest: Manifest, file: Path) -> None:
             f"{words} (first: %s, stage %s: %s); %s lists all of them",
             failed, len(manifest.images) + failed, first.image_id, first.stage, first.reason, file,
         )  # fmt: skip
-
-
-def _order(variant: AttackedVariant) -> tuple[str, float, str, str]:
-    return variant.norm, variant.eps, variant.kind, variant.through
 
 
 def _variant_row(attack: Attack, name: str) -> Json:

@@ -78,13 +78,16 @@ class _PackedLinear:
             return nn.Linear.forward(self._layer, x)
         # A compiled pass packs the frozen weight itself.
         weight = self._layer.weight if torch.compiler.is_compiling() else self._packed
-        x, bias = x.to(weight.dtype), self._layer.bias
-        product: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
-        return product
+        return _product(x.to(weight.dtype), weight, self._layer.bias)
 
 
 def _version(weight: Tensor) -> int | None:
     return None if weight.is_inference() else weight._version
+
+
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    return product
 
 
 def _has_onednn() -> bool:
