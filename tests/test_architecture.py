@@ -76,7 +76,7 @@ def test_architecture_names_nothing_that_does_not_exist():
 
 def test_architecture_is_read_in_a_minute():
     text = (ROOT / "ARCHITECTURE.md").read_text()
-    assert len(text.splitlines()) <= 65
+    assert len(text.splitlines()) <= 70
     assert "```mermaid" in text
 
 

@@ -26,7 +26,7 @@ LEVELS = np.arange(256.0)
 INTERFACE = {"white": (255, 255, 255), "pale grey": (242, 242, 247), "dark grey": (18, 18, 18), "black": (0, 0, 0)}
 CAPTION = {"black on white": (0, 255), "white on black": (255, 0)}
 MARK, WORDS = "SAMPLE PHOTO", "have a look at this"
-# Of the bar that the caption is high, and of the image that it is wide at most.
+# Height of a caption as a fraction of its bar, and its largest width as a fraction of the image.
 TEXT_HEIGHT, TEXT_WIDTH = 0.5, 0.9
 # Paper in warm light: what it leaves of red, green and blue at full tint.
 PAPER = np.array([1.0, 0.96, 0.86])

@@ -180,8 +180,8 @@ _add("hue", Tones(hue), "degrees", 0, (10, 20, 45, 90, 180))
 SHIFT, SCALE, ROTATE = 0.0625, 0.1, 15.0
 # Elastic: standard deviation of the Gaussian that smooths the random field, divided by the side.
 SMOOTHNESS = 0.04
-# About a patch, of the side. A shift by whole patches moves an embedding less than one by half a patch. So shifts end,
-# and images turn and shrink around a point, anywhere within such a phase; a level's mean over phases is the level.
+# The side of a patch, about, as a fraction of the image's side. A shift by whole patches moves an embedding less than
+# one by half a patch. So a phase within a patch is drawn for the end of a shift and for the centre of a turn.
 PHASE = 0.0625
 
 

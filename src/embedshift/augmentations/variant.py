@@ -90,7 +90,7 @@ def read_only(image: Pixels, rng: np.random.Generator) -> Pixels:
 
 @dataclass(frozen=True)
 class Variant(Augmentation):
-    """A version of every image that another program made, or `embedshift views`, whose seeds are then known."""
+    """A version of every image that another program made; if that was `embedshift views`, its seeds are known."""
 
     transform: Transform = read_only
     bytes_hash: str = ""

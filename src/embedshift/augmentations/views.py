@@ -101,7 +101,7 @@ def _of_input(geometry: Geometry, original: tuple[int, int], to_input: ToInput) 
 
 
 def view_seed(seed: int, image_id: str, augmentation: str, draw: int) -> int:
-    """Returns the seed of one view; it depends only on the study's seed, the image, the augmentation and the draw."""
+    """Returns the seed of one view; from the study's seed, the image, the augmentation's `seed_name` and the draw."""
     text = f"{seed}|{image_id}|{augmentation}|{draw}".encode("utf-8", "surrogateescape")
     return int.from_bytes(hashlib.blake2b(text, digest_size=4).digest(), "big")
 

@@ -124,7 +124,7 @@ class AttendedTensor:
 
 
 class AttentionInterceptor(TorchFunctionMode):
-    """Inside the context attention is eager, and kept in `attended` in the order in which it ran."""
+    """Inside the context attention runs in plain products, and is kept in `attended` in the order of its calls."""
 
     def __init__(self) -> None:
         super().__init__()

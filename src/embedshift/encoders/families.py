@@ -18,7 +18,7 @@ class Embedding:
 
     Args:
         name: Its name in the setting `embedding`.
-        reader: The function of `huggingface.py` that reads it.
+        reader: The key in `READERS` of `huggingface.py` of what reads it.
         definition: A description for lists, docs and study.json.
         drop: Parts of the model that it does not need, in addition to those that the family drops.
     """
@@ -34,7 +34,7 @@ class TextTower:
     """How a family reads text, into the space of its first embedding.
 
     Args:
-        reader: The function of `text.py` that reads the vector.
+        reader: The key in `READERS` of `text.py` of what reads the vector.
         drop: Children of the class that are removed before loading, because they read no text.
         loader: The transformers class that loads it; None = the family's.
         padded: Whether every text is padded to the greatest length, because the last token is read.
@@ -92,7 +92,7 @@ class EncoderFamily:
         return f"{self.title}{types}: {first.definition}{alternatives}; attention: {attention}"
 
     def choose(self, name: str | None) -> Embedding:
-        """Returns the embedding `name`, None = the default; another name raises EmbedshiftError (exit code 2).
+        """Returns the embedding `name`, None = the default; another name raises UsageError (exit code 2).
 
         Example:
             >>> vit = EncoderFamily("ViT", ("vit",), "ViTModel", (Embedding("cls", "cls", "CLS token"),), "")

@@ -42,7 +42,7 @@ class Tower:
 
 
 class Hook(Protocol):
-    """Hooks on a tower that capture values while it runs."""
+    """Captures values of a tower while it runs, by hooks on its modules."""
 
     def take(self, count: int, row: Tensor | None) -> Floats:
         """Returns the values of the last pass, float32 `[B, ...]`.

@@ -25,7 +25,7 @@ from embedshift.encoders.libraries import library
 from embedshift.encoders.trust import no_remote_code, refusing
 from embedshift.errors import EmbedshiftError, UsageError
 
-# The usual names of outputs that are an embedding; of the last, the first token is.
+# The usual names of outputs; the last is a sequence, whose first token is the embedding.
 OUTPUTS = ("image_embeds", "pooler_output", "last_hidden_state")
 # Bytes of the largest graph that protobuf reads; more is external data.
 LARGEST = 2**31

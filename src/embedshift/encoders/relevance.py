@@ -106,7 +106,7 @@ def _rollout(positive: list[Tensor], rows: Tensor) -> Tensor:
 
 
 class _BlockByBlock(AttentionInterceptor):
-    """Eager attention that knows the block in which it runs, and a gate before the MLP of the last block."""
+    """Attention in plain products that knows its block, and a gate before the MLP of the last block."""
 
     def __init__(self, blocks: list[nn.Module]) -> None:
         super().__init__()

@@ -30,7 +30,7 @@ class EncoderSpec:
     given: Encoder | None = None
     kernels: tuple[str, ...] | None = None
     observations: tuple[str, ...] = ()
-    # The answers with which the run began, and the largest distance of the encoder's in another pass or batch.
+    # The answers with which the run began, and the largest distance of the encoder's answer in another pass or batch.
     answers: Mapping[str, Answer] = field(default_factory=dict)
     instability: float = 0.0
 

@@ -95,7 +95,7 @@ def _tokenizer(checkpoint: Checkpoint, *, padded: bool) -> Tokenize:
             words = "it needs: pip install sentencepiece" if lacking else reason(error)[:300]
             raise TokenizerError(f"{checkpoint.model}: its tokenizer cannot be loaded ({words})") from error
     longest = min(_longest(checkpoint.config), tokenizer.model_max_length)
-    tokenizer.padding_side = "right"  # Siglip2Tokenizer pads at the left, as no tower was trained
+    tokenizer.padding_side = "right"  # Siglip2Tokenizer pads at the left; no tower was trained so
 
     def tokenize(texts: list[str]) -> Tokens:
         tokens: Tokens = dict(

@@ -27,7 +27,7 @@ from embedshift.sources import Shard
 
 log = logging.getLogger(__name__)
 
-# Seconds between two words of a child, and those of silence after which it is ended; it is silent while it imports.
+# Seconds between two signs of life of a child, and of silence after which it is ended; it is silent while it imports.
 WORD, SILENCE = 5.0, 300.0
 # A child leaves Ctrl-C to its parent, who ends it.
 CHILD = """

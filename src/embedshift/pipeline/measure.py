@@ -122,7 +122,7 @@ class Measure:
         return {}
 
     def columns(self, probe: "EncoderOutput | None") -> Sequence[Column]:
-        """Returns the list columns of its rows.
+        """Returns the columns of its rows that are no metrics: lists and numbers.
 
         Args:
             probe: The encoder's output for one black image; None if nothing is observed.
@@ -163,7 +163,7 @@ class Measure:
     def of_pair(
         self, views: Pixels, output: "EncoderOutput", samples: "Sequence[ImageRef]", plan: StudyPlan
     ) -> dict[str, float]:
-        """Returns the metrics of two different images, the second in place of a view, for the baseline of every metric.
+        """Returns the metrics of two different images, the second in place of a view, for the metrics' baselines.
 
         A missing metric has no baseline from pairs.
 

@@ -41,7 +41,7 @@ from embedshift.store.info import EncoderRecord, identity_hash, read_info
 
 log = logging.getLogger(__name__)
 
-# Of the views of one image; a loader holds them three times while it hands them over.
+# Bytes of the views of one image; a loader holds them three times while it hands them over.
 MOST_BYTES = 2**30
 
 
@@ -173,7 +173,7 @@ def inspected(variant: Variant, pairs: Mapping[str, Inspection], draws: int) -> 
 
 def _with_views_file(config: StudyConfig) -> StudyConfig:
     views = views_file_of(config.pairs)
-    if config.resize is None:  # of pairs: as the study has it whose views these are
+    if config.resize is None:  # pairs of `embedshift views` are resized as it was asked to
         config = replace(config, resize="own" if views and views.identity.get("apply_to") == "file" else "squash")
     if views is None:
         return config

@@ -1,4 +1,4 @@
-"""An encoder ready for work: loaded, observed and compiled, with the observers of the questions."""
+"""An encoder ready for work: loaded and compiled, with its observations and the observers of the questions."""
 
 import contextlib
 import platform
@@ -29,14 +29,14 @@ class ReadyEncoder:
         output = self.encoder(np.zeros((1, size, size, 3), np.uint8))
         for name in spec.observations:
             if name not in output.observed:
-                raise UsageError(f"{self.encoder.name} gives no {name}, although it is observed by it")
+                raise UsageError(f"{self.encoder.name} gives no {name}, although its `observing` accepted it")
         return output
 
 
 @contextlib.contextmanager
 def ready(spec: EncoderSpec, device: str | None = None, *, compiled: bool) -> Iterator[ReadyEncoder]:
     """Gives the encoder of a study, ready until the end of the block; afterwards a user's encoder is as before."""
-    # Before the encoder is observed, since observers may bring observations of their own.
+    # Imported before the encoder is entered: an observe.py may register observations of its own.
     parts = {question.name: question.part("observe") for question in spec.config.questions()}
     with contextlib.ExitStack() as stack:
         encoder = spec.enter(stack, device)

@@ -1,4 +1,4 @@
-"""Makes the rows of a study from measurements, and the baseline of every metric from pairs of originals."""
+"""Makes the rows of a study from measurements, and the metrics of pairs of originals, for their baselines."""
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -173,7 +173,7 @@ class OtherImages(Sums):
             self._originals.append((image.sample, image.views[0].copy(), concatenate([output[:1]])))
 
     def close(self) -> Mapping[str, Values]:
-        """Returns `values`, the metrics of each pair `[P, M]` in the plan's order, and `images`, its positions."""
+        """Returns `values`, the metrics of each pair `[P, M]` in the plan's order, and the positions `images`."""
         pairs = list(itertools.islice(index_pairs(len(self._originals)), self.pairs))
         measured = [self._measure(self._originals[first], self._originals[second]) for first, second in pairs]
         values = np.array([[row.get(name, np.nan) for name in self.plan.metrics] for row in measured], np.float64)

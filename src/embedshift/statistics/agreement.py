@@ -116,7 +116,7 @@ METRICS: dict[str, Callable[[ArrayLike, ArrayLike, GroupNumbers | None], tuple[f
 def agreement(
     metric: str, first: ArrayLike, second: ArrayLike, groups: GroupNumbers | None = None
 ) -> tuple[float, float, float]:
-    """Returns one of `METRICS` of the same images in two encoders, with its 95 % interval; NaN for fewer than 8."""
+    """Returns one of `METRICS` of images in two encoders, with its 95 % interval, NaN for fewer than 8 images."""
     count = len(np.asarray(first)) if groups is None else len(np.unique(groups))
     value, error = METRICS[metric](first, second, groups)
     margin = scipy.special.stdtrit(count - 1, (1 + LEVEL) / 2) * error if count >= LEAST_IMAGES else np.nan

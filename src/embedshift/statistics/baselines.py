@@ -12,13 +12,13 @@ from embedshift.statistics.intervals import LEVEL, ends_or_nan, equal_tailed
 from embedshift.statistics.sample import RESAMPLES, Estimates, in_standard_errors, weights
 from embedshift.statistics.vectors import STILL, normalised
 
-# Originals whose vectors a study keeps: up to so many images, the baseline of every metric is exact over all pairs.
+# Originals whose vectors a study keeps: up to so many images, the baselines of cosine and L2 are exact over all pairs.
 # And the chunks of images by which a larger study keeps its sums.
 KEPT, CHUNKS = 1_024, 512
 # A smaller relative shift counts as this one: what hardly moves cannot be known in relation to itself.
 SMALL = 0.1
 # Images, and groups of them, below which no interval is trusted to be narrow: a sample may lack the few images that an
-# augmentation moves far. So they are more if an augmentation's shifts are skewed, by more than an exponential law's.
+# augmentation moves far. The numbers are larger for shifts more skewed than an exponential law.
 LEAST, LEAST_OF_SKEWED, SKEWNESS = (64, 20), (256, 64), 2.0
 # The number of standard errors by which a baseline must differ from no change to be a scale.
 _DISTINCT = 3.0
@@ -74,7 +74,7 @@ Kernel = Callable[[Values], tuple[Values, Values]]
 
 
 def sums_of(vectors: ArrayLike, groups: GroupNumbers | None = None) -> ReadSums:
-    """Returns the sums of images all of whose vectors are kept, `[n, D]`."""
+    """Returns what reads the sums of images all of whose vectors are kept, `[n, D]`."""
     kept = {"vectors": np.asarray(vectors, np.float64)}
     if groups is not None:
         kept |= {"group": groups.astype(np.float64), "size": np.bincount(groups)[groups].astype(np.float64)}
@@ -185,7 +185,7 @@ def relative_shifts(
 ) -> RelativeShifts:
     """Returns (no change - mean) / (no change - baseline) with 95 % intervals; the baseline is resampled too.
 
-    The ends come from the bootstrap-t. In few images its lower end may be below 0; if every image moved, the lower end
+    The ends come from the bootstrap-t. With few images the lower end may be below 0; if every image moved, this end
     is that of the bootstrap-t of the logarithm.
     """
     scale = no_change - baseline.value
@@ -270,7 +270,7 @@ def _all_moved(sample: Estimates, baseline: Baseline, no_change: float) -> NDArr
 def with_exact_baseline(
     sample: Estimates, pairs: Pairs, no_change: float, *, seed: int, resamples: int = RESAMPLES
 ) -> tuple[Values, Values, Values, Values]:
-    """Returns the same; chunks of images are resampled, for the means and the baseline together."""
+    """Returns what `_with_sampled_baseline` does; chunks of images are resampled, for means and baseline together."""
     assert sample.chunked is not None
     count = len(pairs.images)
     drawn = np.vstack([np.ones((1, count)), *(weights(count, seed=seed, resamples=resamples) if resamples else ())])
@@ -306,7 +306,7 @@ def log_bootstrap_t(value: Values, error: Values, resampled: Values, spread: Val
 def widths(
     sample: Estimates, baseline: Baseline, no_change: float, limits: tuple[float, float], *, seed: int, target: float
 ) -> Values:
-    """Returns by how much the further end of each interval is away, as a fraction of the relative shift, `[A]`.
+    """Returns how far the further end of each interval is, as a fraction of the relative shift or of `SMALL`, `[A]`.
 
     It is the wider one of Student's interval and of the one that tables show. While the first, which takes no
     resamples, has a width above `target`, it is returned alone. NaN if there is no interval.

@@ -15,8 +15,8 @@ from embedshift.arrays import Floats, GroupNumbers, Values
 from embedshift.statistics.retrieval import release_memory
 from embedshift.statistics.vectors import normalised
 
-# The tail begins at a fiftieth of the pairs, the nearest; in a large set at fewer: at ten for each image; at 20 at
-# least. The nearest tenth of those may be copies; at first half of a tail that is as much longer.
+# The tail holds the nearest fiftieth of the pairs, at most ten for each image and at least 20 in all. The nearest tenth
+# of a tail may be copies. First a longer tail is taken, of which the nearest half may be.
 START, OF_AN_IMAGE, LEAST_PAIRS, NEAREST, FIRST_NEAREST, FIRST_LONGER = 0.02, 10, 20, 0.1, 0.5, 2.5
 # Embeddings with this cosine are equal but for rounding.
 EQUAL = 1 - 1e-6
@@ -29,10 +29,10 @@ LEAST_IMAGES, DRAWN, OTHERS = 20, 1_000, 20_000
 _ROWS, _COLUMNS, _NEAR = 1_024, 8_192, 1e-5
 # False pairs that are expected in the whole set, unless the user chooses.
 EXPECTED_FALSE = 1.0
-# So many times as many pairs in sets of three images or more are no chance.
+# More than this times the expected pairs, in sets of three images or more, are no chance.
 MOST_IN_SETS = 3
-# Relative distances: images this near are near-duplicates even if the mildest change is milder, and those that are
-# not as near as the second are none even if it is stronger.
+# Relative distances: closer than the first, images are near-duplicates even if the mildest change moves them less;
+# beyond the second they are none, even if it moves them more.
 _NEAR_DISTANCE, _SMALL = 0.05, 0.1
 # A cosine closer to 1 is that of an unchanged embedding.
 _UNMOVED = 1e-9

@@ -29,10 +29,10 @@ LEAST_IMAGES = 8
 # Below this number the report says that intervals are approximate.
 APPROXIMATE_BELOW = 20
 LEVEL = 0.95
-# If the truth is as measured, images by which intervals leave out a bound in half of the studies, times this: in 80 %.
+# With n images, intervals leave out a bound in half of the studies; with this times n, in 80 %.
 PLANNED = float(1 + scipy.special.ndtri(0.8) / scipy.special.ndtri((1 + LEVEL) / 2)) ** 2
 _Z = float(scipy.special.ndtri((1 + LEVEL) / 2))
-# Deviations of resamples, in their own standard errors, that 5 % of them exceed only where most have hardly any spread.
+# In standard errors. If 5 % of the resamples deviate by more, most of them have hardly any spread.
 _FURTHEST = 10.0
 
 
@@ -48,8 +48,8 @@ def mean_interval(
         high: The greatest possible values `[K]`.
 
     Returns:
-        Lower and upper ends, `[K]` each; NaN if fewer than `LEAST_IMAGES` images have a value, or if too few values
-        differ.
+        Lower and upper ends, `[K]` each; NaN if fewer than `LEAST_IMAGES` images, or groups, have a value, or if too
+        few values differ.
 
     Example:
         >>> from embedshift.statistics.sample import estimates_from_values
@@ -126,7 +126,7 @@ def proportion_interval(sample: Estimates) -> tuple[Values, Values]:
         sample: A sample of K numbers whose values are 0 or 1.
 
     Returns:
-        Lower and upper ends, `[K]` each; NaN if fewer than `LEAST_IMAGES` images have a value.
+        Lower and upper ends, `[K]` each; NaN if fewer than `LEAST_IMAGES` images, or groups, have a value.
 
     Example:
         >>> from embedshift.statistics.sample import estimates_from_values
@@ -221,7 +221,7 @@ class SimultaneousIntervals:
     """Several numbers compared with 0 at once.
 
     Args:
-        low: Lower ends of the simultaneous 95 % intervals, `[K]`; NaN if there are too few images.
+        low: Lower ends of the simultaneous 95 % intervals, `[K]`; NaN if there are too few images, or groups.
         high: Upper ends, `[K]`.
         significant: Whether the interval excludes 0, bool `[K]`.
     """

@@ -1,4 +1,4 @@
-"""A sample of images: the mean of every measured number, how it varies between images, and resamples of the images.
+"""A sample of images: the mean of every measured number, how it varies, and resamples of images or groups.
 
 Several draws of an image give one number, so that an image counts once. If images belong to groups, a group counts
 once: its value is the linear approximation of the mean over all images. Without groups, an image is a group of its own.
@@ -33,8 +33,8 @@ class _InMemory:
     """How at most `IN_MEMORY` groups vary: one value per group `[n, K]`, whose mean is that of the sample."""
 
     values: Values
-    # The mean of each image, NaN if it has no value; None if all images have equally many values, so that `values` are
-    # these means, and of more than `IN_MEMORY` images.
+    # The mean of each image, NaN if it has no value. None if all images have equally many values, so that `values` are
+    # these means; None also for more than `IN_MEMORY` images.
     image_means: Values | None = None
 
     def variance(self, mean: Values) -> Values:
@@ -150,7 +150,7 @@ class Estimates:
 
     @property
     def error(self) -> Values:
-        """Returns the standard errors of the means, `[K]`; NaN for one image."""
+        """Returns the standard errors of the means, `[K]`; NaN for one group."""
         return np.asarray(np.sqrt(self.variance / self.images))
 
     @property
@@ -275,7 +275,7 @@ def gather(
     Args:
         parts: For each image the sums over its draws and the numbers of values, `[b, K]` each.
         together: Whether numbers will be combined above `IN_MEMORY` groups, which needs their covariance.
-        chunks: Sizes of consecutive chunks of images, for `chunked`; with `groups`, these are the chunks.
+        chunks: Sizes of consecutive chunks of images, for `chunked`; with `groups`, each group is a chunk.
         groups: The group of each image; may be longer. None = images are independent.
 
     Example:

@@ -124,7 +124,7 @@ def _means(values: Values, used: NDArray[np.bool_]) -> Values:
 
 
 def _sample(values: Values, off: Values, groups: GroupNumbers | None) -> Estimates:
-    """Returns the sample of means `[n, A, draws]` whose image values have the deviations of the baselines, `[U, A]`."""
+    """Returns the sample of means `[n, A, draws]`; values of groups have the deviations of the baselines, `[G, A]`."""
     means = gather([sums_and_counts(values.transpose(0, 2, 1))], together=False, groups=groups)
     sample = estimates_from_values(means.values + off)
     having = means.having

@@ -84,7 +84,7 @@ def _sampled(reader: Reader) -> dict[str, Values]:
 def joined_sums(
     placed_sums: Callable[[str], Placed], shards: int, groups: GroupNumbers | None, name: str
 ) -> Mapping[str, Values]:
-    """Returns the concatenated sums of all shards under a name; empty if there are none."""
+    """Returns the sums of all shards under a name, thinned or merged if they are many; empty if there are none."""
     all_sums = shards <= MANY or name not in ("normalised", "vectors")
     count = 0 if all_sums else sum(len(next(iter(part.values()))) for _, part in placed_sums(name))
     placed = placed_sums(name)

@@ -93,7 +93,7 @@ def whitened_sums(
 
 @dataclass(frozen=True, eq=False)
 class Reader:
-    """The results of a run, read from its folder: rows, sums and tables, for somebody with some choices."""
+    """The results of a run, read from its folder: rows, sums and tables, under the choices of a reader."""
 
     folder: Path
     choices: Sequence[Any] = ()

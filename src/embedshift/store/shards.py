@@ -210,7 +210,7 @@ def failures_table(records: Sequence[ShardRecord]) -> pa.Table:
 
 
 def write_failures(folder: Path, records: Sequence[ShardRecord]) -> dict[str, str]:
-    """Writes failures.parquet again from the shards; returns its name and SHA-256, for study.json."""
+    """Writes failures.parquet from the shards; returns its name and SHA-256, for study.json."""
     table = failures_table(records)
     checksum = write_atomically(folder / FAILURES, lambda hidden: pq.write_table(table, hidden))
     return {FAILURES: checksum}

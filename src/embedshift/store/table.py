@@ -1,4 +1,4 @@
-"""Tables of questions: how they are declared, their files, and what study.json records of these."""
+"""Tables: how questions declare them, their files, and what study.json records of all."""
 
 import graphlib
 import logging

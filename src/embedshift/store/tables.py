@@ -1,4 +1,4 @@
-"""Makes all tables from the shards: those of the core, then those of the questions, in order of dependence."""
+"""Makes all tables from the shards: first those that read no other table, then the core's, then the rest."""
 
 import dataclasses
 from collections.abc import Collection
@@ -71,7 +71,7 @@ def _core_tables(reader: Reader) -> dict[str, pl.DataFrame]:
 
 
 def write_tables(reader: Reader, only: Collection[str] | None = None) -> WrittenFiles:
-    """Writes tables again from the shards, as CSV and Parquet, tables of single images only as Parquet; then groups."""
+    """Writes tables made from the shards, as CSV and Parquet, tables of single images only as Parquet; then groups."""
     declared = {table.name: table for table in tables_of(reader.questions)}
     with one_blas_thread():
         made = make_tables(reader, only)

@@ -29,7 +29,7 @@ SUMS = ("vectors", "normalised")
 
 
 class TargetWidth:
-    """The shards before which every shard is finished, with their values in memory, and the test of their intervals."""
+    """Tests the intervals of a study that grows: of its first shards, up to the first that is not finished."""
 
     def __init__(
         self, folder: Path, until: Until, augmentations: Sequence[str], seed: int, shards: int, groups: Groups | None
@@ -111,7 +111,7 @@ def why_ended(info: StudyInfo) -> str:
 def asked(
     stored: StudyInfo | None, width: float | None, done: Collection[int], other_groups: Callable[[], bool]
 ) -> tuple[Until | None, bool]:
-    """Returns what a run is asked, and whether it goes on with a study that `until` ended before.
+    """Returns the target of a run, and whether it goes on with a study that `until` ended before.
 
     Shards that a command with another width has measured are kept, whatever their intervals.
     """

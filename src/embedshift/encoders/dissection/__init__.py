@@ -1,4 +1,4 @@
-"""The observation `heads`: the exact split of a shift into parts of heads, networks, input, pooling and tokens."""
+"""The observation `heads`: the exact split of a shift into parts of heads, MLPs, input, pooling and tokens."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

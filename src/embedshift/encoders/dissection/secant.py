@@ -59,7 +59,7 @@ def pull_back(function: Callable[[Tensor], Tensor], originals: Tensor, views: Te
 
 
 def _unit_secant(original: Tensor, view: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns `u / |u|²`, pulled back through the division by the length, and `|u|`; u = difference of the units."""
+    """Returns `u / |u|²`, pulled back through the division by the length, and `|u|`; u = difference of unit vectors."""
     old, new = (vectors.norm(dim=-1, keepdim=True) for vectors in (original, view))
     unit = view / new - original / old
     length = unit.norm(dim=-1, keepdim=True)

@@ -162,7 +162,7 @@ MOST, LEAST_CHANGED = len(NAMES) // 2 + 1, 3
 
 @dataclass(frozen=True)
 class MostAltered:
-    """Tests whether at least five of the nine relative shifts of the cosine are above a level."""
+    """Tests whether at least five of the nine relative shifts of the cosine are above a threshold, `level`."""
 
     level: float
     # Shifts and baseline are resampled together, and not with the others.
@@ -183,11 +183,11 @@ class MostAltered:
         return Finding(number[0]) if having < LEAST_IMAGES else Finding(*number, p=contrasts.at_least_above(MOST))
 
     def _together(self, cosines: Estimates, pairs: Pairs) -> Estimates:
-        """Returns distances minus the level's, over what the baseline is resampled by: images, or chunks of many."""
+        """Returns distances minus the threshold's, over what the baseline is resampled by: images, or chunks."""
         assert cosines.chunked is not None
         count, images = len(pairs.images), pairs.images.sum()
         shifts = 1.0 - cosines.mean - count * (cosines.chunked - np.outer(pairs.images, cosines.mean)) / images
-        # What a unit adds to the baseline is what leaving it out takes away (jackknife).
+        # What an image or chunk adds to the baseline is what leaving it out takes away (jackknife).
         sums, counts = (total.sum() - 2 * total.sum(axis=1) + total.diagonal() for total in (pairs.sums, pairs.counts))
         mean = pairs.sums.sum() / pairs.counts.sum()
         left_out = np.divide(sums, counts, out=np.full(count, mean), where=counts > 0)

@@ -15,7 +15,7 @@ from embedshift.statistics.vectors import normalised
 from embedshift.store.reader import Reader
 from embedshift.store.table import Table
 
-# Of the jackknife.
+# Parts of the images, each left out once by the jackknife.
 PARTS = 8
 
 

@@ -1,4 +1,4 @@
-"""The contributions of a view's shift that heads, networks and input carry; and moments of heads, for words."""
+"""The contributions of a view's shift that heads, MLPs and input carry; and moments of heads, for words."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

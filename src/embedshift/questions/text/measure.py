@@ -128,7 +128,7 @@ class MEASURE(Measure):
         self.metrics = self.texts.metrics
         # A search needs the vectors of captions and of all views.
         self.keeps_captions = bool(self.texts.captions) and study.config.store == "all"
-        # Of the text tower, by the observer: vectors of classes `[C, D]`, directions of words `[W, D]`, and captions.
+        # Set by observe.py, by the text tower: vectors of classes `[C, D]`, of words `[W, D]`, and captions.
         self.tower, self.dim = "", 0
         self.classes: Values | None = None
         self.directions: Values | None = None
