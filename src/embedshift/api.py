@@ -1,6 +1,7 @@
 """The functions of `embedshift` that make a study, `run` and `from_vectors`, or files, `write_views` and `attack`."""
 
 import contextlib
+import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -162,9 +163,9 @@ def run(
         >>> study.summary()["n"].to_list()[:2]
         [2, 2]
     """
-    declared = declared_settings()
-    # The parameters above, by name; None = not given.
-    given = {name: value for name, value in locals().items() if name in declared and value is not None} | switches
+    given = {name: value for name, value in locals().items() if name in declared_settings()}  # the parameters above
+    optional = [name for name, parameter in inspect.signature(run).parameters.items() if parameter.default is None]
+    given = {name: value for name, value in given.items() if value is not None or name not in optional} | switches
     suite = None if isinstance(augmentations, str | Path) else load_suite(augmentations)
     given |= {"images": as_paths(images), "model": getattr(model, "name", model), "metrics": metric_names(metrics)}
     given["augmentations"] = str(augmentations) if suite is None else "custom"

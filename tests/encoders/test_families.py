@@ -2,6 +2,7 @@
 
 import html
 import json
+import pickle
 import shutil
 import subprocess
 import sys
@@ -123,6 +124,12 @@ def row_of(case: Case, folder: Folder):
     config = json.loads((folder(case.kind) / "config.json").read_text())
     rows = [f for f in ENCODER_FAMILIES if config["model_type"] in f.model_types]
     return next((f for f in rows if config["architectures"][0] in f.architectures), rows[0])
+
+
+def test_another_process_gets_it_by_pickle(folder):
+    encoder = load_encoder(str(folder("vit")))
+    given = views(encoder.size)
+    assert np.array_equal(pickle.loads(pickle.dumps(encoder))(given).embedding, encoder(given).embedding)
 
 
 def test_an_embedding_that_a_family_does_not_give(folder, tmp_path):

@@ -137,7 +137,7 @@ from pathlib import Path
 from dataclasses import replace
 from support import mean_colour
 from embedshift.config import make_config
-from embedshift.engines import devices
+from embedshift.engines import local as devices
 from embedshift.pipeline.prepare import prepared
 config = make_config({"images": [sys.argv[1]], "device": "cpu,cpu", "shard_size": 2, "workers": 1})
 with prepared(config, Path(sys.argv[2]), encoder=mean_colour.MeanColour()) as study:

@@ -1,6 +1,7 @@
 """Loads encoders of transformers, by the table of `families.py`: files, preprocessing, and readers of embeddings."""
 
 import contextlib
+import functools
 import json
 import logging
 import os
@@ -53,7 +54,7 @@ def load_huggingface(
     module = load_module(checkpoint, checkpoint.family.loader, checkpoint.family.drop + chosen.drop)
     return ModuleEncoder(
         module,
-        READERS[chosen.reader],
+        functools.partial(read, chosen.reader),
         _preprocess(checkpoint).at(size),
         name or checkpoint.name,
         tower=tower(module),
@@ -336,6 +337,10 @@ def _connected_masked(module: Any, pixels: Tensor) -> Any:
     tokens = _tokens(module, pixels)
     mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
     return module.connector(tokens, attention_mask=mask).mean(dim=1)
+
+
+def read(reader: str, module: Any, pixels: Tensor) -> Any:
+    return READERS[reader](module, pixels)  # by its name, so that an encoder can be pickled
 
 
 READERS: dict[str, Callable[[Any, Tensor], Any]] = {

@@ -1,6 +1,7 @@
 """Loads encoders of open_clip, image tower or text tower without the other, and of timm, without the classifier."""
 
 import difflib
+import functools
 import importlib
 import json
 import zipfile
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from embedshift.encoders.base import Preprocess
 from embedshift.encoders.families import CLIP_MEAN, CLIP_STD, OPEN_CLIP, TIMM
 from embedshift.encoders.folder import check_folder, local_path
-from embedshift.encoders.huggingface import READERS, hub_answers, triple
+from embedshift.encoders.huggingface import READERS, hub_answers, read, triple
 from embedshift.encoders.module import ModuleEncoder
 from embedshift.encoders.text import ModuleTextEncoder
 from embedshift.encoders.trust import check_hf_text, check_open_clip, check_timm, log_pickle, no_remote_code, refusing
@@ -73,7 +74,7 @@ def load_openclip(
     preprocess = Preprocess(native, mean, std, native, RESAMPLE.get(pixels.get("interpolation", ""), 3), squash)
     return ModuleEncoder(
         visual,
-        READERS[chosen.reader],
+        functools.partial(read, chosen.reader),
         preprocess.at(size),
         display_name("open_clip", model),
         embedding=chosen,
@@ -192,7 +193,12 @@ def load_timm(model: str, *, size: int | None = None, embedding: str | None = No
         squash=data.get("crop_mode") == "squash",
     )
     return ModuleEncoder(
-        module, READERS[chosen.reader], preprocess.at(size), display_name("timm", model), embedding=chosen, **settings
+        module,
+        functools.partial(read, chosen.reader),
+        preprocess.at(size),
+        display_name("timm", model),
+        embedding=chosen,
+        **settings,
     )
 
 

@@ -1,6 +1,5 @@
 """`DrawnImage`: an image with its drawn views, on its way from a loader to the encoder."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from embedshift.arrays import Pixels, Values
@@ -20,10 +19,6 @@ class DrawnImage:
     file: Canvas | None = None
     # The views at their own sizes, if the encoder gets these.
     files: tuple[Pixels, ...] = ()
-
-    @property
-    def inputs(self) -> Sequence[Pixels] | Pixels:
-        return self.files or self.views
 
     @property
     def canvas(self) -> Canvas:

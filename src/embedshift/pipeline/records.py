@@ -147,10 +147,7 @@ def pair_count(shard_images: int, study_images: int) -> int:
 
 
 def plan_of_sums(plan: Plan, shard: int) -> Plan:
-    """Returns the plan for the sums of a shard, by which they are as fine as if the study ended with this shard.
-
-    `until` may end it there.
-    """
+    """Returns the plan for the sums of a shard: as fine as if the study ended here, where `until` may end it."""
     return replace(plan, images=min(plan.images, max(KEPT + 1, (shard + 1) * plan.config.shard_size)))
 
 

@@ -106,7 +106,7 @@ class ShardInProgress:
             return ()
         self._loading.update(image.seconds)
         self._images.append(image)
-        return image.inputs
+        return image.files or image.views
 
     def start(self, encoder: BatchEncoder, views: Sequence[Pixels], *, is_last: bool = False) -> _Batch:
         self.clock.restart()

@@ -88,10 +88,7 @@ def _say_disk(parts: Sequence[Part], out: Path, *, stored: bool) -> None:
 def vector_study(
     given: Sequence[tuple[str, Any]], settings: Mapping[str, Any], out: Path, *, ids: Any = None, groups: Any = None
 ) -> Json:
-    """Returns what `run_study` measures for some vectors, each with its view: their study, and its groups.
-
-    `ids` and `groups` are of the rows of arrays.
-    """
+    """Returns what `run_study` measures for vectors: their study, and its groups; `ids` and `groups` are of rows."""
     config = validated(VectorsConfig, settings)
     by_row = None if groups is None or isinstance(groups, str | os.PathLike | Mapping) else groups
     source = _open(given, config, out, ids=ids, groups=by_row)
@@ -125,5 +122,5 @@ def _suite(source: VectorSource) -> Suite:
     inspections: dict[str, Inspection] = {}
     for folder in views_file.folders:
         digests = {image_id: image.files.get(folder, "") for image_id, image in views_file.images.items()}
-        inspections[folder] = Inspection(files_hash(digests))
+        inspections[folder] = Inspection(files_hash(digests), len(digests))
     return Suite([inspected(variant, inspections, views_file.draws) for variant in variants_of_views_file(views_file)])

@@ -162,10 +162,13 @@ _AT_ONCE, _THREADS = 1024, 4
 
 @dataclass(frozen=True)
 class Inspection:
-    """One hash of all variants in a place, and the number of measured images without one."""
+    """What is known of all variants in a place: a hash, numbers, and the first one that is stretched."""
 
     bytes_hash: str
+    count: int
     missing: int = 0
+    stretched: int = 0
+    first: str | None = None
 
 
 # The hash of a variant's bytes, "" if they cannot be read; and whether it is stretched.
@@ -192,7 +195,12 @@ def inspect(source: PairedSource) -> dict[str, Inspection]:
             )  # fmt: skip
     measured = [sample for sample in source.samples if sample.problem is None]
     missing = {name: sum(source.variant(name, sample) is None for sample in measured) for name in source.variants}
-    return {name: Inspection(files_hash(digests), missing[name]) for name, digests in hashes.items()}
+    return {
+        name: Inspection(
+            files_hash(digests), len(digests), missing[name], len(stretched[name]), min(stretched[name], default=None)
+        )
+        for name, digests in hashes.items()
+    }
 
 
 def _check_images(source: PairedSource) -> Iterator[tuple[ImageRef, dict[str, _VariantCheck]]]:

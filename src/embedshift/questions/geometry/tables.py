@@ -58,10 +58,7 @@ def nearest_cosine(vectors: ArrayLike, groups: GroupNumbers | None = None) -> fl
 def jackknife(
     statistic: Callable[[Values], float], vectors: Values, groups: GroupNumbers | None = None
 ) -> tuple[float, float]:
-    """Returns a statistic's 95 % interval by the jackknife over `PARTS` parts of the images, with Student's t.
-
-    Images of one group are in one part.
-    """
+    """Returns a statistic's 95 % interval by the jackknife over `PARTS` parts, each of whole groups of images."""
     present = np.isfinite(normalised(vectors)).all(axis=-1)
     vectors, numbers = vectors[present], _numbers(np.asarray(present), groups)
     if len(np.unique(numbers)) < LEAST_IMAGES:

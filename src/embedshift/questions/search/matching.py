@@ -115,10 +115,7 @@ def threshold(pairs: Pairs, false_match_rate: float) -> float:
 
 
 def resampled_thresholds(pairs: Pairs, false_match_rate: float, seed: int) -> Values:
-    """Returns thresholds of resamples of the images: an image drawn c times counts c times, its copies are no pair.
-
-    Where images belong to groups, groups are drawn.
-    """
+    """Thresholds of resamples of images, or groups; one drawn c times counts c times, its copies are no pair."""
     rows = np.cumsum(pairs.valid) - 1
     top = min(len(pairs.cosines), 2 * allowed_pairs(false_match_rate, len(pairs.cosines)) + 200)
     groups = np.arange(pairs.images) if pairs.groups is None else np.unique(pairs.groups, return_inverse=True)[1]

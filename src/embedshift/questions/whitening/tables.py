@@ -62,10 +62,7 @@ class Images:
 
 
 def fits(images: Images) -> Iterator[tuple[str, list[str], list[Whitening | None]]]:
-    """Yields a map's name, the augmentations to try it on, its fit without each fold, and last its fit to all images.
-
-    From the simplest map to the least simple; None leaves vectors as they are.
-    """
+    """Yields, the simplest map first, its name, augmentations to try it on, and fits without each fold and to all."""
     folds = [images.folds == fold for fold in range(int(images.folds.max()) + 1)]
 
     def moments(names: Sequence[str]) -> list[ShiftMoments]:
