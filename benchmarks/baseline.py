@@ -14,7 +14,7 @@ from embedshift.config import make_config
 from embedshift.pipeline.draw import draw_image
 from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.prepare import prepared
-from embedshift.pipeline.records import OtherImages
+from embedshift.pipeline.records import SampledPairs
 from embedshift.pipeline.shard import measure_shards
 from machine import describe_machine
 
@@ -37,7 +37,7 @@ def main() -> None:
         outputs = [study.ready.encoder(image.views[:1]) for image in good]
         for images in options.study:
             plan = replace(study.plan, images=images)
-            baseline = OtherImages(plan.measures, plan, len(good))
+            baseline = SampledPairs(plan.measures, plan, len(good))
             for image, output in zip(good, outputs, strict=True):
                 baseline.add(image, output)
             started = time.perf_counter()

@@ -92,9 +92,9 @@ def by_percentiles(sample: Estimates, baseline: Baseline, seed: int) -> np.ndarr
     """The same by the middle 95 % of resamples."""
     assert sample.chunked is not None
     assert baseline.pairs is not None
-    drawn = np.vstack(list(weights(sample.images, seed=seed, resamples=RESAMPLES)))
+    drawn = np.vstack(list(weights(sample.group_count, seed=seed, resamples=RESAMPLES)))
     baselines, _ = baseline.pairs.means(drawn)
-    again = (1 - drawn @ sample.chunked / sample.images) / (1 - baselines[:, None])
+    again = (1 - drawn @ sample.chunked / sample.group_count) / (1 - baselines[:, None])
     curves = np.pad(again.reshape(RESAMPLES, len(FAMILIES), -1), ((0, 0), (0, 0), (1, 0)))
     at = np.nan_to_num(strength_at(LEVELS, curves, RELATIVE_SHIFT), nan=np.inf)
     return np.stack([np.quantile(at, q, axis=0, method="nearest") for q in (0.025, 0.975)], axis=1)

@@ -258,7 +258,7 @@ def write_views(
         >>> sorted(views.images["a.bmp"].files)
         ['mirror', 'original']
     """
-    from embedshift.engines.views_file import run_views
+    from embedshift.engines.write_views import run_views
 
     suite = None if isinstance(augmentations, str | Path) else load_suite(augmentations)
     given = {"images": as_paths(images), "augmentations": str(augmentations) if suite is None else "custom"}

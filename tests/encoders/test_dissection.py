@@ -13,7 +13,7 @@ from embedshift import load_encoder
 from embedshift.encoders.dissection import HeadContributions, block_parts, split, unpack
 from embedshift.encoders.dissection.anatomy import Anatomy
 from embedshift.encoders.dissection.secant import SecantAttention, pull_back
-from embedshift.encoders.observations import LayerHook  # noqa: F401 - adds itself to the observations
+from embedshift.encoders.observations import LayerObservation  # noqa: F401 - adds itself to the observations
 from embedshift.errors import UsageError
 from support import models
 from support.family_models import CASES, Case, save

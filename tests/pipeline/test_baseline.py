@@ -79,7 +79,7 @@ def test_baselines_of_few_images_are_the_means_of_all_pairs(tmp_path):
 def test_originals_are_kept_without_their_views(tmp_path):
     config = make_config({"images": [str(write_images(tmp_path / "images", 4))], "workers": 0})
     with prepared(config, None, encoder=MeanColour()) as study:
-        kept = baseline.OtherImages(study.plan.measures, study.plan, 4)
+        kept = baseline.SampledPairs(study.plan.measures, study.plan, 4)
         for sample in study.samples:
             image = draw_image(sample, study.plan.source, study.plan)
             output = MeanColour()(image.views)

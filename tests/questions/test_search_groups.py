@@ -92,7 +92,7 @@ def test_the_area_under_the_curve_compares_with_pairs_of_groups():
     numbers = below + 2 * (sums - wanted * counts) / counts.mean()
     error = np.sqrt(sum(((numbers - wanted)[group == UNITS].sum()) ** 2 for group in set(UNITS)) / IMAGES**2)
     groups = len(np.unique(UNITS))
-    assert sample.images == groups
+    assert sample.group_count == groups
     assert sample.error.item() == pytest.approx(error * np.sqrt(groups / (groups - 1)), rel=1e-3)
 
 

@@ -37,7 +37,7 @@ def slow(column):
 
 def test_means_are_over_images_and_errors_over_groups():
     found = estimates_from_values(values(), UNITS)
-    assert found.images == 9
+    assert found.group_count == 9
     for column, own in enumerate(values().T):
         mean, error, having = slow(own)
         assert found.mean[column] == pytest.approx(mean, rel=1e-12)
@@ -65,7 +65,7 @@ def test_many_images_are_the_same_sample(monkeypatch):
             np.testing.assert_allclose(getattr(found, name), getattr(whole, name), rtol=1e-10, err_msg=name)
         assert found.image_means is None
         assert np.isnan(found.sd).all()
-    assert whole.images == len(np.unique(units))
+    assert whole.group_count == len(np.unique(units))
 
 
 def test_groups_of_one_image_change_no_bit():

@@ -79,14 +79,14 @@ def test_quantiles_are_those_of_all_values_to_the_bit(rows, values, monkeypatch,
 def test_the_rows_of_a_study_are_those_of_its_shards(tmp_path):
     study = make_study(tmp_path / "study", 250, NAMES, shard_size=100, with_tables=False)
     found = Reader(study.folder).image_rows
-    assert found.order == Layout(250, ("original", *NAMES))
+    assert found.layout == Layout(250, ("original", *NAMES))
     assert found.frame.collect().equals(study.rows().collect())
 
 
 def test_a_study_without_images_has_no_rows(tmp_path):
     lost = [Failure("one.png", "decode", "no picture")]
     study = make_study(tmp_path / "study", 0, NAMES, failures=lost, with_tables=False)
-    assert Reader(study.folder).image_rows.order == Layout(0, ())
+    assert Reader(study.folder).image_rows.layout == Layout(0, ())
 
 
 @pytest.mark.slow

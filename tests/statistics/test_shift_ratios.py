@@ -74,7 +74,7 @@ def test_ratios_and_errors_equal_a_jackknife_that_leaves_out_each_unit(grouped):
     sample = shift_ratios.log_ratios(*(shifts(*side, given) for side in sides), given)
     value, error = slow_jackknife(sides, units)
     np.testing.assert_allclose(sample.mean, value, rtol=1e-9)
-    assert sample.images == IMAGES
+    assert sample.group_count == IMAGES
     assert sample.error[0] == pytest.approx(error[0], rel=2e-4)
     # Linear where a view is missing, or one has not moved.
     np.testing.assert_allclose(sample.error, error, rtol=0.02)

@@ -96,7 +96,7 @@ def test_originals_are_whitened_around_their_mean(tmp_path: Path) -> None:
     alone = make_study(tmp_path / "alone", 10, ["noise"], dim=6)
     reader = alone.reader()
     fitted = embedshift.whiten(alone, map="originals")
-    units = vectors_of(alone).reshape(-1, 2, 6)[:, reader.image_rows.order.views.index("original")].astype(np.float64)
+    units = vectors_of(alone).reshape(-1, 2, 6)[:, reader.image_rows.layout.views.index("original")].astype(np.float64)
     units /= np.linalg.norm(units, axis=1, keepdims=True)
     covariance = np.cov(units.T, bias=True)
     expected = np.linalg.inv(covariance + 0.1 * np.trace(covariance) / 6 * np.eye(6))
@@ -146,7 +146,7 @@ def test_a_whitened_study_reads_its_vectors_through_the_map(study: Study, tmp_pa
     before = {path: path.stat().st_mtime_ns for path in study.folder.rglob("*")}
     table, kept = mapped.table("search", queries="20"), mapped.table("search_ranks")
     vectors = fitted(vectors_of(study)).reshape(40, 4, 6)
-    views = list(mapped.reader().image_rows.order.views)
+    views = list(mapped.reader().image_rows.layout.views)
     originals = vectors[:, views.index("original")]
     for name in study.augmentations:
         cosines = vectors[:20, views.index(name)] @ originals.T
@@ -161,7 +161,7 @@ def test_a_whitened_study_reads_its_vectors_through_the_map(study: Study, tmp_pa
 def test_a_whitened_study_is_compared_by_its_mapped_vectors(study: Study, tmp_path: Path) -> None:
     fitted = embedshift.whiten(study, map="centred", out=tmp_path / "map.npz")
     comparison = embedshift.compare(whitened([study.folder], tmp_path / "map.npz"))
-    views = study.reader().image_rows.order.views
+    views = study.reader().image_rows.layout.views
     rows = comparison.comparison
     for place, vectors in enumerate((vectors_of(study), fitted(vectors_of(study)))):
         units = vectors.reshape(40, 4, 6).astype(np.float64)

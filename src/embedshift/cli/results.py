@@ -270,7 +270,7 @@ def duplicate_lines(study: Study) -> Iterator[str]:
 
 
 def write_and_print(config: ViewsConfig, out: Path, *, quiet: bool, as_json: bool) -> None:
-    from embedshift.engines.views_file import run_views
+    from embedshift.engines.write_views import run_views
 
     with progress(quiet, "writing") as (on_start, step):
         views = run_views(config, out, progress=step, on_start=on_start)

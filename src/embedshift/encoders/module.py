@@ -18,7 +18,7 @@ from embedshift.encoders.families import Embedding
 from embedshift.encoders.hooks import BlockHooks
 from embedshift.encoders.images import noise
 from embedshift.encoders.kernels import PACKED, PackedLinears, compiled, usual_kernels
-from embedshift.encoders.observations import OBSERVATIONS, Hook, Tower
+from embedshift.encoders.observations import OBSERVATIONS, Observation, Tower
 from embedshift.encoders.structure import (
     DTYPES,
     PatchGrid,
@@ -68,7 +68,7 @@ class ModuleEncoder:
         self._patches = PatchGrid(self._tower)
         self._block_hooks = BlockHooks()
         self._hook, self._kind = attention_hook(self._tower, attention, self._block_hooks)
-        self._hooks: dict[str, Hook] = {}
+        self._observations: dict[str, Observation] = {}
         # Normalisation as one multiply-add on the device: x / 255 / std - mean / std.
         scale = 1.0 / (255.0 * torch.tensor(self.std))
         self._scale = scale.view(1, 3, 1, 1).to(self.device)
@@ -112,7 +112,7 @@ class ModuleEncoder:
             row = None if self._hook is None else self._hook.take()
             attention = None if row is None else self._patches.to_grid(row, len(views))
             kind = None if attention is None else self._kind
-            observed = {name: hook.take(len(views), row) for name, hook in self._hooks.items()}
+            observed = {name: hook.take(len(views), row) for name, hook in self._observations.items()}
             read = from_device([embedding.float(), *([] if attention is None else [attention])])
 
         def finish() -> EncoderOutput:
@@ -185,7 +185,7 @@ class ModuleEncoder:
 
     def __setstate__(self, state: Json) -> None:
         self.__dict__.update(state)
-        self._remove_hooks([*self._hooks])
+        self._remove_observations([*self._observations])
 
     @property
     def tower(self) -> Tower:
@@ -216,25 +216,25 @@ class ModuleEncoder:
     @contextlib.contextmanager
     def observing(self, names: Collection[str]) -> Iterator[None]:
         """Inside the context every output holds `observed[name]` for each of the names of `OBSERVATIONS`."""
-        added, tower = [name for name in dict.fromkeys(names) if name not in self._hooks], self.tower
+        added, tower = [name for name in dict.fromkeys(names) if name not in self._observations], self.tower
         kinds = [OBSERVATIONS[name] for name in added]
         try:
             try:
                 with _evaluating(self.module):
                     for name, kind in zip(added, kinds, strict=True):
-                        self._hooks[name] = kind(tower)
+                        self._observations[name] = kind(tower)
             except UsageError as error:
                 raise UsageError(f"{self.name} {error}") from error
             if added:
                 self._encode_one_image()
             yield
         finally:
-            self._remove_hooks(added)
+            self._remove_observations(added)
 
-    def _remove_hooks(self, names: Collection[str]) -> None:
+    def _remove_observations(self, names: Collection[str]) -> None:
         for name in names:
-            if name in self._hooks:
-                self._hooks.pop(name).remove()
+            if name in self._observations:
+                self._observations.pop(name).remove()
 
     def _encode_one_image(self) -> EncoderOutput:
         self._patches.refuse_size(self.size, self.name)

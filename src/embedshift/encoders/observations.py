@@ -41,7 +41,7 @@ class Tower:
     block_hooks: BlockHooks = field(default_factory=BlockHooks)
 
 
-class Hook(Protocol):
+class Observation(Protocol):
     """Captures values of a tower while it runs, by hooks on its modules."""
 
     def take(self, count: int, row: Tensor | None) -> Floats:
@@ -59,10 +59,10 @@ class Hook(Protocol):
         """Removes the hooks."""
 
 
-OBSERVATIONS: Registry[Callable[[Tower], Hook]] = Registry("observation")
+OBSERVATIONS: Registry[Callable[[Tower], Observation]] = Registry("observation")
 
 
-class LayerHook:
+class LayerObservation:
     """Keeps the class token and the mean patch token of the output `[B, N, W]` of each of L similar blocks."""
 
     def __init__(self, tower: Tower) -> None:
@@ -113,10 +113,10 @@ def _no_layers(why: str) -> UsageError:
     return UsageError(f"gives no layers: {why}; run without `layers`")
 
 
-OBSERVATIONS.add("layers", LayerHook)
+OBSERVATIONS.add("layers", LayerObservation)
 
 
-class RolloutHook:
+class RolloutObservation:
     """Multiplies the attention of all similar blocks: `R_l = rows((A_l + I) / 2) R_{l-1}`, with `R_0 = I`."""
 
     def __init__(self, tower: Tower) -> None:
@@ -127,7 +127,7 @@ class RolloutHook:
         self._rolled: Tensor | None = None
         self._passed = 0
         self._begins = blocks[0].register_forward_pre_hook(self._begin)
-        self._hooks = [_BlockHook(block, self._fold, tower.block_hooks) for block in blocks]
+        self._hooks = [_RolloutRows(block, self._fold, tower.block_hooks) for block in blocks]
 
     def take(self, count: int, row: Tensor | None) -> Floats:
         """Returns how much of every patch reaches the query, float32 `[B, g_h, g_w]`."""
@@ -169,7 +169,7 @@ class RolloutHook:
         self._passed += 1
 
 
-class _BlockHook(AttentionHook):
+class _RolloutRows(AttentionHook):
     """Captures all rows of one block and passes them on when the block ends."""
 
     def __init__(self, block: nn.Module, fold: Callable[[Tensor | None], None], block_hooks: BlockHooks) -> None:
@@ -186,4 +186,4 @@ def _no_rollout(why: str) -> UsageError:
     return UsageError(f"gives no rollout: {why}; run without rollout metrics")
 
 
-OBSERVATIONS.add("rollout", RolloutHook)
+OBSERVATIONS.add("rollout", RolloutObservation)

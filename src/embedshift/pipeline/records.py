@@ -157,7 +157,7 @@ def index_pairs(count: int) -> Iterator[tuple[int, int]]:
             yield first, first + lag
 
 
-class OtherImages(Sums):
+class SampledPairs(Sums):
     def __init__(self, measures: Sequence[Measure], plan: Plan, images: int) -> None:
         self.measures, self.plan = measures, plan
         self.pairs = pair_count(images, plan.images)

@@ -17,7 +17,7 @@ from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.measure import Sums
 from embedshift.pipeline.plan import Plan
 from embedshift.pipeline.ready import ReadyEncoder
-from embedshift.pipeline.records import OtherImages, Rows, plan_of_sums
+from embedshift.pipeline.records import Rows, SampledPairs, plan_of_sums
 from embedshift.sources.base import Failure, Shard, storable
 from embedshift.store.shards import ShardRecord, with_sums
 
@@ -90,7 +90,7 @@ class ShardInProgress:
         measures = [measure for measure, _ in self._questions]
         self._rows = Rows(plan)
         for_sums = plan_of_sums(plan, shard.index)
-        self._sums: dict[str, Sums] = {"baseline": OtherImages(measures, for_sums, len(shard.samples))}
+        self._sums: dict[str, Sums] = {"baseline": SampledPairs(measures, for_sums, len(shard.samples))}
         for measure in measures:
             self._sums |= measure.sums(for_sums)
         self._failures: list[Failure] = []

@@ -10,7 +10,7 @@ import scipy
 from numpy.typing import ArrayLike, NDArray
 
 from embedshift.arrays import GroupNumbers, Values
-from embedshift.statistics.intervals import LEAST_IMAGES, LEVEL, jackknife_interval
+from embedshift.statistics.intervals import CONFIDENCE, LEAST_IMAGES, jackknife_interval
 from embedshift.statistics.vectors import normalised
 
 NEIGHBOURS = 10
@@ -119,7 +119,7 @@ def agreement(
     """Returns one of `METRICS` of images in two encoders, with its 95 % interval, NaN for fewer than 8 images."""
     count = len(np.asarray(first)) if groups is None else len(np.unique(groups))
     value, error = METRICS[metric](first, second, groups)
-    margin = scipy.special.stdtrit(count - 1, (1 + LEVEL) / 2) * error if count >= LEAST_IMAGES else np.nan
+    margin = scipy.special.stdtrit(count - 1, (1 + CONFIDENCE) / 2) * error if count >= LEAST_IMAGES else np.nan
     low, high = np.clip([value - margin, value + margin], min(0.0, value), 1.0)
     return value, float(low), float(high)
 

@@ -8,7 +8,7 @@ import scipy
 from numpy.typing import ArrayLike, NDArray
 
 from embedshift.arrays import GroupNumbers, Values
-from embedshift.statistics.intervals import LEVEL, ends_or_nan, equal_tailed
+from embedshift.statistics.intervals import CONFIDENCE, ends_or_nan, equal_tailed
 from embedshift.statistics.sample import RESAMPLES, Estimates, in_standard_errors, weights
 from embedshift.statistics.vectors import STILL, normalised
 
@@ -224,7 +224,7 @@ def relative_shifts_of_binary(sample: Estimates, baseline: Baseline, low: Values
         nothing = np.full(len(sample.mean), np.nan)
         return RelativeShifts(nothing, nothing, nothing)
     value = sample.mean / baseline.value
-    far = scipy.special.ndtri((1 + LEVEL) / 2) * value * baseline.error / baseline.value
+    far = scipy.special.ndtri((1 + CONFIDENCE) / 2) * value * baseline.error / baseline.value
     below, above = value - low / baseline.value, high / baseline.value - value
     ends = np.maximum(value - np.hypot(below, far), 0.0), value + np.hypot(above, far)
     return RelativeShifts(value, *(end + 0.0 for end in ends))
@@ -315,7 +315,7 @@ def widths(
         return np.full(len(sample.mean), np.nan)
     value = relative_shift(sample.mean, baseline, no_change)
     scale = np.maximum(value, SMALL)
-    t = scipy.special.stdtrit(np.maximum(sample.having - 1, 1), (1 + LEVEL) / 2)
+    t = scipy.special.stdtrit(np.maximum(sample.having - 1, 1), (1 + CONFIDENCE) / 2)
     student = np.where(sample.having > 1, t * standard_errors(sample, baseline, no_change) / scale, np.nan)
     if not (student <= target).all():
         return np.asarray(student)
@@ -328,4 +328,4 @@ def has_least(sample: Estimates, images: int) -> bool:
     with np.errstate(invalid="ignore", divide="ignore"):
         skewness = np.abs((off**3).mean(axis=0)) / np.square(off).mean(axis=0) ** 1.5
     least_images, least_groups = LEAST_OF_SKEWED if (skewness > SKEWNESS).any() else LEAST
-    return images >= least_images and (sample.groups is None or sample.images >= least_groups)
+    return images >= least_images and (sample.groups is None or sample.group_count >= least_groups)

@@ -28,10 +28,10 @@ from embedshift.statistics.sample import (
 LEAST_IMAGES = 8
 # Below this number the report says that intervals are approximate.
 APPROXIMATE_BELOW = 20
-LEVEL = 0.95
+CONFIDENCE = 0.95
 # With n images, intervals leave out a bound in half of the studies; with this times n, in 80 %.
-PLANNED = float(1 + scipy.special.ndtri(0.8) / scipy.special.ndtri((1 + LEVEL) / 2)) ** 2
-_Z = float(scipy.special.ndtri((1 + LEVEL) / 2))
+PLANNED = float(1 + scipy.special.ndtri(0.8) / scipy.special.ndtri((1 + CONFIDENCE) / 2)) ** 2
+_Z = float(scipy.special.ndtri((1 + CONFIDENCE) / 2))
 # In standard errors. If 5 % of the resamples deviate by more, most of them have hardly any spread.
 _FURTHEST = 10.0
 
@@ -69,7 +69,7 @@ def mean_interval(
 def _bootstrap_t(sample: Estimates, seed: int) -> tuple[Values, Values]:
     """Returns the ends of the intervals of means; infinite if they cannot be computed."""
     if not sample.in_memory:
-        margin = scipy.special.stdtrit(np.maximum(sample.having - 1, 1), (1 + LEVEL) / 2) * sample.error
+        margin = scipy.special.stdtrit(np.maximum(sample.having - 1, 1), (1 + CONFIDENCE) / 2) * sample.error
         return sample.mean - margin, sample.mean + margin
     return equal_tailed(sample.mean, sample.error, sample.studentised(seed=seed, resamples=RESAMPLES))
 
@@ -87,7 +87,7 @@ def equal_tailed(value: Values, error: Values, deviations: Values) -> tuple[Valu
         >>> [end.item() for end in ends]
         [2.0, 7.0]
     """
-    tail = (1 - LEVEL) / 2
+    tail = (1 - CONFIDENCE) / 2
     above = np.quantile(deviations, 1 - tail, axis=0, method="higher")
     below = np.quantile(deviations, tail, axis=0, method="lower")
     with np.errstate(invalid="ignore"):
@@ -112,7 +112,7 @@ def bounded(drawn: Values) -> NDArray[np.bool_]:
         [True, False]
     """
     # As the quantile "higher" of the sizes, which sorts them, is at most `_FURTHEST`.
-    least = math.ceil(LEVEL * (len(drawn) - 1)) + 1
+    least = math.ceil(CONFIDENCE * (len(drawn) - 1)) + 1
     return np.asarray((np.abs(drawn) <= _FURTHEST).sum(axis=0) >= least)
 
 
@@ -134,10 +134,10 @@ def proportion_interval(sample: Estimates) -> tuple[Values, Values]:
         [0.0, 0.071]
     """
     p, n = np.clip(sample.mean, 0.0, 1.0), sample.having
-    tail = (1 - LEVEL) / 2
+    tail = (1 - CONFIDENCE) / 2
     with np.errstate(invalid="ignore", divide="ignore"):
         # Image values of images that have none are the mean: their variance is that of those that have one, n / having.
-        variance = sample.variance * (sample.images - 1) / sample.images / sample.images
+        variance = sample.variance * (sample.group_count - 1) / sample.group_count / sample.group_count
         effective = p * (1 - p) / variance
         t = scipy.special.stdtrit(sample.counts - 1, 1 - tail) / scipy.special.stdtrit(n - 1, 1 - tail)
         effective = np.where(sample.counts > n, effective * t**2, n)
@@ -156,7 +156,7 @@ def clopper_pearson(successes: ArrayLike, number: ArrayLike) -> tuple[Values, Va
         >>> [round(end.item(), 3) for end in clopper_pearson(10, 10)]
         [0.692, 1.0]
     """
-    x, n, tail = np.asarray(successes, np.float64), np.asarray(number, np.float64), (1 - LEVEL) / 2
+    x, n, tail = np.asarray(successes, np.float64), np.asarray(number, np.float64), (1 - CONFIDENCE) / 2
     with np.errstate(invalid="ignore"):
         low = np.where(x > 0, scipy.special.betaincinv(x, n - x + 1, tail), 0.0)
         high = np.where(x < n, scipy.special.betaincinv(x + 1, n - x, 1 - tail), 1.0)
@@ -212,7 +212,7 @@ def jackknife_interval(
     kept = np.reshape(count - 1.0 if ratios is None else ratios, shape)
     squares = (kept * off - (kept * off).mean(axis=0)) ** 2 / kept
     degrees = squares.sum(axis=0) ** 2 / np.square(squares).sum(axis=0) if deciding else count - 1
-    margin = scipy.special.stdtrit(degrees, (1 + LEVEL) / 2) * np.sqrt(squares.mean(axis=0))
+    margin = scipy.special.stdtrit(degrees, (1 + CONFIDENCE) / 2) * np.sqrt(squares.mean(axis=0))
     return np.asarray(full - margin), np.asarray(full + margin)
 
 
@@ -259,7 +259,7 @@ def simultaneous_intervals(
     is_bounded = bounded(t)
     critical = np.full(len(present), np.inf)
     if is_bounded.any():
-        critical[columns[is_bounded]] = np.quantile(t[:, is_bounded].max(axis=1), LEVEL, method="higher")
+        critical[columns[is_bounded]] = np.quantile(t[:, is_bounded].max(axis=1), CONFIDENCE, method="higher")
     with np.errstate(invalid="ignore"):
         margin = np.where(sample.error > 0, critical * sample.error, 0.0)
         low, high = ends_or_nan(sample, sample.mean - margin, sample.mean + margin)
@@ -322,7 +322,7 @@ def ratio_interval(
     below = below if sample.groups is None else np.bincount(sample.groups, weights=below).astype(np.float64)
     size = below / (below.mean() or 1.0)
     off = np.nan_to_num(sample.values - sample.mean)
-    drawn = weights(sample.images, seed=seed, resamples=RESAMPLES)
+    drawn = weights(sample.group_count, seed=seed, resamples=RESAMPLES)
     deviations = np.vstack([_studentised_ratios(resamples, off, size, sample.error) for resamples in drawn])
     return sample.mean, *ends_or_nan(sample, *equal_tailed(sample.mean, sample.error, deviations))
 

@@ -58,7 +58,7 @@ class ImageRows:
     """The rows of a study, and the group of each image; None = images are independent."""
 
     frame: pl.LazyFrame
-    order: Layout
+    layout: Layout
     groups: GroupNumbers | None = None
 
     @functools.cached_property
@@ -66,12 +66,12 @@ class ImageRows:
         return self.frame.collect_schema()
 
     def head(self, images: int) -> "ImageRows":
-        first = self.frame.head(images * len(self.order.views))
-        return ImageRows(first, Layout(min(images, self.order.images), self.order.views), self.groups)
+        first = self.frame.head(images * len(self.layout.views))
+        return ImageRows(first, Layout(min(images, self.layout.images), self.layout.views), self.groups)
 
     def blocks(self, *columns: str) -> Iterator[pl.DataFrame]:
         """Yields some of the columns, `BLOCK` images at a time."""
-        return blocks(self.frame.select(columns), len(self.order.views))
+        return blocks(self.frame.select(columns), len(self.layout.views))
 
 
 def image_rows(rows: pl.LazyFrame) -> ImageRows:
@@ -120,8 +120,8 @@ def metric_parts(
     chosen = [metrics.index(name) for name in distances or {}]
     no_change, still = np.array([*(distances or {}).values()]).reshape(-1, 2).T
     for block in study.blocks(*metrics):
-        values = study.order.numbers(block, metrics)
-        by_augmentation = [values[:, study.order.positions(name)] for name in augmentations]
+        values = study.layout.numbers(block, metrics)
+        by_augmentation = [values[:, study.layout.positions(name)] for name in augmentations]
         parts = [sums_and_counts(views) for views in by_augmentation]
         for views in by_augmentation if chosen else ():
             away = np.abs(views[..., chosen] - no_change)
@@ -131,8 +131,8 @@ def metric_parts(
 
 def list_parts(study: ImageRows, augmentations: Sequence[str], names: Sequence[str]) -> Iterator[tuple[Values, Values]]:
     """Yields the same for columns of lists, element by element, `[b, A * K * L]` each."""
-    moved, views = study.frame.filter(pl.col("view") != ORIGINAL).select(names), len(study.order.views) - 1
-    positions = [[position - 1 for position in study.order.positions(name)] for name in augmentations]
+    moved, views = study.frame.filter(pl.col("view") != ORIGINAL).select(names), len(study.layout.views) - 1
+    positions = [[position - 1 for position in study.layout.positions(name)] for name in augmentations]
     for block in blocks(moved, views):
         values = np.hstack([block[name].to_numpy() for name in names]).astype(np.float64)
         values = values.reshape(-1, views, values.shape[1])

@@ -111,7 +111,7 @@ class Estimates:
     """Means of K numbers over images, and how they vary between groups, which are images if these are independent.
 
     Args:
-        images: Number n of groups.
+        group_count: Number n of groups.
         having: Number of groups that have a value, `[K]`.
         images_having: Number of images that have a value, `[K]`.
         counts: Number of values over images and draws, `[K]`.
@@ -122,7 +122,7 @@ class Estimates:
         groups: The group of each image; None = images are independent.
     """
 
-    images: int
+    group_count: int
     having: Values
     images_having: Values
     counts: Values
@@ -151,14 +151,14 @@ class Estimates:
     @property
     def error(self) -> Values:
         """Returns the standard errors of the means, `[K]`; NaN for one group."""
-        return np.asarray(np.sqrt(self.variance / self.images))
+        return np.asarray(np.sqrt(self.variance / self.group_count))
 
     @property
     def sd(self) -> Values:
         """Returns standard deviations over the images that have a value, `[K]` (ddof = 1), for one value per image."""
         if self.groups is not None:  # NaN above `IN_MEMORY` images
             return self.mean * np.nan if self.image_means is None else estimates_from_values(self.image_means).sd
-        n, h = self.images, self.having
+        n, h = self.group_count, self.having
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.asarray(np.sqrt(self.variance * (n - 1) / (h - 1)) * h / n)
 
@@ -213,7 +213,7 @@ class Estimates:
         spread = self.spread.combined(w)
         chunked = None if self.chunked is None else np.nan_to_num(self.chunked) @ w
         variance = spread.variance(mean)
-        return Estimates(self.images, having, images_having, counts, mean, variance, spread, chunked, self.groups)
+        return Estimates(self.group_count, having, images_having, counts, mean, variance, spread, chunked, self.groups)
 
     def with_means(self, mean: Values) -> "Estimates":
         """Returns a sample of other means, around which groups vary as they do."""
@@ -230,14 +230,14 @@ class Estimates:
             part[index] for part in (self.having, self.images_having, self.counts, self.mean, self.variance)
         )
         spread, chunked = self.spread.columns(index), None if self.chunked is None else self.chunked[:, index]
-        return Estimates(self.images, having, images_having, counts, mean, variance, spread, chunked, self.groups)
+        return Estimates(self.group_count, having, images_having, counts, mean, variance, spread, chunked, self.groups)
 
     def incomplete_columns(self, least: int) -> Iterator[tuple[NDArray[np.intp], "Estimates"]]:
         """Yields numbers that not all images have, but at least `least`: their columns, and a sample of these images.
 
         Numbers of the same images come together.
         """
-        few = np.flatnonzero((self.having < self.images) & (self.having >= least))
+        few = np.flatnonzero((self.having < self.group_count) & (self.having >= least))
         if self.image_means is None or not len(few):
             return
         present, which = np.unique(~np.isnan(self.image_means[:, few]), axis=1, return_inverse=True)
@@ -304,7 +304,7 @@ def gather(
     if by_chunk is None or chunks is None:
         return estimates
     with np.errstate(invalid="ignore", divide="ignore"):
-        rest = (by_chunk.sums - estimates.mean * by_chunk.counts) / (estimates.counts / estimates.images)
+        rest = (by_chunk.sums - estimates.mean * by_chunk.counts) / (estimates.counts / estimates.group_count)
     return dataclasses.replace(estimates, chunked=estimates.mean * np.asarray(chunks, np.float64)[:, None] + rest)
 
 
@@ -325,7 +325,7 @@ def _of_groups(
     if isinstance(spread, _InMemory):
         spread = _InMemory(spread.values, np.vstack(means) if summed.seen <= IN_MEMORY else None)
         if by_group:
-            off = (spread.values - estimates.mean) * (summed.seen / estimates.images)
+            off = (spread.values - estimates.mean) * (summed.seen / estimates.group_count)
             chunked = estimates.mean * sizes[:, None] + off
     return dataclasses.replace(estimates, images_having=summed.having, spread=spread, chunked=chunked, groups=numbers)
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from embedshift.arrays import GroupNumbers, Values
 from embedshift.statistics.baselines import Baseline
-from embedshift.statistics.intervals import LEVEL, ends_or_nan
+from embedshift.statistics.intervals import CONFIDENCE, ends_or_nan
 from embedshift.statistics.layout import sums_and_counts
 from embedshift.statistics.sample import Estimates, estimates_from_values, gather
 
@@ -108,9 +108,9 @@ def over_augmentations(sample: Estimates, included: NDArray[np.bool_]) -> Estima
     return with_overall(sample, included).columns([0])
 
 
-def t_interval(sample: Estimates, level: float = LEVEL) -> tuple[Values, Values]:
+def t_interval(sample: Estimates, level: float = CONFIDENCE) -> tuple[Values, Values]:
     """Returns the ends of Student's interval of each mean, `[K]`; NaN for fewer than 8 groups."""
-    margin = scipy.special.stdtrit(max(sample.images - 1, 1), (1 + level) / 2) * sample.error
+    margin = scipy.special.stdtrit(max(sample.group_count - 1, 1), (1 + level) / 2) * sample.error
     return ends_or_nan(sample, sample.mean - margin, sample.mean + margin)
 
 

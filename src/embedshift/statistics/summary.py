@@ -92,7 +92,7 @@ def measured(
 ) -> Measured:
     """Reads the metrics of a study's rows once, as a stream; without images, the sample has no values."""
     distances = distances or {}
-    if not study.order.images or not augmentations or not metrics:
+    if not study.layout.images or not augmentations or not metrics:
         nothing = estimates_from_values(np.full((1, len(augmentations) * (len(metrics) + len(distances))), np.nan))
         return Measured(tuple(augmentations), tuple(metrics), nothing, tuple(distances))
     sample = gather(metric_parts(study, augmentations, metrics, distances), chunks=sizes, groups=study.groups)
@@ -127,7 +127,7 @@ def spreads_of_views(
     study: ImageRows, augmentations: Sequence[str], metrics: Sequence[str]
 ) -> dict[tuple[str, str], dict[str, object]]:
     """Returns `n, sd, median, q05, q95` of single views by metric and augmentation, without NaN and null."""
-    order = study.order
+    order = study.layout
     # Metric by metric, so that each pass over many images reads few columns.
     keys = [(metric, name) for metric in metrics for name in augmentations]
     step = max(1, VALUES // max(1, order.images * len(order.views) // max(1, len(augmentations))))

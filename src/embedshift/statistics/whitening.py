@@ -178,7 +178,7 @@ def moments_of(originals: Floats, views: Iterable[Floats] = ()) -> ShiftMoments:
 
 def shift_moments(study: ImageRows) -> ShiftMoments | None:
     """Returns the moments of a study's originals and of its shifts, read as a stream; None if vectors are too long."""
-    kind, order = study.columns["embedding"], study.order
+    kind, order = study.columns["embedding"], study.layout
     assert isinstance(kind, pl.Array)
     if kind.size > MOST_DIM:
         return None

@@ -38,7 +38,7 @@ def choose(reader: Reader, choice: Choice | None, ids: Sequence[str] | None = No
 def near_groups(reader: Reader) -> GroupNumbers:
     if not reader.info.has_vectors:
         raise UsageError(f"{reader.folder}: `groups` {NEAR} needs stored embeddings: run it with `store` all")
-    if reader.image_rows.order.images > MOST_NEAR:
+    if reader.image_rows.layout.images > MOST_NEAR:
         raise UsageError(f"{reader.folder}: `groups` {NEAR} compares all pairs of at most {MOST_NEAR:,} images")
     originals = reader.rows().filter(pl.col("view") == ORIGINAL).select("embedding").collect()
     vectors = originals["embedding"].to_numpy()

@@ -33,7 +33,7 @@ _LIKE_A_PART = re.compile(r"(?!\.).*(^part-|\.parquet)", re.IGNORECASE | re.DOTA
 
 
 @dataclass(frozen=True)
-class Part:
+class ShardFile:
     """An undamaged shard on disk, with the SHA-256 of its file."""
 
     path: Path
@@ -45,7 +45,7 @@ class Part:
 class Listing:
     """study.json of a folder and the footers of its shards, each read once; never rows."""
 
-    def __init__(self, folder: Path, known: dict[Path, Part] | None = None) -> None:
+    def __init__(self, folder: Path, known: dict[Path, ShardFile] | None = None) -> None:
         self.folder, self._known = folder, {} if known is None else known
         self._state = self._study_state()
 
@@ -54,9 +54,9 @@ class Listing:
         return read_info(self.folder)
 
     @functools.cached_property
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[ShardFile]:
         """All parts of a study, in order; of an unfinished one those that exist."""
-        info, usable = self.info, list[Part]()
+        info, usable = self.info, list[ShardFile]()
         for part in self.read(info.shard_count).values():
             if isinstance(part, EmbedshiftError):
                 raise part
@@ -71,7 +71,7 @@ class Listing:
             refuse_counts(self.folder, info, usable)
         return usable
 
-    def read(self, count: int) -> dict[int, Part | EmbedshiftError]:
+    def read(self, count: int) -> dict[int, ShardFile | EmbedshiftError]:
         """Returns those of `count` shards that exist, or why one cannot be used; opens only those that are new."""
         paths = existing_shards(self.folder, count)
         if all(path in self._known for path in paths.values()):
@@ -79,12 +79,12 @@ class Listing:
         with concurrent.futures.ThreadPoolExecutor(_THREADS) as threads:
             return dict(zip(paths, threads.map(self._part, paths.values()), strict=True))
 
-    def _part(self, path: Path) -> Part | EmbedshiftError:
+    def _part(self, path: Path) -> ShardFile | EmbedshiftError:
         try:
             part, checksum = self._known.get(path), file_checksum(path)
             recorded = self._recorded.get(shard_name(path))
             if part is None or part.checksum != checksum:
-                part = Part(path, *read_record(path), checksum)
+                part = ShardFile(path, *read_record(path), checksum)
                 if shard_path(self.folder, part.record.index) != path:
                     words = f"contains shard {part.record.index} but has another name; move it elsewhere"
                     raise UsageError(f"{path}: {words}")
@@ -142,7 +142,7 @@ def _is_of_study(record: ShardRecord, info: StudyInfo) -> bool:
     return (record.config_hash, record.study_id) == (info.config_hash, info.study_id)
 
 
-def refuse_foreign(part: Part, info: StudyInfo) -> None:
+def refuse_foreign(part: ShardFile, info: StudyInfo) -> None:
     if not _is_of_study(part.record, info):
         raise UsageError(f"{part.path}: a shard of another study; move it elsewhere and run the study again")
     refuse_other_pixels(part.path, part.record, info.pixels.get(shard_name(part.path)))
@@ -152,7 +152,7 @@ def refuse_foreign(part: Part, info: StudyInfo) -> None:
         raise UsageError(f"{part.path}: {words}; move it elsewhere and run the study again")
 
 
-def refuse_counts(folder: Path, info: StudyInfo, usable: Iterable[Part]) -> None:
+def refuse_counts(folder: Path, info: StudyInfo, usable: Iterable[ShardFile]) -> None:
     counts, records = info.counts, [part.record for part in usable]
     measured, failed = sum(record.images for record in records), sum(len(record.failures) for record in records)
     if (measured, failed) != (counts.measured, counts.failed) or measured + failed != info.images_tried:
@@ -161,17 +161,17 @@ def refuse_counts(folder: Path, info: StudyInfo, usable: Iterable[Part]) -> None
         raise UsageError(f"{folder}: its shards contain {words}; run the study again")
 
 
-def study_checksum(parts: Iterable[Part]) -> str:
+def study_checksum(parts: Iterable[ShardFile]) -> str:
     """Returns one checksum over those of all parts; it differs between runs, because parts store their times."""
     return hashlib.sha256("\n".join(part.checksum for part in parts).encode()).hexdigest()
 
 
-def measured_checksum(parts: Iterable[Part]) -> str:
+def measured_checksum(parts: Iterable[ShardFile]) -> str:
     """Returns one checksum over the rows and sums of all parts; equal for two runs of one study."""
     return hashlib.sha256("\n".join(part.record.rows_checksum for part in parts).encode()).hexdigest()
 
 
-def _has_recorded_rows(part: Part) -> bool:
+def _has_recorded_rows(part: ShardFile) -> bool:
     try:
         with pq.ParquetFile(part.path.absolute()) as file:
             table, metadata = file.read(), file.metadata.metadata
@@ -222,7 +222,7 @@ def verify(folder: Path) -> Verification:
         return Verification(folder, [Finding(FILE), Finding("shards", reason(error))], "")
     shards = [_shard(folder, index, by_index.get(index), info) for index in range(info.shard_count)]
     findings = [Finding(FILE), *(finding for finding in shards if finding is not None)]
-    undamaged = [part for part in by_index.values() if isinstance(part, Part)]
+    undamaged = [part for part in by_index.values() if isinstance(part, ShardFile)]
     if not any(finding.problem for finding in findings):
         findings[0] = Finding(FILE, _counts(folder, info, undamaged))
     if not any(finding.problem for finding in findings):
@@ -231,7 +231,7 @@ def verify(folder: Path) -> Verification:
     return Verification(folder, findings, checksum, info.complete)
 
 
-def _shard(folder: Path, index: int, part: Part | EmbedshiftError | None, info: StudyInfo) -> Finding | None:
+def _shard(folder: Path, index: int, part: ShardFile | EmbedshiftError | None, info: StudyInfo) -> Finding | None:
     """Returns the result for a shard; None for one that an unfinished study does not have yet."""
     name = shard_name(shard_path(folder, index))
     if part is None:
@@ -245,7 +245,7 @@ def _shard(folder: Path, index: int, part: Part | EmbedshiftError | None, info: 
     return Finding(name, checksum=part.checksum)
 
 
-def _counts(folder: Path, info: StudyInfo, undamaged: Sequence[Part]) -> str:
+def _counts(folder: Path, info: StudyInfo, undamaged: Sequence[ShardFile]) -> str:
     if not info.complete:
         return ""
     try:

@@ -26,7 +26,7 @@ from embedshift.store.forked import refuse_fork
 from embedshift.store.groups import FILE as GROUPS
 from embedshift.store.groups import NONE, Groups, stored_groups
 from embedshift.store.info import FILE, StudyInfo
-from embedshift.store.listing import Listing, Part, measured_checksum
+from embedshift.store.listing import Listing, ShardFile, measured_checksum
 from embedshift.store.naming import ImageNaming
 from embedshift.store.shards import ShardRecord, failures_table, shard_sums
 from embedshift.store.table import alteration, is_figure_or_report, read_table, table_path, tables_of
@@ -290,11 +290,11 @@ class Reader:
         return self.rows().filter(pl.col("view") == ORIGINAL).select("image_id").collect()["image_id"].to_list()
 
     @property
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[ShardFile]:
         return self.listing.parts
 
     @property
-    def _measured(self) -> list[Part]:
+    def _measured(self) -> list[ShardFile]:
         if not self.parts:
             raise UsageError(f"{self.folder}: no image is measured yet; run the study first")
         return self.parts

@@ -15,7 +15,7 @@ from embedshift.sources.base import storable
 from embedshift.statistics.layout import scan
 from embedshift.store.files import Damaged
 from embedshift.store.info import FILE, Answer, StudyInfo, differences, other_answers
-from embedshift.store.listing import Listing, Part, refuse_foreign
+from embedshift.store.listing import Listing, ShardFile, refuse_foreign
 from embedshift.store.shards import ShardRecord, leftovers, shard_path
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ def resumable(
     """Returns the finished shards of this study; refuses another study in the folder and names the differences."""
     out, stored = listing.folder, listing.info if (listing.folder / FILE).exists() else None
     count = stored.shard_count if stored else -(-len(image_ids) // identity["shard_size"])
-    parts, damaged = _undamaged_parts(listing.read(count).values(), repair=repair)
+    parts, damaged = _undamaged(listing.read(count).values(), repair=repair)
     hashes = {part.record.config_hash for part in parts} | ({stored.config_hash} if stored else set())
     if hashes - {config_hash}:
         stored_identity = stored.identity if stored else {}
@@ -57,7 +57,7 @@ def resumable(
     return {part.record.index: part.record for part in parts}
 
 
-def refuse_other_studies(parts: Sequence[Part], stored: StudyInfo | None) -> None:
+def refuse_other_studies(parts: Sequence[ShardFile], stored: StudyInfo | None) -> None:
     """Refuses shards with the settings of the study, but of another one, such as a study of other images."""
     for part in parts:
         if stored is not None:
@@ -67,11 +67,11 @@ def refuse_other_studies(parts: Sequence[Part], stored: StudyInfo | None) -> Non
             raise UsageError(f"{parts[0].path} and {part.path}: {words}; move those of the other one elsewhere")
 
 
-def _undamaged_parts(found: Iterable[Part | EmbedshiftError], *, repair: bool) -> tuple[list[Part], list[Damaged]]:
-    parts: list[Part] = []
+def _undamaged(found: Iterable[ShardFile | EmbedshiftError], *, repair: bool) -> tuple[list[ShardFile], list[Damaged]]:
+    parts: list[ShardFile] = []
     damaged: list[Damaged] = []
     for part in found:
-        if isinstance(part, Part):
+        if isinstance(part, ShardFile):
             parts.append(part)
         elif repair and isinstance(part, Damaged):
             damaged.append(part)
@@ -80,7 +80,7 @@ def _undamaged_parts(found: Iterable[Part | EmbedshiftError], *, repair: bool) -
     return parts, damaged
 
 
-def _added_and_removed(parts: Sequence[Part], count: int, image_ids: Collection[str]) -> list[str]:
+def _added_and_removed(parts: Sequence[ShardFile], count: int, image_ids: Collection[str]) -> list[str]:
     before = {failure.image_id for part in parts for failure in part.record.failures}
     if parts:
         before |= set(scan([part.path for part in parts]).select("image_id").collect()["image_id"])

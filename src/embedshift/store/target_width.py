@@ -62,7 +62,7 @@ class TargetWidth:
         rows = image_rows(scan([path]))
         self._parts.extend(metric_parts(rows, self._augmentations, [COSINE]))
         ids = rows.frame.select("image_id").collect()["image_id"]
-        self._ids += ids.gather_every(len(rows.order.views)).to_list()
+        self._ids += ids.gather_every(len(rows.layout.views)).to_list()
         for name, sums in self._sums.items():
             sums += [(start, part)] if (part := shard_sums(path, name)) else []
 

@@ -150,7 +150,7 @@ def _last(anatomy: Anatomy, pixels: Tensor) -> tuple[AttendedTensor, Tensor]:
     return mode.attended[len(anatomy.layers) - 1], tokens_of(outputs[-1])
 
 
-class HeadsHook:
+class HeadsObservation:
     """Keeps `[B, F]`: for every block, concatenated, the four vectors of `Parts` at the first token."""
 
     def __init__(self, tower: Tower) -> None:
@@ -178,7 +178,7 @@ class HeadsHook:
 
 
 def unpack(anatomy: Anatomy, packed: Tensor) -> Sequence[Parts]:
-    """Returns the parts of every block from what `HeadsHook` kept for B views, `[B, F]`."""
+    """Returns the parts of every block from what `HeadsObservation` kept for B views, `[B, F]`."""
     parts_by_block: list[Parts] = []
     start = 0
     for layer in anatomy.layers:
@@ -190,4 +190,4 @@ def unpack(anatomy: Anatomy, packed: Tensor) -> Sequence[Parts]:
     return parts_by_block
 
 
-OBSERVATIONS.add("heads", HeadsHook)
+OBSERVATIONS.add("heads", HeadsObservation)

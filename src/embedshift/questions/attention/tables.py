@@ -29,7 +29,7 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 
 def looks(study: ImageRows, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
     """Returns two differences per augmentation, each with an interval that holds for all augmentations at once."""
-    if not study.order.images:
+    if not study.layout.images:
         return pl.DataFrame(schema=SCHEMA)
     sample = gather(_differences(study, augmentations), groups=study.groups)
     is_moved = ~(np.abs(sample.mean) <= UNMOVED) | (sample.error > UNMOVED)
@@ -52,7 +52,7 @@ def looks(study: ImageRows, augmentations: Sequence[str], *, seed: int) -> pl.Da
 
 def _differences(study: ImageRows, augmentations: Sequence[str]) -> Iterator[tuple[Values, Values]]:
     """Yields aligned minus plain, then the entropy rise, augmentation by augmentation; NaN for missing columns."""
-    columns, order = [PLAIN, ALIGNED, RISE], study.order
+    columns, order = [PLAIN, ALIGNED, RISE], study.layout
     for block in study.blocks(*(name for name in columns if name in study.columns)):
         metric_values = order.numbers(block, columns)
         values = np.stack([metric_values[..., 1] - metric_values[..., 0], metric_values[..., 2]], axis=-1)

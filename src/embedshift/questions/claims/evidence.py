@@ -109,7 +109,7 @@ ENTROPY_AUGMENTATIONS = ("blur", "shift_scale_rotate", "perspective")
 
 def read(rows: ImageRows, augmentations: Sequence[str]) -> Iterator[Block]:
     """Yields the values that the claims need; augmentations that are not the paper's are left out."""
-    order, names = rows.order, [name for name in augmentations if name in PAPER]
+    order, names = rows.layout, [name for name in augmentations if name in PAPER]
     if not names or not order.images:
         return
     pairs, positions = _pairs(augmentations) if "pairwise" in rows.columns else ([], [])
@@ -132,7 +132,7 @@ def _pairs(augmentations: Sequence[str]) -> tuple[list[Key], list[int]]:
 
 
 def _entropy_rises(rows: ImageRows, names: Sequence[str]) -> Iterator[Block]:
-    wanted, order = [name for name in ENTROPY_AUGMENTATIONS if name in names], rows.order
+    wanted, order = [name for name in ENTROPY_AUGMENTATIONS if name in names], rows.layout
     if ENTROPY_RISE in rows.columns and wanted:
         for block in rows.blocks(ENTROPY_RISE):
             values = order.numbers(block, [ENTROPY_RISE])[:, :, 0]
@@ -191,7 +191,7 @@ class Contrasts:
     def number_above(self) -> tuple[float, float, float]:
         """Returns how many are above 0, and its 95 % interval: what simultaneous intervals show, and leave open."""
         shown = [
-            sign * self.t > np.quantile(self._furthest(sign), (1 + intervals.LEVEL) / 2, method="higher")
+            sign * self.t > np.quantile(self._furthest(sign), (1 + intervals.CONFIDENCE) / 2, method="higher")
             for sign in (1, -1)
         ]
         above, below = (int((self._is_bounded & side).sum()) for side in shown)
@@ -213,7 +213,7 @@ class Contrasts:
 
     def smallest(self) -> tuple[float, float, float]:
         """Returns the smallest contrast and its 95 % interval: the least pointwise lower and simultaneous upper end."""
-        tail = (1 - intervals.LEVEL) / 2
+        tail = (1 - intervals.CONFIDENCE) / 2
         below = np.quantile(self.drawn, 1 - tail, axis=1, method="higher")
         above = np.where(self._is_bounded, np.quantile(self._furthest(-1), 1 - tail, method="higher"), np.inf)
         with np.errstate(invalid="ignore"):
@@ -321,7 +321,7 @@ class Bootstrap:
     def drawn(self, sample: Estimates, rounding: Values | float = 0.0) -> Contrasts:
         """Returns the numbers of a sample as contrasts; those below `rounding` are 0."""
         estimate, error = (np.where(np.abs(values) <= rounding, 0.0, values) for values in (sample.mean, sample.error))
-        few = sample.images < LEAST_IMAGES
+        few = sample.group_count < LEAST_IMAGES
         drawn = sample.studentised(seed=self.seed, resamples=1 if few else self.resamples)
         # Where no image differs from another, resamples deviate by rounding alone.
         drawn[:, error == 0] = 0.0

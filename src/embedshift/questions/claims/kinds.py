@@ -26,7 +26,7 @@ from embedshift.questions.claims.evidence import (
 )
 from embedshift.registry import METRICS
 from embedshift.statistics.baselines import Baseline, Pairs
-from embedshift.statistics.intervals import LEAST_IMAGES, LEVEL
+from embedshift.statistics.intervals import CONFIDENCE, LEAST_IMAGES
 from embedshift.statistics.sample import Estimates, estimates_from_values
 from embedshift.statistics.summary import COSINE
 
@@ -274,7 +274,7 @@ class RankTest:
         if having < LEAST_IMAGES:
             return dataclasses.replace(self.rank_finding(bootstrap), p=None)
         # Each metric settles a pair, by the differences of means, simultaneous over its pairs.
-        differ = all(contrasts.one_differs() <= 1 - LEVEL + 1e-9 for contrasts in by_metric)
+        differ = all(contrasts.one_differs() <= 1 - CONFIDENCE + 1e-9 for contrasts in by_metric)
         finding = self.rank_finding(bootstrap) if differ else None
         return finding if finding is not None and np.isfinite(finding.estimate) else None
 

@@ -48,7 +48,7 @@ def directions_of_images(reader: Reader) -> pl.DataFrame:
 
 def mean_cosines(study: ImageRows, augmentations: Sequence[str]) -> Values | None:
     """Returns the matrix `[A, A]`, read as a stream; None if rows do not hold the distances between views."""
-    size, order = len(augmentations), study.order
+    size, order = len(augmentations), study.layout
     if not order.images or not {*COLUMNS} <= {*study.columns}:
         return None
     view_positions = [order.positions(name) for name in augmentations]
@@ -90,7 +90,7 @@ def offset_columns(reader: Reader) -> pl.DataFrame:
     """Returns columns of `summary`, null for other metrics; centred relative shifts need the embeddings."""
     names, study_shifts = reader.augmentations, shift_sums(reader)
     columns = dict.fromkeys((*CENTRED, "common_offset"), np.full(len(names), np.nan))
-    if reader.info.has_vectors and reader.image_rows.order.images:
+    if reader.info.has_vectors and reader.image_rows.layout.images:
         columns |= zip(CENTRED, centred_shifts(reader.image_rows, names, reader.info.seed), strict=True)
     if study_shifts is not None:
         columns["common_offset"] = _of_groups(reader, study_shifts).common_offset()
@@ -118,11 +118,11 @@ def centred_shifts(study: ImageRows, augmentations: list[str], seed: int) -> tup
 
     def of_views() -> Iterator[tuple[Values, Values]]:
         for index, block in enumerate(rows.blocks("embedding")):
-            views = block["embedding"].to_numpy().reshape(-1, len(study.order.views), originals.shape[1])
+            views = block["embedding"].to_numpy().reshape(-1, len(study.layout.views), originals.shape[1])
             part = slice(index * BLOCK, index * BLOCK + len(views))
             cosines = [cosine(originals[part], centred(view, means[part])) for view in views.swapaxes(0, 1)]
             values = np.stack(cosines, axis=1)
-            yield side_by_side(sums_and_counts(values[:, study.order.positions(name), None]) for name in augmentations)
+            yield side_by_side(sums_and_counts(values[:, study.layout.positions(name), None]) for name in augmentations)
 
     baseline = baseline_of_groups(*between, groups, sizes[groups])
     sample = gather(of_views(), together=False, chunks=[1] * len(off), groups=study.groups)
@@ -160,7 +160,7 @@ def _of_groups(reader: Reader, study_shifts: Shifts) -> Shifts:
     groups: dict[int, dict[str, Values]] = {}
     if reader.info.has_vectors:
         rows = reader.image_rows.head(KEPT).frame.select("embedding").collect()["embedding"].to_numpy()
-        shape, views = (reader.info.draws, len(reader.augmentations)), len(reader.image_rows.order.views)
+        shape, views = (reader.info.draws, len(reader.augmentations)), len(reader.image_rows.layout.views)
         for number, vectors in zip(reader.groups.tolist(), rows.reshape(-1, views, rows.shape[-1]), strict=False):
             groups[number] = added(groups.get(number, {}), image_sums(vectors, shape))
     return replace(study_shifts, groups=[group for group in groups.values() if group]).by_group()

@@ -90,7 +90,7 @@ NAN = float("nan")
 
 
 def geometry(reader: Reader) -> pl.DataFrame:
-    if not reader.image_rows.order.images:
+    if not reader.image_rows.layout.images:
         return pl.DataFrame(schema=SCHEMA)
     rows = [*alignment(reader), *(_vector_rows(reader) if reader.info.has_vectors else ())]
     names = [ORIGINAL, *reader.augmentations]

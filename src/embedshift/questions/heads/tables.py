@@ -60,8 +60,8 @@ def contribution_intervals(
     seed: int,
 ) -> Iterator[tuple[str, dict[str, Values]]]:
     """Yields for each augmentation K contributions of its mean shift, with 95 % intervals."""
-    for name in augmentations if study.order.images else ():
-        weighted = _weighted(study.frame, study.order, name, columns, combine)
+    for name in augmentations if study.layout.images else ():
+        weighted = _weighted(study.frame, study.layout, name, columns, combine)
         ratios = ratio_interval(weighted, seed=seed, groups=study.groups)
         yield name, dict(zip(NUMBERS, ratios, strict=True))
 

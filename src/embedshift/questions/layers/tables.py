@@ -30,7 +30,7 @@ def layers(reader: Reader) -> pl.DataFrame:
     study, names = reader.image_rows, reader.augmentations
     tokens = [token for token in TOKENS if column("l2_distance", token) in study.columns]
     token_metrics = [(token, metric) for token in tokens for metric in COMPARED]
-    if not study.order.images:
+    if not study.layout.images:
         return pl.DataFrame(schema=SCHEMA)
     columns = [column(metric, token) for token, metric in token_metrics]
     sample = gather(list_parts(study, names, columns), together=False, groups=study.groups)

@@ -36,7 +36,7 @@ def image_ids(rows: pl.LazyFrame, names: Sequence[str]) -> list[str]:
 
 
 def maps(study: ImageRows, augmentations: Sequence[str], names: Sequence[str], *, seed: int) -> pl.DataFrame:
-    if not study.order.images:
+    if not study.layout.images:
         return pl.DataFrame(schema=MAPS)
     pairs = [(name, metric) for name in names for metric in COMPARISONS[name]]
     columns = [column_of(*pair) for pair in pairs]

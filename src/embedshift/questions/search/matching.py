@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from embedshift.arrays import GroupNumbers, Values
 from embedshift.errors import UsageError
 from embedshift.statistics.intervals import (
+    CONFIDENCE,
     LEAST_IMAGES,
-    LEVEL,
     bounded_interval,
     clopper_pearson,
     ends_or_nan,
@@ -167,7 +167,7 @@ def _least_allowed(cosines: Cosines, times: Cosines, allowed: NDArray[np.bool_])
 def thresholds(pairs: Pairs, false_match_rates: Sequence[float], seed: int) -> pl.DataFrame:
     """Returns thresholds at some false-match rates with 95 % intervals: percentiles over resamples of the images."""
     check_false_match_rate(false_match_rates, pairs.equivalent_images)
-    rows, tail = [], (1 - LEVEL) / 2
+    rows, tail = [], (1 - CONFIDENCE) / 2
     for false_match_rate in false_match_rates:
         low = high = math.nan
         if (pairs.images if pairs.groups is None else len(np.unique(pairs.groups))) >= LEAST_IMAGES:
@@ -308,9 +308,9 @@ def auc_interval(sample: Estimates) -> tuple[Values, Values]:
     The error is that of the images and of one more that loses every comparison, since an image that moves as far may be
     rare. So an AUC of 1 has the interval of as many proportions as there are images.
     """
-    p, n = np.clip(sample.mean, 0.0, 1.0), sample.images
+    p, n = np.clip(sample.mean, 0.0, 1.0), sample.group_count
     lost = np.minimum(p, 1 - p)
-    wider = scipy.special.stdtrit(max(n - 1, 1), (1 + LEVEL) / 2) / scipy.special.ndtri((1 + LEVEL) / 2)
+    wider = scipy.special.stdtrit(max(n - 1, 1), (1 + CONFIDENCE) / 2) / scipy.special.ndtri((1 + CONFIDENCE) / 2)
     squares = n * sample.variance * wider**2 / (1 - lost)
     comparisons = n * (n * lost + 1) / (squares + 1)
     return ends_or_nan(sample, *clopper_pearson(p * comparisons, comparisons))

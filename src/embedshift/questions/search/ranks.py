@@ -158,7 +158,7 @@ class SearchResults:
 
 def search_views(reader: Reader, originals: Originals, queries: int | None, function: SearchFunction) -> SearchResults:
     rows = reader.image_rows
-    order = rows.order
+    order = rows.layout
     tables: list[tuple[pl.DataFrame, pl.DataFrame]] = []
     kept: list[Sequence[Ranked]] = []
     start = 0

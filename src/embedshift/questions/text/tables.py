@@ -51,7 +51,7 @@ def caption_ranks(
 
 def text_search(study: ImageRows, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
     """Returns how well captions find their own images, among the originals and among each augmentation's views."""
-    order, queries = study.order, _queries(study)
+    order, queries = study.layout, _queries(study)
     if not queries:
         return pl.DataFrame(schema=SCHEMA)
     texts, positions, cosines = (np.concatenate(parts) for parts in zip(*queries, strict=True))
@@ -70,7 +70,7 @@ def text_search(study: ImageRows, augmentations: Sequence[str], *, seed: int) ->
 def _queries(study: ImageRows) -> list[tuple[Values, NDArray[np.intp], Values]]:
     """Returns, by block, vectors of captions, positions of their images, and cosines with their views `[q, V]`."""
     queries: list[tuple[Values, NDArray[np.intp], Values]] = []
-    count, start, order = 0, 0, study.order
+    count, start, order = 0, 0, study.layout
     if not order.images:
         return queries
     for block in study.blocks("caption_vector", "embedding"):
@@ -143,7 +143,7 @@ CLASSES_SCHEMA: dict[str, type[pl.DataType]] = {
 
 
 def words(study: ImageRows, augmentations: Sequence[str], phrase_names: Sequence[str], *, seed: int) -> pl.DataFrame:
-    if not study.order.images:
+    if not study.layout.images:
         return pl.DataFrame(schema=WORDS_SCHEMA)
     sample = gather(list_parts(study, augmentations, ["word_cosines"]), together=False, groups=study.groups)
     low, high = mean_interval(sample, seed=seed, low=-1.0, high=1.0)
@@ -231,7 +231,7 @@ def _permuted(square: Values, seed: int) -> dict[str, float]:
 
 
 def zero_shot(study: ImageRows, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
-    order = study.order
+    order = study.layout
     if not order.images:
         return pl.DataFrame(schema=CLASSES_SCHEMA)
 

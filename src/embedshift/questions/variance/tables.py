@@ -25,7 +25,7 @@ _ROUNDING, _FRACTION = 1e-24, 1e-15
 def variance(reader: Reader) -> pl.DataFrame:
     rows: list[tuple[str, str, str, float, float, float]] = []
     study = reader.image_rows
-    images = study.order.images
+    images = study.layout.images
     sizes = np.diff([*range(0, images, max(1, images // CHUNKS)), images]).tolist()
     for metric in reader.metrics if images else ():
         parts = moments(study, reader.augmentations, metric)
@@ -39,7 +39,7 @@ def variance(reader: Reader) -> pl.DataFrame:
 
 def moments(study: ImageRows, names: Sequence[str], metric: str) -> Iterator[tuple[Values, Values]]:
     """Yields, for each image with n values: n > 0, n, n², their sum, sum² / n, and squares around their mean."""
-    order = study.order
+    order = study.layout
     for block in study.blocks(metric):
         # From the value of an unchanged view, since squares of large numbers that hardly differ are rounding.
         off = order.numbers(block, [metric]) - METRICS[metric].no_change

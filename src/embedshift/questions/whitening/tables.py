@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-import scipy
 from numpy.typing import NDArray
+from scipy.special import ndtri, stdtrit
 
 from embedshift.arrays import Floats, GroupNumbers, Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.questions.whitening import Choices
 from embedshift.statistics.agreement import neighbours_of
-from embedshift.statistics.intervals import LEAST_IMAGES, LEVEL, difference_of_proportions, mean_interval
+from embedshift.statistics.intervals import CONFIDENCE, LEAST_IMAGES, difference_of_proportions, mean_interval
 from embedshift.statistics.layout import sums_and_counts
 from embedshift.statistics.retrieval import TIE
 from embedshift.statistics.sample import OF_A_SET, Estimates, gather
@@ -208,7 +208,7 @@ def whitening(reader: Reader) -> pl.DataFrame:
 
 
 def images_of(reader: Reader) -> Images:
-    order, dim = reader.image_rows.order, reader.info.encoder.dim
+    order, dim = reader.image_rows.layout, reader.info.encoder.dim
     count = min(order.images, IMAGES, max(1, NUMBERS // (len(order.views) * dim)))
     rows = reader.image_rows.head(count).frame.select("embedding").collect()
     vectors = np.nan_to_num(rows["embedding"].to_numpy()).reshape(count, len(order.views), dim)
@@ -287,7 +287,7 @@ def intervals(gain: Values, groups: GroupNumbers | None, metric: str, seed: int)
     """
     values, sample = gain[0], means_of(gain[1], groups)
     low, high = mean_interval(sample, seed=seed, low=-1.0, high=1.0)
-    if sample.images < LEAST_IMAGES:
+    if sample.group_count < LEAST_IMAGES:
         return low, high
     filled = np.nan_to_num(values)
     gained, lost = ((side * filled).clip(0).sum(axis=(0, 1)) for side in (1, -1))
@@ -295,10 +295,11 @@ def intervals(gain: Values, groups: GroupNumbers | None, metric: str, seed: int)
     gained, lost = (np.append(part / counts, (part / counts).mean()) for part in (gained, lost))
     spread, most = gained + lost - (gained - lost) ** 2, np.append(counts, counts.sum())
     has_spread = (spread > 0) & (sample.variance > 0)
-    effective = np.where(has_spread, spread * sample.images / np.where(has_spread, sample.variance, 1), sample.images)
+    n = sample.group_count
+    effective = np.where(has_spread, spread * n / np.where(has_spread, sample.variance, 1), n)
     # Tango's interval is of many views: its normal quantile becomes Student's.
-    quantiles = scipy.special.ndtri((1 + LEVEL) / 2), scipy.special.stdtrit(sample.images - 1, (1 + LEVEL) / 2)
-    effective = np.minimum(effective, most) * (quantiles[0] / quantiles[1]) ** 2
+    quantile = (1 + CONFIDENCE) / 2
+    effective = np.minimum(effective, most) * (ndtri(quantile) / stdtrit(n - 1, quantile)) ** 2
     is_proportion = metric.startswith(PROPORTIONS)
     for column in np.flatnonzero(~np.isnan(sample.mean)):
         if is_proportion or np.isnan(low[column]) or not sample.variance[column] > 0:

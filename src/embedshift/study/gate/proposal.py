@@ -21,7 +21,7 @@ from embedshift.errors import UsageError
 from embedshift.statistics import shift_ratios
 from embedshift.statistics.agreement import COMPARED, METRICS
 from embedshift.statistics.baselines import KEPT, cosine_baseline, sums_of
-from embedshift.statistics.intervals import LEAST_IMAGES, LEVEL, PLANNED, difference_of_proportions
+from embedshift.statistics.intervals import CONFIDENCE, LEAST_IMAGES, PLANNED, difference_of_proportions
 from embedshift.statistics.shift_ratios import SATURATED, Shifts
 from embedshift.statistics.summary import COSINE
 from embedshift.statistics.vectors import ROTATIONS, finds_original, halves, view_distances
@@ -106,7 +106,7 @@ def margins_of(
         )
         sample = shift_ratios.log_ratios(first.shifts(of_views), second.shifts(of_views), of_views)
         overall = shift_ratios.over_augmentations(sample, in_all)
-        variances.append(np.append(sample.variance, overall.variance) / sample.images)
+        variances.append(np.append(sample.variance, overall.variance) / sample.group_count)
         falls.append(_falls(second.found(of_views) - first.found(of_views), in_all, of_views))
         agreements.append([of(first.originals, second.originals, groups)[0] for of in METRICS.values()])
     # Of a large study some images are halved; errors fall with the root of the number.
@@ -119,7 +119,7 @@ def margins_of(
 
 def _ratio_margins(errors: Values, images: int) -> Values:
     count = len(errors) - 1
-    half = stdtrit(images - 1, 1 - (1 - LEVEL) / 2 / np.array([count] * count + [1])) * errors
+    half = stdtrit(images - 1, 1 - (1 - CONFIDENCE) / 2 / np.array([count] * count + [1])) * errors
     bounds = np.maximum(np.exp(2 * half), [LEAST] * count + [LEAST_OF_ALL])
     return np.stack([bounds, bounds * np.exp(math.sqrt(PLANNED) * half)])
 
@@ -142,7 +142,7 @@ def recall_differences(gains: Values, in_all: NDArray[np.bool_], groups: GroupNu
 
 def _vectors(reader: Reader) -> tuple[Floats, Floats]:
     """Returns embeddings of originals `[m, D]`, and of all views of the first n of them, `[n, A, draws, D]`."""
-    order = reader.image_rows.order
+    order = reader.image_rows.layout
     positions = [position for name in reader.augmentations for position in order.positions(name)]
     count = min(order.images, MOST_IMAGES, max(FEW_IMAGES, MOST_VIEWS // len(positions)))
     parts = [block["embedding"].to_numpy() for block in reader.image_rows.head(count).blocks("embedding")]

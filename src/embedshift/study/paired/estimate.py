@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from embedshift.arrays import GroupNumbers, Values
-from embedshift.statistics.intervals import LEAST_IMAGES, LEVEL, difference_of_proportions, mean_interval
+from embedshift.statistics.intervals import CONFIDENCE, LEAST_IMAGES, difference_of_proportions, mean_interval
 from embedshift.statistics.sample import Estimates, estimates_from_values, gather
 
 Interval = tuple[float, float]
@@ -38,7 +38,7 @@ NO_ESTIMATE = Estimate(math.nan, math.nan, math.nan, 0)
 
 def mean_estimate(sample: Estimates, seed: int) -> Estimate:
     low, high = mean_interval(sample, seed=seed)
-    return Estimate(sample.mean.item(), low.item(), high.item(), sample.images)
+    return Estimate(sample.mean.item(), low.item(), high.item(), sample.group_count)
 
 
 def mean_difference(sums: Values, counts: Values, seed: int, groups: GroupNumbers | None = None) -> Estimate:
@@ -55,7 +55,7 @@ def proportion_difference(differences: Values, groups: GroupNumbers | None = Non
     if not len(differences):
         return NO_ESTIMATE
     sample = estimates_from_values(differences[:, None], groups)
-    images, sd = sample.images, float(differences.std(ddof=min(1, len(differences) - 1)))
+    images, sd = sample.group_count, float(differences.std(ddof=min(1, len(differences) - 1)))
     per_group = 1.0 if groups is None else _effective(sample, sd, per_equal) / images
     gained, lost = (float(np.maximum(part, 0.0).mean()) for part in (differences, -differences))
 
@@ -70,8 +70,8 @@ def proportion_difference(differences: Values, groups: GroupNumbers | None = Non
 def _effective(sample: Estimates, sd: float, per_equal: float) -> float:
     images = float(sample.counts.item())
     if not sample.variance.item() > 0:
-        return per_equal * sample.images
-    t = stdtrit(images - 1, (1 + LEVEL) / 2) / stdtrit(sample.images - 1, (1 + LEVEL) / 2)
+        return per_equal * sample.group_count
+    t = stdtrit(images - 1, (1 + CONFIDENCE) / 2) / stdtrit(sample.group_count - 1, (1 + CONFIDENCE) / 2)
     return min(images, float((sd / sample.error.item()) ** 2 * t**2))
 
 
@@ -89,7 +89,7 @@ def fraction_difference(differences: Values, seed: int, groups: GroupNumbers | N
     bootstrap = Estimate(value, low, high, images)
 
     def interval_at(number: int) -> Interval:
-        unseen = -math.expm1(math.log((1 - LEVEL) / 2) / number)
+        unseen = -math.expm1(math.log((1 - CONFIDENCE) / 2) / number)
         below, above = bootstrap.interval(number)
         return max(-1.0, min(below, value - unseen)), min(1.0, max(above, value + unseen))
 

@@ -181,8 +181,8 @@ class PairedStudies:
 
     def _values(self, study: int, metric: str, augmentations: Sequence[str]) -> Values:
         rows = self.readers[study].image_rows
-        views = [rows.order.positions(name) for name in augmentations]
-        parts = [rows.order.numbers(block, [metric])[:, views, 0] for block in rows.blocks(metric)]
+        views = [rows.layout.positions(name) for name in augmentations]
+        parts = [rows.layout.numbers(block, [metric])[:, views, 0] for block in rows.blocks(metric)]
         return np.asarray(np.concatenate(parts)[self.positions[study]])
 
     @functools.cached_property
