@@ -61,7 +61,7 @@ def test_many_images_are_the_same_sample(monkeypatch):
     for limit in (450, 300):  # groups in memory, then as moments
         monkeypatch.setattr(sample, "IN_MEMORY", limit)
         found = measured(rows, ["blur"], ["cosine_similarity"], [1]).sample
-        for name in ("images", "having", "counts", "mean", "variance", "images_having"):
+        for name in ("group_count", "having", "counts", "mean", "variance", "images_having"):
             np.testing.assert_allclose(getattr(found, name), getattr(whole, name), rtol=1e-10, err_msg=name)
         assert found.image_means is None
         assert np.isnan(found.sd).all()

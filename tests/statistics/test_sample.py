@@ -50,7 +50,7 @@ def test_above_the_limit_moments_give_what_values_gave(monkeypatch, holes, toget
     monkeypatch.setattr(samples, "IN_MEMORY", 20)
     above = gather(parts_of(values, 7), together=together, chunks=[30, 50])
     assert not above.in_memory
-    assert above.images == inside.images == 80
+    assert above.group_count == inside.group_count == 80
     for name in ("mean", "variance", "having", "counts", "chunked"):
         np.testing.assert_allclose(getattr(above, name), getattr(inside, name), rtol=1e-8, err_msg=name)
     if together:
