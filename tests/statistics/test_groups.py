@@ -74,7 +74,7 @@ def test_groups_of_one_image_change_no_bit():
     flags = np.where(np.isnan(values()), np.nan, values() > 1)
     pairs.append((estimates_from_values(flags), estimates_from_values(flags[::-1], alone)))
     for single, grouped in pairs:
-        for name in ("images", "mean", "variance", "having"):
+        for name in ("group_count", "mean", "variance", "having"):
             np.testing.assert_allclose(getattr(single, name), getattr(grouped, name), rtol=1e-14)
         for interval in (lambda part: mean_interval(part, seed=0), proportion_interval):
             np.testing.assert_allclose(interval(single), interval(grouped), rtol=1e-9)
