@@ -46,12 +46,12 @@ def test_a_shard_is_written_while_later_ones_are_encoded(photos, tmp_path, monke
     encoding = threading.Event()
 
     def slowly(folder, table, record):
-        # The first shard is handed over after the second was encoded; the third is not waited for.
+        # The first shard is handed over before the second is encoded, which does not wait for it.
         assert record.index > 0 or encoding.wait(30), "the run waits for the shard to be written"
         write_shard(folder, table, record)
 
     monkeypatch.setattr(shard_files, "write_shard", slowly)
-    study = run(photos, tmp_path / "study", Stopped(lambda batch: encoding.set() if batch == 3 else None))
+    study = run(photos, tmp_path / "study", Stopped(lambda batch: encoding.set() if batch == 2 else None))
     assert len(shards(tmp_path / "study")) == 4
     assert study.info()["counts"]["measured"] == 4
 
