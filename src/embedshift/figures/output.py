@@ -214,6 +214,9 @@ class _SmallerSvg(RendererSVG):
     def __init__(self, width: float, height: float, text: io.StringIO) -> None:
         RendererSVG.__init__(self, 72 * width, 72 * height, text, image_dpi=DPI, metadata={"Date": None})
 
+    def option_image_nocomposite(self) -> bool:
+        return True  # images of one axes would be laid over each other first, at the size of the page
+
     def draw_image(self, gc: Any, x: float, y: float, im: Any, transform: Any = None) -> None:
         height, width = im.shape[:2]
         if transform is not None or height * width < _SMALL:

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter
@@ -157,7 +159,28 @@ def _show(axes: Axes, picture: Pixels | None, left: float, top: float) -> None:
         return
     down, across = (_CELL * side / max(picture.shape) for side in picture.shape[:2])
     left, top = left + (_CELL - across) / 2, top + (_CELL - down) / 2
-    axes.imshow(picture, extent=(left, left + across, top + down, top))
+    show_image(axes, picture, extent=(left, left + across, top + down, top))
+
+
+def show_image(axes: Axes, picture: Pixels, *, extent: tuple[float, float, float, float]) -> None:
+    """Shows an image within its axes, whose limits stay, as `imshow` does, but in a tenth of its time."""
+    image = ImageInAxes(axes, extent=extent)
+    image.set_data(picture)
+    image.set_clip_path(axes.patch)
+    axes.add_image(image)
+
+
+class ImageInAxes(AxesImage):
+    """An RGB image in bytes, scaled by OpenCV by areas: Matplotlib scales in float64, with four channels."""
+
+    def make_image(self, renderer: Any, magnification: float = 1.0, unsampled: bool = False) -> Any:
+        left, right, bottom, top = self.get_extent()
+        ends = magnification * self.get_transform().transform([(left, bottom), (right, top)])
+        (x0, y0), (x1, y1) = np.floor(ends + 0.5).astype(int)
+        scaled = cv2.resize(np.asarray(self.get_array()), (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA)
+        # Rows come from below.
+        pixels = np.dstack([scaled[::-1], np.full(scaled.shape[:2], 255, np.uint8)])
+        return pixels, x0 / magnification, y0 / magnification, None
 
 
 @dataclass(frozen=True)
