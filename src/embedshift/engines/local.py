@@ -63,7 +63,6 @@ def read_blocks(shards: Sequence[Shard], plan: Plan) -> None:
 
 
 def device_names(device: str) -> list[str]:
-    """Returns the devices of a setting: all GPUs for "auto" and "cuda", else the names between its commas."""
     if device in ("auto", "cuda") and torch.cuda.is_available():
         return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
     names = [name.strip() for name in device.split(",")]
@@ -75,7 +74,6 @@ def device_names(device: str) -> list[str]:
 def run_on_devices(
     shards: Sequence[Shard], plan: Plan, ready: ReadyEncoder, progress: Progress
 ) -> Generator[Result, None, None]:
-    """Runs the local engine on every device of the settings; in this process for one device or one shard."""
     names = device_names(plan.spec.devices)[: len(shards)] if plan.spec.devices else []
     parcel = _parcel(plan, len(names)) if len(names) > 1 else None
     if parcel is None:
@@ -166,7 +164,6 @@ class _Child:
             raise self.ended("stopped unexpectedly") from error
 
     def ended(self, what: str) -> EmbedshiftError:
-        """Ends the process if it has not ended; returns the error that says what it did."""
         code = self.process.poll()
         self.process.kill()  # SIGTERM would wait until a stopped process goes on
         self.process.wait()
@@ -197,7 +194,6 @@ def _child(device: str) -> Iterator[_Child]:
 
 
 def serve(handle: int) -> None:
-    """Runs a child: loads the encoder, then measures the shards that it gets until the pipe ends."""
     pipe = _SharedPipe(Connection(handle))
     threading.Thread(target=_say_that_it_works, args=(pipe,), daemon=True).start()
     with contextlib.suppress(*GONE):

@@ -123,7 +123,6 @@ def overlay(view: Pixels, values: Floats, *, signed: bool = False) -> Pixels:
 def page(
     data: FigureInput, title: str, note: str, rows: Sequence[Sequence[tuple[Pixels | None, str]]], *, columns: int
 ) -> Figure:
-    """Images in rows of `columns`; a longer list of one image takes several rows."""
     lines = -(-len(rows[0]) // columns)
     words = max(wrap(human(name), _CELL, 7, bold=True).count("\n") + 2 for _, name in rows[0])
     across, down = _CELL + 0.05, _CELL + _WORDS * words + 0.06
@@ -162,8 +161,6 @@ def _show(axes: Axes, picture: Pixels | None, left: float, top: float) -> None:
 
 @dataclass(frozen=True)
 class Peak:
-    """A point of a figure, in data coordinates, and its name."""
-
     x: float
     y: float
     name: str
@@ -226,7 +223,6 @@ def _free(ink: NDArray[np.uint8], wanted: Values, half: NDArray[np.int64]) -> ND
 
 
 def level_position(family: MeasuredFamily, value: float | None) -> float:
-    """Returns the position of a strength among the levels of its family; infinite for None."""
     return np.inf if value is None else float(family.levels_at(value))
 
 

@@ -28,7 +28,6 @@ Encoded = tuple[EncoderOutput, Exception | None]
 
 @foreign_code()
 def encode_views(encoder: Encoder, views: Pixels) -> EncoderOutput:
-    """Returns the encoder's output for views uint8 `[B, S, S, 3]`, as float32."""
     return _checked(encoder(views), encoder, len(views))
 
 

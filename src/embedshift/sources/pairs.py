@@ -28,8 +28,6 @@ Groups = dict[str, list[ImageRef]]
 
 
 class PairedSource(Source):
-    """Some images of a source, and the variants of each in other sources."""
-
     def __init__(
         self,
         originals: Source,

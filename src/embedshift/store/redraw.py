@@ -26,8 +26,6 @@ LARGEST = 4_096
 
 @dataclass(frozen=True)
 class RedrawnImage:
-    """One image of a study with its views, for people to look at."""
-
     image_id: str
     views: dict[str, Pixels]
     attention: dict[str, Floats] = field(default_factory=dict)
@@ -91,7 +89,6 @@ def _decoded(read: Read, image_id: str, info: StudyInfo) -> Pixels | str:
 
 
 def _canvas(read: Read, image_id: str, info: StudyInfo, measured: Collection[str] = ()) -> Canvas | str:
-    """Returns what augmentations change of an image; or why it cannot be read or has changed."""
     encoder, identity = info.encoder, info.identity
     try:
         pixels = images.decode(read(image_id))

@@ -174,7 +174,6 @@ whitening (float[n, {dim}] embeddings) => (float[n, {dim}] whitened) {{
 
 
 def write_onnx(fitted: Whitening, path: Path) -> None:
-    """Writes the graph of a map: `embeddings`, float32 `[n, D]` → `whitened`."""
     try:
         from onnx import helper, numpy_helper, parser
     except ImportError as error:

@@ -26,7 +26,6 @@ class Shifts:
 
     @property
     def total(self) -> Values:
-        """Sums of the shifts, `[A, D]`; NaN if nothing moved or shifts cancel each other."""
         total = self.sums["shifts"]
         has_direction = self._moved() & (np.linalg.norm(total, axis=-1) > _ROUNDING * self.sums["lengths"])
         return np.where(has_direction[:, None], total, np.nan)

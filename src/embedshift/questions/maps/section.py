@@ -35,7 +35,6 @@ def section(page: PageInput) -> Section | None:
 
 
 def trust_rows(trust: pl.DataFrame) -> list[Json]:
-    """One row per map: its words, deletion and insertion with intervals, and whether both beat a random order."""
     formatted: list[Json] = []
     for (name,), part in trust.group_by("map", maintain_order=True):
         rows = {row["score"]: row for row in part.iter_rows(named=True)}

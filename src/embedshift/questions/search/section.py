@@ -250,7 +250,6 @@ def near_duplicates(reader: Reader) -> Json | None:
 
 
 def thumbnails(reader: Reader, keys: Sequence[Key], budget: int = BUDGET) -> dict[Key, Json]:
-    """Returns the `name` of each image, its `address` with `data:` if it is shown, and the `reason` if it is not."""
     drawn, missing = _drawn(reader, keys) if reader.shows_images else ({}, {})
     for side, quality in STEPS:
         addresses = {key: address(webp(shrink(image, side), quality), "image/webp") for key, image in drawn.items()}

@@ -44,8 +44,6 @@ MOST_IMAGES, FEW_IMAGES, MOST_VIEWS = KEPT, 256, 20_000
 
 @dataclass(frozen=True)
 class Half:
-    """One encoder: unit vectors of originals `[m, D]`, and of all views of the first n, `[n, A, draws, D]`."""
-
     originals: Floats
     views: Floats
 
@@ -133,7 +131,6 @@ def _falls(gains: Values, in_all: NDArray[np.bool_], groups: GroupNumbers | None
 
 
 def recall_differences(gains: Values, in_all: NDArray[np.bool_], groups: GroupNumbers | None) -> list[Estimate]:
-    """Returns the differences of recall by augmentation, and over some, from gains `[n, A, draws]`."""
     means, of_images = gains.mean(axis=2), np.arange(len(gains)) if groups is None else groups
     overall, count = means[:, in_all].ravel(), int(in_all.sum())
     of_each = [proportion_difference(column, groups) for column in means.T]
