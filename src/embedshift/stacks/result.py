@@ -98,6 +98,8 @@ class Step:
 
 @dataclass(frozen=True)
 class Causes:
+    """The named steps; what they leave unexplained (mean of 1 − cosine); the measured floor of rounding; a remark."""
+
     steps: tuple[Step, ...]
     distance: float
     unexplained: float
@@ -177,6 +179,7 @@ class Parity(Shown):
         return words + (", which no known alteration explains." if causes is not None else ".")
 
     def table(self) -> pl.DataFrame:
+        """The steps that explain the distance: `step, alteration, distance_before, distance_after, explained`."""
         steps = () if self.causes is None else self.causes.steps
         columns: Json = {"step": range(1, len(steps) + 1)}
         columns["alteration"] = [" or ".join((step.alteration, *step.ties)) for step in steps]
@@ -184,6 +187,7 @@ class Parity(Shown):
         return pl.DataFrame(columns, schema={"step": pl.Int64, "alteration": pl.String} | COLUMNS)
 
     def figure(self) -> Any:
+        """Draws how the distance falls, step by step, on a log axis: a figure of matplotlib."""
         from embedshift.figures.style import new_figure, wrap
 
         rows, floor = self.table(), self.causes.floor if self.causes else ROUNDING
@@ -197,6 +201,7 @@ class Parity(Shown):
         return drawn
 
     def to_json(self) -> Json:
+        """Returns all numbers, ready for JSON; None where one does not exist."""
         distance, order = self.distance, np.argsort(-self.distance.distances, kind="stable")
         numbers = {"mean": distance.mean, "relative_shift": distance.relative_shift, "cka": distance.cka}
         numbers["largest"] = distance.distances[order[0]] if order.size else np.nan
