@@ -68,8 +68,6 @@ def run_study(
 
 @dataclass
 class _Run:
-    """A study and its folder, the shards that are done and those that are left, and what study.json records of them."""
-
     study: StudyContext
     reader: Reader
     groups: Choice | None
@@ -85,7 +83,6 @@ class _Run:
 
     @classmethod
     def of(cls, study: StudyContext, out: Path, groups: Choice | None, *, repair: bool) -> "_Run":
-        """Reads the folder; refuses another study, and groups that lack an image."""
         ids = [sample.image_id for sample in study.samples]
         if groups not in (None, NEAR):  # before hours of work
             find_groups(groups, [storable(image_id) for image_id in ids], list)
@@ -139,7 +136,6 @@ class _Run:
         return TargetWidth(self.reader.folder, until, plan.suite.names, plan.config.seed, len(study.shards), groups)
 
     def measure(self, progress: Progress) -> None:
-        """Measures and writes the pending shards, or as many as the target width needs."""
         plan, target = self.study.plan, self.target
         self._write_failures()
         if target is not None:
@@ -179,7 +175,6 @@ class _Run:
         return [self.done[index] for index in sorted(self.done)]
 
     def write_tables(self) -> None:
-        """Chooses the groups of images, and makes the tables with them; then the study is complete."""
         chosen = choose(self.reader.now(), self.groups) or INDEPENDENT
         self.write_info()
         self.reader = self.reader.now()

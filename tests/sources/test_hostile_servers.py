@@ -95,6 +95,10 @@ class Hostile(BaseHTTPRequestHandler):
     def moved(self):
         self.answer(status=302, Location="/good/a.png")
 
+    def moved_away(self):
+        """To the same server under another name."""
+        self.answer(status=302, Location=f"http://localhost:{self.server.server_port}/good/a.png")
+
     def pages(self):
         """A folder whose links lead everywhere."""
         far = "x" * 99
@@ -265,4 +269,5 @@ def test_a_password_is_that_of_the_host_in_netrc(address, tmp_path, monkeypatch)
     (tmp_path / ".netrc").chmod(0o600)
     read(f"{address}/good/a.png")
     read(f"{address.replace('127.0.0.1', 'localhost')}/good/a.png")
-    assert Hostile.passwords == [None, "Basic bWU6c2VjcmV0", None]
+    read(f"{address}/moved_away/a.png")
+    assert Hostile.passwords == [None, "Basic bWU6c2VjcmV0", None, "Basic bWU6c2VjcmV0", None]

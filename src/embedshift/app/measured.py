@@ -61,7 +61,6 @@ class Change:
 
 
 def all_changes(study_suite: Suite | None = None) -> dict[str, Change]:
-    """Every change by its label: the study's own single augmentations first."""
     changes = [Change("study", augmentation) for augmentation in study_suite or () if augmentation.level is None]
     changes += [Change("everyday", augmentation) for augmentation in SUITES["everyday"](Choice())]
     families = [FAMILIES[name] for name in FAMILIES]
@@ -114,7 +113,6 @@ class Space:
     whitening: Whitening | None = None
 
     def compare(self, original: Floats, view: Floats, pixels: str) -> Row:
-        """Compares two embeddings `[D]`; `pixels` is the hash of the original's image."""
         if self.whitening is not None:
             original, view = self.whitening(np.stack([original, view]))
         cosine = float(METRICS[COSINE].function(original, view))
@@ -130,8 +128,6 @@ class Space:
 
 @dataclass(frozen=True)
 class PageEncoder:
-    """An encoder and its spaces; all tabs share it, and it never changes."""
-
     encoder: Encoder
     title: str
     config: StudyConfig
@@ -140,7 +136,6 @@ class PageEncoder:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def fitting(self, maps: Sequence[Whitening]) -> dict[str, Whitening | None]:
-        """The names of its spaces: its embeddings as they are, and through each map that was fitted to them."""
         own = self.encoder.weights_hash, EncoderInfo.of(self.encoder).embedding_name or ""
         fitted = [whitening for whitening in maps if (whitening.encoder, whitening.embedding) == own]
         return {self.title: None} | {f"{self.title}, whitened by {one.name} (on another scale)": one for one in fitted}

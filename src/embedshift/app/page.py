@@ -55,7 +55,6 @@ EVENT: dict[str, Any] = {"trigger_mode": "always_last", "show_progress": "hidden
 
 
 def make_page(encoders: Sequence[PageEncoder | str], reader: Reader | None = None) -> gr.Blocks:
-    """The page; in place of an encoder that cannot be had stands the reason."""
     page: gr.Blocks
     # Files of the page's own images are deleted after an hour.
     with gr.Blocks(title="embedshift", analytics_enabled=False, delete_cache=(600, 3_600)) as page:

@@ -80,7 +80,6 @@ class Guard:
 
 @contextlib.contextmanager
 def serving(make_page: Callable[[], Any], port: int | None = None) -> Iterator[tuple[str, threading.Thread]]:
-    """While entered, the page is served; its address, and the thread that serves it."""
     before = dict(os.environ)
     # Gradio asks the page whether it is there.
     no_proxy = ",".join(filter(None, [os.environ.get("no_proxy") or os.environ.get("NO_PROXY"), HOST]))

@@ -23,7 +23,6 @@ def sides(of: Sides) -> tuple[int, int]:
 
 
 def shorter(of: Sides) -> int:
-    """Returns the side that lengths in fractions of the side are fractions of."""
     return min(sides(of))
 
 
@@ -33,8 +32,6 @@ def size_of(image: NDArray[Any]) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Geometry:
-    """Which part of the original each pixel of a view shows."""
-
     source: Floats | None = None
     hidden: Mask | None = None
 
@@ -52,7 +49,6 @@ class Geometry:
         return float((hidden if self.source is None else hidden | ~inside(self.source)).mean())
 
     def then(self, after: "Geometry") -> "Geometry":
-        """Combines this geometry with that of a change applied to the view."""
         if after.source is None:
             return Geometry(self.source, _union(self.hidden, after.hidden))
         source, hidden = after.source, None
@@ -98,7 +94,6 @@ def sampled(values: Any, source: Floats, border: int) -> Any:
 
 
 def recompressed(image: Pixels, quality: float) -> Pixels:
-    """Writes the image as JPEG with Pillow, and reads it again."""
     Image.fromarray(image).save(content := io.BytesIO(), "JPEG", quality=int(quality))
     return np.asarray(Image.open(content))
 

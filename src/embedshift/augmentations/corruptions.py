@@ -90,7 +90,6 @@ def enlargement(side: int, factor: float) -> tuple[float, float]:
 
 
 def motion_kernel(radius: int, sigma: float, angle: float) -> tuple[Floats, tuple[int, int]]:
-    """Returns the kernel of a motion blur, one-sided as in ImageMagick, and its anchor."""
     along = np.arange(2 * radius + 1)
     turn = np.deg2rad(angle)
     across = np.ceil(along * np.cos(turn) - 0.5).astype(int)
@@ -102,7 +101,6 @@ def motion_kernel(radius: int, sigma: float, angle: float) -> tuple[Floats, tupl
 
 
 def motion_blurred(image: Any, kernel: Floats, anchor: Sequence[int]) -> Floats:
-    """Blurs an image by a `motion_kernel`, in float32; the edge is repeated beyond the image."""
     blurred = cv2.filter2D(image, cv2.CV_32F, kernel, anchor=anchor, borderType=cv2.BORDER_REPLICATE)
     return np.asarray(blurred, np.float32)
 
@@ -114,7 +112,6 @@ def defocus_blur(image: Pixels, severity: float, rng: np.random.Generator) -> Pi
 
 
 def disk(radius: float, edge: float, scale: float) -> Floats:
-    """Returns the kernel of a lens out of focus, float32, sum 1."""
     half = int(np.ceil(max(8, radius) * scale))
     positions = np.arange(-half, half + 1)
     full = (positions[:, None] ** 2 + positions**2 <= (radius * scale) ** 2).astype(np.float32)
@@ -151,7 +148,6 @@ def zoom_blur(image: Pixels, severity: float, rng: np.random.Generator) -> Pixel
 
 
 def zoom_source(of: Sides, severity: float, rng: np.random.Generator) -> Floats:
-    """Returns the mean of the places that the enlargements show at each pixel."""
     both = [
         np.array([(1, 0), *(enlargement(length, factor) for factor in _factors(severity))]).mean(axis=0)
         for length in sides(of)[::-1]
@@ -332,7 +328,6 @@ def elastic_transform(image: Pixels, severity: float, rng: np.random.Generator) 
 
 
 def elastic_source(of: Sides, severity: float, rng: np.random.Generator) -> Floats:
-    """Returns the place that each pixel shows after both steps."""
     affine, positions = _maps(of, severity, rng)
     # The second step finds the first one's image mirrored beyond its edge.
     end = np.array(sides(of)[::-1], np.float32) - 0.5
@@ -537,7 +532,6 @@ def _frost(folder: str) -> Family:
 
 
 def _large(texture: Pixels) -> Pixels:
-    """Returns a texture whose shorter side has at least 224 pixels."""
     height, width = texture.shape[:2]
     factor = SIDE / min(height, width)
     if factor <= 1:

@@ -194,7 +194,6 @@ def greyscale(image: Pixels, numbers: Drawn, rng: np.random.Generator) -> Pixels
 
 
 def _around(size: Size, back: Values) -> Geometry:
-    """Returns the places that a matrix `[2, 2]` gives around the centre."""
     centre = (np.array(size[::-1]) - 1) / 2
     return _mapped(size, np.column_stack([back, centre - back @ centre]))
 

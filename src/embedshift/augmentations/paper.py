@@ -52,7 +52,6 @@ class Elastic(Warp):
 
 
 def _blurred(fields: Values, factor: float) -> Values:
-    """Blurs both fields, stacked `[2 * height, width]`, and multiplies them by a factor."""
     tall, width = fields.shape
     spread, gather = _factors(width)
     if tall <= 2 * REACH:

@@ -25,18 +25,15 @@ def _add(
 
 
 def signs(rng: np.random.Generator, count: int) -> Values:
-    """Returns random signs, +1 or -1, float64 `[count]`."""
     return np.asarray(rng.integers(0, 2, count) * 2.0 - 1.0)
 
 
 def directions(rng: np.random.Generator, count: int) -> Values:
-    """Returns random directions as unit vectors, x before y, float64 `[count, 2]`."""
     angle = rng.uniform(0.0, 2.0 * np.pi, count)
     return np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
 
 def phases(rng: np.random.Generator, count: int) -> Values:
-    """Returns random phases, from -0.5 to 0.5, float64 `[count]`."""
     return rng.uniform(-0.5, 0.5, count)
 
 
@@ -147,19 +144,16 @@ def hue(image: Pixels, degrees: float, rng: np.random.Generator) -> Pixels:
 
 
 def _saturated(levels: Floats, factor: float) -> Floats:
-    """Scales the distance from each pixel's grey level by a factor below or above 1."""
     return np.asarray(cv2.transform(levels, factor * np.eye(3) + (1 - factor) * GREY), np.float32)
 
 
 def _turned(levels: Floats, degrees: float) -> Floats:
-    """Turns the hue; levels are in [0, 1]."""
     turned = cv2.cvtColor(levels, cv2.COLOR_RGB2HSV)
     turned[..., 0] = (turned[..., 0] + np.float32(degrees)) % 360
     return np.asarray(cv2.cvtColor(turned, cv2.COLOR_HSV2RGB), np.float32)
 
 
 def _pixels(levels: Floats) -> Pixels:
-    """Converts levels in [0, 1] to uint8."""
     return np.clip(np.rint(levels * 255), 0, 255).astype(np.uint8)
 
 

@@ -199,13 +199,11 @@ def load_suite(
 
 
 def _only(suite: Suite, chosen: Sequence[str], name: str) -> Suite:
-    """Returns the chosen augmentations of a suite, in its order; all if none is chosen."""
     refuse_unknown(chosen, f"augmentation of {name}", suite._by_name)
     return Suite([augmentation for augmentation in suite if not chosen or augmentation.name in chosen])
 
 
 def _suite_of(name: str) -> str | None:
-    """Returns the suite that has a family or an augmentation of this name, if there is one."""
     if name in FAMILIES:
         return FAMILIES[name].suite
     return next((other for other, suite in _without_families().items() if name in suite), None)
@@ -262,7 +260,6 @@ def _numbers(described: Any) -> Iterator[float]:
 
 
 def _registered() -> dict[str, list[Augmentation]]:
-    """Returns name → the augmentations with this name, from all families and suites."""
     by_name: dict[str, list[Augmentation]] = {}
     in_families = [FAMILIES[name].augmentations() for name in FAMILIES]
     for augmentation in itertools.chain(*in_families, *_without_families().values()):
@@ -271,7 +268,6 @@ def _registered() -> dict[str, list[Augmentation]]:
 
 
 def _without_families() -> dict[str, Suite]:
-    """Returns the suites whose augmentations do not come in families."""
     of_families = {FAMILIES[name].suite for name in FAMILIES}
     return {name: Suite(SUITES[name](Choice())) for name in SUITES if name not in of_families}
 

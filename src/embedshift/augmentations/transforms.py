@@ -140,7 +140,6 @@ def _parts(transform: Transform) -> Iterator[Transform]:
 
 @functools.cache
 def catalogue() -> dict[str, Transform]:
-    """Returns name → class of all public albumentations transforms of single images."""
     package = albumentations()
     bases = (package.ImageOnlyTransform, package.DualTransform)
     public = {name: kind for name, kind in vars(package).items() if inspect.isclass(kind) and name[0] != "_"}
@@ -211,7 +210,6 @@ def _check_nested_names(name: str, transform: Transform, parameters: Mapping[str
 
 
 def _first_error(error: Exception) -> str:
-    """Returns the first of pydantic's errors in one line; for other errors their message."""
     errors = getattr(error.__cause__ or error, "errors", None)
     if errors is None:
         return reason(error)

@@ -74,7 +74,6 @@ def shard_bytes(encoder: Encoder, plan: Plan, shards: int) -> float:
 
 
 def _seconds_a_view(encoder: Encoder, image: DrawnImage, batch_size: int) -> float:
-    """Returns the seconds to encode a view, without the first pass, which takes longer."""
     views: Any = image.files or image.views
     parts = [views[start : start + batch_size] for start in range(0, len(views), batch_size)]
     encoder(parts[0])

@@ -54,7 +54,6 @@ def output(words: str) -> Any:
 
 
 def choices() -> list[type]:
-    """Returns the dataclasses that the questions add to `report`."""
     return [question.choices for question in questions() if question.choices]
 
 
@@ -81,7 +80,6 @@ def originals_and_variants(arguments: Sequence[str], pairs: bool) -> Json:
 
 
 def require_images(settings: Mapping[str, Any]) -> None:
-    """Refuses settings without images, and empty paths, which would be the current folder."""
     if not settings.get("images"):
         raise UsageError("no images given: name a folder, files, or a .txt list of paths")
     if "" in settings["images"]:

@@ -105,7 +105,6 @@ def lock(
 
 
 def _stacks(settings: Json, *names: str) -> list[Any]:
-    """Loads the ONNX graphs among the names with the settings that are given; leaves all other names."""
     chosen = given(vars(validated(GraphSettings, given(settings))))
     graphs = [name for name in names if chosen and name.startswith("onnx:")]
     if chosen and not graphs:

@@ -153,7 +153,6 @@ def search_lines(study: Study) -> Iterator[str]:
 
 
 def stop_lines(study: Study) -> Iterator[str]:
-    """Yields up to which strength a search surely misses few: the end of the interval with the weaker change."""
     reader = study.reader()
     missed = by_family(reader.table("tolerance"), MISSED_CRITERION)
     ends = {f: missed[f.name]["low" if f.rises else "high"] for f in reader.families if f.name in missed}

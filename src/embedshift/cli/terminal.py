@@ -59,7 +59,6 @@ def repeating(first: str) -> Iterator[Callable[[], None]]:
 def progress(
     quiet: bool, doing: str = "measuring"
 ) -> Iterator[tuple[Callable[["Start"], None], Callable[[int], None]]]:
-    """Gives a bar with images per second and the time left; without a terminal, occasional log lines."""
     columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
     bar = Progress(*columns, TimeRemainingColumn(), console=err_console, disable=quiet or not err_console.is_terminal)
     task = bar.add_task("", total=None, rate="")
@@ -181,7 +180,6 @@ def fits(table: Table) -> bool:
 
 
 def _width() -> int:
-    """Returns the width of the terminal, or what COLUMNS says; for a file or a pipe 160 at least."""
     width = Console().width
     return width if sys.stdout.isatty() or os.environ.get("COLUMNS") else max(width, 160)
 

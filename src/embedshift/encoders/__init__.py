@@ -134,7 +134,6 @@ def load_text_encoder(model: str, *, device: str = "auto", precision: Precision 
 
 
 def _split_name(model: str) -> tuple[str, str]:
-    """Returns the library that loads a model, and the model's name there; no library for one of `ENCODERS`."""
     if model in ENCODERS:
         return "", model
     library, _, name = model.partition(":")
@@ -152,7 +151,6 @@ def _split_name(model: str) -> tuple[str, str]:
 
 
 def _detect_library(folder: Path) -> str:
-    """Returns the library that wrote the checkpoint in a folder, judged by its files; the default is transformers."""
     check_folder(folder)
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))

@@ -38,7 +38,6 @@ class Goal:
     purify: Purify | None = None
 
     def loss(self, pixels: Tensor) -> Tensor:
-        """Returns what an attack minimises for pixels `[1, 3, S, S]`: the cosine, or its negative."""
         cosine = self.cosine(pixels)
         return -cosine if self.towards else cosine
 
@@ -52,7 +51,6 @@ class Goal:
 
 
 def reference_embedding(embed: Embed, picture: Pixels) -> Tensor:
-    """Returns the embedding `[1, D]` of an image uint8 `[S, S, 3]`, as a reference for others."""
     with torch.no_grad():
         embedding = embed(as_pixels(picture)).detach()
     if not bool(torch.isfinite(embedding).all()) or not bool(embedding.norm() > 0):
@@ -61,12 +59,10 @@ def reference_embedding(embed: Embed, picture: Pixels) -> Tensor:
 
 
 def as_pixels(picture: Pixels) -> Tensor:
-    """Converts uint8 `[S, S, 3]` to float32 `[1, 3, S, S]`."""
     return torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float()
 
 
 def as_picture(pixels: Tensor) -> Floats:
-    """Converts float32 `[1, 3, S, S]` to `[S, S, 3]`."""
     picture: Floats = pixels.detach()[0].permute(1, 2, 0).cpu().numpy()
     return picture
 
@@ -79,8 +75,6 @@ def _straight_through(purify: Purify, pixels: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Budget:
-    """All images whose distance from an original is at most `eps`."""
-
     norm: Norm
     eps: float
 
@@ -89,12 +83,10 @@ class Budget:
         return self.eps if self.norm == "linf" else 255 * self.eps
 
     def distance(self, picture: Pixels, original: Pixels) -> float:
-        """Returns how far an image is from its original, in the unit of `eps`."""
         moved = picture.astype(np.int64) - original
         return float(np.abs(moved).max()) if self.norm == "linf" else float(np.sqrt(np.square(moved).sum()) / 255)
 
     def project(self, pixels: Tensor, original: Tensor) -> Tensor:
-        """Returns the nearest pixels within the budget and within [0, 255]."""
         moved = pixels - original
         if self.norm == "linf":
             moved = moved.clamp(-self.radius, self.radius)
@@ -103,7 +95,6 @@ class Budget:
         return (original + moved).clamp(0.0, 255.0)
 
     def direction(self, gradient: Tensor) -> Tensor:
-        """Returns the step of length 1 in this norm along which a value rises most."""
         return gradient.sign() if self.norm == "linf" else gradient / gradient.norm().clamp_min(1e-12)
 
     def start(self, original: Tensor, seed: int) -> Tensor:
@@ -155,7 +146,6 @@ def _levels(pixels: np.ndarray) -> Pixels:
 
 
 def pgd(loss: Loss, start: Tensor, original: Tensor, budget: Budget, steps: int) -> Tensor:
-    """Returns the pixels after the last step of PGD; arguments as in `apgd`."""
     size, pixels = REACH / steps * budget.radius, start
     for _ in range(steps):
         _, gradient = value_and_gradient(loss, pixels)

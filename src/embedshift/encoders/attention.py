@@ -21,8 +21,6 @@ WITH_WEIGHTS = {"need_weights": True, "average_attn_weights": False}
 
 
 class AttentionHook(BlockHook):
-    """Captures the attention of one block during its forward pass, averaged over heads."""
-
     def __init__(self, block: nn.Module, *, rows: Rows, block_hooks: BlockHooks | None = None) -> None:
         self._rows = rows
         self._row: Tensor | None = None
@@ -53,7 +51,6 @@ class AttentionHook(BlockHook):
             self._row = None
 
     def _from_weights(self, weights: Any) -> Tensor:
-        """Reduces weights `[B, heads, queries, T]` to the row `[B, T]`, or to all rows `[B, queries, T]`."""
         rows = weights[:, :, :1] if self._rows == "first" else weights
         mean: Tensor = rows.float().mean(dim=1 if self._rows == "all" else (1, 2))
         return mean
@@ -191,5 +188,4 @@ class AttentionInterceptor(TorchFunctionMode):
 
 
 def _in_heads(tokens: Tensor, heads: int) -> Tensor:
-    """Reshapes `[B, T, H d]` to `[B, H, T, d]`."""
     return tokens.reshape(*tokens.shape[:2], heads, -1).transpose(1, 2)

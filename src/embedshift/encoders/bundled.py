@@ -36,7 +36,6 @@ INSTALL = "pip install 'embedshift[offline]'"
 
 
 def load_bundled(**settings: Any) -> ModuleEncoder:
-    """Loads `dinov2-small-offline`; the first call rebuilds it into the user's cache."""
     with contextlib.ExitStack() as stack:
         folder = _cached_checkpoint() or stack.enter_context(_temporary_checkpoint())
         encoder = load_huggingface(str(folder), name=BUNDLED, **settings)
@@ -71,7 +70,6 @@ def _temporary_checkpoint() -> Iterator[Path]:
 
 
 def cached_folder() -> Path:
-    """Returns the folder of the rebuilt checkpoint, whether it exists or not, in the form of `save_pretrained`."""
     return _cache() / f"{BUNDLED}-{WEIGHTS_HASH[:12]}"
 
 

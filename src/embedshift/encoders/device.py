@@ -39,7 +39,6 @@ def find_device(name: str) -> torch.device:
 
 
 def to_device(views: Pixels, device: torch.device) -> Tensor:
-    """Copies views to the device as a tensor; for a GPU the copy runs in the background."""
     tensor = torch.from_numpy(views)
     # Only pinned memory is copied while the process continues.
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
@@ -108,8 +107,6 @@ class CastableEncoder(Encoder, Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What a lower precision costs and saves."""
-
     time: float
     largest: float | None = None
     mean: float | None = None
@@ -155,7 +152,6 @@ def timed(work: Callable[[], T]) -> tuple[float, T]:
 
 
 def measure_cost(encoder: CastableEncoder, low: Precision) -> Cost:
-    """Times passes in float32 and in a lower precision, in turns, and compares their embeddings."""
     keep_memory()
     images = patterns(IMAGES, encoder.size)
 

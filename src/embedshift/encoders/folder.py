@@ -19,7 +19,6 @@ VOCABULARIES = ("tokenizer.json", "vocab.json")
 
 
 def local_path(name: str) -> Path:
-    """Returns the path that a name stands for, with the user's own folder for `~`; UsageError if it can be none."""
     try:
         path = expanded(name)
         path.is_dir()

@@ -41,7 +41,6 @@ class BlockHooks(TorchFunctionMode):
         self._on = contextlib.ExitStack()
 
     def listen(self, block: nn.Module, hook: BlockHook) -> Callable[[], None]:
-        """Passes the calls of a block to a hook until the returned function is called."""
         if block not in self._hooks:
             self._hook(block)
         self._hooks.setdefault(block, []).append(hook)

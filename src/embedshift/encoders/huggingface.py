@@ -48,7 +48,6 @@ SAFETENSORS = ("model.safetensors", "model.safetensors.index.json")
 def load_huggingface(
     model: str, *, name: str | None = None, size: int | None = None, embedding: str | None = None, **settings: Any
 ) -> ModuleEncoder:
-    """Loads the vision part of a checkpoint: a Hub id, or a local folder in the form of `save_pretrained`."""
     checkpoint = find_checkpoint(model)
     chosen = checkpoint.family.choose(embedding)
     module = load_module(checkpoint, checkpoint.family.loader, checkpoint.family.drop + chosen.drop)
@@ -76,11 +75,9 @@ class Checkpoint:
 
     @property
     def local(self) -> bool:
-        """Whether it is a folder on this machine, so that no part comes from the network."""
         return Path(self.source).is_dir()
 
     def file(self, name: str) -> Path | None:
-        """Returns one file, from the folder, the cache or the Hub; None if it does not exist."""
         path = cached_file(
             self.source, name, local_files_only=self.offline, _raise_exceptions_for_missing_entries=False,
             _raise_exceptions_for_connection_errors=False,
@@ -115,7 +112,6 @@ def hub_answers() -> bool:
 
 
 def _hub_has(model: str) -> bool:
-    """Returns whether the Hub answers for this model, asked once; False = use the local cache."""
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "TRUE", "YES", "ON"}:
         return False
     try:
@@ -228,7 +224,6 @@ def _preprocess(checkpoint: Checkpoint) -> Preprocess:
 def preprocess_from(
     settings: Mapping[str, Any], source: str, stats: tuple[Triple, Triple], native_side: Callable[[], int | None]
 ) -> Preprocess:
-    """Makes the preprocessing of a preprocessor_config.json, which may leave out mean, std and the input size."""
     try:
         size = _side(settings.get("size"))
         crop = _side(settings.get("crop_size")) if settings.get("do_center_crop", True) else None
@@ -295,7 +290,6 @@ def tower(module: Any) -> Any:
 
 
 def inputs(module: nn.Module, pixels: Tensor) -> dict[str, Any]:
-    """Returns the model's inputs for `pixels` `[B, 3, S, S]`: pixels, or patches if a Linear embeds the patches."""
     embedding = getattr(getattr(tower(module), "embeddings", None), "patch_embedding", None)
     if not isinstance(embedding, nn.Linear):
         return {"pixel_values": pixels, "interpolate_pos_encoding": True}
@@ -314,7 +308,6 @@ def inputs(module: nn.Module, pixels: Tensor) -> dict[str, Any]:
 
 
 def _image(module: Any, pixels: Tensor) -> Any:
-    """Returns the module's output; the first one if it also returns tokens."""
     output = module(pixels)
     return output[0] if isinstance(output, tuple) else output
 

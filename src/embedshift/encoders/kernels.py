@@ -28,8 +28,6 @@ def usual_kernels(device: torch.device, precision: Precision) -> tuple[str, ...]
 
 
 class PackedLinears:
-    """The linear layers of a module with packed weights, which follow the layers' own when these change."""
-
     def __init__(self, module: nn.Module, dtype: torch.dtype) -> None:
         if not _has_onednn():
             raise RuntimeError("torch was built without oneDNN")

@@ -41,7 +41,6 @@ def display_name(library: str, model: str) -> str:
 
 
 def _folder(model: str) -> Path | None:
-    """Returns the folder of a name `local-dir:FOLDER`; None for a model of the library or of the Hub."""
     return local_path(model.removeprefix(LOCAL)) if model.startswith(LOCAL) else None
 
 

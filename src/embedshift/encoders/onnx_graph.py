@@ -46,7 +46,6 @@ def load_onnx(
     std: Triple | None = None,
     **_settings: Any,
 ) -> "OnnxEncoder":
-    """Loads a graph: a file, or a folder as optimum writes it, with the preprocessing beside it."""
     file = _find(local_path(model))
     folder = file.parent.parent if file.parent.name == "onnx" else file.parent
     name = folder.resolve().name if file.name in {Path(graph).name for graph in GRAPHS} else file.stem
@@ -75,8 +74,6 @@ def load_onnx(
 
 
 class OnnxEncoder:
-    """A graph that gets squares, normalised; with an image processor, which prepares images, an `ImageEncoder`, too."""
-
     grid: tuple[int, int] | None = None
 
     def __init__(
@@ -91,7 +88,6 @@ class OnnxEncoder:
         self.dim = first_embedding(self)
 
     def __call__(self, views: Pixels | Sequence[Pixels]) -> EncoderOutput:
-        """Encodes views uint8 `[B, S, S, 3]`, or by the image processor a list of views of any size."""
         if not isinstance(views, np.ndarray):
             return EncoderOutput(self._encode_images([Image.fromarray(view) for view in views]), None, None)
         mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
@@ -104,8 +100,6 @@ class OnnxEncoder:
 
 
 class Graph:
-    """A graph with one input of images; another process loads it again."""
-
     def __init__(self, file: Path, device: str) -> None:
         self._file = file
         self.device, self._session = _session(file, device)
@@ -184,7 +178,6 @@ def _find(path: Path) -> Path:
 
 
 def _hash(file: Path) -> str:
-    """Returns a hash of a graph and its external data, which must lie in its folder."""
     onnx = library("onnx", "onnx")
     with refusing(f"{file}: not an ONNX graph"):
         content = read_file(file, LARGEST)

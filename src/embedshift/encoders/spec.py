@@ -36,11 +36,9 @@ class EncoderSpec:
 
     @property
     def devices(self) -> str:
-        """The devices of the setting; "" = only a user's own encoder, in one process."""
         return "" if self.given is not None or self.config.model.startswith(CODE) else self.config.device
 
     def enter(self, stack: contextlib.ExitStack, device: str | None = None) -> Encoder:
-        """Returns the encoder with its kernels and observations, which the stack takes back."""
         encoder = self.load(device)
         if self.config.compile and not isinstance(encoder, Compilable):
             raise UsageError(f"{encoder.name} cannot be compiled: it has no `compiling`; run without it")
@@ -72,7 +70,6 @@ class EncoderSpec:
         return encoder
 
     def text_tower(self, encoder: Encoder) -> TextEncoder | ReadsText:
-        """Returns the encoder's own text function, else the text tower that belongs to its weights."""
         if isinstance(encoder, ReadsText):
             return encoder
         if self.given is not None:

@@ -21,18 +21,15 @@ def like_blocks(module: nn.Module) -> list[nn.Module]:
 
 
 def run_of_blocks(module: nn.Module) -> nn.ModuleList | nn.Sequential | None:
-    """Returns the longest sequence of similar blocks in `module`: the layers of its transformer."""
     runs = [m for m in module.modules() if isinstance(m, nn.ModuleList | nn.Sequential) and len({*map(type, m)}) == 1]
     return max(runs, key=len, default=None)
 
 
 def tokens_of(output: Any) -> Any:
-    """Returns the tokens that a block returned, alone or as the first of a tuple."""
     return output[0] if isinstance(output, tuple) else output
 
 
 def patch_embedding(module: nn.Module) -> nn.Conv2d | None:
-    """Returns the convolution that cuts images into patches: the first whose stride equals its kernel."""
     for part in module.modules():
         if isinstance(part, nn.Conv2d) and part.kernel_size == part.stride and part.kernel_size[0] > 1:
             return part
@@ -70,7 +67,6 @@ class PatchGrid:
             )
 
     def shape(self, tokens: int) -> tuple[int, int]:
-        """Returns the grid `(g_h, g_w)` of the last pass, which had `tokens` tokens."""
         return self._shape or (int(tokens**0.5),) * 2
 
     def to_grid(self, row: Tensor, count: int) -> Tensor | None:
@@ -99,7 +95,6 @@ def weights_hash(module: nn.Module) -> str:
 
 
 def structure_hash(module: nn.Module) -> str:
-    """Returns a hash of what a module prints: its parts, their settings and their order."""
     return hashlib.sha256(re.sub(r" at 0x[0-9a-f]+", "", repr(module)).encode()).hexdigest()[:16]
 
 

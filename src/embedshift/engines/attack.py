@@ -85,15 +85,12 @@ class AttackedFolder(ViewsFolder):
 def read_original(
     sample: ImageRef, source: Source, folder: AttackedFolder, *, on_step: OnStep = None
 ) -> tuple[str, Pixels] | Failure:
-    """Returns the hash of an image's own pixels, and the image at the encoder's size, uint8 `[S, S, 3]`."""
     seconds = folder.config.image_timeout
     return guarded(lambda clock: read_image(sample, source, folder.resized, clock), sample, source, seconds, on_step)
 
 
 @dataclass(frozen=True)
 class Attacker:
-    """Attacks one image after the other; no image has an influence on another."""
-
     embed: Embed
     target: Pixels | None
     variants: Sequence[AttackedVariant]
@@ -156,7 +153,6 @@ def _target(config: AttackConfig, resized: ToInput) -> Pixels | None:
 
 
 def attack_variants(config: AttackConfig) -> list[AttackedVariant]:
-    """Returns the folders of an attack: for each budget its variants, the control, and those through each purifier."""
     variants: list[AttackedVariant] = []
     for eps in config.eps:
         variants.append(AttackedVariant(norm=config.norm, eps=eps))
@@ -188,7 +184,6 @@ def make_identity(config: AttackConfig, encoder: Encoder, samples: Sequence[Imag
 
 
 def _changes(stored: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Returns how two identities differ; answers of one encoder differ by rounding."""
     moved = distance(stored.get("answer", ()), now["answer"])
     other_numbers = ["the encoder gives other numbers"] if moved > allowed(ENCODER, "float32") else []
     return differences(stored, {**now, "answer": stored.get("answer")}) or other_numbers

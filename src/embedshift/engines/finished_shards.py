@@ -18,7 +18,6 @@ Measured = Callable[[Sequence[str]], Mapping[str, str]]
 
 
 def _drawable_shards(study: StudyContext, done: Mapping[int, ShardRecord], *, transient: bool) -> set[int]:
-    """Returns the finished shards with a failed image that can be drawn now; reads only failed images."""
     failed = {
         (index, failure.image_id)
         for index, record in done.items()

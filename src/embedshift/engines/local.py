@@ -6,8 +6,6 @@ import os
 import pickle
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, Pipe, wait
@@ -17,7 +15,7 @@ import torch
 
 from embedshift.encoders.device import keep_memory, takes_all_cores
 from embedshift.engines.job import Progress, loader_count
-from embedshift.engines.loaders import GONE, Images, draw_all, limit_waits, receive
+from embedshift.engines.loaders import GONE, Images, draw_all, receive
 from embedshift.errors import EmbedshiftError, UsageError, reason
 from embedshift.pipeline.draw import TookTooLong, draw_image, time_limit
 from embedshift.pipeline.plan import Plan
@@ -27,8 +25,8 @@ from embedshift.sources import Shard
 
 log = logging.getLogger(__name__)
 
-# Seconds between two signs of life of a child, and of silence after which it is ended; it is silent while it imports.
-WORD, SILENCE = 5.0, 300.0
+# Seconds in which a child ends whose pipe has ended.
+_ENDS = 5.0
 # A child leaves Ctrl-C to its parent, who ends it.
 CHILD = """
 import signal, sys
@@ -63,7 +61,6 @@ def read_blocks(shards: Sequence[Shard], plan: Plan) -> None:
 
 
 def device_names(device: str) -> list[str]:
-    """Returns the devices of a setting: all GPUs for "auto" and "cuda", else the names between its commas."""
     if device in ("auto", "cuda") and torch.cuda.is_available():
         return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
     names = [name.strip() for name in device.split(",")]
@@ -75,7 +72,6 @@ def device_names(device: str) -> list[str]:
 def run_on_devices(
     shards: Sequence[Shard], plan: Plan, ready: ReadyEncoder, progress: Progress
 ) -> Generator[Result, None, None]:
-    """Runs the local engine on every device of the settings; in this process for one device or one shard."""
     names = device_names(plan.spec.devices)[: len(shards)] if plan.spec.devices else []
     parcel = _parcel(plan, len(names)) if len(names) > 1 else None
     if parcel is None:
@@ -93,20 +89,10 @@ def run_on_devices(
 
 
 def _hand_out(shards: Sequence[Shard], most: int, children: Sequence["_Child"], progress: Progress) -> Iterator[Result]:
-    """Gives each child up to `most` shards at a time; yields what they measure."""
     remaining = list(shards)
     busy = {child.pipe: child for child in children}
-    silent = dict.fromkeys(busy, 0.0)
     while busy:
-        # At most one `WORD` at a time: if this process itself was stopped, as by Ctrl-Z, its children were too.
-        started = time.monotonic()
-        spoke = wait(list(busy), WORD)
-        waited = min(time.monotonic() - started, WORD)
-        for end, child in busy.items():
-            silent[end] = 0.0 if end in spoke else silent[end] + waited
-            if silent[end] > SILENCE:
-                raise child.ended(f"did not answer for {SILENCE:g} s, perhaps because it was stopped,")
-        for pipe in spoke:
+        for pipe in wait(list(busy)):
             child = busy[pipe]  # type: ignore[index]
             message = child.receive()
             if message is None and remaining:
@@ -162,18 +148,11 @@ class _Child:
             yield
         except GONE as error:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(WORD)
-            raise self.ended("stopped unexpectedly") from error
-
-    def ended(self, what: str) -> EmbedshiftError:
-        """Ends the process if it has not ended; returns the error that says what it did."""
-        code = self.process.poll()
-        self.process.kill()  # SIGTERM would wait until a stopped process goes on
-        self.process.wait()
-        words = "and was ended" if code is None else f"(exit code {code}), perhaps out of memory"
-        return EmbedshiftError(
-            f"the process of device {self.device} {what} {words}. Run the same command again to resume"
-        )
+                self.process.wait(_ENDS)
+            code = self.process.poll()
+            words = "and was ended" if code is None else f"(exit code {code}), perhaps out of memory"
+            words = f"the process of device {self.device} stopped unexpectedly {words}"
+            raise EmbedshiftError(f"{words}. Run the same command again to resume") from error
 
 
 @contextlib.contextmanager
@@ -187,7 +166,6 @@ def _child(device: str) -> Iterator[_Child]:
         env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )
     child_end.close()
-    limit_waits(parent_end, SILENCE)
     try:
         yield _Child(device, process, parent_end)
     finally:
@@ -197,9 +175,7 @@ def _child(device: str) -> Iterator[_Child]:
 
 
 def serve(handle: int) -> None:
-    """Runs a child: loads the encoder, then measures the shards that it gets until the pipe ends."""
-    pipe = _SharedPipe(Connection(handle))
-    threading.Thread(target=_say_that_it_works, args=(pipe,), daemon=True).start()
+    pipe: Connection[Any, Any] = Connection(handle)
     with contextlib.suppress(*GONE):
         try:
             plan: Plan = pickle.loads(pipe.recv())
@@ -215,19 +191,3 @@ def serve(handle: int) -> None:
             raise
         except Exception as error:
             pipe.send(error if isinstance(error, EmbedshiftError) else EmbedshiftError(reason(error)))
-
-
-class _SharedPipe:
-    def __init__(self, pipe: "Connection[Any, Any]") -> None:
-        self.recv, self._pipe, self._lock = pipe.recv, pipe, threading.Lock()
-
-    def send(self, message: object) -> None:
-        with self._lock:
-            self._pipe.send(message)
-
-
-def _say_that_it_works(pipe: _SharedPipe) -> None:
-    with contextlib.suppress(*GONE):
-        while True:
-            pipe.send(0)  # so many more images
-            time.sleep(WORD)

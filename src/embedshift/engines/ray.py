@@ -105,7 +105,6 @@ def _watched(head: str) -> Iterator[None]:
 def run_ray(
     shards: Sequence[Shard], plan: Plan, _ready: ReadyEncoder, progress: Progress
 ) -> Generator[Result, None, None]:
-    """Measures the shards on the cluster of `RAY_ADDRESS`, or on a Ray started on this machine."""
     if not shards:
         return
     with joined() as ray:

@@ -41,8 +41,6 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, err
 
 @dataclass(frozen=True, kw_only=True)
 class ViewsFolder:
-    """A folder of originals and views, and the settings that decide its files."""
-
     out: Path
     config: ViewsConfig | AttackConfig
     folders: Sequence[str]

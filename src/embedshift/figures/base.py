@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -207,20 +208,10 @@ FIGURES: Registry[FigureKind] = Registry("figure", lambda: import_parts("figures
 Draw = Callable[[FigureInput], Figure]
 
 
-def figure(
-    name: str,
-    *,
-    images: int = 0,
-    single: bool = False,
-    shows_attention: bool = False,
-    section: bool = False,
-    without_images: bool = False,
-    is_available: Callable[[FigureInput], object] = lambda _: True,
-    candidates: Callable[[Reader], Sequence[str]] | None = None,
-) -> Callable[[Callable[..., Figure]], Draw]:
+def figure(name: str, **options: Any) -> Callable[[Callable[..., Figure]], Draw]:
     """Registers the decorated function `(data, title) -> Figure` in `FIGURES` and applies our style.
 
-    The arguments are those of `FigureKind`; its question declares number and title.
+    The options are the optional fields of `FigureKind`; its question declares number and title.
     """
     declared = {key: entry for question in questions() for key, entry in question.figures.items()}
     if name not in declared:
@@ -233,8 +224,7 @@ def figure(
             with style.context():
                 return draw(data, title)
 
-        options = (images, single, shows_attention, section, without_images, is_available, candidates)
-        FIGURES.add(name, FigureKind(name, number, title, styled, *options))
+        FIGURES.add(name, FigureKind(name, number, title, styled, **options))
         return styled
 
     return register

@@ -61,14 +61,12 @@ def save_figures(
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Writes a figure in the format of the path's ending; equal figures give equal bytes."""
     ending = path.suffix.removeprefix(".")
     _write(path, render(figure, [ending])[ending])
     return path
 
 
 def write(folder: Path, stem: str, files: Mapping[str, bytes]) -> dict[str, str]:
-    """Writes the files of a figure by their endings into a study; returns their names in it with their checksums."""
     names = {f"figures/{stem}.{ending}": content for ending, content in files.items()}
     return {name: _write(folder / name, content) for name, content in names.items()}
 
@@ -98,7 +96,6 @@ def study_figures(data: FigureInput, names: Sequence[str] | None = None) -> list
 def iter_figures(
     data: FigureInput, names: Sequence[str] | None = None, *, images: Images = None
 ) -> Iterator[tuple[FigureKind, str, Figure]]:
-    """Yields figures page by page, each with its file's name without the ending."""
     if not data.reader.shows_images:
         for kind in known_figures(None):
             _remove(data.reader, f"{kind.stem}*")

@@ -125,7 +125,6 @@ def overlay(view: Pixels, values: Floats, *, signed: bool = False) -> Pixels:
 def page(
     data: FigureInput, title: str, note: str, rows: Sequence[Sequence[tuple[Pixels | None, str]]], *, columns: int
 ) -> Figure:
-    """Images in rows of `columns`; a longer list of one image takes several rows."""
     lines = -(-len(rows[0]) // columns)
     words = max(wrap(human(name), _CELL, 7, bold=True).count("\n") + 2 for _, name in rows[0])
     across, down = _CELL + 0.05, _CELL + _WORDS * words + 0.06
@@ -185,8 +184,6 @@ class ImageInAxes(AxesImage):
 
 @dataclass(frozen=True)
 class Peak:
-    """A point of a figure, in data coordinates, and its name."""
-
     x: float
     y: float
     name: str
@@ -228,7 +225,6 @@ def label_peaks(axes: Axes, peaks: Sequence[Peak]) -> None:
 
 
 def _trace(ink: NDArray[np.uint8], path: Values) -> None:
-    """Marks the pixels under a path `[N, 2]`, where no name may be."""
     dense = np.linspace(0, len(path) - 1, 2 * sum(ink.shape))
     x, y = (np.interp(dense, np.arange(len(path)), path[:, k]).round().astype(int) for k in (0, 1))
     inside = (x >= 0) & (y >= 0) & (x < ink.shape[1]) & (y < ink.shape[0])
@@ -249,7 +245,6 @@ def _free(ink: NDArray[np.uint8], wanted: Values, half: NDArray[np.int64]) -> ND
 
 
 def level_position(family: MeasuredFamily, value: float | None) -> float:
-    """Returns the position of a strength among the levels of its family; infinite for None."""
     return np.inf if value is None else float(family.levels_at(value))
 
 

@@ -40,8 +40,6 @@ _LINE, _MARGIN = 0.145, 0.06
 
 
 class ShownFigure(Figure):
-    """A figure that a notebook shows by itself."""
-
     def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
         with context():
             self.savefig(content := io.BytesIO(), format="png", dpi=2 * 96)  # two pixels for each of CSS
@@ -54,14 +52,12 @@ def context() -> AbstractContextManager[None]:
 
 
 def colours(names: Sequence[str]) -> dict[str, str]:
-    """Returns name → colour in suite order; "original" is grey and uses up none."""
     augmentations = [name for name in names if name != ORIGINAL]
     palette = {name: PALETTE[index % len(PALETTE)] for index, name in enumerate(augmentations)}
     return {name: palette.get(name, MUTED) for name in names}
 
 
 def contrast(colour: Any, other: Any) -> float:
-    """Returns the contrast of two colours as WCAG defines it, from 1 to 21."""
     luminances = []
     for rgb in (to_rgb(colour), to_rgb(other)):
         linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in rgb]
@@ -85,7 +81,6 @@ def human(name: str, most: int = 30) -> str:
 
 
 def verbatim(name: str, most: int = 30) -> str:
-    """Returns the name of an encoder or a file unchanged; a long one loses its middle."""
     return human(name.replace("_", "\0"), most).replace("\0", "_")
 
 
@@ -95,12 +90,10 @@ def metric_label(metric: str) -> str:
 
 
 def number(value: float, digits: int = 3) -> str:
-    """Formats a value; "n/a" if there is none."""
     return "n/a" if np.isnan(value) else f"{value:.{digits}f}"
 
 
 def wrap(text: str, inches: float, size: float = 8, *, bold: bool = False) -> str:
-    """Breaks `text` into lines of at most `inches` at `size` points."""
     return "\n".join(textwrap.wrap(text, max(4, int(inches * 72 / ((0.67 if bold else 0.56) * size)))))
 
 
@@ -131,5 +124,4 @@ def column_names(names: Sequence[str], inches: float) -> tuple[list[str], bool, 
 
 
 def halo(width: float = 2.5) -> list[Any]:
-    """Returns a white outline, which makes a line or a name visible on every colour."""
     return [withStroke(linewidth=width, foreground="white")]

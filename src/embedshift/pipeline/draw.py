@@ -80,7 +80,6 @@ class Clock:
     _last: float = field(default_factory=time.perf_counter)
 
     def restart(self) -> None:
-        """Starts to count; the time since the last lap belongs to no stage."""
         self._last = time.perf_counter()
 
     def lap(self, stage: str) -> None:
@@ -100,7 +99,6 @@ class Clock:
 def draw_image(
     sample: ImageRef, source: Source, plan: Plan, *, on_step: OnStep = None, into: Pixels | None = None
 ) -> DrawnImage | Failure:
-    """Reads one image, draws or reads its views once, and measures their pixels; an error becomes a `Failure`."""
     work = functools.partial(_draw, sample, source, plan, into)
     return guarded(work, sample, source, plan.config.image_timeout, on_step)
 
@@ -175,7 +173,6 @@ def _draw(sample: ImageRef, source: Source, plan: Plan, into: Pixels | None, clo
 
 
 def read_image(sample: ImageRef, source: Source, make: Callable[[Pixels], T], clock: Clock) -> tuple[str, T]:
-    """Reads and decodes an image; returns the hash of its pixels, and what is made of them."""
     with clock.at("read"):
         data = source.read(sample)
     with clock.at("decode"):
@@ -212,7 +209,6 @@ def read_views(
 
 
 def _variant(name: str, sample: ImageRef, source: PairedSource, plan: Plan, clock: Clock) -> Pixels | None:
-    """Returns one variant at the encoder's size; None if it is missing."""
     variant = source.variant(name, sample)
     if variant is None:
         return None

@@ -22,7 +22,6 @@ class DrawnImage:
 
     @property
     def canvas(self) -> Canvas:
-        """What augmentations change: the file's image, or the encoder's input."""
         return self.file or Canvas(self.views[0])
 
     def without_views(self) -> "DrawnImage":

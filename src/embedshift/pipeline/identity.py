@@ -34,7 +34,6 @@ BLOCKS = 8
 
 
 def study_identity(plan: Plan, cut: Sequence[Shard], order: str) -> Json:
-    """Returns the identity in the form of study.json; runs with equal identity may share a folder."""
     ids = [storable(sample.image_id) for shard in cut for sample in shard.samples]
     config, encoder = plan.config, plan.encoder
     crop = {"shortest": encoder.shortest, "resample": encoder.resample} if config.resize == "crop" else {}
@@ -85,7 +84,6 @@ def with_answers(spec: EncoderSpec, encoder: Encoder, suite: Suite, of: Sides) -
 
 
 def encoder_answer(encoder: Encoder) -> Answer:
-    """Returns the embeddings of fixed images, in one pass; of an encoder of images also one of another size."""
     squares = patterns(IMAGES, encoder.size)
     rows = [_embed(encoder, squares)]
     if isinstance(encoder, ImageEncoder):

@@ -29,7 +29,6 @@ class Plan(StudyPlan):
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The metrics of the study, in the order of their columns: the standard and named ones, then the questions'."""
         measured = [name for measure in self.measures for name in measure.metrics]
         named = [name for name in asked_metrics(self.config.metrics) if name in measured]
         return tuple(dict.fromkeys([*named, *measured]))

@@ -70,7 +70,6 @@ def prepared(
     suite: Suite | None = None,
     source: VectorSource | None = None,
 ) -> Iterator[StudyContext]:
-    """Gives the study with its images listed and its encoder ready, until the end of the block."""
     config = _with_views_file(config)
     import_own(config.metrics)
     suite = suite or find_suite(config)

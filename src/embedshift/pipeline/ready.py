@@ -16,8 +16,6 @@ from embedshift.pipeline.measure import Observer
 
 @dataclass(frozen=True)
 class ReadyEncoder:
-    """An encoder, and for each question of the study what it does beside the encoder."""
-
     encoder: Encoder
     observers: Mapping[str, Observer]
 
@@ -35,7 +33,6 @@ class ReadyEncoder:
 
 @contextlib.contextmanager
 def ready(spec: EncoderSpec, device: str | None = None, *, compiled: bool) -> Iterator[ReadyEncoder]:
-    """Gives the encoder of a study, ready until the end of the block; afterwards a user's encoder is as before."""
     # Imported before the encoder is entered: an observe.py may register observations of its own.
     parts = {question.name: question.part("observe") for question in spec.config.questions()}
     with contextlib.ExitStack() as stack:

@@ -28,8 +28,6 @@ Original = tuple[ImageRef, Pixels, EncoderOutput]
 
 
 class Rows:
-    """The rows of a shard's images: for each the original, then draw by draw the augmentations in suite order."""
-
     def __init__(self, plan: Plan) -> None:
         self._schema, self._plan = _schema(plan), plan
         self._count = 1 + plan.views
@@ -170,7 +168,6 @@ class SampledPairs(Sums):
             self._originals.append((image.sample, image.views[0].copy(), concatenate([output[:1]])))
 
     def close(self) -> Mapping[str, Values]:
-        """Returns `values`, the metrics of each pair `[P, M]` in the plan's order, and the positions `images`."""
         pairs = list(itertools.islice(index_pairs(len(self._originals)), self.pairs))
         measured = [self._measure(self._originals[first], self._originals[second]) for first, second in pairs]
         values = np.array([[row.get(name, np.nan) for name in self.plan.metrics] for row in measured], np.float64)

@@ -36,7 +36,6 @@ def measure_shards(
     plan: Plan,
     progress: Progress = no_progress,
 ) -> Iterator[Result]:
-    """Yields the rows of each shard and its record; `drawn` gives the images of all shards in order."""
     encoder, batches = BatchEncoder(ready.encoder, plan.batch_size, plan.encodes_files), deque[_Batch]()
     for shard in shards:
         rows, views = ShardInProgress(shard, ready, plan), list[Pixels]()
@@ -77,8 +76,6 @@ def _finish(batches: deque[_Batch], encoder: BatchEncoder, *, running: int) -> I
 
 
 class ShardInProgress:
-    """The rows, sums and failures of a shard, and its images that are not encoded yet."""
-
     def __init__(self, shard: Shard, ready: ReadyEncoder, plan: Plan) -> None:
         self._shard, self._plan = shard, plan
         self.clock, self._loading = Clock(), Counter[str]()
@@ -100,7 +97,6 @@ class ShardInProgress:
         self._problems: list[Exception | None] = []
 
     def add(self, image: DrawnImage | Failure) -> Iterable[Pixels]:
-        """Adds an image; returns its views, which the encoder needs."""
         if isinstance(image, Failure):
             self._failures.append(image)
             return ()

@@ -45,7 +45,6 @@ class UnknownEncoder:
 
 
 def _open(given: Sequence[tuple[str, Any]], config: VectorsConfig, out: Path, *, ids: Any, groups: Any) -> VectorSource:
-    """Reads and checks vectors, each with its view; `ids` and `groups` are those of the rows of arrays."""
     ids = listed_ids(config.ids if ids is None else ids)
     (view, place), *views = given
     originals = open_part(place, view, ids, groups)
@@ -88,7 +87,6 @@ def _say_disk(parts: Sequence[Part], out: Path, *, stored: bool) -> None:
 def vector_study(
     given: Sequence[tuple[str, Any]], settings: Mapping[str, Any], out: Path, *, ids: Any = None, groups: Any = None
 ) -> Json:
-    """Returns what `run_study` measures for vectors: their study, and its groups; `ids` and `groups` are of rows."""
     config = validated(VectorsConfig, settings)
     by_row = None if groups is None or isinstance(groups, str | os.PathLike | Mapping) else groups
     source = _open(given, config, out, ids=ids, groups=by_row)

@@ -78,7 +78,6 @@ def _functions(kind: type) -> list[Any]:
 
 
 def _numbers(thing: Any) -> list[Any]:
-    """Returns dtype, shape and a hash of an array's bytes; nothing if NumPy cannot hold it."""
     import numpy as np  # `--help` does without
 
     try:

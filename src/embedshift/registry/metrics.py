@@ -85,19 +85,7 @@ METRICS: Registry[Metric] = Registry("metric", lambda: import_parts("measure"))
 def metric(
     label: str, needs: str, *, no_change: float, low: float, high: float, higher_is_better: bool, **options: Any
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Registers the decorated function in `METRICS` under its own name.
-
-    Args:
-        label: As in `Metric`.
-        needs: As in `Metric`.
-        no_change: As in `Metric`.
-        low: As in `Metric`.
-        high: As in `Metric`.
-        higher_is_better: As in `Metric`.
-        **options: The optional fields of `Metric`.
-
-    Returns:
-        The decorator; it returns the function unchanged.
+    """Registers the decorated function in `METRICS` under its own name, and returns it; arguments as in `Metric`.
 
     Raises:
         UsageError: The function is not in the `measure.py` of a question.

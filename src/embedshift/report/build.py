@@ -76,15 +76,12 @@ def build_report(
 
 @dataclass(frozen=True)
 class DrawnFigure:
-    """A figure for the page: its picture, and as packed vectors if it shows no photographs."""
-
     kind: FigureKind
     inches: tuple[float, float]
     png: bytes
     vectors: str = ""
 
     def addresses(self) -> Iterator[str]:
-        """Yields it as `data:` addresses, the best first."""
         if self.vectors:
             yield self.vectors
         with Image.open(io.BytesIO(self.png)) as picture:
@@ -116,7 +113,6 @@ def _draw(
 
 
 def embed(figures: Sequence[DrawnFigure], budget: int) -> tuple[list[EmbeddedFigure], int]:
-    """Returns the figures of the page in the order of their numbers, and how many are too large for it."""
     left, done = budget, dict[int, EmbeddedFigure]()
     # What the smallest leave goes to larger ones, and in the end to figures with images.
     smallest_first = sorted(enumerate(figures), key=lambda one: (not one[1].vectors, len(one[1].vectors or one[1].png)))

@@ -29,7 +29,6 @@ def at_most(size: float) -> str:
 
 
 def fixed(value: float | None, places: int) -> str:
-    """Formats the value with `places` decimals; a dash for None."""
     if value is None or math.isnan(value):
         return MISSING
     return f"{round(value, places) + 0.0:.{places}f}".replace("-", "−")  # no minus in front of a zero
@@ -50,7 +49,6 @@ def at_places(value: float | None, low: float | None, high: float | None, places
 
 
 def times(ratio: float, low: float, high: float) -> tuple[str, str]:
-    """Formats a ratio and its interval, with as many decimals as tell it from 1."""
     return at_places(ratio, low, high, interval_decimals(low - 1, high - 1, 0))
 
 
@@ -77,7 +75,6 @@ def count(number: int, noun: str) -> str:
 
 
 def listed(words: Iterable[str], most: int = 5) -> str:
-    """Joins words as in a sentence; of more than `most`, it counts the last."""
     *first, last = words
     if len(first) >= most:
         first, last = first[: most - 1], f"{len(first) + 2 - most} more"

@@ -77,7 +77,6 @@ SOURCES.add(VECTORS, ListedImages)
 
 
 def open_source(paths: Sequence[str]) -> Source:
-    """Opens the source behind the arguments of a run; their content decides its kind."""
     entries = [pair for path in paths for entry in expand(path) for pair in _kinds(entry)]
     kinds = list(dict.fromkeys(kind for kind, _ in entries))
     if len(kinds) > 1:

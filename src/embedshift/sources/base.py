@@ -25,8 +25,6 @@ IMAGE_BYTES, TEXT_BYTES, LIST_BYTES = 2**30, 2**20, 2**28
 
 @dataclass(frozen=True, order=True)
 class ImageRef:
-    """One image of a source, not read yet."""
-
     image_id: str
     location: str
     caption: str | None = None
@@ -50,8 +48,6 @@ class Shard:
 
 @dataclass(frozen=True)
 class Failure:
-    """An image that was not measured: where it failed and why."""
-
     image_id: str
     stage: str
     reason: str

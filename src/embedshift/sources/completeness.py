@@ -235,7 +235,6 @@ def _bytes_of_lines(width: int, height: int, depth: int, colour: int, interlaced
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
-    """Yields the name of each chunk of a PNG, and the chunk, which may be all of the file."""
     offset, view = 8, memoryview(data)
     while offset < len(data):
         length, name = struct.unpack(">I4s", data[offset : offset + 8].ljust(8, b"\0"))

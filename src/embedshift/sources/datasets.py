@@ -33,7 +33,6 @@ class ParquetSource(Source):
         self.description = {"kind": "parquet", "paths": list(files)}
 
     def read(self, sample: ImageRef) -> bytes:
-        """Reads the bytes of one row; the most recent row groups stay in memory."""
         block = self.block(sample)
         if block not in self._groups:
             location = file_and_column(sample.archive)[0]
@@ -122,7 +121,6 @@ def _holds_bytes(kind: pa.DataType) -> bool:
 
 
 def image_bytes(value: Any) -> bytes:
-    """Returns the bytes in a cell, or in Hugging Face's `{"bytes": ..., "path": ...}`."""
     if isinstance(value, dict):
         if value.get("bytes") is None and value.get("path"):
             # Whoever wrote the table would choose which files of this machine are shown.
@@ -176,7 +174,6 @@ def _load(folder: str) -> Json:
 
 
 def _refuse_special_files(folder: str) -> None:
-    """Refuses a folder with a FIFO or a device, for which the library would wait."""
     for parent, _, names in os.walk(folder):
         for name in names:
             try:

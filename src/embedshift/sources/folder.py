@@ -88,8 +88,6 @@ log = logging.getLogger(__name__)
 
 
 class FolderSource(Source):
-    """The images in folders (with all folders below), in single files, and in lists (`.txt`, one path a line)."""
-
     def __init__(self, paths: Sequence[str]) -> None:
         self.skipped: Counter[str] = Counter()
         self._unlisted: dict[str, str] = {}

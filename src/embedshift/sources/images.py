@@ -162,7 +162,6 @@ def _is_for_opencv(image: ImageFile.ImageFile) -> bool:
 
 
 def _by_opencv(data: bytes, how: int) -> Pixels | None:
-    """Returns the pixels of a file, blue first; None if OpenCV cannot read it."""
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), how)
     return None if pixels is None else np.asarray(pixels, np.uint8)
 
@@ -252,7 +251,6 @@ def _too_large(size: str) -> str:
 
 
 def _orientation(image: Image.Image) -> int:
-    """Returns the EXIF number from 1 to 8; 1 for any other, as viewers take it."""
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
     except Exception:  # the pixels may be fine although the EXIF block is unreadable

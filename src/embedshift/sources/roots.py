@@ -22,7 +22,6 @@ _LARGEST = 10_000_000  # bytes
 
 
 def state_file() -> Path:
-    """Returns the file of roots: one a line, as JSON."""
     base = os.environ.get("XDG_STATE_HOME", "")
     return Path(base if os.path.isabs(base) else os.path.expanduser("~/.local/state")) / "embedshift" / "roots"
 

@@ -33,8 +33,6 @@ _END, _MOST_END, _PART = 2 * tarfile.BLOCKSIZE, 2**26, 2**16
 
 
 class TarSource(Source):
-    """The images in tar files; an `image_id` is the member's name with its extension."""
-
     def __init__(self, archives: Sequence[str]) -> None:
         self.skipped: Counter[str] = Counter()
         self.samples = [sample for archive in archives for sample in self._list(archive)]

@@ -80,7 +80,6 @@ def open_part(
 
 
 def listed_ids(given: object) -> list[str] | None:
-    """Returns the ids of the rows of an array: those that are given, or those in a text file, one a line."""
     if isinstance(given, str | os.PathLike):
         given = read_text(expanded(given), LIST_BYTES).splitlines()
     if not isinstance(given, Iterable | None):
@@ -263,7 +262,6 @@ class VectorSource(ListedImages):
         self.digest = self._copied(parts, hashlib.sha256(json.dumps([ids, self.views]).encode() + self.rows.tobytes()))
 
     def vectors(self, positions: Sequence[int]) -> Floats:
-        """Returns the vectors of some images `[n, 1 + A * draws, D]`: the original first, then draw by draw."""
         # Row by row: of a mapped file, the pages around each row would be in memory, too.
         rows, size = self.rows[list(positions)], 4 * self.dim
         content = b"".join(os.pread(self._copy.fileno(), size, row * size) for row in rows.ravel().tolist())
@@ -293,7 +291,6 @@ class VectorSource(ListedImages):
     def _index(
         self, images: NDArray[np.int64], views: NDArray[np.int64], draws: NDArray[np.int64], ids: Sequence[str]
     ) -> NDArray[np.int64]:
-        """Returns the row of every image's view and draw, `[N, 1 + A * draws]`; refuses doubles and gaps."""
         width = 1 + len(self.views) * self.draws
         if not self.views:
             raise UsageError(f"all vectors are of {ORIGINALS!r}; give those of one view at least")

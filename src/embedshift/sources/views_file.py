@@ -29,16 +29,12 @@ Name = Annotated[str, MaxLen(TEXT)]
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFiles:
-    """The hash of an image's own pixels, and the hash of its file in each folder."""
-
     pixels: Name
     files: Mapping[str, Name]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What a folder of originals and views holds, and everything that decides its files."""
-
     embedshift: Name
     identity: Mapping[str, Any]
     images: Mapping[str, ImageFiles] = field(default_factory=dict)
@@ -52,7 +48,6 @@ class Manifest:
     AGAIN: ClassVar[str]
 
     def continuing(self, stored: Self) -> Self:
-        """Returns this manifest with what an earlier run has made."""
         return replace(self, images=stored.images)
 
     def refuse_wrong(self, folder: Path) -> None:
@@ -64,8 +59,6 @@ M = TypeVar("M", bound=Manifest)
 
 @dataclass(frozen=True, kw_only=True)
 class ViewsAugmentation:
-    """What the file says of an augmentation: one line, its place in its family, and the name that its seeds are of."""
-
     description: Name
     level: Level | None = None
     seeded_by: Name = ""
@@ -73,8 +66,6 @@ class ViewsAugmentation:
 
 @dataclass(frozen=True, kw_only=True)
 class ViewsImage(ImageFiles):
-    """The files of an image, and by folder their seeds and their parameters."""
-
     seeds: Mapping[str, int] = field(default_factory=dict)
     parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     caption: Annotated[str, MaxLen(LARGEST)] | None = None
@@ -96,7 +87,6 @@ class ViewsFile(Manifest):
 
     @property
     def folders(self) -> list[str]:
-        """The folders of the views: of each augmentation, and with several draws of each of them."""
         return [folder_of(name, draw, self.draws) for draw in range(self.draws) for name in self.augmentations]
 
     def refuse_wrong(self, folder: Path) -> None:
@@ -125,8 +115,6 @@ class AttackedVariant:
 
 @dataclass(frozen=True, kw_only=True)
 class AttackedImage(ImageFiles):
-    """The files of an image, and by variant the cosine that it reached and the method that found it."""
-
     cosine: Mapping[str, float]
     method: Mapping[str, str] = field(default_factory=dict)
 
@@ -157,7 +145,6 @@ def folder_of(name: str, draw: int, draws: int) -> str:
 
 
 def view_path(folder: Path, view: str, image_id: str, format: str) -> Path:
-    """Returns the path of one file: the image's id with the ending of the format."""
     name = stem(image_id)
     for part in (*view.split("/"), *name.split("/")):
         if not part or part.startswith(".") or "\0" in part:
@@ -166,7 +153,6 @@ def view_path(folder: Path, view: str, image_id: str, format: str) -> Path:
 
 
 def file_hash(path: Path) -> str:
-    """Returns the hash of a file's bytes; "" if it cannot be read."""
     try:
         return hash_of(read_file(path, IMAGE_BYTES))
     except (OSError, EmbedshiftError):
@@ -234,8 +220,6 @@ class ViewsSource(Source):
 
 @dataclass(frozen=True, kw_only=True)
 class AttackRecord:
-    """What a study stores about the attack on its images."""
-
     encoder: Annotated[str, MaxLen(4_096)]
     weights_hash: Name
     steps: Annotated[int, Ge(1)]
@@ -277,7 +261,6 @@ def _refuse_changed(folder: Path, attack: Attack, variants: Sequence[str]) -> No
 
 
 def read_attack_record(stored: Mapping[str, Any]) -> AttackRecord | None:
-    """Reads what a study's `identity` stores about the attack; None if it stores nothing."""
     if not stored:
         return None
     try:

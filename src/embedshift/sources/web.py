@@ -1,32 +1,31 @@
-"""Images behind addresses: http by a client of our own, which reads no more than was asked for; others by fsspec."""
+"""Images behind addresses: http by httpx2, which reads no more than was asked for; others by fsspec."""
 
 import contextlib
 import errno
+import functools
 import html
-import http.client
-import io
 import netrc
 import os
 import posixpath
 import re
 import threading
 import time
-import urllib.error
-import urllib.request
-from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from http import HTTPStatus
-from typing import IO, Any, TypeVar
-from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit, urlunsplit
+from typing import IO, TYPE_CHECKING, Any, TypeVar
+from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
+from fsspec.spec import AbstractBufferedFile
 
 from embedshift.config.safe_files import read_file, refuse_larger
 from embedshift.errors import EmbedshiftError, UsageError, cause
 from embedshift.sources.base import ENDINGS, IMAGE_BYTES, ImageRef, Source, count_ending
+
+if TYPE_CHECKING:  # where no address is named, a tenth of a second is saved
+    import httpx2
 
 # Seconds for the first answer about an address and for the next bytes of a body, for a whole body, for all pages.
 ANSWER, BODY, LISTING = 30.0, 300.0, 600.0
@@ -40,11 +39,6 @@ _HTTP = ("http", "https")
 _LINK = re.compile(rb"""\bhref\s*=\s*["']([^"']+)""", re.IGNORECASE)
 _FOLDER = re.compile(r"[/\\]")
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
-# Files, data and ftp are no handlers of ours: a server would choose them by a redirect.
-_OPENER = urllib.request.OpenerDirector()
-for _handler in ("ProxyHandler", "UnknownHandler", "HTTPHandler", "HTTPSHandler", "HTTPDefaultErrorHandler"):
-    _OPENER.add_handler(getattr(urllib.request, _handler)())
-_OPENER.add_handler(urllib.request.HTTPErrorProcessor())
 
 T = TypeVar("T")
 
@@ -77,8 +71,12 @@ def answered(ask: Callable[[], T]) -> T:
     if errors:
         raise errors[0]
     if not results:
-        raise OSError(errno.ETIMEDOUT, f"its server did not answer in {ANSWER:g} s; check the address, or try later")
+        raise _no_answer()
     return results[0]
+
+
+def _no_answer() -> OSError:
+    return OSError(errno.ETIMEDOUT, f"its server did not answer in {ANSWER:g} s; check the address, or try later")
 
 
 class Web:
@@ -113,46 +111,19 @@ class Web:
         """Returns the bytes from `start` to `end`; without a start, at most `end` bytes of the whole."""
         if start is not None:
             return _part(url, start, end)[0]
-        with _ask(url) as answer:
+        with contextlib.closing(_ask(url)) as answer:
             return _body(answer, end)
 
     def open(self, url: str, mode: str = "rb") -> IO[bytes]:
-        return io.BufferedReader(_Parts(url), 2**20)
-
-
-class _Parts(io.RawIOBase):
-    def __init__(self, url: str) -> None:
-        self._url, self._at = url, 0
-        _, self._size = _part(url, 0, 1)
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = offset + (0, self._at, self._size)[whence]
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        end = min(self._at + len(buffer), self._size)
-        if end <= self._at:
-            return 0
-        refuse_larger(end - self._at, IMAGE_BYTES)
-        data, _ = _part(self._url, self._at, end)
-        buffer[: len(data)] = data
-        self._at += len(data)
-        return len(data)
+        opened: IO[bytes] = AbstractBufferedFile(self, url, mode, block_size=2**20, size=_part(url, 0, 1)[1])
+        return opened
 
 
 def _part(url: str, start: int, end: int) -> tuple[bytes, int]:
     """Returns the bytes of a file from `start` to `end`, and the size of the file; at least one byte is asked for."""
-    with _ask(url, {"Range": f"bytes={start}-{end - 1}"}) as answer:
-        if answer.status != HTTPStatus.PARTIAL_CONTENT:
+    refuse_larger(end - start, IMAGE_BYTES)
+    with contextlib.closing(_ask(url, {"Range": f"bytes={start}-{end - 1}"})) as answer:
+        if answer.status_code != HTTPStatus.PARTIAL_CONTENT:
             raise EmbedshiftError("its server gives no parts of files: download it first")
         given = _RANGE.fullmatch(answer.headers.get("Content-Range", ""))
         first, last, size = map(int, given.groups()) if given else (-1, -1, -1)
@@ -162,88 +133,89 @@ def _part(url: str, start: int, end: int) -> tuple[bytes, int]:
     return data, size
 
 
-def _body(answer: http.client.HTTPResponse, most: int) -> bytes:
+def _body(answer: "httpx2.Response", most: int) -> bytes:
+    import httpx2
+
     if answer.headers.get("Content-Encoding", "identity") != "identity":
         raise EmbedshiftError("its server packs it, although it was asked for the file as it is: download it first")
-    parts, ended = list[bytes](), time.monotonic() + BODY
+    data, ended = bytearray(), time.monotonic() + BODY
     try:
-        while part := answer.read1(min(most, 2**20)):
-            parts.append(part)
-            most -= len(part)
+        for part in answer.iter_raw():
+            data += part
+            if len(data) >= most:
+                break
             if time.monotonic() > ended:
                 raise OSError(errno.EIO, f"its server took longer than {BODY:g} s to send it; try later")
-    except TimeoutError as error:
+    except httpx2.TimeoutException as error:
         raise OSError(errno.ETIMEDOUT, f"its server sent nothing for {ANSWER:g} s; try later") from error
-    except http.client.HTTPException as error:
-        raise OSError(errno.EIO, f"its server stopped before the end ({type(error).__name__}); try later") from error
-    if most > 0 and answer.length:
-        raise OSError(errno.EIO, "its server stopped before the end; try later")
-    return b"".join(parts)
+    except httpx2.HTTPError as error:
+        raise OSError(errno.EIO, "its server stopped before the end; try later") from error
+    return bytes(memoryview(data)[:most])
 
 
-def _ask(url: str, headers: dict[str, str] | None = None) -> http.client.HTTPResponse:
+@functools.cache
+def _client() -> "httpx2.Client":
+    import httpx2
+
+    # No connection is kept: loaders are forks, and would share it.
+    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=0)
+    return httpx2.Client(headers={"User-Agent": "embedshift", "Accept-Encoding": "identity"}, limits=limits)
+
+
+def _ask(url: str, headers: dict[str, str] | None = None) -> "httpx2.Response":
     """Returns the answer to GET, whose body is not read yet; OSError without one, FileNotFoundError for 404."""
-    for _ in range(_REDIRECTS):
-        parts = _split(url)
-        if parts.scheme not in _HTTP:
-            raise EmbedshiftError(
-                f"its server leads to another kind of address ({parts.scheme[:20] or 'none'}); refused"
-            )
-        path, query = (quote(text, safe="%/:=&?~+!$,;'@()*[]") for text in (parts.path, parts.query))
-        plain = urlunsplit((parts.scheme, parts.netloc, path, query, ""))
-        known = {"User-Agent": "embedshift", "Accept-Encoding": "identity"} | _password(parts.hostname)
-        request = urllib.request.Request(plain, headers=known | (headers or {}))
-        try:
-            return _answer(request)
-        except urllib.error.HTTPError as error:
-            error.close()
-            moved_to = error.headers.get("Location") if 300 <= error.code < 400 else None
-            if error.code == HTTPStatus.NOT_FOUND:
-                raise FileNotFoundError(errno.ENOENT, f"its server answers {_status(error.code)}") from error
-            if moved_to is None:
-                raise OSError(errno.EIO, f"its server answers {_status(error.code)}") from error
-            url = _joined(url, moved_to)
-        except urllib.error.URLError as error:
-            raise OSError(errno.EIO, f"its server cannot be reached ({str(error.reason)[:200]})") from error
-        except (http.client.HTTPException, ValueError) as error:
-            raise OSError(errno.EIO, f"its server gives no answer of http ({type(error).__name__})") from error
+    import httpx2
+
+    try:
+        request = _client().build_request("GET", url, headers=headers, timeout=ANSWER)
+        for _ in range(_REDIRECTS):
+            if request.url.scheme not in _HTTP:
+                kind = request.url.scheme[:20] or "none"
+                raise EmbedshiftError(f"its server leads to another kind of address ({kind}); refused")
+            answer = _answer(request)
+            if answer.is_success:
+                return answer
+            answer.close()
+            if answer.next_request is None:
+                # Words of our own: those of a server may be anything.
+                words = httpx2.codes.get_reason_phrase(answer.status_code).lower() or "unknown"
+                number = errno.ENOENT if answer.status_code == HTTPStatus.NOT_FOUND else errno.EIO
+                raise OSError(number, f"its server answers {answer.status_code} ({words})")
+            request = answer.next_request
+    except httpx2.TimeoutException as error:
+        raise _no_answer() from error
+    except (httpx2.NetworkError, httpx2.ProxyError) as error:
+        raise OSError(errno.EIO, f"its server cannot be reached ({str(error)[:200]})") from error
+    except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
+        raise OSError(errno.EIO, f"its server gives no answer of http ({type(error).__name__})") from error
     raise OSError(errno.ELOOP, f"its server redirects more than {_REDIRECTS} times")
 
 
-def _answer(request: urllib.request.Request) -> http.client.HTTPResponse:
+def _answer(request: "httpx2.Request") -> "httpx2.Response":
     """Returns the answer to a request; a server that is busy and says for how long is asked again."""
-    for _ in range(_WAITS):
-        try:
-            return _asked_once(request)
-        except urllib.error.HTTPError as error:
-            seconds = error.headers.get("Retry-After", "")
-            if error.code not in _BUSY or not seconds.isdecimal() or float(seconds) > _PATIENCE:
-                raise
-            error.close()
-            time.sleep(float(seconds))
-    return _asked_once(request)
-
-
-def _asked_once(request: urllib.request.Request) -> http.client.HTTPResponse:
-    answer: http.client.HTTPResponse = answered(partial(_OPENER.open, request, timeout=ANSWER))
+    auth = _password(request.url.host)
+    for waits in range(_WAITS + 1):
+        answer = answered(lambda: _client().send(request, stream=True, auth=auth))
+        seconds = answer.headers.get("Retry-After", "")
+        waits_again = answer.status_code in _BUSY and seconds.isdecimal() and float(seconds) <= _PATIENCE
+        if waits == _WAITS or not waits_again:
+            break
+        answer.close()
+        time.sleep(float(seconds))
     return answer
 
 
-def _status(code: int) -> str:
-    """Returns a status in words of our own: those of a server may be anything."""
-    return f"{code} ({http.client.responses.get(code, 'unknown').lower()})"
-
-
-def _password(host: str | None) -> dict[str, str]:
+def _password(host: str) -> tuple[str, str] | None:
+    """Returns the user and password of exactly this host; `default` in ~/.netrc, which httpx2 takes, is for no host."""
     try:
-        user, _, password = netrc.netrc().hosts[host or ""]
+        user, _, password = netrc.netrc().hosts[host]
     except (OSError, KeyError, netrc.NetrcParseError):
-        return {}
-    return {"Authorization": "Basic " + b64encode(f"{user}:{password}".encode()).decode()}
+        return None
+    return user, password
 
 
 def _links(url: str) -> Iterator[str]:
-    with _ask(url) as answer:
+    with contextlib.closing(_ask(url)) as answer:
         kind = answer.headers.get("Content-Type", "text/html").partition(";")[0]
         page = _body(answer, _PAGE + 1) if kind == "text/html" else b""
     refuse_larger(len(page), _PAGE)

@@ -66,7 +66,6 @@ class Inputs:
         self._pixels = functools.lru_cache(KEPT)(self._decoded)
 
     def __call__(self, recipe: Recipe, index: int) -> Floats:
-        """The normalised input `[3, S, S]` of one file."""
         size = recipe.size if recipe.decoder == "draft" else 0
         pixels = self._pixels(index, size, *(getattr(recipe, axis) for axis in DECODING))
         square = _square(pixels, recipe)
@@ -177,8 +176,6 @@ class _Positions(TorchFunctionMode):
 
 
 class Network:
-    """The altered passes of an encoder; `axes` has the values that exist for it."""
-
     def __init__(self, encoder: ModuleEncoder) -> None:
         self.encoder = encoder
         self._modules = functools.cache(self._altered)
@@ -199,7 +196,6 @@ class Network:
         }
 
     def __call__(self, inputs: Floats, precision: str, gelu: str | None, positions: str) -> dict[str, Values]:
-        """Encodes inputs `[B, 3, S, S]` into vectors `[B, D]` of each pooling."""
         module, norms = self._modules(precision, gelu)
         pixels = torch.from_numpy(inputs).to(self.encoder.device, DTYPES.get(precision, torch.float32))
         self._outputs.clear()
@@ -222,7 +218,6 @@ class Network:
         return pooled
 
     def _altered(self, precision: str, gelu: str | None) -> tuple[nn.Module, list[nn.LayerNorm]]:
-        """A copy of the encoder's module, with its own weights where they differ; and the norms outside its blocks."""
         original, block_hooks = self.encoder.module, self.encoder.tower.block_hooks  # whose hooks stay silent
         weights = original.parameters() if precision == "float32" else ()
         module = copy.deepcopy(original, {id(block_hooks): block_hooks, **{id(weight): weight for weight in weights}})
@@ -256,8 +251,6 @@ def _gelu(part: nn.Module) -> str | None:
 
 
 class Encodings:
-    """The vectors of recipes for files; each input goes once through each network."""
-
     def __init__(self, encoder: ModuleEncoder, files: Sequence[bytes]) -> None:
         self.inputs, self.network = Inputs(files), Network(encoder)
         self.reference = recipe_of(encoder, self.network.gelu)
@@ -277,7 +270,6 @@ class Encodings:
         return self.hash(_of_pixels(recipe), index)
 
     def vector(self, recipe: Recipe, index: int) -> Values | None:
-        """The unit vector of one file; None where the encoder cannot follow the recipe."""
         altered = [getattr(recipe, axis) for axis in OF_NETWORK]
         key = (self.key(recipe, index), *altered)
         if key not in self.passes:

@@ -42,7 +42,6 @@ PACKAGES = ("embedshift", "torch", "transformers", "numpy", "pillow", "opencv-py
 
 
 def read_images(images: Any, most: int) -> dict[str, bytes]:
-    """Returns the files of images by their ids, of more than so many a sample; without images `probe_images`."""
     if not images:
         return probe_images()
     source, samples = open_images(as_paths(images), limit=None, sample=most, seed=0)

@@ -79,8 +79,6 @@ OF_NETWORK, COMPRESSED = ("precision", "gelu", "positions"), ("jpeg", "input_jpe
 
 @dataclass(frozen=True)
 class Recipe:
-    """The steps of a stack; its fields are the axes."""
-
     size: int
     statistics: tuple[Triple, Triple]
     resize: tuple[str, str]

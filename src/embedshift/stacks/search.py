@@ -44,8 +44,6 @@ Propose = Callable[[Recipe, Sequence[int]], Proposals]
 
 
 class Search:
-    """Searches the recipe whose unit vectors are nearest to served ones `[N, D]`."""
-
     def __init__(self, encodings: Encodings, served: Values) -> None:
         self._encodings, self._served = encodings, served
         self._vector, self._key, self.floor = encodings.vector, encodings.key, encodings.floor
@@ -61,7 +59,6 @@ class Search:
         self.control = sorted(self.everything, key=lambda index: (order[index][0], -order[index][1]))[:1]
 
     def run(self) -> Recipe:
-        """Returns the nearest recipe: by the screen, then by all images; without alterations that gain nothing."""
         # Alterations that gain only together are fewer where few show; what fits there by chance is no start.
         self._reserved = self._encodings.left // 2  # for the screen
         start = self._descend(self._pooled(self.reference, self.control), self.control, self._global_proposals)
@@ -93,7 +90,6 @@ class Search:
         return names
 
     def walk(self, alterations: Sequence[Alteration]) -> Iterator[tuple[Alteration, float]]:
-        """Adds alterations to the reference, the largest gain first; gives the distance after each."""
         current, left = self.reference, [*alterations]
         while left:
             altered = [(current.having(axis, values[0]), (axis, values)) for axis, values in left]
@@ -201,7 +197,6 @@ class Search:
 
 
 def find_causes(encoder: ModuleEncoder, files: Sequence[bytes], served: Floats) -> Causes:
-    """Names the alterations of an encoder's own steps that explain the vectors `[N, D]` of a stack for files."""
     encodings = Encodings(encoder, files)
     search, begun = Search(encodings, normalised(served)), time.perf_counter()
     first = left = search.distance(search.reference, search.everything)

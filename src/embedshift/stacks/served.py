@@ -29,7 +29,6 @@ def knows_steps(encoder: object) -> TypeGuard[ModuleEncoder]:
 
 
 def reference_vectors(encoder: ModuleEncoder, files: Sequence[bytes]) -> Floats:
-    """Encodes files through the encoder's own steps, `[N, D]`, not normalised."""
     inputs, recipe = Inputs(files), recipe_of(encoder, None)
     with torch.inference_mode(), encoder.tower.block_hooks.silent():
         pixels = (torch.from_numpy(inputs(recipe, index))[None] for index in range(len(files)))
@@ -43,7 +42,6 @@ AnyEncoder = Encoder | ImageEncoder
 
 
 def open_encoder(given: Any) -> AnyEncoder | None:
-    """Loads an encoder by its name, makes one of a function, or returns one; None for vectors that exist."""
     if isinstance(given, str | os.PathLike):
         text = os.fspath(given)
         return None if Path(text).suffix.lower() in (".parquet", ".npy") else load_encoder(text)
@@ -53,7 +51,6 @@ def open_encoder(given: Any) -> AnyEncoder | None:
 
 
 def vectors_of(given: Any, encoder: AnyEncoder | None, files: Mapping[str, bytes], ids: Sequence[str] | None) -> Floats:
-    """Returns the vectors of some files `[N, D]`, by an encoder or out of what is given."""
     names = [*files]
     if encoder is None:
         name, vectors = _from_table(given, names, ids)

@@ -26,8 +26,6 @@ _DISTINCT = 3.0
 
 @dataclass(frozen=True)
 class Baseline:
-    """The mean of a metric over pairs of different images."""
-
     value: float
     error: float
     pairs: "Pairs | None" = None
@@ -105,7 +103,6 @@ def cosine_pairs(directions: Values, valid: Values, images: Values) -> Pairs:
 
 
 def distance_baseline(read_sums: ReadSums, images: int) -> Baseline | None:
-    """Returns the mean L2 distance of all pairs among at most `KEPT` originals; of all images if all are kept."""
     vectors = read_sums("vectors")
     if "group" in vectors:
         return between_groups(vectors, images, _distances)
@@ -173,8 +170,6 @@ def merged(sums: Mapping[str, Values], most: int = CHUNKS) -> dict[str, Values]:
 
 @dataclass(frozen=True)
 class RelativeShifts:
-    """Relative shifts, `[A]`: 0 = no change, 1 = as far as another image."""
-
     value: Values
     low: Values
     high: Values
@@ -206,7 +201,6 @@ def relative_shifts(
 
 
 def relative_shift(values: ArrayLike, baseline: Baseline, no_change: float) -> Values:
-    """Relative shifts of a metric's values; NaN where the baseline is no scale."""
     shifts = (no_change - np.asarray(values, np.float64)) / (no_change - baseline.value or np.nan)
     # No negative zero, which would be printed with its sign.
     return shifts + 0.0 if is_scale(baseline, no_change) else np.full(shifts.shape, np.nan)

@@ -27,7 +27,6 @@ FEW = f"at most {MOST_AUGMENTATIONS} augmentations"
 
 
 def compares_all(augmentations: Sequence[str]) -> bool:
-    """Returns whether tables, trees and figures of all pairs are made; if not, logs one line."""
     if len(augmentations) > MOST_AUGMENTATIONS:
         _left_out(len(augmentations))
     return len(augmentations) <= MOST_AUGMENTATIONS
@@ -40,7 +39,6 @@ def _left_out(count: int) -> None:
 
 
 def linkage_matrix(distances: ArrayLike, linkage: str = "ward") -> Values:
-    """Returns the linkage matrix Z `[A - 1, 4]` of a distance matrix, as `scipy.cluster.hierarchy.linkage`."""
     matrix = np.asarray(distances, np.float64)
     if np.isnan(matrix).any():
         raise EmbedshiftError("clusters: no tree, because an embedding is zero and a distance undefined")
@@ -53,7 +51,6 @@ def threshold(linkage: Values) -> float:
 
 
 def clusters_of(distances: ArrayLike, augmentations: Sequence[str], linkage: str = "ward") -> pl.DataFrame:
-    """Returns the cluster of every augmentation (the paper's equation 1) and its position in the dendrogram."""
     names = list(augmentations)
     if len(names) == 1:
         return pl.DataFrame({"augmentation": names, "cluster": [1], "leaf": [0]})
@@ -71,7 +68,6 @@ def clusters_of(distances: ArrayLike, augmentations: Sequence[str], linkage: str
 
 
 def distances_of_means(means: ArrayLike, metric: str = "euclidean") -> Values:
-    """Returns distances `[A, A]` between mean embeddings (the paper's equation 2)."""
     distance = scipy.spatial.distance  # SciPy imports its parts when they are first used
     try:
         return np.asarray(distance.squareform(distance.pdist(np.asarray(means, np.float64), metric=metric)))
@@ -81,8 +77,6 @@ def distances_of_means(means: ArrayLike, metric: str = "euclidean") -> Values:
 
 @dataclass(frozen=True)
 class Branches:
-    """A tree ready to draw: leaf i of `leaves` stands at position i."""
-
     positions: Values
     heights: Values
     leaves: list[int]

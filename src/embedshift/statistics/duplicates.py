@@ -48,7 +48,6 @@ def near_cosine(medians: Iterable[float | None], baseline: float) -> float:
 
 
 def mean_cosine(vectors: ArrayLike) -> float:
-    """Returns the mean cosine of all pairs of vectors; 0 for fewer than two."""
     directions = np.nan_to_num(normalised(vectors))
     count = len(directions)
     return float((np.square(directions.sum(axis=0)).sum() - count) / max(1, count * (count - 1)))

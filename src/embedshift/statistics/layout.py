@@ -101,7 +101,6 @@ def sums_and_counts(values: Values) -> tuple[Values, Values]:
 
 
 def side_by_side(parts: Iterable[tuple[Values, Values]]) -> tuple[Values, Values]:
-    """Concatenates sums and counts `[b, K]` of several parts along K."""
     sums, counts = zip(*parts, strict=True)
     return np.hstack(sums), np.hstack(counts)
 
@@ -130,7 +129,6 @@ def metric_parts(
 
 
 def list_parts(study: ImageRows, augmentations: Sequence[str], names: Sequence[str]) -> Iterator[tuple[Values, Values]]:
-    """Yields the same for columns of lists, element by element, `[b, A * K * L]` each."""
     moved, views = study.frame.filter(pl.col("view") != ORIGINAL).select(names), len(study.layout.views) - 1
     positions = [[position - 1 for position in study.layout.positions(name)] for name in augmentations]
     for block in blocks(moved, views):

@@ -18,7 +18,6 @@ LEAST_OVERLAP = 0.1
 
 
 def attention_entropy(maps: ArrayLike) -> Values:
-    """Returns the entropy of attention in nats: 0 = on one patch, ln(g_h g_w) = uniform; NaN for a map of zeros."""
     with np.errstate(invalid="ignore"):
         flat = flattened(maps)
         return np.asarray(scipy.special.entr(flat / flat.sum(axis=-1, keepdims=True)).sum(axis=-1))
@@ -71,7 +70,6 @@ def aligned_likeness(a: ArrayLike, b: ArrayLike) -> Values:
 
 
 def divergence(a: ArrayLike, b: ArrayLike) -> Values:
-    """Returns the Jensen-Shannon divergence of maps `[..., g_h, g_w]` as distributions, in bits; NaN for zeros."""
     with np.errstate(invalid="ignore"):
         p, q = (weights / weights.sum(axis=-1, keepdims=True) for weights in (flattened(a), flattened(b)))
     middle = (p + q) / 2
@@ -108,13 +106,11 @@ def _scaled(attention: ArrayLike, size: int) -> Values:
 
 
 def flattened(maps: ArrayLike) -> Values:
-    """Reshapes maps `[..., g_h, g_w]` to `[..., g_h * g_w]`, float64."""
     values = np.asarray(maps, np.float64)
     return values.reshape(*values.shape[:-2], values.shape[-2] * values.shape[-1])
 
 
 def upsample(maps: ArrayLike, size: int) -> Values:
-    """Upsamples bilinearly with half-pixel centres and repeated edges, as OpenCV and torch (`align_corners=False`)."""
     values = np.asarray(maps, np.float64)
     rows, columns = values.shape[-2:]
     wide, tall = values @ _bilinear(columns, size).T, _bilinear(rows, size)
@@ -127,7 +123,6 @@ def upsample(maps: ArrayLike, size: int) -> Values:
 
 @functools.cache
 def _bilinear(cells: int, size: int) -> Values:
-    """Returns the weights of cells in upsampled pixels, `[size, cells]`."""
     left, fraction = _cells_to_the_left(cells, size)
     weights = np.zeros((size, cells))
     weights[np.arange(size), left] = 1 - fraction
@@ -137,7 +132,6 @@ def _bilinear(cells: int, size: int) -> Values:
 
 @functools.cache
 def _products(cells: int, size: int) -> Values:
-    """Returns the products of the weights of each two cells, summed over the upsampled pixels, `[cells, cells]`."""
     weights = _bilinear(cells, size)
     return np.asarray(weights.T @ weights)
 

@@ -70,7 +70,6 @@ class Gallery:
             yield start, cosines
 
     def cosines(self, queries: Values, positions: Positions) -> Values:
-        """Returns exact cosines of some of its vectors; equal vectors give equal bits."""
         with np.errstate(invalid="ignore", divide="ignore"):
             directions = self.vectors[positions].astype(np.float64) / self.lengths[positions][..., None]
         return np.asarray((queries * directions).sum(axis=-1))
@@ -88,8 +87,6 @@ def release_memory(vectors: Floats, count: int) -> None:
 
 @dataclass(frozen=True)
 class Ranked:
-    """The result of a search, one entry per query."""
-
     rank: Positions
     cosine: Values
     others: Values

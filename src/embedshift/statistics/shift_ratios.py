@@ -37,7 +37,6 @@ class Shifts:
 
 
 def shifts(distances: Values, baseline: Baseline, deviations: Values) -> Shifts:
-    """Returns the shifts of views whose distance from their original is 1 - cosine, by the mean cosine of pairs."""
     return Shifts(np.maximum(distances, 0.0) / (1 - baseline.value), deviations)
 
 
@@ -104,7 +103,6 @@ def with_overall(sample: Estimates, included: NDArray[np.bool_]) -> Estimates:
 
 
 def over_augmentations(sample: Estimates, included: NDArray[np.bool_]) -> Estimates:
-    """Returns the mean over some augmentations, bool `[A]`, as a sample of one number; NaN for none."""
     return with_overall(sample, included).columns([0])
 
 

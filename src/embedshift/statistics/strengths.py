@@ -27,8 +27,6 @@ NOT_REACHED = "not reached"
 
 @dataclass(frozen=True)
 class MeasuredFamily:
-    """One kind of change at the levels that a study measured."""
-
     name: str
     unit: str
     zero: float
@@ -48,7 +46,6 @@ class MeasuredFamily:
         return self.parameters[-1] > self.zero
 
     def levels_at(self, parameters: ArrayLike) -> Values:
-        """Converts strengths to positions among the levels, by linear interpolation; NaN stays NaN."""
         strengths, wanted = np.asarray(self.strengths, np.float64), np.asarray(parameters, np.float64)
         sign = 1.0 if self.rises else -1.0
         return np.asarray(np.interp(sign * wanted, sign * strengths, np.arange(len(strengths))))
@@ -59,7 +56,6 @@ class MeasuredFamily:
 
 
 def families_of(augmentations: Mapping[str, Mapping[str, Any]]) -> tuple[MeasuredFamily, ...]:
-    """Returns the families in a suite's description, in its order; empty for a suite without families."""
     levels = [(Level(**entry["level"]), name) for name, entry in augmentations.items() if "level" in entry]
     families: list[MeasuredFamily] = []
     for family in dict.fromkeys(level.family for level, _ in levels):
@@ -101,7 +97,6 @@ def in_words(value: float | None, unit: str) -> str:
 
 
 def interval_in_words(low: float | None, high: float | None, unit: str) -> str:
-    """Formats the interval of a strength without its unit; "" if there is none."""
     if low is None and high is None:
         return ""
     percent = " %" if is_fraction(unit) else ""
@@ -148,8 +143,6 @@ TOLERANCE_SCHEMA: dict[str, type[pl.DataType]] = {
 
 @dataclass(frozen=True)
 class Tolerance:
-    """A strength, in the unit of its family."""
-
     value: float
     low: float
     high: float

@@ -60,8 +60,6 @@ PERFORMANCE_SCHEMA: dict[str, type[pl.DataType]] = {
 
 @dataclass(frozen=True)
 class Measured:
-    """The metrics of all images: a sample of A x M numbers."""
-
     augmentations: tuple[str, ...]
     metrics: tuple[str, ...]
     sample: Estimates
@@ -109,7 +107,6 @@ def moving(metrics: Sequence[str], baselines: Mapping[str, Baseline]) -> dict[st
 def summary(
     rows: ImageRows, study: Measured, *, seed: int, baselines: Mapping[str, Baseline] | None = None
 ) -> pl.DataFrame:
-    """Returns for each augmentation and metric its mean with a 95 % interval, its spread, and its relative shift."""
     columns = {
         metric: _metric_columns(study.for_metric(metric), metric, seed, (baselines or {}).get(metric))
         for metric in study.metrics
@@ -178,7 +175,6 @@ def _metric_columns(sample: Estimates, metric: str, seed: int, baseline: Baselin
 
 
 def ranking(summary: pl.DataFrame) -> pl.DataFrame:
-    """Returns `augmentation, mean_performance, rank`: the mean over the five radar metrics; rank 1 = least changed."""
     performance = pl.col("mean").mean().alias("mean_performance")
     kept = summary.with_columns(pl.col("mean").fill_nan(None)).filter(pl.col("metric").is_in(ranked_metrics(summary)))
     means = kept.group_by("augmentation", maintain_order=True).agg(performance)
@@ -202,7 +198,6 @@ def ranked_metrics(summary: pl.DataFrame) -> list[str]:
 def performance(
     study: Measured, metrics: Sequence[str], *, seed: int, baselines: Mapping[str, Baseline]
 ) -> pl.DataFrame:
-    """Returns the interval of each augmentation's mean performance, and its baseline: the mean of all baselines."""
     count = len(study.augmentations)
     low = high = baseline = np.full(count, np.nan)
     if metrics:
@@ -296,7 +291,6 @@ def _by_ratio(both: Estimates, columns: dict[str, Any], seed: int) -> dict[str, 
 
 
 def contrasts(count: int) -> Values:
-    """Returns the weights of all pairwise differences of `count` numbers, `[count, pairs]`."""
     first, second = np.triu_indices(count, k=1)
     weights = np.zeros((count, len(first)))
     weights[first, np.arange(len(first))] = 1.0
@@ -318,7 +312,6 @@ class Order:
 
 
 def ordered(table: pl.DataFrame, metric: str, names: Sequence[str]) -> Order:
-    """Returns the order of some augmentations by the pairs of a metric; those without any difference stay in order."""
     rises = metric in METRICS and not METRICS[metric].higher_is_better
     more: list[tuple[str, str]] = []
     significant: set[tuple[str, str]] = set()

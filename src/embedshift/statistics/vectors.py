@@ -25,7 +25,6 @@ def cosine(u: ArrayLike, v: ArrayLike) -> Values:
 
 
 def distance(u: ArrayLike, v: ArrayLike) -> Values:
-    """Returns the Euclidean distance between vectors `[..., D]`, float64 `[...]`."""
     a, b = _vectors(u, v)
     return np.asarray(np.linalg.norm(a - b, axis=-1))
 
@@ -37,12 +36,10 @@ def pairwise_cosine_distances(views: ArrayLike) -> Values:
 
 
 def direction(end: ArrayLike, start: ArrayLike) -> Values:
-    """Returns the difference of two unit vectors, from `start` to `end`: float64 `[..., D]`; NaN if a norm is zero."""
     return normalised(end) - normalised(start)
 
 
 def normalised(vectors: ArrayLike) -> Values:
-    """Scales vectors `[..., D]` to length 1, float64; NaN if a norm is zero."""
     values = np.asarray(vectors, np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(values / np.linalg.norm(values, axis=-1, keepdims=True))

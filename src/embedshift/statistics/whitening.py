@@ -163,7 +163,6 @@ class ShiftMoments:
 
 
 def moments_of(originals: Floats, views: Iterable[Floats] = ()) -> ShiftMoments:
-    """Returns the moments of originals `[n, D]`, and of views of each `[n, D]`, that have a direction."""
     base = normalised_float32(np.nan_to_num(originals))
     moved, there = np.zeros((base.shape[1],) * 2), 0
     is_base = base.any(axis=1)
@@ -191,7 +190,6 @@ def shift_moments(study: ImageRows) -> ShiftMoments | None:
 
 
 def shift_map(study: ImageRows) -> Whitening | None:
-    """Returns the map that whitens a study's shifts; None if no view moves, or vectors are too long."""
     moments = shift_moments(study)
     return moments.by_shifts() if moments is not None and moments.shift_products.any() else None
 

@@ -20,10 +20,6 @@ INDEPENDENT = Groups(NONE, (), ())
 
 
 def choose(reader: Reader, choice: Choice | None, ids: Sequence[str] | None = None) -> Groups | None:
-    """Returns the chosen groups of a study's images, or of all `ids` that it may get.
-
-    None = those that it has, whose new images are alone.
-    """
     all_ids, stored = ids is not None, reader.info.groups
     ids = reader.ordered_ids() if ids is None else ids
     if choice is None and stored is not None and stored.chosen not in (FOLDER, NEAR):
@@ -70,7 +66,6 @@ def regrouped(reader: Reader, choice: Choice | None) -> Reader | None:
 
 
 def copies(reader: Reader) -> int:
-    """Returns how many measured images repeat another image's pixels: images minus different pixels."""
     # Eight bytes stand for a hash of 32 characters; of a million images two share them by a chance of 3e-8.
     pixels = reader.rows().filter(pl.col("pixels").is_not_null()).select(pl.col("pixels").hash(seed=0).alias("pixels"))
     counted = pixels.select(images=pl.len(), different=pl.col("pixels").n_unique()).collect(engine="streaming")

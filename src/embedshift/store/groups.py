@@ -25,8 +25,6 @@ Choice = str | Path | Mapping[str, object]
 
 @dataclass(frozen=True, eq=False)
 class Groups:
-    """The name of each image's group; None = the image is a group of its own."""
-
     chosen: str
     ids: Sequence[str]
     names: Sequence[str | None]
@@ -80,7 +78,6 @@ def _read(path: Path) -> Mapping[str, str | None]:
 
 
 def write_groups(folder: Path, groups: Groups) -> dict[str, str]:
-    """Writes the groups beside the shards; returns name and SHA-256 of the file, for study.json."""
     columns = {"image_id": groups.ids, "group": groups.names}
     table = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
     return {FILE: write_atomically(folder / FILE, lambda hidden: table.write_parquet(hidden))}

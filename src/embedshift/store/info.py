@@ -60,8 +60,6 @@ class EncoderRecord(Model):
 
 
 class Counts(Model):
-    """Numbers of images that were listed, measured, failed and skipped (by kind), and the number of rows."""
-
     images: int
     measured: int
     failed: int
@@ -70,8 +68,6 @@ class Counts(Model):
 
 
 class GroupsRecord(Model):
-    """How images were grouped ("folder", "near", "mapping" or a file's name), and a digest of each image's group."""
-
     chosen: str
     count: int
     digest: str
@@ -95,15 +91,11 @@ class TableRecord(Model):
 
 
 class ShardPixels(Model):
-    """The number of measured images in a shard, and the digest over their ids and pixels."""
-
     images: int
     digest: str
 
 
 class StudyInfo(Model):
-    """The content of study.json, but for its own checksum."""
-
     embedshift: str
     schema_version: int
     complete: bool
@@ -198,7 +190,6 @@ def write_content(folder: Path, content: Mapping[str, Any]) -> None:
 
 
 def read_content(folder: Path) -> Json:
-    """Reads study.json without checking it."""
     if (name := storable(str(folder))) != str(folder):  # Arrow and Polars open no such path
         raise UsageError(f"{name}: contains bytes that are not UTF-8; rename it")
     file = folder / FILE

@@ -55,7 +55,6 @@ class Listing:
 
     @functools.cached_property
     def parts(self) -> list[ShardFile]:
-        """All parts of a study, in order; of an unfinished one those that exist."""
         info, usable = self.info, list[ShardFile]()
         for part in self.read(info.shard_count).values():
             if isinstance(part, EmbedshiftError):
@@ -99,7 +98,6 @@ class Listing:
 
     @functools.cached_property
     def _recorded(self) -> Mapping[str, str]:
-        """The SHA-256 of files that study.json names; empty if there is none yet."""
         return {} if self._state is None else self.info.files
 
     def now(self) -> "Listing":
@@ -210,7 +208,6 @@ class Verification:
 
 
 def verify(folder: Path) -> Verification:
-    """Reads every bit of the files that a study's folder consists of."""
     listing = Listing(folder)
     try:
         info = listing.info

@@ -126,7 +126,6 @@ class Reader:
         return all(table_path(self.folder, name).is_file() for name in self.table_names)
 
     def is_reported(self) -> bool:
-        """Returns whether `report.html` was made after the last run, and is as it was written, with the figures."""
         files = {name for name in self.info.files if is_figure_or_report(name) and (self.folder / name).exists()}
         return "report.html" in files and not any(self.altered(name) for name in files)
 
@@ -175,7 +174,6 @@ class Reader:
 
     @functools.cached_property
     def families(self) -> tuple[MeasuredFamily, ...]:
-        """The families whose views it measured; empty if augmentations have no strength."""
         return families_of(self.info.identity["augmentations"])
 
     @property
@@ -210,7 +208,6 @@ class Reader:
 
     @functools.cached_property
     def table_names(self) -> tuple[str, ...]:
-        """Names of the tables that this study has: those of the core, then those of its questions."""
         core = ("summary", "ranking", "differences") if self.compares_all else ("summary", "ranking")
         return (*core, *(table.name for table in tables_of(self.questions) if table.is_available(self)))
 
@@ -222,7 +219,6 @@ class Reader:
         return alteration(self.folder, file, self.info)
 
     def kept_settings(self, name: str) -> Mapping[str, str]:
-        """Returns the settings of a stored table; empty if it is of other shards, changed, or not there."""
         if self.whitening is not None or name not in self.info.tables or self.altered(f"tables/{name}.parquet"):
             return {}
         return self.info.tables[name].settings
@@ -280,7 +276,6 @@ class Reader:
         return groups
 
     def groups_of(self, image_ids: Sequence[str]) -> GroupNumbers | None:
-        """Returns the number of the group of some images; None if images are independent."""
         if self.groups is None:
             return None
         positions = {image_id: position for position, image_id in enumerate(self.ordered_ids())}
@@ -336,11 +331,9 @@ class Reader:
         return draw_ids(with_maps or self.image_ids(), count, self.info.seed)
 
     def failures(self) -> pl.DataFrame:
-        """One row per image that was not measured: `image_id, stage, reason, transient`."""
         return pl.DataFrame(failures_table(self.records))
 
 
 def draw_ids(image_ids: Iterable[str], count: int, seed: int) -> list[str]:
-    """Returns `count` of the ids, drawn by the seed, sorted; all if there are fewer."""
     ids = sorted(image_ids)
     return sorted(random.Random(seed).sample(ids, min(count, len(ids))))

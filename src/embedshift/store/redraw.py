@@ -26,8 +26,6 @@ LARGEST = 4_096
 
 @dataclass(frozen=True)
 class RedrawnImage:
-    """One image of a study with its views, for people to look at."""
-
     image_id: str
     views: dict[str, Pixels]
     attention: dict[str, Floats] = field(default_factory=dict)
@@ -49,7 +47,6 @@ def redraw(reader: Reader, image_ids: Sequence[str]) -> tuple[list[RedrawnImage]
 def iter_redrawn(
     reader: Reader, image_ids: Sequence[str], only: Mapping[str, Collection[str]] | None = None
 ) -> Iterator[tuple[str, RedrawnImage | str]]:
-    """Yields images one after the other, as `redraw` returns them, so that few are in memory at a time."""
     info = reader.info
     suite = rebuild_suite(info.identity["augmentations"])
     rows_of_views = reader.rows().filter(pl.col("image_id").is_in(list(image_ids)) & (pl.col("draw") == 0))
@@ -91,7 +88,6 @@ def _decoded(read: Read, image_id: str, info: StudyInfo) -> Pixels | str:
 
 
 def _canvas(read: Read, image_id: str, info: StudyInfo, measured: Collection[str] = ()) -> Canvas | str:
-    """Returns what augmentations change of an image; or why it cannot be read or has changed."""
     encoder, identity = info.encoder, info.identity
     try:
         pixels = images.decode(read(image_id))

@@ -39,8 +39,6 @@ _HIDDEN = re.compile(r"\.part-\d{5,}\.parquet\.\d+")
 
 @dataclass(frozen=True)
 class ShardRecord:
-    """The record of a finished shard, in its Parquet metadata."""
-
     index: int
     config_hash: str
     images: int
@@ -184,7 +182,6 @@ def pixels_digest(ids: Sequence[str], pixels: Sequence[str | None]) -> str:
 
 
 def shard_sums(path: Path, name: str) -> dict[str, Values]:
-    """Returns the sums of a shard under a name; empty if it has none."""
     packed = json.loads((pq.read_metadata(path.absolute()).metadata or {}).get(SUMS_KEY, "{}"))
     return {key: _unpack(array) for key, array in packed.get(name, {}).items()}
 
@@ -224,8 +221,6 @@ def refuse_other_pixels(path: Path, record: ShardRecord, first: ShardPixels | No
 
 
 class ShardWriter:
-    """Writes shards one after the other; refuses one that was measured before if its images have other pixels now."""
-
     def __init__(
         self, folder: Path, written: Callable[[ShardRecord], object], study_id: str, first: Mapping[str, ShardPixels]
     ) -> None:

@@ -73,7 +73,6 @@ def _template() -> jinja2.Template:
 
 
 def _recall(reader: Reader) -> dict[str, Json]:
-    """Augmentation → its row of recall@1; empty if the study has no search."""
     search = reader.table("search")
     rows = [] if search is None else search.filter(metric="recall@1").drop_nulls("value").to_dicts()
     return {row["augmentation"]: row for row in rows}

@@ -219,7 +219,6 @@ def compare(
 
 
 def _tolerances(paired: PairedStudies) -> pl.DataFrame:
-    """Returns `family, unit, criterion`, and for each study NAME the columns `NAME, NAME low, NAME high`."""
     keys = paired.tolerances[0].select("family", "unit", "criterion")
     if keys.is_empty():
         return keys

@@ -125,7 +125,6 @@ class WhitenedStudy(Study):
 
 
 def whitened(folders: Sequence[Path], path: Path) -> list[Study]:
-    """Returns the first study as it is and the others with a map; one study alone is both."""
     first, *others = folders
     return [load(first), *(WhitenedStudy(folder, path) for folder in others or [first])]
 
@@ -174,7 +173,6 @@ whitening (float[n, {dim}] embeddings) => (float[n, {dim}] whitened) {{
 
 
 def write_onnx(fitted: Whitening, path: Path) -> None:
-    """Writes the graph of a map: `embeddings`, float32 `[n, D]` → `whitened`."""
     try:
         from onnx import helper, numpy_helper, parser
     except ImportError as error:

@@ -43,7 +43,6 @@ class HeadContributions:
 
     @property
     def total(self) -> Tensor:
-        """The sum of all contributions, `[P]`."""
         return self.heads.sum(dim=(1, 2)) + self.mlps.sum(dim=1) + self.input + self.pattern + self.rest
 
 
@@ -94,7 +93,6 @@ def check_exact(anatomy: Anatomy) -> None:
 
 
 def head_matrices(anatomy: Anatomy, blocks: Sequence[int]) -> list[Tensor]:
-    """Returns, for some blocks, the matrices that map head outputs to the embedding, float64 `[H, D', d]`."""
     after, matrices = projection(anatomy.readout, len(anatomy.layers[0].weight)), list[Tensor]()
     for layer in (anatomy.layers[block] for block in blocks):
         weight = (layer.scale[:, None] * layer.weight).double()
@@ -122,8 +120,6 @@ def projection(readout: Readout, width: int) -> Tensor:
 
 @dataclass(frozen=True)
 class TokenContributions:
-    """Contributions of the last block's attention to the shifts of P views, by attended token."""
-
     pattern: Tensor
     values: Tensor
 

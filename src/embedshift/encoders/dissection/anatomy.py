@@ -22,8 +22,6 @@ ROUNDING = 1e-3
 
 @dataclass(frozen=True)
 class Parts:
-    """What one block added to B views, at R of their tokens."""
-
     before: Tensor
     heads: Tensor
     between: Tensor
@@ -31,8 +29,6 @@ class Parts:
 
 
 class BlockParts(BlockHook):
-    """Records the parts of one pre-norm block from its calls, without relying on the names of its modules."""
-
     def __init__(self, *, first: bool) -> None:
         self.first = first
         self.count = 0
@@ -131,8 +127,6 @@ def _head_outputs(module: nn.MultiheadAttention, queries: Tensor, tokens: Tensor
 
 
 class Readout:
-    """The embedding as a function of the tokens that the last block of a tower returns."""
-
     def __init__(self, tower: Tower) -> None:
         run = run_of_blocks(tower.module)
         if run is None or not len(run):
@@ -175,7 +169,6 @@ class Readout:
 
 @contextmanager
 def keeping_outputs(block: nn.Module) -> Iterator[list[Any]]:
-    """Inside the context the list gets what a block returns."""
     outputs: list[Any] = []
     handle = block.register_forward_hook(lambda _block, _inputs, output: outputs.append(output))
     try:
@@ -202,8 +195,6 @@ def noise(count: int, side: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Layer:
-    """How the heads of one block reach the residual stream."""
-
     heads: int
     weight: Tensor
     scale: Tensor
@@ -222,7 +213,6 @@ class Anatomy:
 
     @property
     def heads(self) -> int:
-        """The number of heads H of each block; all blocks have the same."""
         return self.layers[0].heads
 
 

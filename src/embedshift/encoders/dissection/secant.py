@@ -29,15 +29,12 @@ UNMOVED = 1e-6
 
 @dataclass(frozen=True)
 class PullBack:
-    """How the shift of P pairs depends on the tokens to which it is pulled back."""
-
     weights: Tensor
     patterns: tuple[Tensor, ...]
     length: Tensor
 
     @property
     def moved(self) -> Tensor:
-        """1 for each pair that has moved, otherwise NaN, `[P]`."""
         return torch.where(self.length > UNMOVED, 1.0, torch.nan)
 
     def pattern(self) -> Tensor:
@@ -185,5 +182,4 @@ class _Attention(torch.autograd.Function):
 
 
 def _halves(both: Tensor) -> Tensor:
-    """Reshapes `[2 P, ...]` to `[2, P, ...]`: originals and views."""
     return both.reshape(2, len(both) // 2, *both.shape[1:])

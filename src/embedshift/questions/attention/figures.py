@@ -22,14 +22,12 @@ NOTHING = (
 
 
 def metrics_of(data: FigureInput) -> list[str]:
-    """Returns the attention metrics that have a mean here; none if there is only the paper's."""
     metrics = data.metrics_needing("attention", "aligned", "rollout")
     return metrics if any(METRICS[name].optional for name in metrics) else []
 
 
 @figure("attention_change", section=True, is_available=metrics_of)
 def attention_change(data: FigureInput, title: str) -> Figure:
-    """One panel per metric; one dot per augmentation with its interval, the least changed on top."""
     shown = [metric for metric in ORDER if metric in metrics_of(data)]
     if not shown:
         raise UsageError(NOTHING)
@@ -66,7 +64,6 @@ def attention_change(data: FigureInput, title: str) -> Figure:
 
 @figure("attention", images=4, shows_attention=True)
 def attention(data: FigureInput, title: str) -> Figure:
-    """Rows of images; columns: the original, its attention, and the attention on each view with its cosine."""
     if not any(image.attention for image in data.drawn) and data.drawn:
         raise EmbedshiftError("figure 'attention': this encoder provides no attention")
     rows = [

@@ -60,7 +60,6 @@ class Evidence:
 
 
 def gather(blocks: Iterable[Block], baseline: Baseline | None = None, groups: GroupNumbers | None = None) -> Evidence:
-    """Collects the evidence of a study, with sums over the chunks of images by which its baseline is resampled."""
     all_blocks = iter(blocks)
     first = next(all_blocks, None)
     if first is None:  # of a study without images, or without any of the paper's augmentations
@@ -108,7 +107,6 @@ ENTROPY_AUGMENTATIONS = ("blur", "shift_scale_rotate", "perspective")
 
 
 def read(rows: ImageRows, augmentations: Sequence[str]) -> Iterator[Block]:
-    """Yields the values that the claims need; augmentations that are not the paper's are left out."""
     order, names = rows.layout, [name for name in augmentations if name in PAPER]
     if not names or not order.images:
         return
@@ -156,8 +154,6 @@ Contrast = tuple[tuple[float, Key], ...]
 
 @dataclass(frozen=True)
 class Contrasts:
-    """J contrasts and their R resamples."""
-
     estimate: Values
     error: Values
     drawn: Values
@@ -285,15 +281,12 @@ _ROUNDING = 1e-12
 
 
 class Bootstrap:
-    """The evidence and its resamples, drawn once for all contrasts."""
-
     def __init__(self, evidence: Evidence, contrasts: Iterable[Contrast], *, seed: int, resamples: int) -> None:
         self.evidence, self.seed, self.resamples = evidence, seed, resamples
         testable = [contrast for contrast in dict.fromkeys(contrasts) if evidence.having(key for _, key in contrast)]
         self._columns = {contrast: column for column, contrast in enumerate(testable)}
 
     def having(self, contrasts: Iterable[Contrast]) -> int:
-        """Returns how many images have a value of every number in the contrasts; 0 if the study lacks one."""
         return self.evidence.having(key for contrast in contrasts for _, key in contrast)
 
     def contrasts(self, selected: Sequence[Contrast]) -> Contrasts:
@@ -319,7 +312,6 @@ class Bootstrap:
         return self.drawn(combined, _ROUNDING * (np.abs(weights).T @ np.abs(np.nan_to_num(sample.mean))))
 
     def drawn(self, sample: Estimates, rounding: Values | float = 0.0) -> Contrasts:
-        """Returns the numbers of a sample as contrasts; those below `rounding` are 0."""
         estimate, error = (np.where(np.abs(values) <= rounding, 0.0, values) for values in (sample.mean, sample.error))
         few = sample.group_count < LEAST_IMAGES
         drawn = sample.studentised(seed=self.seed, resamples=1 if few else self.resamples)

@@ -55,8 +55,6 @@ class Finding:
 
 @dataclass(frozen=True)
 class Claim:
-    """One testable part of a claim, and the optional metric that it is about."""
-
     name: str
     statement: str
     test: "Test"
@@ -90,7 +88,6 @@ def _verdict(adjusted: Sequence[float], shown: Sequence[bool]) -> str:
 
 
 def holm(p: ArrayLike) -> Values:
-    """Adjusts p values for their number (Holm 1979) and keeps their shape."""
     values = np.asarray(p, np.float64)
     order = np.argsort(values, axis=None, kind="stable")
     adjusted = np.empty(values.size)
@@ -124,7 +121,6 @@ class AllAbove:
 
 
 def order(metric: str, *groups: Names) -> AllAbove:
-    """Tests that groups are in order, the most changed first: each of a group minus each of the next group."""
     contrasts = tuple(
         difference(metric, higher, lower, _sign(metric))
         for above, below in itertools.pairwise(groups)
@@ -214,7 +210,6 @@ class Rank:
 
     @property
     def contrasts(self) -> tuple[Contrast, ...]:
-        """Each other augmentation minus this one: by all metrics, then without attention, which an encoder may lack."""
         others = [name for name in NAMES if name != self.name]
         choices = self.metrics, [metric for metric in self.metrics if metric != "attention_similarity"]
         keys = [[[(metric, name) for metric in metrics] for name in (self.name, *others)] for metrics in choices]
@@ -387,7 +382,6 @@ def alone(name: str) -> TreeTest:
 
 
 def branch(names: Names, without: str) -> TreeTest:
-    """Tests that some augmentations form a branch inside a larger cluster, which lacks another augmentation."""
     inside = [NAMES.index(name) for name in names]
     outside = [index for index in range(len(NAMES)) if index not in inside]
 

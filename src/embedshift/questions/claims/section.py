@@ -23,7 +23,6 @@ def section(page: PageInput) -> Section | None:
 
 
 def claim_rows(claims: pl.DataFrame) -> list[Json]:
-    """Returns the claims as text, with the kind of their verdict: holds, fails or open."""
     rows: list[Json] = []
     for row in claims.iter_rows(named=True):
         low, high = row["ci_low"], row["ci_high"]

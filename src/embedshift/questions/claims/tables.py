@@ -176,7 +176,6 @@ def claims(
     resamples: int = RESAMPLES_OF_MANY,
     baseline: Baseline | None = None,
 ) -> pl.DataFrame:
-    """Tests the paper's claims on a study's images; those on relative shifts need the baseline of the cosine."""
     scale = baseline if baseline is not None and is_scale(baseline, METRICS[COSINE].no_change) else None
     return verdicts(gather(read(study, augmentations), scale, study.groups), seed=seed, resamples=resamples)
 

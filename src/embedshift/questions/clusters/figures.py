@@ -43,7 +43,6 @@ def dendrogram(data: FigureInput, title: str) -> Figure:
 
 
 def _tree(axes: Axes, linkage: Values) -> float:
-    """Returns the greatest height."""
     tree, cut = branches(linkage), threshold(linkage)
     for positions, heights in zip(tree.positions, tree.heights, strict=True):
         within = heights.max() <= cut

@@ -25,13 +25,11 @@ def height_label(tree: Tree) -> str:
 
 
 def leaves(reader: Reader) -> list[str]:
-    """Returns the names of the tree's leaves, in suite order; the original first if it is one."""
     return [ORIGINAL, *reader.augmentations] if reader.choice(Tree).include_original else reader.augmentations
 
 
 @functools.lru_cache(maxsize=4)
 def distances(reader: Reader) -> Values:
-    """Returns the distance matrix of the tree `[A, A]`, in the order of `leaves`."""
     tree = reader.choice(Tree)
     if tree.on == "images":
         return pairwise(reader).drop("augmentation").to_numpy()
@@ -83,7 +81,6 @@ def _mean_distances(study: ImageRows, pairs: int) -> Values:
 
 
 def mean_embeddings(rows: pl.LazyFrame, augmentations: Sequence[str]) -> Values:
-    """Returns the mean embedding of each augmentation over the images and draws that have one, float64 `[A, D]`."""
     means: list[Values] = []
     for name in augmentations:
         part = rows.filter(pl.col("view") == name).select("embedding").drop_nulls().collect()["embedding"]
@@ -93,7 +90,6 @@ def mean_embeddings(rows: pl.LazyFrame, augmentations: Sequence[str]) -> Values:
 
 @functools.lru_cache(maxsize=4)
 def clusters(reader: Reader) -> pl.DataFrame:
-    """Returns the cluster of every augmentation and its place in the dendrogram: `augmentation, cluster, leaf`."""
     matrix, names = distances(reader), leaves(reader)
     if np.isnan(matrix).any():
         log.warning("no tree of augmentations: an embedding is zero, so a distance is undefined")

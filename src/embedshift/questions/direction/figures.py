@@ -21,7 +21,6 @@ CELL, SMALL = 0.42, 0.24
 
 @figure("directions", section=True, is_available=has_table("directions"))
 def directions(data: FigureInput, title: str) -> Figure:
-    """The tree on 1 - cosine between mean shifts, and two matrices in its order."""
     tables = {name: table for name in PANELS if (table := data.table(name)) is not None}
     if "directions" not in tables:
         raise UsageError("this study has no sums of shifts; run it again in another folder")

@@ -28,17 +28,13 @@ class ShiftSums(Sums):
         self.add_embedding(output.embedding)
 
     def add_embedding(self, embedding: ArrayLike) -> None:
-        """Adds an image: `[1 + A * draws, D]`, the original first, then draw by draw."""
         self._sums = added(self._sums, image_sums(embedding, self._shape))
 
     def close(self) -> Mapping[str, Values]:
-        """Returns the sums; empty if no image has a direction."""
         small: dict[str, Any] = {"shifts": self._sums["shifts"].astype(np.float32)} if self._sums else {}
         return self._sums | small
 
 
 class MEASURE(Measure):
-    """The sums of shifts; rows need no column for them."""
-
     def sums(self, plan: StudyPlan) -> Mapping[str, Sums]:
         return {"shifts": ShiftSums(len(plan.suite.names), plan.config.draws)}

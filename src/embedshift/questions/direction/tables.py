@@ -70,7 +70,6 @@ def mean_cosines(study: ImageRows, augmentations: Sequence[str]) -> Values | Non
 
 
 def shifts(reader: Reader) -> pl.DataFrame:
-    """Returns whether the shifts of an augmentation share a direction, and how far views are from other originals."""
     study_shifts = shift_sums(reader)
     if study_shifts is None:
         return pl.DataFrame(schema=SCHEMA)

@@ -118,7 +118,6 @@ def l2_bars(data: FigureInput, title: str) -> Figure:
 
 @figure("sample_heatmap")
 def sample_heatmap(data: FigureInput, title: str) -> Figure:
-    """Cosine similarity of 50 images drawn by the study's seed, by augmentation; the mean over the draws."""
     images = data.rows.filter(pl.col("view") == data.augmentations[0]).select(pl.col("image_id").unique()).collect()
     ids = draw_ids(images["image_id"], SAMPLE, data.seed)
     means = (
@@ -155,7 +154,6 @@ def has_ruler(data: FigureInput) -> bool:
 
 @figure("ruler", section=True, is_available=has_ruler)
 def ruler(data: FigureInput, title: str) -> Figure:
-    """One dot per augmentation with its interval, the furthest on top; lines at 0, the nearest other image, and 1."""
     if not has_relative_shift(data):
         raise EmbedshiftError(
             "figure 'ruler': this study has no relative shift: too few images, or all as similar as equal ones"
@@ -192,13 +190,11 @@ def ruler(data: FigureInput, title: str) -> Figure:
 
 
 def nearest(data: FigureInput) -> float | None:
-    """Returns the mean position of the nearest other image on the ruler; None if the study lacks it."""
     cosine, baseline = nearest_cosine(data.table("geometry")), data.baseline(COSINE)
     return None if cosine is None or baseline is None else (1.0 - cosine) / (1.0 - baseline)
 
 
 def ruler_marks(near: float | None, among: str = "other image") -> dict[float, tuple[str, str]]:
-    """Relative shift → two lines of words."""
     words = {0.0: ("same", "image"), 1.0: ("another", "image")}
     if near is not None and _APART[0] < near < _APART[1]:
         words[near] = "nearest", among

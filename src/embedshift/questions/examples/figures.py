@@ -32,7 +32,6 @@ def is_redrawable(data: FigureInput) -> bool:
 
 @figure("pipeline", images=1, single=True, shows_attention=True, is_available=is_redrawable)
 def pipeline(data: FigureInput, title: str) -> Figure:
-    """Columns: the image and its views, patches, attention and embedding; between both rows the metrics."""
     image = drawn_images(data, "pipeline")[0]
     names = [name for name in data.by_shift() if name in image.views and name in image.metrics]
     if not names:
@@ -146,7 +145,6 @@ def _words(drawn: Figure, x: float, y: float, text: str, **how: Any) -> None:
 
 @figure("views", images=1)
 def views(data: FigureInput, title: str) -> Figure:
-    """The original and its augmented views in one row, or in two if there are more than ten; cosines in titles."""
     names = [ORIGINAL, *data.augmentations]
     rows = [[(image.views.get(name), name) for name in names] for image in drawn_images(data, "views")]
     columns = len(names) if len(names) <= 10 else -(-len(names) // 2)

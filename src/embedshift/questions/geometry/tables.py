@@ -99,7 +99,6 @@ def geometry(reader: Reader) -> pl.DataFrame:
 
 
 def alignment(reader: Reader) -> Iterator[Row]:
-    """Yields the mean squared distance between unit vectors of view and original: 2 - 2 cos, over images and draws."""
     names, study = reader.augmentations, reader.image_rows
     parts = metric_parts(study, names, ["cosine_similarity"])
     squares = ((2 * counts - 2 * sums, counts) for sums, counts in parts)

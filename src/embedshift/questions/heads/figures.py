@@ -54,7 +54,6 @@ def _shown_contributions(data: FigureInput) -> tuple[dict[str, ContributionArray
 
 @figure("heads_map", section=True, is_available=has_table("heads"))
 def heads_map(data: FigureInput, title: str) -> Figure:
-    """One panel per augmentation, the furthest first: one row per block, one cell per head, and the MLPs apart."""
     contributions, names, _ = _shown_contributions(data)
     shown = names[:MOST_PANELS]
     notes = ["red: carries the shift; blue: works against it", "frame: the head with the largest contribution"]
@@ -108,7 +107,6 @@ def _panel(axes: Axes, contributions: ContributionArrays, end: float) -> Any:
 
 @figure("heads_bars", section=True, is_available=has_table("heads"))
 def heads_bars(data: FigureInput, title: str) -> Figure:
-    """One bar per augmentation, the furthest on top: points of the shift at the left, contributions at the right."""
     contributions, names, shift = _shown_contributions(data)
     by_part = parts_of([contributions[name] for name in names])
     shown = {name: values for name, (_, values) in by_part.items() if np.nanmax(np.abs(values), initial=0.0) >= LEAST}
@@ -173,7 +171,6 @@ def groups(depth: int) -> dict[str, slice]:
 
 @figure("head_tokens", images=3, section=True, is_available=has_table("head_tokens"))
 def head_tokens(data: FigureInput, title: str) -> Figure:
-    """One row per image: the original; then the view that moves furthest, and the median one, with two maps each."""
     if data.table("head_tokens") is None:
         raise UsageError("the study has no contributions of tokens; run it with `heads_tokens`")
     images, names = drawn_images(data, "head_tokens"), shown_of(data)
@@ -199,7 +196,6 @@ def shown_of(data: FigureInput) -> list[str]:
 
 
 def maps_of(data: FigureInput, images: Sequence[RedrawnImage], names: Sequence[str]) -> Maps:
-    """Returns image, augmentation and term → contributions of the patches `[g_h, g_w]`, of draw 0, if there are any."""
     grid = data.reader.info.encoder.grid
     ids = [image.image_id for image in images]
     is_shown = pl.col("image_id").is_in(ids) & pl.col("view").is_in(list(names)) & (pl.col("draw") == 0)
@@ -226,6 +222,5 @@ def _image_row(
 
 
 def coloured(contributions: Values, scale: Normalize) -> Pixels:
-    """Converts contributions `[g_h, g_w]` to an image, uint8 `[g_h, g_w, 3]`, with one pixel per patch."""
     colours = matplotlib.colormaps[COLOURS](scale(contributions))[..., :3]
     return np.asarray(np.rint(255 * colours), np.uint8)

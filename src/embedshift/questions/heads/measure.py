@@ -26,7 +26,6 @@ class WordSpace:
     texts: Values
 
     def contributions(self, kept: Floats) -> Values:
-        """Returns what each of the heads adds to the embedding of one image, float64 `[L', H, d]`."""
         blocks, heads, width, _ = self.bases.shape
         starts = np.cumsum([0, *(3 * stream + merged for stream, merged in self.sizes)])
         stream = kept[starts[-1] - self.sizes[-1][0] : starts[-1]].astype(np.float64)
@@ -88,7 +87,6 @@ class MEASURE(Measure):
         return ("heads",)
 
     def columns(self, probe: "EncoderOutput | None") -> Sequence[Column]:
-        """Returns the columns of contributions of a view's shift, which add up to 1."""
         assert self.layers, "the encoder is loaded before"
         lists = {"heads": self.layers * self.heads, "mlps": self.layers}
         numbers = ["head_input", "head_pattern", "head_rest"]

@@ -140,7 +140,6 @@ class OBSERVER(Observer):
 
 
 def _pixels(image: DrawnImage) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yields the original and `TOGETHER` of its views as an encoder's pixels, float32 `[B, 3, S, S]`."""
     pixels = torch.from_numpy(np.ascontiguousarray(image.views)).permute(0, 3, 1, 2)
     for start in range(1, len(pixels), TOGETHER):
         yield pixels[:1].float(), pixels[start : start + TOGETHER].float()

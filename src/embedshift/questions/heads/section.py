@@ -67,7 +67,6 @@ def head_name(layer: object, head: object) -> str:
 
 
 def words_of(data: FigureInput, rows: Sequence[Json]) -> list[Json]:
-    """Returns the words of the heads that the section's rows name, if they have any: `name`, `words`, `explained`."""
     table = data.table("head_words")
     if table is None:
         return []

@@ -121,7 +121,6 @@ def textspan(covariance: ArrayLike, texts: ArrayLike, count: int = WORDS) -> lis
 
 
 def covariances(sums: Mapping[str, Values]) -> NDArray[np.float64]:
-    """Returns the covariances of each head's contributions, `[L', H, d, d]`, from the moments of all shards."""
     mean = sums["first"] / sums["images"]
     return np.asarray(sums["second"] / sums["images"] - mean[..., :, None] * mean[..., None, :], np.float64)
 
@@ -152,7 +151,6 @@ def head_tokens(study: ImageRows, augmentations: Sequence[str], *, seed: int) ->
 
 
 def _terms(tokens: Values) -> Values:
-    """Sums both lists side by side `[b, draws, 2 * T]` to `[b, draws, 2]`."""
     return np.asarray(tokens.reshape(*tokens.shape[:2], len(TOKENS), -1).sum(axis=3))
 
 
@@ -173,7 +171,6 @@ def head_words(sums: Mapping[str, Values], bank: Sequence[str], depth: int) -> p
 
 
 def heads(study: ImageRows, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
-    """By augmentation and part of the encoder: its contribution to the mean shift, with a 95 % interval."""
     columns = [HEADS, MLPS, *SINGLE.values()]
     parts: list[pl.DataFrame] = []
     for name, numbers in contribution_intervals(study, augmentations, columns, seed=seed):

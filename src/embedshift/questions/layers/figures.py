@@ -17,7 +17,6 @@ PANELS = {"cosine_similarity": "1 − mean cosine similarity", "cka": "linear CK
 
 @figure("depth", section=True, is_available=has_table("layers"))
 def depth(data: FigureInput, title: str) -> Figure:
-    """One line per augmentation over the blocks: 1 - mean cosine above, CKA below, one column for each token."""
     table = data.table("layers")
     if table is None:
         raise UsageError("this study has no layers; run it with `layers`")

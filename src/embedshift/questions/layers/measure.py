@@ -46,7 +46,6 @@ class CkaSums(Sums):
             self.add_layers(output.layers)
 
     def add_layers(self, layers: ArrayLike) -> None:
-        """Adds an image: `[1 + A * draws, L, T, W]`, the original first, then draw by draw; not finite = left out."""
         states = np.asarray(layers)
         if np.isfinite(states).all():
             self._waiting.append(states)

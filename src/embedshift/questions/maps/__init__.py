@@ -49,7 +49,6 @@ QUESTIONS.add(
 
 
 def map_columns(name: str) -> tuple[str, str]:
-    """Returns the columns that hold a map: of the views, and of the original."""
     return f"map_{name}", f"map_{name}_original"
 
 

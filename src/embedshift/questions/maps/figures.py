@@ -30,7 +30,6 @@ def images_with_maps(reader: Reader) -> list[str]:
 
 @figure("maps", images=2, section=True, is_available=has_table("maps"), candidates=images_with_maps)
 def maps(data: FigureInput, title: str) -> Figure:
-    """Rows: the original, then the views that change most on average; columns: the view, and its maps laid over it."""
     names = map_names(data.reader)
     if not names:
         raise UsageError(NO_MAPS)
@@ -62,7 +61,6 @@ MapsByView = Mapping[tuple[str, str, str], Floats]
 
 
 def _stored_maps(data: FigureInput, names: Sequence[str], views: Sequence[str]) -> MapsByView:
-    """Returns image, view and name → map `[g_h, g_w]`, of draw 0."""
     columns = [column for name in names for column in map_columns(name)]
     chosen = pl.col("image_id").is_in([image.image_id for image in data.drawn]) & pl.col("view").is_in(list(views))
     rows = data.rows.filter(chosen & (pl.col("draw") == 0)).select("image_id", "view", *columns).collect()
@@ -90,7 +88,6 @@ def shown_metric(table: pl.DataFrame) -> str:
 
 @figure("maps_moved", section=True, is_available=has_table("maps"))
 def maps_moved(data: FigureInput, title: str) -> Figure:
-    """One panel per map; one dot per augmentation with its interval, the least changed embedding on top."""
     table = data.table("maps")
     if table is None:
         raise UsageError(NO_MAPS)

@@ -44,7 +44,6 @@ CONSTANT = 1e-6
 
 
 def compare(name: str, before: Floats, after: Floats, moved: Sequence[Values], size: int) -> dict[str, Values]:
-    """Compares the maps of an image's views with the original's; `[V]` by column."""
     resized = [scaled_map(view, size) for view in after]
     pairs = list(zip(moved, resized, strict=True))
     comparisons: Mapping[str, Callable[[], Any]] = {
@@ -58,14 +57,12 @@ def compare(name: str, before: Floats, after: Floats, moved: Sequence[Values], s
 
 
 def blurred(original: Pixels) -> Pixels:
-    """Returns the image without its details, uint8 `[S, S, 3]`."""
     import cv2
 
     return np.asarray(cv2.GaussianBlur(original, (0, 0), BLUR * len(original)), np.uint8)
 
 
 def ranks(values: ArrayLike, ties: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Returns the rank of every patch, from 0 for the most relevant; the permutation `ties` orders equal ones."""
     flat = np.asarray(values, np.float64).ravel()
     rank = np.empty(len(flat), np.intp)
     rank[np.lexsort((ties, -flat))] = np.arange(len(flat))
@@ -124,7 +121,6 @@ class MEASURE(Measure):
 
     @property
     def all_names(self) -> tuple[str, ...]:
-        """The maps that are compared: the requested ones, and attention if there is any."""
         return (*([ATTENTION] if self.has_attention else []), *self.names)
 
     def identity(self) -> Json:
@@ -148,7 +144,6 @@ class MEASURE(Measure):
         return [dataclasses.replace(column, images=self.count) for column in columns]
 
     def columns_from_maps(self, image: "DrawnImage", maps: Mapping[str, Floats]) -> dict[str, Values]:
-        """Converts the maps of an image's views `[1 + V, g_h, g_w]`, by name, to columns of its rows."""
         size, values = image.views.shape[1], dict[str, Values]()
         for name, view_maps in maps.items():
             view_column, original_column = map_columns(name)
@@ -163,7 +158,6 @@ class MEASURE(Measure):
         return values
 
     def orders(self, image_id: str, maps: Mapping[str, Floats]) -> dict[str, NDArray[np.intp]]:
-        """Returns the order in which patches are removed, by map, and a random order; `[g_h, g_w]` each."""
         cells = self.grid[0] * self.grid[1]
         random_ranks = random_order(self.seed, image_id, cells)
         orders = {name: ranks(view_maps[0], random_ranks) for name, view_maps in maps.items()}

@@ -80,7 +80,6 @@ class OBSERVER(Observer):
         return values
 
     def _cosines(self, views: Pixels, target: Values) -> Values:
-        """Returns the cosines of the embeddings with the target, `[B]`."""
         size = self.spec.batch_for(self.encoder)
         parts = [encode_views(self.encoder, views[start : start + size]) for start in range(0, len(views), size)]
         return cosine(np.concatenate([part.embedding for part in parts]), target)

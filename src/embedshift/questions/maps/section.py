@@ -35,7 +35,6 @@ def section(page: PageInput) -> Section | None:
 
 
 def trust_rows(trust: pl.DataFrame) -> list[Json]:
-    """One row per map: its words, deletion and insertion with intervals, and whether both beat a random order."""
     formatted: list[Json] = []
     for (name,), part in trust.group_by("map", maintain_order=True):
         rows = {row["score"]: row for row in part.iter_rows(named=True)}
@@ -62,7 +61,6 @@ def most_reliable(trust: pl.DataFrame) -> Json:
 
 
 def largest_and_smallest_changes(table: pl.DataFrame) -> list[Json]:
-    """Returns for each map the range of its mean correlations over the augmentations; empty below 8 images."""
     ranges: list[Json] = []
     compared = table.filter(pl.col("metric") == shown_metric(table), pl.col("n") >= LEAST_IMAGES).drop_nulls("mean")
     for (name,), part in compared.group_by("map", maintain_order=True):

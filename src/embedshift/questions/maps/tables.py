@@ -25,7 +25,6 @@ TRUST: dict[str, type[pl.DataType]] = {
 
 
 def map_names(reader: Reader) -> tuple[str, ...]:
-    """Returns the maps of a study; attention first, if the encoder gives any."""
     settings = reader.identity_of("maps")
     return (*([ATTENTION] if settings.get("attention") else []), *settings.get("maps", ()))
 
@@ -57,7 +56,6 @@ def maps(study: ImageRows, augmentations: Sequence[str], names: Sequence[str], *
 
 
 def trust(study: ImageRows, names: Sequence[str], *, seed: int) -> pl.DataFrame:
-    """Returns for each map and score n, the mean, its 95 % interval, and whether it beats a random order of patches."""
     pairs = [(name, kind) for name in (*names, RANDOM) for kind in SCORES]
     scores = [column_of(*pair) for pair in pairs]
     originals = study.frame.filter(pl.col("view") == ORIGINAL).select(scores).collect()

@@ -17,7 +17,6 @@ from embedshift.statistics.summary import ordered
 
 @figure("heatmap")
 def heatmap(data: FigureInput, title: str) -> Figure:
-    """Means of the radar metrics by augmentation, columns sorted by mean performance, which stands above them."""
     metrics, means = data.performance()
     names = data.by_rank()
     values = means[:, [data.augmentations.index(name) for name in names]]
@@ -50,7 +49,6 @@ def innermost(means: Values) -> float:
 
 @figure("radar", is_available=lambda data: few(data) and len(data.performance()[0]) > 2)
 def radar(data: FigureInput, title: str) -> Figure:
-    """One radar per augmentation over the radar metrics; a grey band reaches from the worst to the best of all."""
     metrics, means = data.performance()
     count = len(data.augmentations)
     columns = min(count, 3 if count <= 9 else 4)
@@ -77,7 +75,6 @@ def radar(data: FigureInput, title: str) -> Figure:
 
 
 def _style_axes(axes: PolarAxes, metrics: Sequence[str], low: float) -> None:
-    """Puts the first metric at the top, the others clockwise; grid lines above the band and below the profile."""
     angles = np.linspace(0, 2 * np.pi, len(metrics), endpoint=False)
     axes.set_theta_offset(np.pi / 2)
     axes.set_theta_direction(-1)

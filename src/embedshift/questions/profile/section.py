@@ -43,7 +43,6 @@ def section(page: PageInput) -> Section:
 
 
 def variance_fractions(summary: pl.DataFrame) -> list[tuple[str, float]]:
-    """Splits the variance of the mean performance over the augmentations: metric → its part, the largest first."""
     metrics = ranked_metrics(summary)
     means = {metric: summary.filter(pl.col("metric") == metric)["mean"].to_numpy() for metric in metrics}
     if not metrics or len(means[metrics[0]]) < 2:

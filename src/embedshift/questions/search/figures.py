@@ -20,7 +20,6 @@ MARKS = dict(zip(DEEPER, ("o", "D"), strict=True))
 
 @figure("recall", section=True, is_available=has_table("search"))
 def recall(data: FigureInput, title: str) -> Figure:
-    """One row per augmentation: recall@1 with its interval, recall@5 and recall@10 faint; the least recalled on top."""
     by_metric = {(row["augmentation"], row["metric"]): row for row in data.need("search").iter_rows(named=True)}
     names = by_recall(data)
     line = (
@@ -67,7 +66,6 @@ def by_recall(data: FigureInput) -> list[str]:
 
 @figure("gallery", section=True, is_available=has_table("gallery_sizes"))
 def gallery(data: FigureInput, title: str) -> Figure:
-    """Recall@1 over the number of images to search among: measured, predicted, and a lower bound."""
     parts = data.need("gallery_sizes").partition_by("augmentation", as_dict=True)
     names = [name for name in by_recall(data) if (name,) in parts]
     few = [f"the {LINES} of {len(names)} augmentations with the lowest recall"] if len(names) > LINES else []
@@ -102,7 +100,6 @@ def _curve(axes: Axes, table: pl.DataFrame, colour: str, label: str) -> None:
 
 @figure("roc", section=True, is_available=has_table("roc"))
 def roc(data: FigureInput, title: str) -> Figure:
-    """The proportion of views that a threshold matches with their original, over that of pairs of different images."""
     parts = data.need("roc").partition_by("augmentation", as_dict=True)
     thresholds = data.table("thresholds")
     note = "each point of a line is one threshold of the cosine"

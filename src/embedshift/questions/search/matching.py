@@ -216,7 +216,6 @@ def recall_metrics(ranks: pl.DataFrame, *, seed: int, groups: GroupNumbers | Non
 
 
 def by_image(values: pl.Series, draws: int) -> Values:
-    """Reshapes a column of views to `[n, draws]`, NaN for null."""
     return values.cast(pl.Float64).fill_null(np.nan).to_numpy().reshape(-1, draws)
 
 

@@ -101,7 +101,6 @@ def nearest_neighbour(page: PageInput) -> str:
 
 
 def by_chance(name: str, images: int) -> str:
-    """Returns the recall that a random order has, k of n; "" if it is below 0.1 %, and for other metrics."""
     chance = min(1.0, dict(zip(RECALLS, KS, strict=True)).get(name, 0) / images)
     return in_percent(chance)[0] if chance >= 1e-3 else ""
 
@@ -250,7 +249,6 @@ def near_duplicates(reader: Reader) -> Json | None:
 
 
 def thumbnails(reader: Reader, keys: Sequence[Key], budget: int = BUDGET) -> dict[Key, Json]:
-    """Returns the `name` of each image, its `address` with `data:` if it is shown, and the `reason` if it is not."""
     drawn, missing = _drawn(reader, keys) if reader.shows_images else ({}, {})
     for side, quality in STEPS:
         addresses = {key: address(webp(shrink(image, side), quality), "image/webp") for key, image in drawn.items()}

@@ -109,7 +109,6 @@ def parse_rates(texts: Sequence[float | str]) -> tuple[float, ...]:
 
 
 def gallery_label(path: str) -> str:
-    """Returns name and hash of a gallery; "" for none."""
     if not path:
         return ""
     file = expanded(path)

@@ -150,7 +150,6 @@ def original_pairs(reader: Reader, count: int) -> matching.Pairs:
 
 
 def cosines(reader: Reader, count: int | None = None) -> Mapping[str, Values]:
-    """Returns augmentation → cosines of views with their originals `[m, draws]`, for the first images or all."""
     ranks, draws = reader.need("search_ranks"), reader.info.draws
     parts = ranks.partition_by("view", as_dict=True, maintain_order=True)
     return {name: matching.by_image(parts[name,]["cosine"], draws)[:count] for name in reader.augmentations}

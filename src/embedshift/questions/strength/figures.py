@@ -35,7 +35,6 @@ WIDTH, HEIGHT, THUMB = 3.1, 1.15, 96
 
 @figure("strength", images=1, section=True, without_images=True, is_available=has_table("strength"))
 def strength(data: FigureInput, title: str) -> Figure:
-    """One panel per family: mean relative shifts with intervals by level, tolerance, and one image at the levels."""
     families, rows = data.reader.families, curves(data)
     views = data.drawn[0].views if data.drawn else {}
     columns = min(COLUMNS, len(families))
@@ -71,7 +70,6 @@ def strength(data: FigureInput, title: str) -> Figure:
 
 
 def curves(data: FigureInput) -> dict[str, tuple[Values, Values, Values]]:
-    """Returns family → mean relative shifts from level 0 on and the ends of their intervals, `[1 + L]` each."""
     table = data.need("strength").filter(pl.col("metric") == COSINE)
     parts = table.partition_by("family", as_dict=True, maintain_order=True)
     by_family: dict[str, tuple[Values, Values, Values]] = {}
@@ -121,7 +119,6 @@ def _strip(axes: Axes, family: MeasuredFamily, views: Mapping[str, Pixels]) -> N
 
 @figure("tolerance", section=True, is_available=has_table("tolerance"))
 def tolerance(data: FigureInput, title: str) -> Figure:
-    """One row per family: the tolerance among its levels, with its interval; the least tolerant on top."""
     families = {family.name: family for family in data.reader.families}
     tolerances = by_family(data.table("tolerance")).values()
     rows = sorted(tolerances, key=lambda row: level_position(families[row["family"]], row["value"]))

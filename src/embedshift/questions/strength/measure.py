@@ -124,8 +124,6 @@ def hidden(covered: NDArray[np.bool_]) -> Values:
 
 
 class MEASURE(Measure):
-    """The strength of every change: for families of rising strength, and on request."""
-
     def __init__(self, study: StudySwitches) -> None:
         super().__init__(study)
         if study.suite.has_levels and study.config.augmentations != VECTORS:
@@ -152,7 +150,6 @@ class MEASURE(Measure):
 
 
 def _moments(image: Pixels) -> tuple[Values, Values, Values]:
-    """Returns grey levels `[S, S]`, and their mean and variance in the window around each pixel."""
     import cv2
 
     level = cv2.transform(image.astype(np.float64), np.array([[0.299, 0.587, 0.114]]))

@@ -22,7 +22,6 @@ TEXT_AXES = {
 
 @figure("text", section=True, is_available=lambda data: data.metrics_needing("text"))
 def text(data: FigureInput, title: str) -> Figure:
-    """One panel per text metric: its mean under every augmentation, with the 95 % interval."""
     metrics = data.metrics_needing("text")
     if not metrics:
         raise UsageError("the study has no text; run it with `text` or `labels`")
@@ -47,7 +46,6 @@ def text(data: FigureInput, title: str) -> Figure:
 
 @figure("words", section=True, is_available=has_table("words"))
 def words(data: FigureInput, title: str) -> Figure:
-    """Mean cosine between every augmentation's shift and every word's direction; its own word has a frame."""
     table = data.table("words")
     if table is None:
         raise UsageError("the study has no words; run it with `text`")

@@ -112,7 +112,6 @@ def zero_shot_margin(original: ArrayLike, view: ArrayLike, classes: ArrayLike) -
 
 
 def word_cosines(original: ArrayLike, view: ArrayLike, directions: ArrayLike) -> Values:
-    """Returns the cosine between a shift and the direction of each word: whether the shift points to the word."""
     shift = direction(view, original)
     is_unmoved = np.linalg.norm(shift, axis=-1, keepdims=True) <= UNMOVED
     return np.asarray(cosine(np.where(is_unmoved, 0.0, shift)[..., None, :], directions))
@@ -139,7 +138,6 @@ class MEASURE(Measure):
         return self.texts.describe() | vectors | {"tower": self.tower}
 
     def columns(self, probe: "EncoderOutput | None") -> Sequence[Column]:
-        """Returns the columns: a cosine with every word's direction; for the original its margin and caption vector."""
         from embedshift.augmentations import ORIGINAL
 
         words = [name for name in self.texts.words if name != ORIGINAL]
@@ -150,7 +148,6 @@ class MEASURE(Measure):
         ]
 
     def of_output(self, image: "DrawnImage", output: "EncoderOutput", plan: StudyPlan) -> dict[str, Values]:
-        """Returns numbers of the views: `[A * draws]` each, `word_cosines` `[A * draws, W]`; and of the original."""
         values = self._metric_values(output, image.sample)
         caption = self.captions.get(image.sample.image_id)
         if caption is not None and self.keeps_captions:

@@ -50,7 +50,6 @@ def caption_ranks(
 
 
 def text_search(study: ImageRows, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
-    """Returns how well captions find their own images, among the originals and among each augmentation's views."""
     order, queries = study.layout, _queries(study)
     if not queries:
         return pl.DataFrame(schema=SCHEMA)
@@ -91,13 +90,11 @@ def _embeddings(block: pl.DataFrame, order: Layout) -> Floats:
 
 
 def _scores(ranks: Values, recalls: Sequence[int]) -> Values:
-    """Converts ranks to scores of every metric: `[...]` → `[..., M]`, in [0, 1]."""
     recalled = [np.where(np.isnan(ranks), np.nan, ranks <= k) for k in recalls]
     return np.stack([*recalled, 1 / ranks], axis=-1)
 
 
 def _numbers(before: Values, after: Values, *, seed: int, groups: GroupNumbers | None) -> list[Values]:
-    """Returns the number columns of the table, `[A * M]` each, from scores `[Q, 1, 1, M]` and `[Q, draws, A, M]`."""
     count, draws, augmentations, metrics = after.shape
     both = ~(np.isnan(before) | np.isnan(after))
     sums, counts = sums_and_counts(np.where(both, after, np.nan).reshape(count, draws, -1))
@@ -153,7 +150,6 @@ def words(study: ImageRows, augmentations: Sequence[str], phrase_names: Sequence
 
 
 def matrix(table: pl.DataFrame, column: str = "mean") -> tuple[list[str], list[str], Values]:
-    """A column of `words` as a matrix: names of augmentations, names of words, float64 `[A, W]`, NaN for null."""
     names, phrase_names = (table[name].unique(maintain_order=True).to_list() for name in ("augmentation", "word"))
     values = table[column].fill_null(np.nan).to_numpy().astype(np.float64)
     return names, phrase_names, values.reshape(len(names), len(phrase_names))
@@ -258,7 +254,6 @@ def _agreement_and_margins(values: Values, before: Values) -> Values:
 
 
 def phrases(reader: Reader) -> dict[str, str]:
-    """Returns augmentation → the phrase that its shift was compared with; empty if there was none."""
     words = reader.identity_of("text").get("words", {})
     return {name: phrase for name, phrase in words.items() if name != ORIGINAL}
 

@@ -94,7 +94,6 @@ def results(images: Images) -> Iterator[tuple[str, str, Found]]:
 def _tried(
     images: Images, folds: Sequence[NDArray[np.intp]], maps: Sequence[Whitening | None], names: Sequence[str]
 ) -> Iterator[tuple[str, Found]]:
-    """Yields what is found of some augmentations: each view is searched among the images of its fold alone."""
     shape = images.views[names[0]].shape[:2]
     metrics = [RECALL, MRR, KEPT, "cosine", *([] if images.grouped is None else [CLASS])]
     values, lost = ({name: np.full((len(metrics), *shape), np.nan) for name in names} for _ in range(2))
@@ -176,7 +175,6 @@ class _Gallery:
 
 
 def _thresholds(cosines: Values) -> dict[float, float]:
-    """Returns the rates that ten pairs allow, with the least cosine that no more pairs reach; infinite for none."""
     thresholds = {}
     for rate in RATES:
         allowed = int(rate * len(cosines) * (1 + 1e-12))
@@ -275,7 +273,6 @@ def _hubs(before: Sequence[float], after: Sequence[float], names: Sequence[str])
 
 
 def means_of(values: Values, groups: GroupNumbers | None) -> Estimates:
-    """Returns the sample of `[n, draws, A]`, and of the mean over the augmentations."""
     sample, count = gather([sums_and_counts(values)], groups=groups), values.shape[-1]
     return sample.combine(np.hstack([np.eye(count), np.full((count, 1), 1 / count)]))
 

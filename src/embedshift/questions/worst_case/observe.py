@@ -24,7 +24,6 @@ class OBSERVER(Observer):
         return load_suite(SUITE)
 
     def of_image(self, measure: MEASURE, image: DrawnImage, output: EncoderOutput) -> Mapping[str, Values]:
-        """Returns the cosine of the original with each view; nothing if no attack made the variants."""
         if not measure.natural:
             return {}
         views, _ = draw_views(image.views[0], image.sample.image_id, self._suite, seed=measure.seed)

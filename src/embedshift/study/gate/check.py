@@ -115,7 +115,6 @@ def _results(rule: Rule, study: Study, paired: PairedStudies | None, table: pl.D
 
 
 def _estimate(rule: Rule, study: Study, paired: PairedStudies | None, row: Json) -> Estimate:
-    """Returns the number that a rule bounds: that of the table's row, or its difference from the reference."""
     column, table = rule.column, rule.checked_table
     if paired is not None and rule.needs_reference:
         relative = DIFFERENCES[rule.table][column](paired, row) if rule.is_relative else None
@@ -185,7 +184,6 @@ def proportion_interval(value: float) -> Callable[[int], Interval]:
 
 
 def _with_ends(table: Rules, column: str, row: Row) -> tuple[float, ...]:
-    """Returns a number and the ends of its interval; NaN where there is none."""
     names = (column, *(table.columns[column] or (None, None)))
     return tuple(math.nan if name is None or row[name] is None else float(row[name]) for name in names)
 

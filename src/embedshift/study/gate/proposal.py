@@ -44,8 +44,6 @@ MOST_IMAGES, FEW_IMAGES, MOST_VIEWS = KEPT, 256, 20_000
 
 @dataclass(frozen=True)
 class Half:
-    """One encoder: unit vectors of originals `[m, D]`, and of all views of the first n, `[n, A, draws, D]`."""
-
     originals: Floats
     views: Floats
 
@@ -125,7 +123,6 @@ def _ratio_margins(errors: Values, images: int) -> Values:
 
 
 def _falls(gains: Values, in_all: NDArray[np.bool_], groups: GroupNumbers | None) -> Values:
-    """Returns how far recall may fall by the intervals of gains, in either direction, `[A + 1]`."""
     estimates = recall_differences(gains, in_all, groups)
     falls = np.array([max(each.high, -each.low) for each in estimates])
     one_lost = -difference_of_proportions(0, 1, estimates[0].images)[0]
@@ -133,7 +130,6 @@ def _falls(gains: Values, in_all: NDArray[np.bool_], groups: GroupNumbers | None
 
 
 def recall_differences(gains: Values, in_all: NDArray[np.bool_], groups: GroupNumbers | None) -> list[Estimate]:
-    """Returns the differences of recall by augmentation, and over some, from gains `[n, A, draws]`."""
     means, of_images = gains.mean(axis=2), np.arange(len(gains)) if groups is None else groups
     overall, count = means[:, in_all].ravel(), int(in_all.sum())
     of_each = [proportion_difference(column, groups) for column in means.T]

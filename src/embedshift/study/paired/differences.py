@@ -46,8 +46,6 @@ RECALL = re.compile(r"recall@(\d+)")
 
 @dataclass(frozen=True)
 class ShiftComparison:
-    """The shifts of a study and of its reference; of `groups` `[n]` each is left out at once, of None each image."""
-
     reference: Shifts
     study: Shifts
     groups: GroupNumbers | None
@@ -67,7 +65,6 @@ class ShiftComparison:
 
     @functools.cached_property
     def means(self) -> tuple[Values, Values]:
-        """The relative shifts of the reference and of the study, `[A]` each."""
         return shift_ratios.relative_shift_means(self.reference, self.study)
 
     @functools.cached_property
@@ -80,7 +77,6 @@ class ShiftComparison:
 
 @functools.lru_cache(maxsize=8)
 def compare_shifts(paired: PairedStudies, study: int = 1) -> ShiftComparison | None:
-    """Returns the shifts of a study beside the reference's; None if a baseline is no scale."""
     chosen = [paired.baselines[s].get(COSINE) for s in (0, study)]
     baselines = [baseline for baseline in chosen if baseline is not None and is_scale(baseline, 1.0)]
     if len(baselines) < 2 or COSINE not in paired.metrics:
@@ -158,7 +154,6 @@ def same_numbers(paired: PairedStudies, study: int, differences: Values) -> Esti
 
 
 def agreements(paired: PairedStudies) -> pl.DataFrame:
-    """Returns the table `agreement`: how alike the originals are in both; empty if a study stores no embeddings."""
     if not all(reader.info.has_vectors for reader in paired.readers):
         return pl.DataFrame(schema=AGREEMENT_SCHEMA)
     images, groups = _compared(paired)
@@ -269,7 +264,6 @@ def _check_metric(paired: PairedStudies, metric: str) -> None:
 
 @functools.lru_cache(maxsize=8)
 def search_values(paired: PairedStudies, study: int, metric: str) -> Values:
-    """Returns a number of the search for every view, `[n, A, draws]`; NaN for views that were not searched with."""
     recall = RECALL.fullmatch(metric)
     if recall is not None:
         number = (pl.col("rank") <= int(recall[1])).cast(pl.Float64)

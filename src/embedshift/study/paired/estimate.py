@@ -16,8 +16,6 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A measured number with its 95 % interval; groups count as images if images belong to groups."""
-
     value: float
     low: float
     high: float

@@ -161,7 +161,6 @@ def _search_rows(paired: PairedStudies) -> Iterator[Json]:
 
 
 def _estimated(paired: PairedStudies, estimates: list[Estimate], sample: Estimates) -> Columns:
-    """Returns the columns of estimated differences; significant where their family and their own interval say so."""
     value, low, high = np.array([(each.value, each.low, each.high) for each in estimates]).T
     significant = _at_once(paired, sample).significant & ((low > 0) | (high < 0))
     return {"difference": value, "ci_low": low, "ci_high": high, "significant": significant}

@@ -35,7 +35,6 @@ from embedshift.study.study import Study
 def study_tolerances(
     study: Study, ids: Sequence[str], baseline: Baseline | None, groups: GroupNumbers | None, *, searched: bool
 ) -> pl.DataFrame:
-    """Returns a study's table `tolerance` over some of its images, which have these `groups` in its order."""
     reader = study.reader()
     families = [family for family in reader.families if family.has_strength]
     chosen = pl.col("image_id").is_in(list(ids))
@@ -65,7 +64,6 @@ class MeasuredRange:
 
 
 def measured_range(study: Study, family_name: str, criterion: str) -> MeasuredRange:
-    """Returns a family's range by one criterion; relative shifts count all images, search counts the queries."""
     info = study.reader().info
     family = next(family for family in study.reader().families if family.name == family_name)
     rises, strongest = family.strengths[-1] > family.strengths[0], family.parameters[-1]
@@ -86,7 +84,6 @@ def measured_range(study: Study, family_name: str, criterion: str) -> MeasuredRa
 
 
 def tolerance_estimate(study: Study, row: Mapping[str, Any]) -> Estimate:
-    """Returns a row of the table `tolerance` as an estimate; what is not reached lies beyond the strongest level."""
     levels = measured_range(study, row["family"], row["criterion"])
     strongest, beyond = levels.strongest, math.inf if levels.rises else -math.inf
     if math.isnan(strongest):
@@ -107,8 +104,6 @@ def capped(row: Mapping[str, Any], levels: MeasuredRange) -> list[float]:
 
 @dataclass(frozen=True, eq=False)
 class PairedStudies:
-    """S studies of the same images and views, made by `pair_studies`. The first is the reference."""
-
     studies: Sequence[Study]
     ids: list[str]
     same_pixels: Sequence[bool]
@@ -163,7 +158,6 @@ class PairedStudies:
 
     @functools.cached_property
     def groups(self) -> GroupNumbers | None:
-        """The group of each common image, `[n]`; None if images are independent."""
         return None if self.reference.groups is None else self.reference.groups[self.positions[0]]
 
     @property
@@ -175,7 +169,6 @@ class PairedStudies:
         return [reader.rows().filter(common).sort("image_id", "draw", maintain_order=True) for reader in self.readers]
 
     def values(self, metric: str, augmentations: Sequence[str] | None = None) -> Values:
-        """Returns a metric's values `[S, n, A, draws]` under all or some augmentations; NaN where there is none."""
         names = self.augmentations if augmentations is None else augmentations
         return np.stack([self._values(study, metric, names) for study in range(len(self.readers))])
 

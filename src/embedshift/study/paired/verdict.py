@@ -80,7 +80,6 @@ def largest_differences(paired: PairedStudies) -> pl.DataFrame:
 
 
 def largest_by_metric(summary: pl.DataFrame, reference: pl.DataFrame) -> pl.DataFrame:
-    """Returns `metric, augmentation, column, value, reference_value, difference`, the largest difference first."""
     keys = ["metric", "augmentation", "column"]
     values, reference_values = (
         table.unpivot(STATISTICS, index=["metric", "augmentation"], variable_name="column", value_name=name)
