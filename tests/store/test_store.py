@@ -1,5 +1,6 @@
 """`store="metrics"`: everything but the vectors, and so every table and every figure."""
 
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,7 +158,7 @@ def test_goes_on_with_its_own_shards_and_with_no_others(both, photos, clip, tmp_
         again = ["run", photos, "--out", out, "--model", clip, "--shard-size", 3, "--draws", 2, "--workers", 0]
         refused = cli(*again, "--no-report", "--store", other)
         assert refused.code == 2
-        assert "contains another study: store: " in refused.line
+        assert re.search("contains another study: .*store: ", refused.line)
     # The last of them; that a study with vectors goes on is shown in test_resume.py.
     assert cli(*again, "--no-report", "--store", "metrics").code == 0
     assert Study(out).rows().collect().equals(lean.rows().collect(), null_equal=True)
