@@ -1,7 +1,7 @@
 """Mutation testing: how many small changes of the code of a room its tests notice, by mutmut.
 
-usage: python benchmarks/mutants.py [statistics | store | questions/NAME] [--fraction 0.3 | --only MUTANT ...]
-                                    [--seed 0] [--keep DIR]
+usage: python benchmarks/mutants.py [statistics | store | pipeline | questions/NAME]
+                                    [--fraction 0.3 | --only MUTANT ...] [--seed 0] [--keep DIR]
 
 A room's tests are those of tests/ROOM that are not slow, and the examples in its docstrings; those of a question are
 the files tests/questions/test_NAME*.py without further cases. They run on a copy of the code, so that nothing here is
@@ -44,8 +44,9 @@ track_dependencies = false
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    questions = sorted(f"questions/{path.parent.name}" for path in CODE.glob("questions/*/__init__.py"))
-    parser.add_argument("room", nargs="?", choices=["statistics", "store", *questions], default="statistics")
+    rooms = ["statistics", "store", "pipeline"]
+    rooms += sorted(f"questions/{path.parent.name}" for path in CODE.glob("questions/*/__init__.py"))
+    parser.add_argument("room", nargs="?", choices=rooms, default="statistics")
     parser.add_argument("--fraction", type=float, default=1.0, help="of the mutants, in tenths")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", metavar="NAME", nargs="+", help="of mutants, as survivors of an earlier call")

@@ -4,12 +4,9 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -21,11 +18,9 @@ from embedshift.engines import local as devices
 from embedshift.engines.local import run_local
 from embedshift.pipeline.prepare import prepared
 from embedshift.pipeline.shard import no_progress
-from embedshift.runner import run_study
-from embedshift.statistics import baselines
-from support import mean_colour, models, studies
+from support import command, mean_colour, models, studies
 from support.mean_colour import MeanColour
-from support.tokenizers_made import make_clip
+from support.processes import descendants, group_is_gone
 
 pytestmark = pytest.mark.slow
 
@@ -49,47 +44,6 @@ def started(monkeypatch):
     start = subprocess.Popen
     monkeypatch.setattr(subprocess, "Popen", lambda *args, **more: found.append(start(*args, **more)) or found[-1])
     return found
-
-
-def run(photos, out, model, device, **more):
-    return embedshift.run(photos, out=out, model=model, device=device, shard_size=2, **more).rows().collect()
-
-
-def same(rows, whole):
-    return rows.equals(whole) and rows["embedding"].to_numpy().tobytes() == whole["embedding"].to_numpy().tobytes()
-
-
-@pytest.mark.matrix
-def test_two_processes_give_the_rows_of_one_layers_and_texts_too(photos, tmp_path, started):
-    model, counted = str(make_clip(tmp_path / "clip")), []
-    settings = {"images": [str(photos)], "model": model, "shard_size": SHARDS, "layers": True, "text": True}
-    one, two = (
-        run_study(make_config(settings | {"device": device}), tmp_path / device, progress=count)
-        for device, count in (("cpu", None), ("cpu, cpu", counted.append))
-    )
-    assert len(started) == 2
-    assert sum(counted) == 2 * SHARDS
-    rows = one.rows().collect()
-    assert {"layer_cosine_cls", "word_cosines"} <= set(rows.columns)
-    assert same(two.rows().collect(), rows)
-    one, two = (embedshift.load(tmp_path / device) for device in ("cpu", "cpu, cpu"))
-    for table in ("layers", "words", "word_test"):
-        assert getattr(two, table)().equals(getattr(one, table)()), table
-    # Too few images for a number, enough for its terms.
-    np.testing.assert_array_equal(*(study.reader().sums("cka")["terms"] for study in (one, two)))
-
-
-@pytest.mark.matrix
-def test_two_processes_end_where_one_does(clip, tmp_path, monkeypatch, started):
-    monkeypatch.setattr(baselines, "LEAST", (8, 8))
-    monkeypatch.setattr(baselines, "LEAST_OF_SKEWED", (8, 8))
-    settings = {"images": [str(studies.pictures(40))], "model": clip, "shard_size": 4, "until": 0.6}
-    one, two = (
-        run_study(make_config(settings | {"device": device}), tmp_path / device) for device in ("cpu", "cpu, cpu")
-    )
-    assert len(started) == 2
-    assert 8 <= one.info.counts.measured < 40
-    assert two.measured_checksum() == one.measured_checksum()
 
 
 @pytest.fixture
@@ -150,46 +104,42 @@ with prepared(config, Path(sys.argv[2]), encoder=mean_colour.MeanColour()) as st
 @pytest.mark.matrix
 def test_ctrl_c_leaves_no_process_behind(tmp_path):
     photos = models.pictures(tmp_path / "photos", 2 * SHARDS)  # small: hundreds are drawn before the first row
-    process = subprocess.Popen(
-        [sys.executable, "-c", ENDLESS, str(photos), str(tmp_path / "study")],
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        assert process.stdout.readline().strip().isdigit()
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the children and their loaders get it too
-        _, told = process.communicate(timeout=30)
-        assert told.count("Traceback") == told.count("KeyboardInterrupt") == 1, told
-        for _ in range(100):  # loaders look twice a second whether their parent is there
-            if not exists(process.pid):
-                break
-            time.sleep(0.05)
-        assert not exists(process.pid)
-    finally:
-        if exists(process.pid):
-            os.killpg(process.pid, signal.SIGKILL)
+    process = command.start_python(ENDLESS, photos, tmp_path / "study")
+    assert process.stdout.readline().strip().isdigit()
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the children and their loaders get it too
+    told = command.finish(process, timeout=30).err
+    assert told.count("Traceback") == told.count("KeyboardInterrupt") == 1, told
+    assert group_is_gone(process.pid)
 
 
-def exists(group):
-    """Whether any process of a group is left."""
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
+@pytest.mark.matrix
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_whatever_ends_a_run_leaves_no_stopped_process_behind(number, tmp_path):
+    """Both processes of the devices are stopped, and the loader of one."""
+    folder = models.pictures(tmp_path / "photos", 10)
+    process = command.start_python(ENDLESS, folder, tmp_path / "study")
+    assert process.stdout.readline().strip().isdigit()
+    found = descendants(process.pid)
+    while len(found) < 4:  # each device and its loader
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+        found = descendants(process.pid)
+    time.sleep(2)  # a loader that has hardly begun does not end with its device yet
+    for pid in found[:3]:
+        os.kill(pid, signal.SIGSTOP)
+    process.send_signal(number)
+    done = command.finish(process, timeout=30)
+    assert done.code in (-number, 1)
+    assert group_is_gone(process.pid)
 
 
 @pytest.mark.matrix
 def test_what_cannot_travel_is_measured_on_one_device(photos, clip, tmp_path, started, caplog):
     own = {"mirror": lambda image, rng: image[:, ::-1]}
     with caplog.at_level(logging.WARNING):
-        rows = run(photos, tmp_path / "two", clip, "cpu,cpu", augmentations=own)
+        embedshift.run(photos, out=tmp_path / "two", model=clip, device="cpu,cpu", shard_size=2, augmentations=own)
     assert started == []
     assert "using only one device: the augmentations cannot be sent to other processes" in caplog.text
-    assert same(rows, run(photos, tmp_path / "one", clip, "cpu", augmentations=own))
 
 
 @pytest.mark.matrix
@@ -204,7 +154,7 @@ def test_auto_and_cuda_are_all_gpus(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     assert devices.device_names("auto") == devices.device_names("cuda") == ["cuda:0", "cuda:1", "cuda:2"]
-    assert devices.device_names("cuda:1") == ["cuda:1"]
+    assert devices.device_names("cuda:0, cuda:2") == ["cuda:0", "cuda:2"]
     assert devices.device_names("cpu") == ["cpu"]
 
 

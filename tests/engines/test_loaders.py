@@ -1,12 +1,14 @@
-"""One image cannot end a run: loaders that die, hang, or run out of memory are replaced, and the image is named."""
+"""One image cannot end a run: loaders that die, stop, hang or lack memory are replaced, and the image is named."""
 
 import contextlib
 import ctypes
 import dataclasses
+import mmap
 import os
 import signal
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,14 +18,16 @@ import embedshift
 from embedshift.augmentations import load_suite
 from embedshift.config import make_config
 from embedshift.engines import loaders
-from embedshift.engines.loaders import Images, draw_all
+from embedshift.engines.loaders import Images, ViewSlots, draw_all
+from embedshift.engines.local import read_blocks
 from embedshift.pipeline import prepare
 from embedshift.pipeline.draw import TookTooLong, draw_image, time_limit
+from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.prepare import prepared
 from support import command
 from support.matrix import first_only
 from support.mean_colour import MeanColour
-from support.processes import children
+from support.processes import children, group_is_gone
 from support.synthetic import write_pictures
 
 pytestmark = pytest.mark.slow
@@ -37,8 +41,14 @@ def photos(tmp_path):
     return tmp_path / "photos"
 
 
-def study_of(photos):
-    return prepared(make_config({"images": [str(photos)]}), None, encoder=MeanColour())
+@pytest.fixture
+def many(photos):
+    write_pictures(photos, [f"{n}.png" for n in range(COUNT, 30)], 1)
+    return photos
+
+
+def study_of(photos, **settings):
+    return prepared(make_config({"images": [str(photos)], **settings}), None, encoder=MeanColour())
 
 
 class Misbehaves:
@@ -58,6 +68,10 @@ class Misbehaves:
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def stop():
+    os.kill(os.getpid(), signal.SIGSTOP)
 
 
 def wait():
@@ -96,6 +110,7 @@ def run(tmp_path, photos, do, tries, *, workers=2, timeout=1.0, name="study"):
 
 WORDS = {
     die: "its loader process ended while reading, decoding or augmenting it",
+    stop: "or a process that was stopped",
     hold_the_interpreter: "its loader process ended while reading, decoding or augmenting it",
     wait: "took longer than 1 s (`image_timeout`)",
     spin: "took longer than 1 s (`image_timeout`)",
@@ -103,21 +118,31 @@ WORDS = {
 }
 
 
-@pytest.mark.parametrize("do", first_only(WORDS), ids=lambda do: do.__name__)
-def test_an_image_that_ends_its_loader_is_tried_alone_and_then_a_failure(tmp_path, photos, do, monkeypatch):
+@pytest.fixture
+def impatient(monkeypatch):
+    """Loaders that are given up soon."""
     monkeypatch.setattr("embedshift.pipeline.draw.GRACE", 0.5)
+    monkeypatch.setattr(loaders, "GRACE", 0.0)
+    monkeypatch.setattr(loaders, "PATIENCE", 3.0)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("do", first_only(WORDS), ids=lambda do: do.__name__)
+def test_an_image_that_ends_its_loader_is_tried_alone_and_then_a_failure(tmp_path, photos, do):
     study, pids = run(tmp_path, photos, do, tries=9)
     (failure,) = study.failures().rows(named=True)
-    assert failure["image_id"] == "2.png"
-    assert failure["stage"] == "draw"
-    assert failure["reason"].startswith(WORDS[do])
+    assert (failure["image_id"], failure["stage"], failure["transient"]) == ("2.png", "draw", True)
+    assert WORDS[do] in failure["reason"]
     assert failure["reason"].endswith("; tried twice")
-    assert failure["transient"]
     assert set(study.rows().collect()["image_id"]) == {f"{n}.png" for n in range(COUNT)} - {"2.png"}
     assert len(set(pids)) == 2, "twice, in two processes"
+    assert children() == []
 
 
-@pytest.mark.parametrize("do", first_only([die, wait, no_memory]), ids=lambda do: do.__name__)
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize(
+    "do", [die, stop, pytest.param(no_memory, marks=pytest.mark.matrix)], ids=lambda do: do.__name__
+)
 def test_an_image_that_is_well_at_the_second_try_is_measured(tmp_path, photos, do):
     study, pids = run(tmp_path, photos, do, tries=1)
     assert study.failures().is_empty()
@@ -127,18 +152,19 @@ def test_an_image_that_is_well_at_the_second_try_is_measured(tmp_path, photos, d
 
 
 @pytest.mark.matrix
-@pytest.mark.parametrize("do", first_only([wait, no_memory]), ids=lambda do: do.__name__)
-def test_without_loaders_the_second_try_has_a_process_of_its_own(tmp_path, photos, do):
-    study, pids = run(tmp_path, photos, do, tries=9, workers=0)
+def test_without_loaders_the_second_try_has_a_process_of_its_own(tmp_path, photos):
+    study, pids = run(tmp_path, photos, wait, tries=9, workers=0)
     assert study.failures()["image_id"].to_list() == ["2.png"]
     assert pids.count(os.getpid()) == 1
     assert len(pids) == 2
 
 
 @pytest.mark.matrix
+@pytest.mark.usefixtures("impatient")
 def test_every_step_has_the_time_and_not_all_of_them_together(tmp_path, photos):
-    slow = {f"slow {n}": lambda image, rng: (time.sleep(0.5), image)[1] for n in range(3)}
-    settings = {"augmentations": slow, "workers": 1, "limit": 1, "image_timeout": 1.2}
+    """Steps of 0.8 s, 5.6 s in all: beyond the patience for one."""
+    slow = {f"slow {n}": lambda image, rng: (time.sleep(0.8), image)[1] for n in range(7)}
+    settings = {"augmentations": slow, "workers": 1, "limit": 1, "image_timeout": 1.5}
     study = embedshift.run(photos, out=tmp_path / "study", model=MeanColour(), **settings)
     assert study.failures().is_empty()
 
@@ -151,17 +177,18 @@ def test_the_time_is_no_part_of_the_identity(tmp_path, photos):
 
 
 @pytest.mark.matrix
-@pytest.mark.parametrize("in_turns", first_only([False, True]))
-def test_loaders_that_are_killed_lose_nothing(tmp_path, photos, in_turns):
-    """The second image kills the loader of the first, which is done, and with it that of all others in its queue."""
-    write_pictures(photos, [f"{n}.png" for n in range(6, 30)], 1)
-    with study_of(photos) as study:
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize("in_turns", [False, True])
+def test_loaders_that_are_killed_or_stopped_lose_nothing(many, in_turns, number):
+    """The second image ends the loader of the first, which is done, and with it that of all others in its queue."""
+    with study_of(many, image_timeout=1.0) as study:
         drawn = []
         for image in draw_all(Images(study.samples, study.plan.source, study.plan, draw_image), 3, in_turns=in_turns):
             drawn.append(image)
-            if len(drawn) in (2, 9, 17):
+            if len(drawn) in ((2, 9, 17) if number == signal.SIGKILL else (3,)):
                 for pid in children():
-                    os.kill(pid, signal.SIGKILL)
+                    os.kill(pid, number)
     assert [image.sample.image_id for image in drawn] == [sample.image_id for sample in study.samples]
     assert children() == []
 
@@ -289,3 +316,115 @@ def test_a_process_that_may_have_no_children_needs_no_loaders(tmp_path, photos, 
     assert (failure["image_id"], failure["reason"]) == ("2.png", "it does not fit into memory; tried once")
     assert failure["transient"]
     assert pids == [os.getpid()], "there is no second try"
+
+
+# A run whose augmentation stops its own loader.
+STOPPED = """
+import multiprocessing, os, signal
+from embedshift.augmentations import SUITES
+from embedshift.augmentations.augmentation import Augmentation
+from embedshift.cli import main
+from embedshift.encoders import ENCODERS
+from support.mean_colour import MeanColour
+
+def stop(image, rng):
+    if multiprocessing.parent_process():  # the run itself asks what the augmentation answers
+        print("stopped", flush=True)
+        os.kill(os.getpid(), signal.SIGSTOP)
+    return image
+
+ENCODERS.add("mean-colour", lambda **_settings: MeanColour())
+SUITES.add("stopped", lambda _choice: [Augmentation("stop", stop)])
+main()
+"""
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_whatever_ends_a_run_leaves_no_stopped_loader_behind(number, photos, tmp_path):
+    arguments = ["run", photos, "--out", tmp_path / "out", "--model", "mean-colour"]
+    process = command.start_python(STOPPED, *arguments, "--augmentations", "stopped", "--workers", 1)
+    assert process.stdout.readline() == "stopped\n", process.communicate()
+    process.send_signal(number)
+    done = command.finish(process, timeout=30)
+    assert done.code == (-number if number == signal.SIGKILL else 128 + number)
+    assert "Traceback" not in done.err
+    assert group_is_gone(process.pid)
+
+
+class Blocks:
+    """A source of images in blocks of three; it keeps which were read, and some cannot be."""
+
+    def __init__(self, of_blocks=True, broken=None):
+        self.of_blocks, self.broken, self.read_ones = of_blocks, broken, []
+
+    def block(self, sample):
+        return ("file", sample // 3) if self.of_blocks else None
+
+    def read(self, sample):
+        self.read_ones.append(sample)
+        if sample // 3 == self.broken:
+            raise OSError("gone")
+        return b""
+
+
+def test_one_image_of_each_block_is_read_before_loaders_are_forked_and_a_broken_one_stops_nothing():
+    shards = [SimpleNamespace(samples=[0, 1, 2, 3]), SimpleNamespace(samples=[4, 5, 6])]
+    for source, workers, blocks in (
+        (Blocks(), 2, [0, 1, 2]), (Blocks(broken=1), 2, [0, 1, 2]), (Blocks(), 0, []), (Blocks(of_blocks=False), 2, []),
+    ):  # fmt: skip
+        config = SimpleNamespace(workers=workers, image_timeout=30.0)
+        read_blocks(shards, SimpleNamespace(source=source, config=config))
+        assert sorted(sample // 3 for sample in source.read_ones) == blocks
+
+
+# Views that loaders draw lie in memory that this process reads: none is copied, and none is written over.
+
+
+def memory_of(views):
+    """What the views lie in."""
+    base = views
+    while isinstance(base, np.ndarray) and base.base is not None:
+        base = base.base
+    return getattr(base, "obj", base)
+
+
+@pytest.mark.parametrize("in_turns", first_only([False, True]))
+def test_all_images_held_at_once_are_those_that_are_drawn_here(many, monkeypatch, in_turns):
+    """More than there are places: those that find none come through the pipe."""
+    monkeypatch.setattr(loaders, "BYTES_AHEAD", 4 * 10 * 32 * 32 * 3)
+    with study_of(many, batch_size=10) as study:
+        images = Images(study.samples, study.plan.source, study.plan, draw_image)
+        wanted, found = list(draw_all(images, 0)), list(draw_all(images, 2, in_turns=in_turns))
+    shared = [isinstance(memory_of(image.views), mmap.mmap) for image in found]
+    assert 4 <= sum(shared) < len(found) == 30
+    assert not any(isinstance(memory_of(image.views), mmap.mmap) for image in wanted)
+    for here, there in zip(wanted, found, strict=True):
+        assert isinstance(there, DrawnImage)
+        np.testing.assert_array_equal(there.views, here.views)
+        assert (there.sample, there.seeds, there.pixels_hash) == (here.sample, here.seeds, here.pixels_hash)
+        assert all(np.array_equal(there.pixels[name], values) for name, values in here.pixels.items())
+
+
+def test_an_image_that_fails_frees_its_place(many):
+    def no(image, rng):
+        raise ValueError("no")
+
+    with study_of(many) as study:
+        plan = dataclasses.replace(study.plan, suite=load_suite({"no": no}))
+        with loaders._Loader(Images(study.samples, plan.source, plan, draw_image)) as loader:
+            free = len(loader._slots._free)
+            for place in range(30):
+                loader.request(place)
+            assert {loader.take(place).stage for place in range(30)} == {"draw"}
+            assert len(loader._slots._free) == free > 0
+
+
+def test_a_place_is_free_when_no_part_of_its_views_is_held():
+    slots = ViewSlots(1, (3, 4, 4, 3))
+    views = slots.lend(slots.take())
+    part = views[1:, 2]
+    del views
+    assert slots.take() is None
+    del part
+    assert slots.take() == 0

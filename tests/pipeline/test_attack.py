@@ -115,15 +115,9 @@ def test_who_knows_the_purifier_attacks_through_it(adv, model):
 
 @pytest.mark.matrix
 def test_order_company_and_another_folder_do_not_matter(adv, photos, model, tmp_path):
-    settings = {"eps": [8, 2], "through": ["jpeg:50"]}
-    paths = [photos / "deep" / "picture-02.png", photos / "picture-01.png", photos / "picture-00.png"]
-    attack(paths, tmp_path / "reversed", model, **settings)
     wanted = {name: data for name, data in files(adv).items() if "l2" not in name}
-    assert files(tmp_path / "reversed") == wanted
-    alone = shutil.copytree(photos, tmp_path / "one")
-    (alone / "picture-00.png").unlink()
-    shutil.rmtree(alone / "deep")
-    attack(alone, tmp_path / "alone", model, **settings)
+    alone = shutil.copytree(photos, tmp_path / "one", ignore=shutil.ignore_patterns("deep", "*00.png"))
+    attack(alone, tmp_path / "alone", model, eps=[8, 2], through=["jpeg:50"])
     assert files(tmp_path / "alone") == {name: data for name, data in wanted.items() if name.endswith("picture-01.png")}
 
 
@@ -168,9 +162,7 @@ def test_what_is_whole_is_kept_and_what_is_not_is_made_again(adv, photos, model,
     counted = []
     attack(photos, copy, model, eps=[2, 8], through=["jpeg:50"], progress=counted.append)
     assert files(copy) == expected
-    assert {key: told[key] for key in ("images", "variants", "identity")} == {
-        key: content(copy)[key] for key in ("images", "variants", "identity")
-    }
+    assert all(content(copy)[key] == told[key] for key in ("images", "variants", "identity"))
     assert counted == [1, 1]
     again = {path for path, time in times.items() if path.stat().st_mtime_ns != time}
     assert {path.parent.name for path in again} == {"original", "linf-8", "linf-2"}
@@ -234,6 +226,9 @@ def test_what_cannot_be_is_refused_in_one_line(adv, photos, model, tmp_path):
         "is the folder of the images": {"out": photos},
         "unknown setting 'epsilon'; did you mean 'eps'": {"epsilon": 4},
     }
+    double = shutil.copytree(photos, tmp_path / "double")
+    Image.open(double / "picture-00.png").save(double / "picture-00.jpg")
+    refused["two images have the same name 'picture-00' without the file extension"] = {"images": double}
     for words, given in refused.items():
         settings = {"images": photos, "out": tmp_path / "adv", **given}
         with pytest.raises(UsageError) as error:
@@ -249,13 +244,6 @@ def test_an_encoder_without_right_gradients_is_refused(photos, tmp_path):
     low = embedshift.wrap(net, size=SIZE, mean=MEAN, std=STD, device="cpu", precision="bfloat16")
     with pytest.raises(UsageError, match="gradients need `precision` float32, not bfloat16"):
         embedshift.attack(photos, out=tmp_path / "adv", model=low)
-
-
-def test_two_images_of_one_name_are_refused(photos, model, tmp_path):
-    folder = shutil.copytree(photos, tmp_path / "photos")
-    Image.open(folder / "picture-00.png").save(folder / "picture-00.jpg")
-    with pytest.raises(UsageError, match="two images have the same name 'picture-00' without the file extension"):
-        attack(folder, tmp_path / "adv", model)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"variants": 3}', "[" * 9999, '{"embedshift": "1"}', "\udce9"])

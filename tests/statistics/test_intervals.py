@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import optimize, stats
 
 from embedshift.statistics import intervals, sample
 from embedshift.statistics.baselines import Baseline, has_least, relative_shifts, widths
-from embedshift.statistics.intervals import LEAST_IMAGES
-from embedshift.statistics.sample import IN_MEMORY, estimates_from_values, gather
+from embedshift.statistics.intervals import LEAST_IMAGES, difference_of_proportions, ratio_interval
+from embedshift.statistics.sample import IN_MEMORY, RESAMPLES, estimates_from_values, gather, weights
 from support.resampling import slow_bootstrap_t, slow_max_t
 
 
@@ -188,9 +188,6 @@ def test_proportions_of_several_draws_count_as_many_values_as_they_are_worth():
     assert high.item() == pytest.approx(stats.beta.ppf(0.975, p * worth + 1, worth - p * worth), rel=1e-9)
 
 
-# Intervals without zero width.
-
-
 def slow_bounded(column, least, most):
     """Of the images that have a value: where seven at most are not the median, these lie at the bounds at worst."""
     present = column[~np.isnan(column)]
@@ -221,9 +218,6 @@ def test_bounded_values_of_fewer_than_eight_images_have_no_interval():
     values[2:, 0] = np.arange(7.0)
     with np.errstate(all="raise"):
         assert np.isnan(intervals.bounded_interval(values, -9.0, 9.0, seed=0)).all()
-
-
-# When a study has enough images.
 
 
 def test_a_width_is_that_of_the_further_end_and_no_less_than_student_s():
@@ -268,3 +262,116 @@ def test_few_or_skewed_images_are_not_enough(monkeypatch):
     many = gather([(both, np.ones_like(both))])
     assert not many.in_memory
     assert [has_least(many, images) for images in (63, 64)] == [False, True]
+
+
+Z2 = stats.chi2.ppf(0.95, 1)
+
+
+def score(gained, lost, number, difference):
+    """The squared score statistic of a difference, with the most likely proportions under it found by search."""
+    same = number - gained - lost
+    least, most = max(0.0, -difference), (1 - difference) / 2
+
+    def unlikely(q):
+        proportions = np.array([q + difference, q, 1 - 2 * q - difference])
+        counts = np.array([gained, lost, same])
+        return -np.sum(counts[counts > 0] * np.log(np.maximum(proportions[counts > 0], 1e-300)))
+
+    q = optimize.minimize_scalar(unlikely, bounds=(least, most), method="bounded", options={"xatol": 1e-12}).x
+    variance = (2 * q + difference - difference**2) / number
+    return ((gained - lost) / number - difference) ** 2 / variance
+
+
+@pytest.mark.parametrize(
+    "counts", [(12, 2, 50), (1, 7, 21), (0, 1, 200), (1, 1, 200), (3, 30, 200), (2.5, 0.5, 40), (0, 9, 10)]
+)
+def test_the_score_at_both_ends_is_that_of_95_percent(counts):
+    low, high = difference_of_proportions(*counts)
+    value = (counts[0] - counts[1]) / counts[2]
+    assert -1 <= low < value < high <= 1
+    for end in (low, high):
+        assert score(*counts, end) == pytest.approx(Z2, rel=1e-4)
+    for inside in np.linspace(low, high, 9)[1:-1]:
+        assert score(*counts, inside) < Z2
+
+
+def test_a_published_interval():
+    """The data of Bentur et al. 2009 in Fagerland, Lydersen and Laake 2014, Statistics in Medicine 33: 2850-2875."""
+    assert difference_of_proportions(1, 7, 21) == pytest.approx((-0.517, -0.026), abs=5e-4)
+
+
+def test_it_has_a_width_where_nothing_differs():
+    low, high = difference_of_proportions(0, 0, 200)
+    assert high == -low == pytest.approx(Z2 / (200 + Z2))
+
+
+@pytest.mark.parametrize("counts", [(5, 0, 5), (0, 5, 5)])
+def test_it_ends_where_differences_end(counts):
+    low, high = difference_of_proportions(*counts)
+    assert max(-low, high) == 1.0
+    assert low < high
+
+
+def made(images, seed=0):
+    """Two numerators and a skewed denominator."""
+    rng = np.random.default_rng(seed)
+    below = rng.lognormal(-3, 0.8, images)
+    part = np.column_stack([rng.normal(0.4, 0.1, images), rng.normal(-0.1, 0.2, images)])
+    return part * below[:, None], below
+
+
+def test_against_a_loop_over_resamples():
+    """Each resample written out image by image; its error from the residuals of the images in it."""
+    above, below = made(25)
+    value, low, high = ratio_interval([(above[:10], below[:10]), (above[10:], below[10:])], seed=3)
+
+    def ratio_and_error(places):
+        a, b, n = above[places], below[places], len(places)
+        ratio = a.sum(axis=0) / b.sum()
+        residuals = a - ratio * b[:, None]
+        return ratio, np.sqrt(n / (n - 1) * (residuals**2).sum(axis=0)) / b.sum()
+
+    whole, error = ratio_and_error(np.arange(25))
+    deviations = []
+    for drawn in np.vstack(list(weights(25, seed=3, resamples=RESAMPLES))):
+        ratio, own = ratio_and_error(np.repeat(np.arange(25), drawn.astype(int)))
+        deviations.append((ratio - whole) / own)
+    np.testing.assert_allclose(value, whole, rtol=1e-12)
+    above_, below_ = (np.quantile(deviations, q, axis=0, method=m) for q, m in ((0.975, "higher"), (0.025, "lower")))
+    np.testing.assert_allclose(low, whole - above_ * error, rtol=1e-6)
+    np.testing.assert_allclose(high, whole - below_ * error, rtol=1e-6)
+
+
+def test_it_holds_the_true_ratio_where_denominators_are_skewed():
+    held = np.zeros(2)
+    for seed in range(150):
+        _, low, high = ratio_interval([made(20, seed)], seed=seed)
+        held += (low <= [0.4, -0.1]) & (high >= [0.4, -0.1])
+    # 0.9 of 150 within two standard errors; the linear approximation alone holds about 0.8.
+    assert (held / 150 > 0.88).all(), held / 150
+
+
+def test_few_images_and_none_have_no_interval():
+    above, below = made(20)
+    above[7:], below[7:] = 0, 0
+    value, *ends = ratio_interval([(above, below)], seed=0)
+    np.testing.assert_allclose(value, above.sum(axis=0) / below.sum())
+    assert np.isnan(ends).all(), "seven images have a denominator"
+    assert np.isnan(ratio_interval([(0 * above, 0 * below)], seed=0)).all()
+
+
+def test_equal_ratios_have_an_interval_without_width():
+    below = made(20)[1]
+    value, low, high = ratio_interval([(0.25 * below[:, None], below)], seed=0)
+    np.testing.assert_allclose([value, low, high], 0.25, rtol=1e-12)
+
+
+def test_more_images_than_are_kept_have_the_interval_of_the_normal_law(monkeypatch):
+    above, below = made(3_000)
+    plain = ratio_interval([(above, below)], seed=0)
+    monkeypatch.setattr(sample, "IN_MEMORY", 1_000)
+    parts = [(above[start : start + 500], below[start : start + 500]) for start in range(0, 3_000, 500)]
+    found = ratio_interval(parts, seed=0)
+    np.testing.assert_allclose(found[0], plain[0], rtol=1e-9)
+    width = plain[2] - plain[1]
+    np.testing.assert_allclose(found[1:], plain[1:], atol=0.1 * width.max())

@@ -12,10 +12,16 @@ from embedshift.statistics.strengths import (
     MISSED_CRITERION,
     RELATIVE_SHIFT_CRITERION,
     MeasuredFamily,
+    axis_label,
     by_family,
+    families_of,
+    in_words,
+    interval_in_words,
     missed_fractions,
     missed_tolerances,
+    parameter,
     relative_shift_tolerances,
+    scaled,
     strength_at,
     tolerance,
     tolerances_from_curves,
@@ -200,3 +206,35 @@ def test_rows_of_one_criterion_by_family():
     assert by_family(table, MISSED_CRITERION) == {"blur": {"family": "blur", "criterion": "missed 5 %"}}
     assert by_family(table) == {"blur": {"family": "blur", "criterion": "relative shift 0.1"}}
     assert by_family(None) == {}
+
+
+# Strengths and families in words.
+
+
+def test_strengths_in_words():
+    sigma = "sigma / side"
+    shown = [scaled(*each) for each in ((0.0065, sigma), (17.3, "quality"), (2.96, "degrees"), (157.2, "degrees"))]
+    assert shown == ["0.65", "17", "3.0", "157"]
+    assert [scaled(value, "degrees") for value in (99.4, 100.0, -100.0, 1234.0)] == ["99", "100", "-100", "1234"]
+    shown = [parameter(*each) for each in ((0.025, "hidden"), (80.0, "quality"), (0.03125, "factor"))]
+    assert shown == ["2.5", "80", "0.0312"]
+    assert (axis_label(sigma), axis_label("quality")) == ("sigma / side, %", "quality")
+    given = {(0.0065, sigma): "0.65 % of the side", (0.018, "hidden"): "1.8 % hidden", (7.84, "degrees"): "7.8 degrees"}
+    given |= {(17.3, "quality"): "quality 17", (1.6, "g or 1/g"): "1.6 or 1/1.6", (None, "quality"): "not reached"}
+    assert {each: in_words(*each) for each in given} == given
+    ends = {(12.4, None): "12 or more", (None, 12.0): "12 or less", (0.0, None): "0.0 or more", (None, None): ""}
+    assert {each: interval_in_words(*each, "quality") for each in ends} == ends
+    assert interval_in_words(0.005, 0.008, sigma) == "0.50 to 0.80 %"
+
+
+def test_a_family_has_its_name_unit_and_levels_in_order():
+    level = {"family": "jpeg", "unit": "quality", "zero": 100.0}
+    suite = {
+        "strong": {"level": level | {"number": 2, "parameter": 50.0}},
+        "plain": {},
+        "weak": {"level": level | {"number": 1, "parameter": 80.0}},
+    }
+    (family,) = families_of(suite)
+    assert family == MeasuredFamily("jpeg", "quality", 100.0, (80.0, 50.0), ("weak", "strong"))
+    assert family.levels_at([100.0, 90.0, 65.0]).tolist() == [0.0, 0.5, 1.5]
+    assert [family.nearest(each) for each in (66, 64, 99, None)] == ["weak", "strong", "weak", "strong"]

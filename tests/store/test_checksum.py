@@ -1,10 +1,10 @@
 """The checksums of shards: what they are over, and that no bit escapes them."""
 
+import contextlib
 import hashlib
 import json
+import os
 import random
-import shutil
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -16,23 +16,19 @@ from embedshift.errors import EmbedshiftError
 from embedshift.store import files, shards
 from embedshift.store.files import Damaged, file_checksum, with_checksum
 from embedshift.store.info import read_content, write_content
-from embedshift.store.listing import Listing
+from embedshift.store.listing import Listing, verify
 from embedshift.store.shards import METADATA_KEY, SUMS_KEY, read_record, rows_checksum, shard_path
 from embedshift.study import Study
+from support import studies
 from support.revised import revise_embeddings, revise_shard
 from support.synthetic import make_study
 
 NAMES = ["noise", "blur"]
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return make_study(tmp_path_factory.mktemp("made") / "study", 6, NAMES, with_tables=False)
-
-
 @pytest.fixture
-def study(made, tmp_path):
-    return type(made)(Path(shutil.copytree(made.folder, tmp_path / "study")))
+def study(tmp_path):
+    return studies.copied(studies.synthetic(6, NAMES, with_tables=False), tmp_path / "study")
 
 
 @pytest.fixture
@@ -60,22 +56,50 @@ def test_its_own_checksum_is_over_all_other_fields(study):
         study.rows()
 
 
-def flipped(content: bytes, places: list[int], drawn: random.Random):
-    for place in places:
-        changed = bytearray(content)
-        changed[place] ^= 1 << drawn.randrange(8)
-        yield bytes(changed)
+def flips(folder, count, seed):
+    """Places of bits: every file gets the same number, however small it is."""
+    rng = random.Random(seed)
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.stat().st_size)
+    chosen = [files[number % len(files)] for number in range(count)]
+    return [(path, rng.randrange(path.stat().st_size), rng.randrange(8)) for path in chosen]
+
+
+def wrong(study, places, truth):
+    """Yields each flip that `verify` calls intact though other content is read, or that changes a table's numbers."""
+    for path, byte, bit in places:
+        whole = path.read_bytes()
+        flipped = bytearray(whole)
+        flipped[byte] ^= 1 << bit
+        path.write_bytes(flipped)
+        where, name = f"{path.relative_to(study.folder)}, byte {byte}, bit {bit}", path.stem
+        try:
+            if not verify(study.folder).damaged and not reads_the_same(path, whole, flipped):
+                yield f"{where}: called intact"
+            if path.suffix in (".parquet", ".json"):
+                name = name if path.parent.name == "tables" else "summary"
+                with contextlib.suppress(EmbedshiftError):  # refused
+                    if not study.table(name).equals(truth[name], null_equal=True):
+                        yield f"{where}: table {name} has other numbers"
+        finally:
+            path.write_bytes(whole)
+
+
+def reads_the_same(path, whole, flipped):
+    """An escape or an exponent in capitals, for example, is the same JSON."""
+    with contextlib.suppress(ValueError):
+        return path.name == "study.json" and json.loads(flipped) == json.loads(whole)
+    return False
 
 
 @pytest.mark.slow
-def test_no_bit_can_change_unseen(study):
-    path = shard_path(study.folder, 0)
-    content, drawn = path.read_bytes(), random.Random(0)
-    places = [drawn.randrange(len(content)) for _ in range(200)]
-    for changed in flipped(content, [*places, *range(len(content) - 8, len(content))], drawn):
-        path.write_bytes(changed)
-        with pytest.raises(Damaged, match=r"part-00000\.parquet: damaged .*with `repair` to measure it"):
-            Study(study.folder).rows()
+def test_no_flipped_bit_is_called_intact_and_none_changes_a_number(tmp_path):
+    study = make_study(tmp_path / "study", 12, NAMES, shard_size=5)
+    study.report(figures=["l2_density"], formats=["svg"])
+    truth = {name: study.table(name) for name in study.table_names}
+    places = flips(study.folder, 40, seed=30)
+    assert {path.name for path, *_ in places} >= {"study.json", "part-00002.parquet", "report.html", "summary.csv"}
+    assert list(wrong(study, places, truth)) == []
+    assert not study.verify().damaged
 
 
 @pytest.mark.matrix
@@ -86,7 +110,9 @@ def test_a_flip_in_a_shard_of_a_killed_run_is_seen_or_changes_nothing(unfinished
     footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
     places = [drawn.randrange(footer) for _ in range(150)] + [drawn.randrange(footer, len(content)) for _ in range(250)]
     seen = 0
-    for changed in flipped(content, places, drawn):
+    for place in places:
+        changed = bytearray(content)
+        changed[place] ^= 1 << drawn.randrange(8)
         path.write_bytes(changed)
         part = Listing(unfinished.folder).read(1)[0]
         if isinstance(part, Damaged):
@@ -97,22 +123,16 @@ def test_a_flip_in_a_shard_of_a_killed_run_is_seen_or_changes_nothing(unfinished
     assert seen > 300
 
 
-@pytest.mark.parametrize("cut", [0, 4, 7, 8, 100, 5_000, -1, -8])
-def test_no_cut_is_unseen(cut, study, unfinished):
-    path = shard_path(study.folder, 0)
-    path.write_bytes(path.read_bytes()[:cut])
-    for either in (study, unfinished):
-        with pytest.raises(Damaged):
-            Study(either.folder).rows()
-
-
-def test_nothing_can_be_added_unseen(study):
-    path = shard_path(study.folder, 0)
-    content = path.read_bytes()
-    for changed in (content + b"\0", b"\0" + content, content + content):
-        path.write_bytes(changed)
-        with pytest.raises(Damaged):
-            Study(study.folder).rows()
+def test_nothing_can_be_cut_or_added_unseen(study):
+    path, content = shard_path(study.folder, 0), shard_path(study.folder, 0).read_bytes()
+    whole = study.info()
+    cuts = [content[:cut] for cut in (0, 7, 8, 5_000, -1, -8)]
+    for recorded in (True, False):  # study.json of a killed run does not record the shard
+        write_content(study.folder, whole | ({} if recorded else {"complete": False, "files": {}}))
+        for changed in [*cuts, *([content + b"\0", b"\0" + content, content + content] if recorded else [])]:
+            path.write_bytes(changed)
+            with pytest.raises(Damaged, match=r"part-00000\.parquet: damaged .*with `repair` to measure it"):
+                Study(study.folder).rows()
 
 
 def test_the_rows_have_one_checksum_before_and_after_parquet():
@@ -143,20 +163,15 @@ def test_the_rows_have_one_checksum_before_and_after_parquet():
 
 
 @pytest.mark.slow
-def test_two_runs_have_one_checksum_of_their_rows(tmp_path):
-    one, other = (make_study(tmp_path / name, 6, NAMES, shard_size=4) for name in "ab")
-    revise_shard(other.folder, 1, lambda rows: rows, seconds={"encode": 1234.5}, batch_size=77)
-    assert file_checksum(shard_path(one.folder, 1)) != file_checksum(shard_path(other.folder, 1))
-    assert one.reader().measured_checksum() == other.reader().measured_checksum()
-
-
-def test_other_rows_or_sums_have_another_checksum(tmp_path):
-    study = make_study(tmp_path / "study", 6, NAMES, shard_size=4)
-    checksums = {study.reader().measured_checksum()}
-    revise_embeddings(study, lambda vectors: vectors + np.float32(1), shard=1)
-    checksums.add(study.reader().measured_checksum())
+def test_the_checksum_of_a_study_is_over_rows_and_sums_and_not_over_times(study):
+    one, file = study.reader().measured_checksum(), file_checksum(shard_path(study.folder, 0))
+    revise_shard(study.folder, 0, lambda rows: rows, seconds={"encode": 1234.5}, batch_size=77)
+    assert file_checksum(shard_path(study.folder, 0)) != file
+    assert study.reader().measured_checksum() == one
+    revise_embeddings(study, lambda vectors: vectors + np.float32(1))
+    other = study.reader().measured_checksum()
     revise_shard(study.folder, 0, lambda rows: rows.replace_schema_metadata(None))
-    assert len(checksums | {study.reader().measured_checksum()}) == 3
+    assert len({one, other, study.reader().measured_checksum()}) == 3
 
 
 @pytest.mark.slow
@@ -177,16 +192,14 @@ def test_a_file_is_hashed_once_as_long_as_it_is_the_same(study, monkeypatch):
     assert read.count("part-00000.parquet") == 2
 
 
-def test_what_is_no_file_is_refused_without_waiting(tmp_path, made):
-    import os
-
+def test_what_is_no_file_is_refused_without_waiting(tmp_path, study):
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
     for name in ("folder", "pipe", "none"):
         with pytest.raises(EmbedshiftError, match=f"{name}: cannot be read"):
             file_checksum(tmp_path / name)
-    (tmp_path / "link").symlink_to(shard_path(made.folder, 0))
-    assert file_checksum(tmp_path / "link") == file_checksum(shard_path(made.folder, 0))
+    (tmp_path / "link").symlink_to(shard_path(study.folder, 0))
+    assert file_checksum(tmp_path / "link") == file_checksum(shard_path(study.folder, 0))
 
 
 def test_a_disk_that_cannot_read_is_damage_and_a_file_of_somebody_else_is_none(study, monkeypatch):

@@ -2,17 +2,21 @@
 
 import json
 import os
+import shutil
 
 import pytest
 
 import embedshift
 from embedshift.augmentations import load_suite, rebuild_suite
 from embedshift.errors import EmbedshiftError
+from embedshift.questions.strength.tables import tolerances
 from embedshift.store.files import with_checksum
 from embedshift.store.info import write_content
+from embedshift.store.reader import Reader
 from embedshift.store.redraw import redraw
-from support import command
+from support import command, studies
 from support.matrix import first_only
+from support.models import Colours, pictures
 from support.revised import say_identity
 from support.synthetic import make_study
 
@@ -23,7 +27,7 @@ FLIP = load_suite("paper").describe()["horizontal_flip"]
 
 @pytest.fixture
 def study(tmp_path):
-    return make_study(tmp_path / "study", 4, ["noise", "mirror"], with_pictures=True)
+    return studies.copied(studies.synthetic(4, ["noise", "mirror"], with_pictures=True), tmp_path / "study")
 
 
 def with_mirror(study, entry):
@@ -46,11 +50,10 @@ ODD = {
 }  # fmt: skip
 
 
-@pytest.mark.matrix
-@pytest.mark.parametrize("name", first_only(ODD))
-def test_an_augmentation_that_cannot_be_made_is_left_out(name, study):
-    assert rebuild_suite({"mirror": ODD[name], "flip": FLIP}).names == ("flip",)
-    found, missing = redraw(with_mirror(study, ODD[name]).reader(), ["image-00000.png"])
+def test_an_augmentation_that_cannot_be_made_is_left_out(study):
+    for name, entry in ODD.items():
+        assert rebuild_suite({"mirror": entry, "flip": FLIP}).names == ("flip",), name
+    found, missing = redraw(with_mirror(study, ODD["class"]).reader(), ["image-00000.png"])
     assert missing == {}
     assert set(found[0].views) == {"original", "noise"}
     study.report(figures=["views"], formats=["svg"])
@@ -63,21 +66,14 @@ def test_an_augmentation_that_fails_is_said_of_its_view(study):
     assert "it must be uint8 (32, 32, 3)" in image.missing["mirror"]
 
 
-def test_large_views_are_not_drawn(study):
-    content = study.info()
-    content["encoder"]["size"] = 30_000
-    write_content(study.folder, content)
-    assert redraw(study.reader(), ["image-00000.png"]) == (
-        [], {"image-00000.png": "views of more than 4,096 pixels a side are not drawn"},
-    )  # fmt: skip
-
-
-def test_a_crop_that_would_be_too_large_is_a_reason(study):
-    content = study.info()
+def test_views_and_crops_that_would_be_too_large_are_a_reason(study):
+    content, name = study.info(), "image-00000.png"
+    write_content(study.folder, content | {"encoder": content["encoder"] | {"size": 30_000}})
+    assert redraw(study.reader(), [name]) == ([], {name: "views of more than 4,096 pixels a side are not drawn"})
     content["identity"]["resize"] = "crop"
     content["encoder"]["shortest"] = 10**6
     say_identity(study.folder, content)
-    assert "too elongated to be cropped" in redraw(study.reader(), ["image-00000.png"])[1]["image-00000.png"]
+    assert "too elongated to be cropped" in redraw(study.reader(), [name])[1][name]
 
 
 WRONG = {
@@ -89,15 +85,14 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_a_study_json_that_no_run_wrote_is_one_line(name, study, monkeypatch, capsys):
+def test_a_study_json_that_no_run_wrote_is_one_line(name, study, cli):
     content = WRONG[name](study.info())
     content = with_checksum(content) if isinstance(content, dict) else content
     (study.folder / "study.json").write_text(json.dumps(content))
     with pytest.raises(EmbedshiftError, match="study"):
         embedshift.load(study.folder)
-    done = command.call(monkeypatch, capsys, "report", study.folder)
-    assert done.code == 2
-    assert done.line
+    done = cli("report", study.folder)
+    assert (done.code, bool(done.line)) == (2, True)
 
 
 @pytest.mark.parametrize("content", ["[" * 200_000, '{"a":' * 50_000, "", "{", "\udcff", '{"schema_version": 8}'])
@@ -113,11 +108,6 @@ def test_a_pipe_in_the_place_of_study_json_is_not_waited_for(tmp_path):
         embedshift.load(tmp_path)
 
 
-def test_failures_that_are_cut_are_those_of_the_shards(study):
-    (study.folder / "failures.parquet").write_bytes(b"PAR1")
-    assert study.failures().is_empty()
-
-
 @pytest.mark.matrix
 def test_names_beyond_ascii_under_an_ascii_locale(tmp_path):
     study = make_study(tmp_path / "study", ["é.png", "ü.png", "日本.png"], ["noise", "blur"], with_pictures=True)
@@ -129,15 +119,41 @@ def test_names_beyond_ascii_under_an_ascii_locale(tmp_path):
     assert "日本.png" in (study.folder / "report.html").read_text(encoding="utf-8")
 
 
-def test_a_folder_whose_name_is_no_text(tmp_path, monkeypatch, capsys):
-    folder = make_study(tmp_path / "study", 12, ["noise", "blur"]).folder
-    odd = tmp_path / "caf\udce9"
-    folder.rename(odd)
-    (tmp_path / "rules.yaml").write_text(
-        "- {table: summary, metric: cosine_similarity, augmentation: blur, at_least: 0}"
-    )
-    for arguments in (["report", odd], ["search", odd], ["verify", odd], ["compare", odd, folder.parent / "other"],
-                      ["check", odd, "--rules", tmp_path / "rules.yaml"]):  # fmt: skip
-        done = command.call(monkeypatch, capsys, *arguments)
+def test_a_folder_whose_name_is_no_text(study, tmp_path, cli):
+    odd, rules = study.folder.rename(tmp_path / "caf\udce9"), tmp_path / "rules.yaml"
+    rules.write_text("- {table: summary, metric: cosine_similarity, augmentation: mirror, at_least: 0}")
+    for arguments in (["report"], ["search"], ["verify"], ["compare", tmp_path / "other"], ["check", "--rules", rules]):
+        done = cli(arguments[0], odd, *arguments[1:])
         assert done.code in (1, 2)
         assert "caf\\xe9: contains bytes that are not UTF-8; rename it" in " ".join((done.out + done.err).split())
+
+
+@pytest.mark.parametrize("name", first_only(["clip:v1", "file:/here", "s3:/bucket"]))
+def test_a_relative_folder_with_a_colon_is_a_folder(name, tmp_path, monkeypatch):
+    """Arrow would take it for a URI."""
+    photos, views = pictures(tmp_path / "photos", 2), {"darker": lambda image, rng: image // 2}
+    monkeypatch.chdir(tmp_path)
+    embedshift.run(photos, out=f"{name}/study", model=Colours(), augmentations=views, workers=0)
+    study = embedshift.load(f"{name}/study")
+    assert len(study.rows().collect()) == 4
+    assert not study.verify().damaged
+    study.report(figures=["radar"], formats=["svg"])
+    assert {path.name for path in tmp_path.iterdir()} == {"photos", name.partition("/")[0]}
+
+
+@pytest.mark.parametrize("inside", first_only(["tables", "figures"]))
+def test_a_link_in_place_of_a_folder_is_not_followed(inside, study, tmp_path):
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "summary.csv").write_text("mine")
+    shutil.rmtree(study.folder / inside, ignore_errors=True)
+    (study.folder / inside).symlink_to(victim)
+    with pytest.raises(EmbedshiftError, match=f"{inside}: a link to another folder"):
+        study.report(figures=["radar"], formats=["svg"])
+    assert {path.name: path.read_text() for path in victim.iterdir()} == {"summary.csv": "mine"}
+
+
+def test_a_study_without_its_tables_is_one_line(tmp_path):
+    folder = shutil.copytree(studies.families().folder, tmp_path / "study", ignore=shutil.ignore_patterns("tables"))
+    with pytest.raises(EmbedshiftError, match="no table 'summary' here; run the study again until it finishes"):
+        tolerances(Reader(folder))

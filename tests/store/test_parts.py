@@ -1,5 +1,6 @@
 """Exactly the shards that study.json implies are read: nothing twice, nothing of others, nothing without what lacks."""
 
+import functools
 import gc
 import shutil
 
@@ -8,39 +9,23 @@ import pytest
 
 from embedshift.errors import EmbedshiftError
 from embedshift.store import listing
-from embedshift.store.info import write_content
+from embedshift.store.files import Damaged
+from embedshift.store.info import read_content, write_content
 from embedshift.store.listing import Listing
 from embedshift.store.shards import shard_path
 from embedshift.study import Study
-from support import command
+from support import studies
 from support.revised import revise_shard
-from support.synthetic import make_study
-
-NAMES = ["noise", "blur"]
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return make_study(tmp_path_factory.mktemp("made") / "study", 12, NAMES, shard_size=4)
+def made():
+    return studies.synthetic(12, ["noise", "blur"], shard_size=4)
 
 
 @pytest.fixture
 def study(made, tmp_path):
-    shutil.copytree(made.folder, tmp_path / "study")
-    return type(made)(tmp_path / "study")
-
-
-@pytest.mark.slow
-def test_a_shard_leaves_no_metadata_in_memory(study):
-    """Of 1,500 shards it took 200 MB until Python looked for cycles."""
-    gc.collect()
-    gc.disable()
-    try:
-        found = Listing(study.folder)
-        assert [part.rows for part in found.parts] == [12, 12, 12]
-        assert not [kept for kept in gc.get_objects() if isinstance(kept, pq.FileMetaData)]
-    finally:
-        gc.enable()
+    return studies.copied(made, tmp_path / "study")
 
 
 USES = {
@@ -54,19 +39,91 @@ USES = {
 }
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["part-00001 (copy).parquet", "part-1.parquet", "part-00003.parquet", "part-00001.sync-conflict.parquet",
-     "Part-00001.parquet", "copy of part-00001.parquet", "part-00001.parquet.bak", "part-00001\n.parquet"],
-)  # fmt: skip
-def test_a_copied_shard_is_refused_by_its_name(name, study):
-    shutil.copy(shard_path(study.folder, 1), study.folder / "shards" / name)
+def copied_to(name, folder, index=1):
+    shutil.copy(shard_path(folder, index), folder / "shards" / name)
+
+
+def revised(folder, change=lambda rows: rows, **said):
+    revise_shard(folder, 1, change, **said)
+
+
+def counted(folder, **counts):
+    content = read_content(folder)
+    write_content(folder, content | {"counts": content["counts"] | counts})
+
+
+def linked_to_nowhere(folder):
+    shard_path(folder, 1).unlink()
+    shard_path(folder, 1).symlink_to(folder / "nowhere")
+
+
+def flipped(folder):
+    content = bytearray(shard_path(folder, 1).read_bytes())
+    content[1000] ^= 16
+    shard_path(folder, 1).write_bytes(content)
+
+
+FOREIGN = "not part of this study, whose shards are named part-00000.parquet to part-00002.parquet; move it elsewhere"
+COUNTS = "its shards contain 12 measured and 0 failed images, but study.json lists"
+COPIES = [
+    "part-00001 (copy).parquet", "part-1.parquet", "part-00003.parquet", "part-00001.sync-conflict.parquet",
+    "Part-00001.PARQUET", "copy of part-00001.parquet", "part-00001.parquet.bak", "part-00001\n.parquet",
+]  # fmt: skip
+# What is done to the folder, what `verify` names, and the words of the line.
+DAMAGES = {name: (functools.partial(copied_to, name), "shards", FOREIGN) for name in COPIES} | {
+    "the name of another": (
+        lambda folder: copied_to("part-00001.parquet", folder, 0), "shards/part-00001.parquet",
+        "part-00001.parquet: contains shard 0 but has another name",
+    ),
+    "a link to nowhere": (
+        linked_to_nowhere, "shards/part-00001.parquet", "part-00001.parquet: cannot be read (No such file or directory)"
+    ),
+    "another study": (
+        lambda folder: revised(folder, config_hash="f" * 64), "shards/part-00001.parquet",
+        "part-00001.parquet: a shard of another study",
+    ),
+    "missing": (
+        lambda folder: shard_path(folder, 1).unlink(), "shards/part-00001.parquet",
+        "part-00001.parquet: missing from a finished study; run the study again to measure it",
+    ),
+    "other rows": (
+        lambda folder: revised(folder, lambda rows: rows.slice(0, 9)), "shards/part-00001.parquet",
+        "part-00001.parquet: 9 rows, expected 4 images of 3 views",
+    ),
+    "a flipped bit": (
+        flipped, "shards/part-00001.parquet", "part-00001.parquet: damaged (its content does not match its checksum)"
+    ),
+    "fewer measured": (lambda folder: counted(folder, measured=11), "study.json", COUNTS),
+    "fewer in all": (lambda folder: counted(folder, measured=11, images=11), "study.json", COUNTS),
+    "more failed": (lambda folder: counted(folder, failed=1), "study.json", COUNTS),
+    "fewer listed": (lambda folder: counted(folder, images=11), "study.json", COUNTS),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_whoever_reads_says_what_is_wrong_and_no_table_is_overwritten(damage, study):
+    damaged, where, words = DAMAGES[damage]
+    damaged(study.folder)
+    before = {path: path.read_bytes() for path in (study.folder / "tables").iterdir()}
     for use in USES.values():
         with pytest.raises(EmbedshiftError) as caught:
             use(Study(study.folder))
-        words = "not part of this study, whose shards are named part-00000.parquet to part-00002.parquet"
-        assert str(caught.value).startswith(" ".join(str(study.folder / "shards" / name).split()))
-        assert f"{words}; move it elsewhere" in str(caught.value)
+        assert words in str(caught.value)
+        assert str(caught.value).startswith(str(study.folder))
+        assert isinstance(caught.value, Damaged) == (damage == "a flipped bit")
+        assert caught.value.exit_code == (1 if damage in ("a flipped bit", "a link to nowhere") else 2)
+        if damage in COPIES:
+            assert " ".join(damage.split()) in str(caught.value), "the copy is named"
+    assert {path: path.read_bytes() for path in (study.folder / "tables").iterdir()} == before
+    assert where in [finding.name for finding in study.verify().damaged]
+
+
+def test_commands_say_it_too_with_the_flag_that_mends_it(made, study, cli):
+    flipped(study.folder)
+    for arguments in (["report"], ["search"], ["compare", made.folder]):
+        done = cli(*arguments, study.folder)
+        assert "part-00001.parquet: damaged" in done.line
+        assert "run the study again with --repair" in done.line
 
 
 def test_files_that_nobody_takes_for_a_shard_stop_nothing(study):
@@ -74,40 +131,6 @@ def test_files_that_nobody_takes_for_a_shard_stop_nothing(study):
         (study.folder / "shards" / name).write_bytes(b"x")
     (study.folder / "shards" / ".hidden").mkdir()
     assert study.rows().collect().height == 36
-
-
-def test_a_shard_under_the_name_of_another_is_refused(study):
-    shutil.copy(shard_path(study.folder, 0), shard_path(study.folder, 2))
-    for use in USES.values():
-        with pytest.raises(EmbedshiftError, match=r"part-00002.parquet: contains shard 0 but has another name"):
-            use(Study(study.folder))
-
-
-def test_a_link_to_nowhere_in_the_place_of_a_shard_is_named(study):
-    shard_path(study.folder, 1).unlink()
-    shard_path(study.folder, 1).symlink_to(study.folder / "nowhere")
-    for use in USES.values():
-        with pytest.raises(EmbedshiftError, match=r"part-00001.parquet: cannot be read \(No such file or directory\)"):
-            use(Study(study.folder))
-
-
-def test_a_shard_of_another_study_is_refused(study):
-    revise_shard(study.folder, 1, lambda rows: rows, config_hash="f" * 64)
-    for use in USES.values():
-        with pytest.raises(EmbedshiftError, match=r"part-00001.parquet: a shard of another study"):
-            use(Study(study.folder))
-
-
-def test_a_part_that_is_missing_is_named_and_no_table_is_overwritten(study, monkeypatch, capsys):
-    shard_path(study.folder, 1).unlink()
-    before = {path: path.read_bytes() for path in (study.folder / "tables").iterdir()}
-    for use in USES.values():
-        with pytest.raises(EmbedshiftError, match=r"part-00001.parquet: missing from a finished study; run the study"):
-            use(Study(study.folder))
-    assert {path: path.read_bytes() for path in (study.folder / "tables").iterdir()} == before
-    done = command.call(monkeypatch, capsys, "report", study.folder)
-    assert done.code == 2
-    assert "missing from a finished study" in done.line
 
 
 def test_an_unfinished_study_is_read_as_far_as_it_is(study):
@@ -120,30 +143,17 @@ def test_an_unfinished_study_is_read_as_far_as_it_is(study):
         study.rows()
 
 
-@pytest.mark.parametrize("counts", [{"measured": 11}, {"measured": 11, "images": 11}, {"failed": 1}, {"images": 11}])
-def test_shards_that_hold_other_counts_than_study_json_are_refused(counts, study):
-    info = study.info()
-    write_content(study.folder, info | {"counts": info["counts"] | counts})
-    with pytest.raises(
-        EmbedshiftError, match=r"its shards contain 12 measured and 0 failed images, but study.json lists"
-    ):
-        study.rows()
-
-
-def test_a_damaged_part_is_refused_by_whoever_reads_it_with_the_flag_that_mends_it(made, study, monkeypatch, capsys):
-    path = shard_path(study.folder, 2)
-    content = bytearray(path.read_bytes())
-    content[1000] ^= 16
-    path.write_bytes(content)
-    for use in USES.values():
-        with pytest.raises(
-            EmbedshiftError, match=r"part-00002.parquet: damaged \(its content does not match its checksum\)"
-        ):
-            use(Study(study.folder))
-    for arguments in (["report"], ["search"], ["compare", made.folder]):
-        done = command.call(monkeypatch, capsys, *arguments, study.folder)
-        assert "part-00002.parquet: damaged" in done.line
-        assert "run the study again with --repair" in done.line
+@pytest.mark.slow
+def test_a_shard_leaves_no_metadata_in_memory(study):
+    """Of 1,500 shards it took 200 MB until Python looked for cycles."""
+    gc.collect()
+    gc.disable()
+    try:
+        found = Listing(study.folder)
+        assert [part.rows for part in found.parts] == [12, 12, 12]
+        assert not [kept for kept in gc.get_objects() if isinstance(kept, pq.FileMetaData)]
+    finally:
+        gc.enable()
 
 
 @pytest.fixture

@@ -11,15 +11,16 @@ from embedshift.sources import ImageRef, Shard, images, remember_roots
 from embedshift.store.redraw import redraw
 from embedshift.store.resume import changed_images, measured_pixels
 from embedshift.store.shards import Failure, ShardRecord
+from support import studies
 from support.pairs import run_pairs, tiles, write_pairs
-from support.synthetic import make_study
+from support.revised import say_identity
 
 NAMES = ["noise", "blur"]
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    return make_study(tmp_path_factory.mktemp("redraw") / "study", 4, NAMES, with_pictures=True)
+def study():
+    return studies.synthetic(4, NAMES, with_pictures=True)
 
 
 def original_of(study, image_id):
@@ -55,6 +56,8 @@ def test_images_are_not_read_where_no_run_of_this_user_did(study, monkeypatch, t
     found, missing = redraw(study.reader(), [image_id])
     assert found == []
     assert missing == {image_id: "it is outside the folders from which images may be read"}
+    with pytest.raises(EmbedshiftError, match="no-such: no such image"):
+        redraw(study.reader(), ["no-such"])
 
 
 @pytest.mark.slow
@@ -72,21 +75,14 @@ def test_variants_are_read_again_by_the_names_of_their_images(tmp_path):
     assert "q10" in found.missing["q10"]
 
 
-def test_an_image_that_is_not_in_the_study_is_refused(study):
-    with pytest.raises(EmbedshiftError, match="no-such: no such image"):
-        redraw(study.reader(), ["no-such"])
-
-
 @pytest.mark.slow
 def test_a_crop_is_that_of_the_encoder(tmp_path):
     """The shortest side is brought to 40 pixels before the middle is cut out: as Pillow does it step by step."""
-    study = make_study(tmp_path / "study", 2, NAMES, with_pictures=True)
-    remember_roots(study.info()["source"])
-    info = study.reader().info
-    object.__setattr__(info, "identity", {**info.identity, "resize": "crop"})
-    object.__setattr__(info.encoder, "shortest", 40)
-    reader = study.reader()
-    reader.__dict__["info"] = info
+    study = studies.copied(studies.synthetic(4, NAMES, with_pictures=True), tmp_path / "study")
+    content = study.info()
+    content["identity"]["resize"], content["encoder"]["shortest"] = "crop", 40
+    say_identity(study.folder, content)
+    reader, info = study.reader(), study.reader().info
     image_id = min(reader.image_ids())
     (found,), _ = redraw(reader, [image_id])
     picture = Image.fromarray(original_of(study, image_id))

@@ -4,7 +4,7 @@ import pytest
 
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.store.files import Damaged
-from embedshift.store.info import differences
+from embedshift.store.info import differences, identity_hash
 from embedshift.store.listing import Listing
 from embedshift.store.resume import resumable
 from embedshift.store.shards import Failure
@@ -116,3 +116,4 @@ def test_what_differs_is_named_by_its_whole_path_and_cut():
     now = {"a": {"b": {"c": 2}}, "d": "y" * 58, "e": 2}
     long, whole = f'"{"x" * 56}...', f'"{"y" * 58}"'
     assert differences(then, now) == ["a.b.c: 1 there, 2 now", f"d: {long} there, {whole} now"]
+    assert identity_hash(then) == identity_hash(dict(reversed(then.items()))) != identity_hash(now)

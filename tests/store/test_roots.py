@@ -14,10 +14,8 @@ from embedshift.sources import Roots, image_reader, remember_roots
 from embedshift.sources.roots import state_file
 from embedshift.store.info import write_content
 from embedshift.store.redraw import redraw
-from embedshift.study import Study
-from support import command
+from support import studies
 from support.models import Colours, pictures
-from support.synthetic import make_study
 
 pytestmark = pytest.mark.slow
 
@@ -31,10 +29,6 @@ def state(tmp_path, monkeypatch):
     return tmp_path / "state" / "embedshift" / "roots"
 
 
-def forget(state):
-    state.unlink(missing_ok=True)
-
-
 def say(study, **source):
     info = study.info()
     write_content(study.folder, info | {"source": info["source"] | source})
@@ -46,7 +40,7 @@ def shown(study):
 
 @pytest.fixture
 def study(tmp_path):
-    return make_study(tmp_path / "study", 4, ["noise", "blur"], with_pictures=True)
+    return studies.copied(studies.synthetic(4, ["noise", "blur"], with_pictures=True), tmp_path / "study")
 
 
 def test_a_run_notes_its_roots_once(state, tmp_path):
@@ -101,11 +95,11 @@ def test_what_lies_below_a_root():
             roots.check(place)
 
 
-def test_a_foreign_study_shows_no_image_and_says_so_once(study, state, monkeypatch, capsys):
+def test_a_foreign_study_shows_no_image_and_says_so_once(study, state, cli):
     study.report(figures=["views"], formats=["svg"])
     assert shown(study) > 0
-    forget(state)
-    done = command.call(monkeypatch, capsys, "report", study.folder, "--figures", "views,dendrogram")
+    state.unlink()
+    done = cli("report", study.folder, "--figures", "views,dendrogram")
     assert done.code == 0
     assert " ".join(done.err.split()).count(LINE) == 1
     assert "--images-root" in done.err
@@ -121,15 +115,14 @@ def test_a_foreign_study_shows_no_image_and_says_so_once(study, state, monkeypat
 
 
 @pytest.mark.matrix
-def test_images_root_shows_them_on_another_machine(study, state, tmp_path, monkeypatch, capsys):
-    forget(state)
+def test_images_root_shows_them_on_another_machine(study, state, tmp_path, cli):
+    state.unlink()
     shutil.move(study.folder / "pictures", tmp_path / "elsewhere")
-    assert command.call(monkeypatch, capsys, "report", study.folder, "--images-root", tmp_path / "elsewhere").code == 0
+    assert cli("report", study.folder, "--images-root", tmp_path / "elsewhere").code == 0
     assert shown(study) > 0
     assert LINE not in (study.folder / "report.html").read_text()
-    refused = command.call(monkeypatch, capsys, "report", study.folder, "--images-root", tmp_path / "none")
-    assert refused.code == 2
-    assert refused.line == f"error: --images-root: {tmp_path / 'none'}: no such folder"
+    refused = cli("report", study.folder, "--images-root", tmp_path / "none")
+    assert (refused.code, refused.line) == (2, f"error: --images-root: {tmp_path / 'none'}: no such folder")
 
 
 @pytest.mark.parametrize(
@@ -144,17 +137,15 @@ def test_a_study_names_no_place_of_its_own_choice(source, study):
     assert "outside the folders" in missing["image-00000.png"] or not source.get("paths")
 
 
-def test_links_and_ids_that_lead_out_of_a_root_are_refused(tmp_path):
-    secret = tmp_path / "secret"
-    pictures(secret, 1)
-    study = make_study(tmp_path / "study", ["a.png", "b.png"], ["noise"], with_pictures=True)
-    (study.folder / "pictures" / "b.png").unlink()
-    (study.folder / "pictures" / "b.png").symlink_to(secret / "picture-00.png")
-    found, missing = redraw(study.reader(), ["a.png", "b.png"])
-    assert [image.image_id for image in found] == ["a.png"]
-    assert missing == {"b.png": "it is outside the folders from which images may be read"}
+def test_links_and_ids_that_lead_out_of_a_root_are_refused(study, tmp_path):
+    secret, (a, b) = pictures(tmp_path / "secret", 1), ("image-00000.png", "image-00001.png")
+    (study.folder / "pictures" / b).unlink()
+    (study.folder / "pictures" / b).symlink_to(secret / "picture-00.png")
+    found, missing = redraw(study.reader(), [a, b])
+    assert [image.image_id for image in found] == [a]
+    assert missing == {b: "it is outside the folders from which images may be read"}
     read = image_reader(study.reader().source, study.reader().roots)
-    assert read("a.png")
+    assert read(a)
     for name in ("../../secret/picture-00.png", str(secret / "picture-00.png")):
         with pytest.raises(EmbedshiftError, match="outside"):
             read(name)
@@ -168,12 +159,9 @@ def test_an_image_that_has_changed_is_not_shown_beside_old_numbers(study):
     assert missing == {"image-00002.png": "it has changed since it was measured"}
     study.report(figures=[])
     assert "it has changed since it was measured" in (study.folder / "report.html").read_text()
-
-
-def test_the_same_pixels_in_another_file_are_shown(study):
-    place = study.folder / "pictures" / "image-00002.png"
+    place = study.folder / "pictures" / "image-00001.png"
     Image.open(place).save(place, format="PNG", compress_level=0)
-    assert redraw(study.reader(), ["image-00002.png"])[1] == {}
+    assert redraw(study.reader(), ["image-00001.png"])[1] == {}, "the same pixels in another file"
 
 
 @pytest.mark.matrix
@@ -182,12 +170,11 @@ def test_variants_below_another_folder(tmp_path, state):
     shutil.copytree(photos, small)
     study = embedshift.run(photos, pairs=[str(small)], out=tmp_path / "study", model=Colours(), workers=0)
     assert redraw(study.reader(), ["picture-00.png"])[0][0].views.keys() == {"original", "small"}
-    forget(state)
+    state.unlink()
     shutil.move(photos, tmp_path / "here")
     shutil.move(small, tmp_path / "here" / "small")
     study.report(figures=[], images_root=tmp_path / "here")
     assert shown(study) > 0
-    assert isinstance(study, Study)
 
 
 def test_images_of_several_places_have_their_folders_for_roots(state, tmp_path):

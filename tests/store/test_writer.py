@@ -67,21 +67,16 @@ def full_at(index):
     return write
 
 
-@pytest.mark.slow
-def test_a_shard_that_cannot_be_written_ends_the_run_with_its_line(photos, tmp_path, monkeypatch):
-    monkeypatch.setattr(shard_files, "write_shard", full_at(1))
-    with pytest.raises(EmbedshiftError, match="part-00001"):
+@pytest.mark.parametrize("index", [1, 3])
+def test_a_shard_that_cannot_be_written_ends_the_run_with_its_line(index, photos, tmp_path, monkeypatch):
+    """Also the last, after which no shard comes."""
+    monkeypatch.setattr(shard_files, "write_shard", full_at(index))
+    with pytest.raises(EmbedshiftError, match=f"part-0000{index}"):
         run(photos, tmp_path / "study", MeanColour())
     assert "part-00000.parquet" in shards(tmp_path / "study")
+    assert not Reader(tmp_path / "study").is_complete()
     monkeypatch.undo()
     assert len(run(photos, tmp_path / "study", MeanColour()).rows().collect()) == 8
-
-
-def test_the_last_shard_s_error_is_met_too(photos, tmp_path, monkeypatch):
-    monkeypatch.setattr(shard_files, "write_shard", full_at(3))
-    with pytest.raises(EmbedshiftError, match="part-00003"):
-        run(photos, tmp_path / "study", MeanColour())
-    assert not Reader(tmp_path / "study").is_complete()
 
 
 def test_a_shard_that_is_being_written_when_a_run_is_stopped_is_there(photos, tmp_path):

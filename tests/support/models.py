@@ -4,6 +4,7 @@ Weights are drawn wide, so that attention is far from uniform and embeddings far
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,25 +61,13 @@ def dinov2() -> Dinov2Model:
     return Dinov2Model(Dinov2Config(**TOWER))
 
 
-def dinov2_registers() -> Dinov2WithRegistersModel:
-    return Dinov2WithRegistersModel(Dinov2WithRegistersConfig(**TOWER, num_register_tokens=4))
-
-
-def vit() -> ViTModel:
-    return ViTModel(ViTConfig(**TOWER))
-
-
-def vit_classifier() -> ViTForImageClassification:
-    return ViTForImageClassification(ViTConfig(**TOWER | {"num_labels": 5}))
-
-
-MAKERS = {
+MAKERS: dict[str, Callable[[], PreTrainedModel]] = {
     "clip": clip,
     "clip_vision": clip_vision,
     "dinov2": dinov2,
-    "dinov2_registers": dinov2_registers,
-    "vit": vit,
-    "vit_classifier": vit_classifier,
+    "dinov2_registers": lambda: Dinov2WithRegistersModel(Dinov2WithRegistersConfig(**TOWER, num_register_tokens=4)),
+    "vit": lambda: ViTModel(ViTConfig(**TOWER)),
+    "vit_classifier": lambda: ViTForImageClassification(ViTConfig(**TOWER | {"num_labels": 5})),
 }
 
 

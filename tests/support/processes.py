@@ -26,15 +26,6 @@ def children() -> list[int]:
     return [pid for pid in running if "resource_tracker" not in Path(f"/proc/{pid}/cmdline").read_text()]
 
 
-def descendants(pid: int) -> list[int]:
-    """The processes that a process has started, and those that these have started."""
-    found = []
-    for started in Path(f"/proc/{pid}/task").glob("*/children"):
-        with contextlib.suppress(OSError):  # of a thread that ended meanwhile
-            found += [int(child) for child in started.read_text().split()]
-    return found + [each for child in found for each in descendants(child)]
-
-
 def state(pid: int) -> str:
     """What a process does, in the system's own letter: T if it is stopped, Z if it has ended."""
     with contextlib.suppress(OSError), open(f"/proc/{pid}/stat") as file:

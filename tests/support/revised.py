@@ -1,7 +1,6 @@
 """Made studies with other embeddings, or without any."""
 
 import dataclasses
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -74,7 +73,7 @@ def say_identity(folder: Path, content: dict[str, Any]) -> None:
 
 def say_counts(folder: Path, images: int, rows: int) -> None:
     """Lets study.json say that so many images were listed and measured."""
-    content = json.loads((folder / "study.json").read_text())
+    content = read_content(folder)
     content["counts"] |= {"images": images, "measured": images, "rows": rows}
     write_content(folder, content)
 

@@ -5,7 +5,8 @@ metrics are drawn. Galleries work where pictures are asked for: the views are th
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
+from embedshift.arrays import Values
 from embedshift.augmentations import Augmentation
 from embedshift.augmentations.paper import PAPER
 from embedshift.augmentations.views import view_seed
@@ -24,20 +26,8 @@ from embedshift.sources.images import pixels_hash
 from embedshift.statistics.summary import PAPER_METRICS
 from embedshift.store.info import SCHEMA_VERSION, identity_hash, write_content
 from embedshift.store.listing import shard_checksums
-from embedshift.store.shards import ShardRecord, fixed_lists, schema, write_failures, write_shard
+from embedshift.store.shards import ShardRecord, fixed_lists, schema, with_sums, write_failures, write_shard
 from embedshift.study import Study
-from support.asked import (
-    HEAD_NUMBERS,
-    LAYER_COLUMNS,
-    LOOKS,
-    TEXT_METRICS,
-    head_lengths,
-    text_identity,
-    with_heads,
-    with_layers,
-    with_looks,
-    with_text,
-)
 from support.graded import STRENGTH_METRICS, default_strength, paper, with_grades
 from support.once import write_tables
 from support.other_images import with_other_images
@@ -45,6 +35,16 @@ from support.shifts import with_shifts
 
 SIZE = 32
 PIXEL_METRICS = PAPER_METRICS[3:]
+TEXT_METRICS = ("text_alignment_shift", "zero_shot_flip")
+# Optional metrics of attention, and their values for a change of x: a relative shift of attention lost, or a rise.
+LOOKS: dict[str, Callable[[Any], Any]] = {
+    "attention_entropy_rise": lambda x: 0.3 * x - 0.1,
+    "attention_divergence": lambda x: 1 - np.exp(-0.2 * x),
+    "aligned_attention_similarity": lambda x: 1 / (1 + 0.05 * x),
+    "rollout_similarity": lambda x: 1 / (1 + 0.02 * x),
+}
+LAYER_COLUMNS = ("layer_cosine_cls", "layer_l2_cls", "layer_cosine_patches", "layer_l2_patches")
+HEAD_NUMBERS = ("head_input", "head_pattern", "head_rest")
 
 
 def make_study(
@@ -105,12 +105,12 @@ def make_study(
     metrics = (*PAPER_METRICS, *(LOOKS if looks else ()), *(TEXT_METRICS if text else ()))
     metrics += STRENGTH_METRICS if graded else ()
     lists: dict[str, int | None] = {"pairwise": None, **dict.fromkeys(LAYER_COLUMNS if layers else (), layers)}
-    lists |= head_lengths(heads)
+    lists |= {"heads": heads[0] * heads[1], "mlps": heads[0]} if heads else {}
     lists |= {"word_cosines": len(names)} if text else {}
     info = _info(folder, ids, names, dim, grid, draws, seed, failures, encoder, shard_size)
     told: dict[str, Any] = {"layers": {"layers": True}} if layers else {}
     told |= {"heads": {"heads": True}} if heads else {}
-    told |= {"text": text_identity(names, len(ids))} if text else {}
+    told |= {"text": _text_identity(names, len(ids))} if text else {}
     asked = [each.name for each in questions() if each.switches is None or each.name in told]
     info["questions"] = {name: told.get(name, {}) for name in asked}
     info["identity"]["questions"] = told
@@ -131,15 +131,16 @@ def make_study(
             write_shard(folder, columns.empty_table().replace_schema_metadata(None), records[-1])
             continue
         pixels = [_pixels(folder / "pictures" if with_pictures else None, each) for each in part]
-        table = _shard(part, pixels, names, strengths, dim, grid, draws, seed, rng)
+        power = np.tile(strengths, draws)
+        table = _shard(part, pixels, names, power, dim, grid, draws, seed, rng)
         if looks:
-            table = with_looks(table, len(part), np.array(strengths), draws, there=grid is not None)
+            table = _with_looks(table, power, there=grid is not None)
         if layers:
-            table = with_layers(table, len(part), np.array(strengths), draws, layers)
+            table = _with_layers(table, np.array(strengths), draws, layers)
         if heads:
-            table = with_heads(table, len(part), np.array(strengths), draws, heads)
+            table = _with_heads(table, power, heads)
         if text:
-            table = with_text(table, len(part), np.array(strengths), draws)
+            table = _with_text(table, np.array(strengths), draws)
         if graded:
             table = with_grades(table, graded, draws, seed, rng)
         table = with_other_images(
@@ -170,15 +171,14 @@ def _shard(
     ids: Sequence[str],
     pixels: Sequence[str],
     names: Sequence[str],
-    strengths: Sequence[float],
+    power: Values,
     dim: int,
     grid: tuple[int, int] | None,
     draws: int,
     seed: int,
     rng: np.random.Generator,
 ) -> pa.Table:
-    count, views = len(ids), len(names) * draws
-    power = np.tile(strengths, draws)
+    count, views = len(ids), len(power)
     original = rng.normal(size=(count, 1, dim))
     moved = original + power[:, None] * rng.normal(size=(count, views, dim)) * rng.uniform(0.5, 1.0, (count, views, 1))
     embedding = np.concatenate([original, moved], axis=1).astype(np.float32)
@@ -213,17 +213,89 @@ def _shard(
         "embedding": fixed_lists(embedding.reshape(-1, dim)),
         "attention": attention,
     }
+    table = pa.table(data)
     for metric in PAPER_METRICS:
-        table = np.concatenate(
-            [np.full((count, 1), np.nan), values.get(metric, np.full((count, views), np.nan))], axis=1
-        )
-        missing = np.zeros_like(table, bool)
-        missing[:, 0] = True
-        missing |= metric not in values
-        data[metric] = pa.array(table.ravel(), pa.float64(), mask=missing.ravel())
-    data["pairwise"] = pa.array(lists, pa.list_(pa.float32()))
-    data["caption"] = pa.nulls(count * (views + 1), pa.string())
-    return pa.table(data)
+        there = metric in values
+        table = _numbers(table, metric, values[metric] if there else np.zeros((count, views)), missing=not there)
+    table = table.append_column("pairwise", pa.array(lists, pa.list_(pa.float32())))
+    return table.append_column("caption", pa.nulls(count * (views + 1), pa.string()))
+
+
+def _numbers(table: pa.Table, name: str, values: Values, *, missing: Any = False) -> pa.Table:
+    """A column of numbers `[images, views]`: null on the originals, and where they are missing."""
+    mask = np.insert(np.broadcast_to(missing, values.shape), 0, True, axis=1)
+    column = np.insert(values.astype(np.float64), 0, 0.0, axis=1)
+    return table.append_column(name, pa.array(column.ravel(), pa.float64(), mask=mask.ravel()))
+
+
+def _vectors(table: pa.Table, name: str, values: Values, missing: Any = False) -> pa.Table:
+    """A column of lists of equal length `[images, views, K]`, with nulls likewise."""
+    mask = np.insert(np.broadcast_to(missing, values.shape[:2]), 0, True, axis=1)
+    column = np.insert(values.astype(np.float32), 0, 0.0, axis=1)
+    return table.append_column(name, fixed_lists(column.reshape(-1, values.shape[2]), mask.ravel()))
+
+
+def _with_looks(table: pa.Table, power: Values, *, there: bool) -> pa.Table:
+    """The stronger an augmentation, the more attention changes; null where there is none."""
+    images = table.num_rows // (1 + len(power))
+    change = power * np.random.default_rng(images).uniform(0.5, 1.5, (images, len(power)))
+    for name, value in LOOKS.items():
+        table = _numbers(table, name, value(change), missing=not there)
+    return table
+
+
+def _with_layers(table: pa.Table, strengths: Values, draws: int, depth: int) -> pa.Table:
+    """The deeper, the more every augmentation moves; the mean patch less than the class token."""
+    images, rng = table.num_rows // (1 + len(strengths) * draws), np.random.default_rng(depth)
+    change = np.tile(strengths, draws)[:, None] * np.linspace(0.05, 0.3, depth)
+    for place, name in enumerate(LAYER_COLUMNS):
+        moved = change * rng.uniform(0.4, 0.6 if place > 1 else 1.0, (images, *change.shape))
+        table = _vectors(table, name, 20 * moved if "l2" in name else 1 - moved)
+    terms = np.ones((len(strengths), 2, depth, 3))
+    terms[..., 0] = 1 - np.clip(strengths, 0, 1)[:, None, None] * np.linspace(0.1, 0.5, depth)
+    terms[..., 0] -= 0.05 * np.random.default_rng(zlib.crc32(str(table["image_id"][0]).encode())).random()
+    sums = {"images": np.array(float(images)), "terms": images * draws * terms}
+    return with_sums(table, {"cka": sums} if images >= 4 else {})
+
+
+def _with_heads(table: pa.Table, power: Values, shape: tuple[int, int]) -> pa.Table:
+    """Contributions: the last block carries most, its head 1 above all; views that did not turn have none."""
+    (depth, width), images = shape, table.num_rows // (1 + len(power))
+    rng, views, heads = np.random.default_rng(depth * width), images * len(power), depth * width
+    contribution = rng.normal(0, 0.01, (views, heads + depth + 3))
+    contribution[:, heads - width : heads] += 0.3 / width
+    contribution[:, heads - width + min(1, width - 1)] += rng.normal(0.2, 0.05, views)
+    contribution[:, heads + depth - 1] += 0.4
+    contribution[:, -2:] = 0.0  # a class token, and no rounding
+    contribution[:, 0] += 1 - contribution.sum(axis=1)
+    still = table["cosine_similarity"].to_numpy().reshape(images, -1)[:, 1:] > 1 - 5e-13
+    of_views = contribution.reshape(images, len(power), -1)
+    table = _vectors(table, "heads", of_views[..., :heads], still)
+    table = _vectors(table, "mlps", of_views[..., heads : heads + depth], still)
+    for place, name in enumerate(HEAD_NUMBERS, heads + depth):
+        table = _numbers(table, name, of_views[..., place], missing=still)
+    return table
+
+
+def _with_text(table: pa.Table, strengths: Values, draws: int) -> pa.Table:
+    """The stronger an augmentation, the less its views match their captions, and the more they point to its word."""
+    rng, power = np.random.default_rng(len(strengths)), np.tile(strengths, draws)
+    noise = rng.normal(size=(table.num_rows // (1 + len(power)), len(power), len(strengths)))
+    points = np.clip(0.3 * np.tile(np.eye(len(strengths)), (draws, 1)) * power[:, None] + 0.05 * noise, -1, 1)
+    table = _numbers(table, "text_alignment_shift", 0.05 * noise[..., 0] - 0.1 * power)
+    table = _numbers(table, "zero_shot_flip", noise[..., 0] < power - 1.5)
+    return _vectors(table, "word_cosines", points)
+
+
+def _text_identity(names: Sequence[str], images: int) -> dict[str, Any]:
+    """What a study with texts adds to its identity."""
+    return {
+        "words": {"original": "a photo", **{name: f"a photo with {name}" for name in names}},
+        "captions": {"count": images, "hash": "0" * 64},
+        "labels": {"count": 5, "hash": "0" * 64},
+        "templates": ["a photo of a {}.", "a photo of the {}."],
+        "tower": "2" * 64,
+    }
 
 
 def _pixels(folder: Path | None, image_id: str) -> str:

@@ -1,9 +1,20 @@
-"""Random halves of an encoder's dimensions, against loops in float64."""
+"""Vectors side by side, and random halves of an encoder's dimensions, against loops in float64 and SciPy."""
 
 import numpy as np
+import pytest
+from scipy.spatial.distance import cdist, pdist
 from scipy.stats import ks_2samp, special_ortho_group
 
-from embedshift.statistics.vectors import finds_original, halves, view_distances
+from embedshift.statistics.vectors import (
+    cosine,
+    direction,
+    distance,
+    finds_original,
+    halves,
+    normalised,
+    pairwise_cosine_distances,
+    view_distances,
+)
 
 
 def unit(vectors):
@@ -62,3 +73,31 @@ def test_an_original_that_is_there_twice_is_not_found():
     originals[5] = originals[6]
     assert not finds_original(originals, views)[5:7].any()
     assert finds_original(originals, views, np.array([0, 1, 2, 3, 4, 5, 5, 7, 8, 9, 10, 11]))[6].all()
+
+
+def test_distances_of_a_batch_are_those_of_each():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 3, 5)), rng.normal(size=(2, 3, 5))
+    wanted = [
+        [sum((x - y) ** 2 for x, y in zip(*pair, strict=True)) ** 0.5 for pair in zip(*two, strict=True)]
+        for two in zip(a, b, strict=True)
+    ]
+    np.testing.assert_allclose(distance(a, b), wanted, rtol=1e-12)
+
+
+def test_angles_are_those_of_scipy_however_long_the_vectors():
+    vectors = np.random.default_rng(1).normal(size=(4, 6, 5)) * np.array([1e-100, 1.0, 1e100, 3.0])[:, None, None]
+    scaled_back = vectors / np.abs(vectors).max(axis=(1, 2), keepdims=True)
+    wanted = [1 - np.diag(cdist(one, one[::-1], "cosine")) for one in scaled_back]
+    np.testing.assert_allclose(cosine(vectors, vectors[:, ::-1]), wanted, atol=1e-12)
+    np.testing.assert_allclose(pairwise_cosine_distances(vectors), [pdist(one, "cosine") for one in scaled_back])
+    assert np.isnan(cosine(np.zeros(5), vectors)).all()
+    assert cosine(vectors[0, :1], vectors[0, :1]) == 1
+    with pytest.raises(ValueError, match=r"embeddings of one length are compared, not \(1,\) and \(4, 6, 5\)"):
+        cosine([1.0], vectors)
+
+
+def test_a_direction_is_from_start_to_end():
+    assert direction([0.0, 2.0], [3.0, 0.0]).tolist() == [-1.0, 1.0]
+    assert normalised([3.0, 4.0]).tolist() == [0.6, 0.8]
+    assert np.isnan(normalised([0.0, 0.0])).all()
