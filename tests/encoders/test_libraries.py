@@ -61,8 +61,11 @@ OPEN_CLIP = {
         },
         "cls", (32,), 8,
     ),
-    "resnet": (
-        {"vision": {"image_size": 64, "layers": [1] * 4, "width": 8, "patch_size": None, "head_width": 64}},
+    "resnet": (  # these sizes of its text part draw weights with which the attention is not even
+        {
+            "vision": {"image_size": 64, "layers": [1] * 4, "width": 8, "patch_size": None, "head_width": 64},
+            "text": {"context_length": 8, "vocab_size": 99},
+        },
         "pool", (64,), 32,
     ),
     "siglip": (  # a tower of timm that pools by attention

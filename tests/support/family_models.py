@@ -118,7 +118,8 @@ def given_by(part: nn.Module, run: Callable[[], Any]) -> Any:
 
 def tower_pass(model: Any, pixels: Tensor) -> tuple[Any, Tensor]:
     """The tower's output, and the weights `[B, H, T, T]` that its last attention returns."""
-    tower, outputs = tower_of(model), []
+    tower = tower_of(model)
+    outputs: list[Any] = []
     attentions = [part for name, part in tower.named_modules() if name.rsplit(".", 1)[-1] in {"self_attn", "attention"}]
     last = [part for part in attentions if not isinstance(part, nn.MultiheadAttention)][-1]
     weights = given_by(last, lambda: outputs.append(tower(pixels, interpolate_pos_encoding=True)))[1]
@@ -201,8 +202,8 @@ def kosmos_latents(model: Any, pixels: Tensor) -> Tensor:
 
 def idefics_latents(model: Any, pixels: Tensor) -> Tensor:
     """From the whole model's own pass over one picture and a few words."""
-    ones = functools.partial(torch.ones, dtype=torch.long)
-    given = {"input_ids": ones(len(pixels), 3), "image_attention_mask": ones(len(pixels), 3, 1)}
+    words = torch.ones(len(pixels), 3, dtype=torch.long)
+    given = {"input_ids": words, "image_attention_mask": words[..., None]}
     run = functools.partial(model, pixel_values=pixels[:, None], interpolate_pos_encoding=True, **given)
     latents: Tensor = given_by(model.model.perceiver_resampler, run)
     return latents.mean(dim=1)
