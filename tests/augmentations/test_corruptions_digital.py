@@ -13,16 +13,11 @@ CONTRAST = dict(zip(SEVERITIES, (0.4, 0.3, 0.2, 0.1, 0.05), strict=True))
 PIXELS = dict(zip(SEVERITIES, (134, 112, 89, 67, 56), strict=True))  # int(224 c), c = 0.6, 0.5, 0.4, 0.3, 0.25
 JPEG = dict(zip(SEVERITIES, (25, 18, 15, 10, 7), strict=True))
 SATURATE = dict(zip(SEVERITIES, ((0.3, 0), (0.1, 0), (2, 0), (5, 0.1), (20, 0.2)), strict=True))
+# Length, smoothness and how far corners move, as parts of 244 pixels.
 ELASTIC = dict(
     zip(
         SEVERITIES,
-        (
-            (244 * 2, 244 * 0.7, 244 * 0.1),
-            (244 * 2, 244 * 0.08, 244 * 0.2),
-            (244 * 0.05, 244 * 0.01, 244 * 0.02),
-            (244 * 0.07, 244 * 0.01, 244 * 0.02),
-            (244 * 0.12, 244 * 0.01, 244 * 0.02),
-        ),
+        ((2, 0.7, 0.1), (2, 0.08, 0.2), (0.05, 0.01, 0.02), (0.07, 0.01, 0.02), (0.12, 0.01, 0.02)),
         strict=True,
     )
 )
@@ -65,13 +60,8 @@ def test_jpeg_compression_has_the_published_quality(severity):
     view = view_of(photo(), "jpeg_compression", severity)
 
     def distance(quality):
-        options = [
-            cv2.IMWRITE_JPEG_QUALITY,
-            quality,
-            cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
-            cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
-        ]
-        _, data = cv2.imencode(".jpg", photo()[..., ::-1], options)
+        sampling = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420)
+        _, data = cv2.imencode(".jpg", photo()[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality, *sampling])
         return rms(view, cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
 
     assert min(range(2, 41), key=distance) == JPEG[severity]
@@ -80,7 +70,7 @@ def test_jpeg_compression_has_the_published_quality(severity):
 @pytest.mark.parametrize("severity", SEVERITIES)
 def test_elastic_transform_is_the_published_one(severity):
     """The affine map and the moved places, by scikit-image and SciPy, from the same draws."""
-    length, sigma, corner = ELASTIC[severity]
+    length, sigma, corner = (244 * part for part in ELASTIC[severity])
     rng = np.random.default_rng(6)
     points = np.array([[186, 186], [186, 38], [38, 38]], float)
     moved = points + rng.uniform(-corner, corner, (3, 2))

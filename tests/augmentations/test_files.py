@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from scipy.ndimage import gaussian_filter, map_coordinates, zoom
+from scipy.ndimage import gaussian_filter, zoom
 from skimage.transform import SimilarityTransform
 
 import embedshift
@@ -14,7 +14,6 @@ from embedshift.augmentations import strength as warps
 from embedshift.augmentations.augmentation import Augmentation, Chain
 from embedshift.augmentations.changes import grid
 from embedshift.augmentations.family import FAMILIES
-from embedshift.augmentations.paper import elastic
 from embedshift.augmentations.views import Canvas
 from embedshift.errors import EmbedshiftError
 from embedshift.sources.images import ToInput, reduced
@@ -47,15 +46,6 @@ def test_every_change_takes_an_image_of_any_shape(shape):
     for each in load_suite("paper"):
         if each.name != "coarse_dropout" or min(shape) > 16:  # its squares have 16 pixels
             assert each.draw(pixels, 3).shape == pixels.shape
-
-
-def test_pixels_are_sampled_at_the_recorded_places_of_a_file():
-    for name in ("rotation", "zoom_out", "perspective", "elastic", "crop", "flip"):
-        each = FAMILIES[name].augmentations()[0]
-        source = each.geometry(picture(), 4).source.astype(float)
-        places = (source[..., 1], source[..., 0])
-        channels = [map_coordinates(channel.astype(float), places, order=1, mode="mirror") for channel in np.moveaxis(picture(), 2, 0)]  # fmt: skip  # noqa: E501
-        assert np.abs(each.draw(picture(), 4) - np.stack(channels, axis=2)).max() <= 8, name
 
 
 def test_lengths_are_fractions_of_the_shorter_side():
@@ -98,15 +88,6 @@ def test_parts_of_a_file_are_fractions_of_its_area():
     found = FAMILIES["downscale"].at(1, 0.5).draw(photo("astronaut", 224)[:112], 0)
     wanted = zoom(small, (2, 2, 1), order=1, mode="nearest", grid_mode=True)
     assert np.abs(found - wanted)[2:-2, 2:-2].max() <= 1.5
-
-
-@pytest.mark.parametrize("shape", [(40, 60), (300, 200), (1, 30)])
-def test_the_paper_s_elastic_is_that_of_albumentations_at_any_shape(shape):
-    transform = A.ElasticTransform(alpha=30, sigma=60, p=1)
-    transform.set_random_seed(2)
-    maps = transform.get_params_dependent_on_data({"shape": (*shape, 3)}, {})
-    found = elastic(shape, 30, np.random.default_rng(2))
-    assert np.abs(found - np.stack([maps["map_x"], maps["map_y"]], axis=2)).max() < 2e-4
 
 
 def by_pillow_or_opencv(pixels, to_input):

@@ -1,9 +1,9 @@
 """The user's own augmentations: drawn always, checked, written down, and drawn again from what was written."""
 
 import functools
-import hashlib
-import importlib.util
+import itertools
 import json
+import pickle
 import re
 
 import albumentations as A
@@ -13,7 +13,6 @@ import pytest
 from embedshift import EmbedshiftError
 from embedshift.augmentations import SUITES, Augmentation, load_suite, rebuild_suite
 from embedshift.augmentations.views import draw_views
-from support.processes import run_python
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (48, 48, 3), dtype=np.uint8)
 
@@ -93,14 +92,10 @@ def fails(image, rng):
     [
         (lambda image, rng: image[:10], r"'mine' returned uint8 \(10, 48, 3\); it must be uint8 \(48, 48, 3\)"),
         (lambda image, rng: image / 255, r"'mine' returned float64 \(48, 48, 3\)"),
-        (lambda image, rng: image[..., 0], r"'mine' returned uint8 \(48, 48\)"),
         (lambda image, rng: None, r"'mine' returned NoneType"),
-        (lambda image, rng: image.tolist(), r"'mine' returned list"),
         (A.Normalize(), r"'mine' returned float32"),
-        (A.Resize(20, 20), r"'mine' returned uint8 \(20, 20, 3\)"),
         (lambda image: image, r"'mine' failed: TypeError"),
         (fails, r"'mine' failed: RuntimeError: no light"),
-        (A.HorizontalFlip, r"'mine' failed"),
     ],
 )
 def test_what_an_augmentation_returns_is_checked(transform, words):
@@ -137,12 +132,9 @@ def sometimes(image, rng):
     ("transform", "words"),
     [
         (lambda image, rng: image[:10], r"'mine' returned uint8 \(10, 40, 3\); it must be uint8 \(40, 40, 3\)"),
-        (lambda image, rng: image / 255, "'mine' returned float64"),
-        (A.RandomCrop(9, 9), r"'mine' returned uint8 \(9, 9, 3\)"),
         (A.CenterCrop(90, 90), "'mine' failed: CropSizeError"),
         (fails, None),  # it may look for something that a made image does not show
         (sometimes, None),
-        (darker, None),
         (A.OneOf([A.RandomCrop(9, 9), A.ToSepia()]), None),
     ],
 )
@@ -165,83 +157,28 @@ def test_built_in_suites_are_not_tried_out(monkeypatch):
     assert len(drawn) == 1
 
 
-def test_a_suite_from_its_stored_description_draws_the_same_bytes():
-    own = {name: transform for name, transform in own_suite().items() if not name.startswith(("darker", "grain", "dim", "partial"))}  # fmt: skip  # noqa: E501
-    for suite in (load_suite("paper"), load_suite(own)):
-        rebuilt = rebuild_suite(json.loads(json.dumps(suite.describe())))
-        assert rebuilt.names == suite.names
-        assert rebuilt.describe() == suite.describe()
-        for name in suite.names:
-            for seed in range(6):
-                np.testing.assert_array_equal(rebuilt[name].draw(PICTURE, seed), suite[name].draw(PICTURE, seed), name)
-
-
-def test_callables_are_left_out_of_a_rebuilt_suite():
-    rebuilt = rebuild_suite(load_suite(own_suite()).describe())
-    assert rebuilt.names == ("sepia", "compose", "one of")
-
-
-def module_with(folder, text):
-    path = folder / f"m{hashlib.sha256(text.encode()).hexdigest()[:8]}.py"
-    path.write_text(text)
-    made = importlib.util.module_from_spec(importlib.util.spec_from_file_location("mine", path))
-    made.__spec__.loader.exec_module(made)
-    return made
+@pytest.mark.parametrize("known", ["paper", "style", "strength", "corruptions", "everyday", None])
+def test_a_suite_from_its_stored_description_draws_the_same_bytes(known):
+    suite = load_suite(known or own_suite())
+    rebuilt = rebuild_suite(json.loads(json.dumps(suite.describe())))
+    # The code of a user's callable is not stored.
+    assert rebuilt.names == (suite.names if known else ("sepia", "compose", "one of"))
+    assert rebuilt.describe() == {name: suite.describe()[name] for name in rebuilt.names}
+    for again in (rebuilt, *([pickle.loads(pickle.dumps(suite))] if known else [])):
+        for name, seed in itertools.product(rebuilt.names, (5, 6)):
+            np.testing.assert_array_equal(again[name].draw(PICTURE, seed), suite[name].draw(PICTURE, seed), name)
 
 
 def described(transform):
     return load_suite({"mine": transform}).describe()["mine"]
 
 
-def test_the_description_of_a_callable_follows_its_code(tmp_path):
-    two = described(module_with(tmp_path, "def f(image, rng):\n    return image // 2\n").f)
-    again = described(module_with(tmp_path, "\n\ndef f(image, rng):\n    return image // 2\n").f)
-    three = described(module_with(tmp_path, "def f(image, rng):\n    return image // 3\n").f)
-    assert two == again
-    for entry in (two, three):
-        assert set(entry) == {"callable"}
-        assert re.fullmatch("f-[0-9a-f]{8}", entry["callable"])
-    assert two != three
-
-
-def test_the_description_of_a_callable_follows_its_arguments_and_attributes():
-    assert described(functools.partial(Dim.__call__, 1)) != described(functools.partial(Dim.__call__, 2))
-    assert described(functools.partial(darker)) != described(functools.partial(grain))
+def test_descriptions_follow_code_and_parameters():
+    entry = described(darker)
+    assert set(entry) == {"callable"}
+    assert re.fullmatch("darker-[0-9a-f]{8}", entry["callable"])
     assert described(Dim(2)) != described(Dim(3))
-    assert described(Dim(2)) == described(Dim(2))
-    assert described(Dim(np.arange(3))) != described(Dim(np.arange(4)))
     assert described(Dim(object())) == described(Dim(object())), "an address must not be part of it"
-
-
-def test_the_description_of_a_callable_follows_its_defaults_and_what_it_closes_over():
-    def by(number):
-        return lambda image, rng: image // number
-
-    assert described(by(2)) != described(by(3))
-    assert described(by(2)) == described(by(2))
-    assert described(lambda image, rng, by=2: image // by) != described(lambda image, rng, by=3: image // by)
-    assert described(lambda image, rng, *, by=2: image // by) != described(lambda image, rng, *, by=3: image // by)
-    assert described(Dim(2).__call__) != described(Dim(3).__call__)
-
-
-@pytest.mark.slow
-def test_the_description_of_a_callable_that_was_typed_in_follows_its_constants():
-    text = """
-        import json
-        from embedshift.augmentations import load_suite
-        exec("two = lambda image, rng: image // 2")
-        exec("three = lambda image, rng: image // 3")
-        exec("inner = lambda image, rng: [x for x in (lambda: [image])()][0]")
-        print(json.dumps(load_suite({"two": two, "three": three, "inner": inner}).describe(), sort_keys=True))
-    """
-    first, second = run_python(text), run_python(text)
-    assert first == second
-    entries = json.loads(first)
-    assert all(re.fullmatch("<lambda>-[0-9a-f]{8}", entry["callable"]) for entry in entries.values())
-    assert len({entry["callable"] for entry in entries.values()}) == 3
-
-
-def test_descriptions_of_transforms_follow_their_parameters():
     assert described(A.Blur(blur_limit=(3, 5))) != described(A.Blur(blur_limit=(3, 7)))
     assert described(A.Blur(p=0.5)) == described(A.Blur(p=1)), "drawn always, both"
 

@@ -1,7 +1,6 @@
 """Tones, grain and coding of the suite `strength` against Pillow, colorsys, SciPy and slow loops."""
 
 import colorsys
-import io
 import itertools
 
 import numpy as np
@@ -11,7 +10,6 @@ from scipy.ndimage import gaussian_filter
 from scipy.stats import kstest
 
 from embedshift.augmentations.family import FAMILIES
-from support.matrix import first_only
 from support.strength import photo
 
 pytestmark = pytest.mark.slow
@@ -80,12 +78,6 @@ def test_brightness_contrast_is_a_line_through_mid_grey():
     assert signs_seen("brightness_contrast", candidates, 0.51) == {0, 1, 2, 3}
 
 
-def test_grey_is_pillow_s_mixture():
-    for mix in FAMILIES["grey"].levels:
-        wanted = np.asarray(ImageEnhance.Color(Image.fromarray(image())).enhance(1 - mix)).astype(int)
-        assert np.abs(FAMILIES["grey"].at(1, mix).draw(image(), 0) - wanted).max() <= 2
-
-
 def jittered(amount, signs):
     """By Pillow's enhancers, as torchvision does it, and colorsys."""
     made = Image.fromarray(image())
@@ -94,12 +86,11 @@ def jittered(amount, signs):
     return turned(np.asarray(made), signs[3] * 360 * amount)
 
 
-@pytest.mark.parametrize("amount", first_only([0.05, 0.2, 0.4]))
-def test_color_jitter_is_pillow_s_enhancers_and_a_turn_of_hue(amount):
-    every = [jittered(amount, signs) for signs in itertools.product((-1, 1), repeat=4)]
+def test_color_jitter_is_pillow_s_enhancers_and_a_turn_of_hue():
+    every = [jittered(0.2, signs) for signs in itertools.product((-1, 1), repeat=4)]
     seen = set()
     for seed in range(12):
-        view = FAMILIES["color_jitter"].at(1, amount).draw(image(), seed).astype(float)
+        view = FAMILIES["color_jitter"].at(1, 0.2).draw(image(), seed).astype(float)
         # Pillow rounds after each step, which the last steps make larger in dark and saturated pixels.
         differences = [np.abs(view - each).mean() for each in every]
         assert min(differences) < 1.5
@@ -128,19 +119,3 @@ def test_blur_is_scipy_s(sigma):
     difference = np.abs(FAMILIES["blur"].at(1, sigma).draw(pixels, 0) - wanted)
     assert difference.max() <= 3
     assert difference.mean() < 0.6
-
-
-@pytest.mark.parametrize("factor", FAMILIES["downscale"].levels)
-def test_downscale_is_pillow_s(factor):
-    pixels, small = photo("astronaut", 224), round(224 * factor)
-    fewer = Image.fromarray(pixels).resize((small, small), Image.Resampling.BOX)
-    wanted = np.asarray(fewer.resize((224, 224), Image.Resampling.BILINEAR)).astype(int)
-    assert np.abs(FAMILIES["downscale"].at(1, factor).draw(pixels, 0) - wanted).max() <= 2
-
-
-@pytest.mark.parametrize("quality", FAMILIES["jpeg"].levels)
-def test_jpeg_is_pillow_s_at_the_same_quality(quality):
-    pixels, file = photo("astronaut", 224), io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", quality=int(quality), subsampling="4:2:0")
-    difference = np.abs(FAMILIES["jpeg"].at(1, quality).draw(pixels, 0) - np.asarray(Image.open(file)).astype(int))
-    assert difference.mean() < 0.5

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter, map_coordinates
-from skimage.transform import EuclideanTransform, SimilarityTransform, warp
+from skimage.transform import EuclideanTransform, SimilarityTransform
 
 from embedshift.augmentations import strength as warps
 from embedshift.augmentations.changes import grid
@@ -20,25 +20,22 @@ WARPS = {
 BLACK = ("shift_scale_rotate_black", "rotation_black", "zoom_out_black", "translation_black")
 
 
-def image():
-    return photo("astronaut", SIDE)
-
-
 def sampled(pixels, source, mode):
     """SciPy's bilinear samples, channel by channel."""
     places = (source[..., 1].astype(float), source[..., 0].astype(float))
-    return np.stack([map_coordinates(c.astype(float), places, order=1, mode=mode) for c in pixels.T.swapaxes(1, 2)], 2)
+    channels = np.moveaxis(pixels.astype(float), 2, 0)
+    return np.stack([map_coordinates(each, places, order=1, mode=mode) for each in channels], axis=2)
 
 
 @pytest.mark.parametrize("name", [*WARPS, *BLACK])
 def test_views_are_scipy_s_samples_at_the_recorded_places(name):
-    family = FAMILIES[name]
+    family, image = FAMILIES[name], np.ascontiguousarray(photo("astronaut", SIDE)[16:80])  # wider than high
     for each in family.augmentations():
-        source = each.transform.geometry(np.zeros((SIDE, SIDE, 3), np.uint8), np.random.default_rng(4)).source
+        source = each.transform.geometry(np.zeros_like(image), np.random.default_rng(4)).source
         assert source.dtype == np.float32
-        view = each.draw(image(), 4).astype(int)
+        view = each.draw(image, 4).astype(int)
         mode = "grid-constant" if name.endswith("_black") else "mirror"
-        difference = np.abs(view - sampled(image(), source, mode))
+        difference = np.abs(view - sampled(image, source, mode))
         # OpenCV rounds places to a part of a pixel.
         assert difference.max() <= 12
         assert difference.mean() < 1
@@ -134,17 +131,6 @@ def test_signs_and_directions_differ_between_seeds():
     quadrants = {tuple(np.sign(shift)) for shift in shifts}
     assert len(quadrants) == 4
     assert len({tuple(place.round(2)) for place in found(warps.crop, 0.5)}) == 40
-
-
-def test_a_whole_view_is_scikit_image_s():
-    rotated = FAMILIES["rotation"].at(1, 45).draw(image(), 4)
-    (pivot,) = drawn(4, 1, (-1 / 16, 1 / 16, 2))
-    turns = [around_the_centre(EuclideanTransform(rotation=np.deg2rad(angle)), pivot) for angle in both(45)]
-    wanted = [warp(image(), turn.inverse, order=1, mode="reflect") for turn in turns]
-    assert min(np.abs(rotated - 255 * each).mean() for each in wanted) < 1
-    assert max(np.abs(rotated - 255 * each).mean() for each in wanted) > 10
-    mirrored = FAMILIES["flip"].at(1, 1).draw(image(), 4)
-    np.testing.assert_array_equal(mirrored, image()[:, ::-1])
 
 
 def projected(points, four, onto):

@@ -3,13 +3,8 @@
 `benchmarks/threads.py` draws a thousand views of each elastic augmentation, and measures the others.
 """
 
-import subprocess
-import sys
-
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
-from PIL import Image
 from skimage import data
 
 from embedshift.sources import images
@@ -65,47 +60,3 @@ def test_views_do_not_depend_on_the_instruction_set_where_the_code_is_ours(drawn
         levels, of_a_million = DIFFER.get(name, (0, 0))
         assert apart.max() <= levels, name
         assert (apart > 0).mean() * 1e6 <= of_a_million, name
-
-
-# Run in a process of its own, since a library chooses its instructions when it is loaded.
-STUDY = """
-import sys
-
-from threadpoolctl import threadpool_limits
-
-import embedshift
-from embedshift.augmentations import load_suite
-from support.mean_colour import MeanColour
-
-
-class Large(MeanColour):
-    size = 224
-
-    def __call__(self, views):
-        return super().__call__(views[:, ::7, ::7])
-
-
-elastic = {"elastic": load_suite("paper")["elastic"].transform}
-with threadpool_limits(2, "blas"):
-    embedshift.run(
-        sys.argv[1], out=sys.argv[2], model=Large(), augmentations=elastic, draws=16, workers=int(sys.argv[3])
-    )
-"""
-
-
-@pytest.mark.matrix
-def test_rows_of_loaders_are_those_of_the_process_itself(originals, tmp_path):
-    photos = tmp_path / "photos"
-    photos.mkdir()
-    for number, pixels in enumerate(np.load(originals)):
-        Image.fromarray(pixels).save(photos / f"{number}.png")
-    rows = []
-    for workers in (0, 2):
-        out = tmp_path / f"workers-{workers}"
-        subprocess.run(
-            [sys.executable, "-c", STUDY, photos, out, str(workers)],
-            env=kernels.environment(kernels.LIMITS["OpenBLAS for Haswell"]), capture_output=True, check=True,
-        )  # fmt: skip
-        rows.append(pq.read_table(next((out / "shards").glob("*.parquet"))))
-    assert rows[0].num_rows == rows[1].num_rows > ELASTIC
-    assert rows[0].equals(rows[1])

@@ -33,6 +33,7 @@ def tapped(module, *inputs, from_cls, **kwargs):
         before = module(*inputs, **kwargs)
         hook = AttentionHook(module, rows="first" if from_cls else "mean")
         after = module(*inputs, **kwargs)
+    hook.remove()
     before, after = (x[0] if isinstance(x, tuple) else x for x in (before, after))
     assert (before - after).abs().max() == 0.0
     assert _len_torch_function_stack() == 0
@@ -52,9 +53,8 @@ MASKS = {
 }
 
 
+@pytest.mark.parametrize(("mask", "scale"), list(zip(MASKS, (None, 0.7, None, 0.7, None), strict=True)))
 @pytest.mark.parametrize("from_cls", [True, False])
-@pytest.mark.parametrize("mask", MASKS)
-@pytest.mark.parametrize("scale", [None, 0.7])
 def test_scaled_dot_product(from_cls, mask, scale):
     options, bias = MASKS[mask]
     q, k, v = (drawn(B, H, T, D, seed=s) for s in (1, 2, 3))
@@ -67,12 +67,10 @@ def test_grouped_queries_and_other_lengths(from_cls):
     q, k, v = drawn(B, H, 6, D, seed=1), drawn(B, 2, T, D, seed=2), drawn(B, 2, T, D, seed=3)
     row = tapped(Sdpa(enable_gqa=True), q, k, v, from_cls=from_cls)
     torch.testing.assert_close(row, slow_row(q, k, from_cls=from_cls), rtol=0, atol=1e-6)
-
-
-def test_without_a_dimension_of_heads():
+    # Without a dimension of heads.
     q, k, v = (drawn(B, T, D, seed=s) for s in (1, 2, 3))
-    row = tapped(Sdpa(), q, k, v, from_cls=True)
-    torch.testing.assert_close(row, slow_row(q[:, None], k[:, None], from_cls=True), rtol=0, atol=1e-6)
+    row = tapped(Sdpa(), q, k, v, from_cls=from_cls)
+    torch.testing.assert_close(row, slow_row(q[:, None], k[:, None], from_cls=from_cls), rtol=0, atol=1e-6)
 
 
 class Projected(nn.Module):
@@ -98,10 +96,10 @@ def test_autocast_row_is_computed_in_float32():
     torch.testing.assert_close(row, slow_row(q, k, from_cls=True), rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("from_cls", [True, False])
-@pytest.mark.parametrize("batch_first", [True, False])
-@pytest.mark.parametrize("masked", [True, False])
-@pytest.mark.parametrize("need_weights", [True, False])
+@pytest.mark.parametrize(
+    ("from_cls", "batch_first", "masked", "need_weights"),
+    [(True, True, True, False), (True, False, False, True), (False, True, False, False), (False, False, True, True)],
+)
 def test_multihead_attention(from_cls, batch_first, masked, need_weights):
     torch.manual_seed(0)
     module = nn.MultiheadAttention(H * D, H, batch_first=batch_first).eval()
@@ -111,14 +109,8 @@ def test_multihead_attention(from_cls, batch_first, masked, need_weights):
     row = tapped(module, given, given, given, from_cls=from_cls, need_weights=need_weights, **options)
     expected = multihead_row(module, x, from_cls=from_cls, bias=FLOAT if masked else None)
     torch.testing.assert_close(row, expected, rtol=0, atol=1e-5)
-
-
-def test_multihead_attention_with_positional_arguments():
-    torch.manual_seed(0)
-    module = nn.MultiheadAttention(H * D, H, batch_first=True).eval()
-    x = drawn(B, T, H * D)
-    row = tapped(module, x, x, x, None, False, FLOAT, from_cls=True)
-    torch.testing.assert_close(row, multihead_row(module, x, from_cls=True, bias=FLOAT), rtol=0, atol=1e-5)
+    row = tapped(module, given, given, given, None, False, FLOAT, from_cls=from_cls)
+    torch.testing.assert_close(row, multihead_row(module, x, from_cls=from_cls, bias=FLOAT), rtol=0, atol=1e-5)
 
 
 def test_encoder_layer_that_has_a_fast_path():

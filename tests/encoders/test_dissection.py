@@ -1,8 +1,5 @@
 """The exact split of a shift: against a slow one in float64, on every family, and with heads planted in a model."""
 
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
@@ -10,29 +7,32 @@ from torch import Tensor
 from torch.nn import functional
 
 from embedshift import load_encoder
-from embedshift.encoders.dissection import HeadContributions, block_parts, split, unpack
+from embedshift.encoders.dissection import HeadContributions, block_parts, split, token_contributions, unpack
 from embedshift.encoders.dissection.anatomy import Anatomy
 from embedshift.encoders.dissection.secant import SecantAttention, pull_back
-from embedshift.encoders.observations import LayerObservation  # noqa: F401 - adds itself to the observations
 from embedshift.errors import UsageError
 from support import models
-from support.family_models import CASES, Case, save
-from support.heads_by_hand import NAMED, contributions
+from support.family_models import BY_KIND, eager, encoder, pixels
+from support.heads_by_hand import NAMED, contributions, norm_matrix, unit_matrix
 from support.library_models import SMALL, make_open_clip, make_timm
 from support.matrix import first_only
+from support.once import made
 
 pytestmark = pytest.mark.slow
 
-REFUSED = {("kosmos_2", "latents"), ("idefics", "latents"), ("idefics2", "latents")}
-DEPTH = 3
-TIMM = {
-    name: SMALL | {"depth": DEPTH}
-    for name in (
-        "vit_tiny_patch16_224", "vit_base_patch16_gap_224", "vit_base_patch16_siglip_224", "deit3_small_patch16_224",
-        "vit_small_patch14_reg4_dinov2", "vit_small_patch16_dinov3", "eva02_tiny_patch14_224", "beit_base_patch16_224",
-        "deit_tiny_distilled_patch16_224",
-    )
-}  # fmt: skip
+DEPTH, HEADS = 3, 4
+# Each tower of transformers, and what is behind it.
+FAMILIES = (
+    ("clip", None), ("siglip", None), ("siglip2", None), ("blip_itm", None), ("blip_caption", None),
+    ("blip_2_itm", None), ("blip_2_caption", None), ("kosmos_2", None), ("idefics", None), ("idefics2", None),
+    ("idefics3", None), ("idefics3", "latents"), ("dinov2", None), ("dinov2_registers", None), ("dinov3", None),
+    ("vit", None), ("deit", None),
+)  # fmt: skip
+TIMM = (
+    "vit_tiny_patch16_224", "vit_base_patch16_gap_224", "vit_base_patch16_siglip_224", "deit3_small_patch16_224",
+    "vit_small_patch14_reg4_dinov2", "vit_small_patch16_dinov3", "eva02_tiny_patch14_224", "beit_base_patch16_224",
+    "deit_tiny_distilled_patch16_224",
+)  # fmt: skip
 OPEN_CLIP = {
     "plain": {},
     "layer scale": {"ls_init_value": 0.3},
@@ -41,33 +41,41 @@ OPEN_CLIP = {
 }
 
 
-def noise(encoder, count: int = 4) -> np.ndarray:
-    return np.random.default_rng(1).integers(0, 256, (count, encoder.size, encoder.size, 3), np.uint8)
+def timm_encoder(name: str, **settings):
+    return load_encoder(str(made(make_timm, name, **settings)))
+
+
+def open_clip_encoder(kind: str):
+    return load_encoder(str(made(make_open_clip, layers=DEPTH, **OPEN_CLIP[kind])))
+
+
+def noise(loaded, count: int = 4) -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 256, (count, loaded.size, loaded.size, 3), np.uint8)
 
 
 def as_pixels(views: np.ndarray) -> Tensor:
     return torch.from_numpy(views).permute(0, 3, 1, 2).float()
 
 
-def split_of(encoder, views: np.ndarray) -> HeadContributions:
-    anatomy = Anatomy(encoder.tower)
+def split_of(loaded, views: np.ndarray) -> HeadContributions:
+    anatomy = Anatomy(loaded.tower)
     return split(anatomy, block_parts(anatomy, as_pixels(views[:1])), block_parts(anatomy, as_pixels(views[1:])))
 
 
-def check_exact(encoder) -> None:
+def check_exact(loaded) -> None:
     """Contributions sum to 1; the study's own pass, observed by heads and layers at once, gives them too, unchanged."""
-    views = noise(encoder)
-    found = split_of(encoder, views)
+    views = noise(loaded)
+    found = split_of(loaded, views)
     np.testing.assert_allclose(found.total, 1, rtol=0, atol=1e-4)
     assert found.rest.abs().max() < 1e-4
     assert (found.heads.abs().amax(dim=(0, 1)) > 1e-4).all(), "every head carries something"
-    plain = encoder(views)
-    with encoder.observing(["heads", "rollout"]):
-        output = encoder(views)
+    plain = loaded(views)
+    with loaded.observing(["heads", "rollout"]):
+        output = loaded(views)
     np.testing.assert_array_equal(output.embedding, plain.embedding)
     np.testing.assert_array_equal(output.attention, plain.attention)
     kept = torch.from_numpy(output.observed["heads"])
-    anatomy = Anatomy(encoder.tower)
+    anatomy = Anatomy(loaded.tower)
     assert bool(kept.shape[1]) == anatomy.readout.first_only
     if kept.shape[1]:
         again = split(anatomy, unpack(anatomy, kept[:1]), unpack(anatomy, kept[1:]))
@@ -75,50 +83,42 @@ def check_exact(encoder) -> None:
         torch.testing.assert_close(again.mlps, found.mlps, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("case", first_only(CASES), ids=lambda case: f"{case.kind}-{case.name}")
-def test_families_of_transformers(case: Case, tmp_path: Path):
-    encoder = load_encoder(str(save(case, tmp_path / "model")), embedding=case.name)
-    if (case.kind, case.name) in REFUSED:
-        with pytest.raises(
-            UsageError, match=r"model cannot be split exactly: its parts add up to [\d.]+ of a shift; run"
-        ):
-            encoder.observing(["heads"]).__enter__()
-        return
-    check_exact(encoder)
+@pytest.mark.parametrize(("kind", "name"), first_only(FAMILIES))
+def test_families_of_transformers(kind: str, name: str | None):
+    check_exact(encoder(kind, name))
 
 
 @pytest.mark.parametrize("name", first_only(TIMM))
-def test_families_of_timm(name: str, tmp_path: Path):
-    check_exact(load_encoder(str(make_timm(tmp_path / "model", name, **TIMM[name]))))
+def test_families_of_timm(name: str):
+    check_exact(timm_encoder(name, **SMALL | {"depth": DEPTH}))
 
 
 @pytest.mark.parametrize("kind", first_only(OPEN_CLIP))
-def test_families_of_open_clip(kind: str, tmp_path: Path):
-    check_exact(load_encoder(str(make_open_clip(tmp_path / "model", layers=DEPTH, **OPEN_CLIP[kind]))))
+def test_families_of_open_clip(kind: str):
+    check_exact(open_clip_encoder(kind))
 
 
-@pytest.mark.parametrize(("name", "settings"), [
-    ("resnet18", {"layers": (1, 1, 1, 1), "channels": (8, 16, 24, 32)}),
-    ("swin_tiny_patch4_window7_224", {"depths": (1, 1, 1, 1), "embed_dim": 24}),
+@pytest.mark.parametrize(("load", "words"), [
+    (lambda: encoder("kosmos_2", "latents"), r"cannot be split exactly: its parts add up to [\d.]+ of a shift; run"),
+    (lambda: timm_encoder("resnet18", layers=(1, 1, 1, 1), channels=(8, 16, 24, 32)), "has blocks whose outputs are"),
+    (
+        lambda: timm_encoder("swin_tiny_patch4_window7_224", depths=(1, 1, 1, 1), embed_dim=24),
+        r"has blocks whose outputs are not.*; run without `heads`",
+    ),
 ])  # fmt: skip
-def test_models_that_are_no_stack_of_blocks_are_refused(name: str, settings: dict[str, Any], tmp_path: Path):
-    folder = make_timm(tmp_path / "model", name, **settings)
-    with pytest.raises(UsageError, match=r"has blocks whose outputs are not.*; run without `heads`"):
-        load_encoder(str(folder)).observing(["heads"]).__enter__()
+def test_models_that_are_no_stack_of_blocks_are_refused(load, words: str):
+    with pytest.raises(UsageError, match=words):
+        load().observing(["heads"]).__enter__()
 
 
 @pytest.mark.parametrize("kind", first_only(NAMED))
-def test_heads_equal_a_slow_split_in_float64(kind: str, tmp_path: Path):
-    case = next(case for case in CASES if case.kind == kind)
-    folder = save(case, tmp_path / "model")
-    encoder, reference = load_encoder(str(folder)), case.reference(folder).double()
-    views = noise(encoder)
+def test_heads_equal_a_slow_split_in_float64(kind: str):
+    case, reference = BY_KIND[kind], eager(kind, torch.float64)
+    views = noise(encoder(kind))
     views[3] = np.clip(views[0].astype(int) + np.random.default_rng(2).integers(-9, 10, views[0].shape), 0, 255)
-    found = split_of(encoder, views)
-    scaled = (views / 255 - models.MEAN) / models.STD
-    pixels = torch.from_numpy(scaled.transpose(0, 3, 1, 2))
+    found, given = split_of(encoder(kind), views), pixels(views, torch.float64)
     for place in range(1, 4):
-        runs = [lambda k=k: case.embedding(reference, pixels[k : k + 1]) for k in (0, place)]
+        runs = [lambda k=k: case.embedding(reference, given[k : k + 1]) for k in (0, place)]
         heads, mlps, first = contributions(reference, NAMED[kind], 4, *runs)
         assert heads.sum() + mlps.sum() + first == pytest.approx(1, abs=1e-9), "the slow split is exact too"
         np.testing.assert_allclose(found.heads[place - 1], heads, rtol=0, atol=1e-5)
@@ -126,9 +126,8 @@ def test_heads_equal_a_slow_split_in_float64(kind: str, tmp_path: Path):
         assert float(found.input[place - 1]) == pytest.approx(first, abs=1e-5)
 
 
-def test_a_head_that_is_switched_off_in_the_views_pass_is_named(tmp_path: Path):
-    encoder = load_encoder(str(models.make("dinov2", tmp_path / "model")))
-    anatomy, pixels = Anatomy(encoder.tower), as_pixels(noise(encoder, 1))
+def test_a_head_that_is_switched_off_in_the_views_pass_is_named():
+    anatomy, pixels = Anatomy(encoder("dinov2").tower), as_pixels(noise(encoder("dinov2"), 1))
     width = anatomy.layers[0].weight.shape[1] // 4
     for layer, head in ((DEPTH - 1, 2), (0, 1)):
         off = slice(head * width, (head + 1) * width)
@@ -152,7 +151,7 @@ def test_a_head_that_is_switched_off_in_the_views_pass_is_named(tmp_path: Path):
         assert found.heads[0, layer, head].abs() > 0.01
 
 
-def test_the_only_head_that_depends_on_the_image_carries_all(tmp_path: Path):
+def test_the_only_head_that_depends_on_the_image_carries_all(tmp_path):
     model = models.MAKERS["dinov2"]()
     models.widen(model)
     layer, head, width = 1, 3, 6
@@ -164,17 +163,16 @@ def test_the_only_head_that_depends_on_the_image_carries_all(tmp_path: Path):
             if place == layer:
                 weight[:, head * width : (head + 1) * width] = kept
             block.mlp.fc2.weight.zero_()
-    encoder = load_encoder(str(models.save(model, tmp_path / "model")))
-    found = split_of(encoder, noise(encoder))
+    planted = load_encoder(str(models.save(model, tmp_path / "model")))
+    found = split_of(planted, noise(planted))
     torch.testing.assert_close(found.heads[:, layer, head], torch.ones(3), rtol=0, atol=1e-4)
     torch.testing.assert_close(found.heads.sum(dim=(1, 2)), torch.ones(3), rtol=0, atol=1e-4)
 
 
-def test_a_view_that_has_not_moved_has_no_contributions(tmp_path: Path):
-    encoder = load_encoder(str(models.make("clip", tmp_path / "model")))
-    views = noise(encoder, 3)
+def test_a_view_that_has_not_moved_has_no_contributions():
+    views = noise(encoder("clip"), 3)
     views[1] = views[0]
-    found = split_of(encoder, views)
+    found = split_of(encoder("clip"), views)
     assert found.heads[0].isnan().all()
     assert found.total[0].isnan()
     assert found.heads[1].isfinite().all()
@@ -219,3 +217,57 @@ def test_attention_is_split_into_values_and_pattern():
     assert (pattern.abs() > 0.01).all()
     assert [each.shape for each in found.patterns] == [(3, 2)]
     assert not SecantAttention().attended
+
+
+# The last block token by token.
+
+TOKEN_BY_TOKEN = ("clip", "siglip", "blip_itm", "blip_2_itm", "idefics2", "dinov3", "dinov2_registers")
+
+
+@pytest.mark.parametrize("kind", first_only([*TOKEN_BY_TOKEN, "open_clip"]))
+def test_tokens_add_up_to_the_last_blocks_heads(kind: str):
+    loaded = open_clip_encoder("layer scale") if kind == "open_clip" else encoder(kind)
+    anatomy, given = Anatomy(loaded.tower), as_pixels(noise(loaded))
+    whole = split(anatomy, block_parts(anatomy, given[:1]), block_parts(anatomy, given[1:]))
+    tokens = token_contributions(anatomy, given[:1], given[1:])
+    torch.testing.assert_close(
+        (tokens.pattern + tokens.values).sum(dim=1), whole.heads[:, -1].sum(dim=1), rtol=0, atol=1e-5
+    )
+    assert (tokens.pattern.abs().sum(dim=1) > 1e-3).all()
+    assert (tokens.values.abs().sum(dim=1) > 1e-3).all()
+
+
+def test_tokens_equal_a_loop_over_the_librarys_eager_attention():
+    views = noise(encoder("dinov2"), 2)
+    anatomy, given = Anatomy(encoder("dinov2").tower), as_pixels(views)
+    found = token_contributions(anatomy, given[:1], given[1:])
+    reference = eager("dinov2", torch.float64)
+    block, values, streams, weights = reference.encoder.layer[-1], [], [], []
+    hooks = [
+        block.attention.v_proj.register_forward_hook(lambda _m, _i, output: values.append(output[0].numpy())),
+        block.register_forward_hook(lambda _m, _i, output: streams.append(output[0].numpy().reshape(-1, 24))),
+    ]
+    with torch.no_grad():
+        for k in range(2):
+            output = reference(pixels(views[k : k + 1], torch.float64), output_attentions=True)
+            weights.append(output.attentions[-1][0].numpy())
+    for hook in hooks:
+        hook.remove()
+    x, y = (stream[0] for stream in streams)
+    norm = reference.layernorm
+    gamma, beta = norm.weight.detach().numpy(), norm.bias.detach().numpy()
+    ends = [(e - e.mean()) / np.sqrt(e.var() + norm.eps) * gamma + beta for e in (x, y)]
+    u = ends[1] / np.linalg.norm(ends[1]) - ends[0] / np.linalg.norm(ends[0])
+    wanted = u @ unit_matrix(*ends) @ norm_matrix(x, y, gamma, norm.eps) / (u @ u)
+    wanted = (wanted * block.layer_scale1.lambda1.detach().numpy()) @ block.attention.o_proj.weight.detach().numpy()
+    width = 24 // HEADS
+    for token in range(weights[0].shape[-1]):
+        pattern = value = 0.0
+        for head in range(HEADS):
+            part = slice(head * width, (head + 1) * width)
+            old, new = (each[token, part] for each in values)
+            a, b = (each[head, 0, token] for each in weights)
+            pattern += (b - a) * (wanted[part] @ (old + new)) / 2
+            value += (a + b) / 2 * (wanted[part] @ (new - old))
+        assert float(found.pattern[0, token]) == pytest.approx(pattern, abs=1e-5)
+        assert float(found.values[0, token]) == pytest.approx(value, abs=1e-5)

@@ -10,26 +10,19 @@ from embedshift import EmbedshiftError
 from embedshift.encoders import load_encoder
 from embedshift.encoders.relevance import Explainer
 from support import models
-from support.family_models import CASES, save, tower_of
+from support.family_models import BY_KIND, checkpoint, eager, encoder, pixels, tower_of, views
 from support.matrix import first_only
 
 pytestmark = pytest.mark.slow
 
-VIEWS = np.random.default_rng(0).integers(0, 256, (3, models.SIZE, models.SIZE, 3), dtype=np.uint8)
+VIEWS = views()
 PATCHES = (models.SIZE // models.PATCH) ** 2
-KINDS = {case.kind: case for case in CASES if case.name is None}
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    root = tmp_path_factory.mktemp("gradients")
-
-    def of(kind):
-        if not (root / kind).exists():
-            save(KINDS[kind] if kind in KINDS else next(case for case in CASES if case.kind == kind), root / kind)
-        return root / kind
-
-    return of
+# One for each way in which an embedding is read from a family's module.
+READ = (
+    ("clip", None), ("dinov2", None), ("blip_itm", None), ("blip_2_itm", None), ("blip_2_caption", None),
+    ("kosmos_2", None), ("kosmos_2", "latents"), ("idefics", "latents"), ("idefics2", None), ("idefics2", "latents"),
+    ("idefics3", "latents"),
+)  # fmt: skip
 
 
 def directional(embed, dtype):
@@ -47,43 +40,35 @@ def directional(embed, dtype):
     return (gradient * direction).sum().item(), ((above - below) / (2 * step)).item()
 
 
-@pytest.mark.parametrize(
-    "case", first_only(CASES), ids=lambda case: f"{case.kind}-{case.name}" if case.name else case.kind
-)
-def test_gradients_of_every_family_equal_finite_differences(case, folder):
-    encoder = load_encoder(str(folder(case.kind)), embedding=case.name)
-    before = encoder(VIEWS)  # in inference mode, which leaves its own tensors in what a model caches
-    encoder.module.double()
-    with encoder.differentiable() as embed:
+@pytest.mark.parametrize(("kind", "name"), first_only(READ))
+def test_gradients_of_every_family_equal_finite_differences(kind, name):
+    loaded = encoder(kind, name)
+    before = loaded(VIEWS)  # in inference mode, which leaves its own tensors in what a model caches
+    loaded.module.double()
+    with loaded.differentiable() as embed:
         found, wanted = directional(embed, torch.float64)
     assert abs(wanted) > 1e-4, "a slope that is nothing shows nothing"
     # The resampler of Idefics2 has norms and softmax in float32, whatever its weights are.
-    assert found == pytest.approx(wanted, rel=1e-3 if (case.kind, case.name) == ("idefics2", "latents") else 1e-4)
-    encoder.module.float()
-    np.testing.assert_array_equal(encoder(VIEWS).embedding, before.embedding)
+    assert found == pytest.approx(wanted, rel=1e-3 if (kind, name) == ("idefics2", "latents") else 1e-4)
+    loaded.module.float()
+    np.testing.assert_array_equal(loaded(VIEWS).embedding, before.embedding)
 
 
-def test_gradients_are_those_of_torchs_own_kernels_whatever_a_study_uses(folder):
-    encoder = load_encoder(str(folder("dinov2")))
-    encoder.use_kernels(["products"])
-    encoder(VIEWS)
-    with torch.inference_mode(), encoder.differentiable() as embed:
+def test_gradients_are_torchs_own_in_float32_whatever_a_study_uses():
+    loaded = load_encoder(str(checkpoint("dinov2")))
+    loaded.use_kernels(["products"])
+    loaded(VIEWS)
+    with torch.inference_mode(), loaded.differentiable() as embed:
         found, wanted = directional(embed, torch.float32)
         assert found == pytest.approx(wanted, rel=0.02)
-    assert all(weight.requires_grad for weight in encoder.module.parameters()), "they learn as before"
-
-
-def test_other_gradients_than_those_of_float32_are_refused(folder):
-    encoder = load_encoder(str(folder("dinov2")), precision="bfloat16")
+        assert not any(weight.requires_grad for weight in loaded.module.parameters())
+    assert all(weight.requires_grad for weight in loaded.module.parameters()), "they learn as before"
+    loaded.precision = "bfloat16"
     with pytest.raises(EmbedshiftError, match="gradients need `precision` float32, not bfloat16"):
-        encoder.differentiable().__enter__()
+        loaded.differentiable().__enter__()
 
 
 # Relevance and tokens.
-
-
-def pixels():
-    return torch.from_numpy(((VIEWS / 255 - models.MEAN) / models.STD).transpose(0, 3, 1, 2))
 
 
 def probe_attention(head, tokens):
@@ -99,17 +84,16 @@ def probe_attention(head, tokens):
     return attention, (pooled + head.mlp(head.layernorm(pooled)))[:, 0]
 
 
-def eager(case, folder):
+def slow_pass(kind):
     """The library's eager pass in float64: attention of every layer, that of the head, and embeddings."""
-    model = case.reference(folder).double()
-    done = tower_of(model)(pixels(), output_attentions=True)
+    model, case = eager(kind, torch.float64), BY_KIND[kind]
+    done = tower_of(model)(pixels(VIEWS, torch.float64), output_attentions=True)
     if case.attention == "pool":
         pooling, embedding = probe_attention(model.vision_model.head, done.last_hidden_state)
         return done.attentions, pooling, embedding
     if case.attention == "mean":
         return done.attentions, None, done.last_hidden_state.mean(dim=1)
-    projected = case.kind == "clip"
-    embedding = model.visual_projection(done.pooler_output) if projected else done.last_hidden_state[:, 0]
+    embedding = model.visual_projection(done.pooler_output) if kind == "clip" else done.last_hidden_state[:, 0]
     return done.attentions, None, embedding
 
 
@@ -127,13 +111,11 @@ def product(a, b):
 
 
 @pytest.mark.parametrize("kind", first_only(["clip", "dinov2_registers", "siglip", "idefics2"]))
-def test_relevance_equals_loops_over_an_eager_pass_in_float64(kind, folder):
-    case = KINDS[kind]
-    encoder = load_encoder(str(folder(kind)))
-    target = encoder(VIEWS).embedding[0].astype(float)
-    found = Explainer(encoder, ["relevance"])(VIEWS, target)["relevance"]
+def test_relevance_equals_loops_over_an_eager_pass_in_float64(kind):
+    target = encoder(kind)(VIEWS).embedding[0].astype(float)
+    found = Explainer(encoder(kind), ["relevance"])(VIEWS, target)["relevance"]
 
-    layers, pooling, embedding = eager(case, folder(kind))
+    layers, pooling, embedding = slow_pass(kind)
     weights = [*layers] if pooling is None else [*layers, pooling]
     gradients = torch.autograd.grad((embedding @ torch.from_numpy(target)).sum(), weights)
     for view in range(len(VIEWS)):
@@ -147,20 +129,19 @@ def test_relevance_equals_loops_over_an_eager_pass_in_float64(kind, folder):
             wanted = product(parts[-1], rolled)[0]
         else:
             without = np.array(rolled) - np.array(identity)
-            wanted = without[0] if case.attention == "cls" else without.mean(axis=0)
+            wanted = without[0] if BY_KIND[kind].attention == "cls" else without.mean(axis=0)
         wanted = np.array(wanted[-PATCHES:])
         np.testing.assert_allclose(found[view].ravel(), wanted, rtol=1e-4, atol=1e-5 * wanted.max())
         assert wanted.max() > 1.5 * wanted.mean(), "a map that is even shows nothing"
 
 
 @pytest.mark.parametrize("kind", first_only(["clip", "dinov2"]))
-def test_tokens_are_what_each_patch_brings_by_the_last_attention_and_sum_to_all_of_it(kind, folder):
+def test_tokens_are_what_each_patch_brings_by_the_last_attention_and_sum_to_all_of_it(kind):
     """By the block's own weights, in float64: head by head, token by token."""
-    encoder = load_encoder(str(folder(kind)))
-    target = torch.from_numpy(encoder(VIEWS).embedding[0].astype(float))
-    found = Explainer(encoder, ["tokens"])(VIEWS, target.numpy())["tokens"]
+    target = torch.from_numpy(encoder(kind)(VIEWS).embedding[0].astype(float))
+    found = Explainer(encoder(kind), ["tokens"])(VIEWS, target.numpy())["tokens"]
 
-    model, caught = KINDS[kind].reference(folder(kind)).double(), {}
+    model, caught = BY_KIND[kind].reference(checkpoint(kind)).double(), {}
     is_clip = kind == "clip"
     tower = model.vision_model if is_clip else model
     block = (tower.encoder.layers if is_clip else tower.encoder.layer)[-1]
@@ -172,7 +153,7 @@ def test_tokens_are_what_each_patch_brings_by_the_last_attention_and_sum_to_all_
     norm.register_forward_hook(lambda _m, _i, output: caught.update(normed=output))
     out.register_forward_hook(lambda _m, _i, output: caught.update(attended=output))
     block.register_forward_hook(lambda _m, _i, output: caught.update(end=output))
-    done = tower(pixels(), output_attentions=True)
+    done = tower(pixels(VIEWS, torch.float64), output_attentions=True)
     layers, embedding = done.attentions, model.visual_projection(done.pooler_output) if is_clip else done[0][:, 0]
     (gradient,) = torch.autograd.grad((embedding @ target).sum(), [caught["end"]])
     assert not gradient[:, 1:].any(), "the class token alone is read"
@@ -196,27 +177,22 @@ def test_tokens_are_what_each_patch_brings_by_the_last_attention_and_sum_to_all_
 @pytest.mark.parametrize(
     ("make", "names", "words"),
     [
+        (lambda: encoder("blip_2_itm"), ["relevance"], "comes from attention for which no rule is known"),
+        (lambda: encoder("idefics", "latents"), ["relevance"], "no rule is known"),
+        (lambda: wrapped(models.TinyNet()), ["relevance"], "no sequence of similar blocks"),
         (
-            lambda of: load_encoder(str(of("blip_2_itm"))),
-            ["relevance"],
-            "comes from attention for which no rule is known",
-        ),
-        (lambda of: load_encoder(str(of("idefics")), embedding="latents"), ["relevance"], "no rule is known"),
-        (lambda of: wrapped(models.TinyNet()), ["relevance"], "no sequence of similar blocks"),
-        (
-            lambda of: wrapped(models.SmallTransformer()),
-            ["tokens"],
+            lambda: wrapped(models.SmallTransformer()), ["tokens"],
             "its last block has no norm between attention and MLP; run `maps` relevance",
         ),
     ],
-)
-def test_what_gives_no_maps_is_refused_in_one_line(make, names, words, folder):
-    encoder = make(folder)
+)  # fmt: skip
+def test_what_gives_no_maps_is_refused_in_one_line(make, names, words):
+    loaded = make()
     with pytest.raises(EmbedshiftError, match=words) as caught:
-        Explainer(encoder, names)(VIEWS, np.ones(encoder.dim))
+        Explainer(loaded, names)(VIEWS, np.ones(loaded.dim))
     assert caught.value.exit_code == 2
     assert "\n" not in str(caught.value)
-    assert str(caught.value).startswith(encoder.name)
+    assert str(caught.value).startswith(loaded.name)
 
 
 def wrapped(module):
@@ -224,23 +200,22 @@ def wrapped(module):
 
 
 def test_a_patch_that_alone_differs_alone_has_another_relevance():
-    encoder = wrapped(models.SmallTransformer())
-    views = np.full((2, models.SIZE, models.SIZE, 3), 128, np.uint8)
-    views[1, 8:16, 16:24] = 255
-    maps = Explainer(encoder, ["relevance"])(views, encoder(views).embedding[0])["relevance"]
+    small, flat = wrapped(models.SmallTransformer()), np.full((2, models.SIZE, models.SIZE, 3), 128, np.uint8)
+    flat[1, 8:16, 16:24] = 255
+    maps = Explainer(small, ["relevance"])(flat, small(flat).embedding[0])["relevance"]
     assert np.ptp(maps[0]) < 1e-6, "without positions, equal patches are equally relevant"
     odd = np.delete(maps[1].ravel(), 6)
     assert np.ptp(odd) < 1e-6 < abs(maps[1].ravel()[6] - odd[0]), "the one that differs differs"
 
 
-def test_taps_and_maps_do_not_disturb_each_other(folder):
-    encoder = load_encoder(str(folder("dinov2")))
-    explain, target = Explainer(encoder, ["relevance", "tokens"]), np.ones(encoder.dim)
+def test_observations_and_maps_do_not_disturb_each_other():
+    dinov2 = encoder("dinov2")
+    explain, target = Explainer(dinov2, ["relevance", "tokens"]), np.ones(dinov2.dim)
     plain = explain(VIEWS, target)
-    with encoder.observing(["layers", "rollout"]):
-        before = encoder(VIEWS)
+    with dinov2.observing(["layers", "rollout"]):
+        before = dinov2(VIEWS)
         with_taps = explain(VIEWS, target)
-        after = encoder(VIEWS)
+        after = dinov2(VIEWS)
     for name, maps in plain.items():
         np.testing.assert_array_equal(with_taps[name], maps)
     for name, array in before.arrays().items():

@@ -45,12 +45,9 @@ def test_an_object_and_a_function_encode_views_of_any_size():
         np.testing.assert_allclose(encoder(squares).embedding, squares.mean(axis=(1, 2)), rtol=1e-6)
         assert (encoder.dim, encoder.weights_hash) == (3, "mean colour 7")
     assert function.size == 32
-
-
-def test_it_may_read_texts():
-    encoder = embedshift.image_encoder(mean_colour, name="a", version="1", encode_text=lambda texts: np.ones((2, 3)))
-    assert isinstance(encoder, ReadsText)
-    assert encoder.encode_text(["a", "b"]).shape == (2, 3)
+    reads = embedshift.image_encoder(mean_colour, name="a", version="1", encode_text=lambda texts: np.ones((2, 3)))
+    assert isinstance(reads, ReadsText)
+    assert reads.encode_text(["a", "b"]).shape == (2, 3)
 
 
 def test_what_cannot_encode_an_image_is_refused():
@@ -61,6 +58,7 @@ def test_what_cannot_encode_an_image_is_refused():
         (broken, "cannot encode an image: ValueError: no such thing"),
         (lambda images: np.ones(3), "gives (3,) for one image"),
         (lambda images: np.ones((2, 3)), "gives (2, 3) for one image"),
+        (lambda images: np.zeros((len(images), 0)), "gives (1, 0) for one image; it must give"),
     ):
         with pytest.raises(EmbedshiftError) as caught:
             embedshift.image_encoder(function, name="ours", version="1")

@@ -1,9 +1,11 @@
-"""Checkpoints as users have them: whole, old, broken, hostile, out of reach."""
+"""Checkpoints as users have them: whole, old, broken, hostile, linked, out of reach; what they say of pictures."""
 
 import contextlib
 import json
 import logging
+import os
 import pickle
+import shutil
 import socket
 import threading
 import zipfile
@@ -14,69 +16,82 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from embedshift import load_encoder
+from embedshift import EmbedshiftError, load_encoder
 from embedshift.encoders import huggingface
-from embedshift.encoders.families import ENCODER_FAMILIES
-from support import command, models
+from embedshift.encoders.families import CLIP_MEAN, CLIP_STD, ENCODER_FAMILIES, HALF
+from support import command, models, studies
+from support.family_models import views
 from support.matrix import first_only
 from support.refusals import refused
-
-VIEWS = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
 
 
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
-    return models.make("clip", tmp_path / "clip")
+    return Path(shutil.copytree(studies.checkpoint("clip"), tmp_path / "clip"))
 
 
-@pytest.mark.parametrize("kind", first_only(models.MAKERS))
-def test_missing_weights_are_named_never_filled(kind, tmp_path):
-    folder = models.make(kind, tmp_path / kind)
-    file = folder / "model.safetensors"
-    weights = load_file(file)
-    lost = [name for name in weights if "layer" in name and name.endswith("weight") and "text" not in name][-1]
-    save_file({name: value for name, value in weights.items() if name != lost}, file, metadata={"format": "pt"})
-    line = refused(folder, "missing", "random")
-    assert lost.rsplit(".", 2)[-2] in line
+def rewrite(file: Path, **content) -> None:
+    """Replaces what a JSON file says of some names."""
+    file.write_text(json.dumps(json.loads(file.read_text()) | content))
 
 
-def test_a_vision_half_without_its_projection_is_refused(clip, tmp_path):
-    """CLIPVisionModelWithProjection's file without the projection: transformers would draw one."""
-    folder = models.make("clip_vision", tmp_path / "half")
+@pytest.mark.parametrize("lost", ["visual_projection.weight", "vision_model.encoder.layers.2.mlp.fc2.weight"])
+def test_missing_weights_of_a_vision_half_are_named_never_filled(lost, tmp_path):
+    """CLIPVisionModelWithProjection's file: transformers would draw what is not there."""
+    folder = shutil.copytree(studies.checkpoint("clip_vision"), tmp_path / "half")
     weights = load_file(folder / "model.safetensors")
-    del weights["visual_projection.weight"]
+    del weights[lost]
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    refused(folder, "visual_projection.weight")
+    refused(folder, "missing", "random", lost.removeprefix("vision_model."))
 
 
 @pytest.mark.slow
-def test_safetensors_are_preferred_and_bin_says_that_it_was_read(tmp_path, caplog):
+def test_safetensors_are_preferred_and_bin_says_that_it_was_read(clip, tmp_path, caplog):
     caplog.set_level(logging.INFO, logger="embedshift")
-    both = models.make("clip", tmp_path / "both")
     other = models.clip()
     models.widen(other, seed=1)
-    torch.save(other.state_dict(), both / "pytorch_model.bin")
+    torch.save(other.state_dict(), clip / "pytorch_model.bin")
     old = models.make("clip", tmp_path / "old", safe=False)
     assert not (old / "model.safetensors").exists()
-    first = load_encoder(str(both))
+    first = load_encoder(str(clip))
     assert "pickle" not in caplog.text
     second = load_encoder(str(old))
     assert "old: no safetensors file; its pickle was read as weights only" in caplog.text
-    np.testing.assert_array_equal(first(VIEWS).embedding, second(VIEWS).embedding)
+    np.testing.assert_array_equal(first(views()).embedding, second(views()).embedding)
     # Equal weights, equal hash: whatever the file and wherever it lies; other weights, another.
     assert first.weights_hash == second.weights_hash
-    (both / "model.safetensors").unlink()
-    assert load_encoder(str(both)).weights_hash != first.weights_hash
+    assert len(first.weights_hash) == 64
+    (clip / "model.safetensors").unlink()
+    assert load_encoder(str(clip)).weights_hash != first.weights_hash
 
 
-def test_weights_in_several_files(clip, tmp_path):
+def test_weights_in_several_files_in_a_folder_with_a_slash(clip):
+    whole = load_encoder(f"{clip}/")
     model = models.clip()
     models.widen(model)
     model.save_pretrained(clip, max_shard_size="20KB")
     (clip / "model.safetensors").unlink()
     assert len(list(clip.glob("model-*.safetensors"))) > 1
-    whole = models.make("clip", tmp_path / "whole")
-    assert load_encoder(str(clip)).weights_hash == load_encoder(str(whole)).weights_hash
+    assert load_encoder(str(clip)).weights_hash == whole.weights_hash
+    assert whole.name == "clip"
+
+
+def test_a_link_to_weights_elsewhere_gives_the_same_encoder(clip, tmp_path):
+    """As the Hub's own cache has them."""
+    weights = (clip / "model.safetensors").rename(tmp_path / "elsewhere.safetensors")
+    (clip / "model.safetensors").symlink_to(weights)
+    linked = load_encoder(str(clip))
+    (clip / "model.safetensors").unlink()
+    os.link(weights, clip / "model.safetensors")
+    assert linked.weights_hash == load_encoder(str(clip)).weights_hash
+
+
+@pytest.mark.parametrize("target", ["gone.safetensors", "model.safetensors", ".", "secret.txt"])
+def test_a_link_to_what_has_no_weights_is_one_line_without_its_content(target, clip):
+    (clip / "secret.txt").write_text("token=123456789")
+    (clip / "model.safetensors").unlink()
+    (clip / "model.safetensors").symlink_to(target)
+    assert "123456789" not in refused(clip, str(clip))
 
 
 class Payload:
@@ -112,21 +127,14 @@ def test_code_in_a_checkpoint_is_never_run(model_type, clip, tmp_path, monkeypat
         f"import pathlib\npathlib.Path({str(marker)!r}).touch()\n"
         "from transformers import CLIPConfig as OwnConfig, CLIPModel as OwnModel\n"
     )
-    config = json.loads((clip / "config.json").read_text())
-    config |= {"model_type": model_type, "auto_map": {"AutoConfig": "own.OwnConfig", "AutoModel": "own.OwnModel"}}
-    (clip / "config.json").write_text(json.dumps(config))
+    own = {"AutoConfig": "own.OwnConfig", "AutoModel": "own.OwnModel"}
+    rewrite(clip / "config.json", model_type=model_type, auto_map=own)
     if model_type == "clip":
         assert load_encoder(str(clip)).dim == 20
     else:
-        refused(clip, "'a-new-type' is not supported")
+        types = [kind for family in ENCODER_FAMILIES for kind in family.model_types]
+        refused(clip, "'a-new-type' is not supported", "Supported:", *types)
     assert not marker.exists()
-
-
-@pytest.mark.parametrize("model_type", ["bert", "a-new-type"])
-def test_an_unsupported_type_names_itself_and_what_is_supported(model_type, clip):
-    config = json.loads((clip / "config.json").read_text()) | {"model_type": model_type}
-    (clip / "config.json").write_text(json.dumps(config))
-    refused(clip, repr(model_type), "Supported:", *(t for family in ENCODER_FAMILIES for t in family.model_types))
 
 
 @pytest.mark.parametrize(
@@ -136,6 +144,7 @@ def test_an_unsupported_type_names_itself_and_what_is_supported(model_type, clip
         ("config.json", None, "no usable config.json"),
         ("config.json", "[]", "no usable config.json"),
         ("config.json", '{"hidden_size": 8}', "no usable config.json (it has no model_type)"),
+        ("config.json", '{"model_type": "bert"}', "'bert' is not supported"),
         ("model.safetensors", "no weights", "weights cannot be loaded"),
         ("model.safetensors", None, "weights cannot be loaded"),
         ("preprocessor_config.json", "{", "not a JSON object"),
@@ -149,6 +158,9 @@ def test_a_damaged_checkpoint_is_one_line(file, content, words, clip):
     refused(clip, words)
 
 
+# The Hub, which no test reaches.
+
+
 def test_names_that_are_no_model(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     refused("dinov2-smal-offline", "did you mean 'dinov2-small-offline'?", "local folder", code=2)
@@ -157,12 +169,6 @@ def test_names_that_are_no_model(tmp_path, monkeypatch):
         refused(missing, str(missing), "no such folder", code=2)
     (tmp_path / "empty").mkdir()
     refused("empty", "no usable config.json")
-
-
-# The Hub, which no test reaches.
-
-
-def test_the_hub_is_not_asked_when_it_is_switched_off(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr(huggingface.huggingface_hub.HfApi, "model_info", lambda *_, **__: pytest.fail("asked"))
     refused("openai/clip-vit-base-patch32", "cannot be reached", "local folder", "`model` dinov2-small-offline")
@@ -188,3 +194,93 @@ def _accept(server: socket.socket) -> None:
             held.append(server.accept())
         except OSError:
             return
+
+
+# What the files of a checkpoint say of its pictures, and what a user says instead: size, device.
+
+
+def preprocess_of(folder: Path, name: str = "preprocessor_config.json", **settings):
+    (folder / "preprocessor_config.json").unlink(missing_ok=True)
+    if settings:
+        (folder / name).write_text(json.dumps(settings))
+    encoder = load_encoder(str(folder))
+    return encoder.size, encoder.mean, encoder.std, encoder.preprocess.shortest
+
+
+@pytest.mark.slow
+def test_size_mean_and_std(clip):
+    square, mean, std = {"height": 40, "width": 40}, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)
+    assert preprocess_of(clip) == (32, CLIP_MEAN, CLIP_STD, None)
+    given = {"crop_size": square, "size": {"shortest_edge": 48}, "image_mean": mean, "image_std": std}
+    assert preprocess_of(clip, **given) == (40, mean, std, 48)
+    assert preprocess_of(clip, crop_size=40, size=48)[0] == 40
+    assert preprocess_of(clip, size=square) == (40, CLIP_MEAN, CLIP_STD, 40)
+    assert preprocess_of(clip, size={"shortest_edge": 24}, image_mean=mean)[:3] == (24, mean, CLIP_STD)
+    assert preprocess_of(clip, crop_size=square, do_center_crop=False, size={"shortest_edge": 24})[0] == 24
+    assert preprocess_of(clip, crop_size=square, resample=None)[0] == 40
+
+
+def test_nested_processor_config_goes_first_as_in_transformers(clip):
+    processor = {"image_processor": {"crop_size": {"height": 24, "width": 24}, "image_mean": HALF, "image_std": HALF}}
+    assert preprocess_of(clip, "processor_config.json", **processor)[:3] == (24, HALF, HALF)
+    models.write_preprocessor(clip, crop_size=40)
+    assert load_encoder(str(clip)).size == 24
+    # A processor without an image processor says nothing about pictures.
+    (clip / "processor_config.json").write_text('{"processor_class": "CLIPProcessor"}')
+    assert load_encoder(str(clip)).size == 40
+
+
+def test_a_size_and_a_device_of_ones_own(clip):
+    models.write_preprocessor(clip, crop_size=32, size={"shortest_edge": 48})
+    encoder = load_encoder(str(clip), size=64)
+    assert (encoder.size, encoder.grid, encoder.preprocess.shortest) == (64, (8, 8), 96)
+    refused(clip, "size 80000 is not one of 1 to 4096 pixels", code=2, size=80_000)
+    refused(clip, "size 60 is not a multiple of its patch of 8 pixels", "choose another `size`", code=2, size=60)
+    refused(clip, "device 'meta' cannot be used here", "use auto or cpu", code=2, device="meta")
+    refused(clip, "device 'gpu7' cannot be used here", code=2, device="gpu7")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    first_only(
+        [
+            {"size": []},
+            {"size": {"shortest_edge": -3}},
+            {"crop_size": 10**9},
+            {"crop_size": {"height": {}}},
+            {"image_mean": 0.5},
+            {"image_mean": ["a", 0, 0]},
+            {"image_std": [0.5, 0.5]},
+            {"image_std": [0, 0.5, 0.5]},
+            {"image_std": [1e999, 0.5, 0.5]},
+            {"resample": 99},
+            {"do_rescale": False},
+            {"rescale_factor": 1.0},
+            {"rescale_factor": float("nan")},
+        ]
+    ),
+    ids=str,
+)
+def test_nonsense_of_a_preprocessor_is_one_line(settings, clip):
+    models.write_preprocessor(clip, **settings)
+    refused(clip, "its preprocessor_config.json is not valid")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"patch_size": 0},
+        {"image_size": -32},
+        {"hidden_size": [24]},
+        {"hidden_size": 10**9},
+        {"num_hidden_layers": None},
+        {"hidden_act": "os.system"},
+        {"dtype": {"a": 1}},
+    ],
+    ids=str,
+)
+def test_nonsense_of_a_configuration_is_one_line(settings, clip):
+    vision = json.loads((clip / "config.json").read_text())["vision_config"]
+    rewrite(clip / "config.json", vision_config=vision | settings)
+    with contextlib.suppress(EmbedshiftError):  # some is passed over by transformers, as a dtype
+        assert load_encoder(str(clip)).dim == 20

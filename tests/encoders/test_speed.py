@@ -1,9 +1,10 @@
-"""What makes a pass faster leaves its output as it is: weights cast once, compilation."""
+"""What makes a pass faster leaves its output as it is: weights cast once, compilation, also of a whole study."""
 
 import copy
 import pickle
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from transformers import Dinov2Config, Dinov2Model
@@ -12,6 +13,7 @@ import embedshift
 from embedshift import EmbedshiftError
 from embedshift.encoders.base import Preprocess
 from embedshift.encoders.module import ModuleEncoder
+from support import command, models, studies
 
 VIEWS = np.random.default_rng(1).integers(0, 256, (5, 28, 28, 3), np.uint8)
 HALF = (0.5, 0.5, 0.5)
@@ -30,15 +32,9 @@ def model():
     return Dinov2Model(SMALL).eval()
 
 
-def encoder(model, read=read_class_token, **settings):
-    return ModuleEncoder(copy.deepcopy(model), read, Preprocess(28, HALF, HALF), "small", device="cpu", **settings)
-
-
-def by_hand(model, read):
-    """The library's own forward pass."""
-    pixels = (torch.from_numpy(VIEWS).permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
-    with torch.inference_mode():
-        return read(model, pixels).numpy()
+def encoder(model, **settings):
+    module = copy.deepcopy(model)
+    return ModuleEncoder(module, read_class_token, Preprocess(28, HALF, HALF), "small", device="cpu", **settings)
 
 
 def test_the_users_own_module_gives_what_it_gave_outside_the_encoder(model):
@@ -82,6 +78,9 @@ def scaled(model, factor):
     return found
 
 
+# Compilation.
+
+
 @pytest.mark.slow
 @pytest.mark.matrix
 @pytest.mark.parametrize("kernels", [[], ["products"]])
@@ -107,10 +106,67 @@ def test_compiled_is_equal_to_rounding_and_travels(model, kernels):
         np.testing.assert_allclose(again(VIEWS).embedding, plain(VIEWS).embedding, atol=1e-5)
 
 
-def test_what_cannot_be_compiled_is_one_line_and_goes_on_without(model, monkeypatch):
-    found = encoder(model)
+def test_what_cannot_be_compiled_is_one_line_and_goes_on_without(model, monkeypatch, tmp_path):
+    found, plain = encoder(model), encoder(model)(VIEWS).embedding
     monkeypatch.setattr("embedshift.encoders.module.compiled", lambda _: lambda *_: [][0])
     words = r"^`compile`: small cannot be compiled here .* run without it, or in smaller batches$"
     with pytest.raises(EmbedshiftError, match=words), found.compiling(4):
         pytest.fail("it was entered")
-    np.testing.assert_allclose(found(VIEWS).embedding, by_hand(model, read_class_token), atol=2e-6)
+    np.testing.assert_array_equal(found(VIEWS).embedding, plain)
+    with pytest.raises(EmbedshiftError, match=r"^colours cannot be compiled: .*; run without it$") as caught:
+        run(tmp_path / "study", models.Colours(), compile=True)
+    assert caught.value.exit_code == 2
+    assert list((tmp_path / "study").rglob("part-*")) == []
+
+
+def run(out, model, **settings):
+    given = {"shard_size": 2, "batch_size": 10, "workers": 0} | settings
+    return embedshift.run(studies.pictures(3), out=out, model=model, **given)
+
+
+def traced():
+    return torch._dynamo.utils.counters["frames"]["ok"]
+
+
+@pytest.mark.slow
+@pytest.mark.matrix
+def test_a_compiled_study_is_another_one_with_the_same_rows_to_rounding_that_goes_on(tmp_path, monkeypatch, capsys):
+    model, before = str(studies.checkpoint("dinov2")), traced()
+    plain = run(tmp_path / "plain", model)
+    assert traced() == before
+    compiled = run(tmp_path / "compiled", model, compile=True)
+    assert traced() > before, "nothing was compiled"
+    found, wanted = (study.rows().collect() for study in (compiled, plain))
+    assert found.schema == wanted.schema
+    assert len(found) == 3 * 10
+    for name, kind in found.schema.items():
+        if kind.is_nested() or kind.is_float():
+            columns = [rows[name].drop_nulls() for rows in (found, wanted)]
+            a, b = ((each.explode() if kind.is_nested() else each.cast(pl.Float64)).to_numpy() for each in columns)
+            np.testing.assert_allclose(a, b, atol=1e-4, err_msg=name)
+        else:
+            assert found[name].equals(wanted[name], null_equal=True), name
+    for study, there, now in ((compiled, "true", "null"), (plain, "null", "true")):
+        assert study.info()["identity"].get("compile") == (True if there == "true" else None)
+        with pytest.raises(EmbedshiftError, match=rf"another study: compile: {there} there, {now} now\.") as caught:
+            run(study.folder, model, compile=now == "true")
+        assert caught.value.exit_code == 2
+    parts = [compiled.folder / "shards" / f"part-0000{index}.parquet" for index in range(2)]
+    kept = parts[1].stat().st_mtime_ns
+    parts[0].unlink()
+    arguments = ["--shard-size", 2, "--batch-size", 10, "--workers", 0, "--no-report", "--model", model, "--compile"]
+    done = command.call(monkeypatch, capsys, "run", studies.pictures(3), "--out", compiled.folder, *arguments)
+    assert done.code == 0, done.err
+    assert parts[1].stat().st_mtime_ns == kept
+    assert compiled.rows().collect().equals(found, null_equal=True), "to the bit"
+
+
+@pytest.mark.slow
+@pytest.mark.matrix
+def test_one_shard_on_two_devices_is_measured_here_and_compiled(tmp_path):
+    """A process for one shard is not started; a study that says compiled holds no row that was not."""
+    before = traced()
+    devices = {"device": "cpu,cpu", "shard_size": 3}
+    study = run(tmp_path / "study", str(studies.checkpoint("dinov2")), compile=True, **devices)
+    assert traced() > before
+    assert study.info()["identity"]["compile"] is True

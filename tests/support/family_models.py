@@ -4,17 +4,22 @@ A `Case` reads embedding and attention from the whole model, loaded by the libra
 nothing of ours is in the reference.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import transformers as hf
 from torch import Tensor, nn
 
+from embedshift import load_encoder
+from embedshift.arrays import Pixels
 from support import models
 from support.models import PATCH, SIZE, TEXT, TOWER
+from support.once import made
 
 BERT = TEXT | {"max_position_embeddings": 40}
 LLAMA = TEXT | {"num_key_value_heads": 1, "head_dim": 8, "pad_token_id": 0}
@@ -26,34 +31,17 @@ IDEFICS_TOWER = {"embed_dim": 24, "image_size": SIZE, "patch_size": PATCH, "inte
     "num_hidden_layers": 3,
     "num_attention_heads": 4,
 }
-PERCEIVER = {"use_resampler": True, "resampler_n_latents": 5, "resampler_depth": 2, "resampler_n_heads": 2}
+PERCEIVER = {"resampler_n_latents": 5, "resampler_depth": 2, "resampler_n_heads": 2}
 
 
-def clip() -> Any:
-    return hf.CLIPModel(hf.CLIPConfig(vision_config=TOWER, text_config=TEXT, projection_dim=20))
-
-
-def chinese_clip() -> Any:
-    return hf.ChineseCLIPModel(hf.ChineseCLIPConfig(vision_config=TOWER, text_config=BERT, projection_dim=20))
-
-
-def altclip() -> Any:
-    return hf.AltCLIPModel(
-        hf.AltCLIPConfig(vision_config=TOWER, text_config=BERT | {"project_dim": 20}, projection_dim=20)
-    )
-
-
-def metaclip_2() -> Any:
-    return hf.MetaClip2Model(hf.MetaClip2Config(vision_config=TOWER, text_config=TEXT, projection_dim=20))
-
-
-def siglip() -> Any:
-    return hf.SiglipModel(hf.SiglipConfig(vision_config=TOWER, text_config=TEXT))
+def two_towers(kind: str, text: dict[str, Any] = TEXT, vision: dict[str, Any] = TOWER, **more: Any) -> Any:
+    config = getattr(hf, f"{kind}Config")(vision_config=vision, text_config=text, **more)
+    return getattr(hf, f"{kind}Model")(config)
 
 
 def siglip2() -> Any:
     tower = {key: value for key, value in TOWER.items() if key != "image_size"} | {"num_patches": 16}
-    return hf.Siglip2Model(hf.Siglip2Config(vision_config=tower, text_config=TEXT))
+    return two_towers("Siglip2", vision=tower)
 
 
 def blip(cls: Any) -> Any:
@@ -62,15 +50,9 @@ def blip(cls: Any) -> Any:
 
 
 def blip_2(cls: Any, **qformer: Any) -> Any:
-    return cls(
-        hf.Blip2Config(
-            vision_config=TOWER,
-            qformer_config=QFORMER | qformer,
-            text_config={"model_type": "opt", **OPT},
-            num_query_tokens=6,
-            image_text_hidden_size=20,
-        )
-    )
+    text = {"model_type": "opt", **OPT}
+    sizes = {"num_query_tokens": 6, "image_text_hidden_size": 20}
+    return cls(hf.Blip2Config(vision_config=TOWER, qformer_config=QFORMER | qformer, text_config=text, **sizes))
 
 
 def kosmos_2() -> Any:
@@ -87,30 +69,21 @@ def idefics(*, use_resampler: bool = True) -> Any:
             cross_layer_interval=1,
             use_resampler=use_resampler,
             vision_config=IDEFICS_TOWER,
-            perceiver_config=PERCEIVER | {"resampler_head_dim": 6},
+            perceiver_config=PERCEIVER | {"resampler_head_dim": 6, "use_resampler": True},
         )
     )
 
 
 def idefics2() -> Any:
-    perceiver = {"resampler_n_latents": 5, "resampler_depth": 2, "resampler_n_heads": 2, "resampler_head_dim": 8}
-    return hf.Idefics2ForConditionalGeneration(
-        hf.Idefics2Config(
-            vision_config=TOWER,
-            perceiver_config=perceiver | {"hidden_size": 16, "num_key_value_heads": 1},
-            text_config={"model_type": "mistral", **LLAMA},
-        )
-    )
+    perceiver = PERCEIVER | {"resampler_head_dim": 8, "hidden_size": 16, "num_key_value_heads": 1}
+    text = {"model_type": "mistral", **LLAMA}
+    config = hf.Idefics2Config(vision_config=TOWER, perceiver_config=perceiver, text_config=text)
+    return hf.Idefics2ForConditionalGeneration(config)
 
 
 def idefics3() -> Any:
-    return hf.Idefics3ForConditionalGeneration(
-        hf.Idefics3Config(vision_config=TOWER, text_config={"model_type": "llama", **LLAMA}, scale_factor=2)
-    )
-
-
-def dinov2_registers() -> Any:
-    return hf.Dinov2WithRegistersModel(hf.Dinov2WithRegistersConfig(**TOWER, num_register_tokens=4))
+    config = hf.Idefics3Config(vision_config=TOWER, text_config={"model_type": "llama", **LLAMA}, scale_factor=2)
+    return hf.Idefics3ForConditionalGeneration(config)
 
 
 def dinov3() -> Any:
@@ -134,20 +107,27 @@ def tower_of(model: Any) -> Any:
     return model
 
 
+def given_by(part: nn.Module, run: Callable[[], Any]) -> Any:
+    """What a part of a model gives during a pass of the whole."""
+    caught: list[Any] = []
+    hook = part.register_forward_hook(lambda _module, _inputs, output: caught.append(output))
+    run()
+    hook.remove()
+    return caught[0]
+
+
 def tower_pass(model: Any, pixels: Tensor) -> tuple[Any, Tensor]:
     """The tower's output, and the weights `[B, H, T, T]` that its last attention returns."""
-    tower, caught = tower_of(model), []
+    tower = tower_of(model)
+    outputs: list[Any] = []
     attentions = [part for name, part in tower.named_modules() if name.rsplit(".", 1)[-1] in {"self_attn", "attention"}]
     last = [part for part in attentions if not isinstance(part, nn.MultiheadAttention)][-1]
-    hook = last.register_forward_hook(lambda _module, _inputs, output: caught.append(output[1]))
-    output = tower(pixels, interpolate_pos_encoding=True)
-    hook.remove()
-    return output, caught[0]
+    weights = given_by(last, lambda: outputs.append(tower(pixels, interpolate_pos_encoding=True)))[1]
+    return outputs[0], weights
 
 
 def cls_row(model: Any, pixels: Tensor) -> Tensor:
-    weights = tower_pass(model, pixels)[1]
-    return weights[:, :, 0].mean(dim=1)
+    return tower_pass(model, pixels)[1][:, :, 0].mean(dim=1)
 
 
 def mean_row(model: Any, pixels: Tensor) -> Tensor:
@@ -155,11 +135,8 @@ def mean_row(model: Any, pixels: Tensor) -> Tensor:
 
 
 def pool_row(model: Any, pixels: Tensor) -> Tensor:
-    caught: list[Tensor] = []
-    hook = model.vision_model.head.attention.register_forward_hook(lambda _m, _i, output: caught.append(output[1]))
-    image_features(model, pixels)
-    hook.remove()
-    return caught[0][:, 0]
+    weights: Tensor = given_by(model.vision_model.head.attention, lambda: image_features(model, pixels))[1]
+    return weights[:, 0]
 
 
 def image_features(model: Any, pixels: Tensor) -> Tensor:
@@ -195,12 +172,10 @@ def mean_of_patches(model: Any, pixels: Tensor) -> Tensor:
 
 def blip_projection(model: Any, pixels: Tensor) -> Tensor:
     """What goes into the normalisation inside the class: its `vision_proj` on the whole model's own pass."""
-    caught: list[Tensor] = []
-    hook = model.vision_proj.register_forward_hook(lambda _m, _i, output: caught.append(output))
-    ids = torch.ones(len(pixels), 3, dtype=torch.long)
-    model(input_ids=ids, pixel_values=pixels, use_itm_head=False, interpolate_pos_encoding=True)
-    hook.remove()
-    return caught[0][:, 0] if caught[0].ndim == 3 else caught[0]
+    given = {"input_ids": torch.ones(len(pixels), 3, dtype=torch.long), "use_itm_head": False}
+    run = functools.partial(model, pixel_values=pixels, interpolate_pos_encoding=True, **given)
+    projected: Tensor = given_by(model.vision_proj, run)
+    return projected[:, 0] if projected.ndim == 3 else projected
 
 
 def blip_2_projection(model: Any, pixels: Tensor) -> Tensor:
@@ -209,10 +184,9 @@ def blip_2_projection(model: Any, pixels: Tensor) -> Tensor:
     vision: Any = hf.Blip2VisionModelWithProjection(model.config)
     vision.eval()
     vision.load_state_dict(model.state_dict(), strict=False)
-    caught: list[Tensor] = []
-    vision.vision_projection.register_forward_hook(lambda _m, _i, output: caught.append(output))
-    vision(pixel_values=pixels, interpolate_pos_encoding=True)
-    return caught[0].mean(dim=1)
+    run = functools.partial(vision, pixel_values=pixels, interpolate_pos_encoding=True)
+    queries: Tensor = given_by(vision.vision_projection, run)
+    return queries.mean(dim=1)
 
 
 def blip_2_queries(model: Any, pixels: Tensor) -> Tensor:
@@ -228,16 +202,11 @@ def kosmos_latents(model: Any, pixels: Tensor) -> Tensor:
 
 def idefics_latents(model: Any, pixels: Tensor) -> Tensor:
     """From the whole model's own pass over one picture and a few words."""
-    caught: list[Tensor] = []
-    hook = model.model.perceiver_resampler.register_forward_hook(lambda _m, _i, output: caught.append(output))
-    model(
-        input_ids=torch.ones(len(pixels), 3, dtype=torch.long),
-        pixel_values=pixels[:, None],
-        image_attention_mask=torch.ones(len(pixels), 3, 1, dtype=torch.long),
-        interpolate_pos_encoding=True,
-    )
-    hook.remove()
-    return caught[0].mean(dim=1)
+    words = torch.ones(len(pixels), 3, dtype=torch.long)
+    given = {"input_ids": words, "image_attention_mask": words[..., None]}
+    run = functools.partial(model, pixel_values=pixels[:, None], interpolate_pos_encoding=True, **given)
+    latents: Tensor = given_by(model.model.perceiver_resampler, run)
+    return latents.mean(dim=1)
 
 
 def idefics_tokens(model: Any, pixels: Tensor) -> Tensor:
@@ -256,16 +225,19 @@ class Case:
     attention: str = "cls"
     name: str | None = None
 
+    def __str__(self) -> str:
+        return f"{self.kind}-{self.name}" if self.name else self.kind
+
     def reference(self, folder: Path) -> Any:
         return type(self.make()).from_pretrained(folder, attn_implementation="eager").eval()
 
 
 CASES = (
-    Case("clip", clip, image_features),
-    Case("chinese_clip", chinese_clip, image_features),
-    Case("altclip", altclip, image_features),
-    Case("metaclip_2", metaclip_2, image_features),
-    Case("siglip", siglip, image_features, pool_row, "pool"),
+    Case("clip", models.clip, image_features),
+    Case("chinese_clip", lambda: two_towers("ChineseCLIP", BERT, projection_dim=20), image_features),
+    Case("altclip", lambda: two_towers("AltCLIP", BERT | {"project_dim": 20}, projection_dim=20), image_features),
+    Case("metaclip_2", lambda: two_towers("MetaClip2", projection_dim=20), image_features),
+    Case("siglip", lambda: two_towers("Siglip"), image_features, pool_row, "pool"),
     Case("siglip2", siglip2, image_features, pool_row, "pool"),
     Case("blip_itm", lambda: blip(hf.BlipForImageTextRetrieval), blip_projection),
     Case("blip_model", lambda: blip(hf.BlipModel), image_features),
@@ -282,14 +254,53 @@ CASES = (
     Case("idefics3", idefics3, mean_of_patches, mean_row, "mean"),
     Case("idefics3", idefics3, idefics_tokens, mean_row, "mean", name="latents"),
     Case("dinov2", models.dinov2, last_cls),
-    Case("dinov2_registers", dinov2_registers, last_cls),
+    Case("dinov2_registers", models.dinov2_registers, last_cls),
     Case("dinov3", dinov3, last_cls),
     Case("vit", models.vit_classifier, last_cls),
     Case("deit", deit, last_cls),
 )
 
 
+# The case of each kind; of several embeddings the default.
+BY_KIND = {case.kind: case for case in CASES[::-1]}
+
+
 def save(case: Case, folder: Path, dtype: torch.dtype = torch.float32) -> Path:
     model = case.make()
     models.widen(model)
     return models.save(model.to(dtype), folder)
+
+
+# What a process makes or loads once; for reading alone, but for what a test sets back.
+
+
+def checkpoint(kind: str) -> Path:
+    """The folder of a family's checkpoint."""
+    return made(_checkpoint, kind) / kind
+
+
+def _checkpoint(folder: Path, kind: str) -> None:
+    save(BY_KIND[kind], folder / kind)
+
+
+@functools.cache
+def encoder(kind: str, embedding: str | None = None) -> Any:
+    """The encoder that is loaded from it."""
+    return load_encoder(str(checkpoint(kind)), embedding=embedding)
+
+
+@functools.cache
+def eager(kind: str, dtype: torch.dtype = torch.float32) -> Any:
+    """The whole model that the library loads from it, with eager attention."""
+    return BY_KIND[kind].reference(checkpoint(kind)).to(dtype)
+
+
+def views(count: int = 3, size: int = SIZE) -> Pixels:
+    """Views of noise."""
+    return np.random.default_rng(size).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+
+
+def pixels(given: Pixels, dtype: torch.dtype = torch.float32, of: Any = None) -> Tensor:
+    """Views as a model gets them: normalised as the checkpoints here say, or as an encoder does."""
+    mean, std = (models.MEAN, models.STD) if of is None else (of.mean, of.std)
+    return torch.from_numpy(((given / 255 - mean) / std).transpose(0, 3, 1, 2)).to(dtype)

@@ -16,7 +16,6 @@ from sklearn.datasets import load_sample_image
 
 from embedshift.augmentations.augmentation import Augmentation
 from embedshift.augmentations.changes import ChangeAt
-from embedshift.augmentations.strength import jpeg_bytes
 
 Array = Any
 # Levels from pixel to pixel of a ramp, and pixels until it ends: 17 * 15 = 255.
@@ -167,22 +166,15 @@ def _hue(augmentation: Augmentation, image: Array, seed: int, recorded: float) -
 
 
 def _jpeg(augmentation: Augmentation, image: Array, seed: int, recorded: float) -> float:
-    """From the quantisation table of a file that decodes to the view."""
-    data = jpeg_bytes(image, recorded).tobytes()
-    file: Any = Image.open(io.BytesIO(data))
-    decoded = np.asarray(file.convert("RGB")).astype(int)
-    assert np.abs(decoded - augmentation.draw(image, seed)).max() <= 4, "the view is what the file holds"
-    fitting = [quality for quality in range(1, 101) if _table(quality) == file.quantization[0]]
-    return float(fitting[0])
+    """The quality at which Pillow's file shows the view, among those nearby."""
+    view, quality = augmentation.draw(image, seed).astype(int), int(recorded)
 
+    def differs(by: int) -> float:
+        Image.fromarray(image).save(file := io.BytesIO(), "JPEG", quality=by, subsampling="4:2:0")
+        return float(np.abs(np.asarray(Image.open(file)) - view).mean())
 
-@functools.cache
-def _table(quality: int) -> Any:
-    """Pillow's quantisation table of brightness for a quality."""
-    file = io.BytesIO()
-    Image.new("RGB", (8, 8)).save(file, "JPEG", quality=quality)
-    read: Any = Image.open(file)
-    return read.quantization[0]
+    assert differs(quality) < 0.5, "the view is what the file holds"
+    return float(min(range(max(1, quality - 3), quality + 4), key=differs))
 
 
 def _downscale(augmentation: Augmentation, image: Array, seed: int, recorded: float) -> float:
@@ -203,18 +195,6 @@ def _corners(augmentation: Augmentation, image: Array, seed: int, recorded: floa
     corners = np.array([[0, 0], [side - 1, 0], [side - 1, side - 1], [0, side - 1]], np.float32)
     ends = cv2.perspectiveTransform(corners[None], _homography(augmentation, side, seed))[0]
     return float(np.sqrt(((ends - corners) ** 2).sum(axis=1).mean()) / side)
-
-
-def _turn(augmentation: Augmentation, image: Array, seed: int, recorded: float) -> float:
-    return abs(_similarity(augmentation, len(image), seed)[0])
-
-
-def _scale(augmentation: Augmentation, image: Array, seed: int, recorded: float) -> float:
-    return _similarity(augmentation, len(image), seed)[1]
-
-
-def _area(augmentation: Augmentation, image: Array, seed: int, recorded: float) -> float:
-    return _similarity(augmentation, len(image), seed)[1] ** -2
 
 
 def _shift(augmentation: Augmentation, image: Array, seed: int, recorded: float) -> float:
@@ -242,31 +222,23 @@ def _at(augmentation: Augmentation, parameter: float) -> Augmentation:
     return dataclasses.replace(augmentation, transform=dataclasses.replace(augmentation.transform, parameter=parameter))
 
 
-def _moved(augmentation: Augmentation, image: Array, seed: int, recorded: float) -> float:
-    return shown_displacement(augmentation, len(image), seed)[1]
-
-
-def _hidden(augmentation: Augmentation, image: Array, seed: int, recorded: float) -> float:
-    return float(covered(augmentation, len(image), seed).mean())
-
-
 # Family → what measures its parameter, and by how much of it the result may differ on one image.
 MEASURED: dict[str, tuple[Callable[[Augmentation, Array, int, float], Any], float]] = {
     "noise": (_noise, 0.03),
     "blur": (_blur, 0.05),
     "color_jitter": (_color_jitter, 0.01),
     "shift_scale_rotate": (_shift_scale_rotate, 0.01),
-    "elastic": (_moved, 0.01),
+    "elastic": (lambda a, image, seed, _: shown_displacement(a, len(image), seed)[1], 0.01),
     "perspective": (_corners, 0.01),
     "brightness_contrast": (_brightness_contrast, 0.03),
-    "coarse_dropout": (_hidden, 0.001),
-    "rotation": (_turn, 0.005),
-    "zoom_out": (_scale, 0.005),
+    "coarse_dropout": (lambda a, image, seed, _: covered(a, len(image), seed).mean(), 0.001),
+    "rotation": (lambda a, image, seed, _: abs(_similarity(a, len(image), seed)[0]), 0.005),
+    "zoom_out": (lambda a, image, seed, _: _similarity(a, len(image), seed)[1], 0.005),
     "translation": (_shift, 0.01),
-    "crop": (_area, 0.005),
+    "crop": (lambda a, image, seed, _: _similarity(a, len(image), seed)[1] ** -2, 0.005),
     "jpeg": (_jpeg, 0.0),
     "downscale": (_downscale, 0.0),
-    "occlusion": (_hidden, 0.01),
+    "occlusion": (lambda a, image, seed, _: covered(a, len(image), seed).mean(), 0.01),
     "grey": (_grey, 0.01),
     "gamma": (_gamma, 0.01),
     "hue": (_hue, 0.02),

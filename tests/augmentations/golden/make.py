@@ -1,18 +1,26 @@
-"""Writes views.npz and strength.npz anew, for when a suite changes on purpose: run this file."""
+"""Writes the arrays of this folder anew, for when views of a suite change on purpose: run this file."""
 
+import functools
 from pathlib import Path
 
 import numpy as np
 
 from embedshift import make_views
 
-PATH = Path(__file__).with_name("views.npz")
-STORED = ("color_jitter", "shift_scale_rotate", "elastic", "perspective")
-# Families of the suite `strength`, of which level 3 is stored.
-STRENGTH = (
-    "color_jitter", "shift_scale_rotate", "elastic", "perspective", "rotation", "zoom_out", "translation", "crop",
-    "jpeg", "downscale", "grey", "hue",
-)  # fmt: skip
+FOLDER = Path(__file__).parent
+# Suite → its views that filter, interpolate or convert colours: they differ by a few levels between processors.
+STORED = {
+    "paper": ("color_jitter", "shift_scale_rotate", "elastic", "perspective"),
+    "strength": (
+        "color_jitter@3", "shift_scale_rotate@3", "elastic@3", "perspective@3", "rotation@3", "zoom_out@3",
+        "translation@3", "crop@3", "jpeg@3", "downscale@3", "grey@3", "hue@3",
+    ),
+    "corruptions": (
+        "shot_noise@3", "defocus_blur@3", "glass_blur@3", "motion_blur@3", "zoom_blur@3", "snow@3", "fog@3",
+        "elastic_transform@3", "jpeg_compression@3", "gaussian_blur@3", "spatter@3", "spatter@5",
+    ),
+    "style": ("stylization", "smooth", "pencil", "pencil_colour", "clahe", "superpixels"),
+}  # fmt: skip
 
 
 def made_picture(size: int) -> np.ndarray:
@@ -22,17 +30,14 @@ def made_picture(size: int) -> np.ndarray:
     return np.stack([np.abs((a * x + b * y + c) % 510 - 255) for a, b, c in slopes], axis=-1).astype(np.uint8)
 
 
-def stored_views() -> dict[str, np.ndarray]:
-    views = make_views(made_picture(64), image_id="made.png", size=64)
-    return {name: views[name] for name in STORED}
-
-
-def strength_views(level: int = 3) -> dict[str, np.ndarray]:
-    made = made_picture(64)
-    views = make_views(made, image_id="made.png", size=64, augmentations="strength", families=STRENGTH)
-    return {name: views[f"{name}@{level}"] for name in STRENGTH}
+@functools.cache
+def views(suite: str, names: tuple[str, ...], size: int = 64, image_id: str = "made.png") -> dict[str, np.ndarray]:
+    """The views of the picture by their names, and those of the same families."""
+    families = dict.fromkeys(name.split("@")[0] for name in names)
+    chosen = {"families": tuple(families)} if suite in ("strength", "corruptions") else {}
+    return make_views(made_picture(size), image_id=image_id, size=size, augmentations=suite, **chosen)
 
 
 if __name__ == "__main__":
-    np.savez_compressed(PATH, **stored_views())
-    np.savez_compressed(PATH.with_name("strength.npz"), **strength_views())
+    for suite, names in STORED.items():
+        np.savez_compressed(FOLDER / f"{suite}.npz", **{name: views(suite, names)[name] for name in names})

@@ -1,4 +1,4 @@
-"""APGD against the paper's algorithm written as it is printed, PGD against a plain loop, and the goal."""
+"""Attacks: pictures inside their budget, APGD as the paper prints it, PGD as a plain loop, and the goal."""
 
 import math
 
@@ -18,11 +18,83 @@ from embedshift.encoders.attack import (
     reference_embedding,
     value_and_gradient,
     worst_image,
-)
+)  # fmt: skip
 from embedshift.errors import EmbedshiftError
 from support.matrix import first_only
 
-BUDGETS = [Budget("linf", 4), Budget("linf", 30), Budget("l2", 0.05), Budget("l2", 0.5)]
+# Budgets.
+
+BUDGETS = [Budget("linf", eps) for eps in (1, 4, 255)] + [Budget("l2", eps) for eps in (0.01, 0.3, 30.0)]
+each_budget = pytest.mark.parametrize("budget", BUDGETS, ids=lambda each: f"{each.norm}-{each.eps:g}")
+
+
+def inside(picture, original, budget):
+    """By whole numbers alone."""
+    moved = [int(a) - int(b) for a, b in zip(picture.ravel(), original.ravel(), strict=True)]
+    if budget.norm == "linf":
+        return max(map(abs, moved)) <= budget.eps
+    return sum(each * each for each in moved) <= (255 * budget.eps) ** 2 * (1 + 1e-12)
+
+
+def pictures(side=24):
+    rng = np.random.default_rng(0)
+    yield rng.integers(0, 256, (side, side, 3), np.uint8)
+    yield rng.choice([0, 1, 254, 255], (side, side, 3)).astype(np.uint8)  # at the ends of the range
+
+
+@each_budget
+def test_whole_levels_are_inside(budget):
+    for seed, original in enumerate(pictures()):
+        for reach in (0.5, 1.0, 3.0):  # further than the budget too
+            away = np.random.default_rng(seed).normal(size=original.shape)
+            size = np.abs(away).max() if budget.norm == "linf" else np.linalg.norm(away)
+            found = budget.rounded(original + reach * budget.radius * away / size, original)
+            assert found.dtype == np.uint8
+            assert inside(found, original, budget)
+            assert budget.distance(found, original) <= budget.eps
+
+
+def test_rounding_alone_would_leave_an_l2_ball():
+    budget, original = Budget("l2", 0.3), next(pictures())
+    away = np.random.default_rng(0).normal(size=original.shape)
+    lifted = 1.02 * budget.radius * away / np.linalg.norm(away)
+    assert not inside(np.rint(np.clip(original + lifted, 0, 255)).astype(np.uint8), original, budget)
+    found = budget.rounded(original + lifted, original)
+    assert budget.distance(found, original) > 0.9 * budget.eps, "no more is given up than must be"
+
+
+@each_budget
+def test_start_and_projection_are_inside_and_the_seed_decides(budget):
+    original = as_pixels(next(pictures()))
+    start = budget.start(original, 7)
+    noise = torch.randn(original.shape, generator=torch.Generator().manual_seed(0))
+    for pixels in (start, budget.project(original + 500 * noise, original)):
+        moved = (pixels - original).double()
+        size = moved.abs().max() if budget.norm == "linf" else moved.norm()
+        assert float(size) <= budget.radius * (1 + 1e-5) + 1e-4
+        assert 0 <= float(pixels.min()) <= float(pixels.max()) <= 255
+    assert torch.equal(start, budget.start(original, 7))
+    assert not torch.equal(start, budget.start(original, 8))
+    assert not torch.equal(start, original)
+
+
+@each_budget
+def test_random_signs_use_the_budget_up(budget):
+    original = np.full((24, 24, 3), 128, np.uint8)
+    found = budget.random_signs(original, 3)
+    assert inside(found, original, budget)
+    if budget.eps not in (255, 30.0):  # there the range of colours ends first
+        wanted = budget.eps if budget.norm == "linf" else math.floor((255 * budget.eps) ** 2) ** 0.5 / 255
+        assert budget.distance(found, original) == pytest.approx(wanted, rel=0.02)
+    ups, downs = (found > original).sum(), (found < original).sum()
+    assert abs(int(ups) - int(downs)) < 5 * math.sqrt(max(1, ups + downs))
+    assert np.array_equal(found, budget.random_signs(original, 3))
+    assert all(inside(budget.random_signs(each, 1), each, budget) for each in pictures())
+
+
+# Methods.
+
+STEPS = [Budget("linf", 4), Budget("linf", 30), Budget("l2", 0.05), Budget("l2", 0.5)]
 SHAPE = (1, 3, 4, 4)
 
 
@@ -35,8 +107,7 @@ def landscape(seed, *, ripples=0.0):
         off = (pixels.double() - torch.from_numpy(lowest)) / 20
         return (torch.from_numpy(weights) * (off**2 + ripples * torch.cos(7 * off))).sum()
 
-    original = torch.from_numpy(rng.uniform(0, 255, SHAPE))
-    return loss, original
+    return loss, torch.from_numpy(rng.uniform(0, 255, SHAPE))
 
 
 def project(x, original, budget):
@@ -96,7 +167,7 @@ def printed(loss, start, original, budget, steps):
 @pytest.mark.parametrize("ripples", first_only([0.0, 2.0]))
 def test_apgd_is_the_printed_algorithm(ripples):
     halved = 0
-    for budget in BUDGETS:
+    for budget in STEPS:
         for seed in range(3):
             loss, original = landscape(seed, ripples=ripples)
             start = budget.start(original, seed)
@@ -125,17 +196,19 @@ def test_checkpoints_are_those_of_the_paper():
     assert checkpoints(1) == [1] * 8
 
 
-@pytest.mark.parametrize("budget", BUDGETS, ids=lambda each: f"{each.norm}-{each.eps:g}")
-def test_pgd_is_the_plain_loop(budget):
-    loss, original = landscape(0)
-    original = original.float()
-    start = budget.start(original, 1)
-    size = REACH / 15 * (budget.eps if budget.norm == "linf" else 255 * budget.eps)
-    x, middle = start.double().numpy(), original.double().numpy()
-    for _ in range(15):
-        _, gradient = value_and_gradient(loss, torch.from_numpy(x))
-        x = project(x - size * step_of(gradient.numpy(), budget), middle, budget)
-    np.testing.assert_allclose(pgd(loss, start, original, budget, 15).numpy(), x, atol=2e-3)
+def test_pgd_is_the_plain_loop():
+    loss, middle = landscape(0)
+    for budget in STEPS:
+        start = budget.start(middle.float(), 1)
+        size = REACH / 15 * (budget.eps if budget.norm == "linf" else 255 * budget.eps)
+        x = start.double().numpy()
+        for _ in range(15):
+            _, gradient = value_and_gradient(loss, torch.from_numpy(x))
+            x = project(x - size * step_of(gradient.numpy(), budget), middle.numpy(), budget)
+        np.testing.assert_allclose(pgd(loss, start, middle.float(), budget, 15).numpy(), x, atol=2e-3)
+
+
+# The goal.
 
 
 def embed(pixels):
@@ -169,16 +242,15 @@ def test_gradients_pass_a_purifier_as_if_it_changed_nothing():
 
 
 def test_the_better_of_both_is_kept_and_towards_turns_the_sign():
-    image, other = picture(0), picture(1)
+    image, other, budget = picture(0), picture(1), Budget("linf", 8)
     for towards, reference in ((False, image), (True, other)):
         goal = Goal(embed, reference_embedding(embed, reference), towards=towards)
-        found = worst_image(goal, image, Budget("linf", 8), steps=10, seed=0)
+        found = worst_image(goal, image, budget, steps=10, seed=0)
         assert found.cosine == pytest.approx(goal.picture_cosine(found.picture))
         each = []
         for method in (pgd, apgd):
-            start, middle = Budget("linf", 8).start(as_pixels(image), 0), as_pixels(image)
-            pixels = method(goal.loss, start, middle, Budget("linf", 8), 10)[0].permute(1, 2, 0).numpy()
-            each.append(goal.picture_cosine(Budget("linf", 8).rounded(pixels, image)))
+            pixels = method(goal.loss, budget.start(as_pixels(image), 0), as_pixels(image), budget, 10)
+            each.append(goal.picture_cosine(budget.rounded(pixels[0].permute(1, 2, 0).numpy(), image)))
         assert found.cosine == pytest.approx(max(each) if towards else min(each))
 
 
