@@ -62,7 +62,8 @@ def wrong(kind, read, sample):
     except (EmbedshiftError, OSError) as error:
         words = str(error)
         return "" if kind.words and re.search(kind.words, words) and "\n" not in words else words
-    is_right = not kind.words and corpus.is_near(found, kind) and size == found.shape[1::-1]
+    # A size that is not found in the header is not compared with that of a variant.
+    is_right = not kind.words and corpus.is_near(found, kind) and size in (None, found.shape[1::-1])
     return "" if is_right else f"{found.dtype} {found.shape}, by its header {size}"
 
 
