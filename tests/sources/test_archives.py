@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from torch import nn
 
 import embedshift
 from embedshift import EmbedshiftError
@@ -72,22 +71,6 @@ def test_every_kind_of_source_gives_the_bytes_of_the_folder(photos, tmp_path):
         assert contents(source) == folder, place
         again = image_reader(source.description, EVERYWHERE)
         assert {name: again(name) for name in NAMES} == folder, place
-
-
-@pytest.mark.matrix
-@pytest.mark.slow
-def test_the_rows_of_a_study_do_not_depend_on_the_kind(photos, tmp_path):
-    net = nn.Sequential(nn.Conv2d(3, 4, 8, stride=8), nn.Flatten(), nn.Linear(4 * 16, 8))
-    encoder = embedshift.wrap(net, size=32, mean=(0.5,) * 3, std=(0.5,) * 3)
-    tar = write_tar(tmp_path / "a.tar", members(photos))
-    parquet = write_parquet(tmp_path / "a.parquet", members(photos))
-    rows = []
-    for number, place in enumerate((photos, tar, parquet)):
-        study = embedshift.run(place, out=tmp_path / f"study{number}", model=encoder, shard_size=2, workers=number % 2)
-        rows.append(study.rows().collect())
-    assert len(rows[0]) == 10 * len(NAMES)
-    assert rows[0].equals(rows[1])
-    assert rows[0].equals(rows[2])
 
 
 def test_archives_of_a_folder_are_one_collection_and_shards_run_across_them(photos, tmp_path):

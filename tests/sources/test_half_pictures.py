@@ -9,7 +9,7 @@ from embedshift import EmbedshiftError
 from embedshift.sources import completeness
 from embedshift.sources.images import decode
 from support.corpus import JPEGS
-from support.pictures import GREY, PHOTO, encoded, lines_of, lossless_jpeg, png, png_of, with_lines, with_segment
+from support.pictures import GREY, PHOTO, encoded, lines_of, lossless_jpeg, png_of, with_lines, with_segment
 
 LARGE = np.asarray(Image.fromarray(skimage_data.astronaut()).resize((320, 300)))
 EOI = b"\xff\xd9"
@@ -140,10 +140,3 @@ def test_a_png_whose_codes_end_early_is_refused_though_all_checksums_are_right(k
         assert completeness.lacks_lines(cut)
         with pytest.raises(EmbedshiftError, match=EARLY):
             decode(cut)
-
-
-def test_lines_are_counted_by_hand():
-    for width, height, depth, colour in ((1, 1, 1, 0), (9, 3, 1, 0), (5, 2, 4, 3), (3, 3, 16, 6)):
-        line = 1 + -(-width * depth * {0: 1, 3: 1, 6: 4}[colour] // 8)
-        assert not completeness.lacks_lines(png(width, height, depth, colour, bytes(line * height)))
-        assert completeness.lacks_lines(png(width, height, depth, colour, bytes(line * height - 1)))

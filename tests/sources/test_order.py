@@ -101,12 +101,6 @@ def test_members_of_a_tar_behind_a_url_are_shuffled_within_eight_blocks(tmp_path
     assert order_of([tmp_path / "a.tar", tmp_path / "b.tar"]) == (slowly(NAMES, 0), SHUFFLED)
 
 
-def test_a_tar_behind_a_url_has_blocks_of_two_thousand_members():
-    from embedshift.sources import tar
-
-    assert tar.MEMBERS == 2048
-
-
 def test_the_order_depends_neither_on_the_place_nor_on_the_order_of_the_arguments(
     parquets, tmp_path, memory, monkeypatch
 ):
