@@ -125,8 +125,11 @@ PNGS = {
     "grey of 2 bits": png_of(PART[..., 0] >> 6, 0, depth=2),
     "alpha": png_of(np.dstack([PART, ALPHA]), 6),
     "grey and alpha": png_of(np.dstack([PART[..., 0], ALPHA]), 4),
-    "interlaced": png_of(PART, 2, interlaced=True),
-    "interlaced, of fewer columns than passes": png_of(PART[:, :3], 2, interlaced=True),
+    # The first row and column of each pass count where a side is one more than a multiple of its step.
+    **{
+        f"interlaced, {height} x {width}": png_of(PHOTO[:height, :width], 2, interlaced=True)
+        for height, width in ((20, 3), (17, 13), (13, 17), (11, 10))
+    },
 }
 
 
