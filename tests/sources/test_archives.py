@@ -1,7 +1,6 @@
 """Tar, Parquet, saved datasets and URLs: the same pictures give the same samples, bytes and rows as their folder."""
 
 import io
-import json
 
 import datasets
 import fsspec
@@ -10,17 +9,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from torch import nn
 
 import embedshift
 from embedshift import EmbedshiftError
-from embedshift.encoders import EncoderOutput
 from embedshift.sources import Roots, image_reader, open_source, select, shuffle, split
 from embedshift.statistics import summary as tables
 from embedshift.statistics.layout import image_rows
 from embedshift.store.redraw import redraw
 from embedshift.study.paired import pair_studies
 from support.archives import write_parquet, write_tar
+from support.mean_colour import MeanColour
 
 EVERYWHERE = Roots(["/", "memory://"])
 
@@ -75,40 +73,6 @@ def test_every_kind_of_source_gives_the_bytes_of_the_folder(photos, tmp_path):
         assert {name: again(name) for name in NAMES} == folder, place
 
 
-@pytest.mark.matrix
-@pytest.mark.slow
-def test_the_rows_of_a_study_do_not_depend_on_the_kind(photos, tmp_path):
-    net = nn.Sequential(nn.Conv2d(3, 4, 8, stride=8), nn.Flatten(), nn.Linear(4 * 16, 8))
-    encoder = embedshift.wrap(net, size=32, mean=(0.5,) * 3, std=(0.5,) * 3)
-    tar = write_tar(tmp_path / "a.tar", members(photos))
-    parquet = write_parquet(tmp_path / "a.parquet", members(photos))
-    rows = []
-    for number, place in enumerate((photos, tar, parquet)):
-        study = embedshift.run(place, out=tmp_path / f"study{number}", model=encoder, shard_size=2, workers=number % 2)
-        rows.append(study.rows().collect())
-    assert len(rows[0]) == 10 * len(NAMES)
-    assert rows[0].equals(rows[1])
-    assert rows[0].equals(rows[2])
-
-
-def test_captions_of_the_webdataset_layout(photos, tmp_path):
-    picture = (photos / "a.png").read_bytes()
-    tar = write_tar(
-        tmp_path / "00000.tar",
-        [
-            ("000.jpg", picture), ("000.txt", b" a cat\n"), ("000.json", json.dumps({"caption": "not this"}).encode()),
-            ("001.json", json.dumps({"caption": "a dog", "url": "x"}).encode()), ("001.jpg", picture),
-            ("002.jpg", picture), ("002.json", b"{broken"), ("003.txt", b"no picture"), ("004.cls", b"3"),
-            ("._005.jpg", b""), ("006.jpg", picture), ("006.json", b'{"caption": " half \\ud83d "}'),
-        ],
-    )  # fmt: skip
-    source = open_source([str(tar)])
-    assert [(s.image_id, s.caption) for s in source.samples] == [
-        ("000.jpg", "a cat"), ("001.jpg", "a dog"), ("002.jpg", None), ("006.jpg", "half ?"),
-    ]  # fmt: skip
-    assert source.skipped == {".txt": 1, ".cls": 1, "hidden": 1}
-
-
 def test_archives_of_a_folder_are_one_collection_and_shards_run_across_them(photos, tmp_path):
     picture = (photos / "a.png").read_bytes()
     for number in (1, 0):
@@ -125,51 +89,6 @@ def test_archives_of_a_folder_are_one_collection_and_shards_run_across_them(phot
     assert [s for shard in shards for s in shard.samples] == ordered
     assert any(len({s.archive for s in shard.samples}) == 2 for shard in shards)
     assert {s.image_id: source.read(s) for s in ordered} == {s.image_id: picture for s in chosen}
-
-
-def test_one_id_in_two_archives_is_refused_and_both_are_named(photos, tmp_path):
-    for name in ("x.tar", "y.tar"):
-        write_tar(tmp_path / name, members(photos))
-    source = open_source([str(tmp_path / "x.tar"), str(tmp_path / "y.tar")])
-    with pytest.raises(EmbedshiftError, match=r"two images have the id 'a.png': .*x\.tar.* and .*y\.tar"):
-        select(source.samples, limit=None, sample=None, seed=0)
-
-
-@pytest.mark.parametrize(
-    ("columns", "expected"),
-    [
-        ({}, NAMES),
-        ({"image_id": None, "key": ["0", "1", "2", "3", "4"]}, ["0", "1", "2", "3", "4"]),
-        ({"image_id": None, "path": list("vwxyz"), "url": list("abcde")}, list("vwxyz")),
-        ({"image_id": None}, [f"a.parquet#{row}" for row in range(5)]),
-        ({"image_id": None, "key": ["0", None, "2", "3", "4"]}, ["0", "a.parquet#1", "2", "3", "4"]),
-    ],
-)
-def test_ids_of_a_parquet(photos, tmp_path, columns, expected):
-    source = open_source([str(write_parquet(tmp_path / "a.parquet", members(photos), **columns))])
-    assert [sample.image_id for sample in source.samples] == expected
-
-
-def test_a_row_without_an_image_fails_alone(photos, tmp_path):
-    data = [data for _, data in members(photos)]
-    columns = {"jpg": [data[0], None, *data[2:]], "status": ["success", "failed_to_download", *["success"] * 3]}
-    columns["caption"] = list("abcde")
-    source = open_source([str(write_parquet(tmp_path / "a.parquet", members(photos), **columns))])
-    assert [sample.caption for sample in source.samples] == list("abcde")
-    with pytest.raises(EmbedshiftError, match="the row contains no image"):
-        source.read(source.samples[1])
-    assert source.read(source.samples[2]) == data[2]
-
-
-def test_splits_of_a_saved_dataset(photos, tmp_path):
-    features = datasets.Features({"picture": datasets.Image(), "text": datasets.Value("string")})
-    columns = {"picture": [str(photos / name) for name in NAMES[:2]], "text": ["one", "two"]}
-    part = datasets.Dataset.from_dict(columns, features=features)
-    datasets.DatasetDict({"train": part, "test": part.select([1])}).save_to_disk(tmp_path / "saved")
-    source = open_source([str(tmp_path / "saved")])
-    found = [(s.image_id, s.caption) for s in source.samples]
-    assert found == [("saved/train#0", "one"), ("saved/train#1", "two"), ("saved/test#0", "two")]
-    assert source.read(source.samples[2]) == (photos / NAMES[1]).read_bytes()
 
 
 def test_a_list_may_hold_urls(photos, tmp_path):
@@ -201,36 +120,17 @@ def test_what_cannot_be_opened_is_one_line(tmp_path, make, words):
     assert caught.value.exit_code == 2
 
 
-def test_a_tar_that_ends_early_is_refused_or_fails_alone(photos, tmp_path):
-    whole = write_tar(tmp_path / "a.tar", members(photos)).read_bytes()
-    cut = tmp_path / "cut.tar"
-    cut.write_bytes(whole[: whole.index((photos / NAMES[-1]).read_bytes()) + 40])
-    with pytest.raises(EmbedshiftError, match=r"not a tar|ends early"):
-        contents(open_source([str(cut)]))
-
-
 def test_kinds_are_not_mixed(photos, tmp_path):
     tar = write_tar(tmp_path / "a.tar", members(photos))
     with pytest.raises(EmbedshiftError, match=r"several kinds \(folder, tar\)"):
         open_source([str(photos), str(tar)])
 
 
-class Brightness:
-    """An encoder without a model: the mean colour, and nothing to attend to."""
-
-    name, dim, grid, size = "brightness", 3, None, 32
-    mean = std = (0.5, 0.5, 0.5)
-    weights_hash = "brightness"
-
-    def __call__(self, views):
-        return EncoderOutput(views.mean(axis=(1, 2)).astype(np.float32) + 1, None, None)
-
-
 @pytest.mark.matrix
 @pytest.mark.slow
 def test_a_report_says_that_its_archive_is_gone_and_keeps_the_numbers(photos, tmp_path):
     tar = write_tar(tmp_path / "a.tar", members(photos))
-    study = embedshift.run(tar, out=tmp_path / "study", model=Brightness(), workers=0)
+    study = embedshift.run(tar, out=tmp_path / "study", model=MeanColour(), workers=0)
     found, missing = redraw(study.reader(), NAMES)
     assert [image.image_id for image in found] == NAMES
     assert not missing
@@ -248,7 +148,7 @@ def test_a_comparison_of_an_archive_out_of_order_keeps_each_images_rows_in_order
     names = [f"{number:03}.png" for number in np.random.default_rng(1).permutation(40)]
     tar = write_tar(tmp_path / "a.tar", [(name, flat_png(index)) for index, name in enumerate(names)])
     studies = [
-        embedshift.run(tar, out=tmp_path / name, model=Brightness(), workers=0, batch_size=size)
+        embedshift.run(tar, out=tmp_path / name, model=MeanColour(), workers=0, batch_size=size)
         for name, size in (("one", 10), ("two", 7))
     ]
     assert not studies[0].rows().collect()["image_id"].is_sorted()

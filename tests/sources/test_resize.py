@@ -10,7 +10,7 @@ from embedshift import EmbedshiftError
 from embedshift.sources.images import ToInput
 
 RNG = np.random.default_rng(0)
-SHAPES = [(300, 400), (400, 300), (224, 224), (230, 1000), (10, 17), (333, 500), (1, 1), (1, 50)]
+SHAPES = [(300, 400), (400, 301), (224, 224), (10, 17), (1, 50)]
 
 
 @pytest.mark.parametrize("shape", SHAPES)

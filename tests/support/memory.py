@@ -14,7 +14,7 @@ from typing import Any
 
 from PIL import Image
 
-from support.hostile.encodings import chunk, encoded, png
+from support.pictures import chunk, encoded, png
 
 TESTS = Path(__file__).parents[1]
 # Of a decoder's peak. libjpeg keeps all codes of a progressive JPEG, two bytes each, until its last row is out; beside
