@@ -98,6 +98,9 @@ def test_groups_by_names_stay_when_a_shard_is_measured_again(photos, grouped, tm
     assert stored["count"] == SCENES
     for name, table in tables(study).items():
         assert table.equals(grouped.table(name)), name
+    some = ids[::-3]
+    groups, scenes = study.reader().groups_of(some), np.array([name.split("/")[0] for name in some])
+    assert ((groups[:, None] == groups) == (scenes[:, None] == scenes)).all()
 
 
 def test_an_unfinished_study_gets_no_groups_and_those_of_other_images_are_refused(grouped, tmp_path):
