@@ -15,38 +15,25 @@ pytestmark = pytest.mark.slow
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def test_a_folder_without_a_study(cli, tmp_path):
-    done = cli("app", tmp_path, "--no-browser")
-    assert done.code == 2
-    assert f"{tmp_path}: no study here" in done.line
-
-
-def test_without_its_extra(cli, monkeypatch):
+def test_what_it_refuses_in_one_line(cli, tmp_path, monkeypatch):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        for arguments, words in (
+            ((tmp_path,), f"{tmp_path}: no study here"),
+            (("--model", "dinov2-smal-offline"), "did you mean 'dinov2-small-offline'"),
+            ((studies.plain().folder, "--port", port), f"error: --port: {port} is already in use: give another"),
+        ):
+            done = cli("app", *arguments, "--no-browser")
+            assert (done.code, words in done.line) == (2, True), done.err
     find = importlib.util.find_spec
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name, *more: None if name == "gradio" else find(name, *more)
     )
     done = cli("app", "--no-browser")
-    assert done.code == 1
-    assert done.line == "error: the page needs the extra 'app': pip install 'embedshift[app]'"
-
-
-@pytest.mark.matrix
-def test_a_port_that_is_taken(cli):
-    study = studies.plain()
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        other.listen()
-        port = other.getsockname()[1]
-        done = cli("app", study.folder, "--no-browser", "--port", port)
-    assert done.code == 2
-    assert done.line == f"error: --port: {port} is already in use: give another"
-
-
-def test_an_encoder_that_is_not_known(cli):
-    done = cli("app", "--no-browser", "--model", "dinov2-smal-offline")
-    assert done.code == 2
-    assert "did you mean 'dinov2-small-offline'" in done.line
+    words = "error: the page needs the extra 'app': pip install 'embedshift[app]'"
+    assert (done.code, done.line) == (1, words)
 
 
 @pytest.mark.parametrize("number", first_only([signal.SIGINT, signal.SIGTERM]))

@@ -1,40 +1,20 @@
 """What a person mistypes, and what a machine may lack: one line or it works, never a traceback."""
 
+import resource
 import subprocess
 import sys
 
 import pytest
 
 import embedshift
+from embedshift.config.processes import NO_SPACE, without_space
 from support import command
+from support.matrix import first_only
 from support.models import pictures
 from support.processes import run_python
 from support.synthetic import make_study
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["run", "photos", "--out", ""], "--out is empty"),
-        (["demo", "--out", ""], "--out is empty"),
-        (["compare", "a", "b", "--out", ""], "--out is empty"),
-        (["run", "photos", "--out", "s3://bucket/x"], "--out s3://bucket/x is an address: give a path of this machine"),
-        (["views", "photos", "--out", "gs://bucket/x"], "--out gs://bucket/x is an address"),
-        (["run", "", "--out", "out"], "the path of an image is empty"),
-        (["run", "photos", "", "--out", "out"], "the path of an image is empty"),
-        (["run", "photos", "--out", "out", "--device", "meta", "--model", "dinov2-small-offline"], "device 'meta'"),
-    ],
-)
-def test_nothing_is_written_where_something_is_missing(cli, arguments, words, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    pictures(tmp_path / "photos", 1)
-    done = cli(*arguments)
-    assert done.code == 2
-    assert words in done.line
-    assert [path.name for path in tmp_path.iterdir()] in (["photos"], ["photos", "out"], ["out", "photos"])
-    assert not list((tmp_path / "out").rglob("*.parquet"))
 
 
 @pytest.mark.parametrize("last", [1, 5])
@@ -60,13 +40,6 @@ def test_a_broken_rule_has_its_code_wherever_its_table_is_printed(more, shell, t
     done = subprocess.run(arguments, capture_output=True, text=True, check=False, env=command.environment(**more))
     assert (done.returncode, done.stderr) == (3, "")
     assert ("does not pass" in done.stdout) == (not shell)
-
-
-def test_a_name_that_rich_would_draw_stays_as_it_is(cli, tmp_path):
-    pictures(tmp_path / "photos", 1)
-    given = ["run", tmp_path / "photos", "--out", tmp_path / "out", "--model"]
-    assert "python:a[red]b:up:mean9: cannot be imported" in cli(*given, "python:a[red]b:up:mean9").line
-    assert "~nouser/x: neither folder" in cli(*given, "dinov2-small-offline", "--groups", "~nouser/x").line
 
 
 RUN = """
@@ -117,3 +90,28 @@ def test_quiet_lets_nothing_through_but_our_own_warnings():
         """
     )
     assert printed.splitlines() == ["['own warning']", "['TIFF', 'of Python', 'findfont', 'own step', 'own warning']"]
+
+
+@pytest.mark.parametrize("megabytes", first_only([700, 1_200]))
+def test_too_little_address_space_is_one_line(tmp_path, megabytes):
+    (tmp_path / "photos").mkdir()
+    limit = megabytes * 2**20
+    program = "from embedshift.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "run", tmp_path / "photos", "--out", tmp_path / "out"],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert " ".join(done.stderr.split()) == f"error: {NO_SPACE}"
+
+
+def test_a_library_without_space_is_one_line(monkeypatch, cli):
+    def load(*_arguments, **_settings):
+        raise ImportError("libtorch_cpu.so: failed to map segment from shared object")
+
+    monkeypatch.setattr("embedshift.study.load", load)
+    done = cli("report", "study")
+    assert (done.code, done.line) == (1, f"error: {NO_SPACE}")
+    assert without_space(ImportError("x.so: Cannot allocate memory"))
+    assert not without_space(ImportError("No module named 'x'"))

@@ -45,10 +45,9 @@ def test_the_pieces_of_the_demo_do_not_overlap(tmp_path):
     assert len(pieces) == 32
     assert len({piece.split("/")[0] for piece in pieces}) == 16
     whole = demo.copy_photos(folder.parent / "whole")
-    with Image.open(whole / "coffee.png") as photo, Image.open(folder / "coffee" / "lower-right.png") as piece:
-        assert (np.asarray(piece) == np.asarray(photo)[200:, 300:]).all()
-    with Image.open(whole / "coffee.png") as photo, Image.open(folder / "coffee" / "upper-left.png") as piece:
-        assert (np.asarray(piece) == np.asarray(photo)[:200, :300]).all()
+    photo = np.asarray(Image.open(whole / "coffee.png"))
+    for name, corner in (("lower-right", photo[200:, 300:]), ("upper-left", photo[:200, :300])):
+        assert (np.asarray(Image.open(folder / "coffee" / f"{name}.png")) == corner).all()
 
 
 def test_a_folder_of_something_else_is_refused_and_stays(tmp_path, cli):

@@ -1,7 +1,5 @@
 """`--max-failed`: more failed images than that end with exit code 1, after everything is written."""
 
-import shutil
-
 import pytest
 
 from embedshift.cli.studies import failure_limit, most_failed
@@ -34,9 +32,7 @@ def run(tmp_path, monkeypatch, capsys):
     return call
 
 
-@pytest.mark.parametrize(
-    ("limit", "code"), [("2", 0), *first_only([("1", 1), ("0.4", 0), ("1.0", 0), ("0.39", 1), ("0", 1)])]
-)
+@pytest.mark.parametrize(("limit", "code"), [("2", 0), *first_only([("1", 1), ("0.4", 0), ("0.39", 1)])])
 def test_more_failures_than_that_end_with_1(limit, code, run, tmp_path):
     done = run("--max-failed", limit, "--no-report")
     assert done.code == code, done.err
@@ -66,12 +62,11 @@ def test_the_report_is_written_before_and_a_finished_study_answers_alike(run, tm
     assert run().code == 0
 
 
-@pytest.mark.parametrize("text", ["", "-1", "1.5", "2.0", "five", "5%", "1e2", "nan", "0.1.2"])
-def test_what_is_no_limit_is_one_line_before_anything_is_measured(text, run, tmp_path):
-    with pytest.raises(UsageError, match="give a number of images such as 10, or a fraction such as"):
-        failure_limit(text)
-    shutil.rmtree(tmp_path / "out", ignore_errors=True)
-    assert run(f"--max-failed={text}").code == 2
+def test_what_is_no_limit_is_one_line_before_anything_is_measured(run, tmp_path):
+    for text in ("", "-1", "1.5", "2.0", "five", "5%", "1e2", "nan", "0.1.2"):
+        with pytest.raises(UsageError, match="give a number of images such as 10, or a fraction such as"):
+            failure_limit(text)
+    assert run("--max-failed=-1").code == 2
     assert not (tmp_path / "out").exists()
 
 

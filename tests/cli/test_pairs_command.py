@@ -45,18 +45,17 @@ def test_flag_file_and_python_are_the_same_study(cli, pairs, places, model, tmp_
         assert embedshift.load(tmp_path / f"file{number}").rows().collect().equals(rows, null_equal=True)
     study = embedshift.run(places[0], pairs=places[1:], out=tmp_path / "python", model=model, workers=0)
     assert study.rows().collect().equals(rows, null_equal=True)
-    named = embedshift.run(
-        str(places[0]), pairs={"cdn": places[2]}, out=tmp_path / "named", model=MeanColour(), workers=0
-    )
-    assert named.augmentations == ["cdn"]
-
-
-@pytest.mark.slow
-def test_names_on_the_command_line(cli, places, model, tmp_path):
     given = [places[0], f"cdn={places[1]}", f"mirror={places[1]}"]
-    done = cli("run", "--pairs", *given, "--out", tmp_path / "s", "--model", model, "--workers", 0, "--no-report")
+    done = cli("run", "--pairs", *given, "--out", tmp_path / "named", *settings)
     assert done.code == 0, done.err
-    assert embedshift.load(tmp_path / "s").augmentations == ["cdn", "mirror"]
+    assert embedshift.load(tmp_path / "named").augmentations == ["cdn", "mirror"]
+    named = embedshift.run(
+        str(places[0]), pairs={"noise": places[2]}, out=tmp_path / "s", model=MeanColour(), workers=0
+    )
+    assert named.augmentations == ["noise"]
+    assert "claims" not in named.table_names
+    with pytest.raises(embedshift.EmbedshiftError, match="no claims here: it is not available for pairs"):
+        named.claims()
 
 
 def test_a_dry_run_estimates_and_writes_nothing(cli, places, model, tmp_path):
@@ -67,48 +66,28 @@ def test_a_dry_run_estimates_and_writes_nothing(cli, places, model, tmp_path):
     assert not (tmp_path / "s").exists()
 
 
+# What follows --pairs → a part of the line that refuses it; O are the originals, V variants.
 REFUSED = {
-    "one argument": (
-        ["{o}"],
-        "--pairs needs the originals and at least one folder of variants, --pairs ORIGINALS VARIANTS..., or what",
-    ),
-    "no argument": ([], "--pairs needs the originals"),
-    "a suite": (
-        ["{o}", "{v}", "--augmentations", "paper"],
-        "--augmentations cannot be combined with --pairs, whose views are read",
-    ),
-    "families": (["{o}", "{v}", "--families", "jpeg"], "--families cannot be combined with --pairs"),
-    "levels": (["{o}", "{v}", "--levels", "3", "--draws", "2"], "--draws, --levels cannot be combined with --pairs"),
-    "equal names": (["{o}", "{v}", "{v}"], "two variants have the name 'q50': "),
-    "no such folder": (["{o}", "{v}x"], "q50x: no such file or folder"),
-    "not paired": (["{o}", "{v}/deep"], "no variant in deep matches an image"),
+    "O": "--pairs needs the originals and at least one folder of variants, --pairs ORIGINALS VARIANTS..., or what",
+    "": "--pairs needs the originals",
+    "O V --augmentations paper": "--augmentations cannot be combined with --pairs, whose views are read",
+    "O V --families jpeg": "--families cannot be combined with --pairs",
+    "O V --levels 3 --draws 2": "--draws, --levels cannot be combined with --pairs",
+    "O V V": "two variants have the name 'q50': ",
+    "O Vx": "q50x: no such file or folder",
+    "O V/deep": "no variant in deep matches an image",
 }
 
 
-@pytest.mark.parametrize("case", REFUSED)
-def test_one_line(cli, places, tmp_path, case):
-    arguments, words = REFUSED[case]
-    given = [each.format(o=places[0], v=places[1]) for each in arguments]
-    done = cli("run", "--pairs", *given, "--out", tmp_path / "s", "--model", "dinov2-small-offline")
-    assert done.code == 2
-    assert words in done.line
-    assert not (tmp_path / "s").exists()
-
-
-def test_allow_missing_is_for_pairs(cli, places, tmp_path):
-    done = cli("run", places[0], "--allow-missing", "--out", tmp_path / "s")
+def test_what_cannot_be_combined_is_one_line(cli, places, tmp_path):
+    out, words_of = ("--out", tmp_path / "s"), {"O": str(places[0]), "V": str(places[1])}
+    for typed, words in REFUSED.items():
+        given = [words_of.get(word[0], word[0]) + word[1:] for word in typed.split()]
+        done = cli("run", "--pairs", *given, *out, "--model", "dinov2-small-offline")
+        assert (done.code, words in done.line) == (2, True), done.err
+    done = cli("run", places[0], "--allow-missing", *out)
     assert (done.code, done.line) == (2, "error: --allow-missing needs --pairs")
-
-
-@pytest.mark.parametrize("given", [{"augmentations": "strength"}, {"augmentations": {"own": lambda image, rng: image}}])
-def test_python_refuses_augmentations_beside_pairs(places, tmp_path, given):
-    with pytest.raises(embedshift.EmbedshiftError, match="`augmentations` cannot be combined with `pairs`"):
-        embedshift.run(places[0], pairs=places[1:], out=tmp_path / "s", model=MeanColour(), **given)
-
-
-@pytest.mark.slow
-def test_claims_say_that_they_are_not_asked(places, tmp_path):
-    study = embedshift.run(places[0], pairs={"noise": places[1]}, out=tmp_path / "s", model=MeanColour(), workers=0)
-    assert "claims" not in study.table_names
-    with pytest.raises(embedshift.EmbedshiftError, match="no claims here: it is not available for pairs"):
-        study.claims()
+    for own in ("strength", {"own": lambda image, rng: image}):
+        with pytest.raises(embedshift.EmbedshiftError, match="`augmentations` cannot be combined with `pairs`"):
+            embedshift.run(places[0], pairs=places[1:], out=tmp_path / "s", model=MeanColour(), augmentations=own)
+    assert not (tmp_path / "s").exists()

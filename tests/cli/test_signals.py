@@ -3,16 +3,17 @@
 import os
 import signal
 import subprocess
+import textwrap
 import time
-from pathlib import Path
 
 import pytest
 
-from embedshift.cli.signals import SECONDS
+from embedshift.cli.signals import SECONDS, STOPPED
 from support import command
 from support.matrix import first_only
 from support.models import pictures
 from support.processes import run_python
+from support.synthetic import make_study
 
 pytestmark = pytest.mark.slow
 
@@ -36,16 +37,64 @@ ENCODERS.add("mean-colour", lambda **_settings: MeanColour())
 SUITES.add("blocked", lambda _choice: [Augmentation("wait", wait)])
 main()
 """
+# A command without the imports of a run, and what it may wait in.
+STAYS = """
+import os, signal, sys, time
+from embedshift.cli import app, main
+from embedshift.cli.signals import SECONDS
+
+class Slow:
+    def __del__(self):
+        print("waiting", flush=True)
+        time.sleep(60)
+
+def stay():
+    {body}
+
+app.command("stay")(stay)
+{first}
+sys.argv[1:] = ["stay"]
+main()
+"""
+SLEEPS = """
+print("waiting", flush=True)
+try:
+    time.sleep(60)
+finally:
+    time.sleep({rest})
+"""
+# A read goes on that a signal interrupts, as libraries in C see to; Polars, by its import, for SIGINT alone.
+IN_C = """
+import polars
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.siginterrupt(number, False)
+print("waiting", flush=True)
+os.read(os.pipe()[0], 1)
+"""
+# As pybind11 does where Python code that it calls raises: matplotlib's transforms end so while figures are drawn.
+SWALLOWS = """
+try:
+    print("waiting", flush=True)
+    time.sleep(60)
+except BaseException:
+    error = {error}
+raise error
+"""
+IN_A_DESTRUCTOR = """
+thing = Slow()
+del thing
+time.sleep(60)
+"""
+FORKS = """
+child = os.fork() or (print(os.getpid(), flush=True), time.sleep(60))
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+time.sleep(SECONDS + 1)
+"""
 
 
-LINE = "error: stopped; run the same command again"  # of a command that has nothing to resume
-
-
-def start_blocked(tmp_path: Path, workers: int) -> subprocess.Popen[str]:
-    arguments = ["run", pictures(tmp_path / "photos", 2), "--out", tmp_path / "out", "--model", "mean-colour"]
-    arguments += ["--augmentations", "blocked", "--workers", workers]
-    process = command.start_python(BLOCKED, *arguments)
-    assert process.stdout.readline() == "waiting\n", process.communicate()
+def start(body: str, first: str = "", waits: bool = True) -> subprocess.Popen[str]:
+    process = command.start_python(STAYS.format(body=textwrap.indent(body, "    ").strip(), first=first))
+    assert not waits or process.stdout.readline() == "waiting\n"
     return process
 
 
@@ -59,88 +108,59 @@ def gone(group: int) -> bool:
     return False
 
 
+def stopped(number: int) -> command.Done:
+    """How a command ends that has nothing to resume."""
+    return command.Done(128 + number, "", f"error: {STOPPED}\n")
+
+
 @pytest.mark.parametrize(("number", "workers"), first_only([(signal.SIGINT, 0), (signal.SIGTERM, 1)]))
 def test_a_signal_ends_a_run_that_waits(number, workers, tmp_path):
-    process = start_blocked(tmp_path, workers)
+    arguments = ["run", pictures(tmp_path / "photos", 2), "--out", tmp_path / "out", "--model", "mean-colour"]
+    process = command.start_python(BLOCKED, *arguments, "--augmentations", "blocked", "--workers", workers)
+    assert process.stdout.readline() == "waiting\n", process.communicate()
     process.send_signal(number)
     done = command.finish(process, timeout=30)
     assert done.code == 128 + number
-    assert done.err.splitlines()[-1] == f"{LINE} to resume"
+    assert done.err.splitlines()[-1] == "error: stopped; run the same command again to resume"
     assert "Traceback" not in done.err
     assert gone(process.pid)
 
 
-# A read goes on that a signal interrupts, as libraries in C see to; Polars, by its import, for SIGINT alone.
-WAITS_IN_C = """
-import os, signal, sys
-from embedshift.cli import app, main
-
-def stay():
-    import polars
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.siginterrupt(number, False)
-    print("waiting", flush=True)
-    os.read(os.pipe()[0], 1)
-
-app.command("stay")(stay)
-sys.argv[1:] = ["stay"]
-main()
-"""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_every_signal_has_its_code(number):
+    process = start(SLEEPS.format(rest=60 if number == signal.SIGTERM else 0))
+    process.send_signal(number)
+    assert command.finish(process, timeout=20) == stopped(number)
 
 
 @pytest.mark.parametrize("number", first_only([signal.SIGINT, signal.SIGTERM]))
-def test_a_signal_ends_what_waits_in_c(number):
-    process = command.start_python(WAITS_IN_C)
-    assert process.stdout.readline() == "waiting\n"
+@pytest.mark.parametrize(
+    "body",
+    [
+        IN_C,
+        SWALLOWS.format(error="TypeError('affine_transform(): incompatible function arguments')"),
+        pytest.param(IN_A_DESTRUCTOR, marks=pytest.mark.matrix),
+    ],
+    ids=["C", "swallowed", "destructor"],
+)
+def test_a_signal_ends_what_waits_in_a_library(number, body):
+    process = start(body)
     process.send_signal(number)
-    assert command.finish(process, timeout=30) == command.Done(128 + number, "", f"{LINE}\n")
-
-
-# What is left in C, or in a `finally`, for ever; without the imports of a run.
-STUBBORN = """
-import os, signal, sys, time
-from embedshift.cli import app, main
-
-def stay():
-    print("waiting", flush=True)
-    try:
-        time.sleep(60)
-    finally:
-        time.sleep({rest})
-
-app.command("stay")(stay)
-{first}
-sys.argv[1:] = ["stay"]
-main()
-"""
-
-
-def start_stubborn(rest: int = 0, first: str = "") -> subprocess.Popen[str]:
-    process = command.start_python(STUBBORN.format(rest=rest, first=first))
-    assert process.stdout.readline() == "waiting\n"
-    return process
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("rest", first_only([0, 60]))
-def test_every_signal_has_its_code(number, rest):
-    process = start_stubborn(rest)
-    process.send_signal(number)
-    assert command.finish(process, timeout=20) == command.Done(128 + number, "", f"{LINE}\n")
+    assert command.finish(process, timeout=30) == stopped(number)
 
 
 def test_a_second_ctrl_c_leaves_at_once_without_a_traceback():
-    process = start_stubborn(rest=60)
+    process = start(SLEEPS.format(rest=60))
     started = time.monotonic()
     for _ in range(2):
         process.send_signal(signal.SIGINT)
         time.sleep(0.2)
-    assert command.finish(process, timeout=20) == command.Done(130, "", f"{LINE}\n")
+    assert command.finish(process, timeout=20) == stopped(signal.SIGINT)
     assert time.monotonic() - started < SECONDS
 
 
 def test_what_is_ignored_stays_ignored():
-    process = start_stubborn(first="signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does")
+    process = start(SLEEPS.format(rest=0), "signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does")
     process.send_signal(signal.SIGHUP)
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(timeout=0.5)
@@ -148,28 +168,28 @@ def test_what_is_ignored_stays_ignored():
     assert command.finish(process, timeout=20).code == 143
 
 
-FORKS = """
-import os, sys, time
-from embedshift.cli import app, main
-from embedshift.cli.signals import SECONDS
-
-def stay():
-    child = os.fork() or (print(os.getpid(), flush=True), time.sleep(60))
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-    time.sleep(SECONDS + 1)
-
-app.command("stay")(stay)
-sys.argv[1:] = ["stay"]
-main()
-"""
-
-
 @pytest.mark.matrix
 def test_a_forked_process_ends_as_ever_and_its_parent_goes_on():
-    process = command.start_python(FORKS)
+    process = start(FORKS, waits=False)
     os.kill(int(process.stdout.readline()), signal.SIGTERM)
     assert command.finish(process, timeout=30) == command.Done(0, f"{-signal.SIGTERM}\n", "")
     assert gone(process.pid)
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("seconds", [0.0, 1.4])
+def test_a_report_that_is_stopped_while_it_draws(seconds, tmp_path):
+    folder = make_study(tmp_path / "study", 12, ["noise", "blur"]).folder
+    process = command.start("report", folder)
+    assert any("drawing the figures" in line for line in process.stderr)
+    time.sleep(seconds)
+    process.send_signal(signal.SIGTERM)
+    done = command.finish(process, timeout=30)
+    assert "Traceback" not in done.err
+    if "report.html" in done.out:  # it had ended before the signal came: Python itself was leaving
+        assert done.code in (0, -signal.SIGTERM)
+    else:
+        assert (done.code, done.err.splitlines()[-1]) == (143, f"error: {STOPPED}")
 
 
 @pytest.mark.parametrize(

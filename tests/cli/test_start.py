@@ -38,11 +38,14 @@ def test_a_list_imports_what_it_names_alone(kind, needed):
     assert imported("-c", COMMAND, "list", kind) & HEAVY == needed
 
 
-def test_a_command_that_prints_tables_imports_nothing_that_draws(tmp_path):
+def test_a_command_imports_neither_what_draws_nor_what_encodes_where_it_need_not(tmp_path):
     study = studies.copied(studies.plain(), tmp_path / "study")
     names = imported("-c", COMMAND, "search", str(study.folder))
     assert "embedshift.cli.results" in names
     assert not names & {"jinja2", "matplotlib", "plotly", "torch", "transformers"}
+    other = studies.copied(study, tmp_path / "other")
+    compares = "import sys, embedshift; embedshift.compare(sys.argv[1:3], out=sys.argv[3])"
+    assert "torch" not in imported("-c", compares, str(study.folder), str(other.folder), str(tmp_path / "out"))
 
 
 def test_views_that_are_listed_without_being_made_are_those_of_the_suite():

@@ -1,33 +1,40 @@
-"""Tables of every command fit a terminal of 80 characters; a file or a pipe gets 140, which hold every column here."""
+"""What the tables of commands show: in 80 characters of a terminal, in the 140 of a pipe, and of families."""
 
 import re
+from dataclasses import replace
 
 import pytest
-import yaml
 
-from embedshift.cli.results import result_tables
+from embedshift.cli.results import legend, result_tables
 from embedshift.cli.terminal import print_table
+from embedshift.statistics.strengths import in_words, interval_in_words
 from embedshift.study import Study
 from support import studies
 from support.comparing import C, three_studies
+from support.graded import CLOSER, DARKER, MADE, corruption, graded
 from support.synthetic import make_study
 
 pytestmark = pytest.mark.slow
 
-RULES = [
-    {
-        "name": "small relative shifts",
-        "table": "summary",
-        "metric": "cosine_similarity",
-        "column": "relative_shift",
-        "at_most": 0.5,
-    },
-    {"table": "search", "metric": "recall@1", "at_least": 0.9},
-]
-
-
+RULES = """
+rules:
+- {name: small relative shifts, table: summary, metric: cosine_similarity, column: relative_shift, at_most: 0.5}
+- {table: search, metric: recall@1, at_least: 0.9}
+"""
 # Lines that are no part of a table.
-SENTENCES = ("synthetic-encoder", "other", "warning: ", "Tables: ", "All ", "No duplicates", "a does not pass")
+SENTENCES = (
+    "synthetic-encoder",
+    "other",
+    "warning: ",
+    "Tables: ",
+    "All ",
+    "No duplicates",
+    "a does not pass",
+    "No map",
+    "Written: ",
+    "file =",
+    "x =",
+)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +43,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("width")
     three_studies(make_study(folder / "a", 24, seed=3), folder)
     studies.copied(studies.families(), folder / "families")
-    (folder / "rules.yaml").write_text(yaml.safe_dump({"rules": RULES}))
+    (folder / "rules.yaml").write_text(RULES)
     return folder
 
 
@@ -65,6 +72,7 @@ COMMANDS = [
     ("search", "a", "--false-match-rate", "0.1"),
     ("check", "a"),
     ("verify", "a"),
+    pytest.param(("whiten", "a", "--out", "map.npz", "--map", "centred"), marks=pytest.mark.matrix),
 ]
 
 
@@ -74,7 +82,7 @@ def test_80_characters_hold_every_table(printed, arguments):
     assert len(text.splitlines()) > 5
     assert [line for line in text.splitlines() if len(line) > 80 and not line.startswith(SENTENCES)] == []
     assert ("…" in text) == (arguments[0] == "verify"), "nothing is cut; verify counts its other files"
-    assert arguments[0] == "verify" or "brightness_contrast" in text, "no name is broken"
+    assert arguments[0] in ("verify", "whiten") or "brightness_contrast" in text, "no name is broken"
 
 
 def test_no_interval_of_a_comparison_is_broken(printed):
@@ -102,3 +110,54 @@ def test_more_than_two_studies_side_by_side_where_they_fit(printed):
     assert printed(80, "compare", "a", "b", "c").count("reference: ") == 2
     wide = printed(200, "compare", "a", "b", "c")
     assert (wide.count("reference: "), C in wide) == (0, True)
+
+
+def test_of_many_views_the_tolerances_alone(printed, tmp_path):
+    many = [*MADE, replace(DARKER, name="other"), replace(CLOSER, name="stronger")]
+    study = make_study(tmp_path / "study", 10, graded(*many))
+    text = printed(160, "run", study)
+    rows = {line.split()[0]: line for line in text.splitlines() if line.strip()}
+    value = study.tolerance().filter(family="darker")["value"][0]
+    relative_shift = study.strength().filter(family="darker", level=5, metric="cosine_similarity")["relative_shift"][0]
+    assert f"stops {value:#.2g}" in rows["darker"]
+    assert rows["darker"].split()[-1] == f"{relative_shift:.3f}"
+    assert {"closer", "once", "other", "stronger"} <= {*rows}
+    assert "darker@1" not in text
+
+
+@pytest.mark.parametrize("images", [40, 120])
+def test_where_a_search_misses_has_its_interval_and_the_safe_end_is_named(printed, tmp_path, images):
+    """`darker` rises; `closer` falls where it is stronger: its safe end is the upper one.
+
+    If none of 40 images is missed, Clopper and Pearson's upper end is 8.8 %.
+    """
+    effect = {"darker@3": 0.4, "closer@2": 0.5}
+    study = make_study(tmp_path / "study", images, graded(DARKER, CLOSER), dim=3, effect=effect)
+    rows = {row["family"]: row for row in study.tolerance().filter(criterion="missed 5 %").to_dicts()}
+    text = printed(160, "run", study)
+    for family, row in rows.items():
+        line = next(line for line in text.splitlines() if line.split()[:1] == [family])
+        interval = interval_in_words(row["low"], row["high"], row["unit"])
+        assert f"{in_words(row['value'], row['unit'])} ({interval})" in line
+    safe = {"darker": rows["darker"]["low"], "closer": rows["closer"]["high"]}
+    assert all(end is not None for end in safe.values())
+    said = ", ".join(f"{family} {in_words(end, rows[family]['unit'])}" for family, end in safe.items())
+    words = f"Where may I stop? With 95 % confidence a search misses at most 5 % up to {said}."
+    if images == 40:
+        words = "Where may I stop? 40 are too few to show that a search misses at most 5 %."
+    assert words in [*legend(study)]
+
+
+def test_of_few_views_the_tolerances_first_and_of_other_augmentations_none(printed):
+    text = printed(160, "run", studies.families())
+    assert text.index("tolerance") < text.index("darker@5")
+    assert "other images" in text
+    assert "tolerance" not in printed(160, "run", studies.plain())
+
+
+def test_of_corruptions_the_mean_too(printed, tmp_path):
+    study = make_study(tmp_path / "study", 10, graded(corruption("fog"), corruption("snow")))
+    _, _, relative_shift, low, high = study.table("corruption").row(-1)
+    assert f"mean corruption shift {relative_shift:.3f}, 95 % interval {low:.3f} to {high:.3f}" in printed(
+        160, "run", study
+    )

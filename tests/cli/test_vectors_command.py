@@ -7,9 +7,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from support.command import call
-from support.matrix import first_only
-
 N, DIM = 6, 4
 RNG = np.random.default_rng(0)
 ORIGINAL = RNG.normal(size=(N, DIM))
@@ -68,13 +65,12 @@ BAD_TABLES = {
 }
 
 
-@pytest.mark.parametrize("name", first_only(BAD_TABLES))
-def test_a_bad_table_is_one_line(name, tmp_path, monkeypatch, capsys):
-    table, words = BAD_TABLES[name]
-    table.write_parquet(tmp_path / "table.parquet")
-    done = call(monkeypatch, capsys, "vectors", tmp_path / "table.parquet", "--out", tmp_path / "study")
-    assert (done.code, words in done.line) == (2, True), done.err
-    assert "table.parquet" in done.line or "image" in done.line or "'original'" in done.line
+def test_a_bad_table_is_one_line(tmp_path, cli):
+    for name, (table, words) in BAD_TABLES.items():
+        table.write_parquet(tmp_path / "table.parquet")
+        done = cli("vectors", tmp_path / "table.parquet", "--out", tmp_path / "study")
+        assert (done.code, words in done.line) == (2, True), (name, done.err)
+        assert "table.parquet" in done.line or "image" in done.line or "'original'" in done.line, name
 
 
 def save(folder, **arrays):
@@ -96,16 +92,11 @@ BAD_ARRAYS = {
 }
 
 
-@pytest.mark.parametrize("name", BAD_ARRAYS)
-def test_a_bad_array_is_one_line(name, tmp_path, monkeypatch, capsys):
-    array, words = BAD_ARRAYS[name]
-    paths = save(tmp_path, original=ORIGINAL, view=array)
-    done = call(monkeypatch, capsys, "vectors", paths["original"], paths["view"], "--out", tmp_path / "study")
-    assert done.code == 2, done.err
-    assert words in done.line
-
-
-def test_bad_files_are_one_line(tmp_path, monkeypatch, capsys):
+def test_a_bad_array_or_file_is_one_line(tmp_path, cli):
+    for name, (array, words) in BAD_ARRAYS.items():
+        paths = save(tmp_path, original=ORIGINAL, view=array)
+        done = cli("vectors", paths["original"], paths["view"], "--out", tmp_path / "study")
+        assert (done.code, words in done.line) == (2, True), (name, done.err)
     (tmp_path / "text.parquet").write_text("no Parquet")
     np.savez(tmp_path / "two.npz", a=ORIGINAL, b=VIEW)
     (tmp_path / "ids.txt").write_text("a\nb\n")
@@ -120,27 +111,27 @@ def test_bad_files_are_one_line(tmp_path, monkeypatch, capsys):
         ("no such file; `embedshift views` writes it", *both, "--views", tmp_path / "views.json"),
         ("two variants have the name 'jpeg'", *both, f"jpeg={paths['view']}"),
     ):
-        done = call(monkeypatch, capsys, "vectors", *arguments, "--out", tmp_path / "study")
+        done = cli("vectors", *arguments, "--out", tmp_path / "study")
         assert (done.code, words in done.line) == (2, True), done.err
     assert not (tmp_path / "study").exists()
 
 
-def test_a_study_without_room_on_disk_is_one_line(tmp_path, monkeypatch, capsys):
+def test_a_study_without_room_on_disk_is_one_line(tmp_path, monkeypatch, cli):
     paths = save(tmp_path, original=np.ones((4_000, 250)), view=np.ones((4_000, 250)))
     monkeypatch.setattr("shutil.disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 10**9, 10**7))
-    done = call(monkeypatch, capsys, "vectors", paths["original"], paths["view"], "--out", tmp_path / "study")
+    done = cli("vectors", paths["original"], paths["view"], "--out", tmp_path / "study")
     # 8,000 vectors of 250 numbers of four bytes, and 64 bytes a row.
     words = f"up to 9 MB in {tmp_path / 'study'}, and 8 MB more while it runs; 10 MB are free"
     assert (done.code, done.line) == (2, f"error: the study takes {words}")
 
 
 @pytest.mark.slow
-def test_arrays_are_named_and_their_rows_have_ids(tmp_path, monkeypatch, capsys):
+def test_arrays_are_named_and_their_rows_have_ids(tmp_path, cli):
     paths = save(tmp_path, original=ORIGINAL, blur=VIEW, other=VIEW + 1)
     (tmp_path / "ids.txt").write_text("\n".join(IDS) + "\n")
     arguments = paths["original"], paths["blur"], f"jpeg={paths['other']}", "--ids", tmp_path / "ids.txt"
     options = "--out", tmp_path / "study", "--no-report", "--json", "--model", "ours"
-    done = call(monkeypatch, capsys, "vectors", *arguments, *options)
+    done = cli("vectors", *arguments, *options)
     assert done.code == 0, done.err
     content = json.loads(done.out)
     assert {row["augmentation"] for row in content["summary"]} == {"blur", "jpeg"}
@@ -148,6 +139,6 @@ def test_arrays_are_named_and_their_rows_have_ids(tmp_path, monkeypatch, capsys)
     assert content["counts"]["measured"] == N
     rows = pl.read_parquet(tmp_path / "study" / "shards" / "part-00000.parquet")
     assert set(rows["image_id"]) == {*IDS}
-    again = call(monkeypatch, capsys, "vectors", *arguments, *options)
+    again = cli("vectors", *arguments, *options)
     assert json.loads(again.out) == content
     assert "already finished" in again.err

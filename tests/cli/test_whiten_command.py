@@ -49,21 +49,9 @@ def test_it_prints_the_table_a_recommendation_and_lines_that_apply_the_file(cli,
     exec("\n".join(lines), names)
     assert np.abs(names["x"] - embedshift.Whitening.load(out)(vectors)).max() < 1e-5
     assert (tmp_path / "map.onnx").is_file()
-
-
-def test_80_characters_hold_the_table(cli, study, tmp_path, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
-    done = cli("whiten", study.folder, "--out", tmp_path / "map.npz")
-    table = done.out[: done.out.index("No map" if "No map" in done.out else "Recommended for")]
-    assert max(len(line) for line in table.splitlines()) <= 80
-    assert all(name in table for name in ("centred", "originals", "shifts", "neighbours@10"))
-
-
-def test_json_holds_the_tables_and_the_recommendation(cli, study, tmp_path):
-    done = cli("whiten", study.folder, "--out", tmp_path / "map.npz", "--map", "centred", "--json")
-    content = json.loads(done.out)
-    assert content["written"] == embedshift.Whitening.load(tmp_path / "map.npz").name == "centred"
-    assert content["whitening"] == {str(study.folder): study.whitening().to_dicts()}
+    content = json.loads(cli("whiten", study.folder, "--out", out, "--map", "centred", "--json").out)
+    assert content["written"] == embedshift.Whitening.load(out).name == "centred"
+    assert content["whitening"] == {str(study.folder): table.to_dicts()}
 
 
 def test_the_table_is_made_on_request_and_kept_by_a_report(cli, study, tmp_path):
@@ -97,14 +85,17 @@ def test_a_map_that_was_not_tried_is_named_so(cli, tmp_path):
     study = make_study(tmp_path / "one", 12, ["noise"], dim=6)
     done = cli("whiten", study.folder, "--out", tmp_path / "map.npz", "--map", "shifts")
     assert "The map 'shifts' was not tried: that takes a second family of augmentations." in done.out
+    (tmp_path / "map.npz").write_text("map")
+    done = cli("search", study.folder, "--whiten", tmp_path / "map.npz")
+    assert (done.code, "no map of `embedshift whiten`" in done.line) == (2, True)
 
 
 def test_groups_are_chosen_and_named(cli, study, tmp_path):
-    ids = study.reader().ordered_ids()
-    lines = ["image_id,group", *(f"{name},{place // 2}" for place, name in enumerate(ids))]
-    (tmp_path / "pairs.csv").write_text("\n".join(lines))
-    out = ["--out", tmp_path / "map.npz", "--map", "centred"]
-    done = cli("whiten", study.folder, *out, "--groups", tmp_path / "pairs.csv")
+    lines = [f"{name},{place // 2}" for place, name in enumerate(study.reader().ordered_ids())]
+    (tmp_path / "pairs.csv").write_text("\n".join(["image_id,group", *lines]))
+    done = cli(
+        "whiten", study.folder, "--out", tmp_path / "m.npz", "--map", "centred", "--groups", tmp_path / "pairs.csv"
+    )
     assert "pairs.csv groups, 20" in " ".join(done.out.split())
     assert "class_agreement" in done.out
     assert set(study.whitening().filter(metric="recall@1")["gallery"]) == {7}
@@ -148,27 +139,15 @@ def test_families_are_shown_by_their_mean(tmp_path):
 
 
 @pytest.mark.slow
-def test_search_with_a_map_writes_nothing(cli, study, tmp_path):
+def test_search_with_a_map_writes_nothing_and_compare_sets_a_study_against_itself(cli, study, tmp_path):
+    of_map = ("--whiten", tmp_path / "map.npz")
     embedshift.whiten(study, map="shifts", out=tmp_path / "map.npz")
     plain = json.loads(cli("search", study.folder, "--json").out)["search"]
     before = {path: path.stat().st_mtime_ns for path in study.folder.rglob("*")}
-    assert json.loads(cli("search", study.folder, "--json", "--whiten", tmp_path / "map.npz").out)["search"] != plain
-    done = cli("search", study.folder, "--whiten", tmp_path / "map.npz")
-    assert "nothing was written" in done.out
+    assert json.loads(cli("search", study.folder, "--json", *of_map).out)["search"] != plain
+    assert "nothing was written" in cli("search", study.folder, *of_map).out
     assert {path: path.stat().st_mtime_ns for path in study.folder.rglob("*")} == before
-
-
-@pytest.mark.slow
-def test_compare_with_a_map_sets_a_study_against_itself(cli, study, tmp_path):
-    embedshift.whiten(study, map="centred", out=tmp_path / "map.npz")
-    done = cli("compare", study.folder, "--whiten", tmp_path / "map.npz")
+    done = cli("compare", study.folder, *of_map)
     assert done.code == 0, done.err
     assert "(float32, whitened) moves" in done.out
     assert "relative shifts are of two spaces: compare what a search finds" in done.out
-
-
-def test_a_file_that_is_no_map_is_one_line(cli, study, tmp_path):
-    (tmp_path / "map.npz").write_text("map")
-    done = cli("search", study.folder, "--whiten", tmp_path / "map.npz")
-    assert done.code == 2
-    assert "no map of `embedshift whiten`" in done.line

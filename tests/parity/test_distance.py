@@ -108,15 +108,12 @@ def test_vectors_of_another_length_or_model_are_said_as_that():
     rng = np.random.default_rng(0)
     first = rng.normal(size=(20, 8)) + 2
     shorter = said(distance_between(first, rng.normal(size=(20, 6))))
-    assert (
-        "theirs gives 6 numbers, ours 8: vectors of another model or output, without a cosine (CKA" in shorter.sentence
-    )
+    words = "theirs gives 6 numbers, ours 8: vectors of another model or output, without a cosine (CKA"
+    assert words in shorter.sentence
     assert not shorter.passed
     assert (shorter.to_json()["mean"], shorter.to_json()["relative_shift"]) == (None, None)
-    assert (
-        "vectors of another model, or of other weights"
-        in said(distance_between(first, rng.normal(size=(20, 8)))).sentence
-    )
+    other = said(distance_between(first, rng.normal(size=(20, 8))))
+    assert "vectors of another model, or of other weights" in other.sentence
     turn, _ = np.linalg.qr(rng.normal(size=(8, 8)))
     assert "the vectors of ours turned, scaled or moved" in said(distance_between(first, first @ turn - 3)).sentence
 

@@ -1,6 +1,8 @@
 """`embedshift parity` of stacks whose difference is planted: what is said, in which forms, and what is refused."""
 
 import json
+import os
+import re
 import xml.etree.ElementTree as ET
 
 import numpy as np
@@ -14,7 +16,6 @@ from transformers import CLIPVisionModelWithProjection
 import embedshift
 from embedshift.stacks.images import probe_images
 from support import graphs, models
-from support.matrix import first_only
 
 pytestmark = pytest.mark.slow
 
@@ -130,36 +131,23 @@ def test_a_reference_whose_steps_are_unknown_is_explained_from_the_other_side(st
     assert "No cause is looked for: that takes an encoder of transformers" in unknown.sentence
 
 
-@pytest.mark.parametrize(
-    ("served", "words"),
-    first_only(
-        [
-            (np.ones((5, 20)), "has 5 rows, but 6"),
-            (
-                pl.DataFrame({"image_id": ["a.png"], "vector": [[1.0]]}),
-                "6 of 6 images have no vector (first: 'picture-00",
-            ),
-            (pl.DataFrame({"image_id": ["a"] * 2, "vector": [[1.0]] * 2}), "two vectors of 'a'"),
-            (np.zeros((6, 20)), "'picture-00.png' is zero or no number"),
-            (np.full((6, 20), np.nan), "'picture-00.png' is zero or no number"),
-            (lambda images: np.ones((3, 2)), "give"),
-            (lambda images: 1 / 0, "division by zero"),
-            ("no-such-model", "unknown model"),
-            ("no/such.parquet", "No such file"),
-        ]
-    ),
-)
-def test_a_mistake_is_one_line(folder, photos, served, words):
-    with pytest.raises(embedshift.EmbedshiftError) as caught:
-        embedshift.parity(folder, served, photos)
-    assert words in str(caught.value)
+MISTAKES = [
+    (np.ones((5, 20)), "has 5 rows, but 6"),
+    (pl.DataFrame({"image_id": ["a.png"], "vector": [[1.0]]}), "6 of 6 images have no vector (first: 'picture-00"),
+    (pl.DataFrame({"image_id": ["a"] * 2, "vector": [[1.0]] * 2}), "two vectors of 'a'"),
+    (np.zeros((6, 20)), "'picture-00.png' is zero or no number"),
+    (np.full((6, 20), np.nan), "'picture-00.png' is zero or no number"),
+    (lambda images: np.ones((3, 2)), "give"),
+    (lambda images: 1 / 0, "division by zero"),
+    ("no-such-model", "unknown model"),
+    ("no/such.parquet", "No such file"),
+]
 
 
-def test_an_image_that_cannot_be_decoded_is_named(folder, stack, photos, tmp_path):
-    (tmp_path / "a.png").write_bytes(b"no image")
-    (tmp_path / "b.png").write_bytes((photos / "picture-01.png").read_bytes())
-    with pytest.raises(embedshift.EmbedshiftError, match=r"a\.png"):
-        embedshift.parity(folder, stack(), tmp_path)
+def test_a_mistake_is_one_line(folder, photos):
+    for served, words in MISTAKES:
+        with pytest.raises(embedshift.EmbedshiftError, match=re.escape(words)):
+            embedshift.parity(folder, served, photos)
 
 
 def test_the_command(cli, folder, photos, stack, tmp_path):
@@ -202,3 +190,51 @@ def test_a_graph_without_preprocessing_gets_it_from_the_command(cli, tmp_path):
     assert cli("lock", photos, "--model", graph, "--out", tmp_path / "a.lock", *settings).code == 0
     assert cli("parity", tmp_path / "a.lock", graph, *settings).code == 0
     assert "--mean is for onnx: graphs" in cli("parity", "dinov2-small-offline", *ours, *settings[2:]).line
+
+
+EMBED = "python:refused_stack:embed"
+CODE = """
+import sys
+def embed(images): return [[*image.resize((2, 2)).tobytes()] for image in images]
+def leave(images): sys.exit(0)
+def leave_later(images): return embed(images) if len(images) == 1 else sys.exit(0)
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """Three images, in a folder with functions of the user's own."""
+    (tmp_path / "refused_stack.py").write_text(CODE)
+    (tmp_path / "leaves_at_once.py").write_text("raise SystemExit(0)\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    return models.pictures(tmp_path / "photos", 3, width=9, height=9)
+
+
+def test_a_function_that_ends_the_program_does_not_pass(own, cli):
+    for served in ("refused_stack:leave", "refused_stack:leave_later", "leaves_at_once:embed"):
+        done = cli("parity", EMBED, f"python:{served}", own)
+        assert done.code in (1, 2)
+        assert "SystemExit" in done.line
+    for tolerance in ("nan", "-1", "1e9"):  # which nothing or everything keeps
+        done = cli("parity", EMBED, EMBED, own, "--tolerance", tolerance)
+        assert (done.code, "--tolerance" in done.line) == (2, True)
+
+
+def test_a_figure_is_refused_before_anything_is_encoded(own, tmp_path, cli):
+    os.mkfifo(tmp_path / "fifo.png")
+    (tmp_path / "study.json").write_text("{}")
+    wrong = {"a.bmp": "ends with .png", "a": "ends with .png", "report.html": "belongs to the study in", ".": "folder"}
+    for name, words in wrong.items():
+        done = cli("parity", "python:not:there", EMBED, own, "--figure", tmp_path / name)
+        assert (done.code, words in done.line) == (2, True), done.line
+    done = cli("parity", EMBED, EMBED, own, "--no-causes", "--figure", tmp_path / "fifo.png")
+    assert "fifo.png: cannot be written (a FIFO, not a file)" in done.err
+
+
+def test_the_image_that_cannot_be_read_is_named(own, cli):
+    (own / "broken.png").write_bytes(b"no image")
+    assert "broken.png: not an image" in cli("parity", EMBED, EMBED, own).line
+    (own / "broken.png").unlink()
+    os.mkfifo(own / "broken.png")
+    assert "broken.png: a FIFO, not a file" in cli("parity", EMBED, EMBED, own).line

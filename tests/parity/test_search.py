@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from embedshift.encoders.base import Preprocess
-from embedshift.stacks.encodings import distance
 from embedshift.stacks.recipe import Recipe, axes_of, change, recipe_of, words
 from embedshift.stacks.search import Search
 
@@ -52,16 +51,9 @@ def key(recipe: Recipe, index: int) -> Any:
     return dataclasses.replace(recipe, **({"channels": channels} | blind), precision="", pooling="")
 
 
-def search_of(served: Any, *, left: int = 1_000) -> Search:
-    made: Any = SimpleNamespace(
-        vector=vector,
-        key=key,
-        reference=REFERENCE,
-        axes=AXES,
-        floor=lambda _: FLOOR,
-        passes={},
-        left=left,
-    )
+def search_of(served: Any) -> Search:
+    given = {"vector": vector, "key": key, "reference": REFERENCE, "axes": AXES, "passes": {}, "left": 1_000}
+    made: Any = SimpleNamespace(floor=lambda _: FLOOR, **given)
     return Search(made, served)
 
 
@@ -107,10 +99,6 @@ def test_values_that_give_the_same_vectors_are_named_together() -> None:
     }
 
 
-def test_screen_leaves_out_the_image_with_alpha() -> None:
-    assert IMAGES - 1 not in search_of(served_by()).screen
-
-
 @pytest.mark.parametrize(("left", "names"), [(0.05, {"fit"}), (0.12, set())])
 def test_an_alteration_above_the_floor_is_named_only_where_leaving_it_out_is_ten_times_as_far(
     left: float, names: set[str]
@@ -148,23 +136,12 @@ def test_walk_goes_down_and_ends_at_what_is_left() -> None:
     assert distances[-1] == pytest.approx(5e-7, rel=1e-3)  # half of the square of the angle
 
 
-def test_distance_is_one_minus_cosine() -> None:
-    one, other = np.random.default_rng(0).normal(size=(2, 8))
-    one, other = one / np.linalg.norm(one), other / np.linalg.norm(other)
-    assert distance(one, other) == pytest.approx(1 - one @ other)
-    assert distance(one, other[:4]) == 2.0
-
-
 def test_every_value_has_words() -> None:
     axes = axes_of(REFERENCE, {})
     said = [words(REFERENCE.having(axis, value), axis) for axis, values in axes.items() for value in values[1:]]
     assert len({*said}) == len(said)
     undone = [change(REFERENCE, axis) for axis in axes]
     assert len({*undone}) == len(undone) == len(dataclasses.fields(Recipe))
-
-
-def test_a_spent_search_ends() -> None:
-    assert search_of(served_by(fit=("squash", 1.0), jpeg=75, channels="bgr"), left=0).run() == REFERENCE
 
 
 @pytest.mark.parametrize("moved", [0.02, 0.045])

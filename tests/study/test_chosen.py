@@ -12,7 +12,7 @@ import embedshift
 from embedshift.errors import EmbedshiftError
 from embedshift.pipeline.ready import ready
 from embedshift.store.info import write_content
-from support import command, models, studies
+from support import models, studies
 from support.speeds import set_speeds
 
 pytestmark = pytest.mark.slow
@@ -59,24 +59,10 @@ def test_auto_is_resolved_once_and_written(photos, model, machine, tmp_path, cap
     assert info["encoder"]["kernels"] == []
     lines = [record.getMessage() for record in caplog.records if "auto" in record.getMessage()]
     assert len(lines) == 1
-    assert (
-        "2.0 times as fast as float32; cosine distance of its embeddings from those in float32: at most 2e-05"
-        in lines[0]
-    )
+    words = "2.0 times as fast as float32; cosine distance of its embeddings from those in float32: at most 2e-05"
+    assert words in lines[0]
     named = run(photos, tmp_path / "named", model, precision="bfloat16")
     assert named.info()["config_hash"] == info["config_hash"]
-
-
-@pytest.mark.matrix
-def test_who_goes_on_takes_the_precision_that_is_written(photos, model, machine, tmp_path):
-    machine(0.5, False)
-    study = run(photos, tmp_path / "study", model)
-    before, written = study.rows().collect(), study.info()["encoder"]
-    first_lost(study)
-    machine(3.0, True)  # where it would be float32, by other kernels
-    again = run(photos, study.folder, model)
-    assert again.info()["encoder"] == written
-    assert again.rows().collect().equals(before, null_equal=True)
 
 
 @pytest.mark.parametrize(("avx512", "kernels"), [(True, ["products"]), (False, [])])
@@ -99,15 +85,19 @@ def test_who_goes_on_takes_the_kernels_that_are_written(photos, model, machine, 
 
 
 @pytest.mark.matrix
-def test_a_study_begun_in_float32_stays_so(photos, model, machine, tmp_path):
-    machine(3.0, False)
+@pytest.mark.parametrize(("lower", "chosen", "other"), [(0.5, "bfloat16", "float32"), (3.0, "float32", "bfloat16")])
+def test_who_goes_on_takes_the_precision_that_is_written(photos, model, machine, tmp_path, lower, chosen, other):
+    machine(lower, False)
     study = run(photos, tmp_path / "study", model)
-    assert study.info()["encoder"]["precision"] == "float32"
+    before, written = study.rows().collect(), study.info()["encoder"]
+    assert written["precision"] == chosen
     first_lost(study)
-    machine(0.5, True)
-    run(photos, study.folder, model)
-    with pytest.raises(EmbedshiftError, match='precision: "float32" there, "bfloat16" now'):
-        run(photos, study.folder, model, precision="bfloat16")
+    machine(1.5 / lower, True)  # where it would be the other one, by other kernels
+    again = run(photos, study.folder, model)
+    assert again.info()["encoder"] == written
+    assert again.rows().collect().equals(before, null_equal=True)
+    with pytest.raises(EmbedshiftError, match=f'precision: "{chosen}" there, "{other}" now'):
+        run(photos, study.folder, model, precision=other)
 
 
 @pytest.mark.matrix
@@ -146,11 +136,9 @@ def test_what_needs_float32_gets_it(photos, model, machine, tmp_path):
     assert study.info()["encoder"]["precision"] == "float32"
 
 
-def test_the_command_line_knows_it(photos, model, machine, tmp_path, monkeypatch, capsys):
+def test_the_command_line_knows_it(photos, model, machine, cli):
     machine(4.2, True)
-    arguments = ["--model", model, "--device", "cpu", "--workers", 0, "--dry-run"]
-    done = command.call(monkeypatch, capsys, "run", photos, *arguments, "--precision", "auto")
-    assert done.code == 0, done.err
-    done = command.call(monkeypatch, capsys, "run", photos, *arguments, "--precision", "bfloat16")
+    arguments = ["run", photos, "--model", model, "--device", "cpu", "--workers", 0, "--dry-run", "--precision"]
+    assert cli(*arguments, "auto").code == 0
     words = "--precision bfloat16 takes 4.2 times as long as float32 on this processor: use --precision float32 or auto"
-    assert words in " ".join(done.err.split())
+    assert words in " ".join(cli(*arguments, "bfloat16").err.split())

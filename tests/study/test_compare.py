@@ -1,22 +1,24 @@
-"""Studies beside each other: tables, orders, figures and the command line."""
+"""Studies beside each other: differences and intervals against loops, orders, figures and the command line."""
 
-import copy
+import functools
 import json
-import subprocess
-import sys
 
 import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 from matplotlib.collections import LineCollection, PathCollection
 from scipy import stats
 
 import embedshift
+from embedshift.augmentations.paper import PAPER
 from embedshift.errors import EmbedshiftError
 from embedshift.statistics.summary import PAPER_METRICS
-from support.command import call
+from embedshift.study.paired.verdict import spearman
 from support.comparing import ENCODER_METRICS, SUITE, A, B, C, moved, variant
-from support.revised import revise_shard, say_identity
+from support.matrix import first_only
+from support.overlap import overlaps
+from support.report_fixtures import LONG
 from support.studies import compared
 from support.synthetic import make_study
 
@@ -40,7 +42,7 @@ def found(studies):
     return embedshift.compare(studies)
 
 
-def test_side_by_side_holds_every_mean(studies, found):
+def test_side_by_side_holds_every_mean(found):
     assert found.side_by_side.columns == ["augmentation", "metric", A, B, C]
     order = [(name, metric) for name in SUITE for metric in PAPER_METRICS]
     assert found.side_by_side.select("augmentation", "metric").rows() == order
@@ -63,22 +65,8 @@ def test_ranks_and_their_correlations_equal_scipys(found):
         row = found.studies.row(by_predicate=pl.col("study") == study, named=True)
         assert row["rank_correlation"] == pytest.approx(stats.spearmanr(performance[A], performance[study])[0])
         assert row["rank_correlation_cosine"] == pytest.approx(stats.spearmanr(cosine[A], cosine[study])[0])
-
-
-@pytest.mark.matrix
-def test_another_order_of_the_augmentations_lowers_the_correlation(first, tmp_path):
-    def swapped(rows):
-        view = pl.col("view").replace({"noise": "blur", "blur": "noise"})
-        views = pl.col("view") != "original"
-        turned = pl.col("cosine_similarity").sort_by(view).over("image_id", "draw", views)
-        return rows.with_columns(turned)
-
-    turned = variant(first, tmp_path / "b", swapped, encoder={"name": "b"})
-    found = embedshift.compare([first, turned])
-    columns = found.side_by_side.filter(metric="cosine_similarity")
-    expected = stats.spearmanr(columns[A], columns["b (float32)"])[0]
-    assert expected < 0.95
-    assert found.studies["rank_correlation_cosine"].to_list() == pytest.approx([1, expected])
+    orders = [[1.0, 2.0, 9.0, 4.0], [1.0, 3.0, 2.0, 0.5]]
+    assert spearman(*map(pl.Series, orders)) == pytest.approx(stats.spearmanr(*orders)[0])
 
 
 @pytest.mark.matrix
@@ -97,34 +85,135 @@ def test_largest_difference_of_the_summary_equals_a_search(first, tmp_path):
     assert {row["metric"]: tuple(row[c] for c in columns) for row in told.iter_rows(named=True)} == expected
     assert set(expected) == {*ENCODER_METRICS}
     assert found["difference"].abs().is_sorted(descending=True)
-    assert set(found["study"]) == {B}
-    assert set(found["reference"]) == {A}
+    assert found.select("study", "reference").unique().rows() == [(B, A)]
 
 
-def test_equal_studies_do_not_differ(first, tmp_path, monkeypatch, capsys):
+def test_equal_studies_do_not_differ(first, tmp_path, cli):
     found = embedshift.compare([first.folder, variant(first, tmp_path / "b").folder])
     assert found.studies["study"].to_list() == [f"{A}, a", f"{A}, b"]
     for column in ("difference", "ci_low", "ci_high"):
         assert set(found.comparison[column]) == {0.0}
+    shifts = found.comparison.filter(metric="relative_shift")
+    assert shifts.select("ratio", "ratio_low", "ratio_high").unique().rows() == [(1.0, 1.0, 1.0)]
+    assert found.agreement.select("value", "ci_low", "ci_high").unique().rows() == [(1.0, 1.0, 1.0)]
     assert (found.largest["difference"] == 0).all()
     assert found.studies["rank_correlation"].to_list() == pytest.approx([1, 1])
     stored = {(r["augmentation"], r["metric"]): r["mean"] for r in first.summary().iter_rows(named=True)}
-    metrics = found.comparison.filter(pl.col("metric").is_in(PAPER_METRICS), pl.col("augmentation") != "all")
-    for row in metrics.iter_rows(named=True):
+    for row in of_metrics(found).iter_rows(named=True):
         assert row["mean"] == pytest.approx(stored[row["augmentation"], row["metric"]], rel=1e-12)
-    printed = call(monkeypatch, capsys, "compare", first.folder, tmp_path / "b").out
+    printed = cli("compare", first.folder, tmp_path / "b").out
     assert printed.splitlines()[0] == found.verdict
+    for words in ("moves 1.00 times as far", ": no difference; ", "same originals; 100 % of neighbours are kept"):
+        assert words in found.verdict
     assert printed.endswith("No difference: every metric has the same means in all studies, over 24 images.\n")
+
+
+def of_metrics(found):
+    """The rows of metrics, by augmentation."""
+    return found.comparison.filter(pl.col("metric").is_in(PAPER_METRICS), pl.col("augmentation") != "all")
+
+
+@functools.cache
+def rows_of(folder):
+    return pq.read_table(folder / "shards").to_pylist()
+
+
+def values_of(study, name, metric):
+    """(image, draw) → value, from the shards."""
+    return {(row["image_id"], row["draw"]): row[metric] for row in rows_of(study.folder) if row["view"] == name}
+
+
+def deviations(pairs, images, resamples):
+    """Difference of the means, its standard error, and resamples' deviations in their own errors.
+
+    Args:
+        pairs: (image, draw) → own value, the reference's.
+        images: In order.
+        resamples: How many.
+    """
+    apart = {
+        image: [pairs[image, d][0] - pairs[image, d][1] for d in (0, 1) if (image, d) in pairs] for image in images
+    }
+    total, n = sum(map(len, apart.values())), len(images)
+    mean = sum(map(sum, apart.values())) / total
+    each = np.array([mean + (sum(apart[i]) - mean * len(apart[i])) * n / total for i in images])
+    error = each.std(ddof=1) / np.sqrt(n)
+    drawn = each[np.random.default_rng(3).integers(n, size=(resamples, n))]
+    return mean, error, (drawn.mean(axis=1) - mean) / (drawn.std(axis=1, ddof=1) / np.sqrt(n))
+
+
+def test_differences_and_intervals_equal_a_loop_over_the_same_resamples(studies, found):
+    seen, every = set(), {}
+    for row in of_metrics(found).iter_rows(named=True):
+        name, metric = row["augmentation"], row["metric"]
+        all_values = [values_of(study, name, metric) for study in studies]
+        images = sorted(set.intersection(*({image for image, _ in values} for values in all_values)))
+        assert len(images) == 22
+        used = {
+            (image, draw): [values[image, draw] for values in all_values]
+            for image in images
+            for draw in (0, 1)
+            if not any(np.isnan(values[image, draw]) for values in all_values)
+        }
+        other = {B: 1, C: 2}[row["study"]]
+        sides = {index: np.array([values[index] for values in used.values()]) for index in (0, other)}
+        assert row["n"] == len(used) == (40 if (name, metric) == ("blur", "detail_preservation") else 44)
+        assert row["reference"] == A
+        assert row["mean"] == pytest.approx(sides[other].mean(), abs=1e-12)
+        assert row["reference_mean"] == pytest.approx(sides[0].mean(), abs=1e-12)
+        if (metric, other) == ("l2_distance", 2):
+            assert [row[end] for end in ("difference", "ci_low", "ci_high", "significant")] == [None, None, None, False]
+            continue
+        assert row["difference"] == pytest.approx((sides[other] - sides[0]).mean(), abs=1e-12)
+        seen.add((name, metric, other))
+        if metric not in ENCODER_METRICS:  # of equal views
+            assert (row["difference"], row["ci_low"], row["ci_high"], row["significant"]) == (0, 0, 0, False)
+            continue
+        pairs = {key: (values[other], values[0]) for key, values in used.items()}
+        mean, error, t = deviations(pairs, [image for image in images if {(image, 0), (image, 1)} & {*pairs}], 2000)
+        ordered = np.sort(t)
+        assert row["ci_low"] == pytest.approx(mean - ordered[1950] * error, abs=1e-12)
+        assert row["ci_high"] == pytest.approx(mean - ordered[49] * error, abs=1e-12)
+        mean, error, t = deviations(pairs, images, 9999)
+        every.setdefault((metric, other), {})[name] = np.abs(t)
+    assert len(seen) == 5 * 6 * 2 - 5
+    significant = set()
+    for row in of_metrics(found).filter(pl.col("metric").is_in(ENCODER_METRICS)).drop_nulls("difference").to_dicts():
+        name, metric, other = row["augmentation"], row["metric"], {B: 1, C: 2}[row["study"]]
+        values = [values_of(study, name, metric) for study in (studies[other], studies[0])]
+        pairs = {key: (own, values[1][key]) for key, own in values[0].items() if key in values[1]}
+        pairs = {k: v for k, v in pairs.items() if not np.isnan(v).any() and k[0] in images}
+        mean, error, _ = deviations(pairs, images, 1)
+        critical = np.sort(np.max([*every[metric, other].values()], axis=0))[9499]
+        assert row["significant"] == (abs(mean) > critical * error), row
+        significant.add(row["significant"])
+    assert significant == {True, False}
+
+
+def test_fewer_than_eight_images_have_no_interval_and_settle_nothing(first, tmp_path, cli):
+    names = sorted(first.reader().image_ids())
+    for left, there in ((8, True), (7, False)):
+        other = variant(first, tmp_path / str(left), moved(-0.5, 1), failed=tuple(names[left:]), encoder={"name": "b"})
+        found = embedshift.compare([first, other])
+        rows = of_metrics(found).filter(pl.col("metric") == "cosine_similarity")
+        assert rows["n"].to_list() == [2 * left] * 5
+        assert rows["difference"].null_count() == 0
+        assert rows["significant"].to_list() == [there] * 5
+        assert rows["ci_low"].null_count() == rows["ci_high"].null_count() == (0 if there else 5)
+    assert found.comparison["ratio_low"].null_count() == len(found.comparison)
+    assert found.agreement["ci_low"].null_count() == 2
+    assert ("times as far" in found.verdict, ": not decided" in found.verdict) == (True, True)
+    done = cli("compare", first.folder, tmp_path / "7")
+    assert f"{rows['difference'][0]:+#.2g}" in done.out
+    assert " to " not in done.out.partition("mean: ")[2]
+    for name in ("differences", "ratios"):
+        found.figure(name)
 
 
 def test_images_that_failed_somewhere_are_left_out_of_all_and_counted(studies, caplog):
     found = embedshift.compare(studies)
     assert f"skipping 2 of 24 images: 2 failed in {studies[2].folder}" in caplog.text
-    assert found.studies["measured"].to_list() == [24, 24, 22]
-    assert found.studies["compared"].to_list() == [22, 22, 22]
-    caplog.clear()
-    embedshift.compare(studies[:2])
-    assert caplog.text == ""
+    assert found.studies.select("measured", "compared").rows() == [(24, 22), (24, 22), (22, 22)]
 
 
 @pytest.mark.matrix
@@ -147,25 +236,11 @@ def test_an_encoder_without_attention_is_compared_in_the_rest(first, tmp_path):
         found.figure(name)
 
 
-@pytest.mark.matrix
-def test_a_metric_of_one_study_alone_is_left_out_and_named(first, tmp_path, caplog):
-    other = variant(first, tmp_path / "b", moved(0.01, 1), encoder={"name": "b"})
-    for index in range(4):
-        revise_shard(other.folder, index, lambda rows: rows.drop_columns([PAPER_METRICS[-1]]))
-    content = copy.deepcopy(other.info())
-    content["identity"]["metrics"] = list(PAPER_METRICS[:-1])
-    say_identity(other.folder, content)
-    metrics = set(embedshift.compare([first, other]).comparison["metric"])
-    assert metrics & {*PAPER_METRICS} == set(PAPER_METRICS[:-1])
-    assert "skipping metrics that not every study has: detail_preservation" in caplog.text
-
-
-def test_command_line_prints_and_writes(studies, found, tmp_path, monkeypatch, capsys):
-    folders = [study.folder for study in studies]
-    done = call(monkeypatch, capsys, "compare", *folders, "--out", tmp_path / "new" / "out")
-    assert done.code == 0
-    assert done.out.startswith(found.verdict + "\n")
-    page = (tmp_path / "new" / "out" / "comparison.md").read_text()
+def test_command_line_prints_and_writes(studies, found, tmp_path, cli):
+    folders, out = [study.folder for study in studies], tmp_path / "new" / "out"
+    done = cli("compare", *folders, "--out", out)
+    assert (done.code, done.out.startswith(found.verdict + "\n")) == (0, True)
+    page = (out / "comparison.md").read_text()
     assert page.replace("\\", "").split("\n\n")[1:3] == found.verdict.splitlines()
     assert "](figures/compare_ratios.svg)" in page
     assert "cosine_similarity" in done.out
@@ -175,46 +250,33 @@ def test_command_line_prints_and_writes(studies, found, tmp_path, monkeypatch, c
     assert interval in done.out
     assert (f"{interval} *" in done.out) == row["significant"]
     assert "warning: skipping 2 of 24 images" in done.err
-    for name in ("studies", "comparison", "side_by_side", "ranking", "largest", "agreement"):
-        stored = pl.read_parquet(tmp_path / "new" / "out" / f"{name}.parquet")
+    tables = ("studies", "comparison", "side_by_side", "ranking", "largest", "agreement")
+    for name in tables:
+        stored = pl.read_parquet(out / f"{name}.parquet")
         assert stored.equals(getattr(found, name))
-        assert pl.read_csv(tmp_path / "new" / "out" / f"{name}.csv", infer_schema=False).shape == stored.shape
-    drawn = sorted(path.name for path in (tmp_path / "new" / "out" / "figures").iterdir())
-    assert drawn == [
-        f"compare_{name}.{ending}" for name in ("differences", "means", "ratios") for ending in ("png", "svg")
-    ]
-
-
-def test_json_is_one_object(studies, found, monkeypatch, capsys):
-    done = call(monkeypatch, capsys, "compare", *(study.folder for study in studies), "--json", "--quiet")
-    told = json.loads(done.out, parse_constant=pytest.fail)
-    assert set(told) == {"verdict", "studies", "comparison", "side_by_side", "ranking", "largest", "agreement"}
-    assert told["verdict"] == found.verdict
-    assert told["comparison"] == found.comparison.to_dicts()
-
-
-@pytest.mark.matrix
-def test_it_needs_no_torch(studies, tmp_path):
-    text = "import sys, embedshift; embedshift.compare(sys.argv[1:3], out=sys.argv[3]); print('torch' in sys.modules)"
-    arguments = [str(study.folder) for study in studies[:2]] + [str(tmp_path / "out")]
-    done = subprocess.run([sys.executable, "-c", text, *arguments], capture_output=True, text=True, check=True)
-    assert done.stdout == "False\n"
+        assert pl.read_csv(out / f"{name}.csv", infer_schema=False).shape == stored.shape
+    assert {path.stem for path in out.iterdir()} == {*tables, "comparison", "figures"}
+    drawn = {f"compare_{name}.{ending}" for name in ("differences", "means", "ratios") for ending in ("png", "svg")}
+    assert {path.name for path in (out / "figures").iterdir()} == drawn
+    told = json.loads(cli("compare", *folders, "--json", "--quiet").out, parse_constant=pytest.fail)
+    assert set(told) == {"verdict", *tables}
+    assert (told["verdict"], told["comparison"]) == (found.verdict, found.comparison.to_dicts())
 
 
 def test_figures_draw_the_tables(found):
     bars, dots = found.figure("means"), found.figure("differences")
-    labels = ["cosine similarity", "L2 distance", "attention similarity"]
+    metrics = {"cosine_similarity": "cosine similarity", "l2_distance": "L2 distance"}
+    metrics |= {"attention_similarity": "attention similarity"}
     panels = [axes for axes in bars.axes if axes.get_xlabel()]
-    assert [axes.get_xlabel().split("\n")[0] for axes in panels] == [f"mean {label}" for label in labels]
-    for axes, metric in zip(panels, ("cosine_similarity", "l2_distance", "attention_similarity"), strict=True):
+    assert [axes.get_xlabel().split("\n")[0] for axes in panels] == [f"mean {label}" for label in metrics.values()]
+    for axes, metric in zip(panels, metrics, strict=True):
         part = found.side_by_side.filter(metric=metric)
         for container, name in zip(axes.containers, (A, B, C), strict=True):
-            widths = [bar.get_width() for bar in container]
             expected = part[name].to_numpy() if (metric, name) != ("l2_distance", C) else np.full(5, np.nan)
-            np.testing.assert_allclose(widths, expected, rtol=1e-12)
+            np.testing.assert_allclose([bar.get_width() for bar in container], expected, rtol=1e-12)
     panels = [axes for axes in dots.axes if axes.get_xlabel()]
-    assert [axes.get_xlabel() for axes in panels] == [f"difference of\n{label}" for label in labels]
-    for axes, metric in zip(panels, ("cosine_similarity", "l2_distance", "attention_similarity"), strict=True):
+    assert [axes.get_xlabel() for axes in panels] == [f"difference of\n{label}" for label in metrics.values()]
+    for axes, metric in zip(panels, metrics, strict=True):
         marks = [each for each in axes.collections if isinstance(each, PathCollection)]
         spans = [each for each in axes.collections if isinstance(each, LineCollection)][-2:]
         for mark, span, name in zip(marks, spans, (B, C), strict=True):
@@ -223,24 +285,25 @@ def test_figures_draw_the_tables(found):
             np.testing.assert_allclose(mark.get_offsets()[:, 0].filled(np.nan), expected.filled(np.nan), rtol=1e-12)
             filled = [tuple(colour[:3]) != (1.0, 1.0, 1.0) for colour in mark.get_facecolors()]
             assert filled == part["significant"].to_list()
-            if part["difference"].null_count():
-                continue
-            ends = np.array([path[:, 0] for path in span.get_segments()])
-            np.testing.assert_allclose(ends, part.select("ci_low", "ci_high").to_numpy(), rtol=1e-12)
-
-
-def test_an_unknown_figure_is_named(found):
+            if not part["difference"].null_count():
+                ends = np.array([path[:, 0] for path in span.get_segments()])
+                np.testing.assert_allclose(ends, part.select("ci_low", "ci_high").to_numpy(), rtol=1e-12)
     with pytest.raises(EmbedshiftError, match="unknown comparison figure 'mean'; did you mean 'means'"):
         found.figure("mean")
 
 
 @pytest.mark.matrix
-def test_metrics_against_other_texts_are_left_out(tmp_path, caplog):
-    one = make_study(tmp_path / "a", 8, ["noise", "blur"], text=True)
-    same = variant(one, tmp_path / "b", encoder={"name": "b"})
-    labels = {"count": 3, "hash": "1" * 64}
-    other = variant(one, tmp_path / "c", encoder={"name": "c"}, questions={"text": {"labels": labels}})
-    both, fewer = (set(embedshift.compare([one, study]).comparison["metric"]) for study in (same, other))
-    assert both - fewer == {"zero_shot_flip"}
-    assert "text_alignment_shift" in fewer
-    assert "labels differ between the studies; skipping these metrics: zero_shot_flip" in caplog.text
+@pytest.mark.parametrize(
+    ("number", "suite", "by"), first_only([(2, list(PAPER), 1e-5), (4, LONG, 1e-5), (2, ["noise"], 0.1)]),
+    ids=["2-nine", "4-twenty", "2-one"],
+)  # fmt: skip
+def test_no_words_of_a_figure_overlap(tmp_path, by, suite, number):
+    first = make_study(tmp_path / "a", 12, suite, encoder="someone/with_a-long_name-$of-the-encoder-" * 2)
+    others = [
+        variant(first, tmp_path / str(k), moved(by * k, k, 0.2 * by), encoder={"name": f"other_{k}"})
+        for k in range(1, number)
+    ]
+    found = embedshift.compare([first, *others])
+    assert {name: overlaps(found.figure(name)) for name in ("ratios", "means", "differences")} == {
+        "ratios": [], "means": [], "differences": [],
+    }  # fmt: skip

@@ -160,42 +160,6 @@ def test_the_sentence_names_what_is_saturated_and_both_sides(first, found, tmp_p
 
 
 @pytest.mark.matrix
-def test_an_encoder_against_itself_under_another_name(first, tmp_path, monkeypatch, capsys):
-    same = embedshift.compare([first, variant(first, tmp_path / "b", encoder={"name": "b"})])
-    shifts = same.comparison.filter(metric="relative_shift")
-    assert shifts.select("ratio", "ratio_low", "ratio_high").unique().rows() == [(1.0, 1.0, 1.0)]
-    assert same.comparison.drop_nulls("ci_low").select("difference", "ci_low", "ci_high").unique().rows() == [(0, 0, 0)]
-    assert same.agreement.select("value", "ci_low", "ci_high").unique().rows() == [(1.0, 1.0, 1.0)]
-    assert "moves 1.00 times as far" in same.verdict
-    assert "no difference; " in same.verdict
-    assert "search finds the same originals; 100 % of neighbours are kept" in same.verdict
-
-
-@pytest.mark.matrix
-def test_groups_are_left_out_as_one(first, other):
-    names = sorted(distances(first))
-    groups = {name: f"g{number % 12}" for number, name in enumerate(names)}
-    sides = [distances(first), distances(other)]
-    row = row_of(embedshift.compare([first, other], groups=groups), "all", "relative_shift")
-    value, _, _ = jackknifed(sides, names, SUITE[1:], groups)
-    assert np.log(row["ratio"]) == pytest.approx(value, abs=0.01), "its baseline counts pairs of different groups"
-    own = row_of(embedshift.compare([first, other], groups="none"), "all", "relative_shift")
-    assert (row["ratio_low"], row["ratio_high"]) != (own["ratio_low"], own["ratio_high"])
-
-
-@pytest.mark.matrix
-def test_few_images_decide_nothing(first, tmp_path):
-    names = sorted(first.reader().image_ids())
-    found = embedshift.compare([first, variant(first, tmp_path / "b", farther({"blur": 3.0}), failed=tuple(names[7:]))])
-    assert found.comparison["ratio_low"].null_count() == len(found.comparison)
-    assert not found.comparison["significant"].any()
-    assert "times as far" in found.verdict
-    assert ": not decided" in found.verdict
-    assert found.agreement["ci_low"].null_count() == 2
-    found.figure("ratios")
-
-
-@pytest.mark.matrix
 def test_without_stored_embeddings_there_is_no_agreement(tmp_path):
     images = studies.pictures(9)
     settings = {"model": MeanColour(), "workers": 0, "store": "metrics"}
@@ -207,70 +171,54 @@ def test_without_stored_embeddings_there_is_no_agreement(tmp_path):
 
 
 NOT, WIDE = (0.99, 0.9, 1.09), (1.07, 0.98, 1.17)
+OVER = "over 2 augmentations"
+# The ratio of all augmentations with its ends, those of each (none = as of all), and how the sentence ends.
+SENTENCES = [
+    ((1.17, 1.04, 1.33), {}, f"b moves 1.17 times as far as a [1.04 to 1.33] {OVER}"),
+    ((1.03, 1.00 - 1e-4, 1.06), {}, f"{OVER}: not decided"),
+    ((1.001, 0.995, 1.01), {}, f"{OVER}: equal within 1 %"),
+    ((1.0007, 1.0004, 1.001), {}, f"{OVER}: equal within 0.1 %"),
+    ((1.01, 0.99, 1.045), {}, f"moves 1.010 times as far as a [0.990 to 1.045] {OVER}: equal within 5 %"),
+    ((1.01, 0.958, 1.021), {}, f"moves 1.010 times as far as a [0.958 to 1.021] {OVER}: equal within 5 %"),
+    ((1.0, 0.9987, 1.0011), {}, f"{OVER}: equal within 0.2 %"),
+    ((1.2, 1.0068, 1.4), {}, f"[1.006 to 1.400] {OVER}"),
+    ((0.5, None, None), {}, f"b moves 0.50 times as far as a {OVER}: not decided"),
+    (NOT, {"x": (0.9, 0.8, 1.02), "y": (1.13, 0.97, 1.3)}, f"{OVER}: not decided"),
+    (NOT, {"x": (0.8, 0.7, 0.9), "y": (1.3, 1.2, 1.4)},
+     "; its ratios lie on both sides of 1, from 0.80 under x [0.70 to 0.90] to 1.30 under y [1.20 to 1.40]"),
+    (NOT, {"x": (0.8, 0.7, 0.9), "y": (1.3, 0.9, 1.7)}, "not decided; its ratio is 0.80 under x [0.70 to 0.90]"),
+    (WIDE, {"x": (1.38, 1.3, 1.46), "y": (1.0, 0.9, 1.1)}, "not decided; its ratio is 1.38 under x [1.30 to 1.46]"),
+    ((1.2, 1.1, 1.31), {"x": (1.25, 1.15, 1.36), "y": (1.15, 1.05, 1.26)},
+     f"b moves 1.20 times as far as a [1.10 to 1.31] {OVER}"),
+]  # fmt: skip
+SEARCHES = [((-0.0046, 0.0021), "equal within 0.5 points"), ((-0.01, 0.002), "equal within 1 points"),
+            ((-0.0112, 0.0), "not decided")]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("ends", "of_each", "said"),
-    [
-        ((1.17, 1.04, 1.33), {}, "b moves 1.17 times as far as a [1.04 to 1.33] over 2 augmentations"),
-        ((1.03, 1.00 - 1e-4, 1.06), {}, "over 2 augmentations: not decided"),
-        ((1.001, 0.995, 1.01), {}, "over 2 augmentations: equal within 1 %"),
-        ((1.0007, 1.0004, 1.001), {}, "over 2 augmentations: equal within 0.1 %"),
-        (
-            (1.01, 0.99, 1.045),
-            {},
-            "moves 1.010 times as far as a [0.990 to 1.045] over 2 augmentations: equal within 5 %",
-        ),
-        (
-            (1.01, 0.958, 1.021),
-            {},
-            "moves 1.010 times as far as a [0.958 to 1.021] over 2 augmentations: equal within 5 %",
-        ),
-        ((1.0, 0.9987, 1.0011), {}, "over 2 augmentations: equal within 0.2 %"),
-        ((1.2, 1.0068, 1.4), {}, "[1.006 to 1.400] over 2 augmentations"),
-        ((0.5, None, None), {}, "b moves 0.50 times as far as a over 2 augmentations: not decided"),
-        (NOT, {"x": (0.9, 0.8, 1.02), "y": (1.13, 0.97, 1.3)}, "over 2 augmentations: not decided"),
-        (
-            NOT,
-            {"x": (0.8, 0.7, 0.9), "y": (1.3, 1.2, 1.4)},
-            "; its ratios lie on both sides of 1, from 0.80 under x [0.70 to 0.90] to 1.30 under y [1.20 to 1.40]",
-        ),
-        (NOT, {"x": (0.8, 0.7, 0.9), "y": (1.3, 0.9, 1.7)}, "not decided; its ratio is 0.80 under x [0.70 to 0.90]"),
-        (WIDE, {"x": (1.38, 1.3, 1.46), "y": (1.0, 0.9, 1.1)}, "not decided; its ratio is 1.38 under x [1.30 to 1.46]"),
-        (
-            (1.2, 1.1, 1.31),
-            {"x": (1.25, 1.15, 1.36), "y": (1.15, 1.05, 1.26)},
-            "b moves 1.20 times as far as a [1.10 to 1.31] over 2 augmentations",
-        ),
-    ],
-)
-def test_a_sentence_is_true_to_its_intervals(ends, of_each, said):
-    names = ("ratio", "ratio_low", "ratio_high")
+def said(ends, of_each, search):
+    """The sentence of two studies, from rows as a comparison has them."""
 
     def shift(augmentation, ends):
         significant = None not in ends and not ends[1] <= 1 <= ends[2]
         row = {"augmentation": augmentation, "metric": "relative_shift", "reference_mean": 0.2}
-        return row | {"significant": significant} | dict(zip(names, ends, strict=True))
+        return row | {"significant": significant, "ratio": ends[0], "ratio_low": ends[1], "ratio_high": ends[2]}
 
+    recall = {"augmentation": "all", "metric": "recall@1", "difference": -0.004, "significant": False}
+    recall |= {"ci_low": search[0], "ci_high": search[1]}
     others = of_each or dict.fromkeys("xy", ends)
-    search = {"metric": "recall@1", "difference": -0.004, "ci_low": -0.011, "ci_high": 0.0031, "significant": False}
-    rows = [shift("all", ends), *(shift(name, each) for name, each in others.items()), {"augmentation": "all"} | search]
+    rows = [shift("all", ends), *(shift(name, each) for name, each in others.items()), recall]
     table = pl.DataFrame([{"study": "b", "reference": "a"} | row for row in rows], infer_schema_length=None)
     kept = {"study": "b", "metric": "neighbours@10", "value": 0.612, "ci_low": 0.57, "ci_high": 0.651}
-    shifts, _, others = verdict(table, pl.DataFrame([kept]), 10 / 49).partition("; search finds ")
-    assert shifts.endswith(said)
-    assert others == (
-        "0.4 percentage points fewer originals [-0.4 to 1.1]: not decided; "
-        "61 % of neighbours are kept [57 to 66], 20 % by chance."
-    )
+    return verdict(table, pl.DataFrame([kept]), 10 / 49).partition("; search finds ")
 
 
-@pytest.mark.parametrize(("ends", "said"), [((-0.0046, 0.0021), 0.5), ((-0.01, 0.002), 1), ((-0.0112, 0.0), None)])
-def test_searches_are_equal_within_what_their_interval_reaches(ends, said):
-    row = {"metric": "recall@1", "difference": -0.001, "ci_low": ends[0], "ci_high": ends[1], "significant": False}
-    row |= {"study": "b", "reference": "a", "augmentation": "all", "reference_mean": None}
-    row |= dict.fromkeys(("ratio", "ratio_low", "ratio_high"))
-    found = verdict(
-        pl.DataFrame([row]), pl.DataFrame(schema={"study": pl.String, "metric": pl.String, "value": pl.Float64}), 0.2
-    )
-    assert found.endswith(": not decided." if said is None else f": equal within {said:g} points.")
+def test_a_sentence_is_true_to_its_intervals():
+    for ends, of_each, words in SENTENCES:
+        shifts, _, others = said(ends, of_each, (-0.011, 0.0031))
+        assert shifts.endswith(words), (ends, of_each)
+        assert others == (
+            "0.4 percentage points fewer originals [-0.4 to 1.1]: not decided; "
+            "61 % of neighbours are kept [57 to 66], 20 % by chance."
+        )
+    for ends, words in SEARCHES:
+        assert f"]: {words}; 61 % of" in said(NOT, {}, ends)[2], ends

@@ -1,4 +1,4 @@
-"""Tolerances of several studies side by side."""
+"""Tolerances of several studies side by side, and rules about them: by both criteria, and of few searched images."""
 
 from dataclasses import replace
 
@@ -10,20 +10,34 @@ from matplotlib.collections import PathCollection
 import embedshift
 from embedshift.errors import UsageError
 from embedshift.statistics.strengths import missed_tolerances
+from embedshift.study.paired.differences import CAPPED
 from support import studies
-from support.command import call
-from support.comparing import OTHER, A, C, variant
+from support.comparing import OTHER, A, C, result, results, turned, variant
 from support.graded import CLOSER, DARKER, MADE, graded
 from support.synthetic import make_study
 
 pytestmark = pytest.mark.slow
 
-ENDS = ("value", "low", "high")
+ENDS = ["value", "low", "high"]
+SHIFT, MISSED = "relative shift 0.1", "missed 5 %"
 
 
-def further(rows):
-    """Another encoder, which moves half as far again."""
-    return rows.with_columns(cosine_similarity=1 - 1.5 * (1 - pl.col("cosine_similarity")))
+def farther(by):
+    """Another encoder, which moves so many times as far."""
+    moved = 1 - by * (1 - pl.col("cosine_similarity"))
+    return lambda rows: rows.with_columns(cosine_similarity=moved.clip(-1.0))
+
+
+def about(family, criterion):
+    return f"table: tolerance, family: {family.name}, criterion: {criterion}, unit: {family.unit}"
+
+
+def ends_of(study, family, criterion):
+    return study.tolerance().filter(family=family.name, criterion=criterion).select(ENDS).row(0)
+
+
+def columns(name):
+    return [name, f"{name} low", f"{name} high"]
 
 
 @pytest.fixture(scope="module")
@@ -33,81 +47,100 @@ def first():
 
 @pytest.fixture(scope="module")
 def second(first, tmp_path_factory):
-    return variant(first, tmp_path_factory.mktemp("compare") / "b", further, **OTHER)
+    return variant(first, tmp_path_factory.mktemp("compare") / "b", farther(1.6), shard_size=64, **OTHER)
 
 
-def by_relative_shift(table):
-    return table.filter(criterion="relative shift 0.1")
-
-
-def columns(name):
-    return [name, f"{name} low", f"{name} high"]
-
-
-@pytest.mark.matrix
-def test_over_the_same_images_they_are_those_of_the_studies(first, second):
-    table = embedshift.compare([first, second]).tolerances
-    assert table.columns == ["family", "unit", "criterion", *columns(A), *columns(C)]
-    assert table["family"].to_list() == ["darker", "closer"] * 2
-    assert table["criterion"].to_list() == ["relative shift 0.1"] * 2 + ["missed 5 %"] * 2
-    for study, name in ((first, A), (second, C)):
-        np.testing.assert_allclose(table.select(columns(name)), study.tolerance().select(ENDS), rtol=1e-9)
-    assert table[C][0] < table[A][0], "stops: it gives way earlier"
-    assert table[C][1] > table[A][1], "a fraction that is kept: it gives way earlier"
-
-
-def test_they_are_over_the_images_that_all_measured(first, tmp_path):
+def test_tolerances_are_over_the_images_that_all_measured(first, tmp_path):
     lost = ("image-00003.png", "image-00009.png", "image-00020.png")
     part = variant(first, tmp_path / "part", failed=lost, shard_size=64)
-    other = variant(first, tmp_path / "other", further, failed=lost, shard_size=64, **OTHER)
+    other = variant(first, tmp_path / "other", farther(1.5), failed=lost, shard_size=64, **OTHER)
     table = embedshift.compare([first, other]).tolerances
-    relative_shifts = by_relative_shift(table)
-    np.testing.assert_allclose(
-        relative_shifts.select(columns(A)), by_relative_shift(part.tolerance()).select(ENDS), rtol=1e-9
-    )
-    np.testing.assert_allclose(
-        relative_shifts.select(columns(C)), by_relative_shift(other.tolerance()).select(ENDS), rtol=1e-9
-    )
+    assert table.columns == ["family", "unit", "criterion", *columns(A), *columns(C)]
+    for study, name in ((part, A), (other, C)):
+        wanted = study.tolerance().filter(criterion=SHIFT).select(ENDS)
+        np.testing.assert_allclose(table.filter(criterion=SHIFT).select(columns(name)), wanted, rtol=1e-9)
     assert table[A][0] != first.tolerance()["value"][0]
     ranks = first.search_ranks().filter(~pl.col("image_id").is_in(lost))
-    wanted = missed_tolerances(first.reader().families, ranks, 1)
-    np.testing.assert_allclose(table.filter(criterion="missed 5 %").select(columns(A)), wanted.select(ENDS), rtol=1e-9)
+    wanted = missed_tolerances(first.reader().families, ranks, 1).select(ENDS)
+    np.testing.assert_allclose(table.filter(criterion=MISSED).select(columns(A)), wanted, rtol=1e-9)
+
+
+def test_rules_compare_tolerances_in_their_own_direction(first, second):
+    """An encoder that moves farther tolerates fewer stops, and needs a larger part of the side."""
+    for family, operator in ((DARKER, "may_fall"), (CLOSER, "may_rise")):
+        own, reference = (ends_of(study, family, SHIFT) for study in (second, first))
+        found, kept = results(second, first, *(f"{about(family, SHIFT)}, {operator}: {bound}" for bound in (0.0, 9.0)))
+        assert found.value == pytest.approx(own[0] - reference[0])
+        assert (found.value < 0) == (operator == "may_fall")
+        assert found.low == pytest.approx(found.value - np.hypot(own[0] - own[1], reference[2] - reference[0]))
+        assert (found.outcome != "kept", kept.outcome) == (True, "kept")
 
 
 @pytest.mark.matrix
-def test_they_are_written_drawn_and_printed(first, second, tmp_path, monkeypatch, capsys):
+def test_a_tolerance_beyond_the_strongest_level_counts_as_that_level(tmp_path):
+    effect = {f"{family.name}@{level}": 0.01 * level for family in (DARKER, CLOSER) for level in range(1, 6)}
+    first = make_study(tmp_path / "a", 30, graded(DARKER, CLOSER), effect=effect)
+    assert first.tolerance().filter(criterion=SHIFT)["value"].is_null().all()
+    other = variant(first, tmp_path / "b", farther(1.1), shard_size=64, **OTHER)
+    worse = variant(first, tmp_path / "c", farther(900.0), shard_size=64, **OTHER)
+    for family, operator in ((DARKER, "may_fall"), (CLOSER, "may_rise")):
+        text = f"{about(family, SHIFT)}, {operator}: 0.1"
+        found, reached = result(other, first, text), result(worse, first, text)
+        assert (found.outcome, found.value, found.low, found.note) == ("kept", 0, 0, CAPPED)
+        assert (reached.outcome, reached.value) == (
+            "broken", pytest.approx(ends_of(worse, family, SHIFT)[0] - family.levels[-1]),
+        )  # fmt: skip
+    bounds = {
+        DARKER: {"at_least: 5": "kept", "at_least: 6": "undecided", "at_most: 6": "undecided", "at_most: 4": "broken"},
+        CLOSER: {"at_most: 0.25": "kept", "at_most: 0.2": "undecided", "at_least: 0.3": "broken",
+                 "at_least: 0.2": "undecided"},
+    }  # fmt: skip
+    for family, cases in bounds.items():
+        found = results(first, None, *(f"{about(family, SHIFT)}, {bound}" for bound in cases))
+        assert [each.outcome for each in found] == [*cases.values()]
+
+
+@pytest.mark.matrix
+def test_the_second_tolerance_is_compared_too_and_few_searched_images_decide_nothing(tmp_path):
+    first = make_study(tmp_path / "a", 40, graded(DARKER))
+    other = variant(first, tmp_path / "b", turned(3), shard_size=64, **OTHER)
+    own, reference = (ends_of(study, DARKER, MISSED) for study in (other, first))
+    rule = about(DARKER, MISSED)
+    found = result(other, first, f"{rule}, may_fall: 0.0")
+    assert found.value == pytest.approx(own[0] - reference[0])
+    assert found.low == pytest.approx(found.value - np.hypot(own[0] - own[1], reference[2] - reference[0]))
+    assert result(first, None, f"{rule}, at_least: 0.01").outcome == "kept"
+    first.search(queries=5)
+    assert ends_of(first, DARKER, MISSED)[1:] == (None, None)
+    found = result(first, None, f"{rule}, at_least: 5")
+    assert (found.outcome, found.images, found.images_needed) == ("undecided", 5, 8)
+    first.search(queries=12)
+    assert result(first, None, f"{rule}, at_least: 3").images == 12
+
+
+@pytest.mark.matrix
+def test_they_are_written_drawn_and_printed_where_there_are_families(first, second, tmp_path, cli):
     found = embedshift.compare([first, second], out=tmp_path / "out")
     assert pl.read_csv(tmp_path / "out" / "tolerances.csv").columns == found.tolerances.columns
     assert (tmp_path / "out" / "figures" / "compare_tolerances.png").is_file()
     axes = found.figure("tolerances").axes[0]
     at = [float(part.get_offsets()[0][0]) for part in axes.collections if isinstance(part, PathCollection)]
     families = {family.name: family for family in found.families}
-    wanted = [
-        float(families[row["family"]].levels_at(row[name]))
-        for name in (A, C)
-        for row in by_relative_shift(found.tolerances).iter_rows(named=True)
-    ]
+    rows = found.tolerances.filter(criterion=SHIFT).to_dicts()
+    wanted = [float(families[row["family"]].levels_at(row[name])) for name in (A, C) for row in rows]
     assert at == pytest.approx(wanted)
-    printed = call(monkeypatch, capsys, "compare", first.folder, second.folder).out
-    assert "closer" in printed
-    assert "% of the side kept" in printed
-
-
-@pytest.mark.matrix
-def test_other_studies_have_none(tmp_path):
-    found = embedshift.compare(studies.compared()[::2], out=tmp_path / "out")
-    assert found.tolerances.is_empty()
-    assert not (tmp_path / "out" / "tolerances.csv").exists()
-    assert "tolerances" not in found.to_dicts()
+    assert "% of the side kept" in cli("compare", first.folder, second.folder).out
+    without = embedshift.compare(studies.compared()[::2])
+    assert (without.tolerances.is_empty(), "tolerances" in without.to_dicts()) == (True, False)
     with pytest.raises(UsageError, match="are not families"):
-        found.figure("tolerances")
+        without.figure("tolerances")
 
 
 @pytest.mark.matrix
 def test_of_many_views_figures_show_one_level_of_each_family(tmp_path):
     many = [*MADE, *(replace(DARKER, name=name) for name in ("darker_a", "darker_b")), replace(CLOSER, name="closer_a")]
     first = make_study(tmp_path / "a", 10, graded(*many))
-    found = embedshift.compare([first, variant(first, tmp_path / "b", further, **OTHER)])
+    found = embedshift.compare([first, variant(first, tmp_path / "b", farther(1.5), **OTHER)])
     assert [name.split("@")[0] for name in found.shown] == [family.name for family in many]
     rows = [label.get_text() for axes in found.figure("differences").axes for label in axes.get_yticklabels()]
     assert [row for row in rows if row] == [name.replace("_", " ") for name in found.shown]

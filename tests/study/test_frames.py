@@ -48,26 +48,21 @@ def test_pandas_has_every_number_of_every_row(study):
         assert frame[metric].dtype == np.float64
     assert frame.loc[frame["view"] == "original", "cosine_similarity"].isna().all()
 
-
-def test_pandas_has_embeddings_where_they_are_asked_for(study):
-    frame, rows = study.to_pandas(embeddings=True), study.rows().collect()
+    frame = study.to_pandas(embeddings=True)
     assert frame["embedding"][3].dtype == np.float32
     np.testing.assert_array_equal(np.stack(frame["embedding"]), np.array(rows["embedding"].to_list(), np.float32))
 
 
-def test_without_pandas_there_is_one_line(study, without):
+def test_without_its_library_there_is_one_line(study, without):
     without("pandas")
     with pytest.raises(EmbedshiftError, match=r"^to_pandas needs pandas: pip install pandas$"):
         study.to_pandas()
-
-
-def test_without_datasets_there_is_one_line(study, without):
     without("datasets")
     with pytest.raises(MissingExtra, match="to_datasets needs the extra 'datasets'"):
         study.to_datasets()
 
 
-def test_datasets_has_the_rows_with_their_images(study):
+def test_datasets_has_the_rows_with_their_images(study, tmp_path):
     import datasets
 
     found, rows = study.to_datasets(), study.rows().collect()
@@ -81,17 +76,8 @@ def test_datasets_has_the_rows_with_their_images(study):
     for place in (0, 7):
         path = study.folder / "pictures" / found[place]["image_id"]
         np.testing.assert_array_equal(np.asarray(found[place]["image"]), np.asarray(Image.open(path)))
-
-
-def test_datasets_survives_a_journey_to_disk(study, tmp_path):
-    import datasets
-
-    study.to_datasets().save_to_disk(tmp_path / "saved")
-    again = datasets.load_from_disk(tmp_path / "saved")
-    assert again[4]["image"].size == (40, 32)
-
-
-def test_datasets_can_be_had_without_images_and_embeddings(study):
+    found.save_to_disk(tmp_path / "saved")
+    assert datasets.load_from_disk(tmp_path / "saved")[4]["image"].size == (40, 32)
     assert not {"image", "embedding"} & set(study.to_datasets(images=False, embeddings=False).column_names)
 
 

@@ -10,22 +10,24 @@ from embedshift.errors import UsageError
 from embedshift.statistics.intervals import difference_of_proportions
 from embedshift.study.gate.check import EQUAL
 from embedshift.study.paired import pair_studies
-from support.comparing import OTHER, moved, variant
-from support.gates import each, only, turned
+from support.comparing import OTHER, result, results, rule, turned, variant
 from support.searched import ranked, with_search
 from support.synthetic import make_study
 
 pytestmark = pytest.mark.slow
 
-EFFECT = {"blur": 0.3, "noise": 1.0}
-AGREEMENT = [{"table": "agreement", "at_least": 0.5, "judge": "value"}]
 LOST = ("image-00003.png", "image-00009.png")
+RECALL, OVERLAP, MRR = (f"table: search, metric: {metric}" for metric in ("recall@1", "knn_overlap@10", "mrr"))
+MEAN = "table: summary, metric: cosine_similarity"
+SHIFT = f"{MEAN}, column: relative_shift, augmentation: noise, may_rise: 9"
+RANKS = {"blur": [[1, 1]] * 40, "noise": [[1, 7]] * 10 + [[1, 1]] * 30}
 
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory):
-    made = make_study(tmp_path_factory.mktemp("paired") / "a", 40, ["blur", "noise"], effect=EFFECT, draws=2)
-    return with_search(made, {"blur": [[1, 1]] * 40, "noise": [[1, 7]] * 10 + [[1, 1]] * 30})
+    effect = {"blur": 0.3, "noise": 1.0}
+    made = make_study(tmp_path_factory.mktemp("paired") / "a", 40, ["blur", "noise"], effect=effect, draws=2)
+    return with_search(made, RANKS)
 
 
 @pytest.fixture(scope="module")
@@ -45,39 +47,30 @@ def relative_shift(study, view, ids):
 
 def test_recall_is_paired_by_image(first, second):
     """10 images have lost half a view in the first study; 4 in the second, 2 of them among these 10."""
-    found = only(second, first, table="search", metric="recall@1", augmentation="noise", may_fall=0.1)
-    gained, lost = 8 * 0.5, 2 * 0.5
-    assert found.value == pytest.approx((gained - lost) / 40)
-    # Images 8 and 9 have lost half a view in both.
-    assert (found.low, found.high) == pytest.approx(difference_of_proportions(gained, lost, 40))
-    assert found.images == 40
-    absolute = only(second, None, table="search", metric="recall@1", augmentation="noise", at_least=0.1)
-    assert (absolute.images, absolute.value) == (40, pytest.approx(76 / 80)), "80 views"
-    at_5 = only(second, first, table="search", metric="recall@5", augmentation="noise", may_fall=0.1)
-    assert at_5.value == pytest.approx(5 / 40)
-
-
-def test_an_image_is_lost_or_decided_as_a_proportion(first, second):
-    found = only(second, first, table="search", metric="recall@1", augmentation="blur", may_fall=0.01)
-    assert (found.outcome, found.value) == ("undecided", pytest.approx(-0.5 / 40))
-    assert (found.low, found.high) == pytest.approx(difference_of_proportions(0, 0.5, 40))
-    assert only(second, first, table="search", metric="recall@1", augmentation="blur", may_rise=0.2).outcome == "kept"
-
-
-@pytest.mark.matrix
-def test_recall_that_falls_is_broken(first, tmp_path):
-    worse = with_search(
-        variant(first, tmp_path / "b", **OTHER), {"blur": [[1, 1]] * 20 + [[2, 2]] * 20, "noise": [[1, 1]] * 40}
+    found, at_5, blur, rises = results(
+        second,
+        first,
+        f"{RECALL}, augmentation: noise, may_fall: 0.1",
+        "table: search, metric: recall@5, augmentation: noise, may_fall: 0.1",
+        f"{RECALL}, augmentation: blur, may_fall: 0.01",
+        f"{RECALL}, augmentation: blur, may_rise: 0.2",
     )
-    found = only(worse, first, table="search", metric="recall@1", augmentation="blur", may_fall=0.1)
-    assert (found.outcome, found.value, found.images_needed) == ("broken", -0.5, None)
+    gained, lost = 8 * 0.5, 2 * 0.5  # images 8 and 9 have lost half a view in both
+    assert (found.value, found.images) == (pytest.approx((gained - lost) / 40), 40)
+    assert (found.low, found.high) == pytest.approx(difference_of_proportions(gained, lost, 40))
+    assert at_5.value == pytest.approx(5 / 40)
+    assert (blur.outcome, blur.value) == ("undecided", pytest.approx(-0.5 / 40))
+    assert (blur.low, blur.high) == pytest.approx(difference_of_proportions(0, 0.5, 40))
+    assert rises.outcome == "kept"
+    absolute = result(second, None, f"{RECALL}, augmentation: noise, at_least: 0.1")
+    assert (absolute.images, absolute.value) == (40, pytest.approx(76 / 80)), "80 views"
 
 
 def test_degrees_have_a_width_where_no_image_differs(first, second):
-    overlap = only(second, first, table="search", metric="knn_overlap@10", augmentation="blur", may_fall=0.1)
+    texts = f"{OVERLAP}, augmentation: blur, may_fall: 0.1", f"{MRR}, augmentation: noise, may_fall: 0.1"
+    overlap, mrr = results(second, first, *texts)
     assert overlap.value == 0
     assert overlap.high == -overlap.low > 0.05
-    mrr = only(second, first, table="search", metric="mrr", augmentation="noise", may_fall=0.1)
     before, after = ([1 / 1] * 30 + [(1 + 1 / 7) / 2] * 10, [1.0] * 36 + [(1 / 4 + 1) / 2] * 4)
     assert mrr.value == pytest.approx(np.mean(after) - np.mean(before))
     unseen = 1 - 0.025 ** (1 / 40)
@@ -93,7 +86,7 @@ def test_degrees_that_all_differ_have_the_interval_of_their_mean(first, tmp_path
     less = np.clip(kept - rng.uniform(0, 0.6, 40), 0, 1)
     own = with_search(variant(first, tmp_path / "a"), ranks, {"blur": kept.tolist(), "noise": [1.0] * 40})
     other = with_search(variant(first, tmp_path / "b", **OTHER), ranks, {"blur": less.tolist(), "noise": [1.0] * 40})
-    found = only(other, own, table="search", metric="knn_overlap@10", augmentation="blur", may_fall=0.9)
+    found = result(other, own, f"{OVERLAP}, augmentation: blur, may_fall: 0.9")
     half = 2.02 * np.std(less - kept, ddof=1) / 40**0.5
     unseen = 1 - 0.025 ** (1 / 40)
     assert found.value == pytest.approx(np.mean(less - kept))
@@ -101,64 +94,46 @@ def test_degrees_that_all_differ_have_the_interval_of_their_mean(first, tmp_path
     assert found.high == pytest.approx(found.value + max(half, unseen), abs=0.25 * half)
 
 
-def test_a_mean_is_that_of_compare(first, second):
-    table = embedshift.compare([first, second]).comparison
-    rows = [
-        {"metric": metric, "augmentation": view}
-        for metric in ("cosine_similarity", "attention_similarity")
-        for view in ("blur", "noise")
-    ]
-    means = each(second, first, [{"table": "summary", **row, "may_fall": 0.4} for row in rows])
-    compared = each(second, first, [{"table": "comparison", **row, "at_least": -0.4} for row in rows])
-    for row, found, again in zip(rows, means, compared, strict=True):
-        wanted = table.filter(**row).to_dicts()[0]
-        assert [found.value, found.low, found.high] == pytest.approx(
-            [wanted[name] for name in ("difference", "ci_low", "ci_high")]
-        )
-        assert [again.value, again.low] == [wanted["difference"], wanted["ci_low"]]
+def test_rules_judge_the_numbers_of_compare(first, second):
+    """Means, relative shifts, ratios, recall and agreement: as the tables of a comparison have them."""
+    compared = embedshift.compare([first, second])
+    difference, ratio = ("difference", "ci_low", "ci_high"), ("ratio", "ratio_low", "ratio_high")
+    wanted = {}
+    for view in ("blur", "noise"):
+        for metric in ("cosine_similarity", "attention_similarity"):
+            row = {"metric": metric, "augmentation": view}
+            of = f"metric: {metric}, augmentation: {view}"
+            wanted[f"table: summary, {of}, may_fall: 0.4"] = row, difference
+            wanted[f"table: comparison, {of}, at_least: -0.4"] = row, difference
+    wanted[SHIFT] = {"metric": "relative_shift", "augmentation": "noise"}, difference
+    for view in ("all", "blur", "noise"):
+        of = f"table: comparison, augmentation: {view}, metric:"
+        wanted[f"{of} relative_shift, column: ratio, at_most: 9"] = (
+            {"metric": "relative_shift", "augmentation": view}, ratio,
+        )  # fmt: skip
+        wanted[f"{of} recall@1, at_least: -0.9"] = {"metric": "recall@1", "augmentation": view}, difference
+    for found, (row, ends) in zip(results(second, first, *wanted), wanted.values(), strict=True):
+        assert (found.value, found.low, found.high) == pytest.approx(
+            compared.comparison.filter(**row).select(ends).row(0)
+        ), row
+        if found.table == "comparison":
+            assert (found.images, found.row) == (40, row)
+    ratios = embedshift.check(second, [rule("table: agreement, at_least: 0.5, judge: value")], first).results
+    assert {found.row["metric"] for found in ratios} == {"neighbours@10", "cka"}
+    for found in ratios:
+        row = compared.agreement.row(by_predicate=pl.col("metric") == found.row["metric"], named=True)
+        assert (found.value, found.low, found.high) == pytest.approx((row["value"], row["ci_low"], row["ci_high"]))
+        assert found.outcome == ("kept" if row["value"] >= 0.5 else "broken"), "the value decides"
 
 
-def test_a_relative_shift_has_each_studys_own_baseline(first, second):
-    ids = sorted(first.reader().image_ids())
-    found = only(
-        second,
-        first,
-        table="summary",
-        column="relative_shift",
-        metric="cosine_similarity",
-        augmentation="noise",
-        may_rise=9,
-    )
-    assert found.value == pytest.approx(
-        relative_shift(second, "noise", ids) - relative_shift(first, "noise", ids), abs=1e-6
-    )
-    assert found.low < found.value < found.high
-
-
-@pytest.mark.matrix
-def test_a_relative_shift_is_paired_over_the_images_that_both_measured(first, tmp_path):
-    other = variant(first, tmp_path / "b", turned(2), failed=LOST, shard_size=64, **OTHER)
-    ids = sorted(other.reader().image_ids())
-    found = only(
-        other,
-        first,
-        table="summary",
-        column="relative_shift",
-        metric="cosine_similarity",
-        augmentation="noise",
-        may_rise=9,
-    )
-    assert found.images == 38
-    assert found.value == pytest.approx(
-        relative_shift(other, "noise", ids) - relative_shift(first, "noise", ids), abs=1e-6
-    )
-
-
-def test_a_relative_shift_has_the_interval_of_the_comparison(first, second):
-    rule = {"table": "summary", "column": "relative_shift", "metric": "cosine_similarity", "augmentation": "noise"}
-    found = only(second, first, **rule, may_rise=9)
-    again = only(second, first, table="comparison", metric="relative_shift", augmentation="noise", at_most=9)
-    assert (found.value, found.low, found.high) == pytest.approx((again.value, again.low, again.high))
+def test_a_relative_shift_has_each_studys_own_baseline_over_the_images_that_both_measured(first, second, tmp_path):
+    fewer = variant(first, tmp_path / "b", turned(2), failed=LOST, shard_size=64, **OTHER)
+    for other, images in ((second, 40), (fewer, 38)):
+        ids = sorted(other.reader().image_ids())
+        found = result(other, first, SHIFT)
+        shifts = [relative_shift(study, "noise", ids) for study in (other, first)]
+        assert (found.images, found.value) == (images, pytest.approx(shifts[0] - shifts[1], abs=1e-6))
+        assert found.low < found.value < found.high
 
 
 def test_a_relative_shift_with_a_measured_baseline_has_the_wider_interval_of_two(first, second):
@@ -166,30 +141,23 @@ def test_a_relative_shift_with_a_measured_baseline_has_the_wider_interval_of_two
         study.summary().filter(metric="patch_similarity", augmentation="blur").to_dicts()[0]
         for study in (first, second)
     ]
-    found = only(
-        second,
-        first,
-        table="summary",
-        column="relative_shift",
-        metric="patch_similarity",
-        augmentation="blur",
-        may_rise=9,
-    )
-    assert found.value == pytest.approx(rows[1]["relative_shift"] - rows[0]["relative_shift"])
-    half = np.hypot(
-        rows[1]["relative_shift"] - rows[1]["relative_shift_low"],
-        rows[0]["relative_shift_high"] - rows[0]["relative_shift"],
-    )
+    found = result(second, first, SHIFT.replace("cosine", "patch").replace("noise", "blur"))
+    value, low, high = (f"relative_shift{end}" for end in ("", "_low", "_high"))
+    assert found.value == pytest.approx(rows[1][value] - rows[0][value])
+    half = np.hypot(rows[1][value] - rows[1][low], rows[0][high] - rows[0][value])
     assert found.low == pytest.approx(found.value - half)
 
 
 EVERY_TABLE = [
-    {"table": "search", "metric": "recall@1", "may_fall": 0},
-    {"table": "summary", "metric": ["cosine_similarity", "l2_distance"], "may_rise": 0},
-    {"table": "summary", "metric": "patch_similarity", "column": "relative_shift", "may_rise": 0},
-    {"table": "comparison", "metric": "recall@1", "at_least": 0},
-    {"table": "comparison", "metric": "relative_shift", "column": "ratio", "at_most": 1},
-    {"table": "agreement", "at_least": 1},
+    rule(text)
+    for text in (
+        f"{RECALL}, may_fall: 0",
+        "table: summary, metric: [cosine_similarity, l2_distance], may_rise: 0",
+        "table: summary, metric: patch_similarity, column: relative_shift, may_rise: 0",
+        "table: comparison, metric: recall@1, at_least: 0",
+        "table: comparison, metric: relative_shift, column: ratio, at_most: 1",
+        "table: agreement, at_least: 1",
+    )
 ]
 
 
@@ -206,10 +174,8 @@ def test_equal_identities_say_nothing_about_other_rows(first, tmp_path):
     assert row["mean"] / row["reference_mean"] == pytest.approx(slow[1] / slow[0], rel=1e-6)
 
 
-@pytest.mark.matrix
 def test_equal_rows_are_equal_whatever_the_encoders_are_called(first, tmp_path):
-    ranks = {"blur": [[1, 1]] * 40, "noise": [[1, 7]] * 10 + [[1, 1]] * 30}
-    twin = with_search(variant(first, tmp_path / "b", shard_size=64, **OTHER), ranks)
+    twin = with_search(variant(first, tmp_path / "b", shard_size=64, **OTHER), RANKS)
     checked = embedshift.check(twin, EVERY_TABLE, first)
     assert checked.passes(strict=True)
     assert {(result.note, result.low == result.high) for result in checked.results} == {(EQUAL, True)}
@@ -228,72 +194,33 @@ def test_one_other_embedding_is_another_row(first, tmp_path):
     assert pair_studies([first, variant(first, tmp_path / "c", failed=LOST)]).same_rows == [True, True]
 
 
-def test_rows_of_the_comparison_are_judged_with_their_own_numbers(first, second):
-    table = embedshift.compare([first, second]).comparison
-    for metric, column, bound in (
-        ("relative_shift", "ratio", {"at_most": 9}),
-        ("recall@1", "difference", {"at_least": -0.9}),
-    ):
-        views = ("all", "blur", "noise")
-        asked = {"table": "comparison", "metric": metric, "column": column, **bound}
-        for view, found in zip(
-            views, each(second, first, [asked | {"augmentation": view} for view in views]), strict=True
-        ):
-            ends = ("ratio", "ratio_low", "ratio_high") if column == "ratio" else ("difference", "ci_low", "ci_high")
-            row = table.filter(metric=metric, augmentation=view).row(0, named=True)
-            assert (found.value, found.low, found.high) == pytest.approx(tuple(row[end] for end in ends))
-            assert (found.outcome, found.images, found.row) == ("kept", 40, {"augmentation": view, "metric": metric})
-
-
 @pytest.mark.matrix
 def test_images_that_would_decide_a_ratio_by_the_root_on_the_scale_of_logarithms(first, second):
-    ratio = {"table": "comparison", "metric": "relative_shift", "column": "ratio", "augmentation": "noise"}
-    found = only(second, first, **ratio, at_most=9)
+    ratio = "table: comparison, metric: relative_shift, column: ratio, augmentation: noise, at_most:"
+    found = result(second, first, f"{ratio} 9")
     bound = np.sqrt(found.value * found.high)
     in_80 = ((stats.norm.ppf(0.975) + stats.norm.ppf(0.8)) / stats.norm.ppf(0.975)) ** 2
     wanted = in_80 * 40 * (np.log(found.high / found.value) / np.log(bound / found.value)) ** 2
-    open_result = only(second, first, **ratio, at_most=float(bound))
-    assert (open_result.outcome, open_result.images_needed) == ("undecided", pytest.approx(wanted, abs=3))
-
-
-def test_agreement_is_judged_by_its_table(first, second, tmp_path):
-    ratios = {result.row["metric"]: result for result in embedshift.check(second, AGREEMENT, first).results}
-    assert set(ratios) == {"neighbours@10", "cka"}
-    for metric, row in (
-        (row["metric"], row) for row in embedshift.compare([first, second]).agreement.iter_rows(named=True)
-    ):
-        found = ratios[metric]
-        assert (found.value, found.low, found.high) == pytest.approx((row["value"], row["ci_low"], row["ci_high"]))
-        assert found.outcome == ("kept" if row["value"] >= 0.5 else "broken"), "the value decides"
+    undecided = result(second, first, f"{ratio} {float(bound)!r}")
+    assert (undecided.outcome, undecided.images_needed) == ("undecided", pytest.approx(wanted, abs=3))
 
 
 @pytest.mark.matrix
 def test_few_images_decide_nothing(tmp_path):
     first = with_search(make_study(tmp_path / "a", 7, ["blur"]), {"blur": ranked(7)})
-    other = with_search(variant(first, tmp_path / "b", moved(0.0, 1), **OTHER), {"blur": ranked(7)})
-    rules = [
-        {"table": "search", "metric": ["recall@1", "mrr"], "may_fall": 0.9},
-        {"table": "summary", "metric": "cosine_similarity", "may_fall": 1},
-        {"table": "summary", "metric": "cosine_similarity", "column": "relative_shift", "may_rise": 1},
-        {"table": "summary", "metric": "cosine_similarity", "at_least": -0.9},
-    ]
-    for result in embedshift.check(other, rules, first).results:
-        assert (result.outcome, result.images_needed) == ("undecided", 8), result
+    other = with_search(variant(first, tmp_path / "b", turned(0), **OTHER), {"blur": ranked(7)})
+    several = "table: search, metric: [recall@1, mrr], may_fall: 0.9"
+    texts = (several, f"{MEAN}, may_fall: 1", f"{MEAN}, column: relative_shift, may_rise: 1", f"{MEAN}, at_least: -0.9")
+    for found in embedshift.check(other, [rule(text) for text in texts], first).results:
+        assert (found.outcome, found.images_needed) == ("undecided", 8), found
 
 
-@pytest.mark.matrix
-def test_searches_of_other_galleries_are_not_compared(tmp_path):
-    first = make_study(tmp_path / "a", 24, ["blur"])
-    other = variant(first, tmp_path / "b", turned(3), shard_size=64, **OTHER)
-    np.save(tmp_path / "more.npy", np.ones((5, 8), np.float32))
-    other.search(gallery=tmp_path / "more.npy")
-    rule = {"table": "search", "metric": "recall@1", "may_fall": 0.1}
-    with pytest.raises(UsageError, match=r"the gallery of .* has 5 images, that of .* 0: search both again"):
-        embedshift.check(other, [rule], first)
-
-
-def test_an_image_that_failed_in_one_study_is_left_out_of_the_search(tmp_path):
+def test_a_search_is_over_the_images_of_both_and_of_equal_galleries(tmp_path):
     first = make_study(tmp_path / "a", 24, ["blur"])
     other = variant(first, tmp_path / "b", turned(3), failed=LOST, shard_size=64, **OTHER)
-    found = only(other, first, table="search", metric="recall@1", augmentation="blur", may_fall=0.9)
+    found = result(other, first, f"{RECALL}, augmentation: blur, may_fall: 0.9")
     assert (found.images, found.outcome) == (22, "kept")
+    np.save(tmp_path / "more.npy", np.ones((5, 8), np.float32))
+    other.search(gallery=tmp_path / "more.npy")
+    with pytest.raises(UsageError, match=r"the gallery of .* has 5 images, that of .* 0: search both again"):
+        result(other, first, f"{RECALL}, may_fall: 0.1")

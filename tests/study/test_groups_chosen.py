@@ -14,7 +14,7 @@ from embedshift.questions.search.section import near_duplicates
 from embedshift.store.groups import stored_groups
 from embedshift.store.info import write_content
 from embedshift.study import Study, load
-from support import command, studies
+from support import studies
 from support.mean_colour import MeanColour
 
 pytestmark = pytest.mark.slow
@@ -98,49 +98,22 @@ def test_groups_by_names_stay_when_a_shard_is_measured_again(photos, grouped, tm
     assert stored["count"] == SCENES
     for name, table in tables(study).items():
         assert table.equals(grouped.table(name)), name
+    some = ids[::-3]
+    groups, scenes = study.reader().groups_of(some), np.array([name.split("/")[0] for name in some])
+    assert ((groups[:, None] == groups) == (scenes[:, None] == scenes)).all()
 
 
-def test_units_are_the_groups_of_the_images_that_are_asked_for(grouped):
-    reader = grouped.reader()
-    ids = reader.ordered_ids()[::-3]
-    units = reader.groups_of(ids)
-    scenes = np.array([name.split("/")[0] for name in ids])
-    assert ((units[:, None] == units) == (scenes[:, None] == scenes)).all()
-
-
-def test_groups_of_other_images_are_refused(grouped, tmp_path):
+def test_an_unfinished_study_gets_no_groups_and_those_of_other_images_are_refused(grouped, tmp_path):
     study = studies.copied(grouped, tmp_path / "study")
     study.reader().info.model_copy(update={"complete": False}).write(study.folder)
+    with pytest.raises(UsageError, match="not finished"):
+        load(study.folder).regroup("none")
     (study.folder / "shards" / "part-00001.parquet").unlink()
     with pytest.raises(UsageError, match="its groups are of other images; choose `groups` again"):
         _ = study.reader().groups
 
 
-def test_a_study_that_is_not_finished_gets_no_groups(grouped, tmp_path):
-    study = studies.copied(grouped, tmp_path / "study")
-    study.reader().info.model_copy(update={"complete": False}).write(study.folder)
-    with pytest.raises(UsageError, match="not finished"):
-        load(study.folder).regroup("none")
-
-
-@pytest.mark.matrix
-@pytest.mark.parametrize("way", ["workers", "resumed", "near"])
-def test_tables_are_equal_however_the_run_went(photos, grouped, tmp_path, way):
-    settings = {"workers": 2} if way == "workers" else {}
-    study = run(photos, tmp_path / "study", groups="folder", **settings)
-    if way != "workers":
-        study.regroup("near" if way == "near" else "folder")
-        stored = study.info()["groups"]
-        (study.folder / "shards" / "part-00001.parquet").unlink()
-        run(photos, tmp_path / "study")
-        assert study.info()["groups"] == stored
-    if way == "near":
-        study.regroup("folder")
-    for name, table in tables(study).items():
-        assert table.equals(tables(grouped)[name]), name
-
-
-def test_every_command_takes_groups(grouped, tmp_path, monkeypatch, capsys):
+def test_every_command_takes_groups(grouped, tmp_path, cli):
     study = studies.copied(grouped, tmp_path / "study")
     study.regroup("none")
     assert study.info()["groups"] is None
@@ -149,7 +122,7 @@ def test_every_command_takes_groups(grouped, tmp_path, monkeypatch, capsys):
     ids.with_columns(group=pl.col("image_id").str.slice(0, 7)).write_csv(file)
 
     def succeeds(*arguments):
-        done = command.call(monkeypatch, capsys, *arguments)
+        done = cli(*arguments)
         assert done.code == 0, done.err
         return study.info()["groups"]
 
@@ -164,7 +137,7 @@ def test_every_command_takes_groups(grouped, tmp_path, monkeypatch, capsys):
     copy = studies.copied(study, tmp_path / "copy")
     assert succeeds("compare", study.folder, copy.folder, "--groups", "folder") == stored == copy.info()["groups"]
     assert succeeds("report", study.folder, "--groups", "none", "--figures", "ruler") is None
-    done = command.call(monkeypatch, capsys, "compare", study.folder, copy.folder)
+    done = cli("compare", study.folder, copy.folder)
     assert done.code != 0
     assert "have different groups of images: choose them for both by --groups" in done.line
 
@@ -185,9 +158,8 @@ def test_groups_come_from_files_and_mappings_or_are_refused(plain, tmp_path, mon
     study.regroup(tmp_path / "g.parquet")
     assert study.info()["groups"] == {"chosen": "g.parquet", "count": 5, "digest": digest}
     # An image whose group is empty is alone.
-    table.with_columns(group=pl.when(pl.col("group") == "0").then(None).otherwise("group")).write_csv(
-        tmp_path / "g.csv"
-    )
+    some = pl.when(pl.col("group") == "0").then(None).otherwise("group")
+    table.with_columns(group=some).write_csv(tmp_path / "g.csv")
     study.regroup(tmp_path / "g.csv")
     assert study.info()["groups"]["count"] == 4 + sum(group == 0 for group in mapping.values())
     table.head(20).write_csv(tmp_path / "few.csv")

@@ -44,9 +44,7 @@ def test_planted_copies_are_the_duplicates(study):
     assert pairs["group"].n_unique() == 3
     assert pairs["whitened"].null_count() == 3
     assert len(study.duplicates()) <= 3 + 3
-    assert study.summary().is_empty()
-    assert study.ranking().is_empty()
-    assert study.differences().is_empty()
+    assert all(table.is_empty() for table in (study.summary(), study.ranking(), study.differences()))
     assert study.table_names == ("summary", "ranking", "differences", "thresholds", "duplicates")
 
 
@@ -60,24 +58,17 @@ def test_report_and_search_show_them_and_verify_finds_the_study_whole(study, cli
     assert done.code == 0
     assert "Likely duplicates: " in done.out
     assert "003-same.png  003.png" in done.out
-    assert cli("search", study.folder, "--json").code == 0
-    assert cli("verify", study.folder).code == 0
-    assert "needs augmentations" in cli("search", study.folder, "--gallery", study.folder).err + _error(study.search)
-    assert study.card().startswith("## ")
-
-
-def _error(call):
-    with pytest.raises(UsageError) as caught:
-        call()
-    return str(caught.value)
-
-
-def test_none_found_is_said_by_report_and_terminal(study, cli):
     study.duplicates(expected_false=1e-9)
-    equal = cli("search", study.folder).out
-    assert "Likely duplicates: " in equal  # the exact copy
+    assert "Likely duplicates: " in cli("search", study.folder).out, "the exact copy"
     study.duplicates(threshold=1.0)
     study.duplicates(expected_false=1)
+    assert cli("search", study.folder, "--json").code == 0
+    assert cli("verify", study.folder).code == 0
+    refused = cli("search", study.folder, "--gallery", study.folder)
+    with pytest.raises(UsageError) as caught:
+        study.search()
+    assert "needs augmentations" in refused.err + str(caught.value)
+    assert study.card().startswith("## ")
 
 
 def test_it_goes_on_where_it_was_stopped(images, encoder, study, tmp_path):
@@ -93,20 +84,10 @@ def test_it_goes_on_where_it_was_stopped(images, encoder, study, tmp_path):
 
 
 def test_near_groups_need_no_views(study):
-    groups = {
-        frozenset(part["image_id"])
-        for part in pl.DataFrame(
-            {"image_id": study.reader().ordered_ids(), "group": study_units(study, "near")}
-        ).partition_by("group")
-        if len(part) > 1
-    }
-    assert frozenset({"003.png", "003-same.png"}) in groups
+    study.regroup("near")
+    groups = dict(zip(study.reader().ordered_ids(), study.reader().groups.tolist(), strict=True))
+    assert groups["003.png"] == groups["003-same.png"] != groups["004.png"]
     study.regroup("none")
-
-
-def study_units(study, choice):
-    study.regroup(choice)
-    return study.reader().groups
 
 
 @pytest.mark.parametrize(

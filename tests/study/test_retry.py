@@ -10,7 +10,6 @@ from PIL import Image
 
 import embedshift
 from embedshift.sources.folder import FolderSource
-from support import command
 from support.mean_colour import MeanColour
 from support.synthetic import write_pictures
 
@@ -114,31 +113,9 @@ def test_an_image_that_changed_since_is_named_and_its_row_kept(tmp_path, photos,
     (photos / "3.png").touch()
     os.utime(photos / "1.png", (1, 1))
     run(photos, tmp_path / "study")
-    assert (
-        "1 images have changed since they were measured (first: 1.png); their rows describe the earlier" in caplog.text
-    )
+    words = "1 images have changed since they were measured (first: 1.png); their rows describe the earlier"
+    assert words in caplog.text
     assert study.rows().collect().equals(rows, null_equal=True)
-
-
-@pytest.mark.matrix
-def test_bytes_of_measured_images_are_not_read_again(tmp_path, photos, monkeypatch):
-    mend(tmp_path)
-    run(photos, tmp_path / "study")
-    for path in (tmp_path / "study" / "shards").glob("*1.parquet"):
-        path.unlink()
-    seen = reads(monkeypatch)
-    study = run(photos, tmp_path / "study")
-    assert len(seen) == 3
-    assert failed(study) == {BROKEN: False}
-
-
-@pytest.mark.matrix
-def test_the_command_takes_both_flags(tmp_path, photos, monkeypatch, capsys):
-    run(photos, tmp_path / "study")
-    for flag in ("--retry-failed", "--repair"):
-        done = command.call(monkeypatch, capsys, "run", photos, "--out", tmp_path / "study", flag, "--model", "no/such")
-        assert done.code == 1, done.err
-        assert "no/such" in done.err
 
 
 def test_a_shard_keeps_its_rows_where_measured_images_would_lose_theirs(tmp_path, photos, caplog):

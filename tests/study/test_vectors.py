@@ -1,20 +1,27 @@
 """Studies of vectors: the same tables as the study that the vectors are of, whatever they come in."""
 
+import json
 import re
 
 import numpy as np
+import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
+from PIL import Image
 from polars.testing import assert_frame_equal
 
 import embedshift
 from embedshift.errors import EmbedshiftError, UsageError
+from embedshift.sources.images import ToInput, decode
+from embedshift.store.redraw import redraw
 from embedshift.study.gate import propose
 from support import command, models, studies
 from support.given_vectors import EMBEDDING, arrays, table
 from support.matrix import first_only
+from support.mean_colour import MeanColour
 
 pytestmark = pytest.mark.slow
 
@@ -39,18 +46,14 @@ def again(rows, tmp_path_factory):
     return embedshift.from_vectors(rows.sort("image_id", maintain_order=True), out=tmp_path_factory.mktemp("again"))
 
 
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
+def test_what_no_study_can_be_made_of_is_one_line(tmp_path):
+    for settings, words in (
         ({"variants": [np.eye(3)]}, "variants: give a mapping of name -> vectors, not list"),
-        ({"out": "a\0b"}, "`out` 'a"),
         ({"ids": 3}, "`ids`: give a list of ids or a text file, not 3"),
         ({"ids": "none.txt"}, "none.txt: No such file"),
-    ],
-)
-def test_what_no_study_can_be_made_of_is_one_line(tmp_path, settings, words):
-    with pytest.raises(UsageError, match=words):
-        embedshift.from_vectors(**({"originals": np.eye(3), "variants": {}, "out": tmp_path} | settings))
+    ):
+        with pytest.raises(UsageError, match=words):
+            embedshift.from_vectors(**({"originals": np.eye(3), "variants": {}, "out": tmp_path} | settings))
 
 
 def test_every_table_is_that_of_the_study_that_has_the_vectors(study, again):
@@ -62,49 +65,31 @@ def test_every_table_is_that_of_the_study_that_has_the_vectors(study, again):
         if "metric" in ours.columns and not {*theirs["metric"]} <= {*ours["metric"]}:
             theirs = theirs.filter(pl.col("metric").is_in(ours["metric"].unique().to_list()))
         assert_frame_equal(ours, theirs, abs_tol=1e-6, rel_tol=1e-6)
-
-
-def test_claims_about_embeddings_have_the_same_estimates(study, again):
     ours, theirs = (each.claims().drop_nulls("estimate") for each in (again, study))
     both = ours.join(theirs, on="claim", suffix="_of_study")
     assert len(both) >= 8
-    assert_frame_equal(
-        both.select("claim", "estimate"),
-        both.select("claim", estimate="estimate_of_study"),
-        abs_tol=1e-6,
-    )
-
-
-def test_metrics_of_pixels_and_attention_are_absent(again):
+    wanted = both.select("claim", estimate="estimate_of_study")
+    assert_frame_equal(both.select("claim", "estimate"), wanted, abs_tol=1e-6)
     assert again.metrics == EMBEDDING
     cosine = again.summary().filter(metric=EMBEDDING[0]).select("augmentation", mean_performance="mean")
     assert_frame_equal(again.ranking().select("augmentation", "mean_performance"), cosine, abs_tol=1e-12)
     assert not again.verify().damaged
 
 
-@pytest.mark.parametrize("form", first_only(["parquet", "npy", "torch", "polars", "pandas", "lists"]))
+FORMS = {"torch": torch.tensor, "polars": pl.DataFrame, "pandas": pd.DataFrame, "lists": np.ndarray.tolist}
+
+
+@pytest.mark.parametrize("form", first_only(["parquet", "npy", *FORMS]))
 def test_vectors_may_come_in_any_form(form, tmp_path):
     original, views = arrays()
     expected = embedshift.from_vectors(original, views, out=tmp_path / "expected").summary()
-    if form == "parquet":
-        given, names = table(tmp_path, original, views), None
-    else:
-        import pandas as pd
-        import torch
-
-        def saved(array):
-            path = tmp_path / f"{len([*tmp_path.glob('*.npy')])}.npy"
-            np.save(path, array)
-            return path
-
-        form = {
-            "npy": saved,
-            "torch": torch.tensor,
-            "polars": pl.DataFrame,
-            "pandas": pd.DataFrame,
-            "lists": np.ndarray.tolist,
-        }[form]
-        given, names = form(original), {name: form(array) for name, array in views.items()}
+    given, names = table(tmp_path, original, views), None
+    if form == "npy":
+        for name, array in (views | {"original": original}).items():
+            np.save(tmp_path / f"{name}.npy", array)
+        given, names = tmp_path / "original.npy", {name: tmp_path / f"{name}.npy" for name in views}
+    elif form != "parquet":
+        given, names = FORMS[form](original), {name: FORMS[form](array) for name, array in views.items()}
     found = embedshift.from_vectors(given, names, out=tmp_path / "found").summary()
     # Images of other names are in another order, which decides the resamples of intervals.
     same = ["augmentation", "metric", "mean", "sd", "baseline", "relative_shift"]
@@ -135,32 +120,6 @@ def test_numbers_are_read_as_what_they_are(kind, tmp_path):
         assert found.filter(metric="l2_distance")["mean"].item() == pytest.approx(distance, rel=1e-6)
 
 
-@pytest.mark.matrix
-def test_rows_may_come_in_any_order(rows, again, tmp_path):
-    shuffled = rows.sample(fraction=1, shuffle=True, seed=1)
-    for number, part in enumerate(shuffled.iter_slices(100)):
-        part.write_parquet(tmp_path / f"{number}.parquet", row_group_size=30)
-    files = [str(path) for path in sorted(tmp_path.glob("*.parquet"))]
-    from_files = embedshift.from_vectors(files[0], {path: path for path in files[1:]}, out=tmp_path / "study")
-    ours, theirs = (each.summary().sort("augmentation", "metric") for each in (from_files, again))
-    assert_frame_equal(ours, theirs, abs_tol=1e-9)
-
-
-@pytest.mark.matrix
-def test_groups_are_those_of_the_images(rows, study, tmp_path):
-    names = sorted(set(rows["image_id"]))
-    groups = {name: str(number // 3) for number, name in enumerate(names)}
-    expected = studies.copied(study, tmp_path / "expected")
-    expected.regroup(groups)
-    column = rows.with_columns(group=pl.col("image_id").replace_strict(groups))
-    found = embedshift.from_vectors(column, out=tmp_path / "column")
-    assert found.reader().info.groups.count == 8
-    assert_frame_equal(found.summary(), expected.summary().filter(pl.col("metric").is_in(EMBEDDING)), abs_tol=1e-6)
-    original, views = arrays()
-    per_row = embedshift.from_vectors(original, views, out=tmp_path / "rows", groups=np.arange(12) // 2)
-    assert per_row.reader().info.groups.count == 6
-
-
 def test_a_number_that_is_none_is_a_failure_of_its_image_by_row(tmp_path):
     original, views = arrays()
     original[3, 0], views["b"][7, 2] = np.nan, np.inf
@@ -179,27 +138,25 @@ def test_a_number_that_is_none_is_a_failure_of_its_image_by_row(tmp_path):
 def test_a_stopped_study_goes_on_shard_by_shard(tmp_path):
     original, views = arrays()
     whole = embedshift.from_vectors(original, views, out=tmp_path / "whole", shard_size=4)
+    settings, done = {"out": tmp_path / "stopped", "shard_size": 4}, []
 
-    class Stopped(Exception):
-        pass
-
-    def stop(count, done=[]):  # noqa: B006 - it counts
+    def stop(count):
         done.append(count)
         if len(done) == 10:
-            raise Stopped
+            raise KeyboardInterrupt
 
-    with pytest.raises(Stopped):
-        embedshift.from_vectors(original, views, out=tmp_path / "stopped", shard_size=4, progress=stop)
+    with pytest.raises(KeyboardInterrupt):
+        embedshift.from_vectors(original, views, progress=stop, **settings)
     first = {path: path.stat().st_mtime_ns for path in (tmp_path / "stopped" / "shards").iterdir()}
     assert 0 < len(first) < 3
     counted = []
-    study = embedshift.from_vectors(original, views, out=tmp_path / "stopped", shard_size=4, progress=counted.append)
+    study = embedshift.from_vectors(original, views, progress=counted.append, **settings)
     assert sum(counted) == 12 - 4 * len(first)
     assert all(path.stat().st_mtime_ns == time for path, time in first.items())
     assert_frame_equal(study.rows().collect(), whole.rows().collect())
     original[0] += 1
     with pytest.raises(UsageError, match=r"contains another study: .*vectors: "):
-        embedshift.from_vectors(original, views, out=tmp_path / "stopped", shard_size=4)
+        embedshift.from_vectors(original, views, **settings)
 
 
 @pytest.mark.parametrize("model", ["vectors", "named"])
@@ -240,6 +197,8 @@ def test_arrays_of_views_are_in_the_order_of_the_originals_frame(form, tmp_path)
     found = study.rows().filter(view="b").select("image_id", "cosine_similarity").collect()
     cosine = (original * views["b"]).sum(axis=1) / np.linalg.norm(original, axis=1) / np.linalg.norm(views["b"], axis=1)
     assert dict(found.iter_rows()) == pytest.approx(dict(zip(map(str, ids), cosine, strict=True)), abs=1e-6)
+    per_row = embedshift.from_vectors(original, views, out=tmp_path / "rows", groups=np.arange(12) // 2)
+    assert per_row.reader().info.groups.count == 6
     with pytest.raises(UsageError, match="`groups` is a list, which is for arrays"):
         embedshift.from_vectors(given, views, out=tmp_path / "other", groups=[1, 2] * 6)
 
@@ -255,18 +214,7 @@ def test_a_masked_number_is_none(as_integers, tmp_path):
         assert sorted(study.failures()["image_id"]) == ["3", "5"]
 
 
-@pytest.mark.matrix
-def test_store_metrics_keeps_no_vector(tmp_path):
-    original, views = arrays()
-    kept = embedshift.from_vectors(original, views, out=tmp_path / "all")
-    study = embedshift.from_vectors(original, views, out=tmp_path / "metrics", store="metrics")
-    assert "embedding" not in study.rows().collect_schema()
-    of_vectors = pl.col("^centred_shift.*$")
-    assert_frame_equal(study.summary().drop(of_vectors), kept.summary().drop(of_vectors))
-    assert {path.name for path in study.folder.iterdir()} == {path.name for path in kept.folder.iterdir()}
-
-
-def test_what_reads_no_pixel_works(tmp_path, monkeypatch, capsys):
+def test_what_reads_no_pixel_works(tmp_path, cli):
     original, views = arrays(images=30)
     first, second = (
         embedshift.from_vectors(original * by, views, out=tmp_path / name, model=name)
@@ -274,12 +222,12 @@ def test_what_reads_no_pixel_works(tmp_path, monkeypatch, capsys):
     )
     assert "second" in embedshift.compare([first, second]).verdict
     assert embedshift.whiten(first, map="shifts")(original).shape == original.shape
-    rules = tmp_path / "rules.yaml"
-    assert command.call(monkeypatch, capsys, "check", first.folder, "--rules", rules, "--init").code == 0
-    done = command.call(monkeypatch, capsys, "check", second.folder, "--rules", rules, "--against", first.folder)
+    rules = ("--rules", tmp_path / "rules.yaml")
+    assert cli("check", first.folder, *rules, "--init").code == 0
+    done = cli("check", second.folder, *rules, "--against", first.folder)
     assert done.code in (0, 3), done.err
-    assert command.call(monkeypatch, capsys, "search", first.folder).code == 0
-    assert "relative shift" in command.call(monkeypatch, capsys, "card", first.folder).out.lower()
+    assert cli("search", first.folder).code == 0
+    assert "relative shift" in cli("card", first.folder).out.lower()
 
 
 @pytest.mark.matrix
@@ -300,3 +248,132 @@ def test_neither_torch_nor_transformers_is_imported(tmp_path):
     assert "attention similarity" not in report.lower()
     assert "moves the embedding of these vectors furthest" in " ".join(re.sub(r"<[^>]*>", "", report).split())
     assert "too few for a threshold for duplicates: 1 false match in 100 pairs needs 46" in report
+
+
+# Vectors whose images are known, and those of written views, which views.json describes.
+@pytest.mark.matrix
+def test_images_are_shown_where_their_place_is_known(tmp_path):
+    original, views = arrays()
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(len(original)):
+        Image.new("RGB", (20, 10), (20 * number, 50, 90)).save(photos / f"{number}.png")
+    by_path = table(tmp_path, original, views, path=[f"photos/{number}.png" for number in range(len(original))])
+    studied = embedshift.from_vectors(by_path, out=tmp_path / "path")
+    in_folder = embedshift.from_vectors(
+        original, views, out=tmp_path / "folder", images=str(photos), ids=[f"{n}.png" for n in range(len(original))]
+    )
+    nowhere = embedshift.from_vectors(original, views, out=tmp_path / "nowhere")
+    for study, image_id in ((studied, "3.jpg"), (in_folder, "3.png")):
+        assert study.reader().shows_images
+        (image,) = redrawn(study, image_id)
+        assert image.views["original"][0, 0].tolist() == [60, 50, 90]
+    assert "the vectors do not say where" in nowhere.reader().unseen
+    with pytest.raises(UsageError, match="has no image with an id of these vectors"):
+        embedshift.from_vectors(original, views, out=tmp_path / "other", images=str(photos))
+
+
+def redrawn(study, image_id):
+    images, missing = redraw(study.reader(), [image_id])
+    assert not missing
+    return images
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """Views of families written as files, a study of the files, and their vectors by another way."""
+    folder = tmp_path_factory.mktemp("written")
+    suite = {"augmentations": "strength", "families": ("jpeg", "rotation"), "levels": 2}
+    views = embedshift.write_views(studies.pictures(9), out=folder / "views", draws=2, seed=3, workers=0, **suite)
+    file = folder / "views" / "views.json"
+    study = embedshift.run(file, pairs=file, model=MeanColour(), out=folder / "measured", workers=0)
+    to_input, encoder, rows = ToInput(MeanColour.size, "crop"), MeanColour(), []
+    for view in ("original", *views.folders):
+        name, _, draw = view.partition("/")
+        for path in sorted((folder / "views" / view).iterdir()):
+            vector = encoder(to_input(decode(path.read_bytes()))[None]).embedding[0]
+            # As another program names them: with the ending of the file that it embedded.
+            rows.append(
+                {"image_id": f"{path.stem}.webp", "view": name, "draw": int(draw or 0), "vector": vector.tolist()}
+            )
+    return file, study, pl.DataFrame(rows)
+
+
+def test_written_views_that_something_else_embedded_give_the_study_of_their_files(written, tmp_path):
+    file, study, rows = written
+    found = embedshift.from_vectors(rows, views=str(file), out=tmp_path / "found")
+    assert found.reader().families == study.reader().families
+    assert found.info()["descriptions"] == study.info()["descriptions"]
+    for name in ("summary", "strength", "tolerance", "search", "directions"):
+        ours, theirs = found.table(name), study.table(name)
+        theirs = theirs.filter(pl.col("metric").is_in(EMBEDDING)) if name in ("summary", "strength") else theirs
+        assert_frame_equal(ours, theirs, abs_tol=1e-6)
+    assert json.dumps(embedshift.compare([study, found]).to_dicts())
+    (image,) = redrawn(found, "picture-03.png")
+    assert {"original", *found.augmentations} == {*image.views}
+
+
+def test_captions_are_those_of_the_table_else_of_views_json(written, tmp_path):
+    file, _, rows = written
+    content = json.loads(file.read_text())
+    for number in (2, 3):
+        content["images"][f"picture-0{number}.png"]["caption"] = f"written {number}"
+    with_captions = file.with_name("with_captions.json")
+    with_captions.write_text(json.dumps(content))
+    own = rows.with_columns(
+        caption=pl.when((pl.col("image_id") == "picture-03.webp") & (pl.col("view") == "original")).then(pl.lit("own"))
+    )
+    study = embedshift.from_vectors(own, views=str(with_captions), out=tmp_path / "study")
+    captions = dict(study.rows().filter(view="original").select("image_id", "caption").collect().iter_rows())
+    assert {name: text for name, text in captions.items() if text is not None} == {
+        "picture-02.png": "written 2",
+        "picture-03.png": "own",
+    }
+
+
+@pytest.mark.parametrize("columns", [("draw", "group", "caption", "path"), ("label", "other")])
+def test_each_column_of_a_table_is_used_or_named(columns, tmp_path, caplog):
+    original, views = arrays()
+    cells = {
+        name: [0] * 12 if name == "draw" else [f"{name} {number // 2}" for number in range(12)] for name in columns
+    }
+    given = table(tmp_path, original, views, **cells)
+    with caplog.at_level("INFO", "embedshift"):
+        study = embedshift.from_vectors(given, out=tmp_path / "study")
+    named = [record.message for record in caplog.records if "not used" in record.message]
+    if "label" in columns:
+        assert named == [f"{given}: columns that are not used: label, other"]
+        return
+    assert named == []
+    assert study.reader().info.groups.count == 6
+    assert study.rows().collect()["caption"].unique().sort().to_list()[-1] == "caption 5"
+    assert study.info()["source"]["root"] == str(tmp_path)
+
+
+def test_views_json_is_checked(written, tmp_path):
+    file, _, rows = written
+    other = rows.with_columns(pl.col("image_id").replace("picture-00.webp", "other.webp"))
+    with pytest.raises(UsageError, match=r"row 0 has the image_id 'other.webp', which views\.json does not have"):
+        embedshift.from_vectors(other, views=str(file), out=tmp_path)
+    other = rows.with_columns(pl.col("view").replace("jpeg@1", "jpg"))
+    with pytest.raises(UsageError, match=r"has the view 'jpg', which views\.json does not have"):
+        embedshift.from_vectors(other, views=str(file), out=tmp_path)
+    with pytest.raises(UsageError, match="has 2 draws, the vectors 1"):
+        embedshift.from_vectors(rows.filter(draw=0), views=str(file), out=tmp_path)
+
+
+def test_half_a_character_in_views_json_is_one_line(written, tmp_path):
+    file, _, rows = written
+    text, odd = file.read_text(), file.with_name("odd.json")
+    name, image = next(iter(json.loads(text)["images"].items()))
+    for change in (
+        lambda content: content["images"].update({"\ud800.png": image}),
+        lambda content: content["images"][name].update(caption="\ud800"),
+        lambda content: content["augmentations"].update({"\ud800": content["augmentations"]["jpeg@1"]}),
+        lambda content: content["failures"].append({"image_id": "\ud800", "stage": "read", "reason": "none"}),
+    ):
+        content = json.loads(text)
+        change(content)
+        odd.write_text(json.dumps(content))
+        with pytest.raises(UsageError, match=r"odd\.json: not a file written by `embedshift views`"):
+            embedshift.from_vectors(rows, views=str(odd), out=tmp_path)

@@ -12,9 +12,7 @@ from onnx.reference import ReferenceEvaluator
 
 import embedshift
 from embedshift.errors import EmbedshiftError, UsageError
-from embedshift.statistics.whitening import moments_of
 from embedshift.store.info import read_content, write_content
-from embedshift.store.reader import whitened_sums
 from embedshift.study import Study
 from embedshift.study.whitening import WhitenedStudy, whitened
 from support import studies
@@ -75,33 +73,28 @@ def test_without_a_choice_it_is_the_recommended_map_or_none(
         assert not (tmp_path / "map.npz").exists()
 
 
-@pytest.mark.slow
-def test_studies_together_are_fitted_as_one(tmp_path: Path) -> None:
-    halves = [make_study(tmp_path / str(seed), 10, ["noise"], seed=seed, dim=6) for seed in (1, 2)]
-    fitted = embedshift.whiten(halves, map="shifts")
-    originals, shifts = [], []
-    for half in halves:
-        vectors = vectors_of(half).reshape(-1, 2, 6).astype(np.float64)
-        units = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
-        originals.append(units[:, 0])
-        shifts.append(units[:, 1] - units[:, 0])
-    moment = np.concatenate(shifts).T @ np.concatenate(shifts) / 20
+def assert_inverts(fitted: embedshift.Whitening, moment: np.ndarray, atol: float) -> None:
+    """The map undoes a second moment, to a tenth of its mean variance."""
     expected = np.linalg.inv(moment + 0.1 * np.trace(moment) / 6 * np.eye(6))
     found = fitted.matrix.astype(np.float64) @ fitted.matrix.T
-    assert np.allclose(fitted.mean, np.concatenate(originals).mean(axis=0), atol=1e-6)
-    assert np.allclose(found / found[0, 0], expected / expected[0, 0], atol=1e-4)
+    assert np.allclose(found / found[0, 0], expected / expected[0, 0], atol=atol)
 
 
-def test_originals_are_whitened_around_their_mean(tmp_path: Path) -> None:
-    alone = make_study(tmp_path / "alone", 10, ["noise"], dim=6)
-    reader = alone.reader()
-    fitted = embedshift.whiten(alone, map="originals")
-    units = vectors_of(alone).reshape(-1, 2, 6)[:, reader.image_rows.layout.views.index("original")].astype(np.float64)
-    units /= np.linalg.norm(units, axis=1, keepdims=True)
-    covariance = np.cov(units.T, bias=True)
-    expected = np.linalg.inv(covariance + 0.1 * np.trace(covariance) / 6 * np.eye(6))
-    found = fitted.matrix.astype(np.float64) @ fitted.matrix.T
-    assert np.allclose(found / found[0, 0], expected / expected[0, 0], atol=1e-3)
+def units_of(study: Study) -> np.ndarray:
+    """Unit vectors of originals and of noise, `[images, 2, 6]`."""
+    vectors = vectors_of(study).reshape(-1, 2, 6).astype(np.float64)
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+@pytest.mark.slow
+def test_maps_undo_shifts_of_all_studies_together_or_originals_around_their_mean(tmp_path: Path) -> None:
+    halves = [make_study(tmp_path / str(seed), 10, ["noise"], seed=seed, dim=6) for seed in (1, 2)]
+    fitted, units = embedshift.whiten(halves, map="shifts"), np.concatenate([units_of(half) for half in halves])
+    shifts = units[:, 1] - units[:, 0]
+    assert np.allclose(fitted.mean, units[:, 0].mean(axis=0), atol=1e-6)
+    assert_inverts(fitted, shifts.T @ shifts / 20, 1e-4)
+    covariance = np.cov(units_of(halves[0])[:, 0].T, bias=True)
+    assert_inverts(embedshift.whiten(halves[0], map="originals"), covariance, 1e-3)
 
 
 @pytest.mark.slow
@@ -124,16 +117,13 @@ def test_studies_that_do_not_fit_are_refused(study: Study, tmp_path: Path) -> No
         embedshift.whiten(study, map="pca")
 
 
-def test_onnx_that_is_missing_is_named_in_one_line(
+def test_what_is_missing_or_of_another_encoder_is_one_line(
     study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(EmbedshiftError, match=r"pip install 'embedshift\[offline\]'"):
         embedshift.whiten(study, map="shifts", onnx=tmp_path / "map.onnx")
-
-
-def test_a_map_of_another_encoder_is_refused(study: Study, tmp_path: Path) -> None:
-    wide = make_study(tmp_path / "wide", 10, ["noise"], dim=8)
+    wide = studies.synthetic(10, ["noise"], dim=8)
     embedshift.whiten(wide, map="shifts", out=tmp_path / "map.npz")
     with pytest.raises(UsageError, match=r"map\.npz: fitted to embeddings of another encoder"):
         WhitenedStudy(study.folder, tmp_path / "map.npz")
@@ -175,34 +165,15 @@ def test_a_whitened_study_is_compared_by_its_mapped_vectors(study: Study, tmp_pa
             for metric, value in expected.items():
                 row = rows.filter(augmentation=name, metric=metric)
                 assert row[("reference_mean", "mean")[place]].item() == pytest.approx(value, abs=1e-6)
-    assert comparison.studies["study"].to_list() == [
-        "synthetic-encoder (float32)",
-        "synthetic-encoder (float32, whitened)",
-    ]
+    names = [f"synthetic-encoder (float32{words})" for words in ("", ", whitened")]
+    assert comparison.studies["study"].to_list() == names
     assert rows.filter(metric="l2_distance")["difference"].is_null().all()
     assert rows.filter(metric="patch_similarity")["difference"].abs().max() == 0
-
-
-def test_sums_of_unit_vectors_are_those_of_mapped_originals() -> None:
-    rng = np.random.default_rng(0)
-    originals = rng.normal(size=(7, 3)).astype(np.float32)
-    fitted = moments_of(originals).by_originals()
-    rows = pl.LazyFrame({"embedding": originals}, schema={"embedding": pl.Array(pl.Float32, 3)})
-    sums = {"images": np.array([4.0, 3.0]), "valid": np.array([4.0, 3.0]), "normalised": np.zeros((2, 3))}
-    mapped = whitened_sums("normalised", sums, rows, fitted)
-    assert np.allclose(
-        mapped["normalised"], [fitted(originals[:4]).sum(axis=0), fitted(originals[4:]).sum(axis=0)], atol=1e-6
-    )
-    assert mapped["images"].tolist() == [4, 3]
-    assert whitened_sums("layers", sums, rows, fitted) == sums
-
-
-def test_of_several_studies_the_first_stays_as_it_is(study: Study, tmp_path: Path) -> None:
-    embedshift.whiten(study, map="shifts", out=tmp_path / "map.npz")
     other = studies.copied(study, tmp_path / "other")
     opened = whitened([study.folder, other.folder], tmp_path / "map.npz")
-    assert [each.folder for each in opened] == [study.folder, other.folder]
-    assert [each.reader().whitening is None for each in opened] == [True, False]
+    assert [(each.folder, each.reader().whitening is None) for each in opened] == [
+        (study.folder, True), (other.folder, False),
+    ]  # fmt: skip
 
 
 @pytest.mark.slow

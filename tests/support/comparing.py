@@ -1,4 +1,4 @@
-"""Studies to compare: one as it is, others with its images and views and numbers of their own."""
+"""Studies to compare: one as it is, others with its images and views and numbers of their own; and rules about them."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -7,12 +7,15 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
+import yaml
 
+import embedshift
 from embedshift.registry import METRICS
 from embedshift.sources.base import Failure
 from embedshift.store.info import identity_hash, write_content
 from embedshift.store.shards import ShardRecord, write_failures, write_shard
 from embedshift.study import Study
+from embedshift.study.gate.result import Result
 from support.once import write_tables
 from support.other_images import with_other_images
 from support.revised import record_shards
@@ -43,6 +46,39 @@ def moved(by: float, seed: int, spread: float = 0.02) -> Callable[[pl.DataFrame]
         return rows.with_columns(**changed)
 
     return change
+
+
+def turned(seed: int) -> Callable[[pl.DataFrame], pl.DataFrame]:
+    """Another encoder: embeddings of its own, and the cosines that follow from them."""
+
+    def change(rows: pl.DataFrame) -> pl.DataFrame:
+        rng = np.random.default_rng(seed)
+        vectors = np.stack(rows["embedding"].to_list()).astype(np.float64)
+        vectors = (vectors + 0.2 * rng.normal(size=vectors.shape) + 0.3).astype(np.float32).astype(np.float64)
+        is_original = (rows["view"] == "original").to_numpy()
+        own = vectors[is_original][is_original.cumsum() - 1]
+        cosine = (vectors * own).sum(axis=1) / np.linalg.norm(vectors, axis=1) / np.linalg.norm(own, axis=1)
+        kept = pl.when(pl.col("view") != "original").then(pl.Series(cosine)).alias("cosine_similarity")
+        return rows.with_columns(pl.Series("embedding", vectors, dtype=rows.schema["embedding"]), kept)
+
+    return change
+
+
+def rule(text: str) -> dict[str, Any]:
+    """A rule as a file has it: `table: search, at_least: 0.9`."""
+    return dict(yaml.safe_load(f"{{{text}}}"))
+
+
+def results(study: Study, against: Study | None, *rules: str) -> tuple[Result, ...]:
+    """The only result of each rule, of one check."""
+    found = embedshift.check(study, [rule(text) for text in rules], against).results
+    assert [result.number for result in found] == [*range(1, len(rules) + 1)]
+    return found
+
+
+def result(study: Study, against: Study | None, text: str) -> Result:
+    """The only result of a rule."""
+    return results(study, against, text)[0]
 
 
 def holes(rows: pl.DataFrame) -> pl.DataFrame:

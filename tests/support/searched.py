@@ -43,22 +43,17 @@ def _summary(rows: pl.DataFrame, view: str) -> list[dict[str, object]]:
     """Recall with the interval of the binomial law, for one draw; the others with that of the normal law."""
     numbers = {f"recall@{k}": (rows["rank"] <= k).cast(pl.Float64).to_numpy() for k in (1, 5, 10)}
     numbers |= {"mrr": (1 / rows["rank"]).to_numpy(), "knn_overlap@10": rows["knn_overlap"].to_numpy()}
-    found: list[dict[str, object]] = []
+    found: list[tuple[str, float, float, float]] = [("auc", 0.99, 0.98, 1.0)]
     for metric, values in numbers.items():
-        n, value = len(values), float(values.mean())
+        value, half = float(values.mean()), 1.96 * float(np.std(values, ddof=1)) / len(values) ** 0.5
+        low, high = value - half, value + half
         if metric.startswith("recall"):
-            low, high = stats.binomtest(int(values.sum()), n).proportion_ci(method="exact")
-        else:
-            half = 1.96 * float(np.std(values, ddof=1)) / n**0.5
-            low, high = value - half, value + half
-        row = {"augmentation": view, "metric": metric, "n": n, "value": value}
-        found.append(row | {"ci_low": float(low), "ci_high": float(high)})
-    return [
-        *found,
-        {"augmentation": view, "metric": "auc", "n": len(rows), "value": 0.99, "ci_low": 0.98, "ci_high": 1.0},
-    ]
+            low, high = map(float, stats.binomtest(int(values.sum()), len(values)).proportion_ci(method="exact"))
+        found.append((metric, value, low, high))
+    names = ("metric", "value", "ci_low", "ci_high")
+    return [{"augmentation": view, "n": len(rows)} | dict(zip(names, each, strict=True)) for each in found]
 
 
-def ranked(images: int, *, lost: int = 0, first: int = 0) -> list[list[int]]:
-    """Rank 1 for all images but `lost` consecutive ones from the place `first` on, which have rank 3."""
-    return [[3] if first <= place < first + lost else [1] for place in range(images)]
+def ranked(images: int, *, lost: int = 0) -> list[list[int]]:
+    """Rank 1 for all images but the first ones that are lost, which have rank 3."""
+    return [[3] if place < lost else [1] for place in range(images)]
