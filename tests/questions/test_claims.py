@@ -9,42 +9,28 @@ from embedshift.questions.claims.tables import paper_claims
 from support.claims_world import COLOR, COSINE, LEAST, NAMES, table_of, world
 from support.matrix import first_only
 
+pytestmark = pytest.mark.slow
+
 
 def verdicts(rows: pl.LazyFrame) -> dict[str, str]:
     return dict(table_of(rows).select("claim", "verdict").iter_rows())
 
 
+def means(metric, **values):
+    return {"means": {metric: values}}
+
+
 def l2(**values):
-    return {"means": {"l2_distance": values}}
+    return means("l2_distance", **values)
 
 
 def cosine(**values):
-    return {"means": {"cosine_similarity": values}}
-
-
-def attention(**values):
-    return {"means": {"attention_similarity": values}}
-
-
-def detail(values):
-    return {"means": {"detail_preservation": values}}
-
-
-def edge(values):
-    return {"means": {"edge_preservation": values}}
-
-
-def patch(**values):
-    return {"means": {"patch_similarity": values}}
-
-
-def aligned_detail(**values):
-    return {"means": {"aligned_detail_preservation": values}}
+    return means("cosine_similarity", **values)
 
 
 def wide(metric, sd, **values):
     """Means with a spread that drowns them."""
-    return {"means": {metric: values}, "sds": {metric: dict.fromkeys(values, sd)}}
+    return means(metric, **values) | {"sds": {metric: dict.fromkeys(values, sd)}}
 
 
 REVERSED = {name: 1 - value for name, value in COSINE.items()}
@@ -73,11 +59,11 @@ DENIED = {
     "6b": {"sds": {"cosine_similarity": {n: v / 20 for n, v in (CALM | WILD).items()}}},
     "6c": l2(blur=0.5, coarse_dropout=0.6, color_jitter=0.7),
     "6d": cosine(blur=0.99, coarse_dropout=0.98, color_jitter=0.97),
-    "7a": detail(REVERSED),
-    "7b": edge(REVERSED),
-    "7c": detail(ELASTIC_BEHIND),
-    "8a": attention(blur=0.7),
-    "8b": attention(color_jitter=0.82),
+    "7a": means("detail_preservation", **REVERSED),
+    "7b": means("edge_preservation", **REVERSED),
+    "7c": means("detail_preservation", **ELASTIC_BEHIND),
+    "8a": means("attention_similarity", blur=0.7),
+    "8b": means("attention_similarity", color_jitter=0.82),
     "9a": l2(elastic=5.1),
     "9b": cosine(perspective=0.45),
     "10a": {"temperature": {"blur": 0.5}},
@@ -85,44 +71,26 @@ DENIED = {
     "10c": {"temperature": {"perspective": 0.5}},
     "11a": cosine(**dict.fromkeys([*COLOR, "perspective", *LEAST], 0.99)),
     "11b": cosine(blur=0.9, coarse_dropout=0.9),
-    "12a": patch(horizontal_flip=0.1),
-    "12b": aligned_detail(horizontal_flip=0.0),
+    "12a": means("patch_similarity", horizontal_flip=0.1),
+    "12b": means("aligned_detail_preservation", horizontal_flip=0.0),
 }
+# Of each kind of test one.
 UNDECIDED = {
     "1a": wide("l2_distance", 1.0, noise=10.0, blur=10.0),
-    "1b": wide("cosine_similarity", 0.1, noise=0.5, blur=0.5),
     "2a": {"distances": BORDER, "distance_sd": dict.fromkeys(BORDER, 0.1)},
-    "3a": {
-        "distances": {("shift_scale_rotate", "elastic"): 0.1},
-        "distance_sd": {("shift_scale_rotate", "elastic"): 0.03},
-    },
     "3b": {"distances": {("blur", "color_jitter"): 0.165}, "distance_sd": {("blur", "color_jitter"): 0.1}},
-    "4a": l2(horizontal_flip=4.8),
-    "4b": cosine(horizontal_flip=0.76),
-    "5a": l2(perspective=5.2),
-    "5b": cosine(perspective=0.74),
-    "5c": l2(shift_scale_rotate=5.2),
-    "5d": cosine(shift_scale_rotate=0.74),
-    "5e": l2(perspective=4.8),
-    "5f": cosine(perspective=0.76),
-    "6a": {"sds": {"l2_distance": dict.fromkeys(NAMES, 0.2)}},
     "6b": {"sds": {"cosine_similarity": dict.fromkeys(NAMES, 0.01)}},
-    "6c": l2(blur=0.8, coarse_dropout=1.0, color_jitter=1.2),
-    "6d": cosine(blur=0.94, coarse_dropout=0.95, color_jitter=0.96),
-    "7a": detail(MIXED),
-    "7b": edge(MIXED),
-    "7c": {"means": detail(ELASTIC_BEHIND | {"horizontal_flip": 0.1})["means"] | cosine(horizontal_flip=0.96)["means"]},
-    "8a": attention(blur=0.8),
-    "8b": attention(color_jitter=0.87),
-    "9a": l2(elastic=4.8),
-    "9b": cosine(perspective=0.5),
+    "7a": means("detail_preservation", **MIXED),
+    "7c": {
+        "means": {
+            "detail_preservation": ELASTIC_BEHIND | {"horizontal_flip": 0.1},
+            "cosine_similarity": {"horizontal_flip": 0.96},
+        }
+    },
+    "8b": means("attention_similarity", color_jitter=0.87),
     "10a": {"temperature": {"blur": 1.0}},
-    "10b": {"temperature": {"shift_scale_rotate": 1.0}},
-    "10c": {"temperature": {"perspective": 1.0}},
-    "11a": cosine(blur=0.955, coarse_dropout=0.99, **dict.fromkeys(LEAST, 0.99)),
     "11b": cosine(blur=0.775, color_jitter=0.9),
-    "12a": patch(horizontal_flip=0.4),
-    "12b": aligned_detail(horizontal_flip=0.22),
+    "12a": means("patch_similarity", horizontal_flip=0.4),
 }
 # Parts whose worlds touch different numbers, so that one world shows them all.
 GROUPS = (
@@ -143,9 +111,8 @@ SECTION_4 = {"means": {"l2_distance": {"perspective": 2.0}, "cosine_similarity":
 
 
 @functools.cache
-def found_together(kind: str, group: tuple[str, ...]) -> dict[str, str]:
-    made = {"denied": DENIED, "undecided": UNDECIDED}[kind]
-    return verdicts(world(**functools.reduce(merged, (made[part] for part in group), {})))
+def denied(group: tuple[str, ...]) -> dict[str, str]:
+    return verdicts(world(**functools.reduce(merged, (DENIED[part] for part in group), {})))
 
 
 def merged(one: dict, other: dict) -> dict:
@@ -166,38 +133,33 @@ def test_every_claim_of_the_paper_has_parts_that_name_augmentations():
     parts = [claim.name for claim in paper_claims()]
     assert {int(part[:-1]) for part in parts} == set(range(1, 13))
     assert len(set(parts)) == len(parts)
-    assert set(parts) == set(DENIED) == set(UNDECIDED) == {part for part, _ in CASES}
+    assert set(parts) == set(DENIED) == {part for part, _ in CASES} > set(UNDECIDED)
     assert all(any(name in claim.statement for name in [*NAMES, "all nine"]) for claim in paper_claims())
     assert len({claim.statement for claim in paper_claims()}) == len(paper_claims())
 
 
-@pytest.mark.slow
 def test_the_world_of_the_paper_is_confirmed_in_all_parts_but_the_second_reading_of_claim_5(paper_world):
     found = verdicts(paper_world)
     assert {part for part, verdict in found.items() if verdict == "does not hold"} == {"5e", "5f"}
     assert {part for part, verdict in found.items() if verdict == "holds"} == set(found) - {"5e", "5f"}
 
 
-@pytest.mark.slow
 def test_section_4_is_confirmed_where_perspective_is_minimal():
     found = verdicts(world(**SECTION_4))
     assert found["5e"] == found["5f"] == "holds"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("part", "group"), CASES)
 def test_the_opposite_does_not_hold(part, group):
-    assert found_together("denied", group)[part] == "does not hold"
+    assert denied(group)[part] == "does not hold"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("part", "group"), first_only(CASES))
-def test_what_the_images_cannot_tell_is_undecided(part, group):
-    assert found_together("undecided", group)[part] == "undecided"
+@pytest.mark.parametrize("part", first_only(UNDECIDED))
+def test_what_the_images_cannot_tell_is_undecided(part):
+    assert verdicts(world(**UNDECIDED[part]))[part] == "undecided"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("metric", first_only(["detail_preservation", "edge_preservation", "cosine_similarity"]))
+@pytest.mark.parametrize("metric", first_only(["detail_preservation", "cosine_similarity"]))
 def test_ranks_are_not_testable_where_a_metric_settles_no_pair(metric):
     found = verdicts(world(**wide(metric, 0.2, **dict.fromkeys(NAMES, 0.5))))
     untestable = {"7a": {"detail", "cosine"}, "7b": {"edge", "cosine"}, "7c": {"detail", "cosine"}}

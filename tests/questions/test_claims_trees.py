@@ -1,4 +1,4 @@
-"""Claims: the conditions on trees against SciPy's trees and clusters, and the rule of their verdicts."""
+"""Claims: the conditions on trees against SciPy's, the rule of verdicts, and their rates in simulated worlds."""
 
 import itertools
 
@@ -10,7 +10,9 @@ from scipy.stats import binom
 
 from embedshift.questions.claims.evidence import DISTANCES, Bootstrap, distance, gather, grow
 from embedshift.questions.claims.kinds import alone, branch, lacks_one_condition
-from support.claims_trees import branch_inside, clusters, noise_alone
+from embedshift.questions.claims.tables import verdicts
+from support.claims_simulated import OF_THE_REST, exchangeable, ordered, true_claims, unequal
+from support.claims_trees import branch_inside, noise_alone
 from support.claims_world import GEOMETRIC, NAMES, paper_tree
 from support.matrix import first_only
 
@@ -51,17 +53,6 @@ def test_all_conditions_together_are_the_claim(claim, read, count):
     expected = [read(row) for row in distances]
     assert shown.all(axis=1).tolist() == expected
     assert 30 < sum(expected) < 570
-
-
-def test_conditions_of_noise_alone_are_each_about_one_pair():
-    distances = near_the_paper(100, 0.5)
-    shown = alone("noise").conditions(grow(distances))
-    for row, found in zip(distances, shown, strict=True):
-        together = clusters(row)[1][:, None] == clusters(row)[1]
-        assert found.tolist() == [
-            *~together[0, 1:],
-            *(together[i, j] for i, j in itertools.combinations(range(1, 9), 2)),
-        ]
 
 
 def of_the_branch(far, spread=0.02, images=40, wobble=None):
@@ -121,3 +112,49 @@ def test_a_missing_distance_is_not_testable():
     for last in (dict(list(block.items())[1:]), block | {DISTANCES[0]: np.full((30, 1), np.nan)}):
         assert claim.find(Bootstrap(gather([last]), claim.contrasts, seed=0, resamples=99)) is None
     assert claim.find(Bootstrap(gather([block]), claim.contrasts, seed=0, resamples=99)) is not None
+
+
+GIVEN = ("holds", "does not hold")
+
+
+def page(block, seed):
+    return dict(verdicts(gather([block]), seed=seed, resamples=4_999).select("claim", "verdict").iter_rows())
+
+
+def most(repetitions, rate):
+    """More of them than this would be seen once in a thousand runs."""
+    return binom.ppf(0.999, repetitions, rate)
+
+
+@pytest.mark.slow
+@pytest.mark.matrix
+@pytest.mark.parametrize(("images", "repetitions"), [(20, 30), (50, 20)])
+def test_where_nothing_is_true_a_page_rarely_has_a_verdict(images, repetitions):
+    pages = [page(exchangeable(images, 1_000 + seed), seed) for seed in range(repetitions)]
+    assert sum(any(verdict in GIVEN for verdict in one.values()) for one in pages) <= most(repetitions, 0.0725)
+
+
+@pytest.mark.slow
+@pytest.mark.matrix
+def test_unequal_spreads_are_found_and_equal_means_are_left_alone():
+    pages = [page(unequal(50, 1_000 + seed), seed) for seed in range(15)]
+    mean_interval = [part for part in pages[0] if part not in (*OF_THE_REST,)]
+    assert sum(any(one[part] in GIVEN for part in mean_interval) for one in pages) <= most(15, 0.0725)
+    assert sum(one["6a"] == "holds" for one in pages) >= 3
+
+
+@pytest.mark.slow
+def test_what_is_true_holds_and_is_not_denied():
+    pages = [page(ordered(200, seed, by=0.5), seed) for seed in range(6)]
+    for seed, one in enumerate(pages):
+        assert sum(one[part] == "holds" for part in true_claims(seed)) >= 0.8 * len(true_claims(seed))
+        assert not any(one[part] == "does not hold" for part in (*true_claims(seed), *OF_THE_REST))
+
+
+@pytest.mark.slow
+@pytest.mark.matrix
+def test_what_is_hardly_true_is_not_denied():
+    repetitions = 15
+    pages = [page(ordered(20, 500 + seed, by=0.1), seed) for seed in range(repetitions)]
+    for part in ("1a", "2a", "3a", "3b", "4b", "9a"):
+        assert sum(one[part] == "does not hold" for one in pages) <= most(repetitions, 0.05)

@@ -1,26 +1,24 @@
-"""Which way: sums, cosines and relative shifts against loops over the embeddings, and studies of the worst kind."""
+"""Which way: sums, cosines, offsets and relative shifts against loops over embeddings; what two trees join in a run."""
 
 import dataclasses
 import itertools
-import logging
 
 import numpy as np
-import pyarrow.parquet as pq
+import polars as pl
 import pytest
 
 import embedshift
-from embedshift.figures import FigureInput, iter_figures
 from embedshift.questions.direction.figures import tree_of
 from embedshift.questions.direction.measure import ShiftSums
 from embedshift.questions.direction.shifts import Shifts, cosines_of_shifts
-from embedshift.statistics import clusters
-from embedshift.store.shards import SUMS_KEY
+from embedshift.questions.direction.tables import centred_shifts, mean_cosines
+from embedshift.statistics.layout import image_rows
+from support import studies
+from support.matrix import first_only
 from support.revised import revise_shard
 from support.shifts import shift_sums
 from support.synthetic import make_study
-from support.ways import Ways, write_images
-
-pytestmark = pytest.mark.slow
+from support.ways import WAYS, Ways, suite, write_images
 
 
 def made(count=13, augmentations=3, draws=2, dim=7, seed=0):
@@ -50,14 +48,6 @@ def cosine(u, v):
     return float(unit(u) @ unit(v))
 
 
-def split(per_image):
-    """The mean inner product of two halves over the mean square of one, halving at random 20,000 times."""
-    vectors = np.array([vector for vector in per_image if np.ndim(vector)])
-    signs = np.random.default_rng(0).permuted(np.tile(np.arange(len(vectors)) % 2, (20_000, 1)), axis=1)
-    halves = signs @ vectors, (1 - signs) @ vectors
-    return 2 * (halves[0] * halves[1]).sum() / sum((half**2).sum() for half in halves)
-
-
 def by_loops(embedding, augmentations, draws):
     """Mean shifts and all numbers of the tables, view by view; views of length zero are left out."""
     vectors = embedding.astype(np.float64)
@@ -67,7 +57,7 @@ def by_loops(embedding, augmentations, draws):
         for i, a, d in itertools.product(there, range(augmentations), range(draws))
         if (v := vectors[i, 1 + d * augmentations + a]).any()
     }
-    found = {"mean": [], "resultant": [], "resultant_by_chance": [], "split_half": [], "relative_to_others": []}
+    found = {"mean": [], "resultant": [], "resultant_by_chance": [], "relative_to_others": []}
     for a in range(augmentations):
         of = {key: shift for key, shift in shifts.items() if key[1] == a}
         length = np.mean([np.sqrt((shift**2).sum()) for shift in of.values()])
@@ -83,7 +73,7 @@ def by_loops(embedding, augmentations, draws):
                 if j != i
             ]
         )
-        numbers = (mean, np.sqrt((mean**2).sum()) / length, np.sqrt(square) / length, split(per_image), own / cross)
+        numbers = (mean, np.sqrt((mean**2).sum()) / length, np.sqrt(square) / length, own / cross)
         for name, value in zip(found, numbers, strict=True):
             found[name].append(value)
     return found
@@ -94,32 +84,18 @@ def check(shifts, wanted):
     cosines = [[cosine(u, v) for v in means] for u in means]
     np.testing.assert_allclose(shifts.directions(), cosines, rtol=0, atol=1e-6)
     # Sums of shifts are float32, all else is float64.
-    for name, tolerance in {
-        "resultant": 1e-7,
-        "resultant_by_chance": 1e-12,
-        "relative_to_others": 1e-8,
-        "split_half": 0.02,
-    }.items():
+    for name, tolerance in {"resultant": 1e-7, "resultant_by_chance": 1e-12, "relative_to_others": 1e-8}.items():
         np.testing.assert_allclose(getattr(shifts, name)(), wanted[name], rtol=0, atol=tolerance, err_msg=name)
 
 
-@pytest.mark.parametrize("shard", [2, 4, 100])
+@pytest.mark.slow
+@pytest.mark.parametrize("shard", [2, 100])
 def test_numbers_equal_loops_over_images_whatever_the_size_of_shards(shard):
     embedding = made()
     check(Shifts(sums_of(embedding, shard=shard), 2), by_loops(embedding, 3, 2))
 
 
-def test_sums_equal_a_loop_and_do_not_depend_on_the_size_of_shards():
-    embedding = made(9)
-    embedding[0] *= 1e3  # lengths do not count
-    wanted = shift_sums(embedding, 3, 2)
-    for shard in (1, 4, 9):
-        found = sums_of(embedding, shard=shard)
-        assert set(found) == set(wanted)
-        for name in found:
-            np.testing.assert_allclose(found[name], wanted[name], rtol=0, atol=1e-6 if name == "shifts" else 1e-12)
-
-
+@pytest.mark.slow
 def test_embeddings_of_length_zero_are_left_out():
     embedding = made(12)
     embedding[3, 0] = embedding[5, 2] = embedding[6, 2] = embedding[7, 6] = 0
@@ -129,6 +105,7 @@ def test_embeddings_of_length_zero_are_left_out():
     check(found, by_loops(embedding, 3, 2))
 
 
+@pytest.mark.slow
 def test_what_has_no_direction_is_not_a_number():
     still = np.repeat(made(6, 1, 1)[:, :1], 4, axis=1)
     still[:, 2] = 0  # the second augmentation has no embedding, the others do not move
@@ -139,6 +116,10 @@ def test_what_has_no_direction_is_not_a_number():
     assert found.sums["images"].tolist() == [6, 0, 6]
     np.testing.assert_array_equal(found.relative_to_others(), [0, np.nan, 0])
     assert sums_of(np.zeros((4, 4, 7)), 3, 1) == {}
+    # One image shares all with itself, and two that cancel nothing.
+    one = Shifts(sums_of(made(1, 2, 1), 2, 1), 1)
+    np.testing.assert_allclose([one.resultant(), one.resultant_by_chance()], 1)
+    assert np.isnan([*one.split_half(), *one.relative_to_others()]).all()
     opposite = np.array([[[1, 0], [0, 1]], [[-1, 0], [0, -1]]], np.float32)
     cancelling = Shifts(sums_of(opposite, 1, 1), 1)
     assert np.isnan(cancelling.directions()).all()
@@ -146,28 +127,7 @@ def test_what_has_no_direction_is_not_a_number():
     assert cancelling.split_half() == pytest.approx([-1])
 
 
-def test_one_image_shares_all_with_itself():
-    found = Shifts(sums_of(made(1, 2, 1), 2, 1), 1)
-    assert found.resultant() == pytest.approx([1, 1])
-    assert found.resultant_by_chance() == pytest.approx([1, 1])
-    assert np.isnan(found.split_half()).all()
-    assert np.isnan(found.relative_to_others()).all()
-
-
-def test_shifts_without_a_common_direction_have_the_null_and_those_with_one_do_not():
-    rng = np.random.default_rng(3)
-    for draws in (1, 4):
-        # A constant amount for all draws of an image: draws of one image are no images more.
-        own = np.repeat(0.01 * rng.normal(size=(400, 1, 60)), draws, axis=1)
-        base = 1 + 0 * own[:, :1]
-        found = Shifts(sums_of(np.concatenate([base, base + own], axis=1), 1, draws), draws)
-        assert found.resultant_by_chance() == pytest.approx([0.05], rel=0.02)
-        assert found.resultant() == pytest.approx(found.resultant_by_chance(), rel=0.3)
-        common = Shifts(sums_of(np.concatenate([base, base + own + np.eye(60)[0]], axis=1), 1, draws), draws)
-        assert common.resultant() > 0.9
-        assert common.split_half() > 0.99
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 4, 8])
 def test_split_halves_are_the_mean_over_all_halves(count):
     embedding = made(count, 1, 2, seed=4)
@@ -181,6 +141,7 @@ def test_split_halves_are_the_mean_over_all_halves(count):
     assert found == pytest.approx([np.mean(inner) / np.mean(square)], abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [1e-4, 1.0, 50.0])
 def test_cosines_of_shifts_of_one_image_equal_the_shifts_themselves(scale):
     rng = np.random.default_rng(1)
@@ -198,25 +159,17 @@ def test_cosines_of_shifts_of_one_image_equal_the_shifts_themselves(scale):
     assert np.isnan(cosines_of_shifts([np.nan, 0.5], [np.nan])).all()
 
 
+@pytest.mark.slow
 def test_tables_equal_loops_over_the_embeddings_of_a_study(tmp_path):
     names = ["noise", "blur", "elastic"]
     study = make_study(tmp_path / "study", 30, names, draws=2, shard_size=8)
     embedding = study.rows().collect()["embedding"].to_numpy().reshape(30, 7, -1)
     wanted = by_loops(embedding, 3, 2)
     matrix = study.table("directions").drop("augmentation").to_numpy()
-    assert len(numbers_of(study)) == 2 * 3 * 3
+    assert sum(len(axes.texts) for axes in study.figure("directions").axes) == 2 * 3 * 3, "a number in each cell"
     np.testing.assert_allclose(matrix, [[cosine(u, v) for v in wanted["mean"]] for u in wanted["mean"]], atol=1e-6)
-    table = study.table("shifts")
-    assert table.columns == [
-        "augmentation",
-        "images",
-        "resultant",
-        "resultant_by_chance",
-        "split_half",
-        "relative_to_others",
-    ]
-    for name in ("resultant", "resultant_by_chance", "split_half", "relative_to_others"):
-        np.testing.assert_allclose(table[name], wanted[name], rtol=0, atol=0.02 if name == "split_half" else 1e-7)
+    for name in ("resultant", "resultant_by_chance", "relative_to_others"):
+        np.testing.assert_allclose(study.table("shifts")[name], wanted[name], rtol=0, atol=1e-7)
     vectors = embedding.astype(np.float64)
     of_images = np.eye(3)
     for a, b in itertools.combinations(range(3), 2):
@@ -227,6 +180,7 @@ def test_tables_equal_loops_over_the_embeddings_of_a_study(tmp_path):
     np.testing.assert_allclose(found.drop("augmentation").to_numpy(), of_images, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_augmentations_without_a_direction_stand_below_the_tree():
     matrix = np.array([[1.0, np.nan, 0.2, 0.9], [np.nan] * 4, [0.2, np.nan, 1.0, -0.5], [0.9, np.nan, -0.5, 1.0]])
     linkage, order = tree_of(matrix)
@@ -237,55 +191,243 @@ def test_augmentations_without_a_direction_stand_below_the_tree():
     assert tree_of(np.array([[1.0]])) == (None, [0])
 
 
-@pytest.mark.matrix
-def test_above_twenty_augmentations_one_line_says_what_is_left_out(tmp_path, caplog):
-    names = [f"own_{index}" for index in range(21)]
-    clusters._left_out.cache_clear()
-    with caplog.at_level(logging.WARNING):
-        study = make_study(tmp_path / "many", 10, names)
-        html = study.report(figures=["heatmap"], formats=["svg"]).read_text()
-        drawn = {
-            kind.name for kind, _, _ in iter_figures(FigureInput(dataclasses.replace(study.reader(), pictures=False)))
-        }
-    lines = [line for line in caplog.messages if "too many" in line and "pairs" in line]
-    assert lines == ["21 augmentations are too many for the tables, trees and figures of all pairs (at most 20)"]
-    assert not {"pairwise", "clusters", "directions", "directions_of_images"} & set(study.table_names)
-    assert len(study.table("shifts")) == 21
-    assert not {"dendrogram", "clustermap", "directions"} & drawn
-    assert '<section id="direction"' in html
-    assert "The tree joins" not in html
-    clusters._left_out.cache_clear()
-    few = make_study(tmp_path / "few", 10, names[:20])
-    assert {"pairwise", "clusters", "directions", "directions_of_images"} <= set(few.table_names)
-    assert numbers_of(few) == []  # in so many cells they would be too small
+@pytest.mark.slow
+def test_numbers_of_groups_are_those_of_loops_over_groups(tmp_path):
+    """A group counts as an image: for halves, for chance, and for what another original is."""
+    rng, groups = np.random.default_rng(5), np.array([0, 0, 0, 1, 1, 2, 3, 3, 3, 3, 4, 5, 5, 4])
+    original = rng.normal(size=(14, 7)) + 1
+    views = {name: original + width * rng.normal(size=(14, 7)) for name, width in (("blur", 0.3), ("noise", 1.0))}
+    study = embedshift.from_vectors(original, views, out=tmp_path / "study", groups=groups)
+    table = study.table("shifts")
+    assert table["augmentation"].to_list() == [*views]
+    origins = [unit(each) for each in original]
+    for row, view in zip(table.iter_rows(named=True), views.values(), strict=True):
+        ends = [unit(each) for each in view]
+        shifts = [end - origin for end, origin in zip(ends, origins, strict=True)]
+        length = np.mean([np.sqrt(shift @ shift) for shift in shifts])
+        of_groups = [sum(shift for shift, of in zip(shifts, groups, strict=True) if of == group) for group in range(6)]
+        chance = np.sqrt(sum(total @ total for total in of_groups)) / len(shifts) / length
+        inner, square = [], []
+        for half in itertools.combinations(range(6), 3):
+            first, second = (sum(of_groups[i] for i in range(6) if (i in half) == side) for side in (True, False))
+            inner.append(first @ second)
+            square.append(first @ first)
+        own = np.mean([1 - end @ origin for end, origin in zip(ends, origins, strict=True)])
+        pairs = [(i, j) for i, j in itertools.permutations(range(14), 2) if groups[i] != groups[j]]
+        others = np.mean([1 - ends[i] @ origins[j] for i, j in pairs])
+        assert row["images"] == 14
+        assert row["resultant_by_chance"] == pytest.approx(chance, rel=1e-5)
+        assert row["split_half"] == pytest.approx(np.mean(inner) / np.mean(square), abs=1e-5)
+        assert row["relative_to_others"] == pytest.approx(own / others, rel=1e-5)
 
 
-def numbers_of(study):
-    """The numbers in the cells of the figure."""
-    return [text for axes in study.figure("directions").axes for text in axes.texts]
+@pytest.mark.slow
+def test_an_augmentation_that_moves_the_first_block_alone_has_cosines():
+    """Rows are read in blocks of 512 images."""
+    first, second = np.where(np.arange(600) < 512, 0.8, 1.0), np.full(600, 0.5)
+    columns = {"view": ["original", "a", "b"] * 600, "draw": [0, 0, 0] * 600}
+    columns["cosine_similarity"] = np.stack([np.full(600, np.nan), first, second], axis=1).ravel()
+    distances = pl.Series([[0.4], None, None] * 600, dtype=pl.List(pl.Float32))
+    found = mean_cosines(image_rows(pl.DataFrame(columns | {"pairwise": distances}).lazy()), ["a", "b"])
+    wanted = (0.2 + 0.5 - 0.4) / np.sqrt(4 * 0.2 * 0.5)
+    np.testing.assert_allclose(found, [[1, wanted], [wanted, 1]], rtol=1e-6)
 
 
-@pytest.mark.matrix
-def test_views_that_do_not_move_still_have_their_tables(tmp_path):
-    images, still = write_images(tmp_path / "images", 3), {"still": lambda image, rng: image}
-    study = embedshift.run(images, out=tmp_path / "study", model=Ways(), augmentations=still, workers=0)
-    assert study.table("directions").rows() == [("still", None)]
-    assert study.table("directions_of_images").rows() == [("still", None)]
-    assert study.table("shifts").rows() == [("still", 3, None, None, None, 0.0)]
-    assert study.figure("directions").axes
-    assert '<section id="direction"' in study.report(figures=[]).read_text()
+@pytest.fixture(scope="module")
+def known(tmp_path_factory):
+    """Two augmentations along one direction, two along others: two draws, shards of 8."""
+    folder = tmp_path_factory.mktemp("ways")
+    settings = {"model": Ways(), "augmentations": suite(), "draws": 2, "shard_size": 8, "workers": 0}
+    return embedshift.run(write_images(folder / "images", 40), out=folder / "study", **settings)
 
 
-@pytest.mark.matrix
+def matrix(study, name):
+    table = study.table(name)
+    assert table["augmentation"].to_list() == list(WAYS)
+    return table.drop("augmentation").to_numpy()
+
+
+def first_join(linkage):
+    return {list(WAYS)[int(leaf)] for leaf in linkage[0, :2]}
+
+
+@pytest.mark.slow
+def test_the_tree_of_directions_joins_a_and_b_and_the_tree_of_distances_does_not(known):
+    study = known
+    linkage, order = tree_of(matrix(study, "directions"))
+    assert first_join(linkage) == {"a", "b"}
+    names = [list(WAYS)[index] for index in order]
+    assert abs(names.index("a") - names.index("b")) == 1
+    cluster = dict(study.clusters().select("augmentation", "cluster").iter_rows())
+    assert cluster["b"] == cluster["d"] != cluster["a"]
+    labels = [label.get_text() for axes in study.figure("directions").axes for label in axes.get_yticklabels()]
+    assert [label for label in labels if label in WAYS] == names
+    for name, least in (("directions", 0.9), ("directions_of_images", 0.6)):
+        cosines = matrix(study, name)
+        others = [cosines[i, j] for i in range(4) for j in range(i) if {i, j} != {0, 1}]
+        assert cosines[0, 1] > least > max(others) + 0.2
+
+
+@pytest.mark.slow
+def test_the_sums_are_those_of_the_stored_embeddings(known):
+    embedding = known.rows().collect()["embedding"].to_numpy().reshape(40, 9, -1)
+    found, wanted = known.reader().sums("shifts"), shift_sums(embedding, 4, 2)
+    assert set(found) == set(wanted)
+    for name in wanted:
+        np.testing.assert_allclose(found[name], wanted[name], atol=1e-5 if name == "shifts" else 1e-11, err_msg=name)
+
+
+NUMBERS = ("centred_shift", "centred_shift_low", "centred_shift_high", "common_offset")
+
+
+def embeddings(count=30, dim=6, augmentations=2, draws=2, offset=0.0, seed=0):
+    """`[n, 1 + A * draws, D]`: originals around an axis, and views that move at random and by an offset."""
+    rng = np.random.default_rng(seed)
+    originals = rng.normal(size=(count, 1, dim)) + 3 * np.eye(dim)[0]
+    moved = rng.normal(size=(count, augmentations * draws, dim)) * 0.4 + offset * np.eye(dim)[1]
+    return np.concatenate([originals, originals + moved], axis=1).astype(np.float32)
+
+
+def rows_of(vectors, names):
+    """The rows of a study with these embeddings."""
+    count, rows, dim = vectors.shape
+    views = ["original", *[*names] * ((rows - 1) // len(names))]
+    draws = [0, *np.repeat(np.arange((rows - 1) // len(names)), len(names)).tolist()]
+    columns = {"view": views * count, "draw": draws * count}
+    lists = pl.Series("embedding", vectors.reshape(-1, dim), dtype=pl.Array(pl.Float32, dim))
+    missing = np.isnan(vectors).all(axis=2).ravel().tolist()
+    return pl.DataFrame(columns | {"embedding": lists, "missing": missing}).select(
+        "view", "draw", pl.when(~pl.col("missing")).then("embedding").alias("embedding")
+    )
+
+
+def centred_by_loops(vectors, augmentations, groups=None):
+    """The centred relative shift of each augmentation, image by image; means leave the groups of the images out."""
+    vectors = vectors.astype(np.float64)
+    groups = list(range(len(vectors))) if groups is None else groups.tolist()
+    units = [unit(each[0]) for each in vectors]
+    means = {g: np.mean([u for u, of in zip(units, groups, strict=True) if of == g], axis=0) for g in groups}
+
+    def centred(vector, *without):
+        return unit(unit(vector) - np.mean([mean for group, mean in means.items() if group not in without], axis=0))
+
+    pairs, weights = [], []
+    for (one, a), (two, b) in itertools.permutations(zip(units, groups, strict=True), 2):
+        pairs += [centred(one, a, b) @ centred(two, a, b)] if a != b else []
+        weights += [1 / groups.count(a) / groups.count(b)] if a != b else []
+    shifts = []
+    for augmentation in range(augmentations):
+        cosines = [
+            centred(each[0], own) @ centred(view, own)
+            for own, each in zip(groups, vectors, strict=True)
+            for view in each[1 + augmentation :: augmentations]
+            if not np.isnan(view).any()
+        ]
+        shifts.append((1 - np.mean(cosines)) / (1 - np.average(pairs, weights=weights)))
+    return shifts
+
+
+@pytest.mark.parametrize("count", first_only([30, 9]))
+def test_centred_relative_shifts_are_those_of_loops(count):
+    vectors = embeddings(count)
+    vectors[3, 2] = np.nan  # a view that was not drawn
+    value, low, high = centred_shifts(image_rows(rows_of(vectors, "ab").lazy()), ["a", "b"], 0)
+    assert value == pytest.approx(centred_by_loops(vectors, 2), rel=1e-10)
+    assert (low < value).all()
+    assert (value < high).all()
+
+
+def test_views_of_other_images_are_as_far_as_other_images_however_few_there_are():
+    found = [
+        centred_shifts(
+            image_rows(rows_of(np.random.default_rng(seed).normal(size=(8, 2, 16)) + 1, "a").lazy()), ["a"], 0
+        )
+        for seed in range(120)
+    ]
+    assert np.mean(found, axis=0)[0] == pytest.approx(1.0, abs=0.05)  # 0.88 around a mean that has the image
+
+
+def test_a_large_study_gives_the_number_of_its_first_1024_images():
+    vectors = embeddings(1_100, dim=3, augmentations=1, draws=1)
+    units = vectors[:1_024].astype(np.float64) / np.linalg.norm(vectors[:1_024].astype(np.float64), axis=2)[..., None]
+    total, origins = units[:, 0].sum(axis=0), units[:, 0]
+    off = units - ((total - origins) / 1_023)[:, None]
+    own = (off[:, 0] * off[:, 1]).sum(axis=1) / np.linalg.norm(off, axis=2).prod(axis=1)
+    around = origins[:, None] - (total - origins[:, None] - origins) / 1_022
+    around /= np.linalg.norm(around, axis=2, keepdims=True)
+    together = (around * around.swapaxes(0, 1)).sum(axis=2)
+    wanted = (1 - own.mean()) / (1 - together[~np.eye(1_024, dtype=bool)].mean())
+    value, low, high = centred_shifts(image_rows(rows_of(vectors, "a").lazy()), ["a"], 0)
+    assert value == pytest.approx([wanted], rel=1e-10)
+    assert 0 < high - low < 0.25 * wanted
+
+
+def test_what_lies_at_the_mean_has_no_direction():
+    for same in (np.ones((9, 3, 4), np.float32), np.zeros((9, 3, 4), np.float32), embeddings(1, augmentations=1)):
+        assert np.isnan(centred_shifts(image_rows(rows_of(same, "a").lazy()), ["a"], 0)).all()
+
+
+def test_copies_of_an_image_in_one_group_change_nothing():
+    vectors = embeddings(12, offset=1.0)
+    times, study = np.arange(12) % 3 + 1, image_rows(rows_of(vectors, "ab").lazy())
+    groups = np.repeat(np.arange(12), times)
+    copied = dataclasses.replace(image_rows(rows_of(vectors[groups], "ab").lazy()), groups=groups)
+    twice = dataclasses.replace(
+        image_rows(rows_of(np.repeat(vectors, 2, axis=0), "ab").lazy()), groups=np.arange(24) // 2
+    )
+    wanted = centred_shifts(study, ["a", "b"], 0)
+    np.testing.assert_allclose(centred_shifts(twice, ["a", "b"], 0), wanted, rtol=1e-9)
+    # Views count one by one; in means and the baseline a group counts once.
+    assert centred_shifts(copied, ["a", "b"], 0)[0] == pytest.approx(
+        centred_by_loops(vectors[groups], 2, groups), rel=1e-9
+    )
+
+
+def test_the_common_offset_of_groups_is_that_of_all_pairs_of_groups():
+    vectors, groups = embeddings(9, augmentations=1, offset=1.0).astype(np.float64), [0, 0, 0, 1, 1, 2, 3, 3, 4]
+    parts = {number: ShiftSums(1, 2) for number in groups}
+    for number, each in zip(groups, vectors, strict=True):
+        parts[number].add_embedding(each)
+    closed = [sums.close() for sums in parts.values()]
+    alone = Shifts(closed[0], 2).by_group()
+    assert all(
+        np.isnan(alone.sums[name]).all() and alone.sums[name].shape == closed[0][name].shape for name in closed[0]
+    )
+    found = Shifts(closed[0], 2, closed).by_group().common_offset()
+    shifts = [[unit(view) - unit(each[0]) for view in each[1:]] for each in vectors]
+    products = [
+        a @ b
+        for (one, of), (two, other) in itertools.permutations(zip(shifts, groups, strict=True), 2)
+        if of != other
+        for a, b in itertools.product(one, two)
+    ]
+    assert found == pytest.approx([np.mean(products) / np.mean([a @ a for one in shifts for a in one])], rel=1e-5)
+
+
+@pytest.mark.slow
+def test_summary_has_the_numbers_of_the_cosine_alone():
+    study = studies.every()
+    summary = study.summary()
+    assert tuple(summary.columns[-4:]) == NUMBERS
+    assert (
+        summary.filter(pl.col("metric") != "cosine_similarity").select(NUMBERS).null_count().row(0)
+        == (len(summary) - 3,) * 4
+    )
+    rows = study.rows().select("embedding").collect()["embedding"].to_numpy().reshape(40, 4, -1)
+    cosine = summary.filter(metric="cosine_similarity")
+    assert cosine["centred_shift"].to_list() == pytest.approx(centred_by_loops(rows, 3), rel=1e-10)
+    for augmentation, offset in enumerate(cosine["common_offset"]):
+        shifts = [unit(each[1 + augmentation].astype(float)) - unit(each[0].astype(float)) for each in rows]
+        products = [a @ b for a, b in itertools.permutations(shifts, 2)]
+        assert offset == pytest.approx(np.mean(products) / np.mean([a @ a for a in shifts]), abs=1e-5)
+
+
+@pytest.mark.slow
 def test_a_study_without_the_sums_has_empty_tables_and_no_section(tmp_path):
     study = make_study(tmp_path / "study", 3, ["noise", "blur"])
-    path = study.folder / "shards" / "part-00000.parquet"
-    assert SUMS_KEY in pq.read_metadata(path).metadata
     revise_shard(study.folder, 0, lambda rows: rows.replace_schema_metadata(None))
-    assert SUMS_KEY not in pq.read_metadata(path).metadata
     assert '<section id="direction"' not in study.report(figures=[]).read_text()
     assert study.table("directions").is_empty()
     assert study.table("shifts").is_empty()
-    assert not (study.folder / "figures" / "fig14_directions.svg").exists()
     with pytest.raises(embedshift.EmbedshiftError, match="no sums of shifts"):
         study.figure("directions")

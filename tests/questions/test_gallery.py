@@ -1,19 +1,16 @@
 """The gallery: which images it shows, what pixels, and how it keeps to its budget."""
 
 import base64
-import dataclasses
 import io
 
 import numpy as np
 import pytest
 from PIL import Image
 
-import embedshift
 from embedshift.augmentations.paper import PAPER
-from embedshift.questions.examples import section as gallery_module
 from embedshift.questions.examples.section import build_gallery, extremes
 from embedshift.report.section import heat, shrink, webp
-from embedshift.store.redraw import iter_redrawn, redraw
+from embedshift.store.redraw import redraw
 from support import studies
 from support.matrix import first_only
 from support.synthetic import make_study
@@ -50,15 +47,6 @@ def test_no_image_stands_twice_in_a_small_study(tmp_path, images):
     assert found["most"]
 
 
-def test_views_are_those_that_were_measured(study):
-    for image_id, image in iter_redrawn(study.reader(), ["image-00003.png"], {"image-00003.png": ["blur", "noise"]}):
-        source = np.asarray(Image.open(study.folder / "pictures" / image_id).convert("RGB"))
-        expected = embedshift.make_views(source, image_id=image_id, size=32)
-        assert sorted(image.views) == ["blur", "noise", "original"]
-        for name, view in image.views.items():
-            np.testing.assert_array_equal(view, expected[name])
-
-
 def test_thumbnails_show_the_view_and_its_attention(study):
     gallery = build_gallery(study.reader(), ["blur"], budget=PLENTY)
     card = gallery.cards[0]
@@ -87,16 +75,6 @@ def test_every_budget_is_kept(study, monkeypatch):
     assert gallery.pictures == {}
 
 
-def test_without_pictures_no_picture_is_read(study, monkeypatch):
-    def refuse(*_):
-        raise AssertionError("a picture was read")
-
-    monkeypatch.setattr(gallery_module, "iter_redrawn", refuse)
-    gallery = build_gallery(dataclasses.replace(study.reader(), pictures=False), list(PAPER), budget=PLENTY)
-    assert gallery.pictures == {}
-    assert len(gallery.cards) == 81
-
-
 def test_a_source_that_is_gone_keeps_its_numbers(tmp_path):
     study = studies.copied(studies.paper(), tmp_path / "s")
     (tmp_path / "s" / "pictures" / "image-00004.png").unlink()
@@ -107,32 +85,6 @@ def test_a_source_that_is_gone_keeps_its_numbers(tmp_path):
     for card in gallery.cards:
         assert bool(card.pictures) == (card.image_id not in gallery.missing)
         assert card.metrics["cosine_similarity"] <= 1
-
-
-@pytest.mark.matrix
-def test_views_of_own_functions_are_left_out(tmp_path):
-    rng = np.random.default_rng(0)
-    for name in "abcd":
-        Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(tmp_path / f"{name}.png")
-
-    class Colours:
-        name, dim, grid, size, weights_hash = "colours", 3, None, 16, "0"
-        mean = std = (0.5, 0.5, 0.5)
-
-        def __call__(self, views):
-            from embedshift.encoders import EncoderOutput
-
-            return EncoderOutput(views.mean(axis=(1, 2)).astype(np.float32), None, None)
-
-    dark = {"dark": lambda image, rng: image // 2}
-    study = embedshift.run(tmp_path, out=tmp_path / "s", model=Colours(), augmentations=dark, workers=0)
-    gallery = build_gallery(study.reader(), ["dark"], budget=PLENTY)
-    assert gallery.undrawable == ["dark"]
-    assert all(set(card.pictures) == {"original"} for card in gallery.cards)
-    study.report(figures=[])
-    text = (study.folder / "report.html").read_text()
-    assert "Views of dark are not shown" in text
-    assert "this encoder provides no attention" in text
 
 
 def test_pictures():

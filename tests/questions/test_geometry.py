@@ -7,13 +7,11 @@ import pytest
 from scipy import linalg, stats
 from scipy.spatial import distance
 
-import embedshift
 from embedshift.questions.geometry import tables
 from embedshift.questions.geometry.tables import effective_rank, jackknife, nearest_cosine, uniformity
 from embedshift.statistics.intervals import mean_interval
 from embedshift.statistics.sample import estimates_from_values
 from support.synthetic import make_study
-from support.ways import Ways, suite, write_images
 
 RNG = np.random.default_rng(0)
 SETS = {
@@ -68,12 +66,6 @@ def test_the_jackknife_equals_loops_and_gives_the_t_interval_of_a_mean():
     assert np.isnan(jackknife(uniformity, vectors[:7])).all()
 
 
-def test_the_width_of_an_interval_of_ranks_does_not_hang_on_the_number_of_images():
-    vectors = np.random.default_rng(3).normal(size=(40, 64)) + 1
-    widths = [np.diff(jackknife(effective_rank, vectors[:count])).item() for count in range(24, 33)]
-    assert max(widths) < 2.5 * min(widths)  # 5 times where parts are unequal and count alike
-
-
 @pytest.mark.matrix
 @pytest.mark.slow
 def test_the_interval_of_uniformity_covers():
@@ -99,7 +91,6 @@ def cell(table, views, metric):
 @pytest.mark.slow
 def test_the_table_holds_the_statistics_of_the_first_images(study):
     table, rows = study.table("geometry"), study.rows().collect()
-    assert table.columns == ["views", "metric", "value", "ci_low", "ci_high"]
     assert table["views"].unique(maintain_order=True).to_list() == ["original", "noise", "blur"]
     original = rows.filter(view="original")["embedding"].to_numpy().astype(float)
     for name in ("original", "noise", "blur"):
@@ -141,33 +132,6 @@ def test_intervals_stay_within_what_is_possible(tmp_path):
     assert min(table.filter(metric="effective_rank")["ci_low"]) >= 1
 
 
-def section_of(study):
-    text = study.report(figures=[]).read_text()
-    start = text.index('<section id="geometry"')
-    return " ".join(text[start : text.index("</section>", start)].split())
-
-
-@pytest.mark.matrix
-@pytest.mark.slow
-def test_the_section_says_how_many_images_and_what_is_not_stored(study, tmp_path):
-    text = section_of(study)
-    assert (
-        "All numbers except alignment use one view per augmentation of 30 images, the first in the study's order."
-        in text
-    )
-    assert "It grows with the number of images" in text
-    assert "did not store" not in text
-    images = write_images(tmp_path / "images", 9)
-    settings = {"model": Ways(), "augmentations": suite("a", "b"), "workers": 0}
-    full, lean = (embedshift.run(images, out=tmp_path / store, store=store, **settings) for store in ("all", "metrics"))
-    assert lean.table("geometry")["metric"].to_list() == ["alignment"] * 2
-    assert lean.table("geometry").equals(full.table("geometry").filter(metric="alignment"))
-    text = section_of(lean)
-    assert "Uniformity, effective rank and norm ratio need the embeddings, and this study did not store them." in text
-    assert "Norm ratio</b>" not in text
-    assert ">original<" not in text
-
-
 @pytest.mark.slow
 def test_one_image(tmp_path):
     one = make_study(tmp_path / "one", 1, ["noise"])
@@ -175,4 +139,5 @@ def test_one_image(tmp_path):
         "effective_rank", "alignment", "effective_rank", "norm_ratio",
     ]  # fmt: skip
     assert one.table("geometry")["ci_low"].null_count() == 7
-    assert "use one view per augmentation of 1 image, the first" in section_of(one)
+    section = one.report(figures=[]).read_text().partition('<section id="geometry"')[2]
+    assert "use one view per augmentation of 1 image, the first" in " ".join(section.split())

@@ -1,125 +1,211 @@
-"""Tables of the details of heads, held against loops over made rows: words and tokens."""
+"""Words and tokens of heads: the picks of the published procedure on the library's numbers, and a run with both."""
 
-import dataclasses
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
-from embedshift import EmbedshiftError
-from embedshift.figures import FIGURES, FigureInput
-from embedshift.questions.heads.section import words_of
-from embedshift.questions.heads.tables import head_tokens, head_words, textspan
-from embedshift.statistics.layout import image_rows
-from support.headed import detailed, headed
-from support.synthetic import make_study
+import embedshift
+from embedshift import load_encoder
+from embedshift.augmentations import ORIGINAL
+from embedshift.encoders.dissection import head_matrices
+from embedshift.encoders.dissection.anatomy import Anatomy
+from embedshift.errors import EmbedshiftError, UsageError
+from embedshift.figures import FigureInput
+from embedshift.questions.heads.figures import maps_of, shown_of
+from embedshift.questions.heads.tables import textspan
+from embedshift.statistics.vectors import normalised
+from embedshift.store.redraw import redraw
+from support import models, studies
+from support.family_models import CASES
+from support.heads_by_hand import NAMED, catch
+from support.image_rows import headings, pictures
+from support.library_models import make_open_clip
+from support.matrix import first_only
+from support.overlap import overlaps
 
-SHAPE = DEPTH, WIDTH = 3, 2
-K = DEPTH * WIDTH + DEPTH + 3
-NAMES = ["noise", "blur"]
-IMAGES, DRAWS, CELLS = 12, 2, 4
+pytestmark = pytest.mark.slow
 
 
-def base(seed=0):
+def published(data, texts, count):
+    """TextSpan as its authors write it: contributions `[n, D]` and texts `[N, D]`, both deflated pick by pick."""
+    _, values, directions = np.linalg.svd(data, full_matrices=False)
+    span = directions[values > 1e-9 * values[0]]
+    texts = texts @ span.T @ span
+    data = data - data.mean(axis=0)
+    whole, picks, explained = data.var(axis=0).sum(), [], []
+    for _ in range(count):
+        best = int((data @ texts.T).std(axis=0).argmax())
+        along = texts[best] / np.linalg.norm(texts[best])
+        data = data - np.outer(data @ along, along)
+        texts = texts - np.outer(texts @ along, along)
+        picks.append(best)
+        explained.append(1 - data.var(axis=0).sum() / whole)
+    return picks, explained
+
+
+def contributions(reference, named, case, view):
+    """What each head adds to the embedding of one image, `[L, H, D']`, by the names of the library."""
+    pixels = torch.from_numpy(((view[None] / 255 - models.MEAN) / models.STD).transpose(0, 3, 1, 2))
+    caught = catch(reference, named, lambda: case.embedding(reference, pixels))
+    norm = reference.get_submodule(named.norm)
+    gamma = norm.weight.detach().numpy()
+    after = reference.get_submodule(named.after).weight.detach().numpy() if named.after else np.eye(len(gamma))
+    scale = np.sqrt(caught[-1].after[0].var() + norm.eps)
+    found = np.zeros((len(caught), 4, len(after)))
+    for layer, block in enumerate(reference.get_submodule(named.blocks).children()):
+        weight = block.get_submodule(named.projection).weight.detach().numpy()
+        own = block.get_parameter(named.scale).detach().numpy() if named.scale else 1
+        for head in range(4):
+            part = slice(6 * head, 6 * head + 6)
+            added = own * (weight[:, part] @ caught[layer].heads[0, part])
+            found[layer, head] = after @ (gamma * (added - added.mean()) / scale)
+    return found
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_picks_equal_the_published_procedure(seed: int):
     rng = np.random.default_rng(seed)
-    contributions = {name: rng.normal(size=(IMAGES, DRAWS, K)) for name in NAMES}
-    return headed(contributions, {name: 1 - rng.lognormal(-3, 1, (IMAGES, DRAWS)) for name in NAMES}, SHAPE)
+    outputs = rng.normal(size=(200, 6)) * np.linspace(3, 0.2, 6) + 1
+    matrix, texts = rng.normal(size=(20, 6)), rng.normal(size=(50, 20))
+    orthonormal, triangle = np.linalg.qr(matrix)
+    picks, explained = published(outputs @ matrix.T, texts, 6)
+    found = textspan(np.cov((outputs @ triangle.T).T, bias=True), texts @ orthonormal, 9)
+    assert [each.text for each in found] == picks, "never more than the width of the head"
+    np.testing.assert_allclose([each.explained for each in found], explained, rtol=0, atol=1e-9)
 
 
-def with_tokens():
-    """One view of noise has no contributions: null; one has NaN."""
-    rng, rows = np.random.default_rng(1), base()
-    count = rows.select(pl.len()).collect().item()
-    made = {name: rng.normal(size=(count, 1 + CELLS)) for name in ("tokens_pattern", "tokens_values")}
-    return detailed(rows, made, of_view=lambda row: row["image_id"] != "3.jpg" or row["draw"] != 1)
+def test_what_does_not_vary_has_no_words():
+    assert textspan(np.zeros((3, 3)), np.eye(3)) == []
 
 
-def weighted(rows, name, numbers):
-    """Sums of numbers * (1 - cosine) over sums of 1 - cosine, row by row."""
-    above, below = 0.0, 0.0
-    for row in rows.collect().filter(view=name).iter_rows(named=True):
-        found = numbers(row)
-        if found is not None:
-            above = above + (1 - row["cosine_similarity"]) * np.array(found)
-            below += 1 - row["cosine_similarity"]
-    return above / below
+def test_an_embedding_of_many_tokens_has_no_matrices(tmp_path: Path):
+    encoder = load_encoder(str(make_open_clip(tmp_path / "model", layers=3, pool_type="avg")))
+    with pytest.raises(UsageError, match="reads its embedding from more than one token"):
+        head_matrices(Anatomy(encoder.tower), [2])
 
 
-def test_tokens_against_a_loop():
-    rows = with_tokens()
-    table = head_tokens(image_rows(rows), NAMES, seed=0)
-    assert table.columns == ["augmentation", "term", "contribution", "ci_low", "ci_high"]
-    assert table.select("augmentation", "term").rows() == [(n, t) for n in NAMES for t in ("pattern", "values")]
-    for name in NAMES:
-        wanted = weighted(
-            rows, name, lambda row: row["tokens_pattern"] and [sum(row["tokens_pattern"]), sum(row["tokens_values"])]
-        )
-        found = table.filter(augmentation=name)
-        np.testing.assert_allclose(found["contribution"], wanted, rtol=1e-6)
-        assert (found["ci_low"] < found["contribution"]).all()
-        assert (found["contribution"] < found["ci_high"]).all()
+@pytest.mark.parametrize("tokenizer", first_only([None, "{"]))
+def test_the_heads_are_measured_and_a_warning_says_why_they_have_no_words(tokenizer, tmp_path, caplog, monkeypatch):
+    folder = models.make("clip", tmp_path / "clip")
+    if tokenizer is not None:
+        (folder / "tokenizer.json").write_text(tokenizer)
+    photos = models.pictures(tmp_path / "photos", 3)
+    changes = {"dark": lambda image, rng: image // 2}
+    settings = {"model": str(folder), "augmentations": changes, "workers": 0}
+    study = embedshift.run(photos, out=tmp_path / "study", heads=True, **settings)
+    (line,) = [each for each in caplog.records if "no texts for heads" in each.message]
+    assert line.levelname == "WARNING"
+    assert ("no tokenizer in the checkpoint" if tokenizer is None else "its tokenizer cannot be loaded") in line.message
+    assert study.heads().height
+    assert "head_words" not in study.table_names
+    texts = tmp_path / "texts.txt"
+    texts.write_text("a cat\na dog\n")
+    with pytest.raises(EmbedshiftError, match=r"`bank`: .*tokenizer"):
+        embedshift.run(photos, out=tmp_path / "own", heads=True, bank=str(texts), **settings)
+    with pytest.raises(EmbedshiftError, match="tokenizer"):
+        embedshift.run(photos, out=tmp_path / "text", labels=["a cat", "a dog"], **settings)
 
 
-def moments(images=20, blocks=2, heads=3, width=4, texts=6):
-    rng = np.random.default_rng(0)
-    data = rng.normal(size=(images, blocks, heads, width)) * rng.uniform(0.2, 3, (blocks, heads, width))
-    second = np.einsum("nbhd,nbhe->bhde", data, data)
-    vectors = rng.normal(size=(blocks, heads, texts, width))
-    sums = {"images": np.array(float(images)), "first": data.sum(axis=0), "second": second, "texts": vectors}
-    return data, sums, [f"text {number}" for number in range(texts)]
+BANK = ("a cat", "a dog", "<b>red</b> boat", "a small picture", "an image", "the photo")
 
 
-def test_words_stand_by_block_head_and_rank():
-    data, sums, bank = moments()
-    table = head_words(sums, bank, 12)
-    assert table.columns == ["layer", "head", "rank", "word", "explained"]
-    # Never more words than a head is wide.
-    assert table.select("layer", "head", "rank").rows() == [
-        (layer, head, rank) for layer in (11, 12) for head in range(3) for rank in range(1, 5)
-    ]
-    for block in range(2):
-        for head in range(3):
-            found = table.filter(layer=11 + block, head=head)
-            picks = textspan(np.cov(data[:, block, head].T, bias=True), sums["texts"][block, head])
-            assert found["word"].to_list() == [bank[each.text] for each in picks]
-            assert found["explained"].to_list() == pytest.approx([each.explained for each in picks])
-            assert found["explained"].is_sorted()
+FEW = ["noise", "blur", "elastic"]
 
 
-def test_no_words_without_sums_or_with_few_images():
-    _, sums, bank = moments(images=7)
-    assert head_words(sums, bank, 12).is_empty()
-    assert head_words({}, bank, 12).is_empty()
-    _, sums, bank = moments(images=8)
-    assert not head_words(sums, bank, 12).is_empty()
-    with pytest.raises(EmbedshiftError, match="its shards do not fit its bank of 5 texts"):
-        head_words(sums, bank[:5], 12)
+@pytest.fixture(scope="module")
+def photos():
+    return studies.pictures(9)
 
 
-def with_table(study, name, table):
-    return FigureInput(dataclasses.replace(study.reader(), made={name: table}))
+@pytest.fixture(scope="module")
+def clip():
+    return studies.checkpoint("reader")
 
 
-@pytest.mark.slow
-def test_words_are_shown_of_the_heads_that_rows_name(tmp_path):
-    study = make_study(tmp_path / "study", 9, NAMES, heads=(5, 4))
-    places = [(layer, head) for layer in (2, 3) for head in (0, 1)]
-    rows = [(*place, rank, f"{place} {rank}", rank / 10) for place in places for rank in (1, 2)]
-    table = pl.DataFrame(rows, schema=["layer", "head", "rank", "word", "explained"], orient="row")
-    named = [{"heads": [{"name": "block 3, head 1"}, {"name": "block 1, head 0"}]}, {"heads": []}]
-    assert words_of(with_table(study, "head_words", table), named) == [
-        {"name": "block 3, head 1", "words": ["(3, 1) 1", "(3, 1) 2"], "explained": "20.0 %"}
-    ]
-    assert words_of(FigureInput(study.reader()), named) == []
+@pytest.fixture(scope="module")
+def dinov2():
+    return studies.checkpoint("dinov2")
 
 
-@pytest.mark.slow
-def test_without_details_there_are_no_tables_and_figures(tmp_path):
-    study = make_study(tmp_path / "study", 9, NAMES, heads=(3, 2))
-    for name in ("head_words", "head_tokens"):
-        assert name not in study.table_names
-    with pytest.raises(EmbedshiftError, match="no head_tokens here: it needs `heads_tokens`"):
-        study.table("head_tokens")
-    assert not FIGURES["head_tokens"].is_available(FigureInput(study.reader()))
-    with pytest.raises(EmbedshiftError, match="no contributions of tokens; run it with `heads_tokens`"):
-        study.figure("head_tokens")
+@pytest.fixture(scope="module")
+def worded(photos, clip, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("worded")
+    (folder / "bank.txt").write_text("\n".join(BANK))
+    asked = {"heads": True, "bank": str(folder / "bank.txt"), "shard_size": 4}
+    return embedshift.run(photos, out=folder / "study", model=str(clip), families=FEW, workers=0, **asked)
+
+
+@pytest.fixture(scope="module")
+def tokens(photos, dinov2, tmp_path_factory):
+    out = tmp_path_factory.mktemp("tokens") / "study"
+    return embedshift.run(photos, out=out, model=str(dinov2), workers=0, heads_tokens=True)
+
+
+def test_words_equal_the_published_procedure_on_the_librarys_numbers(worded, clip):
+    case = next(case for case in CASES if case.kind == "clip")
+    reference, texts = case.reference(clip).double(), texts_of(clip)
+    images, _ = redraw(worded.reader(), sorted(worded.reader().image_ids()))
+    data = np.stack([contributions(reference, NAMED["clip"], case, image.views[ORIGINAL]) for image in images])
+    table = worded.table("head_words")
+    assert table.select("layer", "head").unique().height == 3 * 4
+    for layer in range(3):
+        for head in range(4):
+            picks, explained = published(data[:, layer, head], texts, 5)
+            found = table.filter(layer=layer + 1, head=head)
+            assert found["word"].to_list() == [BANK[pick] for pick in picks]
+            np.testing.assert_allclose(found["explained"], explained, atol=1e-3)
+
+
+def texts_of(clip):
+    """Unit vectors of the bank by the library itself."""
+    import transformers as hf
+
+    model = hf.CLIPModel.from_pretrained(clip).eval()
+    read = hf.AutoTokenizer.from_pretrained(clip)(list(BANK), padding=True, return_tensors="pt")
+    with torch.no_grad():
+        states = model.text_model(input_ids=read["input_ids"], attention_mask=read["attention_mask"])
+        return normalised(model.text_projection(states.pooler_output).double().numpy())
+
+
+def test_tokens_sum_to_the_heads_of_the_last_block(tokens):
+    table, heads = tokens.table("head_tokens"), tokens.heads()
+    assert len(table) == 2 * len(tokens.augmentations)
+    for name in tokens.augmentations:
+        last = heads.filter(pl.col("augmentation") == name, pl.col("layer") == 3, pl.col("part") != "mlp")[
+            "contribution"
+        ].sum()
+        assert table.filter(augmentation=name)["contribution"].sum() == pytest.approx(last, abs=1e-5)
+    rows = tokens.rows().filter(pl.col("view") != ORIGINAL).collect()
+    for row in rows.iter_rows(named=True):
+        assert len(row["tokens_pattern"]) == len(row["tokens_values"]) == 1 + 16
+        both = sum(row["tokens_pattern"]) + sum(row["tokens_values"])
+        assert both == pytest.approx(sum(row["heads"][-4:]), abs=1e-4)
+
+
+@pytest.mark.matrix
+def test_maps_are_those_of_the_rows_on_one_scale(tokens):
+    data = FigureInput(tokens.reader())
+    shift = 1 - data.statistic("mean", "cosine_similarity")
+    order = sorted(tokens.augmentations, key=lambda name: -shift[tokens.augmentations.index(name)])
+    assert shown_of(data) == [order[0], order[4]], "the furthest of nine, and the one in the middle"
+    figure = tokens.figure("head_tokens")
+    assert overlaps(figure) == []
+    images = pictures(figure)
+    assert len(images) == 3 * 7
+    assert headings(figure)[2:4] == ["attention weights", "token values"]
+    ids = tokens.reader().sample_ids(3)
+    drawn, _ = redraw(tokens.reader(), ids)
+    maps = maps_of(data, drawn, shown_of(data))
+    every = np.concatenate([each.ravel() for each in maps.values()])
+    end = np.quantile(np.abs(every), 0.99)
+    assert figure.axes[-1].get_ylim() == pytest.approx((-end, end))
+    row = tokens.rows().filter(image_id=ids[1], view=order[4]).collect().row(0, named=True)
+    for place, column in ((12, "tokens_pattern"), (13, "tokens_values")):
+        wanted = np.array(row[column][1:]).reshape(4, 4)
+        np.testing.assert_array_equal(maps[ids[1], order[4], column.removeprefix("tokens_")], wanted)
+        red, _, blue = np.moveaxis(np.asarray(images[place], int), -1, 0)
+        strong = np.abs(wanted) > 0.05 * end
+        np.testing.assert_array_equal((red > blue)[strong], (wanted > 0)[strong])

@@ -1,6 +1,7 @@
-"""The table `duplicates`: pairs of originals that are nearer than different images are expected to be, in groups."""
+"""Pairs of originals that are nearer than expected, in groups; and misses of a search that are near-copies."""
 
 import itertools
+import re
 
 import numpy as np
 import polars as pl
@@ -8,8 +9,13 @@ import pytest
 
 import embedshift
 from embedshift.errors import UsageError
+from embedshift.questions.search import tables as near
+from embedshift.questions.search.section import near_duplicates
 from support.revised import revise_embeddings
+from support.search_tables import html_of
 from support.synthetic import make_study
+
+pytestmark = pytest.mark.slow
 
 
 def copies(first, count, views=2, by=0.0):
@@ -44,14 +50,6 @@ def study(tmp_path):
     return make_study(tmp_path / "study", 60, ("blur",), dim=6, with_tables=False)
 
 
-@pytest.mark.slow
-def test_a_set_without_duplicates_has_none(study):
-    study.write_tables()
-    assert len(study.duplicates()) <= 3
-    assert study.duplicates(expected_false=1e-3).is_empty()
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("in_file", [False, True])
 def test_cosines_and_groups_are_those_of_a_loop(study, in_file, monkeypatch):
     if in_file:
@@ -78,7 +76,6 @@ def test_cosines_and_groups_are_those_of_a_loop(study, in_file, monkeypatch):
     assert table["expected_false"].max() <= 1e-3
 
 
-@pytest.mark.slow
 def test_a_threshold_is_one_of_cosines_and_stays_until_another_is_given(study):
     study.write_tables()
     names, originals, _ = spaces_of(study)
@@ -94,25 +91,6 @@ def test_a_threshold_is_one_of_cosines_and_stays_until_another_is_given(study):
     for wrong in ({"threshold": 2}, {"expected_false": 0}, {"expected_false": float("nan")}):
         with pytest.raises(UsageError, match="give a number between"):
             study.duplicates(**wrong)
-
-
-@pytest.mark.slow
-def test_exact_copies_are_pairs_each_with_each_and_nothing_false_is_expected(study):
-    revise_embeddings(study, copies(10, 15))
-    study.write_tables()
-    equal = study.duplicates(expected_false=1e-3)
-    assert len(equal) == 15 * 14 / 2
-    assert equal["cosine"].min() > 1 - 1e-6
-    assert equal["group"].unique().to_list() == [1]
-    assert equal["expected_false"].max() < 1e-9
-
-
-def test_of_few_images_only_equal_embeddings_are_pairs(tmp_path):
-    few = make_study(tmp_path / "study", 12, ("blur",), dim=6, with_tables=False)
-    revise_embeddings(few, copies(3, 2))
-    few.write_tables()
-    assert len(few.duplicates()) == 1
-    assert few.duplicates()["expected_false"].to_list() == [None]
 
 
 @pytest.mark.parametrize("classes", [40, 200])
@@ -131,7 +109,6 @@ def test_of_tight_classes_a_line_says_that_more_pairs_are_false_than_expected(cl
         assert lines[0].startswith(f"{len(found)} of {len(found)} pairs")
 
 
-@pytest.mark.slow
 def test_pairs_of_one_group_are_listed_but_not_in_the_tail(study):
     revise_embeddings(study, copies(0, 20, by=1e-3))
     study.write_tables()
@@ -143,18 +120,86 @@ def test_pairs_of_one_group_are_listed_but_not_in_the_tail(study):
     assert len(grouped) == 20 * 19 / 2
 
 
-@pytest.mark.matrix
-def test_images_of_a_gallery_and_the_number_of_queries_change_nothing(study, tmp_path):
-    revise_embeddings(study, copies(10, 4, by=1e-3))
-    study.write_tables()
-    before = study.duplicates()
-    assert len(before) >= 6
-    np.save(tmp_path / "own.npy", np.stack(study.rows().collect()["embedding"].to_list()))
-    study.search(gallery=tmp_path / "own.npy", queries=9)
-    assert study.duplicates().equals(before)
+IMAGES, DIM = 60, 24
 
 
-@pytest.mark.matrix
+@pytest.fixture(scope="module")
+def with_copies(tmp_path_factory):
+    """Of 60 images five are near-copies: of images 0 to 3, and a second one of 3; image 9 is mistaken for another."""
+    rng = np.random.default_rng(4)
+    originals = rng.normal(size=(IMAGES, DIM))
+    originals[50:55] = originals[[0, 1, 2, 3, 3]] + 0.02 * rng.normal(size=(5, DIM))
+    mild, strong = (originals + size * rng.normal(size=(IMAGES, DIM)) for size in (0.1, 0.2))
+    for image, copy in ((0, 50), (1, 51), (2, 52), (3, 53)):
+        strong[image] = originals[copy] - 0.01 * (originals[image] - originals[copy])
+    strong[9] = originals[11] + 0.05 * rng.normal(size=DIM)
+    ids = [f"{number:02}.jpg" for number in range(IMAGES)]
+    return embedshift.from_vectors(
+        originals, {"mild": mild, "strong": strong}, ids=ids, out=tmp_path_factory.mktemp("s")
+    )
+
+
+def cosine(one, other):
+    return one @ other / np.sqrt(one @ one * (other @ other))
+
+
+def test_misses_are_those_of_a_slow_loop_and_of_a_search_with_near_groups(with_copies, tmp_path, cli):
+    reader = with_copies.reader()
+    rows = {(row["image_id"], row["view"]): np.array(row["embedding"]) for row in reader.rows().collect().to_dicts()}
+    ids, labels = reader.ordered_ids(), [*near.near_copies(reader).values()]
+    slow = {}
+    for view in ("mild", "strong"):
+        missed, copied, found = 0, 0, 0
+        for place, image in enumerate(ids):
+            query, own = rows[image, view], cosine(rows[image, view], rows[image, "original"])
+            nearer = {o: cosine(query, rows[ids[o], "original"]) for o in range(IMAGES) if o != place}
+            nearer = {o: value for o, value in nearer.items() if value >= own - 1e-12}
+            missed += bool(nearer)
+            copied += bool(nearer) and labels[max(nearer, key=nearer.__getitem__)] == labels[place]
+            found += all(labels[o] == labels[place] for o in nearer)
+        slow[view] = missed, copied, found / IMAGES
+    assert {view: tuple(ends) for view, *ends in near.misses(reader).iter_rows()} == slow
+    missed, copied = (sum(row[part] for row in slow.values()) for part in (0, 1))
+    assert copied >= 4
+    low, high = (f"{100 * value:.1f} %" for value in sorted(row[2] for row in slow.values()))
+    words = f"{copied} of {missed} misses are near-copies of the original; without them {low} to {high}"
+    command = f"To count so: embedshift search {with_copies.folder} --groups near"
+    assert f"{words}. {command}" in cli("search", with_copies.folder).out
+    grouped = embedshift.load(with_copies.folder)
+    grouped.regroup("near")
+    recall = dict(grouped.search().filter(metric="recall@1").select("augmentation", "value").iter_rows())
+    assert recall == {view: pytest.approx(row[2]) for view, row in slow.items()}
+    assert "near-copies" not in cli("search", with_copies.folder).out  # they are no results now
+    grouped.regroup("none")
+
+
+def test_the_report_and_the_search_count_the_same_images(with_copies, cli):
+    page = html_of(with_copies.reader())
+    pairs = with_copies.duplicates()
+    images = len({*pairs["image_id"], *pairs["other"]})
+    assert images > 9
+    assert re.search(rf"groups? of {images} images", cli("search", with_copies.folder).out)
+    assert near_duplicates(with_copies.reader()) == {"images": images, "of": IMAGES}
+    assert "misses are near-copies of the original" in " ".join(page.split())
+
+
+def test_without_near_copies_nothing_is_said(tmp_path):
+    rng = np.random.default_rng(0)
+    originals = rng.normal(size=(40, DIM))
+    views = {"far": originals + 2 * rng.normal(size=originals.shape)}
+    study = embedshift.from_vectors(originals, views, out=tmp_path / "study")
+    assert near.misses(study.reader())["missed"].item() > 0
+    assert near.misses_in_words(study.reader()) == ""
+
+
+def test_of_few_images_only_equal_embeddings_are_pairs(tmp_path):
+    few = make_study(tmp_path / "study", 12, ("blur",), dim=6, with_tables=False)
+    revise_embeddings(few, copies(3, 2))
+    few.write_tables()
+    assert len(few.duplicates()) == 1
+    assert few.duplicates()["expected_false"].to_list() == [None]
+
+
 def test_an_image_without_a_direction_is_no_duplicate(study):
     def change(vectors):
         vectors[0:4:2] = 0.0
@@ -165,3 +210,12 @@ def test_an_image_without_a_direction_is_no_duplicate(study):
     nowhere = study.reader().ordered_ids()[:2]
     assert study.duplicates(threshold=-1).filter(pl.col("image_id").is_in(nowhere)).is_empty()
     assert len(study.duplicates(threshold=-1)) == 58 * 57 / 2
+
+
+def test_in_a_large_study_the_listed_pairs_are_taken(with_copies, monkeypatch):
+    monkeypatch.setattr(near, "LISTED_FROM", 10)
+    label = near.near_copies(with_copies.reader())
+    pairs = with_copies.duplicates()
+    groups = {image: group for end in ("image_id", "other") for image, group in pairs.select(end, "group").iter_rows()}
+    for one, other in itertools.combinations(label, 2):
+        assert (label[one] == label[other]) == (one in groups and groups[one] == groups.get(other))

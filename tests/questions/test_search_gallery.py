@@ -8,11 +8,9 @@ import pytest
 
 import embedshift
 from embedshift.errors import UsageError
-from embedshift.store.info import write_content
 from embedshift.study.whitening import WhitenedStudy
 from support import revised
 from support.matrix import first_only
-from support.search_tables import html_of
 from support.synthetic import make_study
 
 pytestmark = pytest.mark.slow
@@ -68,13 +66,6 @@ def test_files_of_vectors_are_distractors(study, other, tmp_path):
     assert study.search_ranks()["other"].str.starts_with("gallery:").any()
 
 
-def test_images_that_the_study_has_are_no_distractors(study, tmp_path):
-    twin = make_study(tmp_path / "twin", 20, NAMES, dim=6)
-    alone = study.search_ranks()["rank"].to_list()
-    study.search(gallery=twin.folder)
-    assert study.search_ranks()["rank"].to_list() == alone
-
-
 def saved(folder, name, vectors):
     np.save(folder / f"{name}.npy", vectors)
     return folder / f"{name}.npy"
@@ -96,9 +87,20 @@ GALLERIES = {
 }
 
 
-@pytest.mark.parametrize("whitened", [False, True])
-@pytest.mark.parametrize("numbered", [False, True])
-@pytest.mark.parametrize("gallery", GALLERIES)
+# Whether the images of the study have numbers for names, and whether it is seen through a map.
+@pytest.mark.parametrize(
+    ("gallery", "numbered", "whitened"),
+    [
+        ("the study itself", False, True),
+        ("the study itself", True, False),
+        ("their ids", False, False),
+        ("their ids", True, True),
+        ("their vectors", False, True),
+        ("their vectors", True, False),
+        ("others of their numbers", True, False),
+        ("others of their numbers", False, True),
+    ],
+)
 def test_images_of_a_study_of_vectors_are_no_distractors(gallery, numbered, whitened, tmp_path):
     rng = np.random.default_rng(0)
     own, more = rng.normal(size=(20, 6)), rng.normal(size=(8, 6))
@@ -115,88 +117,40 @@ def test_images_of_a_study_of_vectors_are_no_distractors(gallery, numbered, whit
     assert study.search_ranks()["rank"].to_list() == slow_ranks(study, others)
 
 
-@pytest.mark.matrix
-def test_no_gallery_again(study, other):
-    alone = study.search_ranks()["rank"].to_list()
+def test_a_search_that_cannot_keep_its_gallery_says_so(study, other, caplog):
+    alone = study.search_ranks()
     study.search(gallery=other.folder)
     study.write_tables()  # a report keeps it
-    assert study.search_ranks()["rank"].to_list() != alone
-    study.search(gallery="")
-    assert study.search_ranks()["rank"].to_list() == alone
-
-
-def test_a_search_that_cannot_keep_its_gallery_says_so(study, other, caplog):
-    study.search(gallery=other.folder)
+    assert not study.search_ranks().equals(alone)
+    for file in (study.folder / "tables").iterdir():
+        assert str(other.folder.parent).encode() not in file.read_bytes(), file.name
     study.search(queries=10)
     assert "without the previous gallery" in caplog.text
     assert not study.search_ranks()["other"].str.starts_with("gallery:").any()
+    study.search(gallery="", queries=2000)
+    assert study.search_ranks().equals(alone)
 
 
-def test_no_table_holds_a_path(study, other):
-    study.search(gallery=other.folder)
-    for file in (study.folder / "tables").iterdir():
-        assert str(other.folder.parent).encode() not in file.read_bytes(), file.name
+def revised_study(change):
+    """Another study whose record says something else."""
+
+    def make(folder):
+        other = make_study(folder / "third", 8, NAMES, dim=6)
+        revised.say_identity(other.folder, change(other.info()))
+        return other.folder
+
+    return make
 
 
-def wrong_width(folder):
-    np.save(folder / "wide.npy", np.ones((4, 9), np.float32))
-    return folder / "wide.npy"
-
-
-def pickled(folder):
-    np.save(folder / "objects.npy", np.array([{"a": 1}], object), allow_pickle=True)
-    return folder / "objects.npy"
-
-
-def no_lists(folder):
-    pl.DataFrame({"name": ["x"]}).write_parquet(folder / "names.parquet")
-    return folder / "names.parquet"
-
-
-def text(folder):
-    (folder / "words.txt").write_text("no vectors here")
-    return folder / "words.txt"
-
-
-def another_encoder(folder):
-    other = make_study(folder / "third", 8, NAMES, dim=6)
-    content = other.info()
+def another_encoder(content):
     for part in ("identity", "encoder"):
         content[part]["weights_hash"] = "f" * 64
-    revised.say_identity(other.folder, content)
-    return other.folder
-
-
-def without_vectors(folder):
-    return revised.without_vectors(make_study(folder / "fourth", 8, NAMES, dim=6)).folder
-
-
-def unfinished(folder):
-    other = make_study(folder / "fifth", 8, NAMES, dim=6)
-    write_content(other.folder, other.info() | {"complete": False})
-    return other.folder
-
-
-def another_embedding(folder):
-    other = make_study(folder / "sixth", 8, NAMES, dim=6)
-    content = other.info()
-    content["encoder"]["embedding"] = "mean of the tokens"
-    write_content(other.folder, content)
-    return other.folder
-
-
-def a_shard(folder):
-    return make_study(folder / "seventh", 8, NAMES, dim=6).folder / "shards" / "part-00000.parquet"
-
-
-def a_folder(folder):
-    (folder / "empty").mkdir()
-    return folder / "empty"
+    return content
 
 
 def array(values):
     def make(folder):
-        np.save(folder / "array.npy", values)
+        np.save(folder / "array.npy", values, allow_pickle=True)
         return folder / "array.npy"
 
     return make
@@ -207,49 +161,49 @@ def ragged(folder):
     return folder / "ragged.parquet"
 
 
-@pytest.mark.parametrize(
-    ("make", "words"),
-    first_only(
-        [
-            (wrong_width, "its vectors have 9 numbers, those of this encoder 6"),
-            (pickled, "cannot be read .*; give a Parquet file, an npy file"),
-            (no_lists, "has no column 'vector'; give vector"),
-            (text, "cannot be read .*; give a Parquet file, an npy file"),
-            (another_encoder, "of another encoder"),
-            (without_vectors, "stores no embeddings"),
-            (unfinished, "not finished"),
-            (another_embedding, "of another encoder"),
-            (a_shard, "holds views too; name the folder of a study"),
-            (a_folder, "no study in this folder"),
-            (array(np.ones(6, np.float32)), "give numbers .images, length of a vector."),
-            (array(np.ones((3, 2, 6))), "give numbers .images, length of a vector."),
-            (array(np.array([["a"] * 6])), "give numbers .images, length of a vector."),
-            (array(np.ones((3, 6), bool)), "give numbers .images, length of a vector."),
-            (array(np.ones((0, 5))), "holds no rows"),
-            (ragged, "row 1 has 5 numbers, but row 0 has 6"),
-        ]
+def no_lists(folder):
+    pl.DataFrame({"name": ["x"]}).write_parquet(folder / "names.parquet")
+    return folder / "names.parquet"
+
+
+def fifo(folder):
+    os.mkfifo(folder / "more.npy")
+    return folder / "more.npy"
+
+
+ODD_ROW = np.ones((40, 6))
+ODD_ROW[7, 2] = np.nan
+NO_SHAPE = "give numbers .images, length of a vector."
+NO_GALLERIES = {
+    "a FIFO": (fifo, "a FIFO, not a file"),
+    "of another width": (array(np.ones((4, 9), np.float32)), "its vectors have 9 numbers, those of this encoder 6"),
+    "pickled": (array(np.array([{"a": 1}], object)), "cannot be read .*; give a Parquet file, an npy file"),
+    "without vectors": (no_lists, "has no column 'vector'; give vector"),
+    "of another encoder": (revised_study(another_encoder), "of another encoder"),
+    "unfinished": (revised_study(lambda content: content | {"complete": False}), "not finished"),
+    "without embeddings": (
+        lambda folder: revised.without_vectors(make_study(folder / "third", 8, NAMES, dim=6)).folder,
+        "stores no embeddings",
     ),
-)
-def test_what_is_no_gallery_is_one_line(study, tmp_path, make, words):
+    "a shard": (
+        lambda folder: folder / "study" / "shards" / "part-00000.parquet",
+        "holds views too; name the folder of a study",
+    ),
+    "a folder": (lambda folder: folder / "study" / "shards", "no study in this folder"),
+    "three axes": (array(np.ones((3, 2, 6))), NO_SHAPE),
+    "texts": (array(np.array([["a"] * 6])), NO_SHAPE),
+    "no rows": (array(np.ones((0, 5))), "holds no rows"),
+    "ragged": (ragged, "row 1 has 5 numbers, but row 0 has 6"),
+    "a row that is no vector": (array(ODD_ROW), "row 7 is no vector: not finite, or all 0$"),
+}
+
+
+@pytest.mark.parametrize("case", first_only(NO_GALLERIES))
+def test_what_is_no_gallery_is_one_line(study, tmp_path, case):
+    make, words = NO_GALLERIES[case]
     with pytest.raises(UsageError, match=f"`gallery`: .*{words}") as caught:
         study.search(gallery=make(tmp_path))
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("name", ["more.npy", "more.parquet"])
-def test_a_fifo_is_refused_and_not_waited_for(name, study, tmp_path):
-    os.mkfifo(tmp_path / name)
-    with pytest.raises(UsageError, match="a FIFO, not a file"):
-        study.search(gallery=tmp_path / name)
-
-
-@pytest.mark.parametrize("odd", first_only([np.nan, np.inf, -np.inf, 1e300, None]))
-def test_a_row_that_is_no_vector_is_named(study, tmp_path, odd):
-    vectors = np.ones((40, 6))
-    vectors[7] = 0 if odd is None else [1, 1, odd, 1, 1, 1]
-    np.save(tmp_path / "odd.npy", vectors)
-    with pytest.raises(UsageError, match=r"odd\.npy: row 7 is no vector: not finite, or all 0$"):
-        study.search(gallery=tmp_path / "odd.npy")
 
 
 def test_many_vectors_lie_in_a_file_while_they_are_searched(study, monkeypatch):
@@ -261,10 +215,8 @@ def test_many_vectors_lie_in_a_file_while_they_are_searched(study, monkeypatch):
     assert {path.name for path in study.folder.iterdir()} == {"failures.parquet", "shards", "study.json", "tables"}
 
 
-def test_the_gallery_of_the_search_is_named(tmp_path):
-    made = make_study(tmp_path / "study", 9, ["noise"])
-    content = made.info()
-    content["tables"]["search_ranks"]["settings"] = {"gallery": "catalogue.npy|abc"}
-    write_content(made.folder, content)
-    sentence = "A search among the 9 images and those of the gallery catalogue.npy ranks"
-    assert sentence in " ".join(html_of(made.reader()).split())
+def test_images_that_the_study_has_are_no_distractors(study, tmp_path):
+    twin = make_study(tmp_path / "twin", 20, NAMES, dim=6)
+    alone = study.search_ranks()["rank"].to_list()
+    study.search(gallery=twin.folder)
+    assert study.search_ranks()["rank"].to_list() == alone

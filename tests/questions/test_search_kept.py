@@ -1,6 +1,5 @@
 """The search is made once: its tables are kept until the shards change, whatever a report does."""
 
-import os
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +10,6 @@ from embedshift.errors import UsageError
 from embedshift.questions.search import tables
 from embedshift.questions.search.settings import settings
 from embedshift.store.tables import update_tables
-from support.matrix import first_only
 from support.revised import revise_embeddings, without_vectors
 from support.synthetic import make_study
 
@@ -37,63 +35,27 @@ def searches(monkeypatch):
     return made
 
 
-def test_tables_are_kept_while_the_shards_are_the_same(study, searches):
-    before = study.search_ranks()
-    study.write_tables()
-    study.search()
-    assert searches == []
-    assert study.search_ranks().equals(before)
-
-
-def test_another_time_of_the_files_changes_nothing(study, searches):
-    for path in (study.folder / "shards").iterdir():
-        os.utime(path, (1, 1))
-    study.write_tables()
-    assert searches == []
-
-
-def test_tables_are_made_again_when_a_shard_changes(study, searches):
+def test_tables_are_kept_until_a_shard_or_the_choice_changes(study, searches):
     before, old = study.search_ranks(), study.reader().measured_checksum()
+    study.write_tables()
+    study.search(false_match_rate=[0.1, 0.05])
+    assert searches == []
+    study.write_tables()
+    assert study.thresholds()["false_match_rate"].to_list() == [0.1, 0.05]
+    assert study.search_ranks().equals(before)
     revise_embeddings(study, lambda vectors: np.roll(vectors, 3, axis=0), shard=1)
     assert study.reader().measured_checksum() != old
     study.write_tables()
     assert len(searches) == 1
     assert not study.search_ranks().equals(before)
-
-
-def test_all_tables_are_of_one_search(study, searches):
-    study.search(queries=10)
-    assert len(searches) == 1
-    assert study.search_ranks()["image_id"].n_unique() == 10
-    assert study.search().filter(metric="recall@1")["n"].to_list() == [10, 10]
-
-
-def test_a_report_keeps_what_was_chosen(study, searches):
     study.search(queries=10)
     study.write_tables()
-    assert len(searches) == 1
+    assert len(searches) == 2, "all tables are of one search, and a report keeps what was chosen"
     assert settings(study.reader()).queries == 10
-
-
-@pytest.mark.matrix
-def test_the_defaults_can_be_chosen_again(study):
-    study.search(queries=10)
-    study.search(queries=2000)
-    assert study.search_ranks()["image_id"].n_unique() == 24
-
-
-def test_queries_are_the_first_in_the_study_s_order(study):
-    study.search(queries=7)
-    order = study.rows().select(pl.col("image_id").unique(maintain_order=True)).collect()["image_id"]
-    assert study.search_ranks()["image_id"].unique(maintain_order=True).to_list() == order[:7].to_list()
-
-
-def test_other_rates_make_no_search(study, searches):
-    study.search(false_match_rate=[0.1, 0.05])
-    assert searches == []
-    assert study.thresholds()["false_match_rate"].to_list() == [0.1, 0.05]
-    study.write_tables()
-    assert study.thresholds()["false_match_rate"].to_list() == [0.1, 0.05]
+    assert study.reader().kept_settings("search_ranks") == {"version": "2", "queries": "10", "gallery": ""}
+    order = study.reader().ordered_ids()[:10]
+    assert study.search_ranks()["image_id"].unique(maintain_order=True).to_list() == list(order)
+    assert study.search().filter(metric="recall@1")["n"].to_list() == [10, 10]
 
 
 @pytest.mark.parametrize(
@@ -118,22 +80,6 @@ def test_without_vectors_one_line_says_what_the_search_takes(tmp_path):
     for ask in (study.search, lambda: study.search(queries="all"), study.duplicates):
         with pytest.raises(UsageError, match="it needs stored embeddings: run it with `store` all"):
             ask()
-
-
-def test_study_json_records_what_a_table_was_made_with(study):
-    reader = study.reader()
-    assert reader.kept_settings("search_ranks") == {"version": "2", "queries": "2000", "gallery": ""}
-    assert reader.kept_settings("summary") == {}
-    assert reader.kept_settings("no_such_table") == {}
-
-
-def test_a_table_that_differs_from_study_json_is_made_again(study, searches):
-    before = study.search_ranks()
-    path = study.folder / "tables" / "search_ranks.parquet"
-    before.with_columns(rank=pl.lit(7)).write_parquet(path)
-    study.write_tables()
-    assert len(searches) == 1
-    assert study.search_ranks().equals(before)
 
 
 def test_files_without_pictures_hold_hashes_and_the_study_still_names_its_images(study, searches):
@@ -162,22 +108,13 @@ def test_names_of_a_gallery_are_hidden_too(study, tmp_path):
     assert not stored.str.contains("jane|joe").any()
 
 
-@pytest.mark.matrix
-@pytest.mark.parametrize("lost", first_only(["search_ranks", "search_neighbours", "gallery_sizes", "hubs"]))
-def test_a_table_that_is_lost_takes_the_gallery_with_it(study, tmp_path, lost, caplog):
+def test_a_table_that_is_lost_takes_the_gallery_with_it(study, tmp_path, caplog):
     """What a search among a gallery found is never beside what one without found."""
     np.save(tmp_path / "more.npy", np.random.default_rng(0).normal(size=(30, 6)).astype(np.float32))
     study.search(gallery=tmp_path / "more.npy")
-    (study.folder / "tables" / f"{lost}.parquet").unlink()
+    (study.folder / "tables" / "search_neighbours.parquet").unlink()
     study.write_tables()
     assert caplog.text.count("without the previous gallery") == 1
     assert study.table("gallery_sizes").filter(kind="measured")["images"].max() == 24
     assert not study.table("search_neighbours")["other"].str.starts_with("gallery:").any()
     assert study.reader().kept_settings("gallery_sizes")["gallery"] == ""
-
-
-def test_a_study_whose_shards_are_gone_is_one_line(study):
-    for path in (study.folder / "shards").iterdir():
-        path.unlink()
-    with pytest.raises(UsageError, match=r"part-00000.parquet: missing from a finished study; run the study again"):
-        study.search(queries=5)

@@ -1,16 +1,23 @@
-"""The tables `search_ranks` and `search` against loops over the rows, and against scikit-learn."""
+"""The tables `search_ranks`, `search` and `hubs` against loops over the rows, scikit-learn and SciPy."""
 
 import numpy as np
 import polars as pl
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binomtest, skew
 from sklearn.metrics import label_ranking_average_precision_score, top_k_accuracy_score
 from sklearn.neighbors import NearestNeighbors
 
 import embedshift
 from embedshift.questions.search.matching import recall_metrics
+from embedshift.questions.search.ranks import first_results, hub
+from embedshift.questions.search.section import hubs
+from embedshift.statistics.retrieval import Gallery, search
+from support import studies
 from support.revised import revise_embeddings
 from support.synthetic import make_study
+
+pytestmark = pytest.mark.slow
+
 
 NAMES = ("noise", "blur", "horizontal_flip")
 # So strong that ranks differ.
@@ -31,14 +38,6 @@ def vectors(study):
     originals = rows.filter(view="original")
     views = {name: rows.filter(view=name)["unit"].to_numpy().reshape(len(originals), 2, -1) for name in NAMES}
     return originals["image_id"].to_list(), originals["unit"].to_numpy(), views
-
-
-@pytest.mark.slow
-def test_there_is_a_row_for_every_view_in_the_study_s_order(study):
-    ranks = study.search_ranks()
-    expected = study.rows().filter(pl.col("view") != "original").select("image_id", "view", "draw").collect()
-    assert ranks.columns[:4] == ["image_id", "view", "draw", "rank"]
-    assert ranks.select("image_id", "view", "draw").rows() == expected.rows()
 
 
 def test_ranks_are_those_of_a_loop(study, vectors):
@@ -99,7 +98,6 @@ def test_of_few_images_the_nearest_half_of_the_others_count(tmp_path):
     assert study.search().filter(metric="knn_overlap@10")["value"].item() == pytest.approx(np.mean(kept))
 
 
-@pytest.mark.slow
 def test_the_interval_of_recall_is_clopper_and_pearson_s_over_images(tmp_path):
     study = make_study(tmp_path / "study", 40, ("noise",), dim=6)
     row = study.search().filter(metric="recall@1").row(0, named=True)
@@ -127,7 +125,6 @@ def test_views_without_a_rank_are_left_out():
     assert found["mrr"][:2] == (8, pytest.approx((7 + 1 / 3) / 8))
 
 
-@pytest.mark.slow
 def test_a_vector_without_direction_has_no_rank_and_is_never_found(tmp_path):
     study = make_study(tmp_path / "study", 12, ("blur", "noise"), dim=4, with_tables=False)
     ids = study.rows().select(pl.col("image_id").unique(maintain_order=True)).collect()["image_id"]
@@ -144,3 +141,67 @@ def test_a_vector_without_direction_has_no_rank_and_is_never_found(tmp_path):
     assert ranks.filter(image_id=ids[-1], view="blur")["rank"].to_list() == [None]
     assert ranks.filter(image_id=ids[-1], view="noise")["rank"].null_count() == 0
     assert ids[0] not in ranks["other"].to_list()
+
+
+def by_libraries(queries, originals, own=None):
+    """The largest fraction and the skewness; `own` = the queries are the originals, which do not find themselves."""
+    model = NearestNeighbors(n_neighbors=min(11, len(originals)), metric="cosine").fit(originals)
+    found = model.kneighbors(queries, return_distance=False)
+    if own is not None:
+        found = np.array([[each for each in line if each != place] for place, line in enumerate(found)])
+    found = found[:, :10]
+    occurrences = [int((found == place).sum()) for place in range(len(originals))]
+    first = [int((found[:, 0] == place).sum()) for place in range(len(originals))]
+    return max(first) / len(queries), skew(occurrences)
+
+
+def test_hubs_are_those_of_scikit_learn_and_scipy():
+    study = studies.synthetic(70, ["noise", "blur"], draws=2, dim=6, effect={"noise": 2.0, "blur": 0.7})
+    rows = study.rows().select("view", "embedding").collect()
+    originals = rows.filter(view="original")["embedding"].to_numpy().astype(np.float64)
+    table = study.hubs()
+    assert table.select("augmentation", "side").rows() == [
+        (name, side) for name in ("noise", "blur") for side in ("original", "view")
+    ]
+    for name, side, *numbers in table.iter_rows():
+        queries = rows.filter(view=name)["embedding"].to_numpy().astype(np.float64)
+        wanted = (
+            by_libraries(originals, originals, own=True) if side == "original" else by_libraries(queries, originals)
+        )
+        assert numbers == pytest.approx(wanted, abs=1e-12)
+
+
+def table_of(before, **largest):
+    sides = [
+        (name, side, value)
+        for name, after in largest.items()
+        for side, value in (("original", before), ("view", after))
+    ]
+    return pl.DataFrame(sides, schema=["augmentation", "side", "largest"], orient="row")
+
+
+@pytest.mark.parametrize(
+    ("before", "views", "images", "wanted"),
+    [
+        (0.05, {"noise": 0.625, "blur": 0.3, "flip": 0.05}, 40, [("noise", "62.5 %"), ("blur", "30.0 %")]),
+        (0.05, {"noise": 0.12}, 40, []),  # 4.8 views are a handful
+        (0.3, {"noise": 0.5}, 40, []),  # the originals have a hub as well
+        (0.001, {"noise": 0.04}, 2_000, []),
+        (0.001, {"noise": None}, 2_000, []),
+    ],
+)  # fmt: skip
+def test_the_sentence_is_about_more_than_a_handful(before, views, images, wanted):
+    assert hubs(table_of(before, **views), images)["many"] == wanted
+
+
+def test_a_query_without_a_direction_is_left_out():
+    originals = np.eye(4)
+    queries = originals.copy()
+    queries[2] = 0
+    results = first_results(search(queries, np.arange(4), Gallery.of(originals), count=10), 10)
+    assert results[2].tolist() == [-1] * 4
+    largest, skewness = hub(results, 4)
+    assert largest == 1 / 3
+    assert np.isnan(skewness)  # every image is among the results of each query
+    assert np.isnan(hub(results[2:3], 4)).all()
+    assert np.isnan(hub(np.zeros((3, 0), int), 1)).all()

@@ -1,7 +1,4 @@
-"""`text`, `labels` and `words`: from captions and words to tables, with encoders whose answer is known."""
-
-import subprocess
-import sys
+"""`text`, `labels` and `words`: from captions and class names to tables, with encoders whose answer is known."""
 
 import numpy as np
 import polars as pl
@@ -12,23 +9,28 @@ from scipy.spatial.distance import cosine
 
 import embedshift
 from embedshift import EmbedshiftError
-from embedshift.figures import FIGURES, FigureInput
+from embedshift.questions.text.tables import phrases
 from embedshift.questions.text.texts import TEMPLATES, WORDS
-from support import command, studies
+from support import studies
 from support.captioned import LABELS, MARKS, NINE, Planted
 from support.matrix import first_only
-from support.models import pictures
 
 pytestmark = pytest.mark.slow
 
-CONTRACT = [
-    "image_id", "view", "draw", "view_seed", "pixels", "embedding", "attention", "cosine_similarity",
-    "l2_distance", "attention_similarity", "patch_similarity", "edge_preservation", "detail_preservation", "pairwise",
-    "caption",
-]  # fmt: skip
+
+@pytest.fixture(scope="module")
+def photos():
+    return studies.captioned_pictures()
 
 
-# Where the answer is known.
+@pytest.fixture(scope="module")
+def clip():
+    return studies.checkpoint("reader")
+
+
+@pytest.fixture(scope="module")
+def study(photos, clip):
+    return studies.measured(photos, clip, shard_size=3, draws=2, text=True, labels=list(LABELS))
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +55,9 @@ def test_a_planted_direction_is_found(twelve, tmp_path):
     assert last["p_value"] < 0.001
     assert last["difference"] > 0.3
     assert last["own_low"] > 0.3
+    for table, words in ((study.zero_shot, "it needs class names, by `labels`"), (study.text_search, "captions")):
+        with pytest.raises(EmbedshiftError, match=words):
+            table()
     means = study.words()["mean"].to_numpy().reshape(9, 9)
     assert np.diag(means).min() > means[~np.eye(9, dtype=bool)].max() + 0.3
     page = " ".join(study.report(figures=[]).read_text().split())
@@ -62,28 +67,12 @@ def test_a_planted_direction_is_found(twelve, tmp_path):
 
 
 @pytest.mark.matrix
-def test_seven_images_give_numbers_and_no_conclusion(photos, tmp_path):
-    study = planted(photos, tmp_path / "study", draws=5)
-    test = study.word_test()
-    assert test["n"].to_list() == [7] * 10
-    assert test["p_value"][-1] < 0.001
-    assert test.select("own_low", "own_high", "low", "high").null_count().row(0) == (10,) * 4
-    assert not test["significant"].any()
-    page = study.report(figures=[]).read_text()
-    assert "Fewer than 8 images moved: these numbers allow no conclusion." in page
-    assert "point to their phrases" not in page.split('id="text"')[1].split('class="lead"')[1]
-
-
-@pytest.mark.matrix
 @pytest.mark.parametrize("seed", first_only([0, 1]))
 def test_texts_that_know_nothing_show_nothing(twelve, tmp_path, seed):
     study = planted(twelve, tmp_path / "s", model=Planted(knows=False), seed=seed)
     assert study.word_test()["p_value"][-1] > 0.05
     page = study.report(figures=[]).read_text()
     assert "So the shifts point to their phrases" not in page
-
-
-# Every number, once more by hand.
 
 
 def reference(clip, texts):
@@ -154,82 +143,32 @@ def test_the_summary_counts_images_with_captions(study):
     assert study.ranking().columns[:3] == ["augmentation", "mean_performance", "rank"]
 
 
-@pytest.mark.matrix
-def test_rows_hold_what_was_asked_for_and_no_more(study, photos, clip, tmp_path):
-    assert study.rows().collect_schema().names() == [
-        *CONTRACT[:-2], "text_alignment_shift", "zero_shot_flip", "zero_shot_margin_shift", "zero_shot_margin",
-        "pairwise", "word_cosines", "caption_vector", "caption",
-    ]  # fmt: skip
-    plain = embedshift.run(photos, out=tmp_path / "plain", model=clip, workers=0, limit=2)
-    assert plain.rows().collect_schema().names() == CONTRACT
-    assert set(plain.info()["identity"]) == {
-        "images", "weights_hash", "configuration", "embedding", "size", "mean", "std", "resize", "augmentations",
-        "seed", "draws", "precision", "batch_size", "shard_size", "metrics", "questions", "versions",
-    }  # fmt: skip
-    assert plain.info()["identity"]["questions"] == {}
-    assert "text" not in plain.info()["questions"]
-    assert not (plain.folder / "tables" / "words.csv").exists()
-    for table in (plain.words, plain.word_test, plain.text_search, plain.zero_shot):
-        with pytest.raises(EmbedshiftError, match="run the study with `text`"):
-            table()
-    assert 'id="text"' not in plain.report(figures=[]).read_text()
-    both = study.rows().filter(pl.col("image_id") == "picture-00.png", pl.col("draw") == 0).select(CONTRACT[:12])
-    alone = plain.rows().filter(pl.col("image_id") == "picture-00.png", pl.col("draw") == 0).select(CONTRACT[:12])
-    assert (
-        both.drop("embedding", "attention").collect().select(CONTRACT[:4]).equals(alone.collect().select(CONTRACT[:4]))
-    )
-    np.testing.assert_allclose(
-        both.collect()["embedding"].to_numpy(), alone.collect()["embedding"].to_numpy(), rtol=0, atol=1e-5
-    )
-
-
-@pytest.mark.matrix
-def test_labels_alone_and_a_source_without_captions(tmp_path, clip, caplog):
-    bare = pictures(tmp_path / "bare", 2)
-    names = tmp_path / "names.txt"
-    names.write_text("\ufeffcat\n\n dog \ncat\nred boat\n", encoding="utf-8")
-    study = embedshift.run(bare, out=tmp_path / "labels", model=clip, workers=0, labels=str(names))
-    assert study.metrics[6:] == ["zero_shot_flip", "zero_shot_margin_shift"]
-    assert "word_cosines" not in study.rows().collect_schema()
-    assert study.info()["identity"]["questions"]["text"]["labels"]["count"] == 3
-    possible = {name for name in FIGURES if FIGURES[name].is_available(FigureInput(study.reader()))}
-    assert {"text", "words"} & possible == {"text"}
-    page = study.report(figures=["text"], formats=["svg"]).read_text()
-    assert "3 class names" in page
-    assert "caption</b>" not in page
-    caplog.clear()
-    study = embedshift.run(bare, out=tmp_path / "text", model=clip, workers=0, text=True)
-    assert "no image has a caption" in caplog.text
-    assert study.metrics[6:] == []
-    assert len(study.words()) == 81
-
-
 # Without the model.
 
 
+def test_class_names_alone(clip, tmp_path, caplog):
+    (tmp_path / "names.txt").write_text("\ufeffcat\n\n dog \ncat\nred boat\n", encoding="utf-8")
+    study = embedshift.run(
+        studies.pictures(3), out=tmp_path / "study", model=str(clip), workers=0, labels=str(tmp_path / "names.txt")
+    )
+    assert study.metrics[6:] == ["zero_shot_flip", "zero_shot_margin_shift"]
+    assert "word_cosines" not in study.rows().collect_schema()
+    page = study.report(figures=[]).read_text()
+    assert "3 class names" in page
+    assert "caption</b>" not in page
+
+
 @pytest.mark.matrix
-def test_tables_and_report_are_rebuilt_without_torch(study, tmp_path):
-    study = studies.copied(study, tmp_path / "study")
-    before = {name: getattr(study, name)() for name in ("summary", "words", "word_test")}
-    for file in (study.folder / "tables").iterdir():
-        file.unlink()
-    assert not study.is_complete()
-    code = (
-        "import sys, embedshift; embedshift.load(sys.argv[1]).report(figures=['text', 'words'], formats=['svg']); "
-        "print('torch' in sys.modules)"
+def test_the_users_own_words_and_augmentations(photos, tmp_path, caplog):
+    file = tmp_path / "words.yaml"
+    file.write_text("original: a picture\nmirror: a mirrored picture\n")
+    suite = {"mirror": lambda image, rng: image[:, ::-1], "still": lambda image, rng: image}
+    study = embedshift.run(
+        photos, out=tmp_path / "s", model=Planted(knows=False), augmentations=suite, workers=0, words=str(file)
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, study.folder],
-        env=command.environment(),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.strip() == "False"
-    for name, table in before.items():
-        assert getattr(study, name)().equals(table, null_equal=True)
-    page = (study.folder / "report.html").read_text()
-    assert "4 of the images have a <b>caption</b>" in page
-    for phrase in (*WORDS.values(), "text tower", "zero-shot", "flip rate"):
-        assert phrase.lower() in page.lower()
-    assert {"fig12_text.svg", "fig13_words.svg"} <= {path.name for path in (study.folder / "figures").iterdir()}
+    assert phrases(study.reader()) == {"mirror": "a mirrored picture"}
+    assert study.info()["identity"]["questions"]["text"]["words"]["original"] == "a picture"
+    assert "no phrase for still" in caplog.text
+    assert study.words().select("augmentation", "word", "n").rows() == [("mirror", "mirror", 7), ("still", "mirror", 0)]
+    assert study.word_test()["augmentation"].to_list() == ["mirror"]
+    assert "a mirrored picture" in study.report(figures=[]).read_text()

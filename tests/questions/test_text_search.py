@@ -1,7 +1,6 @@
-"""The search from captions, against slow loops, scikit-learn and SciPy."""
+"""The search from captions and zero-shot answers, against slow loops, scikit-learn and SciPy."""
 
 import math
-import re
 
 import numpy as np
 import polars as pl
@@ -10,14 +9,15 @@ from scipy.stats import binomtest
 from sklearn.metrics import top_k_accuracy_score
 
 import embedshift
-from embedshift import EmbedshiftError
 from embedshift.questions.text import tables as search
+from embedshift.questions.text.measure import zero_shot_flip, zero_shot_margin
 from embedshift.questions.text.tables import caption_ranks, text_search
-from embedshift.statistics.intervals import bounded_interval, proportion_interval
+from embedshift.statistics.intervals import bounded_interval, mean_interval, proportion_interval
 from embedshift.statistics.layout import image_rows
-from embedshift.statistics.sample import gather
+from embedshift.statistics.sample import estimates_from_values, gather
 from embedshift.statistics.vectors import cosine
-from support.captioned import MARKS, NINE, Planted
+from support import studies
+from support.captioned import LABELS, MARKS, NINE, Planted
 from support.models import pictures
 
 pytestmark = pytest.mark.slow
@@ -76,11 +76,6 @@ def test_what_float32_cannot_tell_apart_is_told_apart():
     found = ranks_of(np.tile(start, (30, 1)), np.arange(30), gallery, 8)
     assert sorted(found.ravel()) == list(range(1, 31))
     np.testing.assert_array_equal(found.ravel(), 1 + gallery[:, 0, 1].argsort().argsort())
-
-
-def test_an_encoder_that_gives_one_vector_finds_nothing():
-    gallery = np.tile(RNG.normal(size=(1, 1, 8)), (20, 1, 1)).astype(np.float32)
-    assert ranks_of(RNG.normal(size=(5, 8)), np.arange(5), gallery, 6).ravel().tolist() == [20.0] * 5
 
 
 def test_recall_is_that_of_scikit_learn():
@@ -151,22 +146,6 @@ def test_the_table_by_slow_loops(study):
             assert row["ci_low"] < row["ci_high"]
 
 
-def test_equal_captions_search_each_for_its_own_image(study):
-    asked = study.rows().filter(pl.col("view") == "original", pl.col("caption") == "caption 2").collect()
-    assert len(asked) == 2
-    assert asked["caption_vector"][0].to_list() == asked["caption_vector"][1].to_list()
-    assert (slow_ranks(study, "blur")[:, 0] == 1).sum() <= 10, "one of the two is second at best"
-
-
-def test_the_first_captions_in_the_study_s_order_search(study, monkeypatch):
-    monkeypatch.setattr(search, "QUERIES", 8)
-    table = text_search(image_rows(study.rows()), NINE, seed=0)
-    assert table["n"].to_list() == [16] * 36
-    ranks = slow_ranks(study, "noise")[:8]
-    found = table.filter(pl.col("augmentation") == "noise", pl.col("metric") == "mrr")
-    assert found["value"].item() == pytest.approx((1 / ranks[:, 1:]).mean())
-
-
 def test_a_view_that_is_missing_neither_searches_nor_is_found(study):
     rows = study.rows().filter(pl.col("draw") == 0).collect()
     gone = (pl.col("view") == "blur") & (pl.col("image_id") == rows.filter(caption="caption 4")["image_id"][0])
@@ -181,48 +160,64 @@ def test_a_view_that_is_missing_neither_searches_nor_is_found(study):
     assert table.filter(others).equals(whole.filter(others))
 
 
-@pytest.mark.matrix
+class Unsure(Planted):
+    """Its views lie about as near to one class as to another."""
+
+    def encode_text(self, texts):
+        names = [next(place for place, label in enumerate(LABELS) if label in text) for text in texts]
+        return [np.full(16, 3.0) + 2 * self.axis(place) for place in names]
+
+
+@pytest.fixture(scope="module")
+def classified(tmp_path_factory):
+    out = tmp_path_factory.mktemp("classes") / "study"
+    given = {"augmentations": MARKS, "workers": 0, "labels": list(LABELS), "draws": 2}
+    return embedshift.run(studies.pictures(10), out=out, model=Unsure(), shard_size=4, **given)
+
+
+def test_the_table_of_classes_by_slow_loops(classified):
+    rows, table = classified.rows().collect(), classified.zero_shot()
+    assert table["augmentation"].to_list() == list(NINE)
+    before = dict(rows.filter(view="original").select("image_id", "zero_shot_margin").iter_rows())
+    assert len(before) == 10
+    assert min(before.values()) >= 0
+    for row in table.to_dicts():
+        views = rows.filter(view=row["augmentation"]).to_dicts()
+        kept, margins = ({image: [] for image in before} for _ in range(2))
+        for view in views:
+            kept[view["image_id"]].append(1 - view["zero_shot_flip"])
+            margins[view["image_id"]].append(before[view["image_id"]] + view["zero_shot_margin_shift"])
+        kept, margins = np.array([*kept.values()]), np.array([*margins.values()])
+        assert ((margins < 0) == (kept == 0)).all(), "a margin below 0 is a flip"
+        assert row["n"] == kept.size == 20
+        assert row["agreement"] == pytest.approx(kept.mean())
+        assert (row["margin_before"], row["margin"]) == pytest.approx((np.mean([*before.values()]), margins.mean()))
+        fractions = proportion_interval(gather([(kept.sum(axis=1)[:, None], np.full((10, 1), 2.0))]))
+        assert (row["ci_low"], row["ci_high"]) == pytest.approx([end.item() for end in fractions])
+        means = mean_interval(estimates_from_values(margins.mean(axis=1)[:, None]), seed=0)
+        assert (row["margin_low"], row["margin_high"]) == pytest.approx([end.item() for end in means])
+    assert 0 < table["agreement"].min() < table["agreement"].max()
+
+
+def test_a_margin_below_0_is_a_flip_and_that_of_an_original_never_is():
+    original, views, classes = RNG.normal(size=(200, 1, 5)), RNG.normal(size=(200, 9, 5)), RNG.normal(size=(4, 5))
+    margins = zero_shot_margin(original, views, classes)
+    assert margins.shape == (200, 9)
+    np.testing.assert_array_equal(margins < 0, zero_shot_flip(original, views, classes) == 1)
+    assert (zero_shot_margin(original, original, classes) > 0).all()
+    assert zero_shot_margin([1.0, 0.0], [1.0, 1.0], np.eye(2)).item() == 0, "a tie has no margin"
+
+
+def test_the_first_captions_in_the_study_s_order_search(study, monkeypatch):
+    monkeypatch.setattr(search, "QUERIES", 8)
+    table = text_search(image_rows(study.rows()), NINE, seed=0)
+    assert table["n"].to_list() == [16] * 36
+    ranks = slow_ranks(study, "noise")[:8]
+    found = table.filter(pl.col("augmentation") == "noise", pl.col("metric") == "mrr")
+    assert found["value"].item() == pytest.approx((1 / ranks[:, 1:]).mean())
+
+
 def test_a_recall_that_takes_in_all_images_says_nothing_and_is_left_out(photos, tmp_path):
     study = embedshift.run(photos, out=tmp_path / "few", model=Planted(knows=False), limit=4, **SETTINGS)
     assert study.text_search()["metric"].unique(maintain_order=True).to_list() == ["recall@1", "mrr"]
     assert study.text_search()["ci_low"].null_count() == 18
-
-
-@pytest.mark.matrix
-def test_the_page_shows_the_numbers(study):
-    page = study.report(figures=[], formats=["svg"]).read_text()
-    part = page.split('id="text-search"')[1].split("</table>")[0]
-    first = study.text_search().filter(metric="recall@1")
-    least = first.sort("value", maintain_order=True).row(0, named=True)
-    assert f"Among 14 images, a caption ranks its own image first in {100 * least['before']:.0f} % of cases" in page
-    assert f"{100 * least['value']:.0f} % (" in page
-    names = first.filter(value=least["value"])["augmentation"]
-    lowest = page[page.index("% (") : page.index(", the lowest measured rate")].rpartition(" under ")[2]
-    assert re.findall("<b>(.*?)</b>", lowest) == names.to_list()
-    assert part.count("<tr>") == 10
-    for row in study.text_search().filter(metric="mrr").to_dicts():
-        assert f"{row['value']:.2f}" in part
-
-
-@pytest.mark.matrix
-def test_it_takes_stored_vectors(photos, study, tmp_path):
-    small = embedshift.run(photos, out=tmp_path / "s", model=Planted(knows=False), store="metrics", **SETTINGS)
-    assert "caption_vector" not in small.rows().collect_schema()
-    assert "text_search" not in small.table_names
-    assert not (small.folder / "tables" / "text_search.csv").exists()
-    with pytest.raises(EmbedshiftError, match=r"no text_search here: it needs .* stored vectors \(`store` all\)"):
-        small.text_search()
-    assert "Image search by caption is not available" in small.report(figures=[]).read_text()
-    for name in ("words", "word_test"):
-        assert small.table(name).equals(study.table(name), null_equal=True)
-
-
-@pytest.mark.matrix
-def test_without_captions_there_is_none(tmp_path):
-    bare = pictures(tmp_path / "bare", 3)
-    study = embedshift.run(bare, out=tmp_path / "s", model=Planted(), **SETTINGS)
-    assert "caption_vector" not in study.rows().collect_schema()
-    assert "caption_vectors" not in study.info()["identity"]["questions"]["text"]
-    with pytest.raises(EmbedshiftError, match="no text_search here: it needs `text`, captions"):
-        study.text_search()
-    assert "Image search by caption" not in study.report(figures=[]).read_text()

@@ -122,10 +122,6 @@ def test_the_table_has_both_sources_of_every_augmentation_and_metric():
         assert (draw["low"], draw["high"]) == pytest.approx((1 - image["high"], 1 - image["low"]), abs=1e-12)
 
 
-def test_a_study_of_one_draw_has_no_such_table():
-    assert "variance" not in studies.every().table_names
-
-
 def test_the_images_that_an_interval_takes_give_that_interval():
     row = {"augmentation": "a", "mean": 0.9, "sd": 0.05, "fraction": 0.6, "low": 0.5, "high": 0.7}
     found = row_of(row, 4)
@@ -133,19 +129,3 @@ def test_the_images_that_an_interval_takes_give_that_interval():
     for images, draws in zip(found["needed"], (1, 4, 10**9), strict=True):
         half = stats.norm.ppf(0.975) * math.sqrt((0.6 + 0.4 / draws) * 0.05**2 / images)
         assert half == pytest.approx(0.01, rel=0.02)
-
-
-@pytest.mark.slow
-def test_the_page_names_the_augmentation_that_takes_most_images():
-    study = studies.reported(studies.synthetic(40, ["noise", "blur"], draws=3), figures=[])
-    text = (study.folder / "report.html").read_text()
-    section = text[text.index('<section id="variance"') :]
-    summary, table = study.summary(), study.variance()
-    needed = {}
-    for name in study.augmentations:
-        row = summary.filter(augmentation=name, metric="cosine_similarity").row(0, named=True)
-        image = table.filter(augmentation=name, metric="cosine_similarity", source="image")["fraction"][0]
-        needed[name] = math.ceil((1.96 * row["sd"] / 0.1 / (1 - row["mean"])) ** 2 * (image + (1 - image) / 3))
-    most = max(needed, key=needed.__getitem__)
-    assert f"<b>{most}</b> takes most images" in " ".join(section.split())
-    assert f"{needed[most]:,} with 3" in " ".join(section.split())

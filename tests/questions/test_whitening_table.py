@@ -168,14 +168,6 @@ def test_pseudovalues_are_those_of_leaving_each_group_out(units: np.ndarray | No
         assert parts.mean() == pytest.approx(values.mean())
 
 
-def test_every_fold_has_two_groups() -> None:
-    for count in range(4, 14):
-        assert np.bincount(images_of(count, np.ones(3)).folds).min() >= 2
-        assert len(table_of(images_of(count, np.ones(3)), seed=0)) > 0
-    assert table_of(images_of(3, np.ones(3)), seed=0).is_empty()
-    assert table_of(images_of(12, np.ones(3), groups=np.arange(12) // 4), seed=0).is_empty()
-
-
 def test_all_is_the_mean_over_the_augmentations() -> None:
     table = table_of(images_of(60, np.linspace(0.2, 3, 6)), seed=0)
     for row in table.filter(augmentation="all").iter_rows(named=True):
@@ -230,28 +222,12 @@ def test_a_vector_that_is_missing_counts_nowhere() -> None:
     assert rows["difference"].is_not_null().all()
 
 
-@pytest.mark.parametrize(("gained", "lost"), [(0, 0), (1, 0), (6, 2)])
-def test_differences_of_proportions_always_have_a_width(gained: int, lost: int) -> None:
-    values = np.zeros((50, 1, 1))
-    values[:gained], values[gained : gained + lost] = 1, -1
-    low, high = intervals(np.stack([values] * 2), None, "recall@1", seed=0)
-    # Newcombe 1998, method 10, is within two hundredths of Tango's.
-    expected = newcombe(gained, lost, 50)
-    assert np.allclose([low[0], high[0]], expected, atol=0.03)
-    assert low[0] < high[0]
-
-
-def newcombe(gained: int, lost: int, number: int) -> tuple[float, float]:
-    """The interval of a paired difference from two of Wilson's, for tables with both successes at most frequent."""
-    z = 1.959964
-    both = number - gained - lost
-    ends = []
-    for count in (both + gained, both + lost):
-        p = count / number
-        centre, half = p + z**2 / (2 * number), z * np.sqrt(p * (1 - p) / number + z**2 / (4 * number**2))
-        ends.append((p, (centre - half) / (1 + z**2 / number), (centre + half) / (1 + z**2 / number)))
-    (p1, l1, u1), (p2, l2, u2) = ends
-    return p1 - p2 - float(np.hypot(p1 - l1, u2 - p2)), p1 - p2 + float(np.hypot(u1 - p1, p2 - l2))
+def test_every_fold_has_two_groups() -> None:
+    for count in range(4, 14):
+        assert np.bincount(images_of(count, np.ones(3)).folds).min() >= 2
+        assert len(table_of(images_of(count, np.ones(3)), seed=0)) > 0
+    assert table_of(images_of(3, np.ones(3)), seed=0).is_empty()
+    assert table_of(images_of(12, np.ones(3), groups=np.arange(12) // 4), seed=0).is_empty()
 
 
 def test_means_that_are_no_proportions_have_the_bootstrap() -> None:

@@ -72,42 +72,14 @@ class OtherHeir(Dimmer):
     pass
 
 
-class Kept:
-    """Bodies that are called by way of the class."""
-
-    def __init__(self, low):
-        self.__class__ = KeptLow if low else KeptHigh
-
-
-class KeptLow:
-    @staticmethod
-    def of(image):
-        return image // 2
-
-    def __call__(self, image, rng):
-        return self.of(image)
-
-
-class KeptHigh:
-    @staticmethod
-    def of(image):
-        return image // 3
-
-    def __call__(self, image, rng):
-        return self.of(image)
-
-
-KeptHigh.__qualname__ = KeptLow.__qualname__  # as after an edit of the file
-
 DIFFERENT = {
     "another state of an object in it": (inside(Strength(2)), inside(Strength(3))),
     "a method of an object that is not called": (Strength(2).__eq__, Strength(3).__eq__),
     "an inherited method": (Heir(2), OtherHeir(2)),
-    "a static method": (Kept(True), Kept(False)),
-    "another set": (inside({1, 2}), inside({1, 3})),
-    "other bytes": (inside(b"a"), inside(b"b")),
-    "another path": (inside(Path("a")), inside(Path("b"))),
-    "another range": (inside(range(3)), inside(range(4))),
+    **{
+        f"another {type(one).__name__}": (inside(one), inside(other))
+        for one, other in (({1, 2}, {1, 3}), (b"a", b"b"), (Path("a"), Path("b")), (range(3), range(4)))
+    },
     "weights that learn": (inside(torch.ones(2, requires_grad=True)), inside(torch.zeros(2, requires_grad=True))),
     "another slot": (Slotted(2), Slotted(3)),
     "another default": (strong, stronger),

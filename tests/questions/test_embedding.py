@@ -1,19 +1,22 @@
-"""The answer's sentences, against tables whose answer is known."""
+"""How far the embedding moves: the answer's sentences against tables whose answer is known, ridges against SciPy."""
 
 import itertools
+import json
 
 import numpy as np
+import plotly.graph_objects as go
 import polars as pl
 import pytest
 from scipy import stats
 
-from embedshift.questions.embedding.section import shift_extremes
+from embedshift.figures import FigureInput
+from embedshift.questions.embedding.section import distributions, shift_extremes
 from embedshift.questions.examples.section import furthest, largest_of
-from embedshift.report.numbers import decimals, fixed, listed, metric_decimals
 from embedshift.report.own_sections import differences_content
-from embedshift.report.page import fill
 from embedshift.store.naming import ImageNaming
+from support import mirrored, studies
 from support.sentences import paragraphs
+from support.synthetic import make_study
 
 COLUMNS = ("augmentation", "mean", "relative_shift", "relative_shift_low", "relative_shift_high")
 NOISE, BLUR, FLIP = (
@@ -89,44 +92,26 @@ def test_beside_a_far_shift_stands_what_is_left_once_the_mean_is_subtracted():
     assert lines[1].startswith("A view under noise")
 
 
-def test_one_augmentation_and_no_interval():
-    found = how_far(summary(("blur", 0.95, 0.125, None, None)), "CLIP", 3, {})
-    assert (
-        found[0] == "blur, the only augmentation, moves the embedding of CLIP: 0.12 of the distance to another image."
-    )
-    assert len(found) == 2
-
-
 @pytest.mark.parametrize(
     ("rows", "baseline", "wanted"),
     [
+        ([("a", 1.0, 0.0), ("b", 1.0, 0.0)], 1.0, "No augmentation moves the embedding of CLIP: every mean"),
+        ([("a", 0.4, None)], None, "a, the only augmentation, moves the embedding of CLIP to a mean cosine similarity"),
+        ([("a", 0.4, None), ("b", 0.7, None)], 1.0, "from 0.400 under a to 0.700 under b."),
+        ([("a", None, None)], None, "No cosine similarity can be computed"),
+        ([("a", 0.95, 0.125)], 0.6, "a, the only augmentation, moves the embedding of CLIP: 0.12 of the distance to"),
         (
-            [("a", 1.0, None, None, None), ("b", 1.0, None, None, None)],
-            1.0,
-            "No augmentation moves the embedding of CLIP: every mean",
+            [("a", 0.99, 0.025), ("b", 0.5, 1.25)],
+            0.6,
+            "The embedding of CLIP moves between 0.025 under a and 1.25 of the distance to another image under b.",
         ),
-        (
-            [("a", 0.4, None, None, None)],
-            None,
-            "a, the only augmentation, moves the embedding of CLIP to a mean cosine similarity of",
-        ),
-        ([("a", 0.4, None, None, None), ("b", 0.7, None, None, None)], 1.0, "from 0.400 under a to 0.700 under b."),
-        ([("a", None, None, None, None)], None, "No cosine similarity can be computed"),
     ],
 )
-def test_without_a_scale(rows, baseline, wanted):
-    found = how_far(summary(*rows, baseline=baseline), "CLIP", 50, {})
+def test_without_a_scale_or_intervals(rows, baseline, wanted):
+    found = how_far(summary(*((*row, None, None) for row in rows), baseline=baseline), "CLIP", 3, {})
     assert wanted in found[0]
-    assert all(sentence.startswith("There is no relative shift") for sentence in found[1:])
-
-
-def test_names_are_escaped():
-    row = ("<b>x", 0.95, 0.125, 0.11, 0.14)
-    html = fill("embedding/answer.html.j2", shift_extremes(summary(row), "<i>", 50, {}))
-    assert "&lt;b&gt;x" in html
-    assert "&lt;i&gt;" in html
-    pair = differences([("<b>x", "y")], significant=[])
-    assert "<b>x" not in fill("differences.html.j2", differences_content(pair, ["<b>x", "y"], 30))
+    assert "Brackets" not in found[-1]
+    assert all(sentence.startswith("There is no relative shift") for sentence in found[1:]) or baseline == 0.6
 
 
 def differences(pairs, significant, difference=-0.1, ratio=(14.0, 8.0, 26.0)) -> pl.DataFrame:
@@ -159,12 +144,6 @@ def test_everything_is_significant():
     assert by_means[1].endswith(wanted)
     close = which_differ(differences(PAIRS, PAIRS, ratio=(1.0512, 1.0041, 1.101)), ORDER, 200)
     assert close[1] == "For a typical image, noise moves the embedding 1.051 times as far as blur [1.004 to 1.101]."
-
-
-def test_nothing_is_significant():
-    found = which_differ(differences(PAIRS, []), ORDER, 12)
-    assert found[0].startswith("None: with 12 images, no pair")
-    assert "approximate" in found[-1]
 
 
 def test_what_is_not_significant_is_named():
@@ -200,54 +179,39 @@ def test_how_many_images_would_settle_the_rest():
     assert found[-2] == f"If the ratios are as measured, each with a chance of 80 %, {words}"
 
 
-def test_nothing_differs():
-    found = which_differ(differences(PAIRS, [], difference=0.0), ORDER, 50)
-    assert found == ["None: no augmentation moves the embedding more than another."]
-
-
-def test_few_images_are_no_order():
-    rows = [(*row[:3], None, None) for row in (FLIP, NOISE)]
-    first, _, scale = how_far(summary(*rows), "CLIP", 3, {"noise": 1.0})
-    ends = "0.025 under flip and 1.25 of the distance to another image under noise."
-    assert first == f"The embedding of CLIP moves between {ends}"
-    assert "Brackets" not in scale
-
-
-def test_few_images_and_many_augmentations():
-    assert which_differ(differences(PAIRS, PAIRS), ORDER, 7) == [
-        "None: 7 images cannot be tested. Tests and intervals need at least 8 images."
-    ]
+@pytest.mark.parametrize(
+    ("pairs", "names", "images", "wanted"),
+    [
+        (differences(PAIRS, []), ORDER, 12, "None: with 12 images, no pair"),
+        (
+            differences(PAIRS, [], difference=0.0),
+            ORDER,
+            50,
+            "None: no augmentation moves the embedding more than another.",
+        ),
+        (
+            differences(PAIRS, PAIRS),
+            ORDER,
+            7,
+            "None: 7 images cannot be tested. Tests and intervals need at least 8 images.",
+        ),
+        (None, ["a"] * 30, 50, "Not tested: 30 augmentations are too many to compare all pairs."),
+    ],
+)
+def test_where_nothing_differs_or_nothing_can_be_tested(pairs, names, images, wanted):
+    found = which_differ(pairs, names, images)
+    assert found[0].startswith(wanted)
+    assert ("approximate" in found[-1]) == (images == 12)
     assert which_differ(None, ["a"], 50) == []
-    assert which_differ(None, [*map(str, range(30))], 50) == [
-        "Not tested: 30 augmentations are too many to compare all pairs."
-    ]
 
 
 def test_which_images():
-    moved = pl.DataFrame(
-        {
-            "augmentation": ["noise", "blur", "flip"],
-            "images": [9, 9, 9],
-            "far": [9, 2, 0],
-            "image_id": ["a", "b", "c"],
-            "relative_shift": [2.0, 0.7, 0.1],
-        }
-    )
+    rows = [("noise", 9, 9, "a", 2.0), ("blur", 9, 2, "b", 0.7), ("flip", 9, 0, "c", 0.1)]
+    moved = pl.DataFrame(rows, ["augmentation", "images", "far", "image_id", "relative_shift"], orient="row")
     first, second = which_images(moved)
     assert first == "Images with a relative shift above 0.5: all 9 under noise and 2 of 9 under blur."
     wanted = "Furthest under noise: a (relative shift 2.00); under blur: b (0.70); under flip: c (0.10). Show them."
     assert second == wanted
-    many = pl.DataFrame(
-        {
-            "augmentation": [*"abcde"],
-            "images": 9,
-            "far": [9, 0, 1, 3, 2],
-            "image_id": [*"vwxyz"],
-            "relative_shift": [2.0, 0.3, 0.6, 0.8, 0.7],
-        }
-    )
-    wanted = "all 9 under a, 3 of 9 under d and 2 of 9 under e; at most 1 under 1 other."
-    assert which_images(many)[0] == f"Images with a relative shift above 0.5: {wanted}"
     none = which_images(moved.with_columns(far=pl.lit(0)))
     assert none[0] == "No image has a relative shift above 0.5."
     assert which_images(moved.clear()) == []
@@ -262,28 +226,46 @@ def test_furthest_images_equal_a_loop():
     schema = {"image_id": pl.String, "view": pl.String, "cosine_similarity": pl.Float64}
     table = summary(("blur", 0.7, 0.75, None, None), ("noise", 0.4, 1.5, None, None))
     found = furthest(pl.DataFrame(rows, schema=schema, orient="row").lazy(), table, ["noise", "blur"]).to_dicts()
-    assert [row["augmentation"] for row in found] == ["noise", "blur"]
     # Mean cosines by image: noise a 0.3, b 0.6; blur a 0.8, b 0.6; the baseline is 0.6.
-    assert found[0] == {
-        "augmentation": "noise",
-        "images": 2,
-        "far": 2,
-        "image_id": "a",
-        "relative_shift": pytest.approx(1.75),
-    }
-    assert found[1] == {
-        "augmentation": "blur",
-        "images": 2,
-        "far": 1,
-        "image_id": "b",
-        "relative_shift": pytest.approx(1.0),
-    }
+    assert [tuple(row.values()) for row in found] == [
+        ("noise", 2, 2, "a", pytest.approx(1.75)), ("blur", 2, 1, "b", pytest.approx(1.0)),
+    ]  # fmt: skip
     tied = pl.DataFrame([(name, view, 0.5) for name in "zyx" for view in ("original", "blur")], schema, orient="row")
     assert furthest(tied.lazy(), table, ["blur"])["image_id"].to_list() == ["x"]
 
 
-def test_numbers():
-    assert listed(["a"]) == "a"
-    assert [decimals(low, high) for low, high in ((0.0, 0.0), (0.1, 0.2), (0.1, 0.1004))] == [3, 2, 5]
-    assert fixed(-0.5, 2) == "−0.50"
-    assert metric_decimals("cosine_similarity", None) == 3
+def data_of(folder, *given, **settings) -> FigureInput:
+    return FigureInput(make_study(folder, *given, **settings).reader())
+
+
+@pytest.fixture(scope="module")
+def data():
+    return FigureInput(studies.paper().reader())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("metric", ["cosine_similarity", "l2_distance"])
+def test_ridges_are_scipys_density_and_dots_the_means(data, metric):
+    chart = distributions(data, metric)
+    go.Figure(json.loads(json.dumps(chart, allow_nan=False)))  # raises for a name that plotly does not know
+    order = data.ranking.sort("rank")["augmentation"].to_list()
+    *ridges, dots = chart["data"]
+    assert chart["layout"]["yaxis"]["ticktext"] == order
+    assert len(ridges) == len(order)
+    rows = data.rows.collect()
+    for place, (name, ridge) in enumerate(zip(order, ridges, strict=True)):
+        values = rows.filter(pl.col("view") == name)[metric].to_numpy()
+        half = len(ridge["x"]) // 2
+        x, tops = np.array(ridge["x"][:half]), place - np.array(ridge["y"][:half])
+        expected = mirrored.density(values, x, *((-1.0, 1.0) if metric == "cosine_similarity" else (0.0,)))
+        assert tops / tops.max() == pytest.approx(expected / expected.max(), abs=2e-3)
+        assert ridge["line"]["color"] == data.colours[name]
+        assert dots["x"][place] == pytest.approx(values.mean())
+        assert f"mean {values.mean():.3f}"[:10] in dots["text"][place]
+    assert min(min(ridge["x"]) for ridge in ridges) >= (-1 if metric == "cosine_similarity" else 0)
+
+
+@pytest.mark.slow
+def test_equal_values_have_no_curve(tmp_path):
+    one = data_of(tmp_path / "one", 5, ["noise"], effect={"noise": 0.0})
+    assert len(distributions(one, "l2_distance")["data"]) == 1

@@ -1,21 +1,27 @@
-"""What is said of attention: the table of paired differences by loops, and sentences that follow it."""
+"""Optional metrics of attention: from the stored maps to the table of paired differences, sentences, claims, figure."""
 
 import re
 
 import numpy as np
 import polars as pl
 import pytest
+from scipy.spatial.distance import jensenshannon
+from scipy.stats import entropy
 
+import embedshift
+from embedshift import EmbedshiftError
 from embedshift.questions.attention import ALIGNED, DIVERGENCE, PLAIN, RISE, ROLLOUT
 from embedshift.questions.attention import section as section_module
 from embedshift.questions.attention.tables import ALIGNMENT, SPREAD
 from embedshift.questions.attention.tables import looks as table_of
+from embedshift.questions.claims.tables import claims
+from embedshift.registry import METRICS, asked_metrics
 from embedshift.report.page import templates
 from embedshift.statistics.intervals import simultaneous_intervals
 from embedshift.statistics.layout import image_rows
 from embedshift.statistics.sample import estimates_from_values
-from support import studies
-from support.synthetic import make_study
+from embedshift.statistics.summary import PAPER_METRICS
+from support import models, studies
 
 pytestmark = pytest.mark.slow
 
@@ -76,13 +82,6 @@ def test_the_table_by_loops(values):
     assert table.row(2)[3:] == (None, None, None, False)
 
 
-def test_pairing_settles_what_overlapping_intervals_would_not(values):
-    plain, aligned = (np.nanmean(values[name][..., 0], axis=1) for name in (PLAIN, ALIGNED))
-    error = plain.std(ddof=1) / np.sqrt(30)
-    assert abs(np.nanmean(aligned) - plain.mean()) < 2 * 2 * error, "an interval ends two standard errors off its mean"
-    assert table_of(image_rows(rows_of(values)), NAMES, seed=0)["significant"][0]
-
-
 def test_one_metric_alone_and_few_images(values):
     rise = table_of(image_rows(rows_of({name: values[name] for name in (PLAIN, RISE)})), NAMES, seed=0)
     assert set(rise["what"]) == {SPREAD}
@@ -95,25 +94,6 @@ def test_one_metric_alone_and_few_images(values):
         said = " ".join(look_sentences(few, [ALIGNED, RISE]))
         assert "cannot be tested with fewer than 8 images: flip (" in said
         assert not {"[", "spreads", "motion", "stays"} & {*said.replace("[", " [ ").split()}
-
-
-@pytest.mark.matrix
-def test_it_is_there_only_where_it_was_measured(tmp_path):
-    assert "looks" not in studies.plain().table_names
-    study = studies.few(12)
-    assert len(study.table("looks")) == 4
-    page = (study.folder / "report.html").read_text()
-    text = " ".join(page.split('id="looks"')[1].split("</section>")[0].split())
-    for sentence in look_sentences(study.table("looks"), [ALIGNED, RISE]):
-        assert sentence.replace("'", "&#39;") in text
-    assert "Intervals of fewer than 20 images are approximate." in text
-    assert "with 95 % intervals in brackets" in text
-    one = (studies.few(1).folder / "report.html").read_text()
-    assert 'id="looks"' in one
-    assert "intervals in brackets" not in one
-    nothing = make_study(tmp_path / "nothing", 9, ["noise", "blur"], looks=True, grid=None)
-    assert nothing.table("looks")["n"].to_list() == [0] * 4
-    assert 'id="looks"' not in nothing.report(figures=[], formats=["svg"]).read_text()
 
 
 def table(*rows):
@@ -187,3 +167,74 @@ def test_nothing_is_ranked_where_there_is_no_order():
     ]
     assert extremes(summary(DIVERGENCE, two, n=7), [DIVERGENCE]) == []
     assert extremes(summary(DIVERGENCE, {"flip": 0.1}), [DIVERGENCE]) == []
+
+
+OPTIONS = ["attention", "aligned", "rollout"]
+OPTIONAL = (RISE, DIVERGENCE, ALIGNED, ROLLOUT)
+
+
+@pytest.fixture(scope="module")
+def study():
+    few = ["noise", "blur", "shift_scale_rotate", "perspective"]
+    return studies.measured(studies.pictures(8), studies.checkpoint("clip"), families=few, metrics=OPTIONS)
+
+
+def test_what_metrics_need_stands_for_all_optional_ones_that_need_it():
+    assert asked_metrics(()) == PAPER_METRICS
+    assert asked_metrics(tuple(OPTIONS)) == (*PAPER_METRICS, *OPTIONAL)
+    assert asked_metrics((ROLLOUT, "attention", "rollout", RISE)) == (*PAPER_METRICS, ROLLOUT, RISE, DIVERGENCE)
+    assert asked_metrics(("pixels", "l2_distance")) == (*PAPER_METRICS, "patch_similarity_uint8")
+    with pytest.raises(EmbedshiftError, match="unknown metric 'attention_divergance'; did you mean 'attention_diverg"):
+        asked_metrics(("attention_divergance",))
+
+
+def test_entropy_and_divergence_of_the_stored_maps_by_scipy(study):
+    rows = study.rows().collect()
+    maps = {key: group["attention"][0].to_numpy() for key, group in rows.group_by("image_id", "view")}
+    for row in rows.filter(pl.col("view") != "original").iter_rows(named=True):
+        before, after = (maps[row["image_id"], view].astype(np.float64) for view in ("original", row["view"]))
+        assert row[RISE] == pytest.approx(entropy(after) - entropy(before), abs=1e-12)
+        assert row[DIVERGENCE] == pytest.approx(jensenshannon(before, after, base=2) ** 2, abs=1e-12)
+    assert (rows[RISE].drop_nulls().abs() > 1e-3).any()
+
+
+def test_claims_on_the_spread_are_the_same_from_the_column_and_from_the_maps(study):
+    names = study.augmentations
+
+    def spread(rows):
+        table = claims(image_rows(rows), names, seed=0, resamples=200)
+        return table.filter(pl.col("claim").str.starts_with("10")).drop("statement", "verdict")
+
+    told = spread(study.rows())
+    assert told["claim"].to_list() == ["10a", "10b", "10c"]
+    assert told.null_count().sum_horizontal().item() == 0
+    assert told.equals(spread(study.rows().drop(RISE)))
+    # Without a map, and from the column alone.
+    turned = spread(study.rows().with_columns(-pl.col(RISE), attention=pl.lit(None)))
+    np.testing.assert_allclose(turned["estimate"], -told["estimate"], rtol=1e-12)
+
+
+@pytest.mark.matrix
+def test_an_encoder_without_attention_has_nulls(tmp_path):
+    photos = studies.pictures(8)
+    options = ["attention", "aligned"]
+    study = embedshift.run(photos, out=tmp_path / "s", model=models.Colours(), metrics=options, workers=0, limit=2)
+    rows = study.rows().collect()
+    assert [rows[name].null_count() for name in (RISE, DIVERGENCE, ALIGNED)] == [len(rows)] * 3
+    assert study.summary().filter(metric=ALIGNED)["n"].to_list() == [0] * 9
+
+
+def test_the_figure_shows_the_summary():
+    study = studies.every()
+    figure = study.figure("attention_change")
+    panels = figure.axes
+    assert len(panels) == 5
+    summary, names = study.summary(), study.ranking().sort("rank")["augmentation"].to_list()
+    for axes, metric in zip(panels, (PLAIN, ALIGNED, ROLLOUT, DIVERGENCE, RISE), strict=True):
+        assert METRICS[metric].label in axes.get_xlabel().replace("\n", " ")
+        rows = {row["augmentation"]: row for row in summary.filter(metric=metric).iter_rows(named=True)}
+        dots, intervals = axes.collections[-1].get_offsets(), axes.collections[0].get_segments()
+        for index, name in enumerate(names):
+            np.testing.assert_allclose(dots[index], [rows[name]["mean"], index])
+            np.testing.assert_allclose(np.array(intervals[index])[:, 0], [rows[name]["ci_low"], rows[name]["ci_high"]])
+    assert [label.get_text().replace(" ", "_") for label in panels[0].get_yticklabels()] == names

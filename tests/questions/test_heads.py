@@ -1,0 +1,295 @@
+"""Heads: tables against loops over made rows, and figures and section as a reader sees them."""
+
+import dataclasses
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy import stats
+
+from embedshift import EmbedshiftError
+from embedshift.figures import FigureInput
+from embedshift.questions.heads.section import rows_of, words_of
+from embedshift.questions.heads.tables import head_tokens, head_words, heads, textspan
+from embedshift.statistics.layout import image_rows
+from support import studies
+from support.matrix import first_only
+
+SHAPE = DEPTH, WIDTH = 3, 2
+K = DEPTH * WIDTH + DEPTH + 3
+NAMES = ["noise", "blur"]
+
+
+def made(images=12, draws=2, seed=0):
+    """Contributions that sum to 1, and shifts of very different lengths."""
+    rng = np.random.default_rng(seed)
+    contributions = {name: rng.normal(size=(images, draws, K)) for name in NAMES}
+    for each in contributions.values():
+        each[..., -1] += 1 - each.sum(axis=-1)
+    return contributions, {name: 1 - rng.lognormal(-3, 1, (images, draws)) for name in NAMES}
+
+
+def headed(contributions, cosine, missing=None):
+    """Rows of a study, image by image and draw by draw: augmentation → contributions `[images, draws, K]`, and cosines.
+
+    A view whose contributions are all NaN has null in the columns, or `missing`.
+    """
+    images, draws, _ = contributions["noise"].shape
+    ends = {"heads": slice(6), "mlps": slice(6, 9), "head_input": 9, "head_pattern": 10, "head_rest": 11}
+    rows = []
+    for image in range(images):
+        rows.append({"image_id": f"{image}.jpg", "view": "original", "draw": 0})
+        for draw, name in np.ndindex(draws, len(NAMES)):
+            own = contributions[NAMES[name]][image, draw].tolist()
+            row = {"image_id": f"{image}.jpg", "view": NAMES[name], "draw": draw}
+            row["cosine_similarity"] = cosine[NAMES[name]][image, draw]
+            if missing is not None or np.isfinite(own).all():
+                row |= {column: own[at] for column, at in ends.items()}
+            rows.append(row)
+    kinds = {"heads": pl.Array(pl.Float32, 6), "mlps": pl.Array(pl.Float32, 3)}
+    return pl.DataFrame(rows, schema_overrides=kinds, infer_schema_length=None).lazy()
+
+
+def parts():
+    """Layer and name of the parts, in the order of the lists."""
+    of_heads = [(layer, str(head)) for layer in (1, 2, 3) for head in range(WIDTH)]
+    return [*of_heads, *((layer, "mlp") for layer in (1, 2, 3)), (0, "input"), (0, "pattern"), (0, "rest")]
+
+
+@pytest.mark.parametrize("missing", [None, np.nan])
+def test_against_a_loop_over_the_rows(missing):
+    """Also with views that have no contributions: null, or NaN in their lists."""
+    contributions, cosine = made()
+    contributions["noise"][3], contributions["noise"][5, 1] = np.nan, np.nan  # both draws of an image, one of another
+    table = heads(image_rows(headed(contributions, cosine, missing)), NAMES, seed=0)
+    assert len(table) == len(NAMES) * K
+    rows = headed(contributions, cosine).collect()
+    for name in NAMES:
+        above, below = np.zeros(K), 0.0
+        for row in rows.filter(view=name).iter_rows(named=True):
+            if row["heads"] is not None:
+                every = [*row["heads"], *row["mlps"], row["head_input"], row["head_pattern"], row["head_rest"]]
+                below += 1 - row["cosine_similarity"]
+                above += np.array(every) * (1 - row["cosine_similarity"])
+        for (layer, part), contribution in zip(parts(), above / below, strict=True):
+            found = table.filter(augmentation=name, layer=layer, part=part)
+            assert found["contribution"].item() == pytest.approx(contribution, rel=1e-5, abs=1e-6)
+            assert found["ci_low"].item() < contribution < found["ci_high"].item()
+        assert table.filter(augmentation=name)["contribution"].sum() == pytest.approx(1, abs=1e-6)
+
+
+def test_intervals_are_those_of_the_ratio_over_images():
+    """Near to scipy's bootstrap, in which an image is drawn with both its draws."""
+    contributions, cosine = made(80)
+    table = heads(image_rows(headed(contributions, cosine)), NAMES, seed=0)
+    weight = 1 - cosine["blur"]
+    for number in (0, 4, 7):
+        above = (contributions["blur"][..., number] * weight).sum(axis=1)
+        wanted = stats.bootstrap(
+            (above, weight.sum(axis=1)), lambda a, b, axis: a.sum(axis) / b.sum(axis), paired=True, vectorized=True,
+            rng=np.random.default_rng(0),
+        ).confidence_interval  # fmt: skip
+        layer, part = parts()[number]
+        row = table.row(by_predicate=(pl.col("augmentation") == "blur") & (pl.col("layer") == layer) & (pl.col("part") == part), named=True)  # fmt: skip  # noqa: E501
+        assert (row["ci_low"], row["ci_high"]) == pytest.approx(
+            (wanted.low, wanted.high), abs=0.3 * (wanted.high - wanted.low)
+        )
+
+
+def test_a_planted_head_carries_all():
+    contributions, cosine = made()
+    contributions["blur"][:] = np.eye(K)[3]  # block 2, head 1
+    table = heads(image_rows(headed(contributions, cosine)), NAMES, seed=0).filter(augmentation="blur")
+    head = (pl.col("layer") == 2) & (pl.col("part") == "1")
+    assert table.filter(head).select("contribution", "ci_low", "ci_high").row(0) == pytest.approx((1, 1, 1))
+    assert table.filter(~head).select("contribution", "ci_low", "ci_high").unique().row(0) == (0, 0, 0)
+
+
+def test_few_images_have_no_interval_and_nothing_moved_no_contribution():
+    contributions, cosine = made(7)
+    contributions["blur"][:], cosine["blur"][:] = np.nan, 1.0
+    table = heads(image_rows(headed(contributions, cosine)), NAMES, seed=0)
+    assert table["ci_low"].null_count() == table["ci_high"].null_count() == len(table)
+    assert table.filter(augmentation="noise")["contribution"].null_count() == 0
+    assert table.filter(augmentation="blur")["contribution"].null_count() == K
+    contributions, cosine = made(8)
+    assert heads(image_rows(headed(contributions, cosine)), NAMES, seed=0)["ci_low"].null_count() == 0
+
+
+def test_tokens_against_a_loop():
+    """One view of noise has no contributions."""
+    rng, rows = np.random.default_rng(1), headed(*made()).collect()
+    there = (pl.col("view") != "original") & ~((pl.col("image_id") == "3.jpg") & (pl.col("draw") == 1))
+    for name in ("tokens_pattern", "tokens_values"):
+        values = pl.Series(name, rng.normal(size=(len(rows), 5)), dtype=pl.Array(pl.Float32, 5))
+        rows = rows.with_columns(values).with_columns(pl.when(there).then(name).alias(name))
+    table = head_tokens(image_rows(rows.lazy()), NAMES, seed=0)
+    assert table.select("augmentation", "term").rows() == [(n, t) for n in NAMES for t in ("pattern", "values")]
+    for name in NAMES:
+        above, below = np.zeros(2), 0.0
+        for row in rows.filter(view=name).drop_nulls("tokens_pattern").iter_rows(named=True):
+            above += (1 - row["cosine_similarity"]) * np.array([sum(row["tokens_pattern"]), sum(row["tokens_values"])])
+            below += 1 - row["cosine_similarity"]
+        found = table.filter(augmentation=name)
+        np.testing.assert_allclose(found["contribution"], above / below, rtol=1e-6)
+        assert (found["ci_low"] < found["contribution"]).all()
+        assert (found["contribution"] < found["ci_high"]).all()
+
+
+def moments(images=20, blocks=2, heads=3, width=4, texts=6):
+    rng = np.random.default_rng(0)
+    data = rng.normal(size=(images, blocks, heads, width)) * rng.uniform(0.2, 3, (blocks, heads, width))
+    second = np.einsum("nbhd,nbhe->bhde", data, data)
+    vectors = rng.normal(size=(blocks, heads, texts, width))
+    sums = {"images": np.array(float(images)), "first": data.sum(axis=0), "second": second, "texts": vectors}
+    return data, sums, [f"text {number}" for number in range(texts)]
+
+
+def test_words_stand_by_block_head_and_rank():
+    data, sums, bank = moments()
+    table = head_words(sums, bank, 12)
+    # Never more words than a head is wide.
+    assert table.select("layer", "head", "rank").rows() == [
+        (layer, head, rank) for layer in (11, 12) for head in range(3) for rank in range(1, 5)
+    ]
+    for block in range(2):
+        for head in range(3):
+            found = table.filter(layer=11 + block, head=head)
+            picks = textspan(np.cov(data[:, block, head].T, bias=True), sums["texts"][block, head])
+            assert found["word"].to_list() == [bank[each.text] for each in picks]
+            assert found["explained"].to_list() == pytest.approx([each.explained for each in picks])
+            assert found["explained"].is_sorted()
+
+
+def test_no_words_without_sums_or_with_few_images():
+    _, sums, bank = moments(images=7)
+    assert head_words(sums, bank, 12).is_empty()
+    assert head_words({}, bank, 12).is_empty()
+    _, sums, bank = moments(images=8)
+    assert not head_words(sums, bank, 12).is_empty()
+    with pytest.raises(EmbedshiftError, match="its shards do not fit its bank of 5 texts"):
+        head_words(sums, bank[:5], 12)
+
+
+SUITE = ["noise", "elastic", "blur"]
+
+
+@pytest.fixture(scope="module")
+def study():
+    return studies.every()
+
+
+def shift(study, name):
+    cosine = study.summary().filter(augmentation=name, metric="cosine_similarity")
+    return 1 - cosine["mean"].item()
+
+
+def contributions(study, name, part="head"):
+    """Contributions of heads `[L, H]`, or of MLPs `[L]`, by a loop over the table."""
+    found = {}
+    for row in study.heads().filter(augmentation=name).iter_rows(named=True):
+        if row["layer"] and (row["part"] == "mlp") == (part == "mlp"):
+            found.setdefault(row["layer"], []).append(row["contribution"])
+    return np.array([found[layer] for layer in sorted(found)]).squeeze()
+
+
+@pytest.mark.slow
+def test_the_map_draws_the_table_on_one_scale(study):
+    figure = study.figure("heads_map")
+    panels = [axes for axes in figure.axes if axes.get_title(loc="left")]
+    order = sorted(SUITE, key=lambda name: -shift(study, name))
+    assert [axes.get_title(loc="left") for axes in panels] == order
+    end = max(np.abs(contributions(study, name)).max() for name in SUITE)
+    for axes, name in zip(panels, order, strict=True):
+        heads, mlps = axes.collections
+        np.testing.assert_allclose(heads.get_array(), contributions(study, name), rtol=1e-12)
+        np.testing.assert_allclose(np.ravel(mlps.get_array()), contributions(study, name, "mlp"), rtol=1e-12)
+        assert heads.get_clim() == mlps.get_clim() == pytest.approx((-end, end))
+        assert axes.get_ylim() == (5, 0), "the first block is on top"
+        frame = axes.patches[0].get_xy()
+        row, column = np.unravel_index(contributions(study, name).argmax(), (5, 4))
+        assert frame == (column, row)
+    caption = figure.texts[-1].get_text().replace("\n", " ")
+    assert "larger ones of MLPs have the same colour" in caption
+    assert "augmentations" not in caption
+
+
+@pytest.mark.slow
+def test_bars_are_stacked_from_0_to_either_side_and_sum_to_the_shift(study):
+    """Every part by a loop over the table; negative parts lie to the left of 0, one after the other."""
+    figure = study.figure("heads_bars")
+    order = sorted(SUITE, key=lambda name: -shift(study, name))
+    for axes, scaled in zip(figure.axes, (True, False), strict=True):
+        widths = np.array([[bar.get_width() for bar in bars] for bars in axes.containers])
+        starts = np.array([[bar.get_x() for bar in bars] for bars in axes.containers])
+        for place, name in enumerate(order):
+            scale = shift(study, name) if scaled else 1.0
+            heads, mlps = contributions(study, name).sum(axis=1), contributions(study, name, "mlp")
+            single = study.heads().filter(augmentation=name, layer=0)["contribution"].to_numpy()
+            wanted = {"input": single[0]}
+            for kind, values in (("heads", heads), ("MLPs", mlps)):
+                wanted |= {f"{kind} of blocks 1–2": values[:2].sum(), f"{kind} of blocks 3–4": values[2:4].sum()}
+                wanted["MLP of block 5" if kind == "MLPs" else "heads of block 5"] = values[4]
+            labels = [bars.get_label() for bars in axes.containers[0::2]]
+            drawn = dict(zip(labels, (widths[0::2] + widths[1::2])[:, place], strict=True))
+            assert drawn == pytest.approx({label: scale * wanted.pop(label) for label in labels})
+            assert max(map(abs, wanted.values()), default=0) < 0.005, "left out, and carries something"
+            negative = np.flatnonzero(widths[:, place] < 0)
+            ends = np.concatenate([[0], np.cumsum(widths[negative, place])])
+            np.testing.assert_allclose(starts[negative, place], ends[:-1], atol=1e-12)
+            dots = axes.collections[0].get_offsets()
+            np.testing.assert_allclose(dots[place], (scale, place), atol=1e-6)
+    assert (widths < 0).any(), "no part is negative: the made study proves nothing"
+
+
+def section_of(study):
+    html = (study.folder / "report.html").read_text()
+    assert 'href="#heads"' in html
+    return html[html.index('<section id="heads"') :].split("</section>")[0], html
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("images", "said"),
+    first_only([(1, "With 1 image, there are no intervals."), (12, "With 12 images, intervals are approximate.")]),
+)
+def test_the_section_says_what_the_number_of_images_allows(images, said):
+    section, _ = section_of(studies.few(images))
+    assert said in section
+    assert ("<td>–</td>" in section) == (images < 8), "clear"
+
+
+@pytest.mark.slow
+def test_clear_and_dashes():
+    """Of three heads: the first clear of the second, not clear, and an augmentation that moved nothing."""
+    parts = [(0, "input"), (0, "pattern"), (0, "rest"), (1, "0"), (1, "1"), (1, "2"), (1, "mlp")]
+    numbers = {
+        "clear": [(0.5, 0.4, 0.6), (0.2, 0.1, 0.39), (0.1, 0.0, 0.2)],
+        "close": [(0.2, 0.1, 0.41), (0.5, 0.4, 0.6), (-0.1, -0.2, 0.0)],
+        "still": [(None, None, None)] * 3,
+    }
+    rows = [
+        (name, *part, *ends)
+        for name, own in numbers.items()
+        for part, ends in zip(parts, [*[(0.0, 0.0, 0.0) if name != "still" else own[0]] * 3, *own, own[2]], strict=True)
+    ]
+    columns = ["augmentation", "layer", "part", "contribution", "ci_low", "ci_high"]
+    found = rows_of(pl.DataFrame(rows, schema=columns, orient="row"), ["still", "close", "clear"])
+    still, close, clear = found["rows"]
+    assert (found["depth"], found["width"]) == (1, 3)
+    assert (clear["ahead"], close["ahead"], still["ahead"]) == ("yes", "no", "–")
+    assert [head["name"] for head in close["heads"]] == ["block 1, head 1", "block 1, head 0", "block 1, head 2"]
+    assert (still["heads"], still["mlps"], still["last"], still["input"]) == ([], "–", "–", "–")
+
+
+def test_words_are_shown_of_the_heads_that_rows_name():
+    data = FigureInput(studies.every().reader())
+    places = [(layer, head) for layer in (2, 3) for head in (0, 1)]
+    rows = [(*place, rank, f"{place} {rank}", rank / 10) for place in places for rank in (1, 2)]
+    table = pl.DataFrame(rows, schema=["layer", "head", "rank", "word", "explained"], orient="row")
+    named = [{"heads": [{"name": "block 3, head 1"}, {"name": "block 1, head 0"}]}, {"heads": []}]
+    worded = FigureInput(dataclasses.replace(data.reader, made={"head_words": table}))
+    assert words_of(worded, named) == [
+        {"name": "block 3, head 1", "words": ["(3, 1) 1", "(3, 1) 2"], "explained": "20.0 %"}
+    ]
+    assert words_of(data, named) == []
