@@ -16,7 +16,7 @@ from embedshift.sources import remember_roots
 from support import LEFT_OUT, command, once
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Page
 
 gc.disable()  # while modules are imported: nothing of them is garbage
 
@@ -86,6 +86,15 @@ def browser() -> "Iterator[Browser]":
 
     with started() as instance:
         yield instance
+
+
+@pytest.fixture
+def open_page(browser: "Browser") -> "Iterator[Callable[..., Page]]":
+    """Opens pages in the browser: nothing may go wrong on any, and nothing be asked of another place."""
+    from support.chromium import watching
+
+    with watching(browser) as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""One image of your own, in a browser: mouse, keyboard, a phone's width, and files of the worst kind."""
+"""The page in a browser: an image of your own, and the images of a study, by mouse and keyboard and on a phone."""
 
 import os
 import re
@@ -12,20 +12,24 @@ from PIL import Image
 import embedshift
 from embedshift.app.measured import all_changes, encoder_from_study, measure_view, open_original
 from embedshift.app.server import serving
+from support.report_fixtures import CLOSING, NASTY
+from support.synthetic import make_study
 
 pytestmark = [pytest.mark.slow, pytest.mark.matrix]
 
 CHANGES = all_changes()
-MARKUP = ("<img src=x onerror=alert(1)>.png", "${alert(2)}{{value}}.png", "'\"><script>alert(3)<`script>.png")
+MARKUP = "'\"><img src=x onerror=alert(1)>${alert(2)}{{value}}<script>alert(3)<`script>.png"
+POINTS = "#points svg [aria-roledescription=point]"
+ROWS = "#images [role=gridcell]:visible, #images tbody td:visible"
 
 
 @pytest.fixture
 def own(tmp_path):
-    """An image, and another one."""
+    """Two images, the second one with a name of the worst kind."""
     made = []
-    for number in (1, 2):
+    for number, name in enumerate(("own.png", MARKUP)):
         coarse = Image.fromarray(np.random.default_rng(number).integers(0, 256, (6, 8, 3), np.uint8))
-        made.append(tmp_path / f"own-{number}.png")
+        made.append(tmp_path / name)
         coarse.resize((90, 70), Image.Resampling.BICUBIC).save(made[-1])
     return made
 
@@ -37,7 +41,7 @@ def upload(page, path):
 def opened(page, path):
     """The page with an image in it."""
     upload(page, path)
-    page.wait_for_selector(f"#pictures :text('original: {path.name}')")
+    page.locator("#pictures").get_by_text(f"original: {path.name}").first.wait_for()
     page.wait_for_selector("#answer table")
     return page
 
@@ -56,47 +60,63 @@ def expect(page, path, label, level, page_encoder, draw=0, target="input"):
     assert bars[bars.index("another image") + 1] == "100%"
 
 
-def choose(page, label):
-    """Chooses a change by the keyboard."""
-    page.focus("#change input")
+def choose(page, field, text):
+    """Chooses an entry of a list by the keyboard."""
+    page.focus(f"#{field} input")
     page.keyboard.press("Control+A")
-    page.keyboard.type(label)
+    page.keyboard.type(text)
     page.keyboard.press("Enter")
 
 
-def drawn(page):
-    """The widths of the images that are drawn, with their captions."""
-    page.eval_on_selector_all("#pictures img", "all => all.forEach(one => one.loading = 'eager')")
-    page.wait_for_function("[...document.querySelectorAll('#pictures img')].every(one => one.complete)")
-    widths = page.eval_on_selector_all("#pictures img", "all => all.map(one => one.naturalWidth)")
-    return widths, page.locator("#pictures .caption-label").all_inner_texts()
+def step(page, key, times=1):
+    page.focus("#strength input[type=range]")
+    for _ in range(times):
+        page.keyboard.press(key)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 380])
-def test_an_image_of_your_own(visit, own, of_study, width, scheme):
-    page = opened(visit(width, scheme), own[0])
-    expect(page, own[0], "strength: jpeg", 3, of_study)
-    captions = [f"original: {own[0].name}", "Writes the image as JPEG and reads it again (quality: 25)"]
-    captions += [f"attention of {of_study.title}"] * 2
-    assert drawn(page) == ([32] * 4, captions)
+def widths(page, place):
+    """Of the images that are drawn."""
+    page.eval_on_selector_all(f"{place} img", "all => all.forEach(one => one.loading = 'eager')")
+    page.wait_for_function(f"[...document.querySelectorAll('{place} img')].every(one => one.complete)")
+    return page.eval_on_selector_all(f"{place} img", "all => all.map(one => one.naturalWidth)")
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (380, "dark")])
+def test_an_image_of_your_own_is_text_fits_and_is_deleted_as_soon_as_it_is_read(visit, own, of_study, width, scheme):
+    page = opened(visit(width, scheme), own[1])
+    expect(page, own[1], "strength: jpeg", 3, of_study)
+    captions = [f"original: {MARKUP}", "Writes the image as JPEG and reads it again (quality: 25)"]
+    assert widths(page, "#pictures") == [32] * 4
+    assert page.locator("#pictures .caption-label").all_inner_texts() == [
+        *captions, *[f"attention of {of_study.title}"] * 2
+    ]  # fmt: skip
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.locator("img[onerror], img[src='x'], main script").count() == 0
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, re.findall(r"\d+", ground)[:3])) > 600) == (scheme == "light")
+    left = [path for path in Path(os.environ["GRADIO_TEMP_DIR"]).rglob("*") if path.is_file()]
+    assert {path.suffix for path in left} == {".png"}, "the views that the page shows, at the encoder's size"
+    assert "onerror" not in "".join(path.name for path in left)
 
 
-def test_the_slider_and_the_list_by_keyboard(visit, own, of_study):
+def test_every_field_by_keyboard(visit, own, of_study):
     page = opened(visit(), own[0])
-    page.focus("#strength input[type=range]")
-    for _ in range(3):
-        page.keyboard.press("ArrowLeft")
+    step(page, "ArrowLeft", 3)
     expect(page, own[0], "strength: jpeg", 2.85, of_study)
-    choose(page, "strength: grey")
+    choose(page, "change", "strength: grey")
     expect(page, own[0], "strength: grey", 2.85, of_study)
-    page.fill("#strength input[type=number]", "1.5")
-    expect(page, own[0], "strength: grey", 1.5, of_study)
     page.get_by_label("the file, at its own size").check()
-    expect(page, own[0], "strength: grey", 1.5, of_study, target="file")
+    for field in ("draw", "strength"):
+        before = page.inner_text("#answer")
+        page.fill(f"#{field} input[type=number]", "")
+        page.wait_for_selector(f"#message .error:has-text('give the {field} as a number')")
+        assert page.inner_text("#answer") == before
+        page.fill(f"#{field} input[type=number]", "4")
+        page.wait_for_selector("#message .error", state="detached")
+    expect(page, own[0], "strength: grey", 4, of_study, draw=4, target="file")
+    choose(page, "change", "paper: noise")
+    expect(page, own[0], "paper: noise", 0, of_study, draw=4, target="file")
+    page.wait_for_selector("#strength", state="hidden")
 
 
 def test_no_answer_overtakes_a_later_one(visit, own, of_study, monkeypatch):
@@ -110,10 +130,8 @@ def test_no_answer_overtakes_a_later_one(visit, own, of_study, monkeypatch):
 
     monkeypatch.setattr("embedshift.app.page.measure_view", slow)
     page = opened(visit(), own[0])
-    page.focus("#strength input[type=range]")
-    for _ in range(3):
-        page.keyboard.press("ArrowLeft")
-    choose(page, "strength: grey")
+    step(page, "ArrowLeft", 3)
+    choose(page, "change", "strength: grey")
     page.wait_for_selector("#pictures :text('Grey')")
     page.wait_for_timeout(1500)  # an answer that was still under way would be here
     assert asked[-1] == "grey"
@@ -144,34 +162,10 @@ def test_the_later_of_two_steps_at_once_is_answered(visit, own, of_study):
     expect(page, own[0], "strength: jpeg", 2, of_study)
 
 
-def test_a_field_that_was_emptied_is_a_line(visit, own, of_study):
-    page = opened(visit(), own[0])
-    for field in ("draw", "strength"):
-        before = page.inner_text("#answer")
-        page.fill(f"#{field} input[type=number]", "")
-        page.wait_for_selector(f"#message .error:has-text('give the {field} as a number')")
-        assert page.inner_text("#answer") == before
-        page.fill(f"#{field} input[type=number]", "4")
-        page.wait_for_selector("#message .error", state="detached")
-    expect(page, own[0], "strength: jpeg", 4, of_study, draw=4)
-
-
-def test_a_change_without_strength_has_no_slider(visit, own, of_study):
-    page = opened(visit(), own[0])
-    choose(page, "paper: noise")
-    expect(page, own[0], "paper: noise", 0, of_study)
-    page.wait_for_selector("#strength", state="hidden")
-    page.fill("#draw input", "1")
-    expect(page, own[0], "paper: noise", 0, of_study, draw=1)
-
-
 def test_from_the_first_key_to_the_answer_by_keyboard_alone(visit, own):
-    page = visit()
-    for _ in range(20):
+    page, chosen = visit(), []
+    while not page.evaluate("document.activeElement.closest('#upload') !== null"):
         page.keyboard.press("Tab")
-        if page.evaluate("document.activeElement.closest('#upload') !== null"):
-            break
-    chosen = []
     page.on("filechooser", lambda chooser: chosen.append(chooser))
     for _ in range(20):  # the page may be drawn before it answers
         page.keyboard.press("Enter")
@@ -189,8 +183,7 @@ def test_from_the_first_key_to_the_answer_by_keyboard_alone(visit, own):
 
 def test_files_of_the_worst_kind_are_lines(visit, own, tmp_path):
     page = opened(visit(), own[0])
-    before = page.inner_text("#answer")
-    broken = tmp_path / "<img src=x onerror=alert(9)>.png"
+    before, broken = page.inner_text("#answer"), tmp_path / f"broken {MARKUP}"
     for data, words in ((b"no image", "not an image"), (own[1].read_bytes()[:-40], "damaged or ends early")):
         broken.write_bytes(data)
         upload(page, broken)
@@ -202,64 +195,28 @@ def test_files_of_the_worst_kind_are_lines(visit, own, tmp_path):
     assert page.locator("#message p").count() == 0
 
 
-@pytest.mark.parametrize("name", MARKUP)
-def test_a_name_is_text(visit, own, tmp_path, name):
-    nasty = tmp_path / name
-    nasty.write_bytes(own[0].read_bytes())
-    page = visit()
-    upload(page, nasty)
-    page.wait_for_selector("#answer table")
-    assert name in page.inner_text("#pictures")
-    assert page.locator("img[onerror], img[src='x'], main script").count() == 0
-
-
-def test_forty_megapixels(visit, tmp_path, of_study):
-    large = tmp_path / "large.png"
-    ground = np.linspace(0, 255, 8_000).astype(np.uint8)
-    Image.fromarray(np.broadcast_to(ground[None, :, None], (5_000, 8_000, 3))).save(large, compress_level=1)
-    page = visit()
-    upload(page, large)
-    page.wait_for_selector("#answer table", timeout=60_000)
-    assert "large.png" in page.inner_text("#pictures")
-
-
 def test_two_tabs_share_nothing(visit, own, of_study):
-    first, second = opened(visit(), own[0]), opened(visit(), own[1])
-    second.focus("#strength input[type=range]")
-    second.keyboard.press("ArrowRight")
-    expect(second, own[1], "strength: jpeg", 3.05, of_study)
-    first.focus("#strength input[type=range]")
-    first.keyboard.press("ArrowLeft")
-    expect(first, own[0], "strength: jpeg", 2.95, of_study)
-    assert own[0].name in first.inner_text("#pictures")
-    assert own[1].name in second.inner_text("#pictures")
+    tabs = [opened(visit(), path) for path in own]
+    for tab, path, key, level in zip(tabs, own, ("ArrowLeft", "ArrowRight"), (2.95, 3.05), strict=True):
+        step(tab, key)
+        expect(tab, path, "strength: jpeg", level, of_study)
+        assert path.name in tab.inner_text("#pictures")
     third = visit()
-    third.focus("#strength input[type=range]")
-    third.keyboard.press("ArrowLeft")
+    step(third, "ArrowLeft")
     third.wait_for_timeout(500)
     assert third.locator("#pictures img").count() == 0
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-def test_two_encoders_and_a_map_side_by_side(page_module, visit, own, of_study, of_photos, reader, width):
+def test_two_encoders_and_a_map_side_by_side(page_module, visit, own, of_photos, reader):
     whitened = encoder_from_study(reader, maps=[embedshift.whiten(reader.folder, map="originals")])
     with serving(lambda: page_module.make_page([whitened, of_photos])) as (address, _):
-        page = visit(width, address=address)
-        opened(page, own[0])
+        page = opened(visit(390, address=address), own[0])
         titles = [space.name for encoder in (whitened, of_photos) for space in encoder.spaces]
         assert page.inner_text("#answer").split("\n")[0].split("\t")[1:] == titles
         assert {*titles} < {*page.inner_text("#bars").split("\n")}
-        assert len(drawn(page)[0]) == 6
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert len(widths(page, "#pictures")) == 6
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
         page.context.close()  # before the server, whose page would ask in vain
-
-
-def test_an_upload_is_deleted_as_soon_as_it_is_read(visit, own):
-    opened(visit(), own[0])
-    files = {path.suffix for path in Path(os.environ["GRADIO_TEMP_DIR"]).rglob("*") if path.is_file()}
-    names = {path.name for path in Path(os.environ["GRADIO_TEMP_DIR"]).rglob("*")}
-    assert files == {".png"}  # the views that the page shows, at the encoder's size
-    assert own[0].name not in names
 
 
 def test_a_request_to_the_outside_would_be_seen_and_refused(browser, served):
@@ -269,3 +226,76 @@ def test_a_request_to_the_outside_would_be_seen_and_refused(browser, served):
     assert page.evaluate("fetch('http://192.0.2.1/x').then(() => 'sent', () => 'refused')") == "refused"
     assert any("Content Security Policy" in each for each in seen)
     page.close()
+
+
+# The images of a study.
+
+
+def open_study(page, count=12):
+    page.get_by_role("tab", name="Study").click()
+    page.wait_for_function(f"document.querySelectorAll('{POINTS}').length === {count}")
+    page.locator(ROWS).first.wait_for()
+    return page
+
+
+def names(page):
+    """The names of the images in the table, from the top."""
+    return [cell for cell in page.locator(ROWS).all_inner_texts() if cell.endswith(".png")]
+
+
+def shown(page, name):
+    """Waits until the page shows the views of an image."""
+    page.wait_for_function("name => document.querySelector('#detail-message h3')?.innerText === name", arg=name)
+
+
+def ordered(reader, view):
+    return reader.rows().collect().filter(view=view).sort("cosine_similarity")["image_id"].to_list()
+
+
+def test_images_are_ordered_filtered_and_shown_with_their_views(visit, reader):
+    page, first = open_study(visit(380)), ordered(reader, "noise")
+    assert names(page) == first
+    page.locator(ROWS).filter(has_text=first[2]).first.click()
+    shown(page, first[2])
+    page.wait_for_function("document.querySelectorAll('#views img').length === 20")
+    row = reader.rows().collect().filter(image_id=first[2], view="noise").to_dicts()[0]
+    assert page.locator("#views").get_by_text(f"noise, cosine {row['cosine_similarity']:.3f}").count()
+    assert widths(page, "#views") == [32] * 20
+    assert page.evaluate("document.documentElement.scrollWidth") <= 380
+    choose(page, "image", "picture-11")
+    shown(page, "picture-11.png")
+    second = ordered(reader, "blur")
+    choose(page, "augmentation", "blur")
+    page.locator(ROWS).first.get_by_text(second[0]).wait_for()
+    assert names(page) == second
+    choose(page, "across", "edge_preservation")
+    page.wait_for_selector("#points svg :text('edge preservation')")
+    page.locator("#images input.search-input").fill("picture-07")
+    other = next(name for name in second if name != "picture-07.png")
+    page.locator(ROWS).filter(has_text=other).wait_for(state="detached")
+    assert names(page) == ["picture-07.png"]
+
+
+def test_an_image_that_is_gone_is_a_line(visit, photos):
+    path, page = photos / "picture-05.png", open_study(visit())
+    data = path.read_bytes()
+    path.unlink()
+    try:
+        page.locator(ROWS).filter(has_text="picture-05").first.click()
+        page.wait_for_selector("#detail-message .error:has-text('No such file')")
+    finally:
+        path.write_bytes(data)
+
+
+def test_names_and_reasons_are_text(page_module, visit, tmp_path):
+    hostile = [*NASTY, CLOSING]
+    reader = make_study(tmp_path / "study", hostile, with_pictures=True).reader()
+    with serving(lambda: page_module.make_page(["<img src=x onerror=alert(5)>"], reader)) as (address, _):
+        page = open_study(visit(address=address, ready="[role=tab]"), len(hostile))
+        page.locator(POINTS).first.hover(force=True)
+        page.wait_for_selector("#vg-tooltip-element")
+        for name in hostile:
+            choose(page, "image", name)
+            shown(page, name)
+        assert page.locator("img[onerror], img[src='x'], main script, b:text('broken')").count() == 0
+        page.context.close()  # before the server, whose page would ask in vain

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import embedshift
-from embedshift.app.measured import all_changes, encoder_from_photos, encoder_from_study, load_encoders, measure_view
+from embedshift.app.measured import all_changes, encoder_from_study, load_encoders, measure_view
 from embedshift.app.measured import open_original as open_originals
 from embedshift.augmentations import rebuild_suite
 from embedshift.errors import EmbedshiftError, UsageError
@@ -81,32 +81,18 @@ def test_an_unchanged_image_has_relative_shift_0(of_study):
 
 @pytest.mark.slow
 def test_the_page_of_a_study_of_files_changes_the_file(encoder, tmp_path):
+    """By the everyday changes, which are those of the page too."""
     photos = pictures(tmp_path / "photos", 2)
-    on_files = {"apply_to": "file", "longest": 48, "resize": "crop"}
+    on_files = {"augmentations": "everyday", "longest": 48, "resize": "crop"}
     study = embedshift.run(photos, out=tmp_path / "study", model=encoder, workers=0, **on_files)
     page = encoder_from_study(study.reader())
-    changes = all_changes(rebuild_suite(study.info()["identity"]["augmentations"]))
     original = open_original((photos / "picture-00.png").read_bytes(), "picture-00.png", page)
-    for row in study.rows().collect().filter(image_id="picture-00.png").to_dicts()[1:]:
-        view, _, numbers = measured(original, changes[f"study: {row['view']}"], 0.0, page, "file")
+    rows = study.rows().collect().filter(image_id="picture-00.png").to_dicts()[1:]
+    assert len(rows) > 5
+    for row in rows:
+        view, _, numbers = measured(original, CHANGES[f"everyday: {row['view']}"], 0.0, page, "file")
         assert numbers["cosine"] == pytest.approx(row["cosine_similarity"], abs=1e-6)
         np.testing.assert_array_equal(MeanColour()(view[None]).embedding[0], row["embedding"])
-
-
-@pytest.mark.slow
-def test_everyday_changes_of_a_file_are_those_of_a_run(encoder, tmp_path):
-    photos = pictures(tmp_path / "photos", 3)
-    study = embedshift.run(photos, out=tmp_path / "study", model=encoder, workers=0, augmentations="everyday")
-    page = encoder_from_photos(sorted(photos.iterdir()), encoder)
-    name = "picture-02.png"
-    original, cosines = open_original((photos / name).read_bytes(), name, page), {}
-    for view in study.augmentations:
-        _, _, row = measured(original, CHANGES[f"everyday: {view}"], 0.0, page, "file")
-        cosines[view] = row["cosine"]
-    rows = study.rows().collect().filter(image_id=name)
-    expected = dict(rows.select("view", "cosine_similarity").iter_rows())
-    assert cosines == pytest.approx({name: expected[name] for name in cosines}, abs=1e-6)
-    assert len(cosines) > 5
 
 
 def test_an_image_of_the_study_has_the_numbers_of_its_rows(reader, of_study, photos):
@@ -179,14 +165,10 @@ def test_the_view_alone_is_encoded(of_study):
     assert seen == [(1, 32, 32, 3)] * 5  # the original of the file and of the square before them
 
 
-@pytest.mark.parametrize(
-    ("data", "words"),
-    [(b"", "empty"), (b"not an image", "not an image"), (OWN[:-60], "damaged or ends early"),
-     (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not an image")],
-)  # fmt: skip
-def test_a_file_that_is_no_image_is_a_line(of_study, data, words):
-    with pytest.raises(EmbedshiftError, match=words):
-        open_original(data, "a.png", of_study)
+def test_a_file_that_is_no_image_is_a_line(of_study):
+    for data, words in ((b"", "empty"), (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not an image")):
+        with pytest.raises(EmbedshiftError, match=words):
+            open_original(data, "a.png", of_study)
 
 
 @pytest.mark.matrix
@@ -201,23 +183,19 @@ def test_forty_megapixels_are_read_and_more_than_the_limit_are_refused(of_study)
         open_original(png(np.zeros((10_001, 10_000), np.uint8)), "larger.png", of_study)
 
 
-def test_an_encoder_that_gives_no_number_is_a_line(of_study):
+def test_an_encoder_that_gives_no_number_is_a_line_and_one_without_attention_is_shown_without(of_study):
     class Nonsense(MeanColour):
         def __call__(self, views):
             return super().__call__(views).without([0])
 
-    with pytest.raises(EmbedshiftError, match="no number"):
-        open_original(OWN, "own.png", dataclasses.replace(of_study, encoder=Nonsense()))
-
-
-def test_an_encoder_without_attention(of_study):
     class Blind(MeanColour):
         def __call__(self, views):
             return dataclasses.replace(super().__call__(views), attention=None)
 
+    with pytest.raises(EmbedshiftError, match="no number"):
+        open_original(OWN, "own.png", dataclasses.replace(of_study, encoder=Nonsense()))
     page_encoder = dataclasses.replace(of_study, encoder=Blind())
-    original = open_original(OWN, "own.png", page_encoder)
-    shown, _ = measure_view(original, JPEG, 3, page_encoder, "file")
+    shown, _ = measure_view(open_original(OWN, "own.png", page_encoder), JPEG, 3, page_encoder, "file")
     assert [attention for *_, attention in shown] == [None, None]
 
 

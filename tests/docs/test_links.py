@@ -1,12 +1,16 @@
-"""Links of the pages: those inside resolve, to the heading; those outside are listed in one file."""
+"""What stands in the pages: links that resolve, a first screen, the navigation, and lists that the package declares."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
-from support.pages import FENCE, PAGES, ROOT, anchors, links
+from support.pages import FENCE, PAGES, ROOT, anchors, links, page_id
 
+SITE = ROOT / "docs" / "site"
 EXTERNAL = (Path(__file__).parent / "external_links.txt").read_text().splitlines()
 
 
@@ -21,58 +25,30 @@ def broken(page, target):
     return "" if not anchor or anchor in anchors(place.read_text()) else "no such heading"
 
 
-def inside(page):
-    return [target for target in links(page.read_text()) if "://" not in target]
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_links_inside_resolve_and_evidence_stands_last(page):
+    """A reader finds how to do a task before the studies that show how well it works."""
+    inside = [target for target in links(page.read_text()) if "://" not in target]
+    assert {target: why for target in inside if (why := broken(page, target))} == {}
+    heads = [line for line in FENCE.sub("", page.read_text()).splitlines() if line.startswith("## ")]
+    assert "## How this was verified" not in heads[:-1]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_inside_resolve(page):
-    assert {target: why for target in inside(page) if (why := broken(page, target))} == {}
-
-
-def test_links_outside_are_those_of_the_list():
+def test_links_outside_are_the_addresses_of_the_list():
     found = {target for page in PAGES for target in links(page.read_text()) if "://" in target}
     assert sorted(found) == EXTERNAL, "tests/docs/external_links.txt lists every link to another site, sorted"
+    assert [link for link in EXTERNAL if urlsplit(link).scheme != "https" or not link.isascii()] == []
 
 
-@pytest.mark.parametrize("link", EXTERNAL)
-def test_a_link_outside_is_an_address(link):
-    parts = urlsplit(link)
-    assert parts.scheme == "https"
-    assert "." in parts.netloc
-    assert link.isascii()
-
-
-def test_a_broken_link_would_be_seen(tmp_path):
-    page = ROOT / "docs" / "index.md"
-    assert broken(page, "relative-shift.md#the-interval") == ""
-    assert broken(page, "relative_shifts.md") == "no such file"
-    assert broken(page, "relative-shift.md#the-intervals") == "no such heading"
-    assert broken(page, "#1-install") == ""
-    assert broken(page, "../..") == "outside the repository"
-    assert sum(len(inside(page)) for page in PAGES) > 100
-
-
-def test_the_readme_is_two_screens():
+def test_the_readme_is_two_screens_the_first_for_who_installs_and_then_who_cloned():
     text = (ROOT / "README.md").read_text()
     assert len(text.splitlines()) <= 100
     assert len(text.split()) < 900
-    assert [target for target in links(text) if target.endswith((".png", ".webp"))] == ["docs/images/report.png"]
-
-
-def test_the_first_screen_of_the_readme_serves_who_installs_and_then_who_cloned():
-    screen = "\n".join((ROOT / "README.md").read_text().splitlines()[:30])
+    screen = "\n".join(text.splitlines()[:30])
     steps = ["report.png", "pip install", "embedshift demo", "embedshift run", "make demo", "make test"]
     places = [screen.find(step) for step in steps]
     assert places[0] > -1
     assert places == sorted(places)
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_evidence_stands_last(page):
-    """A reader finds how to do a task before the studies that show how well it works."""
-    heads = [line for line in FENCE.sub("", page.read_text()).splitlines() if line.startswith("## ")]
-    assert "## How this was verified" not in heads[:-1]
 
 
 def test_every_page_is_in_the_navigation():
@@ -81,11 +57,21 @@ def test_every_page_is_in_the_navigation():
     assert [page for page in pages if f" {page}\n" not in nav] == []
 
 
-def test_what_only_the_site_has_is_made(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "docs" / "site"))
-    import hooks  # beside the pages, since the site is built with it
+@pytest.mark.slow
+def test_every_list_in_a_page_is_what_the_code_gives():
+    """In a process of its own: other tests register metrics and augmentations."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])}
+    line = [sys.executable, SITE / "lists.py", "--check"]
+    done = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
 
-    named = {name for page in PAGES for name in hooks.AT_BUILD.findall(page.read_text())}
-    assert named == set(hooks.PARTS)
-    for name in named:
-        assert len(list(hooks.PARTS[name]())) > 3, name
+
+def test_every_list_and_every_part_that_only_the_site_has_stands_in_one_page(monkeypatch):
+    monkeypatch.syspath_prepend(str(SITE))
+    import hooks
+    import lists
+
+    texts = [page.read_text() for page in PAGES]
+    assert sorted(place["name"] for text in texts for place in lists.PLACE.finditer(text)) == sorted(lists.LISTS)
+    assert sum(text.count("\n<!-- made: ") for text in texts) == len(lists.LISTS), "a list ends with <!-- end -->"
+    assert sorted(name for text in texts for name in hooks.AT_BUILD.findall(text)) == sorted(hooks.PARTS)

@@ -28,38 +28,14 @@ def is_matrix(mark):
     return "pytest.mark.matrix" in map(ast.unparse, listed)
 
 
-def missing(path, test=""):
-    """Why a promise has no test in `make test`; "" where it has one."""
-    if not (ROOT / path).is_file():
-        return "no such file"
-    if test and test not in marks_of(path):
-        return "no such test"
-    run = [test] if test else marks_of(path)
-    return "" if any(marks_of(path)[name] for name in run) else "only in make test-all"
+@pytest.mark.parametrize(("path", "test"), TESTS, ids=[f"{path}::{test}".removesuffix("::") for path, test in TESTS])
+def test_a_promise_has_its_test(path, test):
+    assert not test or test in marks_of(path)
+    assert any(is_run for name, is_run in marks_of(path).items() if test in ("", name)), "only in make test-all"
 
 
-@pytest.mark.parametrize("named", TESTS, ids=[f"{path}::{test}".removesuffix("::") for path, test in TESTS])
-def test_a_promise_has_its_test(named):
-    assert missing(*named) == ""
-
-
-def test_what_else_the_pages_name_is_there():
-    others = {path for path, _ in set(ALL) - set(TESTS)}
-    assert len(others) > 10
-    assert [path for path in sorted(others) if not (ROOT / path).is_file()] == []
-
-
-def test_the_pages_of_promises_name_many():
+def test_what_else_the_pages_name_is_there_and_the_pages_of_promises_name_many():
+    assert [path for path, _ in ALL if not (ROOT / path).is_file()] == []
     assert len({path for path, _ in TESTS}) > 40
     for page in ("docs/verified.md", "SECURITY.md"):
         assert len(NAMED.findall((ROOT / page).read_text())) > 8
-
-
-def test_a_promise_without_a_test_would_be_seen(tmp_path, monkeypatch):
-    (tmp_path / "some.py").write_text("@pytest.mark.matrix\ndef test_a(): ...\n\n\ndef test_b(): ...\n")
-    (tmp_path / "none.py").write_text("pytestmark = [pytest.mark.slow, pytest.mark.matrix]\n\n\ndef test_a(): ...\n")
-    monkeypatch.setattr(f"{__name__}.ROOT", tmp_path)
-    assert missing("some.py") == missing("some.py", "test_b") == ""
-    assert missing("some.py", "test_a") == missing("none.py") == "only in make test-all"
-    assert missing("some.py", "test_c") == "no such test"
-    assert missing("other.py") == "no such file"

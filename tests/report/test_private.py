@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 import embedshift
+from embedshift.store.shards import Failure
 from embedshift.study import Study
 from support.command import call
 from support.matrix import first_only
@@ -99,8 +100,6 @@ def test_no_report_table_or_comparison_holds_the_root(figures, studies, root, mo
 
 
 def test_a_reason_that_was_stored_with_a_path_is_shown_without(tmp_path):
-    from embedshift.store.shards import Failure
-
     place = tmp_path / ROOT / "study"
     reason = f"cannot open '{place}/pictures/a b.png' with {tmp_path}/x.so"
     study = make_study(place, 3, failures=[Failure("a b.png", "read", reason)])

@@ -13,12 +13,13 @@ from PIL import Image
 import embedshift
 from embedshift.arrays import Pixels
 from embedshift.encoders.base import EncoderOutput
+from support.matrix import first_only
 from support.mean_colour import MeanColour
 
 pytestmark = pytest.mark.slow
 
 ALL_DIFFER = "All: with 24 images, every pair of augmentations differs significantly in how far it moves the embedding."
-NO_INTERVAL = re.compile(r"\d \[−?\d")
+INTERVAL = r"\d \[−?\d"  # behind a number
 
 
 class Blind(MeanColour):
@@ -66,111 +67,97 @@ def grey(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def page(images: Path, out: Path, **settings: Any) -> tuple[str, str]:
-    """The page as text, and the section with the answer."""
-    given = {"model": MeanColour(), "workers": 0} | settings
-    study = embedshift.run(images, out=out, **given)
+DARK = {f"dark{number}": darker(0.03 * (number + 1)) for number in range(21)}
+# What is asked of how many images; what answer and page say, and patterns that answer and page do not have.
+CASES: dict[str, tuple[dict[str, Any], list[str], list[str], list[str], list[str]]] = {
+    "one image with five draws": (
+        {"limit": 1, "draws": 5},
+        ["Mean cosine similarity with the original: from ",
+         "There is no relative shift, because it needs at least two images.",
+         "None: 1 image cannot be tested. Tests and intervals need at least 8 images."],
+        ["1 image is too few for intervals and significance tests: both need at least 8."],
+        ["furthest:", "significantly"],
+        [INTERVAL],
+    ),
+    "two images": (
+        {"limit": 2},
+        ["The embedding of mean-colour moves between 0.", "None: 2 images cannot be tested."],
+        ["2 images are too few for intervals", "Of 31: 30 are undecided, 1 is not testable."],
+        [],
+        [INTERVAL],
+    ),
+    "twelve images": (
+        {"limit": 12},
+        [" [0.", "With fewer than 20 images the intervals are approximate."],
+        ["With 12 images the intervals are approximate"],
+        [],
+        [],
+    ),
+    "one augmentation": (
+        {"augmentations": {"dark": darker(0.5)}},
+        ["dark, the only augmentation, moves the embedding of mean-colour: ", "Furthest under dark: "],
+        ["No claim can be tested here: "],
+        ["Which differences are statistically"],
+        ["The tree joins augmentations whose views"],
+    ),
+    "twenty augmentations": (
+        {"augmentations": dict(list(DARK.items())[:20])},
+        ["dark19 moves the embedding of mean-colour furthest: ", "dark0 moves it least: ", ALL_DIFFER],
+        [],
+        [],
+        [],
+    ),
+    "one more": (
+        {"augmentations": DARK, "limit": 10},
+        ["21 augmentations are too many to compare all pairs."],
+        [],
+        [],
+        ["The tree joins"],
+    ),
+    "an encoder without attention": (
+        {"model": Blind()},
+        [],
+        ["Excluded here, since not every augmentation has a value: attention similarity.", "are not testable"],
+        ["attention"],
+        ["Attention similarity compares where"],
+    ),
+    "equal embeddings": (
+        {"model": Equal()},
+        ["No augmentation moves the embedding of mean-colour: every mean cosine similarity is 1.",
+         "None: no augmentation moves the embedding more than another."],
+        ["Of 31: 1 does not hold, 30 are not testable."],  # the rank of the flip turns on pixels too
+        [],
+        [r"\bnan\b"],
+    ),
+    "an identity beside a change": (
+        {"augmentations": {"same": lambda image, rng: image, "dark": darker(0.5)}},
+        ["dark moves the embedding of mean-colour furthest: ", "same moves it least: 0.0", ALL_DIFFER],
+        [],
+        [r"same moves it least: 0\.0*[1-9]"],
+        [],
+    ),
+    "constant images": (
+        {"images": "grey"},
+        ["There is no relative shift: the mean cosine similarity of different images, 1.000, is no different"],
+        ["This study has no relative shift", "9 images repeat the pixels of another"],
+        ["Which images have the largest shift"],
+        [],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", first_only(CASES))
+def test_the_page_says(case, request, tmp_path):
+    settings, in_answer, in_page, not_in_answer, not_in_page = CASES[case]
+    asked = {"model": MeanColour(), "workers": 0} | settings
+    images = request.getfixturevalue(asked.pop("images", "images"))
+    study = embedshift.run(images, out=tmp_path / "study", **asked)
     text = study.report(figures=["ruler"], formats=["svg"]).read_text()
     main = text[text.index("<main>") : text.index("</main>")]
     plain = re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", main)))
     plain = re.sub(r" ([,.;:)])", r"\1", plain)
-    return plain, plain[: plain.index(" Summary ")]
-
-
-def test_one_image_with_five_draws(images, tmp_path):
-    text, answer = page(images, tmp_path / "study", limit=1, draws=5)
-    assert "Mean cosine similarity with the original: from " in answer
-    assert "There is no relative shift, because it needs at least two images." in answer
-    assert "None: 1 image cannot be tested. Tests and intervals need at least 8 images." in answer
-    assert "1 image is too few for intervals and significance tests: both need at least 8." in text
-    assert not NO_INTERVAL.search(text), "five draws of one image are no five images"
-    assert "furthest:" not in answer
-    assert "significantly" not in answer
-
-
-@pytest.mark.matrix
-def test_two_images(images, tmp_path):
-    text, answer = page(images, tmp_path / "study", limit=2)
-    assert re.search(
-        r"The embedding of mean-colour moves between 0\.\d+ under \w+ and .* of the distance to another image",
-        answer,
-    )
-    assert "None: 2 images cannot be tested." in answer
-    assert not NO_INTERVAL.search(text)
-    assert "2 images are too few for intervals" in text
-    assert "Of 31: 30 are undecided, 1 is not testable." in text
-
-
-@pytest.mark.matrix
-def test_twelve_images_are_approximate(images, tmp_path):
-    text, answer = page(images, tmp_path / "study", limit=12)
-    assert NO_INTERVAL.search(answer)
-    assert "With fewer than 20 images the intervals are approximate." in answer
-    assert "With 12 images the intervals are approximate" in text
-
-
-@pytest.mark.matrix
-def test_one_augmentation(images, tmp_path):
-    text, answer = page(images, tmp_path / "study", augmentations={"dark": darker(0.5)})
-    assert "dark, the only augmentation, moves the embedding of mean-colour: " in answer
-    assert "Which differences are statistically significant?" not in answer
-    assert "Furthest under dark: " in answer
-    assert "The tree joins augmentations whose views" not in text
-    assert "No claim can be tested here: " in text
-
-
-@pytest.mark.matrix
-def test_twenty_augmentations_and_one_more(images, tmp_path):
-    suite = {f"dark{number}": darker(0.03 * (number + 1)) for number in range(21)}
-    first = dict(list(suite.items())[:20])
-    _, answer = page(images, tmp_path / "twenty", augmentations=first)
-    assert "dark19 moves the embedding of mean-colour furthest: " in answer
-    assert "dark0 moves it least: " in answer
-    assert (
-        "All: with 24 images, every pair of augmentations differs significantly in how far it moves the embedding."
-        in answer
-    )
-    text, answer = page(images, tmp_path / "more", augmentations=suite, limit=10)
-    assert "21 augmentations are too many to compare all pairs." in answer
-    assert "The tree joins" not in text
-
-
-@pytest.mark.matrix
-def test_an_encoder_without_attention(images, tmp_path):
-    text, answer = page(images, tmp_path / "study", model=Blind())
-    assert "Excluded here, since not every augmentation has a value: attention similarity." in text
-    assert "Attention similarity compares where" not in text
-    assert "are not testable" in text
-    assert "attention" not in answer
-
-
-@pytest.mark.matrix
-def test_constant_images(grey, tmp_path):
-    text, answer = page(grey, tmp_path / "study")
-    assert (
-        "There is no relative shift: the mean cosine similarity of different images, 1.000, is no different" in answer
-    )
-    assert "Which images have the largest shift?" not in answer
-    assert "This study has no relative shift" in text
-    assert "9 images repeat the pixels of another" in text
-
-
-@pytest.mark.matrix
-def test_equal_embeddings(images, tmp_path):
-    text, answer = page(images, tmp_path / "study", model=Equal())
-    assert "No augmentation moves the embedding of mean-colour: every mean cosine similarity is 1." in answer
-    assert "None: no augmentation moves the embedding more than another." in answer
-    # The rank of the flip turns on pixels too.
-    assert "Of 31: 1 does not hold, 30 are not testable." in text
-    assert not re.search(r"\bnan\b", text)
-
-
-@pytest.mark.matrix
-def test_an_identity_beside_a_change_stays_at_zero(images, tmp_path):
-    _, answer = page(images, tmp_path / "study", augmentations={"same": lambda image, rng: image, "dark": darker(0.5)})
-    assert "dark moves the embedding of mean-colour furthest: " in answer
-    assert re.search(r"same moves it least: 0\.00+ \[0\.00+ to 0\.00+\]\.", answer)
-    assert (
-        "All: with 24 images, every pair of augmentations differs significantly in how far it moves the embedding."
-        in answer
-    )
+    answer = plain[: plain.index(" Summary ")]
+    assert [words for words in in_answer if words not in answer] == []
+    assert [words for words in in_page if words not in plain] == []
+    assert [pattern for pattern in not_in_answer if re.search(pattern, answer)] == []
+    assert [pattern for pattern in not_in_page if re.search(pattern, plain)] == []

@@ -3,11 +3,13 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Error, sync_playwright
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, Error, Page, sync_playwright
 
 from support import LEFT_OUT
 
@@ -40,3 +42,48 @@ def started() -> Iterator[Browser]:
         except Error:
             (pytest.fail if os.environ.get("CI") else pytest.skip)(LEFT_OUT)
         yield instance
+
+
+@contextmanager
+def watching(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Opens pages and watches them: nothing may go wrong on any, and nothing be asked of another place."""
+    seen: list[object] = []
+    contexts: list[BrowserContext] = []
+
+    def opened(
+        address: str, inside: str = "", width: int = 1280, scheme: Any = "light", *, silent: bool = False, **more: Any
+    ) -> Page:
+        """A page; `inside` begins all that it may ask for, and `silent` is one that writes nothing to the console."""
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, **more)
+        contexts.append(context)
+        page = context.new_page()
+        allowed = (inside or address, "data:", "blob:")
+        page.on("console", lambda said: (silent or said.type == "error") and seen.append(f"console: {said.text}"))
+        page.on("pageerror", lambda error: seen.append(f"error: {error}"))
+        page.on("dialog", lambda dialog: (seen.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        page.on("request", lambda request: None if request.url.startswith(allowed) else seen.append(request.url))
+        page.goto(address)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert seen == []
+
+
+def until(page: Page, expression: str, argument: object = None) -> None:
+    """Waits for a JavaScript expression; the report's policy forbids the `eval` that Playwright's own waiting needs."""
+    for _ in range(200):
+        if page.evaluate(expression, argument):
+            return
+        page.wait_for_timeout(50)
+    pytest.fail(f"never true: {expression}")
+
+
+def is_whole(page: Page, width: int) -> None:
+    """Fails where a page is wider than its window, an image is broken, or axe finds what not everyone can use."""
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.evaluate("document.querySelectorAll('img').forEach((image) => { image.loading = 'eager'; })")
+    until(page, "[...document.images].every((image) => !image.src || (image.complete && image.naturalWidth > 0))")
+    found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+    assert [(one["id"], [node["target"] for node in one["nodes"]][:3]) for one in found] == []

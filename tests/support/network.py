@@ -7,41 +7,28 @@ from typing import Any
 
 import pytest
 
-CALLS = ("create_connection", "getaddrinfo", "gethostbyname")
-
 
 @contextmanager
 def no_network(*, loopback: bool = False) -> Iterator[list[str]]:
-    """While entered, nothing can be reached; what was tried is listed. Pipes and sockets of this machine are left.
-
-    Args:
-        loopback: Whether 127.0.0.1 can be reached.
-    """
+    """While entered, only sockets of this machine and, if `loopback`, 127.0.0.1 are reached; other tries are listed."""
     tried: list[str] = []
-    connect = socket.socket.connect
+    connect, look_up = socket.socket.connect, socket.getaddrinfo
 
-    def is_allowed(address: Any) -> bool:
-        return loopback and (address[0] if isinstance(address, tuple) else address) == "127.0.0.1"
-
-    def refuse(name: str) -> Any:
-        allowed = getattr(socket, name)
-
-        def call(*arguments: Any, **settings: Any) -> Any:
-            if is_allowed(arguments[0]):
-                return allowed(*arguments, **settings)
-            tried.append(f"{name}{arguments}")
+    def check(name: str, host: Any) -> None:
+        if not loopback or host != "127.0.0.1":
+            tried.append(f"{name} {host}")
             raise OSError("no network")
 
-        return call
+    def connect_inside(self: socket.socket, address: Any) -> None:
+        if self.family != socket.AF_UNIX:
+            check("connect", address[0])
+        connect(self, address)
 
-    def refuse_connect(self: socket.socket, address: Any) -> None:
-        if self.family == socket.AF_UNIX or is_allowed(address):
-            return connect(self, address)
-        tried.append(f"connect({address})")
-        raise OSError("no network")
+    def look_up_inside(host: Any, *arguments: Any, **settings: Any) -> Any:
+        check("getaddrinfo", host)
+        return look_up(host, *arguments, **settings)
 
     with pytest.MonkeyPatch.context() as patch:
-        for name in CALLS:
-            patch.setattr(socket, name, refuse(name))
-        patch.setattr(socket.socket, "connect", refuse_connect)
+        patch.setattr(socket.socket, "connect", connect_inside)
+        patch.setattr(socket, "getaddrinfo", look_up_inside)
         yield tried

@@ -15,6 +15,10 @@ DATA, TEXT = ("yaml", "toml", "json", "dockerfile"), ("text", "mermaid", "markdo
 LINK = re.compile(r"\]\((?P<inline>[^)\s]+)\)|^\[[^\]]+\]: +(?P<below>\S+)$|<(?P<bare>https?://[^>\s]+)>", re.MULTILINE)
 
 
+def page_id(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
 @dataclass(frozen=True)
 class Block:
     """A code block of a page.

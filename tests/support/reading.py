@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 import re
 import shlex
 import shutil
@@ -45,25 +46,15 @@ IMAGES_OF_SEARCH = 450  # the false-match rate 0.0001 takes 448
 
 @dataclass
 class Reader:
-    """What a reader has: a folder to work in, and what lies ready.
-
-    Args:
-        folder: An empty one; it must be the current one.
-        photos: A folder with images.
-        studies: Finished studies: one with pictures, and (True) one of many images.
-        model: The folder of a tiny encoder with both towers.
-        call: The command line: arguments → its exit code and output.
-        large: Whether studies need many images, since the page names rates.
-        namespace: What the page's Python has defined so far.
-    """
+    """What a reader has: the current folder, which is empty at first, and what lies ready."""
 
     folder: Path
     photos: Path
-    studies: dict[bool, Path]
-    model: Path
-    call: Callable[..., Done]
-    large: bool = False
-    namespace: dict[str, Any] = field(default_factory=dict)
+    studies: dict[bool, Path]  # one with pictures, and (True) one of many images
+    model: Path  # of a tiny encoder with both towers
+    call: Callable[..., Done]  # the command line
+    large: bool = False  # whether studies need many images, since the page names rates
+    namespace: dict[str, Any] = field(default_factory=dict)  # of the page's Python
 
     def read(self, block: Block, page: str) -> None:
         """Does what a block says; AssertionError, or its own error, where it does not work."""
@@ -100,8 +91,7 @@ class Reader:
             return
         models = (BUNDLED,) if name == "parity" else ()
         arguments = [
-            str(self.model) if before == "--model" or each in models else each
-            for before, each in self._pairs(arguments)
+            str(self.model) if before == "--model" or each in models else each for before, each in _pairs(arguments)
         ]
         if name in ("run", "attack") and "--model" not in arguments:
             arguments += ["--model", str(self.model)]
@@ -119,17 +109,12 @@ class Reader:
         assert name == "embedshift", arguments
         assert {*filter(None, extras.split(","))} <= {*known}, arguments
 
-    @staticmethod
-    def _pairs(arguments: list[str]) -> list[tuple[str, str]]:
-        """Each argument with the one before it."""
-        return list(zip(["", *arguments], arguments, strict=False))
-
     def _prepare(self, name: str, arguments: list[str]) -> None:
         """Makes what the command reads, and removes what another line of the page left where it writes."""
         if name in OF_STUDIES:
-            for each in self._leading(arguments):
+            for each in _leading(arguments):
                 self._needs_study(each)
-        for option, value in self._pairs(arguments):
+        for option, value in _pairs(arguments):
             if option in ("--against", "--gallery"):
                 self._needs_study(value)
             elif option in ("--frost-textures", "--images-root"):
@@ -141,15 +126,9 @@ class Reader:
             elif option == "--rules" and not Path(value).exists() and "--init" not in arguments:
                 propose(arguments[0], Path(value))
         if name in ("run", "attack", "views", "lock"):
-            given = self._leading([each for each in arguments if each != "--pairs"])
+            given = _leading([each for each in arguments if each != "--pairs"])
             for place, each in enumerate(given):
                 self._needs_images(each, changed=place > 0)
-
-    @staticmethod
-    def _leading(arguments: list[str]) -> list[str]:
-        """The arguments before the first option."""
-        count = next((place for place, each in enumerate(arguments) if each.startswith("--")), len(arguments))
-        return arguments[:count]
 
     def _needs_images(self, name: str, *, changed: bool = False) -> None:
         place = self.folder / name
@@ -168,3 +147,13 @@ def studies_to_read(folder: Path) -> dict[bool, Path]:
     """Two finished studies: one with pictures, and one with enough images for every rate that the pages name."""
     small = make_study(folder / "small", 20, with_pictures=True).folder
     return {False: small, True: make_study(folder / "large", IMAGES_OF_SEARCH).folder}
+
+
+def _pairs(arguments: list[str]) -> list[tuple[str, str]]:
+    """Each argument with the one before it."""
+    return list(zip(["", *arguments], arguments, strict=False))
+
+
+def _leading(arguments: list[str]) -> list[str]:
+    """The arguments before the first option."""
+    return list(itertools.takewhile(lambda each: not each.startswith("--"), arguments))
