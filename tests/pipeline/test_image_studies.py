@@ -183,7 +183,7 @@ def test_several_processes_load_a_graph(photos, tmp_path, more):
 
 @pytest.mark.matrix
 def test_one_encoder_in_four_ways_gives_the_same_relative_shifts(photos, tmp_path):
-    """A module, its graph, a function, and vectors of written views; `benchmarks/four_ways.py` takes a ViT."""
+    """A module, its graph, a function, and vectors of written views."""
     module = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE * SIDE, DIM, bias=False))
     module.load_state_dict({"1.weight": torch.from_numpy(matrix().T.copy())})
     views = embedshift.write_views(photos, out=tmp_path / "views", apply_to="input", size=SIDE, workers=0)
