@@ -1,19 +1,19 @@
-"""Analysis out of core: seconds and peak memory of shards → all tables, at growing numbers of images.
+"""Large studies of made numbers: seconds, CPU and peak memory of their tables, their search and their report.
 
-usage: python benchmarks/analysis.py [--images 13312 133120 500000] [--dim 512] [--shard-size 2048] [--linked]
+usage: python benchmarks/analysis.py [--images 13312 500000] [--dim 512] [--shard-size 2048] [--linked] [--groups 10]
+       python benchmarks/analysis.py --search [--images 100000] [--dim 384] [--augmentations 9] [--queries 2000|all]
+       python benchmarks/analysis.py --report [--images 13312]
 
-Shards are made of random numbers (one is made, then copied with other ids), 10 views an image, and removed again; the
-largest size needs some 15 GB of disk for a while. Each size is analysed in a process of its own, torch not imported:
-every table that a study has by default but those of the search, which `benchmarks/search.py` measures.
+Shards are made of random numbers (one is made, then copied with other ids), 10 views an image, and removed again; half
+a million images need some 15 GB of disk for a while. Each study is read in a process of its own, without torch. Tables
+are those that a study has by default but for the search. With `--groups 10`, images are in random groups of so many.
 
-With `--groups 10`, each size is analysed again with images in groups of so many, at random.
-
-With `--linked`, 100,000, 1,000,000 and 10,000,000 images by simulation, see `linked.py`: some ten megabytes of disk.
+`--linked` simulates a study with `store` metrics of many millions of images in some megabytes: four shards are made,
+and every shard of the study is a hard link to one of them in turn, opened, hashed and read as a file of its own. Ids
+repeat, which no table of such a study looks at.
 """
 
-import argparse
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,97 +24,125 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from bench import arguments, print_head, print_machine, print_row
+from embedshift.augmentations.paper import PAPER
 from embedshift.store.groups import Groups, write_groups
 from embedshift.store.info import read_info
 from embedshift.store.shards import shard_path, write_shard
-from linked import link_study
-from machine import describe_machine
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from support.revised import read_shard, record_shards, say_counts, say_metrics
 from support.synthetic import make_study
 
+DISTINCT = 4  # shards that are made of a linked study
+# A link may hold another shard than its name says.
+LINKS = """
+from dataclasses import replace
+from embedshift.store import listing
+read_record = listing.read_record
+def read(path):
+    record, rows = read_record(path)
+    return replace(record, index=int(path.stem.removeprefix("part-"))), rows
+listing.read_record = read
+"""
 # VmHWM and not ru_maxrss, which a child inherits from the process that started it.
-PROGRAM = r"""
+PROGRAM = """
 import sys, re, embedshift
-if sys.argv[2:]:
-    sys.path.insert(0, sys.argv[2])
-    import linked
-    linked.take_links_for_shards()
-embedshift.load(sys.argv[1]).write_tables()
-assert "torch" not in sys.modules
-print(re.search(r"VmHWM:\s+(\d+)", open("/proc/self/status").read())[1])
+study = embedshift.load(sys.argv[1])
+study.{what}
+assert {torch} or "torch" not in sys.modules
+print(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
 """
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, nargs="+")
-    parser.add_argument("--dim", type=int, default=512)
-    parser.add_argument("--shard-size", type=int, default=2_048, help="images of a shard; a run makes shards of 64")
-    parser.add_argument("--linked", action="store_true", help="shards are links to a few")
-    parser.add_argument("--groups", type=int, help="images of a group")
-    options = parser.parse_args()
-    sizes = [100_000, 1_000_000, 10_000_000] if options.linked else [13_312, 133_120, 500_000]
-    measured = []
-    for images in options.images or sizes:
-        folder = Path(tempfile.mkdtemp())
-        try:
+    options = arguments(
+        __doc__, images=(0,), dim=0, shard_size=2_048, linked=False, groups=0, search=False, augmentations=9,
+        queries="2000", report=False,
+    )  # fmt: skip
+    what, sizes, dim = "write_tables()", [13_312, 500_000], options.dim or (384 if options.search else 512)
+    if options.linked:
+        sizes = [100_000, 1_000_000, 10_000_000]
+    if options.search:
+        what, sizes = f"search(queries={options.queries!r})", [100_000]
+    if options.report:
+        what, sizes = "report()", [13_312]
+    program = (LINKS if options.linked else "") + PROGRAM.format(what=what, torch=options.report)
+    print_machine()
+    print_head("images", "groups", what, "s", "CPU s", "CPU us an image", "peak GiB")
+    for images in sizes if options.images == [0] else options.images:
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch) / "study"
             if options.linked:
-                images = link_study(folder / "study", images, options.dim, options.shard_size)
+                images = link_study(folder, images, dim, options.shard_size)
+            elif options.report:
+                make_study(folder, images, dim=dim, grid=(7, 7), with_tables=False)
             else:
-                write_shards(folder / "study", images, options.dim, options.shard_size)
-            measured.append((images, *analyse(folder / "study", images, linked=options.linked)))
+                names = list(PAPER)[: options.augmentations]
+                write_study(folder, images, names, dim, options.shard_size, searched=options.search)
             if options.groups:
-                group_images(folder / "study", images, options.groups)
-                grouped = analyse(folder / "study", images, linked=options.linked)
-                times = (more / plain for more, plain in zip(grouped, measured[-1][1:], strict=True))
-                print("in groups: {:.2f} times as long, CPU {:.2f} times, memory {:.2f} times".format(*times))
-        finally:
-            shutil.rmtree(folder)
-    print(describe_machine())
-    (few, first, _, small), (many, last, _, large) = measured[0], measured[-1]
-    print(f"memory {large / small:.2f} times from {few:,} to {many:,} images (target: 8 GiB at ten million)")
-    print(f"time {last / first:.1f} times for {many / few:.1f} times the images (target: no more than that)")
+                group_images(folder, images, options.groups)
+            read(folder, images, program, what)
 
 
-def analyse(folder: Path, images: int, *, linked: bool) -> tuple[float, float, float]:
-    """Prints and returns seconds, seconds of CPU and GiB of a process that makes all tables."""
+def read(folder: Path, images: int, program: str, what: str) -> None:
+    """Prints seconds, seconds of CPU and GiB of a process that reads the study."""
     started, before = time.perf_counter(), os.times()
-    command = [sys.executable, "-c", PROGRAM, str(folder)]
-    command += [str(Path(__file__).parent)] if linked else []
-    memory = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) / 2**20
-    seconds = time.perf_counter() - started
-    cpu = sum(os.times()[2:4]) - sum(before[2:4])
-    groups = read_info(folder).groups
-    line = "{:>10,} images in {} groups: {:7.1f} s, {:7.1f} s of CPU, {:5.1f} us an image, peak {:.2f} GiB"
-    count = f"{groups.count:,}" if groups else "no"
-    print(line.format(images, count, seconds, cpu, 1e6 * cpu / images, memory), flush=True)
-    return seconds, cpu, memory
+    command = [sys.executable, "-c", program, str(folder)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    seconds, cpu = time.perf_counter() - started, sum(os.times()[2:4]) - sum(before[2:4])
+    groups, memory = read_info(folder).groups, int(done.split()[-1]) / 2**20
+    cells = (f"{seconds:.1f}", f"{cpu:.1f}", f"{1e6 * cpu / images:.1f}", f"{memory:.2f}")
+    print_row(f"{images:,}", f"{groups.count:,}" if groups else "no", what, *cells)
 
 
-def write_shards(folder: Path, images: int, dim: int, size: int = 2_048) -> None:
-    """A study of so many images: the first shard is made, the others are its rows under other ids and other numbers."""
-    few = min(size, images)
-    study = make_study(folder, few, dim=dim, grid=(7, 7), shard_size=size, with_tables=False, of=images)
-    say_metrics(study)
+def with_column(table: pa.Table, name: str, values: pa.Array) -> pa.Table:
+    return table.set_column(table.schema.get_field_index(name), table.schema.field(name), values)
+
+
+def write_study(folder: Path, images: int, names: list[str], dim: int, size: int, *, searched: bool) -> None:
+    """A study of so many images: the first shard is made, the others are its rows under other ids.
+
+    Tables of metrics get these in another order of the images, and a search vectors around a thousand centres.
+    """
+    few, grid = min(size, images), None if searched else (7, 7)
+    study = make_study(folder, few, names, dim=dim, grid=grid, shard_size=size, with_tables=False, of=images)
     first, record = read_shard(shard_path(folder, 0))
-    rng = np.random.default_rng(0)
-    rows = first.num_rows // min(size, images)
-    for index, start in enumerate(range(size, images, size), start=1):
+    rng, rows = np.random.default_rng(0), first.num_rows // few
+    centres = rng.normal(size=(1_000, dim)).astype(np.float32) + 1.5
+    for index, start in enumerate(range(0, images, size)):
         count = min(size, images - start)
-        part = first.slice(0, count * rows)
-        ids = np.repeat(np.array([f"image-{start + i:07d}.png" for i in range(count)], object), rows)
-        part = part.set_column(0, first.schema.field(0), pa.array(ids, pa.string()))
+        ids = np.repeat([f"image-{start + i:07d}.png" for i in range(count)], rows)
+        part = with_column(first.slice(0, count * rows), "image_id", pa.array(ids, pa.string()))
         order = rng.permutation(count)
         for name in ("cosine_similarity", "l2_distance"):
             column = part[name].to_numpy(zero_copy_only=False).reshape(count, rows)[order].ravel()
-            part = part.set_column(
-                part.schema.get_field_index(name), part.schema.field(name), pa.array(column, from_pandas=True)
-            )
+            part = with_column(part, name, pa.array(column, from_pandas=True))
+        if searched:
+            own = centres[rng.integers(len(centres), size=count)] + 0.7 * rng.standard_normal((count, dim), np.float32)
+            spread = np.linspace(0, 1, rows, dtype=np.float32)[None, :, None]
+            vectors = own[:, None] + spread * rng.standard_normal((count, rows, dim), np.float32)
+            part = with_column(part, "embedding", pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), dim))
         write_shard(study.folder, part, replace(record, index=index, images=count))
     record_shards(folder)
     say_counts(folder, images, images * rows)
+    if not searched:
+        say_metrics(study)
+
+
+def link_study(folder: Path, images: int, dim: int, size: int) -> int:
+    """A study of so many images, to the next whole shard; their number."""
+    shards = -(-images // size)
+    few, images = min(shards, DISTINCT), shards * size
+    study = make_study(folder, few * size, dim=dim, grid=(7, 7), shard_size=size, with_tables=False, of=images)
+    say_metrics(study)
+    for index in range(few):
+        table, record = read_shard(shard_path(folder, index))
+        bare = with_column(table, "attention", pa.nulls(len(table), table.schema.field("attention").type))
+        write_shard(folder, bare.drop_columns(["embedding"]), record)
+    for index in range(few, shards):
+        os.link(shard_path(folder, index % few), shard_path(folder, index))
+    record_shards(folder)
+    say_counts(folder, images, table.num_rows // size * images)
+    return images
 
 
 def group_images(folder: Path, images: int, size: int) -> None:

@@ -1,84 +1,70 @@
 """What a change of the file moves, beside the same change of the encoder's input: JPEG 13, and tolerances.
 
-usage: python benchmarks/apply_to.py PHOTOS [--studies DIR]
+usage: python benchmarks/apply_to.py PHOTOS [--sample 24] [--studies DIR]
 
 Prints the relative shift under JPEG quality 13 on the demo's photos, and the tolerances of the suite `strength` on 24
-of PHOTOS, each with `--apply-to file` and `--apply-to input`; then the seconds of drawing. Ends with exit code 1 where
-the first two are not .040 and .113, to .01.
+of PHOTOS, each with `--apply-to file` and `--apply-to input`; studies in DIR are kept, and not run again. Ends with
+exit code 1 where the first two are not .040 and .113, to .01.
 """
 
-import argparse
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 import embedshift
+from bench import BUNDLED, arguments, print_head, print_machine, print_row
 from embedshift.arrays import Pixels
-from embedshift.augmentations import strength as detail
+from embedshift.augmentations import strength
 from embedshift.sources.demo import copy_photos
-from machine import describe_machine
 
 EXPECTED = {"file": 0.040, "input": 0.113}
-BOTH = tuple(EXPECTED)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("photos", metavar="PHOTOS", type=Path)
-    parser.add_argument("--studies", type=Path, help="a folder that is kept; its studies are not run again")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = options.studies or Path(scratch)
-        print(describe_machine())
-        good = print_jpeg(folder, copy_photos(folder / "demo"))
-        print_tolerances(folder, options.photos)
-    sys.exit(0 if good else 1)
-
-
-def study_of(photos: Path, out: Path, apply_to: Any, **settings: Any) -> embedshift.Study:
-    return embedshift.run(photos, out=out, model="dinov2-small-offline", apply_to=apply_to, workers=1, **settings)
 
 
 def compress(image: Pixels, rng: np.random.Generator) -> Pixels:
     """As the family jpeg; albumentations takes red for blue, and loses other colours."""
-    return detail.jpeg(image, 13, rng)
+    return strength.jpeg(image, 13, rng)
 
 
-def print_jpeg(folder: Path, photos: Path) -> bool:
+def studies(photos: Path, out: Path, **settings: Any) -> dict[str, embedshift.Study]:
+    settings |= {"model": BUNDLED, "workers": 1}
+    return {each: embedshift.run(photos, out=f"{out}-{each}", **settings | {"apply_to": each}) for each in EXPECTED}
+
+
+def print_jpeg(folder: Path) -> bool:
     good = True
-    for apply_to in BOTH:
-        study = study_of(photos, folder / f"jpeg-{apply_to}", apply_to, augmentations={"jpeg_13": compress})
+    made = studies(copy_photos(folder / "demo"), folder / "jpeg", augmentations={"jpeg_13": compress})
+    for name, study in made.items():
         row = study.summary().filter(metric="cosine_similarity").row(0, named=True)
-        low, high = (f"{row[f'relative_shift_{end}']:.3f}" for end in ("low", "high"))
-        print(f"JPEG 13, demo photos, {apply_to}: relative shift {row['relative_shift']:.3f} [{low}, {high}]")
-        good &= abs(row["relative_shift"] - EXPECTED[apply_to]) <= 0.01
+        value, low, high = (row[f"relative_shift{end}"] for end in ("", "_low", "_high"))
+        print(f"JPEG 13, demo photos, {name}: relative shift {value:.3f} [{low:.3f}, {high:.3f}]")
+        good &= abs(value - EXPECTED[name]) <= 0.01
     return good
 
 
-def print_tolerances(folder: Path, photos: Path) -> None:
-    tables, seconds = {}, {}
-    for apply_to in BOTH:
-        settings: dict[str, Any] = {"augmentations": "strength", "sample": 24}
-        study = study_of(photos, folder / f"strength-{apply_to}", apply_to, **settings)
-        rows = study.tolerance().filter(pl.col("criterion") == "relative shift 0.1").iter_rows(named=True)
-        tables[apply_to] = {row["family"]: row for row in rows}
-        info = study.info()
-        views = info["counts"]["rows"] - info["counts"]["measured"]
-        seconds[apply_to] = info["seconds"]["draw"] / views
-    print("\n| family | unit | file: tolerance [95 % interval] | input: tolerance [95 % interval] |\n|---|---|---|---|")
-    for family in tables["file"]:
-        cells = (_cell(tables[apply_to][family]) for apply_to in BOTH)
-        print(f"| {family} | {tables['file'][family]['unit']} | {' | '.join(cells)} |")
-    print("\nseconds to draw a view: " + ", ".join(f"{name} {value:.4f}" for name, value in seconds.items()))
+def print_tolerances(folder: Path, photos: Path, sample: int) -> None:
+    made = studies(photos, folder / "strength", augmentations="strength", sample=sample)
+    tables = [study.tolerance().filter(criterion="relative shift 0.1").to_dicts() for study in made.values()]
+    print_head("family", "unit", "file: tolerance [95 % interval]", "input: tolerance [95 % interval]")
+    for row, other in zip(*tables, strict=True):
+        print_row(row["family"], row["unit"], cell(row), cell(other))
 
 
-def _cell(row: dict[str, Any]) -> str:
-    low, high = ("beyond" if row[end] is None else f"{row[end]:.3g}" for end in ("low", "high"))
-    return f"{'not reached' if row['value'] is None else format(row['value'], '.3g')} [{low}, {high}]"
+def cell(row: dict[str, Any]) -> str:
+    value, low, high = ("beyond" if row[name] is None else f"{row[name]:.3g}" for name in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"
+
+
+def main() -> None:
+    options = arguments(__doc__, "photos", sample=24, studies=Path)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = options.studies or Path(scratch)
+        print_machine()
+        good = print_jpeg(folder)
+        print_tolerances(folder, options.photos, options.sample)
+    sys.exit(not good)
 
 
 if __name__ == "__main__":

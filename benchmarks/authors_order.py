@@ -8,12 +8,11 @@ to three times.
 usage: python benchmarks/authors_order.py PHOTO...        prints seconds per image and step as JSON
 """
 
-import argparse
+import itertools
 import json
-import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -84,47 +83,28 @@ class AuthorsOrder:
 
 
 def _pixel_metrics(original: np.ndarray, view: np.ndarray) -> tuple[float, float, float]:
-    return _patch(original, view), _edge(original, view), _detail(original, view)
-
-
-def _patch(original: np.ndarray, view: np.ndarray) -> float:
-    total, step = 0.0, SIZE // 4
-    for top in range(0, SIZE, step):
-        for left in range(0, SIZE, step):
-            cut = np.s_[top : top + step, left : left + step]
-            total += 1 / (1 + np.mean((original[cut].astype(float) - view[cut]) ** 2) / 255**2)
-    return total / 16
-
-
-def _edge(original: np.ndarray, view: np.ndarray) -> float:
-    maps = []
+    """Likeness of patches, of edges, and of detail."""
+    squares = (np.mean((before.astype(float) - after) ** 2) for before, after in _cut(original, view, 4))
+    patches, edges = [1 / (1 + square / 255**2) for square in squares], []
     for image in (original, view):
-        along_y, along_x = np.gradient(np.dot(image, [0.299, 0.587, 0.114]))
+        along_y, along_x = np.gradient(_grey(image))
         strength = np.abs(along_x) + np.abs(along_y)
-        maps.append(strength / strength.max())
-    return 1 - float(np.mean(np.abs(maps[0] - maps[1])))
+        edges.append(strength / strength.max())
+    spreads = ((before.std(), after.std()) for before, after in _cut(_grey(original), _grey(view), 8))
+    detail = [np.exp(-abs(np.log(max(after, 1e-12) / before))) for before, after in spreads if before > 1e-3]
+    return float(np.mean(patches)), 1 - float(np.mean(np.abs(edges[0] - edges[1]))), float(np.mean(detail))
 
 
-def _detail(original: np.ndarray, view: np.ndarray) -> float:
-    grey = [np.dot(image, [0.299, 0.587, 0.114]) for image in (original, view)]
-    ratios, step = [], SIZE // 8
-    for top in range(0, SIZE, step):
-        for left in range(0, SIZE, step):
-            before, after = (image[top : top + step, left : left + step].std() for image in grey)
-            if before > 1e-3:
-                ratios.append(np.exp(-abs(np.log(max(after, 1e-12) / before))))
-    return float(np.mean(ratios))
+def _grey(image: np.ndarray) -> np.ndarray:
+    return np.asarray(np.dot(image, [0.299, 0.587, 0.114]))
 
 
-def in_a_process(photos: Sequence[Path]) -> dict[str, float]:
-    """`seconds_per_image` in a process of its own, which has none of what a study tells the libraries of this one."""
-    command = [sys.executable, __file__, *map(str, photos)]
-    found: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    return found
+def _cut(one: np.ndarray, other: np.ndarray, parts: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    step = SIZE // parts
+    for top, left in itertools.product(range(0, SIZE, step), repeat=2):
+        yield tuple(image[top : top + step, left : left + step] for image in (one, other))  # type: ignore[misc]
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("photos", metavar="PHOTO", nargs="+", type=Path)
     eager = CLIPModel._from_config(CLIPConfig(), attn_implementation="eager").eval()  # type: ignore[no-untyped-call]
-    print(json.dumps(AuthorsOrder(eager).seconds_per_image(parser.parse_args().photos)))
+    print(json.dumps(AuthorsOrder(eager).seconds_per_image([Path(name) for name in sys.argv[1:]])))

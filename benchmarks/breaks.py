@@ -6,7 +6,6 @@ Each break replaces one expression. The tests are those of `make test` in the fo
 fails. Ends with exit code 1 if a break is not noticed.
 """
 
-import argparse
 import os
 import shutil
 import subprocess
@@ -16,21 +15,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from machine import describe_machine
+from bench import ROOT, arguments, print_machine
 
-ROOT = Path(__file__).parents[1]
-CARRIED = (
-    ".ci",
-    "src",
-    "tests",
-    "docs",
-    "benchmarks",
-    "examples",
-    "pyproject.toml",
-    "README.md",
-    "Makefile",
-    "mkdocs.yml",
-)
+ROOT_FILES = ("pyproject.toml", "README.md", "Makefile", "mkdocs.yml")
+CARRIED = (".ci", "src", "tests", "docs", "benchmarks", "examples", *ROOT_FILES)
 
 
 @dataclass(frozen=True)
@@ -91,11 +79,9 @@ BREAKS = (
 )  # fmt: skip
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", type=int, nargs="+", choices=range(1, len(BREAKS) + 1), help="breaks by number")
-    numbers = parser.parse_args().only or range(1, len(BREAKS) + 1)
-    print(describe_machine())
+def main() -> None:
+    numbers = arguments(__doc__, only=tuple(range(1, len(BREAKS) + 1))).only
+    print_machine()
     unnoticed = 0
     for number in numbers:
         began = time.monotonic()
@@ -104,7 +90,7 @@ def main() -> int:
         unnoticed += not test
         seconds = time.monotonic() - began
         print(f"{number:2}. {BREAKS[number - 1].promise}: {test or 'NOT NOTICED'} ({seconds:.0f} s)", flush=True)
-    return int(unnoticed > 0)
+    sys.exit(unnoticed > 0)
 
 
 def first_failure(change: Break, folder: Path) -> str:
@@ -129,4 +115,4 @@ def first_failure(change: Break, folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -2,24 +2,18 @@
 
 usage: OMP_NUM_THREADS=1 python benchmarks/claims.py [--repetitions 400] [--images 20 50 200] [--workers 2]
 
-Prints three tables: how often a page has any verdict where nothing is true; how often true claims hold; and how often
-a true claim does not hold.
+How often a page has any verdict where nothing is true ("unequal": equal means, of which alone claims are counted); how
+often true claims hold; and how often a true claim does not hold.
 """
 
-import argparse
 import os
-import sys
-import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from pathlib import Path
 
-from embedshift.questions.claims.tables import verdicts
-from machine import describe_machine
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from bench import arguments, print_head, print_machine, print_row
 from embedshift.questions.claims.evidence import gather
+from embedshift.questions.claims.tables import verdicts
 from support.claims_simulated import OF_MEANS, OF_THE_REST, exchangeable, ordered, true_claims, unequal
 
 HOLDS, FAILS = "holds", "does not hold"
@@ -34,57 +28,50 @@ Pages = Callable[[str, int, float], list[Page]]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repetitions", type=int, default=400)
-    parser.add_argument("--images", type=int, nargs="+", default=[20, 50, 200])
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
-    options = parser.parse_args()
-    start = time.perf_counter()
+    options = arguments(__doc__, repetitions=400, images=(20, 50, 200), workers=os.cpu_count() or 1)
     with ProcessPoolExecutor(options.workers) as pool:
 
         def pages(world: str, images: int, by: float) -> list[Page]:
-            seeds = range(options.repetitions // STRENGTHS.get(by, 1))
+            seeds = range(max(1, options.repetitions // STRENGTHS.get(by, 1)))
             return list(pool.map(partial(page, world, images, by), seeds, chunksize=10))
 
-        print(f"{describe_machine()}\n")
         print_nothing_true(pages, options.images)
         print_something_true(pages, options.images)
-    print(f"\n{time.perf_counter() - start:.0f} s for {options.repetitions} repetitions a cell")
+    print_machine()
 
 
 def page(world: str, images: int, by: float, seed: int) -> Page:
     """The verdicts on one study of a world, by claim."""
     made = ordered(images, seed, by) if world == "ordered" else WORLDS[world](images, seed)
-    table = verdicts(gather([made]), seed=seed)
-    return dict(table.select("claim", "verdict").iter_rows())
+    return dict(verdicts(gather([made]), seed=seed).select("claim", "verdict").iter_rows())
 
 
 def print_nothing_true(pages: Pages, sizes: Sequence[int]) -> None:
-    print("| images | any verdict: exchangeable | any verdict on means: equal means, unequal spread and skew |")
-    print("|---|---|---|")
+    print_head("images", "any verdict: exchangeable", "any verdict on means: unequal")
     for images in sizes:
         alike, spread = pages("exchangeable", images, 0.0), pages("unequal", images, 0.0)
         wrong = [any(given(one, one)) for one in alike], [any(given(one, MEANS)) for one in spread]
-        print(f"| {images} | {fraction(wrong[0]):.4f} | {fraction(wrong[1]):.4f} |", flush=True)
+        print_row(images, *(f"{fraction(each):.4f}" for each in wrong))
+    print()
 
 
 def print_something_true(pages: Pages, sizes: Sequence[int]) -> None:
     """Power, and how often a true claim is denied."""
-    print("\n| images | true by (sd) | means: least of the claims, mean | " + " | ".join(OF_THE_REST), end="")
-    print(" | a true claim does not hold: most of the claims | any on the page |")
-    print("|---|---|---|" + "---|" * len(OF_THE_REST) + "---|---|")
+    denials = ("a true claim does not hold: most of the claims", "any on the page")
+    print_head("images", "true by (sd)", "means: least of the claims, mean", *OF_THE_REST, *denials)
     for images in sizes:
         for by in STRENGTHS:
             found = pages("ordered", images, by)
-            held = {claim: rate(found, claim, HOLDS) for claim in [*sorted(MEANS), *OF_THE_REST]}
-            denied = {claim: rate(found, claim, FAILS) for claim in held}
-            worst = max(denied, key=lambda claim: denied[claim])
+            held, denied = (
+                {claim: rate(found, claim, verdict) for claim in [*sorted(MEANS), *OF_THE_REST]}
+                for verdict in (HOLDS, FAILS)
+            )
+            means, worst = [held[claim] for claim in MEANS], max(denied, key=lambda claim: denied[claim])
             some = fraction([FAILS in given(one, true_of(seed)) for seed, one in enumerate(found)])
-            means = [held[claim] for claim in MEANS]
-            cells = [f"{min(means):.2f}, {sum(means) / len(means):.2f}"]
-            cells += [f"{held[claim]:.2f}" for claim in OF_THE_REST]
-            cells += [f"{denied[worst]:.4f} ({worst})", f"{some:.4f}"]
-            print(f"| {images} | {by} | " + " | ".join(cells) + " |", flush=True)
+            print_row(
+                images, by, f"{min(means):.2f}, {sum(means) / len(means):.2f}",
+                *(f"{held[claim]:.2f}" for claim in OF_THE_REST), f"{denied[worst]:.4f} ({worst})", f"{some:.4f}",
+            )  # fmt: skip
 
 
 def true_of(seed: int) -> tuple[str, ...]:
@@ -103,7 +90,7 @@ def rate(found: Sequence[Page], claim: str, verdict: str) -> float:
 
 
 def fraction(of: Sequence[bool]) -> float:
-    return sum(of) / len(of)
+    return sum(of) / len(of) if of else float("nan")
 
 
 if __name__ == "__main__":

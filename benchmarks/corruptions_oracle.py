@@ -1,6 +1,6 @@
 """Our corruptions against those of imagecorruptions-imaug 1.1.5, which runs in an environment of its own.
 
-usage: python benchmarks/corruptions_oracle.py [PHOTO_DIR] [--python PYTHON] [--draws 16] [--only NAME,NAME]
+usage: python benchmarks/corruptions_oracle.py [PHOTOS] [--python PYTHON] [--draws 16] [--only NAME ...]
 
 PYTHON has imagecorruptions-imaug; where it is not given, an environment is made in a temporary folder, by pip. Eight
 corruptions are deterministic: their largest difference in grey levels. Of the others the RMS against the original, mean
@@ -8,22 +8,19 @@ over images and draws, as a ratio, ours to theirs, ± its standard error over dr
 eight differ by more than one level, or another ratio than those of elastic_transform, frost and fog by more than 5 %.
 """
 
-import argparse
 import subprocess
 import sys
 import tempfile
-import venv
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from bench import arguments, files_in, installed, print_head, print_machine, print_row, read_square
 from embedshift.arrays import Pixels, Values
 from embedshift.augmentations import Suite, load_suite
 from embedshift.augmentations.corruptions import STANDARD
-from embedshift.sources import images, open_source
 from embedshift.sources.demo import copy_photos
-from machine import describe_machine
 
 PACKAGE = "imagecorruptions-imaug==1.1.5"
 EXTRA = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
@@ -66,24 +63,21 @@ np.savez(sys.argv[2], **found)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("folder", metavar="PHOTO_DIR", type=Path, nargs="?")
-    parser.add_argument("--python", help=f"with {PACKAGE}")
-    parser.add_argument("--draws", type=int, default=16)
-    parser.add_argument("--only", type=lambda text: tuple(text.split(",")), default=(*STANDARD, *EXTRA))
-    options = parser.parse_args()
+    options = arguments(__doc__, "photos?", python="", draws=16, only=(*STANDARD, *EXTRA))
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
-        originals = read(options.folder or copy_photos(work / "photos"))
-        theirs = run_there(options.python or environment(work), work, originals, options.draws, options.only)
+        files = files_in(options.photos or copy_photos(work / "photos"))
+        originals = np.stack([read_square(file, 224) for file in files])
+        python = options.python or str(installed(work / "environment", [PACKAGE]))
+        theirs = run_there(python, work, originals, options.draws, options.only)
         frost = str(theirs.pop("frost_folder"))
         textures = frost if "frost" in options.only else None
-        suite = load_suite("corruptions", families=options.only, frost_textures=textures)
-    print(describe_machine())
+        suite = load_suite("corruptions", families=tuple(options.only), frost_textures=textures)
+    print_machine()
     print(f"{PACKAGE}; {len(originals)} images of 224 x 224, {options.draws} draws\n")
-    print("| corruption | what | 1 | 2 | 3 | 4 | 5 |\n|---|---|---|---|---|---|---|")
+    print_head("corruption", "what", *SEVERITIES)
     good = [compared(suite, name, originals, theirs[name]) for name in options.only]
-    sys.exit(0 if all(good) else 1)
+    sys.exit(not all(good))
 
 
 def compared(suite: Suite, name: str, originals: Pixels, theirs: Values) -> bool:
@@ -92,7 +86,7 @@ def compared(suite: Suite, name: str, originals: Pixels, theirs: Values) -> bool
     if name in DETERMINISTIC:
         ours = np.array([[view.draw(image, 0) for image in originals] for view in views])
         apart = np.abs(ours.astype(int) - theirs).max(axis=(1, 2, 3, 4))
-        print(f"| {name} | largest difference | " + " | ".join(map(str, apart)) + " |")
+        print_row(name, "largest difference", *apart)
         return bool((apart <= 1).all())
     # Seeds that were not drawn with there.
     seeds = 1_000_000 + np.arange(theirs[0].size).reshape(theirs[0].shape)
@@ -101,22 +95,8 @@ def compared(suite: Suite, name: str, originals: Pixels, theirs: Values) -> bool
     ratio = mine.mean(axis=(1, 2)) / theirs.mean(axis=(1, 2))
     error = ratio * np.hypot(spread(mine), spread(theirs))
     cells = [f"{value:.3f} ± {plus:.3f}" for value, plus in zip(ratio, error, strict=True)]
-    print(f"| {name} | RMS, ours / theirs | " + " | ".join(cells) + " |")
+    print_row(name, "RMS, ours / theirs", *cells)
     return name in EXPLAINED or bool((np.abs(ratio - 1) <= 0.05).all())
-
-
-def read(folder: Path) -> Pixels:
-    """The images of a folder, squashed to 224 x 224."""
-    source = open_source([str(folder)])
-    return np.stack([images.ToInput(224)(images.decode(source.read(sample))) for sample in source.samples])
-
-
-def environment(folder: Path) -> str:
-    """The Python of a new environment with the package."""
-    venv.create(folder / "environment", with_pip=True)
-    python = str(folder / "environment" / "bin" / "python")
-    subprocess.run([python, "-m", "pip", "install", "--quiet", PACKAGE], check=True)
-    return python
 
 
 def run_there(python: str, folder: Path, originals: Pixels, draws: int, names: Sequence[str]) -> dict[str, Values]:

@@ -1,24 +1,22 @@
 """Does the gate keep what is equal, and stop what is worse? On simulated pairs of encoders, and on changed checkpoints.
 
-usage: python benchmarks/gate.py [--pairs 200] [--images 40,200] [--photos PHOTO_DIR]
+usage: python benchmarks/gate.py [--pairs 200] [--images 40 200] [--photos PHOTO_DIR]
 
 Simulated: images are vectors of a common part and a part of each encoder, and views are moved by a lognormal amount in
 common and random directions. Both encoders of a pair have the same law, so that they are equal in truth, and they
-differ by as much as two halves of one of them do (printed). The rules are those of `embedshift check --init` with the
+differ by as much as two halves of one of them do. The rules are those of `embedshift check --init` with the
 first encoder as reference. "Spread x 3": the logarithms of the shifts of each view differ three times as much; "x 1.2":
 the second encoder moves 1.2 times as far.
 
 With photos: 40 of them, the bundled encoder against copies with noise on the weight matrices of its last block, in
-standard deviations of each; run, `--init` and `check` as a user calls them.
+standard deviations of each; run, `--init` and `check` as a user calls them. Ends with exit code 1 unless all end so.
 """
 
-import argparse
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -26,16 +24,14 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from embedshift.config import BUNDLED
+from bench import BUNDLED, COMMAND, arguments, print_head, print_machine, print_row
 from embedshift.encoders.bundled import cached_folder, load_bundled
 from embedshift.statistics import shift_ratios
 from embedshift.statistics.agreement import METRICS
 from embedshift.statistics.intervals import simultaneous_intervals
-from embedshift.statistics.vectors import halves
 from embedshift.study.gate.proposal import Half, margins_of, recall_differences
 from embedshift.study.gate.result import Outcome, decide
 from embedshift.study.paired.estimate import Estimate
-from machine import describe_machine
 
 # Relative sizes of shifts, from hardly any to saturated; dimension, and the spectrum of the images.
 SIZES = np.array([0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 2.5])
@@ -84,14 +80,13 @@ def outcomes(first: Half, second: Half, margins: tuple[np.ndarray, ...], in_all:
     sample = shift_ratios.log_ratios(first.shifts(None), second.shifts(None))
     overall = shift_ratios.over_augmentations(sample, in_all)
     together = simultaneous_intervals(shift_ratios.with_overall(sample, in_all), seed=0)
-    ends = [
-        np.append(*pair)
-        for pair in zip((together.low[1:], together.high[1:]), shift_ratios.t_interval(overall), strict=True)
-    ]
-    value = np.append(sample.mean, overall.mean)
+    lows, highs = (together.low[1:], together.high[1:])
+    low, high = (np.append(*pair) for pair in zip((lows, highs), shift_ratios.t_interval(overall), strict=True))
     found = [
-        decide(Estimate(number, low, high, n), bound, least=False).outcome
-        for number, low, high, bound in zip(value, *ends, np.log(ratios), strict=True)
+        decide(Estimate(value, start, end, n), bound, least=False).outcome
+        for value, start, end, bound in zip(
+            np.append(sample.mean, overall.mean), low, high, np.log(ratios), strict=True
+        )
     ]
     recalls = recall_differences(second.found(None) - first.found(None), in_all, None)
     found += [decide(each, -fall, least=True).outcome for each, fall in zip(recalls, falls, strict=True)]
@@ -104,80 +99,47 @@ def outcomes(first: Half, second: Half, margins: tuple[np.ndarray, ...], in_all:
 def simulated(images: int, pairs: int) -> None:
     """Prints for each scenario in how many pairs all rules are kept, one is broken, or something is undecided."""
     counts = {name: Counter[str]() for name in SCENARIOS}
-    which: Counter[str] = Counter()
-    spreads: list[list[float]] = []
-    started = time.process_time()
+    spreads: dict[str, list[float]] = {name: [] for name in SCENARIOS}
     for seed in range(pairs):
         world = World(np.random.default_rng([seed, images]), images)
         reference = world.encoder(SPREAD, 1.0)
         in_all = reference.shifts(None).relative.mean(axis=(0, 2)) < shift_ratios.SATURATED
         margins = margins_of(reference.originals, reference.views, in_all, images, seed)
-        spread = [_spread(*halved(reference, seed))]
         for name, (own, farther, _) in SCENARIOS.items():
             candidate = world.encoder(own, farther)
             found = outcomes(reference, candidate, margins, in_all)
             counts[name]["broken" if "broken" in found else "undecided" if "undecided" in found else "kept"] += 1
-            if name == "equal":
-                which.update(f"{_rule(place)} {outcome}" for place, outcome in enumerate(found) if outcome != "kept")
-            spread.append(_spread(reference, candidate))
-        spreads.append(spread)
-    means = dict(zip(("halves", *SCENARIOS), np.mean(spreads, axis=0), strict=True))
-    print(f"\n{images} images, {pairs} pairs, {time.process_time() - started:.0f} s of processor time")
-    print("| pair | spread | all kept | inconclusive | broken | should be |\n|---|---|---|---|---|---|")
+            ratios = shift_ratios.log_ratios(reference.shifts(None), candidate.shifts(None))
+            spreads[name].append(float(np.sqrt(ratios.variance.mean())))
+    print(f"\n{images} images, {pairs} pairs; spread: sd between images of the logarithm of a ratio\n")
+    print_head("pair", "spread", "all kept", "inconclusive", "broken", "should be")
     for name, count in counts.items():
-        cells = " | ".join(f"{100 * count[outcome] / pairs:.1f} %" for outcome in ("kept", "undecided", "broken"))
-        print(f"| {name} | {means[name]:.3f} | {cells} | {SCENARIOS[name][2]} |")
-    print(f"halves: spread {means['halves']:.3f}; of equal pairs: {dict(which) or 'every rule is kept'}")
+        cells = [f"{100 * count[outcome] / pairs:.1f} %" for outcome in ("kept", "undecided", "broken")]
+        print_row(name, f"{np.mean(spreads[name]):.3f}", *cells, SCENARIOS[name][2])
 
 
-def halved(encoder: Half, seed: int) -> tuple[Half, Half]:
-    """The first halves of an encoder's dimensions."""
-    vectors = np.concatenate([encoder.originals, encoder.views.reshape(-1, DIM)])
-    first, second = next(halves(vectors, seed=seed))
-    n = len(encoder.originals)
-    return Half(first[:n], first[n:].reshape(n, -1, 1, DIM // 2)), Half(
-        second[:n], second[n:].reshape(n, -1, 1, DIM // 2)
-    )
+def copies(photos: Path, folder: Path) -> bool:
+    """Checks noisy copies of the bundled encoder, as a user does; whether all end as they should."""
 
+    def call(*words: object) -> "subprocess.CompletedProcess[str]":
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        command = [*COMMAND, *map(str, words)]
+        return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
-def _spread(first: Half, second: Half) -> float:
-    """The standard deviation between images of the logarithm of a ratio, a mean over augmentations."""
-    sample = shift_ratios.log_ratios(first.shifts(None), second.shifts(None))
-    return float(np.sqrt(sample.variance.mean()))
+    def measure(model: str, out: str) -> None:
+        call("run", photos, "--limit", 40, "--model", model, "--out", out, "--no-report")
 
-
-def _rule(place: int) -> str:
-    count = len(SIZES) + 1
-    return ("ratio", "recall", "agreement")[place // count] + (" of all" if place % count == count - 1 else "")
-
-
-def copies(photos: Path) -> int:
-    """Checks noisy copies of the bundled encoder, as a user does; returns 1 unless all end as they should."""
-    failed = 0
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        _embedshift(folder, "run", photos, "--limit", 40, "--model", BUNDLED, "--out", "reference", "--no-report")
-        _embedshift(folder, "check", "reference", "--init", "--rules", "gate.yaml")
-        for noise, wanted in COPIES.items():
-            with_noise(folder / f"noise-{noise}", "encoder.layer.11.", float(noise))
-            study = f"study-{noise}"
-            _embedshift(
-                folder, "run", photos, "--limit", 40, "--model", f"noise-{noise}", "--out", study, "--no-report"
-            )
-            done = _embedshift(folder, "check", study, "--rules", "gate.yaml", "--against", "reference")
-            failed += done.returncode != wanted
-            print(
-                f"noise of {noise} sd: exit code {done.returncode}, should be {wanted}: {done.stdout.splitlines()[-1]}"
-            )
-    return int(failed > 0)
-
-
-def _embedshift(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    start = [sys.executable, "-c", "from embedshift.cli import main; main()"]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    return subprocess.run(
-        [*start, *map(str, arguments)], cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
+    good = True
+    measure(BUNDLED, "reference")
+    call("check", "reference", "--init", "--rules", "gate.yaml")
+    for noise, wanted in COPIES.items():
+        with_noise(folder / f"noise-{noise}", "encoder.layer.11.", float(noise))
+        measure(f"noise-{noise}", f"study-{noise}")
+        done = call("check", f"study-{noise}", "--rules", "gate.yaml", "--against", "reference")
+        good &= done.returncode == wanted
+        said = (done.stdout or done.stderr).splitlines()[-1]
+        print(f"noise of {noise} sd: exit code {done.returncode}, should be {wanted}: {said}", flush=True)
+    return good
 
 
 def with_noise(folder: Path, part: str, noise: float) -> None:
@@ -192,16 +154,13 @@ def with_noise(folder: Path, part: str, noise: float) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--pairs", type=int, default=200)
-    parser.add_argument("--images", default="40,200", help="numbers of images of simulated pairs")
-    parser.add_argument("--photos", type=Path, help="folder of photos, for the copies of the bundled encoder")
-    options = parser.parse_args()
-    print(describe_machine())
-    for images in filter(None, options.images.split(",")):
-        simulated(int(images), options.pairs)
+    options = arguments(__doc__, pairs=200, images=(40, 200), photos=Path)
+    for images in options.images:
+        simulated(images, options.pairs)
+    print_machine()
     if options.photos:
-        sys.exit(copies(options.photos.resolve()))
+        with tempfile.TemporaryDirectory() as folder:
+            sys.exit(not copies(options.photos.resolve(), Path(folder)))
 
 
 if __name__ == "__main__":

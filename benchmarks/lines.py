@@ -5,33 +5,31 @@ usage: python benchmarks/lines.py REVISION [REVISION]
 A room is a folder or file of `src/embedshift`. Lines are those of Python, with those of templates beside them.
 """
 
-import argparse
 import ast
 import subprocess
 from collections import Counter
-from pathlib import Path
+
+from bench import ROOT, arguments, print_head, print_row
 
 PACKAGE = "src/embedshift/"
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("revisions", metavar="REVISION", nargs="+")
-    revisions = [files_of(revision) for revision in parser.parse_args().revisions]
+    options = arguments(__doc__, "revision", "other?")
+    revisions = [files_of(str(revision)) for revision in (options.revision, options.other) if revision]
     rooms = sorted({room_of(path) for files in revisions for path in files})
-    print("| room | " + " | ".join("lines, templates" for _ in revisions) + " |")
-    print("|---|" + "---|" * len(revisions))
+    print_head("room", *("lines, templates" for _ in revisions))
     for room in [*rooms, "all"]:
-        print(f"| {room} | " + " | ".join(lines_of(files, room) for files in revisions) + " |")
+        print_row(room, *(lines_of(files, room) for files in revisions))
     measures = [measures_of(files) for files in revisions]
     for name in measures[0]:
-        print(f"| {name} | " + " | ".join(measure[name] for measure in measures) + " |")
+        print_row(name, *(measure[name] for measure in measures))
 
 
 def files_of(revision: str) -> dict[str, str]:
     """Path below the package → text, of Python files and templates."""
-    git = ["git", "-C", str(Path(__file__).parents[1])]
+    git = ["git", "-C", str(ROOT)]
     listed = subprocess.run([*git, "ls-tree", "-r", "--name-only", revision, PACKAGE], capture_output=True, check=True)
     paths = [path for path in listed.stdout.decode().split() if path.endswith((".py", ".j2", ".html", ".js", ".css"))]
     return {

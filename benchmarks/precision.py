@@ -1,43 +1,31 @@
-"""What a lower precision does to a study: one encoder in float32, in bfloat16, and compiled, on the same photos.
+"""What a lower precision does to a study: one encoder in float32 and in bfloat16 on the same photos.
 
-usage: python benchmarks/precision.py PHOTO_DIR [--photos 50] [--model dinov2-small-offline|clip|NAME] [--compile]
+usage: python benchmarks/precision.py FOLDER [--photos 50] [--model dinov2-small-offline]
 
 Prints, metric by metric, the value of the summary (mean, sd, median, quantile, end of an interval) that differs most
-from float32's. Pixel metrics do not depend on the encoder: they are equal, and left out. `--model clip` is a full-size
-CLIP ViT-B/32 with random weights; `--compile` adds a study in bfloat16 with a compiled encoder.
+from float32's. Pixel metrics do not depend on the encoder: they are equal, and left out.
 """
 
-import argparse
 import logging
 import tempfile
 from pathlib import Path
 
 import embedshift
-from embedshift.sources import FolderSource
-from fullsize import save_clip
-from machine import describe_machine
-from speed import KINDS
+from bench import BUNDLED, arguments, files_in, print_machine
+from embedshift.config import Precision
+
+KINDS: tuple[Precision, ...] = ("float32", "bfloat16")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", metavar="PHOTO_DIR", type=Path)
-    parser.add_argument("--photos", type=int, default=50)
-    parser.add_argument("--model", default="dinov2-small-offline", help="as for a run; or clip, with random weights")
-    parser.add_argument("--compile", action="store_true", help="a third study, compiled")
-    options = parser.parse_args()
+    options = arguments(__doc__, "folder", photos=50, model=BUNDLED)
     logging.disable(logging.WARNING)
-    photos = [sample.location for sample in FolderSource([str(options.folder)]).samples[: options.photos]]
-    kinds = [kind for kind, (_, compiled) in KINDS.items() if options.compile or not compiled]
+    photos = [str(file) for file in files_in(options.folder, options.photos)]
     with tempfile.TemporaryDirectory() as folder:
-        model = str(save_clip(Path(folder) / "clip")) if options.model == "clip" else options.model
-        studies = []
-        for kind in kinds:
-            precision, compiled = KINDS[kind]
-            out = Path(folder) / kind
-            studies.append(embedshift.run(photos, out=out, model=model, precision=precision, compile=compiled))
-        found = embedshift.compare(studies)
-    print(describe_machine())
+        found = embedshift.compare(
+            [embedshift.run(photos, out=Path(folder) / kind, model=options.model, precision=kind) for kind in KINDS]
+        )
+    print_machine()
     print(f"{options.model} on {found.studies['compared'][0]} photos")
     print(found.verdict, found.largest, sep="\n")
 

@@ -8,24 +8,20 @@ strength; a cluster of Ray; vectors. Tables are compared byte for byte, and numb
 counted apart; of an SVG all but Matplotlib's ids and the date, and where only coordinates differ, by how much.
 """
 
-import argparse
-import contextlib
 import os
 import re
 import subprocess
-import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from machine import describe_machine
+from bench import COMMAND, arguments, checked_out, print_machine
 
-COMMAND = "from embedshift.cli import main; main()"
 MODEL = ("--model", "dinov2-small-offline", "-q")
+NAMES = ("demo", "folder", "threads", "strength", "ray", "vectors")
 EXTRAS = ("--layers", "--heads", "--draws", "2", "--metrics", "attention,aligned,rollout", "--workers", "1")
 STRENGTH = ("--augmentations", "strength", "--families", "jpeg,blur", "--workers", "1")
 NUMBER = re.compile(r"-?\d+\.?\d*(?:e-?\d+)?")
@@ -34,25 +30,19 @@ ROUNDING, EQUAL, ROUNDED = 1e-12, "are equal", "are equal within rounding"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("before", metavar="BEFORE")
-    parser.add_argument("after", metavar="AFTER")
-    parser.add_argument("folder", metavar="PHOTO_DIR", type=Path)
-    parser.add_argument("--images", type=int, default=64)
-    parser.add_argument("--only", nargs="+", help="names of studies: demo, folder, threads, strength, ray, vectors")
-    options = parser.parse_args()
+    options = arguments(__doc__, "before", "after", "folder", images=64, only=NAMES)
     with tempfile.TemporaryDirectory() as temporary:
         given = Path(temporary)
         write_groups(options.folder, given / "groups.csv", options.images)
         write_vectors(given)
         outs = [given / "before", given / "after"]
         for revision, out in zip((options.before, options.after), outs, strict=True):
-            with checked_out(revision, given / f"code-{out.name}") as code:
-                for name, arguments in studies(options.folder.resolve(), given, options.images).items():
-                    if options.only is None or name in options.only:
-                        run(code, [*arguments, "--out", str(out / name)], "2" if name == "threads" else "1")
+            with checked_out(str(revision), given / f"code-{out.name}") as code:
+                for name, words in studies(options.folder.resolve(), given, options.images).items():
+                    if name in options.only:
+                        run(code, [*words, "--out", str(out / name)], "2" if name == "threads" else "1")
         compare(*outs)
-    print(describe_machine())
+    print_machine()
 
 
 def studies(photos: Path, given: Path, images: int) -> dict[str, list[str]]:
@@ -86,21 +76,9 @@ def write_vectors(folder: Path, images: int = 200, size: int = 64) -> None:
         np.save(folder / f"view_{level}.npy", views.astype(np.float32))
 
 
-@contextlib.contextmanager
-def checked_out(revision: str, folder: Path) -> Iterator[Path]:
-    """The files of a revision, in a worktree that goes away."""
-    git = ["git", "-C", str(Path(__file__).parent), "worktree"]
-    subprocess.run([*git, "add", "--detach", "--quiet", str(folder), revision], check=True)
-    try:
-        yield folder
-    finally:
-        subprocess.run([*git, "remove", "--force", str(folder)], check=True)
-
-
-def run(code: Path, arguments: list[str], threads: str) -> None:
+def run(code: Path, words: list[str], threads: str) -> None:
     environment = {**os.environ, "PYTHONPATH": str(code / "src"), "OMP_NUM_THREADS": threads}
-    command = [sys.executable, "-c", COMMAND, *arguments]
-    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([*COMMAND, *words], env=environment, check=True, stdout=subprocess.DEVNULL)
 
 
 def compare(before: Path, after: Path) -> None:

@@ -8,11 +8,8 @@ grows by more than 2 % from the first quarter to the last, or where a row is los
 alone, since a machine may be shared. Images of the warm-up, while allocators reach their size, are in no quarter.
 """
 
-import argparse
-import hashlib
 import logging
 import os
-import statistics
 import sys
 import tempfile
 import threading
@@ -25,11 +22,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import embedshift
+from bench import arguments, print_machine
 from embedshift.arrays import Pixels
 from embedshift.encoders.base import EncoderOutput
 from embedshift.study import Study
-from machine import describe_machine
-from process_tree import descendants
+from support.processes import descendants
 
 SIDE, ALLOWED = 96, 0.02
 VIEWS: dict[str, Callable[[Pixels], Pixels]] = {
@@ -38,8 +35,6 @@ VIEWS: dict[str, Callable[[Pixels], Pixels]] = {
     "negative": lambda image: 255 - image,
     "darker": lambda image: image // 2,
 }
-# One sample: images measured, MiB of this process, MiB of its loaders, open files, the time.
-Reading = tuple[int, float, float, int, float]
 
 
 class QuarterMeans:
@@ -57,71 +52,22 @@ class QuarterMeans:
         return EncoderOutput(quarters.astype(np.float32), light.astype(np.float32), "mean")
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=20_000)
-    parser.add_argument("--warm-up", type=int, default=5_000)
-    parser.add_argument("--workers", type=int, default=2)
-    options = parser.parse_args()
-    logging.disable(logging.WARNING)
-    total = options.warm_up + options.images
-    with tempfile.TemporaryDirectory() as folder:
-        photos = Path(folder) / "photos"
-        photos.mkdir()
-        for number in range(total):
-            Image.fromarray(picture(number)).save(photos / name(number), compress_level=1)
-        with Watch() as watch:
-            study = embedshift.run(
-                photos,
-                out=Path(folder) / "study",
-                model=QuarterMeans(),
-                augmentations={
-                    each: lambda image, _rng, draw=draw: draw(image) for each, draw in list(VIEWS.items())[1:]
-                },
-                workers=options.workers,
-                store="all",
-                progress=watch.count,
-            )
-        print(describe_machine())
-        of = f"{SIDE} x {SIDE}, {len(VIEWS)} views each, {options.workers} loaders"
-        print(f"{options.images} images after {options.warm_up} of warm-up, {of}")
-        flat = show([(done - options.warm_up, *each) for done, *each in watch.readings], options.images)
-        return 0 if all([flat, exact(study, total)]) else 1
-
-
-def name(number: int) -> str:
-    return f"{number:06}.png"
-
-
-def picture(number: int) -> Pixels:
-    """Coarse colours and some noise, by the number alone."""
-    rng = np.random.default_rng(number)
-    coarse = rng.integers(20, 230, (8, 8, 3)).repeat(SIDE // 8, axis=0).repeat(SIDE // 8, axis=1)
-    return (coarse + rng.integers(-10, 11, (SIDE, SIDE, 3))).astype(np.uint8)
-
-
-class Watch:
-    """Reads memory every second while it is entered."""
+class Watch(threading.Thread):
+    """Reads memory every second: images measured, MiB of this process, of its loaders, open files, the time."""
 
     def __init__(self) -> None:
-        self.readings: list[Reading] = []
-        self.done, self.over = 0, threading.Event()
-        self.thread = threading.Thread(target=self._read)
-
-    def __enter__(self) -> "Watch":
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.over.set()
-        self.thread.join()
+        super().__init__(daemon=True)
+        self.done, self.readings = 0, list[tuple[float, ...]]()
+        self.start()
 
     def count(self, images: int) -> None:
         """So many more are through, as the run itself tells it."""
         self.done += images
 
-    def _read(self) -> None:
-        while not self.over.wait(1.0):
+    def run(self) -> None:
+        """Until the program ends."""
+        while True:
+            time.sleep(1)
             own, loaders = resident(os.getpid()), sum(map(resident, descendants(os.getpid())))
             self.readings.append((self.done, own, loaders, len(os.listdir("/proc/self/fd")), time.perf_counter()))
 
@@ -135,22 +81,49 @@ def resident(process: int) -> float:
     return int(text.split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def show(readings: list[Reading], images: int) -> bool:
+def main() -> None:
+    options = arguments(__doc__, images=20_000, warm_up=5_000, workers=2)
+    logging.disable(logging.WARNING)
+    total, watch = options.warm_up + options.images, Watch()
+    changes = {name: lambda image, _rng, draw=draw: draw(image) for name, draw in VIEWS.items() if name != "original"}
+    with tempfile.TemporaryDirectory() as folder:
+        photos = Path(folder) / "photos"
+        photos.mkdir()
+        for number in range(total):
+            Image.fromarray(picture(number)).save(photos / f"{number:06}.png", compress_level=1)
+        study = embedshift.run(
+            photos, out=Path(folder) / "study", model=QuarterMeans(), augmentations=changes, workers=options.workers,
+            store="all", progress=watch.count,
+        )  # fmt: skip
+        print_machine()
+        print(f"{options.images} images of {SIDE} px after {options.warm_up} of warm-up, {options.workers} loaders")
+        flat = show(np.array([(done - options.warm_up, *each) for done, *each in watch.readings]), options.images)
+        good = exact(study, total) and flat
+    sys.exit(not good)
+
+
+def picture(number: int) -> Pixels:
+    """Coarse colours and some noise, by the number alone."""
+    rng = np.random.default_rng(number)
+    coarse = rng.integers(20, 230, (8, 8, 3)).repeat(SIDE // 8, axis=0).repeat(SIDE // 8, axis=1)
+    return (coarse + rng.integers(-10, 11, (SIDE, SIDE, 3))).astype(np.uint8)
+
+
+def show(readings: NDArray[np.float64], images: int) -> bool:
     """Prints a line for each quarter of the images; whether memory is flat."""
-    while_measuring = [reading for reading in readings if 0 < reading[0] < images]
+    readings = readings[(readings[:, 0] > 0) & (readings[:, 0] < images)]
     print(f"{'quarter':>8} {'this process':>13} {'loaders':>12} {'open files':>11} {'images/s':>9}")
-    rows: list[tuple[float, ...]] = []
+    rows = []
     for quarter in range(4):
-        part = [each for each in while_measuring if quarter * images <= 4 * each[0] < (quarter + 1) * images]
+        part = readings[readings[:, 0] * 4 // images == quarter]
         if len(part) < 2:
             sys.exit("memory was read less than twice in a quarter; give more --images")
-        own, loaders, files = (statistics.median(each[place] for each in part) for place in (1, 2, 3))
-        rate = (part[-1][0] - part[0][0]) / (part[-1][4] - part[0][4])
-        rows.append((own, loaders, files, rate))
-        print(f"{quarter + 1:8} {own:9.1f} MiB {loaders:8.1f} MiB {files:11.0f} {rate:9.1f}")
-    ratios = [last / first - 1 for first, last in zip(rows[0], rows[-1], strict=True)]
-    print("{:>8} {:>+12.1%} {:>+12.1%} {:>+11.1%} {:>+9.1%}".format("4 to 1", *ratios))
-    flat = max(ratios[:3]) <= ALLOWED
+        first, *_, last = part
+        rows.append([*np.median(part[:, 1:4], axis=0), (last[0] - first[0]) / (last[4] - first[4])])
+        print("{:8} {:9.1f} MiB {:8.1f} MiB {:11.0f} {:9.1f}".format(quarter + 1, *rows[-1]))
+    growth = np.divide(rows[-1], rows[0]) - 1
+    flat = bool(max(growth[:3]) <= ALLOWED)
+    print("{:>8} {:>+12.1%} {:>+12.1%} {:>+11.1%} {:>+9.1%}".format("4 to 1", *growth))
     print(f"memory and open files grow by at most {ALLOWED:.0%}: {'yes' if flat else 'NO'}")
     return flat
 
@@ -159,34 +132,25 @@ def exact(study: Study, images: int) -> bool:
     """Whether every row is there once and is what the pictures' numbers give."""
     columns = ["image_id", "view", "embedding", "attention", "cosine_similarity", "l2_distance"]
     rows = study.rows().select(columns).sort("image_id", maintain_order=True).collect()
-    ids = [name(number) for number in range(images)]
-    once = rows["image_id"].to_list() == [each for each in ids for _ in VIEWS]
-    views = rows["view"].to_list() == list(VIEWS) * images
-    failures = len(study.failures())
-    print(
-        f"rows: {len(rows)} of {images * len(VIEWS)}, each image and view once: {once and views}; failures: {failures}"
-    )
-    if not (once and views) or failures:
+    wanted = [(f"{number:06}.png", view) for number in range(images) for view in VIEWS]
+    once, failures = rows.select("image_id", "view").rows() == wanted, len(study.failures())
+    print(f"rows: {len(rows)} of {len(wanted)}, each image and view once: {once}; failures: {failures}")
+    if not once or failures:
         return False
-    embedding, attention = (np.array(rows[each].to_list(), np.float32) for each in ("embedding", "attention"))
-    counted = [recounted(draw(picture(number))) for number in range(images) for draw in VIEWS.values()]
-    stored, own = (
-        hashlib.sha256(each.tobytes()).hexdigest() for each in (np.hstack([embedding, attention]), np.stack(counted))
-    )
-    print(f"all vectors and maps: SHA-256 {stored[:16]}, counted again {own[:16]}")
-    vectors = embedding.astype(np.float64).reshape(images, len(VIEWS), -1)
+    stored = np.hstack([np.array(rows[name].to_list(), np.float32) for name in ("embedding", "attention")])
+    again = np.stack([recounted(draw(picture(number))) for number in range(images) for draw in VIEWS.values()])
+    same = stored.tobytes() == again.tobytes()
+    print(f"all vectors and maps are those counted again: {'yes' if same else 'NO'}")
+    vectors = again[:, :12].astype(np.float64).reshape(images, len(VIEWS), -1)
     first, moved = vectors[:, :1], vectors[:, 1:]
     lengths = np.linalg.norm(first, axis=-1) * np.linalg.norm(moved, axis=-1)
-    wanted = {
-        "cosine_similarity": (first * moved).sum(axis=-1) / lengths,
-        "l2_distance": np.linalg.norm(moved - first, axis=-1),
-    }
-    furthest = {
-        each: float(np.abs(rows[each].drop_nulls().to_numpy() - values.ravel()).max())
-        for each, values in wanted.items()
-    }
-    print("furthest from the formula:", ", ".join(f"{each} {value:.1e}" for each, value in furthest.items()))
-    return stored == own and max(furthest.values()) < 1e-6
+    cosines, distances = (first * moved).sum(axis=-1) / lengths, np.linalg.norm(moved - first, axis=-1)
+    furthest = [
+        float(np.abs(rows[name].drop_nulls().to_numpy() - values.ravel()).max())
+        for name, values in (("cosine_similarity", cosines), ("l2_distance", distances))
+    ]
+    print(f"furthest from the formula: cosine {furthest[0]:.1e}, L2 {furthest[1]:.1e}")
+    return same and max(furthest) < 1e-6
 
 
 def recounted(view: Pixels) -> NDArray[np.float32]:
@@ -204,4 +168,4 @@ def recounted(view: Pixels) -> NDArray[np.float32]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,17 +1,15 @@
 """Real pairs of stacks and what `embedshift.parity` says of them, as the table of docs/parity.md.
 
-usage: python benchmarks/stacks.py [PAIR...]
+usage: python benchmarks/stacks.py [--only PAIR ...]
 
 It takes the images that tell steps apart. The bundled encoder is real; the other models are small with random weights,
 so that nothing is downloaded, and their distances are only an example. Prints a line as soon as a pair is measured.
 """
 
-import argparse
 import importlib
 import io
 import json
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -26,17 +24,16 @@ import transformers
 from PIL import Image
 
 import embedshift
+from bench import BUNDLED, arguments, print_head, print_machine, print_row
 from embedshift.encoders import bundled
 from embedshift.encoders.families import CLIP_MEAN, CLIP_STD
-from machine import describe_machine
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from support import library_models, models
 
 # Without types of their own.
 v2: Any = importlib.import_module("torchvision.transforms.v2")
 timm_data: Any = importlib.import_module("timm.data")
 quantization: Any = importlib.import_module("onnxruntime.quantization")
+IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SIZE: dict[str, Any] = {"image_size": 224, "patch_size": 32}
 Images = Sequence[Image.Image]
 
@@ -44,12 +41,10 @@ Images = Sequence[Image.Image]
 def bundled_graph(folder: Path) -> Path:
     """The bundled encoder's own graph, cut at its last hidden state, with its preprocessing beside it."""
     graph = onnx.load(bundled._onnx_file()).graph
-    last = [node.output[0] for node in graph.node if node.name.startswith("/backbone/") and "layernorm/" in node.name][
-        -1
-    ]
+    norms = [each.output[0] for each in graph.node if each.name.startswith("/backbone/") and "layernorm/" in each.name]
     folder.mkdir()
-    onnx.utils.extract_model(str(bundled._onnx_file()), str(folder / "model.onnx"), [graph.input[0].name], [last])
-    embedshift.load_encoder("dinov2-small-offline")
+    onnx.utils.extract_model(str(bundled._onnx_file()), str(folder / "model.onnx"), [graph.input[0].name], norms[-1:])
+    embedshift.load_encoder(BUNDLED)
     preprocessor = bundled.cached_folder() / "preprocessor_config.json"
     (folder / preprocessor.name).write_bytes(preprocessor.read_bytes())
     return folder
@@ -80,34 +75,27 @@ def class_token(folder: Path) -> Callable[[torch.Tensor], Any]:
 
 
 def bundled_folder() -> Path:
-    embedshift.load_encoder("dinov2-small-offline")
+    embedshift.load_encoder(BUNDLED)
     return bundled.cached_folder()
 
 
-def processor(folder: Path, backend: str) -> Callable[[Images], torch.Tensor]:
-    """Transformers' image processor: on Pillow ("slow") or on torchvision ("fast")."""
-    kind = transformers.BitImageProcessor if backend == "torchvision" else transformers.BitImageProcessorPil
-    made = kind.from_pretrained(folder)
+def on_torchvision(folder: Path) -> Callable[[Images], torch.Tensor]:
+    """Transformers' image processor on torchvision ("fast"), in place of that on Pillow."""
+    made = transformers.BitImageProcessor.from_pretrained(folder)
     return lambda images: made(images=list(images), return_tensors="pt")["pixel_values"]
 
 
-def by_torchvision(antialias: bool) -> Callable[[Images], torch.Tensor]:
+def by_torchvision(*, antialias: bool) -> Callable[[Images], torch.Tensor]:
     """What many services write: tensors resized by torchvision, here without antialiasing."""
-    steps = v2.Compose(
-        [
-            v2.PILToTensor(),
-            v2.Resize(256, v2.InterpolationMode.BICUBIC, antialias=antialias),
-            v2.CenterCrop(224),
-            v2.ToDtype(torch.float32, scale=True),
-            v2.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-        ]
-    )
+    resize = v2.Resize(256, v2.InterpolationMode.BICUBIC, antialias=antialias)
+    floats = (v2.ToDtype(torch.float32, scale=True), v2.Normalize(*IMAGENET))
+    steps = v2.Compose([v2.PILToTensor(), resize, v2.CenterCrop(224), *floats])
     return lambda images: torch.stack([steps(image) for image in images])
 
 
 def by_timm() -> Callable[[Images], torch.Tensor]:
     """Timm's steps for most of its ViTs."""
-    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    mean, std = IMAGENET
     steps: Any = timm_data.create_transform((3, 224, 224), mean=mean, std=std, crop_pct=0.9, interpolation="bicubic")
     return lambda images: torch.stack([steps(image) for image in images])
 
@@ -149,14 +137,9 @@ def clip(folder: Path, *, quick: bool) -> tuple[str, str]:
         config = config.replace('"embed_dim"', '"quick_gelu": true, "embed_dim"', 1)
     (served / "open_clip_config.json").write_text(config)
     weights = open_clip.create_model(f"local-dir:{served}").visual.state_dict()
-    shape: dict[str, Any] = {
-        "hidden_size": 32,
-        "intermediate_size": 128,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-    }
+    shape = {"hidden_size": 32, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
     target = transformers.CLIPVisionModelWithProjection(
-        transformers.CLIPVisionConfig(**SIZE, **shape, projection_dim=20, hidden_act="quick_gelu", layer_norm_eps=1e-5)
+        transformers.CLIPVisionConfig(**SIZE | shape, projection_dim=20, hidden_act="quick_gelu", layer_norm_eps=1e-5)
     )
     target.load_state_dict(in_transformers(weights), strict=False)
     target.save_pretrained(folder / "transformers")
@@ -189,60 +172,37 @@ def in_transformers(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]
     return made
 
 
+def as_served(prepare: Callable[[Images], torch.Tensor]) -> tuple[str, Any]:
+    """The bundled encoder behind another preprocessing."""
+    return BUNDLED, behind(prepare, class_token(bundled_folder()))
+
+
 PAIRS: dict[str, tuple[str, Callable[[Path], tuple[Any, Any]]]] = {
-    "onnx": (
-        "bundled encoder in torch and as ONNX",
-        lambda folder: ("dinov2-small-offline", f"onnx:{bundled_graph(folder / 'graph')}"),
-    ),
+    "onnx": ("bundled encoder, torch and ONNX", lambda folder: (BUNDLED, f"onnx:{bundled_graph(folder / 'graph')}")),
     "fast": (
-        "transformers' processors on Pillow and on torchvision, bundled encoder",
-        lambda folder: (
-            "dinov2-small-offline",
-            behind(processor(bundled_folder(), "torchvision"), class_token(bundled_folder())),
-        ),
+        "transformers' processors, Pillow and torchvision",
+        lambda _: as_served(on_torchvision(bundled_folder())),
     ),
-    "antialias": (
-        "torchvision with `antialias=False`, bundled encoder",
-        lambda folder: ("dinov2-small-offline", behind(by_torchvision(False), class_token(bundled_folder()))),
-    ),
-    "int8": (
-        "dynamic int8 of the ONNX graph, bundled encoder",
-        lambda folder: ("dinov2-small-offline", f"onnx:{quantised(folder / 'graph')}"),
-    ),
-    "timm": (
-        "transformers' steps and timm's for a ViT, bundled encoder",
-        lambda folder: ("dinov2-small-offline", behind(by_timm(), class_token(bundled_folder()))),
-    ),
-    "quick": (
-        "CLIP in transformers and open_clip, both with quick GELU, random weights",
-        lambda folder: clip(folder, quick=True),
-    ),
-    "gelu": (
-        "the same, but open_clip without `quick_gelu`, random weights",
-        lambda folder: clip(folder, quick=False),
-    ),
+    "antialias": ("torchvision with `antialias=False`", lambda _: as_served(by_torchvision(antialias=False))),
+    "timm": ("transformers' and timm's steps", lambda _: as_served(by_timm())),
+    "int8": ("ONNX in dynamic int8", lambda folder: (BUNDLED, f"onnx:{quantised(folder / 'graph')}")),
+    "quick": ("CLIP, transformers and open_clip", lambda folder: clip(folder, quick=True)),
+    "gelu": ("the same without quick GELU", lambda folder: clip(folder, quick=False)),
     "service": (
         "a service of three steps: resized to 256 and cropped, JPEG 85 of the input, weights in 8 bits",
         lambda folder: service(folder, rounded="int8"),
     ),
-    "service16": (
-        "the same in bfloat16",
-        lambda folder: service(folder, rounded="bfloat16"),
-    ),
-}  # fmt: skip
+    "service16": ("the same in bfloat16", lambda folder: service(folder, rounded="bfloat16")),
+}
 
 
 def main() -> None:
-    """Prints a row for each pair."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("pairs", nargs="*", metavar="PAIR", help=f"Of {', '.join(PAIRS)}; none = all.")
+    options = arguments(__doc__, only=tuple(PAIRS))
     logging: Any = transformers.utils.logging
     logging.set_verbosity_error()
-    print(describe_machine())
-    print(
-        "| pair | relative shift | what is named | explained | 1 − cosine left | seconds |\n|---|---|---|---|---|---|"
-    )
-    for name in parser.parse_args().pairs or PAIRS:
+    print_machine()
+    print_head("pair", "relative shift", "what is named", "explained", "1 − cosine left", "CPU s")
+    for name in options.only:
         title, make = PAIRS[name]
         with tempfile.TemporaryDirectory() as folder:
             reference, served = make(Path(folder))
@@ -254,7 +214,7 @@ def main() -> None:
         left = result.distance.mean if result.causes is None else result.causes.unexplained
         explained = f"{np.floor(1e4 * float(steps['explained'].sum())) / 100:g} %" if len(steps) else ""
         shift, seconds = result.distance.relative_shift, time.process_time() - begun
-        print(f"| {title} | {shift:.2g} | {named} | {explained} | {left:.1g} | {seconds:.0f} |", flush=True)
+        print_row(title, f"{shift:.2g}", named, explained, f"{left:.1g}", f"{seconds:.0f}")
 
 
 if __name__ == "__main__":

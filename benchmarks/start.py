@@ -9,8 +9,6 @@ that of a run of these photographs, from the start of Python until it is measure
 anything on stderr.
 """
 
-import argparse
-import functools
 import os
 import shutil
 import statistics
@@ -18,14 +16,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
-from machine import describe_machine
+from bench import BUNDLED, COMMAND, arguments, print_head, print_machine, print_row
 
-MAIN = [sys.executable, "-c", "from embedshift.cli import main; main()"]
-LISTS = ("encoders", "augmentations", "metrics", "figures", "questions")
-MODEL = "dinov2-small-offline"
+PYTHON = [sys.executable, "-c"]
 FIRST_IMAGE = """\
 import os, sys
 import embedshift
@@ -36,78 +32,53 @@ embedshift.run(sys.argv[1], model=sys.argv[2], out=sys.argv[3], progress=measure
 """
 # What loading the encoder imports.
 IMPORTS = "import torch; from transformers import AutoConfig, Dinov2Model"
-# Wall seconds, CPU seconds, and the MiB of the largest process.
-Took = tuple[float, float, float]
 
 
-def whole(*command: str) -> Took:
-    """A command until it ends."""
+def took(command: Sequence[str], *, until_line: bool = False) -> tuple[float, float, float]:
+    """Wall seconds of a command until it ends, or says anything on stderr; CPU seconds, MiB of the largest process."""
     started = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    cpu, memory = used(process)
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, command)
-    return time.perf_counter() - started, cpu, memory
-
-
-def until_first_line(photos: Path) -> Took:
-    """A run until it says anything on stderr; then it is ended."""
-    with tempfile.TemporaryDirectory() as out:
-        command = [*MAIN, "run", str(photos), "--model", MODEL, "--out", f"{out}/study", "--no-report"]
-        started = time.perf_counter()
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        assert process.stderr is not None
+    stderr = subprocess.PIPE if until_line else subprocess.DEVNULL
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stderr)
+    if process.stderr is not None:
         process.stderr.read(1)
         wall = time.perf_counter() - started
         process.kill()
         process.stderr.close()
-        return wall, *used(process)
-
-
-def used(process: "subprocess.Popen[bytes]") -> tuple[float, float]:
-    """CPU seconds of a process and those that it started, and the MiB of the largest of them, when it has ended."""
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 2**10
-
-
-def until_first_image(photos: Path) -> Took:
-    """A run until its first image is measured."""
-    with tempfile.TemporaryDirectory() as out:
-        return whole(sys.executable, "-c", FIRST_IMAGE, str(photos), MODEL, f"{out}/study")
+    if process.returncode and not until_line:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    wall = wall if until_line else time.perf_counter() - started
+    return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 2**10
 
 
 def main() -> None:
-    """Prints the table."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("study", type=Path)
-    parser.add_argument("--runs", type=int, default=10)
-    parser.add_argument("--reports", type=int, default=3)
-    parser.add_argument("--only", default="", metavar="TEXT")
-    options = parser.parse_args()
+    options = arguments(__doc__, "study", runs=10, reports=3, only="")
     with tempfile.TemporaryDirectory() as folder:
         study = shutil.copytree(options.study, Path(folder) / "study")
-        photos = study / "photos"
-        if not photos.is_dir():
-            parser.error(f"{photos}: no such folder; give what `embedshift demo --out DIR` made")
-        few, many = options.reports, options.runs
-        tasks: dict[str, tuple[int, Callable[[], Took]]] = {
-            "`import embedshift`": (many, lambda: whole(sys.executable, "-c", "import embedshift")),
-            "`embedshift --help`": (many, lambda: whole(*MAIN, "--help")),
-        }
-        for name in LISTS:
-            tasks[f"`embedshift list {name}`"] = many, functools.partial(whole, *MAIN, "list", name)
-        tasks["`embedshift run`: the first line"] = few, lambda: until_first_line(photos)
-        tasks["`embedshift run`: the first image"] = few, lambda: until_first_image(photos)
-        tasks["the imports of torch and transformers in it"] = few, lambda: whole(sys.executable, "-c", IMPORTS)
-        tasks["`embedshift report`"] = few, lambda: whole(*MAIN, "report", str(study))
-        print(describe_machine(), f"load {os.getloadavg()[0]:.1f}", sep=", ", end="\n\n")
-        print("| what | seconds | least to most | CPU seconds | MiB | runs |", "|---|---|---|---|---|---|", sep="\n")
-        for what, (runs, task) in [(what, task) for what, task in tasks.items() if options.only in what]:
-            walls, cpus, memory = zip(*(task() for _ in range(runs)), strict=True)
-            medians = f"{statistics.median(cpus):.2f} | {statistics.median(memory):,.0f}"
-            spread = f"{min(walls):.2f} to {max(walls):.2f}"
-            print(f"| {what} | {statistics.median(walls):.2f} | {spread} | {medians} | {runs} |")
+        photos, out = str(study / "photos"), f"{folder}/out"
+        first = "`embedshift run`: the first line"
+        tasks = {"`import embedshift`": [*PYTHON, "import embedshift"], "`embedshift --help`": [*COMMAND, "--help"]}
+        for name in ("encoders", "augmentations", "metrics", "figures", "questions"):
+            tasks[f"`embedshift list {name}`"] = [*COMMAND, "list", name]
+        many = len(tasks)
+        tasks[first] = [*COMMAND, "run", photos, "--model", BUNDLED, "--out", out, "--no-report"]
+        tasks["`embedshift run`: the first image"] = [*PYTHON, FIRST_IMAGE, photos, BUNDLED, out]
+        tasks["the imports of torch and transformers in it"] = [*PYTHON, IMPORTS]
+        tasks["`embedshift report`"] = [*COMMAND, "report", str(study)]
+        print_machine()
+        print_head("what", "seconds", "least to most", "CPU seconds", "MiB", "runs")
+        for number, (what, command) in enumerate(tasks.items()):
+            if options.only not in what:
+                continue
+            measured = []
+            for _ in range(options.runs if number < many else options.reports):
+                measured.append(took(command, until_line=what == first))
+                shutil.rmtree(out, ignore_errors=True)
+            walls, cpus, memory = zip(*measured, strict=True)
+            medians = f"{statistics.median(cpus):.2f}", f"{statistics.median(memory):,.0f}"
+            least_to_most = f"{min(walls):.2f} to {max(walls):.2f}"
+            print_row(what, f"{statistics.median(walls):.2f}", least_to_most, *medians, len(walls))
 
 
 if __name__ == "__main__":

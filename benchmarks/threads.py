@@ -1,25 +1,19 @@
 """Views with other threads and instruction sets: how many levels apart they are, by augmentation.
 
-usage: python benchmarks/threads.py PHOTO_DIR [--elastic 1000] [--others 24]
+usage: python benchmarks/threads.py PHOTOS [--elastic 1000] [--others 24]
 
 Every family of every suite is drawn at its strongest, in a process for each limit, and compared with one thread and all
 instructions. "places of elastic" are in pixels, all other numbers in grey levels.
 """
 
-import argparse
-import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
-from embedshift.sources import FolderSource, images
-from machine import describe_machine
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from bench import arguments, files_in, print_machine, read_square
 from support import kernels
 
-SIZE, PHOTOS = 224, 24
 # Name of a column → threads and limits.
 RUNS = {
     "2 threads": (2, "none"),
@@ -27,21 +21,6 @@ RUNS = {
     "OpenBLAS for Haswell, 2 threads": (2, "OpenBLAS for Haswell"),
     **{name: (1, name) for name in list(kernels.LIMITS)[1:]},
 }
-
-
-def compare(folder: Path, elastic: int, others: int) -> dict[str, dict[str, str]]:
-    """Column → name of an augmentation → what differs, in words; equal ones are left out."""
-    samples = FolderSource([str(folder)]).samples[:PHOTOS]
-    originals = [images.ToInput(SIZE)(images.decode(Path(sample.location).read_bytes())) for sample in samples]
-    found = {}
-    with tempfile.TemporaryDirectory() as temporary:
-        file, views = Path(temporary) / "originals.npy", Path(temporary) / "views.npz"
-        np.save(file, np.stack(originals))
-        base = kernels.draw_limited(file, elastic, others, 1, {}, views)
-        for column, (threads, limit) in RUNS.items():
-            made = kernels.draw_limited(file, elastic, others, threads, kernels.LIMITS.get(limit, {}), views)
-            found[column] = {name: text for name in base if (text := differing(base[name], made[name]))}
-    return found
 
 
 def differing(one: np.ndarray, other: np.ndarray) -> str:
@@ -57,14 +36,21 @@ def differing(one: np.ndarray, other: np.ndarray) -> str:
     return f"{most:.3g}, in {1e6 * values / one.size:.2g} of a million values, {views} of {len(one)} views"
 
 
+def main() -> None:
+    options = arguments(__doc__, "photos", elastic=1_000, others=24)
+    print_machine()
+    with tempfile.TemporaryDirectory() as scratch:
+        file, views = Path(scratch) / "originals.npy", Path(scratch) / "views.npz"
+        np.save(file, np.stack([read_square(photo, 224) for photo in files_in(options.photos, 24)]))
+        base = kernels.draw_limited(file, options.elastic, options.others, 1, {}, views)
+        for column, (threads, name) in RUNS.items():
+            limits = kernels.LIMITS.get(name, {})
+            made = kernels.draw_limited(file, options.elastic, options.others, threads, limits, views)
+            found = {name: text for name in base if (text := differing(base[name], made[name]))}
+            print(f"\n{column}: all equal" + (" but" if found else ""))
+            for name, text in found.items():
+                print(f"  {name:26} {text}", flush=True)
+
+
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("folder", metavar="PHOTO_DIR", type=Path)
-    parser.add_argument("--elastic", type=int, default=1000, help="views of each elastic augmentation")
-    parser.add_argument("--others", type=int, default=24, help="views of each other augmentation")
-    arguments = parser.parse_args()
-    print(describe_machine())
-    for column, names in compare(arguments.folder, arguments.elastic, arguments.others).items():
-        print(f"\n{column}: " + ("all equal" if not names else "all equal but"))
-        for name, text in names.items():
-            print(f"  {name:26} {text}")
+    main()

@@ -51,7 +51,7 @@ STEPS: dict[str, tuple[Any, ...]] = {
     "positions": ("own", "bilinear", "antialias"),
     "pooling": ("class", "mean", "both", "class before norm", "mean before norm", "all"),
 }  # fmt: skip
-# `input_jpeg` is not drawn: the draws of benchmarks stay.
+# `input_jpeg` is not drawn.
 REFERENCE = {axis: values[0] for axis, values in STEPS.items()} | {"input_jpeg": None}
 
 
