@@ -254,9 +254,9 @@ CASES = (
     Case("idefics3", idefics3, mean_of_patches, mean_row, "mean"),
     Case("idefics3", idefics3, idefics_tokens, mean_row, "mean", name="latents"),
     Case("dinov2", models.dinov2, last_cls),
-    Case("dinov2_registers", models.dinov2_registers, last_cls),
+    Case("dinov2_registers", models.MAKERS["dinov2_registers"], last_cls),
     Case("dinov3", dinov3, last_cls),
-    Case("vit", models.vit_classifier, last_cls),
+    Case("vit", models.MAKERS["vit_classifier"], last_cls),
     Case("deit", deit, last_cls),
 )
 

@@ -11,6 +11,15 @@ import time
 from pathlib import Path
 
 
+def descendants(pid: int) -> list[int]:
+    """The processes that a process has started, and those that these have started."""
+    found = []
+    for started in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # of a thread that ended meanwhile
+            found += [int(child) for child in started.read_text().split()]
+    return found + [each for child in found for each in descendants(child)]
+
+
 def run_python(text: str, *arguments: str, timeout: float | None = None) -> str:
     """Runs Python text in a new process, and gives what it printed."""
     command = [sys.executable, "-c", textwrap.dedent(text), *arguments]
