@@ -5,7 +5,7 @@ OUT ?= build/demo
 # Dependencies that `make lowest` leaves at the newest release, where the lowest cannot be had: FREE="torch"
 FREE ?=
 # What the quick tests import; the other tools of the extra `dev` want newer releases of what embedshift depends on.
-TESTED_WITH := pytest pytest-timeout pytest-xdist hypothesis import-linter junitparser playwright axe-playwright-python
+TESTED_WITH := pytest pytest-timeout pytest-xdist hypothesis import-linter inline-snapshot junitparser playwright axe-playwright-python
 # What needs those tools: Gradio, and Jupyter.
 UNTESTED := src/embedshift/app tests/app tests/examples
 # Encoders of other libraries, whose tests are slow: the lowest and newest releases run them too.
@@ -90,9 +90,10 @@ opencv: build/opencv/installed ## The quick tests of augmentations and images wi
 coverage: .venv/browser ## All tests, and which lines of src they run: 95 % at least
 	$(PYTEST) --cov
 
-mutants: .venv/dev ## Small changes of statistics, store and a question that the tests do not notice: hours
+mutants: .venv/dev ## Small changes of statistics, store, pipeline and a question that the tests do not notice: hours
 	$(BIN)/python benchmarks/mutants.py statistics
 	$(BIN)/python benchmarks/mutants.py store
+	$(BIN)/python benchmarks/mutants.py pipeline
 	$(BIN)/python benchmarks/mutants.py questions/direction
 
 chaos: .venv/dev ## Killed, stopped and starved runs, a few of each kind; python benchmarks/chaos.py for all of them
