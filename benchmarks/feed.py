@@ -11,6 +11,7 @@ Stages are by the clock on the wall: with more processes than cores they count t
 import argparse
 import contextlib
 import importlib
+import inspect
 import json
 import logging
 import os
@@ -108,9 +109,11 @@ def fed(photos: Path, loaders: int, side: int) -> dict[str, float]:
         seen.append((time.perf_counter(), time.process_time()))
 
     written = timed_writing()
-    settings = {"workers": loaders, "batch_size": BATCH, "progress": progress}
+    settings: dict[str, Any] = {"workers": loaders, "batch_size": BATCH, "model": Free(side)}
+    if "allow_unstable" in inspect.signature(embedshift.run).parameters:  # an earlier commit has not
+        settings["allow_unstable"] = True
     with tempfile.TemporaryDirectory() as folder:
-        study = embedshift.run(photos, out=Path(folder) / "study", model=Free(side), **settings)  # type: ignore[arg-type]
+        study = embedshift.run(photos, out=Path(folder) / "study", progress=progress, **settings)
         children = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds = study.info()["seconds"]
     images, (first, start), (last, end) = len(seen), seen[0], seen[-1]
