@@ -35,7 +35,6 @@ _BASES = {60: re.compile(r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?"), 8: re
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:
-    """Returns a path whose ~ is the user's home; ~ with an unknown user stays, and is then no such file."""
     return Path(os.path.expanduser(path))
 
 
@@ -137,7 +136,6 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def typed(kind: type[T], content: Any) -> T:
-    """Makes a typed object of the content of a file; ValueError with its first mistake."""
     import pydantic  # a tenth of a second that `--help` does not need
 
     try:

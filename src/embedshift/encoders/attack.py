@@ -155,7 +155,6 @@ def _levels(pixels: np.ndarray) -> Pixels:
 
 
 def pgd(loss: Loss, start: Tensor, original: Tensor, budget: Budget, steps: int) -> Tensor:
-    """Returns the pixels after the last step of PGD; arguments as in `apgd`."""
     size, pixels = REACH / steps * budget.radius, start
     for _ in range(steps):
         _, gradient = value_and_gradient(loss, pixels)

@@ -155,7 +155,6 @@ def timed(work: Callable[[], T]) -> tuple[float, T]:
 
 
 def measure_cost(encoder: CastableEncoder, low: Precision) -> Cost:
-    """Times passes in float32 and in a lower precision, in turns, and compares their embeddings."""
     keep_memory()
     images = patterns(IMAGES, encoder.size)
 

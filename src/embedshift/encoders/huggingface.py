@@ -115,7 +115,6 @@ def hub_answers() -> bool:
 
 
 def _hub_has(model: str) -> bool:
-    """Returns whether the Hub answers for this model, asked once; False = use the local cache."""
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "TRUE", "YES", "ON"}:
         return False
     try:
@@ -314,7 +313,6 @@ def inputs(module: nn.Module, pixels: Tensor) -> dict[str, Any]:
 
 
 def _image(module: Any, pixels: Tensor) -> Any:
-    """Returns the module's output; the first one if it also returns tokens."""
     output = module(pixels)
     return output[0] if isinstance(output, tuple) else output
 

@@ -75,8 +75,6 @@ def load_onnx(
 
 
 class OnnxEncoder:
-    """A graph that gets squares, normalised; with an image processor, which prepares images, an `ImageEncoder`, too."""
-
     grid: tuple[int, int] | None = None
 
     def __init__(

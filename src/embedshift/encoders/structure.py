@@ -27,7 +27,6 @@ def run_of_blocks(module: nn.Module) -> nn.ModuleList | nn.Sequential | None:
 
 
 def tokens_of(output: Any) -> Any:
-    """Returns the tokens that a block returned, alone or as the first of a tuple."""
     return output[0] if isinstance(output, tuple) else output
 
 

@@ -156,7 +156,6 @@ def _target(config: AttackConfig, resized: ToInput) -> Pixels | None:
 
 
 def attack_variants(config: AttackConfig) -> list[AttackedVariant]:
-    """Returns the folders of an attack: for each budget its variants, the control, and those through each purifier."""
     variants: list[AttackedVariant] = []
     for eps in config.eps:
         variants.append(AttackedVariant(norm=config.norm, eps=eps))

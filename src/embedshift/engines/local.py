@@ -93,7 +93,6 @@ def run_on_devices(
 
 
 def _hand_out(shards: Sequence[Shard], most: int, children: Sequence["_Child"], progress: Progress) -> Iterator[Result]:
-    """Gives each child up to `most` shards at a time; yields what they measure."""
     remaining = list(shards)
     busy = {child.pipe: child for child in children}
     silent = dict.fromkeys(busy, 0.0)

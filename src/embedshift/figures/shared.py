@@ -228,7 +228,6 @@ def label_peaks(axes: Axes, peaks: Sequence[Peak]) -> None:
 
 
 def _trace(ink: NDArray[np.uint8], path: Values) -> None:
-    """Marks the pixels under a path `[N, 2]`, where no name may be."""
     dense = np.linspace(0, len(path) - 1, 2 * sum(ink.shape))
     x, y = (np.interp(dense, np.arange(len(path)), path[:, k]).round().astype(int) for k in (0, 1))
     inside = (x >= 0) & (y >= 0) & (x < ink.shape[1]) & (y < ink.shape[0])

@@ -85,7 +85,6 @@ def human(name: str, most: int = 30) -> str:
 
 
 def verbatim(name: str, most: int = 30) -> str:
-    """Returns the name of an encoder or a file unchanged; a long one loses its middle."""
     return human(name.replace("_", "\0"), most).replace("\0", "_")
 
 
@@ -131,5 +130,4 @@ def column_names(names: Sequence[str], inches: float) -> tuple[list[str], bool, 
 
 
 def halo(width: float = 2.5) -> list[Any]:
-    """Returns a white outline, which makes a line or a name visible on every colour."""
     return [withStroke(linewidth=width, foreground="white")]

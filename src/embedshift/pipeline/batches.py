@@ -42,7 +42,6 @@ class BatchEncoder:
     of_files: bool = False
 
     def start(self, views: Sequence[Pixels]) -> Started:
-        """Starts a forward pass over views uint8 `[S, S, 3]`, or `[H, W, 3]` of files."""
         try:
             batch = self._batch(views)
             if not isinstance(self.encoder, Pipelined):
@@ -107,7 +106,6 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def unusable(output: EncoderOutput) -> str | None:
-    """Returns why nothing can be measured for some views; None if everything can."""
     for name, array in output.arrays().items():
         if not np.isfinite(array).all():
             return f"the encoder's {name} contains values that are not finite"

@@ -122,7 +122,6 @@ def _holds_bytes(kind: pa.DataType) -> bool:
 
 
 def image_bytes(value: Any) -> bytes:
-    """Returns the bytes in a cell, or in Hugging Face's `{"bytes": ..., "path": ...}`."""
     if isinstance(value, dict):
         if value.get("bytes") is None and value.get("path"):
             # Whoever wrote the table would choose which files of this machine are shown.

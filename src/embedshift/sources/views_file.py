@@ -125,8 +125,6 @@ class AttackedVariant:
 
 @dataclass(frozen=True, kw_only=True)
 class AttackedImage(ImageFiles):
-    """The files of an image, and by variant the cosine that it reached and the method that found it."""
-
     cosine: Mapping[str, float]
     method: Mapping[str, str] = field(default_factory=dict)
 

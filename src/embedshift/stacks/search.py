@@ -201,7 +201,6 @@ class Search:
 
 
 def find_causes(encoder: ModuleEncoder, files: Sequence[bytes], served: Floats) -> Causes:
-    """Names the alterations of an encoder's own steps that explain the vectors `[N, D]` of a stack for files."""
     encodings = Encodings(encoder, files)
     search, begun = Search(encodings, normalised(served)), time.perf_counter()
     first = left = search.distance(search.reference, search.everything)

@@ -99,7 +99,6 @@ class Listing:
 
     @functools.cached_property
     def _recorded(self) -> Mapping[str, str]:
-        """The SHA-256 of files that study.json names; empty if there is none yet."""
         return {} if self._state is None else self.info.files
 
     def now(self) -> "Listing":

@@ -280,7 +280,6 @@ class Reader:
         return groups
 
     def groups_of(self, image_ids: Sequence[str]) -> GroupNumbers | None:
-        """Returns the number of the group of some images; None if images are independent."""
         if self.groups is None:
             return None
         positions = {image_id: position for position, image_id in enumerate(self.ordered_ids())}
@@ -341,6 +340,5 @@ class Reader:
 
 
 def draw_ids(image_ids: Iterable[str], count: int, seed: int) -> list[str]:
-    """Returns `count` of the ids, drawn by the seed, sorted; all if there are fewer."""
     ids = sorted(image_ids)
     return sorted(random.Random(seed).sample(ids, min(count, len(ids))))

@@ -125,7 +125,6 @@ COMPARISON_FIGURES = {figure.__name__: figure for figure in (ratios, means, diff
 
 
 def shown_metrics(data: FigureInput) -> list[str]:
-    """Returns the metrics that figures show: those of the encoder, where they can be compared, and always cosine."""
     metrics = data.comparison.drop_nulls("difference")["metric"].unique(maintain_order=True)
     encoders = [metric for metric in metrics if metric in METRICS and METRICS[metric].question != "pixels"]
     return [COSINE, *(metric for metric in encoders if metric != COSINE)]

@@ -125,7 +125,6 @@ class WhitenedStudy(Study):
 
 
 def whitened(folders: Sequence[Path], path: Path) -> list[Study]:
-    """Returns the first study as it is and the others with a map; one study alone is both."""
     first, *others = folders
     return [load(first), *(WhitenedStudy(folder, path) for folder in others or [first])]
 

@@ -192,7 +192,6 @@ def ruler(data: FigureInput, title: str) -> Figure:
 
 
 def nearest(data: FigureInput) -> float | None:
-    """Returns the mean position of the nearest other image on the ruler; None if the study lacks it."""
     cosine, baseline = nearest_cosine(data.table("geometry")), data.baseline(COSINE)
     return None if cosine is None or baseline is None else (1.0 - cosine) / (1.0 - baseline)
 

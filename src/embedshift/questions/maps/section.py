@@ -62,7 +62,6 @@ def most_reliable(trust: pl.DataFrame) -> Json:
 
 
 def largest_and_smallest_changes(table: pl.DataFrame) -> list[Json]:
-    """Returns for each map the range of its mean correlations over the augmentations; empty below 8 images."""
     ranges: list[Json] = []
     compared = table.filter(pl.col("metric") == shown_metric(table), pl.col("n") >= LEAST_IMAGES).drop_nulls("mean")
     for (name,), part in compared.group_by("map", maintain_order=True):

@@ -77,7 +77,6 @@ def radar(data: FigureInput, title: str) -> Figure:
 
 
 def _style_axes(axes: PolarAxes, metrics: Sequence[str], low: float) -> None:
-    """Puts the first metric at the top, the others clockwise; grid lines above the band and below the profile."""
     angles = np.linspace(0, 2 * np.pi, len(metrics), endpoint=False)
     axes.set_theta_offset(np.pi / 2)
     axes.set_theta_direction(-1)

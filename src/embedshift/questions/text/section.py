@@ -37,7 +37,6 @@ def comparison(identity: Mapping[str, Any], test: pl.DataFrame | None) -> Json:
 
 
 def points_to_own_phrase(row: Mapping[str, Any]) -> bool:
-    """Returns whether an augmentation points to its own word: the nearest, with cosine and lead significant above 0."""
     return bool(row["rank"] == 1 and (row["own_low"] or 0) > 0 and row["significant"] and row["difference"] > 0)
 
 

@@ -158,7 +158,6 @@ def same_numbers(paired: PairedStudies, study: int, differences: Values) -> Esti
 
 
 def agreements(paired: PairedStudies) -> pl.DataFrame:
-    """Returns the table `agreement`: how alike the originals are in both; empty if a study stores no embeddings."""
     if not all(reader.info.has_vectors for reader in paired.readers):
         return pl.DataFrame(schema=AGREEMENT_SCHEMA)
     images, groups = _compared(paired)
