@@ -35,6 +35,7 @@ _BASES = {60: re.compile(r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?"), 8: re
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:
+    """Returns a path whose ~ is the user's home; ~ with an unknown user stays, and is then no such file."""
     return Path(os.path.expanduser(path))
 
 

@@ -51,6 +51,7 @@ class AttentionHook(BlockHook):
             self._row = None
 
     def _from_weights(self, weights: Any) -> Tensor:
+        """Reduces weights `[B, heads, queries, T]` to the row `[B, T]`, or to all rows `[B, queries, T]`."""
         rows = weights[:, :, :1] if self._rows == "first" else weights
         mean: Tensor = rows.float().mean(dim=1 if self._rows == "all" else (1, 2))
         return mean

@@ -112,6 +112,7 @@ def hub_answers() -> bool:
 
 
 def _hub_has(model: str) -> bool:
+    """Returns whether the Hub answers for this model, asked once; False = use the local cache."""
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "TRUE", "YES", "ON"}:
         return False
     try:

@@ -80,6 +80,7 @@ class Explainer:
         return layers, pooling
 
     def _tokens(self, mode: "_BlockByBlock", last: AttendedTensor, explained: Tensor) -> Tensor:
+        """Returns each token's contribution through the last block's attention and residual stream, `[B, T]`."""
         mode.closed = True
         (gradient,) = torch.autograd.grad(explained, [last.outputs])
         if not mode.has_gate or not gradient.any():

@@ -41,6 +41,7 @@ class BatchEncoder:
     of_files: bool = False
 
     def start(self, views: Sequence[Pixels]) -> Started:
+        """Starts a forward pass over views uint8 `[S, S, 3]`, or `[H, W, 3]` of files."""
         try:
             batch = self._batch(views)
             if not isinstance(self.encoder, Pipelined):

@@ -80,6 +80,7 @@ class Clock:
     _last: float = field(default_factory=time.perf_counter)
 
     def restart(self) -> None:
+        """Starts to count; the time since the last lap belongs to no stage."""
         self._last = time.perf_counter()
 
     def lap(self, stage: str) -> None:

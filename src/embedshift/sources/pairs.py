@@ -174,6 +174,7 @@ _VariantCheck = tuple[str, bool]
 
 
 def inspect(source: PairedSource) -> dict[str, Inspection]:
+    """Returns name → inspection of the variants of all images; reads every image and every variant once."""
     count = sum(source.variant(name, sample) is not None for name in source.variants for sample in source.samples)
     log.info("hashing the bytes of %d variants", count)
     hashes: dict[str, dict[str, str]] = {name: {} for name in source.variants}

@@ -218,6 +218,7 @@ class Network:
         return pooled
 
     def _altered(self, precision: str, gelu: str | None) -> tuple[nn.Module, list[nn.LayerNorm]]:
+        """A copy of the encoder's module, with its own weights where they differ; and the norms outside its blocks."""
         original, block_hooks = self.encoder.module, self.encoder.tower.block_hooks  # whose hooks stay silent
         weights = original.parameters() if precision == "float32" else ()
         module = copy.deepcopy(original, {id(block_hooks): block_hooks, **{id(weight): weight for weight in weights}})

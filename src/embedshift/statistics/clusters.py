@@ -27,6 +27,7 @@ FEW = f"at most {MOST_AUGMENTATIONS} augmentations"
 
 
 def compares_all(augmentations: Sequence[str]) -> bool:
+    """Returns whether tables, trees and figures of all pairs are made; if not, logs one line."""
     if len(augmentations) > MOST_AUGMENTATIONS:
         _left_out(len(augmentations))
     return len(augmentations) <= MOST_AUGMENTATIONS

@@ -70,6 +70,7 @@ def aligned_likeness(a: ArrayLike, b: ArrayLike) -> Values:
 
 
 def divergence(a: ArrayLike, b: ArrayLike) -> Values:
+    """Returns the Jensen-Shannon divergence of maps `[..., g_h, g_w]` as distributions, in bits; NaN for zeros."""
     with np.errstate(invalid="ignore"):
         p, q = (weights / weights.sum(axis=-1, keepdims=True) for weights in (flattened(a), flattened(b)))
     middle = (p + q) / 2
@@ -111,6 +112,7 @@ def flattened(maps: ArrayLike) -> Values:
 
 
 def upsample(maps: ArrayLike, size: int) -> Values:
+    """Upsamples bilinearly with half-pixel centres and repeated edges, as OpenCV and torch (`align_corners=False`)."""
     values = np.asarray(maps, np.float64)
     rows, columns = values.shape[-2:]
     wide, tall = values @ _bilinear(columns, size).T, _bilinear(rows, size)

@@ -276,6 +276,7 @@ class Reader:
         return groups
 
     def groups_of(self, image_ids: Sequence[str]) -> GroupNumbers | None:
+        """Returns the number of the group of some images; None if images are independent."""
         if self.groups is None:
             return None
         positions = {image_id: position for position, image_id in enumerate(self.ordered_ids())}

@@ -47,6 +47,7 @@ def redraw(reader: Reader, image_ids: Sequence[str]) -> tuple[list[RedrawnImage]
 def iter_redrawn(
     reader: Reader, image_ids: Sequence[str], only: Mapping[str, Collection[str]] | None = None
 ) -> Iterator[tuple[str, RedrawnImage | str]]:
+    """Yields images one after the other, as `redraw` returns them, so that few are in memory at a time."""
     info = reader.info
     suite = rebuild_suite(info.identity["augmentations"])
     rows_of_views = reader.rows().filter(pl.col("image_id").is_in(list(image_ids)) & (pl.col("draw") == 0))

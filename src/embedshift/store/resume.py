@@ -94,6 +94,7 @@ def _added_and_removed(parts: Sequence[ShardFile], count: int, image_ids: Collec
 
 
 def changed_images(cut: Sequence[Shard], done: Mapping[int, ShardRecord]) -> list[ImageRef]:
+    """Returns up to 256 images of finished shards whose files changed after the shard was measured."""
     changed: list[ImageRef] = []
     for shard in cut:
         if shard.index in done:

@@ -120,6 +120,8 @@ def projection(readout: Readout, width: int) -> Tensor:
 
 @dataclass(frozen=True)
 class TokenContributions:
+    """Contributions of the last block's attention to the shifts of P views, by attended token."""
+
     pattern: Tensor
     values: Tensor
 

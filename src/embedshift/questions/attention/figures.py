@@ -28,6 +28,7 @@ def metrics_of(data: FigureInput) -> list[str]:
 
 @figure("attention_change", section=True, is_available=metrics_of)
 def attention_change(data: FigureInput, title: str) -> Figure:
+    """One panel per metric; one dot per augmentation with its interval, the least changed on top."""
     shown = [metric for metric in ORDER if metric in metrics_of(data)]
     if not shown:
         raise UsageError(NOTHING)

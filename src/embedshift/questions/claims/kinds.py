@@ -210,6 +210,7 @@ class Rank:
 
     @property
     def contrasts(self) -> tuple[Contrast, ...]:
+        """Each other augmentation minus this one: by all metrics, then without attention, which an encoder may lack."""
         others = [name for name in NAMES if name != self.name]
         choices = self.metrics, [metric for metric in self.metrics if metric != "attention_similarity"]
         keys = [[[(metric, name) for metric in metrics] for name in (self.name, *others)] for metrics in choices]

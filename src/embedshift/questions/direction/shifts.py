@@ -126,6 +126,7 @@ def added(sums: Mapping[str, Values], more: Mapping[str, Values]) -> dict[str, V
 
 
 def cosines(first: ArrayLike, second: ArrayLike) -> Values:
+    """Returns cosines between vectors `[A, D]` and vectors `[B, D]`, float64 `[A, B]`; NaN if one is NaN or zero."""
     with np.errstate(invalid="ignore", divide="ignore"):
         a, b = (v / np.linalg.norm(v, axis=-1, keepdims=True) for v in map(np.asarray, (first, second)))
         return np.asarray(np.clip(a @ b.T, -1.0, 1.0))

@@ -63,6 +63,7 @@ def blurred(original: Pixels) -> Pixels:
 
 
 def ranks(values: ArrayLike, ties: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Returns the rank of every patch, from 0 for the most relevant; the permutation `ties` orders equal ones."""
     flat = np.asarray(values, np.float64).ravel()
     rank = np.empty(len(flat), np.intp)
     rank[np.lexsort((ties, -flat))] = np.arange(len(flat))

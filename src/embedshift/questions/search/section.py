@@ -101,6 +101,7 @@ def nearest_neighbour(page: PageInput) -> str:
 
 
 def by_chance(name: str, images: int) -> str:
+    """Returns the recall that a random order has, k of n; "" if it is below 0.1 %, and for other metrics."""
     chance = min(1.0, dict(zip(RECALLS, KS, strict=True)).get(name, 0) / images)
     return in_percent(chance)[0] if chance >= 1e-3 else ""
 

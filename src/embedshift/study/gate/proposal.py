@@ -123,6 +123,7 @@ def _ratio_margins(errors: Values, images: int) -> Values:
 
 
 def _falls(gains: Values, in_all: NDArray[np.bool_], groups: GroupNumbers | None) -> Values:
+    """Returns how far recall may fall by the intervals of gains, in either direction, `[A + 1]`."""
     estimates = recall_differences(gains, in_all, groups)
     falls = np.array([max(each.high, -each.low) for each in estimates])
     one_lost = -difference_of_proportions(0, 1, estimates[0].images)[0]

@@ -35,6 +35,7 @@ from embedshift.study.study import Study
 def study_tolerances(
     study: Study, ids: Sequence[str], baseline: Baseline | None, groups: GroupNumbers | None, *, searched: bool
 ) -> pl.DataFrame:
+    """Returns a study's table `tolerance` over some of its images, which have these `groups` in its order."""
     reader = study.reader()
     families = [family for family in reader.families if family.has_strength]
     chosen = pl.col("image_id").is_in(list(ids))
@@ -84,6 +85,7 @@ def measured_range(study: Study, family_name: str, criterion: str) -> MeasuredRa
 
 
 def tolerance_estimate(study: Study, row: Mapping[str, Any]) -> Estimate:
+    """Returns a row of the table `tolerance` as an estimate; what is not reached lies beyond the strongest level."""
     levels = measured_range(study, row["family"], row["criterion"])
     strongest, beyond = levels.strongest, math.inf if levels.rises else -math.inf
     if math.isnan(strongest):
