@@ -80,7 +80,7 @@ def photos(tmp_path):
 
 def write_service(folder, port):
     page = (ROOT / "docs" / "encoders.md").read_text()
-    (block,) = [block.text for block in blocks(page) if "httpx" in block.text]
+    (block,) = [block.text for block in blocks(page) if "httpx2" in block.text]
     assert "localhost:8000" in block
     (folder / "service.py").write_text(block.replace("localhost:8000", f"127.0.0.1:{port}"))
 
