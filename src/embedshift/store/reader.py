@@ -237,7 +237,8 @@ class Reader:
     def need(self, name: str) -> pl.DataFrame:
         table = self.table(name)
         if table is None:
-            raise UsageError(f"{self.folder}: no table {name!r} here; run the study again until it finishes")
+            advice = "" if self.info.complete else "; run the study again until it finishes"
+            raise UsageError(f"{self.folder}: no table {name!r} here{advice}")
         return table
 
     def altered_tables(self) -> list[str]:

@@ -120,7 +120,7 @@ def _strip(axes: Axes, family: MeasuredFamily, views: Mapping[str, Pixels]) -> N
 @figure("tolerance", section=True, is_available=has_table("tolerance"))
 def tolerance(data: FigureInput, title: str) -> Figure:
     families = {family.name: family for family in data.reader.families}
-    tolerances = by_family(data.table("tolerance")).values()
+    tolerances = by_family(data.need("tolerance")).values()
     rows = sorted(tolerances, key=lambda row: level_position(families[row["family"]], row["value"]))
     last = max(len(family.views) for family in families.values())
     note = f"dot: strength at which the mean relative shift reaches {RELATIVE_SHIFT:g}, hollow if the strongest level "
