@@ -115,7 +115,7 @@ FIGURES_ASKED = {
     "heads_map": "no heads; run it with `heads`", "heads_bars": "no heads; run it with `heads`",
     "head_tokens": "no contributions of tokens; run it with `heads_tokens`", "maps": "`maps`",
     "maps_moved": "no maps; run it with `maps`", "text": "`text`", "words": "`text`",
-    "strength": "no table 'strength' here$", "tolerance": "no table 'tolerance' here$",
+    "strength": "no table 'strength'", "tolerance": "no table 'tolerance'",
 }  # fmt: skip
 
 

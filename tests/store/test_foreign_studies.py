@@ -155,5 +155,7 @@ def test_a_link_in_place_of_a_folder_is_not_followed(inside, study, tmp_path):
 
 def test_a_study_without_its_tables_is_one_line(tmp_path):
     folder = shutil.copytree(studies.families().folder, tmp_path / "study", ignore=shutil.ignore_patterns("tables"))
-    with pytest.raises(EmbedshiftError, match="no table 'summary' here; run the study again until it finishes"):
+    with pytest.raises(
+        EmbedshiftError, match="the study has no table 'summary'; `embedshift report` makes those that it has"
+    ):
         tolerances(Reader(folder))

@@ -237,8 +237,8 @@ class Reader:
     def need(self, name: str) -> pl.DataFrame:
         table = self.table(name)
         if table is None:
-            advice = "" if self.info.complete else "; run the study again until it finishes"
-            raise UsageError(f"{self.folder}: no table {name!r} here{advice}")
+            makes = "`embedshift report` makes those that it has" if self.info.complete else "run it again to its end"
+            raise UsageError(f"{self.folder}: the study has no table {name!r}; {makes}")
         return table
 
     def altered_tables(self) -> list[str]:
