@@ -96,7 +96,7 @@ mutants: .venv/dev ## Small changes of statistics, store, pipeline and a questio
 	$(BIN)/python benchmarks/mutants.py pipeline
 	$(BIN)/python benchmarks/mutants.py questions/direction
 
-chaos: .venv/dev ## Killed, stopped and starved runs, a few of each kind; python benchmarks/chaos.py for all of them
+chaos: .venv/dev ## Runs killed at random moments, a few of them; python benchmarks/chaos.py for all kinds of faults
 	$(BIN)/python benchmarks/chaos.py --short
 
 soak: .venv/dev ## 20,000 images: whether memory stays flat and every row is right

@@ -6,8 +6,8 @@ Runs the real command line on made images with a tiny CLIP whose weights are ran
 SIGTERMs to random processes at seeded moments, other signals, a full and a read-only disk, killed loaders, device
 processes, Ray workers and heads, a Ray node without the images, two runs at once, file times of a clock that jumps,
 images that change. After each fault the same command is run again where the line of the error says so. `--short` is a
-small part of it; `--only` takes faults whose name holds a text, such as "at_random SIGKILL". Ends with 1 when anything
-differs.
+few signals at random moments, since the tests have a case of each other fault; `--only` takes faults whose name holds a
+text, such as "at_random SIGKILL". Ends with 1 when anything differs.
 """
 
 import contextlib
@@ -305,9 +305,9 @@ def main() -> None:
         f"at_random {number.name}": functools.partial(at_random, number=number, count=count, seed=given.seed)
         for number, count in ((signal.SIGKILL, kills), (signal.SIGTERM, kills // 3))
     }
-    few = (signals, killed_loaders, full_disk, two_runs)
-    more = (read_only_disk, killed_device, killed_ray, hidden_mount, clock_that_jumps, changed_source)
-    faults |= {fault.__name__: fault for fault in (*few, *(() if given.short else more))}
+    machines = (full_disk, read_only_disk, clock_that_jumps, changed_source)
+    others = (signals, killed_loaders, killed_device, killed_ray, hidden_mount, two_runs, *machines)
+    faults |= {fault.__name__: fault for fault in (() if given.short else others)}
     wrong = 0
     with tempfile.TemporaryDirectory() as scratch:
         world = World(Path(scratch), draws=4 if given.short else 8)
