@@ -5,12 +5,12 @@ import dataclasses
 import numpy as np
 import polars as pl
 import pytest
-from scipy import stats
 
 from embedshift import EmbedshiftError
 from embedshift.figures import FigureInput
 from embedshift.questions.heads.section import rows_of, words_of
 from embedshift.questions.heads.tables import head_tokens, head_words, heads, textspan
+from embedshift.statistics.intervals import ratio_interval
 from embedshift.statistics.layout import image_rows
 from support import studies
 from support.matrix import first_only
@@ -56,53 +56,35 @@ def parts():
     return [*of_heads, *((layer, "mlp") for layer in (1, 2, 3)), (0, "input"), (0, "pattern"), (0, "rest")]
 
 
+def by_loops(rows, name, columns, combine=np.asarray):
+    """Contributions with their intervals, `[3, K]`: each row's by its shift, and an image with all its draws."""
+    above, below = [], []
+    for _, image in rows.filter(view=name).group_by("image_id", maintain_order=True):
+        of_image = [
+            (1 - row["cosine_similarity"], combine(np.hstack([row[column] for column in columns])))
+            for row in image.drop_nulls(columns).iter_rows(named=True)
+        ]
+        above.append(sum(shift * each for shift, each in of_image))
+        below.append(sum(shift for shift, _ in of_image))
+    above = np.array([np.broadcast_to(each, np.shape(above[0])) for each in above])
+    found = ratio_interval([(above, np.array(below, float))], seed=3)
+    np.testing.assert_allclose(found[0], above.sum(axis=0) / sum(below), rtol=1e-12)
+    return found
+
+
 @pytest.mark.parametrize("missing", [None, np.nan])
 def test_against_a_loop_over_the_rows(missing):
     """Also with views that have no contributions: null, or NaN in their lists."""
     contributions, cosine = made()
     contributions["noise"][3], contributions["noise"][5, 1] = np.nan, np.nan  # both draws of an image, one of another
-    table = heads(image_rows(headed(contributions, cosine, missing)), NAMES, seed=0)
+    table = heads(image_rows(headed(contributions, cosine, missing)), NAMES, seed=3)
     assert len(table) == len(NAMES) * K
     rows = headed(contributions, cosine).collect()
     for name in NAMES:
-        above, below = np.zeros(K), 0.0
-        for row in rows.filter(view=name).iter_rows(named=True):
-            if row["heads"] is not None:
-                every = [*row["heads"], *row["mlps"], row["head_input"], row["head_pattern"], row["head_rest"]]
-                below += 1 - row["cosine_similarity"]
-                above += np.array(every) * (1 - row["cosine_similarity"])
-        for (layer, part), contribution in zip(parts(), above / below, strict=True):
-            found = table.filter(augmentation=name, layer=layer, part=part)
-            assert found["contribution"].item() == pytest.approx(contribution, rel=1e-5, abs=1e-6)
-            assert found["ci_low"].item() < contribution < found["ci_high"].item()
-        assert table.filter(augmentation=name)["contribution"].sum() == pytest.approx(1, abs=1e-6)
-
-
-def test_intervals_are_those_of_the_ratio_over_images():
-    """Near to scipy's bootstrap, in which an image is drawn with both its draws."""
-    contributions, cosine = made(80)
-    table = heads(image_rows(headed(contributions, cosine)), NAMES, seed=0)
-    weight = 1 - cosine["blur"]
-    for number in (0, 4, 7):
-        above = (contributions["blur"][..., number] * weight).sum(axis=1)
-        wanted = stats.bootstrap(
-            (above, weight.sum(axis=1)), lambda a, b, axis: a.sum(axis) / b.sum(axis), paired=True, vectorized=True,
-            rng=np.random.default_rng(0),
-        ).confidence_interval  # fmt: skip
-        layer, part = parts()[number]
-        row = table.row(by_predicate=(pl.col("augmentation") == "blur") & (pl.col("layer") == layer) & (pl.col("part") == part), named=True)  # fmt: skip  # noqa: E501
-        assert (row["ci_low"], row["ci_high"]) == pytest.approx(
-            (wanted.low, wanted.high), abs=0.3 * (wanted.high - wanted.low)
-        )
-
-
-def test_a_planted_head_carries_all():
-    contributions, cosine = made()
-    contributions["blur"][:] = np.eye(K)[3]  # block 2, head 1
-    table = heads(image_rows(headed(contributions, cosine)), NAMES, seed=0).filter(augmentation="blur")
-    head = (pl.col("layer") == 2) & (pl.col("part") == "1")
-    assert table.filter(head).select("contribution", "ci_low", "ci_high").row(0) == pytest.approx((1, 1, 1))
-    assert table.filter(~head).select("contribution", "ci_low", "ci_high").unique().row(0) == (0, 0, 0)
+        wanted = by_loops(rows, name, ["heads", "mlps", "head_input", "head_pattern", "head_rest"])
+        own = {tuple(row[1:3]): row[3:] for row in table.filter(augmentation=name).iter_rows()}
+        np.testing.assert_allclose([own[part] for part in parts()], np.transpose(wanted), rtol=1e-5, atol=1e-6)
+        assert sum(row[0] for row in own.values()) == pytest.approx(1, abs=1e-6)
 
 
 def test_few_images_have_no_interval_and_nothing_moved_no_contribution():
@@ -123,17 +105,12 @@ def test_tokens_against_a_loop():
     for name in ("tokens_pattern", "tokens_values"):
         values = pl.Series(name, rng.normal(size=(len(rows), 5)), dtype=pl.Array(pl.Float32, 5))
         rows = rows.with_columns(values).with_columns(pl.when(there).then(name).alias(name))
-    table = head_tokens(image_rows(rows.lazy()), NAMES, seed=0)
+    table = head_tokens(image_rows(rows.lazy()), NAMES, seed=3)
     assert table.select("augmentation", "term").rows() == [(n, t) for n in NAMES for t in ("pattern", "values")]
     for name in NAMES:
-        above, below = np.zeros(2), 0.0
-        for row in rows.filter(view=name).drop_nulls("tokens_pattern").iter_rows(named=True):
-            above += (1 - row["cosine_similarity"]) * np.array([sum(row["tokens_pattern"]), sum(row["tokens_values"])])
-            below += 1 - row["cosine_similarity"]
-        found = table.filter(augmentation=name)
-        np.testing.assert_allclose(found["contribution"], above / below, rtol=1e-6)
-        assert (found["ci_low"] < found["contribution"]).all()
-        assert (found["contribution"] < found["ci_high"]).all()
+        wanted = by_loops(rows, name, ["tokens_pattern", "tokens_values"], lambda both: both.reshape(2, 5).sum(axis=1))
+        found = table.filter(augmentation=name).select("contribution", "ci_low", "ci_high")
+        np.testing.assert_allclose(found.to_numpy(), np.transpose(wanted), rtol=1e-6)
 
 
 def moments(images=20, blocks=2, heads=3, width=4, texts=6):
@@ -242,19 +219,14 @@ def test_bars_are_stacked_from_0_to_either_side_and_sum_to_the_shift(study):
     assert (widths < 0).any(), "no part is negative: the made study proves nothing"
 
 
-def section_of(study):
-    html = (study.folder / "report.html").read_text()
-    assert 'href="#heads"' in html
-    return html[html.index('<section id="heads"') :].split("</section>")[0], html
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("images", "said"),
     first_only([(1, "With 1 image, there are no intervals."), (12, "With 12 images, intervals are approximate.")]),
 )
 def test_the_section_says_what_the_number_of_images_allows(images, said):
-    section, _ = section_of(studies.few(images))
+    html = (studies.few(images).folder / "report.html").read_text()
+    section = html[html.index('<section id="heads"') :].split("</section>")[0]
     assert said in section
     assert ("<td>–</td>" in section) == (images < 8), "clear"
 

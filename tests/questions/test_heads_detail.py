@@ -75,10 +75,7 @@ def test_picks_equal_the_published_procedure(seed: int):
     found = textspan(np.cov((outputs @ triangle.T).T, bias=True), texts @ orthonormal, 9)
     assert [each.text for each in found] == picks, "never more than the width of the head"
     np.testing.assert_allclose([each.explained for each in found], explained, rtol=0, atol=1e-9)
-
-
-def test_what_does_not_vary_has_no_words():
-    assert textspan(np.zeros((3, 3)), np.eye(3)) == []
+    assert textspan(np.zeros((3, 3)), np.eye(3)) == [], "what does not vary has no words"
 
 
 def test_an_embedding_of_many_tokens_has_no_matrices(tmp_path: Path):
@@ -112,39 +109,16 @@ def test_the_heads_are_measured_and_a_warning_says_why_they_have_no_words(tokeni
 BANK = ("a cat", "a dog", "<b>red</b> boat", "a small picture", "an image", "the photo")
 
 
-FEW = ["noise", "blur", "elastic"]
-
-
 @pytest.fixture(scope="module")
-def photos():
-    return studies.pictures(9)
+def tokens():
+    return studies.measured(studies.pictures(9), studies.checkpoint("dinov2"), heads_tokens=True)
 
 
-@pytest.fixture(scope="module")
-def clip():
-    return studies.checkpoint("reader")
-
-
-@pytest.fixture(scope="module")
-def dinov2():
-    return studies.checkpoint("dinov2")
-
-
-@pytest.fixture(scope="module")
-def worded(photos, clip, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("worded")
-    (folder / "bank.txt").write_text("\n".join(BANK))
-    asked = {"heads": True, "bank": str(folder / "bank.txt"), "shard_size": 4}
-    return embedshift.run(photos, out=folder / "study", model=str(clip), families=FEW, workers=0, **asked)
-
-
-@pytest.fixture(scope="module")
-def tokens(photos, dinov2, tmp_path_factory):
-    out = tmp_path_factory.mktemp("tokens") / "study"
-    return embedshift.run(photos, out=out, model=str(dinov2), workers=0, heads_tokens=True)
-
-
-def test_words_equal_the_published_procedure_on_the_librarys_numbers(worded, clip):
+def test_words_equal_the_published_procedure_on_the_librarys_numbers(tmp_path):
+    clip = studies.checkpoint("reader")
+    (tmp_path / "bank.txt").write_text("\n".join(BANK))
+    asked = {"heads": True, "bank": str(tmp_path / "bank.txt"), "shard_size": 4, "families": ["noise"], "workers": 0}
+    worded = embedshift.run(studies.pictures(9), out=tmp_path / "study", model=str(clip), **asked)
     case = next(case for case in CASES if case.kind == "clip")
     reference, texts = case.reference(clip).double(), texts_of(clip)
     images, _ = redraw(worded.reader(), sorted(worded.reader().image_ids()))
