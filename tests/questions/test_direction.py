@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 import embedshift
+from embedshift.encoders import EncoderOutput
 from embedshift.questions.direction.figures import tree_of
 from embedshift.questions.direction.measure import ShiftSums
 from embedshift.questions.direction.shifts import Shifts, cosines_of_shifts
@@ -33,7 +34,7 @@ def sums_of(embedding, augmentations=3, draws=2, shard=100):
     for start in range(0, len(embedding), shard):
         sums = ShiftSums(augmentations, draws)
         for each in embedding[start : start + shard]:
-            sums.add_embedding(each)
+            sums.add(None, EncoderOutput(each, None, None))
         for name, array in sums.close().items():
             total[name] = total.get(name, 0) + array.astype(np.float64)
     return total
