@@ -54,9 +54,9 @@ def columns(study, name):
     return rows["attention_similarity"].to_numpy(), rows["aligned_attention_similarity"].to_numpy()
 
 
-@pytest.fixture(scope="module")
-def photos():
-    return studies.pictures(6)
+def followed(tmp_path, encoder, **settings):
+    asked = {"metrics": ["aligned", "aligned_pixels"], "workers": 0} | settings
+    return embedshift.run(studies.pictures(6), out=tmp_path / "study", model=encoder, **asked)
 
 
 @pytest.mark.parametrize("name", MOVING)
@@ -78,8 +78,8 @@ def test_values_move_as_the_view_s_pixels(name):
 
 
 @pytest.mark.slow
-def test_an_encoder_that_follows_the_picture_is_not_punished(photos, tmp_path):
-    study = embedshift.run(photos, out=tmp_path / "study", model=Follower(), metrics=["aligned"], draws=2, workers=0)
+def test_an_encoder_that_follows_the_picture_is_not_punished(tmp_path):
+    study = followed(tmp_path, Follower(), draws=2)
     for name in MOVING:
         plain, aligned = columns(study, name)
         assert len(aligned) == 12
@@ -94,8 +94,8 @@ def test_an_encoder_that_follows_the_picture_is_not_punished(photos, tmp_path):
 
 
 @pytest.mark.slow
-def test_an_encoder_that_stares_at_one_place_is_found_out(photos, tmp_path):
-    study = embedshift.run(photos, out=tmp_path / "study", model=Follower(stares=True), metrics=["aligned"], workers=0)
+def test_an_encoder_that_stares_at_one_place_is_found_out(tmp_path):
+    study = followed(tmp_path, Follower(stares=True))
     for name in ("shift_scale_rotate", "horizontal_flip", "perspective"):
         plain, aligned = columns(study, name)
         np.testing.assert_array_equal(plain, 1)
@@ -104,17 +104,16 @@ def test_an_encoder_that_stares_at_one_place_is_found_out(photos, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_own_augmentations(photos, tmp_path):
+def test_own_augmentations(tmp_path):
     own = {
         "mirror": lambda image, rng: image[:, ::-1],
         "reflect": A.Rotate((30, 30), border_mode=cv2.BORDER_REFLECT, p=1),
         "mixed": A.Compose([A.VerticalFlip(p=1), A.GaussNoise(p=0.5), A.CoarseDropout(fill_mask=0, p=1)]),
     }
-    study = embedshift.run(
-        photos, out=tmp_path / "study", model=Follower(), metrics=["aligned"], augmentations=own, workers=0
-    )
+    study = followed(tmp_path, Follower(), augmentations=own)
     plain, aligned = columns(study, "mirror")
     assert np.isnan(aligned).all(), "what a function does to a picture is not known"
+    assert np.isnan(values(study, "mirror", ALIGNED).astype(float)).all()
     assert not np.isnan(plain).any()
     assert columns(study, "reflect")[1].min() > 0.9999, "what a border mode makes up is left out"
     described = study.summary().filter(metric="aligned_attention_similarity")
@@ -150,8 +149,8 @@ ALIGNED = tuple(f"aligned_{name}" for name in PLAIN)
 
 
 @pytest.fixture(scope="module")
-def study(photos):
-    return studies.measured(photos, models.Colours(), metrics=["aligned_pixels"], draws=2, workers=0)
+def study():
+    return studies.measured(studies.pictures(6), models.Colours(), metrics=["aligned_pixels"], draws=2)
 
 
 def values(study, view, names):
@@ -171,11 +170,11 @@ def test_only_what_is_no_motion_is_left(study):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", first_only(["shift_scale_rotate@3", "crop@4", "translation_black@5", "zoom_out@5"]))
-def test_a_row_is_that_of_slow_loops(name, photos):
+def test_a_row_is_that_of_slow_loops(name):
     """The original is moved by SciPy, with the places of the geometry; places beyond the frame are not compared."""
-    family = name.partition("@")[0]
+    family, photos = name.partition("@")[0], studies.pictures(6)
     suite = {"augmentations": "strength", "families": [family]}
-    study = studies.measured(photos, models.Colours(), metrics=["aligned_pixels"], workers=0, limit=2, **suite)
+    study = studies.measured(photos, models.Colours(), metrics=["aligned_pixels"], limit=2, **suite)
     augmentation = load_suite("strength", families=[family])[name]
     for row in study.rows().filter(pl.col("view") == name).collect().iter_rows(named=True):
         picture = np.asarray(Image.open(photos / row["image_id"]).convert("RGB"))
@@ -201,13 +200,6 @@ def test_they_are_rows_of_summary_with_the_baseline_of_images_that_share_no_moti
         assert part["baseline"].to_list() == pytest.approx(
             summary.filter(metric=plain)["baseline"].to_list(), abs=1e-12
         )
-
-
-@pytest.mark.slow
-def test_what_a_function_does_to_a_picture_is_not_known(photos):
-    own = {"mirror": lambda image, rng: image[:, ::-1]}
-    study = studies.measured(photos, models.Colours(), metrics=["aligned_pixels"], augmentations=own, workers=0)
-    assert np.isnan(values(study, "mirror", ALIGNED).astype(float)).all()
 
 
 def test_a_reflected_border_is_outside():

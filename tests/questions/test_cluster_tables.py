@@ -20,7 +20,6 @@ from support import studies
 from support.mean_colour import MeanColour
 from support.models import pictures
 from support.records import SUITE, lazy, records
-from support.synthetic import make_study
 
 
 def pairwise_by_loops(rows, suite, *, original):
@@ -98,12 +97,7 @@ def test_dendrogram_is_scipys(tree):
     found = hierarchy.fcluster(matrix, 0.7 * matrix[:, 2].max(), "distance")
     named = [text["text"] for text in chart["layout"]["annotations"] if "cluster" in text["text"]]
     assert len(named) == len(set(found))
-
-
-@pytest.mark.slow
-def test_one_leaf_is_no_tree(tmp_path):
-    one = FigureInput(make_study(tmp_path / "one", 5, ["noise"], effect={"noise": 0.0}).reader())
-    assert dendrogram(one) is None
+    assert dendrogram(FigureInput(studies.synthetic(5, ["noise"]).reader())) is None, "one leaf"
 
 
 def darker(number):

@@ -6,8 +6,6 @@ What the numbers are is shown by the files of each question, against loops and l
 import html
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,10 +17,11 @@ from embedshift.figures import FIGURES
 from embedshift.registry import questions
 from embedshift.report.section import parts_of_page
 from embedshift.store.table import tables_of
-from support import command, models, studies
+from support import models, studies
 from support.captioned import LABELS
 from support.graded import MADE, corruption, graded
 from support.once import made
+from support.processes import run_python
 
 pytestmark = pytest.mark.slow
 
@@ -300,21 +299,13 @@ def test_another_caption_is_another_study(study, tmp_path):
         embedshift.run(photos, out=copy.folder, **given)
 
 
-def python(code, *given):
-    done = subprocess.run(
-        [sys.executable, "-c", code, *given], env=command.environment(), capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
-
-
 def test_tables_and_figures_are_listed_without_the_libraries_that_draw_and_encode():
     code = (
         "import sys; from embedshift.registry import questions; from embedshift.store.table import tables_of\n"
         "print(len(tables_of(questions())), sum(len(each.figures) for each in questions()))\n"
         "print({'torch', 'transformers', 'matplotlib'} & {*sys.modules})"
     )
-    assert python(code).splitlines() == [f"{len(tables_of(questions()))} {len(FIGURES)}", "set()"]
+    assert run_python(code).splitlines() == [f"{len(tables_of(questions()))} {len(FIGURES)}", "set()"]
 
 
 def test_tables_and_report_are_made_again_from_the_shards_without_torch(study, tmp_path):
@@ -324,6 +315,6 @@ def test_tables_and_report_are_made_again_from_the_shards_without_torch(study, t
         "import sys, embedshift; study = embedshift.load(sys.argv[1])\n"
         "study.report(figures=['depth', 'words', 'maps_moved'], formats=['svg']); print('torch' in sys.modules)"
     )
-    assert python(code, copy.folder) == "False"
+    assert run_python(code, str(copy.folder)) == "False\n"
     for name, table in tables(study).items():
         assert_frame_equal(copy.table(name), table, check_exact=True)

@@ -16,7 +16,6 @@ from embedshift.report.own_sections import differences_content
 from embedshift.store.naming import ImageNaming
 from support import mirrored, studies
 from support.sentences import paragraphs
-from support.synthetic import make_study
 
 COLUMNS = ("augmentation", "mean", "relative_shift", "relative_shift_low", "relative_shift_high")
 NOISE, BLUR, FLIP = (
@@ -234,18 +233,10 @@ def test_furthest_images_equal_a_loop():
     assert furthest(tied.lazy(), table, ["blur"])["image_id"].to_list() == ["x"]
 
 
-def data_of(folder, *given, **settings) -> FigureInput:
-    return FigureInput(make_study(folder, *given, **settings).reader())
-
-
-@pytest.fixture(scope="module")
-def data():
-    return FigureInput(studies.paper().reader())
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("metric", ["cosine_similarity", "l2_distance"])
-def test_ridges_are_scipys_density_and_dots_the_means(data, metric):
+def test_ridges_are_scipys_density_and_dots_the_means(metric):
+    data = FigureInput(studies.paper().reader())
     chart = distributions(data, metric)
     go.Figure(json.loads(json.dumps(chart, allow_nan=False)))  # raises for a name that plotly does not know
     order = data.ranking.sort("rank")["augmentation"].to_list()
@@ -266,6 +257,6 @@ def test_ridges_are_scipys_density_and_dots_the_means(data, metric):
 
 
 @pytest.mark.slow
-def test_equal_values_have_no_curve(tmp_path):
-    one = data_of(tmp_path / "one", 5, ["noise"], effect={"noise": 0.0})
-    assert len(distributions(one, "l2_distance")["data"]) == 1
+def test_equal_values_have_no_curve():
+    one = studies.synthetic(5, ["noise"], effect={"noise": 0.0})
+    assert len(distributions(FigureInput(one.reader()), "l2_distance")["data"]) == 1

@@ -1,19 +1,33 @@
-"""Heads: tables against loops over made rows, and figures and section as a reader sees them."""
+"""Heads: tables against loops over made rows, words by the published procedure, tokens; figures and section."""
 
 import dataclasses
 
 import numpy as np
 import polars as pl
 import pytest
-from scipy import stats
+import torch
 
-from embedshift import EmbedshiftError
+import embedshift
+from embedshift import EmbedshiftError, load_encoder
+from embedshift.augmentations import ORIGINAL
+from embedshift.encoders.dissection import head_matrices
+from embedshift.encoders.dissection.anatomy import Anatomy
+from embedshift.errors import UsageError
 from embedshift.figures import FigureInput
+from embedshift.questions.heads.figures import maps_of, shown_of
 from embedshift.questions.heads.section import rows_of, words_of
 from embedshift.questions.heads.tables import head_tokens, head_words, heads, textspan
+from embedshift.statistics.intervals import ratio_interval
 from embedshift.statistics.layout import image_rows
-from support import studies
+from embedshift.statistics.vectors import normalised
+from embedshift.store.redraw import redraw
+from support import models, studies
+from support.family_models import CASES
+from support.heads_by_hand import NAMED, catch
+from support.image_rows import headings, pictures
+from support.library_models import make_open_clip
 from support.matrix import first_only
+from support.overlap import overlaps
 
 SHAPE = DEPTH, WIDTH = 3, 2
 K = DEPTH * WIDTH + DEPTH + 3
@@ -56,53 +70,35 @@ def parts():
     return [*of_heads, *((layer, "mlp") for layer in (1, 2, 3)), (0, "input"), (0, "pattern"), (0, "rest")]
 
 
+def by_loops(rows, name, columns, combine=np.asarray):
+    """Contributions with their intervals, `[3, K]`: each row's by its shift, and an image with all its draws."""
+    above, below = [], []
+    for _, image in rows.filter(view=name).group_by("image_id", maintain_order=True):
+        of_image = [
+            (1 - row["cosine_similarity"], combine(np.hstack([row[column] for column in columns])))
+            for row in image.drop_nulls(columns).iter_rows(named=True)
+        ]
+        above.append(sum(shift * each for shift, each in of_image))
+        below.append(sum(shift for shift, _ in of_image))
+    above = np.array([np.broadcast_to(each, np.shape(above[0])) for each in above])
+    found = ratio_interval([(above, np.array(below, float))], seed=3)
+    np.testing.assert_allclose(found[0], above.sum(axis=0) / sum(below), rtol=1e-12)
+    return found
+
+
 @pytest.mark.parametrize("missing", [None, np.nan])
 def test_against_a_loop_over_the_rows(missing):
     """Also with views that have no contributions: null, or NaN in their lists."""
     contributions, cosine = made()
     contributions["noise"][3], contributions["noise"][5, 1] = np.nan, np.nan  # both draws of an image, one of another
-    table = heads(image_rows(headed(contributions, cosine, missing)), NAMES, seed=0)
+    table = heads(image_rows(headed(contributions, cosine, missing)), NAMES, seed=3)
     assert len(table) == len(NAMES) * K
     rows = headed(contributions, cosine).collect()
     for name in NAMES:
-        above, below = np.zeros(K), 0.0
-        for row in rows.filter(view=name).iter_rows(named=True):
-            if row["heads"] is not None:
-                every = [*row["heads"], *row["mlps"], row["head_input"], row["head_pattern"], row["head_rest"]]
-                below += 1 - row["cosine_similarity"]
-                above += np.array(every) * (1 - row["cosine_similarity"])
-        for (layer, part), contribution in zip(parts(), above / below, strict=True):
-            found = table.filter(augmentation=name, layer=layer, part=part)
-            assert found["contribution"].item() == pytest.approx(contribution, rel=1e-5, abs=1e-6)
-            assert found["ci_low"].item() < contribution < found["ci_high"].item()
-        assert table.filter(augmentation=name)["contribution"].sum() == pytest.approx(1, abs=1e-6)
-
-
-def test_intervals_are_those_of_the_ratio_over_images():
-    """Near to scipy's bootstrap, in which an image is drawn with both its draws."""
-    contributions, cosine = made(80)
-    table = heads(image_rows(headed(contributions, cosine)), NAMES, seed=0)
-    weight = 1 - cosine["blur"]
-    for number in (0, 4, 7):
-        above = (contributions["blur"][..., number] * weight).sum(axis=1)
-        wanted = stats.bootstrap(
-            (above, weight.sum(axis=1)), lambda a, b, axis: a.sum(axis) / b.sum(axis), paired=True, vectorized=True,
-            rng=np.random.default_rng(0),
-        ).confidence_interval  # fmt: skip
-        layer, part = parts()[number]
-        row = table.row(by_predicate=(pl.col("augmentation") == "blur") & (pl.col("layer") == layer) & (pl.col("part") == part), named=True)  # fmt: skip  # noqa: E501
-        assert (row["ci_low"], row["ci_high"]) == pytest.approx(
-            (wanted.low, wanted.high), abs=0.3 * (wanted.high - wanted.low)
-        )
-
-
-def test_a_planted_head_carries_all():
-    contributions, cosine = made()
-    contributions["blur"][:] = np.eye(K)[3]  # block 2, head 1
-    table = heads(image_rows(headed(contributions, cosine)), NAMES, seed=0).filter(augmentation="blur")
-    head = (pl.col("layer") == 2) & (pl.col("part") == "1")
-    assert table.filter(head).select("contribution", "ci_low", "ci_high").row(0) == pytest.approx((1, 1, 1))
-    assert table.filter(~head).select("contribution", "ci_low", "ci_high").unique().row(0) == (0, 0, 0)
+        wanted = by_loops(rows, name, ["heads", "mlps", "head_input", "head_pattern", "head_rest"])
+        own = {tuple(row[1:3]): row[3:] for row in table.filter(augmentation=name).iter_rows()}
+        np.testing.assert_allclose([own[part] for part in parts()], np.transpose(wanted), rtol=1e-5, atol=1e-6)
+        assert sum(row[0] for row in own.values()) == pytest.approx(1, abs=1e-6)
 
 
 def test_few_images_have_no_interval_and_nothing_moved_no_contribution():
@@ -123,17 +119,12 @@ def test_tokens_against_a_loop():
     for name in ("tokens_pattern", "tokens_values"):
         values = pl.Series(name, rng.normal(size=(len(rows), 5)), dtype=pl.Array(pl.Float32, 5))
         rows = rows.with_columns(values).with_columns(pl.when(there).then(name).alias(name))
-    table = head_tokens(image_rows(rows.lazy()), NAMES, seed=0)
+    table = head_tokens(image_rows(rows.lazy()), NAMES, seed=3)
     assert table.select("augmentation", "term").rows() == [(n, t) for n in NAMES for t in ("pattern", "values")]
     for name in NAMES:
-        above, below = np.zeros(2), 0.0
-        for row in rows.filter(view=name).drop_nulls("tokens_pattern").iter_rows(named=True):
-            above += (1 - row["cosine_similarity"]) * np.array([sum(row["tokens_pattern"]), sum(row["tokens_values"])])
-            below += 1 - row["cosine_similarity"]
-        found = table.filter(augmentation=name)
-        np.testing.assert_allclose(found["contribution"], above / below, rtol=1e-6)
-        assert (found["ci_low"] < found["contribution"]).all()
-        assert (found["contribution"] < found["ci_high"]).all()
+        wanted = by_loops(rows, name, ["tokens_pattern", "tokens_values"], lambda both: both.reshape(2, 5).sum(axis=1))
+        found = table.filter(augmentation=name).select("contribution", "ci_low", "ci_high")
+        np.testing.assert_allclose(found.to_numpy(), np.transpose(wanted), rtol=1e-6)
 
 
 def moments(images=20, blocks=2, heads=3, width=4, texts=6):
@@ -242,19 +233,14 @@ def test_bars_are_stacked_from_0_to_either_side_and_sum_to_the_shift(study):
     assert (widths < 0).any(), "no part is negative: the made study proves nothing"
 
 
-def section_of(study):
-    html = (study.folder / "report.html").read_text()
-    assert 'href="#heads"' in html
-    return html[html.index('<section id="heads"') :].split("</section>")[0], html
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("images", "said"),
     first_only([(1, "With 1 image, there are no intervals."), (12, "With 12 images, intervals are approximate.")]),
 )
 def test_the_section_says_what_the_number_of_images_allows(images, said):
-    section, _ = section_of(studies.few(images))
+    html = (studies.few(images).folder / "report.html").read_text()
+    section = html[html.index('<section id="heads"') :].split("</section>")[0]
     assert said in section
     assert ("<td>–</td>" in section) == (images < 8), "clear"
 
@@ -293,3 +279,163 @@ def test_words_are_shown_of_the_heads_that_rows_name():
         {"name": "block 3, head 1", "words": ["(3, 1) 1", "(3, 1) 2"], "explained": "20.0 %"}
     ]
     assert words_of(data, named) == []
+
+
+def published(data, texts, count):
+    """TextSpan as its authors write it: contributions `[n, D]` and texts `[N, D]`, both deflated pick by pick."""
+    _, values, directions = np.linalg.svd(data, full_matrices=False)
+    span = directions[values > 1e-9 * values[0]]
+    texts = texts @ span.T @ span
+    data = data - data.mean(axis=0)
+    whole, picks, explained = data.var(axis=0).sum(), [], []
+    for _ in range(count):
+        best = int((data @ texts.T).std(axis=0).argmax())
+        along = texts[best] / np.linalg.norm(texts[best])
+        data = data - np.outer(data @ along, along)
+        texts = texts - np.outer(texts @ along, along)
+        picks.append(best)
+        explained.append(1 - data.var(axis=0).sum() / whole)
+    return picks, explained
+
+
+def added_by_heads(reference, named, case, view):
+    """What each head adds to the embedding of one image, `[L, H, D']`, by the names of the library."""
+    pixels = torch.from_numpy(((view[None] / 255 - models.MEAN) / models.STD).transpose(0, 3, 1, 2))
+    caught = catch(reference, named, lambda: case.embedding(reference, pixels))
+    norm = reference.get_submodule(named.norm)
+    gamma = norm.weight.detach().numpy()
+    after = reference.get_submodule(named.after).weight.detach().numpy() if named.after else np.eye(len(gamma))
+    scale = np.sqrt(caught[-1].after[0].var() + norm.eps)
+    found = np.zeros((len(caught), 4, len(after)))
+    for layer, block in enumerate(reference.get_submodule(named.blocks).children()):
+        weight = block.get_submodule(named.projection).weight.detach().numpy()
+        own = block.get_parameter(named.scale).detach().numpy() if named.scale else 1
+        for head in range(4):
+            part = slice(6 * head, 6 * head + 6)
+            added = own * (weight[:, part] @ caught[layer].heads[0, part])
+            found[layer, head] = after @ (gamma * (added - added.mean()) / scale)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(5))
+def test_picks_equal_the_published_procedure(seed):
+    rng = np.random.default_rng(seed)
+    outputs = rng.normal(size=(200, 6)) * np.linspace(3, 0.2, 6) + 1
+    matrix, texts = rng.normal(size=(20, 6)), rng.normal(size=(50, 20))
+    orthonormal, triangle = np.linalg.qr(matrix)
+    picks, explained = published(outputs @ matrix.T, texts, 6)
+    found = textspan(np.cov((outputs @ triangle.T).T, bias=True), texts @ orthonormal, 9)
+    assert [each.text for each in found] == picks, "never more than the width of the head"
+    np.testing.assert_allclose([each.explained for each in found], explained, rtol=0, atol=1e-9)
+    assert textspan(np.zeros((3, 3)), np.eye(3)) == [], "what does not vary has no words"
+
+
+@pytest.mark.slow
+def test_an_embedding_of_many_tokens_has_no_matrices(tmp_path):
+    encoder = load_encoder(str(make_open_clip(tmp_path / "model", layers=3, pool_type="avg")))
+    with pytest.raises(UsageError, match="reads its embedding from more than one token"):
+        head_matrices(Anatomy(encoder.tower), [2])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tokenizer", first_only([None, "{"]))
+def test_the_heads_are_measured_and_a_warning_says_why_they_have_no_words(tokenizer, tmp_path, caplog, monkeypatch):
+    folder = models.make("clip", tmp_path / "clip")
+    if tokenizer is not None:
+        (folder / "tokenizer.json").write_text(tokenizer)
+    photos = models.pictures(tmp_path / "photos", 3)
+    changes = {"dark": lambda image, rng: image // 2}
+    settings = {"model": str(folder), "augmentations": changes, "workers": 0}
+    study = embedshift.run(photos, out=tmp_path / "study", heads=True, **settings)
+    (line,) = [each for each in caplog.records if "no texts for heads" in each.message]
+    assert line.levelname == "WARNING"
+    assert ("no tokenizer in the checkpoint" if tokenizer is None else "its tokenizer cannot be loaded") in line.message
+    assert study.heads().height
+    assert "head_words" not in study.table_names
+    texts = tmp_path / "texts.txt"
+    texts.write_text("a cat\na dog\n")
+    with pytest.raises(EmbedshiftError, match=r"`bank`: .*tokenizer"):
+        embedshift.run(photos, out=tmp_path / "own", heads=True, bank=str(texts), **settings)
+    with pytest.raises(EmbedshiftError, match="tokenizer"):
+        embedshift.run(photos, out=tmp_path / "text", labels=["a cat", "a dog"], **settings)
+
+
+BANK = ("a cat", "a dog", "<b>red</b> boat", "a small picture", "an image", "the photo")
+
+
+@pytest.fixture(scope="module")
+def tokens():
+    return studies.measured(studies.pictures(9), studies.checkpoint("dinov2"), heads_tokens=True)
+
+
+@pytest.mark.slow
+def test_words_equal_the_published_procedure_on_the_librarys_numbers(tmp_path):
+    clip = studies.checkpoint("reader")
+    (tmp_path / "bank.txt").write_text("\n".join(BANK))
+    asked = {"heads": True, "bank": str(tmp_path / "bank.txt"), "shard_size": 4, "families": ["noise"], "workers": 0}
+    worded = embedshift.run(studies.pictures(9), out=tmp_path / "study", model=str(clip), **asked)
+    case = next(case for case in CASES if case.kind == "clip")
+    reference, texts = case.reference(clip).double(), texts_of(clip)
+    images, _ = redraw(worded.reader(), sorted(worded.reader().image_ids()))
+    data = np.stack([added_by_heads(reference, NAMED["clip"], case, image.views[ORIGINAL]) for image in images])
+    table = worded.table("head_words")
+    assert table.select("layer", "head").unique().height == 3 * 4
+    for layer in range(3):
+        for head in range(4):
+            picks, explained = published(data[:, layer, head], texts, 5)
+            found = table.filter(layer=layer + 1, head=head)
+            assert found["word"].to_list() == [BANK[pick] for pick in picks]
+            np.testing.assert_allclose(found["explained"], explained, atol=1e-3)
+
+
+def texts_of(clip):
+    """Unit vectors of the bank by the library itself."""
+    import transformers as hf
+
+    model = hf.CLIPModel.from_pretrained(clip).eval()
+    read = hf.AutoTokenizer.from_pretrained(clip)(list(BANK), padding=True, return_tensors="pt")
+    with torch.no_grad():
+        states = model.text_model(input_ids=read["input_ids"], attention_mask=read["attention_mask"])
+        return normalised(model.text_projection(states.pooler_output).double().numpy())
+
+
+@pytest.mark.slow
+def test_tokens_sum_to_the_heads_of_the_last_block(tokens):
+    table, of_heads = tokens.head_tokens(), tokens.heads()
+    assert len(table) == 2 * len(tokens.augmentations)
+    for name in tokens.augmentations:
+        last = of_heads.filter(pl.col("part") != "mlp", augmentation=name, layer=3)["contribution"].sum()
+        assert table.filter(augmentation=name)["contribution"].sum() == pytest.approx(last, abs=1e-5)
+    rows = tokens.rows().filter(pl.col("view") != ORIGINAL).collect()
+    for row in rows.iter_rows(named=True):
+        assert len(row["tokens_pattern"]) == len(row["tokens_values"]) == 1 + 16
+        both = sum(row["tokens_pattern"]) + sum(row["tokens_values"])
+        assert both == pytest.approx(sum(row["heads"][-4:]), abs=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.matrix
+def test_maps_are_those_of_the_rows_on_one_scale(tokens):
+    data = FigureInput(tokens.reader())
+    shift = 1 - data.statistic("mean", "cosine_similarity")
+    order = sorted(tokens.augmentations, key=lambda name: -shift[tokens.augmentations.index(name)])
+    assert shown_of(data) == [order[0], order[4]], "the furthest of nine, and the one in the middle"
+    figure = tokens.figure("head_tokens")
+    assert overlaps(figure) == []
+    images = pictures(figure)
+    assert len(images) == 3 * 7
+    assert headings(figure)[2:4] == ["attention weights", "token values"]
+    ids = tokens.reader().sample_ids(3)
+    drawn, _ = redraw(tokens.reader(), ids)
+    maps = maps_of(data, drawn, shown_of(data))
+    every = np.concatenate([each.ravel() for each in maps.values()])
+    end = np.quantile(np.abs(every), 0.99)
+    assert figure.axes[-1].get_ylim() == pytest.approx((-end, end))
+    row = tokens.rows().filter(image_id=ids[1], view=order[4]).collect().row(0, named=True)
+    for place, column in ((12, "tokens_pattern"), (13, "tokens_values")):
+        wanted = np.array(row[column][1:]).reshape(4, 4)
+        np.testing.assert_array_equal(maps[ids[1], order[4], column.removeprefix("tokens_")], wanted)
+        red, _, blue = np.moveaxis(np.asarray(images[place], int), -1, 0)
+        strong = np.abs(wanted) > 0.05 * end
+        np.testing.assert_array_equal((red > blue)[strong], (wanted > 0)[strong])

@@ -1,8 +1,6 @@
 """Two different images, for the baseline under every metric: what each question measures of them, by direct calls."""
 
-from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -77,26 +75,19 @@ def test_nothing_of_an_encoder_without_attention_or_of_the_embedding():
     assert of_pair("embedding", plan_of(), output) == {}, "its baseline is exact, over all pairs"
 
 
-@dataclass
-class Vectors:
-    captions: dict[str, Any] = field(default_factory=dict)
-    classes: Any = None
-
-    def measure(self) -> TextMeasure:
-        config = StudyConfig(switches=(text.Switches(text=True, labels=("cat", "dog", "boat")),))
-        measure = TextMeasure(StudySwitches(config, SUITE, SAMPLES, asked_metrics(())))
-        return measure.changed(captions=self.captions, classes=self.classes)
+def text_of_pair(samples, **vectors):
+    config = StudyConfig(switches=(text.Switches(text=True, labels=("cat", "dog", "boat")),))
+    measure = TextMeasure(StudySwitches(config, SUITE, SAMPLES, asked_metrics(()))).changed(**vectors)
+    return measure.of_pair(VIEWS, EncoderOutput(EMBEDDING, None, None), samples, plan_of())
 
 
 def test_text_has_the_first_image_s_caption_and_the_classes():
     captions = {"a.jpg": RNG.normal(size=7), "b.jpg": RNG.normal(size=7)}
-    classes, output, plan = RNG.normal(size=(3, 7)), EncoderOutput(EMBEDDING, None, None), plan_of()
-    found = Vectors(captions, classes).measure().of_pair(VIEWS, output, SAMPLES, plan)
-    before, after = EMBEDDING
-    assert found == {
+    classes, (before, after) = RNG.normal(size=(3, 7)), EMBEDDING
+    assert text_of_pair(SAMPLES, captions=captions, classes=classes) == {
         "text_alignment_shift": METRICS["text_alignment_shift"].function(before, after, captions["a.jpg"]).item(),
         **{name: METRICS[name].function(before, after, classes).item() for name in OF_CLASSES},
     }
     del captions["a.jpg"]
-    assert set(Vectors(captions, classes).measure().of_pair(VIEWS, output, SAMPLES, plan)) == OF_CLASSES
-    assert Vectors(captions).measure().of_pair(VIEWS, output, SAMPLES[::-1], plan).keys() == {"text_alignment_shift"}
+    assert set(text_of_pair(SAMPLES, captions=captions, classes=classes)) == OF_CLASSES
+    assert text_of_pair(SAMPLES[::-1], captions=captions, classes=None).keys() == {"text_alignment_shift"}

@@ -42,12 +42,9 @@ NAMES = ("relevance", "tokens")
 COLUMNS = [f"map_{name}_correlation" for name in ("attention", *NAMES)]
 
 
-@pytest.fixture(scope="module")
-def photos():
-    return studies.pictures(10)
+DRAWN = random.Random(3).sample([f"picture-{number:02d}.png" for number in range(10)], 8)
 
 
-@pytest.fixture(scope="module")
 def dinov2():
     return str(studies.checkpoint("dinov2"))
 
@@ -58,30 +55,25 @@ def run(photos, out, model, **settings):
 
 
 @pytest.fixture(scope="module")
-def study(photos, dinov2, tmp_path_factory):
-    return run(photos, tmp_path_factory.mktemp("maps") / "study", dinov2, seed=3)
+def study(tmp_path_factory):
+    return run(studies.pictures(10), tmp_path_factory.mktemp("maps") / "study", dinov2(), seed=3)
 
 
-@pytest.fixture(scope="module")
-def drawn():
-    return random.Random(3).sample([f"picture-{number:02d}.png" for number in range(10)], 8)
-
-
-def test_the_images_that_the_seed_draws_have_maps_and_no_others(study, drawn):
+def test_the_images_that_the_seed_draws_have_maps_and_no_others(study):
     rows = study.rows().collect()
     for name in ("attention", *NAMES):
         of_views, of_original = f"map_{name}", f"map_{name}_original"
         assert rows.schema[of_views] == pl.Array(pl.Float32, 16)
-        is_view = (rows["view"] != "original") & rows["image_id"].is_in(drawn)
-        is_original = (rows["view"] == "original") & rows["image_id"].is_in(drawn)
+        is_view = (rows["view"] != "original") & rows["image_id"].is_in(DRAWN)
+        is_original = (rows["view"] == "original") & rows["image_id"].is_in(DRAWN)
         assert (rows[of_views].is_not_null() == is_view).all()
         assert (rows[of_original].is_not_null() == is_original).all()
         assert (rows[f"map_{name}_deletion"].is_not_null() == is_original).all()
 
 
-def test_maps_are_those_of_the_original_s_own_direction(study, photos, dinov2, drawn):
-    encoder = embedshift.load_encoder(dinov2)
-    (image,), missing = redraw(study.reader(), [drawn[0]])
+def test_maps_are_those_of_the_original_s_own_direction(study):
+    encoder = embedshift.load_encoder(dinov2())
+    (image,), missing = redraw(study.reader(), [DRAWN[0]])
     assert not missing
     original = image.views["original"]
     target = encoder(original[None]).embedding[0].astype(float)
@@ -89,7 +81,7 @@ def test_maps_are_those_of_the_original_s_own_direction(study, photos, dinov2, d
     # The user's own functions are not drawn again.
     views = np.stack([original, image.views["flip"], original // 3])
     wanted = Explainer(encoder, NAMES)(views, target) | {"attention": encoder(views).attention}
-    rows = study.rows().filter(image_id=drawn[0]).collect()
+    rows = study.rows().filter(image_id=DRAWN[0]).collect()
     for name, maps in wanted.items():
         found = [rows.filter(view="original")[f"map_{name}_original"][0]]
         found += [rows.filter(view=view)[f"map_{name}"][0] for view in ("flip", "dark")]
@@ -119,12 +111,12 @@ def test_what_is_the_same_has_not_moved_and_what_moves_nobody_knows_how_is_not_a
         assert (aligned.is_not_null() == (rows["view"] == "flip")).all()
 
 
-def test_scores_against_patches_taken_away_one_step_at_a_time(study, dinov2, drawn):
-    encoder = embedshift.load_encoder(dinov2)
-    (image,), _ = redraw(study.reader(), [drawn[1]])
+def test_scores_against_patches_taken_away_one_step_at_a_time(study):
+    encoder = embedshift.load_encoder(dinov2())
+    (image,), _ = redraw(study.reader(), [DRAWN[1]])
     original = image.views["original"]
     whole = encoder(original[None]).embedding[0].astype(float)
-    row = study.rows().filter(image_id=drawn[1], view="original").collect()
+    row = study.rows().filter(image_id=DRAWN[1], view="original").collect()
     for name in NAMES:
         order = np.argsort(-np.array(row[f"map_{name}_original"][0]), kind="stable")
         curves = {"deletion": [], "insertion": []}
@@ -191,8 +183,9 @@ def test_a_caption_or_words_are_explained_where_they_are_asked_for(tmp_path):
 
 
 @pytest.mark.matrix
-def test_the_dry_run_says_what_maps_add_and_the_command_line_takes_them(cli, photos, dinov2, tmp_path):
-    arguments = ["run", photos, "--model", dinov2, "--out", tmp_path / "study", "--workers", 0, "--size", SIZE]
+def test_the_dry_run_says_what_maps_add_and_the_command_line_takes_them(cli, tmp_path):
+    given = ["--model", dinov2(), "--out", tmp_path / "study", "--workers", 0, "--size", SIZE]
+    arguments = ["run", studies.pictures(10), *given]
     dry = cli(*arguments, "--maps", "relevance,tokens", "--maps-images", 2, "--dry-run")
     assert re.search(r"^time: about \d+ s \(.*, \d+ s for maps\)$", dry.out, re.MULTILINE), dry.out + dry.err
     assert "for maps" not in cli(*arguments, "--dry-run").out
@@ -206,10 +199,8 @@ REDRAWN = {"flip": A.HorizontalFlip(p=1), "blur": A.GaussianBlur(p=1), "darker":
 
 @pytest.fixture(scope="module")
 def redrawn(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("shown")
-    photos, model = models.pictures(folder / "photos", 9), models.make("dinov2_registers", folder / "dinov2")
-    settings = {"augmentations": REDRAWN, "maps": NAMES, "maps_images": 8, "store": "metrics"}
-    return embedshift.run(photos, out=folder / "study", model=str(model), workers=0, **settings)
+    asked = {"augmentations": REDRAWN, "store": "metrics", "shard_size": 1000}
+    return run(studies.pictures(9), tmp_path_factory.mktemp("shown") / "study", dinov2(), **asked)
 
 
 def test_overlays_show_the_stored_maps_of_the_original_and_of_the_views_that_changed_most(redrawn):

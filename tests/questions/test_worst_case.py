@@ -136,9 +136,13 @@ def test_the_interval_of_what_is_recovered_is_that_of_a_jackknife(study):
     assert 1.5 * error < width < 6 * error
 
 
+def page_of(study, **settings):
+    html = study.report(figures=[], **settings).read_text()
+    return html, html[html.index('<section id="worst"') :].partition("</section>")[0]
+
+
 def test_the_page_says_what_was_attacked_and_marks_what_the_attack_knew(study):
-    html = study.report(figures=[]).read_text()
-    section = html[html.index('<section id="worst"') :].partition("</section>")[0]
+    html, section = page_of(study)
     words = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", section))
     assert "in 5 steps along gradients of net , to move the embedding away from that of the original." in words
     assert "This study measures the same encoder." in words
@@ -193,21 +197,12 @@ def test_pictures_that_were_exchanged_are_not_shown_as_those_of_the_attack(adv, 
     assert "worst" not in exchanged.table_names
 
 
-def test_without_pictures_none_is_shown(study, tmp_path):
-    copy = embedshift.load(shutil.copytree(study.folder, tmp_path / "study"))
-    html = copy.report(figures=[], pictures=False).read_text()
-    section = html[html.index('<section id="worst"') :].partition("</section>")[0]
-    assert "<img" not in section
-    assert "picture-0" not in section
-
-
 def test_names_of_others_are_escaped_and_without_pictures_none_is_shown(adv, encoder, tmp_path):
     copy = shutil.copytree(adv, tmp_path / "adv")
     told = json.loads((copy / "attack.json").read_text())
     (copy / "attack.json").write_text(json.dumps(told | {"encoder": "<script>alert(1)</script>"}))
     study = run(copy, tmp_path / "study", encoder, names=["linf-8"], limit=2)
-    html = study.report(figures=[], pictures=False).read_text()
-    section = html[html.index('<section id="worst"') :].partition("</section>")[0]
+    html, section = page_of(study, pictures=False)
     assert "&lt;script&gt;alert(1)" in html
     assert "<script>alert(1)" not in html
     assert "<img" not in section

@@ -41,14 +41,6 @@ class Dim:
         return image // self.by
 
 
-class Dimmer(Dim):
-    def __call__(self, image, rng):
-        return self.darker(image)
-
-    def darker(self, image):
-        return image // self.by // 2
-
-
 class Slotted:
     __slots__ = ("by",)
 
@@ -64,18 +56,25 @@ class Strength:
     by: int
 
 
-class Heir(Dim):
-    pass
+def objects(method):
+    """Of a class with this method and of its heir, whose names tell nothing."""
 
+    class Darker:
+        darker = method
 
-class OtherHeir(Dimmer):
-    pass
+        def __call__(self, image, rng):
+            return self.darker(image, rng)
+
+    class Heir(Darker):
+        pass
+
+    return Darker(), Heir()
 
 
 DIFFERENT = {
     "another state of an object in it": (inside(Strength(2)), inside(Strength(3))),
     "a method of an object that is not called": (Strength(2).__eq__, Strength(3).__eq__),
-    "an inherited method": (Heir(2), OtherHeir(2)),
+    "an inherited method": (objects(strong)[1], objects(stronger)[1]),
     **{
         f"another {type(one).__name__}": (inside(one), inside(other))
         for one, other in (({1, 2}, {1, 3}), (b"a", b"b"), (Path("a"), Path("b")), (range(3), range(4)))
@@ -88,7 +87,7 @@ DIFFERENT = {
     "another array in a closure": (inside(np.arange(3)), inside(np.arange(4))),
     "another function in a closure": (inside(strong), inside(stronger)),
     "another state": (Dim(2), Dim(3)),
-    "another method that is called": (Dim(2), Dimmer(2)),
+    "another method that is called": (objects(strong)[0], objects(stronger)[0]),
     "a method of another object": (Dim(2).darker, Dim(3).darker),
     "other arguments of a partial": (functools.partial(strong, by=2), functools.partial(strong, by=3)),
     "another constant": (lambda image, rng: image // 2, lambda image, rng: image // 3),

@@ -1,7 +1,8 @@
 """The split of a shift over heads, written slowly: eager attention in float64, hooks by name, secants as matrices."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,25 +15,15 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Named:
-    """Where the parts of a model are, by their names.
-
-    Args:
-        blocks: The blocks.
-        norm: The layer norm after the last block.
-        projection: Of a head's block, its output projection.
-        between: Likewise, the norm before the feed-forward network.
-        scale: Likewise, what multiplies the attention; "" = nothing.
-        after: Path of the linear layer after the norm; "" = none.
-        mean: Whether the embedding is the mean of all tokens, and not the first.
-    """
+    """Where the parts of a model are, by their names; "" = there is none."""
 
     blocks: str
-    norm: str
-    projection: str
-    between: str
-    scale: str = ""
-    after: str = ""
-    mean: bool = False
+    norm: str  # after the last block
+    projection: str  # of a block: that of its heads' outputs
+    between: str  # of a block: the norm before its feed-forward network
+    scale: str = ""  # of a block: what multiplies its attention
+    after: str = ""  # the linear layer after the norm
+    mean: bool = False  # whether the embedding is the mean of all tokens, and not the first
 
 
 NAMED = {
@@ -48,37 +39,20 @@ NAMED = {
 }  # fmt: skip
 
 
-@dataclass
-class Caught:
-    """What one block of one image was given and gave, each `[T, ...]`."""
-
-    before: Array = field(default_factory=lambda: np.zeros(0))
-    heads: Array = field(default_factory=lambda: np.zeros(0))
-    between: Array = field(default_factory=lambda: np.zeros(0))
-    after: Array = field(default_factory=lambda: np.zeros(0))
-
-
-def catch(model: nn.Module, named: Named, run: Any) -> list[Caught]:
-    """What the blocks did while `run()` encoded one image."""
+def catch(model: nn.Module, named: Named, run: Any) -> list[Any]:
+    """What the blocks were given and gave while `run()` encoded an image: before, heads, between, after, `[T, …]`."""
     blocks = list(model.get_submodule(named.blocks).children())
-    found, handles = [Caught() for _ in blocks], []
+    found, handles = [SimpleNamespace() for _ in blocks], []
     for block, caught in zip(blocks, found, strict=True):
 
-        def array(tensor: Any) -> Array:
-            return np.asarray((tensor[0] if isinstance(tensor, tuple) else tensor)[0].detach().numpy(), np.float64)
+        def keep(name: str, tensor: Any, caught: SimpleNamespace = caught) -> None:
+            first = (tensor[0] if isinstance(tensor, tuple) else tensor)[0]
+            setattr(caught, name, np.asarray(first.detach().numpy(), np.float64))
 
-        def keep(name: str, caught: Caught = caught) -> Any:
-            return lambda _module, inputs: setattr(caught, name, array(inputs[0]))
-
-        def ended(_block: Any, _inputs: Any, output: Any, caught: Caught = caught) -> None:
-            caught.after = array(output)
-
-        handles += [
-            block.register_forward_pre_hook(keep("before")),
-            block.get_submodule(named.projection).register_forward_pre_hook(keep("heads")),
-            block.get_submodule(named.between).register_forward_pre_hook(keep("between")),
-            block.register_forward_hook(ended),
-        ]
+        for name, part in (("before", ""), ("heads", named.projection), ("between", named.between)):
+            module = block.get_submodule(part)
+            handles.append(module.register_forward_pre_hook(lambda _, given, n=name, k=keep: k(n, given)))
+        handles.append(block.register_forward_hook(lambda _, __, output, k=keep: k("after", output)))
     with torch.no_grad():
         run()
     for handle in handles:
@@ -107,12 +81,7 @@ def unit_matrix(x: Array, y: Array) -> Array:
 def contributions(model: nn.Module, named: Named, heads: int, original: Any, view: Any) -> tuple[Array, Array, float]:
     """Of one pair: contributions of heads `[L, H]`, of feed-forward networks `[L]`, and of the input.
 
-    Args:
-        model: In float64, with eager attention.
-        named: Where its parts are.
-        heads: H.
-        original: Called to encode the original.
-        view: Called to encode the view.
+    The model is in float64, with eager attention; `original` and `view` are called to encode them.
     """
     old, new = catch(model, named, original), catch(model, named, view)
     norm, blocks = model.get_submodule(named.norm), list(model.get_submodule(named.blocks).children())

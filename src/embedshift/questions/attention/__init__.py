@@ -1,5 +1,3 @@
-"""Does the encoder still look at the same parts of the image?"""
-
 from embedshift.registry import QUESTIONS, Question
 
 # Names of the attention metrics.

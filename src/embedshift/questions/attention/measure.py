@@ -177,9 +177,7 @@ class MEASURE(Measure):
 def _aligned(name: str, image: "DrawnImage", maps: Floats, plan: StudyPlan) -> Values:
     """Returns a metric of the views' maps and the original's map, moved as each view was; `[A * draws]`."""
     before, augmentations = scaled_map(maps[0], plan.encoder.size), [*plan.suite] * plan.config.draws
-    moved = (
-        image.canvas.warp(augmentation, before, seed)
-        for augmentation, seed in zip(augmentations, image.seeds[1:], strict=True)
-    )
+    drawn = zip(augmentations, image.seeds[1:], strict=True)
+    moved = (image.canvas.warp(augmentation, before, seed) for augmentation, seed in drawn)
     after = (scaled_map(view, plan.encoder.size) for view in maps[1:])
     return np.array([METRICS[name].function(a, b) for a, b in zip(moved, after, strict=True)])

@@ -1,5 +1,3 @@
-"""The report's section on attention."""
-
 from collections.abc import Sequence
 
 import polars as pl

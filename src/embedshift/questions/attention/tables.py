@@ -1,7 +1,6 @@
 """The table `looks`: whether attention moves with the image, and whether it spreads."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -18,13 +17,9 @@ ALIGNMENT, SPREAD = "alignment", "entropy rise"
 # A difference of aligned and plain similarity at or below it is rounding: nothing was moved.
 UNMOVED = 1e-9
 
-SCHEMA: dict[str, type[pl.DataType]] = {
-    "augmentation": pl.String,
-    "what": pl.String,
-    "n": pl.Int64,
-    **dict.fromkeys(("difference", "low", "high"), pl.Float64),
-    "significant": pl.Boolean,
-}
+SCHEMA = pl.Schema(
+    {"augmentation": str, "what": str, "n": int, "difference": float, "low": float, "high": float, "significant": bool}
+)
 
 
 def looks(study: ImageRows, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
@@ -39,14 +34,9 @@ def looks(study: ImageRows, augmentations: Sequence[str], *, seed: int) -> pl.Da
             continue
         indices = [index for index in range(len(augmentations)) if what == SPREAD or is_moved[2 * index]]
         part = sample.columns([2 * index + column for index in indices])
-        names, images = [augmentations[index] for index in indices], part.images_having.astype(np.int64)
-        columns: dict[str, Any] = {
-            "augmentation": names,
-            "what": [what] * len(names),
-            "n": images,
-            "difference": part.mean,
-        }
-        tables.append(pl.DataFrame(columns | vars(simultaneous_intervals(part, seed=seed)), schema=SCHEMA))
+        keys = {"augmentation": [augmentations[index] for index in indices], "what": [what] * len(indices)}
+        numbers = {"n": part.images_having, "difference": part.mean, **vars(simultaneous_intervals(part, seed=seed))}
+        tables.append(pl.DataFrame(keys | numbers, schema=SCHEMA))
     return pl.concat(tables).fill_nan(None)
 
 

@@ -1,5 +1,3 @@
-"""How far apart are the views of different augmentations?"""
-
 from dataclasses import dataclass
 
 from embedshift.registry import QUESTIONS, Question, one_of, setting

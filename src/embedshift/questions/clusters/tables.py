@@ -56,14 +56,10 @@ def distances_of_images(
         matrix[first, second] = matrix[second, first] = _mean_distances(study, len(first))
     names = list(augmentations)
     if include_original:
-        means = (
-            study.frame.filter(pl.col("view") != ORIGINAL)
-            .group_by("view")
-            .agg((1.0 - pl.col("cosine_similarity").fill_nan(None)).mean().alias("distance"))
-            .collect()
-        )
-        distance_to_original = dict(means.iter_rows())
-        to_original = np.array([distance_to_original[name] for name in names], dtype=np.float64)
+        distance = 1.0 - pl.col("cosine_similarity").fill_nan(None)
+        means = study.frame.filter(pl.col("view") != ORIGINAL).group_by("view").agg(distance.mean()).collect()
+        of_views = dict(means.iter_rows())
+        to_original = np.array([of_views[name] for name in names], np.float64)
         matrix = np.block([[np.zeros((1, 1)), to_original[None]], [to_original[:, None], matrix]])
         names = [ORIGINAL, *names]
     return pl.DataFrame({"augmentation": names} | dict(zip(names, matrix, strict=True)))
@@ -81,11 +77,8 @@ def _mean_distances(study: ImageRows, pairs: int) -> Values:
 
 
 def mean_embeddings(rows: pl.LazyFrame, augmentations: Sequence[str]) -> Values:
-    means: list[Values] = []
-    for name in augmentations:
-        part = rows.filter(pl.col("view") == name).select("embedding").drop_nulls().collect()["embedding"]
-        means.append(part.to_numpy().astype(np.float64).mean(axis=0))
-    return np.stack(means)
+    parts = (rows.filter(view=name).select("embedding").drop_nulls().collect()["embedding"] for name in augmentations)
+    return np.stack([part.to_numpy().astype(np.float64).mean(axis=0) for part in parts])
 
 
 @functools.lru_cache(maxsize=4)

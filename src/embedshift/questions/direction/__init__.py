@@ -1,5 +1,3 @@
-"""In which direction does an augmentation move the embedding?"""
-
 from embedshift.registry import QUESTIONS, Question
 
 FIGURES = {"directions": ("14", "In which direction augmentations move the embedding: cosine between shifts")}

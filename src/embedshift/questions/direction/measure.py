@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from embedshift.arrays import Values
 from embedshift.pipeline.measure import Measure, StudyPlan, Sums
@@ -25,10 +24,7 @@ class ShiftSums(Sums):
         self._shape, self._sums = (draws, augmentations), dict[str, Values]()
 
     def add(self, image: "DrawnImage", output: "EncoderOutput") -> None:
-        self.add_embedding(output.embedding)
-
-    def add_embedding(self, embedding: ArrayLike) -> None:
-        self._sums = added(self._sums, image_sums(embedding, self._shape))
+        self._sums = added(self._sums, image_sums(output.embedding, self._shape))
 
     def close(self) -> Mapping[str, Values]:
         small: dict[str, Any] = {"shifts": self._sums["shifts"].astype(np.float32)} if self._sums else {}

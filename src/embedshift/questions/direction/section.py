@@ -1,5 +1,3 @@
-"""The report's section on directions."""
-
 from embedshift.report.section import PageInput, Part, Section
 from embedshift.statistics.summary import COSINE, FAR
 

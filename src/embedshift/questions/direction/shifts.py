@@ -80,9 +80,8 @@ class Shifts:
         other_pairs = counts * sums["count"] - within_pairs
         with np.errstate(invalid="ignore", divide="ignore"):
             mean_to_others = 1 - (self._to_originals(sums) - within) / other_pairs
-            return np.where(
-                (other_pairs > 0) & (mean_to_others > STILL), own_distances / counts / mean_to_others, np.nan
-            )
+            ratio = own_distances / counts / mean_to_others
+        return np.where((other_pairs > 0) & (mean_to_others > STILL), ratio, np.nan)
 
     def _to_originals(self, sums: Mapping[str, Values]) -> Values:
         """Returns the sums of the cosines of all views with all originals, `[A]`."""

@@ -1,5 +1,3 @@
-"""How far does the embedding move?"""
-
 from embedshift.registry import QUESTIONS, Question
 
 FIGURES = {

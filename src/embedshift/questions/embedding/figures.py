@@ -105,9 +105,8 @@ def l2_bars(data: FigureInput, title: str) -> Figure:
     longest = float(np.nanmax(means + sds, initial=0.0)) or 1.0
     for position, mean, sd in zip(positions, means, sds, strict=True):
         end = 0.0 if np.isnan(mean) else mean + sd
-        axes.text(
-            float(end) + 0.012 * longest, float(position), "n/a" if np.isnan(mean) else f"{mean:.3g}", va="center"
-        )
+        words = "n/a" if np.isnan(mean) else f"{mean:.3g}"
+        axes.text(float(end) + 0.012 * longest, float(position), words, va="center")
     axes.set_yticks(positions, [human(name) for name in names])
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(names) - 0.4, -0.6)
@@ -120,16 +119,10 @@ def l2_bars(data: FigureInput, title: str) -> Figure:
 def sample_heatmap(data: FigureInput, title: str) -> Figure:
     images = data.rows.filter(pl.col("view") == data.augmentations[0]).select(pl.col("image_id").unique()).collect()
     ids = draw_ids(images["image_id"], SAMPLE, data.seed)
-    means = (
-        data.rows.filter(pl.col("image_id").is_in(ids) & pl.col("view").is_in(data.augmentations))
-        .group_by("image_id", "view")
-        .agg(pl.col("cosine_similarity").fill_nan(None).mean())
-        .collect()
-    )
-    mean_by_cell = {(image, view): value for image, view, value in means.iter_rows()}
-    values = np.array(
-        [[mean_by_cell.get((image, name)) for name in data.augmentations] for image in ids], dtype=np.float64
-    )
+    chosen = data.rows.filter(pl.col("image_id").is_in(ids) & pl.col("view").is_in(data.augmentations))
+    means = chosen.group_by("image_id", "view").agg(pl.col(COSINE).fill_nan(None).mean()).collect()
+    found = {(image, view): value for image, view, value in means.iter_rows()}
+    values = np.array([[found.get((image, name)) for name in data.augmentations] for image in ids], np.float64)
     inches = column_width(len(data.augmentations)) * 0.9
     note = f"{len(ids)} images drawn by seed {data.seed}" + (", mean over the draws" if data.draws > 1 else "")
     width = inches * len(data.augmentations) + 3.2
@@ -158,9 +151,7 @@ def ruler(data: FigureInput, title: str) -> Figure:
         raise EmbedshiftError(
             "figure 'ruler': this study has no relative shift: too few images, or all as similar as equal ones"
         )
-    relative_shift, low, high = (
-        data.statistic(name, COSINE) for name in ("relative_shift", "relative_shift_low", "relative_shift_high")
-    )
+    relative_shift, low, high = (data.statistic(f"relative_shift{end}", COSINE) for end in ("", "_low", "_high"))
     order = np.argsort(-np.nan_to_num(relative_shift, nan=-np.inf), kind="stable")
     names = [data.augmentations[index] for index in order]
     note = f"dot: mean relative shift; line: 95 % interval (bootstrap over {data.group_word}s)"

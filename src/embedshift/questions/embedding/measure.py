@@ -1,7 +1,7 @@
 """Metrics of the embedding: the angle and the distance between a view's vector and its original's."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from embedshift.pipeline.drawn import DrawnImage
 
 
-@metric(
-    "cosine similarity", "embedding", no_change=1.0, low=-1.0, high=1.0, higher_is_better=True, baseline=cosine_baseline
-)
+COSINE: dict[str, Any] = {"no_change": 1.0, "low": -1.0, "high": 1.0, "higher_is_better": True}
+L2: dict[str, Any] = {"no_change": 0.0, "low": 0.0, "high": np.inf, "higher_is_better": False, "unit": "encoder"}
+
+
+@metric("cosine similarity", "embedding", **COSINE, baseline=cosine_baseline)
 def cosine_similarity(u: ArrayLike, v: ArrayLike) -> Values:
     r"""Cosine of the angle between two embeddings (the paper's equation 4).
 
@@ -42,16 +44,7 @@ def cosine_similarity(u: ArrayLike, v: ArrayLike) -> Values:
     return vectors.cosine(u, v)
 
 
-@metric(
-    "L2 distance",
-    "embedding",
-    no_change=0.0,
-    low=0.0,
-    high=np.inf,
-    higher_is_better=False,
-    unit="encoder",
-    baseline=distance_baseline,
-)
+@metric("L2 distance", "embedding", **L2, baseline=distance_baseline)
 def l2_distance(u: ArrayLike, v: ArrayLike) -> Values:
     r"""Euclidean distance between two raw embeddings (the paper's equation 5).
 
@@ -96,10 +89,7 @@ class NormalisedSums(Sums):
         self._chunks: list[tuple[float, float, Values]] = []
 
     def add(self, image: "DrawnImage", output: "EncoderOutput") -> None:
-        self.add_vector(output.embedding[0])
-
-    def add_vector(self, vector: ArrayLike) -> None:
-        self._waiting.append(vectors.normalised(vector))
+        self._waiting.append(vectors.normalised(output.embedding[0]))
         if len(self._waiting) == self.chunk_size:
             self._close_chunk()
 

@@ -1,5 +1,3 @@
-"""Which images have the largest, a typical and the smallest shift?"""
-
 from embedshift.registry import QUESTIONS, Question
 
 FIGURES = {"pipeline": ("02", "One image through the pipeline"), "views": ("04a", "An image and its augmented views")}

@@ -73,13 +73,8 @@ def build_gallery(reader: Reader, order: Sequence[str], *, budget: int) -> Galle
 
 
 def _metrics(reader: Reader, image_ids: Sequence[str]) -> dict[tuple[str, str], dict[str, float | None]]:
-    metrics = reader.metrics
-    rows = (
-        reader.rows()
-        .filter((pl.col("draw") == 0) & (pl.col("view") != ORIGINAL) & pl.col("image_id").is_in(sorted(set(image_ids))))
-        .select("image_id", "view", *metrics)
-        .collect()
-    )
+    is_shown = (pl.col("draw") == 0) & (pl.col("view") != ORIGINAL) & pl.col("image_id").is_in(sorted(set(image_ids)))
+    rows = reader.rows().filter(is_shown).select("image_id", "view", *reader.metrics).collect()
     return {(row.pop("image_id"), row.pop("view")): row for row in rows.iter_rows(named=True)}
 
 
@@ -105,13 +100,9 @@ def _load_thumbnails(
 
 
 def _keys_by_role(image_id: str, name: str, thumbnails: Mapping[Key, Pixels]) -> dict[str, Key]:
-    roles: dict[str, Key] = {
-        "original": ("photo", image_id, ORIGINAL),
-        "view": ("photo", image_id, name),
-        "original_attention": ("heat", image_id, ORIGINAL),
-        "view_attention": ("heat", image_id, name),
-    }
-    return {role: key for role, key in roles.items() if key in thumbnails}
+    views, kinds = {"original": ORIGINAL, "view": name}, {"": "photo", "_attention": "heat"}
+    keys = {role + end: (kind, image_id, view) for end, kind in kinds.items() for role, view in views.items()}
+    return {role: key for role, key in keys.items() if key in thumbnails}
 
 
 def _encoded(key: Key, picture: Pixels, side: int, quality: int) -> str:
@@ -121,14 +112,8 @@ def _encoded(key: Key, picture: Pixels, side: int, quality: int) -> str:
 
 def extremes(rows: pl.LazyFrame, augmentation: str, *, count: int = 3) -> dict[str, list[str]]:
     """Returns the images that one augmentation moved most, typically and least, by cosine similarity of draw 0."""
-    part = (
-        rows.filter((pl.col("view") == augmentation) & (pl.col("draw") == 0))
-        .select("image_id", pl.col("cosine_similarity").fill_nan(None))
-        .drop_nulls()
-        .collect()
-        .sort("cosine_similarity", "image_id")
-    )
-    ids = part["image_id"].to_list()
+    cosines = rows.filter(view=augmentation, draw=0).select("image_id", pl.col(COSINE).fill_nan(None)).drop_nulls()
+    ids = cosines.collect().sort(COSINE, "image_id")["image_id"].to_list()
     size = max(1, min(count, len(ids) // 3)) if ids else 0
     most, least = ids[:size], ids[max(size, len(ids) - size) :][::-1]
     middle = ids[size : len(ids) - len(least)]
@@ -233,8 +218,7 @@ def furthest(rows: pl.LazyFrame, summary: pl.DataFrame, order: Sequence[str]) ->
         for name in order
         if name in furthest_image
     ]
-    schema = {"augmentation": pl.String, **dict.fromkeys(("images", "far"), pl.Int64), "image_id": pl.String}
-    schema |= {"relative_shift": pl.Float64}
+    schema = pl.Schema({"augmentation": str, "images": int, "far": int, "image_id": str, "relative_shift": float})
     return pl.DataFrame(furthest_rows, schema=schema, orient="row")
 
 

@@ -1,5 +1,3 @@
-"""How does the set of embeddings change as a whole?"""
-
 from embedshift.registry import QUESTIONS, Question
 
 QUESTIONS.add("geometry", Question(__name__, "How does the set of embeddings change as a whole?", order=57))

@@ -1,7 +1,4 @@
-"""The report's section on the set as a whole."""
-
 from embedshift.augmentations import ORIGINAL
-from embedshift.config import Json
 from embedshift.report.section import PageInput, Part, Section
 from embedshift.statistics.sample import OF_A_SET
 
@@ -16,12 +13,10 @@ def section(page: PageInput) -> Section | None:
     cells = {(row["views"], row["metric"]): row for row in table.iter_rows(named=True)}
     columns = {name: places for name, places in COLUMNS.items() if any(metric == name for _, metric in cells)}
     names = [ORIGINAL, *page.data.augmentations]
-    rows: list[Json] = [
-        {"views": name, "cells": {column: cells.get((name, column)) for column in columns}} for name in names
-    ]
+    rows = {name: {column: cells.get((name, column)) for column in columns} for name in names}
     content = {
         "columns": columns,
-        "rows": [row for row in rows if any(row["cells"].values())],
+        "rows": [{"views": name, "cells": row} for name, row in rows.items() if any(row.values())],
         "read": min(OF_A_SET, page.data.images),
         "has_vectors": page.info.has_vectors,
     }

@@ -77,11 +77,7 @@ def _numbers(present: NDArray[np.bool_], groups: GroupNumbers | None) -> GroupNu
     return np.unique(groups[: len(present)][present], return_inverse=True)[1]
 
 
-SCHEMA: dict[str, type[pl.DataType]] = {
-    "views": pl.String,
-    "metric": pl.String,
-    **dict.fromkeys(("value", "ci_low", "ci_high"), pl.Float64),
-}
+SCHEMA = pl.Schema({"views": str, "metric": str, "value": float, "ci_low": float, "ci_high": float})
 # Views, metric, value and the ends of its interval.
 Row = tuple[str, str, float, float, float]
 # Statistics of a set, with their least and greatest values.
@@ -139,12 +135,8 @@ def _rows(names: Sequence[str], metric: str, value: Values, low: Values, high: V
 
 def first_embeddings(reader: Reader) -> Mapping[str, Floats]:
     """Returns draw 0 of the embeddings of the first images: view → float32 `[n, D]`, the original first."""
-    first_draw = reader.image_rows.head(OF_A_SET).frame.filter(pl.col("draw") == 0)
-    rows = first_draw.select("view", "embedding").collect()
-    names = [ORIGINAL, *reader.augmentations]
-    vectors = rows["embedding"].to_numpy()
-    vectors = vectors.reshape(-1, len(names), vectors.shape[-1])
-    return {name: vectors[:, rows["view"][: len(names)].to_list().index(name)] for name in names}
+    rows = reader.image_rows.head(OF_A_SET).frame.filter(draw=0).select("view", "embedding").collect()
+    return {name: rows.filter(view=name)["embedding"].to_numpy() for name in (ORIGINAL, *reader.augmentations)}
 
 
 DOC = "The set of embeddings as a whole, original and by augmentation: alignment, uniformity, rank and norms."

@@ -1,5 +1,3 @@
-"""Which heads and layers carry the shift?"""
-
 from dataclasses import dataclass
 
 from embedshift.registry import QUESTIONS, Question, setting
@@ -27,9 +25,7 @@ FIGURES = {
     "head_tokens": ("24", "Attention weights or token values: what carries the shift"),
 }
 SENTENCE = "Which heads and layers carry the shift?"
-QUESTIONS.add(
-    "heads",
-    Question(
-        __name__, SENTENCE, order=62, switches=Switches, is_asked=lambda given: given != Switches(), figures=FIGURES
-    ),
+QUESTION = Question(
+    __name__, SENTENCE, order=62, switches=Switches, is_asked=lambda given: given != Switches(), figures=FIGURES
 )
+QUESTIONS.add("heads", QUESTION)

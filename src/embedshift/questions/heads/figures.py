@@ -66,9 +66,8 @@ def heads_map(data: FigureInput, title: str) -> Figure:
     columns = min(3, len(shown))
     lines = -(-len(shown) // columns)
     titles = [wrap(human(name), PANEL, 9, bold=True) for name in shown]
-    height = (
-        max(0.8, ROW * contributions[shown[0]].depth) + 0.32 + 0.15 * (1 + max(words.count("\n") for words in titles))
-    )
+    words = max(title.count("\n") for title in titles)
+    height = max(0.8, ROW * contributions[shown[0]].depth) + 0.32 + 0.15 * (1 + words)
     drawn = new_figure(data.caption(*notes), (PANEL + 0.25) * columns + 1.3, height * lines + 0.5, title)
     grid = drawn.subplots(lines, columns, squeeze=False)
     for panel, axes in enumerate(grid.flat):
@@ -81,9 +80,8 @@ def heads_map(data: FigureInput, title: str) -> Figure:
             axes.set_ylabel("block")
         if panel + columns >= len(shown):
             axes.set_xlabel("head")
-    colour_bar(
-        drawn, mesh, list(grid.flat), "fraction of the shift", extend="both", shrink=min(1.0, 2.5 / lines / height)
-    )
+    shrink = min(1.0, 2.5 / lines / height)
+    colour_bar(drawn, mesh, list(grid.flat), "fraction of the shift", extend="both", shrink=shrink)
     return drawn
 
 
@@ -143,13 +141,12 @@ def heads_bars(data: FigureInput, title: str) -> Figure:
 
 def parts_of(contributions: list[ContributionArrays]) -> dict[str, tuple[str, Values]]:
     """Returns the parts of the bars by name, from the input to the last block: a colour, and contributions `[A]`."""
-    parts: dict[str, tuple[str, Values]] = {}
     single = {
-        name: (colour, np.array([split.single[name] for split in contributions]))
-        for name, (_, colour) in OTHERS.items()
+        words: (colour, np.array([split.single[name] for split in contributions]))
+        for name, (words, colour) in OTHERS.items()
     }
-    parts[OTHERS["input"][0]] = single["input"]
-    blocks = groups(contributions[0].depth)
+    (first, *last), blocks = single.items(), groups(contributions[0].depth)
+    parts = dict([first])
     for kind, colours in (("heads", BLUES), ("MLPs", ORANGES)):
         for (words, group), colour in zip(blocks.items(), colours[-len(blocks) :], strict=True):
             values = [
@@ -157,16 +154,16 @@ def parts_of(contributions: list[ContributionArrays]) -> dict[str, tuple[str, Va
             ]
             is_single = kind == "MLPs" and words.startswith("block ")
             parts[f"{'MLP' if is_single else kind} of {words}"] = colour, np.array(values)
-    return parts | {OTHERS[name][0]: single[name] for name in ("pattern", "rest")}
+    return parts | dict(last)
 
 
 def groups(depth: int) -> dict[str, slice]:
     """The last block alone, since it carries most, and the others in two halves."""
     cuts = sorted({0, depth // 2, depth - 1, depth})
-    slices: dict[str, slice] = {}
-    for start, stop in itertools.pairwise(cuts):
-        slices[f"block {stop}" if stop == start + 1 else f"blocks {start + 1}–{stop}"] = slice(start, stop)
-    return slices
+    return {
+        f"block {stop}" if stop == start + 1 else f"blocks {start + 1}–{stop}": slice(start, stop)
+        for start, stop in itertools.pairwise(cuts)
+    }
 
 
 @figure("head_tokens", images=3, section=True, is_available=has_table("head_tokens"))

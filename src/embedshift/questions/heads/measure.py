@@ -10,7 +10,7 @@ from embedshift.arrays import Floats, Values
 from embedshift.config import Json
 from embedshift.errors import UsageError
 from embedshift.pipeline.measure import Column, Measure, StudyPlan, StudySwitches, Sums
-from embedshift.questions.heads import Switches
+from embedshift.questions.heads import HEADS, MLPS, SINGLE, TOKENS, Switches
 
 if TYPE_CHECKING:
     from embedshift.encoders.base import EncoderOutput
@@ -88,11 +88,10 @@ class MEASURE(Measure):
 
     def columns(self, probe: "EncoderOutput | None") -> Sequence[Column]:
         assert self.layers, "the encoder is loaded before"
-        lists = {"heads": self.layers * self.heads, "mlps": self.layers}
-        numbers = ["head_input", "head_pattern", "head_rest"]
+        lists = {HEADS: self.layers * self.heads, MLPS: self.layers}
         if self.tokens:
-            lists |= dict.fromkeys(("tokens_pattern", "tokens_values"), 1 + self.cells)
-        return [*(Column(name, length) for name, length in lists.items()), *(Column(name, None) for name in numbers)]
+            lists |= dict.fromkeys(TOKENS.values(), 1 + self.cells)
+        return [*(Column(*each) for each in lists.items()), *(Column(name, None) for name in SINGLE.values())]
 
     def sums(self, plan: StudyPlan) -> Mapping[str, Sums]:
         return {} if self.space is None else {"words": HeadMoments(self.space, with_texts=self.keeps_texts)}

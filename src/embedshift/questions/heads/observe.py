@@ -26,6 +26,7 @@ from embedshift.encoders.spec import EncoderSpec
 from embedshift.errors import UsageError
 from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.measure import Observer
+from embedshift.questions.heads import HEADS, MLPS, SINGLE
 from embedshift.questions.heads.measure import MEASURE, WordSpace
 from embedshift.questions.heads.tables import LAST_BLOCKS
 from embedshift.sources import ImageRef
@@ -79,9 +80,8 @@ class OBSERVER(Observer):
     def __init__(self, spec: EncoderSpec, encoder: Encoder) -> None:
         super().__init__(spec, encoder)
         if not isinstance(encoder, ModuleEncoder):
-            raise UsageError(
-                f"{encoder.name} is not a torch module, so its heads cannot be measured; run without `heads`"
-            )
+            words = "is not a torch module, so its heads cannot be measured; run without `heads`"
+            raise UsageError(f"{encoder.name} {words}")
         self.anatomy = Anatomy(encoder.tower)
         self.device = encoder.device
         self.cells = encoder.grid[0] * encoder.grid[1] if encoder.grid else 0
@@ -151,9 +151,5 @@ def _joined(parts: Iterable[dict[str, Tensor]]) -> dict[str, Values]:
 
 
 def _columns(contributions: HeadContributions) -> dict[str, Tensor]:
-    numbers = {
-        "head_input": contributions.input,
-        "head_pattern": contributions.pattern,
-        "head_rest": contributions.rest,
-    }
-    return {"heads": contributions.heads.flatten(1), "mlps": contributions.mlps, **numbers}
+    numbers = {column: getattr(contributions, name) for name, column in SINGLE.items()}
+    return {HEADS: contributions.heads.flatten(1), MLPS: contributions.mlps, **numbers}

@@ -1,5 +1,3 @@
-"""The report's section on heads."""
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -94,8 +92,5 @@ TERMS = {
     "contribution": "The fraction of the shift that comes from one head, one MLP or the input. All of them sum to 1.",
 }
 
-PART = Part(
-    section,
-    terms=TERMS,
-    corrected={"Contributions of heads": "Not corrected. The largest of many contributions tends to be overestimated."},
-)
+CORRECTED = {"Contributions of heads": "Not corrected. The largest of many contributions tends to be overestimated."}
+PART = Part(section, terms=TERMS, corrected=CORRECTED)

@@ -125,33 +125,22 @@ def covariances(sums: Mapping[str, Values]) -> NDArray[np.float64]:
     return np.asarray(sums["second"] / sums["images"] - mean[..., :, None] * mean[..., None, :], np.float64)
 
 
-HEADS_SCHEMA: dict[str, type[pl.DataType]] = {
-    "augmentation": pl.String,
-    "layer": pl.Int64,
-    "part": pl.String,
-    **dict.fromkeys(NUMBERS, pl.Float64),
-}
-WORDS_SCHEMA: dict[str, type[pl.DataType]] = {
-    **dict.fromkeys(("layer", "head", "rank"), pl.Int64),
-    "word": pl.String,
-    "explained": pl.Float64,
-}
-TOKENS_SCHEMA: dict[str, type[pl.DataType]] = {
-    **dict.fromkeys(("augmentation", "term"), pl.String),
-    **dict.fromkeys(NUMBERS, pl.Float64),
-}
+HEADS_SCHEMA = pl.Schema(
+    {"augmentation": str, "layer": int, "part": str, "contribution": float, "ci_low": float, "ci_high": float}
+)
+WORDS_SCHEMA = pl.Schema({"layer": int, "head": int, "rank": int, "word": str, "explained": float})
+TOKENS_SCHEMA = pl.Schema({"augmentation": str, "term": str, "contribution": float, "ci_low": float, "ci_high": float})
 
 
 def head_tokens(study: ImageRows, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
+    def terms(tokens: Values) -> Values:
+        return np.asarray(tokens.reshape(*tokens.shape[:2], len(TOKENS), -1).sum(axis=3))
+
     tables = [
         pl.DataFrame({"augmentation": name, "term": [*TOKENS], **numbers})
-        for name, numbers in contribution_intervals(study, augmentations, [*TOKENS.values()], _terms, seed=seed)
+        for name, numbers in contribution_intervals(study, augmentations, [*TOKENS.values()], terms, seed=seed)
     ]
     return pl.concat([pl.DataFrame(schema=TOKENS_SCHEMA), *tables]).fill_nan(None)
-
-
-def _terms(tokens: Values) -> Values:
-    return np.asarray(tokens.reshape(*tokens.shape[:2], len(TOKENS), -1).sum(axis=3))
 
 
 def head_words(sums: Mapping[str, Values], bank: Sequence[str], depth: int) -> pl.DataFrame:
@@ -172,16 +161,13 @@ def head_words(sums: Mapping[str, Values], bank: Sequence[str], depth: int) -> p
 
 def heads(study: ImageRows, augmentations: Sequence[str], *, seed: int) -> pl.DataFrame:
     columns = [HEADS, MLPS, *SINGLE.values()]
-    parts: list[pl.DataFrame] = []
+    tables = [pl.DataFrame(schema=HEADS_SCHEMA)]
     for name, numbers in contribution_intervals(study, augmentations, columns, seed=seed):
-        part = pl.DataFrame(_parts(study.frame), schema=["layer", "part"], orient="row").with_columns(
-            pl.lit(name).alias("augmentation"), *(pl.Series(key, values) for key, values in numbers.items())
-        )
+        layers, names = zip(*_parts(study.frame), strict=True)
+        keys = {"augmentation": [name] * len(names), "layer": layers, "part": names}
         # The order of the columns is that of the parts; the sort is stable.
-        parts.append(part.sort("layer", maintain_order=True))
-    if not parts:
-        return pl.DataFrame(schema=HEADS_SCHEMA)
-    return pl.concat(parts).select(pl.col(name).cast(kind) for name, kind in HEADS_SCHEMA.items()).fill_nan(None)
+        tables.append(pl.DataFrame(keys | numbers, schema=HEADS_SCHEMA).sort("layer", maintain_order=True))
+    return pl.concat(tables).fill_nan(None)
 
 
 def _parts(rows: pl.LazyFrame) -> list[tuple[int, str]]:

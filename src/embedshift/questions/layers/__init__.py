@@ -1,5 +1,3 @@
-"""After which block of the encoder does the shift appear?"""
-
 from dataclasses import dataclass
 
 from embedshift.registry import QUESTIONS, Question, setting
@@ -21,9 +19,7 @@ class Switches:
 
 FIGURES = {"depth": ("10", "Shift after every block of the encoder")}
 SENTENCE = "After which block of the encoder does the shift appear?"
-QUESTIONS.add(
-    "layers",
-    Question(
-        __name__, SENTENCE, order=60, switches=Switches, is_asked=lambda given: given != Switches(), figures=FIGURES
-    ),
+QUESTION = Question(
+    __name__, SENTENCE, order=60, switches=Switches, is_asked=lambda given: given != Switches(), figures=FIGURES
 )
+QUESTIONS.add("layers", QUESTION)

@@ -42,13 +42,8 @@ class CkaSums(Sums):
     _waiting: list[NDArray[Any]] = field(default_factory=list)
 
     def add(self, image: "DrawnImage", output: "EncoderOutput") -> None:
-        if output.layers is not None:
-            self.add_layers(output.layers)
-
-    def add_layers(self, layers: ArrayLike) -> None:
-        states = np.asarray(layers)
-        if np.isfinite(states).all():
-            self._waiting.append(states)
+        if output.layers is not None and np.isfinite(output.layers).all():
+            self._waiting.append(output.layers)
         if len(self._waiting) == MINIBATCH:
             self._close_minibatch()
 

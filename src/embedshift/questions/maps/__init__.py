@@ -1,5 +1,3 @@
-"""Which patches determine the embedding, and do they change?"""
-
 from dataclasses import dataclass
 
 from embedshift.registry import QUESTIONS, Question, setting
@@ -13,19 +11,12 @@ SCORES = ("deletion", "insertion")
 
 SIMILARITY, ALIGNED, DIVERGENCE = "similarity", "aligned_similarity", "divergence"
 CORRELATION, ALIGNED_CORRELATION = "correlation", "aligned_correlation"
-# By map: a map with signs is no distribution, and has no zero to scale to.
-COMPARISONS = {
-    ATTENTION: (SIMILARITY, ALIGNED, DIVERGENCE, CORRELATION, ALIGNED_CORRELATION),
-    RELEVANCE: (SIMILARITY, ALIGNED, DIVERGENCE, CORRELATION, ALIGNED_CORRELATION),
-    TOKENS: (CORRELATION, ALIGNED_CORRELATION),
-}
 BOUNDS = {
-    SIMILARITY: (0.5, 1.0),
-    ALIGNED: (0.5, 1.0),
-    DIVERGENCE: (0.0, 1.0),
-    CORRELATION: (-1.0, 1.0),
-    ALIGNED_CORRELATION: (-1.0, 1.0),
-}
+    **dict.fromkeys((SIMILARITY, ALIGNED), (0.5, 1.0)), DIVERGENCE: (0.0, 1.0),
+    **dict.fromkeys((CORRELATION, ALIGNED_CORRELATION), (-1.0, 1.0)),
+}  # fmt: skip
+# By map: a map with signs is no distribution, and has no zero to scale to.
+COMPARISONS = {ATTENTION: (*BOUNDS,), RELEVANCE: (*BOUNDS,), TOKENS: (CORRELATION, ALIGNED_CORRELATION)}
 
 
 @dataclass(frozen=True)
@@ -40,12 +31,10 @@ FIGURES = {
     "maps_moved": ("26", "How much the relevant patches change"),
 }
 SENTENCE = "Which patches determine the embedding, and do they change?"
-QUESTIONS.add(
-    "maps",
-    Question(
-        __name__, SENTENCE, order=64, switches=Switches, is_asked=lambda given: given != Switches(), figures=FIGURES
-    ),
+QUESTION = Question(
+    __name__, SENTENCE, order=64, switches=Switches, is_asked=lambda given: given != Switches(), figures=FIGURES
 )
+QUESTIONS.add("maps", QUESTION)
 
 
 def map_columns(name: str) -> tuple[str, str]:

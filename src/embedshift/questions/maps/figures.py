@@ -28,6 +28,10 @@ def images_with_maps(reader: Reader) -> list[str]:
     return image_ids(reader.rows(), names) if names else []
 
 
+def _row(image: RedrawnImage, view: str, names: Sequence[str], stored: "MapsByView") -> list[tuple[Pixels | None, str]]:
+    return [(image.views.get(view), view), *((_overlay(image, view, name, stored), name) for name in names)]
+
+
 @figure("maps", images=2, section=True, is_available=has_table("maps"), candidates=images_with_maps)
 def maps(data: FigureInput, title: str) -> Figure:
     names = map_names(data.reader)
@@ -38,15 +42,7 @@ def maps(data: FigureInput, title: str) -> Figure:
     if not stored:
         raise EmbedshiftError("figure 'maps': none of the chosen images has maps")
     rows = [
-        [
-            cell
-            for view in shown
-            for cell in [
-                (image.views.get(view), view),
-                *((_overlay(image, view, name, stored), name) for name in names),
-            ]
-        ]
-        for image in drawn_images(data, "maps")
+        [cell for view in shown for cell in _row(image, view, names, stored)] for image in drawn_images(data, "maps")
     ]
     settings = data.reader.identity_of("maps")
     target = {"image": "the original's embedding", "caption": "the image's caption"}.get(settings["target"], "the text")
@@ -98,19 +94,14 @@ def maps_moved(data: FigureInput, title: str) -> Figure:
     notes = [f"correlation of the view's map with the original's{aligned}: 1 = the same patches"]
     notes += ["line: 95 % interval of the mean"] if table["ci_low"].count() else []
     images = table["n"].max()
-    figure = new_figure(
-        data.caption(*notes, f"maps of {images // data.draws if isinstance(images, int) else 0} images"),
-        2.3 * len(names) + 1.4,
-        1.2 + 0.27 * len(ranked),
-        title,
-    )
+    notes.append(f"maps of {images // data.draws if isinstance(images, int) else 0} images")
+    figure = new_figure(data.caption(*notes), 2.3 * len(names) + 1.4, 1.2 + 0.27 * len(ranked), title)
     rows = np.arange(len(ranked))
     panels = figure.subplots(1, len(names), sharex=True, sharey=True, squeeze=False)[0]
     for axes, name in zip(panels, names, strict=True):
         part = {row["augmentation"]: row for row in table.filter(map=name, metric=metric).iter_rows(named=True)}
-        mean, low, high = (
-            np.array([part[name][column] for name in ranked], np.float64) for column in ("mean", "ci_low", "ci_high")
-        )
+        ends = ("mean", "ci_low", "ci_high")
+        mean, low, high = (np.array([part[name][end] for name in ranked], np.float64) for end in ends)
         axes.axvline(1.0, color=MUTED, linewidth=0.8, linestyle="--")
         axes.hlines(rows, low, high, color=INK, linewidth=1.2)
         axes.scatter(mean, rows, s=22, c=[data.colours[name] for name in ranked], zorder=3)

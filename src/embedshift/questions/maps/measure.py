@@ -108,9 +108,8 @@ class MEASURE(Measure):
             raise UsageError("`maps_images`: give a number of at least 1")
         if not self.target_setting:
             raise UsageError("`maps_target`: give image, caption, or your own text")
-        candidates = [
-            image for image in study.samples if self.target_setting != CAPTION or (image.caption or "").strip()
-        ]
+        is_free = self.target_setting != CAPTION
+        candidates = [image for image in study.samples if is_free or (image.caption or "").strip()]
         if not candidates:
             raise UsageError("`maps_target` caption: no image has a caption")
         self.images = study.drawn(switches.maps_images, candidates)
@@ -125,13 +124,9 @@ class MEASURE(Measure):
         return (*([ATTENTION] if self.has_attention else []), *self.names)
 
     def identity(self) -> Json:
-        maps: Json = {
-            "maps": list(self.names),
-            "images": self.count,
-            "target": self.target_setting,
-            "tower": self.tower,
-        }
-        return maps | {"steps": STEPS, "blur": BLUR, "grid": list(self.grid), "attention": self.has_attention}
+        asked: Json = {"maps": list(self.names), "images": self.count, "target": self.target_setting}
+        made: Json = {"tower": self.tower, "steps": STEPS, "blur": BLUR, "grid": list(self.grid)}
+        return asked | made | {"attention": self.has_attention}
 
     def columns(self, probe: "EncoderOutput | None") -> Sequence[Column]:
         cells = self.grid[0] * self.grid[1]
@@ -150,10 +145,8 @@ class MEASURE(Measure):
             view_column, original_column = map_columns(name)
             flat = view_maps.reshape(len(view_maps), -1).astype(np.float64)
             values[view_column], values[original_column] = flat[1:], flat[0]
-            before, drawn = (
-                scaled_map(view_maps[0], size),
-                zip([*self.suite] * self.draws, image.seeds[1:], strict=True),
-            )
+            before = scaled_map(view_maps[0], size)
+            drawn = zip([*self.suite] * self.draws, image.seeds[1:], strict=True)
             moved = [image.canvas.warp(augmentation, before, seed) for augmentation, seed in drawn]
             values |= compare(name, view_maps[0], view_maps[1:], moved, size)
         return values
@@ -166,8 +159,7 @@ class MEASURE(Measure):
 
 
 def _chosen_maps(chosen: Sequence[str]) -> tuple[str, ...]:
-    choices: dict[str, Any] = dict.fromkeys(CHOICES)
     for name in chosen:
-        if name not in choices:
-            raise UsageError(f"maps: {unknown_name('map', name, choices)}")
+        if name not in CHOICES:
+            raise UsageError(f"maps: {unknown_name('map', name, CHOICES)}")
     return tuple(name for name in CHOICES if name in chosen)

@@ -1,5 +1,3 @@
-"""The report's section on explanation maps."""
-
 import polars as pl
 
 from embedshift.config import Json

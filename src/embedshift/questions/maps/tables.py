@@ -14,14 +14,13 @@ from embedshift.statistics.sample import estimates_from_values, gather
 from embedshift.store.reader import Reader
 from embedshift.store.table import Table
 
-NUMBERS: dict[str, type[pl.DataType]] = {"n": pl.Int64, **dict.fromkeys(("mean", "ci_low", "ci_high"), pl.Float64)}
-MAPS: dict[str, type[pl.DataType]] = {**dict.fromkeys(("augmentation", "map", "metric"), pl.String), **NUMBERS}
-TRUST: dict[str, type[pl.DataType]] = {
-    **dict.fromkeys(("map", "score"), pl.String),
-    **NUMBERS,
-    "gain": pl.Float64,
-    "significant": pl.Boolean,
-}
+MAPS = pl.Schema(
+    {"augmentation": str, "map": str, "metric": str, "n": int, "mean": float, "ci_low": float, "ci_high": float}
+)
+TRUST = pl.Schema(
+    {"map": str, "score": str}
+    | {"n": int, "mean": float, "ci_low": float, "ci_high": float, "gain": float, "significant": bool}
+)
 
 
 def map_names(reader: Reader) -> tuple[str, ...]:
@@ -42,17 +41,14 @@ def maps(study: ImageRows, augmentations: Sequence[str], names: Sequence[str], *
     parts = metric_parts(study, augmentations, columns)
     sample = gather(parts, together=False, groups=study.groups)
     low, high = (np.tile([BOUNDS[metric][end] for _, metric in pairs], len(augmentations)) for end in (0, 1))
-    interval = mean_interval(sample, seed=seed, low=low, high=high)
-    table = pl.DataFrame(
-        {
-            "augmentation": np.repeat(np.array(augmentations, object), len(pairs)),
-            "map": [name for name, _ in pairs] * len(augmentations),
-            "metric": [metric for _, metric in pairs] * len(augmentations),
-            "n": sample.counts, "mean": sample.mean, "ci_low": interval[0], "ci_high": interval[1],
-        },
-        schema_overrides={"augmentation": pl.String},
-    )  # fmt: skip
-    return table.fill_nan(None).select(pl.col(name).cast(kind) for name, kind in MAPS.items())
+    low, high = mean_interval(sample, seed=seed, low=low, high=high)
+    columns = {
+        "augmentation": np.repeat(np.array(augmentations, object), len(pairs)),
+        "map": [name for name, _ in pairs] * len(augmentations),
+        "metric": [metric for _, metric in pairs] * len(augmentations),
+        "n": sample.counts, "mean": sample.mean, "ci_low": low, "ci_high": high,
+    }  # fmt: skip
+    return pl.DataFrame(columns, schema=MAPS).fill_nan(None)
 
 
 def trust(study: ImageRows, names: Sequence[str], *, seed: int) -> pl.DataFrame:
@@ -74,7 +70,7 @@ def trust(study: ImageRows, names: Sequence[str], *, seed: int) -> pl.DataFrame:
         "n": sample.counts, "mean": sample.mean, "ci_low": low, "ci_high": high,
         "gain": [*gain.mean, None, None], "significant": [*significant.tolist(), None, None],
     }  # fmt: skip
-    return pl.DataFrame(columns).fill_nan(None).select(pl.col(name).cast(kind) for name, kind in TRUST.items())
+    return pl.DataFrame(columns, schema=TRUST).fill_nan(None)
 
 
 def _rows(reader: Reader) -> ImageRows:

@@ -1,5 +1,3 @@
-"""What do the user's own metrics say?"""
-
 from typing import Any
 
 from embedshift.registry import CODE, METRICS, OWN, QUESTIONS, Question

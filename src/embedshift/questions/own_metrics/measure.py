@@ -38,11 +38,8 @@ class MEASURE(Measure):
     def tried(self, size: int, dim: int) -> "MEASURE":
         """Returns the measure with what its functions give on fixed synthetic images and vectors of the encoder."""
         rng, own, identity = np.random.default_rng(0), dict[str, Metric](), Json()
-        pixels = rng.integers(0, 256, (PROBES, size, size, 3), dtype=np.uint8)
-        probes: dict[str, NDArray[Any]] = {
-            "pixels": pixels,
-            "embedding": rng.normal(size=(PROBES, dim)).astype(np.float32),
-        }
+        pixels: NDArray[Any] = rng.integers(0, 256, (PROBES, size, size, 3), dtype=np.uint8)
+        probes = {"pixels": pixels, "embedding": rng.normal(size=(PROBES, dim)).astype(np.float32)}
         for name, metric in self.own.items():
             own[name], answers = _tried(metric, probes[metric.needs])
             METRICS.put(name, own[name])

@@ -1,5 +1,3 @@
-"""How much does an augmentation change the pixels?"""
-
 from embedshift.registry import QUESTIONS, Question
 
 SENTENCE = "How much does an augmentation change the pixels?"

@@ -157,7 +157,8 @@ def edge_preservation(o: Pixels, a: Pixels) -> Values:
     import cv2
 
     _require_views(o, a)
-    before, views = _edges(o), np.broadcast_shapes(o.shape[:-3], a.shape[:-3])
+    views = np.broadcast_shapes(o.shape[:-3], a.shape[:-3])
+    before = np.reshape([_image_edges(o[view]) for view in np.ndindex(o.shape[:-3])], o.shape[:-1])
     before, a = np.broadcast_to(before, (*views, *o.shape[-3:-1])), np.broadcast_to(a, (*views, *a.shape[-3:]))
     # One by one, for the processor's cache. OpenCV's `norm` of two arrays would end the process if a signal came.
     sums = [cv2.norm(cv2.absdiff(before[view], _image_edges(a[view])), cv2.NORM_L1) for view in np.ndindex(views)]
@@ -298,13 +299,6 @@ def _kept_detail(before: Values, after: Values) -> Values:
 
 def _mean_over_patches(mse: Values) -> Values:
     return np.asarray(np.mean(1.0 / (1.0 + mse / 255**2), axis=(-2, -1)))
-
-
-def _edges(images: Pixels) -> Values:
-    edges = np.empty(images.shape[:-1])
-    for view in np.ndindex(images.shape[:-3]):
-        edges[view] = _image_edges(images[view])
-    return edges
 
 
 def _image_edges(image: Pixels) -> Values:

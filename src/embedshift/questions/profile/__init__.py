@@ -1,5 +1,3 @@
-"""Which augmentation changes most in all similarity metrics together?"""
-
 from embedshift.registry import QUESTIONS, Question
 
 FIGURES = {

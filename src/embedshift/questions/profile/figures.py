@@ -109,9 +109,7 @@ def profile(data: FigureInput, title: str) -> Figure:
     metrics, means = data.performance()
     note = "means; average over the metrics shown; best: all others change this metric significantly more (paired)"
     best = [least_changed(data, metric) for metric in metrics]
-    ranked = dict(
-        zip(data.ranking["augmentation"], data.ranking.select("rank", "mean_performance").rows(), strict=True)
-    )
+    ranked = {name: place for name, *place in data.ranking.select("augmentation", "rank", "mean_performance").rows()}
     names = data.by_rank()
     columns = min(len(names), 3 if len(names) <= 9 else 4)
     rows = -(-len(names) // columns)

@@ -22,6 +22,7 @@ def section(page: PageInput) -> Section:
     table = summary_table(data, clusters)
     for row in table["rows"]:
         row["description"] = page.info.descriptions.get(row["augmentation"], "")
+    fractions = variance_fractions(data.summary)
     lacking = {*RADAR_METRICS} - {*ranked_metrics(data.summary)}
     content = {
         "table": table,
@@ -32,11 +33,7 @@ def section(page: PageInput) -> Section:
         "looks": len(data.metrics_needing("attention", "aligned", "rollout")) > 1,
         "group_count": data.group_count,
         "group_word": data.group_word,
-        "variance": [
-            f"{METRICS[name].label} {100 * part:.0f} %"
-            for name, part in variance_fractions(data.summary)
-            if part >= 0.01
-        ],
+        "variance": [f"{METRICS[name].label} {100 * part:.0f} %" for name, part in fractions if part >= 0.01],
         "left_out": [METRICS[name].label for name in page.reader.metrics if name in lacking],
     }
     return Section("summary", "Summary", content)

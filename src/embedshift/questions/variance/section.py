@@ -1,5 +1,3 @@
-"""The report's section on images and draws."""
-
 import math
 
 from embedshift.config import Json

@@ -14,10 +14,7 @@ from embedshift.statistics.sample import Estimates, gather
 from embedshift.store.reader import Reader
 from embedshift.store.table import Table
 
-SCHEMA: dict[str, type[pl.DataType]] = {
-    **dict.fromkeys(("augmentation", "metric", "source"), pl.String),
-    **dict.fromkeys(("fraction", "low", "high"), pl.Float64),
-}
+SCHEMA = pl.Schema({"augmentation": str, "metric": str, "source": str, "fraction": float, "low": float, "high": float})
 # A mean square below, or below this fraction of the mean of the squares, is rounding.
 _ROUNDING, _FRACTION = 1e-24, 1e-15
 

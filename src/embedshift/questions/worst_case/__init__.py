@@ -1,5 +1,3 @@
-"""How far does the worst change within a budget move the embedding, and how much do purifiers undo?"""
-
 from embedshift.registry import QUESTIONS, Question
 
 # The augmentations that serve as a scale for an attack, and the column of cosines to the original under them.

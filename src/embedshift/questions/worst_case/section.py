@@ -111,10 +111,8 @@ def pictures(reader: Reader, variants: Sequence[str]) -> list[Json]:
 def _titled(image: RedrawnImage, variants: Sequence[str]) -> list[tuple[str, Pixels]]:
     original = image.views[ORIGINAL]
     titled = [(ORIGINAL, original)]
-    for name in variants:
-        if name in image.views:
-            titled.append((name, image.views[name]))
-            titled.append((f"{name}: difference × {TIMES}", difference(image.views[name], original)))
+    for name, view in ((name, image.views[name]) for name in variants if name in image.views):
+        titled += [(name, view), (f"{name}: difference × {TIMES}", difference(view, original))]
     return titled
 
 

@@ -38,13 +38,12 @@ def worst(reader: Reader) -> pl.DataFrame:
     if attack is None or summary is None:
         return pl.DataFrame(schema=WORST_SCHEMA)
     summary_rows = {row["augmentation"]: row for row in summary.filter(metric=COSINE).iter_rows(named=True)}
-    variants = {name: variant for name, variant in attack.variants.items() if name in summary_rows}
     rows = [
-        {"variant": name, **vars(variants[name]), **{key: summary_rows[name][key] for key in ("n", *NUMBERS)}}
-        for name in sorted(
-            variants, key=lambda name: operator.attrgetter("norm", "eps", "kind", "through")(variants[name])
-        )
+        {"variant": name, **vars(variant), **{key: summary_rows[name][key] for key in ("n", *NUMBERS)}}
+        for name, variant in attack.variants.items()
+        if name in summary_rows
     ]
+    rows.sort(key=operator.itemgetter("norm", "eps", "kind", "through"))
     baseline = next((row["baseline"] for row in summary_rows.values()), None)
     return pl.DataFrame([*rows, *_natural(reader, baseline)], schema=WORST_SCHEMA)
 
@@ -53,19 +52,15 @@ def _natural(reader: Reader, baseline: float | None) -> list[dict[str, Any]]:
     originals = reader.rows().filter(pl.col("view") == ORIGINAL).select("image_id", NATURAL).drop_nulls().collect()
     if originals.is_empty():
         return []
-    values, groups = (
-        np.array(originals[NATURAL].to_list(), np.float64),
-        reader.groups_of(originals["image_id"].to_list()),
-    )
+    values, groups = np.array(originals[NATURAL].to_list(), np.float64), reader.groups_of([*originals["image_id"]])
     names, sample = load_suite(SUITE).names, estimates_from_values(values, groups)
     low, high = mean_interval(sample, seed=reader.info.seed, low=-1.0, high=1.0)
     rows: list[dict[str, Any]] = []
     for index in np.argsort(sample.mean, kind="stable"):
-        mean, ends = float(sample.mean[index]), [float(end[index]) for end in (low, high)]
-        relative_shift = None if baseline is None else (1 - mean) / (1 - baseline)
-        numbers = dict(zip(NUMBERS, (mean, *ends, relative_shift, None, None), strict=True))
-        words = {"variant": names[index], "kind": NATURAL, "through": ""}
-        rows.append(words | {"n": int(sample.counts[index])} | numbers)
+        mean = float(sample.mean[index])
+        words = {"variant": names[index], "kind": NATURAL, "through": "", "n": int(sample.counts[index])}
+        shift = None if baseline is None else (1 - mean) / (1 - baseline)
+        rows.append(words | dict(zip(NUMBERS, (mean, float(low[index]), float(high[index]), shift), strict=False)))
     return rows
 
 
