@@ -1,6 +1,5 @@
 """What is chosen by measurement when a study begins is written, and taken by all that goes on with it."""
 
-import json
 import logging
 import pickle
 
@@ -9,9 +8,7 @@ import pytest
 from transformers import Dinov2Config, Dinov2Model
 
 import embedshift
-from embedshift.errors import EmbedshiftError
 from embedshift.pipeline.ready import ready
-from embedshift.store.info import write_content
 from support import models, studies
 from support.speeds import set_speeds
 
@@ -45,10 +42,6 @@ def run(photos, out, model, **settings):
     return embedshift.run(photos, out=out, model=model, batch_size=10, **settings)
 
 
-def first_lost(study):
-    (study.folder / "shards" / "part-00000.parquet").unlink()
-
-
 def test_auto_is_resolved_once_and_written(photos, model, machine, tmp_path, caplog):
     machine(0.5, True)
     caplog.set_level(logging.INFO)
@@ -63,6 +56,11 @@ def test_auto_is_resolved_once_and_written(photos, model, machine, tmp_path, cap
     assert words in lines[0]
     named = run(photos, tmp_path / "named", model, precision="bfloat16")
     assert named.info()["config_hash"] == info["config_hash"]
+    before = study.rows().collect()
+    (study.folder / "shards" / "part-00000.parquet").unlink()
+    machine(3.0, False)  # where float32 would be the faster one
+    assert run(photos, study.folder, model).rows().collect().equals(before, null_equal=True)
+    assert study.info()["encoder"] == info["encoder"]
 
 
 @pytest.mark.parametrize(("avx512", "kernels"), [(True, ["products"]), (False, [])])
@@ -72,7 +70,7 @@ def test_who_goes_on_takes_the_kernels_that_are_written(photos, model, machine, 
     study = run(photos, tmp_path / "study", model, precision="float32")
     before, written = study.rows().collect(), study.info()["encoder"]
     assert written["kernels"] == kernels
-    first_lost(study)
+    (study.folder / "shards" / "part-00000.parquet").unlink()
     machine(3.0, not avx512)
     other = run(photos, tmp_path / "other", model, precision="float32")
     assert other.info()["encoder"]["kernels"] != kernels
@@ -82,37 +80,6 @@ def test_who_goes_on_takes_the_kernels_that_are_written(photos, model, machine, 
     assert "kernels" not in caplog.text
     found, wanted = (np.stack(each.rows().collect()["embedding"].to_numpy()) for each in (other, again))
     assert np.abs(found - wanted).max() <= 1e-5 * np.abs(wanted).max()
-
-
-@pytest.mark.matrix
-@pytest.mark.parametrize(("lower", "chosen", "other"), [(0.5, "bfloat16", "float32"), (3.0, "float32", "bfloat16")])
-def test_who_goes_on_takes_the_precision_that_is_written(photos, model, machine, tmp_path, lower, chosen, other):
-    machine(lower, False)
-    study = run(photos, tmp_path / "study", model)
-    before, written = study.rows().collect(), study.info()["encoder"]
-    assert written["precision"] == chosen
-    first_lost(study)
-    machine(1.5 / lower, True)  # where it would be the other one, by other kernels
-    again = run(photos, study.folder, model)
-    assert again.info()["encoder"] == written
-    assert again.rows().collect().equals(before, null_equal=True)
-    with pytest.raises(EmbedshiftError, match=f'precision: "{chosen}" there, "{other}" now'):
-        run(photos, study.folder, model, precision=other)
-
-
-@pytest.mark.matrix
-def test_kernels_that_cannot_be_had_are_one_line(photos, model, machine, tmp_path, caplog):
-    machine(0.5, True)
-    study = run(photos, tmp_path / "study", model, precision="float32")
-    first_lost(study)
-    info = json.loads((study.folder / "study.json").read_text())
-    info["encoder"]["kernels"] = ["products", "of tomorrow"]
-    write_content(study.folder, info)
-    again = run(photos, study.folder, model, precision="float32")
-    warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-    assert len(warnings) == 1
-    assert "the kernels of tomorrow, which this study used at the start, are not available here" in warnings[0]
-    assert again.info()["encoder"]["kernels"] == ["products", "of tomorrow"]
 
 
 def test_who_loads_by_the_plan_takes_what_was_chosen(photos, model, machine, tmp_path, monkeypatch):

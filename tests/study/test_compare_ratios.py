@@ -10,9 +10,7 @@ from scipy import stats
 
 import embedshift
 from embedshift.study.paired.verdict import verdict
-from support import studies
 from support.comparing import EFFECT, SUITE, variant
-from support.pairs import MeanColour
 from support.sentences import ends_outward
 from support.synthetic import make_study
 
@@ -157,17 +155,6 @@ def test_the_sentence_names_what_is_saturated_and_both_sides(first, found, tmp_p
     assert f"its ratios lie on both sides of 1, from {low:.3f} under " in even.verdict
     assert f" to {high:.3f} under " in even.verdict
     assert "% by chance" in even.verdict, "10 of 23 others"
-
-
-@pytest.mark.matrix
-def test_without_stored_embeddings_there_is_no_agreement(tmp_path):
-    images = studies.pictures(9)
-    settings = {"model": MeanColour(), "workers": 0, "store": "metrics"}
-    made = [embedshift.run(images, out=tmp_path / name, **settings) for name in "ab"]
-    found = embedshift.compare(made)
-    assert found.agreement.is_empty()
-    assert "recall@1" not in found.comparison["metric"]
-    assert "neighbours" not in found.verdict
 
 
 NOT, WIDE = (0.99, 0.9, 1.09), (1.07, 0.98, 1.17)
