@@ -5,9 +5,7 @@ import re
 import shlex
 import shutil
 import tomllib
-from typing import Any
 
-import pytest
 import typer
 import yaml
 
@@ -22,16 +20,16 @@ COMMAND = re.compile(rf"\bembedshift ((?:{NAMES}) [^`\n]+)")
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 
 
-def typed(text: str) -> list[str]:
+def typed(text):
     r"""Every `embedshift COMMAND ...` of a page, in code blocks and between backticks; `\` joins lines."""
     code = re.findall(r"```.*?```|`[^`]+`", text.replace("\\\n", " "), re.DOTALL)
     return [line for part in code for line in COMMAND.findall(part)]
 
 
-def parse(line: str) -> dict[str, Any]:
+def parse(line):
     """What the command line reads from a line, its settings checked as a run checks them; nothing is run."""
     name, *arguments = shlex.split(line, comments=True)
-    params: dict[str, Any] = typer.main.get_command(app).commands[name].make_context(name, arguments).params
+    params = typer.main.get_command(app).commands[name].make_context(name, arguments).params
     if name == "run":
         arguments = originals_and_variants(params["images"], params["pairs"])
         make_config(given({name: params[name] for name in declared_settings()} | arguments))
@@ -63,16 +61,13 @@ def test_the_rules_and_the_workflow_in_the_docs_are_read(tmp_path):
     assert parse(found[1])["against"] is not None
 
 
-def test_every_page_is_listed_with_its_title(cli):
+def test_every_page_is_listed_with_its_title_and_printed_without_what_only_tests_read(cli):
     listed = dict(line.split(maxsplit=1) for line in cli("docs").out.splitlines())
     assert listed.keys() == {path.stem for path in (ROOT / "docs").glob("*.md")} | {"tables"}
     assert listed["search"] == (ROOT / "docs" / "search.md").read_text().splitlines()[0].lstrip("# ")
-
-
-@pytest.mark.parametrize("name", ["whitening", "whitening.md", "docs/whitening.md"])
-def test_a_page_is_printed_without_what_only_tests_read(cli, name):
     page = (ROOT / "docs" / "whitening.md").read_text().splitlines()
-    assert cli("docs", name).out.splitlines() == [line for line in page if not line.startswith("<!-- ")]
+    for name in ("whitening", "whitening.md", "docs/whitening.md"):
+        assert cli("docs", name).out.splitlines() == [line for line in page if not line.startswith("<!-- ")]
 
 
 def test_a_page_is_opened_and_a_mistyped_one_named(cli, monkeypatch, tmp_path):

@@ -1,12 +1,13 @@
 """`--max-failed`: more failed images than that end with exit code 1, after everything is written."""
 
+import functools
+
 import pytest
 
 from embedshift.cli.studies import failure_limit, most_failed
 from embedshift.encoders import ENCODERS
 from embedshift.errors import UsageError
 from embedshift.study import Study
-from support import command
 from support.matrix import first_only
 from support.mean_colour import MeanColour
 from support.models import pictures
@@ -20,16 +21,13 @@ def encoder(monkeypatch):
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
+def run(tmp_path, cli):
     photos = pictures(tmp_path / "photos", 5)
     for name in sorted(photos.iterdir())[:2]:
         name.write_bytes(b"no image")
 
-    def call(*arguments):
-        settings = ("--model", "mean-colour", "--workers", 0, "--augmentations", "strength", "--families", "blur")
-        return command.call(monkeypatch, capsys, "run", photos, "--out", tmp_path / "out", *settings, *arguments)
-
-    return call
+    settings = ("--model", "mean-colour", "--workers", 0, "--augmentations", "strength", "--families", "blur")
+    return functools.partial(cli, "run", photos, "--out", tmp_path / "out", *settings)
 
 
 @pytest.mark.parametrize(("limit", "code"), [("2", 0), *first_only([("1", 1), ("0.4", 0), ("0.39", 1)])])
@@ -68,10 +66,5 @@ def test_what_is_no_limit_is_one_line_before_anything_is_measured(run, tmp_path)
             failure_limit(text)
     assert run("--max-failed=-1").code == 2
     assert not (tmp_path / "out").exists()
-
-
-def test_a_fraction_is_exact():
-    """In binary 0.29 of 100 is less than 29."""
-    assert most_failed("0.29", 100) == 29
-    assert most_failed(".5", 3) == 1.5
-    assert most_failed("1.", 7) == most_failed("7", 1) == 7
+    assert most_failed("0.29", 100) == 29, "in binary 0.29 of 100 is less"
+    assert (most_failed(".5", 3), most_failed("1.", 7), most_failed("7", 1)) == (1.5, 7, 7)

@@ -8,26 +8,20 @@ import yaml
 import embedshift
 from support import studies
 from support.mean_colour import MeanColour
-from support.pairs import tiles, write_pairs
 
 
-@pytest.fixture(scope="module")
-def pairs(tmp_path_factory):
-    return write_pairs(tmp_path_factory.mktemp("pairs"), tiles(6))
+@pytest.fixture
+def places():
+    return [studies.paired()[0] / name for name in ("originals", "q50", "q10")]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def model():
     return str(studies.checkpoint("dinov2"))
 
 
-@pytest.fixture
-def places(pairs):
-    return [pairs / name for name in ("originals", "q50", "q10")]
-
-
 @pytest.mark.slow
-def test_flag_file_and_python_are_the_same_study(cli, pairs, places, model, tmp_path):
+def test_flag_file_and_python_are_the_same_study(cli, places, model, tmp_path):
     settings = ["--model", model, "--workers", "0", "--no-report"]
     done = cli("run", "--pairs", *places, "--out", tmp_path / "flag", "--json", *settings)
     assert done.code == 0, done.err
@@ -35,7 +29,7 @@ def test_flag_file_and_python_are_the_same_study(cli, pairs, places, model, tmp_
     assert {row["augmentation"] for row in content["summary"]} == {"q50", "q10"}
     assert "claims" not in content
     rows = embedshift.load(tmp_path / "flag").rows().collect()
-    assert len(rows) == 18
+    assert len(rows) == 27
     listed = {"images": str(places[0]), "pairs": [str(place) for place in places[1:]]}
     for number, given in enumerate((listed, listed | {"pairs": {"q50": str(places[1]), "q10": str(places[2])}})):
         file = tmp_path / "settings.yaml"
@@ -61,7 +55,7 @@ def test_flag_file_and_python_are_the_same_study(cli, pairs, places, model, tmp_
 def test_a_dry_run_estimates_and_writes_nothing(cli, places, model, tmp_path):
     done = cli("run", "--pairs", *places, "--out", tmp_path / "s", "--model", model, "--dry-run")
     assert done.code == 0, done.err
-    assert "views: 3 per image, 18 in total, in 1 shard\n" in done.out
+    assert "views: 3 per image, 27 in total, in 1 shard\n" in done.out
     assert "time: about" in done.out
     assert not (tmp_path / "s").exists()
 

@@ -89,16 +89,13 @@ def test_the_nearest_pairs_are_printed_by_group(cli, study):
     assert study.duplicates().is_empty()
 
 
-def test_queries_and_gallery(cli, study, tmp_path):
+@pytest.mark.slow
+def test_queries_and_gallery_and_the_tolerance_that_follows(cli, study, tmp_path):
     np.save(tmp_path / "more.npy", np.random.default_rng(1).normal(size=(500, 6)).astype(np.float32))
     done = cli("search", study.folder, "--queries", "12", "--gallery", tmp_path / "more.npy")
     assert "search among 540 originals with 12 views of each augmentation" in done.out
     assert study.search_ranks()["image_id"].n_unique() == 12
-
-
-@pytest.mark.slow
-def test_the_tolerance_follows_the_search(cli, tmp_path):
-    study = make_study(tmp_path / "study", 40, graded(DARKER))
+    study = make_study(tmp_path / "graded", 40, graded(DARKER))
     before = study.tolerance().filter(criterion="missed 5 %")["value"][0]
     np.save(tmp_path / "more.npy", np.random.default_rng(0).normal(size=(20_000, 8)).astype(np.float32))
     cli("search", study.folder, "--gallery", tmp_path / "more.npy")

@@ -13,7 +13,6 @@ from support import command
 from support.matrix import first_only
 from support.models import pictures
 from support.processes import run_python
-from support.synthetic import make_study
 
 pytestmark = pytest.mark.slow
 
@@ -92,13 +91,13 @@ time.sleep(SECONDS + 1)
 """
 
 
-def start(body: str, first: str = "", waits: bool = True) -> subprocess.Popen[str]:
+def start(body, first="", waits=True):
     process = command.start_python(STAYS.format(body=textwrap.indent(body, "    ").strip(), first=first))
     assert not waits or process.stdout.readline() == "waiting\n"
     return process
 
 
-def gone(group: int) -> bool:
+def gone(group):
     for _ in range(100):  # loaders look twice a second whether their parent is there
         try:
             os.killpg(group, 0)
@@ -108,7 +107,7 @@ def gone(group: int) -> bool:
     return False
 
 
-def stopped(number: int) -> command.Done:
+def stopped(number):
     """How a command ends that has nothing to resume."""
     return command.Done(128 + number, "", f"error: {STOPPED}\n")
 
@@ -174,22 +173,6 @@ def test_a_forked_process_ends_as_ever_and_its_parent_goes_on():
     os.kill(int(process.stdout.readline()), signal.SIGTERM)
     assert command.finish(process, timeout=30) == command.Done(0, f"{-signal.SIGTERM}\n", "")
     assert gone(process.pid)
-
-
-@pytest.mark.matrix
-@pytest.mark.parametrize("seconds", [0.0, 1.4])
-def test_a_report_that_is_stopped_while_it_draws(seconds, tmp_path):
-    folder = make_study(tmp_path / "study", 12, ["noise", "blur"]).folder
-    process = command.start("report", folder)
-    assert any("drawing the figures" in line for line in process.stderr)
-    time.sleep(seconds)
-    process.send_signal(signal.SIGTERM)
-    done = command.finish(process, timeout=30)
-    assert "Traceback" not in done.err
-    if "report.html" in done.out:  # it had ended before the signal came: Python itself was leaving
-        assert done.code in (0, -signal.SIGTERM)
-    else:
-        assert (done.code, done.err.splitlines()[-1]) == (143, f"error: {STOPPED}")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+import embedshift
 from support import studies
 from support.matrix import first_only
 
@@ -56,8 +57,12 @@ def test_views_that_are_listed_without_being_made_are_those_of_the_suite():
         assert views == {each.name: each.description for each in SUITES[name](Choice())}
 
 
-def test_import_of_the_library_imports_nothing_heavy():
+def test_the_library_imports_nothing_heavy_and_each_of_its_names_what_it_needs_alone():
     assert not imported("-c", "import embedshift") & (HEAVY | {"numpy", "pydantic", "typer"})
+    names = imported("-c", "import embedshift; embedshift.load_encoder")
+    assert "embedshift.encoders.base" in names
+    assert not names & (HEAVY | {"embedshift.runner", "embedshift.study"})
+    assert all(getattr(embedshift, name).__name__ == name for name in embedshift.__all__)
 
 
 def test_every_figure_is_declared_where_it_is_listed():
@@ -67,15 +72,3 @@ def test_every_figure_is_declared_where_it_is_listed():
     declared = {name: said for each in questions() for name, said in each.figures.items()}
     assert {name: (FIGURES[name].number, FIGURES[name].title) for name in FIGURES} == declared
     assert {each.name for each in questions() for name in each.figures if FIGURES[name].question != each.name} == set()
-
-
-def test_a_name_of_the_library_imports_what_it_needs_alone():
-    names = imported("-c", "import embedshift; embedshift.load_encoder")
-    assert "embedshift.encoders.base" in names
-    assert not names & (HEAVY | {"embedshift.runner", "embedshift.study"})
-
-
-def test_every_public_name_is_there():
-    import embedshift
-
-    assert all(getattr(embedshift, name).__name__ == name for name in embedshift.__all__)

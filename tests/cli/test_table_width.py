@@ -32,8 +32,7 @@ SENTENCES = (
     "a does not pass",
     "No map",
     "Written: ",
-    "file =",
-    "x =",
+    "  x =",
 )
 
 
@@ -148,14 +147,12 @@ def test_where_a_search_misses_has_its_interval_and_the_safe_end_is_named(printe
     assert words in [*legend(study)]
 
 
-def test_of_few_views_the_tolerances_first_and_of_other_augmentations_none(printed):
+def test_of_few_views_the_tolerances_first_and_of_other_augmentations_none(printed, tmp_path):
     text = printed(160, "run", studies.families())
     assert text.index("tolerance") < text.index("darker@5")
     assert "other images" in text
     assert "tolerance" not in printed(160, "run", studies.plain())
-
-
-def test_of_corruptions_the_mean_too(printed, tmp_path):
+    # Of corruptions the mean, too.
     study = make_study(tmp_path / "study", 10, graded(corruption("fog"), corruption("snow")))
     _, _, relative_shift, low, high = study.table("corruption").row(-1)
     assert f"mean corruption shift {relative_shift:.3f}, 95 % interval {low:.3f} to {high:.3f}" in printed(

@@ -7,34 +7,20 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from PIL import Image
 from rich.table import Table
 from rich.text import Text
 
 from embedshift.cli import terminal
 from embedshift.cli.outputs import printable, say
 from embedshift.cli.terminal import print_table
-from support import command
-from support.models import pictures
+from support.command import untouched_logging
 
 HOSTILE = "a\x1b]0;x\x07b\x1b[2Jc\nd\u202egpj.e\x9b31mf"
 SHOWN = r"a\x1b]0;x\x07b\x1b[2Jc\nd\u202egpj.e\x9b31mf"
 STEERING = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
-# A run by an encoder with a hostile name, which needs no transformers.
-RUN = f"""
-from embedshift.cli import main
-from embedshift.encoders import ENCODERS
-from support.mean_colour import MeanColour
-
-ENCODERS.add("mean", lambda **_settings: MeanColour())
-MeanColour.name = {HOSTILE!r}
-main()
-"""
-
-
-def is_harmless(text: str) -> bool:
+def is_harmless(text):
     return STEERING.search(text) is None
 
 
@@ -48,6 +34,10 @@ def test_every_character_that_steers():
 
 
 def test_lines_and_tables(capsys):
+    with untouched_logging():
+        terminal.set_up_logging(True, str)
+        logging.getLogger("embedshift").warning("a file %s", HOSTILE)
+    assert capsys.readouterr().err == f"warning: a file {SHOWN}\n"
     say(HOSTILE)
     table = Table(title=HOSTILE, caption="[bold]plain[/]")
     table.add_column(f"[red]{HOSTILE}", no_wrap=True)
@@ -66,22 +56,6 @@ def test_lines_and_tables(capsys):
         ":smile:",
     ):
         assert words in out
-
-
-@pytest.mark.slow
-@pytest.mark.matrix
-def test_a_process_with_hostile_names(tmp_path):
-    """File names, the name of a model, and a damaged file's error."""
-    photos = pictures(tmp_path / "photos", 2)
-    Image.new("RGB", (40, 40)).save(photos / f"{HOSTILE}.png")
-    (photos / f"{HOSTILE}.jpg").write_bytes(b"no image")
-    arguments = ["run", photos, "--out", tmp_path / "out", "--model", "mean", "--no-report", "--workers", "0"]
-    done = command.finish(command.start_python(RUN, *arguments))
-    assert done.code == 0, done.err
-    assert is_harmless(done.out), done.out
-    assert is_harmless(done.err), done.err
-    assert SHOWN in done.err
-    assert SHOWN.split(r"\n")[0] in done.out
 
 
 def test_errors_that_name_a_file(cli, tmp_path):

@@ -3,7 +3,6 @@
 import dataclasses
 import zlib
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ from embedshift.stacks.search import Search
 IMAGES, FLOOR = 5, 1e-10
 PREPROCESS = Preprocess(224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 256)
 REFERENCE = recipe_of(SimpleNamespace(preprocess=PREPROCESS, module=None), None)
-AXES: dict[str, list[Any]] = {
+AXES = {
     "channels": ["rgb", "bgr", "late"],
     "decoder": ["full", "half"],
     "alpha": ["white", "black", "dropped"],
@@ -32,7 +31,7 @@ SHOWN = {"alpha": [IMAGES - 1], "decoder": range(1, IMAGES)}
 PLACES = {"channels": 1, "alpha": 2, "jpeg": 3, "fit": 4, "precision": 5, "pooling": 6, "decoder": 7}
 
 
-def vector(recipe: Recipe, index: int) -> Any:
+def vector(recipe, index):
     made = np.zeros(12)
     made[0] = 1.0
     for axis, place in PLACES.items():
@@ -45,40 +44,37 @@ def vector(recipe: Recipe, index: int) -> Any:
     return made / np.linalg.norm(made)
 
 
-def key(recipe: Recipe, index: int) -> Any:
+def key(recipe, index):
     channels = "bgr" if recipe.channels == "late" else recipe.channels
-    blind: dict[str, Any] = {axis: "" for axis, images in SHOWN.items() if index not in images}
+    blind = {axis: "" for axis, images in SHOWN.items() if index not in images}
     return dataclasses.replace(recipe, **({"channels": channels} | blind), precision="", pooling="")
 
 
-def search_of(served: Any) -> Search:
+def search_of(served):
     given = {"vector": vector, "key": key, "reference": REFERENCE, "axes": AXES, "passes": {}, "left": 1_000}
-    made: Any = SimpleNamespace(floor=lambda _: FLOOR, **given)
+    made = SimpleNamespace(floor=lambda _: FLOOR, **given)
     return Search(made, served)
 
 
-def served_by(**altered: Any) -> Any:
+def served_by(**altered):
     return np.stack([vector(dataclasses.replace(REFERENCE, **altered), index) for index in range(IMAGES)])
 
 
-def named(served: Any) -> dict[str, list[Any]]:
+def named(served):
     search = search_of(served)
     return dict(search.named(search.run()))
 
 
-def turned(served: Any, angle: float, place: int = 9) -> Any:
+def turned(served, angle, place=9):
     """The same vectors, moved where no alteration moves them."""
     step = np.eye(served.shape[1])[place]
     return np.cos(angle) * served + np.sin(angle) * step
 
 
-def test_equal_vectors_name_nothing() -> None:
-    assert named(served_by()) == {}
-
-
 @pytest.mark.parametrize(
     "altered",
     [
+        {},
         {"jpeg": 95},
         {"alpha": "dropped"},
         {"fit": ("squash", 1.0), "jpeg": 75},
@@ -89,20 +85,18 @@ def test_equal_vectors_name_nothing() -> None:
         {"precision": "int8", "jpeg": 95, "fit": ("squash", 0.9), "decoder": "half"},  # two in the first image
     ],
 )
-def test_alterations_are_named_at_the_floor(altered: dict[str, Any]) -> None:
+def test_alterations_are_named_at_the_floor(altered):
     assert named(served_by(**altered)) == {axis: [value] for axis, value in altered.items()}
 
 
-def test_values_that_give_the_same_vectors_are_named_together() -> None:
+def test_values_that_give_the_same_vectors_are_named_together():
     assert {axis: {*values} for axis, values in named(served_by(channels="bgr")).items()} == {
         "channels": {"bgr", "late"}
     }
 
 
 @pytest.mark.parametrize(("left", "names"), [(0.05, {"fit"}), (0.12, set())])
-def test_an_alteration_above_the_floor_is_named_only_where_leaving_it_out_is_ten_times_as_far(
-    left: float, names: set[str]
-) -> None:
+def test_an_alteration_above_the_floor_is_named_only_where_leaving_it_out_is_ten_times_as_far(left, names):
     served = turned(served_by(fit=("squash", 1.0)), left)
     search = search_of(served)
     recipe = search.run()
@@ -112,7 +106,7 @@ def test_an_alteration_above_the_floor_is_named_only_where_leaving_it_out_is_ten
     assert {*named(served)} == names
 
 
-def test_an_alteration_that_gains_less_than_a_tenth_is_dropped() -> None:
+def test_an_alteration_that_gains_less_than_a_tenth_is_dropped():
     served = turned(served_by(jpeg=95), 0.05)
     search = search_of(served)
     with_it = search.distance(REFERENCE.having("jpeg", 95), range(IMAGES))
@@ -120,13 +114,13 @@ def test_an_alteration_that_gains_less_than_a_tenth_is_dropped() -> None:
     assert search.run() == REFERENCE
 
 
-def test_precision_is_named_at_the_floor_alone() -> None:
+def test_precision_is_named_at_the_floor_alone():
     served = served_by(precision="bfloat16")
     assert {*named(served)} == {"precision"}
     assert named(turned(served, 1e-3)) == {}
 
 
-def test_walk_goes_down_and_ends_at_what_is_left() -> None:
+def test_walk_goes_down_and_ends_at_what_is_left():
     served = turned(served_by(pooling="mean", fit=("squash", 1.0), alpha="black"), 1e-3)
     search = search_of(served)
     path = [*search.walk(search.named(search.run()))]
@@ -136,16 +130,22 @@ def test_walk_goes_down_and_ends_at_what_is_left() -> None:
     assert distances[-1] == pytest.approx(5e-7, rel=1e-3)  # half of the square of the angle
 
 
-def test_every_value_has_words() -> None:
+def test_every_value_has_words():
     axes = axes_of(REFERENCE, {})
     said = [words(REFERENCE.having(axis, value), axis) for axis, values in axes.items() for value in values[1:]]
     assert len({*said}) == len(said)
     undone = [change(REFERENCE, axis) for axis in axes]
     assert len({*undone}) == len(undone) == len(dataclasses.fields(Recipe))
+    fits = {fit: words(REFERENCE.having("fit", fit), "fit") for fit in axes["fit"]}
+    assert fits["crop", 1.0] == "resized to a shorter side of 224, then cropped to 224"
+    assert fits["crop", 0.9] == "resized to a shorter side of 249, then cropped to 224"
+    assert fits["squash", 0.875] == "resized to 256 x 256, then cropped to 224"
+    assert fits["squash", 1.0] == "squashed"
+    assert change(REFERENCE, "fit") == "resize the shorter side to 256, then crop 224"
 
 
 @pytest.mark.parametrize("moved", [0.02, 0.045])
-def test_a_jpeg_is_named_beside_rounded_weights(moved: float) -> None:
+def test_a_jpeg_is_named_beside_rounded_weights(moved):
     """What is left is a fifth of what the JPEG moves: another step would not be named."""
     served = turned(served_by(jpeg=75, fit=("squash", 1.0)), moved)
     search = search_of(served)
@@ -154,25 +154,16 @@ def test_a_jpeg_is_named_beside_rounded_weights(moved: float) -> None:
     assert without < 10 * with_it or moved < 0.03
 
 
-def test_a_list_of_candidates_ends_where_the_encodings_are_spent() -> None:
+def test_a_list_of_candidates_ends_where_the_encodings_are_spent():
     most, asked = 4, set()
 
-    def counted(recipe: Recipe, index: int) -> Any:
+    def counted(recipe, index):
         asked.add((key(recipe, index), recipe.precision))
         return vector(recipe, index)
 
     class Spending(SimpleNamespace):
         left = property(lambda _: max(0, most - len(asked)))
 
-    made: Any = Spending(vector=counted, key=key, reference=REFERENCE, axes=AXES, floor=lambda _: FLOOR, passes={})
+    made = Spending(vector=counted, key=key, reference=REFERENCE, axes=AXES, floor=lambda _: FLOOR, passes={})
     Search(made, served_by(fit=("crop", 1.0))).run()
     assert most <= len(asked) <= most + IMAGES  # the reference's own are made anyway
-
-
-def test_a_fit_says_its_sides_in_pixels() -> None:
-    said = {fit: words(REFERENCE.having("fit", fit), "fit") for fit in axes_of(REFERENCE, {})["fit"]}
-    assert said["crop", 1.0] == "resized to a shorter side of 224, then cropped to 224"
-    assert said["crop", 0.9] == "resized to a shorter side of 249, then cropped to 224"
-    assert said["squash", 0.875] == "resized to 256 x 256, then cropped to 224"
-    assert said["squash", 1.0] == "squashed"
-    assert change(REFERENCE, "fit") == "resize the shorter side to 256, then crop 224"

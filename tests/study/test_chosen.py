@@ -1,33 +1,23 @@
 """What is chosen by measurement when a study begins is written, and taken by all that goes on with it."""
 
-import json
 import logging
 import pickle
 
 import numpy as np
 import pytest
-from transformers import Dinov2Config, Dinov2Model
 
 import embedshift
-from embedshift.errors import EmbedshiftError
 from embedshift.pipeline.ready import ready
-from embedshift.store.info import write_content
-from support import models, studies
+from support import studies
 from support.speeds import set_speeds
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def photos():
-    return studies.pictures(3)
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    found = Dinov2Model(Dinov2Config(**models.TOWER | {"num_hidden_layers": 2}))
-    models.widen(found)
-    return str(models.save(found, tmp_path_factory.mktemp("models") / "dinov2"))
+def run(out, **settings):
+    given = {"precision": "auto", "device": "cpu", "families": ["noise"], "shard_size": 2, "workers": 0} | settings
+    model = str(studies.checkpoint("dinov2"))
+    return embedshift.run(studies.pictures(3), out=out, model=model, batch_size=10, **given)
 
 
 @pytest.fixture
@@ -40,19 +30,10 @@ def machine(monkeypatch):
     return be
 
 
-def run(photos, out, model, **settings):
-    settings = {"precision": "auto", "device": "cpu", "families": ["noise"], "shard_size": 2, "workers": 0} | settings
-    return embedshift.run(photos, out=out, model=model, batch_size=10, **settings)
-
-
-def first_lost(study):
-    (study.folder / "shards" / "part-00000.parquet").unlink()
-
-
-def test_auto_is_resolved_once_and_written(photos, model, machine, tmp_path, caplog):
+def test_auto_is_resolved_once_and_written(machine, tmp_path, caplog):
     machine(0.5, True)
     caplog.set_level(logging.INFO)
-    study = run(photos, tmp_path / "study", model)
+    study = run(tmp_path / "study")
     info = study.info()
     assert (info["config"]["precision"], info["encoder"]["precision"]) == ("auto", "bfloat16")
     assert info["identity"]["precision"] == "bfloat16"
@@ -61,22 +42,27 @@ def test_auto_is_resolved_once_and_written(photos, model, machine, tmp_path, cap
     assert len(lines) == 1
     words = "2.0 times as fast as float32; cosine distance of its embeddings from those in float32: at most 2e-05"
     assert words in lines[0]
-    named = run(photos, tmp_path / "named", model, precision="bfloat16")
+    named = run(tmp_path / "named", precision="bfloat16")
     assert named.info()["config_hash"] == info["config_hash"]
+    before = study.rows().collect()
+    (study.folder / "shards" / "part-00000.parquet").unlink()
+    machine(3.0, False)  # where float32 would be the faster one
+    assert run(study.folder).rows().collect().equals(before, null_equal=True)
+    assert study.info()["encoder"] == info["encoder"]
 
 
 @pytest.mark.parametrize(("avx512", "kernels"), [(True, ["products"]), (False, [])])
-def test_who_goes_on_takes_the_kernels_that_are_written(photos, model, machine, tmp_path, caplog, avx512, kernels):
+def test_who_goes_on_takes_the_kernels_that_are_written(machine, tmp_path, caplog, avx512, kernels):
     """Also where the processor would choose other ones; the rows are those of the other kernels within rounding."""
     machine(3.0, avx512)
-    study = run(photos, tmp_path / "study", model, precision="float32")
+    study = run(tmp_path / "study", precision="float32")
     before, written = study.rows().collect(), study.info()["encoder"]
     assert written["kernels"] == kernels
-    first_lost(study)
+    (study.folder / "shards" / "part-00000.parquet").unlink()
     machine(3.0, not avx512)
-    other = run(photos, tmp_path / "other", model, precision="float32")
+    other = run(tmp_path / "other", precision="float32")
     assert other.info()["encoder"]["kernels"] != kernels
-    again = run(photos, study.folder, model, precision="float32")
+    again = run(study.folder, precision="float32")
     assert again.info()["encoder"] == written
     assert again.rows().collect().equals(before, null_equal=True)
     assert "kernels" not in caplog.text
@@ -84,38 +70,7 @@ def test_who_goes_on_takes_the_kernels_that_are_written(photos, model, machine, 
     assert np.abs(found - wanted).max() <= 1e-5 * np.abs(wanted).max()
 
 
-@pytest.mark.matrix
-@pytest.mark.parametrize(("lower", "chosen", "other"), [(0.5, "bfloat16", "float32"), (3.0, "float32", "bfloat16")])
-def test_who_goes_on_takes_the_precision_that_is_written(photos, model, machine, tmp_path, lower, chosen, other):
-    machine(lower, False)
-    study = run(photos, tmp_path / "study", model)
-    before, written = study.rows().collect(), study.info()["encoder"]
-    assert written["precision"] == chosen
-    first_lost(study)
-    machine(1.5 / lower, True)  # where it would be the other one, by other kernels
-    again = run(photos, study.folder, model)
-    assert again.info()["encoder"] == written
-    assert again.rows().collect().equals(before, null_equal=True)
-    with pytest.raises(EmbedshiftError, match=f'precision: "{chosen}" there, "{other}" now'):
-        run(photos, study.folder, model, precision=other)
-
-
-@pytest.mark.matrix
-def test_kernels_that_cannot_be_had_are_one_line(photos, model, machine, tmp_path, caplog):
-    machine(0.5, True)
-    study = run(photos, tmp_path / "study", model, precision="float32")
-    first_lost(study)
-    info = json.loads((study.folder / "study.json").read_text())
-    info["encoder"]["kernels"] = ["products", "of tomorrow"]
-    write_content(study.folder, info)
-    again = run(photos, study.folder, model, precision="float32")
-    warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-    assert len(warnings) == 1
-    assert "the kernels of tomorrow, which this study used at the start, are not available here" in warnings[0]
-    assert again.info()["encoder"]["kernels"] == ["products", "of tomorrow"]
-
-
-def test_who_loads_by_the_plan_takes_what_was_chosen(photos, model, machine, tmp_path, monkeypatch):
+def test_who_loads_by_the_plan_takes_what_was_chosen(machine, tmp_path, monkeypatch):
     """As processes of devices and actors of Ray do: what they would find themselves is no matter."""
     machine(0.5, True)
     plans = []
@@ -123,22 +78,19 @@ def test_who_loads_by_the_plan_takes_what_was_chosen(photos, model, machine, tmp
     monkeypatch.setattr("embedshift.runner.find_engine", lambda plan: lambda *_: plans.append(plan) or no_shards)
     for precision in ("auto", "float32"):
         with pytest.raises(IndexError):  # no shard
-            run(photos, tmp_path / precision, model, precision=precision)
+            run(tmp_path / precision, precision=precision)
     machine(3.0, False)
     for plan, precision, kernels in zip(plans, ("bfloat16", "float32"), ((), ("products",)), strict=True):
         with ready(pickle.loads(pickle.dumps(plan.spec)), compiled=False) as there:
             assert (there.encoder.precision, there.encoder.kernels) == (precision, kernels)
 
 
-def test_what_needs_float32_gets_it(photos, model, machine, tmp_path):
+def test_what_needs_float32_gets_it_and_the_command_line_knows_what_is_slower(machine, cli, tmp_path):
     machine(0.5, True)
-    study = run(photos, tmp_path / "study", model, heads=True)
-    assert study.info()["encoder"]["precision"] == "float32"
-
-
-def test_the_command_line_knows_it(photos, model, machine, cli):
+    assert run(tmp_path / "study", heads=True).info()["encoder"]["precision"] == "float32"
     machine(4.2, True)
-    arguments = ["run", photos, "--model", model, "--device", "cpu", "--workers", 0, "--dry-run", "--precision"]
+    encoder = ("--model", studies.checkpoint("dinov2"), "--device", "cpu", "--workers", 0)
+    arguments = ["run", studies.pictures(3), *encoder, "--dry-run", "--precision"]
     assert cli(*arguments, "auto").code == 0
     words = "--precision bfloat16 takes 4.2 times as long as float32 on this processor: use --precision float32 or auto"
     assert words in " ".join(cli(*arguments, "bfloat16").err.split())

@@ -10,9 +10,7 @@ from scipy import stats
 
 import embedshift
 from embedshift.study.paired.verdict import verdict
-from support import studies
-from support.comparing import EFFECT, SUITE, variant
-from support.pairs import MeanColour
+from support.comparing import EFFECT, SUITE, farther, variant
 from support.sentences import ends_outward
 from support.synthetic import make_study
 
@@ -21,32 +19,21 @@ pytestmark = pytest.mark.slow
 B = "b (float32)"
 
 
-def farther(factors, spread=0.2, seed=0):
-    """Another encoder, whose views move so many times as far under each augmentation, image by image."""
-    rng = np.random.default_rng(seed)
-
-    def change(rows):
-        factor = pl.col("view").replace_strict(factors, default=1.0, return_dtype=pl.Float64)
-        noise = pl.Series(np.exp(spread * rng.normal(size=len(rows))))
-        moved = 1 - (1 - pl.col("cosine_similarity")) * factor * noise
-        return rows.with_columns(moved.clip(-1.0).alias("cosine_similarity"))
-
-    return change
-
-
 @pytest.fixture(scope="module")
 def first(tmp_path_factory):
     """24 images, five augmentations, two draws, and a noise that moves views as far as another image."""
     folder = tmp_path_factory.mktemp("ratios")
     study = make_study(folder / "made", 24, SUITE, effect=EFFECT, draws=2, seed=3)
-    return variant(study, folder / "a", farther({"noise": 3.0}, 0.0))
+    return variant(study, folder / "a", farther({"noise": 3.0}))
 
 
 @pytest.fixture(scope="module")
 def other(first, tmp_path_factory):
     folder = tmp_path_factory.mktemp("other")
     factors = {"noise": 0.8, "blur": 1.5, "horizontal_flip": 1.4, "elastic": 1.2, "perspective": 2.6}
-    return variant(first, folder / "b", farther(factors), encoder={"name": "b"}, identity={"weights_hash": "2" * 64})
+    return variant(
+        first, folder / "b", farther(factors, 0.2), encoder={"name": "b"}, identity={"weights_hash": "2" * 64}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -157,17 +144,6 @@ def test_the_sentence_names_what_is_saturated_and_both_sides(first, found, tmp_p
     assert f"its ratios lie on both sides of 1, from {low:.3f} under " in even.verdict
     assert f" to {high:.3f} under " in even.verdict
     assert "% by chance" in even.verdict, "10 of 23 others"
-
-
-@pytest.mark.matrix
-def test_without_stored_embeddings_there_is_no_agreement(tmp_path):
-    images = studies.pictures(9)
-    settings = {"model": MeanColour(), "workers": 0, "store": "metrics"}
-    made = [embedshift.run(images, out=tmp_path / name, **settings) for name in "ab"]
-    found = embedshift.compare(made)
-    assert found.agreement.is_empty()
-    assert "recall@1" not in found.comparison["metric"]
-    assert "neighbours" not in found.verdict
 
 
 NOT, WIDE = (0.99, 0.9, 1.09), (1.07, 0.98, 1.17)

@@ -24,11 +24,6 @@ def first():
     return compared()[0]
 
 
-def one_draw(rows):
-    """The rows of the first draw; five augmentations have ten pairs."""
-    return rows.filter(pl.col("draw") == 0).with_columns(pl.col("pairwise").list.head(10))
-
-
 def named(column, names):
     return lambda rows: rows.with_columns(pl.col(column).replace(names))
 
@@ -53,9 +48,7 @@ TILT = {"perspective": None, "tilt": {"callable": "def tilt(): ..."}}
 NOISE = {"noise": {"albumentations": {"std_range": [0.1, 0.2]}}}
 # What a second study is → how the line begins that refuses it.
 REFUSED = [
-    ({"identity": {"draws": 1}, "rows": one_draw}, f"{VIEWS}draws: 2 in X, 1 in Y"),
     ({"identity": {"seed": 4}}, f"{VIEWS}seed: 3 in X, 4 in Y"),
-    ({"identity": {"resize": "crop"}}, f'{VIEWS}resize: "squash" in X, "crop" in Y'),
     (
         {"identity": {"augmentations": NOISE}},
         f"{VIEWS}augmentations.noise.albumentations.std_range: [0.44, 0.88] in X, [0.1, 0.2] in Y",

@@ -12,7 +12,7 @@ from embedshift.errors import UsageError
 from embedshift.statistics.strengths import missed_tolerances
 from embedshift.study.paired.differences import CAPPED
 from support import studies
-from support.comparing import OTHER, A, C, result, results, turned, variant
+from support.comparing import OTHER, A, C, farther, result, results, turned, variant
 from support.graded import CLOSER, DARKER, MADE, graded
 from support.synthetic import make_study
 
@@ -20,12 +20,6 @@ pytestmark = pytest.mark.slow
 
 ENDS = ["value", "low", "high"]
 SHIFT, MISSED = "relative shift 0.1", "missed 5 %"
-
-
-def farther(by):
-    """Another encoder, which moves so many times as far."""
-    moved = 1 - by * (1 - pl.col("cosine_similarity"))
-    return lambda rows: rows.with_columns(cosine_similarity=moved.clip(-1.0))
 
 
 def about(family, criterion):

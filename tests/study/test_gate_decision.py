@@ -69,16 +69,14 @@ def test_so_many_images_decide_in_four_of_five_studies():
     assert 0.77 <= (low >= 0).mean() <= 0.83
 
 
-def test_how_many_images_would_do_by_the_root():
-    """Half of the width below the value is 0.1, above it is 0.2; both shrink by the root."""
+def test_how_many_images_would_do():
+    # By the root: half of the width below the value is 0.1, above it is 0.2.
     assert images_needed(INSIDE, 0.45, least=True) == math.ceil(IN_80 * 100 * (0.1 / 0.05) ** 2)
     assert decide(INSIDE, 0.6, least=False).images_needed == math.ceil(IN_80 * 100 * (0.2 / 0.1) ** 2)
     assert decide(INSIDE, 0.55, least=False).images_needed == math.ceil(IN_80 * 100 * (0.2 / 0.05) ** 2)
     assert decide(OPEN, 4.5, least=True).images_needed == math.ceil(IN_80 * math.ceil(40 * (0.5 / 0.3) ** 2))
 
-
-def test_how_many_images_would_do_of_a_proportion_by_the_binomial_law():
-    """The least number of images, all found, whose exact interval begins at 0.99: searched one by one."""
+    # Of a proportion: the least number of images, all found, whose exact interval begins at 0.99, one by one.
     images = 200
     low, high = proportion_interval(1.0)(images)
     assert low == pytest.approx(stats.binomtest(images, images).proportion_ci(method="exact").low)
@@ -87,8 +85,7 @@ def test_how_many_images_would_do_of_a_proportion_by_the_binomial_law():
     assert decide(found, 0.99, least=True).images_needed == wanted
     assert images_needed(Estimate(1.0, low, high, images), 0.99, least=True) != wanted, "the root is no guide near 1"
 
-
-def test_how_many_images_would_do_of_paired_proportions():
+    # Of paired proportions.
     found = proportion_difference(np.array([-1.0] + [0.0] * 199))
     wanted = next(n for n in range(200, 400) if difference_of_proportions(0, n / 200, n)[0] >= -0.025)
     assert decide(found, -0.025, least=True).images_needed == math.ceil(IN_80 * wanted)

@@ -4,7 +4,6 @@ import math
 import re
 
 import numpy as np
-import polars as pl
 import pytest
 import yaml
 from scipy import stats
@@ -17,7 +16,7 @@ from embedshift.store.reader import Reader
 from embedshift.study.gate import propose
 from embedshift.study.gate import result as output
 from embedshift.study.gate.proposal import margins_of, rounded, two_figures
-from support.comparing import OTHER, rule, turned, variant
+from support.comparing import OTHER, farther, rule, turned, variant
 from support.graded import MADE, graded
 from support.revised import without_vectors
 from support.searched import ranked, with_search
@@ -32,16 +31,6 @@ NEAR = {"effect": {"blur": 0.3, "noise": 1.0}, "dim": 6}
 
 def rules_of(study, file):
     return yaml.safe_load(propose(study, file).read_text())["rules"]
-
-
-def moved_by(factor):
-    """Another encoder whose views move so many times as far, almost the same for all."""
-
-    def change(rows):
-        noise = pl.Series(np.exp(0.01 * np.random.default_rng(0).normal(size=len(rows))))
-        return rows.with_columns(cosine_similarity=1 - (1 - pl.col("cosine_similarity")) * factor * noise)
-
-    return change
 
 
 def commented(file):
@@ -113,13 +102,13 @@ def test_a_rule_says_which_change_breaks_it(tmp_path, cli):
 @pytest.mark.matrix
 def test_what_is_kept_although_it_is_worse_is_warned_of(tmp_path):
     study = make_study(tmp_path / "a", 50, TWO, **NEAR)
-    farther = variant(study, tmp_path / "b", moved_by(1.18), shard_size=64, **OTHER)
+    worse = variant(study, tmp_path / "b", farther(1.18, 0.01), shard_size=64, **OTHER)
     text = "table: comparison, metric: relative_shift, column: ratio, augmentation: all, at_most:"
     for bound, words in ((1.5, ["is kept, although the whole interval is worse than the reference"]), (1.1, [])):
-        checked = embedshift.check(farther, [rule(f"{text} {bound}")], study)
+        checked = embedshift.check(worse, [rule(f"{text} {bound}")], study)
         assert [line.partition(") ")[2] for line in output.warnings(checked)] == words
         assert checked.outcome == ("kept" if words else "broken")
-    nearer = embedshift.check(study, [rule(f"{text} 1.5")], farther)
+    nearer = embedshift.check(study, [rule(f"{text} 1.5")], worse)
     assert not output.warnings(nearer), "better"
 
 
@@ -139,11 +128,7 @@ def test_families_have_bounds_of_tolerances(tmp_path):
 
 @pytest.mark.matrix
 def test_what_a_study_lacks_has_no_rules(tmp_path, monkeypatch):
-    def far(rows):
-        cosine = pl.col("cosine_similarity")
-        return rows.with_columns(cosine_similarity=(1 - 300 * (1 - cosine)).clip(-1.0))
-
-    study = variant(make_study(tmp_path / "made", 9, TWO, dim=64), tmp_path / "a", far)
+    study = variant(make_study(tmp_path / "made", 9, TWO, dim=64), tmp_path / "a", farther(300.0))
     assert study.summary().filter(metric="cosine_similarity")["relative_shift"].min() >= 0.9
     whole = Reader.table_names.func
     lacking = property(lambda reader: tuple(name for name in whole(reader) if name != "search_ranks"))

@@ -26,17 +26,6 @@ CHANGES = {
 }
 
 
-def write_scenes(folder, scenes=SCENES, frames=FRAMES):
-    rng = np.random.default_rng(0)
-    for scene in range(scenes):
-        (folder / f"scene-{scene}").mkdir(parents=True)
-        colours = rng.integers(60, 200, (4, 4, 3))
-        for frame in range(frames):
-            pixels = np.kron(colours + rng.integers(-30, 30, (4, 4, 3)), np.ones((8, 8, 1)))
-            Image.fromarray(pixels.astype("uint8")).save(folder / f"scene-{scene}" / f"{frame}.png")
-    return folder
-
-
 def run(images, out, **settings):
     given = {"model": MeanColour(), "augmentations": CHANGES, "workers": 0, "shard_size": 16} | settings
     return embedshift.run(images, out=out, **given)
@@ -44,7 +33,14 @@ def run(images, out, **settings):
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    return write_scenes(tmp_path_factory.mktemp("photos") / "images")
+    folder, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
+    for scene in range(SCENES):
+        (folder / f"scene-{scene}").mkdir()
+        colours = rng.integers(60, 200, (4, 4, 3))
+        for frame in range(FRAMES):
+            pixels = np.kron(colours + rng.integers(-30, 30, (4, 4, 3)), np.ones((8, 8, 1)))
+            Image.fromarray(pixels.astype("uint8")).save(folder / f"scene-{scene}" / f"{frame}.png")
+    return folder
 
 
 @pytest.fixture(scope="module")

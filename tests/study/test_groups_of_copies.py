@@ -11,7 +11,7 @@ import embedshift
 from embedshift.errors import UsageError
 from embedshift.store.shards import SUMS_KEY
 from support import studies
-from support.comparing import OTHER, rule, turned, variant
+from support.comparing import OTHER, turned, variant
 from support.other_images import with_other_images
 from support.revised import revise_shard, say_counts
 from support.shifts import with_shifts
@@ -130,24 +130,10 @@ def test_a_comparison_of_grouped_copies_is_that_of_the_images(pairs):
 
 
 @pytest.mark.matrix
-@pytest.mark.parametrize("table", ["summary", "search"])
-def test_a_rule_on_grouped_copies_is_decided_as_on_the_images(pairs, table):
-    metric, bound = {"summary": ("cosine_similarity", 0.1), "search": ("recall@1", 0.2)}[table]
-    fall = rule(f"table: {table}, metric: {metric}, may_fall: {bound}")
-    single, grouped = (embedshift.check(second, [fall], first).results for first, second in pairs)
-    for found, wanted in zip(grouped, single, strict=True):
-        assert (found.row, found.outcome, found.images) == (wanted.row, wanted.outcome, IMAGES)
-        assert found.value == pytest.approx(wanted.value, rel=1e-9, abs=1e-12)
-        # Of a proportion Student's t replaces the normal law.
-        close = 0.2 * (wanted.high - wanted.low) if table == "search" else 1e-9
-        assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high), abs=close)
-
-
-@pytest.mark.matrix
 def test_studies_of_other_groups_are_not_compared(pairs):
     first, second = pairs[1]
     second.regroup("none")
-    with pytest.raises(UsageError, match="have different groups of images: choose them for both by `groups`"):
+    with pytest.raises(UsageError, match="have different groups of images"):
         embedshift.compare([first, second])
     assert embedshift.compare([first, second], groups="near").studies["compared"].to_list() == [IMAGES * COPIES] * 2
     assert first.info()["groups"]["digest"] == second.info()["groups"]["digest"]

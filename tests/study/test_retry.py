@@ -1,7 +1,9 @@
 """Failures that are transient are tried again, and images that changed after they were measured are named."""
 
+import itertools
 import os
 import shutil
+import time
 
 import numpy as np
 import polars as pl
@@ -9,6 +11,7 @@ import pytest
 from PIL import Image
 
 import embedshift
+from embedshift.pipeline import shard as shard_module
 from embedshift.sources.folder import FolderSource
 from support.mean_colour import MeanColour
 from support.synthetic import write_pictures
@@ -54,6 +57,9 @@ def reads(monkeypatch):
 def test_a_finished_study_tries_again_when_it_is_asked_to(tmp_path, photos, monkeypatch):
     study = run(photos, tmp_path / "study")
     assert failed(study) == {LOST: True, BROKEN: False}
+    whole = {path: path.read_bytes() for path in study.folder.rglob("*.parquet")}
+    run(photos, tmp_path / "study", retry_failed=True)
+    assert {path: path.read_bytes() for path in study.folder.rglob("*.parquet")} == whole, "nothing has changed"
     mend(tmp_path)
     assert failed(run(photos, tmp_path / "study")) == {LOST: True, BROKEN: False}, "it is finished"
     before = {path: path.stat().st_mtime_ns for path in (study.folder / "shards").iterdir()}
@@ -68,16 +74,6 @@ def test_a_finished_study_tries_again_when_it_is_asked_to(tmp_path, photos, monk
     for name in whole.table_names:
         assert again.table(name).equals(whole.table(name), null_equal=True), name
     assert again.info()["counts"] == whole.info()["counts"]
-
-
-@pytest.mark.matrix
-def test_without_a_change_nothing_is_measured_again(tmp_path, photos, caplog):
-    study = run(photos, tmp_path / "study")
-    before = {path: path.read_bytes() for path in study.folder.rglob("*.parquet")}
-    with caplog.at_level("INFO"):
-        run(photos, tmp_path / "study", retry_failed=True)
-    assert "trying 2 failed images again" in caplog.text
-    assert {path: path.read_bytes() for path in study.folder.rglob("*.parquet")} == before
 
 
 def test_a_run_that_goes_on_tries_transient_failures_again(tmp_path, photos, monkeypatch):
@@ -118,25 +114,13 @@ def test_an_image_that_changed_since_is_named_and_its_row_kept(tmp_path, photos,
     assert study.rows().collect().equals(rows, null_equal=True)
 
 
-def test_a_shard_keeps_its_rows_where_measured_images_would_lose_theirs(tmp_path, photos, caplog):
+def test_a_shard_keeps_its_rows_where_measured_images_would_lose_theirs(tmp_path, photos, caplog, monkeypatch):
+    """One that has changed since; and a server that gives the lost image now, and none of the others."""
     study = run(photos, tmp_path / "study")
     rows, failures = study.rows().collect(), study.failures()
     mend(tmp_path)
     shard = next(part for part in study.reader().records if LOST in {each.image_id for each in part.failures})
     ids = pl.read_parquet(study.folder / "shards" / f"part-{shard.index:05d}.parquet")["image_id"].unique().to_list()
-    Image.new("RGB", (40, 30), "red").save(photos / ids[0])
-    again = run(photos, tmp_path / "study", retry_failed=True)
-    assert f"shard {shard.index} keeps its rows and failures: 1 of its images have changed since" in caplog.text
-    assert f"(first: {ids[0]})" in caplog.text
-    assert again.rows().collect().equals(rows, null_equal=True)
-    assert again.failures().equals(failures)
-
-
-def test_images_that_cannot_be_read_now_are_not_called_changed(tmp_path, photos, caplog, monkeypatch):
-    """A server that gives the lost image now, and none of the others of its shard."""
-    study = run(photos, tmp_path / "study")
-    rows, failures = study.rows().collect(), study.failures()
-    mend(tmp_path)
     read = FolderSource.read
 
     def flaky(self, sample):
@@ -144,9 +128,45 @@ def test_images_that_cannot_be_read_now_are_not_called_changed(tmp_path, photos,
             raise OSError("the server does not answer")
         return read(self, sample)
 
-    monkeypatch.setattr(FolderSource, "read", flaky)
-    again = run(photos, tmp_path / "study", retry_failed=True)
+    def is_kept():
+        again = run(photos, tmp_path / "study", retry_failed=True)
+        return again.rows().collect().equals(rows, null_equal=True) and again.failures().equals(failures)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FolderSource, "read", flaky)
+        assert is_kept()
     assert "of its images cannot be read now" in caplog.text
     assert "changed" not in caplog.text
-    assert again.rows().collect().equals(rows, null_equal=True)
-    assert again.failures().equals(failures)
+    Image.new("RGB", (40, 30), "red").save(photos / ids[0])
+    assert is_kept()
+    assert f"shard {shard.index} keeps its rows and failures: 1 of its images have changed since" in caplog.text
+    assert f"(first: {ids[0]})" in caplog.text
+
+
+class Backwards:
+    """`time` whose clock loses an hour each time it is read; intervals are those of the true clock."""
+
+    perf_counter, monotonic = staticmethod(time.perf_counter), staticmethod(time.monotonic)
+    hours = itertools.count(1)
+
+    def time(self):
+        return time.time() - 3_600 * next(self.hours)
+
+
+def test_a_clock_that_goes_backwards_changes_nothing(tmp_path, photos, monkeypatch, caplog):
+    mend(tmp_path)
+    truth = run(photos, tmp_path / "truth")
+    monkeypatch.setattr(shard_module, "time", Backwards())
+    study = run(photos, tmp_path / "study")
+    written = [record.written for record in study.reader().records]
+    assert written == sorted(written, reverse=True)
+    assert all(seconds >= 0 for record in study.reader().records for seconds in record.seconds.values())
+    assert study.rows().collect().equals(truth.rows().collect())
+    # Every image now seems to have changed after its shard was measured: their pixels say that none has.
+    again = run(photos, study.folder, retry_failed=True)
+    assert "changed" not in caplog.text
+    assert again.summary().equals(truth.summary())
+    Image.new("RGB", (40, 30), "red").save(photos / "4.png")
+    run(photos, study.folder)
+    assert "1 images have changed since they were measured (first: 4.png)" in caplog.text
+    assert not study.verify().damaged

@@ -134,31 +134,6 @@ def test_a_number_that_is_none_is_a_failure_of_its_image_by_row(tmp_path):
         embedshift.from_vectors(original, views, out=tmp_path / "none")
 
 
-@pytest.mark.matrix
-def test_a_stopped_study_goes_on_shard_by_shard(tmp_path):
-    original, views = arrays()
-    whole = embedshift.from_vectors(original, views, out=tmp_path / "whole", shard_size=4)
-    settings, done = {"out": tmp_path / "stopped", "shard_size": 4}, []
-
-    def stop(count):
-        done.append(count)
-        if len(done) == 10:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        embedshift.from_vectors(original, views, progress=stop, **settings)
-    first = {path: path.stat().st_mtime_ns for path in (tmp_path / "stopped" / "shards").iterdir()}
-    assert 0 < len(first) < 3
-    counted = []
-    study = embedshift.from_vectors(original, views, progress=counted.append, **settings)
-    assert sum(counted) == 12 - 4 * len(first)
-    assert all(path.stat().st_mtime_ns == time for path, time in first.items())
-    assert_frame_equal(study.rows().collect(), whole.rows().collect())
-    original[0] += 1
-    with pytest.raises(UsageError, match=r"contains another study: .*vectors: "):
-        embedshift.from_vectors(original, views, **settings)
-
-
 @pytest.mark.parametrize("model", ["vectors", "named"])
 def test_a_table_whose_views_have_exchanged_their_names_is_another_study(model, tmp_path):
     original, views = arrays()
@@ -352,18 +327,15 @@ def test_each_column_of_a_table_is_used_or_named(columns, tmp_path, caplog):
 
 def test_views_json_is_checked(written, tmp_path):
     file, _, rows = written
-    other = rows.with_columns(pl.col("image_id").replace("picture-00.webp", "other.webp"))
-    with pytest.raises(UsageError, match=r"row 0 has the image_id 'other.webp', which views\.json does not have"):
-        embedshift.from_vectors(other, views=str(file), out=tmp_path)
-    other = rows.with_columns(pl.col("view").replace("jpeg@1", "jpg"))
-    with pytest.raises(UsageError, match=r"has the view 'jpg', which views\.json does not have"):
-        embedshift.from_vectors(other, views=str(file), out=tmp_path)
-    with pytest.raises(UsageError, match="has 2 draws, the vectors 1"):
-        embedshift.from_vectors(rows.filter(draw=0), views=str(file), out=tmp_path)
-
-
-def test_half_a_character_in_views_json_is_one_line(written, tmp_path):
-    file, _, rows = written
+    image, view = pl.col("image_id").replace("picture-00.webp", "a.webp"), pl.col("view").replace("jpeg@1", "jpg")
+    for other, words in (
+        (rows.with_columns(image), r"row 0 has the image_id 'a.webp', which views\.json does not have"),
+        (rows.with_columns(view), r"has the view 'jpg', which views\.json does not have"),
+        (rows.filter(draw=0), "has 2 draws, the vectors 1"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            embedshift.from_vectors(other, views=str(file), out=tmp_path)
+    # Half a character.
     text, odd = file.read_text(), file.with_name("odd.json")
     name, image = next(iter(json.loads(text)["images"].items()))
     for change in (

@@ -1,11 +1,10 @@
 """`embedshift.whiten`: the map, its files, and what is refused."""
 
 import sys
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import polars as pl
 import pytest
 from onnx.reference import ReferenceEvaluator
@@ -13,7 +12,6 @@ from onnx.reference import ReferenceEvaluator
 import embedshift
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.store.info import read_content, write_content
-from embedshift.study import Study
 from embedshift.study.whitening import WhitenedStudy, whitened
 from support import studies
 from support.revised import without_vectors
@@ -21,24 +19,16 @@ from support.synthetic import make_study
 
 
 @pytest.fixture(scope="module")
-def study() -> Study:
+def study():
     return studies.synthetic(40, ["noise", "blur", "horizontal_flip"], dim=6)
 
 
-def vectors_of(study: Study) -> np.ndarray:
+def vectors_of(study):
     return study.rows().select("embedding").collect()["embedding"].to_numpy()
 
 
-def runtime(path: Path) -> Any:
-    try:
-        import onnxruntime
-    except ImportError:
-        return ReferenceEvaluator(str(path))
-    return onnxruntime.InferenceSession(str(path))
-
-
 @pytest.mark.parametrize("kind", ["centred", "originals", "shifts"])
-def test_numpy_class_and_onnx_agree(study: Study, kind: str, tmp_path: Path) -> None:
+def test_numpy_class_and_onnx_agree(study, kind, tmp_path):
     path, graph = tmp_path / "map.npz", tmp_path / "map.onnx"
     fitted = embedshift.whiten(study, out=path, map=kind, onnx=graph)
     vectors = vectors_of(study)
@@ -47,7 +37,7 @@ def test_numpy_class_and_onnx_agree(study: Study, kind: str, tmp_path: Path) -> 
     x = x @ file["matrix"]
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     onnx.checker.check_model(str(graph), full_check=True)
-    for run in (runtime(graph), ReferenceEvaluator(str(graph))):
+    for run in (onnxruntime.InferenceSession(str(graph)), ReferenceEvaluator(str(graph))):
         for scale in np.float32([1, 1e20, 1e-25]):
             assert np.abs(run.run(None, {"embeddings": scale * vectors})[0] - x).max() < 1e-5
         assert np.isnan(run.run(None, {"embeddings": np.full((1, 6), np.nan, np.float32)})[0]).all()
@@ -60,9 +50,7 @@ def test_numpy_class_and_onnx_agree(study: Study, kind: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("recommended", [[], ["centred"], ["shifts"]])
-def test_without_a_choice_it_is_the_recommended_map_or_none(
-    study: Study, recommended: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_choice_it_is_the_recommended_map_or_none(study, recommended, tmp_path, monkeypatch):
     table = pl.DataFrame({"map": ["centred", "shifts"]}).with_columns(recommended=pl.col("map").is_in(recommended))
     monkeypatch.setattr("embedshift.study.whitening.whitening_tables", lambda studies: [table])
     if recommended:
@@ -73,21 +61,21 @@ def test_without_a_choice_it_is_the_recommended_map_or_none(
         assert not (tmp_path / "map.npz").exists()
 
 
-def assert_inverts(fitted: embedshift.Whitening, moment: np.ndarray, atol: float) -> None:
+def assert_inverts(fitted, moment, atol):
     """The map undoes a second moment, to a tenth of its mean variance."""
     expected = np.linalg.inv(moment + 0.1 * np.trace(moment) / 6 * np.eye(6))
     found = fitted.matrix.astype(np.float64) @ fitted.matrix.T
     assert np.allclose(found / found[0, 0], expected / expected[0, 0], atol=atol)
 
 
-def units_of(study: Study) -> np.ndarray:
+def units_of(study):
     """Unit vectors of originals and of noise, `[images, 2, 6]`."""
     vectors = vectors_of(study).reshape(-1, 2, 6).astype(np.float64)
     return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
 
 @pytest.mark.slow
-def test_maps_undo_shifts_of_all_studies_together_or_originals_around_their_mean(tmp_path: Path) -> None:
+def test_maps_undo_shifts_of_all_studies_together_or_originals_around_their_mean(tmp_path):
     halves = [make_study(tmp_path / str(seed), 10, ["noise"], seed=seed, dim=6) for seed in (1, 2)]
     fitted, units = embedshift.whiten(halves, map="shifts"), np.concatenate([units_of(half) for half in halves])
     shifts = units[:, 1] - units[:, 0]
@@ -98,7 +86,7 @@ def test_maps_undo_shifts_of_all_studies_together_or_originals_around_their_mean
 
 
 @pytest.mark.slow
-def test_studies_that_do_not_fit_are_refused(study: Study, tmp_path: Path) -> None:
+def test_what_is_missing_or_does_not_fit_is_one_line(study, tmp_path, monkeypatch):
     other = make_study(tmp_path / "other", 10, ["noise"], dim=6, encoder="another")
     content = read_content(other.folder)
     write_content(other.folder, content | {"encoder": content["encoder"] | {"weights_hash": "0"}})
@@ -115,11 +103,6 @@ def test_studies_that_do_not_fit_are_refused(study: Study, tmp_path: Path) -> No
         embedshift.whiten([])
     with pytest.raises(UsageError, match="choose one of centred, originals, shifts"):
         embedshift.whiten(study, map="pca")
-
-
-def test_what_is_missing_or_of_another_encoder_is_one_line(
-    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(EmbedshiftError, match=r"pip install 'embedshift\[offline\]'"):
         embedshift.whiten(study, map="shifts", onnx=tmp_path / "map.onnx")
@@ -129,7 +112,7 @@ def test_what_is_missing_or_of_another_encoder_is_one_line(
         WhitenedStudy(study.folder, tmp_path / "map.npz")
 
 
-def test_a_whitened_study_reads_its_vectors_through_the_map(study: Study, tmp_path: Path) -> None:
+def test_a_whitened_study_reads_its_vectors_through_the_map(study, tmp_path):
     fitted = embedshift.whiten(study, map="shifts", out=tmp_path / "map.npz")
     mapped = WhitenedStudy(study.folder, tmp_path / "map.npz")
     assert np.allclose(vectors_of(mapped), fitted(vectors_of(study)), atol=1e-6)
@@ -148,7 +131,7 @@ def test_a_whitened_study_reads_its_vectors_through_the_map(study: Study, tmp_pa
 
 
 @pytest.mark.slow
-def test_a_whitened_study_is_compared_by_its_mapped_vectors(study: Study, tmp_path: Path) -> None:
+def test_a_whitened_study_is_compared_by_its_mapped_vectors(study, tmp_path):
     fitted = embedshift.whiten(study, map="centred", out=tmp_path / "map.npz")
     comparison = embedshift.compare(whitened([study.folder], tmp_path / "map.npz"))
     views = study.reader().image_rows.layout.views

@@ -48,6 +48,18 @@ def moved(by: float, seed: int, spread: float = 0.02) -> Callable[[pl.DataFrame]
     return change
 
 
+def farther(by: Mapping[str, float] | float, spread: float = 0.0) -> Callable[[pl.DataFrame], pl.DataFrame]:
+    """Another encoder, whose views move so many times as far, under each augmentation or all, image by image."""
+
+    def change(rows: pl.DataFrame) -> pl.DataFrame:
+        each = pl.lit(by) if isinstance(by, float) else pl.col("view").replace_strict(by, default=1.0)
+        noise = pl.Series(np.exp(spread * np.random.default_rng(0).normal(size=len(rows))))
+        moved = 1 - (1 - pl.col("cosine_similarity")) * each * noise
+        return rows.with_columns(cosine_similarity=moved.clip(-1.0))
+
+    return change
+
+
 def turned(seed: int) -> Callable[[pl.DataFrame], pl.DataFrame]:
     """Another encoder: embeddings of its own, and the cosines that follow from them."""
 
@@ -103,15 +115,9 @@ def variant(
     shard_size: int = 7,
     **info: Any,
 ) -> Study:
-    """A study of the same images and views in `folder`, cut into shards of another size.
+    """A study of the same images and views in `folder`, cut into shards of another size, less the images that `failed`.
 
-    Args:
-        study: The first one.
-        folder: Of the new one.
-        rows: Changes the rows.
-        failed: Images that the new study could not measure.
-        shard_size: Images per shard.
-        **info: Changes of study.json, merged into it: `encoder={"name": "b"}`.
+    `rows` changes the rows; `info` is merged into study.json: `encoder={"name": "b"}`.
     """
     (folder / "shards").mkdir(parents=True)
     parts = [pq.read_table(path) for path in sorted((study.folder / "shards").glob("*.parquet"))]

@@ -16,14 +16,7 @@ MADE, SPREAD, PAIRS = 0.6, 0.05, 64
 
 
 def with_other_images(table: pa.Table, metrics: Sequence[str], views: int, images: int) -> pa.Table:
-    """A shard's rows with the sums that baselines are made from, beside the sums that it has.
-
-    Args:
-        table: The rows.
-        metrics: Of the study, in order.
-        views: Rows of an image.
-        images: Images of the study.
-    """
+    """A shard's rows, so many `views` an image, with the sums that baselines are made from beside those that it has."""
     if not table.num_rows:
         return table
     values = table["embedding"].combine_chunks().flatten().to_numpy()

@@ -25,14 +25,7 @@ def read_shard(path: Path) -> tuple[pa.Table, ShardRecord]:
 
 
 def revise_shard(folder: Path, index: int, change: Callable[[pa.Table], pa.Table], **said: object) -> None:
-    """Writes a shard again with other rows, as if they had been measured.
-
-    Args:
-        folder: The study's folder.
-        index: Which shard.
-        change: Rows, with the sums in their metadata → others.
-        **said: Fields of its record that become others.
-    """
+    """Writes a shard again with other rows (the sums are in their metadata), as if measured; `said` is its record's."""
     table, record = read_shard(shard_path(folder, index))
     write_shard(folder, change(table), dataclasses.replace(record, **said))  # type: ignore[arg-type]
     record_shards(folder)
@@ -46,13 +39,7 @@ def record_shards(folder: Path) -> None:
 
 
 def revise_embeddings(study: Study, change: Callable[[Vectors], Vectors], shard: int = 0) -> None:
-    """Writes a shard again with changed embeddings; all else, what it says of itself too, is as before.
-
-    Args:
-        study: A made study.
-        change: Embeddings of all rows `[rows, D]` → others.
-        shard: Which.
-    """
+    """Writes a shard again with other embeddings `[rows, D]`; all else, what it says of itself too, is as before."""
 
     def changed(table: pa.Table) -> pa.Table:
         place, field = table.schema.get_field_index("embedding"), table.schema.field("embedding")

@@ -14,12 +14,9 @@ Ranks = Mapping[str, Sequence[Sequence[int]]]
 
 
 def with_search(study: Study, ranks: Ranks, overlap: Mapping[str, Sequence[float]] | None = None) -> Study:
-    """The study with the tables `search_ranks` and `search`.
+    """The study with the tables `search_ranks` and `search`, made of numbers by augmentation and image, by sorted ids.
 
-    Args:
-        study: A finished one.
-        ranks: Augmentation → the ranks of every image's draws, image by image in the order of their ids.
-        overlap: Augmentation → the fraction of neighbours that each image's views keep; 1 where it is left out.
+    `ranks` are those of every draw, `overlap` the fraction of neighbours that an image's views keep, by default 1.
     """
     ids = sorted(study.reader().image_ids())
     rows = [

@@ -1,16 +1,16 @@
-"""Another stack, written by itself: its own steps from a file to a vector, and recipes drawn from what stacks do.
+"""Another stack, written by itself: its own steps from a file to a vector.
 
 Nothing here comes from `embedshift.stacks`; only the weights are the reference's.
 """
 
 import copy
+import functools
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
 import numpy as np
-import skimage.transform
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
@@ -25,50 +25,22 @@ STATISTICS = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "clip": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
     "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
-    "none": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
 }
-# Axis → the values of the hidden stacks, the reference's first.
-STEPS: dict[str, tuple[Any, ...]] = {
-    "decoder": ("full", "half", "chroma"),
-    "orientation": (True, False),
-    "alpha": ("white", "black", "dropped"),
-    "inks": ("pillow", "opencv"),
-    "depth": ("high", "clipped"),
-    "jpeg": (None, 95, 85, 75),
-    "resize": (
-        "pillow bicubic", "pillow bilinear", "pillow lanczos", "pillow nearest", "pillow box", "opencv linear",
-        "opencv cubic", "opencv area", "opencv nearest", "torch bilinear aliased", "torch bicubic aliased",
-        "torch bilinear floats", "torch bicubic floats",
-    ),
-    "fit": ("crop .875", "crop 1", "crop .95", "squash", "crop first", "black", "grey"),
-    "rounding": ("floor", "torchvision", "nearest", "sizes"),
-    "channels": ("rgb", "bgr"),
-    "values": ("unit", "255", "twice"),
-    "statistics": ("imagenet", "clip", "half", "none"),
-    "size": (None, "smaller", "larger"),
-    "precision": ("float32", "bfloat16", "float16", "int8"),
-    "gelu": ("exact", "quick", "tanh"),
-    "positions": ("own", "bilinear", "antialias"),
-    "pooling": ("class", "mean", "both", "class before norm", "mean before norm", "all"),
+# Axis → the value of the reference.
+REFERENCE: Stack = {
+    "decoder": "full", "orientation": True, "alpha": "white", "inks": "pillow", "depth": "high", "jpeg": None,
+    "resize": "pillow bicubic", "fit": "crop .875", "rounding": "floor", "channels": "rgb", "values": "unit",
+    "statistics": "imagenet", "precision": "float32", "gelu": "exact", "positions": "own",
+    "pooling": "class", "input_jpeg": None,
 }  # fmt: skip
-# `input_jpeg` is not drawn.
-REFERENCE = {axis: values[0] for axis, values in STEPS.items()} | {"input_jpeg": None}
 
 
-def draw_stack(rng: np.random.Generator, count: int) -> Stack:
-    """The reference with so many alterations."""
-    axes = [list(STEPS)[index] for index in rng.permutation(len(STEPS))[:count]]
-    return REFERENCE | {axis: STEPS[axis][1 + rng.integers(len(STEPS[axis]) - 1)] for axis in axes}
-
-
-def as_value(axis: str, value: Any, size: int) -> Any:
+def as_value(axis: str, value: Any) -> Any:
     """The value of a recipe that a step of a stack is."""
     if axis == "statistics":
         return STATISTICS[value]
     if axis == "values":
-        return {"unit": 1, "255": 255, "twice": 1 / 255}[value]
-    if axis == "size":
-        return {None: size, "smaller": size * 7 // 8, "larger": size * 8 // 7}[value]
+        return {"unit": 1, "255": 255}[value]
     if axis == "fit":
         kind, *ratio = value.rsplit(" ", 1) if value.startswith("crop ") and value != "crop first" else (value,)
         return kind, float(ratio[0]) if ratio else 1.0
@@ -140,13 +112,9 @@ def resize(image: Array, height: int, width: int, how: str) -> Array:
         return np.asarray(Image.fromarray(image).resize((width, height), number))
     if library == "opencv":
         return cv2.resize(image, (width, height), interpolation=getattr(cv2, f"INTER_{name.upper()}"))
-    if library == "skimage":
-        by_skimage: Any = skimage.transform.resize
-        made: Any = by_skimage(image, (height, width), order=1, anti_aliasing=True)
-        return np.asarray(made * 255).round().astype(np.uint8)
     tensor = torch.from_numpy(image.copy()).permute(2, 0, 1)
     tensor = tensor.float() if rest == ["floats"] else tensor
-    made = tv.resize(tensor, [height, width], InterpolationMode(name), antialias=rest != ["aliased"])
+    made: Any = tv.resize(tensor, [height, width], InterpolationMode(name), antialias=rest != ["aliased"])
     return np.asarray(made.permute(1, 2, 0).numpy())
 
 
@@ -164,13 +132,13 @@ def square(image: Array, stack: Stack, size: int) -> Array:
         return resize(image, size, size, how)
     if fit == "crop first":
         return resize(centre(image, min(height, width)), size, size, how)
-    if fit in ("black", "grey"):
+    if fit == "grey":
         longest = max(height, width)
         h, w = whole(height * size / longest), whole(width * size / longest)
         made = resize(image, h, w, how)
         top, left = (size - h) // 2, (size - w) // 2
         sides = [(top, size - h - top), (left, size - w - left), (0, 0)]
-        return np.pad(made, sides, constant_values=0 if fit == "black" else 127)
+        return np.pad(made, sides, constant_values=127)
     short = whole(size / float(fit.split()[1]))
     if height < width:
         return centre(resize(image, short, whole(short * width / height), how), size)
@@ -178,27 +146,23 @@ def square(image: Array, stack: Stack, size: int) -> Array:
 
 
 class Served:
-    """A stack that has the weights of a DINOv2 of transformers; `extra` is a step that no list has."""
+    """A stack that has the weights of a DINOv2 of transformers."""
 
-    def __init__(self, model: nn.Module, size: int, statistics: Any = None) -> None:
-        self.model, self.size, self._models = model, size, dict[Any, nn.Module]()
-        self.statistics = STATISTICS | (statistics or {})
+    def __init__(self, model: nn.Module, size: int, statistics: Any) -> None:
+        self.model, self.size, self.statistics = model, size, STATISTICS | statistics
+        self._altered = functools.cache(self._made)
 
-    def __call__(
-        self, files: Sequence[bytes], stack: Stack, extra: Callable[[Image.Image], Image.Image] | None = None
-    ) -> Array:
-        return np.concatenate([self.one(data, stack, extra) for data in files])
+    def __call__(self, files: Sequence[bytes], stack: Stack) -> Array:
+        return np.concatenate([self.one(data, stack) for data in files])
 
-    def one(self, data: bytes, stack: Stack, extra: Any) -> Array:
+    def one(self, data: bytes, stack: Stack) -> Array:
         image = decode(data, stack)
         image = compressed(image, stack["jpeg"]) if stack["jpeg"] else image
-        image = extra(image) if extra else image
-        size = {None: self.size, "smaller": self.size * 7 // 8, "larger": self.size * 8 // 7}[stack["size"]]
-        input_ = square(np.asarray(image), stack, size)
+        input_ = square(np.asarray(image), stack, self.size)
         if stack["input_jpeg"]:
             input_ = np.asarray(compressed(Image.fromarray(input_), stack["input_jpeg"]))
         pixels = torch.from_numpy(np.array(input_, dtype=np.float32))
-        pixels = pixels / {"unit": 255, "255": 1, "twice": 255 * 255}[stack["values"]]
+        pixels = pixels / {"unit": 255, "255": 1}[stack["values"]]
         if stack["channels"] == "bgr":
             pixels = pixels[..., [2, 1, 0]]
         pixels = tv.normalize(pixels.permute(2, 0, 1), *self.statistics[stack["statistics"]])
@@ -208,39 +172,23 @@ class Served:
         model: Any = self._altered(stack["precision"], stack["gelu"], stack["positions"])
         dtype = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(stack["precision"], torch.float32)
         with torch.inference_mode():
-            output = model(pixel_values=pixels.to(dtype), output_hidden_states=True)
-            after, before = output.last_hidden_state.float(), output.hidden_states[-1].float()
-        vectors = {
-            "class": after[:, 0],
-            "mean": after[:, 1:].mean(1),
-            "both": torch.cat([after[:, 0], after[:, 1:].mean(1)], -1),
-            "class before norm": before[:, 0],
-            "mean before norm": before[:, 1:].mean(1),
-            "all": after.mean(1),
-        }
+            after = model(pixel_values=pixels.to(dtype)).last_hidden_state.float()
+        vectors = {"class": after[:, 0], "both": torch.cat([after[:, 0], after[:, 1:].mean(1)], -1)}
         return np.asarray(vectors[stack["pooling"]].numpy())
 
-    def _altered(self, precision: str, gelu: str, positions: str) -> Any:
-        if (precision, gelu, positions) in self._models:
-            return self._models[precision, gelu, positions]
+    def _made(self, precision: str, gelu: str, positions: str) -> Any:
         model: Any = copy.deepcopy(self.model)
-        if gelu != "exact":
-            act = nn.GELU("tanh") if gelu == "tanh" else Sigmoids()
-            for layer in model.encoder.layer:
-                layer.mlp.activation_fn = act
+        for layer in model.encoder.layer if gelu == "quick" else ():
+            layer.mlp.activation_fn = Sigmoids()
         if positions != "own":
             model.embeddings.interpolate_pos_encoding = Positions(model.embeddings, positions)
-        if precision == "int8":
-            quantize: Any = torch.ao.quantization.quantize_dynamic
-            model = quantize(model, {nn.Linear}, dtype=torch.qint8)
-        elif precision == "int8 weights":
+        if precision == "int8 weights":
             for name, weight in model.named_parameters():
                 if weight.ndim == 2 and name.endswith("weight"):
                     steps = np.abs(weight.detach().numpy()).max(1, keepdims=True) / 127
                     weight.data = torch.from_numpy(np.rint(weight.detach().numpy() / steps) * steps)
         elif precision != "float32":
             model = model.to(getattr(torch, precision))
-        self._models[precision, gelu, positions] = model
         return model
 
 

@@ -15,13 +15,10 @@ from embedshift.encoders.module import ModuleEncoder
 def set_speeds(
     monkeypatch: pytest.MonkeyPatch, *, lower: float = 0.5, error: float | None = 1e-5, avx512: bool = True
 ) -> None:
-    """Replaces what a study looks at when it begins.
+    """Replaces what a study looks at when it begins: AVX-512, which decides the kernels of float32, and the costs.
 
-    Args:
-        monkeypatch: The fixture.
-        lower: Seconds of a pass in a lower precision, as a multiple of those in float32.
-        error: Cosine distance of its embeddings; None = not finite.
-        avx512: Whether the processor has AVX-512, which decides the kernels of float32.
+    `lower` is the time of a pass in a lower precision, as a multiple of that in float32; `error` the cosine distance of
+    its embeddings, None = not finite.
     """
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512" if avx512 else "AVX2")
     cost = Cost(time=lower, largest=error, mean=error)

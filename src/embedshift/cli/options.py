@@ -26,18 +26,14 @@ def with_options(*kinds: type, skip: tuple[str, ...] = ()) -> Callable[[Callable
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         signature = inspect.signature(command)
-        own_parameters = [
-            parameter
-            for parameter in signature.parameters.values()
-            if parameter.kind is not inspect.Parameter.VAR_KEYWORD
-        ]
-        for parameter in own_parameters:
+        own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
+        for parameter in own:
             if parameter.name in _PANELS:
                 parameter.annotation.__metadata__[0].rich_help_panel = _PANELS[parameter.name]
         fields = [(field, kind) for kind in kinds for field in dataclasses.fields(kind) if field.metadata]
         made = [_parameter(*field) for field in sorted(fields, key=lambda field: field[0].metadata["rare"])]
         kept = [parameter for parameter in made if parameter.name not in skip]
-        ordered = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in (*own_parameters, *kept)]
+        ordered = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in (*own, *kept)]
         command.__signature__ = signature.replace(parameters=ordered)  # type: ignore[attr-defined]
         command.__annotations__ = {parameter.name: parameter.annotation for parameter in ordered} | {"return": None}
         return command

@@ -3,7 +3,7 @@
 import json
 import logging
 import operator
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import fmean
 
@@ -47,14 +47,13 @@ def summary_table(study: Study) -> Table:
     title = f"{encoder.name} ({encoder.precision}), {measured} images; means, sorted by shift"
     metrics = [m for m in PAPER_METRICS if m in reader.metrics]
     clusters = reader.table("clusters")
-    table = text_table(title, *name_columns("augmentation"), *number_columns("relative shift"))
-    table.add_column("95 % interval", justify="right", no_wrap=True)
-    for heading in (*map(_heading, metrics), PERFORMANCE, *(() if clusters is None else ("cluster",))):
-        table.add_column(heading, justify="right")
+    columns = number_columns("relative shift", "95 % interval", *map(_heading, metrics), PERFORMANCE, "cluster")
+    columns[1].no_wrap = True
+    table = text_table(title, *name_columns("augmentation"), *columns[: None if clusters is not None else -1])
     rows = {(row["augmentation"], row["metric"]): row for row in study.summary().iter_rows(named=True)}
     cluster = {} if clusters is None else dict(clusters.select("augmentation", "cluster").iter_rows())
     ranked = study.ranking().to_dicts()
-    ranked.sort(key=lambda row: _undefined_last(rows[row["augmentation"], COSINE]["mean"]))
+    ranked.sort(key=lambda row: ((mean := rows[row["augmentation"], COSINE]["mean"]) is None, mean))
     for row in ranked:
         name = row["augmentation"]
         cosine = rows[name, COSINE]
@@ -109,13 +108,9 @@ def result_tables(study: Study) -> Iterator[tuple[Table, list[str]]]:
         yield tolerance_table(study), [_level(level) for level in (*levels[1::2], *levels[::2])]
         if not reader.compares_all:
             return
-    pixel_metrics, encoder_metrics = PAPER_METRICS[:2:-1], ("l2_distance", "attention_similarity", COSINE)
-    spare = [*_headings(pixel_metrics), "cluster", PERFORMANCE, *_headings(encoder_metrics)]
-    yield summary_table(study), spare
-
-
-def _headings(metrics: Iterable[str]) -> list[str]:
-    return [_heading(metric) for metric in metrics if metric in METRICS]
+    metrics = PAPER_METRICS[:2:-1], ("l2_distance", "attention_similarity", COSINE)
+    pixels, encoder = ([_heading(name) for name in names if name in METRICS] for names in metrics)
+    yield summary_table(study), [*pixels, "cluster", PERFORMANCE, *encoder]
 
 
 def _heading(metric: str) -> str:
@@ -163,10 +158,6 @@ def stop_lines(study: Study) -> Iterator[str]:
     elif safe:
         more = f" and {len(safe) - STOPS} more" if len(safe) > STOPS else ""
         yield f"Where may I stop? With 95 % confidence {few} up to {', '.join(safe[:STOPS])}{more}."
-
-
-def _undefined_last(value: float | None) -> tuple[bool, float]:
-    return value is None, value or 0.0
 
 
 def study_json(study: Study) -> Json:

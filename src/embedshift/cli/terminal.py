@@ -87,7 +87,8 @@ def progress(
         [start], now = starts, time.monotonic()
         new += count
         rate = new / max(now - begun, 1e-9)
-        words = ", ".join(filter(None, [_rate(rate), start.note()]))
+        pace = f"{rate:.1f} images/s" if rate >= 1 else f"{1 / max(rate, 1e-9):.1f} s/image"
+        words = ", ".join(filter(None, [pace, start.note()]))
         bar.update(task, advance=count, rate=words)
         # A process that has loaded its encoder counts 0 images: there may be no rate yet.
         if bar.disable and new and now - logged > LINE_SECONDS:
@@ -97,10 +98,6 @@ def progress(
 
     with bar, repeating("reading libraries, images and encoder") as end_silence:
         yield on_start, step
-
-
-def _rate(per_second: float) -> str:
-    return f"{per_second:.1f} images/s" if per_second >= 1 else f"{1 / max(per_second, 1e-9):.1f} s/image"
 
 
 class _Lines(logging.Handler):
@@ -140,16 +137,16 @@ def text_table(title: str, *columns: Column) -> Table:
     return Table(*columns, title=title or None, title_justify="left", box=SIMPLE_HEAD)
 
 
-def name_columns(*headings: str) -> list[Column]:
-    return [Column(heading, no_wrap=True) for heading in headings]
+def name_columns(*headings: str, **style: Any) -> list[Column]:
+    return [Column(heading, **{"no_wrap": True, **style}) for heading in headings]
 
 
 def number_columns(*headings: str, no_wrap: bool = False) -> list[Column]:
-    return [Column(heading, justify="right", no_wrap=no_wrap) for heading in headings]
+    return name_columns(*headings, justify="right", no_wrap=no_wrap)
 
 
 def folded_columns(*headings: str) -> list[Column]:
-    return [Column(heading, overflow="fold") for heading in headings]
+    return name_columns(*headings, overflow="fold", no_wrap=False)
 
 
 def number(value: float | None, places: int = 3) -> str:

@@ -21,12 +21,7 @@ T = TypeVar("T")
 
 # What a study's folder holds.
 STUDY_FILES = ("study.json", "shards", "failures.parquet", "groups.parquet", "tables", "figures", "report.html")
-_KINDS = (
-    (stat.S_ISFIFO, "a FIFO"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-)
+_KINDS = {stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 # Bytes of a YAML file, lists and mappings in each other, and characters of one text (Python prints no number of more
 # than 4,300 digits).
 YAML_BYTES, YAML_DEPTH, YAML_TEXT = 256 * 1024, 20, 3500
@@ -155,8 +150,7 @@ def _require_regular_file(status: os.stat_result) -> None:
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if not stat.S_ISREG(status.st_mode):
-        kind = next((name for is_kind, name in _KINDS if is_kind(status.st_mode)), "something else")
-        raise EmbedshiftError(f"{kind}, not a file")
+        raise EmbedshiftError(f"{_KINDS.get(stat.S_IFMT(status.st_mode), 'something else')}, not a file")
 
 
 def _size(count: int) -> str:
@@ -190,6 +184,8 @@ def _require_plain_values(events: "Iterable[yaml.Event]") -> None:
     depth = 0
     for event in events:
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        text = getattr(event, "value", "")
+        base = next((base for base, form in _BASES.items() if form.fullmatch(text)), None)
         tag = str(getattr(event, "tag", None) or "").replace("tag:yaml.org,2002:", "!!")
         if getattr(event, "anchor", None):
             words = "anchors and aliases (& and *) are not allowed; repeat the value instead"
@@ -197,19 +193,13 @@ def _require_plain_values(events: "Iterable[yaml.Event]") -> None:
             words = f"the tag {tag[:60]} is not allowed; write a plain value"
         elif depth > YAML_DEPTH:
             words = f"nested deeper than {YAML_DEPTH} lists and mappings"
-        elif len(getattr(event, "value", "")) > YAML_TEXT:
+        elif len(text) > YAML_TEXT:
             words = f"a text of more than {YAML_TEXT:,} characters"
-        elif isinstance(event, yaml.ScalarEvent) and event.implicit[0] and (base := _base(event.value)):
-            words = (
-                f"{event.value:.60} is a number to the base {base} in YAML; write a plain number, or put it in quotes"
-            )
+        elif base and isinstance(event, yaml.ScalarEvent) and event.implicit[0]:
+            words = f"{text:.60} is a number to the base {base} in YAML; write a plain number, or put it in quotes"
         else:
             continue
         raise UsageError(f"{_line(event.start_mark)}{words}")
-
-
-def _base(text: str) -> int | None:
-    return next((base for base, form in _BASES.items() if form.fullmatch(text)), None)
 
 
 def _refuse_duplicate_keys(node: Any) -> None:

@@ -110,12 +110,8 @@ def write_lock(images: Any, model: Any, out: Path) -> Json:
     about["name"], about["weights_hash"] = encoder.name, getattr(encoder, "weights_hash", None)
     about["recipe"] = {name: str(value) for name, value in info.items() if value is not None}
     about["versions"] = {name: importlib.metadata.version(name) for name in PACKAGES} | {"system": platform.platform()}
-    margins = distance_between(vectors, vectors).margins
-    tensors: dict[str, Any] = {
-        "images": np.frombuffer(b"".join(files.values()), np.uint8),
-        "vectors": vectors,
-        "margins": margins,
-    }
+    contents, margins = np.frombuffer(b"".join(files.values()), np.uint8), distance_between(vectors, vectors).margins
+    tensors: Json = {"images": contents, "vectors": vectors, "margins": margins}
     data = save(tensors, {"embedshift": json.dumps(about | {"sha256": _digest(tensors, about)})})
     if len(data) > LARGEST:
         raise UsageError(

@@ -55,10 +55,8 @@ def distance_between(reference: ArrayLike, served: ArrayLike) -> Distance:
     cka = linear_cka(first, second)[0]
     if lengths[0] != lengths[1]:
         return Distance(lengths, norms, cka, np.zeros(0))
-    distances, kept = (
-        np.square(normalised(first) - normalised(second)).sum(axis=1) / 2,
-        min(NEIGHBOURS, max(1, (count - 1) // 2)),
-    )
+    distances = np.square(normalised(first) - normalised(second)).sum(axis=1) / 2
+    kept = min(NEIGHBOURS, max(1, (count - 1) // 2))
     pairs = [("reference", "reference"), ("served", "served"), ("served", "reference"), ("reference", "served")]
     ranked = [
         search(stacks[query], np.arange(count), Gallery.of(stacks[index]), count=max(2, kept)) for query, index in pairs
@@ -66,13 +64,11 @@ def distance_between(reference: ArrayLike, served: ArrayLike) -> Distance:
     near = [ranking.positions[:, :kept] for ranking in ranked]
     rows = tuple(
         {
-            "queries": pair[0],
-            "index": pair[1],
-            "recall@1": float((ranking.rank == 1).mean()),
+            "queries": query, "index": index, "recall@1": float((ranking.rank == 1).mean()),
             "neighbours": float((positions[:, :, None] == near[0][:, None]).any(axis=2).mean()),
         }
-        for pair, ranking, positions in zip(pairs, ranked, near, strict=True)
-    )
+        for (query, index), ranking, positions in zip(pairs, ranked, near, strict=True)
+    )  # fmt: skip
     margins = ranked[0].others[:, 0] - (ranked[0].others[:, 1] if count > 2 else -np.inf)
     moved = np.any([positions[:, 0] != near[0][:, 0] for positions in near], axis=0) & (margins > TIE)
     mean, changed = float(distances.mean()), tuple(map(int, np.flatnonzero(moved)))

@@ -9,7 +9,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from embedshift.config import PAIRS, VECTORS, Json, StudyConfig
+from embedshift.config import PAIRS, VECTORS, StudyConfig
 from embedshift.errors import UsageError
 from embedshift.report.page import templates
 from embedshift.statistics.summary import COSINE
@@ -48,13 +48,15 @@ def card(reader: Reader) -> str:
     if summary is None:
         raise UsageError(f"{reader.folder}: has no table `summary`; make the report again")
     info, rows = reader.info, summary.filter(metric=COSINE).sort("relative_shift", descending=True, nulls_last=True)
+    search = reader.table("search")
+    found = [] if search is None else search.filter(metric="recall@1").drop_nulls("value").to_dicts()
     return _template().render(
         info=info,
         encoder=reader.naming.setting(info.encoder.name),
         weights="".join(letter for letter in info.encoder.weights_hash if letter.isalnum())[:64],
         day=datetime.datetime.fromtimestamp((reader.folder / FILE).stat().st_mtime, datetime.UTC).date(),
         rows=rows.to_dicts(),
-        recall=_recall(reader),
+        recall={row["augmentation"]: row for row in found},
         baseline=next(iter(rows["baseline"].drop_nulls()), None),
         lacks_scale=rows["relative_shift"].has_nulls(),
         command=fenced(_command(reader), "sh"),
@@ -70,12 +72,6 @@ def _template() -> jinja2.Template:
         keep_trailing_newline=True,
     )
     return environment.get_template("card.md.j2")
-
-
-def _recall(reader: Reader) -> dict[str, Json]:
-    search = reader.table("search")
-    rows = [] if search is None else search.filter(metric="recall@1").drop_nulls("value").to_dicts()
-    return {row["augmentation"]: row for row in rows}
 
 
 def _command(reader: Reader) -> str:

@@ -89,7 +89,9 @@ class Exports:
         except ImportError as error:
             raise MissingExtra("to_datasets", "datasets") from error
         reader = replace(Reader(self.folder), images_root=check_images_root(images_root))
-        table = _plain(_rows_frame(reader, embeddings=embeddings).to_arrow())
+        table = _rows_frame(reader, embeddings=embeddings).to_arrow()
+        fields = (field.with_type(pa.string()) if _is_text(field.type) else field for field in table.schema)
+        table = table.cast(pa.schema(fields))
         if images:
             table = table.append_column("image", _images(reader, table["image_id"].to_pylist()))
         features = datasets.Features.from_arrow_schema(table.schema)
@@ -128,12 +130,8 @@ def _rows_frame(reader: Reader, *, embeddings: bool) -> pl.DataFrame:
     return rows.select([*flat, *(["embedding"] if embeddings else [])]).collect()
 
 
-def _plain(table: pa.Table) -> pa.Table:
-    fields = [
-        field.with_type(pa.string()) if pa.types.is_large_string(field.type) or pa.types.is_string_view(field.type)
-        else field for field in table.schema
-    ]  # fmt: skip
-    return table.cast(pa.schema(fields))
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
 
 
 def _images(reader: Reader, image_ids: list[str]) -> pa.Array:

@@ -16,8 +16,8 @@ from embedshift.store.grouping import INDEPENDENT, are_stored, choose, regrouped
 from embedshift.store.groups import Choice
 from embedshift.store.info import read_content, read_info
 from embedshift.store.reader import Reader
-from embedshift.store.table import InstalledTable, Table, installed_tables
-from embedshift.store.tables import tables_after, update_tables
+from embedshift.store.table import Table, installed_tables
+from embedshift.store.tables import make_tables, tables_after, update_tables
 from embedshift.study.exports import Exports, check_images_root
 from embedshift.study.shown import Shown
 
@@ -44,8 +44,10 @@ def table_made_again(reader: Reader, name: str, choices: object, settings: Mappi
     if entry is not None and entry.question.choices is not None:
         given = entry.question.choices(**settings) if choices is None else choices
         chosen = Reader(reader.folder, (given,), listing=reader.listing)
-    is_asked = name in chosen.table_names
-    if not is_asked and not (entry and _needs_no_run(chosen, entry)):
+    is_asked, needs_run = name in chosen.table_names, True
+    if entry is not None and entry.question not in chosen.questions:
+        needs_run = bool(entry.question.switches) or not entry.table.is_available(chosen)
+    if not is_asked and needs_run:
         raise UsageError(f"{reader.folder}: {reason_for_absence(reader, name)}")
     if entry is None or entry.question.choices is None:
         raise UsageError(f"the table {name!r} has no settings")
@@ -59,14 +61,6 @@ def table_made_again(reader: Reader, name: str, choices: object, settings: Mappi
     made = chosen.table(name)
     assert made is not None
     return made
-
-
-def _needs_no_run(reader: Reader, entry: InstalledTable) -> bool:
-    return (
-        entry.question not in reader.questions
-        and not entry.question.switches
-        and bool(entry.table.is_available(reader))
-    )
 
 
 def _is_kept(reader: Reader, name: str) -> bool:
@@ -233,8 +227,6 @@ class Study(Shown, Exports):
         Raises:
             UsageError: An image has no group, all have one, or the study was run with `store="metrics"`.
         """
-        from embedshift.store.tables import update_tables
-
         if (reader := regrouped(self.reader(), groups)) is not None:
             update_tables(reader)
 
@@ -244,8 +236,6 @@ class Study(Shown, Exports):
         Args:
             groups: As in `embedshift.run`; None = as they are.
         """
-        from embedshift.store.tables import make_tables
-
         study, chosen = Study(self.folder), choose(self.reader(), groups)
         if groups is None or are_stored(self.reader(), chosen):
             return self
@@ -260,8 +250,6 @@ class Study(Shown, Exports):
             tree: Settings of the clustering: `embedshift.questions.clusters.Tree`. `pairwise` includes the original if
                 the tree does.
         """
-        from embedshift.store.tables import update_tables
-
         update_tables(self.reader(tree))
 
     def figure(self, name: str, *, tree: object = None, images: int | Sequence[str] | None = None) -> "Figure":

@@ -123,16 +123,15 @@ def _estimate(rule: Rule, study: Study, paired: PairedStudies | None, row: Json)
         if abs(found.value - same) <= ROUNDING and paired.same_rows[1]:
             return Estimate(same, same, same, found.images, note=EQUAL)
         return found
-    is_tolerance = rule.table == "tolerance"
-    estimate = tolerance_estimate(study, row) if is_tolerance else _column_estimate(study, table, column, row)
+    if rule.table == "tolerance":
+        estimate = tolerance_estimate(study, row)
+    else:
+        value, low, high = _with_ends(table, column, row)
+        binomial = table.is_proportion(column, row) and study.reader().info.groups is None
+        law = proportion_interval(value) if binomial else None
+        estimate = Estimate(value, low, high, _images_behind(study, row), law)
     _refuse_impossible(estimate, table, column, row)
     return estimate
-
-
-def _column_estimate(study: Study, table: Rules, column: str, row: Row) -> Estimate:
-    value, low, high = _with_ends(table, column, row)
-    binomial = table.is_proportion(column, row) and study.reader().info.groups is None
-    return Estimate(value, low, high, _images_behind(study, row), proportion_interval(value) if binomial else None)
 
 
 def _paired_estimate(paired: PairedStudies, table: Rules, column: str, row: Row) -> Estimate:
@@ -153,14 +152,14 @@ def _paired_estimate(paired: PairedStudies, table: Rules, column: str, row: Row)
 def _refuse_impossible(estimate: Estimate, table: Rules, column: str, row: Row) -> None:
     least, most = (0.0, 1.0) if table.is_proportion(column, row) else table.limits(column, row)
     slack = 1e-6  # numbers are rounded
-    problem = ""
     if estimate.value < least - slack or estimate.value > most + slack:
         problem = f"{column} {estimate.value:g} is beyond {least:g} and {most:g}"
     elif estimate.low > estimate.high:
         problem = f"the interval of {column} begins at {estimate.low:g} and ends at {estimate.high:g}"
-    if problem:
-        place = ", ".join(str(row[key]) for key in table.keys)
-        raise UsageError(f"{place}: {problem}, which cannot be; make the report again, or update the metric's limits")
+    else:
+        return
+    place = ", ".join(str(row[key]) for key in table.keys)
+    raise UsageError(f"{place}: {problem}, which cannot be; make the report again, or update the metric's limits")
 
 
 def _images_behind(study: Study, row: Row) -> int:

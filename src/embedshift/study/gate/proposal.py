@@ -4,7 +4,7 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from pathlib import Path
@@ -207,25 +207,20 @@ def _paired_rules(study: Study, reader: Reader) -> Iterator[str]:
     shifts = _shifts(study)
     ratio, recall, floors = margins(reader, [name for name, (value, _) in shifts.items() if value < SATURATED])
     moved = {name: margin for name, margin in ratio.items() if name in shifts or name == ALL}
-    ratios = [
-        {"table": "comparison", "metric": RELATIVE_SHIFT, "column": "ratio", "augmentation": name}
-        | {"at_most": rounded(bound, "0.01", up=True)}
-        for name, (bound, _) in moved.items()
-    ]
-    broken = [f"  # broken from {rounded(change, '0.01', up=True)} times" for _, change in moved.values()]
-    yield (
-        _RATIO + _lines(ratios, broken=broken)
-        if ratios
-        else "  # No rules of relative shifts: the images are not apart.\n"
-    )
-    falls = [
-        {"table": "comparison", "metric": "recall@1", "augmentation": name}
-        | {"at_least": -rounded(fall, "0.005", up=True)}
-        for name, (fall, _) in recall.items()
-    ]
-    broken = [f"  # broken from {-rounded(change, '0.005', up=True)}" for _, change in recall.values()]
+
+    def rules(of: Json, bound: str, step: str, sign: int, found: Mapping[str, Margin], unit: str = "") -> str:
+        numbers = {name: [sign * rounded(number, step, up=True) for number in pair] for name, pair in found.items()}
+        broken = (f"  # broken from {change}{unit}" for _, change in numbers.values())
+        return _lines(
+            (of | {"augmentation": name, bound: least} for name, (least, _) in numbers.items()), broken=broken
+        )
+
+    ratios = {"table": "comparison", "metric": RELATIVE_SHIFT, "column": "ratio"}
+    words = "  # No rules of relative shifts: the images are not apart.\n"
+    yield _RATIO + rules(ratios, "at_most", "0.01", 1, moved, " times") if moved else words
+    falls, words = {"table": "comparison", "metric": "recall@1"}, "  # No rules of recall: this study has no search.\n"
     searched = "search_ranks" in reader.table_names
-    yield _RECALL + _lines(falls, broken=broken) if searched else "  # No rules of recall: this study has no search.\n"
+    yield _RECALL + rules(falls, "at_least", "0.005", -1, recall) if searched else words
     yield _AGREEMENT + _lines(
         {"table": "agreement", "metric": metric, "judge": "value", "at_least": rounded(floor, "0.005", up=False)}
         for metric, floor in floors.items()

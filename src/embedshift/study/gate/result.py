@@ -43,7 +43,9 @@ def decide(estimate: Estimate, bound: float, *, least: bool, by_interval: bool =
     slack = ROUNDING * max(1.0, abs(bound))
     if math.isnan(estimate.value):
         return Decision("undecided", note=estimate.note or NO_VALUE)
-    low, high = (estimate.low, estimate.high) if by_interval else _span_of_value(estimate)
+    # Without an interval: the value itself, or anything beyond the last measured number.
+    span = sorted((estimate.value, estimate.edge if math.isinf(estimate.value) else estimate.value))
+    low, high = (estimate.low, estimate.high) if by_interval else span
     outcome = _outcome(low, high, bound, least, slack)
     if outcome != "undecided":
         return Decision(outcome, note=estimate.note)
@@ -55,13 +57,6 @@ def decide(estimate: Estimate, bound: float, *, least: bool, by_interval: bool =
     needed = images_needed(estimate, bound, least=least)
     remark = AT_BOUND if abs(estimate.value - bound) <= slack else BEYOND if math.isinf(low) or math.isinf(high) else ""
     return Decision("undecided", needed, estimate.note or ("" if needed is not None else remark))
-
-
-def _span_of_value(estimate: Estimate) -> tuple[float, float]:
-    """Returns the range in which the value lies: itself, or anything beyond the last measured number."""
-    if math.isinf(estimate.value):
-        return min(estimate.value, estimate.edge), max(estimate.value, estimate.edge)
-    return estimate.value, estimate.value
 
 
 def _outcome(low: float, high: float, bound: float, least: bool, slack: float) -> Outcome:
@@ -230,10 +225,7 @@ def number(value: float | None, *, signed: bool = False) -> str:
 
 
 def warnings(checked: Checked) -> list[str]:
-    """Returns a line for each result that is undecided, or kept although it is significantly worse.
-
-    Of those that more images decide, there is one line, for the one that takes most.
-    """
+    """Returns lines of what is undecided, one for all that more images decide, and of what is kept although worse."""
     undecided = checked.of("undecided")
     decidable = [result for result in undecided if result.images_needed is not None and not result.note]
     most = max(decidable, key=lambda result: result.images_needed or 0, default=None)

@@ -14,15 +14,7 @@ from embedshift.errors import UsageError
 from embedshift.registry import METRICS, Registry
 from embedshift.registry.names import one_of
 from embedshift.store.table import Row, Rules, installed_tables
-from embedshift.study.paired import Estimate, PairedStudies
-from embedshift.study.paired.differences import (
-    RECALL,
-    agreements,
-    metric_difference,
-    search_difference,
-    shift_difference,
-    tolerance_difference,
-)
+from embedshift.study.paired import Estimate, PairedStudies, differences
 from embedshift.study.paired.means import compare_means
 
 Operator = Literal["at_least", "at_most", "may_fall", "may_rise"]
@@ -52,7 +44,7 @@ def _metric_limits(column: str, row: Row) -> tuple[float, float]:
 def _difference_limits(column: str, row: Row) -> tuple[float, float]:
     if column == "ratio":
         return 0.0, math.inf
-    low, high = (0.0, 1.0) if RECALL.fullmatch(row["metric"]) else _metric_limits("mean", row)
+    low, high = (0.0, 1.0) if differences.RECALL.fullmatch(row["metric"]) else _metric_limits("mean", row)
     return (-math.inf, math.inf) if column == "effect" else (low - high, high - low)
 
 
@@ -94,13 +86,13 @@ CORE = {
 # Tables of a study and its reference → how they are made.
 OF_BOTH: Mapping[str, Callable[[PairedStudies], pl.DataFrame]] = {
     "comparison": lambda paired: compare_means(paired)[0],
-    "agreement": agreements,
+    "agreement": differences.agreements,
 }
 # Tables with columns that can be compared with a reference → how.
 DIFFERENCES: Mapping[str, Mapping[str, Callable[[PairedStudies, Row], Estimate]]] = {
-    "summary": {"mean": metric_difference, "relative_shift": shift_difference},
-    "tolerance": {"value": tolerance_difference},
-    "search": {"value": search_difference},
+    "summary": {"mean": differences.metric_difference, "relative_shift": differences.shift_difference},
+    "tolerance": {"value": differences.tolerance_difference},
+    "search": {"value": differences.search_difference},
 }
 
 
@@ -162,13 +154,13 @@ class Rule(BaseModel):
 
     @model_validator(mode="after")
     def _fits_the_table(self) -> "Rule":
-        column, table, differences = self.column, self.checked_table, DIFFERENCES.get(self.table, {})
+        column, table, compared = self.column, self.checked_table, DIFFERENCES.get(self.table, {})
         one_of("column", column, list(table.columns))
         one_of("judge", self.judge, ("interval", "value"))
         if self.judge == "interval" and table.columns[column] is None:
             raise UsageError(f"{column} has no interval; write 'judge: value'")
-        if self.is_relative and column not in differences:
-            paired = f", except {', '.join(differences)}" if differences else ""
+        if self.is_relative and column not in compared:
+            paired = f", except {', '.join(compared)}" if compared else ""
             raise UsageError(f"{self.table} cannot be compared with a reference{paired}; use at_least or at_most")
         if self.unit is None and table.needs_unit:
             raise UsageError(

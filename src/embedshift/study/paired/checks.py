@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 # What must be equal for the views to be the same ones, but for their size.
 SAME = ("seed", "draws", "resize", "augmentations", "apply_to", "longest")
+DRAWN_BY = ("albumentations", "opencv")
 # Machines and versions of OpenCV draw the same view up to 5 levels apart. Patch similarity is 1 / (1 + x²) with
 # x = root of the MSE / 255, nowhere steeper than 0.65, so that moves it by 0.013 at most: what moves it more is another
 # picture.
@@ -51,14 +52,16 @@ def check_same_views(readers: Sequence[Reader]) -> list[bool]:
         different = differences(_settings(first.info, names), _settings(other.info, names), words=words)
         # Of the same images, `until` may have ended one study before the other.
         if not (first.info.ended or other.info.ended) or first.info.identity["images"] != other.info.identity["images"]:
-            different += _other_images(_all_ids(first), _all_ids(other), words)
+            ids = (reader.image_ids() | {*reader.failures()["image_id"]} for reader in (first, other))
+            different += _other_images(*ids, words)
         if different:
             raise UsageError(
                 f"{other.folder} does not have the same images and views as {first.folder}: {'; '.join(different)}"
             )
         geometry = differences(_geometry(first.info), _geometry(other.info), words=words)
         same.append(not geometry)
-        geometry += differences(_versions(first.info), _versions(other.info), words=words)
+        drawn_by = (reader.info.identity["versions"] for reader in (first, other))
+        geometry += differences(*({name: each[name] for name in DRAWN_BY} for each in drawn_by), words=words)
         if geometry:
             log.warning("the views of the studies do not have the same pixels: %s", "; ".join(geometry))
     return same
@@ -73,16 +76,8 @@ def _geometry(info: StudyInfo) -> Json:
     return {"size": info.identity["size"], **(crop if info.identity["resize"] == "crop" else {})}
 
 
-def _versions(info: StudyInfo) -> Json:
-    return {name: info.identity["versions"][name] for name in ("albumentations", "opencv")}
-
-
-def _all_ids(reader: Reader) -> set[str]:
-    return reader.image_ids() | set(reader.failures()["image_id"])
-
-
-def _other_images(first: Collection[str], other: Collection[str], words: tuple[str, str]) -> list[str]:
-    only = (sorted(set(first) - set(other)), sorted(set(other) - set(first)))
+def _other_images(first: set[str], other: set[str], words: tuple[str, str]) -> list[str]:
+    only = (sorted(first - other), sorted(other - first))
     return [
         f"images: {len(ids)} only {folder_words} ({', '.join(ids[:3])}{', …' if len(ids) > 3 else ''})"
         for ids, folder_words in zip(only, words, strict=True)
@@ -166,10 +161,8 @@ def check_pixels(
     for reader, values, same in zip(readers, similarity, same_pixels, strict=True):
         differs = (np.abs(values - similarity[0]) > SAME_PICTURE).any(axis=(1, 2))
         if same and differs.any():
-            raise UsageError(
-                f"{reader.folder} does not have the same images as {readers[0].folder}: images of the same name differ "
-                f"(first: {image_ids[int(differs.argmax())]})",
-            )
+            words = f"images of the same name differ (first: {image_ids[int(differs.argmax())]})"
+            raise UsageError(f"{reader.folder} does not have the same images as {readers[0].folder}: {words}")
 
 
 def study_names(readers: Sequence[Reader]) -> list[str]:

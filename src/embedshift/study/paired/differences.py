@@ -19,14 +19,13 @@ from embedshift.statistics import agreement as statistics
 from embedshift.statistics import shift_ratios
 from embedshift.statistics.baselines import CHUNKS, Baseline, is_scale
 from embedshift.statistics.layout import sums_and_counts
-from embedshift.statistics.sample import IN_MEMORY, Estimates
+from embedshift.statistics.sample import IN_MEMORY, Estimates, gather
 from embedshift.statistics.shift_ratios import Shifts
 from embedshift.statistics.summary import COSINE
 from embedshift.store.reader import Reader
 from embedshift.study.paired.estimate import (
     Estimate,
     fraction_difference,
-    mean_difference,
     mean_estimate,
     mean_of_fractions,
     mover,
@@ -219,10 +218,12 @@ def metric_difference(paired: PairedStudies, row: Mapping[str, Any]) -> Estimate
             f"{metric} has different units in different encoders; compare its relative shift: 'column: relative_shift'"
         )
     reference, study = paired.values(metric, [row["augmentation"]])[:, :, 0]
-    sums, counts, groups = _image_differences(reference, study, paired.groups)
-    if METRICS[metric].binary:
-        return proportion_difference(sums / counts, groups)
-    return mean_difference(sums, counts, paired.seed, groups)
+    sums, counts = sums_and_counts((study - reference)[..., None])
+    some = counts[:, 0] > 0  # images with any draw
+    groups = None if paired.groups is None else paired.groups[some]
+    if METRICS[metric].binary or not some.any():
+        return proportion_difference(sums[some, 0] / counts[some, 0], groups)
+    return mean_estimate(gather([(sums[some], counts[some])], groups=groups), paired.seed)
 
 
 def shift_difference(paired: PairedStudies, row: Mapping[str, Any]) -> Estimate:
@@ -283,12 +284,3 @@ def search_values(paired: PairedStudies, study: int, metric: str) -> Values:
     index = tuple(ranks[name].to_numpy() for name in ("image", "augmentation", "draw"))
     values[index] = ranks["number"].fill_null(np.nan).to_numpy()
     return values
-
-
-def _image_differences(
-    reference: Values, study: Values, groups: GroupNumbers | None
-) -> tuple[Values, Values, GroupNumbers | None]:
-    """Returns sums and numbers of differences over the draws, and groups, `[m]`, of the images that have any."""
-    sums, counts = sums_and_counts((study - reference)[..., None])
-    some = counts[:, 0] > 0
-    return sums[some, 0], counts[some, 0], None if groups is None else groups[some]

@@ -9,7 +9,7 @@ from scipy.special import stdtrit
 
 from embedshift.arrays import GroupNumbers, Values
 from embedshift.statistics.intervals import CONFIDENCE, LEAST_IMAGES, difference_of_proportions, mean_interval
-from embedshift.statistics.sample import Estimates, estimates_from_values, gather
+from embedshift.statistics.sample import Estimates, estimates_from_values
 
 Interval = tuple[float, float]
 
@@ -37,12 +37,6 @@ NO_ESTIMATE = Estimate(math.nan, math.nan, math.nan, 0)
 def mean_estimate(sample: Estimates, seed: int) -> Estimate:
     low, high = mean_interval(sample, seed=seed)
     return Estimate(sample.mean.item(), low.item(), high.item(), sample.group_count)
-
-
-def mean_difference(sums: Values, counts: Values, seed: int, groups: GroupNumbers | None = None) -> Estimate:
-    if not len(sums):
-        return NO_ESTIMATE
-    return mean_estimate(gather([(sums[:, None], counts[:, None])], groups=groups), seed)
 
 
 def proportion_difference(differences: Values, groups: GroupNumbers | None = None, per_equal: float = 1.0) -> Estimate:

@@ -73,12 +73,8 @@ def measured_range(study: Study, family_name: str, criterion: str) -> MeasuredRa
         return MeasuredRange(strongest, rises, images >= LEAST_IMAGES, images)
     in_family = pl.col("augmentation").is_in(family.views)
     table = study.summary().filter(pl.col("metric") == COSINE, pl.col("relative_shift").is_not_null(), in_family)
-    with_relative_shift = set(table["augmentation"])
-    levels = [
-        parameter
-        for parameter, view in zip(family.parameters, family.views, strict=True)
-        if view in with_relative_shift
-    ]
+    known = set(table["augmentation"])
+    levels = [level for level, view in zip(family.parameters, family.views, strict=True) if view in known]
     strongest, images = levels[-1] if levels else math.nan, info.group_count
     has_interval = images >= LEAST_IMAGES and not table["relative_shift_low"].is_null().all()
     return MeasuredRange(strongest, rises, has_interval, images)
@@ -192,8 +188,10 @@ class PairedStudies:
 
     @functools.cached_property
     def search_ranks(self) -> list[pl.DataFrame]:
-        sizes = [_gallery_size(study) for study in self.studies]
-        for study, size in zip(self.studies, sizes, strict=True):
+        sizes = list[int]()
+        for study, reader in zip(self.studies, self.readers, strict=True):
+            images, measured = len(reader.image_ids()), study.table("gallery_sizes").filter(kind="measured")["images"]
+            sizes.append(size := max(measured.to_list(), default=images) - images)
             if size != sizes[0]:
                 words = f"the gallery of {study.folder} has {size} images, that of {self.reference.folder} {sizes[0]}"
                 raise UsageError(f"{words}: search both again with the same gallery")
@@ -204,23 +202,14 @@ class PairedStudies:
         if not any(family.has_strength for family in self.reference.families):
             return [pl.DataFrame(schema=TOLERANCE_SCHEMA) for _ in self.studies]
         searched = all("search_ranks" in reader.table_names for reader in self.readers)
-        return [
-            study_tolerances(
-                study,
-                self.ids,
-                self.baselines[s].get(COSINE),
-                groups_in_order(self.readers[s], self.positions[s]),
-                searched=searched,
-            )
-            for s, study in enumerate(self.studies)
-        ]
+        cosines = [baselines_of_study.get(COSINE) for baselines_of_study in self.baselines]
+        groups = [groups_in_order(*pair) for pair in zip(self.readers, self.positions, strict=True)]
+        parts = zip(self.studies, cosines, groups, strict=True)
+        return [study_tolerances(study, self.ids, cosine, own, searched=searched) for study, cosine, own in parts]
 
     @functools.cached_property
     def baselines(self) -> list[dict[str, Baseline]]:
-        return [
-            _baselines_over(reader, np.sort(images))
-            for reader, images in zip(self.readers, self.positions, strict=True)
-        ]
+        return [_baselines_over(*pair) for pair in zip(self.readers, self.positions, strict=True)]
 
 
 def _baselines_over(reader: Reader, images: NDArray[np.intp]) -> dict[str, Baseline]:
@@ -229,7 +218,7 @@ def _baselines_over(reader: Reader, images: NDArray[np.intp]) -> dict[str, Basel
         return all_images
     parts = [part["vectors"] for part in reader.shard_sums("vectors")]
     vectors = np.concatenate(parts) if parts else np.zeros((0, 1))
-    sums = sums_of(vectors[images], groups_in_order(reader, images)) if len(vectors) == count else None
+    sums = sums_of(vectors[np.sort(images)], groups_in_order(reader, images)) if len(vectors) == count else None
     common: dict[str, Baseline | None] = {}
     for metric, baseline in all_images.items():
         exact = METRICS[metric].baseline
@@ -243,11 +232,6 @@ def _baselines_over(reader: Reader, images: NDArray[np.intp]) -> dict[str, Basel
 def groups_in_order(reader: Reader, images: NDArray[np.intp]) -> GroupNumbers | None:
     """Returns the group of each of some images of a study, in its order; None if images are independent."""
     return None if reader.groups is None else reader.groups[np.sort(images)]
-
-
-def _gallery_size(study: Study) -> int:
-    images = len(study.reader().image_ids())
-    return max(study.table("gallery_sizes").filter(kind="measured")["images"].to_list(), default=images) - images
 
 
 def pair_studies(studies: Sequence[Study], groups: Choice | None = None) -> PairedStudies:

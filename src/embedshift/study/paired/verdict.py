@@ -22,16 +22,13 @@ STATISTICS = ("mean", "sd", "median", "q05", "q95", "ci_low", "ci_high")
 
 
 def described_studies(paired: PairedStudies) -> pl.DataFrame:
-    encoders = [reader.info.encoder for reader in paired.readers]
+    encoders, columns = [reader.info.encoder for reader in paired.readers], ("precision", "weights_hash", "dim", "size")
     return pl.DataFrame(
         {
             "study": paired.names,
             "folder": tails([reader.folder.resolve() for reader in paired.readers]),
             "encoder": [reader.naming.setting(reader.info.encoder.name) for reader in paired.readers],
-            **{
-                name: [vars(encoder)[name] for encoder in encoders]
-                for name in ("precision", "weights_hash", "dim", "size")
-            },
+            **{name: [vars(encoder)[name] for encoder in encoders] for name in columns},
             "measured": [len(reader.image_ids()) for reader in paired.readers],
             "compared": len(paired.ids),
         }
@@ -42,12 +39,8 @@ def rankings(means: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
     studies = means.drop_nulls("mean").group_by("metric").agg(pl.col("study").n_unique())
     shared = set(studies.filter(pl.col("study") == len(names))["metric"]) & set(RADAR_METRICS)
     kept = means.filter(pl.col("metric").is_in(list(shared)))
-    return pl.concat(
-        [
-            tables.ranking(kept.filter(pl.col("study") == name)).select(pl.lit(name).alias("study"), pl.all())
-            for name in names
-        ]
-    )
+    ranked = ((name, tables.ranking(kept.filter(study=name))) for name in names)
+    return pl.concat(table.select(pl.lit(name).alias("study"), pl.all()) for name, table in ranked)
 
 
 def rank_correlations(means: pl.DataFrame, ranking: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
