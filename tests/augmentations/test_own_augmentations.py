@@ -56,7 +56,6 @@ def test_the_user_s_own_augmentations_are_drawn():
         first = suite[name].draw(PICTURE, 11)
         suite[name].draw(PICTURE, 12)
         np.testing.assert_array_equal(suite[name].draw(PICTURE, 11), first, name)
-    assert any((suite["grain"].draw(PICTURE, s) != suite["grain"].draw(PICTURE, 0)).any() for s in range(1, 4))
     # The parts of a composition keep their own chance, and the seed decides it.
     flips = {bytes(suite["compose"].draw(PICTURE, seed)) for seed in range(8)}
     assert len(flips) > 1
