@@ -8,7 +8,6 @@ import pytest
 from embedshift import EmbedshiftError
 from embedshift.augmentations import load_suite
 from embedshift.augmentations.corruptions import STANDARD
-from embedshift.augmentations.views import Canvas
 from support.corrupted import SEVERITIES, photo, rms, view_of
 from support.matrix import first_only
 from support.models import pictures
@@ -82,17 +81,3 @@ def test_a_view_of_twice_the_side_looks_the_same(name, severity):
     large = view_of(image.repeat(2, axis=0).repeat(2, axis=1), name, severity, 1)
     halved = large.reshape(224, 2, 224, 2, 3).mean(axis=(1, 3))
     assert rms(halved, view) < APART[name] * rms(view, image)
-
-
-def test_boxes_of_whole_pixels_are_the_same_at_twice_the_side():
-    large = view_of(photo().repeat(2, axis=0).repeat(2, axis=1), "pixelate", 2)
-    assert (large[::2, ::2] == view_of(photo(), "pixelate", 2)).all()
-
-
-@pytest.mark.parametrize("side", [8, 33])
-def test_small_views_are_drawn(side, textures):
-    image = photo(side=side)
-    for choice in ({"families": EXTRA}, {"frost_textures": str(textures)}):
-        for augmentation in load_suite("corruptions", **choice):
-            assert augmentation.draw(image, 1).shape == image.shape
-            assert all(np.isfinite(Canvas(image).moved_and_hidden(augmentation, 1)))

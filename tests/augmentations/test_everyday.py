@@ -237,24 +237,3 @@ def test_numbers_are_seeded_and_drawn_over_their_whole_range(name):
             assert ends.high - spare <= max(values) <= ends.high
         else:
             assert set(values) == set(ends)
-
-
-@pytest.mark.parametrize("size", [(1, 5000), (5000, 1), (8, 8), (1, 1), (61, 40)])
-def test_odd_sizes_give_a_view_of_the_same_size(size):
-    image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
-    for augmentation in SUITE:
-        before, view = image.copy(), augmentation.draw(image, 5)
-        assert view.shape == image.shape
-        assert (augmentation.draw(image, 5) == view).all()
-        assert (image == before).all()
-        geometry = augmentation.geometry(image, 5)
-        assert geometry.source is None or geometry.source.shape == (*size, 2)
-        assert geometry.source is None or np.isfinite(geometry.source).all()
-
-
-def test_a_grey_image_stays_grey_unless_colours_are_changed():
-    grey = np.repeat(PHOTO[..., :1], 3, axis=2)
-    for augmentation in SUITE:
-        view = augmentation.draw(grey, 5)
-        coloured = augmentation.name in ("warm_cold", "scan", "screenshot")
-        assert coloured or (np.ptp(view.astype(int), axis=2) <= 1).all(), augmentation.name

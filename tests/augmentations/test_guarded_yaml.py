@@ -9,7 +9,6 @@ from embedshift import EmbedshiftError
 from embedshift.augmentations import load_suite
 from embedshift.config import read_config
 from embedshift.config.safe_files import YAML_BYTES, YAML_DEPTH, YAML_TEXT, read_yaml
-from support.command import call
 
 SOURCES = Path(__file__).parents[2] / "src" / "embedshift"
 PLAIN = """
@@ -103,16 +102,6 @@ def test_what_is_no_file_is_one_line(tmp_path):
     for path, words in ((tmp_path, "Is a directory"), (tmp_path / "gone.yml", "No such file")):
         with pytest.raises(EmbedshiftError, match=f"{path}: {words}"):
             load_suite(path)
-
-
-def test_the_command_line_says_it_in_one_line(tmp_path, monkeypatch, capsys):
-    file = tmp_path / "a.yaml"
-    file.write_text("night: !!python/object/apply:os.system ['touch ran']")
-    for setting in ("--config", "--augmentations"):
-        done = call(monkeypatch, capsys, "run", tmp_path, setting, file, "--out", tmp_path / "study")
-        assert done.code == 2
-        assert "the tag !!python/object/apply:os.system is not allowed" in done.line
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.yaml"]
 
 
 def test_nothing_else_in_the_package_loads_yaml():

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from types import SimpleNamespace
 
 import albumentations as A
 import cv2
@@ -142,28 +143,14 @@ def test_what_two_steps_hide_is_hidden():
     left, top = np.zeros((2, 4, 4), bool)
     left[:, 0], top[0] = True, True
     assert Geometry(hidden=left).then(Geometry(hidden=top)).covered(4) == 7 / 16
-    assert (
-        Geometry(hidden=left).then(Geometry()).covered(4) == Geometry().then(Geometry(hidden=left)).covered(4) == 1 / 4
-    )
+    assert Geometry(hidden=left).then(Geometry()).covered(4) == 1 / 4
 
 
-def test_a_step_sees_what_the_one_before_it_gave():
-    seen = []
-
-    class Watcher:
-        def geometry(self, image, seed):
-            seen.append(image)
-            return Geometry()
-
-        def draw(self, image, seed):
-            return image
-
-    Chain((Augmentation("mirror", A.HorizontalFlip(p=1)), Watcher())).geometry(IMAGE, np.random.default_rng(0))
+def test_a_step_sees_what_the_one_before_it_gave_and_one_of_which_nothing_is_known_leaves_all_unknown():
+    mirror, seen = Augmentation("mirror", A.HorizontalFlip(p=1)), []
+    watcher = SimpleNamespace(geometry=lambda image, seed: seen.append(image), draw=None)
+    assert Chain((mirror, watcher)).geometry(IMAGE, np.random.default_rng(0)) is None
     np.testing.assert_array_equal(seen[0], IMAGE[:, ::-1])
-
-
-def test_a_step_of_which_nothing_is_known_leaves_all_unknown():
-    mirror = Augmentation("mirror", A.HorizontalFlip(p=1))
     chain = Augmentation("both", Chain((mirror, Augmentation("own", lambda image, rng: image))))
     assert np.isnan(Canvas(IMAGE).moved_and_hidden(chain, 0)).all()
     assert np.isnan(chain.warp(IMAGE, IMAGE[..., 0].astype(float), 0)).all()
@@ -186,22 +173,17 @@ WRONG = {
     "a: {Blur: {strict: false}}": "unknown parameter of Blur 'strict'",
     "a: {Affine: {scale: {x: 1, z: 2}}}": "unknown name in scale of Affine 'z'. Known: x, y",
     "a: {Blur: {blur_limit: lots}}": "Blur: blur_limit: Input should be a valid tuple or a valid integer, unable to",
-    "a: {ISONoise: {intensity: [0.5, 0.3]}}": "ISONoise: intensity: First value should be less than the second",
     "a: {Blur: {blur_limit: .nan}}": "Blur: blur_limit: give a plain value (ValueError",
     "a: {Blur: {blur_limit: 2026-01-01}}": "Blur: blur_limit: give a plain value (TypeError",
     "a: {Lambda: {name: x, image: os.system}}": "Lambda cannot be used: its settings cannot be stored as plain values",
     "a: ToTensorV2": "ToTensorV2 cannot be used: it does not transform single images",
-    "a: OneOf": "OneOf cannot be used: it does not transform single images",
-    "a: CenterCrop3D": "CenterCrop3D cannot be used: it does not transform single images",
     "a: ImageOnlyTransform": "ImageOnlyTransform cannot be used: it does not transform single images",
     "a: Normalize": "Normalize cannot be used: it gives float32",
     "a: {ToGray: {num_output_channels: 1}}": "ToGray cannot be used: it gives uint8 (64, 64)",
     "a: Mosaic": "Mosaic cannot be used: in addition to the image it needs mosaic_metadata",
-    "a: MaskDropout": "MaskDropout cannot be used: in addition to the image it needs mask",
     "a: {Equalize: {mask: os.system}}": "Equalize: mask: Input should be an instance of ndarray or callable",
     "a: {jpeg@4: {p: 0.5}}": "a, step 1: 'jpeg@4' takes no parameters",
     "a: [[Blur]]": "a, step 1: a step is a name, or '- name: {parameter: value}'",
-    "a: {Blur: null, blur_limit: 3}": "a, step 1: a step is a name, or",
     "a: {Blur: 3}": "a, step 1: a step is a name, or",
     "a: []": "a: give at least one step",
     "a:": "a: give at least one step",

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 import scipy.ndimage
-from PIL import Image, ImageFilter
+from PIL import Image
 from skimage import data
 
 from embedshift.augmentations import Purified, Suite, Variant, rebuild_suite, with_purified
@@ -77,11 +77,6 @@ def test_a_purifier_is_what_it_says(name, expected, levels):
     assert not np.array_equal(found, PHOTO)
     assert np.array_equal(PHOTO, before)
     assert np.array_equal(pickle.loads(pickle.dumps(purifier(name)))(PHOTO), found)
-
-
-def test_another_blur_would_be_seen():
-    other = np.asarray(Image.fromarray(PHOTO).filter(ImageFilter.GaussianBlur(1.5)))
-    assert np.abs(other.astype(float) - by_scipy_blur(1)).max() > 10
 
 
 WRONG = ["jpeg", "jpeg:0", "jpeg:101", "jpeg:50.5", "median:4", "median:7", "blur:0", "blur:-1", "resize:1", "bits:8"]

@@ -1,9 +1,15 @@
-"""The suite `strength`: its table, one draw for all levels, and that rows record what is measured on views."""
+"""The suite `strength`: its table, one draw for all levels, what rows record, its tones and its occluders."""
+
+import colorsys
+import itertools
 
 import numpy as np
 import pytest
+from PIL import Image, ImageEnhance
+from scipy.ndimage import find_objects, gaussian_filter, label
 
 from embedshift.augmentations import load_suite
+from embedshift.augmentations import strength as occluders
 from embedshift.augmentations.family import FAMILIES
 from embedshift.augmentations.views import Canvas, view_seed
 from support.matrix import first_only
@@ -131,3 +137,115 @@ def test_hidden_is_the_fraction_of_pixels_that_do_not_follow_the_image(name, sid
         moved, hidden = Canvas(photo("astronaut", side)).moved_and_hidden(each, 5)
         assert moved == 0
         assert hidden == (covered(each, side, 5).mean() if name in COVERS else 0)
+
+
+# Tones against Pillow, colorsys and SciPy; those of whole levels are also known by their bytes (test_golden.py).
+
+
+def turned(pixels, degrees):
+    """Hue turned, pixel by pixel."""
+    out = np.empty(pixels.shape)
+    for place in np.ndindex(pixels.shape[:2]):
+        hue, saturation, value = colorsys.rgb_to_hsv(*(pixels[place] / 255))
+        out[place] = colorsys.hsv_to_rgb((hue + degrees / 360) % 1, saturation, value)
+    return 255 * out
+
+
+def jittered(pixels, amount, signs):
+    """By Pillow's enhancers, as torchvision does it, and colorsys."""
+    made = Image.fromarray(pixels)
+    for kind, sign in zip((ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color), signs, strict=False):
+        made = kind(made).enhance(1 + sign * amount)
+    return turned(np.asarray(made), signs[3] * 360 * amount)
+
+
+@pytest.mark.slow
+def test_color_jitter_is_pillow_s_enhancers_and_a_turn_of_hue_which_is_colorsys_s():
+    image, seen = photo("astronaut", 48), set()
+    every = [jittered(image, 0.2, signs) for signs in itertools.product((-1, 1), repeat=4)]
+    for seed in range(12):
+        # Pillow rounds after each step, which the last steps make larger in dark and saturated pixels.
+        view = FAMILIES["color_jitter"].at(1, 0.2).draw(image, seed).astype(float)
+        differences = [np.abs(view - each).mean() for each in every]
+        assert min(differences) < 1.5
+        assert np.median(differences) > 2 * min(differences)
+        seen.add(int(np.argmin(differences)))
+    assert len(seen) > 4
+    for degrees in FAMILIES["hue"].levels:
+        views = [FAMILIES["hue"].at(1, degrees).draw(image, seed) for seed in range(6)]
+        apart = [[np.abs(view - turned(image, sign * degrees)).max() for sign in (-1, 1)] for view in views]
+        assert np.min(apart, axis=1).max() <= 1
+
+
+@pytest.mark.parametrize(("name", "count"), [("hue", 2), ("gamma", 2), ("brightness_contrast", 4), ("grey", 1)])
+def test_every_sign_is_drawn_and_is_the_same_at_all_levels(name, count):
+    image, kinds = photo("astronaut", 48), set()
+    for seed in range(24):
+        views = [each.draw(image, seed).astype(float).mean(axis=(0, 1)) for each in FAMILIES[name].augmentations()[:3]]
+        kinds.add(tuple(tuple(view.round(6)) for view in views))
+    assert len(kinds) == count, "one sign for all levels"
+
+
+@pytest.mark.parametrize("sigma", FAMILIES["blur"].levels)
+def test_blur_is_scipy_s(sigma):
+    image = np.ascontiguousarray(photo("astronaut", 224)[:160])  # wider than high
+    wanted = gaussian_filter(image.astype(float), (sigma * 160, sigma * 160, 0), mode="mirror", truncate=4)
+    difference = np.abs(FAMILIES["blur"].at(1, sigma).draw(image, 0) - wanted)
+    assert difference.max() <= 3
+    assert difference.mean() < 0.6
+
+
+# Occluders: exact fractions, nested places, the same fill.
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", first_only(COVERS))
+def test_what_a_level_hides_the_next_one_hides_alike(name):
+    image, family = photo("coffee", 224), FAMILIES[name]
+    for seed in range(8):
+        views = [each.draw(image, seed) for each in family.augmentations(10)]
+        masks = [each.geometry(image, seed).hidden for each in family.augmentations(10)]
+        for view, mask in zip(views, masks, strict=True):
+            np.testing.assert_array_equal(view[~mask], image[~mask])
+            np.testing.assert_array_equal(view[mask], views[-1][mask], "the same fill at every level")
+        for weak, strong in itertools.pairwise(masks):
+            assert (strong & weak).sum() == weak.sum() < strong.sum()
+
+
+@pytest.mark.parametrize("side", [224, 97, 16])
+@pytest.mark.parametrize("fraction", [0.001, 0.025, 0.4, 1.0])
+def test_dropout_hides_a_fraction_to_the_pixel(side, fraction):
+    for seed in range(4):
+        hidden = occluders.holes(side, fraction, np.random.default_rng(seed))
+        assert hidden.sum() == round(fraction * side * side)
+
+
+def test_dropout_s_holes_are_the_paper_s_squares_at_random_places():
+    counts, alone = np.zeros((224, 224)), 0
+    for seed in range(60):
+        hidden = occluders.holes(224, 8 * 16 * 16 / 224**2, np.random.default_rng(seed))
+        parts, found = label(hidden)
+        assert found <= 8
+        counts += hidden
+        for place in find_objects(parts, found):
+            height, width = parts[place].shape
+            # Where some overlap or reach over the rim the others are larger, so that the fraction is met.
+            alone += all(s.start > 0 and s.stop < 224 for s in place) and abs(height - width) <= 1 and 15 <= width <= 22
+    assert alone > 60 * 4
+    assert counts.max() < 15, "no place is hidden in all"
+    quarters = counts.reshape(2, 112, 2, 112).sum(axis=(1, 3)) / counts.sum()
+    np.testing.assert_allclose(quarters, 0.25, atol=0.06)
+
+
+@pytest.mark.parametrize("fraction", [0.05, 0.2, 0.6, 1.0])
+def test_occlusion_is_one_grey_square_inside_of_the_image(fraction):
+    image, places = photo("coffee", 224), set()
+    for seed in range(20):
+        down, across = np.nonzero(occluders.rectangle(224, fraction, np.random.default_rng(seed)))
+        width = np.ptp(down) + 1
+        assert width == np.ptp(across) + 1 == round(224 * fraction**0.5)
+        assert len(down) == width * width
+        places.add((down[0], across[0]))
+        view = FAMILIES["occlusion"].at(1, fraction).draw(image, seed)
+        assert (view[down, across] == 128).all()
+    assert len(places) == (1 if fraction == 1 else 20)
