@@ -107,10 +107,10 @@ def test_every_field_by_keyboard(visit, own, of_study):
     expect(page, own[0], "strength: grey", 2.85, of_study)
     page.get_by_label("the file, at its own size").check()
     for field in ("draw", "strength"):
-        before = page.inner_text("#answer")
+        before = page.inner_text("#answer table")
         page.fill(f"#{field} input[type=number]", "")
         page.wait_for_selector(f"#message .error:has-text('give the {field} as a number')")
-        assert page.inner_text("#answer") == before
+        assert page.inner_text("#answer table") == before
         page.fill(f"#{field} input[type=number]", "4")
         page.wait_for_selector("#message .error", state="detached")
     expect(page, own[0], "strength: grey", 4, of_study, draw=4, target="file")
