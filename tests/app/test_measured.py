@@ -1,4 +1,4 @@
-"""One image: the numbers of the page against those of a run, and against loops."""
+"""One image: what can be done to it, the numbers of the page against those of a run and loops, and its rank."""
 
 import dataclasses
 import io
@@ -9,15 +9,18 @@ import pytest
 from PIL import Image
 
 import embedshift
-from embedshift.app.measured import all_changes, encoder_from_study, load_encoders, measure_view
+from embedshift import make_views
+from embedshift.app.measured import LEVELS, Originals, all_changes, encoder_from_study, load_encoders, measure_view
 from embedshift.app.measured import open_original as open_originals
-from embedshift.augmentations import rebuild_suite
+from embedshift.augmentations import SUITES, Choice, load_suite, rebuild_suite
+from embedshift.augmentations.views import Canvas, view_seed
 from embedshift.errors import EmbedshiftError, UsageError
 from support.mean_colour import MeanColour
 from support.models import pictures
 
 CHANGES = all_changes()
 JPEG = CHANGES["strength: jpeg"]
+IMAGE = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
 
 
 def png(array):
@@ -50,7 +53,7 @@ def by_hand(path, resize="squash"):
 
 def by_size(data, resize="squash"):
     image = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
-    return embedshift.make_views(image, image_id="x", size=32, resize=resize)["original"]
+    return make_views(image, image_id="x", size=32, resize=resize)["original"]
 
 
 @pytest.mark.parametrize("target", ["file", "input"])
@@ -60,7 +63,7 @@ def test_the_relative_shift_by_hand(of_photos, photos, target):
     original = open_original(OWN, "own.png", of_photos)
     view, words, row = measured(original, JPEG, 5, of_photos, target)
     image = np.asarray(Image.open(io.BytesIO(OWN)))
-    drawn = embedshift.make_views(
+    drawn = make_views(
         image, image_id="own.png", size=32, augmentations="strength", families=["jpeg"], apply_to=target, resize="crop"
     )
     assert np.array_equal(view, drawn["jpeg@5"])
@@ -171,18 +174,6 @@ def test_a_file_that_is_no_image_is_a_line(of_study):
             open_original(data, "a.png", of_study)
 
 
-@pytest.mark.matrix
-@pytest.mark.slow
-def test_forty_megapixels_are_read_and_more_than_the_limit_are_refused(of_study):
-    large = png(np.broadcast_to(np.uint8([10, 200, 30]), (5_000, 8_000, 3)))
-    found = open_original(large, "large.png", of_study)
-    for canvas, _ in found.by_target.values():
-        assert (canvas.original == [10, 200, 30]).all()
-        assert canvas.image.nbytes < 4_000_000  # the large image is not kept
-    with pytest.raises(EmbedshiftError, match="100 megapixels"):
-        open_original(png(np.zeros((10_001, 10_000), np.uint8)), "larger.png", of_study)
-
-
 def test_an_encoder_that_gives_no_number_is_a_line_and_one_without_attention_is_shown_without(of_study):
     class Nonsense(MeanColour):
         def __call__(self, views):
@@ -216,3 +207,115 @@ def test_an_encoder_that_is_not_here_leaves_the_points(reader):
     other = dataclasses.replace(reader)
     other.__dict__["info"] = info
     assert "no-such-encoder" in load_encoders([other], [], "auto", {}, [])[0]
+
+
+# What can be done to an image: the same views that a study draws.
+
+
+def drawn(label, level, name="a.png", seed=0, draw=0):
+    augmentation = CHANGES[label].at(level)
+    return Canvas(IMAGE).draw(augmentation, view_seed(seed, name, augmentation.seed_name, draw))
+
+
+@pytest.mark.parametrize(
+    ("label", "level", "suite", "view"),
+    [("strength: jpeg", 3, "strength", "jpeg@3"), ("strength: noise", 5, "strength", "noise@5"),
+     ("strength: flip", 1, "strength", "flip@1"), ("corruptions: fog", 2, "corruptions", "fog@2"),
+     ("paper: elastic", 0, "paper", "elastic")],
+)  # fmt: skip
+@pytest.mark.parametrize("draw", [0, 1])
+def test_a_view_is_that_of_a_study_with_this_name_and_seed(label, level, suite, view, draw):
+    families = {} if suite == "paper" else {"families": [view.partition("@")[0]]}
+    wanted = make_views(IMAGE, image_id="a.png", seed=4, size=32, augmentations=suite, draw=draw, **families)[view]
+    assert np.array_equal(drawn(label, level, seed=4, draw=draw), wanted)
+
+
+def test_every_change_can_be_drawn_at_both_ends_and_between_levels():
+    assert len(CHANGES) > 40
+    for label, change in CHANGES.items():
+        for level in (0.05, 2.55, LEVELS):
+            if change.at(level) is not None:  # a standard's levels are whole
+                assert drawn(label, level).shape == IMAGE.shape
+                assert len(change.at(level).description) > 5
+        assert (change.at(0) is None) == change.has_strength or not hasattr(change.kind, "levels"), label
+
+
+def test_the_families_of_both_suites_are_there_with_the_strengths_of_their_levels():
+    for suite in ("strength", "corruptions"):
+        for augmentation in SUITES[suite](Choice()):
+            family, level = augmentation.level.family, augmentation.level.number
+            change = CHANGES[f"{suite}: {family}"]
+            assert change.at(level if change.has_strength else LEVELS).level.parameter == augmentation.level.parameter
+
+
+def test_a_strength_between_two_levels_lies_between_theirs():
+    low, between, high = (CHANGES["strength: noise"].at(level).level.parameter for level in (3, 3.5, 4))
+    assert between == pytest.approx((low + high) / 2)
+
+
+def test_a_level_that_there_is_not_is_a_line():
+    for level in (-1, 5.1, float("nan"), float("inf")):
+        with pytest.raises(EmbedshiftError, match="give a strength from 0 to 5"):
+            CHANGES["strength: jpeg"].at(level)
+
+
+def test_a_studys_own_augmentations_come_first_and_everyday_ones_before_the_others():
+    assert next(iter(CHANGES)).startswith("everyday: ")
+    found = all_changes(load_suite({"dark": lambda image, rng: image // 2}))
+    assert next(iter(found)) == "study: dark"
+    assert np.array_equal(Canvas(IMAGE).draw(found["study: dark"].at(0), 0), IMAGE // 2)
+
+
+# The rank of an image of one's own among a study's originals, by brute force.
+
+
+def brute(vectors, own, view):
+    """Rank of `own`, ties against it, and the nearest other."""
+    others = [cosine(each, view) for each in vectors]
+    return 1 + sum(each >= cosine(own, view) for each in others), int(np.argmax(others))
+
+
+@pytest.mark.parametrize("noise", [0.1, 1.0, 3.0, 10.0])
+def test_the_rank_of_an_image_that_the_study_does_not_have(noise):
+    rng = np.random.default_rng(5)
+    vectors = rng.normal(size=(40, 6)).astype(np.float32)
+    names = [f"image-{place}" for place in range(40)]
+    searched = Originals(names, vectors, [f"hash-{place}" for place in range(40)])
+    ranks = set()
+    for _ in range(30):
+        own = rng.normal(size=6).astype(np.float32)
+        view = (own + noise * rng.normal(size=6)).astype(np.float32)
+        rank, nearest = brute(vectors.astype(float), own.astype(float), view.astype(float))
+        *found, found_cosine = searched.search(own, view, "hash of nobody")
+        assert found == [rank, 41, names[nearest]]
+        assert found_cosine == pytest.approx(cosine(vectors[nearest].astype(float), view.astype(float)), abs=1e-6)
+        ranks.add(rank)
+    assert noise < 1 or len(ranks) > 3, "no image leaves anything behind for the next"
+
+
+def test_an_image_of_the_study_is_not_added_again():
+    vectors = np.random.default_rng(5).normal(size=(10, 6)).astype(np.float32)
+    searched = Originals([f"i{place}" for place in range(10)], vectors, [f"h{place}" for place in range(10)])
+    view = vectors[4] + 0.01
+    rank, images, nearest, _ = searched.search(vectors[4], view, "h4")
+    assert (rank, images) == (1, 10)
+    assert nearest != "i4"
+    # As an image of its own it ties with the copy, which counts against it.
+    assert searched.search(vectors[4], view)[:3] == (2, 11, "i4")
+
+
+def test_a_vector_without_direction_is_not_found():
+    searched = Originals(["a"], np.ones((1, 3), np.float32), ["h"])
+    assert searched.search(np.zeros(3), np.ones(3))[0] == 0
+    assert searched.search(np.ones(3), np.zeros(3))[0] == 0
+
+
+@pytest.mark.slow
+def test_originals_of_a_study(reader, monkeypatch):
+    assert Originals.of(reader).ids == reader.rows().filter(view="original").collect()["image_id"].to_list()
+    monkeypatch.setattr("embedshift.app.measured.MOST_BYTES", 100)
+    assert "more than 2 GiB" in Originals.of(reader)
+    poor = dataclasses.replace(reader)
+    info = reader.info.model_copy(update={"config": {**reader.info.config, "store": "metrics"}})
+    poor.__dict__["info"] = info
+    assert "no stored embeddings" in Originals.of(poor)

@@ -112,16 +112,6 @@ def test_missing_values_are_said_or_left_out(holed, name):
     assert not any("nan" in text for text in texts)
 
 
-@pytest.mark.matrix
-def test_without_attention_four_metrics_are_left_and_the_caption_says_so():
-    study = studies.synthetic(9, ["noise", "blur", "elastic"], grid=None)
-    for name in ("heatmap", "radar", "profile", "metric_bars", "clustermap"):
-        texts = [text.replace("\n", " ") for text, _ in drawn_texts(study.figure(name))]
-        assert sum("not available for this encoder: attention similarity" in text for text in texts) == 1
-        assert sum(text.startswith("attention similarity") for text in texts) == 0
-    assert len(study.figure("radar").axes[0].lines[0].get_xdata()) == 5  # four metrics and back
-
-
 @pytest.mark.parametrize("ending", first_only(["svg", "png", "pdf"]))
 def test_files_are_the_same_bytes_every_time_and_by_any_style_of_the_user(tmp_path, ending):
     study = studies.copied(studies.paper(), tmp_path / "study")

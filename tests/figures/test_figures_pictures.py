@@ -1,6 +1,5 @@
 """Figures 1, 2 and 4a: the pictures that they show, their titles, and galleries in pages."""
 
-import dataclasses
 import logging
 import random
 
@@ -118,6 +117,10 @@ def test_without_attention_the_pipeline_has_neither_patches_nor_maps(tmp_path, c
     words = "\n".join(text.get_text() for text in figure.texts)
     assert "patches" not in words
     assert "attention" not in words
+    radar = study.figure("radar")
+    said = " ".join(text.get_text().replace("\n", " ") for text in radar.texts)
+    assert "not available for this encoder: attention similarity" in said
+    assert len(radar.axes[0].lines[0].get_xdata()) == 5, "four metrics and back"
     with caplog.at_level(logging.WARNING, logger="embedshift"):
         paths = save_figures(study.reader(), ["attention", "pipeline"], ["png"], images=9)
     assert [path.name for path in paths] == ["fig02_pipeline.png"]
@@ -169,9 +172,3 @@ def test_figures_with_pictures_are_left_out_when_the_sources_are_gone(tmp_path, 
     assert "skipping figure 'attention': " in caplog.text
     assert "No such file" in caplog.text
     assert [path.exists() for path in old] == [False, False, True]
-
-
-@pytest.mark.matrix
-def test_pictures_can_be_left_out(study):
-    paths = save_figures(dataclasses.replace(study.reader(), pictures=False), ["pipeline", "views", "l2_bars"], ["png"])
-    assert [path.name for path in paths] == ["fig07_l2_bars.png"]

@@ -1,4 +1,4 @@
-"""What GitHub, `make lowest` and `make smoke` read: targets, Pythons, rights, forms, the citation, lowest versions."""
+"""What GitHub, `make lowest` read: targets, Pythons, rights, the citation, lowest versions."""
 
 import re
 import shlex
@@ -81,27 +81,6 @@ def test_every_make_in_the_pages_is_a_target():
     assert named - make_targets() == set()
 
 
-def test_pre_commit_has_the_tools_of_the_extra():
-    (local,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
-    for hook in local["hooks"]:
-        assert hook["language"] == "python", "works in a clone without .venv"
-        tools = [each for each in hook["additional_dependencies"] if not each.startswith("pre-commit-hooks")]
-        assert set(tools) <= set(EXTRAS["dev"])
-
-
-def test_forms_have_what_github_asks_for():
-    forms = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / ".github/ISSUE_TEMPLATE").glob("*.yml")}
-    links = forms.pop("config")["contact_links"]
-    assert all(each["url"].startswith(PROJECT["urls"]["Source"]) for each in links)
-    assert set(forms) == {"bug", "encoder", "feature"}
-    for form in forms.values():
-        assert {"name", "description", "body"} <= form.keys() <= {"name", "description", "body", "labels", "title"}
-        assert len({each["id"] for each in form["body"]}) == len(form["body"])
-        for each in form["body"]:
-            assert each["attributes"]["label"]
-            assert (each["type"] == "dropdown") == ("options" in each["attributes"])
-
-
 def test_the_citation_is_of_this_version():
     cff = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert cff.keys() >= {"message", "authors"}
@@ -121,18 +100,3 @@ def test_lowest_takes_the_lower_bound_of_everything_that_a_user_installs():
     for wrong, words in ((["numpy~=2.0"], "has no lower bound"), (["timm>=1.0.3", "timm>=1.1"], "1.0.3 and 1.1")):
         with pytest.raises(ValueError, match=words):
             lowest.lower_bounds(wrong)
-
-
-def test_smoke_misses_an_empty_table_a_report_and_a_file_of_the_wheel(tmp_path):
-    smoke = script("smoke")
-    assert {"embedshift/report/template/page.html.j2", "embedshift/figures/embedshift.mplstyle"} <= smoke.in_source()
-    files = [*(f"tables/{name}.parquet" for name in smoke.TABLES), "figures/09_ranking.png", "report.html"]
-    for name in files:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text("</html>")
-    assert smoke.check_study(tmp_path).startswith("3 tables, 1 files of figures")
-    for name in files:
-        (tmp_path / name).write_text("")
-        with pytest.raises(smoke.Missing):
-            smoke.check_study(tmp_path)
-        (tmp_path / name).write_text("</html>")

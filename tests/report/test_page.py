@@ -3,7 +3,6 @@
 import dataclasses
 import io
 import itertools
-import json
 import re
 import shutil
 from html.parser import HTMLParser
@@ -118,20 +117,6 @@ def test_how_it_was_measured(page, study):
         assert words in page.said, words
     record = study.reader().records[0]
     assert [dataclasses.asdict(each) for each in record.failures] == study.failures().to_dicts()
-
-
-@pytest.mark.matrix
-def test_without_pictures_no_picture_is_even_opened(tmp_path, monkeypatch):
-    def refuse(_):
-        raise AssertionError("a picture was opened")
-
-    monkeypatch.setattr("embedshift.sources.images.decode", refuse)
-    study = make_study(tmp_path / "study", 6, ["noise", "blur"], with_pictures=True)
-    text = study.report(pictures=False, formats=["svg"]).read_text()
-    assert OF_THE_PAPER.findall(text) == ["3", "4b", "4c", "4d", "5", "6", "7", "8a", "8b", "9"]
-    assert len(list((study.folder / "figures").glob("*.svg"))) == 15  # with which way, the ruler, and the search's
-    assert json.loads(Parsed(text).scripts[0])["pictures"] == {}
-    assert "This report was made without images: each name is replaced by a hash, and no figure shows an image." in text
 
 
 def test_the_same_study_is_the_same_file_and_says_what_is_missing_since(tmp_path):

@@ -129,5 +129,6 @@ def test_the_page_says_where_variants_come_from_and_what_is_wrong_with_them(stud
 def test_without_pictures_no_name_is_shown(study, pairs):
     html = page(study, pictures=False)
     assert "1 variant whose aspect ratio differs" in html
+    assert "This report was made without images: each name is replaced by a hash, and no figure shows an image." in html
     for words in ("05.png", "data:image/webp", str(pairs)):
         assert words not in html

@@ -1,6 +1,7 @@
-"""Folders of models by an attacker: nothing in them runs, asks, reads other files or reaches the network."""
+"""Folders of models by an attacker, or that are no models: nothing in them runs, asks, hangs or reads other files."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -9,13 +10,17 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import embedshift
-from embedshift import load_encoder
+from embedshift import EmbedshiftError, load_encoder
 from embedshift.encoders import load_text_encoder
-from support import models
+from embedshift.encoders.folder import SETTINGS_BYTES
+from support import fuzz, models
+from support.corpus import make_socket
 from support.library_models import make_open_clip, make_timm, write_open_clip
 from support.network import no_network
 from support.refusals import refused
 from support.tokenizers_made import make_clip, save_tokenizer
+
+pytestmark = pytest.mark.slow
 
 OWN = """
 import pathlib
@@ -62,6 +67,14 @@ def copy(made, marker, tmp_path):
     return of
 
 
+@pytest.fixture
+def plain(made, tmp_path):
+    """A model as it was made; a load that waits for a FIFO is a failure, not a hang."""
+    with fuzz.within(60), no_network() as tried:
+        yield lambda kind: shutil.copytree(made / kind, tmp_path / kind)
+    assert tried == []
+
+
 def change(file: Path, **more) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | more))
 
@@ -87,7 +100,7 @@ def test_a_tokenizer_of_open_clip_cannot_ask_for_code(copy, tmp_path):
         write_open_clip(folder, text={"hf_tokenizer_name": "x", "tokenizer_kwargs": words})
         refused(folder, "for the tokenizer; refused", load=load_text_encoder)
         refused(folder, "for the tokenizer; refused")
-    with pytest.raises(embedshift.EmbedshiftError, match="'bpe_path' for the tokenizer; refused"):
+    with pytest.raises(EmbedshiftError, match="'bpe_path' for the tokenizer; refused"):
         embedshift.run(
             models.pictures(tmp_path / "p", 1), out=tmp_path / "s", model=str(folder), labels=["a", "b"], workers=0
         )
@@ -169,7 +182,7 @@ def test_a_language_model_that_only_its_own_code_knows(copy):
     for kind in ("encoder-decoder", "timm_wrapper"):
         config["text_config"] |= {"model_type": kind, "architecture": "hf-hub:owner/model"}
         change(folder / "config.json", **config)
-        with pytest.raises(embedshift.EmbedshiftError):
+        with pytest.raises(EmbedshiftError):
             load_encoder(str(folder))
 
 
@@ -246,3 +259,109 @@ def test_a_pickle_is_read_as_weights_only_and_says_so(kind, copy, marker, caplog
 
     torch.save(weights | {"extra": Payload()}, pickled)
     refused(folder, "cannot be loaded")
+
+
+# What is no model: one line within seconds, and none is measured with a default.
+
+NO_FILES = {
+    "a FIFO, not a file": os.mkfifo,
+    "a device, not a file": lambda file: file.symlink_to("/dev/zero"),
+    "Is a directory": Path.mkdir,
+    "a link to nothing; restore the file or remove the link": lambda file: file.symlink_to(file.parent / "not there"),
+    "symbolic links": lambda file: file.symlink_to(file),
+    "a socket, not a file": make_socket,
+}
+BAD_JSON = {
+    "JSON that is nested too deeply; refused": lambda file: file.write_bytes(b"[" * 300_000),
+    "JSON that is nested too deeply": lambda file: file.write_bytes(b'{"a":' * 100_000 + b"1" + b"}" * 100_000),
+    "larger than 16 MB (16.0 MB)": lambda file: file.touch() or os.truncate(file, SETTINGS_BYTES + 1),
+}
+LIBRARY = {"clip": "", "open_clip": "open_clip:local-dir:", "timm": "timm:local-dir:"}
+# What each kind of model reads; weights and words are no JSON of settings.
+FILES = [
+    ("clip", "config.json"), ("open_clip", "open_clip_config.json"), ("timm", "config.json"),
+    ("clip", "preprocessor_config.json"), ("clip", "processor_config.json"), ("clip", "model.safetensors.index.json"),
+    ("clip", "adapter_config.json"), ("clip", "model.safetensors"), ("clip", "tokenizer.json"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "name"), FILES)
+def test_what_cannot_be_read_is_one_line(plain, kind, name):
+    """And never passed over: a preprocessor that is no file would else be CLIP's published mean."""
+    model = plain(kind)
+    is_settings = name not in ("model.safetensors", "tokenizer.json")
+    for words, place in (NO_FILES | (BAD_JSON if is_settings else {})).items():
+        if (model / name).is_dir() and not (model / name).is_symlink():
+            (model / name).rmdir()
+        (model / name).unlink(missing_ok=True)
+        place(model / name)
+        for library in {"", LIBRARY[kind]}:
+            refused(f"{library}{model}", f"{name}: ", words)
+        if not is_settings:
+            refused(model, f"{name}: ", words, load=load_text_encoder)
+
+
+def test_a_preprocessor_is_read(plain):
+    model = plain("clip")
+    (model / "preprocessor_config.json").write_text(json.dumps({"image_mean": [0.1, 0.2, 0.3]}))
+    assert tuple(load_encoder(str(model)).preprocess.mean) == (0.1, 0.2, 0.3)
+
+
+@pytest.mark.parametrize("depth", [100, 900, 2_000])
+def test_any_depth_is_read_or_one_line(plain, depth):
+    model = plain("clip")
+    config = (model / "config.json").read_text().rstrip()
+    (model / "config.json").write_text(config[:-1] + ', "deep": ' + "[" * depth + "]" * depth + "}")
+    try:
+        load_encoder(str(model))
+    except EmbedshiftError as error:
+        assert "\n" not in str(error)  # noqa: PT017
+
+
+SENSELESS = [
+    "", "[]", "3", "{", "\x00", '{"image_mean": NaN}', '{"image_mean": [1, 2]}', '{"image_mean": "x"}',
+    '{"image_mean": [1e999, 0, 0]}', '{"image_std": [0, 0, 0]}', '{"size": {"height": []}}', '{"size": "big"}',
+    '{"size": -1}', '{"size": 100000}', '{"resample": 99}', '{"crop_size": [[]]}',
+]  # fmt: skip
+
+
+def test_what_makes_no_sense_is_one_line(plain):
+    model = plain("clip")
+    for content in SENSELESS:
+        (model / "preprocessor_config.json").write_text(content)
+        refused(model, "preprocessor_config.json")
+    (model / "preprocessor_config.json").unlink()
+    for content in (b"", b"\0" * 100, (2**62).to_bytes(8, "little") + b"{}"):
+        (model / "model.safetensors").write_bytes(content)
+        refused(model, "its weights cannot be loaded")
+
+
+def test_a_preprocessor_that_may_not_be_read_is_one_line(plain, monkeypatch):
+    """As for a user without the right, which root always has."""
+    model = plain("clip")
+    read = os.open
+
+    def may_not(path, *arguments, **more):
+        if os.fspath(path).endswith("preprocessor_config.json"):
+            raise PermissionError(13, "Permission denied")
+        return read(path, *arguments, **more)
+
+    monkeypatch.setattr(os, "open", may_not)
+    refused(model, "preprocessor_config.json: Permission denied")
+
+
+def test_what_no_loader_reads_may_be_anything(plain, made):
+    model = plain("clip")
+    os.mkfifo(model / "notes")
+    (model / "onnx").mkdir()
+    (model / "onnx" / "config.json").mkdir()
+    for number in range(500):
+        (model / f"{number}.json").write_text("{")
+    assert load_encoder(str(model)).weights_hash == load_encoder(str(made / "clip")).weights_hash
+
+
+def test_millions_of_layers_are_refused_before_one_is_made(plain):
+    model = plain("clip")
+    vision = json.loads((model / "config.json").read_text())["vision_config"]
+    change(model / "config.json", vision_config=vision | {"num_hidden_layers": 10_000_000})
+    refused(model, "its configuration names 10,000,000 layers; refused")

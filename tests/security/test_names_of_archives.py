@@ -11,14 +11,7 @@ from support.models import pictures
 
 pytestmark = pytest.mark.slow
 
-NAMES = [
-    "../../x.jpg",
-    "/etc/absolute.jpg",
-    "a/../../../y.jpg",
-    "C:\\z.jpg",
-    "~/w.jpg",
-    "shards/part-00000.parquet.jpg",
-]
+NAMES = ["../../x.jpg", "/etc/absolute.jpg", "a/../../y.jpg", "C:\\z.jpg", "~/w.jpg", "shards/part-00000.parquet.jpg"]
 
 
 @pytest.fixture(params=first_only(["tar", "parquet"]))

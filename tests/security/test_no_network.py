@@ -1,4 +1,4 @@
-"""A local model never touches the network: every family is loaded, and a study made, on a machine that has none.
+"""A local model never touches the network: models are loaded, and a study made, on a machine that has none.
 
 So is the bundled one, where its own test makes it: `tests/encoders/test_bundled.py`.
 """
@@ -9,8 +9,7 @@ import pytest
 
 import embedshift
 from embedshift import load_encoder
-from embedshift.encoders import ENCODER_FAMILIES, load_text_encoder
-from support.family_models import CASES, save
+from embedshift.encoders import load_text_encoder
 from support.library_models import make_open_clip, make_timm
 from support.models import pictures
 from support.network import no_network
@@ -18,28 +17,11 @@ from support.tokenizers_made import make_clip
 
 pytestmark = pytest.mark.slow
 
-KINDS = {case.kind: case for case in CASES}
-
 
 def test_a_try_is_refused_and_listed():
     with no_network() as tried, pytest.raises(OSError, match="no network"):
         urllib.request.urlopen("http://example.org", timeout=5)
     assert len(tried) == 1
-
-
-@pytest.mark.matrix
-def test_every_family_of_a_local_folder(tmp_path):
-    folders = {kind: save(case, tmp_path / kind) for kind, case in KINDS.items()}
-    found = set()
-    with no_network() as tried:
-        for folder in folders.values():
-            found.add(load_encoder(str(folder)).module.config.model_type)
-    assert tried == []
-    types = {model_type for family in ENCODER_FAMILIES for model_type in family.model_types}
-    assert len(found) > 15
-    assert {kind.removesuffix("_vision_model") for kind in found} <= {
-        kind.removesuffix("_vision_model") for kind in types
-    }
 
 
 def test_open_clip_timm_and_text_towers(tmp_path):

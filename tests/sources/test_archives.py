@@ -1,24 +1,14 @@
 """Tar, Parquet, saved datasets and URLs: the same pictures give the same samples, bytes and rows as their folder."""
 
-import io
-
 import datasets
 import fsspec
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-import embedshift
 from embedshift import EmbedshiftError
 from embedshift.sources import Roots, image_reader, open_source, select, shuffle, split
-from embedshift.statistics import summary as tables
-from embedshift.statistics.layout import image_rows
-from embedshift.store.redraw import redraw
-from embedshift.study.paired import pair_studies
 from support.archives import write_parquet, write_tar
-from support.mean_colour import MeanColour
 
 EVERYWHERE = Roots(["/", "memory://"])
 
@@ -57,16 +47,8 @@ def test_every_kind_of_source_gives_the_bytes_of_the_folder(photos, tmp_path):
         memory.pipe(f"/bucket/photos/{name}", data)
     memory.pipe("/bucket/a.tar", tar.read_bytes())
     memory.pipe("/bucket/b.parquet", parquet.read_bytes())
-    places = [
-        photos,
-        f"file://{photos}",
-        tar,
-        parquet,
-        tmp_path / "saved",
-        "memory://bucket/photos",
-        "memory://bucket/a.tar",
-    ]
-    for place in [*places, "memory://bucket/b.parquet", f"file://{tar}"]:
+    far = [f"memory://bucket/{name}" for name in ("photos", "a.tar", "b.parquet")]
+    for place in [photos, f"file://{photos}", tar, parquet, tmp_path / "saved", *far, f"file://{tar}"]:
         source = open_source([str(place)])
         assert contents(source) == folder, place
         again = image_reader(source.description, EVERYWHERE)
@@ -91,11 +73,8 @@ def test_archives_of_a_folder_are_one_collection_and_shards_run_across_them(phot
     assert {s.image_id: source.read(s) for s in ordered} == {s.image_id: picture for s in chosen}
 
 
-def test_a_list_may_hold_urls(photos, tmp_path):
-    memory = fsspec.filesystem("memory")
-    memory.store.clear()
-    for name, data in members(photos):
-        memory.pipe(f"/bucket/{name}", data)
+def test_a_list_may_hold_urls(tmp_path):
+    fsspec.filesystem("memory").pipe({"/bucket/a.png": b"", "/bucket/deep/c.png": b""})
     (tmp_path / "list.txt").write_text("memory://bucket/deep/c.png\nmemory://bucket/a.png\n")
     assert [s.image_id for s in open_source([str(tmp_path / "list.txt")]).samples] == ["a.png", "deep/c.png"]
 
@@ -106,10 +85,7 @@ def test_a_list_may_hold_urls(photos, tmp_path):
         (lambda t: t / "missing.tar", "no such file"),
         (lambda t: write_tar(t / "a.tar", [("a.png", b"x")], "w:gz"), "unpack a compressed one"),
         (lambda t: (t / "a.parquet").write_bytes(b"text") and t / "a.parquet", "not Parquet"),
-        (
-            lambda t: pq.write_table(pa.table({"x": [1], "y": ["a"]}), t / "a.parquet") or t / "a.parquet",
-            r"it has x, y",
-        ),
+        (lambda t: write_parquet(t / "a.parquet", (), image_id=None, jpg=None, x=[1], y=["a"]), r"it has x, y"),
         (lambda t: "memory://nowhere/at/all", "no such file or folder"),
         (lambda t: "nosuchscheme://a/b", "cannot be listed"),
     ],
@@ -124,47 +100,3 @@ def test_kinds_are_not_mixed(photos, tmp_path):
     tar = write_tar(tmp_path / "a.tar", members(photos))
     with pytest.raises(EmbedshiftError, match=r"several kinds \(folder, tar\)"):
         open_source([str(photos), str(tar)])
-
-
-@pytest.mark.matrix
-@pytest.mark.slow
-def test_a_report_says_that_its_archive_is_gone_and_keeps_the_numbers(photos, tmp_path):
-    tar = write_tar(tmp_path / "a.tar", members(photos))
-    study = embedshift.run(tar, out=tmp_path / "study", model=MeanColour(), workers=0)
-    found, missing = redraw(study.reader(), NAMES)
-    assert [image.image_id for image in found] == NAMES
-    assert not missing
-    tar.unlink()
-    found, missing = redraw(study.reader(), NAMES)
-    assert not found
-    assert list(missing) == NAMES
-    assert "no such file" in missing[NAMES[0]]
-
-
-@pytest.mark.matrix
-@pytest.mark.slow
-def test_a_comparison_of_an_archive_out_of_order_keeps_each_images_rows_in_order(tmp_path):
-    """Rows of one image that changed places would be read as other augmentations, and give other intervals."""
-    names = [f"{number:03}.png" for number in np.random.default_rng(1).permutation(40)]
-    tar = write_tar(tmp_path / "a.tar", [(name, flat_png(index)) for index, name in enumerate(names)])
-    studies = [
-        embedshift.run(tar, out=tmp_path / name, model=MeanColour(), workers=0, batch_size=size)
-        for name, size in (("one", 10), ("two", 7))
-    ]
-    assert not studies[0].rows().collect()["image_id"].is_sorted()
-    sides = embedshift.compare(studies)
-    in_order = studies[0].rows().collect().sort("image_id", "draw", maintain_order=True)
-    of = tables.measured(image_rows(in_order.lazy()), studies[0].augmentations, studies[0].metrics)
-    expected = tables.summary(image_rows(in_order.lazy()), of, seed=0)
-    for row in sides.largest.iter_rows(named=True):
-        here = expected.filter(augmentation=row["augmentation"], metric=row["metric"])
-        assert row["reference_value"] == pytest.approx(here[row["column"]][0], rel=1e-9)
-    for part in pair_studies(studies).rows():
-        views = part.collect()["view"].to_list()
-        assert views == ["original", *studies[0].augmentations] * len(names)
-
-
-def flat_png(level):
-    buffer = io.BytesIO()
-    Image.new("RGB", (16, 16), (5 * level, 255 - 5 * level, 100)).save(buffer, "PNG")
-    return buffer.getvalue()

@@ -1,45 +1,32 @@
 """Servers of http that send too much, too little, something else or nothing: one line each, and no wrong pixels."""
 
 import contextlib
-import io
 import tarfile
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from embedshift.errors import EmbedshiftError, UsageError, cause
 from embedshift.sources import open_source, tar, web
-from embedshift.sources import web as url
+from support.archives import write_tar
 from support.matrix import first_only
+from support.pictures import encoded
 
 
 def picture(seed):
-    pixels = np.random.default_rng(seed).integers(0, 256, (16, 16, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(content := io.BytesIO(), "PNG")
-    return content.getvalue()
+    return encoded(np.random.default_rng(seed).integers(0, 256, (16, 16, 3), dtype=np.uint8), "PNG")
 
 
-def archive():
-    content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w") as packed:
-        for number in range(3):
-            member = tarfile.TarInfo(f"{number}.png")
-            member.size = len(picture(number))
-            packed.addfile(member, io.BytesIO(picture(number)))
-    return content.getvalue()
-
-
-PICTURE, TAR, EMPTY = picture(0), archive(), tarfile.TarInfo("a.png").tobuf()
+PICTURE, EMPTY = picture(0), tarfile.TarInfo("a.png").tobuf()
 
 
 class Hostile(BaseHTTPRequestHandler):
     """Does what the first part of a path says."""
 
     sent, passwords, refused = 0, [], 0
-    until, wrong = threading.Event(), False
+    until, wrong, archive = threading.Event(), False, b""
 
     def do_GET(self):
         Hostile.passwords.append(self.headers["Authorization"])
@@ -116,13 +103,14 @@ class Hostile(BaseHTTPRequestHandler):
 
     def tar(self):
         start, end = (int(number) for number in self.headers["Range"].removeprefix("bytes=").split("-"))
-        end = min(end, len(TAR) - 1)
+        end = min(end, len(self.archive) - 1)
         if self.wrong == "whole":
-            self.answer(TAR[: end + 1 - start])
+            self.answer(self.archive[: end + 1 - start])
         else:
             start += {"shifted": -512, "later": 512}.get(self.wrong, 0)
             end -= 512 if self.wrong == "shifted" else 0
-            self.answer(TAR[start : end + 1], status=206, Content_Range=f"bytes {start}-{end}/{len(TAR)}")
+            size = len(self.archive)
+            self.answer(self.archive[start : end + 1], status=206, Content_Range=f"bytes {start}-{end}/{size}")
 
     def members(self):
         """Members of no bytes, up to a terabyte."""
@@ -131,19 +119,19 @@ class Hostile(BaseHTTPRequestHandler):
         self.answer(part[start % 512 :][: end + 1 - start], status=206, Content_Range=f"bytes {start}-{end}/{10**12}")
 
     def no_parts(self):
-        self.answer(TAR)
+        self.answer(self.archive)
 
     def log_message(self, *_):
         """Says nothing."""
 
 
 @pytest.fixture
-def address(monkeypatch):
+def address(monkeypatch, tmp_path):
     monkeypatch.setattr(web, "ANSWER", 1.0)
-    monkeypatch.setattr(Hostile, "wrong", False)
-    monkeypatch.setattr(Hostile, "sent", 0)
-    monkeypatch.setattr(Hostile, "refused", 0)
-    monkeypatch.setattr(Hostile, "passwords", [])
+    packed = write_tar(tmp_path / "packed.tar", [(f"{number}.png", picture(number)) for number in range(3)])
+    fresh = {"wrong": False, "sent": 0, "refused": 0, "passwords": [], "archive": packed.read_bytes()}
+    for name, value in fresh.items():
+        monkeypatch.setattr(Hostile, name, value)
     Hostile.until.clear()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hostile)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
@@ -159,7 +147,7 @@ def read(location):
 
 
 def test_a_body_without_end_is_read_as_far_as_an_image_may_go(address, monkeypatch):
-    monkeypatch.setattr(url, "IMAGE_BYTES", 2**20)
+    monkeypatch.setattr(web, "IMAGE_BYTES", 2**20)
     with pytest.raises(EmbedshiftError, match=r"^larger than 1 MB"):
         read(f"{address}/endless/a.png")
     assert Hostile.sent < 2**25  # what the buffers of both sides take
@@ -214,12 +202,8 @@ def test_one_bad_address_of_a_list_stops_no_other(address, tmp_path):
 
 
 def test_a_page_lists_only_what_lies_below_it(address):
-    assert [sample.image_id for sample in open_source([f"{address}/pages/"]).samples] == [
-        "a.png",
-        "b.png",
-        "c.png",
-        "sub/i.png",
-    ]
+    found = [sample.image_id for sample in open_source([f"{address}/pages/"]).samples]
+    assert found == ["a.png", "b.png", "c.png", "sub/i.png"]
 
 
 @pytest.mark.parametrize("bound", first_only(["_DEPTH", "_MOST", "LISTING"]))

@@ -12,7 +12,7 @@ from embedshift import EmbedshiftError
 from embedshift.sources import images
 from embedshift.sources.images import decode
 from support import corpus
-from support.pictures import GREY, PHOTO, PICTURE, chunk, encoded, opencv, png_of, turned
+from support.pictures import GREY, PHOTO, PICTURE, encoded, opencv, png_of, turned
 
 TURNED = {
     1: lambda p: p,
@@ -181,10 +181,3 @@ def test_a_hash_of_pixels_is_of_their_shape_too():
     black = np.zeros((2, 6, 3), np.uint8)
     assert images.pixels_hash(black) == images.pixels_hash(black.copy())
     assert images.pixels_hash(black) != images.pixels_hash(black.reshape(3, 4, 3))
-
-
-def test_texts_are_left_out_and_nothing_else():
-    """Pillow refuses texts of more than a megabyte, which are no pixels."""
-    texts = [chunk(name, b"Comment\0\0") for name in (b"tEXt", b"zTXt", b"iTXt")]
-    kept = chunk(b"gAMA", b"\0\0\xb1\x8f")
-    assert images.without_texts(png_of(PHOTO, 2, *texts, kept)) == png_of(PHOTO, 2, kept)

@@ -3,7 +3,6 @@
 import os
 import threading
 
-import fsspec
 import pytest
 
 from embedshift import EmbedshiftError
@@ -176,13 +175,3 @@ def test_two_names_that_are_stored_as_one_are_refused(tmp_path):
     with pytest.raises(UsageError, match=r"two images have the id 'caf\\\\xe9\.jpg'"):
         select(samples, limit=None, sample=None, seed=0)
     assert len(select([ImageRef("a", "1"), ImageRef("A", "2")], limit=None, sample=None, seed=0)) == 2
-
-
-def test_a_url_that_fails_is_a_failure_of_one_image():
-    memory = fsspec.filesystem("memory")
-    memory.store.clear()
-    memory.pipe("/bucket/a.png", b"a")
-    source = open_source(["memory://bucket"])
-    memory.rm("/bucket/a.png")
-    with pytest.raises(FileNotFoundError):
-        source.read(source.samples[0])

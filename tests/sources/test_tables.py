@@ -193,5 +193,7 @@ def test_a_damaged_dataset_and_a_fifo_in_one_are_one_line(saved):
 
 def test_without_the_library_the_line_names_the_extra(saved, monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(MissingExtra, match=r"embedshift\[datasets\]"):
+    with pytest.raises(MissingExtra, match=r"embedshift\[datasets\]") as caught:
         open_source([str(saved)])
+    other = pickle.loads(pickle.dumps(caught.value))  # the same in another process
+    assert (type(other), str(other), other.exit_code) == (MissingExtra, str(caught.value), 1)

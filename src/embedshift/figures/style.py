@@ -3,7 +3,6 @@
 import io
 import textwrap
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +45,8 @@ class ShownFigure(Figure):
         return content.getvalue(), {"width": round(96 * self.get_figwidth())}
 
 
-def context() -> AbstractContextManager[None]:
-    style: AbstractContextManager[None] = matplotlib.style.context(["default", STYLE])
-    return style
+def context() -> Any:
+    return matplotlib.style.context(["default", STYLE])
 
 
 def colours(names: Sequence[str]) -> dict[str, str]:
@@ -123,5 +121,5 @@ def column_names(names: Sequence[str], inches: float) -> tuple[list[str], bool, 
     return words, False, (max(text.count("\n") for text in words) + 1) * 0.15
 
 
-def halo(width: float = 2.5) -> list[Any]:
-    return [withStroke(linewidth=width, foreground="white")]
+def halo() -> list[Any]:
+    return [withStroke(linewidth=2.5, foreground="white")]

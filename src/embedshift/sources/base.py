@@ -2,18 +2,21 @@
 
 import hashlib
 import json
+import logging
 import operator
 import os
 import random
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from embedshift.errors import UsageError
+from embedshift.errors import EmbedshiftError, UsageError, cause
+
+log = logging.getLogger(__name__)
 
 CAPTION_ENDINGS = (".json", ".txt")
 # Endings that an id may have, as in a column of ids, although folders are not searched for them.
@@ -103,6 +106,23 @@ def read_caption(name: str, content: bytes) -> str | None:
         return None
     # JSON may hold halves of a character, which are no text to Parquet.
     return caption.encode("utf-8", "replace").decode().strip() if isinstance(caption, str) else None
+
+
+def read_captions(
+    texts: Iterable[str], stems: Container[str], skipped: Counter[str], read: Callable[[str], bytes]
+) -> dict[str, str]:
+    """Returns stem → caption of the texts that are beside an image; others count as skipped files."""
+    captions: dict[str, str] = {}
+    for name in sorted({*texts}):  # a .txt comes after the .json, and wins
+        if (beside := os.path.splitext(name)[0]) not in stems:
+            count_ending(skipped, name)
+            continue
+        try:
+            if (caption := read_caption(name, read(name))) is not None:
+                captions[beside] = caption
+        except (OSError, EmbedshiftError) as error:
+            log.warning("%s: no caption could be read (%s)", name, cause(error))
+    return captions
 
 
 def without_folders(text: str, description: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ import itertools
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -142,8 +143,9 @@ class DatasetSource(Source):
         self.description = {"kind": "dataset", "paths": list(folders)}
         self._splits = {split: data for folder in folders for split, data in _load(folder).items()}
         self._columns = {split: image_column(split, data.features.arrow_schema) for split, data in self._splits.items()}
-        for split, data in self._splits.items():
-            self._splits[split] = _undecoded(data, self._columns[split])
+        for split, column in self._columns.items():
+            if hasattr(kind := self._splits[split].features[column], "decode"):  # we decode, so that views are equal
+                self._splits[split] = self._splits[split].cast_column(column, replace(kind, decode=False))
         self.samples = [sample for split in self._splits for sample in self._list(split)]
 
     def read(self, sample: ImageRef) -> bytes:
@@ -180,12 +182,3 @@ def _refuse_special_files(folder: str) -> None:
                 open_file(os.path.join(parent, name)).close()
             except EmbedshiftError as error:
                 raise EmbedshiftError(f"{name}: {error}") from error
-
-
-def _undecoded(data: Any, column: str) -> Any:
-    """Returns the dataset with undecoded images: we decode them, so that views are equal."""
-    import datasets
-
-    if isinstance(data.features[column], datasets.Image):
-        return data.cast_column(column, datasets.Image(decode=False))
-    return data

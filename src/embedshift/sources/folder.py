@@ -5,7 +5,7 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -22,7 +22,7 @@ from embedshift.sources.base import (
     ImageRef,
     Source,
     count_ending,
-    read_caption,
+    read_captions,
 )
 from embedshift.sources.web import answered, file_system
 
@@ -104,7 +104,8 @@ class FolderSource(Source):
                 files[entry] = None
                 self._texts += filter(os.path.isfile, (os.path.splitext(entry)[0] + end for end in CAPTION_ENDINGS))
         root = os.path.commonpath(parents) if parents else ""
-        captions = self._captions({os.path.splitext(file)[0] for file in files})
+        stems = {os.path.splitext(file)[0] for file in files}
+        captions = read_captions(self._texts, stems, self.skipped, lambda path: read_file(path, TEXT_BYTES))
         self.samples = [
             ImageRef(
                 os.path.relpath(file, root).replace(os.sep, "/"),
@@ -118,21 +119,6 @@ class FolderSource(Source):
 
     def read(self, sample: ImageRef) -> bytes:
         return read_file(sample.location, IMAGE_BYTES)
-
-    def _captions(self, stems: Set[str]) -> dict[str, str]:
-        """Returns stem → caption; a text without an image counts as a skipped file."""
-        captions: dict[str, str] = {}
-        for path in sorted({*self._texts}):  # a .txt comes after the .json, and wins
-            stem = os.path.splitext(path)[0]
-            if stem not in stems:
-                count_ending(self.skipped, path)
-                continue
-            try:
-                if (caption := read_caption(path, read_file(path, TEXT_BYTES))) is not None:
-                    captions[stem] = caption
-            except (OSError, EmbedshiftError) as error:
-                log.warning("%s: no caption could be read (%s)", path, cause(error))
-        return captions
 
     def _walk(self, folder: str) -> Iterator[str]:
         def note(error: OSError) -> None:

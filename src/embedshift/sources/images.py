@@ -150,8 +150,10 @@ def _checked_pixels(data: bytes) -> tuple[Pixels, int]:
         loaded = _loaded(image, data)
         if _lacks_pixels(loaded, data):
             raise EmbedshiftError("the image is damaged or ends early (some of its pixels are missing)")
-        if image.format == "GIF" and frame and "transparency" not in image.info:
-            _put_on_background(loaded, frame)
+        if image.format == "GIF" and frame not in (None, (0, 0, *loaded.size)) and "transparency" not in image.info:
+            content = loaded.crop(frame)
+            loaded.paste(image.info.get("background", 0), (0, 0, *loaded.size))
+            loaded.paste(content, frame)
         return _rgb(loaded), _orientation(image)
 
 
@@ -211,13 +213,6 @@ def _lacks_pixels(image: Image.Image, data: bytes) -> bool:
     if scanned and frame != LOSSLESS and not GREY.issuperset(last if isinstance(last, tuple) else (last,)):
         return False
     return not scanned or lacks_restarts(data) or not _shows(image, with_more_codes(data))
-
-
-def _put_on_background(image: Image.Image, frame: tuple[int, int, int, int]) -> None:
-    if frame != (0, 0, *image.size):
-        content = image.crop(frame)
-        image.paste(image.info.get("background", 0), (0, 0, *image.size))
-        image.paste(content, frame)
 
 
 def _shows(image: Image.Image, data: bytes) -> bool:

@@ -71,10 +71,8 @@ class PairedSource(Source):
         return self._sources[name].read(variant)
 
     def block(self, sample: ImageRef) -> Block | None:
-        blocks = [self._originals.block(sample)]
-        blocks += [
-            self._sources[name].block(variant) for name in self.variants if (variant := self.variant(name, sample))
-        ]
+        read = ((self._sources[name], self.variant(name, sample)) for name in self.variants)
+        blocks = (of.block(image) for of, image in [(self._originals, sample), *read] if image)
         return next((block for block in blocks if block is not None), None)
 
     def _checked(self, sample: ImageRef) -> ImageRef:
@@ -177,28 +175,23 @@ def inspect(source: PairedSource) -> dict[str, Inspection]:
     """Returns name → inspection of the variants of all images; reads every image and every variant once."""
     count = sum(source.variant(name, sample) is not None for name in source.variants for sample in source.samples)
     log.info("hashing the bytes of %d variants", count)
-    hashes: dict[str, dict[str, str]] = {name: {} for name in source.variants}
-    stretched: dict[str, list[str]] = {name: [] for name in source.variants}
+    found: dict[str, dict[str, _VariantCheck]] = {name: {} for name in source.variants}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of large images, which decoding will refuse
         for sample, checks in _check_images(source):
-            for name, (digest, is_stretched) in checks.items():
-                hashes[name][sample.image_id] = digest
-                stretched[name] += [sample.image_id] if is_stretched else []
-    for name, images in stretched.items():
-        if images:
-            log.warning(
-                "%s: %d of %d variants have an aspect ratio more than 2 %% off that of their original (first: %s)",
-                name, len(images), len(hashes[name]), min(images),
-            )  # fmt: skip
+            for name, check in checks.items():
+                found[name][sample.image_id] = check
     measured = [sample for sample in source.samples if sample.problem is None]
-    missing = {name: sum(source.variant(name, sample) is None for sample in measured) for name in source.variants}
-    return {
-        name: Inspection(
-            files_hash(digests), len(digests), missing[name], len(stretched[name]), min(stretched[name], default=None)
-        )
-        for name, digests in hashes.items()
-    }
+    inspections: dict[str, Inspection] = {}
+    for name, of_images in found.items():
+        stretched = [image_id for image_id, (_, is_stretched) in of_images.items() if is_stretched]
+        first, missing = min(stretched, default=None), sum(source.variant(name, sample) is None for sample in measured)
+        if stretched:
+            words = "%s: %d of %d variants have an aspect ratio more than 2 %% off that of their original (first: %s)"
+            log.warning(words, name, len(stretched), len(of_images), first)
+        digest = files_hash({image_id: digest for image_id, (digest, _) in of_images.items()})
+        inspections[name] = Inspection(digest, len(of_images), missing, len(stretched), first)
+    return inspections
 
 
 def _check_images(source: PairedSource) -> Iterator[tuple[ImageRef, dict[str, _VariantCheck]]]:
@@ -227,13 +220,9 @@ def _check_variants(source: PairedSource, sample: ImageRef) -> dict[str, _Varian
             checks[name] = "", False
             continue
         variant_size = upright_size(data)
-        checks[name] = (hash_of(data), bool(size and variant_size and _stretched(size, variant_size)))
+        ratio = size[0] * variant_size[1] / (size[1] * variant_size[0]) if size and variant_size else 1.0
+        checks[name] = hash_of(data), max(ratio, 1 / ratio) > STRETCHED
     return checks
-
-
-def _stretched(original: tuple[int, int], variant: tuple[int, int]) -> bool:
-    ratio = original[0] * variant[1] / (original[1] * variant[0])
-    return max(ratio, 1 / ratio) > STRETCHED
 
 
 def files_hash(digests: Mapping[str, str]) -> str:

@@ -19,7 +19,7 @@ from embedshift.sources.base import (
     ImageRef,
     Source,
     count_ending,
-    read_caption,
+    read_captions,
 )
 from embedshift.sources.folder import is_url, open_location
 from embedshift.sources.web import file_system
@@ -58,10 +58,9 @@ class TarSource(Source):
 
     def block(self, sample: ImageRef) -> Block | None:
         """Returns a number of neighbouring members for an archive behind a URL; else None."""
-        positions = self._positions.get(sample.archive)
-        return (
-            None if positions is None else (sample.archive, bisect.bisect_left(positions, sample.position) // MEMBERS)
-        )
+        if (positions := self._positions.get(sample.archive)) is None:
+            return None
+        return sample.archive, bisect.bisect_left(positions, sample.position) // MEMBERS
 
     def _list(self, archive: str) -> Iterator[ImageRef]:
         try:
@@ -74,12 +73,8 @@ class TarSource(Source):
             raise UsageError(f"{archive}: {cause(error)}") from error
         except Exception as error:  # errors of a header with impossible sizes, names or dates
             raise UsageError(f"{archive}: damaged or ends early ({reason(error)}); make it again") from error
-        captions, stems = dict[str, str](), {os.path.splitext(name)[0] for name, _ in members.images}
-        for name, content in sorted(members.texts.items()):  # a .txt comes after the .json, and wins
-            if (stem := os.path.splitext(name)[0]) not in stems:
-                count_ending(self.skipped, name)
-            elif (caption := read_caption(name, content)) is not None:
-                captions[stem] = caption
+        stems = {os.path.splitext(name)[0] for name, _ in members.images}
+        captions = read_captions(members.texts, stems, self.skipped, members.texts.__getitem__)
         for name, member in members.images:
             target, problem = members.resolved(name, member)
             yield ImageRef(
@@ -97,7 +92,6 @@ class _Members:
     """The content of a tar: its images, the texts beside them, and every file by name, for links."""
 
     def __init__(self, tar: tarfile.TarFile, skipped: Counter[str], most: int | None) -> None:
-        self._tar, self._skipped = tar, skipped
         self.images: list[tuple[str, tarfile.TarInfo]] = []
         self.texts: dict[str, bytes] = {}
         self._files: dict[str, tarfile.TarInfo] = {}
@@ -107,24 +101,20 @@ class _Members:
             if member.size < 0:
                 raise tarfile.ReadError(f"{member.name}: a size below 0")
             name = member.name.removeprefix("./")
+            ending = os.path.splitext(name)[1].lower()
             if member.isreg():
                 self._files[posixpath.normpath(name)] = member
             if member.isdir():
                 continue
             if any(part.startswith(".") and part not in (".", "..") for part in name.split("/")):
                 skipped["hidden"] += 1
+            elif ending in ENDINGS:
+                self.images.append((name, member))
+            elif ending in CAPTION_ENDINGS and member.isreg() and member.size <= TEXT_BYTES:
+                content: IO[bytes] | None = tar.extractfile(member)
+                self.texts[name] = content.read() if content else b""
             else:
-                self._note(name, member)
-
-    def _note(self, name: str, member: tarfile.TarInfo) -> None:
-        ending = os.path.splitext(name)[1].lower()
-        if ending in ENDINGS:
-            self.images.append((name, member))
-        elif ending in CAPTION_ENDINGS and member.isreg() and member.size <= TEXT_BYTES:
-            content: IO[bytes] | None = self._tar.extractfile(member)
-            self.texts[name] = content.read() if content else b""
-        else:
-            count_ending(self._skipped, name)
+                count_ending(skipped, name)
 
     def resolved(self, name: str, member: tarfile.TarInfo) -> tuple[tarfile.TarInfo, str | None]:
         """Returns the member that holds the bytes, and why there is none."""

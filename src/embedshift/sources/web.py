@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, wait
 from http import HTTPStatus
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
@@ -55,24 +56,19 @@ def is_image_address(url: str) -> bool:
 
 def answered(ask: Callable[[], T]) -> T:
     """Returns what a first question to a server gives; TimeoutError if there is no answer in time."""
-    results: list[T] = []
-    errors: list[Exception] = []
+    future: Future[T] = Future()
 
-    def wait() -> None:
+    def answer() -> None:
         try:
-            results.append(ask())
+            future.set_result(ask())
         except Exception as error:
-            errors.append(error)
+            future.set_exception(error)
 
     # Libraries wait for minutes, each in its own way; a thread that waits on holds up nothing.
-    thread = threading.Thread(target=wait, daemon=True)
-    thread.start()
-    thread.join(ANSWER)
-    if errors:
-        raise errors[0]
-    if not results:
+    threading.Thread(target=answer, daemon=True).start()
+    if not wait([future], ANSWER).done:
         raise _no_answer()
-    return results[0]
+    return future.result()
 
 
 def _no_answer() -> OSError:
@@ -221,17 +217,10 @@ def _links(url: str) -> Iterator[str]:
     refuse_larger(len(page), _PAGE)
     base = url.rstrip("/") + "/"
     for link in _LINK.finditer(page):
-        address = _joined(base, html.unescape(link[1].decode("utf-8", "replace")).strip())
-        if address.startswith(base) and address != base and ".." not in _FOLDER.split(unquote(address)):
-            yield address
-
-
-def _joined(base: str, link: str) -> str:
-    """Returns the address to which a link leads, without its anchor; "" if it is none."""
-    try:
-        return urljoin(base, link).partition("#")[0]
-    except ValueError:
-        return ""
+        with contextlib.suppress(ValueError):  # it is no address
+            address = urljoin(base, html.unescape(link[1].decode("utf-8", "replace")).strip()).partition("#")[0]
+            if address.startswith(base) and address != base and ".." not in _FOLDER.split(unquote(address)):
+                yield address
 
 
 def _split(url: str) -> SplitResult:
@@ -250,19 +239,13 @@ class UrlSource(Source):
         schemes = sorted({url.split("://")[0].lower().replace("https", "http") for url in urls})
         if len(schemes) > 1:
             raise UsageError(f"addresses of several kinds ({', '.join(schemes)}); use one kind per study")
-        files: dict[str, str] = {}
-        parents: list[str] = []
-        for url in urls:
-            folder, paths = _find(url)
-            parents.append(folder)
-            for path in paths:
-                if path == url or self._is_image(path[len(folder) :]):
-                    files[path] = url
-        root = posixpath.commonpath(parents) if parents else ""
+        found = [(url, *_find(url)) for url in urls]
+        images = {path for url, folder, paths in found for path in paths if path == url or self._is_image(path, folder)}
+        root = posixpath.commonpath([folder for _, folder, _ in found]) if found else ""
         scheme = urls[0].split("://")[0] if urls else ""
         self.samples = [
             ImageRef(posixpath.relpath(path, root), path if "://" in path else f"{scheme}://{path}")
-            for path in sorted(files)
+            for path in sorted(images)
         ]
 
     def read(self, sample: ImageRef) -> bytes:
@@ -273,7 +256,8 @@ class UrlSource(Source):
         refuse_larger(len(data), IMAGE_BYTES)
         return data
 
-    def _is_image(self, below: str) -> bool:
+    def _is_image(self, path: str, folder: str) -> bool:
+        below = path[len(folder) :]
         if any(part.startswith(".") for part in below.split("/")):
             return False
         if os.path.splitext(below)[1].lower() in ENDINGS:

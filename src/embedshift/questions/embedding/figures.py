@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from embedshift.arrays import Values
 from embedshift.errors import EmbedshiftError
 from embedshift.figures.base import FigureInput, figure
-from embedshift.figures.shared import Peak, cells, colour_bar, column_width, label_peaks
+from embedshift.figures.shared import cells, colour_bar, column_width
 from embedshift.figures.style import INK, MUTED, column_names, halo, human, metric_label, new_figure, number, verbatim
 from embedshift.statistics.intervals import LEAST_IMAGES
 from embedshift.statistics.sample import OF_A_SET
@@ -28,25 +28,21 @@ def l2_density(data: FigureInput, title: str) -> Figure:
     note = "Gaussian kernel, Scott's bandwidth" + ("; dashed: all values are equal" if spikes else "")
     figure = new_figure(data.caption(note), 8, 4.3 + 0.12 * max(0, len(samples) - 9), title)
     axes = figure.subplots()
-    peaks: list[Peak] = []
-    for name, curve in curves.items():
-        if curve is not None:
-            colour, top = data.colours[name], int(np.argmax(curve[1]))
-            axes.fill_between(*curve, color=colour, alpha=0.22, linewidth=0)
-            axes.plot(*curve, color=colour, linewidth=1.4, label=name)
-            peaks.append(Peak(float(curve[0][top]), float(curve[1][top]), name, colour))
-    highest = max((peak.y for peak in peaks), default=1.0)
+    drawn = {name: curve for name, curve in curves.items() if curve is not None}
+    for name, curve in drawn.items():
+        axes.fill_between(*curve, color=data.colours[name], alpha=0.22, linewidth=0)
+        axes.plot(*curve, color=data.colours[name], linewidth=1.4, label=human(name))
+    highest = max((float(curve[1].max()) for curve in drawn.values()), default=1.0)
     for name, value in spikes.items():
-        axes.plot([value, value], [0, highest], color=data.colours[name], linewidth=1.4, linestyle="--", label=name)
-        peaks.append(Peak(float(value), highest, name, data.colours[name]))
-    # Room above the peaks for their names.
-    axes.set_ylim(0, highest * (1.12 + 0.01 * len(peaks)))
+        place = [value, value], [0, highest]
+        axes.plot(*place, color=data.colours[name], linewidth=1.4, linestyle="--", label=human(name))
+    axes.set_ylim(0, highest * 1.05)
     axes.set_xlim(left=0)
     axes.set_xlabel(f"{metric_label('l2_distance')}, in the encoder's own units")
     axes.set_ylabel("density, per unit of distance")
-    if len(spikes) == len(peaks):
+    if not drawn:
         axes.set_yticks([])
-    label_peaks(axes, peaks)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper")
     return figure
 
 

@@ -1,31 +1,72 @@
-"""What cannot be opened as it is named: each is one line that says what to do."""
+"""Addresses that cannot be opened as they are named, and servers that never answer: each is one line, in time."""
+
+import threading
+import time
 
 import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from embedshift.errors import EmbedshiftError, UsageError
-from embedshift.sources import open_source
-from embedshift.sources import web as url
+from embedshift.sources import open_source, web
+from embedshift.sources.web import answered
 
 
-@pytest.mark.parametrize("name", ["a.tar", "a.parquet", "a.jpg", "photos/"])
-def test_a_missing_library_is_named(name, monkeypatch):
-    def missing(*_):
-        raise ImportError("Install s3fs to access S3")
+class Silent(MemoryFileSystem):
+    """A file system whose server accepts, and is silent when it is asked for some things."""
 
-    monkeypatch.setattr(fsspec, "url_to_fs", missing)
-    words = rf"^s3://host/{name}: Install s3fs to access S3; install what is missing"
+    protocol, about, ended = "silent", (), None
+
+    def isdir(self, path):
+        return self._wait("isdir") or False
+
+    def isfile(self, path):
+        return self._wait("isfile") or True
+
+    def open(self, path, mode="rb", **more):
+        self._wait("open")
+
+    def _wait(self, what):
+        if what in self.about:
+            self.ended.wait(60)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "about"), [("images/", ["isdir", "isfile"]), ("a.jpg", ["isfile"]), ("a.tar", ["open"])]
+)
+def test_a_silent_server_is_one_line(name, about, monkeypatch):
+    monkeypatch.setattr(web, "ANSWER", 0.5)
+    monkeypatch.setattr(Silent, "about", about)
+    monkeypatch.setattr(Silent, "ended", threading.Event())
+    fsspec.register_implementation("silent", Silent, clobber=True)
+    words, started = rf"^silent://host/{name}: its server did not answer in 0\.5 s; check the addr", time.monotonic()
     with pytest.raises(UsageError, match=words):
-        open_source([f"s3://host/{name}"])
+        open_source([f"silent://host/{name}"])
+    Silent.ended.set()
+    assert time.monotonic() - started < 10
 
 
-def test_a_file_system_that_cannot_be_opened_is_one_line(monkeypatch):
+def test_an_answer_in_time_is_the_answer():
+    assert answered(lambda: 3) == 3
+    assert answered(lambda: None) is None
+    with pytest.raises(ZeroDivisionError):
+        answered(lambda: 1 / 0)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [(ImportError("Install s3fs"), "Install s3fs; install what is missing"),
+     (ConnectionRefusedError(111, "Connection refused"), r"cannot be opened \(Connection refused\)$")],
+)  # fmt: skip
+def test_a_file_system_that_cannot_be_opened_is_one_line(error, words, monkeypatch):
     def refused(*_):
-        raise ConnectionRefusedError(111, "Connection refused")
+        raise error
 
     monkeypatch.setattr(fsspec, "url_to_fs", refused)
-    with pytest.raises(UsageError, match=r"^ftp://host/a\.jpg: cannot be opened \(Connection refused\)$"):
-        open_source(["ftp://host/a.jpg"])
+    for name in ("a.tar", "a.jpg"):
+        with pytest.raises(UsageError, match=rf"^s3://host/{name}: {words}"):
+            open_source([f"s3://host/{name}"])
 
 
 def test_an_address_that_is_none_is_one_line():
@@ -61,7 +102,7 @@ def test_a_compressed_archive_is_not_called_an_image(name, tmp_path):
 def test_no_more_of_a_url_is_read_than_an_image_may_have(monkeypatch):
     files = fsspec.filesystem("memory")
     files.pipe({"/limits/a.jpg": bytes(100), "/limits/b.jpg": bytes(101)})
-    monkeypatch.setattr(url, "IMAGE_BYTES", 100)
+    monkeypatch.setattr(web, "IMAGE_BYTES", 100)
     asked, real = [], type(files).cat_file
     monkeypatch.setattr(type(files), "cat_file", lambda *at, **way: asked.append(way) or real(*at, **way))
     source = open_source(["memory://limits"])

@@ -1,16 +1,20 @@
-"""Pairs: which variant belongs to which image, and what is refused."""
+"""Pairs: which variant belongs to which image, what is refused, and what an inspection says of their files."""
 
+import hashlib
+import io
 import logging
 import pickle
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from embedshift import EmbedshiftError
 from embedshift.config import as_pairs
 from embedshift.errors import UsageError
-from embedshift.sources import Roots, image_reader, named_variants, variant_reader, without_folders
+from embedshift.sources import Roots, image_reader, inspect, named_variants, variant_reader, without_folders
 from support.archives import write_parquet, write_tar
 from support.pairs import paired, write_files
 
@@ -47,14 +51,11 @@ def test_a_name_is_given_or_that_of_the_column_or_the_folder(text, name):
     assert named_variants([text]) == {name: text.removeprefix("cdn=")}
 
 
-def test_a_folder_whose_name_holds_an_equals_sign_is_a_folder(tmp_path, monkeypatch):
+def test_a_folder_may_hold_an_equals_sign_and_equal_names_are_refused(tmp_path, monkeypatch):
     (tmp_path / "quality=50").mkdir()
     monkeypatch.chdir(tmp_path)
     assert named_variants(["quality=50", "quality=60"]) == {"quality=50": "quality=50", "quality": "60"}
     assert named_variants(["."]) == {tmp_path.name: "."}
-
-
-def test_equal_names_are_refused():
     with pytest.raises(UsageError, match=r"have the name 'q50': a/q50 and b/q50; name them as NAME=PATH"):
         named_variants(["a/q50", "b/q50"])
     assert named_variants(["one=a/q50", "two=b/q50"]) == {"one": "a/q50", "two": "b/q50"}
@@ -210,3 +211,80 @@ def test_a_variant_that_is_gone_says_so(tmp_path):
 def test_reasons_are_without_the_folders_of_variants(tmp_path):
     description = {"kind": "folder", "root": "/data/o", "variants": {"v": {"root": "/srv/x y/v"}}}
     assert without_folders("/srv/x y/v/a.png: not /data/o/b.png", description) == "a.png: not b.png"
+
+
+# What an inspection says.
+
+
+def expected_hash(files):
+    """The definition again: stems and hashes of the bytes, sorted."""
+    lines = sorted(f"{name}\n{hashlib.blake2b(data, digest_size=16).hexdigest()}\n" for name, data in files.items())
+    return hashlib.blake2b("".join(lines).encode(), digest_size=16).hexdigest()
+
+
+def test_the_hash_is_of_stems_and_bytes(tmp_path):
+    originals, folder = (write_files(tmp_path / name, *IDS) for name in ("o", "v"))
+    files = {"a": b"v/a.png", "b": b"v/b.jpg", "deep/c": b"v/deep/c.webp"}
+    first = inspect(paired(originals, folder))["v"]
+    assert first.bytes_hash == expected_hash(files)
+    assert first.missing == 0
+    # Neither extra variants, nor the archive they lie in, nor their endings.
+    write_files(folder, "x.png")
+    assert inspect(paired(originals, folder))["v"] == first
+    write_tar(tmp_path / "v.tar", [(f"{name}.png", data) for name, data in reversed(files.items())])
+    assert inspect(paired(originals, tmp_path / "v.tar"))["v"] == first
+    write_parquet(tmp_path / "x.parquet", [*files.items()], rows=1)
+    assert inspect(paired(originals, f"v={tmp_path / 'x.parquet'}"))["v"] == first
+    # But a byte, a name, and a variant less.
+    assert inspect(paired(originals, folder, limit=2))["v"].bytes_hash == expected_hash(dict([*files.items()][:2]))
+    write_files(folder, "a.png", content=b"v/a.pnG")
+    assert inspect(paired(originals, folder))["v"].bytes_hash == expected_hash(files | {"a": b"v/a.pnG"})
+
+
+def test_what_cannot_be_read_has_a_mark_and_is_no_error(tmp_path):
+    originals, folder = (write_files(tmp_path / name, *IDS) for name in ("o", "v"))
+    source = paired(originals, folder)
+    whole = inspect(source)["v"]
+    (folder / "a.png").unlink()
+    (originals / "b.jpg").unlink()
+    found = inspect(source)["v"]
+    assert found.bytes_hash != whole.bytes_hash
+
+
+def test_missing_counts_images_that_are_measured_without(tmp_path):
+    originals, one, two = (
+        write_files(tmp_path / name, *IDS[:count]) for name, count in (("o", 3), ("one", 2), ("two", 1))
+    )
+    found = inspect(paired(originals, one, two, allow_missing=True))
+    assert {name: each.missing for name, each in found.items()} == {"one": 0, "two": 1}
+    assert [each.missing for each in inspect(paired(originals, one, two)).values()] == [0, 0]
+
+
+def image(width, height, orientation=1):
+    file, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(np.zeros((height, width, 3), np.uint8)).save(file, "JPEG", exif=exif)
+    return file.getvalue()
+
+
+def test_other_shapes_are_counted_by_the_upright_image(tmp_path, caplog):
+    originals, variants = tmp_path / "o", tmp_path / "v"
+    cases = {
+        "same": (image(300, 200), image(150, 100)),
+        "rounded": (image(300, 200), image(151, 100)),
+        "square": (image(300, 200), image(200, 200)),
+        "taller": (image(300, 200), image(300, 205)),
+        "turned": (image(300, 200), image(200, 300, orientation=6)),
+        "sideways": (image(300, 200), image(300, 200, orientation=8)),
+        "mirrored": (image(300, 200), image(300, 200, orientation=2)),
+        "broken": (image(300, 200), b"no picture"),
+    }
+    for name, (original, variant) in cases.items():
+        write_files(originals, f"{name}.jpg", content=original)
+        write_files(variants, f"{name}.jpg", content=variant)
+    with caplog.at_level(logging.INFO):
+        inspect(paired(originals, variants))
+    assert [record.getMessage() for record in caplog.records] == [
+        "hashing the bytes of 8 variants",
+        "v: 3 of 8 variants have an aspect ratio more than 2 % off that of their original (first: sideways.jpg)",
+    ]
