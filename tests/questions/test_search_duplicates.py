@@ -86,11 +86,8 @@ def test_a_threshold_is_one_of_cosines_and_stays_until_another_is_given(study):
     study.write_tables()
     assert len(study.duplicates()) == 40
     assert len(study.duplicates(expected_false=1)) < 40
-    with pytest.raises(UsageError, match="give one of them"):
-        study.duplicates(threshold=0.5, expected_false=1)
-    for wrong in ({"threshold": 2}, {"expected_false": 0}, {"expected_false": float("nan")}):
-        with pytest.raises(UsageError, match="give a number between"):
-            study.duplicates(**wrong)
+    with pytest.raises(UsageError, match="give a number between"):
+        study.duplicates(expected_false=float("nan"))
 
 
 @pytest.mark.parametrize("classes", [40, 200])
@@ -192,24 +189,15 @@ def test_without_near_copies_nothing_is_said(tmp_path):
     assert near.misses_in_words(study.reader()) == ""
 
 
-def test_of_few_images_only_equal_embeddings_are_pairs(tmp_path):
+def test_of_few_images_only_equal_embeddings_are_pairs_and_those_without_a_direction_are_none(tmp_path):
     few = make_study(tmp_path / "study", 12, ("blur",), dim=6, with_tables=False)
     revise_embeddings(few, copies(3, 2))
+    revise_embeddings(few, lambda vectors: vectors * (np.arange(len(vectors)) > 3)[:, None])
     few.write_tables()
-    assert len(few.duplicates()) == 1
     assert few.duplicates()["expected_false"].to_list() == [None]
-
-
-def test_an_image_without_a_direction_is_no_duplicate(study):
-    def change(vectors):
-        vectors[0:4:2] = 0.0
-        return vectors
-
-    revise_embeddings(study, change)
-    study.write_tables()
-    nowhere = study.reader().ordered_ids()[:2]
-    assert study.duplicates(threshold=-1).filter(pl.col("image_id").is_in(nowhere)).is_empty()
-    assert len(study.duplicates(threshold=-1)) == 58 * 57 / 2
+    nowhere = few.reader().ordered_ids()[:2]
+    assert few.duplicates(threshold=-1).filter(pl.col("image_id").is_in(nowhere)).is_empty()
+    assert len(few.duplicates(threshold=-1)) == 10 * 9 / 2
 
 
 def test_in_a_large_study_the_listed_pairs_are_taken(with_copies, monkeypatch):

@@ -1,6 +1,6 @@
-"""Views are searched for among the originals of a study and the vectors of a gallery beside them."""
+"""Views are searched for among originals and the vectors of a gallery; the tables of a search are kept."""
 
-import os
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -8,6 +8,9 @@ import pytest
 
 import embedshift
 from embedshift.errors import UsageError
+from embedshift.questions.search import tables
+from embedshift.questions.search.settings import settings
+from embedshift.store.tables import update_tables
 from embedshift.study.whitening import WhitenedStudy
 from support import revised
 from support.matrix import first_only
@@ -66,9 +69,12 @@ def test_files_of_vectors_are_distractors(study, other, tmp_path):
     assert study.search_ranks()["other"].str.starts_with("gallery:").any()
 
 
-def saved(folder, name, vectors):
-    np.save(folder / f"{name}.npy", vectors)
-    return folder / f"{name}.npy"
+def array(values):
+    def make(folder):
+        np.save(folder / "array.npy", values)
+        return folder / "array.npy"
+
+    return make
 
 
 def parquet(folder, ids, vectors):
@@ -80,7 +86,7 @@ def parquet(folder, ids, vectors):
 GALLERIES = {
     "the study itself": lambda folder, ids, own, more: folder / "study",
     "their ids": lambda folder, ids, own, more: parquet(folder, ids + ["x"] * 8, np.concatenate([own * 1.01, more])),
-    "their vectors": lambda folder, ids, own, more: saved(folder, "gallery", np.concatenate([own, more])),
+    "their vectors": lambda folder, ids, own, more: array(np.concatenate([own, more]))(folder),
     "others of their numbers": lambda folder, ids, own, more: (
         embedshift.from_vectors(more, {"noise": more + 0.1}, out=folder / "others", model="one encoder").folder
     ),
@@ -91,14 +97,10 @@ GALLERIES = {
 @pytest.mark.parametrize(
     ("gallery", "numbered", "whitened"),
     [
-        ("the study itself", False, True),
         ("the study itself", True, False),
         ("their ids", False, False),
-        ("their ids", True, True),
         ("their vectors", False, True),
-        ("their vectors", True, False),
         ("others of their numbers", True, False),
-        ("others of their numbers", False, True),
     ],
 )
 def test_images_of_a_study_of_vectors_are_no_distractors(gallery, numbered, whitened, tmp_path):
@@ -148,36 +150,15 @@ def another_encoder(content):
     return content
 
 
-def array(values):
-    def make(folder):
-        np.save(folder / "array.npy", values, allow_pickle=True)
-        return folder / "array.npy"
-
-    return make
-
-
-def ragged(folder):
-    pl.DataFrame({"embedding": [[1.0] * 6, [1.0] * 5]}).write_parquet(folder / "ragged.parquet")
-    return folder / "ragged.parquet"
-
-
 def no_lists(folder):
     pl.DataFrame({"name": ["x"]}).write_parquet(folder / "names.parquet")
     return folder / "names.parquet"
 
 
-def fifo(folder):
-    os.mkfifo(folder / "more.npy")
-    return folder / "more.npy"
-
-
 ODD_ROW = np.ones((40, 6))
 ODD_ROW[7, 2] = np.nan
-NO_SHAPE = "give numbers .images, length of a vector."
 NO_GALLERIES = {
-    "a FIFO": (fifo, "a FIFO, not a file"),
     "of another width": (array(np.ones((4, 9), np.float32)), "its vectors have 9 numbers, those of this encoder 6"),
-    "pickled": (array(np.array([{"a": 1}], object)), "cannot be read .*; give a Parquet file, an npy file"),
     "without vectors": (no_lists, "has no column 'vector'; give vector"),
     "of another encoder": (revised_study(another_encoder), "of another encoder"),
     "unfinished": (revised_study(lambda content: content | {"complete": False}), "not finished"),
@@ -190,10 +171,7 @@ NO_GALLERIES = {
         "holds views too; name the folder of a study",
     ),
     "a folder": (lambda folder: folder / "study" / "shards", "no study in this folder"),
-    "three axes": (array(np.ones((3, 2, 6))), NO_SHAPE),
-    "texts": (array(np.array([["a"] * 6])), NO_SHAPE),
     "no rows": (array(np.ones((0, 5))), "holds no rows"),
-    "ragged": (ragged, "row 1 has 5 numbers, but row 0 has 6"),
     "a row that is no vector": (array(ODD_ROW), "row 7 is no vector: not finite, or all 0$"),
 }
 
@@ -204,6 +182,9 @@ def test_what_is_no_gallery_is_one_line(study, tmp_path, case):
     with pytest.raises(UsageError, match=f"`gallery`: .*{words}") as caught:
         study.search(gallery=make(tmp_path))
     assert "\n" not in str(caught.value)
+    for rates, words in ((["0.1", "x"], "could not convert"), ([1.5], "1.5 is not a rate")):
+        with pytest.raises(UsageError, match=f"`false_match_rate`: {words}"):
+            study.search(false_match_rate=rates)
 
 
 def test_many_vectors_lie_in_a_file_while_they_are_searched(study, monkeypatch):
@@ -220,3 +201,75 @@ def test_images_that_the_study_has_are_no_distractors(study, tmp_path):
     alone = study.search_ranks()["rank"].to_list()
     study.search(gallery=twin.folder)
     assert study.search_ranks()["rank"].to_list() == alone
+
+
+@pytest.fixture
+def searches(monkeypatch):
+    """How often a search was made."""
+    made = []
+
+    def counted(*given):
+        made.append(given)
+        return real(*given)
+
+    real = tables.search_views
+    monkeypatch.setattr(tables, "search_views", counted)
+    return made
+
+
+def test_tables_are_kept_until_a_shard_or_the_choice_changes(searches, tmp_path):
+    study = make_study(tmp_path / "study", 24, NAMES, dim=6, shard_size=12)
+    searches.clear()
+    before, old = study.search_ranks(), study.reader().measured_checksum()
+    study.write_tables()
+    study.search(false_match_rate=[0.1, 0.05])
+    assert searches == []
+    study.write_tables()
+    assert study.thresholds()["false_match_rate"].to_list() == [0.1, 0.05]
+    assert study.search_ranks().equals(before)
+    revised.revise_embeddings(study, lambda vectors: np.roll(vectors, 3, axis=0), shard=1)
+    assert study.reader().measured_checksum() != old
+    study.write_tables()
+    assert len(searches) == 1
+    assert not study.search_ranks().equals(before)
+    study.search(queries=10)
+    study.write_tables()
+    assert len(searches) == 2, "all tables are of one search, and a report keeps what was chosen"
+    assert settings(study.reader()).queries == 10
+    assert study.reader().kept_settings("search_ranks") == {"version": "2", "queries": "10", "gallery": ""}
+    order = study.reader().ordered_ids()[:10]
+    assert study.search_ranks()["image_id"].unique(maintain_order=True).to_list() == list(order)
+    assert study.search().filter(metric="recall@1")["n"].to_list() == [10, 10]
+
+
+def test_files_without_pictures_hold_hashes_and_the_study_still_names_its_images(study, other, searches):
+    names = ("search_ranks", "duplicates", "search_neighbours")
+    before = [study.table(name) for name in names]
+    update_tables(replace(study.reader(), pictures=False))
+    assert searches == [], "other names are no other search"
+    for name, table in zip(names, before, strict=True):
+        stored = pl.read_parquet(study.folder / "tables" / f"{name}.parquet")
+        assert stored["image_id"].str.contains("^image-[0-9a-f]{8}$").all()
+        assert stored["other"].str.contains("^image-[0-9a-f]{8}$").all()
+        assert study.table(name).equals(table)
+    pairs = (study.folder / "tables" / "duplicates.csv").read_text()
+    assert not any(name in pairs for name in study.reader().image_ids())
+    study.write_tables()
+    assert pl.read_parquet(study.folder / "tables" / "search_ranks.parquet").equals(before[0])
+    study.search(gallery=other.folder)
+    update_tables(replace(study.reader(), pictures=False))
+    stored = pl.read_parquet(study.folder / "tables" / "search_neighbours.parquet")["other"]
+    assert stored.str.contains("^(gallery:)?image-[0-9a-f]{8}$").all()
+    assert stored.str.starts_with("gallery:").any()
+
+
+def test_a_table_that_is_lost_takes_the_gallery_with_it(study, tmp_path, caplog):
+    """What a search among a gallery found is never beside what one without found."""
+    np.save(tmp_path / "more.npy", np.random.default_rng(0).normal(size=(30, 6)).astype(np.float32))
+    study.search(gallery=tmp_path / "more.npy")
+    (study.folder / "tables" / "search_neighbours.parquet").unlink()
+    study.write_tables()
+    assert caplog.text.count("without the previous gallery") == 1
+    assert study.table("gallery_sizes").filter(kind="measured")["images"].max() == 20
+    assert not study.table("search_neighbours")["other"].str.starts_with("gallery:").any()
+    assert study.reader().kept_settings("gallery_sizes")["gallery"] == ""

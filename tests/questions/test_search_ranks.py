@@ -1,4 +1,8 @@
-"""The tables `search_ranks`, `search` and `hubs` against loops over the rows, scikit-learn and SciPy."""
+"""Ranks, recall and hubs against loops over the rows, scikit-learn and SciPy; FAISS against exact search."""
+
+import logging
+import re
+import sys
 
 import numpy as np
 import polars as pl
@@ -9,7 +13,7 @@ from sklearn.neighbors import NearestNeighbors
 
 import embedshift
 from embedshift.questions.search.matching import recall_metrics
-from embedshift.questions.search.ranks import first_results, hub
+from embedshift.questions.search.ranks import LEAST_GALLERY, first_results, hub, measured_recall, search_function
 from embedshift.questions.search.section import hubs
 from embedshift.statistics.retrieval import Gallery, search
 from support import studies
@@ -69,33 +73,26 @@ def test_recall_and_mean_reciprocal_rank_are_those_of_scikit_learn(study, vector
         assert table[name, "mrr"]["n"] == 140
 
 
-def test_the_overlap_of_neighbours_is_that_of_scikit_learn(study, vectors):
+def kept(originals, views, count):
+    """The fraction of each original's nearest others that are among those of its view."""
+    model = NearestNeighbors(n_neighbors=len(originals), metric="cosine").fit(originals)
+    lines = zip(*(model.kneighbors(each, return_distance=False).tolist() for each in (originals, views)), strict=True)
+    near = [[{*[each for each in line if each != own][:count]} for line in both] for own, both in enumerate(lines)]
+    return [len(before & after) / count for before, after in near]
+
+
+def test_the_overlap_of_neighbours_is_that_of_scikit_learn(study, vectors, tmp_path):
     _, originals, views = vectors
-    before = NearestNeighbors(n_neighbors=11, metric="cosine").fit(originals)
-    found = before.kneighbors(originals, return_distance=False)
     ranks = study.search_ranks()
     for name in NAMES:
-        around = before.kneighbors(views[name][:, 0], n_neighbors=11, return_distance=False)
-        expected = []
-        for own in range(len(originals)):
-            one, two = ([place for place in line if place != own][:10] for line in (found[own], around[own]))
-            expected.append(len({*one} & {*two}) / 10)
+        expected = kept(originals, views[name][:, 0], 10)
         assert ranks.filter(view=name, draw=0)["knn_overlap"].to_list() == pytest.approx(expected, abs=1e-12)
     value = study.search().filter(augmentation="blur", metric="knn_overlap@10")["value"][0]
     assert value == pytest.approx(ranks.filter(view="blur")["knn_overlap"].mean(), abs=1e-12)
-
-
-def test_of_few_images_the_nearest_half_of_the_others_count(tmp_path):
-    rng = np.random.default_rng(0)
-    originals, view = rng.normal(size=(2, 9, 6))
-    study = embedshift.from_vectors(originals, {"other": view}, out=tmp_path / "study")
-    nearest = NearestNeighbors(n_neighbors=5, metric="cosine").fit(originals)
-    lines = [nearest.kneighbors(vectors, n_neighbors=9, return_distance=False) for vectors in (originals, view)]
-    kept = []
-    for own in range(9):
-        one, two = ([place for place in line[own] if place != own][:4] for line in lines)
-        kept.append(len({*one} & {*two}) / 4)
-    assert study.search().filter(metric="knn_overlap@10")["value"].item() == pytest.approx(np.mean(kept))
+    originals, view = np.random.default_rng(0).normal(size=(2, 9, 6))
+    few = embedshift.from_vectors(originals, {"other": view}, out=tmp_path / "study")
+    value = few.search().filter(metric="knn_overlap@10")["value"].item()
+    assert value == pytest.approx(np.mean(kept(originals, view, 4))), "of few images the nearest half of the others"
 
 
 def test_the_interval_of_recall_is_clopper_and_pearson_s_over_images(tmp_path):
@@ -205,3 +202,84 @@ def test_a_query_without_a_direction_is_left_out():
     assert np.isnan(skewness)  # every image is among the results of each query
     assert np.isnan(hub(results[2:3], 4)).all()
     assert np.isnan(hub(np.zeros((3, 0), int), 1)).all()
+
+
+@pytest.mark.parametrize("least", [LEAST_GALLERY, 1], ids=["exact", "faiss"])
+def test_ranks_count_images_of_other_groups_alone(least):
+    if least == 1:
+        pytest.importorskip("faiss")
+    rng = np.random.default_rng(3)
+    groups = rng.integers(0, 15, 60)
+    originals = (rng.normal(size=(15, 6))[groups] + 0.7 * rng.normal(size=(60, 6))).astype(np.float32)
+    queries = originals + 0.5 * rng.normal(size=originals.shape).astype(np.float32)
+    found = search_function(Gallery.of(originals, groups), views=1, least=least)(queries, np.arange(60), 5)
+    units = [
+        each / np.linalg.norm(each, axis=1, keepdims=True) for each in (queries.astype(float), originals.astype(float))
+    ]
+    exact = units[0] @ units[1].T
+    for image in range(60):
+        others = np.flatnonzero(groups != groups[image])
+        assert found.rank[image] == 1 + sum(exact[image, others] >= exact[image, image])
+        assert found.positions[image].tolist() == others[np.argsort(-exact[image, others])][:5].tolist()
+    plain = search(queries, np.arange(60), Gallery.of(originals), count=5)
+    assert (found.rank <= plain.rank).all()
+    assert (found.rank < plain.rank).any()
+
+
+COUNT, QUERIES = 20_000, 600
+
+
+@pytest.fixture(scope="module")
+def world():
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(200, 48))
+    vectors = (centres[rng.integers(200, size=COUNT)] + 0.8 * rng.normal(size=(COUNT, 48)) + 0.7).astype(np.float32)
+    vectors[100:120] = vectors[5_000:5_020]
+    vectors[130] = 0
+    own = np.arange(QUERIES)
+    queries = vectors[own] + (np.linspace(0, 3, QUERIES)[:, None] * rng.normal(size=(QUERIES, 48))).astype(np.float32)
+    queries[140] = 0
+    return Gallery.of(vectors), queries, own
+
+
+def test_faiss_finds_what_an_exact_search_finds(world, caplog):
+    gallery, queries, own = world
+    with caplog.at_level(logging.INFO, "embedshift"):
+        near = search_function(gallery, views=6_000, least=COUNT)
+    found, exact = near(queries, own, 64), search(queries, own, gallery, count=64)
+    assert f"FAISS index of {COUNT} images" in caplog.text
+    assert "of the 10 nearest" in caplog.text
+    for k in (1, 5, 10):
+        hit, expected = ((each.rank > 0) & (each.rank <= k) for each in (found, exact))
+        assert (hit != expected).mean() <= 0.005
+    assert 0.05 < (exact.rank == 1).mean() < 0.95
+    np.testing.assert_allclose(found.cosine, exact.cosine, rtol=0, atol=1e-12)
+    assert (found.rank == 0).tolist() == (exact.rank == 0).tolist()
+    # What lies below all that FAISS gives is counted exactly.
+    deep = exact.rank > 100
+    assert deep.sum() > 20
+    assert (found.rank[deep] == exact.rank[deep]).mean() > 0.9
+    both = (found.positions[:, :10, None] == exact.positions[:, None, :10]).any(axis=2).mean()
+    assert both > 0.97
+
+
+def test_its_recall_is_measured_against_exact_search(world):
+    gallery, *_ = world
+    assert measured_recall(gallery, lambda queries, own, count: search(queries, own, gallery, count=count)) == 1.0
+
+    def wrong(queries, own, count):
+        return search(np.roll(queries, 7, axis=0), own, gallery, count=count)
+
+    assert measured_recall(gallery, wrong) < 0.5
+
+
+def test_below_the_limit_and_without_faiss_the_search_is_exact(world, monkeypatch, caplog):
+    gallery, queries, own = world
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    below = search_function(gallery, views=9, least=COUNT + 1)
+    with caplog.at_level(logging.INFO, "embedshift"):
+        without = search_function(gallery, views=6_000, least=COUNT)
+    assert re.search(rf"exact search for 6000 views among {COUNT} images takes about \d+ min;", caplog.text)
+    assert "the extra 'search'" in caplog.text
+    wanted = search(queries, own, gallery, count=10).rank.tolist()
+    assert below(queries, own, 10).rank.tolist() == without(queries, own, 10).rank.tolist() == wanted

@@ -11,9 +11,8 @@ import embedshift
 from embedshift import EmbedshiftError
 from embedshift.questions.text.tables import phrases
 from embedshift.questions.text.texts import TEMPLATES, WORDS
-from support import studies
+from support import reference, studies
 from support.captioned import LABELS, MARKS, NINE, Planted
-from support.matrix import first_only
 
 pytestmark = pytest.mark.slow
 
@@ -33,18 +32,9 @@ def study(photos, clip):
     return studies.measured(photos, clip, shard_size=3, draws=2, text=True, labels=list(LABELS))
 
 
-@pytest.fixture(scope="module")
-def twelve():
-    return studies.pictures(12)
-
-
-def planted(photos, out, **settings):
-    given = {"model": Planted(), "augmentations": MARKS, "workers": 0, "text": True} | settings
-    return embedshift.run(photos, out=out, **given)
-
-
-def test_a_planted_direction_is_found(twelve, tmp_path):
-    study = planted(twelve, tmp_path / "study", draws=2)
+def test_a_planted_direction_is_found(tmp_path):
+    given = {"model": Planted(), "augmentations": MARKS, "workers": 0, "text": True, "draws": 2}
+    study = embedshift.run(studies.pictures(12), out=tmp_path / "study", **given)
     test = study.word_test()
     each, last = test.drop_nulls("rank"), test.row(-1, named=True)
     assert test["augmentation"].to_list() == [*NINE, "all"]
@@ -66,16 +56,7 @@ def test_a_planted_direction_is_found(twelve, tmp_path):
     assert page.count("<td>yes</td>") == 9
 
 
-@pytest.mark.matrix
-@pytest.mark.parametrize("seed", first_only([0, 1]))
-def test_texts_that_know_nothing_show_nothing(twelve, tmp_path, seed):
-    study = planted(twelve, tmp_path / "s", model=Planted(knows=False), seed=seed)
-    assert study.word_test()["p_value"][-1] > 0.05
-    page = study.report(figures=[]).read_text()
-    assert "So the shifts point to their phrases" not in page
-
-
-def reference(clip, texts):
+def text_vectors(clip, texts):
     model, tokenizer = hf.CLIPModel.from_pretrained(clip).eval(), hf.AutoTokenizer.from_pretrained(clip)
     with torch.no_grad():
         given = [tokenizer(text, return_tensors="pt", return_token_type_ids=False) for text in texts]
@@ -90,17 +71,13 @@ def test_every_row_by_slow_loops(study, clip):
     rows = study.rows().collect().to_dicts()
     captions = dict(sorted({row["image_id"]: row["caption"] for row in rows}.items()))
     assert list(captions.values()) == ["a photo of a cat", "a dog", "the red boat of a cat", "itap", None, None, None]
-    caption = {i: reference(clip, [text])[0] for i, text in captions.items() if text}
-    start, *ends = (unit(vector) for vector in reference(clip, WORDS.values()))
+    caption = {i: text_vectors(clip, [text])[0] for i, text in captions.items() if text}
+    start, *ends = (unit(vector) for vector in text_vectors(clip, WORDS.values()))
     assert list(WORDS)[1:] == list(NINE)
     classes = []
     for label in LABELS:
-        prompts = reference(clip, [template.format(label) for template in TEMPLATES])
+        prompts = text_vectors(clip, [template.format(label) for template in TEMPLATES])
         classes.append(np.mean([unit(prompt) for prompt in prompts], axis=0))
-
-    def nearest(vector):
-        return min(range(3), key=lambda c: cosine(vector, classes[c]))
-
     originals = {row["image_id"]: np.array(row["embedding"], float) for row in rows if row["view"] == "original"}
     for row in rows:
         names = ("text_alignment_shift", "zero_shot_flip", "word_cosines")
@@ -115,18 +92,16 @@ def test_every_row_by_slow_loops(study, clip):
             continue
         assert row["caption_vector"] is row["zero_shot_margin"] is None
         before, after = originals[row["image_id"]], np.array(row["embedding"], float)
-        assert row["zero_shot_flip"] == float(nearest(before) != nearest(after))
-        own = nearest(before)
-        lead = [min(cosine(each, classes[c]) for c in range(3) if c != own) - cosine(each, classes[own])
-                for each in (before, after)]  # fmt: skip
-        assert row["zero_shot_margin_shift"] == pytest.approx(lead[1] - lead[0], abs=1e-6)
+        assert row["zero_shot_flip"] == reference.zero_shot_flip(before, after, classes)
+        wanted = reference.zero_shot_margin_shift(before, after, classes)
+        assert row["zero_shot_margin_shift"] == pytest.approx(wanted, abs=1e-6)
         pointing = [1 - cosine(unit(after) - unit(before), end - start) for end in ends]
         np.testing.assert_allclose(row["word_cosines"], pointing, rtol=0, atol=2e-4)  # words of one token are near
         if row["image_id"] not in caption:
             assert row["text_alignment_shift"] is None
             continue
-        text = caption[row["image_id"]]
-        assert row["text_alignment_shift"] == pytest.approx(cosine(before, text) - cosine(after, text), abs=1e-6)
+        wanted = reference.text_alignment_shift(before, after, caption[row["image_id"]])
+        assert row["text_alignment_shift"] == pytest.approx(wanted, abs=1e-6)
 
 
 def test_the_summary_counts_images_with_captions(study):
@@ -141,9 +116,6 @@ def test_the_summary_counts_images_with_captions(study):
     assert len(study.summary()) == 9 * 9
     assert study.metrics[6:] == ["text_alignment_shift", "zero_shot_flip", "zero_shot_margin_shift"]
     assert study.ranking().columns[:3] == ["augmentation", "mean_performance", "rank"]
-
-
-# Without the model.
 
 
 def test_class_names_alone(clip, tmp_path, caplog):

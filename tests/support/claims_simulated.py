@@ -68,19 +68,18 @@ def quantities() -> list[list[Key]]:
 
 def exchangeable(images: int, seed: int) -> Block:
     """All nine augmentations are drawn from one skewed law, by every metric: no claim is true."""
-    rng = np.random.default_rng(seed)
-    found: dict[Key, Values] = {}
-    for keys in quantities():
-        found |= drawn(rng, images, keys, {}, {}, dict.fromkeys(keys, 0.8))
-    return _with_rises(found, rng, images, 0.0, dict.fromkeys(ENTROPY_AUGMENTATIONS, 0.8))
+    return _of_equal_means(images, seed, dict.fromkeys(NAMES, 1.0), dict.fromkeys(NAMES, 0.8))
 
 
 def unequal(images: int, seed: int) -> Block:
     """Equal means, spreads from 0.5 to 2 with the colour group's the largest, skews of both signs."""
-    rng = np.random.default_rng(seed)
     order = [*LEAST, *GEOMETRIC, "noise", *COLOR]
     sds, skews = dict(zip(order, np.linspace(0.5, 2.0, 9), strict=True)), dict(zip(order, [0, 1, -1] * 3, strict=True))
-    found: dict[Key, Values] = {}
+    return _of_equal_means(images, seed, sds, skews)
+
+
+def _of_equal_means(images: int, seed: int, sds: Mapping[str, float], skews: Mapping[str, float]) -> Block:
+    rng, found = np.random.default_rng(seed), dict[Key, Values]()
     for keys in quantities():
         found |= drawn(rng, images, keys, {}, {k: sds[k[-1]] for k in keys}, {k: skews[k[-1]] for k in keys})
     return _with_rises(found, rng, images, 0.0, dict.fromkeys(ENTROPY_AUGMENTATIONS, 0.8))

@@ -1,10 +1,13 @@
-"""Records whose truth is known: the world as the paper describes it, and any other."""
+"""Records whose truth is known: the world as the paper describes it, and any other; trees read by SciPy."""
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
+from scipy.cluster.hierarchy import fcluster, linkage, to_tree
 
+from embedshift.arrays import Values
 from embedshift.augmentations.paper import PAPER
 from embedshift.questions.claims.tables import claims
 from embedshift.statistics.baselines import Baseline, Pairs
@@ -41,6 +44,28 @@ def paper_tree() -> dict[frozenset[str], float]:
     return far | {frozenset(GEOMETRIC): 0.1}
 
 
+def clusters(distances: Values) -> tuple[Any, Any]:
+    """The ward tree of 36 distances, and the cluster of each augmentation."""
+    tree = linkage(distances, "ward")
+    return tree, fcluster(tree, 0.7 * tree[:, 2].max(), "distance")
+
+
+def noise_alone(distances: Values) -> bool:
+    """Noise is a cluster and the other eight are one."""
+    _, found = clusters(distances)
+    return NAMES[0] == "noise" and len(set(found[1:])) == 1 and found[0] not in found[1:]
+
+
+def branch_inside(distances: Values, names: Sequence[str]) -> bool:
+    """`names` are a branch within a larger cluster that does not hold noise."""
+    tree, found = clusters(distances)
+    wanted = {NAMES.index(name) for name in names}
+    _, nodes = to_tree(tree, rd=True)
+    branch = any(set(node.pre_order()) == wanted for node in nodes)
+    cluster = {i for i in range(9) if found[i] == found[NAMES.index(names[0])]}
+    return branch and wanted < cluster and 0 not in cluster
+
+
 def world(
     images: int = 40,
     draws: int = 1,
@@ -63,7 +88,7 @@ def world(
     }
     rng = np.random.default_rng(seed)
 
-    def drawn(mean: float, sd: float) -> np.ndarray:
+    def drawn(mean: float, sd: float, rng: np.random.Generator = rng) -> np.ndarray:
         values = rng.normal(size=images * draws)
         if len(values) > 1:
             values = (values - values.mean()) / values.std(ddof=1)
@@ -74,28 +99,25 @@ def world(
     pairs = [frozenset((a, b)) for i, a in enumerate(NAMES) for b in NAMES[i + 1 :]]
     lists = np.stack([drawn(far[p], wobble.get(p, 0.002)) for p in pairs], axis=1).reshape(images, -1)
     logits = rng.normal(size=(images, 1, 9)) * 2
-    rows = []
-    values = {(m, n): drawn(mean[m][n], spread[m][n]) for m in METRICS for n in NAMES}
-    draw_others, rng = rng, np.random.default_rng([seed, 1])
-    values |= {(m, n): drawn(mean[m][n], spread[m][n]) for m in LATER for n in NAMES}
-    rng = draw_others
+    views, columns = NAMES * draws, dict[str, np.ndarray]()
+    for metrics, source in ((METRICS, rng), (LATER, np.random.default_rng([seed, 1]))):
+        for m in metrics:
+            values = [drawn(mean[m][n], spread[m][n], source).reshape(images, draws) for n in NAMES]
+            columns[m] = np.insert(np.stack(values, axis=2).reshape(images, -1), 0, np.nan, axis=1).ravel()
     heat = TEMPERATURE | dict(temperature or {})
-    ids = [f"{i:03d}.jpg" for i in range(images)]
-    views = ["original", *NAMES * draws]
-    for i in range(images):
-        for position, view in enumerate(views):
-            draw = max(0, position - 1) // len(NAMES)
-            warm = 1.0 if view == "original" else heat[view] * np.exp(rng.normal() * 0.05)
-            weights = np.exp(logits[i, 0] / warm)
-            row = {"image_id": ids[i], "view": view, "draw": draw}
-            row |= {m: None if view == "original" else values[m, view][i * draws + draw] for m in measured}
-            row |= {"attention": (0.5 * weights / weights.sum()).astype(np.float32).tolist()}
-            rows.append(row | {"pairwise": lists[i].tolist() if view == "original" else None})
-    types = dict.fromkeys(measured, pl.Float64) | {
-        "pairwise": pl.List(pl.Float32),
-        "attention": pl.Array(pl.Float32, 9),
+    warm = np.array([heat[view] for view in views]) * np.exp(rng.normal(size=(images, len(views))) * 0.05)
+    weights = np.exp(logits / np.insert(warm, 0, 1.0, axis=1)[:, :, None])
+    maps = (0.5 * weights / weights.sum(axis=2, keepdims=True)).astype(np.float32)
+    pairwise = [each for row in lists.tolist() for each in (row, *[None] * len(views))]
+    rows = {
+        "image_id": np.repeat([f"{i:03d}.jpg" for i in range(images)], 1 + len(views)).tolist(),
+        "view": ["original", *views] * images,
+        "draw": [0, *np.repeat(np.arange(draws), len(NAMES)).tolist()] * images,
+        **columns,
+        "attention": maps.reshape(-1, 9),
+        "pairwise": pl.Series(pairwise, dtype=pl.List(pl.Float32)),
     }
-    return pl.DataFrame(rows, schema_overrides=types).lazy()
+    return pl.DataFrame(rows).fill_nan(None).lazy()
 
 
 def baseline(images: int, mean: float = 0.55) -> Baseline | None:

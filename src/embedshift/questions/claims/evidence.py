@@ -110,7 +110,8 @@ def read(rows: ImageRows, augmentations: Sequence[str]) -> Iterator[Block]:
     order, names = rows.layout, [name for name in augmentations if name in PAPER]
     if not names or not order.images:
         return
-    pairs, positions = _pairs(augmentations) if "pairwise" in rows.columns else ([], [])
+    pairs = enumerate(itertools.combinations(augmentations, 2) if "pairwise" in rows.columns else ())
+    positions = {distance(*pair): index for index, pair in pairs if set(pair) <= set(PAPER)}
     values = rows.blocks(*(name for name in MEAN_METRICS if name in rows.columns))
     pair_values = pair_distances(rows.frame, math.comb(len(augmentations), 2)) if positions else iter(())
     for block, distances, entropy_rises in itertools.zip_longest(values, pair_values, _entropy_rises(rows, names)):
@@ -119,14 +120,8 @@ def read(rows: ImageRows, augmentations: Sequence[str]) -> Iterator[Block]:
         for name in names:
             views = numbers[:, order.positions(name)]
             block_values |= {(metric, name): views[:, :, index] for index, metric in enumerate(MEAN_METRICS)}
-        block_values |= {pair: distances[:, :, index] for pair, index in zip(pairs, positions, strict=True)}
+        block_values |= {pair: distances[:, :, index] for pair, index in positions.items()}
         yield {**block_values, **(entropy_rises or {})}
-
-
-def _pairs(augmentations: Sequence[str]) -> tuple[list[Key], list[int]]:
-    pairs = list(itertools.combinations(augmentations, 2))
-    positions = [index for index, pair in enumerate(pairs) if set(pair) <= set(PAPER)]
-    return [distance(*pairs[index]) for index in positions], positions
 
 
 def _entropy_rises(rows: ImageRows, names: Sequence[str]) -> Iterator[Block]:
@@ -163,14 +158,6 @@ class Contrasts:
         """The contrasts in standard errors, `[J]`; 0 if a contrast is 0 in every image."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(self.estimate == 0, 0.0, self.estimate / self.error)
-
-    def mirrored(self) -> "Contrasts":
-        """Returns the contrasts with each resample's deviations in both directions, which removes their skew."""
-        return Contrasts(self.estimate, self.error, np.hstack([self.drawn, -self.drawn]))
-
-    @property
-    def all_zero(self) -> bool:
-        return not (self.estimate.any() or np.nan_to_num(self.error).any())
 
     def all_above(self) -> float:
         """Returns the p of "not all are above 0": the largest one-sided p of one contrast (intersection-union)."""
@@ -252,10 +239,6 @@ class Trees:
     heights: Values
     cuts: Values
 
-    def joined(self) -> Flags:
-        """Which augmentations join at or below the cut, `[R, 9, 9]`; none joins itself."""
-        return np.asarray(self.heights <= self.cuts[:, None, None])
-
 
 def grow(distances: Values) -> Trees:
     linkages = np.stack([scipy.cluster.hierarchy.linkage(row, method="ward") for row in distances])
@@ -289,9 +272,13 @@ class Bootstrap:
     def having(self, contrasts: Iterable[Contrast]) -> int:
         return self.evidence.having(key for contrast in contrasts for _, key in contrast)
 
-    def contrasts(self, selected: Sequence[Contrast]) -> Contrasts:
+    def testable(self, selected: Sequence[Contrast]) -> Contrasts | None:
+        """Returns the contrasts, or None if one lacks a number or none differs from 0."""
+        if not self.having(selected):
+            return None
         columns, contrasts = [self._columns[contrast] for contrast in selected], self._all
-        return Contrasts(contrasts.estimate[columns], contrasts.error[columns], contrasts.drawn[columns])
+        part = Contrasts(contrasts.estimate[columns], contrasts.error[columns], contrasts.drawn[columns])
+        return part if part.estimate.any() or np.nan_to_num(part.error).any() else None
 
     def means(self, keys: Sequence[Key], *, resamples: int) -> Values:
         sample = self.evidence.sample.columns([self.evidence.columns[key] for key in keys])

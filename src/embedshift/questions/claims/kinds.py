@@ -24,7 +24,6 @@ from embedshift.questions.claims.evidence import (
     difference,
     fraction,
 )
-from embedshift.registry import METRICS
 from embedshift.statistics.baselines import Baseline, Pairs
 from embedshift.statistics.intervals import CONFIDENCE, LEAST_IMAGES
 from embedshift.statistics.sample import Estimates, estimates_from_values
@@ -96,6 +95,8 @@ def holm(p: ArrayLike) -> Values:
 
 
 Names = Sequence[str]
+# What turns a mean into a change: -1 if a higher value means less change.
+SIGN = {"l2_distance": 1.0, "cosine_similarity": -1.0, "attention_similarity": -1.0}
 _OF_GROUPS = "Holds if the difference of the two group means is above 0. Does not hold if it is below 0."
 
 
@@ -105,24 +106,23 @@ class AllAbove:
 
     contrasts: tuple[Contrast, ...]
     requires: str
+    # Each resample's deviations count in both directions, which removes their skew.
     mirrored: bool = False
 
     def find(self, bootstrap: Bootstrap) -> Finding | None:
-        having = bootstrap.having(self.contrasts)
-        if not having:
+        contrasts = bootstrap.testable(self.contrasts)
+        if contrasts is None:
             return None
-        contrasts = bootstrap.contrasts(self.contrasts)
-        if contrasts.all_zero:
-            return None
-        if having < LEAST_IMAGES:
+        if bootstrap.having(self.contrasts) < LEAST_IMAGES:
             return Finding(float(contrasts.estimate.min()))
-        contrasts = contrasts.mirrored() if self.mirrored else contrasts
+        if self.mirrored:
+            contrasts = dataclasses.replace(contrasts, drawn=np.hstack([contrasts.drawn, -contrasts.drawn]))
         return Finding(*contrasts.smallest(), p=(contrasts.all_above(), contrasts.one_below()))
 
 
 def order(metric: str, *groups: Names) -> AllAbove:
     contrasts = tuple(
-        difference(metric, higher, lower, _sign(metric))
+        difference(metric, higher, lower, SIGN[metric])
         for above, below in itertools.pairwise(groups)
         for higher in above
         for lower in below
@@ -139,17 +139,12 @@ def more_spread(metric: str, higher: Names, lower: Names) -> AllAbove:
 def more_changed(metric: str, higher: Names, lower: Names) -> AllAbove:
     """Tests the mean change of one group minus that of the other; change is defined as in `order`."""
     above, below = ([(metric, name) for name in names] for names in (higher, lower))
-    return AllAbove((between(above, below, _sign(metric)),), _OF_GROUPS)
+    return AllAbove((between(above, below, SIGN[metric]),), _OF_GROUPS)
 
 
 def entropy_rise(name: str) -> AllAbove:
     requires = "Holds if the mean difference is above 0. Does not hold if it is below 0."
     return AllAbove((((1.0, ("entropy_rise", name)),),), requires)
-
-
-def _sign(metric: str) -> float:
-    """Returns the sign that turns a mean into a change: -1 if a higher value means less change."""
-    return -1.0 if metric in METRICS and METRICS[metric].higher_is_better else 1.0
 
 
 # More than half of the nine; and the paper's group of the least changed.
@@ -219,13 +214,13 @@ class Rank:
     def find(self, bootstrap: Bootstrap) -> Finding | None:
         both = self.contrasts[: len(NAMES) - 1], self.contrasts[len(NAMES) - 1 :]
         selected = both[0] if bootstrap.having(both[0]) else both[1]
-        having = bootstrap.having(selected)
-        if not having or bootstrap.contrasts(selected).all_zero:
+        contrasts = bootstrap.testable(selected)
+        if contrasts is None:
             return None
-        contrasts = bootstrap.contrasts(selected)
         number, low, high = contrasts.number_above()
-        p = contrasts.at_least_above(LEAST_CHANGED)[::-1]
-        return Finding(1 + number) if having < LEAST_IMAGES else Finding(1 + number, 1 + low, 1 + high, p)
+        if bootstrap.having(selected) < LEAST_IMAGES:
+            return Finding(1 + number)
+        return Finding(1 + number, 1 + low, 1 + high, contrasts.at_least_above(LEAST_CHANGED)[::-1])
 
 
 PERMUTATIONS = 10_000
@@ -263,16 +258,16 @@ class RankTest:
         return tuple([(metric, name) for name in names] for metric in (self.first, self.second))
 
     def find(self, bootstrap: Bootstrap) -> Finding | None:
-        having = bootstrap.having(self.contrasts)
-        by_metric = [bootstrap.contrasts(pairs) for pairs in self.pairs] if having else []
-        if not having or any(contrasts.all_zero for contrasts in by_metric):
+        by_metric = [contrasts for pairs in self.pairs if (contrasts := bootstrap.testable(pairs)) is not None]
+        if len(by_metric) < len(self.pairs):
             return None
-        if having < LEAST_IMAGES:
+        if bootstrap.having(self.contrasts) < LEAST_IMAGES:
             return dataclasses.replace(self.rank_finding(bootstrap), p=None)
         # Each metric settles a pair, by the differences of means, simultaneous over its pairs.
-        differ = all(contrasts.one_differs() <= 1 - CONFIDENCE + 1e-9 for contrasts in by_metric)
-        finding = self.rank_finding(bootstrap) if differ else None
-        return finding if finding is not None and np.isfinite(finding.estimate) else None
+        if any(contrasts.one_differs() > 1 - CONFIDENCE + 1e-9 for contrasts in by_metric):
+            return None
+        finding = self.rank_finding(bootstrap)
+        return finding if np.isfinite(finding.estimate) else None
 
     def rank_finding(self, bootstrap: Bootstrap) -> Finding:
         raise NotImplementedError
@@ -352,15 +347,12 @@ class TreeTest:
         )
 
     def find(self, bootstrap: Bootstrap) -> Finding | None:
-        having = bootstrap.having(self.contrasts)
-        if not having:
-            return None
-        contrasts = bootstrap.contrasts(self.contrasts)
-        if contrasts.all_zero or not bootstrap.evidence.means(DISTANCES).max() > 0:
+        contrasts = bootstrap.testable(self.contrasts)
+        if contrasts is None or not bootstrap.evidence.means(DISTANCES).max() > 0:
             return None
         shown = self.conditions(bootstrap.trees)
         fraction = float(shown.all(axis=1).mean())
-        if having < LEAST_TREE:
+        if bootstrap.having(self.contrasts) < LEAST_TREE:
             return Finding(fraction)
         p = contrasts.one_differs()
         return Finding(fraction, p=(p, p), shown=(fraction >= LEAST_SUPPORT, lacks_one_condition(shown)))
@@ -373,7 +365,7 @@ def lacks_one_condition(shown: Flags) -> bool:
 
 def alone(name: str) -> TreeTest:
     def conditions(trees: Trees) -> Flags:
-        joined, position = trees.joined(), NAMES.index(name)
+        joined, position = trees.heights <= trees.cuts[:, None, None], NAMES.index(name)
         others = [index for index in range(len(NAMES)) if index != position]
         first, second = zip(*itertools.combinations(others, 2), strict=True)
         return np.hstack([~joined[:, position, others], joined[:, first, second]])

@@ -47,11 +47,6 @@ LEAST = ["brightness_contrast", "horizontal_flip", "elastic"]
 _EMBEDDING = {"l2_distance": "L2 distance", "cosine_similarity": "cosine similarity"}
 
 
-def paper_claims() -> tuple[Claim, ...]:
-    """Returns all parts in order; built on demand, because they need the metrics of other questions."""
-    return tuple(_claims())
-
-
 def _except(*names: str) -> list[str]:
     return [name for name in PAPER if name not in names]
 
@@ -72,7 +67,8 @@ def _drastic(parts: tuple[str, str], name: str, other: str) -> Iterator[Claim]:
     yield from _both(parts, statement, lambda metric: order(metric, [name], _except("noise", name, other)))
 
 
-def _claims() -> Iterator[Claim]:
+def paper_claims() -> Iterator[Claim]:
+    """Yields all parts in order."""
     yield from _both(
         ("1a", "1b"),
         "noise moves the embedding more than each of the other eight augmentations (mean {})",
@@ -105,23 +101,10 @@ def _claims() -> Iterator[Claim]:
         f"{_words(COLOR)} move the embedding more on average than {_words(LEAST)} (mean {{}})",
         lambda metric: more_changed(metric, COLOR, LEAST),
     )
-    yield from _preservation()
-    yield from _attention()
-    yield from _added()
+    yield from _of_other_metrics()
 
 
-def _added() -> Iterator[Claim]:
-    for part, level in (("11a", 0.1), ("11b", 0.5)):
-        words = f"of all nine relative shifts of the cosine at least five are above {level}"
-        yield Claim(part, f"{words} (introduction: most augmentations alter the semantics)", MostAltered(level))
-    others = ("cosine_similarity", "attention_similarity", "patch_similarity", "edge_preservation")
-    flip = "horizontal_flip is among the three least changed by mean performance (section 4: only the grid lowers it)"
-    yield Claim("12a", f"without detail preservation, {flip}", Rank("horizontal_flip", others))
-    aligned = Rank("horizontal_flip", (*others, ALIGNED_DETAIL))
-    yield Claim("12b", f"with detail preservation aligned, {flip}", aligned, optional=ALIGNED_DETAIL)
-
-
-def _preservation() -> Iterator[Claim]:
+def _of_other_metrics() -> Iterator[Claim]:
     detail, edge, cosine = "detail_preservation", "edge_preservation", "cosine_similarity"
     yield Claim(
         "7a",
@@ -139,9 +122,6 @@ def _preservation() -> Iterator[Claim]:
         "cosine similarity than for any other augmentation",
         Outlier(detail, cosine, "horizontal_flip"),
     )
-
-
-def _attention() -> Iterator[Claim]:
     yield Claim(
         "8a",
         "noise changes attention maps more than each of the other eight augmentations (mean attention similarity)",
@@ -166,6 +146,14 @@ def _attention() -> Iterator[Claim]:
             f"attention spreads out under {name}: the entropy of its map is above the original's",
             entropy_rise(name),
         )
+    for part, level in (("11a", 0.1), ("11b", 0.5)):
+        words = f"of all nine relative shifts of the cosine at least five are above {level}"
+        yield Claim(part, f"{words} (introduction: most augmentations alter the semantics)", MostAltered(level))
+    others = ("cosine_similarity", "attention_similarity", "patch_similarity", "edge_preservation")
+    flip = "horizontal_flip is among the three least changed by mean performance (section 4: only the grid lowers it)"
+    yield Claim("12a", f"without detail preservation, {flip}", Rank("horizontal_flip", others))
+    aligned = Rank("horizontal_flip", (*others, ALIGNED_DETAIL))
+    yield Claim("12b", f"with detail preservation aligned, {flip}", aligned, optional=ALIGNED_DETAIL)
 
 
 def claims(
@@ -181,7 +169,7 @@ def claims(
 
 
 def verdicts(evidence: Evidence, *, seed: int, resamples: int = RESAMPLES_OF_MANY) -> pl.DataFrame:
-    parts = paper_claims()
+    parts = [*paper_claims()]
     contrasts = [contrast for claim in parts for contrast in claim.test.contrasts]
     return judge(parts, Bootstrap(evidence, contrasts, seed=seed, resamples=resamples))
 
