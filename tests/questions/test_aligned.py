@@ -49,9 +49,12 @@ class Follower:
         return EncoderOutput((maps.mean(axis=1)[:, :3]).astype(np.float32), maps.astype(np.float32), "mean")
 
 
+def values(study, view, names):
+    return study.rows().filter(view=view).select(names).collect().to_numpy()
+
+
 def columns(study, name):
-    rows = study.rows().filter(pl.col("view") == name).collect()
-    return rows["attention_similarity"].to_numpy(), rows["aligned_attention_similarity"].to_numpy()
+    return values(study, name, ["attention_similarity", "aligned_attention_similarity"]).astype(float).T
 
 
 def followed(tmp_path, encoder, **settings):
@@ -151,10 +154,6 @@ ALIGNED = tuple(f"aligned_{name}" for name in PLAIN)
 @pytest.fixture(scope="module")
 def study():
     return studies.measured(studies.pictures(6), models.Colours(), metrics=["aligned_pixels"], draws=2)
-
-
-def values(study, view, names):
-    return study.rows().filter(pl.col("view") == view).select(names).collect().to_numpy()
 
 
 @pytest.mark.slow

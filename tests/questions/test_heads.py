@@ -165,11 +165,6 @@ def test_no_words_without_sums_or_with_few_images():
 SUITE = ["noise", "elastic", "blur"]
 
 
-@pytest.fixture(scope="module")
-def study():
-    return studies.every()
-
-
 def shift(study, name):
     cosine = study.summary().filter(augmentation=name, metric="cosine_similarity")
     return 1 - cosine["mean"].item()
@@ -185,7 +180,8 @@ def contributions(study, name, part="head"):
 
 
 @pytest.mark.slow
-def test_the_map_draws_the_table_on_one_scale(study):
+def test_the_map_draws_the_table_on_one_scale():
+    study = studies.every()
     figure = study.figure("heads_map")
     panels = [axes for axes in figure.axes if axes.get_title(loc="left")]
     order = sorted(SUITE, key=lambda name: -shift(study, name))
@@ -206,8 +202,9 @@ def test_the_map_draws_the_table_on_one_scale(study):
 
 
 @pytest.mark.slow
-def test_bars_are_stacked_from_0_to_either_side_and_sum_to_the_shift(study):
+def test_bars_are_stacked_from_0_to_either_side_and_sum_to_the_shift():
     """Every part by a loop over the table; negative parts lie to the left of 0, one after the other."""
+    study = studies.every()
     figure = study.figure("heads_bars")
     order = sorted(SUITE, key=lambda name: -shift(study, name))
     for axes, scaled in zip(figure.axes, (True, False), strict=True):

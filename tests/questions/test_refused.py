@@ -15,17 +15,14 @@ from support.models import MEAN, SIZE, STD, Colours, TinyNet
 pytestmark = pytest.mark.slow
 
 
-def one_of_five(texts):
-    return np.ones((len(texts), 5))
-
-
+LOOK = {"size": SIZE, "mean": MEAN, "std": STD}
 # Encoders that read texts, that are no torch module and have neither blocks nor texts, of a checkpoint, of the user.
 ENCODERS = {
     "planted": Planted,
     "colours": Colours,
     "dinov2": lambda: str(studies.checkpoint("dinov2")),
-    "own": lambda: embedshift.wrap(TinyNet(), size=SIZE, mean=MEAN, std=STD),
-    "own with texts": lambda: embedshift.wrap(TinyNet(), size=SIZE, mean=MEAN, std=STD, encode_text=one_of_five),
+    "own": lambda: embedshift.wrap(TinyNet(), **LOOK),
+    "own with texts": lambda: embedshift.wrap(TinyNet(), **LOOK, encode_text=lambda texts: np.ones((len(texts), 5))),
 }
 MAPS = {"maps": ("relevance",)}
 NEED_GRADIENTS = "`maps` need gradients, which are accurate only in float32; run without"
