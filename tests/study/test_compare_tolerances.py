@@ -84,12 +84,9 @@ def test_a_tolerance_beyond_the_strongest_level_counts_as_that_level(tmp_path):
         assert (reached.outcome, reached.value) == (
             "broken", pytest.approx(ends_of(worse, family, SHIFT)[0] - family.levels[-1]),
         )  # fmt: skip
-    bounds = {
-        DARKER: {"at_least: 5": "kept", "at_least: 6": "undecided", "at_most: 6": "undecided", "at_most: 4": "broken"},
-        CLOSER: {"at_most: 0.25": "kept", "at_most: 0.2": "undecided", "at_least: 0.3": "broken",
-                 "at_least: 0.2": "undecided"},
-    }  # fmt: skip
-    for family, cases in bounds.items():
+    up = {"at_least: 5": "kept", "at_least: 6": "undecided", "at_most: 6": "undecided", "at_most: 4": "broken"}
+    down = {"at_most: .25": "kept", "at_most: .2": "undecided", "at_least: .3": "broken", "at_least: .2": "undecided"}
+    for family, cases in ((DARKER, up), (CLOSER, down)):
         found = results(first, None, *(f"{about(family, SHIFT)}, {bound}" for bound in cases))
         assert [each.outcome for each in found] == [*cases.values()]
 
