@@ -147,15 +147,6 @@ def test_what_always_fails_is_seen_before_the_run(transform, words):
     assert caught.value.exit_code == 2
 
 
-def test_built_in_suites_are_not_tried_out(monkeypatch):
-    drawn = []
-    monkeypatch.setattr(Augmentation, "draw", lambda *given: drawn.append(given))
-    load_suite("paper").try_out(40)
-    assert drawn == []
-    load_suite({"fine": darker}).try_out(40)
-    assert len(drawn) == 1
-
-
 @pytest.mark.parametrize("known", ["paper", "style", "strength", "corruptions", "everyday", None])
 def test_a_suite_from_its_stored_description_draws_the_same_bytes(known):
     suite = load_suite(known or own_suite())

@@ -1,6 +1,8 @@
-"""Writes the arrays of this folder anew, for when views of a suite change on purpose: run this file."""
+"""Writes the arrays and hashes of this folder anew, for when views of a suite change on purpose: run this file."""
 
 import functools
+import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,16 @@ STORED = {
     ),
     "style": ("stylization", "smooth", "pencil", "pencil_colour", "clahe", "superpixels"),
 }  # fmt: skip
+# Those that work with whole numbers: equal on every processor. A family of `strength` stands for all its levels.
+HASHED = {
+    "paper": ("noise", "blur", "horizontal_flip", "brightness_contrast", "coarse_dropout"),
+    "strength": ("noise", "blur", "brightness_contrast", "coarse_dropout", "occlusion", "gamma", "flip"),
+    "corruptions": (
+        "gaussian_noise@3", "impulse_noise@3", "speckle_noise@3", "brightness@3", "contrast@3", "saturate@4",
+        "pixelate@3",
+    ),
+    "style": ("posterize", "solarize", "negative"),
+}  # fmt: skip
 
 
 def made_picture(size: int) -> np.ndarray:
@@ -38,6 +50,14 @@ def views(suite: str, names: tuple[str, ...], size: int = 64, image_id: str = "m
     return make_views(made_picture(size), image_id=image_id, size=size, augmentations=suite, **chosen)
 
 
+def digest(suite: str, name: str) -> str:
+    """sha256 of the view of that name, or of those of a family, at 224 pixels."""
+    found = [view for key, view in views(suite, (name,), 224).items() if key == name or key.startswith(f"{name}@")]
+    return hashlib.sha256(b"".join(view.tobytes() for view in found)).hexdigest()
+
+
 if __name__ == "__main__":
+    hashes = {suite: {name: digest(suite, name) for name in names} for suite, names in HASHED.items()}
+    (FOLDER / "hashes.json").write_text(json.dumps(hashes, indent=1) + "\n")
     for suite, names in STORED.items():
         np.savez_compressed(FOLDER / f"{suite}.npz", **{name: views(suite, names)[name] for name in names})
