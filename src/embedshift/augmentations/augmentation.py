@@ -18,12 +18,7 @@ from embedshift.registry import fingerprint
 
 
 class Range(NamedTuple):
-    """The ends of a range; `format(range, "%")` writes them in percent.
-
-    Example:
-        >>> f"{Range(0.44, 0.88)}; {Range(-0.12, 0.12):%}; {Range(75, 75)}"
-        '.44 to .88; ±12 %; 75'
-    """
+    """The ends of a range; `format(range, "%")` writes them in percent: ".44 to .88", "±12 %", "75"."""
 
     low: float
     high: float
@@ -122,13 +117,7 @@ class Augmentation:
         return not known and self.version is None
 
     def describe(self) -> Json:
-        """Returns its description as JSON.
-
-        Equal descriptions draw equal views, unless a callable reads data from outside, such as a file.
-
-        Raises:
-            UsageError: The transform has no description.
-        """
+        """Returns JSON; equal ones draw equal views, unless a callable reads a file. UsageError where there is none."""
         extra: Json = {"level": dataclasses.asdict(self.level)} if self.level else {}
         extra |= ({"seeded_by": self.seeded_by} if self.seeded_by else {}) | dict(self.extra)
         if isinstance(self.transform, Traceable) and (described := self.transform.describe()) is not None:
@@ -145,30 +134,16 @@ class Augmentation:
             ) from error
 
     def parameters(self, seed: int) -> Json:
-        """Returns the numbers that decide the view with this seed, as far as they are known; JSON.
-
-        Args:
-            seed: The view's seed.
-        """
+        """Returns the numbers that decide the view with this seed, as far as they are known; JSON."""
         if self.level is not None:
             return {self.level.unit: self.level.parameter}
         known = getattr(self.transform, "parameters", None)
         return known(np.random.default_rng(seed)) if isinstance(self.transform, Traceable) and known else {}
 
     def draw(self, image: Pixels, seed: int, *, any_size: bool = False) -> Pixels:
-        """Draws one view of an image.
+        """Draws one view of an image uint8 `[H, W, 3]`, of its shape, or with `any_size` of another height and width.
 
-        Args:
-            image: uint8 `[H, W, 3]`; not changed.
-            seed: Decides the view alone.
-            any_size: Allow a view of another height and width.
-
-        Returns:
-            The view, uint8 `[H, W, 3]`.
-
-        Raises:
-            EmbedshiftError: The transform fails.
-            UsageError: The transform returns another shape or dtype.
+        EmbedshiftError if the transform fails, UsageError if it returns another shape or dtype.
         """
         try:
             with foreign_code():
@@ -186,24 +161,10 @@ class Augmentation:
         return cast(Pixels, view)
 
     def warp(self, image: Pixels, values: Values, seed: int) -> Values:
-        """Moves values of pixels as the view of `image` with the same seed moves its pixels.
+        """Moves values float64 `[H, W]` or `[H, W, C]` as the view of `image` with the same seed moves its pixels.
 
-        Args:
-            image: The original, uint8 `[H, W, 3]`.
-            values: float64 `[H, W]` or `[H, W, C]`.
-            seed: The view's seed.
-
-        Returns:
-            float64 of the same shape; NaN where the view shows nothing of the original. Unchanged for an augmentation
-            that moves nothing (colours, noise, blur, dropout); all NaN for a user's callable: its movement is unknown.
-
-        Raises:
-            EmbedshiftError: The augmentation cannot be drawn again on numbers that are no colours.
-
-        Example:
-            >>> flip = Augmentation("flip", transforms.make("HorizontalFlip"))
-            >>> flip.warp(np.zeros((1, 3, 3), np.uint8), np.array([[1.0, 2, 3]]), 0)
-            array([[3., 2., 1.]])
+        NaN where the view shows nothing of the original, and everywhere for a user's callable, of which nothing is
+        known; the values themselves where nothing is moved (colours, noise, blur, dropout).
         """
         if not transforms.is_transform(self.transform):
             geometry = self.geometry(image, seed)
@@ -218,12 +179,7 @@ class Augmentation:
             ) from error
 
     def geometry(self, image: Pixels, seed: int) -> Geometry | None:
-        """Returns where each pixel of the view comes from; None if a user's callable takes part.
-
-        Args:
-            image: The original, uint8 `[H, W, 3]`.
-            seed: The view's seed.
-        """
+        """Returns where each pixel of the view of `image` comes from; None if a user's callable takes part."""
         if isinstance(self.transform, Traceable):
             return self.transform.geometry(image, np.random.default_rng(seed))
         if not transforms.is_transform(self.transform):

@@ -98,16 +98,21 @@ def recompressed(image: Pixels, quality: float) -> Pixels:
     return np.asarray(Image.open(content))
 
 
+Places = Callable[[Sides, float, np.random.Generator], Floats]
+
+
 class Change:
-    """Changes an image by a parameter; the default `geometry` moves and hides nothing."""
+    """Changes an image by a parameter; without `source`, the places that a view shows, it moves and hides nothing."""
+
+    source: Places | None = None
 
     def __call__(self, image: Pixels, parameter: float, rng: np.random.Generator) -> Pixels:
         """Returns the view of `image` uint8 `[H, W, 3]`; parameter and `rng` decide it."""
         raise NotImplementedError
 
-    def geometry(self, of: Sides, parameter: float, rng: np.random.Generator) -> Geometry | None:
-        """Returns the geometry of the view that an equal `rng` draws; None = unknown."""
-        return Geometry()
+    def geometry(self, of: Sides, parameter: float, rng: np.random.Generator) -> Geometry:
+        """Returns the geometry of the view that an equal `rng` draws."""
+        return Geometry() if self.source is None else Geometry(self.source(of, parameter, rng))
 
 
 @dataclass(frozen=True)
@@ -115,26 +120,20 @@ class Tones(Change):
     """A change of colours or sharpness, or noise; with `source` its view shows other places, or means over several."""
 
     draw: Callable[[Pixels, float, np.random.Generator], Pixels]
-    source: Callable[[Sides, float, np.random.Generator], Floats] | None = None
+    source: Places | None = None
 
     def __call__(self, image: Pixels, parameter: float, rng: np.random.Generator) -> Pixels:
         return self.draw(image, parameter, rng)
 
-    def geometry(self, of: Sides, parameter: float, rng: np.random.Generator) -> Geometry:
-        return Geometry() if self.source is None else Geometry(self.source(of, parameter, rng))
-
 
 @dataclass(frozen=True)
 class Warp(Change):
-    source: Callable[[Sides, float, np.random.Generator], Floats]
+    source: Places
     border: int = cv2.BORDER_REFLECT_101
 
     def __call__(self, image: Pixels, parameter: float, rng: np.random.Generator) -> Pixels:
         source = self.source(size_of(image), parameter, rng)
         return np.asarray(sampled(image, source, self.border), np.uint8)
-
-    def geometry(self, of: Sides, parameter: float, rng: np.random.Generator) -> Geometry:
-        return Geometry(self.source(of, parameter, rng))
 
 
 @dataclass(frozen=True)

@@ -237,7 +237,7 @@ SPECKLE = (0.15, 0.2, 0.35, 0.45, 0.6)
 def gaussian_noise(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:
     """Gaussian noise, as from a sensor in the dark: x + N(0, c), x in [0, 1]."""
     c = at(severity, *GAUSSIAN)
-    return to_pixels(image + np.float32(255 * c) * _normal(image, rng))
+    return to_pixels(image + np.float32(255 * c) * rng.standard_normal(image.shape, np.float32))
 
 
 def shot_noise(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:
@@ -256,11 +256,7 @@ def impulse_noise(image: Pixels, severity: float, rng: np.random.Generator) -> P
 def speckle_noise(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:
     """Speckle noise, which grows with brightness: x + x N(0, c)."""
     c = at(severity, *SPECKLE)
-    return to_pixels(image * (1 + np.float32(c) * _normal(image, rng)))
-
-
-def _normal(image: Pixels, rng: np.random.Generator) -> Floats:
-    return rng.standard_normal(image.shape, np.float32)
+    return to_pixels(image * (1 + np.float32(c) * rng.standard_normal(image.shape, np.float32)))
 
 
 add("gaussian_noise", Tones(gaussian_noise), c=GAUSSIAN)

@@ -55,9 +55,8 @@ class Family:
     @property
     def what_it_does(self) -> str:
         """The first line of the docstring of the function that changes the image, or the name."""
-        function = next(
-            getattr(self.change, part) for part in ("draw", "mask", "source", "__class__") if hasattr(self.change, part)
-        )
+        parts = (getattr(self.change, part, None) for part in ("draw", "mask", "source", "__class__"))
+        function = next(part for part in parts if part)
         words = (function.__doc__ or f"{self.name.replace('_', ' ').capitalize()}.").splitlines()[0]
         words = words.removeprefix("Returns ").replace("`", "")
         return words[0].upper() + words[1:]
@@ -71,30 +70,13 @@ class Family:
         return f"{words} ({listed})" if listed else words
 
     def parameter(self, level: int, count: int) -> float:
-        """Returns the parameter of a level, interpolated linearly between the family's own levels.
-
-        Args:
-            level: The level, from 0 to `count`.
-            count: The number of levels.
-
-        Example:
-            >>> family = Family("turn", "strength", Change(), "degrees", 0.0, (5.0, 10.0, 20.0, 45.0, 90.0))
-            >>> [family.parameter(level, count=5) for level in range(6)], family.parameter(1, count=10)
-            ([0.0, 5.0, 10.0, 20.0, 45.0, 90.0], 2.5)
-        """
+        """Returns the parameter of a level from 0 to `count`, interpolated linearly between the family's own levels."""
         parameters = (self.zero, *self.levels)
         value = float(np.interp(level * len(self.levels) / count, np.arange(len(parameters)), parameters))
         return float(round(value)) if self.integer else round(value, 10)
 
     def augmentations(self, levels: int | None = None) -> list[Augmentation]:
-        """Returns its augmentations, the weakest first.
-
-        Args:
-            levels: Number of levels; None = the family's own. A family without strength has one level in any case.
-
-        Raises:
-            UsageError: A standard defines the levels, and another number is requested.
-        """
+        """Returns its augmentations, the weakest first; levels None = its own. One without strength has one level."""
         default = len(self.levels)
         if self.published and levels not in (None, default):
             raise UsageError(f"levels: {self.name} has {default} published levels; leave `levels` out")
@@ -102,12 +84,7 @@ class Family:
         return [self.at(level, self.parameter(level, count)) for level in range(1, count + 1)]
 
     def at(self, level: int, parameter: float) -> Augmentation:
-        """Returns the augmentation at one strength.
-
-        Args:
-            level: The level for the name.
-            parameter: The strength, in `unit`.
-        """
+        """Returns the augmentation at one strength, in `unit`; the level is for its name."""
         place, change = Level(self.name, level, parameter, self.unit, self.zero), ChangeAt(self.change, parameter)
         seeded_by, words = self.drawn_as or self.name, self.description(parameter)
         return Augmentation(f"{self.name}@{level}", change, place, seeded_by, self.version, self.extra, words)

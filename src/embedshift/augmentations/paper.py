@@ -119,20 +119,15 @@ def descriptions() -> dict[str, str]:
 
 
 def paper(choice: Choice) -> list[Augmentation]:
-    words = descriptions()
+    words, alpha = descriptions(), PAPER["elastic"][1]["alpha"]
+    # Draws what albumentations draws, in a quarter of its time; a few pixels in a million differ by one level.
+    change, extra = ChangeAt(Elastic(elastic), alpha), {"alpha": alpha, "sigma": SIGMA}
     return [
-        _elastic(words[name])
+        Augmentation(name, change, version=4, extra=extra, description=words[name])
         if name == "elastic"
         else Augmentation(name, transforms.make(kind, **settings), description=words[name])
         for name, (kind, settings) in PAPER.items()
     ]
-
-
-def _elastic(words: str) -> Augmentation:
-    """Draws what albumentations draws, in a quarter of its time; a few pixels in a million differ by one level."""
-    alpha = PAPER["elastic"][1]["alpha"]
-    change = ChangeAt(Elastic(elastic), alpha)
-    return Augmentation("elastic", change, version=4, extra={"alpha": alpha, "sigma": SIGMA}, description=words)
 
 
 SUITES.add("paper", paper)

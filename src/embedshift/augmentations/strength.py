@@ -37,13 +37,10 @@ def phases(rng: np.random.Generator, count: int) -> Values:
     return rng.uniform(-0.5, 0.5, count)
 
 
-def jpeg_bytes(image: Pixels, quality: float) -> Any:
-    return cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(quality)])[1]
-
-
 def jpeg(image: Pixels, quality: float, rng: np.random.Generator) -> Pixels:
     """Writes the image as JPEG and reads it again."""
-    return np.asarray(cv2.imdecode(jpeg_bytes(image, quality), cv2.IMREAD_COLOR), np.uint8)[..., ::-1]
+    data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(quality)])[1]
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)[..., ::-1]
 
 
 def downscale(image: Pixels, factor: float, rng: np.random.Generator) -> Pixels:

@@ -182,7 +182,10 @@ def load_suite(
             raise UsageError(f"{augmentations!r} is no suite of augmentations: {words}")
         suite = Suite(SUITES[augmentations](choice))
         if suite.augmentations and not suite.has_levels:
-            suite, choice = _only(suite, choice.families, augmentations), Choice((), levels, frost_textures)
+            refuse_unknown(choice.families, f"augmentation of {augmentations}", suite._by_name)
+            chosen = choice.families or suite.names
+            suite = Suite([augmentation for augmentation in suite if augmentation.name in chosen])
+            choice = Choice((), levels, frost_textures)
     elif isinstance(augmentations, Mapping):
         custom = [Augmentation(name, _always_applied(name, transform)) for name, transform in augmentations.items()]
         suite = Suite(custom, is_custom=True)
@@ -196,11 +199,6 @@ def load_suite(
     ):
         raise UsageError("`frost_textures`: frost is not among the augmentations; leave it out, or add frost")
     return suite
-
-
-def _only(suite: Suite, chosen: Sequence[str], name: str) -> Suite:
-    refuse_unknown(chosen, f"augmentation of {name}", suite._by_name)
-    return Suite([augmentation for augmentation in suite if not chosen or augmentation.name in chosen])
 
 
 def _suite_of(name: str) -> str | None:

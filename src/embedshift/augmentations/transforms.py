@@ -1,7 +1,4 @@
-"""The interface to albumentations: its transforms, those that a file may name, and their geometry.
-
-Only this file imports it.
-"""
+"""The interface to albumentations, which no other file imports: transforms, those a file may name, their geometry."""
 
 import contextlib
 import copy
@@ -54,11 +51,8 @@ def _without_torch() -> Iterator[None]:
         sys.modules["albumentations"].__dict__.pop("pytorch", None)
 
 
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # "ShiftScaleRotate is a special case of Affine"
-        yield
+# "ShiftScaleRotate is a special case of Affine"
+_quietly = functools.partial(warnings.catch_warnings, action="ignore", category=UserWarning)
 
 
 @functools.cache

@@ -20,12 +20,7 @@ from embedshift.sources.images import ToInput, reduced
 
 @dataclass(frozen=True)
 class Canvas:
-    """The image that augmentations change.
-
-    Args:
-        image: The encoder's square input, or the image of the file, uint8 `[H, W, 3]`.
-        to_input: How the image of a file and its views become the input; None = the image is the input.
-    """
+    """The image uint8 `[H, W, 3]` that augmentations change: the encoder's input, or with `to_input` a file's."""
 
     image: Pixels
     to_input: ToInput | None = None
@@ -66,10 +61,7 @@ class Canvas:
         return np.full_like(values, np.nan) if geometry is None else geometry.move(values)
 
     def moved_and_hidden(self, augmentation: Augmentation, seed: int) -> tuple[float, float]:
-        """Returns the displacement of a view's pixels divided by the side, and the fraction that hides the original.
-
-        The first is a root mean square; both are NaN where they are not known.
-        """
+        """Returns the RMS displacement of a view's pixels over the side, and the hidden fraction; NaN = not known."""
         geometry = self._geometry(augmentation, seed)
         size = size_of(self.image) if self.to_input is None else self.to_input.size
         return (np.nan, np.nan) if geometry is None else (geometry.displacement(), geometry.covered(size))

@@ -63,8 +63,7 @@ def as_pixels(picture: Pixels) -> Tensor:
 
 
 def as_picture(pixels: Tensor) -> Floats:
-    picture: Floats = pixels.detach()[0].permute(1, 2, 0).cpu().numpy()
-    return picture
+    return np.asarray(pixels.detach()[0].permute(1, 2, 0).cpu().numpy())
 
 
 def _straight_through(purify: Purify, pixels: Tensor) -> Tensor:
@@ -115,8 +114,7 @@ class Budget:
             low, high = np.maximum(base - radius, 0), np.minimum(base + radius, 255)
             return np.asarray(np.clip(np.rint(pixels), low, high), np.uint8)
         moved, low_scale, high_scale = pixels - base, 0.0, 1.0
-        levels = _levels(base + moved)
-        if self.distance(levels, original) <= self.eps:
+        if self.distance(levels := _levels(base + moved), original) <= self.eps:
             return levels
         levels = original
         for _ in range(_HALVINGS):
@@ -198,9 +196,6 @@ def value_and_gradient(loss: Loss, pixels: Tensor) -> tuple[float, Tensor]:
     return float(value.detach()), gradient
 
 
-METHODS = {"pgd": pgd, "apgd": apgd}
-
-
 class AttackResult(NamedTuple):
     picture: Pixels
     cosine: float
@@ -211,9 +206,8 @@ def worst_image(goal: Goal, original: Pixels, budget: Budget, *, steps: int, see
     original_pixels = as_pixels(original)
     start = budget.start(original_pixels, seed)
     results: list[AttackResult] = []
-    for name, method in METHODS.items():
-        if goal.purify is None or name == "apgd":
-            pixels = method(goal.loss, start, original_pixels, budget, steps)
-            picture = budget.rounded(as_picture(pixels), original)
-            results.append(AttackResult(picture, goal.picture_cosine(picture), name))
+    for method in (pgd, apgd) if goal.purify is None else (apgd,):
+        pixels = method(goal.loss, start, original_pixels, budget, steps)
+        picture = budget.rounded(as_picture(pixels), original)
+        results.append(AttackResult(picture, goal.picture_cosine(picture), method.__name__))
     return min(results, key=lambda result: -result.cosine if goal.towards else result.cosine)

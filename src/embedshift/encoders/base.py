@@ -211,13 +211,7 @@ class EncoderInfo:
 
     @classmethod
     def of(cls, encoder: Encoder) -> "EncoderInfo":
-        """Collects the information that an encoder gives.
-
-        Example:
-            >>> class Mine: precision = "bfloat16"
-            >>> EncoderInfo.of(Mine()).precision
-            'bfloat16'
-        """
+        """Collects the information that an encoder gives."""
         return cls(**{info.name: getattr(encoder, info.name, None) for info in dataclasses.fields(cls)})
 
 
@@ -291,13 +285,7 @@ class TextEncoder(Protocol):
 
 
 def usual_batch(device: str, grid: tuple[int, int] | None) -> int:
-    """Returns the default number of views per forward pass; it depends only on device and encoder.
-
-    So equal studies have equal batches.
-
-    Args:
-        device: Name of the device, such as "cpu" or "cuda:1".
-        grid: The encoder's patch grid `(g_h, g_w)`; None without attention.
+    """Returns the default number of views per pass, by device and patch grid alone: equal studies have equal batches.
 
     Example:
         >>> usual_batch("cpu", (7, 7)), usual_batch("cuda:1", (16, 16))

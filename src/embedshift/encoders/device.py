@@ -30,7 +30,8 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # as malloc.h has them
 
 def find_device(name: str) -> torch.device:
     try:
-        device = torch.device(_best_device() if name == "auto" else name)
+        best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        device = torch.device(best if name == "auto" else name)
         torch.empty(1, device=device).cpu()  # "meta" computes nothing
     except Exception as error:
         words = f"device {name!r} cannot be used here ({reason(error).split('. ')[0][:200]}); use auto or cpu"
@@ -74,12 +75,6 @@ def one_torch_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _best_device() -> str:
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def keep_memory() -> None:

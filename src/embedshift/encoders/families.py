@@ -14,14 +14,7 @@ IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Embedding:
-    """One vector that a family offers.
-
-    Args:
-        name: Its name in the setting `embedding`.
-        reader: The key in `READERS` of `huggingface.py` of what reads it.
-        definition: A description for lists, docs and study.json.
-        drop: Parts of the model that it does not need, in addition to those that the family drops.
-    """
+    """One vector that a family offers; `reader` is a key in `READERS` of `huggingface.py`, `drop` further parts."""
 
     name: str
     reader: str
@@ -31,13 +24,9 @@ class Embedding:
 
 @dataclass(frozen=True)
 class TextTower:
-    """How a family reads text, into the space of its first embedding.
+    """How a family reads text, into the space of its first embedding; `reader` is a key in `READERS` of `text.py`.
 
-    Args:
-        reader: The key in `READERS` of `text.py` of what reads the vector.
-        drop: Children of the class that are removed before loading, because they read no text.
-        loader: The transformers class that loads it; None = the family's.
-        padded: Whether every text is padded to the greatest length, because the last token is read.
+    `loader` None = the family's class. Every text is `padded` to the greatest length where the last token is read.
     """
 
     reader: str = "text_features"
@@ -79,12 +68,7 @@ class EncoderFamily:
 
     @property
     def summary(self) -> str:
-        """One line with title, types, embeddings and kind of attention.
-
-        Example:
-            >>> EncoderFamily("ViT", ("vit",), "ViTModel", (Embedding("cls", "cls", "CLS token"),), "").summary
-            'ViT (vit): CLS token; attention: cls'
-        """
+        """One line with title, types, embeddings and kind of attention: "ViT (vit): CLS token; attention: cls"."""
         types = f" ({', '.join(self.model_types)})" if self.model_types else ""
         first, *further = self.embeddings
         alternatives = "".join(f", or `embedding` {embedding.name}: {embedding.definition}" for embedding in further)
@@ -92,14 +76,7 @@ class EncoderFamily:
         return f"{self.title}{types}: {first.definition}{alternatives}; attention: {attention}"
 
     def choose(self, name: str | None) -> Embedding:
-        """Returns the embedding `name`, None = the default; another name raises UsageError (exit code 2).
-
-        Example:
-            >>> vit = EncoderFamily("ViT", ("vit",), "ViTModel", (Embedding("cls", "cls", "CLS token"),), "")
-            >>> vit.choose("latents")
-            Traceback (most recent call last):
-            embedshift.errors.UsageError: ViT gives no embedding 'latents'. It gives: cls
-        """
+        """Returns the embedding `name`, None = the default; another name raises UsageError."""
         for embedding in self.embeddings:
             if name in {None, embedding.name}:
                 return embedding

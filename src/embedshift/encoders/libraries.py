@@ -14,7 +14,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from embedshift.encoders.base import Preprocess
-from embedshift.encoders.families import CLIP_MEAN, CLIP_STD, OPEN_CLIP, TIMM
+from embedshift.encoders.families import CLIP_MEAN, CLIP_STD, OPEN_CLIP, TIMM, Embedding
 from embedshift.encoders.folder import check_folder, local_path
 from embedshift.encoders.huggingface import READERS, hub_answers, read, triple
 from embedshift.encoders.module import ModuleEncoder
@@ -71,14 +71,12 @@ def load_openclip(
         mean, std = triple(pixels.get("mean"), CLIP_MEAN), triple(pixels.get("std"), CLIP_STD)
     squash = pixels.get("resize_mode") == "squash"
     preprocess = Preprocess(native, mean, std, native, RESAMPLE.get(pixels.get("interpolation", ""), 3), squash)
-    return ModuleEncoder(
-        visual,
-        functools.partial(read, chosen.reader),
-        preprocess.at(size),
-        display_name("open_clip", model),
-        embedding=chosen,
-        **settings,
-    )
+    return _encoder(visual, chosen, preprocess.at(size), display_name("open_clip", model), settings)
+
+
+def _encoder(module: nn.Module, chosen: Embedding, preprocess: Preprocess, name: str, settings: Any) -> ModuleEncoder:
+    reader = functools.partial(read, chosen.reader)
+    return ModuleEncoder(module, reader, preprocess, name, embedding=chosen, **settings)
 
 
 def load_openclip_text(model: str, **settings: Any) -> ModuleTextEncoder:
@@ -182,23 +180,10 @@ def load_timm(model: str, *, size: int | None = None, embedding: str | None = No
     with refusing(f"timm:{model}: cannot be loaded"):
         module = _create(timm, model, size)
         data = timm.data.resolve_model_data_config(module)
-    native, (red, green, blue) = int(data["input_size"][-1]), data["mean"]
-    preprocess = Preprocess(
-        native,
-        (red, green, blue),
-        tuple(data["std"]),
-        int(native / data["crop_pct"]),
-        RESAMPLE.get(data["interpolation"], 3),
-        squash=data.get("crop_mode") == "squash",
-    )
-    return ModuleEncoder(
-        module,
-        functools.partial(read, chosen.reader),
-        preprocess.at(size),
-        display_name("timm", model),
-        embedding=chosen,
-        **settings,
-    )
+    native, squash = int(data["input_size"][-1]), data.get("crop_mode") == "squash"
+    mean, std, shortest = tuple(data["mean"]), tuple(data["std"]), int(native / data["crop_pct"])
+    preprocess = Preprocess(native, mean, std, shortest, RESAMPLE.get(data["interpolation"], 3), squash)
+    return _encoder(module, chosen, preprocess.at(size), display_name("timm", model), settings)
 
 
 def _create(timm: Any, model: str, size: int | None) -> Any:

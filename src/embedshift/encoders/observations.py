@@ -45,14 +45,9 @@ class Observation(Protocol):
     """Captures values of a tower while it runs, by hooks on its modules."""
 
     def take(self, count: int, row: Tensor | None) -> Floats:
-        """Returns the values of the last pass, float32 `[B, ...]`.
+        """Returns the values of the last pass, float32 `[B, ...]`, B = `count`; UsageError without the encoder's name.
 
-        Args:
-            count: Number of views B.
-            row: The attention weights of `Tower.kind` over all tokens, `[B, T]`; None without attention.
-
-        Raises:
-            UsageError: The encoder cannot give them. The message omits its name.
+        `row` has the attention weights of `Tower.kind` over all tokens, `[B, T]`; None without attention.
         """
 
     def remove(self) -> None:

@@ -60,7 +60,9 @@ class Explainer:
                 # The rows of the tokens that are read have a gradient, to the bit; no other has.
                 read = gradients[-1].abs().sum(dim=(1, 3)) > 0
                 rows = positive[-1].sum(dim=1) if pooling else read / read.sum(dim=1, keepdim=True)
-                rolled = _rollout(positive[: len(layers)], rows)
+                rolled = rows  # of R, where R ← R + A R over the layers from the first to the last, from R = I
+                for layer in reversed(positive[: len(layers)]):
+                    rolled = rolled + torch.einsum("bt,bts->bs", rolled, layer)
                 # A token's own contribution is the same for all tokens that are read, and tells nothing about patches.
                 rows_by_map[RELEVANCE] = rolled if pooling else rolled - rows
             if TOKENS in self._names:
@@ -96,13 +98,6 @@ class Explainer:
 
     def _refusal(self, why: str, instead: str = "it without `maps`") -> UsageError:
         return UsageError(f"{self._encoder.name} cannot provide these maps: {why}; run {instead}")
-
-
-def _rollout(positive: list[Tensor], rows: Tensor) -> Tensor:
-    """Returns rows `[B, T]` of R, where R ← R + A R over the layers from the first to the last, from R = I."""
-    for layer in reversed(positive):
-        rows = rows + torch.einsum("bt,bts->bs", rows, layer)
-    return rows
 
 
 class _BlockByBlock(AttentionInterceptor):

@@ -64,8 +64,7 @@ class ModuleTextEncoder:
         tokens = {name: values.to(self.device) for name, values in self._tokenize(texts).items()}
         low = self.precision != "float32"
         with torch.inference_mode(), torch.autocast(self.device.type, DTYPES[self.precision], enabled=low):
-            vectors: NDArray[np.float32] = self._read(self.module, tokens).float().cpu().numpy()
-        return vectors
+            return np.asarray(self._read(self.module, tokens).float().cpu().numpy())
 
 
 def load_huggingface_text(model: str, **settings: Any) -> ModuleTextEncoder | None:
@@ -97,17 +96,10 @@ def _tokenizer(checkpoint: Checkpoint, *, padded: bool) -> Tokenize:
     longest = min(_longest(checkpoint.config), tokenizer.model_max_length)
     tokenizer.padding_side = "right"  # Siglip2Tokenizer pads at the left; no tower was trained so
 
+    lengths = {"padding": "max_length" if padded else True, "truncation": True, "max_length": longest}
+
     def tokenize(texts: list[str]) -> Tokens:
-        tokens: Tokens = dict(
-            tokenizer(
-                texts,
-                padding="max_length" if padded else True,
-                truncation=True,
-                max_length=longest,
-                return_tensors="pt",
-                return_token_type_ids=False,
-            )
-        )
+        tokens: Tokens = dict(tokenizer(texts, return_tensors="pt", return_token_type_ids=False, **lengths))
         # SigLIP was trained without a mask: the last place is read, mostly padding that has seen the text.
         return {"input_ids": tokens["input_ids"]} if padded else tokens
 

@@ -3,7 +3,6 @@
 import importlib.metadata
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,7 +53,9 @@ def run_attack(
     log.info("images: %s, variants: %d per image", f"{len(samples):,}", len(attack_variants(config)))
     if encoder is None:
         encoder = load_encoder(config.model, device=config.device, size=config.size, embedding=config.embedding)
-    gradients, resized = _gradients(encoder), to_input(encoder_preprocess(encoder), config.resize)
+    if not isinstance(encoder, Differentiable):
+        raise UsageError(f"{encoder.name} cannot be attacked: it gives no gradients, see `Differentiable`")
+    gradients, resized = encoder.differentiable(), to_input(encoder_preprocess(encoder), config.resize)
     target, variants = _target(config, resized), attack_variants(config)
     begun = Attack(
         embedshift=importlib.metadata.version("embedshift"),
@@ -137,12 +138,6 @@ class Attacker:
         return worst_image(goal, original, budget, steps=config.steps, seed=seed)
 
 
-def _gradients(encoder: Encoder) -> AbstractContextManager[Any]:
-    if not isinstance(encoder, Differentiable):
-        raise UsageError(f"{encoder.name} cannot be attacked: it gives no gradients, see `Differentiable`")
-    return encoder.differentiable()
-
-
 def _target(config: AttackConfig, resized: ToInput) -> Pixels | None:
     if config.target is None:
         return None
@@ -179,7 +174,7 @@ def make_identity(config: AttackConfig, encoder: Encoder, samples: Sequence[Imag
         "seed": config.seed,
         "steps": config.steps,
         "target": None if target is None else images.pixels_hash(target),
-        "versions": {name: importlib.metadata.version(name) for name in ("opencv-python-headless",)},
+        "versions": {"opencv-python-headless": importlib.metadata.version("opencv-python-headless")},
     }
 
 

@@ -142,11 +142,8 @@ def _attempts(ray: Any, shards: Sequence[Shard], plan: Plan, progress: Progress)
             else:
                 unread.append(record)
         if unread:
-            first, words = (
-                unread[0].failures[0],
-                "%d shards without a readable image (first: %s: %s): trying other nodes",
-            )
-            log.warning(words, len(unread), first.image_id, first.reason)
+            words, first = "%d shards without a readable image (first: %s: %s): trying other nodes", unread[0]
+            log.warning(words, len(unread), first.failures[0].image_id, first.failures[0].reason)
         again = errors.keys() | {record.index for record in unread}
         remaining = [shard for shard in remaining if shard.index in again]
         if not remaining:

@@ -33,7 +33,9 @@ def run_views(
     suite = suite or load_suite(
         config.augmentations, families=config.families, levels=config.levels, frost_textures=config.frost_textures
     )
-    _refuse_names(suite)
+    for name in suite.names:
+        if name.startswith(".") or "/" in name or "\0" in name or name == ORIGINALS:
+            raise UsageError(f"augmentation {name!r}: its name cannot be that of a folder; rename it")
     if config.draws * len(suite.names) > VIEWS:
         raise UsageError(f"`draws` {config.draws}: at most {VIEWS:,} views of an image can be written")
     source, samples = list_images(config, out)
@@ -52,12 +54,6 @@ def run_views(
 
     with continued(out, begun) as begun:
         return fill(begun, folder, source, samples, write, workers=workers, progress=progress, on_start=on_start)
-
-
-def _refuse_names(suite: Suite) -> None:
-    for name in suite.names:
-        if name.startswith(".") or "/" in name or "\0" in name or name == ORIGINALS:
-            raise UsageError(f"augmentation {name!r}: its name cannot be that of a folder; rename it")
 
 
 def _begun(config: ViewsConfig, suite: Suite, samples: Sequence[ImageRef]) -> ViewsFile:
