@@ -170,6 +170,21 @@ def test_secants_are_exact(name: str):
     torch.testing.assert_close((found.weights * (y - x)).sum(dim=(1, 2)), torch.ones(5), rtol=0, atol=1e-4)
 
 
+def test_attention_is_split_into_values_and_pattern():
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.randn(3, 5, 8, generator=generator) for _ in range(2))
+
+    def embed(tokens: Tensor) -> Tensor:
+        q = tokens.view(len(tokens), 5, 2, 4).transpose(1, 2)
+        return functional.scaled_dot_product_attention(q, q, q).flatten(1)
+
+    found = pull_back(embed, x, y)
+    values, pattern = (found.weights * (y - x)).sum(dim=(1, 2)), found.pattern()
+    torch.testing.assert_close(values + pattern, torch.ones(3), rtol=0, atol=1e-4)
+    assert (pattern.abs() > 0.01).all()
+    assert [each.shape for each in found.patterns] == [(3, 2)]
+
+
 # The last block token by token.
 
 TOKEN_BY_TOKEN = ("clip", "siglip", "blip_itm", "blip_2_itm", "idefics2", "dinov3", "dinov2_registers")
