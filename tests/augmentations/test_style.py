@@ -47,6 +47,20 @@ def test_oil_is_kuwahara_s_filter(image):
     assert FILTERS["oil"][1] * 224 == pytest.approx(4, abs=0.05)
 
 
+def test_filters_of_opencv_have_the_strengths_of_the_docs_and_reach_with_the_side():
+    reach = 60 * len(PHOTO) / 224
+    blue_first = np.ascontiguousarray(PHOTO[..., ::-1])
+    grey, colour = cv2.pencilSketch(blue_first, sigma_s=reach, sigma_r=0.07, shade_factor=0.05)
+    wanted = {
+        "stylization": cv2.stylization(PHOTO, sigma_s=reach, sigma_r=0.45),
+        "smooth": cv2.edgePreservingFilter(PHOTO, flags=cv2.RECURS_FILTER, sigma_s=reach, sigma_r=0.4),
+        "pencil": grey[..., None].repeat(3, axis=2),
+        "pencil_colour": colour[..., ::-1],
+    }
+    for name, view in wanted.items():
+        np.testing.assert_array_equal(drawn(name, PHOTO), view, name)
+
+
 def test_drawings_are_grey_or_coloured_and_styles_differ():
     views = {name: drawn(name, PHOTO) for name in SUITE.names}
     grey = views["pencil"]

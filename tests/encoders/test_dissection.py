@@ -9,7 +9,7 @@ from torch.nn import functional
 from embedshift import load_encoder
 from embedshift.encoders.dissection import HeadContributions, block_parts, split, token_contributions, unpack
 from embedshift.encoders.dissection.anatomy import Anatomy
-from embedshift.encoders.dissection.secant import SecantAttention, pull_back
+from embedshift.encoders.dissection.secant import pull_back
 from embedshift.errors import UsageError
 from support import models
 from support.family_models import BY_KIND, eager, encoder, pixels
@@ -20,7 +20,7 @@ from support.once import made
 
 pytestmark = pytest.mark.slow
 
-DEPTH, HEADS = 3, 4
+DEPTH = 3
 # Each tower of transformers, and what is behind it.
 FAMILIES = (
     ("clip", None), ("siglip", None), ("siglip2", None), ("blip_itm", None), ("blip_caption", None),
@@ -126,31 +126,6 @@ def test_heads_equal_a_slow_split_in_float64(kind: str):
         assert float(found.input[place - 1]) == pytest.approx(first, abs=1e-5)
 
 
-def test_a_head_that_is_switched_off_in_the_views_pass_is_named():
-    anatomy, pixels = Anatomy(encoder("dinov2").tower), as_pixels(noise(encoder("dinov2"), 1))
-    width = anatomy.layers[0].weight.shape[1] // 4
-    for layer, head in ((DEPTH - 1, 2), (0, 1)):
-        off = slice(head * width, (head + 1) * width)
-
-        def switch_off(_module, inputs, off=off):
-            heads = inputs[0].clone()
-            heads[..., off] = 0  # as with output weights of zero
-            return (heads,)
-
-        original = block_parts(anatomy, pixels)
-        block = anatomy.readout.blocks[layer]
-        handle = block.get_submodule("attention.o_proj").register_forward_pre_hook(switch_off)
-        view = block_parts(anatomy, pixels)
-        handle.remove()
-        found = split(anatomy, original, view)
-        assert float(found.total) == pytest.approx(1, abs=1e-4)
-        assert found.heads[0, :layer].abs().max().item() == 0 if layer else True
-        others = found.heads[0, layer].clone()
-        others[head] = 0
-        assert others.abs().max() == 0
-        assert found.heads[0, layer, head].abs() > 0.01
-
-
 def test_the_only_head_that_depends_on_the_image_carries_all(tmp_path):
     model = models.MAKERS["dinov2"]()
     models.widen(model)
@@ -187,19 +162,12 @@ FUNCTIONS = {
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_secants_are_exact_where_derivatives_are_not(name: str):
+def test_secants_are_exact(name: str):
     generator = torch.Generator().manual_seed(0)
     x, y = (torch.randn(5, 2, 6, generator=generator) * scale for scale in (1, 3))
     embed = lambda tokens: FUNCTIONS[name](tokens).flatten(1) + 0.5  # noqa: E731
     found = pull_back(embed, x, y)
     torch.testing.assert_close((found.weights * (y - x)).sum(dim=(1, 2)), torch.ones(5), rtol=0, atol=1e-4)
-    leaf = x.clone().requires_grad_()
-    unit, old = (functional.normalize(embed(each).detach(), dim=1) for each in (y, x))
-    u = unit - old
-    (gradient,) = torch.autograd.grad(
-        (functional.normalize(embed(leaf), dim=1) * u / u.square().sum(dim=1, keepdim=True)).sum(), leaf
-    )
-    assert ((gradient * (y - x)).sum(dim=(1, 2)) - 1).abs().max() > 0.05
 
 
 def test_attention_is_split_into_values_and_pattern():
@@ -211,12 +179,10 @@ def test_attention_is_split_into_values_and_pattern():
         return functional.scaled_dot_product_attention(q, q, q).flatten(1)
 
     found = pull_back(embed, x, y)
-    values = (found.weights * (y - x)).sum(dim=(1, 2))
-    pattern = found.pattern()
+    values, pattern = (found.weights * (y - x)).sum(dim=(1, 2)), found.pattern()
     torch.testing.assert_close(values + pattern, torch.ones(3), rtol=0, atol=1e-4)
     assert (pattern.abs() > 0.01).all()
     assert [each.shape for each in found.patterns] == [(3, 2)]
-    assert not SecantAttention().attended
 
 
 # The last block token by token.
@@ -237,7 +203,7 @@ def test_tokens_add_up_to_the_last_blocks_heads(kind: str):
     assert (tokens.values.abs().sum(dim=1) > 1e-3).all()
 
 
-def test_tokens_equal_a_loop_over_the_librarys_eager_attention():
+def test_tokens_equal_sums_over_the_librarys_eager_attention():
     views = noise(encoder("dinov2"), 2)
     anatomy, given = Anatomy(encoder("dinov2").tower), as_pixels(views)
     found = token_contributions(anatomy, given[:1], given[1:])
@@ -260,14 +226,7 @@ def test_tokens_equal_a_loop_over_the_librarys_eager_attention():
     u = ends[1] / np.linalg.norm(ends[1]) - ends[0] / np.linalg.norm(ends[0])
     wanted = u @ unit_matrix(*ends) @ norm_matrix(x, y, gamma, norm.eps) / (u @ u)
     wanted = (wanted * block.layer_scale1.lambda1.detach().numpy()) @ block.attention.o_proj.weight.detach().numpy()
-    width = 24 // HEADS
-    for token in range(weights[0].shape[-1]):
-        pattern = value = 0.0
-        for head in range(HEADS):
-            part = slice(head * width, (head + 1) * width)
-            old, new = (each[token, part] for each in values)
-            a, b = (each[head, 0, token] for each in weights)
-            pattern += (b - a) * (wanted[part] @ (old + new)) / 2
-            value += (a + b) / 2 * (wanted[part] @ (new - old))
-        assert float(found.pattern[0, token]) == pytest.approx(pattern, abs=1e-5)
-        assert float(found.values[0, token]) == pytest.approx(value, abs=1e-5)
+    old, new = (np.einsum("hd,thd->ht", wanted.reshape(4, -1), each.reshape(len(each), 4, -1)) for each in values)
+    a, b = (each[:, 0] for each in weights)
+    np.testing.assert_allclose(found.pattern[0], ((b - a) * (old + new) / 2).sum(axis=0), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(found.values[0], ((a + b) / 2 * (new - old)).sum(axis=0), rtol=0, atol=1e-5)

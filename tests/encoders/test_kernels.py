@@ -18,8 +18,10 @@ from embedshift.config import StudyConfig
 from embedshift.encoders import device as precision
 from embedshift.encoders import kernels
 from embedshift.encoders.base import Preprocess
+from embedshift.encoders.dissection import HeadsObservation  # which adds itself to the observations
 from embedshift.encoders.kernels import PackedLinears
 from embedshift.encoders.module import ModuleEncoder
+from embedshift.encoders.observations import OBSERVATIONS
 from embedshift.encoders.spec import EncoderSpec
 from support.mean_colour import MeanColour
 from support.speeds import count_passes, set_speeds
@@ -58,67 +60,31 @@ def encoder(**settings):
     return ModuleEncoder(model, read_class_token, Preprocess(28, HALF, HALF), "small", **{"device": "cpu"} | settings)
 
 
-@pytest.mark.parametrize("bias", [True, False])
-def test_a_linear_layer_is_the_product_in_float64(products, bias):
-    layer, x = nn.Linear(96, 50, bias=bias), torch.randn(3, 7, 96)
-    with PackedLinears(layer, layer.weight.dtype).in_use():
-        found = layer(x)
-    wanted = functional.linear(x.double(), layer.weight.double(), layer.bias.double() if bias else None)
-    assert products == [(3, 7, 96)]
-    np.testing.assert_allclose(found.numpy(), wanted.numpy(), atol=1e-6)
-
-
-def test_under_autocast_it_is_what_torch_gives_to_rounding(products):
-    layer, x = nn.Linear(96, 50).bfloat16(), torch.randn(40, 96)
-    if not BFLOAT16:
-        with pytest.raises(RuntimeError, match="bf16"):  # and the encoder goes on without, see below
-            PackedLinears(layer, torch.bfloat16)
-        return
-    with torch.autocast("cpu", torch.bfloat16):
-        wanted = layer(x)
-        with PackedLinears(layer, layer.weight.dtype).in_use():
-            found = layer(x)
-    assert products == [(40, 96)]
-    assert found.dtype == torch.bfloat16
-    found, wanted = found.float().numpy(), wanted.float().numpy()
-    # Not to the bit: each is a sum in float32 that is rounded once, but where the processor has no such products the
-    # two may add up in another order, and go to either side of what lies between: one rounding for each. A product that
-    # is 2 % too large is five roundings off.
-    atol = 2 * ROUNDING * np.abs(wanted).max()
-    np.testing.assert_allclose(found, wanted, atol=atol)
-    assert np.abs(1.02 * found - wanted).max() > atol
-
-
-def test_weights_in_another_precision_than_autocasts_stay_with_torch(products):
-    layer, x = nn.Linear(96, 50), torch.randn(40, 96)
-    with torch.autocast("cpu", torch.bfloat16), PackedLinears(layer, torch.bfloat16).in_use():
-        assert layer(x).dtype == torch.bfloat16
-    assert products == []
-
-
 CHANGES = {
     "in place": lambda layer: layer.weight.mul_(2),
     "another parameter": lambda layer: setattr(layer, "weight", nn.Parameter(2 * layer.weight)),
-    "other data": lambda layer: setattr(layer.weight, "data", 2 * layer.weight.data),
-    "loaded": lambda layer: layer.load_state_dict({"weight": 2 * layer.weight, "bias": layer.bias}),
     "another precision": lambda layer: layer.double(),
 }
 
 
+def product_of(layer, x):
+    """In float64."""
+    return functional.linear(x.double(), layer.weight.double(), None if layer.bias is None else layer.bias.double())
+
+
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_weight_that_changes_is_packed_again(products, change):
+def test_a_linear_layer_is_the_product_and_a_weight_that_changes_is_packed_again(products, change):
     with torch.inference_mode(False), torch.no_grad():  # as a user's module is made
-        layer, x = nn.Linear(96, 50), torch.randn(3, 96)
+        layer, x = nn.Linear(96, 50, bias=change != "in place"), torch.randn(3, 7, 96)
         packed = PackedLinears(layer, torch.float32)
         with packed.in_use():
-            layer(x)
+            np.testing.assert_allclose(layer(x), product_of(layer, x), atol=1e-6)
         CHANGES[change](layer)
         x = x.to(layer.weight.dtype)
         with packed.in_use():
             found = layer(x)
-    wanted = functional.linear(x.double(), layer.weight.double(), layer.bias.double())
-    np.testing.assert_allclose(found.double(), wanted, atol=3e-6)
-    assert len(products) == (1 if change == "another precision" else 2)
+    np.testing.assert_allclose(found.double(), product_of(layer, x), atol=3e-6)
+    assert products == [(3, 7, 96)] * (1 if change == "another precision" else 2)
 
 
 class Doubled(nn.Linear):
@@ -201,12 +167,6 @@ def test_weights_are_what_they_were_after_a_trial_in_another_precision(without_g
     assert found.precision == "float32"
 
 
-def chosen(**settings):
-    small = encoder(**settings)
-    small.choose_kernels()
-    return small
-
-
 def test_an_encoder_is_loaded_by_one_pass_of_one_view(monkeypatch):
     passes = count_passes(monkeypatch)
     encoder()
@@ -214,22 +174,22 @@ def test_an_encoder_is_loaded_by_one_pass_of_one_view(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("avx512", "precision", "wanted"),
-    [(True, "float32", ("products",)), (False, "float32", ()), (True, "bfloat16", ()), (True, "float16", ())],
+    ("avx512", "onednn", "precision", "wanted"),
+    [
+        (True, True, "float32", ("products",)),
+        (False, True, "float32", ()),
+        (True, True, "bfloat16", ()),
+        (True, False, "float32", ()),
+    ],
 )
-def test_kernels_follow_from_processor_and_precision(avx512, precision, wanted, monkeypatch):
+def test_kernels_follow_from_processor_torch_and_precision(avx512, onednn, precision, wanted, monkeypatch):
     set_speeds(monkeypatch, avx512=avx512)
     small = encoder()
+    assert small.kernels == (), "without a choice"
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: onednn)
     small.precision = precision
     small.choose_kernels()
     assert small.kernels == wanted
-
-
-def test_an_encoder_uses_torchs_own_without_a_choice_and_where_torch_has_none(monkeypatch):
-    set_speeds(monkeypatch)
-    assert encoder().kernels == ()
-    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
-    assert chosen().kernels == ()
 
 
 def test_the_kernels_of_a_study_are_used_inside_it_alone(products, caplog):
@@ -280,6 +240,7 @@ def test_a_process_that_gets_the_specification_computes_alike(monkeypatch):
 @pytest.mark.parametrize("names", [["layers", "rollout"], ["heads"]])
 def test_taps_see_packed_layers_as_they_see_torchs_own(names):
     small = encoder()
+    assert OBSERVATIONS["heads"] is HeadsObservation
     with small.observing(names):
         wanted = small(VIEWS).arrays()
         small.use_kernels(["products"])

@@ -12,11 +12,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-import embedshift
 from embedshift import load_encoder
 from embedshift.encoders import load_text_encoder
 from embedshift.encoders.families import CLIP_MEAN, CLIP_STD
-from support import models, studies
+from support import models
 from support.attention_by_hand import multihead_row, slow_row
 from support.family_models import pixels, views
 from support.library_models import SMALL, TEXT, make_open_clip, make_timm
@@ -182,13 +181,6 @@ def test_what_open_clip_does_not_have_is_refused(tmp_path, monkeypatch):
     refused(str(folder), "no weights found", "open_clip_model.safetensors")
     monkeypatch.setitem(sys.modules, "open_clip", None)
     refused("open_clip:ViT-B-32/openai", "pip install 'embedshift[openclip]'")
-
-
-def test_a_study_of_open_clip(tmp_path):
-    name = f"open_clip:local-dir:{open_clip_folder('vit')}"
-    study = embedshift.run(studies.pictures(2), out=tmp_path / "s", model=name, workers=0)
-    assert len(study.summary()) == 54
-    assert study.info()["encoder"]["embedding_definition"] == "what encode_image gives, not normalised"
 
 
 # timm.

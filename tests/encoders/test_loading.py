@@ -4,11 +4,7 @@ import contextlib
 import json
 import logging
 import os
-import pickle
 import shutil
-import socket
-import threading
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +12,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from embedshift import EmbedshiftError, load_encoder
+from embedshift import load_encoder
 from embedshift.encoders import huggingface
 from embedshift.encoders.families import CLIP_MEAN, CLIP_STD, ENCODER_FAMILIES, HALF
-from support import command, models, studies
+from support import models, studies
 from support.family_models import views
-from support.matrix import first_only
 from support.refusals import refused
 
 
@@ -86,11 +81,10 @@ def test_a_link_to_weights_elsewhere_gives_the_same_encoder(clip, tmp_path):
     assert linked.weights_hash == load_encoder(str(clip)).weights_hash
 
 
-@pytest.mark.parametrize("target", ["gone.safetensors", "model.safetensors", ".", "secret.txt"])
-def test_a_link_to_what_has_no_weights_is_one_line_without_its_content(target, clip):
+def test_a_link_to_what_has_no_weights_is_one_line_without_its_content(clip):
     (clip / "secret.txt").write_text("token=123456789")
     (clip / "model.safetensors").unlink()
-    (clip / "model.safetensors").symlink_to(target)
+    (clip / "model.safetensors").symlink_to("secret.txt")
     assert "123456789" not in refused(clip, str(clip))
 
 
@@ -102,16 +96,10 @@ class Payload:
         return Path.touch, (self.marker,)
 
 
-@pytest.mark.parametrize("form", ["zip", "bare pickle"])
-def test_a_planted_payload_is_refused_and_does_not_run(form, tmp_path):
+def test_a_planted_payload_is_refused_and_does_not_run(tmp_path):
     folder, marker = models.make("clip", tmp_path / "clip", safe=False), tmp_path / "marker"
     file = folder / "pytorch_model.bin"
-    planted = torch.load(file, weights_only=True) | {"extra": Payload(marker)}
-    torch.save(planted, file)
-    if form == "bare pickle":
-        file.write_bytes(pickle.dumps({"extra": Payload(marker)}))
-    else:
-        assert b"touch" in zipfile.ZipFile(file).read(next(n for n in zipfile.ZipFile(file).namelist() if "pkl" in n))
+    torch.save(torch.load(file, weights_only=True) | {"extra": Payload(marker)}, file)
     refused(folder, "weights cannot be loaded (its pickle is damaged or holds more than weights; give safetensors)")
     assert not marker.exists()
     with contextlib.suppress(Exception):
@@ -145,9 +133,7 @@ def test_code_in_a_checkpoint_is_never_run(model_type, clip, tmp_path, monkeypat
         ("config.json", "[]", "no usable config.json"),
         ("config.json", '{"hidden_size": 8}', "no usable config.json (it has no model_type)"),
         ("config.json", '{"model_type": "bert"}', "'bert' is not supported"),
-        ("model.safetensors", "no weights", "weights cannot be loaded"),
         ("model.safetensors", None, "weights cannot be loaded"),
-        ("preprocessor_config.json", "{", "not a JSON object"),
         ("preprocessor_config.json", "[1]", "not a JSON object"),
     ],
 )
@@ -172,28 +158,6 @@ def test_names_that_are_no_model(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr(huggingface.huggingface_hub.HfApi, "model_info", lambda *_, **__: pytest.fail("asked"))
     refused("openai/clip-vit-base-patch32", "cannot be reached", "local folder", "`model` dinov2-small-offline")
-
-
-@pytest.mark.matrix
-@pytest.mark.slow
-def test_a_hub_that_does_not_answer_is_one_line_within_20_seconds(tmp_path):
-    """A server that accepts and says nothing, which is worse than none."""
-    (tmp_path / "a.png").write_bytes(b"")
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        threading.Thread(target=_accept, args=(server,), daemon=True).start()
-        settings = {"HF_ENDPOINT": f"http://127.0.0.1:{server.getsockname()[1]}", "HF_HOME": str(tmp_path / "hub")}
-        done = command.finish(command.start("run", tmp_path, "--out", tmp_path / "study", **settings))
-    assert done.code == 1
-    assert all(word in done.line for word in ("openai/clip-vit-base-patch32", "local folder", "dinov2-small-offline"))
-
-
-def _accept(server: socket.socket) -> None:
-    held = []
-    while True:
-        try:
-            held.append(server.accept())
-        except OSError:
-            return
 
 
 # What the files of a checkpoint say of its pictures, and what a user says instead: size, device.
@@ -240,47 +204,8 @@ def test_a_size_and_a_device_of_ones_own(clip):
     refused(clip, "device 'gpu7' cannot be used here", code=2, device="gpu7")
 
 
-@pytest.mark.parametrize(
-    "settings",
-    first_only(
-        [
-            {"size": []},
-            {"size": {"shortest_edge": -3}},
-            {"crop_size": 10**9},
-            {"crop_size": {"height": {}}},
-            {"image_mean": 0.5},
-            {"image_mean": ["a", 0, 0]},
-            {"image_std": [0.5, 0.5]},
-            {"image_std": [0, 0.5, 0.5]},
-            {"image_std": [1e999, 0.5, 0.5]},
-            {"resample": 99},
-            {"do_rescale": False},
-            {"rescale_factor": 1.0},
-            {"rescale_factor": float("nan")},
-        ]
-    ),
-    ids=str,
-)
-def test_nonsense_of_a_preprocessor_is_one_line(settings, clip):
+@pytest.mark.parametrize("settings", [{"do_rescale": False}, {"rescale_factor": float("nan")}], ids=str)
+def test_pixels_that_are_scaled_otherwise_are_refused(settings, clip):
+    """Other nonsense of a preprocessor is in tests/security/test_malformed_models.py."""
     models.write_preprocessor(clip, **settings)
-    refused(clip, "its preprocessor_config.json is not valid")
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"patch_size": 0},
-        {"image_size": -32},
-        {"hidden_size": [24]},
-        {"hidden_size": 10**9},
-        {"num_hidden_layers": None},
-        {"hidden_act": "os.system"},
-        {"dtype": {"a": 1}},
-    ],
-    ids=str,
-)
-def test_nonsense_of_a_configuration_is_one_line(settings, clip):
-    vision = json.loads((clip / "config.json").read_text())["vision_config"]
-    rewrite(clip / "config.json", vision_config=vision | settings)
-    with contextlib.suppress(EmbedshiftError):  # some is passed over by transformers, as a dtype
-        assert load_encoder(str(clip)).dim == 20
+    refused(clip, "its preprocessor_config.json is not valid (ValueError: pixels are not scaled by 1/255")

@@ -11,7 +11,6 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 import embedshift
-from support import models
 from support.graphs import DIM, MEAN, PROCESSOR, SIDE, STD, matrix, rename_data, write_graph
 from support.refusals import refused
 
@@ -181,19 +180,6 @@ def test_another_process_loads_it_again(folder):
     travelled = pickle.loads(pickle.dumps(encoder))
     assert np.array_equal(travelled(VIEWS).embedding, encoder(VIEWS).embedding)
     assert np.array_equal(travelled([VIEWS[0][:9]]).embedding, encoder([VIEWS[0][:9]]).embedding)
-
-
-@pytest.mark.slow
-def test_the_command_line_asks_for_what_it_needs(tmp_path, cli):
-    file, photos = write_graph(tmp_path / "a.onnx"), models.pictures(tmp_path / "photos", 2)
-    command = ("run", photos, "--model", f"onnx:{file}", "--dry-run", "--workers", 0)
-    done = cli(*command)
-    assert done.code == 2
-    assert "set --mean and --std of its pixels" in done.line
-    done = cli(*command, "--mean", "0.5,0.4,0.3", "--std", "0.2,0.3,0.4")
-    assert done.code == 0
-    assert "images: 2" in done.out
-    assert "mean" in cli(*command, "--mean", "0.5,0.4", "--std", "0.2,0.3,0.4").line
 
 
 @pytest.mark.parametrize(

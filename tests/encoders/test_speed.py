@@ -159,14 +159,3 @@ def test_a_compiled_study_is_another_one_with_the_same_rows_to_rounding_that_goe
     assert done.code == 0, done.err
     assert parts[1].stat().st_mtime_ns == kept
     assert compiled.rows().collect().equals(found, null_equal=True), "to the bit"
-
-
-@pytest.mark.slow
-@pytest.mark.matrix
-def test_one_shard_on_two_devices_is_measured_here_and_compiled(tmp_path):
-    """A process for one shard is not started; a study that says compiled holds no row that was not."""
-    before = traced()
-    devices = {"device": "cpu,cpu", "shard_size": 3}
-    study = run(tmp_path / "study", str(studies.checkpoint("dinov2")), compile=True, **devices)
-    assert traced() > before
-    assert study.info()["identity"]["compile"] is True

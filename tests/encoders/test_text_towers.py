@@ -81,7 +81,8 @@ def text_vectors(kind, texts):
         return model.get_text_features(**given).pooler_output.numpy()
 
 
-@pytest.mark.parametrize("kind", first_only([*SCORED, "blip_2_itm"]))
+# SigLIP reads the last place, mostly padding, whatever the length of a text.
+@pytest.mark.parametrize("kind", ["siglip2", *first_only(sorted({*SCORED, "blip_2_itm"} - {"siglip2"}))])
 def test_vectors_equal_those_of_the_whole_model(kind):
     encoder = reader(kind)
     expected = text_vectors(kind, TEXTS)
@@ -110,17 +111,6 @@ def test_a_cosine_with_a_picture_is_the_models_own_score(kind):
     image, text = load_encoder(str(folder(kind)))(views()).embedding, reader(kind)(TEXTS)
     image, text = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in (image, text))
     np.testing.assert_allclose(image @ text.T, scores.numpy(), rtol=0, atol=2e-5)
-
-
-def test_the_right_end_is_padded_and_the_last_place_is_read():
-    """SigLIP: the vector of a text would be another one at another length, or padded at the left."""
-    encoder = reader("siglip2")
-    model = whole("siglip2")
-    ids = tokens("siglip2", ["cat"])["input_ids"]
-    assert ids[0, -1] == 0, "the tokenizer pads at the right"
-    with torch.no_grad():
-        short = model.get_text_features(input_ids=ids[:, :3]).pooler_output.numpy()
-    assert np.abs(encoder(["cat"]) - short).max() > 0.1
 
 
 def test_equal_slices_whoever_asks():

@@ -125,18 +125,6 @@ def test_a_run_that_until_ends_is_the_local_engines(tmp_path, monkeypatch):
 
 
 @pytest.mark.matrix
-def test_pairs_travel_too(photos, tmp_path):
-    (tmp_path / "pairs").mkdir()
-    for path in sorted(photos.iterdir())[:-1]:
-        Image.new("RGB", (50, 40), "grey").save(tmp_path / "pairs" / f"{path.stem}.bmp")
-    settings = {"pairs": tmp_path / "pairs"}
-    local, cluster = (run(photos, tmp_path / engine, engine, **settings) for engine in ("local", "ray"))
-    assert local.rows().collect().equals(cluster.rows().collect(), null_equal=True)
-    assert local.failures().equals(cluster.failures())
-    assert local.failures().sort("image_id")["stage"].to_list() == ["decode", "list"]
-
-
-@pytest.mark.matrix
 def test_a_named_model_is_loaded_by_the_actor_and_gives_layers_texts_and_groups(photos, tmp_path):
     settings = {"encoder": str(make_clip(tmp_path / "clip")), "shard_size": 4, "layers": True, "text": True}
     settings |= {"groups": {path.name: int(path.stem[0]) // 2 for path in photos.iterdir()}}

@@ -1,4 +1,4 @@
-"""Attention weights written out by hand, in loops and float64."""
+"""Attention weights written out by hand, in float64."""
 
 from typing import Any
 
@@ -9,16 +9,11 @@ from torch.nn import functional
 
 def slow_row(q: Tensor, k: Tensor, *, from_cls: bool, scale: float | None = None, bias: Tensor | None = None) -> Tensor:
     """softmax(q kᵀ · scale + bias) in float64: the first query's row, or the mean of all; mean over heads."""
-    rows = torch.zeros(len(q), k.shape[2], dtype=torch.float64)
-    heads, queries = q.shape[1], 1 if from_cls else q.shape[2]
-    for b in range(len(q)):
-        for h in range(heads):
-            for i in range(queries):
-                logits = (k[b, h * k.shape[1] // heads].double() @ q[b, h, i].double()) * (scale or q.shape[-1] ** -0.5)
-                logits = logits if bias is None else logits + bias[i].double()
-                weights = (logits - logits.max()).exp()
-                rows[b] += weights / weights.sum() / heads / queries
-    return rows.float()
+    keys = k.double().repeat_interleave(q.shape[1] // k.shape[1], dim=1)
+    logits = torch.einsum("bhqd,bhtd->bhqt", q.double(), keys) * (scale or q.shape[-1] ** -0.5)
+    weights = (logits if bias is None else logits + bias.double()).exp()
+    rows = (weights / weights.sum(dim=-1, keepdim=True)).mean(dim=1)
+    return (rows[:, 0] if from_cls else rows.mean(dim=1)).float()
 
 
 def multihead_row(module: Any, x: Tensor, *, from_cls: bool, bias: Tensor | None = None) -> Tensor:

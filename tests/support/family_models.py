@@ -134,14 +134,13 @@ def mean_row(model: Any, pixels: Tensor) -> Tensor:
     return tower_pass(model, pixels)[1].mean(dim=(1, 2))
 
 
-def pool_row(model: Any, pixels: Tensor) -> Tensor:
+def pool_row(model: Any, pixels: Tensor) -> Any:
     weights: Tensor = given_by(model.vision_model.head.attention, lambda: image_features(model, pixels))[1]
     return weights[:, 0]
 
 
-def image_features(model: Any, pixels: Tensor) -> Tensor:
-    features: Tensor = model.get_image_features(**siglip2_inputs(model, pixels)).pooler_output
-    return features
+def image_features(model: Any, pixels: Tensor) -> Any:
+    return model.get_image_features(**siglip2_inputs(model, pixels)).pooler_output
 
 
 def siglip2_inputs(model: Any, pixels: Tensor) -> dict[str, Any]:
@@ -155,19 +154,16 @@ def siglip2_inputs(model: Any, pixels: Tensor) -> dict[str, Any]:
     return dict(processor(list(pixels), return_tensors="pt"))
 
 
-def last_cls(model: Any, pixels: Tensor) -> Tensor:
-    first: Tensor = tower_pass(model, pixels)[0].last_hidden_state[:, 0]
-    return first
+def last_cls(model: Any, pixels: Tensor) -> Any:
+    return tower_pass(model, pixels)[0].last_hidden_state[:, 0]
 
 
-def pooled(model: Any, pixels: Tensor) -> Tensor:
-    output: Tensor = tower_pass(model, pixels)[0].pooler_output
-    return output
+def pooled(model: Any, pixels: Tensor) -> Any:
+    return tower_pass(model, pixels)[0].pooler_output
 
 
-def mean_of_patches(model: Any, pixels: Tensor) -> Tensor:
-    mean: Tensor = tower_pass(model, pixels)[0].last_hidden_state.mean(dim=1)
-    return mean
+def mean_of_patches(model: Any, pixels: Tensor) -> Any:
+    return tower_pass(model, pixels)[0].last_hidden_state.mean(dim=1)
 
 
 def blip_projection(model: Any, pixels: Tensor) -> Tensor:
@@ -178,35 +174,31 @@ def blip_projection(model: Any, pixels: Tensor) -> Tensor:
     return projected[:, 0] if projected.ndim == 3 else projected
 
 
-def blip_2_projection(model: Any, pixels: Tensor) -> Tensor:
+def blip_2_projection(model: Any, pixels: Tensor) -> Any:
     """What the vision class puts into its normalisation; it shares every weight with the whole model, which
     itself knows one size only."""
     vision: Any = hf.Blip2VisionModelWithProjection(model.config)
     vision.eval()
     vision.load_state_dict(model.state_dict(), strict=False)
     run = functools.partial(vision, pixel_values=pixels, interpolate_pos_encoding=True)
-    queries: Tensor = given_by(vision.vision_projection, run)
-    return queries.mean(dim=1)
+    return given_by(vision.vision_projection, run).mean(dim=1)
 
 
-def blip_2_queries(model: Any, pixels: Tensor) -> Tensor:
-    output = model.get_image_features(pixels, interpolate_pos_encoding=True)
-    queries: Tensor = output.qformer_outputs.last_hidden_state.mean(dim=1)
-    return queries
+def blip_2_queries(model: Any, pixels: Tensor) -> Any:
+    features = model.get_image_features(pixels, interpolate_pos_encoding=True)
+    return features.qformer_outputs.last_hidden_state.mean(dim=1)
 
 
-def kosmos_latents(model: Any, pixels: Tensor) -> Tensor:
-    latents: Tensor = model.get_image_features(pixels, interpolate_pos_encoding=True).pooler_output.mean(dim=1)
-    return latents
+def kosmos_latents(model: Any, pixels: Tensor) -> Any:
+    return model.get_image_features(pixels, interpolate_pos_encoding=True).pooler_output.mean(dim=1)
 
 
-def idefics_latents(model: Any, pixels: Tensor) -> Tensor:
+def idefics_latents(model: Any, pixels: Tensor) -> Any:
     """From the whole model's own pass over one picture and a few words."""
     words = torch.ones(len(pixels), 3, dtype=torch.long)
     given = {"input_ids": words, "image_attention_mask": words[..., None]}
     run = functools.partial(model, pixel_values=pixels[:, None], interpolate_pos_encoding=True, **given)
-    latents: Tensor = given_by(model.model.perceiver_resampler, run)
-    return latents.mean(dim=1)
+    return given_by(model.model.perceiver_resampler, run).mean(dim=1)
 
 
 def idefics_tokens(model: Any, pixels: Tensor) -> Tensor:
@@ -220,8 +212,8 @@ class Case:
 
     kind: str
     make: Callable[[], Any]
-    embedding: Callable[[Any, Tensor], Tensor]
-    row: Callable[[Any, Tensor], Tensor] = cls_row
+    embedding: Callable[[Any, Tensor], Any]
+    row: Callable[[Any, Tensor], Any] = cls_row
     attention: str = "cls"
     name: str | None = None
 
