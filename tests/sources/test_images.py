@@ -12,7 +12,7 @@ from embedshift import EmbedshiftError
 from embedshift.sources import images
 from embedshift.sources.images import decode
 from support import corpus
-from support.pictures import GREY, PHOTO, PICTURE, encoded, opencv, png_of, turned
+from support.pictures import GREY, PHOTO, PICTURE, encoded, opencv, turned
 
 TURNED = {
     1: lambda p: p,
@@ -130,14 +130,6 @@ def test_a_jpeg_that_ends_in_grey_is_whole(options):
             data = encoded(level, "JPEG", **options)
             with Image.open(io.BytesIO(data)) as image:
                 np.testing.assert_array_equal(decode(data), np.asarray(image.convert("RGB")))
-
-
-def test_a_png_that_ends_in_black_is_whole():
-    dark = PHOTO * (np.arange(90) < 12)[:, None, None].astype(np.uint8)
-    for black in (dark, np.zeros_like(PHOTO)):
-        opaque = np.dstack([black, np.full_like(GREY, 255)])
-        for data in (png_of(black, 2), png_of(black, 2, interlaced=True), png_of(opaque, 6)):
-            np.testing.assert_array_equal(decode(data), black)
 
 
 def test_a_damaged_tiff_shows_the_same_pixels_whatever_the_memory_held():

@@ -8,8 +8,8 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Error, Page, sync_playwright
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, Error, Page, sync_playwright
 
 from support import LEFT_OUT
 
@@ -50,17 +50,26 @@ def watching(browser: Browser) -> Iterator[Callable[..., Page]]:
     seen: list[object] = []
     contexts: list[BrowserContext] = []
 
+    def dismiss(dialog: Dialog) -> None:
+        seen.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
     def opened(
         address: str, inside: str = "", width: int = 1280, scheme: Any = "light", *, silent: bool = False, **more: Any
     ) -> Page:
         """A page; `inside` begins all that it may ask for, and `silent` is one that writes nothing to the console."""
+
+        def listen(said: ConsoleMessage) -> None:
+            if silent or said.type == "error":
+                seen.append(f"console: {said.text}")
+
         context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, **more)
         contexts.append(context)
         page = context.new_page()
         allowed = (inside or address, "data:", "blob:")
-        page.on("console", lambda said: (silent or said.type == "error") and seen.append(f"console: {said.text}"))
+        page.on("console", listen)
         page.on("pageerror", lambda error: seen.append(f"error: {error}"))
-        page.on("dialog", lambda dialog: (seen.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        page.on("dialog", dismiss)
         page.on("request", lambda request: None if request.url.startswith(allowed) else seen.append(request.url))
         page.goto(address)
         return page

@@ -1,7 +1,5 @@
 """Files that a study of pictures from the web meets: whole and odd ones, refused ones, no files, and drawn damage.
 
-    python -m support.corpus FOLDER        (with tests/ on the path) writes all but the drawn ones
-
 What a whole file shows is the array that was written, or what OpenCV shows, which has decoders of its own.
 """
 
@@ -9,7 +7,6 @@ import itertools
 import os
 import socket
 import struct
-import sys
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -111,13 +108,9 @@ def _pngs() -> Iterator[tuple[str, tuple[bytes, Any]]]:
             values = wide if CHANNELS[colour] > 1 else wide[..., 0]
             extra = [chunk(b"PLTE", palette[: 2**depth].tobytes())] if colour == 3 else []
             levels = values >> 8 if depth == 16 else values.astype(int) * 255 // (2**depth - 1)
-            shown = {
-                0: lambda levels=levels: three(levels),
-                2: lambda levels=levels: levels,
-                3: lambda values=values: palette[values],
-                4: lambda levels=levels: on_white(three(levels[..., 0]), levels[..., 1]),
-                6: lambda levels=levels: on_white(levels[..., :3], levels[..., 3]),
-            }[colour]()
+            grey = levels[..., 0] if colour == 4 else levels
+            colours: Any = palette[values] if colour == 3 else three(grey) if colour in (0, 4) else levels[..., :3]
+            shown = on_white(colours, levels[..., -1]) if colour in (4, 6) else colours
             name = f"png of {depth} bits and colour type {colour}{' interlaced' * interlaced}"
             yield name, (png_of(values, colour, *extra, depth=depth, interlaced=interlaced), shown)
     for depth, clear in ((1, 1), (2, 2), (4, 7), (8, 20), (16, 0x8001)):
@@ -390,7 +383,8 @@ def _value(data: bytes, tag: int) -> bytes:
 def _ranges() -> dict[str, bytes]:
     ramp = np.linspace(0, 1, 16)[None].repeat(4, 0)
     made = {f"tiff of {bits} bits": twelve_bits(bits)[0] for bits in (6, 10, 14, 24, 32, 48)}
-    for kind in (np.int8, np.int16, np.int32, np.uint32, np.float32):
+    types: tuple[Any, ...] = (np.int8, np.int16, np.int32, np.uint32, np.float32)
+    for kind in types:
         grey: Any = (ramp * (1 if kind == np.float32 else np.iinfo(kind).max)).astype(kind)
         made[f"tiff of {kind.__name__}"] = tiff(grey)
         made[f"tiff of {kind.__name__} in colours"] = tiff(np.stack([grey] * 3, -1))
@@ -497,9 +491,3 @@ def outcome(how: str, name: str, data: bytes, whole_one: Pixels, decode: Callabl
         return "not told"
     is_shown = shown.shape == found.shape and np.abs(found - shown).mean() <= ROUNDING
     return "as OpenCV shows it" if is_shown else "WRONG: not what OpenCV shows"
-
-
-if __name__ == "__main__":
-    made = kinds()
-    write(Path(sys.argv[1]), made)
-    sys.stdout.write(f"{len(made)} kinds in {sys.argv[1]}\n")

@@ -50,12 +50,12 @@ def on_white(colours: Any, alpha: Any) -> Any:
 def opencv(data: bytes) -> Any:
     """A file as OpenCV shows it, which has decoders of its own, on white; None where it reads nothing."""
     try:
-        found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        found: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:
         return None
     if found is None:
         return None
-    wide: Any = found >> 8 if found.dtype == np.uint16 else found
+    wide = found >> 8 if found.dtype == np.uint16 else found
     wide = wide[..., None].repeat(3, -1) if wide.ndim == 2 else wide
     return on_white(wide[..., 2::-1], wide[..., 3]) if wide.shape[2] == 4 else wide[..., ::-1].astype(float)
 
