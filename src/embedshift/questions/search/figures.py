@@ -1,5 +1,7 @@
 """Figures 18 to 20: recall by augmentation, recall in galleries of other sizes, and matches against false matches."""
 
+from typing import Any
+
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -16,27 +18,22 @@ LINES = 9
 # How the parts of a curve over sizes are drawn.
 STYLES = {"measured": "-", "predicted": "--", "bound": ":"}
 MARKS = dict(zip(DEEPER, ("o", "D"), strict=True))
+DEEP: dict[str, Any] = {"color": MUTED, "markersize": 3.5, "alpha": 0.45}
 
 
 @figure("recall", section=True, is_available=has_table("search"))
 def recall(data: FigureInput, title: str) -> Figure:
     by_metric = {(row["augmentation"], row["metric"]): row for row in data.need("search").iter_rows(named=True)}
     names = by_recall(data)
-    line = (
-        "line: 95 % interval"
-        if data.group_count >= LEAST_IMAGES
-        else f"no interval below {LEAST_IMAGES} {data.group_word}s"
-    )
-    drawn = new_figure(
-        data.caption(f"dot: fraction of views whose original ranks first; {line}"), 6.6, 1.15 + 0.25 * len(names), title
-    )
+    none = f"no interval below {LEAST_IMAGES} {data.group_word}s"
+    note = "dot: fraction of views whose original ranks first; "
+    note += "line: 95 % interval" if data.group_count >= LEAST_IMAGES else none
+    drawn = new_figure(data.caption(note), 6.6, 1.15 + 0.25 * len(names), title)
     axes = drawn.subplots()
     for position, name in enumerate(names):
         row, colour = by_metric[name, FIRST], data.colours[name]
         for metric, mark in MARKS.items():
-            axes.plot(
-                by_metric[name, metric]["value"], position, mark, color=MUTED, markersize=3.5, alpha=0.45, clip_on=False
-            )
+            axes.plot(by_metric[name, metric]["value"], position, mark, clip_on=False, **DEEP)
         if row["ci_low"] is not None:
             axes.hlines(position, row["ci_low"], row["ci_high"], color=colour, linewidth=1.6, zorder=2)
         axes.plot(row["value"], position, "o", color=colour, markersize=5.5, zorder=3, clip_on=False)
@@ -46,14 +43,9 @@ def recall(data: FigureInput, title: str) -> Figure:
     axes.set_xlim(-0.01, 1.01)
     axes.grid(axis="x", color=FAINT)
     axes.set_xlabel("fraction of views whose original is among the first k results (1 = all)")
-    marks = {FIRST: ("o", INK, 5.5, 1.0)} | {metric: (mark, MUTED, 3.5, 0.45) for metric, mark in MARKS.items()}
-    drawn.legend(
-        handles=[
-            Line2D([], [], linestyle="", marker=mark, color=colour, markersize=size, alpha=alpha, label=metric)
-            for metric, (mark, colour, size, alpha) in marks.items()
-        ],
-        loc="outside right upper",
-    )
+    first = Line2D([], [], linestyle="", marker="o", color=INK, markersize=5.5, label=FIRST)
+    others = [Line2D([], [], linestyle="", marker=mark, label=metric, **DEEP) for metric, mark in MARKS.items()]
+    drawn.legend(handles=[first, *others], loc="outside right upper")
     return drawn
 
 

@@ -178,16 +178,11 @@ def thresholds(pairs: Pairs, false_match_rates: Sequence[float], seed: int) -> p
     return pl.DataFrame(rows, schema=THRESHOLDS, orient="row").fill_nan(None)
 
 
-KS = (1, 5, 10)
-RECALLS = tuple(f"recall@{k}" for k in KS)
+RECALLS = {f"recall@{k}": k for k in (1, 5, 10)}
 MRR, OVERLAP, AUC = "mrr", "knn_overlap@10", "auc"
 # Of the table `search`; n counts views.
-SCHEMA: dict[str, type[pl.DataType]] = {
-    "augmentation": pl.String,
-    "metric": pl.String,
-    "n": pl.Int64,
-    **dict.fromkeys(("value", "ci_low", "ci_high"), pl.Float64),
-}
+OF_VIEWS: dict[str, type[pl.DataType]] = {"n": pl.Int64, "value": pl.Float64, **CI}
+SCHEMA: dict[str, type[pl.DataType]] = {"augmentation": pl.String, "metric": pl.String, **OF_VIEWS}
 # Metric → value with the ends of its interval, and how many views it is of.
 Numbers = dict[str, tuple[float, ...]]
 
@@ -196,7 +191,7 @@ def recall_metrics(ranks: pl.DataFrame, *, seed: int, groups: GroupNumbers | Non
     draws = max(1, len(ranks) // max(1, ranks["image_id"].n_unique()))
     rank, overlap = (by_image(ranks[name], draws) for name in ("rank", "knn_overlap"))
     with np.errstate(invalid="ignore"):
-        is_recalled = [np.where(np.isnan(rank), np.nan, rank <= k) for k in KS]
+        is_recalled = [np.where(np.isnan(rank), np.nan, rank <= k) for k in RECALLS.values()]
     parts = [sums_and_counts(np.stack(values, axis=-1)) for values in (is_recalled, (1.0 / rank, overlap))]
     fractions, means = (gather([part], together=False, groups=groups) for part in parts)
     recalls = [fractions.counts, fractions.mean, *proportion_interval(fractions)]
@@ -221,9 +216,7 @@ def by_image(values: pl.Series, draws: int) -> Values:
 
 # False-match rates at which a ROC is read.
 RATES = np.logspace(-6, 0, 97)
-MATCHES: dict[str, type[pl.DataType]] = {
-    "augmentation": pl.String, "false_match_rate": pl.Float64, "n": pl.Int64, "value": pl.Float64, **CI
-}  # fmt: skip
+MATCHES: dict[str, type[pl.DataType]] = {"augmentation": pl.String, "false_match_rate": pl.Float64, **OF_VIEWS}
 ROC: dict[str, type[pl.DataType]] = {"augmentation": pl.String, "false_match_rate": pl.Float64, "tpr": pl.Float64}
 
 

@@ -173,8 +173,7 @@ def search_views(reader: Reader, originals: Originals, queries: int | None, func
             results = list(pool.map(function, vectors.swapaxes(0, 1), repeat(positions), repeat(wanted)))
             tables.append(_tables(results, order, block["draw"][: len(order.views)].to_list(), originals, start))
             if is_kept:
-                firsts = [result.positions[:, :NEIGHBOURS].copy() for result in results]
-                kept.append([replace(result, positions=part) for result, part in zip(results, firsts, strict=True)])
+                kept.append([replace(result, positions=result.positions[:, :NEIGHBOURS].copy()) for result in results])
             start += len(vectors)
     first = {ORIGINAL: _joined(kept, order.views.index(ORIGINAL)).positions}
     searches: dict[str, SearchRanks] = {}
@@ -199,14 +198,8 @@ def _combined(draws: Sequence[Ranked], images: int, groups: GroupNumbers | None)
     rank, own_cosines, other_cosines = (
         np.stack([getattr(draw, name) for draw in draws], 1) for name in ("rank", "cosine", "others")
     )
-    has_direction = rank > 0
-    return SearchRanks(
-        np.where(has_direction, rank, np.nan),
-        np.where(has_direction, own_cosines, np.nan),
-        np.nan_to_num(other_cosines, nan=-1.0),
-        images,
-        groups,
-    )
+    ranks = np.where(rank > 0, rank, np.nan)
+    return SearchRanks(ranks, own_cosines, np.nan_to_num(other_cosines, nan=-1.0), images, groups)
 
 
 def _tables(
@@ -302,7 +295,10 @@ RECALL_QUERIES = 256
 
 def search_function(gallery: Gallery, *, views: int, least: int = LEAST_GALLERY) -> SearchFunction:
     """Returns the search function for a gallery: exact, or FAISS from `least` vectors on, if it is installed."""
-    exact: SearchFunction = functools.partial(_exact, gallery)
+
+    def exact(queries: Floats, originals: Positions, count: int) -> Ranked:
+        return search(queries, originals, gallery, count=count)
+
     if len(gallery) < least:
         return exact
     started = time.monotonic()
@@ -330,13 +326,9 @@ def measured_recall(gallery: Gallery, function: SearchFunction) -> float:
     positions = np.arange(min(RECALL_QUERIES, len(gallery)))
     queries = np.asarray(gallery.vectors[positions])
     approximate = function(queries, positions, NEIGHBOURS).positions
-    exact = _exact(gallery, queries, positions, NEIGHBOURS).positions
+    exact = search(queries, positions, gallery, count=NEIGHBOURS).positions
     hits = (approximate[:, :, None] == exact[:, None, :]) & (exact >= 0)[:, None, :]
     return float(hits.any(axis=1).sum() / max(1, (exact >= 0).sum()))
-
-
-def _exact(gallery: Gallery, queries: Floats, originals: Positions, count: int) -> Ranked:
-    return search(queries, originals, gallery, count=count)
 
 
 def _index(faiss: Any, gallery: Gallery) -> Any:

@@ -9,11 +9,12 @@ import polars as pl
 from embedshift.arrays import Pixels, Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.config import BUNDLED, Json
-from embedshift.questions.search.matching import AUC, KS, MRR, OVERLAP, RECALLS
+from embedshift.questions.search.matching import AUC, MRR, OVERLAP, RECALLS
 from embedshift.questions.search.settings import settings
 from embedshift.questions.search.tables import NAMES, misses_in_words, near_copies
 from embedshift.report.numbers import fixed, in_percent, shorten
 from embedshift.report.section import Answer, PageInput, Part, Section, address, shrink, webp
+from embedshift.statistics.agreement import NEIGHBOURS
 from embedshift.statistics.duplicates import rule_in_words
 from embedshift.statistics.strengths import LEAST_SAFE, ONE_LEVEL
 from embedshift.store.naming import GALLERY
@@ -56,11 +57,8 @@ def section(page: PageInput) -> Section | None:
     mistakes = search_mistakes(ranks.filter(pl.col("view").is_in(page.data.augmentations)), MISTAKES)
     searched = ranks["image_id"].n_unique()
     measured = set(table.drop_nulls("value")["metric"])
-    shown, fractions, matches = (
-        table.rows_by_key("augmentation", named=True),
-        rank_fractions(ranks),
-        page.data.table("matches"),
-    )
+    shown, matches = table.rows_by_key("augmentation", named=True), page.data.table("matches")
+    fractions, among = rank_fractions(ranks), searched_images(page)
     content = duplicates_content(page, pairs, mistakes) | {
         "recall_summary": recall_summary(page, table),
         "neighbour": nearest_neighbour(page),
@@ -72,12 +70,8 @@ def section(page: PageInput) -> Section | None:
         "near": near_duplicates(page.reader),
         "always_1": trivial(page.data.images),
         "one_level": ONE_LEVEL if page.data.shows_one_level else "",
-        "columns": {
-            name: (TITLES.get(name, name), by_chance(name, searched_images(page)))
-            for name in COLUMNS
-            if name in measured
-        },
-        "recalls": RECALLS,
+        "columns": {name: (TITLES.get(name, name), by_chance(name, among)) for name in COLUMNS if name in measured},
+        "recalls": [*RECALLS],
         "rows": {
             name: {row["metric"]: row for row in shown[name]} for name in page.data.augmentations if name in shown
         },
@@ -102,7 +96,7 @@ def nearest_neighbour(page: PageInput) -> str:
 
 def by_chance(name: str, images: int) -> str:
     """Returns the recall that a random order has, k of n; "" if it is below 0.1 %, and for other metrics."""
-    chance = min(1.0, dict(zip(RECALLS, KS, strict=True)).get(name, 0) / images)
+    chance = min(1.0, RECALLS.get(name, 0) / images)
     return in_percent(chance)[0] if chance >= 1e-3 else ""
 
 
@@ -119,8 +113,8 @@ def hubs(table: pl.DataFrame | None, images: int) -> Json:
 
 def trivial(images: int) -> list[str]:
     """Returns the numbers that are 1 for any encoder, because there are so few images."""
-    names = [name for name, k in zip(RECALLS, KS, strict=True) if images <= k]
-    return [*names, "the neighbours kept"] if images <= 1 + max(KS) else names
+    names = [name for name, k in RECALLS.items() if images <= k]
+    return [*names, "the neighbours kept"] if images <= 1 + NEIGHBOURS else names
 
 
 def rank_fractions(ranks: pl.DataFrame) -> dict[str, Values]:
@@ -147,22 +141,18 @@ def rate_in_words(rate: float) -> str:
     return f"{round(rate * denominator):,} in {denominator:,}"
 
 
-def image_keys(mistakes: Sequence[Json], groups: Sequence[Json]) -> list[Key]:
-    keys: list[Key] = []
-    for row in mistakes:
-        keys += [(row["image_id"], row["view"]), (row["image_id"], ORIGINAL), (row["other"], ORIGINAL)]
-    return keys + [(image_id, ORIGINAL) for group in groups for image_id in group["ids"]]
-
-
 def duplicates_content(page: PageInput, pairs: pl.DataFrame, mistakes: Sequence[Json]) -> Json:
     groups, thresholds = duplicate_groups(pairs)[:GROUPS], page.data.table("thresholds")
+    keys = [(row["image_id"], view) for row in mistakes for view in (row["view"], ORIGINAL)]
+    originals = [row["other"] for row in mistakes] + [image_id for group in groups for image_id in group["ids"]]
+    keys += [(image_id, ORIGINAL) for image_id in originals]
     return found_duplicates(page, pairs) | {
         "thresholds": [] if thresholds is None else thresholds.to_dicts(),
         "rate_in_words": rate_in_words,
         "is_whitened": pairs["whitened"].count() > 0,
         "groups": groups,
         "mistakes": mistakes,
-        "images_of": thumbnails(page.reader, image_keys(mistakes, groups)),
+        "images_of": thumbnails(page.reader, keys),
         "pictures": page.reader.pictures,
     }
 

@@ -120,9 +120,7 @@ def search(reader: Reader) -> pl.DataFrame:
     numbers = [(name, metric, *ends) for name, metrics in by_name.items() for metric, ends in metrics.items()]
     by_ranks = pl.DataFrame(numbers, schema=matching.SCHEMA, orient="row").fill_nan(None)
     rows = pl.concat([by_ranks, matching.auc(cosines(reader, count), original_pairs(reader, count))])
-    position = {name: index for index, name in enumerate(reader.augmentations)}
-    order = pl.col("augmentation").replace_strict(position, return_dtype=pl.Int64)
-    return rows.sort(order, maintain_order=True)
+    return rows.sort(pl.col("augmentation").cast(pl.Enum(reader.augmentations)), maintain_order=True)
 
 
 def thresholds(reader: Reader) -> pl.DataFrame:

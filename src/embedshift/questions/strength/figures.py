@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 import numpy as np
-import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -40,10 +39,9 @@ def strength(data: FigureInput, title: str) -> Figure:
     columns = min(COLUMNS, len(families))
     lines = -(-len(families) // columns)
     none = f"no interval below {LEAST_IMAGES} {data.group_word}s"
-    note = (
-        f"mean relative shift, {'95 % interval' if data.group_count >= LEAST_IMAGES else none}; levels at equal steps; "
-    )
-    note += f"dashed: relative shift {RELATIVE_SHIFT:g}; ring and heading: the tolerance"
+    interval = "95 % interval" if data.group_count >= LEAST_IMAGES else none
+    note = f"mean relative shift, {interval}; levels at equal steps; dashed: relative shift {RELATIVE_SHIFT:g}"
+    note += "; ring and heading: the tolerance"
     note += "; images: one example" if views else ""
     last = max(len(family.views) for family in families)
     strip = 0.87 * WIDTH / (1 + last) if views else 0.0
@@ -69,25 +67,15 @@ def strength(data: FigureInput, title: str) -> Figure:
     return drawn
 
 
-def curves(data: FigureInput) -> dict[str, tuple[Values, Values, Values]]:
-    table = data.need("strength").filter(pl.col("metric") == COSINE)
-    parts = table.partition_by("family", as_dict=True, maintain_order=True)
-    by_family: dict[str, tuple[Values, Values, Values]] = {}
-    for family in data.reader.families:
-        numbers = (
-            parts[family.name,]
-            .select("relative_shift", "relative_shift_low", "relative_shift_high")
-            .cast(pl.Float64)
-            .fill_null(np.nan)
-        )
-        relative_shift, low, high = np.pad(numbers.to_numpy().T, ((0, 0), (1, 0)))
-        by_family[family.name] = relative_shift, low, high
-    return by_family
+def curves(data: FigureInput) -> dict[str, Values]:
+    """Returns the relative shifts of each family and the ends of their intervals, 0 at level 0: `[3, 1 + levels]`."""
+    parts = data.need("strength").filter(metric=COSINE).partition_by("family", as_dict=True)
+    columns = ("relative_shift", "relative_shift_low", "relative_shift_high")
+    numbers = {str(name): part.select(columns).fill_null(np.nan).to_numpy().T for (name,), part in parts.items()}
+    return {name: np.pad(each, ((0, 0), (1, 0))) for name, each in numbers.items()}
 
 
-def _curve(
-    axes: Axes, family: MeasuredFamily, numbers: tuple[Values, Values, Values], tolerance_row: Json | None
-) -> None:
+def _curve(axes: Axes, family: MeasuredFamily, numbers: Values, tolerance_row: Json | None) -> None:
     relative_shift, low, high = numbers
     levels = np.arange(len(relative_shift))
     axes.axhline(RELATIVE_SHIFT, color=MUTED, linewidth=0.8, linestyle="--", zorder=1)

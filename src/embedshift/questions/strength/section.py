@@ -80,22 +80,18 @@ def family_row(family: MeasuredFamily, table: pl.DataFrame, tolerances: Sequence
         "what": FAMILIES[family.name].what_it_does if family.name in FAMILIES else "",
         "tolerances": [tolerance_in_words(row) if row else (MISSING, "") for row in tolerances],
         "falls": tolerances[0]["falls"] if tolerances and tolerances[0] else None,
-        "measured": [_percent(_mean_at(family, table.filter(metric=name), value)) for name in MEASURED],
+        "measured": [_mean_at(family, table.filter(metric=name), value) for name in MEASURED],
         "cells": cells,
     }
 
 
-def _mean_at(family: MeasuredFamily, table: pl.DataFrame, value: float | None) -> float | None:
-    """Returns a mean at some strength, interpolated linearly between levels; None if there is none."""
-    means = [0.0, *table["mean"].cast(pl.Float64).fill_null(np.nan)]
+def _mean_at(family: MeasuredFamily, table: pl.DataFrame, value: float | None) -> str:
+    """Returns a mean at some strength in percent, interpolated linearly between levels; a dash if there is none."""
+    means = [0.0, *table["mean"].fill_null(np.nan)]
     if value is None or len(means) != 1 + len(family.views):
-        return None
+        return MISSING
     mean = float(np.interp(family.levels_at(value), np.arange(len(means)), means))
-    return None if np.isnan(mean) else mean
-
-
-def _percent(value: float | None) -> str:
-    return MISSING if value is None else f"{fixed(100 * value, 1)} %"
+    return MISSING if np.isnan(mean) else f"{fixed(100 * mean, 1)} %"
 
 
 def corruption_table(table: pl.DataFrame, corruptions: list[MeasuredFamily]) -> Json:

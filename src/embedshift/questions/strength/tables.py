@@ -87,14 +87,14 @@ def corruption(reader: Reader) -> pl.DataFrame:
     weights = np.hstack([np.eye(len(views)), mean_weights(corruptions)])
     cosines = measurements(reader).for_metric(COSINE, views).combine(weights)
     shifts = relative_shifts(cosines, baselines_by_metric[COSINE], 1.0, seed=reader.info.seed, limits=(-1.0, 1.0))
-    names: list[tuple[str, int | None]] = []
-    names += [(family.name, level) for family in corruptions for level in range(1, 1 + len(family.views))]
-    names += [(family.name, None) for family in corruptions] + [(MEAN, None)]
-    rows = [(*name, *ends) for name, *ends in zip(names, shifts.value, shifts.low, shifts.high, strict=False)]
+    names = [family.name for family in corruptions] + [MEAN]
+    keys: list[tuple[str, int | None]] = []
+    keys += [(family.name, level) for family in corruptions for level in range(1, 1 + len(family.views))]
+    keys += [(name, None) for name in names]
+    rows = [(*key, *ends) for key, *ends in zip(keys, shifts.value, shifts.low, shifts.high, strict=False)]
     table = pl.DataFrame(rows, schema=CORRUPTION_SCHEMA, orient="row").fill_nan(None)
-    position = {name: position for position, (name, _) in enumerate(names)}
-    order = pl.col("corruption").replace_strict(position, return_dtype=pl.Int64)
-    return table.sort(order, pl.col("severity").is_null(), "severity", maintain_order=True)
+    order = pl.col("corruption").cast(pl.Enum(names))
+    return table.sort(order, "severity", nulls_last=True, maintain_order=True)
 
 
 def corruptions_of(families: Sequence[MeasuredFamily]) -> list[MeasuredFamily]:

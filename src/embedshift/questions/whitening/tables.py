@@ -201,10 +201,6 @@ Row = tuple[str, str, float, float, float, float, float]
 PROPORTIONS = ("recall", "matched", CLASS)
 
 
-def whitening(reader: Reader) -> pl.DataFrame:
-    return table_of(images_of(reader), reader.info.seed)
-
-
 def images_of(reader: Reader) -> Images:
     order, dim = reader.image_rows.layout, reader.info.encoder.dim
     count = min(order.images, IMAGES, max(1, NUMBERS // (len(order.views) * dim)))
@@ -315,7 +311,7 @@ def _is_available(reader: Reader) -> bool:
 TABLES = (
     Table(
         "whitening",
-        whitening,
+        lambda reader: table_of(images_of(reader), reader.info.seed),
         is_available=_is_available,
         requires="stored embeddings and views: run it with `store` all",
         settings=lambda reader: {"version": "3", "groups": reader.info.groups_digest},
