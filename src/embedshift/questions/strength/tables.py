@@ -88,7 +88,8 @@ def corruption(reader: Reader) -> pl.DataFrame:
     cosines = measurements(reader).for_metric(COSINE, views).combine(weights)
     shifts = relative_shifts(cosines, baselines_by_metric[COSINE], 1.0, seed=reader.info.seed, limits=(-1.0, 1.0))
     names = [family.name for family in corruptions] + [MEAN]
-    keys = [(family.name, level) for family in corruptions for level in range(1, 1 + len(family.views))]
+    keys: list[tuple[str, int | None]] = []
+    keys += [(family.name, level) for family in corruptions for level in range(1, 1 + len(family.views))]
     keys += [(name, None) for name in names]
     rows = [(*key, *ends) for key, *ends in zip(keys, shifts.value, shifts.low, shifts.high, strict=False)]
     table = pl.DataFrame(rows, schema=CORRUPTION_SCHEMA, orient="row").fill_nan(None)
