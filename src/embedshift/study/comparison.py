@@ -1,7 +1,7 @@
 """Compares finished studies of the same images and views: encoders, precisions or checkpoints."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -113,11 +113,20 @@ class Comparison(Shown):
         Raises:
             EmbedshiftError: The name is unknown, or there are no tolerances to draw.
         """
-        from embedshift.study.comparison_figures import draw
+        from embedshift.study.comparison_figures import FigureInput, draw
 
-        shown = pl.col("augmentation").is_in([ALL, *self.shown])
-        parts = {"comparison": self.comparison.filter(shown), "side_by_side": self.side_by_side.filter(shown)}
-        return draw(name, replace(self, **parts))
+        shown, overall = pl.col("augmentation").is_in(self.shown), pl.col("augmentation") == ALL
+        data = FigureInput(
+            names=self.studies["study"].to_list(),
+            images=self.studies["compared"][0],
+            augmentations=self.shown,
+            comparison=self.comparison.filter(shown & ~overall),
+            overall=self.comparison.filter(overall),
+            side_by_side=self.side_by_side.filter(shown),
+            tolerances=self.tolerances,
+            families=self.families,
+        )
+        return draw(name, data)
 
     def save(self, out: str | Path, formats: Sequence[str] = ("png", "svg")) -> list[Path]:
         """Writes every table as CSV and Parquet, all figures, and the page `comparison.md`.

@@ -1,7 +1,7 @@
 """Figures of a comparison: ratios of relative shifts, means side by side, differences, and tolerances."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import matplotlib
 import numpy as np
@@ -18,14 +18,22 @@ from embedshift.figures.shared import level_axis, tolerance_mark
 from embedshift.figures.style import FAINT, MUTED, human, new_figure, number, verbatim
 from embedshift.registry import METRICS
 from embedshift.registry.names import one_of
-from embedshift.report.numbers import count
 from embedshift.statistics.shift_ratios import SATURATED
-from embedshift.statistics.strengths import by_family
+from embedshift.statistics.strengths import MeasuredFamily, by_family
 from embedshift.statistics.summary import COSINE
 from embedshift.study.paired.differences import ALL, RELATIVE_SHIFT
 
-if TYPE_CHECKING:
-    from embedshift.study.comparison import Comparison
+
+@dataclass(frozen=True)
+class FigureInput:
+    names: list[str]
+    images: int
+    augmentations: list[str]
+    comparison: pl.DataFrame
+    overall: pl.DataFrame
+    side_by_side: pl.DataFrame
+    tolerances: pl.DataFrame
+    families: Sequence[MeasuredFamily]
 
 
 # The numbers at the ticks of an axis of ratios, and the most of them; powers of ten if there would be more.
@@ -33,22 +41,22 @@ RATIOS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.25, 1.5
 MOST_TICKS = 12
 
 
-def draw(name: str, data: "Comparison") -> Figure:
+def draw(name: str, data: FigureInput) -> Figure:
     one_of("comparison figure", name, list(COMPARISON_FIGURES))
     with style.context():
         return COMPARISON_FIGURES[name](data)
 
 
-def ratios(data: "Comparison") -> Figure:
-    (reference, *names), augmentations = _study_names(data), [ALL, *data.shown]
-    rows = data.comparison.filter(metric=RELATIVE_SHIFT)
+def ratios(data: FigureInput) -> Figure:
+    names, augmentations = data.names[1:], [ALL, *data.augmentations]
+    rows = pl.concat([data.overall, data.comparison]).filter(metric=RELATIVE_SHIFT)
     note = "dot: ratio of relative shifts, filled if significant; line: 95 % interval, for all augmentations at once"
     height = 1.1 + 0.18 * len(names) + max(0.28, 0.13 * len(names)) * len(augmentations)
-    figure = new_figure(_caption(data, note), 6.5, height, f"How many times as far as {_name(reference)}")
+    figure = new_figure(_caption(data, note), 6.5, height, f"How many times as far as {_name(data.names[0])}")
     axes = figure.subplots()
     axes.axvline(1, color=MUTED, linewidth=0.8)
     for name, positions in zip(names, _bar_positions(len(augmentations), len(names)), strict=True):
-        _dots(axes, rows.filter(study=name), positions, ("ratio", "ratio_low", "ratio_high"), colours(data)[name])
+        _dots(axes, rows.filter(study=name), positions, ("ratio", "ratio_low", "ratio_high"), colours(data.names)[name])
     _ratio_axis(axes)
     saturated = set(rows.filter(pl.col("reference_mean") >= SATURATED)["augmentation"])
     labels = [human(name) + (" (not in all)" if name in saturated else "") for name in augmentations]
@@ -62,8 +70,8 @@ def ratios(data: "Comparison") -> Figure:
     return figure
 
 
-def means(data: "Comparison") -> Figure:
-    names, augmentations = _study_names(data), data.shown
+def means(data: FigureInput) -> Figure:
+    names, augmentations = data.names, data.augmentations
     figure, panels = _panels(data, names, "Means by study", "bar: mean")
     for axes, metric in zip(panels, shown_metrics(data), strict=True):
         values = _means(data, metric)
@@ -71,7 +79,7 @@ def means(data: "Comparison") -> Figure:
         for name, column, positions in zip(
             names, values.T, _bar_positions(len(augmentations), len(names)), strict=True
         ):
-            axes.barh(positions, column, height=0.8 / len(names), color=colours(data)[name])
+            axes.barh(positions, column, height=0.8 / len(names), color=colours(names)[name])
             for position, value in zip(positions, column, strict=True):
                 axes.text(max(np.nan_to_num(value), 0.0), position, f" {number(value)}", va="center", fontsize=6)
         axes.set_xlim(low * 1.05, high + 0.2 * (high - low))
@@ -79,25 +87,25 @@ def means(data: "Comparison") -> Figure:
     return figure
 
 
-def differences(data: "Comparison") -> Figure:
-    names, augmentations = _study_names(data), data.shown
+def differences(data: FigureInput) -> Figure:
+    names, augmentations = data.names, data.augmentations
     title = f"{_name(names[1])} minus {_name(names[0])}" if len(names) == 2 else f"Each minus {_name(names[0])}"
     note = "dot: difference of the means, filled if significant; line: paired 95 % interval"
     figure, panels = _panels(data, names[1:], title, note)
     for axes, metric in zip(panels, shown_metrics(data), strict=True):
         axes.axvline(0, color=MUTED, linewidth=0.8)
         for name, positions in zip(names[1:], _bar_positions(len(augmentations), len(names) - 1), strict=True):
-            rows = _by_augmentation(data).filter(metric=metric, study=name)
-            _dots(axes, rows, positions, ("difference", "ci_low", "ci_high"), colours(data)[name])
+            rows = data.comparison.filter(metric=metric, study=name)
+            _dots(axes, rows, positions, ("difference", "ci_low", "ci_high"), colours(names)[name])
         axes.set_xlabel(f"difference of\n{METRICS[metric].label}")
         axes.locator_params(axis="x", nbins=4)
     return figure
 
 
-def tolerances(data: "Comparison") -> Figure:
+def tolerances(data: FigureInput) -> Figure:
     if data.tolerances.is_empty():
         raise UsageError("figure 'tolerances': the augmentations of these studies are not families")
-    names, families = _study_names(data), {family.name: family for family in data.families}
+    names, families = data.names, {family.name: family for family in data.families}
     rows, last = list(by_family(data.tolerances).values()), max(len(family.views) for family in data.families)
     note = "dot: tolerance, hollow if the strongest level does not reach it; line: 95 % interval"
     height = 1.2 + 0.18 * len(names) + max(0.28, 0.14 * len(names)) * len(rows)
@@ -107,7 +115,7 @@ def tolerances(data: "Comparison") -> Figure:
     for name, positions in zip(names, _bar_positions(len(rows), len(names)), strict=True):
         for position, row in zip(positions, rows, strict=True):
             ends = row[name], row[f"{name} low"], row[f"{name} high"]
-            tolerance_mark(axes, position, families[row["family"]], ends, colours(data)[name])
+            tolerance_mark(axes, position, families[row["family"]], ends, colours(names)[name])
     axes.hlines(np.arange(1, len(rows)) - 0.5, 0, 1, FAINT, linewidth=0.6, transform=axes.get_yaxis_transform())
     axes.legend(handles=_patches(data, names), loc="lower left", bbox_to_anchor=(0, 1), borderpad=0.2)
     return figure
@@ -116,22 +124,13 @@ def tolerances(data: "Comparison") -> Figure:
 COMPARISON_FIGURES = {figure.__name__: figure for figure in (ratios, means, differences, tolerances)}
 
 
-def shown_metrics(data: "Comparison") -> list[str]:
-    metrics = _by_augmentation(data).drop_nulls("difference")["metric"].unique(maintain_order=True)
+def shown_metrics(data: FigureInput) -> list[str]:
+    metrics = data.comparison.drop_nulls("difference")["metric"].unique(maintain_order=True)
     encoders = [metric for metric in metrics if metric in METRICS and METRICS[metric].question != "pixels"]
     return [COSINE, *(metric for metric in encoders if metric != COSINE)]
 
 
-def _study_names(data: "Comparison") -> list[str]:
-    return data.studies["study"].to_list()
-
-
-def _by_augmentation(data: "Comparison") -> pl.DataFrame:
-    return data.comparison.filter(pl.col("augmentation") != ALL)
-
-
-def colours(data: "Comparison") -> dict[str, str]:
-    names = _study_names(data)
+def colours(names: list[str]) -> dict[str, str]:
     scale = matplotlib.colormaps["cividis"](np.linspace(0, 0.85, max(2, len(names) - 1)))
     return {name: to_hex(colour) for name, colour in zip(names, ["#b4b4b4", *scale], strict=False)}
 
@@ -161,30 +160,29 @@ def _bar_positions(augmentations: int, studies: int) -> list[Values]:
     return [middles + (s - (studies - 1) / 2) * 0.8 / studies for s in range(studies)]
 
 
-def _means(data: "Comparison", metric: str) -> Values:
+def _means(data: FigureInput, metric: str) -> Values:
     """Returns means `[A, S]` in the order of the tables; NaN where a study cannot be compared in this metric."""
-    first, *others = _study_names(data)
-    columns = [data.side_by_side.filter(metric=metric)[first]]
-    for name in others:
-        rows = _by_augmentation(data).filter(metric=metric, study=name)
+    columns = [data.side_by_side.filter(metric=metric)[data.names[0]]]
+    for name in data.names[1:]:
+        rows = data.comparison.filter(metric=metric, study=name)
         columns.append(rows.select(pl.when(pl.col("difference").is_not_null()).then("mean")).to_series())
     return np.stack([column.cast(pl.Float64).fill_null(np.nan).to_numpy() for column in columns], axis=1)
 
 
-def _caption(data: "Comparison", note: str) -> str:
-    return f"n = {count(data.studies['compared'][0], 'image')}, measured by every study · {note}"
+def _caption(data: FigureInput, note: str) -> str:
+    return f"n = {data.images:,} image{'s' if data.images != 1 else ''}, measured by every study · {note}"
 
 
-def _patches(data: "Comparison", names: Sequence[str]) -> list[Patch]:
-    return [Patch(color=colours(data)[name], label=_name(name)) for name in names]
+def _patches(data: FigureInput, names: Sequence[str]) -> list[Patch]:
+    return [Patch(color=colours(data.names)[name], label=_name(name)) for name in names]
 
 
 def _name(study: str) -> str:
     return verbatim(study, 60)
 
 
-def _panels(data: "Comparison", marked: list[str], title: str, note: str) -> tuple[Figure, list[Axes]]:
-    augmentations, metrics = data.shown, shown_metrics(data)
+def _panels(data: FigureInput, marked: list[str], title: str, note: str) -> tuple[Figure, list[Axes]]:
+    augmentations, metrics = data.augmentations, shown_metrics(data)
     panel = 0.2 + max(0.28, 0.13 * len(marked)) * len(augmentations)
     legend = 0.18 * len(marked) if len(marked) > 1 else 0.0
     figure = new_figure(_caption(data, note), 2.4 * len(metrics) + 1.6, panel + legend + 1.0, title)
