@@ -115,9 +115,18 @@ def _filled(page: PageInput) -> list[Json]:
 
 def _differences(page: PageInput) -> Json:
     data = page.data
-    differences, order, images = data.table("differences"), data.by_shift(), data.groups_with(COSINE)
-    is_tested = differences is not None
-    content = {"augmentations": len(order), "images": images, "unit": data.group_word, "is_tested": is_tested}
+    return differences_content(data.table("differences"), data.by_shift(), data.groups_with(COSINE), data.group_word)
+
+
+def differences_content(
+    differences: pl.DataFrame | None, order: Sequence[str], images: int, unit: str = "image"
+) -> Json:
+    content: Json = {
+        "augmentations": len(order),
+        "images": images,
+        "unit": unit,
+        "is_tested": differences is not None,
+    }
     if differences is None or len(order) < 2:
         return content
     by_pairs = ordered(differences, COSINE, order)
