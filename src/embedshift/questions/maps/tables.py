@@ -42,13 +42,13 @@ def maps(study: ImageRows, augmentations: Sequence[str], names: Sequence[str], *
     sample = gather(parts, together=False, groups=study.groups)
     low, high = (np.tile([BOUNDS[metric][end] for _, metric in pairs], len(augmentations)) for end in (0, 1))
     low, high = mean_interval(sample, seed=seed, low=low, high=high)
-    columns = {
+    cells = {
         "augmentation": np.repeat(np.array(augmentations, object), len(pairs)),
         "map": [name for name, _ in pairs] * len(augmentations),
         "metric": [metric for _, metric in pairs] * len(augmentations),
         "n": sample.counts, "mean": sample.mean, "ci_low": low, "ci_high": high,
     }  # fmt: skip
-    return pl.DataFrame(columns, schema=MAPS).fill_nan(None)
+    return pl.DataFrame(cells, schema=MAPS).fill_nan(None)
 
 
 def trust(study: ImageRows, names: Sequence[str], *, seed: int) -> pl.DataFrame:
