@@ -51,7 +51,7 @@ def blip(cls: Any) -> Any:
 
 def blip_2(cls: Any, **qformer: Any) -> Any:
     text = {"model_type": "opt", **OPT}
-    sizes = {"num_query_tokens": 6, "image_text_hidden_size": 20}
+    sizes: dict[str, Any] = {"num_query_tokens": 6, "image_text_hidden_size": 20}
     return cls(hf.Blip2Config(vision_config=TOWER, qformer_config=QFORMER | qformer, text_config=text, **sizes))
 
 

@@ -224,7 +224,7 @@ def _shard(
 def _numbers(table: pa.Table, name: str, values: Values, *, missing: Any = False) -> pa.Table:
     """A column of numbers `[images, views]`: null on the originals, and where they are missing."""
     mask = np.insert(np.broadcast_to(missing, values.shape), 0, True, axis=1)
-    column = np.insert(values.astype(np.float64), 0, 0.0, axis=1)
+    column = np.insert(values, 0, 0.0, axis=1)
     return table.append_column(name, pa.array(column.ravel(), pa.float64(), mask=mask.ravel()))
 
 
@@ -283,7 +283,7 @@ def _with_text(table: pa.Table, strengths: Values, draws: int) -> pa.Table:
     noise = rng.normal(size=(table.num_rows // (1 + len(power)), len(power), len(strengths)))
     points = np.clip(0.3 * np.tile(np.eye(len(strengths)), (draws, 1)) * power[:, None] + 0.05 * noise, -1, 1)
     table = _numbers(table, "text_alignment_shift", 0.05 * noise[..., 0] - 0.1 * power)
-    table = _numbers(table, "zero_shot_flip", noise[..., 0] < power - 1.5)
+    table = _numbers(table, "zero_shot_flip", (noise[..., 0] < power - 1.5).astype(np.float64))
     return _vectors(table, "word_cosines", points)
 
 

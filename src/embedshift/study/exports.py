@@ -131,7 +131,7 @@ def _rows_frame(reader: Reader, *, embeddings: bool) -> pl.DataFrame:
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    return bool(pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 def _images(reader: Reader, image_ids: list[str]) -> pa.Array:
