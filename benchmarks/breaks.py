@@ -1,9 +1,10 @@
-"""Ten promises, broken one at a time in a copy of the code: which test of `make test` notices.
+"""Promises, broken one at a time in a copy of the code: which test of `make test` notices.
 
 usage: python benchmarks/breaks.py [--only 1 2 ...]
 
-Each break replaces one expression. The tests are those of `make test` in the folders named with it, until the first
-fails. Ends with exit code 1 if a break is not noticed.
+Each break replaces one expression. The first ten are the central promises, with the tests of whole folders; the others
+are twenty rows drawn from docs/verified.md (seed 47; a row of what is not promised gives way to its opposite), with the
+files that the rows name. Tests run until the first fails. Ends with exit code 1 if a break is not noticed.
 """
 
 import os
@@ -78,18 +79,68 @@ BREAKS = (
     ),
 )  # fmt: skip
 
+DRAWN = (
+    Break("attention and pixel metrics come from the same pixels", "pipeline/draw.py",
+        "measure.of_pixels(views)", "measure.of_pixels(views // 2)", ("tests/pipeline/test_exactness.py",)),
+    Break("a view depends on its draw", "augmentations/views.py",
+        "{augmentation}|{draw}", "{augmentation}|0", ("tests/augmentations/test_augmentations.py",)),
+    Break("a killed run gives the same rows", "runner.py",
+        "shard in study.shards if shard.index not in done]", "shard in study.shards if shard.index > len(done)]",
+        ("tests/store/test_resume.py",)),
+    Break("whitening is judged on images that were not fitted", "questions/whitening/tables.py",
+        "*(total - part for part in parts)", "*(total for part in parts)",
+        ("tests/questions/test_whitening_table.py",)),
+    Break("where nothing differs, nothing is significant", "statistics/intervals.py",
+        "t[:, is_bounded].max(axis=1)", "t[:, is_bounded].mean(axis=1)", ("tests/statistics/test_shift_ratios.py",)),
+    Break("a service of three steps is named", "stacks/search.py",
+        "DECISIVE_JPEG = 4.0", "DECISIVE_JPEG = 1e9", ("tests/parity/test_causes.py",)),
+    Break("a server that never answers ends the run", "sources/web.py",
+        "timeout=ANSWER", "timeout=10 * ANSWER", ("tests/sources/test_addresses.py",)),
+    Break("decoding takes bounded memory", "sources/images.py",
+        "if image.width * image.height <= STRIP:", "if image.width:", ("tests/sources/test_hostile.py",)),
+    Break("two files never share an id", "sources/base.py",
+        "first.setdefault(storable(image.image_id), image)", "first.setdefault(image.image_id, image)",
+        ("tests/sources/test_no_files.py",)),
+    Break("an image whose loader ended is tried alone", "engines/loaders.py",
+        "as error:\n        if _is_daemon():", "as error:\n        if error:", ("tests/engines/test_loaders.py",)),
+    Break("SIGTERM ends with 143", "cli/app.py",
+        "128 + received[0]", "1", ("tests/cli/test_signals.py",)),
+    Break("more than half failed: exit code 1", "cli/studies.py",
+        "if failed > most_failed(limit, tried):", "if failed > tried:", ("tests/cli/test_max_failed.py",)),
+    Break("a wrapped module keeps its training mode", "encoders/module.py",
+        "part.training = True", "part.training = False", ("tests/encoders/test_wrap.py",)),
+    Break("an encoder that answers otherwise is refused", "pipeline/identity.py",
+        "encoder_answer(encoder))) > limit:", "encoder_answer(encoder))) > 1e9:", ("tests/pipeline/test_answers.py",)),
+    Break("NaN is a failure of its image", "pipeline/batches.py",
+        "if not np.isfinite(array).all():", "if np.isnan(array).all():",
+        ("tests/pipeline/test_misbehaving_encoders.py",)),
+    Break("an augmentation that writes into its input changes no other view", "augmentations/augmentation.py",
+        "self.transform(image.copy(), np", "self.transform(image, np",
+        ("tests/pipeline/test_misbehaving_encoders.py",)),
+    Break("an altered shard is refused", "store/listing.py",
+        "if recorded not in (None, checksum)", "if recorded not in (None, checksum, recorded)",
+        ("tests/store/test_checksum.py",)),
+    Break("verify compares every file", "store/listing.py",
+        "problem = alteration(folder, name, info)", 'problem = ""', ("tests/store/test_verify.py",)),
+    Break("a report requests nothing from the network: an image", "report/template/page.html.j2",
+        "<title>", '<link rel="icon" href="http://127.0.0.2/a.png"><title>', ("tests/report/test_browser.py",)),
+    Break("an image that ends early is a failure: zeros behind a JPEG", "sources/images.py",
+        'data = data.rstrip(b"\\0")', "pass", ("tests/sources/test_half_pictures.py",)),
+)  # fmt: skip
+
 
 def main() -> None:
-    numbers = arguments(__doc__, only=tuple(range(1, len(BREAKS) + 1))).only
+    breaks = (*BREAKS, *DRAWN)
+    numbers = arguments(__doc__, only=tuple(range(1, len(breaks) + 1))).only
     print_machine()
     unnoticed = 0
     for number in numbers:
         began = time.monotonic()
         with tempfile.TemporaryDirectory() as folder:
-            test = first_failure(BREAKS[number - 1], Path(folder))
+            test = first_failure(breaks[number - 1], Path(folder))
         unnoticed += not test
         seconds = time.monotonic() - began
-        print(f"{number:2}. {BREAKS[number - 1].promise}: {test or 'NOT NOTICED'} ({seconds:.0f} s)", flush=True)
+        print(f"{number:2}. {breaks[number - 1].promise}: {test or 'NOT NOTICED'} ({seconds:.0f} s)", flush=True)
     sys.exit(unnoticed > 0)
 
 
