@@ -10,8 +10,6 @@ from scipy import stats
 
 import embedshift
 from embedshift import runner
-from embedshift.augmentations import load_suite
-from embedshift.config import make_config
 from embedshift.engines.local import run_on_devices
 from embedshift.errors import UsageError
 from embedshift.statistics.baselines import LEAST
@@ -230,13 +228,3 @@ def test_a_few_archives_first_are_a_warning(photos, tmp_path, caplog):
     study = run(tmp_path / "photos.parquet", tmp_path / "study", until=1.0)
     assert "the first images are of few archives: they must be like all others" in caplog.text
     assert study.reader().info.counts.images == 12
-
-
-@pytest.mark.matrix
-def test_the_line_of_progress_has_the_widest(photos, tmp_path):
-    notes = []
-    settings = {"images": [str(photos)], "until": WIDTH, "workers": 0, "shard_size": SHARD, "limit": 64}
-    given = {"encoder": MeanColour(), "suite": load_suite(SUITE), "on_start": lambda start: notes.append(start.note)}
-    runner.run_study(make_config(settings), tmp_path / "study", **given)
-    present = read_content(tmp_path / "study")["until"]
-    assert notes[0]() == f"{present['augmentation']} ±{present['present']:.2g}, ends at ±{WIDTH}"

@@ -54,19 +54,6 @@ def test_views_are_those_of_the_study_with_name_and_cosine(study, rows):
     ]
 
 
-@pytest.mark.matrix
-def test_more_than_ten_views_take_two_rows(tmp_path):
-    names = [f"flip_{number}" for number in range(11)]
-    study = make_study(tmp_path / "study", 3, names, with_pictures=True)
-    figure = study.figure("views")
-    places = [image.get_extent() for image in figure.axes[0].images]
-    assert [[left for left, *_ in row] for row in (places[:6], places[6:])] == [
-        sorted({left for left, *_ in places})
-    ] * 2
-    assert [top for *_, top in places] == [places[0][3]] * 6 + [places[6][3]] * 6
-    assert places[0][3] < places[0][2] < places[6][3], "from the top, in inches"
-
-
 def test_attention_lies_over_every_view(study, rows):
     images = ["image-00002.png", "image-00011.png"]
     figure = study.figure("attention", images=images)

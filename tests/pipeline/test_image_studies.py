@@ -4,23 +4,17 @@ import os
 import sys
 
 import numpy as np
-import polars as pl
 import pytest
-import torch
 from PIL import Image
-from polars.testing import assert_frame_equal
-from torch import nn
 
 import embedshift
-from embedshift import EmbedshiftError, Transient
+from embedshift import Transient
 from embedshift.app.measured import encoder_from_study
 from embedshift.cli.estimate import estimate
 from embedshift.config import make_config
 from embedshift.encoders import images as module
 from embedshift.errors import UsageError
 from embedshift.pipeline.prepare import prepared
-from support.given_vectors import EMBEDDING
-from support.graphs import DIM, MEAN, SIDE, STD, matrix, write_graph
 from support.mean_colour import MeanColour
 
 pytestmark = pytest.mark.slow
@@ -110,26 +104,6 @@ def test_the_error_of_one_image_is_one_failure_and_a_transient_one_is_tried_agai
     assert study.failures()["image_id"].to_list() == ["2.png"]
 
 
-@pytest.mark.matrix
-def test_a_service_that_is_gone_ends_the_run_which_goes_on_later(photos, tmp_path, monkeypatch):
-    monkeypatch.setattr(module.time, "sleep", lambda _seconds: None)
-    answers = [14]  # six calls ask what the encoder answers
-
-    def served(images):
-        if answers[0] == 0:
-            raise Transient("no answer")
-        answers[0] -= 1
-        return corners(images)
-
-    with pytest.raises(EmbedshiftError, match=r"no answer; run the same command again to go on$"):
-        run(photos, tmp_path / "s", model=encoder(served), batch_size=2)
-    assert 0 < len(list((tmp_path / "s" / "shards").glob("part-*"))) < 3
-    answers[0] = 1000
-    study = run(photos, tmp_path / "s", model=encoder(served), batch_size=2)
-    assert study.failures().is_empty()
-    assert study.summary().equals(run(photos, tmp_path / "whole", batch_size=2).summary())
-
-
 def test_its_views_of_files_are_counted_before_they_fill_the_memory(photos, tmp_path):
     with pytest.raises(UsageError, match="60 of 4096 pixels take more than 1 GiB; at most 10 draws fit"):
         run(photos, tmp_path / "s", longest=4096, draws=30)
@@ -163,51 +137,6 @@ def test_one_process_calls_a_function(photos, tmp_path, own_module):
     several = run(photos, tmp_path / "function", device="cpu,cpu", **given)
     assert [path.name for path in tmp_path.glob("pid-*")] == [f"pid-{os.getpid()}"]
     assert several.summary().equals(run(photos, tmp_path / "one", **given).summary())
-
-
-@pytest.mark.matrix
-def test_several_processes_load_a_graph(photos, tmp_path):
-    file = write_graph(tmp_path / "a.onnx")
-    given = {"model": f"onnx:{file}", "mean": MEAN, "std": STD, "augmentations": "paper"}
-    one = run(photos, tmp_path / "one", **given)
-    several = run(photos, tmp_path / "several", device="cpu,cpu", **given)
-    assert one.summary().equals(several.summary())
-    assert one.info()["encoder"]["size"] == SIDE
-
-
-@pytest.mark.matrix
-def test_one_encoder_in_four_ways_gives_the_same_relative_shifts(photos, tmp_path):
-    """A module, its graph, a function, and vectors of written views."""
-    net = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE * SIDE, DIM, bias=False))
-    net.load_state_dict({"1.weight": torch.from_numpy(matrix().T.copy())})
-    views = embedshift.write_views(photos, out=tmp_path / "views", apply_to="input", size=SIDE, workers=0)
-    file, graph = tmp_path / "views" / "views.json", write_graph(tmp_path / "a.onnx")
-
-    def function(images):
-        pixels = np.stack([(np.asarray(image) / 255 - MEAN) / STD for image in images])
-        return pixels.transpose(0, 3, 1, 2).reshape(len(images), -1) @ matrix()
-
-    def studied(name, model, **more):
-        return embedshift.run(file, pairs=file, out=tmp_path / name, model=model, workers=0, **more)
-
-    rows = [
-        {"image_id": path.name, "view": name, "vector": function([Image.open(path)])[0].tolist()}
-        for name in ("original", *views.augmentations)
-        for path in (tmp_path / "views" / name).iterdir()
-    ]
-    ways = [
-        studied("torch", embedshift.wrap(net, size=SIDE, mean=MEAN, std=STD, name="torch")),
-        studied("onnx", f"onnx:{graph}", mean=MEAN, std=STD),
-        studied("function", embedshift.image_encoder(function, name="function", version="1", size=SIDE)),
-        embedshift.from_vectors(pl.DataFrame(rows), views=str(file), out=tmp_path / "vectors"),
-    ]
-    shifts = [
-        study.summary().filter(pl.col("metric").is_in(EMBEDDING)).select("augmentation", "metric", "relative_shift")
-        for study in ways
-    ]
-    assert shifts[0]["relative_shift"].count() == 18
-    for other in shifts[1:]:
-        assert_frame_equal(other, shifts[0], abs_tol=1e-4, rel_tol=0)
 
 
 def test_the_page_says_that_it_has_no_files(photos, tmp_path, own_module):

@@ -3,7 +3,6 @@
 import pytest
 
 from embedshift import EmbedshiftError
-from embedshift.augmentations import SUITES
 from embedshift.errors import reason
 from embedshift.registry import METRICS, Registry, metric
 
@@ -23,12 +22,6 @@ def test_things_are_found_by_their_names_in_the_order_of_their_adding():
             fruits[wrong]
         assert str(caught.value) == f"unknown fruit {words} Known: pear, apple, apricot"
         assert caught.value.exit_code == 2
-
-
-def test_the_registries_of_the_package_do_so_too():
-    for registry, wrong, right in ((METRICS, "cosine_similarty", "cosine_similarity"), (SUITES, "papers", "paper")):
-        with pytest.raises(EmbedshiftError, match=f"did you mean '{right}'"):
-            registry[wrong]
 
 
 def test_errors_are_one_line():

@@ -203,14 +203,3 @@ def test_images_that_failed_at_first_may_come_later(images, tmp_path):
     (tmp_path / "gone.png").write_bytes(whole)
     assert measure(images, study.folder, retry_failed=True).failures().is_empty()
     assert sum(pixels.images for pixels in read_info(study.folder).pixels.values()) == 9
-
-
-@pytest.mark.matrix
-def test_two_runs_of_one_study_have_equal_rows_and_pixels_and_ids_of_their_own(images, tmp_path):
-    one, two = (measure(images, tmp_path / name) for name in ("one", "two"))
-    first, second = read_info(one.folder), read_info(two.folder)
-    assert (first.pixels, first.study_id == second.study_id) == (second.pixels, False)
-    assert one.reader().measured_checksum() == two.reader().measured_checksum()
-    shutil.copy(shard_path(two.folder, 0), shard_path(one.folder, 0))
-    with pytest.raises(EmbedshiftError, match="a shard of another study"):
-        embedshift.load(one.folder).rows()

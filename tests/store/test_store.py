@@ -16,7 +16,7 @@ from embedshift.cli import estimate
 from embedshift.config import make_config
 from embedshift.encoders.base import EncoderOutput
 from embedshift.errors import EmbedshiftError
-from embedshift.figures import FIGURES, FigureInput, draw, iter_figures
+from embedshift.figures import draw
 from embedshift.pipeline import records as other_images
 from embedshift.pipeline.prepare import prepared
 from embedshift.questions.clusters import Tree
@@ -103,22 +103,6 @@ def test_rows_are_equal_but_for_the_vectors(both, order, mapped):
 
 
 @pytest.mark.matrix
-def test_every_figure_and_the_report_come_out(both):
-    full, lean = both
-    drawn = {kind.name for kind, _, _ in iter_figures(FigureInput(lean.reader()))}
-    of_full = FigureInput(full.reader())
-    # The search alone needs embeddings.
-    asked = {question.name for question in full.reader().questions} - {"search"}
-    assert drawn >= {
-        name for name in FIGURES if FIGURES[name].question in asked and FIGURES[name].is_available(of_full)
-    }
-    assert len(drawn) >= 12
-    text = lean.report(figures=["attention"], formats=["svg"]).read_text()
-    assert "This study stored no embeddings, and attention maps of only one image per shard" in text
-    assert text.count('class="heat"') > 0
-
-
-@pytest.mark.matrix
 def test_attention_is_drawn_of_images_that_have_it(both, order, mapped, caplog):
     lean = both[1].reader()
     assert lean.image_ids(with_attention=True) == set(mapped)
@@ -130,6 +114,10 @@ def test_attention_is_drawn_of_images_that_have_it(both, order, mapped, caplog):
     assert f"omits {order[1]}: its attention is not stored (`store` metrics)" in caplog.text
     with pytest.raises(EmbedshiftError, match="no image to show"):
         draw(lean, "attention", images=[order[1]])
+    shown = studies.reported(both[1], figures=["attention"], formats=["svg"])
+    text = (shown.folder / "report.html").read_text()
+    assert "This study stored no embeddings, and attention maps of only one image per shard" in text
+    assert 'class="heat"' in text
 
 
 def test_what_needs_embeddings_is_refused_in_one_line(both, cli):

@@ -1,7 +1,5 @@
 """Tolerances of several studies side by side, and rules about them: by both criteria, and of few searched images."""
 
-from dataclasses import replace
-
 import numpy as np
 import polars as pl
 import pytest
@@ -13,7 +11,7 @@ from embedshift.statistics.strengths import missed_tolerances
 from embedshift.study.paired.differences import CAPPED
 from support import studies
 from support.comparing import OTHER, A, C, farther, result, results, turned, variant
-from support.graded import CLOSER, DARKER, MADE, graded
+from support.graded import CLOSER, DARKER, graded
 from support.synthetic import make_study
 
 pytestmark = pytest.mark.slow
@@ -125,14 +123,3 @@ def test_they_are_written_drawn_and_printed_where_there_are_families(first, seco
     assert (without.tolerances.is_empty(), "tolerances" in without.to_dicts()) == (True, False)
     with pytest.raises(UsageError, match="are not families"):
         without.figure("tolerances")
-
-
-@pytest.mark.matrix
-def test_of_many_views_figures_show_one_level_of_each_family(tmp_path):
-    many = [*MADE, *(replace(DARKER, name=name) for name in ("darker_a", "darker_b")), replace(CLOSER, name="closer_a")]
-    first = make_study(tmp_path / "a", 10, graded(*many))
-    found = embedshift.compare([first, variant(first, tmp_path / "b", farther(1.5), **OTHER)])
-    assert [name.split("@")[0] for name in found.shown] == [family.name for family in many]
-    rows = [label.get_text() for axes in found.figure("differences").axes for label in axes.get_yticklabels()]
-    assert [row for row in rows if row] == [name.replace("_", " ") for name in found.shown]
-    assert found.side_by_side["augmentation"].n_unique() == 26

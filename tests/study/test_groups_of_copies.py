@@ -129,16 +129,6 @@ def test_a_comparison_of_grouped_copies_is_that_of_the_images(pairs):
         )
 
 
-@pytest.mark.matrix
-def test_studies_of_other_groups_are_not_compared(pairs):
-    first, second = pairs[1]
-    second.regroup("none")
-    with pytest.raises(UsageError, match="have different groups of images"):
-        embedshift.compare([first, second])
-    assert embedshift.compare([first, second], groups="near").studies["compared"].to_list() == [IMAGES * COPIES] * 2
-    assert first.info()["groups"]["digest"] == second.info()["groups"]["digest"]
-
-
 def test_a_group_that_is_missing_is_of_one_image_in_every_form(tmp_path):
     import pandas as pd
 
