@@ -140,8 +140,7 @@ def print_checked(checked: Checked, *, strict: bool, as_json: bool) -> None:
         return
     wide = _rules_table(checked)
     print_table(wide if fits(wide) else _narrow_table(checked))
-    for line in warnings:
-        say(f"warning: {with_flags(line)}")
+    say_all(f"warning: {with_flags(line)}" for line in warnings)
     say(with_flags(headline(checked, strict=strict)))
 
 
@@ -190,10 +189,8 @@ def whiten_and_print(
     for study, table in zip(measured, tables, strict=True):
         print_table(whitening_table(study, table), ())
         info = study.reader().info
-        for line in sentences(
-            table, info.counts.measured, info.encoder.dim, info.groups.chosen if info.groups else None
-        ):
-            say(line)
+        groups = info.groups.chosen if info.groups else None
+        say_all(sentences(table, info.counts.measured, info.encoder.dim, groups))
     tried = {each for table in tables for each in table["map"]}
     if not tables:
         say("No map was tried: these studies have no views of augmentations.")
@@ -204,8 +201,7 @@ def whiten_and_print(
         return
     say(f"Written: {out}, the map {name!r}" + (f"; {onnx}" if onnx else "") + ". Apply it in three lines:")
     say(f"  file = np.load({str(out)!r})")
-    for line in LINES:
-        say(f"  {line}")
+    say_all(f"  {line}" for line in LINES)
 
 
 def whitening_table(study: Study, table: pl.DataFrame) -> Table:
