@@ -83,17 +83,12 @@ def _figures() -> Iterator[tuple[str, str]]:
         yield name, f"[{number.lstrip('0')}] {title}"
 
 
-def _questions() -> Iterator[tuple[str, str]]:
-    for question in questions():
-        yield question.name, question.sentence
-
-
 LISTS: dict[str, Callable[[], Iterator[tuple[str, str]]]] = {
     "encoders": _encoders,
     "augmentations": _augmentations,
     "metrics": _metrics,
     "figures": _figures,
-    "questions": _questions,
+    "questions": lambda: ((question.name, question.sentence) for question in questions()),
 }
 
 

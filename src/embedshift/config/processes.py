@@ -32,10 +32,7 @@ def one_thread() -> contextlib.AbstractContextManager[Any]:
 
 
 def one_blas_thread() -> contextlib.AbstractContextManager[Any]:
-    """Limits NumPy's and SciPy's OpenBLAS to one thread until the end of a `with` block, and leaves torch as it is.
-
-    Its threads spin while they wait, beside those of torch and of the loaders. A user who sets their number keeps it.
-    """
+    """Limits OpenBLAS to one thread inside the context, for its threads spin beside ours; a user's number stays."""
     if "OPENBLAS_NUM_THREADS" in os.environ:
         return contextlib.nullcontext()
     limits: contextlib.AbstractContextManager[Any] = (

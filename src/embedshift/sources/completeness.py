@@ -143,10 +143,7 @@ def with_more_codes(data: bytes) -> bytes:
 
 
 def lacks_restarts(data: bytes) -> bool:
-    """Returns whether the one scan of a JPEG has fewer restarts than its size asks for, or more.
-
-    A decoder that looks for a restart in vain reads no code from there on, and puts grey.
-    """
+    """Whether the scan of a JPEG has too few restarts or too many; a decoder that looks in vain for one puts grey."""
     interval, blocks, scan = 0, 0, 0
     for marker, content, at in _segments(data):
         if marker == _INTERVAL:

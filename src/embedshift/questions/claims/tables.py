@@ -1,7 +1,4 @@
-"""The table `claims`: the paper's claims in testable parts, each tested on the encoder and images of a study.
-
-docs/paper.md explains how each is read.
-"""
+"""The table `claims`: the paper's claims in parts, as docs/paper.md explains, each tested on a study."""
 
 from collections.abc import Callable, Iterator, Sequence
 

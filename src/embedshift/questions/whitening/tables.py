@@ -1,7 +1,4 @@
-"""The table `whitening`: what a search finds before and after each map, for images and changes not fitted.
-
-Maps are fitted to some images and changes, and tried on others, view by view.
-"""
+"""The table `whitening`: what a search finds before and after maps, view by view, of images and changes not fitted."""
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -120,10 +117,7 @@ def _tried(
 
 
 def _with_pseudovalues(values: Values, lost: Values) -> Values:
-    """Adds the jackknife's pseudovalues (Efron and Stein 1981), around the mean of the values.
-
-    An image is a query, and stands in the galleries of others: from its own number is taken what they lose to it.
-    """
+    """Adds the jackknife's pseudovalues (Efron and Stein 1981): an image's number less what others lose to it."""
     lost = np.where(np.isnan(values), 0.0, lost)
     return np.stack([values, values - lost + lost.sum() / max(1, (~np.isnan(values)).sum())])
 
