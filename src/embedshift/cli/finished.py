@@ -83,7 +83,7 @@ def _means_table(
         f"{comparison.studies['compared'][0]} images measured by every study; "
         "means, and differences with 95 % intervals; * = significant, corrected for all augmentations of a metric"
     )
-    if len(comparison.shown) < _augmentations(comparison):
+    if len(comparison.shown) < comparison.side_by_side["augmentation"].n_unique():
         title += f"; {ONE_LEVEL} (in the first study)"
     if len(others) == 1:
         title = f"mean: {others[0]}\nreference: {first}\n{title}"
@@ -107,13 +107,9 @@ def _means_table(
     return table
 
 
-def _augmentations(comparison: Comparison) -> int:
-    return comparison.side_by_side["augmentation"].n_unique()
-
-
 def no_difference(comparison: Comparison) -> str:
-    where = "" if len(comparison.shown) == _augmentations(comparison) else f" ({ONE_LEVEL}, in the first study)"
-    images = comparison.studies["compared"][0]
+    images, augmentations = comparison.studies["compared"][0], comparison.side_by_side["augmentation"].n_unique()
+    where = "" if len(comparison.shown) == augmentations else f" ({ONE_LEVEL}, in the first study)"
     return f"No difference: every metric has the same means in all studies, over {images:,} images{where}."
 
 

@@ -135,8 +135,7 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _images(reader: Reader, image_ids: list[str]) -> pa.Array:
-    files: dict[str, str] = {}
-    missing: dict[str, str] = {}
+    files, missing = dict[str, str](), dict[str, str]()
     for image_id in dict.fromkeys(image_ids):
         try:
             files[image_id] = _readable_file(reader, image_id)

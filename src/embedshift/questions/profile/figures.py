@@ -42,18 +42,14 @@ def closed(values: Values) -> Values:
     return np.append(values, values[:1])
 
 
-def innermost(means: Values) -> float:
-    """Returns the start of the radius: the tenth below the least mean, so that its point is not at the centre."""
-    return float(np.round(np.floor(np.nanmin(means, initial=1.0) * 10 - 1e-9) / 10 - 0.1, 1))
-
-
 @figure("radar", is_available=lambda data: few(data) and len(data.performance()[0]) > 2)
 def radar(data: FigureInput, title: str) -> Figure:
     metrics, means = data.performance()
     count = len(data.augmentations)
     columns = min(count, 3 if count <= 9 else 4)
     rows = -(-count // columns)
-    low = innermost(means)
+    # The radius starts a tenth below the least mean, so that its point is not at the centre.
+    low = float(np.round(np.floor(np.nanmin(means, initial=1.0) * 10 - 1e-9) / 10 - 0.1, 1))
     note = f"means; 1 (rim) = no change, centre = {low:g}; grey band: from the worst to the best augmentation"
     figure = new_figure(data.caption_of_means(note), 3.0 * columns, 2.35 * rows + 0.4, title)
     layout = figure.get_layout_engine()

@@ -268,10 +268,7 @@ def means_of(values: Values, groups: GroupNumbers | None) -> Estimates:
 
 
 def intervals(gain: Values, groups: GroupNumbers | None, metric: str, seed: int) -> tuple[Values, Values]:
-    """Returns 95 % intervals of paired differences of numbers from 0 to 1, `[2, n, draws, A]`, and of their mean.
-
-    Differences of proportions, and those without a bootstrap-t, have Tango's interval at the effective number of views.
-    """
+    """Returns 95 % intervals of paired differences `[2, n, draws, A]` and of their mean; of proportions Tango's."""
     values, sample = gain[0], means_of(gain[1], groups)
     low, high = mean_interval(sample, seed=seed, low=-1.0, high=1.0)
     if sample.group_count < LEAST_IMAGES:
